@@ -1,0 +1,87 @@
+"""What can be wanted: each action is one thing to do, known by its key and what it is about.
+
+A key names the kind of notification within its incident, *about* which instance of it; once
+that instance is delivered or given up, the action is no longer missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from receiver.domain.policy import Step, Target
+
+
+@dataclass(frozen=True)
+class Action:
+    """One thing to do. *lane* is the channel kind whose workers do it."""
+
+    key: str
+    about: str
+    lane: str
+    target: Target
+    ready_at: float  # not before this moment: a retry's wait
+
+
+@dataclass(frozen=True)
+class Post(Action):
+    """The incident's message in its channel. *replaces* links the message it stands in for."""
+
+    replaces: str = ""
+
+
+@dataclass(frozen=True)
+class Update(Action):
+    """Bring the message up to what is so now. *message* is the message's reference."""
+
+    message: str
+
+
+@dataclass(frozen=True)
+class Reply(Action):
+    """A reply in the message's thread.
+
+    *says* is `step` (a step of the escalation, with a mention), `joined`, `resolved`,
+    `reopened` or `reminder`; *fingerprints* are the alerts that joined.
+    """
+
+    message: str
+    says: str
+    step: Step | None = None
+    fingerprints: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Page(Action):
+    """Wake a responder."""
+
+    dedup_key: str
+    step: Step
+
+
+@dataclass(frozen=True)
+class AcknowledgePage(Action):
+    """Tell the pager that somebody has it."""
+
+    dedup_key: str
+
+
+@dataclass(frozen=True)
+class ResolvePage(Action):
+    """Tell the pager that it is over."""
+
+    dedup_key: str
+
+
+@dataclass(frozen=True)
+class Note(Action):
+    """Say something in the timeline, once."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is missing now, and when to look again if nothing else happens (None: never)."""
+
+    actions: tuple[Action, ...]
+    due: float | None = None

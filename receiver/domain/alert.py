@@ -1,0 +1,96 @@
+"""Alerts and the groups Alertmanager sends them in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from msgspec import Struct
+
+
+class Severity(StrEnum):
+    """How bad it is, worst first; NONE where a label is missing or unknown."""
+
+    CRITICAL = "critical"
+    ERROR = "error"
+    WARNING = "warning"
+    INFO = "info"
+    NONE = "none"
+
+    @property
+    def rank(self) -> int:
+        """A number that grows with badness."""
+        return _RANKS[self]
+
+
+_RANKS = {severity: len(Severity) - n for n, severity in enumerate(Severity)}
+_ALIASES = {
+    **{word: Severity.CRITICAL for word in ("critical", "crit", "page", "emergency", "fatal", "disaster")},
+    **{word: Severity.ERROR for word in ("error", "err", "major", "high")},
+    **{word: Severity.WARNING for word in ("warning", "warn", "minor", "medium", "average")},
+    **{word: Severity.INFO for word in ("info", "informational", "information", "notice", "low", "debug")},
+}
+
+
+def find_severity(labels: Mapping[str, str]) -> Severity:
+    """Return the severity a `severity` label names, in any of its usual spellings."""
+    return _ALIASES.get(labels.get("severity", "").strip().lower(), Severity.NONE)
+
+
+class Alert(Struct, frozen=True, omit_defaults=True):
+    """One labelled problem as its sender described it; *fingerprint* is its identity."""
+
+    fingerprint: str
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    starts_at: float
+    ends_at: float = 0.0  # 0 while it fires
+    generator_url: str = ""
+
+    @property
+    def is_firing(self) -> bool:
+        return self.ends_at == 0.0
+
+    @property
+    def name(self) -> str:
+        return self.labels.get("alertname", "")
+
+    @property
+    def severity(self) -> Severity:
+        return find_severity(self.labels)
+
+    @property
+    def summary(self) -> str:
+        """The sender's own words, the shortest kind first; empty when there are none."""
+        for key in ("summary", "title", "message", "description"):
+            if text := self.annotations.get(key, "").strip():
+                return text
+        return ""
+
+
+class Group(Struct, frozen=True):
+    """The alerts that came together under one group key."""
+
+    source: str
+    receiver: str
+    group_key: str
+    group_labels: dict[str, str]
+    alerts: tuple[Alert, ...]
+    is_truncated: bool = False  # alerts were left out, so nothing can be said of the whole
+    external_url: str = ""  # of the Alertmanager that sent it; never part of the identity
+
+
+# FNV-1a, 64 bits, over sorted name and value, each closed by 0xff: Alertmanager's own
+# fingerprint, https://github.com/prometheus/common/blob/main/model/signature.go
+_FNV_OFFSET = 0xCBF29CE484222325
+_FNV_PRIME = 0x100000001B3
+_MASK = 0xFFFFFFFFFFFFFFFF
+
+
+def fingerprint(labels: Mapping[str, str]) -> str:
+    """Return the 16 hex digits by which Alertmanager knows an alert with these labels."""
+    total = _FNV_OFFSET
+    for name in sorted(labels):
+        for byte in (*name.encode("utf-8", "replace"), 0xFF, *labels[name].encode("utf-8", "replace"), 0xFF):
+            total = ((total ^ byte) * _FNV_PRIME) & _MASK
+    return f"{total:016x}"

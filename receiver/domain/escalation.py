@@ -1,0 +1,217 @@
+"""Where an incident's escalation stands: which steps are told, and when the next one is due."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from receiver.domain.delivery import Delivery
+from receiver.domain.incident import Incident
+from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy, Responder, Step
+
+# A step that nobody could be told of is given up this long after its first attempt, and the
+# next wait starts all the same; its delivery goes on behind.
+GIVE_UP_AFTER_S = 120.0
+
+
+@dataclass(frozen=True)
+class StepStanding:
+    """One step as it stands: *due_at* is None while that can't be known yet."""
+
+    step: Step
+    due_at: float | None = None
+    told_at: float | None = None  # told or given up
+    is_reached: bool = False
+    is_given_up: bool = False
+    is_standing: bool = False  # told in an earlier run, and still open there
+
+
+@dataclass(frozen=True)
+class Progress:
+    """All steps in order; *look_at* is when this changes by itself."""
+
+    steps: tuple[StepStanding, ...]
+    look_at: float | None = None
+
+    @property
+    def reached(self) -> Iterator[StepStanding]:
+        return (standing for standing in self.steps if standing.is_reached)
+
+    @property
+    def next_step(self) -> StepStanding | None:
+        """The step that is waited for; None while that can't be known, and at the end."""
+        for standing in self.steps:
+            if not standing.is_reached:
+                return standing if standing.due_at is not None else None
+        return None
+
+
+def page_key(step: Step) -> str:
+    """Return the delivery key of the step's page to PagerDuty."""
+    return f"page:{step.name}"
+
+
+def reply_key(step: Step) -> str:
+    """Return the delivery key of the step's reply in the thread."""
+    return f"step:{step.name}"
+
+
+def trace_progress(incident: Incident, policy: EscalationPolicy, now: float) -> Progress:
+    """Return where the escalation stands at *now*.
+
+    Steps before the one a run starts with count as told before; an acknowledged or resolved
+    incident reaches no further step than it had tried.
+    """
+    first = _first_step(incident, policy)
+    standings: list[StepStanding] = [
+        StepStanding(step, told_at=incident.run.started_at, is_reached=True, is_standing=True)
+        for step in policy.steps[:first]
+    ]
+    due_at: float | None = incident.run.started_at
+    for number, step in enumerate(policy.steps[first:]):
+        if number and due_at is not None:
+            due_at += step.after
+        standing = _stand(incident, step, due_at, now, is_first=number == 0)
+        standings.append(standing)
+        due_at = standing.told_at
+    return Progress(tuple(standings), _look_at(incident, standings, now))
+
+
+def _stand(
+    incident: Incident, step: Step, due_at: float | None, now: float, *, is_first: bool
+) -> StepStanding:
+    if due_at is None:
+        return StepStanding(step)
+    if is_first and incident.run.cause == "reopened" and _was_kept_open(incident, step):
+        return StepStanding(step, due_at, told_at=due_at, is_reached=True, is_standing=True)
+    tried = [d for d in _deliveries(incident, step) if d.attempts]
+    is_stopped = incident.is_acknowledged or incident.is_resolved
+    if not tried and (is_stopped or due_at > now):
+        return StepStanding(step, None if is_stopped else due_at)
+    told_at, is_given_up = _told_at(incident, step, now)
+    return StepStanding(step, due_at, told_at, is_reached=True, is_given_up=is_given_up)
+
+
+def _told_at(incident: Incident, step: Step, now: float) -> tuple[float | None, bool]:
+    """Return when the step was told or given up, and whether it was given up."""
+    deliveries = _telling(incident, step)
+    told = min((d.receipt.at for d in deliveries if d.receipt), default=None)
+    if deliveries and all(d.failed_at and not d.receipt for d in deliveries):
+        return max(d.failed_at for d in deliveries), True
+    first = min((d.first_attempt_at for d in deliveries if d.attempts), default=None)
+    given_up = first + GIVE_UP_AFTER_S if first is not None else None
+    if told is not None and (given_up is None or told <= given_up):
+        return told, False
+    if given_up is not None and given_up <= now:
+        return given_up, told is None
+    return None, False
+
+
+def _telling(incident: Incident, step: Step) -> list[Delivery]:
+    """Return the deliveries whose arrival tells the step, one for each target.
+
+    The reply in the thread is a target only where the responder has a Slack address. While the
+    incident's own message can't be posted, there is no thread: its fate is then the reply's.
+    """
+    found = []
+    if step.responder.find_target(PAGERDUTY):
+        found.append(current(incident, page_key(step)))
+    if step.responder.find_target(SLACK):
+        reply, root = current(incident, reply_key(step)), incident.deliveries.get("root", Delivery())
+        found.append(root if not reply.attempts and not root.receipt else reply)
+    return found
+
+
+def _deliveries(incident: Incident, step: Step) -> tuple[Delivery, Delivery]:
+    return current(incident, page_key(step)), current(incident, reply_key(step))
+
+
+def current(incident: Incident, key: str, about: str | None = None) -> Delivery:
+    """Return the delivery of *key* in this run (or about *about*); an empty one if there is none."""
+    about = str(incident.run.number) if about is None else about
+    delivery = incident.deliveries.get(key)
+    return delivery if delivery is not None and delivery.about == about else Delivery(about)
+
+
+def _first_step(incident: Incident, policy: EscalationPolicy) -> int:
+    """Return the index of the step this run starts with: the last one tried before, if any."""
+    run = incident.run
+    if run.cause != "unacknowledged":
+        return 0
+    tried_before = 0
+    for index, step in enumerate(policy.steps):
+        runs = [
+            int(delivery.about)
+            for key in (page_key(step), reply_key(step))
+            if (delivery := incident.deliveries.get(key)) and delivery.attempts
+        ]
+        if run.number in runs:
+            return index
+        if any(run.since <= number < run.number for number in runs):
+            tried_before = index
+    return tried_before
+
+
+def _was_kept_open(incident: Incident, step: Step) -> bool:
+    """Tell whether a reopened incident need not tell its first step anew."""
+    if incident.run.is_quiet:
+        return True
+    if current(incident, page_key(step)).attempts:
+        return False
+    line = page_line(incident, step.responder)
+    return step.responder.find_target(PAGERDUTY) is not None and line.is_open and not line.is_closing
+
+
+@dataclass(frozen=True)
+class PageLine:
+    """A responder's PagerDuty incident for this incident: which run's page opened and closed it."""
+
+    opened: int = 0
+    closed: int = 0
+    is_closing: bool = False  # a resolve was tried and nobody knows its end yet
+    acknowledged: int = 0
+
+    @property
+    def is_open(self) -> bool:
+        return self.opened > self.closed
+
+
+def page_line(incident: Incident, responder: Responder) -> PageLine:
+    """Return how the responder's PagerDuty incident stands, from what was tried and received."""
+    opened = max(
+        (
+            int(delivery.about)
+            for key, delivery in incident.deliveries.items()
+            if key.startswith("page:") and _is_of(key, responder) and delivery.may_have_arrived
+        ),
+        default=0,
+    )
+    closing = incident.deliveries.get(f"resolve:{responder.name}", Delivery("0"))
+    acknowledged = incident.deliveries.get(f"acknowledge:{responder.name}", Delivery("0"))
+    was_tried = closing.attempts > 0
+    return PageLine(
+        opened=opened,
+        closed=int(closing.about) if was_tried and closing.is_settled else 0,
+        is_closing=was_tried and not closing.is_settled,
+        acknowledged=int(acknowledged.about) if acknowledged.attempts else 0,
+    )
+
+
+def _is_of(key: str, responder: Responder) -> bool:
+    name = key.removeprefix("page:")
+    return name == responder.name or name.rpartition("#")[0] == responder.name
+
+
+def _look_at(incident: Incident, standings: list[StepStanding], now: float) -> float | None:
+    if incident.is_acknowledged or incident.is_resolved:
+        return None
+    moments = []
+    for standing in standings:
+        if not standing.is_reached:
+            if standing.due_at is not None:
+                moments.append(standing.due_at)
+            break
+        if standing.told_at is None:
+            first = [d.first_attempt_at for d in _telling(incident, standing.step) if d.attempts]
+            moments.extend(at + GIVE_UP_AFTER_S for at in first)
+    return min((at for at in moments if at > now), default=None)

@@ -1,0 +1,58 @@
+"""Alertmanager's matchers: label =, !=, =~ or !~ a value."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+_MATCHER = re.compile(
+    r"""\s*(?P<name>"(?:[^"\\]|\\.)*"|[^\s"{}=!~,\\]+)\s*(?P<operator>=~|!~|!=|=)\s*(?P<value>"(?:[^"\\]|\\.)*"|[^"]*?)\s*""",
+    re.DOTALL,
+)
+_ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
+
+
+@dataclass(frozen=True)
+class Matcher:
+    """One test of one label; a label that is missing counts as empty, as in Alertmanager."""
+
+    name: str
+    operator: str
+    value: str
+    _pattern: re.Pattern[str] | None = field(default=None, compare=False, repr=False)
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Tell whether *labels* pass; a regular expression must fit the whole value."""
+        actual = labels.get(self.name, "")
+        if self._pattern is not None:
+            return (self._pattern.fullmatch(actual) is not None) == (self.operator == "=~")
+        return (actual == self.value) == (self.operator == "=")
+
+    def __str__(self) -> str:
+        value = self.value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        return f'{self.name}{self.operator}"{value}"'
+
+
+def parse_matcher(text: str) -> Matcher:
+    """Return the matcher written in *text*, e.g. `severity=~"critical|page"`.
+
+    Raises ValueError with a sentence that says what is wrong.
+    """
+    found = _MATCHER.fullmatch(text)
+    if found is None:
+        raise ValueError(f'{text!r} is no matcher like severity="critical"')
+    operator, value = found["operator"], _unquote(found["value"])
+    pattern = None
+    if operator in ("=~", "!~"):
+        try:
+            pattern = re.compile(value, re.DOTALL)
+        except (re.error, OverflowError) as error:
+            raise ValueError(f"{text!r} has a regular expression that can't be read: {error}") from error
+    return Matcher(_unquote(found["name"]), operator, value, pattern)
+
+
+def _unquote(text: str) -> str:
+    if not text.startswith('"'):
+        return text
+    return re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], m[0]), text[1:-1], flags=re.DOTALL)

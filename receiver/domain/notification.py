@@ -1,0 +1,36 @@
+"""One message about one incident to one target, with everything its words are made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from receiver.domain.action import Action
+from receiver.domain.escalation import Progress
+from receiver.domain.incident import Incident
+from receiver.domain.runbook import Excerpt
+
+
+@dataclass(frozen=True)
+class Links:
+    """Where a reader can go on; empty strings are places that are not known.
+
+    *more* are the labelled links of the configuration.
+    """
+
+    incident: str = ""
+    silence: str = ""
+    prometheus: str = ""
+    message: str = ""
+    more: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True)
+class Notification:
+    """What a channel is handed: the action, and how things stand at *now*."""
+
+    action: Action
+    incident: Incident
+    progress: Progress
+    now: float
+    excerpt: Excerpt | None = None
+    links: Links = Links()

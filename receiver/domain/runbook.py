@@ -1,0 +1,56 @@
+"""Runbooks as parsed: sections of parts, ready to be shown whole or in part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Part:
+    """One piece of a section that is shown whole or not at all.
+
+    *kind* is `paragraph`, `item`, `code` or `table`. *text* is Markdown for the inline kinds,
+    the bare code for `code`, the Markdown source for `table`. *depth* is the nesting in lists
+    (0 outside); *marker* is `-` or `1.` for an item, and empty for what belongs to the item
+    above it. *lang* is a fence's language.
+    """
+
+    kind: str
+    text: str
+    depth: int = 0
+    marker: str = ""
+    lang: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A titled run of parts (`Symptom`, `Impact`, `Diagnosis`, …); the first may have no title."""
+
+    title: str
+    parts: tuple[Part, ...]
+
+
+@dataclass(frozen=True)
+class Runbook:
+    """What to do about one alert. *severity* is what its heading claims, or empty."""
+
+    name: str
+    severity: str
+    sections: tuple[Section, ...]
+    source: str = ""  # the Markdown it was read from, for a page that shows it whole
+    file: str = ""
+    line: int = 1
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """The part of a runbook that is shown in a message.
+
+    *is_cut* tells that something was left out; *url* leads to the rest (empty: nowhere to link).
+    An annotation's runbook link that could not be read here is an excerpt with a url only.
+    """
+
+    name: str
+    sections: tuple[Section, ...] = ()
+    is_cut: bool = False
+    url: str = ""

@@ -1,0 +1,56 @@
+"""Cutting, cleaning and hiding text."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+
+
+class Secret:
+    """A text that never prints itself; only `reveal()` gives it out."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str = "") -> None:
+        self._text: Final = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __repr__(self) -> str:
+        return "***" if self._text else "(unset)"
+
+    __str__ = __repr__
+
+
+def cut(text: str, limit: int) -> str:
+    """Return *text* in at most *limit* characters, ending in … when something was cut."""
+    if len(text) <= limit:
+        return text
+    return text[: max(0, limit - 1)].rstrip() + "…" if limit > 0 else ""
+
+
+def clean(text: str) -> str:
+    """Return *text* without control characters and invisible direction marks (line ends stay)."""
+    return _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
+
+
+def one_line(text: str, limit: int) -> str:
+    """Return *text* cleaned, on one line, in at most *limit* characters."""
+    return cut(" ".join(clean(text).split()), limit)
+
+
+def is_web_link(url: str) -> bool:
+    """Tell whether *url* is an http or https address without blanks, quotes or brackets."""
+    return bool(re.fullmatch(r"https?://[^\s<>\"'|`\\^{}]+", url, re.IGNORECASE))
