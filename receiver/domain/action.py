@@ -20,6 +20,7 @@ class Action:
     lane: str
     target: Target
     ready_at: float  # not before this moment: a retry's wait
+    shown: str  # for messages that follow the state: which state
 
 
 @dataclass(frozen=True)

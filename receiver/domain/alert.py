@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 
 from msgspec import Struct
@@ -78,6 +79,24 @@ class Group(Struct, frozen=True):
     alerts: tuple[Alert, ...]
     is_truncated: bool = False  # alerts were left out, so nothing can be said of the whole
     external_url: str = ""  # of the Alertmanager that sent it; never part of the identity
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one posted body held: usually one group, several where nothing said what belongs together.
+
+    *rejected* counts the alerts that could not be read and are in no group, *repaired* those that
+    could after a repair (all of them, when it was a field of the whole group).
+    """
+
+    groups: tuple[Group, ...] = ()
+    rejected: int = 0
+    repaired: int = 0
+
+    @property
+    def total(self) -> int:
+        """All alerts of the body, the rejected ones included."""
+        return self.rejected + sum(len(group.alerts) for group in self.groups)
 
 
 # FNV-1a, 64 bits, over sorted name and value, each closed by 0xff: Alertmanager's own

@@ -5,6 +5,10 @@ from __future__ import annotations
 import zlib
 
 from msgspec import Struct
+from msgspec.structs import replace
+
+from receiver.errors import DeliveryError, TemporaryDeliveryError
+from receiver.text import cut
 
 # The contract of every channel: quick tries first, for a blip; then patience.
 _FIRST_WAITS_S = (0.5, 1.0, 2.0, 4.0)
@@ -12,6 +16,8 @@ _NEXT_WAIT_S = 5.0
 _NEXT_WAIT_FOR_S = 120.0
 _LAST_WAIT_S = 30.0
 _JITTER = 0.2
+
+MAX_DETAIL = 300
 
 
 class Receipt(Struct, frozen=True, omit_defaults=True):
@@ -33,11 +39,12 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
     """
 
     about: str = ""
+    shown: str = ""  # what the last attempt showed, for messages that follow the state
     target: str = ""  # kind:address, without secrets
     attempts: int = 0
     first_attempt_at: float = 0.0
     last_attempt_at: float = 0.0
-    is_open: bool = False  # an attempt was noted, its end was not: it may have been sent
+    maybe_sent: bool = False  # some attempt's end is not known: it may have arrived
     retry_at: float = 0.0
     reason: str = ""
     detail: str = ""
@@ -48,10 +55,44 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
     def is_settled(self) -> bool:
         return self.receipt is not None or self.failed_at > 0
 
+    def begin(self, about: str, shown: str, target: str, now: float) -> Delivery:
+        """Return this delivery with one more attempt noted, or a fresh one for another instance.
+
+        Until its end is noted, an attempt may have arrived.
+        """
+        former = Delivery() if self.is_settled or self.about != about else self
+        return Delivery(
+            about=about,
+            shown=shown,
+            target=target,
+            attempts=former.attempts + 1,
+            first_attempt_at=former.first_attempt_at or now,
+            last_attempt_at=now,
+            maybe_sent=True,
+        )
+
+    def arrived(self, receipt: Receipt) -> Delivery:
+        """Return this delivery with its receipt."""
+        return replace(self, receipt=receipt, maybe_sent=False, reason="", detail="", retry_at=0.0)
+
+    def failed(self, error: DeliveryError, now: float, *, was_maybe_sent: bool, salt: str) -> Delivery:
+        """Return this delivery with its last attempt failed: to be tried again, or given up.
+
+        *was_maybe_sent* tells whether an attempt before the last one may have arrived.
+        """
+        told = replace(self, reason=error.reason, detail=cut(error.detail, MAX_DETAIL))
+        if not isinstance(error, TemporaryDeliveryError):
+            return replace(told, failed_at=now, maybe_sent=was_maybe_sent)
+        return replace(
+            told,
+            maybe_sent=was_maybe_sent or error.maybe_sent,
+            retry_at=next_try_at(self, now, error.retry_after, salt),
+        )
+
     @property
     def may_have_arrived(self) -> bool:
         """It has a receipt, or an attempt whose end nobody knows."""
-        return self.receipt is not None or self.is_open
+        return self.receipt is not None or self.maybe_sent
 
 
 def next_try_at(delivery: Delivery, now: float, retry_after: float = 0.0, salt: str = "") -> float:

@@ -85,7 +85,9 @@ def _stand(
     if is_first and incident.run.cause == "reopened" and _was_kept_open(incident, step):
         return StepStanding(step, due_at, told_at=due_at, is_reached=True, is_standing=True)
     tried = [d for d in _deliveries(incident, step) if d.attempts]
-    is_stopped = incident.is_acknowledged or incident.is_resolved
+    is_stopped = incident.is_resolved or (
+        incident.is_acknowledged and not (is_first and is_owed_anew(incident))
+    )
     if not tried and (is_stopped or due_at > now):
         return StepStanding(step, None if is_stopped else due_at)
     told_at, is_given_up = _told_at(incident, step, now)
@@ -160,6 +162,12 @@ def _was_kept_open(incident: Incident, step: Step) -> bool:
         return False
     line = page_line(incident, step.responder)
     return step.responder.find_target(PAGERDUTY) is not None and line.is_open and not line.is_closing
+
+
+def is_owed_anew(incident: Incident) -> bool:
+    """Tell whether the first step is told although somebody has it: it was acknowledged before it
+    resolved, its page was closed then, and the one that replaces it is acknowledged at once."""
+    return incident.run.cause == "reopened" and 0 < incident.acknowledged_at <= incident.run.started_at
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ class Run(Struct, frozen=True, array_like=True):
 class Incident(Struct, frozen=True, omit_defaults=True):
     """One Alertmanager group on one route, from first firing to resolved.
 
-    *alerts* and *deliveries* are stored apart from the rest and filled in by `load`.
+    *alerts*, *deliveries* and *is_past* are stored apart from the rest and filled in on loading.
     """
 
     id: str
@@ -85,6 +85,7 @@ class Incident(Struct, frozen=True, omit_defaults=True):
     resolved_at: float = 0.0
     resolved_by: str = ""  # empty: its alerts resolved
     previous: str = ""  # the incident that held this group before
+    is_past: bool = False  # another incident holds its group now
     alerts: dict[str, Alert] = {}
     deliveries: dict[str, Delivery] = {}
 
@@ -306,9 +307,8 @@ def _tally(incident: Incident, group: Group) -> _Tally:
 def _merge_open(incident: Incident, group: Group, terms: Terms, now: float) -> Change:
     tally = _tally(incident, group)
     is_over = tally.is_all_over and not group.is_truncated and bool(group.alerts)
-    counts = {"new": len(tally.joined), "duplicates": tally.duplicates, "resolved": len(tally.ended)}
     if not (tally.changed_alerts or tally.earlier or is_over):
-        return Change(incident, **counts)
+        return Change(incident, duplicates=tally.duplicates)
     changed = replace(incident, standings=tally.standings)
     events: list[Event] = []
     if tally.joined or tally.ended or is_over:
@@ -320,7 +320,15 @@ def _merge_open(incident: Incident, group: Group, terms: Terms, now: float) -> C
     if is_over:
         changed = _turn(replace(changed, resolved_at=now), now, terms)
         events.append(Event(now, "resolved", "All alerts resolved"))
-    return Change(changed, is_changed=True, changed_alerts=tally.changed_alerts, events=tuple(events), **counts)
+    return Change(
+        changed,
+        is_changed=True,
+        changed_alerts=tally.changed_alerts,
+        events=tuple(events),
+        new=len(tally.joined),
+        duplicates=tally.duplicates,
+        resolved=len(tally.ended),
+    )
 
 
 def _joined(incident: Incident, joined: list[Alert], now: float, events: list[Event]) -> Incident:

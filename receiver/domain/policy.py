@@ -56,11 +56,16 @@ class Step:
 
 @dataclass(frozen=True)
 class EscalationPolicy:
-    """The steps in order; *ack_timeout* seconds until an acknowledgement is forgotten (0: never)."""
+    """The steps in order; *ack_timeout* seconds until an acknowledgement is forgotten (0: never).
+
+    *others* are responders who may have been paged under an earlier form of the policy: they
+    are told the end, and nothing else.
+    """
 
     name: str
     steps: tuple[Step, ...] = ()
     ack_timeout: float = 0.0
+    others: tuple[Responder, ...] = ()
 
 
 NO_POLICY = EscalationPolicy("")

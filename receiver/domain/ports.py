@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from receiver.domain.alert import Alert
-from receiver.domain.delivery import Receipt
+from receiver.domain.delivery import Delivery, Receipt
+from receiver.domain.incident import Change, Event, Incident
 from receiver.domain.notification import Notification
+from receiver.domain.policy import EscalationPolicy, Responder
+from receiver.domain.route import Route
 from receiver.domain.runbook import Excerpt
 
 
@@ -29,3 +34,87 @@ class Runbooks(Protocol):
     """Finds the runbook's words for an alert."""
 
     def find_excerpt(self, alert: Alert) -> Excerpt | None: ...
+
+
+class Rules(Protocol):
+    """What of the configuration decides over an incident."""
+
+    @property
+    def flap_window(self) -> float: ...
+    @property
+    def flap_count(self) -> int: ...
+    @property
+    def routes(self) -> tuple[Route, ...]: ...
+    @property
+    def responders(self) -> Mapping[str, Responder]: ...
+    def find_route(self, labels: Mapping[str, str]) -> Route: ...
+    def get_policy(self, name: str) -> EscalationPolicy: ...
+
+
+@dataclass(frozen=True)
+class Held:
+    """A group's latest incident as read, and the version that a change of it must find."""
+
+    slot: str
+    incident: Incident | None
+    version: int
+
+
+@dataclass(frozen=True)
+class Write:
+    """A change to be kept: what was read, how it stands now, and which lanes are to look at it."""
+
+    held: Held
+    change: Change
+    lanes: tuple[str, ...]
+    due: float
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What was lent, and the next moment to look for more (None: nothing is waiting)."""
+
+    incidents: tuple[str, ...]
+    look_at: float | None
+
+
+class Incidents(Protocol):
+    """Keeps incidents; every method may raise StoreError."""
+
+    def read(self, slots: Sequence[str]) -> list[Held]: ...
+
+    def commit(self, writes: Sequence[Write]) -> list[bool]:
+        """Keep each change; False where the group had changed since it was read."""
+        ...
+
+    def load(self, incident_id: str) -> Incident:
+        """Return the incident with its alerts and deliveries; else NotFound."""
+        ...
+
+    def record(
+        self,
+        incident_id: str,
+        key: str,
+        delivery: Delivery,
+        *,
+        worker: str = "",
+        lane: str = "",
+        events: Iterable[Event] = (),
+        wake: Iterable[str] = (),
+        due: float = 0.0,
+    ) -> None:
+        """Keep how a delivery stands; with a *worker*, ClaimLost when it no longer has the incident."""
+        ...
+
+
+class Agenda(Protocol):
+    """Lends incidents that are due; every method may raise StoreError."""
+
+    def claim(self, lane: str, worker: str, now: float, count: int) -> Claims: ...
+    def renew(self, lane: str, worker: str, incidents: Sequence[str], now: float) -> None: ...
+    def release(
+        self, lane: str, worker: str, incident_id: str, dues: Mapping[str, float | None]
+    ) -> bool: ...
+    def listen(self) -> Iterator[tuple[str, float] | None]: ...
+    def beat(self, worker: str, now: float) -> None: ...
+    def leave(self, worker: str) -> None: ...

@@ -54,3 +54,29 @@ class Excerpt:
     sections: tuple[Section, ...] = ()
     is_cut: bool = False
     url: str = ""
+
+
+def render_plain(excerpt: Excerpt) -> str:
+    """Return the excerpt's words as plain text, for places that show no markup.
+
+    Empty when it has no words of its own (a url only). Markdown inside a sentence stays as written.
+    """
+    blocks = ["\n".join(_plain_lines(section)) for section in excerpt.sections]
+    words = "\n\n".join(block for block in blocks if block)
+    if words and excerpt.is_cut:
+        words += f"\n\n… more: {excerpt.url}" if excerpt.url else "\n\n…"
+    return words
+
+
+def _plain_lines(section: Section) -> list[str]:
+    lines = [section.title] if section.title else []
+    for part in section.parts:
+        # What belongs to the item above stands under its text, an item under its parent's.
+        indent = "  " * (max(0, part.depth - 1) if part.marker else part.depth)
+        if part.kind == "code":
+            indent += "  "
+        first = f"{part.marker} " if part.marker else ""
+        for line in part.text.split("\n"):
+            lines.append(f"{indent}{first}{line}".rstrip())
+            first = " " * len(first)
+    return lines

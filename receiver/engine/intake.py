@@ -1,0 +1,122 @@
+"""Taking what came in: route it, merge it, and have it on the agenda before anybody is answered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
+
+from receiver.domain.alert import Alert, Group
+from receiver.domain.incident import Change, Incident, Terms, merge, slot_of
+from receiver.domain.policy import PAGERDUTY, SLACK
+from receiver.domain.ports import Incidents, Rules, Write
+from receiver.domain.route import Route
+from receiver.errors import StoreError
+
+# Each round means that another process changed the same group in the same millisecond.
+ROUNDS = 25
+
+
+@dataclass
+class Accepted:
+    """What became of the alerts of one webhook, and the incidents they belong to."""
+
+    new: int = 0
+    duplicates: int = 0
+    resolved: int = 0
+    incidents: list[str] = field(default_factory=list)
+
+    def add(self, change: Change) -> None:
+        self.new += change.new
+        self.duplicates += change.duplicates
+        self.resolved += change.resolved
+        if change.incident is not None and change.incident.id not in self.incidents:
+            self.incidents.append(change.incident.id)
+
+
+@dataclass(frozen=True)
+class _Arrival:
+    """The alerts of one group that are on one route."""
+
+    slot: str
+    group: Group
+    terms: Terms
+
+
+def lanes_of(incident: Incident) -> tuple[str, ...]:
+    """Return the lanes that have something to do for the incident: nobody is paged without a policy."""
+    return (SLACK, PAGERDUTY) if incident.policy else (SLACK,)
+
+
+class Intake:
+    """Takes groups of alerts into incidents."""
+
+    def __init__(self, incidents: Incidents, rules: Rules) -> None:
+        self._incidents = incidents
+        self._rules = rules
+
+    def accept(self, groups: tuple[Group, ...], now: float) -> Accepted:
+        """Return what became of *groups*; when this returns, everything is in the store.
+
+        One round trip when nothing is new, two when something is. Raises StoreError.
+        """
+        accepted = Accepted()
+        pending = self._arrivals(groups)
+        for _ in range(ROUNDS):
+            if not pending:
+                return accepted
+            pending = self._take(pending, accepted, now)
+        raise StoreError("a group kept changing under our hands")
+
+    def _take(self, arrivals: list[_Arrival], accepted: Accepted, now: float) -> list[_Arrival]:
+        """Take one arrival for each slot; return those that are left."""
+        by_slot: dict[str, _Arrival] = {}
+        left = []
+        for arrival in arrivals:
+            if by_slot.setdefault(arrival.slot, arrival) is not arrival:
+                left.append(arrival)
+        held = self._incidents.read(list(by_slot))
+        writes = []
+        for one in held:
+            arrival = by_slot[one.slot]
+            change = merge(one.incident, arrival.group, arrival.terms, now)
+            if not change.is_changed or change.incident is None:
+                accepted.add(change)
+                continue
+            writes.append(Write(one, change, lanes_of(change.incident), now))
+        if writes:
+            for write, is_kept in zip(writes, self._incidents.commit(writes), strict=True):
+                if is_kept:
+                    accepted.add(write.change)
+                else:
+                    left.append(by_slot[write.held.slot])
+        return left
+
+    def _arrivals(self, groups: tuple[Group, ...]) -> list[_Arrival]:
+        rules = self._rules
+        arrivals = []
+        for group in groups:
+            for route, alerts in _by_route(rules, group.alerts):
+                part = group if len(alerts) == len(group.alerts) else replace(group, alerts=tuple(alerts))
+                slot = slot_of(group.source, group.receiver, group.group_key, route.name)
+                arrivals.append(_Arrival(slot, part, _terms(rules, route)))
+        return arrivals
+
+
+def _by_route(rules: Rules, alerts: tuple[Alert, ...]) -> list[tuple[Route, list[Alert]]]:
+    found: dict[str, tuple[Route, list[Alert]]] = {}
+    for alert in alerts:
+        route = rules.find_route(alert.labels)
+        found.setdefault(route.name, (route, []))[1].append(alert)
+    return list(found.values())
+
+
+def _terms(rules: Rules, route: Route) -> Terms:
+    return Terms(
+        route=route.name,
+        channel=route.channel,
+        policy=route.escalation,
+        steps=tuple(step.name for step in rules.get_policy(route.escalation).steps),
+        flap_window=rules.flap_window,
+        flap_count=rules.flap_count,
+    )

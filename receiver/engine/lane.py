@@ -1,0 +1,145 @@
+"""One lane of a worker: takes what is due off its agenda and has threads reconcile it."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable
+
+from receiver import telemetry
+from receiver.domain.ports import Agenda
+from receiver.engine.reconcile import Reconciler
+from receiver.errors import ClaimLost, StoreError
+
+logger = logging.getLogger(__name__)
+
+# A wake-up may get lost with its line; nothing is later than this for it.
+_LOOK_AT_LEAST_EVERY_S = 0.5
+# After a fault of our own the incident is looked at again, but not in a hot loop.
+_AFTER_FAULT_S = 5.0
+
+
+class Lane:
+    """Claims, reconciles and releases the incidents of one channel kind, several at once."""
+
+    def __init__(
+        self,
+        name: str,
+        worker: str,
+        agenda: Agenda,
+        reconciler: Callable[[], Reconciler],
+        clock: Callable[[], float],
+        threads: int = 8,
+    ) -> None:
+        self.name = name
+        self._worker = worker
+        self._agenda = agenda
+        self._reconciler = reconciler
+        self._clock = clock
+        self._threads = threads
+        self._held: set[str] = set()
+        self._state = threading.Condition()
+        self._look_at: float | None = None
+        self._is_stopping = False
+        self._jobs: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+
+    def start(self) -> None:
+        """Start the threads; they end after `stop`."""
+        for number in range(self._threads):
+            threading.Thread(target=self._work, name=f"{self.name}-{number}", daemon=True).start()
+        threading.Thread(target=self._dispatch, name=f"{self.name}-dispatch", daemon=True).start()
+
+    def wake(self, moment: float) -> None:
+        """Say that something in this lane is due at *moment*."""
+        with self._state:
+            if self._look_at is None or moment < self._look_at:
+                self._look_at = moment
+                self._state.notify_all()
+
+    def held(self) -> list[str]:
+        """Return the incidents this lane has on loan."""
+        with self._state:
+            return list(self._held)
+
+    def stop(self) -> None:
+        """Take no further incident; those in hand are finished."""
+        with self._state:
+            self._is_stopping = True
+            self._state.notify_all()
+        for _ in range(self._threads):
+            self._jobs.put(None)
+
+    def wait_until_idle(self, timeout_s: float) -> bool:
+        """Return whether everything in hand is finished within *timeout_s*."""
+        with self._state:
+            return self._state.wait_for(lambda: not self._held, timeout_s)
+
+    def _dispatch(self) -> None:
+        while not self._is_stopping:
+            with self._state:
+                free = self._threads - len(self._held)
+                self._look_at = None
+            look_at = self._claim(free) if free else None
+            with self._state:
+                if self._is_stopping:
+                    return
+                if self._look_at is not None:
+                    look_at = min(self._look_at, look_at or self._look_at)
+                self._look_at = look_at
+                self._state.wait_for(self._is_time, _LOOK_AT_LEAST_EVERY_S)
+
+    def _is_time(self) -> bool:
+        """Tell whether to look now. Waits no longer than until the next moment known."""
+        if self._is_stopping:
+            return True
+        if len(self._held) >= self._threads or self._look_at is None:
+            return False
+        left = self._look_at - self._clock()
+        if left > 0 and left < _LOOK_AT_LEAST_EVERY_S:
+            self._state.wait(left)
+            return True
+        return left <= 0
+
+    def _claim(self, free: int) -> float | None:
+        try:
+            claims = self._agenda.claim(self.name, self._worker, self._clock(), free)
+        except StoreError as error:
+            logger.warning("agenda out of reach", extra={"fields": {"lane": self.name, "error": str(error)}})
+            return None
+        with self._state:
+            self._held.update(claims.incidents)
+        for incident_id in claims.incidents:
+            self._jobs.put(incident_id)
+        return claims.look_at
+
+    def _work(self) -> None:
+        while (incident_id := self._jobs.get()) is not None:
+            try:
+                self._reconcile(incident_id)
+            finally:
+                with self._state:
+                    self._held.discard(incident_id)
+                    self._state.notify_all()
+
+    def _reconcile(self, incident_id: str) -> None:
+        fields = {"incident": incident_id, "lane": self.name}
+        try:
+            dues = self._reconciler().reconcile(incident_id, self.name, self._worker)
+            self._agenda.release(self.name, self._worker, incident_id, dues)
+        except ClaimLost:
+            logger.info("claim lost", extra={"fields": fields})
+        except StoreError as error:
+            # The loan runs out by itself, and whoever takes it then looks anew.
+            logger.warning("store out of reach", extra={"fields": {**fields, "error": str(error)}})
+        except Exception:
+            telemetry.WORKER_ERRORS.inc()
+            logger.exception("fault while reconciling", extra={"fields": fields})
+            self._release_after_fault(incident_id)
+
+    def _release_after_fault(self, incident_id: str) -> None:
+        try:
+            due = self._clock() + _AFTER_FAULT_S
+            self._agenda.release(self.name, self._worker, incident_id, {self.name: due})
+        except StoreError:
+            logger.warning("store out of reach", extra={"fields": {"incident": incident_id}})

@@ -1,0 +1,182 @@
+"""Doing one action: note the attempt, do it, note the receipt or the failure."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+
+from receiver import telemetry
+from receiver.domain.action import (
+    AcknowledgePage,
+    Action,
+    Note,
+    Page,
+    Post,
+    Reply,
+    ResolvePage,
+    Update,
+)
+from receiver.domain.delivery import Delivery, Receipt
+from receiver.domain.incident import Event, Incident
+from receiver.domain.notification import Notification
+from receiver.domain.ports import Channel, Incidents
+from receiver.engine.intake import lanes_of
+from receiver.errors import DeliveryError, TemporaryDeliveryError
+
+logger = logging.getLogger(__name__)
+
+
+class Performer:
+    """Performs actions through the channels and keeps what became of them."""
+
+    def __init__(
+        self, incidents: Incidents, channels: Mapping[str, Channel], clock: Callable[[], float]
+    ) -> None:
+        self._incidents = incidents
+        self._channels = channels
+        self._clock = clock
+
+    def perform(self, notification: Notification, worker: str) -> None:
+        """Do the notification's action once. A failure is kept, not raised.
+
+        Raises StoreError when the attempt or its end can't be noted, ClaimLost when another
+        worker has the incident; nothing is sent without its attempt noted.
+        """
+        action, incident = notification.action, notification.incident
+        before = incident.deliveries.get(action.key, Delivery())
+        attempt = before.begin(action.about, action.shown, name_target(action), notification.now)
+        if isinstance(action, Note):
+            self._keep(action, incident, attempt.arrived(Receipt(notification.now)), worker)
+            return
+        was_maybe_sent = attempt.attempts > 1 and before.maybe_sent
+        self._incidents.record(incident.id, action.key, attempt, worker=worker, lane=action.lane)
+        if attempt.attempts == 1:
+            _observe_lateness(notification)
+        try:
+            receipt = self._send(notification, attempt, was_maybe_sent=was_maybe_sent)
+        except DeliveryError as error:
+            after = attempt.failed(
+                error, self._clock(), was_maybe_sent=was_maybe_sent, salt=f"{incident.id}/{action.key}"
+            )
+            _log_failure(notification, after, error)
+        else:
+            after = attempt.arrived(receipt)
+            _log_arrival(notification, receipt)
+        self._keep(action, incident, after, worker)
+
+    def _send(self, notification: Notification, attempt: Delivery, *, was_maybe_sent: bool) -> Receipt:
+        lane = notification.action.lane
+        channel = self._channels[lane]
+        started = time.monotonic()
+        try:
+            receipt = channel.find(notification, attempt.first_attempt_at) if was_maybe_sent else None
+            return receipt or channel.send(notification)
+        finally:
+            telemetry.DELIVERY_SECONDS.labels(lane).observe(time.monotonic() - started)
+
+    def _keep(self, action: Action, incident: Incident, after: Delivery, worker: str) -> None:
+        """Keep how the delivery stands. The receipt of something sent is kept even when the
+        incident was lent to somebody else meanwhile: it is the truth."""
+        others = [lane for lane in lanes_of(incident) if lane != action.lane]
+        is_news = isinstance(action, Page | Post) or (isinstance(action, Reply) and action.step is not None)
+        self._incidents.record(
+            incident.id,
+            action.key,
+            after,
+            lane=action.lane,
+            events=_events(action, after, self._clock()),
+            wake=others if is_news else (),
+            due=self._clock(),
+        )
+
+
+def name_target(action: Action) -> str:
+    """Return where an action goes, as people read it; a page goes to its responder."""
+    return f"{action.target.kind}:{action.target.address}"
+
+
+def _events(action: Action, after: Delivery, now: float) -> list[Event]:
+    if after.receipt is not None:
+        text = _arrival(action)
+        if not text:
+            return []
+        simulated = " (simulated)" if after.receipt.is_simulated else ""
+        return [Event(after.receipt.at, "noted" if isinstance(action, Note) else "delivered", text + simulated)]
+    if after.failed_at:
+        return [Event(now, "failed", f"{_noun(action)} to {after.target} given up: {after.reason}")]
+    if after.attempts == 1:
+        return [Event(now, "delayed", f"{_noun(action)} to {after.target} did not arrive yet: {after.reason}")]
+    return []
+
+
+def _arrival(action: Action) -> str:
+    """Return how the timeline tells that *action* is done; empty for what nobody looks for there."""
+    match action:
+        case Note():
+            return action.text
+        case Page():
+            return f"Paged {action.step.responder.title}"
+        case AcknowledgePage():
+            return f"Page to {action.target.address} acknowledged"
+        case ResolvePage():
+            return f"Page to {action.target.address} resolved"
+        case Post():
+            return f"Posted to {action.target.address}"
+        case Reply(step=step) if step is not None:
+            return f"Told {step.responder.title} in the thread"
+        case _:
+            return ""
+
+
+def _noun(action: Action) -> str:
+    match action:
+        case Page() | AcknowledgePage() | ResolvePage():
+            return "Page"
+        case Update():
+            return "Edit"
+        case Reply():
+            return "Reply"
+        case _:
+            return "Message"
+
+
+def _observe_lateness(notification: Notification) -> None:
+    action = notification.action
+    if not isinstance(action, Page):
+        return
+    due = next((s.due_at for s in notification.progress.steps if s.step == action.step), None)
+    if due is not None:
+        telemetry.TIMER_LATENESS.observe(max(0.0, notification.now - due))
+
+
+def _log_arrival(notification: Notification, receipt: Receipt) -> None:
+    action, incident = notification.action, notification.incident
+    outcome = "simulated" if receipt.is_simulated else "delivered"
+    telemetry.DELIVERIES.labels(action.lane, outcome).inc()
+    if isinstance(action, Page):
+        telemetry.ESCALATIONS.labels(incident.policy, action.step.responder.name).inc()
+    logger.info(
+        outcome,
+        extra={"fields": {"incident": incident.id, "key": action.key, "target": name_target(action)}},
+    )
+
+
+def _log_failure(notification: Notification, after: Delivery, error: DeliveryError) -> None:
+    action = notification.action
+    outcome = "temporary" if isinstance(error, TemporaryDeliveryError) else "permanent"
+    telemetry.DELIVERIES.labels(action.lane, outcome).inc()
+    logger.warning(
+        "not delivered",
+        extra={
+            "fields": {
+                "incident": notification.incident.id,
+                "key": action.key,
+                "target": name_target(action),
+                "reason": error.reason,
+                "detail": after.detail,
+                "attempts": after.attempts,
+                "retry_at": after.retry_at or None,
+            }
+        },
+    )

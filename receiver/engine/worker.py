@@ -1,0 +1,98 @@
+"""The worker: one lane for each channel kind, woken when something is due, loans kept alive."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+
+from receiver.domain.ports import Agenda
+from receiver.engine.lane import Lane
+from receiver.engine.reconcile import Reconciler
+from receiver.errors import StoreError
+
+logger = logging.getLogger(__name__)
+
+_BEAT_EVERY_S = 0.7
+_RECONNECT_AFTER_S = 0.5
+
+
+class Worker:
+    """Works off the agenda until stopped. Any number of workers may share one store."""
+
+    def __init__(
+        self,
+        name: str,
+        agenda: Agenda,
+        reconciler: Reconciler,
+        clock: Callable[[], float],
+        threads: Mapping[str, int],
+    ) -> None:
+        self.name = name
+        self._agenda = agenda
+        self._clock = clock
+        self._reconciler = reconciler
+        self._stopped = threading.Event()
+        self._lanes = {
+            lane: Lane(lane, name, agenda, lambda: self._reconciler, clock, count)
+            for lane, count in threads.items()
+        }
+
+    def run(self) -> None:
+        """Work until `stop`; what is in hand then is finished, for some seconds at most."""
+        for lane in self._lanes.values():
+            lane.start()
+        threading.Thread(target=self._listen, name="listen", daemon=True).start()
+        logger.info("worker started", extra={"fields": {"worker": self.name}})
+        while not self._stopped.is_set():
+            self._beat()
+            self._stopped.wait(_BEAT_EVERY_S)
+        self._finish()
+
+    def stop(self) -> None:
+        """Ask `run` to end; may be called from a signal handler."""
+        self._stopped.set()
+
+    def use(self, reconciler: Reconciler) -> None:
+        """Go on with another configuration; what is in hand is finished with the old one."""
+        self._reconciler = reconciler
+
+    def _listen(self) -> None:
+        """Pass on what the store says is due. Lost wake-ups cost half a second, no more."""
+        while not self._stopped.is_set():
+            try:
+                for wake in self._agenda.listen():
+                    if self._stopped.is_set():
+                        return
+                    if wake is not None and wake[0] in self._lanes:
+                        self._lanes[wake[0]].wake(wake[1])
+            except StoreError as error:
+                logger.warning("wake-ups out of reach", extra={"fields": {"error": str(error)}})
+                self._stopped.wait(_RECONNECT_AFTER_S)
+
+    def _beat(self) -> None:
+        """Say that we live, and keep what we have on loan."""
+        try:
+            now = self._clock()
+            for name, lane in self._lanes.items():
+                if held := lane.held():
+                    self._agenda.renew(name, self.name, held, now)
+            self._agenda.beat(self.name, now)
+        except StoreError as error:
+            logger.warning("store out of reach", extra={"fields": {"error": str(error)}})
+
+    def _finish(self, timeout_s: float = 6.0) -> None:
+        for lane in self._lanes.values():
+            lane.stop()
+        end = self._clock() + timeout_s
+        for name, lane in self._lanes.items():
+            while not lane.wait_until_idle(min(_BEAT_EVERY_S, max(0.0, end - self._clock()))):
+                if self._clock() >= end:
+                    logger.warning("left to the lease", extra={"fields": {"lane": name, "incidents": lane.held()}})
+                    break
+                self._beat()
+        try:
+            self._agenda.leave(self.name)
+        except StoreError as error:
+            logger.warning("store out of reach", extra={"fields": {"error": str(error)}})
+        logger.info("worker stopped", extra={"fields": {"worker": self.name}})

@@ -1,0 +1,32 @@
+"""Packing: what lies in Redis as MessagePack, with field names, so that old forms stay readable."""
+
+from __future__ import annotations
+
+import msgspec
+
+from receiver.domain.alert import Alert
+from receiver.domain.delivery import Delivery
+from receiver.domain.incident import Event, Incident
+
+_encoder = msgspec.msgpack.Encoder()
+_incidents = msgspec.msgpack.Decoder(Incident)
+_alerts = msgspec.msgpack.Decoder(Alert)
+_deliveries = msgspec.msgpack.Decoder(Delivery)
+_events = msgspec.msgpack.Decoder(Event)
+
+
+def encode_incident(incident: Incident) -> bytes:
+    """Pack an incident without its alerts and deliveries, which lie in fields of their own."""
+    if incident.alerts or incident.deliveries or incident.is_past:
+        incident = msgspec.structs.replace(incident, alerts={}, deliveries={}, is_past=False)
+    return _encoder.encode(incident)
+
+
+def encode(value: Alert | Delivery | Event) -> bytes:
+    return _encoder.encode(value)
+
+
+decode_incident = _incidents.decode
+decode_alert = _alerts.decode
+decode_delivery = _deliveries.decode
+decode_event = _events.decode

@@ -1,0 +1,290 @@
+"""Incidents in Redis: a hash for each group, with the incident, its alerts and its deliveries packed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from msgspec.structs import replace
+
+from receiver.domain.delivery import Delivery
+from receiver.domain.incident import Event, Incident
+from receiver.domain.ports import Held, Write
+from receiver.errors import ClaimLost, NotFound
+from receiver.store import codec
+from receiver.store.connection import Client, Scripts, store_errors
+from receiver.store.keys import LANES, TIMELINE_KEPT, WAKE, Keys, shard_of
+
+_ALERT, _DELIVERY = b"a:", b"d:"
+_SCANNED_AT_MOST = 5000
+
+
+@dataclass(frozen=True)
+class Page:
+    """Part of a list of incidents, newest first, and where the next part begins."""
+
+    incidents: tuple[Incident, ...]
+    next_cursor: str | None
+
+
+class RedisIncidents:
+    """Keeps incidents. Every method raises StoreError when Redis can't do it."""
+
+    def __init__(self, client: Client, *, history_s: float, shards: int = 1) -> None:
+        self._redis = client
+        self._scripts = Scripts(client)
+        self._history_s = int(history_s)
+        self._shards = shards
+
+    def keys_of(self, slot: str) -> Keys:
+        """Return the keys of the shard on which *slot* lies."""
+        return Keys(shard_of(slot, self._shards))
+
+    # --- a group's latest, for whoever wants to change it ---
+
+    def read(self, slots: Sequence[str]) -> list[Held]:
+        """Return how each group stands, without alerts and deliveries, in one round trip."""
+        with store_errors():
+            if len(slots) == 1:
+                rows = [self._redis.hmget(self.keys_of(slots[0]).group(slots[0]), "v", "head")]
+            else:
+                with self._redis.pipeline(transaction=False) as pipe:
+                    for slot in slots:
+                        pipe.hmget(self.keys_of(slot).group(slot), "v", "head")
+                    rows = pipe.execute()
+        return [
+            Held(slot, codec.decode_incident(head) if head else None, int(version or 0))
+            for slot, (version, head) in zip(slots, rows, strict=True)
+        ]
+
+    def commit(self, writes: Sequence[Write]) -> list[bool]:
+        """Keep each change in one round trip; False where the group had changed since it was read."""
+        with store_errors():
+            answers = self._scripts.run_all("commit", [self._commit_call(write) for write in writes])
+        return [answer == 1 for answer in answers]
+
+    def _commit_call(self, write: Write) -> tuple[list[str], list[str | bytes | int | float]]:
+        incident, change, held = write.change.incident, write.change, write.held
+        assert incident is not None  # a change without an incident has nothing to keep
+        keys = self.keys_of(held.slot)
+        is_put_aside = change.is_new and held.incident is not None
+        former = held.incident.id if held.incident else incident.id
+        indexes = (keys.closed, keys.open) if incident.is_resolved else (keys.open, keys.closed)
+        fields: list[str | bytes | int | float] = ["head", codec.encode_incident(incident)]
+        for alert in change.changed_alerts:
+            fields += (_ALERT + alert.fingerprint.encode(), codec.encode(alert))
+        return (
+            [
+                keys.group(held.slot),
+                keys.past(former),
+                keys.timeline(incident.id),
+                *indexes,
+                *(keys.agenda(lane) for lane in write.lanes),
+            ],
+            [
+                held.version,
+                int(is_put_aside),
+                self._history_s if incident.is_resolved else 0,
+                incident.id,
+                f"{incident.opened_at:.3f}",
+                f"{write.due:.3f}",
+                WAKE,
+                self._history_s,
+                TIMELINE_KEPT,
+                len(change.events),
+                *(codec.encode(event) for event in change.events),
+                *write.lanes,
+                *fields,
+            ],
+        )
+
+    # --- one incident, whole ---
+
+    def load(self, incident_id: str) -> Incident:
+        """Return the incident with its alerts and deliveries, in one round trip; else NotFound."""
+        slot = incident_id.partition("-")[0]
+        keys = self.keys_of(slot)
+        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.hgetall(keys.group(slot))
+            pipe.hgetall(keys.past(incident_id))
+            latest, past = pipe.execute()
+        if latest.get(b"id") == incident_id.encode():
+            return _unpack(latest, is_past=False)
+        if past:
+            return _unpack(past, is_past=True)
+        raise NotFound("incident", incident_id)
+
+    def timeline(self, incident_id: str) -> list[Event]:
+        """Return what happened to the incident, oldest first."""
+        key = self.keys_of(incident_id.partition("-")[0]).timeline(incident_id)
+        with store_errors():
+            return [codec.decode_event(packed) for packed in self._redis.lrange(key, 0, -1)]
+
+    def record(
+        self,
+        incident_id: str,
+        key: str,
+        delivery: Delivery,
+        *,
+        worker: str = "",
+        lane: str = LANES[0],
+        events: Iterable[Event] = (),
+        wake: Iterable[str] = (),
+        due: float = 0.0,
+    ) -> None:
+        """Keep how a delivery stands, and have the lanes of *wake* look at the incident at *due*.
+
+        With a *worker*, only while the incident is lent to it in *lane*; else ClaimLost. An
+        incident that is gone is left gone.
+        """
+        slot = incident_id.partition("-")[0]
+        keys, lanes, said = self.keys_of(slot), tuple(wake), [codec.encode(event) for event in events]
+        with store_errors():
+            answer = self._scripts.run(
+                "record",
+                [
+                    keys.group(slot),
+                    keys.past(incident_id),
+                    keys.timeline(incident_id),
+                    keys.owners(lane),
+                    *(keys.agenda(other) for other in lanes),
+                ],
+                [
+                    incident_id,
+                    worker,
+                    _DELIVERY + key.encode(),
+                    codec.encode(delivery),
+                    f"{due:.3f}",
+                    WAKE,
+                    TIMELINE_KEPT,
+                    len(said),
+                    *said,
+                    *lanes,
+                ],
+            )
+        if answer == 0:
+            raise ClaimLost(f"another worker has incident {incident_id}")
+
+    # --- many ---
+
+    def find_newest(
+        self,
+        *,
+        states: frozenset[str] = frozenset(),
+        severity: str = "",
+        alertname: str = "",
+        limit: int = 50,
+        cursor: str = "",
+        deliveries: Sequence[str] = (),
+    ) -> Page:
+        """Return incidents, newest first; no states = all. Looks at 5,000 at most in one call.
+
+        They come without their alerts, and with those deliveries only whose keys are given.
+        """
+        found: list[Incident] = []
+        position = _parse_cursor(cursor)
+        scanned = 0
+        while scanned < _SCANNED_AT_MOST:
+            batch = self._newest(states, position, 200)
+            if not batch:
+                return Page(tuple(found), None)
+            scanned += len(batch)
+            for entry, incident in zip(batch, self._heads([member for _, member in batch], deliveries), strict=True):
+                position = entry
+                if incident is None or not _fits(incident, states, severity, alertname):
+                    continue
+                found.append(incident)
+                if len(found) == limit:
+                    return Page(tuple(found), _format_cursor(position))
+        return Page(tuple(found), _format_cursor(position))
+
+    def _newest(
+        self, states: frozenset[str], after: tuple[float, str] | None, count: int
+    ) -> list[tuple[float, str]]:
+        """Return index entries older than *after*, newest first."""
+        highest = "+inf" if after is None else f"{after[0]:.3f}"
+        entries: set[tuple[float, str]] = set()
+        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
+            for keys in map(Keys, range(self._shards)):
+                for index in _indexes(keys, states):
+                    pipe.zrevrangebyscore(index, highest, "-inf", 0, count + 50, withscores=True)
+            for rows in pipe.execute():
+                entries.update((score, member.decode()) for member, score in rows)
+        ordered = sorted(entries, reverse=True)
+        return [entry for entry in ordered if after is None or entry < after][:count]
+
+    def _heads(self, ids: Sequence[str], deliveries: Sequence[str]) -> list[Incident | None]:
+        """Return the incidents of *ids* with some deliveries; None for those that are gone."""
+        fields = ["id", "head", *(_DELIVERY + key.encode() for key in deliveries)]
+        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
+            for incident_id in ids:
+                slot = incident_id.partition("-")[0]
+                pipe.hmget(self.keys_of(slot).group(slot), fields)
+                pipe.hmget(self.keys_of(slot).past(incident_id), fields)
+            rows = pipe.execute()
+        heads: list[Incident | None] = []
+        for incident_id, latest, past in zip(ids, rows[::2], rows[1::2], strict=True):
+            member, head, *packed = latest if latest[0] == incident_id.encode() else past
+            if member is None:
+                heads.append(None)
+                continue
+            known = {key: codec.decode_delivery(one) for key, one in zip(deliveries, packed, strict=True) if one}
+            heads.append(replace(codec.decode_incident(head), deliveries=known))
+        return heads
+
+    def census(self) -> dict[tuple[str, str], int]:
+        """Return how many open incidents there are by state and severity (of the newest 5,000)."""
+        counts: dict[tuple[str, str], int] = {}
+        position: tuple[float, str] | None = None
+        for _ in range(_SCANNED_AT_MOST // 500):
+            batch = self._newest(frozenset({"open"}), position, 500)
+            if not batch:
+                break
+            position = batch[-1]
+            for incident in self._heads([member for _, member in batch], ()):
+                if incident is not None:
+                    kind = (incident.state, incident.severity.value)
+                    counts[kind] = counts.get(kind, 0) + 1
+        return counts
+
+
+def _unpack(fields: dict[bytes, bytes], *, is_past: bool) -> Incident:
+    alerts, deliveries = {}, {}
+    for name, packed in fields.items():
+        if name.startswith(_ALERT):
+            alert = codec.decode_alert(packed)
+            alerts[alert.fingerprint] = alert
+        elif name.startswith(_DELIVERY):
+            deliveries[name.removeprefix(_DELIVERY).decode()] = codec.decode_delivery(packed)
+    head = codec.decode_incident(fields[b"head"])
+    return replace(head, alerts=alerts, deliveries=deliveries, is_past=is_past)
+
+
+def _indexes(keys: Keys, states: frozenset[str]) -> tuple[str, ...]:
+    if not states:
+        return (keys.open, keys.closed)
+    return tuple(
+        index
+        for index, names in ((keys.open, {"open", "acknowledged"}), (keys.closed, {"resolved"}))
+        if states & names
+    )
+
+
+def _fits(incident: Incident, states: frozenset[str], severity: str, alertname: str) -> bool:
+    return (
+        (not states or incident.state in states)
+        and severity in ("", incident.severity)
+        and alertname in ("", incident.alertname)
+    )
+
+
+def _format_cursor(entry: tuple[float, str] | None) -> str | None:
+    return f"{entry[0]:.3f}_{entry[1]}" if entry else None
+
+
+def _parse_cursor(cursor: str) -> tuple[float, str] | None:
+    score, _, member = cursor.partition("_")
+    try:
+        return (float(score), member) if cursor else None
+    except ValueError:
+        raise NotFound("cursor", cursor) from None

@@ -1,0 +1,75 @@
+"""Every Redis key: its name, its type, and when it goes.
+
+All keys that one atomic step touches carry the same hash tag `{n}`, the shard's number, so they
+lie on one node of a Redis Cluster. A group's shard follows from its slot; a single Redis has
+one shard. What is kept for ever is what is still open, and bounded by it.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass
+
+LANES = ("slack", "pagerduty")
+
+# Deliveries of simulated channels, for the page: a list, capped, gone after a week.
+SIMULATED = "rcv:simulated"
+SIMULATED_KEPT = 500
+SIMULATED_FOR_S = 7 * 86400
+# Workers by their last beat: a sorted set, gone when all have been silent for an hour.
+WORKERS = "rcv:workers"
+WORKERS_FOR_S = 3600
+# Where workers are told `LANE MOMENT`: a channel of publish and subscribe, nothing is kept.
+WAKE = "rcv:wake"
+# Each timeline is capped: an incident that flaps for a month must not fill the memory.
+TIMELINE_KEPT = 500
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys of one shard."""
+
+    shard: int
+
+    def _name(self, *parts: str) -> str:
+        return ":".join((f"rcv:{{{self.shard}}}", *parts))
+
+    def group(self, slot: str) -> str:
+        """A hash: the group's latest incident. No expiry while open, `history` once closed."""
+        return self._name("group", slot)
+
+    def past(self, incident_id: str) -> str:
+        """A hash: an incident whose group has a newer one. Expires after `history`."""
+        return self._name("past", incident_id)
+
+    def timeline(self, incident_id: str) -> str:
+        """A list of packed events, capped. Expires as its incident does."""
+        return self._name("timeline", incident_id)
+
+    @property
+    def open(self) -> str:
+        """A sorted set: open incidents by when they opened. No expiry: it holds what is open."""
+        return self._name("open")
+
+    @property
+    def closed(self) -> str:
+        """A sorted set: closed incidents by when they opened. Expires `history` after the last closing."""
+        return self._name("closed")
+
+    def agenda(self, lane: str) -> str:
+        """A sorted set: incidents by the moment to look at them. No expiry: it holds what is due."""
+        return self._name("agenda", lane)
+
+    def claims(self, lane: str) -> str:
+        """A sorted set: incidents lent to a worker, by when the loan ends. No expiry: a dead
+        worker's loans are found by their moment."""
+        return self._name("claims", lane)
+
+    def owners(self, lane: str) -> str:
+        """A hash: which worker each lent incident is lent to. Goes with the claims."""
+        return self._name("owners", lane)
+
+
+def shard_of(slot: str, shards: int) -> int:
+    """Return the shard on which a group lies."""
+    return zlib.crc32(slot.encode()) % shards if shards > 1 else 0

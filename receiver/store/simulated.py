@@ -1,0 +1,31 @@
+"""What simulated channels would have sent, kept for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from receiver.store.connection import Client, store_errors
+from receiver.store.keys import SIMULATED, SIMULATED_FOR_S, SIMULATED_KEPT
+
+
+class RedisSimulated:
+    """A short memory of messages that went nowhere for want of credentials."""
+
+    def __init__(self, client: Client) -> None:
+        self._redis = client
+
+    def add(self, message: Mapping[str, Any]) -> None:
+        """Keep *message* as the newest."""
+        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.lpush(SIMULATED, msgspec.json.encode(message))
+            pipe.ltrim(SIMULATED, 0, SIMULATED_KEPT - 1)
+            pipe.expire(SIMULATED, SIMULATED_FOR_S)
+            pipe.execute()
+
+    def newest(self, count: int) -> list[dict[str, Any]]:
+        """Return the newest messages, newest first."""
+        with store_errors():
+            return [msgspec.json.decode(packed) for packed in self._redis.lrange(SIMULATED, 0, count - 1)]

@@ -1,0 +1,33 @@
+"""Every metric, by name. What they mean is told in docs/metrics.md."""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram
+
+WEBHOOKS = Counter("receiver_webhooks_total", "Webhooks answered, by status code.", ["code"])
+ALERTS = Counter("receiver_alerts_total", "Alerts taken, by what became of them.", ["outcome"])
+DELIVERIES = Counter("receiver_deliveries_total", "Attempts to deliver, by channel and outcome.", ["channel", "outcome"])
+DELIVERY_SECONDS = Histogram(
+    "receiver_delivery_seconds",
+    "How long one attempt to deliver took.",
+    ["channel"],
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
+)
+ESCALATIONS = Counter("receiver_escalations_total", "Steps of an escalation told.", ["policy", "responder"])
+TIMER_LATENESS = Histogram(
+    "receiver_timer_lateness_seconds",
+    "How long after its due time a step was told for the first time.",
+    buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 15, 60, 300),
+)
+WORKER_ERRORS = Counter("receiver_worker_errors_total", "Faults of our own met while working off the agenda.")
+# Read from the store when they are asked for.
+INCIDENTS = Gauge("receiver_incidents", "Incidents by state and severity.", ["state", "severity"], multiprocess_mode="mostrecent")
+AGENDA_DEPTH = Gauge("receiver_agenda_depth", "Incidents that are due and not yet taken up.", ["lane"], multiprocess_mode="mostrecent")
+AGENDA_LAG = Gauge("receiver_agenda_lag_seconds", "How long the first of them has been due.", ["lane"], multiprocess_mode="mostrecent")
+
+
+def count_incidents(census: dict[tuple[str, str], int]) -> None:
+    """Set how many incidents are open; what was counted before and is no more becomes 0."""
+    for state in ("open", "acknowledged"):
+        for severity in ("critical", "error", "warning", "info", "none"):
+            INCIDENTS.labels(state, severity).set(census.get((state, severity), 0))

@@ -1,0 +1,39 @@
+"""The Flask application: every door in one place."""
+
+from __future__ import annotations
+
+from flask import Flask, Response
+
+from receiver.config.model import Routing
+from receiver.config.settings import Settings
+from receiver.web.answers import handle_errors
+from receiver.web.api import build_api
+from receiver.web.health import build_health
+from receiver.web.hooks import MAX_BODY, build_hooks
+from receiver.web.pages import build_pages
+from receiver.wiring import Parts
+
+# Pages are ours alone: no script, nothing from elsewhere, in nobody's frame.
+_POLICY = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+
+def create_app(parts: Parts, settings: Settings | None = None, routing: Routing | None = None) -> Flask:
+    """Return the application on *parts*; *settings* and *routing* are those the parts were built of."""
+    del settings, routing
+    app = Flask("receiver.web")
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider has it
+    for door in (build_hooks(parts), build_api(parts), build_health(parts), build_pages(parts)):
+        app.register_blueprint(door)
+    handle_errors(app)
+
+    @app.after_request
+    def protect(answer: Response) -> Response:
+        answer.headers["X-Content-Type-Options"] = "nosniff"
+        if answer.mimetype == "text/html":
+            answer.headers["Content-Security-Policy"] = _POLICY
+            answer.headers["Referrer-Policy"] = "no-referrer"
+            answer.headers["Cache-Control"] = "no-store"
+        return answer
+
+    return app

@@ -1,0 +1,76 @@
+"""The webhooks' doors."""
+
+from __future__ import annotations
+
+import logging
+
+from flask import Blueprint, Response, jsonify, request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from receiver import telemetry
+from receiver.errors import PayloadError
+from receiver.sources import alertmanager
+from receiver.text import one_line
+from receiver.web.access import is_let_in
+from receiver.web.answers import refuse
+from receiver.wiring import Parts
+
+logger = logging.getLogger(__name__)
+
+MAX_BODY = 32 * 1024 * 1024
+_MAX_SOURCE = 100
+
+
+def build_hooks(parts: Parts) -> Blueprint:
+    """Return the routes that Alertmanager posts to."""
+    hooks = Blueprint("hooks", __name__, url_prefix="/webhooks")
+
+    @hooks.post("/alertmanager")
+    def receive_alertmanager() -> Response:
+        """Take a webhook; 200 only when everything in it is in the store."""
+        if not is_let_in(request, parts.settings.webhook_tokens):
+            return refuse(401, "send RECEIVER_WEBHOOK_TOKEN as a bearer token or as basic auth's password")
+        now = parts.clock()
+        source = one_line(request.args.get("source", ""), _MAX_SOURCE)
+        batch = alertmanager.parse(request.get_data(cache=False), source, now)
+        accepted = parts.intake.accept(batch.groups, now)
+        counts = {
+            "new": accepted.new,
+            "duplicates": accepted.duplicates,
+            "resolved": accepted.resolved,
+            "rejected": batch.rejected,
+        }
+        _count(counts, batch.repaired)
+        return jsonify({"alerts": batch.total, **counts, "incidents": accepted.incidents})
+
+    @hooks.errorhandler(PayloadError)
+    def unreadable(error: PayloadError) -> Response:
+        # Alertmanager drops what we refuse, so this is a lost alert: say it where people look.
+        logger.error("webhook refused", extra={"fields": {"reason": error.reason, "from": request.remote_addr}})
+        telemetry.ALERTS.labels("rejected").inc()
+        return refuse(400, error.reason)
+
+    @hooks.errorhandler(RequestEntityTooLarge)
+    def too_large(_: RequestEntityTooLarge) -> Response:
+        logger.error("webhook refused", extra={"fields": {"reason": "too large", "from": request.remote_addr}})
+        return refuse(413, f"the body is larger than {MAX_BODY // 1024 // 1024} MiB; see max_alerts in Alertmanager")
+
+    @hooks.after_request
+    def count(answer: Response) -> Response:
+        telemetry.WEBHOOKS.labels(str(answer.status_code)).inc()
+        return answer
+
+    return hooks
+
+
+def _count(counts: dict[str, int], repaired: int) -> None:
+    """Count what became of the alerts, under the names of the metric."""
+    for outcome, number in (
+        ("new", counts["new"]),
+        ("duplicate", counts["duplicates"]),
+        ("resolved", counts["resolved"]),
+        ("rejected", counts["rejected"]),
+        ("repaired", repaired),
+    ):
+        if number:
+            telemetry.ALERTS.labels(outcome).inc(number)

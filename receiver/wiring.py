@@ -1,0 +1,146 @@
+"""The hallway: builds every part and introduces them to one another."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from receiver import clock as wall
+from receiver.channels.pagerduty.adapter import PagerDutyChannel
+from receiver.channels.slack.adapter import SlackChannel
+from receiver.channels.slack.simulated import SimulatedSlack
+from receiver.config.model import Routing
+from receiver.config.settings import Settings
+from receiver.domain.notification import Notification
+from receiver.domain.policy import PAGERDUTY, SLACK
+from receiver.domain.ports import Channel
+from receiver.engine.brief import Briefing, Places
+from receiver.engine.hands import Hands
+from receiver.engine.intake import Intake
+from receiver.engine.reconcile import Reconciler
+from receiver.engine.worker import Worker
+from receiver.runbooks.load import RunbookShelf
+from receiver.store.agenda import RedisAgenda
+from receiver.store.connection import connect
+from receiver.store.incidents import RedisIncidents
+from receiver.store.simulated import RedisSimulated
+
+logger = logging.getLogger(__name__)
+
+# A channel that is slow to answer holds a thread for its time-out; others go on meanwhile.
+THREADS = {SLACK: 8, PAGERDUTY: 8}
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the web side works with."""
+
+    settings: Settings
+    routing: Routing
+    incidents: RedisIncidents
+    agenda: RedisAgenda
+    simulated: RedisSimulated
+    intake: Intake
+    hands: Hands
+    runbooks: RunbookShelf
+    clock: Clock
+    run_id: str = ""
+
+
+def build_parts(settings: Settings, routing: Routing, clock: Clock = wall.now) -> Parts:
+    """Return the parts, connected to the store of *settings* when first used."""
+    client = connect(settings.redis_url.reveal())
+    incidents = RedisIncidents(client, history_s=routing.history)
+    return Parts(
+        settings=settings,
+        routing=routing,
+        incidents=incidents,
+        agenda=RedisAgenda(client),
+        simulated=RedisSimulated(client),
+        intake=Intake(incidents, routing),
+        hands=Hands(incidents),
+        runbooks=build_shelf(settings, routing, clock),
+        clock=clock,
+        run_id=os.environ.get("RECEIVER_RUN_ID", ""),
+    )
+
+
+def build_shelf(settings: Settings, routing: Routing, clock: Clock = wall.now) -> RunbookShelf:
+    """Return the runbooks that *routing* names."""
+    return RunbookShelf(
+        routing.runbooks,
+        public_url=settings.public_url,
+        allowed_hosts=routing.runbook_hosts,
+        clock=clock,
+    )
+
+
+def build_channels(parts: Parts) -> dict[str, Channel]:
+    """Return the channel of each lane: simulated where there are no credentials."""
+    settings, clock = parts.settings, parts.clock
+    token = parts.routing.slack_token or settings.slack_bot_token
+
+    def record(message: Mapping[str, Any]) -> None:
+        logger.info("simulated", extra={"fields": {"message": message}})
+        parts.simulated.add(message)
+
+    def record_event(notification: Notification, event: Mapping[str, Any]) -> None:
+        target = notification.action.target
+        record({"incident": notification.incident.id, "to": f"{target.kind}:{target.address}", **event})
+
+    slack: Channel = (
+        SlackChannel(token, settings.slack_api_url, clock=clock) if token else SimulatedSlack(record, clock=clock)
+    )
+    pager = PagerDutyChannel(settings.pagerduty_events_url, clock=clock, record=record_event)
+    return {SLACK: slack, PAGERDUTY: pager}
+
+
+def build_reconciler(parts: Parts) -> Reconciler:
+    """Return what a worker does with an incident under this configuration."""
+    routing = parts.routing
+    more: dict[str, tuple[tuple[str, str], ...]] = {route.name: route.links for route in routing.routes}
+    places = Places(
+        public_url=parts.settings.public_url,
+        alertmanagers={source: one.urls[0] for source, one in routing.alertmanagers.items() if one.urls},
+        more={**more, "": routing.links},
+    )
+    return Reconciler(
+        parts.incidents,
+        build_channels(parts),
+        routing,
+        Briefing(parts.runbooks, places),
+        parts.clock,
+    )
+
+
+class ReceiverWorker:
+    """A worker that can be given another configuration."""
+
+    def __init__(self, settings: Settings, routing: Routing) -> None:
+        self._settings = settings
+        parts = build_parts(settings, routing)
+        name = f"{parts.run_id or 'alone'}.{socket.gethostname()}.{os.getpid()}"
+        self._worker = Worker(name, parts.agenda, build_reconciler(parts), parts.clock, THREADS)
+
+    def run(self) -> None:
+        """Work until `stop`."""
+        self._worker.run()
+
+    def stop(self) -> None:
+        """Ask `run` to end."""
+        self._worker.stop()
+
+    def reload(self, routing: Routing) -> None:
+        """Go on with another configuration."""
+        self._worker.use(build_reconciler(build_parts(self._settings, routing)))
+
+
+def build_worker(settings: Settings, routing: Routing) -> ReceiverWorker:
+    """Return a worker on the store of *settings*."""
+    return ReceiverWorker(settings, routing)
