@@ -460,5 +460,18 @@ def resolve(incident: Incident, by: str, now: float) -> Change:
     return Change(changed, is_changed=True, events=(Event(now, "resolved", "Resolved by hand", by),))
 
 
+def find_gravest(incident: Incident) -> Alert | None:
+    """Return the alert that says most about the incident: firing before resolved, worst first."""
+    return max(
+        (alert for fp, alert in incident.alerts.items() if fp in incident.standings),
+        key=lambda a: (
+            incident.standings[a.fingerprint].is_firing,
+            a.severity.rank,
+            -incident.standings[a.fingerprint].starts_at,
+        ),
+        default=None,
+    )
+
+
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

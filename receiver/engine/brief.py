@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from receiver.domain.action import Action, Page, Post, Update
-from receiver.domain.alert import Alert
 from receiver.domain.escalation import trace_progress
-from receiver.domain.incident import Incident
+from receiver.domain.incident import Incident, find_gravest
 from receiver.domain.links import find_links
 from receiver.domain.notification import Links, Notification
 from receiver.domain.plan import find_message
@@ -59,15 +58,3 @@ class Briefing:
             message=message.receipt.link if message and message.receipt else "",
         )
 
-
-def find_gravest(incident: Incident) -> Alert | None:
-    """Return the alert that says most about the incident: firing before resolved, worst first."""
-    return max(
-        (alert for fp, alert in incident.alerts.items() if fp in incident.standings),
-        key=lambda a: (
-            incident.standings[a.fingerprint].is_firing,
-            a.severity.rank,
-            -incident.standings[a.fingerprint].starts_at,
-        ),
-        default=None,
-    )

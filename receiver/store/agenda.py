@@ -8,7 +8,7 @@ from typing import Any
 
 from receiver.domain.ports import Claims
 from receiver.store.connection import Client, Scripts, store_errors
-from receiver.store.keys import WAKE, WORKERS, WORKERS_FOR_S, Keys, shard_of
+from receiver.store.keys import WAKE, WORKERS, WORKERS_FOR_S, Keys, format_due, shard_of
 
 # A worker that was killed frees what it held after this long; others look twice a second, so
 # its incidents are taken up within 3 s.
@@ -32,7 +32,7 @@ class RedisAgenda:
                 look_at, *members = self._scripts.run(
                     "claim",
                     [keys.agenda(lane), keys.claims(lane), keys.owners(lane)],
-                    [f"{now:.3f}", f"{now + LEASE_S:.3f}", worker, count - len(taken)],
+                    [repr(now), f"{now + LEASE_S:.3f}", worker, count - len(taken)],
                 )
             taken += [member.decode() for member in members]
             if look_at:
@@ -64,7 +64,7 @@ class RedisAgenda:
         keys = Keys(self._shard(incident_id))
         args: list[Any] = [incident_id, worker, WAKE]
         for other, due in dues.items():
-            args += ["" if due is None else f"{due:.3f}", other]
+            args += ["" if due is None else format_due(due), other]
         with store_errors():
             answer = self._scripts.run(
                 "release",
@@ -77,8 +77,8 @@ class RedisAgenda:
         """Have *lane* look at an incident at *due*, or earlier if it would anyway."""
         keys = Keys(self._shard(incident_id))
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.zadd(keys.agenda(lane), {incident_id: round(due, 3)}, lt=True)
-            pipe.publish(WAKE, f"{lane} {due:.3f}")
+            pipe.zadd(keys.agenda(lane), {incident_id: format_due(due)}, lt=True)
+            pipe.publish(WAKE, f"{lane} {format_due(due)}")
             pipe.execute()
 
     def depth(self, lane: str, now: float) -> tuple[int, float]:

@@ -13,7 +13,7 @@ from receiver.domain.ports import Held, Write
 from receiver.errors import ClaimLost, NotFound
 from receiver.store import codec
 from receiver.store.connection import Client, Scripts, store_errors
-from receiver.store.keys import LANES, TIMELINE_KEPT, WAKE, Keys, shard_of
+from receiver.store.keys import LANES, TIMELINE_KEPT, WAKE, Keys, format_due, shard_of
 
 _ALERT, _DELIVERY = b"a:", b"d:"
 _SCANNED_AT_MOST = 5000
@@ -87,7 +87,7 @@ class RedisIncidents:
                 self._history_s if incident.is_resolved else 0,
                 incident.id,
                 f"{incident.opened_at:.3f}",
-                f"{write.due:.3f}",
+                format_due(write.due),
                 WAKE,
                 self._history_s,
                 TIMELINE_KEPT,
@@ -154,7 +154,7 @@ class RedisIncidents:
                     worker,
                     _DELIVERY + key.encode(),
                     codec.encode(delivery),
-                    f"{due:.3f}",
+                    format_due(due),
                     WAKE,
                     TIMELINE_KEPT,
                     len(said),

@@ -7,6 +7,7 @@ one shard. What is kept for ever is what is still open, and bounded by it.
 
 from __future__ import annotations
 
+import math
 import zlib
 from dataclasses import dataclass
 
@@ -68,6 +69,11 @@ class Keys:
     def owners(self, lane: str) -> str:
         """A hash: which worker each lent incident is lent to. Goes with the claims."""
         return self._name("owners", lane)
+
+
+def format_due(moment: float) -> str:
+    """Return a moment as agendas hold it: to the millisecond, and never before its time."""
+    return f"{math.ceil(moment * 1000) / 1000:.3f}"
 
 
 def shard_of(slot: str, shards: int) -> int:

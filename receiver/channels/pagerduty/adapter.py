@@ -1,0 +1,95 @@
+"""Pages by PagerDuty: one event for each call, its outcome a receipt or one of our two failures."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from receiver import clock
+from receiver.channels.pagerduty.client import Answer, EventsClient
+from receiver.channels.pagerduty.render import render_event, render_minimal
+from receiver.domain.delivery import Receipt
+from receiver.domain.notification import Notification
+from receiver.errors import DeliveryError, PermanentDeliveryError, TemporaryDeliveryError
+
+Record = Callable[[Notification, Mapping[str, Any]], None]
+
+# A 429 that names no wait: long enough to help, short enough for a page.
+_WAIT_WHEN_LIMITED_S = 5.0
+_TRY_LATER = (408, 425)
+_NO_SUCH_KEY = (401, 403, 404)
+_SPEAKS_OF_KEY = re.compile(r"routing.?key|integration.?key|invalid.?key", re.IGNORECASE)
+
+
+def _forget(_notification: Notification, _event: Mapping[str, Any]) -> None:
+    """Record nothing."""
+
+
+class PagerDutyChannel:
+    """Pages, acknowledges and resolves; the routing key is the target's secret.
+
+    Without a key it is simulated: *record* is handed what would have been sent. *timeout_s* bounds
+    connecting, and each wait for the answer's next bytes.
+    """
+
+    def __init__(
+        self,
+        events_url: str,
+        timeout_s: float = 8.0,
+        clock: Callable[[], float] = clock.now,
+        record: Record = _forget,
+    ) -> None:
+        self._client = EventsClient(events_url, timeout_s)
+        self._clock = clock
+        self._record = record
+
+    def send(self, notification: Notification) -> Receipt:
+        """Send the event once; the receipt's reference is the dedup key.
+
+        A page that is refused for what it says is sent again at once with next to nothing in it: a
+        page without details still wakes. Raises a DeliveryError otherwise; never sleeps.
+        """
+        event = render_event(notification)
+        routing_key = notification.action.target.secret
+        dedup_key = str(event["dedup_key"])
+        if not routing_key:
+            self._record(notification, event)
+            return Receipt(self._clock(), dedup_key, is_simulated=True)
+        answer, note = self._client.enqueue(routing_key, event), ""
+        if event["event_action"] == "trigger" and _is_refused(answer):
+            answer = self._client.enqueue(routing_key, render_minimal(event))
+            note = "without details: PagerDuty refused the full event"
+        if not answer.is_accepted:
+            raise _tell_refusal(answer)
+        return Receipt(self._clock(), dedup_key, note=note)
+
+    def find(self, notification: Notification, since: float) -> None:  # noqa: ARG002
+        """Return None always: the dedup key makes sending again harmless, so nobody need look.
+
+        A trigger of an open key joins its alert; acknowledging or resolving twice changes nothing.
+        """
+        return
+
+
+def _is_refused(answer: Answer) -> bool:
+    """Tell whether PagerDuty refused what the event says, rather than us or the moment."""
+    if answer.status in _NO_SUCH_KEY or answer.status in _TRY_LATER or answer.status == 429:
+        return False
+    return 400 <= answer.status < 500 and not _SPEAKS_OF_KEY.search(answer.words)
+
+
+def _tell_refusal(answer: Answer) -> DeliveryError:
+    """Return the error that an answer other than a 2xx means."""
+    detail = f"HTTP {answer.status}: {answer.words}" if answer.words else f"HTTP {answer.status}"
+    if answer.status == 429:
+        wait = _WAIT_WHEN_LIMITED_S if answer.retry_after is None else answer.retry_after
+        return TemporaryDeliveryError("rate_limited", detail, retry_after=wait)
+    if answer.status >= 500 or answer.status in _TRY_LATER:
+        return TemporaryDeliveryError("server_error", detail, retry_after=answer.retry_after or 0.0)
+    if _is_refused(answer):
+        return PermanentDeliveryError("invalid_event", detail)
+    if answer.status >= 400:
+        return PermanentDeliveryError("invalid_routing_key", detail)
+    # A redirect or stranger: a proxy in between, which may be gone the next time.
+    return TemporaryDeliveryError("unexpected_answer", detail)

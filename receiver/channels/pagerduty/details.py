@@ -1,0 +1,113 @@
+"""The details of a page, in the room that is left for them.
+
+An event that is too long is refused whole, so what helps least goes first: annotations, then
+alerts (they are counted), then the runbook's words, then everything.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from receiver.channels.pagerduty.tidy import MAX_NAME, iso_time, tidy_line, tidy_map, tidy_text
+from receiver.domain.action import Page
+from receiver.domain.alert import Alert
+from receiver.domain.incident import Incident
+from receiver.domain.notification import Notification
+from receiver.domain.runbook import render_plain
+
+Json = dict[str, Any]
+
+MAX_RUNBOOK = 20_000  # so that the runbook alone never costs the alerts their place
+_NOTE = "Too long for PagerDuty: {} left out."
+
+
+def json_size(value: object) -> int:
+    """Return the bytes *value* takes in a request: JSON as requests writes it, escaped to ASCII."""
+    return len(json.dumps(value, allow_nan=False))
+
+
+def render_details(notification: Notification, room: int) -> Json:
+    """Return the page's custom details in at most *room* bytes of JSON (a note when that is little)."""
+    head = _render_head(notification)
+    alerts = [_render_alert(notification.incident, alert) for alert in _find_firing(notification.incident)]
+    runbook = tidy_text(render_plain(notification.excerpt), MAX_RUNBOOK) if notification.excerpt else ""
+    for details in _candidates(head, alerts, runbook, room):
+        if json_size(details) <= room:
+            return details
+    return {"note": _NOTE.format("all details")}
+
+
+def _candidates(head: Json, alerts: Sequence[Json], runbook: str, room: int) -> Iterator[Json]:
+    """Yield the details ever shorter."""
+    words = {"runbook": runbook} if runbook else {}
+    yield head | ({"alerts": alerts} if alerts else {}) | words
+    bare = [{name: value for name, value in alert.items() if name != "annotations"} for alert in alerts]
+    yield head | {"alerts": bare, "note": _NOTE.format("annotations")} | words
+    rest = head | {"alerts": [], "alerts_left_out": len(bare), "note": _NOTE.format("annotations and alerts")}
+    kept = _take_fitting(bare, room - json_size(rest | words))
+    yield rest | {"alerts": kept, "alerts_left_out": len(bare) - len(kept)} | words
+    yield rest | {"note": _NOTE.format("annotations, alerts and runbook")}
+
+
+def _take_fitting(alerts: Sequence[Json], room: int) -> list[Json]:
+    """Return the alerts that fit, in order; one giant doesn't keep the others out."""
+    kept = []
+    for alert in alerts:
+        size = json_size(alert) + len(", ")
+        if size <= room:
+            kept.append(alert)
+            room -= size
+    return kept
+
+
+def _render_head(notification: Notification) -> Json:
+    incident = notification.incident
+    head: Json = {
+        "firing": incident.firing,
+        "total": incident.total,
+        "incident": incident.id,
+        "escalation": _render_step(notification),
+        "group_labels": tidy_map(incident.group_labels),
+    }
+    return {name: value for name, value in head.items() if value not in ("", {})}
+
+
+def _render_step(notification: Notification) -> str:
+    """Return where the escalation stands: `Team Lead, step 2 of 3`."""
+    if not isinstance(notification.action, Page):
+        return ""
+    step = notification.action.step
+    names = [standing.step.name for standing in notification.progress.steps]
+    title = tidy_line(step.responder.title, MAX_NAME)
+    if step.name not in names:  # taken out of the policy meanwhile
+        return title
+    return f"{title}, step {names.index(step.name) + 1} of {len(names)}"
+
+
+def _find_firing(incident: Incident) -> list[Alert]:
+    """Return the alerts that fire, the worst first, then the oldest."""
+    standings = incident.standings
+    firing = [
+        alert
+        for fingerprint, alert in incident.alerts.items()
+        if (standing := standings.get(fingerprint)) and standing.is_firing and not standing.is_dismissed
+    ]
+    return sorted(firing, key=lambda a: (-a.severity.rank, standings[a.fingerprint].starts_at, a.fingerprint))
+
+
+def find_first(incident: Incident) -> Alert | None:
+    """Return the alert that stands for the others: the worst that fires, of these the oldest."""
+    firing = _find_firing(incident)
+    return firing[0] if firing else next(iter(incident.alerts.values()), None)
+
+
+def _render_alert(incident: Incident, alert: Alert) -> Json:
+    rendered: Json = {
+        "name": tidy_line(alert.name, MAX_NAME),
+        "since": iso_time(incident.standings[alert.fingerprint].starts_at),
+        "labels": tidy_map(alert.labels),
+        "annotations": tidy_map(alert.annotations),
+    }
+    return {name: value for name, value in rendered.items() if value}

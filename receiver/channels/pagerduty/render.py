@@ -1,0 +1,127 @@
+"""Notifications as events of PagerDuty's Events API v2, without the routing key.
+
+https://developer.pagerduty.com/docs/events-api-v2/trigger-events/
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from receiver.channels.pagerduty.details import Json, find_first, json_size, render_details
+from receiver.channels.pagerduty.tidy import MAX_NAME, find_host, iso_time, tidy_line, tidy_link
+from receiver.domain.action import AcknowledgePage, Page, ResolvePage
+from receiver.domain.alert import Severity
+from receiver.domain.incident import Incident
+from receiver.domain.notification import Notification
+
+# The payload is refused above 512 KB; PagerDuty counts decimal kilobytes.
+MAX_EVENT = 512_000
+MAX_SUMMARY = 1_024
+_MAX_FIELD = 255
+_MAX_LINKS = 20
+_ROOM_FOR_ROUTING_KEY = 200  # it is added on sending; 32 characters and its name
+
+# NONE is an alert that doesn't say: Alertmanager's own PagerDuty integration calls that an error.
+_SEVERITIES = {
+    Severity.CRITICAL: "critical",
+    Severity.ERROR: "error",
+    Severity.WARNING: "warning",
+    Severity.INFO: "info",
+    Severity.NONE: "error",
+}
+
+
+def render_event(notification: Notification) -> Json:
+    """Return the event for a Page, an AcknowledgePage or a ResolvePage, at most 512,000 bytes of JSON.
+
+    Raises TypeError for any other action.
+    """
+    match notification.action:
+        case Page(dedup_key=dedup_key):
+            return _render_trigger(notification, dedup_key)
+        case AcknowledgePage(dedup_key=dedup_key):
+            return {"event_action": "acknowledge", "dedup_key": dedup_key}
+        case ResolvePage(dedup_key=dedup_key):
+            return {"event_action": "resolve", "dedup_key": dedup_key}
+        case action:
+            raise TypeError(f"{type(action).__name__} is nothing PagerDuty can do")
+
+
+def render_minimal(event: Mapping[str, Any]) -> Json:
+    """Return a trigger event with nothing in it that need not be, for when *event* was refused."""
+    payload = event["payload"]
+    return {
+        "event_action": event["event_action"],
+        "dedup_key": event["dedup_key"],
+        "payload": {name: payload[name] for name in ("summary", "source", "severity")},
+    }
+
+
+def render_summary(incident: Incident) -> str:
+    """Return the page's title, never empty: `[CRITICAL] DiskFull: / is at 97 % (2 firing)`."""
+    head = tidy_line(incident.alertname, MAX_NAME) or "Alert without a name"
+    if incident.severity is not Severity.NONE:
+        head = f"[{incident.severity.upper()}] {head}"
+    count = f" ({incident.firing} firing)" if incident.firing > 1 else ""
+    words = tidy_line(incident.summary, MAX_SUMMARY - len(head) - len(": ") - len(count))
+    return f"{head}: {words}{count}" if words else head + count
+
+
+def _render_trigger(notification: Notification, dedup_key: str) -> Json:
+    event: Json = {
+        "event_action": "trigger",
+        "dedup_key": dedup_key,
+        "payload": _render_payload(notification.incident),
+        "client": "receiver",
+    }
+    if client_url := tidy_link(notification.links.incident):
+        event["client_url"] = client_url
+    if links := _render_links(notification):
+        event["links"] = links
+    event["payload"]["custom_details"] = {}
+    room = MAX_EVENT - _ROOM_FOR_ROUTING_KEY - json_size(event)
+    event["payload"]["custom_details"] = render_details(notification, room)
+    return event
+
+
+def _render_payload(incident: Incident) -> Json:
+    first = find_first(incident)
+    labels = first.labels if first else incident.group_labels
+    payload = {
+        "summary": render_summary(incident),
+        "source": _find_source(incident, labels),
+        "severity": _SEVERITIES[incident.severity],
+        "timestamp": _find_start(incident),
+        "component": tidy_line(labels.get("service") or labels.get("job") or "", _MAX_FIELD),
+        "group": tidy_line(incident.route, _MAX_FIELD),
+        "class": tidy_line(incident.alertname, _MAX_FIELD),
+    }
+    return {name: value for name, value in payload.items() if value}
+
+
+def _find_source(incident: Incident, labels: Mapping[str, str]) -> str:
+    """Return what is affected: the first alert's instance, else the host of its Alertmanager."""
+    if instance := tidy_line(labels.get("instance", ""), _MAX_FIELD):
+        return instance
+    return tidy_line(find_host(tidy_link(incident.external_url)), _MAX_FIELD) or "alertmanager"
+
+
+def _find_start(incident: Incident) -> str:
+    """Return when the trouble began: the earliest start of what fires, else when the incident opened."""
+    starts = [s.starts_at for s in incident.standings.values() if s.is_firing and s.starts_at > 0]
+    return iso_time(min([incident.opened_at, *starts])) or iso_time(incident.opened_at)
+
+
+def _render_links(notification: Notification) -> list[dict[str, str]]:
+    links, excerpt = notification.links, notification.excerpt
+    labelled = (
+        ("Slack message", links.message),
+        ("Incident", links.incident),
+        ("Runbook", excerpt.url if excerpt else ""),
+        ("Prometheus", links.prometheus),
+        ("Silence in Alertmanager", links.silence),
+        *links.more,
+    )
+    tidied = ((tidy_line(label, MAX_NAME), tidy_link(url)) for label, url in labelled[:_MAX_LINKS])
+    return [{"href": url, "text": label or url[:MAX_NAME]} for label, url in tidied if url]

@@ -1,0 +1,60 @@
+"""Strangers' words and numbers, made fit to stand in an event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from urllib.parse import quote, urlsplit
+
+from receiver.text import clean, cut, is_web_link, one_line
+
+MAX_NAME = 200
+MAX_VALUE = 4_000
+MAX_LINK = 4_000
+_ASCII_OF_LINKS = "%/:?#[]@!$&'()*+,;=~"
+
+
+def tidy_line(text: str, limit: int) -> str:
+    """Return *text* on one line without control characters, in at most *limit* characters."""
+    return one_line(_whole_characters(text[: 4 * limit]), limit)
+
+
+def tidy_text(text: str, limit: int) -> str:
+    """Return *text* without control characters, its lines kept, in at most *limit* characters."""
+    return cut(clean(_whole_characters(text[: 4 * limit])), limit)
+
+
+def tidy_map(values: Mapping[str, str]) -> dict[str, str]:
+    """Return labels or annotations by name, each bounded; those left without a name are dropped."""
+    tidied = ((tidy_line(name, MAX_NAME), tidy_text(values[name], MAX_VALUE)) for name in sorted(values))
+    return {name: value for name, value in tidied if name}
+
+
+def tidy_link(url: str) -> str:
+    """Return *url* in ASCII, or nothing when it is no http(s) link or too long to be one."""
+    if len(url) > MAX_LINK or not is_web_link(url):
+        return ""
+    link = quote(url, safe=_ASCII_OF_LINKS, errors="replace")
+    return link if len(link) <= MAX_LINK and find_host(link) else ""
+
+
+def find_host(url: str) -> str:
+    """Return the host *url* names; empty when it names none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:  # brackets that hold no IPv6 address
+        return ""
+
+
+def iso_time(at: float) -> str:
+    """Return the moment *at* as ISO 8601 in UTC; empty for a moment no calendar has."""
+    try:
+        moment = datetime.fromtimestamp(at, UTC)
+    except (ValueError, OverflowError, OSError):
+        return ""
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _whole_characters(text: str) -> str:
+    """Replace halves of surrogate pairs: no UTF-8 can carry them."""
+    return text.encode("utf-8", "replace").decode("utf-8")

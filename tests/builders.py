@@ -1,0 +1,278 @@
+"""Alerts, incidents and notifications for tests: sensible until you say otherwise.
+
+an_incident(an_alert(), an_alert(instance="web-2"), acknowledged_by="alice")
+a_notification(an_incident(), a_reply("joined"))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from msgspec.structs import replace
+
+from receiver.domain.action import AcknowledgePage, Action, Page, Post, Reply, ResolvePage, Update
+from receiver.domain.alert import Alert, Group, fingerprint
+from receiver.domain.delivery import Delivery, Receipt
+from receiver.domain.escalation import Progress, trace_progress
+from receiver.domain.incident import Incident, Terms, dedup_key, merge
+from receiver.domain.notification import Links, Notification
+from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy, Responder, Step, Target
+from receiver.domain.runbook import Excerpt, Part, Section
+from receiver.text import Secret
+
+OPENED_AT = 1_795_435_380.0  # Monday 2026-11-23 12:03:00 UTC
+CHANNEL = "#alerts-critical"
+MESSAGE = "C0CRITICAL:1795435380.000100"  # a message's reference, as the Slack channel gives it
+ROUTING_KEY = "0123456789abcdef0123456789abcdef"
+
+
+def an_alert(
+    name: str = "HighCPUUsage",
+    *,
+    severity: str = "critical",
+    instance: str = "web-1:9100",
+    labels: Mapping[str, str] | None = None,
+    annotations: Mapping[str, str] | None = None,
+    starts_at: float = OPENED_AT - 60,
+    ends_at: float = 0.0,
+    generator_url: str = "http://prometheus.example:9090/graph?g0.expr=cpu+%3E+0.9&g0.tab=1",
+    **more: Any,
+) -> Alert:
+    """Return an alert; *labels* come on top of name, severity and instance, an empty value drops one."""
+    all_labels = {"alertname": name, "severity": severity, "instance": instance, **(labels or {})}
+    all_labels = {key: value for key, value in all_labels.items() if value}
+    if annotations is None:
+        annotations = {"summary": f"CPU above 90 % on {instance}"}
+    fields: dict[str, Any] = {
+        "fingerprint": fingerprint(all_labels),
+        "labels": all_labels,
+        "annotations": dict(annotations),
+        "starts_at": starts_at,
+        "ends_at": ends_at,
+        "generator_url": generator_url,
+    }
+    return Alert(**{**fields, **more})
+
+
+def a_group(*alerts: Alert, **changes: Any) -> Group:
+    """Return the group Alertmanager would send *alerts* in, grouped by alertname."""
+    alerts = alerts or (an_alert(),)
+    name = alerts[0].name
+    fields: dict[str, Any] = {
+        "source": "default",
+        "receiver": "receiver",
+        "group_key": f'{{}}:{{alertname="{name}"}}',
+        "group_labels": {"alertname": name},
+        "alerts": alerts,
+        "external_url": "http://alertmanager.example:9093",
+    }
+    return Group(**{**fields, **changes})
+
+
+def a_responder(name: str = "on-call", *, slack: str = "", pagerduty: str = ROUTING_KEY) -> Responder:
+    """Return a responder with a Slack address, a PagerDuty routing key, or both."""
+    targets = []
+    if slack:
+        targets.append(Target(SLACK, slack))
+    if pagerduty:
+        targets.append(Target(PAGERDUTY, name, Secret(pagerduty)))
+    return Responder(name, tuple(targets))
+
+
+def a_step(responder: Responder | None = None, after: float = 0.0, name: str = "") -> Step:
+    responder = responder or a_responder()
+    return Step(name or responder.name, responder, after)
+
+
+def a_policy(*steps: Step, name: str = "critical", ack_timeout: float = 0.0) -> EscalationPolicy:
+    """Return On-call at once, Team Lead after 5 m, Manager after 5 m more; or the *steps* given."""
+    steps = steps or (
+        a_step(a_responder("on-call")),
+        a_step(a_responder("team-lead", slack="@team-lead"), 300.0),
+        a_step(a_responder("manager", slack="@manager"), 300.0),
+    )
+    return EscalationPolicy(name, steps, ack_timeout)
+
+
+def an_incident(
+    *alerts: Alert,
+    policy: EscalationPolicy | None = None,
+    group: Group | None = None,
+    channel: str = CHANNEL,
+    opened_at: float = OPENED_AT,
+    deliveries: Mapping[str, Delivery] | None = None,
+    **changes: Any,
+) -> Incident:
+    """Return the incident that *alerts* (or *group*) opened, with its alerts loaded.
+
+    Alerts that are over fired first. *changes* are fields of Incident to overwrite;
+    `acknowledged_by` and `resolved_by` alone mean a minute after it opened.
+    """
+    group = group or a_group(*alerts)
+    policy = policy or a_policy()
+    terms = Terms(
+        route=channel.lstrip("#"),
+        channel=channel,
+        policy=policy.name,
+        steps=tuple(step.name for step in policy.steps),
+    )
+    firing = replace(group, alerts=tuple(replace(alert, ends_at=0.0) for alert in group.alerts))
+    incident = merge(None, firing, terms, opened_at).incident
+    incident = merge(incident, group, terms, opened_at).incident
+    assert incident is not None
+    if changes.get("acknowledged_by"):
+        changes.setdefault("acknowledged_at", opened_at + 60)
+    if changes.get("resolved_by"):
+        changes.setdefault("resolved_at", opened_at + 60)
+    loaded = {alert.fingerprint: alert for alert in group.alerts}
+    return replace(incident, alerts=loaded, deliveries=dict(deliveries or {}), **changes)
+
+
+def a_receipt(at: float = OPENED_AT, reference: str = "", *, simulated: bool = False, **more: Any) -> Receipt:
+    return Receipt(at, reference, is_simulated=simulated, **more)
+
+
+def a_delivery(
+    about: str = "1",
+    *,
+    at: float = OPENED_AT,
+    received: bool = True,
+    simulated: bool = False,
+    **changes: Any,
+) -> Delivery:
+    """Return a delivery tried once at *at*, and received at once unless *received* is false."""
+    receipt = a_receipt(at, simulated=simulated) if received else None
+    fields: dict[str, Any] = {
+        "about": about,
+        "target": "pagerduty:on-call",
+        "attempts": 1,
+        "first_attempt_at": at,
+        "last_attempt_at": at,
+        "receipt": receipt,
+    }
+    return Delivery(**{**fields, **changes})
+
+
+def a_post(
+    channel: str = CHANNEL, *, key: str = "root", about: str = "", shown: str = "o0.0.0.", replaces: str = ""
+) -> Post:
+    return Post(**_to_slack(key, about, shown, channel), replaces=replaces)
+
+
+def an_update(
+    channel: str = CHANNEL, *, message: str = MESSAGE, about: str = "", shown: str = "o0.1.1."
+) -> Update:
+    return Update(**_to_slack("update", about or message, shown, channel), message=message)
+
+
+def a_reply(
+    says: str,
+    *,
+    step: Step | None = None,
+    fingerprints: Iterable[str] = (),
+    channel: str = CHANNEL,
+    message: str = MESSAGE,
+    key: str = "",
+    about: str = "1",
+    shown: str = "",
+) -> Reply:
+    """Return a reply; one that says `step` is about the policy's first step unless given another."""
+    if says == "step" and step is None:
+        step = a_policy().steps[0]
+    key = key or (f"step:{step.name}" if step else says)
+    fields = _to_slack(key, about, shown, channel)
+    return Reply(**fields, message=message, says=says, step=step, fingerprints=tuple(fingerprints))
+
+
+def _to_slack(key: str, about: str, shown: str, channel: str) -> dict[str, Any]:
+    target = Target(SLACK, channel)
+    return {"key": key, "about": about, "lane": SLACK, "target": target, "ready_at": 0.0, "shown": shown}
+
+
+def a_page(
+    incident: Incident | None = None, step: Step | None = None, *, about: str = "1", key: str = ""
+) -> Page:
+    step = step or a_policy().steps[0]
+    return Page(**_to_pager(key or f"page:{step.name}", about, incident, step.responder), step=step)
+
+
+def an_acknowledge_page(
+    incident: Incident | None = None, responder: Responder | None = None, *, about: str = "1"
+) -> AcknowledgePage:
+    responder = responder or a_responder()
+    return AcknowledgePage(**_to_pager(f"acknowledge:{responder.name}", about, incident, responder))
+
+
+def a_resolve_page(
+    incident: Incident | None = None, responder: Responder | None = None, *, about: str = "1"
+) -> ResolvePage:
+    responder = responder or a_responder()
+    return ResolvePage(**_to_pager(f"resolve:{responder.name}", about, incident, responder))
+
+
+def _to_pager(key: str, about: str, incident: Incident | None, responder: Responder) -> dict[str, Any]:
+    target = responder.find_target(PAGERDUTY)
+    assert target is not None, f"{responder.name} has no pager"
+    dedup = dedup_key(incident or an_incident(), responder.name)
+    fields = {"key": key, "about": about, "lane": PAGERDUTY, "target": target, "ready_at": 0.0}
+    return {**fields, "shown": "", "dedup_key": dedup}
+
+
+def an_excerpt(*sections: Section, **changes: Any) -> Excerpt:
+    """Return a short runbook: a paragraph, a list, a code block."""
+    sections = sections or (
+        Section("Impact", (Part("paragraph", "Requests are **slow**."),)),
+        Section(
+            "Diagnosis",
+            (
+                Part("item", "Look at the [dashboard](https://grafana.example/d/cpu)", 1, "1."),
+                Part("code", "top -b -n 1 | head", 1, lang="bash"),
+                Part("item", "Find what runs", 1, "2."),
+            ),
+        ),
+    )
+    fields: dict[str, Any] = {
+        "name": "HighCPUUsage",
+        "sections": sections,
+        "url": "https://receiver.example/runbooks/HighCPUUsage",
+    }
+    return Excerpt(**{**fields, **changes})
+
+
+def some_links(incident: Incident | None = None, **changes: Any) -> Links:
+    """Return every link a notification can have."""
+    name = incident.id if incident else "an-incident"
+    fields: dict[str, Any] = {
+        "incident": f"https://receiver.example/incidents/{name}",
+        "silence": "http://alertmanager.example:9093/#/silences/new?filter=%7Balertname%3D%22HighCPUUsage%22%7D",
+        "prometheus": "http://prometheus.example:9090/graph?g0.expr=cpu+%3E+0.9&g0.tab=1",
+        "message": "https://example.slack.com/archives/C0CRITICAL/p1795435380000100",
+        "more": (("Grafana", "http://grafana.example:3000"),),
+    }
+    return Links(**{**fields, **changes})
+
+
+def a_progress(
+    incident: Incident, policy: EscalationPolicy | None = None, now: float = OPENED_AT
+) -> Progress:
+    return trace_progress(incident, policy or a_policy(), now)
+
+
+def a_notification(
+    incident: Incident | None = None,
+    action: Action | None = None,
+    *,
+    policy: EscalationPolicy | None = None,
+    now: float | None = None,
+    excerpt: Excerpt | None = None,
+    links: Links | None = None,
+    progress: Progress | None = None,
+) -> Notification:
+    """Return a notification, by default the incident's first message, at the moment it changed last."""
+    incident = incident or an_incident()
+    if now is None:
+        now = max(incident.updated_at, incident.acknowledged_at, incident.resolved_at)
+    if progress is None:
+        progress = trace_progress(incident, policy or a_policy(), now)
+    return Notification(action or a_post(), incident, progress, now, excerpt, links or Links())

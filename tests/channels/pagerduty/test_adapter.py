@@ -1,0 +1,342 @@
+"""Every outcome of sending to PagerDuty, and that each call asks once and never waits."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from receiver.channels.pagerduty.adapter import PagerDutyChannel
+from receiver.channels.pagerduty.client import EventsClient
+from receiver.domain.delivery import Receipt
+from receiver.domain.notification import Notification
+from receiver.domain.policy import PAGERDUTY, Target
+from receiver.domain.ports import Channel
+from receiver.errors import DeliveryError, PermanentDeliveryError, TemporaryDeliveryError
+from receiver.text import Secret
+from tests.builders import (
+    OPENED_AT,
+    ROUTING_KEY,
+    a_notification,
+    a_page,
+    a_resolve_page,
+    a_responder,
+    a_step,
+    an_acknowledge_page,
+    an_alert,
+    an_incident,
+)
+from tests.mocks.pagerduty import MockPagerDuty
+
+INCIDENT = an_incident()
+KEY = a_page(INCIDENT).dedup_key
+
+
+@pytest.fixture
+def pagerduty() -> Iterator[MockPagerDuty]:
+    with MockPagerDuty([ROUTING_KEY]) as mock:
+        yield mock
+
+
+@pytest.fixture
+def channel(pagerduty: MockPagerDuty) -> PagerDutyChannel:
+    return PagerDutyChannel(pagerduty.url, timeout_s=1.0, clock=lambda: OPENED_AT + 1)
+
+
+def the_page(routing_key: str = ROUTING_KEY) -> Notification:
+    return a_notification(INCIDENT, a_page(INCIDENT, a_step(a_responder(pagerduty=routing_key))))
+
+
+def refuse(channel: Channel, notification: Notification) -> DeliveryError:
+    """Send, and return the failure it must end in, having made sure that nothing slept."""
+    started = time.monotonic()
+    with pytest.raises(DeliveryError) as caught:
+        channel.send(notification)
+    assert time.monotonic() - started < 2.5
+    assert ROUTING_KEY not in repr(caught.value)
+    assert ROUTING_KEY not in str(caught.value)
+    return caught.value
+
+
+def temporary(channel: Channel, notification: Notification | None = None) -> TemporaryDeliveryError:
+    error = refuse(channel, notification or the_page())
+    assert isinstance(error, TemporaryDeliveryError)
+    return error
+
+
+def permanent(channel: Channel, notification: Notification | None = None) -> PermanentDeliveryError:
+    error = refuse(channel, notification or the_page())
+    assert isinstance(error, PermanentDeliveryError)
+    return error
+
+
+def test_a_page_opens_an_incident(pagerduty: MockPagerDuty, channel: PagerDutyChannel) -> None:
+    assert channel.send(the_page()) == Receipt(OPENED_AT + 1, KEY)
+
+    [incident] = pagerduty.opened(ROUTING_KEY)
+    assert (incident.dedup_key, incident.state) == (KEY, "triggered")
+    assert incident.summary == "[CRITICAL] HighCPUUsage: CPU above 90 % on web-1:9100"
+
+
+def test_the_same_page_twice_wakes_once(pagerduty: MockPagerDuty, channel: PagerDutyChannel) -> None:
+    channel.send(the_page())
+    channel.send(the_page())
+    assert len(pagerduty.triggers()) == 2
+    assert len(pagerduty.opened()) == 1
+
+
+def test_acknowledge_and_resolve_turn_it(pagerduty: MockPagerDuty, channel: PagerDutyChannel) -> None:
+    channel.send(the_page())
+    channel.send(a_notification(INCIDENT, an_acknowledge_page(INCIDENT)))
+    assert pagerduty.opened()[0].state == "acknowledged"
+
+    assert channel.send(a_notification(INCIDENT, a_resolve_page(INCIDENT))).reference == KEY
+    assert pagerduty.opened()[0].state == "resolved"
+
+
+def test_without_a_key_it_is_simulated_and_recorded(pagerduty: MockPagerDuty) -> None:
+    recorded: list[tuple[Notification, Mapping[str, Any]]] = []
+    channel = PagerDutyChannel(
+        pagerduty.url, clock=lambda: OPENED_AT, record=lambda *what: recorded.append(what)
+    )
+    notification = a_notification(INCIDENT, replace(a_page(INCIDENT), target=Target(PAGERDUTY, "on-call")))
+
+    assert channel.send(notification) == Receipt(OPENED_AT, KEY, is_simulated=True)
+    assert pagerduty.requests == []
+    [(about, event)] = recorded
+    assert about is notification
+    assert event["payload"]["summary"].startswith("[CRITICAL]")
+    assert "routing_key" not in event
+
+
+def test_a_429_is_passed_on_at_once_and_waits_what_it_says(
+    pagerduty: MockPagerDuty, channel: PagerDutyChannel
+) -> None:
+    """pdpyras by itself repeats a 429 for ever."""
+    pagerduty.fail_next(429, retry_after=17)
+    started = time.monotonic()
+    error = temporary(channel)
+
+    assert time.monotonic() - started < 1
+    assert (error.reason, error.retry_after, error.maybe_sent) == ("rate_limited", 17.0, False)
+    assert len(pagerduty.requests) == 1
+
+
+@pytest.mark.parametrize("header", [None, "", "soon", "-3", "nan", "1e9"])
+def test_a_429_without_a_usable_wait_waits_5_s(
+    pagerduty: MockPagerDuty, channel: PagerDutyChannel, header: str | None
+) -> None:
+    pagerduty.fail_next(429, retry_after=header)
+    assert temporary(channel).retry_after == 5.0
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504, 599])
+def test_a_5xx_is_tried_again_later_and_not_by_the_library(
+    pagerduty: MockPagerDuty, channel: PagerDutyChannel, status: int
+) -> None:
+    pagerduty.fail_next(status)
+    error = temporary(channel)
+    assert (error.reason, error.retry_after, error.maybe_sent) == ("server_error", 0.0, False)
+    assert len(pagerduty.requests) == 1
+
+
+def test_a_5xx_that_names_a_wait_is_given_it(pagerduty: MockPagerDuty, channel: PagerDutyChannel) -> None:
+    pagerduty.fail_next(503, retry_after=60)
+    assert temporary(channel).retry_after == 60.0
+
+
+def test_no_answer_in_time_may_have_been_sent(pagerduty: MockPagerDuty) -> None:
+    pagerduty.hang(30)
+    error = temporary(PagerDutyChannel(pagerduty.url, timeout_s=0.2))
+
+    assert (error.reason, error.maybe_sent) == ("no_answer", True)
+    assert len(pagerduty.requests) == 1
+    assert len(pagerduty.opened()) == 1
+
+
+def test_a_silent_pagerduty_costs_no_more_than_the_timeout(pagerduty: MockPagerDuty) -> None:
+    pagerduty.is_silent = True
+    error = temporary(PagerDutyChannel(pagerduty.url, timeout_s=0.2))
+    assert (error.reason, error.maybe_sent) == ("no_answer", True)
+    assert pagerduty.events == []
+
+
+def test_a_cut_line_may_have_been_sent(pagerduty: MockPagerDuty, channel: PagerDutyChannel) -> None:
+    pagerduty.drop_answer()
+    error = temporary(channel)
+
+    assert (error.reason, error.maybe_sent) == ("no_answer", True)
+    assert len(pagerduty.requests) == 1
+    channel.send(the_page())
+    assert len(pagerduty.opened()) == 1
+
+
+def test_a_refused_connection_was_surely_not_sent(
+    pagerduty: MockPagerDuty, channel: PagerDutyChannel
+) -> None:
+    pagerduty.stop()
+    error = temporary(channel)
+    assert (error.reason, error.maybe_sent) == ("unreachable", False)
+
+    pagerduty.start()
+    channel.send(the_page())
+    assert len(pagerduty.opened()) == 1
+
+
+@pytest.mark.parametrize("url", ["no address", "", "http://[::1", "ftp://x"])
+def test_an_address_that_is_none_is_unreachable(url: str) -> None:
+    error = temporary(PagerDutyChannel(url, timeout_s=1.0))
+    assert (error.reason, error.maybe_sent) == ("unreachable", False)
+
+
+def test_a_name_that_nobody_knows_is_unreachable() -> None:
+    with pytest.raises(TemporaryDeliveryError) as caught:  # as slow as the machine's resolver
+        PagerDutyChannel("http://no-such-host.invalid").send(the_page())
+    assert (caught.value.reason, caught.value.maybe_sent) == ("unreachable", False)
+
+
+def test_a_line_that_speaks_no_http_is_no_answer() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def babble() -> None:
+            line, _ = server.accept()
+            with line:
+                line.recv(65536)
+                line.sendall(b"\x00\xff" * 100)
+
+        thread = threading.Thread(target=babble)
+        thread.start()
+        error = temporary(PagerDutyChannel(f"http://127.0.0.1:{server.getsockname()[1]}", timeout_s=1.0))
+        thread.join(5)
+    assert (error.reason, error.maybe_sent) == ("no_answer", True)
+
+
+def test_https_to_a_port_without_tls_ends_in_a_failure_of_ours(pagerduty: MockPagerDuty) -> None:
+    channel = PagerDutyChannel(pagerduty.url.replace("http://", "https://"), timeout_s=1.0)
+    assert temporary(channel).reason == "no_answer"
+
+
+def test_refused_details_cost_the_details_and_not_the_page(
+    pagerduty: MockPagerDuty, channel: PagerDutyChannel
+) -> None:
+    pagerduty.refuses_details = True
+    receipt = channel.send(the_page())
+
+    assert receipt == Receipt(OPENED_AT + 1, KEY, note="without details: PagerDuty refused the full event")
+    [event] = pagerduty.triggers()
+    assert set(event.body["payload"]) == {"summary", "source", "severity"}
+    assert [request.status for request in pagerduty.requests] == [400, 202]
+
+
+def test_an_event_refused_twice_is_given_up(pagerduty: MockPagerDuty, channel: PagerDutyChannel) -> None:
+    pagerduty.fail_next(400, words="summary is in bad taste", times=2)
+    error = permanent(channel)
+    assert (error.reason, error.detail) == ("invalid_event", "HTTP 400: summary is in bad taste")
+    assert len(pagerduty.requests) == 2
+
+
+def test_the_second_try_without_details_can_fail_for_now(
+    pagerduty: MockPagerDuty, channel: PagerDutyChannel
+) -> None:
+    pagerduty.fail_next(400)
+    pagerduty.fail_next(429)
+    assert temporary(channel).reason == "rate_limited"
+
+
+def test_a_refused_resolve_is_not_sent_again(pagerduty: MockPagerDuty, channel: PagerDutyChannel) -> None:
+    pagerduty.fail_next(400)
+    assert permanent(channel, a_notification(INCIDENT, a_resolve_page(INCIDENT))).reason == "invalid_event"
+    assert len(pagerduty.requests) == 1
+
+
+@pytest.mark.parametrize("key", ["f" * 32, "too-short", "0123456789abcdef0123456789abcde-"])
+def test_a_key_pagerduty_does_not_know_is_given_up_at_once(pagerduty: MockPagerDuty, key: str) -> None:
+    error = permanent(PagerDutyChannel(pagerduty.url), the_page(key))
+    assert error.reason == "invalid_routing_key"
+    assert key not in str(error)
+    assert len(pagerduty.requests) == 1
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_not_being_let_in_is_a_matter_of_the_key(
+    pagerduty: MockPagerDuty, channel: PagerDutyChannel, status: int
+) -> None:
+    pagerduty.fail_next(status)
+    assert permanent(channel).reason == "invalid_routing_key"
+    assert len(pagerduty.requests) == 1
+
+
+def test_an_answer_that_quotes_the_key_does_not_leak_it(
+    pagerduty: MockPagerDuty, channel: PagerDutyChannel
+) -> None:
+    pagerduty.fail_next(400, words=f"Invalid routing key {ROUTING_KEY}")
+    assert permanent(channel).detail == "HTTP 400: Invalid routing key ***"
+
+
+def test_a_redirect_is_not_followed(pagerduty: MockPagerDuty, channel: PagerDutyChannel) -> None:
+    """It would carry the routing key to whoever the redirect names."""
+    pagerduty.fail_next(307)
+    assert temporary(channel).reason == "unexpected_answer"
+    assert len(pagerduty.requests) == 1
+
+
+def test_nothing_of_the_library_reaches_the_log(
+    pagerduty: MockPagerDuty, channel: PagerDutyChannel, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    pagerduty.fail_next(429)
+    temporary(channel)
+    assert caplog.records == []
+
+
+def test_two_thousand_alerts_arrive_within_the_limit(
+    pagerduty: MockPagerDuty, channel: PagerDutyChannel
+) -> None:
+    """The size counted while rendering is the size that is sent."""
+    words = "щ" * 3_000
+    alerts = [
+        an_alert(instance=f"Ж-{n}", labels={"x": words[:200]}, annotations={"a": words}) for n in range(2_000)
+    ]
+    incident = an_incident(*alerts)
+    channel.send(a_notification(incident, a_page(incident)))
+
+    [request] = pagerduty.requests
+    assert request.status == 202
+    assert 500_000 < request.size <= 512_000
+
+
+def test_many_threads_share_a_channel(pagerduty: MockPagerDuty, channel: PagerDutyChannel) -> None:
+    threads = [threading.Thread(target=channel.send, args=(the_page(),)) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    assert len(pagerduty.triggers(ROUTING_KEY)) == 8
+    assert len(pagerduty.opened()) == 1
+
+
+def test_an_earlier_attempt_need_not_be_looked_for(channel: PagerDutyChannel) -> None:
+    port: Channel = channel
+    assert port.find(the_page(), OPENED_AT) is None
+
+
+def test_the_address_may_end_in_the_path(pagerduty: MockPagerDuty) -> None:
+    answer = EventsClient(pagerduty.url + "/v2/enqueue/", 1.0).enqueue(
+        Secret(ROUTING_KEY), {"event_action": "resolve", "dedup_key": "x"}
+    )
+    assert answer.is_accepted
+
+
+def test_importing_the_channel_warns_of_nothing() -> None:
+    """pdpyras warns at import; whoever runs the receiver can do nothing about it."""
+    command = [sys.executable, "-W", "error", "-c", "import receiver.channels.pagerduty.adapter"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

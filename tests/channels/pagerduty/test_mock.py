@@ -1,0 +1,129 @@
+"""The mock is believed by other tests, so it must be as strict as PagerDuty."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.builders import ROUTING_KEY
+from tests.mocks.pagerduty import MockPagerDuty
+from tests.mocks.pagerduty_rules import find_errors
+
+
+@pytest.fixture
+def pagerduty() -> Iterator[MockPagerDuty]:
+    with MockPagerDuty() as mock:
+        yield mock
+
+
+def an_event(action: str = "trigger", **changes: Any) -> dict[str, Any]:
+    payload = {"summary": "s", "source": "h", "severity": "error"} if action == "trigger" else None
+    event = {
+        "routing_key": ROUTING_KEY,
+        "event_action": action,
+        "dedup_key": "k",
+        **({"payload": payload} if payload else {}),
+    }
+    return {**event, **changes}
+
+
+def post(
+    pagerduty: MockPagerDuty, body: bytes | dict[str, Any], path: str = "/v2/enqueue"
+) -> tuple[int, Any]:
+    line = http.client.HTTPConnection("127.0.0.1", int(pagerduty.url.rpartition(":")[2]), timeout=5)
+    try:
+        line.request("POST", path, body if isinstance(body, bytes) else json.dumps(body).encode())
+        answer = line.getresponse()
+        return answer.status, json.loads(answer.read())
+    finally:
+        line.close()
+
+
+def test_a_good_event_is_accepted_in_pagerdutys_words(pagerduty: MockPagerDuty) -> None:
+    assert post(pagerduty, an_event()) == (
+        202,
+        {"status": "success", "message": "Event processed", "dedup_key": "k"},
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "what"),
+    [
+        ({"routing_key": None}, "routing_key"),
+        ({"routing_key": "short"}, "routing_key"),
+        ({"routing_key": "-" * 32}, "routing_key"),
+        ({"event_action": "triggered"}, "event_action"),
+        ({"dedup_key": ""}, "dedup_key"),
+        ({"dedup_key": "k" * 256}, "dedup_key"),
+        ({"payload": None}, "payload"),
+        ({"payload": {"summary": "", "source": "h", "severity": "info"}}, "summary"),
+        ({"payload": {"summary": "s" * 1025, "source": "h", "severity": "info"}}, "summary"),
+        ({"payload": {"summary": "s", "source": "", "severity": "info"}}, "source"),
+        ({"payload": {"summary": "s", "source": "h", "severity": "none"}}, "severity"),
+        (
+            {"payload": {"summary": "s", "source": "h", "severity": "info", "timestamp": "soon"}},
+            "timestamp",
+        ),
+        (
+            {"payload": {"summary": "s", "source": "h", "severity": "info", "custom_details": "x"}},
+            "custom_details",
+        ),
+        ({"links": [{"text": "no href"}]}, "links"),
+        ({"links": [{"href": "javascript:x"}]}, "links"),
+        ({"images": [{"src": "http://plain.example/x.png"}]}, "images"),
+        ({"client_url": "x"}, "client_url"),
+    ],
+)
+def test_a_bad_event_is_refused(changes: dict[str, Any], what: str) -> None:
+    [error] = find_errors(an_event(**changes))
+    assert what in error
+
+
+def test_what_is_refused_has_no_effect(pagerduty: MockPagerDuty) -> None:
+    status, answer = post(pagerduty, an_event(routing_key="short"))
+    assert (status, answer["status"], answer["message"]) == (400, "invalid event", "Event object is invalid")
+    assert answer["errors"] == ["Length of 'routing_key' is incorrect (should be 32 characters)"]
+    assert pagerduty.events == []
+    assert [request.status for request in pagerduty.requests] == [400]
+
+
+def test_what_is_too_long_or_no_json_is_refused(pagerduty: MockPagerDuty) -> None:
+    assert post(pagerduty, b"{")[0] == 400
+    assert post(pagerduty, an_event(client="x" * 512_000))[0] == 400
+    assert post(pagerduty, an_event(), path="/v1/enqueue")[0] == 404
+
+
+def test_a_trigger_of_an_open_key_joins_and_after_a_resolve_opens_anew(pagerduty: MockPagerDuty) -> None:
+    for action in ("trigger", "acknowledge", "trigger", "resolve", "trigger"):
+        post(pagerduty, an_event(action))
+
+    first, second = pagerduty.opened()
+    assert [event.action for event in first.history] == ["trigger", "acknowledge", "trigger", "resolve"]
+    assert (first.state, second.state) == ("resolved", "triggered")
+    assert pagerduty.still_open() == [second]
+    assert pagerduty.incidents[ROUTING_KEY, "k"] == [first, second]
+
+
+def test_a_dedup_key_is_its_routing_keys_own(pagerduty: MockPagerDuty) -> None:
+    post(pagerduty, an_event())
+    post(pagerduty, an_event(routing_key="f" * 32))
+    assert len(pagerduty.opened()) == 2
+    assert len(pagerduty.opened("f" * 32)) == 1
+
+
+def test_what_has_nothing_open_to_act_on_is_dropped(pagerduty: MockPagerDuty) -> None:
+    assert post(pagerduty, an_event("resolve"))[0] == 202
+    assert post(pagerduty, an_event("acknowledge"))[0] == 202
+    assert [event.action for event in pagerduty.dropped] == ["resolve", "acknowledge"]
+    assert pagerduty.opened() == []
+
+
+def test_it_can_be_waited_for(pagerduty: MockPagerDuty) -> None:
+    post(pagerduty, an_event())
+    pagerduty.wait_until(lambda mock: mock.opened(ROUTING_KEY))
+    with pytest.raises(AssertionError, match="not so within"):
+        pagerduty.wait_until(lambda mock: len(mock.opened()) > 1, timeout_s=0.01)

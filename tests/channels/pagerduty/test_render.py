@@ -1,0 +1,376 @@
+"""What PagerDuty is told: whole events, and what hostile or huge alerts make of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace as with_changes
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from receiver.channels.pagerduty.render import MAX_EVENT, MAX_SUMMARY, render_event, render_minimal
+from receiver.domain.alert import Alert, Severity
+from receiver.domain.incident import Incident
+from receiver.domain.notification import Links, Notification
+from tests.builders import (
+    OPENED_AT,
+    ROUTING_KEY,
+    a_group,
+    a_notification,
+    a_page,
+    a_policy,
+    a_post,
+    a_resolve_page,
+    an_acknowledge_page,
+    an_alert,
+    an_excerpt,
+    an_incident,
+    some_links,
+)
+from tests.mocks.pagerduty_rules import find_errors
+
+
+def a_page_of(incident: Incident, **more: Any) -> Notification:
+    return a_notification(incident, a_page(incident), **more)
+
+
+def render_page(incident: Incident, **more: Any) -> dict[str, Any]:
+    """Return the page's event, having checked it as PagerDuty would."""
+    event = render_event(a_page_of(incident, **more))
+    assert_is_taken(event)
+    return event
+
+
+def assert_is_taken(event: dict[str, Any]) -> None:
+    sent = {**event, "routing_key": ROUTING_KEY}
+    assert find_errors(sent) == []
+    assert len(json.dumps(sent)) <= MAX_EVENT
+
+
+def test_a_page_says_all_there_is_to_know() -> None:
+    first = an_alert(labels={"job": "node"}, starts_at=OPENED_AT - 120)
+    second = an_alert(
+        instance="web-2:9100", annotations={"summary": "Slow", "runbook_url": "https://r.example"}
+    )
+    incident = an_incident(first, second)
+
+    event = render_page(incident, excerpt=an_excerpt(), links=some_links(incident))
+
+    page = f"https://receiver.example/incidents/{incident.id}"
+    assert event == {
+        "event_action": "trigger",
+        "dedup_key": a_page(incident).dedup_key,
+        "client": "receiver",
+        "client_url": page,
+        "links": [
+            {
+                "href": "https://example.slack.com/archives/C0CRITICAL/p1795435380000100",
+                "text": "Slack message",
+            },
+            {"href": page, "text": "Incident"},
+            {"href": "https://receiver.example/runbooks/HighCPUUsage", "text": "Runbook"},
+            {
+                "href": "http://prometheus.example:9090/graph?g0.expr=cpu+%3E+0.9&g0.tab=1",
+                "text": "Prometheus",
+            },
+            {
+                "href": "http://alertmanager.example:9093/#/silences/new?filter=%7Balertname%3D%22HighCPUUsage%22%7D",
+                "text": "Silence in Alertmanager",
+            },
+            {"href": "http://grafana.example:3000", "text": "Grafana"},
+        ],
+        "payload": {
+            "summary": "[CRITICAL] HighCPUUsage: CPU above 90 % on web-1:9100 (2 firing)",
+            "source": "web-1:9100",
+            "severity": "critical",
+            "timestamp": "2026-11-23T12:01:00.000Z",
+            "component": "node",
+            "group": "alerts-critical",
+            "class": "HighCPUUsage",
+            "custom_details": {
+                "firing": 2,
+                "total": 2,
+                "incident": incident.id,
+                "escalation": "On-call, step 1 of 3",
+                "group_labels": {"alertname": "HighCPUUsage"},
+                "alerts": [
+                    {
+                        "name": "HighCPUUsage",
+                        "since": "2026-11-23T12:01:00.000Z",
+                        "labels": {
+                            "alertname": "HighCPUUsage",
+                            "instance": "web-1:9100",
+                            "job": "node",
+                            "severity": "critical",
+                        },
+                        "annotations": {"summary": "CPU above 90 % on web-1:9100"},
+                    },
+                    {
+                        "name": "HighCPUUsage",
+                        "since": "2026-11-23T12:02:00.000Z",
+                        "labels": {
+                            "alertname": "HighCPUUsage",
+                            "instance": "web-2:9100",
+                            "severity": "critical",
+                        },
+                        "annotations": {"runbook_url": "https://r.example", "summary": "Slow"},
+                    },
+                ],
+                "runbook": (
+                    "Impact\nRequests are **slow**.\n\n"
+                    "Diagnosis\n1. Look at the [dashboard](https://grafana.example/d/cpu)\n"
+                    "    top -b -n 1 | head\n2. Find what runs"
+                ),
+            },
+        },
+    }
+
+
+def test_acknowledging_and_resolving_name_the_key_and_nothing_else() -> None:
+    incident = an_incident()
+    key = a_page(incident).dedup_key
+
+    assert render_event(a_notification(incident, an_acknowledge_page(incident))) == {
+        "event_action": "acknowledge",
+        "dedup_key": key,
+    }
+    assert render_event(a_notification(incident, a_resolve_page(incident))) == {
+        "event_action": "resolve",
+        "dedup_key": key,
+    }
+
+
+def test_a_message_is_nothing_pagerduty_can_do() -> None:
+    with pytest.raises(TypeError, match="Post"):
+        render_event(a_notification(action=a_post()))
+
+
+def test_the_minimal_event_still_wakes_for_the_same_key() -> None:
+    incident = an_incident()
+    event = render_page(incident, links=some_links())
+
+    minimal = render_minimal(event)
+
+    assert minimal == {
+        "event_action": "trigger",
+        "dedup_key": event["dedup_key"],
+        "payload": {
+            "summary": "[CRITICAL] HighCPUUsage: CPU above 90 % on web-1:9100",
+            "source": "web-1:9100",
+            "severity": "critical",
+        },
+    }
+    assert_is_taken(minimal)
+
+
+@pytest.mark.parametrize(
+    ("severity", "expected"),
+    [
+        (Severity.CRITICAL, "critical"),
+        (Severity.ERROR, "error"),
+        (Severity.WARNING, "warning"),
+        (Severity.INFO, "info"),
+        (Severity.NONE, "error"),
+    ],
+)
+def test_severity_is_said_in_pagerdutys_words(severity: Severity, expected: str) -> None:
+    event = render_page(an_incident(severity=severity))
+    assert event["payload"]["severity"] == expected
+
+
+def test_an_alert_without_name_summary_or_severity_still_has_a_title() -> None:
+    event = render_page(an_incident(an_alert("", severity="", annotations={})))
+    assert event["payload"]["summary"] == "Alert without a name"
+
+
+def test_a_long_summary_is_cut_and_keeps_its_count() -> None:
+    incident = an_incident(
+        an_alert(instance="a"), an_alert(instance="b"), summary="å" * 5_000, alertname="N" * 500
+    )
+    summary = render_page(incident)["payload"]["summary"]
+
+    assert len(summary) == MAX_SUMMARY
+    assert summary.startswith("[CRITICAL] NNN")
+    assert summary.endswith("å… (2 firing)")
+
+
+def test_the_source_is_the_alertmanager_where_no_alert_names_an_instance() -> None:
+    alert = an_alert(instance="")
+    assert render_page(an_incident(alert))["payload"]["source"] == "alertmanager.example"
+    nowhere = an_incident(group=a_group(alert, external_url=""))
+    assert render_page(nowhere)["payload"]["source"] == "alertmanager"
+    odd = an_incident(group=a_group(alert, external_url="http://[bad/"))
+    assert render_page(odd)["payload"]["source"] == "alertmanager"
+
+
+def test_the_worst_alert_speaks_for_the_others() -> None:
+    mild = an_alert("Slow", severity="warning", instance="a", starts_at=OPENED_AT - 900)
+    grave = an_alert("Down", severity="critical", instance="b")
+    payload = render_page(an_incident(mild, grave))["payload"]
+
+    assert payload["source"] == "b"
+    assert payload["timestamp"] == "2026-11-23T11:48:00.000Z"  # the trouble began with the mild one
+    assert [alert["name"] for alert in payload["custom_details"]["alerts"]] == ["Down", "Slow"]
+
+
+def test_only_alerts_that_fire_are_listed() -> None:
+    over = an_alert(instance="over", ends_at=OPENED_AT + 10)
+    details = render_page(an_incident(an_alert(), over))["payload"]["custom_details"]
+
+    assert (details["firing"], details["total"]) == (1, 2)
+    assert [alert["labels"]["instance"] for alert in details["alerts"]] == ["web-1:9100"]
+
+
+def test_alerts_dismissed_with_an_earlier_incident_are_not_listed() -> None:
+    incident = an_incident(an_alert(), an_alert(instance="old"))
+    old = next(a.fingerprint for a in incident.alerts.values() if a.labels["instance"] == "old")
+    standings = {**incident.standings, old: replace(incident.standings[old], is_dismissed=True)}
+    details = render_page(replace(incident, standings=standings))["payload"]["custom_details"]
+
+    assert [alert["labels"]["instance"] for alert in details["alerts"]] == ["web-1:9100"]
+
+
+def test_a_later_step_says_which_it_is() -> None:
+    incident = an_incident()
+    step = a_policy().steps[1]
+    event = render_event(a_notification(incident, a_page(incident, step)))
+    assert event["payload"]["custom_details"]["escalation"] == "Team Lead, step 2 of 3"
+
+
+def test_a_step_gone_from_the_policy_is_still_named() -> None:
+    incident = an_incident()
+    step = with_changes(a_policy().steps[1], name="removed")
+    event = render_event(a_notification(incident, a_page(incident, step)))
+    assert event["payload"]["custom_details"]["escalation"] == "Team Lead"
+
+
+@pytest.mark.parametrize("starts_at", [0.0, -1.0, 1e300, float("nan"), float("inf"), -62135596800.0])
+def test_a_start_that_no_calendar_has_is_the_opening(starts_at: float) -> None:
+    event = render_page(an_incident(an_alert(starts_at=starts_at)))
+    assert event["payload"]["timestamp"] == "2026-11-23T12:03:00.000Z"
+
+
+def test_only_web_links_are_given() -> None:
+    links = Links(
+        incident="javascript:alert(1)",
+        message="https://example.slack.com/archives/C1/p1",
+        prometheus="http://prometheus/graph?q=" + "x" * 10_000,
+        silence="",
+        more=(
+            ("Wiki", "https://wiki.example/büro"),
+            ("", "https://plain.example/"),
+            ("No", "file:///etc/passwd"),
+        ),
+    )
+    event = render_page(an_incident(), links=links)
+
+    assert "client_url" not in event
+    assert event["links"] == [
+        {"href": "https://example.slack.com/archives/C1/p1", "text": "Slack message"},
+        {"href": "https://wiki.example/b%C3%BCro", "text": "Wiki"},
+        {"href": "https://plain.example/", "text": "https://plain.example/"},
+    ]
+
+
+def test_control_characters_and_broken_ones_are_taken_out() -> None:
+    alert = an_alert("Up\x00Down\u202e", annotations={"summary": "a\x1b[31mb\nc\ud800", "\x07": "nameless"})
+    event = render_page(an_incident(alert))
+
+    assert event["payload"]["summary"] == "[CRITICAL] UpDown: a[31mb c?"
+    assert event["payload"]["custom_details"]["alerts"][0]["annotations"] == {"summary": "a[31mb\nc?"}
+
+
+def many(count: int, **annotations: str) -> list[Alert]:
+    return [an_alert(instance=f"web-{n:04}", annotations=annotations) for n in range(count)]
+
+
+def test_a_single_huge_annotation_is_cut_and_costs_the_others_nothing() -> None:
+    details = render_page(an_incident(*many(1, summary="s", big="b" * 200_000)))["payload"]["custom_details"]
+
+    annotations = details["alerts"][0]["annotations"]
+    assert annotations["summary"] == "s"
+    assert annotations["big"] == "b" * 3_999 + "…"
+    assert "note" not in details
+
+
+def test_annotations_go_first_when_it_gets_too_long() -> None:
+    details = render_page(an_incident(*many(200, big="b" * 200_000)))["payload"]["custom_details"]
+
+    assert len(details["alerts"]) == 200
+    assert not any("annotations" in alert for alert in details["alerts"])
+    assert details["note"] == "Too long for PagerDuty: annotations left out."
+
+
+def test_then_alerts_go_and_are_counted_while_the_runbook_stays() -> None:
+    alerts = [replace(alert, labels={**alert.labels, "x": "ü" * 300}) for alert in many(2_000)]
+    event = render_page(an_incident(*alerts), excerpt=an_excerpt())
+    details = event["payload"]["custom_details"]
+
+    assert 100 < len(details["alerts"]) < 2_000
+    assert len(details["alerts"]) + details["alerts_left_out"] == 2_000
+    assert details["firing"] == 2_000
+    assert details["runbook"].startswith("Impact")
+    assert details["note"] == "Too long for PagerDuty: annotations and alerts left out."
+    assert len(json.dumps(event)) > MAX_EVENT - 5_000  # no room is wasted
+
+
+def test_one_giant_alert_does_not_keep_the_others_out() -> None:
+    giant = an_alert("Giant", severity="critical", labels={f"l{n}": "x" * 3_000 for n in range(300)})
+    small = an_alert("Small", severity="warning")
+    details = render_page(an_incident(giant, small))["payload"]["custom_details"]
+
+    assert [alert["name"] for alert in details["alerts"]] == ["Small"]
+    assert details["alerts_left_out"] == 1
+
+
+def test_then_the_runbook_and_at_last_all_details_go() -> None:
+    # Group labels of such a size leave room for nothing else, at last not even for themselves.
+    def details_with(labels: int) -> dict[str, Any]:
+        group = a_group(an_alert(), group_labels={f"l{n}": "x" * 4_000 for n in range(labels)})
+        runbook = an_excerpt(url="", is_cut=True)
+        event = render_page(an_incident(group=group), excerpt=runbook)
+        details = event["payload"]["custom_details"]
+        assert isinstance(details, dict)
+        return details
+
+    room = next(n for n in range(100, 200) if "runbook" not in details_with(n))
+    assert details_with(room - 1)["runbook"].endswith("…")
+    assert details_with(200) == {"note": "Too long for PagerDuty: all details left out."}
+
+
+def test_rendering_the_same_again_gives_the_same() -> None:
+    incident = an_incident(*many(500, big="é" * 3_000))
+    assert render_page(incident) == render_page(incident)
+
+
+hostile = st.text(max_size=60) | st.sampled_from(
+    ["\ud800", "\x00", "<!channel>", "💥" * 4_000, "Ж" * 9_000, ""]
+)
+label_maps = st.dictionaries(hostile, hostile, max_size=6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    labels=st.lists(label_maps, min_size=1, max_size=3),
+    annotations=label_maps,
+    count=st.sampled_from([1, 3, 100]),
+    url=hostile | st.sampled_from(["https://ex.example/\ud800", "http://[", "https://a.example/" + "\x85"]),
+    starts_at=st.floats(),
+)
+def test_whatever_comes_pagerduty_takes_it(
+    labels: list[dict[str, str]],
+    annotations: dict[str, str],
+    count: int,
+    url: str,
+    starts_at: float,
+) -> None:
+    alerts = [
+        Alert(f"{n:016x}", {**labels[n % len(labels)], "n": str(n)}, annotations, starts_at, 0.0, url)
+        for n in range(count)
+    ]
+    incident = an_incident(group=a_group(*alerts, external_url=url, group_labels=labels[0]))
+    links = Links(url, url, url, url, ((url, url),))
+    render_page(incident, links=links, excerpt=an_excerpt(url=url))

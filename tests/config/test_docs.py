@@ -1,0 +1,45 @@
+"""Every setting is in docs/settings.md, under the name and with the default that it has."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from receiver.config import escalations, hours, routes, services
+from receiver.config.routing import KEYS
+from receiver.config.settings import Settings
+
+DOCS = (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8")
+RENAMED = {"webhook_tokens": "RECEIVER_WEBHOOK_TOKEN", "api_tokens": "RECEIVER_API_TOKEN"}
+
+
+@pytest.mark.parametrize("field", fields(Settings), ids=lambda field: field.name)
+def test_every_variable_is_explained(field) -> None:
+    name = RENAMED.get(field.name, field.name.upper())
+    default = f"`{field.default}`" if isinstance(field.default, str) and field.default else "unset"
+    assert f"| `{name}` | {default} |" in DOCS
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_every_key_of_the_top_level_is_explained(key: str) -> None:
+    assert f"\n| `{key}` |" in DOCS or f"\n| `{key}." in DOCS
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        *routes.KEYS,
+        *hours.KEYS,
+        *services.ALERTMANAGER_KEYS,
+        *services.LIMIT_KEYS,
+        *escalations.STEP_KEYS,
+        *escalations.POLICY_KEYS,
+        *escalations.HEARTBEAT_KEYS,
+        *escalations.RESPONDER_KEYS,
+        *escalations.PAGER_KEYS,
+    ],
+)
+def test_every_key_of_a_section_is_explained(key: str) -> None:
+    assert any(f"{before}{key}{after}" in DOCS for before in ("| `", ".") for after in ("`", ".", "[]"))

@@ -1,0 +1,123 @@
+"""The environment as settings: defaults, one form for every address, and no secret in sight."""
+
+from __future__ import annotations
+
+import pytest
+
+from receiver.config.settings import Settings, load_settings
+from receiver.errors import ConfigError
+from receiver.text import Secret
+
+SECRETS = [
+    "REDIS_URL",
+    "SLACK_BOT_TOKEN",
+    "SLACK_SIGNING_SECRET",
+    "SLACK_APP_TOKEN",
+    "PAGERDUTY_API_TOKEN",
+    "PAGERDUTY_WEBHOOK_SECRET",
+]
+
+
+def test_an_empty_environment_has_defaults_for_everything() -> None:
+    settings = load_settings({})
+    assert settings == Settings()
+    assert settings.slack_api_url == "https://slack.com/api/"
+    assert settings.pagerduty_events_url == "https://events.pagerduty.com"
+    assert settings.pagerduty_api_url == "https://api.pagerduty.com"
+    assert not settings.redis_url
+    assert settings.webhook_tokens == ()
+
+
+@pytest.mark.parametrize("name", [*SECRETS, "PUBLIC_URL", "SLACK_API_URL", "RECEIVER_API_TOKEN"])
+def test_an_empty_variable_is_an_unset_one(name: str) -> None:
+    assert load_settings({name: "  "}) == Settings()
+
+
+@pytest.mark.parametrize("name", SECRETS)
+def test_a_secret_is_read_without_its_line_end(name: str) -> None:
+    value = "redis://:pw@host/0" if name == "REDIS_URL" else "t0ken"
+    assert getattr(load_settings({name: f"{value}\n"}), name.lower()).reveal() == value
+
+
+def test_several_tokens_are_separated_by_commas() -> None:
+    settings = load_settings({"RECEIVER_WEBHOOK_TOKEN": "old, new,,old", "RECEIVER_API_TOKEN": "one"})
+    assert settings.webhook_tokens == (Secret("old"), Secret("new"))
+    assert settings.api_tokens == (Secret("one"),)
+
+
+def test_a_token_of_commas_alone_lets_nobody_in() -> None:
+    with pytest.raises(ConfigError, match="RECEIVER_API_TOKEN holds no token"):
+        load_settings({"RECEIVER_API_TOKEN": ","})
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "read"),
+    [
+        ("SLACK_API_URL", "http://127.0.0.1:8080/api", "http://127.0.0.1:8080/api/"),
+        ("SLACK_API_URL", "http://127.0.0.1:8080/api/", "http://127.0.0.1:8080/api/"),
+        ("PAGERDUTY_EVENTS_URL", "http://127.0.0.1:1/", "http://127.0.0.1:1"),
+        ("PAGERDUTY_API_URL", "http://[::1]:1", "http://[::1]:1"),
+        ("PUBLIC_URL", "https://alerts.example.org/receiver/", "https://alerts.example.org/receiver"),
+        ("ALERTMANAGER_URL", "http://user:pw@am:9093//", "http://user:pw@am:9093"),
+        ("PROMETHEUS_URL", "http://prometheus", "http://prometheus"),
+    ],
+)
+def test_addresses_end_in_one_way(name: str, value: str, read: str) -> None:
+    assert getattr(load_settings({name: value}), name.lower()) == read
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://localhost:6379/0",
+        "rediss://:pw@host",
+        "unix:///run/redis.sock?db=1",
+        "redis+sentinel://a:26379,b:26379/main",
+        "redis+cluster://a:6379,b:6379",
+    ],
+)
+def test_a_store_may_be_reached_in_five_ways(url: str) -> None:
+    assert load_settings({"REDIS_URL": url}).redis_url.reveal() == url
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("REDIS_URL", "http://localhost"),
+        ("REDIS_URL", "localhost:6379"),
+        ("REDIS_URL", "redis://"),
+        ("REDIS_URL", "unix://"),
+        ("REDIS_URL", "redis://[half"),
+        ("PUBLIC_URL", "alerts.example.org"),
+        ("PUBLIC_URL", "ftp://alerts.example.org"),
+        ("PUBLIC_URL", "https://"),
+        ("SLACK_API_URL", "http://host:99999"),
+        ("ALERTMANAGER_URL", "http://am/?x=1"),
+        ("PROMETHEUS_URL", "http://[half"),
+        ("SLACK_BOT_TOKEN", "xoxb one"),
+    ],
+)
+def test_a_wrong_variable_is_named_and_its_value_is_not(name: str, value: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings({name: value})
+    (problem,) = caught.value.problems
+    assert str(problem).startswith(f"environment:1: {name} ")
+    assert problem.expected
+    assert value not in problem.what
+
+
+def test_all_wrong_variables_are_named_at_once() -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings({"REDIS_URL": "x", "PUBLIC_URL": "y", "RECEIVER_API_TOKEN": ","})
+    assert len(caught.value.problems) == 3
+
+
+def test_settings_print_no_secret() -> None:
+    environ = dict.fromkeys(SECRETS[1:], "hush") | {
+        "REDIS_URL": "redis://:hush@host",
+        "RECEIVER_WEBHOOK_TOKEN": "hush",
+        "RECEIVER_API_TOKEN": "hush,hush2",
+        "ALERTMANAGER_URL": "http://me:hush@am",
+        "PROMETHEUS_URL": "http://me:hush@prometheus",
+    }
+    assert "hush" not in repr(load_settings(environ))

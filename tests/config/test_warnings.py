@@ -1,0 +1,80 @@
+"""What is odd, or simulated, is told without refusing the file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.config.files import PEOPLE, SMALLEST, warnings
+
+TOKENS = {"SLACK_BOT_TOKEN": "xoxb-1", "PAGERDUTY_API_TOKEN": "p", "ONCALL_KEY": "k" * 32}
+USED = PEOPLE + 'version: 1\nroutes:\n  - {channel: "#a", escalation: critical}\n'
+
+
+def test_a_complete_file_has_no_warnings(tmp_path: Path) -> None:
+    assert warnings(tmp_path, USED, TOKENS) == []
+
+
+def test_channels_without_secrets_are_simulated(tmp_path: Path) -> None:
+    assert warnings(tmp_path, USED + "slack: {token: '${SLACK_BOT_TOKEN}'}\n") == [
+        "1: pagerduty.api_token is empty: PagerDuty's REST API is not asked",
+        "2: responders.on-call.pagerduty.routing_key is empty: these pages are simulated",
+        "9: slack.token is empty: Slack is simulated",
+    ]
+
+
+def test_pagerdutys_token_is_not_missed_where_nobody_has_a_pager(tmp_path: Path) -> None:
+    assert warnings(tmp_path, SMALLEST) == ["1: slack.token is empty: Slack is simulated"]
+
+
+def test_a_routing_key_of_another_form_is_odd(tmp_path: Path) -> None:
+    assert warnings(tmp_path, USED, TOKENS | {"ONCALL_KEY": "test-key"}) == [
+        (
+            "2: responders.on-call.pagerduty.routing_key has not the form of a PagerDuty integration key,"
+            " expected 32 letters and digits"
+        ),
+    ]
+
+
+def test_a_route_behind_a_catch_all_is_never_reached(tmp_path: Path) -> None:
+    text = "version: 1\nroutes:\n  - {channel: '#a'}\n  - {match: [a=1], channel: '#b'}\n"
+    assert warnings(tmp_path, text, TOKENS) == [
+        "4: routes[1] is never reached: routes[0] takes all its alerts"
+    ]
+
+
+def test_a_route_behind_a_wider_one_is_never_reached(tmp_path: Path) -> None:
+    text = "version: 1\nroutes:\n  - {match: [a=1], channel: '#a'}\n  - {match: [b=2, a=1], channel: '#b'}\n"
+    text += "  - {channel: '#c'}\n"
+    assert warnings(tmp_path, text, TOKENS) == [
+        "4: routes[1] is never reached: routes[0] takes all its alerts"
+    ]
+
+
+def test_a_last_route_that_is_no_catch_all_takes_the_rest(tmp_path: Path) -> None:
+    text = "version: 1\nroutes:\n  - {match: [a=1], channel: '#a'}\n  - {match: [a=2], channel: '#b'}\n"
+    assert warnings(tmp_path, text, TOKENS) == [
+        "4: alerts that match no route go to the last one, routes[1], expected match: [] there"
+    ]
+
+
+def test_an_escalation_that_no_route_uses_is_odd(tmp_path: Path) -> None:
+    assert warnings(tmp_path, SMALLEST + PEOPLE, TOKENS) == ["8: no route uses the escalation 'critical'"]
+
+
+def test_a_later_step_without_a_wait_is_odd(tmp_path: Path) -> None:
+    text = USED.replace(", after: 5m", "")
+    assert warnings(tmp_path, text, TOKENS) == [
+        "5: escalations.critical[1] has no `after`: it is told together with the step before"
+    ]
+
+
+def test_a_runbook_that_is_not_there_is_odd(tmp_path: Path) -> None:
+    assert warnings(tmp_path, SMALLEST + "runbooks: [nowhere/]\n", TOKENS) == [
+        "4: runbooks[0] 'nowhere/' is not there, expected a Markdown file or a folder of them"
+    ]
+
+
+def test_a_channel_in_capitals_is_odd(tmp_path: Path) -> None:
+    assert warnings(tmp_path, "version: 1\nroutes:\n  - {channel: '#Alerts'}\n", TOKENS) == [
+        "3: routes[0].channel '#Alerts': Slack knows channels in lower case only"
+    ]

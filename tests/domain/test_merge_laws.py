@@ -1,0 +1,358 @@
+"""What holds for every merge, whatever the incident has been through and whatever comes in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from receiver.domain.alert import Alert, Group
+from receiver.domain.incident import (
+    Change,
+    Incident,
+    Run,
+    Standing,
+    Terms,
+    acknowledge,
+    merge,
+    resolve,
+    unacknowledge,
+)
+
+TERMS = Terms(route="#alerts", channel="#alerts", policy="critical", steps=("on-call", "lead"))
+START = 1_795_435_200.0
+NAMES = "abcd"
+
+
+@dataclass(frozen=True)
+class Word:
+    """What a payload says of one alert; *age* is how long ago its firing began."""
+
+    name: str
+    is_firing: bool
+    severity: str = "warning"
+    age: float = 0.0
+
+    def at(self, now: float) -> Alert:
+        starts_at = now - self.age
+        return Alert(
+            self.name,
+            {"alertname": self.name, "severity": self.severity},
+            {},
+            starts_at,
+            0.0 if self.is_firing else now,
+        )
+
+
+@dataclass(frozen=True)
+class Payload:
+    words: tuple[Word, ...]
+    is_truncated: bool = False
+    after: float = 1.0  # seconds since what happened before
+
+    def at(self, now: float) -> Group:
+        alerts = tuple(word.at(now) for word in self.words)
+        return Group("", "on-call", "{}:{}", {"alertname": "a"}, alerts, self.is_truncated)
+
+
+@dataclass(frozen=True)
+class Hand:
+    """What a person does."""
+
+    does: str
+    after: float = 1.0
+
+
+words = st.builds(
+    Word,
+    name=st.sampled_from(NAMES),
+    is_firing=st.booleans(),
+    severity=st.sampled_from(["critical", "warning", "info", "odd"]),
+    age=st.sampled_from([0.0, 0.5, 30.0, 5000.0]),
+)
+# Alertmanager says one thing of an alert in one payload.
+unique_words = st.lists(words, max_size=4, unique_by=lambda word: word.name).map(tuple)
+waits = st.sampled_from([0.25, 1.0, 60.0, 599.0, 600.0, 4000.0])
+payloads = st.builds(Payload, unique_words, is_truncated=st.booleans(), after=waits)
+hands = st.builds(Hand, st.sampled_from(["acknowledge", "unacknowledge", "resolve"]), after=waits)
+pasts = st.lists(payloads | hands, max_size=8)
+
+
+def do(incident: Incident | None, what: Payload | Hand, now: float) -> Change:
+    if isinstance(what, Payload):
+        return merge(incident, what.at(now), TERMS, now)
+    if incident is None:
+        return Change(None)
+    return {"acknowledge": acknowledge, "unacknowledge": unacknowledge, "resolve": resolve}[what.does](
+        incident, "ana", now
+    )
+
+
+def live(past: list[Payload | Hand]) -> tuple[Incident | None, float]:
+    """Return the incident after *past*, and the moment."""
+    incident, now = None, START
+    for what in past:
+        now += what.after
+        incident = do(incident, what, now).incident
+    return incident, now
+
+
+@given(pasts, payloads)
+@settings(max_examples=500, deadline=None)
+@example(
+    # The next incident opens with a copy of a firing dismissed before, which began earlier than was known.
+    [Payload((Word("a", is_firing=True),)), Hand("resolve")],
+    Payload((Word("a", is_firing=True, age=30.0), Word("b", is_firing=True))),
+)
+def test_merging_twice_is_merging_once(past: list[Payload | Hand], payload: Payload) -> None:
+    incident, now = live(past)
+    group = payload.at(now + payload.after)
+    once = merge(incident, group, TERMS, now + payload.after)
+    twice = merge(once.incident, group, TERMS, now + payload.after + 1)
+    assert not twice.is_changed
+    assert twice.incident == once.incident
+    assert twice.new == twice.resolved == 0
+    assert twice.duplicates == len(group.alerts)
+    assert not twice.events
+
+
+@given(pasts, payloads)
+@settings(max_examples=500, deadline=None)
+def test_the_counts_of_a_payload_add_up(past: list[Payload | Hand], payload: Payload) -> None:
+    incident, now = live(past)
+    change = merge(incident, payload.at(now + payload.after), TERMS, now + payload.after)
+    assert change.new + change.duplicates + change.resolved == len(payload.words)
+
+
+@given(pasts, payloads)
+@settings(max_examples=500, deadline=None)
+def test_a_resolved_alert_that_nobody_knows_changes_nothing(
+    past: list[Payload | Hand], payload: Payload
+) -> None:
+    incident, now = live(past)
+    unknown = tuple(Word(f"unknown-{word.name}", is_firing=False) for word in payload.words)
+    # An untruncated payload may end an incident that waits for just that.
+    is_open = incident is not None and not incident.is_resolved
+    group = Payload(unknown, is_truncated=is_open).at(now + 1)
+    change = merge(incident, group, TERMS, now + 1)
+    assert change.incident == incident
+    assert not change.is_changed
+    assert not change.events
+
+
+@given(pasts, st.booleans())
+@settings(max_examples=300, deadline=None)
+def test_copies_of_what_fires_change_nothing_a_reader_sees(past: list[Payload | Hand], older: bool) -> None:
+    incident, now = live(past)
+    firing = [name for name, standing in incident.standings.items() if standing.is_firing] if incident else []
+    copies = tuple(Word(name, is_firing=True, age=90_000.0 if older else 0.0) for name in firing)
+    change = merge(incident, Payload(copies, is_truncated=True).at(now + 1), TERMS, now + 1)
+    assert not change.events
+    assert change.new == 0
+    if incident is not None:
+        assert change.incident is not None
+        assert change.incident.revision == incident.revision
+        assert change.incident.state == incident.state
+        assert change.incident.run == incident.run
+        for name in firing:
+            before, after = incident.standings[name], change.incident.standings[name]
+            assert after.starts_at == min(before.starts_at, now + 1 - copies[0].age)
+
+
+@given(pasts, payloads)
+@settings(max_examples=500, deadline=None)
+def test_an_alert_that_a_payload_leaves_out_stands_as_it_stood(
+    past: list[Payload | Hand], payload: Payload
+) -> None:
+    incident, now = live(past)
+    change = merge(incident, payload.at(now + payload.after), TERMS, now + payload.after)
+    if incident is None or change.incident is None or change.is_new:
+        return
+    told = {word.name for word in payload.words}
+    for name, standing in incident.standings.items():
+        if name not in told:
+            assert change.incident.standings[name] == standing
+
+
+@given(pasts, payloads)
+@settings(max_examples=500, deadline=None)
+def test_an_incident_is_resolved_only_when_every_alert_of_it_is(
+    past: list[Payload | Hand], payload: Payload
+) -> None:
+    incident, now = live(past)
+    change = merge(incident, payload.at(now + payload.after), TERMS, now + payload.after)
+    after = change.incident
+    if after is None or not change.is_changed or not after.is_resolved or after.is_closed_by_hand:
+        return
+    assert all(not s.is_firing or s.is_dismissed for s in after.standings.values())
+    assert not payload.is_truncated or (incident is not None and incident.is_resolved)
+
+
+@given(pasts, payloads)
+@settings(max_examples=500, deadline=None)
+def test_an_untruncated_payload_resolves_what_fires_no_more(
+    past: list[Payload | Hand], payload: Payload
+) -> None:
+    incident, now = live(past)
+    after = merge(incident, payload.at(now + payload.after), TERMS, now + payload.after).incident
+    if after is None or after.is_resolved or payload.is_truncated or not payload.words:
+        return
+    assert any(s.is_firing and not s.is_dismissed for s in after.standings.values())
+
+
+@given(pasts, payloads)
+@settings(max_examples=500, deadline=None)
+def test_the_severity_is_never_lower_while_it_is_open(past: list[Payload | Hand], payload: Payload) -> None:
+    incident, now = live(past)
+    change = merge(incident, payload.at(now + payload.after), TERMS, now + payload.after)
+    after = change.incident
+    if after is None:
+        return
+    if incident is not None and not incident.is_resolved:
+        assert not change.is_new
+        assert after.severity.rank >= incident.severity.rank
+    if not after.is_resolved:
+        fires = [s.severity.rank for s in after.standings.values() if s.is_firing and not s.is_dismissed]
+        assert after.severity.rank >= max(fires, default=0)
+
+
+@given(pasts, payloads)
+@settings(max_examples=500, deadline=None)
+def test_an_acknowledgement_ends_only_when_it_got_worse(past: list[Payload | Hand], payload: Payload) -> None:
+    incident, now = live(past)
+    change = merge(incident, payload.at(now + payload.after), TERMS, now + payload.after)
+    after = change.incident
+    if incident is None or after is None or change.is_new or not incident.is_acknowledged:
+        return
+    got_worse = any(event.what == "unacknowledged" for event in change.events)
+    assert after.is_acknowledged != got_worse
+
+
+@given(pasts, payloads)
+@settings(max_examples=500, deadline=None)
+def test_what_joins_an_open_incident_moves_no_timer(past: list[Payload | Hand], payload: Payload) -> None:
+    incident, now = live(past)
+    after = merge(incident, payload.at(now + payload.after), TERMS, now + payload.after).incident
+    if incident is None or after is None or incident.is_resolved or incident.is_acknowledged:
+        return
+    assert after.run == incident.run
+
+
+@given(pasts, payloads)
+@settings(max_examples=500, deadline=None)
+def test_an_identity_never_changes_and_a_new_one_is_never_used_again(
+    past: list[Payload | Hand], payload: Payload
+) -> None:
+    incident, now = live(past)
+    change = merge(incident, payload.at(now + payload.after), TERMS, now + payload.after)
+    if incident is None or change.incident is None:
+        return
+    assert change.incident.slot == incident.slot
+    assert (change.incident.id != incident.id) == change.is_new
+    assert not change.is_new or change.incident.previous == incident.id
+
+
+@given(pasts, st.sampled_from(NAMES))
+@settings(max_examples=500, deadline=None)
+@example(
+    # It fires on in an incident closed by hand, is carried into the next, and ends after that one did.
+    [
+        Payload((Word("a", is_firing=True),)),
+        Hand("resolve"),
+        Payload((Word("b", is_firing=True),)),
+        Payload((Word("b", is_firing=False),)),
+        Payload((Word("a", is_firing=False),)),
+    ],
+    "a",
+)
+@example(
+    # The same, and its end comes with the payload that opens the incident after.
+    [
+        Payload((Word("a", is_firing=True),)),
+        Hand("resolve"),
+        Payload((Word("b", is_firing=True),)),
+        Payload((Word("b", is_firing=False),)),
+        Payload((Word("a", is_firing=False), Word("b", is_firing=True)), after=4000.0),
+    ],
+    "a",
+)
+def test_an_alert_that_fires_after_its_resolve_is_never_taken_for_a_copy(
+    past: list[Payload | Hand], name: str
+) -> None:
+    incident, now = live(past)
+    ended = merge(
+        incident, Payload((Word(name, is_firing=False),), is_truncated=True).at(now + 1), TERMS, now + 1
+    )
+    fires = merge(ended.incident, Payload((Word(name, is_firing=True),)).at(now + 2), TERMS, now + 2)
+    assert fires.new == 1
+    assert fires.incident is not None
+    assert not fires.incident.is_resolved
+    assert fires.incident.standings[name].is_firing
+    assert not fires.incident.standings[name].is_dismissed
+
+
+@given(pasts, st.lists(words, max_size=4).map(tuple))
+@settings(max_examples=500, deadline=None)
+@example([], (Word("a", is_firing=True), Word("a", is_firing=False)))
+def test_merging_twice_is_merging_once_even_where_a_payload_contradicts_itself(
+    past: list[Payload | Hand], told: tuple[Word, ...]
+) -> None:
+    incident, now = live(past)
+    group = Payload(told).at(now + 1)
+    once = merge(incident, group, TERMS, now + 1)
+    twice = merge(once.incident, group, TERMS, now + 2)
+    assert twice.incident == once.incident
+    assert once.new + once.duplicates + once.resolved == len(told)
+
+
+@given(pasts)
+@settings(max_examples=500, deadline=None)
+@example(
+    # b's late copy, of a firing that has ended, rides along with c, which is new.
+    [
+        Payload((Word("a", is_firing=True), Word("b", is_firing=True))),
+        Payload((Word("b", is_firing=False),)),
+        Hand("resolve"),
+        Payload((Word("b", is_firing=True, age=5000.0), Word("c", is_firing=True))),
+    ]
+)
+def test_what_counts_as_new_is_what_begins_to_fire(past: list[Payload | Hand]) -> None:
+    incident, now = live(past[:-1])
+    if not past or not isinstance(past[-1], Payload):
+        return
+    now += past[-1].after
+    change = merge(incident, past[-1].at(now), TERMS, now)
+    begun = [alert.fingerprint for alert in change.changed_alerts if alert.is_firing]
+    assert len(begun) == change.new
+
+
+standings = st.builds(
+    Standing,
+    st.floats(0, 2e9),
+    st.floats(0, 2e9),
+    st.sampled_from(["critical", "none"]).map(
+        lambda word: Word("a", is_firing=True, severity=word).at(START).severity
+    ),
+    st.integers(0, 2**40),
+    st.booleans(),
+)
+
+
+@given(pasts, st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=5), standings, max_size=5))
+@settings(max_examples=300, deadline=None)
+def test_an_incident_is_packed_and_unpacked_unchanged(
+    past: list[Payload | Hand], more: dict[str, Standing]
+) -> None:
+    incident, _ = live(past)
+    if incident is None:
+        return
+    incident = msgspec.structs.replace(
+        incident,
+        standings={**incident.standings, **more},
+        run=Run(3, START, "unacknowledged", 2, is_quiet=True),
+        alerts={"a": Word("a", is_firing=False).at(START)},
+    )
+    packed = msgspec.msgpack.encode(incident)
+    assert msgspec.msgpack.decode(packed, type=Incident) == incident

@@ -1,0 +1,276 @@
+"""A PagerDuty that takes events on loopback, as strict as the real one and as unreliable as asked.
+
+    with MockPagerDuty() as pagerduty:
+        channel = PagerDutyChannel(pagerduty.url)
+        pagerduty.fail_next(503)
+        ...
+        assert [incident.state for incident in pagerduty.opened(ROUTING_KEY)] == ["triggered"]
+
+`python -m tests.mocks.pagerduty --port 4511` runs it alone and prints every event it takes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import socket
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+
+from tests.mocks.pagerduty_account import Account
+from tests.mocks.pagerduty_rules import MAX_EVENT, find_errors
+
+MAX_READ = 8 * 1024 * 1024
+MAX_HANG_S = 60.0
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as it came; *status* is what it was answered, 0 for no answer."""
+
+    at: float
+    body: dict[str, Any]
+    size: int
+    status: int
+
+
+@dataclass(frozen=True)
+class _Fault:
+    """What goes wrong with one request."""
+
+    status: int = 0  # this answer, and no effect
+    retry_after: float | str | None = None
+    hangs_for: float = 0.0  # takes effect, answers late
+    is_dropped: bool = False  # takes effect, never answers
+    words: str = ""
+
+
+class MockPagerDuty(Account):
+    """The Events API v2 on 127.0.0.1, and the state PagerDuty would be in.
+
+    Any key of 32 letters and digits is good unless *routing_keys* names the good ones. *clock*
+    gives the moments noted. After `stop()` it refuses connections; `start()` brings it back on
+    the same port with all it knew.
+    """
+
+    def __init__(
+        self,
+        routing_keys: Collection[str] | None = None,
+        *,
+        clock: Callable[[], float] = time.time,
+        port: int = 0,
+    ) -> None:
+        super().__init__(clock)
+        self.requests: list[Request] = []
+        self.refuses_details = False  # a 400 for every event with custom details
+        self.routing_keys = routing_keys
+        self._port = port
+        self._faults: deque[_Fault] = deque()
+        self._is_silent = False
+        self._server: ThreadingHTTPServer | None = None
+        self._thread: threading.Thread | None = None
+
+    # --- life
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> None:
+        self._server = _Server(("127.0.0.1", self._port), _Handler)
+        self._server.owner = self
+        self._port = self._server.server_address[1]
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Refuse connections from now on; whoever waits for an answer is cut off."""
+        if self._server is None or self._thread is None:
+            return
+        server, self._server = self._server, None
+        with self._changed:
+            self._changed.notify_all()
+        server.shutdown()
+        server.server_close()
+        self._thread.join(5)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._port}"
+
+    # --- what goes wrong
+
+    def fail_next(
+        self, status: int = 503, *, retry_after: float | str | None = None, times: int = 1, words: str = ""
+    ) -> None:
+        """Answer the next *times* requests with *status*, and take nothing from them."""
+        self._faults.extend([_Fault(status, retry_after, words=words)] * times)
+
+    def hang(self, seconds: float, times: int = 1) -> None:
+        """Take the next events, but answer only after *seconds* (or when stopped)."""
+        self._faults.extend([_Fault(hangs_for=min(seconds, MAX_HANG_S))] * times)
+
+    def drop_answer(self, times: int = 1) -> None:
+        """Take the next events, then cut the line without an answer."""
+        self._faults.extend([_Fault(is_dropped=True)] * times)
+
+    @property
+    def is_silent(self) -> bool:
+        """While true, connections are taken and nothing else: no event, no answer."""
+        return self._is_silent
+
+    @is_silent.setter
+    def is_silent(self, value: bool) -> None:
+        with self._changed:
+            self._is_silent = value
+            self._changed.notify_all()
+
+    # --- what came of it
+
+    def wait_until(self, claim: Callable[[MockPagerDuty], object], timeout_s: float = 10.0) -> None:
+        """Return as soon as *claim* holds of this PagerDuty; AssertionError after *timeout_s*."""
+        with self._changed:
+            if self._changed.wait_for(lambda: claim(self), timeout_s):
+                return
+        took = [(event.action, event.dedup_key) for event in self.events]
+        raise AssertionError(f"not so within {timeout_s} s; requests {len(self.requests)}, events {took}")
+
+    # --- one request
+
+    def handle(self, raw: bytes) -> tuple[int, dict[str, str], dict[str, Any]] | None:
+        """Return status, headers and body of the answer to *raw*; None for a cut line."""
+        server = self._server
+        with self._changed:
+            if self._is_silent:
+                self._note(raw, 0)
+                self._changed.wait_for(lambda: not self._is_silent or self._server is not server, MAX_HANG_S)
+                return None
+            fault = self._faults.popleft() if self._faults else _Fault()
+            status, headers, answer = self._answer(raw, fault)
+            self._note(raw, 0 if fault.is_dropped else status)
+            if fault.hangs_for:
+                self._changed.wait_for(lambda: self._server is not server, fault.hangs_for)
+        return None if fault.is_dropped or self._server is not server else (status, headers, answer)
+
+    def _answer(self, raw: bytes, fault: _Fault) -> tuple[int, dict[str, str], dict[str, Any]]:
+        if fault.status:
+            headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
+            return (
+                fault.status,
+                headers,
+                {"status": "error", "message": fault.words or f"asked for {fault.status}"},
+            )
+        errors = self._find_errors(raw)
+        if errors:
+            return (
+                400,
+                {},
+                {"status": "invalid event", "message": "Event object is invalid", "errors": errors},
+            )
+        dedup_key = self.take(json.loads(raw))
+        return 202, {}, {"status": "success", "message": "Event processed", "dedup_key": dedup_key}
+
+    def _find_errors(self, raw: bytes) -> list[str]:
+        if len(raw) > MAX_EVENT:
+            return [f"Event is {len(raw)} bytes, at most {MAX_EVENT} are allowed"]
+        event = _parse(raw)
+        if event is None:
+            return ["JSON parse error"]
+        errors = find_errors(event)
+        if not errors and self.routing_keys is not None and event["routing_key"] not in self.routing_keys:
+            errors.append("Invalid routing key")
+        if self.refuses_details and event.get("payload", {}).get("custom_details"):
+            errors.append("'custom_details' is refused today")
+        return errors
+
+    def _note(self, raw: bytes, status: int) -> None:
+        self.requests.append(Request(self._clock(), _parse(raw) or {}, len(raw), status))
+        self._changed.notify_all()
+
+
+def _parse(raw: bytes) -> dict[str, Any] | None:
+    try:
+        event = json.loads(raw)
+    except (ValueError, RecursionError):
+        return None
+    return event if isinstance(event, dict) else None
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128
+    owner: MockPagerDuty
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 30  # a line on which nobody speaks
+    wbufsize = 65536  # headers and body in one packet: no wait for Nagle
+    server: _Server
+
+    def do_POST(self) -> None:
+        length = int(self.headers.get("Content-Length") or 0)
+        raw = self.rfile.read(min(length, MAX_READ))
+        if self.path != "/v2/enqueue":
+            self._send(404, {}, {"status": "error", "message": "Not Found"})
+            return
+        answer = self.server.owner.handle(raw)
+        if answer is None:
+            self._cut()
+        else:
+            self._send(*answer)
+
+    def _send(self, status: int, headers: dict[str, str], answer: dict[str, Any]) -> None:
+        body = json.dumps(answer).encode()
+        self.send_response(status)
+        for name, value in {
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            **headers,
+        }.items():
+            self.send_header(name, value)
+        self.end_headers()
+        try:
+            self.wfile.write(body)
+            self.wfile.flush()
+        except OSError:  # who asked has gone
+            self.close_connection = True
+
+    def _cut(self) -> None:
+        self.close_connection = True
+        with contextlib.suppress(OSError):
+            self.connection.shutdown(socket.SHUT_RDWR)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--port", type=int, default=4511)
+    mock = MockPagerDuty(port=parser.parse_args().port)
+    with mock:
+        print(f"PAGERDUTY_EVENTS_URL={mock.url}", flush=True)
+        seen = 0
+        try:
+            while True:
+                time.sleep(0.2)
+                for event in mock.events[seen:]:
+                    seen += 1
+                    print(json.dumps(event.body), flush=True)
+        except KeyboardInterrupt:
+            sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()

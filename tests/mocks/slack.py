@@ -1,0 +1,323 @@
+"""A Slack server on loopback that refuses what the real one refuses, and fails when told to.
+
+    with MockSlack() as slack:
+        ...  # point SLACK_API_URL at slack.url, with any token that starts with xoxb-
+        assert slack.roots[0].channel == "#alerts-critical"
+
+    slack.fail_next("chat.postMessage", status=429, retry_after=3)
+    slack.drop_answer("chat.postMessage")   # takes effect, then cuts the line
+
+Alone, printing each message and edit as a line of JSON: `python -m tests.mocks.slack --port 9090`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+from urllib.parse import parse_qsl, urlsplit
+
+from tests.mocks.slack_workspace import CHANNELS, Answer, Arguments, Refused, SlackMessage, Workspace
+
+ANY = "*"
+_MAX_BODY = 4 * 1024 * 1024
+_TURN_S = 0.05
+
+
+@dataclass
+class Fault:
+    """What happens to the next calls of a method instead of, before or after the usual."""
+
+    kind: str  # fail, hang, drop
+    times: int = 1
+    status: int = 200
+    error: str = ""
+    retry_after: float | None = None
+    messages: tuple[str, ...] = ()
+    body: bytes | None = None
+    content_type: str = "application/json; charset=utf-8"
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Call:
+    """A request that arrived, whatever became of it."""
+
+    method: str
+    arguments: Arguments
+    at: float
+
+
+class MockSlack:
+    """The server. Its methods may be called from any thread, before and after it runs."""
+
+    def __init__(
+        self,
+        channels: tuple[str, ...] = CHANNELS,
+        *,
+        token: str = "",
+        port: int = 0,
+        clock: Callable[[], float] = time.time,
+        on_message: Callable[[str, SlackMessage], None] | None = None,
+    ) -> None:
+        """*token* is the only one let in (default: any bot token); *clock* gives the messages' ts."""
+        self.workspace = Workspace(channels, clock)
+        self.token = token
+        self.is_silent = False  # takes connections and never answers
+        self.calls: list[Call] = []
+        self._faults: dict[str, deque[Fault]] = {}
+        self._on_message = on_message
+        self._changed = threading.Condition()
+        self._stopped = threading.Event()
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), _handler(self))
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(_TURN_S,), daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._stopped.set()
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join(5)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_address[1]}/api/"
+
+    # --- what it holds ---------------------------------------------------------------------
+
+    @property
+    def messages(self) -> list[SlackMessage]:
+        """All messages, replies too, oldest first, as they stand now."""
+        with self._changed:
+            return list(self.workspace.messages)
+
+    @property
+    def roots(self) -> list[SlackMessage]:
+        return [message for message in self.messages if not message.is_reply]
+
+    def replies(self, root: SlackMessage | None = None) -> list[SlackMessage]:
+        """Return the replies to *root*, or all there are."""
+        replies = [message for message in self.messages if message.is_reply]
+        return [m for m in replies if root is None or (m.channel, m.thread_ts) == (root.channel, root.ts)]
+
+    def calls_of(self, method: str) -> list[Call]:
+        with self._changed:
+            return [call for call in self.calls if call.method == method]
+
+    def wait_for(self, is_so: Callable[[], object], timeout_s: float = 10.0) -> bool:
+        """Wait until *is_so* after some call, and tell whether it came about."""
+        deadline = time.monotonic() + timeout_s
+        with self._changed:
+            while not is_so():
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    return False
+                self._changed.wait(left)
+        return True
+
+    def add_user(self, user_id: str, name: str, email: str) -> None:
+        profile = {"email": email, "display_name": name, "real_name": name}
+        self.workspace.users.append({"id": user_id, "name": name, "deleted": False, "profile": profile})
+
+    def add_usergroup(self, group_id: str, handle: str) -> None:
+        self.workspace.usergroups.append({"id": group_id, "handle": handle, "name": handle})
+
+    def archive(self, channel: str) -> None:
+        self.workspace.archived.add(channel.lstrip("#"))
+
+    def lose(self, message: SlackMessage) -> None:
+        """Somebody deletes the message."""
+        with self._changed:
+            self.workspace.messages.remove(message)
+
+    # --- how it fails ----------------------------------------------------------------------
+
+    def fail_next(
+        self,
+        method: str = ANY,
+        *,
+        status: int = 200,
+        error: str = "",
+        retry_after: float | None = None,
+        times: int = 1,
+        messages: tuple[str, ...] = (),
+        body: bytes | None = None,
+        content_type: str = "application/json; charset=utf-8",
+    ) -> None:
+        """Refuse the next calls without effect: with `ok: false` and *error*, or with a bare *body*."""
+        self._plan(method, Fault("fail", times, status, error, retry_after, messages, body, content_type))
+
+    def hang(self, method: str = ANY, seconds: float = 60.0, times: int = 1) -> None:
+        """Let the next calls wait, and then take effect and be answered as usual."""
+        self._plan(method, Fault("hang", times, seconds=seconds))
+
+    def drop_answer(self, method: str = ANY, times: int = 1) -> None:
+        """Let the next calls take effect, and then cut the line."""
+        self._plan(method, Fault("drop", times))
+
+    def heal(self) -> None:
+        """Forget all faults that were ordered."""
+        self.is_silent = False
+        with self._changed:
+            self._faults.clear()
+
+    def _plan(self, method: str, fault: Fault) -> None:
+        with self._changed:
+            self._faults.setdefault(method, deque()).append(fault)
+
+    def _take_fault(self, method: str) -> Fault | None:
+        for name in (method, ANY):
+            waiting = self._faults.get(name)
+            if waiting:
+                fault = waiting[0]
+                fault.times -= 1
+                if fault.times <= 0:
+                    waiting.popleft()
+                return fault
+        return None
+
+    # --- a call ----------------------------------------------------------------------------
+
+    def answer(self, method: str, headers: Message, body: bytes) -> tuple[int, dict[str, str], bytes] | None:
+        """Return status, headers and body for one request; None means to cut the line."""
+        arguments = _arguments(headers, body)
+        with self._changed:
+            self.calls.append(Call(method, arguments or {}, self.workspace.clock()))
+            fault = self._take_fault(method)
+            self._changed.notify_all()
+        while self.is_silent:
+            if self._stopped.wait(_TURN_S):
+                return None
+        if fault is not None and fault.kind == "hang" and self._stopped.wait(fault.seconds):
+            return None
+        if fault is not None and fault.kind == "fail":
+            return _failure(fault)
+        answer = self._perform(method, headers, arguments)
+        if fault is not None and fault.kind == "drop":
+            return None
+        return _json(200, answer)
+
+    def _perform(self, method: str, headers: Message, arguments: Arguments | None) -> Answer:
+        with self._changed:
+            try:
+                answer = self.workspace.call(method, self._let_in(headers, arguments))
+            except Refused as refused:
+                return refused.answer
+            finally:
+                self._changed.notify_all()
+            self._tell(method, answer)
+            return answer
+
+    def _let_in(self, headers: Message, arguments: Arguments | None) -> Arguments:
+        if arguments is None:
+            raise Refused("invalid_json")
+        token = str(headers.get("Authorization", "")).removeprefix("Bearer ").strip()
+        token = token or str(arguments.get("token") or "")
+        if not token:
+            raise Refused("not_authed")
+        if token != self.token if self.token else not token.startswith("xoxb-"):
+            raise Refused("invalid_auth")
+        return arguments
+
+    def _tell(self, method: str, answer: Answer) -> None:
+        if self._on_message is not None and method.startswith("chat."):
+            message = self.workspace.find(answer["channel"], answer["ts"])
+            if message is not None:
+                self._on_message(method, message)
+
+
+def _arguments(headers: Message, body: bytes) -> Arguments | None:
+    """Return what was sent, as JSON or as a form; None for JSON that can't be read."""
+    text = body.decode("utf-8", "replace")
+    if headers.get_content_type() != "application/json":
+        return dict(parse_qsl(text, keep_blank_values=True))
+    try:
+        arguments = json.loads(text or "{}")
+    except ValueError:
+        return None
+    return arguments if isinstance(arguments, dict) else None
+
+
+def _failure(fault: Fault) -> tuple[int, dict[str, str], bytes]:
+    headers = {} if fault.retry_after is None else {"Retry-After": f"{fault.retry_after:g}"}
+    if fault.body is not None:
+        return fault.status, {**headers, "Content-Type": fault.content_type}, fault.body
+    error = fault.error or ("ratelimited" if fault.status == 429 else "internal_error")
+    answer: Answer = {"ok": False, "error": error}
+    if fault.messages:
+        answer["response_metadata"] = {"messages": list(fault.messages)}
+    status, usual, body = _json(fault.status, answer)
+    return status, {**usual, **headers}, body
+
+
+def _json(status: int, answer: Answer) -> tuple[int, dict[str, str], bytes]:
+    return status, {"Content-Type": "application/json; charset=utf-8"}, json.dumps(answer).encode()
+
+
+def _handler(slack: MockSlack) -> type[BaseHTTPRequestHandler]:
+    class Handler(BaseHTTPRequestHandler):
+        timeout = 60  # a client that sends nothing holds no thread for ever
+
+        def do_POST(self) -> None:
+            length = min(int(self.headers.get("Content-Length") or 0), _MAX_BODY)
+            self._answer(self.rfile.read(length))
+
+        def do_GET(self) -> None:
+            del self.headers["Content-Type"]
+            self._answer(urlsplit(self.path).query.encode())
+
+        def _answer(self, body: bytes) -> None:
+            method = urlsplit(self.path).path.removeprefix("/api").strip("/")
+            answer = slack.answer(method, self.headers, body)
+            self.close_connection = True
+            if answer is None:
+                return
+            status, headers, said = answer
+            try:
+                self.send_response(status)
+                for name, value in {**headers, "Content-Length": str(len(said))}.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(said)
+            except OSError:
+                pass  # the client went away, as its time-out allows
+
+        def log_message(self, *_arguments: Any) -> None:
+            pass
+
+    return Handler
+
+
+def _print(method: str, message: SlackMessage) -> None:
+    shown = {"method": method, **asdict(message)}
+    shown.pop("versions")
+    print(json.dumps(shown, ensure_ascii=False), flush=True)
+
+
+def main() -> None:
+    """Serve until interrupted, printing what arrives."""
+    parser = argparse.ArgumentParser(description="A mock Slack on loopback")
+    parser.add_argument("--port", type=int, default=9090)
+    parser.add_argument("--channel", action="append", default=[], help="one more channel")
+    options = parser.parse_args()
+    with MockSlack((*CHANNELS, *options.channel), port=options.port, on_message=_print) as slack:
+        print(json.dumps({"url": slack.url}), flush=True)
+        try:
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            return
+
+
+if __name__ == "__main__":
+    main()

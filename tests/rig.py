@@ -1,0 +1,236 @@
+"""The whole receiver in one thread: real Valkey, mock Slack and PagerDuty, and a clock you move.
+
+    rig.fires("DiskFull", severity="critical")
+    assert rig.paged() == ["on-call"]
+    rig.passes("5m")
+    assert rig.paged() == ["on-call", "team-lead"]
+
+Every webhook is worked off at once; `rig.posts(...)` only posts it, and `rig.works()` works off
+what is due.
+"""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from receiver.clock import parse_duration
+from receiver.config.model import Routing
+from receiver.config.routing import load_routing
+from receiver.config.settings import Settings, load_settings
+from receiver.domain.alert import fingerprint
+from receiver.engine.reconcile import Reconciler
+from receiver.store.keys import LANES
+from receiver.web.app import create_app
+from receiver.wiring import Parts, build_parts, build_reconciler
+from tests.mocks.pagerduty import MockPagerDuty
+from tests.mocks.slack import MockSlack
+from tests.mocks.slack_workspace import SlackMessage
+
+START = 1_795_435_200.0  # 2026-11-23 12:00:00 UTC, a Monday
+
+KEYS = {
+    "PAGERDUTY_ONCALL_KEY": "0" * 31 + "a",
+    "PAGERDUTY_TEAM_LEAD_KEY": "0" * 31 + "b",
+    "PAGERDUTY_MANAGER_KEY": "0" * 31 + "c",
+}
+NAMES = dict(zip(KEYS.values(), ("on-call", "team-lead", "manager"), strict=True))
+
+ROUTING = """
+version: 1
+runbooks: [runbooks/]
+slack: {token: "${SLACK_BOT_TOKEN}"}
+responders:
+  on-call:   {pagerduty: {routing_key: "${PAGERDUTY_ONCALL_KEY}"}}
+  team-lead: {slack: "@team-lead", pagerduty: {routing_key: "${PAGERDUTY_TEAM_LEAD_KEY}"}}
+  manager:   {slack: "@manager",   pagerduty: {routing_key: "${PAGERDUTY_MANAGER_KEY}"}}
+escalations:
+  critical: [{notify: on-call}, {notify: team-lead, after: 5m}, {notify: manager, after: 5m}]
+  warning:  [{notify: on-call}, {notify: team-lead, after: 30m}]
+routes:
+  - {match: ['severity="critical"'], channel: "#alerts-critical", escalation: critical}
+  - {match: ['severity="warning"'],  channel: "#alerts-warning",  escalation: warning}
+  - {match: [],                      channel: "#alerts-info"}
+"""
+
+
+class Clock:
+    """A clock that stands still until it is moved."""
+
+    def __init__(self, moment: float = START) -> None:
+        self.moment = moment
+
+    def __call__(self) -> float:
+        return self.moment
+
+
+class Rig:
+    """The receiver, its outside, and time."""
+
+    def __init__(
+        self, folder: Path, valkey_url: str, slack: MockSlack, pagerduty: MockPagerDuty, clock: Clock, **environ: str
+    ) -> None:
+        self.folder = folder
+        self.slack = slack
+        self.pagerduty = pagerduty
+        self.clock = clock
+        (folder / "runbooks").mkdir(exist_ok=True)
+        self.environ = {
+            "REDIS_URL": valkey_url,
+            "SLACK_BOT_TOKEN": "xoxb-test",
+            "SLACK_API_URL": slack.url,
+            "PAGERDUTY_EVENTS_URL": pagerduty.url,
+            **KEYS,
+            **environ,
+        }
+        self.configure(ROUTING)
+
+    # --- the receiver ---
+
+    def configure(self, text: str) -> None:
+        """Go on with another routing.yaml, as after SIGHUP."""
+        (self.folder / "routing.yaml").write_text(text)
+        settings: Settings = load_settings(self.environ)
+        routing: Routing = load_routing(self.folder / "routing.yaml", self.environ)
+        self.parts: Parts = build_parts(settings, routing, self.clock)
+        self.client = create_app(self.parts).test_client()
+        self.reconciler: Reconciler = build_reconciler(self.parts)
+
+    def works(self, lanes: tuple[str, ...] = LANES) -> float | None:
+        """Work off everything that is due in *lanes*; return the next moment something is."""
+        for _ in range(1000):
+            moments = []
+            is_idle = True
+            for lane in lanes:
+                claims = self.parts.agenda.claim(lane, "rig", self.clock(), 1)
+                for incident_id in claims.incidents:
+                    is_idle = False
+                    dues = self.reconciler.reconcile(incident_id, lane, "rig")
+                    self.parts.agenda.release(lane, "rig", incident_id, dues)
+                if claims.look_at is not None:
+                    moments.append(claims.look_at)
+            if is_idle:
+                return min(moments, default=None)
+        raise AssertionError("the agenda never comes to rest")
+
+    def passes(self, duration: str) -> None:
+        """Let time pass, working off each thing at its moment."""
+        end = self.clock() + parse_duration(duration)
+        while True:
+            due = self.works()
+            if due is None or due > end:
+                break
+            self.clock.moment = max(self.clock.moment + 0.001, due)
+        self.clock.moment = end
+        self.works()
+
+    # --- Alertmanager ---
+
+    def posts(self, *alerts: dict[str, Any], group: Mapping[str, str] | None = None, **fields: Any) -> dict[str, Any]:
+        """Post alerts as one group; return what the receiver answered."""
+        source = fields.pop("source", "")
+        answer = self.client.post(
+            "/webhooks/alertmanager" + (f"?source={source}" if source else ""),
+            json=self.payload(*alerts, group=group, **fields),
+        )
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json)
+
+    def payload(self, *alerts: dict[str, Any], group: Mapping[str, str] | None = None, **fields: Any) -> dict[str, Any]:
+        """Return a body as Alertmanager posts it."""
+        labels = {"alertname": alerts[0]["labels"]["alertname"]} if group is None and alerts else dict(group or {})
+        key = "{}:{" + ", ".join(f'{name}="{value}"' for name, value in sorted(labels.items())) + "}"
+        is_firing = any(alert["status"] == "firing" for alert in alerts)
+        return {
+            "version": "4",
+            "groupKey": key,
+            "truncatedAlerts": 0,
+            "receiver": "slack-and-pagerduty",
+            "status": "firing" if is_firing else "resolved",
+            "alerts": list(alerts),
+            "groupLabels": labels,
+            "commonLabels": {},
+            "commonAnnotations": {},
+            "externalURL": "http://alertmanager-1:9093",
+            **fields,
+        }
+
+    def alert(
+        self, name: str, severity: str = "critical", *, at: float | None = None, ended: bool = False, **labels: str
+    ) -> dict[str, Any]:
+        """Return one alert as it stands in a payload; *at* is when it began."""
+        everything = {"alertname": name, "severity": severity, **labels}
+        return {
+            "status": "resolved" if ended else "firing",
+            "labels": everything,
+            "annotations": {"summary": f"{name} is bad"},
+            "startsAt": _rfc3339(self.clock() if at is None else at),
+            "endsAt": _rfc3339(self.clock()) if ended else "0001-01-01T00:00:00Z",
+            "generatorURL": "http://prometheus:9090/graph?g0.expr=up",
+            "fingerprint": fingerprint(everything),
+        }
+
+    def fires(self, name: str, severity: str = "critical", **labels: str) -> str:
+        """Fire one alert in a group of its own name, and work it off; return the incident's id."""
+        answer = self.posts(self.alert(name, severity, **labels))
+        self.works()
+        return str(answer["incidents"][0])
+
+    def ends(self, name: str, severity: str = "critical", **labels: str) -> dict[str, Any]:
+        """Resolve it, and work that off."""
+        answer = self.posts(self.alert(name, severity, ended=True, at=self.clock() - 1, **labels))
+        self.works()
+        return answer
+
+    # --- people ---
+
+    def answers(self, incident_id: str, answer: str, by: str = "alice") -> dict[str, Any]:
+        """Acknowledge, unacknowledge or resolve over the API, and work that off."""
+        reply = self.client.post(f"/api/v1/incidents/{incident_id}/{answer}", json={"by": by})
+        assert reply.status_code == 200, reply.text
+        self.works()
+        return dict(reply.json)
+
+    def shows(self, incident_id: str) -> dict[str, Any]:
+        reply = self.client.get(f"/api/v1/incidents/{incident_id}")
+        assert reply.status_code == 200, reply.text
+        return dict(reply.json)
+
+    def state(self, incident_id: str) -> str:
+        return str(self.shows(incident_id)["state"])
+
+    # --- what came out ---
+
+    def roots(self) -> list[SlackMessage]:
+        """Return the messages that are no replies, as they stand now."""
+        return self.slack.roots
+
+    def replies(self) -> list[str]:
+        """Return what was said in threads, in order."""
+        return [reply.words for reply in self.slack.replies()]
+
+    def outside(self) -> tuple[object, object]:
+        """Return everything people can see; equal before and after what they must not notice."""
+        return [(m.words, m.edits) for m in self.slack.messages], [e.body for e in self.pagerduty.events]
+
+    def refuses(self, responder: str) -> None:
+        """Have PagerDuty refuse the responder's key from now on."""
+        self.pagerduty.routing_keys = [key for key, name in NAMES.items() if name != responder]
+
+    def paged(self) -> list[str]:
+        """Return whom PagerDuty woke, in order: each incident it opened woke somebody once."""
+        return [NAMES[incident.routing_key] for incident in self.pagerduty.opened()]
+
+    def triggered(self) -> list[str]:
+        """Return the responders of all trigger events, also those that joined an open incident."""
+        return [NAMES[event.routing_key] for event in self.pagerduty.triggers()]
+
+    def events(self, responder: str = "on-call") -> list[str]:
+        """Return the actions PagerDuty was told for a responder, in order."""
+        return [e.action for e in self.pagerduty.events if NAMES[e.routing_key] == responder]
+
+
+def _rfc3339(moment: float) -> str:
+    return datetime.datetime.fromtimestamp(moment, datetime.UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,117 @@
+"""The agenda on a real Valkey: who gets what, when, and what a dead worker leaves behind."""
+
+from __future__ import annotations
+
+import pytest
+
+from receiver.store.agenda import LEASE_S, RedisAgenda
+from receiver.store.connection import Client
+
+NOW = 1_795_435_200.0
+
+
+@pytest.fixture
+def agenda(redis_client: Client) -> RedisAgenda:
+    return RedisAgenda(redis_client)
+
+
+def test_what_is_due_is_lent_to_one_worker(agenda: RedisAgenda) -> None:
+    agenda.put("slack", "a-1", NOW)
+    assert agenda.claim("slack", "w1", NOW, 5).incidents == ("a-1",)
+    assert agenda.claim("slack", "w2", NOW, 5).incidents == ()
+
+
+def test_lanes_do_not_hinder_each_other(agenda: RedisAgenda) -> None:
+    agenda.put("slack", "a-1", NOW)
+    agenda.put("pagerduty", "a-1", NOW)
+    assert agenda.claim("slack", "w1", NOW, 5).incidents == ("a-1",)
+    assert agenda.claim("pagerduty", "w1", NOW, 5).incidents == ("a-1",)
+
+
+def test_nothing_is_lent_before_its_time(agenda: RedisAgenda) -> None:
+    agenda.put("slack", "a-1", NOW + 10)
+    claims = agenda.claim("slack", "w1", NOW, 5)
+    assert claims.incidents == ()
+    assert claims.look_at == NOW + 10
+    assert agenda.claim("slack", "w1", NOW + 10, 5).incidents == ("a-1",)
+
+
+def test_the_earliest_goes_first_so_new_alerts_wait_behind_due_steps(agenda: RedisAgenda) -> None:
+    agenda.put("pagerduty", "new-1", NOW)
+    agenda.put("pagerduty", "step-1", NOW - 1)
+    assert agenda.claim("pagerduty", "w1", NOW, 1).incidents == ("step-1",)
+
+
+def test_a_dead_workers_loan_runs_out(agenda: RedisAgenda) -> None:
+    agenda.put("slack", "a-1", NOW)
+    agenda.claim("slack", "dead", NOW, 5)
+    assert agenda.claim("slack", "w2", NOW + LEASE_S - 0.01, 5).incidents == ()
+    assert agenda.claim("slack", "w2", NOW + LEASE_S, 5).incidents == ("a-1",)
+
+
+def test_a_living_worker_keeps_its_loan(agenda: RedisAgenda) -> None:
+    agenda.put("slack", "a-1", NOW)
+    agenda.claim("slack", "w1", NOW, 5)
+    agenda.renew("slack", "w1", ["a-1"], NOW + 2)
+    assert agenda.claim("slack", "w2", NOW + LEASE_S, 5).incidents == ()
+
+
+def test_a_loan_that_ran_out_is_not_renewed(agenda: RedisAgenda) -> None:
+    agenda.put("slack", "a-1", NOW)
+    agenda.claim("slack", "slow", NOW, 5)
+    agenda.claim("slack", "w2", NOW + LEASE_S, 5)
+    agenda.renew("slack", "slow", ["a-1"], NOW + LEASE_S)
+    assert not agenda.release("slack", "slow", "a-1", {"slack": None})
+    assert agenda.release("slack", "w2", "a-1", {"slack": None})
+
+
+def test_a_change_while_it_is_lent_out_is_looked_at_right_after(agenda: RedisAgenda) -> None:
+    agenda.put("slack", "a-1", NOW)
+    agenda.claim("slack", "w1", NOW, 5)
+    agenda.put("slack", "a-1", NOW + 1)
+    assert agenda.claim("slack", "w2", NOW + 1, 5).incidents == ()
+    agenda.release("slack", "w1", "a-1", {"slack": NOW + 300})
+    assert agenda.claim("slack", "w2", NOW + 1, 5).incidents == ("a-1",)
+
+
+def test_released_without_a_moment_it_is_done(agenda: RedisAgenda) -> None:
+    agenda.put("slack", "a-1", NOW)
+    agenda.claim("slack", "w1", NOW, 5)
+    agenda.release("slack", "w1", "a-1", {"slack": None})
+    claims = agenda.claim("slack", "w1", NOW + 1e6, 5)
+    assert (claims.incidents, claims.look_at) == ((), None)
+
+
+def test_releasing_tells_the_other_lane_when_to_look(agenda: RedisAgenda) -> None:
+    agenda.put("slack", "a-1", NOW)
+    agenda.claim("slack", "w1", NOW, 5)
+    agenda.release("slack", "w1", "a-1", {"slack": None, "pagerduty": NOW + 5})
+    assert agenda.claim("pagerduty", "w1", NOW + 5, 5).incidents == ("a-1",)
+
+
+def test_many_busy_incidents_hide_none_that_waits(agenda: RedisAgenda) -> None:
+    for n in range(50):
+        agenda.put("slack", f"busy-{n}", NOW - 1)
+    assert len(agenda.claim("slack", "w1", NOW, 50).incidents) == 50
+    for n in range(50):
+        agenda.put("slack", f"busy-{n}", NOW - 1)
+    agenda.put("slack", "a-1", NOW)
+    assert agenda.claim("slack", "w2", NOW, 1).incidents == ("a-1",)
+
+
+def test_a_worker_gives_signs_of_life_until_it_leaves(agenda: RedisAgenda) -> None:
+    agenda.beat("w1", NOW)
+    assert agenda.workers(NOW - 3) == ["w1"]
+    assert agenda.workers(NOW + 0.1) == []
+    agenda.leave("w1")
+    assert agenda.workers(NOW - 3) == []
+
+
+def test_shards_spread_incidents_and_lose_none(redis_client: Client) -> None:
+    agenda = RedisAgenda(redis_client, shards=8)
+    names = {f"slot{n}-1" for n in range(100)}
+    for name in names:
+        agenda.put("slack", name, NOW)
+    taken = agenda.claim("slack", "w1", NOW, 100).incidents
+    assert set(taken) == names
+    assert len(list(redis_client.scan_iter("rcv:*:claims:slack"))) == 8

@@ -1,0 +1,192 @@
+"""Incidents on a real Valkey: kept at once or not at all, found again, and gone in time."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from receiver.domain.delivery import Delivery, Receipt
+from receiver.domain.incident import Event, Incident, Terms, merge, resolve, slot_of
+from receiver.domain.ports import Write
+from receiver.engine.intake import Intake
+from receiver.errors import ClaimLost, NotFound, StoreError
+from receiver.store.agenda import RedisAgenda
+from receiver.store.connection import Client, connect
+from receiver.store.incidents import RedisIncidents
+from tests.builders import OPENED_AT, a_group, an_alert
+
+NOW = OPENED_AT
+TERMS = Terms("#alerts-critical", "#alerts-critical", "critical", ("on-call",))
+
+
+@pytest.fixture
+def incidents(redis_client: Client) -> RedisIncidents:
+    return RedisIncidents(redis_client, history_s=1000)
+
+
+def keep(incidents: RedisIncidents, group: object, now: float = NOW) -> Incident:
+    slot = slot_of(group.source, group.receiver, group.group_key, TERMS.route)
+    held = incidents.read([slot])[0]
+    change = merge(held.incident, group, TERMS, now)
+    if change.is_changed:
+        assert incidents.commit([Write(held, change, ("slack",), now)]) == [True]
+    return change.incident
+
+
+def test_what_was_kept_is_found_whole(incidents: RedisIncidents) -> None:
+    alert = an_alert()
+    incident = keep(incidents, a_group(alert))
+    loaded = incidents.load(incident.id)
+    assert loaded.alerts == {alert.fingerprint: alert}
+    assert loaded.standings == incident.standings
+    assert [event.what for event in incidents.timeline(incident.id)] == ["opened"]
+
+
+def test_a_change_of_what_somebody_else_changed_meanwhile_is_refused(incidents: RedisIncidents) -> None:
+    group = a_group(an_alert())
+    slot = slot_of(group.source, group.receiver, group.group_key, TERMS.route)
+    held = incidents.read([slot])[0]
+    change = merge(None, group, TERMS, NOW)
+    assert incidents.commit([Write(held, change, ("slack",), NOW)]) == [True]
+    assert incidents.commit([Write(held, change, ("slack",), NOW)]) == [False]
+
+
+def test_many_groups_are_read_and_kept_in_one_go(incidents: RedisIncidents) -> None:
+    groups = [a_group(an_alert(f"Alert{n}"), group_key=f"{{}}:{n}") for n in range(5)]
+    slots = [slot_of(g.source, g.receiver, g.group_key, TERMS.route) for g in groups]
+    writes = [
+        Write(held, merge(None, group, TERMS, NOW), ("slack", "pagerduty"), NOW)
+        for held, group in zip(incidents.read(slots), groups, strict=True)
+    ]
+    assert incidents.commit(writes) == [True] * 5
+    assert all(held.incident for held in incidents.read(slots))
+
+
+def test_the_former_incident_of_a_group_is_put_aside_and_stays_readable(incidents: RedisIncidents) -> None:
+    first = keep(incidents, a_group(an_alert()))
+    keep(incidents, a_group(an_alert(ends_at=NOW + 1)), NOW + 1)
+    second = keep(incidents, a_group(an_alert(starts_at=NOW + 5000)), NOW + 5000)
+    assert second.id != first.id
+    assert incidents.load(first.id).is_past
+    assert incidents.load(first.id).is_resolved
+    assert not incidents.load(second.id).is_past
+
+
+def test_a_receipt_reaches_an_incident_that_was_put_aside(incidents: RedisIncidents) -> None:
+    first = keep(incidents, a_group(an_alert()))
+    keep(incidents, a_group(an_alert(ends_at=NOW + 1)), NOW + 1)
+    second = keep(incidents, a_group(an_alert(starts_at=NOW + 5000)), NOW + 5000)
+    delivery = Delivery("", attempts=1, receipt=Receipt(NOW, "C1:2"))
+    incidents.record(first.id, "root", delivery, events=[Event(NOW, "delivered", "Posted")])
+    assert incidents.load(first.id).deliveries == {"root": delivery}
+    assert incidents.load(second.id).deliveries == {}
+
+
+def test_an_attempt_is_noted_only_by_the_worker_who_has_the_incident(
+    incidents: RedisIncidents, redis_client: Client
+) -> None:
+    incident = keep(incidents, a_group(an_alert()))
+    RedisAgenda(redis_client).claim("slack", "w1", NOW, 1)
+    incidents.record(incident.id, "root", Delivery(attempts=1), worker="w1", lane="slack")
+    with pytest.raises(ClaimLost):
+        incidents.record(incident.id, "root", Delivery(attempts=2), worker="w2", lane="slack")
+    assert incidents.load(incident.id).deliveries["root"].attempts == 1
+
+
+def test_an_incident_that_is_gone_is_left_gone(incidents: RedisIncidents, redis_client: Client) -> None:
+    incident = keep(incidents, a_group(an_alert()))
+    redis_client.flushall()
+    incidents.record(incident.id, "root", Delivery(attempts=1), events=[Event(NOW, "delivered", "Posted")])
+    assert list(redis_client.scan_iter("*")) == []
+    with pytest.raises(NotFound):
+        incidents.load(incident.id)
+
+
+def test_open_incidents_never_expire_and_closed_ones_do(
+    incidents: RedisIncidents, redis_client: Client
+) -> None:
+    incident = keep(incidents, a_group(an_alert()))
+    keys = incidents.keys_of(incident.slot)
+    assert redis_client.ttl(keys.group(incident.slot)) == -1
+    keep(incidents, a_group(an_alert(ends_at=NOW + 1)), NOW + 1)
+    assert 900 < redis_client.ttl(keys.group(incident.slot)) <= 1000
+    assert 900 < redis_client.ttl(keys.timeline(incident.id)) <= 1000
+
+
+def test_a_reopened_incident_no_longer_expires(incidents: RedisIncidents, redis_client: Client) -> None:
+    incident = keep(incidents, a_group(an_alert()))
+    keep(incidents, a_group(an_alert(ends_at=NOW + 1)), NOW + 1)
+    keep(incidents, a_group(an_alert(starts_at=NOW + 2)), NOW + 2)
+    keys = incidents.keys_of(incident.slot)
+    assert redis_client.ttl(keys.group(incident.slot)) == -1
+    assert redis_client.ttl(keys.timeline(incident.id)) == -1
+
+
+def test_they_are_listed_newest_first_page_by_page(incidents: RedisIncidents) -> None:
+    ids = [keep(incidents, a_group(an_alert(f"Alert{n}"), group_key=str(n)), NOW + n).id for n in range(7)]
+    listed, cursor = [], ""
+    while cursor is not None:
+        page = incidents.find_newest(limit=3, cursor=cursor)
+        listed += [incident.id for incident in page.incidents]
+        cursor = page.next_cursor
+    assert listed == ids[::-1]
+
+
+def test_they_are_listed_by_state_severity_and_name(incidents: RedisIncidents) -> None:
+    keep(incidents, a_group(an_alert("A", severity="critical"), group_key="a"))
+    closed = keep(incidents, a_group(an_alert("B", severity="warning"), group_key="b"))
+    held = incidents.read([closed.slot])[0]
+    incidents.commit([Write(held, resolve(held.incident, "alice", NOW + 1), ("slack",), NOW)])
+
+    def names(**filters: object) -> list[str]:
+        return [incident.alertname for incident in incidents.find_newest(**filters).incidents]
+
+    assert names(states=frozenset({"open", "acknowledged"})) == ["A"]
+    assert names(states=frozenset({"resolved"})) == ["B"]
+    assert names(severity="warning") == ["B"]
+    assert names(alertname="A") == ["A"]
+
+
+def test_a_cursor_of_nobodys_making_is_refused_in_words(incidents: RedisIncidents) -> None:
+    with pytest.raises(NotFound):
+        incidents.find_newest(cursor="nonsense")
+
+
+def test_a_group_of_two_thousand_alerts_is_kept(incidents: RedisIncidents) -> None:
+    group = a_group(*(an_alert(instance=f"host-{n}") for n in range(2000)))
+    incident = keep(incidents, group)
+    assert len(incidents.load(incident.id).alerts) == 2000
+
+
+def test_the_same_group_taken_by_many_at_once_makes_one_incident(valkey_url: str, redis_client: Client) -> None:
+    class Rules:
+        flap_window = 600.0
+        flap_count = 4
+
+        def find_route(self, labels: object) -> object:
+            from receiver.domain.route import Route
+
+            return Route("#a", "#a", escalation="critical")
+
+        def get_policy(self, name: str) -> object:
+            from receiver.domain.policy import NO_POLICY
+
+            return NO_POLICY
+
+    def take(_: int) -> object:
+        return Intake(RedisIncidents(connect(valkey_url), history_s=1000), Rules()).accept(
+            (a_group(an_alert(), an_alert(instance="web-2")),), NOW
+        )
+
+    with ThreadPoolExecutor(16) as pool:
+        taken = list(pool.map(take, range(32)))
+    assert len({incident for one in taken for incident in one.incidents}) == 1
+    assert sum(one.new for one in taken) == 2
+    assert sum(one.duplicates for one in taken) == 62
+
+
+def test_a_store_that_does_not_answer_is_a_store_error() -> None:
+    lost = RedisIncidents(connect("unix:///nonexistent/valkey.sock"), history_s=10)
+    with pytest.raises(StoreError):
+        lost.read(["a"])

@@ -1,0 +1,165 @@
+"""Rules 3, 4 and 9: resolved, reopened, closed by hand, over before anybody heard of it."""
+
+from __future__ import annotations
+
+from tests.rig import LANES, Rig
+
+
+def test_firing_again_within_the_flap_window_reopens_the_same_message(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    rig.passes("1m")
+    rig.ends("DiskFull")
+    rig.passes("5m")
+    assert rig.fires("DiskFull") == incident
+    rig.passes("5s")
+    assert rig.state(incident) == "open"
+    assert len(rig.roots()) == 1
+    assert rig.events() == ["trigger", "resolve", "trigger"]
+    assert len({event.dedup_key for event in rig.pagerduty.events}) == 1
+
+
+def test_after_reopening_further_steps_wait_anew(rig: Rig) -> None:
+    rig.fires("DiskFull")
+    rig.passes("4m")
+    rig.ends("DiskFull")
+    rig.passes("2m")
+    rig.fires("DiskFull")
+    rig.passes("4m58s")
+    assert rig.paged() == ["on-call", "on-call"]
+    rig.passes("2s")
+    assert rig.paged() == ["on-call", "on-call", "team-lead"]
+
+
+def test_reopening_keeps_the_acknowledgement(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    rig.answers(incident, "acknowledge")
+    rig.ends("DiskFull")
+    rig.passes("2m")
+    rig.fires("DiskFull")
+    rig.passes("1h")
+    assert rig.state(incident) == "acknowledged"
+    assert rig.events() == ["trigger", "acknowledge", "resolve", "trigger", "acknowledge"]
+    assert set(rig.triggered()) == {"on-call"}
+
+
+def test_reopening_before_the_pager_heard_of_the_end_triggers_nobody_anew(rig: Rig) -> None:
+    rig.fires("DiskFull")
+    rig.posts(rig.alert("DiskFull", ended=True))
+    rig.posts(rig.alert("DiskFull"))
+    rig.passes("4m")
+    assert rig.events() == ["trigger"]
+
+
+def test_firing_again_later_is_a_new_incident(rig: Rig) -> None:
+    first = rig.fires("DiskFull")
+    rig.ends("DiskFull")
+    rig.passes("10m1s")
+    second = rig.fires("DiskFull")
+    assert first != second
+    assert len(rig.roots()) == 2
+    assert rig.paged() == ["on-call", "on-call"]
+    assert rig.state(first) == "resolved"
+
+
+def test_a_flapping_alert_pages_nobody_anew(rig: Rig) -> None:
+    rig.fires("DiskFull")
+    for _ in range(6):
+        rig.passes("20s")
+        rig.ends("DiskFull")
+        rig.passes("20s")
+        rig.fires("DiskFull")
+    assert len(rig.roots()) == 1
+    assert len(rig.paged()) < 4
+
+
+def test_resolved_by_hand_while_it_fires(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    rig.answers(incident, "resolve", "alice")
+    rig.passes("5s")
+    assert rig.state(incident) == "resolved"
+    assert rig.events() == ["trigger", "resolve"]
+    assert "alice" in rig.roots()[0].words
+    answer = rig.posts(rig.alert("DiskFull"))
+    rig.passes("1h")
+    assert answer["duplicates"] == 1
+    assert len(rig.roots()) == 1
+    assert rig.triggered() == ["on-call"]
+
+
+def test_a_new_alert_in_a_group_closed_by_hand_opens_anew(rig: Rig) -> None:
+    first = rig.fires("DiskFull", host="a")
+    rig.answers(first, "resolve")
+    answer = rig.posts(rig.alert("DiskFull", host="a"), rig.alert("DiskFull", host="b"))
+    rig.works()
+    assert (answer["new"], answer["duplicates"]) == (1, 1)
+    second = answer["incidents"][0]
+    assert second != first
+    shown = rig.shows(second)
+    assert (shown["firing"], shown["total"]) == (1, 1)
+    assert rig.paged() == ["on-call", "on-call"]
+    rig.posts(rig.alert("DiskFull", host="b", ended=True))
+    assert rig.state(second) == "resolved"
+
+
+def test_an_alert_closed_by_hand_that_fires_again_after_a_resolve_opens_anew(rig: Rig) -> None:
+    first = rig.fires("DiskFull")
+    rig.answers(first, "resolve")
+    rig.ends("DiskFull")
+    rig.passes("1m")
+    second = rig.fires("DiskFull")
+    assert second != first
+    assert rig.paged() == ["on-call", "on-call"]
+
+
+def test_an_incident_closed_by_hand_that_fires_on_is_called_to_mind_once(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    rig.answers(incident, "resolve")
+    rig.passes("3h59m")
+    told = len(rig.replies())
+    rig.passes("2m")
+    assert len(rig.replies()) == told + 1
+    rig.passes("10h")
+    assert len(rig.replies()) == told + 1
+
+
+def test_nobody_is_reminded_of_what_stopped_firing(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    rig.answers(incident, "resolve")
+    rig.passes("1h")
+    rig.ends("DiskFull")
+    told = len(rig.replies())
+    rig.passes("10h")
+    assert len(rig.replies()) == told
+
+
+def test_over_before_anything_was_sent(rig: Rig) -> None:
+    """Posted as resolved, nobody paged: a page not sent is not resolved either."""
+    rig.posts(rig.alert("DiskFull"))
+    rig.posts(rig.alert("DiskFull", ended=True))
+    rig.passes("1h")
+    assert rig.pagerduty.events == []
+    assert len(rig.roots()) == 1
+    assert "esolved" in rig.roots()[0].words
+    assert rig.replies() == []
+
+
+def test_the_end_of_the_former_incident_reaches_the_pager_before_the_next_page(rig: Rig) -> None:
+    """Both go by the same key: an end that came late would close the new page."""
+    first = rig.fires("DiskFull", host="a")
+    rig.pagerduty.fail_next(503, times=3)
+    rig.answers(first, "resolve")
+    rig.posts(rig.alert("DiskFull", host="b"))
+    rig.passes("30s")
+    assert rig.events() == ["trigger", "resolve", "trigger"]
+    assert rig.pagerduty.opened()[-1].state == "triggered"
+
+
+def test_an_end_while_the_page_is_on_its_way_closes_it(rig: Rig) -> None:
+    """The answer to the page was lost, so it may have been taken."""
+    rig.pagerduty.drop_answer()
+    rig.posts(rig.alert("DiskFull"))
+    rig.works(LANES)
+    rig.posts(rig.alert("DiskFull", ended=True))
+    rig.passes("1m")
+    assert rig.events()[-1] == "resolve"
+    assert rig.pagerduty.still_open() == []

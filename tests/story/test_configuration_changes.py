@@ -1,0 +1,37 @@
+"""Rule 10: what happens to open incidents when routing.yaml changes."""
+
+from __future__ import annotations
+
+from tests.rig import ROUTING, Rig
+
+
+def test_a_step_that_was_removed_is_skipped_and_the_timeline_says_so(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    rig.configure(ROUTING.replace("{notify: team-lead, after: 5m}, {notify: manager", "{notify: manager"))
+    rig.passes("5m")
+    assert rig.paged() == ["on-call", "manager"]
+    assert "team-lead" in str([event["text"] for event in rig.shows(incident)["timeline"]])
+
+
+def test_a_step_that_was_inserted_pages_nobody_twice(rig: Rig) -> None:
+    rig.fires("DiskFull")
+    rig.configure(ROUTING.replace("critical: [{notify: on-call}, ", "critical: [{notify: manager}, {notify: on-call}, "))
+    rig.passes("1h")
+    assert sorted(rig.triggered()) == ["manager", "manager", "on-call", "team-lead"]
+
+
+def test_an_incident_whose_route_was_removed_keeps_its_channel(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    rig.configure(ROUTING.replace('#alerts-critical', '#elsewhere'))
+    rig.answers(incident, "resolve")
+    rig.passes("5s")
+    assert rig.shows(incident)["channel"] == "#alerts-critical"
+    assert len(rig.roots()) == 1
+
+
+def test_a_responder_no_longer_paged_is_still_told_the_end(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    rig.passes("5m")
+    rig.configure(ROUTING.replace("{notify: team-lead, after: 5m}, {notify: manager", "{notify: manager"))
+    rig.answers(incident, "resolve")
+    assert rig.pagerduty.still_open() == []

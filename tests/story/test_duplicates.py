@@ -1,0 +1,105 @@
+"""Rules 1 and 2: what is a duplicate, and when an incident is over."""
+
+from __future__ import annotations
+
+from tests.rig import Rig
+
+
+def test_a_repeat_notifies_nobody(rig: Rig) -> None:
+    rig.fires("DiskFull")
+    before = rig.outside()
+    answer = rig.posts(rig.alert("DiskFull", at=rig.clock()))
+    rig.works()
+    assert (answer["new"], answer["duplicates"]) == (0, 1)
+    assert rig.outside() == before
+
+
+def test_a_copy_that_began_earlier_moves_the_beginning_and_nothing_else(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    rig.passes("1m")
+    before = rig.outside()
+    rig.posts(rig.alert("DiskFull", at=rig.clock() - 3600))
+    rig.works()
+    assert rig.shows(incident)["alerts"][0]["starts_at"] == "2026-11-23T11:01:00.000Z"
+    assert rig.outside() == before
+
+
+def test_a_copy_that_began_later_changes_nothing(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    began = rig.shows(incident)["alerts"][0]["starts_at"]
+    rig.passes("1m")
+    rig.posts(rig.alert("DiskFull"))
+    assert rig.shows(incident)["alerts"][0]["starts_at"] == began
+
+
+def test_resolved_for_an_unknown_alert_changes_nothing(rig: Rig) -> None:
+    answer = rig.posts(rig.alert("DiskFull", ended=True))
+    rig.works()
+    assert answer == {"alerts": 1, "new": 0, "duplicates": 1, "resolved": 0, "rejected": 0, "incidents": []}
+    assert rig.outside() == ([], [])
+
+
+def test_resolved_a_second_time_changes_nothing(rig: Rig) -> None:
+    rig.fires("DiskFull")
+    rig.passes("1m")
+    rig.ends("DiskFull")
+    rig.passes("1m")
+    before = rig.outside()
+    assert rig.ends("DiskFull")["resolved"] == 0
+    rig.passes("1m")
+    assert rig.outside() == before
+
+
+def test_absence_from_a_payload_is_no_resolve(rig: Rig) -> None:
+    rig.posts(rig.alert("DiskFull", host="a"), rig.alert("DiskFull", host="b"))
+    rig.works()
+    answer = rig.posts(rig.alert("DiskFull", host="a", ended=True))
+    assert rig.state(answer["incidents"][0]) == "open"
+
+
+def test_resolved_when_every_alert_is(rig: Rig) -> None:
+    answer = rig.posts(rig.alert("DiskFull", host="a"), rig.alert("DiskFull", host="b"))
+    incident = answer["incidents"][0]
+    rig.passes("1m")
+    rig.posts(rig.alert("DiskFull", host="a", ended=True), rig.alert("DiskFull", host="b", ended=True))
+    rig.passes("5s")
+    assert rig.state(incident) == "resolved"
+    assert rig.events() == ["trigger", "resolve"]
+    assert "esolved" in rig.roots()[0].words
+    assert any("esolved" in reply for reply in rig.replies())
+
+
+def test_a_truncated_payload_resolves_no_incident(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    rig.posts(rig.alert("DiskFull", ended=True), truncatedAlerts=3)
+    rig.passes("1m")
+    assert rig.state(incident) == "open"
+    rig.posts(rig.alert("DiskFull", ended=True))
+    assert rig.state(incident) == "resolved"
+
+
+def test_alertmanagers_of_different_names_are_kept_apart(rig: Rig) -> None:
+    here = rig.posts(rig.alert("DiskFull"))["incidents"]
+    there = rig.posts(rig.alert("DiskFull"), source="berlin")["incidents"]
+    assert here != there
+
+
+def test_the_two_of_a_pair_are_one_sender(rig: Rig) -> None:
+    rig.posts(rig.alert("DiskFull"), externalURL="http://alertmanager-1:9093")
+    answer = rig.posts(rig.alert("DiskFull"), externalURL="http://alertmanager-2:9093")
+    assert (answer["new"], answer["duplicates"]) == (0, 1)
+
+
+def test_alerts_of_a_group_on_two_routes_make_two_incidents(rig: Rig) -> None:
+    answer = rig.posts(rig.alert("DiskFull", "critical"), rig.alert("DiskFull", "warning"))
+    assert len(answer["incidents"]) == 2
+    rig.works()
+    assert sorted(root.channel for root in rig.roots()) == ["#alerts-critical", "#alerts-warning"]
+    assert rig.paged() == ["on-call", "on-call"]
+
+
+def test_an_info_alert_pages_nobody(rig: Rig) -> None:
+    rig.fires("CertRenewed", "info")
+    rig.passes("2h")
+    assert [root.channel for root in rig.roots()] == ["#alerts-info"]
+    assert rig.paged() == []

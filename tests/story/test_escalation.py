@@ -1,0 +1,207 @@
+"""Rules 5 to 7: who is told when, and what an acknowledgement does."""
+
+from __future__ import annotations
+
+from tests.rig import ROUTING, Rig
+
+
+def test_critical_goes_from_on_call_to_team_lead_to_manager(rig: Rig) -> None:
+    rig.fires("DiskFull", "critical")
+    assert rig.paged() == ["on-call"]
+    rig.passes("4m59s")
+    assert rig.paged() == ["on-call"]
+    rig.passes("1s")
+    assert rig.paged() == ["on-call", "team-lead"]
+    rig.passes("5m")
+    assert rig.paged() == ["on-call", "team-lead", "manager"]
+    rig.passes("10h")
+    assert rig.triggered() == ["on-call", "team-lead", "manager"]
+
+
+def test_warning_ends_at_the_team_lead_after_half_an_hour(rig: Rig) -> None:
+    rig.fires("SlowTests", "warning")
+    rig.passes("29m59s")
+    assert rig.paged() == ["on-call"]
+    rig.passes("1s")
+    assert rig.paged() == ["on-call", "team-lead"]
+    rig.passes("10h")
+    assert rig.triggered() == ["on-call", "team-lead"]
+
+
+def test_each_step_is_said_in_the_thread_with_a_mention(rig: Rig) -> None:
+    rig.fires("DiskFull")
+    rig.passes("10m")
+    said = rig.replies()
+    assert len(said) == 3
+    assert "On-call" in said[0]
+    assert "@team-lead" in said[1]
+    assert "@manager" in said[2]
+
+
+def test_repeats_neither_move_nor_double_a_timer(rig: Rig) -> None:
+    rig.fires("DiskFull")
+    for _ in range(9):
+        rig.passes("30s")
+        rig.fires("DiskFull")
+    rig.passes("29s")
+    assert rig.paged() == ["on-call"]
+    rig.passes("1s")
+    assert rig.triggered() == ["on-call", "team-lead"]
+
+
+def test_an_acknowledgement_stops_the_steps_and_reaches_the_pager(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    rig.passes("1m")
+    rig.answers(incident, "acknowledge", "alice")
+    rig.passes("1h")
+    assert rig.paged() == ["on-call"]
+    assert rig.events() == ["trigger", "acknowledge"]
+    assert rig.shows(incident)["acknowledged_by"] == "alice"
+    assert "alice" in rig.roots()[0].words
+
+
+def test_acknowledging_twice_is_harmless(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    rig.answers(incident, "acknowledge", "alice")
+    rig.passes("5s")
+    before = rig.outside()
+    assert rig.answers(incident, "acknowledge", "bob")["acknowledged_by"] == "alice"
+    rig.passes("5s")
+    assert rig.outside() == before
+
+
+def test_alerts_joining_an_acknowledged_incident_page_nobody(rig: Rig) -> None:
+    incident = rig.fires("DiskFull", host="a")
+    rig.answers(incident, "acknowledge")
+    rig.passes("5s")
+    told = len(rig.replies())
+    rig.posts(rig.alert("DiskFull", host="a"), rig.alert("DiskFull", host="b"))
+    rig.passes("1h")
+    assert rig.triggered() == ["on-call"]
+    assert len(rig.replies()) == told + 1
+    assert rig.state(incident) == "acknowledged"
+
+
+def test_alerts_joining_before_anybody_answered_move_no_timer(rig: Rig) -> None:
+    rig.fires("DiskFull", host="a")
+    rig.passes("3m")
+    rig.posts(rig.alert("DiskFull", host="a"), rig.alert("DiskFull", host="b"))
+    rig.passes("1m59s")
+    assert rig.triggered() == ["on-call"]
+    rig.passes("1s")
+    assert rig.triggered() == ["on-call", "team-lead"]
+
+
+def test_it_gets_worse_after_it_was_acknowledged(rig: Rig) -> None:
+    """A worse severity un-acknowledges: the step last told is told again at once."""
+    rig.configure(ROUTING.replace("""['severity="critical"']""", "['alertname=\"DiskFull\"']"))
+    incident = rig.fires("DiskFull", "warning")
+    rig.passes("6m")
+    rig.answers(incident, "acknowledge")
+    rig.passes("10m")
+    assert rig.paged() == ["on-call", "team-lead"]
+    rig.posts(rig.alert("DiskFull", "critical"))
+    rig.works()
+    assert rig.state(incident) == "open"
+    assert rig.paged() == ["on-call", "team-lead", "team-lead"]
+    rig.passes("4m59s")
+    assert rig.paged()[3:] == []
+    rig.passes("1s")
+    assert rig.paged()[3:] == ["manager"]
+
+
+def test_severity_never_gets_lower_while_open(rig: Rig) -> None:
+    rig.configure(ROUTING.replace("""['severity="critical"']""", "['alertname=\"DiskFull\"']"))
+    incident = rig.fires("DiskFull", "critical")
+    rig.posts(rig.alert("DiskFull", "critical", ended=True), rig.alert("DiskFull", "warning"))
+    assert rig.shows(incident)["severity"] == "critical"
+
+
+def test_unacknowledged_by_hand_tells_the_last_step_again_and_waits_in_full(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    rig.passes("6m")
+    assert rig.paged() == ["on-call", "team-lead"]
+    rig.answers(incident, "acknowledge")
+    rig.passes("20m")
+    rig.answers(incident, "unacknowledge")
+    assert rig.paged() == ["on-call", "team-lead", "team-lead"]
+    rig.passes("4m59s")
+    assert rig.paged()[3:] == []
+    rig.passes("1s")
+    assert rig.paged()[3:] == ["manager"]
+
+
+def test_unacknowledged_before_anybody_was_told_begins_at_the_beginning(rig: Rig) -> None:
+    rig.posts(rig.alert("DiskFull"))
+    incident = rig.client.get("/api/v1/incidents").json["incidents"][0]["id"]
+    rig.client.post(f"/api/v1/incidents/{incident}/acknowledge", json={})
+    rig.passes("1h")
+    assert rig.paged() == []
+    rig.answers(incident, "unacknowledge")
+    assert rig.paged() == ["on-call"]
+
+
+def test_a_pager_that_is_down_gives_the_step_up_after_two_minutes(rig: Rig) -> None:
+    """Our outage takes nobody's time to answer away, and delays nobody further either."""
+    rig.pagerduty.fail_next(503, times=10_000)
+    incident = rig.fires("DiskFull")
+    rig.passes("6m59s")
+    assert "given_up" in str(rig.shows(incident)["escalation"])
+    assert not any("@team-lead" in reply for reply in rig.replies())
+    rig.passes("1s")
+    assert any("@team-lead" in reply for reply in rig.replies())
+
+
+def test_a_page_that_arrives_after_its_step_was_given_up_still_arrives(rig: Rig) -> None:
+    rig.pagerduty.fail_next(503, times=40)
+    rig.fires("DiskFull")
+    rig.passes("30m")
+    assert sorted(rig.paged()) == ["manager", "on-call", "team-lead"]
+
+
+def test_the_wait_counts_from_the_moment_the_step_was_told(rig: Rig) -> None:
+    rig.pagerduty.fail_next(503, times=10)
+    rig.fires("DiskFull")
+    rig.passes("1m")
+    assert rig.paged() == ["on-call"]
+    told_at = rig.pagerduty.opened()[0].opened_at
+    rig.passes("6m")
+    assert rig.pagerduty.opened()[1].opened_at - told_at >= 300
+
+
+def test_a_step_refused_for_good_starts_the_next_wait_at_once(rig: Rig) -> None:
+    rig.refuses("on-call")
+    rig.fires("DiskFull")
+    rig.passes("4m59s")
+    assert rig.paged() == []
+    rig.passes("1s")
+    assert rig.paged() == ["team-lead"]
+
+
+def test_retries_come_quickly_first_and_patiently_later(rig: Rig) -> None:
+    rig.pagerduty.fail_next(503, times=200)
+    rig.fires("DiskFull")
+    rig.passes("4m")
+    at = [request.at for request in rig.pagerduty.requests]
+    waits = [later - earlier for earlier, later in zip(at, at[1:], strict=False)]
+    for wait, expected in zip(waits, [0.5, 1, 2, 4, 5, 5, 5], strict=False):
+        assert expected * 0.8 - 0.01 <= wait <= expected * 1.2 + 0.01
+    assert waits[-1] >= 24
+
+
+def test_retry_after_is_kept(rig: Rig) -> None:
+    rig.pagerduty.fail_next(429, retry_after=17)
+    rig.fires("DiskFull")
+    rig.passes("16s")
+    assert rig.paged() == []
+    rig.passes("1s")
+    assert rig.paged() == ["on-call"]
+
+
+def test_a_429_that_names_no_wait_waits_five_seconds(rig: Rig) -> None:
+    rig.pagerduty.fail_next(429)
+    rig.fires("DiskFull")
+    rig.passes("4s")
+    assert rig.paged() == []
+    rig.passes("2s")
+    assert rig.paged() == ["on-call"]

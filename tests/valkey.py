@@ -1,0 +1,54 @@
+"""One real Valkey for the whole test run, emptied between tests."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from receiver.store.connection import Client, connect
+from receiver.store.embedded import EmbeddedValkey
+
+
+@pytest.fixture(scope="session")
+def valkey_url() -> Iterator[str]:
+    """The address of a Valkey of our own, on a Unix socket in a folder of its own."""
+    with tempfile.TemporaryDirectory(prefix="rcv-") as folder:
+        server = EmbeddedValkey(Path(folder))
+        process = server.start()
+        try:
+            server.wait_ready(process)
+            yield server.url
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+@pytest.fixture
+def redis_client(valkey_url: str) -> Iterator[Client]:
+    """A client of it; every key must have an expiry or be one that holds what is open."""
+    client = connect(valkey_url)
+    client.flushall()
+    yield client
+    leaked = find_keys_without_expiry(client)
+    client.close()
+    assert not leaked, f"keys that would stay for ever: {leaked}"
+
+
+def find_keys_without_expiry(client: Client) -> list[str]:
+    """Return keys that never go although nothing open needs them."""
+    open_ids = {m for key in client.scan_iter("rcv:*:open") for m in client.zrange(key, 0, -1)}
+    slots = {member.partition(b"-")[0] for member in open_ids}
+    leaked = []
+    for key in client.scan_iter("*"):
+        if client.ttl(key) != -1:
+            continue
+        kind, _, name = key.decode().partition("}:")[2].partition(":")
+        if kind in ("open", "agenda", "claims", "owners"):
+            continue
+        if (kind == "group" and name.encode() in slots) or (kind == "timeline" and name.encode() in open_ids):
+            continue
+        leaked.append(key.decode())
+    return leaked
