@@ -84,7 +84,7 @@ def build_shelf(settings: Settings, routing: Routing, clock: Clock = wall.now) -
 def build_channels(parts: Parts) -> dict[str, Channel]:
     """Return the channel of each lane: simulated where there are no credentials."""
     settings, clock = parts.settings, parts.clock
-    token = parts.routing.slack_token or settings.slack_bot_token
+    token = parts.routing.slack_token
 
     def record(message: Mapping[str, Any]) -> None:
         logger.info("simulated", extra={"fields": {"message": message}})

@@ -69,7 +69,7 @@ def trace_progress(incident: Incident, policy: EscalationPolicy, now: float) -> 
     ]
     due_at: float | None = incident.run.started_at
     for number, step in enumerate(policy.steps[first:]):
-        if number and due_at is not None:
+        if due_at is not None and (number or incident.run.cause != "unacknowledged"):
             due_at += step.after
         standing = _stand(incident, step, due_at, now, is_first=number == 0)
         standings.append(standing)

@@ -47,7 +47,7 @@ def parse_matcher(text: str) -> Matcher:
     if operator in ("=~", "!~"):
         try:
             pattern = re.compile(value, re.DOTALL)
-        except (re.error, OverflowError) as error:
+        except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"{text!r} has a regular expression that can't be read: {error}") from error
     return Matcher(_unquote(found["name"]), operator, value, pattern)
 

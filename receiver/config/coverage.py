@@ -1,0 +1,130 @@
+"""Where runbooks promise something else than routing.yaml does; pure, and only ever warnings."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+
+from receiver.clock import format_duration, parse_duration
+from receiver.config.model import Routing
+from receiver.config.report import quote
+from receiver.domain.alert import Severity, find_severity
+from receiver.domain.matrix import MatrixRow
+from receiver.domain.policy import EscalationPolicy
+from receiver.domain.route import Route
+from receiver.domain.runbook import Runbook
+from receiver.errors import Problem
+from receiver.text import one_line
+
+_RESPONSE = re.compile(r"(\d{1,6})\s*(s|sec|seconds?|m|min|minutes?|h|hours?|d|days?)\b\.?", re.IGNORECASE)
+_REVIEW = re.compile(r"\breview|business day", re.IGNORECASE)
+_MAX_TITLES = 20
+
+
+def find_disagreements(
+    routing: Routing, runbooks: Sequence[Runbook], matrix: Sequence[MatrixRow]
+) -> tuple[Problem, ...]:
+    """Return a warning for each promise that isn't kept, by file and line.
+
+    A runbook promises that its alert, at its severity, reaches people whom the Escalation
+    Matrix names; a row of the matrix promises who hears of it, in which order and how soon.
+    """
+    problems = [problem for row in matrix for problem in _check_row(routing, row)]
+    problems += [problem for runbook in runbooks for problem in _check_runbook(routing, runbook, matrix)]
+    return tuple(sorted(dict.fromkeys(problems), key=lambda problem: (problem.file, problem.line)))
+
+
+def _check_runbook(routing: Routing, runbook: Runbook, matrix: Sequence[MatrixRow]) -> Iterator[Problem]:
+    """Yield a warning when nobody is paged for an alert whose severity promises it."""
+    severity = find_severity({"severity": runbook.severity})
+    labels = {"alertname": runbook.name, "severity": runbook.severity.strip().lower()}
+    route = routing.find_route(labels)
+    if severity is Severity.NONE or routing.get_policy(route.escalation).steps:
+        return
+    row = _find_row(matrix, severity)
+    if row is not None and not _is_review(row):
+        promise = f"the Escalation Matrix names {_say_path(row.path)}"
+    elif row is None and severity is Severity.CRITICAL and not _is_meant(route, labels):
+        promise = "no route is meant for that"
+    else:
+        return
+    yield Problem(
+        runbook.file,
+        runbook.line,
+        f"{one_line(runbook.name, 80)} is {quote(runbook.severity)} and {promise}, "
+        f"but its route {quote(route.name)} pages nobody",
+        "an escalation on that route",
+    )
+
+
+def _is_meant(route: Route, labels: Mapping[str, str]) -> bool:
+    """Tell whether the route asks for these labels, and isn't only what is left for all others."""
+    return bool(route.matchers) and route.matches(labels)
+
+
+def _find_row(matrix: Sequence[MatrixRow], severity: Severity) -> MatrixRow | None:
+    return next((row for row in matrix if find_severity({"severity": row.severity}) is severity), None)
+
+
+def _check_row(routing: Routing, row: MatrixRow) -> Iterator[Problem]:
+    """Yield what the escalation of this row's severity does otherwise than the row says."""
+    route = routing.find_route({"severity": row.severity.strip().lower()})
+    policy = routing.get_policy(route.escalation)
+    says = f"the Escalation Matrix says {quote(row.severity)}"
+    if _is_review(row):
+        if policy.steps:
+            what = f"{says} is for review, but route {quote(route.name)} pages {_say_titles(policy)}"
+            yield Problem(row.file, row.line, what, "a route with review and without escalation")
+        elif not route.review:
+            what = f"{says} is for review, but route {quote(route.name)} has none"
+            yield Problem(row.file, row.line, what, "review: next-business-day")
+        return
+    if _known(row.path) != _known(_titles(policy)):
+        what = (
+            f"{says} goes to {_say_path(row.path)}, but route {quote(route.name)} pages {_say_titles(policy)}"
+        )
+        yield Problem(row.file, row.line, what, "the same responders in the same order")
+        return
+    yield from _check_waits(row, policy, says)
+
+
+def _check_waits(row: MatrixRow, policy: EscalationPolicy, says: str) -> Iterator[Problem]:
+    response = _find_response(row.response)
+    if response is None:
+        return
+    for before, step in pairwise(policy.steps):
+        if step.after != response:
+            what = (
+                f"{says} is answered within {format_duration(response)}, but {step.responder.title} "
+                f"hears of it {format_duration(step.after)} after {before.responder.title}"
+            )
+            yield Problem(row.file, row.line, what, f"after: {format_duration(response)} on that step")
+
+
+def _find_response(text: str) -> float | None:
+    """Return the seconds that `5 minutes` or `1 h` says; None for words like `immediately`."""
+    found = _RESPONSE.search(text)
+    return parse_duration(f"{found[1]}{found[2][0].lower()}") if found else None
+
+
+def _is_review(row: MatrixRow) -> bool:
+    """Tell whether the row means that people look at it some time, instead of being paged."""
+    return not row.path or any(_REVIEW.search(text) for text in (row.response, *row.path))
+
+
+def _titles(policy: EscalationPolicy) -> tuple[str, ...]:
+    return tuple(step.responder.title for step in policy.steps)
+
+
+def _known(titles: Sequence[str]) -> list[str]:
+    """Return titles as they compare: `Team Lead` and `team-lead` are the same person."""
+    return [re.sub(r"[\s_-]+", "", title).casefold() for title in titles]
+
+
+def _say_titles(policy: EscalationPolicy) -> str:
+    return _say_path(_titles(policy)) if policy.steps else "nobody"
+
+
+def _say_path(path: Sequence[str]) -> str:
+    return " → ".join(one_line(title, 40) for title in path[:_MAX_TITLES])

@@ -1,0 +1,114 @@
+"""What routing.yaml says, as frozen values; a secret or an address with a login prints nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from receiver.domain.matcher import Matcher
+from receiver.domain.policy import NO_POLICY, EscalationPolicy, Responder
+from receiver.domain.route import Route, find_route
+from receiver.errors import Problem
+from receiver.text import Secret
+
+_UNSET = Secret()
+
+
+@dataclass(frozen=True)
+class Rate:
+    """At most *count* requests in any *per_s* seconds."""
+
+    count: int
+    per_s: float
+
+
+@dataclass(frozen=True)
+class Limits:
+    """How fast we may go, so that a vendor doesn't slow us down.
+
+    Slack takes one message a second in each channel and fifty updates a minute in all:
+    https://docs.slack.dev/apis/web-api/rate-limits. PagerDuty takes 120 events a minute for
+    each key: https://developer.pagerduty.com/docs/events-api-v2-overview.
+    """
+
+    slack_posts: Rate = Rate(1, 1.0)  # for each channel
+    slack_updates: Rate = Rate(50, 60.0)  # for the workspace
+    pagerduty: Rate = Rate(120, 60.0)  # for each routing key
+
+
+@dataclass(frozen=True)
+class AlertmanagerConfig:
+    """One Alertmanager, or the members of one cluster, that we may ask.
+
+    We look every *look_every* seconds, and believe that an alert is gone after *looks* looks in
+    a row without it, once the Alertmanager has been up for *trust_after* seconds.
+    """
+
+    urls: tuple[str, ...] = field(repr=False)
+    look_every: float = 60.0
+    looks: int = 3
+    trust_after: float = 300.0
+
+
+@dataclass(frozen=True)
+class BusinessHours:
+    """When somebody is at work: *days* are 0 (Monday) to 6, *start* and *end* minutes since midnight.
+
+    *timezone* is a name zoneinfo knows; *holidays* a country code like `US`, or empty.
+    """
+
+    timezone: str = "UTC"
+    days: frozenset[int] = frozenset(range(5))
+    start: int = 9 * 60
+    end: int = 17 * 60
+    holidays: str = ""
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """An alert that must keep coming: when none matched for *every* + *grace* seconds, *notify*."""
+
+    matchers: tuple[Matcher, ...]
+    every: float
+    grace: float
+    notify: Responder
+
+    @property
+    def name(self) -> str:
+        """Its matchers as text."""
+        return ",".join(str(matcher) for matcher in self.matchers)
+
+
+@dataclass(frozen=True)
+class Routing:
+    """The whole of routing.yaml. Moments are far away from here: every number is seconds or a count."""
+
+    routes: tuple[Route, ...]
+    policies: Mapping[str, EscalationPolicy] = field(default_factory=dict)
+    responders: Mapping[str, Responder] = field(default_factory=dict)
+    runbooks: tuple[Path, ...] = ()  # Markdown files and folders
+    runbook_hosts: tuple[str, ...] = ()  # `host` or `host:port` that runbook links may be read from
+    slack_token: Secret = _UNSET  # empty: Slack is simulated
+    pagerduty_api_token: Secret = _UNSET  # empty: PagerDuty's REST API isn't asked
+    # By the source in the webhook's address; "" is the one of `alertmanager:`. Only with an address.
+    alertmanagers: Mapping[str, AlertmanagerConfig] = field(default_factory=dict)
+    prometheus_url: str = field(default="", repr=False)
+    links: tuple[tuple[str, str], ...] = ()
+    notices_channel: str = ""
+    business_hours: BusinessHours | None = None
+    flap_window: float = 600.0
+    flap_count: int = 4
+    history: float = 90 * 86400.0
+    heartbeats: tuple[Heartbeat, ...] = ()
+    heartbeat_url: str = field(default="", repr=False)
+    limits: Limits = Limits()
+    warnings: tuple[Problem, ...] = ()
+
+    def find_route(self, labels: Mapping[str, str]) -> Route:
+        """Return the first route that matches; the last one where none does, so no alert is lost."""
+        return find_route(self.routes, labels) or self.routes[-1]
+
+    def get_policy(self, name: str) -> EscalationPolicy:
+        """Return the escalation of that name, NO_POLICY for none or one that is gone."""
+        return self.policies.get(name, NO_POLICY)

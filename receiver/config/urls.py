@@ -1,0 +1,35 @@
+"""What we take for an address: http or https, with a host, and a port that can be."""
+
+from __future__ import annotations
+
+from urllib.parse import SplitResult, urlsplit
+
+from receiver.text import is_web_link
+
+
+def is_url(text: str) -> bool:
+    """Tell whether *text* is an http(s) address with a host."""
+    return _split(text) is not None
+
+
+def is_base_url(text: str) -> bool:
+    """Tell whether paths can be put behind *text*: an http(s) address without query or fragment."""
+    parts = _split(text)
+    return parts is not None and not parts.query and not parts.fragment
+
+
+def find_host(text: str) -> str:
+    """Return `host` or `host:port` of an address, in lower case; empty where it is none."""
+    parts = _split(text)
+    return parts.netloc.rpartition("@")[2].lower() if parts else ""
+
+
+def _split(text: str) -> SplitResult | None:
+    if not is_web_link(text):
+        return None
+    try:
+        parts = urlsplit(text)
+        is_usable = bool(parts.hostname) and parts.port != 0
+    except ValueError:  # a port beyond 65535, or an IPv6 address that is none
+        return None
+    return parts if is_usable else None
