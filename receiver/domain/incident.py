@@ -460,17 +460,16 @@ def resolve(incident: Incident, by: str, now: float) -> Change:
     return Change(changed, is_changed=True, events=(Event(now, "resolved", "Resolved by hand", by),))
 
 
+def find_firing(incident: Incident) -> list[Alert]:
+    """Return the alerts that fire, worst first, and of these the oldest first."""
+    alerts, standings = incident.alerts, incident.standings
+    firing = [alerts[fp] for fp, s in standings.items() if fp in alerts and s.is_firing and not s.is_dismissed]
+    return sorted(firing, key=lambda a: (-a.severity.rank, standings[a.fingerprint].starts_at, a.fingerprint))
+
+
 def find_gravest(incident: Incident) -> Alert | None:
-    """Return the alert that says most about the incident: firing before resolved, worst first."""
-    return max(
-        (alert for fp, alert in incident.alerts.items() if fp in incident.standings),
-        key=lambda a: (
-            incident.standings[a.fingerprint].is_firing,
-            a.severity.rank,
-            -incident.standings[a.fingerprint].starts_at,
-        ),
-        default=None,
-    )
+    """Return the alert that stands for the others: the worst that fires, else any."""
+    return next(iter(find_firing(incident) or incident.alerts.values()), None)
 
 
 def _count(number: int, noun: str) -> str:

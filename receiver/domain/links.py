@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
 from receiver.domain.alert import Alert
-from receiver.domain.incident import Incident
+from receiver.domain.incident import Incident, find_firing
 from receiver.domain.matcher import Matcher
 from receiver.domain.notification import Links
 from receiver.text import is_web_link
@@ -48,7 +48,7 @@ def find_links(
     labelled links. *alertmanager_url* goes before the address the incident's Alertmanager gave,
     *prometheus_url* stands in where no firing alert tells its origin.
     """
-    firing = _find_firing(incident)
+    firing = find_firing(incident)
     alertmanager = alertmanager_url if is_web_link(alertmanager_url) else incident.external_url
     origins = (alert.generator_url for alert in firing)
     return Links(
@@ -65,12 +65,6 @@ def _render_matcher(name: str, value: str) -> str:
         return str(Matcher(name, "=", value))
     escaped = name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return str(Matcher(f'"{escaped}"', "=", value))
-
-
-def _find_firing(incident: Incident) -> list[Alert]:
-    """Return the alerts that fire, in the order they came."""
-    alerts, standings = incident.alerts, incident.standings
-    return [alerts[fp] for fp, s in standings.items() if fp in alerts and s.is_firing and not s.is_dismissed]
 
 
 def _find_shared_labels(alerts: list[Alert]) -> dict[str, str]:

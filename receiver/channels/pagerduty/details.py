@@ -13,7 +13,7 @@ from typing import Any
 from receiver.channels.pagerduty.tidy import MAX_NAME, iso_time, tidy_line, tidy_map, tidy_text
 from receiver.domain.action import Page
 from receiver.domain.alert import Alert
-from receiver.domain.incident import Incident
+from receiver.domain.incident import Incident, find_firing
 from receiver.domain.notification import Notification
 from receiver.domain.runbook import render_plain
 
@@ -31,7 +31,7 @@ def json_size(value: object) -> int:
 def render_details(notification: Notification, room: int) -> Json:
     """Return the page's custom details in at most *room* bytes of JSON (a note when that is little)."""
     head = _render_head(notification)
-    alerts = [_render_alert(notification.incident, alert) for alert in _find_firing(notification.incident)]
+    alerts = [_render_alert(notification.incident, alert) for alert in find_firing(notification.incident)]
     runbook = tidy_text(render_plain(notification.excerpt), MAX_RUNBOOK) if notification.excerpt else ""
     for details in _candidates(head, alerts, runbook, room):
         if json_size(details) <= room:
@@ -84,23 +84,6 @@ def _render_step(notification: Notification) -> str:
     if step.name not in names:  # taken out of the policy meanwhile
         return title
     return f"{title}, step {names.index(step.name) + 1} of {len(names)}"
-
-
-def _find_firing(incident: Incident) -> list[Alert]:
-    """Return the alerts that fire, the worst first, then the oldest."""
-    standings = incident.standings
-    firing = [
-        alert
-        for fingerprint, alert in incident.alerts.items()
-        if (standing := standings.get(fingerprint)) and standing.is_firing and not standing.is_dismissed
-    ]
-    return sorted(firing, key=lambda a: (-a.severity.rank, standings[a.fingerprint].starts_at, a.fingerprint))
-
-
-def find_first(incident: Incident) -> Alert | None:
-    """Return the alert that stands for the others: the worst that fires, of these the oldest."""
-    firing = _find_firing(incident)
-    return firing[0] if firing else next(iter(incident.alerts.values()), None)
 
 
 def _render_alert(incident: Incident, alert: Alert) -> Json:

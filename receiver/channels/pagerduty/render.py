@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from receiver.channels.pagerduty.details import Json, find_first, json_size, render_details
+from receiver.channels.pagerduty.details import Json, json_size, render_details
 from receiver.channels.pagerduty.tidy import MAX_NAME, find_host, iso_time, tidy_line, tidy_link
 from receiver.domain.action import AcknowledgePage, Page, ResolvePage
 from receiver.domain.alert import Severity
-from receiver.domain.incident import Incident
+from receiver.domain.incident import Incident, find_gravest
 from receiver.domain.notification import Notification
 
 # The payload is refused above 512 KB; PagerDuty counts decimal kilobytes.
@@ -86,7 +86,7 @@ def _render_trigger(notification: Notification, dedup_key: str) -> Json:
 
 
 def _render_payload(incident: Incident) -> Json:
-    first = find_first(incident)
+    first = find_gravest(incident)
     labels = first.labels if first else incident.group_labels
     payload = {
         "summary": render_summary(incident),
