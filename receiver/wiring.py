@@ -101,8 +101,8 @@ def build_channels(parts: Parts) -> dict[str, Channel]:
     return {SLACK: slack, PAGERDUTY: pager}
 
 
-def build_reconciler(parts: Parts) -> Reconciler:
-    """Return what a worker does with an incident under this configuration."""
+def build_briefing(parts: Parts) -> Briefing:
+    """Return what gathers the words of notifications under this configuration."""
     routing = parts.routing
     more: dict[str, tuple[tuple[str, str], ...]] = {route.name: route.links for route in routing.routes}
     places = Places(
@@ -110,12 +110,13 @@ def build_reconciler(parts: Parts) -> Reconciler:
         alertmanagers={source: one.urls[0] for source, one in routing.alertmanagers.items() if one.urls},
         more={**more, "": routing.links},
     )
+    return Briefing(parts.runbooks, places)
+
+
+def build_reconciler(parts: Parts) -> Reconciler:
+    """Return what a worker does with an incident under this configuration."""
     return Reconciler(
-        parts.incidents,
-        build_channels(parts),
-        routing,
-        Briefing(parts.runbooks, places),
-        parts.clock,
+        parts.incidents, build_channels(parts), parts.routing, build_briefing(parts), parts.clock
     )
 
 

@@ -1,0 +1,119 @@
+"""A worker may die at any instruction: what was noted decides what the next one does."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from receiver.domain.policy import PAGERDUTY, SLACK
+from receiver.domain.ports import Channel
+from receiver.engine.reconcile import Reconciler
+from receiver.store.agenda import LEASE_S
+from receiver.wiring import build_briefing, build_channels, build_reconciler
+from tests.rig import Rig
+
+
+class Killed(BaseException):
+    """What happens to a process in the middle of a line."""
+
+
+@dataclass
+class Deadly:
+    """A channel in whose hands the worker dies, before or after it sent."""
+
+    channel: Channel
+    when: str
+
+    def send(self, notification: Any) -> Any:
+        if self.when == "before":
+            raise Killed
+        self.channel.send(notification)
+        raise Killed
+
+    def find(self, notification: Any, since: float) -> Any:
+        return self.channel.find(notification, since)
+
+
+def kill_in(rig: Rig, lane: str, when: str) -> None:
+    """Have a worker take what is due in *lane* and die in the channel's hands."""
+    channels = build_channels(rig.parts)
+    channels[lane] = Deadly(channels[lane], when)
+    dying = Reconciler(rig.parts.incidents, channels, rig.parts.routing, build_briefing(rig.parts), rig.clock)
+    for incident in rig.parts.agenda.claim(lane, "dying", rig.clock(), 10).incidents:
+        with pytest.raises(Killed):
+            dying.reconcile(incident, lane, "dying")
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("lane", [SLACK, PAGERDUTY])
+def test_killed_while_sending_the_first_news(rig: Rig, lane: str, when: str) -> None:
+    rig.posts(rig.alert("DiskFull"))
+    rig.clock.moment += 1
+    kill_in(rig, lane, when)
+    rig.passes("3s")
+    assert len(rig.roots()) == 1
+    assert rig.paged() == ["on-call"]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_while_telling_the_next_step(rig: Rig, when: str) -> None:
+    rig.fires("DiskFull")
+    rig.passes("4m59s")
+    rig.clock.moment += 1
+    kill_in(rig, PAGERDUTY, when)
+    assert rig.paged() == (["on-call"] if when == "before" else ["on-call", "team-lead"])
+    rig.passes("3s")
+    assert rig.paged() == ["on-call", "team-lead"]
+    rig.passes("4m56s")
+    assert rig.paged() == ["on-call", "team-lead"]
+    rig.passes("3s")
+    assert rig.paged() == ["on-call", "team-lead", "manager"]
+
+
+def test_killed_with_an_incident_on_loan(rig: Rig) -> None:
+    rig.posts(rig.alert("DiskFull"))
+    rig.parts.agenda.claim(SLACK, "dead", rig.clock(), 10)
+    rig.parts.agenda.claim(PAGERDUTY, "dead", rig.clock(), 10)
+    rig.works()
+    assert rig.roots() == []
+    rig.passes("3s")
+    assert len(rig.roots()) == 1
+    assert rig.paged() == ["on-call"]
+
+
+def test_a_restart_neither_postpones_nor_doubles_a_step(rig: Rig) -> None:
+    rig.fires("DiskFull")
+    for _ in range(5):
+        rig.passes("50s")
+        rig.reconciler = build_reconciler(rig.parts)
+    rig.passes("49s")
+    assert rig.triggered() == ["on-call"]
+    rig.passes("1s")
+    assert rig.triggered() == ["on-call", "team-lead"]
+
+
+def test_everything_down_over_a_due_step(rig: Rig) -> None:
+    """Overdue steps are told at once; the one after waits its full time, it had no time before."""
+    rig.fires("DiskFull")
+    rig.clock.moment += 3600
+    rig.works()
+    assert rig.paged() == ["on-call", "team-lead"]
+    rig.passes("4m59s")
+    assert rig.paged() == ["on-call", "team-lead"]
+    rig.passes("1s")
+    assert rig.paged() == ["on-call", "team-lead", "manager"]
+
+
+def test_a_worker_whose_loan_ran_out_sends_nothing_more(rig: Rig) -> None:
+    """It slept through its lease; another has taken over."""
+    rig.posts(rig.alert("DiskFull"))
+    incident = rig.parts.agenda.claim(SLACK, "asleep", rig.clock(), 1).incidents[0]
+    rig.clock.moment += LEASE_S
+    rig.parts.agenda.claim(SLACK, "awake", rig.clock(), 1)
+    from receiver.errors import ClaimLost
+
+    with pytest.raises(ClaimLost):
+        rig.reconciler.reconcile(incident, SLACK, "asleep")
+    assert rig.slack.messages == []

@@ -1,0 +1,112 @@
+"""Rule 11 and what a Slack that fails must not do."""
+
+from __future__ import annotations
+
+from tests.rig import Rig
+
+
+def test_a_message_that_was_deleted_is_posted_anew_once_with_a_link(rig: Rig) -> None:
+    incident = rig.fires("DiskFull", host="a")
+    rig.passes("5s")
+    rig.slack.lose(rig.roots()[0])
+    rig.posts(rig.alert("DiskFull", host="a"), rig.alert("DiskFull", host="b"))
+    rig.passes("10s")
+    assert len(rig.roots()) == 1  # the mock forgot the lost one
+    rig.slack.lose(rig.roots()[0])
+    rig.answers(incident, "resolve")
+    rig.passes("1h")
+    assert rig.roots() == []
+
+
+def test_a_silent_slack_delays_no_page(rig: Rig) -> None:
+    rig.posts(rig.alert("DiskFull"))
+    rig.clock.moment += 0.6
+    rig.works(("pagerduty",))
+    assert rig.paged() == ["on-call"]
+    rig.clock.moment += 300
+    rig.works(("pagerduty",))
+    assert rig.paged() == ["on-call", "team-lead"]
+
+
+def test_the_page_links_to_the_message_when_slack_is_quick(rig: Rig) -> None:
+    rig.fires("DiskFull")
+    links = [link["href"] for link in rig.pagerduty.events[0].body["links"]]
+    assert any("/archives/" in link for link in links)
+
+
+def test_slack_failing_for_a_while_loses_nothing_and_doubles_nothing(rig: Rig) -> None:
+    rig.slack.fail_next("chat.postMessage", status=503, times=4)
+    rig.fires("DiskFull")
+    rig.passes("30s")
+    assert len(rig.roots()) == 1
+    assert rig.paged() == ["on-call"]
+
+
+def test_a_200_that_is_not_ok_is_no_delivery(rig: Rig) -> None:
+    rig.slack.fail_next("chat.postMessage", error="internal_error")
+    rig.fires("DiskFull")
+    assert rig.roots() == []
+    rig.passes("5s")
+    assert len(rig.roots()) == 1
+
+
+def test_a_message_whose_answer_was_lost_is_found_again(rig: Rig) -> None:
+    """It may have arrived, so we look before we send."""
+    rig.slack.drop_answer("chat.postMessage")
+    rig.fires("DiskFull")
+    rig.passes("30s")
+    assert len(rig.roots()) == 1
+
+
+def test_a_channel_that_is_gone_stops_no_page(rig: Rig) -> None:
+    rig.slack.archive("#alerts-critical")
+    incident = rig.fires("DiskFull")
+    rig.passes("10m")
+    assert rig.paged() == ["on-call", "team-lead", "manager"]
+    root = next(d for d in rig.shows(incident)["deliveries"] if d["id"] == "root")
+    assert (root["state"], root["reason"]) == ("failed", "is_archived")
+
+
+def test_edits_that_follow_one_another_are_merged(rig: Rig) -> None:
+    rig.fires("DiskFull", host="0")
+    rig.passes("5s")
+    edits = rig.roots()[0].edits
+    for host in range(1, 11):
+        rig.posts(*(rig.alert("DiskFull", host=str(n)) for n in range(host + 1)))
+    rig.passes("5s")
+    assert rig.roots()[0].edits == edits + 1
+    assert len([reply for reply in rig.replies() if "joined" in reply]) == 1
+
+
+def test_the_message_is_one_and_living(rig: Rig) -> None:
+    incident = rig.fires("DiskFull", host="a")
+    rig.passes("6m")
+    rig.posts(rig.alert("DiskFull", host="a"), rig.alert("DiskFull", host="b"))
+    rig.passes("5s")
+    rig.answers(incident, "acknowledge", "alice")
+    rig.passes("5s")
+    rig.posts(rig.alert("DiskFull", host="a", ended=True), rig.alert("DiskFull", host="b", ended=True))
+    rig.passes("5s")
+    assert len(rig.roots()) == 1
+    assert all(reply.thread_ts == rig.roots()[0].ts for reply in rig.slack.replies())
+
+
+def test_buttons_carry_the_incidents_id(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    buttons = rig.roots()[0].buttons
+    assert {name: value for name, value in buttons.items() if value} == {
+        "acknowledge": incident,
+        "resolve": incident,
+        "silence": incident,
+    }
+
+
+def test_no_label_can_ping_anybody(rig: Rig) -> None:
+    rig.fires("DiskFull", host="<!channel> <@U12345678> @here", team="&lt;!channel&gt;")
+    rig.posts(
+        rig.alert("DiskFull", host="<!channel> <@U12345678> @here", team="&lt;!channel&gt;"),
+        rig.alert("DiskFull", host="<!here>", nasty="*bold* `tick` <http://evil|good>"),
+    )
+    rig.passes("20m")
+    pings = [ping for message in rig.slack.messages for ping in message.pings]
+    assert set(pings) <= {"@team-lead", "@manager"}
