@@ -1,0 +1,224 @@
+"""Laws of plan: whatever happened in whatever order, what is done is done and what is due lies ahead.
+
+A random life of an incident is lived in memory: news, answers, time, deliveries that arrive,
+fail, fail for good or are cut off by a crash. A model of PagerDuty holds what the engineer meets.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from receiver.domain.action import AcknowledgePage, Action, Page, Post, ResolvePage
+from receiver.domain.delivery import Delivery, Receipt
+from receiver.domain.incident import (
+    Change,
+    Incident,
+    Terms,
+    acknowledge,
+    dedup_key,
+    merge,
+    resolve,
+    unacknowledge,
+)
+from receiver.domain.plan import plan
+from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
+from tests.builders import OPENED_AT, a_group, a_policy, an_alert
+
+POLICY = a_policy()
+TERMS = Terms("#a", "#a", POLICY.name, tuple(step.name for step in POLICY.steps), 600, 4)
+HOSTS = ("a", "b")
+
+
+@dataclass
+class Life:
+    """One incident's life, and what PagerDuty makes of it."""
+
+    now: float = OPENED_AT
+    incident: Incident | None = None
+    open_pages: dict[str, str] = field(default_factory=dict)  # dedup key -> triggered, acknowledged
+    woken: list[tuple[str, str, str]] = field(default_factory=list)  # incident, step, run
+
+    def take(self, change: Change) -> None:
+        if change.incident is not None and change.is_changed:
+            kept = {} if change.is_new or self.incident is None else self.incident.deliveries
+            self.incident = replace(change.incident, deliveries=kept)
+
+    def hears(self, firing: bool, host: str, truncated: bool) -> None:
+        self.now += 0.001
+        alert = an_alert(instance=host, starts_at=self.now - 1, ends_at=0.0 if firing else self.now)
+        change = merge(self.incident, a_group(alert, is_truncated=truncated), TERMS, self.now)
+        if change.is_new and self.incident is not None:
+            self.settles()  # the engine waits for the former incident's end
+        self.take(change)
+
+    def answers(self, answer: str) -> None:
+        if self.incident is None:
+            return
+        how = {"acknowledge": acknowledge, "unacknowledge": unacknowledge, "resolve": resolve}[answer]
+        self.take(how(self.incident, "alice", self.now))
+
+    def ready(self) -> list[Action]:
+        if self.incident is None:
+            return []
+        return [a for a in plan(self.incident, POLICY, self.now).actions if a.ready_at <= self.now]
+
+    def works(self, outcome: str) -> None:
+        ready = self.ready()
+        if ready:
+            self.performs(ready[0], outcome)
+
+    def performs(self, action: Action, outcome: str) -> None:
+        assert self.incident is not None
+        before = self.incident.deliveries.get(action.key, Delivery())
+        attempt = before.begin(action.about, action.shown, "", self.now)
+        was = attempt.attempts > 1 and before.maybe_sent
+        if outcome in ("arrives", "crashes after"):
+            self.reaches(action)
+        if outcome == "arrives":
+            attempt = attempt.arrived(Receipt(self.now, f"C1:{self.now:.6f}"))
+        elif outcome == "fails":
+            attempt = attempt.failed(TemporaryDeliveryError("no"), self.now, was_maybe_sent=was, salt="x")
+        elif outcome == "fails for good":
+            attempt = attempt.failed(PermanentDeliveryError("never"), self.now, was_maybe_sent=was, salt="x")
+        deliveries = {**self.incident.deliveries, action.key: attempt}
+        self.incident = replace(self.incident, deliveries=deliveries)
+
+    def reaches(self, action: Action) -> None:
+        assert self.incident is not None
+        if isinstance(action, Page):
+            if action.dedup_key not in self.open_pages:
+                self.woken.append((self.incident.id, action.step.name, action.about))
+            self.open_pages.setdefault(action.dedup_key, "triggered")
+        elif isinstance(action, AcknowledgePage) and action.dedup_key in self.open_pages:
+            self.open_pages[action.dedup_key] = "acknowledged"
+        elif isinstance(action, ResolvePage):
+            self.open_pages.pop(action.dedup_key, None)
+
+    def settles(self) -> None:
+        """Let everything arrive, however long its retries wait."""
+        for _ in range(200):
+            assert self.incident is not None
+            wanted = plan(self.incident, POLICY, self.now)
+            if not wanted.actions:
+                return
+            soonest = min(wanted.actions, key=lambda action: action.ready_at)
+            self.now = max(self.now, soonest.ready_at)
+            self.performs(next(a for a in wanted.actions if a.ready_at <= self.now), "arrives")
+        raise AssertionError("something is wanted for ever")
+
+
+OUTCOMES = st.sampled_from(["arrives"] * 5 + ["fails", "fails for good", "crashes before", "crashes after"])
+HAPPENINGS = st.one_of(
+    st.tuples(st.just("hears"), st.booleans(), st.sampled_from(HOSTS), st.sampled_from([False] * 5 + [True])),
+    st.tuples(st.just("answers"), st.sampled_from(["acknowledge", "unacknowledge", "resolve"])),
+    st.tuples(st.just("passes"), st.sampled_from([0.1, 1.0, 30.0, 121.0, 300.0, 700.0])),
+    st.tuples(st.just("works"), OUTCOMES),
+    st.tuples(st.just("works"), OUTCOMES),
+)
+
+
+def live(happenings: list[tuple], only: str = "") -> Life:
+    life = Life()
+    life.hears(True, "a", False)
+    for what, *details in happenings:
+        if what == "passes":
+            life.now += details[0]
+        elif what == "works" and only:
+            life.works(only)
+        else:
+            getattr(life, what)(*details)
+    return life
+
+
+LIVES = st.lists(HAPPENINGS, max_size=40)
+
+
+@settings(max_examples=300, deadline=None)
+@given(LIVES)
+def test_once_everything_arrived_nothing_is_wanted_and_what_is_due_lies_ahead(happenings: list[tuple]) -> None:
+    life = live(happenings)
+    life.settles()
+    assert life.incident is not None
+    after = plan(life.incident, POLICY, life.now)
+    assert after.actions == ()
+    assert after.due is None or after.due > life.now
+
+
+@settings(max_examples=300, deadline=None)
+@given(LIVES)
+def test_when_it_is_over_no_page_is_left_open(happenings: list[tuple]) -> None:
+    life = live([h for h in happenings if h[-1] != "fails for good"])
+    life.answers("resolve")
+    life.settles()
+    assert life.open_pages == {}
+
+
+@settings(max_examples=300, deadline=None)
+@given(LIVES)
+def test_while_it_is_open_and_nobody_has_it_somebody_is_paged(happenings: list[tuple]) -> None:
+    life = live([h for h in happenings if h[-1] != "fails for good"])
+    life.settles()
+    assert life.incident is not None
+    if life.incident.state == "open" and not life.incident.is_flapping:
+        assert "triggered" in life.open_pages.values()
+
+
+@settings(max_examples=300, deadline=None)
+@given(LIVES)
+def test_an_acknowledged_incident_shows_as_acknowledged_at_the_pager(happenings: list[tuple]) -> None:
+    life = live([h for h in happenings if h[-1] != "fails for good"])
+    life.answers("acknowledge")
+    life.settles()
+    assert life.incident is not None
+    if life.incident.state == "acknowledged":
+        assert set(life.open_pages.values()) <= {"acknowledged"}
+
+
+@settings(max_examples=300, deadline=None)
+@given(LIVES)
+def test_no_step_wakes_its_responder_twice_in_one_run(happenings: list[tuple]) -> None:
+    life = live(happenings)
+    life.settles()
+    assert len(life.woken) == len(set(life.woken))
+
+
+@settings(max_examples=300, deadline=None)
+@given(LIVES)
+def test_planning_twice_wants_the_same(happenings: list[tuple]) -> None:
+    life = live(happenings)
+    assert life.incident is not None
+    assert plan(life.incident, POLICY, life.now) == plan(life.incident, POLICY, life.now)
+
+
+@settings(max_examples=300, deadline=None)
+@given(LIVES)
+def test_nobody_is_paged_for_what_is_over_or_somebody_has(happenings: list[tuple]) -> None:
+    life = live(happenings)
+    assert life.incident is not None
+    pages = [a for a in plan(life.incident, POLICY, life.now).actions if isinstance(a, Page)]
+    if life.incident.is_resolved:
+        assert pages == []
+    if life.incident.is_acknowledged and life.incident.run.cause != "reopened":
+        assert pages == []
+
+
+@settings(max_examples=200, deadline=None)
+@given(LIVES)
+def test_there_is_one_message(happenings: list[tuple]) -> None:
+    life = live(happenings, only="arrives")
+    assert life.incident is not None
+    posts = [a for a in plan(life.incident, POLICY, life.now).actions if isinstance(a, Post)]
+    assert len(posts) == (0 if "root" in life.incident.deliveries else 1)
+
+
+def test_the_dedup_key_depends_on_group_and_responder_alone() -> None:
+    first = merge(None, a_group(an_alert()), TERMS, OPENED_AT).incident
+    later = merge(None, a_group(an_alert(), an_alert(instance="b")), TERMS, OPENED_AT + 1e6).incident
+    assert first is not None
+    assert later is not None
+    assert dedup_key(first, "on-call") == dedup_key(later, "on-call")
+    assert dedup_key(first, "on-call") != dedup_key(first, "manager")
