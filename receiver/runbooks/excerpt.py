@@ -1,0 +1,125 @@
+"""The part of a runbook that a message can hold: whole parts only, the most useful first.
+
+A fence, a table or a list item with all that belongs to it is kept or left out as one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from receiver.domain.runbook import Excerpt, Part, Runbook, Section, render_plain
+from receiver.runbooks.render import markdown_size, render_markdown
+from receiver.runbooks.titles import CANONICAL, DIAGNOSIS, ESCALATION, IMPACT, RESOLUTION, SYMPTOM
+
+__all__ = ["EXCERPT_LIMIT", "cut_excerpt", "render_markdown", "render_plain"]
+
+# Leaves a Slack message room for the alerts themselves: all its blocks together hold about 9,000
+# characters, and one section of text 3,000.
+EXCERPT_LIMIT = 2500
+
+Unit = tuple[Part, ...]  # shown together or not at all
+
+
+def cut_excerpt(runbook: Runbook, limit: int = EXCERPT_LIMIT, url: str = "") -> Excerpt:
+    """Return what of *runbook* fits in *limit* characters of Markdown; titles and markers count.
+
+    Shown are Symptom, Impact, Diagnosis, Resolution and Escalation, or everything in a runbook
+    that has none of them; *is_cut* tells that some of that was left out. What is too long is cut
+    from its end: Diagnosis first, of which only the beginning, an eighth of the limit, stands before
+    the last step of the Resolution. A part longer than the limit by itself is left out alone.
+    """
+    shown = _choose_sections(runbook)
+    stacks = {section.title: _Stack(section, limit) for section in shown}
+    left = limit
+    for title, share in _shares(stacks, limit):
+        left -= stacks[title].fill(share, left)
+    kept = [replace(section, parts=tuple(stacks[section.title].taken)) for section in shown]
+    is_cut = any(part.parts != whole.parts for part, whole in zip(kept, shown, strict=True))
+    return Excerpt(runbook.name, tuple(section for section in kept if section.parts), is_cut, url)
+
+
+def _choose_sections(runbook: Runbook) -> list[Section]:
+    """Return the sections an excerpt shows, in reading order, each title once."""
+    by_title: dict[str, Section] = {}
+    for section in runbook.sections:
+        known = by_title.get(section.title)
+        by_title[section.title] = replace(section, parts=(*known.parts, *section.parts)) if known else section
+    chosen = [by_title[title] for title in CANONICAL if title in by_title]
+    if not chosen:
+        return list(by_title.values())
+    if SYMPTOM not in by_title and "" in by_title:  # words before the first title tell what it means
+        chosen.insert(0, by_title[""])
+    return chosen
+
+
+def _shares(titles: Iterable[str], limit: int) -> list[tuple[str, int]]:
+    """Return who may take how much, in turn; a section's second turn goes on where its first stopped.
+
+    Every section has a share of its own before the rest is handed out, so that none is starved.
+    """
+    known = list(titles)
+    turns = [
+        ("", limit // 3),
+        (SYMPTOM, limit // 3),
+        (IMPACT, limit // 3),
+        (ESCALATION, limit // 8),
+        (DIAGNOSIS, limit // 8),
+        (RESOLUTION, limit),
+        (DIAGNOSIS, limit),
+    ]
+    return [turn for turn in turns if turn[0] in known] + [(title, limit) for title in known]
+
+
+class _Stack:
+    """The units of one section, taken from the top while there is room."""
+
+    def __init__(self, section: Section, limit: int) -> None:
+        self.taken: list[Part] = []
+        self._head = markdown_size((), section.title)
+        self._first = limit * 2 // 5 if section.title in ("", SYMPTOM, IMPACT) else 0
+        sized = ((markdown_size(unit), unit) for unit in _group_units(section.parts))
+        self._waiting = [(size, unit) for size, unit in sized if self._head + size <= limit]
+        self._next = 0
+
+    def fill(self, share: int, left: int) -> int:
+        """Take units within *share* and *left* characters; return how many characters they used.
+
+        The very first words, a Symptom's or an Impact's, may be two fifths of the whole.
+        """
+        used = 0
+        while self._next < len(self._waiting):
+            size, unit = self._waiting[self._next]
+            size += 0 if self.taken else self._head
+            room = share if self.taken else max(share, self._first)
+            if used + size > min(room, left):
+                break
+            used += size
+            self.taken += unit
+            self._next += 1
+        return used
+
+
+def _group_units(parts: Sequence[Part]) -> list[Unit]:
+    """Return *parts* as units: an item with all inside it, a line with the block it announces."""
+    groups: list[list[Part]] = []
+    for part in parts:
+        if groups and _belongs(part, groups[-1][-1]):
+            groups[-1].append(part)
+        else:
+            groups.append([part])
+    return [tuple(group) for group in groups]
+
+
+def _belongs(part: Part, before: Part) -> bool:
+    if part.depth > 1 or (part.depth == 1 and not part.marker):
+        return True  # inside the item above
+    if part.kind == "code" and part.depth == 0 and before.depth > 0:
+        return True  # written at the margin, and still the command of the step above it
+    return before.kind == "paragraph" and before.depth == 0 and _announces(before.text)
+
+
+def _announces(text: str) -> bool:
+    """Tell whether a paragraph is only the lead of what follows: `Run this:`, or a bold title."""
+    is_title = text.startswith("**") and text.endswith("**") and "**" not in text[2:-2]
+    return is_title or text.rstrip("*_ ").endswith(":")

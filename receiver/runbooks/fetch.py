@@ -1,0 +1,231 @@
+"""Runbooks behind a link, read from hosts that the configuration allows, and from nowhere else.
+
+Nothing here delays a message: an answer is given at once from what was read before, and what is
+missing or old is read in the background for the next time.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import logging
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from urllib.parse import SplitResult, urljoin, urlsplit
+
+from receiver import clock as wall
+from receiver.domain.runbook import Runbook
+from receiver.runbooks.parse import parse_runbooks
+from receiver.text import one_line
+
+MAX_BYTES = 256 * 1024
+TIMEOUT_S = 3.0
+KEPT_FOR_S = 600.0
+# A link that failed is tried again sooner: its server may only have been restarting.
+FAILED_FOR_S = 60.0
+MAX_REDIRECTS = 3
+MAX_AT_ONCE = 4
+MAX_KEPT = 500
+
+_TEXT_TYPES = ("text/plain", "text/markdown", "text/x-markdown", "application/octet-stream", "")
+
+_log = logging.getLogger(__name__)
+
+# Opens a connection to (host, port) at an address that was already looked up and judged.
+Connect = Callable[[str, int, str], http.client.HTTPConnection]
+# Gives the addresses of (host, port).
+Resolve = Callable[[str, int], Collection[str]]
+
+
+class FetchError(Exception):
+    """A link can't be read; never leaves this module but as a line in the log."""
+
+
+@dataclass(frozen=True)
+class _Kept:
+    runbooks: tuple[Runbook, ...] | None  # None: it failed
+    until: float
+
+
+class RunbookFetcher:
+    """Reads runbooks by link. *allowed_hosts* are `host` (port 443) or `host:port`, in any case.
+
+    A host is reached only at public addresses, unless it is itself allowed as an IP address, so
+    that no link from an alert and no name server can point us at our own network.
+    """
+
+    def __init__(
+        self,
+        allowed_hosts: Collection[str],
+        clock: Callable[[], float] = wall.now,
+        connect: Connect | None = None,
+        resolve: Resolve | None = None,
+    ) -> None:
+        self._allowed = frozenset(host.casefold() for host in allowed_hosts)
+        self._clock = clock
+        self._connect = connect or connect_tls
+        self._resolve = resolve or resolve_host
+        self._lock = threading.Lock()
+        self._kept: dict[str, _Kept] = {}
+        self._running: dict[str, threading.Thread] = {}
+
+    def find(self, url: str) -> tuple[Runbook, ...]:
+        """Return the runbooks last read from *url*, at once; empty when there are none (yet)."""
+        if not self.is_allowed(url):
+            return ()
+        with self._lock:
+            kept = self._kept.get(url)
+            is_old = kept is None or self._clock() >= kept.until
+            if is_old and url not in self._running and len(self._running) < MAX_AT_ONCE:
+                self._start(url)
+        return kept.runbooks or () if kept else ()
+
+    def is_allowed(self, url: str) -> bool:
+        """Tell whether *url* is https on an allowed host, without a password in it."""
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname or "", parts.port or 443
+        except ValueError:
+            return False
+        names = {f"{host}:{port}"} | ({host} if port == 443 else set())
+        return parts.scheme == "https" and "@" not in parts.netloc and not names.isdisjoint(self._allowed)
+
+    def wait(self, timeout_s: float = 10.0) -> None:
+        """Wait until all reading that has begun is over (for the command line and tests)."""
+        with self._lock:
+            threads = list(self._running.values())
+        for thread in threads:
+            thread.join(timeout_s)
+
+    def _start(self, url: str) -> None:
+        thread = threading.Thread(target=self._refresh, args=(url,), name="runbook-fetch", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no more threads, or the process is ending: the message goes out without
+            return
+        self._running[url] = thread
+
+    def _refresh(self, url: str) -> None:
+        runbooks: tuple[Runbook, ...] | None = None
+        try:
+            runbooks = parse_runbooks(self._fetch(url), url)
+        except (FetchError, OSError, http.client.HTTPException, ValueError) as error:
+            _log.warning(
+                "runbook link can't be read: %s: %s", urlsplit(url).hostname, one_line(str(error), 200)
+            )
+        finally:
+            with self._lock:
+                self._keep(url, runbooks)
+                del self._running[url]
+
+    def _keep(self, url: str, runbooks: tuple[Runbook, ...] | None) -> None:
+        """Note what was read; after a failure the words read before stay."""
+        before = self._kept.pop(url, None)
+        if runbooks is None and before is not None:
+            runbooks, kept_for = before.runbooks, FAILED_FOR_S
+        else:
+            kept_for = FAILED_FOR_S if runbooks is None else KEPT_FOR_S
+        self._kept[url] = _Kept(runbooks, self._clock() + kept_for)
+        while len(self._kept) > MAX_KEPT:
+            del self._kept[next(iter(self._kept))]
+
+    def _fetch(self, url: str) -> str:
+        """Return the text behind *url*, following redirects on its own host only."""
+        host = urlsplit(url).netloc
+        for _ in range(MAX_REDIRECTS + 1):
+            parts = urlsplit(url)
+            if not self.is_allowed(url) or parts.netloc != host:
+                raise FetchError("redirected elsewhere")
+            answer = self._request(parts)
+            if isinstance(answer, bytes):
+                return answer.decode("utf-8", "replace")
+            url = urljoin(url, answer)
+        raise FetchError("too many redirects")
+
+    def _request(self, parts: SplitResult) -> bytes | str:
+        """Return the body, or the address of a redirect."""
+        host, port = parts.hostname or "", parts.port or 443
+        deadline = wall.now() + TIMEOUT_S
+        connection = self._connect(host, port, self._find_address(host, port))
+        try:
+            target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+            connection.request(
+                "GET", target, headers={"User-Agent": "receiver", "Accept": "text/markdown, text/plain"}
+            )
+            response = connection.getresponse()
+            if response.status in (301, 302, 303, 307, 308):
+                return response.headers.get("Location", "")
+            if response.status != 200:
+                raise FetchError(f"status {response.status}")
+            if response.headers.get_content_type() not in _TEXT_TYPES:
+                raise FetchError(f"not a text but {response.headers.get_content_type()}")
+            return _read(response, deadline)
+        finally:
+            connection.close()
+
+    def _find_address(self, host: str, port: int) -> str:
+        """Return an address of *host* that we may go to; all of them must be such."""
+        is_named_by_address = _is_address(host)
+        addresses = [host] if is_named_by_address else list(self._resolve(host, port))
+        if not addresses:
+            raise FetchError("no address")
+        if not is_named_by_address and not all(_is_public(address) for address in addresses):
+            raise FetchError("its address is not a public one")
+        return addresses[0]
+
+
+def connect_tls(host: str, port: int, address: str) -> http.client.HTTPConnection:
+    """Return a verified TLS connection to *host* at exactly *address*."""
+    return _PinnedConnection(host, port, address)
+
+
+def resolve_host(host: str, port: int) -> list[str]:
+    """Return the addresses of *host* in the system's order; raises OSError."""
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys(str(entry[4][0]) for entry in found))
+
+
+class _PinnedConnection(http.client.HTTPSConnection):
+    """HTTPS to an address that was judged before, so that a second look-up can't change it."""
+
+    def __init__(self, host: str, port: int, address: str) -> None:
+        self._tls = ssl.create_default_context()
+        super().__init__(host, port, timeout=TIMEOUT_S, context=self._tls)
+        self._address = address
+
+    def connect(self) -> None:
+        sock = socket.create_connection((self._address, self.port), TIMEOUT_S)
+        self.sock = self._tls.wrap_socket(sock, server_hostname=self.host)
+
+
+def _read(response: http.client.HTTPResponse, deadline: float) -> bytes:
+    """Return the whole body; a server that drips is given up at *deadline*."""
+    body = bytearray()
+    while chunk := response.read1(MAX_BYTES + 1 - len(body)):
+        body += chunk
+        if len(body) > MAX_BYTES:
+            raise FetchError(f"longer than {MAX_BYTES} bytes")
+        if wall.now() > deadline:
+            raise FetchError("too slow")
+    return bytes(body)
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _is_public(address: str) -> bool:
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:
+        return False
+    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped:
+        found = found.ipv4_mapped
+    return found.is_global and not found.is_multicast

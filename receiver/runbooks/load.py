@@ -1,0 +1,211 @@
+"""The shelf: all runbooks at hand by alert name, read again when a file changes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
+from urllib.parse import quote
+
+from receiver import clock as wall
+from receiver.domain.alert import Alert
+from receiver.domain.matrix import MatrixRow
+from receiver.domain.runbook import Excerpt, Runbook
+from receiver.errors import Problem
+from receiver.runbooks.disk import Listing, Stamp, list_files, problem_of, read_file
+from receiver.runbooks.excerpt import EXCERPT_LIMIT, cut_excerpt
+from receiver.runbooks.fetch import RunbookFetcher
+from receiver.runbooks.matrix import find_matrix
+from receiver.runbooks.parse import parse_runbooks
+from receiver.text import is_web_link
+
+# How often a look at the disk is worth its cost; an edit shows within this.
+LOOK_EVERY_S = 2.0
+MAX_LINK_CHARS = 2000
+ANNOTATIONS = ("runbook_url", "runbook")
+
+
+@dataclass(frozen=True)
+class _File:
+    """One file as it was read."""
+
+    stamp: Stamp
+    runbooks: tuple[Runbook, ...]
+    rows: tuple[MatrixRow, ...]
+
+
+@dataclass(frozen=True)
+class _Contents:
+    """Everything on the shelf at one moment; replaced as a whole, so readers need no lock."""
+
+    files: dict[Path, _File] = field(default_factory=dict)
+    by_name: dict[str, Runbook] = field(default_factory=dict)
+    by_folded: dict[str, Runbook] = field(default_factory=dict)
+    excerpts: dict[str, Excerpt] = field(default_factory=dict)  # filled as they are asked for
+    problems: tuple[Problem, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+
+
+class RunbookShelf:
+    """Finds runbooks by alert name, exactly or else in any case; where two files tell of one alert,
+    the first counts. Safe for several threads.
+
+    *paths* are files and folders; *public_url* is where our own page is reached, for links to the
+    rest of a runbook; from *allowed_hosts* a `runbook_url` is read; *limit* is an excerpt's length.
+    """
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        public_url: str = "",
+        allowed_hosts: Collection[str] = (),
+        limit: int = EXCERPT_LIMIT,
+        *,
+        clock: Callable[[], float] = wall.now,
+        fetcher: RunbookFetcher | None = None,
+    ) -> None:
+        self._paths = tuple(Path(path) for path in paths)
+        self._public_url = public_url.rstrip("/")
+        self._limit = limit
+        self._clock = clock
+        self._fetcher = fetcher or RunbookFetcher(allowed_hosts, clock)
+        self._looking = threading.Lock()
+        self._looked_at = clock()
+        self._shelved = _read_contents(list_files(self._paths), _Contents())
+
+    @property
+    def problems(self) -> tuple[Problem, ...]:
+        """Paths that are not there and files that can't be read."""
+        return self._contents().problems
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        """Second runbooks for an alert, which nobody will see."""
+        return self._contents().warnings
+
+    def all(self) -> tuple[Runbook, ...]:
+        """Return every runbook, in the order of their names."""
+        by_name = self._contents().by_name
+        return tuple(by_name[name] for name in sorted(by_name))
+
+    def names(self) -> list[str]:
+        return sorted(self._contents().by_name)
+
+    def matrix_rows(self) -> tuple[MatrixRow, ...]:
+        """Return the rows of every Escalation Matrix, in the order of the files."""
+        return tuple(row for file in self._contents().files.values() for row in file.rows)
+
+    def find(self, name: str) -> Runbook | None:
+        contents = self._contents()
+        return contents.by_name.get(name) or contents.by_folded.get(name.casefold())
+
+    def find_excerpt(self, alert: Alert) -> Excerpt | None:
+        """Return the words for *alert*: from the shelf, or what its runbook link gave, or the link alone.
+
+        A `runbook` annotation may also name a runbook of the shelf. Reads no link itself: words
+        from an allowed host are there some seconds after the first asking.
+        """
+        link = _find_link(alert)
+        runbook = self._find_named(alert) or self.find(alert.name)
+        if runbook is not None:
+            return self._excerpt(runbook, link)
+        if not link:
+            return None
+        fetched = _choose(self._fetcher.find(link), alert.name)
+        if fetched is not None:
+            return cut_excerpt(fetched, self._limit, link)
+        return Excerpt(alert.name, url=link)
+
+    def _find_named(self, alert: Alert) -> Runbook | None:
+        """Return the runbook that an annotation names: `DiskFull`, or a path like `runbooks/DiskFull.md`."""
+        for key in ANNOTATIONS:
+            text = alert.annotations.get(key, "").strip()
+            if text and len(text) <= MAX_LINK_CHARS and not is_web_link(text):
+                runbook = self.find(text) or self.find(PurePosixPath(text).stem)
+                if runbook is not None:
+                    return runbook
+        return None
+
+    def _excerpt(self, runbook: Runbook, link: str) -> Excerpt:
+        """Return the runbook's excerpt; the alert's own link unless only our page has the rest."""
+        excerpts = self._contents().excerpts
+        excerpt = excerpts.get(runbook.name)
+        if excerpt is None:
+            excerpt = excerpts[runbook.name] = cut_excerpt(runbook, self._limit)
+        page = f"{self._public_url}/runbooks/{quote(runbook.name)}" if self._public_url else ""
+        return replace(excerpt, url=page if page and (excerpt.is_cut or not link) else link)
+
+    def _contents(self) -> _Contents:
+        """Return what is on the shelf, after a look at the disk when the last is too long ago.
+
+        One thread looks; the others go on with what there is.
+        """
+        # abs: a clock that was set back must not stop the looking.
+        if abs(self._clock() - self._looked_at) >= LOOK_EVERY_S and self._looking.acquire(blocking=False):
+            try:
+                self._look()
+            finally:
+                self._looking.release()
+        return self._shelved
+
+    def _look(self) -> None:
+        self._looked_at = self._clock()
+        listing = list_files(self._paths)
+        if not _is_same(listing, self._shelved):
+            self._shelved = _read_contents(listing, self._shelved)
+
+
+def _is_same(listing: Listing, contents: _Contents) -> bool:
+    """Tell whether the disk is as it was read; a file that could not be read then is tried again."""
+    stamps = [(path, file.stamp) for path, file in contents.files.items()]
+    return stamps == list(listing.files.items()) and tuple(listing.problems) == contents.problems
+
+
+def _read_contents(listing: Listing, before: _Contents) -> _Contents:
+    """Return the contents of the files listed; what did not change is taken from *before*."""
+    files: dict[Path, _File] = {}
+    problems = list(listing.problems)
+    for path, stamp in listing.files.items():
+        known = before.files.get(path)
+        if known is not None and known.stamp == stamp:
+            files[path] = known
+            continue
+        try:
+            files[path] = _read_one(path, stamp)
+        except OSError as error:
+            problems.append(problem_of(path, error))
+    return _index(files, problems)
+
+
+def _read_one(path: Path, stamp: Stamp) -> _File:
+    text = read_file(path)
+    return _File(stamp, parse_runbooks(text, str(path)), find_matrix(text, str(path)))
+
+
+def _index(files: dict[Path, _File], problems: Sequence[Problem]) -> _Contents:
+    by_name: dict[str, Runbook] = {}
+    by_folded: dict[str, Runbook] = {}
+    warnings: list[Problem] = []
+    for runbook in (runbook for file in files.values() for runbook in file.runbooks):
+        first = by_name.setdefault(runbook.name, runbook)
+        by_folded.setdefault(runbook.name.casefold(), runbook)
+        if first is not runbook:
+            what = f"a second runbook for {runbook.name}; {first.file}:{first.line} is used"
+            warnings.append(Problem(runbook.file, runbook.line, what, "one runbook an alert"))
+    return _Contents(files, by_name, by_folded, {}, tuple(problems), tuple(warnings))
+
+
+def _find_link(alert: Alert) -> str:
+    """Return the web link of the alert's runbook annotations, or an empty string."""
+    for key in ANNOTATIONS:
+        text = alert.annotations.get(key, "").strip()
+        if len(text) <= MAX_LINK_CHARS and is_web_link(text):
+            return text
+    return ""
+
+
+def _choose(runbooks: Sequence[Runbook], name: str) -> Runbook | None:
+    """Return the runbook of *name*; the only one of a page serves whatever it is called."""
+    named = (runbook for runbook in runbooks if runbook.name.casefold() == name.casefold())
+    return next(named, runbooks[0] if len(runbooks) == 1 else None)

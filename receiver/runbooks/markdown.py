@@ -1,0 +1,220 @@
+"""Markdown as blocks: the parser we use, and the parts that a run of blocks is made of.
+
+Inline markup is left as written, since every channel renders it its own way; that also keeps
+hostile text cheap to read.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from receiver.domain.runbook import Part
+from receiver.text import clean
+
+# An HTML block is kept as bare words when it is short; a long one is decoration or an attack.
+MAX_HTML_CHARS = 4000
+# A front matter that does not end soon is a horizontal rule at the top of a text.
+MAX_FRONT_MATTER_LINES = 200
+
+_TAG = re.compile(r"<!--.*?-->|<[^<>]*>", re.DOTALL)
+_REFERENCE = re.compile(r"\[([^\[\]]{1,200})\]\[([^\[\]]{0,200})\]")
+
+
+def _build_parser() -> MarkdownIt:
+    parser = MarkdownIt("commonmark").enable("table")
+    parser.core.ruler.disable("inline")
+    # The first parse compiles the parser's rule tables; done here, no two threads race for it.
+    parser.parse("| a |\n|---|\n")
+    return parser
+
+
+_PARSER = _build_parser()
+
+
+@dataclass(frozen=True)
+class Block:
+    """One top-level block with everything inside it, and the references its text may use."""
+
+    tokens: tuple[Token, ...]
+    references: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def line(self) -> int:
+        """The line it begins in, counted from 1."""
+        return (self.tokens[0].map or [0])[0] + 1
+
+    @property
+    def kind(self) -> str:
+        return self.tokens[0].type.removesuffix("_open")
+
+    @property
+    def text(self) -> str:
+        """The Markdown of a heading or paragraph; empty for other blocks."""
+        if self.kind in ("heading", "paragraph") and len(self.tokens) > 1:
+            return self.tokens[1].content
+        return ""
+
+    def with_text(self, text: str) -> Block:
+        """Return a paragraph of *text* in the place of this heading or paragraph."""
+        return Block((self.tokens[1].copy(content=text),), self.references)
+
+
+def blank_front_matter(text: str) -> str:
+    """Return *text* with the `---` … `---` at its top made blank lines, so that line numbers stay."""
+    lines = text.split("\n")
+    if lines[0].rstrip() != "---":
+        return text
+    for number, line in enumerate(lines[1:MAX_FRONT_MATTER_LINES], start=1):
+        if line.rstrip() in ("---", "..."):
+            return "\n".join(["" for _ in lines[: number + 1]] + lines[number + 1 :])
+    return text
+
+
+def split_blocks(text: str) -> tuple[Block, ...]:
+    """Return the top-level blocks of the Markdown *text*, front matter left out."""
+    env: dict[str, dict[str, dict[str, str]]] = {}
+    tokens = _PARSER.parse(blank_front_matter(clean(text)), env)
+    references = {name: found["href"] for name, found in env.get("references", {}).items()}
+    blocks: list[Block] = []
+    start = 0
+    for end, token in enumerate(tokens, start=1):
+        if token.level == 0 and token.nesting <= 0:
+            blocks.append(Block(tuple(tokens[start:end]), references))
+            start = end
+    return tuple(blocks)
+
+
+def read_parts(blocks: Sequence[Block]) -> tuple[Part, ...]:
+    """Return the parts of *blocks*, in order; empty ones are left out."""
+    parts: list[Part] = []
+    for block in blocks:
+        reader = _PartReader(block.references)
+        for token in block.tokens:
+            reader.take(token)
+        parts += reader.parts
+    return tuple(parts)
+
+
+def read_rows(tokens: Sequence[Token]) -> list[tuple[int, list[str]]]:
+    """Return a table's rows as (line, cells); the header is the first."""
+    rows: list[tuple[int, list[str]]] = []
+    for token in tokens:
+        if token.type == "tr_open":
+            rows.append(((token.map or [0])[0] + 1, []))
+        elif token.type == "inline" and rows:
+            rows[-1][1].append(token.content.strip())
+    return rows
+
+
+@dataclass
+class _List:
+    number: int | None  # of the next item; None for bullets
+
+    def next_marker(self) -> str:
+        if self.number is None:
+            return "-"
+        self.number += 1
+        return f"{self.number - 1}."
+
+
+class _PartReader:
+    """Turns the tokens of one block into parts."""
+
+    def __init__(self, references: dict[str, str]) -> None:
+        self.parts: list[Part] = []
+        self._references = references
+        self._lists: list[_List] = []
+        self._marker = ""  # of an item that has begun and has no text yet
+        self._is_heading = False
+        self._table: list[Token] = []
+        self._is_table = False
+
+    def take(self, token: Token) -> None:
+        if self._is_table:
+            self._take_in_table(token)
+        elif token.type == "inline":
+            self._add_text(self._resolve(token.content))
+        elif token.type in ("fence", "code_block"):
+            self._add("code", token.content.rstrip("\n"), lang=(token.info.split() or [""])[0])
+        elif token.type == "html_block":
+            self._add_html(token.content)
+        elif token.type == "table_open":
+            self._is_table = True
+        else:
+            self._take_structure(token)
+
+    def _take_structure(self, token: Token) -> None:
+        if token.type in ("bullet_list_open", "ordered_list_open"):
+            self._begin_item()
+            is_ordered = token.type.startswith("ordered")
+            self._lists.append(_List(int(token.attrs.get("start", 1)) if is_ordered else None))
+        elif token.type in ("bullet_list_close", "ordered_list_close"):
+            self._lists.pop()
+        elif token.type == "list_item_open":
+            self._marker = self._lists[-1].next_marker()
+        elif token.type == "list_item_close":
+            self._marker = ""
+        elif token.type in ("heading_open", "heading_close"):
+            self._is_heading = token.nesting > 0
+
+    def _take_in_table(self, token: Token) -> None:
+        if token.type != "table_close":
+            self._table.append(token)
+            return
+        rows = [cells for _, cells in read_rows(self._table)]
+        self._table.clear()
+        self._is_table = False
+        if rows:
+            lines = [_table_line(cells) for cells in rows]
+            lines.insert(1, "|" + " --- |" * len(rows[0]))
+            self._add("table", "\n".join(lines))
+
+    def _add_text(self, text: str) -> None:
+        text = "\n".join(line.strip() for line in text.strip().split("\n"))
+        if self._is_heading and text:
+            text = bold(text)
+        if self._marker:
+            self.parts.append(Part("item", text, len(self._lists), self._marker))
+            self._marker = ""
+        elif text:
+            self.parts.append(Part("paragraph", text, len(self._lists)))
+
+    def _add_html(self, html: str) -> None:
+        if len(html) <= MAX_HTML_CHARS:
+            self._add_text(_TAG.sub("", html))
+
+    def _add(self, kind: str, text: str, lang: str = "") -> None:
+        self._begin_item()
+        if text.strip():
+            self.parts.append(Part(kind, text, len(self._lists), lang=lang))
+
+    def _begin_item(self) -> None:
+        """Note an item that starts with something else than text."""
+        if self._marker:
+            self._add_text("")
+
+    def _resolve(self, text: str) -> str:
+        """Write reference links out, since a part may be shown without its definitions."""
+        if not self._references:
+            return text
+        return _REFERENCE.sub(self._link, text)
+
+    def _link(self, found: re.Match[str]) -> str:
+        name = " ".join((found[2] or found[1]).split()).upper()
+        href = self._references.get(name)
+        return f"[{found[1]}]({href})" if href else found[0]
+
+
+def bold(text: str) -> str:
+    """Return *text* as a bold line, the way a heading is shown inside a section."""
+    line = " ".join(text.replace("**", "").split())
+    return f"**{line}**" if line else ""
+
+
+def _table_line(cells: list[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

@@ -1,0 +1,58 @@
+"""The Escalation Matrix of a runbook file: which severity is promised what."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from receiver.domain.matrix import MatrixRow
+from receiver.runbooks.markdown import read_rows, split_blocks
+from receiver.runbooks.outline import Heading, build_outline, plain_title
+from receiver.text import one_line
+
+_TITLE = re.compile(r"\bescalation\s+matrix\b", re.IGNORECASE)
+_ARROW = re.compile(r"\s*(?:→|⟶|➜|-+>|=+>)\s*")
+# What a column is called, and where it stands when it is called something else.
+_COLUMNS = (
+    re.compile(r"severity|level|priority", re.IGNORECASE),
+    re.compile(r"response|time|within", re.IGNORECASE),
+    re.compile(r"escalation|path|chain|who", re.IGNORECASE),
+)
+MAX_CELL_CHARS = 500
+
+
+def find_matrix(text: str, file: str) -> tuple[MatrixRow, ...]:
+    """Return the rows of every table under a heading `Escalation Matrix`; *file* is only noted.
+
+    Severities are in lower case; a cell that is missing is empty. Never raises.
+    """
+    if _TITLE.search(text) is None:
+        return ()  # most files have none, and needn't be parsed for it
+    root = build_outline(split_blocks(text), text.count("\n") + 1)
+    matrices = [heading for heading in root.walk() if _TITLE.search(heading.title)]
+    return tuple(row for heading in matrices for row in _read_tables(heading, file))
+
+
+def _read_tables(heading: Heading, file: str) -> Iterator[MatrixRow]:
+    for block in heading.blocks:
+        if block.kind == "table":
+            (_, head), *rows = read_rows(block.tokens)
+            columns = _find_columns(head)
+            for line, cells in rows:
+                severity, response, path = (_read_cell(cells, column) for column in columns)
+                if severity:
+                    steps = tuple(step for step in _ARROW.split(path) if step)
+                    yield MatrixRow(severity.lower(), response, steps, file, line)
+
+
+def _find_columns(head: Sequence[str]) -> list[int]:
+    """Return where severity, response and path stand."""
+    found: list[int] = []
+    for place, pattern in enumerate(_COLUMNS):
+        named = (n for n, cell in enumerate(head) if pattern.search(cell) and n not in found)
+        found.append(next(named, place))
+    return found
+
+
+def _read_cell(cells: Sequence[str], column: int) -> str:
+    return one_line(plain_title(cells[column]), MAX_CELL_CHARS) if column < len(cells) else ""

@@ -1,0 +1,107 @@
+"""Alertmanager's webhook, version 4, and what resembles it (Grafana's, vmalert's, older ones).
+
+Bodies as Alertmanager writes them are decoded straight into typed structs; whatever those refuse
+goes to `repair`, which takes longer and takes almost anything.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec import DecodeError, Meta, Struct, field, json
+
+from receiver.domain.alert import Alert, Batch
+from receiver.sources import bounds
+from receiver.sources.grouping import Header, gather
+from receiver.sources.repair import repair
+
+# The bounds are checked while decoding, which costs next to nothing; `repair` cuts what exceeds them.
+_Name = Annotated[str, Meta(max_length=bounds.MAX_NAME)]
+_Labels = Annotated[
+    dict[_Name, Annotated[str, Meta(max_length=bounds.MAX_LABEL)]], Meta(max_length=bounds.MAX_ENTRIES)
+]
+_Annotations = Annotated[
+    dict[_Name, Annotated[str, Meta(max_length=bounds.MAX_ANNOTATION)]], Meta(max_length=bounds.MAX_ENTRIES)
+]
+_Link = Annotated[str, Meta(max_length=bounds.MAX_LINK)]
+_Moment = Annotated[datetime, Meta(tz=True)]
+
+
+class _Alert(Struct, gc=False, rename="camel"):
+    """One alert as Alertmanager writes it: https://prometheus.io/docs/alerting/latest/configuration/#webhook_config."""
+
+    status: Literal["firing", "resolved"]
+    labels: _Labels
+    starts_at: _Moment
+    ends_at: _Moment | None = None  # 0001-01-01T00:00:00Z while it fires
+    annotations: _Annotations | None = None
+    generator_url: _Link | None = field(name="generatorURL", default=None)
+    fingerprint: Annotated[str, Meta(max_length=bounds.MAX_FINGERPRINT)] | None = None  # since 0.19
+
+
+class _Body(Struct, gc=False, rename="camel"):
+    alerts: list[_Alert]
+    receiver: _Name = ""
+    group_key: str = ""
+    group_labels: _Labels | None = None
+    truncated_alerts: Annotated[int, Meta(ge=0)] = 0
+    external_url: _Link = field(name="externalURL", default="")
+
+
+_decoder = json.Decoder(_Body)
+
+
+def parse(body: bytes, source: str, now: float) -> Batch:
+    """Return the alerts that *body* holds, in their groups; none when its `alerts` is empty or null.
+
+    *source* tells Alertmanager clusters apart ("" for the only one), *now* is the moment of
+    receipt. Raises PayloadError when the body is no JSON object or holds no readable alert, and
+    nothing else whatever the body.
+    """
+    try:
+        typed = _decoder.decode(body)
+        # A moment that can't be is repaired like one that can't be read.
+        alerts = _to_alerts(typed.alerts, now)
+    except (DecodeError, UnicodeDecodeError, RecursionError, _Implausible):
+        return repair(body, source, now)
+    header = Header(
+        source=source,
+        receiver=typed.receiver,
+        group_key=typed.group_key,
+        group_labels=typed.group_labels or {},
+        is_truncated=typed.truncated_alerts > 0,
+        external_url=typed.external_url,
+    )
+    return Batch(gather(header, alerts))
+
+
+class _Implausible(Exception):
+    """A moment that no clock can have shown, such as a start in the year 1 or in a century."""
+
+
+def _to_alerts(typed: list[_Alert], now: float) -> list[Alert]:
+    latest = bounds.latest(now)
+    alerts = []
+    for raw in typed:
+        starts_at = raw.starts_at.timestamp()
+        ends_at = 0.0
+        if raw.status == "resolved":
+            ends_at = raw.ends_at.timestamp() if raw.ends_at is not None else 0.0
+            if not 0.0 < ends_at < latest:
+                raise _Implausible
+            ends_at = min(ends_at, now)
+        if not 0.0 < starts_at < latest:
+            raise _Implausible
+        alerts.append(
+            Alert(
+                raw.fingerprint or bounds.identity(raw.labels),
+                raw.labels,
+                raw.annotations or {},
+                # The sender's clock may be ahead of ours. A start in the future would hide the next one.
+                min(starts_at, now),
+                ends_at,
+                raw.generator_url or "",
+            )
+        )
+    return alerts

@@ -1,0 +1,46 @@
+"""How much of an alert is kept, and its identity, which is taken before anything is cut.
+
+The sizes are in characters, and far above what anybody writes: they keep strangers from filling
+the store, and what is beyond them is cut, never refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+from receiver.domain.alert import fingerprint
+
+MAX_ENTRIES = 128  # labels of an alert, or annotations
+MAX_NAME = 1024
+MAX_LABEL = 4 * 1024
+MAX_ANNOTATION = 16 * 1024
+MAX_LINK = 8 * 1024
+MAX_FINGERPRINT = 64
+MAX_KEY = 4 * 1024
+
+# Alertmanager's own fingerprint goes byte by byte, 0.1 µs each: too slow for labels of a megabyte.
+_MAX_FINGERPRINTED = 64 * 1024
+_LATEST_AFTER_S = 86400.0
+
+
+def latest(now: float) -> float:
+    """Return the moment from which on nobody's clock is believed: a day ahead of ours."""
+    return now + _LATEST_AFTER_S
+
+
+def identity(labels: Mapping[str, str]) -> str:
+    """Return the fingerprint of an alert that came without one, from all its labels."""
+    if sum(map(len, labels.values())) + sum(map(len, labels)) <= _MAX_FINGERPRINTED:
+        return fingerprint(labels)
+    digest = hashlib.sha256()
+    for name in sorted(labels):
+        digest.update(
+            b"%b\xff%b\xff" % (name.encode("utf-8", "replace"), labels[name].encode("utf-8", "replace"))
+        )
+    return digest.hexdigest()[:16]
+
+
+def short(name: str, limit: int) -> str:
+    """Return *name*, or where it is longer than *limit* its digest: other names stay other."""
+    return name if len(name) <= limit else hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()

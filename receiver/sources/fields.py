@@ -1,0 +1,102 @@
+"""Single fields of an odd body: each reader gives the best that can be made of one.
+
+What had to be mended is named in *odd*, so that the caller can count it.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from msgspec import ValidationError, convert
+
+from receiver.sources import bounds
+from receiver.sources.loose_json import Number, to_text, whole
+from receiver.text import cut
+
+Object = dict[str, object]
+# Kept first where an alert has more labels or annotations than we keep: what decides and what is read.
+_FIRST = frozenset({"alertname", "severity", "summary", "description", "runbook_url", "runbook"})
+
+
+def status_of(value: object) -> str:
+    """Return `firing` or `resolved`, or empty for anything else."""
+    word = value.strip().lower() if isinstance(value, str) else ""
+    return word if word in ("firing", "resolved") else ""
+
+
+def moment_of(value: object, now: float) -> float:
+    """Return the moment that *value* tells, 0 when it tells none that can be.
+
+    Other forms of ISO 8601 than Alertmanager's are taken; without a zone, it is UTC.
+    """
+    if not isinstance(value, str) or len(value) > 64:
+        return 0.0
+    try:
+        moment = convert(value.strip(), datetime)
+    except ValidationError:
+        try:
+            moment = datetime.fromisoformat(value.strip())
+        except ValueError:
+            return 0.0
+    if moment.tzinfo is None:
+        moment = moment.replace(tzinfo=UTC)
+    seconds = moment.timestamp()
+    return seconds if 0.0 < seconds < bounds.latest(now) else 0.0
+
+
+def texts_of(raw: object, name: str, odd: list[str]) -> dict[str, str]:
+    """Return the entries of *raw* as texts, whole; nulls are absent."""
+    texts = {}
+    for key, value in raw.items() if isinstance(raw, dict) else ():
+        text = to_text(value)
+        if text is not None:
+            texts[whole(key)] = text
+        note(odd, name, type(value) is not str or text != value or whole(key) != key)
+    return texts
+
+
+def cut_all(texts: dict[str, str], limit: int, odd: list[str]) -> dict[str, str]:
+    """Return *texts* within our bounds."""
+    if len(texts) <= bounds.MAX_ENTRIES and all(
+        len(name) <= bounds.MAX_NAME and len(value) <= limit for name, value in texts.items()
+    ):
+        return texts
+    odd.append("size")
+    names = sorted(texts, key=lambda name: name not in _FIRST)[: bounds.MAX_ENTRIES]
+    return {cut(name, bounds.MAX_NAME): cut(texts[name], limit) for name in names}
+
+
+def text_of(raw: Object, name: str, odd: list[str]) -> str:
+    """Return a field that must be a text; empty when it is none."""
+    value = raw.get(name)
+    if isinstance(value, str):
+        return whole(value)
+    note(odd, name, value is not None)
+    return ""
+
+
+def link_of(raw: Object, name: str, odd: list[str]) -> str:
+    """Return a field that is an address; half an address leads nowhere, so a huge one is left out."""
+    text = text_of(raw, name, odd)
+    if len(text) <= bounds.MAX_LINK:
+        return text
+    odd.append(name)
+    return ""
+
+
+def count_of(value: object, odd: list[str]) -> float:
+    """Return a count, also from a number that came as text; 0 when it is none."""
+    if value is None:
+        return 0
+    note(odd, "truncatedAlerts", not isinstance(value, Number))
+    digits = to_text(value) if isinstance(value, str | Number) else ""
+    try:
+        return float(digits or "")
+    except ValueError:
+        note(odd, "truncatedAlerts", True)
+        return 0
+
+
+def note(odd: list[str], name: str, is_odd: bool) -> None:
+    if is_odd:
+        odd.append(name)

@@ -1,0 +1,69 @@
+"""What a body says of its alerts as a whole, and the groups that follow from it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from msgspec import json
+
+from receiver.domain.alert import Alert, Group
+from receiver.sources.bounds import MAX_KEY, short
+
+# What Go's regexp.QuoteMeta puts a backslash before. Alertmanager quotes its receiver's name:
+# https://github.com/prometheus/alertmanager/issues/2447
+_QUOTED = re.compile(r"\\([\\.+*?()|\[\]{}^$])")
+_encode = json.Encoder(order="sorted").encode
+
+
+@dataclass(frozen=True)
+class Header:
+    """The fields of a body beside its alerts; *receiver* is still quoted."""
+
+    source: str
+    receiver: str = ""
+    group_key: str = ""
+    group_labels: dict[str, str] = field(default_factory=dict)
+    is_truncated: bool = False
+    external_url: str = ""
+
+
+def gather(header: Header, alerts: Sequence[Alert]) -> tuple[Group, ...]:
+    """Return *alerts* in their groups, known by the group key, else by the group's labels.
+
+    Where the sender gave neither, nothing says that its alerts belong together: then each is its
+    own group, known by its own labels.
+    """
+    if not alerts:
+        return ()
+    key = header.group_key
+    if not key and header.group_labels:
+        key = _text_of(header.group_labels)
+    if key:
+        return (_group(header, key, header.group_labels, alerts),)
+    apart: dict[str, list[Alert]] = {}
+    for alert in alerts:
+        apart.setdefault(_text_of(alert.labels) if alert.labels else alert.fingerprint, []).append(alert)
+    return tuple(_group(header, key, members[0].labels, members) for key, members in apart.items())
+
+
+def _group(header: Header, key: str, labels: dict[str, str], alerts: Sequence[Alert]) -> Group:
+    return Group(
+        header.source,
+        _unquote(header.receiver),
+        short(key, MAX_KEY),
+        labels,
+        tuple(alerts),
+        header.is_truncated,
+        header.external_url,
+    )
+
+
+def _text_of(labels: dict[str, str]) -> str:
+    return _encode(labels).decode()
+
+
+def _unquote(receiver: str) -> str:
+    r"""Undo Go's regexp.QuoteMeta: `web\.hook` is the receiver `web.hook`."""
+    return _QUOTED.sub(r"\1", receiver) if "\\" in receiver else receiver

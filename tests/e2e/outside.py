@@ -1,0 +1,180 @@
+"""A receiver as processes between real Alertmanagers and mock Slack and PagerDuty."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from tests.cli.running import Running, until
+from tests.mocks.pagerduty import MockPagerDuty
+from tests.mocks.slack import MockSlack
+from tests.rig import KEYS, NAMES, ROUTING
+
+ALERTMANAGER = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
+
+QUICK_ROUTING = ROUTING.replace("after: 5m", "after: 4s").replace("after: 30m", "after: 4s")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Outside:
+    """Starts, kills and starts again; what comes out is read from the mocks."""
+
+    def __init__(self, folder: Path, slack: MockSlack, pagerduty: MockPagerDuty, routing: str = ROUTING) -> None:
+        self.folder = folder
+        self.slack = slack
+        self.pagerduty = pagerduty
+        self.port = free_port()
+        (folder / "routing.yaml").write_text(routing)
+        (folder / "runbooks").mkdir(exist_ok=True)
+        self.receiver = self._start()
+
+    def _start(self) -> Running:
+        running = Running(
+            self.folder,
+            "--listen",
+            f"127.0.0.1:{self.port}",
+            "--workers",
+            "2",
+            SLACK_BOT_TOKEN="xoxb-test",
+            SLACK_API_URL=self.slack.url,
+            PAGERDUTY_EVENTS_URL=self.pagerduty.url,
+            **KEYS,
+        )
+        until(running.is_ready, running.log)
+        return running
+
+    def kill_everything(self) -> None:
+        """kill -9, the supervisor first and then whatever still lives."""
+        self.receiver.process.kill()
+        for line in self.receiver.left_over():
+            with suppress(ProcessLookupError):
+                os.kill(int(line.partition(" ")[0]), signal.SIGKILL)
+        self.receiver.process.wait(10)
+
+    def start_again(self) -> None:
+        self.receiver = self._start()
+
+    def post(self, body: dict[str, Any]) -> dict[str, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request(
+                "POST", "/webhooks/alertmanager", json.dumps(body), {"Content-Type": "application/json"}
+            )
+            answer = connection.getresponse()
+            assert answer.status == 200, answer.read()
+            return dict(json.loads(answer.read()))
+        finally:
+            connection.close()
+
+    def post_at_once(self, bodies: list[dict[str, Any]]) -> None:
+        """Post all of *bodies* at the same instant, each on a connection of its own."""
+        start = threading.Barrier(len(bodies))
+
+        def post(body: dict[str, Any]) -> None:
+            start.wait(10)
+            self.post(body)
+
+        threads = [threading.Thread(target=post, args=(body,)) for body in bodies]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+
+    def paged(self) -> list[str]:
+        return [NAMES[incident.routing_key] for incident in self.pagerduty.opened()]
+
+    def paged_at(self) -> dict[str, float]:
+        return {NAMES[incident.routing_key]: incident.opened_at for incident in self.pagerduty.opened()}
+
+    def sees(self, is_so: Callable[[], object], within_s: float = 15.0) -> None:
+        """Wait until *is_so*; fail with what did come out."""
+        deadline = time.monotonic() + within_s
+        while not is_so():
+            assert time.monotonic() < deadline, self.describe()
+            time.sleep(0.02)
+
+    def describe(self) -> str:
+        messages = [(message.channel, message.text[:80]) for message in self.slack.messages]
+        events = [(event.action, NAMES[event.routing_key]) for event in self.pagerduty.events]
+        return f"Slack: {messages}\nPagerDuty: {events}\n{self.receiver.log()[-3000:]}"
+
+
+class Alertmanagers:
+    """A pair of real Alertmanagers that gossip with each other and post to the receiver."""
+
+    def __init__(self, folder: Path, url: str) -> None:
+        self.ports = [free_port(), free_port()]
+        cluster = [free_port(), free_port()]
+        config = folder / "alertmanager.yml"
+        config.write_text(
+            "route: {receiver: the.receiver, group_by: [alertname], group_wait: 500ms, group_interval: 1s, "
+            "repeat_interval: 2s}\n"
+            f"receivers: [{{name: the.receiver, webhook_configs: [{{url: '{url}/webhooks/alertmanager', "
+            "send_resolved: true}]}]\n"
+        )
+        self._processes = []
+        for n in (0, 1):
+            log = (folder / f"alertmanager-{n}.log").open("wb")
+            command = [
+                str(ALERTMANAGER),
+                f"--config.file={config}",
+                f"--storage.path={folder}/alertmanager-{n}",
+                f"--web.listen-address=127.0.0.1:{self.ports[n]}",
+                f"--web.external-url=http://alertmanager-{n}:9093",
+                "--web.route-prefix=/",
+                f"--cluster.listen-address=127.0.0.1:{cluster[n]}",
+                "--cluster.advertise-address=127.0.0.1:" + str(cluster[n]),
+                f"--cluster.peer=127.0.0.1:{cluster[1 - n]}",
+                "--cluster.peer-timeout=300ms",
+                "--cluster.settle-timeout=500ms",
+                "--cluster.gossip-interval=50ms",
+            ]
+            self._processes.append(subprocess.Popen(command, stdout=log, stderr=log))
+            log.close()
+        until(lambda: all(self._answers(port) for port in self.ports))
+
+    def _answers(self, port: int) -> bool:
+        try:
+            return self._request(port, "GET", "/-/ready", None) == 200
+        except OSError:
+            return False
+
+    @staticmethod
+    def _request(port: int, method: str, path: str, body: object) -> int:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request(method, path, json.dumps(body), {"Content-Type": "application/json"})
+            return connection.getresponse().status
+        finally:
+            connection.close()
+
+    def send(self, *alerts: dict[str, Any]) -> None:
+        """Tell both, as Prometheus does."""
+        for port in self.ports:
+            assert self._request(port, "POST", "/api/v2/alerts", list(alerts)) == 200
+
+    def stop(self) -> None:
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait(5)

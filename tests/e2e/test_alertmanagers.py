@@ -1,0 +1,69 @@
+"""A real pair of Alertmanagers in front of the receiver."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.outside import ALERTMANAGER, Alertmanagers, Outside
+from tests.mocks.pagerduty import MockPagerDuty
+from tests.mocks.slack import MockSlack
+
+pytestmark = [
+    pytest.mark.needs_alertmanager,
+    pytest.mark.skipif(ALERTMANAGER is None, reason="no prometheus-alertmanager on the path"),
+]
+
+ALERTS = {"DiskFull": "critical", "SlowTests": "warning", "CertRenewed": "info"}
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Iterator[Outside]:
+    with MockSlack() as slack, MockPagerDuty() as pagerduty:
+        outside = Outside(tmp_path, slack, pagerduty)
+        yield outside
+        outside.kill_everything()
+
+
+@pytest.fixture
+def pair(tmp_path: Path, outside: Outside) -> Iterator[Alertmanagers]:
+    pair = Alertmanagers(tmp_path, f"http://127.0.0.1:{outside.port}")
+    yield pair
+    pair.stop()
+
+
+def an_alert(name: str, severity: str, *, started: datetime.datetime, ended: bool = False) -> dict[str, object]:
+    now = datetime.datetime.now(datetime.UTC)
+    return {
+        "labels": {"alertname": name, "severity": severity},
+        "annotations": {"summary": f"{name} is bad"},
+        "startsAt": started.isoformat(),
+        "endsAt": (now if ended else now + datetime.timedelta(minutes=5)).isoformat(),
+        "generatorURL": "http://prometheus:9090/graph",
+    }
+
+
+def test_each_severity_its_channel_its_page_and_its_end(outside: Outside, pair: Alertmanagers) -> None:
+    started = datetime.datetime.now(datetime.UTC)
+    pair.send(*(an_alert(name, severity, started=started) for name, severity in ALERTS.items()))
+    outside.sees(lambda: len(outside.slack.roots) == 3 and len(outside.paged()) == 2)
+    assert sorted(root.channel for root in outside.slack.roots) == [
+        "#alerts-critical",
+        "#alerts-info",
+        "#alerts-warning",
+    ]
+    time.sleep(5)  # some repeats, from either of the pair
+    assert len(outside.slack.roots) == 3
+    assert len(outside.pagerduty.triggers()) == 2
+    assert {event.action for event in outside.pagerduty.events} == {"trigger"}
+
+    pair.send(*(an_alert(name, severity, started=started, ended=True) for name, severity in ALERTS.items()))
+    outside.sees(lambda: not outside.pagerduty.still_open())
+    outside.sees(lambda: all("esolved" in root.text for root in outside.slack.roots))
+    time.sleep(3)
+    assert len(outside.slack.roots) == 3
+    assert [event.action for event in outside.pagerduty.events].count("resolve") == 2

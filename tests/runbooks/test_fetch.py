@@ -1,0 +1,265 @@
+"""Runbooks behind a link: only from allowed hosts, and never in a message's way."""
+
+import http.client
+import threading
+import time
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from receiver.domain.alert import Alert
+from receiver.runbooks.fetch import MAX_BYTES, RunbookFetcher
+from receiver.runbooks.load import RunbookShelf
+
+PUBLIC = "93.184.216.34"
+WORDS = "# DiskFull\n\n## Meaning\n\nIt is full.\n\n## Mitigation\n\n1. Free it.\n"
+
+
+class Wiki:
+    """A server of runbooks on loopback, and the list of what was asked of it."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.pages: dict[str, tuple[int, dict[str, str], bytes]] = {}
+        self.gate = threading.Event()
+        self.gate.set()
+        wiki = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                wiki.asked.append(self.path)
+                wiki.gate.wait(5)
+                status, headers, body = wiki.pages.get(self.path, (404, {}, b""))
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+                self.wfile.write(body)
+
+            def log_message(self, *args):
+                pass
+
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.thread = threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.02})
+        self.thread.start()
+
+    def has(self, path: str, body: str | bytes = WORDS, status: int = 200, **headers: str) -> None:
+        headers = {"Content-Type": "text/markdown; charset=utf-8"} | {
+            k.replace("_", "-"): v for k, v in headers.items()
+        }
+        self.pages[path] = (status, headers, body if isinstance(body, bytes) else body.encode())
+
+    def connect(self, host: str, port: int, address: str) -> http.client.HTTPConnection:
+        """Stand in for TLS to the address that was found; the rest of the way is the real one."""
+        return http.client.HTTPConnection("127.0.0.1", self.server.server_port, timeout=3)
+
+    def stop(self) -> None:
+        self.gate.set()
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join(5)
+
+
+@pytest.fixture
+def wiki() -> Iterator[Wiki]:
+    wiki = Wiki()
+    yield wiki
+    wiki.stop()
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def a_fetcher(wiki: Wiki, *allowed: str, addresses=(PUBLIC,), clock=None) -> RunbookFetcher:
+    return RunbookFetcher(
+        allowed or ("wiki.example.org",), clock or Clock(), wiki.connect, lambda host, port: list(addresses)
+    )
+
+
+def read(fetcher: RunbookFetcher, url: str) -> list[str]:
+    fetcher.find(url)
+    fetcher.wait()
+    return [runbook.name for runbook in fetcher.find(url)]
+
+
+def test_a_runbook_is_there_the_second_time_it_is_asked_for(wiki):
+    wiki.has("/DiskFull.md")
+    fetcher = a_fetcher(wiki)
+    assert fetcher.find("https://wiki.example.org/DiskFull.md") == ()
+    fetcher.wait()
+    assert [runbook.name for runbook in fetcher.find("https://wiki.example.org/DiskFull.md")] == ["DiskFull"]
+    assert wiki.asked == ["/DiskFull.md"]
+
+
+def test_a_silent_server_delays_nobody_and_is_asked_once(wiki):
+    wiki.has("/DiskFull.md")
+    wiki.gate.clear()
+    fetcher = a_fetcher(wiki)
+    begun = time.monotonic()
+    for _ in range(50):
+        assert fetcher.find("https://wiki.example.org/DiskFull.md") == ()
+    assert time.monotonic() - begun < 1
+    wiki.gate.set()
+    fetcher.wait()
+    assert wiki.asked == ["/DiskFull.md"]
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://wiki.example.org/DiskFull.md",
+        "https://evil.example/DiskFull.md",
+        "https://wiki.example.org.evil.example/DiskFull.md",
+        "https://evil.example@wiki.example.org/DiskFull.md",
+        "https://wiki.example.org:8443/DiskFull.md",
+        "https://wiki.example.org:x/DiskFull.md",
+        "https://[::1/DiskFull.md",
+        "ftp://wiki.example.org/DiskFull.md",
+        "",
+    ],
+)
+def test_other_hosts_ports_and_schemes_are_never_asked(wiki, url):
+    fetcher = a_fetcher(wiki)
+    assert read(fetcher, url) == []
+    assert wiki.asked == []
+
+
+def test_a_port_is_allowed_by_name(wiki):
+    wiki.has("/DiskFull.md")
+    assert read(a_fetcher(wiki, "WIKI.example.org:8443"), "https://wiki.example.org:8443/DiskFull.md") == [
+        "DiskFull"
+    ]
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "10.1.2.3",
+        "192.168.0.1",
+        "169.254.169.254",
+        "::1",
+        "fe80::1%eth0",
+        "::ffff:127.0.0.1",
+        "0.0.0.0",
+        "224.0.0.1",
+        "fd00::1",
+        "100.64.0.1",
+    ],
+)
+def test_a_name_that_leads_into_our_own_network_is_not_followed(wiki, address):
+    wiki.has("/DiskFull.md")
+    fetcher = a_fetcher(wiki, addresses=(PUBLIC, address))
+    assert read(fetcher, "https://wiki.example.org/DiskFull.md") == []
+    assert wiki.asked == []
+
+
+def test_a_private_address_is_asked_when_it_is_allowed_itself(wiki):
+    wiki.has("/DiskFull.md")
+    assert read(a_fetcher(wiki, "127.0.0.1", addresses=()), "https://127.0.0.1/DiskFull.md") == ["DiskFull"]
+
+
+def test_a_redirect_on_the_same_host_is_followed(wiki):
+    wiki.has("/old", "", 302, Location="/DiskFull.md")
+    wiki.has("/DiskFull.md")
+    assert read(a_fetcher(wiki), "https://wiki.example.org/old") == ["DiskFull"]
+
+
+@pytest.mark.parametrize(
+    "location",
+    [
+        "https://other.example.org/DiskFull.md",
+        "http://wiki.example.org/DiskFull.md",
+        "//evil.example/x",
+        "/loop",
+        "",
+    ],
+)
+def test_other_redirects_are_not(wiki, location):
+    wiki.has("/loop", "", 302, Location=location)
+    wiki.has("/DiskFull.md")
+    fetcher = a_fetcher(wiki, "wiki.example.org", "other.example.org")
+    assert read(fetcher, "https://wiki.example.org/loop") == []
+    assert set(wiki.asked) == {"/loop"}
+    assert len(wiki.asked) <= 4
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "kind"),
+    [
+        (WORDS, 404, "text/markdown"),
+        (WORDS, 500, "text/markdown"),
+        (WORDS, 200, "text/html"),
+        (b"x" * (MAX_BYTES + 1), 200, "text/plain"),
+        (b"\xff\xfe\x00", 200, "text/plain"),
+        ("", 200, "text/plain"),
+    ],
+)
+def test_what_is_no_runbook_gives_none(wiki, body, status, kind):
+    wiki.has("/x", body, status, Content_Type=kind)
+    assert read(a_fetcher(wiki), "https://wiki.example.org/x") == []
+
+
+def test_words_are_kept_for_ten_minutes(wiki):
+    wiki.has("/DiskFull.md")
+    clock = Clock()
+    fetcher = a_fetcher(wiki, clock=clock)
+    read(fetcher, "https://wiki.example.org/DiskFull.md")
+    clock.now += 599
+    read(fetcher, "https://wiki.example.org/DiskFull.md")
+    assert len(wiki.asked) == 1
+    clock.now += 1
+    read(fetcher, "https://wiki.example.org/DiskFull.md")
+    assert len(wiki.asked) == 2
+
+
+def test_words_stay_while_their_server_is_away_and_it_is_asked_again_after_a_minute(wiki):
+    wiki.has("/DiskFull.md")
+    clock = Clock()
+    fetcher = a_fetcher(wiki, clock=clock)
+    read(fetcher, "https://wiki.example.org/DiskFull.md")
+    wiki.has("/DiskFull.md", "", 500)
+    clock.now += 600
+    assert read(fetcher, "https://wiki.example.org/DiskFull.md") == ["DiskFull"]
+    wiki.has("/DiskFull.md", WORDS.replace("DiskFull", "DiskFuller"))
+    clock.now += 60
+    assert read(fetcher, "https://wiki.example.org/DiskFull.md") == ["DiskFuller"]
+
+
+def an_alert(name: str = "DiskFull") -> Alert:
+    return Alert("f" * 16, {"alertname": name}, {"runbook_url": "https://wiki.example.org/DiskFull.md"}, 0.0)
+
+
+def test_the_shelf_shows_the_link_first_and_the_words_once_they_are_there(wiki, tmp_path):
+    wiki.has("/DiskFull.md")
+    fetcher = a_fetcher(wiki)
+    shelf = RunbookShelf([tmp_path], fetcher=fetcher)
+    first = shelf.find_excerpt(an_alert())
+    fetcher.wait()
+    second = shelf.find_excerpt(an_alert())
+    assert first is not None
+    assert second is not None
+    assert first.sections == ()
+    assert [section.title for section in second.sections] == ["Symptom", "Resolution"]
+    assert first.url == second.url == "https://wiki.example.org/DiskFull.md"
+
+
+def test_the_shelfs_own_words_are_shown_and_nothing_is_fetched(wiki, tmp_path):
+    (tmp_path / "a.md").write_text("## DiskFull (Critical)\n\n**Symptom**: ours\n")
+    shelf = RunbookShelf([tmp_path], fetcher=a_fetcher(wiki))
+    excerpt = shelf.find_excerpt(an_alert())
+    assert excerpt is not None
+    assert excerpt.sections[0].parts[0].text == "ours"
+    assert wiki.asked == []
+
+
+def test_without_allowed_hosts_nothing_is_ever_fetched(tmp_path):
+    excerpt = RunbookShelf([tmp_path]).find_excerpt(an_alert())
+    assert excerpt is not None
+    assert (excerpt.sections, excerpt.url) == ((), "https://wiki.example.org/DiskFull.md")

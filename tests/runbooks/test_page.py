@@ -1,0 +1,127 @@
+"""A runbook as a web page: readable, and harmless whoever wrote it."""
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receiver.runbooks.page import MAX_PAGE_CHARS, render_page
+
+ALLOWED = {
+    *(
+        "h1",
+        "h2",
+        "h3",
+        "h4",
+        "h5",
+        "h6",
+        "p",
+        "a",
+        "span",
+        "em",
+        "strong",
+        "code",
+        "pre",
+        "blockquote",
+        "hr",
+        "br",
+    ),
+    *("ul", "ol", "li", "table", "thead", "tbody", "tr", "th", "td"),
+}
+
+
+class _Inspector(HTMLParser):
+    """Fails on any tag, attribute or link that a page of ours has no use for."""
+
+    def handle_starttag(self, tag, attrs):
+        assert tag in ALLOWED, tag
+        for name, value in attrs:
+            assert name in {"href", "rel", "id", "class", "start", "title", "style"}, name
+            if name == "href":
+                assert re.match(r"(?i)https?://|mailto:|#rb-", value), value
+            if name == "style":
+                assert re.fullmatch(r"text-align:(left|right|center)", value), value
+
+
+def inspect(html: str) -> str:
+    inspector = _Inspector()
+    inspector.feed(html)
+    inspector.close()
+    return html
+
+
+def test_markdown_becomes_html():
+    html = inspect(render_page("# Disk\n\n- *a*\n\n```sh\n# b\n```\n\n| c |\n|:-:|\n| d |\n"))
+    for piece in ("Disk</h1>", "<em>a</em>", '<code class="language-sh"># b', "<table>", "<td"):
+        assert piece in html
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        "<script>alert(1)</script>",
+        "<img src=x onerror=alert(1)>",
+        "a <b onmouseover=alert(1)>b</b>",
+        "<!-- --><svg/onload=alert(1)>",
+        "[x](javascript:alert(1))",
+        "[x](JaVaScRiPt:alert(1))",
+        "[x](&#106;avascript:alert(1))",
+        "[x](java\tscript:alert(1))",
+        "[x](<java\nscript:alert(1)>)",
+        "[x](\x01javascript:alert(1))",
+        "[x](data:text/html;base64,PHNjcmlwdD4=)",
+        "[x](vbscript:x)",
+        "[x](//evil.example/)",
+        "[x](/api/v1/incidents)",
+        "[x](file:///etc/passwd)",
+        "<javascript:alert(1)>",
+        "![x](https://evil.example/pixel.png)",
+        "![x](data:image/svg+xml;base64,AAAA)",
+        '![" onerror="alert(1)](x)',
+        '[a](https://x.example/"onmouseover="alert(1))',
+        '[a](https://x.example "title\\" onclick=\\"x")',
+        "[a]: javascript:alert(1)\n\n[a]",
+        '```"><script>alert(1)</script>\nx\n```',
+        '# x" onclick="alert(1)',
+        "| <script> |\n|---|\n| <img src=x onerror=y> |",
+        '{{< ref "x" >}}',
+        "a&lt;script&gt;b",
+    ],
+)
+def test_nothing_hostile_gets_through(hostile):
+    inspect(render_page(hostile))
+
+
+def test_a_link_that_leads_nowhere_known_keeps_its_words():
+    assert (
+        inspect(render_page("see [the other page](helpers/x.md)"))
+        == "<p>see <span>the other page</span></p>\n"
+    )
+
+
+def test_pictures_are_named_and_not_loaded():
+    assert "[a graph]" in inspect(render_page("![a graph](https://evil.example/x.png)"))
+
+
+def test_a_table_of_contents_leads_to_its_headings():
+    html = inspect(render_page("[go](#api-alerts)\n\n## API Alerts\n\n## API Alerts\n"))
+    assert 'href="#rb-api-alerts"' in html
+    assert '<h2 id="rb-api-alerts">' in html
+    assert '<h2 id="rb-api-alerts-1">' in html
+
+
+def test_the_front_matter_is_not_shown():
+    assert "weight" not in render_page("---\nweight: 20\n---\n\nwords\n")
+
+
+def test_a_text_without_end_is_shown_from_its_beginning():
+    html = render_page("word\n\n" * MAX_PAGE_CHARS)
+    assert len(html) < 5 * MAX_PAGE_CHARS
+    assert html.endswith("<p>…</p>\n")
+
+
+@given(st.text(st.sampled_from("<>[]()!#`'\"&;:/\\*_|\n -=abjscript\t")))
+def test_no_text_makes_it_raise_or_plants_anything(text):
+    inspect(render_page(text))
