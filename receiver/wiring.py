@@ -87,12 +87,22 @@ def build_channels(parts: Parts) -> dict[str, Channel]:
     token = parts.routing.slack_token
 
     def record(message: Mapping[str, Any]) -> None:
-        logger.info("simulated", extra={"fields": {"message": message}})
+        fields = {name: message.get(name) for name in ("incident", "to", "key", "text")}
+        logger.info("would have sent", extra={"fields": fields})
         parts.simulated.add(message)
 
     def record_event(notification: Notification, event: Mapping[str, Any]) -> None:
         target = notification.action.target
-        record({"incident": notification.incident.id, "to": f"{target.kind}:{target.address}", **event})
+        record(
+            {
+                "at": notification.now,
+                "incident": notification.incident.id,
+                "to": f"{target.kind}:{target.address}",
+                "key": notification.action.key,
+                "text": event.get("payload", {}).get("summary", event.get("event_action", "")),
+                "event": event,
+            }
+        )
 
     slack: Channel = (
         SlackChannel(token, settings.slack_api_url, clock=clock) if token else SimulatedSlack(record, clock=clock)

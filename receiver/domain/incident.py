@@ -33,6 +33,7 @@ class Standing(Struct, frozen=True, array_like=True):
     severity: Severity
     join: int = 0
     is_dismissed: bool = False
+    ended_before_at: float = 0.0  # the end of the firing before this one
 
     @property
     def is_firing(self) -> bool:
@@ -120,11 +121,14 @@ class Incident(Struct, frozen=True, omit_defaults=True):
     @property
     def firing(self) -> int:
         """How many of its alerts fire; those dismissed in an earlier incident don't count."""
-        return sum(s.is_firing and (not s.is_dismissed or self.is_resolved) for s in self.standings.values())
+        return sum(s.is_firing and self._counts(s) for s in self.standings.values())
 
     @property
     def total(self) -> int:
-        return sum(not s.is_dismissed or self.is_resolved for s in self.standings.values())
+        return sum(self._counts(s) for s in self.standings.values())
+
+    def _counts(self, standing: Standing) -> bool:
+        return not standing.is_dismissed or self.is_closed_by_hand
 
 
 class Event(Struct, frozen=True, omit_defaults=True):
@@ -204,7 +208,10 @@ def merge(incident: Incident | None, group: Group, terms: Terms, now: float) -> 
     the second time.
     """
     if incident is None:
-        return _open(None, group, terms, now, {})
+        tally = _tally({}, 1, group)
+        if not tally.joined:
+            return Change(None, duplicates=tally.duplicates)
+        return _open(None, group, tally, terms, now)
     if not incident.is_resolved:
         return _merge_open(incident, group, terms, now)
     if incident.is_closed_by_hand:
@@ -212,14 +219,20 @@ def merge(incident: Incident | None, group: Group, terms: Terms, now: float) -> 
     return _merge_resolved(incident, group, terms, now)
 
 
-def _open(
-    previous: Incident | None, group: Group, terms: Terms, now: float, carried: dict[str, Standing]
-) -> Change:
-    """Open a new incident for what fires and is not carried over as dismissed."""
-    fires = {a.fingerprint: a for a in group.alerts if a.is_firing and a.fingerprint not in carried}
-    if not fires:
-        return Change(previous, duplicates=len(group.alerts))
-    alerts = tuple(fires.values())
+def _open(previous: Incident | None, group: Group, tally: _Tally, terms: Terms, now: float) -> Change:
+    """Open a new incident for what *tally* says joined.
+
+    What fires on from before is carried into it, dismissed, and so is what *group* tells of
+    older firings: the next copy of it must find them.
+    """
+    alerts = tuple(tally.joined)
+    begun = {alert.fingerprint for alert in alerts}
+    told = {alert.fingerprint for alert in group.alerts}
+    standings = {
+        name: replace(standing, join=0, is_dismissed=name not in begun)
+        for name, standing in tally.standings.items()
+        if standing.is_firing or name in told
+    }
     gravest = max(alerts, key=lambda alert: alert.severity.rank)
     opened = Incident(
         id=_id(slot_of(group.source, group.receiver, group.group_key, terms.route), now, previous),
@@ -237,7 +250,7 @@ def _open(
         opened_at=now,
         updated_at=now,
         run=Run(1, now),
-        standings={**carried, **{a.fingerprint: Standing(a.starts_at, 0.0, a.severity) for a in alerts}},
+        standings=standings,
         external_url=group.external_url,
         previous=previous.id if previous else "",
     )
@@ -248,7 +261,8 @@ def _open(
         changed_alerts=alerts,
         events=(Event(now, "opened", _count(len(alerts), "alert") + f" on {terms.channel}"),),
         new=len(alerts),
-        duplicates=len(group.alerts) - len(alerts),
+        duplicates=tally.duplicates,
+        resolved=len(tally.ended),
     )
 
 
@@ -271,11 +285,15 @@ class _Tally:
 
     def _take_firing(self, alert: Alert, known: Standing | None, join: int) -> None:
         if known is None or (not known.is_firing and alert.starts_at >= known.starts_at):
-            self.standings[alert.fingerprint] = Standing(alert.starts_at, 0.0, alert.severity, join)
+            ended_before_at = known.ends_at if known is not None else 0.0
+            self.standings[alert.fingerprint] = Standing(
+                alert.starts_at, 0.0, alert.severity, join, ended_before_at=ended_before_at
+            )
             self.joined.append(alert)
             return
         self.duplicates += 1
-        if known.is_firing and alert.starts_at < known.starts_at:
+        # A late copy of the firing before would draw this one's start back, and then its end would end this.
+        if known.is_firing and known.ended_before_at <= alert.starts_at < known.starts_at:
             self.standings[alert.fingerprint] = replace(known, starts_at=alert.starts_at)
             self.earlier.append(alert)
 
@@ -297,15 +315,20 @@ class _Tally:
         return (*self.joined, *self.ended)
 
 
-def _tally(incident: Incident, group: Group) -> _Tally:
-    tally = _Tally(dict(incident.standings))
+def _tally(standings: dict[str, Standing], join: int, group: Group) -> _Tally:
+    """Return what *group* does to *standings*; of an alert told twice in it, the firing word counts."""
+    words: dict[str, Alert] = {}
     for alert in group.alerts:
-        tally.take(alert, incident.joins + 1)
+        if alert.is_firing or alert.fingerprint not in words:
+            words[alert.fingerprint] = alert
+    tally = _Tally(dict(standings), duplicates=len(group.alerts) - len(words))
+    for alert in words.values():
+        tally.take(alert, join)
     return tally
 
 
 def _merge_open(incident: Incident, group: Group, terms: Terms, now: float) -> Change:
-    tally = _tally(incident, group)
+    tally = _tally(incident.standings, incident.joins + 1, group)
     is_over = tally.is_all_over and not group.is_truncated and bool(group.alerts)
     if not (tally.changed_alerts or tally.earlier or is_over):
         return Change(incident, duplicates=tally.duplicates)
@@ -339,7 +362,9 @@ def _joined(incident: Incident, joined: list[Alert], now: float, events: list[Ev
     if gravest.severity.rank <= incident.severity.rank:
         return incident
     incident = replace(
-        incident, severity=gravest.severity, summary=one_line(gravest.summary, MAX_SUMMARY) or incident.summary
+        incident,
+        severity=gravest.severity,
+        summary=one_line(gravest.summary, MAX_SUMMARY) or incident.summary,
     )
     if not incident.is_acknowledged:
         return incident
@@ -349,11 +374,11 @@ def _joined(incident: Incident, joined: list[Alert], now: float, events: list[Ev
 
 def _merge_resolved(incident: Incident, group: Group, terms: Terms, now: float) -> Change:
     """Reopen within the flap window, or open the next incident."""
-    tally = _tally(incident, group)
+    tally = _tally(incident.standings, incident.joins, group)
     if not tally.joined:
-        return Change(incident, duplicates=len(group.alerts))
+        return _noted(incident, tally)
     if now - incident.resolved_at >= terms.flap_window:
-        return _open(incident, group, terms, now, _carried(incident))
+        return _open(incident, group, tally, terms, now)
     turned = _turn(incident, now, terms)
     run = Run(
         incident.run.number + 1,
@@ -373,28 +398,32 @@ def _merge_resolved(incident: Incident, group: Group, terms: Terms, now: float) 
         updated_at=now,
         run=run,
     )
-    reopened = replace(_joined(reopened, tally.joined, now, events), joins=incident.joins)
+    firing = worst(s.severity for s in tally.standings.values() if s.is_firing and not s.is_dismissed)
+    reopened = replace(_joined(reopened, tally.joined, now, events), joins=incident.joins, severity=firing)
     return Change(
         reopened,
         is_changed=True,
-        changed_alerts=tuple(tally.joined),
+        changed_alerts=tally.changed_alerts,
         events=tuple(events),
         new=len(tally.joined),
-        duplicates=len(group.alerts) - len(tally.joined),
+        duplicates=tally.duplicates,
+        resolved=len(tally.ended),
     )
 
 
 def _merge_closed(incident: Incident, group: Group, terms: Terms, now: float) -> Change:
     """A hand closed it while it fired: only what is new, or fires anew, opens the next one."""
-    tally = _tally(incident, group)
-    if tally.joined:
-        still = {a.fingerprint for a in tally.joined}
-        ended = {a.fingerprint for a in tally.ended}
-        carried = {fp: s for fp, s in _carried(incident).items() if fp not in still and fp not in ended}
-        opened = _open(incident, group, terms, now, carried)
-        return _with_counts(opened, new=len(tally.joined), resolved=len(tally.ended), duplicates=tally.duplicates)
+    tally = _tally(incident.standings, incident.joins + 1, group)
+    return _open(incident, group, tally, terms, now) if tally.joined else _noted(incident, tally)
+
+
+def _noted(incident: Incident, tally: _Tally) -> Change:
+    """Return the closed *incident* with what is told of the alerts that fire on in it.
+
+    Their ends matter: only so can their next firing be told from a copy of this one.
+    """
     if not (tally.ended or tally.earlier):
-        return Change(incident, duplicates=len(group.alerts))
+        return Change(incident, duplicates=tally.duplicates)
     return Change(
         replace(incident, standings=tally.standings),
         is_changed=True,
@@ -402,23 +431,6 @@ def _merge_closed(incident: Incident, group: Group, terms: Terms, now: float) ->
         duplicates=tally.duplicates,
         resolved=len(tally.ended),
     )
-
-
-def _with_counts(change: Change, *, new: int, resolved: int, duplicates: int) -> Change:
-    return Change(
-        change.incident,
-        change.is_new,
-        change.is_changed,
-        change.changed_alerts,
-        change.events,
-        new,
-        duplicates,
-        resolved,
-    )
-
-
-def _carried(incident: Incident) -> dict[str, Standing]:
-    return {fp: replace(s, is_dismissed=True) for fp, s in incident.standings.items() if s.is_firing}
 
 
 def _turn(incident: Incident, now: float, terms: Terms) -> Incident:
@@ -455,7 +467,7 @@ def resolve(incident: Incident, by: str, now: float) -> Change:
     if incident.is_resolved:
         return Change(incident)
     changed = replace(
-        incident, resolved_at=now, resolved_by=by, updated_at=now, revision=incident.revision + 1
+        incident, resolved_at=now, resolved_by=by or "somebody", updated_at=now, revision=incident.revision + 1
     )
     return Change(changed, is_changed=True, events=(Event(now, "resolved", "Resolved by hand", by),))
 

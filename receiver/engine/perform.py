@@ -6,6 +6,8 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 
+from msgspec.structs import replace
+
 from receiver import telemetry
 from receiver.domain.action import (
     AcknowledgePage,
@@ -54,24 +56,26 @@ class Performer:
         if attempt.attempts == 1:
             _observe_lateness(notification)
         try:
-            receipt = self._send(notification, attempt, was_maybe_sent=was_maybe_sent)
+            receipt, is_found = self._send(notification, attempt, was_maybe_sent=was_maybe_sent)
         except DeliveryError as error:
             after = attempt.failed(
                 error, self._clock(), was_maybe_sent=was_maybe_sent, salt=f"{incident.id}/{action.key}"
             )
             _log_failure(notification, after, error)
         else:
-            after = attempt.arrived(receipt)
+            # What arrived earlier shows how things stood then, so an edit will be wanted.
+            after = replace(attempt.arrived(receipt), shown=before.shown if is_found else attempt.shown)
             _log_arrival(notification, receipt)
         self._keep(action, incident, after, worker)
 
-    def _send(self, notification: Notification, attempt: Delivery, *, was_maybe_sent: bool) -> Receipt:
+    def _send(self, notification: Notification, attempt: Delivery, *, was_maybe_sent: bool) -> tuple[Receipt, bool]:
+        """Return the receipt, and whether it is an earlier attempt's that was found to have arrived."""
         lane = notification.action.lane
         channel = self._channels[lane]
         started = time.monotonic()
         try:
-            receipt = channel.find(notification, attempt.first_attempt_at) if was_maybe_sent else None
-            return receipt or channel.send(notification)
+            found = channel.find(notification, attempt.first_attempt_at) if was_maybe_sent else None
+            return (found, True) if found else (channel.send(notification), False)
         finally:
             telemetry.DELIVERY_SECONDS.labels(lane).observe(time.monotonic() - started)
 

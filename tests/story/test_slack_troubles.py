@@ -110,3 +110,13 @@ def test_no_label_can_ping_anybody(rig: Rig) -> None:
     rig.passes("20m")
     pings = [ping for message in rig.slack.messages for ping in message.pings]
     assert set(pings) <= {"@team-lead", "@manager"}
+
+
+def test_a_message_found_again_is_brought_up_to_what_is_so_now(rig: Rig) -> None:
+    rig.slack.drop_answer("chat.postMessage")
+    rig.posts(rig.alert("DiskFull"))
+    rig.works(("slack",))
+    rig.posts(rig.alert("DiskFull", ended=True))
+    rig.passes("30s")
+    assert len(rig.roots()) == 1
+    assert "esolved" in rig.roots()[0].text

@@ -130,7 +130,7 @@ def test_a_runbook_that_could_not_be_read_is_linked():
 
 def test_an_address_that_is_no_web_address_is_not_linked():
     incident = an_incident(an_alert(generator_url="javascript:alert(1)"))
-    links = some_links(incident, incident="", prometheus="https://x|y>", more=(("Bad", "file:///etc"),))
+    links = some_links(prometheus="https://x|y>", more=(("Bad", "file:///etc"),))
     words = shown(a_notification(incident, links=links)).words
     assert "javascript:" not in words
     assert "x|y" not in words

@@ -1,0 +1,8 @@
+"""`python -m receiver` is `receiver`."""
+
+from __future__ import annotations
+
+from receiver.cli import main
+
+if __name__ == "__main__":
+    main(prog_name="receiver")

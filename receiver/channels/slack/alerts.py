@@ -1,0 +1,120 @@
+"""The alerts of an incident, worst first: the first ones in full, the others counted."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+from receiver.channels.slack.blocks import Block, section
+from receiver.channels.slack.budget import Budget
+from receiver.channels.slack.headline import severity_mark
+from receiver.channels.slack.labels import own_labels, render_labels, shared_labels
+from receiver.channels.slack.mrkdwn import bold, is_link, line, link, moment, words
+from receiver.domain.alert import Alert
+from receiver.domain.incident import Incident, Standing
+
+MAX_IN_FULL = 10
+MAX_IN_SHORT = 10
+_MAX_NAME = 120
+_MAX_SUMMARY = 300
+_MAX_DESCRIPTION = 500
+_MAX_LABELS = 500
+_NAMELESS = "*alert without a name*"
+
+
+@dataclass(frozen=True)
+class Shown:
+    """An alert as it stands in its incident."""
+
+    alert: Alert
+    standing: Standing
+
+
+def sort_alerts(incident: Incident, fingerprints: Collection[str] | None = None) -> list[Shown]:
+    """Return the incident's alerts (or those named), firing before resolved, worst and oldest first."""
+    shown = [
+        Shown(alert, standing)
+        for fingerprint, standing in incident.standings.items()
+        if (alert := incident.alerts.get(fingerprint)) is not None
+        and (fingerprint in fingerprints if fingerprints is not None else _counts(incident, standing))
+    ]
+    return sorted(shown, key=_rank)
+
+
+def _counts(incident: Incident, standing: Standing) -> bool:
+    return incident.is_resolved or not standing.is_dismissed
+
+
+def _rank(shown: Shown) -> tuple[bool, int, float, list[tuple[str, str]]]:
+    standing = shown.standing
+    labels = sorted(shown.alert.labels.items())
+    return (not standing.is_firing, -standing.severity.rank, standing.starts_at, labels)
+
+
+def find_shared(incident: Incident, alerts: Sequence[Shown]) -> dict[str, str]:
+    return shared_labels(incident, (shown.alert for shown in alerts))
+
+
+def render_alerts(incident: Incident, alerts: Sequence[Shown], budget: Budget) -> list[Block]:
+    """Return the first alerts in full, as many as *budget* takes, and a line counting the others."""
+    if not budget.take(section(f"… and {count_rest(incident)} more")):
+        return []
+    shared = find_shared(incident, alerts)
+    blocks: list[Block] = []
+    for shown in alerts[:MAX_IN_FULL]:
+        block = section(_in_full(shown, shared, incident.summary))
+        if not budget.take(block):
+            break
+        blocks.append(block)
+    rest = count_rest(incident, alerts[: len(blocks)])
+    return [*blocks, section(rest)] if rest else blocks
+
+
+def count_rest(incident: Incident, said: Sequence[Shown] = ()) -> str:
+    """Return the count of the alerts that are not among those *said*; empty when there are none."""
+    rest = incident.total - len(said)
+    firing = incident.firing - sum(shown.standing.is_firing for shown in said)
+    if rest < 1:
+        return ""
+    if said:
+        return f"… and {rest} more ({firing} firing)"
+    return f"{rest} {'alert' if rest == 1 else 'alerts'} ({firing} firing)"
+
+
+def _in_full(shown: Shown, shared: Collection[str], summary: str) -> str:
+    alert = shown.alert
+    said = [_head(shown), render_labels(own_labels(alert, shared), _MAX_LABELS)]
+    own = line(alert.summary, _MAX_SUMMARY)
+    if shown.standing.is_firing:
+        said += [own if own != line(summary, _MAX_SUMMARY) else "", _description(alert)]
+    return "\n".join(filter(None, said))
+
+
+def _head(shown: Shown) -> str:
+    alert, standing = shown.alert, shown.standing
+    name = bold(alert.name, _MAX_NAME) or _NAMELESS
+    when = f"since {moment(standing.starts_at)}"
+    mark = severity_mark(standing.severity)
+    if not standing.is_firing:
+        mark, when = "✅", f"resolved {moment(standing.ends_at)}"
+    source = f" · {link(alert.generator_url, 'Prometheus')}" if is_link(alert.generator_url) else ""
+    return f"{mark} {name} {when}{source}"
+
+
+def _description(alert: Alert) -> str:
+    """Return the longer words, where they are others than the summary."""
+    for key in ("description", "message"):
+        text = alert.annotations.get(key, "").strip()
+        if text and text != alert.summary:
+            return words(text, _MAX_DESCRIPTION)
+    return ""
+
+
+def short_lines(alerts: Sequence[Shown], shared: Collection[str] = ()) -> Iterator[str]:
+    """Yield one line for each of the first alerts."""
+    for shown in alerts[:MAX_IN_SHORT]:
+        mark = severity_mark(shown.standing.severity) if shown.standing.is_firing else "✅"
+        labels = render_labels(own_labels(shown.alert, shared), 100)
+        summary = line(shown.alert.summary, 80)
+        name = bold(shown.alert.name, 60) or _NAMELESS
+        yield " ".join(filter(None, (mark, name, labels, f"· {summary}" if summary else "")))

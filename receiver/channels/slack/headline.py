@@ -1,0 +1,83 @@
+"""The state at a glance: the first line of a message, and what a phone shows of it."""
+
+from __future__ import annotations
+
+from receiver.channels.slack.blocks import MAX_HEADER
+from receiver.channels.slack.mrkdwn import line, moment
+from receiver.clock import format_duration
+from receiver.domain.alert import Severity
+from receiver.domain.incident import Incident
+from receiver.text import one_line
+
+MAX_BY = 40
+_MARKS = {
+    Severity.CRITICAL: "🔴",
+    Severity.ERROR: "🟠",
+    Severity.WARNING: "🟡",
+    Severity.INFO: "🔵",
+    Severity.NONE: "⚪",
+}
+
+
+def severity_mark(severity: Severity) -> str:
+    return _MARKS[severity]
+
+
+def severity_word(severity: Severity) -> str:
+    return "NO SEVERITY" if severity is Severity.NONE else severity.value.upper()
+
+
+def headline(incident: Incident) -> str:
+    """Return severity and state on one plain line, unescaped: `🔴 CRITICAL · DiskFull [2 firing / 3]`.
+
+    The name is cut before anything else is.
+    """
+    start, end = f"{_state(incident)} · ", _counts(incident)
+    return start + one_line(_name(incident), MAX_HEADER - len(start) - len(end)) + end
+
+
+def _name(incident: Incident) -> str:
+    return one_line(incident.alertname, MAX_HEADER) or incident.summary or "alert without a name"
+
+
+def _state(incident: Incident) -> str:
+    severity = severity_word(incident.severity)
+    if incident.is_closed_by_hand:
+        return f"✅ Resolved by {one_line(incident.resolved_by, MAX_BY)}"
+    if incident.is_resolved:
+        return "✅ Resolved"
+    if incident.is_acknowledged:
+        return f"👀 Acknowledged by {one_line(incident.acknowledged_by, MAX_BY)} · {severity}"
+    return f"{severity_mark(incident.severity)} {severity}"
+
+
+def _counts(incident: Incident) -> str:
+    """Return the counts, where they say more than the state does; and whether it flaps."""
+    firing, total = incident.firing, incident.total
+    still = "still " if incident.is_resolved and firing else ""
+    shown = total > 1 or bool(still)
+    counts = f" [{firing} {still}firing / {total}]" if shown else ""
+    return counts + (" · flapping" if incident.is_flapping and not incident.is_resolved else "")
+
+
+def history(incident: Incident) -> str:
+    """Return when it opened and what became of it, as mrkdwn on one line."""
+    said = [f"Opened {moment(incident.opened_at)}"]
+    if incident.generation:
+        times = "once" if incident.generation == 1 else f"{incident.generation} times"
+        said.append(f"reopened {times}, last {moment(incident.reopened_at)}")
+    if incident.is_acknowledged:
+        by = line(incident.acknowledged_by, MAX_BY)
+        said.append(f"acknowledged by {by} {moment(incident.acknowledged_at)}")
+    if incident.is_resolved:
+        said.append(f"resolved{_by_hand(incident)} {moment(incident.resolved_at)}, after {lasted(incident)}")
+    return " · ".join(said)
+
+
+def _by_hand(incident: Incident) -> str:
+    return f" by {line(incident.resolved_by, MAX_BY)}" if incident.resolved_by else ""
+
+
+def lasted(incident: Incident) -> str:
+    """Return how long it was open, since it last reopened."""
+    return format_duration(incident.resolved_at - (incident.reopened_at or incident.opened_at))

@@ -1,0 +1,28 @@
+"""The mark every message of ours carries, by which it is found again after a crash."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from receiver.domain.action import Reply
+from receiver.domain.notification import Notification
+
+EVENT_TYPE = "incident"
+
+
+def mark(notification: Notification) -> dict[str, Any]:
+    """Return the metadata for the notification's message.
+
+    A reply is also told by what it shows: later ones of its key tell of later alerts. A message
+    that is edited anyhow is the same whatever it showed first.
+    """
+    action = notification.action
+    payload = {"incident": notification.incident.id, "key": action.key, "about": action.about}
+    if isinstance(action, Reply):
+        payload["shown"] = action.shown
+    return {"event_type": EVENT_TYPE, "event_payload": payload}
+
+
+def has_mark(message: Any, notification: Notification) -> bool:
+    """Tell whether *message*, as Slack gives it back, is the notification's."""
+    return isinstance(message, dict) and message.get("metadata") == mark(notification)

@@ -1,0 +1,165 @@
+"""An incident's message, from what is known of it. Pure: the same notification, the same message."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from receiver.channels.slack.alerts import (
+    Shown,
+    count_rest,
+    find_shared,
+    render_alerts,
+    short_lines,
+    sort_alerts,
+)
+from receiver.channels.slack.blocks import Block, actions, button, context, header, section
+from receiver.channels.slack.budget import Budget
+from receiver.channels.slack.headline import headline, history
+from receiver.channels.slack.labels import render_labels
+from receiver.channels.slack.links import render_links
+from receiver.channels.slack.message import MAX_TEXT, Message, Rung
+from receiver.channels.slack.mrkdwn import cut_escaped, escape, is_link, join_lines, link, plain, words
+from receiver.channels.slack.replies import render_reply
+from receiver.channels.slack.runbook import render_runbook
+from receiver.channels.slack.steps import render_steps, render_troubles
+from receiver.domain.action import Post, Reply, Update
+from receiver.domain.delivery import Delivery
+from receiver.domain.incident import Incident
+from receiver.domain.notification import Notification
+
+# Of the room that the essential lines leave, alerts take all but this, which is the runbook's.
+_RUNBOOK_SHARE = 3500
+_MAX_SUMMARY = 600
+_MAX_LABELS = 700
+_MAX_LINKS = 2500
+_ROOM_FOR_COUNT = 60
+BUTTONS = "answers"  # the block_id by which a click on one of them comes back
+
+
+def render(notification: Notification, rung: Rung = Rung.FULL) -> Message:
+    """Return what Slack is sent for a Post, an Update or a Reply.
+
+    Each *rung* keeps every limit of Slack's; a lower one asks less of it.
+    """
+    if isinstance(notification.action, Reply):
+        return render_reply(notification, notification.action, rung)
+    alerts = sort_alerts(notification.incident)
+    if rung is Rung.PLAIN:
+        return Message(_plain(notification, alerts))
+    text = "\n".join(filter(None, (_escaped_headline(notification.incident), _summary(notification))))
+    return Message(cut_escaped(text, MAX_TEXT), tuple(_blocks(notification, alerts, rung)))
+
+
+def _blocks(notification: Notification, alerts: list[Shown], rung: Rung) -> list[Block]:
+    head, tail = list(_head(notification, alerts)), list(_tail(notification))
+    if rung is Rung.COMPACT:
+        return [*head, section(count_rest(notification.incident) or "No alerts"), *tail]
+    budget = Budget.beside([*head, *tail])
+    kept = _runbook_cost(notification, Budget(min(_RUNBOOK_SHARE, budget.characters // 2), budget.blocks))
+    shown = render_alerts(notification.incident, alerts, budget.keep(kept))
+    return [*head, *shown, *tail, *_runbook(notification, Budget.beside([*head, *shown, *tail]))]
+
+
+def _runbook_cost(notification: Notification, budget: Budget) -> int:
+    """Return how much of *budget* the runbook would use."""
+    before = budget.characters
+    _runbook(notification, budget)
+    return before - budget.characters
+
+
+def _runbook(notification: Notification, budget: Budget) -> list[Block]:
+    if notification.excerpt is None or notification.incident.is_resolved:
+        return []
+    return render_runbook(notification.excerpt, budget)
+
+
+def _head(notification: Notification, alerts: list[Shown]) -> Iterator[Block]:
+    yield header(plain(headline(notification.incident)))
+    said = "\n".join(
+        filter(None, (_summary(notification), _labels(notification.incident, alerts, _MAX_LABELS)))
+    )
+    if said:
+        yield section(said)
+
+
+def _tail(notification: Notification) -> Iterator[Block]:
+    for text in _standing(notification):
+        yield section(text)
+    yield context([_history(notification)])
+    if links := render_links(notification, _MAX_LINKS):
+        yield section(links)
+    if not notification.incident.is_resolved:
+        yield _buttons(notification.incident)
+
+
+def _standing(notification: Notification) -> Iterator[str]:
+    """Yield how the escalation stands, and what of it could not be delivered."""
+    incident, progress = notification.incident, notification.progress
+    yield from filter(None, (render_steps(incident, progress), render_troubles(incident, progress)))
+
+
+def _buttons(incident: Incident) -> Block:
+    make = partial(button, value=incident.id)
+    if incident.is_acknowledged:
+        first = make("Un-acknowledge", "unacknowledge")
+    else:
+        first = make("Acknowledge", "acknowledge", style="primary")
+    return actions([first, make("Resolve", "resolve"), make("Silence", "silence")], BUTTONS)
+
+
+def _escaped_headline(incident: Incident) -> str:
+    return escape(headline(incident))
+
+
+def _summary(notification: Notification) -> str:
+    return words(notification.incident.summary, _MAX_SUMMARY)
+
+
+def _labels(incident: Incident, alerts: list[Shown], limit: int) -> str:
+    return render_labels(find_shared(incident, alerts), limit)
+
+
+def _history(notification: Notification) -> str:
+    """Return the incident's past on a line, and the message that this one stands in for."""
+    said, former = history(notification.incident), _former(notification)
+    if not former:
+        return said
+    url = _permalink(notification.incident, former)
+    return f"{said} · goes on from {link(url, 'an earlier message')}"
+
+
+def _former(notification: Notification) -> str:
+    """Return the reference of the message that could not be edited any more, if there is one."""
+    action = notification.action
+    if isinstance(action, Post):
+        return action.replaces
+    root = notification.incident.deliveries.get("root", Delivery())
+    is_other = isinstance(action, Update) and root.receipt and root.receipt.reference != action.message
+    return root.receipt.reference if root.receipt and is_other else ""
+
+
+def _permalink(incident: Incident, reference: str) -> str:
+    for delivery in incident.deliveries.values():
+        if delivery.receipt is not None and delivery.receipt.reference == reference:
+            return delivery.receipt.link if is_link(delivery.receipt.link) else ""
+    return ""
+
+
+def _plain(notification: Notification, alerts: list[Shown]) -> str:
+    """Return the message without blocks, in whole lines: the essential ones, then alerts."""
+    incident = notification.incident
+    head = [f"*{_escaped_headline(incident)}*", _summary(notification), _labels(incident, alerts, 300)]
+    tail = [*_standing(notification), _history(notification), render_links(notification, 600)]
+    room = MAX_TEXT - sum(len(text) + 1 for text in (*head, *tail)) - _ROOM_FOR_COUNT
+    shown = list(_fitting(short_lines(alerts, find_shared(incident, alerts)), room))
+    return join_lines([*head, *shown, count_rest(incident, alerts[: len(shown)]), *tail], MAX_TEXT)
+
+
+def _fitting(lines: Iterator[str], room: int) -> Iterator[str]:
+    """Yield lines until the first that has no *room* left."""
+    for each in lines:
+        room -= len(each) + 1
+        if room < 0:
+            return
+        yield each

@@ -1,0 +1,106 @@
+"""The replies in an incident's thread: what people must notice, since an edit notifies nobody."""
+
+from __future__ import annotations
+
+import re
+
+from receiver.channels.slack.alerts import find_shared, short_lines, sort_alerts
+from receiver.channels.slack.blocks import section
+from receiver.channels.slack.headline import MAX_BY, lasted, severity_mark, severity_word
+from receiver.channels.slack.message import MAX_TEXT, Message, Rung
+from receiver.channels.slack.mrkdwn import join_lines, line, moment, unmentioned
+from receiver.channels.slack.steps import title
+from receiver.clock import format_duration
+from receiver.domain.action import Reply
+from receiver.domain.escalation import current, page_key
+from receiver.domain.incident import Incident
+from receiver.domain.notification import Notification
+from receiver.domain.policy import PAGERDUTY, SLACK, Step
+
+_USER = re.compile(r"[UW](?=[A-Z]*\d)[A-Z0-9]{3,20}")
+_USERGROUP = re.compile(r"S(?=[A-Z]*\d)[A-Z0-9]{3,20}")
+
+
+def render_reply(notification: Notification, reply: Reply, rung: Rung) -> Message:
+    """Return the words of one reply; a kind that is not known yet is the headline alone."""
+    if reply.says == "step" and reply.step is not None:
+        return Message(_step(notification, reply.step), links_names=True)
+    if reply.says == "joined":
+        return _joined(notification.incident, reply.fingerprints, rung)
+    incident = notification.incident
+    words = {"resolved": _resolved, "reopened": _reopened}.get(reply.says)
+    if words is not None:
+        return Message(words(incident))
+    return Message(_reminder(incident, notification.now))
+
+
+def mention(address: str) -> str:
+    """Return a Slack address as it is mentioned: a name as @name, an ID as the token Slack knows."""
+    name = address.strip("<@!> ").removeprefix("subteam^").lstrip("@")
+    if _USER.fullmatch(name):
+        return f"<@{name}>"
+    if _USERGROUP.fullmatch(name):
+        return f"<!subteam^{name}>"
+    return f"@{line(name, 80)}" if name else ""
+
+
+def _step(notification: Notification, step: Step) -> str:
+    """Return who is told and why. Names are made mentions in it, so a label's @ is set apart."""
+    incident = notification.incident
+    target = step.responder.find_target(SLACK)
+    is_paged = step.responder.find_target(PAGERDUTY) is not None
+    who = " ".join(filter(None, (title(step), mention(target.address) if target else "")))
+    receipt = current(incident, page_key(step)).receipt
+    simulated = " (simulated)" if receipt is not None and receipt.is_simulated else ""
+    what = unmentioned(line(incident.alertname or incident.summary, 100))
+    return (
+        f"📟 {'Paging' if is_paged else 'Telling'} {who}{simulated}: {_why(notification, step)}\n"
+        f"{severity_mark(incident.severity)} {severity_word(incident.severity)} · {what}"
+    )
+
+
+def _why(notification: Notification, step: Step) -> str:
+    run, steps = notification.incident.run, notification.progress.steps
+    first = next((s.step.name for s in steps if not s.is_standing), None)
+    if step.name != first:
+        return f"not acknowledged for {format_duration(notification.now - run.started_at)}"
+    if run.cause == "unacknowledged":
+        return "not acknowledged any more"
+    return "firing again" if run.cause == "reopened" else "a new incident"
+
+
+def _joined(incident: Incident, fingerprints: tuple[str, ...], rung: Rung) -> Message:
+    joined = sort_alerts(incident, frozenset(fingerprints))
+    count = len(fingerprints)
+    name = line(incident.alertname, 100)
+    head = f"➕ {count} {'alert' if count == 1 else 'alerts'} joined{f' · {name}' if name else ''}"
+    shown = list(short_lines(joined, find_shared(incident, sort_alerts(incident))))
+    rest = f"… and {count - len(shown)} more" if count > len(shown) else ""
+    said = join_lines([head, *shown, rest], MAX_TEXT)
+    return Message(said) if rung is Rung.PLAIN else Message(head, (section(said),))
+
+
+def _resolved(incident: Incident) -> str:
+    if not incident.resolved_by:
+        return f"✅ Resolved after {lasted(incident)}"
+    said = f"✅ Resolved by {line(incident.resolved_by, MAX_BY)} after {lasted(incident)}"
+    return f"{said}: {_still_firing(incident)}" if incident.firing else said
+
+
+def _still_firing(incident: Incident) -> str:
+    return "1 alert still fires" if incident.firing == 1 else f"{incident.firing} alerts still fire"
+
+
+def _reopened(incident: Incident) -> str:
+    said = f"🔁 Firing again {moment(incident.reopened_at)}"
+    if len(incident.turns) > 1:
+        said += f", {format_duration(incident.turns[-1] - incident.turns[-2])} after it resolved"
+    if incident.is_acknowledged:
+        said += f" · still acknowledged by {line(incident.acknowledged_by, MAX_BY)}"
+    return said + (" · flapping: nobody is paged anew" if incident.is_flapping else "")
+
+
+def _reminder(incident: Incident, now: float) -> str:
+    ago = format_duration(now - incident.resolved_at)
+    by = line(incident.resolved_by, MAX_BY)
+    return f"⏰ Closed by {by} {ago} ago, but {_still_firing(incident)}"

@@ -1,0 +1,106 @@
+"""The escalation in one line: who was told, who is next and when; and what can't be delivered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from receiver.channels.slack.headline import MAX_BY
+from receiver.channels.slack.mrkdwn import line, moment
+from receiver.clock import format_duration
+from receiver.domain.delivery import Delivery
+from receiver.domain.escalation import Progress, StepStanding, current, page_key, reply_key
+from receiver.domain.incident import Incident
+from receiver.domain.policy import PAGERDUTY, SLACK, Step
+
+MAX_TITLE = 40
+_MAX_STEPS = 8
+_MAX_TROUBLES = 4
+
+
+def render_steps(incident: Incident, progress: Progress) -> str:
+    """Return the escalation as mrkdwn: told steps, then those that wait or what stopped them.
+
+    Empty where the incident has no steps.
+    """
+    if not progress.steps:
+        return ""
+    stop = _stop(incident)
+    shown = [s for s in progress.steps if s.is_reached or not stop]
+    said = [_step(incident, standing) for standing in shown[:_MAX_STEPS]]
+    if len(shown) > _MAX_STEPS:
+        said.append(f"… and {len(shown) - _MAX_STEPS} more")
+    told = " → ".join(said) or "Nobody was paged"
+    return f"⏹ {told} · stopped: {stop}" if stop else f"⏫ {told}"
+
+
+def _stop(incident: Incident) -> str:
+    if incident.is_resolved:
+        by = f" by {line(incident.resolved_by, MAX_BY)}" if incident.resolved_by else ""
+        return f"resolved{by} {moment(incident.resolved_at)}"
+    if incident.is_acknowledged:
+        return f"acknowledged by {line(incident.acknowledged_by, MAX_BY)} {moment(incident.acknowledged_at)}"
+    return ""
+
+
+def title(step: Step) -> str:
+    return line(step.responder.title, MAX_TITLE)
+
+
+def _step(incident: Incident, standing: StepStanding) -> str:
+    name = title(standing.step)
+    if not standing.is_reached:
+        if standing.due_at is not None:
+            return f"{name} at {moment(standing.due_at)}"
+        return f"{name} {format_duration(standing.step.after)} later" if standing.step.after else name
+    if standing.is_given_up:
+        return f"⚠️ {name} could not be reached"
+    told = _telling(incident, standing)
+    if told is not None:
+        return f"{name} {told}"
+    if standing.is_standing:
+        return f"{name} told before"
+    return f"{name} told {moment(standing.told_at)}" if standing.told_at else f"{name} being paged"
+
+
+def _telling(incident: Incident, standing: StepStanding) -> str | None:
+    """Return how and when the step was told, by the receipt that arrived first."""
+    told = []
+    for kind, key, word in (
+        (PAGERDUTY, page_key(standing.step), "paged"),
+        (SLACK, reply_key(standing.step), "told in Slack"),
+    ):
+        receipt = _delivery(incident, key, standing).receipt
+        if receipt is not None and standing.step.responder.find_target(kind):
+            told.append((receipt.at, f"{word} {moment(receipt.at)}" + _simulated(is_so=receipt.is_simulated)))
+    return min(told)[1] if told else None
+
+
+def _delivery(incident: Incident, key: str, standing: StepStanding) -> Delivery:
+    """Return the step's delivery: of this run, or of an earlier one that stands on."""
+    if standing.is_standing:
+        return incident.deliveries.get(key, Delivery())
+    return current(incident, key)
+
+
+def _simulated(*, is_so: bool) -> str:
+    return " (simulated)" if is_so else ""
+
+
+def render_troubles(incident: Incident, progress: Progress) -> str:
+    """Return what PagerDuty has not taken, a line for each page; empty when all is well."""
+    said = list(_troubles(incident, progress))
+    if len(said) > _MAX_TROUBLES:
+        said = [*said[:_MAX_TROUBLES], f"… and {len(said) - _MAX_TROUBLES} more pages not delivered"]
+    return "\n".join(said)
+
+
+def _troubles(incident: Incident, progress: Progress) -> Iterator[str]:
+    for standing in progress.reached:
+        page = current(incident, page_key(standing.step))
+        if page.receipt is not None or not page.reason:
+            continue
+        who, why = title(standing.step), line(page.reason, 60)
+        if page.failed_at:
+            yield f"⚠️ PagerDuty: page to {who} not delivered, given up ({why})"
+        elif not incident.is_resolved:
+            yield f"⚠️ PagerDuty: page to {who} not delivered yet ({why})"

@@ -1,0 +1,71 @@
+"""The command line: one file for each command, read only when the command is used.
+
+A command `name` is the click command in `cli/name.py` that is called `command`, or like the file.
+Reports and refuses here; decides nothing that the rooms below should decide.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from importlib.metadata import version
+from typing import Any
+
+import click
+
+from receiver.errors import ConfigError, ReceiverError
+
+# In the order of `receiver --help`; commands that share a file name it.
+COMMANDS: dict[str, str] = {
+    "run": "run",
+    "web": "web",
+    "worker": "worker",
+    "init": "init",
+    "check": "check",
+    "route": "route",
+    "runbook": "runbook",
+    "fire": "fire",
+    "drill": "drill",
+    "replay": "replay",
+    "incidents": "incidents",
+    "show": "show",
+    "ack": "ack",
+    "unack": "unack",
+    "resolve": "resolve",
+    "snooze": "snooze",
+    "silence": "silence",
+    "history": "history",
+    "failed": "failed",
+    "retry": "retry",
+}
+
+
+class CommandGroup(click.Group):
+    """Finds commands in their files, and says what is wrong in words instead of a traceback."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+        return [name for name, file in COMMANDS.items() if importlib.util.find_spec(f"{__name__}.{file}")]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in self.list_commands(ctx):
+            return None
+        module = importlib.import_module(f"{__name__}.{COMMANDS[cmd_name]}")
+        found = getattr(module, cmd_name, None) or getattr(module, "command", None)
+        return found if isinstance(found, click.Command) else None
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ConfigError as error:
+            for problem in error.problems:
+                click.echo(str(problem), err=True)
+        except ReceiverError as error:
+            click.echo(f"Error: {error}", err=True)
+        sys.exit(1)
+
+
+@click.group(cls=CommandGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("receiver"), prog_name="receiver")
+def main() -> None:
+    """Alertmanager in, Slack messages and PagerDuty pages out, and none lost."""

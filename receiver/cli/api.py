@@ -1,0 +1,155 @@
+"""The receiver's API as the commands use it: asked at RECEIVER_URL with RECEIVER_API_TOKEN."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+from urllib.parse import urlencode
+
+from receiver.cli.calls import Answer, NoAnswer, bearer, call, show_url
+from receiver.config.urls import is_base_url
+from receiver.errors import NotFound, ReceiverError
+from receiver.text import one_line
+
+Json = dict[str, Any]
+
+DEFAULT_URL = "http://127.0.0.1:9080"
+PAGE_SIZE = 200  # the most that the API gives at once
+MAX_PAGES = 100
+# Shorter beginnings are too easily somebody else's incident.
+LEAST_PREFIX = 3
+_ID = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
+
+
+class ApiError(ReceiverError):
+    """The receiver can't be asked, or says no; the message is a sentence for the operator."""
+
+
+class ReceiverApi:
+    """A running receiver. Every method raises ApiError; those for one incident NotFound, too."""
+
+    def __init__(self, url: str, token: str) -> None:
+        self._url = url
+        self._token = token
+
+    def list_incidents(self, state: str = "") -> Json:
+        """Return all incidents in *state* (`open` includes acknowledged), newest first, as one page.
+
+        Its `next_cursor` is null but where there are more than anybody reads.
+        """
+        rows: list[Any] = []
+        cursor = ""
+        for _ in range(MAX_PAGES):
+            wanted = {"state": state, "limit": str(PAGE_SIZE), "cursor": cursor}
+            query = urlencode({name: value for name, value in wanted.items() if value})
+            page = self._ask("GET", f"/api/v1/incidents?{query}")
+            found = page.get("incidents")
+            if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
+                raise self._odd()
+            rows += found
+            cursor = str(page.get("next_cursor") or "")
+            if not cursor:
+                break
+        return {"incidents": rows, "next_cursor": cursor or None}
+
+    def get_incident(self, incident_id: str) -> Json:
+        """Return one incident whole; the beginning of an open one's ID will do."""
+        return self._with_id(incident_id, lambda known: self._ask("GET", f"/api/v1/incidents/{known}", known))
+
+    def answer_incident(self, incident_id: str, answer: str, by: str) -> Json:
+        """Acknowledge, unacknowledge or resolve an incident, and return it as it stands then."""
+        return self._with_id(
+            incident_id,
+            lambda known: self._ask("POST", f"/api/v1/incidents/{known}/{answer}", known, {"by": by}),
+        )
+
+    def _with_id(self, incident_id: str, ask: Callable[[str], Json]) -> Json:
+        """Return what *ask* gives for the ID, or else for the one open incident whose ID begins so."""
+        if not _ID.fullmatch(incident_id):
+            raise NotFound("incident", one_line(incident_id, 100))
+        try:
+            return ask(incident_id)
+        except NotFound:
+            return ask(self._complete(incident_id))
+
+    def _complete(self, prefix: str) -> str:
+        if len(prefix) < LEAST_PREFIX:
+            raise NotFound("incident", prefix)
+        ids = [str(row.get("id", "")) for row in self.list_incidents("open")["incidents"]]
+        found = [each for each in ids if each.startswith(prefix) and _ID.fullmatch(each)]
+        if len(found) > 1:
+            shown = ", ".join(found[:5]) + (", …" if len(found) > 5 else "")
+            raise ApiError(f"several open incidents begin with {prefix}: {shown}")
+        if not found:
+            raise ApiError(f"no incident {prefix!r}, and no open one whose ID begins so")
+        return found[0]
+
+    def _ask(self, method: str, path: str, incident_id: str = "", body: Json | None = None) -> Json:
+        try:
+            answer = call(method, self._url + path, authorization=bearer(self._token), body=body)
+        except NoAnswer as error:
+            raise ApiError(say_unreachable(self._url, error)) from None
+        found = answer.json()
+        if answer.is_ok and isinstance(found, dict):
+            return found
+        kind, message = read_error(answer)
+        if answer.status == 401:
+            raise ApiError(say_locked(self._url, "RECEIVER_API_TOKEN", has_token=bool(self._token)))
+        if kind == "not_found" and incident_id:
+            raise NotFound("incident", incident_id)
+        if message:
+            raise ApiError(f"the receiver says: {message}")
+        raise self._odd(answer.status)
+
+    def _odd(self, status: int = 200) -> ApiError:
+        return ApiError(
+            f"what answers at {show_url(self._url)} (status {status}) is no receiver: "
+            "set RECEIVER_URL to where it listens"
+        )
+
+
+def build_api(environ: Mapping[str, str]) -> ReceiverApi:
+    """Return the receiver that *environ* names; raises ApiError for an address that is none."""
+    return ReceiverApi(
+        read_url(environ, "RECEIVER_URL", DEFAULT_URL), read_token(environ, "RECEIVER_API_TOKEN")
+    )
+
+
+def read_url(environ: Mapping[str, str], name: str, default: str = "") -> str:
+    """Return the address in a variable, without `/` at its end; raises ApiError for none and a bad one."""
+    url = environ.get(name, "").strip() or default
+    if not url:
+        raise ApiError(f"{name} is not set")
+    if not is_base_url(url):
+        raise ApiError(f"{name} is no usable address, expected http://… or https://… without ? and #")
+    return url.rstrip("/")
+
+
+def read_token(environ: Mapping[str, str], name: str) -> str:
+    """Return the first of the tokens in a variable, empty for none."""
+    tokens = (token.strip() for token in environ.get(name, "").split(","))
+    return next((token for token in tokens if token), "")
+
+
+def read_error(answer: Answer) -> tuple[str, str]:
+    """Return type and message of an error in the receiver's own form; empty where it has another."""
+    found = answer.json()
+    error = found.get("error") if isinstance(found, dict) else None
+    if not isinstance(error, dict):
+        return "", ""
+    return one_line(str(error.get("type", "")), 50), one_line(str(error.get("message", "")), 500)
+
+
+def say_unreachable(url: str, error: NoAnswer) -> str:
+    """Return the sentence for a receiver that doesn't answer."""
+    return (
+        f"no receiver answers at {show_url(url)}: {error}. "
+        "Start it with `receiver run`, or set RECEIVER_URL to where it listens"
+    )
+
+
+def say_locked(url: str, variable: str, *, has_token: bool) -> str:
+    """Return the sentence for a receiver that wants another token than *variable* gave."""
+    fault = f"it refuses the one in {variable}" if has_token else f"set {variable} to one of its tokens"
+    return f"the receiver at {show_url(url)} asks for a token: {fault}"

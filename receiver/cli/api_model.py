@@ -1,0 +1,108 @@
+"""Incidents as the API gives them, typed for showing; what a receiver of another version lacks is empty."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from receiver.cli.api import ApiError
+
+T = TypeVar("T", bound=Struct)
+
+
+class Row(Struct, frozen=True):
+    """One incident in the list. Moments are RFC 3339 texts in UTC."""
+
+    id: str
+    state: str = ""
+    severity: str = ""
+    alertname: str = ""
+    summary: str = ""
+    receiver: str = ""
+    group_labels: dict[str, str] = {}
+    route: str = ""
+    channel: str = ""
+    firing: int = 0
+    total: int = 0
+    opened_at: str | None = None
+    updated_at: str | None = None
+    acknowledged_by: str | None = None
+    next_step: str | None = None
+    next_step_at: str | None = None
+
+
+class AlertRow(Struct, frozen=True):
+    status: str = ""
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    starts_at: str | None = None
+    ends_at: str | None = None
+    generator_url: str = ""
+
+
+class EventRow(Struct, frozen=True):
+    """One line of the timeline."""
+
+    at: str | None = None
+    what: str = ""
+    text: str = ""
+    by: str | None = None
+
+
+class StepRow(Struct, frozen=True):
+    step: str = ""
+    responder: str = ""
+    state: str = ""
+    due_at: str | None = None
+    told_at: str | None = None
+
+
+class EscalationRow(Struct, frozen=True):
+    policy: str | None = None
+    steps: list[StepRow] = []
+
+
+class DeliveryRow(Struct, frozen=True):
+    id: str = ""
+    target: str = ""
+    state: str = ""
+    attempts: int = 0
+    at: str | None = None
+    retry_at: str | None = None
+    reason: str | None = None
+    detail: str | None = None
+    simulated: bool = False
+    link: str | None = None
+
+
+class Whole(Row, frozen=True):
+    """One incident with all that is known of it."""
+
+    acknowledged_at: str | None = None
+    resolved_at: str | None = None
+    resolved_by: str | None = None
+    alerts: list[AlertRow] = []
+    timeline: list[EventRow] = []
+    escalation: EscalationRow = EscalationRow()
+    deliveries: list[DeliveryRow] = []
+
+
+def read_row(raw: Any) -> Row:
+    """Return a row of the list; raises ApiError for one that has another form."""
+    return _read(raw, Row)
+
+
+def read_whole(raw: Any) -> Whole:
+    """Return a whole incident; raises ApiError for one that has another form."""
+    return _read(raw, Whole)
+
+
+def _read(raw: Any, kind: type[T]) -> T:
+    try:
+        return msgspec.convert(raw, kind)
+    except msgspec.ValidationError as error:
+        raise ApiError(
+            f"the receiver's answer has an unknown form ({error}): is it of another version?"
+        ) from None

@@ -1,0 +1,37 @@
+"""What `receiver run` says when it is up: where things are, and what is only simulated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from receiver.config.model import Routing
+from receiver.domain.policy import PAGERDUTY
+from receiver.web.address import Address
+
+
+def render_banner(address: Address, data_dir: Path, routing: Routing, *, has_own_store: bool) -> str:
+    """Return the lines for somebody who starts this for the first time."""
+    kept = f"in {data_dir}" if has_own_store else "in the Redis of REDIS_URL"
+    lines = [
+        "The receiver runs.",
+        f"  Page           {address.url}/",
+        f"  Alertmanager   webhook_configs: [{{url: '{address.url}/webhooks/alertmanager'}}]",
+        f"  Data           {kept}",
+    ]
+    simulated = list(_find_simulated(routing))
+    lines += [f"  Simulated      {line}" for line in simulated]
+    if simulated:
+        lines.append("                 What they would have sent is logged and shown on the page.")
+    lines.append("  Try            receiver fire TestAlert --severity critical")
+    lines.append("Ctrl-C ends it; what it knows is kept.")
+    return "\n".join(lines)
+
+
+def _find_simulated(routing: Routing) -> Iterator[str]:
+    if not routing.slack_token:
+        yield "Slack: no token (SLACK_BOT_TOKEN)"
+    pagers = {responder.name: responder.find_target(PAGERDUTY) for responder in routing.responders.values()}
+    missing = [name for name, pager in pagers.items() if pager is not None and not pager.secret]
+    if missing:
+        yield f"PagerDuty: no routing key for {', '.join(missing)}"

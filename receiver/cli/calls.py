@@ -1,0 +1,162 @@
+"""One HTTP request and its answer, for commands that ask a server something.
+
+Bounded in time and size; follows no redirect, since the token would go along to whoever is named there.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http.client import HTTPException, HTTPResponse
+from ipaddress import ip_address
+from typing import Any
+from urllib.error import HTTPError, URLError
+from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
+
+from receiver.errors import ReceiverError
+from receiver.text import one_line
+
+TIMEOUT_S = 10.0
+MAX_ANSWER = 64 * 1024 * 1024  # an incident of 2,000 alerts with long annotations is some of that
+_CHUNK = 64 * 1024
+_REASONS: dict[type[Exception], str] = {
+    ssl.SSLError: "it does not speak TLS as we do",
+    HTTPException: "what answers there speaks no HTTP that we can read",
+    ValueError: "the address or the token has characters that can't be sent",
+}
+
+
+class NoAnswer(ReceiverError):
+    """Nobody answered; the message is the reason in a few words, without the address."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back, whatever its status."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_ok(self) -> bool:
+        return 200 <= self.status < 300
+
+    def json(self) -> Any:
+        """Return the body as JSON has it; None where it is none."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+
+
+def call(
+    method: str,
+    url: str,
+    *,
+    authorization: str = "",
+    body: object = None,
+    headers: Mapping[str, str] | None = None,
+    timeout_s: float = TIMEOUT_S,
+) -> Answer:
+    """Send a request, *body* as JSON, and return the answer; raises NoAnswer when there is none.
+
+    *url* is an http or https address whose scheme was checked before. A login in it is sent as basic
+    auth, unless there is an *authorization*.
+    """
+    address, login = _split_login(url)
+    fields = {"Accept": "application/json", "User-Agent": "receiver", **(headers or {})}
+    if authorization or login:
+        fields["Authorization"] = authorization or login
+    data = None
+    if body is not None:
+        data = json.dumps(body).encode()
+        fields["Content-Type"] = "application/json"
+    try:
+        request = Request(address, data=data, headers=fields, method=method)  # noqa: S310  # see *url*
+        return _exchange(request, timeout_s)
+    except (URLError, OSError, HTTPException, ValueError) as error:
+        raise NoAnswer(_say_why(error, timeout_s)) from None  # the cause may quote the token
+
+
+def bearer(token: str) -> str:
+    """Return the Authorization header for *token*, empty for none."""
+    return f"Bearer {token}" if token else ""
+
+
+def show_url(url: str) -> str:
+    """Return *url* as it may be shown: without a login."""
+    parts = urlsplit(url)
+    return one_line(urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])), 200)
+
+
+class _NoRedirect(HTTPRedirectHandler):
+    def redirect_request(self, *_: object) -> None:
+        """Go nowhere: the redirect itself is the answer then."""
+
+
+def _exchange(request: Request, timeout_s: float) -> Answer:
+    deadline = time.monotonic() + timeout_s
+    try:
+        response = _opener(request.full_url).open(request, timeout=timeout_s)
+    except HTTPError as error:  # an answer all the same
+        with error:
+            return Answer(error.code, _read(error, deadline), dict(error.headers.items()))
+    with response:
+        return Answer(response.status, _read(response, deadline), dict(response.headers.items()))
+
+
+def _read(response: HTTPResponse | HTTPError, deadline: float) -> bytes:
+    """Return the body; raises TimeoutError when it drips in for too long, ValueError when it is too much."""
+    body = bytearray()
+    while chunk := response.read1(_CHUNK):
+        body += chunk
+        if len(body) > MAX_ANSWER:
+            raise HTTPException("too long")
+        if time.monotonic() > deadline:
+            raise TimeoutError
+    return bytes(body)
+
+
+def _opener(url: str) -> OpenerDirector:
+    """Return what sends requests: by the proxy of the environment, but never to this machine itself."""
+    if _is_loopback(urlsplit(url).hostname or ""):
+        return build_opener(_NoRedirect, ProxyHandler({}))
+    return build_opener(_NoRedirect)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _split_login(url: str) -> tuple[str, str]:
+    """Return *url* without its login, and the login as an Authorization header."""
+    parts = urlsplit(url)
+    login, at, host = parts.netloc.rpartition("@")
+    if not at:
+        return url, ""
+    name, _, password = login.partition(":")
+    basic = base64.b64encode(f"{unquote(name)}:{unquote(password)}".encode()).decode()
+    return urlunsplit(parts._replace(netloc=host)), f"Basic {basic}"
+
+
+def _say_why(error: Exception, timeout_s: float) -> str:
+    """Return the reason in words, with nothing of the request in it."""
+    cause = error.reason if isinstance(error, URLError) and isinstance(error.reason, Exception) else error
+    if isinstance(cause, TimeoutError):
+        return f"no answer within {timeout_s:g} s"
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {one_line(cause.verify_message, 100)}"
+    for kind, reason in _REASONS.items():
+        if isinstance(cause, kind):
+            return reason
+    strerror = cause.strerror if isinstance(cause, OSError) else ""
+    return one_line(strerror or "", 100).lower() or "the connection was cut"

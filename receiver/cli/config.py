@@ -1,0 +1,75 @@
+"""The configuration, for commands that need no running receiver."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import click
+
+from receiver.config.model import Routing
+from receiver.config.routing import load_routing
+from receiver.config.settings import Settings, load_settings
+from receiver.errors import ConfigError, Problem
+from receiver.runbooks.load import RunbookShelf
+from receiver.text import Secret
+
+T = TypeVar("T")
+
+config_option = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    default="routing.yaml",
+    show_default=True,
+    help="Routes, escalations, responders.",
+)
+
+
+@dataclass(frozen=True)
+class Config:
+    """The configuration with what the environment adds to it, and the runbooks it names."""
+
+    settings: Settings
+    routing: Routing
+    shelf: RunbookShelf
+
+    @property
+    def slack_token(self) -> Secret:
+        """Empty: Slack is simulated."""
+        return self.routing.slack_token or self.settings.slack_bot_token
+
+    @property
+    def pagerduty_api_token(self) -> Secret:
+        return self.routing.pagerduty_api_token or self.settings.pagerduty_api_token
+
+
+def load_config(config: Path) -> Config:
+    """Return what the file and the environment say; raises ConfigError with every fault of both."""
+    problems: list[Problem] = []
+    settings = _gather(lambda: load_settings(os.environ), problems)
+    routing = _gather(lambda: load_routing(config, os.environ), problems)
+    if settings is None or routing is None:
+        raise ConfigError(problems)
+    # The hallway brings the vendors' libraries along, and `--help` should not wait for them.
+    from receiver.wiring import build_shelf
+
+    return Config(settings, routing, build_shelf(settings, routing))
+
+
+def _gather(load: Callable[[], T], problems: list[Problem]) -> T | None:
+    try:
+        return load()
+    except ConfigError as error:
+        problems += error.problems
+        return None
+
+
+def show_path(path: str) -> str:
+    """Return *path* as seen from the current folder, where it lies in it."""
+    try:
+        return str(Path(path).relative_to(Path.cwd()))
+    except (ValueError, OSError):
+        return path

@@ -1,0 +1,170 @@
+"""`receiver fire ALERTNAME`: a test alert, by the way a real one takes."""
+
+from __future__ import annotations
+
+import os
+import shlex
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from receiver import clock
+from receiver.cli.api import (
+    DEFAULT_URL,
+    ApiError,
+    read_error,
+    read_token,
+    read_url,
+    say_locked,
+    say_unreachable,
+)
+from receiver.cli.calls import Answer, NoAnswer, bearer, call, show_url
+from receiver.cli.examples import show_examples
+from receiver.cli.labels import gather, read_pair
+from receiver.cli.sample import Sample
+from receiver.cli.terminal import say
+from receiver.text import one_line
+
+SUMMARY = "A test alert, sent with `receiver fire`"
+DEFAULT_SEVERITY = "warning"
+
+
+@click.command(
+    epilog=show_examples(
+        "receiver fire TestAlert",
+        "receiver fire TestAlert --resolve",
+        "receiver fire DiskFull --severity critical --label instance=web-1",
+        'receiver fire DiskFull --annotation "summary=The disk of web-1 is full"',
+        "receiver fire TestAlert --via alertmanager",
+    )
+)
+@click.argument("alertname")
+@click.option(
+    "--severity",
+    default=DEFAULT_SEVERITY,
+    show_default=True,
+    help="The label `severity`, by which the shipped routes choose. An empty one leaves it out.",
+)
+@click.option(
+    "--label", "labels", multiple=True, type=read_pair, metavar="K=V", help="Another label; may be repeated."
+)
+@click.option(
+    "--annotation", "annotations", multiple=True, type=read_pair, metavar="K=V", help="Words for people."
+)
+@click.option("--resolve", "is_resolved", is_flag=True, help="End the alert that has these labels.")
+@click.option(
+    "--via",
+    type=click.Choice(["webhook", "alertmanager"]),
+    default="webhook",
+    show_default=True,
+    help="Straight to the receiver, or to Alertmanager, which then tells the receiver.",
+)
+def fire(
+    alertname: str,
+    severity: str,
+    labels: tuple[tuple[str, str], ...],
+    annotations: tuple[tuple[str, str], ...],
+    *,
+    is_resolved: bool,
+    via: str,
+) -> None:
+    """Send a test alert. It is treated like a real one: where tokens are set, people are paged.
+
+    The labels are the alert's identity: the same ones with --resolve end it. `webhook` posts to
+    RECEIVER_URL (http://127.0.0.1:9080 if unset) with RECEIVER_WEBHOOK_TOKEN; `alertmanager` posts
+    to ALERTMANAGER_URL.
+    """
+    sample = Sample(
+        labels=_gather_labels(alertname, severity, gather(labels)),
+        annotations={"summary": SUMMARY, **gather(annotations)},
+        now=clock.now(),
+        is_resolved=is_resolved,
+    )
+    send = _send_webhook if via == "webhook" else _send_alertmanager
+    say(send(sample, os.environ))
+
+
+def _gather_labels(alertname: str, severity: str, labels: Mapping[str, str]) -> dict[str, str]:
+    """Return all labels without empty ones, which Alertmanager drops too."""
+    if labels.get("alertname", alertname) != alertname or not alertname.strip():
+        raise click.UsageError("the alert's name is the argument, and can't be empty or another label")
+    found = {"alertname": alertname, "severity": severity, **labels}
+    return {name: value for name, value in found.items() if value}
+
+
+def _send_webhook(sample: Sample, environ: Mapping[str, str]) -> str:
+    """Post to the receiver; return what came of it in words."""
+    url = read_url(environ, "RECEIVER_URL", DEFAULT_URL)
+    token = read_token(environ, "RECEIVER_WEBHOOK_TOKEN")
+    address = f"{url}/webhooks/alertmanager"
+    try:
+        answer = call("POST", address, authorization=bearer(token), body=sample.render_webhook())
+    except NoAnswer as error:
+        raise ApiError(say_unreachable(url, error)) from None
+    found = answer.json()
+    if answer.is_ok and isinstance(found, dict) and "alerts" in found:
+        return _say_outcome(sample, found)
+    if answer.status == 401:
+        raise ApiError(say_locked(url, "RECEIVER_WEBHOOK_TOKEN", has_token=bool(token)))
+    message = read_error(answer)[1] or f"status {answer.status}: is RECEIVER_URL right?"
+    raise ApiError(f"{show_url(url)} did not take the alert: {message}")
+
+
+def _say_outcome(sample: Sample, found: Mapping[str, Any]) -> str:
+    name = one_line(sample.labels["alertname"], 100)
+    ids = found.get("incidents")
+    known = [one_line(str(each), 100) for each in ids] if isinstance(ids, list) else []
+    where = f"incident {', '.join(known)}" if known else "no incident"
+    if found.get("new"):
+        return (
+            f"{name} fires: {where}.\nSee `receiver show {known[0] if known else 'ID'}`; {_say_end(sample)}"
+        )
+    if found.get("resolved"):
+        return f"{name} is resolved: {where}."
+    if found.get("rejected"):
+        return f"{name} was rejected: the receiver could not read it."
+    if sample.is_resolved:
+        return f"Nothing changed: no alert fires with just these labels ({_say_labels(sample)})."
+    return f"{name} fires already, so nobody is told again: {where}.\nTo start anew, {_say_end(sample)}"
+
+
+def _say_labels(sample: Sample) -> str:
+    return one_line(", ".join(f"{name}={value}" for name, value in sample.labels.items()), 300)
+
+
+def _say_end(sample: Sample) -> str:
+    """Return how to end the alert, ready to be copied."""
+    rest = {name: value for name, value in sample.labels.items() if name not in ("alertname", "severity")}
+    words = ["receiver", "fire", sample.labels["alertname"]]
+    severity = sample.labels.get("severity", "")
+    words += ["--severity", severity] if severity != DEFAULT_SEVERITY else []
+    for name, value in rest.items():
+        words += ["--label", f"{name}={value}"]
+    return f"end it with `{one_line(shlex.join([*words, '--resolve']), 500)}`."
+
+
+def _send_alertmanager(sample: Sample, environ: Mapping[str, str]) -> str:
+    """Post to Alertmanager; return in words what will come of it."""
+    url = read_url(environ, "ALERTMANAGER_URL")
+    try:
+        answer = call("POST", f"{url}/api/v2/alerts", body=sample.render_post())
+    except NoAnswer as error:
+        raise ApiError(f"no Alertmanager answers at {show_url(url)}: {error}") from None
+    if not answer.is_ok:
+        raise ApiError(f"Alertmanager at {show_url(url)} did not take the alert: {_say_refusal(answer)}")
+    name = one_line(sample.labels["alertname"], 100)
+    if sample.is_resolved:
+        return f"Alertmanager has the end of {name}, and tells the receiver at the next group_interval."
+    return (
+        f"Alertmanager has {name}, and tells the receiver after its group_wait. Unless it is sent again it "
+        "ends by itself after resolve_timeout (5m by default)."
+    )
+
+
+def _say_refusal(answer: Answer) -> str:
+    found = answer.json()
+    if isinstance(found, dict):
+        found = found.get("message")
+    words = one_line(found, 300) if isinstance(found, str) else ""
+    return f"status {answer.status}" + (f", {words}" if words else "")

@@ -1,0 +1,162 @@
+"""An incident in words, for the terminal. Pure: the moment and the time zone are handed in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import tzinfo
+
+from receiver.cli.api_model import AlertRow, DeliveryRow, Row, StepRow, Whole
+from receiver.cli.terminal import (
+    read_moment,
+    render_age,
+    render_fields,
+    render_moment,
+    render_since,
+    render_table,
+)
+from receiver.clock import format_duration
+from receiver.domain.policy import Responder
+from receiver.text import one_line
+
+MAX_LINE = 300
+# The whole list is in `--json`; a terminal is for an overview.
+MAX_ALERTS = 20
+_HEAD = ("ID", "SEVERITY", "ALERT", "FIRING", "OPENED", "STATE", "SUMMARY")
+
+
+def render_list(rows: Sequence[Row], now: float, width: int | None = None) -> str:
+    """Return incidents as a table, at most *width* columns wide where there is room."""
+    return render_table(_HEAD, [_list_cells(row, now) for row in rows], width)
+
+
+def say_state(row: Row, now: float) -> str:
+    """Return `open, next: Team Lead in 3m 12s`, `acknowledged by alice` or `resolved`."""
+    if row.state == "acknowledged" and row.acknowledged_by:
+        return f"acknowledged by {one_line(row.acknowledged_by, 60)}"
+    upcoming = say_next(row, now)
+    return f"{row.state}, {upcoming}" if upcoming and row.state == "open" else row.state
+
+
+def say_next(row: Row, now: float) -> str:
+    """Return `next: Team Lead in 3m 12s`, empty when nobody is to be told."""
+    if not row.next_step:
+        return ""
+    return f"next: {say_step(row.next_step)} {_say_when(row.next_step_at, now)}".rstrip()
+
+
+def say_step(name: str) -> str:
+    """Return a step's name as people read it: `team-lead#2` is `Team Lead (again)`."""
+    responder, again, _ = one_line(name, 80).partition("#")
+    return Responder(responder, ()).title + (" (again)" if again else "")
+
+
+def render_incident(incident: Whole, now: float, zone: tzinfo | None = None) -> str:
+    """Return all that is worth reading of an incident, in paragraphs."""
+    title = f"{one_line(incident.alertname, 100)} ({incident.severity}) {say_state(incident, now)}"
+    paragraphs = [
+        "\n".join(line for line in (title, one_line(incident.summary, MAX_LINE)) if line),
+        render_fields(list(_facts(incident, now, zone)), "  "),
+        _titled(f"Alerts: {_say_firing(incident)} firing", _alert_lines(incident.alerts, zone)),
+        _titled(
+            f"Escalation {one_line(incident.escalation.policy or '', 60)}",
+            _table_lines(_step_cells(step, now, zone) for step in incident.escalation.steps),
+        ),
+        _titled("Deliveries", _table_lines(_delivery_cells(each, now, zone) for each in incident.deliveries)),
+        _titled("Timeline", _table_lines(_event_cells(incident, zone))),
+    ]
+    return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
+
+
+def _list_cells(row: Row, now: float) -> tuple[str, ...]:
+    state = say_state(row, now)
+    return (
+        row.id,
+        row.severity,
+        one_line(row.alertname, 40),
+        _say_firing(row),
+        render_age(row.opened_at, now),
+        state,
+        row.summary,
+    )
+
+
+def _say_firing(row: Row) -> str:
+    return str(row.firing) if row.firing == row.total else f"{row.firing} of {row.total}"
+
+
+def _say_when(text: str | None, now: float) -> str:
+    moment = read_moment(text)
+    if moment is None:
+        return ""
+    return f"in {format_duration(moment - now)}" if moment - now >= 0.5 else "now"
+
+
+def _facts(incident: Whole, now: float, zone: tzinfo | None) -> Iterator[tuple[str, str]]:
+    yield "id", incident.id
+    yield "opened", render_since(incident.opened_at, now, zone)
+    yield "acknowledged", _by(render_since(incident.acknowledged_at, now, zone), incident.acknowledged_by)
+    yield "resolved", _by(render_since(incident.resolved_at, now, zone), incident.resolved_by)
+    yield "channel", one_line(incident.channel, 100)
+    yield "route", one_line(incident.route, MAX_LINE) if incident.route != incident.channel else ""
+    yield "receiver", one_line(incident.receiver, 100)
+    yield "group", _render_labels(incident.group_labels)
+
+
+def _by(text: str, name: str | None) -> str:
+    return f"{text} by {one_line(name, 60)}" if text and name else text
+
+
+def _render_labels(labels: dict[str, str]) -> str:
+    return one_line(", ".join(f"{name}={labels[name]}" for name in sorted(labels)), MAX_LINE)
+
+
+def _alert_lines(alerts: Sequence[AlertRow], zone: tzinfo | None) -> Iterator[str]:
+    for alert in sorted(alerts, key=lambda each: each.status != "firing")[:MAX_ALERTS]:
+        moment = alert.starts_at if alert.status == "firing" else alert.ends_at
+        since = f"{one_line(alert.status, 20)} since {render_moment(moment, zone)}"
+        yield f"{since}  {_render_labels(alert.labels)}"
+        words = alert.annotations.get("summary") or alert.annotations.get("description") or ""
+        if words.strip():
+            yield f"  {one_line(words, MAX_LINE)}"
+    if len(alerts) > MAX_ALERTS:
+        yield f"and {len(alerts) - MAX_ALERTS} more; --json has them all"
+
+
+def _step_cells(step: StepRow, now: float, zone: tzinfo | None) -> tuple[str, ...]:
+    if step.told_at:
+        said = f"told {render_moment(step.told_at, zone)}"
+    elif step.state == "waiting":
+        said = f"due {_say_when(step.due_at, now)}"
+    else:
+        said = {"later": "later", "telling": "is being told", "given_up": "could not be told"}.get(
+            step.state, step.state
+        )
+    return (say_step(step.step), said)
+
+
+def _delivery_cells(delivery: DeliveryRow, now: float, zone: tzinfo | None) -> tuple[str, ...]:
+    said = delivery.state
+    if delivery.reason:
+        said += f" ({': '.join(filter(None, (delivery.reason, delivery.detail)))})"
+    if delivery.state == "pending" and delivery.retry_at:
+        said += f", tried again {_say_when(delivery.retry_at, now)}"
+    said = "simulated" if delivery.simulated else said
+    tries = f"{delivery.attempts} attempts" if delivery.attempts > 1 else ""
+    return (delivery.id, delivery.target, render_moment(delivery.at, zone), said, tries)
+
+
+def _event_cells(incident: Whole, zone: tzinfo | None) -> Iterator[tuple[str, ...]]:
+    for event in incident.timeline:
+        text = one_line(event.text or event.what, MAX_LINE)
+        yield (render_moment(event.at, zone), f"{text} by {one_line(event.by, 60)}" if event.by else text)
+
+
+def _table_lines(rows: Iterator[tuple[str, ...]]) -> list[str]:
+    cells = list(rows)
+    return render_table([""] * len(cells[0]), cells).split("\n")[1:] if cells else []
+
+
+def _titled(title: str, lines: Iterator[str] | list[str]) -> str:
+    """Return lines indented under their title; nothing where there are none."""
+    indented = [f"  {line}" for line in lines]
+    return "\n".join([one_line(title, MAX_LINE), *indented]) if indented else ""

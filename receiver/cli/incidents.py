@@ -1,0 +1,41 @@
+"""`receiver incidents`: what is open."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from receiver import clock
+from receiver.cli.api import build_api
+from receiver.cli.api_model import read_row
+from receiver.cli.examples import show_examples
+from receiver.cli.incident_text import render_list
+from receiver.cli.terminal import find_width, say, say_json
+
+
+@click.command(
+    epilog=show_examples(
+        "receiver incidents",
+        "receiver incidents --all",
+        "receiver incidents --json | jq -r '.incidents[].id'",
+    )
+)
+@click.option("--all", "is_all", is_flag=True, help="Resolved ones too.")
+@click.option("--json", "is_json", is_flag=True, help="The API's own JSON.")
+def incidents(is_all: bool, is_json: bool) -> None:
+    """List the open incidents, newest first, and who hears of them next.
+
+    Asks the receiver at RECEIVER_URL (http://127.0.0.1:9080 if unset) with RECEIVER_API_TOKEN.
+    """
+    page = build_api(os.environ).list_incidents("" if is_all else "open")
+    if is_json:
+        say_json(page)
+        return
+    rows = [read_row(row) for row in page["incidents"]]
+    if not rows:
+        say("No incidents." if is_all else "No open incidents.")
+        return
+    say(render_list(rows, clock.now(), find_width()))
+    if page["next_cursor"]:
+        say("… and older ones.")

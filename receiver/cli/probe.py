@@ -1,0 +1,131 @@
+"""What `receiver check --online` tries: reads a little from each service, changes nothing, pages nobody.
+
+Asks over plain HTTP, not by the vendors' clients: they live behind the doors of their channels, and
+here a short time-out and the status are all that is wanted.
+"""
+
+from __future__ import annotations
+
+from receiver.cli.calls import Answer, NoAnswer, call, show_url
+from receiver.cli.config import Config
+from receiver.cli.findings import Findings
+from receiver.cli.probe_slack import SlackProbe
+from receiver.domain.policy import PAGERDUTY
+from receiver.errors import StoreError
+from receiver.text import one_line
+
+TIMEOUT_S = 5.0
+_PAGERDUTY_JSON = "application/vnd.pagerduty+json;version=2"
+
+
+def probe_all(config: Config, file: str, findings: Findings) -> None:
+    """Try everything that *config* names, one after the other; *file* is where a fault is put."""
+    _probe_redis(config, findings)
+    if config.slack_token:
+        SlackProbe(config.settings.slack_api_url, config.slack_token, file, TIMEOUT_S).run(
+            config.routing, findings
+        )
+    _probe_pagerduty_keys(config, file, findings)
+    if config.pagerduty_api_token:
+        _probe_pagerduty_api(config, file, findings)
+    for alertmanager in config.routing.alertmanagers.values():
+        for url in alertmanager.urls:
+            _probe_alertmanager(url, file, findings)
+    if config.routing.prometheus_url:
+        _probe_prometheus(config.routing.prometheus_url, file, findings)
+    if not (findings.faults or findings.good):
+        findings.praise("nothing to try online: no token, key or address is set")
+
+
+def _probe_redis(config: Config, findings: Findings) -> None:
+    url = config.settings.redis_url
+    if not url:
+        return
+    from receiver.store.connection import connect, store_errors
+
+    try:
+        with store_errors():
+            connect(url.reveal(), TIMEOUT_S).ping()
+    except (StoreError, ValueError) as error:
+        # A part of the address that can't be read (a port that is none) is a ValueError of redis', which
+        # quotes the address; only its kind is told.
+        reason = one_line(str(error), 200) if isinstance(error, StoreError) else "it has an unknown form"
+        findings.fault("environment", f"REDIS_URL can't be used: {reason}", "a Redis that answers")
+        return
+    findings.praise("Redis answers")
+
+
+def _probe_pagerduty_keys(config: Config, file: str, findings: Findings) -> None:
+    pagers = [who.find_target(PAGERDUTY) for who in config.routing.responders.values()]
+    keys = {pager.secret for pager in pagers if pager is not None and pager.secret}
+    if not keys:
+        return
+    url = config.settings.pagerduty_events_url
+    try:
+        # Any answer will do, there is nothing to read here: it shows that pages have a way out.
+        call("GET", url, timeout_s=TIMEOUT_S)
+    except NoAnswer as error:
+        findings.fault(file, f"PagerDuty's events at {show_url(url)}: {error}", "a way to it")
+        return
+    are = "routing key is" if len(keys) == 1 else "routing keys are"
+    findings.praise(
+        f"PagerDuty takes events; {len(keys)} {are} not tried, since that would page somebody: "
+        "`receiver fire` does"
+    )
+
+
+def _probe_pagerduty_api(config: Config, file: str, findings: Findings) -> None:
+    url = config.settings.pagerduty_api_url
+    headers = {"Accept": _PAGERDUTY_JSON}
+    token = f"Token token={config.pagerduty_api_token.reveal()}"
+    answer = _get(f"{url}/abilities", "PagerDuty's API", file, findings, authorization=token, headers=headers)
+    if answer is None:
+        return
+    if answer.status in (401, 403):
+        findings.fault(file, "PagerDuty refuses pagerduty.api_token", "a REST API key that may read")
+    elif not answer.is_ok:
+        findings.fault(file, f"PagerDuty's API answers with status {answer.status}", "200")
+    else:
+        findings.praise("PagerDuty takes the API token")
+
+
+def _probe_alertmanager(url: str, file: str, findings: Findings) -> None:
+    answer = _get(f"{url}/api/v2/status", "Alertmanager", file, findings)
+    if answer is None:
+        return
+    found = answer.json()
+    if not answer.is_ok or not isinstance(found, dict) or "cluster" not in found:
+        what = f"what answers at {show_url(url)} (status {answer.status}) is no Alertmanager"
+        findings.fault(file, what, "the address of its web page, without a path of ours")
+        return
+    info = found.get("versionInfo")
+    version = str(info.get("version", "")) if isinstance(info, dict) else ""
+    findings.praise(one_line(f"Alertmanager {version}", 60) + f" answers at {show_url(url)}")
+
+
+def _probe_prometheus(url: str, file: str, findings: Findings) -> None:
+    answer = _get(f"{url}/-/healthy", "Prometheus", file, findings)
+    if answer is None:
+        return
+    if not answer.is_ok:
+        what = f"Prometheus at {show_url(url)} is not healthy (status {answer.status})"
+        findings.fault(file, what, "200 at /-/healthy")
+        return
+    findings.praise(f"Prometheus answers at {show_url(url)}")
+
+
+def _get(
+    url: str,
+    who: str,
+    file: str,
+    findings: Findings,
+    *,
+    authorization: str = "",
+    headers: dict[str, str] | None = None,
+) -> Answer | None:
+    """Return the answer; None, and a fault noted, when there is none."""
+    try:
+        return call("GET", url, authorization=authorization, headers=headers, timeout_s=TIMEOUT_S)
+    except NoAnswer as error:
+        findings.fault(file, f"{who} at {show_url(url)} can't be asked: {error}", "an answer")
+        return None

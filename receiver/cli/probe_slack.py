@@ -1,0 +1,152 @@
+"""What `receiver check --online` asks Slack: whether the token is good, and the channels are there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any
+from urllib.parse import urlencode
+
+from receiver.cli.calls import Answer, NoAnswer, bearer, call, show_url
+from receiver.cli.findings import Findings
+from receiver.config.model import Routing
+from receiver.config.values import is_channel
+from receiver.text import Secret, one_line
+
+Json = dict[str, Any]
+
+# Slack gives at most 1000 at once, and takes some twenty requests a minute:
+# https://docs.slack.dev/reference/methods/conversations.list
+PAGE_SIZE = 1000
+MAX_PAGES = 15
+
+
+@dataclass(frozen=True)
+class _Listing:
+    """Channels by their ID and by their `#name`; none where there is a *reason* why not."""
+
+    channels: dict[str, Json] = field(default_factory=dict)
+    reason: str = ""
+    has_private: bool = True
+
+
+class SlackProbe:
+    """Asks Slack with one token; *file* is where a fault is put."""
+
+    def __init__(self, base_url: str, token: Secret, file: str, timeout_s: float) -> None:
+        self._base_url = base_url
+        self._token = token
+        self._file = file
+        self._timeout_s = timeout_s
+
+    def run(self, routing: Routing, findings: Findings) -> None:
+        """Note whether the token is taken, and then what is wrong with the channels that *routing* names."""
+        try:
+            answer = self._ask("auth.test")
+        except NoAnswer as error:
+            findings.fault(self._file, f"Slack at {show_url(self._base_url)}: {error}", "an answer")
+            return
+        found = _read(answer)
+        if "ok" not in found:
+            what = f"what answers at {show_url(self._base_url)} (status {answer.status}) is not Slack"
+            findings.fault(self._file, what, "Slack's API, see SLACK_API_URL")
+            return
+        if not found["ok"]:
+            findings.fault(self._file, f"Slack refuses slack.token: {_error(found, answer)}", "a bot's token")
+            return
+        scopes = _scopes(answer)
+        if scopes and "chat:write" not in scopes:
+            findings.fault(self._file, "slack.token lacks the scope chat:write", "a bot that may post")
+        who, where = (one_line(str(found.get(key, "?")), 60) for key in ("user", "team"))
+        findings.praise(f"Slack takes the token: {who} in {where}")
+        try:
+            self._probe_channels(_name_channels(routing), scopes, findings)
+        except NoAnswer as error:
+            findings.warn(self._file, f"Slack's channels could not be listed: {error}")
+
+    def _probe_channels(self, wanted: list[str], scopes: frozenset[str], findings: Findings) -> None:
+        listing = self._list_channels()
+        if listing.reason:
+            what = f"the channels are not tried: Slack says {listing.reason}"
+            findings.warn(self._file, what, "the scopes channels:read and, for private ones, groups:read")
+            return
+        for name in wanted:
+            channel = listing.channels.get(name)
+            if channel is None and not listing.has_private:
+                what = (
+                    f"Slack shows no public channel {name}, and private ones only with the scope groups:read"
+                )
+                findings.warn(self._file, what)
+            elif channel is None:
+                what = f"Slack shows no channel {name}"
+                findings.fault(self._file, what, "a channel there, and for a private one the bot in it")
+            elif not channel.get("is_member") and not _may_post_anywhere(channel, scopes):
+                what = f"the bot is not in {name}"
+                findings.warn(self._file, what, "`/invite` it there, or the scope chat:write.public")
+            else:
+                findings.praise(f"Slack has {name}")
+
+    def _list_channels(self) -> _Listing:
+        """Return the channels that the bot can see, the private ones too where it may."""
+        listing = self._list_kinds("public_channel,private_channel")
+        if listing.reason.startswith("missing_scope"):
+            return replace(self._list_kinds("public_channel"), has_private=False)
+        return listing
+
+    def _list_kinds(self, kinds: str) -> _Listing:
+        channels: dict[str, Json] = {}
+        cursor = ""
+        for _ in range(MAX_PAGES):
+            answer = self._ask(
+                "conversations.list", types=kinds, limit=PAGE_SIZE, exclude_archived="true", cursor=cursor
+            )
+            found = _read(answer)
+            page = found.get("channels")
+            if not found.get("ok") or not isinstance(page, list):
+                return _Listing(reason=_error(found, answer))
+            for channel in page:
+                if isinstance(channel, dict):
+                    channels |= {str(channel.get("id")): channel, f"#{channel.get('name')}": channel}
+            more = found.get("response_metadata")
+            cursor = str(more.get("next_cursor") or "") if isinstance(more, dict) else ""
+            if not cursor:
+                return _Listing(channels)
+        return _Listing(reason=f"more than {MAX_PAGES * PAGE_SIZE} channels, too many to look through")
+
+    def _ask(self, method: str, **arguments: object) -> Answer:
+        query = urlencode({name: value for name, value in arguments.items() if value})
+        url = f"{self._base_url}{method}" + (f"?{query}" if query else "")
+        return call("GET", url, authorization=bearer(self._token.reveal()), timeout_s=self._timeout_s)
+
+
+def _name_channels(routing: Routing) -> list[str]:
+    """Return every channel that may be posted to, each once; a direct message (D…) is in no list."""
+    routes = routing.routes
+    fallbacks = [
+        route.fallback
+        for route in routes
+        if route.fallback not in routing.responders and is_channel(route.fallback)
+    ]
+    named = [*(route.channel for route in routes), *fallbacks, routing.notices_channel]
+    return [name for name in dict.fromkeys(named) if name and not name.startswith("D")]
+
+
+def _may_post_anywhere(channel: Json, scopes: frozenset[str]) -> bool:
+    return "chat:write.public" in scopes and not channel.get("is_private")
+
+
+def _scopes(answer: Answer) -> frozenset[str]:
+    """Return what the token may do, as Slack says in a header; empty where it doesn't say."""
+    headers = {name.lower(): value for name, value in answer.headers.items()}
+    return frozenset(scope.strip() for scope in headers.get("x-oauth-scopes", "").split(",") if scope.strip())
+
+
+def _read(answer: Answer) -> Json:
+    found = answer.json()
+    return found if isinstance(found, dict) else {}
+
+
+def _error(found: Json, answer: Answer) -> str:
+    """Return Slack's own word for what is wrong."""
+    word = one_line(str(found.get("error") or f"status {answer.status}"), 100)
+    needed = one_line(str(found.get("needed") or ""), 100)
+    return f"{word} (needed: {needed})" if needed else word

@@ -1,0 +1,165 @@
+"""`receiver route LABEL=VALUE...`: where an alert with these labels would go; nothing is sent."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+from typing import Any
+
+import click
+
+from receiver.cli.config import Config, config_option, load_config, show_path
+from receiver.cli.examples import show_examples
+from receiver.cli.labels import gather, read_pair
+from receiver.cli.terminal import render_fields, say, say_json
+from receiver.clock import format_duration
+from receiver.domain.alert import Alert, find_severity, fingerprint
+from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy, Responder, Target
+from receiver.domain.route import Route, find_route
+from receiver.domain.runbook import Runbook
+from receiver.text import one_line
+
+
+@click.command(
+    epilog=show_examples(
+        "receiver route severity=critical",
+        "receiver route alertname=DiskFull severity=warning team=web",
+        "receiver route alertname=DiskFull severity=critical --json",
+    )
+)
+@click.argument("labels", nargs=-1, required=True, type=read_pair, metavar="LABEL=VALUE...")
+@config_option
+@click.option("--json", "is_json", is_flag=True, help="For programs.")
+def route(labels: tuple[tuple[str, str], ...], config: Path, is_json: bool) -> None:
+    """Show where an alert with these labels would go: channel, escalation, runbook.
+
+    A dry run: it reads the configuration, asks no server and sends nothing. Times count from the
+    start, for the case that nobody acknowledges.
+    """
+    journey = trace(load_config(config), gather(labels))
+    if is_json:
+        say_json(render_json(journey))
+    else:
+        say(render_text(journey))
+
+
+@dataclass(frozen=True)
+class Journey:
+    """Where an alert goes."""
+
+    route: Route
+    is_matched: bool  # else no route matches, and the last one takes it
+    policy: EscalationPolicy
+    runbook: Runbook | None
+    runbook_link: str
+    severity: str
+    has_slack: bool
+
+    @property
+    def moments(self) -> list[float]:
+        """Seconds from the start at which each step is told, if nobody acknowledges."""
+        return list(accumulate(step.after for step in self.policy.steps))
+
+
+def trace(config: Config, labels: Mapping[str, str]) -> Journey:
+    """Return where an alert with *labels* goes; an empty label is none."""
+    routing, shelf = config.routing, config.shelf
+    kept = {name: value for name, value in labels.items() if value}
+    found = routing.find_route(kept)
+    excerpt = shelf.find_excerpt(Alert(fingerprint(kept), kept, {}, 0.0))
+    return Journey(
+        route=found,
+        is_matched=find_route(routing.routes, kept) is not None,
+        policy=routing.get_policy(found.escalation),
+        runbook=shelf.find(excerpt.name) if excerpt else None,
+        runbook_link=excerpt.url if excerpt else "",
+        severity=find_severity(kept).value,
+        has_slack=bool(config.slack_token),
+    )
+
+
+def render_json(journey: Journey) -> dict[str, Any]:
+    """Return the journey for programs."""
+    steps = [
+        {
+            "step": step.name,
+            "responder": step.responder.name,
+            "after_s": step.after,
+            "at_s": at,
+            "targets": [_name(target) for target in step.responder.targets],
+        }
+        for step, at in zip(journey.policy.steps, journey.moments, strict=True)
+    ]
+    return {
+        "route": journey.route.name,
+        "channel": journey.route.channel,
+        "matchers": [str(matcher) for matcher in journey.route.matchers],
+        "severity": journey.severity,
+        "escalation": journey.policy.name or None,
+        "steps": steps,
+        "review": journey.route.review or None,
+        "runbook": journey.runbook.name if journey.runbook else None,
+    }
+
+
+def render_text(journey: Journey) -> str:
+    """Return the journey for people."""
+    simulated = "" if journey.has_slack else " (simulated)"
+    fields = [
+        ("Route", _say_route(journey)),
+        ("Channel", journey.route.channel + simulated),
+        ("Severity", journey.severity),
+        ("Escalation", _say_escalation(journey)),
+        *((responder.title, _say_targets(responder, journey)) for responder in _responders(journey)),
+        ("Review", journey.route.review),
+        ("Runbook", _say_runbook(journey)),
+    ]
+    return render_fields([(name, one_line(value, 500)) for name, value in fields])
+
+
+def _say_route(journey: Journey) -> str:
+    if not journey.is_matched:
+        return f"{journey.route.name}: no route matches these labels, so the last one takes them"
+    matchers = ", ".join(str(matcher) for matcher in journey.route.matchers)
+    return f"{journey.route.name}: {matchers or 'takes whatever no route before it matches'}"
+
+
+def _say_escalation(journey: Journey) -> str:
+    if not journey.policy.steps:
+        return "none, nobody is paged"
+    said = [
+        f"{step.responder.title} {f'after {format_duration(at)}' if at else 'at once'}"
+        for step, at in zip(journey.policy.steps, journey.moments, strict=True)
+    ]
+    return f"{journey.policy.name}: {', '.join(said)}"
+
+
+def _responders(journey: Journey) -> list[Responder]:
+    return list(dict.fromkeys(step.responder for step in journey.policy.steps))
+
+
+def _say_targets(responder: Responder, journey: Journey) -> str:
+    return ", ".join(
+        _name(target) + (" (simulated)" if _is_simulated(target, journey) else "")
+        for target in responder.targets
+    )
+
+
+def _is_simulated(target: Target, journey: Journey) -> bool:
+    if target.kind == PAGERDUTY:
+        return not target.secret
+    return target.kind == SLACK and not journey.has_slack
+
+
+def _name(target: Target) -> str:
+    """Return a target as `kind:address`; a routing key is no address."""
+    return f"{target.kind}:{target.address}"
+
+
+def _say_runbook(journey: Journey) -> str:
+    if journey.runbook is not None:
+        place = f"{show_path(journey.runbook.file)}:{journey.runbook.line}"
+        return f"{journey.runbook.name} ({place})"
+    return journey.runbook_link or "none"

@@ -1,0 +1,133 @@
+"""`receiver run`: everything on one machine, as children of one supervisor."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Callable, Mapping
+
+import click
+
+from receiver.cli.banner import render_banner
+from receiver.cli.datadir import DataDir
+from receiver.cli.options import RUN_ID, Options, refuse_open_door, running_options
+from receiver.cli.supervise import Child, Start, Supervisor
+from receiver.errors import ConfigError
+from receiver.logs import log_problems, setup_logs
+from receiver.process import Signals, start_child
+from receiver.store.embedded import EmbeddedValkey
+from receiver.web.address import bound_address, open_listener
+
+logger = logging.getLogger(__name__)
+
+# Seconds after the order to end by which each must have; ten are promised for all together.
+VALKEY_ENDS_BY_S = 9.4
+WORKER_ENDS_BY_S = 8.2
+WEB_ENDS_BY_S = 2.5
+
+
+@click.command()
+@running_options
+def run(options: Options) -> None:
+    """Run all of it here: web, worker and, unless REDIS_URL is set, an embedded Valkey."""
+    setup_logs()
+    settings = options.load_settings()
+    routing = options.load_routing()
+    refuse_open_door(options, settings)
+    signals = Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+    data_dir = DataDir(options.data_dir)
+    with open_listener(options.listen) as listener:
+        valkey = None if settings.redis_url else EmbeddedValkey(data_dir.path)
+        banner = render_banner(
+            bound_address(listener, options.listen),
+            data_dir.path,
+            routing,
+            has_own_store=valkey is not None,
+        )
+        environ = _children_environ(data_dir, valkey)
+        children = [
+            Child("worker", _starter("worker", options, environ), ends_by_s=WORKER_ENDS_BY_S, reloads=True),
+            Child("web", _starter("web", options, environ, listener), ends_by_s=WEB_ENDS_BY_S, reloads=True),
+        ]
+        _supervise(children, valkey, listener, signals, _reload_guard(options, signals), banner)
+    data_dir.close()
+
+
+def _supervise(
+    children: list[Child],
+    valkey: EmbeddedValkey | None,
+    listener: socket.socket,
+    signals: Signals,
+    is_reload_wanted: Callable[[], bool],
+    banner: str,
+) -> None:
+    """Start everything, keep it running until a signal says to end, and leave no process."""
+    store = _store_child(valkey, signals) if valkey is not None else None
+    supervisor = Supervisor([store, *children] if store else children, signals, is_reload_wanted)
+    try:
+        if store is not None and valkey is not None:
+            valkey.wait_ready(store.start(), lambda: signals.is_ending)
+        for child in children:
+            child.start()
+        click.echo(banner)
+        supervisor.run()
+    finally:
+        listener.close()  # the web side has its own; with both closed, a late sender is told at once
+        supervisor.stop()
+        if valkey is not None:
+            valkey.tidy()
+    logger.info("ended in order")
+
+
+def _store_child(valkey: EmbeddedValkey, signals: Signals) -> Child:
+    return Child("valkey", lambda: valkey.start(lambda: signals.is_ending), ends_by_s=VALKEY_ENDS_BY_S)
+
+
+def _children_environ(data_dir: DataDir, valkey: EmbeddedValkey | None) -> Mapping[str, str]:
+    environ = {
+        **os.environ,
+        RUN_ID: secrets.token_hex(8),
+        "PROMETHEUS_MULTIPROC_DIR": str(data_dir.empty_metrics_dir()),
+    }
+    if valkey is not None:
+        environ["REDIS_URL"] = valkey.url
+    return environ
+
+
+def _starter(
+    command: str, options: Options, environ: Mapping[str, str], listener: socket.socket | None = None
+) -> Start:
+    """Return what starts `receiver COMMAND` with our own flags; *listener* is handed down to it.
+
+    Handing the socket down keeps the address ours while the web side is started again: requests wait
+    for it then instead of being refused.
+    """
+    # -P: a file that happens to lie in this folder (a redis.py) must not be taken for a module.
+    parts = [sys.executable, "-P", "-m", "receiver", command, "--config", str(options.config)]
+    parts += ["--listen", str(options.listen), "--data-dir", str(options.data_dir)]
+    parts += ["--workers", str(options.workers), *(["--insecure"] if options.insecure else [])]
+    fds = [listener.fileno()] if listener is not None else []
+    parts += [f"--fd={fd}" for fd in fds]
+    return lambda: start_child(parts, environ, pass_fds=fds)
+
+
+def _reload_guard(options: Options, signals: Signals) -> Callable[[], bool]:
+    """Return what tells at SIGHUP whether to reload: not with a faulty file, nor when the terminal is gone."""
+    had_terminal = sys.stderr.isatty()
+
+    def is_reload_wanted() -> bool:
+        if had_terminal and not sys.stderr.isatty():
+            signals.end()  # the same signal says that somebody closed the window we ran in
+            return False
+        try:
+            options.load_routing()
+        except ConfigError as error:
+            log_problems(error)
+            return False
+        return True
+
+    return is_reload_wanted

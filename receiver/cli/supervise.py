@@ -1,0 +1,150 @@
+"""The supervisor of `receiver run`: keeps children alive, and ends them in order."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from receiver.process import Signals, kill_family
+
+logger = logging.getLogger(__name__)
+
+FIRST_DELAY_S = 0.2
+LAST_DELAY_S = 5.0
+# Who lived this long was healthy: the next death starts with the short delay again.
+HEALTHY_AFTER_S = 10.0
+
+Start = Callable[[], "subprocess.Popen[bytes]"]
+
+
+class Child:
+    """One process that ought to run: *start* starts it, again whenever it has died.
+
+    *ends_by_s* is how long after the start of `Supervisor.stop` it may keep the others waiting.
+    """
+
+    def __init__(self, name: str, start: Start, *, ends_by_s: float, reloads: bool = False) -> None:
+        self.name = name
+        self.ends_by_s = ends_by_s
+        self.reloads = reloads
+        self.process: subprocess.Popen[bytes] | None = None
+        self._start = start
+        self._delay_s = FIRST_DELAY_S
+        self._started_at = 0.0
+        self._restart_at = 0.0
+
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """Start it; raises what *start* raises."""
+        self._started_at = time.monotonic()
+        self.process = self._start()
+        logger.info("child started", extra={"fields": {"child": self.name, "process": self.process.pid}})
+        return self.process
+
+    def look_after(self) -> float:
+        """Start it again if it is dead and due; return in how many seconds to look again at the latest."""
+        if self.is_running:
+            return LAST_DELAY_S
+        if self.process is not None:
+            self._note_death(self.process)
+        wait_s = self._restart_at - time.monotonic()
+        if wait_s > 0:
+            return wait_s
+        try:
+            self.start()
+        except Exception:  # whatever hinders it now may be gone at the next try
+            logger.exception("child can't be started", extra={"fields": {"child": self.name}})
+            self._plan_restart()
+        return FIRST_DELAY_S
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal; nothing happens when it is dead."""
+        if self.process is not None:
+            with suppress(ProcessLookupError):
+                self.process.send_signal(number)
+
+    def wait(self, timeout_s: float) -> bool:
+        """Tell whether it has ended within *timeout_s*."""
+        if self.process is None:
+            return True
+        try:
+            self.process.wait(max(0.0, timeout_s))
+        except subprocess.TimeoutExpired:
+            return False
+        return True
+
+    def kill(self) -> None:
+        """Leave nothing of it, nor of its own children."""
+        if self.process is not None:
+            if self.process.poll() is None:
+                logger.warning("child killed", extra={"fields": {"child": self.name}})
+            kill_family(self.process)
+            self.process = None
+
+    def _note_death(self, process: subprocess.Popen[bytes]) -> None:
+        kill_family(process)  # what it had started itself goes with it
+        self.process = None
+        if time.monotonic() - self._started_at > HEALTHY_AFTER_S:
+            self._delay_s = FIRST_DELAY_S
+        fields = {"child": self.name, "code": process.returncode, "again_in_s": self._delay_s}
+        logger.error("child died", extra={"fields": fields})
+        self._plan_restart()
+
+    def _plan_restart(self) -> None:
+        self._restart_at = time.monotonic() + self._delay_s
+        self._delay_s = min(self._delay_s * 2, LAST_DELAY_S)
+
+
+class Supervisor:
+    """Runs *children* until a signal says to end; the order to start is the order given.
+
+    *is_reload_wanted* is asked at SIGHUP and may refuse; *signals* must hold SIGCHLD too, so that a
+    death is seen at once.
+    """
+
+    def __init__(
+        self, children: Sequence[Child], signals: Signals, is_reload_wanted: Callable[[], bool]
+    ) -> None:
+        self._children = children
+        self._signals = signals
+        self._is_reload_wanted = is_reload_wanted
+
+    def run(self) -> None:
+        """Keep every child running until SIGTERM or SIGINT came; `stop()` is the caller's to call."""
+        while not self._signals.is_ending:
+            wait_s = min(child.look_after() for child in self._children)
+            if self._signals.get(wait_s) == signal.SIGHUP and self._is_reload_wanted():
+                self._reload()
+
+    def stop(self) -> None:
+        """End the children from last to first, each before the next, and leave no process.
+
+        One that takes longer than its `ends_by_s` no longer keeps the next from being told; whatever is
+        left when the last one's time is over is killed.
+        """
+        begun = time.monotonic()
+        told: list[Child] = []
+        for child in reversed(self._children):
+            child.send(signal.SIGTERM)
+            told.append(child)
+            _wait_for(told, begun + child.ends_by_s)
+        for child in reversed(self._children):
+            child.kill()
+
+    def _reload(self) -> None:
+        for child in self._children:
+            if child.reloads:
+                child.send(signal.SIGHUP)
+        logger.info("reload sent")
+
+
+def _wait_for(told: Sequence[Child], deadline: float) -> None:
+    for child in told:
+        child.wait(deadline - time.monotonic())

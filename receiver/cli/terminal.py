@@ -1,0 +1,110 @@
+"""What people read on a terminal: safe to show, aligned, in their own time zone.
+
+Labels and annotations come from strangers; none of their characters may move the cursor, change a
+colour or turn a line around.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+import unicodedata
+from collections.abc import Sequence
+from datetime import datetime, tzinfo
+
+import click
+
+from receiver.clock import format_duration
+from receiver.text import clean, one_line
+
+MAX_CELL = 120
+_GAP = "  "
+_NARROWEST = 20
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print *text*, cleaned; what the terminal's encoding lacks becomes a question mark."""
+    encoding = getattr(sys.stderr if err else sys.stdout, "encoding", None) or "utf-8"
+    click.echo(clean(text).encode(encoding, "replace").decode(encoding), err=err)
+
+
+def say_json(value: object) -> None:
+    """Print *value* as JSON in plain ASCII, which no terminal can misread."""
+    click.echo(json.dumps(value, indent=2))
+
+
+def find_width() -> int | None:
+    """Return how many columns the terminal has; None when the output goes elsewhere."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+
+
+def render_table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None) -> str:
+    """Return rows under their head, aligned; the last column is cut to what *width* leaves it."""
+    cells = [list(head), *([one_line(cell, MAX_CELL) for cell in row] for row in rows)]
+    sizes = [max(measure(row[n]) for row in cells) for n in range(len(head) - 1)]
+    if width is not None:
+        left = max(_NARROWEST, width - sum(sizes) - len(_GAP) * len(sizes))
+        for row in cells:
+            row[-1] = _fit(row[-1], left)
+    return "\n".join(_GAP.join([*map(_pad, row, sizes), row[-1]]).rstrip() for row in cells)
+
+
+def render_fields(fields: Sequence[tuple[str, str]], indent: str = "") -> str:
+    """Return `name  value` lines, aligned, without those that have no value."""
+    filled = [(name, value) for name, value in fields if value]
+    size = max((measure(name) for name, _ in filled), default=0)
+    return "\n".join(f"{indent}{_pad(name, size)}{_GAP}{value}" for name, value in filled)
+
+
+def measure(text: str) -> int:
+    """Return how many columns *text* takes: two for a wide character, none for a combining one."""
+    return sum(
+        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
+        for char in text
+    )
+
+
+def read_moment(text: str | None) -> float | None:
+    """Return the moment that an RFC 3339 text says, in seconds since 1970; None for none."""
+    try:
+        return datetime.fromisoformat(text).timestamp() if text else None
+    except (ValueError, OverflowError, OSError):
+        return None
+
+
+def render_moment(text: str | None, zone: tzinfo | None = None) -> str:
+    """Return an RFC 3339 text as `2026-11-23 13:03:00` in *zone*, by default the reader's own."""
+    moment = read_moment(text)
+    return _local(moment, zone).strftime("%Y-%m-%d %H:%M:%S") if moment is not None else ""
+
+
+def render_since(text: str | None, now: float, zone: tzinfo | None = None) -> str:
+    """Return an RFC 3339 text as `2026-11-23 13:03:00 CET (12m ago)`."""
+    moment = read_moment(text)
+    if moment is None:
+        return ""
+    return f"{_local(moment, zone):%Y-%m-%d %H:%M:%S %Z} ({render_age(text, now)})"
+
+
+def render_age(text: str | None, now: float) -> str:
+    """Return how long ago it was: `12m ago`."""
+    moment = read_moment(text)
+    return f"{format_duration(now - moment)} ago" if moment is not None else ""
+
+
+def _local(moment: float, zone: tzinfo | None) -> datetime:
+    return datetime.fromtimestamp(moment, zone).astimezone(zone)
+
+
+def _pad(text: str, size: int) -> str:
+    return text + " " * (size - measure(text))
+
+
+def _fit(text: str, columns: int) -> str:
+    if measure(text) <= columns:
+        return text
+    kept = text[: columns - 1]
+    while measure(kept) > columns - 1:
+        kept = kept[:-1]
+    return kept.rstrip() + "…"

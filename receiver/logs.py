@@ -1,0 +1,165 @@
+"""Structured logs: one line for each event, on stderr, and never a secret in it.
+
+Everybody logs with the standard library:
+
+    logger = logging.getLogger(__name__)
+    logger.info("step told", extra={"fields": {"incident": incident.id, "step": step.name}})
+
+The message is a fixed phrase that can be searched for; whatever varies goes into `fields`. On a
+terminal a line is text for people, anywhere else it is one JSON object. Line ends and control
+characters of strangers are escaped in both, so that nobody can write a log line but we.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import sys
+import threading
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from datetime import UTC, datetime
+from math import isfinite
+from types import TracebackType
+from typing import Any, TextIO
+
+from receiver.errors import ConfigError
+from receiver.text import Secret, clean, cut
+
+MAX_VALUE = 2_000
+MAX_TRACEBACK = 20_000
+# Shorter ones would blot out innocent words, and protect nothing.
+_MIN_SECRET = 6
+
+_PLAIN = re.compile(r"[\w./:@#%+,*-]+")
+_secrets: set[str] = set()
+
+
+def hide(*holders: Any) -> None:
+    """Print `***` instead of every Secret in *holders* from now on, whoever logs it (a library's error, say).
+
+    A holder is a Secret, or a dataclass, mapping or collection with some inside, however deep.
+    """
+    for secret in _find_secrets(holders):
+        if len(text := secret.reveal()) >= _MIN_SECRET:
+            _secrets.add(text)
+
+
+def setup_logs(stream: TextIO | None = None) -> None:
+    """Send every log line of this process to *stream* (stderr); called twice, it does the same again.
+
+    Uncaught errors become a log line too.
+    """
+    target = stream if stream is not None else sys.stderr
+    handler = logging.StreamHandler(target)
+    handler.setFormatter(TextFormatter() if target.isatty() else JsonFormatter())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.WARNING)
+    logging.getLogger("receiver").setLevel(logging.INFO)
+    logging.captureWarnings(capture=True)
+    sys.excepthook = _log_uncaught
+    threading.excepthook = _log_uncaught_in_thread
+
+
+def log_problems(error: ConfigError) -> None:
+    """Log that a new configuration is refused, and every reason."""
+    logger = logging.getLogger(__name__)
+    for problem in error.problems:
+        logger.error("configuration refused", extra={"fields": {"problem": str(problem)}})
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, event, logger, then the event's own fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": _render_time(record.created),
+            "level": record.levelname.lower(),
+            "event": _safe(record.getMessage(), MAX_VALUE),
+            "logger": record.name,
+        }
+        for name, value in _fields(record).items():
+            line.setdefault(name, value)
+        if error := _error(record):
+            line["error"] = error
+        # Plain ASCII: neither a terminal nor a log store can be confused by what a stranger wrote.
+        return json.dumps(line)
+
+
+class TextFormatter(logging.Formatter):
+    """`12:00:01 warning step given up incident=a1 step=on-call`, for a person at a terminal."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
+        event = json.dumps(_safe(record.getMessage(), MAX_VALUE), ensure_ascii=False)[1:-1]
+        parts = [time, f"{record.levelname.lower():<7}", event]
+        parts += [f"{name}={_quote(value)}" for name, value in _fields(record).items()]
+        if error := _error(record):
+            # The only thing on more than one line: indented, so that it can't pass for a line of its own.
+            parts.append("\n    " + error.rstrip().replace("\n", "\n    "))
+        return " ".join(parts)
+
+
+def _fields(record: logging.LogRecord) -> dict[str, Any]:
+    found = getattr(record, "fields", None)
+    if not isinstance(found, Mapping):
+        return {}
+    return {str(name): _plain(value) for name, value in found.items()}
+
+
+def _plain(value: Any) -> Any:
+    """Return *value* as something JSON has; what JSON has not becomes text."""
+    if value is None or isinstance(value, bool | int) or (isinstance(value, float) and isfinite(value)):
+        return value
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(item) for item in value]
+    return _safe(str(value), MAX_VALUE)
+
+
+def _error(record: logging.LogRecord) -> str:
+    if not record.exc_info or record.exc_info[1] is None:
+        return ""
+    return _safe("".join(traceback.format_exception(record.exc_info[1])), MAX_TRACEBACK)
+
+
+def _find_secrets(holder: Any) -> Iterator[Secret]:
+    if isinstance(holder, Secret):
+        yield holder
+    elif is_dataclass(holder):
+        for field in fields(holder):
+            yield from _find_secrets(getattr(holder, field.name))
+    elif isinstance(holder, Mapping):
+        yield from _find_secrets(list(holder.values()))
+    elif isinstance(holder, list | tuple | set | frozenset):
+        for item in holder:
+            yield from _find_secrets(item)
+
+
+def _safe(text: str, limit: int) -> str:
+    for secret in _secrets:
+        text = text.replace(secret, "***")
+    return cut(clean(text), limit)
+
+
+def _quote(value: Any) -> str:
+    if isinstance(value, str) and _PLAIN.fullmatch(value):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _render_time(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _log_uncaught(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        return
+    logging.getLogger("receiver").critical("uncaught error", exc_info=(kind, error, where))
+
+
+def _log_uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
+    if args.exc_value is not None:
+        _log_uncaught(args.exc_type, args.exc_value, args.exc_traceback)

@@ -1,0 +1,104 @@
+"""Processes: children that never outlive their parent, and signals taken one at a time."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import queue
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from types import FrameType
+from typing import IO
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+class Signals:
+    """The signals asked for, in order of arrival; nothing runs inside a signal handler.
+
+    A handler may interrupt a thread that holds the very lock the handler wants, so ours only puts the
+    number into a queue that allows this (https://docs.python.org/3/library/queue.html#simplequeue-objects).
+    Must be made in the main thread.
+    """
+
+    def __init__(self, *wanted: signal.Signals) -> None:
+        self._queue: queue.SimpleQueue[int] = queue.SimpleQueue()
+        self._ending = False
+        for number in wanted:
+            signal.signal(number, self._take)
+
+    @property
+    def is_ending(self) -> bool:
+        """Whether we were ever asked to end, read or unread yet."""
+        return self._ending
+
+    def end(self) -> None:
+        """Do as if we had been asked to end."""
+        self._take(signal.SIGTERM, None)
+
+    def get(self, timeout_s: float) -> signal.Signals | None:
+        """Wait for the next signal; None when none came within *timeout_s* seconds."""
+        try:
+            return signal.Signals(self._queue.get(timeout=max(0.0, timeout_s)))
+        except queue.Empty:
+            return None
+
+    def _take(self, number: int, _frame: FrameType | None) -> None:
+        if number in (signal.SIGTERM, signal.SIGINT):
+            self._ending = True
+        self._queue.put(number)
+
+
+def start_child(
+    command: Sequence[str],
+    environ: Mapping[str, str],
+    *,
+    pass_fds: Sequence[int] = (),
+    output: IO[bytes] | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start *command* as a child that is killed when we die, however we die.
+
+    It gets a session of its own, so that Ctrl-C reaches only us and we can end things in order.
+    Call it from the main thread: Linux kills the child when the starting *thread* ends.
+    """
+    return subprocess.Popen(
+        command,
+        env=dict(environ),
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        pass_fds=tuple(pass_fds),
+        start_new_session=True,
+        preexec_fn=end_with_parent(os.getpid()),  # noqa: PLW1509  # no threads here, and nothing else can do it
+    )
+
+
+def end_with_parent(parent: int) -> Callable[[], None]:
+    """Return what a fresh child of process *parent* calls so as to be killed when that one dies.
+
+    Only Linux can do this; elsewhere look at `is_orphan` now and then.
+    """
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+
+    def ask() -> None:
+        if libc is not None:
+            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if is_orphan(parent):  # it died before we could ask
+            os._exit(1)
+
+    return ask
+
+
+def is_orphan(parent: int) -> bool:
+    """Tell whether process *parent* is no longer our parent."""
+    return os.getppid() != parent
+
+
+def kill_family(process: subprocess.Popen[bytes]) -> None:
+    """Kill a child of `start_child` and all its children at once; returns when it is gone."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

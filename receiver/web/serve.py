@@ -1,0 +1,166 @@
+"""Serves the web side with gunicorn: a master that holds the configuration, and its workers.
+
+Only gevent's workers import the application: they patch the standard library first, and what had been
+imported in the master before the fork (redis, requests, ssl) would keep its blocking sockets. So nothing
+here may import them.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.errors import HaltServer
+from gunicorn.glogging import Logger
+
+from receiver.errors import ConfigError
+from receiver.logs import log_problems
+from receiver.process import end_with_parent, is_orphan
+from receiver.web.gevent_worker import WebWorker
+
+if TYPE_CHECKING:
+    from receiver.config.model import Routing
+    from receiver.config.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+# Alertmanager comes every few seconds at the busiest and keeps its connections for minutes.
+KEEPALIVE_S = 75
+GRACEFUL_TIMEOUT_S = 5
+# A worker that can't even say that it lives for this long is replaced.
+TIMEOUT_S = 30
+
+WSGI = Callable[..., Any]
+
+
+def serve(
+    settings: Settings,
+    load: Callable[[], Routing],
+    listener: socket.socket,
+    workers: int,
+    *,
+    parent: int | None = None,
+    build: Callable[[Settings, Routing], WSGI] | None = None,
+) -> None:
+    """Serve until SIGTERM, then leave by SystemExit; SIGHUP calls *load* again.
+
+    *load* raises ConfigError for a faulty configuration: at the start that ends us, later the old one
+    is kept. Process *parent* is ours and we end with it; *build* makes the application inside each worker.
+    """
+    os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="receiver-metrics-"))
+    server = WebServer(settings, load, listener, workers, build or _build_app)
+    WebArbiter(server, parent).run()
+
+
+class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
+    """What gunicorn asks for its settings and its application."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        load: Callable[[], Routing],
+        listener: socket.socket,
+        workers: int,
+        build: Callable[[Settings, Routing], WSGI],
+    ) -> None:
+        self._settings = settings
+        self._load = load
+        self._fd = listener.detach()
+        self._workers = workers
+        self._build = build
+        self._routing = load()
+        super().__init__()
+
+    def load_config(self) -> None:
+        options = {
+            "bind": f"fd://{self._fd}",
+            "workers": self._workers,
+            "worker_class": WebWorker,
+            "keepalive": KEEPALIVE_S,
+            "graceful_timeout": GRACEFUL_TIMEOUT_S,
+            "timeout": TIMEOUT_S,
+            "preload_app": False,
+            "control_socket_disable": True,
+            "logger_class": GunicornLogger,
+            "post_fork": _follow_master,
+            "child_exit": _forget_numbers,
+            "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,  # noqa: S108
+        }
+        for name, value in options.items():
+            self.cfg.set(name, value)
+
+    def load(self) -> WSGI:
+        """Return the application; runs in a worker, after gevent has patched the standard library."""
+        return self._build(self._settings, self._routing)
+
+    def reload(self) -> None:
+        """Change none of gunicorn's own settings: the flags were given once."""
+
+    def reload_routing(self) -> bool:
+        """Read the configuration again; False when it is faulty, and the old one stays."""
+        try:
+            self._routing = self._load()
+        except ConfigError as error:
+            log_problems(error)
+            return False
+        logger.info("configuration reloaded")
+        return True
+
+
+class WebArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
+    """gunicorn's master, which replaces its workers only for a configuration that is right."""
+
+    def __init__(self, app: WebServer, parent: int | None) -> None:
+        self._parent = parent
+        super().__init__(app)
+
+    def reload(self) -> None:
+        if self.app.reload_routing():
+            super().reload()
+
+    def murder_workers(self) -> None:
+        """Called every second. Linux ends us with our parent (see `process.start_child`), macOS doesn't."""
+        super().murder_workers()
+        if self._parent is not None and is_orphan(self._parent):
+            raise HaltServer("the parent process is gone")
+
+
+class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
+    """Sends gunicorn's own events to our logs; requests are not logged, they are counted."""
+
+    def setup(self, cfg: Any) -> None:
+        self.cfg = cfg
+        self.error_log.setLevel(logging.INFO)
+        self.error_log.propagate = True
+
+    @property
+    def access_log_enabled(self) -> bool:
+        return False
+
+
+def _build_app(settings: Settings, routing: Routing) -> WSGI:
+    from receiver.web.app import create_app
+    from receiver.wiring import build_parts
+
+    app: WSGI = create_app(build_parts(settings, routing), settings, routing)
+    return app
+
+
+def _follow_master(arbiter: WebArbiter, _worker: WebWorker) -> None:
+    end_with_parent(arbiter.pid)()
+
+
+def _forget_numbers(_arbiter: WebArbiter, worker: WebWorker) -> None:
+    """Remove a dead worker's gauges of the living, so that they count only who lives.
+
+    As prometheus_client.multiprocess.mark_process_dead, which the master must not import.
+    """
+    for path in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob(f"gauge_live*_{worker.pid}.db"):
+        path.unlink(missing_ok=True)

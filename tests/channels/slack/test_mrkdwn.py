@@ -1,0 +1,123 @@
+"""What strangers write is shown as they wrote it, and is never a command to Slack."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receiver.channels.slack import mrkdwn
+from receiver.channels.slack.markdown import render_inline
+
+# Whatever Slack would read as a command stands between < and >.
+COMMANDS = re.compile(r"[<>]")
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("<!channel>", "&lt;!channel&gt;"),
+        ("a & b", "a &amp; b"),
+        ("&lt;", "&amp;lt;"),
+        ("zero\u200bwidth\x00", "zerowidth"),
+        ("lone \ud800 surrogate", "lone ? surrogate"),
+    ],
+)
+def test_text_is_escaped_exactly_once(text, shown):
+    assert mrkdwn.escape(text) == shown
+
+
+@given(st.text(max_size=300), st.integers(1, 80))
+def test_no_text_becomes_a_command_and_none_is_over_its_limit(text, limit):
+    for shown in (mrkdwn.line(text, limit), mrkdwn.words(text, limit)):
+        assert not COMMANDS.search(shown)
+        assert len(shown) <= limit
+        assert not re.search(r"&(?!amp;|lt;|gt;)", shown)
+
+
+@given(st.text(max_size=100))
+def test_a_code_span_can_not_be_left_from_inside(text):
+    span = mrkdwn.code(text, 50)
+    assert span[0] == span[-1] == "`"
+    assert "`" not in span[1:-1]
+    assert "\n" not in span
+    assert not COMMANDS.search(span)
+
+
+def test_an_empty_value_is_still_a_code_span():
+    assert mrkdwn.code(" \n", 20) == "`(empty)`"
+
+
+def test_an_entity_is_never_halved():
+    assert mrkdwn.line("a&b", 3) == "a…"
+    assert mrkdwn.line("<<<<", 6) == "&lt;…"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "javascript:alert(1)",
+        "https://x.example/a|b",
+        "https://x.example/>",
+        "https://x.example/\x07",
+        "https://x.example/ \ud800",
+        "https://x.example/" + "a" * 1500,
+    ],
+)
+def test_an_address_that_could_break_a_link_is_shown_as_its_label(url):
+    assert mrkdwn.link(url, "Here") == "Here"
+
+
+def test_a_link_keeps_its_query():
+    assert (
+        mrkdwn.link("https://x.example/?a=1&b=2", "a|<b>") == "<https://x.example/?a=1&amp;b=2|a¦&lt;b&gt;>"
+    )
+
+
+@pytest.mark.parametrize(
+    ("at", "shown"),
+    [
+        (1_795_435_380.9, "<!date^1795435380^{date_short_pretty} {time}|2026-11-23 12:03 UTC>"),
+        (-5.0, "<!date^0^{date_short_pretty} {time}|1970-01-01 00:00 UTC>"),
+        (9e15, "<!date^253402300799^{date_short_pretty} {time}|9999-12-31 23:59 UTC>"),
+    ],
+)
+def test_a_moment_is_told_in_the_readers_zone(at, shown):
+    assert mrkdwn.moment(at) == shown
+
+
+@pytest.mark.parametrize(
+    ("markdown", "shown"),
+    [
+        ("**bold** and __bold__", "*bold* and *bold*"),
+        ("*it* and _it_ ~~gone~~", "_it_ and _it_ ~gone~"),
+        ("***both***", "_*both*_"),
+        ("**a **b** c**", "*a b c*"),
+        ("`a < b` and ``x ` y``", "`a &lt; b` and `x ' y`"),
+        ("[docs](https://x.example/?a=1&b=2)", "<https://x.example/?a=1&amp;b=2|docs>"),
+        ("[**docs**](https://x.example)", "<https://x.example|docs>"),
+        ("<https://x.example>", "<https://x.example|https://x.example>"),
+        ("[page](./other.md)", "page"),
+        ("[x](javascript:alert(1))", "[x](javascript:alert(1))"),
+        ("![graph](https://x.example/g.png)", "<https://x.example/g.png|graph>"),
+        ("<!channel> &lt;!here&gt; <@U0123>", "&lt;!channel&gt; &lt;!here&gt; &lt;@U0123&gt;"),
+        ("kubectl drain <node>", "kubectl drain &lt;node&gt;"),
+        ("one<br/>two<!-- said -->", "one\ntwo"),
+        ("one\ntwo  \nthree", "one two\nthree"),
+        ("", ""),
+    ],
+)
+def test_markdown_becomes_slacks_markup(markdown, shown):
+    assert render_inline(markdown) == shown
+
+
+@given(st.text(max_size=200))
+def test_no_markdown_becomes_a_mention(text):
+    shown = render_inline(text)
+    assert "<!" not in shown
+    assert "<@" not in shown
+    json.dumps(shown).encode()

@@ -1,0 +1,154 @@
+"""What the thread says, since an edit of the message notifies nobody."""
+
+from __future__ import annotations
+
+import pytest
+
+from receiver.channels.slack.message import Message, Rung
+from receiver.channels.slack.render import render
+from receiver.channels.slack.replies import mention
+from receiver.domain.incident import Run
+from tests.builders import (
+    OPENED_AT,
+    a_delivery,
+    a_notification,
+    a_policy,
+    a_reply,
+    a_responder,
+    a_step,
+    an_alert,
+    an_incident,
+)
+from tests.mocks.slack_workspace import SlackMessage
+
+STEPS = a_policy().steps
+
+
+def pings(message: Message) -> list[str]:
+    return SlackMessage(
+        "", "", "", message.text, list(message.blocks), makes_mentions=message.links_names
+    ).pings
+
+
+def said(incident, says, *, now=OPENED_AT + 300, **reply) -> str:
+    return render(a_notification(incident, a_reply(says, **reply), now=now)).text
+
+
+def test_the_first_step_tells_of_a_new_incident():
+    assert said(an_incident(), "step", step=STEPS[0], now=OPENED_AT) == (
+        "📟 Paging On-call: a new incident\n🔴 CRITICAL · HighCPUUsage"
+    )
+
+
+def test_a_later_step_mentions_its_responder_and_says_why():
+    message = render(a_notification(an_incident(), a_reply("step", step=STEPS[1]), now=OPENED_AT + 300))
+    assert message.text == (
+        "📟 Paging Team Lead @team-lead: not acknowledged for 5m\n🔴 CRITICAL · HighCPUUsage"
+    )
+    assert pings(message) == ["@team-lead"]
+
+
+def test_a_step_told_anew_after_an_acknowledgement_says_so():
+    incident = an_incident(run=Run(2, OPENED_AT + 300, "unacknowledged"))
+    assert "not acknowledged any more" in said(incident, "step", step=STEPS[0])
+
+
+def test_a_step_of_a_reopened_incident_says_so():
+    incident = an_incident(run=Run(2, OPENED_AT + 300, "reopened", 2))
+    assert "Paging On-call: firing again" in said(incident, "step", step=STEPS[0])
+
+
+def test_a_responder_without_a_pager_is_told_not_paged():
+    step = a_step(a_responder("manager", slack="@manager", pagerduty=""))
+    assert said(an_incident(), "step", step=step).startswith("📟 Telling Manager @manager: ")
+
+
+def test_a_page_known_to_be_simulated_is_called_so():
+    incident = an_incident(deliveries={"page:on-call": a_delivery(simulated=True)})
+    assert "Paging On-call (simulated)" in said(incident, "step", step=STEPS[0])
+
+
+@pytest.mark.parametrize(
+    ("address", "mentioned"),
+    [
+        ("@team-lead", "@team-lead"),
+        ("team-lead", "@team-lead"),
+        ("U0123ABCD", "<@U0123ABCD>"),
+        ("W0123ABCD", "<@W0123ABCD>"),
+        ("S0123", "<!subteam^S0123>"),
+        ("<@U0123ABCD>", "<@U0123ABCD>"),
+        ("<!subteam^S0123>", "<!subteam^S0123>"),
+        ("SUPPORT", "@SUPPORT"),
+        ("<!channel>", "@channel"),
+        ("a<b", "@a&lt;b"),
+        ("", ""),
+    ],
+)
+def test_a_slack_address_is_mentioned_by_name_or_id(address, mentioned):
+    assert mention(address) == mentioned
+
+
+def test_a_name_in_an_alert_is_not_mentioned_along_with_the_responder():
+    incident = an_incident(an_alert("@channel <!here> @manager"))
+    message = render(a_notification(incident, a_reply("step", step=STEPS[1])))
+    assert pings(message) == ["@team-lead"]
+
+
+def test_only_a_step_asks_slack_to_make_mentions():
+    for says in ("joined", "resolved", "reopened", "reminder"):
+        assert not render(a_notification(an_incident(resolved_by="bob"), a_reply(says))).links_names
+
+
+def test_joined_alerts_are_listed_and_the_rest_counted():
+    alerts = [an_alert(instance=f"web-{n:02}") for n in range(14)]
+    joined = [alert.fingerprint for alert in alerts[1:]]
+    message = render(a_notification(an_incident(*alerts), a_reply("joined", fingerprints=joined)))
+    lines = message.blocks[0]["text"]["text"].split("\n")
+    assert message.text == lines[0] == "➕ 13 alerts joined · HighCPUUsage"
+    assert lines[1] == "🔴 *HighCPUUsage* `instance=web-01` · CPU above 90 % on web-01"
+    assert len(lines) == 12
+    assert lines[-1] == "… and 3 more"
+
+
+def test_a_joined_reply_without_blocks_says_the_same():
+    alerts = [an_alert(instance="web-1"), an_alert(instance="web-2")]
+    reply = a_reply("joined", fingerprints=[alerts[1].fingerprint])
+    message = render(a_notification(an_incident(*alerts), reply), Rung.PLAIN)
+    assert message.blocks == ()
+    assert message.text.startswith("➕ 1 alert joined · HighCPUUsage\n🔴 *HighCPUUsage* `instance=web-2`")
+
+
+def test_resolved_tells_how_long_it_took():
+    assert said(an_incident(resolved_at=OPENED_AT + 720), "resolved") == "✅ Resolved after 12m"
+
+
+def test_resolved_by_hand_tells_who_and_what_still_fires():
+    incident = an_incident(resolved_by="@bob <!here>")
+    message = render(a_notification(incident, a_reply("resolved")))
+    assert message.text == "✅ Resolved by @bob &lt;!here&gt; after 1m: 1 alert still fires"
+    assert pings(message) == []
+
+
+def test_resolved_after_it_reopened_counts_from_there():
+    incident = an_incident(generation=1, reopened_at=OPENED_AT + 600, resolved_at=OPENED_AT + 660)
+    assert said(incident, "resolved") == "✅ Resolved after 1m"
+
+
+def test_reopened_tells_after_how_long_and_who_still_has_it():
+    incident = an_incident(
+        generation=1,
+        reopened_at=OPENED_AT + 300,
+        turns=(OPENED_AT + 60, OPENED_AT + 300),
+        acknowledged_by="alice",
+        run=Run(2, OPENED_AT + 300, "reopened", 2, is_quiet=True),
+    )
+    assert said(incident, "reopened") == (
+        "🔁 Firing again <!date^1795435680^{date_short_pretty} {time}|2026-11-23 12:08 UTC>, "
+        "4m after it resolved · still acknowledged by alice · flapping: nobody is paged anew"
+    )
+
+
+def test_the_reminder_tells_who_closed_it_and_when():
+    incident = an_incident(an_alert(), an_alert(instance="web-2"), resolved_by="bob")
+    said_then = said(incident, "reminder", now=OPENED_AT + 60 + 4 * 3600)
+    assert said_then == "⏰ Closed by bob 4h ago, but 2 alerts still fire"

@@ -1,0 +1,44 @@
+"""Without a token nothing leaves the house, and everything says so."""
+
+from __future__ import annotations
+
+import json
+
+from receiver.channels.slack.simulated import SimulatedSlack
+from receiver.domain.ports import Channel
+from tests.builders import OPENED_AT, a_notification, a_reply, an_incident, an_update
+
+
+def test_what_would_have_been_sent_is_recorded():
+    recorded = []
+    channel: Channel = SimulatedSlack(recorded.append, clock=lambda: OPENED_AT)
+    incident = an_incident()
+    receipt = channel.send(a_notification(incident))
+    (entry,) = recorded
+    assert (receipt.at, receipt.reference) == (OPENED_AT, f"simulated:{incident.id}:root")
+    assert receipt.is_simulated
+    assert (entry["channel"], entry["thread"], entry["action"]) == ("#alerts-critical", "", "post")
+    assert entry["text"].startswith("🔴 CRITICAL · HighCPUUsage")
+    assert entry["blocks"][0]["type"] == "header"
+    json.dumps(entry)
+
+
+def test_an_edit_keeps_the_messages_reference():
+    recorded = []
+    channel = SimulatedSlack(recorded.append, clock=lambda: OPENED_AT)
+    root = channel.send(a_notification())
+    edit = channel.send(a_notification(action=an_update(message=root.reference)))
+    assert edit.reference == root.reference
+    assert recorded[1]["action"] == "update"
+
+
+def test_a_reply_names_its_thread():
+    recorded = []
+    channel = SimulatedSlack(recorded.append, clock=lambda: OPENED_AT)
+    root = channel.send(a_notification())
+    channel.send(a_notification(action=a_reply("resolved", message=root.reference)))
+    assert recorded[1]["thread"] == root.reference
+
+
+def test_nothing_simulated_is_ever_looked_for():
+    assert SimulatedSlack(lambda _: None).find(a_notification(), 0.0) is None

@@ -1,0 +1,111 @@
+"""The escalation's line: truthful about who was reached, how, and what comes next."""
+
+from __future__ import annotations
+
+import re
+
+from receiver.channels.slack.steps import render_steps, render_troubles
+from receiver.domain.incident import Run
+from receiver.domain.policy import NO_POLICY
+from tests.builders import (
+    OPENED_AT,
+    a_delivery,
+    a_policy,
+    a_progress,
+    a_responder,
+    a_step,
+    an_incident,
+)
+
+MINUTE = 60.0
+
+
+def line(incident, policy=None, now=OPENED_AT) -> str:
+    """Return the line with its moments as Slack's fallback shows them, without the day."""
+    said = render_steps(incident, a_progress(incident, policy, now))
+    return re.sub(r"<!date[^|]*\|\S+ (\S+) UTC>", r"\1", said)
+
+
+def troubles(incident, now=OPENED_AT) -> str:
+    return render_troubles(incident, a_progress(incident, None, now))
+
+
+def test_the_steps_to_come_have_their_times():
+    incident = an_incident(deliveries={"page:on-call": a_delivery()})
+    assert line(incident) == "⏫ On-call paged 12:03 → Team Lead at 12:08 → Manager 5m later"
+
+
+def test_a_step_that_nobody_took_yet_is_under_way():
+    assert line(an_incident()) == "⏫ On-call being paged → Team Lead 5m later → Manager 5m later"
+
+
+def test_a_simulated_page_is_called_so():
+    incident = an_incident(deliveries={"page:on-call": a_delivery(simulated=True)})
+    assert line(incident).startswith("⏫ On-call paged 12:03 (simulated) →")
+
+
+def test_a_step_told_in_slack_alone_is_no_page():
+    deliveries = {
+        "page:on-call": a_delivery(),
+        "page:team-lead": a_delivery(at=OPENED_AT + 300, received=False, reason="rate_limited"),
+        "step:team-lead": a_delivery(at=OPENED_AT + 300),
+    }
+    said = line(an_incident(deliveries=deliveries), now=OPENED_AT + 301)
+    assert said == "⏫ On-call paged 12:03 → Team Lead told in Slack 12:08 → Manager at 12:13"
+
+
+def test_a_step_that_was_given_up_is_said():
+    deliveries = {"page:on-call": a_delivery(received=False, reason="no_answer", failed_at=OPENED_AT)}
+    said = line(an_incident(deliveries=deliveries))
+    assert said == "⏫ ⚠️ On-call could not be reached → Team Lead at 12:08 → Manager 5m later"
+
+
+def test_an_acknowledgement_stops_it():
+    incident = an_incident(deliveries={"page:on-call": a_delivery()}, acknowledged_by="alice")
+    assert line(incident, now=OPENED_AT + MINUTE) == (
+        "⏹ On-call paged 12:03 · stopped: acknowledged by alice 12:04"
+    )
+
+
+def test_resolved_before_anybody_was_told():
+    incident = an_incident(resolved_at=OPENED_AT + MINUTE)
+    assert line(incident, now=OPENED_AT + MINUTE) == "⏹ Nobody was paged · stopped: resolved 12:04"
+
+
+def test_a_page_that_stands_from_before_a_reopening_is_told_with_its_time():
+    incident = an_incident(
+        deliveries={"page:on-call": a_delivery("1")},
+        run=Run(2, OPENED_AT + 600, "reopened", 2),
+    )
+    assert line(incident, now=OPENED_AT + 600).startswith("⏫ On-call paged 12:03 → Team Lead at 12:18")
+
+
+def test_without_steps_there_is_no_line():
+    assert line(an_incident(policy=NO_POLICY), NO_POLICY) == ""
+
+
+def test_names_are_shown_not_read():
+    policy = a_policy(a_step(a_responder("<!channel>")))
+    assert "&lt;!channel&gt; being paged" in line(an_incident(policy=policy), policy)
+
+
+def test_a_page_on_its_way_is_a_trouble_with_its_reason():
+    incident = an_incident(deliveries={"page:on-call": a_delivery(received=False, reason="rate_limited")})
+    assert troubles(incident) == "⚠️ PagerDuty: page to On-call not delivered yet (rate_limited)"
+
+
+def test_a_page_that_failed_for_good_is_said():
+    failed = a_delivery(received=False, reason="invalid_key", failed_at=OPENED_AT)
+    said = troubles(an_incident(deliveries={"page:on-call": failed}))
+    assert said == "⚠️ PagerDuty: page to On-call not delivered, given up (invalid_key)"
+
+
+def test_a_page_that_arrived_after_failing_is_no_trouble():
+    incident = an_incident(deliveries={"page:on-call": a_delivery(reason="rate_limited")})
+    assert troubles(incident) == ""
+
+
+def test_a_page_of_an_earlier_run_is_no_trouble_now():
+    failed = a_delivery("1", received=False, reason="no_answer")
+    incident = an_incident(deliveries={"page:on-call": failed}, run=Run(2, OPENED_AT, "reopened", 2))
+    assert troubles(incident) == ""
