@@ -1,0 +1,100 @@
+"""Incidents as the API gives them, sensible until you say otherwise."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+ID = "x1qepmtzfr3f-1m84ss6xd"
+OPENED_AT = 1_795_435_380.0  # 2026-11-23 12:03:00 UTC
+
+
+def moment(after_s: float = 0.0) -> str:
+    """Return the moment *after_s* seconds after the incident opened, as the API writes it."""
+    text = datetime.fromtimestamp(OPENED_AT + after_s, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")
+
+
+def a_row(**changes: Any) -> dict[str, Any]:
+    return {
+        "id": ID,
+        "state": "open",
+        "severity": "critical",
+        "alertname": "DiskFull",
+        "summary": "The disk of web-1 is full",
+        "receiver": "receiver",
+        "group_key": '{}:{alertname="DiskFull"}',
+        "group_labels": {"alertname": "DiskFull"},
+        "route": "#alerts-critical",
+        "channel": "#alerts-critical",
+        "firing": 2,
+        "total": 3,
+        "opened_at": moment(),
+        "updated_at": moment(1),
+        "acknowledged_by": None,
+        "next_step": "team-lead",
+        "next_step_at": moment(300),
+    } | changes
+
+
+def a_whole(**changes: Any) -> dict[str, Any]:
+    return (
+        a_row()
+        | {
+            "acknowledged_at": None,
+            "resolved_at": None,
+            "resolved_by": None,
+            "alerts": [an_alert_row("resolved", "web-3"), an_alert_row("firing", "web-1")],
+            "timeline": [
+                {"at": moment(), "what": "opened", "text": "2 alerts on #alerts-critical", "by": None}
+            ],
+            "escalation": {
+                "policy": "critical",
+                "steps": [
+                    a_step("on-call", "told", told_at=moment(1)),
+                    a_step("team-lead", "waiting", due_at=moment(300)),
+                    a_step("manager", "later"),
+                ],
+            },
+            "deliveries": [
+                a_delivery("page:on-call", "pagerduty:on-call", simulated=True),
+                a_delivery(
+                    "root", "slack:#alerts-critical", state="failed", reason="not_in_channel", attempts=3
+                ),
+            ],
+        }
+        | changes
+    )
+
+
+def an_alert_row(status: str, instance: str) -> dict[str, Any]:
+    return {
+        "fingerprint": "0123456789abcdef",
+        "status": status,
+        "severity": "critical",
+        "starts_at": moment(-60),
+        "ends_at": moment(30) if status == "resolved" else None,
+        "labels": {"alertname": "DiskFull", "instance": instance},
+        "annotations": {"summary": f"The disk of {instance} is full"},
+        "generator_url": "",
+    }
+
+
+def a_step(name: str, state: str, **changes: Any) -> dict[str, Any]:
+    return {"step": name, "responder": name, "state": state, "due_at": None, "told_at": None} | changes
+
+
+def a_delivery(key: str, target: str, **changes: Any) -> dict[str, Any]:
+    return {
+        "id": key,
+        "target": target,
+        "state": "delivered",
+        "attempts": 1,
+        "at": moment(1),
+        "retry_at": None,
+        "reason": None,
+        "detail": None,
+        "simulated": False,
+        "link": None,
+        "note": None,
+    } | changes

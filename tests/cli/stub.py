@@ -1,0 +1,97 @@
+"""A small HTTP server on loopback that gives the answers it was told, and remembers what it was asked."""
+
+from __future__ import annotations
+
+import json
+import threading
+from dataclasses import dataclass, field
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any, Self
+from urllib.parse import parse_qsl, urlsplit
+
+_MAX_BODY = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Asked:
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: Message
+    body: Any
+
+
+@dataclass(frozen=True)
+class Told:
+    status: int = 200
+    body: Any = None  # bytes go out as they are, the rest as JSON
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+class Stub:
+    """Answers `METHOD /path` with what `tell` said last, or with several in turn; 404 for the rest."""
+
+    def __init__(self) -> None:
+        self.asked: list[Asked] = []
+        self._told: dict[str, list[Told]] = {}
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._build_handler())
+        self._server.daemon_threads = True
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def tell(self, what: str, *bodies: Any, status: int = 200, **headers: str) -> None:
+        """Answer *what* (`GET /path`) with *bodies* in turn, the last one for ever."""
+        named = {name.replace("_", "-"): value for name, value in headers.items()}
+        self._told[what] = [Told(status, body, named) for body in (bodies or (None,))]
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+    def _answer(self, asked: Asked) -> Told:
+        self.asked.append(asked)
+        told = self._told.get(f"{asked.method} {asked.path}")
+        if told is None:
+            return Told(404, {"error": {"type": "not_found", "message": "no such thing"}})
+        return told.pop(0) if len(told) > 1 else told[0]
+
+    def _build_handler(self) -> type[BaseHTTPRequestHandler]:
+        stub = self
+
+        class Handler(BaseHTTPRequestHandler):
+            timeout = 10
+
+            def do_GET(self) -> None:  # noqa: N802  # the base class's name
+                self._serve()
+
+            def do_POST(self) -> None:  # noqa: N802
+                self._serve()
+
+            def _serve(self) -> None:
+                size = min(int(self.headers.get("Content-Length") or 0), _MAX_BODY)
+                raw = self.rfile.read(size)
+                parts = urlsplit(self.path)
+                query = dict(parse_qsl(parts.query))
+                body = json.loads(raw) if raw else None
+                told = stub._answer(Asked(self.command, parts.path, query, self.headers, body))
+                data = told.body if isinstance(told.body, bytes) else json.dumps(told.body).encode()
+                self.send_response(told.status)
+                for name, value in told.headers.items():
+                    self.send_header(name, value)
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+                del format, args
+
+        return Handler

@@ -1,0 +1,230 @@
+"""`receiver check --online`: what it asks the services, and what it makes of their answers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import Result
+
+from receiver.cli import probe
+from tests.cli.invoke import receiver
+from tests.cli.stub import Stub
+from tests.mocks.slack import MockSlack
+
+KEY = "0123456789abcdef0123456789abcdef"
+TOKEN = "xoxb-s3cret-t0ken"  # noqa: S105
+ROUTING = """\
+version: 1
+responders:
+  on-call: {pagerduty: {routing_key: "${ONCALL_KEY}"}}
+escalations:
+  critical: [{notify: on-call}]
+notices: {channel: "#monitoring"}
+routes:
+  - {match: [], channel: "#alerts-critical", escalation: critical, fallback: "#alerts-info"}
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    file = tmp_path / "routing.yaml"
+    file.write_text(ROUTING)
+    return file
+
+
+@pytest.fixture
+def stub() -> Iterator[Stub]:
+    with Stub() as stub:
+        yield stub
+
+
+def channels(*names: str, **changes: Any) -> dict[str, Any]:
+    listed = [{"id": f"C0{n:06}", "name": name, "is_member": True} | changes for n, name in enumerate(names)]
+    return {"ok": True, "channels": listed, "response_metadata": {"next_cursor": ""}}
+
+
+def check_slack(stub: Stub) -> Result:
+    return receiver("check", "--online", SLACK_BOT_TOKEN=TOKEN, SLACK_API_URL=f"{stub.url}/api/")
+
+
+AUTH = "GET /api/auth.test"
+LIST = "GET /api/conversations.list"
+GREETING = {"ok": True, "user": "receiver", "team": "Acme"}
+NAMES = ("alerts-critical", "alerts-info", "monitoring")
+
+
+def test_nothing_is_tried_where_nothing_is_set(config: Path) -> None:
+    result = receiver("check", "--online", "--config", config)
+    assert result.exit_code == 0
+    assert "ok: nothing to try online" in result.stdout
+
+
+@pytest.mark.usefixtures("config")
+def test_slack_that_has_all_channels_is_good(stub: Stub) -> None:
+    stub.tell(AUTH, GREETING)
+    stub.tell(LIST, channels(*NAMES))
+    result = check_slack(stub)
+    assert result.exit_code == 0
+    assert "ok: Slack takes the token: receiver in Acme" in result.stdout
+    assert all(f"ok: Slack has #{name}\n" in result.stdout for name in NAMES)
+    assert stub.asked[0].headers["Authorization"] == f"Bearer {TOKEN}"
+
+
+@pytest.mark.usefixtures("config")
+def test_the_slack_that_our_channel_is_tested_with_is_good() -> None:
+    with MockSlack() as slack:
+        result = receiver("check", "--online", SLACK_BOT_TOKEN=TOKEN, SLACK_API_URL=slack.url)
+    assert "ok: Slack takes the token" in result.stdout
+    assert "ok: Slack has #alerts-critical" in result.stdout
+
+
+@pytest.mark.usefixtures("config")
+def test_a_refused_token_is_a_fault_that_does_not_show_it(stub: Stub) -> None:
+    stub.tell(AUTH, {"ok": False, "error": "invalid_auth"})
+    result = check_slack(stub)
+    assert result.exit_code == 1
+    assert "routing.yaml:1: Slack refuses slack.token: invalid_auth, expected a bot's token" in result.stdout
+    assert "s3cret" not in result.output
+
+
+@pytest.mark.usefixtures("config")
+def test_a_missing_channel_is_a_fault(stub: Stub) -> None:
+    stub.tell(AUTH, GREETING)
+    stub.tell(LIST, channels(*NAMES[:2]))
+    result = check_slack(stub)
+    assert result.exit_code == 1
+    assert "routing.yaml:1: Slack shows no channel #monitoring" in result.stdout
+
+
+@pytest.mark.usefixtures("config")
+def test_channels_are_looked_for_on_every_page(stub: Stub) -> None:
+    stub.tell(AUTH, GREETING)
+    first = channels(*NAMES[:2]) | {"response_metadata": {"next_cursor": "c="}}
+    stub.tell(LIST, first, channels(NAMES[2]))
+    assert check_slack(stub).exit_code == 0
+    assert stub.asked[-1].query["cursor"] == "c="
+
+
+@pytest.mark.usefixtures("config")
+def test_a_bot_outside_its_channel_is_a_warning_unless_it_may_post_anywhere(stub: Stub) -> None:
+    stub.tell(LIST, channels(*NAMES, is_member=False))
+    stub.tell(AUTH, GREETING)
+    result = check_slack(stub)
+    assert result.exit_code == 0
+    assert "warning: routing.yaml:1: the bot is not in #monitoring" in result.stdout
+    stub.tell(AUTH, GREETING, X_OAuth_Scopes="chat:write,chat:write.public,channels:read")
+    assert "not in #monitoring" not in check_slack(stub).stdout
+
+
+@pytest.mark.usefixtures("config")
+def test_a_token_that_may_not_post_is_a_fault(stub: Stub) -> None:
+    stub.tell(AUTH, GREETING, X_OAuth_Scopes="channels:read")
+    stub.tell(LIST, channels(*NAMES))
+    assert "lacks the scope chat:write" in check_slack(stub).stdout
+
+
+@pytest.mark.usefixtures("config")
+def test_a_token_that_may_not_list_channels_is_a_warning_with_the_scope(stub: Stub) -> None:
+    stub.tell(AUTH, GREETING)
+    stub.tell(LIST, {"ok": False, "error": "missing_scope", "needed": "channels:read"})
+    result = check_slack(stub)
+    assert result.exit_code == 0
+    assert (
+        "Slack says missing_scope (needed: channels:read), expected the scopes channels:read" in result.stdout
+    )
+
+
+@pytest.mark.usefixtures("config")
+def test_a_channel_may_be_private_where_private_ones_cannot_be_listed(stub: Stub) -> None:
+    stub.tell(AUTH, GREETING)
+    stub.tell(LIST, {"ok": False, "error": "missing_scope", "needed": "groups:read"}, channels(*NAMES[:2]))
+    result = check_slack(stub)
+    assert result.exit_code == 0
+    assert "warning: routing.yaml:1: Slack shows no public channel #monitoring" in result.stdout
+    assert stub.asked[-1].query["types"] == "public_channel"
+
+
+@pytest.mark.usefixtures("config")
+def test_what_is_not_slack_is_told(stub: Stub) -> None:
+    stub.tell(AUTH, b"<html>", status=502)
+    result = check_slack(stub)
+    assert result.exit_code == 1
+    assert "(status 502) is not Slack" in result.stdout
+
+
+@pytest.mark.usefixtures("config")
+def test_pagerdutys_token_is_tried_and_its_keys_are_not(stub: Stub) -> None:
+    stub.tell("GET /abilities", {"abilities": []})
+    addresses = {"PAGERDUTY_API_URL": stub.url, "PAGERDUTY_EVENTS_URL": stub.url}
+    result = receiver("check", "--online", PAGERDUTY_API_TOKEN="api-t0ken", ONCALL_KEY=KEY, **addresses)  # noqa: S106
+    assert result.exit_code == 0
+    assert "1 routing key is not tried, since that would page somebody" in result.stdout
+    assert "ok: PagerDuty takes the API token" in result.stdout
+    assert stub.asked[-1].headers["Authorization"] == "Token token=api-t0ken"
+    assert all(asked.method == "GET" and KEY not in str(asked.headers) for asked in stub.asked)
+
+
+@pytest.mark.usefixtures("config")
+def test_a_token_that_pagerduty_refuses_is_a_fault(stub: Stub) -> None:
+    stub.tell("GET /abilities", {"error": {}}, status=401)
+    result = receiver("check", "--online", PAGERDUTY_API_TOKEN="api-t0ken", PAGERDUTY_API_URL=stub.url)  # noqa: S106
+    assert result.exit_code == 1
+    assert "routing.yaml:1: PagerDuty refuses pagerduty.api_token" in result.stdout
+    assert "t0ken" not in result.output
+
+
+@pytest.mark.usefixtures("config")
+def test_alertmanager_and_prometheus_are_asked_how_they_are(stub: Stub) -> None:
+    stub.tell("GET /am/api/v2/status", {"cluster": {}, "versionInfo": {"version": "0.27.0"}})
+    stub.tell("GET /-/healthy", b"Healthy")
+    result = receiver("check", "--online", ALERTMANAGER_URL=f"{stub.url}/am", PROMETHEUS_URL=stub.url)
+    assert result.exit_code == 0
+    assert f"ok: Alertmanager 0.27.0 answers at {stub.url}/am\n" in result.stdout
+    assert f"ok: Prometheus answers at {stub.url}" in result.stdout
+
+
+@pytest.mark.usefixtures("config")
+def test_what_is_no_alertmanager_and_an_ill_prometheus_are_faults(stub: Stub) -> None:
+    stub.tell("GET /api/v2/status", {"status": "success"})
+    stub.tell("GET /-/healthy", b"", status=503)
+    address = stub.url.replace("//", "//ana:pass@")
+    result = receiver("check", "--online", ALERTMANAGER_URL=address, PROMETHEUS_URL=address)
+    assert result.exit_code == 1
+    assert "(status 200) is no Alertmanager" in result.stdout
+    assert "is not healthy (status 503)" in result.stdout
+    assert "2 faults" in result.stdout
+    assert "pass@" not in result.output
+
+
+@pytest.mark.usefixtures("config")
+def test_services_that_are_away_are_faults_of_the_right_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(probe, "TIMEOUT_S", 0.5)
+    with Stub() as gone:
+        url = gone.url
+    redis = url.replace("http", "redis").replace("//", "//:p4ssw0rd@")
+    result = receiver(
+        "check",
+        "--online",
+        REDIS_URL=redis,
+        SLACK_BOT_TOKEN=TOKEN,
+        SLACK_API_URL=url,
+        PAGERDUTY_EVENTS_URL=url,
+        ONCALL_KEY=KEY,
+        ALERTMANAGER_URL=url,
+        PROMETHEUS_URL=url,
+    )
+    assert result.exit_code == 1
+    assert "environment:1: REDIS_URL can't be used: " in result.stdout
+    assert result.stdout.count("connection refused") == 4
+    assert "5 faults" in result.stdout
+    assert "p4ssw0rd" not in result.output
+
+
+def test_faults_of_the_file_are_told_without_asking_anybody(config: Path, stub: Stub) -> None:
+    config.write_text("version: 2\n")
+    assert receiver("check", "--online", ALERTMANAGER_URL=stub.url).exit_code == 1
+    assert stub.asked == []

@@ -1,0 +1,148 @@
+"""`receiver incidents` against a receiver that is only a stub."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+
+import pytest
+
+from receiver.cli.api_model import read_row
+from receiver.cli.incident_text import render_list
+from receiver.cli.terminal import measure
+from tests.cli.incidents_on_show import ID, OPENED_AT, a_row
+from tests.cli.invoke import receiver
+from tests.cli.stub import Stub
+
+LIST = "GET /api/v1/incidents"
+
+
+@pytest.fixture
+def stub() -> Iterator[Stub]:
+    with Stub() as stub:
+        yield stub
+
+
+def test_open_incidents_are_a_table_that_says_who_is_next() -> None:
+    table = render_list([read_row(a_row())], OPENED_AT + 108)
+    head, line = table.split("\n")
+    assert head.split() == ["ID", "SEVERITY", "ALERT", "FIRING", "OPENED", "STATE", "SUMMARY"]
+    assert line.split("  ") == [
+        ID,
+        "critical",
+        "DiskFull",
+        "2 of 3",
+        "1m 48s ago",
+        "open, next: Team Lead in 3m 12s",
+        "The disk of web-1 is full",
+    ]
+
+
+def test_a_step_that_is_due_is_next_now() -> None:
+    table = render_list(
+        [read_row(a_row(next_step="on-call#2", next_step_at=a_row()["opened_at"]))], OPENED_AT
+    )
+    assert "open, next: On-call (again) now" in table
+
+
+def test_an_acknowledged_incident_says_who_has_it_instead() -> None:
+    table = render_list([read_row(a_row(state="acknowledged", acknowledged_by="ana"))], OPENED_AT)
+    assert "acknowledged by ana" in table
+    assert "next" not in table
+
+
+def test_the_summary_is_cut_to_what_the_terminal_has_left() -> None:
+    table = render_list([read_row(a_row(summary="磁盘已满" * 50))], OPENED_AT, width=140)
+    assert max(measure(line) for line in table.split("\n")) <= 140
+    assert table.endswith("…")
+
+
+def test_asks_for_open_ones_with_the_token(stub: Stub) -> None:
+    stub.tell(LIST, {"incidents": [a_row()], "next_cursor": None})
+    result = receiver("incidents", RECEIVER_URL=stub.url, RECEIVER_API_TOKEN="first, second")
+    assert result.exit_code == 0
+    assert "DiskFull" in result.stdout
+    assert stub.asked[0].query["state"] == "open"
+    assert stub.asked[0].headers["Authorization"] == "Bearer first"
+
+
+def test_all_asks_for_every_state(stub: Stub) -> None:
+    stub.tell(LIST, {"incidents": [a_row(state="resolved")], "next_cursor": None})
+    assert receiver("incidents", "--all", RECEIVER_URL=stub.url).exit_code == 0
+    assert "state" not in stub.asked[0].query
+
+
+def test_follows_the_cursor_to_the_end(stub: Stub) -> None:
+    pages = [
+        {"incidents": [a_row(id="a")], "next_cursor": "c&1"},
+        {"incidents": [a_row(id="b")], "next_cursor": None},
+    ]
+    stub.tell(LIST, *pages)
+    result = receiver("incidents", "--json", RECEIVER_URL=stub.url)
+    assert [row["id"] for row in json.loads(result.stdout)["incidents"]] == ["a", "b"]
+    assert stub.asked[1].query["cursor"] == "c&1"
+
+
+def test_says_when_nothing_is_open(stub: Stub) -> None:
+    stub.tell(LIST, {"incidents": [], "next_cursor": None})
+    assert receiver("incidents", RECEIVER_URL=stub.url).stdout == "No open incidents.\n"
+
+
+@pytest.mark.parametrize("evil", ["\x1b[2J", "\x9b31m", "\u202e", "\r", "\x07", "\ud800"])
+@pytest.mark.parametrize("flags", [(), ("--json",)])
+def test_a_strangers_words_cannot_move_the_cursor(stub: Stub, evil: str, flags: tuple[str, ...]) -> None:
+    stub.tell(LIST, {"incidents": [a_row(alertname=f"A{evil}B", summary=f"x{evil}y")], "next_cursor": None})
+    result = receiver("incidents", *flags, RECEIVER_URL=stub.url)
+    assert result.exit_code == 0
+    assert evil not in result.stdout
+
+
+def test_an_unreachable_receiver_is_said_in_a_sentence() -> None:
+    with Stub() as gone:
+        url = gone.url
+    result = receiver("incidents", RECEIVER_URL=url)
+    assert result.exit_code == 1
+    assert result.stdout == ""
+    assert f"no receiver answers at {url}: connection refused" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("environ", "hint"),
+    [
+        ({}, "set RECEIVER_API_TOKEN"),
+        ({"RECEIVER_API_TOKEN": "s3cret-t0ken"}, "refuses the one in RECEIVER_API_TOKEN"),
+    ],
+)
+def test_a_locked_receiver_says_which_variable_to_set(stub: Stub, environ: dict[str, str], hint: str) -> None:
+    stub.tell(LIST, {"error": {"type": "unauthorized", "message": "send a token"}}, status=401)
+    result = receiver("incidents", RECEIVER_URL=stub.url, **environ)
+    assert result.exit_code == 1
+    assert hint in result.stderr
+    assert "s3cret-t0ken" not in result.output
+
+
+@pytest.mark.parametrize("body", [b"<html>", [], {"incidents": 5}, {"incidents": ["x"]}, b"[" * 100_000])
+def test_another_server_is_not_mistaken_for_a_receiver(stub: Stub, body: object) -> None:
+    stub.tell(LIST, body)
+    result = receiver("incidents", RECEIVER_URL=stub.url)
+    assert result.exit_code == 1
+    assert "is no receiver: set RECEIVER_URL" in result.stderr
+
+
+def test_a_row_of_another_version_is_told_instead_of_a_traceback(stub: Stub) -> None:
+    stub.tell(LIST, {"incidents": [a_row(firing="two")], "next_cursor": None})
+    result = receiver("incidents", RECEIVER_URL=stub.url)
+    assert result.exit_code == 1
+    assert "another version" in result.stderr
+
+
+def test_a_store_that_is_away_is_told_in_the_receivers_words(stub: Stub) -> None:
+    stub.tell(LIST, {"error": {"type": "unavailable", "message": "the store can't take it now"}}, status=503)
+    assert "the store can't take it now" in receiver("incidents", RECEIVER_URL=stub.url).stderr
+
+
+@pytest.mark.parametrize("url", ["localhost:9080", "file:///etc/passwd", "http://"])
+def test_an_address_that_is_none_is_a_fault(url: str) -> None:
+    result = receiver("incidents", RECEIVER_URL=url)
+    assert result.exit_code == 1
+    assert "RECEIVER_URL is no usable address" in result.stderr

@@ -1,0 +1,203 @@
+"""`receiver run` and its kin as real processes: they start, they survive, they end."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.running import ROUTING, Running, call, until
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc, and kills as Linux does")
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    """One for the tests that only look."""
+    shared = Running(tmp_path_factory.mktemp("shared"))
+    until(shared.is_ready, shared.log)
+    yield shared
+    shared.end()
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[Running]:
+    running = Running(tmp_path)
+    yield running
+    if running.process.poll() is None:
+        running.kill()
+
+
+def test_it_starts_answers_and_ends_in_order_with_no_process_left(running: Running) -> None:
+    until(running.is_ready, running.log)
+    assert running.get("/healthz") == 200
+    assert running.get("/") == 200
+
+    took_s = running.end()
+
+    assert took_s < 10
+    assert running.process.returncode == 0, running.log()
+    assert running.left_over() == []
+    assert not list((running.folder / ".receiver").glob("*.sock"))
+
+
+def test_its_store_has_no_port_and_a_socket_for_us_alone(shared: Running) -> None:
+    data_dir = shared.folder / ".receiver"
+    assert data_dir.stat().st_mode & 0o777 == 0o700
+    assert (data_dir / "valkey.sock").stat().st_mode & 0o777 == 0o700
+    assert _tcp_listeners(shared.process_of("valkey")) == []
+
+
+def test_it_tells_a_newcomer_where_things_are_and_what_is_simulated(shared: Running) -> None:
+    assert f"{shared.address}/webhooks/alertmanager" in shared.said()
+    assert str(shared.folder / ".receiver") in shared.said()
+    assert "Slack: no token" in shared.said()
+
+
+def test_one_data_folder_takes_one_run(shared: Running) -> None:
+    second = call(shared.folder, "run", "--listen", "127.0.0.1:0")
+    assert second.returncode == 1
+    assert f"process {shared.process.pid}" in second.stderr
+    assert shared.is_ready()
+
+
+def test_killed_at_once_it_leaves_no_process_and_starts_again_at_once(running: Running) -> None:
+    until(running.is_ready, running.log)
+    running.kill()
+    until(lambda: not running.left_over(), lambda: str(running.left_over()))
+
+    again = Running(running.folder)
+    until(again.is_ready, again.log)
+    again.end()
+    assert again.left_over() == []
+
+
+@pytest.mark.parametrize("child", ["valkey", "worker", "web"])
+def test_a_child_that_dies_is_started_again(running: Running, child: str) -> None:
+    until(running.is_ready, running.log)
+    before = running.process_of(child)
+    os.kill(before, signal.SIGKILL)
+    until(lambda: running.process_of(child) != before, running.log)
+    until(running.is_ready, running.log)
+    running.end()
+    assert running.left_over() == []
+
+
+def test_what_was_answered_for_survives_a_kill_of_everything(running: Running) -> None:
+    import redis
+
+    until(running.is_ready, running.log)
+    with redis.Redis(unix_socket_path=str(running.folder / ".receiver/valkey.sock")) as client:
+        client.set("test:kept", "yes", ex=60)
+    running.kill()
+
+    again = Running(running.folder)
+    until(again.is_ready, again.log)
+    with redis.Redis(unix_socket_path=str(again.folder / ".receiver/valkey.sock")) as client:
+        assert client.get("test:kept") == b"yes"
+    again.end()
+
+
+def test_a_faulty_configuration_is_refused_while_running_and_a_right_one_taken(running: Running) -> None:
+    until(running.is_ready, running.log)
+    routing = running.folder / "routing.yaml"
+
+    routing.write_text(ROUTING + "colour: red\n")
+    running.process.send_signal(signal.SIGHUP)
+    until(lambda: running.events("configuration refused"), running.log)
+    assert "routing.yaml:4" in str(running.events("configuration refused")[0]["problem"])
+    assert running.is_ready()
+
+    routing.write_text(ROUTING.replace("#alerts-info", "#elsewhere"))
+    running.process.send_signal(signal.SIGHUP)
+    until(lambda: len(running.events("configuration reloaded")) == 2, running.log)
+    until(running.is_ready, running.log)
+    assert running.events("child died") == []
+
+
+def test_a_faulty_configuration_does_not_start(tmp_path: Path) -> None:
+    (tmp_path / "routing.yaml").write_text(
+        "version: 1\nroutes:\n  - {match: [], chanel: '#a'}\ncolour: red\n"
+    )
+    ended = call(tmp_path, "run")
+    assert ended.returncode == 1
+    assert "routing.yaml:3: " in ended.stderr
+    assert "routing.yaml:4: " in ended.stderr
+    assert not (tmp_path / ".receiver").exists()
+
+
+@pytest.mark.parametrize("command", ["run", "web"])
+@pytest.mark.parametrize("address", ["0.0.0.0:0", "[::]:0", "example.org:0"])
+def test_beyond_this_machine_it_does_not_start_without_tokens(
+    tmp_path: Path, command: str, address: str
+) -> None:
+    (tmp_path / "routing.yaml").write_text(ROUTING)
+    ended = call(
+        tmp_path,
+        command,
+        "--listen",
+        address,
+        REDIS_URL="redis://127.0.0.1:1",
+        RECEIVER_API_TOKEN="secret-api",
+    )
+    assert ended.returncode == 1
+    assert "RECEIVER_WEBHOOK_TOKEN" in ended.stderr
+    assert "RECEIVER_API_TOKEN" not in ended.stderr
+    assert "--insecure" in ended.stderr
+
+
+def test_an_address_in_use_is_said(tmp_path: Path) -> None:
+    (tmp_path / "routing.yaml").write_text(ROUTING)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        ended = call(tmp_path, "run", "--listen", address)
+    assert ended.returncode == 1
+    assert f"already listens on {address}" in ended.stderr
+
+
+@pytest.mark.parametrize("command", ["web", "worker"])
+def test_alone_web_and_worker_ask_for_a_redis(tmp_path: Path, command: str) -> None:
+    (tmp_path / "routing.yaml").write_text(ROUTING)
+    ended = call(tmp_path, command)
+    assert ended.returncode == 1
+    assert "REDIS_URL is not set" in ended.stderr
+
+
+def test_a_folder_too_deep_for_a_socket_works_all_the_same(tmp_path: Path) -> None:
+    deep = tmp_path / ("a" * 60) / ("b" * 60)
+    deep.mkdir(parents=True)
+    running = Running(deep)
+    try:
+        until(running.is_ready, running.log)
+    finally:
+        running.end()
+        note = deep / ".receiver" / "valkey.sock.folder"
+        Path(note.read_text()).rmdir()  # empty again, or this fails
+    assert running.left_over() == []
+
+
+def test_files_in_the_folder_are_not_taken_for_modules(tmp_path: Path) -> None:
+    (tmp_path / "redis.py").write_text("raise RuntimeError('taken for a module')")
+    running = Running(tmp_path)
+    try:
+        until(running.is_ready, running.log)
+    finally:
+        running.end()
+
+
+def _tcp_listeners(process: int) -> list[str]:
+    """Return the listening TCP sockets of a process, as Linux lists them."""
+    inodes = set()
+    for entry in Path(f"/proc/{process}/fd").iterdir():
+        inodes.add(str(entry.readlink()).removeprefix("socket:[").removesuffix("]"))
+    lines = [
+        line.split()
+        for name in ("tcp", "tcp6")
+        for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]
+    ]
+    return [fields[1] for fields in lines if fields[3] == "0A" and fields[9] in inodes]

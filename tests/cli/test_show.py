@@ -1,0 +1,137 @@
+"""`receiver show ID`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta, timezone
+
+import pytest
+
+from receiver.cli.api_model import read_whole
+from receiver.cli.incident_text import MAX_ALERTS, render_incident
+from tests.cli.incidents_on_show import ID, OPENED_AT, a_row, a_step, a_whole, an_alert_row, moment
+from tests.cli.invoke import receiver
+from tests.cli.stub import Stub
+
+ONE = f"GET /api/v1/incidents/{ID}"
+LIST = "GET /api/v1/incidents"
+SOMEWHERE = timezone(timedelta(hours=2), "EET")
+
+
+@pytest.fixture
+def stub() -> Iterator[Stub]:
+    with Stub() as stub:
+        yield stub
+
+
+def test_an_incident_is_told_whole_in_the_readers_time() -> None:
+    assert (
+        render_incident(read_whole(a_whole()), OPENED_AT + 60, SOMEWHERE)
+        == f"""\
+DiskFull (critical) open, next: Team Lead in 4m
+The disk of web-1 is full
+
+  id        {ID}
+  opened    2026-11-23 14:03:00 EET (1m ago)
+  channel   #alerts-critical
+  receiver  receiver
+  group     alertname=DiskFull
+
+Alerts: 2 of 3 firing
+  firing since 2026-11-23 14:02:00  alertname=DiskFull, instance=web-1
+    The disk of web-1 is full
+  resolved since 2026-11-23 14:03:30  alertname=DiskFull, instance=web-3
+    The disk of web-3 is full
+
+Escalation critical
+  On-call    told 2026-11-23 14:03:01
+  Team Lead  due in 4m
+  Manager    later
+
+Deliveries
+  page:on-call  pagerduty:on-call       2026-11-23 14:03:01  simulated
+  root          slack:#alerts-critical  2026-11-23 14:03:01  failed (not_in_channel)  3 attempts
+
+Timeline
+  2026-11-23 14:03:00  2 alerts on #alerts-critical"""
+    )
+
+
+def test_who_acknowledged_and_who_resolved_are_named() -> None:
+    changes = {"state": "resolved", "acknowledged_at": moment(5), "acknowledged_by": "ana", "next_step": None}
+    text = render_incident(
+        read_whole(a_whole(**changes, resolved_at=moment(9), resolved_by="bob")), OPENED_AT + 60, SOMEWHERE
+    )
+    assert text.startswith("DiskFull (critical) resolved\n")
+    assert "acknowledged  2026-11-23 14:03:05 EET (55s ago) by ana" in text
+    assert "resolved      2026-11-23 14:03:09 EET (51s ago) by bob" in text
+
+
+def test_a_step_that_could_not_be_told_says_so() -> None:
+    steps = {"policy": "critical", "steps": [a_step("on-call", "given_up"), a_step("on-call#2", "telling")]}
+    text = render_incident(read_whole(a_whole(escalation=steps)), OPENED_AT)
+    assert "On-call          could not be told" in text
+    assert "On-call (again)  is being told" in text
+
+
+def test_many_alerts_are_counted_beyond_the_first() -> None:
+    alerts = [an_alert_row("firing", f"web-{n}") for n in range(MAX_ALERTS + 7)]
+    assert "and 7 more" in render_incident(read_whole(a_whole(alerts=alerts)), OPENED_AT)
+
+
+def test_what_a_receiver_of_another_version_lacks_is_left_out() -> None:
+    text = render_incident(read_whole({"id": ID, "state": "open", "news": [1]}), OPENED_AT)
+    assert "Deliveries" not in text
+
+
+def test_json_is_the_apis_own(stub: Stub) -> None:
+    stub.tell(ONE, a_whole(news="yes"))
+    assert json.loads(receiver("show", ID, "--json", RECEIVER_URL=stub.url).stdout) == a_whole(news="yes")
+
+
+def test_the_beginning_of_an_open_ones_id_is_enough(stub: Stub) -> None:
+    stub.tell(ONE, a_whole())
+    stub.tell(LIST, {"incidents": [a_row(), a_row(id="other")], "next_cursor": None})
+    assert ID in receiver("show", ID[:4], RECEIVER_URL=stub.url).stdout
+
+
+def test_a_beginning_that_several_have_is_refused_with_their_names(stub: Stub) -> None:
+    stub.tell(LIST, {"incidents": [a_row(id="abc1"), a_row(id="abc2")], "next_cursor": None})
+    result = receiver("show", "abc", RECEIVER_URL=stub.url)
+    assert result.exit_code == 1
+    assert "abc1, abc2" in result.stderr
+
+
+def test_two_letters_are_no_id(stub: Stub) -> None:
+    stub.tell(LIST, {"incidents": [a_row()], "next_cursor": None})
+    result = receiver("show", ID[:2], RECEIVER_URL=stub.url)
+    assert result.exit_code == 1
+    assert f"no incident '{ID[:2]}'" in result.stderr
+
+
+@pytest.mark.parametrize("name", ["..", "a/b", "", "a?b", "\x1b[2J"])
+def test_what_can_be_no_id_is_never_asked_for(stub: Stub, name: str) -> None:
+    result = receiver("show", name, RECEIVER_URL=stub.url)
+    assert result.exit_code == 1
+    assert "no incident" in result.stderr
+    assert stub.asked == []
+
+
+def test_an_unknown_id_is_told(stub: Stub) -> None:
+    stub.tell(LIST, {"incidents": [a_row()], "next_cursor": None})
+    result = receiver("show", "unknown-id", RECEIVER_URL=stub.url)
+    assert result.exit_code == 1
+    assert "no incident 'unknown-id'" in result.stderr
+
+
+def test_a_strangers_words_cannot_move_the_cursor(stub: Stub) -> None:
+    evil = "\x1b[2J\u202e"
+    alert = an_alert_row("firing", f"web{evil}") | {"annotations": {"summary": evil}}
+    event = {"at": moment(), "what": "acknowledged", "text": f"by{evil}\nForged line", "by": evil}
+    stub.tell(ONE, a_whole(alerts=[alert], timeline=[event], group_labels={evil: evil}, channel=evil))
+    result = receiver("show", ID, RECEIVER_URL=stub.url)
+    assert result.exit_code == 0
+    assert "\x1b" not in result.stdout
+    assert "\u202e" not in result.stdout
+    assert "\nForged" not in result.stdout

@@ -1,0 +1,130 @@
+"""The supervisor with children of sh: who starts, who is told to end, and in which order."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from receiver.cli.supervise import Child, Supervisor
+from receiver.process import Signals, is_orphan, start_child
+from tests.cli.running import clean_environ, until
+
+
+@pytest.fixture
+def signals() -> Iterator[Signals]:
+    wanted = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+    before = {number: signal.getsignal(number) for number in wanted}
+    yield Signals(*wanted)
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def a_child(name: str, script: str, ends_by_s: float = 1.0, reloads: bool = False) -> Child:
+    def start():
+        return start_child(["sh", "-c", script], clean_environ())
+
+    return Child(name, start, ends_by_s=ends_by_s, reloads=reloads)
+
+
+def a_noter(folder: Path, name: str) -> str:
+    """A script that writes down its name when it is told to end."""
+    return f"trap 'echo {name} >> {folder}/ended; exit 0' TERM; echo up > {folder}/{name}; while :; do sleep 0.02; done"
+
+
+def test_children_end_from_last_to_first(tmp_path: Path, signals: Signals) -> None:
+    children = [a_child(name, a_noter(tmp_path, name)) for name in ("store", "worker", "web")]
+    for child in children:
+        child.start()
+        until((tmp_path / child.name).exists)
+    Supervisor(children, signals, lambda: True).stop()
+    assert (tmp_path / "ended").read_text().split() == ["web", "worker", "store"]
+
+
+def test_a_child_that_will_not_end_is_killed_in_time_and_keeps_nobody_from_ending(
+    tmp_path: Path, signals: Signals
+) -> None:
+    deaf = a_child(
+        "web", f"trap '' TERM; echo up > {tmp_path}/web; while :; do sleep 0.02; done", ends_by_s=0.3
+    )
+    store = a_child("store", a_noter(tmp_path, "store"), ends_by_s=1.0)
+    for child in (store, deaf):
+        child.start()
+        until((tmp_path / child.name).exists)
+    process = deaf.process
+    begun = time.monotonic()
+    Supervisor([store, deaf], signals, lambda: True).stop()
+    assert time.monotonic() - begun < 2
+    assert (tmp_path / "ended").read_text() == "store\n"
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_what_a_dead_child_had_started_goes_with_it(tmp_path: Path, signals: Signals) -> None:
+    child = a_child("web", f"sleep 60 & echo $! > {tmp_path}/grandchild; kill -9 $$")
+    process = child.start()
+    process.wait(5)
+    child.look_after()
+    pid = int((tmp_path / "grandchild").read_text())
+    until(lambda: not Path(f"/proc/{pid}/cmdline").exists() or not Path(f"/proc/{pid}/cmdline").read_bytes())
+    child.kill()
+
+
+def test_a_child_that_dies_at_once_is_started_at_ever_longer_waits(tmp_path: Path, signals: Signals) -> None:
+    child = a_child("web", "exit 1")
+    waits = []
+    for _ in range(3):
+        child.start().wait(5)
+        waits.append(child.look_after())
+    assert [round(wait, 1) for wait in waits] == [0.2, 0.4, 0.8]
+
+
+def test_a_child_that_can_not_be_started_is_tried_again(tmp_path: Path, signals: Signals) -> None:
+    child = Child("store", lambda: start_child([str(tmp_path / "missing")], {}), ends_by_s=1)
+    child.look_after()
+    assert 0 < child.look_after() <= 0.2
+    assert not child.is_running
+
+
+def test_a_reload_reaches_those_that_reload_and_only_when_it_is_wanted(
+    tmp_path: Path, signals: Signals
+) -> None:
+    script = (
+        f"trap 'echo web >> {tmp_path}/reloaded' HUP; echo up > {tmp_path}/web; while :; do sleep 0.02; done"
+    )
+    asked: list[int] = []
+
+    def only_the_second_is_right() -> bool:
+        asked.append(1)
+        return len(asked) == 2
+
+    web = a_child("web", script, reloads=True)
+    store = a_child("store", "sleep 60")
+    supervisor = Supervisor([store, web], signals, only_the_second_is_right)
+    for child in (store, web):
+        child.start()
+    until((tmp_path / "web").exists)
+
+    def drive() -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+        until(lambda: asked)  # two at once would count as one
+        os.kill(os.getpid(), signal.SIGHUP)
+        until((tmp_path / "reloaded").exists)
+        signals.end()
+
+    driver = threading.Thread(target=drive)
+    driver.start()
+    supervisor.run()
+    driver.join(5)
+    still = store.is_running
+    supervisor.stop()
+    assert still
+    assert (tmp_path / "reloaded").read_text() == "web\n"
+
+
+def test_a_process_that_is_not_our_parent_is_no_parent() -> None:
+    assert is_orphan(1_000_000_000)

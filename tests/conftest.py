@@ -1,0 +1,35 @@
+"""For all tests: with RECEIVER_TESTS_NO_SKIP=1, as `.ci/run` sets it, a skipped test is a failed one.
+
+A machine of one's own may lack Alertmanager or Chromium; where everything is installed, a skip is a test
+that nobody has run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+
+import pytest
+
+_NO_SKIP = os.environ.get("RECEIVER_TESTS_NO_SKIP") == "1"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+def _refuse_skip(report: pytest.TestReport | pytest.CollectReport) -> None:
+    if _NO_SKIP and report.skipped and not hasattr(report, "wasxfail"):
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr
+        report.outcome = "failed"
+        report.longrepr = f"{reason}\nRECEIVER_TESTS_NO_SKIP is set: here nothing may be skipped"

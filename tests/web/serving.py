@@ -1,0 +1,41 @@
+"""Serves a small application as `receiver web` serves the real one; started by test_serving.py.
+
+Prints its port. The configuration is the text of the file `routing`; `faulty` is a fault.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+from receiver.errors import ConfigError, Problem
+from receiver.logs import setup_logs
+from receiver.web.address import Address, open_listener
+from receiver.web.serve import serve
+
+
+def load() -> str:
+    text = Path("routing").read_text()
+    if text == "faulty":
+        raise ConfigError([Problem("routing", 1, "faulty")])
+    return text
+
+
+def build(settings, routing):
+    def app(environ, start_response):
+        if environ["PATH_INFO"] == "/slow":
+            Path("asked").touch()
+            time.sleep(1.5)
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [f"{routing} {os.getpid()}".encode()]
+
+    return app
+
+
+if __name__ == "__main__":
+    setup_logs()
+    listener = open_listener(Address("127.0.0.1", 0))
+    Path("port.new").write_text(str(listener.getsockname()[1]))
+    Path("port.new").rename("port")
+    serve(None, load, listener, 2, build=build)

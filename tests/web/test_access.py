@@ -1,0 +1,69 @@
+"""Who is let in."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Callable
+
+import pytest
+
+from receiver.web.app import create_app
+from tests.rig import ROUTING, Rig
+
+
+@pytest.fixture
+def guarded(rig: Rig) -> Rig:
+    rig.environ |= {"RECEIVER_WEBHOOK_TOKEN": "hook-old,hook-new", "RECEIVER_API_TOKEN": "api-token"}
+    rig.configure(ROUTING)
+    rig.client = create_app(rig.parts).test_client()
+    return rig
+
+
+def basic(name: str, password: str) -> dict[str, str]:
+    return {"Authorization": "Basic " + b64encode(f"{name}:{password}".encode()).decode()}
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+@pytest.mark.parametrize("headers", [bearer("hook-old"), bearer("hook-new"), basic("anyone", "hook-new")])
+def test_every_webhook_token_is_valid_either_way(guarded: Rig, headers: dict[str, str]) -> None:
+    answer = guarded.client.post("/webhooks/alertmanager", json=guarded.payload(), headers=headers)
+    assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, bearer(""), bearer("hook"), bearer("api-token"), basic("hook-new", ""), bearer("hook-old,hook-new")]
+)
+def test_nothing_else_opens_the_webhooks_door(guarded: Rig, headers: dict[str, str]) -> None:
+    answer = guarded.client.post("/webhooks/alertmanager", json=guarded.payload(), headers=headers)
+    assert answer.status_code == 401
+    assert "RECEIVER_WEBHOOK_TOKEN" in answer.json["error"]["message"]
+
+
+@pytest.mark.parametrize("path", ["/api/v1/incidents", "/metrics", "/", "/incidents/a", "/runbooks/a"])
+def test_api_metrics_and_page_ask_for_the_api_token(guarded: Rig, path: str) -> None:
+    assert guarded.client.get(path).status_code == 401
+    assert guarded.client.get(path, headers=bearer("hook-old")).status_code == 401
+    assert guarded.client.get(path, headers=bearer("api-token")).status_code in (200, 404)
+    assert guarded.client.get(path, headers=basic("me", "api-token")).status_code in (200, 404)
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_health_never_asks(guarded: Rig, path: str) -> None:
+    assert guarded.client.get(path).status_code in (200, 503)
+
+
+def test_no_secret_is_in_what_we_show(guarded: Rig) -> None:
+    read: Callable[[str], str] = lambda path: guarded.client.get(path, headers=bearer("api-token")).text  # noqa: E731
+    incident = guarded.client.post(
+        "/webhooks/alertmanager", json=guarded.payload(guarded.alert("DiskFull")), headers=bearer("hook-old")
+    ).json["incidents"][0]
+    guarded.works()
+    shown = "".join(
+        read(path) for path in ("/", "/metrics", f"/api/v1/incidents/{incident}", f"/incidents/{incident}")
+    )
+    for secret in ("hook-old", "api-token", "xoxb-test", guarded.environ["PAGERDUTY_ONCALL_KEY"]):
+        assert secret not in shown
+    assert "xoxb" not in repr(guarded.parts.settings)

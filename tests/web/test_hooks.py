@@ -1,0 +1,150 @@
+"""Alertmanager's door: what it takes, what it refuses, and in which words."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from receiver.web.hooks import MAX_BODY
+from tests.rig import Rig
+
+PAYLOADS = sorted((Path(__file__).parents[1] / "sources" / "payloads").glob("*.json"))
+HOOK = "/webhooks/alertmanager"
+
+
+@pytest.mark.parametrize("path", PAYLOADS, ids=lambda path: path.stem)
+def test_a_body_is_posted_or_refused_in_words(rig: Rig, path: Path) -> None:
+    answer = rig.client.post(HOOK, data=path.read_bytes())
+    if path.stem.startswith("refused-"):
+        assert answer.status_code == 400
+        assert len(answer.json["error"]["message"]) > 10
+        return
+    assert answer.status_code == 200, answer.text
+    counts = answer.json
+    assert counts["new"] + counts["duplicates"] + counts["resolved"] + counts["rejected"] == counts["alerts"]
+    rig.passes("1m")
+    assert len(rig.roots()) == len(counts["incidents"])
+    assert [ping for message in rig.slack.messages for ping in message.pings] == []
+
+
+def test_two_thousand_alerts_are_posted(rig: Rig) -> None:
+    answer = rig.posts(*(rig.alert("DiskFull", host=f"host-{n}") for n in range(2000)))
+    rig.works()
+    assert answer["new"] == 2000
+    assert "2000" in rig.roots()[0].words
+    assert rig.paged() == ["on-call"]
+
+
+def test_annotations_of_200_kb_are_posted(rig: Rig) -> None:
+    alert = rig.alert("DiskFull")
+    alert["annotations"] = {"summary": "x" * 200_000, "description": "<&>`*" * 40_000}
+    rig.posts(alert)
+    rig.works()
+    assert len(rig.roots()) == 1
+    assert rig.paged() == ["on-call"]
+
+
+def test_what_takes_nothing_in_is_200(rig: Rig) -> None:
+    for alerts in ([], None):
+        answer = rig.client.post(HOOK, json={**rig.payload(), "alerts": alerts})
+        assert answer.status_code == 200
+        assert answer.json == {
+            "alerts": 0,
+            "new": 0,
+            "duplicates": 0,
+            "resolved": 0,
+            "rejected": 0,
+            "incidents": [],
+        }
+
+
+def test_a_body_that_says_it_is_too_large_is_refused_unread(rig: Rig) -> None:
+    answer = rig.client.post(HOOK, data=b"{}", environ_overrides={"CONTENT_LENGTH": str(MAX_BODY + 1)})
+    assert answer.status_code == 413
+    assert "32 MiB" in answer.json["error"]["message"]
+
+
+def test_a_body_that_turns_out_too_large_is_refused(rig: Rig) -> None:
+    body = rig.client.post(
+        HOOK,
+        input_stream=io.BytesIO(b" " * (MAX_BODY + 1)),
+        environ_overrides={"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"},
+    )
+    assert body.status_code == 413
+
+
+def test_a_body_just_small_enough_is_read(rig: Rig) -> None:
+    body = json.dumps(rig.payload(rig.alert("DiskFull"))).encode()
+    answer = rig.client.post(HOOK, data=body + b" " * (MAX_BODY - len(body)))
+    assert answer.status_code == 200
+
+
+def test_a_store_that_is_away_is_503_within_5_s(rig: Rig) -> None:
+    rig.environ["REDIS_URL"] = "redis://127.0.0.1:1/"
+    rig.configure((rig.folder / "routing.yaml").read_text())
+    began = time.monotonic()
+    answer = rig.client.post(HOOK, json=rig.payload(rig.alert("DiskFull")))
+    assert answer.status_code == 503
+    assert time.monotonic() - began < 5
+    assert answer.json["error"]["type"] == "unavailable"
+
+
+def test_a_store_that_takes_no_writes_is_503_and_nothing_is_half_kept(rig: Rig) -> None:
+    rig.parts.agenda._redis.config_set("maxmemory", 1)
+    try:
+        answer = rig.client.post(HOOK, json=rig.payload(rig.alert("DiskFull")))
+    finally:
+        rig.parts.agenda._redis.config_set("maxmemory", 0)
+    assert answer.status_code == 503
+    assert rig.client.get("/api/v1/incidents").json["incidents"] == []
+    assert rig.posts(rig.alert("DiskFull"))["new"] == 1
+
+
+def test_an_unknown_path_and_method_are_json_errors(rig: Rig) -> None:
+    assert rig.client.get(HOOK).status_code == 405
+    assert rig.client.post("/webhooks/nobody").json["error"]["type"] == "not_found"
+
+
+def test_repeats_cost_one_round_trip_and_changes_two(rig: Rig) -> None:
+    """Counted at Redis itself: scripts and their commands run in one trip."""
+
+    def trips(body: dict[str, object]) -> int:
+        client = rig.parts.agenda._redis
+        before = client.info("stats")["total_reads_processed"]
+        assert rig.client.post(HOOK, json=body).status_code == 200
+        return int(client.info("stats")["total_reads_processed"]) - before - 1
+
+    rig.posts(rig.alert("Warmup"))
+    body = rig.payload(rig.alert("DiskFull"))
+    assert trips(body) == 2
+    assert trips(body) == 1
+    group = rig.payload(*(rig.alert("Group", host=f"host-{n}") for n in range(100)))
+    assert trips(group) <= 4  # one large write may be read in parts
+    assert trips(group) == 1
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.data())
+def test_nothing_that_is_posted_gets_a_5xx(rig: Rig, data: st.DataObject) -> None:
+    body = rig.payload(rig.alert("DiskFull"))
+    for _ in range(data.draw(st.integers(0, 3))):
+        alerts = body["alerts"] if isinstance(body["alerts"], list) else []
+        place = data.draw(st.sampled_from([body, *(alert for alert in alerts if isinstance(alert, dict) and alert)]))
+        place[data.draw(st.sampled_from(sorted(place)))] = data.draw(JSON)
+    answer = rig.client.post(HOOK, data=json.dumps(body))
+    assert answer.status_code in (200, 400)
+
+

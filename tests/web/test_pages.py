@@ -1,0 +1,96 @@
+"""The pages: what is open, what would have been sent, and nothing a stranger wrote as HTML."""
+
+from __future__ import annotations
+
+from tests.rig import ROUTING, Rig
+
+NASTY = "<script>alert(1)</script>"
+
+
+def simulate(rig: Rig) -> None:
+    rig.environ["SLACK_BOT_TOKEN"] = ""
+    rig.environ |= {name: "" for name in rig.environ if name.startswith("PAGERDUTY_") and name.endswith("_KEY")}
+    rig.configure(ROUTING)
+
+
+def test_the_first_page_lists_what_is_open(rig: Rig) -> None:
+    rig.fires("DiskFull")
+    closed = rig.fires("Gone")
+    rig.answers(closed, "resolve")
+    page = rig.client.get("/").text
+    assert "DiskFull" in page
+    assert "team-lead" in page
+    assert "Gone" not in page
+
+
+def test_the_first_page_shows_what_simulated_channels_would_have_sent(rig: Rig) -> None:
+    simulate(rig)
+    rig.fires("DiskFull")
+    page = rig.client.get("/").text
+    assert "would have been sent" in page
+    assert "slack:#alerts-critical" in page
+    assert "pagerduty:on-call" in page
+    assert rig.slack.messages == []
+    assert rig.pagerduty.events == []
+
+
+def test_a_simulated_receipt_counts_as_told(rig: Rig) -> None:
+    simulate(rig)
+    incident = rig.fires("DiskFull")
+    rig.passes("10m")
+    assert [step["state"] for step in rig.shows(incident)["escalation"]["steps"]] == ["told"] * 3
+    assert all(delivery["simulated"] for delivery in rig.shows(incident)["deliveries"])
+
+
+def test_nothing_of_a_stranger_is_html(rig: Rig) -> None:
+    simulate(rig)
+    alert = rig.alert(NASTY, host=NASTY)
+    alert["annotations"] = {"summary": NASTY, NASTY: NASTY}
+    incident = rig.posts(alert)["incidents"][0]
+    rig.works()
+    rig.answers(incident, "acknowledge", NASTY)
+    for path in ("/", f"/incidents/{incident}"):
+        answer = rig.client.get(path)
+        assert NASTY not in answer.text
+        assert "&lt;script&gt;" in answer.text
+        assert "script-src" not in answer.headers["Content-Security-Policy"]
+        assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+
+
+def test_an_incident_has_a_page(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    page = rig.client.get(f"/incidents/{incident}").text
+    assert "Paged On-call" in page
+    assert rig.client.get("/incidents/nobody-1").status_code == 404
+
+
+def test_a_runbook_has_a_page_without_its_html(rig: Rig) -> None:
+    text = f"### DiskFull (Critical)\n\n**Impact**: all stops {NASTY}\n\n[x](javascript:alert(1))\n"
+    (rig.folder / "runbooks" / "a.md").write_text(text)
+    rig.clock.moment += 10
+    page = rig.client.get("/runbooks/DiskFull").text
+    assert "all stops" in page
+    assert NASTY not in page
+    assert 'href="javascript' not in page
+    assert rig.client.get("/runbooks/Nobody").status_code == 404
+
+
+def test_ready_only_while_a_worker_lives(rig: Rig) -> None:
+    assert rig.client.get("/readyz").status_code == 503
+    rig.parts.agenda.beat("w1", rig.clock())
+    assert rig.client.get("/readyz").status_code == 200
+    rig.clock.moment += 4
+    assert rig.client.get("/readyz").status_code == 503
+    assert rig.client.get("/healthz").status_code == 200
+
+
+def test_every_metric_is_explained(rig: Rig) -> None:
+    from pathlib import Path
+
+    rig.fires("DiskFull")
+    explained = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
+    lines = rig.client.get("/metrics").text.splitlines()
+    names = {line.split()[2] for line in lines if line.startswith("# TYPE receiver_")}
+    ours = {name for name in names if not name.endswith("_created")}
+    assert len(ours) >= 10
+    assert [name for name in sorted(ours) if f"`{name}`" not in explained] == []

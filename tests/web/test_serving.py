@@ -1,0 +1,125 @@
+"""How gunicorn serves: what is under way is finished, what is idle waits for nobody, what is faulty is refused."""
+
+from __future__ import annotations
+
+import http.client
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.cli.running import clean_environ, until
+
+SERVING = Path(__file__).parent / "serving.py"
+
+
+class Serving:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.configure("first")
+        with (folder / "log").open("wb") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, str(SERVING)], cwd=folder, env=clean_environ(TMPDIR=str(folder)), stderr=log
+            )
+        until((folder / "port").exists, self.log)
+        self.port = int((folder / "port").read_text())
+
+    def configure(self, text: str) -> None:
+        (self.folder / "routing").write_text(text)
+
+    def log(self) -> str:
+        return (self.folder / "log").read_text()
+
+    def connect(self) -> http.client.HTTPConnection:
+        return http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+
+    def ask(self, path: str = "/") -> str:
+        connection = self.connect()
+        connection.request("GET", path)
+        return connection.getresponse().read().decode()
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> Iterator[Serving]:
+    serving = Serving(tmp_path)
+    serving.ask()
+    yield serving
+    serving.process.kill()
+    serving.process.wait(5)
+
+
+def test_a_request_under_way_is_answered_before_the_end(serving: Serving) -> None:
+    answers: list[str] = []
+    asking = threading.Thread(target=lambda: answers.append(serving.ask("/slow")))
+    asking.start()
+    until((serving.folder / "asked").exists, serving.log)
+    serving.process.send_signal(signal.SIGTERM)
+    asking.join(10)
+    assert answers[0].startswith("first")
+    assert serving.process.wait(10) == 0
+
+
+def test_idle_connections_do_not_delay_the_end(serving: Serving) -> None:
+    idle = [serving.connect() for _ in range(5)]
+    for connection in idle:
+        connection.request("GET", "/")
+        connection.getresponse().read()
+    begun = time.monotonic()
+    serving.process.send_signal(signal.SIGTERM)
+    serving.process.wait(10)
+    assert time.monotonic() - begun < 3
+    assert "Traceback" not in serving.log()
+
+
+def test_a_faulty_configuration_changes_nothing_and_a_right_one_comes_into_force(serving: Serving) -> None:
+    before = serving.ask()
+    serving.configure("faulty")
+    serving.process.send_signal(signal.SIGHUP)
+    until(lambda: "configuration refused" in serving.log(), serving.log)
+    assert serving.ask().split()[0] == "first"
+    assert before.split()[0] == "first"
+
+    serving.configure("second")
+    serving.process.send_signal(signal.SIGHUP)
+    until(lambda: serving.ask().startswith("second"), serving.log)
+
+
+def test_nobody_is_turned_away_during_a_reload(serving: Serving) -> None:
+    serving.configure("second")
+    serving.process.send_signal(signal.SIGHUP)
+    answers = [serving.ask()]
+    while not answers[-1].startswith("second"):
+        answers.append(serving.ask())
+        assert len(answers) < 10_000
+    assert all(answer.split()[0] in {"first", "second"} for answer in answers)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
+def test_a_master_that_is_killed_takes_its_workers_with_it(serving: Serving) -> None:
+    workers = {int(serving.ask().split()[1]) for _ in range(20)}
+    serving.process.kill()
+    serving.process.wait(5)
+
+    def is_alive(worker: int) -> bool:
+        try:
+            return bool(Path(f"/proc/{worker}/cmdline").read_bytes())
+        except OSError:
+            return False
+
+    until(lambda: not any(is_alive(worker) for worker in workers), serving.log)
+
+
+def test_a_request_head_that_is_too_large_is_refused(serving: Serving) -> None:
+    connection = serving.connect()
+    connection.request("GET", "/" + "x" * 10_000)
+    assert connection.getresponse().status == 414
+
+
+def test_no_file_of_control_is_left_in_the_folder(serving: Serving) -> None:
+    assert not list(serving.folder.glob("*.ctl"))
+    assert not list(serving.folder.glob("*.sock"))
