@@ -6,17 +6,21 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from receiver.config.model import Routing
+from receiver.config.settings import Settings
 from receiver.domain.policy import PAGERDUTY
 from receiver.web.address import Address
 
 
-def render_banner(address: Address, data_dir: Path, routing: Routing, *, has_own_store: bool) -> str:
+def render_banner(address: Address, data_dir: Path, settings: Settings, routing: Routing) -> str:
     """Return the lines for somebody who starts this for the first time."""
-    kept = f"in {data_dir}" if has_own_store else "in the Redis of REDIS_URL"
+    kept = "in the Redis of REDIS_URL" if settings.redis_url else f"in {data_dir}"
+    hook = f"url: '{settings.public_url or address.url}/webhooks/alertmanager'"
+    if settings.webhook_tokens:
+        hook += ", http_config: {authorization: {credentials: RECEIVER_WEBHOOK_TOKEN's value}}"
     lines = [
         "The receiver runs.",
         f"  Page           {address.url}/",
-        f"  Alertmanager   webhook_configs: [{{url: '{address.url}/webhooks/alertmanager'}}]",
+        f"  Alertmanager   webhook_configs: [{{{hook}}}]",
         f"  Data           {kept}",
     ]
     simulated = list(_find_simulated(routing))

@@ -112,7 +112,7 @@ def _exchange(request: Request, timeout_s: float) -> Answer:
 
 
 def _read(response: HTTPResponse | HTTPError, deadline: float) -> bytes:
-    """Return the body; raises TimeoutError when it drips in for too long, ValueError when it is too much."""
+    """Return the body; raises TimeoutError when it drips in, HTTPException when it is too long."""
     body = bytearray()
     while chunk := response.read1(_CHUNK):
         body += chunk
@@ -120,6 +120,8 @@ def _read(response: HTTPResponse | HTTPError, deadline: float) -> bytes:
             raise HTTPException("too long")
         if time.monotonic() > deadline:
             raise TimeoutError
+    if getattr(response, "length", None):  # what was announced and did not come; read1 doesn't mind
+        raise ConnectionError
     return bytes(body)
 
 

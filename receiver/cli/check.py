@@ -85,7 +85,7 @@ def _render_problem(problem: Problem) -> str:
 def _conclude(config: Path, findings: Findings, loaded: Config | None) -> str:
     """Return the whole in one sentence."""
     if findings.faults:
-        return f"{config} can't be used as it is: {_count(len(findings.faults), 'fault')}."
+        return f"{config} is not fine: {_count(len(findings.faults), 'fault')}."
     if loaded is None:
         return ""
     routing = loaded.routing

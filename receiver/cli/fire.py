@@ -123,7 +123,7 @@ def _say_outcome(sample: Sample, found: Mapping[str, Any]) -> str:
     if found.get("resolved"):
         return f"{name} is resolved: {where}."
     if found.get("rejected"):
-        return f"{name} was rejected: the receiver could not read it."
+        raise ApiError(f"the receiver could not read {name}, and left it out")
     if sample.is_resolved:
         return f"Nothing changed: no alert fires with just these labels ({_say_labels(sample)})."
     return f"{name} fires already, so nobody is told again: {where}.\nTo start anew, {_say_end(sample)}"

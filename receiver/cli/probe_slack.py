@@ -79,7 +79,7 @@ class SlackProbe:
             elif channel is None:
                 what = f"Slack shows no channel {name}"
                 findings.fault(self._file, what, "a channel there, and for a private one the bot in it")
-            elif not channel.get("is_member") and not _may_post_anywhere(channel, scopes):
+            elif channel.get("is_member") is False and not _may_post_anywhere(channel, scopes):
                 what = f"the bot is not in {name}"
                 findings.warn(self._file, what, "`/invite` it there, or the scope chat:write.public")
             else:

@@ -16,7 +16,7 @@ from receiver.cli.banner import render_banner
 from receiver.cli.datadir import DataDir
 from receiver.cli.options import RUN_ID, Options, refuse_open_door, running_options
 from receiver.cli.supervise import Child, Start, Supervisor
-from receiver.errors import ConfigError
+from receiver.errors import ConfigError, StoreError
 from receiver.logs import log_problems, setup_logs
 from receiver.process import Signals, start_child
 from receiver.store.embedded import EmbeddedValkey
@@ -42,18 +42,15 @@ def run(options: Options) -> None:
     data_dir = DataDir(options.data_dir)
     with open_listener(options.listen) as listener:
         valkey = None if settings.redis_url else EmbeddedValkey(data_dir.path)
-        banner = render_banner(
-            bound_address(listener, options.listen),
-            data_dir.path,
-            routing,
-            has_own_store=valkey is not None,
-        )
+        address = bound_address(listener, options.listen)
+        banner = render_banner(address, data_dir.path, settings, routing)
         environ = _children_environ(data_dir, valkey)
         children = [
             Child("worker", _starter("worker", options, environ), ends_by_s=WORKER_ENDS_BY_S, reloads=True),
             Child("web", _starter("web", options, environ, listener), ends_by_s=WEB_ENDS_BY_S, reloads=True),
         ]
-        _supervise(children, valkey, listener, signals, _reload_guard(options, signals), banner)
+        guard = _reload_guard(options, signals)
+        _supervise(children, valkey, listener, signals, is_reload_wanted=guard, banner=banner)
     data_dir.close()
 
 
@@ -62,6 +59,7 @@ def _supervise(
     valkey: EmbeddedValkey | None,
     listener: socket.socket,
     signals: Signals,
+    *,
     is_reload_wanted: Callable[[], bool],
     banner: str,
 ) -> None:
@@ -75,6 +73,9 @@ def _supervise(
             child.start()
         click.echo(banner)
         supervisor.run()
+    except StoreError:
+        if not signals.is_ending:  # asked to end while the store was still loading: no fault of anybody
+            raise
     finally:
         listener.close()  # the web side has its own; with both closed, a late sender is told at once
         supervisor.stop()
@@ -116,7 +117,7 @@ def _starter(
 
 
 def _reload_guard(options: Options, signals: Signals) -> Callable[[], bool]:
-    """Return what tells at SIGHUP whether to reload: not with a faulty file, nor when the terminal is gone."""
+    """Return what tells at SIGHUP whether to reload: not with a faulty file, nor without our terminal."""
     had_terminal = sys.stderr.isatty()
 
     def is_reload_wanted() -> bool:

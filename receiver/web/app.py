@@ -21,7 +21,7 @@ def create_app(parts: Parts, settings: Settings | None = None, routing: Routing 
     """Return the application on *parts*; *settings* and *routing* are those the parts were built of."""
     del settings, routing
     app = Flask("receiver.web")
-    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY
+    app.config["MAX_CONTENT_LENGTH"] = MAX_BODY + 1
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider has it
     for door in (build_hooks(parts), build_api(parts), build_health(parts), build_pages(parts)):
         app.register_blueprint(door)

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import signal
 import socket
 import tempfile
 from collections.abc import Callable
@@ -37,6 +39,8 @@ GRACEFUL_TIMEOUT_S = 5
 # A worker that can't even say that it lives for this long is replaced.
 TIMEOUT_S = 30
 
+NUMBERS_PREFIX = "receiver-metrics-"
+
 WSGI = Callable[..., Any]
 
 
@@ -54,7 +58,8 @@ def serve(
     *load* raises ConfigError for a faulty configuration: at the start that ends us, later the old one
     is kept. Process *parent* is ours and we end with it; *build* makes the application inside each worker.
     """
-    os.environ.setdefault("PROMETHEUS_MULTIPROC_DIR", tempfile.mkdtemp(prefix="receiver-metrics-"))
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=NUMBERS_PREFIX)
     server = WebServer(settings, load, listener, workers, build or _build_app)
     WebArbiter(server, parent).run()
 
@@ -89,8 +94,9 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "preload_app": False,
             "control_socket_disable": True,
             "logger_class": GunicornLogger,
-            "post_fork": _follow_master,
+            "post_fork": _prepare_worker,
             "child_exit": _forget_numbers,
+            "on_exit": _remove_numbers,
             "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,  # noqa: S108
         }
         for name, value in options.items():
@@ -153,7 +159,10 @@ def _build_app(settings: Settings, routing: Routing) -> WSGI:
     return app
 
 
-def _follow_master(arbiter: WebArbiter, _worker: WebWorker) -> None:
+def _prepare_worker(arbiter: WebArbiter, _worker: WebWorker) -> None:
+    # Until gunicorn sets its own a second later, the master's handler is still in place here, which only
+    # notes the signal: a worker told to end while it starts would not, and be waited for.
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     end_with_parent(arbiter.pid)()
 
 
@@ -164,3 +173,10 @@ def _forget_numbers(_arbiter: WebArbiter, worker: WebWorker) -> None:
     """
     for path in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob(f"gauge_live*_{worker.pid}.db"):
         path.unlink(missing_ok=True)
+
+
+def _remove_numbers(_arbiter: WebArbiter) -> None:
+    """Remove the folder of numbers if `serve` made it; called in the master only."""
+    folder = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
+    if folder.name.startswith(NUMBERS_PREFIX):
+        shutil.rmtree(folder, ignore_errors=True)

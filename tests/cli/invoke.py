@@ -10,7 +10,7 @@ from click.testing import CliRunner, Result
 from receiver.cli import main
 
 _OURS = re.compile(
-    r"RECEIVER_|SLACK_|PAGERDUTY_|REDIS_|PUBLIC_URL|ALERTMANAGER_|PROMETHEUS_|USER$|.*_PROXY", re.I
+    r"RECEIVER_|SLACK_|PAGERDUTY_|REDIS_|PUBLIC_URL|ALERTMANAGER_|PROMETHEUS_|USER$|.*_PROXY", re.IGNORECASE
 )
 
 

@@ -58,12 +58,12 @@ def test_every_fault_is_told_with_its_line(config: Path) -> None:
     config.write_text(
         ROUTING.replace("notify: on-call", "notify: oncall").replace('channel: "#alerts-info"', "chanel: x")
     )
-    result = receiver("check", "--config", config, SLACK_BOT_TOKEN="xoxb secret", **{"LEAD_KEY": KEY})  # noqa: S106
+    result = receiver("check", "--config", config, SLACK_BOT_TOKEN="xoxb secret", LEAD_KEY=KEY)
     assert result.exit_code == 1
     assert "environment:1: SLACK_BOT_TOKEN has blanks in it, expected a token\n" in result.stdout
     assert "\nrouting.yaml:9: " in result.stdout
     assert "\nrouting.yaml:12: " in result.stdout
-    assert "can't be used as it is: " in result.stdout
+    assert "routing.yaml is not fine: " in result.stdout
     assert "secret" not in result.output
 
 

@@ -15,7 +15,7 @@ from tests.cli.stub import Stub
 from tests.mocks.slack import MockSlack
 
 KEY = "0123456789abcdef0123456789abcdef"
-TOKEN = "xoxb-s3cret-t0ken"  # noqa: S105
+TOKEN = "xoxb-s3cret-t0ken"
 ROUTING = """\
 version: 1
 responders:
@@ -160,7 +160,7 @@ def test_what_is_not_slack_is_told(stub: Stub) -> None:
 def test_pagerdutys_token_is_tried_and_its_keys_are_not(stub: Stub) -> None:
     stub.tell("GET /abilities", {"abilities": []})
     addresses = {"PAGERDUTY_API_URL": stub.url, "PAGERDUTY_EVENTS_URL": stub.url}
-    result = receiver("check", "--online", PAGERDUTY_API_TOKEN="api-t0ken", ONCALL_KEY=KEY, **addresses)  # noqa: S106
+    result = receiver("check", "--online", PAGERDUTY_API_TOKEN="api-t0ken", ONCALL_KEY=KEY, **addresses)
     assert result.exit_code == 0
     assert "1 routing key is not tried, since that would page somebody" in result.stdout
     assert "ok: PagerDuty takes the API token" in result.stdout
@@ -171,7 +171,7 @@ def test_pagerdutys_token_is_tried_and_its_keys_are_not(stub: Stub) -> None:
 @pytest.mark.usefixtures("config")
 def test_a_token_that_pagerduty_refuses_is_a_fault(stub: Stub) -> None:
     stub.tell("GET /abilities", {"error": {}}, status=401)
-    result = receiver("check", "--online", PAGERDUTY_API_TOKEN="api-t0ken", PAGERDUTY_API_URL=stub.url)  # noqa: S106
+    result = receiver("check", "--online", PAGERDUTY_API_TOKEN="api-t0ken", PAGERDUTY_API_URL=stub.url)
     assert result.exit_code == 1
     assert "routing.yaml:1: PagerDuty refuses pagerduty.api_token" in result.stdout
     assert "t0ken" not in result.output

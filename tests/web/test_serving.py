@@ -120,6 +120,13 @@ def test_a_request_head_that_is_too_large_is_refused(serving: Serving) -> None:
     assert connection.getresponse().status == 414
 
 
+def test_the_folder_of_numbers_goes_with_it(serving: Serving) -> None:
+    assert list(serving.folder.glob("receiver-metrics-*"))
+    serving.process.send_signal(signal.SIGTERM)
+    serving.process.wait(10)
+    assert not list(serving.folder.glob("receiver-metrics-*"))
+
+
 def test_no_file_of_control_is_left_in_the_folder(serving: Serving) -> None:
     assert not list(serving.folder.glob("*.ctl"))
     assert not list(serving.folder.glob("*.sock"))

@@ -1,0 +1,48 @@
+# `make` lists the tasks. Every one makes the virtual environment it needs; PYTHON chooses the interpreter:
+# `make test PYTHON=python3.13`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PATHS := receiver tests bench
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check fmt bench clean
+
+help: ## list the tasks
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/.installed ## start the receiver here, on the shipped routing.yaml
+	exec $(BIN)/receiver run
+
+test: $(VENV)/.installed-dev ## run every test
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.installed-dev ## style, types, imports and the shipped configuration
+	$(BIN)/ruff check $(PATHS)
+	$(BIN)/ruff format --check $(PATHS)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/receiver check --config routing.yaml
+
+fmt: $(VENV)/.installed-dev ## put the code into its form
+	$(BIN)/ruff check --fix $(PATHS)
+	$(BIN)/ruff format $(PATHS)
+
+bench: $(VENV)/.installed ## measure intake and latency beside the floor
+	$(BIN)/python -m bench
+
+clean: ## remove the virtual environment; data in .receiver stays
+	rm -rf $(VENV)
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; choose one with PYTHON=python3.13" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@ $(VENV)/.installed
