@@ -19,7 +19,8 @@ _UNITS_S = {
 }
 # Prometheus' own order and units: https://prometheus.io/docs/prometheus/latest/querying/basics/#time-durations
 _DURATION = re.compile(
-    r"(?:(\d{1,9})y)?(?:(\d{1,9})w)?(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?(?:(\d{1,9})ms)?", re.ASCII
+    r"(?:(\d{1,9})y)?(?:(\d{1,9})w)?(?:(\d{1,9})d)?(?:(\d{1,9})h)?(?:(\d{1,9})m)?(?:(\d{1,9})s)?(?:(\d{1,9})ms)?",
+    re.ASCII,
 )
 
 
@@ -39,9 +40,7 @@ def parse_duration(text: str) -> float:
     if not text or match is None:
         raise ValueError(f"{text!r} is no duration like 30s, 5m or 1h30m")
     return sum(
-        int(number) * _UNITS_S[unit]
-        for number, unit in zip(match.groups(), _UNITS_S, strict=True)
-        if number
+        int(number) * _UNITS_S[unit] for number, unit in zip(match.groups(), _UNITS_S, strict=True) if number
     )
 
 

@@ -6,7 +6,9 @@ from prometheus_client import Counter, Gauge, Histogram
 
 WEBHOOKS = Counter("receiver_webhooks_total", "Webhooks answered, by status code.", ["code"])
 ALERTS = Counter("receiver_alerts_total", "Alerts taken, by what became of them.", ["outcome"])
-DELIVERIES = Counter("receiver_deliveries_total", "Attempts to deliver, by channel and outcome.", ["channel", "outcome"])
+DELIVERIES = Counter(
+    "receiver_deliveries_total", "Attempts to deliver, by channel and outcome.", ["channel", "outcome"]
+)
 DELIVERY_SECONDS = Histogram(
     "receiver_delivery_seconds",
     "How long one attempt to deliver took.",
@@ -21,9 +23,24 @@ TIMER_LATENESS = Histogram(
 )
 WORKER_ERRORS = Counter("receiver_worker_errors_total", "Faults of our own met while working off the agenda.")
 # Read from the store when they are asked for.
-INCIDENTS = Gauge("receiver_incidents", "Incidents by state and severity.", ["state", "severity"], multiprocess_mode="mostrecent")
-AGENDA_DEPTH = Gauge("receiver_agenda_depth", "Incidents that are due and not yet taken up.", ["lane"], multiprocess_mode="mostrecent")
-AGENDA_LAG = Gauge("receiver_agenda_lag_seconds", "How long the first of them has been due.", ["lane"], multiprocess_mode="mostrecent")
+INCIDENTS = Gauge(
+    "receiver_incidents",
+    "Incidents by state and severity.",
+    ["state", "severity"],
+    multiprocess_mode="mostrecent",
+)
+AGENDA_DEPTH = Gauge(
+    "receiver_agenda_depth",
+    "Incidents that are due and not yet taken up.",
+    ["lane"],
+    multiprocess_mode="mostrecent",
+)
+AGENDA_LAG = Gauge(
+    "receiver_agenda_lag_seconds",
+    "How long the first of them has been due.",
+    ["lane"],
+    multiprocess_mode="mostrecent",
+)
 
 
 def count_incidents(census: dict[tuple[str, str], int]) -> None:

@@ -105,7 +105,9 @@ def build_channels(parts: Parts) -> dict[str, Channel]:
         )
 
     slack: Channel = (
-        SlackChannel(token, settings.slack_api_url, clock=clock) if token else SimulatedSlack(record, clock=clock)
+        SlackChannel(token, settings.slack_api_url, clock=clock)
+        if token
+        else SimulatedSlack(record, clock=clock)
     )
     pager = PagerDutyChannel(settings.pagerduty_events_url, clock=clock, record=record_event)
     return {SLACK: slack, PAGERDUTY: pager}

@@ -11,7 +11,7 @@ what is due.
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -70,7 +70,13 @@ class Rig:
     """The receiver, its outside, and time."""
 
     def __init__(
-        self, folder: Path, valkey_url: str, slack: MockSlack, pagerduty: MockPagerDuty, clock: Clock, **environ: str
+        self,
+        folder: Path,
+        valkey_url: str,
+        slack: MockSlack,
+        pagerduty: MockPagerDuty,
+        clock: Clock,
+        **environ: str,
     ) -> None:
         self.folder = folder
         self.slack = slack
@@ -128,7 +134,9 @@ class Rig:
 
     # --- Alertmanager ---
 
-    def posts(self, *alerts: dict[str, Any], group: Mapping[str, str] | None = None, **fields: Any) -> dict[str, Any]:
+    def posts(
+        self, *alerts: dict[str, Any], group: Mapping[str, str] | None = None, **fields: Any
+    ) -> dict[str, Any]:
         """Post alerts as one group; return what the receiver answered."""
         source = fields.pop("source", "")
         answer = self.client.post(
@@ -138,9 +146,13 @@ class Rig:
         assert answer.status_code == 200, answer.text
         return dict(answer.json)
 
-    def payload(self, *alerts: dict[str, Any], group: Mapping[str, str] | None = None, **fields: Any) -> dict[str, Any]:
+    def payload(
+        self, *alerts: dict[str, Any], group: Mapping[str, str] | None = None, **fields: Any
+    ) -> dict[str, Any]:
         """Return a body as Alertmanager posts it."""
-        labels = {"alertname": alerts[0]["labels"]["alertname"]} if group is None and alerts else dict(group or {})
+        labels = (
+            {"alertname": alerts[0]["labels"]["alertname"]} if group is None and alerts else dict(group or {})
+        )
         key = "{}:{" + ", ".join(f'{name}="{value}"' for name, value in sorted(labels.items())) + "}"
         is_firing = any(alert["status"] == "firing" for alert in alerts)
         return {
@@ -158,7 +170,13 @@ class Rig:
         }
 
     def alert(
-        self, name: str, severity: str = "critical", *, at: float | None = None, ended: bool = False, **labels: str
+        self,
+        name: str,
+        severity: str = "critical",
+        *,
+        at: float | None = None,
+        ended: bool = False,
+        **labels: str,
     ) -> dict[str, Any]:
         """Return one alert as it stands in a payload; *at* is when it began."""
         everything = {"alertname": name, "severity": severity, **labels}
@@ -233,4 +251,4 @@ class Rig:
 
 
 def _rfc3339(moment: float) -> str:
-    return datetime.datetime.fromtimestamp(moment, datetime.UTC).isoformat().replace("+00:00", "Z")
+    return dt.datetime.fromtimestamp(moment, dt.UTC).isoformat().replace("+00:00", "Z")

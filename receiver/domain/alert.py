@@ -26,10 +26,10 @@ class Severity(StrEnum):
 
 _RANKS = {severity: len(Severity) - n for n, severity in enumerate(Severity)}
 _ALIASES = {
-    **{word: Severity.CRITICAL for word in ("critical", "crit", "page", "emergency", "fatal", "disaster")},
-    **{word: Severity.ERROR for word in ("error", "err", "major", "high")},
-    **{word: Severity.WARNING for word in ("warning", "warn", "minor", "medium", "average")},
-    **{word: Severity.INFO for word in ("info", "informational", "information", "notice", "low", "debug")},
+    **dict.fromkeys(("critical", "crit", "page", "emergency", "fatal", "disaster"), Severity.CRITICAL),
+    **dict.fromkeys(("error", "err", "major", "high"), Severity.ERROR),
+    **dict.fromkeys(("warning", "warn", "minor", "medium", "average"), Severity.WARNING),
+    **dict.fromkeys(("info", "informational", "information", "notice", "low", "debug"), Severity.INFO),
 }
 
 

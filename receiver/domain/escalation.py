@@ -135,6 +135,14 @@ def current(incident: Incident, key: str, about: str | None = None) -> Delivery:
     return delivery if delivery is not None and delivery.about == about else Delivery(about)
 
 
+def ready_at(incident: Incident, key: str, about: str = "") -> float:
+    """Return the end of a retry's wait; 0 where nothing failed."""
+    delivery = incident.deliveries.get(key)
+    if delivery is None or delivery.about != about or delivery.is_settled:
+        return 0.0
+    return delivery.retry_at
+
+
 def _first_step(incident: Incident, policy: EscalationPolicy) -> int:
     """Return the index of the step this run starts with: the last one tried before, if any."""
     run = incident.run
@@ -166,7 +174,8 @@ def _was_kept_open(incident: Incident, step: Step) -> bool:
 
 def is_owed_anew(incident: Incident) -> bool:
     """Tell whether the first step is told although somebody has it: it was acknowledged before it
-    resolved, its page was closed then, and the one that replaces it is acknowledged at once."""
+    resolved, its page was closed then, and the one that replaces it is acknowledged at once.
+    """
     return incident.run.cause == "reopened" and 0 < incident.acknowledged_at <= incident.run.started_at
 
 

@@ -467,7 +467,11 @@ def resolve(incident: Incident, by: str, now: float) -> Change:
     if incident.is_resolved:
         return Change(incident)
     changed = replace(
-        incident, resolved_at=now, resolved_by=by or "somebody", updated_at=now, revision=incident.revision + 1
+        incident,
+        resolved_at=now,
+        resolved_by=by or "somebody",
+        updated_at=now,
+        revision=incident.revision + 1,
     )
     return Change(changed, is_changed=True, events=(Event(now, "resolved", "Resolved by hand", by),))
 
@@ -475,7 +479,9 @@ def resolve(incident: Incident, by: str, now: float) -> Change:
 def find_firing(incident: Incident) -> list[Alert]:
     """Return the alerts that fire, worst first, and of these the oldest first."""
     alerts, standings = incident.alerts, incident.standings
-    firing = [alerts[fp] for fp, s in standings.items() if fp in alerts and s.is_firing and not s.is_dismissed]
+    firing = [
+        alerts[fp] for fp, s in standings.items() if fp in alerts and s.is_firing and not s.is_dismissed
+    ]
     return sorted(firing, key=lambda a: (-a.severity.rank, standings[a.fingerprint].starts_at, a.fingerprint))
 
 

@@ -8,6 +8,7 @@ from receiver.text import Secret
 
 SLACK = "slack"
 PAGERDUTY = "pagerduty"
+_NO_SECRET = Secret()
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Target:
 
     kind: str
     address: str
-    secret: Secret = Secret()
+    secret: Secret = _NO_SECRET
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,9 @@ class Responder:
         """The name as a person reads it: `team-lead` is `Team Lead`, `on-call` stays `On-call`."""
         if self.name.lower() == "on-call":
             return "On-call"
-        return " ".join(word[:1].upper() + word[1:] for word in self.name.replace("_", "-").split("-") if word)
+        return " ".join(
+            word[:1].upper() + word[1:] for word in self.name.replace("_", "-").split("-") if word
+        )
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from receiver.domain.matcher import Matcher
 @dataclass(frozen=True)
 class Route:
     """One line of the routing file. *name* is its channel, made unique; it is part of an
-    incident's identity, so it changes only when the channel does."""
+    incident's identity, so it changes only when the channel does.
+    """
 
     name: str
     channel: str

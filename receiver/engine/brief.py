@@ -9,8 +9,8 @@ from receiver.domain.action import Action, Page, Post, Update
 from receiver.domain.escalation import trace_progress
 from receiver.domain.incident import Incident, find_gravest
 from receiver.domain.links import find_links
+from receiver.domain.messages import find_message
 from receiver.domain.notification import Links, Notification
-from receiver.domain.plan import find_message
 from receiver.domain.policy import EscalationPolicy
 from receiver.domain.ports import Runbooks
 
@@ -18,7 +18,8 @@ from receiver.domain.ports import Runbooks
 @dataclass(frozen=True)
 class Places:
     """Addresses that messages link to; empty where there is none. *more* is by route's name,
-    those under the empty name are for every route."""
+    those under the empty name are for every route.
+    """
 
     public_url: str = ""
     alertmanagers: Mapping[str, str] = field(default_factory=dict)
@@ -32,9 +33,7 @@ class Briefing:
         self._runbooks = runbooks
         self._places = places
 
-    def brief(
-        self, action: Action, incident: Incident, policy: EscalationPolicy, now: float
-    ) -> Notification:
+    def brief(self, action: Action, incident: Incident, policy: EscalationPolicy, now: float) -> Notification:
         """Return *action* with everything a channel needs to word it."""
         is_whole = isinstance(action, Post | Update | Page)
         gravest = find_gravest(incident) if is_whole else None
@@ -57,4 +56,3 @@ class Briefing:
             more=(*places.more.get(incident.route, ()), *places.more.get("", ())),
             message=message.receipt.link if message and message.receipt else "",
         )
-

@@ -71,10 +71,7 @@ class Intake:
     def _take(self, arrivals: list[_Arrival], accepted: Accepted, now: float) -> list[_Arrival]:
         """Take one arrival for each slot; return those that are left."""
         by_slot: dict[str, _Arrival] = {}
-        left = []
-        for arrival in arrivals:
-            if by_slot.setdefault(arrival.slot, arrival) is not arrival:
-                left.append(arrival)
+        left = [a for a in arrivals if by_slot.setdefault(a.slot, a) is not a]
         held = self._incidents.read(list(by_slot))
         writes = []
         for one in held:

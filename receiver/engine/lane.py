@@ -30,7 +30,8 @@ class Lane:
         agenda: Agenda,
         reconciler: Callable[[], Reconciler],
         clock: Callable[[], float],
-        threads: int = 8,
+        *,
+        threads: int,
     ) -> None:
         self.name = name
         self._worker = worker

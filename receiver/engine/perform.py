@@ -49,7 +49,7 @@ class Performer:
         before = incident.deliveries.get(action.key, Delivery())
         attempt = before.begin(action.about, action.shown, name_target(action), notification.now)
         if isinstance(action, Note):
-            self._keep(action, incident, attempt.arrived(Receipt(notification.now)), worker)
+            self._keep(action, incident, attempt.arrived(Receipt(notification.now)))
             return
         was_maybe_sent = attempt.attempts > 1 and before.maybe_sent
         self._incidents.record(incident.id, action.key, attempt, worker=worker, lane=action.lane)
@@ -66,9 +66,11 @@ class Performer:
             # What arrived earlier shows how things stood then, so an edit will be wanted.
             after = replace(attempt.arrived(receipt), shown=before.shown if is_found else attempt.shown)
             _log_arrival(notification, receipt)
-        self._keep(action, incident, after, worker)
+        self._keep(action, incident, after)
 
-    def _send(self, notification: Notification, attempt: Delivery, *, was_maybe_sent: bool) -> tuple[Receipt, bool]:
+    def _send(
+        self, notification: Notification, attempt: Delivery, *, was_maybe_sent: bool
+    ) -> tuple[Receipt, bool]:
         """Return the receipt, and whether it is an earlier attempt's that was found to have arrived."""
         lane = notification.action.lane
         channel = self._channels[lane]
@@ -79,9 +81,10 @@ class Performer:
         finally:
             telemetry.DELIVERY_SECONDS.labels(lane).observe(time.monotonic() - started)
 
-    def _keep(self, action: Action, incident: Incident, after: Delivery, worker: str) -> None:
+    def _keep(self, action: Action, incident: Incident, after: Delivery) -> None:
         """Keep how the delivery stands. The receipt of something sent is kept even when the
-        incident was lent to somebody else meanwhile: it is the truth."""
+        incident was lent to somebody else meanwhile: it is the truth.
+        """
         others = [lane for lane in lanes_of(incident) if lane != action.lane]
         is_news = isinstance(action, Page | Post) or (isinstance(action, Reply) and action.step is not None)
         self._incidents.record(
@@ -106,31 +109,35 @@ def _events(action: Action, after: Delivery, now: float) -> list[Event]:
         if not text:
             return []
         simulated = " (simulated)" if after.receipt.is_simulated else ""
-        return [Event(after.receipt.at, "noted" if isinstance(action, Note) else "delivered", text + simulated)]
+        return [
+            Event(after.receipt.at, "noted" if isinstance(action, Note) else "delivered", text + simulated)
+        ]
     if after.failed_at:
         return [Event(now, "failed", f"{_noun(action)} to {after.target} given up: {after.reason}")]
     if after.attempts == 1:
-        return [Event(now, "delayed", f"{_noun(action)} to {after.target} did not arrive yet: {after.reason}")]
+        return [
+            Event(now, "delayed", f"{_noun(action)} to {after.target} did not arrive yet: {after.reason}")
+        ]
     return []
 
 
 def _arrival(action: Action) -> str:
     """Return how the timeline tells that *action* is done; empty for what nobody looks for there."""
+    text = ""
     match action:
         case Note():
-            return action.text
+            text = action.text
         case Page():
-            return f"Paged {action.step.responder.title}"
+            text = f"Paged {action.step.responder.title}"
         case AcknowledgePage():
-            return f"Page to {action.target.address} acknowledged"
+            text = f"Page to {action.target.address} acknowledged"
         case ResolvePage():
-            return f"Page to {action.target.address} resolved"
+            text = f"Page to {action.target.address} resolved"
         case Post():
-            return f"Posted to {action.target.address}"
+            text = f"Posted to {action.target.address}"
         case Reply(step=step) if step is not None:
-            return f"Told {step.responder.title} in the thread"
-        case _:
-            return ""
+            text = f"Told {step.responder.title} in the thread"
+    return text
 
 
 def _noun(action: Action) -> str:

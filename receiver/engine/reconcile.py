@@ -75,7 +75,8 @@ class Reconciler:
 
     def _is_told(self, incident: Incident, now: float) -> bool:
         """Tell whether the pager knows the end of the group's former incident: both go by the
-        same dedup key, and an end that came late would close the new page."""
+        same dedup key, and an end that came late would close the new page.
+        """
         try:
             former = self._incidents.load(incident.previous)
         except NotFound:
@@ -86,7 +87,8 @@ class Reconciler:
 
 def find_policy(rules: Rules, incident: Incident) -> EscalationPolicy:
     """Return the incident's policy as the configuration has it now, with all other responders
-    as those who may have been paged before it changed."""
+    as those who may have been paged before it changed.
+    """
     policy = rules.get_policy(incident.policy)
     named = {step.responder.name for step in policy.steps}
     others = tuple(r for name, r in rules.responders.items() if name not in named)

@@ -34,7 +34,7 @@ class Worker:
         self._reconciler = reconciler
         self._stopped = threading.Event()
         self._lanes = {
-            lane: Lane(lane, name, agenda, lambda: self._reconciler, clock, count)
+            lane: Lane(lane, name, agenda, lambda: self._reconciler, clock, threads=count)
             for lane, count in threads.items()
         }
 
@@ -88,7 +88,9 @@ class Worker:
         for name, lane in self._lanes.items():
             while not lane.wait_until_idle(min(_BEAT_EVERY_S, max(0.0, end - self._clock()))):
                 if self._clock() >= end:
-                    logger.warning("left to the lease", extra={"fields": {"lane": name, "incidents": lane.held()}})
+                    logger.warning(
+                        "left to the lease", extra={"fields": {"lane": name, "incidents": lane.held()}}
+                    )
                     break
                 self._beat()
         try:

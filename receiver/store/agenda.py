@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-
 from receiver.domain.ports import Claims
 from receiver.store.connection import Client, Scripts, store_errors
 from receiver.store.keys import WAKE, WORKERS, WORKERS_FOR_S, Keys, format_due, shard_of
@@ -56,11 +55,10 @@ class RedisAgenda:
                     [worker, f"{now + LEASE_S:.3f}", *members],
                 )
 
-    def release(
-        self, lane: str, worker: str, incident_id: str, dues: Mapping[str, float | None]
-    ) -> bool:
+    def release(self, lane: str, worker: str, incident_id: str, dues: Mapping[str, float | None]) -> bool:
         """Give an incident back; each lane of *dues* looks at it then, or earlier where a change
-        meanwhile asked for it. False when it was no longer *worker*'s."""
+        meanwhile asked for it. False when it was no longer *worker*'s.
+        """
         keys = Keys(self._shard(incident_id))
         args: list[Any] = [incident_id, worker, WAKE]
         for other, due in dues.items():

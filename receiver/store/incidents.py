@@ -65,7 +65,8 @@ class RedisIncidents:
 
     def _commit_call(self, write: Write) -> tuple[list[str], list[str | bytes | int | float]]:
         incident, change, held = write.change.incident, write.change, write.held
-        assert incident is not None  # a change without an incident has nothing to keep
+        if incident is None:
+            raise ValueError("a change without an incident has nothing to keep")
         keys = self.keys_of(held.slot)
         is_put_aside = change.is_new and held.incident is not None
         former = held.incident.id if held.incident else incident.id
@@ -189,7 +190,9 @@ class RedisIncidents:
             if not batch:
                 return Page(tuple(found), None)
             scanned += len(batch)
-            for entry, incident in zip(batch, self._heads([member for _, member in batch], deliveries), strict=True):
+            for entry, incident in zip(
+                batch, self._heads([member for _, member in batch], deliveries), strict=True
+            ):
                 position = entry
                 if incident is None or not _fits(incident, states, severity, alertname):
                     continue
@@ -228,7 +231,9 @@ class RedisIncidents:
             if member is None:
                 heads.append(None)
                 continue
-            known = {key: codec.decode_delivery(one) for key, one in zip(deliveries, packed, strict=True) if one}
+            known = {
+                key: codec.decode_delivery(one) for key, one in zip(deliveries, packed, strict=True) if one
+            }
             heads.append(replace(codec.decode_incident(head), deliveries=known))
         return heads
 

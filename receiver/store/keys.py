@@ -63,7 +63,8 @@ class Keys:
 
     def claims(self, lane: str) -> str:
         """A sorted set: incidents lent to a worker, by when the loan ends. No expiry: a dead
-        worker's loans are found by their moment."""
+        worker's loans are found by their moment.
+        """
         return self._name("claims", lane)
 
     def owners(self, lane: str) -> str:

@@ -52,6 +52,6 @@ def handle_errors(app: Flask) -> None:
         return refuse(error.code or 500, error.description or error.name)
 
     @app.errorhandler(Exception)
-    def fault(_: Exception) -> Response:
-        logger.exception("fault while answering", extra={"fields": {"path": request.path}})
+    def fault(error: Exception) -> Response:
+        logger.error("fault while answering", exc_info=error, extra={"fields": {"path": request.path}})
         return refuse(500, "a fault of ours; the log of the receiver tells more", "internal")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 
 from flask import Blueprint, Response, jsonify, request
 
@@ -41,55 +42,69 @@ def build_api(parts: Parts) -> Blueprint:
 
     @api.get("/incidents")
     def list_incidents() -> Response:
-        """Return a page of incidents, newest first."""
-        state = request.args.get("state", "")
-        if state not in _STATES:
-            return refuse(400, f"state is {state!r}, expected open, acknowledged or resolved")
-        limit = request.args.get("limit", str(_DEFAULT_LIMIT))
-        if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= _HIGHEST_LIMIT:
-            return refuse(400, f"limit is {limit!r}, expected a number from 1 to {_HIGHEST_LIMIT}")
-        page = parts.incidents.find_newest(
-            states=_STATES[state],
-            severity=request.args.get("severity", ""),
-            alertname=request.args.get("alertname", ""),
-            limit=int(limit),
-            cursor=request.args.get("cursor", ""),
-            deliveries=delivery_keys(parts),
-        )
-        now = parts.clock()
-        rows = [render_row(one, parts.routing.get_policy(one.policy), now) for one in page.incidents]
-        return jsonify({"incidents": rows, "next_cursor": page.next_cursor})
+        return _list_incidents(parts)
 
     @api.get("/incidents/<incident_id>")
     def show_incident(incident_id: str) -> Response:
-        """Return one incident whole."""
         return jsonify(describe(parts, incident_id))
 
     @api.post("/incidents/<incident_id>/<answer>")
     def answer_incident(incident_id: str, answer: str) -> Response:
-        """Acknowledge, un-acknowledge or resolve; the second time changes nothing."""
-        if answer not in _ANSWERS:
-            raise NotFound("answer", answer)
-        by = _read_by()
-        if by is None:
-            return refuse(400, 'expected a JSON object like {"by": "name"}')
-        parts.hands.change(
-            incident_id, lambda incident: _ANSWERS[answer](incident, by, parts.clock()), parts.clock()
-        )
-        return jsonify(describe(parts, incident_id))
+        return _answer_incident(parts, incident_id, answer)
 
     @api.get("/runbooks/<name>")
     def show_runbook(name: str) -> Response:
-        """Return a runbook's sections and its Markdown."""
-        runbook = parts.runbooks.find(name)
-        if runbook is None:
-            raise NotFound("runbook", name)
-        sections = [{"title": s.title, "parts": [_render_part(p) for p in s.parts]} for s in runbook.sections]
-        return jsonify(
-            {"name": runbook.name, "severity": runbook.severity, "sections": sections, "markdown": runbook.source}
-        )
+        return _show_runbook(parts, name)
 
     return api
+
+
+def _list_incidents(parts: Parts) -> Response:
+    """Return a page of incidents, newest first."""
+    state = request.args.get("state", "")
+    if state not in _STATES:
+        return refuse(400, f"state is {state!r}, expected open, acknowledged or resolved")
+    limit = request.args.get("limit", str(_DEFAULT_LIMIT))
+    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= _HIGHEST_LIMIT:
+        return refuse(400, f"limit is {limit!r}, expected a number from 1 to {_HIGHEST_LIMIT}")
+    page = parts.incidents.find_newest(
+        states=_STATES[state],
+        severity=request.args.get("severity", ""),
+        alertname=request.args.get("alertname", ""),
+        limit=int(limit),
+        cursor=request.args.get("cursor", ""),
+        deliveries=delivery_keys(parts),
+    )
+    now = parts.clock()
+    rows = [render_row(one, parts.routing.get_policy(one.policy), now) for one in page.incidents]
+    return jsonify({"incidents": rows, "next_cursor": page.next_cursor})
+
+
+def _answer_incident(parts: Parts, incident_id: str, answer: str) -> Response:
+    """Acknowledge, un-acknowledge or resolve; the second time changes nothing."""
+    if answer not in _ANSWERS:
+        raise NotFound("answer", answer)
+    by = _read_by()
+    if by is None:
+        return refuse(400, 'expected a JSON object like {"by": "name"}')
+    now = parts.clock()
+    parts.hands.change(incident_id, lambda incident: _ANSWERS[answer](incident, by, now), now)
+    return jsonify(describe(parts, incident_id))
+
+
+def _show_runbook(parts: Parts, name: str) -> Response:
+    """Return a runbook's sections and its Markdown."""
+    runbook = parts.runbooks.find(name)
+    if runbook is None:
+        raise NotFound("runbook", name)
+    return jsonify(
+        {
+            "name": runbook.name,
+            "severity": runbook.severity,
+            "sections": [{"title": s.title, "parts": [asdict(p) for p in s.parts]} for s in runbook.sections],
+            "markdown": runbook.source,
+        }
+    )
 
 
 def delivery_keys(parts: Parts) -> tuple[str, ...]:
@@ -118,7 +133,3 @@ def _read_by() -> str | None:
     if not isinstance(body, dict) or not isinstance(body.get("by", ""), str):
         return None
     return one_line(body.get("by", ""), _MAX_NAME) or "api"
-
-
-def _render_part(part: object) -> dict[str, object]:
-    return {name: getattr(part, name) for name in ("kind", "text", "depth", "marker", "lang")}

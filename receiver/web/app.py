@@ -14,7 +14,10 @@ from receiver.web.pages import build_pages
 from receiver.wiring import Parts
 
 # Pages are ours alone: no script, nothing from elsewhere, in nobody's frame.
-_POLICY = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+_POLICY = (
+    "default-src 'none'; style-src 'self'; img-src 'self' data:; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
 
 
 def create_app(parts: Parts, settings: Settings | None = None, routing: Routing | None = None) -> Flask:

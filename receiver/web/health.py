@@ -32,7 +32,9 @@ def build_health(parts: Parts) -> Blueprint:
         workers = parts.agenda.workers(parts.clock() - _SILENT_AFTER_S)
         ours = [name for name in workers if not parts.run_id or name.startswith(f"{parts.run_id}.")]
         if not ours:
-            return refuse(503, "no worker is alive: start `receiver worker`, or look into its log", "no_worker")
+            return refuse(
+                503, "no worker is alive: start `receiver worker`, or look into its log", "no_worker"
+            )
         return jsonify({"ready": True, "workers": len(ours)})
 
     @health.get("/metrics")

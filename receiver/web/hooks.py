@@ -46,14 +46,20 @@ def build_hooks(parts: Parts) -> Blueprint:
     @hooks.errorhandler(PayloadError)
     def unreadable(error: PayloadError) -> Response:
         # Alertmanager drops what we refuse, so this is a lost alert: say it where people look.
-        logger.error("webhook refused", extra={"fields": {"reason": error.reason, "from": request.remote_addr}})
+        logger.error(
+            "webhook refused", extra={"fields": {"reason": error.reason, "from": request.remote_addr}}
+        )
         telemetry.ALERTS.labels("rejected").inc()
         return refuse(400, error.reason)
 
     @hooks.errorhandler(RequestEntityTooLarge)
     def too_large(_: RequestEntityTooLarge) -> Response:
-        logger.error("webhook refused", extra={"fields": {"reason": "too large", "from": request.remote_addr}})
-        return refuse(413, f"the body is larger than {MAX_BODY // 1024 // 1024} MiB; see max_alerts in Alertmanager")
+        logger.error(
+            "webhook refused", extra={"fields": {"reason": "too large", "from": request.remote_addr}}
+        )
+        return refuse(
+            413, f"the body is larger than {MAX_BODY // 1024 // 1024} MiB; see max_alerts in Alertmanager"
+        )
 
     @hooks.after_request
     def count(answer: Response) -> Response:
@@ -65,7 +71,8 @@ def build_hooks(parts: Parts) -> Blueprint:
 
 def _read_body() -> bytes:
     """Return the body. One that comes in chunks is cut at the limit without a word, so the limit
-    that Flask holds is one byte more than ours."""
+    that Flask holds is one byte more than ours.
+    """
     body = request.get_data(cache=False)
     if len(body) > MAX_BODY:
         raise RequestEntityTooLarge

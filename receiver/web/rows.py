@@ -44,9 +44,7 @@ def render_row(incident: Incident, policy: EscalationPolicy, now: float) -> Json
     }
 
 
-def render_whole(
-    incident: Incident, policy: EscalationPolicy, timeline: list[Event], now: float
-) -> Json:
+def render_whole(incident: Incident, policy: EscalationPolicy, timeline: list[Event], now: float) -> Json:
     """Return one incident with its alerts, timeline, escalation and deliveries."""
     progress = trace_progress(incident, policy, now)
     return {

@@ -139,7 +139,9 @@ LIVES = st.lists(HAPPENINGS, max_size=40)
 
 @settings(max_examples=300, deadline=None)
 @given(LIVES)
-def test_once_everything_arrived_nothing_is_wanted_and_what_is_due_lies_ahead(happenings: list[tuple]) -> None:
+def test_once_everything_arrived_nothing_is_wanted_and_what_is_due_lies_ahead(
+    happenings: list[tuple],
+) -> None:
     life = live(happenings)
     life.settles()
     assert life.incident is not None

@@ -35,7 +35,9 @@ def free_port() -> int:
 class Outside:
     """Starts, kills and starts again; what comes out is read from the mocks."""
 
-    def __init__(self, folder: Path, slack: MockSlack, pagerduty: MockPagerDuty, routing: str = ROUTING) -> None:
+    def __init__(
+        self, folder: Path, slack: MockSlack, pagerduty: MockPagerDuty, routing: str = ROUTING
+    ) -> None:
         self.folder = folder
         self.slack = slack
         self.pagerduty = pagerduty

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -36,19 +36,19 @@ def pair(tmp_path: Path, outside: Outside) -> Iterator[Alertmanagers]:
     pair.stop()
 
 
-def an_alert(name: str, severity: str, *, started: datetime.datetime, ended: bool = False) -> dict[str, object]:
-    now = datetime.datetime.now(datetime.UTC)
+def an_alert(name: str, severity: str, *, started: dt.datetime, ended: bool = False) -> dict[str, object]:
+    now = dt.datetime.now(dt.UTC)
     return {
         "labels": {"alertname": name, "severity": severity},
         "annotations": {"summary": f"{name} is bad"},
         "startsAt": started.isoformat(),
-        "endsAt": (now if ended else now + datetime.timedelta(minutes=5)).isoformat(),
+        "endsAt": (now if ended else now + dt.timedelta(minutes=5)).isoformat(),
         "generatorURL": "http://prometheus:9090/graph",
     }
 
 
 def test_each_severity_its_channel_its_page_and_its_end(outside: Outside, pair: Alertmanagers) -> None:
-    started = datetime.datetime.now(datetime.UTC)
+    started = dt.datetime.now(dt.UTC)
     pair.send(*(an_alert(name, severity, started=started) for name, severity in ALERTS.items()))
     outside.sees(lambda: len(outside.slack.roots) == 3 and len(outside.paged()) == 2)
     assert sorted(root.channel for root in outside.slack.roots) == [

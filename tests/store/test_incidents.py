@@ -159,7 +159,9 @@ def test_a_group_of_two_thousand_alerts_is_kept(incidents: RedisIncidents) -> No
     assert len(incidents.load(incident.id).alerts) == 2000
 
 
-def test_the_same_group_taken_by_many_at_once_makes_one_incident(valkey_url: str, redis_client: Client) -> None:
+def test_the_same_group_taken_by_many_at_once_makes_one_incident(
+    valkey_url: str, redis_client: Client
+) -> None:
     class Rules:
         flap_window = 600.0
         flap_count = 4

@@ -15,14 +15,16 @@ def test_a_step_that_was_removed_is_skipped_and_the_timeline_says_so(rig: Rig) -
 
 def test_a_step_that_was_inserted_pages_nobody_twice(rig: Rig) -> None:
     rig.fires("DiskFull")
-    rig.configure(ROUTING.replace("critical: [{notify: on-call}, ", "critical: [{notify: manager}, {notify: on-call}, "))
+    rig.configure(
+        ROUTING.replace("critical: [{notify: on-call}, ", "critical: [{notify: manager}, {notify: on-call}, ")
+    )
     rig.passes("1h")
     assert sorted(rig.triggered()) == ["manager", "manager", "on-call", "team-lead"]
 
 
 def test_an_incident_whose_route_was_removed_keeps_its_channel(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
-    rig.configure(ROUTING.replace('#alerts-critical', '#elsewhere'))
+    rig.configure(ROUTING.replace("#alerts-critical", "#elsewhere"))
     rig.answers(incident, "resolve")
     rig.passes("5s")
     assert rig.shows(incident)["channel"] == "#alerts-critical"

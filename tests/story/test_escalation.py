@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from tests.rig import ROUTING, Rig
 
 
@@ -183,7 +185,7 @@ def test_retries_come_quickly_first_and_patiently_later(rig: Rig) -> None:
     rig.fires("DiskFull")
     rig.passes("4m")
     at = [request.at for request in rig.pagerduty.requests]
-    waits = [later - earlier for earlier, later in zip(at, at[1:], strict=False)]
+    waits = [later - earlier for earlier, later in itertools.pairwise(at)]
     for wait, expected in zip(waits, [0.5, 1, 2, 4, 5, 5, 5], strict=False):
         assert expected * 0.8 - 0.01 <= wait <= expected * 1.2 + 0.01
     assert waits[-1] >= 24

@@ -34,7 +34,8 @@ def test_every_webhook_token_is_valid_either_way(guarded: Rig, headers: dict[str
 
 
 @pytest.mark.parametrize(
-    "headers", [{}, bearer(""), bearer("hook"), bearer("api-token"), basic("hook-new", ""), bearer("hook-old,hook-new")]
+    "headers",
+    [{}, bearer(""), bearer("hook"), bearer("api-token"), basic("hook-new", ""), bearer("hook-old,hook-new")],
 )
 def test_nothing_else_opens_the_webhooks_door(guarded: Rig, headers: dict[str, str]) -> None:
     answer = guarded.client.post("/webhooks/alertmanager", json=guarded.payload(), headers=headers)

@@ -142,9 +142,9 @@ def test_nothing_that_is_posted_gets_a_5xx(rig: Rig, data: st.DataObject) -> Non
     body = rig.payload(rig.alert("DiskFull"))
     for _ in range(data.draw(st.integers(0, 3))):
         alerts = body["alerts"] if isinstance(body["alerts"], list) else []
-        place = data.draw(st.sampled_from([body, *(alert for alert in alerts if isinstance(alert, dict) and alert)]))
+        place = data.draw(
+            st.sampled_from([body, *(alert for alert in alerts if isinstance(alert, dict) and alert)])
+        )
         place[data.draw(st.sampled_from(sorted(place)))] = data.draw(JSON)
     answer = rig.client.post(HOOK, data=json.dumps(body))
     assert answer.status_code in (200, 400)
-
-

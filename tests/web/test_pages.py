@@ -9,7 +9,9 @@ NASTY = "<script>alert(1)</script>"
 
 def simulate(rig: Rig) -> None:
     rig.environ["SLACK_BOT_TOKEN"] = ""
-    rig.environ |= {name: "" for name in rig.environ if name.startswith("PAGERDUTY_") and name.endswith("_KEY")}
+    rig.environ |= {
+        name: "" for name in rig.environ if name.startswith("PAGERDUTY_") and name.endswith("_KEY")
+    }
     rig.configure(ROUTING)
 
 

@@ -1,0 +1,147 @@
+"""What an incident's message and its thread still need in Slack."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from receiver.domain.action import Action, Post, Reply, Update
+from receiver.domain.delivery import Delivery
+from receiver.domain.escalation import Progress, StepStanding, current, page_key, ready_at, reply_key
+from receiver.domain.incident import Incident
+from receiver.domain.policy import SLACK, Step, Target
+
+# Edits that follow one another are merged: Slack takes some fifty a minute for all channels.
+EDIT_PAUSE_S = 1.0
+# An incident closed by hand whose alerts fire on is called to mind once.
+REMIND_AFTER_S = 4 * 3600.0
+# Slack's words for a message that can't be edited any more.
+LOST_MESSAGE = frozenset({"message_not_found", "edit_window_closed", "cant_update_message"})
+
+
+def face(incident: Incident, progress: Progress) -> str:
+    """Return a short text that differs whenever the incident's message should look different."""
+    state = {"resolved": "r", "acknowledged": "a", "open": "o"}[incident.state]
+    steps = ",".join(f"{s.step.name}={_step_face(incident, s)}" for s in progress.reached)
+    return f"{state}{incident.generation}.{incident.joins}.{incident.revision}.{steps}"
+
+
+def _step_face(incident: Incident, standing: StepStanding) -> str:
+    page = current(incident, page_key(standing.step))
+    if page.failed_at:
+        return "f"
+    if page.reason and not page.receipt:
+        return "w"
+    if standing.is_given_up:
+        return "g"
+    return "t" if standing.told_at is not None else "r"
+
+
+def find_message(incident: Incident) -> Delivery | None:
+    """Return the delivery of the message that stands in the channel, if one does."""
+    for key in ("root2", "root"):
+        delivery = incident.deliveries.get(key)
+        if delivery is not None and delivery.receipt is not None:
+            return delivery
+    return None
+
+
+def list_messages(incident: Incident, progress: Progress) -> Iterator[Action]:
+    """Yield the incident's message, or the edit that brings it up to what is so now."""
+    target = Target(SLACK, incident.channel)
+    shown = face(incident, progress)
+    message = find_message(incident)
+    if message is None or message.receipt is None:
+        yield Post("root", "", SLACK, target, ready_at(incident, "root"), shown)
+        return
+    edit = incident.deliveries.get("update", Delivery())
+    if edit.failed_at and edit.reason in LOST_MESSAGE and "root2" not in incident.deliveries:
+        yield Post("root2", "", SLACK, target, 0.0, shown, replaces=message.receipt.reference)
+        return
+    if "root2" in incident.deliveries and message is incident.deliveries.get("root"):
+        yield Post("root2", "", SLACK, target, ready_at(incident, "root2"), shown, message.receipt.reference)
+        return
+    about = message.receipt.reference
+    edit = current(incident, "update", about)
+    last = edit if edit.receipt is not None else message
+    if shown not in (last.shown, edit.shown if edit.failed_at else None):
+        last_at = last.receipt.at if last.receipt else 0.0
+        moment = max(ready_at(incident, "update", about), last_at + EDIT_PAUSE_S)
+        yield Update("update", about, SLACK, target, moment, shown, message=about)
+
+
+def list_replies(incident: Incident, progress: Progress, now: float) -> Iterator[Action]:
+    """Yield the replies in the message's thread: what people must notice, as edits notify nobody."""
+    message = find_message(incident)
+    if message is None or message.receipt is None:
+        return
+    root = incident.deliveries["root"]
+    state, generation = root.shown[:1], int(root.shown[1:].partition(".")[0] or 0)
+    reference = message.receipt.reference
+    if not incident.is_acknowledged and not incident.is_resolved:
+        for standing in progress.reached:
+            if not standing.is_standing:
+                key, about = reply_key(standing.step), str(incident.run.number)
+                yield _reply(incident, key, about, "step", reference, step=standing.step)
+    if incident.is_resolved:
+        if (state, generation) != ("r", incident.generation):
+            yield _reply(incident, "resolved", str(incident.generation), "resolved", reference)
+        if (at := find_reminder(incident, 0.0)) is not None and at <= now:
+            yield _reply(incident, "reminder", str(incident.generation), "reminder", reference)
+        return
+    if incident.generation > generation:
+        yield _reply(incident, "reopened", str(incident.generation), "reopened", reference)
+    yield from _joined(incident, root, reference)
+
+
+def _joined(incident: Incident, root: Delivery, reference: str) -> Iterator[Reply]:
+    """Yield one reply for all alerts that joined since the last was said."""
+    said = int(root.shown.split(".")[1])
+    last = incident.deliveries.get("joined", Delivery())
+    if last.attempts:
+        first, _, latest = last.shown.partition("-")
+        said = max(said, int(latest if last.is_settled else first))
+    if incident.joins <= said:
+        return
+    fingerprints = tuple(fp for fp, s in incident.standings.items() if s.join > said and s.is_firing)
+    if fingerprints:
+        yield Reply(
+            "joined",
+            "",
+            SLACK,
+            Target(SLACK, incident.channel),
+            ready_at(incident, "joined"),
+            f"{said}-{incident.joins}",
+            message=reference,
+            says="joined",
+            fingerprints=fingerprints,
+        )
+
+
+def _reply(
+    incident: Incident,
+    key: str,
+    about: str,
+    says: str,
+    reference: str,
+    *,
+    step: Step | None = None,
+) -> Reply:
+    return Reply(
+        key,
+        about,
+        SLACK,
+        Target(SLACK, incident.channel),
+        ready_at(incident, key, about),
+        "",
+        message=reference,
+        says=says,
+        step=step,
+    )
+
+
+def find_reminder(incident: Incident, now: float) -> float | None:
+    """Return when an incident closed by hand that fires on is called to mind, if that lies after *now*."""
+    if not incident.is_closed_by_hand or incident.is_past or not incident.firing:
+        return None
+    at = incident.resolved_at + REMIND_AFTER_S
+    return at if at > now else None
