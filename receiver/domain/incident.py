@@ -140,8 +140,7 @@ class Event(Struct, frozen=True, omit_defaults=True):
     by: str = ""
 
 
-@dataclass(frozen=True)
-class Change:
+class Change(Struct, frozen=True):
     """What `merge` and its like say: how the incident stands now and what that means for storing.
 
     *is_new* asks for the slot's former incident to be put aside. When *is_changed* is false
@@ -208,7 +207,7 @@ def merge(incident: Incident | None, group: Group, terms: Terms, now: float) -> 
     the second time.
     """
     if incident is None:
-        tally = _tally({}, 1, group)
+        tally = _tally({}, 0, group)
         if not tally.joined:
             return Change(None, duplicates=tally.duplicates)
         return _open(None, group, tally, terms, now)
@@ -229,11 +228,12 @@ def _open(previous: Incident | None, group: Group, tally: _Tally, terms: Terms, 
     begun = {alert.fingerprint for alert in alerts}
     told = {alert.fingerprint for alert in group.alerts}
     standings = {
-        name: replace(standing, join=0, is_dismissed=name not in begun)
+        name: _anew(standing, is_dismissed=name not in begun)
         for name, standing in tally.standings.items()
         if standing.is_firing or name in told
     }
-    gravest = max(alerts, key=lambda alert: alert.severity.rank)
+    severity = worst({tally.standings[name].severity for name in begun})
+    gravest = next(a for a in alerts if tally.standings[a.fingerprint].severity is severity)
     opened = Incident(
         id=_id(slot_of(group.source, group.receiver, group.group_key, terms.route), now, previous),
         source=group.source,
@@ -244,7 +244,7 @@ def _open(previous: Incident | None, group: Group, tally: _Tally, terms: Terms, 
         channel=terms.channel,
         policy=terms.policy,
         steps=terms.steps,
-        severity=gravest.severity,
+        severity=severity,
         alertname=group.group_labels.get("alertname") or gravest.name,
         summary=one_line(gravest.summary, MAX_SUMMARY),
         opened_at=now,
@@ -264,6 +264,13 @@ def _open(previous: Incident | None, group: Group, tally: _Tally, terms: Terms, 
         duplicates=tally.duplicates,
         resolved=len(tally.ended),
     )
+
+
+def _anew(standing: Standing, *, is_dismissed: bool) -> Standing:
+    """Return *standing* as it begins in a new incident."""
+    if standing.join == 0 and standing.is_dismissed == is_dismissed:
+        return standing
+    return replace(standing, join=0, is_dismissed=is_dismissed)
 
 
 @dataclass

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from receiver.domain.alert import Alert, Group
@@ -34,8 +35,7 @@ class Accepted:
             self.incidents.append(change.incident.id)
 
 
-@dataclass(frozen=True)
-class _Arrival:
+class _Arrival(Struct, frozen=True):
     """The alerts of one group that are on one route."""
 
     slot: str

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+from functools import cache
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, request
+from msgspec import json
+from prometheus_client import Counter
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from receiver import telemetry
@@ -31,7 +34,7 @@ def build_hooks(parts: Parts) -> Blueprint:
         if not is_let_in(request, parts.settings.webhook_tokens):
             return refuse(401, "send RECEIVER_WEBHOOK_TOKEN as a bearer token or as basic auth's password")
         now = parts.clock()
-        source = one_line(request.args.get("source", ""), _MAX_SOURCE)
+        source = one_line(request.args.get("source", ""), _MAX_SOURCE) if request.query_string else ""
         batch = alertmanager.parse(_read_body(), source, now)
         accepted = parts.intake.accept(batch.groups, now)
         counts = {
@@ -41,7 +44,8 @@ def build_hooks(parts: Parts) -> Blueprint:
             "rejected": batch.rejected,
         }
         _count(counts, batch.repaired)
-        return jsonify({"alerts": batch.total, **counts, "incidents": accepted.incidents})
+        answer = {"alerts": batch.total, **counts, "incidents": accepted.incidents}
+        return Response(json.encode(answer), content_type="application/json")
 
     @hooks.errorhandler(PayloadError)
     def unreadable(error: PayloadError) -> Response:
@@ -49,7 +53,7 @@ def build_hooks(parts: Parts) -> Blueprint:
         logger.error(
             "webhook refused", extra={"fields": {"reason": error.reason, "from": request.remote_addr}}
         )
-        telemetry.ALERTS.labels("rejected").inc()
+        _alerts("rejected").inc()
         return refuse(400, error.reason)
 
     @hooks.errorhandler(RequestEntityTooLarge)
@@ -63,7 +67,7 @@ def build_hooks(parts: Parts) -> Blueprint:
 
     @hooks.after_request
     def count(answer: Response) -> Response:
-        telemetry.WEBHOOKS.labels(str(answer.status_code)).inc()
+        _webhooks(answer.status_code).inc()
         return answer
 
     return hooks
@@ -79,6 +83,17 @@ def _read_body() -> bytes:
     return body
 
 
+# Finding a metric by its labels takes as long as counting with it.
+@cache
+def _webhooks(code: int) -> Counter:
+    return telemetry.WEBHOOKS.labels(str(code))
+
+
+@cache
+def _alerts(outcome: str) -> Counter:
+    return telemetry.ALERTS.labels(outcome)
+
+
 def _count(counts: dict[str, int], repaired: int) -> None:
     """Count what became of the alerts, under the names of the metric."""
     for outcome, number in (
@@ -89,4 +104,4 @@ def _count(counts: dict[str, int], repaired: int) -> None:
         ("repaired", repaired),
     ):
         if number:
-            telemetry.ALERTS.labels(outcome).inc(number)
+            _alerts(outcome).inc(number)

@@ -18,6 +18,9 @@ Record = Callable[[Notification, Mapping[str, Any]], None]
 # A 429 that names no wait: long enough to help, short enough for a page.
 _WAIT_WHEN_LIMITED_S = 5.0
 _TRY_LATER = (408, 425)
+# A server that failed at its work, or a gateway that lost its answer, may have taken the event; one
+# that says 503 has not.
+_MAYBE_TAKEN = (500, 502, 504)
 _NO_SUCH_KEY = (401, 403, 404)
 _SPEAKS_OF_KEY = re.compile(r"routing.?key|integration.?key|invalid.?key", re.IGNORECASE)
 
@@ -86,7 +89,10 @@ def _tell_refusal(answer: Answer) -> DeliveryError:
         wait = _WAIT_WHEN_LIMITED_S if answer.retry_after is None else answer.retry_after
         return TemporaryDeliveryError("rate_limited", detail, retry_after=wait)
     if answer.status >= 500 or answer.status in _TRY_LATER:
-        return TemporaryDeliveryError("server_error", detail, retry_after=answer.retry_after or 0.0)
+        wait = answer.retry_after or 0.0
+        return TemporaryDeliveryError(
+            "server_error", detail, retry_after=wait, maybe_sent=answer.status in _MAYBE_TAKEN
+        )
     if _is_refused(answer):
         return PermanentDeliveryError("invalid_event", detail)
     if answer.status >= 400:
