@@ -8,7 +8,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from receiver.domain.alert import Alert, Group
-from receiver.domain.incident import Change, Incident, Terms, merge, slot_of
+from receiver.domain.incident import Change, Incident, slot_of
+from receiver.domain.merge import Terms, merge
 from receiver.domain.policy import PAGERDUTY, SLACK
 from receiver.domain.ports import Incidents, Rules, Write
 from receiver.domain.route import Route

@@ -7,7 +7,8 @@ from dataclasses import asdict
 
 from flask import Blueprint, Response, jsonify, request
 
-from receiver.domain.incident import Change, Incident, acknowledge, resolve, unacknowledge
+from receiver.domain.answers import acknowledge, resolve, unacknowledge
+from receiver.domain.incident import Change, Incident
 from receiver.errors import NotFound
 from receiver.text import one_line
 from receiver.web.access import is_let_in

@@ -7,19 +7,11 @@ from dataclasses import dataclass
 import msgspec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from receiver.domain.answers import acknowledge, resolve, unacknowledge
+from receiver.domain.merge import Terms, merge
 
 from receiver.domain.alert import Alert, Group
-from receiver.domain.incident import (
-    Change,
-    Incident,
-    Run,
-    Standing,
-    Terms,
-    acknowledge,
-    merge,
-    resolve,
-    unacknowledge,
-)
+from receiver.domain.incident import Change, Incident, Run, Standing
 
 TERMS = Terms(route="#alerts", channel="#alerts", policy="critical", steps=("on-call", "lead"))
 START = 1_795_435_200.0

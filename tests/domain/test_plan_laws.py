@@ -11,19 +11,12 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
+from receiver.domain.answers import acknowledge, resolve, unacknowledge
+from receiver.domain.merge import Terms, merge
 
 from receiver.domain.action import AcknowledgePage, Action, Page, Post, ResolvePage
 from receiver.domain.delivery import Delivery, Receipt
-from receiver.domain.incident import (
-    Change,
-    Incident,
-    Terms,
-    acknowledge,
-    dedup_key,
-    merge,
-    resolve,
-    unacknowledge,
-)
+from receiver.domain.incident import Change, Incident, dedup_key
 from receiver.domain.plan import plan
 from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
 from tests.builders import OPENED_AT, a_group, a_policy, an_alert

@@ -5,9 +5,11 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from receiver.domain.answers import resolve
+from receiver.domain.merge import Terms, merge
 
 from receiver.domain.delivery import Delivery, Receipt
-from receiver.domain.incident import Event, Incident, Terms, merge, resolve, slot_of
+from receiver.domain.incident import Event, Incident, slot_of
 from receiver.domain.ports import Write
 from receiver.engine.intake import Intake
 from receiver.errors import ClaimLost, NotFound, StoreError

@@ -1,0 +1,280 @@
+"""What news of a group's alerts makes of its incident."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from msgspec.structs import replace
+
+from receiver.domain.alert import Alert, Group, Severity
+from receiver.domain.answers import run_again
+from receiver.domain.incident import Change, Event, Incident, Run, Standing, new_id, slot_of
+from receiver.text import one_line
+
+MAX_SUMMARY = 300
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What of the routing bears on a group's incident: its route, its policy, the flap settings."""
+
+    route: str
+    channel: str
+    policy: str
+    steps: tuple[str, ...] = ()
+    flap_window: float = 600.0
+    flap_count: int = 4
+
+
+def worst(severities: Iterable[Severity]) -> Severity:
+    return max(severities, key=lambda severity: severity.rank, default=Severity.NONE)
+
+
+def merge(incident: Incident | None, group: Group, terms: Terms, now: float) -> Change:
+    """Return how the slot's *incident* stands after *group*'s news.
+
+    All alerts of *group* are on the route of *terms*. Merging the same twice changes nothing
+    the second time.
+    """
+    if incident is None:
+        tally = _tally({}, 0, group)
+        if not tally.joined:
+            return Change(None, duplicates=tally.duplicates)
+        return _open(None, group, tally, terms, now)
+    if not incident.is_resolved:
+        return _merge_open(incident, group, terms, now)
+    if incident.is_closed_by_hand:
+        return _merge_closed(incident, group, terms, now)
+    return _merge_resolved(incident, group, terms, now)
+
+
+def _open(previous: Incident | None, group: Group, tally: _Tally, terms: Terms, now: float) -> Change:
+    """Open a new incident for what *tally* says joined.
+
+    What fires on from before is carried into it, dismissed, and so is what *group* tells of
+    older firings: the next copy of it must find them.
+    """
+    alerts = tuple(tally.joined)
+    begun = {alert.fingerprint for alert in alerts}
+    told = {alert.fingerprint for alert in group.alerts}
+    standings = {
+        name: _anew(standing, is_dismissed=name not in begun)
+        for name, standing in tally.standings.items()
+        if standing.is_firing or name in told
+    }
+    severity = worst({tally.standings[name].severity for name in begun})
+    gravest = next(a for a in alerts if tally.standings[a.fingerprint].severity is severity)
+    opened = Incident(
+        id=new_id(slot_of(group.source, group.receiver, group.group_key, terms.route), now, previous),
+        source=group.source,
+        receiver=group.receiver,
+        group_key=group.group_key,
+        group_labels=group.group_labels,
+        route=terms.route,
+        channel=terms.channel,
+        policy=terms.policy,
+        steps=terms.steps,
+        severity=severity,
+        alertname=group.group_labels.get("alertname") or gravest.name,
+        summary=one_line(gravest.summary, MAX_SUMMARY),
+        opened_at=now,
+        updated_at=now,
+        run=Run(1, now),
+        standings=standings,
+        external_url=group.external_url,
+        previous=previous.id if previous else "",
+    )
+    return Change(
+        opened,
+        is_new=True,
+        is_changed=True,
+        changed_alerts=alerts,
+        events=(Event(now, "opened", _count(len(alerts), "alert") + f" on {terms.channel}"),),
+        new=len(alerts),
+        duplicates=tally.duplicates,
+        resolved=len(tally.ended),
+    )
+
+
+def _anew(standing: Standing, *, is_dismissed: bool) -> Standing:
+    """Return *standing* as it begins in a new incident."""
+    if standing.join == 0 and standing.is_dismissed == is_dismissed:
+        return standing
+    return replace(standing, join=0, is_dismissed=is_dismissed)
+
+
+@dataclass
+class _Tally:
+    """What one payload does to the alerts of an incident."""
+
+    standings: dict[str, Standing]
+    joined: list[Alert] = field(default_factory=list)
+    ended: list[Alert] = field(default_factory=list)
+    earlier: list[Alert] = field(default_factory=list)
+    duplicates: int = 0
+
+    def take(self, alert: Alert, join: int) -> None:
+        known = self.standings.get(alert.fingerprint)
+        if alert.is_firing:
+            self._take_firing(alert, known, join)
+        else:
+            self._take_resolved(alert, known)
+
+    def _take_firing(self, alert: Alert, known: Standing | None, join: int) -> None:
+        if known is None or (not known.is_firing and alert.starts_at >= known.starts_at):
+            ended_before_at = known.ends_at if known is not None else 0.0
+            self.standings[alert.fingerprint] = Standing(
+                alert.starts_at, 0.0, alert.severity, join, ended_before_at=ended_before_at
+            )
+            self.joined.append(alert)
+            return
+        self.duplicates += 1
+        # A late copy of the firing before would draw this one's start back, and then its end would end this.
+        if known.is_firing and known.ended_before_at <= alert.starts_at < known.starts_at:
+            self.standings[alert.fingerprint] = replace(known, starts_at=alert.starts_at)
+            self.earlier.append(alert)
+
+    def _take_resolved(self, alert: Alert, known: Standing | None) -> None:
+        # A copy of an earlier firing's end, late on its way, ends nothing that began after it.
+        is_late = known is not None and alert.starts_at < known.starts_at and alert.ends_at < known.starts_at
+        if known is None or not known.is_firing or is_late:
+            self.duplicates += 1
+            return
+        self.standings[alert.fingerprint] = replace(known, ends_at=alert.ends_at)
+        self.ended.append(alert)
+
+    @property
+    def is_all_over(self) -> bool:
+        return not any(s.is_firing and not s.is_dismissed for s in self.standings.values())
+
+    @property
+    def changed_alerts(self) -> tuple[Alert, ...]:
+        return (*self.joined, *self.ended)
+
+
+def _tally(standings: dict[str, Standing], join: int, group: Group) -> _Tally:
+    """Return what *group* does to *standings*; of an alert told twice in it, the firing word counts."""
+    words: dict[str, Alert] = {}
+    for alert in group.alerts:
+        if alert.is_firing or alert.fingerprint not in words:
+            words[alert.fingerprint] = alert
+    tally = _Tally(dict(standings), duplicates=len(group.alerts) - len(words))
+    for alert in words.values():
+        tally.take(alert, join)
+    return tally
+
+
+def _merge_open(incident: Incident, group: Group, terms: Terms, now: float) -> Change:
+    tally = _tally(incident.standings, incident.joins + 1, group)
+    is_over = tally.is_all_over and not group.is_truncated and bool(group.alerts)
+    if not (tally.changed_alerts or tally.earlier or is_over):
+        return Change(incident, duplicates=tally.duplicates)
+    changed = replace(incident, standings=tally.standings)
+    events: list[Event] = []
+    if tally.joined or tally.ended or is_over:
+        changed = replace(changed, updated_at=now, revision=incident.revision + 1)
+    if tally.joined:
+        changed = _joined(changed, tally.joined, now, events)
+    if tally.ended:
+        events.append(Event(now, "alert_resolved", _count(len(tally.ended), "alert") + " resolved"))
+    if is_over:
+        changed = _turn(replace(changed, resolved_at=now), now, terms)
+        events.append(Event(now, "resolved", "All alerts resolved"))
+    return Change(
+        changed,
+        is_changed=True,
+        changed_alerts=tally.changed_alerts,
+        events=tuple(events),
+        new=len(tally.joined),
+        duplicates=tally.duplicates,
+        resolved=len(tally.ended),
+    )
+
+
+def _joined(incident: Incident, joined: list[Alert], now: float, events: list[Event]) -> Incident:
+    """Return *incident* with alerts joined: never less severe, and un-acknowledged when worse."""
+    events.append(Event(now, "joined", _count(len(joined), "alert") + " joined"))
+    gravest = max(joined, key=lambda alert: alert.severity.rank)
+    incident = replace(incident, joins=incident.joins + 1)
+    if gravest.severity.rank <= incident.severity.rank:
+        return incident
+    incident = replace(
+        incident,
+        severity=gravest.severity,
+        summary=one_line(gravest.summary, MAX_SUMMARY) or incident.summary,
+    )
+    if not incident.is_acknowledged:
+        return incident
+    events.append(Event(now, "unacknowledged", f"It got worse: {gravest.severity}"))
+    return run_again(incident, now)
+
+
+def _merge_resolved(incident: Incident, group: Group, terms: Terms, now: float) -> Change:
+    """Reopen within the flap window, or open the next incident."""
+    tally = _tally(incident.standings, incident.joins, group)
+    if not tally.joined:
+        return _noted(incident, tally)
+    if now - incident.resolved_at >= terms.flap_window:
+        return _open(incident, group, tally, terms, now)
+    turned = _turn(incident, now, terms)
+    run = Run(
+        incident.run.number + 1,
+        now,
+        "reopened",
+        incident.run.number + 1,
+        is_quiet=len(turned.turns) > terms.flap_count,
+    )
+    events: list[Event] = [Event(now, "reopened", "Firing again")]
+    reopened = replace(
+        turned,
+        standings=tally.standings,
+        resolved_at=0.0,
+        reopened_at=now,
+        generation=incident.generation + 1,
+        revision=incident.revision + 1,
+        updated_at=now,
+        run=run,
+    )
+    firing = worst(s.severity for s in tally.standings.values() if s.is_firing and not s.is_dismissed)
+    reopened = replace(_joined(reopened, tally.joined, now, events), joins=incident.joins, severity=firing)
+    return Change(
+        reopened,
+        is_changed=True,
+        changed_alerts=tally.changed_alerts,
+        events=tuple(events),
+        new=len(tally.joined),
+        duplicates=tally.duplicates,
+        resolved=len(tally.ended),
+    )
+
+
+def _merge_closed(incident: Incident, group: Group, terms: Terms, now: float) -> Change:
+    """A hand closed it while it fired: only what is new, or fires anew, opens the next one."""
+    tally = _tally(incident.standings, incident.joins + 1, group)
+    return _open(incident, group, tally, terms, now) if tally.joined else _noted(incident, tally)
+
+
+def _noted(incident: Incident, tally: _Tally) -> Change:
+    """Return the closed *incident* with what is told of the alerts that fire on in it.
+
+    Their ends matter: only so can their next firing be told from a copy of this one.
+    """
+    if not (tally.ended or tally.earlier):
+        return Change(incident, duplicates=tally.duplicates)
+    return Change(
+        replace(incident, standings=tally.standings),
+        is_changed=True,
+        changed_alerts=tuple(tally.ended),
+        duplicates=tally.duplicates,
+        resolved=len(tally.ended),
+    )
+
+
+def _turn(incident: Incident, now: float, terms: Terms) -> Incident:
+    recent = tuple(at for at in incident.turns if now - at < terms.flap_window)
+    return replace(incident, turns=(*recent, now)[-(terms.flap_count + 1) :])
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
