@@ -35,7 +35,9 @@ _ALIASES = {
 
 def find_severity(labels: Mapping[str, str]) -> Severity:
     """Return the severity a `severity` label names, in any of its usual spellings."""
-    return _ALIASES.get(labels.get("severity", "").strip().lower(), Severity.NONE)
+    word = labels.get("severity", "")
+    # Nearly always it is spelled plainly, and this is asked for each alert of each webhook.
+    return _ALIASES.get(word) or _ALIASES.get(word.strip().lower(), Severity.NONE)
 
 
 class Alert(Struct, frozen=True, omit_defaults=True):

@@ -56,15 +56,9 @@ def _open(previous: Incident | None, group: Group, tally: _Tally, terms: Terms, 
     older firings: the next copy of it must find them.
     """
     alerts = tuple(tally.joined)
-    begun = {alert.fingerprint for alert in alerts}
-    told = {alert.fingerprint for alert in group.alerts}
-    standings = {
-        name: _anew(standing, is_dismissed=name not in begun)
-        for name, standing in tally.standings.items()
-        if standing.is_firing or name in told
-    }
-    severity = worst({tally.standings[name].severity for name in begun})
-    gravest = next(a for a in alerts if tally.standings[a.fingerprint].severity is severity)
+    standings = _carry(tally, group) if previous else tally.standings
+    severity = worst({standings[alert.fingerprint].severity for alert in alerts})
+    gravest = next(alert for alert in alerts if standings[alert.fingerprint].severity is severity)
     opened = Incident(
         id=new_id(slot_of(group.source, group.receiver, group.group_key, terms.route), now, previous),
         source=group.source,
@@ -97,11 +91,15 @@ def _open(previous: Incident | None, group: Group, tally: _Tally, terms: Terms, 
     )
 
 
-def _anew(standing: Standing, *, is_dismissed: bool) -> Standing:
-    """Return *standing* as it begins in a new incident."""
-    if standing.join == 0 and standing.is_dismissed == is_dismissed:
-        return standing
-    return replace(standing, join=0, is_dismissed=is_dismissed)
+def _carry(tally: _Tally, group: Group) -> dict[str, Standing]:
+    """Return the standings of the former incident as the next one begins with them."""
+    begun = {alert.fingerprint for alert in tally.joined}
+    told = {alert.fingerprint for alert in group.alerts}
+    return {
+        name: replace(standing, join=0, is_dismissed=name not in begun)
+        for name, standing in tally.standings.items()
+        if standing.is_firing or name in told
+    }
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
@@ -37,7 +38,7 @@ def connect(url: str, timeout_s: float = TIMEOUT_S) -> Client:
     A line that was cut while idle is opened anew once, at once; nothing else is tried again
     here, since whoever asked knows better whether it still matters.
     """
-    return redis.Redis.from_url(
+    pool = LinePool.from_url(
         url,
         socket_timeout=timeout_s,
         socket_connect_timeout=timeout_s,
@@ -45,6 +46,40 @@ def connect(url: str, timeout_s: float = TIMEOUT_S) -> Client:
         retry=Retry(NoBackoff(), 1, supported_errors=(LineCut,)),
         protocol=2,
     )
+    return redis.Redis.from_pool(pool)
+
+
+class LinePool(redis.ConnectionPool):
+    """Lends lines as they are.
+
+    redis' own pool first polls each line and then counts it for OpenTelemetry; under gevent that takes
+    longer than the command. A line that was cut while idle shows when it is used, and the retry of
+    `connect` opens it anew.
+    """
+
+    def get_connection(self, *_args: Any, **_options: Any) -> Any:
+        """Return a free line, or a new one; it stands, as far as we know."""
+        self._checkpid()
+        # Let others go first: under gevent, whoever always finds its answers there would never give way.
+        time.sleep(0)
+        with self._lock:
+            free = self._available_connections
+            line = free.pop() if free else self.make_connection()
+            self._in_use_connections.add(line)
+        try:
+            line.connect()
+        except BaseException:
+            self.release(line)
+            raise
+        return line
+
+    def release(self, connection: Any) -> None:
+        """Take a line back, unless it is from before a fork."""
+        self._checkpid()
+        with self._lock:
+            if connection in self._in_use_connections:
+                self._in_use_connections.remove(connection)
+                self._available_connections.append(connection)
 
 
 class Scripts:
@@ -55,7 +90,7 @@ class Scripts:
         folder = resources.files("receiver.store") / "scripts"
         self._scripts = {
             name: client.register_script((folder / f"{name}.lua").read_text())
-            for name in ("commit", "claim", "release", "renew", "record")
+            for name in ("commit", "claim", "release", "renew", "record", "errand")
         }
 
     def run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 import msgspec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from receiver.domain.answers import acknowledge, resolve, unacknowledge
-from receiver.domain.merge import Terms, merge
 
 from receiver.domain.alert import Alert, Group
+from receiver.domain.answers import acknowledge, resolve, unacknowledge
 from receiver.domain.incident import Change, Incident, Run, Standing
+from receiver.domain.merge import Terms, merge
+from receiver.domain.person import Person
 
 TERMS = Terms(route="#alerts", channel="#alerts", policy="critical", steps=("on-call", "lead"))
 START = 1_795_435_200.0
@@ -78,7 +79,7 @@ def do(incident: Incident | None, what: Payload | Hand, now: float) -> Change:
     if incident is None:
         return Change(None)
     return {"acknowledge": acknowledge, "unacknowledge": unacknowledge, "resolve": resolve}[what.does](
-        incident, "ana", now
+        incident, Person("ana"), now
     )
 
 

@@ -11,12 +11,13 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
-from receiver.domain.answers import acknowledge, resolve, unacknowledge
-from receiver.domain.merge import Terms, merge
 
 from receiver.domain.action import AcknowledgePage, Action, Page, Post, ResolvePage
+from receiver.domain.answers import acknowledge, resolve, unacknowledge
 from receiver.domain.delivery import Delivery, Receipt
 from receiver.domain.incident import Change, Incident, dedup_key
+from receiver.domain.merge import Terms, merge
+from receiver.domain.person import Person
 from receiver.domain.plan import plan
 from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
 from tests.builders import OPENED_AT, a_group, a_policy, an_alert
@@ -52,7 +53,7 @@ class Life:
         if self.incident is None:
             return
         how = {"acknowledge": acknowledge, "unacknowledge": unacknowledge, "resolve": resolve}[answer]
-        self.take(how(self.incident, "alice", self.now))
+        self.take(how(self.incident, Person("alice"), self.now))
 
     def ready(self) -> list[Action]:
         if self.incident is None:

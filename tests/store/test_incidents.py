@@ -5,12 +5,14 @@ from __future__ import annotations
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from receiver.domain.answers import resolve
-from receiver.domain.merge import Terms, merge
 
+from receiver.domain.answers import resolve
 from receiver.domain.delivery import Delivery, Receipt
 from receiver.domain.incident import Event, Incident, slot_of
+from receiver.domain.merge import Terms, merge
+from receiver.domain.person import Person
 from receiver.domain.ports import Write
+from receiver.domain.route import Route
 from receiver.engine.intake import Intake
 from receiver.errors import ClaimLost, NotFound, StoreError
 from receiver.store.agenda import RedisAgenda
@@ -139,7 +141,7 @@ def test_they_are_listed_by_state_severity_and_name(incidents: RedisIncidents) -
     keep(incidents, a_group(an_alert("A", severity="critical"), group_key="a"))
     closed = keep(incidents, a_group(an_alert("B", severity="warning"), group_key="b"))
     held = incidents.read([closed.slot])[0]
-    incidents.commit([Write(held, resolve(held.incident, "alice", NOW + 1), ("slack",), NOW)])
+    incidents.commit([Write(held, resolve(held.incident, Person("alice"), NOW + 1), ("slack",), NOW)])
 
     def names(**filters: object) -> list[str]:
         return [incident.alertname for incident in incidents.find_newest(**filters).incidents]
@@ -167,11 +169,10 @@ def test_the_same_group_taken_by_many_at_once_makes_one_incident(
     class Rules:
         flap_window = 600.0
         flap_count = 4
+        routes = (Route("#a", "#a", escalation="critical"),)
 
         def find_route(self, labels: object) -> object:
-            from receiver.domain.route import Route
-
-            return Route("#a", "#a", escalation="critical")
+            return self.routes[0]
 
         def get_policy(self, name: str) -> object:
             from receiver.domain.policy import NO_POLICY
