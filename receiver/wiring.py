@@ -10,29 +10,38 @@ from dataclasses import dataclass
 from typing import Any
 
 from receiver import clock as wall
+from receiver.channels.alertmanager.adapter import AlertmanagerChannel
 from receiver.channels.pagerduty.adapter import PagerDutyChannel
 from receiver.channels.slack.adapter import SlackChannel
 from receiver.channels.slack.simulated import SimulatedSlack
 from receiver.config.model import Routing
 from receiver.config.settings import Settings
+from receiver.domain.judge import Trust
 from receiver.domain.notification import Notification
-from receiver.domain.policy import PAGERDUTY, SLACK
+from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK
 from receiver.domain.ports import Channel
 from receiver.engine.brief import Briefing, Places
+from receiver.engine.duties import LANE as DUTIES
+from receiver.engine.duties import Duties, Repeated
 from receiver.engine.hands import Hands
 from receiver.engine.intake import Intake
 from receiver.engine.reconcile import Reconciler
+from receiver.engine.watch import Watch
+from receiver.engine.witness import Witness
 from receiver.engine.worker import Worker
+from receiver.lookups.alertmanager import AlertmanagerClient
+from receiver.lookups.exchange import parse_address
 from receiver.runbooks.load import RunbookShelf
 from receiver.store.agenda import RedisAgenda
 from receiver.store.connection import connect
+from receiver.store.errands import RedisErrands
 from receiver.store.incidents import RedisIncidents
 from receiver.store.simulated import RedisSimulated
 
 logger = logging.getLogger(__name__)
 
 # A channel that is slow to answer holds a thread for its time-out; others go on meanwhile.
-THREADS = {SLACK: 8, PAGERDUTY: 8}
+THREADS = {SLACK: 8, PAGERDUTY: 8, ALERTMANAGER: 4, DUTIES: 4}
 
 Clock = Callable[[], float]
 
@@ -46,6 +55,7 @@ class Parts:
     incidents: RedisIncidents
     agenda: RedisAgenda
     simulated: RedisSimulated
+    errands: RedisErrands
     intake: Intake
     hands: Hands
     runbooks: RunbookShelf
@@ -63,6 +73,7 @@ def build_parts(settings: Settings, routing: Routing, clock: Clock = wall.now) -
         incidents=incidents,
         agenda=RedisAgenda(client),
         simulated=RedisSimulated(client),
+        errands=RedisErrands(client),
         intake=Intake(incidents, routing),
         hands=Hands(incidents),
         runbooks=build_shelf(settings, routing, clock),
@@ -79,6 +90,12 @@ def build_shelf(settings: Settings, routing: Routing, clock: Clock = wall.now) -
         allowed_hosts=routing.runbook_hosts,
         clock=clock,
     )
+
+
+def build_clients(parts: Parts) -> dict[str, AlertmanagerClient]:
+    """Return who may be asked about the alerts of each source."""
+    configured = parts.routing.alertmanagers.items()
+    return {source: AlertmanagerClient(one.urls, clock=parts.clock) for source, one in configured if one.urls}
 
 
 def build_channels(parts: Parts) -> dict[str, Channel]:
@@ -110,7 +127,8 @@ def build_channels(parts: Parts) -> dict[str, Channel]:
         else SimulatedSlack(record, clock=clock)
     )
     pager = PagerDutyChannel(settings.pagerduty_events_url, clock=clock, record=record_event)
-    return {SLACK: slack, PAGERDUTY: pager}
+    silences = AlertmanagerChannel(build_clients(parts), clock=clock)
+    return {SLACK: slack, PAGERDUTY: pager, ALERTMANAGER: silences}
 
 
 def build_briefing(parts: Parts) -> Briefing:
@@ -119,17 +137,50 @@ def build_briefing(parts: Parts) -> Briefing:
     more: dict[str, tuple[tuple[str, str], ...]] = {route.name: route.links for route in routing.routes}
     places = Places(
         public_url=parts.settings.public_url,
-        alertmanagers={source: one.urls[0] for source, one in routing.alertmanagers.items() if one.urls},
+        # Without a login: these are shown to people.
+        alertmanagers={
+            source: parse_address(one.urls[0]).url
+            for source, one in routing.alertmanagers.items()
+            if one.urls
+        },
         more={**more, "": routing.links},
     )
     return Briefing(parts.runbooks, places)
 
 
-def build_reconciler(parts: Parts) -> Reconciler:
-    """Return what a worker does with an incident under this configuration."""
-    return Reconciler(
-        parts.incidents, build_channels(parts), parts.routing, build_briefing(parts), parts.clock
+@dataclass(frozen=True)
+class Machine:
+    """What a worker works with under one configuration."""
+
+    reconciler: Reconciler
+    duties: Duties
+
+
+def build_machine(parts: Parts) -> Machine:
+    """Return what a worker does with incidents and duties under this configuration."""
+    routing, clock = parts.routing, parts.clock
+    clients = build_clients(parts)
+    trusts = {source: Trust(one.looks, one.trust_after) for source, one in routing.alertmanagers.items()}
+    witness = Witness(clients, trusts, parts.hands, clock)
+    watch = Watch(witness, parts.incidents, parts.hands, trusts, clock)
+    repeated = {
+        f"watch-{source}": Repeated(_watching(watch, source, routing.alertmanagers[source].look_every))
+        for source in clients
+    }
+    return Machine(
+        Reconciler(
+            parts.incidents, build_channels(parts), routing, build_briefing(parts), witness, clock=clock
+        ),
+        Duties(repeated, parts.errands, {}, clock),
     )
+
+
+def _watching(watch: Watch, source: str, every_s: float) -> Callable[[float], float]:
+    def work(now: float) -> float:
+        watch.work(source)
+        return now + every_s
+
+    return work
 
 
 class ReceiverWorker:
@@ -138,8 +189,11 @@ class ReceiverWorker:
     def __init__(self, settings: Settings, routing: Routing) -> None:
         self._settings = settings
         parts = build_parts(settings, routing)
+        machine = build_machine(parts)
         name = f"{parts.run_id or 'alone'}.{socket.gethostname()}.{os.getpid()}"
-        self._worker = Worker(name, parts.agenda, build_reconciler(parts), parts.clock, THREADS)
+        self._worker = Worker(
+            name, parts.agenda, machine.reconciler, machine.duties, parts.clock, threads=THREADS
+        )
 
     def run(self) -> None:
         """Work until `stop`."""
@@ -151,7 +205,8 @@ class ReceiverWorker:
 
     def reload(self, routing: Routing) -> None:
         """Go on with another configuration."""
-        self._worker.use(build_reconciler(build_parts(self._settings, routing)))
+        machine = build_machine(build_parts(self._settings, routing))
+        self._worker.use(machine.reconciler, machine.duties)
 
 
 def build_worker(settings: Settings, routing: Routing) -> ReceiverWorker:

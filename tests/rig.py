@@ -21,10 +21,9 @@ from receiver.config.model import Routing
 from receiver.config.routing import load_routing
 from receiver.config.settings import Settings, load_settings
 from receiver.domain.alert import fingerprint
-from receiver.engine.reconcile import Reconciler
-from receiver.store.keys import LANES
+from receiver.store.keys import DUTIES, LANES
 from receiver.web.app import create_app
-from receiver.wiring import Parts, build_parts, build_reconciler
+from receiver.wiring import Machine, Parts, build_machine, build_parts
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 from tests.mocks.slack_workspace import SlackMessage
@@ -102,7 +101,7 @@ class Rig:
         routing: Routing = load_routing(self.folder / "routing.yaml", self.environ)
         self.parts: Parts = build_parts(settings, routing, self.clock)
         self.client = create_app(self.parts).test_client()
-        self.reconciler: Reconciler = build_reconciler(self.parts)
+        self.machine: Machine = build_machine(self.parts)
 
     def works(self, lanes: tuple[str, ...] = LANES) -> float | None:
         """Work off everything that is due in *lanes*; return the next moment something is."""
@@ -113,7 +112,8 @@ class Rig:
                 claims = self.parts.agenda.claim(lane, "rig", self.clock(), 1)
                 for incident_id in claims.incidents:
                     is_idle = False
-                    dues = self.reconciler.reconcile(incident_id, lane, "rig")
+                    machine = self.machine.duties if lane == DUTIES else self.machine.reconciler
+                    dues = machine.reconcile(incident_id, lane, "rig")
                     self.parts.agenda.release(lane, "rig", incident_id, dues)
                 if claims.look_at is not None:
                     moments.append(claims.look_at)

@@ -74,6 +74,20 @@ class ResolvePage(Action):
 
 
 @dataclass(frozen=True)
+class Lapse(Action):
+    """Take an acknowledgement back that has run out."""
+
+    acknowledged_at: float
+
+
+@dataclass(frozen=True)
+class LookUp(Action):
+    """Ask Alertmanager whether the incident's alerts still fire unmuted, later than *since*."""
+
+    since: float = 0.0
+
+
+@dataclass(frozen=True)
 class Note(Action):
     """Say something in the timeline, once."""
 
@@ -86,3 +100,24 @@ class Plan:
 
     actions: tuple[Action, ...]
     due: float | None = None
+
+
+@dataclass(frozen=True)
+class MakeSilence(Action):
+    """Have Alertmanager silence what has exactly these labels, from now until *ends_at*.
+
+    *silence_id* is the one to be prolonged, empty for a new one.
+    """
+
+    matchers: tuple[tuple[str, str], ...]
+    ends_at: float
+    by: str
+    comment: str
+    silence_id: str = ""
+
+
+@dataclass(frozen=True)
+class ExpireSilence(Action):
+    """End a silence in Alertmanager."""
+
+    silence_id: str

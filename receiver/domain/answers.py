@@ -2,44 +2,108 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from msgspec.structs import replace
 
-from receiver.domain.incident import Change, Event, Incident, Run
+from receiver.clock import format_duration
+from receiver.domain.incident import Change, Event, Incident, Run, SilenceNote
+from receiver.domain.person import Person
 
 
-def acknowledge(incident: Incident, by: str, now: float) -> Change:
-    """Somebody has it: paging stops. The second time changes nothing."""
-    if incident.is_resolved or incident.is_acknowledged:
+def acknowledge(incident: Incident, by: Person, now: float) -> Change:
+    """Somebody has it: paging stops. The second time changes nothing; a snooze becomes lasting."""
+    if incident.is_resolved or (incident.is_acknowledged and not incident.snoozed_until):
         return Change(incident)
-    changed = replace(
-        incident, acknowledged_at=now, acknowledged_by=by, updated_at=now, revision=incident.revision + 1
+    return _changed(
+        _taken(incident, by, now), now, Event(now, "acknowledged", "Acknowledged", by.name, by.via)
     )
-    return Change(changed, is_changed=True, events=(Event(now, "acknowledged", "Acknowledged", by),))
 
 
-def unacknowledge(incident: Incident, by: str, now: float) -> Change:
+def snooze(incident: Incident, by: Person, for_s: float, now: float) -> Change:
+    """Hold the escalation for *for_s* seconds; then it is as if it were un-acknowledged."""
+    if incident.is_resolved:
+        return Change(incident)
+    snoozed = replace(_taken(incident, by, now), snoozed_until=now + for_s)
+    text = f"Snoozed for {format_duration(for_s)}"
+    return _changed(snoozed, now, Event(now, "snoozed", text, by.name, by.via))
+
+
+def unacknowledge(incident: Incident, by: Person, now: float) -> Change:
     """Nobody has it any more: the step last told is told again at once."""
     if incident.is_resolved or not incident.is_acknowledged:
         return Change(incident)
-    changed = replace(run_again(incident, now), updated_at=now, revision=incident.revision + 1)
-    return Change(changed, is_changed=True, events=(Event(now, "unacknowledged", "Un-acknowledged", by),))
+    event = Event(now, "unacknowledged", "Un-acknowledged", by.name, by.via)
+    return _changed(run_again(incident, now), now, event)
 
 
-def resolve(incident: Incident, by: str, now: float) -> Change:
+def lapse(incident: Incident, acknowledged_at: float, now: float) -> Change:
+    """The acknowledgement of *acknowledged_at* has run out; another one has not."""
+    if incident.is_resolved or incident.acknowledged_at != acknowledged_at:
+        return Change(incident)
+    text = "Snooze ended" if incident.snoozed_until else "Acknowledged, and not resolved in time"
+    return _changed(run_again(incident, now), now, Event(now, "unacknowledged", text))
+
+
+def resolve(incident: Incident, by: Person, now: float) -> Change:
     """Close it by hand, also while it fires. The second time changes nothing."""
     if incident.is_resolved:
         return Change(incident)
-    changed = replace(
-        incident,
-        resolved_at=now,
-        resolved_by=by or "somebody",
-        updated_at=now,
-        revision=incident.revision + 1,
+    closed = replace(incident, resolved_at=now, resolved_by=by.name or "somebody", resolved_ref=by.slack_id)
+    return _changed(closed, now, Event(now, "resolved", "Resolved by hand", by.name, by.via))
+
+
+def silence(
+    incident: Incident,
+    by: Person,
+    *,
+    matchers: Sequence[tuple[tuple[str, str], ...]],
+    for_s: float,
+    comment: str,
+    now: float,
+) -> Change:
+    """Wish for a silence of each of *matchers*, for *for_s* seconds (0: until it resolves)."""
+    if incident.is_resolved or not matchers:
+        return Change(incident)
+    first = max((note.number for note in incident.silences), default=0) + 1
+    notes = tuple(
+        SilenceNote(first + n, each, by.name, now, now + for_s if for_s else 0.0, comment)
+        for n, each in enumerate(matchers)
     )
-    return Change(changed, is_changed=True, events=(Event(now, "resolved", "Resolved by hand", by),))
+    text = f"Silence wished for {format_duration(for_s)}" if for_s else "Silence wished until it resolves"
+    wished = replace(incident, silences=(*incident.silences, *notes))
+    return _changed(wished, now, Event(now, "silenced", text, by.name, by.via))
+
+
+def expire_silence(incident: Incident, number: int, by: Person, now: float) -> Change:
+    """No longer wish for the silence of that number. The second time changes nothing."""
+    if not any(note.number == number and note.is_wanted(now) for note in incident.silences):
+        return Change(incident)
+    notes = tuple(
+        replace(note, ended_at=now) if note.number == number else note for note in incident.silences
+    )
+    event = Event(now, "silence_expired", "Silence expired", by.name, by.via)
+    return _changed(replace(incident, silences=notes), now, event)
 
 
 def run_again(incident: Incident, now: float) -> Incident:
     """Return *incident* un-acknowledged: the step last told is told again, then the next waits."""
     run = Run(incident.run.number + 1, now, "unacknowledged", incident.run.since)
-    return replace(incident, acknowledged_at=0.0, acknowledged_by="", run=run)
+    return replace(
+        incident, acknowledged_at=0.0, acknowledged_by="", acknowledged_ref="", snoozed_until=0.0, run=run
+    )
+
+
+def _taken(incident: Incident, by: Person, now: float) -> Incident:
+    return replace(
+        incident,
+        acknowledged_at=now,
+        acknowledged_by=by.name or "somebody",
+        acknowledged_ref=by.slack_id,
+        snoozed_until=0.0,
+    )
+
+
+def _changed(incident: Incident, now: float, event: Event) -> Change:
+    changed = replace(incident, updated_at=now, revision=incident.revision + 1)
+    return Change(changed, is_changed=True, events=(event,))

@@ -12,6 +12,12 @@ from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy, Responder
 # A step that nobody could be told of is given up this long after its first attempt, and the
 # next wait starts all the same; its delivery goes on behind.
 GIVE_UP_AFTER_S = 120.0
+# Alertmanager is asked a little before a step after the first is due, so that nobody is paged later
+# for it; a look this long before the step is still good, and without an answer this long after it
+# the step is told all the same.
+LOOK_AHEAD_S = 3.0
+LOOK_FRESH_S = 10.0
+LOOK_GRACE_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -71,14 +77,20 @@ def trace_progress(incident: Incident, policy: EscalationPolicy, now: float) -> 
     for number, step in enumerate(policy.steps[first:]):
         if due_at is not None and (number or incident.run.cause != "unacknowledged"):
             due_at += step.after
-        standing = _stand(incident, step, due_at, now, is_first=number == 0)
+        standing = _stand(incident, policy, step, due_at, now, is_first=number == 0)
         standings.append(standing)
         due_at = standing.told_at
-    return Progress(tuple(standings), _look_at(incident, standings, now))
+    return Progress(tuple(standings), _look_at(incident, policy, standings, now))
 
 
 def _stand(
-    incident: Incident, step: Step, due_at: float | None, now: float, *, is_first: bool
+    incident: Incident,
+    policy: EscalationPolicy,
+    step: Step,
+    due_at: float | None,
+    now: float,
+    *,
+    is_first: bool,
 ) -> StepStanding:
     if due_at is None:
         return StepStanding(step)
@@ -88,10 +100,28 @@ def _stand(
     is_stopped = incident.is_resolved or (
         incident.is_acknowledged and not (is_first and is_owed_anew(incident))
     )
-    if not tried and (is_stopped or due_at > now):
-        return StepStanding(step, None if is_stopped else due_at)
+    if not tried and is_stopped:
+        return StepStanding(step)
+    if not tried and not (due_at <= now and (is_first or may_go_on(incident, policy, due_at, now))):
+        return StepStanding(step, due_at)
     told_at, is_given_up = _told_at(incident, step, now)
     return StepStanding(step, due_at, told_at, is_reached=True, is_given_up=is_given_up)
+
+
+def may_go_on(incident: Incident, policy: EscalationPolicy, due_at: float, now: float) -> bool:
+    """Tell whether the witness lets a step after the first be told at *now*.
+
+    Held, it waits. Otherwise Alertmanager must have been asked lately; one that can't be asked
+    holds nobody up.
+    """
+    if incident.is_held:
+        return False
+    return not policy.has_witness or is_look_fresh(incident, due_at) or now >= due_at + LOOK_GRACE_S
+
+
+def is_look_fresh(incident: Incident, due_at: float) -> bool:
+    """Tell whether Alertmanager was asked late enough to decide over a step due at *due_at*."""
+    return incident.looked_at >= due_at - LOOK_FRESH_S
 
 
 def _told_at(incident: Incident, step: Step, now: float) -> tuple[float | None, bool]:
@@ -219,16 +249,22 @@ def _is_of(key: str, responder: Responder) -> bool:
     return name == responder.name or name.rpartition("#")[0] == responder.name
 
 
-def _look_at(incident: Incident, standings: list[StepStanding], now: float) -> float | None:
+def _look_at(
+    incident: Incident, policy: EscalationPolicy, standings: list[StepStanding], now: float
+) -> float | None:
     if incident.is_acknowledged or incident.is_resolved:
         return None
-    moments = []
+    moments: list[float] = []
     for standing in standings:
         if not standing.is_reached:
             if standing.due_at is not None:
                 moments.append(standing.due_at)
+                if policy.has_witness:
+                    moments += (standing.due_at - LOOK_AHEAD_S, standing.due_at + LOOK_GRACE_S)
             break
         if standing.told_at is None:
             first = [d.first_attempt_at for d in _telling(incident, standing.step) if d.attempts]
             moments.extend(at + GIVE_UP_AFTER_S for at in first)
+    if incident.held is not None:
+        moments = [incident.held.until]
     return min((at for at in moments if at > now), default=None)

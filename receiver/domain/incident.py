@@ -8,6 +8,7 @@ so each may be computed twice.
 from __future__ import annotations
 
 import hashlib
+import re
 
 from msgspec import Struct, json
 
@@ -30,6 +31,8 @@ class Standing(Struct, frozen=True, array_like=True):
     join: int = 0
     is_dismissed: bool = False
     ended_before_at: float = 0.0  # the end of the firing before this one
+    is_seen: bool = False  # Alertmanager's API has shown it, so its absence there may mean something
+    absent: int = 0  # how many looks in a row it was absent
 
     @property
     def is_firing(self) -> bool:
@@ -47,6 +50,43 @@ class Run(Struct, frozen=True, array_like=True):
     cause: str = "opened"  # or reopened, unacknowledged
     since: int = 1
     is_quiet: bool = False  # flapping: the first step is not told anew
+
+
+class Hold(Struct, frozen=True, omit_defaults=True):
+    """Why nobody is paged though it fires: all that fires is muted in Alertmanager.
+
+    *reason* is `silenced`, `inhibited` or `muted` (by a time interval). *until* is 0 where nobody
+    knows.
+    """
+
+    reason: str
+    since: float
+    by: str = ""
+    until: float = 0.0
+
+
+class SilenceNote(Struct, frozen=True, omit_defaults=True):
+    """A silence that somebody wished for here; it lives in Alertmanager.
+
+    *until* is 0 for one that lasts until the incident resolves. *ended_at* says that it is no longer
+    wanted. Its id in Alertmanager is the reference of the receipt of `silence:NUMBER`.
+    """
+
+    number: int
+    matchers: tuple[tuple[str, str], ...]
+    by: str
+    wished_at: float
+    until: float = 0.0
+    comment: str = ""
+    ended_at: float = 0.0
+
+    @property
+    def is_until_resolved(self) -> bool:
+        return self.until == 0.0
+
+    def is_wanted(self, now: float) -> bool:
+        """Tell whether it should be in force."""
+        return not self.ended_at and (self.is_until_resolved or now < self.until)
 
 
 class Incident(Struct, frozen=True, omit_defaults=True):
@@ -79,8 +119,15 @@ class Incident(Struct, frozen=True, omit_defaults=True):
     turns: tuple[float, ...] = ()  # when it lately resolved or reopened, for flapping
     acknowledged_at: float = 0.0
     acknowledged_by: str = ""
+    acknowledged_ref: str = ""  # the Slack user, where it was one
+    snoozed_until: float = 0.0  # the acknowledgement's end, where it has one
     resolved_at: float = 0.0
     resolved_by: str = ""  # empty: its alerts resolved
+    resolved_ref: str = ""
+    held: Hold | None = None
+    silences: tuple[SilenceNote, ...] = ()
+    looked_at: float = 0.0  # when Alertmanager was last asked for a step's sake
+    is_unasked: bool = False  # and could not be
     previous: str = ""  # the incident that held this group before
     is_past: bool = False  # another incident holds its group now
     alerts: dict[str, Alert] = {}
@@ -101,6 +148,10 @@ class Incident(Struct, frozen=True, omit_defaults=True):
     @property
     def is_flapping(self) -> bool:
         return self.run.is_quiet
+
+    @property
+    def is_held(self) -> bool:
+        return self.held is not None
 
     @property
     def state(self) -> str:
@@ -134,6 +185,7 @@ class Event(Struct, frozen=True, omit_defaults=True):
     what: str  # opened, joined, alert_resolved, resolved, reopened, acknowledged, …
     text: str
     by: str = ""
+    via: str = ""  # the side it came from
 
 
 class Change(Struct, frozen=True):
@@ -165,8 +217,14 @@ def dedup_key(incident: Incident, responder: str) -> str:
     It depends on the group's identity alone, so that even after Redis lost everything the same
     alert lands on the PagerDuty incident that is already open.
     """
-    identity = [incident.source, incident.receiver, incident.group_key, incident.route, responder]
-    return "receiver-" + hashlib.sha256(json.encode(identity)).hexdigest()[:40]
+    tail = hashlib.sha256(json.encode([incident.slot, responder])).hexdigest()[:16]
+    return f"receiver-{incident.slot}-{tail}"
+
+
+def parse_dedup_key(key: str) -> tuple[str, str] | None:
+    """Return the slot and the responder's part of a dedup key of ours, None for anybody else's."""
+    match = re.fullmatch(r"receiver-([0-9a-z]{12})-([0-9a-f]{16})", key)
+    return (match[1], match[2]) if match else None
 
 
 def _base32(number: int, digits: int) -> str:

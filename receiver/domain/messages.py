@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from receiver.domain.action import Action, Post, Reply, Update
 from receiver.domain.delivery import Delivery
 from receiver.domain.escalation import Progress, StepStanding, current, page_key, ready_at, reply_key
 from receiver.domain.incident import Incident
-from receiver.domain.policy import SLACK, Step, Target
+from receiver.domain.policy import SLACK, EscalationPolicy, Step, Target
+from receiver.domain.silences import ending_silences
 
 # Edits that follow one another are merged: Slack takes some fifty a minute for all channels.
 EDIT_PAUSE_S = 1.0
@@ -69,33 +71,55 @@ def list_messages(incident: Incident, progress: Progress) -> Iterator[Action]:
         yield Update("update", about, SLACK, target, moment, shown, message=about)
 
 
-def list_replies(incident: Incident, progress: Progress, now: float) -> Iterator[Action]:
+def list_replies(
+    incident: Incident, policy: EscalationPolicy, progress: Progress, now: float
+) -> Iterator[Action]:
     """Yield the replies in the message's thread: what people must notice, as edits notify nobody."""
     message = find_message(incident)
     if message is None or message.receipt is None:
         return
-    root = incident.deliveries["root"]
-    state, generation = root.shown[:1], int(root.shown[1:].partition(".")[0] or 0)
     reference = message.receipt.reference
-    if not incident.is_acknowledged and not incident.is_resolved:
+    if incident.is_resolved:
+        yield from _closing_replies(incident, reference, now)
+        return
+    if not incident.is_acknowledged:
         for standing in progress.reached:
             if not standing.is_standing:
                 key, about = reply_key(standing.step), str(incident.run.number)
                 yield _reply(incident, key, about, "step", reference, step=standing.step)
-    if incident.is_resolved:
-        if (state, generation) != ("r", incident.generation):
-            yield _reply(incident, "resolved", str(incident.generation), "resolved", reference)
-        if (at := find_reminder(incident, 0.0)) is not None and at <= now:
-            yield _reply(incident, "reminder", str(incident.generation), "reminder", reference)
-        return
-    if incident.generation > generation:
+    if incident.generation > _shown_first(incident)[1]:
         yield _reply(incident, "reopened", str(incident.generation), "reopened", reference)
-    yield from _joined(incident, root, reference)
+    yield from _joined(incident, reference)
+    yield from _reminders(incident, policy, progress, reference, now)
 
 
-def _joined(incident: Incident, root: Delivery, reference: str) -> Iterator[Reply]:
+def _shown_first(incident: Incident) -> tuple[str, int, int]:
+    """Return what the message showed when it was posted: state, generation, joins."""
+    state, generation, joins, *_ = re.split(r"(?<=^\w)|\.", incident.deliveries["root"].shown)
+    return state, int(generation), int(joins)
+
+
+def _closing_replies(incident: Incident, reference: str, now: float) -> Iterator[Reply]:
+    if _shown_first(incident)[:2] != ("r", incident.generation):
+        yield _reply(incident, "resolved", str(incident.generation), "resolved", reference)
+    if (at := find_reminder(incident, 0.0)) is not None and at <= now:
+        yield _reply(incident, "reminder", str(incident.generation), "reminder", reference)
+
+
+def _reminders(
+    incident: Incident, policy: EscalationPolicy, progress: Progress, reference: str, now: float
+) -> Iterator[Reply]:
+    if (at := remind_acknowledged_at(incident, policy)) is not None and at <= now:
+        yield _reply(incident, "ack_reminder", str(incident.acknowledged_at), "ack_reminder", reference)
+    if incident.is_unasked and any(s.is_reached and s.due_at for s in progress.steps[1:]):
+        yield _reply(incident, "not_asked", str(incident.run.number), "not_asked", reference)
+    for note in ending_silences(incident, now):
+        yield _reply(incident, f"silence_ends:{note.number}", "", "silence_ends", reference)
+
+
+def _joined(incident: Incident, reference: str) -> Iterator[Reply]:
     """Yield one reply for all alerts that joined since the last was said."""
-    said = int(root.shown.split(".")[1])
+    said = _shown_first(incident)[2]
     last = incident.deliveries.get("joined", Delivery())
     if last.attempts:
         first, _, latest = last.shown.partition("-")
@@ -137,6 +161,22 @@ def _reply(
         says=says,
         step=step,
     )
+
+
+def lapses_at(incident: Incident, policy: EscalationPolicy) -> float | None:
+    """Return when the acknowledgement runs out: a snooze's end, or the policy's time."""
+    if not incident.is_acknowledged or incident.is_resolved:
+        return None
+    if incident.snoozed_until:
+        return incident.snoozed_until
+    return incident.acknowledged_at + policy.ack_timeout if policy.ack_timeout else None
+
+
+def remind_acknowledged_at(incident: Incident, policy: EscalationPolicy) -> float | None:
+    """Return when whoever acknowledged is reminded: at half of the time they have."""
+    if incident.snoozed_until or lapses_at(incident, policy) is None:
+        return None
+    return incident.acknowledged_at + policy.ack_timeout / 2
 
 
 def find_reminder(incident: Incident, now: float) -> float | None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from receiver.domain.action import Action
 from receiver.domain.escalation import Progress
 from receiver.domain.incident import Incident
+from receiver.domain.person import OnCallPerson
 from receiver.domain.runbook import Excerpt
 
 
@@ -34,3 +35,4 @@ class Notification:
     now: float
     excerpt: Excerpt | None = None
     links: Links = Links()
+    on_call: tuple[OnCallPerson, ...] = ()  # who stands for the step's responder, where that is known

@@ -8,6 +8,7 @@ from receiver.text import Secret
 
 SLACK = "slack"
 PAGERDUTY = "pagerduty"
+ALERTMANAGER = "alertmanager"
 _NO_SECRET = Secret()
 
 
@@ -62,13 +63,15 @@ class EscalationPolicy:
     """The steps in order; *ack_timeout* seconds until an acknowledgement is forgotten (0: never).
 
     *others* are responders who may have been paged under an earlier form of the policy: they
-    are told the end, and nothing else.
+    are told the end, and nothing else. *has_witness* says that Alertmanager can be asked before a
+    further step.
     """
 
     name: str
     steps: tuple[Step, ...] = ()
     ack_timeout: float = 0.0
     others: tuple[Responder, ...] = ()
+    has_witness: bool = False
 
 
 NO_POLICY = EscalationPolicy("")

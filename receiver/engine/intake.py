@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from receiver.domain.alert import Alert, Group
 from receiver.domain.incident import Change, Incident, slot_of
 from receiver.domain.merge import Terms, merge
-from receiver.domain.policy import PAGERDUTY, SLACK
+from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK
 from receiver.domain.ports import Incidents, Rules, Write
 from receiver.domain.route import Route
 from receiver.errors import StoreError
@@ -44,9 +44,14 @@ class _Arrival(Struct, frozen=True):
     terms: Terms
 
 
-def lanes_of(incident: Incident) -> tuple[str, ...]:
-    """Return the lanes that have something to do for the incident: nobody is paged without a policy."""
-    return (SLACK, PAGERDUTY) if incident.policy else (SLACK,)
+def lanes_of(incident: Incident, *, has_witness: bool = False) -> tuple[str, ...]:
+    """Return the lanes that may have something to do for the incident.
+
+    Nobody is paged without a policy, and Alertmanager is told nothing without a silence; it is
+    asked, for a step's sake, only when that is near, which is for the one who plans to say.
+    """
+    lanes = (SLACK, PAGERDUTY) if incident.policy else (SLACK,)
+    return (*lanes, ALERTMANAGER) if incident.silences or (incident.policy and has_witness) else lanes
 
 
 class Intake:
@@ -55,6 +60,8 @@ class Intake:
     def __init__(self, incidents: Incidents, rules: Rules) -> None:
         self._incidents = incidents
         self._rules = rules
+        self._terms = {route.name: _terms(rules, route) for route in rules.routes}
+        self._matched = tuple({matcher.name for route in rules.routes for matcher in route.matchers})
 
     def accept(self, groups: tuple[Group, ...], now: float) -> Accepted:
         """Return what became of *groups*; when this returns, everything is in the store.
@@ -91,22 +98,30 @@ class Intake:
         return left
 
     def _arrivals(self, groups: tuple[Group, ...]) -> list[_Arrival]:
-        rules = self._rules
         arrivals = []
         for group in groups:
-            for route, alerts in _by_route(rules, group.alerts):
-                part = group if len(alerts) == len(group.alerts) else replace(group, alerts=tuple(alerts))
-                slot = slot_of(group.source, group.receiver, group.group_key, route.name)
-                arrivals.append(_Arrival(slot, part, _terms(rules, route)))
+            by_route = self._by_route(group.alerts)
+            for name, alerts in by_route.items():
+                part = group if len(by_route) == 1 else replace(group, alerts=tuple(alerts))
+                slot = slot_of(group.source, group.receiver, group.group_key, name)
+                arrivals.append(_Arrival(slot, part, self._terms[name]))
         return arrivals
 
+    def _by_route(self, alerts: tuple[Alert, ...]) -> dict[str, list[Alert]]:
+        """Return *alerts* by the name of their route.
 
-def _by_route(rules: Rules, alerts: tuple[Alert, ...]) -> list[tuple[Route, list[Alert]]]:
-    found: dict[str, tuple[Route, list[Alert]]] = {}
-    for alert in alerts:
-        route = rules.find_route(alert.labels)
-        found.setdefault(route.name, (route, []))[1].append(alert)
-    return list(found.values())
+        Only the labels that matchers name decide, and most alerts of a group agree in those: each
+        combination is matched once.
+        """
+        by_route: dict[str, list[Alert]] = {}
+        alike: dict[tuple[str | None, ...], list[Alert]] = {}
+        for alert in alerts:
+            labels = alert.labels
+            values = tuple([labels.get(name) for name in self._matched])
+            if values not in alike:
+                alike[values] = by_route.setdefault(self._rules.find_route(labels).name, [])
+            alike[values].append(alert)
+        return by_route
 
 
 def _terms(rules: Rules, route: Route) -> Terms:

@@ -6,10 +6,10 @@ import logging
 import queue
 import threading
 from collections.abc import Callable
+from typing import Protocol
 
 from receiver import telemetry
 from receiver.domain.ports import Agenda
-from receiver.engine.reconcile import Reconciler
 from receiver.errors import ClaimLost, StoreError
 
 logger = logging.getLogger(__name__)
@@ -20,6 +20,12 @@ _LOOK_AT_LEAST_EVERY_S = 0.5
 _AFTER_FAULT_S = 5.0
 
 
+class Reconciles(Protocol):
+    """Does what is missing for one entry of the agenda; returns when each lane is to look again."""
+
+    def reconcile(self, incident_id: str, lane: str, worker: str) -> dict[str, float | None]: ...
+
+
 class Lane:
     """Claims, reconciles and releases the incidents of one channel kind, several at once."""
 
@@ -28,7 +34,7 @@ class Lane:
         name: str,
         worker: str,
         agenda: Agenda,
-        reconciler: Callable[[], Reconciler],
+        reconciler: Callable[[], Reconciles],
         clock: Callable[[], float],
         *,
         threads: int,

@@ -12,6 +12,10 @@ from receiver import telemetry
 from receiver.domain.action import (
     AcknowledgePage,
     Action,
+    ExpireSilence,
+    Lapse,
+    LookUp,
+    MakeSilence,
     Note,
     Page,
     Post,
@@ -19,11 +23,14 @@ from receiver.domain.action import (
     ResolvePage,
     Update,
 )
+from receiver.domain.answers import lapse
 from receiver.domain.delivery import Delivery, Receipt
 from receiver.domain.incident import Event, Incident
 from receiver.domain.notification import Notification
 from receiver.domain.ports import Channel, Incidents
+from receiver.engine.hands import Hands
 from receiver.engine.intake import lanes_of
+from receiver.engine.witness import Witness
 from receiver.errors import DeliveryError, TemporaryDeliveryError
 
 logger = logging.getLogger(__name__)
@@ -33,9 +40,15 @@ class Performer:
     """Performs actions through the channels and keeps what became of them."""
 
     def __init__(
-        self, incidents: Incidents, channels: Mapping[str, Channel], clock: Callable[[], float]
+        self,
+        incidents: Incidents,
+        channels: Mapping[str, Channel],
+        witness: Witness | None,
+        clock: Callable[[], float],
     ) -> None:
         self._incidents = incidents
+        self._hands = Hands(incidents)
+        self._witness = witness
         self._channels = channels
         self._clock = clock
 
@@ -46,6 +59,9 @@ class Performer:
         worker has the incident; nothing is sent without its attempt noted.
         """
         action, incident = notification.action, notification.incident
+        if isinstance(action, Lapse | LookUp):
+            self._change(action, incident, notification.now)
+            return
         before = incident.deliveries.get(action.key, Delivery())
         attempt = before.begin(action.about, action.shown, name_target(action), notification.now)
         if isinstance(action, Note):
@@ -68,6 +84,13 @@ class Performer:
             _log_arrival(notification, receipt)
         self._keep(action, incident, after)
 
+    def _change(self, action: Lapse | LookUp, incident: Incident, now: float) -> None:
+        """Do what changes the incident itself and leaves no delivery: the change is its receipt."""
+        if isinstance(action, Lapse):
+            self._hands.change(incident.id, lambda latest: lapse(latest, action.acknowledged_at, now), now)
+        elif self._witness is not None:
+            self._witness.look_for_step(incident.id, incident.source, action.since)
+
     def _send(
         self, notification: Notification, attempt: Delivery, *, was_maybe_sent: bool
     ) -> tuple[Receipt, bool]:
@@ -86,7 +109,9 @@ class Performer:
         incident was lent to somebody else meanwhile: it is the truth.
         """
         others = [lane for lane in lanes_of(incident) if lane != action.lane]
-        is_news = isinstance(action, Page | Post) or (isinstance(action, Reply) and action.step is not None)
+        is_news = isinstance(action, Page | Post | MakeSilence | ExpireSilence) or (
+            isinstance(action, Reply) and action.step is not None
+        )
         self._incidents.record(
             incident.id,
             action.key,
@@ -135,6 +160,10 @@ def _arrival(action: Action) -> str:
             text = f"Page to {action.target.address} resolved"
         case Post():
             text = f"Posted to {action.target.address}"
+        case MakeSilence() if not action.silence_id:
+            text = "Silenced in Alertmanager"
+        case ExpireSilence():
+            text = "Silence ended in Alertmanager"
         case Reply(step=step) if step is not None:
             text = f"Told {step.responder.title} in the thread"
     return text
@@ -148,6 +177,8 @@ def _noun(action: Action) -> str:
             return "Edit"
         case Reply():
             return "Reply"
+        case MakeSilence() | ExpireSilence():
+            return "Silence"
         case _:
             return "Message"
 

@@ -13,6 +13,7 @@ from receiver.domain.ports import Channel, Incidents, Rules
 from receiver.engine.brief import Briefing
 from receiver.engine.intake import lanes_of
 from receiver.engine.perform import Performer
+from receiver.engine.witness import Witness
 from receiver.errors import NotFound
 
 # More than an incident can want at once; beyond it others get their turn first.
@@ -30,13 +31,15 @@ class Reconciler:
         channels: Mapping[str, Channel],
         rules: Rules,
         briefing: Briefing,
+        witness: Witness | None,
+        *,
         clock: Callable[[], float],
     ) -> None:
         self._incidents = incidents
         self._rules = rules
         self._briefing = briefing
         self._clock = clock
-        self._performer = Performer(incidents, channels, clock)
+        self._performer = Performer(incidents, channels, witness, clock)
 
     def reconcile(self, incident_id: str, lane: str, worker: str) -> dict[str, float | None]:
         """Do what is missing in *lane*; return when each lane is to look again.
@@ -56,7 +59,9 @@ class Reconciler:
             ready, later = self._sort(incident, mine, now)
             if not ready:
                 moments = [at for at in (wanted.due, *later) if at is not None]
-                dues: dict[str, float | None] = dict.fromkeys(lanes_of(incident), wanted.due)
+                dues: dict[str, float | None] = dict.fromkeys(
+                    lanes_of(incident, has_witness=policy.has_witness), wanted.due
+                )
                 dues[lane] = min(moments, default=None)
                 return dues
             self._performer.perform(self._briefing.brief(ready[0], incident, policy, now), worker)
@@ -92,4 +97,4 @@ def find_policy(rules: Rules, incident: Incident) -> EscalationPolicy:
     policy = rules.get_policy(incident.policy)
     named = {step.responder.name for step in policy.steps}
     others = tuple(r for name, r in rules.responders.items() if name not in named)
-    return replace(policy, others=others)
+    return replace(policy, others=others, has_witness=incident.source in rules.alertmanagers)

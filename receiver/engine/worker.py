@@ -7,7 +7,9 @@ import threading
 from collections.abc import Callable, Mapping
 
 from receiver.domain.ports import Agenda
-from receiver.engine.lane import Lane
+from receiver.engine.duties import LANE as DUTIES
+from receiver.engine.duties import Duties
+from receiver.engine.lane import Lane, Reconciles
 from receiver.engine.reconcile import Reconciler
 from receiver.errors import StoreError
 
@@ -25,18 +27,24 @@ class Worker:
         name: str,
         agenda: Agenda,
         reconciler: Reconciler,
+        duties: Duties,
         clock: Callable[[], float],
+        *,
         threads: Mapping[str, int],
     ) -> None:
         self.name = name
         self._agenda = agenda
         self._clock = clock
         self._reconciler = reconciler
+        self._duties = duties
         self._stopped = threading.Event()
         self._lanes = {
-            lane: Lane(lane, name, agenda, lambda: self._reconciler, clock, threads=count)
+            lane: Lane(lane, name, agenda, self._whose(lane), clock, threads=count)
             for lane, count in threads.items()
         }
+
+    def _whose(self, lane: str) -> Callable[[], Reconciles]:
+        return (lambda: self._duties) if lane == DUTIES else (lambda: self._reconciler)
 
     def run(self) -> None:
         """Work until `stop`; what is in hand then is finished, for some seconds at most."""
@@ -44,7 +52,9 @@ class Worker:
             lane.start()
         threading.Thread(target=self._listen, name="listen", daemon=True).start()
         logger.info("worker started", extra={"fields": {"worker": self.name}})
+        has_begun = False
         while not self._stopped.is_set():
+            has_begun = has_begun or self._begin_duties()
             self._beat()
             self._stopped.wait(_BEAT_EVERY_S)
         self._finish()
@@ -53,9 +63,19 @@ class Worker:
         """Ask `run` to end; may be called from a signal handler."""
         self._stopped.set()
 
-    def use(self, reconciler: Reconciler) -> None:
+    def use(self, reconciler: Reconciler, duties: Duties) -> None:
         """Go on with another configuration; what is in hand is finished with the old one."""
         self._reconciler = reconciler
+        self._duties = duties
+        self._begin_duties()
+
+    def _begin_duties(self) -> bool:
+        try:
+            self._duties.begin(self._agenda)
+        except StoreError as error:
+            logger.warning("store out of reach", extra={"fields": {"error": str(error)}})
+            return False
+        return True
 
     def _listen(self) -> None:
         """Pass on what the store says is due. Lost wake-ups cost half a second, no more."""

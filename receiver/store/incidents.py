@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from msgspec.structs import replace
@@ -200,6 +200,13 @@ class RedisIncidents:
                 if len(found) == limit:
                     return Page(tuple(found), _format_cursor(position))
         return Page(tuple(found), _format_cursor(position))
+
+    def find_open(self) -> Iterator[Incident]:
+        """Yield every open incident, newest first, without alerts and deliveries."""
+        position: tuple[float, str] | None = None
+        while batch := self._newest(frozenset({"open"}), position, 500):
+            position = batch[-1]
+            yield from (one for one in self._heads([member for _, member in batch], ()) if one is not None)
 
     def _newest(
         self, states: frozenset[str], after: tuple[float, str] | None, count: int

@@ -11,7 +11,11 @@ import math
 import zlib
 from dataclasses import dataclass
 
-LANES = ("slack", "pagerduty")
+# What is done once, or again and again, for no single incident.
+DUTIES = "duties"
+LANES = ("slack", "pagerduty", "alertmanager", DUTIES)
+# Repeats of a webhook come within two days at most, nearly all within minutes.
+ERRAND_FOR_S = 2 * 86400
 
 # Deliveries of simulated channels, for the page: a list, capped, gone after a week.
 SIMULATED = "rcv:simulated"
@@ -22,6 +26,8 @@ WORKERS = "rcv:workers"
 WORKERS_FOR_S = 3600
 # Where workers are told `LANE MOMENT`: a channel of publish and subscribe, nothing is kept.
 WAKE = "rcv:wake"
+# A route's reviews are kept this long after the last one; a route that is in use has one each business day.
+REVIEWS_FOR_S = 400 * 86400
 # Each timeline is capped: an incident that flaps for a month must not fill the memory.
 TIMELINE_KEPT = 500
 
@@ -46,6 +52,14 @@ class Keys:
     def timeline(self, incident_id: str) -> str:
         """A list of packed events, capped. Expires as its incident does."""
         return self._name("timeline", incident_id)
+
+    def errand(self, name: str) -> str:
+        """A string: what came in and is to be worked on. Expires after two days, done or not."""
+        return self._name("errand", name)
+
+    def reviews(self, slot: str) -> str:
+        """A hash: how a route's reviews stand. Expires 400 days after it was last written."""
+        return self._name("reviews", slot)
 
     @property
     def open(self) -> str:

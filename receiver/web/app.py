@@ -10,7 +10,9 @@ from receiver.web.answers import handle_errors
 from receiver.web.api import build_api
 from receiver.web.health import build_health
 from receiver.web.hooks import MAX_BODY, build_hooks
+from receiver.web.pagerduty_hooks import build_pagerduty_hooks
 from receiver.web.pages import build_pages
+from receiver.web.slack_hooks import build_slack_hooks
 from receiver.wiring import Parts
 
 # Pages are ours alone: no script, nothing from elsewhere, in nobody's frame.
@@ -26,6 +28,8 @@ def create_app(parts: Parts, settings: Settings | None = None, routing: Routing 
     app = Flask("receiver.web")
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY + 1
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider has it
+    app.register_blueprint(build_pagerduty_hooks(parts))
+    app.register_blueprint(build_slack_hooks(parts))
     for door in (build_hooks(parts), build_api(parts), build_health(parts), build_pages(parts)):
         app.register_blueprint(door)
     handle_errors(app)

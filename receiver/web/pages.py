@@ -10,7 +10,7 @@ from receiver.errors import NotFound
 from receiver.runbooks.page import render_page
 from receiver.web.access import is_let_in
 from receiver.web.answers import refuse
-from receiver.web.api import delivery_keys, describe
+from receiver.web.incident_json import delivery_keys, describe
 from receiver.web.rows import render_row
 from receiver.wiring import Parts
 

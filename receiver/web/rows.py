@@ -7,7 +7,7 @@ from typing import Any
 
 from receiver.domain.delivery import Delivery
 from receiver.domain.escalation import Progress, StepStanding, trace_progress
-from receiver.domain.incident import Event, Incident
+from receiver.domain.incident import Event, Hold, Incident, SilenceNote
 from receiver.domain.policy import EscalationPolicy
 
 Json = dict[str, Any]
@@ -54,15 +54,49 @@ def render_whole(incident: Incident, policy: EscalationPolicy, timeline: list[Ev
         "resolved_at": format_moment(incident.resolved_at),
         "resolved_by": incident.resolved_by or None,
         "previous": incident.previous or None,
+        "snoozed_until": format_moment(incident.snoozed_until),
+        "held": _render_hold(incident.held),
+        "silences": [_render_silence(incident, note) for note in incident.silences],
         "alerts": [_render_alert(incident, fingerprint) for fingerprint in incident.standings],
         "timeline": [
-            {"at": format_moment(event.at), "what": event.what, "text": event.text, "by": event.by or None}
+            {
+                "at": format_moment(event.at),
+                "what": event.what,
+                "text": event.text,
+                "by": event.by or None,
+                "via": event.via or None,
+            }
             for event in timeline
         ],
         "escalation": _render_progress(policy, progress),
         "deliveries": [
             _render_delivery(key, delivery) for key, delivery in sorted(incident.deliveries.items())
         ],
+    }
+
+
+def _render_hold(held: Hold | None) -> Json | None:
+    if held is None:
+        return None
+    return {
+        "reason": held.reason,
+        "by": held.by or None,
+        "since": format_moment(held.since),
+        "until": format_moment(held.until),
+    }
+
+
+def _render_silence(incident: Incident, note: SilenceNote) -> Json:
+    made = incident.deliveries.get(f"silence:{note.number}")
+    return {
+        "number": note.number,
+        "silence_id": made.receipt.reference if made and made.receipt else None,
+        "matchers": [{"name": name, "value": value} for name, value in note.matchers],
+        "by": note.by,
+        "comment": note.comment,
+        "until": format_moment(note.until),
+        "until_resolved": note.is_until_resolved,
+        "ended_at": format_moment(note.ended_at),
     }
 
 

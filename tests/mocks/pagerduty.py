@@ -1,4 +1,7 @@
-"""A PagerDuty that takes events on loopback, as strict as the real one and as unreliable as asked.
+"""A PagerDuty on loopback: takes events, answers its REST API, tells of changes by webhooks.
+
+It is as strict as the real one and as unreliable as asked. What people do there is done by methods
+(`acknowledges`, `resolves`, …); the webhooks wait in `webhooks` until they are delivered.
 
     with MockPagerDuty() as pagerduty:
         channel = PagerDutyChannel(pagerduty.url)
@@ -19,13 +22,16 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
+from urllib.parse import parse_qs, urlsplit
 
 from tests.mocks.pagerduty_account import Account
+from tests.mocks.pagerduty_rest import Answer, Query, Rest
 from tests.mocks.pagerduty_rules import MAX_EVENT, find_errors
+from tests.mocks.pagerduty_webhooks import Webhooks
 
 MAX_READ = 8 * 1024 * 1024
 MAX_HANG_S = 60.0
@@ -68,6 +74,9 @@ class MockPagerDuty(Account):
         port: int = 0,
     ) -> None:
         super().__init__(clock)
+        self.rest = Rest(self)
+        self.webhooks = Webhooks(clock)
+        self.on_told = self.webhooks.add
         self.requests: list[Request] = []
         self.refuses_details = False  # a 400 for every event with custom details
         self.routing_keys = routing_keys
@@ -162,14 +171,23 @@ class MockPagerDuty(Account):
                 self._changed.wait_for(lambda: self._server is not server, fault.hangs_for)
         return None if fault.is_dropped or self._server is not server else (status, headers, answer)
 
+    def look_up(self, path: str, query: Query, headers: Mapping[str, str]) -> Answer | None:
+        """Return the answer to a question to the REST API; the same faults befall it."""
+        server = self._server
+        with self._changed:
+            if self._is_silent:
+                self._changed.wait_for(lambda: not self._is_silent or self._server is not server, MAX_HANG_S)
+                return None
+            fault = self._faults.popleft() if self._faults else _Fault()
+            answer = _refuse(fault) if fault.status else self.rest.answer(path, query, headers)
+            self._changed.notify_all()
+            if fault.hangs_for:
+                self._changed.wait_for(lambda: self._server is not server, fault.hangs_for)
+        return None if fault.is_dropped or self._server is not server else answer
+
     def _answer(self, raw: bytes, fault: _Fault) -> tuple[int, dict[str, str], dict[str, Any]]:
         if fault.status:
-            headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
-            return (
-                fault.status,
-                headers,
-                {"status": "error", "message": fault.words or f"asked for {fault.status}"},
-            )
+            return _refuse(fault)
         errors = self._find_errors(raw)
         if errors:
             return (
@@ -196,6 +214,11 @@ class MockPagerDuty(Account):
     def _note(self, raw: bytes, status: int) -> None:
         self.requests.append(Request(self._clock(), _parse(raw) or {}, len(raw), status))
         self._changed.notify_all()
+
+
+def _refuse(fault: _Fault) -> Answer:
+    headers = {} if fault.retry_after is None else {"Retry-After": str(fault.retry_after)}
+    return fault.status, headers, {"status": "error", "message": fault.words or f"asked for {fault.status}"}
 
 
 def _parse(raw: bytes) -> dict[str, Any] | None:
@@ -230,8 +253,16 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(*answer)
 
-    def _send(self, status: int, headers: dict[str, str], answer: dict[str, Any]) -> None:
-        body = json.dumps(answer).encode()
+    def do_GET(self) -> None:
+        parts = urlsplit(self.path)
+        answer = self.server.owner.look_up(parts.path, parse_qs(parts.query), self.headers)
+        if answer is None:
+            self._cut()
+        else:
+            self._send(*answer)
+
+    def _send(self, status: int, headers: dict[str, str], answer: dict[str, Any] | bytes) -> None:
+        body = answer if isinstance(answer, bytes) else json.dumps(answer).encode()
         self.send_response(status)
         for name, value in {
             "Content-Type": "application/json",

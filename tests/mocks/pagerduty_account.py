@@ -34,10 +34,27 @@ class PagedIncident:
     opened_at: float
     state: str = "triggered"
     history: list[Event] = field(default_factory=list)
+    id: str = ""
+    changed_at: float = 0.0
+    acknowledged_by: str = ""
+    assigned_to: str = "Alice Doe"
+    merged_into: str = ""
 
     @property
     def summary(self) -> str:
         return str(self.history[0].body["payload"]["summary"])
+
+    def turn(self, state: str, at: float, by: str) -> None:
+        """Go over to *state*; the same one changes nothing."""
+        if state != self.state:
+            self.state, self.changed_at = state, at
+        self.acknowledged_by = by if state == "acknowledged" else ""
+
+
+# Somebody who did something: a person, or the integration that our own events come by.
+INTEGRATION = "Events API v2"
+
+Told = Callable[[str, PagedIncident, str, dict[str, Any]], None]
 
 
 class Account:
@@ -47,6 +64,7 @@ class Account:
         self.events: list[Event] = []
         self.dropped: list[Event] = []  # taken, but there was nothing open for them
         self.incidents: dict[tuple[str, str], list[PagedIncident]] = {}
+        self.on_told: Told | None = None  # hears of each change: the event, the incident, who, details
         self._opened: list[PagedIncident] = []
         self._clock = clock
         self._changed = threading.Condition()
@@ -75,11 +93,67 @@ class Account:
                 self.dropped.append(event)
             else:
                 incident.history.append(event)
-                incident.state = {"acknowledge": "acknowledged", "resolve": "resolved"}.get(
-                    event.action, incident.state
-                )
+                former = incident.state
+                state = {"acknowledge": "acknowledged", "resolve": "resolved"}.get(event.action, former)
+                incident.turn(state, event.at, INTEGRATION)
+                if state != former or len(incident.history) == 1:
+                    self._tell(f"incident.{state}", incident, INTEGRATION)
             self._changed.notify_all()
         return dedup_key
+
+    # --- what people do there ---
+
+    def acknowledges(self, incident: PagedIncident, by: str = "Alice Doe") -> None:
+        self._turn(incident, "acknowledged", "incident.acknowledged", by)
+
+    def unacknowledges(self, incident: PagedIncident, by: str = "") -> None:
+        """Take an acknowledgement back; by nobody when it ran out."""
+        self._turn(incident, "triggered", "incident.unacknowledged", by)
+
+    def resolves(self, incident: PagedIncident, by: str = "Alice Doe") -> None:
+        self._turn(incident, "resolved", "incident.resolved", by)
+
+    def reopens(self, incident: PagedIncident, by: str = "Alice Doe") -> None:
+        self._turn(incident, "triggered", "incident.reopened", by)
+
+    def assigns(self, incident: PagedIncident, to: str, by: str = "", how: str = "escalated") -> None:
+        """Hand it to somebody else: *how* is escalated, reassigned or delegated."""
+        with self._changed:
+            incident.assigned_to = to
+            self._tell(f"incident.{how}", incident, by)
+            self._changed.notify_all()
+
+    def asks_for_help(self, incident: PagedIncident, of: str, by: str = "Alice Doe") -> None:
+        with self._changed:
+            self._tell("incident.responder.added", incident, by, {"responder": of, "state": "pending"})
+
+    def merges(self, incident: PagedIncident, into: PagedIncident, by: str = "Alice Doe") -> None:
+        """Have *into* take over the alerts; *incident* is over."""
+        with self._changed:
+            incident.merged_into = into.id
+        self._turn(incident, "resolved", "incident.resolved", by)
+
+    def _turn(self, incident: PagedIncident, state: str, event: str, by: str) -> None:
+        with self._changed:
+            incident.turn(state, self._clock(), by)
+            self._tell(event, incident, by)
+            self._changed.notify_all()
+
+    def _tell(
+        self, event: str, incident: PagedIncident, by: str, details: dict[str, Any] | None = None
+    ) -> None:
+        if self.on_told is not None:
+            self.on_told(event, incident, by, details or {})
+
+    def find(self, incident_id: str) -> PagedIncident | None:
+        return next((incident for incident in list(self._opened) if incident.id == incident_id), None)
+
+    def alert_keys(self, incident: PagedIncident) -> list[str]:
+        """Return the dedup keys of the alerts in it, those of incidents merged into it among them."""
+        if incident.merged_into:
+            return []
+        merged = [one.dedup_key for one in list(self._opened) if one.merged_into == incident.id]
+        return [incident.dedup_key, *merged]
 
     def _find_open(self, event: Event) -> PagedIncident | None:
         line = self.incidents.get((event.routing_key, event.dedup_key), [])
@@ -88,7 +162,10 @@ class Account:
     def _open(self, event: Event) -> PagedIncident | None:
         if event.action != "trigger":
             return None
-        incident = PagedIncident(event.routing_key, event.dedup_key, event.at)
+        number = len(self._opened) + 1
+        incident = PagedIncident(
+            event.routing_key, event.dedup_key, event.at, id=f"PINC{number:04d}", changed_at=event.at
+        )
         self.incidents.setdefault((event.routing_key, event.dedup_key), []).append(incident)
         self._opened.append(incident)
         return incident

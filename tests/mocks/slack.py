@@ -7,6 +7,8 @@
     slack.fail_next("chat.postMessage", status=429, retry_after=3)
     slack.drop_answer("chat.postMessage")   # takes effect, then cuts the line
 
+Socket Mode's lines are `slack.lines`; words posted to `slack.response_url` are in `slack.words`.
+
 Alone, printing each message and edit as a line of JSON: `python -m tests.mocks.slack --port 9090`.
 """
 
@@ -24,6 +26,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
+from tests.mocks.slack_lines import Lines, new_ticket
 from tests.mocks.slack_workspace import CHANNELS, Answer, Arguments, Refused, SlackMessage, Workspace
 
 ANY = "*"
@@ -72,6 +75,8 @@ class MockSlack:
         self.token = token
         self.is_silent = False  # takes connections and never answers
         self.calls: list[Call] = []
+        self.lines = Lines()
+        self.words: list[dict[str, Any]] = []  # what came to a response_url
         self._faults: dict[str, deque[Fault]] = {}
         self._on_message = on_message
         self._changed = threading.Condition()
@@ -86,6 +91,7 @@ class MockSlack:
 
     def __exit__(self, *_error: object) -> None:
         self._stopped.set()
+        self.lines.cut()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(5)
@@ -93,6 +99,11 @@ class MockSlack:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_address[1]}/api/"
+
+    @property
+    def response_url(self) -> str:
+        """Where words for who pressed or typed something are taken."""
+        return f"http://127.0.0.1:{self._server.server_address[1]}/words/1"
 
     # --- what it holds ---------------------------------------------------------------------
 
@@ -208,7 +219,22 @@ class MockSlack:
             return None
         return _json(200, answer)
 
+    def take_words(self, body: bytes) -> bytes:
+        with self._changed:
+            self.words.append(json.loads(body))
+            self._changed.notify_all()
+        return b"ok"
+
+    def _open_line(self, headers: Message, arguments: Arguments | None) -> Answer:
+        token = str(headers.get("Authorization", "")).removeprefix("Bearer ").strip()
+        if not (token or str((arguments or {}).get("token"))).startswith("xapp-"):
+            return {"ok": False, "error": "not_allowed_token_type"}
+        port = self._server.server_address[1]
+        return {"ok": True, "url": f"ws://127.0.0.1:{port}/link/?ticket={new_ticket()}&app_id=A1"}
+
     def _perform(self, method: str, headers: Message, arguments: Arguments | None) -> Answer:
+        if method == "apps.connections.open":
+            return self._open_line(headers, arguments)
         with self._changed:
             try:
                 answer = self.workspace.call(method, self._let_in(headers, arguments))
@@ -271,9 +297,16 @@ def _handler(slack: MockSlack) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             length = min(int(self.headers.get("Content-Length") or 0), _MAX_BODY)
-            self._answer(self.rfile.read(length))
+            body = self.rfile.read(length)
+            if self.path.startswith("/words/"):
+                self._send(200, {"Content-Type": "text/plain"}, slack.take_words(body))
+            else:
+                self._answer(body)
 
         def do_GET(self) -> None:
+            if self.path.startswith("/link/"):
+                slack.lines.serve(self)
+                return
             del self.headers["Content-Type"]
             self._answer(urlsplit(self.path).query.encode())
 
@@ -281,9 +314,10 @@ def _handler(slack: MockSlack) -> type[BaseHTTPRequestHandler]:
             method = urlsplit(self.path).path.removeprefix("/api").strip("/")
             answer = slack.answer(method, self.headers, body)
             self.close_connection = True
-            if answer is None:
-                return
-            status, headers, said = answer
+            if answer is not None:
+                self._send(*answer)
+
+        def _send(self, status: int, headers: dict[str, str], said: bytes) -> None:
             try:
                 self.send_response(status)
                 for name, value in {**headers, "Content-Length": str(len(said))}.items():

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.mocks import blockkit
+from tests.mocks import blockkit, views
 
 TEAM_URL = "https://example.slack.com/"
 CHANNELS = ("#alerts-critical", "#alerts-warning", "#alerts-info", "#monitoring")
@@ -177,7 +177,10 @@ class Workspace:
     def _views_open(self, arguments: Arguments) -> Answer:
         if not arguments.get("trigger_id"):
             raise Refused("invalid_arguments", ["[ERROR] missing required field: trigger_id"])
-        view = {"id": f"V{len(self.views) + 1:08d}", **_parsed(arguments, "view", "invalid_arguments")}
+        asked = _parsed(arguments, "view", "invalid_arguments")
+        if faults := views.check(asked):
+            raise Refused("invalid_arguments", faults)
+        view = {"id": f"V{len(self.views) + 1:08d}", **asked}
         self.views.append(view)
         return {"view": view}
 

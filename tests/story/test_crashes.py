@@ -11,7 +11,7 @@ from receiver.domain.policy import PAGERDUTY, SLACK
 from receiver.domain.ports import Channel
 from receiver.engine.reconcile import Reconciler
 from receiver.store.agenda import LEASE_S
-from receiver.wiring import build_briefing, build_channels, build_reconciler
+from receiver.wiring import build_briefing, build_channels, build_machine
 from tests.rig import Rig
 
 
@@ -40,7 +40,7 @@ def kill_in(rig: Rig, lane: str, when: str) -> None:
     """Have a worker take what is due in *lane* and die in the channel's hands."""
     channels = build_channels(rig.parts)
     channels[lane] = Deadly(channels[lane], when)
-    dying = Reconciler(rig.parts.incidents, channels, rig.parts.routing, build_briefing(rig.parts), rig.clock)
+    dying = Reconciler(rig.parts.incidents, channels, rig.parts.routing, build_briefing(rig.parts), None, clock=rig.clock)
     for incident in rig.parts.agenda.claim(lane, "dying", rig.clock(), 10).incidents:
         with pytest.raises(Killed):
             dying.reconcile(incident, lane, "dying")
@@ -87,7 +87,7 @@ def test_a_restart_neither_postpones_nor_doubles_a_step(rig: Rig) -> None:
     rig.fires("DiskFull")
     for _ in range(5):
         rig.passes("50s")
-        rig.reconciler = build_reconciler(rig.parts)
+        rig.machine = build_machine(rig.parts)
     rig.passes("49s")
     assert rig.triggered() == ["on-call"]
     rig.passes("1s")
@@ -115,5 +115,5 @@ def test_a_worker_whose_loan_ran_out_sends_nothing_more(rig: Rig) -> None:
     from receiver.errors import ClaimLost
 
     with pytest.raises(ClaimLost):
-        rig.reconciler.reconcile(incident, SLACK, "asleep")
+        rig.machine.reconciler.reconcile(incident, SLACK, "asleep")
     assert rig.slack.messages == []

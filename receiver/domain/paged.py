@@ -1,0 +1,88 @@
+"""A page as PagerDuty's news finds it: what was sent, and what the news may change of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from receiver.domain.delivery import Delivery, Receipt
+from receiver.domain.escalation import PageLine, page_line
+from receiver.domain.incident import Incident, dedup_key
+from receiver.domain.policy import PAGERDUTY, Responder
+
+DONE_THERE = "done in PagerDuty"
+
+
+@dataclass(frozen=True)
+class Paged:
+    """An incident of ours, loaded, and the responder whose PagerDuty incident the news is about."""
+
+    incident: Incident
+    responder: Responder
+
+    @property
+    def line(self) -> PageLine:
+        return page_line(self.incident, self.responder)
+
+    @property
+    def key(self) -> str:
+        """The name by which PagerDuty knows the page."""
+        return dedup_key(self.incident, self.responder.name)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether PagerDuty's incident is this incident's, and still open as far as we know.
+
+        One that we remember nothing of is, unless it may be the group's former incident's. One whose
+        end PagerDuty told us of counts until that end is kept here, too.
+        """
+        line = self.line
+        if not line.opened:
+            return not self.incident.previous
+        closing = self._delivery("resolve")
+        is_closed_there = closing.about == str(line.opened) and _is_done_there(closing)
+        return is_closed_there or (line.is_open and not line.is_closing)
+
+    def is_past(self, moment: float, slack_s: float = 0.0) -> bool:
+        """Tell whether something of *moment* (0: unknown) was about a page before the one open now.
+
+        Only where there was one: their dedup keys are the same. *slack_s* is for clocks that differ.
+        """
+        run = self.incident.run
+        if not moment or not (self.incident.previous or run.number > 1):
+            return False
+        return moment < max(run.started_at, self._sent_at) + slack_s
+
+    @property
+    def _sent_at(self) -> float:
+        """When the page open now was first tried; 0 where none was."""
+        name, about = f"page:{self.responder.name}", str(self.line.opened)
+        return max(
+            (
+                delivery.first_attempt_at
+                for key, delivery in self.incident.deliveries.items()
+                if delivery.about == about and (key == name or key.startswith(f"{name}#"))
+            ),
+            default=0.0,
+        )
+
+    def settle(self, kind: str, now: float) -> tuple[str, Delivery] | None:
+        """Return how `acknowledge` or `resolve` stands when PagerDuty itself did it, with its key.
+
+        So nobody tells PagerDuty what it told us. None where nothing is open there, or that is known.
+        """
+        about, before = str(self.line.opened), self._delivery(kind)
+        if not self.line.is_open or (before.about == about and before.receipt is not None):
+            return None
+        attempt = before.begin(about, "", f"{PAGERDUTY}:{self.responder.name}", now)
+        return f"{kind}:{self.responder.name}", attempt.arrived(Receipt(now, self.key, note=DONE_THERE))
+
+    def unsettle(self) -> tuple[str, Delivery]:
+        """Return how `acknowledge` stands when PagerDuty took it back, with its key: not done."""
+        return f"acknowledge:{self.responder.name}", Delivery("0")
+
+    def _delivery(self, kind: str) -> Delivery:
+        return self.incident.deliveries.get(f"{kind}:{self.responder.name}", Delivery())
+
+
+def _is_done_there(delivery: Delivery) -> bool:
+    return delivery.receipt is not None and delivery.receipt.note == DONE_THERE

@@ -1,0 +1,107 @@
+"""What somebody asks of us from a chat, and what they hear back.
+
+A request is a button pressed, a form sent or a command typed; who carries it out (the desk) and
+who words the reply know nothing of how it came.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from receiver.domain.escalation import Progress
+from receiver.domain.incident import Incident
+from receiver.domain.person import Person
+
+# The form for a silence, and its fields: shared by who draws it and who reads it.
+SILENCE_FORM = "silence"
+FIELD_CHOICE = "choice"
+FIELD_OWN = "own"
+FIELD_COMMENT = "comment"
+# Choices that are no duration.
+UNTIL_OPENING = "opening"
+UNTIL_RESOLVED = "resolved"
+
+
+@dataclass(frozen=True)
+class Press:
+    """A button was pressed. *value* is the incident's id, and `#NUMBER` behind it for one silence.
+
+    *trigger_id* allows to open a form, for some 3 s; *response_url* takes words for the presser.
+    """
+
+    button: str
+    value: str
+    by: Person
+    trigger_id: str = ""
+    response_url: str = ""
+
+
+@dataclass(frozen=True)
+class ModalSubmit:
+    """The form for a silence was sent: a choice or an own duration, and a comment."""
+
+    incident_id: str
+    choice: str
+    own: str
+    comment: str
+    by: Person
+
+
+@dataclass(frozen=True)
+class Command:
+    """A line was typed: `ack 0h2k…`, without the command's own name."""
+
+    text: str
+    by: Person
+    response_url: str = ""
+
+
+Request = Press | ModalSubmit | Command
+
+
+@dataclass(frozen=True)
+class Line:
+    """Words on a line, plain and not escaped yet; *until* is a moment to be said behind them (0: none)."""
+
+    text: str
+    until: float = 0.0
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Words for who asked, as in a line; more *lines* come below, then one for each of *incidents*."""
+
+    text: str
+    until: float = 0.0
+    lines: tuple[Line, ...] = ()
+    incidents: tuple[Incident, ...] = ()
+
+
+@dataclass(frozen=True)
+class Details:
+    """One incident, as it stands at *now*."""
+
+    incident: Incident
+    progress: Progress
+    now: float
+
+
+@dataclass(frozen=True)
+class OpenModal:
+    """Show the form for a silence. *opening_at* is when the next business day starts (0: not known)."""
+
+    incident: Incident
+    trigger_id: str
+    opening_at: float = 0.0
+
+
+@dataclass(frozen=True)
+class FormFaults:
+    """The form can't be taken: a sentence for each field that is wrong."""
+
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+# None: it is done, and the incident's message says so by itself.
+Outcome = Answer | Details | OpenModal | FormFaults | None

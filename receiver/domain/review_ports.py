@@ -1,0 +1,52 @@
+"""What the reviewer needs from the rooms around it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from receiver.domain.delivery import Receipt
+from receiver.domain.incident import Incident
+from receiver.domain.review_record import HeldReviews, ReviewNotification, ReviewState
+
+
+class Reviews(Protocol):
+    """Keeps how each route's reviews stand; every method may raise StoreError."""
+
+    def read(self, slot: str) -> HeldReviews: ...
+
+    def keep(self, held: HeldReviews, state: ReviewState) -> bool:
+        """Keep *state*; False where somebody else changed it since *held* was read."""
+        ...
+
+
+class ReviewChannel(Protocol):
+    """Posts reviews. Raises a DeliveryError; never sleeps to retry."""
+
+    def send_review(self, notification: ReviewNotification) -> Receipt: ...
+
+    def find_review(self, notification: ReviewNotification, since: float) -> Receipt | None:
+        """Return the receipt of an earlier attempt (begun at *since*) that did arrive, if any."""
+        ...
+
+    def update_review(self, notification: ReviewNotification, message: str) -> Receipt:
+        """Bring the message with the reference *message* up to what is so now."""
+        ...
+
+
+class IncidentPage(Protocol):
+    """Part of a list of incidents."""
+
+    @property
+    def incidents(self) -> tuple[Incident, ...]: ...
+    @property
+    def next_cursor(self) -> str | None: ...
+
+
+class IncidentList(Protocol):
+    """Lists incidents, newest first; may raise StoreError."""
+
+    def find_newest(
+        self, *, states: frozenset[str] = ..., limit: int = ..., cursor: str = ...
+    ) -> IncidentPage:
+        """Return *limit* incidents of those *states* (none: all) from *cursor* on."""
+        ...

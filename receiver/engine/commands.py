@@ -1,0 +1,190 @@
+"""Commands as people type them: a word, an incident, and what belongs to it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from receiver.clock import format_duration
+from receiver.domain.escalation import trace_progress
+from receiver.domain.incident import Change, Incident
+from receiver.domain.person import Person
+from receiver.domain.policy import EscalationPolicy
+from receiver.domain.request import UNTIL_RESOLVED, Answer, Command, Details, Line, Outcome
+from receiver.engine.hands import Hands
+from receiver.engine.lengths import read_length
+from receiver.engine.roster import Roster
+from receiver.engine.silencer import Silencer
+from receiver.engine.standing import name_incident, tell_standing
+from receiver.errors import NotFound
+
+MAX_LISTED = 20
+_SCANNED_AT_MOST = 1000
+_LINKED = ("root", "root2")  # the deliveries that know where the message is
+_OPEN = frozenset({"open", "acknowledged"})
+_WHOLE_ID = re.compile(r"[0-9a-z]{12}-[0-9a-z]{9}", re.ASCII)
+
+HELP = tuple(
+    Line(text)
+    for text in (
+        "list: the open incidents",
+        "show ID: how one stands",
+        "ack ID, unack ID, resolve ID",
+        "snooze ID 1h: it is yours, and paging goes on when the time is over",
+        "silence ID 2h [comment]: in Alertmanager; with “resolved” in place of 2h until it resolves",
+        "oncall: who has the pager",
+        "An ID may be cut short while only one open incident's begins so.",
+    )
+)
+
+Do = Callable[[str, Person], Outcome]
+
+
+class Found(Protocol):
+    """Part of a list of incidents."""
+
+    @property
+    def incidents(self) -> tuple[Incident, ...]: ...
+    @property
+    def next_cursor(self) -> str | None: ...
+
+
+class Shelf(Protocol):
+    """Where incidents are looked up; both may raise StoreError."""
+
+    def load(self, incident_id: str) -> Incident: ...
+    def find_newest(self, *, states: frozenset[str], limit: int, deliveries: Sequence[str]) -> Found: ...
+
+
+class Policies(Protocol):
+    """The escalations by name."""
+
+    def get_policy(self, name: str) -> EscalationPolicy: ...
+
+
+class Commands:
+    """Does what is typed. Raises NotFound and StoreError."""
+
+    def __init__(
+        self,
+        hands: Hands,
+        shelf: Shelf,
+        policies: Policies,
+        *,
+        silencer: Silencer,
+        roster: Roster,
+        clock: Callable[[], float],
+    ) -> None:
+        self._hands = hands
+        self._shelf = shelf
+        self._policies = policies
+        self._silencer = silencer
+        self._roster = roster
+        self._clock = clock
+        self._words: Mapping[str, Do] = {
+            "": self._list,
+            "list": self._list,
+            "show": self._show,
+            "ack": self._answerer(hands.acknowledge, "Acknowledged"),
+            "unack": self._answerer(hands.unacknowledge, "Un-acknowledged"),
+            "resolve": self._answerer(hands.resolve, "Resolved"),
+            "snooze": self._snooze,
+            "silence": self._silence,
+            "oncall": self._on_call,
+            "help": self._help,
+        }
+
+    def do(self, command: Command) -> Outcome:
+        """Do what is typed; what isn't understood is answered with what is."""
+        word, _, rest = command.text.strip().partition(" ")
+        do = self._words.get(word.lower())
+        if do is None:
+            return Answer(f"“{word}” is nothing I know. What you can ask:", lines=HELP)
+        return do(rest.strip(), command.by)
+
+    def _help(self, _words: str, _by: Person) -> Outcome:
+        return Answer("What you can ask:", lines=HELP)
+
+    def _on_call(self, _words: str, _by: Person) -> Outcome:
+        return Answer("On call now:", lines=self._roster.tell())
+
+    def _list(self, _words: str, _by: Person) -> Outcome:
+        found = self._shelf.find_newest(states=_OPEN, limit=MAX_LISTED, deliveries=_LINKED)
+        count = len(found.incidents)
+        if not count:
+            return Answer("No incident is open")
+        some = f"The newest {count}" if found.next_cursor else str(count)
+        return Answer(f"{some} open {'incident' if count == 1 else 'incidents'}:", incidents=found.incidents)
+
+    def _show(self, words: str, _by: Person) -> Outcome:
+        incident = self._find(words)
+        if isinstance(incident, Answer):
+            return incident
+        whole = self._shelf.load(incident.id)
+        now = self._clock()
+        return Details(whole, trace_progress(whole, self._policies.get_policy(whole.policy), now), now)
+
+    def _answerer(self, how: Callable[[str, Person, float], Change], done: str) -> Do:
+        """Return what does *how* to the incident that is named, and says *done*."""
+
+        def answer(words: str, by: Person) -> Outcome:
+            incident = self._find(words)
+            if isinstance(incident, Answer):
+                return incident
+            change = how(incident.id, by, self._clock())
+            if change.is_changed:
+                return Answer(f"{done}: {name_incident(incident)}")
+            return Answer(tell_standing(change.incident or incident))
+
+        return answer
+
+    def _snooze(self, words: str, by: Person) -> Outcome:
+        which, _, length = words.partition(" ")
+        incident = self._find(which)
+        if isinstance(incident, Answer):
+            return incident
+        for_s, fault = read_length(length)
+        if fault:
+            return Answer(f"{fault}. Say it like: snooze {which} 1h")
+        now = self._clock()
+        change = self._hands.snooze(incident.id, by, for_s, now)
+        if not change.is_changed:
+            return Answer(tell_standing(change.incident or incident))
+        said = f"Snoozed for {format_duration(for_s)}: {name_incident(incident)}"
+        return Answer(said, until=now + for_s)
+
+    def _silence(self, words: str, by: Person) -> Outcome:
+        which, _, rest = words.partition(" ")
+        length, _, comment = rest.strip().partition(" ")
+        incident = self._find(which)
+        if isinstance(incident, Answer):
+            return incident
+        for_s, fault = (0.0, "") if length.lower() == UNTIL_RESOLVED else read_length(length)
+        refusal = self._silencer.refuse(incident)
+        if fault or refusal:
+            return Answer(refusal or f"{fault}. Say it like: silence {which} 2h")
+        now = self._clock()
+        self._silencer.silence(incident, by, for_s, comment.strip(), now)
+        if not for_s:
+            return Answer(f"Silenced until it resolves: {name_incident(incident)}")
+        said = f"Silenced for {format_duration(for_s)}: {name_incident(incident)}"
+        return Answer(said, until=now + for_s)
+
+    def _find(self, words: str) -> Incident | Answer:
+        """Return the incident that *words* name: its whole ID, or how an open one's begins.
+
+        An answer says why there is none. Raises NotFound for a whole ID that nobody has.
+        """
+        name = words.strip("`'\"<>“” ").lower()
+        if _WHOLE_ID.fullmatch(name):
+            return self._shelf.load(name)
+        if not name:
+            return Answer("Which one? Say its ID, or how it begins; “list” shows those that are open")
+        page = self._shelf.find_newest(states=_OPEN, limit=_SCANNED_AT_MOST, deliveries=_LINKED)
+        fitting = tuple(incident for incident in page.incidents if incident.id.startswith(name))
+        if not fitting:
+            raise NotFound("open incident", name)
+        if len(fitting) > 1:
+            return Answer(f"Several IDs begin with {name}; say more of it:", incidents=fitting[:MAX_LISTED])
+        return fitting[0]

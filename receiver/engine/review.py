@@ -1,0 +1,237 @@
+"""Reviews: at the start of each business day, one message with what fired since the last one."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+
+from msgspec.structs import replace
+
+from receiver import telemetry
+from receiver.domain.calendar import BusinessHours, next_opening
+from receiver.domain.delivery import Delivery, Receipt
+from receiver.domain.incident import Incident
+from receiver.domain.person import Person
+from receiver.domain.policy import SLACK
+from receiver.domain.review import STORING_S, gather_review
+from receiver.domain.review_ports import IncidentList, ReviewChannel, Reviews
+from receiver.domain.review_record import (
+    HeldReviews,
+    ReviewNotification,
+    ReviewRecord,
+    ReviewState,
+    slot_of_reviews,
+)
+from receiver.domain.route import Route
+from receiver.engine.brief import Places
+from receiver.errors import DeliveryError, NotFound, StoreError, TemporaryDeliveryError
+
+logger = logging.getLogger(__name__)
+
+# Gather, post, edit, and one more look.
+_STEPS_AT_MOST = 4
+_ROUNDS = 20
+_PAGE = 200
+# A storm of ungrouped alerts over a long weekend; the oldest beyond it are not counted.
+_SCANNED_AT_MOST = 50_000
+_OPEN = frozenset({"open", "acknowledged"})
+_NOWHERE = Places()
+
+
+class Reviewer:
+    """Posts a route's review when it is due, and marks it when somebody has looked at it.
+
+    Everything is kept before it is done, by compare-and-set, so a second worker finds what the first
+    one does, and a crash leaves what the next one looks for. Every method may raise StoreError.
+    """
+
+    def __init__(
+        self,
+        reviews: Reviews,
+        incidents: IncidentList,
+        channel: ReviewChannel,
+        hours: BusinessHours,
+        clock: Callable[[], float],
+        *,
+        places: Places = _NOWHERE,
+    ) -> None:
+        self._reviews = reviews
+        self._incidents = incidents
+        self._channel = channel
+        self._hours = hours
+        self._clock = clock
+        self._places = places
+
+    def due(self, route: Route, now: float) -> float:
+        """Return the next moment to call `work`: *now* for a route that was never looked at."""
+        state = self._reviews.read(slot_of_reviews(route.name)).state
+        if state is None:
+            return now
+        waiting = state.waiting
+        post_at = waiting.post_at if waiting is not None else None
+        moments = [record.edit_at for record in state.records]
+        # A review that can't be posted yet is not overtaken by the next one.
+        moments.append(next_opening(self._hours, state.looked_at) if post_at is None else post_at)
+        return max(now, min(moment for moment in moments if moment is not None))
+
+    def work(self, route: Route, now: float) -> float:
+        """Do what is due on *route*; return the next moment to call this again.
+
+        A failure to deliver is kept and tried again later, not raised. The first call ever for a
+        route only notes when its first review begins.
+        """
+        due = now
+        for _ in range(_STEPS_AT_MOST):
+            self._step(route, now)
+            due = self.due(route, now)
+            if due > now:
+                break
+        return due
+
+    def mark_reviewed(self, review_id: str, by: Person, now: float) -> ReviewRecord:
+        """Note that *by* has looked at a review, and say so in its message; else NotFound.
+
+        The first one counts; the second time changes nothing. The mark is kept when this returns;
+        where Slack could not be told, `edit_at` of the record says when `work` is to try again.
+        """
+        slot = review_id.partition("-")[0]
+        record = self._change(slot, review_id, lambda record: _marked(record, by, now))
+        if record is None:
+            raise NotFound("review", review_id)
+        return self._edit(slot, record, now) if _is_ready(record.edit_at, now) else record
+
+    # --- one step ---
+
+    def _step(self, route: Route, now: float) -> None:
+        held = self._reviews.read(slot_of_reviews(route.name))
+        state = held.state
+        if state is None:
+            self._reviews.keep(held, ReviewState(since=now, looked_at=now))
+            return
+        for record in state.records:
+            if _is_ready(record.edit_at, now):
+                self._edit(held.slot, record, now)
+                return
+        if state.waiting is not None:
+            if _is_ready(state.waiting.post_at, now):
+                self._post(held, state, state.waiting, now)
+        elif next_opening(self._hours, state.looked_at) <= now:
+            self._gather(held, state, route, now)
+
+    def _gather(self, held: HeldReviews, state: ReviewState, route: Route, now: float) -> None:
+        """Keep what there is to review, to be posted next, or that there is nothing."""
+        incidents = self._list(state.since - STORING_S)
+        review = gather_review(incidents, route.name, route.channel, state.since, now)
+        is_kept = self._reviews.keep(held, state.advance(now) if review is None else state.open(review))
+        if is_kept and review is None:
+            logger.info("nothing to review", extra={"fields": {"route": route.name}})
+
+    def _list(self, since: float) -> Iterator[Incident]:
+        """Yield incidents newest first: all that opened after *since*, of the older ones those open."""
+        states: frozenset[str] = frozenset()
+        cursor = ""
+        for _ in range(_SCANNED_AT_MOST // _PAGE):
+            page = self._incidents.find_newest(states=states, limit=_PAGE, cursor=cursor)
+            yield from page.incidents
+            if page.next_cursor is None:
+                return
+            cursor = page.next_cursor
+            if page.incidents and page.incidents[-1].opened_at < since:
+                states = _OPEN
+        logger.warning("too many incidents for one review", extra={"fields": {"scanned": _SCANNED_AT_MOST}})
+
+    def _post(self, held: HeldReviews, state: ReviewState, record: ReviewRecord, now: float) -> None:
+        """Note the attempt, post, note how it ended. Whoever can't note it leaves it to who could."""
+        before = record.delivery
+        attempt = before.begin(record.id, record.face, f"{SLACK}:{record.review.channel}", now)
+        if not self._reviews.keep(held, state.put(replace(record, delivery=attempt))):
+            return
+        was_maybe_sent = attempt.attempts > 1 and before.maybe_sent
+        try:
+            after = self._send(record, before, attempt, was_maybe_sent=was_maybe_sent)
+        except DeliveryError as error:
+            after = attempt.failed(error, self._clock(), was_maybe_sent=was_maybe_sent, salt=record.id)
+            _log_failure(record, after, error)
+        self._change(held.slot, record.id, lambda current: replace(current, delivery=after))
+
+    def _send(
+        self, record: ReviewRecord, before: Delivery, attempt: Delivery, *, was_maybe_sent: bool
+    ) -> Delivery:
+        """Return *attempt* with the receipt of an earlier one that is found to have arrived, or its own."""
+        notification = self._notification(record)
+        started = time.monotonic()
+        try:
+            found = None
+            if was_maybe_sent:
+                found = self._channel.find_review(notification, attempt.first_attempt_at)
+            receipt = found or self._channel.send_review(notification)
+        finally:
+            telemetry.DELIVERY_SECONDS.labels(SLACK).observe(time.monotonic() - started)
+        _log_arrival(record, receipt)
+        # What arrived earlier shows how things stood then, so an edit may be wanted.
+        return replace(attempt.arrived(receipt), shown=before.shown if found else attempt.shown)
+
+    def _edit(self, slot: str, record: ReviewRecord, now: float) -> ReviewRecord:
+        """Bring the message up to what is so now. Twice is harmless, so no attempt is noted before."""
+        receipt = record.delivery.receipt
+        if receipt is None:
+            return record
+        attempt = record.edit.begin(receipt.reference, record.face, record.delivery.target, now)
+        try:
+            edited = self._channel.update_review(self._notification(record), receipt.reference)
+            after = attempt.arrived(edited)
+        except DeliveryError as error:
+            after = attempt.failed(error, self._clock(), was_maybe_sent=True, salt=record.id)
+            _log_failure(record, after, error)
+        else:
+            _log_arrival(record, edited)
+        return self._change(slot, record.id, lambda current: replace(current, edit=after)) or record
+
+    # --- what it is made of ---
+
+    def _notification(self, record: ReviewRecord) -> ReviewNotification:
+        links = (*self._places.more.get(record.review.route, ()), *self._places.more.get("", ()))
+        return ReviewNotification(record, self._hours.zone, self._places.public_url, links)
+
+    def _change(
+        self, slot: str, review_id: str, how: Callable[[ReviewRecord], ReviewRecord]
+    ) -> ReviewRecord | None:
+        """Keep the review changed by *how*, and return it; None where there is none (any more)."""
+        for _ in range(_ROUNDS):
+            held = self._reviews.read(slot)
+            record = held.state.find(review_id) if held.state is not None else None
+            if held.state is None or record is None:
+                return None
+            changed = how(record)
+            if changed == record or self._reviews.keep(held, held.state.put(changed)):
+                return changed
+        raise StoreError("a review kept changing under our hands")
+
+
+def _marked(record: ReviewRecord, by: Person, now: float) -> ReviewRecord:
+    return record if record.is_reviewed else replace(record, reviewed_by=by, reviewed_at=now)
+
+
+def _is_ready(moment: float | None, now: float) -> bool:
+    return moment is not None and moment <= now
+
+
+def _log_arrival(record: ReviewRecord, receipt: Receipt) -> None:
+    outcome = "simulated" if receipt.is_simulated else "delivered"
+    telemetry.DELIVERIES.labels(SLACK, outcome).inc()
+    logger.info(outcome, extra={"fields": {"review": record.id, "route": record.review.route}})
+
+
+def _log_failure(record: ReviewRecord, after: Delivery, error: DeliveryError) -> None:
+    outcome = "temporary" if isinstance(error, TemporaryDeliveryError) else "permanent"
+    telemetry.DELIVERIES.labels(SLACK, outcome).inc()
+    fields = {
+        "review": record.id,
+        "target": after.target,
+        "reason": error.reason,
+        "detail": after.detail,
+        "attempts": after.attempts,
+        "retry_at": after.retry_at or None,
+    }
+    logger.warning("review not delivered", extra={"fields": fields})

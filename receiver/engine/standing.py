@@ -1,0 +1,25 @@
+"""An incident in a few words: which it is, and why an answer changed nothing."""
+
+from __future__ import annotations
+
+from receiver.domain.incident import Incident
+from receiver.text import one_line
+
+_MAX_NAME = 100
+
+
+def name_incident(incident: Incident) -> str:
+    """Return name and ID, as `DiskFull (0h2k…)`."""
+    name = one_line(incident.alertname or incident.summary, _MAX_NAME) or "The incident"
+    return f"{name} ({incident.id})"
+
+
+def tell_standing(incident: Incident) -> str:
+    """Return how an incident stands already, for somebody whose answer came to nothing."""
+    name = name_incident(incident)
+    if incident.is_resolved:
+        by = f", by {incident.resolved_by}" if incident.resolved_by else ""
+        return f"{name} is resolved already{by}"
+    if incident.is_acknowledged:
+        return f"{name} is acknowledged already, by {incident.acknowledged_by}"
+    return f"{name} is not acknowledged"

@@ -1,0 +1,178 @@
+"""Alertmanager's answers, read: what we don't know is passed over, what must be there is looked for.
+
+Written for the API v2 of 0.25 to 0.34. Matchers are not read: from 0.32 on they may be several sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from receiver.domain.alert import fingerprint
+from receiver.domain.witness import AlertSeen, SilenceSeen, SilenceState
+from receiver.text import one_line
+
+_MAX_TEXT = 10_000
+_MAX_WORDS = 300
+# Alertmanager adds its retention to an end, and refuses what is then beyond the year 9999.
+_LAST = datetime(9000, 1, 1, tzinfo=UTC).timestamp()
+_STATES: dict[str, SilenceState] = {"active": "active", "pending": "pending", "expired": "expired"}
+
+
+class OddAnswer(ValueError):
+    """What came back can't be read; the message says why. Never leaves this room."""
+
+
+class _Status(Struct):
+    state: Any = None
+    silenced_by: Any = msgspec.field(name="silencedBy", default=None)
+    inhibited_by: Any = msgspec.field(name="inhibitedBy", default=None)
+    muted_by: Any = msgspec.field(name="mutedBy", default=None)
+
+
+class _Alert(Struct):
+    # Labels and annotations are most of an answer; they stay unread unless there is no fingerprint.
+    fingerprint: Any = None
+    labels: msgspec.Raw = msgspec.Raw(b"null")
+    ends_at: Any = msgspec.field(name="endsAt", default=None)
+    status: _Status | None = None
+    receivers: Any = None
+
+
+class _Silence(Struct):
+    id: str
+    status: _Status | None = None
+    starts_at: Any = msgspec.field(name="startsAt", default=None)
+    ends_at: Any = msgspec.field(name="endsAt", default=None)
+    created_by: Any = msgspec.field(name="createdBy", default=None)
+    comment: Any = None
+
+
+class _Uptime(Struct):
+    uptime: str
+
+
+def decode_alerts(body: bytes, now: float) -> dict[str, AlertSeen]:
+    """Return the alerts of `GET /alerts` by fingerprint; *now* is by Alertmanager's clock.
+
+    Raises OddAnswer when one can't be told: a list with a gap would show an alert as gone.
+    """
+    seen = (_see_alert(alert, now) for alert in _decode(body, list[_Alert] | None) or ())
+    return {alert.fingerprint: alert for alert in seen}
+
+
+def _see_alert(alert: _Alert, now: float) -> AlertSeen:
+    status = alert.status or _Status()
+    return AlertSeen(
+        fingerprint=_text(alert.fingerprint) or fingerprint(_decode(bytes(alert.labels), dict[str, str])),
+        # `active`, `suppressed` and `unprocessed` all fire; what is over, Alertmanager leaves out.
+        is_firing=not 0 < _moment(alert.ends_at) <= now,
+        silenced_by=_texts(status.silenced_by),
+        inhibited_by=_texts(status.inhibited_by),
+        muted_by=_texts(status.muted_by),
+        receivers=_names(alert.receivers),
+    )
+
+
+def decode_silences(body: bytes) -> tuple[SilenceSeen, ...]:
+    """Return the silences of `GET /silences`; raises OddAnswer."""
+    return tuple(_see_silence(silence) for silence in _decode(body, list[_Silence] | None) or ())
+
+
+def decode_silence(body: bytes) -> SilenceSeen:
+    """Return the silence of `GET /silence/ID`; raises OddAnswer."""
+    return _see_silence(_decode(body, _Silence))
+
+
+def _see_silence(silence: _Silence) -> SilenceSeen:
+    state = _text(silence.status.state if silence.status else None)
+    return SilenceSeen(
+        id=silence.id,
+        state=_STATES.get(state, "active"),
+        starts_at=_moment(silence.starts_at),
+        ends_at=_moment(silence.ends_at),
+        by=_text(silence.created_by),
+        # Whole, as our mark stands at its end.
+        comment=silence.comment if isinstance(silence.comment, str) else "",
+    )
+
+
+def decode_uptime(body: bytes) -> float:
+    """Return since when the Alertmanager of `GET /status` is up, by its own clock; raises OddAnswer."""
+    moment = _moment(_decode(body, _Uptime).uptime)
+    if moment <= 0:
+        raise OddAnswer("it doesn't say since when it is up")
+    return moment
+
+
+def decode_silence_id(body: bytes) -> str:
+    """Return the id in the answer to `POST /silences`; raises OddAnswer."""
+    answer = _decode(body, dict[str, Any])
+    silence_id = _text(answer.get("silenceID"))
+    if not silence_id:
+        raise OddAnswer("no silence id in the answer")
+    return silence_id
+
+
+def find_words(body: bytes) -> str:
+    """Return what an answer that is an error says, on one line; empty when it says nothing."""
+    try:
+        said = msgspec.json.decode(body[:_MAX_TEXT])
+    except (msgspec.DecodeError, RecursionError):
+        said = body[:_MAX_TEXT].decode("utf-8", "replace")
+    if isinstance(said, dict):
+        said = said.get("message") or said.get("error") or ""
+    return one_line(str(said), _MAX_WORDS) if said is not None else ""
+
+
+def find_moment(headers: Mapping[str, str]) -> float | None:
+    """Return the moment at which an answer was made, by the clock of who made it; None if untold."""
+    try:
+        return parsedate_to_datetime(headers.get("date", "")).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def format_moment(at: float) -> str:
+    """Return *at* as Alertmanager takes it; what lies beyond the year 9000 ends there."""
+    moment = datetime.fromtimestamp(min(max(at, 0.0), _LAST), UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _decode(body: bytes, kind: Any) -> Any:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise OddAnswer(one_line(f"not as Alertmanager answers: {error}", _MAX_WORDS)) from None
+
+
+def _moment(value: object) -> float:
+    """Return the moment that *value* tells; 0 for none, the year 1 (Go's zero) included."""
+    if not isinstance(value, str):
+        return 0.0
+    try:
+        moment = datetime.fromisoformat(value)
+    except ValueError:
+        return 0.0
+    if moment.year < 1970:
+        return 0.0
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _text(value: object) -> str:
+    return value[:_MAX_TEXT] if isinstance(value, str) else ""
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    """Return the texts in a list; null, which Go writes for an empty one, holds none."""
+    return tuple(text for text in value if isinstance(text, str)) if isinstance(value, list) else ()
+
+
+def _names(value: object) -> tuple[str, ...]:
+    entries = value if isinstance(value, list) else []
+    return tuple(_text(entry.get("name")) for entry in entries if isinstance(entry, dict))

@@ -1,0 +1,130 @@
+"""A single Alertmanager's API v2: each method is one thing asked or told, and raises a DeliveryError."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import TypeVar
+from urllib.parse import quote, urlencode
+
+from receiver.domain.matcher import Matcher
+from receiver.domain.witness import Replica, SilenceSeen
+from receiver.errors import DeliveryError, PermanentDeliveryError, TemporaryDeliveryError
+from receiver.lookups import alertmanager_body as bodies
+from receiver.lookups.exchange import Answer, exchange, parse_address
+
+T = TypeVar("T")
+
+_EVERY_STATE = (("active", "true"), ("silenced", "true"), ("inhibited", "true"), ("unprocessed", "true"))
+# Our clock and theirs are the same when they differ by less: a date in HTTP has whole seconds, and
+# an answer is under way for some.
+_SAME_CLOCK_S = 5.0
+_TRY_LATER = (408, 425, 429)
+# 404, and 422 for what can't be the id of a silence.
+_UNKNOWN = (404, 422)
+
+
+class OneAlertmanager:
+    """One replica. *url* may hold a path prefix and a login; *timeout_s* bounds each request."""
+
+    def __init__(self, url: str, timeout_s: float, clock: Callable[[], float]) -> None:
+        self._address = parse_address(url)
+        self._timeout_s = timeout_s
+        self._clock = clock
+
+    @property
+    def url(self) -> str:
+        """The address without its login."""
+        return self._address.url
+
+    def see(self, labels: Mapping[str, str]) -> Replica:
+        """Return the alerts that have *labels*, whatever mutes them; both requests within the time-out."""
+        deadline = time.monotonic() + self._timeout_s
+        answer = self._ask("GET", f"/alerts?{_render_filter(labels)}")
+        moment = bodies.find_moment(answer.headers)
+        now = self._clock() if moment is None else moment
+        alerts = _read(answer, lambda body: bodies.decode_alerts(body, now))
+        # Asked last: if it restarts in between, the list comes with its new start, and an empty list
+        # never with the old one.
+        status = self._ask("GET", "/status", max(0.1, deadline - time.monotonic()))
+        up_since = _read(status, bodies.decode_uptime) + self._seconds_ahead(status)
+        return Replica(self.url, alerts, up_since)
+
+    def check(self) -> None:
+        """Return if it answers."""
+        self._ask("GET", "/status")
+
+    def list_silences(self) -> tuple[SilenceSeen, ...]:
+        """Return all silences; from 0.34 on without those that have expired."""
+        return _read(self._ask("GET", "/silences?expired=false"), bodies.decode_silences)
+
+    def find_silence(self, silence_id: str) -> SilenceSeen | None:
+        """Return the silence, None when it is not known here."""
+        answer = self._ask("GET", _silence_path(silence_id), or_statuses=_UNKNOWN)
+        return _read(answer, bodies.decode_silence) if answer.is_ok else None
+
+    def post_silence(self, silence: Mapping[str, object]) -> str:
+        """Have *silence* made or changed, and return its id."""
+        return _read(self._ask("POST", "/silences", body=silence), bodies.decode_silence_id, may_be_done=True)
+
+    def expire_silence(self, silence_id: str) -> bool:
+        """End the silence; return False when it is not known here."""
+        answer = self._ask("DELETE", _silence_path(silence_id), or_statuses=(*_UNKNOWN, 500))
+        # 0.25 answers 500 for one that it doesn't know, and for one that has ended already.
+        words = bodies.find_words(answer.body)
+        is_unknown = answer.status in _UNKNOWN or words.endswith("not found")
+        if answer.status == 500 and not is_unknown and not words.endswith("already expired"):
+            raise _tell_refusal(answer, may_be_done=True)
+        return not is_unknown
+
+    def _ask(
+        self,
+        method: str,
+        path: str,
+        timeout_s: float = 0.0,
+        *,
+        body: object = None,
+        or_statuses: tuple[int, ...] = (),
+    ) -> Answer:
+        """Return an answer that is good, or has one of *or_statuses*."""
+        timeout_s = timeout_s or self._timeout_s
+        answer = exchange(method, self._address, f"/api/v2{path}", body=body, timeout_s=timeout_s)
+        if not answer.is_ok and answer.status not in or_statuses:
+            raise _tell_refusal(answer, may_be_done=method != "GET")
+        return answer
+
+    def _seconds_ahead(self, answer: Answer) -> float:
+        """Return by how much our clock is ahead of the one that dated *answer*; 0 where it can't be told."""
+        moment = bodies.find_moment(answer.headers)
+        ahead = 0.0 if moment is None else self._clock() - moment
+        return ahead if abs(ahead) > _SAME_CLOCK_S else 0.0
+
+
+def _render_filter(labels: Mapping[str, str]) -> str:
+    filters = [("filter", str(Matcher(name, "=", labels[name]))) for name in sorted(labels)]
+    return urlencode([*_EVERY_STATE, *filters], errors="replace", quote_via=quote)
+
+
+def _silence_path(silence_id: str) -> str:
+    return "/silence/" + quote(silence_id, safe="", errors="replace")
+
+
+def _read(answer: Answer, decode: Callable[[bytes], T], *, may_be_done: bool = False) -> T:
+    try:
+        return decode(answer.body)
+    except bodies.OddAnswer as error:
+        raise TemporaryDeliveryError("odd_answer", str(error), maybe_sent=may_be_done) from error
+
+
+def _tell_refusal(answer: Answer, *, may_be_done: bool) -> DeliveryError:
+    """Return the error that an answer other than a 2xx means, with Alertmanager's words."""
+    words = answer.headers.get("location", "") if 300 <= answer.status < 400 else ""
+    detail = f"HTTP {answer.status}: {words or bodies.find_words(answer.body)}".rstrip(": ")
+    if answer.status in (401, 403):
+        return PermanentDeliveryError("unauthorized", detail)
+    if 400 <= answer.status < 500 and answer.status not in _TRY_LATER:
+        return PermanentDeliveryError("refused", detail)
+    # A gateway that lost its answer, or a failure at work, may have left it done; a 503 has not.
+    is_open = may_be_done and answer.status in (500, 502, 504)
+    reason = "server_error" if answer.status >= 500 else "unexpected_answer"
+    return TemporaryDeliveryError(reason, detail, maybe_sent=is_open)

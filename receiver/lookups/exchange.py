@@ -1,0 +1,160 @@
+"""One HTTP request and its answer: sent once, bounded in time and size, to nobody but the one asked.
+
+No redirect is followed, since a password would go along to whoever is named there, and a request to
+this machine itself never takes the proxy of the environment.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import ssl
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http.client import HTTPException, HTTPResponse, InvalidURL
+from ipaddress import ip_address
+from urllib.error import HTTPError, URLError
+from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
+
+from receiver.errors import TemporaryDeliveryError
+from receiver.text import one_line
+
+MAX_ANSWER = 64 * 1024 * 1024
+_CHUNK = 256 * 1024
+
+
+class _TooLong(HTTPException):
+    """An answer is longer than we read."""
+
+
+_REASONS: dict[type[Exception], str] = {
+    _TooLong: "its answer is too long",
+    ssl.SSLError: "it does not speak TLS as we do",
+    ConnectionError: "the connection was cut",
+    InvalidURL: "the address can't be used",
+    HTTPException: "what answers there speaks no HTTP that we can read",
+    ValueError: "the address can't be used",
+}
+
+
+@dataclass(frozen=True)
+class Address:
+    """A base address of http or https as it may be shown, its login apart and never printed."""
+
+    url: str
+    login: str = field(default="", repr=False)  # the Authorization header
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back, whatever its status. The names of *headers* are in lower case."""
+
+    status: int
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_ok(self) -> bool:
+        return 200 <= self.status < 300
+
+
+def parse_address(url: str) -> Address:
+    """Return *url* without its login (`user:password@`, either may be percent-encoded) and final slash."""
+    parts = urlsplit(url.rstrip("/"))
+    login, at, host = parts.netloc.rpartition("@")
+    if not at:
+        return Address(urlunsplit(parts))
+    name, _, password = login.partition(":")
+    basic = base64.b64encode(f"{unquote(name)}:{unquote(password)}".encode()).decode()
+    return Address(urlunsplit(parts._replace(netloc=host)), f"Basic {basic}")
+
+
+def exchange(
+    method: str,
+    address: Address,
+    path: str,
+    *,
+    body: object = None,
+    timeout_s: float,
+    at_most: int = MAX_ANSWER,
+) -> Answer:
+    """Send a request, *body* as JSON, and return the answer, of *at_most* so many bytes.
+
+    Raises TemporaryDeliveryError when there is none: `unreachable` when nothing was sent, else
+    `no_answer`; what isn't a GET may have been taken then. *timeout_s* bounds connecting, and each
+    wait for the answer; one that drips in is broken off at the first piece that comes too late.
+    """
+    headers = {"Accept": "application/json", "User-Agent": "receiver"}
+    if address.login:
+        headers["Authorization"] = address.login
+    data = None
+    if body is not None:
+        data = json.dumps(body).encode()
+        headers["Content-Type"] = "application/json"
+    try:
+        # The scheme is http or https, see Address.
+        request = Request(address.url + path, data=data, headers=headers, method=method)  # noqa: S310
+        return _exchange(request, timeout_s, at_most)
+    except (URLError, OSError, HTTPException, ValueError) as error:
+        # urllib wraps in a URLError what went wrong until the request was out, and nothing after it.
+        is_unsent = isinstance(error, URLError | ValueError | InvalidURL)
+        reason, why = ("unreachable" if is_unsent else "no_answer"), _say_why(error, timeout_s)
+        # Without the cause: it may quote the password.
+        raise TemporaryDeliveryError(reason, why, maybe_sent=not is_unsent and method != "GET") from None
+
+
+class _NoRedirect(HTTPRedirectHandler):
+    def redirect_request(self, *_: object) -> None:
+        """Go nowhere: the redirect itself is the answer then."""
+
+
+def _exchange(request: Request, timeout_s: float, at_most: int) -> Answer:
+    deadline = time.monotonic() + timeout_s
+    try:
+        response = _build_opener(request.full_url).open(request, timeout=timeout_s)
+    except HTTPError as error:  # an answer all the same
+        response = error
+    with response:
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return Answer(response.status, _read(response, deadline, at_most), headers)
+
+
+def _read(response: HTTPResponse | HTTPError, deadline: float, at_most: int) -> bytes:
+    """Return the body; raises TimeoutError when it drips in, _TooLong when there is no end to it."""
+    body = bytearray()
+    while chunk := response.read1(_CHUNK):
+        body += chunk
+        if len(body) > at_most:
+            raise _TooLong
+        if time.monotonic() > deadline:
+            raise TimeoutError
+    if getattr(response, "length", None):  # what was announced and did not come; read1 doesn't mind
+        raise ConnectionError
+    return bytes(body)
+
+
+def _build_opener(url: str) -> OpenerDirector:
+    if _is_loopback(urlsplit(url).hostname or ""):
+        return build_opener(_NoRedirect, ProxyHandler({}))
+    return build_opener(_NoRedirect)
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _say_why(error: Exception, timeout_s: float) -> str:
+    """Return the reason in a few words, with nothing of the request in it."""
+    cause = error.reason if isinstance(error, URLError) and isinstance(error.reason, Exception) else error
+    if isinstance(cause, TimeoutError):
+        return f"no answer within {timeout_s:g} s"
+    if isinstance(cause, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted: {one_line(cause.verify_message, 100)}"
+    if isinstance(cause, OSError) and cause.strerror and not isinstance(cause, ssl.SSLError):
+        return one_line(cause.strerror, 100).lower()
+    return next((words for kind, words in _REASONS.items() if isinstance(cause, kind)), "no connection")

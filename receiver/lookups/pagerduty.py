@@ -1,0 +1,215 @@
+"""What PagerDuty's REST API says: how its incidents stand, which pages they hold, who is on call.
+
+With `channels/pagerduty` the only door to pdpyras. Moving on to its successor `pagerduty` changes
+`_build_session` and the errors' names: APISession becomes RestApiV2Client.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from requests import Response
+from urllib3.exceptions import HTTPError
+
+from receiver.domain.pager_news import PagerStatus
+from receiver.domain.person import OnCallPerson
+from receiver.errors import DeliveryError, PermanentDeliveryError, TemporaryDeliveryError
+from receiver.text import Secret, one_line
+
+with warnings.catch_warnings():
+    # It warns at import that it has a successor. That is for us to know, not for whoever runs this:
+    # the successor speaks https only, so neither a test nor a plain proxy could stand in for PagerDuty.
+    warnings.filterwarnings("ignore", message='The package "pdpyras" is deprecated')
+    from pdpyras import APISession, PDClientError, PDHTTPError
+
+Json = dict[str, Any]
+
+_ON_CALL_TIMEOUT_S = 3.0
+_WAIT_WHEN_LIMITED_S = 5.0
+_LONGEST_WAIT_S = 600.0
+_TRY_LATER = (408, 425)
+_PAGE_SIZE = 100
+_PAGES_AT_MOST = 5
+_MAX_TEXT = 255
+_ID = re.compile(r"[A-Za-z0-9]{1,40}", re.ASCII)
+_WORST_LEVEL = 99
+
+# What pdpyras logs is of retries that we forbid it, with addresses and the end of our token.
+_quiet = logging.getLogger("receiver.lookups.pagerduty.pdpyras")
+_quiet.setLevel(logging.CRITICAL)
+
+
+class PagerDutyRest:
+    """Asks one PagerDuty account. Threads may share it; it asks once and never sleeps.
+
+    Every method raises TemporaryDeliveryError where asking again may help, PermanentDeliveryError
+    where it can't: `not_found`, `invalid_token`, `refused`. *timeout_s* bounds connecting, and each
+    wait for the answer's next bytes.
+    """
+
+    def __init__(self, url: str, token: Secret, timeout_s: float = 5.0) -> None:
+        self._url = url.rstrip("/")
+        self._token = token
+        self._timeout_s = timeout_s
+
+    def find_alert_keys(self, incident_id: str) -> tuple[str, ...]:
+        """Return the dedup keys of the alerts in a PagerDuty incident, without repeats."""
+        alerts = self._list(f"incidents/{_checked(incident_id)}/alerts", "alerts", {})
+        return tuple(dict.fromkeys(filter(None, (_text(alert.get("alert_key")) for alert in alerts))))
+
+    def find_status(self, incident_id: str) -> PagerStatus:
+        """Return how a PagerDuty incident stands now; one that was merged into another, as merged."""
+        body = self._get(f"incidents/{_checked(incident_id)}", {}, self._timeout_s)
+        incident = _object(body.get("incident"))
+        status = "merged" if _object(incident.get("resolve_reason")) else _text(incident.get("status"))
+        acknowledgers = [_object(each.get("acknowledger")) for each in _objects(incident, "acknowledgements")]
+        return PagerStatus(
+            status,
+            by=_text(acknowledgers[-1].get("summary")) if acknowledgers else "",
+            changed_at=_moment(incident.get("last_status_change_at")),
+        )
+
+    def find_open(self, dedup_key: str) -> tuple[str, ...]:
+        """Return the ids of the PagerDuty incidents in which a page of that key is open."""
+        asked = {"incident_key": dedup_key, "statuses[]": ["triggered", "acknowledged"]}
+        return tuple(_text(incident.get("id")) for incident in self._list("incidents", "incidents", asked))
+
+    def find_on_call(self, schedule: str) -> tuple[OnCallPerson, ...]:
+        """Return who is on call now by the schedule of that id: the lowest level first, each once."""
+        asked = {"schedule_ids[]": [schedule], "include[]": ["users"], "earliest": "true"}
+        found: dict[str, OnCallPerson] = {}
+        for entry in self._list("oncalls", "oncalls", asked, _ON_CALL_TIMEOUT_S):
+            person, user_id = _person(entry), _text(_object(entry.get("user")).get("id"))
+            if person.name:
+                known = found.setdefault(user_id or person.name, person)
+                if person.level < known.level:
+                    found[user_id or person.name] = person
+        return tuple(sorted(found.values(), key=lambda person: (person.level, person.name)))
+
+    def _list(
+        self, path: str, name: str, asked: Mapping[str, Any], timeout_s: float | None = None
+    ) -> Iterator[Json]:
+        """Yield the objects of a list, page by page."""
+        for number in range(_PAGES_AT_MOST):
+            more = {"limit": _PAGE_SIZE, "offset": number * _PAGE_SIZE}
+            body = self._get(path, {**asked, **more}, timeout_s or self._timeout_s)
+            yield from _objects(body, name)
+            if body.get("more") is not True:
+                return
+
+    def _get(self, path: str, asked: Mapping[str, Any], timeout_s: float) -> Json:
+        # A session for each call: requests' own are not made for several threads.
+        with _build_session(self._url, self._token, timeout_s) as session:
+            try:
+                # No redirect is followed: it would hand the token to whoever it names.
+                answer = session.get(path, params=dict(asked), allow_redirects=False)
+            except PDHTTPError as error:  # pdpyras' way to return a 401
+                answer = error.response
+            except (PDClientError, HTTPError, OSError, ValueError) as error:
+                cause = error.__cause__ if isinstance(error, PDClientError) else error
+                # Only its kind: its words hold the address, and with it what was asked.
+                raise TemporaryDeliveryError("no_answer", type(cause).__name__) from None
+        return _read(answer)
+
+
+def _build_session(url: str, token: Secret, timeout_s: float) -> APISession:
+    """Return a session that asks once.
+
+    Read in pdpyras 5.4.1, `PDSession.request`: a network fault is tried again while the count is
+    *not above* `max_network_attempts`, so only 0 is once. A 429 sleeps and repeats for ever unless
+    `retry` has an entry for it, and that entry returns at once only when no attempts at all are
+    left, which -1 says.
+    """
+    session = APISession(token.reveal())
+    session.url = url
+    session.timeout = timeout_s
+    session.max_network_attempts = 0
+    session.max_http_attempts = -1
+    session.retry = {429: 1}
+    session.log = _quiet
+    return session
+
+
+def _read(answer: Response) -> Json:
+    if not 200 <= answer.status_code < 300:
+        raise _refusal(answer)
+    try:
+        body = answer.json()
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        raise TemporaryDeliveryError("not_json", f"HTTP {answer.status_code}")
+    return body
+
+
+def _refusal(answer: Response) -> DeliveryError:
+    status, detail = answer.status_code, f"HTTP {answer.status_code}"
+    if status == 429:
+        return TemporaryDeliveryError("rate_limited", detail, retry_after=_find_wait(answer))
+    if status >= 500 or status in _TRY_LATER:
+        return TemporaryDeliveryError("server_error", detail)
+    if status in (401, 403):
+        return PermanentDeliveryError("invalid_token", detail)
+    if status == 404:
+        return PermanentDeliveryError("not_found", detail)
+    if status >= 400:
+        return PermanentDeliveryError("refused", detail)
+    return TemporaryDeliveryError("unexpected_answer", detail)
+
+
+def _find_wait(answer: Response) -> float:
+    """Return the seconds a 429 asks us to wait: PagerDuty tells when its limit starts anew.
+
+    https://developer.pagerduty.com/docs/rest-api-rate-limits
+    """
+    for name in ("Retry-After", "ratelimit-reset"):
+        wait = answer.headers.get(name, "").strip()
+        if re.fullmatch(r"\d{1,9}(\.\d+)?", wait, re.ASCII):
+            return min(float(wait), _LONGEST_WAIT_S)
+    return _WAIT_WHEN_LIMITED_S
+
+
+def _person(entry: Json) -> OnCallPerson:
+    user, level = _object(entry.get("user")), entry.get("escalation_level")
+    return OnCallPerson(
+        name=_text(user.get("name")) or _text(user.get("summary")),
+        email=_text(user.get("email")),
+        level=level if isinstance(level, int) and 0 < level < _WORST_LEVEL else _WORST_LEVEL,
+        until=_moment(entry.get("end")),
+    )
+
+
+def _checked(incident_id: str) -> str:
+    """Return *incident_id*, which becomes part of an address; nothing but an id will do."""
+    if not _ID.fullmatch(incident_id):
+        raise PermanentDeliveryError("not_found", "that is no incident's id")
+    return incident_id
+
+
+def _objects(body: Json, name: str) -> list[Json]:
+    found = body.get(name)
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def _object(value: object) -> Json:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str:
+    return one_line(value, _MAX_TEXT) if isinstance(value, str) else ""
+
+
+def _moment(value: object) -> float:
+    """Return a moment in ISO 8601, UTC where it names no zone; 0 for anything else."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+        if moment is None:
+            return 0.0
+        return max(0.0, (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+    except (ValueError, OverflowError):
+        return 0.0

@@ -1,0 +1,55 @@
+"""Errands in Redis: what came in from outside and is worked on afterwards, each id once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from receiver.store.connection import Client, Scripts, store_errors
+from receiver.store.keys import DUTIES, ERRAND_FOR_S, WAKE, Keys, format_due, shard_of
+
+_DONE = b"done"
+
+
+class RedisErrands:
+    """Keeps errands until they are done. Raises StoreError when Redis can't."""
+
+    def __init__(self, client: Client, *, shards: int = 1) -> None:
+        self._redis = client
+        self._scripts = Scripts(client)
+        self._keys = Keys(shard_of("errand", shards))
+
+    def put(self, kind: str, id: str, payload: Mapping[str, Any], now: float) -> bool:  # noqa: A002
+        """Keep an errand and have a worker do it; False when one of that id came before."""
+        name = hashlib.sha256(f"{kind}/{id}".encode()).hexdigest()[:32]
+        with store_errors():
+            answer = self._scripts.run(
+                "errand",
+                [self._keys.errand(name), self._keys.agenda(DUTIES)],
+                [
+                    msgspec.json.encode({"kind": kind, "payload": payload}),
+                    ERRAND_FOR_S,
+                    f"errand-{name}",
+                    format_due(now),
+                    WAKE,
+                    DUTIES,
+                ],
+            )
+        return bool(answer)
+
+    def find(self, name: str) -> tuple[str, dict[str, Any]] | None:
+        """Return kind and payload of an errand that is still to be done."""
+        with store_errors():
+            packed = self._redis.get(self._keys.errand(name))
+        if packed is None or packed == _DONE:
+            return None
+        errand = msgspec.json.decode(packed)
+        return str(errand["kind"]), dict(errand["payload"])
+
+    def finish(self, name: str) -> None:
+        """Remember only that it was done, so that a repeat of it is known."""
+        with store_errors():
+            self._redis.set(self._keys.errand(name), _DONE, ex=ERRAND_FOR_S)

@@ -1,0 +1,42 @@
+"""Reviews in Redis: a small hash for each route, changed by compare-and-set."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+import msgspec
+
+from receiver.domain.review_record import HeldReviews, ReviewState
+from receiver.store.connection import Client, store_errors
+from receiver.store.keys import REVIEWS_FOR_S, Keys, shard_of
+
+_encoder = msgspec.msgpack.Encoder()
+_states = msgspec.msgpack.Decoder(ReviewState)
+
+
+class RedisReviews:
+    """Keeps how each route's reviews stand. Every method raises StoreError when Redis can't do it."""
+
+    def __init__(self, client: Client, *, shards: int = 1) -> None:
+        self._redis = client
+        self._shards = shards
+        script = resources.files("receiver.store") / "scripts" / "review.lua"
+        self._script = client.register_script(script.read_text())
+
+    def read(self, slot: str) -> HeldReviews:
+        """Return how the reviews at *slot* stand; no state where the route was never looked at."""
+        with store_errors():
+            version, state = self._redis.hmget(self._key(slot), "v", "state")
+        return HeldReviews(slot, _states.decode(state) if state else None, int(version or 0))
+
+    def keep(self, held: HeldReviews, state: ReviewState) -> bool:
+        """Keep *state* for another 400 days; False where somebody changed it since *held* was read."""
+        with store_errors():
+            answer = self._script(
+                keys=[self._key(held.slot)],
+                args=[held.version, _encoder.encode(state), REVIEWS_FOR_S],
+            )
+        return bool(answer)
+
+    def _key(self, slot: str) -> str:
+        return Keys(shard_of(slot, self._shards)).reviews(slot)

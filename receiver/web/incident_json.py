@@ -1,0 +1,24 @@
+"""One incident as the API and the pages show it, and what of it lists need."""
+
+from __future__ import annotations
+
+from receiver.web.rows import render_whole
+from receiver.wiring import Parts
+
+
+def delivery_keys(parts: Parts) -> tuple[str, ...]:
+    """Return the deliveries by which an escalation's progress is told, of all policies."""
+    names = {step.name for policy in parts.routing.policies.values() for step in policy.steps}
+    responders = parts.routing.responders
+    return (
+        "root",
+        *(f"{kind}:{name}" for kind in ("page", "step") for name in sorted(names)),
+        *(f"{kind}:{name}" for kind in ("acknowledge", "resolve") for name in sorted(responders)),
+    )
+
+
+def describe(parts: Parts, incident_id: str) -> dict[str, object]:
+    """Return one incident as the API shows it. Raises NotFound."""
+    incident = parts.incidents.load(incident_id)
+    timeline = parts.incidents.timeline(incident_id)
+    return render_whole(incident, parts.routing.get_policy(incident.policy), timeline, parts.clock())

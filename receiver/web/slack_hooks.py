@@ -1,0 +1,97 @@
+"""Slack's doors: buttons and forms, and the slash command."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from functools import partial
+
+from flask import Blueprint, Response, jsonify, request
+from werkzeug.exceptions import RequestEntityTooLarge
+
+from receiver.channels.slack.porter import Carried, Porter
+from receiver.domain.calendar import next_opening
+from receiver.domain.person import Person
+from receiver.domain.request import Request
+from receiver.engine.desk import Desk
+from receiver.engine.roster import OnCall, Roster
+from receiver.errors import PayloadError
+from receiver.sources import slack
+from receiver.web.answers import refuse
+from receiver.wiring import Parts
+
+logger = logging.getLogger(__name__)
+
+
+def build_porter(
+    parts: Parts,
+    on_call: OnCall | None = None,
+    mark_reviewed: Callable[[str, Person, float], object] | None = None,
+) -> Porter:
+    """Return what does what people ask in Slack, over HTTP and over a socket alike."""
+    routing = parts.routing
+    hours = routing.business_hours
+    desk = Desk(
+        parts.hands,
+        parts.incidents,
+        routing,
+        Roster(routing.responders, on_call),
+        parts.clock,
+        next_opening=partial(next_opening, hours) if hours is not None else None,
+        can_silence=lambda incident: incident.source in routing.alertmanagers,
+        mark_reviewed=mark_reviewed,
+    )
+    return Porter(desk.take, routing.slack_token, parts.settings.slack_api_url)
+
+
+def build_slack_hooks(parts: Parts, porter: Porter | None = None) -> Blueprint:
+    """Return the routes that Slack posts to.
+
+    Each answers within Slack's 3 s, with 200 only when what was asked is in the store. Slack signs
+    when it sends, and a request is taken for five minutes: the same one come twice is harmless, as
+    every answer is.
+    """
+    hooks = Blueprint("slack_hooks", __name__, url_prefix="/webhooks/slack")
+    porter = porter or build_porter(parts)
+
+    @hooks.before_request
+    def guard() -> Response | None:
+        request.max_content_length = slack.MAX_BODY
+        body = request.get_data(cache=True, parse_form_data=False)
+        if slack.verify(parts.settings.slack_signing_secret, request.headers, body, parts.clock()):
+            return None
+        logger.warning("unsigned request refused", extra={"fields": {"path": request.path}})
+        return refuse(401, "the signature is missing, wrong or too old, or SLACK_SIGNING_SECRET is not set")
+
+    @hooks.post("/interactions")
+    def receive_interaction() -> Response:
+        """Take a button or a form."""
+        return _carry(porter, slack.parse_interaction(request.get_data(cache=True)))
+
+    @hooks.post("/commands")
+    def receive_command() -> Response:
+        """Take a command."""
+        return _carry(porter, slack.parse_command(request.get_data(cache=True)))
+
+    @hooks.errorhandler(PayloadError)
+    def unreadable(error: PayloadError) -> Response:
+        logger.warning("unreadable request from Slack", extra={"fields": {"reason": error.reason}})
+        return refuse(400, error.reason)
+
+    @hooks.errorhandler(RequestEntityTooLarge)
+    def too_large(_: RequestEntityTooLarge) -> Response:
+        return refuse(413, f"the body is larger than {slack.MAX_BODY // 1024} KiB")
+
+    return hooks
+
+
+def _carry(porter: Porter, asked: Request | None) -> Response:
+    """Have done what is asked, and answer; what is left to say is said once Slack has the answer."""
+    if asked is None:
+        return Response(status=200)
+    carried: Carried = porter.carry(asked)
+    answer = Response(status=200) if carried.body is None else jsonify(carried.body)
+    if not carried.is_kept:
+        answer.status_code = 503
+    answer.call_on_close(lambda: porter.say(carried))
+    return answer

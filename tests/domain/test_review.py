@@ -1,0 +1,211 @@
+"""What there is to review: which incidents, how they are counted, and in which order."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from receiver.domain.alert import Severity
+from receiver.domain.delivery import Delivery, Receipt
+from receiver.domain.incident import Incident
+from receiver.domain.person import Person
+from receiver.domain.review import MAX_IDS, MAX_ITEMS, STORING_S, Review, gather_review
+from receiver.domain.review_record import IN_FLIGHT_S, KEPT, ReviewState
+from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
+from tests.builders import a_group, an_alert, an_incident
+
+FRIDAY = 1_795_197_720.0  # 2026-11-20 18:02 UTC
+MONDAY = 1_795_424_400.0  # 2026-11-23 09:00 UTC
+ROUTE = "alerts-info"
+
+
+def info(
+    name: str = "DiskWillFill", at: float = FRIDAY + 60, *, over: bool = False, count: int = 1, **changes
+) -> Incident:
+    """Return an incident of *count* info alerts that opened at *at*, and is over a minute later if so."""
+    alerts = [
+        an_alert(name, severity="info", instance=f"web-{n}", starts_at=at, ends_at=at + 60 if over else 0.0)
+        for n in range(count)
+    ]
+    group = a_group(*alerts, group_key=f"{{}}:{name}:{at}")
+    incident = an_incident(group=group, channel="#alerts-info", opened_at=at, **changes)
+    return replace(incident, resolved_at=at + 60) if over else incident
+
+
+def gather(*incidents: Incident, since: float = FRIDAY, until: float = MONDAY) -> Review | None:
+    newest_first = sorted(incidents, key=lambda incident: -incident.opened_at)
+    return gather_review(newest_first, ROUTE, "#alerts-info", since, until)
+
+
+def test_alerts_are_counted_by_name():
+    review = gather(
+        info("DiskWillFill", FRIDAY + 60, over=True, count=2),
+        info("DiskWillFill", FRIDAY + 7200, over=True),
+        info("CertExpires", FRIDAY + 90, over=True),
+    )
+    assert review is not None
+    assert [(item.alertname, item.count, item.still_firing) for item in review.items] == [
+        ("DiskWillFill", 3, 0),
+        ("CertExpires", 1, 0),
+    ]
+    assert (review.count, review.still_firing) == (4, 0)
+    assert review.items[0].last_at == FRIDAY + 7200
+
+
+def test_what_still_fires_comes_first_then_the_most_frequent():
+    review = gather(
+        info("Often", count=9, over=True),
+        info("Seldom", count=2, over=True),
+        info("StillOnce"),
+        info("StillTwice", count=2),
+    )
+    assert review is not None
+    assert [item.alertname for item in review.items] == ["StillTwice", "StillOnce", "Often", "Seldom"]
+
+
+def test_nothing_to_review_is_no_review():
+    assert gather() is None
+    assert gather(info(at=FRIDAY - 3600, over=True), replace(info(), route="alerts-warning")) is None
+
+
+def test_an_incident_from_before_is_in_it_only_while_it_fires():
+    review = gather(info("Old", FRIDAY - 86400), info("OldAndOver", FRIDAY - 86400, over=True))
+    assert review is not None
+    assert [(item.alertname, item.count, item.still_firing) for item in review.items] == [("Old", 1, 1)]
+
+
+def test_an_acknowledged_incident_still_fires():
+    review = gather(info("Old", FRIDAY - 86400, acknowledged_by="alice"))
+    assert review is not None
+    assert review.still_firing == 1
+
+
+def test_an_incident_that_fired_again_since_is_new():
+    again = replace(info(at=FRIDAY - 3600, over=True), reopened_at=FRIDAY + 300)
+    review = gather(again)
+    assert review is not None
+    assert review.items[0].last_at == FRIDAY + 300
+
+
+def test_each_incident_is_in_exactly_one_review_however_late_it_is_stored():
+    """Opened the moment before a review is gathered, an incident may not be stored yet."""
+    late = info(at=MONDAY - STORING_S / 2, over=True)
+    assert gather(late) is None
+    assert gather(late, since=MONDAY, until=MONDAY + 86400) is not None
+    early = info(at=MONDAY - STORING_S, over=True)
+    assert gather(early) is not None
+    assert gather(early, since=MONDAY, until=MONDAY + 86400) is None
+
+
+def test_only_the_latest_incident_of_a_group_is_believed_to_fire():
+    """Closed by hand while it fired, an incident isn't told of the end of its alerts once a newer one holds the group."""
+    group = a_group(an_alert("Stale", severity="info"), group_key="{}:stale")
+    closed = an_incident(group=group, channel="#alerts-info", opened_at=FRIDAY + 60, resolved_by="bob")
+    newer = replace(
+        an_incident(group=group, channel="#alerts-info", opened_at=FRIDAY + 600), resolved_at=FRIDAY + 900
+    )
+    newer = replace(
+        newer, standings={fp: replace(s, ends_at=FRIDAY + 900) for fp, s in newer.standings.items()}
+    )
+    assert closed.slot == newer.slot
+    both, alone = gather(closed, newer), gather(closed)
+    assert both is not None
+    assert alone is not None
+    assert (both.count, both.still_firing) == (2, 0)
+    assert (alone.count, alone.still_firing) == (1, 1)
+
+
+def test_a_sender_whose_clock_is_ahead_does_not_date_a_review_to_the_future():
+    incident = info()
+    ahead = {fp: replace(s, starts_at=MONDAY + 9999) for fp, s in incident.standings.items()}
+    review = gather(replace(incident, standings=ahead))
+    assert review is not None
+    assert review.items[0].last_at == MONDAY
+
+
+def test_the_worst_severity_of_a_name_counts():
+    worse = replace(info(at=FRIDAY + 90), severity=Severity.WARNING)
+    review = gather(info(), worse)
+    assert review is not None
+    assert review.items[0].severity is Severity.WARNING
+
+
+def test_a_few_incidents_are_named_the_newest_first():
+    incidents = [info(at=FRIDAY + 60 * n, over=True) for n in range(1, 8)]
+    review = gather(*incidents)
+    assert review is not None
+    newest = [incident.id for incident in reversed(incidents)]
+    assert review.items[0].incident_ids == tuple(newest[:MAX_IDS])
+
+
+def test_a_storm_of_names_is_counted_beyond_the_first():
+    review = gather(*(info(f"Alert{n:04}", over=n % 2 == 0, count=2) for n in range(MAX_ITEMS * 4)))
+    assert review is not None
+    assert len(review.items) == MAX_ITEMS
+    assert (review.more_names, review.more_alerts) == (MAX_ITEMS * 3, MAX_ITEMS * 6)
+    assert (review.count, review.still_firing) == (MAX_ITEMS * 8, MAX_ITEMS * 4)
+
+
+def test_names_are_bounded_and_on_one_line():
+    review = gather(info("x\n" * 5000))
+    assert review is not None
+    assert len(review.items[0].alertname) <= 200
+    assert "\n" not in review.items[0].alertname
+
+
+# --- how reviews stand ---
+
+
+def a_state() -> ReviewState:
+    review = gather(info())
+    assert review is not None
+    return ReviewState(FRIDAY, FRIDAY).open(review)
+
+
+def test_a_review_waits_to_be_posted_at_once():
+    state = a_state()
+    assert (state.since, state.looked_at) == (MONDAY, MONDAY)
+    assert state.waiting is state.records[0]
+    assert state.records[0].post_at == 0.0
+
+
+def test_an_attempt_under_way_is_left_alone_for_a_while():
+    record = a_state().records[0]
+    tried = replace(record, delivery=record.delivery.begin(record.id, "open", "slack:#x", MONDAY))
+    assert tried.post_at == MONDAY + IN_FLIGHT_S
+    error = TemporaryDeliveryError("no_answer")
+    failed = replace(tried, delivery=tried.delivery.failed(error, MONDAY + 1, was_maybe_sent=False, salt="s"))
+    assert failed.post_at is not None
+    assert MONDAY + 1.3 < failed.post_at < MONDAY + 1.7
+
+
+def test_a_review_that_cannot_be_delivered_leaves_its_time_to_the_next():
+    state = a_state()
+    record = state.records[0]
+    tried = record.delivery.begin(record.id, "open", "slack:#x", MONDAY)
+    failed = tried.failed(PermanentDeliveryError("is_archived"), MONDAY, was_maybe_sent=False, salt="s")
+    lost = state.put(replace(record, delivery=failed))
+    assert lost.waiting is None
+    assert (lost.since, lost.looked_at) == (FRIDAY, MONDAY)
+
+
+def test_an_edit_is_wanted_once_somebody_marked_a_posted_review():
+    record = a_state().records[0]
+    marked = replace(record, reviewed_by=Person("alice"), reviewed_at=MONDAY + 60)
+    assert marked.edit_at is None  # there is no message yet, and the one to come will show it
+    posted = Delivery(record.id, "open", attempts=1).arrived(Receipt(MONDAY, "C0INFO:1.0"))
+    assert replace(record, delivery=posted).edit_at is None
+    assert replace(marked, delivery=posted).edit_at == 0.0
+    assert replace(marked, delivery=replace(posted, shown="reviewed")).edit_at is None
+    edited = Delivery("C0INFO:1.0", "reviewed", attempts=1).arrived(Receipt(MONDAY, "C0INFO:1.0"))
+    assert replace(marked, delivery=posted, edit=edited).edit_at is None
+
+
+def test_the_latest_reviews_are_kept():
+    state = a_state()
+    for n in range(1, 30):
+        review = gather(info(at=MONDAY + n * 86400 - 3600), since=MONDAY, until=MONDAY + n * 86400)
+        assert review is not None
+        state = state.open(review)
+    assert len(state.records) == KEPT
+    assert len({record.id for record in state.records}) == KEPT
+    assert state.records[0].review.until == MONDAY + 29 * 86400

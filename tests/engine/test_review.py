@@ -1,0 +1,452 @@
+"""Reviews as they come about: on a real Valkey, with a mock Slack and a clock that is moved.
+
+A worker that dies is one whose Slack or store raises something that nobody catches; the next worker
+finds what it left.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from msgspec.structs import replace
+
+from receiver.channels.slack.review_channel import SlackReviews
+from receiver.domain.alert import Group
+from receiver.domain.calendar import BusinessHours
+from receiver.domain.delivery import Receipt
+from receiver.domain.incident import slot_of
+from receiver.domain.merge import Terms, merge
+from receiver.domain.person import Person
+from receiver.domain.ports import Write
+from receiver.domain.review_record import IN_FLIGHT_S, HeldReviews, ReviewNotification, ReviewState
+from receiver.domain.route import Route
+from receiver.engine.brief import Places
+from receiver.engine.review import Reviewer
+from receiver.errors import NotFound, StoreError
+from receiver.store.connection import Client
+from receiver.store.incidents import RedisIncidents
+from receiver.store.reviews import RedisReviews
+from receiver.text import Secret
+from tests.builders import a_group, an_alert
+from tests.mocks.slack import MockSlack
+
+ROUTE = Route("alerts-info", "#alerts-info", review="next-business-day")
+NEW_YORK = "America/New_York"
+ALICE = Person("alice", "slack", "U0ALICE12")
+
+
+class Death(BaseException):
+    """The worker is killed here."""
+
+
+def at(text: str, zone: str = NEW_YORK) -> float:
+    """Return the moment of a local time, `2026-11-23 09:00`."""
+    return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone)).timestamp()
+
+
+class Office:
+    """A route with its reviewer, an outside, and time."""
+
+    def __init__(self, redis: Client, slack: MockSlack, hours: BusinessHours) -> None:
+        self.slack = slack
+        slack.workspace.clock = lambda: self.now
+        self.hours = hours
+        self.now = at("2026-11-18 12:00", hours.timezone)
+        self.reviews = RedisReviews(redis)
+        self.incidents = RedisIncidents(redis, history_s=90 * 86400)
+        self.channel = SlackReviews(Secret("xoxb-test"), slack.url, 2.0, clock=lambda: self.now)
+
+    def reviewer(self, *, channel: object = None, reviews: object = None) -> Reviewer:
+        """Return the reviewer of a fresh worker."""
+        return Reviewer(
+            reviews or self.reviews,
+            self.incidents,
+            channel or self.channel,
+            self.hours,
+            lambda: self.now,
+            places=Places(
+                "https://receiver.example", more={"alerts-info": (("Wiki", "https://wiki.example"),)}
+            ),
+        )
+
+    def works(self, reviewer: Reviewer | None = None) -> float:
+        return (reviewer or self.reviewer()).work(ROUTE, self.now)
+
+    def passes_to(self, moment: float | str) -> float:
+        """Let time pass, working at each moment that was asked for; return the next one."""
+        end = at(moment, self.hours.timezone) if isinstance(moment, str) else moment
+        due = self.works()
+        while due <= end:
+            assert due > self.now
+            self.now = due
+            due = self.works()
+        self.now = end
+        return due
+
+    def fires(
+        self, name: str = "DiskWillFill", moment: str = "", *, over: bool = False, route: str = "alerts-info"
+    ) -> str:
+        """Have an alert fire (and resolve a minute later) at *moment*; return the incident's id."""
+        opened_at = at(moment, self.hours.timezone) if moment else self.now
+        terms = Terms(route, f"#{route}", "")
+        alert = an_alert(name, severity="info", starts_at=opened_at)
+        incident_id = self._take(a_group(alert), terms, opened_at)
+        if over:
+            self._take(a_group(replace(alert, ends_at=opened_at + 60)), terms, opened_at + 60)
+        return incident_id
+
+    def _take(self, group: Group, terms: Terms, moment: float) -> str:
+        held = self.incidents.read([slot_of(group.source, group.receiver, group.group_key, terms.route)])[0]
+        change = merge(held.incident, group, terms, moment)
+        assert self.incidents.commit([Write(held, change, (), moment)]) == [True]
+        return change.incident.id
+
+    def said(self) -> list[str]:
+        """Return each review's headline, oldest first."""
+        return [root.text for root in self.slack.roots]
+
+
+@pytest.fixture
+def slack() -> Iterator[MockSlack]:
+    with MockSlack() as server:
+        yield server
+
+
+@pytest.fixture
+def office(redis_client: Client, slack: MockSlack) -> Office:
+    return Office(redis_client, slack, BusinessHours(NEW_YORK, holidays="US"))
+
+
+# --- when it comes ---
+
+
+def test_a_friday_evenings_infos_are_reviewed_on_monday_morning_once(office):
+    office.passes_to("2026-11-20 17:02")
+    office.fires("DiskWillFill", "2026-11-20 18:30", over=True)
+    office.fires("CertExpires", "2026-11-21 03:00")
+    due = office.passes_to("2026-11-23 08:59")
+    assert (office.said(), due) == ([], at("2026-11-23 09:00"))
+    due = office.passes_to("2026-11-23 09:00")
+    assert office.said() == ["Review: 2 alerts since Friday 09:00, 1 still firing"]
+    assert due == at("2026-11-24 09:00")
+    words = office.slack.roots[0].words
+    assert words.index("CertExpires") < words.index("DiskWillFill")
+    assert "<https://receiver.example/incidents/" in words
+    assert "<https://wiki.example|Wiki>" in words
+    office.passes_to("2026-11-23 23:00")
+    assert len(office.said()) == 1
+
+
+def test_it_comes_on_tuesday_where_monday_is_a_holiday(office):
+    office.now = at("2026-01-16 12:00")
+    office.works()
+    office.fires(moment="2026-01-16 18:30", over=True)
+    office.passes_to("2026-01-20 08:59")
+    assert office.said() == []
+    office.passes_to("2026-01-20 09:00")
+    assert office.said() == ["Review: 1 alert since Friday 12:00"]
+
+
+def test_the_first_start_ever_reviews_nothing_of_the_time_before(office):
+    office.fires("Ancient", "2026-11-01 12:00", over=True)
+    assert office.reviewer().due(ROUTE, office.now) == office.now
+    assert office.works() == at("2026-11-19 09:00")
+    office.passes_to("2026-11-19 12:00")
+    assert office.said() == []
+
+
+def test_nothing_to_review_is_no_message(office):
+    office.works()
+    office.fires("Other", "2026-11-18 13:00", route="alerts-warning")
+    due = office.passes_to("2026-11-19 09:00")
+    assert (office.said(), due) == ([], at("2026-11-20 09:00"))
+
+
+def test_what_is_still_firing_is_called_to_mind_each_business_day(office):
+    office.works()
+    office.fires()
+    office.passes_to("2026-11-20 12:00")
+    assert office.said() == [
+        "Review: 1 alert since Wednesday 12:00, 1 still firing",
+        "Review: 1 alert since Thursday 09:00, 1 still firing",
+    ]
+
+
+def test_workers_that_were_down_at_the_opening_review_as_soon_as_they_are_back(office):
+    office.works()
+    office.fires(over=True)
+    office.now = at("2026-11-19 11:00")
+    assert office.works() == at("2026-11-20 09:00")
+    assert len(office.said()) == 1
+
+
+def test_more_incidents_than_a_page_holds_are_all_counted(office):
+    office.works()
+    for n in range(230):
+        office.fires(f"Noise{n}", "2026-11-18 15:00", over=True)
+    office.passes_to("2026-11-19 09:00")
+    assert office.said() == ["Review: 230 alerts since Wednesday 12:00"]
+
+
+def test_what_is_open_is_found_behind_a_long_history_that_is_not_read(office):
+    office.works()
+    office.fires("Old", "2026-11-10 06:00")
+    for n in range(700):
+        office.fires(f"Noise{n}", "2026-11-11 06:00", over=True)
+    asked = []
+
+    class Counted:
+        def find_newest(self, **how: object) -> object:
+            page = office.incidents.find_newest(**how)
+            asked.append(len(page.incidents))
+            return page
+
+    office.now = at("2026-11-19 09:00")
+    reviewer = Reviewer(office.reviews, Counted(), office.channel, office.hours, lambda: office.now)
+    office.works(reviewer)
+    assert office.said() == ["Review: 1 alert since Wednesday 12:00, 1 still firing"]
+    assert asked == [200, 1]
+
+
+@pytest.mark.parametrize(
+    ("zone", "saturday"),
+    [
+        pytest.param("Europe/Berlin", "2026-03-28", id="Berlin, no 02:30"),
+        pytest.param("Europe/Berlin", "2026-10-24", id="Berlin, 02:30 twice"),
+        pytest.param("America/New_York", "2026-03-07", id="New York, no 02:30"),
+        pytest.param("America/New_York", "2026-10-31", id="New York, 01:30 twice"),
+        pytest.param("Australia/Lord_Howe", "2026-10-03", id="Lord Howe, no 02:15"),
+        pytest.param("Australia/Lord_Howe", "2026-04-04", id="Lord Howe, 01:45 twice"),
+    ],
+)
+@pytest.mark.parametrize("start", ["01:30", "01:45", "02:15", "02:30", "09:00"])
+def test_when_clocks_change_a_day_still_has_one_review(redis_client, slack, zone, saturday, start):
+    hour, minute = start.split(":")
+    hours = BusinessHours(zone, frozenset(range(7)), int(hour) * 60 + int(minute), 24 * 60)
+    office = Office(redis_client, slack, hours)
+    office.now = at(f"{saturday} 12:00", zone)
+    office.works()
+    office.fires()
+    for n in range(1, 53):
+        office.passes_to(at(f"{saturday} 12:00", zone) + n * 1800.0)
+    posted = [datetime.fromtimestamp(float(root.ts), ZoneInfo(zone)) for root in slack.roots]
+    sunday = datetime.fromisoformat(saturday).date() + timedelta(days=1)
+    assert [moment.date() for moment in posted] == [sunday]
+
+
+# --- once, whatever happens ---
+
+
+class DyingChannel:
+    """Slack as a worker meets it that is killed before or after its post arrives."""
+
+    def __init__(self, real: SlackReviews, *, after_the_post: bool) -> None:
+        self._real = real
+        self._is_after = after_the_post
+
+    def send_review(self, notification: ReviewNotification) -> Receipt:
+        if self._is_after:
+            self._real.send_review(notification)
+        raise Death
+
+    def find_review(self, notification: ReviewNotification, since: float) -> Receipt | None:
+        return self._real.find_review(notification, since)
+
+
+class DyingStore:
+    """A store whose worker is killed before its write number *survives* + 1."""
+
+    def __init__(self, real: RedisReviews, survives: int) -> None:
+        self._real = real
+        self._left = survives
+
+    def read(self, slot: str) -> HeldReviews:
+        return self._real.read(slot)
+
+    def keep(self, held: HeldReviews, state: ReviewState) -> bool:
+        if self._left == 0:
+            raise Death
+        self._left -= 1
+        return self._real.keep(held, state)
+
+
+def is_due(office: Office) -> None:
+    """Bring *office* to a moment at which a review is to be posted."""
+    office.works()
+    office.fires(over=True)
+    office.now = at("2026-11-19 09:00")
+
+
+@pytest.mark.parametrize("after_the_post", [False, True])
+def test_a_worker_that_dies_at_the_post_leaves_one_message(office, after_the_post):
+    is_due(office)
+    with pytest.raises(Death):
+        office.works(office.reviewer(channel=DyingChannel(office.channel, after_the_post=after_the_post)))
+    office.passes_to("2026-11-19 09:10")
+    assert len(office.said()) == 1
+    assert office.passes_to("2026-11-19 23:00") == at("2026-11-20 09:00")
+    assert len(office.said()) == 1
+
+
+@pytest.mark.parametrize("survives", [0, 1, 2])
+def test_a_worker_that_dies_between_any_two_writes_leaves_one_message(office, survives):
+    """The writes are: what there is to review, the attempt, the receipt."""
+    is_due(office)
+    with pytest.raises(Death):
+        office.works(office.reviewer(reviews=DyingStore(office.reviews, survives)))
+    office.passes_to("2026-11-19 09:10")
+    assert office.said() == ["Review: 1 alert since Wednesday 12:00"]
+
+
+def test_a_worker_killed_again_and_again_still_leaves_one_message(office):
+    is_due(office)
+    for n in range(12):
+        with pytest.raises(Death):
+            office.works(office.reviewer(reviews=DyingStore(office.reviews, n % 2)))
+        office.now += IN_FLIGHT_S
+    office.passes_to("2026-11-19 12:00")
+    assert len(office.said()) == 1
+
+
+def test_of_two_workers_at_once_one_posts(office):
+    is_due(office)
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: office.works(), range(16)))
+    assert len(office.said()) == 1
+
+
+def test_a_worker_leaves_alone_what_another_is_about_to_send(office):
+    """The first one's lease ran out while Slack was slow; the second must not send it too."""
+    is_due(office)
+    dues = []
+
+    class SlowChannel(DyingChannel):
+        def send_review(self, notification: ReviewNotification) -> Receipt:
+            dues.append(office.works())
+            return office.channel.send_review(notification)
+
+    office.works(office.reviewer(channel=SlowChannel(office.channel, after_the_post=False)))
+    assert dues == [office.now + IN_FLIGHT_S]
+    assert len(office.said()) == 1
+
+
+def test_an_answer_that_got_lost_is_looked_for(office):
+    is_due(office)
+    office.slack.drop_answer("chat.postMessage")
+    due = office.works()
+    assert office.now < due < office.now + 1
+    office.passes_to("2026-11-19 12:00")
+    assert len(office.said()) == 1
+    assert len(office.slack.calls_of("chat.postMessage")) == 1
+
+
+def test_a_slack_that_is_away_gets_it_when_it_is_back(office):
+    is_due(office)
+    office.slack.fail_next("chat.postMessage", status=503, body=b"", times=10_000)
+    office.passes_to("2026-11-19 09:30")
+    assert office.said() == []
+    office.slack.heal()
+    office.passes_to("2026-11-19 09:31")
+    assert office.said() == ["Review: 1 alert since Wednesday 12:00"]
+
+
+def test_the_wait_that_slack_asks_for_is_kept(office):
+    is_due(office)
+    office.slack.fail_next("chat.postMessage", status=429, retry_after=40)
+    assert office.works() == office.now + 40
+
+
+def test_a_review_that_could_not_be_posted_at_all_is_made_up_for_by_the_next(office):
+    is_due(office)
+    office.slack.archive("#alerts-info")
+    assert office.works() == at("2026-11-20 09:00")
+    office.slack.workspace.archived.clear()
+    office.fires("CertExpires", "2026-11-19 15:00", over=True)
+    office.passes_to("2026-11-20 09:00")
+    assert office.said() == ["Review: 2 alerts since Wednesday 12:00"]
+
+
+def test_a_store_that_is_away_is_for_the_caller_to_know(office):
+    class Away:
+        def read(self, slot: str) -> HeldReviews:
+            raise StoreError("Redis: away")
+
+    with pytest.raises(StoreError):
+        office.works(office.reviewer(reviews=Away()))
+
+
+# --- marking it ---
+
+
+def a_posted_review(office: Office) -> str:
+    is_due(office)
+    office.works()
+    return office.slack.roots[-1].buttons["reviewed"]
+
+
+def test_a_marked_review_says_by_whom_and_loses_its_button(office):
+    review_id = a_posted_review(office)
+    office.now += 600
+    record = office.reviewer().mark_reviewed(review_id, ALICE, office.now)
+    assert (record.reviewed_by, record.reviewed_at, record.edit_at) == (ALICE, office.now, None)
+    (root,) = office.slack.roots
+    assert root.buttons == {}
+    assert "✅ Reviewed by <@U0ALICE12>" in root.words
+    assert "DiskWillFill" in root.words
+
+
+def test_the_second_to_mark_it_changes_nothing(office):
+    review_id = a_posted_review(office)
+    office.reviewer().mark_reviewed(review_id, ALICE, office.now)
+    record = office.reviewer().mark_reviewed(review_id, Person("bob"), office.now + 60)
+    assert record.reviewed_by == ALICE
+    assert office.slack.roots[0].edits == 1
+
+
+def test_a_mark_that_slack_could_not_be_told_is_shown_later(office):
+    review_id = a_posted_review(office)
+    office.slack.fail_next("chat.update", status=503, body=b"")
+    record = office.reviewer().mark_reviewed(review_id, ALICE, office.now)
+    assert record.edit_at is not None
+    assert office.reviewer().due(ROUTE, office.now) == record.edit_at
+    office.passes_to("2026-11-19 09:05")
+    assert office.slack.roots[0].buttons == {}
+
+
+def test_a_message_that_somebody_deleted_is_not_edited_for_ever(office):
+    review_id = a_posted_review(office)
+    office.slack.lose(office.slack.roots[0])
+    record = office.reviewer().mark_reviewed(review_id, ALICE, office.now)
+    assert record.edit_at is None
+    assert office.works() == at("2026-11-20 09:00")
+
+
+def test_an_older_review_can_still_be_marked(office):
+    review_id = a_posted_review(office)
+    office.fires("CertExpires", "2026-11-19 15:00", over=True)
+    office.passes_to("2026-11-20 10:00")
+    office.reviewer().mark_reviewed(review_id, ALICE, office.now)
+    assert [bool(root.buttons) for root in office.slack.roots] == [False, True]
+
+
+def test_a_button_pressed_before_its_receipt_was_noted_is_shown_in_the_end(office):
+    """The worker died after the post; somebody pressed the button before the next one looked."""
+    is_due(office)
+    with pytest.raises(Death):
+        office.works(office.reviewer(channel=DyingChannel(office.channel, after_the_post=True)))
+    review_id = office.slack.roots[0].buttons["reviewed"]
+    office.reviewer().mark_reviewed(review_id, ALICE, office.now + 1)
+    office.passes_to("2026-11-19 09:05")
+    (root,) = office.slack.roots
+    assert root.buttons == {}
+    assert "Reviewed by" in root.words
+
+
+@pytest.mark.parametrize("review_id", ["", "nothing", "../../x", "x" * 2000])
+def test_a_review_that_nobody_knows_is_not_found(office, review_id):
+    with pytest.raises(NotFound):
+        office.reviewer().mark_reviewed(review_id, ALICE, office.now)

@@ -1,0 +1,78 @@
+"""A pair of real Alertmanagers that gossip, notify nobody, and let a critical alert inhibit a warning."""
+
+from __future__ import annotations
+
+import datetime as dt
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from tests.cli.running import until
+from tests.e2e.outside import ALERTMANAGER, Alertmanagers, free_port
+
+_CONFIG = """
+route: {receiver: nobody, group_by: [alertname]}
+receivers: [{name: nobody}]
+inhibit_rules:
+  - {source_matchers: ['severity="critical"'], target_matchers: ['severity="warning"'], equal: [cluster]}
+"""
+
+
+class AlertmanagerPair(Alertmanagers):
+    """Both under `/alertmanager`, as behind a proxy."""
+
+    def __init__(self, folder: Path) -> None:  # in place of the parent's, which notifies a receiver
+        self.ports = [free_port(), free_port()]
+        cluster = [free_port(), free_port()]
+        config = folder / "alertmanager.yml"
+        config.write_text(_CONFIG)
+        self._processes = [self._start(folder, n, cluster) for n in (0, 1)]
+        until(lambda: all(self._answers(port) for port in self.ports))
+
+    def _start(self, folder: Path, n: int, cluster: list[int]) -> subprocess.Popen[bytes]:
+        command = [
+            str(ALERTMANAGER),
+            f"--config.file={folder}/alertmanager.yml",
+            f"--storage.path={folder}/alertmanager-{n}",
+            f"--web.listen-address=127.0.0.1:{self.ports[n]}",
+            f"--web.external-url=http://127.0.0.1:{self.ports[n]}/alertmanager",
+            f"--cluster.listen-address=127.0.0.1:{cluster[n]}",
+            f"--cluster.advertise-address=127.0.0.1:{cluster[n]}",
+            f"--cluster.peer=127.0.0.1:{cluster[1 - n]}",
+            "--cluster.settle-timeout=500ms",
+            "--cluster.gossip-interval=50ms",
+        ]
+        with (folder / f"alertmanager-{n}.log").open("wb") as log:
+            return subprocess.Popen(command, stdout=log, stderr=log)
+
+    def _answers(self, port: int) -> bool:
+        try:
+            return self._request(port, "GET", "/alertmanager/-/ready", None) == 200
+        except OSError:
+            return False
+
+    def stop(self) -> None:  # at once: in order, it takes them seconds to leave each other
+        for process in self._processes:
+            process.kill()
+            process.wait(5)
+
+    @property
+    def urls(self) -> list[str]:
+        return [f"http://127.0.0.1:{port}/alertmanager" for port in self.ports]
+
+    def fires(self, **labels: str) -> None:
+        """Tell both that it fires, as Prometheus does."""
+        self._tell(labels, dt.datetime.now(dt.UTC) + dt.timedelta(minutes=5))
+
+    def resolves(self, **labels: str) -> None:
+        self._tell(labels, dt.datetime.now(dt.UTC))
+
+    def _tell(self, labels: dict[str, str], ends_at: dt.datetime) -> None:
+        started = dt.datetime.now(dt.UTC) - dt.timedelta(minutes=1)
+        alert: dict[str, Any] = {
+            "labels": labels,
+            "startsAt": started.isoformat(),
+            "endsAt": ends_at.isoformat(),
+        }
+        for port in self.ports:
+            assert self._request(port, "POST", "/alertmanager/api/v2/alerts", [alert]) == 200

@@ -1,0 +1,302 @@
+"""Looking at Alertmanager: what it shows, and what is said when it can't be asked."""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from receiver.domain.alert import fingerprint
+from receiver.domain.witness import AlertSeen, Away, Look, Replica
+from receiver.errors import TemporaryDeliveryError
+from receiver.lookups.alertmanager import AlertmanagerClient
+from receiver.lookups.exchange import exchange, parse_address
+from tests.mocks.alertmanager import MockAlertmanager
+
+NOW = 1_795_435_380.0
+LABELS = {"alertname": "DiskFull", "instance": "web-1"}
+ENDS_LATER = "2026-11-23T12:10:00.123456789Z"
+
+
+def the_time() -> float:
+    return NOW
+
+
+@pytest.fixture
+def alertmanager() -> Iterator[MockAlertmanager]:
+    with MockAlertmanager(clock=the_time) as mock:
+        yield mock
+
+
+def a_client(*urls: str, timeout_s: float = 2.0) -> AlertmanagerClient:
+    return AlertmanagerClient(urls, timeout_s, the_time)
+
+
+def see(alertmanager: MockAlertmanager) -> dict[str, AlertSeen]:
+    """Return what one look shows of its only replica."""
+    look = a_client(alertmanager.url).look()
+    assert look.is_complete, look.away
+    return dict(look.replicas[0].alerts)
+
+
+def see_body(alertmanager: MockAlertmanager, body: object) -> AlertSeen:
+    """Return the only alert in the answer *body*."""
+    alertmanager.answer_next("GET", 200, json.dumps(body).encode())
+    [alert] = see(alertmanager).values()
+    return alert
+
+
+def reason(alertmanager: MockAlertmanager, **client: Any) -> str:
+    """Return why the only replica is away."""
+    look = a_client(alertmanager.url, **client).look()
+    assert not look.replicas
+    return look.away[0].reason
+
+
+def test_a_firing_alert_is_seen_unmuted(alertmanager: MockAlertmanager) -> None:
+    key = alertmanager.fires(**LABELS)
+    assert see(alertmanager) == {key: AlertSeen(key, is_firing=True, receivers=("receiver",))}
+    assert not see(alertmanager)[key].is_muted
+
+
+def test_what_mutes_an_alert_is_told(alertmanager: MockAlertmanager) -> None:
+    silenced = alertmanager.fires(**LABELS)
+    inhibited = alertmanager.fires(alertname="Slow")
+    resting = alertmanager.fires(alertname="Backup")
+    alertmanager.alerts[inhibited].inhibited_by = [silenced]
+    alertmanager.alerts[resting].muted_by = ["night"]
+    silence_id = a_client(alertmanager.url).make_silence(
+        {"alertname": "DiskFull"}, NOW, NOW + 60, by="alice", comment="known"
+    )
+
+    seen = see(alertmanager)
+    assert seen[silenced].silenced_by == (silence_id,)
+    assert seen[inhibited].inhibited_by == (silenced,)
+    assert seen[resting].muted_by == ("night",)
+    assert all(alert.is_muted and alert.is_firing for alert in seen.values())
+
+
+def test_a_look_may_be_at_some_labels_only(alertmanager: MockAlertmanager) -> None:
+    odd = {"alertname": 'a "quoted" \\ name\nof two lines', "where": "über & all"}
+    key = alertmanager.fires(**odd)
+    alertmanager.fires(**LABELS)
+    assert set(a_client(alertmanager.url).look(odd).replicas[0].alerts) == {key}
+
+
+def test_every_kind_of_alert_is_asked_for(alertmanager: MockAlertmanager) -> None:
+    see(alertmanager)
+    asked = alertmanager.requests[0].path
+    assert asked == "/api/v2/alerts?active=true&silenced=true&inhibited=true&unprocessed=true"
+
+
+def test_an_alert_past_its_end_does_not_fire(alertmanager: MockAlertmanager) -> None:
+    ended = {"fingerprint": "ab", "endsAt": "2026-11-23T12:02:59Z", "status": {"state": "active"}}
+    assert not see_body(alertmanager, [ended]).is_firing
+
+
+@pytest.mark.parametrize("ends_at", [ENDS_LATER, "0001-01-01T00:00:00Z", "soon", None, 5])
+def test_an_alert_without_an_end_that_is_past_fires(alertmanager: MockAlertmanager, ends_at: object) -> None:
+    assert see_body(alertmanager, [{"fingerprint": "ab", "endsAt": ends_at}]).is_firing
+
+
+@pytest.mark.parametrize("state", ["active", "suppressed", "unprocessed", "of a later version"])
+def test_an_alert_fires_in_every_state(alertmanager: MockAlertmanager, state: str) -> None:
+    alert = {"fingerprint": "ab", "endsAt": ENDS_LATER, "status": {"state": state, "mutedBy": None}}
+    assert see_body(alertmanager, [alert]) == AlertSeen("ab", is_firing=True)
+
+
+def test_an_alert_without_fingerprint_is_known_by_its_labels(alertmanager: MockAlertmanager) -> None:
+    assert see_body(alertmanager, [{"labels": LABELS}]).fingerprint == fingerprint(LABELS)
+
+
+@pytest.mark.parametrize("body", ["null", "[]"])
+def test_no_alerts_are_no_trouble(alertmanager: MockAlertmanager, body: str) -> None:
+    alertmanager.answer_next("GET", 200, body.encode())
+    assert see(alertmanager) == {}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>Sign in</html>",
+        b'{"status": "success", "data": []}',
+        b"[{}]",
+        b'[{"labels": {"a": 1}}]',
+        b"[3]",
+        b"[" * 100_000,
+        b'[{"fingerprint": "\xff"}]',
+    ],
+)
+def test_a_list_that_cannot_be_read_shows_nothing_as_absent(
+    alertmanager: MockAlertmanager, body: bytes
+) -> None:
+    alertmanager.answer_next("GET", 200, body)
+    assert "not as Alertmanager answers" in reason(alertmanager)
+
+
+def test_a_look_tells_since_when_each_replica_is_up(alertmanager: MockAlertmanager) -> None:
+    alertmanager.up_since = NOW - 500.25
+    look = a_client(alertmanager.url).look()
+    assert look == Look(NOW, (Replica(alertmanager.url, {}, NOW - 500.25),))
+
+
+def test_the_list_is_older_than_the_start_it_comes_with(alertmanager: MockAlertmanager) -> None:
+    """A restart between the two requests would else lend an empty list the trust of the old process."""
+    see(alertmanager)
+    assert [request.path.partition("?")[0] for request in alertmanager.requests] == [
+        "/api/v2/alerts",
+        "/api/v2/status",
+    ]
+
+
+@pytest.mark.parametrize("behind_s", [-3600.0, 3600.0])
+def test_a_clock_that_is_off_makes_no_process_older(behind_s: float) -> None:
+    with MockAlertmanager(clock=lambda: NOW - behind_s) as alertmanager:
+        alertmanager.up_since = NOW - behind_s - 60
+        alertmanager.fires(**LABELS)
+        look = a_client(alertmanager.url).look()
+        [replica] = look.replicas
+        assert replica.up_since == pytest.approx(NOW - 60, abs=1)
+        assert all(alert.is_firing for alert in replica.alerts.values())
+
+
+def test_without_a_date_both_clocks_are_taken_for_one(alertmanager: MockAlertmanager) -> None:
+    alertmanager.dates_answers = False
+    alertmanager.up_since = NOW - 60
+    assert a_client(alertmanager.url).look().replicas[0].up_since == NOW - 60
+
+
+# --- who can't be asked
+
+
+def test_a_replica_that_is_down_is_away_and_the_other_is_heard(alertmanager: MockAlertmanager) -> None:
+    key = alertmanager.fires(**LABELS)
+    with MockAlertmanager() as other:
+        down = other.url
+    look = a_client(down, alertmanager.url).look()
+    assert look.away == (Away(down, "connection refused"),)
+    assert [set(replica.alerts) for replica in look.replicas] == [{key}]
+    assert not look.is_complete
+
+
+def test_replicas_that_hang_delay_a_look_by_one_time_out(alertmanager: MockAlertmanager) -> None:
+    with MockAlertmanager() as silent, MockAlertmanager() as mute:
+        silent.is_silent = mute.is_silent = True
+        started = time.monotonic()
+        look = a_client(silent.url, alertmanager.url, mute.url, timeout_s=0.4).look()
+        assert time.monotonic() - started < 1.0
+    assert [away.reason for away in look.away] == ["no answer within 0.4 s"] * 2
+    assert len(look.replicas) == 1
+
+
+def test_nobody_configured_shows_nothing() -> None:
+    look = a_client().look()
+    assert look == Look(NOW)
+    assert not look.is_complete
+
+
+def test_a_refusal_is_told_in_its_own_words(alertmanager: MockAlertmanager) -> None:
+    alertmanager.answer_next("GET", 400, b'"bad matcher format: foo"')
+    assert reason(alertmanager) == "HTTP 400: bad matcher format: foo"
+    alertmanager.answer_next("GET", 503, b"<html>\nno upstream\x1b[0m</html>")
+    assert reason(alertmanager) == "HTTP 503: <html> no upstream[0m</html>"
+
+
+def test_a_line_that_is_cut_is_away(alertmanager: MockAlertmanager) -> None:
+    alertmanager.drop_answer("GET")
+    assert reason(alertmanager) == "the connection was cut"
+
+
+def test_half_an_answer_is_none(alertmanager: MockAlertmanager) -> None:
+    alertmanager.answer_next("GET", 200, b"[]", {"Content-Length": "100"})
+    assert reason(alertmanager) == "the connection was cut"
+
+
+def test_an_address_that_is_none_is_away() -> None:
+    look = a_client("http://127.0.0.1:x").look()
+    assert [away.reason for away in look.away] == ["the address can't be used"]
+
+
+def test_one_that_speaks_no_tls_is_away(alertmanager: MockAlertmanager) -> None:
+    look = a_client(alertmanager.url.replace("http:", "https:")).look()
+    assert [away.reason for away in look.away] == ["it does not speak TLS as we do"]
+
+
+def test_no_redirect_is_followed(alertmanager: MockAlertmanager) -> None:
+    with MockAlertmanager() as elsewhere:
+        alertmanager.answer_next("GET", 302, headers={"Location": elsewhere.url})
+        assert reason(alertmanager) == f"HTTP 302: {elsewhere.url}"
+        assert elsewhere.requests == []
+
+
+def test_an_endless_answer_is_broken_off(alertmanager: MockAlertmanager) -> None:
+    alertmanager.answer_next("GET", 200, b"x" * 300_000)
+    with pytest.raises(TemporaryDeliveryError, match="its answer is too long"):
+        exchange("GET", parse_address(alertmanager.url), "/", timeout_s=2, at_most=100_000)
+
+
+def test_an_answer_that_drips_in_is_broken_off() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            line, _ = server.accept()
+            with line:
+                line.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+                for _ in range(100):
+                    time.sleep(0.05)
+                    try:
+                        line.sendall(b" ")
+                    except OSError:
+                        return
+
+        thread = threading.Thread(target=drip, daemon=True)
+        thread.start()
+        started = time.monotonic()
+        url = f"http://127.0.0.1:{server.getsockname()[1]}"
+        with pytest.raises(TemporaryDeliveryError, match="no answer within"):
+            exchange("GET", parse_address(url), "/", timeout_s=0.3)
+        assert time.monotonic() - started < 1.0
+        thread.join(6)
+
+
+# --- ways to it
+
+
+def test_a_path_before_the_api_is_kept() -> None:
+    with MockAlertmanager(prefix="/team/alertmanager") as alertmanager:
+        assert a_client(alertmanager.url).look().is_complete
+        assert a_client(alertmanager.url + "/").look().is_complete
+
+
+def test_a_login_in_the_address_is_used_and_never_shown() -> None:
+    with MockAlertmanager(login="alice:s3cr@t") as alertmanager:
+        url = alertmanager.url.replace("//", "//alice:s3cr%40t@")
+        client = a_client(url)
+        good = client.look()
+        assert good.is_complete
+        assert good.replicas[0].url == alertmanager.url
+        alertmanager.login = "bob:other"
+        bad = client.look()
+        assert bad.away == (Away(alertmanager.url, "HTTP 401: Unauthorized"),)
+        assert "s3cr" not in repr((good, bad, parse_address(url)))
+
+
+def test_a_failure_on_the_way_does_not_quote_the_login() -> None:
+    with MockAlertmanager() as alertmanager:
+        url = alertmanager.url.replace("//", "//alice:s3cr3t@")
+    with pytest.raises(TemporaryDeliveryError) as caught:
+        a_client(url).find_silences("")
+    assert "s3cr3t" not in repr((caught.value, caught.value.__cause__, a_client(url).look()))
+
+
+def test_this_machine_is_asked_without_the_proxy_of_the_environment(
+    alertmanager: MockAlertmanager, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
+    assert a_client(alertmanager.url).look().is_complete

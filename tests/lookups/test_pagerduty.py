@@ -1,0 +1,188 @@
+"""Asking PagerDuty's REST API, against a mock that keeps its state."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from receiver.domain.person import OnCallPerson
+from receiver.errors import DeliveryError, PermanentDeliveryError, TemporaryDeliveryError
+from receiver.lookups.pagerduty import PagerDutyRest
+from receiver.text import Secret
+from tests.builders import OPENED_AT, ROUTING_KEY
+from tests.mocks.pagerduty import MockPagerDuty
+from tests.mocks.pagerduty_account import PagedIncident
+
+TOKEN = "u+rest-token-1234"
+
+
+@pytest.fixture
+def pagerduty() -> Iterator[MockPagerDuty]:
+    with MockPagerDuty(clock=lambda: OPENED_AT) as mock:
+        mock.rest.token = TOKEN
+        yield mock
+
+
+@pytest.fixture
+def rest(pagerduty: MockPagerDuty) -> PagerDutyRest:
+    return PagerDutyRest(pagerduty.url, Secret(TOKEN))
+
+
+def opens(pagerduty: MockPagerDuty, dedup_key: str = "k") -> PagedIncident:
+    event = {"routing_key": ROUTING_KEY, "event_action": "trigger", "dedup_key": dedup_key}
+    pagerduty.take({**event, "payload": {"summary": "s", "source": "h", "severity": "error"}})
+    return pagerduty.opened()[-1]
+
+
+def test_the_alerts_of_an_incident_tell_our_key(pagerduty: MockPagerDuty, rest: PagerDutyRest) -> None:
+    assert rest.find_alert_keys(opens(pagerduty).id) == ("k",)
+
+
+def test_a_long_list_is_read_page_by_page(pagerduty: MockPagerDuty, rest: PagerDutyRest) -> None:
+    target = opens(pagerduty, "k0")
+    for n in range(1, 130):
+        pagerduty.merges(opens(pagerduty, f"k{n}"), into=target)
+    assert len(rest.find_alert_keys(target.id)) == 130
+
+
+def test_the_status_tells_who_acknowledged_and_when(pagerduty: MockPagerDuty, rest: PagerDutyRest) -> None:
+    incident = opens(pagerduty)
+    assert rest.find_status(incident.id).status == "triggered"
+
+    pagerduty.acknowledges(incident, by="Alice Doe")
+
+    status = rest.find_status(incident.id)
+    assert (status.status, status.by, status.changed_at) == ("acknowledged", "Alice Doe", OPENED_AT)
+
+
+def test_a_merged_incident_is_merged_not_resolved(pagerduty: MockPagerDuty, rest: PagerDutyRest) -> None:
+    first, second = opens(pagerduty, "a"), opens(pagerduty, "b")
+    pagerduty.merges(first, into=second)
+    assert rest.find_status(first.id).status == "merged"
+    assert rest.find_alert_keys(first.id) == ()
+    assert rest.find_alert_keys(second.id) == ("b", "a")
+
+
+def test_only_open_incidents_are_open(pagerduty: MockPagerDuty, rest: PagerDutyRest) -> None:
+    first = opens(pagerduty)
+    pagerduty.resolves(first)
+    second = opens(pagerduty)
+    pagerduty.acknowledges(second)
+    opens(pagerduty, "another key")
+    assert rest.find_open("k") == (second.id,)
+    assert rest.find_open("no such key") == ()
+
+
+def test_who_is_on_call_comes_by_level_each_once(pagerduty: MockPagerDuty, rest: PagerDutyRest) -> None:
+    pagerduty.rest.puts_on_call("PSCHED1", "Bob", "bob@example.com", escalation_level=2, end=None)
+    pagerduty.rest.puts_on_call("PSCHED1", "Alice", "alice@example.com")
+    pagerduty.rest.on_call["PSCHED1"].append({**pagerduty.rest.on_call["PSCHED1"][0], "escalation_level": 3})
+    pagerduty.rest.puts_on_call("PSCHED2", "Carol")
+    assert rest.find_on_call("PSCHED1") == (
+        OnCallPerson("Alice", "alice@example.com", 1, OPENED_AT - 3 * 3600 - 180 + 4 * 86400),
+        OnCallPerson("Bob", "bob@example.com", 2, 0.0),
+    )
+
+
+def test_who_is_on_call_now_is_asked_and_nothing_else(pagerduty: MockPagerDuty, rest: PagerDutyRest) -> None:
+    rest.find_on_call("PSCHED1")
+    [(path, query)] = pagerduty.rest.asked
+    assert path == "/oncalls"
+    assert query["schedule_ids[]"] == ["PSCHED1"]
+    assert query["include[]"] == ["users"]
+    # Both default to now, and a moment of ours would be a guess at PagerDuty's clock.
+    assert not {"since", "until"} & set(query)
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "kind"),
+    [
+        (400, "refused", PermanentDeliveryError),
+        (401, "invalid_token", PermanentDeliveryError),
+        (402, "refused", PermanentDeliveryError),
+        (403, "invalid_token", PermanentDeliveryError),
+        (404, "not_found", PermanentDeliveryError),
+        (302, "unexpected_answer", TemporaryDeliveryError),
+        (408, "server_error", TemporaryDeliveryError),
+        (429, "rate_limited", TemporaryDeliveryError),
+        (500, "server_error", TemporaryDeliveryError),
+        (503, "server_error", TemporaryDeliveryError),
+    ],
+)
+def test_a_refusal_is_an_error_of_ours_at_once(
+    pagerduty: MockPagerDuty, rest: PagerDutyRest, status: int, reason: str, kind: type[DeliveryError]
+) -> None:
+    pagerduty.fail_next(status)
+    begun = time.monotonic()
+    with pytest.raises(kind) as raised:
+        rest.find_open("k")
+    assert raised.value.reason == reason
+    assert time.monotonic() - begun < 1
+    assert pagerduty.rest.asked == []
+
+
+def test_a_limit_tells_how_long_to_wait(pagerduty: MockPagerDuty, rest: PagerDutyRest) -> None:
+    pagerduty.fail_next(429, retry_after=17)
+    with pytest.raises(TemporaryDeliveryError) as raised:
+        rest.find_open("k")
+    assert raised.value.retry_after == 17
+
+
+def test_an_unknown_incident_or_a_false_id_is_not_found(
+    rest: PagerDutyRest, pagerduty: MockPagerDuty
+) -> None:
+    for incident_id in ("PNOSUCH", "../users", "", "P?x=y"):
+        with pytest.raises(PermanentDeliveryError, match="not_found"):
+            rest.find_status(incident_id)
+    assert len(pagerduty.rest.asked) == 1
+
+
+def test_a_pagerduty_that_is_away_is_no_answer(pagerduty: MockPagerDuty, rest: PagerDutyRest) -> None:
+    pagerduty.stop()
+    with pytest.raises(TemporaryDeliveryError, match="no_answer") as raised:
+        rest.find_open("a-secret-key")
+    assert "a-secret-key" not in str(raised.value)
+
+
+def test_a_pagerduty_that_never_answers_is_given_up(pagerduty: MockPagerDuty) -> None:
+    pagerduty.is_silent = True
+    with pytest.raises(TemporaryDeliveryError, match="no_answer"):
+        PagerDutyRest(pagerduty.url, Secret(TOKEN), timeout_s=0.1).find_open("k")
+
+
+def test_no_error_shows_the_token(pagerduty: MockPagerDuty, caplog: pytest.LogCaptureFixture) -> None:
+    rest = PagerDutyRest(pagerduty.url, Secret("bad-token-5678"))
+    with pytest.raises(PermanentDeliveryError) as raised:
+        rest.find_open("k")
+    assert "5678" not in f"{raised.value!r} {raised.value.__cause__!r} {caplog.text}"
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"[" * 50_000])
+def test_an_answer_that_is_no_object_is_none(
+    pagerduty: MockPagerDuty, rest: PagerDutyRest, body: bytes
+) -> None:
+    pagerduty.rest.odd_body = body
+    with pytest.raises(TemporaryDeliveryError, match="not_json"):
+        rest.find_open("k")
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"{}",
+        b'{"oncalls": {}}',
+        b'{"oncalls": [1, {}, {"user": []}, {"user": {"id": 1, "name": null}}]}',
+    ],
+)
+def test_odd_entries_are_nobody(pagerduty: MockPagerDuty, rest: PagerDutyRest, body: bytes) -> None:
+    pagerduty.rest.odd_body = body
+    assert rest.find_on_call("PSCHED1") == ()
+
+
+def test_an_entry_with_odd_fields_is_a_name(pagerduty: MockPagerDuty, rest: PagerDutyRest) -> None:
+    entry = b'{"user": {"summary": "Al\\u202eice"}, "escalation_level": "x", "end": "soon"}'
+    pagerduty.rest.odd_body = b'{"oncalls": [' + entry + b"]}"
+    [person] = rest.find_on_call("PSCHED1")
+    assert (person.name, person.email, person.until) == ("Alice", "", 0.0)

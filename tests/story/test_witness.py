@@ -1,0 +1,191 @@
+"""Rule 8: before anybody further is woken, Alertmanager is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from receiver.domain.person import Person
+from receiver.lookups.alertmanager import AlertmanagerClient
+from tests.mocks.alertmanager import MockAlertmanager
+from tests.rig import ROUTING, Rig
+
+ALICE = Person("alice")
+
+
+@pytest.fixture
+def alertmanager(rig: Rig) -> Iterator[MockAlertmanager]:
+    """The Alertmanager in front of the rig, up for a while, showing what the rig fires."""
+    with MockAlertmanager(clock=rig.clock) as alertmanager:
+        rig.configure(ROUTING + f'alertmanager: {{url: "{alertmanager.url}"}}\n')
+        rig.machine.duties.begin(rig.parts.agenda)
+        rig.passes("10m")
+        yield alertmanager
+
+
+def fire(rig: Rig, alertmanager: MockAlertmanager, name: str = "DiskFull") -> str:
+    alertmanager.fires(alertname=name, severity="critical")
+    return rig.fires(name)
+
+
+def bob_silences(rig: Rig, alertmanager: MockAlertmanager, for_s: float, **labels: str) -> str:
+    """Somebody silences in Alertmanager's own page; return the silence's id."""
+    client = AlertmanagerClient([alertmanager.url])
+    return client.make_silence(labels, rig.clock(), rig.clock() + for_s, by="bob", comment="known")
+
+
+def silence(rig: Rig, incident: str, for_: str = "1h") -> int:
+    """Silence over the API as a worker beside it would do it: in a thread of its own there."""
+    rig.parts.hands.silence(
+        incident, ALICE, 3600.0 if for_ == "1h" else 0.0, "known", rig.clock()
+    )
+    rig.works()
+    return rig.shows(incident)["silences"][-1]["number"]
+
+
+def test_while_it_fires_unmuted_steps_come_in_their_time(rig: Rig, alertmanager: MockAlertmanager) -> None:
+    fire(rig, alertmanager)
+    rig.passes("4m59s")
+    assert rig.paged() == ["on-call"]
+    rig.passes("1s")
+    assert rig.paged() == ["on-call", "team-lead"]
+
+
+def test_a_silence_made_there_holds_the_steps_and_is_told(rig: Rig, alertmanager: MockAlertmanager) -> None:
+    incident = fire(rig, alertmanager)
+    bob_silences(rig, alertmanager, 3600, alertname="DiskFull")
+    rig.passes("30m")
+    assert rig.paged() == ["on-call"]
+    assert rig.shows(incident)["held"]["by"] == "bob"
+    assert "bob" in rig.roots()[0].words
+
+
+def test_when_the_silence_ends_an_overdue_step_is_told_at_once(rig: Rig, alertmanager: MockAlertmanager) -> None:
+    fire(rig, alertmanager)
+    bob_silences(rig, alertmanager, 3600, alertname="DiskFull")
+    rig.passes("59m59s")
+    assert rig.paged() == ["on-call"]
+    rig.passes("3s")
+    assert rig.paged() == ["on-call", "team-lead"]
+    rig.passes("5m")
+    assert rig.paged()[2:] == ["manager"]
+
+
+def test_a_silence_expired_early_lets_it_go_on(rig: Rig, alertmanager: MockAlertmanager) -> None:
+    fire(rig, alertmanager)
+    silenced = bob_silences(rig, alertmanager, 36000, alertname="DiskFull")
+    rig.passes("10m")
+    AlertmanagerClient([alertmanager.url]).expire_silence(silenced)
+    rig.passes("1m")
+    assert rig.paged() == ["on-call", "team-lead"]
+
+
+def test_one_firing_alert_that_is_not_silenced_is_enough_to_go_on(rig: Rig, alertmanager: MockAlertmanager) -> None:
+    for host in ("a", "b"):
+        alertmanager.fires(alertname="DiskFull", severity="critical", host=host)
+    rig.posts(rig.alert("DiskFull", host="a"), rig.alert("DiskFull", host="b"))
+    bob_silences(rig, alertmanager, 3600, alertname="DiskFull", host="a")
+    rig.passes("5m")
+    assert rig.paged() == ["on-call", "team-lead"]
+
+
+def test_an_alertmanager_that_is_away_holds_nobody_up_and_that_is_said(
+    rig: Rig, alertmanager: MockAlertmanager
+) -> None:
+    fire(rig, alertmanager)
+    alertmanager.stop()
+    rig.passes("5m1s")
+    assert rig.paged() == ["on-call", "team-lead"]
+    assert any("could not be asked" in reply for reply in rig.replies())
+
+
+def test_a_resolve_that_never_arrived_is_found(rig: Rig, alertmanager: MockAlertmanager) -> None:
+    """Alertmanager drops the resolve of an alert that is silenced."""
+    incident = fire(rig, alertmanager)
+    rig.passes("2m")
+    alertmanager.resolves(alertname="DiskFull", severity="critical")
+    rig.passes("2m")
+    assert rig.state(incident) == "open"
+    rig.passes("2m")
+    assert rig.state(incident) == "resolved"
+    assert rig.events()[-1] == "resolve"
+    assert "gone from Alertmanager" in str(rig.shows(incident)["timeline"])
+
+
+def test_absence_right_after_a_restart_proves_nothing(rig: Rig, alertmanager: MockAlertmanager) -> None:
+    incident = fire(rig, alertmanager)
+    rig.passes("2m")
+    alertmanager.restart()
+    alertmanager.resolves(alertname="DiskFull", severity="critical")
+    rig.passes("4m")
+    assert rig.state(incident) == "open"
+
+
+def test_an_alert_it_never_showed_is_never_judged(rig: Rig, alertmanager: MockAlertmanager) -> None:
+    incident = rig.fires("FromElsewhere")
+    rig.passes("2h")
+    assert rig.state(incident) == "open"
+
+
+def test_a_silence_of_ours_is_made_there_and_holds(rig: Rig, alertmanager: MockAlertmanager) -> None:
+    incident = fire(rig, alertmanager)
+    silence(rig, incident)
+    (made,) = alertmanager.in_force()
+    assert made["createdBy"] == "alice"
+    assert {m["name"]: m["value"] for m in made["matchers"]} == {"alertname": "DiskFull", "severity": "critical"}
+    rig.passes("10m")
+    assert rig.paged() == ["on-call"]
+    assert "alice" in rig.roots()[0].words
+
+
+def test_expiring_it_here_lets_it_go_on(rig: Rig, alertmanager: MockAlertmanager) -> None:
+    incident = fire(rig, alertmanager)
+    number = silence(rig, incident)
+    rig.passes("10m")
+    rig.parts.hands.expire_silence(incident, number, ALICE, rig.clock())
+    rig.passes("3s")
+    assert alertmanager.in_force() == []
+    assert rig.paged() == ["on-call", "team-lead"]
+
+
+def test_a_warning_comes_before_a_silence_ends(rig: Rig, alertmanager: MockAlertmanager) -> None:
+    incident = fire(rig, alertmanager)
+    silence(rig, incident)
+    rig.passes("44m")
+    told = len(rig.replies())
+    rig.passes("2m")
+    assert len(rig.replies()) == told + 1
+    assert "ilence" in rig.replies()[-1]
+
+
+def test_until_resolved_is_prolonged_while_it_fires_and_ended_after(
+    rig: Rig, alertmanager: MockAlertmanager
+) -> None:
+    incident = fire(rig, alertmanager)
+    silence(rig, incident, "until resolved")
+    rig.passes("9h")
+    assert len(alertmanager.in_force()) == 1
+    assert rig.paged() == ["on-call"]
+    rig.ends("DiskFull")
+    assert alertmanager.in_force() == []
+    assert rig.state(incident) == "resolved"
+
+
+def test_alerts_that_share_no_name_get_a_silence_each(rig: Rig, alertmanager: MockAlertmanager) -> None:
+    for name in ("A", "B"):
+        alertmanager.fires(alertname=name, severity="critical")
+    incident = rig.posts(rig.alert("A"), rig.alert("B"), group={})["incidents"][0]
+    rig.works()
+    silence(rig, incident)
+    assert len(alertmanager.in_force()) == 2
+
+
+def test_a_silence_over_the_api_that_can_not_be_made_is_502_and_taken_back(
+    rig: Rig, alertmanager: MockAlertmanager
+) -> None:
+    incident = rig.fires("DiskFull")
+    rig.configure(ROUTING)
+    answer = rig.client.post(f"/api/v1/incidents/{incident}/silence", json={"for": "2h"})
+    assert answer.status_code == 502
+    assert alertmanager.in_force() == []
