@@ -7,35 +7,44 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from receiver import clock as wall
 from receiver.channels.alertmanager.adapter import AlertmanagerChannel
 from receiver.channels.pagerduty.adapter import PagerDutyChannel
 from receiver.channels.slack.adapter import SlackChannel
+from receiver.channels.slack.review_channel import SimulatedReviews, SlackReviews
 from receiver.channels.slack.simulated import SimulatedSlack
 from receiver.config.model import Routing
 from receiver.config.settings import Settings
+from receiver.domain.calendar import BusinessHours
 from receiver.domain.judge import Trust
 from receiver.domain.notification import Notification
 from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK
 from receiver.domain.ports import Channel
+from receiver.domain.review_ports import ReviewChannel
 from receiver.engine.brief import Briefing, Places
 from receiver.engine.duties import LANE as DUTIES
 from receiver.engine.duties import Duties, Repeated
 from receiver.engine.hands import Hands
 from receiver.engine.intake import Intake
+from receiver.engine.pager_desk import PagerDesk
 from receiver.engine.reconcile import Reconciler
+from receiver.engine.review import Reviewer
 from receiver.engine.watch import Watch
 from receiver.engine.witness import Witness
 from receiver.engine.worker import Worker
 from receiver.lookups.alertmanager import AlertmanagerClient
 from receiver.lookups.exchange import parse_address
+from receiver.lookups.oncall import OnCall
+from receiver.lookups.pagerduty import PagerDutyRest
 from receiver.runbooks.load import RunbookShelf
 from receiver.store.agenda import RedisAgenda
 from receiver.store.connection import connect
 from receiver.store.errands import RedisErrands
 from receiver.store.incidents import RedisIncidents
+from receiver.store.reviews import RedisReviews
 from receiver.store.simulated import RedisSimulated
 
 logger = logging.getLogger(__name__)
@@ -56,6 +65,7 @@ class Parts:
     agenda: RedisAgenda
     simulated: RedisSimulated
     errands: RedisErrands
+    reviews: RedisReviews
     intake: Intake
     hands: Hands
     runbooks: RunbookShelf
@@ -74,6 +84,7 @@ def build_parts(settings: Settings, routing: Routing, clock: Clock = wall.now) -
         agenda=RedisAgenda(client),
         simulated=RedisSimulated(client),
         errands=RedisErrands(client),
+        reviews=RedisReviews(client),
         intake=Intake(incidents, routing),
         hands=Hands(incidents),
         runbooks=build_shelf(settings, routing, clock),
@@ -103,10 +114,7 @@ def build_channels(parts: Parts) -> dict[str, Channel]:
     settings, clock = parts.settings, parts.clock
     token = parts.routing.slack_token
 
-    def record(message: Mapping[str, Any]) -> None:
-        fields = {name: message.get(name) for name in ("incident", "to", "key", "text")}
-        logger.info("would have sent", extra={"fields": fields})
-        parts.simulated.add(message)
+    record = _recorder(parts)
 
     def record_event(notification: Notification, event: Mapping[str, Any]) -> None:
         target = notification.action.target
@@ -131,11 +139,28 @@ def build_channels(parts: Parts) -> dict[str, Channel]:
     return {SLACK: slack, PAGERDUTY: pager, ALERTMANAGER: silences}
 
 
-def build_briefing(parts: Parts) -> Briefing:
-    """Return what gathers the words of notifications under this configuration."""
+def _recorder(parts: Parts) -> Callable[[Mapping[str, Any]], None]:
+    """Return what is handed each message that went nowhere for want of credentials."""
+
+    def record(message: Mapping[str, Any]) -> None:
+        fields = {name: message.get(name) for name in ("incident", "to", "key", "text")}
+        logger.info("would have sent", extra={"fields": fields})
+        parts.simulated.add(message)
+
+    return record
+
+
+def build_rest(parts: Parts) -> PagerDutyRest | None:
+    """Return who may be asked about PagerDuty's incidents and schedules; None without a token."""
+    token = parts.routing.pagerduty_api_token
+    return PagerDutyRest(parts.settings.pagerduty_api_url, token) if token else None
+
+
+def build_places(parts: Parts) -> Places:
+    """Return the addresses that messages link to."""
     routing = parts.routing
     more: dict[str, tuple[tuple[str, str], ...]] = {route.name: route.links for route in routing.routes}
-    places = Places(
+    return Places(
         public_url=parts.settings.public_url,
         # Without a login: these are shown to people.
         alertmanagers={
@@ -145,7 +170,23 @@ def build_briefing(parts: Parts) -> Briefing:
         },
         more={**more, "": routing.links},
     )
-    return Briefing(parts.runbooks, places)
+
+
+def build_briefing(parts: Parts, rest: PagerDutyRest | None = None) -> Briefing:
+    """Return what gathers the words of notifications under this configuration."""
+    return Briefing(parts.runbooks, build_places(parts), OnCall(rest, parts.clock) if rest else None)
+
+
+def build_reviewer(parts: Parts) -> Reviewer:
+    """Return what posts the reviews of the routes that ask for them."""
+    token, clock = parts.routing.slack_token, parts.clock
+    channel: ReviewChannel = (
+        SlackReviews(token, parts.settings.slack_api_url, clock=clock)
+        if token
+        else SimulatedReviews(_recorder(parts), clock=clock)
+    )
+    hours = parts.routing.business_hours or BusinessHours()
+    return Reviewer(parts.reviews, parts.incidents, channel, hours, clock, places=build_places(parts))
 
 
 @dataclass(frozen=True)
@@ -158,20 +199,26 @@ class Machine:
 
 def build_machine(parts: Parts) -> Machine:
     """Return what a worker does with incidents and duties under this configuration."""
-    routing, clock = parts.routing, parts.clock
-    clients = build_clients(parts)
+    routing, clock, rest = parts.routing, parts.clock, build_rest(parts)
     trusts = {source: Trust(one.looks, one.trust_after) for source, one in routing.alertmanagers.items()}
+    clients = build_clients(parts)
     witness = Witness(clients, trusts, parts.hands, clock)
     watch = Watch(witness, parts.incidents, parts.hands, trusts, clock)
     repeated = {
         f"watch-{source}": Repeated(_watching(watch, source, routing.alertmanagers[source].look_every))
         for source in clients
     }
+    reviewer = build_reviewer(parts)
+    repeated |= {
+        f"review-{route.name}": Repeated(partial(reviewer.work, route))
+        for route in routing.routes
+        if route.review
+    }
+    desk = PagerDesk(parts.hands, parts.incidents, rest, routing, clock)
+    briefing = build_briefing(parts, rest)
     return Machine(
-        Reconciler(
-            parts.incidents, build_channels(parts), routing, build_briefing(parts), witness, clock=clock
-        ),
-        Duties(repeated, parts.errands, {}, clock),
+        Reconciler(parts.incidents, build_channels(parts), routing, briefing, witness, clock=clock),
+        Duties(repeated, parts.errands, {"pagerduty": desk.take}, clock),
     )
 
 

@@ -5,15 +5,14 @@ from __future__ import annotations
 import re
 from zoneinfo import ZoneInfo
 
-from receiver.config.model import BusinessHours
 from receiver.config.nodes import Item, Table, describe, walk
 from receiver.config.report import Report
 from receiver.config.values import read_table, read_text
+from receiver.domain.calendar import BusinessHours, find_country
 
 KEYS = ("timezone", "days", "from", "to", "holidays")
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _TIME = re.compile(r"([01]?[0-9]|2[0-4]):([0-5][0-9])", re.ASCII)
-_COUNTRY = re.compile(r"[A-Za-z]{2}", re.ASCII)
 
 
 def read_business_hours(root: Table, report: Report) -> BusinessHours | None:
@@ -79,7 +78,12 @@ def _read_time(item: Item | None, report: Report, default: int) -> int:
 
 def _read_country(item: Item | None, report: Report) -> str:
     text = read_text(item, report)
-    if item is not None and text and not _COUNTRY.fullmatch(text):
-        report.fault(item.line, f"{describe(item)} is no country", "a code of two letters like US")
+    if item is None or not text:
         return ""
-    return text.upper()
+    country = find_country(text)
+    if country is None:
+        is_part = find_country(text.partition("-")[0]) is not None
+        expected = "one of its parts, like DE-BY" if is_part else "a code of two letters like US"
+        report.fault(item.line, f"{describe(item)} is no country", expected)
+        return ""
+    return country

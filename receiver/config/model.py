@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from receiver.domain.calendar import BusinessHours
 from receiver.domain.matcher import Matcher
 from receiver.domain.policy import NO_POLICY, EscalationPolicy, Responder
 from receiver.domain.route import Route, find_route
@@ -49,20 +50,6 @@ class AlertmanagerConfig:
     look_every: float = 60.0
     looks: int = 3
     trust_after: float = 300.0
-
-
-@dataclass(frozen=True)
-class BusinessHours:
-    """When somebody is at work: *days* are 0 (Monday) to 6, *start* and *end* minutes since midnight.
-
-    *timezone* is a name zoneinfo knows; *holidays* a country code like `US`, or empty.
-    """
-
-    timezone: str = "UTC"
-    days: frozenset[int] = frozenset(range(5))
-    start: int = 9 * 60
-    end: int = 17 * 60
-    holidays: str = ""
 
 
 @dataclass(frozen=True)

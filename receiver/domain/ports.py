@@ -10,6 +10,7 @@ from receiver.domain.alert import Alert
 from receiver.domain.delivery import Delivery, Receipt
 from receiver.domain.incident import Change, Event, Incident
 from receiver.domain.notification import Notification
+from receiver.domain.person import OnCallPerson
 from receiver.domain.policy import EscalationPolicy, Responder
 from receiver.domain.route import Route
 from receiver.domain.runbook import Excerpt
@@ -34,6 +35,14 @@ class Runbooks(Protocol):
     """Finds the runbook's words for an alert."""
 
     def find_excerpt(self, alert: Alert) -> Excerpt | None: ...
+
+
+class OnCall(Protocol):
+    """Knows who has the pager now."""
+
+    def find(self, responder: Responder) -> Sequence[OnCallPerson]:
+        """Return them, empty where nobody is known. Never raises, and answers within 2 s."""
+        ...
 
 
 class Rules(Protocol):

@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from receiver.domain.action import Action, Page, Post, Update
+from receiver.domain.action import Action, Page, Post, Reply, Update
 from receiver.domain.escalation import trace_progress
 from receiver.domain.incident import Incident, find_gravest
 from receiver.domain.links import find_links
 from receiver.domain.messages import find_message
 from receiver.domain.notification import Links, Notification
+from receiver.domain.person import OnCallPerson
 from receiver.domain.policy import EscalationPolicy
-from receiver.domain.ports import Runbooks
+from receiver.domain.ports import OnCall, Runbooks
 
 
 @dataclass(frozen=True)
@@ -29,9 +30,10 @@ class Places:
 class Briefing:
     """Builds notifications from how an incident stands."""
 
-    def __init__(self, runbooks: Runbooks, places: Places) -> None:
+    def __init__(self, runbooks: Runbooks, places: Places, on_call: OnCall | None = None) -> None:
         self._runbooks = runbooks
         self._places = places
+        self._on_call = on_call
 
     def brief(self, action: Action, incident: Incident, policy: EscalationPolicy, now: float) -> Notification:
         """Return *action* with everything a channel needs to word it."""
@@ -44,7 +46,14 @@ class Briefing:
             now=now,
             excerpt=self._runbooks.find_excerpt(gravest) if gravest else None,
             links=self._links(incident),
+            on_call=self._find_on_call(action),
         )
+
+    def _find_on_call(self, action: Action) -> tuple[OnCallPerson, ...]:
+        """Return who has the pager now, for a step that is said in the thread."""
+        if self._on_call is None or not isinstance(action, Reply) or action.step is None:
+            return ()
+        return tuple(self._on_call.find(action.step.responder))
 
     def _links(self, incident: Incident) -> Links:
         message = find_message(incident)

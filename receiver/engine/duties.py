@@ -71,9 +71,12 @@ class Duties:
         if errand is None:
             return None
         kind, payload = errand
+        runner = self._runners.get(kind)
+        if runner is None:  # of a version that knew more than this one
+            return self._clock() + _ERRAND_AGAIN_AFTER_S
         try:
-            self._runners[kind](payload)
-        except (PermanentDeliveryError, NotFound, KeyError) as error:
+            runner(payload)
+        except (PermanentDeliveryError, NotFound) as error:
             logger.warning("errand given up", extra={"fields": {"kind": kind, "error": repr(error)}})
         except DeliveryError as error:
             logger.warning("errand put off", extra={"fields": {"kind": kind, "error": str(error)}})

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -22,13 +22,21 @@ class RedisErrands:
         self._scripts = Scripts(client)
         self._keys = Keys(shard_of("errand", shards))
 
-    def put(self, kind: str, id: str, payload: Mapping[str, Any], now: float) -> bool:  # noqa: A002
-        """Keep an errand and have a worker do it; False when one of that id came before."""
-        name = hashlib.sha256(f"{kind}/{id}".encode()).hexdigest()[:32]
+    def put(
+        self,
+        kind: str,
+        id: str,  # noqa: A002
+        payload: Mapping[str, Any],
+        now: float,
+        *,
+        also: Sequence[str] = (),
+    ) -> bool:
+        """Keep an errand and have a worker do it; False when one of that id, or of *also*, came before."""
+        name, *others = (_name(kind, one) for one in (id, *also))
         with store_errors():
             answer = self._scripts.run(
                 "errand",
-                [self._keys.errand(name), self._keys.agenda(DUTIES)],
+                [self._keys.agenda(DUTIES), self._keys.errand(name), *map(self._keys.errand, others)],
                 [
                     msgspec.json.encode({"kind": kind, "payload": payload}),
                     ERRAND_FOR_S,
@@ -53,3 +61,7 @@ class RedisErrands:
         """Remember only that it was done, so that a repeat of it is known."""
         with store_errors():
             self._redis.set(self._keys.errand(name), _DONE, ex=ERRAND_FOR_S)
+
+
+def _name(kind: str, id: str) -> str:  # noqa: A002
+    return hashlib.sha256(f"{kind}/{id}".encode("utf-8", "replace")).hexdigest()[:32]

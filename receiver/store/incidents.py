@@ -174,19 +174,21 @@ class RedisIncidents:
         states: frozenset[str] = frozenset(),
         severity: str = "",
         alertname: str = "",
+        opened_from: float = 0.0,
         limit: int = 50,
         cursor: str = "",
         deliveries: Sequence[str] = (),
     ) -> Page:
         """Return incidents, newest first; no states = all. Looks at 5,000 at most in one call.
 
-        They come without their alerts, and with those deliveries only whose keys are given.
+        Those that opened before *opened_from* are left out. They come without their alerts, and with
+        those deliveries only whose keys are given.
         """
         found: list[Incident] = []
         position = _parse_cursor(cursor)
         scanned = 0
         while scanned < _SCANNED_AT_MOST:
-            batch = self._newest(states, position, 200)
+            batch = self._newest(states, position, 200, opened_from)
             if not batch:
                 return Page(tuple(found), None)
             scanned += len(batch)
@@ -209,15 +211,16 @@ class RedisIncidents:
             yield from (one for one in self._heads([member for _, member in batch], ()) if one is not None)
 
     def _newest(
-        self, states: frozenset[str], after: tuple[float, str] | None, count: int
+        self, states: frozenset[str], after: tuple[float, str] | None, count: int, opened_from: float = 0.0
     ) -> list[tuple[float, str]]:
-        """Return index entries older than *after*, newest first."""
+        """Return index entries older than *after* and not than *opened_from*, newest first."""
         highest = "+inf" if after is None else f"{after[0]:.3f}"
+        lowest = f"{opened_from:.3f}"
         entries: set[tuple[float, str]] = set()
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
             for keys in map(Keys, range(self._shards)):
                 for index in _indexes(keys, states):
-                    pipe.zrevrangebyscore(index, highest, "-inf", 0, count + 50, withscores=True)
+                    pipe.zrevrangebyscore(index, highest, lowest, 0, count + 50, withscores=True)
             for rows in pipe.execute():
                 entries.update((score, member.decode()) for member, score in rows)
         ordered = sorted(entries, reverse=True)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import logging
 
-from flask import Flask, Response, jsonify, request
-from werkzeug.exceptions import HTTPException
+from flask import Flask, Response, request
+from msgspec import json
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
-from receiver.errors import NotFound, PayloadError, StoreError
+from receiver.errors import NotFound, PayloadError, ReceiverError, StoreError
+from receiver.web.bodies import ErrorAnswer, Fault
 
 logger = logging.getLogger(__name__)
 
@@ -16,14 +18,29 @@ _TYPES = {
     401: "unauthorized",
     404: "not_found",
     405: "method_not_allowed",
+    409: "conflict",
     413: "too_large",
+    502: "bad_gateway",
     503: "unavailable",
 }
 
 
+class Refusal(ReceiverError):
+    """A request can't be done; the message is a sentence for whoever sent it."""
+
+    def __init__(self, status: int, message: str) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+def send(body: object) -> Response:
+    """Return *body* as a JSON answer."""
+    return Response(json.encode(body) + b"\n", content_type="application/json")
+
+
 def refuse(status: int, message: str, kind: str = "") -> Response:
     """Return an error in the form all of ours have."""
-    answer = jsonify({"error": {"type": kind or _TYPES.get(status, "error"), "message": message}})
+    answer = send(ErrorAnswer(Fault(kind or _TYPES.get(status, "error"), message)))
     answer.status_code = status
     if status == 401:
         # Lets a browser ask for the token, as the password with any name.
@@ -36,7 +53,12 @@ def handle_errors(app: Flask) -> None:
 
     @app.errorhandler(NotFound)
     def not_found(error: NotFound) -> Response:
-        return refuse(404, f"{error}; it may have been closed longer ago than is kept")
+        closed = "; it may have been closed longer ago than is kept" if error.kind == "incident" else ""
+        return refuse(404, f"{error}{closed}")
+
+    @app.errorhandler(Refusal)
+    def refused(error: Refusal) -> Response:
+        return refuse(error.status, str(error))
 
     @app.errorhandler(PayloadError)
     def unreadable(error: PayloadError) -> Response:
@@ -49,7 +71,10 @@ def handle_errors(app: Flask) -> None:
 
     @app.errorhandler(HTTPException)
     def http(error: HTTPException) -> Response:
-        return refuse(error.code or 500, error.description or error.name)
+        answer = refuse(error.code or 500, error.description or error.name)
+        if isinstance(error, MethodNotAllowed) and error.valid_methods:
+            answer.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+        return answer
 
     @app.errorhandler(Exception)
     def fault(error: Exception) -> Response:

@@ -2,88 +2,167 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from http import HTTPStatus
+from typing import Any
 
-from flask import Blueprint, Response, jsonify, request
+from flask import Blueprint, Response, request
 
-from receiver.errors import NotFound
 from receiver.web.access import is_let_in
-from receiver.web.answering import answer_incident
-from receiver.web.answers import refuse
-from receiver.web.incident_json import delivery_keys, describe
-from receiver.web.rows import render_row
+from receiver.web.answering import acknowledge, resolve, snooze, unacknowledge
+from receiver.web.answers import refuse, send
+from receiver.web.bodies import HistoryPage, IncidentPage, WholeIncident, WholeRunbook
+from receiver.web.incident_json import describe
+from receiver.web.listing import list_history, list_incidents
+from receiver.web.openapi import render_openapi
+from receiver.web.operations import PREFIX, AnyOperation, Operation
+from receiver.web.questions import (
+    MAX_BODY,
+    Answer,
+    HistoryQuery,
+    ListQuery,
+    NoQuestion,
+    SilenceWish,
+    Snooze,
+)
+from receiver.web.runbook_json import describe_runbook
+from receiver.web.silencing import silence
 from receiver.wiring import Parts
 
-_STATES = {
-    "": frozenset[str](),
-    "open": frozenset({"open", "acknowledged"}),
-    "acknowledged": frozenset({"acknowledged"}),
-    "resolved": frozenset({"resolved"}),
-}
-_DEFAULT_LIMIT, _HIGHEST_LIMIT = 50, 200
-_MAX_NAME = 200
+_NO_INCIDENT = {HTTPStatus.NOT_FOUND: "There is no such incident, or none any more."}
+_INCIDENT = "/incidents/{incident_id}"
 
 
 def build_api(parts: Parts) -> Blueprint:
     """Return the API's routes."""
-    api = Blueprint("api", __name__, url_prefix="/api/v1")
+    api = Blueprint("api", __name__, url_prefix=PREFIX)
 
     @api.before_request
     def guard() -> Response | None:
+        request.max_content_length = MAX_BODY
         if is_let_in(request, parts.settings.api_tokens):
             return None
         return refuse(401, "send RECEIVER_API_TOKEN as a bearer token or as basic auth's password")
 
-    @api.get("/incidents")
-    def list_incidents() -> Response:
-        return _list_incidents(parts)
-
-    @api.get("/incidents/<incident_id>")
-    def show_incident(incident_id: str) -> Response:
-        return jsonify(describe(parts, incident_id))
-
-    @api.post("/incidents/<incident_id>/<answer>")
-    def take_answer(incident_id: str, answer: str) -> Response:
-        return answer_incident(parts, incident_id, answer)
-
-    @api.get("/runbooks/<name>")
-    def show_runbook(name: str) -> Response:
-        return _show_runbook(parts, name)
-
+    for operation in OPERATIONS:
+        _add(api, parts, operation)
     return api
 
 
-def _list_incidents(parts: Parts) -> Response:
-    """Return a page of incidents, newest first."""
-    state = request.args.get("state", "")
-    if state not in _STATES:
-        return refuse(400, f"state is {state!r}, expected open, acknowledged or resolved")
-    limit = request.args.get("limit", str(_DEFAULT_LIMIT))
-    if not limit.isascii() or not limit.isdigit() or not 1 <= int(limit[:9]) <= _HIGHEST_LIMIT:
-        return refuse(400, f"limit is {limit!r}, expected a number from 1 to {_HIGHEST_LIMIT}")
-    page = parts.incidents.find_newest(
-        states=_STATES[state],
-        severity=request.args.get("severity", ""),
-        alertname=request.args.get("alertname", ""),
-        limit=int(limit),
-        cursor=request.args.get("cursor", ""),
-        deliveries=delivery_keys(parts),
-    )
-    now = parts.clock()
-    rows = [render_row(one, parts.routing.get_policy(one.policy), now) for one in page.incidents]
-    return jsonify({"incidents": rows, "next_cursor": page.next_cursor})
+def describe_api(parts: Parts, _name: str = "", _asked: NoQuestion | None = None) -> dict[str, Any]:
+    """Return the API's description, as this receiver is configured."""
+    return render_openapi(OPERATIONS, server=parts.settings.public_url, is_open=not parts.settings.api_tokens)
 
 
-def _show_runbook(parts: Parts, name: str) -> Response:
-    """Return a runbook's sections and its Markdown."""
-    runbook = parts.runbooks.find(name)
-    if runbook is None:
-        raise NotFound("runbook", name)
-    return jsonify(
+OPERATIONS: tuple[AnyOperation, ...] = (
+    Operation(
+        "GET",
+        "/incidents",
+        "listIncidents",
+        "List incidents, newest first",
+        ListQuery,
+        IncidentPage,
+        lambda parts, _, asked: list_incidents(parts, asked),
+    ),
+    Operation(
+        "GET",
+        _INCIDENT,
+        "showIncident",
+        "Show one incident with its alerts, timeline, escalation and deliveries",
+        NoQuestion,
+        WholeIncident,
+        lambda parts, incident_id, _: describe(parts, incident_id),
+        _NO_INCIDENT,
+    ),
+    Operation(
+        "POST",
+        f"{_INCIDENT}/acknowledge",
+        "acknowledgeIncident",
+        "Somebody has it: nobody further is told",
+        Answer,
+        WholeIncident,
+        acknowledge,
+        _NO_INCIDENT,
+    ),
+    Operation(
+        "POST",
+        f"{_INCIDENT}/unacknowledge",
+        "unacknowledgeIncident",
+        "Nobody has it any more: the step last told is told again, and the escalation goes on",
+        Answer,
+        WholeIncident,
+        unacknowledge,
+        _NO_INCIDENT,
+    ),
+    Operation(
+        "POST",
+        f"{_INCIDENT}/resolve",
+        "resolveIncident",
+        "Close it by hand, even while it fires",
+        Answer,
+        WholeIncident,
+        resolve,
+        _NO_INCIDENT,
+    ),
+    Operation(
+        "POST",
+        f"{_INCIDENT}/snooze",
+        "snoozeIncident",
+        "Acknowledge it for a time; then the escalation goes on",
+        Snooze,
+        WholeIncident,
+        snooze,
+        _NO_INCIDENT,
+    ),
+    Operation(
+        "POST",
+        f"{_INCIDENT}/silence",
+        "silenceIncident",
+        "Silence in Alertmanager what fires",
+        SilenceWish,
+        WholeIncident,
+        silence,
         {
-            "name": runbook.name,
-            "severity": runbook.severity,
-            "sections": [{"title": s.title, "parts": [asdict(p) for p in s.parts]} for s in runbook.sections],
-            "markdown": runbook.source,
-        }
-    )
+            **_NO_INCIDENT,
+            HTTPStatus.CONFLICT: "It is resolved: nothing of it fires.",
+            HTTPStatus.BAD_GATEWAY: "Alertmanager can't be reached; nothing is silenced.",
+        },
+    ),
+    Operation(
+        "GET",
+        "/history",
+        "listHistory",
+        "List closed and open incidents since a moment, newest first, with how long things took",
+        HistoryQuery,
+        HistoryPage,
+        lambda parts, _, asked: list_history(parts, asked),
+    ),
+    Operation(
+        "GET",
+        "/runbooks/{alertname}",
+        "showRunbook",
+        "Show the runbook of an alert",
+        NoQuestion,
+        WholeRunbook,
+        lambda parts, name, _: describe_runbook(parts, name),
+        {HTTPStatus.NOT_FOUND: "There is no such runbook."},
+    ),
+    Operation(
+        "GET",
+        "/openapi.json",
+        "describeApi",
+        "Show this description",
+        NoQuestion,
+        dict[str, Any],
+        describe_api,
+    ),
+)
+
+
+def _add(api: Blueprint, parts: Parts, operation: AnyOperation) -> None:
+    def view(**names: str) -> Response:
+        name = names[operation.name] if operation.name else ""
+        body = request.get_data(cache=False) if operation.has_body else b""
+        return send(operation.perform(parts, name, request.args, body))
+
+    path = operation.path.replace("{", "<").replace("}", ">")
+    api.add_url_rule(path, operation.id, view, methods=[operation.method])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from receiver.web.bodies import WholeIncident
 from receiver.web.rows import render_whole
 from receiver.wiring import Parts
 
@@ -17,7 +18,7 @@ def delivery_keys(parts: Parts) -> tuple[str, ...]:
     )
 
 
-def describe(parts: Parts, incident_id: str) -> dict[str, object]:
+def describe(parts: Parts, incident_id: str) -> WholeIncident:
     """Return one incident as the API shows it. Raises NotFound."""
     incident = parts.incidents.load(incident_id)
     timeline = parts.incidents.timeline(incident_id)

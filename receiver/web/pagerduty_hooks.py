@@ -6,8 +6,8 @@ https://developer.pagerduty.com/docs/webhooks-overview. So whatever it signed is
 
 from __future__ import annotations
 
-import logging
 from dataclasses import asdict
+from hashlib import sha256
 
 from flask import Blueprint, Response, jsonify, request
 
@@ -16,8 +16,6 @@ from receiver.sources import pagerduty
 from receiver.text import one_line
 from receiver.web.answers import refuse
 from receiver.wiring import Parts
-
-logger = logging.getLogger(__name__)
 
 _KIND = "pagerduty"
 _MAX_ID = 200
@@ -37,10 +35,11 @@ def build_pagerduty_hooks(parts: Parts) -> Blueprint:
         news = pagerduty.parse(body)
         if news is None or news.event_type not in EVENTS:
             return _accept("ignored")
+        # Every attempt to deliver a webhook carries the same id; but the id is not signed, so a body
+        # that was captured is known by itself as well.
         name = one_line(request.headers.get("X-Webhook-Id", ""), _MAX_ID)
-        is_new = parts.errands.put(
-            kind=_KIND, id=name or news.event_id, payload=asdict(news), now=parts.clock()
-        )
+        names = [one for one in (name, sha256(body).hexdigest()) if one]
+        is_new = parts.errands.put(_KIND, names[0], asdict(news), parts.clock(), also=names[1:])
         return _accept("taken" if is_new else "repeated")
 
     return hooks

@@ -1,156 +1,196 @@
-"""Incidents as the API shows them."""
+"""From incidents to what the API and the pages show of them."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import Any
+
+from msgspec.structs import asdict
 
 from receiver.domain.delivery import Delivery
 from receiver.domain.escalation import Progress, StepStanding, trace_progress
 from receiver.domain.incident import Event, Hold, Incident, SilenceNote
 from receiver.domain.policy import EscalationPolicy
+from receiver.web.bodies import (
+    AlertRow,
+    AlertState,
+    DeliveryRow,
+    DeliveryState,
+    Escalation,
+    EventRow,
+    HistoryRow,
+    HoldRow,
+    IncidentRow,
+    MatcherRow,
+    SilenceRow,
+    State,
+    StepRow,
+    StepState,
+    WholeIncident,
+)
 
-Json = dict[str, Any]
 
-
-def format_moment(moment: float | None) -> str | None:
-    """Return a moment in RFC 3339, in UTC to the millisecond; None for none."""
-    if not moment:
-        return None
+def format_moment(moment: float) -> str:
+    """Return a moment in RFC 3339, in UTC to the millisecond."""
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def render_row(incident: Incident, policy: EscalationPolicy, now: float) -> Json:
+def format_if_any(moment: float | None) -> str | None:
+    """Return a moment in RFC 3339, None for none and for 0."""
+    return format_moment(moment) if moment else None
+
+
+def render_row(incident: Incident, policy: EscalationPolicy, now: float) -> IncidentRow:
     """Return one row of the list. *incident* needs its deliveries, its alerts it does not."""
     upcoming = trace_progress(incident, policy, now).next_step
-    return {
-        "id": incident.id,
-        "state": incident.state,
-        "severity": incident.severity.value,
-        "alertname": incident.alertname,
-        "summary": incident.summary,
-        "receiver": incident.receiver,
-        "group_key": incident.group_key,
-        "group_labels": incident.group_labels,
-        "route": incident.route,
-        "channel": incident.channel,
-        "firing": incident.firing,
-        "total": incident.total,
-        "opened_at": format_moment(incident.opened_at),
-        "updated_at": format_moment(incident.updated_at),
-        "acknowledged_by": incident.acknowledged_by or None,
-        "next_step": upcoming.step.name if upcoming else None,
-        "next_step_at": format_moment(upcoming.due_at) if upcoming else None,
-    }
+    return IncidentRow(
+        id=incident.id,
+        state=State(incident.state),
+        severity=incident.severity,
+        alertname=incident.alertname,
+        summary=incident.summary,
+        receiver=incident.receiver,
+        group_key=incident.group_key,
+        group_labels=incident.group_labels,
+        route=incident.route,
+        channel=incident.channel,
+        firing=incident.firing,
+        total=incident.total,
+        opened_at=format_moment(incident.opened_at),
+        updated_at=format_moment(incident.updated_at),
+        acknowledged_by=incident.acknowledged_by or None,
+        next_step=upcoming.step.name if upcoming else None,
+        next_step_at=format_if_any(upcoming.due_at) if upcoming else None,
+    )
 
 
-def render_whole(incident: Incident, policy: EscalationPolicy, timeline: list[Event], now: float) -> Json:
+def render_history_row(incident: Incident, policy: EscalationPolicy, now: float) -> HistoryRow:
+    """Return one row of the history: that of the list, and how long things took."""
+    return HistoryRow(
+        **asdict(render_row(incident, policy, now)),
+        resolved_at=format_if_any(incident.resolved_at),
+        duration_s=_seconds(incident, incident.resolved_at),
+        acknowledged_after_s=_seconds(incident, incident.acknowledged_at),
+    )
+
+
+def render_whole(
+    incident: Incident, policy: EscalationPolicy, timeline: list[Event], now: float
+) -> WholeIncident:
     """Return one incident with its alerts, timeline, escalation and deliveries."""
-    progress = trace_progress(incident, policy, now)
-    return {
-        **render_row(incident, policy, now),
-        "source": incident.source,
-        "acknowledged_at": format_moment(incident.acknowledged_at),
-        "resolved_at": format_moment(incident.resolved_at),
-        "resolved_by": incident.resolved_by or None,
-        "previous": incident.previous or None,
-        "snoozed_until": format_moment(incident.snoozed_until),
-        "held": _render_hold(incident.held),
-        "silences": [_render_silence(incident, note) for note in incident.silences],
-        "alerts": [_render_alert(incident, fingerprint) for fingerprint in incident.standings],
-        "timeline": [
-            {
-                "at": format_moment(event.at),
-                "what": event.what,
-                "text": event.text,
-                "by": event.by or None,
-                "via": event.via or None,
-            }
-            for event in timeline
-        ],
-        "escalation": _render_progress(policy, progress),
-        "deliveries": [
-            _render_delivery(key, delivery) for key, delivery in sorted(incident.deliveries.items())
-        ],
-    }
+    return WholeIncident(
+        **asdict(render_row(incident, policy, now)),
+        source=incident.source,
+        acknowledged_at=format_if_any(incident.acknowledged_at),
+        resolved_at=format_if_any(incident.resolved_at),
+        resolved_by=incident.resolved_by or None,
+        previous=incident.previous or None,
+        snoozed_until=format_if_any(incident.snoozed_until),
+        held=_render_hold(incident.held),
+        silences=[_render_silence(incident, note) for note in incident.silences],
+        alerts=[_render_alert(incident, fingerprint) for fingerprint in incident.standings],
+        timeline=[_render_event(event) for event in timeline],
+        escalation=_render_escalation(policy, trace_progress(incident, policy, now)),
+        deliveries=[_render_delivery(key, delivery) for key, delivery in sorted(incident.deliveries.items())],
+    )
 
 
-def _render_hold(held: Hold | None) -> Json | None:
-    if held is None:
-        return None
-    return {
-        "reason": held.reason,
-        "by": held.by or None,
-        "since": format_moment(held.since),
-        "until": format_moment(held.until),
-    }
-
-
-def _render_silence(incident: Incident, note: SilenceNote) -> Json:
-    made = incident.deliveries.get(f"silence:{note.number}")
-    return {
-        "number": note.number,
-        "silence_id": made.receipt.reference if made and made.receipt else None,
-        "matchers": [{"name": name, "value": value} for name, value in note.matchers],
-        "by": note.by,
-        "comment": note.comment,
-        "until": format_moment(note.until),
-        "until_resolved": note.is_until_resolved,
-        "ended_at": format_moment(note.ended_at),
-    }
-
-
-def _render_alert(incident: Incident, fingerprint: str) -> Json:
-    standing, alert = incident.standings[fingerprint], incident.alerts.get(fingerprint)
-    return {
-        "fingerprint": fingerprint,
-        "status": "firing" if standing.is_firing else "resolved",
-        "severity": standing.severity.value,
-        "starts_at": format_moment(standing.starts_at),
-        "ends_at": format_moment(standing.ends_at),
-        "labels": alert.labels if alert else {},
-        "annotations": alert.annotations if alert else {},
-        "generator_url": alert.generator_url if alert else "",
-    }
-
-
-def _render_progress(policy: EscalationPolicy, progress: Progress) -> Json:
-    return {
-        "policy": policy.name or None,
-        "steps": [
-            {
-                "step": standing.step.name,
-                "responder": standing.step.responder.name,
-                "state": name_state(standing),
-                "due_at": format_moment(standing.due_at),
-                "told_at": format_moment(standing.told_at),
-            }
-            for standing in progress.steps
-        ],
-    }
-
-
-def name_state(standing: StepStanding) -> str:
+def name_state(standing: StepStanding) -> StepState:
     """Return how a step stands in one word."""
     if not standing.is_reached:
-        return "waiting" if standing.due_at is not None else "later"
+        return StepState.WAITING if standing.due_at is not None else StepState.LATER
     if standing.is_given_up:
-        return "given_up"
-    return "told" if standing.told_at is not None else "telling"
+        return StepState.GIVEN_UP
+    return StepState.TOLD if standing.told_at is not None else StepState.TELLING
 
 
-def _render_delivery(key: str, delivery: Delivery) -> Json:
+def _seconds(incident: Incident, moment: float) -> float | None:
+    """Return the seconds from opening to *moment*, None where there is none."""
+    return round(max(0.0, moment - incident.opened_at), 3) if moment else None
+
+
+def _render_hold(held: Hold | None) -> HoldRow | None:
+    if held is None:
+        return None
+    return HoldRow(
+        reason=held.reason,
+        by=held.by or None,
+        since=format_moment(held.since),
+        until=format_if_any(held.until),
+    )
+
+
+def _render_silence(incident: Incident, note: SilenceNote) -> SilenceRow:
+    made = incident.deliveries.get(f"silence:{note.number}")
+    return SilenceRow(
+        number=note.number,
+        silence_id=made.receipt.reference if made and made.receipt else None,
+        matchers=[MatcherRow(name=name, value=value) for name, value in note.matchers],
+        by=note.by,
+        comment=note.comment,
+        until=format_if_any(note.until),
+        until_resolved=note.is_until_resolved,
+        ended_at=format_if_any(note.ended_at),
+    )
+
+
+def _render_alert(incident: Incident, fingerprint: str) -> AlertRow:
+    standing, alert = incident.standings[fingerprint], incident.alerts.get(fingerprint)
+    return AlertRow(
+        fingerprint=fingerprint,
+        status=AlertState.FIRING if standing.is_firing else AlertState.RESOLVED,
+        severity=standing.severity,
+        starts_at=format_if_any(standing.starts_at),
+        ends_at=format_if_any(standing.ends_at),
+        labels=alert.labels if alert else {},
+        annotations=alert.annotations if alert else {},
+        generator_url=alert.generator_url if alert else "",
+    )
+
+
+def _render_event(event: Event) -> EventRow:
+    return EventRow(
+        at=format_moment(event.at),
+        what=event.what,
+        text=event.text,
+        by=event.by or None,
+        via=event.via or None,
+    )
+
+
+def _render_escalation(policy: EscalationPolicy, progress: Progress) -> Escalation:
+    return Escalation(
+        policy=policy.name or None,
+        steps=[
+            StepRow(
+                step=standing.step.name,
+                responder=standing.step.responder.name,
+                state=name_state(standing),
+                due_at=format_if_any(standing.due_at),
+                told_at=format_if_any(standing.told_at),
+            )
+            for standing in progress.steps
+        ],
+    )
+
+
+def _render_delivery(key: str, delivery: Delivery) -> DeliveryRow:
     receipt = delivery.receipt
-    return {
-        "id": key,
-        "target": delivery.target,
-        "state": "delivered" if receipt else "failed" if delivery.failed_at else "pending",
-        "attempts": delivery.attempts,
-        "at": format_moment(receipt.at if receipt else delivery.last_attempt_at),
-        "retry_at": format_moment(delivery.retry_at),
-        "reason": delivery.reason or None,
-        "detail": delivery.detail or None,
-        "simulated": bool(receipt and receipt.is_simulated),
-        "link": (receipt.link if receipt else "") or None,
-        "note": (receipt.note if receipt else "") or None,
-    }
+    return DeliveryRow(
+        id=key,
+        target=delivery.target,
+        state=_name_delivery(delivery),
+        attempts=delivery.attempts,
+        at=format_if_any(receipt.at if receipt else delivery.last_attempt_at),
+        retry_at=format_if_any(delivery.retry_at),
+        reason=delivery.reason or None,
+        detail=delivery.detail or None,
+        simulated=bool(receipt and receipt.is_simulated),
+        link=(receipt.link if receipt else "") or None,
+        note=(receipt.note if receipt else "") or None,
+    )
+
+
+def _name_delivery(delivery: Delivery) -> DeliveryState:
+    if delivery.receipt:
+        return DeliveryState.DELIVERED
+    return DeliveryState.FAILED if delivery.failed_at else DeliveryState.PENDING

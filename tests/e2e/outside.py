@@ -84,6 +84,16 @@ class Outside:
         finally:
             connection.close()
 
+    def ask(self, method: str, path: str, body: dict[str, Any] | None = None) -> tuple[int, dict[str, Any]]:
+        """Ask the API; return status and answer."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        try:
+            connection.request(method, path, json.dumps(body or {}), {"Content-Type": "application/json"})
+            answer = connection.getresponse()
+            return answer.status, dict(json.loads(answer.read()))
+        finally:
+            connection.close()
+
     def post_at_once(self, bodies: list[dict[str, Any]]) -> None:
         """Post all of *bodies* at the same instant, each on a connection of its own."""
         start = threading.Barrier(len(bodies))
@@ -120,8 +130,8 @@ class Outside:
 class Alertmanagers:
     """A pair of real Alertmanagers that gossip with each other and post to the receiver."""
 
-    def __init__(self, folder: Path, url: str) -> None:
-        self.ports = [free_port(), free_port()]
+    def __init__(self, folder: Path, url: str, ports: list[int] | None = None) -> None:
+        self.ports = ports or [free_port(), free_port()]
         cluster = [free_port(), free_port()]
         config = folder / "alertmanager.yml"
         config.write_text(

@@ -1,3 +1,3 @@
-from tests.valkey import redis_client, valkey_url
+from tests.rigging import redis_client, rig, valkey_url
 
-__all__ = ["redis_client", "valkey_url"]
+__all__ = ["redis_client", "rig", "valkey_url"]

@@ -9,6 +9,7 @@ from typing import Any
 from slack_sdk.errors import SlackObjectFormationError
 
 from receiver import clock as real_clock
+from receiver.channels.slack.address_book import AddressBook
 from receiver.channels.slack.client import Client, items, next_cursor
 from receiver.channels.slack.directory import Directory
 from receiver.channels.slack.errors import REFUSED_FORMATS
@@ -49,6 +50,7 @@ class SlackChannel:
     ) -> None:
         self._client = Client(token, base_url, timeout_s)
         self._directory = Directory(self._client, clock)
+        self._address_book = AddressBook(self._client, clock)
         self._log_event = log_event
         self._clock = clock
 
@@ -58,6 +60,7 @@ class SlackChannel:
         Formatting that Slack refuses is given up rung by rung within this one call, and the
         receipt's note says so. Raises a DeliveryError for anything else.
         """
+        notification = self._address_book.introduce(notification)
         for rung in Rung:
             try:
                 answer = self._deliver(notification, render(notification, rung))

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from slack_sdk import WebClient
+from slack_sdk.webhook import WebhookClient
 
 from receiver.channels.slack.errors import slack_errors
-from receiver.errors import TemporaryDeliveryError
-from receiver.text import Secret
+from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
+from receiver.text import Secret, one_line
 
 # slack_sdk tells each failure on its own logger, which we tell ourselves; and it builds the
 # text of a debug line for each request unless its logger has a level of its own.
@@ -47,6 +48,21 @@ class Client:
         if not isinstance(data, dict):
             raise TemporaryDeliveryError("not_json", maybe_sent=True)
         return data
+
+
+def post_words(url: str, message: Mapping[str, Any], timeout_s: float) -> None:
+    """Post *message* to a response_url, which needs no token; raises a DeliveryError."""
+    webhook = WebhookClient(
+        url,
+        timeout=timeout_s,  # type: ignore[arg-type]  # seconds; urllib takes parts of them
+        retry_handlers=[],
+        logger=_SILENT,
+    )
+    webhook.proxy = None
+    with slack_errors():
+        answer = webhook.send_dict(dict(message))
+    if answer.status_code != 200:
+        raise PermanentDeliveryError(f"http_{answer.status_code}", one_line(str(answer.body), 200))
 
 
 def items(page: Mapping[str, Any], name: str) -> list[dict[str, Any]]:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from receiver.channels.slack.blocks import MAX_HEADER
-from receiver.channels.slack.mrkdwn import line, moment
+from receiver.channels.slack.mrkdwn import moment
+from receiver.channels.slack.people import MAX_BY, render_person
 from receiver.clock import format_duration
 from receiver.domain.alert import Severity
 from receiver.domain.incident import Incident
 from receiver.text import one_line
 
-MAX_BY = 40
 _MARKS = {
     Severity.CRITICAL: "🔴",
     Severity.ERROR: "🟠",
@@ -47,7 +47,8 @@ def _state(incident: Incident) -> str:
     if incident.is_resolved:
         return "✅ Resolved"
     if incident.is_acknowledged:
-        return f"👀 Acknowledged by {one_line(incident.acknowledged_by, MAX_BY)} · {severity}"
+        done = "Snoozed" if incident.snoozed_until else "Acknowledged"
+        return f"👀 {done} by {one_line(incident.acknowledged_by, MAX_BY)} · {severity}"
     return f"{severity_mark(incident.severity)} {severity}"
 
 
@@ -60,22 +61,31 @@ def _counts(incident: Incident) -> str:
     return counts + (" · flapping" if incident.is_flapping and not incident.is_resolved else "")
 
 
-def history(incident: Incident) -> str:
-    """Return when it opened and what became of it, as mrkdwn on one line."""
+def history(incident: Incident, *, is_edit: bool = False) -> str:
+    """Return when it opened and what became of it, as mrkdwn on one line; in an edit with mentions."""
     said = [f"Opened {moment(incident.opened_at)}"]
     if incident.generation:
         times = "once" if incident.generation == 1 else f"{incident.generation} times"
         said.append(f"reopened {times}, last {moment(incident.reopened_at)}")
     if incident.is_acknowledged:
-        by = line(incident.acknowledged_by, MAX_BY)
-        said.append(f"acknowledged by {by} {moment(incident.acknowledged_at)}")
+        said.append(tell_acknowledged(incident, is_edit=is_edit))
     if incident.is_resolved:
-        said.append(f"resolved{_by_hand(incident)} {moment(incident.resolved_at)}, after {lasted(incident)}")
+        said.append(f"{tell_resolved(incident, is_edit=is_edit)}, after {lasted(incident)}")
     return " · ".join(said)
 
 
-def _by_hand(incident: Incident) -> str:
-    return f" by {line(incident.resolved_by, MAX_BY)}" if incident.resolved_by else ""
+def tell_acknowledged(incident: Incident, *, is_edit: bool = False) -> str:
+    """Return who has it since when, and until when if that is limited."""
+    by = render_person(incident.acknowledged_by, incident.acknowledged_ref, is_edit=is_edit)
+    if incident.snoozed_until:
+        return f"snoozed by {by} until {moment(incident.snoozed_until)}"
+    return f"acknowledged by {by} {moment(incident.acknowledged_at)}"
+
+
+def tell_resolved(incident: Incident, *, is_edit: bool = False) -> str:
+    """Return since when it is over, and who closed it if somebody did."""
+    by = render_person(incident.resolved_by, incident.resolved_ref, is_edit=is_edit)
+    return f"resolved{f' by {by}' if incident.resolved_by else ''} {moment(incident.resolved_at)}"
 
 
 def lasted(incident: Incident) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import partial
 
+from slack_sdk.models.blocks import ButtonElement
+
 from receiver.channels.slack.alerts import (
     Shown,
     count_rest,
@@ -22,6 +24,7 @@ from receiver.channels.slack.message import MAX_TEXT, Message, Rung
 from receiver.channels.slack.mrkdwn import cut_escaped, escape, is_link, join_lines, link, plain, words
 from receiver.channels.slack.replies import render_reply
 from receiver.channels.slack.runbook import render_runbook
+from receiver.channels.slack.silences import expire_buttons, render_hold, render_silences
 from receiver.channels.slack.steps import render_steps, render_troubles
 from receiver.domain.action import Post, Reply, Update
 from receiver.domain.delivery import Delivery
@@ -89,23 +92,40 @@ def _tail(notification: Notification) -> Iterator[Block]:
     yield context([_history(notification)])
     if links := render_links(notification, _MAX_LINKS):
         yield section(links)
-    if not notification.incident.is_resolved:
-        yield _buttons(notification.incident)
+    if buttons := _buttons(notification):
+        yield actions(buttons, BUTTONS)
 
 
 def _standing(notification: Notification) -> Iterator[str]:
-    """Yield how the escalation stands, and what of it could not be delivered."""
+    """Yield how the escalation stands, what holds it, and what of it could not be delivered."""
     incident, progress = notification.incident, notification.progress
-    yield from filter(None, (render_steps(incident, progress), render_troubles(incident, progress)))
+    yield from filter(
+        None,
+        (
+            render_hold(incident),
+            render_steps(incident, progress, is_edit=_is_edit(notification)),
+            render_troubles(incident, progress),
+            render_silences(incident, notification.now),
+        ),
+    )
 
 
-def _buttons(incident: Incident) -> Block:
+def _is_edit(notification: Notification) -> bool:
+    return isinstance(notification.action, Update)
+
+
+def _buttons(notification: Notification) -> list[ButtonElement]:
+    """Return the buttons that fit the state: what is resolved can only have a silence left to expire."""
+    incident = notification.incident
+    expire = list(expire_buttons(incident, notification.now))
+    if incident.is_resolved:
+        return expire
     make = partial(button, value=incident.id)
     if incident.is_acknowledged:
         first = make("Un-acknowledge", "unacknowledge")
     else:
         first = make("Acknowledge", "acknowledge", style="primary")
-    return actions([first, make("Resolve", "resolve"), make("Silence", "silence")], BUTTONS)
+    return [first, make("Resolve", "resolve"), make("Silence", "silence"), *expire]
 
 
 def _escaped_headline(incident: Incident) -> str:
@@ -122,7 +142,7 @@ def _labels(incident: Incident, alerts: list[Shown], limit: int) -> str:
 
 def _history(notification: Notification) -> str:
     """Return the incident's past on a line, and the message that this one stands in for."""
-    said, former = history(notification.incident), _former(notification)
+    said, former = history(notification.incident, is_edit=_is_edit(notification)), _former(notification)
     if not former:
         return said
     url = _permalink(notification.incident, former)

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 
 from receiver.channels.slack.alerts import find_shared, short_lines, sort_alerts
 from receiver.channels.slack.blocks import section
-from receiver.channels.slack.headline import MAX_BY, lasted, severity_mark, severity_word
+from receiver.channels.slack.headline import lasted, severity_mark, severity_word
 from receiver.channels.slack.message import MAX_TEXT, Message, Rung
 from receiver.channels.slack.mrkdwn import join_lines, line, moment, unmentioned
+from receiver.channels.slack.people import MAX_BY, is_user
+from receiver.channels.slack.silences import render_hold
 from receiver.channels.slack.steps import title
 from receiver.clock import format_duration
 from receiver.domain.action import Reply
 from receiver.domain.escalation import current, page_key
 from receiver.domain.incident import Incident
 from receiver.domain.notification import Notification
+from receiver.domain.person import OnCallPerson
 from receiver.domain.policy import PAGERDUTY, SLACK, Step
 
-_USER = re.compile(r"[UW](?=[A-Z]*\d)[A-Z0-9]{3,20}")
+_MAX_ON_CALL = 5
 _USERGROUP = re.compile(r"S(?=[A-Z]*\d)[A-Z0-9]{3,20}")
 
 
@@ -27,17 +31,20 @@ def render_reply(notification: Notification, reply: Reply, rung: Rung) -> Messag
         return Message(_step(notification, reply.step), links_names=True)
     if reply.says == "joined":
         return _joined(notification.incident, reply.fingerprints, rung)
-    incident = notification.incident
-    words = {"resolved": _resolved, "reopened": _reopened}.get(reply.says)
-    if words is not None:
-        return Message(words(incident))
-    return Message(_reminder(incident, notification.now))
+    word = _WORDS.get(reply.says)
+    if word is not None:
+        return Message(word(notification.incident))
+    if reply.says == "ack_reminder":
+        return Message(_ack_reminder(notification.incident, notification.now))
+    if reply.says == "silence_ends":
+        return Message(_silence_ends(notification.incident, reply.key))
+    return Message(_reminder(notification.incident, notification.now))
 
 
 def mention(address: str) -> str:
     """Return a Slack address as it is mentioned: a name as @name, an ID as the token Slack knows."""
     name = address.strip("<@!> ").removeprefix("subteam^").lstrip("@")
-    if _USER.fullmatch(name):
+    if is_user(name):
         return f"<@{name}>"
     if _USERGROUP.fullmatch(name):
         return f"<!subteam^{name}>"
@@ -49,7 +56,8 @@ def _step(notification: Notification, step: Step) -> str:
     incident = notification.incident
     target = step.responder.find_target(SLACK)
     is_paged = step.responder.find_target(PAGERDUTY) is not None
-    who = " ".join(filter(None, (title(step), mention(target.address) if target else "")))
+    handle = mention(target.address) if target else ""
+    who = " ".join(filter(None, (title(step), handle, _on_call(notification.on_call))))
     receipt = current(incident, page_key(step)).receipt
     simulated = " (simulated)" if receipt is not None and receipt.is_simulated else ""
     what = unmentioned(line(incident.alertname or incident.summary, 100))
@@ -57,6 +65,16 @@ def _step(notification: Notification, step: Step) -> str:
         f"📟 {'Paging' if is_paged else 'Telling'} {who}{simulated}: {_why(notification, step)}\n"
         f"{severity_mark(incident.severity)} {severity_word(incident.severity)} · {what}"
     )
+
+
+def _on_call(people: tuple[OnCallPerson, ...]) -> str:
+    """Return who stands for the responder: mentioned where Slack knows them, else by name."""
+    names = [
+        f"<@{person.slack_id}>" if is_user(person.slack_id) else unmentioned(line(person.name, MAX_BY))
+        for person in people[:_MAX_ON_CALL]
+    ]
+    as_of = max((person.as_of for person in people), default=0.0)
+    return ", ".join(names) + (f" (on call as of {moment(as_of)})" if as_of else "")
 
 
 def _why(notification: Notification, step: Step) -> str:
@@ -104,3 +122,38 @@ def _reminder(incident: Incident, now: float) -> str:
     ago = format_duration(now - incident.resolved_at)
     by = line(incident.resolved_by, MAX_BY)
     return f"⏰ Closed by {by} {ago} ago, but {_still_firing(incident)}"
+
+
+def _ack_reminder(incident: Incident, now: float) -> str:
+    ago = format_duration(now - incident.acknowledged_at)
+    by = line(incident.acknowledged_by, MAX_BY)
+    return (
+        f"⏰ Acknowledged by {by} {ago} ago, and {_still_firing(incident)}. "
+        "Paging goes on when as long again has passed, unless it is resolved or snoozed"
+    )
+
+
+def _silence_ends(incident: Incident, key: str) -> str:
+    """Return the warning before a silence ends; *key* is `silence_ends:NUMBER`."""
+    number = key.rpartition(":")[2]
+    note = next((note for note in incident.silences if str(note.number) == number), None)
+    if note is None or not note.until:
+        return f"🔔 A silence ends soon, and {_still_firing(incident)}"
+    by = line(note.by, MAX_BY)
+    return f"🔔 The silence by {by} ends {moment(note.until)}, and {_still_firing(incident)}"
+
+
+def _held(incident: Incident) -> str:
+    return render_hold(incident) or "⏸ Nobody was paged for a while"
+
+
+def _not_asked(_incident: Incident) -> str:
+    return "⚠️ Alertmanager could not be asked whether this is silenced: paging all the same"
+
+
+_WORDS: dict[str, Callable[[Incident], str]] = {
+    "resolved": _resolved,
+    "reopened": _reopened,
+    "held": _held,
+    "not_asked": _not_asked,
+}

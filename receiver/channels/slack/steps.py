@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from receiver.channels.slack.headline import MAX_BY
+from receiver.channels.slack.headline import tell_acknowledged, tell_resolved
 from receiver.channels.slack.mrkdwn import line, moment
 from receiver.clock import format_duration
 from receiver.domain.delivery import Delivery
@@ -17,14 +17,14 @@ _MAX_STEPS = 8
 _MAX_TROUBLES = 4
 
 
-def render_steps(incident: Incident, progress: Progress) -> str:
+def render_steps(incident: Incident, progress: Progress, *, is_edit: bool = False) -> str:
     """Return the escalation as mrkdwn: told steps, then those that wait or what stopped them.
 
-    Empty where the incident has no steps.
+    Empty where the incident has no steps. In an edit people are mentioned, which pings nobody.
     """
     if not progress.steps:
         return ""
-    stop = _stop(incident)
+    stop = _stop(incident, is_edit=is_edit)
     shown = [s for s in progress.steps if s.is_reached or not stop]
     said = [_step(incident, standing) for standing in shown[:_MAX_STEPS]]
     if len(shown) > _MAX_STEPS:
@@ -33,13 +33,10 @@ def render_steps(incident: Incident, progress: Progress) -> str:
     return f"⏹ {told} · stopped: {stop}" if stop else f"⏫ {told}"
 
 
-def _stop(incident: Incident) -> str:
+def _stop(incident: Incident, *, is_edit: bool) -> str:
     if incident.is_resolved:
-        by = f" by {line(incident.resolved_by, MAX_BY)}" if incident.resolved_by else ""
-        return f"resolved{by} {moment(incident.resolved_at)}"
-    if incident.is_acknowledged:
-        return f"acknowledged by {line(incident.acknowledged_by, MAX_BY)} {moment(incident.acknowledged_at)}"
-    return ""
+        return tell_resolved(incident, is_edit=is_edit)
+    return tell_acknowledged(incident, is_edit=is_edit) if incident.is_acknowledged else ""
 
 
 def title(step: Step) -> str:
@@ -49,9 +46,7 @@ def title(step: Step) -> str:
 def _step(incident: Incident, standing: StepStanding) -> str:
     name = title(standing.step)
     if not standing.is_reached:
-        if standing.due_at is not None:
-            return f"{name} at {moment(standing.due_at)}"
-        return f"{name} {format_duration(standing.step.after)} later" if standing.step.after else name
+        return f"{name}{_waiting(incident, standing)}"
     if standing.is_given_up:
         return f"⚠️ {name} could not be reached"
     told = _telling(incident, standing)
@@ -60,6 +55,15 @@ def _step(incident: Incident, standing: StepStanding) -> str:
     if standing.is_standing:
         return f"{name} told before"
     return f"{name} told {moment(standing.told_at)}" if standing.told_at else f"{name} being paged"
+
+
+def _waiting(incident: Incident, standing: StepStanding) -> str:
+    """Return what a step waits for: its moment, the step before it, or the end of what holds it."""
+    if incident.is_held:
+        return " held"
+    if standing.due_at is not None:
+        return f" at {moment(standing.due_at)}"
+    return f" {format_duration(standing.step.after)} later" if standing.step.after else ""
 
 
 def _telling(incident: Incident, standing: StepStanding) -> str | None:

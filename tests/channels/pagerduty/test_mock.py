@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import http.client
 import json
 from collections.abc import Iterator
@@ -127,3 +129,42 @@ def test_it_can_be_waited_for(pagerduty: MockPagerDuty) -> None:
     pagerduty.wait_until(lambda mock: mock.opened(ROUTING_KEY))
     with pytest.raises(AssertionError, match="not so within"):
         pagerduty.wait_until(lambda mock: len(mock.opened()) > 1, timeout_s=0.01)
+
+
+def test_changes_are_told_by_webhooks_in_order_each_signed(pagerduty: MockPagerDuty) -> None:
+    pagerduty.webhooks.secrets = ("old", "new")
+    post(pagerduty, an_event())
+    [incident] = pagerduty.opened()
+    pagerduty.acknowledges(incident, by="Alice")
+    post(pagerduty, an_event("resolve"))
+    took: list[tuple[bytes, dict[str, str]]] = []
+
+    assert pagerduty.webhooks.deliver(lambda *sent: took.append(sent) or 202) == [202, 202, 202]
+
+    events = [json.loads(body)["event"] for body, _ in took]
+    assert [event["event_type"].rpartition(".")[2] for event in events] == [
+        "triggered",
+        "acknowledged",
+        "resolved",
+    ]
+    assert [event["agent"]["summary"] for event in events] == ["Events API v2", "Alice", "Events API v2"]
+    for body, headers in took:
+        mac = hmac.new(b"new", body, hashlib.sha256).hexdigest()
+        assert f"v1={mac}" in headers["X-PagerDuty-Signature"].split(", ")
+
+
+def test_a_webhook_is_tried_again_after_a_5xx_and_dropped_after_a_4xx(pagerduty: MockPagerDuty) -> None:
+    post(pagerduty, an_event())
+    post(pagerduty, an_event("acknowledge"))
+    assert pagerduty.webhooks.deliver(lambda *_: 503) == [503]
+    names = [webhook.headers["X-Webhook-Id"] for webhook in pagerduty.webhooks.waiting]
+    assert pagerduty.webhooks.deliver(lambda *_: 404) == [404, 404]
+    assert [webhook.headers["X-Webhook-Id"] for webhook in pagerduty.webhooks.dropped] == names
+    assert pagerduty.webhooks.dropped[0].answers == [503, 404]
+
+
+def test_what_changes_nothing_is_not_told(pagerduty: MockPagerDuty) -> None:
+    for action in ("trigger", "trigger", "acknowledge", "acknowledge", "resolve", "resolve"):
+        post(pagerduty, an_event(action))
+    told = [webhook.event_type for webhook in pagerduty.webhooks.waiting]
+    assert told == ["incident.triggered", "incident.acknowledged", "incident.resolved"]

@@ -1,0 +1,145 @@
+"""Who somebody is in Slack: user groups and users by their handle, users by their e-mail.
+
+What is found goes into the notification before it is worded, so that wording stays pure.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from msgspec.structs import replace as change
+
+from receiver.channels.slack.client import Client, items, next_cursor
+from receiver.domain.action import Reply
+from receiver.domain.notification import Notification
+from receiver.domain.person import OnCallPerson
+from receiver.domain.policy import SLACK, Responder, Target
+from receiver.errors import DeliveryError
+from receiver.recall import Recall
+
+# A page must not wait for a mention.
+_WAIT_S = 2.0
+_KEEP_S = 600.0
+_RETRY_S = 60.0
+# users.list: https://docs.slack.dev/reference/methods/users.list
+_PAGES = 20
+_PAGE_SIZE = 1000
+_EVERYBODY = "everybody"
+_UNKNOWN = ("users_not_found", "user_not_found")
+
+Ids = dict[str, str]
+
+
+class AddressBook:
+    """IDs of users and user groups, each answer kept for ten minutes. Threads may share it."""
+
+    def __init__(self, client: Client, clock: Callable[[], float], wait_s: float = _WAIT_S) -> None:
+        self._client = client
+        self._wait_s = wait_s
+        self._groups = self._recall("usergroups.list", self._list_groups, clock)
+        self._users = self._recall("users.list", self._list_users, clock)
+        self._emails: Recall[str] = Recall(
+            "users.lookupByEmail", self._ask_email, clock, keep_s=_KEEP_S, retry_s=_RETRY_S
+        )
+
+    @staticmethod
+    def _recall(name: str, ask: Callable[[str], Ids], clock: Callable[[], float]) -> Recall[Ids]:
+        return Recall(name, ask, clock, keep_s=_KEEP_S, retry_s=_RETRY_S)
+
+    def introduce(self, notification: Notification) -> Notification:
+        """Return a step's reply with the IDs of those it names, as far as Slack tells them.
+
+        Never raises, and waits for two seconds at most in all; who isn't found by then stays a name.
+        """
+        action = notification.action
+        if not isinstance(action, Reply) or action.step is None:
+            return notification
+        deadline = time.monotonic() + self._wait_s
+        responder = self._introduce_responder(action.step.responder, deadline)
+        on_call = tuple(self._introduce_person(person, deadline) for person in notification.on_call)
+        step = replace(action.step, responder=responder)
+        return replace(notification, action=replace(action, step=step), on_call=on_call)
+
+    def _introduce_responder(self, responder: Responder, deadline: float) -> Responder:
+        targets = (
+            replace(target, address=self._find_handle(target.address, deadline) or target.address)
+            if _is_handle(target)
+            else target
+            for target in responder.targets
+        )
+        return replace(responder, targets=tuple(targets))
+
+    def _introduce_person(self, person: OnCallPerson, deadline: float) -> OnCallPerson:
+        if not person.email or person.slack_id:
+            return person
+        answer = self._emails.find(person.email, _left(deadline))
+        return change(person, slack_id=answer.value) if answer is not None else person
+
+    def _find_handle(self, handle: str, deadline: float) -> str:
+        """Return the ID of the user group, else of the user, that goes by *handle*; empty if none."""
+        name = handle.removeprefix("@").casefold()
+        for ids in (self._groups, self._users):
+            answer = ids.find(_EVERYBODY, _left(deadline))
+            if answer is not None and name in answer.value:
+                return answer.value[name]
+        return ""
+
+    def _list_groups(self, _: str) -> Ids:
+        groups = items(self._client.get("usergroups.list", {}), "usergroups")
+        found = {str(group.get("handle", "")).casefold(): str(group.get("id", "")) for group in groups}
+        return {handle: group_id for handle, group_id in found.items() if handle and group_id}
+
+    def _list_users(self, _: str) -> Ids:
+        """Return users by display name, and by user name, which is theirs alone.
+
+        A display name that several share is nobody's.
+        """
+        users = [user for user in self._pages_of_users() if not user.get("deleted") and user.get("id")]
+        names = [(_display_name(user), str(user["id"])) for user in users]
+        times = Counter(name for name, _ in names)
+        shown = {name: user_id for name, user_id in names if name and times[name] == 1}
+        return shown | {name: str(user["id"]) for user in users if (name := _user_name(user))}
+
+    def _pages_of_users(self) -> Iterator[dict[str, Any]]:
+        cursor = ""
+        for _ in range(_PAGES):
+            page = self._client.get(
+                "users.list", {"limit": _PAGE_SIZE} | ({"cursor": cursor} if cursor else {})
+            )
+            yield from items(page, "members")
+            cursor = next_cursor(page)
+            if not cursor:
+                return
+
+    def _ask_email(self, email: str) -> str:
+        """Return the ID of the user with that e-mail; empty where Slack knows none."""
+        try:
+            user = self._client.get("users.lookupByEmail", {"email": email}).get("user")
+        except DeliveryError as error:
+            if error.reason in _UNKNOWN:
+                return ""
+            raise
+        if not isinstance(user, dict) or user.get("deleted"):
+            return ""
+        return str(user.get("id") or "")
+
+
+def _is_handle(target: Target) -> bool:
+    return target.kind == SLACK and target.address.startswith("@")
+
+
+def _user_name(user: dict[str, Any]) -> str:
+    return str(user.get("name") or "").casefold()
+
+
+def _display_name(user: dict[str, Any]) -> str:
+    profile = user.get("profile")
+    return str(profile.get("display_name") or "").casefold() if isinstance(profile, dict) else ""
+
+
+def _left(deadline: float) -> float:
+    return max(0.0, deadline - time.monotonic())

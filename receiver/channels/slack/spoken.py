@@ -1,0 +1,82 @@
+"""What who pressed or typed something hears back: for their eyes only. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from receiver.channels.slack.blocks import section
+from receiver.channels.slack.budget import Budget, pack
+from receiver.channels.slack.headline import headline, history, severity_mark
+from receiver.channels.slack.message import MAX_TEXT
+from receiver.channels.slack.mrkdwn import bold, code, cut_escaped, join_lines, line, link, moment, words
+from receiver.channels.slack.people import render_person
+from receiver.channels.slack.silences import render_hold, render_silences
+from receiver.channels.slack.steps import render_steps, render_troubles
+from receiver.domain.incident import Incident
+from receiver.domain.messages import find_message
+from receiver.domain.request import Answer, Details, Line
+
+_MAX_SENTENCE = 600
+_MAX_LINE = 300
+_MAX_NAME = 120
+_ROOM_FOR_REST = 150
+
+
+def render_spoken(said: Answer | Details) -> dict[str, Any]:
+    """Return the message as a command is answered with, or a response_url is posted.
+
+    Nobody else sees it, and nothing in it pings anybody.
+    """
+    lines = list(_details(said) if isinstance(said, Details) else _answer(said))
+    blocks, left_out = pack(lines, Budget().keep(_ROOM_FOR_REST))
+    if left_out:
+        blocks.append(section(f"… and {left_out} more"))
+    text = cut_escaped(join_lines(lines, MAX_TEXT), MAX_TEXT) or "Done"
+    # Without it, a button's words would take the place of the message it belongs to.
+    return {"response_type": "ephemeral", "replace_original": False, "text": text, "blocks": blocks}
+
+
+def _answer(answer: Answer) -> Iterator[str]:
+    yield f"{line(answer.text, _MAX_SENTENCE)}{_until(answer)}"
+    for each in answer.lines:
+        yield f"• {line(each.text, _MAX_LINE)}{_until(each)}"
+    for incident in answer.incidents:
+        yield _row(incident)
+
+
+def _until(said: Answer | Line) -> str:
+    return f" until {moment(said.until)}" if said.until else ""
+
+
+def _row(incident: Incident) -> str:
+    """Return an incident on a line: its mark, name, ID, who has it, and where its message is."""
+    name = bold(incident.alertname or incident.summary, _MAX_NAME) or "*alert without a name*"
+    said = [f"{severity_mark(incident.severity)} {name} {code(incident.id, 60)}", f"{incident.firing} firing"]
+    if incident.is_acknowledged:
+        said.append(f"👀 {render_person(incident.acknowledged_by)}")
+    said.append(f"since {moment(incident.opened_at)}")
+    return " · ".join([*said, *_message_link(incident)])
+
+
+def _details(details: Details) -> Iterator[str]:
+    incident, progress = details.incident, details.progress
+    yield f"{bold(headline(incident), 400)} {code(incident.id, 60)}"
+    if incident.summary:
+        yield words(incident.summary, _MAX_SENTENCE)
+    yield f"{incident.firing} of {incident.total} alerts firing"
+    for text in (
+        render_hold(incident),
+        render_steps(incident, progress),
+        render_troubles(incident, progress),
+        render_silences(incident, details.now),
+    ):
+        if text:
+            yield text
+    yield " · ".join([history(incident), *_message_link(incident)])
+
+
+def _message_link(incident: Incident) -> Iterator[str]:
+    message = find_message(incident)
+    if message is not None and message.receipt is not None and message.receipt.link:
+        yield link(message.receipt.link, "message")

@@ -1,0 +1,182 @@
+"""What Slack sends when people press buttons, send forms and type commands.
+
+Bodies are believed only after `verify`; what they ask is a domain request from then on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, Protocol
+from urllib.parse import parse_qsl
+
+from msgspec import DecodeError, json
+
+from receiver.domain.person import Person
+from receiver.domain.request import (
+    FIELD_CHOICE,
+    FIELD_COMMENT,
+    FIELD_OWN,
+    SILENCE_FORM,
+    Command,
+    ModalSubmit,
+    Press,
+)
+from receiver.errors import PayloadError
+from receiver.text import Secret, one_line
+
+SOURCE = "slack"
+# https://docs.slack.dev/authentication/verifying-requests-from-slack: older ones may be replayed.
+MAX_AGE_S = 300.0
+# Far above what Slack sends: a pressed message comes along whole, of 13,000 characters at most.
+MAX_BODY = 1024 * 1024
+MAX_ID = 100
+MAX_TEXT = 1000
+_MAX_FIELDS = 100
+_MAX_NAME = 80
+_MAX_TOKEN = 2000
+_TIMESTAMP = re.compile(r"[0-9]{1,12}", re.ASCII)
+_USER = re.compile(r"[UW][A-Z0-9]{1,30}", re.ASCII)
+
+Json = Mapping[str, Any]
+
+
+class Headers(Protocol):
+    """A request's headers, as Flask and dictionaries hold them."""
+
+    def items(self) -> Iterable[tuple[str, str]]: ...
+
+
+def verify(secret: Secret, headers: Headers, body: bytes, now: float) -> bool:
+    """Tell whether Slack signed *body*, as it came in, with *secret* within five minutes of *now*.
+
+    Always false without a secret.
+    """
+    found = {name.lower(): value for name, value in headers.items()}
+    stamp = found.get("x-slack-request-timestamp", "")
+    shown = found.get("x-slack-signature", "")
+    if not secret or not _TIMESTAMP.fullmatch(stamp) or abs(now - int(stamp)) > MAX_AGE_S:
+        return False
+    return hmac.compare_digest(sign(secret, stamp, body).encode(), shown.encode("utf-8", "replace"))
+
+
+def sign(secret: Secret, stamp: str, body: bytes) -> str:
+    """Return the signature Slack gives *body*, sent at *stamp* (seconds since 1970, as text)."""
+    signed = b"v0:" + stamp.encode() + b":" + body
+    return "v0=" + hmac.new(secret.reveal().encode(), signed, hashlib.sha256).hexdigest()
+
+
+def parse_interaction(body: bytes) -> Press | ModalSubmit | None:
+    """Return the button or form in a form-encoded body; None for what asks nothing of us.
+
+    Raises PayloadError for what can't be read.
+    """
+    text = _read_form(body).get("payload")
+    if text is None:
+        raise PayloadError(SOURCE, "the form has no field named payload")
+    try:
+        payload = json.decode(text)
+    except (DecodeError, RecursionError, UnicodeError):
+        raise PayloadError(SOURCE, "the payload is no JSON") from None
+    return read_interaction(payload)
+
+
+def read_interaction(payload: object) -> Press | ModalSubmit | None:
+    """Return what a payload asks, None for nothing; raises PayloadError where it can't be read."""
+    if not isinstance(payload, dict):
+        raise PayloadError(SOURCE, "the payload is no JSON object")
+    kind = payload.get("type")
+    if kind == "block_actions":
+        return _read_press(payload)
+    if kind == "view_submission":
+        return _read_submit(payload)
+    return None
+
+
+def parse_command(body: bytes) -> Command | None:
+    """Return the command in a form-encoded body, None for Slack's own look whether we are there.
+
+    Raises PayloadError for what is none.
+    """
+    fields = _read_form(body)
+    return None if fields.get("ssl_check") == "1" else read_command(fields)
+
+
+def read_command(fields: object) -> Command:
+    """Return the command in its fields; raises PayloadError where nobody typed it."""
+    if not isinstance(fields, dict):
+        raise PayloadError(SOURCE, "the command is no object")
+    by = _read_person(fields.get("user_id"), fields.get("user_name"))
+    return Command(one_line(_text(fields.get("text")), MAX_TEXT), by, _token(fields.get("response_url")))
+
+
+def _read_form(body: bytes) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
+    except (UnicodeDecodeError, ValueError):
+        raise PayloadError(SOURCE, "the body is no form") from None
+    return dict(pairs)
+
+
+def _read_press(payload: Json) -> Press | None:
+    """Return the button that was pressed; None for links, menus and the like."""
+    action = next(iter(_list(payload.get("actions"))), None)
+    button = _text(_map(action).get("action_id"))
+    if _map(action).get("type") != "button" or not button:
+        return None
+    user = _map(payload.get("user"))
+    return Press(
+        button=button[:MAX_ID],
+        value=_text(_map(action).get("value"))[:MAX_ID],
+        by=_read_person(user.get("id"), user.get("username") or user.get("name")),
+        trigger_id=_token(payload.get("trigger_id")),
+        response_url=_token(payload.get("response_url")),
+    )
+
+
+def _read_submit(payload: Json) -> ModalSubmit | None:
+    view, user = _map(payload.get("view")), _map(payload.get("user"))
+    if view.get("callback_id") != SILENCE_FORM:
+        return None
+    values = _map(_map(view.get("state")).get("values"))
+    return ModalSubmit(
+        incident_id=_text(view.get("private_metadata"))[:MAX_ID],
+        choice=_value(values, FIELD_CHOICE),
+        own=_value(values, FIELD_OWN),
+        comment=_value(values, FIELD_COMMENT),
+        by=_read_person(user.get("id"), user.get("username") or user.get("name")),
+    )
+
+
+def _value(values: Json, name: str) -> str:
+    """Return what stands in the field *name*: text, or the option that is selected."""
+    element = _map(_map(values.get(name)).get(name))
+    text = element.get("value") or _map(element.get("selected_option")).get("value")
+    return one_line(_text(text), MAX_TEXT)
+
+
+def _read_person(user_id: object, name: object) -> Person:
+    """Return who did it; Slack always says, so without an id this is none of Slack's."""
+    slack_id = _text(user_id)
+    if not _USER.fullmatch(slack_id):
+        raise PayloadError(SOURCE, "it does not say which user it is from")
+    return Person(one_line(_text(name), _MAX_NAME) or slack_id, SOURCE, slack_id)
+
+
+def _token(thing: object) -> str:
+    text = _text(thing)
+    return text if len(text) <= _MAX_TOKEN else ""
+
+
+def _text(thing: object) -> str:
+    return thing if isinstance(thing, str) else ""
+
+
+def _map(thing: object) -> Json:
+    return thing if isinstance(thing, dict) else {}
+
+
+def _list(thing: object) -> list[Any]:
+    return thing if isinstance(thing, list) else []

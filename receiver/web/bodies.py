@@ -1,0 +1,238 @@
+"""What the API answers, as types: the JSON is made from them, and so is its description.
+
+Moments are RFC 3339 texts in UTC; what there is nothing to say of is null. The order of the fields is
+the order in the JSON.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from receiver.domain.alert import Severity
+
+Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+
+
+class State(StrEnum):
+    """How an incident stands."""
+
+    OPEN = "open"
+    ACKNOWLEDGED = "acknowledged"
+    RESOLVED = "resolved"
+
+
+class AlertState(StrEnum):
+    """How an alert stands."""
+
+    FIRING = "firing"
+    RESOLVED = "resolved"
+
+
+class StepState(StrEnum):
+    """How a step of the escalation stands: `later` waits for another step, `waiting` for its time."""
+
+    WAITING = "waiting"
+    LATER = "later"
+    TELLING = "telling"
+    TOLD = "told"
+    GIVEN_UP = "given_up"
+
+
+class DeliveryState(StrEnum):
+    """How a delivery stands: `failed` was given up for good."""
+
+    DELIVERED = "delivered"
+    FAILED = "failed"
+    PENDING = "pending"
+
+
+class IncidentRow(Struct, frozen=True):
+    """One incident in a list."""
+
+    id: str
+    state: State
+    severity: Annotated[Severity, Meta(description="The worst of what fires, never lower while open.")]
+    alertname: str
+    summary: str
+    receiver: Annotated[str, Meta(description="Alertmanager's name for where it sent the group.")]
+    group_key: str
+    group_labels: dict[str, str]
+    route: str
+    channel: str
+    firing: Annotated[int, Meta(description="How many of its alerts fire.")]
+    total: int
+    opened_at: Moment
+    updated_at: Moment
+    acknowledged_by: str | None
+    next_step: Annotated[str | None, Meta(description="Who hears of it next, if nobody acknowledges.")]
+    next_step_at: Moment | None
+
+
+class HistoryRow(IncidentRow, frozen=True):
+    """One incident in the history."""
+
+    resolved_at: Moment | None
+    duration_s: Annotated[
+        float | None, Meta(description="Seconds from opening to resolved; null while it is open.")
+    ]
+    acknowledged_after_s: Annotated[
+        float | None, Meta(description="Seconds from opening to the acknowledgement that stands.")
+    ]
+
+
+class IncidentPage(Struct, frozen=True):
+    """Part of the list of incidents, newest first."""
+
+    incidents: list[IncidentRow]
+    next_cursor: Annotated[str | None, Meta(description="Gives the next part; null at the end.")]
+
+
+class HistoryPage(Struct, frozen=True):
+    """Part of the history, newest first."""
+
+    incidents: list[HistoryRow]
+    next_cursor: Annotated[str | None, Meta(description="Gives the next part; null at the end.")]
+
+
+class AlertRow(Struct, frozen=True):
+    """One alert of an incident."""
+
+    fingerprint: str
+    status: AlertState
+    severity: Severity
+    starts_at: Moment | None
+    ends_at: Moment | None
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    generator_url: str
+
+
+class EventRow(Struct, frozen=True):
+    """One line of an incident's timeline."""
+
+    at: Moment
+    what: Annotated[str, Meta(description="A short word: opened, joined, acknowledged, resolved and others.")]
+    text: str
+    by: str | None
+    via: Annotated[str | None, Meta(description="The side it came from, like slack or pagerduty.")]
+
+
+class StepRow(Struct, frozen=True):
+    """One step of an incident's escalation."""
+
+    step: str
+    responder: str
+    state: StepState
+    due_at: Moment | None
+    told_at: Annotated[Moment | None, Meta(description="When it was told or given up.")]
+
+
+class Escalation(Struct, frozen=True):
+    """How an incident's escalation stands."""
+
+    policy: str | None
+    steps: list[StepRow]
+
+
+class HoldRow(Struct, frozen=True):
+    """Why nobody further is told though it fires."""
+
+    reason: Annotated[str, Meta(description="silenced, inhibited or muted (by a time interval)")]
+    by: str | None
+    since: Moment
+    until: Moment | None
+
+
+class MatcherRow(Struct, frozen=True):
+    """One label that a silence asks for."""
+
+    name: str
+    value: str
+
+
+class SilenceRow(Struct, frozen=True):
+    """A silence that was wished for here; it lives in Alertmanager."""
+
+    number: int
+    silence_id: Annotated[str | None, Meta(description="Alertmanager's own ID, once it has it.")]
+    matchers: list[MatcherRow]
+    by: str
+    comment: str
+    until: Moment | None
+    until_resolved: bool
+    ended_at: Moment | None
+
+
+class DeliveryRow(Struct, frozen=True):
+    """One notification and what became of it."""
+
+    id: str
+    target: str
+    state: DeliveryState
+    attempts: int
+    at: Annotated[Moment | None, Meta(description="When it arrived, or else was last tried.")]
+    retry_at: Moment | None
+    reason: str | None
+    detail: str | None
+    simulated: Annotated[bool, Meta(description="Sent nowhere, as its channel has no credentials.")]
+    link: str | None
+    note: str | None
+
+
+class WholeIncident(IncidentRow, frozen=True):
+    """One incident with all that is known of it."""
+
+    source: str
+    acknowledged_at: Moment | None
+    resolved_at: Moment | None
+    resolved_by: Annotated[str | None, Meta(description="Null where its alerts resolved.")]
+    previous: Annotated[str | None, Meta(description="The ID of the group's incident before this one.")]
+    snoozed_until: Moment | None
+    held: HoldRow | None
+    silences: list[SilenceRow]
+    alerts: list[AlertRow]
+    timeline: list[EventRow]
+    escalation: Escalation
+    deliveries: list[DeliveryRow]
+
+
+class RunbookPart(Struct, frozen=True):
+    """One piece of a runbook's section: a paragraph, item, code or table."""
+
+    kind: str
+    text: str
+    depth: int
+    marker: str
+    lang: str
+
+
+class RunbookSection(Struct, frozen=True):
+    """A titled part of a runbook; the first may have no title."""
+
+    title: str
+    parts: list[RunbookPart]
+
+
+class WholeRunbook(Struct, frozen=True):
+    """A runbook in its sections and as the Markdown it was read from."""
+
+    name: str
+    severity: str
+    sections: list[RunbookSection]
+    markdown: str
+
+
+class Fault(Struct, frozen=True):
+    """What is wrong: a short word for programs and a sentence for people."""
+
+    type: str
+    message: str
+
+
+class ErrorAnswer(Struct, frozen=True):
+    """The form that every error has."""
+
+    error: Fault

@@ -1,0 +1,73 @@
+"""Incidents in lists: what is there now, and what was since a moment."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from receiver.clock import parse_duration
+from receiver.text import one_line
+from receiver.web.answers import Refusal
+from receiver.web.bodies import HistoryPage, IncidentPage
+from receiver.web.incident_json import delivery_keys
+from receiver.web.questions import HistoryQuery, ListQuery
+from receiver.web.rows import render_history_row, render_row
+from receiver.wiring import Parts
+
+_STATES = {
+    "": frozenset[str](),
+    "open": frozenset({"open", "acknowledged"}),
+    "acknowledged": frozenset({"acknowledged"}),
+    "resolved": frozenset({"resolved"}),
+}
+
+
+def list_incidents(parts: Parts, asked: ListQuery) -> IncidentPage:
+    """Return part of the incidents, newest first."""
+    page = parts.incidents.find_newest(
+        states=_STATES[asked.state],
+        severity=asked.severity,
+        alertname=asked.alertname,
+        limit=asked.limit,
+        cursor=asked.cursor,
+        deliveries=delivery_keys(parts),
+    )
+    now = parts.clock()
+    rows = [render_row(one, parts.routing.get_policy(one.policy), now) for one in page.incidents]
+    return IncidentPage(rows, page.next_cursor)
+
+
+def list_history(parts: Parts, asked: HistoryQuery) -> HistoryPage:
+    """Return part of the incidents that opened at or after a moment, closed and open, newest first."""
+    now = parts.clock()
+    page = parts.incidents.find_newest(
+        alertname=asked.alertname,
+        opened_from=parse_since(asked.since, now),
+        limit=asked.limit,
+        cursor=asked.cursor,
+        deliveries=delivery_keys(parts),
+    )
+    rows = [render_history_row(one, parts.routing.get_policy(one.policy), now) for one in page.incidents]
+    return HistoryPage(rows, page.next_cursor)
+
+
+def parse_since(text: str, now: float) -> float:
+    """Return the moment that `7d` (back from *now*), a day or RFC 3339 says; 0 for nothing.
+
+    Raises Refusal with a sentence. A `+` that became a blank on its way through an address is
+    taken for what it was.
+    """
+    if not text:
+        return 0.0
+    try:
+        return max(0.0, now - parse_duration(text))
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text.replace(" ", "+"))
+        return max(0.0, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp())
+    except (ValueError, OverflowError):
+        raise Refusal(
+            400,
+            f"since is {one_line(text, 100)!r}, expected a duration like 7d, a day like 2026-11-23 "
+            "or a moment like 2026-11-23T12:00:00Z",
+        ) from None

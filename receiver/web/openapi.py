@@ -1,0 +1,117 @@
+"""The API's description in OpenAPI 3.1, made from its operations and their types.
+
+https://spec.openapis.org/oas/v3.1.1.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from importlib.metadata import version
+from typing import Any
+
+import msgspec
+
+from receiver.web.bodies import ErrorAnswer
+from receiver.web.operations import PREFIX, AnyOperation
+
+Json = dict[str, Any]
+
+_REF = "#/components/schemas/{name}"
+_ABOUT = (
+    "Incidents to read and to answer, and runbooks. Every answer to an incident is harmless the second "
+    "time. Moments are in UTC."
+)
+_REFUSALS = {
+    HTTPStatus.BAD_REQUEST: "The question makes no sense; the message says why.",
+    HTTPStatus.UNAUTHORIZED: "A token is asked for.",
+    HTTPStatus.SERVICE_UNAVAILABLE: "The store can't take or give it now; try again.",
+}
+_TOO_LARGE = {HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is larger than any that makes sense."}
+_CHALLENGE = {
+    "WWW-Authenticate": {"description": "Basic, so that a browser asks.", "schema": {"type": "string"}}
+}
+_SCHEMES = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "One of RECEIVER_API_TOKEN."},
+    "basic": {
+        "type": "http",
+        "scheme": "basic",
+        "description": "One of RECEIVER_API_TOKEN as the password, with any user name.",
+    },
+}
+
+
+def render_openapi(operations: Sequence[AnyOperation], *, server: str = "", is_open: bool = False) -> Json:
+    """Return the description of *operations*, reached at *server* (empty: where it was fetched).
+
+    *is_open* says that no token is asked for.
+    """
+    kinds = {kind: None for one in operations for kind in (one.question, one.answer)}
+    refs, schemas = msgspec.json.schema_components((*kinds, ErrorAnswer), ref_template=_REF)
+    by_kind = dict(zip(kinds, refs, strict=False))
+    queries = {one.question.__name__ for one in operations if not one.has_body}
+    paths: Json = {}
+    for one in operations:
+        described = _render_operation(one, by_kind, schemas)
+        paths.setdefault(PREFIX + one.path, {})[one.method.lower()] = described
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "receiver", "version": version("receiver"), "description": _ABOUT},
+        "servers": [{"url": server.rstrip("/") or "/"}],
+        "security": [*({name: []} for name in _SCHEMES), *([{}] if is_open else [])],
+        "paths": paths,
+        "components": {
+            "schemas": {name: schema for name, schema in schemas.items() if name not in queries},
+            "securitySchemes": _SCHEMES,
+        },
+    }
+
+
+def _render_operation(operation: AnyOperation, refs: dict[Any, Json], schemas: Json) -> Json:
+    described: Json = {"operationId": operation.id, "summary": operation.summary}
+    question = schemas[operation.question.__name__]
+    parameters = [_render_name(operation.name)] if operation.name else []
+    if operation.has_body:
+        described["requestBody"] = {
+            "required": bool(question.get("required")),
+            "content": _json(refs[operation.question]),
+        }
+    else:
+        parameters += [_render_parameter(*each) for each in question["properties"].items()]
+    if parameters:
+        described["parameters"] = parameters
+    described["responses"] = {
+        "200": {
+            "description": "It is done." if operation.has_body else "It is shown.",
+            "content": _json(refs[operation.answer]),
+        },
+        **_render_refusals(operation),
+    }
+    return described
+
+
+def _render_name(name: str) -> Json:
+    return {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
+
+
+def _render_parameter(name: str, schema: Json) -> Json:
+    """Return a parameter of the address; its description stands beside its schema, not in it."""
+    rest = {word: value for word, value in schema.items() if word != "description"}
+    return {"name": name, "in": "query", "description": schema.get("description", ""), "schema": rest}
+
+
+def _render_refusals(operation: AnyOperation) -> Json:
+    refusals = {**_REFUSALS, **operation.refusals, **(_TOO_LARGE if operation.has_body else {})}
+    content = _json({"$ref": _REF.format(name=ErrorAnswer.__name__)})
+    return {
+        str(status.value): {
+            "description": refusals[status],
+            **({"headers": _CHALLENGE} if status is HTTPStatus.UNAUTHORIZED else {}),
+            "content": content,
+        }
+        for status in sorted(refusals)
+    }
+
+
+def _json(schema: Json) -> Json:
+    return {"application/json": {"schema": schema}}

@@ -1,0 +1,60 @@
+"""An operation of the API: its address, what it can be asked, what it answers, and what does it.
+
+Requests are read, answers written and the description made from the same operations, so that none of the
+three can say something else.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any, Generic, TypeVar
+
+from msgspec import Struct
+
+from receiver.web.questions import read_body, read_query
+from receiver.wiring import Parts
+
+PREFIX = "/api/v1"
+
+Q = TypeVar("Q", bound=Struct)
+A = TypeVar("A")
+
+
+@dataclass(frozen=True)
+class Operation(Generic[Q, A]):
+    """One thing that the API does.
+
+    *path* comes after PREFIX and has one `{name}` at most, which *run* is handed (else an empty
+    text). A GET is asked by the address, a POST by its body. *refusals* are the statuses of its
+    errors beside those that all operations have.
+    """
+
+    method: str
+    path: str
+    id: str
+    summary: str
+    question: type[Q]
+    answer: type[A]
+    run: Callable[[Parts, str, Q], A]
+    refusals: Mapping[HTTPStatus, str] = field(default_factory=dict)
+
+    @property
+    def name(self) -> str | None:
+        """What the path's `{name}` is called; None where it has none."""
+        match = re.search(r"{(\w+)}", self.path)
+        return match[1] if match else None
+
+    @property
+    def has_body(self) -> bool:
+        return self.method == "POST"
+
+    def perform(self, parts: Parts, name: str, query: Mapping[str, str], body: bytes) -> A:
+        """Do as asked, and return the answer. Raises Refusal, NotFound and StoreError."""
+        asked = read_body(self.question, body) if self.has_body else read_query(self.question, query)
+        return self.run(parts, name, asked)
+
+
+AnyOperation = Operation[Any, Any]

@@ -1,0 +1,147 @@
+"""What the API can be asked, as types: questions are read by them, and described from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct
+
+from receiver.text import one_line
+from receiver.web.answers import Refusal
+
+Q = TypeVar("Q", bound=Struct)
+
+HIGHEST_LIMIT = 200
+MAX_VIA = 40
+# An answer is a name and a comment; more is none of ours.
+MAX_BODY = 64 * 1024
+
+_DURATION = (
+    "^(0|(?=.)" + "".join(f"([0-9]{{1,9}}{unit})?" for unit in ("y", "w", "d", "h", "m", "s", "ms")) + ")$"
+)
+_EXPECTED = "expected"  # in a field's `extra`: what to say to whom has sent something else
+
+Limit = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=HIGHEST_LIMIT,
+        description="How many at most.",
+        extra={_EXPECTED: f"a number from 1 to {HIGHEST_LIMIT}"},
+    ),
+]
+Cursor = Annotated[
+    str,
+    Meta(
+        pattern=r"^([0-9]{1,12}\.[0-9]{3}_[0-9a-z-]{1,64})?$",
+        description="The `next_cursor` of the part before.",
+        extra={_EXPECTED: "the next_cursor of the part before"},
+    ),
+]
+AlertName = Annotated[str, Meta(description="Only those of this alert name.")]
+
+
+class NoQuestion(Struct, frozen=True):
+    """Nothing can be said beside the path."""
+
+
+class ListQuery(Struct, frozen=True):
+    """Which incidents to list."""
+
+    state: Annotated[
+        Literal["open", "acknowledged", "resolved", ""],
+        Meta(
+            description="Only those in this state; `open` includes acknowledged.",
+            extra={_EXPECTED: "open, acknowledged or resolved"},
+        ),
+    ] = ""
+    severity: Annotated[
+        Literal["critical", "error", "warning", "info", "none", ""],
+        Meta(
+            description="Only those of this severity.",
+            extra={_EXPECTED: "critical, error, warning, info or none"},
+        ),
+    ] = ""
+    alertname: AlertName = ""
+    limit: Limit = 50
+    cursor: Cursor = ""
+
+
+class HistoryQuery(Struct, frozen=True):
+    """Which incidents of the past to list."""
+
+    alertname: AlertName = ""
+    since: Annotated[
+        str,
+        Meta(
+            description="Only those that opened at or after this: a moment in RFC 3339, a day (UTC), or a "
+            "duration back from now, like `7d`.",
+            extra_json_schema={
+                "anyOf": [
+                    {"format": "date-time"},
+                    {"format": "date"},
+                    {"pattern": _DURATION},
+                    {"maxLength": 0},
+                ]
+            },
+        ),
+    ] = ""
+    limit: Limit = 50
+    cursor: Cursor = ""
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """Who it is that answers."""
+
+    by: Annotated[str | None, Meta(description="Your name, for the timeline and for Slack.")] = None
+    via: Annotated[
+        Annotated[str, Meta(max_length=MAX_VIA)] | None,
+        Meta(description="The side it comes from; `api` if left out."),
+    ] = None
+
+
+class Snooze(Answer, frozen=True, kw_only=True):
+    """Who snoozes it, and for how long."""
+
+    for_: Annotated[
+        str,
+        Meta(
+            description="How long, a year at most.", examples=["1h"], extra_json_schema={"pattern": _DURATION}
+        ),
+    ] = msgspec.field(name="for")
+
+
+class SilenceWish(Snooze, frozen=True, kw_only=True):
+    """Who silences it, for how long, and why."""
+
+    comment: Annotated[str | None, Meta(description="Why, for whoever finds it in Alertmanager.")] = None
+
+
+def read_query(kind: type[Q], found: Mapping[str, str]) -> Q:
+    """Return what an address asks after its `?`; Refusal with a sentence where it makes no sense.
+
+    What *kind* doesn't know is ignored.
+    """
+    hints = get_type_hints(kind, include_extras=True)
+    return kind(**{name: _convert(name, found[name], hint) for name, hint in hints.items() if name in found})
+
+
+def read_body(kind: type[Q], body: bytes) -> Q:
+    """Return what a body asks, nothing being the same as `{}`; Refusal with a sentence for others."""
+    try:
+        return msgspec.json.decode(body or b"{}", type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise Refusal(
+            400, f'the body can\'t be read: {one_line(str(error), 200)}; expected JSON like {{"by": "name"}}'
+        ) from None
+
+
+def _convert(name: str, value: str, hint: Any) -> object:
+    try:
+        return msgspec.convert(value, hint, strict=False)
+    except msgspec.ValidationError:
+        notes = (note.extra or {} for note in get_args(hint)[1:] if isinstance(note, Meta))
+        expected = next((note[_EXPECTED] for note in notes if _EXPECTED in note), "another value")
+        raise Refusal(400, f"{name} is {one_line(value, 100)!r}, expected {expected}") from None

@@ -1,0 +1,31 @@
+"""A runbook as the API shows it."""
+
+from __future__ import annotations
+
+from receiver.domain.runbook import Section
+from receiver.errors import NotFound
+from receiver.web.bodies import RunbookPart, RunbookSection, WholeRunbook
+from receiver.wiring import Parts
+
+
+def describe_runbook(parts: Parts, name: str) -> WholeRunbook:
+    """Return a runbook's sections and its Markdown. Raises NotFound."""
+    runbook = parts.runbooks.find(name)
+    if runbook is None:
+        raise NotFound("runbook", name)
+    return WholeRunbook(
+        name=runbook.name,
+        severity=runbook.severity,
+        sections=[_render_section(section) for section in runbook.sections],
+        markdown=runbook.source,
+    )
+
+
+def _render_section(section: Section) -> RunbookSection:
+    return RunbookSection(
+        title=section.title,
+        parts=[
+            RunbookPart(kind=part.kind, text=part.text, depth=part.depth, marker=part.marker, lang=part.lang)
+            for part in section.parts
+        ],
+    )

@@ -1,0 +1,54 @@
+"""The form for a silence."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receiver.channels.slack.modal import render_faults, render_silence_form
+from tests.builders import OPENED_AT, an_alert, an_incident
+from tests.mocks import views
+
+
+def choices(view) -> list[str]:
+    block = next(block for block in view["blocks"] if block.get("block_id") == "choice")
+    return [option["value"] for option in block["element"]["options"]]
+
+
+def test_the_form_carries_the_incident_and_asks_how_long_and_why():
+    incident = an_incident()
+    view = render_silence_form(incident, OPENED_AT)
+    assert (view["callback_id"], view["private_metadata"]) == ("silence", incident.id)
+    assert [block.get("block_id") for block in view["blocks"]] == [None, "choice", "own", "comment"]
+    assert choices(view) == ["1h", "4h", "opening", "resolved"]
+    assert views.check(view) == []
+
+
+def test_without_business_hours_their_choice_is_left_out():
+    assert choices(render_silence_form(an_incident(), 0.0)) == ["1h", "4h", "resolved"]
+
+
+def test_own_time_and_comment_may_be_left_out():
+    view = render_silence_form(an_incident(), 0.0)
+    assert [block.get("optional", False) for block in view["blocks"] if block.get("type") == "input"] == [
+        False,
+        True,
+        True,
+    ]
+
+
+@given(st.text(max_size=400), st.sampled_from(["<!channel>", "x" * 5000, "a|b>"]))
+def test_whatever_an_alert_is_called_slack_takes_the_form(name, more):
+    incident = an_incident(an_alert(name + more, annotations={"summary": more}))
+    view = render_silence_form(incident, OPENED_AT)
+    assert views.check(view) == []
+    assert "<!channel>" not in view["blocks"][0]["text"]["text"]
+
+
+@pytest.mark.parametrize("sentence", ["Too long", "x" * 1000])
+def test_what_is_wrong_is_said_at_its_field(sentence):
+    answer = render_faults({"own": sentence})
+    assert answer["response_action"] == "errors"
+    assert answer["errors"]["own"].startswith(sentence[:100])
+    assert len(answer["errors"]["own"]) <= 150

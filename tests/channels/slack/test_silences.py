@@ -1,0 +1,151 @@
+"""Holds, silences and snoozes in messages; and who did what, without pinging them."""
+
+from __future__ import annotations
+
+import pytest
+
+from receiver.channels.slack.render import render
+from receiver.domain.incident import Hold, SilenceNote
+from tests.builders import (
+    OPENED_AT,
+    a_delivery,
+    a_notification,
+    a_post,
+    a_reply,
+    an_incident,
+    an_update,
+)
+from tests.mocks import blockkit
+from tests.mocks.slack_workspace import SlackMessage
+
+NOON = "<!date^1795435380^{date_short_pretty} {time}|2026-11-23 12:03 UTC>"
+
+
+def shown(incident, action=None, now=OPENED_AT) -> SlackMessage:
+    message = render(a_notification(incident, action or an_update(), now=now))
+    assert blockkit.check(list(message.blocks)) == []
+    return SlackMessage(
+        "#c", "C1", "1.0", message.text, list(message.blocks), makes_mentions=message.links_names
+    )
+
+
+def a_silence(number: int = 1, **changes) -> SilenceNote:
+    fields = {"by": "bob", "wished_at": OPENED_AT - 60, "until": OPENED_AT + 3600}
+    return SilenceNote(number, (("alertname", "X"),), **{**fields, **changes})
+
+
+@pytest.mark.parametrize(
+    ("hold", "said"),
+    [
+        (Hold("silenced", 1.0, "bob", OPENED_AT), f"⏸ Silenced by bob until {NOON}: nobody is paged"),
+        (Hold("silenced", 1.0), "⏸ Silenced: nobody is paged"),
+        (Hold("inhibited", 1.0), "⏸ Inhibited in Alertmanager by another alert: nobody is paged"),
+        (Hold("muted", 1.0), "⏸ Muted in Alertmanager by a time interval: nobody is paged"),
+    ],
+)
+def test_a_hold_is_told_with_its_reason(hold, said):
+    words = shown(an_incident(held=hold)).words
+    assert said in words
+    assert "Team Lead held" in words
+
+
+def test_what_is_over_is_held_no_more():
+    assert "⏸" not in shown(an_incident(held=Hold("silenced", 1.0, "bob"), resolved_by="alice")).words
+
+
+def test_a_silence_is_shown_with_its_end_and_can_be_expired():
+    incident = an_incident(silences=(a_silence(until=OPENED_AT + 0.5, comment="known <issue>"),))
+    message = shown(incident)
+    assert f"🔕 Silence 1 by bob until {NOON} · known &lt;issue&gt;" in message.words
+    assert message.buttons["expire:1"] == f"{incident.id}#1"
+    assert "Expire silence" in message.words
+
+
+def test_a_silence_until_it_resolves_says_so():
+    incident = an_incident(silences=(a_silence(until=0.0),))
+    assert "🔕 Silence 1 by bob until it resolves" in shown(incident).words
+    assert "🔕" not in shown(an_incident(silences=(a_silence(until=0.0),), resolved_by="alice")).words
+
+
+@pytest.mark.parametrize("over", [{"ended_at": OPENED_AT}, {"until": OPENED_AT}])
+def test_a_silence_that_has_ended_is_not_shown(over):
+    message = shown(an_incident(silences=(a_silence(**over),)), now=OPENED_AT + 1)
+    assert "🔕" not in message.words
+    assert "expire:1" not in message.buttons
+
+
+def test_a_silence_that_outlives_its_incident_can_still_be_expired():
+    incident = an_incident(silences=(a_silence(),), resolved_by="alice")
+    assert set(shown(incident).buttons) == {"expire:1"}
+
+
+def test_silences_of_one_wish_are_one_line():
+    incident = an_incident(silences=tuple(a_silence(n) for n in range(1, 21)))
+    message = shown(incident)
+    assert "🔕 20 silences 1 to 20 by bob until" in message.words
+    assert len([button for button in message.buttons if button.startswith("expire:")]) == 8
+
+
+def test_many_wishes_are_counted():
+    incident = an_incident(silences=tuple(a_silence(n, comment=f"{n}") for n in range(1, 31)))
+    assert "… and 26 more silences" in shown(incident).words
+
+
+def test_a_silence_that_alertmanager_does_not_take_says_why():
+    failed = a_delivery("", received=False, reason="http_400", failed_at=OPENED_AT)
+    waiting = a_delivery("", received=False, reason="no_answer")
+    silences = (a_silence(1), a_silence(2, comment="x"))
+    words = shown(
+        an_incident(silences=silences, deliveries={"silence:1": failed, "silence:2": waiting})
+    ).words
+    assert "⚠️ given up: http_400" in words
+    assert "⚠️ not made yet: no_answer" in words
+
+
+def test_a_snooze_says_until_when():
+    incident = an_incident(acknowledged_by="alice", snoozed_until=OPENED_AT)
+    words = shown(incident, now=OPENED_AT + 60).words
+    assert "👀 Snoozed by alice · CRITICAL" in words
+    assert f"stopped: snoozed by alice until {NOON}" in words
+
+
+@pytest.mark.parametrize("what", ["acknowledged", "resolved"])
+def test_an_edit_mentions_who_did_it_and_a_post_does_not(what):
+    incident = an_incident(**{f"{what}_by": "alice", f"{what}_ref": "U0ALICE1"})
+    assert f"{what} by <@U0ALICE1>" in shown(incident).words
+    posted = shown(incident, a_post())
+    assert f"{what} by alice" in posted.words
+    assert posted.pings == []
+
+
+@pytest.mark.parametrize("ref", ["", "!channel", "U1|x", "<!here>", "alice"])
+def test_what_is_no_users_id_is_not_mentioned(ref):
+    incident = an_incident(acknowledged_by="<alice>", acknowledged_ref=ref)
+    message = shown(incident)
+    assert "acknowledged by &lt;alice&gt;" in message.words
+    assert message.pings == []
+
+
+def said(incident, reply, now=OPENED_AT + 1800) -> str:
+    message = shown(incident, reply, now)
+    assert message.pings == []
+    return message.text
+
+
+def test_whoever_has_it_is_reminded():
+    incident = an_incident(acknowledged_by="alice", acknowledged_ref="U0ALICE1", acknowledged_at=OPENED_AT)
+    words = said(incident, a_reply("ack_reminder"))
+    assert words.startswith("⏰ Acknowledged by alice 30m ago, and 1 alert still fires")
+
+
+def test_a_silences_end_is_told_before():
+    incident = an_incident(silences=(a_silence(1), a_silence(2, by="carol", until=OPENED_AT)))
+    words = said(incident, a_reply("silence_ends", key="silence_ends:2"))
+    assert words == f"🔔 The silence by carol ends {NOON}, and 1 alert still fires"
+    assert said(incident, a_reply("silence_ends", key="silence_ends:9")).startswith("🔔 A silence ends soon")
+
+
+def test_a_hold_and_an_alertmanager_that_is_away_are_told():
+    held = an_incident(held=Hold("silenced", 1.0, "bob"))
+    assert said(held, a_reply("held")) == "⏸ Silenced by bob: nobody is paged"
+    assert "could not be asked" in said(an_incident(), a_reply("not_asked"))

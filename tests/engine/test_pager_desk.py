@@ -1,0 +1,458 @@
+"""What people do in PagerDuty is done here, once, and PagerDuty hears no echo of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, replace
+from typing import Any
+
+import pytest
+
+from receiver.domain.person import Person
+from receiver.engine.duties import Duties
+from receiver.engine.pager_desk import PagerDesk
+from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
+from receiver.lookups.pagerduty import PagerDutyRest
+from receiver.sources.pagerduty import parse
+from receiver.text import Secret
+from tests.mocks.pagerduty_account import PagedIncident
+from tests.rig import KEYS, ROUTING, Rig
+
+SECRET = "pagerduty-secret"
+
+
+class Bridge:
+    """The receiver and PagerDuty, with the webhooks between them in the test's hand."""
+
+    def __init__(self, rig: Rig, *, has_token: bool = True) -> None:
+        self.rig = rig
+        rig.environ["PAGERDUTY_WEBHOOK_SECRET"] = SECRET
+        rig.configure(ROUTING)
+        self.pager = PagerDutyRest(rig.pagerduty.url, Secret("rest-token")) if has_token else None
+        parts = rig.parts
+        self.desk = PagerDesk(parts.hands, parts.incidents, self.pager, parts.routing, rig.clock)
+        duties = Duties({}, parts.errands, {"pagerduty": self.desk.take}, rig.clock)
+        rig.machine = replace(rig.machine, duties=duties)
+
+    def tells(self) -> list[int]:
+        """Have PagerDuty deliver what waits, and everybody work it off."""
+        answers = self.rig.pagerduty.webhooks.deliver(self.post)
+        self.rig.works()
+        return answers
+
+    def post(self, body: bytes, headers: dict[str, str]) -> int:
+        return self.rig.client.post("/webhooks/pagerduty", data=body, headers=headers).status_code
+
+    def page(self, responder: str = "on-call") -> PagedIncident:
+        """Return the PagerDuty incident that the responder was paged by last."""
+        names = ("on-call", "team-lead", "manager")
+        return self.rig.pagerduty.opened(list(KEYS.values())[names.index(responder)])[-1]
+
+    def story(self, incident_id: str, *whats: str) -> list[str]:
+        """Return the timeline's lines of some kinds, with who did it."""
+        timeline = self.rig.shows(incident_id)["timeline"]
+        return [f"{e['text']} ({e['by']})" for e in timeline if e["what"] in whats]
+
+
+@pytest.fixture
+def bridge(rig: Rig) -> Bridge:
+    return Bridge(rig)
+
+
+def by_key(bridge: Bridge, change: Callable[[dict[str, Any]], object]) -> None:
+    """Change the body of each webhook that waits, and seal it anew."""
+    webhooks = bridge.rig.pagerduty.webhooks
+    for n, webhook in enumerate(webhooks.waiting):
+        body = json.loads(webhook.body)
+        change(body["event"])
+        webhooks.waiting[n] = webhooks.seal(webhook.event_type, json.dumps(body).encode())
+
+
+# --- acknowledged there ---
+
+
+def test_an_acknowledgement_there_is_one_here(rig: Rig, bridge: Bridge) -> None:
+    incident_id = rig.fires("DiskFull")
+    rig.pagerduty.acknowledges(bridge.page(), by="Alice Doe")
+
+    assert set(bridge.tells()) == {202}
+
+    assert rig.state(incident_id) == "acknowledged"
+    assert rig.shows(incident_id)["acknowledged_by"] == "Alice Doe"
+    assert bridge.story(incident_id, "acknowledged") == ["Acknowledged (Alice Doe)"]
+    rig.passes("30m")
+    assert rig.paged() == ["on-call"]
+
+
+def test_pagerduty_hears_no_echo_of_its_own_acknowledgement(rig: Rig, bridge: Bridge) -> None:
+    rig.fires("DiskFull")
+    rig.pagerduty.acknowledges(bridge.page())
+    bridge.tells()
+    rig.passes("1h")
+    assert rig.events("on-call") == ["trigger"]
+
+
+def test_the_others_who_were_paged_are_told(rig: Rig, bridge: Bridge) -> None:
+    rig.fires("DiskFull")
+    rig.passes("6m")
+    rig.pagerduty.acknowledges(bridge.page("team-lead"))
+    bridge.tells()
+    assert rig.events("team-lead") == ["trigger"]
+    assert rig.events("on-call") == ["trigger", "acknowledge"]
+
+
+def test_pagerdutys_news_of_our_own_acknowledgement_changes_nothing(rig: Rig, bridge: Bridge) -> None:
+    incident_id = rig.fires("DiskFull")
+    rig.answers(incident_id, "acknowledge", by="bob")
+    bridge.tells()
+    assert [webhook.event_type for webhook in rig.pagerduty.webhooks.done][-1] == "incident.acknowledged"
+    assert bridge.story(incident_id, "acknowledged") == ["Acknowledged (bob)"]
+
+
+def test_nor_does_it_end_a_snooze(rig: Rig, bridge: Bridge) -> None:
+    incident_id = rig.fires("DiskFull")
+    rig.parts.hands.snooze(incident_id, Person("bob"), 3600.0, rig.clock())
+    rig.works()
+    bridge.tells()
+    assert rig.parts.incidents.load(incident_id).snoozed_until == rig.clock() + 3600
+
+
+def test_the_same_webhook_again_is_known(rig: Rig, bridge: Bridge) -> None:
+    incident_id = rig.fires("DiskFull")
+    rig.pagerduty.acknowledges(bridge.page())
+    bridge.tells()
+    acknowledged = rig.pagerduty.webhooks.done[-1]
+    rig.answers(incident_id, "unacknowledge")
+
+    assert bridge.post(acknowledged.body, acknowledged.headers) == 202
+
+    rig.works()
+    assert rig.state(incident_id) == "open"
+
+
+def test_an_acknowledgement_that_came_too_late_is_left(rig: Rig, bridge: Bridge) -> None:
+    """It was un-acknowledged here before PagerDuty's word of the acknowledgement arrived."""
+    incident_id = rig.fires("DiskFull")
+    rig.pagerduty.acknowledges(bridge.page())
+    rig.clock.moment += 60
+    rig.parts.hands.acknowledge(incident_id, Person("bob"), rig.clock())
+    rig.parts.hands.unacknowledge(incident_id, Person("bob"), rig.clock())
+    bridge.tells()
+    assert rig.state(incident_id) == "open"
+
+
+def test_one_that_pagerduty_has_gone_on_from_is_left(rig: Rig, bridge: Bridge) -> None:
+    incident_id = rig.fires("DiskFull")
+    rig.pagerduty.acknowledges(bridge.page())
+    rig.clock.moment += 60
+    rig.pagerduty.unacknowledges(bridge.page())
+    bridge.tells()
+    assert rig.state(incident_id) == "open"
+    assert bridge.story(incident_id, "acknowledged", "unacknowledged") == []
+
+
+def test_a_pagerduty_that_has_not_heard_of_its_own_event_is_not_believed(rig: Rig, bridge: Bridge) -> None:
+    """Its REST API may answer from a copy that is some seconds old."""
+    incident_id = rig.fires("DiskFull")
+    rig.clock.moment += 60
+    rig.pagerduty.acknowledges(bridge.page())
+    page = bridge.page()
+    page.state, page.changed_at = "triggered", page.opened_at
+    bridge.tells()
+    assert rig.state(incident_id) == "acknowledged"
+
+
+# --- taken back there ---
+
+
+def test_taken_back_there_pages_go_on_without_waking_twice(rig: Rig, bridge: Bridge) -> None:
+    """PagerDuty tells its people again by itself, so the page is neither closed nor opened anew."""
+    incident_id = rig.fires("DiskFull")
+    rig.pagerduty.acknowledges(bridge.page())
+    bridge.tells()
+    rig.passes("30m")
+    rig.pagerduty.unacknowledges(bridge.page())
+
+    bridge.tells()
+
+    assert rig.state(incident_id) == "open"
+    assert bridge.story(incident_id, "unacknowledged") == ["Un-acknowledged (PagerDuty)"]
+    assert rig.events("on-call") == ["trigger", "trigger"]
+    assert rig.paged() == ["on-call"]
+    rig.passes("5m")
+    assert rig.paged() == ["on-call", "team-lead"]
+
+
+def test_what_was_taken_back_can_be_acknowledged_again(rig: Rig, bridge: Bridge) -> None:
+    incident_id = rig.fires("DiskFull")
+    rig.pagerduty.acknowledges(bridge.page())
+    bridge.tells()
+    rig.passes("30m")
+    rig.pagerduty.unacknowledges(bridge.page())
+    bridge.tells()
+    rig.passes("1m")
+    rig.pagerduty.acknowledges(bridge.page(), by="Bob")
+    bridge.tells()
+    assert rig.shows(incident_id)["acknowledged_by"] == "Bob"
+    assert rig.events("on-call") == ["trigger", "trigger"]
+
+
+# --- resolved there ---
+
+
+def test_resolved_there_is_closed_by_hand_here(rig: Rig, bridge: Bridge) -> None:
+    incident_id = rig.fires("DiskFull")
+    rig.passes("6m")
+    rig.pagerduty.resolves(bridge.page(), by="Alice Doe")
+
+    bridge.tells()
+
+    assert rig.state(incident_id) == "resolved"
+    assert bridge.story(incident_id, "resolved") == ["Resolved by hand (Alice Doe)"]
+    assert rig.events("on-call") == ["trigger"]
+    assert rig.events("team-lead") == ["trigger", "resolve"]
+    assert rig.pagerduty.still_open() == []
+
+
+def test_pagerdutys_news_of_our_own_resolve_changes_nothing(rig: Rig, bridge: Bridge) -> None:
+    incident_id = rig.fires("DiskFull")
+    rig.passes("1m")
+    rig.ends("DiskFull")
+    bridge.tells()
+    assert rig.state(incident_id) == "resolved"
+    assert bridge.story(incident_id, "resolved") == ["All alerts resolved (None)"]
+    assert rig.events("on-call") == ["trigger", "resolve"]
+
+
+def test_news_of_a_former_pages_end_leaves_the_reopened_incident_open(rig: Rig, bridge: Bridge) -> None:
+    incident_id = rig.fires("DiskFull")
+    rig.passes("1m")
+    rig.ends("DiskFull")
+    rig.passes("1m")
+    assert rig.fires("DiskFull") == incident_id
+    assert rig.paged() == ["on-call", "on-call"]
+
+    bridge.tells()
+
+    assert rig.state(incident_id) == "open"
+
+
+def test_nor_does_it_close_the_next_incident(rig: Rig, bridge: Bridge) -> None:
+    rig.fires("DiskFull")
+    rig.passes("1m")
+    rig.ends("DiskFull")
+    rig.passes("20m")
+    second = rig.fires("DiskFull")
+    bridge.tells()
+    assert rig.state(second) == "open"
+
+
+def test_nor_while_the_next_page_is_not_yet_in_pagerduty(rig: Rig, bridge: Bridge) -> None:
+    """PagerDuty takes events before it makes incidents of them, so it may name none as open."""
+    rig.fires("DiskFull")
+    rig.passes("1m")
+    rig.ends("DiskFull")
+    rig.passes("20m")
+    second = rig.fires("DiskFull")
+    rig.pagerduty.opened()[-1].dedup_key = "not known yet"
+    bridge.tells()
+    assert rig.state(second) == "open"
+
+
+def test_the_end_of_a_page_that_was_closed_to_page_anew_is_ours(rig: Rig, bridge: Bridge) -> None:
+    incident_id = rig.fires("DiskFull")
+    rig.answers(incident_id, "acknowledge")
+    rig.passes("1m")
+    rig.answers(incident_id, "unacknowledge")
+    assert rig.events("on-call") == ["trigger", "acknowledge", "resolve", "trigger"]
+    bridge.tells()
+    assert rig.state(incident_id) == "open"
+
+
+def test_a_worker_that_dies_between_two_steps_of_closing_loses_nothing(rig: Rig, bridge: Bridge) -> None:
+    incident_id = rig.fires("DiskFull")
+    rig.passes("1m")
+    rig.pagerduty.resolves(bridge.page())
+    [news] = [w for w in rig.pagerduty.webhooks.waiting if w.event_type == "incident.resolved"]
+    resolve, bridge.desk._hands = bridge.desk._hands, None
+    with pytest.raises(AttributeError):
+        bridge.desk.take(_fields(news.body))
+    bridge.desk._hands = resolve
+
+    bridge.desk.take(_fields(news.body))
+
+    assert rig.state(incident_id) == "resolved"
+    rig.works()
+    assert rig.events("on-call") == ["trigger"]
+
+
+def test_merged_there_goes_on_here_and_answers_in_the_other_count(rig: Rig, bridge: Bridge) -> None:
+    first, second = rig.fires("DiskFull"), rig.fires("DiskSlow")
+    one, other = rig.pagerduty.opened()
+    rig.clock.moment += 60
+    rig.pagerduty.merges(one, into=other)
+    bridge.tells()
+    assert (rig.state(first), rig.state(second)) == ("open", "open")
+
+    rig.pagerduty.acknowledges(other)
+    bridge.tells()
+    assert (rig.state(first), rig.state(second)) == ("acknowledged", "acknowledged")
+
+
+def test_a_merge_that_names_our_key_is_told_and_closes_nothing(rig: Rig, bridge: Bridge) -> None:
+    incident_id = rig.fires("DiskFull")
+    rig.fires("DiskSlow")
+    one, other = rig.pagerduty.opened()
+    rig.pagerduty.merges(one, into=other)
+    by_key(bridge, lambda event: event["data"].update(incident_key=one.dedup_key))
+    bridge.tells()
+    assert rig.state(incident_id) == "open"
+    assert bridge.story(incident_id, "noted") == [
+        "PagerDuty: merged into another incident, where the page goes on (Alice Doe)"
+    ]
+
+
+# --- what is only told ---
+
+
+def test_who_it_was_handed_to_is_in_the_timeline(rig: Rig, bridge: Bridge) -> None:
+    incident_id = rig.fires("DiskFull")
+    rig.pagerduty.assigns(bridge.page(), "Bob", how="escalated")
+    bridge.tells()
+    rig.pagerduty.assigns(bridge.page(), "Carol", by="Bob", how="reassigned")
+    bridge.tells()
+    rig.pagerduty.asks_for_help(bridge.page(), of="Maeve")
+    bridge.tells()
+    assert bridge.story(incident_id, "noted") == [
+        "PagerDuty: escalated to Bob (None)",
+        "PagerDuty: reassigned to Carol (Bob)",
+        "PagerDuty: Maeve was asked to help (Alice Doe)",
+    ]
+    assert rig.state(incident_id) == "open"
+
+
+def test_what_is_told_twice_is_noted_once(rig: Rig, bridge: Bridge) -> None:
+    incident_id = rig.fires("DiskFull")
+    rig.pagerduty.assigns(bridge.page(), "Bob", how="delegated")
+    news = _fields(rig.pagerduty.webhooks.waiting[-1].body)
+    bridge.desk.take(news)
+    bridge.desk.take(news)
+    assert bridge.story(incident_id, "noted") == ["PagerDuty: delegated to Bob (None)"]
+
+
+def test_reopened_there_stays_closed_here_and_says_why(rig: Rig, bridge: Bridge) -> None:
+    incident_id = rig.fires("DiskFull")
+    rig.passes("1m")
+    rig.pagerduty.resolves(bridge.page(), by="Alice Doe")
+    bridge.tells()
+    rig.pagerduty.reopens(bridge.page(), by="Bob")
+    bridge.tells()
+    assert rig.state(incident_id) == "resolved"
+    assert bridge.story(incident_id, "noted") == [
+        "PagerDuty: reopened; it stays closed here, as Alice Doe closed it (Bob)"
+    ]
+
+
+# --- finding ours ---
+
+
+def test_an_incident_of_somebody_elses_changes_nothing(rig: Rig, bridge: Bridge) -> None:
+    incident_id = rig.fires("DiskFull")
+    event = {"routing_key": "f" * 32, "event_action": "trigger", "dedup_key": "theirs"}
+    rig.pagerduty.take({**event, "payload": {"summary": "s", "source": "h", "severity": "error"}})
+    rig.pagerduty.acknowledges(rig.pagerduty.opened()[-1])
+    bridge.tells()
+    assert rig.state(incident_id) == "open"
+
+
+@pytest.mark.parametrize("key", ["receiver-000000000000-0000000000000000", "receiver-x", "", "../"])
+def test_a_key_of_no_incident_of_ours_changes_nothing(rig: Rig, bridge: Bridge, key: str) -> None:
+    bridge.desk.take(
+        {"event_id": "1", "event_type": "incident.resolved", "incident_id": "P1", "incident_key": key}
+    )
+
+
+def test_without_a_token_an_event_that_names_our_key_is_believed(rig: Rig) -> None:
+    bridge = Bridge(rig, has_token=False)
+    incident_id = rig.fires("DiskFull")
+    rig.pagerduty.acknowledges(bridge.page())
+    by_key(bridge, lambda event: event["data"].update(incident_key=bridge.page().dedup_key))
+    bridge.tells()
+    assert rig.state(incident_id) == "acknowledged"
+    rig.clock.moment += 60
+    rig.pagerduty.resolves(bridge.page())
+    by_key(bridge, lambda event: event["data"].update(incident_key=bridge.page().dedup_key))
+    bridge.tells()
+    assert rig.state(incident_id) == "resolved"
+    assert rig.pagerduty.rest.asked == []
+
+
+def test_without_a_token_an_event_that_names_no_key_changes_nothing(rig: Rig) -> None:
+    bridge = Bridge(rig, has_token=False)
+    incident_id = rig.fires("DiskFull")
+    rig.pagerduty.acknowledges(bridge.page())
+    assert set(bridge.tells()) == {202}
+    assert rig.state(incident_id) == "open"
+
+
+# --- while PagerDuty's API is away ---
+
+
+def test_news_waits_until_pagerduty_can_be_asked_whose_it_is(rig: Rig, bridge: Bridge) -> None:
+    incident_id = rig.fires("DiskFull")
+    rig.pagerduty.acknowledges(bridge.page())
+    rig.pagerduty.fail_next(503, times=2)
+    bridge.tells()
+    assert rig.state(incident_id) == "open"
+    rig.passes("30s")
+    assert rig.state(incident_id) == "acknowledged"
+
+
+def test_news_is_believed_when_pagerduty_can_not_be_asked_how_it_stands_for_long(rig: Rig) -> None:
+    bridge = Bridge(rig)
+    incident_id = rig.fires("DiskFull")
+    bridge.desk._pager = _Away(TemporaryDeliveryError("no_answer"), bridge.page().dedup_key)
+    rig.pagerduty.acknowledges(bridge.page())
+    bridge.tells()
+    rig.passes("20s")
+    assert rig.state(incident_id) == "open"
+    rig.passes("20s")
+    assert rig.state(incident_id) == "acknowledged"
+
+
+def test_news_is_believed_where_pagerduty_will_not_say_how_it_stands(rig: Rig) -> None:
+    bridge = Bridge(rig)
+    incident_id = rig.fires("DiskFull")
+    bridge.desk._pager = _Away(PermanentDeliveryError("not_found"), bridge.page().dedup_key)
+    rig.clock.moment += 60
+    rig.pagerduty.resolves(bridge.page())
+    bridge.tells()
+    assert rig.state(incident_id) == "resolved"
+
+
+def test_news_that_is_not_understood_is_left(rig: Rig, bridge: Bridge) -> None:
+    bridge.desk.take({"event_id": 5})
+    bridge.desk.take({})
+
+
+class _Away:
+    """A PagerDuty that tells whose page it is, and no more."""
+
+    def __init__(self, error: Exception, key: str) -> None:
+        self._error, self._key = error, key
+
+    def find_alert_keys(self, incident_id: str) -> tuple[str, ...]:
+        return (self._key,)
+
+    def find_status(self, incident_id: str) -> Any:
+        raise self._error
+
+    def find_open(self, dedup_key: str) -> Any:
+        raise self._error
+
+
+def _fields(body: bytes) -> dict[str, Any]:
+    news = parse(body)
+    assert news is not None
+    return asdict(news)

@@ -1,0 +1,168 @@
+"""PagerDuty's signature, and what is made of its events."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from receiver.domain.pager_news import PagerNews
+from receiver.sources.pagerduty import parse, sign, verify
+from receiver.text import Secret
+
+SECRET = Secret("wXfZ-secret")
+BODY = b'{"event": {}}'
+# Worked out with `openssl dgst -sha256 -hmac wXfZ-secret`.
+DIGEST = "4b566772e688cef51a7c42a62fba9fcac45245b8ea5c89e136ec46c5710666a6"
+
+
+def an_event(event_type: str = "incident.acknowledged", data: Any = None, **changes: Any) -> bytes:
+    """Return an event in the shape of PagerDuty's own examples."""
+    data = {"id": "PGR0VU2", "type": "incident", "status": "acknowledged"} if data is None else data
+    event = {
+        "id": "01BZYK8N47N5JG55J1EEEHPEJI",
+        "event_type": event_type,
+        "resource_type": "incident",
+        "occurred_at": "2026-11-23T12:03:30.394Z",
+        "agent": {"id": "PLH1HKV", "summary": "Alice Doe", "type": "user_reference"},
+        "client": None,
+        "data": data,
+        **changes,
+    }
+    return json.dumps({"event": event}).encode()
+
+
+# --- signature ---
+
+
+def test_a_signature_is_the_hmac_of_the_raw_body() -> None:
+    assert sign(SECRET, BODY) == f"v1={DIGEST}"
+    assert verify([SECRET], f"v1={DIGEST}", BODY)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        f"v1={'0' * 64},v1={DIGEST}",
+        f"v1={DIGEST}, v1={'0' * 64}",
+        f"  v1={DIGEST}  ",
+        f"v2=whatever , v1={DIGEST}",
+        f"v1={DIGEST.upper()}",
+    ],
+)
+def test_one_good_signature_among_several_is_enough(header: str) -> None:
+    assert verify([SECRET], header, BODY)
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["", "v1=", "v1", DIGEST, f"v0={DIGEST}", f"v1={DIGEST[:-1]}", f"v1={DIGEST}0", "v1=ü", "," * 5000],
+)
+def test_anything_else_is_no_signature(header: str) -> None:
+    assert not verify([SECRET], header, BODY)
+
+
+def test_a_signature_is_for_its_body_and_secret_only() -> None:
+    assert not verify([SECRET], f"v1={DIGEST}", BODY + b" ")
+    assert not verify([Secret("another")], f"v1={DIGEST}", BODY)
+    assert verify([Secret("another"), SECRET], f"v1={DIGEST}", BODY)
+
+
+def test_without_a_secret_nothing_is_signed() -> None:
+    assert not verify([], f"v1={DIGEST}", BODY)
+    assert not verify([Secret()], sign(Secret(), BODY), BODY)
+
+
+# --- events ---
+
+
+def test_an_acknowledgement_tells_who_what_and_when() -> None:
+    data = {
+        "id": "PGR0VU2",
+        "type": "incident",
+        "status": "acknowledged",
+        "incident_key": "receiver-abc",
+        "assignees": [{"summary": "Alice Doe"}, {"summary": "Bob"}, {"summary": "Bob"}],
+        "resolve_reason": None,
+    }
+    assert parse(an_event(data=data)) == PagerNews(
+        event_id="01BZYK8N47N5JG55J1EEEHPEJI",
+        event_type="incident.acknowledged",
+        incident_id="PGR0VU2",
+        incident_key="receiver-abc",
+        status="acknowledged",
+        by="Alice Doe",
+        occurred_at=1_795_435_410.394,
+        to=("Alice Doe", "Bob"),
+    )
+
+
+def test_a_program_that_did_it_is_named_where_no_person_is() -> None:
+    news = parse(an_event(agent=None, client={"name": "Terraform"}))
+    assert news is not None
+    assert news.by == "Terraform"
+    assert parse(an_event(agent=None)).by == ""
+
+
+def test_a_request_for_help_names_the_incident_and_who_was_asked() -> None:
+    data = {
+        "type": "incident_responder",
+        "incident": {"id": "PGR0VU2", "type": "incident_reference"},
+        "user": {"summary": "Maeve"},
+        "escalation_policy": {"summary": "The Policy"},
+        "state": "pending",
+    }
+    news = parse(an_event("incident.responder.added", data))
+    assert (news.incident_id, news.to, news.status) == ("PGR0VU2", ("Maeve",), "pending")
+
+
+def test_a_delegation_names_the_policy_it_went_to() -> None:
+    data = {"id": "PGR0VU2", "type": "incident", "assignees": [], "escalation_policy": {"summary": "Core"}}
+    assert parse(an_event("incident.delegated", data)).to == ("Core",)
+
+
+def test_a_merge_tells_where_the_alerts_went() -> None:
+    reason = {"type": "merge_resolve_reason", "incident": {"id": "PTARGET", "type": "incident_reference"}}
+    data = {"id": "PGR0VU2", "type": "incident", "status": "resolved", "resolve_reason": reason}
+    assert parse(an_event("incident.resolved", data)).merged_into == "PTARGET"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe\x00",
+        b"[" * 100_000,
+        b"{}",
+        b'{"event": []}',
+        b'{"event": {"event_type": 5}}',
+        b'{"event": {"event_type": "pagey.ping", "data": {"message": "Hello"}}}',
+        an_event("service.updated", {"id": "PF9KMXH", "type": "service"}),
+        an_event(data=[]),
+        an_event(data={}),
+        an_event(data={"id": None, "type": "incident"}),
+        an_event(data={"id": "../users", "type": "incident"}),
+        an_event(data={"id": "P" * 100, "type": "incident"}),
+    ],
+)
+def test_what_is_no_incidents_event_is_nothing(body: bytes) -> None:
+    assert parse(body) is None
+
+
+def test_odd_fields_are_left_empty_and_long_ones_are_cut() -> None:
+    data = {
+        "id": "PGR0VU2",
+        "type": "incident",
+        "status": 5,
+        "incident_key": None,
+        "assignees": [None, {"summary": {}}, {"summary": "B\u202eob\n" + "b" * 500}],
+        "resolve_reason": "none",
+    }
+    news = parse(an_event(data=data, id=None, occurred_at="soon", agent="Alice"))
+    assert (news.event_id, news.status, news.incident_key, news.by, news.occurred_at) == ("", "", "", "", 0.0)
+    assert news.to == ("Bob " + "b" * 250 + "…",)
+    assert news.merged_into == ""

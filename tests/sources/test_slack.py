@@ -1,0 +1,210 @@
+"""What Slack sends: whom to believe, and what it asks."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from urllib.parse import urlencode
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from receiver.domain.person import Person
+from receiver.domain.request import Command, ModalSubmit, Press
+from receiver.errors import PayloadError
+from receiver.sources.slack import parse_command, parse_interaction, read_interaction, sign, verify
+from receiver.text import Secret
+from tests.slack_people import a_command, a_press, a_submission
+
+NOW = 1_531_420_618.0
+STAMP = "1531420618"
+SECRET = Secret("8f742231b10e8888abcd99yyyzzz85a5")
+# Of Slack's own documentation and the tests of its SDK (MIT): what it signs, and the signature.
+BODY = (
+    b"token=xyzz0WbapA4vBCDEFasx0q6G&team_id=T1DC2JH3J&team_domain=testteamnow&channel_id=G8PSS9T3V"
+    b"&channel_name=foobar&user_id=U2CERLKJA&user_name=roadrunner&command=%2Fwebhook-collect&text="
+    b"&response_url=https%3A%2F%2Fhooks.slack.com%2Fcommands%2FT1DC2JH3J%2F397700885554%2F96rGlfmibIGlgcZRskXaIFfN"
+    b"&trigger_id=398738663015.47445629121.803a0bc887a14d10d2c447fce8b6703c"
+)
+SIGNATURE = "v0=a2114d57b48eac39b9ad189dd8316235a7b4a8d21a10bd27519666489c69b503"
+
+
+def headers(signature: str = SIGNATURE, stamp: str = STAMP) -> dict[str, str]:
+    return {"X-Slack-Signature": signature, "X-Slack-Request-Timestamp": stamp}
+
+
+def interaction(payload: object) -> bytes:
+    return urlencode({"payload": json.dumps(payload)}).encode()
+
+
+def test_slacks_own_example_is_believed():
+    assert verify(SECRET, headers(), BODY, NOW)
+
+
+def test_headers_are_found_whatever_their_case():
+    assert verify(SECRET, {name.lower(): value for name, value in headers().items()}, BODY, NOW)
+
+
+@pytest.mark.parametrize("off", [-300.0, -1.0, 0.0, 300.0])
+def test_clocks_may_differ_by_five_minutes(off):
+    assert verify(SECRET, headers(), BODY, NOW + off)
+
+
+@pytest.mark.parametrize("off", [-301.0, 301.0, 86400.0])
+def test_what_is_older_or_newer_is_refused(off):
+    assert not verify(SECRET, headers(), BODY, NOW + off)
+
+
+def test_another_body_secret_or_moment_is_refused():
+    assert not verify(SECRET, headers(), BODY + b"&text=more", NOW)
+    assert not verify(Secret("another"), headers(), BODY, NOW)
+    assert not verify(SECRET, headers(stamp="1531420619"), BODY, NOW)
+
+
+def test_without_a_secret_nothing_is_believed():
+    assert not verify(Secret(), headers(sign(Secret(), STAMP, BODY)), BODY, NOW)
+
+
+@pytest.mark.parametrize(
+    "stamp", ["", "x", "-1531420618", " 1531420618", "1531420618.0", "1e9", "9" * 400, "١٥٣١٤٢٠٦١٨", "\x00"]
+)
+def test_a_moment_that_is_none_is_refused_even_when_it_is_signed(stamp):
+    assert not verify(SECRET, headers(sign(SECRET, stamp, BODY), stamp), BODY, NOW)
+
+
+@pytest.mark.parametrize("signature", ["", "v0=", SIGNATURE[3:], SIGNATURE.upper(), "ü", "v0=" + "0" * 64])
+def test_a_signature_that_is_none_is_refused(signature):
+    assert not verify(SECRET, headers(signature), BODY, NOW)
+
+
+def test_absent_headers_are_refused():
+    assert not verify(SECRET, {}, BODY, NOW)
+
+
+def test_bytes_that_are_no_text_can_be_signed():
+    body = b"\xff\xfe"
+    assert verify(SECRET, headers(sign(SECRET, STAMP, body)), body, NOW)
+
+
+def test_a_button_tells_who_pressed_what():
+    payload = a_press("acknowledge", "the-incident", response_url="https://hooks.slack.com/actions/T/1/x")
+    assert parse_interaction(interaction(payload)) == Press(
+        "acknowledge",
+        "the-incident",
+        Person("alice", "slack", "U0ALICE1"),
+        "111.222.valid",
+        "https://hooks.slack.com/actions/T/1/x",
+    )
+
+
+def test_a_presser_without_a_name_goes_by_their_id():
+    payload = a_press("resolve", "the-incident") | {"user": {"id": "U111"}}
+    press = parse_interaction(interaction(payload))
+    assert press is not None
+    assert press.by == Person("U111", "slack", "U111")
+
+
+def test_a_form_tells_what_was_filled_in():
+    payload = a_submission("the-incident", "4h", "1h30m", "known  \n issue", by="bob")
+    assert parse_interaction(interaction(payload)) == ModalSubmit(
+        "the-incident", "4h", "1h30m", "known issue", Person("bob", "slack", "U0BOB001")
+    )
+
+
+def test_fields_left_empty_are_empty():
+    submitted = parse_interaction(interaction(a_submission("the-incident", None)))
+    assert isinstance(submitted, ModalSubmit)
+    assert (submitted.choice, submitted.own, submitted.comment) == ("", "", "")
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        {"type": "view_closed", "user": {"id": "U111"}},
+        {"type": "shortcut", "user": {"id": "U111"}},
+        {},
+        {"type": ["block_actions"]},
+        a_press("x", "y") | {"actions": []},
+        a_press("x", "y") | {"actions": None},
+        a_press("x", "y") | {"actions": ["text"]},
+        a_press("x", "y") | {"actions": [{"type": "static_select", "action_id": "x"}]},
+        a_press("", "y"),
+        a_submission("i") | {"view": {"callback_id": "another app's"}},
+        a_submission("i") | {"view": None},
+    ],
+)
+def test_what_asks_nothing_of_us_is_nothing(payload):
+    assert parse_interaction(interaction(payload)) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"payload=",
+        b"payload={",
+        b"payload=[]",
+        b"payload=null",
+        b"nothing=here",
+        b"payload=" + b"[" * 50_000,
+        b"payload=%ff%fe{}",
+        b"\xff",
+        b"&".join(b"a=%d" % n for n in range(200)),
+        interaction(a_press("acknowledge", "i") | {"user": {}}),
+        interaction(a_press("acknowledge", "i") | {"user": {"id": "not an id"}}),
+        interaction(a_press("acknowledge", "i") | {"user": {"id": "<!channel>"}}),
+    ],
+)
+def test_what_can_not_be_read_is_said_to_be_so(body):
+    with pytest.raises(PayloadError):
+        parse_interaction(body)
+
+
+def test_long_values_are_cut():
+    press = parse_interaction(interaction(a_press("acknowledge" * 100, "i" * 10_000)))
+    assert isinstance(press, Press)
+    assert (len(press.button), len(press.value)) == (100, 100)
+
+
+def test_a_command_tells_who_typed_what():
+    fields = a_command("  ack   0h2k ", by="carol", response_url="https://hooks.slack.com/commands/1")
+    assert parse_command(urlencode(fields).encode()) == Command(
+        "ack 0h2k", Person("carol", "slack", "U0CAROL1"), "https://hooks.slack.com/commands/1"
+    )
+
+
+def test_a_command_of_slacks_example_is_read():
+    assert parse_command(BODY) == Command(
+        "",
+        Person("roadrunner", "slack", "U2CERLKJA"),
+        "https://hooks.slack.com/commands/T1DC2JH3J/397700885554/96rGlfmibIGlgcZRskXaIFfN",
+    )
+
+
+def test_slacks_look_whether_we_are_there_asks_nothing():
+    assert parse_command(b"ssl_check=1&token=x") is None
+
+
+def test_a_command_of_nobody_can_not_be_read():
+    with pytest.raises(PayloadError):
+        parse_command(b"text=list")
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+    max_leaves=10,
+)
+
+
+@given(
+    JSON
+    | st.fixed_dictionaries(
+        {"type": st.sampled_from(["block_actions", "view_submission"])},
+        optional={"user": JSON, "actions": JSON, "view": JSON, "trigger_id": JSON, "response_url": JSON},
+    )
+)
+def test_nothing_but_payload_errors_are_raised(payload):
+    with suppress(PayloadError):
+        read_interaction(payload)

@@ -1,0 +1,142 @@
+"""PagerDuty's door: what it lets in, and that nothing signed is ever refused."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from receiver.errors import StoreError
+from receiver.sources.pagerduty import sign
+from receiver.store.keys import DUTIES
+from receiver.text import Secret
+from tests.rig import ROUTING, Rig
+
+HOOK = "/webhooks/pagerduty"
+SECRET = "wXfZ-secret"
+
+
+def an_event(event_type: str = "incident.acknowledged", **data: Any) -> bytes:
+    data = {"id": "PGR0VU2", "type": "incident", "status": "acknowledged", **data}
+    event = {"id": "01BZ", "event_type": event_type, "agent": {"summary": "Alice"}, "data": data}
+    return json.dumps({"event": event}).encode()
+
+
+@pytest.fixture
+def door(rig: Rig) -> Rig:
+    rig.environ["PAGERDUTY_WEBHOOK_SECRET"] = SECRET
+    rig.configure(ROUTING)
+    return rig
+
+
+def post(rig: Rig, body: bytes, *, name: str = "w1", secret: str = SECRET, **headers: str) -> tuple[int, Any]:
+    signed = {"X-PagerDuty-Signature": sign(Secret(secret), body), "X-Webhook-Id": name, **headers}
+    answer = rig.client.post(HOOK, data=body, headers=signed)
+    return answer.status_code, answer.json
+
+
+def kept(rig: Rig) -> list[dict[str, Any]]:
+    """Return the errands that wait for a worker."""
+    claims = rig.parts.agenda.claim(DUTIES, "test", rig.clock(), 100)
+    found = [rig.parts.errands.find(one.removeprefix("errand-")) for one in claims.incidents]
+    return [payload for kind, payload in filter(None, found) if kind == "pagerduty"]
+
+
+def test_a_signed_event_is_kept_before_it_is_accepted(door: Rig) -> None:
+    assert post(door, an_event()) == (202, {"outcome": "taken"})
+    [payload] = kept(door)
+    assert payload["event_type"] == "incident.acknowledged"
+    assert (payload["incident_id"], payload["by"]) == ("PGR0VU2", "Alice")
+
+
+@pytest.mark.parametrize("signature", ["", "v1=", "v1=" + "0" * 64, "v0=x", "garbage", "v1=\xfc"])
+def test_a_forged_event_is_refused(door: Rig, signature: str) -> None:
+    status, answer = post(door, an_event(), **{"X-PagerDuty-Signature": signature})
+    assert (status, answer["error"]["type"]) == (401, "unauthorized")
+    assert SECRET not in str(answer)
+    assert kept(door) == []
+
+
+def test_a_body_that_was_changed_is_refused(door: Rig) -> None:
+    headers = {"X-PagerDuty-Signature": sign(Secret(SECRET), an_event())}
+    changed = an_event("incident.resolved")
+    assert door.client.post(HOOK, data=changed, headers=headers).status_code == 401
+
+
+def test_an_event_without_a_signature_is_refused(door: Rig) -> None:
+    assert door.client.post(HOOK, data=an_event()).status_code == 401
+
+
+def test_without_a_secret_everything_is_refused(rig: Rig) -> None:
+    assert post(rig, an_event(), secret="")[0] == 401
+    assert post(rig, an_event(), secret=SECRET)[0] == 401
+
+
+def test_tokens_open_no_door_here(door: Rig) -> None:
+    door.environ["RECEIVER_WEBHOOK_TOKEN"] = "t"
+    door.configure(ROUTING)
+    headers = {"Authorization": "Bearer t"}
+    assert door.client.post(HOOK, data=an_event(), headers=headers).status_code == 401
+    assert post(door, an_event())[0] == 202
+
+
+def test_while_the_secret_changes_either_signature_is_good(door: Rig) -> None:
+    body = an_event()
+    both = f"{sign(Secret('new'), body)}, {sign(Secret(SECRET), body)}"
+    assert post(door, body, **{"X-PagerDuty-Signature": both})[0] == 202
+
+
+def test_a_repeat_of_a_webhook_is_accepted_and_not_kept_again(door: Rig) -> None:
+    assert post(door, an_event(), name="w1")[1] == {"outcome": "taken"}
+    assert post(door, an_event(status="triggered"), name="w1") == (202, {"outcome": "repeated"})
+    assert post(door, an_event("incident.resolved"), name="w2")[1] == {"outcome": "taken"}
+    assert len(kept(door)) == 2
+
+
+def test_a_webhook_without_an_id_is_told_by_its_body(door: Rig) -> None:
+    assert post(door, an_event(), name="")[1] == {"outcome": "taken"}
+    assert post(door, an_event(), name="")[1] == {"outcome": "repeated"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"{",
+        b"null",
+        b"\xff\xfe",
+        b"[" * 100_000,
+        b'{"event": {"event_type": "pagey.ping"}}',
+        an_event("incident.triggered"),
+        an_event("incident.priority_updated"),
+        an_event("incident.annotated"),
+        an_event("incident.something.new"),
+        an_event("service.updated"),
+        an_event(id=None),
+        an_event("incident.acknowledged", id="../x"),
+    ],
+)
+def test_whatever_is_signed_is_accepted_also_what_nobody_needs(door: Rig, body: bytes) -> None:
+    assert post(door, body) == (202, {"outcome": "ignored"})
+    assert kept(door) == []
+
+
+@pytest.mark.parametrize("content_type", ["", "text/plain", "application/x-www-form-urlencoded", "x"])
+def test_the_content_type_does_not_matter(door: Rig, content_type: str) -> None:
+    assert post(door, an_event(), **{"Content-Type": content_type})[0] == 202
+
+
+def test_a_body_longer_than_pagerdutys_is_not_read(door: Rig) -> None:
+    assert post(door, b" " * (1024 * 1024 + 1))[0] == 413
+
+
+def test_while_redis_is_away_pagerduty_is_asked_to_come_again(door: Rig) -> None:
+    class Away:
+        def put(self, **_: Any) -> bool:
+            raise StoreError("redis is away")
+
+    object.__setattr__(door.parts, "errands", Away())
+    status, answer = post(door, an_event())
+    assert (status, answer["error"]["type"]) == (503, "unavailable")
+    assert post(door, an_event("incident.triggered"))[0] == 202

@@ -1,0 +1,258 @@
+"""Slack's doors: whom they let in, what they do, and how soon they answer."""
+
+from __future__ import annotations
+
+import json
+import time
+from urllib.parse import urlencode
+
+import pytest
+
+from tests.rig import ROUTING, Rig
+from tests.slack_people import SECRET, SlackPeople, a_command, a_press, a_submission
+
+WITH_ALERTMANAGER = ROUTING + 'alertmanager: {url: "http://127.0.0.1:1"}\nbusiness_hours: {timezone: UTC}\n'
+
+
+@pytest.fixture
+def people(rig: Rig) -> SlackPeople:
+    rig.environ["SLACK_SIGNING_SECRET"] = SECRET
+    rig.configure(WITH_ALERTMANAGER)
+    return SlackPeople(rig.client, rig.clock, rig.slack)
+
+
+# --- who is let in ---
+
+BODIES = [
+    ("interactions", urlencode({"payload": json.dumps(a_press("acknowledge", "INCIDENT"))}).encode()),
+    ("interactions", urlencode({"payload": json.dumps(a_submission("INCIDENT"))}).encode()),
+    ("commands", urlencode(a_command("ack INCIDENT")).encode()),
+]
+
+
+@pytest.mark.parametrize(("path", "body"), BODIES)
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"signature": ""},
+        {"signature": "v0=" + "0" * 64},
+        {"timestamp": ""},
+        {"timestamp": "soon"},
+        {"timestamp": "9" * 300},
+    ],
+)
+def test_what_is_forged_is_refused_and_changes_nothing(
+    rig: Rig, people: SlackPeople, path: str, body: bytes, forged: dict[str, str]
+) -> None:
+    incident = rig.fires("DiskFull")
+    before = rig.shows(incident)
+    answer = people.posts(path, body.replace(b"INCIDENT", incident.encode()), **forged)
+    assert answer.status_code == 401
+    assert answer.json["error"]["type"] == "unauthorized"
+    assert rig.shows(incident) == before
+
+
+@pytest.mark.parametrize(("path", "body"), BODIES)
+@pytest.mark.parametrize("off", [-301, 301])
+def test_what_is_stale_is_refused(rig: Rig, people: SlackPeople, path: str, body: bytes, off: int) -> None:
+    incident = rig.fires("DiskFull")
+    body = body.replace(b"INCIDENT", incident.encode())
+    assert people.posts(path, body, at=rig.clock() + off).status_code == 401
+    assert rig.state(incident) == "open"
+
+
+def test_a_signature_of_another_body_is_refused(rig: Rig, people: SlackPeople) -> None:
+    """Somebody who has seen one request can't make another of it."""
+    incident = rig.fires("DiskFull")
+    seen = people.types("help").request.headers["X-Slack-Signature"]
+    answer = people.types(f"resolve {incident}", signature=seen)
+    assert answer.status_code == 401
+    assert rig.state(incident) == "open"
+
+
+@pytest.mark.parametrize("path", ["interactions", "commands"])
+def test_without_a_signing_secret_nobody_is_let_in(rig: Rig, path: str) -> None:
+    people = SlackPeople(rig.client, rig.clock, rig.slack, secret="")
+    assert people.posts(path, b"payload={}").status_code == 401
+    assert SlackPeople(rig.client, rig.clock, rig.slack).posts(path, b"payload={}").status_code == 401
+
+
+def test_our_own_tokens_are_not_asked_for(rig: Rig, people: SlackPeople) -> None:
+    rig.environ |= {"RECEIVER_WEBHOOK_TOKEN": "one", "RECEIVER_API_TOKEN": "two"}
+    rig.configure(ROUTING)
+    people.client = rig.client
+    assert people.types("help").status_code == 200
+
+
+@pytest.mark.parametrize("body", [b"", b"payload=", b"payload=[]", b"payload={", b"\xff", b"x" * 5000])
+@pytest.mark.parametrize("path", ["interactions", "commands"])
+def test_what_is_signed_and_can_not_be_read_is_400(people: SlackPeople, path: str, body: bytes) -> None:
+    answer = people.posts(path, body)
+    assert answer.status_code == 400
+    assert len(answer.json["error"]["message"]) > 10
+
+
+def test_a_body_far_too_large_is_not_read(people: SlackPeople) -> None:
+    assert people.posts("interactions", b"payload=" + b"x" * 2_000_000).status_code == 413
+
+
+def test_what_asks_nothing_of_us_is_200(people: SlackPeople) -> None:
+    assert people.interacts({"type": "view_closed", "user": {"id": "U0ALICE1"}}).status_code == 200
+    assert people.posts("commands", b"ssl_check=1&token=x").status_code == 200
+
+
+# --- what is done ---
+
+
+def test_a_press_stops_the_escalation_and_shows_everywhere(rig: Rig, people: SlackPeople) -> None:
+    incident = rig.fires("DiskFull")
+    assert people.presses("acknowledge", incident).status_code == 200
+    assert rig.state(incident) == "acknowledged"
+    rig.passes("30m")
+    assert rig.paged() == ["on-call"]
+    assert rig.events() == ["trigger", "acknowledge"]
+    (root,) = rig.roots()
+    assert "acknowledged by <@U0ALICE1>" in root.words
+    assert set(root.buttons) == {"unacknowledge", "resolve", "silence"}
+    assert ("acknowledged", "alice") in [(e["what"], e["by"]) for e in rig.shows(incident)["timeline"]]
+
+
+def test_the_buttons_of_the_message_do_what_they_say(rig: Rig, people: SlackPeople) -> None:
+    incident = rig.fires("DiskFull")
+    for button, state in (
+        ("acknowledge", "acknowledged"),
+        ("unacknowledge", "open"),
+        ("resolve", "resolved"),
+    ):
+        (root,) = rig.roots()
+        assert people.presses(button, root.buttons[button]).status_code == 200
+        rig.passes("2s")
+        assert rig.state(incident) == state
+    assert rig.roots()[0].buttons == {}
+
+
+def test_pressing_twice_changes_nothing_more(rig: Rig, people: SlackPeople) -> None:
+    incident = rig.fires("DiskFull")
+    people.presses("acknowledge", incident)
+    rig.passes("10s")
+    before, outside = rig.shows(incident), rig.outside()
+    assert people.presses("acknowledge", incident).status_code == 200
+    assert people.presses("acknowledge", incident, by="bob").status_code == 200
+    rig.passes("10s")
+    assert (rig.shows(incident), rig.outside()) == (before, outside)
+    assert [words["text"] for words in rig.slack.words] == [
+        f"DiskFull ({incident}) is acknowledged already, by alice"
+    ]
+
+
+@pytest.mark.parametrize("what", ["acknowledge", "resolve", "silence", "command"])
+def test_a_request_played_again_within_five_minutes_is_harmless(
+    rig: Rig, people: SlackPeople, what: str
+) -> None:
+    """Slack signs for five minutes; an answer is a state, so that the same one again changes nothing."""
+    incident = rig.fires("DiskFull")
+    signed_at = rig.clock()
+
+    def post() -> int:
+        if what == "silence":
+            return people.submits(incident).status_code
+        if what == "command":
+            return people.types(f"ack {incident}", at=signed_at).status_code
+        return people.presses(what, incident, at=signed_at).status_code
+
+    assert post() == 200
+    before = rig.parts.incidents.load(incident)
+    rig.clock.moment += 290
+    assert post() == 200
+    assert rig.parts.incidents.load(incident) == before
+
+
+def test_the_silence_button_opens_a_form_and_the_form_is_kept(rig: Rig, people: SlackPeople) -> None:
+    incident = rig.fires("DiskFull")
+    people.presses("silence", incident)
+    (view,) = rig.slack.workspace.views
+    assert view["private_metadata"] == incident
+    answer = people.submits(incident, choice="opening", comment="known", by="bob")
+    assert (answer.status_code, answer.text) == (200, "")
+    (note,) = rig.parts.incidents.load(incident).silences
+    assert (note.by, note.comment, note.until) == ("bob", "known", rig.clock() + 21 * 3600)
+
+
+def test_a_form_with_a_fault_says_so_at_the_field(rig: Rig, people: SlackPeople) -> None:
+    incident = rig.fires("DiskFull")
+    answer = people.submits(incident, own="soon")
+    assert answer.status_code == 200
+    assert answer.json["response_action"] == "errors"
+    assert list(answer.json["errors"]) == ["own"]
+
+
+def test_a_silence_is_shown_and_expired_by_its_button(rig: Rig, people: SlackPeople) -> None:
+    incident = rig.fires("DiskFull")
+    people.submits(incident, choice="1h", comment="known", by="bob")
+    rig.works(("slack",))
+    rig.clock.moment += 2
+    rig.works(("slack",))
+    (root,) = rig.roots()
+    assert "🔕 Silence 1 by bob" in root.words
+    people.presses("expire:1", root.buttons["expire:1"])
+    assert rig.parts.incidents.load(incident).silences[0].ended_at == rig.clock()
+
+
+def test_commands_do_an_operators_daily_work(rig: Rig, people: SlackPeople) -> None:
+    incident = rig.fires("DiskFull")
+    assert incident in people.hears("list")
+    assert "On-call paged" in people.hears(f"show {incident}")
+    assert "Acknowledged: DiskFull" in people.hears(f"ack {incident}")
+    assert "Un-acknowledged: DiskFull" in people.hears(f"unack {incident}")
+    assert "Snoozed for 1h" in people.hears(f"snooze {incident} 1h")
+    assert "Silenced for 2h" in people.hears(f"silence {incident} 2h on its way")
+    assert "Resolved: DiskFull" in people.hears(f"resolve {incident}")
+    assert "No incident is open" in people.hears("")
+    assert "isn't configured" in people.hears("oncall")
+    assert "snooze ID 1h" in people.hears("help")
+
+
+def test_nothing_that_is_said_pings_anybody(rig: Rig, people: SlackPeople) -> None:
+    rig.fires("<!channel>", host="<@U0BOB001>")
+    said = people.hears("list") + people.hears("ack <!here>") + people.hears("<!everyone>")
+    assert "<!" not in said.replace("<!date^", "")
+    assert "<@" not in said
+
+
+# --- how soon ---
+
+
+def test_a_slack_that_hangs_does_not_hold_the_answer(rig: Rig, people: SlackPeople) -> None:
+    incident = rig.fires("DiskFull")
+    rig.slack.hang("views.open")
+    began = time.monotonic()
+    assert people.presses("silence", incident).status_code == 200
+    assert time.monotonic() - began < 3
+    assert f"silence {incident} 2h" in rig.slack.words[0]["text"]
+    rig.slack.heal()
+
+
+def test_a_store_that_is_away_is_503_within_3_s_and_said(rig: Rig, people: SlackPeople) -> None:
+    rig.environ["REDIS_URL"] = "redis://127.0.0.1:1/"
+    rig.configure(WITH_ALERTMANAGER)
+    people.client = rig.client
+    for post in (
+        lambda: people.presses("acknowledge", "i"),
+        lambda: people.types("list"),
+        lambda: people.submits("i"),
+    ):
+        began = time.monotonic()
+        assert post().status_code == 503
+        assert time.monotonic() - began < 3
+    assert len(rig.slack.words) == 2
+    assert all("nothing was done" in words["text"] for words in rig.slack.words)
+
+
+def test_what_was_answered_with_200_is_in_the_store(rig: Rig, people: SlackPeople) -> None:
+    """Nothing has worked yet: whoever looks next, in whatever process, finds it."""
+    incident = rig.fires("DiskFull")
+    people.presses("acknowledge", incident)
+    rig.configure(WITH_ALERTMANAGER)
+    assert rig.state(incident) == "acknowledged"
+    rig.passes("30m")
+    assert rig.paged() == ["on-call"]
