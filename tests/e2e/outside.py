@@ -58,7 +58,11 @@ class Outside:
             PAGERDUTY_EVENTS_URL=self.pagerduty.url,
             **KEYS,
         )
-        until(running.is_ready, running.log)
+        try:
+            until(running.is_ready, running.log)
+        except AssertionError:
+            running.kill()
+            raise
         return running
 
     def kill_everything(self) -> None:

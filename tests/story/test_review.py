@@ -1,0 +1,73 @@
+"""Info alerts wake nobody: the team reviews them at the start of the next business day, once."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.rig import ROUTING, Rig
+
+DAY = 86400.0
+REVIEWED = ROUTING.replace('channel: "#alerts-info"}', 'channel: "#alerts-info", review: next-business-day}')
+BERLIN = 'business_hours: {timezone: Europe/Berlin, days: mon-fri, from: "09:00", to: "17:00"}\n'
+AMERICA = (
+    'business_hours: {timezone: America/New_York, days: mon-fri, from: "09:00", to: "17:00", holidays: US}\n'
+)
+
+
+def begin(rig: Rig, hours: str, moment: float) -> None:
+    """Have the receiver run from *moment* on."""
+    rig.clock.moment = moment
+    rig.configure(REVIEWED + hours)
+    rig.machine.duties.begin(rig.parts.agenda)
+    rig.works()
+
+
+def reviews(rig: Rig) -> list[str]:
+    return [root.words for root in rig.roots() if "eview" in root.text]
+
+
+@pytest.mark.parametrize(
+    ("hours", "friday_1700", "opens"),
+    [
+        (BERLIN, "2026-11-27T17:00:00+01:00", "2026-11-30T09:00:00+01:00"),
+        # Clocks go back in the night to Sunday, and forward on another.
+        (BERLIN, "2026-10-23T17:00:00+02:00", "2026-10-26T09:00:00+01:00"),
+        (BERLIN, "2026-03-27T17:00:00+01:00", "2026-03-30T09:00:00+02:00"),
+        # Monday 2026-09-07 is Labor Day.
+        (AMERICA, "2026-09-04T17:00:00-04:00", "2026-09-08T09:00:00-04:00"),
+    ],
+)
+def test_fridays_infos_are_reviewed_when_the_next_business_day_begins(
+    rig: Rig, hours: str, friday_1700: str, opens: str
+) -> None:
+    import datetime as dt
+
+    evening, morning = (dt.datetime.fromisoformat(text).timestamp() for text in (friday_1700, opens))
+    begin(rig, hours, evening)
+    for host in ("a", "b"):
+        rig.fires("CertRenewed", "info", host=host)
+    wait = int(morning - evening)
+    rig.passes(f"{wait - 1}s")
+    assert reviews(rig) == []
+    rig.passes("2s")
+    (review,) = reviews(rig)
+    assert "CertRenewed" in review
+    rig.passes("20h")
+    assert len(reviews(rig)) == 1
+
+
+def test_nothing_to_review_is_no_message(rig: Rig) -> None:
+    begin(rig, BERLIN, rig.clock())
+    rig.fires("DiskFull", "critical")
+    rig.passes("3d")
+    assert reviews(rig) == []
+
+
+def test_a_restart_reviews_nothing_twice(rig: Rig) -> None:
+    begin(rig, BERLIN, rig.clock())
+    rig.fires("CertRenewed", "info")
+    rig.passes("1d")
+    assert len(reviews(rig)) == 1
+    begin(rig, BERLIN, rig.clock())
+    rig.passes("1h")
+    assert len(reviews(rig)) == 1
