@@ -14,17 +14,19 @@ from receiver import clock as wall
 from receiver.channels.alertmanager.adapter import AlertmanagerChannel
 from receiver.channels.pagerduty.adapter import PagerDutyChannel
 from receiver.channels.slack.adapter import SlackChannel
+from receiver.channels.slack.porter import Porter
 from receiver.channels.slack.review_channel import SimulatedReviews, SlackReviews
 from receiver.channels.slack.simulated import SimulatedSlack
 from receiver.config.model import Routing
 from receiver.config.settings import Settings
-from receiver.domain.calendar import BusinessHours
+from receiver.domain.calendar import BusinessHours, next_opening
 from receiver.domain.judge import Trust
 from receiver.domain.notification import Notification
 from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK
 from receiver.domain.ports import Channel
 from receiver.domain.review_ports import ReviewChannel
 from receiver.engine.brief import Briefing, Places
+from receiver.engine.desk import Desk
 from receiver.engine.duties import LANE as DUTIES
 from receiver.engine.duties import Duties, Repeated
 from receiver.engine.hands import Hands
@@ -32,6 +34,7 @@ from receiver.engine.intake import Intake
 from receiver.engine.pager_desk import PagerDesk
 from receiver.engine.reconcile import Reconciler
 from receiver.engine.review import Reviewer
+from receiver.engine.roster import Roster
 from receiver.engine.watch import Watch
 from receiver.engine.witness import Witness
 from receiver.engine.worker import Worker
@@ -40,6 +43,7 @@ from receiver.lookups.exchange import parse_address
 from receiver.lookups.oncall import OnCall
 from receiver.lookups.pagerduty import PagerDutyRest
 from receiver.runbooks.load import RunbookShelf
+from receiver.sources.slack_socket import SlackSocket
 from receiver.store.agenda import RedisAgenda
 from receiver.store.connection import connect
 from receiver.store.errands import RedisErrands
@@ -51,6 +55,9 @@ logger = logging.getLogger(__name__)
 
 # A channel that is slow to answer holds a thread for its time-out; others go on meanwhile.
 THREADS = {SLACK: 8, PAGERDUTY: 8, ALERTMANAGER: 4, DUTIES: 4}
+
+# Slack waits 3 s for the answer to a button, and what we do meanwhile must fit.
+_WHILE_SLACK_WAITS_S = 2.0
 
 Clock = Callable[[], float]
 
@@ -177,16 +184,33 @@ def build_briefing(parts: Parts, rest: PagerDutyRest | None = None) -> Briefing:
     return Briefing(parts.runbooks, build_places(parts), OnCall(rest, parts.clock) if rest else None)
 
 
-def build_reviewer(parts: Parts) -> Reviewer:
+def build_reviewer(parts: Parts, *, timeout_s: float = 10.0) -> Reviewer:
     """Return what posts the reviews of the routes that ask for them."""
     token, clock = parts.routing.slack_token, parts.clock
     channel: ReviewChannel = (
-        SlackReviews(token, parts.settings.slack_api_url, clock=clock)
+        SlackReviews(token, parts.settings.slack_api_url, timeout_s, clock)
         if token
         else SimulatedReviews(_recorder(parts), clock=clock)
     )
     hours = parts.routing.business_hours or BusinessHours()
     return Reviewer(parts.reviews, parts.incidents, channel, hours, clock, places=build_places(parts))
+
+
+def build_porter(parts: Parts) -> Porter:
+    """Return what does what people ask in Slack, over HTTP and over a socket alike."""
+    routing, rest = parts.routing, build_rest(parts)
+    hours = routing.business_hours
+    desk = Desk(
+        parts.hands,
+        parts.incidents,
+        routing,
+        Roster(routing.responders, OnCall(rest, parts.clock) if rest else None),
+        parts.clock,
+        next_opening=partial(next_opening, hours) if hours is not None else None,
+        can_silence=lambda incident: incident.source in routing.alertmanagers,
+        mark_reviewed=build_reviewer(parts, timeout_s=_WHILE_SLACK_WAITS_S).mark_reviewed,
+    )
+    return Porter(desk.take, routing.slack_token, parts.settings.slack_api_url)
 
 
 @dataclass(frozen=True)
@@ -241,10 +265,19 @@ class ReceiverWorker:
         self._worker = Worker(
             name, parts.agenda, machine.reconciler, machine.duties, parts.clock, threads=THREADS
         )
+        self._socket = (
+            SlackSocket(settings.slack_app_token, settings.slack_api_url, build_porter(parts))
+            if settings.slack_app_token
+            else None
+        )
 
     def run(self) -> None:
         """Work until `stop`."""
+        if self._socket is not None:
+            self._socket.start()
         self._worker.run()
+        if self._socket is not None:
+            self._socket.stop()
 
     def stop(self) -> None:
         """Ask `run` to end."""
@@ -252,8 +285,11 @@ class ReceiverWorker:
 
     def reload(self, routing: Routing) -> None:
         """Go on with another configuration."""
-        machine = build_machine(build_parts(self._settings, routing))
+        parts = build_parts(self._settings, routing)
+        machine = build_machine(parts)
         self._worker.use(machine.reconciler, machine.duties)
+        if self._socket is not None:
+            self._socket.use(build_porter(parts))
 
 
 def build_worker(settings: Settings, routing: Routing) -> ReceiverWorker:

@@ -1,4 +1,4 @@
-"""What `ack`, `unack` and `resolve` share: whom to name, and how to say what came of it."""
+"""What the answers to an incident share: whom to name, for how long, and how to say what came of it."""
 
 from __future__ import annotations
 
@@ -32,14 +32,37 @@ def answering(command: F) -> F:
     return click.argument("incident_id", metavar="ID")(by(command))
 
 
-def give_answer(incident_id: str, answer: str, by: str, say_outcome: Callable[[Whole, str], str]) -> None:
-    """Send *answer* to the receiver at RECEIVER_URL, and print what *say_outcome* makes of the incident."""
+def lasting(command: F) -> F:
+    """Give *command* its `--for DURATION`, as `for_`."""
+    return click.option(
+        "--for", "for_", metavar="DURATION", required=True, callback=_check_duration, help="Like 30m or 2h."
+    )(command)
+
+
+def give_answer(
+    incident_id: str, answer: str, by: str, say_outcome: Callable[[Whole, str], str], **more: str
+) -> None:
+    """Send *answer* to the receiver at RECEIVER_URL, and print what *say_outcome* makes of the incident.
+
+    *more* is what the answer says beside the name.
+    """
     name = one_line(by, MAX_NAME)
     if not name:
         raise click.BadParameter("is empty, expected a name", param_hint="--by")
-    raw = build_api(os.environ).answer_incident(incident_id, answer, name)
+    raw = build_api(os.environ).answer_incident(incident_id, answer, name, **more)
     incident = read_whole(raw)
     say(say_outcome(incident, name) + ".")
+
+
+def _check_duration(_context: click.Context, _option: click.Parameter, text: str) -> str:
+    """Return *text* for click; its error for what is no duration. How long it may be, the receiver says."""
+    try:
+        seconds = clock.parse_duration(text)
+    except ValueError:
+        seconds = 0.0
+    if seconds <= 0:
+        raise click.BadParameter(f"{one_line(text, 100)!r} is no time like 30m, 2h or 1h30m")
+    return text
 
 
 def say_which(incident: Whole) -> str:

@@ -17,6 +17,8 @@ Json = dict[str, Any]
 DEFAULT_URL = "http://127.0.0.1:9080"
 PAGE_SIZE = 200  # the most that the API gives at once
 MAX_PAGES = 100
+# How the timeline says by which side an answer came.
+VIA = "command line"
 # Shorter beginnings are too easily somebody else's incident.
 LEAST_PREFIX = 3
 _ID = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
@@ -38,12 +40,38 @@ class ReceiverApi:
 
         Its `next_cursor` is null but where there are more than anybody reads.
         """
+        return self._gather("incidents", {"state": state})
+
+    def list_history(self, alertname: str = "", since: str = "") -> Json:
+        """Return all incidents that opened since, newest first, as one page; see `list_incidents`.
+
+        *since* is a duration back, a day or a moment.
+        """
+        return self._gather("history", {"alertname": alertname, "since": since})
+
+    def get_incident(self, incident_id: str) -> Json:
+        """Return one incident whole; the beginning of an open one's ID will do."""
+        return self._with_id(incident_id, lambda known: self._ask("GET", f"/api/v1/incidents/{known}", known))
+
+    def answer_incident(self, incident_id: str, answer: str, by: str, **more: str) -> Json:
+        """Give an incident an answer (`acknowledge`, `snooze`, …), and return it as it stands then.
+
+        *more* goes into the body, as `for` and `comment`.
+        """
+        body = {"by": by, "via": VIA, **more}
+        return self._with_id(
+            incident_id,
+            lambda known: self._ask("POST", f"/api/v1/incidents/{known}/{answer}", known, body),
+        )
+
+    def _gather(self, what: str, wanted: Mapping[str, str]) -> Json:
+        """Return the pages of a list as one."""
         rows: list[Any] = []
         cursor = ""
         for _ in range(MAX_PAGES):
-            wanted = {"state": state, "limit": str(PAGE_SIZE), "cursor": cursor}
-            query = urlencode({name: value for name, value in wanted.items() if value})
-            page = self._ask("GET", f"/api/v1/incidents?{query}")
+            asked = {**wanted, "limit": str(PAGE_SIZE), "cursor": cursor}
+            query = urlencode({name: value for name, value in asked.items() if value})
+            page = self._ask("GET", f"/api/v1/{what}?{query}")
             found = page.get("incidents")
             if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
                 raise self._odd()
@@ -52,17 +80,6 @@ class ReceiverApi:
             if not cursor:
                 break
         return {"incidents": rows, "next_cursor": cursor or None}
-
-    def get_incident(self, incident_id: str) -> Json:
-        """Return one incident whole; the beginning of an open one's ID will do."""
-        return self._with_id(incident_id, lambda known: self._ask("GET", f"/api/v1/incidents/{known}", known))
-
-    def answer_incident(self, incident_id: str, answer: str, by: str) -> Json:
-        """Acknowledge, unacknowledge or resolve an incident, and return it as it stands then."""
-        return self._with_id(
-            incident_id,
-            lambda known: self._ask("POST", f"/api/v1/incidents/{known}/{answer}", known, {"by": by}),
-        )
 
     def _with_id(self, incident_id: str, ask: Callable[[str], Json]) -> Json:
         """Return what *ask* gives for the ID, or else for the one open incident whose ID begins so."""

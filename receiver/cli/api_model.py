@@ -33,6 +33,14 @@ class Row(Struct, frozen=True):
     next_step_at: str | None = None
 
 
+class HistoryRow(Row, frozen=True):
+    """One incident in the history."""
+
+    resolved_at: str | None = None
+    duration_s: float | None = None
+    acknowledged_after_s: float | None = None
+
+
 class AlertRow(Struct, frozen=True):
     status: str = ""
     labels: dict[str, str] = {}
@@ -49,6 +57,26 @@ class EventRow(Struct, frozen=True):
     what: str = ""
     text: str = ""
     by: str | None = None
+    via: str | None = None
+
+
+class HoldRow(Struct, frozen=True):
+    """Why nobody further is told though it fires."""
+
+    reason: str = ""
+    by: str | None = None
+    until: str | None = None
+
+
+class SilenceRow(Struct, frozen=True):
+    """A silence that was wished for."""
+
+    number: int = 0
+    silence_id: str | None = None
+    by: str = ""
+    comment: str = ""
+    until: str | None = None
+    ended_at: str | None = None
 
 
 class StepRow(Struct, frozen=True):
@@ -83,6 +111,9 @@ class Whole(Row, frozen=True):
     acknowledged_at: str | None = None
     resolved_at: str | None = None
     resolved_by: str | None = None
+    snoozed_until: str | None = None
+    held: HoldRow | None = None
+    silences: list[SilenceRow] = []
     alerts: list[AlertRow] = []
     timeline: list[EventRow] = []
     escalation: EscalationRow = EscalationRow()
@@ -92,6 +123,11 @@ class Whole(Row, frozen=True):
 def read_row(raw: Any) -> Row:
     """Return a row of the list; raises ApiError for one that has another form."""
     return _read(raw, Row)
+
+
+def read_history_row(raw: Any) -> HistoryRow:
+    """Return a row of the history; raises ApiError for one that has another form."""
+    return _read(raw, HistoryRow)
 
 
 def read_whole(raw: Any) -> Whole:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import tzinfo
 
-from receiver.cli.api_model import AlertRow, DeliveryRow, Row, StepRow, Whole
+from receiver.cli.api_model import AlertRow, DeliveryRow, EventRow, Row, SilenceRow, StepRow, Whole
 from receiver.cli.terminal import (
     read_moment,
     render_age,
@@ -61,6 +61,7 @@ def render_incident(incident: Whole, now: float, zone: tzinfo | None = None) -> 
             f"Escalation {one_line(incident.escalation.policy or '', 60)}",
             _table_lines(_step_cells(step, now, zone) for step in incident.escalation.steps),
         ),
+        _titled("Silences", _table_lines(_silence_cells(each, now, zone) for each in incident.silences)),
         _titled("Deliveries", _table_lines(_delivery_cells(each, now, zone) for each in incident.deliveries)),
         _titled("Timeline", _table_lines(_event_cells(incident, zone))),
     ]
@@ -95,6 +96,8 @@ def _facts(incident: Whole, now: float, zone: tzinfo | None) -> Iterator[tuple[s
     yield "id", incident.id
     yield "opened", render_since(incident.opened_at, now, zone)
     yield "acknowledged", _by(render_since(incident.acknowledged_at, now, zone), incident.acknowledged_by)
+    yield "snoozed", _until(incident.snoozed_until, now, zone)
+    yield "held", _say_held(incident, now, zone)
     yield "resolved", _by(render_since(incident.resolved_at, now, zone), incident.resolved_by)
     yield "channel", one_line(incident.channel, 100)
     yield "route", one_line(incident.route, MAX_LINE) if incident.route != incident.channel else ""
@@ -104,6 +107,23 @@ def _facts(incident: Whole, now: float, zone: tzinfo | None) -> Iterator[tuple[s
 
 def _by(text: str, name: str | None) -> str:
     return f"{text} by {one_line(name, 60)}" if text and name else text
+
+
+def _until(text: str | None, now: float, zone: tzinfo | None) -> str:
+    """Return `until 2026-11-23 13:03:00 (in 12m)`, empty for no end."""
+    moment = read_moment(text)
+    if moment is None:
+        return ""
+    left = _say_when(text, now) if moment > now else "over"
+    return f"until {render_moment(text, zone)} ({left})"
+
+
+def _say_held(incident: Whole, now: float, zone: tzinfo | None) -> str:
+    """Return why nobody further is told: `silenced by bob until 2026-11-23 13:03:00 (in 12m)`."""
+    if incident.held is None:
+        return ""
+    held = _by(one_line(incident.held.reason or "muted", 40), incident.held.by)
+    return " ".join(filter(None, (held, _until(incident.held.until, now, zone))))
 
 
 def _render_labels(labels: dict[str, str]) -> str:
@@ -145,10 +165,24 @@ def _delivery_cells(delivery: DeliveryRow, now: float, zone: tzinfo | None) -> t
     return (delivery.id, delivery.target, render_moment(delivery.at, zone), said, tries)
 
 
+def _silence_cells(silence: SilenceRow, now: float, zone: tzinfo | None) -> tuple[str, ...]:
+    if silence.ended_at:
+        said = f"expired {render_moment(silence.ended_at, zone)}"
+    else:
+        said = _until(silence.until, now, zone) or "until resolved"
+        said += "" if silence.silence_id else ", not in Alertmanager yet"
+    return (str(silence.number), said, _by("made", silence.by), one_line(silence.comment, MAX_LINE))
+
+
 def _event_cells(incident: Whole, zone: tzinfo | None) -> Iterator[tuple[str, ...]]:
     for event in incident.timeline:
         text = one_line(event.text or event.what, MAX_LINE)
-        yield (render_moment(event.at, zone), f"{text} by {one_line(event.by, 60)}" if event.by else text)
+        yield (render_moment(event.at, zone), f"{_by(text, event.by)}{_say_side(event)}")
+
+
+def _say_side(event: EventRow) -> str:
+    """Return ` (slack)`: by which side somebody did it, unless that is all that is known of them."""
+    return f" ({one_line(event.via, 40)})" if event.by and event.via and event.via != event.by else ""
 
 
 def _table_lines(rows: Iterator[tuple[str, ...]]) -> list[str]:

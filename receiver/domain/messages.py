@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from receiver.domain.action import Action, Post, Reply, Update
 from receiver.domain.delivery import Delivery
 from receiver.domain.escalation import Progress, StepStanding, current, page_key, ready_at, reply_key
-from receiver.domain.incident import Incident
+from receiver.domain.incident import Incident, SilenceNote
 from receiver.domain.policy import SLACK, EscalationPolicy, Step, Target
 from receiver.domain.silences import ending_silences
 
@@ -24,7 +24,13 @@ def face(incident: Incident, progress: Progress) -> str:
     """Return a short text that differs whenever the incident's message should look different."""
     state = {"resolved": "r", "acknowledged": "a", "open": "o"}[incident.state]
     steps = ",".join(f"{s.step.name}={_step_face(incident, s)}" for s in progress.reached)
-    return f"{state}{incident.generation}.{incident.joins}.{incident.revision}.{steps}"
+    silences = ",".join(_silence_face(incident, note) for note in incident.silences)
+    return f"{state}{incident.generation}.{incident.joins}.{incident.revision}.{steps}.{silences}"
+
+
+def _silence_face(incident: Incident, note: SilenceNote) -> str:
+    made = incident.deliveries.get(f"silence:{note.number}", Delivery())
+    return f"{note.number}{'t' if made.receipt else 'f' if made.failed_at else 'w' if made.reason else 'r'}"
 
 
 def _step_face(incident: Incident, standing: StepStanding) -> str:

@@ -64,6 +64,7 @@ class Line(SocketModeClient):
         self._pace = pace
         self._wait_s = pace.first_wait_s
         self._not_before = 0.0
+        self._hanging_up = threading.Lock()
         super().__init__(
             app_token=app_token.reveal(),
             logger=_SILENT,
@@ -106,12 +107,16 @@ class Line(SocketModeClient):
             logger.info("slack socket connected")
 
     def hang_up(self) -> None:
-        """Close for good, once what was received is done and acknowledged; takes as long as that does."""
-        self.closed = True
-        self.auto_reconnect_enabled = self.default_auto_reconnect_enabled = False
-        self.message_queue.put(None)  # wakes who waits for more
-        self.message_workers.shutdown()
-        self.close()
+        """Close for good, once what was received is done and acknowledged; takes as long as that does.
+
+        Called again, it closes what was being opened at the first time.
+        """
+        with self._hanging_up:
+            self.closed = True
+            self.auto_reconnect_enabled = self.default_auto_reconnect_enabled = False
+            self.message_queue.put(None)  # wakes who waits for more
+            self.message_workers.shutdown()
+            self.close()
 
 
 class _HungUp(ConnectionError):

@@ -48,6 +48,11 @@ class RedisErrands:
             )
         return bool(answer)
 
+    def remember(self, kind: str, id: str, for_s: int) -> bool:  # noqa: A002
+        """Remember that something came; False when it is remembered already."""
+        with store_errors():
+            return bool(self._redis.set(self._keys.errand(_name(kind, id)), _DONE, ex=for_s, nx=True))
+
     def find(self, name: str) -> tuple[str, dict[str, Any]] | None:
         """Return kind and payload of an errand that is still to be done."""
         with store_errors():

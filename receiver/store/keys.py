@@ -54,7 +54,7 @@ class Keys:
         return self._name("timeline", incident_id)
 
     def errand(self, name: str) -> str:
-        """A string: what came in and is to be worked on. Expires after two days, done or not."""
+        """A string: what came in and is to be worked on, or that it came. Expires in two days at most."""
         return self._name("errand", name)
 
     def reviews(self, slot: str) -> str:

@@ -3,53 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
-from functools import partial
 
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
 from receiver.channels.slack.porter import Carried, Porter
-from receiver.domain.calendar import next_opening
-from receiver.domain.person import Person
 from receiver.domain.request import Request
-from receiver.engine.desk import Desk
-from receiver.engine.roster import OnCall, Roster
 from receiver.errors import PayloadError
 from receiver.sources import slack
 from receiver.web.answers import refuse
-from receiver.wiring import Parts
+from receiver.wiring import Parts, build_porter
 
 logger = logging.getLogger(__name__)
 
-
-def build_porter(
-    parts: Parts,
-    on_call: OnCall | None = None,
-    mark_reviewed: Callable[[str, Person, float], object] | None = None,
-) -> Porter:
-    """Return what does what people ask in Slack, over HTTP and over a socket alike."""
-    routing = parts.routing
-    hours = routing.business_hours
-    desk = Desk(
-        parts.hands,
-        parts.incidents,
-        routing,
-        Roster(routing.responders, on_call),
-        parts.clock,
-        next_opening=partial(next_opening, hours) if hours is not None else None,
-        can_silence=lambda incident: incident.source in routing.alertmanagers,
-        mark_reviewed=mark_reviewed,
-    )
-    return Porter(desk.take, routing.slack_token, parts.settings.slack_api_url)
+# A signature is good for five minutes either way.
+_SIGNED_FOR_S = 660
 
 
 def build_slack_hooks(parts: Parts, porter: Porter | None = None) -> Blueprint:
     """Return the routes that Slack posts to.
 
     Each answers within Slack's 3 s, with 200 only when what was asked is in the store. Slack signs
-    when it sends, and a request is taken for five minutes: the same one come twice is harmless, as
-    every answer is.
+    when it sends; a request is taken within five minutes, and one that comes again is not done again.
     """
     hooks = Blueprint("slack_hooks", __name__, url_prefix="/webhooks/slack")
     porter = porter or build_porter(parts)
@@ -61,17 +36,17 @@ def build_slack_hooks(parts: Parts, porter: Porter | None = None) -> Blueprint:
         if slack.verify(parts.settings.slack_signing_secret, request.headers, body, parts.clock()):
             return None
         logger.warning("unsigned request refused", extra={"fields": {"path": request.path}})
-        return refuse(401, "the signature is missing, wrong or too old, or SLACK_SIGNING_SECRET is not set")
+        return refuse(401, "the signature is missing, wrong, too old, or SLACK_SIGNING_SECRET is unset")
 
     @hooks.post("/interactions")
     def receive_interaction() -> Response:
         """Take a button or a form."""
-        return _carry(porter, slack.parse_interaction(request.get_data(cache=True)))
+        return _carry(parts, porter, slack.parse_interaction(request.get_data(cache=True)))
 
     @hooks.post("/commands")
     def receive_command() -> Response:
         """Take a command."""
-        return _carry(porter, slack.parse_command(request.get_data(cache=True)))
+        return _carry(parts, porter, slack.parse_command(request.get_data(cache=True)))
 
     @hooks.errorhandler(PayloadError)
     def unreadable(error: PayloadError) -> Response:
@@ -85,11 +60,12 @@ def build_slack_hooks(parts: Parts, porter: Porter | None = None) -> Blueprint:
     return hooks
 
 
-def _carry(porter: Porter, asked: Request | None) -> Response:
+def _carry(parts: Parts, porter: Porter, asked: Request | None) -> Response:
     """Have done what is asked, and answer; what is left to say is said once Slack has the answer."""
     if asked is None:
         return Response(status=200)
-    carried: Carried = porter.carry(asked)
+    signature = request.headers.get("X-Slack-Signature", "")
+    carried: Carried = porter.carry(asked, lambda: parts.errands.remember("slack", signature, _SIGNED_FOR_S))
     answer = Response(status=200) if carried.body is None else jsonify(carried.body)
     if not carried.is_kept:
         answer.status_code = 503

@@ -44,10 +44,11 @@ def a_whole(**changes: Any) -> dict[str, Any]:
             "acknowledged_at": None,
             "resolved_at": None,
             "resolved_by": None,
+            "snoozed_until": None,
+            "held": None,
+            "silences": [],
             "alerts": [an_alert_row("resolved", "web-3"), an_alert_row("firing", "web-1")],
-            "timeline": [
-                {"at": moment(), "what": "opened", "text": "2 alerts on #alerts-critical", "by": None}
-            ],
+            "timeline": [an_event("opened", "2 alerts on #alerts-critical")],
             "escalation": {
                 "policy": "critical",
                 "steps": [
@@ -78,6 +79,27 @@ def an_alert_row(status: str, instance: str) -> dict[str, Any]:
         "annotations": {"summary": f"The disk of {instance} is full"},
         "generator_url": "",
     }
+
+
+def a_history_row(**changes: Any) -> dict[str, Any]:
+    return a_row() | {"resolved_at": None, "duration_s": None, "acknowledged_after_s": None} | changes
+
+
+def an_event(what: str, text: str, **changes: Any) -> dict[str, Any]:
+    return {"at": moment(), "what": what, "text": text, "by": None, "via": None} | changes
+
+
+def a_silence(**changes: Any) -> dict[str, Any]:
+    return {
+        "number": 1,
+        "silence_id": "0f3c",
+        "matchers": [{"name": "alertname", "value": "DiskFull"}],
+        "by": "ana",
+        "comment": "disk is ordered",
+        "until": moment(3600),
+        "until_resolved": False,
+        "ended_at": None,
+    } | changes
 
 
 def a_step(name: str, state: str, **changes: Any) -> dict[str, Any]:

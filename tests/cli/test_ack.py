@@ -29,20 +29,20 @@ def test_somebody_has_it(stub: Stub) -> None:
     result = receiver("ack", ID, RECEIVER_URL=stub.url, RECEIVER_API_TOKEN="t0ken", USER="ana")
     assert result.exit_code == 0
     assert result.stdout == f"DiskFull (critical, {ID}) is acknowledged by ana; nobody further is told.\n"
-    assert stub.asked[0].body == {"by": "ana"}
+    assert stub.asked[0].body == {"by": "ana", "via": "command line"}
     assert stub.asked[0].headers["Authorization"] == "Bearer t0ken"
 
 
 def test_a_name_can_be_given(stub: Stub) -> None:
     stub.tell(ANSWER, acknowledged("Ana, from the train"))
     receiver("ack", ID, "--by", " Ana,\nfrom the train", RECEIVER_URL=stub.url, USER="root")
-    assert stub.asked[0].body == {"by": "Ana, from the train"}
+    assert stub.asked[0].body == {"by": "Ana, from the train", "via": "command line"}
 
 
 def test_without_a_user_it_is_the_command_line(stub: Stub) -> None:
     stub.tell(ANSWER, acknowledged("cli"))
     receiver("ack", ID, RECEIVER_URL=stub.url)
-    assert stub.asked[0].body == {"by": "cli"}
+    assert stub.asked[0].body == {"by": "cli", "via": "command line"}
 
 
 def test_an_empty_name_is_nobody(stub: Stub) -> None:

@@ -24,7 +24,7 @@ def test_says_what_still_fires(stub: Stub) -> None:
     result = receiver("resolve", ID, "--by", "ana", RECEIVER_URL=stub.url)
     assert result.exit_code == 0
     assert "is resolved by ana; 2 alerts still fire, and only a new one opens a new incident" in result.stdout
-    assert stub.asked[0].body == {"by": "ana"}
+    assert stub.asked[0].body == {"by": "ana", "via": "command line"}
 
 
 def test_who_resolved_it_before_is_named(stub: Stub) -> None:

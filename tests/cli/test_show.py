@@ -10,7 +10,17 @@ import pytest
 
 from receiver.cli.api_model import read_whole
 from receiver.cli.incident_text import MAX_ALERTS, render_incident
-from tests.cli.incidents_on_show import ID, OPENED_AT, a_row, a_step, a_whole, an_alert_row, moment
+from tests.cli.incidents_on_show import (
+    ID,
+    OPENED_AT,
+    a_row,
+    a_silence,
+    a_step,
+    a_whole,
+    an_alert_row,
+    an_event,
+    moment,
+)
 from tests.cli.invoke import receiver
 from tests.cli.stub import Stub
 
@@ -66,6 +76,56 @@ def test_who_acknowledged_and_who_resolved_are_named() -> None:
     assert text.startswith("DiskFull (critical) resolved\n")
     assert "acknowledged  2026-11-23 14:03:05 EET (55s ago) by ana" in text
     assert "resolved      2026-11-23 14:03:09 EET (51s ago) by bob" in text
+
+
+def test_a_snooze_and_a_hold_say_until_when() -> None:
+    held = {"reason": "silenced", "by": "bob", "since": moment(), "until": moment(3660)}
+    changes = {"held": held, "snoozed_until": moment(1860)}
+    text = render_incident(read_whole(a_whole(**changes)), OPENED_AT + 60, SOMEWHERE)
+    assert "snoozed   until 2026-11-23 14:34:00 (in 30m)" in text
+    assert "held      silenced by bob until 2026-11-23 15:04:00 (in 1h)" in text
+
+
+def test_a_hold_of_which_nobody_knows_more_is_said_all_the_same() -> None:
+    held = {"reason": "inhibited", "by": None, "since": moment(), "until": None}
+    text = render_incident(read_whole(a_whole(held=held)), OPENED_AT + 60, SOMEWHERE)
+    assert "  held      inhibited\n" in text
+
+
+def test_silences_say_by_whom_why_and_until_when() -> None:
+    silences = [
+        a_silence(),
+        a_silence(number=2, until=None, comment="", silence_id=None),
+        a_silence(number=3, ended_at=moment(120), by="bob", comment=""),
+        a_silence(number=4, until=moment(60), comment=""),
+    ]
+    text = render_incident(read_whole(a_whole(silences=silences)), OPENED_AT + 60, SOMEWHERE)
+    assert (
+        """\
+Silences
+  1  until 2026-11-23 15:03:00 (in 59m)       made by ana  disk is ordered
+  2  until resolved, not in Alertmanager yet  made by ana
+  3  expired 2026-11-23 14:05:00              made by bob
+  4  until 2026-11-23 14:04:00 (over)         made by ana
+"""
+        in text
+    )
+
+
+@pytest.mark.parametrize(
+    ("by", "via", "said"),
+    [
+        ("ana", "slack", "Acknowledged by ana (slack)"),
+        ("ana", "command line", "Acknowledged by ana (command line)"),
+        ("ana", None, "Acknowledged by ana"),
+        ("api", "api", "Acknowledged by api"),
+        (None, "api", "Acknowledged"),
+    ],
+)
+def test_the_timeline_says_by_which_side(by: str | None, via: str | None, said: str) -> None:
+    timeline = [an_event("acknowledged", "Acknowledged", by=by, via=via)]
+    text = render_incident(read_whole(a_whole(timeline=timeline)), OPENED_AT, SOMEWHERE)
+    assert text.endswith(f"  {said}")
 
 
 def test_a_step_that_could_not_be_told_says_so() -> None:
@@ -128,8 +188,11 @@ def test_an_unknown_id_is_told(stub: Stub) -> None:
 def test_a_strangers_words_cannot_move_the_cursor(stub: Stub) -> None:
     evil = "\x1b[2J\u202e"
     alert = an_alert_row("firing", f"web{evil}") | {"annotations": {"summary": evil}}
-    event = {"at": moment(), "what": "acknowledged", "text": f"by{evil}\nForged line", "by": evil}
-    stub.tell(ONE, a_whole(alerts=[alert], timeline=[event], group_labels={evil: evil}, channel=evil))
+    event = an_event("acknowledged", f"by{evil}\nForged line", by=evil, via=f"{evil}\nForged")
+    held = {"reason": f"{evil}\nForged", "by": evil, "since": moment(), "until": evil}
+    silence = a_silence(by=f"{evil}\nForged", comment=f"{evil}\nForged", until=evil, ended_at=evil)
+    changes = {"group_labels": {evil: evil}, "channel": evil, "held": held, "silences": [silence]}
+    stub.tell(ONE, a_whole(alerts=[alert], timeline=[event], **changes))
     result = receiver("show", ID, RECEIVER_URL=stub.url)
     assert result.exit_code == 0
     assert "\x1b" not in result.stdout

@@ -24,7 +24,7 @@ def test_the_escalation_goes_on(stub: Stub) -> None:
     result = receiver("unack", ID, "--by", "ana", RECEIVER_URL=stub.url)
     assert result.exit_code == 0
     assert f"DiskFull (critical, {ID}) is not acknowledged; next: Team Lead in" in result.stdout
-    assert stub.asked[0].body == {"by": "ana"}
+    assert stub.asked[0].body == {"by": "ana", "via": "command line"}
 
 
 def test_nobody_is_next_where_nobody_is_paged(stub: Stub) -> None:

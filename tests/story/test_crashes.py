@@ -40,7 +40,9 @@ def kill_in(rig: Rig, lane: str, when: str) -> None:
     """Have a worker take what is due in *lane* and die in the channel's hands."""
     channels = build_channels(rig.parts)
     channels[lane] = Deadly(channels[lane], when)
-    dying = Reconciler(rig.parts.incidents, channels, rig.parts.routing, build_briefing(rig.parts), None, clock=rig.clock)
+    dying = Reconciler(
+        rig.parts.incidents, channels, rig.parts.routing, build_briefing(rig.parts), None, clock=rig.clock
+    )
     for incident in rig.parts.agenda.claim(lane, "dying", rig.clock(), 10).incidents:
         with pytest.raises(Killed):
             dying.reconcile(incident, lane, "dying")

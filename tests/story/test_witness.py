@@ -37,9 +37,7 @@ def bob_silences(rig: Rig, alertmanager: MockAlertmanager, for_s: float, **label
 
 def silence(rig: Rig, incident: str, for_: str = "1h") -> int:
     """Silence over the API as a worker beside it would do it: in a thread of its own there."""
-    rig.parts.hands.silence(
-        incident, ALICE, 3600.0 if for_ == "1h" else 0.0, "known", rig.clock()
-    )
+    rig.parts.hands.silence(incident, ALICE, 3600.0 if for_ == "1h" else 0.0, "known", rig.clock())
     rig.works()
     return rig.shows(incident)["silences"][-1]["number"]
 
@@ -61,7 +59,9 @@ def test_a_silence_made_there_holds_the_steps_and_is_told(rig: Rig, alertmanager
     assert "bob" in rig.roots()[0].words
 
 
-def test_when_the_silence_ends_an_overdue_step_is_told_at_once(rig: Rig, alertmanager: MockAlertmanager) -> None:
+def test_when_the_silence_ends_an_overdue_step_is_told_at_once(
+    rig: Rig, alertmanager: MockAlertmanager
+) -> None:
     fire(rig, alertmanager)
     bob_silences(rig, alertmanager, 3600, alertname="DiskFull")
     rig.passes("59m59s")
@@ -81,7 +81,9 @@ def test_a_silence_expired_early_lets_it_go_on(rig: Rig, alertmanager: MockAlert
     assert rig.paged() == ["on-call", "team-lead"]
 
 
-def test_one_firing_alert_that_is_not_silenced_is_enough_to_go_on(rig: Rig, alertmanager: MockAlertmanager) -> None:
+def test_one_firing_alert_that_is_not_silenced_is_enough_to_go_on(
+    rig: Rig, alertmanager: MockAlertmanager
+) -> None:
     for host in ("a", "b"):
         alertmanager.fires(alertname="DiskFull", severity="critical", host=host)
     rig.posts(rig.alert("DiskFull", host="a"), rig.alert("DiskFull", host="b"))
@@ -133,7 +135,10 @@ def test_a_silence_of_ours_is_made_there_and_holds(rig: Rig, alertmanager: MockA
     silence(rig, incident)
     (made,) = alertmanager.in_force()
     assert made["createdBy"] == "alice"
-    assert {m["name"]: m["value"] for m in made["matchers"]} == {"alertname": "DiskFull", "severity": "critical"}
+    assert {m["name"]: m["value"] for m in made["matchers"]} == {
+        "alertname": "DiskFull",
+        "severity": "critical",
+    }
     rig.passes("10m")
     assert rig.paged() == ["on-call"]
     assert "alice" in rig.roots()[0].words

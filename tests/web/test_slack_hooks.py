@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import socket
 import time
 from urllib.parse import urlencode
 
 import pytest
 
+from receiver.sources.slack_socket import SlackSocket
+from receiver.text import Secret
+from receiver.web.slack_hooks import build_porter
 from tests.rig import ROUTING, Rig
 from tests.slack_people import SECRET, SlackPeople, a_command, a_press, a_submission
 
@@ -248,6 +252,16 @@ def test_a_store_that_is_away_is_503_within_3_s_and_said(rig: Rig, people: Slack
     assert all("nothing was done" in words["text"] for words in rig.slack.words)
 
 
+def test_a_store_that_is_silent_is_503_within_3_s(rig: Rig, people: SlackPeople) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        rig.environ["REDIS_URL"] = f"redis://127.0.0.1:{silent.getsockname()[1]}/"
+        rig.configure(WITH_ALERTMANAGER)
+        people.client = rig.client
+        began = time.monotonic()
+        assert people.presses("acknowledge", "0" * 12 + "-" + "0" * 9).status_code == 503
+        assert time.monotonic() - began < 3
+
+
 def test_what_was_answered_with_200_is_in_the_store(rig: Rig, people: SlackPeople) -> None:
     """Nothing has worked yet: whoever looks next, in whatever process, finds it."""
     incident = rig.fires("DiskFull")
@@ -256,3 +270,27 @@ def test_what_was_answered_with_200_is_in_the_store(rig: Rig, people: SlackPeopl
     assert rig.state(incident) == "acknowledged"
     rig.passes("30m")
     assert rig.paged() == ["on-call"]
+
+
+# --- and over a line of ours ---
+
+
+def test_the_same_is_done_over_socket_mode(rig: Rig, people: SlackPeople) -> None:
+    incident = rig.fires("DiskFull")
+    line = SlackSocket(Secret("xapp-test"), rig.slack.url, build_porter(rig.parts))
+    line.start()
+    try:
+        assert rig.slack.lines.wait_open()
+        press = a_press("acknowledge", incident, response_url=rig.slack.response_url)
+        assert rig.slack.lines.deliver("interactive", press, takes_payload=False) is not None
+        assert rig.state(incident) == "acknowledged"
+        said = rig.slack.lines.deliver("slash_commands", a_command("list"))
+        assert said is not None
+        assert incident in json.dumps(said["payload"]["blocks"])
+        rig.slack.lines.deliver("interactive", a_press("silence", incident), takes_payload=False)
+        assert rig.slack.workspace.views[0]["private_metadata"] == incident
+        refused = rig.slack.lines.deliver("interactive", a_submission(incident, own="soon"))
+        assert refused is not None
+        assert refused["payload"]["response_action"] == "errors"
+    finally:
+        line.stop()

@@ -66,10 +66,13 @@ class Porter:
         self._client = Client(token, base_url, _TIMEOUT_S) if token else None
         self._own_host = urlsplit(base_url).netloc
 
-    def carry(self, request: Request) -> Carried:
-        """Have it done and return what Slack is answered, within Slack's 3 s. Raises nothing."""
+    def carry(self, request: Request, is_new: Callable[[], bool] = lambda: True) -> Carried:
+        """Have it done and return what Slack is answered, within Slack's 3 s. Raises nothing.
+
+        *is_new* tells whether this very request never came before; a repeat is not done again.
+        """
         try:
-            outcome = self._take(request)
+            outcome = self._take(request) if is_new() else None
         except StoreError as error:
             logger.warning(
                 "store out of reach", extra={"fields": {"by": request.by.name, "error": str(error)}}

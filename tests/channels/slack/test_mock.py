@@ -158,8 +158,12 @@ def test_people_and_groups_are_listed(slack):
 
 
 def test_a_view_needs_a_trigger(slack):
-    assert call(slack, "views.open", view={"type": "modal"})["error"] == "invalid_arguments"
-    assert call(slack, "views.open", view={"type": "modal"}, trigger_id="1.2")["view"]["type"] == "modal"
+    words = {"type": "plain_text", "text": "Silence"}
+    view = {"type": "modal", "title": words, "submit": words, "close": words, "blocks": [section("x")]}
+    assert call(slack, "views.open", view=view)["error"] == "invalid_arguments"
+    assert call(slack, "views.open", view=view, trigger_id="1.2")["view"]["type"] == "modal"
+    long = {**view, "title": {"type": "plain_text", "text": "x" * 25}}
+    assert call(slack, "views.open", view=long, trigger_id="1.2")["error"] == "invalid_arguments"
 
 
 def test_an_archived_channel_takes_nothing(slack):

@@ -1,0 +1,34 @@
+"""`receiver silence ID`: silenced in Alertmanager."""
+
+from __future__ import annotations
+
+import click
+
+from receiver.cli.answering import answering, give_answer, lasting, say_which
+from receiver.cli.api_model import Whole
+from receiver.cli.examples import show_examples
+from receiver.cli.terminal import render_moment
+
+
+@click.command(
+    epilog=show_examples(
+        "receiver silence 3f9k --for 2h", 'receiver silence 3f9k --for 1d --comment "disk is ordered"'
+    )
+)
+@answering
+@lasting
+@click.option("--comment", metavar="TEXT", default="", help="Why, for whoever finds it in Alertmanager.")
+def silence(incident_id: str, by: str, for_: str, comment: str) -> None:
+    """Silence in Alertmanager what fires of an incident, by the labels its alerts share.
+
+    While all of it is silenced nobody further is told; what still fires when it ends goes on. Of the
+    ID the beginning is enough.
+    """
+    more = {"comment": comment} if comment.strip() else {}
+    give_answer(incident_id, "silence", by, _say, **{"for": for_}, **more)
+
+
+def _say(incident: Whole, _by: str) -> str:
+    until = render_moment(incident.silences[-1].until) if incident.silences else ""
+    end = f" until {until}" if until else ""
+    return f"{say_which(incident)} is silenced in Alertmanager{end}; `receiver show` tells more"

@@ -1,0 +1,31 @@
+"""`receiver snooze ID`: somebody has it, for a time."""
+
+from __future__ import annotations
+
+import click
+
+from receiver.cli.answering import MAX_NAME, answering, give_answer, lasting, say_resolved, say_which
+from receiver.cli.api_model import Whole
+from receiver.cli.examples import show_examples
+from receiver.cli.terminal import render_moment
+from receiver.text import one_line
+
+
+@click.command(epilog=show_examples("receiver snooze 3f9k --for 1h"))
+@answering
+@lasting
+def snooze(incident_id: str, by: str, for_: str) -> None:
+    """Acknowledge an incident for a time: nobody further is told until it is over.
+
+    Then, unless it is resolved or acknowledged by somebody, who was told last is told again. Of the
+    ID the beginning is enough.
+    """
+    give_answer(incident_id, "snooze", by, _say, **{"for": for_})
+
+
+def _say(incident: Whole, by: str) -> str:
+    if incident.state == "resolved":
+        return f"{say_resolved(incident)}: nothing to snooze"
+    holder = one_line(incident.acknowledged_by or by, MAX_NAME)
+    until = render_moment(incident.snoozed_until)
+    return f"{say_which(incident)} is snoozed by {holder} until {until}; nobody further is told till then"

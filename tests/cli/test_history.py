@@ -1,0 +1,95 @@
+"""`receiver history [ALERTNAME]`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import timedelta, timezone
+
+import pytest
+
+from receiver.cli.api_model import read_history_row
+from receiver.cli.history_text import render_history
+from tests.cli.incidents_on_show import ID, a_history_row, moment
+from tests.cli.invoke import receiver
+from tests.cli.stub import Stub
+
+LIST = "GET /api/v1/history"
+SOMEWHERE = timezone(timedelta(hours=2), "EET")
+
+
+@pytest.fixture
+def stub() -> Iterator[Stub]:
+    with Stub() as stub:
+        yield stub
+
+
+def cells(**changes: object) -> list[str]:
+    table = render_history([read_history_row(a_history_row(**changes))], zone=SOMEWHERE)
+    return [cell.strip() for cell in table.split("\n")[1].split("  ") if cell.strip()]
+
+
+def test_a_row_says_how_long_it_lasted_and_who_had_it_how_soon() -> None:
+    assert cells(
+        state="resolved",
+        resolved_at=moment(690),
+        duration_s=690.0,
+        acknowledged_by="ana",
+        acknowledged_after_s=90.0,
+    ) == [
+        ID,
+        "critical",
+        "DiskFull",
+        "2026-11-23 14:03:00",
+        "11m 30s",
+        "after 1m 30s by ana",
+        "The disk of web-1 is full",
+    ]
+
+
+def test_one_that_goes_on_says_so() -> None:
+    assert "still open" in cells()
+    assert "still acknowledged" in cells(state="acknowledged")
+
+
+def test_the_last_week_is_asked_for_by_default(stub: Stub) -> None:
+    stub.tell(LIST, {"incidents": [a_history_row()], "next_cursor": None})
+    result = receiver("history", RECEIVER_URL=stub.url, RECEIVER_API_TOKEN="t0ken")
+    assert result.exit_code == 0
+    assert ID in result.stdout
+    assert stub.asked[0].query == {"since": "7d", "limit": "200"}
+    assert stub.asked[0].headers["Authorization"] == "Bearer t0ken"
+
+
+def test_a_name_and_a_time_can_be_given(stub: Stub) -> None:
+    stub.tell(LIST, {"incidents": [], "next_cursor": None})
+    since = "2026-11-01T00:00:00+02:00"
+    result = receiver("history", "DiskFull", "--since", since, RECEIVER_URL=stub.url)
+    assert stub.asked[0].query == {"alertname": "DiskFull", "since": since, "limit": "200"}
+    assert result.stdout == "No incidents since then.\n"
+
+
+def test_all_pages_are_shown(stub: Stub) -> None:
+    stub.tell(
+        LIST,
+        {"incidents": [a_history_row(id="newer")], "next_cursor": "1.000_a"},
+        {"incidents": [a_history_row(id="older")], "next_cursor": None},
+    )
+    result = receiver("history", "--json", RECEIVER_URL=stub.url)
+    assert [row["id"] for row in json.loads(result.stdout)["incidents"]] == ["newer", "older"]
+    assert stub.asked[1].query["cursor"] == "1.000_a"
+    assert stub.asked[1].query["since"] == "7d"
+
+
+def test_a_time_that_the_receiver_does_not_know_is_told(stub: Stub) -> None:
+    message = "since is 'x', expected a duration like 7d"
+    stub.tell(LIST, {"error": {"type": "bad_request", "message": message}}, status=400)
+    result = receiver("history", "--since", "x", RECEIVER_URL=stub.url)
+    assert result.exit_code == 1
+    assert result.stderr == f"Error: the receiver says: {message}\n"
+
+
+def test_a_receiver_of_another_version_has_no_history(stub: Stub) -> None:
+    result = receiver("history", RECEIVER_URL=stub.url)
+    assert result.exit_code == 1
+    assert "no such thing" in result.stderr
