@@ -20,6 +20,7 @@ from tests.cli.running import Running, until
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 from tests.rig import KEYS, NAMES, ROUTING
+from tests.slack_people import SECRET as SLACK_SECRET
 
 ALERTMANAGER = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
 
@@ -55,7 +56,11 @@ class Outside:
             "2",
             SLACK_BOT_TOKEN="xoxb-test",
             SLACK_API_URL=self.slack.url,
+            SLACK_SIGNING_SECRET=SLACK_SECRET,
             PAGERDUTY_EVENTS_URL=self.pagerduty.url,
+            PAGERDUTY_API_URL=self.pagerduty.url,
+            PAGERDUTY_API_TOKEN="rest-token",
+            PAGERDUTY_WEBHOOK_SECRET="pagerduty-secret",
             **KEYS,
         )
         try:

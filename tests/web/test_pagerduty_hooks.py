@@ -133,7 +133,7 @@ def test_a_body_longer_than_pagerdutys_is_not_read(door: Rig) -> None:
 
 def test_while_redis_is_away_pagerduty_is_asked_to_come_again(door: Rig) -> None:
     class Away:
-        def put(self, **_: Any) -> bool:
+        def put(self, *_: Any, **__: Any) -> bool:
             raise StoreError("redis is away")
 
     object.__setattr__(door.parts, "errands", Away())
