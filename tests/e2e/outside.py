@@ -37,12 +37,13 @@ class Outside:
     """Starts, kills and starts again; what comes out is read from the mocks."""
 
     def __init__(
-        self, folder: Path, slack: MockSlack, pagerduty: MockPagerDuty, routing: str = ROUTING
+        self, folder: Path, slack: MockSlack, pagerduty: MockPagerDuty, routing: str = ROUTING, **environ: str
     ) -> None:
         self.folder = folder
         self.slack = slack
         self.pagerduty = pagerduty
         self.port = free_port()
+        self.environ = environ
         (folder / "routing.yaml").write_text(routing)
         (folder / "runbooks").mkdir(exist_ok=True)
         self.receiver = self._start()
@@ -62,6 +63,7 @@ class Outside:
             PAGERDUTY_API_TOKEN="rest-token",
             PAGERDUTY_WEBHOOK_SECRET="pagerduty-secret",
             **KEYS,
+            **self.environ,
         )
         try:
             until(running.is_ready, running.log)

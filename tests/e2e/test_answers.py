@@ -52,7 +52,9 @@ def command(outside: Outside, incident: str) -> None:
 
 def pagerduty(outside: Outside, _incident: str) -> None:
     outside.pagerduty.acknowledges(outside.pagerduty.opened()[-1], by="Alice Doe")
-    answers = outside.pagerduty.webhooks.deliver(post_to(f"http://127.0.0.1:{outside.port}/webhooks/pagerduty"))
+    answers = outside.pagerduty.webhooks.deliver(
+        post_to(f"http://127.0.0.1:{outside.port}/webhooks/pagerduty")
+    )
     assert set(answers) == {202}
 
 
@@ -85,14 +87,18 @@ def test_each_side_reaches_the_others_within_two_seconds_and_stops_the_escalatio
         outside.sees(lambda number=number: len(outside.paged()) == number + 1)
         side(outside, incident)
         pressed = time.monotonic()
-        outside.sees(lambda name=name, one=incident: is_acknowledged_everywhere(outside, name, one), within_s=5)
+        outside.sees(
+            lambda name=name, one=incident: is_acknowledged_everywhere(outside, name, one), within_s=5
+        )
         assert time.monotonic() - pressed < 2.0, side.__name__
     time.sleep(5)
     assert outside.paged() == ["on-call"] * len(SIDES)
 
 
 @pytest.mark.parametrize("side", [press, pagerduty], ids=["press", "pagerduty"])
-def test_killed_between_the_answer_and_what_follows(outside: Outside, side: Callable[[Outside, str], None]) -> None:
+def test_killed_between_the_answer_and_what_follows(
+    outside: Outside, side: Callable[[Outside, str], None]
+) -> None:
     incident = outside.post(body("DiskFull"))["incidents"][0]
     outside.sees(lambda: outside.paged() == ["on-call"])
     side(outside, incident)
@@ -101,3 +107,24 @@ def test_killed_between_the_answer_and_what_follows(outside: Outside, side: Call
     outside.sees(lambda: is_acknowledged_everywhere(outside, "DiskFull", incident))
     time.sleep(5)
     assert outside.paged() == ["on-call"]
+
+
+def test_over_a_socket_that_we_open_nothing_is_lost_with_a_worker(tmp_path: Path) -> None:
+    """Socket Mode: no port of ours; a worker that dies is followed by one with a line of its own."""
+    with MockSlack() as slack, MockPagerDuty() as pagerduty:
+        outside = Outside(tmp_path, slack, pagerduty, QUICK_ROUTING, SLACK_APP_TOKEN="xapp-1-test")
+        try:
+            assert slack.lines.wait_open()
+            for number in range(2):
+                name = f"Alert{number}"
+                incident = outside.post(body(name))["incidents"][0]
+                outside.sees(lambda name=name: [root for root in slack.roots if name in root.text])
+                assert slack.lines.deliver("interactive", a_press("acknowledge", incident)) is not None
+                outside.sees(lambda name=name, one=incident: is_acknowledged_everywhere(outside, name, one))
+                if number == 0:
+                    opened = slack.lines.opened
+                    outside.kill_everything()
+                    outside.start_again()
+                    outside.sees(lambda opened=opened: slack.lines.opened > opened and slack.lines.count == 1)
+        finally:
+            outside.kill_everything()
