@@ -15,6 +15,11 @@ from msgspec import Struct, json
 from receiver.domain.alert import Alert, Severity
 from receiver.domain.delivery import Delivery
 
+# How long we wait for a repeat before an incident is called stale: twice the longest gap there was, and
+# some minutes; where there was no repeat yet, twice the four hours of Alertmanager's own default.
+_STALE_MARGIN_S = 600.0
+_STALE_UNHEARD_S = 2 * 4 * 3600.0 + _STALE_MARGIN_S
+
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # no i, l, o, u: IDs are read aloud at night
 
 
@@ -128,6 +133,8 @@ class Incident(Struct, frozen=True, omit_defaults=True):
     silences: tuple[SilenceNote, ...] = ()
     looked_at: float = 0.0  # when Alertmanager was last asked for a step's sake
     is_unasked: bool = False  # and could not be
+    heard_at: float = 0.0  # when its sender last spoke of it, to a quarter of an hour
+    longest_gap: float = 0.0  # between two times it did
     previous: str = ""  # the incident that held this group before
     is_past: bool = False  # another incident holds its group now
     alerts: dict[str, Alert] = {}
@@ -152,6 +159,15 @@ class Incident(Struct, frozen=True, omit_defaults=True):
     @property
     def is_held(self) -> bool:
         return self.held is not None
+
+    @property
+    def stale_at(self) -> float:
+        """When its sender has been silent for so long that its state is no longer known."""
+        patience = 2 * self.longest_gap + _STALE_MARGIN_S if self.longest_gap else _STALE_UNHEARD_S
+        return max(self.heard_at, self.opened_at) + patience
+
+    def is_stale(self, now: float) -> bool:
+        return not self.is_resolved and now >= self.stale_at
 
     @property
     def state(self) -> str:

@@ -13,6 +13,8 @@ from receiver.domain.incident import Change, Event, Incident, Run, Standing, new
 from receiver.text import one_line
 
 MAX_SUMMARY = 300
+# A repeat costs a write this often and no oftener, so that we know whether they go on.
+_HEARD_EVERY_S = 900.0
 
 
 @dataclass(frozen=True)
@@ -166,9 +168,11 @@ def _tally(standings: dict[str, Standing], join: int, group: Group) -> _Tally:
 def _merge_open(incident: Incident, group: Group, terms: Terms, now: float) -> Change:
     tally = _tally(incident.standings, incident.joins + 1, group)
     is_over = tally.is_all_over and not group.is_truncated and bool(group.alerts)
-    if not (tally.changed_alerts or tally.earlier or is_over):
+    is_silent = now - max(incident.heard_at, incident.opened_at) >= _HEARD_EVERY_S
+    is_heard = is_silent and any(alert.is_firing for alert in group.alerts)
+    if not (tally.changed_alerts or tally.earlier or is_over or is_heard):
         return Change(incident, duplicates=tally.duplicates)
-    changed = replace(incident, standings=tally.standings)
+    changed = _heard(replace(incident, standings=tally.standings), now)
     events: list[Event] = []
     if tally.joined or tally.ended or is_over:
         changed = replace(changed, updated_at=now, revision=incident.revision + 1)
@@ -188,6 +192,12 @@ def _merge_open(incident: Incident, group: Group, terms: Terms, now: float) -> C
         duplicates=tally.duplicates,
         resolved=len(tally.ended),
     )
+
+
+def _heard(incident: Incident, now: float) -> Incident:
+    """Return *incident* with its sender heard of at *now*."""
+    gap = now - max(incident.heard_at, incident.opened_at)
+    return replace(incident, heard_at=now, longest_gap=max(incident.longest_gap, gap))
 
 
 def _joined(incident: Incident, joined: list[Alert], now: float, events: list[Event]) -> Incident:

@@ -20,12 +20,13 @@ REMIND_AFTER_S = 4 * 3600.0
 LOST_MESSAGE = frozenset({"message_not_found", "edit_window_closed", "cant_update_message"})
 
 
-def face(incident: Incident, progress: Progress) -> str:
+def face(incident: Incident, progress: Progress, now: float) -> str:
     """Return a short text that differs whenever the incident's message should look different."""
     state = {"resolved": "r", "acknowledged": "a", "open": "o"}[incident.state]
     steps = ",".join(f"{s.step.name}={_step_face(incident, s)}" for s in progress.reached)
+    stale = "s" if incident.is_stale(now) else ""
     silences = ",".join(_silence_face(incident, note) for note in incident.silences)
-    return f"{state}{incident.generation}.{incident.joins}.{incident.revision}.{steps}.{silences}"
+    return f"{state}{incident.generation}.{incident.joins}.{incident.revision}.{steps}.{silences}.{stale}"
 
 
 def _silence_face(incident: Incident, note: SilenceNote) -> str:
@@ -53,10 +54,10 @@ def find_message(incident: Incident) -> Delivery | None:
     return None
 
 
-def list_messages(incident: Incident, progress: Progress) -> Iterator[Action]:
+def list_messages(incident: Incident, progress: Progress, now: float) -> Iterator[Action]:
     """Yield the incident's message, or the edit that brings it up to what is so now."""
     target = Target(SLACK, incident.channel)
-    shown = face(incident, progress)
+    shown = face(incident, progress, now)
     message = find_message(incident)
     if message is None or message.receipt is None:
         yield Post("root", "", SLACK, target, ready_at(incident, "root"), shown)

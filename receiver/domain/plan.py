@@ -34,7 +34,7 @@ def plan(incident: Incident, policy: EscalationPolicy, now: float) -> Plan:
         *_lapses(incident, policy, now),
         *_looks(incident, policy, progress, now),
         *list_pages(incident, policy, progress),
-        *list_messages(incident, progress),
+        *list_messages(incident, progress, now),
         *list_replies(incident, policy, progress, now),
         *list_silences(incident, now),
         *_skipped(incident, policy),
@@ -50,6 +50,7 @@ def _moments(incident: Incident, policy: EscalationPolicy, progress: Progress, n
         find_reminder(incident, now),
         lapses_at(incident, policy),
         remind_acknowledged_at(incident, policy),
+        None if incident.is_resolved else incident.stale_at,
     ):
         if moment is not None and moment > now:
             yield moment

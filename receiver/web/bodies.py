@@ -191,6 +191,7 @@ class WholeIncident(IncidentRow, frozen=True):
     resolved_by: Annotated[str | None, Meta(description="Null where its alerts resolved.")]
     previous: Annotated[str | None, Meta(description="The ID of the group's incident before this one.")]
     snoozed_until: Moment | None
+    stale_at: Annotated[Moment | None, Meta(description="When it counts as stale unless it is repeated.")]
     held: HoldRow | None
     silences: list[SilenceRow]
     alerts: list[AlertRow]

@@ -85,6 +85,7 @@ def render_whole(
         resolved_by=incident.resolved_by or None,
         previous=incident.previous or None,
         snoozed_until=format_if_any(incident.snoozed_until),
+        stale_at=None if incident.is_resolved else format_if_any(incident.stale_at),
         held=_render_hold(incident.held),
         silences=[_render_silence(incident, note) for note in incident.silences],
         alerts=[_render_alert(incident, fingerprint) for fingerprint in incident.standings],

@@ -24,7 +24,7 @@ from receiver.channels.slack.message import MAX_TEXT, Message, Rung
 from receiver.channels.slack.mrkdwn import cut_escaped, escape, is_link, join_lines, link, plain, words
 from receiver.channels.slack.replies import render_reply
 from receiver.channels.slack.runbook import render_runbook
-from receiver.channels.slack.silences import expire_buttons, render_hold, render_silences
+from receiver.channels.slack.silences import expire_buttons, render_hold, render_silences, render_stale
 from receiver.channels.slack.steps import render_steps, render_troubles
 from receiver.domain.action import Post, Reply, Update
 from receiver.domain.delivery import Delivery
@@ -103,6 +103,7 @@ def _standing(notification: Notification) -> Iterator[str]:
         None,
         (
             render_hold(incident),
+            render_stale(incident, notification.now),
             render_steps(incident, progress, is_edit=_is_edit(notification)),
             render_troubles(incident, progress),
             render_silences(incident, notification.now),

@@ -32,6 +32,14 @@ def render_hold(incident: Incident) -> str:
     return "⏸ Muted in Alertmanager by a time interval: nobody is paged"
 
 
+def render_stale(incident: Incident, now: float) -> str:
+    """Return that nothing was heard of it for too long; empty while its sender repeats it."""
+    if not incident.is_stale(now):
+        return ""
+    heard_at = max(incident.heard_at, incident.opened_at)
+    return f"⚠️ Stale: no repeat since {moment(heard_at)}, so whether it still fires is not known"
+
+
 def render_silences(incident: Incident, now: float) -> str:
     """Return the silences that are wished for, a line for each wish; empty when there are none."""
     wishes: dict[tuple[str, float, float, str], list[SilenceNote]] = {}
