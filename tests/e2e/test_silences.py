@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +13,11 @@ import pytest
 from receiver.lookups.alertmanager import AlertmanagerClient
 from tests.e2e.outside import ALERTMANAGER, Alertmanagers, Outside, free_port
 from tests.e2e.test_alertmanagers import an_alert
+from tests.e2e.test_answers import post_signed
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 from tests.rig import ROUTING
+from tests.slack_people import a_press, a_submission
 
 pytestmark = [
     pytest.mark.needs_alertmanager,
@@ -69,6 +72,23 @@ def test_a_silence_made_here_holds_the_escalation_until_it_is_expired(
     assert outside.ask("GET", f"/api/v1/incidents/{incident}")[1]["held"]["by"] == "alice"
     client.expire_silence(silence.id)
     outside.sees(lambda: outside.paged() == ["on-call", "team-lead"])
+
+
+def test_the_silence_button_silences_there_and_expiring_it_lets_it_go_on(
+    outside: Outside, pair: Alertmanagers
+) -> None:
+    incident, _ = fire(outside, pair)
+    post_signed(
+        outside, "interactions", {"payload": json.dumps(a_submission(incident, "1h", comment="known"))}
+    )
+    client = AlertmanagerClient([f"http://127.0.0.1:{port}" for port in pair.ports])
+    outside.sees(lambda: [silence.by for silence in client.find_silences(incident)] == ["alice"])
+    time.sleep(8)
+    assert outside.paged() == ["on-call"]
+    assert "expire:1" in outside.slack.roots[0].buttons
+    post_signed(outside, "interactions", {"payload": json.dumps(a_press("expire:1", f"{incident}#1"))})
+    outside.sees(lambda: outside.paged() == ["on-call", "team-lead"])
+    assert not client.find_silences(incident)
 
 
 def test_an_alert_that_resolves_while_it_is_silenced_is_closed_here_and_at_the_pager(
