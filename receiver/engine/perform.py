@@ -198,6 +198,8 @@ def _log_arrival(notification: Notification, receipt: Receipt) -> None:
     telemetry.DELIVERIES.labels(action.lane, outcome).inc()
     if isinstance(action, Page):
         telemetry.ESCALATIONS.labels(incident.policy, action.step.responder.name).inc()
+    if receipt.is_simulated:  # what would have been sent is logged where it is recorded
+        return
     logger.info(
         outcome,
         extra={"fields": {"incident": incident.id, "key": action.key, "target": name_target(action)}},
