@@ -1,0 +1,87 @@
+"""What every channel promises the engine, whatever it reaches."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from receiver.channels.alertmanager.adapter import AlertmanagerChannel
+from receiver.channels.pagerduty.adapter import PagerDutyChannel
+from receiver.channels.slack.adapter import SlackChannel
+from receiver.channels.slack.simulated import SimulatedSlack
+from receiver.domain.action import Action, MakeSilence
+from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, Target
+from receiver.domain.ports import Channel
+from receiver.errors import TemporaryDeliveryError
+from receiver.lookups.alertmanager import AlertmanagerClient
+from receiver.text import Secret
+from tests.builders import ROUTING_KEY, a_notification, a_page, a_post, an_incident
+
+NOW = 1_795_435_500.0
+NOWHERE = "http://127.0.0.1:1"
+
+
+def a_silence() -> Action:
+    target = Target(ALERTMANAGER, "")
+    matchers = (("alertname", "HighCPUUsage"),)
+    return MakeSilence(
+        "silence:1",
+        "",
+        ALERTMANAGER,
+        target,
+        0.0,
+        "",
+        matchers,
+        NOW + 3600,
+        "alice",
+        "known [receiver a-1#1]",
+    )
+
+
+def a_simulated_page() -> Action:
+    return replace(a_page(), target=Target(PAGERDUTY, "on-call", Secret()))
+
+
+REAL: list[tuple[str, Callable[[str], Channel], Callable[[], Action]]] = [
+    ("slack", lambda url: SlackChannel(Secret("xoxb-x"), url + "/api/", clock=lambda: NOW), a_post),
+    (
+        "pagerduty",
+        lambda url: PagerDutyChannel(url, clock=lambda: NOW),
+        lambda: replace(a_page(), target=Target(PAGERDUTY, "on-call", Secret(ROUTING_KEY))),
+    ),
+    (
+        "alertmanager",
+        lambda url: AlertmanagerChannel(
+            {"": AlertmanagerClient([url], clock=lambda: NOW)}, clock=lambda: NOW
+        ),
+        a_silence,
+    ),
+]
+SIMULATED: list[tuple[str, Channel, Callable[[], Action]]] = [
+    ("slack", SimulatedSlack(lambda _: None, clock=lambda: NOW), a_post),
+    ("pagerduty", PagerDutyChannel(NOWHERE, clock=lambda: NOW), a_simulated_page),
+]
+
+
+@pytest.mark.parametrize(("name", "build", "action"), REAL, ids=[row[0] for row in REAL])
+def test_where_nobody_listens_it_fails_at_once_and_is_sure_that_nothing_was_sent(
+    name: str, build: Callable[[str], Channel], action: Callable[[], Action]
+) -> None:
+    began = time.monotonic()
+    with pytest.raises(TemporaryDeliveryError) as failed:
+        build(NOWHERE).send(a_notification(an_incident(), action()))
+    assert time.monotonic() - began < 3
+    assert not failed.value.maybe_sent
+    assert failed.value.reason.isidentifier()
+
+
+@pytest.mark.parametrize(("name", "channel", "action"), SIMULATED, ids=[row[0] for row in SIMULATED])
+def test_a_simulated_one_says_so_and_by_the_clock_it_was_given(
+    name: str, channel: Channel, action: Callable[[], Action]
+) -> None:
+    receipt = channel.send(a_notification(an_incident(), action()))
+    assert (receipt.is_simulated, receipt.at) == (True, NOW)
+    assert receipt.reference

@@ -1,0 +1,33 @@
+"""What simulated channels would have sent; no real server adds anything here."""
+
+from __future__ import annotations
+
+import fakeredis
+import pytest
+
+from receiver.store.keys import SIMULATED, SIMULATED_FOR_S, SIMULATED_KEPT
+from receiver.store.simulated import RedisSimulated
+
+
+@pytest.fixture
+def client() -> fakeredis.FakeRedis:
+    return fakeredis.FakeRedis()
+
+
+def test_the_newest_comes_first(client: fakeredis.FakeRedis) -> None:
+    simulated = RedisSimulated(client)
+    for number in range(3):
+        simulated.add({"text": f"message {number}"})
+    assert [message["text"] for message in simulated.newest(2)] == ["message 2", "message 1"]
+
+
+def test_it_is_a_short_memory(client: fakeredis.FakeRedis) -> None:
+    simulated = RedisSimulated(client)
+    for number in range(SIMULATED_KEPT + 20):
+        simulated.add({"number": number})
+    assert len(simulated.newest(10_000)) == SIMULATED_KEPT
+    assert 0 < client.ttl(SIMULATED) <= SIMULATED_FOR_S
+
+
+def test_nothing_sent_is_nothing_shown(client: fakeredis.FakeRedis) -> None:
+    assert RedisSimulated(client).newest(10) == []
