@@ -41,6 +41,11 @@ AGENDA_LAG = Gauge(
     ["lane"],
     multiprocess_mode="mostrecent",
 )
+FAILED_DELIVERIES = Gauge(
+    "receiver_failed_deliveries",
+    "Deliveries given up and not sent since.",
+    multiprocess_mode="mostrecent",
+)
 
 
 def count_incidents(census: dict[tuple[str, str], int]) -> None:

@@ -148,6 +148,7 @@ class RedisIncidents:
                     keys.past(incident_id),
                     keys.timeline(incident_id),
                     keys.owners(lane),
+                    keys.failed,
                     *(keys.agenda(other) for other in lanes),
                 ],
                 [
@@ -160,6 +161,8 @@ class RedisIncidents:
                     TIMELINE_KEPT,
                     len(said),
                     *said,
+                    f"{delivery.failed_at:.3f}" if delivery.failed_at else "",
+                    self._history_s,
                     *lanes,
                 ],
             )
@@ -246,6 +249,11 @@ class RedisIncidents:
             }
             heads.append(replace(codec.decode_incident(head), deliveries=known))
         return heads
+
+    def count_failed(self) -> int:
+        """Return how many deliveries are given up and were not sent since."""
+        with store_errors():
+            return sum(int(self._redis.zcard(Keys(shard).failed)) for shard in range(self._shards))
 
     def census(self) -> dict[tuple[str, str], int]:
         """Return how many open incidents there are by state and severity (of the newest 5,000)."""

@@ -71,6 +71,11 @@ class Keys:
         """A sorted set: closed incidents by when they opened. Expires `history` after the last closing."""
         return self._name("closed")
 
+    @property
+    def failed(self) -> str:
+        """A sorted set: deliveries given up, by when. Expires `history` after the last of them."""
+        return self._name("failed")
+
     def agenda(self, lane: str) -> str:
         """A sorted set: incidents by the moment to look at them. No expiry: it holds what is due."""
         return self._name("agenda", lane)

@@ -57,4 +57,5 @@ def _look(parts: Parts) -> None:
         depth, lag = parts.agenda.depth(lane, parts.clock())
         telemetry.AGENDA_DEPTH.labels(lane).set(depth)
         telemetry.AGENDA_LAG.labels(lane).set(lag)
+    telemetry.FAILED_DELIVERIES.set(parts.incidents.count_failed())
     telemetry.count_incidents(parts.incidents.census())

@@ -65,6 +65,7 @@ def test_a_channel_that_is_gone_stops_no_page(rig: Rig) -> None:
     assert rig.paged() == ["on-call", "team-lead", "manager"]
     root = next(d for d in rig.shows(incident)["deliveries"] if d["id"] == "root")
     assert (root["state"], root["reason"]) == ("failed", "is_archived")
+    assert "receiver_failed_deliveries 1.0" in rig.client.get("/metrics").text
 
 
 def test_edits_that_follow_one_another_are_merged(rig: Rig) -> None:

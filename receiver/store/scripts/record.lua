@@ -1,7 +1,8 @@
 -- Keep how a delivery stands, wherever its incident lies by now.
--- KEYS: group, past, timeline, owners, then an agenda for each lane to wake
+-- KEYS: group, past, timeline, owners, index of what was given up, then an agenda for each lane to wake
 -- ARGV: id, worker ('' writes without asking whose the incident is), field, value, moment due, wake
---       channel, timeline cap, number of events, the events, then the lanes' names
+--       channel, timeline cap, number of events, the events, then moment given up ('' if it wasn't),
+--       seconds to keep the index, and the lanes' names
 -- Returns 1, 0 when another worker has the incident, -1 when the incident is gone.
 if ARGV[2] ~= '' and redis.call('HGET', KEYS[4], ARGV[1]) ~= ARGV[2] then return 0 end
 local home = KEYS[1]
@@ -15,8 +16,15 @@ if n > 0 then
   local ttl = redis.call('TTL', home)
   if ttl > 0 then redis.call('EXPIRE', KEYS[3], ttl) end
 end
-for i = 5, #KEYS do
+local entry, given_up = ARGV[1] .. ' ' .. ARGV[3], ARGV[9 + n]
+if given_up == '' then
+  redis.call('ZREM', KEYS[5], entry)
+else
+  redis.call('ZADD', KEYS[5], given_up, entry)
+  redis.call('EXPIRE', KEYS[5], ARGV[10 + n])
+end
+for i = 6, #KEYS do
   redis.call('ZADD', KEYS[i], 'LT', ARGV[5], ARGV[1])
-  redis.call('PUBLISH', ARGV[6], ARGV[8 + n + i - 4] .. ' ' .. ARGV[5])
+  redis.call('PUBLISH', ARGV[6], ARGV[10 + n + i - 5] .. ' ' .. ARGV[5])
 end
 return 1
