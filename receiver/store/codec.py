@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from receiver.domain.alert import Alert
@@ -11,6 +13,7 @@ from receiver.domain.incident import Event, Incident
 _encoder = msgspec.msgpack.Encoder()
 _incidents = msgspec.msgpack.Decoder(Incident)
 _alerts = msgspec.msgpack.Decoder(Alert)
+_batches = msgspec.msgpack.Decoder(list[Alert])
 _deliveries = msgspec.msgpack.Decoder(Delivery)
 _events = msgspec.msgpack.Decoder(Event)
 
@@ -26,6 +29,11 @@ def encode(value: Alert | Delivery | Event) -> bytes:
     return _encoder.encode(value)
 
 
+def encode_batch(alerts: Sequence[Alert]) -> bytes:
+    return _encoder.encode(alerts)
+
+
+decode_batch = _batches.decode
 decode_incident = _incidents.decode
 decode_alert = _alerts.decode
 decode_delivery = _deliveries.decode

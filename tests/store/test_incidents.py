@@ -163,6 +163,19 @@ def test_a_group_of_two_thousand_alerts_is_kept(incidents: RedisIncidents) -> No
     assert len(incidents.load(incident.id).alerts) == 2000
 
 
+def test_of_an_alert_kept_alone_and_in_a_batch_the_later_word_counts(incidents: RedisIncidents) -> None:
+    hosts = [f"host-{n}" for n in range(10)]
+    keep(incidents, a_group(*(an_alert(instance=host) for host in hosts)))
+    later = an_alert(instance="host-3", ends_at=NOW + 1, annotations={"summary": "over"})
+    incident = keep(incidents, a_group(later), NOW + 1)
+    loaded = incidents.load(incident.id)
+    assert len(loaded.alerts) == 10
+    assert loaded.alerts[later.fingerprint] == later
+    again = an_alert(instance="host-3", starts_at=NOW + 2, annotations={"summary": "again"})
+    keep(incidents, a_group(*(an_alert(instance=host) for host in hosts if host != "host-3"), again), NOW + 2)
+    assert incidents.load(incident.id).alerts[later.fingerprint] == again
+
+
 def test_the_same_group_taken_by_many_at_once_makes_one_incident(
     valkey_url: str, redis_client: Client
 ) -> None:
