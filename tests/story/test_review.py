@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import pytest
 
 from tests.rig import ROUTING, Rig
+from tests.slack_people import SECRET, SlackPeople
 
 DAY = 86400.0
 REVIEWED = ROUTING.replace('channel: "#alerts-info"}', 'channel: "#alerts-info", review: next-business-day}')
@@ -40,8 +43,6 @@ def reviews(rig: Rig) -> list[str]:
 def test_fridays_infos_are_reviewed_when_the_next_business_day_begins(
     rig: Rig, hours: str, friday_1700: str, opens: str
 ) -> None:
-    import datetime as dt
-
     evening, morning = (dt.datetime.fromisoformat(text).timestamp() for text in (friday_1700, opens))
     begin(rig, hours, evening)
     for host in ("a", "b"):
@@ -71,3 +72,17 @@ def test_a_restart_reviews_nothing_twice(rig: Rig) -> None:
     begin(rig, BERLIN, rig.clock())
     rig.passes("1h")
     assert len(reviews(rig)) == 1
+
+
+def test_whoever_has_looked_at_it_says_so_with_a_button(rig: Rig) -> None:
+    rig.environ["SLACK_SIGNING_SECRET"] = SECRET
+    begin(rig, BERLIN, rig.clock())
+    rig.fires("CertRenewed", "info")
+    rig.passes("1d")
+    (review,) = [root for root in rig.roots() if "reviewed" in root.buttons]
+    people = SlackPeople(rig.client, rig.clock, rig.slack)
+    assert people.presses("reviewed", review.buttons["reviewed"], by="alice").status_code == 200
+    rig.passes("5s")
+    (review,) = [root for root in rig.roots() if "eview" in root.text]
+    assert "reviewed" not in review.buttons
+    assert "U0ALICE1" in review.words or "alice" in review.words
