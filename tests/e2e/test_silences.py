@@ -88,7 +88,7 @@ def test_the_silence_button_silences_there_and_expiring_it_lets_it_go_on(
     assert "expire:1" in outside.slack.roots[0].buttons
     post_signed(outside, "interactions", {"payload": json.dumps(a_press("expire:1", f"{incident}#1"))})
     outside.sees(lambda: outside.paged() == ["on-call", "team-lead"])
-    assert not client.find_silences(incident)
+    outside.sees(lambda: not client.find_silences(incident), within_s=3)  # the pair gossips
 
 
 def test_an_alert_that_resolves_while_it_is_silenced_is_closed_here_and_at_the_pager(
