@@ -22,6 +22,7 @@ from receiver.config.settings import Settings
 from receiver.domain.calendar import BusinessHours, next_opening
 from receiver.domain.judge import Trust
 from receiver.domain.notification import Notification
+from receiver.domain.person import Person
 from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK
 from receiver.domain.ports import Channel
 from receiver.domain.review_ports import ReviewChannel
@@ -200,6 +201,13 @@ def build_porter(parts: Parts) -> Porter:
     """Return what does what people ask in Slack, over HTTP and over a socket alike."""
     routing, rest = parts.routing, build_rest(parts)
     hours = routing.business_hours
+    reviewer = build_reviewer(parts, timeout_s=_WHILE_SLACK_WAITS_S)
+
+    def mark_reviewed(review_id: str, by: Person, now: float) -> None:
+        record = reviewer.mark_reviewed(review_id, by, now)
+        if record.edit_at is not None:  # Slack could not be told just now
+            parts.agenda.put(DUTIES, f"review-{record.review.route}", record.edit_at)
+
     desk = Desk(
         parts.hands,
         parts.incidents,
@@ -208,7 +216,7 @@ def build_porter(parts: Parts) -> Porter:
         parts.clock,
         next_opening=partial(next_opening, hours) if hours is not None else None,
         can_silence=lambda incident: incident.source in routing.alertmanagers,
-        mark_reviewed=build_reviewer(parts, timeout_s=_WHILE_SLACK_WAITS_S).mark_reviewed,
+        mark_reviewed=mark_reviewed,
     )
     return Porter(desk.take, routing.slack_token, parts.settings.slack_api_url)
 

@@ -86,3 +86,15 @@ def test_whoever_has_looked_at_it_says_so_with_a_button(rig: Rig) -> None:
     (review,) = [root for root in rig.roots() if "eview" in root.text]
     assert "reviewed" not in review.buttons
     assert "U0ALICE1" in review.words or "alice" in review.words
+
+
+def test_a_mark_that_slack_could_not_show_is_shown_soon_after(rig: Rig) -> None:
+    rig.environ["SLACK_SIGNING_SECRET"] = SECRET
+    begin(rig, BERLIN, rig.clock())
+    rig.fires("CertRenewed", "info")
+    rig.passes("1d")
+    (review,) = [root for root in rig.roots() if "reviewed" in root.buttons]
+    rig.slack.fail_next("chat.update", status=503)
+    SlackPeople(rig.client, rig.clock, rig.slack).presses("reviewed", review.buttons["reviewed"])
+    rig.passes("10s")
+    assert [root for root in rig.roots() if "reviewed" in root.buttons] == []
