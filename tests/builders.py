@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from msgspec.structs import replace
-from receiver.domain.merge import Terms, merge
 
 from receiver.domain.action import AcknowledgePage, Action, Page, Post, Reply, ResolvePage, Update
 from receiver.domain.alert import Alert, Group, fingerprint
 from receiver.domain.delivery import Delivery, Receipt
 from receiver.domain.escalation import Progress, trace_progress
 from receiver.domain.incident import Incident, dedup_key
+from receiver.domain.merge import Terms, merge
 from receiver.domain.notification import Links, Notification
 from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy, Responder, Step, Target
 from receiver.domain.runbook import Excerpt, Part, Section
