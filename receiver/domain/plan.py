@@ -65,11 +65,13 @@ def _is_done(incident: Incident, action: Action) -> bool:
 
 
 def _lapses(incident: Incident, policy: EscalationPolicy, now: float) -> Iterator[Action]:
-    """Yield the end of an acknowledgement that has run out; in the pager's lane, as it pages."""
+    """Yield the end of an acknowledgement that has run out; in the pager's lane where it may page, for
+    a silent Slack must not delay that.
+    """
     at = lapses_at(incident, policy)
     if at is not None and at <= now:
-        target = Target(PAGERDUTY, incident.channel)
-        yield Lapse("lapse", "", PAGERDUTY, target, 0.0, "", incident.acknowledged_at)
+        lane = PAGERDUTY if incident.policy else SLACK
+        yield Lapse("lapse", "", lane, Target(lane, incident.channel), 0.0, "", incident.acknowledged_at)
 
 
 def _looks(incident: Incident, policy: EscalationPolicy, progress: Progress, now: float) -> Iterator[Action]:

@@ -77,6 +77,16 @@ def test_a_snooze_holds_the_escalation_for_its_time(rig: Rig) -> None:
     assert rig.paged()[3:] == ["manager"]
 
 
+def test_a_snooze_of_what_pages_nobody_ends_too(rig: Rig) -> None:
+    incident = rig.fires("CertRenewed", "info")
+    rig.client.post(f"/api/v1/incidents/{incident}/snooze", json={"for": "1h"})
+    rig.passes("59m")
+    assert rig.state(incident) == "acknowledged"
+    rig.passes("1m")
+    assert rig.state(incident) == "open"
+    assert rig.paged() == []
+
+
 @pytest.mark.parametrize("body", [{}, {"for": "soon"}, {"for": "0"}, {"for": "10y"}, {"for": 5}])
 def test_a_snooze_needs_a_time_that_makes_sense(rig: Rig, body: dict[str, object]) -> None:
     incident = rig.fires("DiskFull")
