@@ -204,7 +204,8 @@ def _joined(incident: Incident, joined: list[Alert], now: float, events: list[Ev
     """Return *incident* with alerts joined: never less severe, and un-acknowledged when worse."""
     events.append(Event(now, "joined", _count(len(joined), "alert") + " joined"))
     gravest = max(joined, key=lambda alert: alert.severity.rank)
-    incident = replace(incident, joins=incident.joins + 1)
+    # Alertmanager sends nothing that is muted, so what joins is held no longer.
+    incident = replace(incident, joins=incident.joins + 1, held=None)
     if gravest.severity.rank <= incident.severity.rank:
         return incident
     incident = replace(

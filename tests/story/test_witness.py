@@ -194,3 +194,29 @@ def test_a_silence_over_the_api_that_can_not_be_made_is_502_and_taken_back(
     answer = rig.client.post(f"/api/v1/incidents/{incident}/silence", json={"for": "2h"})
     assert answer.status_code == 502
     assert alertmanager.in_force() == []
+
+
+def test_what_was_held_when_it_resolved_pages_when_it_fires_again(
+    rig: Rig, alertmanager: MockAlertmanager
+) -> None:
+    """Alertmanager sends nothing that is muted, so what it sends is held no longer."""
+    incident = fire(rig, alertmanager)
+    bob_silences(rig, alertmanager, 120, alertname="DiskFull")
+    rig.passes("1m30s")
+    assert rig.shows(incident)["held"]
+    rig.ends("DiskFull")
+    rig.passes("5s")
+    assert rig.fires("DiskFull") == incident
+    assert rig.paged() == ["on-call", "on-call"]
+
+
+def test_an_alert_that_joins_unmuted_ends_the_hold(rig: Rig, alertmanager: MockAlertmanager) -> None:
+    alertmanager.fires(alertname="DiskFull", severity="critical", host="a")
+    rig.fires("DiskFull", host="a")
+    bob_silences(rig, alertmanager, 36000, alertname="DiskFull", host="a")
+    rig.passes("10m30s")
+    assert rig.paged() == ["on-call"]
+    alertmanager.fires(alertname="DiskFull", severity="critical", host="b")
+    rig.posts(rig.alert("DiskFull", host="b"))
+    rig.works()
+    assert rig.paged() == ["on-call", "team-lead"]
