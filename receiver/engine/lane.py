@@ -114,6 +114,11 @@ class Lane:
         except StoreError as error:
             logger.warning("agenda out of reach", extra={"fields": {"lane": self.name, "error": str(error)}})
             return None
+        except Exception:
+            # Whatever it was: a lane whose dispatcher is gone would page nobody and look alive.
+            telemetry.WORKER_ERRORS.inc()
+            logger.exception("fault while claiming", extra={"fields": {"lane": self.name}})
+            return None
         with self._state:
             self._held.update(claims.incidents)
         for incident_id in claims.incidents:
