@@ -50,6 +50,7 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
     detail: str = ""
     failed_at: float = 0.0  # given up for good
     receipt: Receipt | None = None
+    earlier: str = ""  # the latest instance before this one that may have arrived
 
     @property
     def is_settled(self) -> bool:
@@ -61,6 +62,7 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
         Until its end is noted, an attempt may have arrived.
         """
         former = Delivery() if self.is_settled or self.about != about else self
+        is_other = self.about != about and self.may_have_arrived
         return Delivery(
             about=about,
             shown=shown,
@@ -69,6 +71,7 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
             first_attempt_at=former.first_attempt_at or now,
             last_attempt_at=now,
             maybe_sent=True,
+            earlier=self.about if is_other else self.earlier,
         )
 
     def arrived(self, receipt: Receipt) -> Delivery:

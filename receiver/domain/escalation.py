@@ -227,9 +227,9 @@ def page_line(incident: Incident, responder: Responder) -> PageLine:
     """Return how the responder's PagerDuty incident stands, from what was tried and received."""
     opened = max(
         (
-            int(delivery.about)
+            int(delivery.about if delivery.may_have_arrived else delivery.earlier or 0)
             for key, delivery in incident.deliveries.items()
-            if key.startswith("page:") and _is_of(key, responder) and delivery.may_have_arrived
+            if key.startswith("page:") and _is_of(key, responder)
         ),
         default=0,
     )

@@ -211,6 +211,17 @@ def test_there_is_one_message(happenings: list[tuple]) -> None:
     assert len(posts) == (0 if "root" in life.incident.deliveries else 1)
 
 
+def test_a_page_told_anew_that_does_not_arrive_leaves_the_earlier_one_known() -> None:
+    """The next run's page failed, and nobody told PagerDuty of the end: its incident stayed open."""
+    life = live([("works", "arrives"), ("passes", 1.0), ("works", "arrives")])
+    life.answers("acknowledge")
+    life.answers("unacknowledge")
+    life.works("fails")
+    life.answers("resolve")
+    life.settles()
+    assert life.open_pages == {}
+
+
 def test_the_dedup_key_depends_on_group_and_responder_alone() -> None:
     first = merge(None, a_group(an_alert()), TERMS, OPENED_AT).incident
     later = merge(None, a_group(an_alert(), an_alert(instance="b")), TERMS, OPENED_AT + 1e6).incident
