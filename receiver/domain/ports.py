@@ -102,6 +102,10 @@ class Incidents(Protocol):
         """Return the incident with its alerts and deliveries; else NotFound."""
         ...
 
+    def tidy(self, incident_id: str) -> None:
+        """Drop what is kept of alerts that the incident has forgotten."""
+        ...
+
     def record(
         self,
         incident_id: str,

@@ -172,6 +172,18 @@ class RedisIncidents:
         if answer == 0:
             raise ClaimLost(f"another worker has incident {incident_id}")
 
+    def tidy(self, incident_id: str) -> None:
+        """Drop what is kept of alerts that the incident has forgotten; what changed meanwhile stays."""
+        slot = incident_id.partition("-")[0]
+        key = self.keys_of(slot).group(slot)
+        with store_errors():
+            fields = self._redis.hgetall(key)
+            if fields.get(b"id") != incident_id.encode():
+                return
+            gone, kept = _sweep(fields)
+            if gone or kept:
+                self._scripts.run("tidy", [key], [fields[b"v"], len(gone), *gone, *kept])
+
     # --- many ---
 
     def find_newest(
@@ -285,6 +297,25 @@ def _alert_fields(alerts: tuple[Alert, ...]) -> list[str | bytes | int | float]:
     return [_BATCH + sha256(names).hexdigest()[:16].encode(), codec.encode_batch(alerts)]
 
 
+def _sweep(fields: dict[bytes, bytes]) -> tuple[list[bytes], list[bytes]]:
+    """Return the fields that hold forgotten alerts only, and names and values of those that hold some."""
+    known = codec.decode_incident(fields[b"head"]).standings
+    gone: list[bytes] = []
+    kept: list[bytes] = []
+    for name, packed in fields.items():
+        if name.startswith(_ALERT):
+            if name.removeprefix(_ALERT).decode() not in known:
+                gone.append(name)
+        elif name.startswith(_BATCH):
+            batch = codec.decode_batch(packed)
+            left = [alert for alert in batch if alert.fingerprint in known]
+            if not left:
+                gone.append(name)
+            elif len(left) < len(batch):
+                kept += (name, codec.encode_batch(left))
+    return gone, kept
+
+
 def _unpack(fields: dict[bytes, bytes], *, is_past: bool) -> Incident:
     alerts: dict[str, Alert] = {}
     deliveries: dict[str, Delivery] = {}
@@ -297,7 +328,8 @@ def _unpack(fields: dict[bytes, bytes], *, is_past: bool) -> Incident:
         elif name.startswith(_DELIVERY):
             deliveries[name.removeprefix(_DELIVERY).decode()] = codec.decode_delivery(packed)
     head = codec.decode_incident(fields[b"head"])
-    return replace(head, alerts=alerts, deliveries=deliveries, is_past=is_past)
+    known = {name: alert for name, alert in alerts.items() if name in head.standings}
+    return replace(head, alerts=known, deliveries=deliveries, is_past=is_past)
 
 
 def _add_newer(alerts: dict[str, Alert], alert: Alert) -> None:
