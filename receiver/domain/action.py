@@ -81,6 +81,18 @@ class Lapse(Action):
 
 
 @dataclass(frozen=True)
+class Calm(Action):
+    """End the flapping that was marked until that moment."""
+
+    flapping_until: float
+
+
+@dataclass(frozen=True)
+class Forget(Action):
+    """Let go of the many alerts that ended long ago."""
+
+
+@dataclass(frozen=True)
 class LookUp(Action):
     """Ask Alertmanager whether the incident's alerts still fire unmuted, later than *since*."""
 

@@ -45,6 +45,17 @@ def lapse(incident: Incident, acknowledged_at: float, now: float) -> Change:
     return _changed(run_again(incident, now), now, Event(now, "unacknowledged", text))
 
 
+def calm(incident: Incident, flapping_until: float, now: float) -> Change:
+    """What flapped until then was quiet for the window: over if nothing of it fires, else as any other."""
+    if incident.is_resolved or not incident.is_flapping or incident.flapping_until != flapping_until:
+        return Change(incident)
+    calmed = replace(incident, flapping_until=0.0, quiet_at=0.0)
+    if not incident.quiet_at:
+        return _changed(calmed, now, Event(now, "calmed", "No longer flapping"))
+    text = f"Flapped, and was quiet for {format_duration(now - incident.quiet_at)}"
+    return _changed(replace(calmed, resolved_at=now), now, Event(now, "resolved", text))
+
+
 def resolve(incident: Incident, by: Person, now: float) -> Change:
     """Close it by hand, also while it fires. The second time changes nothing."""
     if incident.is_resolved:

@@ -114,7 +114,7 @@ def may_go_on(incident: Incident, policy: EscalationPolicy, due_at: float, now: 
     Held, it waits. Otherwise Alertmanager must have been asked lately; one that can't be asked
     holds nobody up.
     """
-    if incident.is_held:
+    if incident.is_waiting:
         return False
     return not policy.has_witness or is_look_fresh(incident, due_at) or now >= due_at + LOOK_GRACE_S
 

@@ -38,6 +38,7 @@ class Standing(Struct, frozen=True, array_like=True):
     ended_before_at: float = 0.0  # the end of the firing before this one
     is_seen: bool = False  # Alertmanager's API has shown it, so its absence there may mean something
     absent: int = 0  # how many looks in a row it was absent
+    turns: tuple[float, ...] = ()  # when it lately ended or fired again
 
     @property
     def is_firing(self) -> bool:
@@ -121,7 +122,9 @@ class Incident(Struct, frozen=True, omit_defaults=True):
     joins: int = 0
     generation: int = 0  # how often it reopened
     reopened_at: float = 0.0
-    turns: tuple[float, ...] = ()  # when it lately resolved or reopened, for flapping
+    over_for: float = 0.0  # how long it was resolved before it reopened
+    flapping_until: float = 0.0  # an alert of it changed too often: until it was quiet for so long
+    quiet_at: float = 0.0  # while flapping: since when all its alerts are over
     acknowledged_at: float = 0.0
     acknowledged_by: str = ""
     acknowledged_ref: str = ""  # the Slack user, where it was one
@@ -135,6 +138,7 @@ class Incident(Struct, frozen=True, omit_defaults=True):
     is_unasked: bool = False  # and could not be
     heard_at: float = 0.0  # when its sender last spoke of it, to a quarter of an hour
     longest_gap: float = 0.0  # between two times it did
+    forgotten: int = 0  # how many alerts ended so long ago that nothing else is known of them
     previous: str = ""  # the incident that held this group before
     is_past: bool = False  # another incident holds its group now
     alerts: dict[str, Alert] = {}
@@ -154,11 +158,17 @@ class Incident(Struct, frozen=True, omit_defaults=True):
 
     @property
     def is_flapping(self) -> bool:
-        return self.run.is_quiet
+        """It stays open until it was quiet for a window, and nobody is paged while nothing fires."""
+        return self.flapping_until > 0
 
     @property
     def is_held(self) -> bool:
         return self.held is not None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Nobody is to be told of a step now: all that fires is muted, or what flaps is quiet."""
+        return self.is_held or self.quiet_at > 0
 
     @property
     def stale_at(self) -> float:
@@ -188,7 +198,7 @@ class Incident(Struct, frozen=True, omit_defaults=True):
 
     @property
     def total(self) -> int:
-        return sum(self._counts(s) for s in self.standings.values())
+        return self.forgotten + sum(self._counts(s) for s in self.standings.values())
 
     def _counts(self, standing: Standing) -> bool:
         return not standing.is_dismissed or self.is_closed_by_hand

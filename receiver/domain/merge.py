@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
+from receiver.clock import format_duration
 from receiver.domain.alert import Alert, Group, Severity
 from receiver.domain.answers import run_again
 from receiver.domain.incident import Change, Event, Incident, Run, Standing, new_id, slot_of
@@ -40,7 +41,7 @@ def merge(incident: Incident | None, group: Group, terms: Terms, now: float) -> 
     the second time.
     """
     if incident is None:
-        tally = _tally({}, 0, group)
+        tally = _tally({}, 0, group, terms, now)
         if not tally.joined:
             return Change(None, duplicates=tally.duplicates)
         return _open(None, group, tally, terms, now)
@@ -109,9 +110,12 @@ class _Tally:
     """What one payload does to the alerts of an incident."""
 
     standings: dict[str, Standing]
+    terms: Terms
+    now: float
     joined: list[Alert] = field(default_factory=list)
     ended: list[Alert] = field(default_factory=list)
     earlier: list[Alert] = field(default_factory=list)
+    flapping: set[str] = field(default_factory=set)
     duplicates: int = 0
 
     def take(self, alert: Alert, join: int) -> None:
@@ -123,9 +127,16 @@ class _Tally:
 
     def _take_firing(self, alert: Alert, known: Standing | None, join: int) -> None:
         if known is None or (not known.is_firing and alert.starts_at >= known.starts_at):
-            ended_before_at = known.ends_at if known is not None else 0.0
+            turns = self._turn(known, alert.fingerprint) if known is not None else ()
+            is_flapping = known is not None and alert.fingerprint in self.flapping
             self.standings[alert.fingerprint] = Standing(
-                alert.starts_at, 0.0, alert.severity, join, ended_before_at=ended_before_at
+                alert.starts_at,
+                0.0,
+                alert.severity,
+                # What flaps joined when it first did; nobody is told of it again.
+                known.join if known is not None and is_flapping else join,
+                ended_before_at=known.ends_at if known is not None else 0.0,
+                turns=turns,
             )
             self.joined.append(alert)
             return
@@ -141,8 +152,17 @@ class _Tally:
         if known is None or not known.is_firing or is_late:
             self.duplicates += 1
             return
-        self.standings[alert.fingerprint] = replace(known, ends_at=alert.ends_at)
+        turns = self._turn(known, alert.fingerprint)
+        self.standings[alert.fingerprint] = replace(known, ends_at=alert.ends_at, turns=turns)
         self.ended.append(alert)
+
+    def _turn(self, known: Standing, name: str) -> tuple[float, ...]:
+        """Return when the alert lately changed its state, with this time; more than so many: it flaps."""
+        window, count = self.terms.flap_window, self.terms.flap_count
+        turns = (*(at for at in known.turns if abs(self.now - at) < window), self.now)[-(count + 1) :]
+        if len(turns) > count:
+            self.flapping.add(name)
+        return turns
 
     @property
     def is_all_over(self) -> bool:
@@ -153,21 +173,23 @@ class _Tally:
         return (*self.joined, *self.ended)
 
 
-def _tally(standings: dict[str, Standing], join: int, group: Group) -> _Tally:
+def _tally(standings: dict[str, Standing], join: int, group: Group, terms: Terms, now: float) -> _Tally:
     """Return what *group* does to *standings*; of an alert told twice in it, the firing word counts."""
     words: dict[str, Alert] = {}
     for alert in group.alerts:
         if alert.is_firing or alert.fingerprint not in words:
             words[alert.fingerprint] = alert
-    tally = _Tally(dict(standings), duplicates=len(group.alerts) - len(words))
+    tally = _Tally(dict(standings), terms, now, duplicates=len(group.alerts) - len(words))
     for alert in words.values():
         tally.take(alert, join)
     return tally
 
 
 def _merge_open(incident: Incident, group: Group, terms: Terms, now: float) -> Change:
-    tally = _tally(incident.standings, incident.joins + 1, group)
-    is_over = tally.is_all_over and not group.is_truncated and bool(group.alerts)
+    tally = _tally(incident.standings, incident.joins + 1, group, terms, now)
+    is_all_over = tally.is_all_over and not group.is_truncated and bool(group.alerts)
+    is_flapping = incident.is_flapping or bool(tally.flapping)
+    is_over = is_all_over and not (is_flapping and incident.quiet_at)
     is_silent = now - max(incident.heard_at, incident.opened_at) >= _HEARD_EVERY_S
     is_heard = is_silent and any(alert.is_firing for alert in group.alerts)
     if not (tally.changed_alerts or tally.earlier or is_over or is_heard):
@@ -177,11 +199,14 @@ def _merge_open(incident: Incident, group: Group, terms: Terms, now: float) -> C
     if tally.joined or tally.ended or is_over:
         changed = replace(changed, updated_at=now, revision=incident.revision + 1)
     if tally.joined:
-        changed = _joined(changed, tally.joined, now, events)
+        changed = _joined(changed, tally, now, events)
     if tally.ended:
         events.append(Event(now, "alert_resolved", _count(len(tally.ended), "alert") + " resolved"))
-    if is_over:
-        changed = _turn(replace(changed, resolved_at=now), now, terms)
+    changed = _flapped(changed, tally, terms, now, events)
+    if is_over and is_flapping:
+        changed = replace(changed, quiet_at=now)
+    elif is_over:
+        changed = replace(changed, resolved_at=now)
         events.append(Event(now, "resolved", "All alerts resolved"))
     return Change(
         changed,
@@ -200,12 +225,25 @@ def _heard(incident: Incident, now: float) -> Incident:
     return replace(incident, heard_at=now, longest_gap=max(incident.longest_gap, gap))
 
 
-def _joined(incident: Incident, joined: list[Alert], now: float, events: list[Event]) -> Incident:
+def _flapped(incident: Incident, tally: _Tally, terms: Terms, now: float, events: list[Event]) -> Incident:
+    """Return *incident* marked as flapping for another window, if an alert of it changes too often."""
+    if not tally.flapping:
+        return incident
+    if not incident.is_flapping:
+        text = f"Flapping: more than {terms.flap_count} changes within {format_duration(terms.flap_window)}"
+        events.append(Event(now, "flapping", text))
+    return replace(incident, flapping_until=now + terms.flap_window)
+
+
+def _joined(incident: Incident, tally: _Tally, now: float, events: list[Event]) -> Incident:
     """Return *incident* with alerts joined: never less severe, and un-acknowledged when worse."""
+    joined = tally.joined
     events.append(Event(now, "joined", _count(len(joined), "alert") + " joined"))
     gravest = max(joined, key=lambda alert: alert.severity.rank)
     # Alertmanager sends nothing that is muted, so what joins is held no longer.
-    incident = replace(incident, joins=incident.joins + 1, held=None)
+    incident = replace(incident, held=None, quiet_at=0.0)
+    if not {alert.fingerprint for alert in joined} <= tally.flapping:
+        incident = replace(incident, joins=incident.joins + 1)
     if gravest.severity.rank <= incident.severity.rank:
         return incident
     incident = replace(
@@ -221,32 +259,28 @@ def _joined(incident: Incident, joined: list[Alert], now: float, events: list[Ev
 
 def _merge_resolved(incident: Incident, group: Group, terms: Terms, now: float) -> Change:
     """Reopen within the flap window, or open the next incident."""
-    tally = _tally(incident.standings, incident.joins, group)
+    tally = _tally(incident.standings, incident.joins, group, terms, now)
     if not tally.joined:
         return _noted(incident, tally)
     if now - incident.resolved_at >= terms.flap_window:
         return _open(incident, group, tally, terms, now)
-    turned = _turn(incident, now, terms)
-    run = Run(
-        incident.run.number + 1,
-        now,
-        "reopened",
-        incident.run.number + 1,
-        is_quiet=len(turned.turns) > terms.flap_count,
-    )
+    number = incident.run.number + 1
+    run = Run(number, now, "reopened", number, is_quiet=bool(tally.flapping))
     events: list[Event] = [Event(now, "reopened", "Firing again")]
     reopened = replace(
-        turned,
+        incident,
         standings=tally.standings,
         resolved_at=0.0,
         reopened_at=now,
+        over_for=now - incident.resolved_at,
         generation=incident.generation + 1,
         revision=incident.revision + 1,
         updated_at=now,
         run=run,
     )
     firing = worst(s.severity for s in tally.standings.values() if s.is_firing and not s.is_dismissed)
-    reopened = replace(_joined(reopened, tally.joined, now, events), joins=incident.joins, severity=firing)
+    reopened = replace(_joined(reopened, tally, now, events), joins=incident.joins, severity=firing)
+    reopened = _flapped(reopened, tally, terms, now, events)
     return Change(
         reopened,
         is_changed=True,
@@ -260,7 +294,7 @@ def _merge_resolved(incident: Incident, group: Group, terms: Terms, now: float) 
 
 def _merge_closed(incident: Incident, group: Group, terms: Terms, now: float) -> Change:
     """A hand closed it while it fired: only what is new, or fires anew, opens the next one."""
-    tally = _tally(incident.standings, incident.joins + 1, group)
+    tally = _tally(incident.standings, incident.joins + 1, group, terms, now)
     return _open(incident, group, tally, terms, now) if tally.joined else _noted(incident, tally)
 
 
@@ -278,11 +312,6 @@ def _noted(incident: Incident, tally: _Tally) -> Change:
         duplicates=tally.duplicates,
         resolved=len(tally.ended),
     )
-
-
-def _turn(incident: Incident, now: float, terms: Terms) -> Incident:
-    recent = tuple(at for at in incident.turns if now - at < terms.flap_window)
-    return replace(incident, turns=(*recent, now)[-(terms.flap_count + 1) :])
 
 
 def _count(number: int, noun: str) -> str:

@@ -79,7 +79,7 @@ def _next_page(incident: Incident, target: Target, key: str, reached: list[StepS
         name = page_key(standing.step)
         if current(incident, name).is_settled:
             continue
-        if incident.is_held or (incident.is_acknowledged and not is_owed_anew(incident)):
+        if incident.is_waiting or (incident.is_acknowledged and not is_owed_anew(incident)):
             return None
         moment = max(ready_at(incident, name, about), _link_grace(incident))
         return Page(name, about, PAGERDUTY, target, moment, "", key, standing.step)

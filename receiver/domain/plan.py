@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from receiver.domain.action import Action, Lapse, LookUp, Note, Plan, Post
+from receiver.domain.action import Action, Calm, Forget, Lapse, LookUp, Note, Plan, Post
 from receiver.domain.escalation import LOOK_AHEAD_S, Progress, is_look_fresh, trace_progress
+from receiver.domain.forgetting import find_forgettable
 from receiver.domain.incident import Incident
 from receiver.domain.messages import (
     find_reminder,
@@ -38,6 +39,7 @@ def plan(incident: Incident, policy: EscalationPolicy, now: float) -> Plan:
         *list_replies(incident, policy, progress, now),
         *list_silences(incident, now),
         *_skipped(incident, policy),
+        *_forgets(incident, now),
     ]
     missing = tuple(action for action in wanted if not _is_done(incident, action))
     return Plan(missing, due=min(_moments(incident, policy, progress, now), default=None))
@@ -51,6 +53,7 @@ def _moments(incident: Incident, policy: EscalationPolicy, progress: Progress, n
         lapses_at(incident, policy),
         remind_acknowledged_at(incident, policy),
         None if incident.is_resolved else incident.stale_at,
+        None if incident.is_resolved else incident.flapping_until,
     ):
         if moment is not None and moment > now:
             yield moment
@@ -65,13 +68,15 @@ def _is_done(incident: Incident, action: Action) -> bool:
 
 
 def _lapses(incident: Incident, policy: EscalationPolicy, now: float) -> Iterator[Action]:
-    """Yield the end of an acknowledgement that has run out; in the pager's lane where it may page, for
-    a silent Slack must not delay that.
+    """Yield the end of an acknowledgement or of flapping whose time is over; in the pager's lane where
+    it may page, for a silent Slack must not delay that.
     """
     at = lapses_at(incident, policy)
+    lane = PAGERDUTY if incident.policy else SLACK
     if at is not None and at <= now:
-        lane = PAGERDUTY if incident.policy else SLACK
         yield Lapse("lapse", "", lane, Target(lane, incident.channel), 0.0, "", incident.acknowledged_at)
+    if incident.is_flapping and not incident.is_resolved and incident.flapping_until <= now:
+        yield Calm("calm", "", lane, Target(lane, incident.channel), 0.0, "", incident.flapping_until)
 
 
 def _looks(incident: Incident, policy: EscalationPolicy, progress: Progress, now: float) -> Iterator[Action]:
@@ -86,7 +91,7 @@ def _looks(incident: Incident, policy: EscalationPolicy, progress: Progress, now
 def _is_step_near(incident: Incident, progress: Progress, now: float) -> bool:
     """Tell whether a step after the first is about to be due and nobody has looked for its sake."""
     step = progress.next_step
-    if step is None or step.due_at is None or step is progress.steps[0] or incident.is_held:
+    if step is None or step.due_at is None or step is progress.steps[0] or incident.is_waiting:
         return False
     return step.due_at - LOOK_AHEAD_S <= now and not is_look_fresh(incident, step.due_at)
 
@@ -104,6 +109,11 @@ def _silence_news_at(incident: Incident) -> float:
 def _is_hold_over(incident: Incident, now: float) -> bool:
     held = incident.held
     return held is not None and incident.looked_at < held.until <= now
+
+
+def _forgets(incident: Incident, now: float) -> Iterator[Action]:
+    if find_forgettable(incident, now):
+        yield Forget("forget", "", SLACK, Target(SLACK, incident.channel), 0.0, "")
 
 
 def _skipped(incident: Incident, policy: EscalationPolicy) -> Iterator[Action]:

@@ -12,7 +12,9 @@ from receiver import telemetry
 from receiver.domain.action import (
     AcknowledgePage,
     Action,
+    Calm,
     ExpireSilence,
+    Forget,
     Lapse,
     LookUp,
     MakeSilence,
@@ -23,8 +25,9 @@ from receiver.domain.action import (
     ResolvePage,
     Update,
 )
-from receiver.domain.answers import lapse
+from receiver.domain.answers import calm, lapse
 from receiver.domain.delivery import Delivery, Receipt
+from receiver.domain.forgetting import forget
 from receiver.domain.incident import Event, Incident
 from receiver.domain.notification import Notification
 from receiver.domain.ports import Channel, Incidents
@@ -59,7 +62,7 @@ class Performer:
         worker has the incident; nothing is sent without its attempt noted.
         """
         action, incident = notification.action, notification.incident
-        if isinstance(action, Lapse | LookUp):
+        if isinstance(action, Lapse | Calm | Forget | LookUp):
             self._change(action, incident, notification.now)
             return
         before = incident.deliveries.get(action.key, Delivery())
@@ -84,10 +87,15 @@ class Performer:
             _log_arrival(notification, receipt)
         self._keep(action, incident, after)
 
-    def _change(self, action: Lapse | LookUp, incident: Incident, now: float) -> None:
+    def _change(self, action: Lapse | Calm | Forget | LookUp, incident: Incident, now: float) -> None:
         """Do what changes the incident itself and leaves no delivery: the change is its receipt."""
         if isinstance(action, Lapse):
             self._hands.change(incident.id, lambda latest: lapse(latest, action.acknowledged_at, now), now)
+        elif isinstance(action, Calm):
+            self._hands.change(incident.id, lambda latest: calm(latest, action.flapping_until, now), now)
+        elif isinstance(action, Forget):
+            self._hands.change(incident.id, lambda latest: forget(latest, now), now)
+            self._incidents.tidy(incident.id)
         elif self._witness is not None:
             self._witness.look_for_step(incident.id, incident.source, action.since)
 

@@ -111,8 +111,8 @@ def _still_firing(incident: Incident) -> str:
 
 def _reopened(incident: Incident) -> str:
     said = f"🔁 Firing again {moment(incident.reopened_at)}"
-    if len(incident.turns) > 1:
-        said += f", {format_duration(incident.turns[-1] - incident.turns[-2])} after it resolved"
+    if incident.over_for:
+        said += f", {format_duration(incident.over_for)} after it resolved"
     if incident.is_acknowledged:
         said += f" · still acknowledged by {line(incident.acknowledged_by, MAX_BY)}"
     return said + (" · flapping: nobody is paged anew" if incident.is_flapping else "")

@@ -8,7 +8,6 @@ import pytest
 from msgspec.structs import replace
 
 from receiver.channels.slack.render import render
-from receiver.domain.incident import Run
 from receiver.domain.runbook import Excerpt
 from tests.builders import (
     MESSAGE,
@@ -107,7 +106,7 @@ def test_a_name_that_is_too_long_leaves_the_counts_standing():
 
 
 def test_a_flapping_incident_says_so():
-    incident = an_incident(run=Run(3, OPENED_AT, "reopened", 3, is_quiet=True))
+    incident = an_incident(flapping_until=OPENED_AT + 600)
     assert "flapping" in shown(a_notification(incident)).text
 
 

@@ -138,7 +138,8 @@ def test_reopened_tells_after_how_long_and_who_still_has_it():
     incident = an_incident(
         generation=1,
         reopened_at=OPENED_AT + 300,
-        turns=(OPENED_AT + 60, OPENED_AT + 300),
+        over_for=240.0,
+        flapping_until=OPENED_AT + 900,
         acknowledged_by="alice",
         run=Run(2, OPENED_AT + 300, "reopened", 2, is_quiet=True),
     )
