@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PATHS := receiver tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt bench clean
+.PHONY: help run test check fmt bench soak clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,6 +30,9 @@ fmt: $(VENV)/.installed-dev ## put the code into its form
 
 bench: $(VENV)/.installed ## measure intake and latency beside the floor
 	$(BIN)/python -m bench
+
+soak: $(VENV)/.installed-dev ## ten minutes of traffic with faults: growth, lateness, losses
+	$(BIN)/python -m bench.soak
 
 clean: ## remove the virtual environment; data in .receiver stays
 	rm -rf $(VENV)
