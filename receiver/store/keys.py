@@ -91,6 +91,36 @@ class Keys:
         return self._name("owners", lane)
 
 
+@dataclass(frozen=True)
+class BudgetKeys:
+    """The keys of one budget. All expire when nobody asked for hours."""
+
+    bucket: str
+
+    def _name(self, part: str) -> str:
+        return f"rcv:{{{self.bucket}}}:budget:{part}"
+
+    @property
+    def state(self) -> str:
+        """A hash: tokens left, when that was counted, and until when nobody goes."""
+        return self._name("state")
+
+    @property
+    def waiting(self) -> str:
+        """A sorted set: who waits, by rank."""
+        return self._name("waiting")
+
+    @property
+    def patience(self) -> str:
+        """A sorted set: who waits, by the moment after which nobody waits for them."""
+        return self._name("patience")
+
+    @property
+    def firsts(self) -> str:
+        """A sorted set: who waits for an incident's first message or page, by rank."""
+        return self._name("firsts")
+
+
 def format_due(moment: float) -> str:
     """Return a moment as agendas hold it: to the millisecond, and never before its time."""
     return f"{math.ceil(moment * 1000) / 1000:.3f}"
