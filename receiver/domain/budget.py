@@ -87,8 +87,8 @@ def find_bucket(action: Action, limits: Limits) -> Bucket | None:
 
 def post_bucket(channel: str, limits: Limits) -> Bucket:
     """Return the bucket of all new messages in a Slack channel, replies too."""
-    rate = limits.slack_posts
-    return Bucket(f"slack:post:{channel}", _POST_BURST, rate.count / rate.per_s)
+    rate = limits.slack_posts.count / limits.slack_posts.per_s
+    return Bucket(f"slack:post:{channel}", max(_POST_BURST, int(rate)), rate)
 
 
 def update_bucket(limits: Limits) -> Bucket:
@@ -146,4 +146,4 @@ def is_first(action: Action) -> bool:
 def _changed_at(incident: Incident) -> float:
     """Return when the incident last became something that its message doesn't show yet, at the latest."""
     told = (d.receipt.at for key, d in incident.deliveries.items() if d.receipt and key != "update")
-    return max(incident.updated_at, *told) if incident.deliveries else incident.updated_at
+    return max(incident.updated_at, max(told, default=0.0))

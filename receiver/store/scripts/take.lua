@@ -34,6 +34,7 @@ else
   -- Far behind, much may change: look again at half of it, so that nobody who left is waited for long.
   local least = tonumber(ARGV[7])
   if wait > least then wait = math.max(least, wait / 2) end
+  wait = math.max(wait, 0.001) -- moments on the agenda are that fine, and 0 would mean to go
   redis.call('ZADD', KEYS[3], now + wait + tonumber(ARGV[8]), who)
   if ARGV[6] == '1' then redis.call('ZADD', KEYS[4], 'LT', rank, who) else redis.call('ZREM', KEYS[4], who) end
 end
