@@ -74,12 +74,16 @@ class Held:
 
 @dataclass(frozen=True)
 class Write:
-    """A change to be kept: what was read, how it stands now, and which lanes are to look at it."""
+    """A change to be kept: what was read, how it stands now, and which lanes are to look at it.
+
+    *is_news* says that it came from outside, and may wait a little for what is due.
+    """
 
     held: Held
     change: Change
     lanes: tuple[str, ...]
     due: float
+    is_news: bool = False
 
 
 @dataclass(frozen=True)

@@ -80,6 +80,10 @@ class Keys:
         """A sorted set: incidents by the moment to look at them. No expiry: it holds what is due."""
         return self._name("agenda", lane)
 
+    def news(self, lane: str, severity: str) -> str:
+        """A sorted set: incidents that news came of, by when. No expiry: it holds what is due."""
+        return self._name("agenda", lane, severity)
+
     def claims(self, lane: str) -> str:
         """A sorted set: incidents lent to a worker, by when the loan ends. No expiry: a dead
         worker's loans are found by their moment.
