@@ -14,6 +14,7 @@ from typing import Protocol
 from receiver.domain.action import AcknowledgePage, Action, Page, Post, Reply, ResolvePage, Update
 from receiver.domain.alert import Severity
 from receiver.domain.incident import Incident
+from receiver.domain.policy import SLACK
 
 # Slack takes one message a second in a channel, and "short bursts": three is one incident with its replies.
 # https://docs.slack.dev/apis/web-api/rate-limits
@@ -119,8 +120,11 @@ def _place(action: Action, incident: Incident) -> tuple[float, float]:
     wanted_at, handicap = _changed_at(incident), _EDIT_S + lesser
     match action:
         case Page(step=step) | Reply(step=step) if step is not None:
-            is_new = action.about == "1" and step.after == 0
-            wanted_at, handicap = incident.run.started_at, _PAGE_S + lesser if is_new else _DUE_STEP_S
+            wanted_at, handicap = incident.run.started_at, _DUE_STEP_S
+            if action.about == "1" and step.after == 0:
+                # Where nobody is mentioned, the reply only says that somebody was paged.
+                wakes = isinstance(action, Page) or step.responder.find_target(SLACK)
+                handicap = _PAGE_S + lesser if wakes else _REPLY_S
         case ResolvePage() if not incident.is_resolved:  # a step that is told anew waits for it
             wanted_at, handicap = incident.run.started_at, _DUE_STEP_S
         case ResolvePage():

@@ -13,10 +13,10 @@ from receiver.domain.ports import Turn
 from receiver.store.connection import Client, Scripts, store_errors
 from receiver.store.keys import BudgetKeys
 
-# A wait up to this long is told as it is; of a longer one half, and then it is asked again.
-_WHOLE_WAIT_S = 5.0
+# Whoever waits for longer asks again after so many seconds, and one more for each hundred that wait.
+_ASK_AGAIN_S = 5.0
 # Who waits and is this late is forgotten; whoever comes later still gets the same place.
-_PATIENCE_S = 3.0
+_PATIENCE_S = 2.0
 # A clock further back than this was set back; less is what the clocks of two hosts differ.
 _CLOCKS_DIFFER_S = 2.0
 # Longer than any pause that a vendor asks for.
@@ -44,7 +44,7 @@ class RedisBudgets:
                     who,
                     f"{rank_at:.3f}",
                     int(is_first),
-                    _WHOLE_WAIT_S,
+                    _ASK_AGAIN_S,
                     _PATIENCE_S,
                     _CLOCKS_DIFFER_S,
                     _KEPT_S + math.ceil(bucket.burst / bucket.rate),

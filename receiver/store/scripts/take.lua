@@ -1,6 +1,6 @@
 -- Give whoever asks a token, if those who go before leave one; else say how long to wait.
 -- KEYS: state, waiting (by rank), patience (by when they are forgotten), firsts (by rank)
--- ARGV: now, burst, rate, who, rank, is it a first one?, the shortest wait that may be cut in half,
+-- ARGV: now, burst, rate, who, rank, is it a first one?, seconds after which to ask again,
 --       seconds of patience, the most that clocks differ, seconds to keep
 -- Returns the wait in seconds (0: go), and that of a first one that would come now.
 local now, burst, rate, who, rank = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
@@ -31,10 +31,9 @@ if pause == 0 and place < math.floor(tokens + 1e-6) then
   forget(who)
 else
   wait = pause + math.max(0, place + 1 - tokens) / rate
-  -- Far behind, much may change: look again at half of it, so that nobody who left is waited for long.
-  local least = tonumber(ARGV[7])
-  if wait > least then wait = math.max(least, wait / 2) end
-  wait = math.max(wait, 0.001) -- moments on the agenda are that fine, and 0 would mean to go
+  -- Whoever left is waited for until it should have asked again: that is soon, a little less so where
+  -- many ask. No moment is finer than a millisecond, and 0 would mean to go.
+  wait = math.max(0.001, math.min(wait, tonumber(ARGV[7]) + redis.call('ZCARD', KEYS[2]) / 100))
   redis.call('ZADD', KEYS[3], now + wait + tonumber(ARGV[8]), who)
   if ARGV[6] == '1' then redis.call('ZADD', KEYS[4], 'LT', rank, who) else redis.call('ZREM', KEYS[4], who) end
 end
