@@ -204,7 +204,6 @@ def build_reviewer(parts: Parts, *, timeout_s: float = 10.0) -> Reviewer:
             SlackReviews(token, parts.settings.slack_api_url, timeout_s, clock),
             build_turns(parts),
             parts.routing.limits,
-            clock,
         )
         if token
         else SimulatedReviews(_recorder(parts), clock=clock)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from receiver.domain.budget import REVIEW_S, Bucket, Limits, post_bucket, update_bucket
@@ -14,15 +13,12 @@ from receiver.engine.turns import Turns
 
 
 class PacedReviews:
-    """A ReviewChannel that waits for its turn: a TemporaryDeliveryError says for how long."""
+    """A ReviewChannel that waits for its turn: TurnAwaited says for how long."""
 
-    def __init__(
-        self, channel: ReviewChannel, turns: Turns, limits: Limits, clock: Callable[[], float]
-    ) -> None:
+    def __init__(self, channel: ReviewChannel, turns: Turns, limits: Limits) -> None:
         self._channel = channel
         self._turns = turns
         self._limits = limits
-        self._clock = clock
 
     def send_review(self, notification: ReviewNotification) -> Receipt:
         """Post the review, or raise a DeliveryError."""
@@ -39,5 +35,6 @@ class PacedReviews:
         return self._channel.find_review(notification, since)
 
     def _paced(self, bucket: Bucket, notification: ReviewNotification) -> AbstractContextManager[None]:
-        who = f"review {notification.record.id}"
-        return self._turns.paced(SLACK, bucket, who, self._clock() + REVIEW_S)
+        record = notification.record
+        wanted_at = record.reviewed_at or record.review.until
+        return self._turns.paced(SLACK, bucket, f"review {record.id}", wanted_at + REVIEW_S)

@@ -14,13 +14,11 @@ from receiver.domain.action import Action
 from receiver.domain.budget import Bucket, Limits, find_bucket, is_first, rank_at
 from receiver.domain.incident import Incident
 from receiver.domain.ports import Budgets, Turn
-from receiver.errors import DeliveryError, TemporaryDeliveryError
+from receiver.errors import DeliveryError, TemporaryDeliveryError, TurnAwaited
 
 logger = logging.getLogger(__name__)
 
 RATE_LIMITED = "rate_limited"
-# Of a call that was not made: others go before it.
-AWAITS_TURN = "awaits_turn"
 _GO = Turn()
 
 
@@ -58,12 +56,12 @@ class Turns:
     def paced(self, lane: str, bucket: Bucket, who: str, rank: float) -> Iterator[None]:
         """Have a call made that belongs to no single incident.
 
-        Raises TemporaryDeliveryError, with the wait, when it is not its turn; StoreError.
+        Raises TurnAwaited when it is not its turn; StoreError.
         """
         now = self._clock()
         turn = self._budgets.take(bucket, who, rank, now, is_first=False)
         if turn.wait_s > 0:
-            raise TemporaryDeliveryError(AWAITS_TURN, retry_after=turn.wait_s)
+            raise TurnAwaited(turn.wait_s)
         try:
             yield
         except DeliveryError as error:

@@ -226,6 +226,26 @@ def test_first_messages_go_before_replies(limited: Rig) -> None:
     assert any("joined" in words for words in limited.replies())
 
 
+def test_a_review_waits_for_its_turn_behind_first_messages_and_is_posted(limited: Rig) -> None:
+    routing = LIMITED.replace(
+        'channel: "#alerts-info"}', 'channel: "#alerts-info", review: next-business-day}'
+    )
+    limited.configure(routing)
+    limited.machine.duties.begin(limited.parts.agenda)
+    limited.fires("Reviewed", "info")
+    limited.passes("20h59m59s")
+    fire_many(limited, 150, ("info",))
+    limited.passes("2m")
+    roots = [root.text for root in limited.roots() if root.channel == "#alerts-info"]
+    assert len(roots) > 120
+    assert not any("eview" in text.partition("\n")[0].replace("Reviewed", "") for text in roots)
+    limited.passes("1m")
+    texts = [root.text for root in limited.roots()]
+    assert len(texts) == 152
+    assert "eview" in texts[-1]
+    assert limited.slack.limited == []
+
+
 def test_a_simulated_slack_has_no_budget(limited: Rig) -> None:
     limited.environ["SLACK_BOT_TOKEN"] = ""
     limited.configure(ONE_CHANNEL)
