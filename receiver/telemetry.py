@@ -15,6 +15,7 @@ DELIVERY_SECONDS = Histogram(
     ["channel"],
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 )
+RATE_LIMITED = Counter("receiver_rate_limited_total", "Calls that a vendor answered with 429.", ["channel"])
 ESCALATIONS = Counter("receiver_escalations_total", "Steps of an escalation told.", ["policy", "responder"])
 TIMER_LATENESS = Histogram(
     "receiver_timer_lateness_seconds",

@@ -32,10 +32,12 @@ from receiver.engine.duties import LANE as DUTIES
 from receiver.engine.duties import Duties, Repeated
 from receiver.engine.hands import Hands
 from receiver.engine.intake import Intake
+from receiver.engine.paced_reviews import PacedReviews
 from receiver.engine.pager_desk import PagerDesk
 from receiver.engine.reconcile import Reconciler
 from receiver.engine.review import Reviewer
 from receiver.engine.roster import Roster
+from receiver.engine.turns import Turns
 from receiver.engine.watch import Watch
 from receiver.engine.witness import Witness
 from receiver.engine.worker import Worker
@@ -46,6 +48,7 @@ from receiver.lookups.pagerduty import PagerDutyRest
 from receiver.runbooks.load import RunbookShelf
 from receiver.sources.slack_socket import SlackSocket
 from receiver.store.agenda import RedisAgenda
+from receiver.store.budgets import RedisBudgets
 from receiver.store.connection import connect
 from receiver.store.errands import RedisErrands
 from receiver.store.incidents import RedisIncidents
@@ -74,6 +77,7 @@ class Parts:
     simulated: RedisSimulated
     errands: RedisErrands
     reviews: RedisReviews
+    budgets: RedisBudgets
     intake: Intake
     hands: Hands
     runbooks: RunbookShelf
@@ -93,6 +97,7 @@ def build_parts(settings: Settings, routing: Routing, clock: Clock = wall.now) -
         simulated=RedisSimulated(client),
         errands=RedisErrands(client),
         reviews=RedisReviews(client),
+        budgets=RedisBudgets(client),
         intake=Intake(incidents, routing),
         hands=Hands(incidents),
         runbooks=build_shelf(settings, routing, clock),
@@ -185,11 +190,21 @@ def build_briefing(parts: Parts, rest: PagerDutyRest | None = None) -> Briefing:
     return Briefing(parts.runbooks, build_places(parts), OnCall(rest, parts.clock) if rest else None)
 
 
+def build_turns(parts: Parts) -> Turns:
+    """Return what has everybody keep to the limits of this configuration."""
+    simulated = () if parts.routing.slack_token else (SLACK,)
+    return Turns(parts.budgets, parts.routing.limits, parts.clock, simulated=simulated)
+
+
 def build_reviewer(parts: Parts, *, timeout_s: float = 10.0) -> Reviewer:
     """Return what posts the reviews of the routes that ask for them."""
     token, clock = parts.routing.slack_token, parts.clock
     channel: ReviewChannel = (
-        SlackReviews(token, parts.settings.slack_api_url, timeout_s, clock)
+        PacedReviews(
+            SlackReviews(token, parts.settings.slack_api_url, timeout_s, clock),
+            build_turns(parts),
+            parts.routing.limits,
+        )
         if token
         else SimulatedReviews(_recorder(parts), clock=clock)
     )
@@ -249,7 +264,15 @@ def build_machine(parts: Parts) -> Machine:
     desk = PagerDesk(parts.hands, parts.incidents, rest, routing, clock)
     briefing = build_briefing(parts, rest)
     return Machine(
-        Reconciler(parts.incidents, build_channels(parts), routing, briefing, witness, clock=clock),
+        Reconciler(
+            parts.incidents,
+            build_channels(parts),
+            routing,
+            briefing,
+            witness,
+            clock=clock,
+            turns=build_turns(parts),
+        ),
         Duties(repeated, parts.errands, {"pagerduty": desk.take}, clock),
     )
 

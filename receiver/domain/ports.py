@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from receiver.domain.alert import Alert
+from receiver.domain.budget import Bucket
 from receiver.domain.delivery import Delivery, Receipt
 from receiver.domain.incident import Change, Event, Incident
 from receiver.domain.notification import Notification
@@ -73,12 +74,16 @@ class Held:
 
 @dataclass(frozen=True)
 class Write:
-    """A change to be kept: what was read, how it stands now, and which lanes are to look at it."""
+    """A change to be kept: what was read, how it stands now, and which lanes are to look at it.
+
+    *is_news* says that it came from outside, and may wait a little for what is due.
+    """
 
     held: Held
     change: Change
     lanes: tuple[str, ...]
     due: float
+    is_news: bool = False
 
 
 @dataclass(frozen=True)
@@ -119,6 +124,33 @@ class Incidents(Protocol):
         due: float = 0.0,
     ) -> None:
         """Keep how a delivery stands; with a *worker*, ClaimLost when it no longer has the incident."""
+        ...
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Whether to go: a token was taken where *wait_s* is 0, else ask again after so many seconds.
+
+    *firsts_wait_s* is how long a first message or page that came now would wait for those before it.
+    """
+
+    wait_s: float = 0.0
+    firsts_wait_s: float = 0.0
+
+
+class Budgets(Protocol):
+    """Shares what a vendor takes among all that want to call it; every method may raise StoreError."""
+
+    def take(self, bucket: Bucket, who: str, rank_at: float, now: float, *, is_first: bool) -> Turn:
+        """Take a token where it is *who*'s turn. Who has to wait keeps its place by asking again."""
+        ...
+
+    def pause(self, bucket: Bucket, until: float) -> None:
+        """Let nobody go before *until*: the vendor said so."""
+        ...
+
+    def waiting(self, bucket: Bucket) -> list[str]:
+        """Return who waits for a first message or page."""
         ...
 
 

@@ -88,7 +88,7 @@ class Intake:
             if not change.is_changed or change.incident is None:
                 accepted.add(change)
                 continue
-            writes.append(Write(one, change, lanes_of(change.incident), now))
+            writes.append(Write(one, change, lanes_of(change.incident), now, is_news=True))
         if writes:
             for write, is_kept in zip(writes, self._incidents.commit(writes), strict=True):
                 if is_kept:

@@ -33,6 +33,7 @@ from receiver.domain.notification import Notification
 from receiver.domain.ports import Channel, Incidents
 from receiver.engine.hands import Hands
 from receiver.engine.intake import lanes_of
+from receiver.engine.turns import Turns
 from receiver.engine.witness import Witness
 from receiver.errors import DeliveryError, TemporaryDeliveryError
 
@@ -48,8 +49,10 @@ class Performer:
         channels: Mapping[str, Channel],
         witness: Witness | None,
         clock: Callable[[], float],
+        turns: Turns | None = None,
     ) -> None:
         self._incidents = incidents
+        self._turns = turns
         self._hands = Hands(incidents)
         self._witness = witness
         self._channels = channels
@@ -81,6 +84,8 @@ class Performer:
                 error, self._clock(), was_maybe_sent=was_maybe_sent, salt=f"{incident.id}/{action.key}"
             )
             _log_failure(notification, after, error)
+            if self._turns is not None:
+                self._turns.heed(action, error)
         else:
             # What arrived earlier shows how things stood then, so an edit will be wanted.
             after = replace(attempt.arrived(receipt), shown=before.shown if is_found else attempt.shown)

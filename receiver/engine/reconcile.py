@@ -13,6 +13,7 @@ from receiver.domain.ports import Channel, Incidents, Rules
 from receiver.engine.brief import Briefing
 from receiver.engine.intake import lanes_of
 from receiver.engine.perform import Performer
+from receiver.engine.turns import Turns
 from receiver.engine.witness import Witness
 from receiver.errors import NotFound
 
@@ -34,12 +35,14 @@ class Reconciler:
         witness: Witness | None,
         *,
         clock: Callable[[], float],
+        turns: Turns | None = None,
     ) -> None:
         self._incidents = incidents
         self._rules = rules
         self._briefing = briefing
         self._clock = clock
-        self._performer = Performer(incidents, channels, witness, clock)
+        self._performer = Performer(incidents, channels, witness, clock, turns)
+        self._turns = turns
 
     def reconcile(self, incident_id: str, lane: str, worker: str) -> dict[str, float | None]:
         """Do what is missing in *lane*; return when each lane is to look again.
@@ -47,6 +50,7 @@ class Reconciler:
         The incident is read anew before each action, since a timer that fires must know the
         latest acknowledgement. Raises StoreError, ClaimLost.
         """
+        waits: dict[str, float] = {}
         for _ in range(_ACTIONS_AT_MOST):
             now = self._clock()
             try:
@@ -57,14 +61,16 @@ class Reconciler:
             wanted = plan(incident, policy, now)
             mine = [action for action in wanted.actions if action.lane == lane]
             ready, later = self._sort(incident, mine, now)
-            if not ready:
+            action = self._next(incident, ready, waits, now)
+            if action is None:
+                later += [waits[action.key] for action in ready]
                 moments = [at for at in (wanted.due, *later) if at is not None]
                 dues: dict[str, float | None] = dict.fromkeys(
                     lanes_of(incident, has_witness=policy.has_witness), wanted.due
                 )
                 dues[lane] = min(moments, default=None)
                 return dues
-            self._performer.perform(self._briefing.brief(ready[0], incident, policy, now), worker)
+            self._performer.perform(self._briefing.brief(action, incident, policy, now), worker)
         return {lane: self._clock()}
 
     def _sort(
@@ -77,6 +83,22 @@ class Reconciler:
             ready = [action for action in ready if not isinstance(action, Page)]
             later.append(now + _PREDECESSOR_WAIT_S)
         return ready, later
+
+    def _next(
+        self, incident: Incident, ready: list[Action], waits: dict[str, float], now: float
+    ) -> Action | None:
+        """Return the first action whose turn it is, None where all have to wait; *waits* learns until when,
+        by key, so that nothing is asked twice meanwhile.
+        """
+        for action in ready:
+            if waits.get(action.key, now) > now:
+                continue
+            turn = self._turns.take(action, incident, now) if self._turns is not None else None
+            if turn is None or turn.wait_s <= 0:
+                waits.pop(action.key, None)
+                return action
+            waits[action.key] = now + turn.wait_s
+        return None
 
     def _is_told(self, incident: Incident, now: float) -> bool:
         """Tell whether the pager knows the end of the group's former incident: both go by the

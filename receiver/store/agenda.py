@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from receiver.domain.alert import Severity
 from receiver.domain.ports import Claims
 from receiver.store.connection import Client, Scripts, store_errors
 from receiver.store.keys import WAKE, WORKERS, WORKERS_FOR_S, Keys, format_due, shard_of
@@ -12,6 +13,16 @@ from receiver.store.keys import WAKE, WORKERS, WORKERS_FOR_S, Keys, format_due, 
 # A worker that was killed frees what it held after this long; others look twice a second, so
 # its incidents are taken up within 3 s.
 LEASE_S = 2.4
+
+# What has a moment of its own (a step, a retry) is taken up before news that came this many seconds
+# earlier, so no backlog of new alerts delays a step; and news is overtaken for no longer than that.
+_NEWS_LAST_S = {
+    Severity.CRITICAL: 20.0,
+    Severity.ERROR: 25.0,
+    Severity.WARNING: 30.0,
+    Severity.INFO: 40.0,
+    Severity.NONE: 40.0,
+}
 
 
 class RedisAgenda:
@@ -30,8 +41,15 @@ class RedisAgenda:
             with store_errors():
                 look_at, *members = self._scripts.run(
                     "claim",
-                    [keys.agenda(lane), keys.claims(lane), keys.owners(lane)],
-                    [repr(now), f"{now + LEASE_S:.3f}", worker, count - len(taken)],
+                    [keys.claims(lane), keys.owners(lane), *_queues(keys, lane)],
+                    [
+                        repr(now),
+                        f"{now + LEASE_S:.3f}",
+                        worker,
+                        count - len(taken),
+                        0,
+                        *_NEWS_LAST_S.values(),
+                    ],
                 )
             taken += [member.decode() for member in members]
             if look_at:
@@ -84,10 +102,13 @@ class RedisAgenda:
         depth, lag = 0, 0.0
         with store_errors():
             for keys in map(Keys, range(self._shards)):
-                depth += int(self._redis.zcount(keys.agenda(lane), "-inf", now))
-                first = self._redis.zrange(keys.agenda(lane), 0, 0, withscores=True)
-                if first:
-                    lag = max(lag, now - float(first[0][1]))
+                with self._redis.pipeline(transaction=False) as pipe:
+                    for queue in _queues(keys, lane):
+                        pipe.zcount(queue, "-inf", now)
+                        pipe.zrange(queue, 0, 0, withscores=True)
+                    answers = pipe.execute()
+                depth += sum(int(count) for count in answers[::2])
+                lag = max(lag, *(now - float(first[0][1]) for first in answers[1::2] if first), 0.0)
         return depth, lag
 
     def listen(self) -> Iterator[tuple[str, float] | None]:
@@ -124,6 +145,11 @@ class RedisAgenda:
 
     def _shard(self, incident_id: str) -> int:
         return shard_of(incident_id.partition("-")[0], self._shards)
+
+
+def _queues(keys: Keys, lane: str) -> list[str]:
+    """Return a lane's queues: what has a moment of its own, then news by severity."""
+    return [keys.agenda(lane), *(keys.news(lane, severity) for severity in _NEWS_LAST_S)]
 
 
 def _parse_wake(data: bytes) -> tuple[str, float] | None:

@@ -89,8 +89,9 @@ class Scripts:
         self._client = client
         folder = resources.files("receiver.store") / "scripts"
         self._scripts = {
-            name: client.register_script((folder / f"{name}.lua").read_text())
-            for name in ("commit", "claim", "release", "renew", "record", "errand", "tidy")
+            file.name.removesuffix(".lua"): client.register_script(file.read_text())
+            for file in folder.iterdir()
+            if file.name.endswith(".lua")
         }
 
     def run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:

@@ -83,7 +83,10 @@ class RedisIncidents:
                 keys.past(former),
                 keys.timeline(incident.id),
                 *indexes,
-                *(keys.agenda(lane) for lane in write.lanes),
+                *(
+                    keys.news(lane, incident.severity) if write.is_news else keys.agenda(lane)
+                    for lane in write.lanes
+                ),
             ],
             [
                 held.version,

@@ -80,6 +80,10 @@ class Keys:
         """A sorted set: incidents by the moment to look at them. No expiry: it holds what is due."""
         return self._name("agenda", lane)
 
+    def news(self, lane: str, severity: str) -> str:
+        """A sorted set: incidents that news came of, by when. No expiry: it holds what is due."""
+        return self._name("agenda", lane, severity)
+
     def claims(self, lane: str) -> str:
         """A sorted set: incidents lent to a worker, by when the loan ends. No expiry: a dead
         worker's loans are found by their moment.
@@ -89,6 +93,36 @@ class Keys:
     def owners(self, lane: str) -> str:
         """A hash: which worker each lent incident is lent to. Goes with the claims."""
         return self._name("owners", lane)
+
+
+@dataclass(frozen=True)
+class BudgetKeys:
+    """The keys of one budget. All expire when nobody asked for hours."""
+
+    bucket: str
+
+    def _name(self, part: str) -> str:
+        return f"rcv:{{{self.bucket}}}:budget:{part}"
+
+    @property
+    def state(self) -> str:
+        """A hash: tokens left, when that was counted, and until when nobody goes."""
+        return self._name("state")
+
+    @property
+    def waiting(self) -> str:
+        """A sorted set: who waits, by rank."""
+        return self._name("waiting")
+
+    @property
+    def patience(self) -> str:
+        """A sorted set: who waits, by the moment after which nobody waits for them."""
+        return self._name("patience")
+
+    @property
+    def firsts(self) -> str:
+        """A sorted set: who waits for an incident's first message or page, by rank."""
+        return self._name("firsts")
 
 
 def format_due(moment: float) -> str:

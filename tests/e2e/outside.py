@@ -19,7 +19,7 @@ from typing import Any
 from tests.cli.running import Running, until
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
-from tests.rig import KEYS, NAMES, ROUTING
+from tests.rig import KEYS, NAMES, ROUTING, UNLIMITED
 from tests.slack_people import SECRET as SLACK_SECRET
 
 ALERTMANAGER = shutil.which("prometheus-alertmanager") or shutil.which("alertmanager")
@@ -44,7 +44,7 @@ class Outside:
         self.pagerduty = pagerduty
         self.port = free_port()
         self.environ = environ
-        (folder / "routing.yaml").write_text(routing)
+        (folder / "routing.yaml").write_text(routing if "limits:" in routing else routing + UNLIMITED)
         (folder / "runbooks").mkdir(exist_ok=True)
         self.receiver = self._start()
 

@@ -28,6 +28,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
+from tests.mocks.limits import Window
 from tests.mocks.pagerduty_account import Account
 from tests.mocks.pagerduty_rest import Answer, Query, Rest
 from tests.mocks.pagerduty_rules import MAX_EVENT, find_errors
@@ -81,6 +82,7 @@ class MockPagerDuty(Account):
         self.refuses_details = False  # a 400 for every event with custom details
         self.routing_keys = routing_keys
         self._port = port
+        self._limit: Window | None = None
         self._faults: deque[_Fault] = deque()
         self._is_silent = False
         self._server: ThreadingHTTPServer | None = None
@@ -132,6 +134,16 @@ class MockPagerDuty(Account):
     def drop_answer(self, times: int = 1) -> None:
         """Take the next events, then cut the line without an answer."""
         self._faults.extend([_Fault(is_dropped=True)] * times)
+
+    def keep_limits(self) -> None:
+        """From now on take 120 events in any 60 s for each key, as the real one does."""
+        with self._changed:
+            self._limit = Window(120, 60.0)
+
+    @property
+    def limited(self) -> list[Request]:
+        """What was answered 429."""
+        return [request for request in self.requests if request.status == 429]
 
     @property
     def is_silent(self) -> bool:
@@ -195,7 +207,10 @@ class MockPagerDuty(Account):
                 {},
                 {"status": "invalid event", "message": "Event object is invalid", "errors": errors},
             )
-        dedup_key = self.take(json.loads(raw))
+        event = json.loads(raw)
+        if self._limit is not None and (wait := self._limit.take(event["routing_key"], self._clock())):
+            return _refuse(_Fault(429, wait, words="Requests throttled"))
+        dedup_key = self.take(event)
         return 202, {}, {"status": "success", "message": "Event processed", "dedup_key": dedup_key}
 
     def _find_errors(self, raw: bytes) -> list[str]:

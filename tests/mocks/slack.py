@@ -6,6 +6,7 @@
 
     slack.fail_next("chat.postMessage", status=429, retry_after=3)
     slack.drop_answer("chat.postMessage")   # takes effect, then cuts the line
+    slack.keep_limits()                     # 429 for what Slack takes no more of
 
 Socket Mode's lines are `slack.lines`; words posted to `slack.response_url` are in `slack.words`.
 
@@ -26,6 +27,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
+from tests.mocks.limits import Pace, Window
 from tests.mocks.slack_lines import Lines, new_ticket
 from tests.mocks.slack_workspace import CHANNELS, Answer, Arguments, Refused, SlackMessage, Workspace
 
@@ -77,6 +79,8 @@ class MockSlack:
         self.calls: list[Call] = []
         self.lines = Lines()
         self.words: list[dict[str, Any]] = []  # what came to a response_url
+        self.limited: list[Call] = []  # what was answered 429 for coming too fast
+        self._limits: tuple[Pace, Window] | None = None
         self._faults: dict[str, deque[Fault]] = {}
         self._on_message = on_message
         self._changed = threading.Condition()
@@ -177,6 +181,11 @@ class MockSlack:
         """Let the next calls take effect, and then cut the line."""
         self._plan(method, Fault("drop", times))
 
+    def keep_limits(self, burst: int = 3) -> None:
+        """From now on take one message a second in a channel, with *burst* at once, and 50 edits a minute."""
+        with self._changed:
+            self._limits = Pace(1.0, burst), Window(50, 60.0)
+
     def heal(self) -> None:
         """Forget all faults that were ordered."""
         self.is_silent = False
@@ -214,10 +223,27 @@ class MockSlack:
             return None
         if fault is not None and fault.kind == "fail":
             return _failure(fault)
+        if wait := self._is_too_fast(method, arguments or {}):
+            return _failure(Fault("fail", status=429, retry_after=wait))
         answer = self._perform(method, headers, arguments)
         if fault is not None and fault.kind == "drop":
             return None
         return _json(200, answer)
+
+    def _is_too_fast(self, method: str, arguments: Arguments) -> int:
+        """Return the seconds for Retry-After, 0 for what is taken."""
+        if self._limits is None:
+            return 0
+        posts, edits = self._limits
+        with self._changed:
+            now, wait = self.workspace.clock(), 0
+            if method == "chat.postMessage":
+                wait = posts.take(self.workspace.name_channel(str(arguments.get("channel"))), now)
+            elif method == "chat.update":
+                wait = edits.take("", now)
+            if wait:
+                self.limited.append(self.calls[-1])
+            return wait
 
     def take_words(self, body: bytes) -> bytes:
         with self._changed:

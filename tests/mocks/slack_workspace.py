@@ -235,6 +235,10 @@ class Workspace:
                 return name, channel_id
         raise Refused("channel_not_found")
 
+    def name_channel(self, asked: str) -> str:
+        """Return the name of a channel that is asked for by name or ID."""
+        return next((name for name, one in self.channels.items() if asked == one), asked.lstrip("#"))
+
     def _next_ts(self) -> str:
         self._last_us = max(int(self.clock() * 1_000_000), self._last_us + 1)
         return f"{self._last_us // 1_000_000}.{self._last_us % 1_000_000:06d}"

@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from receiver.domain.incident import slot_of
+from receiver.domain.merge import Terms, merge
+from receiver.domain.ports import Write
 from receiver.store.agenda import LEASE_S, RedisAgenda
 from receiver.store.connection import Client
+from receiver.store.incidents import RedisIncidents
+from tests.builders import a_group, an_alert
 
 NOW = 1_795_435_200.0
 
@@ -40,6 +45,84 @@ def test_the_earliest_goes_first_so_new_alerts_wait_behind_due_steps(agenda: Red
     agenda.put("pagerduty", "new-1", NOW)
     agenda.put("pagerduty", "step-1", NOW - 1)
     assert agenda.claim("pagerduty", "w1", NOW, 1).incidents == ("step-1",)
+
+
+def has_news(
+    redis: Client, name: str, now: float, severity: str = "critical", *, is_news: bool = True
+) -> str:
+    """Keep a new incident, as intake does for news; return its id."""
+    incidents = RedisIncidents(redis, history_s=86400)
+    group = a_group(an_alert(name, severity=severity))
+    held = incidents.read([slot_of(group.source, group.receiver, group.group_key, "r")])[0]
+    change = merge(held.incident, group, Terms("r", "#a", "", ()), now)
+    assert change.incident is not None
+    assert incidents.commit([Write(held, change, ("slack",), now, is_news=is_news)]) == [True]
+    return change.incident.id
+
+
+def test_what_is_due_goes_before_news_that_came_earlier(agenda: RedisAgenda, redis_client: Client) -> None:
+    """A step must not wait behind a backlog of new alerts."""
+    news = {has_news(redis_client, f"New{n}", NOW) for n in range(500)}
+    agenda.put("slack", "step-1", NOW + 5)
+    assert agenda.claim("slack", "w1", NOW + 5, 1).incidents == ("step-1",)
+    assert set(agenda.claim("slack", "w1", NOW + 5, 500).incidents) == news
+
+
+def test_news_is_not_overtaken_for_ever(agenda: RedisAgenda, redis_client: Client) -> None:
+    news = has_news(redis_client, "New", NOW)
+    taken: list[str] = []
+    for second in range(60):
+        agenda.put("slack", f"retry-{second}", NOW + second)
+        taken += agenda.claim("slack", "w1", NOW + second, 1).incidents
+        agenda.release("slack", "w1", taken[-1], {"slack": None})
+    assert taken.index(news) in (20, 21)
+
+
+def test_critical_news_goes_before_other_news(agenda: RedisAgenda, redis_client: Client) -> None:
+    info = has_news(redis_client, "Info", NOW, "info")
+    warning = has_news(redis_client, "Warning", NOW + 1, "warning")
+    critical = has_news(redis_client, "Critical", NOW + 2)
+    assert agenda.claim("slack", "w1", NOW + 2, 2).incidents == (critical, warning)
+    assert agenda.claim("slack", "w1", NOW + 2, 2).incidents == (info,)
+
+
+def test_an_answer_is_no_news_and_waits_for_none(agenda: RedisAgenda, redis_client: Client) -> None:
+    has_news(redis_client, "New", NOW)
+    answered = has_news(redis_client, "Answered", NOW + 1, "info", is_news=False)
+    assert agenda.claim("slack", "w1", NOW + 1, 1).incidents == (answered,)
+
+
+def test_news_of_what_is_due_anyway_is_looked_at_once(agenda: RedisAgenda, redis_client: Client) -> None:
+    incident = has_news(redis_client, "New", NOW)
+    agenda.put("slack", incident, NOW)
+    assert agenda.claim("slack", "w1", NOW, 5).incidents == (incident,)
+    agenda.release("slack", "w1", incident, {"slack": None})
+    assert agenda.claim("slack", "w1", NOW + 1, 5).incidents == ()
+
+
+def test_news_that_comes_while_it_is_lent_out_is_looked_at_right_after(
+    agenda: RedisAgenda, redis_client: Client
+) -> None:
+    incident = has_news(redis_client, "New", NOW)
+    agenda.claim("slack", "w1", NOW, 5)
+    redis_client.zadd("rcv:{0}:agenda:slack:critical", {incident: NOW})
+    assert agenda.claim("slack", "w2", NOW, 5).incidents == ()
+    agenda.release("slack", "w1", incident, {"slack": NOW + 300})
+    assert agenda.claim("slack", "w2", NOW, 5).incidents == (incident,)
+
+
+def test_what_an_older_version_put_on_the_agenda_is_found(agenda: RedisAgenda, redis_client: Client) -> None:
+    redis_client.zadd("rcv:{0}:agenda:slack", {"old-1": NOW})
+    assert agenda.claim("slack", "w1", NOW, 5).incidents == ("old-1",)
+
+
+def test_depth_and_lag_count_news_and_what_is_due(agenda: RedisAgenda, redis_client: Client) -> None:
+    assert agenda.depth("slack", NOW) == (0, 0.0)
+    agenda.put("slack", "later-1", NOW + 100)
+    agenda.put("slack", "step-1", NOW + 1)
+    has_news(redis_client, "New", NOW)
+    has_news(redis_client, "Info", NOW + 2, "info")
+    assert agenda.depth("slack", NOW + 3) == (3, 3.0)
 
 
 def test_a_dead_workers_loan_runs_out(agenda: RedisAgenda) -> None:

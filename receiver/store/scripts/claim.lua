@@ -1,32 +1,44 @@
 -- Lend incidents that are due to a worker.
--- KEYS: agenda, claims, owners   ARGV: now, end of the loan, worker, how many
+-- KEYS: claims, owners, then the queues   ARGV: now, end of the loan, worker, how many, then for each
+--       queue the seconds by which it lets others go first
 -- Returns the next moment to look ('' if none), then what was lent.
 local now, count = ARGV[1], tonumber(ARGV[4])
 local taken = {}
 local function take(member)
-  redis.call('ZREM', KEYS[1], member)
-  redis.call('ZADD', KEYS[2], ARGV[2], member)
-  redis.call('HSET', KEYS[3], member, ARGV[3])
+  for i = 3, #KEYS do redis.call('ZREM', KEYS[i], member) end
+  redis.call('ZADD', KEYS[1], ARGV[2], member)
+  redis.call('HSET', KEYS[2], member, ARGV[3])
   taken[#taken + 1] = member
 end
-for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, count)) do
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, count)) do
   take(member)
 end
-local lent = redis.call('ZCARD', KEYS[2])
+local lent = redis.call('ZCARD', KEYS[1])
+local waiting = {}
+for i = 3, #KEYS do
+  local due = redis.call('ZRANGEBYSCORE', KEYS[i], '-inf', now, 'WITHSCORES', 'LIMIT', 0, count + lent + 1)
+  for j = 1, #due, 2 do
+    waiting[#waiting + 1] = {tonumber(due[j + 1]) + tonumber(ARGV[i + 2]), due[j]}
+  end
+end
+table.sort(waiting, function(a, b) return a[1] < b[1] or (a[1] == b[1] and a[2] < b[2]) end)
 local more = false
-for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, count + lent + 1)) do
-  if not redis.call('ZSCORE', KEYS[2], member) then
-    if #taken < count then take(member) else more = true end
+for _, entry in ipairs(waiting) do
+  if not redis.call('ZSCORE', KEYS[1], entry[2]) then
+    if #taken < count then take(entry[2]) else more = true end
   end
 end
 local moment = ''
+local function look_at(found)
+  if found[2] and (moment == '' or tonumber(found[2]) < tonumber(moment)) then moment = found[2] end
+end
 if more then
   moment = now
 else
-  local ahead = redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)
-  local ends = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
-  moment = ahead[2] or ''
-  if ends[2] and (moment == '' or tonumber(ends[2]) < tonumber(moment)) then moment = ends[2] end
+  for i = 3, #KEYS do
+    look_at(redis.call('ZRANGEBYSCORE', KEYS[i], '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1))
+  end
+  look_at(redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES'))
 end
 table.insert(taken, 1, moment)
 return taken

@@ -1,0 +1,153 @@
+"""Budgets: how fast a vendor lets itself be called, and who goes first when more is wanted than that.
+
+A budget is a token bucket: each call takes a token. Whoever finds none left waits in a queue by
+*rank*, a moment: when it was first wanted, plus a handicap for what matters less. As time goes on
+everybody's place comes, so nothing starves.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Protocol
+
+from receiver.domain.action import AcknowledgePage, Action, Page, Post, Reply, ResolvePage, Update
+from receiver.domain.alert import Severity
+from receiver.domain.incident import Incident
+from receiver.domain.policy import SLACK
+
+# Slack takes one message a second in a channel, and "short bursts": three is one incident with its replies.
+# https://docs.slack.dev/apis/web-api/rate-limits
+_POST_BURST = 3
+# A limit for any minute allows what may go at once plus what comes in during that minute; so the part
+# that may go at once is taken off the rest. Edits come in clusters, pages must go on coming.
+_UPDATES_AT_ONCE = 1 / 5
+_EVENTS_AT_ONCE = 1 / 10
+
+# Handicaps, in seconds. Steps that are due go before all that is new, whatever its severity.
+_DUE_STEP_S = -30.0
+_PAGE_S = 0.0
+_POST_S = 2.0
+_ACKNOWLEDGE_PAGE_S = 10.0
+_RESOLVE_PAGE_S = 15.0
+# Beyond the first messages of every severity.
+_RESOLVED_REPLY_S = 65.0
+_REPLY_S = 70.0
+_EDIT_S = 80.0
+REVIEW_S = _REPLY_S
+_SEVERITY_S = {
+    Severity.CRITICAL: 0.0,
+    Severity.ERROR: 10.0,
+    Severity.WARNING: 30.0,
+    Severity.INFO: 60.0,
+    Severity.NONE: 60.0,
+}
+
+
+class Rate(Protocol):
+    """At most *count* calls in any *per_s* seconds."""
+
+    @property
+    def count(self) -> int: ...
+    @property
+    def per_s(self) -> float: ...
+
+
+class Limits(Protocol):
+    """What the configuration says a vendor takes."""
+
+    @property
+    def slack_posts(self) -> Rate: ...
+    @property
+    def slack_updates(self) -> Rate: ...
+    @property
+    def pagerduty(self) -> Rate: ...
+
+
+@dataclass(frozen=True)
+class Bucket:
+    """One thing that is limited: *burst* tokens at most, *rate* new ones a second."""
+
+    name: str
+    burst: int
+    rate: float
+
+
+def find_bucket(action: Action, limits: Limits) -> Bucket | None:
+    """Return the bucket that *action* takes a token of; None for what nobody limits."""
+    match action:
+        case Update():
+            return update_bucket(limits)
+        case Post() | Reply():
+            return post_bucket(action.target.address, limits)
+        case Page() | AcknowledgePage() | ResolvePage() if action.target.secret:
+            digest = sha256(action.target.secret.reveal().encode()).hexdigest()[:8]
+            return _window(f"pagerduty:{digest}", limits.pagerduty, _EVENTS_AT_ONCE)
+    return None
+
+
+def post_bucket(channel: str, limits: Limits) -> Bucket:
+    """Return the bucket of all new messages in a Slack channel, replies too."""
+    rate = limits.slack_posts.count / limits.slack_posts.per_s
+    return Bucket(f"slack:post:{channel}", max(_POST_BURST, int(rate)), rate)
+
+
+def update_bucket(limits: Limits) -> Bucket:
+    """Return the bucket of all edits in the Slack workspace."""
+    return _window("slack:update", limits.slack_updates, _UPDATES_AT_ONCE)
+
+
+def _window(name: str, rate: Rate, at_once: float) -> Bucket:
+    """Return a bucket that gives no more than *rate* in any window, wherever that begins."""
+    burst = max(1, int(rate.count * at_once))
+    return Bucket(name, burst, max(1, rate.count - burst) / rate.per_s)
+
+
+def rank_at(action: Action, incident: Incident, now: float) -> float:
+    """Return the place in the queue, as a moment: the least goes first.
+
+    It is when the action was first wanted (never later than *now*, lest a clock that was ahead makes
+    it wait) plus its handicap. It follows from how the incident stands, so whoever comes again, late or
+    from another worker, gets the same place.
+    """
+    wanted_at, handicap = _place(action, incident)
+    return min(wanted_at, now) + handicap
+
+
+def _place(action: Action, incident: Incident) -> tuple[float, float]:
+    """Return when *action* was first wanted, and its handicap."""
+    lesser = _SEVERITY_S[incident.severity]
+    wanted_at, handicap = _changed_at(incident), _EDIT_S + lesser
+    match action:
+        case Page(step=step) | Reply(step=step) if step is not None:
+            wanted_at, handicap = incident.run.started_at, _DUE_STEP_S
+            if action.about == "1" and step.after == 0:
+                # Where nobody is mentioned, the reply only says that somebody was paged.
+                wakes = isinstance(action, Page) or step.responder.find_target(SLACK)
+                handicap = _PAGE_S + lesser if wakes else _REPLY_S
+        case ResolvePage() if not incident.is_resolved:  # a step that is told anew waits for it
+            wanted_at, handicap = incident.run.started_at, _DUE_STEP_S
+        case ResolvePage():
+            wanted_at, handicap = incident.resolved_at, _RESOLVE_PAGE_S
+        case AcknowledgePage():
+            wanted_at, handicap = incident.acknowledged_at, _ACKNOWLEDGE_PAGE_S
+        case Post():
+            wanted_at, handicap = incident.opened_at, _POST_S + lesser
+        case Reply(says="resolved"):
+            wanted_at, handicap = incident.resolved_at, _RESOLVED_REPLY_S
+        case Reply():
+            handicap = _REPLY_S
+    return wanted_at, handicap
+
+
+def is_first(action: Action) -> bool:
+    """Tell whether *action* is an incident's first message in its channel, or its first page."""
+    if isinstance(action, Page):
+        return action.about == "1" and action.step.after == 0
+    return isinstance(action, Post) and not action.replaces
+
+
+def _changed_at(incident: Incident) -> float:
+    """Return when the incident last became something that its message doesn't show yet, at the latest."""
+    told = (d.receipt.at for key, d in incident.deliveries.items() if d.receipt and key != "update")
+    return max(incident.updated_at, max(told, default=0.0))

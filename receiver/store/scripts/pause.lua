@@ -1,0 +1,8 @@
+-- Let nobody go before a moment; after it one goes, and then as many as the rate allows.
+-- KEYS: state   ARGV: moment, seconds to keep
+local state = redis.call('HMGET', KEYS[1], 'tokens', 'until')
+local tokens, paused = tonumber(state[1] or 1), tonumber(state[2] or 0)
+redis.call('HSET', KEYS[1], 'tokens', string.format('%.9f', math.min(1, tokens)))
+if tonumber(ARGV[1]) > paused then redis.call('HSET', KEYS[1], 'until', ARGV[1]) end
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+return 1

@@ -1,0 +1,135 @@
+"""Which bucket a call takes a token of, and who goes before whom."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from receiver.config.model import Limits, Rate
+from receiver.domain.action import Action, LookUp, Note
+from receiver.domain.alert import Severity
+from receiver.domain.budget import Bucket, find_bucket, is_first, rank_at
+from receiver.domain.policy import SLACK, Target
+from tests.builders import (
+    OPENED_AT,
+    ROUTING_KEY,
+    a_page,
+    a_post,
+    a_reply,
+    a_resolve_page,
+    a_responder,
+    a_step,
+    an_acknowledge_page,
+    an_alert,
+    an_incident,
+    an_update,
+)
+
+LIMITS = Limits()
+NOW = OPENED_AT + 3600
+MENTIONED = a_step(a_responder("team-lead", slack="@team-lead"), 300.0)
+INCIDENT = an_incident()
+WARNING = an_incident(an_alert("Warned", severity="warning"))
+RESOLVED = replace(INCIDENT, resolved_at=OPENED_AT)
+ACKNOWLEDGED = replace(INCIDENT, acknowledged_at=OPENED_AT)
+
+
+def test_slacks_posts_and_replies_share_a_bucket_by_channel() -> None:
+    expected = Bucket("slack:post:#a", 3, 1.0)
+    assert find_bucket(a_post("#a"), LIMITS) == expected
+    assert find_bucket(a_reply("joined", channel="#a"), LIMITS) == expected
+    assert find_bucket(a_post("#b"), LIMITS) != expected
+
+
+def test_edits_of_all_channels_share_one_bucket() -> None:
+    assert find_bucket(an_update("#a"), LIMITS) == find_bucket(an_update("#b"), LIMITS)
+    assert find_bucket(an_update("#a"), LIMITS) == Bucket("slack:update", 10, 40 / 60)
+
+
+def test_events_of_one_routing_key_share_a_bucket_that_does_not_tell_the_key() -> None:
+    bucket = find_bucket(a_page(), LIMITS)
+    assert bucket is not None
+    assert bucket == find_bucket(an_acknowledge_page(), LIMITS) == find_bucket(a_resolve_page(), LIMITS)
+    assert (bucket.burst, bucket.rate) == (12, 108 / 60)
+    assert ROUTING_KEY[:8] not in bucket.name
+    other = a_step(a_responder("manager", pagerduty="f" * 32))
+    assert find_bucket(a_page(step=other), LIMITS) != bucket
+
+
+def test_what_goes_nowhere_has_no_budget() -> None:
+    here = Target(SLACK, "#a")
+    assert find_bucket(LookUp("look", "", SLACK, here, 0.0, ""), LIMITS) is None
+    assert find_bucket(Note("note", "", SLACK, here, 0.0, "", "words"), LIMITS) is None
+    assert find_bucket(a_page(step=a_step(_without_key())), LIMITS) is None
+
+
+def _without_key():
+    responder = a_responder()
+    return type(responder)(responder.name, tuple(Target(t.kind, t.address) for t in responder.targets))
+
+
+@pytest.mark.parametrize(("count", "per_s"), [(1, 1.0), (1, 60.0), (2, 60.0), (120, 60.0), (1000, 3600.0)])
+def test_a_burst_and_a_windows_rate_stay_within_the_limit(count: int, per_s: float) -> None:
+    bucket = find_bucket(an_update(), Limits(slack_updates=Rate(count, per_s)))
+    assert bucket is not None
+    assert count == 1 or bucket.burst + bucket.rate * per_s <= count + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("former", "latter"),
+    [
+        pytest.param((a_page(step=MENTIONED), INCIDENT), (a_page(), INCIDENT), id="due steps first"),
+        pytest.param((a_page(), INCIDENT), (a_page(), WARNING), id="criticals first"),
+        pytest.param((a_post(), INCIDENT), (a_post(), WARNING), id="criticals first in a channel"),
+        pytest.param((a_page(), INCIDENT), (a_post(), INCIDENT), id="pages before posts"),
+        pytest.param((a_page(), INCIDENT), (an_acknowledge_page(), ACKNOWLEDGED), id="pages before answers"),
+        pytest.param((an_acknowledge_page(), ACKNOWLEDGED), (a_page(), WARNING), id="answers in between"),
+        pytest.param((a_resolve_page(), RESOLVED), (a_page(), WARNING), id="resolves in between"),
+        pytest.param((a_resolve_page(), INCIDENT), (a_page(), INCIDENT), id="closing for a page anew"),
+        pytest.param(
+            (a_post(), WARNING), (a_reply("resolved"), RESOLVED), id="first messages before replies"
+        ),
+        pytest.param((a_reply("resolved"), RESOLVED), (a_reply("joined"), INCIDENT), id="ends before news"),
+        pytest.param((a_reply("joined"), INCIDENT), (an_update(), INCIDENT), id="replies before edits"),
+        pytest.param((a_reply("step", step=MENTIONED), INCIDENT), (a_post(), INCIDENT), id="mentions due"),
+        pytest.param((a_post(), WARNING), (a_reply("step"), INCIDENT), id="words about a page"),
+    ],
+)
+def test_of_what_is_wanted_at_once(former: tuple[Action, object], latter: tuple[Action, object]) -> None:
+    assert rank_at(*former, NOW) < rank_at(*latter, NOW)
+
+
+def test_everybodys_place_comes_with_time() -> None:
+    old = rank_at(an_update(), WARNING, NOW)
+    fresh = an_incident(opened_at=OPENED_AT + 200)
+    assert old < rank_at(a_page(), fresh, NOW)
+
+
+def test_a_due_step_goes_before_all_that_opened_since_its_incident() -> None:
+    fresh = an_incident(opened_at=OPENED_AT + 1)
+    assert rank_at(a_page(step=MENTIONED), WARNING, NOW) < rank_at(a_page(), fresh, NOW)
+
+
+def test_who_comes_again_gets_the_same_place() -> None:
+    for action in (a_page(), a_post(), an_update(), a_reply("joined")):
+        assert rank_at(action, INCIDENT, NOW) == rank_at(action, INCIDENT, NOW + 100)
+
+
+def test_a_clock_that_was_ahead_costs_nobody_the_place() -> None:
+    ahead = an_incident(opened_at=NOW + 3600)
+    assert rank_at(a_page(), ahead, NOW) == NOW
+
+
+def test_every_severity_has_a_place() -> None:
+    places = [rank_at(a_post(), replace(INCIDENT, severity=one), NOW) for one in Severity]
+    assert places == sorted(places)
+
+
+def test_first_are_the_message_and_the_page_that_open_an_incident() -> None:
+    assert is_first(a_post())
+    assert is_first(a_page())
+    assert not is_first(a_page(step=MENTIONED))
+    assert not is_first(a_page(about="2"))
+    assert not is_first(a_post(key="root2", replaces="C1:1.0"))
+    assert not is_first(an_update())
+    assert not is_first(a_reply("resolved"))

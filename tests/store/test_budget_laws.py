@@ -1,0 +1,104 @@
+"""Laws of budgets: whatever comes in whatever order, no window has too many, and nobody waits for ever."""
+
+from __future__ import annotations
+
+import itertools
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from receiver.config.model import Limits, Rate
+from receiver.domain.budget import Bucket, post_bucket, update_bucket
+from receiver.store.budgets import RedisBudgets
+from receiver.store.connection import Client
+
+NOW = 1_795_435_200.0
+NUMBERS = itertools.count()
+ON_A_VALKEY = settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+WHO = st.sampled_from([f"a-{n}" for n in range(8)])
+# Who comes, after how many seconds, with which rank, and whether a pause begins.
+COMINGS = st.lists(
+    st.tuples(
+        WHO,
+        st.sampled_from([0.0, 0.0, 0.01, 0.4, 1.0, 7.0]),
+        st.floats(-60, 60),
+        st.sampled_from([0] * 9 + [3]),
+    ),
+    max_size=80,
+)
+
+
+def a_bucket(count: int, per_s: float) -> Bucket:
+    """Return a bucket of that limit which nobody has used."""
+    bucket = update_bucket(Limits(slack_updates=Rate(count, per_s)))
+    return Bucket(f"{bucket.name}:{next(NUMBERS)}", bucket.burst, bucket.rate)
+
+
+@ON_A_VALKEY
+@given(COMINGS, st.sampled_from([(12, 20.0), (10, 10.0), (4, 10.0), (2, 3.0)]))
+def test_no_window_has_more_than_the_limit(
+    redis_client: Client, comings: list[tuple[str, float, float, int]], limit: tuple[int, float]
+) -> None:
+    budgets, bucket, now = RedisBudgets(redis_client), a_bucket(*limit), NOW
+    gone: list[float] = []
+    rush = [(f"a-{n % 3}", 0.2, 0.0, 0) for n in range(120)]  # more than any of these limits takes
+    for who, after, rank, pause in (*comings, *rush):
+        now += after
+        if pause:
+            budgets.pause(bucket, now + pause)
+        if budgets.take(bucket, who, now + rank, now, is_first=False).wait_s == 0:
+            gone.append(now)
+    count, per_s = limit
+    assert all(sum(start <= at < start + per_s for at in gone) <= count for start in gone)
+
+
+@ON_A_VALKEY
+@given(st.lists(st.tuples(st.floats(0, 20), st.floats(-30, 80)), min_size=1, max_size=40))
+def test_everybody_who_keeps_coming_gets_a_turn(
+    redis_client: Client, wanted: list[tuple[float, float]]
+) -> None:
+    """And no token is left lying: all are gone as soon as the rate allows, give or take a wait."""
+    budgets, bucket = RedisBudgets(redis_client), Bucket(f"posts:{next(NUMBERS)}", 3, 1.0)
+    due = {f"a-{n}": NOW + at for n, (at, _) in enumerate(wanted)}
+    ranks = {f"a-{n}": NOW + at + handicap for n, (at, handicap) in enumerate(wanted)}
+    now = NOW
+    while due:
+        who = min(due, key=lambda one: (due[one], one))
+        now = max(now, due[who])
+        wait = budgets.take(bucket, who, ranks[who], now, is_first=False).wait_s
+        if wait:
+            due[who] = now + wait
+        else:
+            del due[who]
+    assert now <= NOW + max(at for at, _ in wanted) + len(wanted) + 5
+
+
+@ON_A_VALKEY
+@given(st.integers(1, 60))
+def test_nobody_starves_behind_a_stream_that_fills_the_rate(redis_client: Client, handicap: int) -> None:
+    """Two new ones come for each token, every one with a better place than it would have now."""
+    budgets, bucket = RedisBudgets(redis_client), Bucket(f"posts:{next(NUMBERS)}", 3, 1.0)
+    rank, now, backlog = NOW + handicap, NOW, []
+    for second in range(400):
+        now = NOW + second
+        backlog += [(now, f"new-{second}-{n}") for n in range(2)]
+        backlog = [
+            one for one in backlog if budgets.take(bucket, one[1], one[0], now, is_first=True).wait_s > 0
+        ]
+        if budgets.take(bucket, "meek", rank, now, is_first=False).wait_s == 0:
+            break
+    assert now - NOW <= 2 * handicap + 20
+
+
+def test_any_limit_that_can_be_written_makes_a_bucket() -> None:
+    for count in (1, 2, 9, 120, 100_000):
+        for per_s in (1.0, 60.0, 3600.0):
+            rate = Rate(count, per_s)
+            for bucket in (
+                update_bucket(Limits(slack_updates=rate)),
+                post_bucket("#a", Limits(slack_posts=rate)),
+            ):
+                assert bucket.burst >= 1
+                assert bucket.rate > 0

@@ -1,0 +1,265 @@
+"""Vendors take only so much: who goes first, that nothing is lost or starves, and what a 429 means.
+
+The mocks answer 429 as the vendors do; time passes as each thing's moment comes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from receiver.domain.policy import PAGERDUTY, SLACK
+from receiver.wiring import build_machine, build_parts
+from tests.rig import ROUTING, Rig
+
+LIMITED = ROUTING + "limits: {}\n"
+ONE_CHANNEL = """
+version: 1
+slack: {token: "${SLACK_BOT_TOKEN}"}
+limits: {}
+routes:
+  - {match: [], channel: "#alerts-critical"}
+"""
+SEVERITIES = ("info", "warning", "critical")
+
+
+@pytest.fixture
+def limited(rig: Rig) -> Iterator[Rig]:
+    """A rig between vendors that keep their limits."""
+    rig.slack.keep_limits()
+    rig.pagerduty.keep_limits()
+    rig.configure(LIMITED)
+    return rig
+
+
+def fire_many(rig: Rig, count: int, severities: tuple[str, ...] = ("critical",), name: str = "Storm") -> None:
+    """Post alerts, each a group of its own, and work nothing off."""
+    for n in range(count):
+        rig.posts(rig.alert(f"{name}{n}", severities[n % len(severities)]))
+
+
+def severity_of(words: str) -> str:
+    return next(severity for severity in SEVERITIES if severity in words.lower())
+
+
+def pages_for(rig: Rig, seconds: float) -> None:
+    """Let the pager's lane alone work for so long."""
+    for _ in range(int(seconds * 2)):
+        rig.clock.moment += 0.5
+        rig.works((PAGERDUTY,))
+
+
+def test_two_hundred_new_incidents_are_all_said_the_worst_first(limited: Rig) -> None:
+    limited.configure(ONE_CHANNEL)
+    began = limited.clock()
+    fire_many(limited, 200, SEVERITIES)
+    limited.passes("3m19s")
+    assert len(limited.roots()) == 200
+    said = [severity_of(root.words) for root in limited.roots()]
+    assert said == ["critical"] * 66 + ["warning"] * 67 + ["info"] * 67
+    assert limited.slack.limited == []
+    assert limited.clock() - began < 200
+
+
+def test_two_workers_keep_to_one_budget(limited: Rig) -> None:
+    limited.configure(ONE_CHANNEL)
+    fire_many(limited, 40)
+    machines = [
+        build_machine(build_parts(limited.parts.settings, limited.parts.routing, limited.clock)) for _ in "ab"
+    ]
+    for second in range(41):
+        for _ in range(40):
+            for name, machine in zip("ab", machines, strict=True):
+                for incident in limited.parts.agenda.claim(SLACK, name, limited.clock(), 1).incidents:
+                    dues = machine.reconciler.reconcile(incident, SLACK, name)
+                    limited.parts.agenda.release(SLACK, name, incident, dues)
+        assert len(limited.roots()) <= 3 + second
+        limited.clock.moment += 1
+    assert len(limited.roots()) == 40
+    assert limited.slack.limited == []
+
+
+def test_a_restart_forgets_neither_what_was_spent_nor_who_waits(limited: Rig) -> None:
+    limited.configure(ONE_CHANNEL)
+    fire_many(limited, 20, ("warning",))
+    limited.passes("2s")
+    assert len(limited.roots()) == 5
+    limited.configure(ONE_CHANNEL)
+    fire_many(limited, 1, name="Worse")
+    limited.works()
+    assert len(limited.roots()) == 5
+    limited.passes("16s")
+    assert len(limited.roots()) == 21
+    assert "Worse0" in limited.roots()[5].words
+    assert limited.slack.limited == []
+
+
+def test_a_429_makes_everybody_in_that_channel_wait(limited: Rig) -> None:
+    limited.slack.fail_next("chat.postMessage", status=429, retry_after=30)
+    fire_many(limited, 5)
+    limited.works()
+    limited.fires("Other", "info")
+    limited.passes("29s")
+    assert [root.channel for root in limited.roots()] == ["#alerts-info"]
+    assert len(limited.slack.calls_of("chat.postMessage")) == 2
+    limited.passes("10s")
+    assert len(limited.roots()) == 6
+    assert 'receiver_rate_limited_total{channel="slack"}' in limited.client.get("/metrics").text
+
+
+def test_a_429_of_pagerduty_makes_all_pages_of_that_key_wait(limited: Rig) -> None:
+    limited.pagerduty.fail_next(429, retry_after=30)
+    fire_many(limited, 5)
+    limited.passes("29s")
+    assert len(limited.pagerduty.requests) == 1
+    limited.passes("10s")
+    assert len(limited.paged()) == 5
+
+
+def test_pages_keep_to_pagerdutys_sliding_minute_and_all_arrive_the_worst_first(limited: Rig) -> None:
+    fire_many(limited, 180, ("warning", "critical"))
+    pages_for(limited, 60)
+    assert 110 < len(limited.paged()) <= 121
+    pages_for(limited, 40)
+    assert len(limited.paged()) == 180
+    severities = [incident.history[0].body["payload"]["severity"] for incident in limited.pagerduty.opened()]
+    assert severities == ["critical"] * 90 + ["warning"] * 90
+    assert limited.pagerduty.limited == []
+
+
+def test_a_due_step_is_in_front_of_five_hundred_new_alerts(limited: Rig) -> None:
+    old = limited.fires("Old")
+    limited.passes("4m50s")
+    fire_many(limited, 500)
+    limited.clock.moment += 10
+    taken = limited.parts.agenda.claim(PAGERDUTY, "rig", limited.clock(), 1).incidents
+    assert taken == (old,)
+    dues = limited.machine.reconciler.reconcile(old, PAGERDUTY, "rig")
+    limited.parts.agenda.release(PAGERDUTY, "rig", old, dues)
+    assert limited.triggered() == ["on-call", "team-lead"]
+
+
+def test_a_due_step_goes_before_pages_that_wait_at_the_same_key(limited: Rig) -> None:
+    """Both steps page on-call; nothing but the order in the budget decides."""
+    limited.configure(
+        LIMITED.replace(
+            "{notify: team-lead, after: 5m}, {notify: manager",
+            "{notify: on-call, after: 1m}, {notify: manager",
+        )
+    )
+    limited.fires("Old")
+    limited.passes("30s")
+    fire_many(limited, 150)
+    pages_for(limited, 29)
+    assert 60 < len(limited.paged()) < 80
+    before = len(limited.pagerduty.triggers())
+    pages_for(limited, 2)
+    again = [event.body["payload"]["summary"] for event in limited.pagerduty.triggers()[before:]]
+    assert "Old" in again[1] or "Old" in again[2]
+
+
+def test_what_fired_and_resolved_behind_a_backlog_is_said_once_as_resolved_and_closes(limited: Rig) -> None:
+    fire_many(limited, 30)
+    brief = limited.posts(limited.alert("Brief"))["incidents"][0]
+    limited.works((SLACK,))
+    limited.clock.moment += 0.1
+    limited.posts(limited.alert("Brief", ended=True, at=limited.clock() - 1))
+    limited.works()
+    assert limited.state(brief) == "resolved"
+    limited.passes("2m")
+    roots = [root for root in limited.roots() if "Brief" in root.words]
+    assert [root.edits for root in roots] == [0]
+    assert "resolved" in roots[0].words.lower()
+    assert limited.slack.replies(roots[0]) == []
+    assert not any("Brief" in str(event.body) for event in limited.pagerduty.events)
+
+
+def test_resolves_do_not_starve_behind_a_stream_of_new_criticals(limited: Rig) -> None:
+    limited.fires("Old")
+    limited.passes("10s")
+    posted = 0
+    for second in range(90):
+        for _ in range(2):
+            limited.posts(limited.alert(f"Stream{posted}"))
+            posted += 1
+        if second == 5:
+            limited.posts(limited.alert("Old", ended=True, at=limited.clock() - 1))
+        limited.works((SLACK, PAGERDUTY))
+        limited.clock.moment += 1
+    assert len(limited.pagerduty.opened()) < posted
+    assert [event.action for event in limited.pagerduty.events].count("resolve") == 1
+    limited.passes("70s")
+    assert len(limited.roots()) < posted
+    assert [words for words in limited.replies() if "Resolved" in words]
+
+
+def test_an_edit_whose_turn_comes_late_shows_what_is_so_then(limited: Rig) -> None:
+    limited.configure(LIMITED.replace("limits: {}", "limits: {slack_updates: 1/m}"))
+    incident = limited.fires("Edited", "info", host="0")
+    limited.passes("5s")
+    limited.answers(incident, "acknowledge")
+    limited.passes("5s")
+    before = limited.roots()[0].edits
+    for host in range(1, 6):
+        limited.posts(*(limited.alert("Edited", "info", host=str(n)) for n in range(host + 1)))
+        limited.passes("5s")
+    limited.answers(incident, "resolve", "bob")
+    assert limited.roots()[0].edits == before
+    limited.passes("1m")
+    assert limited.roots()[0].edits == before + 1
+    assert "bob" in limited.roots()[0].words
+
+
+def test_first_messages_go_before_replies(limited: Rig) -> None:
+    limited.fires("Joined", host="a")
+    limited.passes("20s")
+    fire_many(limited, 3, name="First")
+    limited.works()
+    said = len(limited.slack.messages)
+    limited.posts(limited.alert("Joined", host="a"), limited.alert("Joined", host="b"))
+    fire_many(limited, 10)
+    limited.passes("1m")
+    is_reply = [message.is_reply for message in limited.slack.messages[said:]]
+    assert is_reply == sorted(is_reply)
+    assert len(limited.roots()) == 14
+    assert any("joined" in words for words in limited.replies())
+
+
+def test_a_review_waits_for_its_turn_behind_first_messages_and_is_posted(limited: Rig) -> None:
+    routing = LIMITED.replace(
+        'channel: "#alerts-info"}', 'channel: "#alerts-info", review: next-business-day}'
+    )
+    limited.configure(routing)
+    limited.machine.duties.begin(limited.parts.agenda)
+    limited.fires("Reviewed", "info")
+    limited.passes("20h59m59s")
+    fire_many(limited, 150, ("info",))
+    limited.passes("2m")
+    roots = [root.text for root in limited.roots() if root.channel == "#alerts-info"]
+    assert len(roots) > 120
+    assert not any("eview" in text.partition("\n")[0].replace("Reviewed", "") for text in roots)
+    limited.passes("1m")
+    texts = [root.text for root in limited.roots()]
+    assert len(texts) == 152
+    assert "eview" in texts[-1]
+    assert limited.slack.limited == []
+
+
+def test_a_simulated_slack_has_no_budget(limited: Rig) -> None:
+    limited.environ["SLACK_BOT_TOKEN"] = ""
+    limited.configure(ONE_CHANNEL)
+    fire_many(limited, 20)
+    limited.works()
+    assert len(limited.parts.simulated.newest(50)) == 20
+
+
+def test_pages_that_waited_and_are_no_longer_wanted_hold_up_nobody(limited: Rig) -> None:
+    fire_many(limited, 100)
+    pages_for(limited, 1)
+    for n in range(100):
+        limited.posts(limited.alert(f"Storm{n}", ended=True, at=limited.clock() - 1))
+    pages_for(limited, 10)
+    limited.posts(limited.alert("After"))
+    pages_for(limited, 10)
+    assert "After" in limited.pagerduty.opened()[-1].summary
