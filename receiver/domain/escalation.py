@@ -102,7 +102,9 @@ def _stand(
     )
     if not tried and is_stopped:
         return StepStanding(step)
-    if not tried and not (due_at <= now and (is_first or may_go_on(incident, policy, due_at, now))):
+    # What is to be told as soon as a run begins is due even where the clock was set back since.
+    is_due = due_at <= now or (is_first and due_at <= incident.run.started_at)
+    if not tried and not (is_due and (is_first or may_go_on(incident, policy, due_at, now))):
         return StepStanding(step, due_at)
     told_at, is_given_up = _told_at(incident, step, now)
     return StepStanding(step, due_at, told_at, is_reached=True, is_given_up=is_given_up)

@@ -74,7 +74,8 @@ def list_messages(incident: Incident, progress: Progress, now: float) -> Iterato
     last = edit if edit.receipt is not None else message
     if shown not in (last.shown, edit.shown if edit.failed_at else None):
         last_at = last.receipt.at if last.receipt else 0.0
-        moment = max(ready_at(incident, "update", about), last_at + EDIT_PAUSE_S)
+        pause = EDIT_PAUSE_S if last_at <= now else 0.0  # else the clock was set back since
+        moment = max(ready_at(incident, "update", about), min(last_at, now) + pause)
         yield Update("update", about, SLACK, target, moment, shown, message=about)
 
 

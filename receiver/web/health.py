@@ -29,7 +29,9 @@ def build_health(parts: Parts) -> Blueprint:
     @health.get("/readyz")
     def readyz() -> Response:
         """Ready: Redis answers, and a worker (under `run`: this run's) gave a sign of life."""
-        workers = parts.agenda.workers(parts.clock() - _SILENT_AFTER_S)
+        now = parts.clock()
+        # What beat at a moment ahead of now is from before the clock was set back.
+        workers = parts.agenda.workers(now - _SILENT_AFTER_S, now + _SILENT_AFTER_S)
         ours = [name for name in workers if not parts.run_id or name.startswith(f"{parts.run_id}.")]
         if not ours:
             return refuse(
