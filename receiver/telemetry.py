@@ -46,6 +46,11 @@ FAILED_DELIVERIES = Gauge(
     "Deliveries given up and not sent since.",
     multiprocess_mode="mostrecent",
 )
+MAINTENANCE = Gauge(
+    "receiver_maintenance",
+    "1 while maintenance keeps everybody from being paged.",
+    multiprocess_mode="mostrecent",
+)
 
 
 def count_incidents(census: dict[tuple[str, str], int]) -> None:

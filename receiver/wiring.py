@@ -32,6 +32,8 @@ from receiver.engine.duties import LANE as DUTIES
 from receiver.engine.duties import Duties, Repeated
 from receiver.engine.hands import Hands
 from receiver.engine.intake import Intake
+from receiver.engine.maintenance import DUTY as MAINTENANCE
+from receiver.engine.maintenance import MaintenanceWatch, Switch
 from receiver.engine.pager_desk import PagerDesk
 from receiver.engine.reconcile import Reconciler
 from receiver.engine.review import Reviewer
@@ -49,6 +51,7 @@ from receiver.store.agenda import RedisAgenda
 from receiver.store.connection import connect
 from receiver.store.errands import RedisErrands
 from receiver.store.incidents import RedisIncidents
+from receiver.store.maintenance import RedisMaintenance
 from receiver.store.reviews import RedisReviews
 from receiver.store.simulated import RedisSimulated
 
@@ -74,6 +77,8 @@ class Parts:
     simulated: RedisSimulated
     errands: RedisErrands
     reviews: RedisReviews
+    maintenance: RedisMaintenance
+    switch: Switch
     intake: Intake
     hands: Hands
     runbooks: RunbookShelf
@@ -85,14 +90,17 @@ def build_parts(settings: Settings, routing: Routing, clock: Clock = wall.now) -
     """Return the parts, connected to the store of *settings* when first used."""
     client = connect(settings.redis_url.reveal())
     incidents = RedisIncidents(client, history_s=routing.history)
+    agenda, maintenance = RedisAgenda(client), RedisMaintenance(client)
     return Parts(
         settings=settings,
         routing=routing,
         incidents=incidents,
-        agenda=RedisAgenda(client),
+        agenda=agenda,
         simulated=RedisSimulated(client),
         errands=RedisErrands(client),
         reviews=RedisReviews(client),
+        maintenance=maintenance,
+        switch=Switch(maintenance, agenda),
         intake=Intake(incidents, routing),
         hands=Hands(incidents),
         runbooks=build_shelf(settings, routing, clock),
@@ -246,12 +254,27 @@ def build_machine(parts: Parts) -> Machine:
         for route in routing.routes
         if route.review
     }
+    upkeep = MaintenanceWatch(parts.maintenance, parts.incidents, parts.agenda, say_in_log)
+    repeated[MAINTENANCE] = Repeated(upkeep.work)
     desk = PagerDesk(parts.hands, parts.incidents, rest, routing, clock)
     briefing = build_briefing(parts, rest)
     return Machine(
-        Reconciler(parts.incidents, build_channels(parts), routing, briefing, witness, clock=clock),
+        Reconciler(
+            parts.incidents,
+            build_channels(parts),
+            routing,
+            briefing,
+            witness,
+            clock=clock,
+            paused_until=parts.maintenance.paused_until,
+        ),
         Duties(repeated, parts.errands, {"pagerduty": desk.take}, clock),
     )
+
+
+def say_in_log(_id: str, text: str, _now: float) -> None:
+    """Say a notice in the log."""
+    logger.warning(text)
 
 
 def _watching(watch: Watch, source: str, every_s: float) -> Callable[[float], float]:

@@ -51,6 +51,7 @@ def _moments(incident: Incident, policy: EscalationPolicy, progress: Progress, n
     """Yield the moments ahead at which something will be missing."""
     for moment in (
         progress.look_at,
+        None if incident.is_resolved else progress.paused_until or None,
         find_reminder(incident, now),
         lapses_at(incident, policy),
         remind_acknowledged_at(incident, policy),

@@ -34,7 +34,9 @@ class Reconciler:
         witness: Witness | None,
         *,
         clock: Callable[[], float],
+        paused_until: Callable[[float], float] = lambda _now: 0.0,
     ) -> None:
+        self._paused_until = paused_until
         self._incidents = incidents
         self._rules = rules
         self._briefing = briefing
@@ -53,7 +55,7 @@ class Reconciler:
                 incident = self._incidents.load(incident_id)
             except NotFound:
                 return {}
-            policy = find_policy(self._rules, incident)
+            policy = find_policy(self._rules, incident, self._paused_until(now))
             wanted = plan(incident, policy, now)
             mine = [action for action in wanted.actions if action.lane == lane]
             ready, later = self._sort(incident, mine, now)
@@ -90,11 +92,13 @@ class Reconciler:
         return not any(action.lane == PAGERDUTY for action in wanted.actions)
 
 
-def find_policy(rules: Rules, incident: Incident) -> EscalationPolicy:
+def find_policy(rules: Rules, incident: Incident, paused_until: float = 0.0) -> EscalationPolicy:
     """Return the incident's policy as the configuration has it now, with all other responders
-    as those who may have been paged before it changed.
+    as those who may have been paged before it changed; *paused_until* is a maintenance's end.
     """
     policy = rules.get_policy(incident.policy)
     named = {step.responder.name for step in policy.steps}
     others = tuple(r for name, r in rules.responders.items() if name not in named)
-    return replace(policy, others=others, has_witness=incident.source in rules.alertmanagers)
+    return replace(
+        policy, others=others, has_witness=incident.source in rules.alertmanagers, paused_until=paused_until
+    )

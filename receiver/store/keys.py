@@ -28,6 +28,12 @@ WORKERS_FOR_S = 3600
 WAKE = "rcv:wake"
 # A route's reviews are kept this long after the last one; a route that is in use has one each business day.
 REVIEWS_FOR_S = 400 * 86400
+# The maintenance switch: a string, gone a day after its end; and under which name that was told: a string,
+# kept longer than any maintenance lasts.
+MAINTENANCE = "rcv:maintenance"
+MAINTENANCE_KEPT_S = 86400
+MAINTENANCE_TOLD = "rcv:maintenance:told"
+MAINTENANCE_TOLD_FOR_S = 30 * 86400
 # Each timeline is capped: an incident that flaps for a month must not fill the memory.
 TIMELINE_KEPT = 500
 

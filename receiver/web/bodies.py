@@ -200,6 +200,15 @@ class WholeIncident(IncidentRow, frozen=True):
     deliveries: list[DeliveryRow]
 
 
+class MaintenanceRow(Struct, frozen=True):
+    """The maintenance in force, in which nobody is paged; all is null where there is none."""
+
+    until: Moment | None
+    since: Moment | None
+    by: str | None
+    comment: str | None
+
+
 class RunbookPart(Struct, frozen=True):
     """One piece of a runbook's section: a paragraph, item, code or table."""
 
