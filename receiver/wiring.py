@@ -31,6 +31,8 @@ from receiver.engine.desk import Desk
 from receiver.engine.duties import LANE as DUTIES
 from receiver.engine.duties import Duties, Repeated
 from receiver.engine.hands import Hands
+from receiver.engine.heartbeats import DUTY as BEATS
+from receiver.engine.heartbeats import HeartbeatWatch, Pulse
 from receiver.engine.intake import Intake
 from receiver.engine.maintenance import DUTY as MAINTENANCE
 from receiver.engine.maintenance import MaintenanceWatch, Switch
@@ -48,6 +50,7 @@ from receiver.lookups.pagerduty import PagerDutyRest
 from receiver.runbooks.load import RunbookShelf
 from receiver.sources.slack_socket import SlackSocket
 from receiver.store.agenda import RedisAgenda
+from receiver.store.beats import RedisBeats
 from receiver.store.connection import connect
 from receiver.store.errands import RedisErrands
 from receiver.store.incidents import RedisIncidents
@@ -79,6 +82,7 @@ class Parts:
     reviews: RedisReviews
     maintenance: RedisMaintenance
     switch: Switch
+    beats: RedisBeats
     intake: Intake
     hands: Hands
     runbooks: RunbookShelf
@@ -90,7 +94,8 @@ def build_parts(settings: Settings, routing: Routing, clock: Clock = wall.now) -
     """Return the parts, connected to the store of *settings* when first used."""
     client = connect(settings.redis_url.reveal())
     incidents = RedisIncidents(client, history_s=routing.history)
-    agenda, maintenance = RedisAgenda(client), RedisMaintenance(client)
+    agenda, maintenance, beats = RedisAgenda(client), RedisMaintenance(client), RedisBeats(client)
+    pulse = Pulse(routing.heartbeats, beats, partial(agenda.put, DUTIES, BEATS))
     return Parts(
         settings=settings,
         routing=routing,
@@ -101,7 +106,8 @@ def build_parts(settings: Settings, routing: Routing, clock: Clock = wall.now) -
         reviews=RedisReviews(client),
         maintenance=maintenance,
         switch=Switch(maintenance, agenda),
-        intake=Intake(incidents, routing),
+        beats=beats,
+        intake=Intake(incidents, routing, pulse),
         hands=Hands(incidents),
         runbooks=build_shelf(settings, routing, clock),
         clock=clock,
@@ -256,6 +262,8 @@ def build_machine(parts: Parts) -> Machine:
     }
     upkeep = MaintenanceWatch(parts.maintenance, parts.incidents, parts.agenda, say_in_log)
     repeated[MAINTENANCE] = Repeated(upkeep.work)
+    beats = HeartbeatWatch(routing, routing.heartbeats, parts.beats, parts.intake, parts.incidents)
+    repeated[BEATS] = Repeated(beats.work)
     desk = PagerDesk(parts.hands, parts.incidents, rest, routing, clock)
     briefing = build_briefing(parts, rest)
     return Machine(

@@ -11,6 +11,7 @@ from receiver.wiring import Parts
 def delivery_keys(parts: Parts) -> tuple[str, ...]:
     """Return the deliveries by which an escalation's progress is told, of all policies."""
     names = {step.name for policy in parts.routing.policies.values() for step in policy.steps}
+    names |= {heartbeat.notify.name for heartbeat in parts.routing.heartbeats}
     responders = parts.routing.responders
     return (
         "root",
