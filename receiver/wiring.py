@@ -31,6 +31,8 @@ from receiver.engine.desk import Desk
 from receiver.engine.duties import LANE as DUTIES
 from receiver.engine.duties import Duties, Repeated
 from receiver.engine.hands import Hands
+from receiver.engine.health import DUTY as CALLS
+from receiver.engine.health import Caller, HealthNotes
 from receiver.engine.heartbeats import DUTY as BEATS
 from receiver.engine.heartbeats import HeartbeatWatch, Pulse
 from receiver.engine.intake import Intake
@@ -45,6 +47,7 @@ from receiver.engine.witness import Witness
 from receiver.engine.worker import Worker
 from receiver.lookups.alertmanager import AlertmanagerClient
 from receiver.lookups.exchange import parse_address
+from receiver.lookups.heartbeat_url import build_call
 from receiver.lookups.oncall import OnCall
 from receiver.lookups.pagerduty import PagerDutyRest
 from receiver.runbooks.load import RunbookShelf
@@ -53,7 +56,9 @@ from receiver.store.agenda import RedisAgenda
 from receiver.store.beats import RedisBeats
 from receiver.store.connection import connect
 from receiver.store.errands import RedisErrands
+from receiver.store.health import RedisHealth
 from receiver.store.incidents import RedisIncidents
+from receiver.store.keys import LANES
 from receiver.store.maintenance import RedisMaintenance
 from receiver.store.reviews import RedisReviews
 from receiver.store.simulated import RedisSimulated
@@ -83,6 +88,7 @@ class Parts:
     maintenance: RedisMaintenance
     switch: Switch
     beats: RedisBeats
+    health: RedisHealth
     intake: Intake
     hands: Hands
     runbooks: RunbookShelf
@@ -107,6 +113,7 @@ def build_parts(settings: Settings, routing: Routing, clock: Clock = wall.now) -
         maintenance=maintenance,
         switch=Switch(maintenance, agenda),
         beats=beats,
+        health=RedisHealth(client),
         intake=Intake(incidents, routing, pulse),
         hands=Hands(incidents),
         runbooks=build_shelf(settings, routing, clock),
@@ -264,6 +271,10 @@ def build_machine(parts: Parts) -> Machine:
     repeated[MAINTENANCE] = Repeated(upkeep.work)
     beats = HeartbeatWatch(routing, routing.heartbeats, parts.beats, parts.intake, parts.incidents)
     repeated[BEATS] = Repeated(beats.work)
+    if routing.heartbeat_url:
+        call = build_call(routing.heartbeat_url)
+        caller = Caller(call, parts.health, parts.agenda, LANES, (SLACK, PAGERDUTY))
+        repeated[CALLS] = Repeated(caller.work)
     desk = PagerDesk(parts.hands, parts.incidents, rest, routing, clock)
     briefing = build_briefing(parts, rest)
     return Machine(
@@ -275,6 +286,7 @@ def build_machine(parts: Parts) -> Machine:
             witness,
             clock=clock,
             paused_until=parts.maintenance.paused_until,
+            health=HealthNotes(parts.health),
         ),
         Duties(repeated, parts.errands, {"pagerduty": desk.take}, clock),
     )

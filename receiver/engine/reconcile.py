@@ -11,6 +11,7 @@ from receiver.domain.plan import plan
 from receiver.domain.policy import PAGERDUTY, EscalationPolicy
 from receiver.domain.ports import Channel, Incidents, Rules
 from receiver.engine.brief import Briefing
+from receiver.engine.health import HealthNotes
 from receiver.engine.intake import lanes_of
 from receiver.engine.perform import Performer
 from receiver.engine.witness import Witness
@@ -35,13 +36,14 @@ class Reconciler:
         *,
         clock: Callable[[], float],
         paused_until: Callable[[float], float] = lambda _now: 0.0,
+        health: HealthNotes | None = None,
     ) -> None:
         self._paused_until = paused_until
         self._incidents = incidents
         self._rules = rules
         self._briefing = briefing
         self._clock = clock
-        self._performer = Performer(incidents, channels, witness, clock)
+        self._performer = Performer(incidents, channels, witness, clock, health)
 
     def reconcile(self, incident_id: str, lane: str, worker: str) -> dict[str, float | None]:
         """Do what is missing in *lane*; return when each lane is to look again.

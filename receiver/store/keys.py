@@ -42,6 +42,9 @@ BEATS_FOR_S = 400 * 86400
 # Since when we have listened for beats: a string, written twice a minute.
 LISTENING = "rcv:beats:listening"
 LISTENING_FOR_S = 86400
+# When something last arrived at each place, and when it did not: a hash, gone after a week without either.
+HEALTH = "rcv:health"
+HEALTH_FOR_S = 7 * 86400
 # Each timeline is capped: an incident that flaps for a month must not fill the memory.
 TIMELINE_KEPT = 500
 

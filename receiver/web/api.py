@@ -10,7 +10,7 @@ from flask import Blueprint, Response, request
 from receiver.web.access import is_let_in
 from receiver.web.answering import acknowledge, resolve, snooze, unacknowledge
 from receiver.web.answers import refuse, send
-from receiver.web.bodies import HistoryPage, IncidentPage, MaintenanceRow, WholeIncident, WholeRunbook
+from receiver.web.bodies import HistoryPage, IncidentPage, MaintenanceRow, Status, WholeIncident, WholeRunbook
 from receiver.web.incident_json import describe
 from receiver.web.listing import list_history, list_incidents
 from receiver.web.maintenance import begin_maintenance, end_maintenance, show_maintenance
@@ -29,6 +29,7 @@ from receiver.web.questions import (
 )
 from receiver.web.runbook_json import describe_runbook
 from receiver.web.silencing import silence
+from receiver.web.status import show_status
 from receiver.wiring import Parts
 
 _NO_INCIDENT = {HTTPStatus.NOT_FOUND: "There is no such incident, or none any more."}
@@ -148,6 +149,15 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         WholeRunbook,
         lambda parts, name, _: describe_runbook(parts, name),
         {HTTPStatus.NOT_FOUND: "There is no such runbook."},
+    ),
+    Operation(
+        "GET",
+        "/status",
+        "showStatus",
+        "Show how the receiver itself does: workers, channels, heartbeats, maintenance",
+        NoQuestion,
+        Status,
+        show_status,
     ),
     Operation(
         "GET",

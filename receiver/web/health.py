@@ -15,7 +15,7 @@ from receiver.web.answers import refuse
 from receiver.wiring import Parts
 
 # A worker beats every 0.7 s.
-_SILENT_AFTER_S = 3.0
+SILENT_AFTER_S = 3.0
 
 
 def build_health(parts: Parts) -> Blueprint:
@@ -31,7 +31,7 @@ def build_health(parts: Parts) -> Blueprint:
         """Ready: Redis answers, and a worker (under `run`: this run's) gave a sign of life."""
         now = parts.clock()
         # What beat at a moment ahead of now is from before the clock was set back.
-        workers = parts.agenda.workers(now - _SILENT_AFTER_S, now + _SILENT_AFTER_S)
+        workers = parts.agenda.workers(now - SILENT_AFTER_S, now + SILENT_AFTER_S)
         ours = [name for name in workers if not parts.run_id or name.startswith(f"{parts.run_id}.")]
         if not ours:
             return refuse(

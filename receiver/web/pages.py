@@ -15,6 +15,7 @@ from receiver.web.maintenance import render_maintenance
 from receiver.web.maintenance_forms import add_maintenance_forms
 from receiver.web.policies import policy_finder
 from receiver.web.rows import render_row
+from receiver.web.status import show_status
 from receiver.wiring import Parts
 
 _ROWS = 100
@@ -55,6 +56,7 @@ def build_pages(parts: Parts) -> Blueprint:
             ages=ages,
             is_cut=page.next_cursor is not None,
             simulated=parts.simulated.newest(_SIMULATED),
+            status=show_status(parts),
         )
 
     @pages.get("/incidents/<incident_id>")
