@@ -31,7 +31,8 @@ class _Memory(Generic[V]):
 
     def __init__(self) -> None:
         self.answer: Remembered[V] | None = None
-        self.ask_again_at = 0.0
+        self.learned_at = 0.0
+        self.keep_for = 0.0  # 0: ask at once
         self.asking: threading.Event | None = None
 
 
@@ -67,7 +68,8 @@ class Recall(Generic[V]):
         """
         with self._lock:
             memory = self._get_memory(question)
-            if memory.asking is None and self._clock() < memory.ask_again_at:
+            # Not before it was learned either: then the clock was set back, and how old it is isn't known.
+            if memory.asking is None and 0 <= self._clock() - memory.learned_at < memory.keep_for:
                 return memory.answer
             if memory.asking is not None and memory.answer is not None:
                 return memory.answer
@@ -101,6 +103,6 @@ class Recall(Generic[V]):
         finally:
             with self._lock:
                 memory.answer = answer or memory.answer
-                memory.ask_again_at = self._clock() + wait
+                memory.learned_at, memory.keep_for = self._clock(), wait
                 memory.asking = None
             asking.set()

@@ -23,6 +23,9 @@ TIMER_LATENESS = Histogram(
     buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 15, 60, 300),
 )
 WORKER_ERRORS = Counter("receiver_worker_errors_total", "Faults of our own met while working off the agenda.")
+HEARTBEAT_CALLS = Counter(
+    "receiver_heartbeat_calls_total", "Times heartbeat_url was to be called, by outcome.", ["outcome"]
+)
 # Read from the store when they are asked for.
 INCIDENTS = Gauge(
     "receiver_incidents",
@@ -45,6 +48,11 @@ AGENDA_LAG = Gauge(
 FAILED_DELIVERIES = Gauge(
     "receiver_failed_deliveries",
     "Deliveries given up and not sent since.",
+    multiprocess_mode="mostrecent",
+)
+MAINTENANCE = Gauge(
+    "receiver_maintenance",
+    "1 while maintenance keeps everybody from being paged.",
     multiprocess_mode="mostrecent",
 )
 

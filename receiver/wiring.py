@@ -31,7 +31,13 @@ from receiver.engine.desk import Desk
 from receiver.engine.duties import LANE as DUTIES
 from receiver.engine.duties import Duties, Repeated
 from receiver.engine.hands import Hands
+from receiver.engine.health import DUTY as CALLS
+from receiver.engine.health import Caller, HealthNotes
+from receiver.engine.heartbeats import DUTY as BEATS
+from receiver.engine.heartbeats import HeartbeatWatch, Pulse
 from receiver.engine.intake import Intake
+from receiver.engine.maintenance import DUTY as MAINTENANCE
+from receiver.engine.maintenance import MaintenanceWatch, Switch
 from receiver.engine.paced_reviews import PacedReviews
 from receiver.engine.pager_desk import PagerDesk
 from receiver.engine.reconcile import Reconciler
@@ -43,15 +49,20 @@ from receiver.engine.witness import Witness
 from receiver.engine.worker import Worker
 from receiver.lookups.alertmanager import AlertmanagerClient
 from receiver.lookups.exchange import parse_address
+from receiver.lookups.heartbeat_url import build_call
 from receiver.lookups.oncall import OnCall
 from receiver.lookups.pagerduty import PagerDutyRest
 from receiver.runbooks.load import RunbookShelf
 from receiver.sources.slack_socket import SlackSocket
 from receiver.store.agenda import RedisAgenda
+from receiver.store.beats import RedisBeats
 from receiver.store.budgets import RedisBudgets
 from receiver.store.connection import connect
 from receiver.store.errands import RedisErrands
+from receiver.store.health import RedisHealth
 from receiver.store.incidents import RedisIncidents
+from receiver.store.keys import LANES
+from receiver.store.maintenance import RedisMaintenance
 from receiver.store.reviews import RedisReviews
 from receiver.store.simulated import RedisSimulated
 
@@ -78,6 +89,10 @@ class Parts:
     errands: RedisErrands
     reviews: RedisReviews
     budgets: RedisBudgets
+    maintenance: RedisMaintenance
+    switch: Switch
+    beats: RedisBeats
+    health: RedisHealth
     intake: Intake
     hands: Hands
     runbooks: RunbookShelf
@@ -89,16 +104,22 @@ def build_parts(settings: Settings, routing: Routing, clock: Clock = wall.now) -
     """Return the parts, connected to the store of *settings* when first used."""
     client = connect(settings.redis_url.reveal())
     incidents = RedisIncidents(client, history_s=routing.history)
+    agenda, maintenance, beats = RedisAgenda(client), RedisMaintenance(client), RedisBeats(client)
+    pulse = Pulse(routing.heartbeats, beats, partial(agenda.put, DUTIES, BEATS))
     return Parts(
         settings=settings,
         routing=routing,
         incidents=incidents,
-        agenda=RedisAgenda(client),
+        agenda=agenda,
         simulated=RedisSimulated(client),
         errands=RedisErrands(client),
         reviews=RedisReviews(client),
         budgets=RedisBudgets(client),
-        intake=Intake(incidents, routing),
+        maintenance=maintenance,
+        switch=Switch(maintenance, agenda),
+        beats=beats,
+        health=RedisHealth(client),
+        intake=Intake(incidents, routing, pulse),
         hands=Hands(incidents),
         runbooks=build_shelf(settings, routing, clock),
         clock=clock,
@@ -261,6 +282,14 @@ def build_machine(parts: Parts) -> Machine:
         for route in routing.routes
         if route.review
     }
+    upkeep = MaintenanceWatch(parts.maintenance, parts.incidents, parts.agenda, say_in_log)
+    repeated[MAINTENANCE] = Repeated(upkeep.work)
+    beats = HeartbeatWatch(routing, routing.heartbeats, parts.beats, parts.intake, parts.incidents)
+    repeated[BEATS] = Repeated(beats.work)
+    if routing.heartbeat_url:
+        call = build_call(routing.heartbeat_url)
+        caller = Caller(call, parts.health, parts.agenda, LANES, (SLACK, PAGERDUTY))
+        repeated[CALLS] = Repeated(caller.work)
     desk = PagerDesk(parts.hands, parts.incidents, rest, routing, clock)
     briefing = build_briefing(parts, rest)
     return Machine(
@@ -272,9 +301,16 @@ def build_machine(parts: Parts) -> Machine:
             witness,
             clock=clock,
             turns=build_turns(parts),
+            paused_until=parts.maintenance.paused_until,
+            health=HealthNotes(parts.health),
         ),
         Duties(repeated, parts.errands, {"pagerduty": desk.take}, clock),
     )
+
+
+def say_in_log(_id: str, text: str, _now: float) -> None:
+    """Say a notice in the log."""
+    logger.warning(text)
 
 
 def _watching(watch: Watch, source: str, every_s: float) -> Callable[[float], float]:

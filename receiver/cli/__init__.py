@@ -35,6 +35,7 @@ COMMANDS: dict[str, str] = {
     "resolve": "resolve",
     "snooze": "snooze",
     "silence": "silence",
+    "maintenance": "maintenance",
     "history": "history",
     "failed": "failed",
     "retry": "retry",

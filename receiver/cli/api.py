@@ -64,6 +64,19 @@ class ReceiverApi:
             lambda known: self._ask("POST", f"/api/v1/incidents/{known}/{answer}", known, body),
         )
 
+    def get_maintenance(self) -> Json:
+        """Return the maintenance in force; all null where there is none."""
+        return self._ask("GET", "/api/v1/maintenance")
+
+    def begin_maintenance(self, by: str, **more: str | None) -> Json:
+        """Page nobody until what *more* says: `for` or `until`, and `comment`."""
+        body = {"by": by, "via": VIA, **{name: value for name, value in more.items() if value}}
+        return self._ask("POST", "/api/v1/maintenance", body=body)
+
+    def end_maintenance(self, by: str) -> Json:
+        """End it; the second time changes nothing."""
+        return self._ask("DELETE", "/api/v1/maintenance?" + urlencode({"by": by, "via": VIA}))
+
     def _gather(self, what: str, wanted: Mapping[str, str]) -> Json:
         """Return the pages of a list as one."""
         rows: list[Any] = []

@@ -120,6 +120,19 @@ class Whole(Row, frozen=True):
     deliveries: list[DeliveryRow] = []
 
 
+class MaintenanceRow(Struct, frozen=True):
+    """The maintenance in force; no *until* where there is none."""
+
+    until: str | None = None
+    by: str | None = None
+    comment: str | None = None
+
+
+def read_maintenance(raw: Any) -> MaintenanceRow:
+    """Return the maintenance in force; raises ApiError for what has another form."""
+    return _read(raw, MaintenanceRow)
+
+
 def read_row(raw: Any) -> Row:
     """Return a row of the list; raises ApiError for one that has another form."""
     return _read(raw, Row)

@@ -7,10 +7,11 @@ import os
 import click
 
 from receiver import clock
-from receiver.cli.api import build_api
-from receiver.cli.api_model import read_row
+from receiver.cli.api import ApiError, ReceiverApi, build_api
+from receiver.cli.api_model import read_maintenance, read_row
 from receiver.cli.examples import show_examples
 from receiver.cli.incident_text import render_list
+from receiver.cli.maintenance import say_maintenance
 from receiver.cli.terminal import find_width, say, say_json
 
 
@@ -28,10 +29,13 @@ def incidents(is_all: bool, is_json: bool) -> None:
 
     Asks the receiver at RECEIVER_URL (http://127.0.0.1:9080 if unset) with RECEIVER_API_TOKEN.
     """
-    page = build_api(os.environ).list_incidents("" if is_all else "open")
+    api = build_api(os.environ)
+    page = api.list_incidents("" if is_all else "open")
     if is_json:
         say_json(page)
         return
+    if maintenance := _find_maintenance(api):
+        say(maintenance + ".\n")
     rows = [read_row(row) for row in page["incidents"]]
     if not rows:
         say("No incidents." if is_all else "No open incidents.")
@@ -39,3 +43,11 @@ def incidents(is_all: bool, is_json: bool) -> None:
     say(render_list(rows, clock.now(), find_width()))
     if page["next_cursor"]:
         say("… and older ones.")
+
+
+def _find_maintenance(api: ReceiverApi) -> str:
+    """Return the line about maintenance; empty where there is none, or the receiver knows of none."""
+    try:
+        return say_maintenance(read_maintenance(api.get_maintenance()), clock.now())
+    except ApiError:
+        return ""

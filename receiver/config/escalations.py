@@ -6,7 +6,6 @@ import re
 from collections import Counter
 from collections.abc import Mapping
 
-from receiver.config.model import Heartbeat
 from receiver.config.nodes import Item, List, Table, Text, describe, join
 from receiver.config.report import Report, quote, suggest
 from receiver.config.values import (
@@ -18,6 +17,7 @@ from receiver.config.values import (
     read_table,
     read_text,
 )
+from receiver.domain.heartbeat import Heartbeat
 from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy, Responder, Step, Target
 from receiver.text import Secret
 

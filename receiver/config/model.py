@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from receiver.domain.calendar import BusinessHours
-from receiver.domain.matcher import Matcher
+from receiver.domain.heartbeat import Heartbeat, find_policy
 from receiver.domain.policy import NO_POLICY, EscalationPolicy, Responder
 from receiver.domain.route import Route, find_route
 from receiver.errors import Problem
@@ -53,21 +53,6 @@ class AlertmanagerConfig:
 
 
 @dataclass(frozen=True)
-class Heartbeat:
-    """An alert that must keep coming: when none matched for *every* + *grace* seconds, *notify*."""
-
-    matchers: tuple[Matcher, ...]
-    every: float
-    grace: float
-    notify: Responder
-
-    @property
-    def name(self) -> str:
-        """Its matchers as text."""
-        return ",".join(str(matcher) for matcher in self.matchers)
-
-
-@dataclass(frozen=True)
 class Routing:
     """The whole of routing.yaml. Moments are far away from here: every number is seconds or a count."""
 
@@ -98,4 +83,4 @@ class Routing:
 
     def get_policy(self, name: str) -> EscalationPolicy:
         """Return the escalation of that name, NO_POLICY for none or one that is gone."""
-        return self.policies.get(name, NO_POLICY)
+        return self.policies.get(name) or find_policy(self.heartbeats, name) or NO_POLICY

@@ -34,10 +34,14 @@ class StepStanding:
 
 @dataclass(frozen=True)
 class Progress:
-    """All steps in order; *look_at* is when this changes by itself."""
+    """All steps in order; *look_at* is when this changes by itself.
+
+    *paused_until* is the end of a maintenance, in which nobody is paged (0: there is none).
+    """
 
     steps: tuple[StepStanding, ...]
     look_at: float | None = None
+    paused_until: float = 0.0
 
     @property
     def reached(self) -> Iterator[StepStanding]:
@@ -80,7 +84,8 @@ def trace_progress(incident: Incident, policy: EscalationPolicy, now: float) -> 
         standing = _stand(incident, policy, step, due_at, now, is_first=number == 0)
         standings.append(standing)
         due_at = standing.told_at
-    return Progress(tuple(standings), _look_at(incident, policy, standings, now))
+    paused_until = policy.paused_until if now < policy.paused_until else 0.0
+    return Progress(tuple(standings), _look_at(incident, policy, standings, now), paused_until)
 
 
 def _stand(
@@ -102,7 +107,11 @@ def _stand(
     )
     if not tried and is_stopped:
         return StepStanding(step)
-    if not tried and not (due_at <= now and (is_first or may_go_on(incident, policy, due_at, now))):
+    if not tried and now < policy.paused_until:
+        return StepStanding(step, max(due_at, policy.paused_until))
+    # What is to be told as soon as a run begins is due even where the clock was set back since.
+    is_due = due_at <= now or (is_first and due_at <= incident.run.started_at)
+    if not tried and not (is_due and (is_first or may_go_on(incident, policy, due_at, now))):
         return StepStanding(step, due_at)
     told_at, is_given_up = _told_at(incident, step, now)
     return StepStanding(step, due_at, told_at, is_reached=True, is_given_up=is_given_up)

@@ -26,7 +26,13 @@ def face(incident: Incident, progress: Progress, now: float) -> str:
     steps = ",".join(f"{s.step.name}={_step_face(incident, s)}" for s in progress.reached)
     stale = "s" if incident.is_stale(now) else ""
     silences = ",".join(_silence_face(incident, note) for note in incident.silences)
-    return f"{state}{incident.generation}.{incident.joins}.{incident.revision}.{steps}.{silences}.{stale}"
+    shown = f"{state}{incident.generation}.{incident.joins}.{incident.revision}.{steps}.{silences}.{stale}"
+    return f"{shown}.p{progress.paused_until:.0f}" if is_paused(incident, progress) else shown
+
+
+def is_paused(incident: Incident, progress: Progress) -> bool:
+    """Tell whether maintenance keeps somebody from being paged who otherwise would be, now or later."""
+    return bool(progress.paused_until and progress.steps) and not incident.is_resolved
 
 
 def _silence_face(incident: Incident, note: SilenceNote) -> str:
@@ -74,7 +80,8 @@ def list_messages(incident: Incident, progress: Progress, now: float) -> Iterato
     last = edit if edit.receipt is not None else message
     if shown not in (last.shown, edit.shown if edit.failed_at else None):
         last_at = last.receipt.at if last.receipt else 0.0
-        moment = max(ready_at(incident, "update", about), last_at + EDIT_PAUSE_S)
+        pause = EDIT_PAUSE_S if last_at <= now else 0.0  # else the clock was set back since
+        moment = max(ready_at(incident, "update", about), min(last_at, now) + pause)
         yield Update("update", about, SLACK, target, moment, shown, message=about)
 
 
@@ -89,7 +96,7 @@ def list_replies(
     if incident.is_resolved:
         yield from _closing_replies(incident, reference, now)
         return
-    if not incident.is_acknowledged:
+    if not incident.is_acknowledged and not progress.paused_until:
         for standing in progress.reached:
             if not standing.is_standing:
                 key, about = reply_key(standing.step), str(incident.run.number)

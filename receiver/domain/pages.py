@@ -33,7 +33,9 @@ def list_pages(incident: Incident, policy: EscalationPolicy, progress: Progress)
             continue
         seen.add(responder.name)
         wanted = [
-            s for s in progress.reached if s.step.responder.name == responder.name and not s.is_standing
+            s
+            for s in progress.reached
+            if s.step.responder.name == responder.name and not s.is_standing and not progress.paused_until
         ]
         action = _next_event(incident, responder, target, wanted)
         if action is not None:

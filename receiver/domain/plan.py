@@ -7,6 +7,7 @@ because nothing was promised.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from receiver.domain.action import Action, Calm, Forget, Lapse, LookUp, Note, Plan, Post
 from receiver.domain.escalation import LOOK_AHEAD_S, Progress, is_look_fresh, trace_progress
@@ -22,6 +23,9 @@ from receiver.domain.messages import (
 from receiver.domain.pages import list_pages
 from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK, EscalationPolicy, Target
 from receiver.domain.silences import list_silences, silence_moments
+
+# Workers on other hosts may be ahead of us by so much; beyond it the clock was set back.
+_CLOCKS_DIFFER_S = 5.0
 
 
 def plan(incident: Incident, policy: EscalationPolicy, now: float) -> Plan:
@@ -41,7 +45,7 @@ def plan(incident: Incident, policy: EscalationPolicy, now: float) -> Plan:
         *_skipped(incident, policy),
         *_forgets(incident, now),
     ]
-    missing = tuple(action for action in wanted if not _is_done(incident, action))
+    missing = tuple(_no_wait_lost(incident, a, now) for a in wanted if not _is_done(incident, a))
     return Plan(missing, due=min(_moments(incident, policy, progress, now), default=None))
 
 
@@ -49,6 +53,7 @@ def _moments(incident: Incident, policy: EscalationPolicy, progress: Progress, n
     """Yield the moments ahead at which something will be missing."""
     for moment in (
         progress.look_at,
+        None if incident.is_resolved else progress.paused_until or None,
         find_reminder(incident, now),
         lapses_at(incident, policy),
         remind_acknowledged_at(incident, policy),
@@ -65,6 +70,17 @@ def _is_done(incident: Incident, action: Action) -> bool:
     if done is None or not done.is_settled or done.about != action.about:
         return False
     return isinstance(action, Post) or done.shown == action.shown
+
+
+def _no_wait_lost(incident: Incident, action: Action, now: float) -> Action:
+    """Return *action* without a wait that was begun before the clock was set back: how much of it is
+    over nobody knows, and a page must not wait for the clock to come there again.
+    """
+    delivery = incident.deliveries.get(action.key)
+    is_tried = delivery is not None and delivery.about == action.about and delivery.attempts > 0
+    begun_at = delivery.last_attempt_at if delivery is not None and is_tried else incident.opened_at
+    is_lost = action.ready_at > now and begun_at > now + _CLOCKS_DIFFER_S
+    return replace(action, ready_at=now) if is_lost else action
 
 
 def _lapses(incident: Incident, policy: EscalationPolicy, now: float) -> Iterator[Action]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -36,6 +37,12 @@ class Accepted:
             self.incidents.append(change.incident.id)
 
 
+class TakesBeats(Protocol):
+    """Takes the beats out of what comes in, and says how many they were."""
+
+    def take(self, groups: tuple[Group, ...], now: float) -> tuple[tuple[Group, ...], int]: ...
+
+
 class _Arrival(Struct, frozen=True):
     """The alerts of one group that are on one route."""
 
@@ -57,8 +64,9 @@ def lanes_of(incident: Incident, *, has_witness: bool = False) -> tuple[str, ...
 class Intake:
     """Takes groups of alerts into incidents."""
 
-    def __init__(self, incidents: Incidents, rules: Rules) -> None:
+    def __init__(self, incidents: Incidents, rules: Rules, pulse: TakesBeats | None = None) -> None:
         self._incidents = incidents
+        self._pulse = pulse
         self._rules = rules
         self._terms = {route.name: _terms(rules, route) for route in rules.routes}
         self._matched = tuple({matcher.name for route in rules.routes for matcher in route.matchers})
@@ -66,10 +74,19 @@ class Intake:
     def accept(self, groups: tuple[Group, ...], now: float) -> Accepted:
         """Return what became of *groups*; when this returns, everything is in the store.
 
-        One round trip when nothing is new, two when something is. Raises StoreError.
+        One round trip when nothing is new, two when something is, and one for beats. Raises StoreError.
         """
         accepted = Accepted()
-        pending = self._arrivals(groups)
+        if self._pulse is not None:
+            groups, accepted.duplicates = self._pulse.take(groups, now)
+        return self._take_all(self._arrivals(groups), accepted, now)
+
+    def accept_as(self, group: Group, terms: Terms, now: float) -> Accepted:
+        """Take a group of our own, which *terms* say all about. Raises StoreError."""
+        slot = slot_of(group.source, group.receiver, group.group_key, terms.route)
+        return self._take_all([_Arrival(slot, group, terms)], Accepted(), now)
+
+    def _take_all(self, pending: list[_Arrival], accepted: Accepted, now: float) -> Accepted:
         for _ in range(ROUNDS):
             if not pending:
                 return accepted

@@ -32,6 +32,7 @@ from receiver.domain.incident import Event, Incident
 from receiver.domain.notification import Notification
 from receiver.domain.ports import Channel, Incidents
 from receiver.engine.hands import Hands
+from receiver.engine.health import HealthNotes
 from receiver.engine.intake import lanes_of
 from receiver.engine.turns import Turns
 from receiver.engine.witness import Witness
@@ -49,8 +50,11 @@ class Performer:
         channels: Mapping[str, Channel],
         witness: Witness | None,
         clock: Callable[[], float],
+        *,
         turns: Turns | None = None,
+        health: HealthNotes | None = None,
     ) -> None:
+        self._health = health
         self._incidents = incidents
         self._turns = turns
         self._hands = Hands(incidents)
@@ -91,6 +95,8 @@ class Performer:
             after = replace(attempt.arrived(receipt), shown=before.shown if is_found else attempt.shown)
             _log_arrival(notification, receipt)
         self._keep(action, incident, after)
+        if self._health is not None:
+            self._health.note(action.lane, action.target.address, after, self._clock())
 
     def _change(self, action: Lapse | Calm | Forget | LookUp, incident: Incident, now: float) -> None:
         """Do what changes the incident itself and leaves no delivery: the change is its receipt."""

@@ -11,6 +11,7 @@ from receiver.domain.plan import plan
 from receiver.domain.policy import PAGERDUTY, EscalationPolicy
 from receiver.domain.ports import Channel, Incidents, Rules
 from receiver.engine.brief import Briefing
+from receiver.engine.health import HealthNotes
 from receiver.engine.intake import lanes_of
 from receiver.engine.perform import Performer
 from receiver.engine.turns import Turns
@@ -36,12 +37,15 @@ class Reconciler:
         *,
         clock: Callable[[], float],
         turns: Turns | None = None,
+        paused_until: Callable[[float], float] = lambda _now: 0.0,
+        health: HealthNotes | None = None,
     ) -> None:
+        self._paused_until = paused_until
         self._incidents = incidents
         self._rules = rules
         self._briefing = briefing
         self._clock = clock
-        self._performer = Performer(incidents, channels, witness, clock, turns)
+        self._performer = Performer(incidents, channels, witness, clock, turns=turns, health=health)
         self._turns = turns
 
     def reconcile(self, incident_id: str, lane: str, worker: str) -> dict[str, float | None]:
@@ -57,7 +61,7 @@ class Reconciler:
                 incident = self._incidents.load(incident_id)
             except NotFound:
                 return {}
-            policy = find_policy(self._rules, incident)
+            policy = find_policy(self._rules, incident, self._paused_until(now))
             wanted = plan(incident, policy, now)
             mine = [action for action in wanted.actions if action.lane == lane]
             ready, later = self._sort(incident, mine, now)
@@ -112,11 +116,13 @@ class Reconciler:
         return not any(action.lane == PAGERDUTY for action in wanted.actions)
 
 
-def find_policy(rules: Rules, incident: Incident) -> EscalationPolicy:
+def find_policy(rules: Rules, incident: Incident, paused_until: float = 0.0) -> EscalationPolicy:
     """Return the incident's policy as the configuration has it now, with all other responders
-    as those who may have been paged before it changed.
+    as those who may have been paged before it changed; *paused_until* is a maintenance's end.
     """
     policy = rules.get_policy(incident.policy)
     named = {step.responder.name for step in policy.steps}
     others = tuple(r for name, r in rules.responders.items() if name not in named)
-    return replace(policy, others=others, has_witness=incident.source in rules.alertmanagers)
+    return replace(
+        policy, others=others, has_witness=incident.source in rules.alertmanagers, paused_until=paused_until
+    )

@@ -52,7 +52,11 @@ class Witness:
         """Return how things stand in Alertmanager, asked a moment ago and after *since*."""
         with self._asking[source]:
             known = self._sights.get(source)
-            if known is not None and known.look.at > since and known.look.at >= self._clock() - _GOOD_FOR_S:
+            if (
+                known is not None
+                and known.look.at > since
+                and abs(self._clock() - known.look.at) <= _GOOD_FOR_S
+            ):
                 return known
             look = self._alertmanagers[source].look()
             self._sights[source] = sight = Sight(look, self._silences(source, look))

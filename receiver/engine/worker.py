@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Mapping
 
 from receiver.domain.ports import Agenda
@@ -17,6 +18,8 @@ logger = logging.getLogger(__name__)
 
 _BEAT_EVERY_S = 0.7
 _RECONNECT_AFTER_S = 0.5
+# Small corrections of the clock are no step back.
+_SET_BACK_S = 1.0
 
 
 class Worker:
@@ -52,9 +55,10 @@ class Worker:
             lane.start()
         threading.Thread(target=self._listen, name="listen", daemon=True).start()
         logger.info("worker started", extra={"fields": {"worker": self.name}})
-        has_begun = False
+        has_begun, seen_at = False, self._clock()
         while not self._stopped.is_set():
             has_begun = has_begun or self._begin_duties()
+            seen_at = self._notice_clock(seen_at)
             self._beat()
             self._stopped.wait(_BEAT_EVERY_S)
         self._finish()
@@ -76,6 +80,22 @@ class Worker:
             logger.warning("store out of reach", extra={"fields": {"error": str(error)}})
             return False
         return True
+
+    def _notice_clock(self, seen_at: float) -> float:
+        """Return the moment it is. Where that lies before *seen_at*, what waits would wait for the same
+        time again: then everything is looked at once, and what is not due goes on waiting.
+        """
+        now = self._clock()
+        if now > seen_at - _SET_BACK_S:
+            return now
+        logger.warning("the clock was set back", extra={"fields": {"seconds": round(seen_at - now, 3)}})
+        try:
+            for lane in self._lanes:
+                self._agenda.look_at_all(lane, now)
+        except StoreError as error:
+            logger.warning("store out of reach", extra={"fields": {"error": str(error)}})
+            return seen_at
+        return now
 
     def _listen(self) -> None:
         """Pass on what the store says is due. Lost wake-ups cost half a second, no more."""
@@ -104,10 +124,10 @@ class Worker:
     def _finish(self, timeout_s: float = 6.0) -> None:
         for lane in self._lanes.values():
             lane.stop()
-        end = self._clock() + timeout_s
+        end = time.monotonic() + timeout_s
         for name, lane in self._lanes.items():
-            while not lane.wait_until_idle(min(_BEAT_EVERY_S, max(0.0, end - self._clock()))):
-                if self._clock() >= end:
+            while not lane.wait_until_idle(min(_BEAT_EVERY_S, max(0.0, end - time.monotonic()))):
+                if time.monotonic() >= end:
                     logger.warning(
                         "left to the lease", extra={"fields": {"lane": name, "incidents": lane.held()}}
                     )

@@ -57,6 +57,6 @@ class OnCall:
             return ()
         now = self._clock()
         people = tuple(person for person in answer.value if not person.until or person.until > now)
-        if now - answer.at < self._cache_s:
+        if abs(now - answer.at) < self._cache_s:
             return people
         return tuple(replace(person, as_of=answer.at) for person in people)

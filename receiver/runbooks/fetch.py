@@ -47,7 +47,8 @@ class FetchError(Exception):
 @dataclass(frozen=True)
 class _Kept:
     runbooks: tuple[Runbook, ...] | None  # None: it failed
-    until: float
+    since: float
+    for_s: float
 
 
 class RunbookFetcher:
@@ -78,7 +79,8 @@ class RunbookFetcher:
             return ()
         with self._lock:
             kept = self._kept.get(url)
-            is_old = kept is None or self._clock() >= kept.until
+            # abs: a clock that was set back must not stop the reading.
+            is_old = kept is None or abs(self._clock() - kept.since) >= kept.for_s
             if is_old and url not in self._running and len(self._running) < MAX_AT_ONCE:
                 self._start(url)
         return kept.runbooks or () if kept else ()
@@ -128,7 +130,7 @@ class RunbookFetcher:
             runbooks, kept_for = before.runbooks, FAILED_FOR_S
         else:
             kept_for = FAILED_FOR_S if runbooks is None else KEPT_FOR_S
-        self._kept[url] = _Kept(runbooks, self._clock() + kept_for)
+        self._kept[url] = _Kept(runbooks, self._clock(), kept_for)
         while len(self._kept) > MAX_KEPT:
             del self._kept[next(iter(self._kept))]
 

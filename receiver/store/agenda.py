@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -97,6 +98,20 @@ class RedisAgenda:
             pipe.publish(WAKE, f"{lane} {format_due(due)}")
             pipe.execute()
 
+    def look_at_all(self, lane: str, now: float) -> None:
+        """Have *lane* look at everything that waits in it, and let no loan last longer than one made now."""
+        loan_end = now + LEASE_S
+        for keys in map(Keys, range(self._shards)):
+            agenda, claims = keys.agenda(lane), keys.claims(lane)
+            with store_errors():
+                waiting = self._redis.zrangebyscore(agenda, f"({now!r}", "+inf")
+                lent = self._redis.zrangebyscore(claims, f"({loan_end:.3f}", "+inf")
+                # xx: what somebody took up meanwhile is looked at by them.
+                if waiting:
+                    self._redis.zadd(agenda, dict.fromkeys(waiting, format_due(now)), xx=True, lt=True)
+                if lent:
+                    self._redis.zadd(claims, dict.fromkeys(lent, f"{loan_end:.3f}"), xx=True, lt=True)
+
     def depth(self, lane: str, now: float) -> tuple[int, float]:
         """Return how many incidents are due in *lane*, and for how many seconds the first has been."""
         depth, lag = 0, 0.0
@@ -138,10 +153,10 @@ class RedisAgenda:
         with store_errors():
             self._redis.zrem(WORKERS, worker)
 
-    def workers(self, since: float) -> list[str]:
-        """Return the workers that gave a sign of life after *since*."""
+    def workers(self, since: float, until: float = math.inf) -> list[str]:
+        """Return the workers that gave their last sign of life after *since*, and not after *until*."""
         with store_errors():
-            return [name.decode() for name in self._redis.zrangebyscore(WORKERS, since, "+inf")]
+            return [name.decode() for name in self._redis.zrangebyscore(WORKERS, since, until)]
 
     def _shard(self, incident_id: str) -> int:
         return shard_of(incident_id.partition("-")[0], self._shards)

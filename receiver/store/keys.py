@@ -28,6 +28,23 @@ WORKERS_FOR_S = 3600
 WAKE = "rcv:wake"
 # A route's reviews are kept this long after the last one; a route that is in use has one each business day.
 REVIEWS_FOR_S = 400 * 86400
+# The maintenance switch: a string, gone a day after its end; and under which name that was told: a string,
+# kept longer than any maintenance lasts.
+MAINTENANCE = "rcv:maintenance"
+MAINTENANCE_KEPT_S = 86400
+MAINTENANCE_TOLD = "rcv:maintenance:told"
+MAINTENANCE_TOLD_FOR_S = 30 * 86400
+# The last beat of each heartbeat from each source, and after which of them the next was missing: hashes,
+# gone when no beat has come for so long.
+BEATS = "rcv:beats"
+BEATS_MISSED = "rcv:beats:missed"
+BEATS_FOR_S = 400 * 86400
+# Since when we have listened for beats: a string, written twice a minute.
+LISTENING = "rcv:beats:listening"
+LISTENING_FOR_S = 86400
+# When something last arrived at each place, and when it did not: a hash, gone after a week without either.
+HEALTH = "rcv:health"
+HEALTH_FOR_S = 7 * 86400
 # Each timeline is capped: an incident that flaps for a month must not fill the memory.
 TIMELINE_KEPT = 500
 

@@ -10,9 +10,10 @@ from flask import Blueprint, Response, request
 from receiver.web.access import is_let_in
 from receiver.web.answering import acknowledge, resolve, snooze, unacknowledge
 from receiver.web.answers import refuse, send
-from receiver.web.bodies import HistoryPage, IncidentPage, WholeIncident, WholeRunbook
+from receiver.web.bodies import HistoryPage, IncidentPage, MaintenanceRow, Status, WholeIncident, WholeRunbook
 from receiver.web.incident_json import describe
 from receiver.web.listing import list_history, list_incidents
+from receiver.web.maintenance import begin_maintenance, end_maintenance, show_maintenance
 from receiver.web.openapi import render_openapi
 from receiver.web.operations import PREFIX, AnyOperation, Operation
 from receiver.web.questions import (
@@ -20,12 +21,15 @@ from receiver.web.questions import (
     Answer,
     HistoryQuery,
     ListQuery,
+    MaintenanceWish,
     NoQuestion,
     SilenceWish,
     Snooze,
+    WhoEnds,
 )
 from receiver.web.runbook_json import describe_runbook
 from receiver.web.silencing import silence
+from receiver.web.status import show_status
 from receiver.wiring import Parts
 
 _NO_INCIDENT = {HTTPStatus.NOT_FOUND: "There is no such incident, or none any more."}
@@ -145,6 +149,42 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         WholeRunbook,
         lambda parts, name, _: describe_runbook(parts, name),
         {HTTPStatus.NOT_FOUND: "There is no such runbook."},
+    ),
+    Operation(
+        "GET",
+        "/status",
+        "showStatus",
+        "Show how the receiver itself does: workers, channels, heartbeats, maintenance",
+        NoQuestion,
+        Status,
+        show_status,
+    ),
+    Operation(
+        "GET",
+        "/maintenance",
+        "showMaintenance",
+        "Show the maintenance in force, in which nobody is paged",
+        NoQuestion,
+        MaintenanceRow,
+        show_maintenance,
+    ),
+    Operation(
+        "POST",
+        "/maintenance",
+        "beginMaintenance",
+        "Page nobody for a time, 7 days at most; all else goes on, and what still fires then is paged",
+        MaintenanceWish,
+        MaintenanceRow,
+        begin_maintenance,
+    ),
+    Operation(
+        "DELETE",
+        "/maintenance",
+        "endMaintenance",
+        "End maintenance: what still fires is paged at once",
+        WhoEnds,
+        MaintenanceRow,
+        end_maintenance,
     ),
     Operation(
         "GET",

@@ -200,6 +200,63 @@ class WholeIncident(IncidentRow, frozen=True):
     deliveries: list[DeliveryRow]
 
 
+class MaintenanceRow(Struct, frozen=True):
+    """The maintenance in force, in which nobody is paged; all is null where there is none."""
+
+    until: Moment | None
+    since: Moment | None
+    by: str | None
+    comment: str | None
+
+
+class ChannelState(StrEnum):
+    """How a channel does: `failing` means that its last delivery failed."""
+
+    OK = "ok"
+    FAILING = "failing"
+    SIMULATED = "simulated"
+    UNKNOWN = "unknown"
+
+
+class ChannelRow(Struct, frozen=True):
+    """How one kind of channel does."""
+
+    state: ChannelState
+    reason: str | None
+    since: Annotated[Moment | None, Meta(description="Failing since then, or else the last arrival.")]
+
+
+class HeartbeatState(StrEnum):
+    """How a heartbeat does: `waiting` for its first beat."""
+
+    WAITING = "waiting"
+    BEATING = "beating"
+    MISSING = "missing"
+
+
+class HeartbeatRow(Struct, frozen=True):
+    """One heartbeat from one source."""
+
+    heartbeat: Annotated[str, Meta(description="Its matchers.")]
+    source: Annotated[str | None, Meta(description="Null while it waits for its first beat.")]
+    state: HeartbeatState
+    last_at: Moment | None
+    every_s: float
+    grace_s: float
+    notify: str
+
+
+class Status(Struct, frozen=True):
+    """How the receiver itself does."""
+
+    redis: str
+    workers: Annotated[int, Meta(description="How many are alive.")]
+    channels: dict[str, ChannelRow]
+    heartbeats: list[HeartbeatRow]
+    maintenance: MaintenanceRow
+    storms: list[str]
+
+
 class RunbookPart(Struct, frozen=True):
     """One piece of a runbook's section: a paragraph, item, code or table."""
 

@@ -15,7 +15,7 @@ from receiver.web.answers import refuse
 from receiver.wiring import Parts
 
 # A worker beats every 0.7 s.
-_SILENT_AFTER_S = 3.0
+SILENT_AFTER_S = 3.0
 
 
 def build_health(parts: Parts) -> Blueprint:
@@ -29,7 +29,9 @@ def build_health(parts: Parts) -> Blueprint:
     @health.get("/readyz")
     def readyz() -> Response:
         """Ready: Redis answers, and a worker (under `run`: this run's) gave a sign of life."""
-        workers = parts.agenda.workers(parts.clock() - _SILENT_AFTER_S)
+        now = parts.clock()
+        # What beat at a moment ahead of now is from before the clock was set back.
+        workers = parts.agenda.workers(now - SILENT_AFTER_S, now + SILENT_AFTER_S)
         ours = [name for name in workers if not parts.run_id or name.startswith(f"{parts.run_id}.")]
         if not ours:
             return refuse(
@@ -58,4 +60,5 @@ def _look(parts: Parts) -> None:
         telemetry.AGENDA_DEPTH.labels(lane).set(depth)
         telemetry.AGENDA_LAG.labels(lane).set(lag)
     telemetry.FAILED_DELIVERIES.set(parts.incidents.count_failed())
+    telemetry.MAINTENANCE.set(parts.maintenance.find(parts.clock()) is not None)
     telemetry.count_incidents(parts.incidents.census())

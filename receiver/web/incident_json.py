@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from receiver.web.bodies import WholeIncident
+from receiver.web.policies import policy_finder
 from receiver.web.rows import render_whole
 from receiver.wiring import Parts
 
@@ -10,6 +11,7 @@ from receiver.wiring import Parts
 def delivery_keys(parts: Parts) -> tuple[str, ...]:
     """Return the deliveries by which an escalation's progress is told, of all policies."""
     names = {step.name for policy in parts.routing.policies.values() for step in policy.steps}
+    names |= {heartbeat.notify.name for heartbeat in parts.routing.heartbeats}
     responders = parts.routing.responders
     return (
         "root",
@@ -22,4 +24,5 @@ def describe(parts: Parts, incident_id: str) -> WholeIncident:
     """Return one incident as the API shows it. Raises NotFound."""
     incident = parts.incidents.load(incident_id)
     timeline = parts.incidents.timeline(incident_id)
-    return render_whole(incident, parts.routing.get_policy(incident.policy), timeline, parts.clock())
+    now = parts.clock()
+    return render_whole(incident, policy_finder(parts, now)(incident), timeline, now)

@@ -9,6 +9,7 @@ from receiver.text import one_line
 from receiver.web.answers import Refusal
 from receiver.web.bodies import HistoryPage, IncidentPage
 from receiver.web.incident_json import delivery_keys
+from receiver.web.policies import policy_finder
 from receiver.web.questions import HistoryQuery, ListQuery
 from receiver.web.rows import render_history_row, render_row
 from receiver.wiring import Parts
@@ -32,7 +33,8 @@ def list_incidents(parts: Parts, asked: ListQuery) -> IncidentPage:
         deliveries=delivery_keys(parts),
     )
     now = parts.clock()
-    rows = [render_row(one, parts.routing.get_policy(one.policy), now) for one in page.incidents]
+    find_policy = policy_finder(parts, now)
+    rows = [render_row(one, find_policy(one), now) for one in page.incidents]
     return IncidentPage(rows, page.next_cursor)
 
 
@@ -46,7 +48,8 @@ def list_history(parts: Parts, asked: HistoryQuery) -> HistoryPage:
         cursor=asked.cursor,
         deliveries=delivery_keys(parts),
     )
-    rows = [render_history_row(one, parts.routing.get_policy(one.policy), now) for one in page.incidents]
+    find_policy = policy_finder(parts, now)
+    rows = [render_history_row(one, find_policy(one), now) for one in page.incidents]
     return HistoryPage(rows, page.next_cursor)
 
 

@@ -82,7 +82,7 @@ def _render_operation(operation: AnyOperation, refs: dict[Any, Json], schemas: J
         described["parameters"] = parameters
     described["responses"] = {
         "200": {
-            "description": "It is done." if operation.has_body else "It is shown.",
+            "description": "It is done." if operation.method != "GET" else "It is shown.",
             "content": _json(refs[operation.answer]),
         },
         **_render_refusals(operation),

@@ -28,7 +28,7 @@ class Operation(Generic[Q, A]):
     """One thing that the API does.
 
     *path* comes after PREFIX and has one `{name}` at most, which *run* is handed (else an empty
-    text). A GET is asked by the address, a POST by its body. *refusals* are the statuses of its
+    text). A POST is asked by its body, others by the address. *refusals* are the statuses of its
     errors beside those that all operations have.
     """
 

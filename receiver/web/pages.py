@@ -11,7 +11,11 @@ from receiver.runbooks.page import render_page
 from receiver.web.access import is_let_in
 from receiver.web.answers import refuse
 from receiver.web.incident_json import delivery_keys, describe
+from receiver.web.maintenance import render_maintenance
+from receiver.web.maintenance_forms import add_maintenance_forms
+from receiver.web.policies import policy_finder
 from receiver.web.rows import render_row
+from receiver.web.status import show_status
 from receiver.wiring import Parts
 
 _ROWS = 100
@@ -32,6 +36,10 @@ def build_pages(parts: Parts) -> Blueprint:
     def ago(moment: str | None) -> str:
         return moment[:19].replace("T", " ") + " UTC" if moment else ""
 
+    @pages.context_processor
+    def show_on_every_page() -> dict[str, object]:
+        return {"maintenance": render_maintenance(parts.maintenance.find(parts.clock()))}
+
     @pages.get("/")
     def now() -> str:
         """Show the open incidents and what simulated channels would have sent."""
@@ -39,7 +47,8 @@ def build_pages(parts: Parts) -> Blueprint:
         page = parts.incidents.find_newest(
             states=frozenset({"open", "acknowledged"}), limit=_ROWS, deliveries=delivery_keys(parts)
         )
-        rows = [render_row(one, parts.routing.get_policy(one.policy), moment) for one in page.incidents]
+        find_policy = policy_finder(parts, moment)
+        rows = [render_row(one, find_policy(one), moment) for one in page.incidents]
         ages = {one.id: format_duration(moment - one.opened_at) for one in page.incidents}
         return render_template(
             "now.html",
@@ -47,6 +56,7 @@ def build_pages(parts: Parts) -> Blueprint:
             ages=ages,
             is_cut=page.next_cursor is not None,
             simulated=parts.simulated.newest(_SIMULATED),
+            status=show_status(parts),
         )
 
     @pages.get("/incidents/<incident_id>")
@@ -62,4 +72,5 @@ def build_pages(parts: Parts) -> Blueprint:
             raise NotFound("runbook", name)
         return render_template("runbook.html", name=found.name, body=Markup(render_page(found.source)))  # noqa: S704
 
+    add_maintenance_forms(pages, parts)
     return pages

@@ -119,6 +119,29 @@ class SilenceWish(Snooze, frozen=True, kw_only=True):
     comment: Annotated[str | None, Meta(description="Why, for whoever finds it in Alertmanager.")] = None
 
 
+class MaintenanceWish(Answer, frozen=True, kw_only=True):
+    """Who wants nobody to be paged, until when, and why: one of `for` and `until`, 7 days at most."""
+
+    for_: Annotated[
+        str | None,
+        Meta(description="How long.", examples=["2h"], extra_json_schema={"pattern": _DURATION}),
+    ] = msgspec.field(name="for", default=None)
+    until: Annotated[
+        str | None,
+        Meta(description="Until when.", extra_json_schema={"format": "date-time"}),
+    ] = None
+    comment: Annotated[str | None, Meta(description="Why, for whoever wonders.")] = None
+
+
+class WhoEnds(Struct, frozen=True):
+    """Who it is that ends it."""
+
+    by: Annotated[str, Meta(description="Your name.")] = ""
+    via: Annotated[
+        str, Meta(max_length=MAX_VIA, description="The side it comes from.", extra={_EXPECTED: "a word"})
+    ] = ""
+
+
 def read_query(kind: type[Q], found: Mapping[str, str]) -> Q:
     """Return what an address asks after its `?`; Refusal with a sentence where it makes no sense.
 

@@ -76,6 +76,9 @@ class Stub:
             def do_POST(self) -> None:
                 self._serve()
 
+            def do_DELETE(self) -> None:
+                self._serve()
+
             def _serve(self) -> None:
                 size = min(int(self.headers.get("Content-Length") or 0), _MAX_BODY)
                 raw = self.rfile.read(size)

@@ -129,3 +129,12 @@ def test_the_memory_has_an_end() -> None:
     for n in range(2100):
         recall.find(str(n), WAIT_S)
     assert len(recall._memories) <= 2000
+
+
+def test_an_answer_from_before_the_clock_was_set_back_is_asked_anew() -> None:
+    oracle, clock = Oracle(), Clock()
+    recall = a_recall(oracle, clock)
+    recall.find("q", WAIT_S)
+    oracle.answer = "two"
+    clock.moment -= 3600
+    assert recall.find("q", WAIT_S) == Remembered("two", clock.moment)

@@ -20,7 +20,7 @@ from tests.rig import ROUTING, Rig
 BEARER = {"Authorization": "Bearer api-token"}
 EXAMPLES = 25
 # A duration can be well written and still be longer than a year, or nothing.
-LIMITED = {"snoozeIncident", "silenceIncident"}
+LIMITED = {"snoozeIncident", "silenceIncident", "beginMaintenance"}
 ASKED = [
     (operation, mode)
     for operation in OPERATIONS

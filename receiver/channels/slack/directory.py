@@ -22,7 +22,7 @@ class Directory:
         self._clock = clock
         self._channels: dict[str, str] = {}
         self._team_url = ""
-        self._ask_again_at = 0.0
+        self._asked_at = 0.0
 
     def learn(self, address: str, channel_id: str) -> None:
         """Remember the ID that Slack answered with for *address*."""
@@ -50,8 +50,9 @@ class Directory:
     def find_team_url(self) -> str:
         """Return the workspace's address; empty while Slack won't tell, and then asked again later."""
         now = self._clock()
-        if not self._team_url and now >= self._ask_again_at:
-            self._ask_again_at = now + _ASK_AGAIN_AFTER_S
+        # abs: a clock that was set back must not stop the asking.
+        if not self._team_url and abs(now - self._asked_at) >= _ASK_AGAIN_AFTER_S:
+            self._asked_at = now
             try:
                 self._team_url = str(self._client.post("auth.test", {}).get("url") or "")
             except DeliveryError:

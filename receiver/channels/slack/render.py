@@ -20,6 +20,7 @@ from receiver.channels.slack.budget import Budget
 from receiver.channels.slack.headline import headline, history
 from receiver.channels.slack.labels import render_labels
 from receiver.channels.slack.links import render_links
+from receiver.channels.slack.maintenance import render_maintenance
 from receiver.channels.slack.message import MAX_TEXT, Message, Rung
 from receiver.channels.slack.mrkdwn import cut_escaped, escape, is_link, join_lines, link, plain, words
 from receiver.channels.slack.replies import render_reply
@@ -102,6 +103,7 @@ def _standing(notification: Notification) -> Iterator[str]:
     yield from filter(
         None,
         (
+            render_maintenance(incident, progress),
             render_hold(incident),
             render_stale(incident, notification.now),
             render_steps(incident, progress, is_edit=_is_edit(notification)),

@@ -1,0 +1,90 @@
+"""`receiver maintenance`: page nobody for a time, and see or end that."""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime, timedelta
+
+import click
+
+from receiver import clock
+from receiver.cli.answering import MAX_NAME
+from receiver.cli.api import build_api
+from receiver.cli.api_model import MaintenanceRow, read_maintenance
+from receiver.cli.examples import show_examples
+from receiver.cli.terminal import read_moment, render_moment, say, say_json
+from receiver.clock import format_duration
+from receiver.text import one_line
+
+
+@click.command(
+    epilog=show_examples(
+        "receiver maintenance --for 2h --comment 'moving the database'",
+        "receiver maintenance --until 14:00",
+        "receiver maintenance",
+        "receiver maintenance --end",
+    )
+)
+@click.option("--for", "for_", metavar="DURATION", help="Page nobody for so long, like 30m or 2h.")
+@click.option("--until", metavar="TIME", help="Page nobody until then: 14:00, or 2026-11-23T14:00.")
+@click.option("--end", "is_end", is_flag=True, help="End it: what still fires is paged at once.")
+@click.option("--comment", metavar="TEXT", default="", help="Why, for whoever wonders.")
+@click.option(
+    "--by",
+    metavar="NAME",
+    default=lambda: os.environ.get("USER") or "cli",
+    show_default="$USER",
+    help="Who it is.",
+)
+@click.option("--json", "is_json", is_flag=True, help="The API's own JSON.")
+def maintenance(
+    *, for_: str | None, until: str | None, is_end: bool, comment: str, by: str, is_json: bool
+) -> None:
+    """Page nobody for a time, seven days at most; without a flag, show whether that is so now.
+
+    Messages, edits, acknowledgements and resolves go on. When it is over, what still fires is paged
+    at once. Times are those of your own time zone.
+    """
+    if sum(map(bool, (for_, until, is_end))) > 1:
+        raise click.UsageError("give one of --for, --until and --end")
+    name, api = one_line(by, MAX_NAME), build_api(os.environ)
+    if is_end:
+        raw = api.end_maintenance(name)
+    elif for_ or until:
+        when = {"for": for_} if for_ else {"until": _read_time(until or "")}
+        raw = api.begin_maintenance(name, comment=comment, **when)
+    else:
+        raw = api.get_maintenance()
+    if is_json:
+        say_json(raw)
+        return
+    said = say_maintenance(read_maintenance(raw), clock.now())
+    say((said or ("Maintenance is over: paging goes on" if is_end else "No maintenance")) + ".")
+
+
+def say_maintenance(row: MaintenanceRow, now: float) -> str:
+    """Return `MAINTENANCE until … (in 2h) by ana: nobody is paged`; empty where there is none."""
+    moment = read_moment(row.until)
+    if moment is None:
+        return ""
+    left, by = format_duration(moment - now), one_line(row.by or "somebody", MAX_NAME)
+    why = f" ({one_line(row.comment, 300)})" if row.comment else ""
+    return f"MAINTENANCE until {render_moment(row.until)} (in {left}) by {by}{why}: nobody is paged"
+
+
+def _read_time(text: str) -> str:
+    """Return a moment that a person wrote, in RFC 3339; without a day it is the next one of that time."""
+    now = datetime.fromtimestamp(clock.now()).astimezone()
+    try:
+        if len(text) <= 8 and ":" in text:
+            hours = datetime.strptime(text, "%H:%M").time()  # noqa: DTZ007  # the zone is added below
+            moment = datetime.combine(now.date(), hours).astimezone()
+            if moment <= now:
+                moment = datetime.combine(now.date() + timedelta(days=1), hours).astimezone()
+        else:
+            moment = datetime.fromisoformat(text).astimezone()
+    except (ValueError, OverflowError, OSError):
+        raise click.BadParameter(
+            f"{one_line(text, 100)!r} is no time like 14:00 or 2026-11-23T14:00", param_hint="--until"
+        ) from None
+    return moment.isoformat()

@@ -1,0 +1,51 @@
+"""How well the channels do, from when something last arrived and when something last did not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+# A kind through which nothing went for so long, while something is tried, is not well.
+NOT_WELL_AFTER_S = 300.0
+# What is pending is tried every half minute; a failure older than this is of nothing that is pending.
+PENDING_WITHIN_S = 120.0
+
+
+@dataclass(frozen=True)
+class PlaceHealth:
+    """One place of a channel kind: *since* is its first failure after *arrived_at*."""
+
+    kind: str
+    place: str
+    arrived_at: float = 0.0
+    failed_at: float = 0.0
+    since: float = 0.0
+    reason: str = ""
+
+    @property
+    def is_failing(self) -> bool:
+        return self.failed_at > self.arrived_at
+
+
+@dataclass(frozen=True)
+class KindHealth:
+    """A channel kind: `ok`, `failing` (its last word was a failure) or `unknown` (nothing was tried)."""
+
+    kind: str
+    state: str
+    since: float = 0.0
+    reason: str = ""
+    is_well: bool = True
+
+
+def judge_kind(kind: str, places: Iterable[PlaceHealth], now: float) -> KindHealth:
+    """Return how *kind* does at *now*, by what became of the last deliveries to each of its places."""
+    mine = [place for place in places if place.kind == kind]
+    arrived_at = max((place.arrived_at for place in mine), default=0.0)
+    worst = max((place for place in mine if place.is_failing), key=lambda p: p.failed_at, default=None)
+    if worst is None or worst.failed_at <= arrived_at:
+        return KindHealth(kind, "ok" if mine else "unknown", arrived_at)
+    since = min(place.since or place.failed_at for place in mine if place.is_failing)
+    silent_for, is_pending = now - max(arrived_at, since), abs(now - worst.failed_at) <= PENDING_WITHIN_S
+    is_well = not (is_pending and silent_for > NOT_WELL_AFTER_S)
+    return KindHealth(kind, "failing", since, worst.reason, is_well)

@@ -1,0 +1,117 @@
+"""Heartbeats: alerts that must keep coming, and the incident that one is which stopped."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from msgspec import Struct
+
+from receiver.clock import format_duration
+from receiver.domain.alert import Alert, Group, fingerprint
+from receiver.domain.incident import slot_of
+from receiver.domain.matcher import Matcher
+from receiver.domain.policy import EscalationPolicy, Responder, Step
+
+ALERTNAME = "HeartbeatMissing"
+# The receiver and the route of our own alerts, for the identity of their incidents.
+RECEIVER = "receiver"
+ROUTE = "heartbeat"
+_POLICY = "heartbeat:"
+_NO_NAME = "default"
+
+
+@dataclass(frozen=True)
+class Heartbeat:
+    """An alert that must keep coming: when none matched for *every* + *grace* seconds, *notify*."""
+
+    matchers: tuple[Matcher, ...]
+    every: float
+    grace: float
+    notify: Responder
+
+    @property
+    def name(self) -> str:
+        """Its matchers as text."""
+        return ",".join(str(matcher) for matcher in self.matchers)
+
+    @property
+    def policy(self) -> EscalationPolicy:
+        """The escalation of an incident that is this one's missing: its one responder."""
+        return EscalationPolicy(f"{_POLICY}{self.name}", (Step(self.notify.name, self.notify),))
+
+    def is_beat(self, alert: Alert) -> bool:
+        """Tell whether *alert* is a beat: it fires, and matches. A resolved one is none."""
+        return alert.is_firing and all(matcher.matches(alert.labels) for matcher in self.matchers)
+
+    def missing_at(self, beat_at: float, listening_since: float) -> float:
+        """Return when it counts as missing after the beat at *beat_at*, if no other comes.
+
+        Nobody is accused of what came while we did not listen: then the whole time runs anew.
+        """
+        return max(beat_at, listening_since) + self.every + self.grace
+
+
+def find_policy(heartbeats: Iterable[Heartbeat], name: str) -> EscalationPolicy | None:
+    """Return the escalation of that name, if it is a heartbeat's."""
+    if not name.startswith(_POLICY):
+        return None
+    return next((one.policy for one in heartbeats if one.policy.name == name), None)
+
+
+class Beat(Struct, frozen=True):
+    """The last beat of a heartbeat (by its name) from a source; *external_url* is who sent it."""
+
+    heartbeat: str
+    source: str
+    at: float
+    external_url: str = ""
+
+    @property
+    def slot(self) -> str:
+        """Where the incident of its missing is kept; the same whatever the routes are."""
+        return slot_of(self.source, RECEIVER, self._group_key, ROUTE)
+
+    @property
+    def _group_key(self) -> str:
+        return f"heartbeat/{self.heartbeat}"
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels of the alert that it is missing."""
+        return {
+            "alertname": ALERTNAME,
+            "heartbeat": self.heartbeat,
+            "severity": "critical",
+            "source": self.source or _NO_NAME,
+        }
+
+    def group(self, heartbeat: Heartbeat | None, starts_at: float, ends_at: float = 0.0) -> Group:
+        """Return our own alert that it is missing since *starts_at*; over, with *ends_at*.
+
+        No *heartbeat* is one that has left the configuration.
+        """
+        alert = Alert(
+            fingerprint=fingerprint(self.labels),
+            labels=self.labels,
+            annotations=self._annotations(heartbeat),
+            starts_at=starts_at,
+            ends_at=ends_at,
+        )
+        labels = {name: self.labels[name] for name in ("alertname", "heartbeat", "source")}
+        return Group(self.source, RECEIVER, self._group_key, labels, (alert,), external_url=self.external_url)
+
+    def _annotations(self, heartbeat: Heartbeat | None) -> dict[str, str]:
+        if heartbeat is None:
+            return {"summary": f"The heartbeat {self.heartbeat} is no longer in the configuration"}
+        since = dt.datetime.fromtimestamp(self.at, dt.UTC)
+        where = f" ({self.external_url})" if self.external_url else ""
+        return {
+            "summary": f"{self.heartbeat} from {self.source or _NO_NAME} has not come since "
+            f"{since:%Y-%m-%d %H:%M:%S} UTC; it should every {format_duration(heartbeat.every)}",
+            "description": f"What should send it{where} may be down, and then no alert comes from there. "
+            "Check that its Prometheus evaluates rules and reaches Alertmanager, that Alertmanager runs "
+            "and can reach this receiver (its log tells failed notifications), and that the alert's route "
+            "still leads here. It resolves with the next beat.",
+        }

@@ -1,0 +1,184 @@
+"""The dead man's switch: beats are noted as they come, and one that stays away becomes an incident."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from receiver.domain.alert import Alert, Group, fingerprint
+from receiver.domain.heartbeat import ROUTE, Beat, Heartbeat
+from receiver.domain.incident import Change, Event, Incident, Standing
+from receiver.domain.merge import Terms, merge
+from receiver.domain.ports import Held, Incidents, Rules
+from receiver.engine.hands import Hands
+from receiver.engine.intake import Intake
+from receiver.text import one_line
+
+logger = logging.getLogger(__name__)
+
+DUTY = "beats"
+LOOK_EVERY_S = 30.0
+_NOTHING_TO_SEE_S = 3600.0
+# Not looked for so long: we were down, or the clock jumped. Who was not listened to is not accused.
+_DEAF_AFTER_S = 60.0
+# The clocks of our own processes may differ by so much; a beat further ahead is from before a step back.
+_CLOCKS_DIFFER_S = 5.0
+# Each source is a page that may come: one that makes up names must not make them without end.
+_SOURCES_AT_MOST = 200
+_MAX_URL = 200
+
+
+class Beats(Protocol):
+    """Where beats are kept; every method may raise StoreError."""
+
+    def note(self, beats: Sequence[Beat]) -> list[float | None]: ...
+    def find_all(self) -> list[Beat]: ...
+    def forget(self, beat: Beat) -> None: ...
+    def find_missed(self, beats: Sequence[Beat]) -> list[bool]: ...
+    def note_missed(self, beat: Beat) -> None: ...
+    def find_listening(self) -> tuple[float, float] | None: ...
+    def note_listening(self, at: float, since: float) -> None: ...
+
+
+class Pulse:
+    """Takes beats out of what comes in. *wake* has the watch look at once."""
+
+    def __init__(self, heartbeats: Sequence[Heartbeat], beats: Beats, wake: Callable[[float], None]) -> None:
+        self._heartbeats = tuple(heartbeats)
+        self._beats = beats
+        self._wake = wake
+
+    def take(self, groups: tuple[Group, ...], now: float) -> tuple[tuple[Group, ...], int]:
+        """Note the beats among *groups*; return the groups without them, and how many they were.
+
+        When this returns they are in the store. Raises StoreError.
+        """
+        if not self._heartbeats:
+            return groups, 0
+        found: dict[tuple[str, str], tuple[Heartbeat, Beat]] = {}
+        left, count = [], 0
+        for group in groups:
+            others = tuple(alert for alert in group.alerts if not self._find(alert, group, now, found))
+            count += len(group.alerts) - len(others)
+            left.append(group if len(others) == len(group.alerts) else replace(group, alerts=others))
+        if found:
+            self._note(list(found.values()), now)
+        return tuple(left), count
+
+    def _find(
+        self, alert: Alert, group: Group, now: float, found: dict[tuple[str, str], tuple[Heartbeat, Beat]]
+    ) -> bool:
+        """Tell whether *alert* is a beat, of any heartbeat, and add it to *found*."""
+        mine = [heartbeat for heartbeat in self._heartbeats if heartbeat.is_beat(alert)]
+        for heartbeat in mine:
+            beat = Beat(heartbeat.name, group.source, now, one_line(group.external_url, _MAX_URL))
+            found[heartbeat.name, group.source] = heartbeat, beat
+        return bool(mine)
+
+    def _note(self, found: Sequence[tuple[Heartbeat, Beat]], now: float) -> None:
+        former = self._beats.note([beat for _, beat in found])
+        for (heartbeat, _), before in zip(found, former, strict=True):
+            if before is None or not 0 <= now - before < heartbeat.every + heartbeat.grace:
+                self._wake(now)  # it may be back: nobody should be told a moment longer that it is missing
+                return
+
+
+class HeartbeatWatch:
+    """Looks which beats are missing, and brings their incidents to how that is."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        heartbeats: Sequence[Heartbeat],
+        beats: Beats,
+        intake: Intake,
+        incidents: Incidents,
+    ) -> None:
+        self._rules = rules
+        self._heartbeats: Mapping[str, Heartbeat] = {one.name: one for one in heartbeats}
+        self._beats = beats
+        self._intake = intake
+        self._incidents = incidents
+        self._hands = Hands(incidents)
+
+    def work(self, now: float) -> float:
+        """Look once; return when to look again. Doing it twice changes nothing. Raises StoreError."""
+        since = self._listen(now)
+        beats = self._beats.find_all()
+        for beat in beats[_SOURCES_AT_MOST:]:
+            logger.warning("too many sources of beats", extra={"fields": {"forgotten": beat.source}})
+            self._beats.forget(beat)
+        del beats[_SOURCES_AT_MOST:]
+        if not beats:
+            return now + _NOTHING_TO_SEE_S  # the first beat wakes us
+        held = self._incidents.read([beat.slot for beat in beats])
+        missed = self._beats.find_missed(beats)
+        moments = [self._see(*each, since, now) for each in zip(beats, held, missed, strict=True)]
+        return min(now + LOOK_EVERY_S, *moments)
+
+    def _listen(self, now: float) -> float:
+        """Return since when we have listened without a break, and note that we still do."""
+        last = self._beats.find_listening()
+        is_unbroken = last is not None and -_CLOCKS_DIFFER_S <= now - last[0] <= _DEAF_AFTER_S
+        since = last[1] if last is not None and is_unbroken else now
+        self._beats.note_listening(now, since)
+        return since
+
+    def _see(self, beat: Beat, held: Held, is_missed: bool, since: float, now: float) -> float:
+        """Bring one beat's incident to how it stands; return when it may be missing."""
+        heartbeat, standing = self._heartbeats.get(beat.heartbeat), _find_standing(held, beat)
+        later = now + LOOK_EVERY_S
+        if heartbeat is None:
+            self._retire(beat, held.incident, now)
+            return later
+        if beat.at > now + _CLOCKS_DIFFER_S and not is_missed:
+            self._beats.note([replace(beat, at=now)])
+            return later
+        missing_at = heartbeat.missing_at(beat.at, since)
+        if now < missing_at:
+            if standing is not None and standing.is_firing and not is_missed:
+                self._intake.accept_as(
+                    beat.group(heartbeat, standing.starts_at, now), self._terms(beat, heartbeat), now
+                )
+            return missing_at
+        if held.incident is None or standing is None or not standing.is_firing:
+            self._beats.note_missed(beat)
+            starts_at = max(beat.at, standing.starts_at if standing is not None else 0.0)
+            self._intake.accept_as(beat.group(heartbeat, starts_at), self._terms(beat, heartbeat), now)
+        elif held.incident.is_closed_by_hand:
+            self._beats.forget(beat)  # whoever closed it knows: quiet until it beats again
+        return later
+
+    def _retire(self, beat: Beat, incident: Incident | None, now: float) -> None:
+        """Resolve what is open for a heartbeat that left the configuration, and forget its beat."""
+        if incident is not None and not incident.is_resolved:
+            terms = Terms(ROUTE, incident.channel, incident.policy)
+            text = f"The heartbeat {beat.heartbeat} is no longer in the configuration"
+
+            def retire(latest: Incident) -> Change:
+                change = merge(latest, beat.group(None, beat.at, now), terms, now)
+                return replace(change, events=(*change.events, Event(now, "noted", text)))
+
+            self._hands.change(incident.id, retire, now)
+        self._beats.forget(beat)
+
+    def _terms(self, beat: Beat, heartbeat: Heartbeat) -> Terms:
+        """Return its own route, the channel of the route that fits its labels, its one responder."""
+        policy = heartbeat.policy
+        return Terms(
+            route=ROUTE,
+            channel=self._rules.find_route(beat.labels).channel,
+            policy=policy.name,
+            steps=tuple(step.name for step in policy.steps),
+            flap_window=self._rules.flap_window,
+            flap_count=self._rules.flap_count,
+        )
+
+
+def _find_standing(held: Held, beat: Beat) -> Standing | None:
+    if held.incident is None:
+        return None
+    return held.incident.standings.get(fingerprint(beat.labels))

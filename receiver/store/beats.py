@@ -1,0 +1,83 @@
+"""Beats in Redis: when each heartbeat last came from each source, and since when we have listened."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from receiver.domain.heartbeat import Beat
+from receiver.store.connection import Client, store_errors
+from receiver.store.keys import BEATS, BEATS_FOR_S, BEATS_MISSED, LISTENING, LISTENING_FOR_S
+
+_json = msgspec.json
+_Value = tuple[float, str]
+
+
+class RedisBeats:
+    """Keeps the last beats. Every method raises StoreError when Redis can't do it."""
+
+    def __init__(self, client: Client) -> None:
+        self._redis = client
+
+    def note(self, beats: Sequence[Beat]) -> list[float | None]:
+        """Keep *beats* as the last ones, in one round trip; return when each had come before."""
+        fields = [_field(beat) for beat in beats]
+        values = {field: _json.encode((b.at, b.external_url)) for field, b in zip(fields, beats, strict=True)}
+        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.hmget(BEATS, fields)
+            pipe.hset(BEATS, mapping=values)
+            pipe.expire(BEATS, BEATS_FOR_S)
+            former = pipe.execute()[0]
+        return [_decode(packed)[0] if packed else None for packed in former]
+
+    def find_all(self) -> list[Beat]:
+        """Return the last beat of each heartbeat and source, newest first."""
+        with store_errors():
+            rows = self._redis.hgetall(BEATS)
+        beats = [
+            Beat(*_json.decode(field, type=tuple[str, str]), *_decode(row)) for field, row in rows.items()
+        ]
+        return sorted(beats, key=lambda beat: (-beat.at, beat.heartbeat, beat.source))
+
+    def forget(self, beat: Beat) -> None:
+        """Wait for the first beat again."""
+        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.hdel(BEATS, _field(beat))
+            pipe.hdel(BEATS_MISSED, _field(beat))
+            pipe.execute()
+
+    def find_missed(self, beats: Sequence[Beat]) -> list[bool]:
+        """Tell for each of *beats* whether it was noted that the next one is missing."""
+        if not beats:
+            return []
+        with store_errors():
+            moments = self._redis.hmget(BEATS_MISSED, [_field(beat) for beat in beats])
+        return [bool(at) and float(at) == beat.at for beat, at in zip(beats, moments, strict=True)]
+
+    def note_missed(self, beat: Beat) -> None:
+        """Note that the beat after this one is missing."""
+        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.hset(BEATS_MISSED, _field(beat), repr(beat.at))
+            pipe.expire(BEATS_MISSED, BEATS_FOR_S)
+            pipe.execute()
+
+    def find_listening(self) -> tuple[float, float] | None:
+        """Return when it was last noted that we listen, and since when we have."""
+        with store_errors():
+            packed = self._redis.get(LISTENING)
+        return _json.decode(packed, type=tuple[float, float]) if packed else None
+
+    def note_listening(self, at: float, since: float) -> None:
+        """Note at *at* that we have listened *since*."""
+        with store_errors():
+            self._redis.set(LISTENING, _json.encode((at, since)), ex=LISTENING_FOR_S)
+
+
+def _field(beat: Beat) -> bytes:
+    return _json.encode((beat.heartbeat, beat.source))
+
+
+def _decode(packed: bytes) -> _Value:
+    at, external_url = _json.decode(packed, type=_Value)
+    return at, external_url

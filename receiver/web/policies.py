@@ -1,0 +1,20 @@
+"""Incidents' escalations as lists and pages show them: paused while there is maintenance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from receiver.domain.incident import Incident
+from receiver.domain.policy import EscalationPolicy
+from receiver.wiring import Parts
+
+
+def policy_finder(parts: Parts, now: float) -> Callable[[Incident], EscalationPolicy]:
+    """Return what gives an incident's escalation as it is at *now*: paused while there is maintenance."""
+    paused_until = parts.maintenance.paused_until(now)
+
+    def find(incident: Incident) -> EscalationPolicy:
+        return replace(parts.routing.get_policy(incident.policy), paused_until=paused_until)
+
+    return find

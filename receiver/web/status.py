@@ -1,0 +1,67 @@
+"""How the receiver itself does: for the API and the page."""
+
+from __future__ import annotations
+
+from receiver.domain.health import PlaceHealth, judge_kind
+from receiver.domain.heartbeat import Beat, Heartbeat
+from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK
+from receiver.web.bodies import ChannelRow, ChannelState, HeartbeatRow, HeartbeatState, Status
+from receiver.web.health import SILENT_AFTER_S
+from receiver.web.maintenance import show_maintenance
+from receiver.web.questions import NoQuestion
+from receiver.web.rows import format_if_any
+from receiver.wiring import Parts
+
+
+def show_status(parts: Parts, _name: str = "", _asked: NoQuestion | None = None) -> Status:
+    """Return how store, workers, channels and heartbeats do. Raises StoreError."""
+    now = parts.clock()
+    places = parts.health.find_all()
+    return Status(
+        redis="ok",  # else there is no answer but 503
+        workers=len(parts.agenda.workers(now - SILENT_AFTER_S, now + SILENT_AFTER_S)),
+        channels={kind: _render(parts, kind, places, now) for kind in (SLACK, PAGERDUTY, ALERTMANAGER)},
+        heartbeats=list_heartbeats(parts),
+        maintenance=show_maintenance(parts),
+        storms=[],
+    )
+
+
+def list_heartbeats(parts: Parts) -> list[HeartbeatRow]:
+    """Return each heartbeat from each source, and those that wait for their first beat."""
+    beats = parts.beats.find_all() if parts.routing.heartbeats else []
+    missed = parts.beats.find_missed(beats)
+    rows = []
+    for heartbeat in parts.routing.heartbeats:
+        mine = [pair for pair in zip(beats, missed, strict=True) if pair[0].heartbeat == heartbeat.name]
+        rows += [_render_beat(heartbeat, beat, is_missed=is_missed) for beat, is_missed in mine]
+        rows += [] if mine else [_render_beat(heartbeat, None, is_missed=False)]
+    return rows
+
+
+def _render_beat(heartbeat: Heartbeat, beat: Beat | None, *, is_missed: bool) -> HeartbeatRow:
+    state = HeartbeatState.WAITING
+    if beat is not None:
+        state = HeartbeatState.MISSING if is_missed else HeartbeatState.BEATING
+    return HeartbeatRow(
+        heartbeat=heartbeat.name,
+        source=beat.source if beat else None,
+        state=state,
+        last_at=format_if_any(beat.at if beat else None),
+        every_s=heartbeat.every,
+        grace_s=heartbeat.grace,
+        notify=heartbeat.notify.name,
+    )
+
+
+def _render(parts: Parts, kind: str, places: list[PlaceHealth], now: float) -> ChannelRow:
+    health = judge_kind(kind, places, now)
+    state = ChannelState.SIMULATED if _is_simulated(parts, kind) else ChannelState(health.state)
+    return ChannelRow(state=state, reason=health.reason or None, since=format_if_any(health.since))
+
+
+def _is_simulated(parts: Parts, kind: str) -> bool:
+    if kind == SLACK:
+        return not parts.routing.slack_token
+    targets = [responder.find_target(PAGERDUTY) for responder in parts.routing.responders.values()]
+    return kind == PAGERDUTY and not any(target and target.secret for target in targets)

@@ -1,0 +1,178 @@
+"""A clock that is set back or forward, as NTP does it: nothing is repeated, nothing skipped for good.
+
+Set back, a wait may end later, by the step at most; what is due at once is not late at all.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from receiver.domain.person import Person
+from receiver.store.keys import LANES
+from tests.rig import ROUTING, Rig
+
+HOUR = 3600.0
+
+
+def sets_back(rig: Rig, seconds: float = HOUR) -> None:
+    """Set the clock back; the worker notices that within a second, and looks at everything."""
+    rig.clock.moment -= seconds
+    for lane in LANES:
+        rig.parts.agenda.look_at_all(lane, rig.clock())
+    rig.works()
+
+
+def sets_forward(rig: Rig, seconds: float = HOUR) -> None:
+    rig.clock.moment += seconds
+    rig.works()
+
+
+def test_set_back_between_two_steps_the_next_comes_once_and_not_later_than_the_step_back(rig: Rig) -> None:
+    rig.fires("DiskFull")
+    rig.passes("2m")
+    sets_back(rig)
+    rig.passes("1h2m59s")
+    assert rig.paged() == ["on-call"]
+    rig.passes("2s")
+    assert rig.paged() == ["on-call", "team-lead"]
+    rig.passes("2h")
+    assert rig.triggered() == ["on-call", "team-lead", "manager"]
+
+
+def test_set_forward_between_two_steps_the_next_is_told_at_once_and_the_last_has_its_wait(rig: Rig) -> None:
+    rig.fires("DiskFull")
+    rig.passes("2m")
+    sets_forward(rig)
+    assert rig.paged() == ["on-call", "team-lead"]
+    rig.passes("4m59s")
+    assert rig.paged() == ["on-call", "team-lead"]
+    rig.passes("2h")
+    assert rig.triggered() == ["on-call", "team-lead", "manager"]
+
+
+def test_set_forward_and_back_again_nobody_is_paged_twice(rig: Rig) -> None:
+    rig.fires("DiskFull")
+    sets_forward(rig)
+    sets_back(rig)
+    rig.passes("5h")
+    assert rig.triggered() == ["on-call", "team-lead", "manager"]
+
+
+def test_what_was_posted_before_the_clock_was_set_back_is_paged_at_once(rig: Rig) -> None:
+    rig.posts(rig.alert("DiskFull"))
+    sets_back(rig)
+    rig.passes("1s")
+    assert rig.paged() == ["on-call"]
+    assert len(rig.roots()) == 1
+
+
+def test_a_retry_does_not_wait_for_the_clock_to_come_there_again(rig: Rig) -> None:
+    rig.pagerduty.stop()
+    rig.fires("DiskFull")
+    rig.passes("3s")
+    sets_back(rig)
+    rig.pagerduty.start()
+    rig.passes("6s")
+    assert rig.triggered() == ["on-call"]
+
+
+def test_the_message_is_edited_although_its_last_edit_lies_ahead(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    sets_back(rig)
+    rig.answers(incident, "acknowledge")
+    rig.passes("2s")
+    assert "Acknowledged by alice" in rig.roots()[0].words
+
+
+@pytest.mark.parametrize("step", [sets_back, sets_forward])
+def test_an_answer_holds_over_a_step_of_the_clock(rig: Rig, step) -> None:
+    incident = rig.fires("DiskFull")
+    rig.answers(incident, "acknowledge")
+    step(rig)
+    rig.passes("2h")
+    assert rig.paged() == ["on-call"]
+    rig.answers(incident, "resolve")
+    rig.passes("5s")
+    assert rig.pagerduty.still_open() == []
+
+
+@pytest.mark.parametrize("step", [sets_back, sets_forward])
+def test_a_loan_that_nobody_prolongs_ends_in_time(rig: Rig, step) -> None:
+    """A worker that was killed just before must not keep an incident until the clock is there again."""
+    rig.posts(rig.alert("DiskFull"))
+    for lane in LANES:
+        rig.parts.agenda.claim(lane, "killed", rig.clock(), 10)
+    step(rig)
+    rig.passes("3s")
+    assert rig.paged() == ["on-call"]
+
+
+def test_a_snooze_set_back_ends_once(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    rig.parts.hands.snooze(incident, Person("alice"), 1800.0, rig.clock())
+    rig.passes("10m")
+    sets_back(rig)
+    rig.passes("1h19m")
+    assert rig.paged() == ["on-call"]
+    rig.passes("2m")
+    assert rig.paged() == ["on-call", "on-call"]
+    rig.passes("1m")
+    assert rig.paged() == ["on-call", "on-call"]
+
+
+def test_a_snooze_set_forward_over_its_end_is_over_once(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    rig.parts.hands.snooze(incident, Person("alice"), 1800.0, rig.clock())
+    rig.passes("1m")
+    sets_forward(rig)
+    rig.passes("10s")
+    sets_back(rig)
+    rig.passes("1m")
+    assert rig.paged() == ["on-call", "on-call"]
+
+
+def test_an_acknowledgement_with_a_time_lapses_once(rig: Rig) -> None:
+    rig.configure(
+        ROUTING.replace(
+            "critical: [{notify: on-call}", "critical: {ack_timeout: 1h, steps: [{notify: on-call}"
+        ).replace("{notify: manager, after: 5m}]\n  warning", "{notify: manager, after: 5m}]}\n  warning")
+    )
+    incident = rig.fires("DiskFull")
+    rig.answers(incident, "acknowledge")
+    rig.passes("30m")
+    sets_back(rig)
+    rig.passes("1h29m")
+    assert rig.state(incident) == "acknowledged"
+    rig.passes("2m")
+    assert rig.state(incident) == "open"
+    assert rig.paged() == ["on-call", "on-call"]
+
+
+@pytest.mark.parametrize("step", [sets_back, sets_forward])
+def test_a_review_is_posted_once(rig: Rig, step) -> None:
+    rig.configure(
+        ROUTING.replace('channel: "#alerts-info"', 'channel: "#alerts-info", review: next-business-day')
+    )
+    rig.machine.duties.begin(rig.parts.agenda)
+    rig.works()
+    rig.fires("Curious", severity="info")
+    rig.passes("21h30s")  # Tuesday 09:00:30
+    step(rig)
+    rig.passes("5h")
+    assert sum("eview" in message.words for message in rig.roots()) == 1
+
+
+def test_a_flap_across_a_step_back_is_the_same_incident(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    rig.ends("DiskFull")
+    sets_back(rig)
+    answer = rig.posts(rig.alert("DiskFull", at=rig.clock() + HOUR + 5))
+    assert answer["incidents"] == [incident]
+
+
+def test_who_beat_before_the_clock_was_set_back_does_not_count_as_alive(rig: Rig) -> None:
+    rig.parts.agenda.beat("killed", rig.clock())
+    rig.clock.moment -= HOUR
+    assert rig.client.get("/readyz").status_code == 503
+    rig.parts.agenda.beat("alive", rig.clock())
+    assert rig.client.get("/readyz").json["workers"] == 1

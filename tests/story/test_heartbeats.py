@@ -1,0 +1,271 @@
+"""The dead man's switch: an alert that must keep coming, and what happens when it stays away."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.rig import ROUTING, Rig
+
+HEARTBEATS = """
+heartbeats:
+  - {match: ['alertname="Watchdog"'], every: 5m, grace: 2m, notify: team-lead}
+"""
+
+
+def beats(rig: Rig, source: str = "", **labels: str) -> dict[str, object]:
+    answer = rig.posts(rig.alert("Watchdog", "none", at=rig.clock() - 1e6, **labels), source=source)
+    rig.works()
+    return answer
+
+
+def beats_for(rig: Rig, minutes: int, source: str = "") -> None:
+    for _ in range(minutes // 5):
+        rig.passes("5m")
+        beats(rig, source)
+
+
+def missing(rig: Rig, state: str = "open") -> list[dict[str, object]]:
+    rows = rig.client.get(f"/api/v1/incidents?state={state}").json["incidents"]
+    return [row for row in rows if row["alertname"] == "HeartbeatMissing"]
+
+
+def configure(rig: Rig, text: str = ROUTING + HEARTBEATS) -> None:
+    rig.configure(text)
+    rig.machine.duties.begin(rig.parts.agenda)
+    rig.works()
+
+
+@pytest.fixture
+def rig(rig: Rig) -> Rig:
+    configure(rig)
+    return rig
+
+
+def test_it_waits_for_the_first_beat(rig: Rig) -> None:
+    rig.passes("2h")
+    assert missing(rig) == []
+    assert rig.triggered() == []
+
+
+def test_a_beat_is_a_duplicate_and_no_incident(rig: Rig) -> None:
+    answer = beats(rig)
+    assert answer == {"alerts": 1, "new": 0, "duplicates": 1, "resolved": 0, "rejected": 0, "incidents": []}
+    assert rig.roots() == []
+
+
+def test_while_it_beats_nobody_hears_of_it(rig: Rig) -> None:
+    beats(rig)
+    beats_for(rig, 30)
+    assert rig.roots() == []
+    assert rig.triggered() == []
+
+
+def test_when_it_stops_its_responder_is_paged_after_every_and_grace(rig: Rig) -> None:
+    beats(rig)
+    rig.passes("6m59s")
+    assert rig.triggered() == []
+    rig.passes("1s")
+    assert rig.triggered() == ["team-lead"]
+    rig.passes("30m")
+    assert rig.triggered() == ["team-lead"]
+
+
+def test_the_message_names_what_stopped_whence_and_since_when(rig: Rig) -> None:
+    beats(rig, "eu")
+    rig.passes("7m1s")
+    (message,) = rig.roots()
+    for words in ('alertname="Watchdog"', "eu", "2026-11-23 12:00:00 UTC", "every 5m", "Check that"):
+        assert words in message.words
+    assert missing(rig)[0]["channel"] == "#alerts-critical"
+
+
+def test_the_next_beat_resolves_it_at_once(rig: Rig) -> None:
+    beats(rig)
+    rig.passes("20m")
+    (row,) = missing(rig)
+    beats(rig)
+    assert rig.state(str(row["id"])) == "resolved"
+    assert rig.events("team-lead") == ["trigger", "resolve"]
+    rig.passes("2s")
+    assert "Resolved" in rig.roots()[0].words
+
+
+def test_it_can_stop_again(rig: Rig) -> None:
+    beats(rig)
+    rig.passes("30m")
+    beats(rig)
+    beats_for(rig, 15)
+    rig.passes("8m")
+    assert rig.triggered() == ["team-lead", "team-lead"]
+    assert len(missing(rig, "")) == 2
+
+
+def test_sources_are_told_apart(rig: Rig) -> None:
+    beats(rig, "eu")
+    beats(rig, "us")
+    beats_for(rig, 10, "eu")
+    (row,) = missing(rig)
+    assert row["group_labels"]["source"] == "us"
+
+
+def test_the_end_of_the_alert_is_no_beat(rig: Rig) -> None:
+    beats(rig)
+    rig.passes("5m")
+    rig.posts(rig.alert("Watchdog", "none", ended=True, at=rig.clock() - 1e6))
+    rig.passes("2m")
+    assert rig.triggered() == ["team-lead"]
+
+
+def test_beats_beside_other_alerts_leave_these_as_they_are(rig: Rig) -> None:
+    answer = rig.posts(rig.alert("Watchdog", "none"), rig.alert("DiskFull"), group={})
+    assert (answer["new"], answer["duplicates"], len(answer["incidents"])) == (1, 1, 1)
+    rig.works()
+    rig.passes("8m")
+    assert sorted(rig.triggered()) == ["on-call", "team-lead", "team-lead"]
+
+
+def test_acknowledged_it_stays_so_and_resolves_by_itself(rig: Rig) -> None:
+    beats(rig)
+    rig.passes("10m")
+    incident = str(missing(rig)[0]["id"])
+    rig.answers(incident, "acknowledge")
+    rig.passes("20m")
+    assert rig.state(incident) == "acknowledged"
+    beats(rig)
+    assert rig.state(incident) == "resolved"
+
+
+def test_resolved_by_hand_it_is_quiet_until_it_has_beaten_again(rig: Rig) -> None:
+    """So is a source that is gone for good: nobody hears of it again."""
+    beats(rig)
+    rig.passes("10m")
+    rig.answers(str(missing(rig)[0]["id"]), "resolve")
+    rig.passes("20m")
+    rig.clock.moment += 100 * 86400
+    rig.passes("20m")
+    assert rig.triggered() == ["team-lead"]
+    beats(rig)
+    rig.passes("6m")
+    assert missing(rig) == []
+    rig.passes("2m")
+    assert rig.triggered() == ["team-lead", "team-lead"]
+
+
+def test_after_an_outage_of_ours_every_sender_has_its_full_time_anew(rig: Rig) -> None:
+    beats(rig)
+    rig.clock.moment += 3600  # nothing ran
+    rig.works()
+    rig.passes("6m50s")
+    assert rig.triggered() == []
+    rig.passes("11s")
+    assert rig.triggered() == ["team-lead"]
+
+
+def test_an_outage_of_ours_resolves_nothing(rig: Rig) -> None:
+    beats(rig)
+    rig.passes("10m")
+    (row,) = missing(rig)
+    rig.clock.moment += 3600
+    rig.works()
+    rig.passes("5m")
+    assert missing(rig)[0]["id"] == row["id"]
+    assert rig.state(str(row["id"])) == "open"
+    rig.passes("20m")
+    assert rig.triggered() == ["team-lead"]
+
+
+def test_when_redis_lost_everything_it_waits_for_the_first_beat_again(rig: Rig, redis_client) -> None:
+    beats(rig)
+    redis_client.flushall()
+    rig.machine.duties.begin(rig.parts.agenda)
+    rig.passes("2h")
+    assert rig.triggered() == []
+
+
+def test_a_clock_set_back_is_noticed_when_the_beats_stop_all_the_same(rig: Rig) -> None:
+    beats(rig)
+    rig.clock.moment -= 3600
+    rig.machine.duties.begin(rig.parts.agenda)
+    rig.works()
+    rig.passes("6m59s")
+    assert rig.triggered() == []
+    rig.passes("1m")
+    assert rig.triggered() == ["team-lead"]
+
+
+def test_a_miss_after_the_clock_was_set_back_over_the_last_one_is_told(rig: Rig) -> None:
+    beats(rig)
+    rig.passes("10m")
+    beats(rig)
+    rig.passes("1s")
+    rig.clock.moment -= 3600
+    rig.machine.duties.begin(rig.parts.agenda)
+    rig.works()
+    beats(rig)
+    rig.passes("10m")
+    assert len(missing(rig)) == 1
+
+
+def test_a_heartbeat_removed_resolves_what_is_open_and_says_why(rig: Rig) -> None:
+    beats(rig)
+    rig.passes("10m")
+    incident = str(missing(rig)[0]["id"])
+    configure(rig, ROUTING)
+    assert rig.state(incident) == "resolved"
+    assert "no longer in the configuration" in str(rig.shows(incident)["timeline"])
+    assert rig.pagerduty.still_open() == []
+
+
+def test_a_heartbeat_removed_and_put_back_waits_for_its_first_beat(rig: Rig) -> None:
+    beats(rig)
+    configure(rig, ROUTING)
+    configure(rig)
+    rig.passes("2h")
+    assert rig.triggered() == []
+
+
+def test_another_channel_for_it_leaves_it_one_incident(rig: Rig) -> None:
+    beats(rig)
+    rig.passes("10m")
+    configure(rig, (ROUTING + HEARTBEATS).replace("#alerts-critical", "#elsewhere"))
+    beats(rig)
+    assert missing(rig) == []
+    assert len(missing(rig, "resolved")) == 1
+
+
+def test_sources_without_end_are_bounded(rig: Rig) -> None:
+    for number in range(210):
+        rig.posts(rig.alert("Watchdog", "none"), source=f"s{number}")
+    rig.passes("1m")
+    assert len(rig.parts.beats.find_all()) == 200
+
+
+def test_in_maintenance_it_pages_nobody_until_that_is_over(rig: Rig) -> None:
+    beats(rig)
+    rig.client.post("/api/v1/maintenance", json={"for": "1h"})
+    rig.passes("59m")
+    assert len(missing(rig)) == 1
+    assert rig.triggered() == []
+    rig.passes("1m")
+    assert rig.triggered() == ["team-lead"]
+
+
+def test_two_workers_that_look_at_once_make_one_incident(rig: Rig) -> None:
+    beats(rig)
+    rig.clock.moment += 50
+    rig.works()
+    for _ in range(8):
+        rig.clock.moment += 55
+        rig.machine.duties.reconcile("beats", "duties", "a")
+        rig.machine.duties.reconcile("beats", "duties", "b")
+    rig.works()
+    assert len(missing(rig)) == 1
+    assert rig.triggered() == ["team-lead"]
+
+
+def test_a_watch_that_died_between_noting_the_miss_and_opening_opens_it_the_next_time(rig: Rig) -> None:
+    beats(rig)
+    (beat,) = rig.parts.beats.find_all()
+    rig.parts.beats.note_missed(beat)
+    rig.passes("8m")
+    assert rig.triggered() == ["team-lead"]

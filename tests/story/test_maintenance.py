@@ -1,0 +1,223 @@
+"""Maintenance: nobody is paged until it is over, and everything else goes on."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.rig import Rig
+
+PATH = "/api/v1/maintenance"
+
+
+def begins(rig: Rig, for_: str = "1h", **more: str) -> None:
+    answer = rig.client.post(PATH, json={"by": "bob", "for": for_, **more})
+    assert answer.status_code == 200, answer.text
+    rig.works()
+
+
+def ends(rig: Rig) -> None:
+    assert rig.client.delete(f"{PATH}?by=bob").status_code == 200
+    rig.works()
+
+
+@pytest.fixture
+def rig(rig: Rig) -> Rig:
+    rig.machine.duties.begin(rig.parts.agenda)
+    rig.works()
+    return rig
+
+
+def test_what_fires_in_it_is_posted_and_pages_nobody(rig: Rig) -> None:
+    begins(rig)
+    rig.fires("DiskFull")
+    rig.passes("59m59s")
+    assert rig.triggered() == []
+    assert len(rig.roots()) == 1
+    assert rig.replies() == []
+
+
+def test_every_message_says_until_when_nobody_is_paged(rig: Rig) -> None:
+    rig.fires("Before")
+    begins(rig)
+    rig.fires("During")
+    rig.passes("2s")
+    assert all("Maintenance until" in message.words for message in rig.roots())
+    assert len(rig.roots()) == 2
+
+
+def test_when_it_ends_what_still_fires_is_paged_at_once_and_goes_on(rig: Rig) -> None:
+    begins(rig)
+    rig.fires("DiskFull")
+    rig.passes("1h")
+    assert rig.paged() == ["on-call"]
+    rig.passes("2s")
+    assert "Maintenance" not in rig.roots()[0].words
+    rig.passes("5m")
+    assert rig.paged() == ["on-call", "team-lead"]
+
+
+def test_what_resolved_in_it_pages_nobody_ever(rig: Rig) -> None:
+    begins(rig)
+    incident = rig.fires("DiskFull")
+    rig.passes("10m")
+    rig.ends("DiskFull")
+    rig.passes("2h")
+    assert rig.triggered() == []
+    assert rig.state(incident) == "resolved"
+    assert "Resolved" in rig.roots()[0].words
+
+
+def test_a_step_due_in_it_is_told_when_it_ends(rig: Rig) -> None:
+    rig.fires("DiskFull")
+    rig.passes("1m")
+    begins(rig)
+    rig.passes("59m59s")
+    assert rig.triggered() == ["on-call"]
+    rig.passes("1s")
+    assert rig.triggered() == ["on-call", "team-lead"]
+
+
+def test_a_page_that_had_not_arrived_is_not_tried_until_it_ends(rig: Rig) -> None:
+    rig.pagerduty.stop()
+    rig.fires("DiskFull")
+    begins(rig)
+    rig.pagerduty.start()
+    rig.passes("59m")
+    assert rig.triggered() == []
+    rig.passes("1m1s")
+    assert rig.triggered()[0] == "on-call"
+
+
+def test_answers_and_resolves_reach_the_pager_in_it(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    begins(rig)
+    rig.answers(incident, "acknowledge")
+    assert rig.events() == ["trigger", "acknowledge"]
+    rig.answers(incident, "resolve")
+    assert rig.events() == ["trigger", "acknowledge", "resolve"]
+
+
+def test_what_was_acknowledged_in_it_is_not_paged_when_it_ends(rig: Rig) -> None:
+    begins(rig)
+    incident = rig.fires("DiskFull")
+    rig.answers(incident, "acknowledge")
+    rig.passes("2h")
+    assert rig.triggered() == []
+
+
+def test_ended_early_what_fires_is_paged_at_once(rig: Rig) -> None:
+    begins(rig, "6d")
+    rig.fires("DiskFull")
+    rig.passes("10m")
+    ends(rig)
+    assert rig.paged() == ["on-call"]
+
+
+def test_begun_anew_it_has_the_new_end(rig: Rig) -> None:
+    begins(rig, "1h")
+    rig.fires("DiskFull")
+    begins(rig, "3h")
+    rig.passes("2h59m")
+    assert rig.triggered() == []
+    begins(rig, "1s")
+    rig.passes("1s")
+    assert rig.paged() == ["on-call"]
+
+
+def test_a_worker_that_died_before_it_told_the_end_delays_it_by_a_minute_at_most(rig: Rig) -> None:
+    begins(rig, "6d")
+    rig.fires("DiskFull")
+    found = rig.parts.maintenance.find(rig.clock())
+    from msgspec.structs import replace
+
+    rig.parts.maintenance.keep(replace(found, ended_at=rig.clock()), rig.clock())
+    rig.passes("1m")
+    assert rig.paged() == ["on-call"]
+
+
+def test_over_a_clock_set_back_it_lasts_until_its_moment(rig: Rig) -> None:
+    begins(rig)
+    rig.fires("DiskFull")
+    rig.passes("30m")
+    rig.clock.moment -= 1200
+    rig.passes("49m59s")
+    assert rig.triggered() == []
+    rig.passes("1s")
+    assert rig.paged() == ["on-call"]
+
+
+def test_the_list_says_when_somebody_is_told_then(rig: Rig) -> None:
+    begins(rig)
+    rig.fires("DiskFull")
+    (row,) = rig.client.get("/api/v1/incidents").json["incidents"]
+    assert row["next_step"] == "on-call"
+    assert row["next_step_at"] == rig.client.get(PATH).json["until"]
+
+
+def test_it_is_said_once_when_it_begins_and_once_when_it_is_over(rig: Rig, caplog) -> None:
+    begins(rig, comment="new disks")
+    begins_said = [r.message for r in caplog.records if "nobody is paged" in r.message]
+    assert begins_said == ["Maintenance by bob until 2026-11-23 13:00 UTC (new disks): nobody is paged"]
+    rig.passes("3h")
+    assert [r.message for r in caplog.records if "paging goes on" in r.message] == [
+        "Maintenance is over: paging goes on"
+    ]
+
+
+def test_the_page_says_it_loudly_and_ends_it(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    assert "Maintenance until" not in rig.client.get("/").text
+    form = {"for": "2h", "by": "<b>bob", "comment": "<i>disks"}
+    assert rig.client.post("/maintenance", data=form).status_code == 303
+    for path in ("/", f"/incidents/{incident}"):
+        page = rig.client.get(path).text
+        assert "Maintenance until 2026-11-23 14:00:00 UTC: nobody is paged" in page
+        assert "&lt;b&gt;bob" in page
+        assert "<i>" not in page
+    assert rig.client.post("/maintenance/end", data={}).status_code == 303
+    assert "Maintenance until" not in rig.client.get("/").text
+
+
+def test_a_form_with_no_time_is_refused(rig: Rig) -> None:
+    assert rig.client.post("/maintenance", data={"for": "soon", "by": "bob"}).status_code == 400
+    assert rig.client.get(PATH).json["until"] is None
+
+
+def test_the_api_shows_whose_it_is(rig: Rig) -> None:
+    assert rig.client.get(PATH).json == {"until": None, "since": None, "by": None, "comment": None}
+    until = "2026-11-23T15:00:00+01:00"
+    answer = rig.client.post(PATH, json={"by": "bob", "until": until, "comment": "why"})
+    shown = {
+        "until": "2026-11-23T14:00:00.000Z",
+        "since": "2026-11-23T12:00:00.000Z",
+        "by": "bob",
+        "comment": "why",
+    }
+    assert answer.json == rig.client.get(PATH).json == shown
+    assert rig.client.delete(PATH).json["until"] is None
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"for": "1h", "until": "2026-11-23T14:00:00Z"},
+        {"for": "8d"},
+        {"for": "0"},
+        {"for": "x"},
+        {"until": "2026-11-23T11:00:00Z"},
+        {"until": "2027-11-23T11:00:00Z"},
+        {"until": "never"},
+    ],
+)
+def test_a_time_that_makes_no_sense_is_refused_with_a_sentence(rig: Rig, asked: dict[str, str]) -> None:
+    answer = rig.client.post(PATH, json={"by": "bob", **asked})
+    assert answer.status_code == 400
+    assert "expected" in answer.json["error"]["message"]
+
+
+def test_the_metric_tells_it(rig: Rig) -> None:
+    begins(rig)
+    assert "receiver_maintenance 1.0" in rig.client.get("/metrics").text
+    ends(rig)
+    assert "receiver_maintenance 0.0" in rig.client.get("/metrics").text

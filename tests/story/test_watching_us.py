@@ -1,0 +1,137 @@
+"""Who watches the receiver: `heartbeat_url` is called while all is well, and the status says what is not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cli.stub import Stub
+from tests.rig import ROUTING, Rig
+
+SECRET = "4c7c1a1e-secret"
+
+
+@pytest.fixture
+def stub() -> Iterator[Stub]:
+    with Stub() as stub:
+        stub.tell(f"GET /ping/{SECRET}", {})
+        yield stub
+
+
+@pytest.fixture
+def watched(rig: Rig, stub: Stub) -> Rig:
+    rig.configure(ROUTING + f'heartbeat_url: "{stub.url}/ping/{SECRET}"\n')
+    rig.machine.duties.begin(rig.parts.agenda)
+    rig.works()
+    return rig
+
+
+def test_it_is_called_every_minute(watched: Rig, stub: Stub) -> None:
+    watched.passes("10m")
+    assert len(stub.asked) == 11
+    assert {(asked.method, asked.path) for asked in stub.asked} == {("GET", f"/ping/{SECRET}")}
+
+
+def test_it_is_not_called_while_work_is_left_lying(watched: Rig, stub: Stub) -> None:
+    watched.posts(watched.alert("DiskFull"))
+    watched.clock.moment += 61
+    watched.works(("duties",))
+    assert len(stub.asked) == 1
+    watched.works()
+    watched.passes("1m")
+    assert len(stub.asked) == 2
+
+
+def test_it_is_not_called_while_nothing_goes_through_to_the_pager(watched: Rig, stub: Stub) -> None:
+    watched.pagerduty.stop()
+    watched.fires("DiskFull")
+    watched.passes("5m")
+    assert len(stub.asked) == 6
+    watched.passes("10m")
+    assert len(stub.asked) <= 7
+    watched.pagerduty.start()
+    watched.passes("2m")
+    assert len(stub.asked) >= 8
+
+
+def test_a_page_that_was_refused_for_good_is_no_reason_for_silence(watched: Rig, stub: Stub) -> None:
+    """That one delivery has failed is told elsewhere; nothing is pending, and others may go through."""
+    watched.refuses("on-call")
+    incident = watched.fires("DiskFull")
+    watched.answers(incident, "acknowledge")
+    watched.passes("20m")
+    assert len(stub.asked) == 21
+
+
+def test_a_call_that_fails_is_logged_once_without_the_address_and_disturbs_nobody(
+    watched: Rig, stub: Stub, caplog
+) -> None:
+    caplog.set_level("INFO")
+    stub.tell(f"GET /ping/{SECRET}", {}, status=500)
+    watched.passes("5m")
+    watched.fires("DiskFull")
+    assert watched.paged() == ["on-call"]
+    stub.tell(f"GET /ping/{SECRET}", {})
+    watched.passes("5m")
+    said = [r for r in caplog.records if "heartbeat_url" in r.getMessage()]
+    assert [r.getMessage() for r in said] == ["heartbeat_url not called", "heartbeat_url is called again"]
+    assert not any(SECRET in str(vars(r)) for r in caplog.records)
+
+
+def test_an_address_that_is_dead_disturbs_nobody(watched: Rig) -> None:
+    watched.configure(ROUTING + 'heartbeat_url: "http://127.0.0.1:1/x"\n')
+    watched.passes("2m")
+    watched.fires("DiskFull")
+    assert watched.paged() == ["on-call"]
+
+
+def status(rig: Rig) -> dict[str, dict]:
+    answer = rig.client.get("/api/v1/status")
+    assert answer.status_code == 200
+    return dict(answer.json)
+
+
+def test_the_status_says_how_the_channels_do(rig: Rig) -> None:
+    assert status(rig)["channels"]["slack"] == {"state": "unknown", "reason": None, "since": None}
+    rig.pagerduty.stop()
+    rig.fires("DiskFull")
+    shown = status(rig)["channels"]
+    assert shown["slack"]["state"] == "ok"
+    assert shown["pagerduty"]["state"] == "failing"
+    assert shown["pagerduty"]["reason"]
+    assert shown["pagerduty"]["since"] == "2026-11-23T12:00:00.000Z"
+    assert "pagerduty is failing" in rig.client.get("/").text
+    rig.pagerduty.start()
+    rig.passes("1m")
+    assert status(rig)["channels"]["pagerduty"]["state"] == "ok"
+
+
+def test_the_status_says_what_is_simulated(rig: Rig) -> None:
+    rig.environ["SLACK_BOT_TOKEN"] = ""
+    rig.configure(ROUTING)
+    assert status(rig)["channels"]["slack"]["state"] == "simulated"
+
+
+def test_the_status_says_how_each_heartbeat_does(rig: Rig) -> None:
+    beat = "heartbeats: [{match: ['alertname=\"Watchdog\"'], every: 5m, grace: 2m, notify: on-call}]\n"
+    rig.configure(ROUTING + beat)
+    rig.machine.duties.begin(rig.parts.agenda)
+    (row,) = status(rig)["heartbeats"]
+    assert (row["state"], row["source"], row["last_at"]) == ("waiting", None, None)
+    rig.posts(rig.alert("Watchdog", "none"), source="eu")
+    rig.works()
+    (row,) = status(rig)["heartbeats"]
+    assert (row["state"], row["source"], row["notify"]) == ("beating", "eu", "on-call")
+    rig.passes("8m")
+    assert status(rig)["heartbeats"][0]["state"] == "missing"
+    page = rig.client.get("/").text
+    assert "missing" in page
+    assert "eu" in page
+
+
+def test_the_status_says_the_workers_and_maintenance(rig: Rig) -> None:
+    rig.parts.agenda.beat("w1", rig.clock())
+    rig.client.post("/api/v1/maintenance", json={"for": "1h", "by": "bob"})
+    shown = status(rig)
+    assert (shown["redis"], shown["workers"], shown["maintenance"]["by"]) == ("ok", 1, "bob")
