@@ -1,5 +1,5 @@
 -- Lend incidents that are due to a worker.
--- KEYS: agenda, claims, owners   ARGV: now, end of the loan, worker, how many
+-- KEYS: agenda, claims, owners   ARGV: now, end of the loan, worker, how many, latest end to believe
 -- Returns the next moment to look ('' if none), then what was lent.
 local now, count = ARGV[1], tonumber(ARGV[4])
 local taken = {}
@@ -11,6 +11,13 @@ local function take(member)
 end
 for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now, 'LIMIT', 0, count)) do
   take(member)
+end
+-- A loan that ends too late to be true is of a worker whose clock was set back, or that is gone: a living
+-- one has prolonged it since, by the clock as it is now.
+if #taken < count then
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '(' .. ARGV[5], '+inf', 'LIMIT', 0, count - #taken)) do
+    take(member)
+  end
 end
 local lent = redis.call('ZCARD', KEYS[2])
 local more = false
