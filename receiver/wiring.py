@@ -46,7 +46,7 @@ from receiver.lookups.pagerduty import PagerDutyRest
 from receiver.runbooks.load import RunbookShelf
 from receiver.sources.slack_socket import SlackSocket
 from receiver.store.agenda import RedisAgenda
-from receiver.store.connection import connect
+from receiver.store.connection import connect, count_shards
 from receiver.store.errands import RedisErrands
 from receiver.store.incidents import RedisIncidents
 from receiver.store.reviews import RedisReviews
@@ -83,16 +83,17 @@ class Parts:
 
 def build_parts(settings: Settings, routing: Routing, clock: Clock = wall.now) -> Parts:
     """Return the parts, connected to the store of *settings* when first used."""
-    client = connect(settings.redis_url.reveal())
-    incidents = RedisIncidents(client, history_s=routing.history)
+    url = settings.redis_url.reveal()
+    client, shards = connect(url), count_shards(url)
+    incidents = RedisIncidents(client, history_s=routing.history, shards=shards)
     return Parts(
         settings=settings,
         routing=routing,
         incidents=incidents,
-        agenda=RedisAgenda(client),
+        agenda=RedisAgenda(client, shards=shards),
         simulated=RedisSimulated(client),
-        errands=RedisErrands(client),
-        reviews=RedisReviews(client),
+        errands=RedisErrands(client, shards=shards),
+        reviews=RedisReviews(client, shards=shards),
         intake=Intake(incidents, routing),
         hands=Hands(incidents),
         runbooks=build_shelf(settings, routing, clock),

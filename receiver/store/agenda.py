@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from receiver.domain.ports import Claims
+from receiver.errors import StoreError
 from receiver.store.connection import Client, Scripts, store_errors
 from receiver.store.keys import WAKE, WORKERS, WORKERS_FOR_S, Keys, format_due, shard_of
 
 # A worker that was killed frees what it held after this long; others look twice a second, so
 # its incidents are taken up within 3 s.
 LEASE_S = 2.4
+# A loan that ends later than any clock of ours could have said was made before the clock was set back.
+_CLOCKS_DIFFER_S = 60.0
 
 
 class RedisAgenda:
@@ -24,22 +28,63 @@ class RedisAgenda:
 
     def claim(self, lane: str, worker: str, now: float, count: int) -> Claims:
         """Lend up to *count* incidents that are due in *lane* to *worker* until its lease ends."""
+        if self._shards == 1:
+            return self._claim(Keys(0), lane, worker, now, count)
+        moments, fault = self._look(lane, now)
         taken: list[str] = []
-        moments: list[float] = []
-        for keys in map(Keys, range(self._shards)):
-            with store_errors():
-                look_at, *members = self._scripts.run(
-                    "claim",
-                    [keys.agenda(lane), keys.claims(lane), keys.owners(lane)],
-                    [repr(now), f"{now + LEASE_S:.3f}", worker, count - len(taken)],
-                )
-            taken += [member.decode() for member in members]
-            if look_at:
-                moments.append(float(look_at))
-            if len(taken) >= count:
-                moments.append(now)
+        for shard in sorted(moments, key=moments.__getitem__):  # whoever waits longest is first
+            if moments[shard] > now:
                 break
-        return Claims(tuple(taken), min(moments, default=None))
+            if len(taken) >= count:
+                return Claims(tuple(taken), now)
+            try:
+                claims = self._claim(Keys(shard), lane, worker, now, count - len(taken))
+            except StoreError as error:  # what lies on other nodes need not wait for this one
+                fault = fault or error
+                del moments[shard]
+                continue
+            taken += claims.incidents
+            moments[shard] = math.inf if claims.look_at is None else claims.look_at
+        if fault is not None and not taken:
+            raise fault
+        earliest = min(moments.values(), default=math.inf)
+        return Claims(tuple(taken), None if earliest == math.inf else earliest)
+
+    def _claim(self, keys: Keys, lane: str, worker: str, now: float, count: int) -> Claims:
+        """Lend what is due on one shard."""
+        ends_at = now + LEASE_S
+        with store_errors():
+            look_at, *members = self._scripts.run(
+                "claim",
+                [keys.agenda(lane), keys.claims(lane), keys.owners(lane)],
+                [repr(now), f"{ends_at:.3f}", worker, count, f"{ends_at + _CLOCKS_DIFFER_S:.3f}"],
+            )
+        return Claims(tuple(member.decode() for member in members), float(look_at) if look_at else None)
+
+    def _look(self, lane: str, now: float) -> tuple[dict[int, float], StoreError | None]:
+        """Return when each shard has something to do next, and the fault of those that can't be asked.
+
+        One round trip for each node, since an idle lane does this twice a second.
+        """
+        latest = now + LEASE_S + _CLOCKS_DIFFER_S
+        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
+            for keys in map(Keys, range(self._shards)):
+                pipe.zrange(keys.agenda(lane), 0, 0, withscores=True)
+                pipe.zrange(keys.claims(lane), 0, 0, withscores=True)
+                pipe.zrange(keys.claims(lane), -1, -1, withscores=True)
+            rows = pipe.execute(raise_on_error=False)
+        moments: dict[int, float] = {}
+        fault: StoreError | None = None
+        for shard in range(self._shards):
+            try:
+                with store_errors():
+                    due, ends, last = map(_parse_score, rows[3 * shard : 3 * shard + 3])
+            except StoreError as error:
+                fault = error
+                continue
+            is_void = last != math.inf and last > latest
+            moments[shard] = now if is_void else min(due, ends)
+        return moments, fault
 
     def renew(self, lane: str, worker: str, incidents: Sequence[str], now: float) -> None:
         """Prolong the loans that are still *worker*'s."""
@@ -81,14 +126,13 @@ class RedisAgenda:
 
     def depth(self, lane: str, now: float) -> tuple[int, float]:
         """Return how many incidents are due in *lane*, and for how many seconds the first has been."""
-        depth, lag = 0, 0.0
-        with store_errors():
+        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
             for keys in map(Keys, range(self._shards)):
-                depth += int(self._redis.zcount(keys.agenda(lane), "-inf", now))
-                first = self._redis.zrange(keys.agenda(lane), 0, 0, withscores=True)
-                if first:
-                    lag = max(lag, now - float(first[0][1]))
-        return depth, lag
+                pipe.zcount(keys.agenda(lane), "-inf", now)
+                pipe.zrange(keys.agenda(lane), 0, 0, withscores=True)
+            rows = pipe.execute()
+        first = min(map(_parse_score, rows[1::2]))
+        return sum(map(int, rows[::2])), max(0.0, now - first)
 
     def listen(self) -> Iterator[tuple[str, float] | None]:
         """Yield `(lane, moment)` whenever something was put on an agenda, None about once a second."""
@@ -124,6 +168,13 @@ class RedisAgenda:
 
     def _shard(self, incident_id: str) -> int:
         return shard_of(incident_id.partition("-")[0], self._shards)
+
+
+def _parse_score(row: Any) -> float:
+    """Return the score in an answer of one member or none; raises what stands there in its place."""
+    if isinstance(row, Exception):
+        raise row
+    return float(row[0][1]) if row else math.inf
 
 
 def _parse_wake(data: bytes) -> tuple[str, float] | None:
