@@ -46,6 +46,7 @@ from receiver.lookups.pagerduty import PagerDutyRest
 from receiver.runbooks.load import RunbookShelf
 from receiver.sources.slack_socket import SlackSocket
 from receiver.store.agenda import RedisAgenda
+from receiver.store.condition import RedisCondition
 from receiver.store.connection import connect, count_shards
 from receiver.store.errands import RedisErrands
 from receiver.store.incidents import RedisIncidents
@@ -74,6 +75,7 @@ class Parts:
     simulated: RedisSimulated
     errands: RedisErrands
     reviews: RedisReviews
+    condition: RedisCondition
     intake: Intake
     hands: Hands
     runbooks: RunbookShelf
@@ -94,6 +96,7 @@ def build_parts(settings: Settings, routing: Routing, clock: Clock = wall.now) -
         simulated=RedisSimulated(client),
         errands=RedisErrands(client, shards=shards),
         reviews=RedisReviews(client, shards=shards),
+        condition=RedisCondition(client, clock, shards=shards),
         intake=Intake(incidents, routing),
         hands=Hands(incidents),
         runbooks=build_shelf(settings, routing, clock),
