@@ -53,10 +53,13 @@ def until(
 class Server:
     """One process, which can be killed, stopped for a while, and started again on the same port and files."""
 
-    def __init__(self, folder: Path, *options: str, program: str | None = SERVER, port: int = 0) -> None:
+    def __init__(
+        self, folder: Path, *options: str, program: str | None = SERVER, is_encrypted: bool = False
+    ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
-        self.port = port or free_port()
+        self.port = free_port()
+        self._is_encrypted = is_encrypted
         self.options = list(options)
         self._program = str(program)
         self.process: subprocess.Popen[bytes] | None = None
@@ -73,7 +76,8 @@ class Server:
         command = [
             self._program,
             *self.options,
-            *("--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)),
+            *(("--port", "0", "--tls-port") if self._is_encrypted else ("--port",)),
+            *(str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)),
             *("--daemonize", "no", "--save", ""),
         ]
         if self._program == SENTINEL:

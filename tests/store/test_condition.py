@@ -40,7 +40,9 @@ def test_a_redis_that_keeps_everything_is_fine(condition: RedisCondition) -> Non
 
 
 @pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl", "allkeys-random"])
-def test_a_redis_that_would_forget_is_at_fault(server: Server, condition: RedisCondition, policy: str) -> None:
+def test_a_redis_that_would_forget_is_at_fault(
+    server: Server, condition: RedisCondition, policy: str
+) -> None:
     server.ask("CONFIG", "SET", "maxmemory-policy", policy)
     assert policy in condition.find_fault()
     assert "set maxmemory-policy noeviction" in condition.find_fault()
