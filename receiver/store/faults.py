@@ -47,7 +47,7 @@ _MAX_DETAIL = 300
 
 def explain(error: BaseException) -> str:
     """Return what is the matter with Redis in one line without addresses or secrets."""
-    said = str(error)
+    said = _strip(error)
     by_text = [sentence for phrase, sentence in _BY_PHRASE.items() if phrase in said]
     by_class = [sentence for kind, sentence in _BY_CLASS if isinstance(error, kind)]
     found = (_BY_WORD.get(said.partition(" ")[0]), *by_text, *by_class)
@@ -56,5 +56,12 @@ def explain(error: BaseException) -> str:
 
 def describe(error: BaseException) -> str:
     """Return what Redis said, in one line of bounded length, for logs."""
-    said = " ".join(str(error).split())[:_MAX_DETAIL]
+    said = " ".join(_strip(error).split())[:_MAX_DETAIL]
     return f"{type(error).__name__}: {said}"
+
+
+def _strip(error: BaseException) -> str:
+    """Return Redis' own words, without the command that redis-py puts before them in a batch: it may
+    hold what strangers wrote.
+    """
+    return str(error).rpartition("of pipeline caused error: ")[2]

@@ -85,6 +85,14 @@ def test_a_dead_workers_loans_run_out_on_every_shard(agenda: RedisAgenda) -> Non
     assert set(agenda.claim("slack", "w2", NOW + LEASE_S, 100).incidents) == names
 
 
+def test_a_loan_from_before_the_clock_was_set_back_holds_nothing_up_on_any_shard(agenda: RedisAgenda) -> None:
+    names = {f"slot{n}-1" for n in range(40)}
+    for name in names:
+        agenda.put("slack", name, NOW)
+    agenda.claim("slack", "dead", NOW + 3600, 100)
+    assert set(agenda.claim("slack", "w2", NOW, 100).incidents) == names
+
+
 def test_how_much_is_due_is_counted_over_all_shards(agenda: RedisAgenda) -> None:
     for n in range(40):
         agenda.put("slack", f"slot{n}-1", NOW - 2 * n)
