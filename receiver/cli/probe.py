@@ -1,4 +1,6 @@
-"""What `receiver check --online` tries: reads a little from each service, changes nothing, pages nobody.
+"""What `receiver check --online` tries: reads a little from each service, pages nobody.
+
+It changes nothing, but for a key in Redis that goes after a minute.
 
 Asks over plain HTTP, not by the vendors' clients: they live behind the doors of their channels, and
 here a short time-out and the status are all that is wanted.

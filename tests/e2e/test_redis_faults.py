@@ -15,6 +15,7 @@ from tests.e2e.redis_traffic import body, has_paged_once, post, post_until_taken
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 from tests.redis_servers import Server, needs_redis, until
+from tests.slow_line import SlowLine
 
 pytestmark = [
     needs_redis,
@@ -145,3 +146,29 @@ def test_a_redis_that_would_forget_is_not_ready(outside: Outside, server: Server
     until(lambda: outside.ask("GET", "/readyz") == (503, {"error": said}), outside.describe)
     server.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
     until(lambda: outside.ask("GET", "/readyz")[0] == 200)
+
+
+def test_a_redis_that_is_slow_at_each_step_is_not_waited_for_too_long(
+    server: Server, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Login, read and write take 1.8 s each: each alone is in time, together they are not."""
+    server.ask("ACL", "SETUSER", "slow", "on", ">pw", "~*", "&*", "+@all")
+    line = SlowLine(server.port)
+    with MockSlack() as slack, MockPagerDuty() as pagerduty:
+        url = f"redis://slow:pw@127.0.0.1:{line.port}/0"
+        outside = Outside(tmp_path_factory.mktemp("slow"), slack, pagerduty, REDIS_URL=url)
+        try:
+            line.delay_s = 1.8
+            for n in range(3):
+                server.ask("CLIENT", "KILL", "USER", "slow")  # so that every line begins with the login
+                begun = time.monotonic()
+                status, answer = post(outside, body(f"slow {n}"))
+                assert time.monotonic() - begun < 5.0
+                assert status == 503, answer
+            line.delay_s = 0.0
+            for n in range(3):
+                post_until_taken(outside, body(f"slow {n}"))
+            outside.sees(lambda: all(has_paged_once(outside, body(f"slow {n}")) for n in range(3)))
+        finally:
+            outside.kill_everything()
+            line.close()
