@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -148,15 +149,14 @@ def test_a_redis_that_would_forget_is_not_ready(outside: Outside, server: Server
     until(lambda: outside.ask("GET", "/readyz")[0] == 200)
 
 
-def test_a_redis_that_is_slow_at_each_step_is_not_waited_for_too_long(
-    server: Server, tmp_path_factory: pytest.TempPathFactory
-) -> None:
+def test_a_redis_that_is_slow_at_each_step_is_not_waited_for_too_long(tmp_path: Path) -> None:
     """Login, read and write take 1.8 s each: each alone is in time, together they are not."""
+    server = Server(tmp_path / "redis").start()
     server.ask("ACL", "SETUSER", "slow", "on", ">pw", "~*", "&*", "+@all")
     line = SlowLine(server.port)
     with MockSlack() as slack, MockPagerDuty() as pagerduty:
         url = f"redis://slow:pw@127.0.0.1:{line.port}/0"
-        outside = Outside(tmp_path_factory.mktemp("slow"), slack, pagerduty, REDIS_URL=url)
+        outside = Outside(tmp_path, slack, pagerduty, REDIS_URL=url)
         try:
             line.delay_s = 1.8
             for n in range(3):
@@ -172,3 +172,4 @@ def test_a_redis_that_is_slow_at_each_step_is_not_waited_for_too_long(
         finally:
             outside.kill_everything()
             line.close()
+            server.kill()
