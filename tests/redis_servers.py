@@ -16,6 +16,8 @@ from pathlib import Path
 
 import pytest
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 SERVER, SENTINEL = shutil.which("redis-server"), shutil.which("redis-sentinel")
 needs_redis = pytest.mark.skipif(
@@ -92,7 +94,8 @@ class Server:
         return (self.folder / "log").read_text()[-2000:]
 
     def client(self, **options: object) -> redis.Redis:
-        return redis.Redis("127.0.0.1", self.port, socket_timeout=5, protocol=2, **options)
+        once = Retry(NoBackoff(), 0)
+        return redis.Redis("127.0.0.1", self.port, socket_timeout=5, protocol=2, retry=once, **options)
 
     def answers(self) -> bool:
         with suppress(redis.RedisError, OSError):
