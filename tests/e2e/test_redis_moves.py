@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -56,6 +57,7 @@ class Traffic:
             if self._is_replicated():
                 self.replicated.append(one)
             self.taken.append(one)
+            time.sleep(0.1)
 
     def _is_replicated(self) -> bool:
         """Tell whether the replica has all that the master wrote so far."""
@@ -89,6 +91,7 @@ def test_a_failover_loses_nothing_that_the_replica_had(
         traffic.start()
         until(lambda: len(traffic.taken) >= 4, outside.describe)
         sentinels.master.kill()
+        assert len(traffic.taken) < len(traffic.bodies)
         traffic.wait()
         assert len(traffic.replicated) >= 4
         names = [one["groupLabels"]["alertname"] for one in traffic.replicated]
