@@ -51,7 +51,14 @@ class NotFound(ReceiverError):
 
 
 class StoreError(ReceiverError):
-    """Redis could not take or give what we asked: a 503, so that Alertmanager sends again."""
+    """Redis could not take or give what we asked: a 503, so that Alertmanager sends again.
+
+    *advice* is one line for people, without addresses: what is the matter, and what to do.
+    """
+
+    def __init__(self, message: str, advice: str = "") -> None:
+        self.advice = advice
+        super().__init__(message)
 
 
 class ClaimLost(StoreError):

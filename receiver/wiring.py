@@ -57,7 +57,8 @@ from receiver.sources.slack_socket import SlackSocket
 from receiver.store.agenda import RedisAgenda
 from receiver.store.beats import RedisBeats
 from receiver.store.budgets import RedisBudgets
-from receiver.store.connection import connect
+from receiver.store.condition import RedisCondition
+from receiver.store.connection import connect, count_shards
 from receiver.store.errands import RedisErrands
 from receiver.store.health import RedisHealth
 from receiver.store.incidents import RedisIncidents
@@ -93,6 +94,7 @@ class Parts:
     switch: Switch
     beats: RedisBeats
     health: RedisHealth
+    condition: RedisCondition
     intake: Intake
     hands: Hands
     runbooks: RunbookShelf
@@ -102,9 +104,11 @@ class Parts:
 
 def build_parts(settings: Settings, routing: Routing, clock: Clock = wall.now) -> Parts:
     """Return the parts, connected to the store of *settings* when first used."""
-    client = connect(settings.redis_url.reveal())
-    incidents = RedisIncidents(client, history_s=routing.history)
-    agenda, maintenance, beats = RedisAgenda(client), RedisMaintenance(client), RedisBeats(client)
+    url = settings.redis_url.reveal()
+    client, shards = connect(url), count_shards(url)
+    incidents = RedisIncidents(client, history_s=routing.history, shards=shards)
+    agenda, maintenance = RedisAgenda(client, shards=shards), RedisMaintenance(client)
+    beats = RedisBeats(client)
     pulse = Pulse(routing.heartbeats, beats, partial(agenda.put, DUTIES, BEATS))
     return Parts(
         settings=settings,
@@ -112,8 +116,9 @@ def build_parts(settings: Settings, routing: Routing, clock: Clock = wall.now) -
         incidents=incidents,
         agenda=agenda,
         simulated=RedisSimulated(client),
-        errands=RedisErrands(client),
-        reviews=RedisReviews(client),
+        errands=RedisErrands(client, shards=shards),
+        reviews=RedisReviews(client, shards=shards),
+        condition=RedisCondition(client, clock, shards=shards),
         budgets=RedisBudgets(client),
         maintenance=maintenance,
         switch=Switch(maintenance, agenda),

@@ -1,4 +1,6 @@
-"""What `receiver check --online` tries: reads a little from each service, changes nothing, pages nobody.
+"""What `receiver check --online` tries: reads a little from each service, pages nobody.
+
+It changes nothing, but for a key in Redis that goes after a minute.
 
 Asks over plain HTTP, not by the vendors' clients: they live behind the doors of their channels, and
 here a short time-out and the status are all that is wanted.
@@ -10,6 +12,7 @@ from receiver.cli.calls import Answer, NoAnswer, call, show_url
 from receiver.cli.config import Config
 from receiver.cli.findings import Findings
 from receiver.cli.probe_slack import SlackProbe
+from receiver.clock import now
 from receiver.domain.policy import PAGERDUTY
 from receiver.errors import StoreError
 from receiver.text import one_line
@@ -41,18 +44,27 @@ def _probe_redis(config: Config, findings: Findings) -> None:
     url = config.settings.redis_url
     if not url:
         return
-    from receiver.store.connection import connect, store_errors
+    from receiver.store.condition import RedisCondition
+    from receiver.store.connection import connect, count_shards
 
     try:
-        with store_errors():
-            connect(url.reveal(), TIMEOUT_S).ping()
+        shards = count_shards(url.reveal())
+        condition = RedisCondition(connect(url.reveal(), TIMEOUT_S), now, shards=shards)
+        condition.try_writing()
+        servers = condition.look()
     except (StoreError, ValueError) as error:
         # A part of the address that can't be read (a port that is none) is a ValueError of redis', which
         # quotes the address; only its kind is told.
         reason = one_line(str(error), 200) if isinstance(error, StoreError) else "it has an unknown form"
         findings.fault("environment", f"REDIS_URL can't be used: {reason}", "a Redis that answers")
         return
-    findings.praise("Redis answers")
+    faults = dict.fromkeys(server.fault for server in servers if server.fault)
+    for fault in faults:
+        findings.fault("environment", fault)
+    for warning in dict.fromkeys(warning for server in servers for warning in server.warnings):
+        findings.warn("environment", warning)
+    if not faults:
+        findings.praise("Redis takes what it is given")
 
 
 def _probe_pagerduty_keys(config: Config, file: str, findings: Findings) -> None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
 
-from receiver.config.urls import is_base_url
+from receiver.config.urls import is_base_url, is_store_url
 from receiver.errors import ConfigError, Problem
 from receiver.text import Secret
 
@@ -113,7 +112,7 @@ class _Reader:
 
     def read_store(self, name: str) -> Secret:
         text = self._read(name)
-        if text and not _is_store(text):
+        if text and not is_store_url(text):
             schemes = ", ".join(f"{scheme}://" for scheme in _STORES)
             self._fault(f"{name} is no address of a store", f"one that begins with {schemes}")
         return Secret(text)
@@ -123,12 +122,3 @@ class _Reader:
 
     def _fault(self, what: str, expected: str) -> None:
         self.problems.append(Problem("environment", 1, what, expected))
-
-
-def _is_store(text: str) -> bool:
-    """Tell whether *text* has a scheme we know, and something behind it."""
-    try:
-        parts = urlsplit(text)
-    except ValueError:
-        return False
-    return parts.scheme in _STORES and bool(parts.path if parts.scheme == "unix" else parts.netloc)

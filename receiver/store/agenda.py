@@ -8,12 +8,15 @@ from typing import Any
 
 from receiver.domain.alert import Severity
 from receiver.domain.ports import Claims
+from receiver.errors import StoreError
 from receiver.store.connection import Client, Scripts, store_errors
 from receiver.store.keys import WAKE, WORKERS, WORKERS_FOR_S, Keys, format_due, shard_of
 
 # A worker that was killed frees what it held after this long; others look twice a second, so
 # its incidents are taken up within 3 s.
 LEASE_S = 2.4
+# A loan that ends later than any clock of ours could have said was made before the clock was set back.
+_CLOCKS_DIFFER_S = 60.0
 
 # What has a moment of its own (a step, a retry) is taken up before news that came this many seconds
 # earlier, so no backlog of new alerts delays a step; and news is overtaken for no longer than that.
@@ -36,29 +39,73 @@ class RedisAgenda:
 
     def claim(self, lane: str, worker: str, now: float, count: int) -> Claims:
         """Lend up to *count* incidents that are due in *lane* to *worker* until its lease ends."""
+        if self._shards == 1:
+            return self._claim(Keys(0), lane, worker, now, count)
+        moments, fault = self._look(lane, now)
         taken: list[str] = []
-        moments: list[float] = []
-        for keys in map(Keys, range(self._shards)):
-            with store_errors():
-                look_at, *members = self._scripts.run(
-                    "claim",
-                    [keys.claims(lane), keys.owners(lane), *_queues(keys, lane)],
-                    [
-                        repr(now),
-                        f"{now + LEASE_S:.3f}",
-                        worker,
-                        count - len(taken),
-                        0,
-                        *_NEWS_LAST_S.values(),
-                    ],
-                )
-            taken += [member.decode() for member in members]
-            if look_at:
-                moments.append(float(look_at))
-            if len(taken) >= count:
-                moments.append(now)
+        for shard in sorted(moments, key=moments.__getitem__):  # whoever waits longest is first
+            if moments[shard] > now:
                 break
-        return Claims(tuple(taken), min(moments, default=None))
+            if len(taken) >= count:
+                return Claims(tuple(taken), now)
+            try:
+                claims = self._claim(Keys(shard), lane, worker, now, count - len(taken))
+            except StoreError as error:  # what lies on other nodes need not wait for this one
+                fault = fault or error
+                del moments[shard]
+                continue
+            taken += claims.incidents
+            moments[shard] = math.inf if claims.look_at is None else claims.look_at
+        if fault is not None and not taken:
+            raise fault
+        earliest = min(moments.values(), default=math.inf)
+        return Claims(tuple(taken), None if earliest == math.inf else earliest)
+
+    def _claim(self, keys: Keys, lane: str, worker: str, now: float, count: int) -> Claims:
+        """Lend what is due on one shard."""
+        ends_at = now + LEASE_S
+        with store_errors():
+            look_at, *members = self._scripts.run(
+                "claim",
+                [keys.claims(lane), keys.owners(lane), *_queues(keys, lane)],
+                [
+                    repr(now),
+                    f"{ends_at:.3f}",
+                    worker,
+                    count,
+                    f"{ends_at + _CLOCKS_DIFFER_S:.3f}",
+                    0,
+                    *_NEWS_LAST_S.values(),
+                ],
+            )
+        return Claims(tuple(member.decode() for member in members), float(look_at) if look_at else None)
+
+    def _look(self, lane: str, now: float) -> tuple[dict[int, float], StoreError | None]:
+        """Return when each shard has something to do next, and the fault of those that can't be asked.
+
+        One round trip for each node, since an idle lane does this twice a second.
+        """
+        latest = now + LEASE_S + _CLOCKS_DIFFER_S
+        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
+            for keys in map(Keys, range(self._shards)):
+                pipe.zrange(keys.claims(lane), -1, -1, withscores=True)
+                pipe.zrange(keys.claims(lane), 0, 0, withscores=True)
+                for queue in _queues(keys, lane):
+                    pipe.zrange(queue, 0, 0, withscores=True)
+            rows = pipe.execute(raise_on_error=False)
+        each = len(rows) // self._shards
+        moments: dict[int, float] = {}
+        fault: StoreError | None = None
+        for shard in range(self._shards):
+            try:
+                with store_errors():
+                    last, *firsts = map(_parse_score, rows[each * shard : each * (shard + 1)])
+            except StoreError as error:
+                fault = error
+                continue
+            is_void = last != math.inf and last > latest
+            moments[shard] = now if is_void else min(firsts)
+        return moments, fault
 
     def renew(self, lane: str, worker: str, incidents: Sequence[str], now: float) -> None:
         """Prolong the loans that are still *worker*'s."""
@@ -102,29 +149,27 @@ class RedisAgenda:
         """Have *lane* look at everything that waits in it, and let no loan last longer than one made now."""
         loan_end = now + LEASE_S
         for keys in map(Keys, range(self._shards)):
-            agenda, claims = keys.agenda(lane), keys.claims(lane)
             with store_errors():
-                waiting = self._redis.zrangebyscore(agenda, f"({now!r}", "+inf")
-                lent = self._redis.zrangebyscore(claims, f"({loan_end:.3f}", "+inf")
-                # xx: what somebody took up meanwhile is looked at by them.
-                if waiting:
-                    self._redis.zadd(agenda, dict.fromkeys(waiting, format_due(now)), xx=True, lt=True)
-                if lent:
-                    self._redis.zadd(claims, dict.fromkeys(lent, f"{loan_end:.3f}"), xx=True, lt=True)
+                for queue in _queues(keys, lane):
+                    self._draw_near(queue, now, format_due(now))
+                self._draw_near(keys.claims(lane), loan_end, f"{loan_end:.3f}")
+
+    def _draw_near(self, key: str, latest: float, moment: str) -> None:
+        """Let what lies after *latest* come at *moment*; what somebody took up meanwhile (xx) is theirs."""
+        later = self._redis.zrangebyscore(key, f"({latest:.3f}", "+inf")
+        if later:
+            self._redis.zadd(key, dict.fromkeys(later, moment), xx=True, lt=True)
 
     def depth(self, lane: str, now: float) -> tuple[int, float]:
         """Return how many incidents are due in *lane*, and for how many seconds the first has been."""
-        depth, lag = 0, 0.0
-        with store_errors():
+        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
             for keys in map(Keys, range(self._shards)):
-                with self._redis.pipeline(transaction=False) as pipe:
-                    for queue in _queues(keys, lane):
-                        pipe.zcount(queue, "-inf", now)
-                        pipe.zrange(queue, 0, 0, withscores=True)
-                    answers = pipe.execute()
-                depth += sum(int(count) for count in answers[::2])
-                lag = max(lag, *(now - float(first[0][1]) for first in answers[1::2] if first), 0.0)
-        return depth, lag
+                for queue in _queues(keys, lane):
+                    pipe.zcount(queue, "-inf", now)
+                    pipe.zrange(queue, 0, 0, withscores=True)
+            rows = pipe.execute()
+        first = min(map(_parse_score, rows[1::2]))
+        return sum(map(int, rows[::2])), max(0.0, now - first)
 
     def listen(self) -> Iterator[tuple[str, float] | None]:
         """Yield `(lane, moment)` whenever something was put on an agenda, None about once a second."""
@@ -165,6 +210,13 @@ class RedisAgenda:
 def _queues(keys: Keys, lane: str) -> list[str]:
     """Return a lane's queues: what has a moment of its own, then news by severity."""
     return [keys.agenda(lane), *(keys.news(lane, severity) for severity in _NEWS_LAST_S)]
+
+
+def _parse_score(row: Any) -> float:
+    """Return the score in an answer of one member or none; raises what stands there in its place."""
+    if isinstance(row, Exception):
+        raise row
+    return float(row[0][1]) if row else math.inf
 
 
 def _parse_wake(data: bytes) -> tuple[str, float] | None:

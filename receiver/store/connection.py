@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import resources
 from typing import Any
 
 import redis
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as LineCut
 from redis.exceptions import NoScriptError, RedisError
-from redis.retry import Retry
 
 from receiver.errors import StoreError
+from receiver.store.address import CLUSTER, SENTINEL, parse_address
+from receiver.store.cluster import ClusterClient
+from receiver.store.faults import describe, explain
+from receiver.store.keys import CLUSTER_SHARDS
+from receiver.store.lines import LinePool, build_options
+from receiver.store.sentinel import connect_by_sentinels
 
 # redis' own hints leave open whether an answer comes now or is awaited, and bytes or text.
 Client = Any
@@ -25,61 +27,33 @@ TIMEOUT_S = 2.0
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Turn what redis raises into a StoreError that says what Redis said."""
+    """Turn what redis raises into a StoreError that says what is the matter, and what Redis said."""
     try:
         yield
     except (RedisError, OSError) as error:
-        raise StoreError(f"Redis: {type(error).__name__}: {error}") from error
+        advice = explain(error)
+        raise StoreError(f"Redis: {advice} [{describe(error)}]", advice) from error
 
 
 def connect(url: str, timeout_s: float = TIMEOUT_S) -> Client:
-    """Return a client for *url*; it connects when first used.
-
-    A line that was cut while idle is opened anew once, at once; nothing else is tried again
-    here, since whoever asked knows better whether it still matters.
-    """
-    pool = LinePool.from_url(
-        url,
-        socket_timeout=timeout_s,
-        socket_connect_timeout=timeout_s,
-        health_check_interval=0,
-        retry=Retry(NoBackoff(), 1, supported_errors=(LineCut,)),
-        protocol=2,
-    )
-    return redis.Redis.from_pool(pool)
+    """Return a client for *url*; it connects when first used. Raises ValueError for no such address."""
+    address = parse_address(url)
+    if address.kind == SENTINEL:
+        return connect_by_sentinels(address, timeout_s)
+    if address.kind == CLUSTER:
+        return ClusterClient(address, timeout_s)
+    options = {**build_options(timeout_s), **address.options}
+    return redis.Redis.from_pool(LinePool(connection_class=address.line, **options))
 
 
-class LinePool(redis.ConnectionPool):
-    """Lends lines as they are.
+def count_shards(url: str) -> int:
+    """Return over how many shards the store at *url* spreads what it keeps: the same for all processes."""
+    return CLUSTER_SHARDS if url.startswith(f"{CLUSTER}://") else 1
 
-    redis' own pool first polls each line and then counts it for OpenTelemetry; under gevent that takes
-    longer than the command. A line that was cut while idle shows when it is used, and the retry of
-    `connect` opens it anew.
-    """
 
-    def get_connection(self, *_args: Any, **_options: Any) -> Any:
-        """Return a free line, or a new one; it stands, as far as we know."""
-        self._checkpid()
-        # Let others go first: under gevent, whoever always finds its answers there would never give way.
-        time.sleep(0)
-        with self._lock:
-            free = self._available_connections
-            line = free.pop() if free else self.make_connection()
-            self._in_use_connections.add(line)
-        try:
-            line.connect()
-        except BaseException:
-            self.release(line)
-            raise
-        return line
-
-    def release(self, connection: Any) -> None:
-        """Take a line back, unless it is from before a fork."""
-        self._checkpid()
-        with self._lock:
-            if connection in self._in_use_connections:
-                self._in_use_connections.remove(connection)
-                self._available_connections.append(connection)
+def list_servers(client: Client) -> list[Client]:
+    """Return a client of each server that keeps a part: the nodes of a cluster, or the one there is."""
+    return client.masters() if isinstance(client, ClusterClient) else [client]
 
 
 class Scripts:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
+from secrets import token_hex
 from typing import Any
 
 import msgspec
@@ -50,14 +51,17 @@ class RedisErrands:
 
     def remember(self, kind: str, id: str, for_s: int) -> bool:  # noqa: A002
         """Remember that something came; False when it is remembered already."""
+        # A mark of this call's own: where the line is cut and the command sent again, it finds itself.
+        mark = _DONE + b" " + token_hex(8).encode()
         with store_errors():
-            return bool(self._redis.set(self._keys.errand(_name(kind, id)), _DONE, ex=for_s, nx=True))
+            found = self._redis.set(self._keys.errand(_name(kind, id)), mark, ex=for_s, nx=True, get=True)
+        return found is None or found == mark
 
     def find(self, name: str) -> tuple[str, dict[str, Any]] | None:
         """Return kind and payload of an errand that is still to be done."""
         with store_errors():
             packed = self._redis.get(self._keys.errand(name))
-        if packed is None or packed == _DONE:
+        if packed is None or packed.startswith(_DONE):
             return None
         errand = msgspec.json.decode(packed)
         return str(errand["kind"]), dict(errand["payload"])

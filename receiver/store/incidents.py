@@ -270,8 +270,10 @@ class RedisIncidents:
 
     def count_failed(self) -> int:
         """Return how many deliveries are given up and were not sent since."""
-        with store_errors():
-            return sum(int(self._redis.zcard(Keys(shard).failed)) for shard in range(self._shards))
+        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
+            for keys in map(Keys, range(self._shards)):
+                pipe.zcard(keys.failed)
+            return sum(map(int, pipe.execute()))
 
     def census(self) -> dict[tuple[str, str], int]:
         """Return how many open incidents there are by state and severity (of the newest 5,000)."""

@@ -14,6 +14,9 @@ from dataclasses import dataclass
 # What is done once, or again and again, for no single incident.
 DUTIES = "duties"
 LANES = ("slack", "pagerduty", "alertmanager", DUTIES)
+# Over so many shards a cluster spreads what it keeps. What is kept is found by this number, so it is the
+# same in all processes and versions, for ever; nodes beyond it stay empty.
+CLUSTER_SHARDS = 16
 # Repeats of a webhook come within two days at most, nearly all within minutes.
 ERRAND_FOR_S = 2 * 86400
 
@@ -77,6 +80,11 @@ class Keys:
     def reviews(self, slot: str) -> str:
         """A hash: how a route's reviews stand. Expires 400 days after it was last written."""
         return self._name("reviews", slot)
+
+    @property
+    def probe(self) -> str:
+        """A string: shows that the shard takes writes. Expires in a minute."""
+        return self._name("probe")
 
     @property
     def open(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 
 from flask import Blueprint, Response, jsonify, request
@@ -9,10 +10,14 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, 
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from receiver import telemetry
+from receiver.errors import StoreError
 from receiver.store.keys import LANES
 from receiver.web.access import is_let_in
 from receiver.web.answers import refuse
+from receiver.web.in_time import answer_in_time
 from receiver.wiring import Parts
+
+logger = logging.getLogger(__name__)
 
 # A worker beats every 0.7 s.
 SILENT_AFTER_S = 3.0
@@ -28,16 +33,22 @@ def build_health(parts: Parts) -> Blueprint:
 
     @health.get("/readyz")
     def readyz() -> Response:
-        """Ready: Redis answers, and a worker (under `run`: this run's) gave a sign of life."""
-        now = parts.clock()
-        # What beat at a moment ahead of now is from before the clock was set back.
-        workers = parts.agenda.workers(now - SILENT_AFTER_S, now + SILENT_AFTER_S)
-        ours = [name for name in workers if not parts.run_id or name.startswith(f"{parts.run_id}.")]
-        if not ours:
+        """Ready: Redis takes and keeps what it is given, and a worker (under `run`: this run's) lives."""
+        try:
+            with answer_in_time():
+                parts.condition.try_writing()
+                fault = parts.condition.find_fault()
+                workers = _find_workers(parts)
+        except StoreError as error:
+            logger.warning("not ready", extra={"fields": {"error": str(error)}})
+            return refuse(503, f"Redis: {error.advice or 'see the log'}", "store")
+        if fault:
+            return refuse(503, fault, "eviction")
+        if not workers:
             return refuse(
                 503, "no worker is alive: start `receiver worker`, or look into its log", "no_worker"
             )
-        return jsonify({"ready": True, "workers": len(ours)})
+        return jsonify({"ready": True, "workers": len(workers)})
 
     @health.get("/metrics")
     def metrics() -> Response:
@@ -51,6 +62,14 @@ def build_health(parts: Parts) -> Blueprint:
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
     return health
+
+
+def _find_workers(parts: Parts) -> list[str]:
+    """Return the workers that live, under `run` only this run's."""
+    now = parts.clock()
+    # What beat at a moment ahead of now is from before the clock was set back.
+    workers = parts.agenda.workers(now - SILENT_AFTER_S, now + SILENT_AFTER_S)
+    return [name for name in workers if not parts.run_id or name.startswith(f"{parts.run_id}.")]
 
 
 def _look(parts: Parts) -> None:

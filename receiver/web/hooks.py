@@ -16,6 +16,7 @@ from receiver.sources import alertmanager
 from receiver.text import one_line
 from receiver.web.access import is_let_in
 from receiver.web.answers import refuse
+from receiver.web.in_time import answer_in_time
 from receiver.wiring import Parts
 
 logger = logging.getLogger(__name__)
@@ -36,7 +37,8 @@ def build_hooks(parts: Parts) -> Blueprint:
         now = parts.clock()
         source = one_line(request.args.get("source", ""), _MAX_SOURCE) if request.query_string else ""
         batch = alertmanager.parse(_read_body(), source, now)
-        accepted = parts.intake.accept(batch.groups, now)
+        with answer_in_time():
+            accepted = parts.intake.accept(batch.groups, now)
         counts = {
             "new": accepted.new,
             "duplicates": accepted.duplicates,

@@ -15,6 +15,7 @@ from receiver.engine.pager_desk import EVENTS
 from receiver.sources import pagerduty
 from receiver.text import one_line
 from receiver.web.answers import refuse
+from receiver.web.in_time import answer_in_time
 from receiver.wiring import Parts
 
 _KIND = "pagerduty"
@@ -39,7 +40,8 @@ def build_pagerduty_hooks(parts: Parts) -> Blueprint:
         # that was captured is known by itself as well.
         name = one_line(request.headers.get("X-Webhook-Id", ""), _MAX_ID)
         names = [one for one in (name, sha256(body).hexdigest()) if one]
-        is_new = parts.errands.put(_KIND, names[0], asdict(news), parts.clock(), also=names[1:])
+        with answer_in_time():
+            is_new = parts.errands.put(_KIND, names[0], asdict(news), parts.clock(), also=names[1:])
         return _accept("taken" if is_new else "repeated")
 
     return hooks

@@ -148,6 +148,26 @@ def test_a_loan_that_ran_out_is_not_renewed(agenda: RedisAgenda) -> None:
     assert agenda.release("slack", "w2", "a-1", {"slack": None})
 
 
+def test_a_loan_from_before_the_clock_was_set_back_holds_nothing_up(agenda: RedisAgenda) -> None:
+    """A worker died, and the clock was set back by an hour: its incidents must not stay lent for as long."""
+    agenda.put("slack", "a-1", NOW)
+    agenda.claim("slack", "dead", NOW + 3600, 5)
+    assert agenda.claim("slack", "w2", NOW, 5).incidents == ("a-1",)
+
+
+def test_a_loan_of_somebody_whose_clock_is_a_little_ahead_stands(agenda: RedisAgenda) -> None:
+    agenda.put("slack", "a-1", NOW)
+    agenda.claim("slack", "ahead", NOW + 50, 5)
+    assert agenda.claim("slack", "w2", NOW, 5).incidents == ()
+
+
+def test_a_living_worker_keeps_its_loan_over_a_clock_that_was_set_back(agenda: RedisAgenda) -> None:
+    agenda.put("slack", "a-1", NOW)
+    agenda.claim("slack", "w1", NOW + 3600, 5)
+    agenda.renew("slack", "w1", ["a-1"], NOW)
+    assert agenda.claim("slack", "w2", NOW + 1, 5).incidents == ()
+
+
 def test_a_change_while_it_is_lent_out_is_looked_at_right_after(agenda: RedisAgenda) -> None:
     agenda.put("slack", "a-1", NOW)
     agenda.claim("slack", "w1", NOW, 5)

@@ -1,6 +1,6 @@
 -- Lend incidents that are due to a worker.
--- KEYS: claims, owners, then the queues   ARGV: now, end of the loan, worker, how many, then for each
---       queue the seconds by which it lets others go first
+-- KEYS: claims, owners, then the queues   ARGV: now, end of the loan, worker, how many, latest end to
+--       believe, then for each queue the seconds by which it lets others go first
 -- Returns the next moment to look ('' if none), then what was lent.
 local now, count = ARGV[1], tonumber(ARGV[4])
 local taken = {}
@@ -13,12 +13,19 @@ end
 for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, count)) do
   take(member)
 end
+-- A loan that ends too late to be true is of a worker whose clock was set back, or that is gone: a living
+-- one has prolonged it since, by the clock as it is now.
+if #taken < count then
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[5], '+inf', 'LIMIT', 0, count - #taken)) do
+    take(member)
+  end
+end
 local lent = redis.call('ZCARD', KEYS[1])
 local waiting = {}
 for i = 3, #KEYS do
   local due = redis.call('ZRANGEBYSCORE', KEYS[i], '-inf', now, 'WITHSCORES', 'LIMIT', 0, count + lent + 1)
   for j = 1, #due, 2 do
-    waiting[#waiting + 1] = {tonumber(due[j + 1]) + tonumber(ARGV[i + 2]), due[j]}
+    waiting[#waiting + 1] = {tonumber(due[j + 1]) + tonumber(ARGV[i + 3]), due[j]}
   end
 end
 table.sort(waiting, function(a, b) return a[1] < b[1] or (a[1] == b[1] and a[2] < b[2]) end)

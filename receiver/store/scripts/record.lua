@@ -8,10 +8,12 @@ if ARGV[2] ~= '' and redis.call('HGET', KEYS[4], ARGV[1]) ~= ARGV[2] then return
 local home = KEYS[1]
 if redis.call('HGET', KEYS[1], 'id') ~= ARGV[1] then home = KEYS[2] end
 if redis.call('EXISTS', home) == 0 then return -1 end
-redis.call('HSET', home, ARGV[3], ARGV[4])
 local n = tonumber(ARGV[8])
-for i = 1, n do redis.call('RPUSH', KEYS[3], ARGV[8 + i]) end
-if n > 0 then
+-- Sent twice, since the line was cut before the answer came: what it says was said the first time.
+local is_known = redis.call('HGET', home, ARGV[3]) == ARGV[4]
+redis.call('HSET', home, ARGV[3], ARGV[4])
+if n > 0 and not is_known then
+  for i = 1, n do redis.call('RPUSH', KEYS[3], ARGV[8 + i]) end
   redis.call('LTRIM', KEYS[3], -tonumber(ARGV[7]), -1)
   local ttl = redis.call('TTL', home)
   if ttl > 0 then redis.call('EXPIRE', KEYS[3], ttl) end

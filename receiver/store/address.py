@@ -1,0 +1,88 @@
+"""REDIS_URL taken apart: which servers, and how a line to them is opened.
+
+    redis://, rediss://, unix://                          one server, as redis-py reads it
+    redis+sentinel://[user:password@]host:port,…/service[/db]
+    redis+cluster://[user:password@]host:port,…
+
+The last two take `?ssl=true` and the `ssl_…` of rediss://; sentinels have logins of their own,
+`?sentinel_username=…&sentinel_password=…`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+
+import redis
+from redis.connection import parse_url
+
+from receiver.store.lines import Address, Line, TlsLine, UnixLine
+
+SENTINEL, CLUSTER = "redis+sentinel", "redis+cluster"
+_DEFAULT_PORT = {SENTINEL: 26379, CLUSTER: 6379}
+_LINES: dict[type, type] = {redis.SSLConnection: TlsLine, redis.UnixDomainSocketConnection: UnixLine}
+
+
+@dataclass(frozen=True)
+class StoreAddress:
+    """Where the store is. What may hold a secret is not printed."""
+
+    kind: str
+    nodes: tuple[Address, ...] = ()
+    service: str = ""
+    line: type = Line
+    # How a line to Redis is opened; and, where they differ, one to a sentinel.
+    options: dict[str, Any] = field(default_factory=dict, repr=False)
+    sentinel_options: dict[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def is_encrypted(self) -> bool:
+        return self.line is TlsLine
+
+
+def parse_address(url: str) -> StoreAddress:
+    """Return *url* taken apart; raises ValueError where it can't be, without a word of a password."""
+    scheme = url.partition("://")[0]
+    if scheme not in (SENTINEL, CLUSTER):
+        options, line = _parse_options(url)
+        return StoreAddress(scheme, line=line, options=options)
+    parts = urlsplit(url)
+    login, _, hosts = parts.netloc.rpartition("@")
+    nodes = tuple(_parse_node(host, _DEFAULT_PORT[scheme]) for host in hosts.split(",") if host.strip())
+    if not nodes:
+        raise ValueError("REDIS_URL names no host")
+    service, _, db = parts.path.strip("/").partition("/")
+    if scheme == SENTINEL and not service:
+        raise ValueError("REDIS_URL with redis+sentinel:// ends in /SERVICE, the master's name")
+    if scheme == CLUSTER and parts.path.strip("/") not in ("", "0"):
+        raise ValueError("a Redis Cluster has only database 0")
+    query = dict(parse_qsl(parts.query))
+    own = {name: query.pop(name, "") for name in ("ssl", "sentinel_username", "sentinel_password")}
+    is_encrypted = own["ssl"].lower() in ("1", "true", "yes") or any(one.startswith("ssl_") for one in query)
+    one_scheme = "rediss" if is_encrypted else "redis"
+    like_one = f"{one_scheme}://{login + '@' if login else ''}unused/{db}?{urlencode(query)}"
+    options, line = _parse_options(like_one)
+    options.pop("host")
+    sentinel_options = {name: value for name, value in options.items() if name.startswith("ssl_")}
+    sentinel_options |= {
+        name: own[f"sentinel_{name}"] for name in ("username", "password") if own[f"sentinel_{name}"]
+    }
+    return StoreAddress(scheme, nodes, unquote(service), line, options, sentinel_options)
+
+
+def _parse_options(url: str) -> tuple[dict[str, Any], type]:
+    options = dict(parse_url(url))  # type: ignore[no-untyped-call]
+    kind = options.pop("connection_class", redis.Connection)
+    return options, _LINES.get(kind, Line)
+
+
+def _parse_node(text: str, default_port: int) -> Address:
+    try:
+        parts = urlsplit(f"redis://{text.strip()}")
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if not host or port == 0:
+        raise ValueError("REDIS_URL has a host:port that is none")
+    return host, port or default_port

@@ -1,0 +1,111 @@
+"""In what condition Redis is: whether it takes writes, would forget keys, and survives a restart."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from redis.exceptions import ResponseError
+
+from receiver.store.connection import Client, list_servers, store_errors
+from receiver.store.keys import Keys
+
+KEEPING = "noeviction"
+_PROBE_FOR_S = 60
+# Asking costs a round trip to each server; what is asked for changes by hand only.
+_ASK_AGAIN_AFTER_S = 10.0
+_NEARLY_FULL = 0.8
+
+
+@dataclass(frozen=True)
+class Condition:
+    """One server's; empty, zero or None is what it does not tell."""
+
+    policy: str = ""
+    used: int = 0
+    limit: int = 0
+    has_aof: bool | None = None
+    has_snapshots: bool | None = None
+
+    @property
+    def fault(self) -> str:
+        """Return why nothing may be kept there, and what to do; empty where all is well."""
+        if self.policy in ("", KEEPING):
+            return ""
+        return (
+            f"Redis may throw away what it was given (maxmemory-policy is {self.policy}): "
+            f"set maxmemory-policy {KEEPING}"
+        )
+
+    @property
+    def warnings(self) -> list[str]:
+        """Return what is better changed."""
+        found = []
+        if self.has_aof is False and self.has_snapshots is False:
+            found.append("Redis keeps nothing on disk: a restart forgets every incident; set appendonly yes")
+        elif self.has_aof is False:
+            found.append(
+                "Redis writes no append-only file: a crash forgets the minutes since its last snapshot; "
+                "set appendonly yes"
+            )
+        if self.limit and self.used > _NEARLY_FULL * self.limit:
+            found.append(
+                f"Redis uses {self.used * 100 // self.limit} % of its maxmemory; full, it takes no alert"
+            )
+        return found
+
+
+class RedisCondition:
+    """Looks at the servers. Raises StoreError when Redis can't be asked."""
+
+    def __init__(self, client: Client, clock: Callable[[], float], *, shards: int = 1) -> None:
+        self._redis = client
+        self._clock = clock
+        self._shards = shards
+        self._fault = ""
+        self._asked_at: float | None = None
+
+    def try_writing(self) -> None:
+        """Write a little to every shard: a full disk or memory, or a replica, shows in nothing else."""
+        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
+            for keys in map(Keys, range(self._shards)):
+                pipe.set(keys.probe, "", ex=_PROBE_FOR_S)
+            pipe.execute()
+
+    def find_fault(self) -> str:
+        """Return why nothing may be kept there, as of 10 seconds ago at most; empty where all is well."""
+        now = self._clock()
+        if self._asked_at is None or not 0 <= now - self._asked_at < _ASK_AGAIN_AFTER_S:
+            self._fault = next((one.fault for one in self.look() if one.fault), "")
+            self._asked_at = now
+        return self._fault
+
+    def look(self) -> list[Condition]:
+        """Return how each server is."""
+        with store_errors():
+            return [_look_at(server) for server in list_servers(self._redis)]
+
+
+def _look_at(server: Client) -> Condition:
+    """Return how one server is; a provider may forbid to ask for a part, or all, of it."""
+    try:
+        memory, persistence = server.info("memory"), server.info("persistence")
+    except ResponseError:  # NOPERM, or a command that was renamed away
+        return Condition()
+    aof = persistence.get("aof_enabled")
+    return Condition(
+        policy=str(memory.get("maxmemory_policy", "")),
+        used=int(memory.get("used_memory", 0)),
+        limit=int(memory.get("maxmemory", 0)),
+        has_aof=None if aof is None else bool(aof),
+        has_snapshots=_find_snapshots(server),
+    )
+
+
+def _find_snapshots(server: Client) -> bool | None:
+    try:
+        found = server.config_get("save")
+    except ResponseError:
+        return None
+    value = found.get("save", found.get(b"save"))
+    return None if value is None else bool(value)

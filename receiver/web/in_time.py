@@ -1,0 +1,29 @@
+"""An end to waiting for the store, whatever keeps it: names that don't resolve, lines that drip, hops."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from gevent import Timeout
+from gevent.monkey import is_module_patched
+
+from receiver.errors import StoreError
+
+# Alertmanager is to hear 503 within 5 s. Each single wait ends after 2 s (see store/connection.py), but
+# there may be several.
+IN_TIME_S = 4.0
+_ADVICE = "it does not answer in time: see its load and the network"
+
+
+@contextmanager
+def answer_in_time(seconds: float = IN_TIME_S) -> Iterator[None]:
+    """Raise StoreError in the midst of what is done here when it takes longer than *seconds*.
+
+    Lines in use are given up then. Only where gevent serves; elsewhere each single wait has its end.
+    """
+    if not is_module_patched("socket"):
+        yield
+        return
+    with Timeout(seconds, StoreError(f"Redis: {_ADVICE}", _ADVICE)):
+        yield

@@ -1,0 +1,175 @@
+"""What befalls a Redis, while the receiver runs as processes on it: 503 in time, and on by itself."""
+
+from __future__ import annotations
+
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.outside import Outside
+from tests.e2e.redis_traffic import body, has_paged_once, post, post_until_taken
+from tests.mocks.pagerduty import MockPagerDuty
+from tests.mocks.slack import MockSlack
+from tests.redis_servers import Server, needs_redis, until
+from tests.slow_line import SlowLine
+
+pytestmark = [
+    needs_redis,
+    pytest.mark.skipif(sys.platform != "linux", reason="kills as Linux does"),
+]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(
+        tmp_path_factory.mktemp("redis"),
+        *("--appendonly", "yes", "--repl-diskless-sync-delay", "0"),
+        # What loads takes its time, and says so meanwhile.
+        *("--loading-process-events-interval-bytes", "1024"),
+    ).start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture(scope="module")
+def outside(tmp_path_factory: pytest.TempPathFactory, server: Server) -> Iterator[Outside]:
+    with MockSlack() as slack, MockPagerDuty() as pagerduty:
+        outside = Outside(tmp_path_factory.mktemp("outside"), slack, pagerduty, REDIS_URL=server.url)
+        yield outside
+        outside.kill_everything()
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that befalls a Redis, how it ends, and what `/readyz` says meanwhile."""
+
+    begin: Callable[[Server], object]
+    end: Callable[[Server], object]
+    said: str
+
+
+def kill_and_load(server: Server) -> None:
+    """Come back with a large file to load: 40 keys of 0.1 s each."""
+    with server.client() as client:
+        for n in range(40):
+            client.set(f"big:{n}", "x" * 100, ex=300)
+        client.bgrewriteaof()
+        until(lambda: not client.info("persistence")["aof_rewrite_in_progress"])
+    server.kill()
+    server.options += ["--key-load-delay", "100000"]
+    server.start(is_awaited=False)
+    time.sleep(0.5)
+
+
+def break_saving(server: Server) -> None:
+    """Have its snapshot fail: where the file belongs lies a folder."""
+    (server.folder / "dump.rdb").unlink(missing_ok=True)
+    (server.folder / "dump.rdb").mkdir()
+    server.ask("CONFIG", "SET", "save", "1000 1000")
+    server.ask("BGSAVE")
+    with server.client() as client:
+        until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")
+
+
+def mend_saving(server: Server) -> None:
+    (server.folder / "dump.rdb").rmdir()
+    server.ask("BGSAVE")
+
+
+def unlock(server: Server) -> None:
+    with server.client(password="other") as client:
+        client.config_set("requirepass", "")
+
+
+def lock(server: Server) -> None:
+    server.ask("CONFIG", "SET", "requirepass", "other")
+    with server.client(password="other") as client:
+        client.client_kill_filter(_type="normal", skipme=True)
+
+
+FAULTS = {
+    "stopped": Fault(Server.stop, Server.go_on, "does not answer in time"),
+    "killed": Fault(Server.kill, Server.start, "can't be reached"),
+    "loading its file": Fault(kill_and_load, lambda _: None, "LOADING|does not answer"),
+    "out of memory": Fault(
+        lambda server: server.ask("CONFIG", "SET", "maxmemory", "1mb"),
+        lambda server: server.ask("CONFIG", "SET", "maxmemory", "0"),
+        "OOM",
+    ),
+    "a replica now": Fault(
+        lambda server: server.ask("REPLICAOF", "127.0.0.1", "1"),
+        lambda server: server.ask("REPLICAOF", "NO", "ONE"),
+        "READONLY",
+    ),
+    "unable to save": Fault(break_saving, mend_saving, "MISCONF"),
+    "locked": Fault(lock, unlock, "user or password"),
+}
+
+
+@pytest.mark.parametrize("name", FAULTS)
+def test_alertmanager_hears_503_in_time_and_all_goes_on_by_itself(
+    outside: Outside, server: Server, name: str
+) -> None:
+    fault = FAULTS[name]
+    before, during = body(f"before {name}"), body(f"while {name}")
+    post_until_taken(outside, before)
+    outside.sees(lambda: has_paged_once(outside, before))
+    fault.begin(server)
+    for _ in range(3):
+        begun = time.monotonic()
+        status, answer = post(outside, during)
+        assert (status, time.monotonic() - begun < 5.0) == (503, True), answer
+    begun = time.monotonic()
+    status, answer = outside.ask("GET", "/readyz")
+    assert (status, answer["error"]["type"]) == (503, "store"), answer
+    assert re.search(fault.said, answer["error"]["message"])
+    assert time.monotonic() - begun < 5.0
+    fault.end(server)
+    post_until_taken(outside, during)
+    outside.sees(lambda: has_paged_once(outside, during))
+    until(lambda: outside.ask("GET", "/readyz")[0] == 200, outside.describe)
+    assert has_paged_once(outside, before)
+    assert outside.receiver.events("child died") == []
+
+
+def test_a_redis_that_would_forget_is_not_ready(outside: Outside, server: Server) -> None:
+    server.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    said = {
+        "type": "eviction",
+        "message": "Redis may throw away what it was given (maxmemory-policy is "
+        "allkeys-lru): set maxmemory-policy noeviction",
+    }
+    until(lambda: outside.ask("GET", "/readyz") == (503, {"error": said}), outside.describe)
+    server.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    until(lambda: outside.ask("GET", "/readyz")[0] == 200)
+
+
+def test_a_redis_that_is_slow_at_each_step_is_not_waited_for_too_long(tmp_path: Path) -> None:
+    """Login, read and write take 1.8 s each: each alone is in time, together they are not."""
+    server = Server(tmp_path / "redis").start()
+    server.ask("ACL", "SETUSER", "slow", "on", ">pw", "~*", "&*", "+@all")
+    line = SlowLine(server.port)
+    with MockSlack() as slack, MockPagerDuty() as pagerduty:
+        url = f"redis://slow:pw@127.0.0.1:{line.port}/0"
+        outside = Outside(tmp_path, slack, pagerduty, REDIS_URL=url)
+        try:
+            line.delay_s = 1.8
+            for n in range(3):
+                server.ask("CLIENT", "KILL", "USER", "slow")  # so that every line begins with the login
+                begun = time.monotonic()
+                status, answer = post(outside, body(f"slow {n}"))
+                assert time.monotonic() - begun < 5.0
+                assert status == 503, answer
+            line.delay_s = 0.0
+            for n in range(3):
+                post_until_taken(outside, body(f"slow {n}"))
+            outside.sees(lambda: all(has_paged_once(outside, body(f"slow {n}")) for n in range(3)))
+        finally:
+            outside.kill_everything()
+            line.close()
+            server.kill()

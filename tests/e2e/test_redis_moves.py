@@ -1,0 +1,153 @@
+"""A failover by real sentinels and slots on their way, in the midst of traffic: nothing lost, nothing doubled."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+import redis
+from redis.crc import key_slot
+
+from receiver.store.keys import CLUSTER_SHARDS, Keys
+from tests.e2e.outside import Outside
+from tests.e2e.redis_traffic import Body, body, has_paged_once, pages, post, post_until_taken
+from tests.mocks.pagerduty import MockPagerDuty
+from tests.mocks.slack import MockSlack
+from tests.redis_servers import Cluster, Sentinels, Server, needs_redis, until
+
+pytestmark = [
+    needs_redis,
+    pytest.mark.skipif(sys.platform != "linux", reason="kills as Linux does"),
+]
+
+
+@pytest.fixture
+def mocks() -> Iterator[tuple[MockSlack, MockPagerDuty]]:
+    with MockSlack() as slack, MockPagerDuty() as pagerduty:
+        yield slack, pagerduty
+
+
+class Traffic:
+    """Posts alert after alert, each until it is taken."""
+
+    def __init__(self, outside: Outside, count: int, master: Server | None = None) -> None:
+        self.bodies = [body(f"Alert{n}") for n in range(count)]
+        self.taken: list[Body] = []
+        # Those whose state was on the replica as well when they were answered.
+        self.replicated: list[Body] = []
+        self._outside = outside
+        self._master = master
+        self._thread = threading.Thread(target=self._run)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def wait(self) -> None:
+        self._thread.join(60)
+        assert len(self.taken) == len(self.bodies), self._outside.describe()
+
+    def _run(self) -> None:
+        for one in self.bodies:
+            post_until_taken(self._outside, one)
+            if self._is_replicated():
+                self.replicated.append(one)
+            self.taken.append(one)
+            time.sleep(0.1)
+
+    def _is_replicated(self) -> bool:
+        """Tell whether the replica has all that the master wrote so far."""
+        if self._master is None:
+            return False
+        with suppress(redis.RedisError, OSError), self._master.client() as client:
+            client.set("marker", "1", ex=60)
+            return bool(client.wait(1, 500))
+        return False
+
+
+def incidents_of(outside: Outside) -> list[str]:
+    status, answer = outside.ask("GET", "/api/v1/incidents?limit=200")
+    assert status == 200, answer
+    return sorted(str(row["alertname"]) for row in answer["incidents"])
+
+
+@pytest.fixture
+def sentinels(tmp_path: Path) -> Iterator[Sentinels]:
+    sentinels = Sentinels(tmp_path / "redis")
+    yield sentinels
+    sentinels.stop_all()
+
+
+def test_a_failover_loses_nothing_that_the_replica_had(
+    tmp_path: Path, sentinels: Sentinels, mocks: tuple[MockSlack, MockPagerDuty]
+) -> None:
+    outside = Outside(tmp_path, *mocks, REDIS_URL=sentinels.url)
+    try:
+        traffic = Traffic(outside, 12, sentinels.master)
+        traffic.start()
+        until(lambda: len(traffic.taken) >= 4, outside.describe)
+        sentinels.master.kill()
+        assert len(traffic.taken) < len(traffic.bodies)
+        traffic.wait()
+        assert len(traffic.replicated) >= 4
+        names = [one["groupLabels"]["alertname"] for one in traffic.replicated]
+        assert set(names) <= set(incidents_of(outside))
+        for one in traffic.bodies:  # Alertmanager repeats what fires
+            assert post(outside, one)[0] == 200
+        outside.sees(lambda: all(has_paged_once(outside, one) for one in traffic.bodies))
+        assert incidents_of(outside) == sorted(one["groupLabels"]["alertname"] for one in traffic.bodies)
+        until(lambda: outside.ask("GET", "/readyz")[0] == 200)
+        assert outside.receiver.events("child died") == []
+    finally:
+        outside.kill_everything()
+
+
+def test_a_master_that_is_demoted_is_left_for_the_new_one(
+    tmp_path: Path, sentinels: Sentinels, mocks: tuple[MockSlack, MockPagerDuty]
+) -> None:
+    """The old master lives on as a replica, and every line to it stands: it answers READONLY."""
+    outside = Outside(tmp_path, *mocks, REDIS_URL=sentinels.url)
+    try:
+        before, after = body("Before"), body("After")
+        post_until_taken(outside, before)
+        outside.sees(lambda: has_paged_once(outside, before))
+        sentinels.sentinels[0].ask("SENTINEL", "FAILOVER", "receiver-master")
+        with sentinels.replica.client() as client:
+            until(lambda: client.info("replication")["role"] == "master")
+        post_until_taken(outside, after)
+        outside.sees(lambda: has_paged_once(outside, after))
+        assert pages(outside, before) == 1
+        until(lambda: outside.ask("GET", "/readyz")[0] == 200)
+        assert incidents_of(outside) == ["After", "Before"]
+    finally:
+        outside.kill_everything()
+
+
+def test_slots_that_move_while_alerts_fire_lose_and_double_nothing(
+    tmp_path: Path, mocks: tuple[MockSlack, MockPagerDuty]
+) -> None:
+    cluster = Cluster(tmp_path / "redis")
+    try:
+        outside = Outside(tmp_path, *mocks, REDIS_URL=cluster.url)
+        try:
+            traffic = Traffic(outside, 24)
+            traffic.start()
+            until(lambda: len(traffic.taken) >= 4, outside.describe)
+            for shard in range(CLUSTER_SHARDS):
+                slot = key_slot(Keys(shard).open.encode())
+                there = cluster.nodes.index(cluster.owner(slot))
+                cluster.move(slot, cluster.nodes[(there + 1) % 3], pause_s=0.05)
+            traffic.wait()
+            outside.sees(lambda: all(has_paged_once(outside, one) for one in traffic.bodies), within_s=30.0)
+            assert incidents_of(outside) == sorted(one["groupLabels"]["alertname"] for one in traffic.bodies)
+            assert all(int(node.ask("DBSIZE")) > 0 for node in cluster.nodes)  # type: ignore[call-overload]
+            until(lambda: outside.ask("GET", "/readyz")[0] == 200)
+            assert outside.receiver.events("child died") == []
+        finally:
+            outside.kill_everything()
+    finally:
+        cluster.stop_all()

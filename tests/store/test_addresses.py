@@ -1,0 +1,164 @@
+"""REDIS_URL in its forms, and lines with a login and a certificate to a real Redis."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trustme
+
+from receiver.config.settings import load_settings
+from receiver.errors import ConfigError, StoreError
+from receiver.store.address import parse_address
+from receiver.store.agenda import RedisAgenda
+from receiver.store.condition import RedisCondition
+from receiver.store.connection import connect, count_shards, store_errors
+from receiver.store.errands import RedisErrands
+from receiver.store.reviews import RedisReviews
+from receiver.store.simulated import RedisSimulated
+from tests.redis_servers import Server, needs_redis
+from tests.rig import Clock
+
+PASSWORD = "s3cret/p@ss"
+QUOTED = "s3cret%2Fp%40ss"
+# As docs/redis.md gives it.
+DOCS = Path(__file__).parents[2] / "docs" / "redis.md"
+
+
+def test_sentinels_are_listed_with_the_masters_name() -> None:
+    address = parse_address(
+        "redis+sentinel://user:pw@one:1,two:2,[::1]:3,four/the-master/5?sentinel_password=s"
+    )
+    assert address.nodes == (("one", 1), ("two", 2), ("::1", 3), ("four", 26379))
+    assert (address.service, address.options["db"]) == ("the-master", 5)
+    assert (address.options["username"], address.options["password"]) == ("user", "pw")
+    assert address.sentinel_options == {"password": "s"}
+    assert not address.is_encrypted
+
+
+def test_a_cluster_has_sixteen_shards_and_all_else_one() -> None:
+    assert count_shards("redis+cluster://one:1,two") == 16
+    assert {count_shards(f"{one}://x") for one in ("redis", "rediss", "unix", "redis+sentinel")} == {1}
+
+
+def test_sentinels_and_clusters_can_be_spoken_to_with_certificates() -> None:
+    address = parse_address("redis+cluster://one:1?ssl=true")
+    assert address.is_encrypted
+    address = parse_address("redis+sentinel://one:1/m?ssl_ca_certs=/ca.pem")
+    assert address.is_encrypted
+    assert address.sentinel_options == {"ssl_ca_certs": "/ca.pem"}
+
+
+def test_no_password_shows_where_an_address_is_printed() -> None:
+    address = parse_address("redis+sentinel://user:s3cret@one:1/m?sentinel_password=s3cret")
+    assert "s3cret" not in repr(address)
+
+
+FAULTY = (
+    "redis+sentinel://one:1,two:2",
+    "redis+sentinel://one:99999/service",
+    "redis+sentinel:///service",
+    "redis+cluster://one:x",
+    "redis+cluster://one:1/3",
+    "redis+cluster://,",
+)
+
+
+@pytest.mark.parametrize("url", FAULTY)
+def test_an_address_that_is_none_is_refused_without_its_password(url: str) -> None:
+    with pytest.raises(ValueError) as caught:
+        parse_address(url.replace("://", "://user:s3cret@"))
+    assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", FAULTY)
+def test_an_address_that_is_none_is_told_with_all_other_faults_of_the_settings(url: str) -> None:
+    with pytest.raises(ConfigError, match="REDIS_URL"):
+        load_settings({"REDIS_URL": url})
+
+
+@pytest.fixture(scope="module")
+def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, str]]:
+    """A Redis that speaks only TLS and knows only the user that docs/redis.md recommends."""
+    folder = tmp_path_factory.mktemp("tls")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "ca.pem"))
+    authority.issue_cert("localhost").private_key_and_cert_chain_pem.write_to_path(str(folder / "server.pem"))
+    rule = next(line for line in DOCS.read_text().splitlines() if line.startswith("ACL SETUSER receiver"))
+    (folder / "users.acl").write_text(
+        rule.replace("ACL SETUSER", "user").replace("PASSWORD", PASSWORD) + "\nuser default off\n"
+    )
+    server = Server(
+        folder,
+        *("--tls-cert-file", "server.pem", "--tls-key-file", "server.pem", "--tls-ca-cert-file", "ca.pem"),
+        *("--tls-auth-clients", "no", "--aclfile", "users.acl", "--appendonly", "yes"),
+        is_encrypted=True,
+    )
+    url = f"rediss://receiver:{QUOTED}@localhost:{server.port}/0?ssl_ca_certs={folder}/ca.pem"
+    server.start(is_awaited=False)
+    until_it_answers(server, url)
+    yield server, url
+    server.kill()
+
+
+def until_it_answers(server: Server, url: str) -> None:
+    from tests.redis_servers import until
+
+    def answers() -> bool:
+        try:
+            with store_errors():
+                return bool(connect(url).ping())
+        except StoreError:
+            return False
+
+    until(answers, server.log)
+
+
+@needs_redis
+def test_the_user_of_the_documentation_may_do_all_we_do(secured: tuple[Server, str]) -> None:
+    client = connect(secured[1])
+    now = 1_795_435_200.0
+    agenda = RedisAgenda(client)
+    agenda.beat("w", now)
+    assert agenda.workers(now - 1) == ["w"]
+    wakes = agenda.listen()
+    next(wakes)
+    agenda.put("slack", "a-1", now)
+    assert agenda.claim("slack", "w", now, 1).incidents == ("a-1",)
+    agenda.renew("slack", "w", ["a-1"], now)
+    assert agenda.release("slack", "w", "a-1", {"slack": now})
+    assert agenda.depth("slack", now)[0] == 1
+    errands = RedisErrands(client)
+    assert errands.put("pagerduty", "e", {}, now)
+    assert errands.remember("slack", "s", 9)
+    simulated = RedisSimulated(client)
+    simulated.add({"a": 1})
+    assert simulated.newest(1)
+    assert RedisReviews(client).read("route").version == 0
+    condition = RedisCondition(client, Clock())
+    condition.try_writing()
+    assert condition.look()[0].policy == "noeviction"
+    agenda.leave("w")
+
+
+@needs_redis
+def test_the_user_of_the_documentation_may_do_nothing_else(secured: tuple[Server, str]) -> None:
+    client = connect(secured[1])
+    for command in (("SET", "other", "1"), ("FLUSHALL",), ("CONFIG", "SET", "maxmemory", "1"), ("KEYS", "*")):
+        with pytest.raises(StoreError, match="NOPERM"), store_errors():
+            client.execute_command(*command)
+
+
+@needs_redis
+def test_a_certificate_of_somebody_else_is_refused(secured: tuple[Server, str]) -> None:
+    with pytest.raises(StoreError) as caught, store_errors():
+        connect(secured[1].partition("?")[0]).ping()
+    assert PASSWORD not in str(caught.value)
+
+
+@needs_redis
+def test_a_wrong_password_says_so_and_shows_nothing(secured: tuple[Server, str]) -> None:
+    with pytest.raises(StoreError, match="password of REDIS_URL") as caught, store_errors():
+        connect(secured[1].replace(QUOTED, "wr0ng")).ping()
+    assert "wr0ng" not in str(caught.value)

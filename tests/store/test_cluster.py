@@ -1,0 +1,242 @@
+"""The store on a real Redis Cluster of three nodes."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from redis.crc import key_slot
+
+from receiver.errors import StoreError
+from receiver.store.agenda import LEASE_S, RedisAgenda
+from receiver.store.connection import Client, Scripts, connect, count_shards, list_servers, store_errors
+from receiver.store.errands import RedisErrands
+from receiver.store.keys import CLUSTER_SHARDS, Keys
+from receiver.store.simulated import RedisSimulated
+from tests.redis_servers import Cluster, Server, needs_redis, until
+
+pytestmark = needs_redis
+NOW = 1_795_435_200.0
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"), "--cluster-require-full-coverage", "no")
+    yield cluster
+    cluster.stop_all()
+
+
+@pytest.fixture
+def client(cluster: Cluster) -> Iterator[Client]:
+    client = connect(cluster.url)
+    client.flushall()
+    yield client
+    client.close()
+
+
+@pytest.fixture
+def agenda(cluster: Cluster, client: Client) -> RedisAgenda:
+    return RedisAgenda(client, shards=count_shards(cluster.url))
+
+
+def keys_on(node: Server) -> int:
+    return int(node.ask("DBSIZE"))  # type: ignore[call-overload]
+
+
+def test_the_number_of_shards_never_changes() -> None:
+    """What was kept by one version would not be found by the next."""
+    assert CLUSTER_SHARDS == 16
+
+
+def test_the_agenda_spreads_over_all_nodes_and_loses_none(
+    cluster: Cluster, client: Client, agenda: RedisAgenda
+) -> None:
+    names = {f"slot{n}-1" for n in range(200)}
+    for name in names:
+        agenda.put("slack", name, NOW)
+    assert all(keys_on(node) > 0 for node in cluster.nodes)
+    assert set(agenda.claim("slack", "w1", NOW, 500).incidents) == names
+
+
+def test_no_more_is_lent_than_was_asked_for_and_the_earliest_first(agenda: RedisAgenda) -> None:
+    for n in range(50):
+        agenda.put("slack", f"slot{n}-1", NOW - n)
+    claims = agenda.claim("slack", "w1", NOW, 3)
+    assert len(claims.incidents) == 3
+    assert claims.incidents[0] == "slot49-1"
+    assert claims.look_at == NOW
+
+
+def test_the_next_moment_of_all_shards_is_told(agenda: RedisAgenda) -> None:
+    for n in range(50):
+        agenda.put("slack", f"slot{n}-1", NOW + 100 - n)
+    assert agenda.claim("slack", "w1", NOW, 3) == agenda.claim("slack", "w1", NOW, 3)
+    assert agenda.claim("slack", "w1", NOW, 3).look_at == NOW + 51
+
+
+def test_a_dead_workers_loans_run_out_on_every_shard(agenda: RedisAgenda) -> None:
+    names = {f"slot{n}-1" for n in range(40)}
+    for name in names:
+        agenda.put("slack", name, NOW)
+    agenda.claim("slack", "dead", NOW, 100)
+    assert agenda.claim("slack", "w2", NOW + 1, 100).look_at == pytest.approx(NOW + LEASE_S)
+    assert set(agenda.claim("slack", "w2", NOW + LEASE_S, 100).incidents) == names
+
+
+def test_a_loan_from_before_the_clock_was_set_back_holds_nothing_up_on_any_shard(agenda: RedisAgenda) -> None:
+    names = {f"slot{n}-1" for n in range(40)}
+    for name in names:
+        agenda.put("slack", name, NOW)
+    agenda.claim("slack", "dead", NOW + 3600, 100)
+    assert set(agenda.claim("slack", "w2", NOW, 100).incidents) == names
+
+
+def test_how_much_is_due_is_counted_over_all_shards(agenda: RedisAgenda) -> None:
+    for n in range(40):
+        agenda.put("slack", f"slot{n}-1", NOW - 2 * n)
+    depth, lag = agenda.depth("slack", NOW)
+    assert (depth, lag) == (40, pytest.approx(78.0))
+    assert agenda.depth("pagerduty", NOW) == (0, 0.0)
+
+
+def test_a_wake_up_reaches_a_listener_at_any_node(cluster: Cluster, agenda: RedisAgenda) -> None:
+    heard: list[tuple[str, float]] = []
+    is_listening = threading.Event()
+
+    def listen() -> None:
+        for wake in agenda.listen():
+            is_listening.set()
+            if wake is not None and wake[0] == "pagerduty":
+                heard.append(wake)
+            if len(heard) >= 20:
+                return
+
+    thread = threading.Thread(target=listen, daemon=True)
+    thread.start()
+    is_listening.wait(5)
+    for n in range(20):
+        agenda.put("pagerduty", f"slot{n}-1", NOW + n)
+    until(lambda: len(heard) >= 20)
+    assert sorted(heard) == [("pagerduty", NOW + n) for n in range(20)]
+    thread.join(5)
+
+
+def test_what_belongs_to_no_incident_is_kept_as_well(
+    cluster: Cluster, client: Client, agenda: RedisAgenda
+) -> None:
+    agenda.beat("w1", NOW)
+    assert agenda.workers(NOW - 3) == ["w1"]
+    simulated = RedisSimulated(client)
+    simulated.add({"text": "hello"})
+    assert simulated.newest(1) == [{"text": "hello"}]
+    errands = RedisErrands(client, shards=count_shards(cluster.url))
+    assert errands.put("pagerduty", "event-1", {"a": 1}, NOW)
+    assert not errands.put("pagerduty", "event-1", {"a": 1}, NOW)
+    (name,) = agenda.claim("duties", "w1", NOW, 5).incidents
+    assert errands.find(name.removeprefix("errand-")) == ("pagerduty", {"a": 1})
+    assert agenda.release("duties", "w1", name, {"duties": None})
+    assert errands.remember("slack", "click", 60)
+    assert not errands.remember("slack", "click", 60)
+
+
+def test_scripts_are_given_to_a_node_that_does_not_know_them(cluster: Cluster, client: Client) -> None:
+    scripts = Scripts(client)
+    for node in cluster.nodes:
+        node.ask("SCRIPT", "FLUSH")
+    calls = [
+        ([keys.agenda("slack"), keys.claims("slack"), keys.owners("slack")], ["1", "2", "w", 1, "99"])
+        for keys in map(Keys, range(CLUSTER_SHARDS))
+    ]
+    assert scripts.run_all("claim", calls) == [[b""]] * CLUSTER_SHARDS
+    cluster.nodes[1].ask("SCRIPT", "FLUSH")
+    assert [scripts.run("claim", *call) for call in calls] == [[b""]] * CLUSTER_SHARDS
+
+
+def test_a_slot_that_has_moved_is_followed(cluster: Cluster, client: Client, agenda: RedisAgenda) -> None:
+    names = {f"slot{n}-1" for n in range(64)}
+    for name in names:
+        agenda.put("slack", name, NOW)
+    for shard in range(CLUSTER_SHARDS):
+        slot = key_slot(Keys(shard).agenda("slack").encode())
+        there = cluster.nodes.index(cluster.owner(slot))
+        cluster.move(slot, cluster.nodes[(there + 1) % 3])
+    assert agenda.depth("slack", NOW)[0] == 64
+    assert set(agenda.claim("slack", "w1", NOW, 100).incidents) == names
+    assert all(agenda.release("slack", "w1", name, {"slack": NOW + 1}) for name in names)
+
+
+def test_while_a_slot_is_on_its_way_its_keys_are_read_where_they_are(
+    cluster: Cluster, client: Client
+) -> None:
+    keys = Keys(3)
+    slot = key_slot(keys.open.encode())
+    client.set(keys.errand("stays"), "here", ex=60)
+    client.set(keys.errand("goes"), "there", ex=60)
+    source = cluster.owner(slot)
+    target = next(node for node in cluster.nodes if node is not source)
+    target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", cluster.id_of(source))
+    source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", cluster.id_of(target))
+    source.ask("MIGRATE", "127.0.0.1", target.port, keys.errand("goes"), 0, 5000)
+    try:
+        assert client.get(keys.errand("goes")) == b"there"
+        with client.pipeline(transaction=False) as pipe:
+            pipe.get(keys.errand("stays"))
+            pipe.get(keys.errand("goes"))
+            assert pipe.execute() == [b"here", b"there"]
+        with pytest.raises(StoreError, match="TRYAGAIN"), store_errors():
+            client.execute_command("EXISTS", keys.errand("stays"), keys.errand("goes"))
+    finally:
+        cluster.move(slot, target)
+    assert client.get(keys.errand("stays")) == b"here"
+
+
+def test_a_dead_node_stops_only_what_lies_on_it(
+    cluster: Cluster, client: Client, agenda: RedisAgenda
+) -> None:
+    names = {f"slot{n}-1" for n in range(64)}
+    for name in names:
+        agenda.put("slack", name, NOW)
+    dead = cluster.nodes[2]
+    dead.kill()
+    taken: set[str] = set()
+    until(lambda: taken.update(claimed(agenda)) or len(taken) >= 20)
+    assert taken < names
+    with pytest.raises(StoreError):
+        agenda.depth("slack", NOW)
+    dead.start()
+    until(lambda: taken.update(claimed(agenda)) or taken == names)
+    assert len(list_servers(client)) == 3
+
+
+def claimed(agenda: RedisAgenda) -> tuple[str, ...]:
+    try:
+        return agenda.claim("slack", "w1", NOW, 100).incidents
+    except StoreError:
+        return ()
+
+
+def test_a_plain_address_of_a_cluster_says_what_to_write(cluster: Cluster) -> None:
+    single = connect(cluster.nodes[0].url)
+    elsewhere = next(
+        key
+        for key in (Keys(n).probe for n in range(CLUSTER_SHARDS))
+        if cluster.owner(key_slot(key.encode())) is not cluster.nodes[0]
+    )
+    with pytest.raises(StoreError, match=r"redis\+cluster://"), store_errors():
+        single.set(elsewhere, "1", ex=60)
+
+
+def test_a_cluster_address_of_a_plain_redis_says_what_to_write(tmp_path: Path) -> None:
+    server = Server(tmp_path).start()
+    try:
+        client = connect(f"redis+cluster://{server.node}")
+        with pytest.raises(StoreError, match="no Redis Cluster"), store_errors():
+            client.ping()
+    finally:
+        server.kill()
+
+
+def test_it_connects_only_when_it_is_used() -> None:
+    connect("redis+cluster://127.0.0.1:1")

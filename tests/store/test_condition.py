@@ -1,0 +1,92 @@
+"""In what condition Redis is: asked of a real one whose settings are changed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from receiver.errors import StoreError
+from receiver.store.condition import Condition, RedisCondition
+from receiver.store.connection import connect
+from tests.redis_servers import Server, needs_redis
+from tests.rig import Clock
+
+pytestmark = needs_redis
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    server = Server(tmp_path, "--appendonly", "yes").start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def condition(server: Server, clock: Clock) -> RedisCondition:
+    return RedisCondition(connect(server.url), clock)
+
+
+def test_a_redis_that_keeps_everything_is_fine(condition: RedisCondition) -> None:
+    condition.try_writing()
+    assert condition.find_fault() == ""
+    assert condition.look()[0].warnings == []
+
+
+@pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl", "allkeys-random"])
+def test_a_redis_that_would_forget_is_at_fault(
+    server: Server, condition: RedisCondition, policy: str
+) -> None:
+    server.ask("CONFIG", "SET", "maxmemory-policy", policy)
+    assert policy in condition.find_fault()
+    assert "set maxmemory-policy noeviction" in condition.find_fault()
+
+
+def test_the_policy_is_asked_for_again_after_ten_seconds(
+    server: Server, condition: RedisCondition, clock: Clock
+) -> None:
+    assert condition.find_fault() == ""
+    server.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    clock.moment += 9
+    assert condition.find_fault() == ""
+    clock.moment += 2
+    assert condition.find_fault() != ""
+
+
+def test_a_provider_that_forbids_config_still_tells_its_policy(server: Server, clock: Clock) -> None:
+    server.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    server.ask("ACL", "SETUSER", "default", "-config")
+    condition = RedisCondition(connect(server.url), clock)
+    assert "allkeys-lru" in condition.find_fault()
+    assert condition.look()[0].has_snapshots is None
+
+
+def test_a_provider_that_forbids_info_is_believed(server: Server, clock: Clock) -> None:
+    server.ask("ACL", "SETUSER", "default", "-info")
+    assert RedisCondition(connect(server.url), clock).look() == [Condition()]
+
+
+def test_nothing_on_disk_is_warned_of(server: Server, condition: RedisCondition) -> None:
+    server.ask("CONFIG", "SET", "appendonly", "no")
+    assert "keeps nothing on disk" in condition.look()[0].warnings[0]
+    server.ask("CONFIG", "SET", "save", "3600 1")
+    assert "append-only" in condition.look()[0].warnings[0]
+
+
+def test_memory_that_is_nearly_used_up_is_warned_of(server: Server, condition: RedisCondition) -> None:
+    used = condition.look()[0].used
+    server.ask("CONFIG", "SET", "maxmemory", used + used // 10)
+    assert "of its maxmemory" in condition.look()[0].warnings[0]
+
+
+def test_full_memory_shows_in_a_write(server: Server, condition: RedisCondition) -> None:
+    server.ask("CONFIG", "SET", "maxmemory", "1mb")
+    server.ask("CONFIG", "SET", "maxmemory", "1")
+    with pytest.raises(StoreError, match="OOM"):
+        condition.try_writing()

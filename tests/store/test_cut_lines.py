@@ -1,0 +1,140 @@
+"""A line that is cut after Redis did what it was asked, before the answer came: the command goes twice."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from receiver.domain.delivery import Delivery
+from receiver.domain.incident import Event
+from receiver.store.agenda import RedisAgenda
+from receiver.store.connection import Client, connect
+from receiver.store.errands import RedisErrands
+from tests.mocks.pagerduty import MockPagerDuty
+from tests.mocks.slack import MockSlack
+from tests.rig import START, Clock, Rig
+
+
+class Cutter:
+    """A Unix socket before Redis' own that swallows an answer and cuts the line, when told so."""
+
+    def __init__(self, folder: Path, redis_url: str) -> None:
+        self._target = redis_url.removeprefix("unix://")
+        path = folder / "cut.sock"
+        self.url = f"unix://{path}"
+        self.spared = 0  # so many answers come through first
+        self.cuts_left = 0
+        self.cut = 0
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen(64)
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self._listener.accept()
+                far = socket.socket(socket.AF_UNIX)
+                far.connect(self._target)
+                threading.Thread(target=self._carry, args=(near, far), daemon=True).start()
+                threading.Thread(target=self._answer, args=(far, near), daemon=True).start()
+
+    def _carry(self, near: socket.socket, far: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while said := near.recv(65536):
+                far.sendall(said)
+            far.shutdown(socket.SHUT_RDWR)
+
+    def _answer(self, far: socket.socket, near: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while said := far.recv(65536):
+                is_refusal = said.startswith(b"-")  # a script that isn't known yet did nothing
+                if self.spared and not is_refusal:
+                    self.spared -= 1
+                elif self.cuts_left and not is_refusal:
+                    self.cuts_left -= 1
+                    self.cut += 1
+                    break
+                near.sendall(said)
+        with contextlib.suppress(OSError):
+            near.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@pytest.fixture
+def cutter(tmp_path: Path, valkey_url: str, redis_client: Client) -> Iterator[Cutter]:
+    cutter = Cutter(tmp_path, valkey_url)
+    yield cutter
+    cutter.close()
+
+
+@pytest.fixture
+def rig(tmp_path: Path, cutter: Cutter) -> Iterator[Rig]:
+    clock = Clock()
+    with MockSlack(clock=clock) as slack, MockPagerDuty(clock=clock) as pagerduty:
+        yield Rig(tmp_path, cutter.url, slack, pagerduty, clock)
+
+
+@pytest.mark.parametrize("answers_before", [0, 1])
+def test_an_alert_kept_twice_is_one_incident(rig: Rig, cutter: Cutter, answers_before: int) -> None:
+    """The second commit finds the group changed, by the first: it is read again, and is a duplicate."""
+    rig.posts(rig.alert("Warm"))  # the scripts are known
+    rig.works()
+    cutter.cuts_left = 2 if answers_before == 0 else 1
+    answer = rig.client.post("/webhooks/alertmanager", json=rig.payload(rig.alert("DiskFull")))
+    assert answer.status_code in (200, 503)
+    assert cutter.cut
+    cutter.cuts_left = 0
+    assert rig.posts(rig.alert("DiskFull"))["new"] in (0, 1)
+    rig.works()
+    assert rig.triggered() == ["on-call"] * 2
+    assert len(rig.roots()) == 2
+
+
+@pytest.mark.parametrize("number", range(30))
+def test_whichever_answer_of_the_work_is_lost_all_is_done_once(rig: Rig, cutter: Cutter, number: int) -> None:
+    incident = rig.posts(rig.alert("DiskFull"))["incidents"][0]
+    cutter.spared, cutter.cuts_left = number, 1
+    rig.works()
+    rig.clock.moment += 3.0  # whatever was lent by an answer that got lost is free again
+    rig.works()
+    assert cutter.cut == 1
+    said = [event["text"] for event in rig.shows(incident)["timeline"]]
+    assert len(said) == len(set(said)), said
+    assert rig.triggered() == ["on-call"]
+    assert len(rig.roots()) == 1
+
+
+def test_a_delivery_kept_twice_is_told_once(rig: Rig, cutter: Cutter) -> None:
+    incident = rig.fires("DiskFull")
+    before = len(rig.shows(incident)["timeline"])
+    event = Event(START, "delivered", "Something arrived")
+    cutter.cuts_left = 1
+    rig.parts.incidents.record(incident, "test", Delivery("x", attempts=1), events=(event,))
+    assert cutter.cut == 1
+    assert len(rig.shows(incident)["timeline"]) == before + 1
+
+
+def test_what_is_remembered_twice_came_once(cutter: Cutter) -> None:
+    """A click whose memory was kept twice would be taken for a replay of itself."""
+    errands = RedisErrands(connect(cutter.url))
+    cutter.cuts_left = 1
+    assert errands.remember("slack", "signature", 60)
+    assert cutter.cut == 1
+    assert not errands.remember("slack", "signature", 60)
+
+
+def test_a_loan_whose_answer_was_lost_runs_out(cutter: Cutter) -> None:
+    agenda = RedisAgenda(connect(cutter.url))
+    agenda.put("slack", "a-1", START)
+    agenda.claim("slack", "w0", START - 1, 1)
+    cutter.cuts_left = 1
+    assert agenda.claim("slack", "w1", START, 1).incidents == ()
+    assert agenda.claim("slack", "w1", START + 3, 1).incidents == ("a-1",)

@@ -1,0 +1,56 @@
+"""Finding the master through a real sentinel; failovers are in tests/e2e/test_redis_moves.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from receiver.errors import StoreError
+from receiver.store.connection import connect, store_errors
+from tests.redis_servers import MASTER_NAME, SENTINEL, Server, free_port, needs_redis
+
+pytestmark = needs_redis
+
+
+@pytest.fixture(scope="module")
+def master(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    master = Server(tmp_path_factory.mktemp("master")).start()
+    yield master
+    master.kill()
+
+
+@pytest.fixture(scope="module")
+def sentinel(tmp_path_factory: pytest.TempPathFactory, master: Server) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("sentinel")
+    sentinel = Server(folder, program=SENTINEL)
+    (folder / "sentinel.conf").write_text(
+        f"port {sentinel.port}\nbind 127.0.0.1\ndir {folder}\n"
+        f"sentinel monitor {MASTER_NAME} 127.0.0.1 {master.port} 1\n"
+        "user asker on >s3cret -@all +auth +sentinel|get-master-addr-by-name\n"
+    )
+    sentinel.start()
+    yield sentinel
+    sentinel.kill()
+
+
+def test_the_master_is_found_by_its_name(sentinel: Server) -> None:
+    assert connect(f"redis+sentinel://{sentinel.node}/{MASTER_NAME}").ping()
+
+
+def test_a_sentinel_that_is_away_is_passed_over(sentinel: Server) -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    assert connect(f"redis+sentinel://{nobody},{sentinel.node}/{MASTER_NAME}").ping()
+
+
+def test_the_sentinels_have_a_login_of_their_own(sentinel: Server) -> None:
+    login = "sentinel_username=asker&sentinel_password=s3cret"
+    assert connect(f"redis+sentinel://{sentinel.node}/{MASTER_NAME}/3?{login}").set("rcv:x", "1", ex=9)
+    with pytest.raises(StoreError) as caught, store_errors():
+        connect(f"redis+sentinel://{sentinel.node}/{MASTER_NAME}?{login}wrong").ping()
+    assert "s3cret" not in str(caught.value)
+
+
+def test_a_service_that_no_sentinel_knows_says_so(sentinel: Server) -> None:
+    with pytest.raises(StoreError, match="none of 1 sentinels knows the master of 'other'"), store_errors():
+        connect(f"redis+sentinel://{sentinel.node}/other").ping()
