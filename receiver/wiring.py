@@ -31,7 +31,9 @@ from receiver.engine.desk import Desk
 from receiver.engine.duties import LANE as DUTIES
 from receiver.engine.duties import Duties, Repeated
 from receiver.engine.hands import Hands
+from receiver.engine.inquiry import Inquiry
 from receiver.engine.intake import Intake
+from receiver.engine.pager_answers import PagerAnswers
 from receiver.engine.pager_desk import PagerDesk
 from receiver.engine.reconcile import Reconciler
 from receiver.engine.review import Reviewer
@@ -164,6 +166,14 @@ def build_rest(parts: Parts) -> PagerDutyRest | None:
     return PagerDutyRest(parts.settings.pagerduty_api_url, token) if token else None
 
 
+def build_inquiry(parts: Parts, rest: PagerDutyRest | None) -> Inquiry | None:
+    """Return what asks PagerDuty before a further step; None without a token."""
+    if rest is None:
+        return None
+    answers = PagerAnswers(parts.hands, parts.incidents, parts.clock)
+    return Inquiry(rest, answers, parts.hands, parts.clock)
+
+
 def build_places(parts: Parts) -> Places:
     """Return the addresses that messages link to."""
     routing = parts.routing
@@ -249,7 +259,15 @@ def build_machine(parts: Parts) -> Machine:
     desk = PagerDesk(parts.hands, parts.incidents, rest, routing, clock)
     briefing = build_briefing(parts, rest)
     return Machine(
-        Reconciler(parts.incidents, build_channels(parts), routing, briefing, witness, clock=clock),
+        Reconciler(
+            parts.incidents,
+            build_channels(parts),
+            routing,
+            briefing,
+            witness,
+            clock=clock,
+            inquiry=build_inquiry(parts, rest),
+        ),
         Duties(repeated, parts.errands, {"pagerduty": desk.take}, clock),
     )
 

@@ -133,6 +133,9 @@ class Incident(Struct, frozen=True, omit_defaults=True):
     silences: tuple[SilenceNote, ...] = ()
     looked_at: float = 0.0  # when Alertmanager was last asked for a step's sake
     is_unasked: bool = False  # and could not be
+    pager_asked_at: float = 0.0  # when PagerDuty was last asked for a step's sake
+    is_pager_unasked: bool = False  # and could not be
+    pager_told_at: float = 0.0  # of the latest that PagerDuty itself told of it, by its own clock
     heard_at: float = 0.0  # when its sender last spoke of it, to a quarter of an hour
     longest_gap: float = 0.0  # between two times it did
     previous: str = ""  # the incident that held this group before

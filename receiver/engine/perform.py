@@ -13,6 +13,7 @@ from receiver.domain.action import (
     AcknowledgePage,
     Action,
     ExpireSilence,
+    Inquire,
     Lapse,
     LookUp,
     MakeSilence,
@@ -29,6 +30,7 @@ from receiver.domain.incident import Event, Incident
 from receiver.domain.notification import Notification
 from receiver.domain.ports import Channel, Incidents
 from receiver.engine.hands import Hands
+from receiver.engine.inquiry import Inquiry
 from receiver.engine.intake import lanes_of
 from receiver.engine.witness import Witness
 from receiver.errors import DeliveryError, TemporaryDeliveryError
@@ -45,8 +47,10 @@ class Performer:
         channels: Mapping[str, Channel],
         witness: Witness | None,
         clock: Callable[[], float],
+        inquiry: Inquiry | None = None,
     ) -> None:
         self._incidents = incidents
+        self._inquiry = inquiry
         self._hands = Hands(incidents)
         self._witness = witness
         self._channels = channels
@@ -59,7 +63,7 @@ class Performer:
         worker has the incident; nothing is sent without its attempt noted.
         """
         action, incident = notification.action, notification.incident
-        if isinstance(action, Lapse | LookUp):
+        if isinstance(action, Lapse | LookUp | Inquire):
             self._change(action, incident, notification.now)
             return
         before = incident.deliveries.get(action.key, Delivery())
@@ -84,10 +88,13 @@ class Performer:
             _log_arrival(notification, receipt)
         self._keep(action, incident, after)
 
-    def _change(self, action: Lapse | LookUp, incident: Incident, now: float) -> None:
+    def _change(self, action: Lapse | LookUp | Inquire, incident: Incident, now: float) -> None:
         """Do what changes the incident itself and leaves no delivery: the change is its receipt."""
         if isinstance(action, Lapse):
             self._hands.change(incident.id, lambda latest: lapse(latest, action.acknowledged_at, now), now)
+        elif isinstance(action, Inquire):
+            if self._inquiry is not None:
+                self._inquiry.inquire(incident, action.responders)
         elif self._witness is not None:
             self._witness.look_for_step(incident.id, incident.source, action.since)
 

@@ -11,6 +11,7 @@ from receiver.domain.plan import plan
 from receiver.domain.policy import PAGERDUTY, EscalationPolicy
 from receiver.domain.ports import Channel, Incidents, Rules
 from receiver.engine.brief import Briefing
+from receiver.engine.inquiry import Inquiry
 from receiver.engine.intake import lanes_of
 from receiver.engine.perform import Performer
 from receiver.engine.witness import Witness
@@ -34,12 +35,13 @@ class Reconciler:
         witness: Witness | None,
         *,
         clock: Callable[[], float],
+        inquiry: Inquiry | None = None,
     ) -> None:
         self._incidents = incidents
         self._rules = rules
         self._briefing = briefing
         self._clock = clock
-        self._performer = Performer(incidents, channels, witness, clock)
+        self._performer = Performer(incidents, channels, witness, clock, inquiry)
 
     def reconcile(self, incident_id: str, lane: str, worker: str) -> dict[str, float | None]:
         """Do what is missing in *lane*; return when each lane is to look again.
@@ -97,4 +99,9 @@ def find_policy(rules: Rules, incident: Incident) -> EscalationPolicy:
     policy = rules.get_policy(incident.policy)
     named = {step.responder.name for step in policy.steps}
     others = tuple(r for name, r in rules.responders.items() if name not in named)
-    return replace(policy, others=others, has_witness=incident.source in rules.alertmanagers)
+    return replace(
+        policy,
+        others=others,
+        has_witness=incident.source in rules.alertmanagers,
+        has_pager=rules.can_ask_pager,
+    )
