@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from receiver.domain.alert import Alert
@@ -75,12 +75,16 @@ class Held:
 
 @dataclass(frozen=True)
 class Write:
-    """A change to be kept: what was read, how it stands now, and which lanes are to look at it."""
+    """A change to be kept: what was read, how it stands now, and which lanes are to look at it.
+
+    *left* are the slots of neighbours that an alert has left, as was seen there.
+    """
 
     held: Held
     change: Change
     lanes: tuple[str, ...]
     due: float
+    left: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -97,7 +101,21 @@ class Incidents(Protocol):
     def read(self, slots: Sequence[str]) -> list[Held]: ...
 
     def commit(self, writes: Sequence[Write]) -> list[bool]:
-        """Keep each change; False where the group had changed since it was read."""
+        """Keep each change; False where the group had changed since it was read, or an alert that
+        begins to fire already fires in a neighbour.
+        """
+        ...
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether neighbours may lie apart, so that `commit` does not see them all."""
+        ...
+
+    def find_homes(self, asked: Mapping[str, Iterable[str]]) -> Mapping[str, tuple[str, ...]]:
+        """Return the slots in which alerts may be at home; *asked* are fingerprints by neighbourhood.
+
+        They are known by `NEIGHBOURHOOD FINGERPRINT`, and left out where there are none.
+        """
         ...
 
     def load(self, incident_id: str) -> Incident:

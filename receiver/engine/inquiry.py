@@ -60,13 +60,14 @@ class Inquiry:
         try:
             found = self._ask([page.key for page in pages])
         except DeliveryError as error:
-            _log(incident, error.reason)
+            fields = {"incident": incident.id, "reason": error.reason}
+            logger.warning("pagerduty can't be asked", extra={"fields": fields})
             # What won't change in a second isn't asked again for this step.
             self._note(incident, reason=error.reason, is_over=not isinstance(error, TemporaryDeliveryError))
             return
         for page in pages:
-            if _log(incident, self._take(page, found.get(page.key, ()))) != "triggered":
-                break
+            outcome = self._take(page, found.get(page.key, ()))
+            logger.info("pager asked", extra={"fields": {"incident": incident.id, "outcome": outcome}})
         self._note(incident)
 
     def _ask(self, keys: Sequence[str]) -> Mapping[str, Sequence[PagerStatus]]:
@@ -117,8 +118,3 @@ def _find_answer(page: Paged, statuses: Sequence[PagerStatus], *, is_open: bool)
     # PagerDuty takes events before it makes incidents of them: an end before our page is another's.
     resolved = (status for status in statuses if status.status == "resolved")
     return next((s for s in resolved if s.changed_at >= page.sent_at + _CLOCK_SLACK_S), None)
-
-
-def _log(incident: Incident, outcome: str) -> str:
-    logger.info("pager asked", extra={"fields": {"incident": incident.id, "outcome": outcome}})
-    return outcome
