@@ -79,6 +79,12 @@ class RedisAgenda:
             pipe.publish(WAKE, f"{lane} {format_due(due)}")
             pipe.execute()
 
+    def put_missing(self, lane: str, incident_id: str, due: float) -> None:
+        """Have *lane* look at it at *due*, unless it waits for some moment already."""
+        keys = Keys(self._shard(incident_id))
+        with store_errors():
+            self._redis.zadd(keys.agenda(lane), {incident_id: format_due(due)}, nx=True)
+
     def depth(self, lane: str, now: float) -> tuple[int, float]:
         """Return how many incidents are due in *lane*, and for how many seconds the first has been."""
         depth, lag = 0, 0.0
