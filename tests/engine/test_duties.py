@@ -61,6 +61,9 @@ def test_a_worker_brings_back_what_a_store_that_lost_its_data_forgot(
     finally:
         worker.stop()
         running.join(10)
+        for thread in threading.enumerate():
+            if thread.name == "listen":  # it holds the line that the test is about to close
+                thread.join(10)
 
 
 def until(is_so: Callable[[], bool]) -> None:
