@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from itertools import chain
 
 from msgspec.structs import replace
 
@@ -82,7 +81,7 @@ class RedisIncidents:
         fields: list[str | bytes | int | float] = ["head", codec.encode_incident(incident)]
         fields += _alert_fields(change.changed_alerts)
         moves = tell_moves(held.incident, incident)
-        left = [(name, slot) for name in moves.begun for slot in write.left.get(name, ())]
+        left = [f"{name} {slot}" for name in moves.begun for slot in write.left.get(name, ())]
         neighbourhood = neighbourhood_of(incident.source, incident.receiver, incident.route)
         return (
             [
@@ -104,14 +103,9 @@ class RedisIncidents:
                 self._history_s,
                 TIMELINE_KEPT,
                 len(change.events),
-                len(moves.begun),
-                len(moves.ended),
-                len(left),
+                *(codec.encode_names(names) for names in (moves.begun, moves.ended, left)),
                 *(codec.encode(event) for event in change.events),
                 *write.lanes,
-                *moves.begun,
-                *moves.ended,
-                *chain.from_iterable(left),
                 *fields,
             ],
         )
