@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from zlib import crc32
 
 from bench.parse import a_body
 
@@ -29,9 +30,16 @@ class Load:
 
 
 def build_requests(alerts: int, names: Iterable[str]) -> list[bytes]:
-    """Return a request for each name, with a group of that name and *alerts* firing alerts."""
+    """Return a request for each name, with a group of that name and *alerts* firing alerts of its own."""
     body = a_body(alerts)
-    return [_post(body.replace(b'"{}:{', b'"{}/{group=\\"%b\\"}:{' % name.encode())) for name in names]
+    return [_post(_name(body, name.encode())) for name in names]
+
+
+def _name(body: bytes, name: bytes) -> bytes:
+    """Return *body* with another group key and other alerts, as the same ones have one home."""
+    body = body.replace(b'"{}:{', b'"{}/{group=\\"%b\\"}:{' % name)
+    body = body.replace(b'"monitoring/k8s"', b'"monitoring/%b"' % name)
+    return body.replace(b'"fingerprint":"00000000', b'"fingerprint":"%08x' % crc32(name))
 
 
 def _post(body: bytes) -> bytes:

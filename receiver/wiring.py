@@ -35,10 +35,12 @@ from receiver.engine.health import DUTY as CALLS
 from receiver.engine.health import Caller, HealthNotes
 from receiver.engine.heartbeats import DUTY as BEATS
 from receiver.engine.heartbeats import HeartbeatWatch, Pulse
+from receiver.engine.inquiry import Inquiry
 from receiver.engine.intake import Intake
 from receiver.engine.maintenance import DUTY as MAINTENANCE
 from receiver.engine.maintenance import MaintenanceWatch, Switch
 from receiver.engine.paced_reviews import PacedReviews
+from receiver.engine.pager_answers import PagerAnswers
 from receiver.engine.pager_desk import PagerDesk
 from receiver.engine.reconcile import Reconciler
 from receiver.engine.review import Reviewer
@@ -195,6 +197,14 @@ def build_rest(parts: Parts) -> PagerDutyRest | None:
     return PagerDutyRest(parts.settings.pagerduty_api_url, token) if token else None
 
 
+def build_inquiry(parts: Parts, rest: PagerDutyRest | None) -> Inquiry | None:
+    """Return what asks PagerDuty before a further step; None without a token."""
+    if rest is None:
+        return None
+    answers = PagerAnswers(parts.hands, parts.incidents, parts.clock)
+    return Inquiry(rest, answers, parts.hands, parts.clock)
+
+
 def build_places(parts: Parts) -> Places:
     """Return the addresses that messages link to."""
     routing = parts.routing
@@ -308,6 +318,7 @@ def build_machine(parts: Parts) -> Machine:
             turns=build_turns(parts),
             paused_until=parts.maintenance.paused_until,
             health=HealthNotes(parts.health),
+            inquiry=build_inquiry(parts, rest),
         ),
         Duties(repeated, parts.errands, {"pagerduty": desk.take}, clock),
     )

@@ -77,6 +77,11 @@ class Routing:
     limits: Limits = Limits()
     warnings: tuple[Problem, ...] = ()
 
+    @property
+    def can_ask_pager(self) -> bool:
+        """Whether PagerDuty's REST API can be asked."""
+        return bool(self.pagerduty_api_token)
+
     def find_route(self, labels: Mapping[str, str]) -> Route:
         """Return the first route that matches; the last one where none does, so no alert is lost."""
         return find_route(self.routes, labels) or self.routes[-1]

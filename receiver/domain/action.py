@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from receiver.domain.policy import Step, Target
+from receiver.domain.policy import Responder, Step, Target
 
 
 @dataclass(frozen=True)
@@ -97,6 +97,13 @@ class LookUp(Action):
     """Ask Alertmanager whether the incident's alerts still fire unmuted, later than *since*."""
 
     since: float = 0.0
+
+
+@dataclass(frozen=True)
+class Inquire(Action):
+    """Ask PagerDuty whether somebody has answered the pages of *responders*."""
+
+    responders: tuple[Responder, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy, Responder
 # A step that nobody could be told of is given up this long after its first attempt, and the
 # next wait starts all the same; its delivery goes on behind.
 GIVE_UP_AFTER_S = 120.0
-# Alertmanager is asked a little before a step after the first is due, so that nobody is paged later
-# for it; a look this long before the step is still good, and without an answer this long after it
-# the step is told all the same.
+# Alertmanager and PagerDuty are asked a little before a step after the first is due, so that nobody is
+# paged later for it; an answer this long before the step is still good, and without a word from
+# Alertmanager this long after it the step is told all the same.
 LOOK_AHEAD_S = 3.0
 LOOK_FRESH_S = 10.0
 LOOK_GRACE_S = 3.0
@@ -118,19 +118,36 @@ def _stand(
 
 
 def may_go_on(incident: Incident, policy: EscalationPolicy, due_at: float, now: float) -> bool:
-    """Tell whether the witness lets a step after the first be told at *now*.
+    """Tell whether those who are asked before it let a step after the first be told at *now*.
 
-    Held, it waits. Otherwise Alertmanager must have been asked lately; one that can't be asked
-    holds nobody up.
+    Held, it waits. Otherwise both must have been asked lately. Alertmanager is asked in a lane of its
+    own, so it is waited for only so long; PagerDuty is asked by whoever is about to tell the step, who
+    notes it even where there was no answer. So neither holds anybody up.
     """
     if incident.is_waiting:
         return False
-    return not policy.has_witness or is_look_fresh(incident, due_at) or now >= due_at + LOOK_GRACE_S
+    if list_asked_about(incident, policy) and not is_fresh(incident.pager_asked_at, due_at):
+        return False
+    return not policy.has_witness or is_fresh(incident.looked_at, due_at) or now >= due_at + LOOK_GRACE_S
 
 
-def is_look_fresh(incident: Incident, due_at: float) -> bool:
-    """Tell whether Alertmanager was asked late enough to decide over a step due at *due_at*."""
-    return incident.looked_at >= due_at - LOOK_FRESH_S
+def is_fresh(asked_at: float, due_at: float) -> bool:
+    """Tell whether what was asked at *asked_at* was so late enough to decide over a step due at *due_at*."""
+    return asked_at >= due_at - LOOK_FRESH_S
+
+
+def list_asked_about(incident: Incident, policy: EscalationPolicy) -> tuple[Responder, ...]:
+    """Return the responders whose pages PagerDuty is asked about: as far as we know, open there."""
+    if not policy.has_pager:
+        return ()
+    responders = dict.fromkeys((*(step.responder for step in policy.steps), *policy.others))
+    return tuple(one for one in responders if _is_really_paged(incident, one))
+
+
+def _is_really_paged(incident: Incident, responder: Responder) -> bool:
+    target, line = responder.find_target(PAGERDUTY), page_line(incident, responder)
+    # Without its key a page is simulated.
+    return target is not None and bool(target.secret) and line.is_open and not line.is_closing
 
 
 def _told_at(incident: Incident, step: Step, now: float) -> tuple[float | None, bool]:
@@ -268,7 +285,7 @@ def _look_at(
         if not standing.is_reached:
             if standing.due_at is not None:
                 moments.append(standing.due_at)
-                if policy.has_witness:
+                if policy.has_witness or policy.has_pager:
                     moments += (standing.due_at - LOOK_AHEAD_S, standing.due_at + LOOK_GRACE_S)
             break
         if standing.told_at is None:

@@ -136,6 +136,9 @@ class Incident(Struct, frozen=True, omit_defaults=True):
     silences: tuple[SilenceNote, ...] = ()
     looked_at: float = 0.0  # when Alertmanager was last asked for a step's sake
     is_unasked: bool = False  # and could not be
+    pager_asked_at: float = 0.0  # when PagerDuty was last asked for a step's sake
+    is_pager_unasked: bool = False  # and could not be
+    pager_told_at: float = 0.0  # of the latest that PagerDuty itself told of it, by its own clock
     heard_at: float = 0.0  # when its sender last spoke of it, to a quarter of an hour
     longest_gap: float = 0.0  # between two times it did
     forgotten: int = 0  # how many alerts ended so long ago that nothing else is known of them

@@ -59,6 +59,8 @@ def judge(
     if (hold is None) != (incident.held is None) or (hold and hold != incident.held):
         events += _tell_hold(incident.held, hold, now)
         changed = replace(changed, held=hold, revision=incident.revision + 1, updated_at=now)
+        # What PagerDuty said before a hold is old by its end.
+        changed = replace(changed, pager_asked_at=0.0, is_pager_unasked=False)
     if is_for_step or hold != incident.held:
         changed = replace(changed, looked_at=now, is_unasked=False)
     return Change(changed, is_changed=changed != incident, events=tuple(events))

@@ -50,10 +50,10 @@ class Paged:
         run = self.incident.run
         if not moment or not (self.incident.previous or run.number > 1):
             return False
-        return moment < max(run.started_at, self._sent_at) + slack_s
+        return moment < max(run.started_at, self.sent_at) + slack_s
 
     @property
-    def _sent_at(self) -> float:
+    def sent_at(self) -> float:
         """When the page open now was first tried; 0 where none was."""
         name, about = f"page:{self.responder.name}", str(self.line.opened)
         return max(

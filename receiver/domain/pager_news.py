@@ -29,7 +29,7 @@ class PagerNews:
 class PagerStatus:
     """How an incident stands in PagerDuty: `triggered`, `acknowledged`, `resolved` or `merged`.
 
-    Merged is over, too, but its alerts go on in another. *by* acknowledged it last; *changed_at* is
+    Merged is over, too, but its alerts go on in another. *by* acknowledged or resolved it; *changed_at* is
     0 where it isn't known.
     """
 

@@ -9,8 +9,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from receiver.domain.action import Action, Calm, Forget, Lapse, LookUp, Note, Plan, Post
-from receiver.domain.escalation import LOOK_AHEAD_S, Progress, is_look_fresh, trace_progress
+from receiver.domain.action import Action, Calm, Forget, Inquire, Lapse, LookUp, Note, Plan, Post
+from receiver.domain.escalation import (
+    LOOK_AHEAD_S,
+    Progress,
+    is_fresh,
+    list_asked_about,
+    trace_progress,
+)
 from receiver.domain.forgetting import find_forgettable
 from receiver.domain.incident import Incident
 from receiver.domain.messages import (
@@ -26,6 +32,8 @@ from receiver.domain.silences import list_silences, silence_moments
 
 # Workers on other hosts may be ahead of us by so much; beyond it the clock was set back.
 _CLOCKS_DIFFER_S = 5.0
+# PagerDuty that could not be asked for a step's sake is asked again this much later, while there is time.
+INQUIRE_AGAIN_S = 1.0
 
 
 def plan(incident: Incident, policy: EscalationPolicy, now: float) -> Plan:
@@ -38,6 +46,7 @@ def plan(incident: Incident, policy: EscalationPolicy, now: float) -> Plan:
     wanted: list[Action] = [
         *_lapses(incident, policy, now),
         *_looks(incident, policy, progress, now),
+        *_inquiries(incident, policy, progress, now),
         *list_pages(incident, policy, progress),
         *list_messages(incident, progress, now),
         *list_replies(incident, policy, progress, now),
@@ -106,10 +115,36 @@ def _looks(incident: Incident, policy: EscalationPolicy, progress: Progress, now
 
 def _is_step_near(incident: Incident, progress: Progress, now: float) -> bool:
     """Tell whether a step after the first is about to be due and nobody has looked for its sake."""
+    due_at = _find_near(incident, progress, now)
+    return due_at is not None and not is_fresh(incident.looked_at, due_at)
+
+
+def _find_near(incident: Incident, progress: Progress, now: float) -> float | None:
+    """Return when the step after the first that is about to be decided is due, None where none is."""
     step = progress.next_step
     if step is None or step.due_at is None or step is progress.steps[0] or incident.is_waiting:
-        return False
-    return step.due_at - LOOK_AHEAD_S <= now and not is_look_fresh(incident, step.due_at)
+        return None
+    return step.due_at if step.due_at - LOOK_AHEAD_S <= now else None
+
+
+def _inquiries(
+    incident: Incident, policy: EscalationPolicy, progress: Progress, now: float
+) -> Iterator[Action]:
+    """Yield a question to PagerDuty where a step is to be decided.
+
+    The pages' lane asks ahead of time; where it came to nothing by then, as that lane hangs or all
+    were late, any other asks before it tells the step itself.
+    """
+    due_at, responders = _find_near(incident, progress, now), list_asked_about(incident, policy)
+    if due_at is None or not responders:
+        return
+    may_ask_again = incident.is_pager_unasked and now < due_at
+    if not may_ask_again and is_fresh(incident.pager_asked_at, due_at):
+        return
+    again_at = incident.pager_asked_at + INQUIRE_AGAIN_S if incident.is_pager_unasked else 0.0
+    target = Target(PAGERDUTY, responders[0].name)
+    for lane, moment in ((PAGERDUTY, again_at), (SLACK, due_at)):
+        yield Inquire("inquire", "", lane, target, moment, "", responders)
 
 
 def _silence_news_at(incident: Incident) -> float:

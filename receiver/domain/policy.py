@@ -64,7 +64,8 @@ class EscalationPolicy:
 
     *others* are responders who may have been paged under an earlier form of the policy: they
     are told the end, and nothing else. *has_witness* says that Alertmanager can be asked before a
-    further step. *paused_until* is the end of a maintenance in which nobody is paged (0: there is none).
+    further step, *has_pager* that PagerDuty can. *paused_until* is the end of a maintenance in which
+    nobody is paged (0: there is none).
     """
 
     name: str
@@ -73,6 +74,7 @@ class EscalationPolicy:
     others: tuple[Responder, ...] = ()
     has_witness: bool = False
     paused_until: float = 0.0
+    has_pager: bool = False
 
 
 NO_POLICY = EscalationPolicy("")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from receiver.domain.alert import Alert
@@ -59,6 +59,8 @@ class Rules(Protocol):
     def responders(self) -> Mapping[str, Responder]: ...
     @property
     def alertmanagers(self) -> Mapping[str, object]: ...
+    @property
+    def can_ask_pager(self) -> bool: ...
     def find_route(self, labels: Mapping[str, str]) -> Route: ...
     def get_policy(self, name: str) -> EscalationPolicy: ...
 
@@ -76,7 +78,8 @@ class Held:
 class Write:
     """A change to be kept: what was read, how it stands now, and which lanes are to look at it.
 
-    *is_news* says that it came from outside, and may wait a little for what is due.
+    *is_news* says that it came from outside, and may wait a little for what is due. *left* are the slots
+    of neighbours that an alert has left, as was seen there.
     """
 
     held: Held
@@ -84,6 +87,7 @@ class Write:
     lanes: tuple[str, ...]
     due: float
     is_news: bool = False
+    left: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -100,7 +104,21 @@ class Incidents(Protocol):
     def read(self, slots: Sequence[str]) -> list[Held]: ...
 
     def commit(self, writes: Sequence[Write]) -> list[bool]:
-        """Keep each change; False where the group had changed since it was read."""
+        """Keep each change; False where the group had changed since it was read, or an alert that
+        begins to fire already fires in a neighbour.
+        """
+        ...
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether neighbours may lie apart, so that `commit` does not see them all."""
+        ...
+
+    def find_homes(self, asked: Mapping[str, Iterable[str]]) -> Mapping[str, tuple[str, ...]]:
+        """Return the slots in which alerts may be at home; *asked* are fingerprints by neighbourhood.
+
+        They are known by `NEIGHBOURHOOD FINGERPRINT`, and left out where there are none.
+        """
         ...
 
     def load(self, incident_id: str) -> Incident:
@@ -163,5 +181,6 @@ class Agenda(Protocol):
     def listen(self) -> Iterator[tuple[str, float] | None]: ...
     def put(self, lane: str, incident_id: str, due: float) -> None: ...
     def look_at_all(self, lane: str, now: float) -> None: ...
+    def put_missing(self, lane: str, incident_id: str, due: float) -> None: ...
     def beat(self, worker: str, now: float) -> None: ...
     def leave(self, worker: str) -> None: ...

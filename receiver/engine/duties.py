@@ -13,6 +13,7 @@ logger = logging.getLogger(__name__)
 
 LANE = "duties"
 _ERRAND_AGAIN_AFTER_S = 5.0
+KEEP_EVERY_S = 30.0
 
 
 class Errands(Protocol):
@@ -26,6 +27,7 @@ class Agenda(Protocol):
     """Where duties wait for their moment."""
 
     def put(self, lane: str, incident_id: str, due: float) -> None: ...
+    def put_missing(self, lane: str, incident_id: str, due: float) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,14 @@ class Duties:
         """Put every repeated duty on the agenda; one that waits there already keeps its moment."""
         for name in self._repeated:
             agenda.put(LANE, name, self._clock())
+
+    def keep(self, agenda: Agenda) -> None:
+        """Put those back on the agenda that a store which lost its data has forgotten.
+
+        One that is just being done is on no agenda either, so it is put ahead, not to be done twice.
+        """
+        for name in self._repeated:
+            agenda.put_missing(LANE, name, self._clock() + KEEP_EVERY_S)
 
     def reconcile(self, incident_id: str, lane: str, worker: str) -> dict[str, float | None]:
         """Do the duty of that name; return when to do it again. Raises StoreError."""

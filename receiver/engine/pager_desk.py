@@ -20,6 +20,7 @@ from receiver.domain.person import Person
 from receiver.domain.policy import PAGERDUTY
 from receiver.domain.ports import Incidents, Rules
 from receiver.engine.hands import Hands
+from receiver.engine.pager_answers import PagerAnswers
 from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
 
 T = TypeVar("T")
@@ -49,6 +50,9 @@ _PATIENCE_S = 30.0
 _CLOCK_SLACK_S = 5.0
 _NOTE_KEY = "note:pagerduty"
 _FORMER = "of a former page"
+_OUTDATED = "outdated"
+# What changes nothing, and yet outdates what was told before it and comes after it.
+_SO_ALREADY = ("already acknowledged", "not acknowledged")
 
 
 class Pager(Protocol):
@@ -70,7 +74,7 @@ class PagerDesk:
         rules: Rules,
         clock: Callable[[], float],
     ) -> None:
-        self._hands = hands
+        self._answers = PagerAnswers(hands, incidents, clock)
         self._incidents = incidents
         self._pager = pager
         self._rules = rules
@@ -152,27 +156,17 @@ class PagerDesk:
         if status.status == "merged" and news.event_type == "incident.resolved":
             return self._note(page, news, "PagerDuty: merged into another incident, where the page goes on")
         obstacle = _find_obstacle(page, news, status)
+        if obstacle in _SO_ALREADY:
+            self._answers.hear(page, news.occurred_at)
         if obstacle:
             return obstacle
         by = Person(news.by or status.by or "PagerDuty", via=PAGERDUTY)
-        if news.event_type == "incident.acknowledged":
-            return self._acknowledge(page, by)
-        if news.event_type == "incident.unacknowledged":
-            return self._unacknowledge(page, by)
-        return self._resolve(page, news, by)
-
-    def _acknowledge(self, page: Paged, by: Person) -> str:
-        now = self._clock()
-        self._keep(page, page.settle("acknowledge", now))
-        self._hands.acknowledge(page.incident.id, by, now)
-        return "acknowledged"
-
-    def _unacknowledge(self, page: Paged, by: Person) -> str:
-        # PagerDuty tells its people again by itself; a page known to be acknowledged would be closed
-        # and opened anew for it.
-        self._keep(page, page.unsettle())
-        self._hands.unacknowledge(page.incident.id, by, self._clock())
-        return "unacknowledged"
+        if news.event_type == "incident.resolved":
+            return self._resolve(page, news, by)
+        is_taken = news.event_type == "incident.acknowledged"
+        answer = self._answers.acknowledge if is_taken else self._answers.unacknowledge
+        answer(page, by, news.occurred_at)
+        return status.status
 
     def _resolve(self, page: Paged, news: PagerNews, by: Person) -> str:
         """Close the incident, unless what ended is a page before the one that is open now."""
@@ -180,14 +174,8 @@ class PagerDesk:
         still_open = self._ask(news, lambda pager: pager.find_open(page.key), nothing)
         if any(incident_id != news.incident_id for incident_id in still_open):
             return _FORMER
-        now = self._clock()
-        self._keep(page, page.settle("resolve", now))
-        self._hands.resolve(page.incident.id, by, now)
+        self._answers.resolve(page, by, news.occurred_at)
         return "resolved"
-
-    def _keep(self, page: Paged, settled: tuple[str, Delivery] | None) -> None:
-        if settled is not None:
-            self._incidents.record(page.incident.id, *settled)
 
     def _note(self, page: Paged, news: PagerNews, text: str) -> str:
         """Have *text* in the timeline, once for each event."""
@@ -208,7 +196,8 @@ def _find_obstacle(page: Paged, news: PagerNews, status: PagerStatus) -> str:
     slack_s = _CLOCK_SLACK_S if event_type == "incident.resolved" else 0.0
     is_taking_back = event_type == "incident.unacknowledged"
     for why, is_so in (
-        ("outdated", status.status != _STATUSES.get(event_type)),
+        (_OUTDATED, 0 < news.occurred_at < incident.pager_told_at),
+        (_OUTDATED, status.status != _STATUSES.get(event_type)),
         ("already closed", incident.is_resolved),
         (_FORMER, not page.is_open),
         (_FORMER, not is_taking_back and page.is_past(news.occurred_at, slack_s)),

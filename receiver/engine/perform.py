@@ -15,6 +15,7 @@ from receiver.domain.action import (
     Calm,
     ExpireSilence,
     Forget,
+    Inquire,
     Lapse,
     LookUp,
     MakeSilence,
@@ -33,6 +34,7 @@ from receiver.domain.notification import Notification
 from receiver.domain.ports import Channel, Incidents
 from receiver.engine.hands import Hands
 from receiver.engine.health import HealthNotes
+from receiver.engine.inquiry import Inquiry
 from receiver.engine.intake import lanes_of
 from receiver.engine.turns import Turns
 from receiver.engine.witness import Witness
@@ -53,10 +55,12 @@ class Performer:
         *,
         turns: Turns | None = None,
         health: HealthNotes | None = None,
+        inquiry: Inquiry | None = None,
     ) -> None:
         self._health = health
         self._incidents = incidents
         self._turns = turns
+        self._inquiry = inquiry
         self._hands = Hands(incidents)
         self._witness = witness
         self._channels = channels
@@ -69,7 +73,7 @@ class Performer:
         worker has the incident; nothing is sent without its attempt noted.
         """
         action, incident = notification.action, notification.incident
-        if isinstance(action, Lapse | Calm | Forget | LookUp):
+        if isinstance(action, Lapse | Calm | Forget | LookUp | Inquire):
             self._change(action, incident, notification.now)
             return
         before = incident.deliveries.get(action.key, Delivery())
@@ -98,7 +102,9 @@ class Performer:
         if self._health is not None:
             self._health.note(action.lane, action.target.address, after, self._clock())
 
-    def _change(self, action: Lapse | Calm | Forget | LookUp, incident: Incident, now: float) -> None:
+    def _change(
+        self, action: Lapse | Calm | Forget | LookUp | Inquire, incident: Incident, now: float
+    ) -> None:
         """Do what changes the incident itself and leaves no delivery: the change is its receipt."""
         if isinstance(action, Lapse):
             self._hands.change(incident.id, lambda latest: lapse(latest, action.acknowledged_at, now), now)
@@ -107,6 +113,9 @@ class Performer:
         elif isinstance(action, Forget):
             self._hands.change(incident.id, lambda latest: forget(latest, now), now)
             self._incidents.tidy(incident.id)
+        elif isinstance(action, Inquire):
+            if self._inquiry is not None:
+                self._inquiry.inquire(incident, action.responders)
         elif self._witness is not None:
             self._witness.look_for_step(incident.id, incident.source, action.since)
 

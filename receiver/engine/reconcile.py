@@ -12,6 +12,7 @@ from receiver.domain.policy import PAGERDUTY, EscalationPolicy
 from receiver.domain.ports import Channel, Incidents, Rules
 from receiver.engine.brief import Briefing
 from receiver.engine.health import HealthNotes
+from receiver.engine.inquiry import Inquiry
 from receiver.engine.intake import lanes_of
 from receiver.engine.perform import Performer
 from receiver.engine.turns import Turns
@@ -39,13 +40,16 @@ class Reconciler:
         turns: Turns | None = None,
         paused_until: Callable[[float], float] = lambda _now: 0.0,
         health: HealthNotes | None = None,
+        inquiry: Inquiry | None = None,
     ) -> None:
         self._paused_until = paused_until
         self._incidents = incidents
         self._rules = rules
         self._briefing = briefing
         self._clock = clock
-        self._performer = Performer(incidents, channels, witness, clock, turns=turns, health=health)
+        self._performer = Performer(
+            incidents, channels, witness, clock, turns=turns, health=health, inquiry=inquiry
+        )
         self._turns = turns
 
     def reconcile(self, incident_id: str, lane: str, worker: str) -> dict[str, float | None]:
@@ -124,5 +128,9 @@ def find_policy(rules: Rules, incident: Incident, paused_until: float = 0.0) -> 
     named = {step.responder.name for step in policy.steps}
     others = tuple(r for name, r in rules.responders.items() if name not in named)
     return replace(
-        policy, others=others, has_witness=incident.source in rules.alertmanagers, paused_until=paused_until
+        policy,
+        others=others,
+        has_witness=incident.source in rules.alertmanagers,
+        has_pager=rules.can_ask_pager,
+        paused_until=paused_until,
     )

@@ -8,8 +8,8 @@ import time
 from collections.abc import Callable, Mapping
 
 from receiver.domain.ports import Agenda
+from receiver.engine.duties import KEEP_EVERY_S, Duties
 from receiver.engine.duties import LANE as DUTIES
-from receiver.engine.duties import Duties
 from receiver.engine.lane import Lane, Reconciles
 from receiver.engine.reconcile import Reconciler
 from receiver.errors import StoreError
@@ -55,9 +55,9 @@ class Worker:
             lane.start()
         threading.Thread(target=self._listen, name="listen", daemon=True).start()
         logger.info("worker started", extra={"fields": {"worker": self.name}})
-        has_begun, seen_at = False, self._clock()
+        keep_at, seen_at = 0.0, self._clock()  # 0 until the duties are begun
         while not self._stopped.is_set():
-            has_begun = has_begun or self._begin_duties()
+            keep_at = self._see_to_duties(keep_at)
             seen_at = self._notice_clock(seen_at)
             self._beat()
             self._stopped.wait(_BEAT_EVERY_S)
@@ -73,9 +73,23 @@ class Worker:
         self._duties = duties
         self._begin_duties()
 
+    def _see_to_duties(self, keep_at: float) -> float:
+        """Begin the duties, and see now and then that none was lost; return when to do so next."""
+        now = self._clock()
+        if now < keep_at <= now + KEEP_EVERY_S:  # further off: the clock was put back
+            return keep_at
+        is_done = self._keep_duties() if keep_at else self._begin_duties()
+        return now + KEEP_EVERY_S if is_done else keep_at
+
+    def _keep_duties(self) -> bool:
+        return self._reach(self._duties.keep)
+
     def _begin_duties(self) -> bool:
+        return self._reach(self._duties.begin)
+
+    def _reach(self, see_to: Callable[[Agenda], None]) -> bool:
         try:
-            self._duties.begin(self._agenda)
+            see_to(self._agenda)
         except StoreError as error:
             logger.warning("store out of reach", extra={"fields": {"error": str(error)}})
             return False

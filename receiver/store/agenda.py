@@ -160,6 +160,12 @@ class RedisAgenda:
         if later:
             self._redis.zadd(key, dict.fromkeys(later, moment), xx=True, lt=True)
 
+    def put_missing(self, lane: str, incident_id: str, due: float) -> None:
+        """Have *lane* look at it at *due*, unless it waits for some moment already."""
+        keys = Keys(self._shard(incident_id))
+        with store_errors():
+            self._redis.zadd(keys.agenda(lane), {incident_id: format_due(due)}, nx=True)
+
     def depth(self, lane: str, now: float) -> tuple[int, float]:
         """Return how many incidents are due in *lane*, and for how many seconds the first has been."""
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:

@@ -33,6 +33,10 @@ def encode_batch(alerts: Sequence[Alert]) -> bytes:
     return _encoder.encode(alerts)
 
 
+def encode_names(names: Sequence[str]) -> bytes:
+    return _encoder.encode(names)
+
+
 decode_batch = _batches.decode
 decode_incident = _incidents.decode
 decode_alert = _alerts.decode

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from receiver.domain.alert import Alert
 from receiver.domain.delivery import Delivery
+from receiver.domain.homes import neighbourhood_of, tell_moves
 from receiver.domain.incident import Event, Incident
 from receiver.domain.ports import Held, Write
 from receiver.errors import ClaimLost, NotFound
@@ -62,7 +63,9 @@ class RedisIncidents:
         ]
 
     def commit(self, writes: Sequence[Write]) -> list[bool]:
-        """Keep each change in one round trip; False where the group had changed since it was read."""
+        """Keep each change in one round trip; False where the group had changed since it was read,
+        or an alert that begins to fire already fires in a neighbour on the same shard.
+        """
         with store_errors():
             answers = self._scripts.run_all("commit", [self._commit_call(write) for write in writes])
         return [answer == 1 for answer in answers]
@@ -77,12 +80,16 @@ class RedisIncidents:
         indexes = (keys.closed, keys.open) if incident.is_resolved else (keys.open, keys.closed)
         fields: list[str | bytes | int | float] = ["head", codec.encode_incident(incident)]
         fields += _alert_fields(change.changed_alerts)
+        moves = tell_moves(held.incident, incident)
+        left = [f"{name} {slot}" for name in moves.begun for slot in write.left.get(name, ())]
+        neighbourhood = neighbourhood_of(incident.source, incident.receiver, incident.route)
         return (
             [
                 keys.group(held.slot),
                 keys.past(former),
                 keys.timeline(incident.id),
                 *indexes,
+                keys.homes(neighbourhood),
                 *(
                     keys.news(lane, incident.severity) if write.is_news else keys.agenda(lane)
                     for lane in write.lanes
@@ -99,11 +106,36 @@ class RedisIncidents:
                 self._history_s,
                 TIMELINE_KEPT,
                 len(change.events),
+                *(codec.encode_names(names) for names in (moves.begun, moves.ended, left)),
                 *(codec.encode(event) for event in change.events),
                 *write.lanes,
                 *fields,
             ],
         )
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether neighbours may lie on several shards."""
+        return self._shards > 1
+
+    def find_homes(self, asked: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
+        """Return the slots where alerts may be at home, by `NEIGHBOURHOOD FINGERPRINT`, in one round trip.
+
+        *asked* are fingerprints by neighbourhood; those that nobody has are left out.
+        """
+        questions = [(name, list(dict.fromkeys(which))) for name, which in asked.items()]
+        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
+            for keys in map(Keys, range(self._shards)):
+                for name, fingerprints in questions:
+                    pipe.hmget(keys.homes(name), fingerprints)
+            rows = pipe.execute()
+        found: dict[str, tuple[str, ...]] = {}
+        for (name, fingerprints), row in zip(questions * self._shards, rows, strict=True):
+            for fingerprint, slot in zip(fingerprints, row, strict=True):
+                if slot is not None:
+                    known = f"{name} {fingerprint}"
+                    found[known] = (*found.get(known, ()), slot.decode())
+        return found
 
     # --- one incident, whole ---
 

@@ -73,6 +73,12 @@ class Keys:
         """A list of packed events, capped. Expires as its incident does."""
         return self._name("timeline", incident_id)
 
+    def homes(self, neighbourhood: str) -> str:
+        """A hash: in which slot each firing alert is at home. Expires `history` after it was last written,
+        as it is with every change, and with a repeat each quarter of an hour.
+        """
+        return self._name("homes", neighbourhood)
+
     def errand(self, name: str) -> str:
         """A string: what came in and is to be worked on, or that it came. Expires in two days at most."""
         return self._name("errand", name)

@@ -144,13 +144,9 @@ class Alertmanagers:
     def __init__(self, folder: Path, url: str, ports: list[int] | None = None) -> None:
         self.ports = ports or [free_port(), free_port()]
         cluster = [free_port(), free_port()]
-        config = folder / "alertmanager.yml"
-        config.write_text(
-            "route: {receiver: the.receiver, group_by: [alertname], group_wait: 500ms, group_interval: 1s, "
-            "repeat_interval: 2s}\n"
-            f"receivers: [{{name: the.receiver, webhook_configs: [{{url: '{url}/webhooks/alertmanager', "
-            "send_resolved: true}]}]\n"
-        )
+        self._config, self._url = folder / "alertmanager.yml", url
+        config = self._config
+        self._write_config("group_by: [alertname]")
         self._processes = []
         for n in (0, 1):
             log = (folder / f"alertmanager-{n}.log").open("wb")
@@ -171,6 +167,20 @@ class Alertmanagers:
             self._processes.append(subprocess.Popen(command, stdout=log, stderr=log))
             log.close()
         until(lambda: all(self._answers(port) for port in self.ports))
+
+    def _write_config(self, route: str) -> None:
+        self._config.write_text(
+            f"route: {{receiver: the.receiver, {route}, group_wait: 500ms, group_interval: 1s, "
+            "repeat_interval: 2s}\n"
+            f"receivers: [{{name: the.receiver, webhook_configs: [{{url: '{self._url}/webhooks/alertmanager', "
+            "send_resolved: true}]}]\n"
+        )
+
+    def reroute(self, route: str) -> None:
+        """Go on with another route, which gives its groups other keys."""
+        self._write_config(route)
+        for port in self.ports:
+            assert self._request(port, "POST", "/-/reload", None) == 200
 
     def _answers(self, port: int) -> bool:
         try:

@@ -67,3 +67,29 @@ def test_each_severity_its_channel_its_page_and_its_end(outside: Outside, pair: 
     time.sleep(3)
     assert len(outside.slack.roots) == 3
     assert [event.action for event in outside.pagerduty.events].count("resolve") == 2
+
+
+def test_routes_changed_while_it_fires_page_nobody_again_and_the_end_closes_all(
+    outside: Outside, pair: Alertmanagers
+) -> None:
+    started = dt.datetime.now(dt.UTC)
+    pair.send(*(an_alert(name, "critical", started=started) for name in ("DiskFull", "DiskSlow")))
+    outside.sees(lambda: len(outside.paged()) == 2 and len(outside.slack.roots) == 2)
+
+    for route in (
+        "group_by: [severity]",
+        "group_by: ['...'], routes: [{matchers: ['alertname=~\"Disk.*\"'], group_by: [alertname, severity]}]",
+    ):
+        pair.reroute(route)
+        time.sleep(4)  # some repeats under the new keys
+    assert outside.paged() == ["on-call", "on-call"]
+    assert len(outside.slack.roots) == 2
+    keys = {row["group_key"] for row in outside.ask("GET", "/api/v1/incidents")[1]["incidents"]}
+    assert keys == {'{}:{alertname="DiskFull"}', '{}:{alertname="DiskSlow"}'}
+
+    pair.send(an_alert("DiskFull", "critical", started=started, ended=True))
+    outside.sees(lambda: len(outside.pagerduty.still_open()) == 1)
+    pair.send(an_alert("DiskSlow", "critical", started=started, ended=True))
+    outside.sees(lambda: not outside.pagerduty.still_open())
+    outside.sees(lambda: all("esolved" in root.text for root in outside.slack.roots))
+    assert outside.paged() == ["on-call", "on-call"]

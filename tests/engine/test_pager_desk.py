@@ -275,10 +275,11 @@ def test_a_worker_that_dies_between_two_steps_of_closing_loses_nothing(rig: Rig,
     rig.passes("1m")
     rig.pagerduty.resolves(bridge.page())
     [news] = [w for w in rig.pagerduty.webhooks.waiting if w.event_type == "incident.resolved"]
-    resolve, bridge.desk._hands = bridge.desk._hands, None
+    answers = bridge.desk._answers
+    hands, answers._hands = answers._hands, None
     with pytest.raises(AttributeError):
         bridge.desk.take(_fields(news.body))
-    bridge.desk._hands = resolve
+    answers._hands = hands
 
     bridge.desk.take(_fields(news.body))
 
@@ -386,6 +387,30 @@ def test_without_a_token_an_event_that_names_our_key_is_believed(rig: Rig) -> No
     bridge.tells()
     assert rig.state(incident_id) == "resolved"
     assert rig.pagerduty.rest.asked == []
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+@pytest.mark.parametrize(("first", "state"), [("acknowledges", "open"), ("unacknowledges", "acknowledged")])
+def test_without_a_token_what_was_told_last_counts_in_whatever_order_it_comes(
+    rig: Rig, order: tuple[int, int], first: str, state: str
+) -> None:
+    bridge = Bridge(rig, has_token=False)
+    incident_id = rig.fires("DiskFull")
+    rig.clock.moment += 60
+    second = {"acknowledges": "unacknowledges", "unacknowledges": "acknowledges"}[first]
+    if first == "unacknowledges":
+        rig.answers(incident_id, "acknowledge")
+    rig.pagerduty.webhooks.waiting.clear()
+    for does in (first, second):
+        rig.clock.moment += 1
+        getattr(rig.pagerduty, does)(bridge.page())
+    by_key(bridge, lambda event: event["data"].update(incident_key=bridge.page().dedup_key))
+    news = [_fields(webhook.body) for webhook in rig.pagerduty.webhooks.waiting]
+
+    for n in order:
+        bridge.desk.take(news[n])
+
+    assert rig.state(incident_id) == state
 
 
 def test_without_a_token_an_event_that_names_no_key_changes_nothing(rig: Rig) -> None:

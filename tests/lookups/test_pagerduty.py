@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from receiver.domain.escalation import LOOK_AHEAD_S
 from receiver.domain.person import OnCallPerson
 from receiver.errors import DeliveryError, PermanentDeliveryError, TemporaryDeliveryError
 from receiver.lookups.pagerduty import PagerDutyRest
@@ -73,6 +74,29 @@ def test_only_open_incidents_are_open(pagerduty: MockPagerDuty, rest: PagerDutyR
     opens(pagerduty, "another key")
     assert rest.find_open("k") == (second.id,)
     assert rest.find_open("no such key") == ()
+
+
+def test_how_pages_stand_is_told_by_key_newest_first(pagerduty: MockPagerDuty, rest: PagerDutyRest) -> None:
+    pagerduty.resolves(opens(pagerduty), by="Alice Doe")
+    pagerduty.acknowledges(latest := opens(pagerduty), by="Bob")
+    pagerduty.merges(opens(pagerduty, "merged"), into=latest)
+    found = rest.find_statuses(["k", "merged", "no such key"])
+    assert [(one.status, one.by) for one in found["k"]] == [
+        ("acknowledged", "Bob"),
+        ("resolved", "Alice Doe"),
+    ]
+    assert [one.status for one in found["merged"]] == ["acknowledged"]
+    assert found["no such key"] == ()
+
+
+def test_how_pages_stand_is_known_in_time_or_not_at_all(
+    pagerduty: MockPagerDuty, rest: PagerDutyRest
+) -> None:
+    pagerduty.hang(30.0, times=2)
+    begun = time.monotonic()
+    with pytest.raises(TemporaryDeliveryError):
+        rest.find_statuses(["a", "b"])
+    assert time.monotonic() - begun < LOOK_AHEAD_S
 
 
 def test_who_is_on_call_comes_by_level_each_once(pagerduty: MockPagerDuty, rest: PagerDutyRest) -> None:

@@ -37,6 +37,7 @@ class PagedIncident:
     id: str = ""
     changed_at: float = 0.0
     acknowledged_by: str = ""
+    changed_by: str = ""
     assigned_to: str = "Alice Doe"
     merged_into: str = ""
 
@@ -47,7 +48,7 @@ class PagedIncident:
     def turn(self, state: str, at: float, by: str) -> None:
         """Go over to *state*; the same one changes nothing."""
         if state != self.state:
-            self.state, self.changed_at = state, at
+            self.state, self.changed_at, self.changed_by = state, at, by
         self.acknowledged_by = by if state == "acknowledged" else ""
 
 
@@ -95,7 +96,8 @@ class Account:
                 incident.history.append(event)
                 former = incident.state
                 state = {"acknowledge": "acknowledged", "resolve": "resolved"}.get(event.action, former)
-                incident.turn(state, event.at, INTEGRATION)
+                if state != former:  # what only joins leaves it to whoever has it
+                    incident.turn(state, event.at, INTEGRATION)
                 if state != former or len(incident.history) == 1:
                     self._tell(f"incident.{state}", incident, INTEGRATION)
             self._changed.notify_all()

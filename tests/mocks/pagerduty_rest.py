@@ -50,7 +50,9 @@ class Rest:
         if path == "/oncalls":
             return self._list("oncalls", self._find_on_call(query), query)
         if path == "/incidents":
-            return self._list("incidents", self._find_incidents(query), query)
+            found = self._find_incidents(query)
+            is_newest_first = query.get("sort_by") == ["created_at:desc"]
+            return self._list("incidents", found[::-1] if is_newest_first else found, query)
         match = re.fullmatch(r"/incidents/([A-Z0-9]+)(/alerts)?", path)
         incident = self._account.find(match[1]) if match else None
         if match is None or incident is None:
@@ -86,6 +88,7 @@ class Rest:
             "incident_key": None,
             "created_at": iso(incident.opened_at),
             "last_status_change_at": iso(incident.changed_at),
+            "last_status_change_by": {"type": "user_reference", "summary": incident.changed_by},
             "acknowledgements": acknowledgements if incident.state == "acknowledged" else [],
             "assignments": [{"assignee": {"type": "user_reference", "summary": incident.assigned_to}}],
             "resolve_reason": {"type": "merge_resolve_reason", "incident": merged}

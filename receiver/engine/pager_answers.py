@@ -1,0 +1,66 @@
+"""What was done in PagerDuty, done here: once, without an echo, and only to the page it was about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from msgspec.structs import replace
+
+from receiver.domain import answers
+from receiver.domain.delivery import Delivery
+from receiver.domain.incident import Change, Incident
+from receiver.domain.paged import Paged
+from receiver.domain.person import Person
+from receiver.domain.ports import Incidents
+from receiver.engine.hands import Hands
+
+How = Callable[[Incident, float], Change]
+
+
+class PagerAnswers:
+    """Has answers that somebody gave in PagerDuty. All raise NotFound and StoreError.
+
+    *told_at* is when PagerDuty says it was done (0: how it stands now, or nobody knows); what is older
+    than the last that was heard changes nothing. Nor does what was meant for an earlier run.
+    """
+
+    def __init__(self, hands: Hands, incidents: Incidents, clock: Callable[[], float]) -> None:
+        self._hands = hands
+        self._incidents = incidents
+        self._clock = clock
+
+    def acknowledge(self, page: Paged, by: Person, told_at: float = 0.0) -> None:
+        self._keep(page, page.settle("acknowledge", self._clock()))
+        self._change(page, told_at, lambda incident, now: answers.acknowledge(incident, by, now))
+
+    def unacknowledge(self, page: Paged, by: Person, told_at: float = 0.0) -> None:
+        # PagerDuty tells its people again by itself; a page known to be acknowledged would be closed
+        # and opened anew for it.
+        self._keep(page, page.unsettle())
+        self._change(page, told_at, lambda incident, now: answers.unacknowledge(incident, by, now))
+
+    def resolve(self, page: Paged, by: Person, told_at: float = 0.0) -> None:
+        self._keep(page, page.settle("resolve", self._clock()))
+        self._change(page, told_at, lambda incident, now: answers.resolve(incident, by, now))
+
+    def hear(self, page: Paged, told_at: float) -> None:
+        """Remember that something was told which is so here already: what is older is outdated."""
+        self._change(page, told_at, lambda incident, _: Change(incident))
+
+    def _change(self, page: Paged, told_at: float, how: How) -> None:
+        now, run = self._clock(), page.incident.run
+
+        def change(latest: Incident) -> Change:
+            if latest.run != run or 0 < told_at < latest.pager_told_at:
+                return Change(latest)
+            done = how(latest, now)
+            if done.incident is None or told_at <= latest.pager_told_at:
+                return done
+            heard = replace(done.incident, pager_told_at=told_at)
+            return Change(heard, is_changed=True, events=done.events)
+
+        self._hands.change(page.incident.id, change, now)
+
+    def _keep(self, page: Paged, settled: tuple[str, Delivery] | None) -> None:
+        if settled is not None:
+            self._incidents.record(page.incident.id, *settled)

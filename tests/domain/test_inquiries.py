@@ -1,0 +1,85 @@
+"""When PagerDuty is to be asked, and what waits for it."""
+
+from __future__ import annotations
+
+from dataclasses import replace as copy
+
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from receiver.domain.action import Action, Inquire, Page, Reply
+from receiver.domain.delivery import Delivery, Receipt
+from receiver.domain.escalation import LOOK_AHEAD_S, LOOK_FRESH_S
+from receiver.domain.incident import Hold, Incident
+from receiver.domain.plan import plan
+from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy
+from tests.builders import OPENED_AT, a_policy, an_alert, an_incident
+
+POLICY = copy(a_policy(), has_pager=True)
+DUE_AT = OPENED_AT + 300
+
+
+def paged(**changes: object) -> Incident:
+    """An incident that was posted, and whose first page arrived at once."""
+    arrived = Receipt(OPENED_AT, "C1:1.0")
+    first = Delivery("1", attempts=1, first_attempt_at=OPENED_AT, receipt=arrived)
+    root = Delivery("", shown="o0.0.0....", attempts=1, receipt=arrived)
+    return an_incident(an_alert(), deliveries={"page:on-call": first, "root": root}, **changes)
+
+
+def wanted(incident: Incident, now: float, policy: EscalationPolicy = POLICY) -> tuple[Action, ...]:
+    return plan(incident, policy, now).actions
+
+
+def tells(actions: tuple[Action, ...]) -> list[str]:
+    """Return who is to be told of the second step."""
+    return [
+        action.lane
+        for action in actions
+        if isinstance(action, Page | Reply) and action.step and action.step.name == "team-lead"
+    ]
+
+
+@given(st.floats(-400, 100_000))
+def test_nobody_further_is_told_before_pagerduty_was_asked(offset: float) -> None:
+    now = DUE_AT + offset
+    actions = wanted(paged(), now)
+    assert tells(actions) == []
+    asks = {action.lane: action.ready_at for action in actions if isinstance(action, Inquire)}
+    assert asks == ({PAGERDUTY: 0.0, SLACK: DUE_AT} if offset >= -LOOK_AHEAD_S else {})
+
+
+@given(st.floats(0, 100_000), st.floats(-LOOK_FRESH_S, 0), st.booleans())
+def test_once_it_was_asked_the_step_is_told_in_its_time_whatever_came_of_it(
+    offset: float, asked: float, is_unasked: bool
+) -> None:
+    incident = replace(paged(), pager_asked_at=DUE_AT + asked, is_pager_unasked=is_unasked)
+    actions = wanted(incident, DUE_AT + offset)
+    assert tells(actions) == [PAGERDUTY, SLACK]
+    assert not any(isinstance(action, Inquire) for action in actions)
+
+
+def test_an_answer_of_long_before_is_none() -> None:
+    incident = replace(paged(), pager_asked_at=DUE_AT - LOOK_FRESH_S - 0.1)
+    assert tells(wanted(incident, DUE_AT)) == []
+
+
+def test_it_is_asked_again_while_there_is_time() -> None:
+    incident = replace(paged(), pager_asked_at=DUE_AT - 2.5, is_pager_unasked=True)
+    ready = [
+        a.ready_at for a in wanted(incident, DUE_AT - 2) if isinstance(a, Inquire) and a.lane == PAGERDUTY
+    ]
+    assert ready == [DUE_AT - 1.5]
+
+
+def test_nobody_is_asked_while_somebody_has_it_nor_while_it_is_held() -> None:
+    for incident in (paged(acknowledged_by="alice"), paged(held=Hold("silenced", OPENED_AT))):
+        assert not any(isinstance(action, Inquire) for action in wanted(incident, DUE_AT))
+
+
+def test_a_page_that_never_went_out_is_not_asked_about() -> None:
+    incident = replace(paged(), deliveries={"page:on-call": Delivery("1", attempts=1, failed_at=OPENED_AT)})
+    actions = wanted(incident, DUE_AT)
+    assert not any(isinstance(action, Inquire) for action in actions)
+    assert PAGERDUTY in tells(actions)

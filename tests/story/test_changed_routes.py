@@ -1,0 +1,203 @@
+"""Changed routes in Alertmanager give the same alerts another group key: nobody is paged for them again."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from receiver.store.connection import Client
+from tests.rig import Rig
+
+BY_NAME = {"alertname": "DiskFull"}
+BY_TEAM = {"team": "storage"}
+
+
+def disk(rig: Rig, host: str, **how: Any) -> dict[str, Any]:
+    return rig.alert("DiskFull", host=host, team="storage", **how)
+
+
+def posts(rig: Rig, *alerts: dict[str, Any], group: dict[str, str], **fields: Any) -> dict[str, Any]:
+    answer = rig.posts(*alerts, group=group, **fields)
+    rig.works()
+    return answer
+
+
+@pytest.fixture
+def incident(rig: Rig) -> str:
+    """Two alerts that fire, grouped by name; ten seconds later."""
+    answer = posts(rig, disk(rig, "a"), disk(rig, "b"), group=BY_NAME)
+    rig.passes("10s")
+    return str(answer["incidents"][0])
+
+
+def ended(rig: Rig, host: str) -> dict[str, Any]:
+    return disk(rig, host, ended=True, at=rig.clock() - 1)
+
+
+def test_under_a_new_group_key_the_same_alerts_are_copies(rig: Rig, incident: str) -> None:
+    outside = rig.outside()
+    answer = posts(rig, disk(rig, "a"), disk(rig, "b"), group=BY_TEAM)
+    assert answer == {
+        "alerts": 2,
+        "new": 0,
+        "duplicates": 2,
+        "resolved": 0,
+        "rejected": 0,
+        "incidents": [incident],
+    }
+    assert rig.outside() == outside
+    rig.passes("5m")
+    assert rig.paged() == ["on-call", "team-lead"]
+
+
+def test_their_end_under_the_new_key_ends_them(rig: Rig, incident: str) -> None:
+    posts(rig, disk(rig, "a"), disk(rig, "b"), group=BY_TEAM)
+    assert posts(rig, ended(rig, "a"), ended(rig, "b"), group=BY_TEAM)["resolved"] == 2
+    assert rig.state(incident) == "resolved"
+    assert rig.pagerduty.still_open() == []
+
+
+def test_it_is_over_when_all_are_whichever_key_their_ends_come_under(rig: Rig, incident: str) -> None:
+    posts(rig, ended(rig, "a"), group=BY_TEAM)
+    assert rig.state(incident) == "open"
+    posts(rig, ended(rig, "b"), group=BY_NAME)
+    assert rig.state(incident) == "resolved"
+
+
+def test_a_cut_payload_of_the_new_group_resolves_nothing_by_itself(rig: Rig, incident: str) -> None:
+    posts(rig, ended(rig, "a"), ended(rig, "b"), group=BY_TEAM, truncatedAlerts=3)
+    assert rig.state(incident) == "open"
+
+
+def test_what_nobody_has_opens_an_incident_of_the_new_group(rig: Rig, incident: str) -> None:
+    answer = posts(rig, disk(rig, "a"), disk(rig, "c"), group=BY_TEAM)
+    assert (answer["new"], answer["duplicates"]) == (1, 1)
+    assert set(answer["incidents"]) > {incident}
+    [other] = set(answer["incidents"]) - {incident}
+    assert [alert["labels"]["host"] for alert in rig.shows(other)["alerts"]] == ["c"]
+    assert rig.paged() == ["on-call", "on-call"]
+
+    answer = posts(rig, ended(rig, "a"), ended(rig, "b"), ended(rig, "c"), group=BY_TEAM)
+    assert answer["resolved"] == 3
+    assert (rig.state(incident), rig.state(other)) == ("resolved", "resolved")
+
+
+def test_a_new_alert_joins_the_new_groups_incident_once_it_has_one(rig: Rig, incident: str) -> None:
+    [other] = set(posts(rig, disk(rig, "a"), disk(rig, "c"), group=BY_TEAM)["incidents"]) - {incident}
+    answer = posts(rig, disk(rig, "a"), disk(rig, "c"), disk(rig, "d"), group=BY_TEAM)
+    assert (answer["new"], answer["duplicates"]) == (1, 2)
+    assert rig.shows(other)["firing"] == 2
+    assert rig.shows(incident)["firing"] == 2
+
+
+def test_once_it_ended_an_alert_is_free_to_open_under_the_new_key(rig: Rig, incident: str) -> None:
+    posts(rig, ended(rig, "a"), ended(rig, "b"), group=BY_NAME)
+    rig.passes("1m")
+    [other] = posts(rig, disk(rig, "a"), group=BY_TEAM)["incidents"]
+    assert other != incident
+    assert rig.paged() == ["on-call", "on-call"]
+
+
+def test_another_receiver_is_another_matter(rig: Rig, incident: str) -> None:
+    answer = posts(rig, disk(rig, "a"), group=BY_TEAM, receiver="another")
+    assert answer["new"] == 1
+    assert answer["incidents"] != [incident]
+
+
+def test_so_is_another_source(rig: Rig, incident: str) -> None:
+    assert posts(rig, disk(rig, "a"), group=BY_TEAM, source="berlin")["incidents"] != [incident]
+
+
+def test_what_a_hand_closed_stays_closed_under_the_new_key(rig: Rig, incident: str) -> None:
+    rig.answers(incident, "resolve")
+    answer = posts(
+        rig, disk(rig, "a", at=rig.clock() - 10), disk(rig, "b", at=rig.clock() - 10), group=BY_TEAM
+    )
+    assert answer["duplicates"] == 2
+    assert rig.paged() == ["on-call"]
+    posts(rig, ended(rig, "a"), group=BY_TEAM)
+    rig.passes("1m")
+    assert posts(rig, disk(rig, "a"), group=BY_TEAM)["new"] == 1
+    assert rig.paged() == ["on-call", "on-call"]
+
+
+def test_a_home_that_is_gone_is_nobodys(rig: Rig, incident: str, redis_client: Client) -> None:
+    """The incident was removed by hand, and what names it was not."""
+    slot = incident.partition("-")[0]
+    keys = rig.parts.incidents.keys_of(slot)
+    redis_client.delete(keys.group(slot), keys.timeline(incident))
+    redis_client.zrem(keys.open, incident)
+    assert posts(rig, disk(rig, "a"), group=BY_TEAM)["new"] == 1
+    assert posts(rig, disk(rig, "a"), group=BY_TEAM)["duplicates"] == 1
+
+
+def test_what_the_store_remembers_of_homes_goes_with_their_alerts(
+    rig: Rig, incident: str, redis_client: Client
+) -> None:
+    [key] = redis_client.scan_iter("rcv:*:homes:*")
+    assert redis_client.hlen(key) == 2
+    assert 0 < redis_client.ttl(key) <= rig.parts.routing.history
+    posts(rig, ended(rig, "a"), group=BY_NAME)
+    assert redis_client.hlen(key) == 1
+    posts(rig, ended(rig, "b"), group=BY_TEAM)
+    assert not redis_client.exists(key)
+
+
+def test_two_processes_that_hear_of_it_under_two_keys_at_once_page_once(rig: Rig) -> None:
+    client, answers = rig.client.application, []
+    start = threading.Barrier(3)
+
+    def post(body: dict[str, Any]) -> None:
+        start.wait(10)
+        answers.append(client.test_client().post("/webhooks/alertmanager", json=body).json)
+
+    for n in range(10):
+        answers.clear()
+        alert = rig.alert("DiskFull", host=f"host-{n}")
+        keys = [{"alertname": "DiskFull", "n": str(n)}, {"n": str(n)}, {"team": str(n)}]
+        bodies = [rig.payload(alert, group=key) for key in keys]
+        threads = [threading.Thread(target=post, args=(body,)) for body in bodies]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(20)
+        rig.works()
+        assert sorted(answer["new"] for answer in answers) == [0, 0, 1]
+        assert len({tuple(answer["incidents"]) for answer in answers}) == 1
+    assert len(rig.paged()) == 10
+
+
+HOSTS = ("a", "b", "c")
+NEWS = st.tuples(
+    st.sampled_from(["by name", "by team"]), st.sets(st.sampled_from(HOSTS), min_size=1).map(sorted)
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(NEWS, min_size=1, max_size=6), st.permutations(HOSTS), st.data())
+def test_each_alert_fires_in_one_incident_and_ends_there_whatever_came_first(
+    rig: Rig, redis_client: Client, news: list[tuple[str, list[str]]], ends: list[str], data: st.DataObject
+) -> None:
+    redis_client.flushall()
+    keys = {"by name": BY_NAME, "by team": BY_TEAM}
+    began = rig.clock()
+    seen: set[str] = set()
+    new = 0
+    for how, hosts in news:
+        new += rig.posts(*(disk(rig, host, at=began) for host in hosts), group=keys[how])["new"]
+        seen |= set(hosts)
+    assert new == len(seen)
+    incidents = rig.client.get("/api/v1/incidents?state=open").json["incidents"]
+    assert sum(one["firing"] for one in incidents) == len(seen)
+
+    rig.clock.moment += 60
+    for host in ends:
+        how = data.draw(st.sampled_from(sorted(keys)))
+        rig.posts(disk(rig, host, ended=True, at=began), group=keys[how])
+
+    assert rig.client.get("/api/v1/incidents?state=open").json["incidents"] == []
+    assert list(redis_client.scan_iter("rcv:*:homes:*")) == []

@@ -1,0 +1,282 @@
+"""Before anybody further is woken, PagerDuty is asked whether somebody has it; also after all was lost."""
+
+from __future__ import annotations
+
+import pytest
+
+from receiver.lookups.alertmanager import AlertmanagerClient
+from receiver.store.connection import Client
+from tests.mocks.alertmanager import MockAlertmanager
+from tests.mocks.pagerduty_account import PagedIncident
+from tests.rig import KEYS, ROUTING, Rig
+
+
+@pytest.fixture(autouse=True)
+def token(rig: Rig) -> None:
+    """PagerDuty can be asked; its webhooks never arrive."""
+    rig.environ["PAGERDUTY_API_TOKEN"] = "rest-token"
+    rig.environ["PAGERDUTY_API_URL"] = rig.pagerduty.url
+    rig.configure(ROUTING)
+
+
+def page(rig: Rig, responder: str = "ONCALL") -> PagedIncident:
+    return rig.pagerduty.opened(KEYS[f"PAGERDUTY_{responder}_KEY"])[-1]
+
+
+def asked(rig: Rig) -> list[str]:
+    """Return the dedup keys that PagerDuty was asked about, in order."""
+    return [
+        key
+        for path, query in rig.pagerduty.rest.asked
+        if path == "/incidents"
+        for key in query["incident_key"]
+    ]
+
+
+def whats(rig: Rig, incident: str) -> list[str]:
+    return [event["what"] for event in rig.shows(incident)["timeline"]]
+
+
+# --- what its webhooks did not tell ---
+
+
+def test_acknowledged_there_nobody_further_is_paged(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    rig.passes("1m")
+    rig.pagerduty.acknowledges(page(rig), by="Alice Doe")
+    rig.passes("30m")
+    assert rig.paged() == ["on-call"]
+    assert rig.shows(incident)["acknowledged_by"] == "Alice Doe"
+
+
+def test_it_is_seen_a_little_before_the_step_so_that_nobody_is_told_in_slack_either(rig: Rig) -> None:
+    rig.fires("DiskFull")
+    rig.pagerduty.acknowledges(page(rig))
+    rig.passes("5m1s")
+    assert not any("team-lead" in reply for reply in rig.replies())
+
+
+def test_unacknowledged_the_step_comes_in_its_time(rig: Rig) -> None:
+    rig.fires("DiskFull")
+    rig.passes("4m59s")
+    assert rig.paged() == ["on-call"]
+    rig.passes("1s")
+    assert rig.paged() == ["on-call", "team-lead"]
+
+
+def test_pagerduty_is_asked_once_for_each_step_about_everybody_paged(rig: Rig) -> None:
+    rig.fires("DiskFull")
+    rig.passes("1h")
+    on_call, team_lead = page(rig).dedup_key, page(rig, "TEAM_LEAD").dedup_key
+    assert sorted(asked(rig)) == sorted([on_call, on_call, team_lead])
+    assert rig.paged() == ["on-call", "team-lead", "manager"]
+
+
+def test_who_answered_counts_whoever_was_asked_first(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    rig.passes("6m")
+    rig.pagerduty.acknowledges(page(rig, "TEAM_LEAD"), by="Carol")
+    rig.passes("10m")
+    assert rig.paged() == ["on-call", "team-lead"]
+    assert rig.shows(incident)["acknowledged_by"] == "Carol"
+    assert rig.events("team-lead") == ["trigger"]
+    assert rig.events("on-call") == ["trigger", "acknowledge"]
+
+
+def test_resolved_there_is_closed_by_hand_here(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    rig.passes("1m")
+    rig.pagerduty.resolves(page(rig), by="Alice Doe")
+    rig.passes("10m")
+    assert rig.state(incident) == "resolved"
+    assert rig.paged() == ["on-call"]
+    assert rig.events() == ["trigger"]
+    assert "Alice Doe" in str(rig.shows(incident)["timeline"])
+
+
+def test_merged_there_goes_on(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    rig.fires("DiskSlow")
+    rig.clock.moment += 60
+    one, other = rig.pagerduty.opened()
+    rig.pagerduty.merges(one, into=other)
+    rig.passes("5m")
+    assert rig.state(incident) == "open"
+    assert rig.paged().count("team-lead") == 2
+
+
+def test_the_end_of_a_former_page_closes_nothing_while_ours_is_not_yet_there(rig: Rig) -> None:
+    """PagerDuty takes events before it makes incidents of them."""
+    incident = rig.fires("DiskFull")
+    rig.passes("1m")
+    rig.ends("DiskFull")
+    rig.passes("1m")
+    assert rig.fires("DiskFull") == incident
+    rig.pagerduty.opened()[-1].dedup_key = "not known yet"
+    rig.passes("6m")
+    assert rig.state(incident) == "open"
+    assert rig.paged()[-1] == "team-lead"
+
+
+def test_taken_back_here_the_acknowledgement_there_before_it_counts_no_longer(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    rig.answers(incident, "acknowledge")
+    rig.passes("1m")
+    rig.answers(incident, "unacknowledge")
+    rig.passes("5m")
+    assert rig.state(incident) == "open"
+    assert rig.paged()[-1] == "team-lead"
+
+
+# --- when it can't be asked ---
+
+
+def test_without_a_token_nobody_is_asked_and_the_step_comes(rig: Rig) -> None:
+    del rig.environ["PAGERDUTY_API_TOKEN"]
+    rig.configure(ROUTING)
+    rig.fires("DiskFull")
+    rig.pagerduty.acknowledges(page(rig))
+    rig.passes("5m")
+    assert rig.paged() == ["on-call", "team-lead"]
+    assert asked(rig) == []
+
+
+@pytest.mark.parametrize("status", [401, 404, 500])
+def test_an_api_that_refuses_holds_nobody_up_and_that_is_said(rig: Rig, status: int) -> None:
+    incident = rig.fires("DiskFull")
+    rig.passes("4m")
+    rig.pagerduty.rest.answer = lambda *_: (status, {}, {})  # type: ignore[method-assign]
+    rig.passes("1m")
+    assert rig.paged() == ["on-call", "team-lead"]
+    assert whats(rig, incident).count("not_asked") == 1
+
+
+def test_an_api_that_is_silent_holds_nobody_up(rig: Rig) -> None:
+    rig.fires("DiskFull")
+    rig.environ["PAGERDUTY_API_URL"] = "http://127.0.0.1:1"
+    rig.configure(ROUTING)
+    rig.passes("5m")
+    assert rig.paged() == ["on-call", "team-lead"]
+
+
+def test_one_that_fails_once_is_asked_again_while_there_is_time(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    rig.pagerduty.acknowledges(page(rig))
+    rig.passes("4m")
+    rig.pagerduty.fail_next(503)
+    rig.passes("1m")
+    assert rig.paged() == ["on-call"]
+    assert rig.state(incident) == "acknowledged"
+
+
+def test_after_silence_the_next_incidents_are_not_kept_waiting_for_an_answer(rig: Rig) -> None:
+    for name in ("One", "Two", "Three"):
+        rig.fires(name)
+    rig.passes("4m")
+    for _ in range(3):
+        rig.pagerduty.drop_answer()
+    before = len(rig.pagerduty.rest.asked)
+    rig.passes("1m")
+    assert len(rig.pagerduty.rest.asked) == before + 1
+    assert rig.paged().count("team-lead") == 3
+
+
+def test_a_page_that_was_only_simulated_is_not_asked_about(rig: Rig) -> None:
+    rig.environ["PAGERDUTY_ONCALL_KEY"] = ""
+    rig.configure(ROUTING)
+    rig.fires("DiskFull")
+    rig.passes("5m")
+    assert rig.paged() == ["team-lead"]
+    assert asked(rig) == []
+
+
+# --- late steps ---
+
+
+def test_a_step_that_is_overdue_is_asked_for_too(rig: Rig) -> None:
+    """All workers were away when it was due."""
+    incident = rig.fires("DiskFull")
+    rig.pagerduty.acknowledges(page(rig))
+    rig.clock.moment += 1800
+    rig.works()
+    assert rig.paged() == ["on-call"]
+    assert rig.state(incident) == "acknowledged"
+
+
+def test_after_a_silence_it_is_asked_anew(rig: Rig) -> None:
+    with MockAlertmanager(clock=rig.clock) as alertmanager:
+        rig.configure(ROUTING + f'alertmanager: {{url: "{alertmanager.url}"}}\n')
+        rig.machine.duties.begin(rig.parts.agenda)
+        alertmanager.fires(alertname="DiskFull", severity="critical")
+        incident = rig.fires("DiskFull")
+        rig.passes("4m56s")
+        client = AlertmanagerClient([alertmanager.url])
+        labels, now = {"alertname": "DiskFull"}, rig.clock()
+        client.make_silence(labels, now, now + 3600, by="bob", comment="known")
+        rig.passes("30m")
+        assert rig.shows(incident)["held"]
+        rig.pagerduty.acknowledges(page(rig))
+        rig.passes("40m")
+    assert rig.paged() == ["on-call"]
+    assert rig.state(incident) == "acknowledged"
+
+
+# --- all data lost ---
+
+
+def repeats(rig: Rig, name: str = "DiskFull") -> str:
+    """Alertmanager repeats what began long ago."""
+    answer = rig.posts(rig.alert(name, at=rig.clock() - 3600))
+    rig.works()
+    return str(answer["incidents"][0])
+
+
+def test_after_a_loss_the_repeat_brings_it_back_and_nobody_is_woken_again(
+    rig: Rig, redis_client: Client
+) -> None:
+    rig.fires("DiskFull")
+    rig.passes("6m")
+    redis_client.flushall()
+    rig.passes("10m")
+    incident = repeats(rig)
+    assert rig.state(incident) == "open"
+    assert rig.paged() == ["on-call", "team-lead"]
+    rig.passes("11m")
+    assert rig.paged() == ["on-call", "team-lead", "manager"]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_acknowledged_in_pagerduty_around_a_loss_nobody_further_is_paged(
+    rig: Rig, redis_client: Client, when: str
+) -> None:
+    rig.fires("DiskFull")
+    rig.passes("1m")
+    if when == "before":
+        rig.pagerduty.acknowledges(page(rig), by="Alice Doe")
+    redis_client.flushall()
+    rig.passes("1m")
+    if when == "after":
+        rig.pagerduty.acknowledges(page(rig), by="Alice Doe")
+    incident = repeats(rig)
+    rig.passes("1h")
+    assert rig.paged() == ["on-call"]
+    assert rig.shows(incident)["acknowledged_by"] == "Alice Doe"
+
+
+def test_acknowledged_in_slack_before_a_loss_nobody_further_is_paged(rig: Rig, redis_client: Client) -> None:
+    before = rig.fires("DiskFull")
+    rig.answers(before, "acknowledge")
+    redis_client.flushall()
+    after = repeats(rig)
+    rig.passes("1h")
+    assert rig.paged() == ["on-call"]
+    assert rig.state(after) == "acknowledged"
+
+
+def test_resolved_after_a_loss_closes_the_page_of_before(rig: Rig, redis_client: Client) -> None:
+    rig.fires("DiskFull")
+    redis_client.flushall()
+    repeats(rig)
+    rig.passes("1m")
+    rig.ends("DiskFull")
+    assert rig.pagerduty.still_open() == []
