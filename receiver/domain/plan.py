@@ -12,6 +12,7 @@ from receiver.domain.action import Action, Lapse, LookUp, Note, Plan, Post
 from receiver.domain.escalation import LOOK_AHEAD_S, Progress, is_look_fresh, trace_progress
 from receiver.domain.incident import Incident
 from receiver.domain.messages import (
+    face,
     find_reminder,
     lapses_at,
     list_messages,
@@ -21,6 +22,7 @@ from receiver.domain.messages import (
 from receiver.domain.pages import list_pages
 from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK, EscalationPolicy, Target
 from receiver.domain.silences import list_silences, silence_moments
+from receiver.domain.stand_ins import list_stand_ins, stand_in_moments
 
 
 def plan(incident: Incident, policy: EscalationPolicy, now: float) -> Plan:
@@ -35,6 +37,7 @@ def plan(incident: Incident, policy: EscalationPolicy, now: float) -> Plan:
         *_looks(incident, policy, progress, now),
         *list_pages(incident, policy, progress),
         *list_messages(incident, progress, now),
+        *list_stand_ins(incident, policy, progress, face(incident, progress, now), now),
         *list_replies(incident, policy, progress, now),
         *list_silences(incident, now),
         *_skipped(incident, policy),
@@ -55,6 +58,7 @@ def _moments(incident: Incident, policy: EscalationPolicy, progress: Progress, n
         if moment is not None and moment > now:
             yield moment
     yield from silence_moments(incident, now)
+    yield from stand_in_moments(incident, progress, now)
 
 
 def _is_done(incident: Incident, action: Action) -> bool:

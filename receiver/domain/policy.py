@@ -64,7 +64,7 @@ class EscalationPolicy:
 
     *others* are responders who may have been paged under an earlier form of the policy: they
     are told the end, and nothing else. *has_witness* says that Alertmanager can be asked before a
-    further step.
+    further step. *fallback* is the route's: whom or what is told where something is refused for good.
     """
 
     name: str
@@ -72,6 +72,7 @@ class EscalationPolicy:
     ack_timeout: float = 0.0
     others: tuple[Responder, ...] = ()
     has_witness: bool = False
+    fallback: Target | Responder | None = None
 
 
 NO_POLICY = EscalationPolicy("")

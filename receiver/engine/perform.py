@@ -12,6 +12,7 @@ from receiver import telemetry
 from receiver.domain.action import (
     AcknowledgePage,
     Action,
+    Call,
     ExpireSilence,
     Lapse,
     LookUp,
@@ -27,6 +28,7 @@ from receiver.domain.answers import lapse
 from receiver.domain.delivery import Delivery, Receipt
 from receiver.domain.incident import Event, Incident
 from receiver.domain.notification import Notification
+from receiver.domain.policy import Step
 from receiver.domain.ports import Channel, Incidents
 from receiver.engine.hands import Hands
 from receiver.engine.intake import lanes_of
@@ -158,15 +160,23 @@ def _arrival(action: Action) -> str:
             text = f"Page to {action.target.address} acknowledged"
         case ResolvePage():
             text = f"Page to {action.target.address} resolved"
+        case Call(step=Step() as step) | Reply(step=Step() as step):
+            text = _telling(action, step)
         case Post():
             text = f"Posted to {action.target.address}"
         case MakeSilence() if not action.silence_id:
             text = "Silenced in Alertmanager"
         case ExpireSilence():
             text = "Silence ended in Alertmanager"
-        case Reply(step=step) if step is not None:
-            text = f"Told {step.responder.title} in the thread"
     return text
+
+
+def _telling(action: Call | Reply, step: Step) -> str:
+    where = "the thread" if isinstance(action, Reply) else action.target.address
+    is_unreached = isinstance(action, Reply) and action.says == "unreached"
+    return f"Told {step.responder.title} in {where}" + (
+        " that PagerDuty can't be reached" if is_unreached else ""
+    )
 
 
 def _noun(action: Action) -> str:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from receiver.domain.action import Action, Page
 from receiver.domain.incident import Incident
 from receiver.domain.plan import plan
-from receiver.domain.policy import PAGERDUTY, EscalationPolicy
+from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy, Responder, Target
 from receiver.domain.ports import Channel, Incidents, Rules
 from receiver.engine.brief import Briefing
 from receiver.engine.intake import lanes_of
@@ -62,6 +62,9 @@ class Reconciler:
                 dues: dict[str, float | None] = dict.fromkeys(
                     lanes_of(incident, has_witness=policy.has_witness), wanted.due
                 )
+                for action in wanted.actions:  # a fallback may need a lane that nobody else wakes
+                    if action.lane not in dues:
+                        dues[action.lane] = max(now, action.ready_at)
                 dues[lane] = min(moments, default=None)
                 return dues
             self._performer.perform(self._briefing.brief(ready[0], incident, policy, now), worker)
@@ -92,9 +95,20 @@ class Reconciler:
 
 def find_policy(rules: Rules, incident: Incident) -> EscalationPolicy:
     """Return the incident's policy as the configuration has it now, with all other responders
-    as those who may have been paged before it changed.
+    as those who may have been paged before it changed, and the route's fallback.
     """
     policy = rules.get_policy(incident.policy)
     named = {step.responder.name for step in policy.steps}
     others = tuple(r for name, r in rules.responders.items() if name not in named)
-    return replace(policy, others=others, has_witness=incident.source in rules.alertmanagers)
+    return replace(
+        policy,
+        others=others,
+        has_witness=incident.source in rules.alertmanagers,
+        fallback=_find_fallback(rules, incident),
+    )
+
+
+def _find_fallback(rules: Rules, incident: Incident) -> Target | Responder | None:
+    """Return whom or what the incident's route names for what is refused for good."""
+    name = next((route.fallback for route in rules.routes if route.name == incident.route), "")
+    return rules.responders.get(name) or (Target(SLACK, name) if name else None)
