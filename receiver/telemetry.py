@@ -22,6 +22,7 @@ TIMER_LATENESS = Histogram(
     buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 15, 60, 300),
 )
 WORKER_ERRORS = Counter("receiver_worker_errors_total", "Faults of our own met while working off the agenda.")
+NOTICES = Counter("receiver_notices_total", "Notices, by what became of them.", ["outcome"])
 # Read from the store when they are asked for.
 INCIDENTS = Gauge(
     "receiver_incidents",

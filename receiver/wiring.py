@@ -14,6 +14,7 @@ from receiver import clock as wall
 from receiver.channels.alertmanager.adapter import AlertmanagerChannel
 from receiver.channels.pagerduty.adapter import PagerDutyChannel
 from receiver.channels.slack.adapter import SlackChannel
+from receiver.channels.slack.notice_channel import SimulatedNotices, SlackNotices
 from receiver.channels.slack.porter import Porter
 from receiver.channels.slack.review_channel import SimulatedReviews, SlackReviews
 from receiver.channels.slack.simulated import SimulatedSlack
@@ -21,6 +22,7 @@ from receiver.config.model import Routing
 from receiver.config.settings import Settings
 from receiver.domain.calendar import BusinessHours, next_opening
 from receiver.domain.judge import Trust
+from receiver.domain.notice import NoticeChannel
 from receiver.domain.notification import Notification
 from receiver.domain.person import Person
 from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK
@@ -32,6 +34,7 @@ from receiver.engine.duties import LANE as DUTIES
 from receiver.engine.duties import Duties, Repeated
 from receiver.engine.hands import Hands
 from receiver.engine.intake import Intake
+from receiver.engine.notices import NoticeBoard
 from receiver.engine.pager_desk import PagerDesk
 from receiver.engine.reconcile import Reconciler
 from receiver.engine.review import Reviewer
@@ -49,6 +52,8 @@ from receiver.store.agenda import RedisAgenda
 from receiver.store.connection import connect
 from receiver.store.errands import RedisErrands
 from receiver.store.incidents import RedisIncidents
+from receiver.store.notices import DUTY as NOTICES
+from receiver.store.notices import RedisNotices
 from receiver.store.reviews import RedisReviews
 from receiver.store.simulated import RedisSimulated
 
@@ -74,6 +79,7 @@ class Parts:
     simulated: RedisSimulated
     errands: RedisErrands
     reviews: RedisReviews
+    notices: RedisNotices
     intake: Intake
     hands: Hands
     runbooks: RunbookShelf
@@ -93,6 +99,7 @@ def build_parts(settings: Settings, routing: Routing, clock: Clock = wall.now) -
         simulated=RedisSimulated(client),
         errands=RedisErrands(client),
         reviews=RedisReviews(client),
+        notices=RedisNotices(client, is_wanted=bool(routing.notices_channel)),
         intake=Intake(incidents, routing),
         hands=Hands(incidents),
         runbooks=build_shelf(settings, routing, clock),
@@ -194,7 +201,29 @@ def build_reviewer(parts: Parts, *, timeout_s: float = 10.0) -> Reviewer:
         else SimulatedReviews(_recorder(parts), clock=clock)
     )
     hours = parts.routing.business_hours or BusinessHours()
-    return Reviewer(parts.reviews, parts.incidents, channel, hours, clock, places=build_places(parts))
+    routing = parts.routing
+    return Reviewer(
+        parts.reviews,
+        parts.incidents,
+        channel,
+        hours,
+        clock,
+        places=build_places(parts),
+        # A responder is not woken for what nobody was woken for.
+        fallbacks={r.name: r.fallback for r in routing.routes if r.fallback not in routing.responders},
+        notices=parts.notices,
+    )
+
+
+def build_notice_board(parts: Parts) -> NoticeBoard:
+    """Return what posts the receiver's own troubles."""
+    name, token = parts.routing.notices_channel, parts.routing.slack_token
+    channel: NoticeChannel = (
+        SlackNotices(name, token, parts.settings.slack_api_url, clock=parts.clock)
+        if token
+        else SimulatedNotices(name, _recorder(parts), clock=parts.clock)
+    )
+    return NoticeBoard(parts.notices, channel, parts.clock)
 
 
 def build_porter(parts: Parts) -> Porter:
@@ -246,10 +275,20 @@ def build_machine(parts: Parts) -> Machine:
         for route in routing.routes
         if route.review
     }
+    if routing.notices_channel:
+        repeated[NOTICES] = Repeated(build_notice_board(parts).work)
     desk = PagerDesk(parts.hands, parts.incidents, rest, routing, clock)
     briefing = build_briefing(parts, rest)
     return Machine(
-        Reconciler(parts.incidents, build_channels(parts), routing, briefing, witness, clock=clock),
+        Reconciler(
+            parts.incidents,
+            build_channels(parts),
+            routing,
+            briefing,
+            witness,
+            clock=clock,
+            notices=parts.notices,
+        ),
         Duties(repeated, parts.errands, {"pagerduty": desk.take}, clock),
     )
 

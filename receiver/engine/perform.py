@@ -27,6 +27,8 @@ from receiver.domain.action import (
 from receiver.domain.answers import lapse
 from receiver.domain.delivery import Delivery, Receipt
 from receiver.domain.incident import Event, Incident
+from receiver.domain.messages import LOST_MESSAGE
+from receiver.domain.notice import Notices
 from receiver.domain.notification import Notification
 from receiver.domain.policy import Step
 from receiver.domain.ports import Channel, Incidents
@@ -34,6 +36,7 @@ from receiver.engine.hands import Hands
 from receiver.engine.intake import lanes_of
 from receiver.engine.witness import Witness
 from receiver.errors import DeliveryError, TemporaryDeliveryError
+from receiver.text import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +50,10 @@ class Performer:
         channels: Mapping[str, Channel],
         witness: Witness | None,
         clock: Callable[[], float],
+        notices: Notices | None = None,
     ) -> None:
         self._incidents = incidents
+        self._notices = notices
         self._hands = Hands(incidents)
         self._witness = witness
         self._channels = channels
@@ -80,6 +85,7 @@ class Performer:
                 error, self._clock(), was_maybe_sent=was_maybe_sent, salt=f"{incident.id}/{action.key}"
             )
             _log_failure(notification, after, error)
+            self._notice(action, incident, after)
         else:
             # What arrived earlier shows how things stood then, so an edit will be wanted.
             after = replace(attempt.arrived(receipt), shown=before.shown if is_found else attempt.shown)
@@ -105,6 +111,23 @@ class Performer:
             return (found, True) if found else (channel.send(notification), False)
         finally:
             telemetry.DELIVERY_SECONDS.labels(lane).observe(time.monotonic() - started)
+
+    def _notice(self, action: Action, incident: Incident, after: Delivery) -> None:
+        """Have it said where people look after us that a delivery was given up, before that is kept.
+
+        A message that somebody deleted is posted anew, so that its edit is refused is no trouble.
+        """
+        is_mended = after.reason in LOST_MESSAGE and "root2" not in incident.deliveries
+        if self._notices is None or not after.failed_at or (isinstance(action, Update) and is_mended):
+            return
+        name = one_line(incident.alertname or incident.summary, 80)
+        self._notices.put(
+            f"{incident.id}/{action.key}/{after.about}",
+            f"{_noun(action)} to {after.target} given up: {after.reason} "
+            f"({incident.severity.upper()} {name}, {incident.id})",
+            self._clock(),
+            about=f"{_noun(action)} to {after.target} given up: {after.reason}",
+        )
 
     def _keep(self, action: Action, incident: Incident, after: Delivery) -> None:
         """Keep how the delivery stands. The receipt of something sent is kept even when the

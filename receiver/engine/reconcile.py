@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from receiver.domain.action import Action, Page
 from receiver.domain.incident import Incident
+from receiver.domain.notice import Notices
 from receiver.domain.plan import plan
 from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy, Responder, Target
 from receiver.domain.ports import Channel, Incidents, Rules
@@ -34,12 +35,13 @@ class Reconciler:
         witness: Witness | None,
         *,
         clock: Callable[[], float],
+        notices: Notices | None = None,
     ) -> None:
         self._incidents = incidents
         self._rules = rules
         self._briefing = briefing
         self._clock = clock
-        self._performer = Performer(incidents, channels, witness, clock)
+        self._performer = Performer(incidents, channels, witness, clock, notices)
 
     def reconcile(self, incident_id: str, lane: str, worker: str) -> dict[str, float | None]:
         """Do what is missing in *lane*; return when each lane is to look again.

@@ -28,6 +28,8 @@ WORKERS_FOR_S = 3600
 WAKE = "rcv:wake"
 # A route's reviews are kept this long after the last one; a route that is in use has one each business day.
 REVIEWS_FOR_S = 400 * 86400
+# That a trouble was said is remembered for so long; a retry that fails again says nothing new.
+NOTICE_FOR_S = 14 * 86400
 # Each timeline is capped: an incident that flaps for a month must not fill the memory.
 TIMELINE_KEPT = 500
 
@@ -60,6 +62,20 @@ class Keys:
     def reviews(self, slot: str) -> str:
         """A hash: how a route's reviews stand. Expires 400 days after it was last written."""
         return self._name("reviews", slot)
+
+    def notice(self, name: str) -> str:
+        """A hash: when a notice was said last, and how many came since. Expires after two weeks."""
+        return self._name("notice", name)
+
+    @property
+    def notices(self) -> str:
+        """A hash: notices that are to be posted. Expires a day after the last was put."""
+        return self._name("notices")
+
+    @property
+    def posting(self) -> str:
+        """A string: how the message with notices stands. Expires two weeks after it was written."""
+        return self._name("posting")
 
     @property
     def open(self) -> str:

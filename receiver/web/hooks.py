@@ -16,6 +16,7 @@ from receiver.sources import alertmanager
 from receiver.text import one_line
 from receiver.web.access import is_let_in
 from receiver.web.answers import refuse
+from receiver.web.lost_alerts import LostAlerts
 from receiver.wiring import Parts
 
 logger = logging.getLogger(__name__)
@@ -27,6 +28,7 @@ _MAX_SOURCE = 100
 def build_hooks(parts: Parts) -> Blueprint:
     """Return the routes that Alertmanager posts to."""
     hooks = Blueprint("hooks", __name__, url_prefix="/webhooks")
+    lost = LostAlerts(parts.notices, parts.clock)
 
     @hooks.post("/alertmanager")
     def receive_alertmanager() -> Response:
@@ -54,6 +56,7 @@ def build_hooks(parts: Parts) -> Blueprint:
             "webhook refused", extra={"fields": {"reason": error.reason, "from": request.remote_addr}}
         )
         _alerts("rejected").inc()
+        lost.add(error.reason, str(request.remote_addr))
         return refuse(400, error.reason)
 
     @hooks.errorhandler(RequestEntityTooLarge)
@@ -61,6 +64,7 @@ def build_hooks(parts: Parts) -> Blueprint:
         logger.error(
             "webhook refused", extra={"fields": {"reason": "too large", "from": request.remote_addr}}
         )
+        lost.add("too large; see max_alerts in Alertmanager", str(request.remote_addr))
         return refuse(
             413, f"the body is larger than {MAX_BODY // 1024 // 1024} MiB; see max_alerts in Alertmanager"
         )
