@@ -51,6 +51,7 @@ from receiver.sources.slack_socket import SlackSocket
 from receiver.store.agenda import RedisAgenda
 from receiver.store.connection import connect
 from receiver.store.errands import RedisErrands
+from receiver.store.failures import RedisFailures
 from receiver.store.incidents import RedisIncidents
 from receiver.store.notices import DUTY as NOTICES
 from receiver.store.notices import RedisNotices
@@ -80,6 +81,7 @@ class Parts:
     errands: RedisErrands
     reviews: RedisReviews
     notices: RedisNotices
+    failures: RedisFailures
     intake: Intake
     hands: Hands
     runbooks: RunbookShelf
@@ -100,6 +102,7 @@ def build_parts(settings: Settings, routing: Routing, clock: Clock = wall.now) -
         errands=RedisErrands(client),
         reviews=RedisReviews(client),
         notices=RedisNotices(client, is_wanted=bool(routing.notices_channel)),
+        failures=RedisFailures(client, incidents),
         intake=Intake(incidents, routing),
         hands=Hands(incidents),
         runbooks=build_shelf(settings, routing, clock),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from receiver.engine.reconcile import find_policy
 from receiver.web.bodies import WholeIncident
 from receiver.web.rows import render_whole
 from receiver.wiring import Parts
@@ -12,8 +13,9 @@ def delivery_keys(parts: Parts) -> tuple[str, ...]:
     names = {step.name for policy in parts.routing.policies.values() for step in policy.steps}
     responders = parts.routing.responders
     return (
-        "root",
-        *(f"{kind}:{name}" for kind in ("page", "step") for name in sorted(names)),
+        *("root", "root2", "fallback"),
+        *(f"{kind}:{name}" for kind in ("page", "step", "unreached", "fallback") for name in sorted(names)),
+        *(f"{kind}:{name}#fallback" for kind in ("page", "step") for name in sorted(_fallbacks(parts))),
         *(f"{kind}:{name}" for kind in ("acknowledge", "resolve") for name in sorted(responders)),
     )
 
@@ -22,4 +24,9 @@ def describe(parts: Parts, incident_id: str) -> WholeIncident:
     """Return one incident as the API shows it. Raises NotFound."""
     incident = parts.incidents.load(incident_id)
     timeline = parts.incidents.timeline(incident_id)
-    return render_whole(incident, parts.routing.get_policy(incident.policy), timeline, parts.clock())
+    return render_whole(incident, find_policy(parts.routing, incident), timeline, parts.clock())
+
+
+def _fallbacks(parts: Parts) -> set[str]:
+    """Return the responders that stand in on some route."""
+    return {route.fallback for route in parts.routing.routes} & set(parts.routing.responders)

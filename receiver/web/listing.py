@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from receiver.clock import parse_duration
+from receiver.engine.reconcile import find_policy
 from receiver.text import one_line
 from receiver.web.answers import Refusal
 from receiver.web.bodies import HistoryPage, IncidentPage
@@ -32,7 +33,7 @@ def list_incidents(parts: Parts, asked: ListQuery) -> IncidentPage:
         deliveries=delivery_keys(parts),
     )
     now = parts.clock()
-    rows = [render_row(one, parts.routing.get_policy(one.policy), now) for one in page.incidents]
+    rows = [render_row(one, find_policy(parts.routing, one), now) for one in page.incidents]
     return IncidentPage(rows, page.next_cursor)
 
 
@@ -46,7 +47,7 @@ def list_history(parts: Parts, asked: HistoryQuery) -> HistoryPage:
         cursor=asked.cursor,
         deliveries=delivery_keys(parts),
     )
-    rows = [render_history_row(one, parts.routing.get_policy(one.policy), now) for one in page.incidents]
+    rows = [render_history_row(one, find_policy(parts.routing, one), now) for one in page.incidents]
     return HistoryPage(rows, page.next_cursor)
 
 

@@ -6,6 +6,7 @@ from flask import Blueprint, Response, render_template, request
 from markupsafe import Markup
 
 from receiver.clock import format_duration
+from receiver.engine.reconcile import find_policy
 from receiver.errors import NotFound
 from receiver.runbooks.page import render_page
 from receiver.web.access import is_let_in
@@ -39,13 +40,14 @@ def build_pages(parts: Parts) -> Blueprint:
         page = parts.incidents.find_newest(
             states=frozenset({"open", "acknowledged"}), limit=_ROWS, deliveries=delivery_keys(parts)
         )
-        rows = [render_row(one, parts.routing.get_policy(one.policy), moment) for one in page.incidents]
+        rows = [render_row(one, find_policy(parts.routing, one), moment) for one in page.incidents]
         ages = {one.id: format_duration(moment - one.opened_at) for one in page.incidents}
         return render_template(
             "now.html",
             incidents=rows,
             ages=ages,
             is_cut=page.next_cursor is not None,
+            failed=parts.incidents.count_failed(),
             simulated=parts.simulated.newest(_SIMULATED),
         )
 
