@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import time
+from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from receiver.domain.notice import Notice, render_lines
+from receiver.domain.policy import SLACK
+from receiver.engine.reconcile import Reconciler
 from receiver.errors import StoreError
 from receiver.web.lost_alerts import LostAlerts
+from receiver.wiring import build_briefing, build_channels, build_notice_board
 from tests.rig import ROUTING, Rig
 from tests.story.outage import NOTICES, in_channel
 
@@ -173,3 +179,59 @@ def test_beyond_ten_lines_troubles_are_counted_by_what_they_are_about() -> None:
     lines = render_lines(notices, left_out=3)
     assert lines[:10] == tuple(f"n{n}" for n in range(10))
     assert lines[10:] == ("3 more: message: no", "2 more: page: no", "3 more of other kinds")
+
+
+def test_a_thousand_troubles_over_five_minutes_are_six_messages_and_each_is_counted_once(rig: Rig) -> None:
+    for n in range(1000):
+        rig.clock.moment += 0.3
+        rig.parts.notices.put(f"trouble {n}", f"trouble {n}", rig.clock(), about="swarm")
+        if n % 20 == 0:
+            rig.works(("duties",))
+    rig.passes("5m")
+    texts = said(rig)
+    assert len(texts) <= 6
+    counted = sum(int(more) for text in texts for more in re.findall(r"(\d+) more: swarm", text))
+    assert counted + sum(text.count("trouble") for text in texts) == 1000
+
+
+def test_killed_after_the_notice_was_kept_and_before_the_failure_was_it_is_said_once(rig: Rig) -> None:
+    class Killed:
+        """Keeps the notice, and dies."""
+
+        def put(self, *args: Any, **more: Any) -> bool:
+            rig.parts.notices.put(*args, **more)
+            raise StoreError("killed")
+
+    parts = rig.parts
+    dying = Reconciler(
+        parts.incidents,
+        build_channels(parts),
+        parts.routing,
+        build_briefing(parts),
+        None,
+        clock=rig.clock,
+        notices=Killed(),
+    )
+    rig.slack.archive("#alerts-critical")
+    rig.posts(rig.alert("DiskFull"))
+    incident = parts.agenda.claim(SLACK, "dying", rig.clock(), 1).incidents[0]
+    with pytest.raises(StoreError):
+        dying.reconcile(incident, SLACK, "dying")
+    rig.passes("10m")
+    assert len(said(rig)) == 1
+    assert [d["state"] for d in rig.shows(incident)["deliveries"] if d["id"] == "root"] == ["failed"]
+
+
+def test_a_worker_killed_while_posting_has_the_next_one_look_first(rig: Rig) -> None:
+    rig.parts.notices.put("a trouble", "a trouble", rig.clock())
+    rig.clock.moment += 2
+    board = build_notice_board(rig.parts)
+    rig.slack.drop_answer("chat.postMessage")
+    board.work(rig.clock())
+    posting = rig.parts.notices.posting()
+    rig.parts.notices.keep(replace(posting, retry_at=0.0))  # it died before it could note the end
+    assert board.work(rig.clock()) == posting.tried_at + 15
+    rig.clock.moment += 15
+    board.work(rig.clock())
+    assert said(rig) == ["🛠 a trouble"]
+    assert rig.parts.notices.pending() == ({}, 0)
