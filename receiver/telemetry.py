@@ -26,6 +26,7 @@ WORKER_ERRORS = Counter("receiver_worker_errors_total", "Faults of our own met w
 HEARTBEAT_CALLS = Counter(
     "receiver_heartbeat_calls_total", "Times heartbeat_url was to be called, by outcome.", ["outcome"]
 )
+NOTICES = Counter("receiver_notices_total", "Notices, by what became of them.", ["outcome"])
 # Read from the store when they are asked for.
 INCIDENTS = Gauge(
     "receiver_incidents",

@@ -14,6 +14,7 @@ from receiver import clock as wall
 from receiver.channels.alertmanager.adapter import AlertmanagerChannel
 from receiver.channels.pagerduty.adapter import PagerDutyChannel
 from receiver.channels.slack.adapter import SlackChannel
+from receiver.channels.slack.notice_channel import SimulatedNotices, SlackNotices
 from receiver.channels.slack.porter import Porter
 from receiver.channels.slack.review_channel import SimulatedReviews, SlackReviews
 from receiver.channels.slack.simulated import SimulatedSlack
@@ -21,6 +22,7 @@ from receiver.config.model import Routing
 from receiver.config.settings import Settings
 from receiver.domain.calendar import BusinessHours, next_opening
 from receiver.domain.judge import Trust
+from receiver.domain.notice import NoticeChannel
 from receiver.domain.notification import Notification
 from receiver.domain.person import Person
 from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK
@@ -39,6 +41,7 @@ from receiver.engine.inquiry import Inquiry
 from receiver.engine.intake import Intake
 from receiver.engine.maintenance import DUTY as MAINTENANCE
 from receiver.engine.maintenance import MaintenanceWatch, Switch
+from receiver.engine.notices import NoticeBoard
 from receiver.engine.paced_reviews import PacedReviews
 from receiver.engine.pager_answers import PagerAnswers
 from receiver.engine.pager_desk import PagerDesk
@@ -62,10 +65,13 @@ from receiver.store.budgets import RedisBudgets
 from receiver.store.condition import RedisCondition
 from receiver.store.connection import connect, count_shards
 from receiver.store.errands import RedisErrands
+from receiver.store.failures import RedisFailures
 from receiver.store.health import RedisHealth
 from receiver.store.incidents import RedisIncidents
 from receiver.store.keys import LANES
 from receiver.store.maintenance import RedisMaintenance
+from receiver.store.notices import DUTY as NOTICES
+from receiver.store.notices import RedisNotices
 from receiver.store.reviews import RedisReviews
 from receiver.store.simulated import RedisSimulated
 
@@ -97,6 +103,8 @@ class Parts:
     beats: RedisBeats
     health: RedisHealth
     condition: RedisCondition
+    notices: RedisNotices
+    failures: RedisFailures
     intake: Intake
     hands: Hands
     runbooks: RunbookShelf
@@ -111,6 +119,7 @@ def build_parts(settings: Settings, routing: Routing, clock: Clock = wall.now) -
     incidents = RedisIncidents(client, history_s=routing.history, shards=shards)
     agenda, maintenance = RedisAgenda(client, shards=shards), RedisMaintenance(client)
     beats = RedisBeats(client)
+    notices = RedisNotices(client, is_wanted=bool(routing.notices_channel), shards=shards)
     pulse = Pulse(routing.heartbeats, beats, partial(agenda.put, DUTIES, BEATS))
     return Parts(
         settings=settings,
@@ -126,6 +135,8 @@ def build_parts(settings: Settings, routing: Routing, clock: Clock = wall.now) -
         switch=Switch(maintenance, agenda),
         beats=beats,
         health=RedisHealth(client),
+        notices=notices,
+        failures=RedisFailures(client, incidents, shards=shards),
         intake=Intake(incidents, routing, pulse),
         hands=Hands(incidents),
         runbooks=build_shelf(settings, routing, clock),
@@ -245,7 +256,29 @@ def build_reviewer(parts: Parts, *, timeout_s: float = 10.0) -> Reviewer:
         else SimulatedReviews(_recorder(parts), clock=clock)
     )
     hours = parts.routing.business_hours or BusinessHours()
-    return Reviewer(parts.reviews, parts.incidents, channel, hours, clock, places=build_places(parts))
+    routing = parts.routing
+    return Reviewer(
+        parts.reviews,
+        parts.incidents,
+        channel,
+        hours,
+        clock,
+        places=build_places(parts),
+        # A responder is not woken for what nobody was woken for.
+        fallbacks={r.name: r.fallback for r in routing.routes if r.fallback not in routing.responders},
+        notices=parts.notices,
+    )
+
+
+def build_notice_board(parts: Parts) -> NoticeBoard:
+    """Return what posts the receiver's own troubles."""
+    name, token = parts.routing.notices_channel, parts.routing.slack_token
+    channel: NoticeChannel = (
+        SlackNotices(name, token, parts.settings.slack_api_url, clock=parts.clock)
+        if token
+        else SimulatedNotices(name, _recorder(parts), clock=parts.clock)
+    )
+    return NoticeBoard(parts.notices, channel, parts.clock)
 
 
 def build_porter(parts: Parts) -> Porter:
@@ -297,7 +330,7 @@ def build_machine(parts: Parts) -> Machine:
         for route in routing.routes
         if route.review
     }
-    upkeep = MaintenanceWatch(parts.maintenance, parts.incidents, parts.agenda, say_in_log)
+    upkeep = MaintenanceWatch(parts.maintenance, parts.incidents, parts.agenda, _saying(parts))
     repeated[MAINTENANCE] = Repeated(upkeep.work)
     beats = HeartbeatWatch(routing, routing.heartbeats, parts.beats, parts.intake, parts.incidents)
     repeated[BEATS] = Repeated(beats.work)
@@ -305,6 +338,8 @@ def build_machine(parts: Parts) -> Machine:
         call = build_call(routing.heartbeat_url)
         caller = Caller(call, parts.health, parts.agenda, LANES, (SLACK, PAGERDUTY))
         repeated[CALLS] = Repeated(caller.work)
+    if routing.notices_channel:
+        repeated[NOTICES] = Repeated(build_notice_board(parts).work)
     desk = PagerDesk(parts.hands, parts.incidents, rest, routing, clock)
     briefing = build_briefing(parts, rest)
     return Machine(
@@ -319,14 +354,20 @@ def build_machine(parts: Parts) -> Machine:
             paused_until=parts.maintenance.paused_until,
             health=HealthNotes(parts.health),
             inquiry=build_inquiry(parts, rest),
+            notices=parts.notices,
         ),
         Duties(repeated, parts.errands, {"pagerduty": desk.take}, clock),
     )
 
 
-def say_in_log(_id: str, text: str, _now: float) -> None:
-    """Say a notice in the log."""
-    logger.warning(text)
+def _saying(parts: Parts) -> Callable[[str, str, float], None]:
+    """Return what says a trouble in the log, and in the channel of notices where there is one."""
+
+    def say(notice_id: str, text: str, now: float) -> None:
+        logger.warning("notice", extra={"fields": {"text": text}})
+        parts.notices.put(notice_id, text, now)
+
+    return say
 
 
 def _watching(watch: Watch, source: str, every_s: float) -> Callable[[float], float]:

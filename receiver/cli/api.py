@@ -22,6 +22,7 @@ VIA = "command line"
 # Shorter beginnings are too easily somebody else's incident.
 LEAST_PREFIX = 3
 _ID = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
+_FAILURE_ID = re.compile(r"[A-Za-z0-9_-]{1,100}\.[0-9a-f]{8}", re.ASCII)
 
 
 class ApiError(ReceiverError):
@@ -48,6 +49,17 @@ class ReceiverApi:
         *since* is a duration back, a day or a moment.
         """
         return self._gather("history", {"alertname": alertname, "since": since})
+
+    def list_failed(self) -> Json:
+        """Return all deliveries that were given up, newest first, as one page; see `list_incidents`."""
+        return self._gather("deliveries", {"state": "failed"})
+
+    def retry_delivery(self, failure_id: str, by: str) -> Json:
+        """Have a delivery sent again, and return it as it stands then."""
+        if not _FAILURE_ID.fullmatch(failure_id):
+            raise NotFound("delivery", one_line(failure_id, 120))
+        path = f"/api/v1/deliveries/{failure_id}/retry"
+        return self._ask("POST", path, body={"by": by, "via": VIA})
 
     def get_incident(self, incident_id: str) -> Json:
         """Return one incident whole; the beginning of an open one's ID will do."""
@@ -79,20 +91,21 @@ class ReceiverApi:
 
     def _gather(self, what: str, wanted: Mapping[str, str]) -> Json:
         """Return the pages of a list as one."""
+        name = "deliveries" if what == "deliveries" else "incidents"
         rows: list[Any] = []
         cursor = ""
         for _ in range(MAX_PAGES):
             asked = {**wanted, "limit": str(PAGE_SIZE), "cursor": cursor}
             query = urlencode({name: value for name, value in asked.items() if value})
             page = self._ask("GET", f"/api/v1/{what}?{query}")
-            found = page.get("incidents")
+            found = page.get(name)
             if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
                 raise self._odd()
             rows += found
             cursor = str(page.get("next_cursor") or "")
             if not cursor:
                 break
-        return {"incidents": rows, "next_cursor": cursor or None}
+        return {name: rows, "next_cursor": cursor or None}
 
     def _with_id(self, incident_id: str, ask: Callable[[str], Json]) -> Json:
         """Return what *ask* gives for the ID, or else for the one open incident whose ID begins so."""

@@ -133,6 +133,27 @@ def read_maintenance(raw: Any) -> MaintenanceRow:
     return _read(raw, MaintenanceRow)
 
 
+class FailedRow(Struct, frozen=True):
+    """A delivery that was given up."""
+
+    id: str
+    incident: str = ""
+    alertname: str = ""
+    severity: str = ""
+    target: str = ""
+    what: str = ""
+    state: str = ""
+    reason: str | None = None
+    detail: str | None = None
+    attempts: int = 0
+    failed_at: str | None = None
+
+
+def read_failed(raw: Any) -> FailedRow:
+    """Return a delivery that was given up; raises ApiError for one that has another form."""
+    return _read(raw, FailedRow)
+
+
 def read_row(raw: Any) -> Row:
     """Return a row of the list; raises ApiError for one that has another form."""
     return _read(raw, Row)

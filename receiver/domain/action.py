@@ -31,6 +31,18 @@ class Post(Action):
 
 
 @dataclass(frozen=True)
+class Call(Post):
+    """A step told in the fallback channel, with a mention: *why* nobody could be told otherwise.
+
+    *link* leads to the incident's message, where there is one.
+    """
+
+    step: Step | None = None
+    why: str = ""
+    link: str = ""
+
+
+@dataclass(frozen=True)
 class Update(Action):
     """Bring the message up to what is so now. *message* is the message's reference."""
 
@@ -41,8 +53,9 @@ class Update(Action):
 class Reply(Action):
     """A reply in the message's thread.
 
-    *says* is `step` (a step of the escalation, with a mention), `joined`, `resolved`,
-    `reopened` or `reminder`; *fingerprints* are the alerts that joined.
+    *says* is `step` (a step of the escalation, with a mention), `unreached` (the same where PagerDuty
+    can't be reached), `instead` (the fallback responder), `joined`, `resolved`, `reopened` or
+    `reminder`; *fingerprints* are the alerts that joined.
     """
 
     message: str

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from receiver.domain.delivery import Delivery
+from receiver.domain.fallback import find_message, find_thread, list_stand_ins
 from receiver.domain.incident import Incident
 from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy, Responder, Step
 
@@ -113,7 +114,9 @@ def _stand(
     is_due = due_at <= now or (is_first and due_at <= incident.run.started_at)
     if not tried and not (is_due and (is_first or may_go_on(incident, policy, due_at, now))):
         return StepStanding(step, due_at)
-    told_at, is_given_up = _told_at(incident, step, now)
+    told_at, is_given_up = _told_at(incident, policy, step, now)
+    if told_at is not None:  # what stands for the step may have failed or arrived before its time
+        told_at = max(told_at, due_at)
     return StepStanding(step, due_at, told_at, is_reached=True, is_given_up=is_given_up)
 
 
@@ -150,9 +153,11 @@ def _is_really_paged(incident: Incident, responder: Responder) -> bool:
     return target is not None and bool(target.secret) and line.is_open and not line.is_closing
 
 
-def _told_at(incident: Incident, step: Step, now: float) -> tuple[float | None, bool]:
+def _told_at(
+    incident: Incident, policy: EscalationPolicy, step: Step, now: float
+) -> tuple[float | None, bool]:
     """Return when the step was told or given up, and whether it was given up."""
-    deliveries = _telling(incident, step)
+    deliveries = _telling(incident, policy, step)
     told = min((d.receipt.at for d in deliveries if d.receipt), default=None)
     if deliveries and all(d.failed_at and not d.receipt for d in deliveries):
         return max(d.failed_at for d in deliveries), True
@@ -165,19 +170,20 @@ def _told_at(incident: Incident, step: Step, now: float) -> tuple[float | None, 
     return None, False
 
 
-def _telling(incident: Incident, step: Step) -> list[Delivery]:
-    """Return the deliveries whose arrival tells the step, one for each target.
+def _telling(incident: Incident, policy: EscalationPolicy, step: Step) -> list[Delivery]:
+    """Return the deliveries whose arrival tells the step: one for each target, and what stands in for them.
 
     The reply in the thread is a target only where the responder has a Slack address. While the
-    incident's own message can't be posted, there is no thread: its fate is then the reply's.
+    incident's message can't be posted, there is no thread: its fate is then the reply's.
     """
     found = []
     if step.responder.find_target(PAGERDUTY):
         found.append(current(incident, page_key(step)))
     if step.responder.find_target(SLACK):
-        reply, root = current(incident, reply_key(step)), incident.deliveries.get("root", Delivery())
-        found.append(root if not reply.attempts and not root.receipt else reply)
-    return found
+        reply, message = current(incident, reply_key(step)), find_message(incident)
+        is_threadless = not reply.attempts and message is None
+        found.append(find_thread(incident, policy) if is_threadless else reply)
+    return [*found, *list_stand_ins(incident, policy, step)]
 
 
 def _deliveries(incident: Incident, step: Step) -> tuple[Delivery, Delivery]:
@@ -225,7 +231,14 @@ def _was_kept_open(incident: Incident, step: Step) -> bool:
     if current(incident, page_key(step)).attempts:
         return False
     line = page_line(incident, step.responder)
-    return step.responder.find_target(PAGERDUTY) is not None and line.is_open and not line.is_closing
+    if step.responder.find_target(PAGERDUTY) is None or not line.is_open or line.is_closing:
+        return False
+    # A page whose end nobody knows may never have arrived: sent again, it joins the open one.
+    return any(
+        d.about == str(line.opened) and d.receipt is not None
+        for key, d in incident.deliveries.items()
+        if key.startswith("page:") and _is_of(key, step.responder)
+    )
 
 
 def is_owed_anew(incident: Incident) -> bool:
@@ -289,7 +302,7 @@ def _look_at(
                     moments += (standing.due_at - LOOK_AHEAD_S, standing.due_at + LOOK_GRACE_S)
             break
         if standing.told_at is None:
-            first = [d.first_attempt_at for d in _telling(incident, standing.step) if d.attempts]
+            first = [d.first_attempt_at for d in _telling(incident, policy, standing.step) if d.attempts]
             moments.extend(at + GIVE_UP_AFTER_S for at in first)
     if incident.held is not None:
         moments = [incident.held.until]

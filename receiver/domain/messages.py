@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from receiver.domain.action import Action, Post, Reply, Update
 from receiver.domain.delivery import Delivery
 from receiver.domain.escalation import Progress, StepStanding, current, page_key, ready_at, reply_key
+from receiver.domain.fallback import MESSAGE, find_message, find_place
 from receiver.domain.incident import Incident, SilenceNote
 from receiver.domain.policy import SLACK, EscalationPolicy, Step, Target
 from receiver.domain.silences import ending_silences
@@ -51,38 +52,34 @@ def _step_face(incident: Incident, standing: StepStanding) -> str:
     return "t" if standing.told_at is not None else "r"
 
 
-def find_message(incident: Incident) -> Delivery | None:
-    """Return the delivery of the message that stands in the channel, if one does."""
-    for key in ("root2", "root"):
-        delivery = incident.deliveries.get(key)
-        if delivery is not None and delivery.receipt is not None:
-            return delivery
-    return None
-
-
 def list_messages(incident: Incident, progress: Progress, now: float) -> Iterator[Action]:
     """Yield the incident's message, or the edit that brings it up to what is so now."""
-    target = Target(SLACK, incident.channel)
     shown = face(incident, progress, now)
+    root = incident.deliveries.get("root", Delivery())
+    if root.receipt is None:
+        own = Target(SLACK, incident.channel)
+        yield Post("root", "", SLACK, own, ready_at(incident, "root"), shown)
     message = find_message(incident)
     if message is None or message.receipt is None:
-        yield Post("root", "", SLACK, target, ready_at(incident, "root"), shown)
         return
-    edit = incident.deliveries.get("update", Delivery())
-    if edit.failed_at and edit.reason in LOST_MESSAGE and "root2" not in incident.deliveries:
-        yield Post("root2", "", SLACK, target, 0.0, shown, replaces=message.receipt.reference)
-        return
-    if "root2" in incident.deliveries and message is incident.deliveries.get("root"):
-        yield Post("root2", "", SLACK, target, ready_at(incident, "root2"), shown, message.receipt.reference)
-        return
-    about = message.receipt.reference
+    about, place = message.receipt.reference, find_place(incident, message)
     edit = current(incident, "update", about)
+    is_lost = edit.failed_at > 0 and edit.reason in LOST_MESSAGE
+    anew = incident.deliveries.get("root2")
+    if anew is None and is_lost:
+        yield Post("root2", "", SLACK, place, 0.0, shown, replaces=about)
+        return
+    if anew is not None and not anew.is_settled:
+        at = ready_at(incident, "root2")
+        yield Post("root2", "", SLACK, find_place(incident, anew), at, shown, replaces=about)
+    if anew is not None and message is root:
+        return  # it can't be edited any more
     last = edit if edit.receipt is not None else message
     if shown not in (last.shown, edit.shown if edit.failed_at else None):
         last_at = last.receipt.at if last.receipt else 0.0
         pause = EDIT_PAUSE_S if last_at <= now else 0.0  # else the clock was set back since
         moment = max(ready_at(incident, "update", about), min(last_at, now) + pause)
-        yield Update("update", about, SLACK, target, moment, shown, message=about)
+        yield Update("update", about, SLACK, place, moment, shown, message=about)
 
 
 def list_replies(
@@ -109,7 +106,9 @@ def list_replies(
 
 def _shown_first(incident: Incident) -> tuple[str, int, int]:
     """Return what the message showed when it was posted: state, generation, joins."""
-    state, generation, joins, *_ = re.split(r"(?<=^\w)|\.", incident.deliveries["root"].shown)
+    root = incident.deliveries.get("root", Delivery())
+    first = root if root.receipt is not None else incident.deliveries[MESSAGE]
+    state, generation, joins, *_ = re.split(r"(?<=^\w)|\.", first.shown)
     return state, int(generation), int(joins)
 
 
@@ -146,7 +145,7 @@ def _joined(incident: Incident, reference: str) -> Iterator[Reply]:
             "joined",
             "",
             SLACK,
-            Target(SLACK, incident.channel),
+            _place(incident),
             ready_at(incident, "joined"),
             f"{said}-{incident.joins}",
             message=reference,
@@ -168,13 +167,19 @@ def _reply(
         key,
         about,
         SLACK,
-        Target(SLACK, incident.channel),
+        _place(incident),
         ready_at(incident, key, about),
         "",
         message=reference,
         says=says,
         step=step,
     )
+
+
+def _place(incident: Incident) -> Target:
+    """Return the channel of the thread."""
+    message = find_message(incident)
+    return find_place(incident, message) if message is not None else Target(SLACK, incident.channel)
 
 
 def lapses_at(incident: Incident, policy: EscalationPolicy) -> float | None:

@@ -16,8 +16,10 @@ from receiver.domain.escalation import (
     page_line,
     ready_at,
 )
+from receiver.domain.fallback import find_responder
 from receiver.domain.incident import Incident, dedup_key
 from receiver.domain.policy import PAGERDUTY, EscalationPolicy, Responder, Target
+from receiver.domain.stand_ins import find_stand_in
 
 # A page waits this long for the incident's message, so that it can link to it: nobody is
 # later at the pager for half a second, and a silent Slack costs no more than that.
@@ -27,7 +29,11 @@ LINK_GRACE_S = 0.5
 def list_pages(incident: Incident, policy: EscalationPolicy, progress: Progress) -> Iterator[Action]:
     """Yield what each responder's pager is to be told next; events of one key go in order."""
     seen: set[str] = set()
-    for responder in (*(step.responder for step in policy.steps), *policy.others):
+    stand_in = find_stand_in(incident, policy, progress)
+    fallback = find_responder(policy)
+    for responder in (*(step.responder for step in policy.steps), *policy.others, fallback):
+        if responder is None:
+            continue
         target = responder.find_target(PAGERDUTY)
         if target is None or responder.name in seen:
             continue
@@ -37,6 +43,8 @@ def list_pages(incident: Incident, policy: EscalationPolicy, progress: Progress)
             for s in progress.reached
             if s.step.responder.name == responder.name and not s.is_standing and not progress.paused_until
         ]
+        if stand_in is not None and stand_in.step.responder.name == responder.name:
+            wanted.append(stand_in)
         action = _next_event(incident, responder, target, wanted)
         if action is not None:
             yield action

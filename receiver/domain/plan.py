@@ -20,6 +20,7 @@ from receiver.domain.escalation import (
 from receiver.domain.forgetting import find_forgettable
 from receiver.domain.incident import Incident
 from receiver.domain.messages import (
+    face,
     find_reminder,
     lapses_at,
     list_messages,
@@ -29,6 +30,7 @@ from receiver.domain.messages import (
 from receiver.domain.pages import list_pages
 from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK, EscalationPolicy, Target
 from receiver.domain.silences import list_silences, silence_moments
+from receiver.domain.stand_ins import list_stand_ins, stand_in_moments
 
 # Workers on other hosts may be ahead of us by so much; beyond it the clock was set back.
 _CLOCKS_DIFFER_S = 5.0
@@ -49,6 +51,7 @@ def plan(incident: Incident, policy: EscalationPolicy, now: float) -> Plan:
         *_inquiries(incident, policy, progress, now),
         *list_pages(incident, policy, progress),
         *list_messages(incident, progress, now),
+        *list_stand_ins(incident, policy, progress, face(incident, progress, now), now),
         *list_replies(incident, policy, progress, now),
         *list_silences(incident, now),
         *_skipped(incident, policy),
@@ -72,6 +75,7 @@ def _moments(incident: Incident, policy: EscalationPolicy, progress: Progress, n
         if moment is not None and moment > now:
             yield moment
     yield from silence_moments(incident, now)
+    yield from stand_in_moments(incident, progress, now)
 
 
 def _is_done(incident: Incident, action: Action) -> bool:

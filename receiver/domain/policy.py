@@ -65,7 +65,8 @@ class EscalationPolicy:
     *others* are responders who may have been paged under an earlier form of the policy: they
     are told the end, and nothing else. *has_witness* says that Alertmanager can be asked before a
     further step, *has_pager* that PagerDuty can. *paused_until* is the end of a maintenance in which
-    nobody is paged (0: there is none).
+    nobody is paged (0: there is none). *fallback* is the route's: whom or what is told where something
+    is refused for good.
     """
 
     name: str
@@ -75,6 +76,7 @@ class EscalationPolicy:
     has_witness: bool = False
     paused_until: float = 0.0
     has_pager: bool = False
+    fallback: Target | Responder | None = None
 
 
 NO_POLICY = EscalationPolicy("")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from receiver.domain.action import Action, Page, Post, Reply, Update
+from receiver.domain.action import Action, Call, Page, Post, Reply, Update
 from receiver.domain.escalation import trace_progress
+from receiver.domain.fallback import find_message
 from receiver.domain.incident import Incident, find_gravest
 from receiver.domain.links import find_links
-from receiver.domain.messages import find_message
 from receiver.domain.notification import Links, Notification
 from receiver.domain.person import OnCallPerson
 from receiver.domain.policy import EscalationPolicy
@@ -37,7 +37,7 @@ class Briefing:
 
     def brief(self, action: Action, incident: Incident, policy: EscalationPolicy, now: float) -> Notification:
         """Return *action* with everything a channel needs to word it."""
-        is_whole = isinstance(action, Post | Update | Page)
+        is_whole = isinstance(action, Post | Update | Page) and not isinstance(action, Call)
         gravest = find_gravest(incident) if is_whole else None
         return Notification(
             action=action,
@@ -51,7 +51,7 @@ class Briefing:
 
     def _find_on_call(self, action: Action) -> tuple[OnCallPerson, ...]:
         """Return who has the pager now, for a step that is said in the thread."""
-        if self._on_call is None or not isinstance(action, Reply) or action.step is None:
+        if self._on_call is None or not isinstance(action, Reply | Call) or action.step is None:
             return ()
         return tuple(self._on_call.find(action.step.responder))
 

@@ -10,10 +10,11 @@ from receiver.clock import format_duration
 from receiver.domain.escalation import trace_progress
 from receiver.domain.incident import Change, Incident
 from receiver.domain.person import Person
-from receiver.domain.policy import EscalationPolicy
+from receiver.domain.ports import Rules
 from receiver.domain.request import UNTIL_RESOLVED, Answer, Command, Details, Line, Outcome
 from receiver.engine.hands import Hands
 from receiver.engine.lengths import read_length
+from receiver.engine.reconcile import find_policy
 from receiver.engine.roster import Roster
 from receiver.engine.silencer import Silencer
 from receiver.engine.standing import name_incident, tell_standing
@@ -21,7 +22,7 @@ from receiver.errors import NotFound
 
 MAX_LISTED = 20
 _SCANNED_AT_MOST = 1000
-_LINKED = ("root", "root2")  # the deliveries that know where the message is
+_LINKED = ("root", "root2", "fallback")  # the deliveries that know where the message is
 _OPEN = frozenset({"open", "acknowledged"})
 _WHOLE_ID = re.compile(r"[0-9a-z]{12}-[0-9a-z]{9}", re.ASCII)
 
@@ -57,12 +58,6 @@ class Shelf(Protocol):
     def find_newest(self, *, states: frozenset[str], limit: int, deliveries: Sequence[str]) -> Found: ...
 
 
-class Policies(Protocol):
-    """The escalations by name."""
-
-    def get_policy(self, name: str) -> EscalationPolicy: ...
-
-
 class Commands:
     """Does what is typed. Raises NotFound and StoreError."""
 
@@ -70,7 +65,7 @@ class Commands:
         self,
         hands: Hands,
         shelf: Shelf,
-        policies: Policies,
+        rules: Rules,
         *,
         silencer: Silencer,
         roster: Roster,
@@ -78,7 +73,7 @@ class Commands:
     ) -> None:
         self._hands = hands
         self._shelf = shelf
-        self._policies = policies
+        self._rules = rules
         self._silencer = silencer
         self._roster = roster
         self._clock = clock
@@ -123,7 +118,7 @@ class Commands:
             return incident
         whole = self._shelf.load(incident.id)
         now = self._clock()
-        return Details(whole, trace_progress(whole, self._policies.get_policy(whole.policy), now), now)
+        return Details(whole, trace_progress(whole, find_policy(self._rules, whole), now), now)
 
     def _answerer(self, how: Callable[[str, Person, float], Change], done: str) -> Do:
         """Return what does *how* to the incident that is named, and says *done*."""

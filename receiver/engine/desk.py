@@ -9,6 +9,7 @@ from collections.abc import Callable
 
 from receiver.domain.incident import Change, Incident
 from receiver.domain.person import Person
+from receiver.domain.ports import Rules
 from receiver.domain.request import (
     FIELD_CHOICE,
     Answer,
@@ -20,7 +21,7 @@ from receiver.domain.request import (
     Press,
     Request,
 )
-from receiver.engine.commands import Commands, Policies, Shelf
+from receiver.engine.commands import Commands, Shelf
 from receiver.engine.hands import Hands
 from receiver.engine.lengths import FormFault, read_form_length
 from receiver.engine.roster import Roster
@@ -43,7 +44,7 @@ class Desk:
         self,
         hands: Hands,
         incidents: Shelf,
-        policies: Policies,
+        rules: Rules,
         roster: Roster,
         clock: Callable[[], float],
         *,
@@ -58,7 +59,7 @@ class Desk:
         self._mark_reviewed = mark_reviewed
         self._silencer = Silencer(hands, can_silence)
         self._commands = Commands(
-            hands, incidents, policies, silencer=self._silencer, roster=roster, clock=clock
+            hands, incidents, rules, silencer=self._silencer, roster=roster, clock=clock
         )
 
     def take(self, request: Request) -> Outcome:

@@ -12,6 +12,7 @@ from receiver import telemetry
 from receiver.domain.action import (
     AcknowledgePage,
     Action,
+    Call,
     Calm,
     ExpireSilence,
     Forget,
@@ -30,7 +31,10 @@ from receiver.domain.answers import calm, lapse
 from receiver.domain.delivery import Delivery, Receipt
 from receiver.domain.forgetting import forget
 from receiver.domain.incident import Event, Incident
+from receiver.domain.messages import LOST_MESSAGE
+from receiver.domain.notice import Notices
 from receiver.domain.notification import Notification
+from receiver.domain.policy import Step
 from receiver.domain.ports import Channel, Incidents
 from receiver.engine.hands import Hands
 from receiver.engine.health import HealthNotes
@@ -39,6 +43,7 @@ from receiver.engine.intake import lanes_of
 from receiver.engine.turns import Turns
 from receiver.engine.witness import Witness
 from receiver.errors import DeliveryError, TemporaryDeliveryError
+from receiver.text import one_line
 
 logger = logging.getLogger(__name__)
 
@@ -56,11 +61,13 @@ class Performer:
         turns: Turns | None = None,
         health: HealthNotes | None = None,
         inquiry: Inquiry | None = None,
+        notices: Notices | None = None,
     ) -> None:
         self._health = health
         self._incidents = incidents
         self._turns = turns
         self._inquiry = inquiry
+        self._notices = notices
         self._hands = Hands(incidents)
         self._witness = witness
         self._channels = channels
@@ -94,6 +101,7 @@ class Performer:
             _log_failure(notification, after, error)
             if self._turns is not None:
                 self._turns.heed(action, error)
+            self._notice(action, incident, after)
         else:
             # What arrived earlier shows how things stood then, so an edit will be wanted.
             after = replace(attempt.arrived(receipt), shown=before.shown if is_found else attempt.shown)
@@ -131,6 +139,23 @@ class Performer:
             return (found, True) if found else (channel.send(notification), False)
         finally:
             telemetry.DELIVERY_SECONDS.labels(lane).observe(time.monotonic() - started)
+
+    def _notice(self, action: Action, incident: Incident, after: Delivery) -> None:
+        """Have it said where people look after us that a delivery was given up, before that is kept.
+
+        A message that somebody deleted is posted anew, so that its edit is refused is no trouble.
+        """
+        is_mended = after.reason in LOST_MESSAGE and "root2" not in incident.deliveries
+        if self._notices is None or not after.failed_at or (isinstance(action, Update) and is_mended):
+            return
+        name = one_line(incident.alertname or incident.summary, 80)
+        self._notices.put(
+            f"{incident.id}/{action.key}/{after.about}",
+            f"{_noun(action)} to {after.target} given up: {after.reason} "
+            f"({incident.severity.upper()} {name}, {incident.id})",
+            self._clock(),
+            about=f"{_noun(action)} to {after.target} given up: {after.reason}",
+        )
 
     def _keep(self, action: Action, incident: Incident, after: Delivery) -> None:
         """Keep how the delivery stands. The receipt of something sent is kept even when the
@@ -186,15 +211,23 @@ def _arrival(action: Action) -> str:
             text = f"Page to {action.target.address} acknowledged"
         case ResolvePage():
             text = f"Page to {action.target.address} resolved"
+        case Call(step=Step() as step) | Reply(step=Step() as step):
+            text = _telling(action, step)
         case Post():
             text = f"Posted to {action.target.address}"
         case MakeSilence() if not action.silence_id:
             text = "Silenced in Alertmanager"
         case ExpireSilence():
             text = "Silence ended in Alertmanager"
-        case Reply(step=step) if step is not None:
-            text = f"Told {step.responder.title} in the thread"
     return text
+
+
+def _telling(action: Call | Reply, step: Step) -> str:
+    where = "the thread" if isinstance(action, Reply) else action.target.address
+    is_unreached = isinstance(action, Reply) and action.says == "unreached"
+    return f"Told {step.responder.title} in {where}" + (
+        " that PagerDuty can't be reached" if is_unreached else ""
+    )
 
 
 def _noun(action: Action) -> str:

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from receiver.domain.action import Action, Page
 from receiver.domain.incident import Incident
+from receiver.domain.notice import Notices
 from receiver.domain.plan import plan
-from receiver.domain.policy import PAGERDUTY, EscalationPolicy
+from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy, Responder, Target
 from receiver.domain.ports import Channel, Incidents, Rules
 from receiver.engine.brief import Briefing
 from receiver.engine.health import HealthNotes
@@ -41,6 +42,7 @@ class Reconciler:
         paused_until: Callable[[float], float] = lambda _now: 0.0,
         health: HealthNotes | None = None,
         inquiry: Inquiry | None = None,
+        notices: Notices | None = None,
     ) -> None:
         self._paused_until = paused_until
         self._incidents = incidents
@@ -48,7 +50,14 @@ class Reconciler:
         self._briefing = briefing
         self._clock = clock
         self._performer = Performer(
-            incidents, channels, witness, clock, turns=turns, health=health, inquiry=inquiry
+            incidents,
+            channels,
+            witness,
+            clock,
+            turns=turns,
+            health=health,
+            inquiry=inquiry,
+            notices=notices,
         )
         self._turns = turns
 
@@ -76,6 +85,9 @@ class Reconciler:
                 dues: dict[str, float | None] = dict.fromkeys(
                     lanes_of(incident, has_witness=policy.has_witness), wanted.due
                 )
+                for action in wanted.actions:  # a fallback may need a lane that nobody else wakes
+                    if action.lane not in dues:
+                        dues[action.lane] = max(now, action.ready_at)
                 dues[lane] = min(moments, default=None)
                 return dues
             self._performer.perform(self._briefing.brief(action, incident, policy, now), worker)
@@ -122,7 +134,8 @@ class Reconciler:
 
 def find_policy(rules: Rules, incident: Incident, paused_until: float = 0.0) -> EscalationPolicy:
     """Return the incident's policy as the configuration has it now, with all other responders
-    as those who may have been paged before it changed; *paused_until* is a maintenance's end.
+    as those who may have been paged before it changed, and the route's fallback; *paused_until* is a
+    maintenance's end.
     """
     policy = rules.get_policy(incident.policy)
     named = {step.responder.name for step in policy.steps}
@@ -133,4 +146,11 @@ def find_policy(rules: Rules, incident: Incident, paused_until: float = 0.0) -> 
         has_witness=incident.source in rules.alertmanagers,
         has_pager=rules.can_ask_pager,
         paused_until=paused_until,
+        fallback=_find_fallback(rules, incident),
     )
+
+
+def _find_fallback(rules: Rules, incident: Incident) -> Target | Responder | None:
+    """Return whom or what the incident's route names for what is refused for good."""
+    name = next((route.fallback for route in rules.routes if route.name == incident.route), "")
+    return rules.responders.get(name) or (Target(SLACK, name) if name else None)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from msgspec.structs import replace
 
@@ -12,6 +12,7 @@ from receiver import telemetry
 from receiver.domain.calendar import BusinessHours, next_opening
 from receiver.domain.delivery import Delivery, Receipt
 from receiver.domain.incident import Incident
+from receiver.domain.notice import Notices
 from receiver.domain.person import Person
 from receiver.domain.policy import SLACK
 from receiver.domain.review import STORING_S, gather_review
@@ -37,6 +38,7 @@ _PAGE = 200
 _SCANNED_AT_MOST = 50_000
 _OPEN = frozenset({"open", "acknowledged"})
 _NOWHERE = Places()
+_NO_FALLBACKS: Mapping[str, str] = {}
 
 
 class Reviewer:
@@ -55,6 +57,8 @@ class Reviewer:
         clock: Callable[[], float],
         *,
         places: Places = _NOWHERE,
+        fallbacks: Mapping[str, str] = _NO_FALLBACKS,
+        notices: Notices | None = None,
     ) -> None:
         self._reviews = reviews
         self._incidents = incidents
@@ -62,6 +66,8 @@ class Reviewer:
         self._hours = hours
         self._clock = clock
         self._places = places
+        self._fallbacks = fallbacks
+        self._notices = notices
 
     def due(self, route: Route, now: float) -> float:
         """Return the next moment to call `work`: *now* for a route that was never looked at."""
@@ -153,7 +159,20 @@ class Reviewer:
         except DeliveryError as error:
             after = attempt.failed(error, self._clock(), was_maybe_sent=was_maybe_sent, salt=record.id)
             _log_failure(record, after, error)
-        self._change(held.slot, record.id, lambda current: replace(current, delivery=after))
+        self._change(held.slot, record.id, lambda current: self._redirect(replace(current, delivery=after)))
+
+    def _redirect(self, record: ReviewRecord) -> ReviewRecord:
+        """Return a review that was refused for good with the fallback channel instead, once."""
+        if not record.delivery.failed_at:
+            return record
+        review, delivery = record.review, record.delivery
+        if self._notices is not None:
+            text = f"Review to {delivery.target} given up: {delivery.reason}"
+            self._notices.put(f"review/{record.id}/{review.channel}", text, self._clock(), about=text)
+        channel = self._fallbacks.get(review.route, "")
+        if channel in ("", review.channel):
+            return record
+        return replace(record, review=replace(review, channel=channel), delivery=Delivery())
 
     def _send(
         self, record: ReviewRecord, before: Delivery, attempt: Delivery, *, was_maybe_sent: bool

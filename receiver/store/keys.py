@@ -48,6 +48,8 @@ LISTENING_FOR_S = 86400
 # When something last arrived at each place, and when it did not: a hash, gone after a week without either.
 HEALTH = "rcv:health"
 HEALTH_FOR_S = 7 * 86400
+# That a trouble was said is remembered for so long; a retry that fails again says nothing new.
+NOTICE_FOR_S = 14 * 86400
 # Each timeline is capped: an incident that flaps for a month must not fill the memory.
 TIMELINE_KEPT = 500
 
@@ -86,6 +88,20 @@ class Keys:
     def reviews(self, slot: str) -> str:
         """A hash: how a route's reviews stand. Expires 400 days after it was last written."""
         return self._name("reviews", slot)
+
+    def notice(self, name: str) -> str:
+        """A hash: when a notice was said last, and how many came since. Expires after two weeks."""
+        return self._name("notice", name)
+
+    @property
+    def notices(self) -> str:
+        """A hash: notices that are to be posted. Expires a day after the last was put."""
+        return self._name("notices")
+
+    @property
+    def posting(self) -> str:
+        """A string: how the message with notices stands. Expires two weeks after it was written."""
+        return self._name("posting")
 
     @property
     def probe(self) -> str:

@@ -10,7 +10,17 @@ from flask import Blueprint, Response, request
 from receiver.web.access import is_let_in
 from receiver.web.answering import acknowledge, resolve, snooze, unacknowledge
 from receiver.web.answers import refuse, send
-from receiver.web.bodies import HistoryPage, IncidentPage, MaintenanceRow, Status, WholeIncident, WholeRunbook
+from receiver.web.bodies import (
+    FailedDelivery,
+    FailurePage,
+    HistoryPage,
+    IncidentPage,
+    MaintenanceRow,
+    Status,
+    WholeIncident,
+    WholeRunbook,
+)
+from receiver.web.deliveries import list_failures, retry
 from receiver.web.incident_json import describe
 from receiver.web.listing import list_history, list_incidents
 from receiver.web.maintenance import begin_maintenance, end_maintenance, show_maintenance
@@ -19,6 +29,7 @@ from receiver.web.operations import PREFIX, AnyOperation, Operation
 from receiver.web.questions import (
     MAX_BODY,
     Answer,
+    FailureQuery,
     HistoryQuery,
     ListQuery,
     MaintenanceWish,
@@ -139,6 +150,25 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         HistoryQuery,
         HistoryPage,
         lambda parts, _, asked: list_history(parts, asked),
+    ),
+    Operation(
+        "GET",
+        "/deliveries",
+        "listDeliveries",
+        "List deliveries that were given up and not sent since, newest first",
+        FailureQuery,
+        FailurePage,
+        lambda parts, _, asked: list_failures(parts, asked),
+    ),
+    Operation(
+        "POST",
+        "/deliveries/{delivery_id}/retry",
+        "retryDelivery",
+        "Send again what was given up; what nobody needs any more only leaves the list",
+        Answer,
+        FailedDelivery,
+        retry,
+        {HTTPStatus.NOT_FOUND: "There is no such delivery, or none any more."},
     ),
     Operation(
         "GET",

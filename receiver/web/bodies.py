@@ -180,6 +180,30 @@ class DeliveryRow(Struct, frozen=True):
     simulated: Annotated[bool, Meta(description="Sent nowhere, as its channel has no credentials.")]
     link: str | None
     note: str | None
+    retry_id: Annotated[str | None, Meta(description="By which it can be sent again; null unless it failed.")]
+
+
+class FailedDelivery(Struct, frozen=True):
+    """A delivery that was given up, or what became of it since somebody asked for it again."""
+
+    id: str
+    incident: str
+    alertname: str
+    severity: Severity
+    target: str
+    what: Annotated[str, Meta(description="The delivery's key within its incident.")]
+    state: DeliveryState
+    reason: str | None
+    detail: str | None
+    attempts: int
+    failed_at: Moment | None
+
+
+class FailurePage(Struct, frozen=True):
+    """Part of the deliveries that were given up, newest first."""
+
+    deliveries: list[FailedDelivery]
+    next_cursor: Annotated[str | None, Meta(description="Gives the next part; null at the end.")]
 
 
 class WholeIncident(IncidentRow, frozen=True):

@@ -17,6 +17,7 @@ from receiver.text import one_line
 from receiver.web.access import is_let_in
 from receiver.web.answers import refuse
 from receiver.web.in_time import answer_in_time
+from receiver.web.lost_alerts import LostAlerts
 from receiver.wiring import Parts
 
 logger = logging.getLogger(__name__)
@@ -28,6 +29,7 @@ _MAX_SOURCE = 100
 def build_hooks(parts: Parts) -> Blueprint:
     """Return the routes that Alertmanager posts to."""
     hooks = Blueprint("hooks", __name__, url_prefix="/webhooks")
+    lost = LostAlerts(parts.notices, parts.clock)
 
     @hooks.post("/alertmanager")
     def receive_alertmanager() -> Response:
@@ -56,6 +58,7 @@ def build_hooks(parts: Parts) -> Blueprint:
             "webhook refused", extra={"fields": {"reason": error.reason, "from": request.remote_addr}}
         )
         _alerts("rejected").inc()
+        lost.add(error.reason, str(request.remote_addr))
         return refuse(400, error.reason)
 
     @hooks.errorhandler(RequestEntityTooLarge)
@@ -63,6 +66,7 @@ def build_hooks(parts: Parts) -> Blueprint:
         logger.error(
             "webhook refused", extra={"fields": {"reason": "too large", "from": request.remote_addr}}
         )
+        lost.add("too large; see max_alerts in Alertmanager", str(request.remote_addr))
         return refuse(
             413, f"the body is larger than {MAX_BODY // 1024 // 1024} MiB; see max_alerts in Alertmanager"
         )

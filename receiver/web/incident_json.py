@@ -14,8 +14,9 @@ def delivery_keys(parts: Parts) -> tuple[str, ...]:
     names |= {heartbeat.notify.name for heartbeat in parts.routing.heartbeats}
     responders = parts.routing.responders
     return (
-        "root",
-        *(f"{kind}:{name}" for kind in ("page", "step") for name in sorted(names)),
+        *("root", "root2", "fallback"),
+        *(f"{kind}:{name}" for kind in ("page", "step", "unreached", "fallback") for name in sorted(names)),
+        *(f"{kind}:{name}#fallback" for kind in ("page", "step") for name in sorted(_fallbacks(parts))),
         *(f"{kind}:{name}" for kind in ("acknowledge", "resolve") for name in sorted(responders)),
     )
 
@@ -26,3 +27,8 @@ def describe(parts: Parts, incident_id: str) -> WholeIncident:
     timeline = parts.incidents.timeline(incident_id)
     now = parts.clock()
     return render_whole(incident, policy_finder(parts, now)(incident), timeline, now)
+
+
+def _fallbacks(parts: Parts) -> set[str]:
+    """Return the responders that stand in on some route."""
+    return {route.fallback for route in parts.routing.routes} & set(parts.routing.responders)

@@ -55,6 +55,7 @@ def build_pages(parts: Parts) -> Blueprint:
             incidents=rows,
             ages=ages,
             is_cut=page.next_cursor is not None,
+            failed=parts.incidents.count_failed(),
             simulated=parts.simulated.newest(_SIMULATED),
             status=show_status(parts),
         )

@@ -92,6 +92,24 @@ class HistoryQuery(Struct, frozen=True):
     cursor: Cursor = ""
 
 
+class FailureQuery(Struct, frozen=True):
+    """Which deliveries to list."""
+
+    state: Annotated[
+        Literal["failed"],
+        Meta(description="Only those in this state.", extra={_EXPECTED: "failed"}),
+    ] = "failed"
+    limit: Limit = 50
+    cursor: Annotated[
+        str,
+        Meta(
+            pattern=r"^([0-9]{1,12}\.[0-9]{3}_[0-9a-z-]{1,64}_([0-9a-f]{2}){1,400})?$",
+            description="The `next_cursor` of the part before.",
+            extra={_EXPECTED: "the next_cursor of the part before"},
+        ),
+    ] = ""
+
+
 class Answer(Struct, frozen=True, kw_only=True):
     """Who it is that answers."""
 

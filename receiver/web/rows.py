@@ -8,6 +8,7 @@ from msgspec.structs import asdict
 
 from receiver.domain.delivery import Delivery
 from receiver.domain.escalation import Progress, StepStanding, trace_progress
+from receiver.domain.failure import delivery_id
 from receiver.domain.incident import Event, Hold, Incident, SilenceNote
 from receiver.domain.policy import EscalationPolicy
 from receiver.web.bodies import (
@@ -91,7 +92,7 @@ def render_whole(
         alerts=[_render_alert(incident, fingerprint) for fingerprint in incident.standings],
         timeline=[_render_event(event) for event in timeline],
         escalation=_render_escalation(policy, trace_progress(incident, policy, now)),
-        deliveries=[_render_delivery(key, delivery) for key, delivery in sorted(incident.deliveries.items())],
+        deliveries=[_render_delivery(incident.id, *each) for each in sorted(incident.deliveries.items())],
     )
 
 
@@ -174,12 +175,12 @@ def _render_escalation(policy: EscalationPolicy, progress: Progress) -> Escalati
     )
 
 
-def _render_delivery(key: str, delivery: Delivery) -> DeliveryRow:
+def _render_delivery(incident_id: str, key: str, delivery: Delivery) -> DeliveryRow:
     receipt = delivery.receipt
     return DeliveryRow(
         id=key,
         target=delivery.target,
-        state=_name_delivery(delivery),
+        state=name_delivery(delivery),
         attempts=delivery.attempts,
         at=format_if_any(receipt.at if receipt else delivery.last_attempt_at),
         retry_at=format_if_any(delivery.retry_at),
@@ -188,10 +189,12 @@ def _render_delivery(key: str, delivery: Delivery) -> DeliveryRow:
         simulated=bool(receipt and receipt.is_simulated),
         link=(receipt.link if receipt else "") or None,
         note=(receipt.note if receipt else "") or None,
+        retry_id=delivery_id(incident_id, key) if delivery.failed_at else None,
     )
 
 
-def _name_delivery(delivery: Delivery) -> DeliveryState:
+def name_delivery(delivery: Delivery) -> DeliveryState:
+    """Return how a delivery stands in one word."""
     if delivery.receipt:
         return DeliveryState.DELIVERED
     return DeliveryState.FAILED if delivery.failed_at else DeliveryState.PENDING

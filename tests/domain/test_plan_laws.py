@@ -19,6 +19,8 @@ from receiver.domain.incident import Change, Incident, dedup_key
 from receiver.domain.merge import Terms, merge
 from receiver.domain.person import Person
 from receiver.domain.plan import plan
+from receiver.domain.policy import EscalationPolicy
+from receiver.engine.perform import name_target
 from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
 from tests.builders import OPENED_AT, a_group, a_policy, an_alert
 
@@ -31,6 +33,7 @@ HOSTS = ("a", "b")
 class Life:
     """One incident's life, and what PagerDuty makes of it."""
 
+    policy: EscalationPolicy = POLICY
     now: float = OPENED_AT
     incident: Incident | None = None
     open_pages: dict[str, str] = field(default_factory=dict)  # dedup key -> triggered, acknowledged
@@ -58,7 +61,7 @@ class Life:
     def ready(self) -> list[Action]:
         if self.incident is None:
             return []
-        return [a for a in plan(self.incident, POLICY, self.now).actions if a.ready_at <= self.now]
+        return [a for a in plan(self.incident, self.policy, self.now).actions if a.ready_at <= self.now]
 
     def works(self, outcome: str) -> None:
         ready = self.ready()
@@ -68,16 +71,18 @@ class Life:
     def performs(self, action: Action, outcome: str) -> None:
         assert self.incident is not None
         before = self.incident.deliveries.get(action.key, Delivery())
-        attempt = before.begin(action.about, action.shown, "", self.now)
+        attempt = before.begin(action.about, action.shown, name_target(action), self.now)
         was = attempt.attempts > 1 and before.maybe_sent
         if outcome in ("arrives", "crashes after"):
             self.reaches(action)
         if outcome == "arrives":
-            attempt = attempt.arrived(Receipt(self.now, f"C1:{self.now:.6f}"))
+            attempt = attempt.arrived(Receipt(self.now, f"C1:{self.now:.6f}/{action.key}"))
         elif outcome == "fails":
             attempt = attempt.failed(TemporaryDeliveryError("no"), self.now, was_maybe_sent=was, salt="x")
         elif outcome == "fails for good":
-            attempt = attempt.failed(PermanentDeliveryError("never"), self.now, was_maybe_sent=was, salt="x")
+            attempt = attempt.failed(
+                PermanentDeliveryError("is_archived"), self.now, was_maybe_sent=was, salt="x"
+            )
         deliveries = {**self.incident.deliveries, action.key: attempt}
         self.incident = replace(self.incident, deliveries=deliveries)
 
@@ -96,7 +101,7 @@ class Life:
         """Let everything arrive, however long its retries wait."""
         for _ in range(200):
             assert self.incident is not None
-            wanted = plan(self.incident, POLICY, self.now)
+            wanted = plan(self.incident, self.policy, self.now)
             if not wanted.actions:
                 return
             soonest = min(wanted.actions, key=lambda action: action.ready_at)
@@ -115,8 +120,8 @@ HAPPENINGS = st.one_of(
 )
 
 
-def live(happenings: list[tuple], only: str = "") -> Life:
-    life = Life()
+def live(happenings: list[tuple], only: str = "", policy: EscalationPolicy = POLICY) -> Life:
+    life = Life(policy)
     life.hears(True, "a", False)
     for what, *details in happenings:
         if what == "passes":

@@ -65,7 +65,7 @@ def hold(incidents: RedisIncidents, key: str) -> Held:
 def write(incidents: RedisIncidents, news: Group, now: float = NOW, **left: tuple[str, ...]) -> bool:
     held = hold(incidents, news.group_key)
     change = merge(held.incident, news, TERMS, now)
-    return incidents.commit([Write(held, change, ("slack",), now, left)])[0]
+    return incidents.commit([Write(held, change, ("slack",), now, left=left)])[0]
 
 
 def homes(incidents: RedisIncidents, *alerts: Alert) -> list[tuple[str, ...]]:

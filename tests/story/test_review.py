@@ -98,3 +98,28 @@ def test_a_mark_that_slack_could_not_show_is_shown_soon_after(rig: Rig) -> None:
     SlackPeople(rig.client, rig.clock, rig.slack).presses("reviewed", review.buttons["reviewed"])
     rig.passes("10s")
     assert [root for root in rig.roots() if "reviewed" in root.buttons] == []
+
+
+def test_a_review_refused_for_good_goes_to_the_fallback_channel_once_and_is_said(rig: Rig) -> None:
+    rig.slack.workspace.add_channel("#ops")
+    text = REVIEWED.replace("review: next-business-day}", 'review: next-business-day, fallback: "#ops"}')
+    rig.configure(text + BERLIN + 'notices: {channel: "#monitoring"}\n')
+    rig.machine.duties.begin(rig.parts.agenda)
+    rig.fires("CertRenewed", "info")
+    rig.slack.archive("#alerts-info")
+    rig.passes("1d")
+    (review,) = [root for root in rig.roots() if "eview" in root.text and root.channel == "#ops"]
+    assert "CertRenewed" in review.words
+    notices = [root.text for root in rig.roots() if root.channel == "#monitoring"]
+    assert sum("Review to slack:#alerts-info given up: is_archived" in notice for notice in notices) == 1
+
+
+def test_a_review_refused_for_good_wakes_no_fallback_responder(rig: Rig) -> None:
+    text = REVIEWED.replace("review: next-business-day}", "review: next-business-day, fallback: manager}")
+    rig.configure(text + BERLIN)
+    rig.machine.duties.begin(rig.parts.agenda)
+    rig.fires("CertRenewed", "info")
+    rig.passes("1m")
+    rig.slack.archive("#alerts-info")
+    rig.passes("1d")
+    assert rig.paged() == []

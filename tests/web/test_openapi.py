@@ -12,6 +12,7 @@ from schemathesis import Case, GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
+from receiver.domain.failure import delivery_id
 from receiver.web.api import OPERATIONS
 from receiver.web.app import create_app
 from receiver.web.operations import AnyOperation
@@ -27,7 +28,7 @@ ASKED = [
     for mode in GenerationMode
     if mode is GenerationMode.POSITIVE
     or operation.has_body
-    or operation.id in ("listIncidents", "listHistory")
+    or operation.id in ("listIncidents", "listHistory", "listDeliveries")
 ]
 
 
@@ -49,7 +50,13 @@ def describe(rig: Rig) -> dict[str, Any]:
 @pytest.mark.parametrize(("operation", "mode"), ASKED, ids=lambda each: getattr(each, "id", each))
 def test_every_answer_is_as_described(guarded: Rig, operation: AnyOperation, mode: GenerationMode) -> None:
     """Right questions are answered, wrong ones refused, and none meets a fault of ours."""
-    known = {"incident_id": guarded.fires("DiskFull", host="a"), "alertname": "DiskFull"}
+    guarded.slack.archive("#alerts-critical")
+    incident = guarded.fires("DiskFull", host="a")
+    known = {
+        "incident_id": incident,
+        "alertname": "DiskFull",
+        "delivery_id": delivery_id(incident, "root"),
+    }
     schema = schemathesis.openapi.from_dict(describe(guarded))
     schema.app = create_app(guarded.parts)
     excluded = []

@@ -13,6 +13,8 @@ from typing import Any
 from receiver.channels.pagerduty.tidy import MAX_NAME, iso_time, tidy_line, tidy_map, tidy_text
 from receiver.domain.action import Page
 from receiver.domain.alert import Alert
+from receiver.domain.delivery import Delivery
+from receiver.domain.fallback import MESSAGE, find_loss, find_message, find_place
 from receiver.domain.incident import Incident, find_firing
 from receiver.domain.notification import Notification
 from receiver.domain.runbook import render_plain
@@ -69,6 +71,7 @@ def _render_head(notification: Notification) -> Json:
         "total": incident.total,
         "incident": incident.id,
         "escalation": _render_step(notification),
+        "slack": _render_slack(incident),
         "group_labels": tidy_map(incident.group_labels),
     }
     return {name: value for name, value in head.items() if value not in ("", {})}
@@ -84,6 +87,21 @@ def _render_step(notification: Notification) -> str:
     if step.name not in names:  # taken out of the policy meanwhile
         return title
     return f"{title}, step {names.index(step.name) + 1} of {len(names)}"
+
+
+def _render_slack(incident: Incident) -> str:
+    """Return what of Slack is out of order, for whoever looks for the message; empty when all is well."""
+    message, loss = find_message(incident), find_loss(incident)
+    if message is not None and message is incident.deliveries.get(MESSAGE):
+        reason = message.about or (loss.reason if loss is not None else "")
+        place = tidy_line(find_place(incident, message).address, MAX_NAME)
+        return f"Slack could not be told in {tidy_line(incident.channel, MAX_NAME)}: {reason}; see {place}"
+    if loss is not None:
+        return f"Slack could not be told: {tidy_line(loss.reason, MAX_NAME)}"
+    root = incident.deliveries.get("root", Delivery())
+    if message is not None or not root.attempts:
+        return ""
+    return f"Slack could not be told yet: {tidy_line(root.reason, MAX_NAME) or 'no answer'}"
 
 
 def _render_alert(incident: Incident, alert: Alert) -> Json:

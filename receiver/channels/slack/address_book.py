@@ -14,7 +14,7 @@ from typing import Any
 from msgspec.structs import replace as change
 
 from receiver.channels.slack.client import Client, items, next_cursor
-from receiver.domain.action import Reply
+from receiver.domain.action import Call, Reply
 from receiver.domain.notification import Notification
 from receiver.domain.person import OnCallPerson
 from receiver.domain.policy import SLACK, Responder, Target
@@ -56,7 +56,7 @@ class AddressBook:
         Never raises, and waits for two seconds at most in all; who isn't found by then stays a name.
         """
         action = notification.action
-        if not isinstance(action, Reply) or action.step is None:
+        if not isinstance(action, Reply | Call) or action.step is None:
             return notification
         deadline = time.monotonic() + self._wait_s
         responder = self._introduce_responder(action.step.responder, deadline)

@@ -26,8 +26,9 @@ from receiver.channels.slack.mrkdwn import cut_escaped, escape, is_link, join_li
 from receiver.channels.slack.replies import render_reply
 from receiver.channels.slack.runbook import render_runbook
 from receiver.channels.slack.silences import expire_buttons, render_hold, render_silences, render_stale
+from receiver.channels.slack.stand_ins import render_call, render_moved, render_place
 from receiver.channels.slack.steps import render_steps, render_troubles
-from receiver.domain.action import Post, Reply, Update
+from receiver.domain.action import Call, Post, Reply, Update
 from receiver.domain.delivery import Delivery
 from receiver.domain.incident import Incident
 from receiver.domain.notification import Notification
@@ -48,6 +49,8 @@ def render(notification: Notification, rung: Rung = Rung.FULL) -> Message:
     """
     if isinstance(notification.action, Reply):
         return render_reply(notification, notification.action, rung)
+    if isinstance(notification.action, Call):
+        return render_call(notification, notification.action)
     alerts = sort_alerts(notification.incident)
     if rung is Rung.PLAIN:
         return Message(_plain(notification, alerts))
@@ -104,6 +107,7 @@ def _standing(notification: Notification) -> Iterator[str]:
         None,
         (
             render_maintenance(incident, progress),
+            render_place(notification),
             render_hold(incident),
             render_stale(incident, notification.now),
             render_steps(incident, progress, is_edit=_is_edit(notification)),
@@ -120,6 +124,8 @@ def _is_edit(notification: Notification) -> bool:
 def _buttons(notification: Notification) -> list[ButtonElement]:
     """Return the buttons that fit the state: what is resolved can only have a silence left to expire."""
     incident = notification.incident
+    if render_moved(notification):  # people answer where it goes on
+        return []
     expire = list(expire_buttons(incident, notification.now))
     if incident.is_resolved:
         return expire
@@ -146,6 +152,8 @@ def _labels(incident: Incident, alerts: list[Shown], limit: int) -> str:
 def _history(notification: Notification) -> str:
     """Return the incident's past on a line, and the message that this one stands in for."""
     said, former = history(notification.incident, is_edit=_is_edit(notification)), _former(notification)
+    if moved := render_moved(notification):
+        return f"{said} · {moved}"
     if not former:
         return said
     url = _permalink(notification.incident, former)

@@ -2,53 +2,46 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from receiver.channels.slack.alerts import find_shared, short_lines, sort_alerts
 from receiver.channels.slack.blocks import section
 from receiver.channels.slack.headline import lasted, severity_mark, severity_word
+from receiver.channels.slack.mentions import mention, mention_on_call
 from receiver.channels.slack.message import MAX_TEXT, Message, Rung
 from receiver.channels.slack.mrkdwn import join_lines, line, moment, unmentioned
-from receiver.channels.slack.people import MAX_BY, is_user
+from receiver.channels.slack.people import MAX_BY
 from receiver.channels.slack.silences import render_hold
+from receiver.channels.slack.stand_ins import render_instead
 from receiver.channels.slack.steps import title
 from receiver.clock import format_duration
 from receiver.domain.action import Reply
 from receiver.domain.escalation import current, page_key
 from receiver.domain.incident import Incident
 from receiver.domain.notification import Notification
-from receiver.domain.person import OnCallPerson
 from receiver.domain.policy import PAGERDUTY, SLACK, Step
-
-_MAX_ON_CALL = 5
-_USERGROUP = re.compile(r"S(?=[A-Z]*\d)[A-Z0-9]{3,20}")
 
 
 def render_reply(notification: Notification, reply: Reply, rung: Rung) -> Message:
     """Return the words of one reply; a kind that is not known yet is the headline alone."""
     if reply.says == "step" and reply.step is not None:
         return Message(_step(notification, reply.step), links_names=True)
+    if reply.says in ("unreached", "instead") and reply.step is not None:
+        return render_instead(notification, reply.says, reply.step)
     if reply.says == "joined":
         return _joined(notification.incident, reply.fingerprints, rung)
+    return Message(_say(notification, reply))
+
+
+def _say(notification: Notification, reply: Reply) -> str:
     word = _WORDS.get(reply.says)
     if word is not None:
-        return Message(word(notification.incident))
+        return word(notification.incident)
     if reply.says == "ack_reminder":
-        return Message(_ack_reminder(notification.incident, notification.now))
+        return _ack_reminder(notification.incident, notification.now)
     if reply.says == "silence_ends":
-        return Message(_silence_ends(notification.incident, reply.key))
-    return Message(_reminder(notification.incident, notification.now))
-
-
-def mention(address: str) -> str:
-    """Return a Slack address as it is mentioned: a name as @name, an ID as the token Slack knows."""
-    name = address.strip("<@!> ").removeprefix("subteam^").lstrip("@")
-    if is_user(name):
-        return f"<@{name}>"
-    if _USERGROUP.fullmatch(name):
-        return f"<!subteam^{name}>"
-    return f"@{line(name, 80)}" if name else ""
+        return _silence_ends(notification.incident, reply.key)
+    return _reminder(notification.incident, notification.now)
 
 
 def _step(notification: Notification, step: Step) -> str:
@@ -57,7 +50,7 @@ def _step(notification: Notification, step: Step) -> str:
     target = step.responder.find_target(SLACK)
     is_paged = step.responder.find_target(PAGERDUTY) is not None
     handle = mention(target.address) if target else ""
-    who = " ".join(filter(None, (title(step), handle, _on_call(notification.on_call))))
+    who = " ".join(filter(None, (title(step), handle, mention_on_call(notification.on_call))))
     receipt = current(incident, page_key(step)).receipt
     simulated = " (simulated)" if receipt is not None and receipt.is_simulated else ""
     what = unmentioned(line(incident.alertname or incident.summary, 100))
@@ -65,16 +58,6 @@ def _step(notification: Notification, step: Step) -> str:
         f"📟 {'Paging' if is_paged else 'Telling'} {who}{simulated}: {_why(notification, step)}\n"
         f"{severity_mark(incident.severity)} {severity_word(incident.severity)} · {what}"
     )
-
-
-def _on_call(people: tuple[OnCallPerson, ...]) -> str:
-    """Return who stands for the responder: mentioned where Slack knows them, else by name."""
-    names = [
-        f"<@{person.slack_id}>" if is_user(person.slack_id) else unmentioned(line(person.name, MAX_BY))
-        for person in people[:_MAX_ON_CALL]
-    ]
-    as_of = max((person.as_of for person in people), default=0.0)
-    return ", ".join(names) + (f" (on call as of {moment(as_of)})" if as_of else "")
 
 
 def _why(notification: Notification, step: Step) -> str:

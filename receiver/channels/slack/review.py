@@ -8,10 +8,10 @@ from datetime import datetime
 from receiver.channels.slack.blocks import Block, actions, button, context, header, section
 from receiver.channels.slack.budget import Budget, pack
 from receiver.channels.slack.headline import severity_mark
+from receiver.channels.slack.mentions import mention
 from receiver.channels.slack.message import MAX_TEXT, Message, Rung
 from receiver.channels.slack.mrkdwn import bold, escape, is_link, join_lines, line, link, moment
 from receiver.channels.slack.people import MAX_BY
-from receiver.channels.slack.replies import mention
 from receiver.domain.person import Person
 from receiver.domain.review import Review, ReviewItem
 from receiver.domain.review_record import ReviewNotification, ReviewRecord

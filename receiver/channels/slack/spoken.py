@@ -13,8 +13,8 @@ from receiver.channels.slack.mrkdwn import bold, code, cut_escaped, join_lines, 
 from receiver.channels.slack.people import render_person
 from receiver.channels.slack.silences import render_hold, render_silences
 from receiver.channels.slack.steps import render_steps, render_troubles
+from receiver.domain.fallback import find_message
 from receiver.domain.incident import Incident
-from receiver.domain.messages import find_message
 from receiver.domain.request import Answer, Details, Line
 
 _MAX_SENTENCE = 600

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from receiver.channels.slack.mentions import mention
 from receiver.channels.slack.message import Message, Rung
 from receiver.channels.slack.render import render
-from receiver.channels.slack.replies import mention
 from receiver.domain.incident import Run
 from tests.builders import (
     OPENED_AT,

@@ -1,0 +1,89 @@
+"""What is said in Slack where something else could not be delivered: a page, or a whole channel."""
+
+from __future__ import annotations
+
+from receiver.channels.slack.headline import severity_mark, severity_word
+from receiver.channels.slack.mentions import mention, mention_on_call
+from receiver.channels.slack.message import Message
+from receiver.channels.slack.mrkdwn import line, link, unmentioned
+from receiver.channels.slack.steps import title
+from receiver.domain.action import Call, Post, Update
+from receiver.domain.delivery import Delivery
+from receiver.domain.escalation import current, page_key
+from receiver.domain.fallback import MESSAGE, find_loss, find_message, find_place
+from receiver.domain.incident import Incident
+from receiver.domain.notification import Notification
+from receiver.domain.policy import PAGERDUTY, SLACK, Step
+
+_MAX_NAME = 80
+_MAX_REASON = 60
+# Whoever looks at the channel now: there is nobody we know by name.
+_ANYBODY = "<!here>"
+
+
+def render_instead(notification: Notification, says: str, step: Step) -> Message:
+    """Return the reply where PagerDuty is out of reach (`unreached`), or says who stands in (`instead`)."""
+    if says == "unreached":
+        reason = _reason(notification.incident, step)
+        text = f"⚠️ PagerDuty can't be reached ({reason}): {_who(notification, step)}"
+        return _shout(notification.incident, text)
+    target = step.responder.find_target(SLACK)
+    who = " ".join(filter(None, (title(step), mention(target.address) if target else "")))
+    verb = "Paging" if step.responder.find_target(PAGERDUTY) else "Telling"
+    return _shout(notification.incident, f"📟 {verb} {who} in place of who could not be reached")
+
+
+def render_call(notification: Notification, call: Call) -> Message:
+    """Return the message by which the fallback channel is told a step of the escalation."""
+    incident = notification.incident
+    if call.step is None:
+        return _shout(incident, f"⚠️ Not delivered ({_short(call.why)}): {_ANYBODY}")
+    failed = f"{title(call.step)} could not be told ({_short(call.why)})"
+    text = f"⚠️ {failed}: {_who(notification, call.step)}"
+    return _shout(incident, text, link(call.link, "message") if call.link else "")
+
+
+def render_place(notification: Notification) -> str:
+    """Return for which channel a message stands in, and why; empty for the incident's own message."""
+    incident, action = notification.incident, notification.action
+    stand_in = incident.deliveries.get(MESSAGE, Delivery())
+    reference = stand_in.receipt.reference if stand_in.receipt is not None else ""
+    is_edited = isinstance(action, Update) and action.message == reference
+    if not is_edited and not (isinstance(action, Post) and action.key == MESSAGE):
+        return ""
+    loss = find_loss(incident)
+    reason = stand_in.about or (loss.reason if loss is not None else "")
+    why = f" ({_short(reason)})" if reason else ""
+    return f"↪️ Here in place of {line(incident.channel, _MAX_NAME)}, which could not be told{why}"
+
+
+def render_moved(notification: Notification) -> str:
+    """Return where a message goes on that stood in for a while; empty for any other."""
+    action = notification.action
+    message = find_message(notification.incident)
+    if not isinstance(action, Update) or action.key != "moved" or message is None or message.receipt is None:
+        return ""
+    place = find_place(notification.incident, message).address
+    return f"goes on in {link(message.receipt.link, place)}"
+
+
+def _who(notification: Notification, step: Step) -> str:
+    """Return whom to mention: the responder's address, else who is on call, else whoever is there."""
+    target = step.responder.find_target(SLACK)
+    handle = mention(target.address) if target else mention_on_call(notification.on_call)
+    return f"{title(step)} {handle or _ANYBODY}"
+
+
+def _reason(incident: Incident, step: Step) -> str:
+    return _short(current(incident, page_key(step)).reason or "no_answer")
+
+
+def _short(reason: str) -> str:
+    return unmentioned(line(reason, _MAX_REASON))
+
+
+def _shout(incident: Incident, text: str, place: str = "") -> Message:
+    """Return a message whose names are made mentions, so a label's @ is set apart."""
+    what = unmentioned(line(incident.alertname or incident.summary, 100))
+    head = f"{severity_mark(incident.severity)} {severity_word(incident.severity)} · {what}"
+    return Message("\n".join((text, " · ".join(filter(None, (head, place))))), links_names=True)

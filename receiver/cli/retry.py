@@ -1,0 +1,61 @@
+"""`receiver retry`: what could not be delivered is sent again."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from receiver.cli.answering import MAX_NAME
+from receiver.cli.api import ReceiverApi, build_api
+from receiver.cli.api_model import FailedRow, read_failed
+from receiver.cli.examples import show_examples
+from receiver.cli.terminal import say
+from receiver.errors import NotFound
+from receiver.text import one_line
+
+
+@click.command(epilog=show_examples("receiver retry --all", "receiver retry x1qepmtzfr3f-1m84ss6xd.4813494d"))
+@click.argument("failure_id", metavar="[ID]", required=False, default="")
+@click.option("--all", "is_all", is_flag=True, help="Everything that `receiver failed` lists.")
+@click.option(
+    "--by",
+    metavar="NAME",
+    default=lambda: os.environ.get("USER") or "cli",
+    show_default="$USER",
+    help="Who asks, for the timeline.",
+)
+def retry(failure_id: str, is_all: bool, by: str) -> None:
+    """Send again what was given up: one delivery, all of an incident, or everything.
+
+    ID is one that `receiver failed` lists, its beginning, or an incident's. What nobody needs any more
+    only leaves the list.
+    """
+    if bool(failure_id) == is_all:
+        raise click.UsageError("give an ID that `receiver failed` lists, or --all")
+    api = build_api(os.environ)
+    rows = [read_failed(row) for row in api.list_failed()["deliveries"]]
+    found = rows if is_all else _choose(rows, failure_id)
+    for row in found:
+        _retry(api, row, by)
+    say(_say_count(len(found)) if found else "Nothing was given up.")
+
+
+def _choose(rows: list[FailedRow], failure_id: str) -> list[FailedRow]:
+    """Return those that *failure_id* names; one beginning of several incidents names none of them."""
+    found = [row for row in rows if row.id.startswith(failure_id)]
+    if not found:
+        raise NotFound("delivery that was given up, ", one_line(failure_id, 100))
+    if len({row.incident for row in found}) > 1:
+        raise click.UsageError(f"several incidents begin with {one_line(failure_id, 100)}")
+    return found
+
+
+def _retry(api: ReceiverApi, row: FailedRow, by: str) -> None:
+    after = read_failed(api.retry_delivery(row.id, one_line(by, MAX_NAME) or "cli"))
+    what = one_line(f"{after.what} to {after.target} of {after.alertname}", 200)
+    say(f"{row.id}: {what} is sent again")
+
+
+def _say_count(count: int) -> str:
+    return "1 delivery is sent again." if count == 1 else f"{count} deliveries are sent again."

@@ -1,0 +1,183 @@
+"""What stands in where something can't be delivered for good: which deliveries, and what of a step they tell.
+
+The route's fallback is a channel (a Target) or a responder. A fallback that fails too is simply a
+failed delivery; nothing stands in for it.
+"""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from receiver.domain.delivery import Delivery
+from receiver.domain.incident import Incident
+from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy, Responder, Step, Target
+
+# The delivery key of the message that stands in for the incident's own, in the fallback channel.
+MESSAGE = "fallback"
+_MESSAGES = ("root", "root2", MESSAGE)
+# Slack's words for a channel in which nothing can be said any more: an edit or a reply so refused
+# means that the message itself is out of reach.
+_CHANNEL_GONE = frozenset(
+    {
+        "account_inactive",
+        "cant_post_message",
+        "channel_not_found",
+        "invalid_auth",
+        "invalid_channel",
+        "is_archived",
+        "missing_scope",
+        "no_permission",
+        "not_authed",
+        "not_in_channel",
+        "restricted_action",
+        "restricted_action_read_only_channel",
+        "token_expired",
+        "token_revoked",
+    }
+)
+
+
+def stand_in_step(responder: Responder) -> Step:
+    """Return the step by which a fallback responder is told; no step of a policy can have its name."""
+    return Step(f"{responder.name}#{MESSAGE}", responder)
+
+
+def call_key(step: Step) -> str:
+    """Return the delivery key of what tells *step* in the fallback channel."""
+    return f"{MESSAGE}:{step.name}"
+
+
+def unreached_key(step: Step) -> str:
+    """Return the delivery key of the reply that says that PagerDuty can't be reached."""
+    return f"unreached:{step.name}"
+
+
+def find_message(incident: Incident) -> Delivery | None:
+    """Return the delivery of the incident's message: of those that arrived, the newest."""
+    found = [d for key in _MESSAGES if (d := incident.deliveries.get(key)) is not None and d.receipt]
+    return max(found, key=lambda d: d.receipt.at if d.receipt else 0.0, default=None)
+
+
+def find_place(incident: Incident, message: Delivery) -> Target:
+    """Return the channel in which *message* stands."""
+    kind, _, address = message.target.partition(":")
+    return Target(SLACK, address if kind == SLACK and address else incident.channel)
+
+
+def find_loss(incident: Incident) -> Delivery | None:
+    """Return what shows that nothing can be said in the incident's own channel; None where it can."""
+    for key in ("root2", "root"):
+        delivery = incident.deliveries.get(key)
+        if delivery is not None and delivery.failed_at:
+            return delivery
+    own = f"{SLACK}:{incident.channel}"
+    return next(
+        (
+            d
+            for d in incident.deliveries.values()
+            if d.failed_at and d.target == own and d.reason in _CHANNEL_GONE
+        ),
+        None,
+    )
+
+
+def find_channel(incident: Incident, policy: EscalationPolicy) -> Target | None:
+    """Return the fallback where it is another channel than the incident's own."""
+    fallback = policy.fallback
+    return fallback if isinstance(fallback, Target) and fallback.address != incident.channel else None
+
+
+def find_responder(policy: EscalationPolicy) -> Responder | None:
+    """Return the fallback where it is a responder."""
+    return policy.fallback if isinstance(policy.fallback, Responder) else None
+
+
+def is_moved(incident: Incident) -> bool:
+    """Tell whether the incident's message stands in the fallback channel, or is on its way there."""
+    message = find_message(incident)
+    if message is not None and message is incident.deliveries.get(MESSAGE):
+        return True
+    return MESSAGE not in incident.deliveries and find_loss(incident) is not None
+
+
+def find_failure(incident: Incident, step: Step) -> Delivery | None:
+    """Return what of *step* was given up for good in this run, what wakes somebody first.
+
+    The reply counts only where it is meant for somebody, not where it says who is paged. Without a
+    message there is no thread, and its fate is the message's.
+    """
+    page = of_run(incident, f"page:{step.name}")
+    if page.failed_at:
+        return page
+    if not step.responder.find_target(SLACK):
+        return None
+    reply, root = of_run(incident, f"step:{step.name}"), incident.deliveries.get("root", Delivery())
+    told = reply if reply.attempts or root.receipt else root
+    return told if told.failed_at else None
+
+
+def wants_call(incident: Incident, policy: EscalationPolicy, step: Step) -> bool:
+    """Tell whether *step* is to be told in the fallback channel.
+
+    A message that stands there has a thread, in which steps are told anyhow, and in which a page that
+    failed is said.
+    """
+    if find_channel(incident, policy) is None:
+        return False
+    reply = of_run(incident, f"step:{step.name}")
+    is_reply_lost = reply.failed_at > 0 and step.responder.find_target(SLACK) is not None
+    if is_moved(incident):
+        return is_reply_lost
+    return is_reply_lost or of_run(incident, f"page:{step.name}").failed_at > 0
+
+
+def list_stand_ins(incident: Incident, policy: EscalationPolicy, step: Step) -> list[Delivery]:
+    """Return the deliveries whose arrival tells *step* beside those to its own targets.
+
+    One that stands in for several steps counts from the failure that made it do so, not from before.
+    """
+    found = []
+    unreached = of_run(incident, unreached_key(step))
+    is_simulated = unreached.receipt is not None and unreached.receipt.is_simulated
+    if not is_simulated and (unreached.attempts or _is_unreached(incident, step)):
+        found.append(unreached)
+    failure = find_failure(incident, step)
+    call = of_run(incident, call_key(step))
+    if call.attempts or (failure is not None and wants_call(incident, policy, step)):
+        found.append(call)
+    responder = find_responder(policy)
+    if failure is None or responder is None:
+        return found
+    name, message = stand_in_step(responder).name, find_message(incident)
+    shared = [of_run(incident, f"page:{name}")] if responder.find_target(PAGERDUTY) else []
+    if responder.find_target(SLACK) and message is not None:
+        shared.append(of_run(incident, f"step:{name}"))
+    return found + [_counted_from(delivery, failure.failed_at) for delivery in shared]
+
+
+def find_thread(incident: Incident, policy: EscalationPolicy) -> Delivery:
+    """Return the delivery of the message in whose thread replies will be, while there is none."""
+    root = incident.deliveries.get("root", Delivery())
+    if root.failed_at and find_channel(incident, policy) is not None:
+        return incident.deliveries.get(MESSAGE, Delivery())
+    return root
+
+
+def of_run(incident: Incident, key: str) -> Delivery:
+    """Return the delivery of *key* in this run of the escalation; an empty one if there is none."""
+    delivery, run = incident.deliveries.get(key), str(incident.run.number)
+    return delivery if delivery is not None and delivery.about == run else Delivery(run)
+
+
+def _is_unreached(incident: Incident, step: Step) -> bool:
+    """Tell whether a page that was refused for good is sure to be said in a thread."""
+    return of_run(incident, f"page:{step.name}").failed_at > 0 and find_message(incident) is not None
+
+
+def _counted_from(delivery: Delivery, moment: float) -> Delivery:
+    receipt = delivery.receipt
+    return replace(
+        delivery,
+        first_attempt_at=max(delivery.first_attempt_at, moment) if delivery.attempts else 0.0,
+        receipt=replace(receipt, at=max(receipt.at, moment)) if receipt is not None else None,
+    )

@@ -1,0 +1,112 @@
+"""Posting notices: what is pending in one message, tried until it is said or is no news any more."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from receiver import telemetry
+from receiver.domain.notice import (
+    GATHER_S,
+    KEPT_FOR_S,
+    PAUSE_S,
+    Notice,
+    NoticeChannel,
+    Posting,
+    next_wait,
+    render_lines,
+)
+from receiver.errors import DeliveryError, TemporaryDeliveryError
+
+logger = logging.getLogger(__name__)
+
+# Whatever is put wakes the duty; this is for a wake-up that got lost.
+_IDLE_S = 3600.0
+
+
+class KeptNotices(Protocol):
+    """Where notices are kept."""
+
+    def pending(self) -> tuple[dict[str, Notice], int]: ...
+    def posting(self) -> Posting: ...
+    def keep(self, posting: Posting) -> None: ...
+    def finish(self, posting: Posting, *, left_out: int = 0) -> None: ...
+
+
+class NoticeBoard:
+    """Posts what is pending. The attempt is noted before it is made, so a crash makes the next one look."""
+
+    def __init__(self, notices: KeptNotices, channel: NoticeChannel, clock: Callable[[], float]) -> None:
+        self._notices = notices
+        self._channel = channel
+        self._clock = clock
+
+    def work(self, now: float) -> float:
+        """Post what is pending, if it is time; return the next moment to call this. Raises StoreError."""
+        posting = self._notices.posting()
+        if posting.next_at > now:
+            return posting.next_at
+        pending, left_out = self._drop_old(now)
+        if not pending:
+            if posting.attempts:
+                self._notices.finish(replace(posting, posted_at=0.0))
+            return now + _IDLE_S
+        gathered_at = next(iter(pending.values())).at + GATHER_S
+        if gathered_at > now and not posting.attempts:
+            return gathered_at
+        if not posting.maybe_sent:  # it can hold what came since
+            posting = _gather(posting, pending, left_out, now)
+        return self._post(posting, left_out, now)
+
+    def _drop_old(self, now: float) -> tuple[dict[str, Notice], int]:
+        """Return what is pending, without what could not be said for a day."""
+        pending, left_out = self._notices.pending()
+        old = tuple(name for name, notice in pending.items() if notice.at < now - KEPT_FOR_S)
+        if old:
+            telemetry.NOTICES.labels("dropped").inc(len(old))
+            logger.error("notices dropped", extra={"fields": {"count": len(old)}})
+            before = self._notices.posting()
+            self._notices.finish(Posting(names=old, posted_at=before.posted_at))
+        return {name: notice for name, notice in pending.items() if name not in old}, left_out
+
+    def _post(self, posting: Posting, left_out: int, now: float) -> float:
+        was_maybe_sent = posting.maybe_sent
+        attempt = replace(posting, attempts=posting.attempts + 1, tried_at=now, retry_at=0.0, maybe_sent=True)
+        self._notices.keep(attempt)
+        try:
+            found = self._channel.find_notice(attempt) if was_maybe_sent else None
+            receipt = found or self._channel.send_notice(attempt)
+        except DeliveryError as error:
+            return self._put_off(attempt, error, was_maybe_sent=was_maybe_sent)
+        outcome = "simulated" if receipt.is_simulated else "delivered"
+        telemetry.NOTICES.labels(outcome).inc(len(posting.names))
+        self._notices.finish(replace(attempt, posted_at=receipt.at), left_out=left_out)
+        return receipt.at + PAUSE_S
+
+    def _put_off(self, attempt: Posting, error: DeliveryError, *, was_maybe_sent: bool) -> float:
+        """Note when to try again: whatever it was, somebody may put it in order within a day."""
+        wait, maybe_sent = next_wait(attempt.attempts), was_maybe_sent
+        if isinstance(error, TemporaryDeliveryError):
+            wait, maybe_sent = max(wait, error.retry_after), maybe_sent or error.maybe_sent
+        retry_at = self._clock() + wait
+        self._notices.keep(replace(attempt, retry_at=retry_at, maybe_sent=maybe_sent))
+        fields = {"reason": error.reason, "attempts": attempt.attempts, "retry_at": retry_at}
+        logger.warning("notices not posted", extra={"fields": fields})
+        return retry_at
+
+
+def _gather(posting: Posting, pending: dict[str, Notice], left_out: int, now: float) -> Posting:
+    """Return the message for all that is pending; attempts to post an earlier form of it count."""
+    names = tuple(pending)
+    return Posting(
+        id=hashlib.sha256("/".join((*names, str(left_out))).encode()).hexdigest()[:16],
+        names=names,
+        lines=render_lines(list(pending.values()), left_out),
+        attempts=posting.attempts,
+        began_at=now,
+        posted_at=posting.posted_at,
+    )

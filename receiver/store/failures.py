@@ -1,0 +1,151 @@
+"""Deliveries given up, in Redis: an index of them by when, beside the incidents that hold them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from receiver.domain.delivery import Delivery
+from receiver.domain.failure import Failure, delivery_id, lane_of
+from receiver.domain.incident import Event
+from receiver.errors import NotFound
+from receiver.store import codec
+from receiver.store.connection import Client, Scripts, store_errors
+from receiver.store.incidents import RedisIncidents
+from receiver.store.keys import TIMELINE_KEPT, WAKE, Keys, format_due
+
+_DELIVERY = b"d:"
+Entry = tuple[float, str]
+
+
+@dataclass(frozen=True)
+class FailurePage:
+    """Part of what was given up, newest first, and where the next part begins."""
+
+    failures: tuple[Failure, ...]
+    next_cursor: str | None
+
+
+class RedisFailures:
+    """Lists what was given up and has it sent again. Every method raises StoreError when Redis can't."""
+
+    def __init__(self, client: Client, incidents: RedisIncidents, *, shards: int = 1) -> None:
+        self._redis = client
+        self._scripts = Scripts(client)
+        self._incidents = incidents
+        self._shards = shards
+
+    def find(self, limit: int, cursor: str = "") -> FailurePage:
+        """Return deliveries given up and not sent since, newest first.
+
+        One whose incident is gone leaves the index with this.
+        """
+        found: list[Failure] = []
+        position = _parse_cursor(cursor)
+        while entries := self._entries(position, limit + 1 - len(found)):
+            for entry, failure in zip(entries, self._load(entries), strict=True):
+                if len(found) == limit:
+                    return FailurePage(tuple(found), _format_cursor(position))
+                position = entry
+                if failure is not None:
+                    found.append(failure)
+        return FailurePage(tuple(found), None)
+
+    def get(self, failure_id: str) -> Failure:
+        """Return the delivery of that ID as it stands, failed or not; else NotFound."""
+        incident_id = failure_id.partition(".")[0]
+        try:
+            incident = self._incidents.load(incident_id)
+        except NotFound:
+            raise NotFound("delivery", failure_id) from None
+        for key, delivery in incident.deliveries.items():
+            if delivery_id(incident_id, key) == failure_id:
+                return Failure(incident, key, delivery)
+        raise NotFound("delivery", failure_id)
+
+    def retry(self, failure: Failure, again: Delivery, event: Event, now: float) -> bool:
+        """Keep *again* in the place of what failed, and wake its lane; False where it is failed no more."""
+        incident_id, lane = failure.incident.id, lane_of(again)
+        slot = incident_id.partition("-")[0]
+        keys = self._incidents.keys_of(slot)
+        with store_errors():
+            answer = self._scripts.run(
+                "retry",
+                [
+                    keys.group(slot),
+                    keys.past(incident_id),
+                    keys.timeline(incident_id),
+                    keys.failed,
+                    keys.agenda(lane),
+                ],
+                [
+                    incident_id,
+                    _DELIVERY + failure.key.encode(),
+                    f"{failure.delivery.failed_at:.3f}",
+                    codec.encode(again),
+                    codec.encode(event),
+                    TIMELINE_KEPT,
+                    format_due(now),
+                    WAKE,
+                    lane,
+                ],
+            )
+        return bool(answer)
+
+    def _entries(self, after: Entry | None, count: int) -> list[Entry]:
+        """Return index entries older than *after*, newest first."""
+        highest = "+inf" if after is None else f"{after[0]:.3f}"
+        entries: set[Entry] = set()
+        with store_errors():
+            for keys in map(Keys, range(self._shards)):
+                # Those of the very same moment as *after* come again, and are left out below.
+                ties = 0 if after is None else int(self._redis.zcount(keys.failed, highest, highest))
+                rows = self._redis.zrevrangebyscore(
+                    keys.failed, highest, "-inf", 0, count + ties, withscores=True
+                )
+                entries.update((score, member.decode()) for member, score in rows)
+        ordered = sorted(entries, reverse=True)
+        return [entry for entry in ordered if after is None or entry < after][:count]
+
+    def _load(self, entries: list[Entry]) -> list[Failure | None]:
+        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
+            for _, member in entries:
+                incident_id, _, field = member.partition(" ")
+                keys, slot = self._keys(member), incident_id.partition("-")[0]
+                pipe.hmget(keys.group(slot), "id", "head", field.encode())
+                pipe.hmget(keys.past(incident_id), "id", "head", field.encode())
+            rows = pipe.execute()
+        return [
+            self._unpack(entry[1], latest, past)
+            for entry, latest, past in zip(entries, rows[::2], rows[1::2], strict=True)
+        ]
+
+    def _unpack(self, member: str, latest: list[bytes | None], past: list[bytes | None]) -> Failure | None:
+        incident_id, _, field = member.partition(" ")
+        known, head, packed = latest if latest[0] == incident_id.encode() else past
+        if known is None or head is None or packed is None:
+            with store_errors():
+                self._redis.zrem(self._keys(member).failed, member)
+            return None
+        key = field.removeprefix(_DELIVERY.decode())
+        return Failure(codec.decode_incident(head), key, codec.decode_delivery(packed))
+
+    def _keys(self, member: str) -> Keys:
+        return self._incidents.keys_of(member.partition("-")[0])
+
+
+def _format_cursor(entry: Entry | None) -> str | None:
+    """Return where to go on; a delivery's name stands for its key, which no address can hold."""
+    if entry is None:
+        return None
+    incident_id, _, field = entry[1].partition(" ")
+    return f"{entry[0]:.3f}_{incident_id}_{field.encode().hex()}"
+
+
+def _parse_cursor(cursor: str) -> Entry | None:
+    if not cursor:
+        return None
+    try:
+        score, incident_id, field = cursor.split("_")
+        return float(score), f"{incident_id} {bytes.fromhex(field).decode('utf-8', 'replace')}"
+    except ValueError:
+        raise NotFound("cursor", cursor) from None

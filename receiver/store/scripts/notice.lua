@@ -1,0 +1,22 @@
+-- Keep a notice and have it posted, once for each id, or once in so many seconds.
+-- KEYS: what was said of this id, notices to be posted, agenda
+-- ARGV: now, seconds until it may be said again (0: never), seconds to remember it, its name, the
+--       notice, how many are kept, seconds to keep them, how many it stands for, duty, moment due,
+--       wake channel, lane
+local at = redis.call('HGET', KEYS[1], 'at')
+if at and (tonumber(ARGV[2]) == 0 or tonumber(ARGV[1]) < tonumber(at) + tonumber(ARGV[2])) then
+  redis.call('HINCRBY', KEYS[1], 'more', ARGV[8])
+  return 0
+end
+local more = redis.call('HGET', KEYS[1], 'more') or '0'
+redis.call('HSET', KEYS[1], 'at', ARGV[1], 'more', '0')
+redis.call('EXPIRE', KEYS[1], ARGV[3])
+if redis.call('HLEN', KEYS[2]) < tonumber(ARGV[6]) then
+  redis.call('HSET', KEYS[2], ARGV[4], more .. ' ' .. ARGV[5])
+else
+  redis.call('HINCRBY', KEYS[2], '+', 1)
+end
+redis.call('EXPIRE', KEYS[2], ARGV[7])
+redis.call('ZADD', KEYS[3], 'LT', ARGV[10], ARGV[9])
+redis.call('PUBLISH', ARGV[11], ARGV[12] .. ' ' .. ARGV[10])
+return 1

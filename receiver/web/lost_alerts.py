@@ -1,0 +1,60 @@
+"""Saying that a webhook was refused, since Alertmanager drops it: seldom, and never while it waits."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+from receiver.domain.notice import Notices
+from receiver.errors import StoreError
+from receiver.text import one_line
+
+logger = logging.getLogger(__name__)
+
+SAY_EVERY_S = 3600.0
+# Between two times that this process tells the store what it has refused since.
+_TELL_EVERY_S = 10.0
+
+
+class LostAlerts:
+    """Counts refused webhooks, and has the first of an hour said in the notices' channel."""
+
+    def __init__(self, notices: Notices, clock: Callable[[], float]) -> None:
+        self._notices = notices
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._is_telling = False
+        self._told_at = 0.0
+        self._count = 0
+
+    def add(self, reason: str, sender: str) -> None:
+        """Note that a webhook was refused; returns at once, and never fails.
+
+        The store is told by a thread, one at a time: it may be away, and the answer must not wait.
+        """
+        now = self._clock()
+        with self._lock:
+            self._count += 1
+            if self._is_telling or abs(now - self._told_at) < _TELL_EVERY_S:
+                return
+            self._is_telling, count, self._count = True, self._count, 0
+        who, why = one_line(sender, 60), one_line(reason, 150)
+        text = f"A webhook from {who} was refused, and its alerts are lost: {why}"
+        thread = threading.Thread(target=self._tell, args=(text, now, count), name="lost-alerts", daemon=True)
+        thread.start()
+
+    def _tell(self, text: str, now: float, count: int) -> None:
+        try:
+            self._notices.put(
+                "webhook refused", text, now, about="webhooks refused", every=SAY_EVERY_S, count=count
+            )
+        except StoreError as error:
+            logger.warning("store out of reach", extra={"fields": {"error": str(error)}})
+            with self._lock:
+                self._count += count
+        else:
+            self._told_at = now
+        finally:
+            with self._lock:
+                self._is_telling = False

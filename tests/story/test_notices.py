@@ -1,0 +1,237 @@
+"""The receiver's own troubles are said in the channel of `notices`, once each."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any
+
+import pytest
+from msgspec.structs import replace
+
+from receiver.domain.notice import Notice, render_lines
+from receiver.domain.policy import SLACK
+from receiver.engine.reconcile import Reconciler
+from receiver.errors import StoreError
+from receiver.web.lost_alerts import LostAlerts
+from receiver.wiring import build_briefing, build_channels, build_notice_board
+from tests.rig import ROUTING, Rig
+from tests.story.outage import NOTICES, in_channel
+
+MONITORING = "#monitoring"
+
+
+@pytest.fixture
+def rig(rig: Rig) -> Rig:
+    rig.configure(NOTICES + ROUTING)
+    return rig
+
+
+def said(rig: Rig) -> list[str]:
+    return [message.text for message in in_channel(rig, MONITORING)]
+
+
+def refuse_webhook(rig: Rig) -> None:
+    """Post what can't be read, and wait until the store was told of it."""
+    before = rig.parts.notices._redis.hgetall("rcv:{0}:notices")
+    assert rig.client.post("/webhooks/alertmanager", data=b"nonsense").status_code == 400
+    deadline = time.monotonic() + 1
+    while rig.parts.notices._redis.hgetall("rcv:{0}:notices") == before and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def test_a_delivery_given_up_is_said_once(rig: Rig) -> None:
+    rig.slack.archive("#alerts-critical")
+    incident = rig.fires("DiskFull")
+    rig.passes("3h")
+    (text,) = said(rig)
+    assert "Message to slack:#alerts-critical given up: is_archived" in text
+    assert "DiskFull" in text
+    assert incident in text
+
+
+def test_what_is_only_late_is_not_said(rig: Rig) -> None:
+    rig.slack.fail_next("chat.postMessage", status=503, times=8)
+    rig.fires("DiskFull")
+    rig.passes("10m")
+    assert said(rig) == []
+
+
+def test_many_troubles_are_a_few_messages(rig: Rig) -> None:
+    rig.slack.archive("#alerts-critical")
+    for n in range(40):
+        rig.posts(rig.alert(f"DiskFull{n}"))
+    rig.works()
+    rig.passes("10m")
+    first, *_ = said(rig)
+    assert first.count("given up: is_archived") == 10 + 1
+    assert "more: Message to slack:#alerts-critical given up: is_archived" in first
+    assert len(said(rig)) <= 2
+
+
+def test_a_notice_that_cannot_be_posted_is_tried_again_and_never_multiplies(rig: Rig) -> None:
+    rig.slack.archive("#alerts-critical")
+    rig.slack.archive(MONITORING)
+    rig.fires("DiskFull")
+    rig.passes("1h")
+    attempts = [c for c in rig.slack.calls_of("chat.postMessage") if c.arguments["channel"] == MONITORING]
+    assert 10 < len(attempts) < 25  # from five seconds to five minutes apart
+    rig.slack.workspace.archived.discard("monitoring")
+    rig.passes("10m")
+    assert len(said(rig)) == 1
+
+
+def test_a_notice_whose_answer_was_lost_is_found_again(rig: Rig) -> None:
+    rig.slack.fail_next("chat.postMessage", error="is_archived")
+    rig.posts(rig.alert("DiskFull"))
+    rig.works(("slack", "pagerduty"))
+    rig.slack.drop_answer("chat.postMessage", times=1)
+    rig.clock.moment += 2
+    rig.works(("duties",))
+    rig.passes("10m")
+    assert len(said(rig)) == 1
+
+
+def test_a_notice_is_dropped_after_a_day(rig: Rig) -> None:
+    rig.slack.archive("#alerts-critical")
+    rig.slack.archive(MONITORING)
+    rig.fires("DiskFull")
+    rig.passes("25h")
+    rig.slack.workspace.archived.discard("monitoring")
+    rig.passes("1h")
+    assert said(rig) == []
+
+
+def test_without_a_channel_for_notices_nothing_is_kept(rig: Rig) -> None:
+    rig.configure(ROUTING)
+    rig.slack.archive("#alerts-critical")
+    rig.fires("DiskFull")
+    rig.passes("10m")
+    assert said(rig) == []
+    assert rig.parts.notices.pending() == ({}, 0)
+
+
+def test_without_slack_a_notice_is_simulated(rig: Rig) -> None:
+    rig.environ["SLACK_BOT_TOKEN"] = ""
+    rig.configure(NOTICES + ROUTING)
+    rig.refuses("on-call")
+    rig.fires("DiskFull")
+    rig.passes("1m")
+    simulated = [one for one in rig.parts.simulated.newest(50) if one["key"] == "notice"]
+    assert "invalid_routing_key" in simulated[0]["text"]
+
+
+def test_a_page_given_up_for_a_hostile_alert_pings_nobody(rig: Rig) -> None:
+    rig.refuses("on-call")
+    rig.fires("<!channel> @here")
+    rig.passes("1m")
+    (message,) = in_channel(rig, MONITORING)
+    assert message.pings == []
+
+
+def test_a_deleted_message_that_is_posted_anew_is_no_trouble(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    rig.passes("5s")
+    rig.slack.lose(rig.roots()[0])
+    rig.answers(incident, "acknowledge")
+    rig.passes("10m")
+    assert said(rig) == []
+
+
+def test_a_refused_webhook_is_said_at_most_once_an_hour(rig: Rig) -> None:
+    refuse_webhook(rig)
+    for _ in range(5):
+        rig.passes("5m")
+        rig.client.post("/webhooks/alertmanager", data=b"nonsense")
+    rig.passes("10m")
+    (text,) = said(rig)
+    assert "webhook" in text
+    assert "its alerts are lost" in text
+
+
+def test_webhooks_refused_since_the_last_notice_are_counted_in_the_next(rig: Rig) -> None:
+    refuse_webhook(rig)
+    rig.passes("30m")
+    rig.client.post("/webhooks/alertmanager", data=b"nonsense")
+    time.sleep(0.2)
+    rig.passes("31m")
+    refuse_webhook(rig)
+    rig.passes("1m")
+    assert len(said(rig)) == 2
+    assert "(and 1 more since the last notice)" in said(rig)[1]
+
+
+def test_a_store_that_is_away_neither_delays_nor_fails_the_refusal() -> None:
+    class Away:
+        def put(self, *_: object, **__: object) -> bool:
+            time.sleep(0.3)
+            raise StoreError("away")
+
+    lost = LostAlerts(Away(), lambda: 1000.0)
+    began = time.monotonic()
+    for _ in range(100):
+        lost.add("no JSON", "10.0.0.1")
+    assert time.monotonic() - began < 0.25
+
+
+def test_beyond_ten_lines_troubles_are_counted_by_what_they_are_about() -> None:
+    notices = [Notice(f"n{n}", n, "page: no" if n % 2 else "message: no") for n in range(15)]
+    lines = render_lines(notices, left_out=3)
+    assert lines[:10] == tuple(f"n{n}" for n in range(10))
+    assert lines[10:] == ("3 more: message: no", "2 more: page: no", "3 more of other kinds")
+
+
+def test_a_thousand_troubles_over_five_minutes_are_six_messages_and_each_is_counted_once(rig: Rig) -> None:
+    for n in range(1000):
+        rig.clock.moment += 0.3
+        rig.parts.notices.put(f"trouble {n}", f"trouble {n}", rig.clock(), about="swarm")
+        if n % 20 == 0:
+            rig.works(("duties",))
+    rig.passes("5m")
+    texts = said(rig)
+    assert len(texts) <= 6
+    counted = sum(int(more) for text in texts for more in re.findall(r"(\d+) more: swarm", text))
+    assert counted + sum(text.count("trouble") for text in texts) == 1000
+
+
+def test_killed_after_the_notice_was_kept_and_before_the_failure_was_it_is_said_once(rig: Rig) -> None:
+    class Killed:
+        """Keeps the notice, and dies."""
+
+        def put(self, *args: Any, **more: Any) -> bool:
+            rig.parts.notices.put(*args, **more)
+            raise StoreError("killed")
+
+    parts = rig.parts
+    dying = Reconciler(
+        parts.incidents,
+        build_channels(parts),
+        parts.routing,
+        build_briefing(parts),
+        None,
+        clock=rig.clock,
+        notices=Killed(),
+    )
+    rig.slack.archive("#alerts-critical")
+    rig.posts(rig.alert("DiskFull"))
+    incident = parts.agenda.claim(SLACK, "dying", rig.clock(), 1).incidents[0]
+    with pytest.raises(StoreError):
+        dying.reconcile(incident, SLACK, "dying")
+    rig.passes("10m")
+    assert len(said(rig)) == 1
+    assert [d["state"] for d in rig.shows(incident)["deliveries"] if d["id"] == "root"] == ["failed"]
+
+
+def test_a_worker_killed_while_posting_has_the_next_one_look_first(rig: Rig) -> None:
+    rig.parts.notices.put("a trouble", "a trouble", rig.clock())
+    rig.clock.moment += 2
+    board = build_notice_board(rig.parts)
+    rig.slack.drop_answer("chat.postMessage")
+    board.work(rig.clock())
+    posting = rig.parts.notices.posting()
+    rig.parts.notices.keep(replace(posting, retry_at=0.0))  # it died before it could note the end
+    assert board.work(rig.clock()) == posting.tried_at + 15
+    rig.clock.moment += 15
+    board.work(rig.clock())
+    assert said(rig) == ["🛠 a trouble"]
+    assert rig.parts.notices.pending() == ({}, 0)

@@ -1,0 +1,186 @@
+"""What was given up is listed, counted, shown, and sent again when somebody asks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from receiver.domain.failure import ask_again, delivery_id
+from receiver.domain.person import Person
+from tests.rig import ROUTING, Rig
+from tests.story.outage import NOTICES, in_channel, with_fallback
+
+CRITICAL = "#alerts-critical"
+
+
+def failed(rig: Rig, **query: str) -> list[dict[str, Any]]:
+    answer = rig.client.get("/api/v1/deliveries", query_string={"state": "failed", **query})
+    assert answer.status_code == 200, answer.text
+    return list(answer.json["deliveries"])
+
+
+def retry(rig: Rig, failure_id: str, by: str = "alice") -> dict[str, Any]:
+    answer = rig.client.post(f"/api/v1/deliveries/{failure_id}/retry", json={"by": by})
+    assert answer.status_code == 200, answer.text
+    rig.works()
+    return dict(answer.json)
+
+
+def retry_all(rig: Rig) -> None:
+    for row in failed(rig, limit="200"):
+        retry(rig, row["id"])
+
+
+def unarchive(rig: Rig, channel: str = CRITICAL) -> None:
+    rig.slack.workspace.archived.discard(channel.lstrip("#"))
+
+
+def test_a_delivery_given_up_is_listed_counted_and_shown(rig: Rig) -> None:
+    rig.slack.archive(CRITICAL)
+    incident = rig.fires("DiskFull")
+    (row,) = failed(rig)
+    assert row["failed_at"].startswith("2026-11-23T12:00:00")
+    assert {name: row[name] for name in row if name != "failed_at"} == {
+        "id": delivery_id(incident, "root"),
+        "incident": incident,
+        "alertname": "DiskFull",
+        "severity": "critical",
+        "target": f"slack:{CRITICAL}",
+        "what": "root",
+        "state": "failed",
+        "reason": "is_archived",
+        "detail": None,
+        "attempts": 1,
+    }
+    assert "receiver_failed_deliveries 1.0" in rig.client.get("/metrics").text
+    assert "is_archived" in rig.client.get(f"/incidents/{incident}").text
+    assert "receiver failed" in rig.client.get("/").text
+
+
+def test_what_is_sent_again_arrives_and_leaves_the_list(rig: Rig) -> None:
+    rig.slack.archive(CRITICAL)
+    incident = rig.fires("DiskFull")
+    unarchive(rig)
+    assert retry(rig, failed(rig)[0]["id"])["state"] == "pending"
+    assert len(rig.roots()) == 1
+    assert failed(rig) == []
+    assert "receiver_failed_deliveries 0.0" in rig.client.get("/metrics").text
+    event = next(e for e in rig.shows(incident)["timeline"] if e["what"] == "retried")
+    assert event["by"] == "alice"
+
+
+def test_when_the_channel_is_back_everything_is_delivered(rig: Rig) -> None:
+    rig.slack.archive(CRITICAL)
+    rig.refuses("on-call")
+    for n in range(7):
+        rig.fires(f"DiskFull{n}")
+    assert len(failed(rig)) == 14
+    unarchive(rig)
+    rig.pagerduty.routing_keys = None
+    retry_all(rig)
+    rig.passes("1m")
+    assert failed(rig) == []
+    assert len(in_channel(rig, CRITICAL)) == 7
+    assert rig.paged() == ["on-call"] * 7
+
+
+def test_asking_twice_sends_once(rig: Rig) -> None:
+    rig.slack.archive(CRITICAL)
+    rig.posts(rig.alert("DiskFull"))
+    rig.works()
+    (row,) = failed(rig)
+    unarchive(rig)
+    failure = rig.parts.failures.get(row["id"])
+    retry(rig, row["id"])
+    retry(rig, row["id"])
+    assert len(rig.roots()) == 1
+    # Somebody who had read the failure before it was sent, and writes only now.
+    again, event = ask_again(failure, Person("bob"), rig.clock())
+    assert not rig.parts.failures.retry(failure, again, event, rig.clock())
+    rig.works()
+    assert len(rig.roots()) == 1
+
+
+def test_one_that_fails_again_is_listed_again_and_said_once(rig: Rig) -> None:
+    rig.configure(NOTICES + ROUTING)
+    rig.slack.archive(CRITICAL)
+    rig.fires("DiskFull")
+    rig.passes("1m")
+    retry_all(rig)
+    rig.passes("1h")
+    (row,) = failed(rig)
+    assert row["attempts"] == 2
+    assert len(in_channel(rig, "#monitoring")) == 1
+
+
+def test_a_page_that_nobody_needs_any_more_only_leaves_the_list(rig: Rig) -> None:
+    rig.refuses("on-call")
+    rig.fires("DiskFull")
+    rig.ends("DiskFull")
+    rig.pagerduty.routing_keys = None
+    retry_all(rig)
+    rig.passes("1m")
+    assert failed(rig) == []
+    assert rig.paged() == []
+
+
+def test_what_may_have_arrived_is_looked_for_before_it_is_sent_again(rig: Rig) -> None:
+    rig.slack.drop_answer("chat.postMessage")
+    rig.slack.fail_next("chat.postMessage", error="is_archived")
+    rig.slack.fail_next("conversations.list", status=503)
+    rig.posts(rig.alert("DiskFull"))
+    rig.works(("slack",))
+    rig.clock.moment += 1
+    rig.works(("slack",))
+    assert len(failed(rig)) == 1
+    rig.slack.heal()
+    retry_all(rig)
+    rig.passes("1m")
+    assert len(rig.roots()) == 1
+    assert failed(rig) == []
+
+
+def test_the_incidents_own_message_takes_over_from_the_one_that_stood_in(rig: Rig) -> None:
+    rig.slack.workspace.add_channel("#ops")
+    rig.configure(with_fallback("#ops"))
+    rig.slack.archive(CRITICAL)
+    incident = rig.fires("DiskFull")
+    rig.passes("10s")
+    unarchive(rig)
+    retry_all(rig)
+    rig.passes("10s")
+    rig.answers(incident, "acknowledge", "alice")
+    rig.passes("10s")
+    (own,), (stood_in,) = in_channel(rig, CRITICAL), in_channel(rig, "#ops")
+    assert "Acknowledged by alice" in own.text
+    assert f"|{CRITICAL}>" in stood_in.words
+    assert "goes on in" in stood_in.words
+    assert stood_in.buttons == {}
+    assert own.buttons
+
+
+def test_pages_of_the_list_go_on_where_the_one_before_ended(rig: Rig) -> None:
+    rig.slack.archive(CRITICAL)
+    for n in range(5):
+        rig.fires(f"DiskFull{n}")
+    seen, cursor = [], ""
+    for _ in range(5):
+        answer = rig.client.get("/api/v1/deliveries", query_string={"limit": "2", "cursor": cursor}).json
+        seen += [row["alertname"] for row in answer["deliveries"]]
+        cursor = answer["next_cursor"] or ""
+        if not cursor:
+            break
+    assert sorted(seen) == [f"DiskFull{n}" for n in range(5)]
+
+
+@pytest.mark.parametrize("failure_id", ["nobody-knows.00000000", "x", "a.b.c"])
+def test_what_was_never_delivered_is_not_found(rig: Rig, failure_id: str) -> None:
+    answer = rig.client.post(f"/api/v1/deliveries/{failure_id}/retry", json={})
+    assert (answer.status_code, answer.json["error"]["type"]) == (404, "not_found")
+
+
+def test_only_what_failed_can_be_listed(rig: Rig) -> None:
+    answer = rig.client.get("/api/v1/deliveries?state=pending")
+    assert answer.status_code == 400
+    assert "expected failed" in answer.json["error"]["message"]
