@@ -163,9 +163,10 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
 
 def _build_app(settings: Settings, routing: Routing) -> WSGI:
     from receiver.web.app import create_app
+    from receiver.web.doors import Rates
     from receiver.wiring import build_parts
 
-    app: WSGI = create_app(build_parts(settings, routing), settings, routing)
+    app: WSGI = create_app(build_parts(settings, routing), settings, routing, Rates())
     # What is loaded by now stays for good. Without this the garbage collector walks all of it again and
     # again, 30 ms each time, in which nobody is answered.
     gc.collect()
