@@ -56,15 +56,16 @@ def serve(
     *,
     parent: int | None = None,
     build: Callable[[Settings, Routing], WSGI] | None = None,
+    load_settings: Callable[[], Settings] | None = None,
 ) -> None:
-    """Serve until SIGTERM, then leave by SystemExit; SIGHUP calls *load* again.
+    """Serve until SIGTERM, then leave by SystemExit; SIGHUP calls *load* and *load_settings* again.
 
-    *load* raises ConfigError for a faulty configuration: at the start that ends us, later the old one
+    Both raise ConfigError for a faulty configuration: at the start that ends us, later the old one
     is kept. Process *parent* is ours and we end with it; *build* makes the application inside each worker.
     """
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=NUMBERS_PREFIX)
-    server = WebServer(settings, load, listener, workers, build or _build_app)
+    server = WebServer(settings, load, listener, workers, build or _build_app, load_settings=load_settings)
     WebArbiter(server, parent).run()
 
 
@@ -78,8 +79,11 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         listener: socket.socket,
         workers: int,
         build: Callable[[Settings, Routing], WSGI],
+        *,
+        load_settings: Callable[[], Settings] | None = None,
     ) -> None:
         self._settings = settings
+        self._load_settings = load_settings or (lambda: settings)
         self._load = load
         self._fd = listener.detach()
         self._workers = workers
@@ -122,7 +126,7 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     def reload_routing(self) -> bool:
         """Read the configuration again; False when it is faulty, and the old one stays."""
         try:
-            self._routing = self._load()
+            self._settings, self._routing = self._load_settings(), self._load()
         except ConfigError as error:
             log_problems(error)
             return False
