@@ -137,7 +137,7 @@ def _find_secrets(holder: Any) -> Iterator[Secret]:
     elif is_dataclass(holder):
         for field in fields(holder):
             value = getattr(holder, field.name)
-            if isinstance(value, str) and field.metadata.get("is_secret"):
+            if isinstance(value, str) and field.metadata.get("kind") == "secret":
                 yield Secret(value)  # an address that is a secret by itself
             yield from _find_secrets(value)
     elif isinstance(holder, Mapping):

@@ -111,7 +111,7 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "post_fork": _prepare_worker,
             "child_exit": _forget_numbers,
             "on_exit": _remove_numbers,
-            "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,  # noqa: S108
+            "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,  # noqa: S108  # gunicorn makes a file of its own
         }
         for name, value in options.items():
             self.cfg.set(name, value)
