@@ -68,6 +68,7 @@ def build_hooks(parts: Parts, doors: Doors) -> Blueprint:
     @hooks.errorhandler(ClientDisconnected)
     def broken_off(_: ClientDisconnected) -> Response:
         # Too slow, or gone: a 5xx is what Alertmanager sends again for.
+        logger.warning("webhook broke off", extra={"fields": {"from": request.remote_addr}})
         return refuse(503, "the body came too slowly or broke off, send it again")
 
     @hooks.after_request

@@ -14,7 +14,7 @@ from receiver.logs import setup_logs
 from receiver.web.address import Address, open_listener
 from receiver.web.serve import serve
 
-LARGE = 20 * 1024 * 1024
+LARGE = b"x" * 20 * 1024 * 1024
 
 
 def load() -> str:
@@ -30,8 +30,8 @@ def build(settings, routing):
             Path("asked").touch()
             time.sleep(1.5)
         if environ["PATH_INFO"] == "/large":
-            start_response("200 OK", [("Content-Length", str(LARGE))])
-            return [b"x" * LARGE]
+            start_response("200 OK", [("Content-Length", str(len(LARGE)))])
+            return [LARGE]
         environ["wsgi.input"].read()
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [f"{routing} {os.getpid()}".encode()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from base64 import b64encode
 
@@ -364,3 +365,18 @@ def test_a_page_that_is_open_to_all_says_it_aloud(open_rig: Rig, bound: str, is_
 def test_a_page_behind_tokens_says_nothing_of_it(guarded: Rig) -> None:
     page = guarded.client.get("/", headers=API_TOKEN, environ_overrides={"SERVER_NAME": "0.0.0.0"}).text
     assert "--insecure" not in page
+
+
+# --- signed webhooks ---
+
+
+@pytest.mark.parametrize("path", ["pagerduty", "slack/interactions", "slack/commands"])
+@pytest.mark.parametrize("has_secret", [True, False])
+def test_nothing_is_read_of_who_signs_nothing(rig: Rig, path: str, has_secret: bool) -> None:
+    if has_secret:
+        rig.environ |= {"SLACK_SIGNING_SECRET": "signing", "PAGERDUTY_WEBHOOK_SECRET": "signing"}
+        rig.configure(ROUTING)
+    body = io.BytesIO(b"x" * 100_000)
+    answer = rig.client.post(f"/webhooks/{path}", input_stream=body, content_length=100_000)
+    assert answer.status_code == 401
+    assert body.tell() == 0

@@ -56,7 +56,6 @@ def is_closed(client: socket.socket) -> bool:
 
 
 # What a slow client begins with, what it sends each second from then on, and how many of them there are.
-# An answer waits in the memory of whoever should take it, so there are fewer who don't.
 SLOW = [
     (b"GET / HTTP/1.1\r\nX-", b"a", 60),
     (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n", b"a", 60),
@@ -72,7 +71,7 @@ def test_200_slow_clients_hold_up_nobody_and_are_sent_away(
     for first, piece, count in SLOW:
         gather(crowd, serving, count, first)
         pieces += [piece] * count
-    slowest, end = 0.0, time.monotonic() + max(HEAD_S, PATIENCE_S) + SPARE_S
+    took_s, end = [], time.monotonic() + max(HEAD_S, PATIENCE_S) + SPARE_S
     while time.monotonic() < end:
         for client, piece in zip(crowd, pieces, strict=True):
             with suppress(OSError):
@@ -80,9 +79,11 @@ def test_200_slow_clients_hold_up_nobody_and_are_sent_away(
         for _ in range(5):
             begun = time.monotonic()
             assert serving.ask().startswith("first")
-            slowest = max(slowest, time.monotonic() - begun)
+            took_s.append(time.monotonic() - begun)
         time.sleep(1.0)
-    assert slowest < 1.0
+    # One in twenty may have met another program on a busy machine; held up, all would take ten seconds.
+    assert sorted(took_s)[-1 - len(took_s) // 20] < 1.0
+    assert max(took_s) < HEAD_S / 2
     assert [client for client in crowd if not is_closed(client)] == []
     assert "Traceback" not in serving.log()
 
