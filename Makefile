@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 PATHS := receiver tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt bench soak clean
+.PHONY: help run test check audit fmt bench soak clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -17,12 +17,18 @@ run: $(VENV)/.installed ## start the receiver here, on the shipped routing.yaml
 test: $(VENV)/.installed-dev ## run every test
 	$(BIN)/python -m pytest
 
-check: $(VENV)/.installed-dev ## style, types, imports and the shipped configuration
+check: $(VENV)/.installed-dev ## style, types, imports, habits that are dangerous, the shipped configuration
 	$(BIN)/ruff check $(PATHS)
 	$(BIN)/ruff format --check $(PATHS)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive receiver
+	$(BIN)/python -m pip --disable-pip-version-check check
 	$(BIN)/receiver check --config routing.yaml
+
+audit: $(VENV)/.installed-dev ## ask the network for known faults of the packages we use
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.7'
+	$(BIN)/pip-audit --skip-editable
 
 fmt: $(VENV)/.installed-dev ## put the code into its form
 	$(BIN)/ruff check --fix $(PATHS)

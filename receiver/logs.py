@@ -24,6 +24,7 @@ from datetime import UTC, datetime
 from math import isfinite
 from types import TracebackType
 from typing import Any, TextIO
+from urllib.parse import unquote
 
 from receiver.errors import ConfigError
 from receiver.text import Secret, clean, cut
@@ -34,13 +35,15 @@ MAX_TRACEBACK = 20_000
 _MIN_SECRET = 6
 
 _PLAIN = re.compile(r"[\w./:@#%+,*-]+")
+_LOGIN = re.compile(r"://([^/?#\s]+)@")
 _secrets: set[str] = set()
 
 
 def hide(*holders: Any) -> None:
     """Print `***` instead of every Secret in *holders* from now on, whoever logs it (a library's error, say).
 
-    A holder is a Secret, or a dataclass, mapping or collection with some inside, however deep.
+    A holder is a Secret, or a dataclass, mapping or collection with some inside, however deep. The
+    password in an address is one, too.
     """
     for secret in _find_secrets(holders):
         if len(text := secret.reveal()) >= _MIN_SECRET:
@@ -128,14 +131,27 @@ def _error(record: logging.LogRecord) -> str:
 def _find_secrets(holder: Any) -> Iterator[Secret]:
     if isinstance(holder, Secret):
         yield holder
+        yield from _find_logins(holder.reveal())
+    elif isinstance(holder, str):
+        yield from _find_logins(holder)
     elif is_dataclass(holder):
         for field in fields(holder):
-            yield from _find_secrets(getattr(holder, field.name))
+            value = getattr(holder, field.name)
+            if isinstance(value, str) and field.metadata.get("kind") == "secret":
+                yield Secret(value)  # an address that is a secret by itself
+            yield from _find_secrets(value)
     elif isinstance(holder, Mapping):
         yield from _find_secrets(list(holder.values()))
     elif isinstance(holder, list | tuple | set | frozenset):
         for item in holder:
             yield from _find_secrets(item)
+
+
+def _find_logins(text: str) -> Iterator[Secret]:
+    """Yield the password in an address, as it is written and as it is meant."""
+    for login in _LOGIN.findall(text):
+        password = login.partition(":")[2] or login
+        yield from (Secret(login), Secret(password), Secret(unquote(password)))
 
 
 def _safe(text: str, limit: int) -> str:

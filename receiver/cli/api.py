@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 from receiver.cli.calls import Answer, NoAnswer, bearer, call, show_url
+from receiver.config.environment import Environment
 from receiver.config.urls import is_base_url
 from receiver.errors import NotFound, ReceiverError
 from receiver.text import one_line
@@ -170,8 +171,8 @@ def read_url(environ: Mapping[str, str], name: str, default: str = "") -> str:
 
 
 def read_token(environ: Mapping[str, str], name: str) -> str:
-    """Return the first of the tokens in a variable, empty for none."""
-    tokens = (token.strip() for token in environ.get(name, "").split(","))
+    """Return the first of the tokens in a variable, empty for none; raises ConfigError for a missing file."""
+    tokens = (token.strip() for token in Environment(environ).get(name, "").split(","))
     return next((token for token in tokens if token), "")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import logging
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ from receiver.config.routing import load_routing
 from receiver.config.settings import Settings, load_settings
 from receiver.logs import hide
 from receiver.web.address import Address, parse_address
+
+logger = logging.getLogger(__name__)
 
 # Set by `run` for its children: names this run, and says that their parent is a supervisor.
 RUN_ID = "RECEIVER_RUN_ID"
@@ -90,15 +93,23 @@ def running_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def refuse_open_door(options: Options, settings: Settings) -> None:
-    """Raise click's error when others could reach us and nobody would ask them for a token."""
-    if options.insecure or options.listen.is_loopback:
+    """Raise click's error when others could reach us and nobody would ask them for a token.
+
+    With --insecure that is only said, aloud.
+    """
+    if options.listen.is_loopback:
         return
     tokens = {
         "RECEIVER_WEBHOOK_TOKEN": settings.webhook_tokens,
         "RECEIVER_API_TOKEN": settings.api_tokens,
     }
     missing = [name for name, values in tokens.items() if not values]
-    if missing:
+    if missing and options.insecure:
+        logger.warning(
+            "open to all: anybody who reaches this address may send and acknowledge alerts",
+            extra={"fields": {"listen": str(options.listen), "unset": missing}},
+        )
+    elif missing:
         raise click.ClickException(
             f"{options.listen} can be reached from other machines, and without tokens anybody there could "
             f"send and acknowledge alerts. Set {' and '.join(missing)} (any long random text, for example "

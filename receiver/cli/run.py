@@ -125,6 +125,7 @@ def _reload_guard(options: Options, signals: Signals) -> Callable[[], bool]:
             signals.end()  # the same signal says that somebody closed the window we ran in
             return False
         try:
+            options.load_settings()
             options.load_routing()
         except ConfigError as error:
             log_problems(error)

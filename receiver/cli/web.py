@@ -29,4 +29,11 @@ def web(options: Options, fd: int | None) -> None:
     refuse_open_door(options, settings)
     options.load_routing()  # a fault is told before anything else is tried
     listener = socket.socket(fileno=fd) if fd is not None else open_listener(options.listen)
-    serve(settings, options.load_routing, listener, options.workers, parent=find_supervisor())
+    serve(
+        settings,
+        options.load_routing,
+        listener,
+        options.workers,
+        parent=find_supervisor(),
+        load_settings=options.load_settings,
+    )

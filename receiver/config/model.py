@@ -73,7 +73,7 @@ class Routing:
     flap_count: int = 4
     history: float = 90 * 86400.0
     heartbeats: tuple[Heartbeat, ...] = ()
-    heartbeat_url: str = field(default="", repr=False)
+    heartbeat_url: str = field(default="", repr=False, metadata={"kind": "secret"})
     limits: Limits = Limits()
     warnings: tuple[Problem, ...] = ()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from receiver.config.environment import Environment
 from receiver.config.escalations import read_heartbeats, read_policies, read_responders
 from receiver.config.hours import read_business_hours
 from receiver.config.model import Routing
@@ -57,6 +58,7 @@ def load_routing(path: Path, environ: Mapping[str, str]) -> Routing:
     Raises ConfigError with every fault of the file, by line. What is only odd, or simulated for
     want of a token, is in the result's warnings.
     """
+    environ = Environment(environ)
     report = Report(str(path))
     text = _read_file(path, report)
     folder = path.parent.absolute()  # a process that changes its folder later still finds the runbooks

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from receiver.config.environment import Environment
 from receiver.config.urls import is_base_url, is_store_url
 from receiver.errors import ConfigError, Problem
 from receiver.text import Secret
@@ -47,10 +48,10 @@ class Settings:
     public_url: str = ""
 
     # The vendors' own addresses; others for a proxy or a test. slack_sdk joins its methods to
-    # an address that ends in `/`.
-    slack_api_url: str = "https://slack.com/api/"
-    pagerduty_events_url: str = "https://events.pagerduty.com"
-    pagerduty_api_url: str = "https://api.pagerduty.com"
+    # an address that ends in `/`. Not printed, for a proxy's may hold a login.
+    slack_api_url: str = field(default="https://slack.com/api/", repr=False)
+    pagerduty_events_url: str = field(default="https://events.pagerduty.com", repr=False)
+    pagerduty_api_url: str = field(default="https://api.pagerduty.com", repr=False)
 
     # Unset: nobody is asked whether alerts still fire, and no query is run. Not printed, for
     # they may hold a login.
@@ -86,7 +87,7 @@ class _Reader:
     """Reads variables and gathers what is wrong; no value gets into a problem."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = environ
+        self._environ = Environment(environ)
         self.problems: list[Problem] = []
 
     def read_secret(self, name: str) -> Secret:
@@ -118,7 +119,11 @@ class _Reader:
         return Secret(text)
 
     def _read(self, name: str) -> str:
-        return self._environ.get(name, "").strip()
+        try:
+            return self._environ.get(name, "").strip()
+        except ConfigError as error:  # a file that is not there
+            self.problems += [problem for problem in error.problems if problem not in self.problems]
+            return ""
 
     def _fault(self, what: str, expected: str) -> None:
         self.problems.append(Problem("environment", 1, what, expected))

@@ -7,17 +7,18 @@ missing or old is read in the background for the next time.
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import logging
 import socket
 import ssl
 import threading
 from collections.abc import Callable, Collection
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 from receiver import clock as wall
 from receiver.domain.runbook import Runbook
+from receiver.runbooks.addresses import is_address, is_public
 from receiver.runbooks.parse import parse_runbooks
 from receiver.text import one_line
 
@@ -152,11 +153,15 @@ class RunbookFetcher:
         host, port = parts.hostname or "", parts.port or 443
         deadline = wall.now() + TIMEOUT_S
         connection = self._connect(host, port, self._find_address(host, port))
+        watch = threading.Timer(TIMEOUT_S, _hang_up, [connection])
+        watch.daemon = True
+        watch.start()
         try:
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             connection.request(
                 "GET", target, headers={"User-Agent": "receiver", "Accept": "text/markdown, text/plain"}
             )
+            # A time-out of the socket bounds each wait; the watch bounds a head that drips.
             response = connection.getresponse()
             if response.status in (301, 302, 303, 307, 308):
                 return response.headers.get("Location", "")
@@ -166,15 +171,16 @@ class RunbookFetcher:
                 raise FetchError(f"not a text but {response.headers.get_content_type()}")
             return _read(response, deadline)
         finally:
+            watch.cancel()
             connection.close()
 
     def _find_address(self, host: str, port: int) -> str:
         """Return an address of *host* that we may go to; all of them must be such."""
-        is_named_by_address = _is_address(host)
+        is_named_by_address = is_address(host)
         addresses = [host] if is_named_by_address else list(self._resolve(host, port))
         if not addresses:
             raise FetchError("no address")
-        if not is_named_by_address and not all(_is_public(address) for address in addresses):
+        if not is_named_by_address and not all(is_public(address) for address in addresses):
             raise FetchError("its address is not a public one")
         return addresses[0]
 
@@ -203,6 +209,13 @@ class _PinnedConnection(http.client.HTTPSConnection):
         self.sock = self._tls.wrap_socket(sock, server_hostname=self.host)
 
 
+def _hang_up(connection: http.client.HTTPConnection) -> None:
+    sock = connection.sock
+    if sock is not None:
+        with suppress(OSError):
+            sock.shutdown(socket.SHUT_RDWR)
+
+
 def _read(response: http.client.HTTPResponse, deadline: float) -> bytes:
     """Return the whole body; a server that drips is given up at *deadline*."""
     body = bytearray()
@@ -213,21 +226,3 @@ def _read(response: http.client.HTTPResponse, deadline: float) -> bytes:
         if wall.now() > deadline:
             raise FetchError("too slow")
     return bytes(body)
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_public(address: str) -> bool:
-    try:
-        found = ipaddress.ip_address(address.partition("%")[0])
-    except ValueError:
-        return False
-    if isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped:
-        found = found.ipv4_mapped
-    return found.is_global and not found.is_multicast

@@ -33,7 +33,7 @@ def moment_of(value: object, now: float) -> float:
         return 0.0
     try:
         moment = convert(value.strip(), datetime)
-    except ValidationError:
+    except (ValidationError, UnicodeEncodeError):  # the latter for half a character
         try:
             moment = datetime.fromisoformat(value.strip())
         except ValueError:

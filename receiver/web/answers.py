@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 
 from flask import Flask, Response, request
+from gunicorn.http.errors import ParseException
 from msgspec import json
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from werkzeug.exceptions import ClientDisconnected, HTTPException, MethodNotAllowed
 
 from receiver.errors import NotFound, PayloadError, ReceiverError, StoreError
 from receiver.web.bodies import ErrorAnswer, Fault
@@ -16,10 +17,13 @@ logger = logging.getLogger(__name__)
 _TYPES = {
     400: "bad_request",
     401: "unauthorized",
+    403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
+    408: "too_slow",
     409: "conflict",
     413: "too_large",
+    429: "too_many_requests",
     502: "bad_gateway",
     503: "unavailable",
 }
@@ -68,6 +72,15 @@ def handle_errors(app: Flask) -> None:
     def store_away(error: StoreError) -> Response:
         logger.warning("store out of reach", extra={"fields": {"path": request.path, "error": str(error)}})
         return refuse(503, "the store can't take it now, send it again")
+
+    @app.errorhandler(ClientDisconnected)
+    def broken_off(_: ClientDisconnected) -> Response:
+        return refuse(408, "the body came too slowly or broke off")
+
+    @app.errorhandler(ParseException)
+    def misframed(_: ParseException) -> Response:
+        # gunicorn finds out while we read the body: chunks that are none.
+        return refuse(400, "the body is no HTTP")
 
     @app.errorhandler(HTTPException)
     def http(error: HTTPException) -> Response:

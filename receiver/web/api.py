@@ -7,9 +7,8 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
-from receiver.web.access import is_let_in
 from receiver.web.answering import acknowledge, resolve, snooze, unacknowledge
-from receiver.web.answers import refuse, send
+from receiver.web.answers import send
 from receiver.web.bodies import (
     FailedDelivery,
     FailurePage,
@@ -27,7 +26,6 @@ from receiver.web.maintenance import begin_maintenance, end_maintenance, show_ma
 from receiver.web.openapi import render_openapi
 from receiver.web.operations import PREFIX, AnyOperation, Operation
 from receiver.web.questions import (
-    MAX_BODY,
     Answer,
     FailureQuery,
     HistoryQuery,
@@ -50,13 +48,6 @@ _INCIDENT = "/incidents/{incident_id}"
 def build_api(parts: Parts) -> Blueprint:
     """Return the API's routes."""
     api = Blueprint("api", __name__, url_prefix=PREFIX)
-
-    @api.before_request
-    def guard() -> Response | None:
-        request.max_content_length = MAX_BODY
-        if is_let_in(request, parts.settings.api_tokens):
-            return None
-        return refuse(401, "send RECEIVER_API_TOKEN as a bearer token or as basic auth's password")
 
     for operation in OPERATIONS:
         _add(api, parts, operation)

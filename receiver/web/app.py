@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 
 from receiver.config.model import Routing
 from receiver.config.settings import Settings
 from receiver.web.answers import handle_errors
 from receiver.web.api import build_api
+from receiver.web.doors import Doors, Rates
 from receiver.web.health import build_health
 from receiver.web.hooks import MAX_BODY, build_hooks
 from receiver.web.pagerduty_hooks import build_pagerduty_hooks
@@ -20,27 +21,49 @@ _POLICY = (
     "default-src 'none'; style-src 'self'; img-src 'self' data:; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
+# On every answer: a browser may show an error, or what it should not have asked for, as a page, too.
+_HEADERS = {
+    "Content-Security-Policy": _POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cache-Control": "no-store",
+}
 
 
-def create_app(parts: Parts, settings: Settings | None = None, routing: Routing | None = None) -> Flask:
-    """Return the application on *parts*; *settings* and *routing* are those the parts were built of."""
+def create_app(
+    parts: Parts,
+    settings: Settings | None = None,
+    routing: Routing | None = None,
+    rates: Rates | None = None,
+) -> Flask:
+    """Return the application on *parts*; *settings* and *routing* are those the parts were built of.
+
+    Without *rates* nobody comes too often.
+    """
     del settings, routing
     app = Flask("receiver.web")
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY + 1
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider has it
+    doors = Doors(parts, rates)
+    doors.guard(app)
     app.register_blueprint(build_pagerduty_hooks(parts))
     app.register_blueprint(build_slack_hooks(parts))
-    for door in (build_hooks(parts), build_api(parts), build_health(parts), build_pages(parts)):
+    for door in (build_hooks(parts, doors), build_api(parts), build_health(parts), build_pages(parts)):
         app.register_blueprint(door)
     handle_errors(app)
 
     @app.after_request
     def protect(answer: Response) -> Response:
-        answer.headers["X-Content-Type-Options"] = "nosniff"
-        if answer.mimetype == "text/html":
-            answer.headers["Content-Security-Policy"] = _POLICY
-            answer.headers["Referrer-Policy"] = "no-referrer"
-            answer.headers["Cache-Control"] = "no-store"
+        if request.path.startswith("/webhooks/"):  # to programs, as fast as can be
+            answer.headers["X-Content-Type-Options"] = "nosniff"
+            return answer
+        for name, value in _HEADERS.items():
+            answer.headers[name] = value
+        if request.endpoint == "static":
+            answer.headers["Cache-Control"] = "max-age=300"
         return answer
 
     return app

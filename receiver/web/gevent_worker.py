@@ -1,9 +1,12 @@
-"""The gunicorn worker of the web side: gevent's, which also ends promptly."""
+"""The gunicorn worker of the web side: gevent's, which is held up by nobody and ends promptly."""
 
 from __future__ import annotations
 
+import logging
 import os
+import resource
 import socket
+import time
 from contextlib import suppress
 from types import FrameType
 from typing import Any
@@ -12,12 +15,23 @@ import gevent
 from gevent import monkey
 from gunicorn.workers.ggevent import GeventWorker
 
+from receiver.web.line import Line, turn_away
+
+logger = logging.getLogger(__name__)
+
+# Connections of one process at once. One more takes the place of the one that has been idle longest; where
+# all are busy it is told to come again.
+MAX_CONNECTIONS = 1000
+# Those that are just being told so.
+SPARE = 100
+_SAY_EVERY_S = 60.0
+
 # Only for a connection that opens in the very second in which we end and then says nothing.
 LAST_WAIT_S = 0.5
 
 
 class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
-    """Closes idle keep-alive connections when told to end, instead of waiting for them.
+    """Bounds how many connections there are and how long each may take, and closes idle ones at the end.
 
     Alertmanager and browsers hold connections open between requests; gunicorn's own worker would wait
     for them to be used or to run out. A request under way is finished, within `graceful_timeout`.
@@ -25,49 +39,72 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self._connections: dict[gevent.Greenlet, socket.socket] = {}
-        self._idle: set[socket.socket] = set()
+        self._lines: dict[gevent.Greenlet, Line] = {}
+        self._idle: dict[Line, None] = {}  # in the order in which they became idle
+        self._room = min(MAX_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+        self._said_at = -_SAY_EVERY_S
+        self.worker_connections = self._room + SPARE
 
     def handle(self, listener: socket.socket, client: socket.socket, addr: Any) -> None:
         """Serve the requests of one connection, in a greenlet of its own."""
+        if len(self._lines) >= self._room and not self._make_room():
+            turn_away(client)
+            return
         greenlet = gevent.getcurrent()
-        self._connections[greenlet] = client
+        line = self._lines[greenlet] = Line(client)
         try:
-            super().handle(listener, client, addr)
+            super().handle(listener, line, addr)
         finally:
-            del self._connections[greenlet]
+            del self._lines[greenlet]
 
     def timeout_ctx(self) -> _Idle:
         """Return what gunicorn holds around the wait for a connection's next request."""
-        timeout_s = self.cfg.keepalive if self.alive else LAST_WAIT_S
-        return _Idle(self._connections[gevent.getcurrent()], self._idle, timeout_s)
+        idle_s = self.cfg.keepalive if self.alive else LAST_WAIT_S
+        return _Idle(self._lines[gevent.getcurrent()], self._idle, idle_s)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
         gevent.spawn(self._close_idle)
 
+    def _make_room(self) -> bool:
+        """Close the connection that has been idle longest; False when all are busy."""
+        if time.monotonic() >= self._said_at + _SAY_EVERY_S:
+            self._said_at = time.monotonic()
+            logger.warning("too many connections", extra={"fields": {"room": self._room}})
+        for line in self._idle:
+            del self._idle[line]
+            _hang_up(line)
+            return True
+        return False
+
     def _close_idle(self) -> None:
-        # The waits then end as if the other side had hung up, and a request that came in at this very
-        # moment is still read and answered. gevent's own shutdown() would break off the reading.
-        native_socket = monkey.get_original("socket", "socket")
-        for client in list(self._idle):
-            with suppress(OSError), native_socket(fileno=os.dup(client.fileno())) as twin:
-                twin.shutdown(socket.SHUT_RD)
+        for line in list(self._idle):
+            _hang_up(line)
 
 
 class _Idle:
-    """A connection's wait for its next request; after *timeout_s* it ends without one."""
+    """A connection's wait for its next request, with the reading of its head."""
 
-    def __init__(self, client: socket.socket, idle: set[socket.socket], timeout_s: float) -> None:
-        self._client = client
+    def __init__(self, line: Line, idle: dict[Line, None], idle_s: float) -> None:
+        self._line = line
         self._idle = idle
-        self._timeout = gevent.Timeout(timeout_s, False)
+        self._idle_s = idle_s
 
     def __enter__(self) -> None:
-        self._idle.add(self._client)
-        self._timeout.start()
+        self._idle[self._line] = None
+        self._line.expect(self._idle_s)
 
-    def __exit__(self, _kind: object, error: BaseException | None, _where: object) -> bool:
-        self._timeout.close()
-        self._idle.discard(self._client)
-        return error is self._timeout
+    def __exit__(self, *_: object) -> None:
+        self._idle.pop(self._line, None)
+        self._line.take_in()
+
+
+def _hang_up(line: Line) -> None:
+    """End a line's wait as if the other side had hung up.
+
+    A request that came in at this very moment is still read and answered. gevent's own shutdown() would
+    break off the reading.
+    """
+    native_socket = monkey.get_original("socket", "socket")
+    with suppress(OSError), native_socket(fileno=os.dup(line.fileno())) as twin:
+        twin.shutdown(socket.SHUT_RD)

@@ -8,14 +8,14 @@ from functools import cache
 from flask import Blueprint, Response, request
 from msgspec import json
 from prometheus_client import Counter
-from werkzeug.exceptions import RequestEntityTooLarge
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from receiver import telemetry
 from receiver.errors import PayloadError
 from receiver.sources import alertmanager
 from receiver.text import one_line
-from receiver.web.access import is_let_in
 from receiver.web.answers import refuse
+from receiver.web.doors import Doors
 from receiver.web.in_time import answer_in_time
 from receiver.web.lost_alerts import LostAlerts
 from receiver.wiring import Parts
@@ -26,7 +26,7 @@ MAX_BODY = 32 * 1024 * 1024
 _MAX_SOURCE = 100
 
 
-def build_hooks(parts: Parts) -> Blueprint:
+def build_hooks(parts: Parts, doors: Doors) -> Blueprint:
     """Return the routes that Alertmanager posts to."""
     hooks = Blueprint("hooks", __name__, url_prefix="/webhooks")
     lost = LostAlerts(parts.notices, parts.clock)
@@ -34,8 +34,8 @@ def build_hooks(parts: Parts) -> Blueprint:
     @hooks.post("/alertmanager")
     def receive_alertmanager() -> Response:
         """Take a webhook; 200 only when everything in it is in the store."""
-        if not is_let_in(request, parts.settings.webhook_tokens):
-            return refuse(401, "send RECEIVER_WEBHOOK_TOKEN as a bearer token or as basic auth's password")
+        if stranger := doors.refuse_stranger(parts.settings.webhook_tokens, "RECEIVER_WEBHOOK_TOKEN"):
+            return stranger
         now = parts.clock()
         source = one_line(request.args.get("source", ""), _MAX_SOURCE) if request.query_string else ""
         batch = alertmanager.parse(_read_body(), source, now)
@@ -71,6 +71,12 @@ def build_hooks(parts: Parts) -> Blueprint:
             413, f"the body is larger than {MAX_BODY // 1024 // 1024} MiB; see max_alerts in Alertmanager"
         )
 
+    @hooks.errorhandler(ClientDisconnected)
+    def broken_off(_: ClientDisconnected) -> Response:
+        # Too slow, or gone: a 5xx is what Alertmanager sends again for.
+        logger.warning("webhook broke off", extra={"fields": {"from": request.remote_addr}})
+        return refuse(503, "the body came too slowly or broke off, send it again")
+
     @hooks.after_request
     def count(answer: Response) -> Response:
         _webhooks(answer.status_code).inc()
@@ -83,6 +89,11 @@ def _read_body() -> bytes:
     """Return the body. One that comes in chunks is cut at the limit without a word, so the limit
     that Flask holds is one byte more than ours.
     """
+    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("identity", ""):
+        raise PayloadError(
+            "alertmanager", f"the body is compressed ({one_line(encoding, 40)!r}), expected plain"
+        )
     body = request.get_data(cache=False)
     if len(body) > MAX_BODY:
         raise RequestEntityTooLarge

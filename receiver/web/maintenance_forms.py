@@ -7,7 +7,7 @@ from werkzeug.wrappers import Response
 
 from receiver.text import one_line
 from receiver.web.maintenance import begin_maintenance, end_maintenance
-from receiver.web.questions import MAX_BODY, MaintenanceWish, WhoEnds
+from receiver.web.questions import MaintenanceWish, WhoEnds
 from receiver.wiring import Parts
 
 _MAX_FIELD = 300
@@ -19,7 +19,6 @@ def add_maintenance_forms(pages: Blueprint, parts: Parts) -> None:
     @pages.post("/maintenance")
     def begin() -> Response:
         """Begin maintenance; a time that makes no sense is refused with a sentence."""
-        request.max_content_length = MAX_BODY
         wish = MaintenanceWish(by=_field("by"), via="page", for_=_field("for"), comment=_field("comment"))
         begin_maintenance(parts, "", wish)
         return redirect(url_for("pages.now"), 303)
@@ -27,7 +26,6 @@ def add_maintenance_forms(pages: Blueprint, parts: Parts) -> None:
     @pages.post("/maintenance/end")
     def end() -> Response:
         """End maintenance."""
-        request.max_content_length = MAX_BODY
         end_maintenance(parts, "", WhoEnds(by=_field("by") or "", via="page"))
         return redirect(url_for("pages.now"), 303)
 

@@ -25,6 +25,8 @@ _ABOUT = (
 _REFUSALS = {
     HTTPStatus.BAD_REQUEST: "The question makes no sense; the message says why.",
     HTTPStatus.UNAUTHORIZED: "A token is asked for.",
+    HTTPStatus.FORBIDDEN: "A page of somebody else made a browser send it.",
+    HTTPStatus.TOO_MANY_REQUESTS: "Too many came from your address; `Retry-After` says when to come again.",
     HTTPStatus.SERVICE_UNAVAILABLE: "The store can't take or give it now; try again.",
 }
 _TOO_LARGE = {HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is larger than any that makes sense."}

@@ -15,8 +15,6 @@ Q = TypeVar("Q", bound=Struct)
 
 HIGHEST_LIMIT = 200
 MAX_VIA = 40
-# An answer is a name and a comment; more is none of ours.
-MAX_BODY = 64 * 1024
 
 _DURATION = (
     "^(0|(?=.)" + "".join(f"([0-9]{{1,9}}{unit})?" for unit in ("y", "w", "d", "h", "m", "s", "ms")) + ")$"

@@ -37,6 +37,9 @@ logger = logging.getLogger(__name__)
 # Alertmanager comes every few seconds at the busiest and keeps its connections for minutes.
 KEEPALIVE_S = 75
 GRACEFUL_TIMEOUT_S = 5
+# Far more than browsers and proxies send, far less than gunicorn's own: every connection may fill them.
+MAX_HEADERS = 64
+MAX_HEADER = 8190
 # A worker that can't even say that it lives for this long is replaced.
 TIMEOUT_S = 30
 
@@ -53,15 +56,16 @@ def serve(
     *,
     parent: int | None = None,
     build: Callable[[Settings, Routing], WSGI] | None = None,
+    load_settings: Callable[[], Settings] | None = None,
 ) -> None:
-    """Serve until SIGTERM, then leave by SystemExit; SIGHUP calls *load* again.
+    """Serve until SIGTERM, then leave by SystemExit; SIGHUP calls *load* and *load_settings* again.
 
-    *load* raises ConfigError for a faulty configuration: at the start that ends us, later the old one
+    Both raise ConfigError for a faulty configuration: at the start that ends us, later the old one
     is kept. Process *parent* is ours and we end with it; *build* makes the application inside each worker.
     """
     if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=NUMBERS_PREFIX)
-    server = WebServer(settings, load, listener, workers, build or _build_app)
+    server = WebServer(settings, load, listener, workers, build or _build_app, load_settings=load_settings)
     WebArbiter(server, parent).run()
 
 
@@ -75,8 +79,11 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         listener: socket.socket,
         workers: int,
         build: Callable[[Settings, Routing], WSGI],
+        *,
+        load_settings: Callable[[], Settings] | None = None,
     ) -> None:
         self._settings = settings
+        self._load_settings = load_settings or (lambda: settings)
         self._load = load
         self._fd = listener.detach()
         self._workers = workers
@@ -92,13 +99,19 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "keepalive": KEEPALIVE_S,
             "graceful_timeout": GRACEFUL_TIMEOUT_S,
             "timeout": TIMEOUT_S,
+            "limit_request_fields": MAX_HEADERS,
+            "limit_request_field_size": MAX_HEADER,
+            # Nobody in front of us may say under which path we are; X-Forwarded-Proto of a proxy on this
+            # machine is believed.
+            "forwarder_headers": "",
+            "sendfile": False,
             "preload_app": False,
             "control_socket_disable": True,
             "logger_class": GunicornLogger,
             "post_fork": _prepare_worker,
             "child_exit": _forget_numbers,
             "on_exit": _remove_numbers,
-            "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,  # noqa: S108
+            "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,  # noqa: S108  # gunicorn makes a file of its own
         }
         for name, value in options.items():
             self.cfg.set(name, value)
@@ -113,7 +126,7 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
     def reload_routing(self) -> bool:
         """Read the configuration again; False when it is faulty, and the old one stays."""
         try:
-            self._routing = self._load()
+            self._settings, self._routing = self._load_settings(), self._load()
         except ConfigError as error:
             log_problems(error)
             return False
@@ -154,9 +167,10 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
 
 def _build_app(settings: Settings, routing: Routing) -> WSGI:
     from receiver.web.app import create_app
+    from receiver.web.doors import Rates
     from receiver.wiring import build_parts
 
-    app: WSGI = create_app(build_parts(settings, routing), settings, routing)
+    app: WSGI = create_app(build_parts(settings, routing), settings, routing, Rates())
     # What is loaded by now stays for good. Without this the garbage collector walks all of it again and
     # again, 30 ms each time, in which nobody is answered.
     gc.collect()

@@ -1,15 +1,17 @@
 """Runbooks behind a link: only from allowed hosts, and never in a message's way."""
 
 import http.client
+import socket
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
 from receiver.domain.alert import Alert
-from receiver.runbooks.fetch import MAX_BYTES, RunbookFetcher
+from receiver.runbooks.fetch import MAX_BYTES, TIMEOUT_S, RunbookFetcher
 from receiver.runbooks.load import RunbookShelf
 
 PUBLIC = "93.184.216.34"
@@ -151,6 +153,13 @@ def test_a_port_is_allowed_by_name(wiki):
         "224.0.0.1",
         "fd00::1",
         "100.64.0.1",
+        "::ffff:10.0.0.1",
+        "::10.0.0.1",
+        "64:ff9b::10.0.0.1",
+        "2002:0a00:0001::1",
+        "2002:7f00:0001::",
+        "2001:db8::1",
+        "not an address",
     ],
 )
 def test_a_name_that_leads_into_our_own_network_is_not_followed(wiki, address):
@@ -158,6 +167,68 @@ def test_a_name_that_leads_into_our_own_network_is_not_followed(wiki, address):
     fetcher = a_fetcher(wiki, addresses=(PUBLIC, address))
     assert read(fetcher, "https://wiki.example.org/DiskFull.md") == []
     assert wiki.asked == []
+
+
+@pytest.mark.parametrize("address", ["2606:2800:220:1::1", "64:ff9b::93.184.216.34", "2002:5db8:d822::1"])
+def test_a_name_that_leads_to_the_world_is_followed(wiki, address):
+    wiki.has("/DiskFull.md")
+    assert read(a_fetcher(wiki, addresses=(address,)), "https://wiki.example.org/DiskFull.md") == ["DiskFull"]
+
+
+def test_it_is_connected_to_the_address_that_was_judged(wiki):
+    """A name server that answers otherwise the second time is not asked a second time."""
+    asked, reached = [], []
+
+    def resolve(host, port):
+        asked.append(host)
+        return [PUBLIC] if len(asked) == 1 else ["127.0.0.1"]
+
+    def connect(host, port, address):
+        reached.append(address)
+        return wiki.connect(host, port, address)
+
+    wiki.has("/DiskFull.md")
+    fetcher = RunbookFetcher(("wiki.example.org",), Clock(), connect, resolve)
+    assert read(fetcher, "https://wiki.example.org/DiskFull.md") == ["DiskFull"]
+    assert (asked, reached) == (["wiki.example.org"], [PUBLIC])
+
+
+def test_a_redirect_is_judged_anew(wiki):
+    wiki.has("/old", "", 302, Location="/DiskFull.md")
+    wiki.has("/DiskFull.md")
+    answers = [[PUBLIC], ["10.0.0.1"]]
+    fetcher = RunbookFetcher(
+        ("wiki.example.org",), Clock(), wiki.connect, lambda host, port: answers.pop(0) if answers else []
+    )
+    assert read(fetcher, "https://wiki.example.org/old") == []
+    assert wiki.asked == ["/old"]
+
+
+def test_a_server_whose_answer_drips_is_given_up(wiki):
+    """Each header comes in time, and there is no end of them."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip():
+            client, _ = server.accept()
+            with client, suppress(OSError):
+                client.sendall(b"HTTP/1.1 200 OK\r\n")
+                while True:
+                    client.sendall(b"X: y\r\n")
+                    time.sleep(0.3)
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        port = server.getsockname()[1]
+        fetcher = RunbookFetcher(
+            ("wiki.example.org",),
+            Clock(),
+            lambda host, _port, address: http.client.HTTPConnection("127.0.0.1", port, timeout=3),
+            lambda host, _port: [PUBLIC],
+        )
+        begun = time.monotonic()
+        assert read(fetcher, "https://wiki.example.org/x") == []
+        assert time.monotonic() - begun < TIMEOUT_S + 3
+        thread.join(10)
 
 
 def test_a_private_address_is_asked_when_it_is_allowed_itself(wiki):

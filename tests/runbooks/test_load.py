@@ -255,3 +255,29 @@ def test_an_excerpt_keeps_to_the_limit(tmp_path):
     excerpt = RunbookShelf([tmp_path], limit=300).find_excerpt(an_alert())
     assert excerpt is not None
     assert 100 < sum(len(part.text) for part in excerpt.sections[0].parts) < 300
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../secret/Secret",
+        "../secret/Secret.md",
+        "..",
+        "secret/Secret.md",
+        "{}/secret/Secret.md",
+        "file://{}/secret/Secret.md",
+        "\0",
+        "a" * 5000,
+    ],
+)
+def test_no_name_is_a_path_to_a_file(tmp_path: Path, name: str) -> None:
+    """Neither an alert's name, nor its annotation, nor the end of a page's address."""
+    (tmp_path / "books").mkdir()
+    (tmp_path / "books" / "a.md").write_text("## DiskFull (Critical)\n\n**Symptom**: ours\n")
+    (tmp_path / "secret").mkdir()
+    (tmp_path / "secret" / "Secret.md").write_text("# Secret\n\n## Meaning\n\nhidden\n")
+    shelf, name = RunbookShelf([tmp_path / "books"]), name.format(tmp_path)
+    assert shelf.find(name) is None
+    for labels, annotations in (({"alertname": name}, {}), ({"alertname": "A"}, {"runbook": name})):
+        excerpt = shelf.find_excerpt(Alert("f" * 16, labels, annotations, 0.0))
+        assert excerpt is None or not excerpt.sections

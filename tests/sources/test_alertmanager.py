@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -325,3 +326,13 @@ def test_odd_json_is_read_as_far_as_it_can_be(name: str, city: str) -> None:
 def test_the_receivers_quoting_is_undone(quoted: str, receiver: str) -> None:
     text = body("alertmanager-0.25").replace(b'"on-call"', b'"%b"' % quoted.replace("\\", "\\\\").encode())
     assert parse(text, "", NOW).groups[0].receiver == receiver
+
+
+@pytest.mark.parametrize("name", ["startsAt", "endsAt"])
+def test_half_a_character_for_a_moment_is_a_moment_that_tells_nothing(name: str) -> None:
+    """It was a fault of ours, and so answered with 500 for ever."""
+    body = json.loads((PAYLOADS / "half-surrogates.json").read_bytes())
+    body["alerts"][0][name] = "\ud800"
+    batch = parse(json.dumps(body).encode(), "", NOW)
+    assert batch.total == 1
+    assert batch.groups[0].alerts[0].is_firing

@@ -14,6 +14,8 @@ from receiver.logs import setup_logs
 from receiver.web.address import Address, open_listener
 from receiver.web.serve import serve
 
+LARGE = b"x" * 20 * 1024 * 1024
+
 
 def load() -> str:
     text = Path("routing").read_text()
@@ -27,6 +29,10 @@ def build(settings, routing):
         if environ["PATH_INFO"] == "/slow":
             Path("asked").touch()
             time.sleep(1.5)
+        if environ["PATH_INFO"] == "/large":
+            start_response("200 OK", [("Content-Length", str(len(LARGE)))])
+            return [LARGE]
+        environ["wsgi.input"].read()
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [f"{routing} {os.getpid()}".encode()]
 
@@ -38,4 +44,4 @@ if __name__ == "__main__":
     listener = open_listener(Address("127.0.0.1", 0))
     Path("port.new").write_text(str(listener.getsockname()[1]))
     Path("port.new").rename("port")
-    serve(None, load, listener, 2, build=build)
+    serve(None, load, listener, int(os.environ.get("WORKERS", "2")), build=build)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import time
 from pathlib import Path
 
 import pytest
+from gunicorn.http.errors import InvalidChunkSize
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -148,3 +150,66 @@ def test_nothing_that_is_posted_gets_a_5xx(rig: Rig, data: st.DataObject) -> Non
         place[data.draw(st.sampled_from(sorted(place)))] = data.draw(JSON)
     answer = rig.client.post(HOOK, data=json.dumps(body))
     assert answer.status_code in (200, 400)
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "br", "zstd", "x\r", "deflate, gzip"])
+def test_a_compressed_body_is_refused_in_words(rig: Rig, encoding: str) -> None:
+    """Alertmanager compresses none, and a small one may hold gigabytes."""
+    encoding = encoding.strip()
+    answer = rig.client.post(
+        HOOK,
+        data=gzip.compress(json.dumps(rig.payload(rig.alert("A"))).encode()),
+        headers={"Content-Encoding": encoding},
+    )
+    assert answer.status_code == 400
+    assert "compressed" in answer.json["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("opening", "closing"), [("[", "]"), ('{"a":', "}"), ('{"alerts":[', "]}"), ("[{", "}]"), ("[", "")]
+)
+def test_a_body_nested_without_end_is_refused_in_words(rig: Rig, opening: str, closing: str) -> None:
+    body = opening * 1_000_000 + closing * 1_000_000
+    began = time.monotonic()
+    answer = rig.client.post(HOOK, data=body)
+    assert time.monotonic() - began < 5
+    assert answer.status_code == 400
+    assert len(answer.json["error"]["message"]) > 10
+
+
+def test_an_alert_of_a_hundred_thousand_labels_is_posted(rig: Rig) -> None:
+    alert = rig.alert("DiskFull", **{f"label{n}": "x" for n in range(100_000)})
+    rig.posts(alert)
+    rig.works()
+    assert rig.paged() == ["on-call"]
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999", "9" * 100_000, "-0", "1E-999"])
+def test_a_number_that_is_none_is_a_label_like_any_other(rig: Rig, number: str) -> None:
+    body = json.dumps(rig.payload(rig.alert("DiskFull", host="NUMBER"))).replace('"NUMBER"', number)
+    answer = rig.client.post(HOOK, data=body)
+    assert answer.status_code == 200
+    assert answer.json["new"] == 1
+    rig.works()
+    assert rig.paged() == ["on-call"]
+
+
+def test_a_body_that_breaks_off_is_503_so_that_it_is_sent_again(rig: Rig) -> None:
+    """As one that comes too slowly: the line ends it."""
+    body = json.dumps(rig.payload(rig.alert("DiskFull"))).encode()
+    answer = rig.client.post(HOOK, data=body[:-9], environ_overrides={"CONTENT_LENGTH": str(len(body))})
+    assert answer.status_code == 503
+    assert rig.posts(rig.alert("DiskFull"))["new"] == 1
+
+
+def test_chunks_that_are_none_are_no_fault_of_ours(rig: Rig) -> None:
+    class Misframed(io.BytesIO):
+        def readinto(self, _: object) -> int:
+            raise InvalidChunkSize(b"xyz")
+
+    answer = rig.client.post(
+        HOOK,
+        input_stream=Misframed(),
+        environ_overrides={"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"},
+    )
+    assert answer.status_code == 400

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.rig import ROUTING, Rig
 
 NASTY = "<script>alert(1)</script>"
@@ -96,3 +98,12 @@ def test_every_metric_is_explained(rig: Rig) -> None:
     ours = {name for name in names if not name.endswith("_created")}
     assert len(ours) >= 10
     assert [name for name in sorted(ours) if f"`{name}`" not in explained] == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["..%2f..%2fetc%2fpasswd", "%2e%2e%2frouting.yaml", "..%5c..%5crouting.yaml", "%00", "/etc/passwd"],
+)
+def test_no_runbooks_address_is_a_path_to_a_file(rig: Rig, name: str) -> None:
+    for path in (f"/runbooks/{name}", f"/api/v1/runbooks/{name}", f"/static/{name}"):
+        assert rig.client.get(path, follow_redirects=True).status_code == 404

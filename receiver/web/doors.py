@@ -1,0 +1,142 @@
+"""What stands before every page and every call of the API, so that none can be forgotten.
+
+Webhooks have doors of their own: `hooks` asks for its token by `Doors.refuse_stranger`, the others for a
+signature. `/healthz`, `/readyz` and the style sheet are open to all.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, request
+
+from receiver import telemetry
+from receiver.text import Secret
+from receiver.web.access import is_let_in
+from receiver.web.address import Address
+from receiver.web.answers import refuse
+from receiver.web.forms import Forms
+from receiver.web.meter import Meter
+from receiver.wiring import Parts
+
+logger = logging.getLogger(__name__)
+
+_OPEN = frozenset({"/healthz", "/readyz"})
+_READING = frozenset({"GET", "HEAD", "OPTIONS"})
+# What a form of a page or a question to the API may hold.
+MAX_BODY = 64 * 1024
+
+
+class Rates:
+    """How often an address may come; in each web process for itself.
+
+    A right token is never kept out for the wrong ones before it: behind one proxy, all have one address.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.failures = Meter(burst=20, per_s=20 / 60, clock=clock)
+        self.requests = Meter(burst=300, per_s=50, clock=clock)
+
+
+class Doors:
+    """Asks whoever comes who they are, how often they come, and from where they were sent."""
+
+    def __init__(self, parts: Parts, rates: Rates | None = None) -> None:
+        """Without *rates* everybody may come as often as they like."""
+        self._tokens = parts.settings.api_tokens
+        self._public_host = urlsplit(parts.settings.public_url).netloc.rpartition("@")[2].lower()
+        self._is_anybody_welcome = not (self._tokens and parts.settings.webhook_tokens)
+        self._rates = rates
+        self._forms = Forms(self._tokens, parts.run_id, parts.settings.public_url)
+
+    def guard(self, app: Flask) -> None:
+        """Stand before all of *app*'s routes but the webhooks'."""
+        app.jinja_env.globals["csrf_field"] = self._forms.render_field
+        app.jinja_env.globals["is_open_to_all"] = self.is_open_to_all
+        app.before_request(self._ask)
+        app.after_request(self._forms.keep)
+
+    def refuse_stranger(self, tokens: tuple[Secret, ...], name: str) -> Response | None:
+        """Return what to answer to whoever shows none of *tokens*, the values of setting *name*."""
+        if is_let_in(request, tokens):
+            return None
+        if "Authorization" in request.headers and self._rates is not None:
+            wait_s = self._rates.failures.take(request.remote_addr)
+            if wait_s:
+                return _refuse(
+                    "too_many_failures", 429, "too many wrong tokens came from your address", wait_s
+                )
+            logger.warning(
+                "wrong token refused", extra={"fields": {"path": request.path, "from": request.remote_addr}}
+            )
+        return _refuse("token", 401, f"send {name} as a bearer token or as basic auth's password")
+
+    def is_open_to_all(self) -> bool:
+        """Tell whether other machines reach us and are asked for no token: somebody said --insecure."""
+        return self._is_anybody_welcome and not Address(request.environ["SERVER_NAME"], 0).is_loopback
+
+    def _ask(self) -> Response | None:
+        path = request.path
+        if path in _OPEN or path.startswith(("/webhooks/", "/static/")):
+            return None
+        request.max_content_length = MAX_BODY
+        if stranger := self.refuse_stranger(self._tokens, "RECEIVER_API_TOKEN"):
+            return stranger
+        if path == "/metrics":
+            return None
+        wait_s = self._rates.requests.take(request.remote_addr) if self._rates is not None else 0.0
+        if wait_s:
+            return _refuse("too_many_requests", 429, "too many requests came from your address", wait_s)
+        if request.method not in _READING:
+            return self._refuse_sent(is_form=not path.startswith("/api/"))
+        return None
+
+    def _refuse_sent(self, *, is_form: bool) -> Response | None:
+        """Refuse what a page of somebody else made a browser send, with the login that the browser keeps."""
+        if not self._is_from_here():
+            return _refuse("cross_site", 403, "this was sent by a page of somebody else; see PUBLIC_URL")
+        if is_form and not self._forms.is_ours():
+            return _refuse("form", 403, "this form is not of the page you last saw; load it again")
+        return None
+
+    def _is_from_here(self) -> bool:
+        """Tell whether a page of ours sent the request, or no page at all.
+
+        Browsers say where a request comes from, programs don't. Compare net/http.CrossOriginProtection:
+        https://pkg.go.dev/net/http#CrossOriginProtection
+        """
+        site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+        host = _host_of(origin) if origin is not None else None
+        if not self._tokens and host is not None and not self._is_our_name(host):
+            # A name that was ours to a browser for a moment (DNS rebinding): nothing else would tell.
+            return False
+        if site is not None:
+            return site in ("same-origin", "none")
+        return host is None or host in (request.host.lower(), self._public_host)
+
+    def _is_our_name(self, host: str) -> bool:
+        """Tell whether a page at *host* can only be ours: nobody else can let that name lead here."""
+        name = urlsplit(f"//{host}").hostname or ""
+        is_number = name.replace(".", "").isdigit() or ":" in name
+        return host == self._public_host or name == "localhost" or is_number
+
+
+def _host_of(origin: str) -> str:
+    """Return `host` or `host:port`; empty for `null` and for nonsense, which is nobody's."""
+    try:
+        parts = urlsplit(origin)
+        return parts.netloc.lower() if parts.hostname else ""
+    except ValueError:
+        return ""
+
+
+def _refuse(reason: str, status: int, message: str, wait_s: float = 0.0) -> Response:
+    telemetry.REFUSALS.labels(reason).inc()
+    answer = refuse(status, message)
+    if wait_s:
+        answer.headers["Retry-After"] = str(math.ceil(wait_s))
+    return answer

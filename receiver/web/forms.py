@@ -1,0 +1,72 @@
+"""Forms of our pages, which no page of somebody else can send in our name.
+
+Each carries a token that fits a random cookie. Reading the cookie takes being our page, and making a
+token for another cookie takes our key.
+"""
+
+from __future__ import annotations
+
+import hmac
+import re
+import secrets
+from hashlib import sha256
+
+from flask import Response, g, request
+from markupsafe import Markup
+
+from receiver.text import Secret
+
+FIELD = "csrf_token"
+_COOKIE = "receiver_form"
+_NONCE = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
+
+
+class Forms:
+    """Gives forms their token, and knows them again in any web process.
+
+    The key comes from what all of those share: the API's token, or where there is none, and so only one
+    machine, the name of this run.
+    """
+
+    def __init__(self, tokens: tuple[Secret, ...], run_id: str, public_url: str) -> None:
+        shared = tokens[0].reveal() if tokens else run_id
+        self._key = sha256(b"forms\0" + shared.encode("utf-8", "surrogatepass")).digest()
+        self._is_public_secure = public_url.lower().startswith("https:")
+
+    def render_field(self) -> Markup:
+        """Return the hidden field that every form of a page has to hold: `{{ csrf_field() }}`."""
+        nonce = self._find_nonce()
+        if nonce is None:
+            nonce = g.form_cookie = g.get("form_cookie") or secrets.token_urlsafe(32)
+        return Markup('<input type="hidden" name="{}" value="{}">').format(FIELD, self._sign(nonce))
+
+    def is_ours(self) -> bool:
+        """Tell whether the request is a form of ours, sent by the browser that was given it."""
+        nonce, token = self._find_nonce(), request.form.get(FIELD, "")
+        return nonce is not None and hmac.compare_digest(self._sign(nonce).encode(), token.encode())
+
+    def keep(self, answer: Response) -> Response:
+        """Hand the browser a new cookie where a form was rendered for one that had none."""
+        if "form_cookie" in g:
+            # Lax, as Strict would not show us the cookie when somebody comes by a link in Slack: the new
+            # one would then make the forms in all their other tabs strange to us.
+            answer.set_cookie(
+                self._cookie, g.form_cookie, secure=self._is_secure, httponly=True, samesite="Lax", path="/"
+            )
+        return answer
+
+    @property
+    def _is_secure(self) -> bool:
+        return self._is_public_secure or request.is_secure
+
+    @property
+    def _cookie(self) -> str:
+        # A browser takes this prefix only from a secure page of this very host.
+        return f"__Host-{_COOKIE}" if self._is_secure else _COOKIE
+
+    def _find_nonce(self) -> str | None:
+        nonce = request.cookies.get(self._cookie, "")
+        return nonce if _NONCE.fullmatch(nonce) else None
+
+    def _sign(self, nonce: str) -> str:
+        return hmac.new(self._key, nonce.encode(), sha256).hexdigest()

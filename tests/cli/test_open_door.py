@@ -1,0 +1,55 @@
+"""Beyond this machine nothing starts without tokens; with --insecure it does, and says so aloud."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import click
+import pytest
+
+from receiver.cli.options import Options, refuse_open_door
+from receiver.config.settings import Settings, load_settings
+from receiver.web.address import Address
+
+TOKENS = {"RECEIVER_WEBHOOK_TOKEN": "hook-token", "RECEIVER_API_TOKEN": "api-token"}
+
+
+def options(host: str, *, insecure: bool = False) -> Options:
+    return Options(Path("routing.yaml"), Address(host, 9080), Path(".receiver"), 2, insecure)
+
+
+def settings(*missing: str) -> Settings:
+    return load_settings({name: token for name, token in TOKENS.items() if name not in missing})
+
+
+@pytest.mark.parametrize("missing", [[*TOKENS], *([name] for name in TOKENS)])
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "receiver.example"])
+def test_a_door_without_its_token_is_not_opened(host: str, missing: list[str]) -> None:
+    with pytest.raises(click.ClickException) as refused:
+        refuse_open_door(options(host), settings(*missing))
+    for name in TOKENS:
+        assert (name in refused.value.message) == (name in missing)
+
+
+@pytest.mark.parametrize("missing", [[*TOKENS], *([name] for name in TOKENS)])
+def test_insecure_opens_it_and_says_which_token_is_missing(
+    missing: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    refuse_open_door(options("0.0.0.0", insecure=True), settings(*missing))
+    [record] = caplog.records
+    assert record.levelno == logging.WARNING
+    assert "anybody" in record.getMessage()
+    assert record.fields == {"listen": "0.0.0.0:9080", "unset": missing}
+
+
+@pytest.mark.parametrize("insecure", [False, True])
+@pytest.mark.parametrize(
+    ("host", "missing"),
+    [("0.0.0.0", []), ("127.0.0.1", [*TOKENS]), ("::1", [*TOKENS]), ("localhost", [*TOKENS])],
+)
+def test_where_nobody_can_come_in_nothing_is_said(
+    host: str, missing: list[str], insecure: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    refuse_open_door(options(host, insecure=insecure), settings(*missing))
+    assert caplog.records == []

@@ -1,0 +1,159 @@
+"""A secret planted in every setting that can hold one turns up nowhere."""
+
+from __future__ import annotations
+
+import io
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from receiver import logs
+from receiver.config.routing import load_routing
+from receiver.config.settings import load_settings
+from receiver.logs import JsonFormatter, hide
+from receiver.wiring import build_machine, build_porter
+from tests.cli.running import call
+from tests.rig import ROUTING, Rig
+
+CANARY = "c4n4ry"
+AWAY = f"127.0.0.1:1/{CANARY[::-1]}"  # nobody listens there
+PAGER_KEY = f"{CANARY}0123456789abcdef0123456789"
+
+ENVIRON = {
+    "SLACK_SIGNING_SECRET": f"{CANARY}-signing",
+    "SLACK_APP_TOKEN": f"xapp-{CANARY}",
+    "PAGERDUTY_API_TOKEN": f"{CANARY}-rest",
+    "PAGERDUTY_WEBHOOK_SECRET": f"{CANARY}-webhook",
+    "PAGERDUTY_TEAM_LEAD_KEY": PAGER_KEY,
+    "RECEIVER_WEBHOOK_TOKEN": f"{CANARY}-hook,{CANARY}-hook-next",
+    "RECEIVER_API_TOKEN": f"{CANARY}-api,{CANARY}-api-next",
+    "ALERTMANAGER_URL": f"http://me:{CANARY}-am@{AWAY}",
+    "PROMETHEUS_URL": f"http://me:{CANARY}-prom@{AWAY}",
+    "PAGERDUTY_API_URL": f"http://me:{CANARY}-pd@{AWAY}",
+    "HEARTBEAT": f"http://127.0.0.1:1/{CANARY}-beat",
+}
+SECRETS_IN_FILE = 'heartbeat_url: "${HEARTBEAT}"\npagerduty: {api_token: "${PAGERDUTY_API_TOKEN}"}\n'
+API = {"Authorization": f"Bearer {CANARY}-api"}
+HOOK = {"Authorization": f"Bearer {CANARY}-hook"}
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """Everything that any logger says, as it is written."""
+    stream, root, known = io.StringIO(), logging.getLogger(), set(logs._secrets)
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter())
+    before = root.level
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    yield stream
+    root.setLevel(before)
+    root.removeHandler(handler)
+    logs._secrets.clear()
+    logs._secrets.update(known)
+
+
+@pytest.fixture
+def planted(rig: Rig, log: io.StringIO) -> Rig:
+    """The whole receiver with a canary in every secret, and the log as the command line sets it up."""
+    rig.environ |= {**ENVIRON, "SLACK_BOT_TOKEN": f"xoxb-{CANARY}"}
+    rig.configure(ROUTING + SECRETS_IN_FILE)
+    hide(rig.parts.settings, rig.parts.routing)
+    return rig
+
+
+def test_no_value_prints_a_secret(planted: Rig) -> None:
+    machine, porter = build_machine(planted.parts), build_porter(planted.parts)
+    for thing in (planted.parts, planted.parts.settings, planted.parts.routing, machine, porter):
+        assert CANARY not in repr(thing) + str(thing)
+    for responder in planted.parts.routing.responders.values():
+        assert CANARY not in repr(responder)
+
+
+def test_no_answer_no_page_no_metric_and_no_log_tells_a_secret(planted: Rig, log: io.StringIO) -> None:
+    body = planted.payload(planted.alert("DiskFull"))
+    answer = planted.client.post("/webhooks/alertmanager", json=body, headers=HOOK)
+    incident = answer.json["incidents"][0]
+    planted.passes("11m")
+    said = [answer.text]
+    post, get = planted.client.post, planted.client.get
+    for headers in (
+        API,
+        {"Authorization": f"Bearer {CANARY}-wrong"},
+        {"Authorization": f"Basic {CANARY}"},
+        {},
+    ):
+        paths = ["/", f"/incidents/{incident}", "/metrics", "/nothing", "/runbooks/x", "/readyz"]
+        reads = (f"incidents/{incident}", "incidents", "history", "openapi.json", "runbooks/x")
+        paths += [f"/api/v1/{path}" for path in reads]
+        said += [get(path, headers=headers).text for path in paths]
+        verbs = ("acknowledge", "silence", "snooze", "resolve")
+        asked = [f"/api/v1/incidents/{incident}/{verb}" for verb in verbs]
+        said += [post(path, json={"for": "1h"}, headers=headers).text for path in asked]
+        hooks = ("alertmanager", "pagerduty", "slack/commands", "slack/interactions")
+        said += [post(f"/webhooks/{hook}", data=b"{", headers=headers).text for hook in hooks]
+    planted.passes("11m")
+    assert {incident.routing_key for incident in planted.pagerduty.opened()} >= {PAGER_KEY}
+    told = "\n".join(said) + repr(planted.outside()[0])
+    assert CANARY not in told
+    assert CANARY not in log.getvalue()
+    assert log.getvalue()
+
+
+def test_a_store_that_is_away_gives_no_password_away(planted: Rig, log: io.StringIO) -> None:
+    planted.environ["REDIS_URL"] = f"redis://me:{CANARY}-redis@127.0.0.1:1/0"
+    planted.configure(ROUTING + SECRETS_IN_FILE)
+    answer = planted.client.post(
+        "/webhooks/alertmanager", json=planted.payload(planted.alert("A")), headers=HOOK
+    )
+    assert answer.status_code == 503
+    for path in ("/", "/readyz", "/metrics"):
+        answer = planted.client.get(path, headers=API)
+        assert answer.status_code == 503
+        assert CANARY not in answer.text
+    assert CANARY not in repr(planted.parts)
+    assert CANARY not in log.getvalue()
+
+
+def test_a_library_that_puts_an_address_into_its_error_is_not_believed(log: io.StringIO) -> None:
+    """An address may be quoted whole, without its scheme, or with the password as it is meant."""
+    settings = load_settings({"ALERTMANAGER_URL": f"http://me:{CANARY}%21pass@am:9093"})
+    hide(settings)
+    for text in (settings.alertmanager_url, f"me:{CANARY}%21pass@am", f"password {CANARY}!pass refused"):
+        error = ConnectionError(text)
+        logging.getLogger("library").error("could not connect to %s", text, exc_info=error)
+    assert CANARY not in log.getvalue()
+
+
+def test_the_address_of_the_heartbeat_is_a_secret(tmp_path: Path, log: io.StringIO) -> None:
+    path = tmp_path / "routing.yaml"
+    path.write_text(
+        f'version: 1\nroutes: [{{channel: "#a"}}]\nheartbeat_url: https://beat.example/{CANARY}\n'
+    )
+    hide(load_routing(path, {}))
+    logging.getLogger("library").error("no answer from https://beat.example/%s", CANARY)
+    assert CANARY not in log.getvalue()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["check"], ["check", "--online"], ["route", "severity=critical"], ["run"], ["incidents"]]
+)
+@pytest.mark.parametrize("fault", ["", "colour: red\n"])
+def test_no_command_tells_a_secret(tmp_path: Path, arguments: list[str], fault: str) -> None:
+    (tmp_path / "routing.yaml").write_text(ROUTING + SECRETS_IN_FILE + fault)
+    (tmp_path / "runbooks").mkdir()
+    if arguments == ["run"]:
+        arguments = ["run", "--listen", "nowhere.invalid:1", "--insecure"]
+    environ = {
+        **ENVIRON,
+        "SLACK_BOT_TOKEN": f"xoxb-{CANARY}",
+        "SLACK_API_URL": f"http://me:{CANARY}-slack@{AWAY}",
+        "PAGERDUTY_EVENTS_URL": f"http://me:{CANARY}-events@{AWAY}",
+        "REDIS_URL": f"redis://me:{CANARY}-redis@127.0.0.1:1/0",
+        "RECEIVER_URL": "http://me:" + CANARY + "-receiver@127.0.0.1:1",
+    }
+    ended = call(tmp_path, *arguments, **environ)
+    assert ended.stdout + ended.stderr
+    assert CANARY not in ended.stdout + ended.stderr

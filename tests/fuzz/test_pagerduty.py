@@ -1,0 +1,55 @@
+"""Whatever PagerDuty signs is taken: a 4xx would make it stop sending."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+
+from receiver.sources.pagerduty import sign
+from receiver.text import Secret
+from tests.fuzz.mutations import FUZZED, bodies
+from tests.fuzz.witness import Stumbles
+from tests.rig import ROUTING, Rig
+
+SECRET = "pagerduty-secret"
+
+
+def an_event(event_type: str, incident_id: str, **data: Any) -> dict[str, Any]:
+    return {
+        "event": {
+            "id": "01BZ",
+            "event_type": event_type,
+            "occurred_at": "2026-11-23T12:00:00Z",
+            "agent": {"id": "PAGENT", "type": "user_reference", "summary": "Alice"},
+            "data": {"id": incident_id, "type": "incident", "status": "triggered", "assignees": [], **data},
+        }
+    }
+
+
+def test_every_signed_event_is_taken(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    rig.environ |= {
+        "PAGERDUTY_WEBHOOK_SECRET": SECRET,
+        "PAGERDUTY_API_URL": rig.pagerduty.url,
+        "PAGERDUTY_API_TOKEN": "rest-token",
+    }
+    rig.configure(ROUTING)
+    rig.fires("DiskFull")
+    stumbles, [paged] = Stumbles(caplog), rig.pagerduty.opened()
+    kinds = ("acknowledged", "unacknowledged", "resolved", "reassigned", "responder.added", "annotated")
+    originals = [an_event(f"incident.{kind}", paged.id, incident={"id": paged.id}) for kind in kinds]
+    originals += json.loads(json.dumps([an_event("service.updated", "P1"), an_event("pagey.ping", "P1")]))
+
+    @FUZZED
+    @given(bodies(originals))
+    def post(body: bytes) -> None:
+        headers = {"X-PagerDuty-Signature": sign(Secret(SECRET), body)}
+        answer = rig.client.post("/webhooks/pagerduty", data=body, headers=headers)
+        stumbles.none(answer)
+        assert answer.status_code == 202
+        rig.works()
+        stumbles.none()
+
+    post()

@@ -1,0 +1,155 @@
+"""A client's connection: everything on it has its time, however many dawdle."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+
+import pytest
+
+from receiver.web.line import HEAD_S, LEAST_BYTES_PER_S, PATIENCE_S, Line, turn_away
+
+IDLE_S = 75.0
+
+
+class Client:
+    """Stands in for a socket: each piece comes, and each is taken, after its delay."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.pieces: list[tuple[float, bytes]] = []
+        self.takes: list[tuple[float, int]] = []
+        self.taken = b""
+        self._timeout_s: float | None = None
+
+    def clock(self) -> float:
+        return self.now
+
+    def settimeout(self, timeout_s: float | None) -> None:
+        self._timeout_s = timeout_s
+
+    def recv(self, _size: int) -> bytes:
+        delay_s, data = self.pieces.pop(0) if self.pieces else (0.0, b"")
+        self._wait(delay_s)
+        return data
+
+    def send(self, data: bytes) -> int:
+        delay_s, count = self.takes.pop(0) if self.takes else (0.0, len(data))
+        self._wait(delay_s)
+        count = min(count, len(data))
+        self.taken += bytes(data[:count])
+        return count
+
+    def _wait(self, delay_s: float) -> None:
+        assert self._timeout_s is not None, "it would wait for ever"
+        if delay_s > self._timeout_s:
+            self.now += self._timeout_s
+            raise TimeoutError
+        self.now += delay_s
+
+
+@pytest.fixture
+def client() -> Client:
+    return Client()
+
+
+@pytest.fixture
+def line(client: Client) -> Line:
+    line = Line(client, client.clock)
+    line.expect(IDLE_S)
+    return line
+
+
+def read_all(line: Line) -> bytes:
+    read = b""
+    while data := line.recv(8192):
+        read += data
+    return read
+
+
+def test_a_line_without_a_request_is_given_up_after_its_idle_time(client: Client, line: Line) -> None:
+    client.pieces = [(IDLE_S + 1, b"GET")]
+    assert line.recv(8192) == b""
+    assert client.now == IDLE_S
+
+
+def test_a_request_may_begin_late_and_its_head_has_ten_seconds_from_then(client: Client, line: Line) -> None:
+    client.pieces = [(IDLE_S - 1, b"G")] + [(1.0, b"E")] * 100
+    read_all(line)
+    assert client.now == pytest.approx(IDLE_S - 1 + HEAD_S, abs=1.01)
+
+
+def test_a_body_of_a_byte_a_second_is_broken_off(client: Client, line: Line) -> None:
+    line.take_in()
+    client.pieces = [(1.0, b"x")] * 1000
+    with pytest.raises(ConnectionResetError):
+        read_all(line)
+    assert client.now < PATIENCE_S + 2
+
+
+def test_a_body_that_stands_still_is_broken_off_however_fast_it_was(client: Client, line: Line) -> None:
+    line.take_in()
+    client.pieces = [(0.0, b"x" * 30 * 1024 * 1024), (PATIENCE_S + 1, b"x")]
+    with pytest.raises(ConnectionResetError):
+        read_all(line)
+    assert client.now == PATIENCE_S
+
+
+def test_a_body_of_32_mib_passes_over_a_slow_line(client: Client, line: Line) -> None:
+    line.take_in()
+    client.pieces = [(1.0, b"x" * LEAST_BYTES_PER_S)] * 656
+    assert len(read_all(line)) > 32 * 1024 * 1024
+
+
+def test_an_answer_taken_at_a_byte_a_second_is_broken_off(client: Client, line: Line) -> None:
+    line.take_in()
+    client.takes = [(1.0, 1)] * 1000
+    with pytest.raises(ConnectionResetError):
+        line.sendall(b"x" * 1000)
+    assert client.now < PATIENCE_S + 2
+
+
+def test_an_answer_is_sent_whole_to_who_takes_it_fast_enough(client: Client, line: Line) -> None:
+    line.take_in()
+    client.takes = [(1.0, LEAST_BYTES_PER_S)] * 40
+    line.sendall(b"x" * LEAST_BYTES_PER_S * 40)
+    assert len(client.taken) == LEAST_BYTES_PER_S * 40
+
+
+def test_the_time_a_body_took_is_not_the_answers(client: Client, line: Line) -> None:
+    """The word to go on (100-continue) is sent before the body comes."""
+    line.take_in()
+    line.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+    client.pieces = [(1.0, b"x" * LEAST_BYTES_PER_S)] * 60
+    read_all(line)
+    line.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+    assert client.taken.endswith(b"200 OK\r\n\r\n")
+
+
+def test_each_request_on_a_line_has_its_time_anew(client: Client, line: Line) -> None:
+    for _ in range(50):
+        client.pieces = [(1.0, b"GET / HTTP/1.1\r\n\r\n")]
+        assert line.recv(8192)
+        line.take_in()
+        line.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        client.now += 5.0
+        line.expect(IDLE_S)
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    yield ours, theirs
+    ours.close()
+    theirs.close()
+
+
+def test_who_finds_no_room_is_told_to_come_again(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    theirs.sendall(b"POST /webhooks/alertmanager HTTP/1.1\r\n\r\n")
+    theirs.shutdown(socket.SHUT_WR)
+    turn_away(ours)
+    answer = theirs.recv(8192).decode()
+    assert answer.startswith("HTTP/1.1 503 ")
+    assert "Retry-After: 1" in answer
+    assert "Connection: close" in answer
