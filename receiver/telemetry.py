@@ -21,6 +21,7 @@ TIMER_LATENESS = Histogram(
     "How long after its due time a step was told for the first time.",
     buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 15, 60, 300),
 )
+STORMS = Counter("receiver_storms_total", "Storms begun.", ["of"])
 WORKER_ERRORS = Counter("receiver_worker_errors_total", "Faults of our own met while working off the agenda.")
 # Read from the store when they are asked for.
 INCIDENTS = Gauge(

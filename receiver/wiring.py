@@ -13,10 +13,12 @@ from typing import Any
 from receiver import clock as wall
 from receiver.channels.alertmanager.adapter import AlertmanagerChannel
 from receiver.channels.pagerduty.adapter import PagerDutyChannel
+from receiver.channels.pagerduty.storm import PagerDutyStorms
 from receiver.channels.slack.adapter import SlackChannel
 from receiver.channels.slack.porter import Porter
 from receiver.channels.slack.review_channel import SimulatedReviews, SlackReviews
 from receiver.channels.slack.simulated import SimulatedSlack
+from receiver.channels.slack.storm_channel import SimulatedStorms, SlackStorms
 from receiver.config.model import Routing
 from receiver.config.settings import Settings
 from receiver.domain.calendar import BusinessHours, next_opening
@@ -26,6 +28,7 @@ from receiver.domain.person import Person
 from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK
 from receiver.domain.ports import Channel
 from receiver.domain.review_ports import ReviewChannel
+from receiver.domain.storm_ports import StormChannel, Turns
 from receiver.engine.brief import Briefing, Places
 from receiver.engine.desk import Desk
 from receiver.engine.duties import LANE as DUTIES
@@ -36,6 +39,8 @@ from receiver.engine.pager_desk import PagerDesk
 from receiver.engine.reconcile import Reconciler
 from receiver.engine.review import Reviewer
 from receiver.engine.roster import Roster
+from receiver.engine.storm_keeper import Pace, StormKeeper
+from receiver.engine.storms import Storms
 from receiver.engine.watch import Watch
 from receiver.engine.witness import Witness
 from receiver.engine.worker import Worker
@@ -51,6 +56,7 @@ from receiver.store.errands import RedisErrands
 from receiver.store.incidents import RedisIncidents
 from receiver.store.reviews import RedisReviews
 from receiver.store.simulated import RedisSimulated
+from receiver.store.storms import RedisStorms
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +80,8 @@ class Parts:
     simulated: RedisSimulated
     errands: RedisErrands
     reviews: RedisReviews
+    shelf_of_storms: RedisStorms
+    storms: Storms
     intake: Intake
     hands: Hands
     runbooks: RunbookShelf
@@ -85,11 +93,15 @@ def build_parts(settings: Settings, routing: Routing, clock: Clock = wall.now) -
     """Return the parts, connected to the store of *settings* when first used."""
     client = connect(settings.redis_url.reveal())
     incidents = RedisIncidents(client, history_s=routing.history)
+    agenda = RedisAgenda(client)
+    shelf_of_storms = RedisStorms(client, history_s=routing.history)
     return Parts(
         settings=settings,
         routing=routing,
         incidents=incidents,
-        agenda=RedisAgenda(client),
+        agenda=agenda,
+        shelf_of_storms=shelf_of_storms,
+        storms=Storms(shelf_of_storms, incidents, agenda, clock),
         simulated=RedisSimulated(client),
         errands=RedisErrands(client),
         reviews=RedisReviews(client),
@@ -197,6 +209,33 @@ def build_reviewer(parts: Parts, *, timeout_s: float = 10.0) -> Reviewer:
     return Reviewer(parts.reviews, parts.incidents, channel, hours, clock, places=build_places(parts))
 
 
+def build_keeper(parts: Parts) -> StormKeeper:
+    """Return what says what storms have to say; simulated where there are no credentials."""
+    routing, settings, clock = parts.routing, parts.settings, parts.clock
+    record = _recorder(parts)
+    slack: StormChannel = (
+        SlackStorms(routing.slack_token, settings.slack_api_url, clock=clock)
+        if routing.slack_token
+        else SimulatedStorms(record, clock=clock)
+    )
+    pager = PagerDutyStorms(settings.pagerduty_events_url, clock=clock, record=record)
+    limits = routing.limits
+    pace = Pace(
+        limits.slack_posts.count / limits.slack_posts.per_s, limits.pagerduty.count / limits.pagerduty.per_s
+    )
+    return StormKeeper(
+        parts.shelf_of_storms,
+        parts.storms,
+        parts.incidents,
+        heads=parts.incidents,
+        channels={SLACK: slack, PAGERDUTY: pager},
+        rules=routing,
+        pace=pace,
+        clock=clock,
+        public_url=settings.public_url,
+    )
+
+
 def build_porter(parts: Parts) -> Porter:
     """Return what does what people ask in Slack, over HTTP and over a socket alike."""
     routing, rest = parts.routing, build_rest(parts)
@@ -229,8 +268,11 @@ class Machine:
     duties: Duties
 
 
-def build_machine(parts: Parts) -> Machine:
-    """Return what a worker does with incidents and duties under this configuration."""
+def build_machine(parts: Parts, turns: Turns | None = None) -> Machine:
+    """Return what a worker does with incidents and duties under this configuration.
+
+    *turns* says whose turn it is to be sent; without it everything goes at once, and no storm begins.
+    """
     routing, clock, rest = parts.routing, parts.clock, build_rest(parts)
     trusts = {source: Trust(one.looks, one.trust_after) for source, one in routing.alertmanagers.items()}
     clients = build_clients(parts)
@@ -249,7 +291,17 @@ def build_machine(parts: Parts) -> Machine:
     desk = PagerDesk(parts.hands, parts.incidents, rest, routing, clock)
     briefing = build_briefing(parts, rest)
     return Machine(
-        Reconciler(parts.incidents, build_channels(parts), routing, briefing, witness, clock=clock),
+        Reconciler(
+            parts.incidents,
+            build_channels(parts),
+            routing,
+            briefing,
+            witness,
+            clock=clock,
+            turns=turns,
+            storms=parts.storms,
+            keeper=build_keeper(parts),
+        ),
         Duties(repeated, parts.errands, {"pagerduty": desk.take}, clock),
     )
 

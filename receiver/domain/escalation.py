@@ -224,12 +224,18 @@ class PageLine:
 
 
 def page_line(incident: Incident, responder: Responder) -> PageLine:
-    """Return how the responder's PagerDuty incident stands, from what was tried and received."""
+    """Return how the responder's PagerDuty incident stands, from what was tried and received.
+
+    A page that is folded into a storm's has opened none of this incident's own.
+    """
     opened = max(
         (
             int(delivery.about)
             for key, delivery in incident.deliveries.items()
-            if key.startswith("page:") and _is_of(key, responder) and delivery.may_have_arrived
+            if key.startswith("page:")
+            and _is_of(key, responder)
+            and delivery.may_have_arrived
+            and not delivery.storm
         ),
         default=0,
     )

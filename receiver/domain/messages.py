@@ -16,6 +16,8 @@ from receiver.domain.silences import ending_silences
 EDIT_PAUSE_S = 1.0
 # An incident closed by hand whose alerts fire on is called to mind once.
 REMIND_AFTER_S = 4 * 3600.0
+# The key under which an incident keeps which storm has left it to have a message of its own.
+LEFT_BY_STORM = "left"
 # Slack's words for a message that can't be edited any more.
 LOST_MESSAGE = frozenset({"message_not_found", "edit_window_closed", "cant_update_message"})
 
@@ -49,9 +51,27 @@ def find_message(incident: Incident) -> Delivery | None:
     """Return the delivery of the message that stands in the channel, if one does."""
     for key in ("root2", "root"):
         delivery = incident.deliveries.get(key)
-        if delivery is not None and delivery.receipt is not None:
+        if delivery is not None and delivery.receipt is not None and not delivery.is_folded:
             return delivery
     return None
+
+
+def is_said_by_storm(incident: Incident) -> bool:
+    """Tell whether a storm's message stands for the incident's own."""
+    return find_message(incident) is None and incident.deliveries.get("root", Delivery()).is_folded
+
+
+def _root_about(incident: Incident) -> str:
+    """Return which instance of its message the incident is to have.
+
+    One that a storm has said has a new one when it reopens, or when the storm leaves it to itself.
+    """
+    root = incident.deliveries.get("root", Delivery())
+    if not root.is_folded:
+        return root.about
+    is_left = incident.deliveries.get(LEFT_BY_STORM, Delivery()).about == root.storm
+    is_anew = incident.generation > _shown_first(incident)[1]
+    return f"{root.storm}/{incident.generation}" if is_left or is_anew else root.about
 
 
 def list_messages(incident: Incident, progress: Progress, now: float) -> Iterator[Action]:
@@ -60,7 +80,8 @@ def list_messages(incident: Incident, progress: Progress, now: float) -> Iterato
     shown = face(incident, progress, now)
     message = find_message(incident)
     if message is None or message.receipt is None:
-        yield Post("root", "", SLACK, target, ready_at(incident, "root"), shown)
+        about = _root_about(incident)
+        yield Post("root", about, SLACK, target, ready_at(incident, "root", about), shown)
         return
     edit = incident.deliveries.get("update", Delivery())
     if edit.failed_at and edit.reason in LOST_MESSAGE and "root2" not in incident.deliveries:
@@ -84,6 +105,7 @@ def list_replies(
     """Yield the replies in the message's thread: what people must notice, as edits notify nobody."""
     message = find_message(incident)
     if message is None or message.receipt is None:
+        yield from _storm_replies(incident, progress)
         return
     reference = message.receipt.reference
     if incident.is_resolved:
@@ -98,6 +120,18 @@ def list_replies(
         yield _reply(incident, "reopened", str(incident.generation), "reopened", reference)
     yield from _joined(incident, reference)
     yield from _reminders(incident, policy, progress, reference, now)
+
+
+def _storm_replies(incident: Incident, progress: Progress) -> Iterator[Reply]:
+    """Yield the steps that are told in a storm's thread, where it has the incident's message: only those
+    who have an address in Slack are. The reply has no message of the incident's own.
+    """
+    if not is_said_by_storm(incident) or incident.is_resolved or incident.is_acknowledged:
+        return
+    for standing in progress.reached:
+        if not standing.is_standing and standing.step.responder.find_target(SLACK):
+            key, about = reply_key(standing.step), str(incident.run.number)
+            yield _reply(incident, key, about, "step", "", step=standing.step)
 
 
 def _shown_first(incident: Incident) -> tuple[str, int, int]:

@@ -10,9 +10,13 @@ from receiver.domain.incident import Incident
 from receiver.domain.plan import plan
 from receiver.domain.policy import PAGERDUTY, EscalationPolicy
 from receiver.domain.ports import Channel, Incidents, Rules
+from receiver.domain.storm import is_storm
+from receiver.domain.storm_ports import Turn, Turns
 from receiver.engine.brief import Briefing
 from receiver.engine.intake import lanes_of
 from receiver.engine.perform import Performer
+from receiver.engine.storm_keeper import StormKeeper
+from receiver.engine.storms import Storms
 from receiver.engine.witness import Witness
 from receiver.errors import NotFound
 
@@ -34,7 +38,13 @@ class Reconciler:
         witness: Witness | None,
         *,
         clock: Callable[[], float],
+        turns: Turns | None = None,
+        storms: Storms | None = None,
+        keeper: StormKeeper | None = None,
     ) -> None:
+        self._turns = turns
+        self._storms = storms
+        self._keeper = keeper
         self._incidents = incidents
         self._rules = rules
         self._briefing = briefing
@@ -47,6 +57,9 @@ class Reconciler:
         The incident is read anew before each action, since a timer that fires must know the
         latest acknowledgement. Raises StoreError, ClaimLost.
         """
+        if is_storm(incident_id):
+            return self._keeper.reconcile(incident_id, lane, worker) if self._keeper is not None else {}
+        waits: dict[str, float] = {}
         for _ in range(_ACTIONS_AT_MOST):
             now = self._clock()
             try:
@@ -57,15 +70,53 @@ class Reconciler:
             wanted = plan(incident, policy, now)
             mine = [action for action in wanted.actions if action.lane == lane]
             ready, later = self._sort(incident, mine, now)
-            if not ready:
+            if self._fold(incident, policy, ready, worker, now):
+                continue
+            action = self._next(incident, ready, waits, now)
+            if action is None:
+                later += [waits[action.key] for action in ready]
                 moments = [at for at in (wanted.due, *later) if at is not None]
                 dues: dict[str, float | None] = dict.fromkeys(
                     lanes_of(incident, has_witness=policy.has_witness), wanted.due
                 )
                 dues[lane] = min(moments, default=None)
                 return dues
-            self._performer.perform(self._briefing.brief(ready[0], incident, policy, now), worker)
+            self._performer.perform(self._briefing.brief(action, incident, policy, now), worker)
         return {lane: self._clock()}
+
+    def _fold(
+        self, incident: Incident, policy: EscalationPolicy, ready: list[Action], worker: str, now: float
+    ) -> bool:
+        """Tell whether one of the *ready* actions was folded into a storm that says it."""
+        storms = self._storms
+        return storms is not None and any(
+            storms.fold(action, incident, policy, now, worker) for action in ready
+        )
+
+    def _next(
+        self, incident: Incident, ready: list[Action], waits: dict[str, float], now: float
+    ) -> Action | None:
+        """Return the first action whose turn it is, None where all have to wait; *waits* learns until when,
+        by key, so that nothing is asked twice meanwhile.
+        """
+        for action in ready:
+            if waits.get(action.key, now) > now:
+                continue
+            turn = self._turns.take(action, incident, now) if self._turns is not None else None
+            if turn is None or turn.wait_s <= 0:
+                waits.pop(action.key, None)
+                return action
+            waits[action.key] = now + turn.wait_s
+            self._consider_storm(turn, action, now, waits)
+        return None
+
+    def _consider_storm(self, turn: Turn, action: Action, now: float, waits: dict[str, float]) -> None:
+        """Have what waits looked at again at once where a storm says it now."""
+        turns, storms = self._turns, self._storms
+        if turns is None or storms is None:
+            return
+        if storms.consider(turn, lambda: turns.waiting(action), action, now):
+            waits[action.key] = now
 
     def _sort(
         self, incident: Incident, actions: list[Action], now: float

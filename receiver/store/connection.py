@@ -90,7 +90,10 @@ class Scripts:
         folder = resources.files("receiver.store") / "scripts"
         self._scripts = {
             name: client.register_script((folder / f"{name}.lua").read_text())
-            for name in ("commit", "claim", "release", "renew", "record", "errand")
+            for name in (
+                *("commit", "claim", "release", "renew", "record", "errand"),
+                *("storm_begin", "storm_join", "storm_keep"),
+            )
         }
 
     def run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
