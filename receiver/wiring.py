@@ -256,6 +256,7 @@ def build_porter(parts: Parts) -> Porter:
         next_opening=partial(next_opening, hours) if hours is not None else None,
         can_silence=lambda incident: incident.source in routing.alertmanagers,
         mark_reviewed=mark_reviewed,
+        acknowledge_storm=lambda storm_id, by, now: parts.storms.answer(storm_id, "acknowledge", by, now),
     )
     return Porter(desk.take, routing.slack_token, parts.settings.slack_api_url)
 
@@ -288,7 +289,7 @@ def build_machine(parts: Parts, turns: Turns | None = None) -> Machine:
         for route in routing.routes
         if route.review
     }
-    desk = PagerDesk(parts.hands, parts.incidents, rest, routing, clock)
+    desk = PagerDesk(parts.hands, parts.incidents, rest, routing, clock, storms=parts.storms)
     briefing = build_briefing(parts, rest)
     return Machine(
         Reconciler(

@@ -36,14 +36,17 @@ class Turns:
             return Turn()
         bucket.tokens = min(bucket.burst, bucket.tokens + (now - bucket.at) * bucket.rate)
         bucket.at = now
+        # Who doesn't come again is forgotten.
+        bucket.queue = {one: until for one, until in bucket.queue.items() if until >= now}
         who = f"{incident.id} {action.key}"
         place = list(bucket.queue).index(who) if who in bucket.queue else len(bucket.queue)
         if bucket.tokens >= place + 1:
             bucket.queue.pop(who, None)
             bucket.tokens -= 1
             return Turn(0.0, self._firsts(bucket))
-        bucket.queue.setdefault(who, now)
-        return Turn(max(0.05, (place + 1 - bucket.tokens) / bucket.rate), self._firsts(bucket))
+        wait_s = max(0.05, (place + 1 - bucket.tokens) / bucket.rate)
+        bucket.queue[who] = now + wait_s + 3.0
+        return Turn(wait_s, self._firsts(bucket))
 
     def waiting(self, action: Action) -> list[str]:
         bucket = self._find(action, 0.0)

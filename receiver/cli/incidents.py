@@ -10,7 +10,7 @@ from receiver import clock
 from receiver.cli.api import build_api
 from receiver.cli.api_model import read_row
 from receiver.cli.examples import show_examples
-from receiver.cli.incident_text import render_list
+from receiver.cli.incident_text import render_list, say_storm
 from receiver.cli.terminal import find_width, say, say_json
 
 
@@ -28,10 +28,13 @@ def incidents(is_all: bool, is_json: bool) -> None:
 
     Asks the receiver at RECEIVER_URL (http://127.0.0.1:9080 if unset) with RECEIVER_API_TOKEN.
     """
-    page = build_api(os.environ).list_incidents("" if is_all else "open")
+    api = build_api(os.environ)
+    page = api.list_incidents("" if is_all else "open")
     if is_json:
         say_json(page)
         return
+    for storm in api.list_storms():
+        say(say_storm(storm))
     rows = [read_row(row) for row in page["incidents"]]
     if not rows:
         say("No incidents." if is_all else "No open incidents.")

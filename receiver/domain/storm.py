@@ -67,6 +67,7 @@ class Storm(Struct, frozen=True, omit_defaults=True):
     id: str
     place: str
     began_at: float
+    is_of_steps: bool = False  # it began with a further step of incidents that were folded before
     closed: int = 0
     answers: tuple[StormAnswer, ...] = ()
     ended_at: float = 0.0  # nobody joins any more
@@ -175,6 +176,28 @@ class Tally:
         return f"{self.total}.{self.open}.{self.acknowledged}.{self.resolved}.{newest}"
 
 
+def take_census(held: HeldStorm, heads: Mapping[str, Incident]) -> list[Counted]:
+    """Return every member of a storm as its incident, one of *heads*, stands."""
+    return [Counted(name, one, heads.get(parse_field(name)[0])) for name, one in held.members.items()]
+
+
+def list_incident_ids(held: HeldStorm) -> list[str]:
+    """Return the incidents that a storm speaks for, each once."""
+    return sorted({parse_field(name)[0] for name in held.members})
+
+
+def split_members(counted: Iterable[Counted]) -> tuple[list[Counted], list[tuple[str, Counted]]]:
+    """Return those the storm speaks for, and those that reached a step, each with the step's name."""
+    spoken_for, mentioned = [], []
+    for one in counted:
+        step = parse_field(one.id)[1]
+        if step:
+            mentioned.append((step, one))
+        else:
+            spoken_for.append(one)
+    return spoken_for, mentioned
+
+
 def count(members: Iterable[Counted]) -> Tally:
     """Return the numbers of *members*."""
     counted = list(members)
@@ -219,6 +242,12 @@ def parse_field(field: str) -> tuple[str, str]:
     """Return the incident and the step of a member's name."""
     incident_id, _, step = field.partition(" ")
     return incident_id, step
+
+
+def find_storm_of(deliveries: Mapping[str, Delivery]) -> str:
+    """Return the storm that speaks for an incident with these *deliveries*, empty where none does."""
+    keys = ("root", *sorted(key for key in deliveries if key.startswith("page:")))
+    return next((deliveries[key].storm for key in keys if key in deliveries and deliveries[key].storm), "")
 
 
 def place_of_channel(address: str) -> str:

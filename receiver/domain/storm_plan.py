@@ -14,20 +14,26 @@ from receiver.domain.policy import PAGERDUTY, SLACK, Responder, Step, Target
 from receiver.domain.storm import (
     WAVE_PAUSE_S,
     Counted,
+    Member,
     Storm,
     StormAnswer,
     count,
     covers,
     mention_key,
     page_key,
-    parse_field,
     storm_dedup_key,
 )
 
-# A page can't be edited, so it waits this long for those it is to count.
-GATHER_S = 2.0
+# A page can't be edited, so it waits for those it is to count: until nobody came for so long, and no longer
+# than that. Of what is new, the first were paged one by one already. What reaches a further step does so in
+# the same batches in which it was told before, so that takes a little longer to come together.
+_GATHER_S = (1.5, 5.0)
+_GATHER_STEPS_S = (3.0, 6.0)
 # It is over when fewer joined in so many seconds than can be said in half of them.
 CALM_FOR_S = 30.0
+# When it is over, as many get a message of their own as can be said in so many seconds: short of 30, so that
+# they are no storm themselves.
+_HAND_BACK_FOR_S = 20.0
 # How often a storm looks at its members, by how old it is; edits follow no faster.
 _LOOKS = ((60.0, 5.0), (600.0, 10.0), (3600.0, 30.0))
 _LAST_LOOK_S = 60.0
@@ -179,13 +185,20 @@ def _page_of(standing: Standing, wave: int, responder: Responder, target: Target
 
 def _page_at(standing: Standing, wave: int, members: Sequence[Counted]) -> float:
     """Return when a wave is paged: soon after it began, and some time after the wave before."""
-    gathered = min(one.member.joined_at for one in members) + GATHER_S
+    gathered = _gathered_at([one.member for one in members], standing.storm)
     former = [
         delivery.receipt.at
         for key, delivery in standing.storm.deliveries.items()
         if key.startswith("page:") and key != page_key(wave) and delivery.receipt is not None
     ]
     return max([gathered, *(at + WAVE_PAUSE_S for at in former)])
+
+
+def _gathered_at(members: Sequence[Member], storm: Storm) -> float:
+    """Return when those have come together who are told at once."""
+    joined = [member.joined_at for member in members]
+    quiet_s, at_most_s = _GATHER_STEPS_S if storm.is_of_channel or storm.is_of_steps else _GATHER_S
+    return min(min(joined) + at_most_s, max(joined) + quiet_s)
 
 
 # --- the message of a channel's storm ---
@@ -225,6 +238,7 @@ def _face(standing: Standing) -> str:
 
 def _mentions(standing: Standing, target: Target, reference: str) -> Iterator[Reply]:
     """Yield a mention of each responder whose step members reached and nobody has told them of yet."""
+    storm = standing.storm
     for step in sorted({step for step, _ in standing.mentioned}):
         key, responder = mention_key(step), standing.responders.get(step.partition("#")[0])
         before = standing.delivery(key)
@@ -236,7 +250,7 @@ def _mentions(standing: Standing, target: Target, reference: str) -> Iterator[Re
         if responder is None or not untold:
             continue
         about = str(int(before.about or 0) + 1) if before.is_settled or not before.attempts else before.about
-        moment = max(standing.ready_at(key, about), min(member.joined_at for member in untold) + GATHER_S)
+        moment = max(standing.ready_at(key, about), _gathered_at(untold, storm))
         yield Reply(key, about, SLACK, target, moment, "", reference, "storm_step", Step(step, responder))
 
 
@@ -266,23 +280,9 @@ def _is_all_said(standing: Standing) -> bool:
 
 
 def _choose_left(standing: Standing) -> tuple[str, ...]:
-    """Return the incidents that are to have their own message: as many as can be said in 30 s, the worst
-    first and of these the oldest.
-    """
+    """Return the incidents that are to have their own message: the worst, and of these the oldest."""
     if not standing.storm.is_of_channel:
         return ()
     firing = [one.incident for one in standing.members if one.incident and not one.is_resolved]
     firing.sort(key=lambda one: (-one.severity.rank, one.opened_at, one.id))
-    return tuple(one.id for one in firing[: int(standing.rate * CALM_FOR_S)])
-
-
-def split_members(members: Sequence[Counted]) -> tuple[list[Counted], list[tuple[str, Counted]]]:
-    """Return those the storm speaks for, and those that reached a step, each with the step's name."""
-    spoken_for, mentioned = [], []
-    for one in members:
-        step = parse_field(one.id)[1]
-        if step:
-            mentioned.append((step, one))
-        else:
-            spoken_for.append(one)
-    return spoken_for, mentioned
+    return tuple(one.id for one in firing[: int(standing.rate * _HAND_BACK_FOR_S)])

@@ -16,7 +16,7 @@ from receiver.domain.storm import Door, HeldStorm, Member, Storm, Tally
 class StormNotification:
     """One message about a storm, with everything its words are made of.
 
-    *tally* counts those the action is about: all members, a page's wave, those who reached a step.
+    *tally* counts those the action is about: all members, those open in a page's wave, or all open.
     *unsaid* counts, by name, what still fires without a message of its own once the storm is over.
     """
 

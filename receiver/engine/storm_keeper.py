@@ -12,21 +12,21 @@ from msgspec.structs import replace
 
 from receiver import telemetry
 from receiver.domain import answers
-from receiver.domain.action import Action, Reply
+from receiver.domain.action import Action
 from receiver.domain.delivery import Delivery, Receipt
 from receiver.domain.incident import Change, Event, Incident
 from receiver.domain.messages import LEFT_BY_STORM, is_said_by_storm
 from receiver.domain.policy import SLACK
 from receiver.domain.ports import Incidents, Rules
 from receiver.domain.storm import (
-    Counted,
     HeldStorm,
     Storm,
     StormAnswer,
     Tally,
     count,
-    covers,
-    parse_field,
+    list_incident_ids,
+    split_members,
+    take_census,
 )
 from receiver.domain.storm_plan import (
     Answer,
@@ -37,7 +37,6 @@ from receiver.domain.storm_plan import (
     Leave,
     Standing,
     plan_storm,
-    split_members,
 )
 from receiver.domain.storm_ports import IncidentHeads, StormChannel, StormNotification, StormShelf
 from receiver.engine.hands import Hands
@@ -119,16 +118,8 @@ class StormKeeper:
                 return {lane: min([at for at in (wanted.due, *later) if at is not None], default=None)}
         return {lane: self._clock()}
 
-    def tally(self, held: HeldStorm) -> Tally:
-        """Return the numbers of a storm as they are now."""
-        return count(self._look(held).members)
-
     def _look(self, held: HeldStorm) -> Standing:
-        ids = sorted({parse_field(name)[0] for name in held.members})
-        heads = self._heads.read_heads(ids)
-        counted = [
-            Counted(name, member, heads.get(parse_field(name)[0])) for name, member in held.members.items()
-        ]
+        counted = take_census(held, self._heads.read_heads(list_incident_ids(held)))
         members, mentioned = split_members(counted)
         return Standing(
             held.storm,
@@ -171,7 +162,7 @@ class StormKeeper:
     def _settle(self, storm_id: str, action: Action, now: float) -> None:
         """Keep that something is done that leaves no receipt elsewhere."""
         done = Delivery(action.about, attempts=1, receipt=Receipt(now))
-        self._storms.change(storm_id, lambda storm: _with(storm, action.key, done))
+        self._storms.change(storm_id, lambda held: _with(held.storm, action.key, done))
 
     def _pass_on(self, answer: StormAnswer, standing: Standing) -> None:
         """Have the members hear of *answer*; those that joined later or were told anew since don't."""
@@ -222,7 +213,7 @@ class StormKeeper:
         else:
             after = replace(attempt.arrived(receipt), shown=before.shown if is_found else attempt.shown)
             _log(storm, action, after)
-        self._storms.change(storm.id, lambda latest: _with(latest, action.key, after))
+        self._storms.change(storm.id, lambda latest: _with(latest.storm, action.key, after))
 
     def _send(
         self, notification: StormNotification, attempt: Delivery, *, was_maybe_sent: bool
@@ -255,10 +246,8 @@ def _tally_of(action: Action, standing: Standing) -> Tally:
     kind, _, name = action.key.partition(":")
     if kind == "page":
         return count(one for one in standing.of_wave(int(name)) if one.is_open)
-    if isinstance(action, Reply) and kind == "step":
-        before = standing.delivery(action.key)
-        reached = [one for step, one in standing.mentioned if step == name and one.is_open]
-        return count(one for one in reached if not covers(before, one.member))
+    if kind == "step":
+        return count(one for one in standing.members if one.is_open)
     return count(standing.members)
 
 

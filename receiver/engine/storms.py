@@ -8,7 +8,7 @@ after a crash too.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -29,7 +29,6 @@ from receiver.domain.storm import (
     Storm,
     StormAnswer,
     field_of,
-    is_storm,
     new_storm_id,
     place_of_channel,
     place_of_responder,
@@ -38,7 +37,6 @@ from receiver.domain.storm_ports import StormShelf, Turn
 from receiver.engine.intake import ROUNDS, lanes_of
 from receiver.errors import (
     DeliveryError,
-    NotFound,
     PermanentDeliveryError,
     StoreError,
     TemporaryDeliveryError,
@@ -91,8 +89,8 @@ class Storms:
             self._agenda.put(action.lane, who.partition(" ")[0], now)
         return True
 
-    def _begin(self, place: str, now: float, instead_of: str = "") -> str:
-        storm = Storm(new_storm_id(place, now), place, now)
+    def _begin(self, place: str, now: float, instead_of: str = "", *, is_of_steps: bool = False) -> str:
+        storm = Storm(new_storm_id(place, now), place, now, is_of_steps)
         storm_id = self._shelf.begin(storm, instead_of, now)
         if storm_id == storm.id:
             telemetry.STORMS.labels("channel" if storm.is_of_channel else "responder").inc()
@@ -156,7 +154,9 @@ class Storms:
         if door is not None and door.storm.is_on:
             is_full = door.count >= MAX_MEMBERS and door.member is None
             return self._begin(place, now, instead_of=storm_id) if is_full else storm_id
-        return self._begin(place, now, storm_id) if _folds_on(action, incident, policy) else ""
+        if not _folds_on(action, incident, policy):
+            return ""
+        return self._begin(place, now, storm_id, is_of_steps=True)
 
     def _is_in(self, storm_id: str, name: str, action: Action) -> bool:
         """Tell whether the storm counts it for this very *action*, whatever became of the storm since."""
@@ -180,7 +180,8 @@ class Storms:
             if telling.receipt is None:
                 raise TemporaryDeliveryError(_FOLDING, retry_after=_LOOK_AGAIN_S)
             said = telling.receipt
-            receipt = Receipt(self._clock(), is_simulated=said.is_simulated, link=said.link)
+            at = max(member.joined_at, said.at)  # when it was said, not when we found out
+            receipt = Receipt(at, is_simulated=said.is_simulated, link=said.link)
             return attempt.arrived(receipt), door.storm
         raise TemporaryDeliveryError(_FOLDING)
 
@@ -220,8 +221,9 @@ class Storms:
         changes nothing. *done_at_pager* says that PagerDuty knows already. Raises NotFound and StoreError.
         """
 
-        def change(storm: Storm) -> Storm:
-            last = min(wave, storm.wave) if wave else storm.wave
+        def change(held: HeldStorm) -> Storm:
+            storm, counted = held.storm, max((one.wave for one in held.members.values()), default=1)
+            last = min(wave, counted) if wave else counted
             answer = StormAnswer(what, last, by, now)
             if storm.resolved_at or answer.key in {one.key for one in storm.answers}:
                 return storm
@@ -238,11 +240,13 @@ class Storms:
 
         return self.change(storm_id, change, due=now).storm
 
-    def change(self, storm_id: str, how: Callable[[Storm], Storm], *, due: float | None = None) -> HeldStorm:
+    def change(
+        self, storm_id: str, how: Callable[[HeldStorm], Storm], *, due: float | None = None
+    ) -> HeldStorm:
         """Change a storm by *how*; what it gives may be computed several times. Return it as kept."""
         for _ in range(ROUNDS):
             held = self._shelf.load(storm_id)
-            changed = how(held.storm)
+            changed = how(held)
             if changed == held.storm or self._shelf.keep(held, changed, due=due):
                 return HeldStorm(changed, held.version, held.joins, held.members)
         raise StoreError("a storm kept changing under our hands")
@@ -276,16 +280,3 @@ def _count_told(action: Action, incident: Incident) -> None:
     telemetry.DELIVERIES.labels(action.lane, "folded").inc()
     if isinstance(action, Page):
         telemetry.ESCALATIONS.labels(incident.policy, action.step.responder.name).inc()
-
-
-def find_storm_of(deliveries: Mapping[str, Delivery]) -> str:
-    """Return the storm that speaks for an incident with these *deliveries*, empty where none does."""
-    keys = ("root", *sorted(key for key in deliveries if key.startswith("page:")))
-    return next((deliveries[key].storm for key in keys if key in deliveries and deliveries[key].storm), "")
-
-
-def get_storm_id(text: str) -> str:
-    """Return *text* where it can be the id of a storm; else NotFound."""
-    if not is_storm(text) or len(text) > 40 or not text.isascii():
-        raise NotFound("storm", text[:40])
-    return text

@@ -10,7 +10,14 @@ from flask import Blueprint, Response, request
 from receiver.web.access import is_let_in
 from receiver.web.answering import acknowledge, resolve, snooze, unacknowledge
 from receiver.web.answers import refuse, send
-from receiver.web.bodies import HistoryPage, IncidentPage, WholeIncident, WholeRunbook
+from receiver.web.bodies import (
+    HistoryPage,
+    IncidentPage,
+    StormList,
+    StormRow,
+    WholeIncident,
+    WholeRunbook,
+)
 from receiver.web.incident_json import describe
 from receiver.web.listing import list_history, list_incidents
 from receiver.web.openapi import render_openapi
@@ -26,6 +33,7 @@ from receiver.web.questions import (
 )
 from receiver.web.runbook_json import describe_runbook
 from receiver.web.silencing import silence
+from receiver.web.storms import acknowledge_storm, list_storms
 from receiver.wiring import Parts
 
 _NO_INCIDENT = {HTTPStatus.NOT_FOUND: "There is no such incident, or none any more."}
@@ -126,6 +134,25 @@ OPERATIONS: tuple[AnyOperation, ...] = (
             HTTPStatus.CONFLICT: "It is resolved: nothing of it fires.",
             HTTPStatus.BAD_GATEWAY: "Alertmanager can't be reached; nothing is silenced.",
         },
+    ),
+    Operation(
+        "GET",
+        "/storms",
+        "listStorms",
+        "List the storms that are not resolved, newest first",
+        NoQuestion,
+        StormList,
+        lambda parts, _name, _asked: list_storms(parts),
+    ),
+    Operation(
+        "POST",
+        "/storms/{storm_id}/acknowledge",
+        "acknowledgeStorm",
+        "Somebody has all that the storm counts",
+        Answer,
+        StormRow,
+        acknowledge_storm,
+        {HTTPStatus.NOT_FOUND: "There is no such storm, or none any more."},
     ),
     Operation(
         "GET",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Any
-from urllib.parse import urlencode
 
 from receiver import clock
 from receiver.channels.pagerduty.adapter import enqueue
@@ -110,7 +109,7 @@ def _render_trigger(notification: StormNotification, dedup_key: str) -> Json:
     }
     base = tidy_link(notification.public_url)
     if base:
-        event["client_url"] = f"{base.rstrip('/')}/?{urlencode({'storm': storm.id})}"
+        event["client_url"] = f"{base.rstrip('/')}/storms/{storm.id}"
     return event
 
 

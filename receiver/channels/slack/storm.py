@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from urllib.parse import urlencode
 
 from receiver.channels.slack.blocks import Block, actions, button, context, header, section
 from receiver.channels.slack.headline import severity_mark, severity_word
@@ -102,8 +101,7 @@ def _small_print(notification: StormNotification) -> str:
     said.append("each incident keeps its own state and escalation")
     url = notification.public_url
     if is_web_link(url):
-        query = urlencode({"storm": notification.storm.id})
-        page = f"{url.rstrip('/')}/?{query}"
+        page = f"{url.rstrip('/')}/storms/{notification.storm.id}"
         said += [link(page, "all of them")] if is_link(page) else []
     return " · ".join(said)
 
