@@ -8,8 +8,10 @@ import pytest
 
 from receiver.store.storms import RedisStorms
 from receiver.wiring import build_machine
+from tests.mocks.pagerduty_account import PagedIncident
 from tests.mocks.slack_workspace import SlackMessage
 from tests.rig import NAMES, ROUTING, Rig
+from tests.slack_people import SECRET, SlackPeople
 from tests.turns import Turns
 
 MANY = 100
@@ -280,19 +282,79 @@ def test_a_second_storm_is_another_one(rig: Rig) -> None:
     assert len(pages(rig)) == 2
 
 
-def test_resolving_the_storm_by_hand_at_the_pager_closes_all_it_counts(rig: Rig) -> None:
-    from receiver.domain.person import Person
+def tell(rig: Rig) -> None:
+    """Have PagerDuty's webhooks come in."""
+    rig.pagerduty.webhooks.deliver(
+        lambda body, headers: rig.client.post("/webhooks/pagerduty", data=body, headers=headers).status_code
+    )
 
+
+def page_there(rig: Rig) -> PagedIncident:
+    (found,) = [one for one in rig.pagerduty.opened() if one.dedup_key.startswith("receiver-storm-")]
+    return found
+
+
+@pytest.fixture
+def answering(rig: Rig) -> Rig:
+    """The receiver as people can answer it from Slack and PagerDuty."""
+    rig.environ |= {"PAGERDUTY_WEBHOOK_SECRET": "pagerduty-secret", "SLACK_SIGNING_SECRET": SECRET}
+    rig.environ |= {"PAGERDUTY_API_TOKEN": "rest-token", "PAGERDUTY_API_URL": rig.pagerduty.url}
+    rig.configure(ROUTING + 'pagerduty: {api_token: "${PAGERDUTY_API_TOKEN}"}\n')
+    rig.machine = build_machine(rig.parts, Turns())
+    return rig
+
+
+def test_acknowledged_in_pagerduty_all_it_counts_is_acknowledged_without_an_echo(answering: Rig) -> None:
+    rig = answering
     ids = breaks_out(rig)
     rig.passes("20s")
-    one = storm(rig, "responder:on-call")
-    rig.parts.storms.answer(
-        one["id"], "resolve", Person("Alice", "pagerduty"), rig.clock(), wave=1, done_at_pager=True
-    )
-    rig.passes("1m")
-    by = [rig.shows(each)["state"] for each in ids]
-    assert by.count("resolved") == one["total"]
+    counted = storm(rig, "responder:on-call")["total"]
+    rig.pagerduty.acknowledges(page_there(rig), "Alice Doe")
+    tell(rig)
+    rig.passes("30s")
+    assert [rig.shows(one)["acknowledged_by"] for one in ids].count("Alice Doe") == counted
+    assert pages(rig, action="acknowledge") == []
+
+
+def test_resolved_in_pagerduty_all_it_counts_is_closed_by_hand(answering: Rig) -> None:
+    rig = answering
+    ids = breaks_out(rig)
+    rig.passes("20s")
+    counted = storm(rig, "responder:on-call")["total"]
+    rig.pagerduty.resolves(page_there(rig), "Alice Doe")
+    tell(rig)
+    rig.passes("30s")
+    assert [rig.shows(one)["state"] for one in ids].count("resolved") == counted
     assert pages(rig, action="resolve") == []
+
+
+def test_the_button_under_the_message_acknowledges_all_it_counts(answering: Rig) -> None:
+    rig = answering
+    ids = breaks_out(rig)
+    rig.passes("20s")
+    people = SlackPeople(rig.client, rig.clock, rig.slack)
+    answer = people.presses("acknowledge_storm", storm(rig)["id"])
+    assert answer.status_code == 200
+    rig.passes("20s")
+    assert [rig.shows(one)["state"] for one in ids].count("acknowledged") == storm(rig)["total"]
+    assert "Acknowledged by alice" in summaries(rig)[0].words
+    assert "Acknowledge all" not in summaries(rig)[0].words
+
+
+def test_somebody_who_took_it_back_since_keeps_it_so(rig: Rig) -> None:
+    """The answer reaches each member once; what people do to one of them afterwards stands."""
+    last = breaks_out(rig)[-1]
+    rig.passes("20s")
+    rig.client.post(f"/api/v1/storms/{storm(rig)['id']}/acknowledge", json={"by": "alice"})
+    rig.passes("10s")
+    rig.answers(last, "unacknowledge")
+    rig.passes("1m")
+    assert rig.state(last) == "open"
+
+
+def test_a_storm_nobody_knows_is_not_found(rig: Rig) -> None:
+    assert rig.client.post("/api/v1/storms/storm-nothing/acknowledge", json={}).status_code == 404
+    assert rig.client.get("/storms/storm-nothing").status_code == 404
 
 
 class Killed(BaseException):

@@ -12,6 +12,7 @@ from schemathesis import Case, GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
+from receiver.domain.storm import Storm, new_storm_id
 from receiver.web.api import OPERATIONS
 from receiver.web.app import create_app
 from receiver.web.operations import AnyOperation
@@ -49,7 +50,13 @@ def describe(rig: Rig) -> dict[str, Any]:
 @pytest.mark.parametrize(("operation", "mode"), ASKED, ids=lambda each: getattr(each, "id", each))
 def test_every_answer_is_as_described(guarded: Rig, operation: AnyOperation, mode: GenerationMode) -> None:
     """Right questions are answered, wrong ones refused, and none meets a fault of ours."""
-    known = {"incident_id": guarded.fires("DiskFull", host="a"), "alertname": "DiskFull"}
+    storm = Storm(new_storm_id("channel:#a", guarded.clock()), "channel:#a", guarded.clock())
+    guarded.parts.shelf_of_storms.begin(storm, "", guarded.clock())
+    known = {
+        "incident_id": guarded.fires("DiskFull", host="a"),
+        "alertname": "DiskFull",
+        "storm_id": storm.id,
+    }
     schema = schemathesis.openapi.from_dict(describe(guarded))
     schema.app = create_app(guarded.parts)
     excluded = []
