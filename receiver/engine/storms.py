@@ -195,8 +195,11 @@ class Storms:
             raise TemporaryDeliveryError(_FOLDING)
         now = self._clock()
         member = Member(now, storm.wave, _about(action))
-        is_told = storm.find_telling(name, member).is_settled
-        return member if self._shelf.join(door, name, member, None if is_told else now) else None
+        due = None
+        if not storm.find_telling(name, member).is_settled:
+            # The first is news; a look for each of a thousand that follow would be a thousand looks at all.
+            due = now + _LOOK_AGAIN_S if door.count else now
+        return member if self._shelf.join(door, name, member, due) else None
 
     def _keep(self, action: Action, incident: Incident, after: Delivery, events: tuple[Event, ...]) -> None:
         others = [lane for lane in lanes_of(incident) if lane != action.lane] if after.is_settled else []
