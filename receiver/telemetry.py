@@ -23,6 +23,7 @@ TIMER_LATENESS = Histogram(
     buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 15, 60, 300),
 )
 REFUSALS = Counter("receiver_refusals_total", "Requests not let in, by the reason.", ["reason"])
+STORMS = Counter("receiver_storms_total", "Storms begun.", ["of"])
 WORKER_ERRORS = Counter("receiver_worker_errors_total", "Faults of our own met while working off the agenda.")
 HEARTBEAT_CALLS = Counter(
     "receiver_heartbeat_calls_total", "Times heartbeat_url was to be called, by outcome.", ["outcome"]

@@ -13,11 +13,13 @@ from typing import Any
 from receiver import clock as wall
 from receiver.channels.alertmanager.adapter import AlertmanagerChannel
 from receiver.channels.pagerduty.adapter import PagerDutyChannel
+from receiver.channels.pagerduty.storm import PagerDutyStorms
 from receiver.channels.slack.adapter import SlackChannel
 from receiver.channels.slack.notice_channel import SimulatedNotices, SlackNotices
 from receiver.channels.slack.porter import Porter
 from receiver.channels.slack.review_channel import SimulatedReviews, SlackReviews
 from receiver.channels.slack.simulated import SimulatedSlack
+from receiver.channels.slack.storm_channel import SimulatedStorms, SlackStorms
 from receiver.config.model import Routing
 from receiver.config.settings import Settings
 from receiver.domain.calendar import BusinessHours, next_opening
@@ -28,6 +30,7 @@ from receiver.domain.person import Person
 from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK
 from receiver.domain.ports import Channel
 from receiver.domain.review_ports import ReviewChannel
+from receiver.domain.storm_ports import StormChannel
 from receiver.engine.brief import Briefing, Places
 from receiver.engine.desk import Desk
 from receiver.engine.duties import LANE as DUTIES
@@ -48,6 +51,8 @@ from receiver.engine.pager_desk import PagerDesk
 from receiver.engine.reconcile import Reconciler
 from receiver.engine.review import Reviewer
 from receiver.engine.roster import Roster
+from receiver.engine.storm_keeper import Pace, StormKeeper
+from receiver.engine.storms import Storms
 from receiver.engine.turns import Turns
 from receiver.engine.watch import Watch
 from receiver.engine.witness import Witness
@@ -74,6 +79,7 @@ from receiver.store.notices import DUTY as NOTICES
 from receiver.store.notices import RedisNotices
 from receiver.store.reviews import RedisReviews
 from receiver.store.simulated import RedisSimulated
+from receiver.store.storms import RedisStorms
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +111,8 @@ class Parts:
     condition: RedisCondition
     notices: RedisNotices
     failures: RedisFailures
+    shelf_of_storms: RedisStorms
+    storms: Storms
     intake: Intake
     hands: Hands
     runbooks: RunbookShelf
@@ -120,12 +128,15 @@ def build_parts(settings: Settings, routing: Routing, clock: Clock = wall.now) -
     agenda, maintenance = RedisAgenda(client, shards=shards), RedisMaintenance(client)
     beats = RedisBeats(client)
     notices = RedisNotices(client, is_wanted=bool(routing.notices_channel), shards=shards)
+    shelf_of_storms = RedisStorms(client, history_s=routing.history, shards=shards)
     pulse = Pulse(routing.heartbeats, beats, partial(agenda.put, DUTIES, BEATS))
     return Parts(
         settings=settings,
         routing=routing,
         incidents=incidents,
         agenda=agenda,
+        shelf_of_storms=shelf_of_storms,
+        storms=Storms(shelf_of_storms, incidents, agenda, clock),
         simulated=RedisSimulated(client),
         errands=RedisErrands(client, shards=shards),
         reviews=RedisReviews(client, shards=shards),
@@ -281,6 +292,35 @@ def build_notice_board(parts: Parts) -> NoticeBoard:
     return NoticeBoard(parts.notices, channel, parts.clock)
 
 
+def build_keeper(parts: Parts, turns: Turns) -> StormKeeper:
+    """Return what says what storms have to say; simulated where there are no credentials."""
+    routing, settings, clock = parts.routing, parts.settings, parts.clock
+    record = _recorder(parts)
+    slack: StormChannel = (
+        SlackStorms(routing.slack_token, settings.slack_api_url, clock=clock)
+        if routing.slack_token
+        else SimulatedStorms(record, clock=clock)
+    )
+    pager = PagerDutyStorms(settings.pagerduty_events_url, clock=clock, record=record)
+    limits = routing.limits
+    pace = Pace(
+        limits.slack_posts.count / limits.slack_posts.per_s, limits.pagerduty.count / limits.pagerduty.per_s
+    )
+    return StormKeeper(
+        parts.shelf_of_storms,
+        parts.storms,
+        parts.incidents,
+        heads=parts.incidents,
+        channels={SLACK: slack, PAGERDUTY: pager},
+        rules=routing,
+        pace=pace,
+        clock=clock,
+        turns=turns,
+        paused_until=parts.maintenance.paused_until,
+        public_url=settings.public_url,
+    )
+
+
 def build_porter(parts: Parts) -> Porter:
     """Return what does what people ask in Slack, over HTTP and over a socket alike."""
     routing, rest = parts.routing, build_rest(parts)
@@ -301,6 +341,7 @@ def build_porter(parts: Parts) -> Porter:
         next_opening=partial(next_opening, hours) if hours is not None else None,
         can_silence=lambda incident: incident.source in routing.alertmanagers,
         mark_reviewed=mark_reviewed,
+        acknowledge_storm=lambda storm_id, by, now: parts.storms.answer(storm_id, "acknowledge", by, now),
     )
     return Porter(desk.take, routing.slack_token, parts.settings.slack_api_url)
 
@@ -315,6 +356,7 @@ class Machine:
 
 def build_machine(parts: Parts) -> Machine:
     """Return what a worker does with incidents and duties under this configuration."""
+    turns = build_turns(parts)
     routing, clock, rest = parts.routing, parts.clock, build_rest(parts)
     trusts = {source: Trust(one.looks, one.trust_after) for source, one in routing.alertmanagers.items()}
     clients = build_clients(parts)
@@ -340,7 +382,7 @@ def build_machine(parts: Parts) -> Machine:
         repeated[CALLS] = Repeated(caller.work)
     if routing.notices_channel:
         repeated[NOTICES] = Repeated(build_notice_board(parts).work)
-    desk = PagerDesk(parts.hands, parts.incidents, rest, routing, clock)
+    desk = PagerDesk(parts.hands, parts.incidents, rest, routing, clock, storms=parts.storms)
     briefing = build_briefing(parts, rest)
     return Machine(
         Reconciler(
@@ -350,11 +392,13 @@ def build_machine(parts: Parts) -> Machine:
             briefing,
             witness,
             clock=clock,
-            turns=build_turns(parts),
+            turns=turns,
             paused_until=parts.maintenance.paused_until,
             health=HealthNotes(parts.health),
             inquiry=build_inquiry(parts, rest),
             notices=parts.notices,
+            storms=parts.storms,
+            keeper=build_keeper(parts, turns),
         ),
         Duties(repeated, parts.errands, {"pagerduty": desk.take}, clock),
     )
@@ -364,7 +408,7 @@ def _saying(parts: Parts) -> Callable[[str, str, float], None]:
     """Return what says a trouble in the log, and in the channel of notices where there is one."""
 
     def say(notice_id: str, text: str, now: float) -> None:
-        logger.warning("notice", extra={"fields": {"text": text}})
+        logger.warning(text)
         parts.notices.put(notice_id, text, now)
 
     return say

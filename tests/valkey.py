@@ -48,6 +48,8 @@ def find_keys_without_expiry(client: Client) -> list[str]:
         kind, _, name = key.decode().partition("}:")[2].partition(":")
         if kind in ("open", "agenda", "claims", "owners"):
             continue
+        if kind == "storms" or (kind in ("storm", "storm-members") and name.encode() in open_ids):
+            continue
         if (kind == "group" and name.encode() in slots) or (kind == "timeline" and name.encode() in open_ids):
             continue
         leaked.append(key.decode())

@@ -62,6 +62,14 @@ class ReceiverApi:
         path = f"/api/v1/deliveries/{failure_id}/retry"
         return self._ask("POST", path, body={"by": by, "via": VIA})
 
+    def list_storms(self) -> list[Json]:
+        """Return the storms that are not resolved; none where the receiver knows of no such thing."""
+        try:
+            found = self._ask("GET", "/api/v1/storms", "storms").get("storms")
+        except NotFound:  # a receiver older than this command
+            return []
+        return [storm for storm in found if isinstance(storm, dict)] if isinstance(found, list) else []
+
     def get_incident(self, incident_id: str) -> Json:
         """Return one incident whole; the beginning of an open one's ID will do."""
         return self._with_id(incident_id, lambda known: self._ask("GET", f"/api/v1/incidents/{known}", known))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import tzinfo
 
 from receiver.cli.api_model import AlertRow, DeliveryRow, EventRow, Row, SilenceRow, StepRow, Whole
@@ -35,6 +35,14 @@ def say_state(row: Row, now: float) -> str:
         return f"acknowledged by {one_line(row.acknowledged_by, 60)}"
     upcoming = say_next(row, now)
     return f"{row.state}, {upcoming}" if upcoming and row.state == "open" else row.state
+
+
+def say_storm(storm: Mapping[str, object]) -> str:
+    """Return `Storm of #alerts-critical: 97 incidents, 90 open (storm-…)` in one line."""
+    place = one_line(str(storm.get("place", "")).partition(":")[2], 80)
+    counts = f"{storm.get('total')} incidents, {storm.get('open')} open"
+    over = "" if storm.get("ended_at") is None else ", over"
+    return one_line(f"Storm of {place}: {counts}{over} ({storm.get('id')})", MAX_LINE)
 
 
 def say_next(row: Row, now: float) -> str:

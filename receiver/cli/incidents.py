@@ -10,7 +10,7 @@ from receiver import clock
 from receiver.cli.api import ApiError, ReceiverApi, build_api
 from receiver.cli.api_model import read_maintenance, read_row
 from receiver.cli.examples import show_examples
-from receiver.cli.incident_text import render_list
+from receiver.cli.incident_text import render_list, say_storm
 from receiver.cli.maintenance import say_maintenance
 from receiver.cli.terminal import find_width, say, say_json
 
@@ -36,6 +36,8 @@ def incidents(is_all: bool, is_json: bool) -> None:
         return
     if maintenance := _find_maintenance(api):
         say(maintenance + ".\n")
+    for storm in api.list_storms():
+        say(say_storm(storm))
     rows = [read_row(row) for row in page["incidents"]]
     if not rows:
         say("No incidents." if is_all else "No open incidents.")

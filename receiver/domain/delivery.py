@@ -19,6 +19,9 @@ _JITTER = 0.2
 
 MAX_DETAIL = 300
 
+# How the ids of storms begin; a delivery whose target is one is folded into it.
+STORM = "storm-"
+
 
 class Receipt(Struct, frozen=True, omit_defaults=True):
     """It arrived. *reference* is the channel's own name for it (`C024BE91L:1503435956.000247`)."""
@@ -40,7 +43,7 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
 
     about: str = ""
     shown: str = ""  # what the last attempt showed, for messages that follow the state
-    target: str = ""  # kind:address, without secrets
+    target: str = ""  # kind:address, without secrets; or the storm it is folded into
     attempts: int = 0
     first_attempt_at: float = 0.0
     last_attempt_at: float = 0.0
@@ -56,13 +59,23 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
     def is_settled(self) -> bool:
         return self.receipt is not None or self.failed_at > 0
 
+    @property
+    def storm(self) -> str:
+        """The storm whose message or page says this one, too; empty where it is said by itself."""
+        return self.target if self.target.startswith(STORM) else ""
+
+    @property
+    def is_folded(self) -> bool:
+        """A storm has said it: nothing of its own stands in the channel, or is open at the pager."""
+        return self.receipt is not None and bool(self.storm)
+
     def begin(self, about: str, shown: str, target: str, now: float) -> Delivery:
         """Return this delivery with one more attempt noted, or a fresh one for another instance.
 
         Until its end is noted, an attempt may have arrived.
         """
         former = Delivery() if self.is_settled or self.about != about else self
-        is_other = self.about != about and self.may_have_arrived
+        is_other = self.about != about and self.may_have_arrived and not self.storm
         return Delivery(
             about=about,
             shown=shown,

@@ -263,10 +263,13 @@ class PageLine:
 
 
 def page_line(incident: Incident, responder: Responder) -> PageLine:
-    """Return how the responder's PagerDuty incident stands, from what was tried and received."""
+    """Return how the responder's PagerDuty incident stands, from what was tried and received.
+
+    A page that is folded into a storm's has opened none of this incident's own.
+    """
     opened = max(
         (
-            int(delivery.about if delivery.may_have_arrived else delivery.earlier or 0)
+            int(delivery.about if delivery.may_have_arrived and not delivery.storm else delivery.earlier or 0)
             for key, delivery in incident.deliveries.items()
             if key.startswith("page:") and _is_of(key, responder)
         ),

@@ -54,7 +54,11 @@ def unreached_key(step: Step) -> str:
 
 def find_message(incident: Incident) -> Delivery | None:
     """Return the delivery of the incident's message: of those that arrived, the newest."""
-    found = [d for key in _MESSAGES if (d := incident.deliveries.get(key)) is not None and d.receipt]
+    found = [
+        d
+        for key in _MESSAGES
+        if (d := incident.deliveries.get(key)) is not None and d.receipt and not d.is_folded
+    ]
     return max(found, key=lambda d: d.receipt.at if d.receipt else 0.0, default=None)
 
 

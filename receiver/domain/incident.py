@@ -237,7 +237,7 @@ class Change(Struct, frozen=True):
 def slot_of(source: str, receiver: str, group_key: str, route: str) -> str:
     """Return the group's place on a route: 12 characters, a pure function of its identity."""
     digest = hashlib.sha256(json.encode([source, receiver, group_key, route])).digest()
-    return _base32(int.from_bytes(digest[:8], "big") >> 4, 12)
+    return to_base32(int.from_bytes(digest[:8], "big") >> 4, 12)
 
 
 def dedup_key(incident: Incident, responder: str) -> str:
@@ -256,15 +256,16 @@ def parse_dedup_key(key: str) -> tuple[str, str] | None:
     return (match[1], match[2]) if match else None
 
 
-def _base32(number: int, digits: int) -> str:
+def to_base32(number: int, digits: int) -> str:
+    """Return *number* in letters and digits that are told apart when read aloud."""
     return "".join(_ALPHABET[(number >> 5 * n) & 31] for n in range(digits - 1, -1, -1))
 
 
 def new_id(slot: str, opened_at: float, previous: Incident | None) -> str:
     stamp = int(opened_at * 1000)
-    while previous is not None and previous.id == f"{slot}-{_base32(stamp, 9)}":
+    while previous is not None and previous.id == f"{slot}-{to_base32(stamp, 9)}":
         stamp += 1
-    return f"{slot}-{_base32(stamp, 9)}"
+    return f"{slot}-{to_base32(stamp, 9)}"
 
 
 def find_firing(incident: Incident) -> list[Alert]:

@@ -17,6 +17,8 @@ from receiver.domain.silences import ending_silences
 EDIT_PAUSE_S = 1.0
 # An incident closed by hand whose alerts fire on is called to mind once.
 REMIND_AFTER_S = 4 * 3600.0
+# The key under which an incident keeps which storm has left it to have a message of its own.
+LEFT_BY_STORM = "left"
 # Slack's words for a message that can't be edited any more.
 LOST_MESSAGE = frozenset({"message_not_found", "edit_window_closed", "cant_update_message"})
 
@@ -52,13 +54,31 @@ def _step_face(incident: Incident, standing: StepStanding) -> str:
     return "t" if standing.told_at is not None else "r"
 
 
+def is_said_by_storm(incident: Incident) -> bool:
+    """Tell whether a storm's message stands for the incident's own."""
+    return find_message(incident) is None and incident.deliveries.get("root", Delivery()).is_folded
+
+
+def _root_about(incident: Incident) -> str:
+    """Return which instance of its message the incident is to have.
+
+    One that a storm has said has a new one when it reopens, or when the storm leaves it to itself.
+    """
+    root = incident.deliveries.get("root", Delivery())
+    if not root.is_folded:
+        return root.about
+    is_left = incident.deliveries.get(LEFT_BY_STORM, Delivery()).about == root.storm
+    is_anew = incident.generation > _shown_first(incident)[1]
+    return f"{root.storm}/{incident.generation}" if is_left or is_anew else root.about
+
+
 def list_messages(incident: Incident, progress: Progress, now: float) -> Iterator[Action]:
     """Yield the incident's message, or the edit that brings it up to what is so now."""
     shown = face(incident, progress, now)
     root = incident.deliveries.get("root", Delivery())
-    if root.receipt is None:
-        own = Target(SLACK, incident.channel)
-        yield Post("root", "", SLACK, own, ready_at(incident, "root"), shown)
+    if root.receipt is None or root.is_folded:
+        own, about = Target(SLACK, incident.channel), _root_about(incident)
+        yield Post("root", about, SLACK, own, ready_at(incident, "root", about), shown)
     message = find_message(incident)
     if message is None or message.receipt is None:
         return
@@ -88,6 +108,7 @@ def list_replies(
     """Yield the replies in the message's thread: what people must notice, as edits notify nobody."""
     message = find_message(incident)
     if message is None or message.receipt is None:
+        yield from _storm_replies(incident, progress)
         return
     reference = message.receipt.reference
     if incident.is_resolved:
@@ -102,6 +123,20 @@ def list_replies(
         yield _reply(incident, "reopened", str(incident.generation), "reopened", reference)
     yield from _joined(incident, reference)
     yield from _reminders(incident, policy, progress, reference, now)
+
+
+def _storm_replies(incident: Incident, progress: Progress) -> Iterator[Reply]:
+    """Yield the steps that are told in a storm's thread, where it has the incident's message: only those
+    who have an address in Slack are. The reply has no message of the incident's own.
+    """
+    if not is_said_by_storm(incident) or incident.is_resolved or incident.is_acknowledged:
+        return
+    if progress.paused_until:
+        return
+    for standing in progress.reached:
+        if not standing.is_standing and standing.step.responder.find_target(SLACK):
+            key, about = reply_key(standing.step), str(incident.run.number)
+            yield _reply(incident, key, about, "step", "", step=standing.step)
 
 
 def _shown_first(incident: Incident) -> tuple[str, int, int]:

@@ -37,7 +37,7 @@ class Desk:
 
     *next_opening* tells when the next business day starts, None where that isn't configured;
     *can_silence* whether there is an Alertmanager for an incident. *mark_reviewed* is for the button of
-    a review, whose value is the review's id.
+    a review, whose value is the review's id; *acknowledge_storm* for that of a storm.
     """
 
     def __init__(
@@ -51,7 +51,9 @@ class Desk:
         next_opening: Callable[[float], float] | None = None,
         can_silence: Callable[[Incident], bool] = lambda _: True,
         mark_reviewed: Callable[[str, Person, float], object] | None = None,
+        acknowledge_storm: Callable[[str, Person, float], object] | None = None,
     ) -> None:
+        self._acknowledge_storm = acknowledge_storm
         self._hands = hands
         self._incidents = incidents
         self._clock = clock
@@ -88,8 +90,10 @@ class Desk:
                 return _unless_done(self._hands.resolve(incident_id, by, now), by)
             case "silence":
                 return self._open_form(press, now)
-            case "reviewed" if self._mark_reviewed is not None:
-                self._mark_reviewed(press.value, by, now)
+            case "reviewed" | "acknowledge_storm":
+                answer = self._mark_reviewed if press.button == "reviewed" else self._acknowledge_storm
+                if answer is not None:
+                    answer(press.value, by, now)
                 return None
         return self._expire(press, now) if press.button.startswith(_EXPIRE) else None
 

@@ -19,9 +19,11 @@ from receiver.domain.pager_news import PagerNews, PagerStatus
 from receiver.domain.person import Person
 from receiver.domain.policy import PAGERDUTY
 from receiver.domain.ports import Incidents, Rules
+from receiver.domain.storm import parse_storm_dedup_key
 from receiver.engine.hands import Hands
 from receiver.engine.pager_answers import PagerAnswers
-from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
+from receiver.engine.storms import Storms
+from receiver.errors import NotFound, PermanentDeliveryError, TemporaryDeliveryError
 
 T = TypeVar("T")
 
@@ -73,8 +75,11 @@ class PagerDesk:
         pager: Pager | None,
         rules: Rules,
         clock: Callable[[], float],
+        *,
+        storms: Storms | None = None,
     ) -> None:
         self._answers = PagerAnswers(hands, incidents, clock)
+        self._storms = storms
         self._incidents = incidents
         self._pager = pager
         self._rules = rules
@@ -90,20 +95,24 @@ class PagerDesk:
         except ValidationError as error:
             logger.warning("pager news not understood", extra={"fields": {"reason": str(error)}})
             return
-        pages = list(self._find_pages(told))
-        if not pages:
+        keys = tuple(self._find_keys(told))
+        pages = list(self._find_pages(keys))
+        waves = [page for page in map(parse_storm_dedup_key, keys) if page is not None]
+        if not pages and not waves:
             _log(told, "not ours")
             return
         wanted = _STATUSES.get(told.event_type)
         status = self._find_status(told, wanted) if wanted else PagerStatus(told.status)
         for page in pages:
             _log(told, self._apply(page, told, status), page.incident.id)
+        for storm_id, wave in waves:
+            _log(told, self._apply_to_storm(storm_id, wave, told, status), storm_id)
 
     # --- whose page it is ---
 
-    def _find_pages(self, news: PagerNews) -> Iterator[Paged]:
+    def _find_pages(self, keys: Iterable[str]) -> Iterator[Paged]:
         """Yield our pages in PagerDuty's incident; several where alerts were grouped or merged there."""
-        for key in self._find_keys(news):
+        for key in keys:
             slot_and_tail = parse_dedup_key(key)
             if slot_and_tail is None:
                 continue
@@ -115,7 +124,8 @@ class PagerDesk:
                     yield Paged(self._incidents.load(incident.id), responder)
 
     def _find_keys(self, news: PagerNews) -> Iterable[str]:
-        if parse_dedup_key(news.incident_key) or self._pager is None:
+        key = news.incident_key
+        if parse_dedup_key(key) or parse_storm_dedup_key(key) or self._pager is None:
             return (news.incident_key,)
         try:
             return self._pager.find_alert_keys(news.incident_id)
@@ -167,6 +177,24 @@ class PagerDesk:
         answer = self._answers.acknowledge if is_taken else self._answers.unacknowledge
         answer(page, by, news.occurred_at)
         return status.status
+
+    def _apply_to_storm(self, storm_id: str, wave: int, news: PagerNews, status: PagerStatus) -> str:
+        """Do for all that a storm's page counts what was done to the page; return what became of it.
+
+        PagerDuty tells its people again by itself when one is un-acknowledged there; each incident that it
+        counts is un-acknowledged here, one by one.
+        """
+        what = {"incident.acknowledged": "acknowledge", "incident.resolved": "resolve"}.get(news.event_type)
+        if self._storms is None or what is None:
+            return "nothing to do"
+        if status.status != _STATUSES[news.event_type]:
+            return "outdated"
+        by = Person(news.by or status.by or "PagerDuty", via=PAGERDUTY)
+        try:
+            self._storms.answer(storm_id, what, by, self._clock(), wave=wave, done_at_pager=True)
+        except NotFound:
+            return "no storm of ours any more"
+        return _STATUSES[news.event_type]
 
     def _resolve(self, page: Paged, news: PagerNews, by: Person) -> str:
         """Close the incident, unless what ended is a page before the one that is open now."""

@@ -10,12 +10,15 @@ from receiver.domain.incident import Incident
 from receiver.domain.notice import Notices
 from receiver.domain.plan import plan
 from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy, Responder, Target
-from receiver.domain.ports import Channel, Incidents, Rules
+from receiver.domain.ports import Channel, Incidents, Rules, Turn
+from receiver.domain.storm import is_storm
 from receiver.engine.brief import Briefing
 from receiver.engine.health import HealthNotes
 from receiver.engine.inquiry import Inquiry
 from receiver.engine.intake import lanes_of
 from receiver.engine.perform import Performer
+from receiver.engine.storm_keeper import StormKeeper
+from receiver.engine.storms import Storms
 from receiver.engine.turns import Turns
 from receiver.engine.witness import Witness
 from receiver.errors import NotFound
@@ -43,8 +46,12 @@ class Reconciler:
         health: HealthNotes | None = None,
         inquiry: Inquiry | None = None,
         notices: Notices | None = None,
+        storms: Storms | None = None,
+        keeper: StormKeeper | None = None,
     ) -> None:
         self._paused_until = paused_until
+        self._storms = storms
+        self._keeper = keeper
         self._incidents = incidents
         self._rules = rules
         self._briefing = briefing
@@ -67,6 +74,8 @@ class Reconciler:
         The incident is read anew before each action, since a timer that fires must know the
         latest acknowledgement. Raises StoreError, ClaimLost.
         """
+        if is_storm(incident_id):
+            return self._keeper.reconcile(incident_id, lane, worker) if self._keeper is not None else {}
         waits: dict[str, float] = {}
         for _ in range(_ACTIONS_AT_MOST):
             now = self._clock()
@@ -78,6 +87,8 @@ class Reconciler:
             wanted = plan(incident, policy, now)
             mine = [action for action in wanted.actions if action.lane == lane]
             ready, later = self._sort(incident, mine, now)
+            if self._fold(incident, policy, ready, worker, now):
+                continue
             action = self._next(incident, ready, waits, now)
             if action is None:
                 later += [waits[action.key] for action in ready]
@@ -93,16 +104,14 @@ class Reconciler:
             self._performer.perform(self._briefing.brief(action, incident, policy, now), worker)
         return {lane: self._clock()}
 
-    def _sort(
-        self, incident: Incident, actions: list[Action], now: float
-    ) -> tuple[list[Action], list[float]]:
-        """Return the actions that can be done now, and the moments at which others can."""
-        ready = [action for action in actions if action.ready_at <= now]
-        later = [action.ready_at for action in actions if action.ready_at > now]
-        if incident.previous and any(isinstance(a, Page) for a in ready) and not self._is_told(incident, now):
-            ready = [action for action in ready if not isinstance(action, Page)]
-            later.append(now + _PREDECESSOR_WAIT_S)
-        return ready, later
+    def _fold(
+        self, incident: Incident, policy: EscalationPolicy, ready: list[Action], worker: str, now: float
+    ) -> bool:
+        """Tell whether one of the *ready* actions was folded into a storm that says it."""
+        storms = self._storms
+        return storms is not None and any(
+            storms.fold(action, incident, policy, now, worker) for action in ready
+        )
 
     def _next(
         self, incident: Incident, ready: list[Action], waits: dict[str, float], now: float
@@ -118,7 +127,27 @@ class Reconciler:
                 waits.pop(action.key, None)
                 return action
             waits[action.key] = now + turn.wait_s
+            self._consider_storm(turn, action, now, waits)
         return None
+
+    def _consider_storm(self, turn: Turn, action: Action, now: float, waits: dict[str, float]) -> None:
+        """Have what waits looked at again at once where a storm says it now."""
+        turns, storms = self._turns, self._storms
+        if turns is None or storms is None:
+            return
+        if storms.consider(turn, lambda: turns.waiting(action), action, now):
+            waits[action.key] = now
+
+    def _sort(
+        self, incident: Incident, actions: list[Action], now: float
+    ) -> tuple[list[Action], list[float]]:
+        """Return the actions that can be done now, and the moments at which others can."""
+        ready = [action for action in actions if action.ready_at <= now]
+        later = [action.ready_at for action in actions if action.ready_at > now]
+        if incident.previous and any(isinstance(a, Page) for a in ready) and not self._is_told(incident, now):
+            ready = [action for action in ready if not isinstance(action, Page)]
+            later.append(now + _PREDECESSOR_WAIT_S)
+        return ready, later
 
     def _is_told(self, incident: Incident, now: float) -> bool:
         """Tell whether the pager knows the end of the group's former incident: both go by the

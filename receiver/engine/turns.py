@@ -46,6 +46,16 @@ class Turns:
         who, rank = f"{incident.id} {action.key}", rank_at(action, incident, now)
         return self._budgets.take(bucket, who, rank, now, is_first=is_first(action))
 
+    def take_for_storm(self, action: Action, who: str, rank: float, now: float) -> Turn:
+        """Tell whether what a storm says may be done now; a token is taken then. Raises StoreError."""
+        bucket = self._find_bucket(action)
+        return _GO if bucket is None else self._budgets.take(bucket, who, rank, now, is_first=False)
+
+    def waiting(self, action: Action) -> list[str]:
+        """Return who waits where *action* does for a first message or page: `INCIDENT KEY` each."""
+        bucket = self._find_bucket(action)
+        return [] if bucket is None else list(self._budgets.waiting(bucket))
+
     def heed(self, action: Action, error: DeliveryError) -> None:
         """Let nobody call where *action* was told to wait: the limit is not its own. Raises StoreError."""
         bucket = self._find_bucket(action)

@@ -300,6 +300,14 @@ class RedisIncidents:
             heads.append(replace(codec.decode_incident(head), deliveries=known))
         return heads
 
+    def read_heads(self, ids: Sequence[str], deliveries: Sequence[str] = ()) -> dict[str, Incident]:
+        """Return those of *ids* that are kept, without alerts, and with the deliveries of those keys only."""
+        found: dict[str, Incident] = {}
+        for start in range(0, len(ids), 500):
+            heads = self._heads(ids[start : start + 500], deliveries)
+            found |= {head.id: head for head in heads if head is not None}
+        return found
+
     def count_failed(self) -> int:
         """Return how many deliveries are given up and were not sent since."""
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:

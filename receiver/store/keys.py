@@ -108,6 +108,24 @@ class Keys:
         """A string: shows that the shard takes writes. Expires in a minute."""
         return self._name("probe")
 
+    def storm(self, storm_id: str) -> str:
+        """A hash: a storm. No expiry until it is resolved, `history` from then on."""
+        return self._name("storm", storm_id)
+
+    def storm_members(self, storm_id: str) -> str:
+        """A hash: the incidents that a storm speaks for, capped. Expires as its storm does."""
+        return self._name("storm-members", storm_id)
+
+    @property
+    def storms_on(self) -> str:
+        """A hash: the storm that is on at each place. No expiry: it holds what is on."""
+        return self._name("storms", "on")
+
+    @property
+    def storms_open(self) -> str:
+        """A sorted set: unresolved storms by when they began. No expiry: it holds what is open."""
+        return self._name("storms", "open")
+
     @property
     def open(self) -> str:
         """A sorted set: open incidents by when they opened. No expiry: it holds what is open."""

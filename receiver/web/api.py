@@ -16,6 +16,8 @@ from receiver.web.bodies import (
     IncidentPage,
     MaintenanceRow,
     Status,
+    StormList,
+    StormRow,
     WholeIncident,
     WholeRunbook,
 )
@@ -39,6 +41,7 @@ from receiver.web.questions import (
 from receiver.web.runbook_json import describe_runbook
 from receiver.web.silencing import silence
 from receiver.web.status import show_status
+from receiver.web.storms import acknowledge_storm, list_storms
 from receiver.wiring import Parts
 
 _NO_INCIDENT = {HTTPStatus.NOT_FOUND: "There is no such incident, or none any more."}
@@ -132,6 +135,25 @@ OPERATIONS: tuple[AnyOperation, ...] = (
             HTTPStatus.CONFLICT: "It is resolved: nothing of it fires.",
             HTTPStatus.BAD_GATEWAY: "Alertmanager can't be reached; nothing is silenced.",
         },
+    ),
+    Operation(
+        "GET",
+        "/storms",
+        "listStorms",
+        "List the storms that are not resolved, newest first",
+        NoQuestion,
+        StormList,
+        lambda parts, _name, _asked: list_storms(parts),
+    ),
+    Operation(
+        "POST",
+        "/storms/{storm_id}/acknowledge",
+        "acknowledgeStorm",
+        "Somebody has all that the storm counts",
+        Answer,
+        StormRow,
+        acknowledge_storm,
+        {HTTPStatus.NOT_FOUND: "There is no such storm, or none any more."},
     ),
     Operation(
         "GET",

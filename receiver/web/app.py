@@ -14,6 +14,7 @@ from receiver.web.hooks import MAX_BODY, build_hooks
 from receiver.web.pagerduty_hooks import build_pagerduty_hooks
 from receiver.web.pages import build_pages
 from receiver.web.slack_hooks import build_slack_hooks
+from receiver.web.storms import build_storm_pages
 from receiver.wiring import Parts
 
 # Pages are ours alone: no script, nothing from elsewhere, in nobody's frame.
@@ -51,6 +52,7 @@ def create_app(
     doors.guard(app)
     app.register_blueprint(build_pagerduty_hooks(parts))
     app.register_blueprint(build_slack_hooks(parts))
+    app.register_blueprint(build_storm_pages(parts))
     for door in (build_hooks(parts, doors), build_api(parts), build_health(parts), build_pages(parts)):
         app.register_blueprint(door)
     handle_errors(app)

@@ -217,6 +217,7 @@ class WholeIncident(IncidentRow, frozen=True):
     snoozed_until: Moment | None
     stale_at: Annotated[Moment | None, Meta(description="When it counts as stale unless it is repeated.")]
     held: HoldRow | None
+    storm: Annotated[str | None, Meta(description="The ID of the storm that speaks for it.")]
     silences: list[SilenceRow]
     alerts: list[AlertRow]
     timeline: list[EventRow]
@@ -279,6 +280,37 @@ class Status(Struct, frozen=True):
     heartbeats: list[HeartbeatRow]
     maintenance: MaintenanceRow
     storms: list[str]
+
+
+class NameCount(Struct, frozen=True):
+    """How many incidents have an alert name or a severity."""
+
+    name: str
+    count: int
+
+
+class StormRow(Struct, frozen=True):
+    """More new incidents in a channel, or for a responder, than could be said one by one."""
+
+    id: str
+    place: Annotated[str, Meta(description="channel:#NAME or responder:NAME")]
+    began_at: Moment
+    ended_at: Annotated[Moment | None, Meta(description="When new incidents were said one by one again.")]
+    resolved_at: Moment | None
+    total: Annotated[int, Meta(description="How many incidents it speaks for.")]
+    open: int
+    acknowledged: int
+    resolved: int
+    severities: list[NameCount]
+    alertnames: Annotated[list[NameCount], Meta(description="The most frequent first, 50 at most.")]
+    acknowledged_by: Annotated[str | None, Meta(description="Who last acknowledged all it counted.")]
+    link: Annotated[str | None, Meta(description="Its message in Slack.")]
+
+
+class StormList(Struct, frozen=True):
+    """The storms that are not resolved, newest first."""
+
+    storms: list[StormRow]
 
 
 class RunbookPart(Struct, frozen=True):

@@ -11,6 +11,7 @@ from receiver.domain.escalation import Progress, StepStanding, trace_progress
 from receiver.domain.failure import delivery_id
 from receiver.domain.incident import Event, Hold, Incident, SilenceNote
 from receiver.domain.policy import EscalationPolicy
+from receiver.domain.storm import find_storm_of
 from receiver.web.bodies import (
     AlertRow,
     AlertState,
@@ -88,6 +89,7 @@ def render_whole(
         snoozed_until=format_if_any(incident.snoozed_until),
         stale_at=None if incident.is_resolved else format_if_any(incident.stale_at),
         held=_render_hold(incident.held),
+        storm=find_storm_of(incident.deliveries) or None,
         silences=[_render_silence(incident, note) for note in incident.silences],
         alerts=[_render_alert(incident, fingerprint) for fingerprint in incident.standings],
         timeline=[_render_event(event) for event in timeline],

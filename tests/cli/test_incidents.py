@@ -146,3 +146,12 @@ def test_an_address_that_is_none_is_a_fault(url: str) -> None:
     result = receiver("incidents", RECEIVER_URL=url)
     assert result.exit_code == 1
     assert "RECEIVER_URL is no usable address" in result.stderr
+
+
+def test_a_storm_is_said_first(stub: Stub) -> None:
+    stub.tell(LIST, {"incidents": [a_row()], "next_cursor": None})
+    one = {"id": "storm-1", "place": "channel:#alerts-critical", "total": 97, "open": 90, "ended_at": None}
+    stub.tell("GET /api/v1/storms", {"storms": [one]})
+    said = receiver("incidents", RECEIVER_URL=stub.url).output.splitlines()
+    assert said[0] == "Storm of #alerts-critical: 97 incidents, 90 open (storm-1)"
+    assert said[1].startswith("ID ")

@@ -13,6 +13,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from receiver.domain.failure import delivery_id
+from receiver.domain.storm import Storm, new_storm_id
 from receiver.web.api import OPERATIONS
 from receiver.web.app import create_app
 from receiver.web.operations import AnyOperation
@@ -52,10 +53,13 @@ def test_every_answer_is_as_described(guarded: Rig, operation: AnyOperation, mod
     """Right questions are answered, wrong ones refused, and none meets a fault of ours."""
     guarded.slack.archive("#alerts-critical")
     incident = guarded.fires("DiskFull", host="a")
+    storm = Storm(new_storm_id("channel:#a", guarded.clock()), "channel:#a", guarded.clock())
+    guarded.parts.shelf_of_storms.begin(storm, "", guarded.clock())
     known = {
         "incident_id": incident,
         "alertname": "DiskFull",
         "delivery_id": delivery_id(incident, "root"),
+        "storm_id": storm.id,
     }
     schema = schemathesis.openapi.from_dict(describe(guarded))
     schema.app = create_app(guarded.parts)

@@ -12,6 +12,7 @@ from receiver.channels.pagerduty.render import render_event, render_minimal
 from receiver.domain.delivery import Receipt
 from receiver.domain.notification import Notification
 from receiver.errors import DeliveryError, PermanentDeliveryError, TemporaryDeliveryError
+from receiver.text import Secret
 
 Record = Callable[[Notification, Mapping[str, Any]], None]
 
@@ -59,12 +60,7 @@ class PagerDutyChannel:
         if not routing_key:
             self._record(notification, event)
             return Receipt(self._clock(), dedup_key, is_simulated=True)
-        answer, note = self._client.enqueue(routing_key, event), ""
-        if event["event_action"] == "trigger" and _is_refused(answer):
-            answer = self._client.enqueue(routing_key, render_minimal(event))
-            note = "without details: PagerDuty refused the full event"
-        if not answer.is_accepted:
-            raise _tell_refusal(answer)
+        note = enqueue(self._client, routing_key, event)
         return Receipt(self._clock(), dedup_key, note=note)
 
     def find(self, notification: Notification, since: float) -> None:  # noqa: ARG002
@@ -73,6 +69,20 @@ class PagerDutyChannel:
         A trigger of an open key joins its alert; acknowledging or resolving twice changes nothing.
         """
         return
+
+
+def enqueue(client: EventsClient, routing_key: Secret, event: Mapping[str, Any]) -> str:
+    """Send *event*, a refused trigger once more with next to nothing in it, and return what that gave up.
+
+    Raises a DeliveryError when it is not accepted.
+    """
+    answer, note = client.enqueue(routing_key, event), ""
+    if event["event_action"] == "trigger" and _is_refused(answer):
+        answer = client.enqueue(routing_key, render_minimal(event))
+        note = "without details: PagerDuty refused the full event"
+    if not answer.is_accepted:
+        raise _tell_refusal(answer)
+    return note
 
 
 def _is_refused(answer: Answer) -> bool:

@@ -23,7 +23,7 @@ _MAX_LINKS = 20
 _ROOM_FOR_ROUTING_KEY = 200  # it is added on sending; 32 characters and its name
 
 # NONE is an alert that doesn't say: Alertmanager's own PagerDuty integration calls that an error.
-_SEVERITIES = {
+SEVERITIES = {
     Severity.CRITICAL: "critical",
     Severity.ERROR: "error",
     Severity.WARNING: "warning",
@@ -91,7 +91,7 @@ def _render_payload(incident: Incident) -> Json:
     payload = {
         "summary": render_summary(incident),
         "source": _find_source(incident, labels),
-        "severity": _SEVERITIES[incident.severity],
+        "severity": SEVERITIES[incident.severity],
         "timestamp": _find_start(incident),
         "component": tidy_line(labels.get("service") or labels.get("job") or "", _MAX_FIELD),
         "group": tidy_line(incident.route, _MAX_FIELD),

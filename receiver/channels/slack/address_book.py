@@ -64,6 +64,10 @@ class AddressBook:
         step = replace(action.step, responder=responder)
         return replace(notification, action=replace(action, step=step), on_call=on_call)
 
+    def introduce_responder(self, responder: Responder) -> Responder:
+        """Return *responder* with the ID of its handle, as far as Slack tells it within two seconds."""
+        return self._introduce_responder(responder, time.monotonic() + self._wait_s)
+
     def _introduce_responder(self, responder: Responder, deadline: float) -> Responder:
         targets = (
             replace(target, address=self._find_handle(target.address, deadline) or target.address)

@@ -1,0 +1,117 @@
+"""Storms by PagerDuty: one page that counts incidents, under a dedup key of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from receiver import clock
+from receiver.channels.pagerduty.adapter import enqueue
+from receiver.channels.pagerduty.client import EventsClient
+from receiver.channels.pagerduty.render import MAX_SUMMARY, SEVERITIES
+from receiver.channels.pagerduty.tidy import MAX_NAME, iso_time, tidy_line, tidy_link
+from receiver.domain.action import AcknowledgePage, Page, ResolvePage
+from receiver.domain.delivery import Receipt
+from receiver.domain.storm import Tally
+from receiver.domain.storm_ports import StormNotification
+
+Json = dict[str, Any]
+Record = Callable[[Mapping[str, object]], None]
+
+_MAX_NAMES_IN_TITLE = 3
+_MAX_NAMES = 50
+_MAX_CHANNELS = 3
+
+
+class PagerDutyStorms:
+    """Pages, acknowledges and resolves for storms; without a routing key it is simulated."""
+
+    def __init__(
+        self,
+        events_url: str,
+        timeout_s: float = 8.0,
+        clock: Callable[[], float] = clock.now,
+        record: Record = lambda _: None,
+    ) -> None:
+        self._client = EventsClient(events_url, timeout_s)
+        self._clock = clock
+        self._record = record
+
+    def send_storm(self, notification: StormNotification) -> Receipt:
+        """Send the event once; the receipt's reference is the dedup key. Raises a DeliveryError."""
+        event, target = render_storm_event(notification), notification.action.target
+        if not target.secret:
+            said = event.get("payload", {}).get("summary", event["event_action"])
+            self._record(
+                {
+                    "at": notification.now,
+                    "incident": "",
+                    "storm": notification.storm.id,
+                    "to": f"{target.kind}:{target.address}",
+                    "key": notification.action.key,
+                    "text": said,
+                    "event": event,
+                }
+            )
+            return Receipt(self._clock(), str(event["dedup_key"]), is_simulated=True)
+        note = enqueue(self._client, target.secret, event)
+        return Receipt(self._clock(), str(event["dedup_key"]), note=note)
+
+    def find_storm(self, notification: StormNotification, since: float) -> Receipt | None:  # noqa: ARG002  # the port's
+        """Return None always: the dedup key makes sending again harmless."""
+        return None
+
+
+def render_storm_event(notification: StormNotification) -> Json:
+    """Return the event for a Page, an AcknowledgePage or a ResolvePage; TypeError for anything else."""
+    match notification.action:
+        case Page(dedup_key=dedup_key):
+            return _render_trigger(notification, dedup_key)
+        case AcknowledgePage(dedup_key=dedup_key):
+            return {"event_action": "acknowledge", "dedup_key": dedup_key}
+        case ResolvePage(dedup_key=dedup_key):
+            return {"event_action": "resolve", "dedup_key": dedup_key}
+        case action:
+            raise TypeError(f"{type(action).__name__} is nothing PagerDuty can do")
+
+
+def render_storm_summary(tally: Tally) -> str:
+    """Return the page's title: `37 incidents in #alerts-critical: 20 HighCPU, 12 DiskFull, 5 others`."""
+    number = "1 incident" if tally.total == 1 else f"{tally.total} incidents"
+    channels = [tidy_line(name, MAX_NAME) for name in tally.channels[:_MAX_CHANNELS]]
+    where = f" in {', '.join(channels)}" if channels else ""
+    more = "" if len(tally.channels) <= _MAX_CHANNELS else " and others"
+    said = [f"{number} {_name(name)}" for name, number in tally.names[:_MAX_NAMES_IN_TITLE]]
+    rest = sum(number for _, number in tally.names[_MAX_NAMES_IN_TITLE:])
+    said += [f"{rest} others"] if rest else []
+    return tidy_line(f"{number}{where}{more}: {', '.join(said)}", MAX_SUMMARY)
+
+
+def _render_trigger(notification: StormNotification, dedup_key: str) -> Json:
+    storm, tally = notification.storm, notification.tally
+    event: Json = {
+        "event_action": "trigger",
+        "dedup_key": dedup_key,
+        "payload": {
+            "summary": render_storm_summary(tally),
+            "source": "receiver",
+            "severity": SEVERITIES[tally.severity],
+            "timestamp": iso_time(storm.began_at),
+            "class": "storm",
+            "custom_details": {
+                "incidents": tally.total,
+                "by_alertname": {_name(name): number for name, number in tally.names[:_MAX_NAMES]},
+                "by_severity": {str(severity): number for severity, number in tally.severities},
+                "note": "Acknowledging or resolving this does so to all incidents it counts.",
+            },
+        },
+        "client": "receiver",
+    }
+    base = tidy_link(notification.public_url)
+    if base:
+        event["client_url"] = f"{base.rstrip('/')}/storms/{storm.id}"
+    return event
+
+
+def _name(name: str) -> str:
+    return tidy_line(name, MAX_NAME) or "alert without a name"

@@ -1,0 +1,130 @@
+"""A storm's message and its replies: what it counts, as a few lines. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from receiver.channels.slack.blocks import Block, actions, button, context, header, section
+from receiver.channels.slack.headline import severity_mark, severity_word
+from receiver.channels.slack.mentions import mention
+from receiver.channels.slack.message import MAX_TEXT, Message, Rung
+from receiver.channels.slack.mrkdwn import bold, escape, is_link, join_lines, line, link, moment, plain
+from receiver.channels.slack.people import MAX_BY
+from receiver.domain.action import Reply
+from receiver.domain.incident import Incident
+from receiver.domain.policy import PAGERDUTY, SLACK
+from receiver.domain.storm import Tally
+from receiver.domain.storm_ports import StormNotification
+from receiver.text import is_web_link
+
+BUTTONS = "storm"  # the block_id by which a click on the button comes back
+ACKNOWLEDGE = "acknowledge_storm"
+_MAX_NAMES = 15
+_MAX_NAME = 80
+
+
+def render_storm(notification: StormNotification, rung: Rung = Rung.FULL) -> Message:
+    """Return what Slack is sent for a storm; with Rung.PLAIN without blocks, and so without its button."""
+    action = notification.action
+    if isinstance(action, Reply):
+        if action.says == "storm_step":
+            return Message(_step(notification, action), links_names=True)
+        return Message(_over(notification))
+    title = _title(notification)
+    lines = list(_lines(notification))
+    if rung is Rung.PLAIN:
+        return Message(join_lines([f"*{escape(title)}*", *lines], MAX_TEXT))
+    return Message(escape(title), tuple(_blocks(notification, title, lines)))
+
+
+def _blocks(notification: StormNotification, title: str, lines: Sequence[str]) -> Iterator[Block]:
+    yield header(plain(title))
+    yield section(join_lines(lines[:-1], MAX_TEXT))
+    yield context([lines[-1]])
+    if notification.tally.open:
+        yield actions([button("Acknowledge all", ACKNOWLEDGE, notification.storm.id, "primary")], BUTTONS)
+
+
+def _title(notification: StormNotification) -> str:
+    """Return the headline, plain: `🌪 37 incidents in #alerts-critical: 30 open, 7 acknowledged`."""
+    storm, tally = notification.storm, notification.tally
+    mark = "🌪" if storm.is_on else ("✅" if tally.resolved == tally.total else "🌤")
+    over = "" if storm.is_on else " · storm over"
+    return f"{mark} {_incidents(tally.total)} in {storm.name}: {_states(tally)}{over}"
+
+
+def _incidents(number: int) -> str:
+    return "1 incident" if number == 1 else f"{number} incidents"
+
+
+def _states(tally: Tally) -> str:
+    numbers = ((tally.open, "open"), (tally.acknowledged, "acknowledged"), (tally.resolved, "resolved"))
+    return ", ".join(f"{number} {word}" for number, word in numbers if number) or "none"
+
+
+def _lines(notification: StormNotification) -> Iterator[str]:
+    """Yield what is counted; the last line is the small print."""
+    tally = notification.tally
+    yield " · ".join(
+        f"{severity_mark(severity)} {number} {severity_word(severity).lower()}"
+        for severity, number in tally.severities
+    )
+    yield _names(tally.names)
+    if tally.newest:
+        newest = tally.newest[0]
+        name = line(newest.alertname, _MAX_NAME) or "an alert without a name"
+        yield f"Newest: {_linked(notification, newest, name)} · {line(newest.summary, 200)}".rstrip(" ·")
+    answered = notification.storm.acknowledged
+    if answered is not None:
+        yield f"👀 Acknowledged by {line(answered.by.name, MAX_BY)} {moment(answered.at)}"
+    yield _small_print(notification)
+
+
+def _names(names: Sequence[tuple[str, int]]) -> str:
+    """Return the names with their numbers, the most frequent first, the rest as one number."""
+    shown = [
+        f"{number} × {bold(name, _MAX_NAME) or '*alert without a name*'}"
+        for name, number in names[:_MAX_NAMES]
+    ]
+    rest = sum(number for _, number in names[_MAX_NAMES:])
+    return "\n".join([*shown, *([f"… and {_incidents(rest)} by other names"] if rest else [])])
+
+
+def _linked(notification: StormNotification, incident: Incident, words: str) -> str:
+    if not is_web_link(notification.public_url):
+        return words
+    return link(f"{notification.public_url.rstrip('/')}/incidents/{incident.id}", incident.alertname) or words
+
+
+def _small_print(notification: StormNotification) -> str:
+    said = [f"Since {moment(notification.storm.began_at)}"]
+    said.append("each incident keeps its own state and escalation")
+    url = notification.public_url
+    if is_web_link(url):
+        page = f"{url.rstrip('/')}/storms/{notification.storm.id}"
+        said += [link(page, "all of them")] if is_link(page) else []
+    return " · ".join(said)
+
+
+def _step(notification: StormNotification, reply: Reply) -> str:
+    """Return who is told of the members that reached a step. Names are made mentions in it."""
+    if reply.step is None:
+        return ""
+    responder = reply.step.responder
+    target = responder.find_target(SLACK)
+    who = f"{line(responder.title, _MAX_NAME)} {mention(target.address) if target else ''}".rstrip()
+    doing = "Paging" if responder.find_target(PAGERDUTY) else "Telling"
+    return f"📟 {doing} {who}: {_incidents(notification.tally.total)} in this storm not acknowledged"
+
+
+def _over(notification: StormNotification) -> str:
+    """Return that the storm is over, and what fires on without a message of its own."""
+    left = len(notification.storm.left)
+    own = f"; {_incidents(left)} {'gets a message of its' if left == 1 else 'get messages of their'} own"
+    head = f"🌤 The storm is over{own if left else ''}"
+    if not notification.unsaid:
+        return head
+    total = sum(number for _, number in notification.unsaid)
+    return join_lines(
+        [f"{head}. {_incidents(total)} more still firing:", _names(notification.unsaid)], MAX_TEXT
+    )

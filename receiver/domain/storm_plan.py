@@ -1,0 +1,288 @@
+"""The one place that decides what a storm still needs; as `plan.py` does for an incident.
+
+It looks at how the storm and its members stand, so calling it twice, late or after a crash is harmless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from receiver.domain.action import AcknowledgePage, Action, Page, Plan, Post, Reply, ResolvePage, Update
+from receiver.domain.delivery import Delivery
+from receiver.domain.policy import PAGERDUTY, SLACK, Responder, Step, Target
+from receiver.domain.storm import (
+    WAVE_PAUSE_S,
+    Counted,
+    Member,
+    Storm,
+    StormAnswer,
+    count,
+    covers,
+    mention_key,
+    page_key,
+    storm_dedup_key,
+)
+
+# A page can't be edited, so it waits for those it is to count: until nobody came for so long, and no longer
+# than that. Of what is new, the first were paged one by one already. What reaches a further step does so in
+# the same batches in which it was told before, so that takes a little longer to come together.
+_GATHER_S = (1.5, 5.0)
+_GATHER_STEPS_S = (3.0, 6.0)
+# It is over when fewer joined in so many seconds than can be said in half of them.
+CALM_FOR_S = 30.0
+# When it is over, as many get a message of their own as can be said in so many seconds: short of 30, so that
+# they are no storm themselves.
+_HAND_BACK_FOR_S = 20.0
+# How often a storm looks at its members, by how old it is; edits follow no faster.
+_LOOKS = ((60.0, 5.0), (600.0, 10.0), (3600.0, 30.0))
+_LAST_LOOK_S = 60.0
+_BUSY_S = 60.0
+
+
+@dataclass(frozen=True)
+class Answer(Action):
+    """Have every member hear of an answer that somebody gave the storm."""
+
+    answer: StormAnswer
+
+
+@dataclass(frozen=True)
+class CloseWave(Action):
+    """Whoever joins from now on is of the next wave."""
+
+    wave: int
+
+
+@dataclass(frozen=True)
+class Leave(Action):
+    """The storm is over: nobody joins any more, and *left* are to have a message of their own."""
+
+    left: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class HandBack(Action):
+    """Have the incidents that are left say themselves."""
+
+
+@dataclass(frozen=True)
+class Finish(Action):
+    """Nothing is left to do."""
+
+
+Decision = Answer | CloseWave | Leave | HandBack | Finish
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A storm with its members at *now*, and what the configuration says of its place.
+
+    *members* are those it speaks for at its place, *mentioned* those that reached a step that is told in
+    its thread. *rate* is how many the place can be told a second.
+    """
+
+    storm: Storm
+    members: Sequence[Counted]
+    mentioned: Sequence[tuple[str, Counted]]
+    rate: float
+    responders: dict[str, Responder]
+    now: float
+
+    def of_wave(self, wave: int) -> list[Counted]:
+        return [one for one in self.members if one.member.wave == wave]
+
+    @property
+    def waves(self) -> list[int]:
+        return sorted({one.member.wave for one in self.members})
+
+    @property
+    def look_every(self) -> float:
+        age = self.now - self.storm.began_at
+        return next((every for until, every in _LOOKS if age < until), _LAST_LOOK_S)
+
+    def delivery(self, key: str) -> Delivery:
+        return self.storm.deliveries.get(key, Delivery())
+
+    def ready_at(self, key: str, about: str = "") -> float:
+        delivery = self.delivery(key)
+        return 0.0 if delivery.is_settled or delivery.about != about else delivery.retry_at
+
+
+def plan_storm(standing: Standing) -> Plan:
+    """Return what the storm still needs, most urgent first, and when to look again (None: never)."""
+    storm = standing.storm
+    if storm.resolved_at:
+        return Plan(())
+    wanted = [
+        *_answers(standing),
+        *(_messages(standing) if storm.is_of_channel else _pages(standing)),
+        *_leaving(standing),
+    ]
+    missing = [action for action in wanted if not _is_done(storm, action)]
+    if not missing and not storm.is_on and all(one.is_resolved for one in standing.members):
+        missing = [Finish("finish", "", storm.lane, _nowhere(storm), 0.0, "")]
+    return Plan(tuple(missing), due=_due(standing))
+
+
+def _due(standing: Standing) -> float:
+    moments = [standing.now + standing.look_every]
+    if standing.storm.is_on and (calm_at := _calm_at(standing)) > standing.now:
+        moments.append(calm_at)
+    return min(moments)
+
+
+def _is_done(storm: Storm, action: Action) -> bool:
+    if isinstance(action, CloseWave | Leave | Finish):
+        return False
+    done = storm.deliveries.get(action.key)
+    if done is None or not done.is_settled or done.about != action.about:
+        return False
+    return not isinstance(action, Update) or done.shown == action.shown
+
+
+def _nowhere(storm: Storm) -> Target:
+    return Target(storm.lane, storm.name)
+
+
+def _answers(standing: Standing) -> Iterator[Action]:
+    storm = standing.storm
+    for answer in storm.answers:
+        yield Answer(answer.key, "", storm.lane, _nowhere(storm), 0.0, "", answer)
+
+
+# --- the pages of a responder's storm ---
+
+
+def _pages(standing: Standing) -> Iterator[Action]:
+    responder = standing.responders.get(standing.storm.name)
+    target = responder.find_target(PAGERDUTY) if responder is not None else None
+    if responder is None or target is None:  # it left the configuration
+        return
+    for wave in standing.waves:
+        yield from _page_of(standing, wave, responder, target)
+
+
+def _page_of(standing: Standing, wave: int, responder: Responder, target: Target) -> Iterator[Action]:
+    """Yield what the pager is to be told of one wave next; events of one key go in order."""
+    members, storm = standing.of_wave(wave), standing.storm
+    key, dedup_key = page_key(wave), storm_dedup_key(storm.id, wave)
+    page = standing.delivery(key)
+    is_over, is_open = all(one.is_resolved for one in members), any(one.is_open for one in members)
+    if is_open and not page.is_settled and storm.closed < wave:
+        moment = max(standing.ready_at(key), _page_at(standing, wave, members))
+        yield Page(key, "", PAGERDUTY, target, moment, "", dedup_key, Step(responder.name, responder))
+        return
+    if not page.may_have_arrived or is_open:
+        return
+    if storm.closed < wave:
+        yield CloseWave("close", str(wave), storm.lane, _nowhere(storm), 0.0, "", wave)
+        return
+    name = f"resolve:{wave}" if is_over else f"acknowledge:{wave}"
+    kind = ResolvePage if is_over else AcknowledgePage
+    yield kind(name, "", PAGERDUTY, target, standing.ready_at(name), "", dedup_key)
+
+
+def _page_at(standing: Standing, wave: int, members: Sequence[Counted]) -> float:
+    """Return when a wave is paged: soon after it began, and some time after the wave before."""
+    gathered = _gathered_at([one.member for one in members], standing.storm)
+    former = [
+        delivery.receipt.at
+        for key, delivery in standing.storm.deliveries.items()
+        if key.startswith("page:") and key != page_key(wave) and delivery.receipt is not None
+    ]
+    return max([gathered, *(at + WAVE_PAUSE_S for at in former)])
+
+
+def _gathered_at(members: Sequence[Member], storm: Storm) -> float:
+    """Return when those have come together who are told at once."""
+    joined = [member.joined_at for member in members]
+    quiet_s, at_most_s = _GATHER_STEPS_S if storm.is_of_channel or storm.is_of_steps else _GATHER_S
+    return min(min(joined) + at_most_s, max(joined) + quiet_s)
+
+
+# --- the message of a channel's storm ---
+
+
+def _messages(standing: Standing) -> Iterator[Action]:
+    storm, target = standing.storm, Target(SLACK, standing.storm.name)
+    shown = _face(standing)
+    message = standing.delivery("root").receipt
+    if message is None:
+        if standing.members:
+            yield Post("root", "", SLACK, target, standing.ready_at("root"), shown)
+        return
+    yield from _mentions(standing, target, message.reference)
+    if not storm.is_on and any(not one.is_resolved for one in standing.members):
+        yield Reply(
+            "over", "", SLACK, target, standing.ready_at("over"), "", message.reference, says="storm_over"
+        )
+    about = message.reference
+    edit = standing.delivery("update")
+    last = edit if edit.receipt is not None else standing.delivery("root")
+    if shown not in (last.shown, edit.shown if edit.failed_at else None):
+        last_at = last.receipt.at if last.receipt is not None else 0.0
+        moment = max(standing.ready_at("update", about), last_at + _edit_pause(standing))
+        yield Update("update", about, SLACK, target, moment, shown, message=about)
+
+
+def _edit_pause(standing: Standing) -> float:
+    return min(standing.look_every, 10.0) if standing.now - standing.storm.began_at >= _BUSY_S else 5.0
+
+
+def _face(standing: Standing) -> str:
+    storm, mentions = standing.storm, sorted({step for step, _ in standing.mentioned})
+    state = "w" if storm.is_on else "o"
+    return f"{state}{len(storm.answers)}.{count(standing.members).face}.{','.join(mentions)}"
+
+
+def _mentions(standing: Standing, target: Target, reference: str) -> Iterator[Reply]:
+    """Yield a mention of each responder whose step members reached and nobody has told them of yet."""
+    storm = standing.storm
+    for step in sorted({step for step, _ in standing.mentioned}):
+        key, responder = mention_key(step), standing.responders.get(step.partition("#")[0])
+        before = standing.delivery(key)
+        untold = [
+            one.member
+            for name, one in standing.mentioned
+            if name == step and one.is_open and not covers(before, one.member)
+        ]
+        if responder is None or not untold:
+            continue
+        about = str(int(before.about or 0) + 1) if before.is_settled or not before.attempts else before.about
+        moment = max(standing.ready_at(key, about), _gathered_at(untold, storm))
+        yield Reply(key, about, SLACK, target, moment, "", reference, "storm_step", Step(step, responder))
+
+
+# --- the end ---
+
+
+def _leaving(standing: Standing) -> Iterator[Action]:
+    storm = standing.storm
+    if storm.left:
+        yield HandBack("hand_back", "", storm.lane, _nowhere(storm), 0.0, "")
+    if storm.is_on and _calm_at(standing) <= standing.now and _is_all_said(standing):
+        yield Leave("leave", "", storm.lane, _nowhere(storm), 0.0, "", _choose_left(standing))
+
+
+def _calm_at(standing: Standing) -> float:
+    """Return when it is calm if nobody joins any more."""
+    enough = max(1, int(standing.rate * CALM_FOR_S / 2))
+    joined = sorted((one.member.joined_at for one in standing.members), reverse=True)
+    last = joined[enough - 1] if len(joined) >= enough else 0.0
+    return max(standing.storm.began_at, last) + CALM_FOR_S
+
+
+def _is_all_said(standing: Standing) -> bool:
+    """Tell whether everybody who joined is told of: nobody may be between the storm and its end."""
+    tellings = [standing.storm.find_telling(one.id, one.member) for one in standing.members if one.is_open]
+    return all(telling.is_settled for telling in tellings)
+
+
+def _choose_left(standing: Standing) -> tuple[str, ...]:
+    """Return the incidents that are to have their own message: the worst, and of these the oldest."""
+    if not standing.storm.is_of_channel:
+        return ()
+    firing = [one.incident for one in standing.members if one.incident and not one.is_resolved]
+    firing.sort(key=lambda one: (-one.severity.rank, one.opened_at, one.id))
+    return tuple(one.id for one in firing[: int(standing.rate * _HAND_BACK_FOR_S)])

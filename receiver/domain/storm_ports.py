@@ -1,0 +1,93 @@
+"""What storms need from the rooms around them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from receiver.domain.action import Action
+from receiver.domain.delivery import Receipt
+from receiver.domain.incident import Incident
+from receiver.domain.storm import Door, HeldStorm, Member, Storm, Tally
+
+
+@dataclass(frozen=True)
+class StormNotification:
+    """One message about a storm, with everything its words are made of.
+
+    *tally* counts those the action is about: all members, those open in a page's wave, or all open.
+    *unsaid* counts, by name, what still fires without a message of its own once the storm is over.
+    """
+
+    action: Action
+    storm: Storm
+    tally: Tally
+    now: float
+    public_url: str = ""
+    unsaid: tuple[tuple[str, int], ...] = field(default=())
+
+
+class StormChannel(Protocol):
+    """Says what a storm has to say. Raises a DeliveryError; never sleeps to retry."""
+
+    def send_storm(self, notification: StormNotification) -> Receipt: ...
+
+    def find_storm(self, notification: StormNotification, since: float) -> Receipt | None:
+        """Return the receipt of an earlier attempt (begun at *since*) that did arrive, if any."""
+        ...
+
+
+class StormShelf(Protocol):
+    """Keeps storms; every method may raise StoreError."""
+
+    def begin(self, storm: Storm, instead_of: str, due: float) -> str:
+        """Keep a storm that begins, and return the one that is on at its place: this one, unless there
+        is one already other than *instead_of*.
+        """
+        ...
+
+    def find_on(self, place: str) -> str:
+        """Return the storm that is on at *place*, empty where none is."""
+        ...
+
+    def load(self, storm_id: str) -> HeldStorm:
+        """Return the storm with its members; else NotFound."""
+        ...
+
+    def knock(self, storm_id: str, name: str) -> Door | None:
+        """Return the storm as the member *name* finds it; None when it is gone."""
+        ...
+
+    def join(self, door: Door, name: str, member: Member, due: float | None) -> bool:
+        """Add a member, and have the storm look at itself at *due*; False where it changed meanwhile."""
+        ...
+
+    def keep(
+        self, held: HeldStorm, storm: Storm, *, due: float | None = None, if_nobody_joined: bool = False
+    ) -> bool:
+        """Keep how the storm stands now; False where it changed since *held* was read, or, if asked,
+        where somebody joined.
+        """
+        ...
+
+    def find_unresolved(self) -> list[Storm]:
+        """Return the storms that are not resolved, newest first."""
+        ...
+
+
+class IncidentHeads(Protocol):
+    """Where members are looked up; may raise StoreError."""
+
+    def read_heads(self, ids: Sequence[str]) -> Mapping[str, Incident]:
+        """Return the incidents that are kept, without alerts and deliveries."""
+        ...
+
+
+class Turn(Protocol):
+    """What a budget answered: how long to wait, and how long a first one that came now would."""
+
+    @property
+    def wait_s(self) -> float: ...
+    @property
+    def firsts_wait_s(self) -> float: ...

@@ -1,0 +1,276 @@
+"""Bringing one storm to how it should be: look at its members, plan, do one thing, look again."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from msgspec.structs import replace
+
+from receiver import telemetry
+from receiver.domain import answers
+from receiver.domain.action import Action, Page
+from receiver.domain.delivery import Delivery, Receipt
+from receiver.domain.incident import Change, Event, Incident
+from receiver.domain.messages import LEFT_BY_STORM, is_said_by_storm
+from receiver.domain.policy import SLACK
+from receiver.domain.ports import Incidents, Rules
+from receiver.domain.storm import (
+    HeldStorm,
+    Storm,
+    StormAnswer,
+    Tally,
+    count,
+    list_incident_ids,
+    split_members,
+    take_census,
+)
+from receiver.domain.storm_plan import (
+    Answer,
+    CloseWave,
+    Decision,
+    Finish,
+    HandBack,
+    Leave,
+    Standing,
+    plan_storm,
+)
+from receiver.domain.storm_ports import IncidentHeads, StormChannel, StormNotification, StormShelf
+from receiver.engine.hands import Hands
+from receiver.engine.storms import Storms
+from receiver.engine.turns import Turns
+from receiver.errors import DeliveryError, NotFound
+
+logger = logging.getLogger(__name__)
+
+_ACTIONS_AT_MOST = 40
+
+# A storm goes before all that it stands for.
+_AHEAD_S = 60.0
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How many new ones can be said a second: in a channel, and to a responder."""
+
+    channel: float
+    responder: float
+
+    def at(self, storm: Storm) -> float:
+        return self.channel if storm.is_of_channel else self.responder
+
+
+class StormKeeper:
+    """Does for one storm what is missing."""
+
+    def __init__(
+        self,
+        shelf: StormShelf,
+        storms: Storms,
+        incidents: Incidents,
+        *,
+        heads: IncidentHeads,
+        channels: Mapping[str, StormChannel],
+        rules: Rules,
+        pace: Pace,
+        clock: Callable[[], float],
+        turns: Turns | None = None,
+        paused_until: Callable[[float], float] = lambda _now: 0.0,
+        public_url: str = "",
+    ) -> None:
+        self._shelf = shelf
+        self._storms = storms
+        self._incidents = incidents
+        self._heads = heads
+        self._hands = Hands(incidents)
+        self._channels = channels
+        self._rules = rules
+        self._pace = pace
+        self._clock = clock
+        self._turns = turns
+        self._paused_until = paused_until
+        self._public_url = public_url
+
+    def reconcile(self, storm_id: str, lane: str, worker: str) -> dict[str, float | None]:
+        """Do what is missing; return when to look again. Raises StoreError."""
+        del worker  # whoever changed the storm first has it; the other finds it changed
+        for _ in range(_ACTIONS_AT_MOST):
+            try:
+                held = self._shelf.load(storm_id)
+            except NotFound:
+                return {}
+            standing = self._look(held)
+            wanted = plan_storm(standing)
+            ready = [action for action in wanted.actions if action.ready_at <= standing.now]
+            later = [action.ready_at for action in wanted.actions if action.ready_at > standing.now]
+            for action in ready:
+                wait_s = self._wait(standing, action)
+                if wait_s <= 0:
+                    self._do(action, held, standing)
+                    break
+                later.append(standing.now + wait_s)
+            else:
+                return {lane: min([at for at in (wanted.due, *later) if at is not None], default=None)}
+        return {lane: self._clock()}
+
+    def _look(self, held: HeldStorm) -> Standing:
+        counted = take_census(held, self._heads.read_heads(list_incident_ids(held)))
+        members, mentioned = split_members(counted)
+        return Standing(
+            held.storm,
+            members,
+            mentioned,
+            self._pace.at(held.storm),
+            dict(self._rules.responders),
+            self._clock(),
+        )
+
+    def _wait(self, standing: Standing, action: Action) -> float:
+        """Return how many seconds the action must wait: for its turn, or for the end of maintenance."""
+        if isinstance(action, Page) and (until := self._paused_until(standing.now)) > standing.now:
+            return until - standing.now
+        if isinstance(action, Decision) or self._turns is None:
+            return 0.0
+        storm = standing.storm
+        rank = storm.began_at - _AHEAD_S
+        return self._turns.take_for_storm(action, f"{storm.id} {action.key}", rank, standing.now).wait_s
+
+    # --- what a storm decides about itself ---
+
+    def _do(self, action: Action, held: HeldStorm, standing: Standing) -> None:
+        storm, now = held.storm, standing.now
+        match action:
+            case CloseWave():
+                closed = replace(storm, closed=max(storm.closed, action.wave))
+                self._shelf.keep(held, closed, if_nobody_joined=True)
+            case Leave():
+                self._shelf.keep(held, replace(storm, ended_at=now, left=action.left), if_nobody_joined=True)
+            case Finish():
+                self._shelf.keep(held, replace(storm, resolved_at=now))
+                logger.info("storm is over", extra={"fields": {"storm": storm.id, "place": storm.place}})
+            case Answer():
+                self._pass_on(action.answer, standing)
+                self._settle(storm.id, action, now)
+            case HandBack():
+                for incident_id in storm.left:
+                    self._hand_back(incident_id, storm, now)
+                self._settle(storm.id, action, now)
+            case _:
+                self._perform(action, held, standing)
+
+    def _settle(self, storm_id: str, action: Action, now: float) -> None:
+        """Keep that something is done that leaves no receipt elsewhere."""
+        done = Delivery(action.about, attempts=1, receipt=Receipt(now))
+        self._storms.change(storm_id, lambda held: _with(held.storm, action.key, done))
+
+    def _pass_on(self, answer: StormAnswer, standing: Standing) -> None:
+        """Have the members hear of *answer*; those that joined later or were told anew since don't."""
+        how = answers.resolve if answer.what == "resolve" else answers.acknowledge
+        for one in standing.members:
+            if one.incident is None or one.is_resolved or one.member.wave > answer.wave:
+                continue
+            change = partial(_answer_if_meant, answer=answer, how=how, now=standing.now)
+            try:
+                self._hands.change(one.incident.id, change, standing.now)
+            except NotFound:
+                continue
+
+    def _hand_back(self, incident_id: str, storm: Storm, now: float) -> None:
+        """Have an incident say itself: its plan wants a message of its own from now on."""
+        try:
+            incident = self._incidents.load(incident_id)
+        except NotFound:
+            return
+        if incident.is_resolved or not is_said_by_storm(incident):
+            return
+        left = Delivery(storm.id, target=storm.id, attempts=1, receipt=Receipt(now))
+        event = Event(now, "noted", f"The storm of {storm.name} is over: it gets a message of its own")
+        self._incidents.record(
+            incident_id, LEFT_BY_STORM, left, lane=SLACK, events=(event,), wake=(SLACK,), due=now
+        )
+
+    # --- what it says ---
+
+    def _perform(self, action: Action, held: HeldStorm, standing: Standing) -> None:
+        """Note the attempt, send, note how it ended. Whoever can't note it leaves it to who could."""
+        storm, now = held.storm, standing.now
+        before = storm.deliveries.get(action.key, Delivery())
+        attempt = before.begin(action.about, action.shown, f"{action.lane}:{action.target.address}", now)
+        if not self._shelf.keep(held, _with(storm, action.key, attempt)):
+            return
+        was_maybe_sent = attempt.attempts > 1 and before.maybe_sent
+        notification = StormNotification(
+            action, storm, _tally_of(action, standing), now, self._public_url, _unsaid(standing)
+        )
+        try:
+            receipt, is_found = self._send(notification, attempt, was_maybe_sent=was_maybe_sent)
+        except DeliveryError as error:
+            after = attempt.failed(
+                error, self._clock(), was_maybe_sent=was_maybe_sent, salt=f"{storm.id}/{action.key}"
+            )
+            _log(storm, action, after, error.reason)
+            if self._turns is not None:
+                self._turns.heed(action, error)
+        else:
+            after = replace(attempt.arrived(receipt), shown=before.shown if is_found else attempt.shown)
+            _log(storm, action, after)
+        self._storms.change(storm.id, lambda latest: _with(latest.storm, action.key, after))
+
+    def _send(
+        self, notification: StormNotification, attempt: Delivery, *, was_maybe_sent: bool
+    ) -> tuple[Receipt, bool]:
+        lane = notification.action.lane
+        channel = self._channels[lane]
+        started = time.monotonic()
+        try:
+            found = channel.find_storm(notification, attempt.first_attempt_at) if was_maybe_sent else None
+            return (found, True) if found else (channel.send_storm(notification), False)
+        finally:
+            telemetry.DELIVERY_SECONDS.labels(lane).observe(time.monotonic() - started)
+
+
+def _with(storm: Storm, key: str, delivery: Delivery) -> Storm:
+    return replace(storm, deliveries={**storm.deliveries, key: delivery})
+
+
+def _answer_if_meant(
+    incident: Incident, *, answer: StormAnswer, how: Callable[..., Change], now: float
+) -> Change:
+    """Answer for *incident*, unless its run began after the answer was given."""
+    if incident.run.started_at > answer.at:
+        return Change(incident)
+    return how(incident, answer.by, now)
+
+
+def _tally_of(action: Action, standing: Standing) -> Tally:
+    """Return the numbers of those that *action* is about."""
+    kind, _, name = action.key.partition(":")
+    if kind == "page":
+        return count(one for one in standing.of_wave(int(name)) if one.is_open)
+    if kind == "step":
+        return count(one for one in standing.members if one.is_open)
+    return count(standing.members)
+
+
+def _unsaid(standing: Standing) -> tuple[tuple[str, int], ...]:
+    """Return by name what still fires and has no message of its own."""
+    said = set(standing.storm.left)
+    return count(one for one in standing.members if not one.is_resolved and one.id not in said).names
+
+
+def _log(storm: Storm, action: Action, after: Delivery, reason: str = "") -> None:
+    if after.receipt is not None:
+        outcome = "simulated" if after.receipt.is_simulated else "delivered"
+    else:
+        outcome = "permanent" if after.failed_at else "temporary"
+    telemetry.DELIVERIES.labels(action.lane, outcome).inc()
+    fields = {"storm": storm.id, "key": action.key, "target": after.target}
+    if reason:
+        logger.warning(
+            "not delivered", extra={"fields": {**fields, "reason": reason, "detail": after.detail}}
+        )
+    else:
+        logger.info(outcome, extra={"fields": fields})

@@ -1,0 +1,285 @@
+"""Storms: when one begins, what folds into it, and who answers it.
+
+To fold is to deliver: an attempt is noted, the incident becomes a member of the storm, and once the
+storm's own message or page has arrived that is the receipt. So what holds for every delivery holds here,
+after a crash too.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from receiver import telemetry
+from receiver.domain.action import Action, Page, Post, Reply
+from receiver.domain.delivery import Delivery, Receipt
+from receiver.domain.escalation import current
+from receiver.domain.incident import Event, Incident
+from receiver.domain.person import Person
+from receiver.domain.policy import EscalationPolicy
+from receiver.domain.ports import Agenda, Incidents
+from receiver.domain.storm import (
+    MAX_MEMBERS,
+    Door,
+    HeldStorm,
+    Member,
+    Storm,
+    StormAnswer,
+    field_of,
+    new_storm_id,
+    place_of_channel,
+    place_of_responder,
+)
+from receiver.domain.storm_ports import StormShelf, Turn
+from receiver.engine.intake import ROUNDS, lanes_of
+from receiver.errors import (
+    DeliveryError,
+    PermanentDeliveryError,
+    StoreError,
+    TemporaryDeliveryError,
+)
+
+logger = logging.getLogger(__name__)
+
+# A storm begins when a first message or page that came now would wait longer than this.
+PATIENCE_S = 30.0
+_LOOK_AGAIN_S = 1.0
+_FOLDING = "storm"
+
+
+class Queue(Protocol):
+    """Who waits at a budget: `INCIDENT KEY` each."""
+
+    def __call__(self) -> Iterable[str]: ...
+
+
+class Storms:
+    """Begins storms, folds into them, and takes answers to them. Threads may share it."""
+
+    def __init__(
+        self,
+        shelf: StormShelf,
+        incidents: Incidents,
+        agenda: Agenda,
+        clock: Callable[[], float],
+    ) -> None:
+        self._shelf = shelf
+        self._incidents = incidents
+        self._agenda = agenda
+        self._clock = clock
+
+    # --- how one begins ---
+
+    def consider(self, turn: Turn, waiting: Queue, action: Action, now: float) -> bool:
+        """Begin a storm at the action's place if its budget can't say all that is new in 30 s.
+
+        *waiting* gives those who wait there for a first one: they are looked at at once, so that they
+        fold. True when a storm is on there now.
+        """
+        place = _find_place(action)
+        if not place or turn.firsts_wait_s <= PATIENCE_S:
+            return False
+        if self._shelf.find_on(place):
+            return True
+        self._begin(place, now)
+        for who in waiting():
+            self._agenda.put(action.lane, who.partition(" ")[0], now)
+        return True
+
+    def _begin(self, place: str, now: float, instead_of: str = "", *, is_of_steps: bool = False) -> str:
+        storm = Storm(new_storm_id(place, now), place, now, is_of_steps)
+        storm_id = self._shelf.begin(storm, instead_of, now)
+        if storm_id == storm.id:
+            telemetry.STORMS.labels("channel" if storm.is_of_channel else "responder").inc()
+            logger.warning("storm begins", extra={"fields": {"storm": storm_id, "place": place}})
+        return storm_id
+
+    # --- folding ---
+
+    def fold(
+        self, action: Action, incident: Incident, policy: EscalationPolicy, now: float, worker: str
+    ) -> bool:
+        """Fold *action* into a storm, if there is one that says it; False where it is to be done itself.
+
+        Raises StoreError and ClaimLost.
+        """
+        if not isinstance(action, Page | Post | Reply):
+            return False
+        before = incident.deliveries.get(action.key, Delivery())
+        name = field_of(incident.id, action.step.name if isinstance(action, Reply) and action.step else "")
+        storm_id = self._find_storm(action, incident, policy, name, now)
+        if not storm_id:
+            return False
+        attempt = before.begin(action.about, action.shown, storm_id, now)
+        self._incidents.record(incident.id, action.key, attempt, worker=worker, lane=action.lane)
+        try:
+            after, storm = self._join(storm_id, name, action, attempt)
+        except DeliveryError as error:
+            after = attempt.failed(
+                error, self._clock(), was_maybe_sent=False, salt=f"{incident.id}/{action.key}"
+            )
+            self._keep(action, incident, after, ())
+        else:
+            _count_told(action, incident)
+            text = f"Folded into a storm of {storm.name}"
+            self._keep(action, incident, after, (Event(self._clock(), "folded", text),))
+        return True
+
+    def _find_storm(
+        self,
+        action: Page | Post | Reply,
+        incident: Incident,
+        policy: EscalationPolicy,
+        name: str,
+        now: float,
+    ) -> str:
+        """Return the storm that says *action*, empty where it is said by itself."""
+        before = incident.deliveries.get(action.key, Delivery())
+        is_same = before.about == action.about
+        if isinstance(action, Reply):
+            # Without a message of its own the incident has no thread but the storm's.
+            return incident.deliveries["root"].storm if not action.message else ""
+        if (is_same and before.maybe_sent and not before.storm) or (
+            isinstance(action, Post) and action.key != "root"
+        ):
+            return ""  # it may stand there already
+        if is_same and before.storm and self._is_in(before.storm, name, action):
+            return before.storm
+        place = _find_place(action)
+        storm_id = self._shelf.find_on(place)
+        door = self._shelf.knock(storm_id, name) if storm_id else None
+        if door is not None and door.storm.is_on:
+            is_full = door.count >= MAX_MEMBERS and door.member is None
+            return self._begin(place, now, instead_of=storm_id) if is_full else storm_id
+        if not _folds_on(action, incident, policy):
+            return ""
+        return self._begin(place, now, storm_id, is_of_steps=True)
+
+    def _is_in(self, storm_id: str, name: str, action: Action) -> bool:
+        """Tell whether the storm counts it for this very *action*, whatever became of the storm since."""
+        door = self._shelf.knock(storm_id, name)
+        return door is not None and door.member is not None and door.member.about == _about(action)
+
+    def _join(self, storm_id: str, name: str, action: Action, attempt: Delivery) -> tuple[Delivery, Storm]:
+        """Return the delivery with its receipt once the storm has said it; raises a DeliveryError."""
+        for _ in range(ROUNDS):
+            door = self._shelf.knock(storm_id, name)
+            if door is None:
+                raise PermanentDeliveryError("storm_gone")
+            member = door.member
+            if member is None or member.about != _about(action):
+                member = self._enter(door, name, action)
+                if member is None:
+                    continue
+            telling = door.storm.find_telling(name, member)
+            if telling.failed_at:
+                raise PermanentDeliveryError(telling.reason or _FOLDING, "the storm could not be told")
+            if telling.receipt is None:
+                raise TemporaryDeliveryError(_FOLDING, retry_after=_LOOK_AGAIN_S)
+            said = telling.receipt
+            at = max(member.joined_at, said.at)  # when it was said, not when we found out
+            receipt = Receipt(at, is_simulated=said.is_simulated, link=said.link)
+            return attempt.arrived(receipt), door.storm
+        raise TemporaryDeliveryError(_FOLDING)
+
+    def _enter(self, door: Door, name: str, action: Action) -> Member | None:
+        """Become a member; None where the storm changed meanwhile. Raises TemporaryDeliveryError where
+        nobody is let in any more.
+        """
+        storm = door.storm
+        # A storm that is over still has a thread, in which steps are told.
+        if not storm.is_on and (storm.resolved_at or not isinstance(action, Reply)):
+            raise TemporaryDeliveryError(_FOLDING)
+        now = self._clock()
+        member = Member(now, storm.wave, _about(action))
+        due = None
+        if not storm.find_telling(name, member).is_settled:
+            # The first is news; a look for each of a thousand that follow would be a thousand looks at all.
+            due = now + _LOOK_AGAIN_S if door.count else now
+        return member if self._shelf.join(door, name, member, due) else None
+
+    def _keep(self, action: Action, incident: Incident, after: Delivery, events: tuple[Event, ...]) -> None:
+        others = [lane for lane in lanes_of(incident) if lane != action.lane] if after.is_settled else []
+        self._incidents.record(
+            incident.id,
+            action.key,
+            after,
+            lane=action.lane,
+            events=events,
+            wake=others,
+            due=self._clock(),
+        )
+
+    # --- answers ---
+
+    def answer(
+        self, storm_id: str, what: str, by: Person, now: float, *, wave: int = 0, done_at_pager: bool = False
+    ) -> Storm:
+        """Have all that a storm counts acknowledged or resolved: those up to *wave*, 0 for all so far.
+
+        When this returns it is in the store, and a worker goes through the members. The second time
+        changes nothing. *done_at_pager* says that PagerDuty knows already. Raises NotFound and StoreError.
+        """
+
+        def change(held: HeldStorm) -> Storm:
+            storm, counted = held.storm, max((one.wave for one in held.members.values()), default=1)
+            last = min(wave, counted) if wave else counted
+            answer = StormAnswer(what, last, by, now)
+            if storm.resolved_at or answer.key in {one.key for one in storm.answers}:
+                return storm
+            deliveries = dict(storm.deliveries)
+            if done_at_pager:
+                told = Delivery().begin("", "", f"pagerduty:{storm.name}", now)
+                deliveries[f"{what}:{last}"] = told.arrived(Receipt(now, note="done in PagerDuty"))
+            return replace(
+                storm,
+                answers=(*storm.answers, answer),
+                closed=max(storm.closed, last),
+                deliveries=deliveries,
+            )
+
+        return self.change(storm_id, change, due=now).storm
+
+    def change(
+        self, storm_id: str, how: Callable[[HeldStorm], Storm], *, due: float | None = None
+    ) -> HeldStorm:
+        """Change a storm by *how*; what it gives may be computed several times. Return it as kept."""
+        for _ in range(ROUNDS):
+            held = self._shelf.load(storm_id)
+            changed = how(held)
+            if changed == held.storm or self._shelf.keep(held, changed, due=due):
+                return HeldStorm(changed, held.version, held.joins, held.members)
+        raise StoreError("a storm kept changing under our hands")
+
+
+def _find_place(action: Action) -> str:
+    """Return the place that a first message or a page is for; empty for anything else."""
+    if isinstance(action, Page):
+        return place_of_responder(action.step.responder.name)
+    if isinstance(action, Post) and action.key == "root":
+        return place_of_channel(action.target.address)
+    return ""
+
+
+def _about(action: Action) -> str:
+    return f"{action.key}/{action.about}"
+
+
+def _folds_on(action: Action, incident: Incident, policy: EscalationPolicy) -> bool:
+    """Tell whether a step's page begins a storm of its responder: the incident is in one already, and so
+    are others, whose step is due as well.
+    """
+    if not isinstance(action, Page) or not policy.steps or action.step.name == policy.steps[0].name:
+        return False
+    if incident.run.number == 1 and incident.deliveries.get("root", Delivery()).is_folded:
+        return True
+    return any(current(incident, f"page:{step.name}").is_folded for step in policy.steps)
+
+
+def _count_told(action: Action, incident: Incident) -> None:
+    telemetry.DELIVERIES.labels(action.lane, "folded").inc()
+    if isinstance(action, Page):
+        telemetry.ESCALATIONS.labels(incident.policy, action.step.responder.name).inc()

@@ -1,0 +1,21 @@
+-- Keep how a storm stands, unless somebody else changed that first.
+-- KEYS: storm, members, storms on, unresolved storms, agenda
+-- ARGV: version read, joins read ('' doesn't ask), packed state, id, its place where it is over there
+--       ('' while it is on), seconds to keep (0: it is not resolved), moment due ('' leaves the agenda),
+--       wake channel, lane
+if (redis.call('HGET', KEYS[1], 'v') or '0') ~= ARGV[1] then return 0 end
+if ARGV[2] ~= '' and redis.call('HGET', KEYS[1], 'n') ~= ARGV[2] then return 0 end
+redis.call('HSET', KEYS[1], 'v', tostring(tonumber(ARGV[1]) + 1), 'state', ARGV[3])
+if ARGV[5] ~= '' and redis.call('HGET', KEYS[3], ARGV[5]) == ARGV[4] then
+  redis.call('HDEL', KEYS[3], ARGV[5])
+end
+if ARGV[6] ~= '0' then
+  redis.call('EXPIRE', KEYS[1], ARGV[6])
+  redis.call('EXPIRE', KEYS[2], ARGV[6])
+  redis.call('ZREM', KEYS[4], ARGV[4])
+end
+if ARGV[7] ~= '' then
+  redis.call('ZADD', KEYS[5], 'LT', ARGV[7], ARGV[4])
+  redis.call('PUBLISH', ARGV[8], ARGV[9] .. ' ' .. ARGV[7])
+end
+return 1

@@ -1,0 +1,102 @@
+"""Storms over the API and as a page: what they count now, and acknowledging all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from flask import Blueprint, Response, render_template, request
+
+from receiver.domain.storm import (
+    HeldStorm,
+    Storm,
+    count,
+    list_incident_ids,
+    split_members,
+    take_census,
+)
+from receiver.errors import NotFound
+from receiver.web.access import is_let_in
+from receiver.web.answering import read_person
+from receiver.web.answers import refuse
+from receiver.web.bodies import NameCount, StormList, StormRow
+from receiver.web.incident_json import delivery_keys
+from receiver.web.questions import Answer
+from receiver.web.rows import format_if_any, format_moment, render_row
+from receiver.wiring import Parts
+
+_MAX_NAMES = 50
+_ROWS = 200
+
+
+def list_storms(parts: Parts) -> StormList:
+    """Return the storms that are not resolved, newest first."""
+    rows = []
+    for storm in parts.shelf_of_storms.find_unresolved():
+        try:
+            rows.append(describe_storm(parts, parts.shelf_of_storms.load(storm.id)))
+        except NotFound:
+            continue
+    return StormList(rows)
+
+
+def acknowledge_storm(parts: Parts, storm_id: str, asked: Answer) -> StormRow:
+    """Acknowledge all that a storm counts; the members hear of it within moments."""
+    parts.storms.answer(storm_id, "acknowledge", read_person(asked), parts.clock())
+    return describe_storm(parts, parts.shelf_of_storms.load(storm_id))
+
+
+def describe_storm(parts: Parts, held: HeldStorm) -> StormRow:
+    """Return a storm with the numbers of its members as they stand now."""
+    storm = held.storm
+    heads = parts.incidents.read_heads(list_incident_ids(held))
+    tally = count(split_members(take_census(held, heads))[0])
+    answered = storm.acknowledged
+    return StormRow(
+        id=storm.id,
+        place=storm.place,
+        began_at=format_moment(storm.began_at),
+        ended_at=format_if_any(storm.ended_at),
+        resolved_at=format_if_any(storm.resolved_at),
+        total=tally.total,
+        open=tally.open,
+        acknowledged=tally.acknowledged,
+        resolved=tally.resolved,
+        severities=_counts((str(severity), number) for severity, number in tally.severities),
+        alertnames=_counts(tally.names[:_MAX_NAMES]),
+        acknowledged_by=answered.by.name if answered else None,
+        link=_find_link(storm),
+    )
+
+
+def build_storm_pages(parts: Parts) -> Blueprint:
+    """Return the page of a storm, which lists what it counts."""
+    pages = Blueprint("storm_pages", __name__)
+
+    @pages.before_request
+    def guard() -> Response | None:
+        if is_let_in(request, parts.settings.api_tokens):
+            return None
+        return refuse(401, "sign in with RECEIVER_API_TOKEN as the password")
+
+    @pages.get("/storms/<storm_id>")
+    def storm(storm_id: str) -> str:
+        """Show a storm: its numbers, and the newest of its incidents."""
+        held, now = parts.shelf_of_storms.load(storm_id), parts.clock()
+        heads = parts.incidents.read_heads(list_incident_ids(held), delivery_keys(parts))
+        newest = sorted(heads.values(), key=lambda one: (one.is_resolved, -one.opened_at))[:_ROWS]
+        return render_template(
+            "storm.html",
+            storm=describe_storm(parts, held),
+            incidents=[render_row(one, parts.routing.get_policy(one.policy), now) for one in newest],
+        )
+
+    return pages
+
+
+def _counts(pairs: Iterable[tuple[str, int]]) -> list[NameCount]:
+    return [NameCount(name, number) for name, number in pairs]
+
+
+def _find_link(storm: Storm) -> str | None:
+    root = storm.deliveries.get("root")
+    return (root.receipt.link or None) if root is not None and root.receipt is not None else None

@@ -1,0 +1,64 @@
+"""A storm's page: whole events, and what hostile names make of them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from receiver.channels.pagerduty.details import json_size
+from receiver.channels.pagerduty.render import MAX_EVENT, MAX_SUMMARY
+from receiver.channels.pagerduty.storm import PagerDutyStorms, render_storm_event
+from receiver.domain.action import Page, ResolvePage
+from receiver.domain.policy import PAGERDUTY, Step, Target
+from receiver.domain.storm import Counted, Member, Storm, count
+from receiver.domain.storm_ports import StormNotification
+from tests.builders import OPENED_AT, a_responder, an_incident
+
+STORM = Storm("storm-0123456789abcde", "responder:on-call", OPENED_AT)
+KEY = "receiver-storm-0123456789abcde-1"
+TARGET = Target(PAGERDUTY, "on-call")
+PAGE = Page("page:1", "", PAGERDUTY, TARGET, 0.0, "", KEY, Step("on-call", a_responder()))
+
+
+def a_page_of(*names: str, action: Any = PAGE, public_url: str = "") -> StormNotification:
+    members = [
+        Counted(f"i{n}", Member(OPENED_AT), replace(an_incident(), id=f"i{n}", alertname=name, channel="#a"))
+        for n, name in enumerate(names)
+    ]
+    return StormNotification(action, STORM, count(members), OPENED_AT, public_url)
+
+
+def test_the_page_counts_what_it_stands_for() -> None:
+    names = ["HighCPU"] * 3 + ["DiskFull"] * 2 + ["A", "B", "C"]
+    event = render_storm_event(a_page_of(*names, public_url="https://r.example"))
+    assert event["dedup_key"] == KEY
+    assert event["payload"]["summary"] == "8 incidents in #a: 3 HighCPU, 2 DiskFull, 1 A, 2 others"
+    assert event["payload"]["severity"] == "critical"
+    assert event["payload"]["custom_details"]["incidents"] == 8
+    assert event["payload"]["custom_details"]["by_alertname"]["HighCPU"] == 3
+    assert event["client_url"] == f"https://r.example/storms/{STORM.id}"
+
+
+def test_its_end_is_the_key_alone() -> None:
+    action = ResolvePage("resolve:1", "", PAGERDUTY, TARGET, 0.0, "", KEY)
+    assert render_storm_event(a_page_of("A", action=action)) == {"event_action": "resolve", "dedup_key": KEY}
+
+
+def test_without_a_key_it_is_simulated() -> None:
+    recorded: list[Any] = []
+    receipt = PagerDutyStorms("http://127.0.0.1:1", record=recorded.append).send_storm(a_page_of("A"))
+    assert receipt.is_simulated
+    assert recorded[0]["text"] == "1 incident in #a: 1 A"
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.one_of(st.text(max_size=80), st.just("x" * 5000), st.just("\ud800")), min_size=1, max_size=80)
+)
+def test_however_hostile_the_names_pagerduty_takes_it(names: list[str]) -> None:
+    event = render_storm_event(a_page_of(*names))
+    assert 0 < len(event["payload"]["summary"]) <= MAX_SUMMARY
+    assert json_size(event) < MAX_EVENT

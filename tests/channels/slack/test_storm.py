@@ -1,0 +1,104 @@
+"""A storm's words in Slack: whole messages, and what hostile names make of them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from receiver.channels.slack.budget import MAX_TOTAL, measure
+from receiver.channels.slack.message import MAX_TEXT, Rung
+from receiver.channels.slack.storm import render_storm
+from receiver.domain.action import Post, Reply
+from receiver.domain.policy import SLACK, Step, Target
+from receiver.domain.storm import Counted, Member, Storm, count
+from receiver.domain.storm_ports import StormNotification
+from tests.builders import OPENED_AT, a_responder, an_incident
+from tests.mocks import blockkit
+
+TARGET = Target(SLACK, "#alerts-critical")
+STORM = Storm("storm-0123456789abcde", "channel:#alerts-critical", OPENED_AT)
+POST = Post("root", "", SLACK, TARGET, 0.0, "")
+
+
+def a_storm_notification(
+    *names: str, action: Any = POST, storm: Storm = STORM, **more: Any
+) -> StormNotification:
+    members = [
+        Counted(
+            f"i{n}",
+            Member(OPENED_AT),
+            replace(
+                an_incident(), id=f"i{n}", alertname=name, summary=f"{name} is bad", opened_at=OPENED_AT + n
+            ),
+        )
+        for n, name in enumerate(names)
+    ]
+    return StormNotification(action, storm, count(members), OPENED_AT, **more)
+
+
+def words(message: Any) -> str:
+    return json.dumps([message.text, *message.blocks], ensure_ascii=False)
+
+
+def test_the_message_counts_by_name_and_severity_and_links_the_newest() -> None:
+    notification = a_storm_notification("DiskFull", "HighCPU", "HighCPU", public_url="https://r.example/")
+    message = render_storm(notification)
+    assert message.text == "🌪 3 incidents in #alerts-critical: 3 open"
+    head, body, small, buttons = message.blocks
+    assert head["text"]["text"] == message.text
+    said = body["text"]["text"].split("\n")
+    assert said[0].endswith("3 critical")
+    assert said[1:3] == ["2 × *HighCPU*", "1 × *DiskFull*"]
+    assert said[3] == "Newest: <https://r.example/incidents/i2|HighCPU> · HighCPU is bad"
+    assert "<https://r.example/storms/storm-0123456789abcde|all of them>" in small["elements"][0]["text"]
+    (button,) = buttons["elements"]
+    assert (button["action_id"], button["value"]) == ("acknowledge_storm", STORM.id)
+
+
+def test_a_step_is_mentioned_with_how_many_wait_for_it() -> None:
+    step = Step("team-lead", a_responder("team-lead", slack="@team-lead"))
+    reply = Reply("step:team-lead", "1", SLACK, TARGET, 0.0, "", "C1:1.0", "storm_step", step)
+    message = render_storm(a_storm_notification("DiskFull", "HighCPU", action=reply))
+    assert message.text == "📟 Paging Team Lead @team-lead: 2 incidents in this storm not acknowledged"
+    assert message.links_names
+
+
+def test_the_end_says_what_still_fires() -> None:
+    reply = Reply("over", "", SLACK, TARGET, 0.0, "", "C1:1.0", "storm_over")
+    storm = replace(STORM, ended_at=OPENED_AT + 60, left=("i0", "i1"))
+    unsaid = (("DiskFull", 3), ("HighCPU", 1))
+    message = render_storm(a_storm_notification("DiskFull", action=reply, storm=storm, unsaid=unsaid))
+    assert message.text == (
+        "🌤 The storm is over; 2 incidents get messages of their own. 4 incidents more still firing:\n"
+        "3 × *DiskFull*\n1 × *HighCPU*"
+    )
+
+
+HOSTILE = st.one_of(
+    st.text(max_size=60),
+    st.sampled_from(
+        ["<!channel>", "<@U0123ABCD>", "@here", "<https://evil.example|x>", "x" * 5000, "\ud800"]
+    ),
+)
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(HOSTILE, min_size=1, max_size=40), st.sampled_from([Rung.FULL, Rung.PLAIN]))
+def test_however_hostile_the_names_slack_takes_it_and_nobody_is_pinged(names: list[str], rung: Rung) -> None:
+    message = render_storm(a_storm_notification(*names, public_url="https://r.example"), rung)
+    assert len(message.text) <= MAX_TEXT
+    assert measure(message.blocks) <= MAX_TOTAL
+    assert blockkit.check(list(message.blocks)) == []
+    said = words(message)
+    for mention in ("<!channel>", "<@U0123ABCD>", "<https://evil"):
+        assert mention not in said
+
+
+def test_slack_takes_the_blocks_of_many_names() -> None:
+    message = render_storm(a_storm_notification(*(f"Alert{n}" for n in range(40))))
+    assert "… and 25 incidents by other names" in words(message)
+    assert blockkit.check(list(message.blocks)) == []

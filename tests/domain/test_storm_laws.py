@@ -1,0 +1,200 @@
+"""Laws of a storm's plan: nobody who joined is left untold, and nobody is woken twice for one wave.
+
+A random life of a responder's storm is lived in memory: incidents join and end, people answer, time
+passes, deliveries arrive, fail or are cut off by a crash. A model of PagerDuty holds what the engineer meets.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from receiver.domain.action import AcknowledgePage, Action, Page, ResolvePage
+from receiver.domain.answers import acknowledge, resolve
+from receiver.domain.delivery import Delivery, Receipt
+from receiver.domain.incident import Incident
+from receiver.domain.person import Person
+from receiver.domain.storm import (
+    MAX_MEMBERS,
+    WAVE_PAUSE_S,
+    Counted,
+    Member,
+    Storm,
+    new_storm_id,
+    parse_storm_dedup_key,
+    storm_dedup_key,
+)
+from receiver.domain.storm_plan import CloseWave, Finish, Leave, Standing, plan_storm
+from receiver.errors import TemporaryDeliveryError
+from tests.builders import OPENED_AT, a_responder, an_incident
+
+PLACE = "responder:on-call"
+BOB = Person("bob")
+
+
+@dataclass
+class Life:
+    now: float = OPENED_AT
+    storm: Storm = field(default_factory=lambda: Storm(new_storm_id(PLACE, OPENED_AT), PLACE, OPENED_AT))
+    incidents: dict[str, Incident] = field(default_factory=dict)
+    members: dict[str, Member] = field(default_factory=dict)
+    open_pages: dict[str, str] = field(default_factory=dict)
+    woken: list[tuple[str, float]] = field(default_factory=list)
+
+    def joins(self) -> None:
+        if not self.storm.is_on:
+            return
+        name = f"i{len(self.members)}"
+        self.incidents[name] = replace(an_incident(), id=name, opened_at=self.now)
+        self.members[name] = Member(self.now, self.storm.wave)
+
+    def answers(self, what: str, which: int) -> None:
+        if self.incidents:
+            name = sorted(self.incidents)[which % len(self.incidents)]
+            how = acknowledge if what == "acknowledge" else resolve
+            self.incidents[name] = how(self.incidents[name], BOB, self.now).incident or self.incidents[name]
+
+    def standing(self) -> Standing:
+        counted = [Counted(name, member, self.incidents[name]) for name, member in self.members.items()]
+        return Standing(self.storm, counted, [], 1.8, {"on-call": a_responder("on-call")}, self.now)
+
+    def works(self, outcome: str) -> None:
+        ready = [a for a in plan_storm(self.standing()).actions if a.ready_at <= self.now]
+        if ready:
+            self.performs(ready[0], outcome)
+
+    def performs(self, action: Action, outcome: str) -> None:
+        match action:
+            case CloseWave(wave=wave):
+                self.storm = replace(self.storm, closed=wave)
+            case Leave():
+                self.storm = replace(self.storm, ended_at=self.now)
+            case Finish():
+                self.storm = replace(self.storm, resolved_at=self.now)
+            case _:
+                self.delivers(action, outcome)
+
+    def delivers(self, action: Action, outcome: str) -> None:
+        before = self.storm.deliveries.get(action.key, Delivery())
+        attempt = before.begin(action.about, action.shown, "", self.now)
+        was = attempt.attempts > 1 and before.maybe_sent
+        if outcome in ("arrives", "crashes after"):
+            self.reaches(action)
+        if outcome == "arrives":
+            attempt = attempt.arrived(Receipt(self.now))
+        elif outcome == "fails":
+            attempt = attempt.failed(TemporaryDeliveryError("no"), self.now, was_maybe_sent=was, salt="x")
+        self.storm = replace(self.storm, deliveries={**self.storm.deliveries, action.key: attempt})
+
+    def reaches(self, action: Action) -> None:
+        if isinstance(action, Page):
+            if action.dedup_key not in self.open_pages:
+                self.woken.append((action.dedup_key, self.now))
+            self.open_pages.setdefault(action.dedup_key, "triggered")
+        elif isinstance(action, AcknowledgePage) and action.dedup_key in self.open_pages:
+            self.open_pages[action.dedup_key] = "acknowledged"
+        elif isinstance(action, ResolvePage):
+            self.open_pages.pop(action.dedup_key, None)
+
+    def settles(self) -> None:
+        """Let everything arrive, however long it has to wait."""
+        for _ in range(300):
+            wanted = plan_storm(self.standing())
+            if not wanted.actions:
+                return
+            self.now = max(self.now, min(action.ready_at for action in wanted.actions))
+            self.works("arrives")
+        raise AssertionError("something is wanted for ever")
+
+
+HAPPENINGS = st.one_of(
+    st.tuples(st.just("joins")),
+    st.tuples(st.just("answers"), st.sampled_from(["acknowledge", "resolve"]), st.integers(0, 9)),
+    st.tuples(st.just("passes"), st.sampled_from([0.1, 2.0, 6.0, 40.0, 121.0])),
+    st.tuples(
+        st.just("works"), st.sampled_from(["arrives"] * 4 + ["fails", "crashes before", "crashes after"])
+    ),
+)
+LIVES = st.lists(HAPPENINGS, max_size=40)
+
+
+def live(happenings: list[tuple]) -> Life:
+    life = Life()
+    life.joins()
+    for what, *details in happenings:
+        if what == "passes":
+            life.now += details[0]
+        else:
+            getattr(life, what)(*details)
+    return life
+
+
+@settings(max_examples=300, deadline=None)
+@given(LIVES)
+def test_once_everything_arrived_nothing_is_wanted_and_what_is_due_lies_ahead(
+    happenings: list[tuple],
+) -> None:
+    life = live(happenings)
+    life.settles()
+    after = plan_storm(life.standing())
+    assert after.actions == ()
+    assert after.due is None if life.storm.resolved_at else (after.due or 0) > life.now
+
+
+@settings(max_examples=300, deadline=None)
+@given(LIVES)
+def test_whoever_is_open_is_counted_by_a_page_that_is_not_acknowledged(happenings: list[tuple]) -> None:
+    life = live(happenings)
+    life.settles()
+    for name, member in life.members.items():
+        if life.incidents[name].state == "open":
+            assert life.open_pages[storm_dedup_key(life.storm.id, member.wave)] == "triggered"
+
+
+@settings(max_examples=300, deadline=None)
+@given(LIVES)
+def test_no_wave_wakes_twice_and_waves_come_two_minutes_apart(happenings: list[tuple]) -> None:
+    life = live(happenings)
+    life.settles()
+    keys = [key for key, _ in life.woken]
+    assert len(keys) == len(set(keys))
+    received = sorted(
+        d.receipt.at for k, d in life.storm.deliveries.items() if k.startswith("page:") and d.receipt
+    )
+    assert all(later - earlier >= WAVE_PAUSE_S for earlier, later in itertools.pairwise(received))
+
+
+@settings(max_examples=300, deadline=None)
+@given(LIVES)
+def test_when_all_are_resolved_no_page_is_left_open_and_the_storm_is_over(happenings: list[tuple]) -> None:
+    life = live(happenings)
+    for which in range(len(life.incidents)):
+        life.answers("resolve", which)
+    life.settles()
+    assert life.open_pages == {}
+    life.now += 60
+    life.settles()
+    assert life.storm.resolved_at
+
+
+@settings(max_examples=200, deadline=None)
+@given(LIVES)
+def test_planning_twice_wants_the_same(happenings: list[tuple]) -> None:
+    life = live(happenings)
+    assert plan_storm(life.standing()) == plan_storm(life.standing())
+
+
+def test_the_dedup_key_of_a_wave_is_read_back_and_no_other_key_is() -> None:
+    storm_id = new_storm_id(PLACE, OPENED_AT)
+    assert parse_storm_dedup_key(storm_dedup_key(storm_id, 12)) == (storm_id, 12)
+    assert parse_storm_dedup_key("receiver-000000000000-0123456789abcdef") is None
+    assert parse_storm_dedup_key(f"receiver-{storm_id}-x") is None
+
+
+def test_storms_of_two_places_that_begin_at_once_are_two() -> None:
+    assert new_storm_id(PLACE, OPENED_AT) != new_storm_id("channel:#a", OPENED_AT)
+    assert MAX_MEMBERS >= 1000

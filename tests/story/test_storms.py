@@ -1,0 +1,407 @@
+"""More new incidents than can be said one by one: one message and one page speak for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from receiver.store.storms import RedisStorms
+from receiver.wiring import build_machine
+from tests.mocks.pagerduty_account import PagedIncident
+from tests.mocks.slack_workspace import SlackMessage
+from tests.rig import NAMES, ROUTING, Rig
+from tests.slack_people import SECRET, SlackPeople
+
+MANY = 100
+
+
+@pytest.fixture(autouse=True)
+def budgets(rig: Rig) -> None:
+    """Have the receiver keep to what Slack and PagerDuty take."""
+    rig.configure(ROUTING + "limits: {}\n")
+
+
+def breaks_out(rig: Rig, count: int = MANY, severity: str = "critical", first: int = 0) -> list[str]:
+    """Have *count* groups fire at once, and work that off; return the incidents."""
+    ids = [
+        rig.posts(rig.alert(f"Alert{n % 3}", severity, host=str(n)), group={"host": str(n)})["incidents"][0]
+        for n in range(first, first + count)
+    ]
+    rig.works()
+    return [str(one) for one in ids]
+
+
+def ends(rig: Rig, count: int = MANY, first: int = 0) -> None:
+    for n in range(first, first + count):
+        alert = rig.alert(f"Alert{n % 3}", ended=True, at=rig.clock() - 1, host=str(n))
+        rig.posts(alert, group={"host": str(n)})
+    rig.works()
+
+
+def storm(rig: Rig, place: str = "channel:#alerts-critical") -> dict[str, Any]:
+    (found,) = [one for one in rig.client.get("/api/v1/storms").json["storms"] if one["place"] == place]
+    return dict(found)
+
+
+def summaries(rig: Rig) -> list[SlackMessage]:
+    return [root for root in rig.roots() if "in #alerts-critical:" in root.text]
+
+
+def pages(rig: Rig, responder: str = "on-call", action: str = "trigger") -> list[dict[str, Any]]:
+    """Return the events of storms to a responder."""
+    return [
+        event.body
+        for event in rig.pagerduty.events
+        if NAMES[event.routing_key] == responder
+        and event.action == action
+        and event.body["dedup_key"].startswith("receiver-storm-")
+    ]
+
+
+def test_one_message_speaks_for_all_and_is_kept_up_to_date(rig: Rig) -> None:
+    breaks_out(rig)
+    rig.passes("20s")
+    (summary,) = summaries(rig)
+    assert len(rig.roots()) < 10
+    counted = storm(rig)["total"]
+    assert f"{counted} incidents in #alerts-critical: {counted} open" in summary.text
+    assert counted + len(rig.roots()) - 1 == MANY
+    assert "× *Alert0*" in summary.words
+    assert "critical" in summary.words
+    assert "Newest: " in summary.words
+
+
+def test_the_message_is_edited_seldom_however_much_happens(rig: Rig) -> None:
+    for n in range(60):
+        breaks_out(rig, count=10, first=10 * n)
+        rig.passes("1s")
+    (summary,) = summaries(rig)
+    assert 5 <= summary.edits <= 13
+    rig.passes("10s")
+    assert f"{storm(rig)['total']} incidents" in summary.text
+
+
+def test_the_first_criticals_are_paged_at_once_and_one_page_counts_the_rest(rig: Rig) -> None:
+    breaks_out(rig)
+    rig.passes("1s")
+    singles = len(rig.paged())
+    assert 10 <= singles <= 15
+    rig.passes("60s")
+    (page,) = pages(rig)
+    assert f"{MANY - singles} incidents in #alerts-critical: " in page["payload"]["summary"]
+    assert page["payload"]["severity"] == "critical"
+    assert len(rig.paged()) == singles + 1
+
+
+def test_few_incidents_are_no_storm(rig: Rig) -> None:
+    breaks_out(rig, count=12)
+    rig.passes("1m")
+    assert rig.client.get("/api/v1/storms").json == {"storms": []}
+    assert len(rig.roots()) == 12
+    assert len(rig.paged()) == 12
+
+
+def test_each_incident_keeps_its_state_its_timers_and_its_page_in_the_web(rig: Rig) -> None:
+    last = breaks_out(rig)[-1]
+    rig.passes("10s")
+    shown = rig.shows(last)
+    assert shown["state"] == "open"
+    assert shown["storm"] == storm(rig)["id"]
+    assert [step["state"] for step in shown["escalation"]["steps"]] == ["told", "waiting", "later"]
+    said = [event["text"] for event in shown["timeline"]]
+    assert "Folded into a storm of #alerts-critical" in said
+    assert "Folded into a storm of on-call" in said
+    assert rig.client.get(f"/incidents/{last}").status_code == 200
+    page = rig.client.get(f"/storms/{shown['storm']}")
+    assert last in page.text
+
+
+def test_further_steps_fold_into_one_page_of_their_responder(rig: Rig) -> None:
+    breaks_out(rig)
+    rig.passes("4m50s")
+    assert "team-lead" not in rig.paged()
+    rig.passes("1m30s")
+    own = rig.paged().count("on-call") - len(pages(rig))  # what was paged by itself goes its own way
+    assert rig.paged().count("team-lead") == own + 1
+    (page,) = pages(rig, "team-lead")
+    assert f"{MANY - own} incidents" in page["payload"]["summary"]
+    rig.passes("5m")
+    assert rig.paged().count("manager") == own + 1
+
+
+def test_a_step_is_mentioned_once_in_the_storms_thread(rig: Rig) -> None:
+    breaks_out(rig)
+    rig.passes("6m30s")
+    (summary,) = summaries(rig)
+    mentions = [reply for reply in rig.slack.replies() if reply.thread_ts == summary.ts]
+    (mention,) = [reply for reply in mentions if "@team-lead" in reply.words]
+    assert f"{storm(rig)['total']} incidents" in mention.words
+
+
+def test_who_has_no_pager_is_told_in_the_storms_thread(rig: Rig) -> None:
+    """The step counts as told by the mention, so the next one waits its full time."""
+    pagerless = ROUTING.replace(
+        '"@team-lead", pagerduty: {routing_key: "${PAGERDUTY_TEAM_LEAD_KEY}"}', '"@team-lead"'
+    )
+    rig.configure(pagerless + "limits: {}\n")
+    rig.machine = build_machine(rig.parts)
+    last = breaks_out(rig)[-1]
+    rig.passes("5m30s")
+    steps = {step["step"]: step for step in rig.shows(last)["escalation"]["steps"]}
+    assert steps["team-lead"]["state"] == "told"
+    assert len([reply for reply in rig.replies() if "incidents in this storm" in reply]) == 1
+
+
+def test_acknowledging_the_storm_acknowledges_all_it_counts(rig: Rig) -> None:
+    ids = breaks_out(rig)
+    rig.passes("30s")
+    answer = rig.client.post(
+        f"/api/v1/storms/{storm(rig, 'responder:on-call')['id']}/acknowledge", json={"by": "alice"}
+    )
+    assert answer.status_code == 200
+    rig.passes("30s")
+    states = [rig.shows(one)["acknowledged_by"] for one in ids]
+    assert states.count("alice") == answer.json["total"]
+    assert len(pages(rig, action="acknowledge")) == 1
+    rig.passes("20m")
+    open_ones = MANY - answer.json["total"]
+    assert rig.triggered().count("team-lead") <= open_ones + 1
+
+
+def test_acknowledging_a_storm_twice_changes_nothing(rig: Rig) -> None:
+    breaks_out(rig)
+    rig.passes("30s")
+    for by in ("alice", "bob"):
+        one = storm(rig, "responder:on-call")
+        rig.client.post(f"/api/v1/storms/{one['id']}/acknowledge", json={"by": by})
+        rig.passes("10s")
+    assert storm(rig, "responder:on-call")["acknowledged_by"] == "alice"
+    assert len(pages(rig, action="acknowledge")) == 1
+
+
+def test_acknowledged_one_by_one_the_storms_page_is_acknowledged_too(rig: Rig) -> None:
+    ids = breaks_out(rig)
+    rig.passes("30s")
+    for one in ids:
+        rig.client.post(f"/api/v1/incidents/{one}/acknowledge", json={"by": "alice"})
+    rig.passes("11s")
+    assert len(pages(rig, action="acknowledge")) == 1
+
+
+def test_who_joins_after_the_acknowledgement_is_in_the_next_page(rig: Rig) -> None:
+    """At the earliest two minutes after the last, and under a key of its own: nobody would be woken else."""
+    breaks_out(rig)
+    rig.passes("20s")
+    one = storm(rig, "responder:on-call")
+    rig.client.post(f"/api/v1/storms/{one['id']}/acknowledge", json={"by": "alice"})
+    rig.works()
+    breaks_out(rig, count=40, first=MANY)
+    rig.passes("90s")
+    assert len(pages(rig)) == 1
+    rig.passes("60s")
+    first, second = pages(rig)
+    assert first["dedup_key"] != second["dedup_key"]
+    assert "40 incidents" in second["payload"]["summary"]
+
+
+def test_the_page_is_resolved_with_the_last_of_its_incidents(rig: Rig) -> None:
+    breaks_out(rig)
+    rig.passes("30s")
+    ends(rig, count=MANY - 1)
+    rig.passes("1m")
+    assert pages(rig, action="resolve") == []
+    ends(rig, count=1, first=MANY - 1)
+    rig.passes("1m")
+    assert len(pages(rig, action="resolve")) == 1
+    assert rig.client.get("/api/v1/storms").json == {"storms": []}
+    assert "resolved · storm over" in summaries(rig)[0].text
+    assert all(incident.state == "resolved" for incident in rig.pagerduty.opened())
+
+
+def test_on_leaving_what_still_fires_is_said(rig: Rig) -> None:
+    """As many as the channel takes in half a minute get their own message; the others are counted."""
+    breaks_out(rig)
+    rig.passes("20s")
+    ends(rig, count=40)
+    before = len(rig.roots())
+    rig.passes("3m")
+    (summary,) = summaries(rig)
+    assert "storm over" in summary.text
+    (over,) = [reply.words for reply in rig.slack.replies() if "The storm is over" in reply.words]
+    assert "20 incidents get messages of their own" in over
+    assert f"{storm(rig)['open'] - 20} incidents more still firing" in over
+    assert len(rig.roots()) == before + 20
+
+
+def test_an_incident_with_a_message_of_its_own_again_is_kept_up_to_date(rig: Rig) -> None:
+    ids = breaks_out(rig)
+    rig.passes("5m")
+    own = next(
+        one for one in ids if rig.shows(one)["deliveries"] and _link(rig, one) not in ("", _summary_link(rig))
+    )
+    rig.answers(own, "acknowledge")
+    rig.passes("10s")
+    assert any("Acknowledged by alice" in root.text for root in rig.roots())
+
+
+def _link(rig: Rig, incident: str) -> str:
+    return next((d["link"] or "" for d in rig.shows(incident)["deliveries"] if d["id"] == "root"), "")
+
+
+def _summary_link(rig: Rig) -> str:
+    return str(storm(rig)["link"])
+
+
+def test_another_channel_is_unhindered(rig: Rig) -> None:
+    breaks_out(rig)
+    rig.fires("SlowTests", "warning")
+    assert any("SlowTests" in root.text for root in rig.roots())
+
+
+def test_what_fires_again_after_the_storm_has_a_message_of_its_own(rig: Rig) -> None:
+    breaks_out(rig)
+    rig.passes("20s")
+    ends(rig)
+    rig.passes("2m")
+    before = len(rig.roots())
+    breaks_out(rig, count=1, first=MANY - 1)
+    rig.passes("10s")
+    assert len(rig.roots()) == before + 1
+
+
+def test_a_second_storm_is_another_one(rig: Rig) -> None:
+    breaks_out(rig)
+    rig.passes("20s")
+    ends(rig)
+    rig.passes("30m")
+    breaks_out(rig)
+    rig.passes("20s")
+    assert len(summaries(rig)) == 2
+    assert len(pages(rig)) == 2
+
+
+def tell(rig: Rig) -> None:
+    """Have PagerDuty's webhooks come in."""
+    rig.pagerduty.webhooks.deliver(
+        lambda body, headers: rig.client.post("/webhooks/pagerduty", data=body, headers=headers).status_code
+    )
+
+
+def page_there(rig: Rig) -> PagedIncident:
+    (found,) = [one for one in rig.pagerduty.opened() if one.dedup_key.startswith("receiver-storm-")]
+    return found
+
+
+@pytest.fixture
+def answering(rig: Rig) -> Rig:
+    """The receiver as people can answer it from Slack and PagerDuty."""
+    rig.environ |= {"PAGERDUTY_WEBHOOK_SECRET": "pagerduty-secret", "SLACK_SIGNING_SECRET": SECRET}
+    rig.environ |= {"PAGERDUTY_API_TOKEN": "rest-token", "PAGERDUTY_API_URL": rig.pagerduty.url}
+    rig.configure(ROUTING + 'pagerduty: {api_token: "${PAGERDUTY_API_TOKEN}"}\nlimits: {}\n')
+    rig.machine = build_machine(rig.parts)
+    return rig
+
+
+def test_acknowledged_in_pagerduty_all_it_counts_is_acknowledged_without_an_echo(answering: Rig) -> None:
+    rig = answering
+    ids = breaks_out(rig)
+    rig.passes("20s")
+    counted = storm(rig, "responder:on-call")["total"]
+    rig.pagerduty.acknowledges(page_there(rig), "Alice Doe")
+    tell(rig)
+    rig.passes("30s")
+    assert [rig.shows(one)["acknowledged_by"] for one in ids].count("Alice Doe") == counted
+    assert pages(rig, action="acknowledge") == []
+
+
+def test_resolved_in_pagerduty_all_it_counts_is_closed_by_hand(answering: Rig) -> None:
+    rig = answering
+    ids = breaks_out(rig)
+    rig.passes("20s")
+    counted = storm(rig, "responder:on-call")["total"]
+    rig.pagerduty.resolves(page_there(rig), "Alice Doe")
+    tell(rig)
+    rig.passes("30s")
+    assert [rig.shows(one)["state"] for one in ids].count("resolved") == counted
+    assert pages(rig, action="resolve") == []
+
+
+def test_the_button_under_the_message_acknowledges_all_it_counts(answering: Rig) -> None:
+    rig = answering
+    ids = breaks_out(rig)
+    rig.passes("20s")
+    people = SlackPeople(rig.client, rig.clock, rig.slack)
+    answer = people.presses("acknowledge_storm", storm(rig)["id"])
+    assert answer.status_code == 200
+    rig.passes("20s")
+    assert [rig.shows(one)["state"] for one in ids].count("acknowledged") == storm(rig)["total"]
+    assert "Acknowledged by alice" in summaries(rig)[0].words
+    assert "Acknowledge all" not in summaries(rig)[0].words
+
+
+def test_somebody_who_took_it_back_since_keeps_it_so(rig: Rig) -> None:
+    """The answer reaches each member once; what people do to one of them afterwards stands."""
+    last = breaks_out(rig)[-1]
+    rig.passes("20s")
+    rig.client.post(f"/api/v1/storms/{storm(rig)['id']}/acknowledge", json={"by": "alice"})
+    rig.passes("10s")
+    rig.answers(last, "unacknowledge")
+    rig.passes("1m")
+    assert rig.state(last) == "open"
+
+
+def test_a_storm_nobody_knows_is_not_found(rig: Rig) -> None:
+    assert rig.client.post("/api/v1/storms/storm-nothing/acknowledge", json={}).status_code == 404
+    assert rig.client.get("/storms/storm-nothing").status_code == 404
+
+
+class Killed(BaseException):
+    """What happens to a process in the middle of a line."""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_between_any_two_writes_of_a_storm_nobody_is_told_twice(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """Every write of the store is once the last thing that a worker does."""
+    breaks_out(rig, count=1)
+    kept = {name: getattr(RedisStorms, name) for name in ("begin", "join", "keep")}
+    deaths = 0
+
+    def dying(name: str) -> Any:
+        def do(*args: Any, **options: Any) -> Any:
+            nonlocal deaths
+            deaths += 1
+            is_last = deaths % 7 == 3 and deaths < 200
+            if is_last and when == "before":
+                raise Killed
+            answer = kept[name](*args, **options)
+            if is_last:
+                raise Killed
+            return answer
+
+        return do
+
+    for name in kept:
+        monkeypatch.setattr(RedisStorms, name, dying(name))
+    for n in range(1, MANY):
+        rig.posts(rig.alert(f"Alert{n % 3}", host=str(n)), group={"host": str(n)})
+    killed = 0
+    end = rig.clock() + 60
+    while rig.clock() < end:
+        try:
+            rig.passes("1s")
+        except Killed:
+            killed += 1
+            rig.clock.moment += 0.5
+    assert killed > 10
+    assert len(summaries(rig)) == 1
+    assert len(pages(rig)) == 1
+    assert rig.paged().count("on-call") <= 30
+    told = [rig.shows(str(one["id"]))["escalation"]["steps"][0]["state"] for one in _all(rig)]
+    assert told == ["told"] * MANY
+
+
+def _all(rig: Rig) -> list[dict[str, Any]]:
+    return list(rig.client.get("/api/v1/incidents?limit=200").json["incidents"])
