@@ -46,6 +46,8 @@ logger = logging.getLogger(__name__)
 
 # A storm begins when a first message or page that came now would wait longer than this.
 PATIENCE_S = 30.0
+# A pause after a 429 lets even a few wait for long; that is no storm.
+_FEW = 10
 _LOOK_AGAIN_S = 1.0
 _FOLDING = "storm"
 
@@ -84,8 +86,11 @@ class Storms:
             return False
         if self._shelf.find_on(place):
             return True
+        names = list(waiting())
+        if len(names) < _FEW:
+            return False
         self._begin(place, now)
-        for who in waiting():
+        for who in names:
             self._agenda.put(action.lane, who.partition(" ")[0], now)
         return True
 

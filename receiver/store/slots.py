@@ -53,7 +53,7 @@ class SlotMap:
         """Return the node that holds *slot*, or any for None; raises redis' errors."""
         self._refresh_if_doubted()
         if slot is None:
-            return random.choice(self.masters())  # noqa: S311  # spreads load, hides nothing
+            return random.choice(self.masters())  # noqa: S311  # nosec B311  # spreads load, hides nothing
         node = self._map.find(slot)
         if node is None:
             self._is_doubted = True
