@@ -46,7 +46,7 @@ from receiver.lookups.pagerduty import PagerDutyRest
 from receiver.runbooks.load import RunbookShelf
 from receiver.sources.slack_socket import SlackSocket
 from receiver.store.agenda import RedisAgenda
-from receiver.store.connection import connect
+from receiver.store.connection import Client, connect
 from receiver.store.errands import RedisErrands
 from receiver.store.incidents import RedisIncidents
 from receiver.store.reviews import RedisReviews
@@ -81,9 +81,11 @@ class Parts:
     run_id: str = ""
 
 
-def build_parts(settings: Settings, routing: Routing, clock: Clock = wall.now) -> Parts:
-    """Return the parts, connected to the store of *settings* when first used."""
-    client = connect(settings.redis_url.reveal())
+def build_parts(
+    settings: Settings, routing: Routing, clock: Clock = wall.now, client: Client | None = None
+) -> Parts:
+    """Return the parts, connected to the store of *settings* when first used, or through *client*."""
+    client = connect(settings.redis_url.reveal()) if client is None else client
     incidents = RedisIncidents(client, history_s=routing.history)
     return Parts(
         settings=settings,
@@ -229,8 +231,11 @@ class Machine:
     duties: Duties
 
 
-def build_machine(parts: Parts) -> Machine:
-    """Return what a worker does with incidents and duties under this configuration."""
+def build_machine(parts: Parts, channels: Mapping[str, Channel] | None = None) -> Machine:
+    """Return what a worker does with incidents and duties under this configuration.
+
+    *channels* are used in place of those it names.
+    """
     routing, clock, rest = parts.routing, parts.clock, build_rest(parts)
     trusts = {source: Trust(one.looks, one.trust_after) for source, one in routing.alertmanagers.items()}
     clients = build_clients(parts)
@@ -249,7 +254,9 @@ def build_machine(parts: Parts) -> Machine:
     desk = PagerDesk(parts.hands, parts.incidents, rest, routing, clock)
     briefing = build_briefing(parts, rest)
     return Machine(
-        Reconciler(parts.incidents, build_channels(parts), routing, briefing, witness, clock=clock),
+        Reconciler(
+            parts.incidents, channels or build_channels(parts), routing, briefing, witness, clock=clock
+        ),
         Duties(repeated, parts.errands, {"pagerduty": desk.take}, clock),
     )
 
