@@ -199,7 +199,8 @@ def _was_kept_open(incident: Incident, step: Step) -> bool:
     if current(incident, page_key(step)).attempts:
         return False
     line = page_line(incident, step.responder)
-    return step.responder.find_target(PAGERDUTY) is not None and line.is_open and not line.is_closing
+    is_open = line.is_open and line.is_known and not line.is_closing
+    return step.responder.find_target(PAGERDUTY) is not None and is_open
 
 
 def is_owed_anew(incident: Incident) -> bool:
@@ -217,6 +218,7 @@ class PageLine:
     closed: int = 0
     is_closing: bool = False  # a resolve was tried and nobody knows its end yet
     acknowledged: int = 0
+    is_known: bool = False  # the page that opened it has a receipt; else it may never have arrived
 
     @property
     def is_open(self) -> bool:
@@ -225,13 +227,13 @@ class PageLine:
 
 def page_line(incident: Incident, responder: Responder) -> PageLine:
     """Return how the responder's PagerDuty incident stands, from what was tried and received."""
-    opened = max(
+    opened, is_known = max(
         (
-            int(delivery.about)
+            (int(delivery.about), delivery.receipt is not None)
             for key, delivery in incident.deliveries.items()
             if key.startswith("page:") and _is_of(key, responder) and delivery.may_have_arrived
         ),
-        default=0,
+        default=(0, False),
     )
     closing = incident.deliveries.get(f"resolve:{responder.name}", Delivery("0"))
     acknowledged = incident.deliveries.get(f"acknowledge:{responder.name}", Delivery("0"))
@@ -241,6 +243,7 @@ def page_line(incident: Incident, responder: Responder) -> PageLine:
         closed=int(closing.about) if was_tried and closing.is_settled else 0,
         is_closing=was_tried and not closing.is_settled,
         acknowledged=int(acknowledged.about) if acknowledged.attempts else 0,
+        is_known=is_known,
     )
 
 
