@@ -22,7 +22,7 @@ from tests.simulation.world import Seen, World
 from tests.valkey import find_keys_without_expiry
 
 # A reading and its effect lie this many effects of one actor apart at most: what it read may be so old.
-READ_AGO = 4
+READ_AGO = 6
 # Workers are back 8 s after a kill, loans end after 2.4 s, retries come every 36 s at most: what is due this
 # long, while nobody answers, must have been tried.
 PATIENCE_S = 120.0
