@@ -145,12 +145,8 @@ class Alertmanagers:
         self.ports = ports or [free_port(), free_port()]
         cluster = [free_port(), free_port()]
         config = folder / "alertmanager.yml"
-        config.write_text(
-            "route: {receiver: the.receiver, group_by: [alertname], group_wait: 500ms, group_interval: 1s, "
-            "repeat_interval: 2s}\n"
-            f"receivers: [{{name: the.receiver, webhook_configs: [{{url: '{url}/webhooks/alertmanager', "
-            "send_resolved: true}]}]\n"
-        )
+        self._config, self._url = config, url
+        self._write_config("alertname")
         self._processes = []
         for n in (0, 1):
             log = (folder / f"alertmanager-{n}.log").open("wb")
@@ -171,6 +167,35 @@ class Alertmanagers:
             self._processes.append(subprocess.Popen(command, stdout=log, stderr=log))
             log.close()
         until(lambda: all(self._answers(port) for port in self.ports))
+
+    def _write_config(self, group_by: str) -> None:
+        self._config.write_text(
+            f"route: {{receiver: the.receiver, group_by: [{group_by}], group_wait: 500ms, group_interval: 1s, "
+            "repeat_interval: 2s}\n"
+            f"receivers: [{{name: the.receiver, webhook_configs: [{{url: '{self._url}/webhooks/alertmanager', "
+            "send_resolved: true}]}]\n"
+        )
+
+    def reload(self, group_by: str = "alertname") -> None:
+        """Have both read their configuration again, with alerts grouped by these labels."""
+        self._write_config(group_by)
+        for port in self.ports:
+            assert self._request(port, "POST", "/-/reload", None) == 200
+
+    def refused(self) -> list[float]:
+        """Return how many notifications of each came to nothing at a try."""
+        return [self._count_refused(port) for port in self.ports]
+
+    @staticmethod
+    def _count_refused(port: int) -> float:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", "/metrics")
+            lines = connection.getresponse().read().decode().splitlines()
+        finally:
+            connection.close()
+        name = 'alertmanager_notification_requests_failed_total{integration="webhook"}'
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
 
     def _answers(self, port: int) -> bool:
         try:
