@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Flask, Response
+from flask import Flask, Response, request
 
 from receiver.config.model import Routing
 from receiver.config.settings import Settings
@@ -12,6 +12,7 @@ from receiver.web.health import build_health
 from receiver.web.hooks import MAX_BODY, build_hooks
 from receiver.web.pagerduty_hooks import build_pagerduty_hooks
 from receiver.web.pages import build_pages
+from receiver.web.reading import read_out
 from receiver.web.slack_hooks import build_slack_hooks
 from receiver.wiring import Parts
 
@@ -33,6 +34,11 @@ def create_app(parts: Parts, settings: Settings | None = None, routing: Routing 
     for door in (build_hooks(parts), build_api(parts), build_health(parts), build_pages(parts)):
         app.register_blueprint(door)
     handle_errors(app)
+
+    @app.after_request
+    def finish(answer: Response) -> Response:
+        read_out(request.environ["wsgi.input"])
+        return answer
 
     @app.after_request
     def protect(answer: Response) -> Response:

@@ -16,6 +16,7 @@ from receiver.sources import alertmanager
 from receiver.text import one_line
 from receiver.web.access import is_let_in
 from receiver.web.answers import refuse
+from receiver.web.reading import PIECE, read_whole
 from receiver.wiring import Parts
 
 logger = logging.getLogger(__name__)
@@ -77,7 +78,9 @@ def _read_body() -> bytes:
     """Return the body. One that comes in chunks is cut at the limit without a word, so the limit
     that Flask holds is one byte more than ours.
     """
-    body = request.get_data(cache=False)
+    length = request.content_length
+    is_small = length is not None and length <= PIECE
+    body = request.get_data(cache=False) if is_small else read_whole(request.stream)
     if len(body) > MAX_BODY:
         raise RequestEntityTooLarge
     return body
