@@ -104,7 +104,7 @@ def _stand(
         return StepStanding(step)
     if not tried and not (due_at <= now and (is_first or may_go_on(incident, policy, due_at, now))):
         return StepStanding(step, due_at)
-    told_at, is_given_up = _told_at(incident, step, now)
+    told_at, is_given_up = _told_at(incident, step, due_at, now)
     return StepStanding(step, due_at, told_at, is_reached=True, is_given_up=is_given_up)
 
 
@@ -124,13 +124,16 @@ def is_look_fresh(incident: Incident, due_at: float) -> bool:
     return incident.looked_at >= due_at - LOOK_FRESH_S
 
 
-def _told_at(incident: Incident, step: Step, now: float) -> tuple[float | None, bool]:
-    """Return when the step was told or given up, and whether it was given up."""
+def _told_at(incident: Incident, step: Step, due_at: float, now: float) -> tuple[float | None, bool]:
+    """Return when the step was told or given up, and whether it was given up.
+
+    The message that stands for its reply may have been tried long before the step was due.
+    """
     deliveries = _telling(incident, step)
     told = min((d.receipt.at for d in deliveries if d.receipt), default=None)
     if deliveries and all(d.failed_at and not d.receipt for d in deliveries):
-        return max(d.failed_at for d in deliveries), True
-    first = min((d.first_attempt_at for d in deliveries if d.attempts), default=None)
+        return max(due_at, *(d.failed_at for d in deliveries)), True
+    first = min((max(d.first_attempt_at, due_at) for d in deliveries if d.attempts), default=None)
     given_up = first + GIVE_UP_AFTER_S if first is not None else None
     if told is not None and (given_up is None or told <= given_up):
         return told, False
@@ -266,7 +269,8 @@ def _look_at(
                     moments += (standing.due_at - LOOK_AHEAD_S, standing.due_at + LOOK_GRACE_S)
             break
         if standing.told_at is None:
-            first = [d.first_attempt_at for d in _telling(incident, standing.step) if d.attempts]
+            due_at = standing.due_at or 0.0
+            first = [max(d.first_attempt_at, due_at) for d in _telling(incident, standing.step) if d.attempts]
             moments.extend(at + GIVE_UP_AFTER_S for at in first)
     if incident.held is not None:
         moments = [incident.held.until]
