@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-SCHEDULES = 2400
+SCHEDULES = 2000
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import redis
 from redis.client import Pipeline
 
-from receiver.store.connection import Client, connect
+from receiver.store.connection import Client
 from receiver.store.keys import LANES
 from tests.simulation.stage import NEVER, Stage, pick
 
@@ -105,7 +105,9 @@ def _read_moment(text: str) -> float:
 
 def open_line(url: str) -> tuple[Line, Client]:
     """Return a line for the stage, and one beside it that sees what is so and never fails."""
-    return Line.from_pool(connect(url).connection_pool), connect(url)
+    # Without the product's own pool of lines, which lets other threads go first: here are none.
+    pools = (redis.ConnectionPool.from_url(url, protocol=2) for _ in range(2))
+    return Line.from_pool(next(pools)), redis.Redis.from_pool(next(pools))
 
 
 def load_scripts(client: Client) -> None:

@@ -132,8 +132,10 @@ class World:
     def _start_worker(self, base: str) -> None:
         self._lives += 1
         host = f"{base}.{self._lives}"
+        is_first = base == WORKERS[0]
         for lane in LANES:
-            for number in range(2 if lane in (SLACK, PAGERDUTY) else 1):
+            is_busy = lane in (SLACK, PAGERDUTY)
+            for number in range(is_busy + is_first):  # two of one process, and one of another
                 self._start_hand(host, lane, number)
 
     def _start_hand(self, host: str, lane: str, number: int) -> None:
