@@ -163,6 +163,10 @@ def _check_moment(world: World, one: Sent, sent: list[Sent]) -> Iterator[str]:
         earliest = incident.run.started_at
     else:
         earliest = incident.run.started_at + policy.steps[index].after
+    if (
+        incident.run.cause == "reopened"
+    ):  # a step before that is still open from the former run needs no telling
+        earliest = min(earliest, incident.run.started_at + policy.steps[index].after)
     if one.at < earliest - world.stepped_back - 0.002:
         yield f"{action.key} of run {action.about} came {earliest - one.at:.3f} s too early"
 

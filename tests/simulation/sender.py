@@ -73,7 +73,7 @@ def change_truth(group: TrueGroup, rng: random.Random, now: float) -> None:
     if alert.is_firing:
         alert.ends_at = now
     else:
-        alert.starts_at, alert.ends_at = now, 0.0
+        alert.starts_at, alert.ends_at = max(now, alert.ends_at + 0.001), 0.0  # its own clock goes on
 
 
 def write_body(group: TrueGroup, replica: int, now: float, alerts: list[TrueAlert] | None = None) -> bytes:

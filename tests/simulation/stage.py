@@ -38,6 +38,7 @@ class Actor:
     lane: str = ""
     wakes_at: float = 0.0
     held: str = ""  # the incident it has on loan
+    is_asking: bool = False  # it has read the clock, and is about to claim by it
     effects: list[int] = field(default_factory=list)  # the numbers of its latest effects
 
 
@@ -103,7 +104,11 @@ class Stage:
         able = [actor for actor in self.actors if self.may_go_on(actor)]
         if not able:
             return False
-        actor = self.rng.choice(able)
+        self.go_on(self.rng.choice(able))
+        return True
+
+    def go_on(self, actor: Actor) -> None:
+        """Let this actor go on to its next effect."""
         self._current = actor
         try:
             actor.task.switch()
@@ -113,7 +118,6 @@ class Stage:
             self.actors.remove(actor)
         while self._doomed:
             self.kill(self._doomed.pop())
-        return True
 
     def next_moment(self) -> float:
         """Return when somebody goes on by himself."""

@@ -148,11 +148,14 @@ class World:
         agenda = self.parts.agenda
         machine = self.machine.duties if me.lane == DUTIES else self.machine.reconciler
         while True:
+            me.is_asking = True
             try:
                 claims = agenda.claim(me.lane, me.host, self.stage.moment, 1)
             except StoreError:
+                me.is_asking = False
                 self.stage.wait_until(self.stage.moment + 0.5)
                 continue
+            me.is_asking = False
             if not claims.incidents:
                 self.stage.wait_until(NEVER if claims.look_at is None else claims.look_at)
                 continue
@@ -342,8 +345,15 @@ class World:
         self._work_until(self.stage.moment + self.rng.choice((2.0, 10.0, 60.0, 200.0, 310.0, 700.0, 1900.0)))
 
     def _pass_to(self, moment: float) -> None:
-        """Move the clock, with the loans of whoever lives kept alive meanwhile."""
+        """Move the clock, with the loans of whoever lives kept alive meanwhile.
+
+        A loan runs from when its taker read the clock: only a process that stands still for longer than a
+        loan lasts would get there after its end.
+        """
         while self.stage.moment < moment:
+            for actor in [one for one in self.stage.actors if one.is_asking and self.stage.may_go_on(one)]:
+                if actor in self.stage.actors:
+                    self.stage.go_on(actor)
             busy = [actor for actor in self.stage.actors if actor.held]
             hop = min(moment, self.stage.moment + RENEW_EVERY_S) if busy else moment
             self.stage.moment = hop
