@@ -68,7 +68,7 @@ from receiver.store.agenda import RedisAgenda
 from receiver.store.beats import RedisBeats
 from receiver.store.budgets import RedisBudgets
 from receiver.store.condition import RedisCondition
-from receiver.store.connection import connect, count_shards
+from receiver.store.connection import Client, connect, count_shards
 from receiver.store.errands import RedisErrands
 from receiver.store.failures import RedisFailures
 from receiver.store.health import RedisHealth
@@ -120,10 +120,12 @@ class Parts:
     run_id: str = ""
 
 
-def build_parts(settings: Settings, routing: Routing, clock: Clock = wall.now) -> Parts:
-    """Return the parts, connected to the store of *settings* when first used."""
+def build_parts(
+    settings: Settings, routing: Routing, clock: Clock = wall.now, client: Client | None = None
+) -> Parts:
+    """Return the parts, connected to the store of *settings* when first used, or through *client*."""
     url = settings.redis_url.reveal()
-    client, shards = connect(url), count_shards(url)
+    client, shards = connect(url) if client is None else client, count_shards(url)
     incidents = RedisIncidents(client, history_s=routing.history, shards=shards)
     agenda, maintenance = RedisAgenda(client, shards=shards), RedisMaintenance(client)
     beats = RedisBeats(client)
@@ -354,8 +356,11 @@ class Machine:
     duties: Duties
 
 
-def build_machine(parts: Parts) -> Machine:
-    """Return what a worker does with incidents and duties under this configuration."""
+def build_machine(parts: Parts, channels: Mapping[str, Channel] | None = None) -> Machine:
+    """Return what a worker does with incidents and duties under this configuration.
+
+    *channels* are used in place of those it names.
+    """
     turns = build_turns(parts)
     routing, clock, rest = parts.routing, parts.clock, build_rest(parts)
     trusts = {source: Trust(one.looks, one.trust_after) for source, one in routing.alertmanagers.items()}
@@ -387,7 +392,7 @@ def build_machine(parts: Parts) -> Machine:
     return Machine(
         Reconciler(
             parts.incidents,
-            build_channels(parts),
+            channels or build_channels(parts),
             routing,
             briefing,
             witness,

@@ -114,7 +114,7 @@ def _stand(
     is_due = due_at <= now or (is_first and due_at <= incident.run.started_at)
     if not tried and not (is_due and (is_first or may_go_on(incident, policy, due_at, now))):
         return StepStanding(step, due_at)
-    told_at, is_given_up = _told_at(incident, policy, step, now)
+    told_at, is_given_up = _told_at(incident, policy, step, due_at, now)
     if told_at is not None:  # what stands for the step may have failed or arrived before its time
         told_at = max(told_at, due_at)
     return StepStanding(step, due_at, told_at, is_reached=True, is_given_up=is_given_up)
@@ -154,14 +154,17 @@ def _is_really_paged(incident: Incident, responder: Responder) -> bool:
 
 
 def _told_at(
-    incident: Incident, policy: EscalationPolicy, step: Step, now: float
+    incident: Incident, policy: EscalationPolicy, step: Step, due_at: float, now: float
 ) -> tuple[float | None, bool]:
-    """Return when the step was told or given up, and whether it was given up."""
+    """Return when the step was told or given up, and whether it was given up.
+
+    The message that stands for its reply may have been tried long before the step was due.
+    """
     deliveries = _telling(incident, policy, step)
     told = min((d.receipt.at for d in deliveries if d.receipt), default=None)
     if deliveries and all(d.failed_at and not d.receipt for d in deliveries):
         return max(d.failed_at for d in deliveries), True
-    first = min((d.first_attempt_at for d in deliveries if d.attempts), default=None)
+    first = min((max(d.first_attempt_at, due_at) for d in deliveries if d.attempts), default=None)
     given_up = first + GIVE_UP_AFTER_S if first is not None else None
     if told is not None and (given_up is None or told <= given_up):
         return told, False
@@ -231,14 +234,8 @@ def _was_kept_open(incident: Incident, step: Step) -> bool:
     if current(incident, page_key(step)).attempts:
         return False
     line = page_line(incident, step.responder)
-    if step.responder.find_target(PAGERDUTY) is None or not line.is_open or line.is_closing:
-        return False
-    # A page whose end nobody knows may never have arrived: sent again, it joins the open one.
-    return any(
-        d.about == str(line.opened) and d.receipt is not None
-        for key, d in incident.deliveries.items()
-        if key.startswith("page:") and _is_of(key, step.responder)
-    )
+    is_open = line.is_open and line.is_known and not line.is_closing
+    return step.responder.find_target(PAGERDUTY) is not None and is_open
 
 
 def is_owed_anew(incident: Incident) -> bool:
@@ -256,6 +253,7 @@ class PageLine:
     closed: int = 0
     is_closing: bool = False  # a resolve was tried and nobody knows its end yet
     acknowledged: int = 0
+    is_known: bool = False  # the page that opened it has a receipt; else it may never have arrived
 
     @property
     def is_open(self) -> bool:
@@ -263,17 +261,14 @@ class PageLine:
 
 
 def page_line(incident: Incident, responder: Responder) -> PageLine:
-    """Return how the responder's PagerDuty incident stands, from what was tried and received.
-
-    A page that is folded into a storm's has opened none of this incident's own.
-    """
-    opened = max(
+    """Return how the responder's PagerDuty incident stands, from what was tried and received."""
+    opened, is_known = max(
         (
-            int(delivery.about if delivery.may_have_arrived and not delivery.storm else delivery.earlier or 0)
+            _latest_page(delivery)
             for key, delivery in incident.deliveries.items()
             if key.startswith("page:") and _is_of(key, responder)
         ),
-        default=0,
+        default=(0, False),
     )
     closing = incident.deliveries.get(f"resolve:{responder.name}", Delivery("0"))
     acknowledged = incident.deliveries.get(f"acknowledge:{responder.name}", Delivery("0"))
@@ -283,7 +278,18 @@ def page_line(incident: Incident, responder: Responder) -> PageLine:
         closed=int(closing.about) if was_tried and closing.is_settled else 0,
         is_closing=was_tried and not closing.is_settled,
         acknowledged=int(acknowledged.about) if acknowledged.attempts else 0,
+        is_known=is_known,
     )
+
+
+def _latest_page(delivery: Delivery) -> tuple[int, bool]:
+    """Return the latest run whose page may stand at PagerDuty, and whether that is known to have arrived.
+
+    A page that is folded into a storm's has opened none of this incident's own.
+    """
+    if delivery.may_have_arrived and not delivery.storm:
+        return int(delivery.about), delivery.receipt is not None
+    return int(delivery.earlier or 0), False
 
 
 def _is_of(key: str, responder: Responder) -> bool:
@@ -305,7 +311,8 @@ def _look_at(
                     moments += (standing.due_at - LOOK_AHEAD_S, standing.due_at + LOOK_GRACE_S)
             break
         if standing.told_at is None:
-            first = [d.first_attempt_at for d in _telling(incident, policy, standing.step) if d.attempts]
+            due_at, tellings = standing.due_at or 0.0, _telling(incident, policy, standing.step)
+            first = [max(d.first_attempt_at, due_at) for d in tellings if d.attempts]
             moments.extend(at + GIVE_UP_AFTER_S for at in first)
     if incident.held is not None:
         moments = [incident.held.until]

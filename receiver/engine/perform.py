@@ -89,6 +89,8 @@ class Performer:
             self._keep(action, incident, attempt.arrived(Receipt(notification.now)))
             return
         was_maybe_sent = attempt.attempts > 1 and before.maybe_sent
+        if was_maybe_sent and isinstance(action, Post):  # which of the tries will be found is not known
+            attempt = replace(attempt, shown=before.shown)
         self._incidents.record(incident.id, action.key, attempt, worker=worker, lane=action.lane)
         if attempt.attempts == 1:
             _observe_lateness(notification)
@@ -104,7 +106,8 @@ class Performer:
             self._notice(action, incident, after)
         else:
             # What arrived earlier shows how things stood then, so an edit will be wanted.
-            after = replace(attempt.arrived(receipt), shown=before.shown if is_found else attempt.shown)
+            is_older = is_found and isinstance(action, Post)
+            after = replace(attempt.arrived(receipt), shown=attempt.shown if is_older else action.shown)
             _log_arrival(notification, receipt)
         self._keep(action, incident, after)
         if self._health is not None:

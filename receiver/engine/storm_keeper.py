@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from receiver import telemetry
 from receiver.domain import answers
-from receiver.domain.action import Action, Page
+from receiver.domain.action import Action, Page, Post
 from receiver.domain.delivery import Delivery, Receipt
 from receiver.domain.incident import Change, Event, Incident
 from receiver.domain.messages import LEFT_BY_STORM, is_said_by_storm
@@ -199,9 +199,11 @@ class StormKeeper:
         storm, now = held.storm, standing.now
         before = storm.deliveries.get(action.key, Delivery())
         attempt = before.begin(action.about, action.shown, f"{action.lane}:{action.target.address}", now)
+        was_maybe_sent = attempt.attempts > 1 and before.maybe_sent
+        if was_maybe_sent and isinstance(action, Post):  # which of the tries will be found is not known
+            attempt = replace(attempt, shown=before.shown)
         if not self._shelf.keep(held, _with(storm, action.key, attempt)):
             return
-        was_maybe_sent = attempt.attempts > 1 and before.maybe_sent
         notification = StormNotification(
             action, storm, _tally_of(action, standing), now, self._public_url, _unsaid(standing)
         )
@@ -215,7 +217,8 @@ class StormKeeper:
             if self._turns is not None:
                 self._turns.heed(action, error)
         else:
-            after = replace(attempt.arrived(receipt), shown=before.shown if is_found else attempt.shown)
+            is_older = is_found and isinstance(action, Post)
+            after = replace(attempt.arrived(receipt), shown=attempt.shown if is_older else action.shown)
             _log(storm, action, after)
         self._storms.change(storm.id, lambda latest: _with(latest.storm, action.key, after))
 

@@ -13,6 +13,7 @@ from receiver.web.health import build_health
 from receiver.web.hooks import MAX_BODY, build_hooks
 from receiver.web.pagerduty_hooks import build_pagerduty_hooks
 from receiver.web.pages import build_pages
+from receiver.web.reading import read_out
 from receiver.web.slack_hooks import build_slack_hooks
 from receiver.web.storms import build_storm_pages
 from receiver.wiring import Parts
@@ -56,6 +57,11 @@ def create_app(
     for door in (build_hooks(parts, doors), build_api(parts), build_health(parts), build_pages(parts)):
         app.register_blueprint(door)
     handle_errors(app)
+
+    @app.after_request
+    def finish(answer: Response) -> Response:
+        read_out(request.environ["wsgi.input"])
+        return answer
 
     @app.after_request
     def protect(answer: Response) -> Response:

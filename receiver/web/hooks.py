@@ -18,6 +18,7 @@ from receiver.web.answers import refuse
 from receiver.web.doors import Doors
 from receiver.web.in_time import answer_in_time
 from receiver.web.lost_alerts import LostAlerts
+from receiver.web.reading import PIECE, read_whole
 from receiver.wiring import Parts
 
 logger = logging.getLogger(__name__)
@@ -94,7 +95,9 @@ def _read_body() -> bytes:
         raise PayloadError(
             "alertmanager", f"the body is compressed ({one_line(encoding, 40)!r}), expected plain"
         )
-    body = request.get_data(cache=False)
+    length = request.content_length
+    is_small = length is not None and length <= PIECE
+    body = request.get_data(cache=False) if is_small else read_whole(request.stream)
     if len(body) > MAX_BODY:
         raise RequestEntityTooLarge
     return body

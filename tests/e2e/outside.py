@@ -176,11 +176,26 @@ class Alertmanagers:
             "send_resolved: true}]}]\n"
         )
 
-    def reroute(self, route: str) -> None:
-        """Go on with another route, which gives its groups other keys."""
+    def reload(self, route: str = "group_by: [alertname]") -> None:
+        """Have both read their configuration again; another route gives its groups other keys."""
         self._write_config(route)
         for port in self.ports:
             assert self._request(port, "POST", "/-/reload", None) == 200
+
+    def refused(self) -> list[float]:
+        """Return how many notifications of each came to nothing at a try."""
+        return [self._count_refused(port) for port in self.ports]
+
+    @staticmethod
+    def _count_refused(port: int) -> float:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        try:
+            connection.request("GET", "/metrics")
+            lines = connection.getresponse().read().decode().splitlines()
+        finally:
+            connection.close()
+        name = 'alertmanager_notification_requests_failed_total{integration="webhook"}'
+        return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
 
     def _answers(self, port: int) -> bool:
         try:

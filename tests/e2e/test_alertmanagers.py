@@ -80,7 +80,7 @@ def test_routes_changed_while_it_fires_page_nobody_again_and_the_end_closes_all(
         "group_by: [severity]",
         "group_by: ['...'], routes: [{matchers: ['alertname=~\"Disk.*\"'], group_by: [alertname, severity]}]",
     ):
-        pair.reroute(route)
+        pair.reload(route)
         time.sleep(4)  # some repeats under the new keys
     assert outside.paged() == ["on-call", "on-call"]
     assert len(outside.slack.roots) == 2

@@ -21,7 +21,7 @@ class Killed(BaseException):
 
 @dataclass
 class Deadly:
-    """A channel in whose hands the worker dies, before or after it sent."""
+    """A channel in whose hands the worker dies, before or after it sent, or searching for an earlier try."""
 
     channel: Channel
     when: str
@@ -33,6 +33,8 @@ class Deadly:
         raise Killed
 
     def find(self, notification: Any, since: float) -> Any:
+        if self.when == "searching":
+            raise Killed
         return self.channel.find(notification, since)
 
 
@@ -119,3 +121,40 @@ def test_a_worker_whose_loan_ran_out_sends_nothing_more(rig: Rig) -> None:
     with pytest.raises(ClaimLost):
         rig.machine.reconciler.reconcile(incident, SLACK, "asleep")
     assert rig.slack.messages == []
+
+
+def test_a_page_that_died_on_its_way_is_sent_when_it_fires_again(rig: Rig) -> None:
+    """Whether the page had arrived was not known, yet the one who reopened took it for open and woke nobody."""
+    rig.posts(rig.alert("DiskFull"))
+    rig.clock.moment += 1
+    kill_in(rig, PAGERDUTY, "before")
+    rig.posts(rig.alert("DiskFull", ended=True, at=rig.clock() - 1))
+    rig.posts(rig.alert("DiskFull"))
+    rig.passes("3s")
+    assert rig.paged() == ["on-call"]
+
+
+def test_a_page_that_arrived_unnoticed_wakes_nobody_twice_when_it_fires_again(rig: Rig) -> None:
+    rig.posts(rig.alert("DiskFull"))
+    rig.clock.moment += 1
+    kill_in(rig, PAGERDUTY, "after")
+    rig.posts(rig.alert("DiskFull", ended=True, at=rig.clock() - 1))
+    rig.posts(rig.alert("DiskFull"))
+    rig.passes("3s")
+    assert rig.paged() == ["on-call"]
+    assert len(rig.pagerduty.opened()) == 1
+
+
+def test_a_message_found_after_two_deaths_shows_how_it_ended(rig: Rig) -> None:
+    """The first try arrived and showed it open, the second one was to show it resolved and died before: what
+    was found was taken for the second, and the message stayed open for ever.
+    """
+    rig.posts(rig.alert("DiskFull"))
+    rig.clock.moment += 1
+    kill_in(rig, SLACK, "after")
+    rig.posts(rig.alert("DiskFull", ended=True, at=rig.clock() - 1))
+    rig.clock.moment += 3
+    kill_in(rig, SLACK, "searching")
+    rig.passes("10s")
+    assert len(rig.roots()) == 1
+    assert "esolved" in rig.roots()[0].text

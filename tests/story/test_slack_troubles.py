@@ -121,3 +121,17 @@ def test_a_message_found_again_is_brought_up_to_what_is_so_now(rig: Rig) -> None
     rig.passes("30s")
     assert len(rig.roots()) == 1
     assert "esolved" in rig.roots()[0].text
+
+
+def test_a_slack_that_was_away_for_long_shortens_no_wait(rig: Rig) -> None:
+    """The step with a Slack address counted as given up two minutes after the first try of the incident's
+    message, which was before the step was due: its wait was over before it began.
+    """
+    rig.slack.fail_next("chat.postMessage", status=503, times=10_000)
+    rig.fires("DiskFull")
+    rig.passes("5m2s")
+    assert rig.paged() == ["on-call", "team-lead"]
+    rig.passes("4m50s")
+    assert rig.paged() == ["on-call", "team-lead"]
+    rig.passes("10s")
+    assert rig.paged() == ["on-call", "team-lead", "manager"]

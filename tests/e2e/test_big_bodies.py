@@ -1,0 +1,103 @@
+"""A body of 40 MiB or of 2,000 alerts holds up no small one."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.bodies import a_body
+from tests.e2e.outside import Outside
+from tests.mocks.pagerduty import MockPagerDuty
+from tests.mocks.slack import MockSlack
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="measures as Linux does")
+
+MEBIBYTE = 1024 * 1024
+FOR_S = 8.0
+SMALL_EVERY_S = 0.05
+
+
+@pytest.fixture
+def outside(tmp_path: Path) -> Iterator[Outside]:
+    with MockSlack() as slack, MockPagerDuty() as pagerduty:
+        outside = Outside(tmp_path, slack, pagerduty)
+        yield outside
+        outside.kill_everything()
+
+
+class Poster(threading.Thread):
+    """Posts one body after the other until told to stop, and notes the answers."""
+
+    def __init__(self, port: int, body: bytes, *, is_chunked: bool = False, pause_s: float = 0.0) -> None:
+        super().__init__(daemon=True)
+        self.statuses: list[int] = []
+        self.took_s: list[float] = []
+        self._port, self._body, self._is_chunked, self._pause_s = port, body, is_chunked, pause_s
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        while not self._stopped.is_set():
+            begun = time.monotonic()
+            self.statuses.append(self._post())
+            self.took_s.append(time.monotonic() - begun)
+            self._stopped.wait(self._pause_s)
+
+    def stop(self) -> None:
+        self._stopped.set()
+        self.join(30)
+
+    def _post(self) -> int:
+        """Return the status; 0 where we were cut off, which is an answer too to 40 MiB."""
+        connection = http.client.HTTPConnection("127.0.0.1", self._port, timeout=30)
+        body = (self._body[n : n + MEBIBYTE] for n in range(0, len(self._body), MEBIBYTE))
+        try:
+            headers = {"Content-Type": "application/json"}
+            with suppress(OSError):  # told before all was sent
+                connection.request(
+                    "POST",
+                    "/webhooks/alertmanager",
+                    body if self._is_chunked else self._body,
+                    headers,
+                    encode_chunked=self._is_chunked,
+                )
+            return connection.getresponse().status
+        except (OSError, http.client.HTTPException):
+            return 0
+        finally:
+            connection.close()
+
+
+def p99(seconds: list[float]) -> float:
+    return sorted(seconds)[int(len(seconds) * 0.99)]
+
+
+@pytest.mark.parametrize("kind", ["40 MiB", "40 MiB in chunks", "2,000 alerts"])
+def test_small_webhooks_go_on_while_big_ones_come(outside: Outside, kind: str) -> None:
+    if kind == "2,000 alerts":
+        big = json.dumps(a_body("Storm", instances=2000, summary="x" * 300)).encode()
+    else:
+        big = b'{"version": "4", "alerts": [' + b" " * (40 * MEBIBYTE) + b"]}"
+    large = Poster(outside.port, big, is_chunked="chunks" in kind)
+    small = Poster(outside.port, json.dumps(a_body("DiskFull")).encode(), pause_s=SMALL_EVERY_S)
+    large.start()
+    small.start()
+    time.sleep(FOR_S)
+    small.stop()
+    large.stop()
+
+    print(
+        f"{kind}: {len(large.statuses)} big, {len(small.took_s)} small; "
+        f"p50 {sorted(small.took_s)[len(small.took_s) // 2]:.3f} s, p99 {p99(small.took_s):.3f} s"
+    )
+    assert set(small.statuses) == {200}
+    assert set(large.statuses) <= ({200} if kind == "2,000 alerts" else {413, 0})
+    assert p99(small.took_s) < 1.0
+    outside.sees(lambda: "on-call" in outside.paged())

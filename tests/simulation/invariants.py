@@ -1,0 +1,311 @@
+"""What must be so once a schedule has come to rest, whatever happened in it.
+
+Each check is a promise to people; it looks at what came in, what went out and what is stored, and knows
+nothing of how it was done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import pairwise
+
+from receiver.domain.action import Page
+from receiver.domain.incident import Incident, dedup_key
+from receiver.domain.policy import PAGERDUTY, EscalationPolicy, Responder
+from receiver.engine.reconcile import find_policy
+from receiver.errors import NotFound
+from receiver.store.keys import LANES, Keys
+from tests.mocks.pagerduty_account import PagedIncident
+from tests.simulation.doubles import Sent
+from tests.simulation.sender import TrueAlert, TrueGroup
+from tests.simulation.world import Seen, World
+from tests.valkey import find_keys_without_expiry
+
+# A reading and its effect lie this many effects of one actor apart at most: what it read may be so old.
+READ_AGO = 6
+# Workers are back 8 s after a kill, loans end after 2.4 s, retries come every 36 s at most: what is due this
+# long, while nobody answers, must have been tried.
+PATIENCE_S = 120.0
+GIVEN_UP_AFTER_S = 120.0
+
+
+def find_faults(world: World) -> list[str]:
+    """Return every promise that was broken, in words."""
+    incidents = {one: load(world, one) for one in world.history}
+    whole = [incident for incident in incidents.values() if incident is not None]
+    faults = [f"incident {one} is gone" for one, incident in incidents.items() if incident is None]
+    faults += _find_lost_alerts(world, whole)
+    for group in world.groups:
+        faults += _check_group(world, group, whole)
+    for incident in whole:
+        faults += [f"{incident.id}: {fault}" for fault in _check_message(world, incident)]
+        if incident.policy:
+            faults += [f"{incident.id}: {fault}" for fault in _check_pages(world, incident)]
+            faults += [f"{incident.id}: {fault}" for fault in _check_pager(world, incident, whole)]
+    return [*faults, *_check_rest(world)]
+
+
+def load(world: World, incident_id: str) -> Incident | None:
+    try:
+        return world.truth.load(incident_id)
+    except NotFound:
+        return None
+
+
+def count_doubled(world: World) -> tuple[int, int]:
+    """Return how many things were said in Slack, and how many of them more than once."""
+    counts = world.slack.replies_and_roots()
+    return len(counts), sum(count > 1 for count in counts.values())
+
+
+# --- what came in ---
+
+
+def _find_lost_alerts(world: World, incidents: list[Incident]) -> Iterator[str]:
+    """Every alert that was answered 200 is in an incident, with its labels."""
+    kept = {name for incident in incidents for name in incident.alerts}
+    told = {
+        alert["fingerprint"]
+        for body in world.accepted
+        for alert in body["alerts"]
+        if alert["status"] == "firing"
+    }
+    for name in sorted(told - kept):
+        yield f"alert {name} was answered 200 and is in no incident"
+
+
+def _check_group(world: World, group: TrueGroup, incidents: list[Incident]) -> Iterator[str]:
+    """What fires is in the group's latest incident of its route, and it is open unless a hand closed it."""
+    for route, alerts in _by_route(world, group).items():
+        latest = [i for i in incidents if i.group_key == group.key and i.route == route and not i.is_past]
+        firing = {alert.fingerprint for alert in alerts if alert.is_firing}
+        if len(latest) > 1:
+            yield f"{group.name}: {len(latest)} latest incidents on {route}"
+        if not latest:
+            if firing:
+                yield f"{group.name}: fires and has no incident on {route}"
+            continue
+        stored = {name for name, standing in latest[0].standings.items() if standing.is_firing}
+        if stored != firing:
+            yield f"{latest[0].id}: {sorted(firing)} fire, stored is {sorted(stored)}"
+        live = {name for name in firing & stored if not latest[0].standings[name].is_dismissed}
+        if live and latest[0].is_resolved and not latest[0].is_closed_by_hand:
+            yield f"{latest[0].id}: resolved while it fires"
+        if not live and not latest[0].is_resolved:
+            yield f"{latest[0].id}: open while nothing fires"
+
+
+def _by_route(world: World, group: TrueGroup) -> dict[str, list[TrueAlert]]:
+    found: dict[str, list[TrueAlert]] = {}
+    for alert in group.alerts:
+        found.setdefault(world.routing.find_route(alert.labels).name, []).append(alert)
+    return found
+
+
+# --- Slack ---
+
+
+def _check_message(world: World, incident: Incident) -> Iterator[str]:
+    """The incident's message is there, and looks as the incident stands."""
+    root = incident.deliveries.get("root")
+    if root is None or root.receipt is None:
+        if not (root is not None and root.failed_at):
+            yield "has no message"
+        return
+    message = next(m for m in world.slack.messages if m.reference == root.receipt.reference)
+    if incident.deliveries["root"].failed_at or _was_hopeless(world.slack.sent, incident.id):
+        return
+    look = message.looks[-1]
+    # What an incident closed by hand had firing may end later; that is not shown any more.
+    is_same = look.firing == incident.firing or incident.is_closed_by_hand
+    if not is_same or (look.state, look.severity) != (incident.state, incident.severity):
+        yield f"the message shows {look.state}, {look.firing} firing; it is {incident.state}, {incident.firing}"
+
+
+def _was_hopeless(sent: list[Sent], incident_id: str) -> bool:
+    return any(one.fate == "hopeless" and one.notification.incident.id == incident_id for one in sent)
+
+
+# --- pages ---
+
+
+def _check_pages(world: World, incident: Incident) -> Iterator[str]:
+    """No page too early, none after an acknowledgement or the end was stored, none left out."""
+    history = world.history[incident.id]
+    sent = world.pager.pages(incident.id)
+    for one in sent:
+        yield from _check_moment(world, one, sent)
+        yield from _check_wanted(one, history)
+    yield from _find_doubled_pages(sent)
+    if not _was_hopeless(world.pager.sent, incident.id):
+        yield from _find_missed(world, incident, history, sent)
+
+
+def _check_moment(world: World, one: Sent, sent: list[Sent]) -> Iterator[str]:
+    """A step waits from the step before: at the earliest from the moment that was first tried."""
+    action, incident = one.notification.action, one.notification.incident
+    assert isinstance(action, Page)
+    policy = find_policy(world.routing, incident)
+    index = [step.name for step in policy.steps].index(action.step.name)
+    if not index:
+        return
+    before = [s.at for s in _tries(sent, policy.steps[index - 1].name, action.about)]
+    before += [
+        message_sent.at
+        for message_sent in world.slack.sent
+        if message_sent.notification.incident.id == incident.id
+        and message_sent.notification.action.key == f"step:{policy.steps[index - 1].name}"
+        and message_sent.notification.action.about == action.about
+    ]
+    if before:
+        earliest = min(before) + policy.steps[index].after
+    elif incident.run.cause == "unacknowledged":
+        earliest = incident.run.started_at
+    else:
+        earliest = incident.run.started_at + policy.steps[index].after
+    if (
+        incident.run.cause == "reopened"
+    ):  # a step before that is still open from the former run needs no telling
+        earliest = min(earliest, incident.run.started_at + policy.steps[index].after)
+    if one.at < earliest - world.stepped_back - 0.002:
+        yield f"{action.key} of run {action.about} came {earliest - one.at:.3f} s too early"
+
+
+def _check_wanted(one: Sent, history: list[Seen]) -> Iterator[str]:
+    """Whoever pages has just read that nobody has it."""
+    incident = one.notification.incident
+    is_owed = incident.run.cause == "reopened" and 0 < incident.acknowledged_at <= incident.run.started_at
+    if incident.is_resolved or (incident.is_acknowledged and not is_owed):
+        yield f"{one.notification.action.key} was sent although it was {incident.state} when read"
+    if len(one.seen) < READ_AGO:
+        return
+    read_at = one.seen[-READ_AGO]
+    before = [seen.incident for seen in history if seen.number < read_at][-1:]
+    since = [seen.incident for seen in history if read_at <= seen.number <= one.number]
+    if not is_owed and not any(then.state == "open" and then.run == incident.run for then in before + since):
+        yield f"{one.notification.action.key} was sent although it was not open for a while"
+
+
+def _find_doubled_pages(sent: list[Sent]) -> Iterator[str]:
+    """One page of one run wakes its responder once."""
+    woken: dict[tuple[str, str], int] = {}
+    for one in sent:
+        if one.opened is not None:
+            name = (one.notification.action.key, one.notification.action.about)
+            woken[name] = woken.get(name, 0) + 1
+    for (key, about), times in woken.items():
+        if times > 1:
+            yield f"{key} of run {about} woke {times} times"
+
+
+def _find_missed(world: World, incident: Incident, history: list[Seen], sent: list[Sent]) -> Iterator[str]:
+    """Each step that was due for long while nobody had it was tried."""
+    policy = find_policy(world.routing, incident)
+    for first, last in _unanswered(history, world.stage.moment):
+        run = first.incident.run
+        about = str(run.number)
+        tried = [index for index, step in enumerate(policy.steps) if _tries(sent, step.name, about)]
+        is_standing = run.cause == "reopened" and not tried
+        if is_standing and run.is_quiet:
+            continue
+        begin = tried[0] if tried else 0
+        due = run.started_at if not is_standing else None
+        for index, step in enumerate(policy.steps[begin:], begin):
+            tries = _tries(sent, step.name, about)
+            if due is not None and due + PATIENCE_S < last and not tries:
+                yield f"page:{step.name} of run {about} was due for {last - due:.0f} s and not tried"
+                break
+            if not tries or index + 1 == len(policy.steps):
+                break
+            due = min(one.at for one in tries) + GIVEN_UP_AFTER_S + policy.steps[index + 1].after
+
+
+def _unanswered(history: list[Seen], end: float) -> Iterator[tuple[Seen, float]]:
+    """Yield the stretches in which one run went on and nobody had it, each with its end."""
+    begun: Seen | None = None
+    for seen in history:
+        now = seen.incident
+        is_open = not now.is_resolved and not now.is_acknowledged and not now.is_held
+        if begun is not None and (not is_open or now.run != begun.incident.run):
+            yield begun, seen.at
+            begun = None
+        if is_open and begun is None:
+            begun = seen
+    if begun is not None:
+        yield begun, end
+
+
+def _tries(sent: list[Sent], step: str, about: str) -> list[Sent]:
+    return [
+        one
+        for one in sent
+        if one.notification.action.key == f"page:{step}" and one.notification.action.about == about
+    ]
+
+
+# --- PagerDuty ---
+
+
+def _check_pager(world: World, incident: Incident, incidents: list[Incident]) -> Iterator[str]:
+    """PagerDuty shows of each responder what is so here."""
+    if _was_hopeless(world.pager.sent, incident.id) or incident.is_past:
+        return
+    policy = find_policy(world.routing, incident)
+    reached = _responders(policy)
+    for responder in reached:
+        yield from _check_line(world, incident, policy, responder)
+
+
+def _responders(policy: EscalationPolicy) -> list[Responder]:
+    return list({step.responder.name: step.responder for step in policy.steps}.values())
+
+
+def _check_line(
+    world: World, incident: Incident, policy: EscalationPolicy, responder: Responder
+) -> Iterator[str]:
+    target = responder.find_target(PAGERDUTY)
+    if target is None:
+        return
+    line = world.pager.account.incidents.get(
+        (target.secret.reveal(), dedup_key(incident, responder.name)), []
+    )
+    yield from _find_overlaps(line)
+    shown = line[-1].state if line and line[-1].state != "resolved" else ""
+    if incident.is_resolved and shown:
+        yield f"is resolved, and {responder.name} has it {shown} in PagerDuty"
+    elif incident.is_acknowledged and shown == "triggered":
+        yield f"is acknowledged, and {responder.name} has it triggered in PagerDuty"
+    elif incident.state == "open" and not incident.is_flapping and shown != "triggered":
+        # Those told before an acknowledgement was taken back are not woken again: only the last one is.
+        was_told_now = any(
+            one.notification.action.target == target
+            and one.notification.action.about == str(incident.run.number)
+            for one in world.pager.pages(incident.id)
+        )
+        if not shown or was_told_now:
+            yield f"is open, and {responder.name} has it {shown or 'not open'} in PagerDuty"
+
+
+def _find_overlaps(line: list[PagedIncident]) -> Iterator[str]:
+    for former, later in pairwise(line):
+        if former.state != "resolved":
+            yield f"{former.id} and {later.id} of one key are open at once"
+
+
+# --- what is left ---
+
+
+def _check_rest(world: World) -> Iterator[str]:
+    """Nothing is due, nothing is lent, and nothing stays for ever that is not open."""
+    keys, now = Keys(0), world.stage.moment
+    for lane in LANES:
+        due = world.beside.zrangebyscore(keys.agenda(lane), "-inf", now)
+        if due:
+            yield f"{lane}: due and not done: {due}"
+        lent = world.beside.zrange(keys.claims(lane), 0, -1)
+        owners = world.beside.hkeys(keys.owners(lane))
+        if lent or owners:
+            yield f"{lane}: still on loan: {lent or owners}"
+    leaked = find_keys_without_expiry(world.beside)
+    if leaked:
+        yield f"keys that would stay for ever: {leaked}"

@@ -1,0 +1,116 @@
+"""The line to a real Valkey, as seen from the stage: each round trip is an effect, and may fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import sha1
+from importlib import resources
+from itertools import pairwise
+from typing import Any
+
+import redis
+from redis.client import Pipeline
+
+from receiver.store.connection import Client
+from receiver.store.keys import LANES
+from tests.simulation.stage import NEVER, Stage, pick
+
+TEXTS = {
+    path.name.removesuffix(".lua"): path.read_text()
+    for path in (resources.files("receiver.store") / "scripts").iterdir()
+}
+SCRIPTS = {sha1(text.encode()).hexdigest(): name for name, text in TEXTS.items()}
+Args = tuple[Any, ...]
+
+
+class Line(redis.Redis):  # type: ignore[type-arg]
+    """A client whose round trips go by the stage."""
+
+    stage: Stage
+    chances: dict[str, float]  # refused, lost, twice
+    on_change: Callable[[list[str]], None]  # the group keys of scripts that ran
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        return self.trip([args], lambda: super(Line, self).execute_command(*args, **options))
+
+    def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Pipeline:
+        pipe = LinePipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+        pipe.line = self
+        return pipe
+
+    def trip(self, calls: list[Args], do: Callable[[], Any]) -> Any:
+        """Do one round trip; where the seed says so it fails before, or after it took effect."""
+        name = ",".join(dict.fromkeys(_name(call) for call in calls))
+        actor = self.stage.reach(name)
+        fate = "" if actor is None else pick(self.stage.rng, self.chances)
+        if fate == "refused":
+            self.stage.note(f"{name}: refused")
+            raise redis.ConnectionError("the line was cut before")
+        answer = do()
+        if fate == "twice":  # the answer was lost, and a line that was cut is opened anew once
+            self.stage.note(f"{name}: done twice")
+            answer = do()
+        self._tell(calls)
+        if fate == "lost":
+            self.stage.note(f"{name}: the answer is lost")
+            raise redis.TimeoutError("the line was cut after")
+        return answer
+
+    def _tell(self, calls: list[Args]) -> None:
+        for call in calls:
+            script = SCRIPTS.get(call[1]) if call[0] == "EVALSHA" else None
+            if script in (None, "claim", "renew"):
+                continue
+            for lane, moment in find_wakes(call):
+                self.stage.wake(lane, moment)
+            if script == "commit":
+                self.on_change([key for key in call[3 : 3 + int(call[2])] if ":group:" in key])
+
+
+class LinePipeline(Pipeline):  # type: ignore[type-arg]
+    line: Line
+
+    def execute(self, raise_on_error: bool = True) -> Any:
+        stack = list(self.command_stack)
+
+        def do() -> Any:
+            self.command_stack = list(stack)
+            return super(LinePipeline, self).execute(raise_on_error)
+
+        return self.line.trip([command[0] for command in stack], do)
+
+
+def _name(call: Args) -> str:
+    return SCRIPTS.get(call[1], "script") if call[0] == "EVALSHA" else str(call[0]).lower()
+
+
+def find_wakes(call: Args) -> list[tuple[str, float]]:
+    """Return whom a script told to look, and when: at once, where no moment stands before the lane."""
+    wakes = []
+    for before, word in pairwise(call):
+        if word in LANES:
+            moment = 0.0
+            if isinstance(before, str) and before not in LANES:
+                moment = _read_moment(before)
+            wakes.append((word, moment))
+    return wakes
+
+
+def _read_moment(text: str) -> float:
+    try:
+        return float(text) if text else NEVER
+    except ValueError:
+        return 0.0
+
+
+def open_line(url: str) -> tuple[Line, Client]:
+    """Return a line for the stage, and one beside it that sees what is so and never fails."""
+    # Without the product's own pool of lines, which lets other threads go first: here are none.
+    pools = (redis.ConnectionPool.from_url(url, protocol=2) for _ in range(2))
+    return Line.from_pool(next(pools)), redis.Redis.from_pool(next(pools))
+
+
+def load_scripts(client: Client) -> None:
+    """Have the server know all scripts, as it does a moment after it started."""
+    for text in TEXTS.values():
+        client.script_load(text)

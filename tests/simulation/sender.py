@@ -1,0 +1,111 @@
+"""A pair of Alertmanagers as a model: what is true of each alert, and what each of the pair posts of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import random
+from dataclasses import dataclass, field
+from typing import Any
+
+from receiver.domain.alert import fingerprint
+
+SEVERITIES = ("critical", "critical", "warning", "info")
+
+
+@dataclass
+class TrueAlert:
+    """An alert as it really is."""
+
+    labels: dict[str, str]
+    starts_at: float = 0.0
+    ends_at: float = 0.0
+    was_accepted: bool = False  # a firing copy of it was answered 200
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint(self.labels)
+
+    @property
+    def is_firing(self) -> bool:
+        return self.starts_at > 0 and not self.ends_at
+
+
+@dataclass
+class TrueGroup:
+    """What is grouped together; *busy* are the members of the pair that are at it."""
+
+    name: str
+    alerts: list[TrueAlert]
+    busy: set[int] = field(default_factory=set)
+
+    @property
+    def key(self) -> str:
+        return f'{{}}:{{alertname="{self.name}"}}'
+
+    def has_begun(self) -> bool:
+        return any(alert.starts_at for alert in self.alerts)
+
+
+def draw_groups(rng: random.Random) -> list[TrueGroup]:
+    """Return some groups in which nothing fires yet; seldom are severities mixed in one."""
+    groups = []
+    for number in range(rng.choice((1, 1, 2, 2, 3, 4))):
+        name, severity = f"Alert{number}", rng.choice(SEVERITIES)
+        is_mixed = rng.random() < 0.25
+        alerts = [
+            TrueAlert(
+                {
+                    "alertname": name,
+                    "instance": f"host-{n}",
+                    "severity": rng.choice(SEVERITIES) if is_mixed else severity,
+                }
+            )
+            for n in range(rng.choice((1, 1, 2, 3)))
+        ]
+        groups.append(TrueGroup(name, alerts))
+    return groups
+
+
+def change_truth(group: TrueGroup, rng: random.Random, now: float) -> None:
+    """Let an alert of the group begin or end."""
+    alert = rng.choice(group.alerts)
+    if alert.is_firing:
+        alert.ends_at = now
+    else:
+        alert.starts_at, alert.ends_at = max(now, alert.ends_at + 0.001), 0.0  # its own clock goes on
+
+
+def write_body(group: TrueGroup, replica: int, now: float, alerts: list[TrueAlert] | None = None) -> bytes:
+    """Return the webhook that one of the pair posts of these alerts, or of all that ever began."""
+    told = [alert for alert in (group.alerts if alerts is None else alerts) if alert.starts_at]
+    rows = [_row(alert, now) for alert in told]
+    payload = {
+        "version": "4",
+        "groupKey": group.key,
+        "truncatedAlerts": 0,
+        "receiver": "receiver",
+        "status": "firing" if any(alert.is_firing for alert in told) else "resolved",
+        "alerts": rows,
+        "groupLabels": {"alertname": group.name},
+        "commonLabels": {},
+        "commonAnnotations": {},
+        "externalURL": f"http://alertmanager-{replica}:9093",
+    }
+    return json.dumps(payload).encode()
+
+
+def _row(alert: TrueAlert, now: float) -> dict[str, Any]:
+    return {
+        "status": "firing" if alert.is_firing else "resolved",
+        "labels": alert.labels,
+        "annotations": {"summary": "it is bad"},
+        "startsAt": _rfc3339(alert.starts_at),
+        "endsAt": _rfc3339(min(alert.ends_at, now)) if alert.ends_at else "0001-01-01T00:00:00Z",
+        "generatorURL": "",
+        "fingerprint": alert.fingerprint,
+    }
+
+
+def _rfc3339(moment: float) -> str:
+    return dt.datetime.fromtimestamp(moment, dt.UTC).isoformat().replace("+00:00", "Z")

@@ -1,0 +1,171 @@
+"""The stage: many actors in one thread, stopped before each effect, and a seed that says who goes on.
+
+An actor is what a thread is in a process of ours: a lane's hand in a worker, a request in a web process. It
+runs alone until it is about to touch the outside (a round trip to Redis, a call of a channel, an answer).
+There it waits until the seed lets it go on, fail or die. So all that can happen between any two effects does
+happen, and happens again with the same seed.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from greenlet import getcurrent, greenlet
+
+# More than any schedule needs: a hot loop is a fault.
+EFFECTS_AT_MOST = 60_000
+NEVER = float("inf")
+
+
+class Killed(BaseException):
+    """kill -9: no handler runs that the product has, and nothing is released."""
+
+
+class Restless(AssertionError):
+    """Something is done again and again without end."""
+
+
+@dataclass(eq=False)
+class Actor:
+    """One line of work of a process (*host*)."""
+
+    name: str
+    host: str
+    task: greenlet
+    lane: str = ""
+    wakes_at: float = 0.0
+    held: str = ""  # the incident it has on loan
+    is_asking: bool = False  # it has read the clock, and is about to claim by it
+    effects: list[int] = field(default_factory=list)  # the numbers of its latest effects
+
+
+class Stage:
+    """Actors, the clock they share, and the trace of what they did."""
+
+    def __init__(self, rng: random.Random, now: float) -> None:
+        self.rng = rng
+        self.moment = now
+        self.actors: list[Actor] = []
+        self.number = 0  # of the latest effect
+        self.trace: list[str] = []
+        self.stalled: dict[str, float] = {}  # host -> until when it stands still
+        self.dies: Callable[[Actor], bool] = lambda _: False  # before an effect
+        self.on_killed: Callable[[str], None] = lambda _: None
+        self._current: Actor | None = None
+        self._doomed: list[str] = []
+        self._hub = getcurrent()
+
+    def clock(self) -> float:
+        return self.moment
+
+    def note(self, line: str) -> None:
+        self.trace.append(f"{self.number:5d} {self.moment - 1.795e9:12.3f} {line}")
+
+    # --- actors ---
+
+    def start(self, name: str, host: str, work: Callable[[], object], lane: str = "") -> Actor:
+        """Have *work* done by a new actor; it begins when the seed says so."""
+        actor = Actor(name, host, greenlet(lambda: self._run(work), self._hub), lane)
+        self.actors.append(actor)
+        return actor
+
+    def _run(self, work: Callable[[], object]) -> None:
+        with suppress(Killed):
+            work()
+
+    @property
+    def current(self) -> Actor | None:
+        return self._current
+
+    def kill(self, host: str) -> None:
+        """Kill the process: all its actors, wherever they are."""
+        self.note(f"--- {host} is killed")
+        for actor in [one for one in self.actors if one.host == host]:
+            self.actors.remove(actor)
+            if actor.task:  # one that has not begun has nothing to unwind
+                actor.task.throw(Killed)
+        self.on_killed(host)
+
+    def abandon(self) -> None:
+        """End all actors, as the play is over."""
+        for actor in self.actors:
+            if actor.task:
+                actor.task.throw(Killed)
+        self.actors.clear()
+
+    def may_go_on(self, actor: Actor) -> bool:
+        return actor.wakes_at <= self.moment and self.stalled.get(actor.host, 0.0) <= self.moment
+
+    def step(self) -> bool:
+        """Let one actor that the seed names go on to its next effect; False when all wait."""
+        able = [actor for actor in self.actors if self.may_go_on(actor)]
+        if not able:
+            return False
+        self.go_on(self.rng.choice(able))
+        return True
+
+    def go_on(self, actor: Actor) -> None:
+        """Let this actor go on to its next effect."""
+        self._current = actor
+        try:
+            actor.task.switch()
+        finally:
+            self._current = None
+        if actor.task.dead and actor in self.actors:
+            self.actors.remove(actor)
+        while self._doomed:
+            self.kill(self._doomed.pop())
+
+    def next_moment(self) -> float:
+        """Return when somebody goes on by himself."""
+        return min(
+            (max(actor.wakes_at, self.stalled.get(actor.host, 0.0)) for actor in self.actors), default=NEVER
+        )
+
+    # --- for actors ---
+
+    def wait_until(self, moment: float) -> None:
+        """Go on at *moment* at the earliest."""
+        actor = self._current
+        if actor is not None:
+            actor.wakes_at = moment
+            self._hub.switch()
+            actor.wakes_at = 0.0
+
+    def reach(self, what: str) -> Actor | None:
+        """Wait for one's turn to have an effect; None off the stage, where nothing is interrupted."""
+        actor = self._current
+        if actor is None:
+            return None
+        self._hub.switch()
+        if self.dies(actor):
+            self._doomed.append(actor.host)
+            raise Killed
+        self.number += 1
+        actor.effects = [*actor.effects[-7:], self.number]
+        self.note(f"{actor.name}: {what}")
+        if self.number > EFFECTS_AT_MOST:
+            raise Restless(f"{self.number} effects and no rest")
+        return actor
+
+    def wake(self, lane: str, moment: float) -> None:
+        """Have those of a lane who wait for work look at *moment*."""
+        for actor in self.actors:
+            if actor.lane == lane and not actor.held:
+                actor.wakes_at = min(actor.wakes_at, moment)
+
+    def describe(self, last: int = 400) -> str:
+        return "\n".join(self.trace[-last:])
+
+
+def pick(rng: random.Random, chances: dict[str, float]) -> str:
+    """Return one of the names by its chance; empty for none."""
+    left = rng.random()
+    for name, chance in chances.items():
+        left -= chance
+        if left < 0:
+            return name
+    return ""

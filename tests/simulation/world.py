@@ -1,0 +1,390 @@
+"""One schedule: the receiver's own parts, an outside of doubles, and what a seed makes happen to them."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from receiver.config.model import Routing
+from receiver.config.settings import Settings
+from receiver.domain.incident import Incident
+from receiver.domain.person import Person
+from receiver.domain.policy import PAGERDUTY, SLACK
+from receiver.engine.intake import Intake
+from receiver.errors import ClaimLost, NotFound, StoreError
+from receiver.sources import alertmanager
+from receiver.store.agenda import RedisAgenda
+from receiver.store.connection import Client
+from receiver.store.incidents import RedisIncidents
+from receiver.store.keys import DUTIES, LANES
+from receiver.web.app import create_app
+from receiver.wiring import Machine, Parts, build_machine, build_parts
+from tests.rig import START
+from tests.simulation.doubles import PagerDouble, SlackDouble
+from tests.simulation.lines import Line
+from tests.simulation.sender import TrueGroup, change_truth, draw_groups, write_body
+from tests.simulation.stage import NEVER, Actor, Stage
+
+WORKERS = ("worker-1", "worker-2")
+RENEW_EVERY_S = 0.7
+# How often a webhook is posted again after a 503 or a cut line; then its sender makes a new one.
+TRIES = 4
+# Until everything has had its time after the last event: retries, steps of half an hour, edits.
+REST_S = 2 * 3600.0
+
+
+@dataclass(frozen=True)
+class Seen:
+    """How an incident stood from one effect on."""
+
+    number: int
+    at: float
+    incident: Incident
+
+
+@dataclass
+class Perils:
+    """How much goes wrong in this schedule, as chances at each effect."""
+
+    store: dict[str, float] = field(default_factory=dict)
+    slack: dict[str, float] = field(default_factory=dict)
+    pager: dict[str, float] = field(default_factory=dict)
+    blind: float = 0.0
+    death: float = 0.0
+    stall: float = 0.0
+    clock: float = 0.0
+    hopeless: float = 0.0
+
+    @property
+    def is_calm(self) -> bool:
+        return not (self.store or self.slack or self.pager or self.death or self.stall)
+
+
+def draw_perils(rng: random.Random) -> Perils:
+    """Return what may go wrong; in some schedules nothing does, in some everything."""
+
+    def some(**chances: float) -> dict[str, float]:
+        strength = rng.choice((0.0, 0.3, 1.0, 3.0))
+        return {name: chance * strength for name, chance in chances.items() if strength}
+
+    if rng.random() < 0.08:
+        return Perils()
+    return Perils(
+        store=some(refused=0.02, lost=0.02, twice=0.01),
+        slack=some(refused=0.1, limited=0.05, silent=0.05, lost=0.05, slow=0.1),
+        pager=some(refused=0.1, limited=0.05, silent=0.05, lost=0.05, slow=0.1),
+        blind=rng.choice((0.0, 0.0, 0.0, 0.1)),
+        death=rng.choice((0.0, 0.01, 0.03, 0.08)),
+        stall=rng.choice((0.0, 0.0, 0.0, 0.1)),
+        clock=rng.choice((0.0, 0.0, 0.1)),
+        hopeless=rng.choice((0.0, 0.0, 0.0, 0.02)),
+    )
+
+
+class World:
+    """All of it; `play()` runs the schedule and lets it come to rest."""
+
+    def __init__(self, seed: int, line: Line, beside: Client, settings: Settings, routing: Routing) -> None:
+        self.seed = seed
+        self.rng = random.Random(f"schedule {seed}")
+        self.stage = Stage(self.rng, START)
+        self.routing = routing
+        self.beside = beside
+        self.truth = RedisIncidents(beside, history_s=routing.history)  # what is so, whatever fails
+        self.truth_agenda = RedisAgenda(beside)
+        self.line = line
+        line.stage, line.chances, line.on_change = self.stage, {}, self._saw
+        self.slack = SlackDouble(self.stage)
+        self.pager = PagerDouble(self.stage)
+        self.parts: Parts = build_parts(settings, routing, self.stage.clock, client=line)
+        channels = {SLACK: self.slack, PAGERDUTY: self.pager}
+        self.machine: Machine = build_machine(self.parts, channels)  # type: ignore[arg-type]
+        self.web = create_app(self.parts).test_client() if self.rng.random() < 0.1 else None
+        self.groups = draw_groups(self.rng)
+        self.perils = draw_perils(self.rng)
+        self.stage.dies = self._dies
+        self.stage.on_killed = self._restart
+        self.history: dict[str, list[Seen]] = {}
+        self.accepted: list[dict[str, Any]] = []  # every body answered 200
+        self.known: list[str] = []  # incidents that were named in an answer
+        self.stepped_back = 0.0  # by how many seconds the clock was, in all
+        self.is_rough = True
+        self.kills = 0
+        self._restarts: list[tuple[float, str]] = []
+        self._lives = 0
+
+    # --- processes ---
+
+    def _dies(self, actor: Actor) -> bool:
+        if not self.is_rough or not self.perils.death or actor.host == "person":
+            return False
+        return self.rng.random() < self.perils.death
+
+    def _restart(self, host: str) -> None:
+        self.kills += 1
+        base = host.partition(".")[0]
+        if base in WORKERS:
+            self._restarts.append((self.stage.moment + self.rng.uniform(0.1, 8.0), base))
+
+    def _start_worker(self, base: str) -> None:
+        self._lives += 1
+        host = f"{base}.{self._lives}"
+        is_first = base == WORKERS[0]
+        for lane in LANES:
+            is_busy = lane in (SLACK, PAGERDUTY)
+            for number in range(is_busy + is_first):  # two of one process, and one of another
+                self._start_hand(host, lane, number)
+
+    def _start_hand(self, host: str, lane: str, number: int) -> None:
+        cell: list[Actor] = []
+        actor = self.stage.start(f"{host}/{lane}-{number}", host, lambda: self._work(cell[0]), lane)
+        cell.append(actor)
+
+    def _work(self, me: Actor) -> None:
+        """Claim, reconcile, release, as a lane does."""
+        agenda = self.parts.agenda
+        machine = self.machine.duties if me.lane == DUTIES else self.machine.reconciler
+        while True:
+            me.is_asking = True
+            try:
+                claims = agenda.claim(me.lane, me.host, self.stage.moment, 1)
+            except StoreError:
+                me.is_asking = False
+                self.stage.wait_until(self.stage.moment + 0.5)
+                continue
+            me.is_asking = False
+            if not claims.incidents:
+                self.stage.wait_until(NEVER if claims.look_at is None else claims.look_at)
+                continue
+            me.held = claims.incidents[0]
+            try:
+                dues = machine.reconcile(me.held, me.lane, me.host)
+                agenda.release(me.lane, me.host, me.held, dues)
+            except ClaimLost:
+                self.stage.note(f"{me.name}: claim lost")
+            except StoreError as error:
+                self.stage.note(f"{me.name}: {error}")
+            me.held = ""
+
+    # --- webhooks ---
+
+    def _post(self, group: TrueGroup, replica: int, body: bytes) -> None:
+        """Have one of the pair post *body*, again while it is not taken."""
+        group.busy.add(replica)
+        self._lives += 1
+        self._try(group, replica, body, 1)
+
+    def _try(self, group: TrueGroup, replica: int, body: bytes, tries: int) -> None:
+        answered: list[bool] = []
+        host = f"web.{self._lives}.{tries}.{replica}"
+
+        def work() -> None:
+            is_taken = self._take(body)
+            self.stage.reach("answers " + ("200" if is_taken else "503"))
+            if is_taken:
+                self.accepted.append(json.loads(body))
+            answered.append(is_taken)
+
+        def wait() -> None:
+            while any(actor.host == host for actor in self.stage.actors):
+                self.stage.wait_until(self.stage.moment + 0.05)
+            if answered == [True] or tries == TRIES:
+                group.busy.discard(replica)
+                return
+            self.stage.wait_until(self.stage.moment + self.rng.uniform(0.2, 3.0))
+            self._try(group, replica, body, tries + 1)
+
+        self.stage.start(f"{host} {group.name}", host, work)
+        self.stage.start(f"alertmanager-{replica} {group.name}", "person", wait)
+
+    def _take(self, body: bytes) -> bool:
+        if self.web is not None:
+            answer = self.web.post("/webhooks/alertmanager", data=body, content_type="application/json")
+            assert answer.status_code in (200, 503), answer.text
+            if answer.status_code == 200:
+                self._know(answer.json["incidents"])
+            return answer.status_code == 200
+        now = self.stage.moment
+        try:
+            intake: Intake = self.parts.intake
+            accepted = intake.accept(alertmanager.parse(body, "", now).groups, now)
+        except StoreError:
+            return False
+        self._know(accepted.incidents)
+        return True
+
+    def _know(self, incidents: list[str]) -> None:
+        self.known += [one for one in incidents if one not in self.known]
+
+    def _saw(self, keys: list[str]) -> None:
+        """Note how the incidents at these keys stand since this effect."""
+        for held in self.truth.read([key.rpartition(":")[2] for key in keys]):
+            if held.incident is not None:
+                seen = Seen(self.stage.number, self.stage.moment, held.incident)
+                self.history.setdefault(held.incident.id, []).append(seen)
+
+    # --- what happens ---
+
+    def play(self) -> None:
+        """Run the schedule, and then let time pass without faults until nothing is left to do."""
+        for base in WORKERS:
+            self._start_worker(base)
+        for _ in range(self.rng.randint(8, 30)):
+            self._happen()
+            for _ in range(self.rng.choice((0, 1, 3, 10, 30, 100))):
+                if not self._step():
+                    break
+        self._rest()
+
+    def _step(self) -> bool:
+        for moment, base in list(self._restarts):
+            if moment <= self.stage.moment:
+                self._restarts.remove((moment, base))
+                self._start_worker(base)
+        return self.stage.step()
+
+    def _happen(self) -> None:
+        """Let one thing happen."""
+        what = self.rng.choices(
+            (
+                self._news,
+                self._repeat,
+                self._person,
+                self._moment_passes,
+                self._time_passes,
+                self._weather,
+                self._crash,
+                self._clock_is_set,
+            ),
+            (6, 4, 3, 5, 4, 3, 2, 1),
+        )[0]
+        what()
+
+    def _news(self) -> None:
+        group = self.rng.choice(self.groups)
+        change_truth(group, self.rng, self.stage.moment)
+        if self.rng.random() < 0.15:  # over before anybody was told
+            change_truth(group, self.rng, self.stage.moment)
+        self._flush(group)
+
+    def _repeat(self) -> None:
+        """One of the pair, or both, post again; after a reload it may be a part of the group."""
+        group = self.rng.choice(self.groups)
+        if group.has_begun():
+            self._flush(group)
+
+    def _flush(self, group: TrueGroup) -> None:
+        for replica in self.rng.choice(((1,), (2,), (1, 2), (1, 2))):
+            if replica not in group.busy:
+                alerts = None
+                if self.rng.random() < 0.2:
+                    alerts = [alert for alert in group.alerts if self.rng.random() < 0.6]
+                if alerts is None or any(alert.starts_at for alert in alerts):
+                    self._post(group, replica, write_body(group, replica, self.stage.moment, alerts))
+
+    def _person(self) -> None:
+        if not self.known:
+            return
+        incident_id = self.rng.choice(self.known)
+        hands, alice = self.parts.hands, Person("alice")
+        doings: dict[str, Callable[[float], object]] = {
+            "acknowledge": lambda now: hands.acknowledge(incident_id, alice, now),
+            "unacknowledge": lambda now: hands.unacknowledge(incident_id, alice, now),
+            "snooze": lambda now: hands.snooze(incident_id, alice, 120.0, now),
+            "resolve": lambda now: hands.resolve(incident_id, alice, now),
+        }
+        name = self.rng.choices(list(doings), (6, 3, 1, 2))[0]
+
+        def work() -> None:
+            try:
+                doings[name](self.stage.moment)
+            except (StoreError, NotFound) as error:
+                self.stage.note(f"{name}: {error}")
+
+        self._lives += 1
+        host = f"web.{self._lives}"
+        self.stage.note(f"--- alice would {name} {incident_id}")
+        self.stage.start(f"{host} {name}", host, work)
+
+    def _weather(self) -> None:
+        """Faults come, or go."""
+        is_rough = self.rng.random() < 0.5
+        perils = self.perils
+        self.line.chances = perils.store if is_rough else {}
+        self.slack.chances = {**perils.slack, "hopeless": perils.hopeless} if is_rough else {}
+        self.pager.chances = {**perils.pager, "hopeless": perils.hopeless} if is_rough else {}
+        self.slack.blind = perils.blind if is_rough else 0.0
+
+    def _crash(self) -> None:
+        hosts = sorted({actor.host for actor in self.stage.actors if actor.host != "person"})
+        if self.perils.death and hosts:
+            self.stage.kill(self.rng.choice(hosts))
+        if self.perils.stall and self.rng.random() < self.perils.stall and hosts:
+            host = self.rng.choice(hosts)
+            self.stage.note(f"--- {host} stands still")
+            self.stage.stalled[host] = self.stage.moment + self.rng.uniform(1.0, 10.0)
+
+    def _clock_is_set(self) -> None:
+        if self.rng.random() < self.perils.clock:
+            by = self.rng.uniform(-2.0, 2.0)
+            self.stage.note(f"--- the clock is set by {by:.3f} s")
+            self.stepped_back += max(0.0, -by)
+            self.stage.moment += by
+
+    # --- time ---
+
+    def _moment_passes(self) -> None:
+        """A moment passes, whoever is at work."""
+        self._pass_to(self.stage.moment + self.rng.choice((0.01, 0.1, 0.6, 1.0, 3.0)))
+
+    def _time_passes(self) -> None:
+        """Longer time passes; each thing is worked off at its moment."""
+        self._work_until(self.stage.moment + self.rng.choice((2.0, 10.0, 60.0, 200.0, 310.0, 700.0, 1900.0)))
+
+    def _pass_to(self, moment: float) -> None:
+        """Move the clock, with the loans of whoever lives kept alive meanwhile.
+
+        A loan runs from when its taker read the clock: only a process that stands still for longer than a
+        loan lasts would get there after its end.
+        """
+        while self.stage.moment < moment:
+            for actor in [one for one in self.stage.actors if one.is_asking and self.stage.may_go_on(one)]:
+                if actor in self.stage.actors:
+                    self.stage.go_on(actor)
+            busy = [actor for actor in self.stage.actors if actor.held]
+            hop = min(moment, self.stage.moment + RENEW_EVERY_S) if busy else moment
+            self.stage.moment = hop
+            for actor in busy:
+                if self.stage.stalled.get(actor.host, 0.0) <= hop:
+                    self._renew(actor, hop)
+
+    def _renew(self, actor: Actor, now: float) -> None:
+        self.truth_agenda.renew(actor.lane, actor.host, [actor.held], now)
+
+    def _work_until(self, end: float) -> None:
+        while True:
+            while self._step():
+                pass
+            moment = min([self.stage.next_moment(), *(at for at, _ in self._restarts)])
+            if moment > end:
+                break
+            self._pass_to(max(moment, self.stage.moment + 0.001))
+        self._pass_to(end)
+
+    def _rest(self) -> None:
+        """No more faults; the pair says once more what is true, and then time passes."""
+        self.stage.note("--- rest")
+        self.is_rough = False
+        self.line.chances, self.slack.chances, self.pager.chances, self.slack.blind = {}, {}, {}, 0.0
+        self._work_until(self.stage.moment + 30.0)
+        for group in self.groups:
+            for replica in (1, 2):
+                if group.has_begun():
+                    self._post(group, replica, write_body(group, replica, self.stage.moment))
+        self._work_until(self.stage.moment + REST_S)
+        for lane in LANES:  # even a wake-up that got lost is made up for by a look now and then
+            self.stage.wake(lane, 0.0)
+        self._work_until(self.stage.moment + 1.0)

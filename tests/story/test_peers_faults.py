@@ -1,0 +1,211 @@
+"""What others of our kind were seen to get wrong. Each test is one of their faults, tried on us."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from receiver.domain.policy import PAGERDUTY, SLACK
+from receiver.wiring import build_machine
+from tests.rig import ROUTING, Rig
+
+
+def test_the_same_new_alert_from_both_of_a_pair_at_the_same_instant_is_one_incident(rig: Rig) -> None:
+    """Seen elsewhere: two incidents, two messages, two pages."""
+    body = rig.payload(rig.alert("DiskFull"))
+    start = threading.Barrier(8)
+    answers: list[int] = []
+
+    def post() -> None:
+        client = rig.client.application.test_client()
+        start.wait(10)
+        answers.append(client.post("/webhooks/alertmanager", json=body).status_code)
+
+    threads = [threading.Thread(target=post) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    rig.works()
+    assert answers == [200] * 8
+    assert len(rig.roots()) == 1
+    assert rig.triggered() == ["on-call"]
+
+
+def test_no_page_waits_for_a_message_to_slack(rig: Rig) -> None:
+    """Seen elsewhere: the page stands behind the message in one queue, and Slack never answers."""
+    for n in range(10):
+        rig.posts(rig.alert(f"Alert{n}"))
+    rig.clock.moment += 1
+    rig.works((PAGERDUTY,))  # nobody is there who would work for Slack
+    assert rig.paged() == ["on-call"] * 10
+    rig.clock.moment += 300
+    rig.works((PAGERDUTY,))
+    assert rig.paged() == ["on-call"] * 10 + ["team-lead"] * 10
+    assert rig.roots() == []
+
+
+def test_an_incident_on_loan_for_slack_can_be_paged(rig: Rig) -> None:
+    """Seen elsewhere: whoever talks to Slack holds the only lease of the incident."""
+    rig.posts(rig.alert("DiskFull"))
+    rig.clock.moment += 1
+    assert rig.parts.agenda.claim(SLACK, "stuck in Slack", rig.clock(), 1).incidents
+    rig.works((PAGERDUTY,))
+    assert rig.paged() == ["on-call"]
+
+
+def test_a_step_that_is_due_comes_before_alerts_that_came_later(rig: Rig) -> None:
+    """Seen elsewhere: a storm of new alerts is worked off first, and the team lead hears an hour later."""
+    waiting = rig.fires("DiskFull")
+    rig.clock.moment += 301
+    for n in range(20):
+        rig.posts(rig.alert(f"Alert{n}"))
+    taken = rig.parts.agenda.claim(PAGERDUTY, "rig", rig.clock(), 1).incidents
+    assert taken == (waiting,)
+
+
+def test_fired_and_resolved_behind_a_backlog_is_over_everywhere(rig: Rig) -> None:
+    """Seen elsewhere: the end is dropped as nothing was sent yet, then the start is sent."""
+    for n in range(20):
+        rig.posts(rig.alert(f"Alert{n}"))
+    rig.posts(rig.alert("DiskFull"))
+    rig.clock.moment += 0.5
+    rig.posts(rig.alert("DiskFull", ended=True, at=rig.clock() - 0.5))
+    rig.passes("10m")
+    assert len([root for root in rig.roots() if "DiskFull" in root.words and "esolved" in root.text]) == 1
+    assert len(rig.pagerduty.still_open()) == 3 * 20
+    assert not any("DiskFull" in incident.summary for incident in rig.pagerduty.still_open())
+
+
+def test_repeats_while_a_step_is_pending_double_nothing_later(rig: Rig) -> None:
+    """Seen elsewhere: each repeat sets a timer of its own."""
+    alert = rig.alert("DiskFull")
+    rig.posts(alert)
+    rig.works()
+    for _ in range(29):
+        rig.passes("10s")
+        rig.posts(alert)
+        rig.works()
+    rig.passes("10s")
+    assert rig.triggered() == ["on-call", "team-lead"]
+    rig.passes("30m")
+    assert rig.triggered() == ["on-call", "team-lead", "manager"]
+    assert len([reply for reply in rig.replies() if "Manager" in reply]) == 1
+
+
+def test_a_restart_does_not_start_a_steps_clock_again(rig: Rig) -> None:
+    """Seen elsewhere: timers in memory, and every deployment gives everybody five more minutes."""
+    rig.fires("DiskFull")
+    for _ in range(10):
+        rig.passes("29s")
+        rig.machine = build_machine(rig.parts)
+    assert rig.triggered() == ["on-call"]
+    rig.passes("10s")
+    assert rig.triggered() == ["on-call", "team-lead"]
+
+
+def test_a_step_that_could_not_be_delivered_is_not_done(rig: Rig) -> None:
+    """Seen elsewhere: marked as done before it was sent, and skipped when that failed."""
+    rig.pagerduty.fail_next(503, times=3)
+    rig.fires("DiskFull")
+    assert rig.triggered() == []
+    rig.passes("10s")
+    assert rig.triggered() == ["on-call"]
+
+
+def test_an_answer_that_was_lost_after_a_page_took_effect_wakes_nobody_twice(rig: Rig) -> None:
+    rig.pagerduty.drop_answer()
+    rig.fires("DiskFull")
+    rig.passes("10s")
+    assert rig.paged() == ["on-call"]
+
+
+def test_an_answer_that_was_lost_after_a_reply_took_effect_says_nothing_twice(rig: Rig) -> None:
+    rig.fires("DiskFull")
+    rig.passes("4m59s")
+    before = len(rig.replies())
+    rig.slack.drop_answer("chat.postMessage")
+    rig.passes("10s")
+    assert len(rig.replies()) == before + 1
+
+
+def test_a_200_that_is_not_ok_is_tried_again_until_it_is(rig: Rig) -> None:
+    """Seen elsewhere: the status alone was looked at."""
+    rig.slack.fail_next("chat.postMessage", error="internal_error", times=3)
+    rig.fires("DiskFull")
+    assert rig.roots() == []
+    rig.passes("10s")
+    assert len(rig.roots()) == 1
+
+
+def test_killed_between_storing_and_the_answer_the_alert_is_sent_once(rig: Rig) -> None:
+    """Seen elsewhere: stored, never queued, and the repeat is a duplicate that starts nothing."""
+    alert = rig.alert("DiskFull")
+    rig.posts(alert)  # and the process died before anybody could work it off, or be answered
+    rig.clock.moment += 2
+    assert rig.posts(alert)["duplicates"] == 1
+    rig.works()
+    assert len(rig.roots()) == 1
+    assert rig.triggered() == ["on-call"]
+
+
+def test_after_a_reload_a_part_of_the_group_is_no_resolve_of_the_rest(rig: Rig) -> None:
+    first, second = rig.alert("DiskFull", instance="db-1"), rig.alert("DiskFull", instance="db-2")
+    rig.posts(first, second)
+    rig.passes("10s")
+    before = rig.outside()
+    rig.posts(second)
+    rig.posts(first)
+    rig.passes("30s")
+    assert rig.outside() == before
+    rig.posts(rig.alert("DiskFull", instance="db-1", ended=True, at=rig.clock() - 30))
+    rig.passes("30s")
+    assert "resolve" not in rig.events()
+
+
+def test_a_group_key_that_changed_with_the_configuration_opens_anew_and_leaves_the_former_open(
+    rig: Rig,
+) -> None:
+    """Other routes, other key: it is not known to be the same, and silence is no resolve."""
+    rig.fires("DiskFull")
+    rig.posts(rig.alert("DiskFull"), group={"alertname": "DiskFull", "team": "db"})
+    rig.works()
+    assert len(rig.roots()) == 2
+    assert len(rig.pagerduty.still_open()) == 2
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_resolved_that_comes_again_after_firing_anew_ends_nothing(rig: Rig, times: int) -> None:
+    """A copy of the former end, from the other of the pair, must not close what fires now."""
+    began = rig.clock()
+    rig.fires("DiskFull")
+    rig.passes("1m")
+    old_end = rig.alert("DiskFull", ended=True, at=began)
+    rig.posts(old_end)
+    rig.works()
+    rig.passes("1m")
+    incident = rig.fires("DiskFull")
+    for _ in range(times):
+        rig.posts(old_end)
+        rig.works()
+    assert rig.state(incident) == "open"
+    assert len(rig.pagerduty.still_open()) == 1
+
+
+def test_both_of_a_pair_deliver_after_we_answered_503(rig: Rig) -> None:
+    """After a 5xx of ours neither knows of the other's success, so both send."""
+    body = rig.payload(rig.alert("DiskFull"))
+    home = rig.environ["REDIS_URL"]
+    rig.environ["REDIS_URL"] = "unix:///nowhere/valkey.sock"
+    rig.configure(ROUTING)
+    for _ in (1, 2):
+        assert rig.client.post("/webhooks/alertmanager", json=body).status_code == 503
+    rig.environ["REDIS_URL"] = home
+    rig.configure(ROUTING)
+    for replica in (1, 2):
+        sent = {**body, "externalURL": f"http://alertmanager-{replica}:9093"}
+        assert rig.client.post("/webhooks/alertmanager", json=sent).status_code == 200
+    rig.passes("10s")
+    assert len(rig.roots()) == 1
+    assert rig.triggered() == ["on-call"]
