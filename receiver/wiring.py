@@ -52,7 +52,7 @@ from receiver.engine.reconcile import Reconciler
 from receiver.engine.review import Reviewer
 from receiver.engine.roster import Roster
 from receiver.engine.storm_keeper import Pace, StormKeeper
-from receiver.engine.storms import Storms
+from receiver.engine.storms import PATIENCE_S, Storms
 from receiver.engine.turns import Turns
 from receiver.engine.watch import Watch
 from receiver.engine.witness import Witness
@@ -121,9 +121,17 @@ class Parts:
 
 
 def build_parts(
-    settings: Settings, routing: Routing, clock: Clock = wall.now, client: Client | None = None
+    settings: Settings,
+    routing: Routing,
+    clock: Clock = wall.now,
+    *,
+    client: Client | None = None,
+    storms_after_s: float = PATIENCE_S,
 ) -> Parts:
-    """Return the parts, connected to the store of *settings* when first used, or through *client*."""
+    """Return the parts, connected to the store of *settings* when first used, or through *client*.
+
+    A storm begins where what is new would wait for longer than *storms_after_s*.
+    """
     url = settings.redis_url.reveal()
     client, shards = connect(url) if client is None else client, count_shards(url)
     incidents = RedisIncidents(client, history_s=routing.history, shards=shards)
@@ -138,7 +146,7 @@ def build_parts(
         incidents=incidents,
         agenda=agenda,
         shelf_of_storms=shelf_of_storms,
-        storms=Storms(shelf_of_storms, incidents, agenda, clock),
+        storms=Storms(shelf_of_storms, incidents, agenda, clock, storms_after_s),
         simulated=RedisSimulated(client),
         errands=RedisErrands(client, shards=shards),
         reviews=RedisReviews(client, shards=shards),

@@ -21,6 +21,7 @@ from receiver.config.model import Routing
 from receiver.config.routing import load_routing
 from receiver.config.settings import Settings, load_settings
 from receiver.domain.alert import fingerprint
+from receiver.engine.storms import PATIENCE_S
 from receiver.store.keys import DUTIES, LANES
 from receiver.web.app import create_app
 from receiver.wiring import Machine, Parts, build_machine, build_parts
@@ -84,6 +85,7 @@ class Rig:
         self.slack = slack
         self.pagerduty = pagerduty
         self.clock = clock
+        self.storms_after_s = PATIENCE_S
         (folder / "runbooks").mkdir(exist_ok=True)
         self.environ = {
             "REDIS_URL": valkey_url,
@@ -102,7 +104,7 @@ class Rig:
         (self.folder / "routing.yaml").write_text(text if "limits:" in text else text + UNLIMITED)
         settings: Settings = load_settings(self.environ)
         routing: Routing = load_routing(self.folder / "routing.yaml", self.environ)
-        self.parts: Parts = build_parts(settings, routing, self.clock)
+        self.parts: Parts = build_parts(settings, routing, self.clock, storms_after_s=self.storms_after_s)
         self.client = create_app(self.parts).test_client()
         self.machine: Machine = build_machine(self.parts)
 

@@ -29,7 +29,8 @@ LINK_GRACE_S = 0.5
 def list_pages(incident: Incident, policy: EscalationPolicy, progress: Progress) -> Iterator[Action]:
     """Yield what each responder's pager is to be told next; events of one key go in order."""
     seen: set[str] = set()
-    stand_in = find_stand_in(incident, policy, progress)
+    reached = [] if progress.paused_until else [s for s in progress.reached if not s.is_standing]
+    stand_in = None if progress.paused_until else find_stand_in(incident, policy, progress)
     fallback = find_responder(policy)
     for responder in (*(step.responder for step in policy.steps), *policy.others, fallback):
         if responder is None:
@@ -38,11 +39,7 @@ def list_pages(incident: Incident, policy: EscalationPolicy, progress: Progress)
         if target is None or responder.name in seen:
             continue
         seen.add(responder.name)
-        wanted = [
-            s
-            for s in progress.reached
-            if s.step.responder.name == responder.name and not s.is_standing and not progress.paused_until
-        ]
+        wanted = [standing for standing in reached if standing.step.responder.name == responder.name]
         if stand_in is not None and stand_in.step.responder.name == responder.name:
             wanted.append(stand_in)
         action = _next_event(incident, responder, target, wanted)

@@ -149,7 +149,8 @@ class Incidents(Protocol):
 class Turn:
     """Whether to go: a token was taken where *wait_s* is 0, else ask again after so many seconds.
 
-    *firsts_wait_s* is how long a first message or page that came now would wait for those before it.
+    *firsts_wait_s* is how long a first message or page that came now would wait for those before it; a pause
+    is not counted.
     """
 
     wait_s: float = 0.0

@@ -1,7 +1,8 @@
 """What is still to be said or paged where something could not be delivered.
 
 The route's fallback where Slack or PagerDuty refuses for good, and the thread where PagerDuty is out
-of reach. Nobody is woken any more once somebody has it, it is over, or all of it is muted.
+of reach. Nobody is woken any more once somebody has it, it is over, all of it is muted or
+quiet, or while there is maintenance.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def list_stand_ins(
     message = find_message(incident)
     if message is not None and message.receipt is not None:
         yield from _farewell(incident, message)
-    if not _may_wake(incident):
+    if not _may_wake(incident, progress):
         return
     if message is not None and message.receipt is not None:
         yield from _unreached(incident, progress, message, now)
@@ -69,20 +70,25 @@ def find_stand_in(incident: Incident, policy: EscalationPolicy, progress: Progre
 
 def stand_in_moments(incident: Incident, progress: Progress, now: float) -> Iterator[float]:
     """Yield when a page that is not taken by then is said in the thread."""
-    if not _may_wake(incident):
+    if not _may_wake(incident, progress):
         return
     for standing in progress.reached:
         page = current(incident, page_key(standing.step))
-        if not standing.is_standing and page.attempts and not page.is_settled:
+        if not standing.is_standing and _is_under_way(page) and not page.is_settled:
             at = page.first_attempt_at + UNREACHED_AFTER_S
             if at > now:
                 yield at
 
 
-def _may_wake(incident: Incident) -> bool:
-    if incident.is_resolved or incident.is_held:
+def _may_wake(incident: Incident, progress: Progress) -> bool:
+    if incident.is_resolved or incident.is_waiting or progress.paused_until:
         return False
     return not incident.is_acknowledged or is_owed_anew(incident)
+
+
+def _is_under_way(page: Delivery) -> bool:
+    """Tell whether PagerDuty was asked to take the page. One that a storm is to say waits for that."""
+    return page.attempts > 0 and not page.storm
 
 
 def _failures(incident: Incident, progress: Progress) -> Iterator[tuple[Step, Delivery]]:
@@ -122,7 +128,7 @@ def _unreached(incident: Incident, progress: Progress, message: Delivery, now: f
     """Yield a reply for each page that PagerDuty has not taken in time, or never will."""
     for standing in progress.reached:
         page = current(incident, page_key(standing.step))
-        if standing.is_standing or not page.attempts or page.receipt is not None:
+        if standing.is_standing or not _is_under_way(page) or page.receipt is not None:
             continue
         if page.failed_at or page.first_attempt_at + UNREACHED_AFTER_S <= now:
             yield _reply(incident, unreached_key(standing.step), "unreached", standing.step, message)

@@ -82,12 +82,3 @@ class IncidentHeads(Protocol):
     def read_heads(self, ids: Sequence[str]) -> Mapping[str, Incident]:
         """Return the incidents that are kept, without alerts and deliveries."""
         ...
-
-
-class Turn(Protocol):
-    """What a budget answered: how long to wait, and how long a first one that came now would."""
-
-    @property
-    def wait_s(self) -> float: ...
-    @property
-    def firsts_wait_s(self) -> float: ...

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from receiver import telemetry
 from receiver.domain import answers
-from receiver.domain.action import Action, Page, Post
+from receiver.domain.action import Action, Page, Post, Reply
 from receiver.domain.delivery import Delivery, Receipt
 from receiver.domain.incident import Change, Event, Incident
 from receiver.domain.messages import LEFT_BY_STORM, is_said_by_storm
@@ -130,7 +130,8 @@ class StormKeeper:
 
     def _wait(self, standing: Standing, action: Action) -> float:
         """Return how many seconds the action must wait: for its turn, or for the end of maintenance."""
-        if isinstance(action, Page) and (until := self._paused_until(standing.now)) > standing.now:
+        wakes = isinstance(action, Page) or (isinstance(action, Reply) and action.step is not None)
+        if wakes and (until := self._paused_until(standing.now)) > standing.now:
             return until - standing.now
         if isinstance(action, Decision) or self._turns is None:
             return 0.0

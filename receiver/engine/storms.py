@@ -20,7 +20,7 @@ from receiver.domain.escalation import current
 from receiver.domain.incident import Event, Incident
 from receiver.domain.person import Person
 from receiver.domain.policy import EscalationPolicy
-from receiver.domain.ports import Agenda, Incidents
+from receiver.domain.ports import Agenda, Incidents, Turn
 from receiver.domain.storm import (
     MAX_MEMBERS,
     Door,
@@ -33,7 +33,7 @@ from receiver.domain.storm import (
     place_of_channel,
     place_of_responder,
 )
-from receiver.domain.storm_ports import StormShelf, Turn
+from receiver.domain.storm_ports import StormShelf
 from receiver.engine.intake import ROUNDS, lanes_of
 from receiver.errors import (
     DeliveryError,
@@ -46,8 +46,6 @@ logger = logging.getLogger(__name__)
 
 # A storm begins when a first message or page that came now would wait longer than this.
 PATIENCE_S = 30.0
-# A pause after a 429 lets even a few wait for long; that is no storm.
-_FEW = 10
 _LOOK_AGAIN_S = 1.0
 _FOLDING = "storm"
 
@@ -67,7 +65,9 @@ class Storms:
         incidents: Incidents,
         agenda: Agenda,
         clock: Callable[[], float],
+        patience_s: float = PATIENCE_S,
     ) -> None:
+        self._patience_s = patience_s
         self._shelf = shelf
         self._incidents = incidents
         self._agenda = agenda
@@ -82,15 +82,12 @@ class Storms:
         fold. True when a storm is on there now.
         """
         place = _find_place(action)
-        if not place or turn.firsts_wait_s <= PATIENCE_S:
+        if not place or turn.firsts_wait_s <= self._patience_s:
             return False
         if self._shelf.find_on(place):
             return True
-        names = list(waiting())
-        if len(names) < _FEW:
-            return False
         self._begin(place, now)
-        for who in names:
+        for who in waiting():
             self._agenda.put(action.lane, who.partition(" ")[0], now)
         return True
 

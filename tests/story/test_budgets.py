@@ -5,12 +5,12 @@ The mocks answer 429 as the vendors do; time passes as each thing's moment comes
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import pytest
 
 from receiver.domain.policy import PAGERDUTY, SLACK
-from receiver.engine import storms
 from receiver.wiring import build_machine, build_parts
 from tests.rig import ROUTING, Rig
 
@@ -27,17 +27,14 @@ SEVERITIES = ("info", "warning", "critical")
 
 @pytest.fixture
 def limited(rig: Rig) -> Iterator[Rig]:
-    """A rig between vendors that keep their limits."""
+    """A rig between vendors that keep their limits. All is said one by one, however long that takes, and no
+    storm speaks for it: here it is the budgets that are looked at.
+    """
+    rig.storms_after_s = math.inf
     rig.slack.keep_limits()
     rig.pagerduty.keep_limits()
     rig.configure(LIMITED)
     return rig
-
-
-@pytest.fixture(autouse=True)
-def no_storm(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let all be said one by one, however long that takes: here it is the budgets that are looked at."""
-    monkeypatch.setattr(storms, "PATIENCE_S", 1e9)
 
 
 def fire_many(rig: Rig, count: int, severities: tuple[str, ...] = ("critical",), name: str = "Storm") -> None:
@@ -73,7 +70,10 @@ def test_two_workers_keep_to_one_budget(limited: Rig) -> None:
     limited.configure(ONE_CHANNEL)
     fire_many(limited, 40)
     machines = [
-        build_machine(build_parts(limited.parts.settings, limited.parts.routing, limited.clock)) for _ in "ab"
+        build_machine(
+            build_parts(limited.parts.settings, limited.parts.routing, limited.clock, storms_after_s=math.inf)
+        )
+        for _ in "ab"
     ]
     for second in range(41):
         for _ in range(40):

@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.rig import Rig
+from tests.rig import ROUTING, Rig
 
 PATH = "/api/v1/maintenance"
 
@@ -230,3 +230,26 @@ def test_the_metric_tells_it(rig: Rig) -> None:
     assert "receiver_maintenance 1.0" in rig.client.get("/metrics").text
     ends(rig)
     assert "receiver_maintenance 0.0" in rig.client.get("/metrics").text
+
+
+def test_the_fallback_is_not_paged_either(rig: Rig) -> None:
+    """Whoever stands in for a channel that is gone was woken all the same."""
+    rig.configure(ROUTING.replace("escalation: critical}", "escalation: critical, fallback: manager}"))
+    rig.slack.archive("#alerts-critical")
+    rig.refuses("on-call")
+    begins(rig)
+    rig.fires("DiskFull")
+    rig.passes("30m")
+    assert rig.paged() == []
+    rig.passes("31m")
+    assert "manager" in rig.paged()
+
+
+def test_a_page_that_did_not_arrive_before_wakes_nobody_in_the_thread(rig: Rig) -> None:
+    rig.pagerduty.fail_next(503, times=1000)
+    rig.fires("DiskFull")
+    begins(rig)
+    said = len(rig.replies())
+    rig.passes("30m")
+    assert len(rig.replies()) == said
+    assert rig.paged() == []

@@ -2,7 +2,7 @@
 -- KEYS: state, waiting (by rank), patience (by when they are forgotten), firsts (by rank)
 -- ARGV: now, burst, rate, who, rank, is it a first one?, seconds after which to ask again,
 --       seconds of patience, the most that clocks differ, seconds to keep
--- Returns the wait in seconds (0: go), and that of a first one that would come now.
+-- Returns the wait in seconds (0: go), and that of a first one that would come now and meet no pause.
 local now, burst, rate, who, rank = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local state = redis.call('HMGET', KEYS[1], 'tokens', 'at', 'until')
 local tokens = math.min(burst, tonumber(state[1] or burst))
@@ -41,5 +41,5 @@ redis.call('HSET', KEYS[1], 'tokens', string.format('%.9f', tokens), 'at', strin
   'until', string.format('%.6f', paused))
 for i = 1, 4 do redis.call('EXPIRE', KEYS[i], ARGV[10]) end
 local firsts = redis.call('ZCARD', KEYS[4])
-local next_first = pause + math.max(0, firsts + 1 - tokens) / rate
+local next_first = math.max(0, firsts + 1 - tokens) / rate
 return {string.format('%.6f', wait), string.format('%.6f', next_first)}
