@@ -154,7 +154,9 @@ def _check_moment(world: World, one: Sent, sent: list[Sent]) -> Iterator[str]:
         message_sent.at
         for message_sent in world.slack.sent
         if message_sent.notification.incident.id == incident.id
-        and message_sent.notification.action.key == f"step:{policy.steps[index - 1].name}"
+        # A page that did not arrive is said in the thread, and that tells the step, too.
+        and message_sent.notification.action.key
+        in (f"step:{policy.steps[index - 1].name}", f"unreached:{policy.steps[index - 1].name}")
         and message_sent.notification.action.about == action.about
     ]
     if before:
@@ -225,7 +227,7 @@ def _unanswered(history: list[Seen], end: float) -> Iterator[tuple[Seen, float]]
     begun: Seen | None = None
     for seen in history:
         now = seen.incident
-        is_open = not now.is_resolved and not now.is_acknowledged and not now.is_held
+        is_open = not now.is_resolved and not now.is_acknowledged and not now.is_waiting
         if begun is not None and (not is_open or now.run != begun.incident.run):
             yield begun, seen.at
             begun = None

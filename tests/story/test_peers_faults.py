@@ -164,17 +164,6 @@ def test_after_a_reload_a_part_of_the_group_is_no_resolve_of_the_rest(rig: Rig) 
     assert "resolve" not in rig.events()
 
 
-def test_a_group_key_that_changed_with_the_configuration_opens_anew_and_leaves_the_former_open(
-    rig: Rig,
-) -> None:
-    """Other routes, other key: it is not known to be the same, and silence is no resolve."""
-    rig.fires("DiskFull")
-    rig.posts(rig.alert("DiskFull"), group={"alertname": "DiskFull", "team": "db"})
-    rig.works()
-    assert len(rig.roots()) == 2
-    assert len(rig.pagerduty.still_open()) == 2
-
-
 @pytest.mark.parametrize("times", [1, 3])
 def test_resolved_that_comes_again_after_firing_anew_ends_nothing(rig: Rig, times: int) -> None:
     """A copy of the former end, from the other of the pair, must not close what fires now."""
