@@ -45,7 +45,7 @@ def _choose(rows: list[FailedRow], failure_id: str) -> list[FailedRow]:
     """Return those that *failure_id* names; one beginning of several incidents names none of them."""
     found = [row for row in rows if row.id.startswith(failure_id)]
     if not found:
-        raise NotFound("delivery that was given up, ", one_line(failure_id, 100))
+        raise NotFound("delivery that was given up,", one_line(failure_id, 100))
     if len({row.incident for row in found}) > 1:
         raise click.UsageError(f"several incidents begin with {one_line(failure_id, 100)}")
     return found

@@ -22,7 +22,7 @@ from tests.simulation.world import Seen, World
 from tests.valkey import find_keys_without_expiry
 
 # A reading and its effect lie this many effects of one actor apart at most: what it read may be so old.
-READ_AGO = 6
+READ_AGO = 9
 # Workers are back 8 s after a kill, loans end after 2.4 s, retries come every 36 s at most: what is due this
 # long, while nobody answers, must have been tried.
 PATIENCE_S = 120.0
@@ -249,8 +249,12 @@ def _tries(sent: list[Sent], step: str, about: str) -> list[Sent]:
 
 
 def _check_pager(world: World, incident: Incident, incidents: list[Incident]) -> Iterator[str]:
-    """PagerDuty shows of each responder what is so here."""
-    if _was_hopeless(world.pager.sent, incident.id) or incident.is_past:
+    """PagerDuty shows of each responder what is so here.
+
+    All incidents of a group go by one key, so an end refused for good of the one before shows here, too.
+    """
+    refused = {one.notification.incident.slot for one in world.pager.sent if one.fate == "hopeless"}
+    if incident.slot in refused or incident.is_past:
         return
     policy = find_policy(world.routing, incident)
     reached = _responders(policy)
