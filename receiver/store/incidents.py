@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from hashlib import sha256
+from collections.abc import Iterable, Mapping, Sequence
 
-from msgspec.structs import replace
-
-from receiver.domain.alert import Alert
 from receiver.domain.delivery import Delivery
 from receiver.domain.homes import neighbourhood_of, tell_moves
 from receiver.domain.incident import Event, Incident
@@ -16,34 +11,18 @@ from receiver.domain.ports import Held, Write
 from receiver.errors import ClaimLost, NotFound
 from receiver.store import codec
 from receiver.store.connection import Client, Scripts, store_errors
-from receiver.store.keys import LANES, TIMELINE_KEPT, WAKE, Keys, format_due, shard_of
-
-_ALERT, _BATCH, _DELIVERY = b"a:", b"b:", b"d:"
-# As many alerts at once are kept in one field: a hundred fields cost Redis and us three times as much.
-_BATCH_FROM = 5
-_SCANNED_AT_MOST = 5000
+from receiver.store.keys import LANES, TIMELINE_KEPT, WAKE, Keys, format_due
+from receiver.store.listing import RedisListing
+from receiver.store.packing import DELIVERY, alert_fields, sweep, unpack
 
 
-@dataclass(frozen=True)
-class Page:
-    """Part of a list of incidents, newest first, and where the next part begins."""
-
-    incidents: tuple[Incident, ...]
-    next_cursor: str | None
-
-
-class RedisIncidents:
+class RedisIncidents(RedisListing):
     """Keeps incidents. Every method raises StoreError when Redis can't do it."""
 
     def __init__(self, client: Client, *, history_s: float, shards: int = 1) -> None:
-        self._redis = client
+        super().__init__(client, shards=shards)
         self._scripts = Scripts(client)
         self._history_s = int(history_s)
-        self._shards = shards
-
-    def keys_of(self, slot: str) -> Keys:
-        """Return the keys of the shard on which *slot* lies."""
-        return Keys(shard_of(slot, self._shards))
 
     # --- a group's latest, for whoever wants to change it ---
 
@@ -79,7 +58,7 @@ class RedisIncidents:
         former = held.incident.id if held.incident else incident.id
         indexes = (keys.closed, keys.open) if incident.is_resolved else (keys.open, keys.closed)
         fields: list[str | bytes | int | float] = ["head", codec.encode_incident(incident)]
-        fields += _alert_fields(change.changed_alerts)
+        fields += alert_fields(change.changed_alerts)
         moves = tell_moves(held.incident, incident)
         left = [f"{name} {slot}" for name in moves.begun for slot in write.left.get(name, ())]
         neighbourhood = neighbourhood_of(incident.source, incident.receiver, incident.route)
@@ -148,9 +127,9 @@ class RedisIncidents:
             pipe.hgetall(keys.past(incident_id))
             latest, past = pipe.execute()
         if latest.get(b"id") == incident_id.encode():
-            return _unpack(latest, is_past=False)
+            return unpack(latest, is_past=False)
         if past:
-            return _unpack(past, is_past=True)
+            return unpack(past, is_past=True)
         raise NotFound("incident", incident_id)
 
     def timeline(self, incident_id: str) -> list[Event]:
@@ -192,7 +171,7 @@ class RedisIncidents:
                 [
                     incident_id,
                     worker,
-                    _DELIVERY + key.encode(),
+                    DELIVERY + key.encode(),
                     codec.encode(delivery),
                     format_due(due),
                     WAKE,
@@ -215,200 +194,6 @@ class RedisIncidents:
             fields = self._redis.hgetall(key)
             if fields.get(b"id") != incident_id.encode():
                 return
-            gone, kept = _sweep(fields)
+            gone, kept = sweep(fields)
             if gone or kept:
                 self._scripts.run("tidy", [key], [fields[b"v"], len(gone), *gone, *kept])
-
-    # --- many ---
-
-    def find_newest(
-        self,
-        *,
-        states: frozenset[str] = frozenset(),
-        severity: str = "",
-        alertname: str = "",
-        opened_from: float = 0.0,
-        limit: int = 50,
-        cursor: str = "",
-        deliveries: Sequence[str] = (),
-    ) -> Page:
-        """Return incidents, newest first; no states = all. Looks at 5,000 at most in one call.
-
-        Those that opened before *opened_from* are left out. They come without their alerts, and with
-        those deliveries only whose keys are given.
-        """
-        found: list[Incident] = []
-        position = _parse_cursor(cursor)
-        scanned = 0
-        while scanned < _SCANNED_AT_MOST:
-            batch = self._newest(states, position, 200, opened_from)
-            if not batch:
-                return Page(tuple(found), None)
-            scanned += len(batch)
-            for entry, incident in zip(
-                batch, self._heads([member for _, member in batch], deliveries), strict=True
-            ):
-                position = entry
-                if incident is None or not _fits(incident, states, severity, alertname):
-                    continue
-                found.append(incident)
-                if len(found) == limit:
-                    return Page(tuple(found), _format_cursor(position))
-        return Page(tuple(found), _format_cursor(position))
-
-    def find_open(self) -> Iterator[Incident]:
-        """Yield every open incident, newest first, without alerts and deliveries."""
-        position: tuple[float, str] | None = None
-        while batch := self._newest(frozenset({"open"}), position, 500):
-            position = batch[-1]
-            yield from (one for one in self._heads([member for _, member in batch], ()) if one is not None)
-
-    def _newest(
-        self, states: frozenset[str], after: tuple[float, str] | None, count: int, opened_from: float = 0.0
-    ) -> list[tuple[float, str]]:
-        """Return index entries older than *after* and not than *opened_from*, newest first."""
-        highest = "+inf" if after is None else f"{after[0]:.3f}"
-        lowest = f"{opened_from:.3f}"
-        entries: set[tuple[float, str]] = set()
-        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
-            for keys in map(Keys, range(self._shards)):
-                for index in _indexes(keys, states):
-                    pipe.zrevrangebyscore(index, highest, lowest, 0, count + 50, withscores=True)
-            for rows in pipe.execute():
-                entries.update((score, member.decode()) for member, score in rows)
-        ordered = sorted(entries, reverse=True)
-        return [entry for entry in ordered if after is None or entry < after][:count]
-
-    def _heads(self, ids: Sequence[str], deliveries: Sequence[str]) -> list[Incident | None]:
-        """Return the incidents of *ids* with some deliveries; None for those that are gone."""
-        fields = ["id", "head", *(_DELIVERY + key.encode() for key in deliveries)]
-        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
-            for incident_id in ids:
-                slot = incident_id.partition("-")[0]
-                pipe.hmget(self.keys_of(slot).group(slot), fields)
-                pipe.hmget(self.keys_of(slot).past(incident_id), fields)
-            rows = pipe.execute()
-        heads: list[Incident | None] = []
-        for incident_id, latest, past in zip(ids, rows[::2], rows[1::2], strict=True):
-            member, head, *packed = latest if latest[0] == incident_id.encode() else past
-            if member is None:
-                heads.append(None)
-                continue
-            known = {
-                key: codec.decode_delivery(one) for key, one in zip(deliveries, packed, strict=True) if one
-            }
-            heads.append(replace(codec.decode_incident(head), deliveries=known))
-        return heads
-
-    def read_heads(self, ids: Sequence[str], deliveries: Sequence[str] = ()) -> dict[str, Incident]:
-        """Return those of *ids* that are kept, without alerts, and with the deliveries of those keys only."""
-        found: dict[str, Incident] = {}
-        for start in range(0, len(ids), 500):
-            heads = self._heads(ids[start : start + 500], deliveries)
-            found |= {head.id: head for head in heads if head is not None}
-        return found
-
-    def count_failed(self) -> int:
-        """Return how many deliveries are given up and were not sent since."""
-        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
-            for keys in map(Keys, range(self._shards)):
-                pipe.zcard(keys.failed)
-            return sum(map(int, pipe.execute()))
-
-    def census(self) -> dict[tuple[str, str], int]:
-        """Return how many open incidents there are by state and severity (of the newest 5,000)."""
-        counts: dict[tuple[str, str], int] = {}
-        position: tuple[float, str] | None = None
-        for _ in range(_SCANNED_AT_MOST // 500):
-            batch = self._newest(frozenset({"open"}), position, 500)
-            if not batch:
-                break
-            position = batch[-1]
-            for incident in self._heads([member for _, member in batch], ()):
-                if incident is not None:
-                    kind = (incident.state, incident.severity.value)
-                    counts[kind] = counts.get(kind, 0) + 1
-        return counts
-
-
-def _alert_fields(alerts: tuple[Alert, ...]) -> list[str | bytes | int | float]:
-    """Return the fields in which alerts are kept; the same set of alerts goes where it went before."""
-    if len(alerts) < _BATCH_FROM:
-        fields: list[str | bytes | int | float] = []
-        for alert in alerts:
-            fields += (_ALERT + alert.fingerprint.encode(), codec.encode(alert))
-        return fields
-    names = "".join(sorted(alert.fingerprint for alert in alerts)).encode()
-    return [_BATCH + sha256(names).hexdigest()[:16].encode(), codec.encode_batch(alerts)]
-
-
-def _sweep(fields: dict[bytes, bytes]) -> tuple[list[bytes], list[bytes]]:
-    """Return the fields that hold forgotten alerts only, and names and values of those that hold some."""
-    known = codec.decode_incident(fields[b"head"]).standings
-    gone: list[bytes] = []
-    kept: list[bytes] = []
-    for name, packed in fields.items():
-        if name.startswith(_ALERT):
-            if name.removeprefix(_ALERT).decode() not in known:
-                gone.append(name)
-        elif name.startswith(_BATCH):
-            batch = codec.decode_batch(packed)
-            left = [alert for alert in batch if alert.fingerprint in known]
-            if not left:
-                gone.append(name)
-            elif len(left) < len(batch):
-                kept += (name, codec.encode_batch(left))
-    return gone, kept
-
-
-def _unpack(fields: dict[bytes, bytes], *, is_past: bool) -> Incident:
-    alerts: dict[str, Alert] = {}
-    deliveries: dict[str, Delivery] = {}
-    for name, packed in fields.items():
-        if name.startswith(_ALERT):
-            _add_newer(alerts, codec.decode_alert(packed))
-        elif name.startswith(_BATCH):
-            for alert in codec.decode_batch(packed):
-                _add_newer(alerts, alert)
-        elif name.startswith(_DELIVERY):
-            deliveries[name.removeprefix(_DELIVERY).decode()] = codec.decode_delivery(packed)
-    head = codec.decode_incident(fields[b"head"])
-    known = {name: alert for name, alert in alerts.items() if name in head.standings}
-    return replace(head, alerts=known, deliveries=deliveries, is_past=is_past)
-
-
-def _add_newer(alerts: dict[str, Alert], alert: Alert) -> None:
-    """Add an alert unless a later word on it is known: it may be kept alone and in batches."""
-    known = alerts.get(alert.fingerprint)
-    if known is None or (alert.starts_at, alert.ends_at) >= (known.starts_at, known.ends_at):
-        alerts[alert.fingerprint] = alert
-
-
-def _indexes(keys: Keys, states: frozenset[str]) -> tuple[str, ...]:
-    if not states:
-        return (keys.open, keys.closed)
-    return tuple(
-        index
-        for index, names in ((keys.open, {"open", "acknowledged"}), (keys.closed, {"resolved"}))
-        if states & names
-    )
-
-
-def _fits(incident: Incident, states: frozenset[str], severity: str, alertname: str) -> bool:
-    return (
-        (not states or incident.state in states)
-        and severity in ("", incident.severity)
-        and alertname in ("", incident.alertname)
-    )
-
-
-def _format_cursor(entry: tuple[float, str] | None) -> str | None:
-    return f"{entry[0]:.3f}_{entry[1]}" if entry else None
-
-
-def _parse_cursor(cursor: str) -> tuple[float, str] | None:
-    score, _, member = cursor.partition("_")
-    try:
-        return (float(score), member) if cursor else None
-    except ValueError:
-        raise NotFound("cursor", cursor) from None

@@ -1,0 +1,23 @@
+"""The hallway: builds every part and introduces them. No rule lives here, and nothing that is done twice."""
+
+from __future__ import annotations
+
+from receiver.wiring.channels import build_briefing, build_channels
+from receiver.wiring.machine import Machine, build_machine
+from receiver.wiring.parts import Parts, build_parts, build_shelf
+from receiver.wiring.porter import build_porter
+from receiver.wiring.speakers import build_notice_board
+from receiver.wiring.worker import build_worker
+
+__all__ = [
+    "Machine",
+    "Parts",
+    "build_briefing",
+    "build_channels",
+    "build_machine",
+    "build_notice_board",
+    "build_parts",
+    "build_porter",
+    "build_shelf",
+    "build_worker",
+]

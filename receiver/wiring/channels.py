@@ -1,0 +1,114 @@
+"""What reaches the outside: channels, and those who may be asked."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from receiver.channels.alertmanager.adapter import AlertmanagerChannel
+from receiver.channels.pagerduty.adapter import PagerDutyChannel
+from receiver.channels.slack.adapter import SlackChannel
+from receiver.channels.slack.simulated import SimulatedSlack
+from receiver.domain.notification import Notification
+from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK
+from receiver.domain.ports import Channel
+from receiver.engine.brief import Briefing, Places
+from receiver.engine.inquiry import Inquiry
+from receiver.engine.pager_answers import PagerAnswers
+from receiver.engine.turns import Turns
+from receiver.lookups.alertmanager import AlertmanagerClient
+from receiver.lookups.exchange import parse_address
+from receiver.lookups.oncall import OnCall
+from receiver.lookups.pagerduty import PagerDutyRest
+from receiver.wiring.parts import Parts
+
+logger = logging.getLogger(__name__)
+
+
+def build_clients(parts: Parts) -> dict[str, AlertmanagerClient]:
+    """Return who may be asked about the alerts of each source."""
+    configured = parts.routing.alertmanagers.items()
+    return {source: AlertmanagerClient(one.urls, clock=parts.clock) for source, one in configured if one.urls}
+
+
+def build_channels(parts: Parts) -> dict[str, Channel]:
+    """Return the channel of each lane: simulated where there are no credentials."""
+    settings, clock = parts.settings, parts.clock
+    token = parts.routing.slack_token
+
+    record = build_recorder(parts)
+
+    def record_event(notification: Notification, event: Mapping[str, Any]) -> None:
+        target = notification.action.target
+        record(
+            {
+                "at": notification.now,
+                "incident": notification.incident.id,
+                "to": f"{target.kind}:{target.address}",
+                "key": notification.action.key,
+                "text": event.get("payload", {}).get("summary", event.get("event_action", "")),
+                "event": event,
+            }
+        )
+
+    slack: Channel = (
+        SlackChannel(token, settings.slack_api_url, clock=clock)
+        if token
+        else SimulatedSlack(record, clock=clock)
+    )
+    pager = PagerDutyChannel(settings.pagerduty_events_url, clock=clock, record=record_event)
+    silences = AlertmanagerChannel(build_clients(parts), clock=clock)
+    return {SLACK: slack, PAGERDUTY: pager, ALERTMANAGER: silences}
+
+
+def build_recorder(parts: Parts) -> Callable[[Mapping[str, Any]], None]:
+    """Return what is handed each message that went nowhere for want of credentials."""
+
+    def record(message: Mapping[str, Any]) -> None:
+        fields = {name: message.get(name) for name in ("incident", "to", "key", "text")}
+        logger.info("would have sent", extra={"fields": fields})
+        parts.simulated.add(message)
+
+    return record
+
+
+def build_rest(parts: Parts) -> PagerDutyRest | None:
+    """Return who may be asked about PagerDuty's incidents and schedules; None without a token."""
+    token = parts.routing.pagerduty_api_token
+    return PagerDutyRest(parts.settings.pagerduty_api_url, token) if token else None
+
+
+def build_inquiry(parts: Parts, rest: PagerDutyRest | None) -> Inquiry | None:
+    """Return what asks PagerDuty before a further step; None without a token."""
+    if rest is None:
+        return None
+    answers = PagerAnswers(parts.hands, parts.incidents, parts.clock)
+    return Inquiry(rest, answers, parts.hands, parts.clock)
+
+
+def build_places(parts: Parts) -> Places:
+    """Return the addresses that messages link to."""
+    routing = parts.routing
+    more: dict[str, tuple[tuple[str, str], ...]] = {route.name: route.links for route in routing.routes}
+    return Places(
+        public_url=parts.settings.public_url,
+        # Without a login: these are shown to people.
+        alertmanagers={
+            source: parse_address(one.urls[0]).url
+            for source, one in routing.alertmanagers.items()
+            if one.urls
+        },
+        more={**more, "": routing.links},
+    )
+
+
+def build_briefing(parts: Parts, rest: PagerDutyRest | None = None) -> Briefing:
+    """Return what gathers the words of notifications under this configuration."""
+    return Briefing(parts.runbooks, build_places(parts), OnCall(rest, parts.clock) if rest else None)
+
+
+def build_turns(parts: Parts) -> Turns:
+    """Return what has everybody keep to the limits of this configuration."""
+    simulated = () if parts.routing.slack_token else (SLACK,)
+    return Turns(parts.budgets, parts.routing.limits, parts.clock, simulated=simulated)

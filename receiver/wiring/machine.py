@@ -1,0 +1,115 @@
+"""What a worker does under one configuration."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+
+from receiver.domain.judge import Trust
+from receiver.domain.policy import PAGERDUTY, SLACK
+from receiver.domain.ports import Channel
+from receiver.engine.duties import Duties, Repeated
+from receiver.engine.health import DUTY as CALLS
+from receiver.engine.health import Caller, HealthNotes
+from receiver.engine.heartbeats import DUTY as BEATS
+from receiver.engine.heartbeats import HeartbeatWatch
+from receiver.engine.maintenance import DUTY as MAINTENANCE
+from receiver.engine.maintenance import MaintenanceWatch
+from receiver.engine.pager_desk import PagerDesk
+from receiver.engine.reconcile import Reconciler
+from receiver.engine.watch import Watch
+from receiver.engine.witness import Witness
+from receiver.lookups.heartbeat_url import build_call
+from receiver.store.keys import LANES
+from receiver.store.notices import DUTY as NOTICES
+from receiver.wiring.channels import (
+    build_briefing,
+    build_channels,
+    build_clients,
+    build_inquiry,
+    build_rest,
+    build_turns,
+)
+from receiver.wiring.parts import Parts
+from receiver.wiring.speakers import build_keeper, build_notice_board, build_reviewer
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a worker works with under one configuration."""
+
+    reconciler: Reconciler
+    duties: Duties
+
+
+def build_machine(parts: Parts, channels: Mapping[str, Channel] | None = None) -> Machine:
+    """Return what a worker does with incidents and duties under this configuration.
+
+    *channels* are used in place of those it names.
+    """
+    routing, clock = parts.routing, parts.clock
+    rest, turns = build_rest(parts), build_turns(parts)
+    trusts = {source: Trust(one.looks, one.trust_after) for source, one in routing.alertmanagers.items()}
+    witness = Witness(build_clients(parts), trusts, parts.hands, clock)
+    watch = Watch(witness, parts.incidents, parts.hands, trusts, clock)
+    desk = PagerDesk(parts.hands, parts.incidents, rest, routing, clock, storms=parts.storms)
+    return Machine(
+        Reconciler(
+            parts.incidents,
+            channels or build_channels(parts),
+            routing,
+            build_briefing(parts, rest),
+            witness,
+            clock=clock,
+            turns=turns,
+            paused_until=parts.maintenance.paused_until,
+            health=HealthNotes(parts.health),
+            inquiry=build_inquiry(parts, rest),
+            notices=parts.notices,
+            storms=parts.storms,
+            keeper=build_keeper(parts, turns),
+        ),
+        Duties(_list_repeated(parts, watch), parts.errands, {"pagerduty": desk.take}, clock),
+    )
+
+
+def _list_repeated(parts: Parts, watch: Watch) -> dict[str, Repeated]:
+    """Return by name what is done again and again."""
+    routing, reviewer = parts.routing, build_reviewer(parts)
+    upkeep = MaintenanceWatch(parts.maintenance, parts.incidents, parts.agenda, _saying(parts))
+    beats = HeartbeatWatch(routing, routing.heartbeats, parts.beats, parts.intake, parts.incidents)
+    works: dict[str, Callable[[float], float]] = {MAINTENANCE: upkeep.work, BEATS: beats.work}
+    for source, one in routing.alertmanagers.items():
+        if one.urls:
+            works[f"watch-{source}"] = _watching(watch, source, one.look_every)
+    for route in routing.routes:
+        if route.review:
+            works[f"review-{route.name}"] = partial(reviewer.work, route)
+    if routing.heartbeat_url:
+        call = build_call(routing.heartbeat_url)
+        works[CALLS] = Caller(call, parts.health, parts.agenda, LANES, (SLACK, PAGERDUTY)).work
+    if routing.notices_channel:
+        works[NOTICES] = build_notice_board(parts).work
+    return {name: Repeated(work) for name, work in works.items()}
+
+
+def _saying(parts: Parts) -> Callable[[str, str, float], None]:
+    """Return what says a trouble in the log, and in the channel of notices where there is one."""
+
+    def say(notice_id: str, text: str, now: float) -> None:
+        logger.warning(text)
+        parts.notices.put(notice_id, text, now)
+
+    return say
+
+
+def _watching(watch: Watch, source: str, every_s: float) -> Callable[[float], float]:
+    def work(now: float) -> float:
+        watch.work(source)
+        return now + every_s
+
+    return work

@@ -1,0 +1,120 @@
+"""The parts that both sides work with, connected to the store."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from receiver import clock as wall
+from receiver.config.model import Routing
+from receiver.config.settings import Settings
+from receiver.engine.duties import LANE as DUTIES
+from receiver.engine.hands import Hands
+from receiver.engine.heartbeats import DUTY as BEATS
+from receiver.engine.heartbeats import Pulse
+from receiver.engine.intake import Intake
+from receiver.engine.maintenance import Switch
+from receiver.engine.storms import PATIENCE_S, Storms
+from receiver.runbooks.load import RunbookShelf
+from receiver.store.agenda import RedisAgenda
+from receiver.store.beats import RedisBeats
+from receiver.store.budgets import RedisBudgets
+from receiver.store.condition import RedisCondition
+from receiver.store.connection import Client, connect, count_shards
+from receiver.store.errands import RedisErrands
+from receiver.store.failures import RedisFailures
+from receiver.store.health import RedisHealth
+from receiver.store.incidents import RedisIncidents
+from receiver.store.maintenance import RedisMaintenance
+from receiver.store.notices import RedisNotices
+from receiver.store.reviews import RedisReviews
+from receiver.store.simulated import RedisSimulated
+from receiver.store.storms import RedisStorms
+
+Clock = Callable[[], float]
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What the web side works with."""
+
+    settings: Settings
+    routing: Routing
+    incidents: RedisIncidents
+    agenda: RedisAgenda
+    simulated: RedisSimulated
+    errands: RedisErrands
+    reviews: RedisReviews
+    budgets: RedisBudgets
+    maintenance: RedisMaintenance
+    switch: Switch
+    beats: RedisBeats
+    health: RedisHealth
+    condition: RedisCondition
+    notices: RedisNotices
+    failures: RedisFailures
+    shelf_of_storms: RedisStorms
+    storms: Storms
+    intake: Intake
+    hands: Hands
+    runbooks: RunbookShelf
+    clock: Clock
+    run_id: str = ""
+
+
+def build_parts(
+    settings: Settings,
+    routing: Routing,
+    clock: Clock = wall.now,
+    *,
+    client: Client | None = None,
+    storms_after_s: float = PATIENCE_S,
+) -> Parts:
+    """Return the parts, connected to the store of *settings* when first used, or through *client*.
+
+    A storm begins where what is new would wait for longer than *storms_after_s*.
+    """
+    url = settings.redis_url.reveal()
+    client, shards = connect(url) if client is None else client, count_shards(url)
+    incidents = RedisIncidents(client, history_s=routing.history, shards=shards)
+    agenda, maintenance = RedisAgenda(client, shards=shards), RedisMaintenance(client)
+    beats = RedisBeats(client)
+    notices = RedisNotices(client, is_wanted=bool(routing.notices_channel), shards=shards)
+    shelf_of_storms = RedisStorms(client, history_s=routing.history, shards=shards)
+    pulse = Pulse(routing.heartbeats, beats, partial(agenda.put, DUTIES, BEATS))
+    return Parts(
+        settings=settings,
+        routing=routing,
+        incidents=incidents,
+        agenda=agenda,
+        shelf_of_storms=shelf_of_storms,
+        storms=Storms(shelf_of_storms, incidents, agenda, clock, storms_after_s),
+        simulated=RedisSimulated(client),
+        errands=RedisErrands(client, shards=shards),
+        reviews=RedisReviews(client, shards=shards),
+        condition=RedisCondition(client, clock, shards=shards),
+        budgets=RedisBudgets(client),
+        maintenance=maintenance,
+        switch=Switch(maintenance, agenda),
+        beats=beats,
+        health=RedisHealth(client),
+        notices=notices,
+        failures=RedisFailures(client, incidents, shards=shards),
+        intake=Intake(incidents, routing, pulse),
+        hands=Hands(incidents),
+        runbooks=build_shelf(settings, routing, clock),
+        clock=clock,
+        run_id=os.environ.get("RECEIVER_RUN_ID", ""),
+    )
+
+
+def build_shelf(settings: Settings, routing: Routing, clock: Clock = wall.now) -> RunbookShelf:
+    """Return the runbooks that *routing* names."""
+    return RunbookShelf(
+        routing.runbooks,
+        public_url=settings.public_url,
+        allowed_hosts=routing.runbook_hosts,
+        clock=clock,
+    )

@@ -1,0 +1,44 @@
+"""What takes people's words out of Slack."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from receiver.channels.slack.porter import Porter
+from receiver.domain.calendar import next_opening
+from receiver.domain.person import Person
+from receiver.engine.desk import Desk
+from receiver.engine.duties import LANE as DUTIES
+from receiver.engine.roster import Roster
+from receiver.lookups.oncall import OnCall
+from receiver.wiring.channels import build_rest
+from receiver.wiring.parts import Parts
+from receiver.wiring.speakers import build_reviewer
+
+# Slack waits 3 s for the answer to a button, and what we do meanwhile must fit.
+_WHILE_SLACK_WAITS_S = 2.0
+
+
+def build_porter(parts: Parts) -> Porter:
+    """Return what does what people ask in Slack, over HTTP and over a socket alike."""
+    routing, rest = parts.routing, build_rest(parts)
+    hours = routing.business_hours
+    reviewer = build_reviewer(parts, timeout_s=_WHILE_SLACK_WAITS_S)
+
+    def mark_reviewed(review_id: str, by: Person, now: float) -> None:
+        record = reviewer.mark_reviewed(review_id, by, now)
+        if record.edit_at is not None:  # Slack could not be told just now
+            parts.agenda.put(DUTIES, f"review-{record.review.route}", record.edit_at)
+
+    desk = Desk(
+        parts.hands,
+        parts.incidents,
+        routing,
+        Roster(routing.responders, OnCall(rest, parts.clock) if rest else None),
+        parts.clock,
+        next_opening=partial(next_opening, hours) if hours is not None else None,
+        can_silence=lambda incident: incident.source in routing.alertmanagers,
+        mark_reviewed=mark_reviewed,
+        acknowledge_storm=lambda storm_id, by, now: parts.storms.answer(storm_id, "acknowledge", by, now),
+    )
+    return Porter(desk.take, routing.slack_token, parts.settings.slack_api_url)

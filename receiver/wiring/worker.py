@@ -1,0 +1,62 @@
+"""A worker as a process of its own."""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from receiver.config.model import Routing
+from receiver.config.settings import Settings
+from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK
+from receiver.engine.duties import LANE as DUTIES
+from receiver.engine.worker import Worker
+from receiver.sources.slack_socket import SlackSocket
+from receiver.wiring.machine import build_machine
+from receiver.wiring.parts import build_parts
+from receiver.wiring.porter import build_porter
+
+# A channel that is slow to answer holds a thread for its time-out; others go on meanwhile.
+THREADS = {SLACK: 8, PAGERDUTY: 8, ALERTMANAGER: 4, DUTIES: 4}
+
+
+class ReceiverWorker:
+    """A worker that can be given another configuration."""
+
+    def __init__(self, settings: Settings, routing: Routing) -> None:
+        self._settings = settings
+        parts = build_parts(settings, routing)
+        machine = build_machine(parts)
+        name = f"{parts.run_id or 'alone'}.{socket.gethostname()}.{os.getpid()}"
+        self._worker = Worker(
+            name, parts.agenda, machine.reconciler, machine.duties, parts.clock, threads=THREADS
+        )
+        self._socket = (
+            SlackSocket(settings.slack_app_token, settings.slack_api_url, build_porter(parts))
+            if settings.slack_app_token
+            else None
+        )
+
+    def run(self) -> None:
+        """Work until `stop`."""
+        if self._socket is not None:
+            self._socket.start()
+        self._worker.run()
+        if self._socket is not None:
+            self._socket.stop()
+
+    def stop(self) -> None:
+        """Ask `run` to end."""
+        self._worker.stop()
+
+    def reload(self, routing: Routing) -> None:
+        """Go on with another configuration."""
+        parts = build_parts(self._settings, routing)
+        machine = build_machine(parts)
+        self._worker.use(machine.reconciler, machine.duties)
+        if self._socket is not None:
+            self._socket.use(build_porter(parts))
+
+
+def build_worker(settings: Settings, routing: Routing) -> ReceiverWorker:
+    """Return a worker on the store of *settings*."""
+    return ReceiverWorker(settings, routing)
