@@ -281,7 +281,7 @@ def _check_line(
         yield f"is resolved, and {responder.name} has it {shown} in PagerDuty"
     elif incident.is_acknowledged and shown == "triggered":
         yield f"is acknowledged, and {responder.name} has it triggered in PagerDuty"
-    elif incident.state == "open" and not incident.is_flapping and shown != "triggered":
+    elif incident.state == "open" and not incident.run.is_quiet and shown != "triggered":
         # Those told before an acknowledgement was taken back are not woken again: only the last one is.
         was_told_now = any(
             one.notification.action.target == target
