@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from receiver.channels.pagerduty.storm import PagerDutyStorms
-from receiver.channels.slack.notice_channel import SimulatedNotices, SlackNotices
-from receiver.channels.slack.review_channel import SimulatedReviews, SlackReviews
-from receiver.channels.slack.storm_channel import SimulatedStorms, SlackStorms
+from receiver.channels.slack.address_book import AddressBook
+from receiver.channels.slack.client import Client
+from receiver.channels.slack.notice_channel import SlackNotices
+from receiver.channels.slack.poster import Poster, SimulatedPoster, SlackPoster
+from receiver.channels.slack.review_channel import SlackReviews
+from receiver.channels.slack.storm_channel import SlackStorms
 from receiver.domain.calendar import BusinessHours
-from receiver.domain.notice import NoticeChannel
 from receiver.domain.policy import PAGERDUTY, SLACK
 from receiver.domain.review_ports import ReviewChannel
-from receiver.domain.storm_ports import StormChannel
 from receiver.engine.notices import NoticeBoard
 from receiver.engine.paced_reviews import PacedReviews
 from receiver.engine.review import Reviewer
@@ -19,19 +20,15 @@ from receiver.engine.turns import Turns
 from receiver.wiring.channels import build_places, build_recorder, build_turns
 from receiver.wiring.parts import Parts
 
+_TIMEOUT_S = 10.0
 
-def build_reviewer(parts: Parts, *, timeout_s: float = 10.0) -> Reviewer:
+
+def build_reviewer(parts: Parts, *, timeout_s: float = _TIMEOUT_S) -> Reviewer:
     """Return what posts the reviews of the routes that ask for them."""
-    token, clock = parts.routing.slack_token, parts.clock
-    channel: ReviewChannel = (
-        PacedReviews(
-            SlackReviews(token, parts.settings.slack_api_url, timeout_s, clock),
-            build_turns(parts),
-            parts.routing.limits,
-        )
-        if token
-        else SimulatedReviews(build_recorder(parts), clock=clock)
-    )
+    clock = parts.clock
+    channel: ReviewChannel = SlackReviews(_build_poster(parts, timeout_s))
+    if parts.routing.slack_token:
+        channel = PacedReviews(channel, build_turns(parts), parts.routing.limits)
     hours = parts.routing.business_hours or BusinessHours()
     routing = parts.routing
     return Reviewer(
@@ -49,25 +46,16 @@ def build_reviewer(parts: Parts, *, timeout_s: float = 10.0) -> Reviewer:
 
 def build_notice_board(parts: Parts) -> NoticeBoard:
     """Return what posts the receiver's own troubles."""
-    name, token = parts.routing.notices_channel, parts.routing.slack_token
-    channel: NoticeChannel = (
-        SlackNotices(name, token, parts.settings.slack_api_url, clock=parts.clock)
-        if token
-        else SimulatedNotices(name, build_recorder(parts), clock=parts.clock)
-    )
+    channel = SlackNotices(parts.routing.notices_channel, _build_poster(parts))
     return NoticeBoard(parts.notices, channel, parts.clock)
 
 
 def build_keeper(parts: Parts, turns: Turns) -> StormKeeper:
     """Return what says what storms have to say; simulated where there are no credentials."""
     routing, settings, clock = parts.routing, parts.settings, parts.clock
-    record = build_recorder(parts)
-    slack: StormChannel = (
-        SlackStorms(routing.slack_token, settings.slack_api_url, clock=clock)
-        if routing.slack_token
-        else SimulatedStorms(record, clock=clock)
-    )
-    pager = PagerDutyStorms(settings.pagerduty_events_url, clock=clock, record=record)
+    book = AddressBook(_build_client(parts), clock) if routing.slack_token else None
+    slack = SlackStorms(_build_poster(parts), book)
+    pager = PagerDutyStorms(settings.pagerduty_events_url, clock=clock, record=build_recorder(parts))
     limits = routing.limits
     pace = Pace(
         limits.slack_posts.count / limits.slack_posts.per_s, limits.pagerduty.count / limits.pagerduty.per_s
@@ -85,3 +73,14 @@ def build_keeper(parts: Parts, turns: Turns) -> StormKeeper:
         paused_until=parts.maintenance.paused_until,
         public_url=settings.public_url,
     )
+
+
+def _build_poster(parts: Parts, timeout_s: float = _TIMEOUT_S) -> Poster:
+    """Return what posts to Slack; simulated where there is no token."""
+    if not parts.routing.slack_token:
+        return SimulatedPoster(build_recorder(parts), parts.clock)
+    return SlackPoster(_build_client(parts, timeout_s), parts.clock)
+
+
+def _build_client(parts: Parts, timeout_s: float = _TIMEOUT_S) -> Client:
+    return Client(parts.routing.slack_token, parts.settings.slack_api_url, timeout_s)

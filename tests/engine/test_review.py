@@ -14,6 +14,8 @@ from zoneinfo import ZoneInfo
 import pytest
 from msgspec.structs import replace
 
+from receiver.channels.slack.client import Client as SlackClient
+from receiver.channels.slack.poster import SlackPoster
 from receiver.channels.slack.review_channel import SlackReviews
 from receiver.domain.alert import Group
 from receiver.domain.calendar import BusinessHours
@@ -58,7 +60,9 @@ class Office:
         self.now = at("2026-11-18 12:00", hours.timezone)
         self.reviews = RedisReviews(redis)
         self.incidents = RedisIncidents(redis, history_s=90 * 86400)
-        self.channel = SlackReviews(Secret("xoxb-test"), slack.url, 2.0, clock=lambda: self.now)
+        self.channel = SlackReviews(
+            SlackPoster(SlackClient(Secret("xoxb-test"), slack.url, 2.0), lambda: self.now)
+        )
 
     def reviewer(self, *, channel: object = None, reviews: object = None) -> Reviewer:
         """Return the reviewer of a fresh worker."""

@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from receiver.channels.slack.budget import MAX_TOTAL, measure
+from receiver.channels.slack.client import Client
 from receiver.channels.slack.message import MAX_TEXT, Message, Rung
+from receiver.channels.slack.poster import SimulatedPoster, SlackPoster
 from receiver.channels.slack.review import render_review
-from receiver.channels.slack.review_channel import SimulatedReviews, SlackReviews
+from receiver.channels.slack.review_channel import SlackReviews
 from receiver.domain.alert import Severity
 from receiver.domain.person import Person
 from receiver.domain.review import Review, ReviewItem
@@ -198,7 +200,7 @@ def test_fifty_names_as_long_as_can_be_are_one_message():
 
 @pytest.fixture
 def reviews(slack: MockSlack) -> SlackReviews:
-    return SlackReviews(Secret("xoxb-test"), slack.url, 2.0, clock=lambda: MONDAY)
+    return SlackReviews(SlackPoster(Client(Secret("xoxb-test"), slack.url, 2.0), lambda: MONDAY))
 
 
 def test_a_review_is_posted_and_marked_by_an_edit(slack, reviews):
@@ -267,7 +269,7 @@ def test_a_message_that_was_only_simulated_cannot_be_edited(reviews):
 
 def test_without_a_token_it_is_recorded():
     recorded = []
-    channel: ReviewChannel = SimulatedReviews(recorded.append, clock=lambda: MONDAY)
+    channel: ReviewChannel = SlackReviews(SimulatedPoster(recorded.append, lambda: MONDAY))
     receipt = channel.send_review(a_notification())
     assert receipt.is_simulated
     edited = channel.update_review(a_notification(by=Person("alice")), receipt.reference)

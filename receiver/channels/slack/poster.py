@@ -1,0 +1,199 @@
+"""Messages of no single incident (reviews, storms, notices): posted, found again after a crash, edited."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from slack_sdk.errors import SlackObjectFormationError
+
+from receiver import clock as real_clock
+from receiver.channels.slack.client import Client
+from receiver.channels.slack.directory import Directory
+from receiver.channels.slack.errors import REFUSED_FORMATS
+from receiver.channels.slack.history import find_ts
+from receiver.channels.slack.message import Message, Rung
+from receiver.channels.slack.references import Reference, parse_reference, permalink
+from receiver.domain.delivery import Receipt
+from receiver.errors import DeliveryError, PermanentDeliveryError, TemporaryDeliveryError
+from receiver.text import one_line
+
+Record = Callable[[Mapping[str, object]], None]
+Render = Callable[[Rung], Message]
+
+_LOG = logging.getLogger(__name__)
+# Clocks of ours and Slack's differ; looking back too far finds nothing wrong, as marks are exact.
+_CLOCK_SLACK_S = 60.0
+
+
+@dataclass(frozen=True)
+class Mark:
+    """What one message is known by, in its metadata and to us: whose it is, and which of theirs."""
+
+    kind: str
+    id: str
+    key: str
+    more: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def metadata(self) -> dict[str, Any]:
+        return {"event_type": self.kind, "event_payload": {self.kind: self.id, **self.more}}
+
+
+class Poster(Protocol):
+    """Sends once for each call, and never sleeps. A *thread* is the reference of the message it hangs on."""
+
+    def post(self, mark: Mark, channel: str, render: Render, thread: str = "") -> Receipt: ...
+    def edit(self, mark: Mark, channel: str, render: Render, message: str) -> Receipt: ...
+    def find(self, mark: Mark, channel: str, since: float, thread: str = "") -> Receipt | None: ...
+
+
+class SlackPoster:
+    """Posts to Slack. Threads may share one."""
+
+    def __init__(self, client: Client, clock: Callable[[], float] = real_clock.now) -> None:
+        self._client = client
+        self._directory = Directory(client, clock)
+        self._clock = clock
+
+    def post(self, mark: Mark, channel: str, render: Render, thread: str = "") -> Receipt:
+        """Post a message, or a reply in *thread*; return the receipt with the reference `CHANNEL:TS`.
+
+        Formatting that Slack refuses is given up within this one call, and the receipt's note says so.
+        Raises a DeliveryError for anything else.
+        """
+        where: dict[str, Any] = {
+            "channel": channel,
+            "metadata": mark.metadata,
+            "unfurl_links": False,
+            "unfurl_media": False,
+        }
+        if not thread:
+            receipt, reference = self._send("chat.postMessage", where, mark, render)
+            self._directory.learn(channel, reference.channel)
+            return receipt
+        root = _parse(thread)
+        where |= {"channel": root.channel, "thread_ts": root.ts}
+        return self._send("chat.postMessage", where, mark, render, root.ts)[0]
+
+    def edit(self, mark: Mark, channel: str, render: Render, message: str) -> Receipt:  # noqa: ARG002  # Poster's
+        """Bring *message* up to what is so now; twice is harmless. Raises a DeliveryError."""
+        reference = _parse(message)
+        where = {"channel": reference.channel, "ts": reference.ts}
+        return self._send("chat.update", where, mark, render)[0]
+
+    def find(self, mark: Mark, channel: str, since: float, thread: str = "") -> Receipt | None:
+        """Return the receipt of a post tried since *since* that did arrive.
+
+        None also where Slack won't tell: then it is sent again.
+        """
+        where: dict[str, Any] = {"oldest": f"{since - _CLOCK_SLACK_S:.6f}"}
+        try:
+            if thread:
+                root = _parse(thread)
+                method, where = "conversations.replies", {**where, "channel": root.channel, "ts": root.ts}
+            else:
+                channel_id = self._directory.find_channel(channel)
+                if channel_id is None:
+                    return None
+                method, where = "conversations.history", {**where, "channel": channel_id}
+            ts = find_ts(self._client, method, where, lambda found: found.get("metadata") == mark.metadata)
+        except DeliveryError as error:
+            _warn("slack could not be searched", mark, error)
+            return None
+        return self._receipt({"channel": where["channel"], "ts": ts})[0] if ts else None
+
+    def _send(
+        self, method: str, where: Mapping[str, Any], mark: Mark, render: Render, thread_ts: str = ""
+    ) -> tuple[Receipt, Reference]:
+        for rung in (Rung.FULL, Rung.PLAIN):
+            try:
+                content = _content(render(rung), is_edit=method == "chat.update")
+                answer = self._client.post(method, {**where, **content})
+            except (PermanentDeliveryError, SlackObjectFormationError) as error:
+                if isinstance(error, DeliveryError) and error.reason not in REFUSED_FORMATS:
+                    raise
+                _warn("slack refused the formatting", mark, error)
+            else:
+                note = "" if rung is Rung.FULL else "Slack refused the formatting: sent as plain"
+                return self._receipt(answer, note, thread_ts)
+        raise PermanentDeliveryError("invalid_blocks")
+
+    def _receipt(
+        self, answer: Mapping[str, Any], note: str = "", thread_ts: str = ""
+    ) -> tuple[Receipt, Reference]:
+        at = self._clock()
+        reference = parse_reference(f"{answer.get('channel')}:{answer.get('ts')}")
+        if reference is None:
+            raise TemporaryDeliveryError("odd_answer", "no channel or ts", maybe_sent=True)
+        link = permalink(self._directory.find_team_url(), reference, thread_ts)
+        return Receipt(at, str(reference), link=link, note=note), reference
+
+
+class SimulatedPoster:
+    """Stands in for SlackPoster without a token: what would have been sent is handed to a recorder."""
+
+    def __init__(self, record: Record, clock: Callable[[], float] = real_clock.now) -> None:
+        self._record = record
+        self._clock = clock
+
+    def post(self, mark: Mark, channel: str, render: Render, thread: str = "") -> Receipt:
+        """Record what Slack would have been sent."""
+        name = f"{mark.kind}:{mark.id}:{mark.key}"
+        action = "reply" if thread else "post"
+        return self._keep(mark, channel, render, action=action, message=f"simulated:{name}", thread=thread)
+
+    def edit(self, mark: Mark, channel: str, render: Render, message: str) -> Receipt:
+        """Record the edit; it keeps the message's reference."""
+        return self._keep(mark, channel, render, action="update", message=message)
+
+    def find(self, mark: Mark, channel: str, since: float, thread: str = "") -> Receipt | None:  # noqa: ARG002  # Poster's
+        """Return None: what was recorded twice does no harm."""
+        return None
+
+    def _keep(
+        self, mark: Mark, channel: str, render: Render, *, action: str, message: str, thread: str = ""
+    ) -> Receipt:
+        at, said = self._clock(), render(Rung.FULL)
+        self._record(
+            {
+                "at": at,
+                "incident": "",
+                mark.kind: mark.id,
+                "to": f"slack:{channel}",
+                "key": mark.key,
+                "action": action,
+                "channel": channel,
+                "thread": thread,
+                "message": message,
+                "text": said.text,
+                "blocks": list(said.blocks),
+            }
+        )
+        return Receipt(at, message, is_simulated=True)
+
+
+def _parse(text: str) -> Reference:
+    """Return the message to edit or reply to; one that was only simulated is none in Slack."""
+    reference = parse_reference(text)
+    if reference is None:
+        raise PermanentDeliveryError("message_not_found", "the reference is none of Slack's")
+    return reference
+
+
+def _content(message: Message, *, is_edit: bool) -> dict[str, Any]:
+    """Return the words as Slack takes them: it makes no links and mentions of its own of them.
+
+    In an edit an empty list of blocks takes away those of before.
+    """
+    content: dict[str, Any] = {"text": message.text, "parse": "none"}
+    if message.links_names:
+        content["link_names"] = True
+    return {**content, "blocks": list(message.blocks)} if message.blocks or is_edit else content
+
+
+def _warn(event: str, mark: Mark, error: Exception) -> None:
+    fields: dict[str, object] = {mark.kind: mark.id, "error": one_line(str(error), 500)}
+    _LOG.warning(event, extra={"fields": fields})
