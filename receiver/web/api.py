@@ -14,10 +14,6 @@ from receiver.web.bodies import (
     FailurePage,
     HistoryPage,
     IncidentPage,
-    MaintenanceRow,
-    Status,
-    StormList,
-    StormRow,
     WholeIncident,
     WholeRunbook,
 )
@@ -41,6 +37,7 @@ from receiver.web.questions import (
 from receiver.web.runbook_json import describe_runbook
 from receiver.web.silencing import silence
 from receiver.web.status import show_status
+from receiver.web.status_bodies import MaintenanceRow, Status, StormList, StormRow
 from receiver.web.storms import acknowledge_storm, list_storms
 from receiver.wiring import Parts
 

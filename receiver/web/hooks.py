@@ -30,7 +30,6 @@ _MAX_SOURCE = 100
 def build_hooks(parts: Parts, doors: Doors) -> Blueprint:
     """Return the routes that Alertmanager posts to."""
     hooks = Blueprint("hooks", __name__, url_prefix="/webhooks")
-    lost = LostAlerts(parts.notices, parts.clock)
 
     @hooks.post("/alertmanager")
     def receive_alertmanager() -> Response:
@@ -52,22 +51,29 @@ def build_hooks(parts: Parts, doors: Doors) -> Blueprint:
         answer = {"alerts": batch.total, **counts, "incidents": accepted.incidents}
         return Response(json.encode(answer), content_type="application/json")
 
+    @hooks.after_request
+    def count(answer: Response) -> Response:
+        _webhooks(answer.status_code).inc()
+        return answer
+
+    _refuse_faults(hooks, LostAlerts(parts.notices, parts.clock))
+    return hooks
+
+
+def _refuse_faults(hooks: Blueprint, lost: LostAlerts) -> None:
+    """Have what can't be taken refused in words. Alertmanager drops what we answer 4xx, so that is a lost
+    alert: it is said where people look.
+    """
+
     @hooks.errorhandler(PayloadError)
     def unreadable(error: PayloadError) -> Response:
-        # Alertmanager drops what we refuse, so this is a lost alert: say it where people look.
-        logger.error(
-            "webhook refused", extra={"fields": {"reason": error.reason, "from": request.remote_addr}}
-        )
         _alerts("rejected").inc()
-        lost.add(error.reason, str(request.remote_addr))
+        _say_lost(lost, error.reason)
         return refuse(400, error.reason)
 
     @hooks.errorhandler(RequestEntityTooLarge)
     def too_large(_: RequestEntityTooLarge) -> Response:
-        logger.error(
-            "webhook refused", extra={"fields": {"reason": "too large", "from": request.remote_addr}}
-        )
-        lost.add("too large; see max_alerts in Alertmanager", str(request.remote_addr))
+        _say_lost(lost, "too large; see max_alerts in Alertmanager")
         return refuse(
             413, f"the body is larger than {MAX_BODY // 1024 // 1024} MiB; see max_alerts in Alertmanager"
         )
@@ -78,12 +84,10 @@ def build_hooks(parts: Parts, doors: Doors) -> Blueprint:
         logger.warning("webhook broke off", extra={"fields": {"from": request.remote_addr}})
         return refuse(503, "the body came too slowly or broke off, send it again")
 
-    @hooks.after_request
-    def count(answer: Response) -> Response:
-        _webhooks(answer.status_code).inc()
-        return answer
 
-    return hooks
+def _say_lost(lost: LostAlerts, reason: str) -> None:
+    logger.error("webhook refused", extra={"fields": {"reason": reason, "from": request.remote_addr}})
+    lost.add(reason, str(request.remote_addr))
 
 
 def _read_body() -> bytes:

@@ -9,9 +9,9 @@ from receiver.domain.maintenance import LONGEST_S, Maintenance
 from receiver.text import one_line
 from receiver.web.answering import read_person
 from receiver.web.answers import Refusal
-from receiver.web.bodies import MaintenanceRow
 from receiver.web.questions import Answer, MaintenanceWish, NoQuestion, WhoEnds
 from receiver.web.rows import format_moment
+from receiver.web.status_bodies import MaintenanceRow
 from receiver.wiring import Parts
 
 _MAX_COMMENT = 300

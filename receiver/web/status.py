@@ -5,11 +5,11 @@ from __future__ import annotations
 from receiver.domain.health import PlaceHealth, judge_kind
 from receiver.domain.heartbeat import Beat, Heartbeat
 from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK
-from receiver.web.bodies import ChannelRow, ChannelState, HeartbeatRow, HeartbeatState, Status
 from receiver.web.health import SILENT_AFTER_S
 from receiver.web.maintenance import show_maintenance
 from receiver.web.questions import NoQuestion
 from receiver.web.rows import format_if_any
+from receiver.web.status_bodies import ChannelRow, ChannelState, HeartbeatRow, HeartbeatState, Status
 from receiver.wiring import Parts
 
 
@@ -23,7 +23,7 @@ def show_status(parts: Parts, _name: str = "", _asked: NoQuestion | None = None)
         channels={kind: _render(parts, kind, places, now) for kind in (SLACK, PAGERDUTY, ALERTMANAGER)},
         heartbeats=list_heartbeats(parts),
         maintenance=show_maintenance(parts),
-        storms=[],
+        storms=[storm.place for storm in parts.shelf_of_storms.find_unresolved() if storm.is_on],
     )
 
 

@@ -18,10 +18,10 @@ from receiver.errors import NotFound
 from receiver.web.access import is_let_in
 from receiver.web.answering import read_person
 from receiver.web.answers import refuse
-from receiver.web.bodies import NameCount, StormList, StormRow
 from receiver.web.incident_json import delivery_keys
 from receiver.web.questions import Answer
 from receiver.web.rows import format_if_any, format_moment, render_row
+from receiver.web.status_bodies import NameCount, StormList, StormRow
 from receiver.wiring import Parts
 
 _MAX_NAMES = 50

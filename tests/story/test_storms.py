@@ -66,6 +66,7 @@ def test_one_message_speaks_for_all_and_is_kept_up_to_date(rig: Rig) -> None:
     (summary,) = summaries(rig)
     assert len(rig.roots()) < 10
     counted = storm(rig)["total"]
+    assert "channel:#alerts-critical" in rig.client.get("/api/v1/status").json["storms"]
     assert f"{counted} incidents in #alerts-critical: {counted} open" in summary.text
     assert counted + len(rig.roots()) - 1 == MANY
     assert "× *Alert0*" in summary.words
