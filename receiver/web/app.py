@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from flask import Flask, Response, request
 
 from receiver.config.model import Routing
@@ -60,7 +62,8 @@ def create_app(
 
     @app.after_request
     def finish(answer: Response) -> Response:
-        read_out(request.environ["wsgi.input"])
+        # Once it is answered: nothing is read for the sake of those who are refused unread.
+        answer.call_on_close(partial(read_out, request.environ["wsgi.input"]))
         return answer
 
     @app.after_request
