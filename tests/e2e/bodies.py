@@ -36,6 +36,7 @@ def a_body(
     ended: dt.datetime | None = None,
     instances: int = 1,
     summary: str = "it is bad",
+    alertmanager: int = 1,
 ) -> dict[str, Any]:
     """Return the body of a group of its own, with as many alerts as there are instances."""
     alerts = [
@@ -57,5 +58,5 @@ def a_body(
         "groupLabels": {"alertname": name},
         "commonLabels": {"alertname": name, "severity": severity},
         "commonAnnotations": {"summary": summary},
-        "externalURL": "http://alertmanager-1:9093",
+        "externalURL": f"http://alertmanager-{alertmanager}:9093",
     }

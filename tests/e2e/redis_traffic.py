@@ -4,36 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from receiver.domain.alert import fingerprint
 from tests.e2e.outside import Outside
 from tests.redis_servers import until
 
 Body = dict[str, Any]
-
-
-def body(name: str) -> Body:
-    """Return one critical alert in a group of its own."""
-    labels = {"alertname": name, "severity": "critical"}
-    alert = {
-        "status": "firing",
-        "labels": labels,
-        "annotations": {"summary": f"{name} is bad"},
-        "startsAt": "2026-11-23T12:00:00.000Z",
-        "endsAt": "0001-01-01T00:00:00Z",
-        "fingerprint": fingerprint(labels),
-    }
-    return {
-        "version": "4",
-        "groupKey": f'{{}}:{{alertname="{name}"}}',
-        "truncatedAlerts": 0,
-        "receiver": "receiver",
-        "status": "firing",
-        "alerts": [alert],
-        "groupLabels": {"alertname": name},
-        "commonLabels": labels,
-        "commonAnnotations": {},
-        "externalURL": "http://alertmanager-1:9093",
-    }
 
 
 def post(outside: Outside, alerts: Body) -> tuple[int, dict[str, Any]]:

@@ -16,8 +16,8 @@ import pytest
 from receiver.sources.slack import sign
 from receiver.text import Secret
 from tests.cli.running import RECEIVER, clean_environ
+from tests.e2e.bodies import a_body
 from tests.e2e.outside import QUICK_ROUTING, Outside
-from tests.e2e.test_processes import body
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.pagerduty_webhooks import post_to
 from tests.mocks.slack import MockSlack
@@ -83,7 +83,7 @@ def is_acknowledged_everywhere(outside: Outside, name: str, incident: str) -> bo
 def test_each_side_reaches_the_others_within_two_seconds_and_stops_the_escalation(outside: Outside) -> None:
     for number, side in enumerate(SIDES):
         name = f"Alert{number}"
-        incident = outside.post(body(name))["incidents"][0]
+        incident = outside.post(a_body(name))["incidents"][0]
         outside.sees(lambda number=number: len(outside.paged()) == number + 1)
         side(outside, incident)
         pressed = time.monotonic()
@@ -99,7 +99,7 @@ def test_each_side_reaches_the_others_within_two_seconds_and_stops_the_escalatio
 def test_killed_between_the_answer_and_what_follows(
     outside: Outside, side: Callable[[Outside, str], None]
 ) -> None:
-    incident = outside.post(body("DiskFull"))["incidents"][0]
+    incident = outside.post(a_body("DiskFull"))["incidents"][0]
     outside.sees(lambda: outside.paged() == ["on-call"])
     side(outside, incident)
     outside.kill_everything()
@@ -117,7 +117,7 @@ def test_over_a_socket_that_we_open_nothing_is_lost_with_a_worker(tmp_path: Path
             assert slack.lines.wait_open()
             for number in range(2):
                 name = f"Alert{number}"
-                incident = outside.post(body(name))["incidents"][0]
+                incident = outside.post(a_body(name))["incidents"][0]
                 outside.sees(lambda name=name: [root for root in slack.roots if name in root.text])
                 assert slack.lines.deliver("interactive", a_press("acknowledge", incident)) is not None
                 outside.sees(lambda name=name, one=incident: is_acknowledged_everywhere(outside, name, one))

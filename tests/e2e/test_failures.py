@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.invoke import receiver
+from tests.e2e.bodies import a_body
 from tests.e2e.outside import QUICK_ROUTING, Outside
-from tests.e2e.test_processes import body
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 from tests.story.outage import NOTICES
@@ -34,7 +34,7 @@ def channels(outside: Outside) -> list[str]:
 
 def test_a_channel_that_was_archived_and_is_back(outside: Outside) -> None:
     outside.slack.archive(CRITICAL)
-    outside.post(body("DiskFull"))
+    outside.post(a_body("DiskFull"))
     outside.sees(lambda: sorted(channels(outside)) == ["#alerts-warning", "#monitoring"])
     assert outside.paged()[:1] == ["on-call"]
 

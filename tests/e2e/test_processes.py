@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.domain.alert import fingerprint
+from tests.e2e.bodies import a_body
 from tests.e2e.outside import QUICK_ROUTING, Outside
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
@@ -25,33 +25,8 @@ def outside(tmp_path: Path) -> Iterator[Outside]:
         outside.kill_everything()
 
 
-def body(name: str, severity: str = "critical", alertmanager: int = 1) -> dict[str, object]:
-    labels = {"alertname": name, "severity": severity}
-    alert = {
-        "status": "firing",
-        "labels": labels,
-        "annotations": {"summary": f"{name} is bad"},
-        "startsAt": "2026-11-23T12:00:00.000Z",
-        "endsAt": "0001-01-01T00:00:00Z",
-        "generatorURL": "http://prometheus:9090/graph",
-        "fingerprint": fingerprint(labels),
-    }
-    return {
-        "version": "4",
-        "groupKey": f'{{}}:{{alertname="{name}"}}',
-        "truncatedAlerts": 0,
-        "receiver": "receiver",
-        "status": "firing",
-        "alerts": [alert],
-        "groupLabels": {"alertname": name},
-        "commonLabels": labels,
-        "commonAnnotations": {},
-        "externalURL": f"http://alertmanager-{alertmanager}:9093",
-    }
-
-
 def test_steps_come_in_time_and_once_though_everything_is_killed_in_between(outside: Outside) -> None:
-    outside.post(body("DiskFull"))
+    outside.post(a_body("DiskFull"))
     outside.sees(lambda: outside.paged() == ["on-call"])
     time.sleep(1.0)
     outside.kill_everything()
@@ -72,7 +47,7 @@ def test_steps_come_in_time_and_once_though_everything_is_killed_in_between(outs
 def test_the_same_new_alert_from_both_of_a_pair_at_the_same_instant(outside: Outside) -> None:
     names = [f"Alert{n}" for n in range(20)]
     for name in names:
-        outside.post_at_once([body(name, alertmanager=1), body(name, alertmanager=2)])
+        outside.post_at_once([a_body(name, alertmanager=1), a_body(name, alertmanager=2)])
     outside.sees(lambda: len(outside.paged()) == 20 and len(outside.slack.roots) == 20)
     time.sleep(1.5)
     assert len(outside.slack.roots) == 20
@@ -83,13 +58,13 @@ def test_the_same_new_alert_from_both_of_a_pair_at_the_same_instant(outside: Out
 def test_a_silent_slack_stops_no_page(outside: Outside) -> None:
     outside.slack.is_silent = True
     for n in range(20):
-        outside.post(body(f"Alert{n}"))
+        outside.post(a_body(f"Alert{n}"))
     outside.sees(lambda: len(outside.paged()) >= 20, within_s=5.0)
     outside.slack.is_silent = False
 
 
 def test_a_timer_fires_within_a_second_of_its_time(outside: Outside) -> None:
-    outside.post(body("DiskFull"))
+    outside.post(a_body("DiskFull"))
     outside.sees(lambda: outside.paged() == ["on-call", "team-lead", "manager"])
     at = outside.paged_at()
     assert 0 <= at["team-lead"] - at["on-call"] - 4.0 < 1.0

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.e2e.bodies import a_body
 from tests.e2e.outside import Outside
-from tests.e2e.redis_traffic import body, has_paged_once, post, post_until_taken
+from tests.e2e.redis_traffic import has_paged_once, post, post_until_taken
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 from tests.redis_servers import Server, needs_redis, until
@@ -116,7 +117,7 @@ def test_alertmanager_hears_503_in_time_and_all_goes_on_by_itself(
     outside: Outside, server: Server, name: str
 ) -> None:
     fault = FAULTS[name]
-    before, during = body(f"before {name}"), body(f"while {name}")
+    before, during = a_body(f"before {name}"), a_body(f"while {name}")
     post_until_taken(outside, before)
     outside.sees(lambda: has_paged_once(outside, before))
     fault.begin(server)
@@ -162,13 +163,13 @@ def test_a_redis_that_is_slow_at_each_step_is_not_waited_for_too_long(tmp_path: 
             for n in range(3):
                 server.ask("CLIENT", "KILL", "USER", "slow")  # so that every line begins with the login
                 begun = time.monotonic()
-                status, answer = post(outside, body(f"slow {n}"))
+                status, answer = post(outside, a_body(f"slow {n}"))
                 assert time.monotonic() - begun < 5.0
                 assert status == 503, answer
             line.delay_s = 0.0
             for n in range(3):
-                post_until_taken(outside, body(f"slow {n}"))
-            outside.sees(lambda: all(has_paged_once(outside, body(f"slow {n}")) for n in range(3)))
+                post_until_taken(outside, a_body(f"slow {n}"))
+            outside.sees(lambda: all(has_paged_once(outside, a_body(f"slow {n}")) for n in range(3)))
         finally:
             outside.kill_everything()
             line.close()

@@ -14,8 +14,9 @@ import redis
 from redis.crc import key_slot
 
 from receiver.store.keys import CLUSTER_SHARDS, Keys
+from tests.e2e.bodies import a_body
 from tests.e2e.outside import Outside
-from tests.e2e.redis_traffic import Body, body, has_paged_once, pages, post, post_until_taken
+from tests.e2e.redis_traffic import Body, has_paged_once, pages, post, post_until_taken
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 from tests.redis_servers import Cluster, Sentinels, Server, needs_redis, until
@@ -36,7 +37,7 @@ class Traffic:
     """Posts alert after alert, each until it is taken."""
 
     def __init__(self, outside: Outside, count: int, master: Server | None = None) -> None:
-        self.bodies = [body(f"Alert{n}") for n in range(count)]
+        self.bodies = [a_body(f"Alert{n}") for n in range(count)]
         self.taken: list[Body] = []
         # Those whose state was on the replica as well when they were answered.
         self.replicated: list[Body] = []
@@ -112,7 +113,7 @@ def test_a_master_that_is_demoted_is_left_for_the_new_one(
     """The old master lives on as a replica, and every line to it stands: it answers READONLY."""
     outside = Outside(tmp_path, *mocks, REDIS_URL=sentinels.url)
     try:
-        before, after = body("Before"), body("After")
+        before, after = a_body("Before"), a_body("After")
         post_until_taken(outside, before)
         outside.sees(lambda: has_paged_once(outside, before))
         sentinels.sentinels[0].ask("SENTINEL", "FAILOVER", "receiver-master")

@@ -5,12 +5,12 @@ https://developer.pagerduty.com/docs/events-api-v2/trigger-events/
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from receiver.channels.pagerduty.details import Json, json_size, render_details
 from receiver.channels.pagerduty.tidy import MAX_NAME, find_host, iso_time, tidy_line, tidy_link
-from receiver.domain.action import AcknowledgePage, Page, ResolvePage
+from receiver.domain.action import AcknowledgePage, Action, Page, ResolvePage
 from receiver.domain.alert import Severity
 from receiver.domain.incident import Incident, find_gravest
 from receiver.domain.notification import Notification
@@ -37,14 +37,19 @@ def render_event(notification: Notification) -> Json:
 
     Raises TypeError for any other action.
     """
-    match notification.action:
+    return render_action(notification.action, lambda key: _render_trigger(notification, key))
+
+
+def render_action(action: Action, render_trigger: Callable[[str], Json]) -> Json:
+    """Return the event for *action*; what a page says is *render_trigger*'s, given the dedup key."""
+    match action:
         case Page(dedup_key=dedup_key):
-            return _render_trigger(notification, dedup_key)
+            return render_trigger(dedup_key)
         case AcknowledgePage(dedup_key=dedup_key):
             return {"event_action": "acknowledge", "dedup_key": dedup_key}
         case ResolvePage(dedup_key=dedup_key):
             return {"event_action": "resolve", "dedup_key": dedup_key}
-        case action:
+        case _:
             raise TypeError(f"{type(action).__name__} is nothing PagerDuty can do")
 
 

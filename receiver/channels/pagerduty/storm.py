@@ -8,9 +8,8 @@ from typing import Any
 from receiver import clock
 from receiver.channels.pagerduty.adapter import enqueue
 from receiver.channels.pagerduty.client import EventsClient
-from receiver.channels.pagerduty.render import MAX_SUMMARY, SEVERITIES
+from receiver.channels.pagerduty.render import MAX_SUMMARY, SEVERITIES, render_action
 from receiver.channels.pagerduty.tidy import MAX_NAME, iso_time, tidy_line, tidy_link
-from receiver.domain.action import AcknowledgePage, Page, ResolvePage
 from receiver.domain.delivery import Receipt
 from receiver.domain.storm import Tally
 from receiver.domain.storm_ports import StormNotification
@@ -64,15 +63,7 @@ class PagerDutyStorms:
 
 def render_storm_event(notification: StormNotification) -> Json:
     """Return the event for a Page, an AcknowledgePage or a ResolvePage; TypeError for anything else."""
-    match notification.action:
-        case Page(dedup_key=dedup_key):
-            return _render_trigger(notification, dedup_key)
-        case AcknowledgePage(dedup_key=dedup_key):
-            return {"event_action": "acknowledge", "dedup_key": dedup_key}
-        case ResolvePage(dedup_key=dedup_key):
-            return {"event_action": "resolve", "dedup_key": dedup_key}
-        case action:
-            raise TypeError(f"{type(action).__name__} is nothing PagerDuty can do")
+    return render_action(notification.action, lambda key: _render_trigger(notification, key))
 
 
 def render_storm_summary(tally: Tally) -> str:
