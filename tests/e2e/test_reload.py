@@ -89,6 +89,9 @@ def test_a_secret_in_a_file_is_read_again_on_sighup(running: Running, pagerduty:
     until(lambda: len(pagerduty.triggers()) == 2, running.log)
     assert [event.routing_key for event in pagerduty.triggers()] == [OLD_KEY, NEW_KEY]
 
+    # Until it has gone, the web worker from before knows the former tokens.
+    until(lambda: "Worker exiting" in running.log(), running.log)
+
     (running.folder / "hook").write_text("")
     running.process.send_signal(signal.SIGHUP)
     until(lambda: running.events("configuration refused"), running.log)

@@ -83,22 +83,6 @@ def test_a_reload_resolves_nothing_and_pages_nobody_anew(outside: Outside, pair:
     assert "30 firing / 30" in outside.slack.roots[0].text
 
 
-def test_a_changed_grouping_leaves_what_was_open_open(outside: Outside, pair: Alertmanagers) -> None:
-    """The new groups are others than the old one; that the old one is silent now is no end of it."""
-    started = dt.datetime.now(dt.UTC)
-    pair.send(an_alert("db-1", started=started), an_alert("db-2", started=started))
-    outside.sees(lambda: outside.paged() == ["on-call"])
-    pair.reload("group_by: [alertname, instance]")
-    outside.sees(lambda: len(outside.paged()) == 3 and len(outside.slack.roots) == 3, within_s=20)
-    time.sleep(4)
-    assert actions(outside) == ["trigger"] * 3
-    assert len(outside.slack.roots) == 3
-
-    ended = dt.datetime.now(dt.UTC)
-    pair.send(*(an_alert(name, started=started, ended=ended) for name in ("db-1", "db-2")))
-    outside.sees(lambda: actions(outside).count("resolve") == 2, within_s=20)
-
-
 def test_an_end_that_is_told_again_changes_nothing(outside: Outside, pair: Alertmanagers) -> None:
     """Prometheus tells each end for a quarter of an hour, to each of the pair."""
     started = dt.datetime.now(dt.UTC)
