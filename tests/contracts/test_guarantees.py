@@ -1,0 +1,41 @@
+"""What docs/guarantees.md says is tried, is tried: each test it names is there."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+PROMISES = (ROOT / "docs" / "guarantees.md").read_text()
+
+
+def test_every_test_that_a_promise_names_is_there() -> None:
+    named = set(re.findall(r"`(tests/[\w/]+\.py)`", PROMISES))
+    assert len(named) > 30
+    assert [name for name in sorted(named) if not (ROOT / name).is_file()] == []
+
+
+def test_every_promise_names_how_it_is_kept_and_where_it_is_tried() -> None:
+    rows = [line for line in PROMISES.splitlines() if line.startswith("| **")]
+    assert len(rows) >= 20
+    for row in rows:
+        promise, how, tried = (cell.strip() for cell in row.strip("|").split(" | "))
+        assert promise
+        assert how
+        assert "`tests/" in tried
+
+
+def test_every_story_is_named_by_a_promise_or_is_about_words() -> None:
+    """A story test that no promise needs is a promise that is not written down."""
+    stories = {f"tests/story/{path.name}" for path in (ROOT / "tests" / "story").glob("test_*.py")}
+    elsewhere = {
+        "tests/story/test_closing.py",  # what an incident is: the README's own words
+        "tests/story/test_configuration_changes.py",
+        "tests/story/test_forgotten.py",
+        "tests/story/test_long_lives.py",
+        "tests/story/test_on_call.py",
+        "tests/story/test_review.py",
+        "tests/story/test_stale.py",
+        "tests/story/test_witness.py",
+    }
+    assert [name for name in sorted(stories - elsewhere) if name not in PROMISES] == []
