@@ -42,10 +42,14 @@ from receiver.engine.inquiry import Inquiry
 from receiver.engine.intake import lanes_of
 from receiver.engine.turns import Turns
 from receiver.engine.witness import Witness
-from receiver.errors import DeliveryError, TemporaryDeliveryError
+from receiver.errors import ClaimLost, DeliveryError, TemporaryDeliveryError
 from receiver.text import one_line
 
 logger = logging.getLogger(__name__)
+
+# A process that was stopped for this long may have lost its loan meanwhile, and what it was about to send may
+# be over: whoever has the incident now looks anew. No answer of the store takes as long, and loans last longer.
+_AWAKE_FOR_S = 2.2
 
 
 class Performer:
@@ -91,7 +95,10 @@ class Performer:
         was_maybe_sent = attempt.attempts > 1 and before.maybe_sent
         if was_maybe_sent and isinstance(action, Post):  # which of the tries will be found is not known
             attempt = replace(attempt, shown=before.shown)
+        began_at = self._clock()
         self._incidents.record(incident.id, action.key, attempt, worker=worker, lane=action.lane)
+        if self._clock() - began_at > _AWAKE_FOR_S:
+            raise ClaimLost(f"slept over incident {incident.id}")
         if attempt.attempts == 1:
             _observe_lateness(notification)
         try:

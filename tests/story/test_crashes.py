@@ -10,6 +10,7 @@ import pytest
 from receiver.domain.policy import PAGERDUTY, SLACK
 from receiver.domain.ports import Channel
 from receiver.engine.reconcile import Reconciler
+from receiver.errors import ClaimLost
 from receiver.store.agenda import LEASE_S
 from receiver.wiring import build_briefing, build_channels, build_machine
 from tests.rig import Rig
@@ -116,8 +117,6 @@ def test_a_worker_whose_loan_ran_out_sends_nothing_more(rig: Rig) -> None:
     incident = rig.parts.agenda.claim(SLACK, "asleep", rig.clock(), 1).incidents[0]
     rig.clock.moment += LEASE_S
     rig.parts.agenda.claim(SLACK, "awake", rig.clock(), 1)
-    from receiver.errors import ClaimLost
-
     with pytest.raises(ClaimLost):
         rig.machine.reconciler.reconcile(incident, SLACK, "asleep")
     assert rig.slack.messages == []
@@ -158,3 +157,40 @@ def test_a_message_found_after_two_deaths_shows_how_it_ended(rig: Rig) -> None:
     rig.passes("10s")
     assert len(rig.roots()) == 1
     assert "esolved" in rig.roots()[0].text
+
+
+@dataclass
+class Sleepy:
+    """A store after whose answer the process is stopped for a while, once."""
+
+    rig: Rig
+    seconds: float
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.rig.parts.incidents, name)
+
+    def record(self, *args: Any, **options: Any) -> None:
+        self.rig.parts.incidents.record(*args, **options)
+        self.rig.clock.moment += self.seconds
+        self.seconds = 0.0
+
+
+def test_a_worker_that_slept_between_noting_a_page_and_sending_it_sends_nothing(rig: Rig) -> None:
+    """Meanwhile it resolved, and another told the pager so: sent now, the page would stay open for ever."""
+    rig.posts(rig.alert("DiskFull"))
+    rig.works((SLACK,))
+    rig.clock.moment += 1
+    (incident,) = rig.parts.agenda.claim(PAGERDUTY, "asleep", rig.clock(), 1).incidents
+    asleep = Reconciler(
+        Sleepy(rig, 10.0),  # type: ignore[arg-type]
+        build_channels(rig.parts),
+        rig.parts.routing,
+        build_briefing(rig.parts),
+        None,
+        clock=rig.clock,
+    )
+    with pytest.raises(ClaimLost):
+        asleep.reconcile(incident, PAGERDUTY, "asleep")
+    assert rig.pagerduty.events == []
+    rig.passes("5s")
+    assert rig.paged() == ["on-call"]
