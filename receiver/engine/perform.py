@@ -48,7 +48,7 @@ from receiver.text import one_line
 logger = logging.getLogger(__name__)
 
 # A process that was stopped for this long may have lost its loan meanwhile, and what it was about to send may
-# be over: whoever has the incident now looks anew. No answer of the store takes as long, and loans last longer.
+# be over: whoever has the incident now looks anew. No answer of the store takes as long; loans last longer.
 _AWAKE_FOR_S = 2.2
 
 
