@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 
 from receiver.domain.incident import Incident
 from receiver.domain.policy import EscalationPolicy
+from receiver.engine.reconcile import find_policy
 from receiver.wiring import Parts
 
 
@@ -15,6 +15,6 @@ def policy_finder(parts: Parts, now: float) -> Callable[[Incident], EscalationPo
     paused_until = parts.maintenance.paused_until(now)
 
     def find(incident: Incident) -> EscalationPolicy:
-        return replace(parts.routing.get_policy(incident.policy), paused_until=paused_until)
+        return find_policy(parts.routing, incident, paused_until)
 
     return find

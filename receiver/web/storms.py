@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from flask import Blueprint, Response, render_template, request
+from flask import Blueprint, render_template
 
 from receiver.domain.storm import (
     HeldStorm,
@@ -15,10 +15,9 @@ from receiver.domain.storm import (
     take_census,
 )
 from receiver.errors import NotFound
-from receiver.web.access import is_let_in
 from receiver.web.answering import read_person
-from receiver.web.answers import refuse
 from receiver.web.incident_json import delivery_keys
+from receiver.web.policies import policy_finder
 from receiver.web.questions import Answer
 from receiver.web.rows import format_if_any, format_moment, render_row
 from receiver.web.status_bodies import NameCount, StormList, StormRow
@@ -72,22 +71,17 @@ def build_storm_pages(parts: Parts) -> Blueprint:
     """Return the page of a storm, which lists what it counts."""
     pages = Blueprint("storm_pages", __name__)
 
-    @pages.before_request
-    def guard() -> Response | None:
-        if is_let_in(request, parts.settings.api_tokens):
-            return None
-        return refuse(401, "sign in with RECEIVER_API_TOKEN as the password")
-
     @pages.get("/storms/<storm_id>")
     def storm(storm_id: str) -> str:
         """Show a storm: its numbers, and the newest of its incidents."""
         held, now = parts.shelf_of_storms.load(storm_id), parts.clock()
+        find_policy = policy_finder(parts, now)
         heads = parts.incidents.read_heads(list_incident_ids(held), delivery_keys(parts))
         newest = sorted(heads.values(), key=lambda one: (one.is_resolved, -one.opened_at))[:_ROWS]
         return render_template(
             "storm.html",
             storm=describe_storm(parts, held),
-            incidents=[render_row(one, parts.routing.get_policy(one.policy), now) for one in newest],
+            incidents=[render_row(one, find_policy(one), now) for one in newest],
         )
 
     return pages

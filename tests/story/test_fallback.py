@@ -255,3 +255,15 @@ def test_a_route_without_fallback_goes_on_as_before(rig: Rig) -> None:
     rig.fires("DiskFull")
     rig.passes("10m")
     assert rig.paged() == ["on-call", "team-lead", "manager"]
+
+
+def test_a_step_that_the_fallback_told_is_shown_as_told(rig: Rig) -> None:
+    """Lists and the incident itself asked for the escalation without the route's fallback."""
+    rig.configure(with_fallback(OPS))
+    rig.refuses("on-call")
+    incident = rig.fires("DiskFull")
+    rig.passes("5s")
+    first, second, _ = rig.shows(incident)["escalation"]["steps"]
+    assert (first["state"], second["state"]) == ("told", "waiting")
+    (row,) = rig.client.get("/api/v1/incidents").json["incidents"]
+    assert row["next_step"] == "team-lead"
