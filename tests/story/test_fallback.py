@@ -259,7 +259,8 @@ def test_a_route_without_fallback_goes_on_as_before(rig: Rig) -> None:
 
 def test_a_step_that_the_fallback_told_is_shown_as_told(rig: Rig) -> None:
     """Lists and the incident itself asked for the escalation without the route's fallback."""
-    rig.configure(with_fallback(OPS))
+    rig.configure(with_fallback("manager"))
+    rig.slack.archive(CRITICAL)
     rig.refuses("on-call")
     incident = rig.fires("DiskFull")
     rig.passes("5s")
