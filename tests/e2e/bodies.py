@@ -35,10 +35,11 @@ def a_body(
     started: dt.datetime = FIRST,
     ended: dt.datetime | None = None,
     instances: int = 1,
-    summary: str = "it is bad",
+    summary: str = "",
     alertmanager: int = 1,
 ) -> dict[str, Any]:
     """Return the body of a group of its own, with as many alerts as there are instances."""
+    summary = summary or f"{name} is bad"
     alerts = [
         an_alert(
             {"alertname": name, "severity": severity, "instance": f"host-{n}"},
