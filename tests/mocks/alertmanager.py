@@ -97,7 +97,7 @@ class MockAlertmanager:
         self._server = _Server(("127.0.0.1", self._port), _Handler)
         self._server.owner = self
         self._port = self._server.server_address[1]
-        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._thread = threading.Thread(target=self._server.serve_forever, args=(0.005,), daemon=True)
         self._thread.start()
 
     def stop(self) -> None:

@@ -33,7 +33,7 @@ from tests.mocks.slack_workspace import CHANNELS, Answer, Arguments, Refused, Sl
 
 ANY = "*"
 _MAX_BODY = 4 * 1024 * 1024
-_TURN_S = 0.05
+_TURN_S = 0.005
 
 
 @dataclass
