@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from msgspec import Struct
@@ -41,9 +41,12 @@ class Heartbeat:
         """The escalation of an incident that is this one's missing: its one responder."""
         return EscalationPolicy(f"{_POLICY}{self.name}", (Step(self.notify.name, self.notify),))
 
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        return all(matcher.matches(labels) for matcher in self.matchers)
+
     def is_beat(self, alert: Alert) -> bool:
         """Tell whether *alert* is a beat: it fires, and matches. A resolved one is none."""
-        return alert.is_firing and all(matcher.matches(alert.labels) for matcher in self.matchers)
+        return alert.is_firing and self.matches(alert.labels)
 
     def missing_at(self, beat_at: float, listening_since: float) -> float:
         """Return when it counts as missing after the beat at *beat_at*, if no other comes.

@@ -50,6 +50,7 @@ class Pulse:
         self._heartbeats = tuple(heartbeats)
         self._beats = beats
         self._wake = wake
+        self._matched = tuple({matcher.name for one in heartbeats for matcher in one.matchers})
 
     def take(self, groups: tuple[Group, ...], now: float) -> tuple[tuple[Group, ...], int]:
         """Note the beats among *groups*; return the groups without them, and how many they were.
@@ -61,12 +62,22 @@ class Pulse:
         found: dict[tuple[str, str], tuple[Heartbeat, Beat]] = {}
         left, count = [], 0
         for group in groups:
+            if not self._may_beat(group):
+                left.append(group)
+                continue
             others = tuple(alert for alert in group.alerts if not self._find(alert, group, now, found))
             count += len(group.alerts) - len(others)
             left.append(group if len(others) == len(group.alerts) else replace(group, alerts=others))
         if found:
             self._note(list(found.values()), now)
         return tuple(left), count
+
+    def _may_beat(self, group: Group) -> bool:
+        """Tell whether *group* may hold a beat; each combination of the labels that decide is looked at once."""
+        names = self._matched
+        values = {tuple([alert.labels.get(name, "") for name in names]) for alert in group.alerts}
+        told = [dict(zip(names, each, strict=True)) for each in values]
+        return any(heartbeat.matches(labels) for heartbeat in self._heartbeats for labels in told)
 
     def _find(
         self, alert: Alert, group: Group, now: float, found: dict[tuple[str, str], tuple[Heartbeat, Beat]]

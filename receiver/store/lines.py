@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import redis
@@ -87,7 +88,8 @@ class LinePool(redis.ConnectionPool):
 
     redis' own pool first polls each line and then counts it for OpenTelemetry; under gevent that takes
     longer than the command. A line that was cut while idle shows when it is used, and the retry of
-    `build_options` opens it anew.
+    `build_options` opens it anew. Nor does it take a lock: each step is one of a list's or a set's own,
+    which no thread breaks into.
     """
 
     def get_connection(self, *_args: Any, **_options: Any) -> Any:
@@ -95,10 +97,11 @@ class LinePool(redis.ConnectionPool):
         self._checkpid()
         # Let others go first: under gevent, whoever always finds its answers there would never give way.
         time.sleep(0)
-        with self._lock:
-            free = self._available_connections
-            line = free.pop() if free else self.make_connection()
-            self._in_use_connections.add(line)
+        try:
+            line = self._available_connections.pop()
+        except IndexError:
+            line = self.make_connection()
+        self._in_use_connections.add(line)
         try:
             line.connect()
         except BaseException:
@@ -109,7 +112,6 @@ class LinePool(redis.ConnectionPool):
     def release(self, connection: Any) -> None:
         """Take a line back, unless it is from before a fork."""
         self._checkpid()
-        with self._lock:
-            if connection in self._in_use_connections:
-                self._in_use_connections.remove(connection)
-                self._available_connections.append(connection)
+        with suppress(KeyError):
+            self._in_use_connections.remove(connection)
+            self._available_connections.append(connection)

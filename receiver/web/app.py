@@ -64,10 +64,6 @@ def create_app(
     def finish(answer: Response) -> Response:
         # Once it is answered: nothing is read for the sake of those who are refused unread.
         answer.call_on_close(partial(read_out, request.environ["wsgi.input"]))
-        return answer
-
-    @app.after_request
-    def protect(answer: Response) -> Response:
         if request.path.startswith("/webhooks/"):  # to programs, as fast as can be
             answer.headers["X-Content-Type-Options"] = "nosniff"
             return answer

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, nullcontext
 
 from gevent import Timeout
 from gevent.monkey import is_module_patched
@@ -16,14 +15,12 @@ IN_TIME_S = 4.0
 _ADVICE = "it does not answer in time: see its load and the network"
 
 
-@contextmanager
-def answer_in_time(seconds: float = IN_TIME_S) -> Iterator[None]:
-    """Raise StoreError in the midst of what is done here when it takes longer than *seconds*.
+def answer_in_time(seconds: float = IN_TIME_S) -> AbstractContextManager[object]:
+    """Have StoreError raised in the midst of what is done in this context for longer than *seconds*.
 
     Lines in use are given up then. Only where gevent serves; elsewhere each single wait has its end.
     """
     if not is_module_patched("socket"):
-        yield
-        return
-    with Timeout(seconds, StoreError(f"Redis: {_ADVICE}", _ADVICE)):
-        yield
+        return nullcontext()
+    timeout: AbstractContextManager[object] = Timeout(seconds, StoreError(f"Redis: {_ADVICE}", _ADVICE))
+    return timeout
