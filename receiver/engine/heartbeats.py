@@ -73,7 +73,7 @@ class Pulse:
         return tuple(left), count
 
     def _may_beat(self, group: Group) -> bool:
-        """Tell whether *group* may hold a beat; each combination of the labels that decide is looked at once."""
+        """Tell whether *group* may hold a beat: each combination of the labels that count is tried once."""
         names = self._matched
         values = {tuple([alert.labels.get(name, "") for name in names]) for alert in group.alerts}
         told = [dict(zip(names, each, strict=True)) for each in values]
