@@ -17,13 +17,13 @@ from collections import Counter
 from pathlib import Path
 
 from bench.faults import Faults
+from bench.lateness import count_paged, find_lateness
 from bench.meter import Meter, Reading
-from bench.traffic import PAGED_AFTER_S, TEAMS, Traffic, build_routing
-from receiver.domain.incident import parse_dedup_key
+from bench.traffic import TEAMS, Traffic, build_routing
 from tests.cli.running import Running, until
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
-from tests.rig import KEYS, NAMES
+from tests.rig import KEYS
 
 REST_WITHIN_S = 180.0
 LATE_S = 1.0
@@ -80,7 +80,7 @@ def _soak(asked: argparse.Namespace, running: Running, slack: MockSlack, pagerdu
     _rest(slack, pagerduty)
     _print_load(traffic, faults)
     _print_growth(meter.readings)
-    return _print_losses(traffic, slack) + _print_lateness(pagerduty)
+    return _print_losses(traffic, slack) + _print_lateness(pagerduty, faults)
 
 
 def _rest(slack: MockSlack, pagerduty: MockPagerDuty) -> None:
@@ -129,26 +129,20 @@ def _print_losses(traffic: Traffic, slack: MockSlack) -> int:
     return len(lost) + len(left) + len(untold) + (doubled > len(told) / 100)
 
 
-def _print_lateness(pagerduty: MockPagerDuty) -> int:
-    """Say how late the second step was first tried after the first was told, at PagerDuty's own clock."""
-    told: dict[str, float] = {}
-    tried: dict[str, float] = {}
-    for request in pagerduty.requests:
-        event = request.body
-        slot = (parse_dedup_key(str(event.get("dedup_key"))) or ("", ""))[0]
-        if event.get("event_action") == "trigger":
-            if NAMES[event["routing_key"]] == "team-lead":
-                tried.setdefault(slot, request.at)
-            elif request.status == 202:
-                told.setdefault(slot, request.at)
-    late = [at - told[slot] - PAGED_AFTER_S for slot, at in tried.items() if slot in told]
+def _print_lateness(pagerduty: MockPagerDuty, faults: Faults) -> int:
+    """Say how late the second step was first tried after the first was told, and after which fault."""
+    steps = find_lateness(pagerduty)
     opened = Counter(incident.dedup_key for incident in pagerduty.opened())
     doubled = sum(count - 1 for count in opened.values())
+    late = [step.by_s for step in steps]
     share = statistics.quantiles(late, n=100) if len(late) > 1 else [0.0] * 99
     _say(
-        f"{len(told)} incidents paged, {len(late)} escalated, {doubled} PagerDuty incidents doubled; "
-        f"second step late by p50 {share[49]:.3f} s, p99 {share[98]:.3f} s (aim < {LATE_S:g} s)"
+        f"{count_paged(pagerduty)} incidents paged, {len(late)} escalated, {doubled} PagerDuty incidents "
+        f"doubled; second step late by p50 {share[49]:.3f} s, p99 {share[98]:.3f} s (aim < {LATE_S:g} s)"
     )
+    why = Counter(faults.find_last(step.tried_at) for step in steps if step.by_s >= LATE_S)
+    told = ", ".join(f"{count} after {what}" for what, count in why.most_common())
+    _say(f"later than {LATE_S:g} s: {told or 'none'}")
     return doubled + (share[98] >= LATE_S)
 
 

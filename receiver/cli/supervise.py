@@ -92,14 +92,14 @@ class Child:
         kill_family(process)  # what it had started itself goes with it
         self.process = None
         if time.monotonic() - self._started_at > HEALTHY_AFTER_S:
-            self._delay_s = FIRST_DELAY_S
+            self._delay_s = 0.0  # it was well: nobody should wait for it a moment longer
         fields = {"child": self.name, "code": process.returncode, "again_in_s": self._delay_s}
         logger.error("child died", extra={"fields": fields})
         self._plan_restart()
 
     def _plan_restart(self) -> None:
         self._restart_at = time.monotonic() + self._delay_s
-        self._delay_s = min(self._delay_s * 2, LAST_DELAY_S)
+        self._delay_s = min(max(self._delay_s * 2, FIRST_DELAY_S), LAST_DELAY_S)
 
 
 class Supervisor:

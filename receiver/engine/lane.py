@@ -18,6 +18,7 @@ logger = logging.getLogger(__name__)
 _LOOK_AT_LEAST_EVERY_S = 0.5
 # After a fault of our own the incident is looked at again, but not in a hot loop.
 _AFTER_FAULT_S = 5.0
+_AFTER_OUTAGE_S = 0.5
 
 
 class Reconciles(Protocol):
@@ -46,6 +47,8 @@ class Lane:
         self._clock = clock
         self._threads = threads
         self._held: set[str] = set()
+        # When what is lent to us and not held ends: we were killed, or the store was away.
+        self._loans_end_in_s: float | None = 0.0
         self._state = threading.Condition()
         self._look_at: float | None = None
         self._is_stopping = False
@@ -110,31 +113,52 @@ class Lane:
 
     def _claim(self, free: int) -> float | None:
         try:
+            self._end_loans()
             claims = self._agenda.claim(self.name, self._worker, self._clock(), free)
         except StoreError as error:
             logger.warning("agenda out of reach", extra={"fields": {"lane": self.name, "error": str(error)}})
+            self._doubt_loans()  # what was lent may not have reached us
             return None
         except Exception:
             # Whatever it was: a lane whose dispatcher is gone would page nobody and look alive.
             telemetry.WORKER_ERRORS.inc()
             logger.exception("fault while claiming", extra={"fields": {"lane": self.name}})
+            self._doubt_loans()
             return None
         with self._state:
-            self._held.update(claims.incidents)
-        for incident_id in claims.incidents:
+            # A loan that ran out while the store was away, lent to us again: it is still being worked on.
+            taken = [incident_id for incident_id in claims.incidents if incident_id not in self._held]
+            self._held.update(taken)
+        for incident_id in taken:
             self._jobs.put(incident_id)
         return claims.look_at
 
+    def _end_loans(self) -> None:
+        with self._state:
+            wait_s, held = self._loans_end_in_s, list(self._held)
+            self._loans_end_in_s = None
+        if wait_s is not None:
+            self._agenda.end_loans(self.name, self._worker, held, self._clock() + wait_s)
+
+    def _doubt_loans(self) -> None:
+        """Have what is lent to us, and not held, end soon: nobody works on it."""
+        with self._state:
+            self._loans_end_in_s = _AFTER_OUTAGE_S
+
     def _work(self) -> None:
         while (incident_id := self._jobs.get()) is not None:
+            is_given_back = False
             try:
-                self._reconcile(incident_id)
+                is_given_back = self._reconcile(incident_id)
             finally:
                 with self._state:
                     self._held.discard(incident_id)
                     self._state.notify_all()
+                if not is_given_back:
+                    self._doubt_loans()
 
-    def _reconcile(self, incident_id: str) -> None:
+    def _reconcile(self, incident_id: str) -> bool:
+        """Reconcile and give back; tell whether it is given back, or was no longer ours."""
         fields = {"incident": incident_id, "lane": self.name}
         try:
             dues = self._reconciler().reconcile(incident_id, self.name, self._worker)
@@ -142,16 +166,20 @@ class Lane:
         except ClaimLost:
             logger.info("claim lost", extra={"fields": fields})
         except StoreError as error:
-            # The loan runs out by itself, and whoever takes it then looks anew.
+            # Whoever takes it up next looks anew.
             logger.warning("store out of reach", extra={"fields": {**fields, "error": str(error)}})
+            return False
         except Exception:
             telemetry.WORKER_ERRORS.inc()
             logger.exception("fault while reconciling", extra={"fields": fields})
-            self._release_after_fault(incident_id)
+            return self._release_after_fault(incident_id)
+        return True
 
-    def _release_after_fault(self, incident_id: str) -> None:
+    def _release_after_fault(self, incident_id: str) -> bool:
         try:
             due = self._clock() + _AFTER_FAULT_S
             self._agenda.release(self.name, self._worker, incident_id, {self.name: due})
         except StoreError:
             logger.warning("store out of reach", extra={"fields": {"incident": incident_id}})
+            return False
+        return True

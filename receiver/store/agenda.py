@@ -121,6 +121,14 @@ class RedisAgenda:
                     [worker, f"{now + LEASE_S:.3f}", *members],
                 )
 
+    def end_loans(self, lane: str, worker: str, at_work: Sequence[str], at: float) -> None:
+        """Let *worker*'s loans end at *at*, if not earlier, but for those it is *at_work* on."""
+        with store_errors():
+            for keys in map(Keys, range(self._shards)):
+                self._scripts.run(
+                    "end", [keys.claims(lane), keys.owners(lane)], [worker, f"{at:.3f}", *at_work]
+                )
+
     def release(self, lane: str, worker: str, incident_id: str, dues: Mapping[str, float | None]) -> bool:
         """Give an incident back; each lane of *dues* looks at it then, or earlier where a change
         meanwhile asked for it. False when it was no longer *worker*'s.

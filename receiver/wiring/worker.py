@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import secrets
 import socket
 
 from receiver.config.model import Routing
@@ -26,7 +26,8 @@ class ReceiverWorker:
         self._settings = settings
         parts = build_parts(settings, routing)
         machine = build_machine(parts)
-        name = f"{parts.run_id or 'alone'}.{socket.gethostname()}.{os.getpid()}"
+        # Under `run` the one that takes our place has our name, and so what was lent to us.
+        name = f"{parts.run_id or secrets.token_hex(8)}.{socket.gethostname()}"
         self._worker = Worker(
             name, parts.agenda, machine.reconciler, machine.duties, parts.clock, threads=THREADS
         )

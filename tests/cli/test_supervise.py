@@ -128,3 +128,19 @@ def test_a_reload_reaches_those_that_reload_and_only_when_it_is_wanted(
 
 def test_a_process_that_is_not_our_parent_is_no_parent() -> None:
     assert is_orphan(1_000_000_000)
+
+
+def test_a_child_that_had_been_well_is_started_again_at_once_and_one_that_had_not_later(
+    signals: Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    child = a_child("worker", "sleep 60")
+    try:
+        for healthy_after_s, is_at_once in ((0.0, True), (60.0, False)):
+            monkeypatch.setattr("receiver.cli.supervise.HEALTHY_AFTER_S", healthy_after_s)
+            dead = child.start()
+            os.kill(dead.pid, signal.SIGKILL)
+            dead.wait()
+            child.look_after()
+            assert child.is_running is is_at_once
+    finally:
+        child.kill()

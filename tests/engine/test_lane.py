@@ -7,6 +7,8 @@ from typing import Any
 
 from receiver.domain.ports import Claims
 from receiver.engine.lane import Lane
+from receiver.errors import StoreError
+from tests.cli.running import until
 
 
 class Agenda:
@@ -20,6 +22,9 @@ class Agenda:
         if self.asked == 1:
             raise TypeError("an answer that makes no sense")
         return Claims(("a-1",) if self.asked == 2 else (), None)
+
+    def end_loans(self, *_: Any) -> None:
+        pass
 
     def release(self, *_: Any) -> bool:
         return True
@@ -40,5 +45,64 @@ def test_a_fault_while_claiming_ends_no_lane() -> None:
     lane.start()
     try:
         assert reconciler.done.wait(5)
+    finally:
+        lane.stop()
+
+
+class Ledger:
+    """Lends `a-1` again and again, and notes when loans that nobody works on were to end."""
+
+    def __init__(self) -> None:
+        self.ended: list[tuple[tuple[str, ...], float]] = []
+        self.lent = 0
+
+    def end_loans(self, lane: str, worker: str, at_work: list[str], at: float) -> None:
+        self.ended.append((tuple(at_work), at))
+
+    def claim(self, lane: str, worker: str, now: float, count: int) -> Claims:
+        self.lent += 1
+        return Claims(("a-1",), now)
+
+    def release(self, *_: Any) -> bool:
+        return True
+
+
+class Slow:
+    """Is at work until told; the first time it then finds the store gone."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        self.go_on = threading.Event()
+
+    def reconcile(self, incident_id: str, lane: str, worker: str) -> dict[str, float | None]:
+        self.begun.append(incident_id)
+        self.go_on.wait(5)
+        if len(self.begun) == 1:
+            raise StoreError("gone", "gone")
+        return {}
+
+
+def test_what_is_lent_again_while_it_is_worked_on_is_not_begun_twice() -> None:
+    ledger, slow = Ledger(), Slow()
+    lane = Lane("slack", "w1", ledger, lambda: slow, lambda: 0.0, threads=2)
+    lane.start()
+    try:
+        until(lambda: ledger.lent >= 3 and bool(slow.begun))
+        assert slow.begun == ["a-1"]
+    finally:
+        slow.go_on.set()
+        lane.stop()
+
+
+def test_loans_from_before_the_start_end_at_once_and_those_of_an_outage_soon() -> None:
+    ledger, slow = Ledger(), Slow()
+    lane = Lane("slack", "w1", ledger, lambda: slow, lambda: 100.0, threads=2)
+    lane.start()
+    try:
+        until(lambda: len(slow.begun) == 1)
+        assert ledger.ended == [((), 100.0)]
+        slow.go_on.set()
+        until(lambda: len(ledger.ended) == 2)
+        assert ledger.ended[1][1] == 100.5
     finally:
         lane.stop()

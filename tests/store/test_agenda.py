@@ -139,6 +139,26 @@ def test_a_living_worker_keeps_its_loan(agenda: RedisAgenda) -> None:
     assert agenda.claim("slack", "w2", NOW + LEASE_S, 5).incidents == ()
 
 
+def test_a_worker_ends_the_loans_it_does_not_work_on_and_nobody_elses(agenda: RedisAgenda) -> None:
+    for name in ("a-1", "b-1", "c-1"):
+        agenda.put("slack", name, NOW)
+    assert agenda.claim("slack", "w1", NOW, 2).incidents == ("a-1", "b-1")
+    assert agenda.claim("slack", "w2", NOW, 1).incidents == ("c-1",)
+    agenda.end_loans("slack", "w1", ["b-1"], NOW + 0.5)
+    assert agenda.claim("slack", "w1", NOW + 0.4, 5).incidents == ()
+    assert agenda.claim("slack", "w1", NOW + 0.5, 5).incidents == ("a-1",)
+
+
+def test_ending_loans_prolongs_none_and_makes_none(agenda: RedisAgenda) -> None:
+    agenda.put("slack", "a-1", NOW)
+    agenda.claim("slack", "w1", NOW, 1)
+    agenda.end_loans("slack", "w1", [], NOW + 2 * LEASE_S)
+    assert agenda.claim("slack", "w2", NOW + LEASE_S, 1).incidents == ("a-1",)
+    agenda.release("slack", "w2", "a-1", {})
+    agenda.end_loans("slack", "w2", [], NOW)
+    assert agenda.claim("slack", "w1", NOW + 10 * LEASE_S, 1).incidents == ()
+
+
 def test_a_loan_that_ran_out_is_not_renewed(agenda: RedisAgenda) -> None:
     agenda.put("slack", "a-1", NOW)
     agenda.claim("slack", "slow", NOW, 5)
