@@ -212,8 +212,10 @@ class Misframed(io.BytesIO):
         raise InvalidChunkSize(b"xyz")
 
 
-@pytest.mark.parametrize(("path", "status"), [(HOOK, 400), ("/webhooks/pagerduty", 401)])
-def test_chunks_that_are_none_are_no_fault_of_ours(rig: Rig, path: str, status: int) -> None:
+@pytest.mark.parametrize(
+    ("path", "status", "words"), [(HOOK, 400, "hexadecimal"), ("/webhooks/pagerduty", 401, "signed")]
+)
+def test_chunks_that_are_none_are_no_fault_of_ours(rig: Rig, path: str, status: int, words: str) -> None:
     """Whether the body is read to be taken, or only to be out of the way of a refusal."""
     answer = rig.client.post(
         path,
@@ -221,4 +223,5 @@ def test_chunks_that_are_none_are_no_fault_of_ours(rig: Rig, path: str, status: 
         environ_overrides={"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"},
     )
     assert answer.status_code == status
+    assert words in answer.json["error"]["message"]
     answer.close()
