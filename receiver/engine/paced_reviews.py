@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
-from receiver.domain.budget import REVIEW_S, Bucket, Limits, post_bucket, update_bucket
+from receiver.domain.budget import ASIDE_S, Bucket, Limits, post_bucket, update_bucket
 from receiver.domain.delivery import Receipt
 from receiver.domain.policy import SLACK
 from receiver.domain.review_ports import ReviewChannel
@@ -37,4 +37,4 @@ class PacedReviews:
     def _paced(self, bucket: Bucket, notification: ReviewNotification) -> AbstractContextManager[None]:
         record = notification.record
         wanted_at = record.reviewed_at or record.review.until
-        return self._turns.paced(SLACK, bucket, f"review {record.id}", wanted_at + REVIEW_S)
+        return self._turns.paced(SLACK, bucket, f"review {record.id}", wanted_at + ASIDE_S)

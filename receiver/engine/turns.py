@@ -46,8 +46,8 @@ class Turns:
         who, rank = f"{incident.id} {action.key}", rank_at(action, incident, now)
         return self._budgets.take(bucket, who, rank, now, is_first=is_first(action))
 
-    def take_for_storm(self, action: Action, who: str, rank: float, now: float) -> Turn:
-        """Tell whether what a storm says may be done now; a token is taken then. Raises StoreError."""
+    def take_by_rank(self, action: Action, who: str, rank: float, now: float) -> Turn:
+        """Tell whether what is said of no single incident may be done now, as `take` does."""
         bucket = self._find_bucket(action)
         return _GO if bucket is None else self._budgets.take(bucket, who, rank, now, is_first=False)
 

@@ -10,7 +10,7 @@ from receiver.channels.slack.poster import Poster, SimulatedPoster, SlackPoster
 from receiver.channels.slack.review_channel import SlackReviews
 from receiver.channels.slack.storm_channel import SlackStorms
 from receiver.domain.calendar import BusinessHours
-from receiver.domain.policy import PAGERDUTY, SLACK
+from receiver.domain.policy import PAGERDUTY, SLACK, Target
 from receiver.domain.review_ports import ReviewChannel
 from receiver.engine.notices import NoticeBoard
 from receiver.engine.paced_reviews import PacedReviews
@@ -46,8 +46,9 @@ def build_reviewer(parts: Parts, *, timeout_s: float = _TIMEOUT_S) -> Reviewer:
 
 def build_notice_board(parts: Parts) -> NoticeBoard:
     """Return what posts the receiver's own troubles."""
-    channel = SlackNotices(parts.routing.notices_channel, _build_poster(parts))
-    return NoticeBoard(parts.notices, channel, parts.clock)
+    name = parts.routing.notices_channel
+    channel = SlackNotices(name, _build_poster(parts))
+    return NoticeBoard(parts.notices, channel, parts.clock, build_turns(parts), Target(SLACK, name))
 
 
 def build_keeper(parts: Parts, turns: Turns) -> StormKeeper:
