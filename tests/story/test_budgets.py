@@ -11,8 +11,10 @@ from collections.abc import Iterator
 import pytest
 
 from receiver.domain.policy import PAGERDUTY, SLACK
+from receiver.domain.review_record import slot_of_reviews
 from receiver.wiring import build_machine, build_parts
 from tests.rig import ROUTING, Rig
+from tests.slack_people import SECRET, SlackPeople
 
 LIMITED = ROUTING + "limits: {}\n"
 ONE_CHANNEL = """
@@ -22,6 +24,7 @@ limits: {}
 routes:
   - {match: [], channel: "#alerts-critical"}
 """
+REVIEWED = LIMITED.replace('channel: "#alerts-info"}', 'channel: "#alerts-info", review: next-business-day}')
 MONITORED = ONE_CHANNEL + 'notices: {channel: "#alerts-critical"}\n'
 SEVERITIES = ("info", "warning", "critical")
 
@@ -235,10 +238,7 @@ def test_first_messages_go_before_replies(limited: Rig) -> None:
 
 
 def test_a_review_waits_for_its_turn_behind_first_messages_and_is_posted(limited: Rig) -> None:
-    routing = LIMITED.replace(
-        'channel: "#alerts-info"}', 'channel: "#alerts-info", review: next-business-day}'
-    )
-    limited.configure(routing)
+    limited.configure(REVIEWED)
     limited.machine.duties.begin(limited.parts.agenda)
     limited.fires("Reviewed", "info")
     limited.passes("20h59m59s")
@@ -247,11 +247,30 @@ def test_a_review_waits_for_its_turn_behind_first_messages_and_is_posted(limited
     roots = [root.text for root in limited.roots() if root.channel == "#alerts-info"]
     assert len(roots) > 120
     assert not any("eview" in text.partition("\n")[0].replace("Reviewed", "") for text in roots)
+    (waiting,) = limited.parts.reviews.read(slot_of_reviews("#alerts-info")).state.records
+    assert waiting.delivery.attempts == 0
     limited.passes("1m")
     texts = [root.text for root in limited.roots()]
     assert len(texts) == 152
     assert "eview" in texts[-1]
     assert limited.slack.limited == []
+
+
+def test_a_mark_on_a_review_is_shown_when_the_turn_of_its_edit_comes(limited: Rig) -> None:
+    limited.environ["SLACK_SIGNING_SECRET"] = SECRET
+    limited.configure(REVIEWED.replace("limits: {}", "limits: {slack_updates: 1/m}"))
+    limited.machine.duties.begin(limited.parts.agenda)
+    limited.fires("Info", "info")
+    limited.passes("21h1m")
+    (review,) = [root for root in limited.roots() if "reviewed" in root.buttons]
+    limited.answers(limited.fires("Edited", "warning"), "acknowledge")
+    limited.passes("5s")
+    SlackPeople(limited.client, limited.clock, limited.slack).presses("reviewed", review.buttons["reviewed"])
+    limited.passes("30s")
+    assert review.edits == 0
+    limited.passes("2m")
+    assert review.edits == 1
+    assert "reviewed" not in review.buttons
 
 
 def put_notices(rig: Rig, count: int, name: str = "trouble") -> None:
