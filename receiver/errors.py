@@ -93,12 +93,5 @@ class TemporaryDeliveryError(DeliveryError):
         self.maybe_sent = maybe_sent
 
 
-class TurnAwaited(TemporaryDeliveryError):
-    """Nothing was sent: others go first, for *wait_s* seconds."""
-
-    def __init__(self, wait_s: float) -> None:
-        super().__init__("turn_awaited", retry_after=wait_s)
-
-
 class PermanentDeliveryError(DeliveryError):
     """Sending the same again can't help."""

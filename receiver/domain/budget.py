@@ -34,7 +34,8 @@ _RESOLVE_PAGE_S = 15.0
 _RESOLVED_REPLY_S = 65.0
 _REPLY_S = 70.0
 _EDIT_S = 80.0
-REVIEW_S = _REPLY_S
+# Reviews and notices: behind all that is first said of an incident, and behind resolves.
+ASIDE_S = _REPLY_S
 _SEVERITY_S = {
     Severity.CRITICAL: 0.0,
     Severity.ERROR: 10.0,

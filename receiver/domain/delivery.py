@@ -7,7 +7,7 @@ import zlib
 from msgspec import Struct
 from msgspec.structs import replace
 
-from receiver.errors import DeliveryError, TemporaryDeliveryError, TurnAwaited
+from receiver.errors import DeliveryError, TemporaryDeliveryError
 from receiver.text import cut
 
 # The contract of every channel: quick tries first, for a blip; then patience.
@@ -99,8 +99,6 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
         told = replace(self, reason=error.reason, detail=cut(error.detail, MAX_DETAIL))
         if not isinstance(error, TemporaryDeliveryError):
             return replace(told, failed_at=now, maybe_sent=was_maybe_sent)
-        if isinstance(error, TurnAwaited):  # who comes later than it was told loses its place
-            return replace(told, maybe_sent=was_maybe_sent, retry_at=now + error.retry_after)
         return replace(
             told,
             maybe_sent=was_maybe_sent or error.maybe_sent,

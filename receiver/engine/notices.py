@@ -10,6 +10,8 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from receiver import telemetry
+from receiver.domain.action import Post
+from receiver.domain.budget import ASIDE_S
 from receiver.domain.notice import (
     GATHER_S,
     KEPT_FOR_S,
@@ -20,12 +22,16 @@ from receiver.domain.notice import (
     next_wait,
     render_lines,
 )
+from receiver.domain.policy import Target
+from receiver.engine.turns import Turns
 from receiver.errors import DeliveryError, TemporaryDeliveryError
 
 logger = logging.getLogger(__name__)
 
 # Whatever is put wakes the duty; this is for a wake-up that got lost.
 _IDLE_S = 3600.0
+# All that is pending is one message, so it waits as one.
+_WHO = "notices"
 
 
 class KeptNotices(Protocol):
@@ -38,12 +44,24 @@ class KeptNotices(Protocol):
 
 
 class NoticeBoard:
-    """Posts what is pending. The attempt is noted before it is made, so a crash makes the next one look."""
+    """Posts what is pending to *target*, by *channel*, when it is its turn there.
 
-    def __init__(self, notices: KeptNotices, channel: NoticeChannel, clock: Callable[[], float]) -> None:
+    The attempt is noted before it is made, so a crash makes the next one look.
+    """
+
+    def __init__(
+        self,
+        notices: KeptNotices,
+        channel: NoticeChannel,
+        clock: Callable[[], float],
+        turns: Turns,
+        target: Target,
+    ) -> None:
         self._notices = notices
         self._channel = channel
         self._clock = clock
+        self._turns = turns
+        self._action = Post(_WHO, "", target.kind, target, 0.0, "")
 
     def work(self, now: float) -> float:
         """Post what is pending, if it is time; return the next moment to call this. Raises StoreError."""
@@ -55,9 +73,12 @@ class NoticeBoard:
             if posting.attempts:
                 self._notices.finish(replace(posting, posted_at=0.0))
             return now + _IDLE_S
-        gathered_at = next(iter(pending.values())).at + GATHER_S
-        if gathered_at > now and not posting.attempts:
-            return gathered_at
+        wanted_at = next(iter(pending.values())).at
+        if wanted_at + GATHER_S > now and not posting.attempts:
+            return wanted_at + GATHER_S
+        turn = self._turns.take_by_rank(self._action, _WHO, min(wanted_at, now) + ASIDE_S, now)
+        if turn.wait_s > 0:
+            return now + turn.wait_s
         if not posting.maybe_sent:  # it can hold what came since
             posting = _gather(posting, pending, left_out, now)
         return self._post(posting, left_out, now)
@@ -92,6 +113,7 @@ class NoticeBoard:
         wait, maybe_sent = next_wait(attempt.attempts), was_maybe_sent
         if isinstance(error, TemporaryDeliveryError):
             wait, maybe_sent = max(wait, error.retry_after), maybe_sent or error.maybe_sent
+        self._turns.heed(self._action, error)
         retry_at = self._clock() + wait
         self._notices.keep(replace(attempt, retry_at=retry_at, maybe_sent=maybe_sent))
         fields = {"reason": error.reason, "attempts": attempt.attempts, "retry_at": retry_at}

@@ -9,12 +9,14 @@ from collections.abc import Callable, Iterator, Mapping
 from msgspec.structs import replace
 
 from receiver import telemetry
+from receiver.domain.action import Action, Post, Update
+from receiver.domain.budget import ASIDE_S
 from receiver.domain.calendar import BusinessHours, next_opening
 from receiver.domain.delivery import Delivery, Receipt
 from receiver.domain.incident import Incident
 from receiver.domain.notice import Notices
 from receiver.domain.person import Person
-from receiver.domain.policy import SLACK
+from receiver.domain.policy import SLACK, Target
 from receiver.domain.review import STORING_S, gather_review
 from receiver.domain.review_ports import IncidentList, ReviewChannel, Reviews
 from receiver.domain.review_record import (
@@ -26,6 +28,7 @@ from receiver.domain.review_record import (
 )
 from receiver.domain.route import Route
 from receiver.engine.brief import Places
+from receiver.engine.turns import Turns
 from receiver.errors import DeliveryError, NotFound, StoreError, TemporaryDeliveryError
 
 logger = logging.getLogger(__name__)
@@ -59,6 +62,7 @@ class Reviewer:
         places: Places = _NOWHERE,
         fallbacks: Mapping[str, str] = _NO_FALLBACKS,
         notices: Notices | None = None,
+        turns: Turns | None = None,
     ) -> None:
         self._reviews = reviews
         self._incidents = incidents
@@ -68,6 +72,7 @@ class Reviewer:
         self._places = places
         self._fallbacks = fallbacks
         self._notices = notices
+        self._turns = turns
 
     def due(self, route: Route, now: float) -> float:
         """Return the next moment to call `work`: *now* for a route that was never looked at."""
@@ -89,7 +94,9 @@ class Reviewer:
         """
         due = now
         for _ in range(_STEPS_AT_MOST):
-            self._step(route, now)
+            wait_s = self._step(route, now)
+            if wait_s > 0:
+                return now + wait_s
             due = self.due(route, now)
             if due > now:
                 break
@@ -99,31 +106,48 @@ class Reviewer:
         """Note that *by* has looked at a review, and say so in its message; else NotFound.
 
         The first one counts; the second time changes nothing. The mark is kept when this returns;
-        where Slack could not be told, `edit_at` of the record says when `work` is to try again.
+        where Slack could not be told, `edit_at` of the record says since when `work` is to try again.
         """
         slot = review_id.partition("-")[0]
         record = self._change(slot, review_id, lambda record: _marked(record, by, now))
         if record is None:
             raise NotFound("review", review_id)
-        return self._edit(slot, record, now) if _is_ready(record.edit_at, now) else record
+        if not _is_ready(record.edit_at, now) or self._wait(record, now) > 0:
+            return record
+        return self._edit(slot, record, now)
 
     # --- one step ---
 
-    def _step(self, route: Route, now: float) -> None:
+    def _step(self, route: Route, now: float) -> float:
+        """Do one thing; return 0, or how many seconds it must wait for its turn."""
         held = self._reviews.read(slot_of_reviews(route.name))
         state = held.state
         if state is None:
             self._reviews.keep(held, ReviewState(since=now, looked_at=now))
-            return
+            return 0.0
         for record in state.records:
             if _is_ready(record.edit_at, now):
-                self._edit(held.slot, record, now)
-                return
-        if state.waiting is not None:
-            if _is_ready(state.waiting.post_at, now):
+                wait_s = self._wait(record, now)
+                if wait_s <= 0:
+                    self._edit(held.slot, record, now)
+                return wait_s
+        if state.waiting is None:
+            if next_opening(self._hours, state.looked_at) <= now:
+                self._gather(held, state, route, now)
+        elif _is_ready(state.waiting.post_at, now):
+            wait_s = self._wait(state.waiting, now)
+            if wait_s <= 0:
                 self._post(held, state, state.waiting, now)
-        elif next_opening(self._hours, state.looked_at) <= now:
-            self._gather(held, state, route, now)
+            return wait_s
+        return 0.0
+
+    def _wait(self, record: ReviewRecord, now: float) -> float:
+        """Return how many seconds the review's post, or its edit, must wait for its turn."""
+        if self._turns is None:
+            return 0.0
+        wanted_at = record.reviewed_at or record.review.until
+        rank = min(wanted_at, now) + ASIDE_S
+        return self._turns.take_by_rank(_action_of(record), f"review {record.id}", rank, now).wait_s
 
     def _gather(self, held: HeldReviews, state: ReviewState, route: Route, now: float) -> None:
         """Keep what there is to review, to be posted next, or that there is nothing."""
@@ -158,7 +182,7 @@ class Reviewer:
             after = self._send(record, before, attempt, was_maybe_sent=was_maybe_sent)
         except DeliveryError as error:
             after = attempt.failed(error, self._clock(), was_maybe_sent=was_maybe_sent, salt=record.id)
-            _log_failure(record, after, error)
+            self._note_failure(record, after, error)
         self._change(held.slot, record.id, lambda current: self._redirect(replace(current, delivery=after)))
 
     def _redirect(self, record: ReviewRecord) -> ReviewRecord:
@@ -202,10 +226,15 @@ class Reviewer:
             after = attempt.arrived(edited)
         except DeliveryError as error:
             after = attempt.failed(error, self._clock(), was_maybe_sent=True, salt=record.id)
-            _log_failure(record, after, error)
+            self._note_failure(record, after, error)
         else:
             _log_arrival(record, edited)
         return self._change(slot, record.id, lambda current: replace(current, edit=after)) or record
+
+    def _note_failure(self, record: ReviewRecord, after: Delivery, error: DeliveryError) -> None:
+        _log_failure(record, after, error)
+        if self._turns is not None:
+            self._turns.heed(_action_of(record), error)
 
     # --- what it is made of ---
 
@@ -230,6 +259,14 @@ class Reviewer:
 
 def _marked(record: ReviewRecord, by: Person, now: float) -> ReviewRecord:
     return record if record.is_reviewed else replace(record, reviewed_by=by, reviewed_at=now)
+
+
+def _action_of(record: ReviewRecord) -> Action:
+    """Return the review's edit where it is posted, else its post, as the budgets know them."""
+    target, receipt = Target(SLACK, record.review.channel), record.delivery.receipt
+    if receipt is None:
+        return Post("review", record.id, SLACK, target, 0.0, record.face)
+    return Update("review", record.id, SLACK, target, 0.0, record.face, receipt.reference)
 
 
 def _is_ready(moment: float | None, now: float) -> bool:

@@ -137,7 +137,7 @@ class StormKeeper:
             return 0.0
         storm = standing.storm
         rank = storm.began_at - _AHEAD_S
-        return self._turns.take_for_storm(action, f"{storm.id} {action.key}", rank, standing.now).wait_s
+        return self._turns.take_by_rank(action, f"{storm.id} {action.key}", rank, standing.now).wait_s
 
     # --- what a storm decides about itself ---
 

@@ -6,15 +6,14 @@ Nobody sleeps: who has to wait is told for how long, and comes again.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection
 
 from receiver import telemetry
 from receiver.domain.action import Action
 from receiver.domain.budget import Bucket, Limits, find_bucket, is_first, rank_at
 from receiver.domain.incident import Incident
 from receiver.domain.ports import Budgets, Turn
-from receiver.errors import DeliveryError, TemporaryDeliveryError, TurnAwaited
+from receiver.errors import DeliveryError, TemporaryDeliveryError
 
 logger = logging.getLogger(__name__)
 
@@ -46,8 +45,8 @@ class Turns:
         who, rank = f"{incident.id} {action.key}", rank_at(action, incident, now)
         return self._budgets.take(bucket, who, rank, now, is_first=is_first(action))
 
-    def take_for_storm(self, action: Action, who: str, rank: float, now: float) -> Turn:
-        """Tell whether what a storm says may be done now; a token is taken then. Raises StoreError."""
+    def take_by_rank(self, action: Action, who: str, rank: float, now: float) -> Turn:
+        """Tell whether what is said of no single incident may be done now, as `take` does."""
         bucket = self._find_bucket(action)
         return _GO if bucket is None else self._budgets.take(bucket, who, rank, now, is_first=False)
 
@@ -59,33 +58,13 @@ class Turns:
     def heed(self, action: Action, error: DeliveryError) -> None:
         """Let nobody call where *action* was told to wait: the limit is not its own. Raises StoreError."""
         bucket = self._find_bucket(action)
-        if bucket is not None:
-            self._heed(bucket, action.lane, error)
-
-    @contextmanager
-    def paced(self, lane: str, bucket: Bucket, who: str, rank: float) -> Iterator[None]:
-        """Have a call made that belongs to no single incident.
-
-        Raises TurnAwaited when it is not its turn; StoreError.
-        """
-        now = self._clock()
-        turn = self._budgets.take(bucket, who, rank, now, is_first=False)
-        if turn.wait_s > 0:
-            raise TurnAwaited(turn.wait_s)
-        try:
-            yield
-        except DeliveryError as error:
-            self._heed(bucket, lane, error)
-            raise
-
-    def _find_bucket(self, action: Action) -> Bucket | None:
-        return None if action.lane in self._simulated else find_bucket(action, self._limits)
-
-    def _heed(self, bucket: Bucket, lane: str, error: DeliveryError) -> None:
-        if error.reason != RATE_LIMITED or not isinstance(error, TemporaryDeliveryError):
+        if bucket is None or error.reason != RATE_LIMITED or not isinstance(error, TemporaryDeliveryError):
             return
-        telemetry.RATE_LIMITED.labels(lane).inc()
+        telemetry.RATE_LIMITED.labels(action.lane).inc()
         self._budgets.pause(bucket, self._clock() + error.retry_after)
         logger.warning(
             "rate limited", extra={"fields": {"budget": bucket.name, "pause_s": round(error.retry_after, 1)}}
         )
+
+    def _find_bucket(self, action: Action) -> Bucket | None:
+        return None if action.lane in self._simulated else find_bucket(action, self._limits)

@@ -10,23 +10,10 @@ from msgspec import json
 from werkzeug.exceptions import ClientDisconnected, HTTPException, MethodNotAllowed
 
 from receiver.errors import NotFound, PayloadError, ReceiverError, StoreError
-from receiver.web.bodies import ErrorAnswer, Fault
+from receiver.web.errors import OUR_FAULT, render_error
+from receiver.web.misframed import find_misframed
 
 logger = logging.getLogger(__name__)
-
-_TYPES = {
-    400: "bad_request",
-    401: "unauthorized",
-    403: "forbidden",
-    404: "not_found",
-    405: "method_not_allowed",
-    408: "too_slow",
-    409: "conflict",
-    413: "too_large",
-    429: "too_many_requests",
-    502: "bad_gateway",
-    503: "unavailable",
-}
 
 
 class Refusal(ReceiverError):
@@ -44,8 +31,7 @@ def send(body: object) -> Response:
 
 def refuse(status: int, message: str, kind: str = "") -> Response:
     """Return an error in the form all of ours have."""
-    answer = send(ErrorAnswer(Fault(kind or _TYPES.get(status, "error"), message)))
-    answer.status_code = status
+    answer = Response(render_error(status, message, kind), status, content_type="application/json")
     if status == 401:
         # Lets a browser ask for the token, as the password with any name.
         answer.headers["WWW-Authenticate"] = 'Basic realm="receiver", charset="UTF-8"'
@@ -78,9 +64,10 @@ def handle_errors(app: Flask) -> None:
         return refuse(408, "the body came too slowly or broke off")
 
     @app.errorhandler(ParseException)
-    def misframed(_: ParseException) -> Response:
+    def misframed(error: ParseException) -> Response:
         # gunicorn finds out while we read the body: chunks that are none.
-        return refuse(400, "the body is no HTTP")
+        found = find_misframed(error)
+        return fault(error) if found is None else refuse(found.status, found.message)
 
     @app.errorhandler(HTTPException)
     def http(error: HTTPException) -> Response:
@@ -92,4 +79,4 @@ def handle_errors(app: Flask) -> None:
     @app.errorhandler(Exception)
     def fault(error: Exception) -> Response:
         logger.error("fault while answering", exc_info=error, extra={"fields": {"path": request.path}})
-        return refuse(500, "a fault of ours; the log of the receiver tells more", "internal")
+        return refuse(500, OUR_FAULT)

@@ -15,13 +15,16 @@ import gevent
 from gevent import monkey
 from gunicorn.workers.ggevent import GeventWorker
 
+from receiver.web.errors import OUR_FAULT, render_last_answer
 from receiver.web.line import Line, turn_away
+from receiver.web.misframed import find_misframed
 
 logger = logging.getLogger(__name__)
 
 # Connections of one process at once. One more takes the place of the one that has been idle longest; where
 # all are busy it is told to come again.
 MAX_CONNECTIONS = 1000
+NO_ROOM = render_last_answer(503, "too many connections, send it again", "Retry-After: 1")
 # Those that are just being told so.
 SPARE = 100
 _SAY_EVERY_S = 60.0
@@ -48,7 +51,7 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
     def handle(self, listener: socket.socket, client: socket.socket, addr: Any) -> None:
         """Serve the requests of one connection, in a greenlet of its own."""
         if len(self._lines) >= self._room and not self._make_room():
-            turn_away(client)
+            turn_away(client, NO_ROOM)
             return
         greenlet = gevent.getcurrent()
         line = self._lines[greenlet] = Line(client)
@@ -56,6 +59,19 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             super().handle(listener, line, addr)
         finally:
             del self._lines[greenlet]
+
+    def handle_error(self, req: Any, client: Line, addr: Any, exc: BaseException) -> None:
+        """Answer what the application did not hear of, or failed at, as it answers all else that is wrong."""
+        found = find_misframed(exc)
+        if found is None:
+            fields = {"path": getattr(req, "path", "")}
+            logger.error("fault while answering", exc_info=exc, extra={"fields": fields})
+            client.turn_away(render_last_answer(500, OUR_FAULT))
+            return
+        # gunicorn would log what was sent, and that may be a token.
+        fields = {"from": addr[0] if addr else "", "status": found.status, "reason": found.message}
+        logger.warning("request could not be read", extra={"fields": fields})
+        client.turn_away(render_last_answer(found.status, found.message))
 
     def timeout_ctx(self) -> _Idle:
         """Return what gunicorn holds around the wait for a connection's next request."""

@@ -94,6 +94,10 @@ class Line:
 
     send = sendall
 
+    def turn_away(self, answer: bytes) -> None:
+        """Give the client its last answer, and hang up."""
+        turn_away(self._client, answer)
+
     def _give_up(self) -> bytes:
         if self._is_head:
             return b""
@@ -103,16 +107,11 @@ class Line:
         return getattr(self._client, name)
 
 
-def turn_away(client: Any, linger_s: float = 1.0) -> None:
-    """Tell a client for whom there is no room to come again, and hang up; it is tried for *linger_s*."""
-    body = b'{"error":{"type":"unavailable","message":"too many connections, send it again"}}\n'
-    head = (
-        "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
-    )
+def turn_away(client: Any, answer: bytes, linger_s: float = 1.0) -> None:
+    """Give a client its last answer, and hang up; it is tried for *linger_s*."""
     client.settimeout(linger_s)
     try:
-        client.sendall(head.encode() + body)
+        client.sendall(answer)
         client.shutdown(socket.SHUT_WR)
         # With something of theirs unread, closing would take our answer away from them.
         for _ in range(16):

@@ -20,7 +20,8 @@ Json = dict[str, Any]
 _REF = "#/components/schemas/{name}"
 _ABOUT = (
     "Incidents to read and to answer, and runbooks. Every answer to an incident is harmless the second "
-    "time. Moments are in UTC."
+    "time. Moments are in UTC. Every error is an `ErrorAnswer`, also where the request itself can't be read "
+    "(400, 414, 417, 431, 501, 505)."
 )
 _REFUSALS = {
     HTTPStatus.BAD_REQUEST: "The question makes no sense; the message says why.",

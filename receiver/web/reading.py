@@ -6,6 +6,8 @@ import time
 from contextlib import suppress
 from typing import IO
 
+from gunicorn.http.errors import ParseException
+
 # Below this a body comes at once; one of 32 MiB takes longer than a small webhook may wait.
 PIECE = 256 * 1024
 
@@ -25,7 +27,7 @@ def read_out(stream: IO[bytes]) -> None:
     Left alone, gunicorn would drop it a kibibyte at a time and move the rest of its buffer each time: a
     body of 40 MiB that was refused unread took it seconds, in which nobody else was answered.
     """
-    with suppress(OSError):  # broken off, or no chunk: nobody is there to be answered
+    with suppress(OSError, ParseException):  # broken off, or no chunk: it is answered already
         while stream.read(PIECE):
             give_way()
 

@@ -27,6 +27,7 @@ from receiver.errors import ConfigError
 from receiver.logs import log_problems
 from receiver.process import end_with_parent, is_orphan
 from receiver.web.gevent_worker import WebWorker
+from receiver.web.misframed import MAX_HEADER, MAX_HEADERS, MAX_LINE
 
 if TYPE_CHECKING:
     from receiver.config.model import Routing
@@ -37,9 +38,6 @@ logger = logging.getLogger(__name__)
 # Alertmanager comes every few seconds at the busiest and keeps its connections for minutes.
 KEEPALIVE_S = 75
 GRACEFUL_TIMEOUT_S = 5
-# Far more than browsers and proxies send, far less than gunicorn's own: every connection may fill them.
-MAX_HEADERS = 64
-MAX_HEADER = 8190
 # A worker that can't even say that it lives for this long is replaced.
 TIMEOUT_S = 30
 
@@ -99,6 +97,7 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "keepalive": KEEPALIVE_S,
             "graceful_timeout": GRACEFUL_TIMEOUT_S,
             "timeout": TIMEOUT_S,
+            "limit_request_line": MAX_LINE,
             "limit_request_fields": MAX_HEADERS,
             "limit_request_field_size": MAX_HEADER,
             # Nobody in front of us may say under which path we are; X-Forwarded-Proto of a proxy on this

@@ -28,7 +28,7 @@ def build_porter(parts: Parts) -> Porter:
     def mark_reviewed(review_id: str, by: Person, now: float) -> None:
         record = reviewer.mark_reviewed(review_id, by, now)
         if record.edit_at is not None:  # Slack could not be told just now
-            parts.agenda.put(DUTIES, f"review-{record.review.route}", record.edit_at)
+            parts.agenda.put(DUTIES, f"review-{record.review.route}", max(now, record.edit_at))
 
     desk = Desk(
         parts.hands,

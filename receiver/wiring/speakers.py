@@ -10,10 +10,8 @@ from receiver.channels.slack.poster import Poster, SimulatedPoster, SlackPoster
 from receiver.channels.slack.review_channel import SlackReviews
 from receiver.channels.slack.storm_channel import SlackStorms
 from receiver.domain.calendar import BusinessHours
-from receiver.domain.policy import PAGERDUTY, SLACK
-from receiver.domain.review_ports import ReviewChannel
+from receiver.domain.policy import PAGERDUTY, SLACK, Target
 from receiver.engine.notices import NoticeBoard
-from receiver.engine.paced_reviews import PacedReviews
 from receiver.engine.review import Reviewer
 from receiver.engine.storm_keeper import Pace, StormKeeper
 from receiver.engine.turns import Turns
@@ -26,28 +24,27 @@ _TIMEOUT_S = 10.0
 def build_reviewer(parts: Parts, *, timeout_s: float = _TIMEOUT_S) -> Reviewer:
     """Return what posts the reviews of the routes that ask for them."""
     clock = parts.clock
-    channel: ReviewChannel = SlackReviews(_build_poster(parts, timeout_s))
-    if parts.routing.slack_token:
-        channel = PacedReviews(channel, build_turns(parts), parts.routing.limits)
     hours = parts.routing.business_hours or BusinessHours()
     routing = parts.routing
     return Reviewer(
         parts.reviews,
         parts.incidents,
-        channel,
+        SlackReviews(_build_poster(parts, timeout_s)),
         hours,
         clock,
         places=build_places(parts),
         # A responder is not woken for what nobody was woken for.
         fallbacks={r.name: r.fallback for r in routing.routes if r.fallback not in routing.responders},
         notices=parts.notices,
+        turns=build_turns(parts),
     )
 
 
 def build_notice_board(parts: Parts) -> NoticeBoard:
     """Return what posts the receiver's own troubles."""
-    channel = SlackNotices(parts.routing.notices_channel, _build_poster(parts))
-    return NoticeBoard(parts.notices, channel, parts.clock)
+    name = parts.routing.notices_channel
+    channel = SlackNotices(name, _build_poster(parts))
+    return NoticeBoard(parts.notices, channel, parts.clock, build_turns(parts), Target(SLACK, name))
 
 
 def build_keeper(parts: Parts, turns: Turns) -> StormKeeper:

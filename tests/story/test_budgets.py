@@ -11,8 +11,10 @@ from collections.abc import Iterator
 import pytest
 
 from receiver.domain.policy import PAGERDUTY, SLACK
+from receiver.domain.review_record import slot_of_reviews
 from receiver.wiring import build_machine, build_parts
 from tests.rig import ROUTING, Rig
+from tests.slack_people import SECRET, SlackPeople
 
 LIMITED = ROUTING + "limits: {}\n"
 ONE_CHANNEL = """
@@ -22,6 +24,8 @@ limits: {}
 routes:
   - {match: [], channel: "#alerts-critical"}
 """
+REVIEWED = LIMITED.replace('channel: "#alerts-info"}', 'channel: "#alerts-info", review: next-business-day}')
+MONITORED = ONE_CHANNEL + 'notices: {channel: "#alerts-critical"}\n'
 SEVERITIES = ("info", "warning", "critical")
 
 
@@ -234,10 +238,7 @@ def test_first_messages_go_before_replies(limited: Rig) -> None:
 
 
 def test_a_review_waits_for_its_turn_behind_first_messages_and_is_posted(limited: Rig) -> None:
-    routing = LIMITED.replace(
-        'channel: "#alerts-info"}', 'channel: "#alerts-info", review: next-business-day}'
-    )
-    limited.configure(routing)
+    limited.configure(REVIEWED)
     limited.machine.duties.begin(limited.parts.agenda)
     limited.fires("Reviewed", "info")
     limited.passes("20h59m59s")
@@ -246,11 +247,121 @@ def test_a_review_waits_for_its_turn_behind_first_messages_and_is_posted(limited
     roots = [root.text for root in limited.roots() if root.channel == "#alerts-info"]
     assert len(roots) > 120
     assert not any("eview" in text.partition("\n")[0].replace("Reviewed", "") for text in roots)
+    (waiting,) = limited.parts.reviews.read(slot_of_reviews("#alerts-info")).state.records
+    assert waiting.delivery.attempts == 0
     limited.passes("1m")
     texts = [root.text for root in limited.roots()]
     assert len(texts) == 152
     assert "eview" in texts[-1]
     assert limited.slack.limited == []
+
+
+def test_a_mark_on_a_review_is_shown_when_the_turn_of_its_edit_comes(limited: Rig) -> None:
+    limited.environ["SLACK_SIGNING_SECRET"] = SECRET
+    limited.configure(REVIEWED.replace("limits: {}", "limits: {slack_updates: 1/m}"))
+    limited.machine.duties.begin(limited.parts.agenda)
+    limited.fires("Info", "info")
+    limited.passes("21h1m")
+    (review,) = [root for root in limited.roots() if "reviewed" in root.buttons]
+    limited.answers(limited.fires("Edited", "warning"), "acknowledge")
+    limited.passes("5s")
+    SlackPeople(limited.client, limited.clock, limited.slack).presses("reviewed", review.buttons["reviewed"])
+    limited.passes("30s")
+    assert review.edits == 0
+    limited.passes("2m")
+    assert review.edits == 1
+    assert "reviewed" not in review.buttons
+
+
+def put_notices(rig: Rig, count: int, name: str = "trouble") -> None:
+    for n in range(count):
+        rig.parts.notices.put(f"{name} {n}", f"{name} {n}", rig.clock(), about="troubles")
+
+
+def notices(rig: Rig) -> list[str]:
+    return [root.text for root in rig.roots() if root.text.startswith("🛠")]
+
+
+def test_notices_keep_to_the_pace_of_their_channel(limited: Rig) -> None:
+    """All at once are one message; those that go on coming have one a minute, or as the channel takes them."""
+    limited.configure(MONITORED.replace("limits: {}", "limits: {slack_posts: 12/h}"))
+    put_notices(limited, 40)
+    limited.passes("50s")
+    assert len(notices(limited)) == 1
+    for minute in range(1, 31):
+        put_notices(limited, 1, f"trouble of minute {minute}")
+        limited.passes("1m")
+        assert len(notices(limited)) <= 3 + minute / 5
+    limited.passes("10m")
+    assert len(notices(limited)) in (8, 9)
+    assert "trouble of minute 30 0" in notices(limited)[-1]
+
+
+def test_a_first_critical_message_goes_before_the_notices_that_waited_longer(limited: Rig) -> None:
+    limited.configure(MONITORED)
+    fire_many(limited, 5, ("info",))
+    put_notices(limited, 20)
+    limited.passes("1500ms")
+    assert notices(limited) == []
+    fire_many(limited, 10, name="Worse")
+    limited.passes("30s")
+    texts = [root.text for root in limited.roots()]
+    assert len(texts) == 16
+    assert ["🛠" in text for text in texts] == [False] * 15 + [True]
+    assert sum("Worse" in text for text in texts[4:14]) == 10
+    assert limited.slack.limited == []
+
+
+def test_notices_do_not_starve_behind_a_stream_of_new_criticals(limited: Rig) -> None:
+    limited.configure(MONITORED)
+    fire_many(limited, 5)
+    put_notices(limited, 1)
+    for second in range(180):
+        fire_many(limited, 2, name=f"Stream{second}of")
+        limited.works()
+        limited.clock.moment += 1
+    (notice,) = notices(limited)
+    assert len(limited.roots()) < 200
+    texts = [root.text for root in limited.roots()]
+    # What is first wanted later than 70 s after it comes behind it.
+    assert 60 < texts.index(notice) < 180
+    assert limited.slack.limited == []
+
+
+def test_a_notice_that_waits_is_no_attempt_and_takes_in_what_comes_meanwhile(limited: Rig) -> None:
+    limited.configure(MONITORED)
+    fire_many(limited, 10)
+    put_notices(limited, 1)
+    limited.passes("3s")
+    assert limited.parts.notices.posting().attempts == 0
+    put_notices(limited, 1, "another")
+    limited.passes("10s")
+    (notice,) = notices(limited)
+    assert "trouble 0" in notice
+    assert "another 0" in notice
+
+
+def test_a_429_for_a_notice_makes_everybody_in_that_channel_wait(limited: Rig) -> None:
+    limited.configure(MONITORED)
+    limited.slack.fail_next("chat.postMessage", status=429, retry_after=30)
+    put_notices(limited, 1)
+    limited.passes("2s")
+    fire_many(limited, 1)
+    limited.passes("28s")
+    assert len(limited.slack.calls_of("chat.postMessage")) == 1
+    limited.passes("5s")
+    assert len(limited.roots()) == 2
+
+
+def test_a_429_makes_notices_in_that_channel_wait(limited: Rig) -> None:
+    limited.configure(MONITORED)
+    limited.slack.fail_next("chat.postMessage", status=429, retry_after=30)
+    fire_many(limited, 1)
+    put_notices(limited, 1)
+    limited.passes("29s")
+    assert len(limited.slack.calls_of("chat.postMessage")) == 1
+    limited.passes("5s")
+    assert len(notices(limited)) == 1
 
 
 def test_a_simulated_slack_has_no_budget(limited: Rig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -18,9 +19,14 @@ MANY = 100
 
 
 @pytest.fixture(autouse=True)
-def budgets(rig: Rig) -> None:
-    """Have the receiver keep to what Slack and PagerDuty take."""
+def budgets(rig: Rig) -> Iterator[None]:
+    """Have the receiver keep to what Slack and PagerDuty take, the storm's own messages and pages too."""
+    rig.slack.keep_limits()
+    rig.pagerduty.keep_limits()
     rig.configure(ROUTING + "limits: {}\n")
+    yield
+    assert rig.slack.limited == []
+    assert rig.pagerduty.limited == []
 
 
 def breaks_out(rig: Rig, count: int = MANY, severity: str = "critical", first: int = 0) -> list[str]:

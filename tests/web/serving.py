@@ -32,6 +32,8 @@ def build(settings, routing):
         if environ["PATH_INFO"] == "/large":
             start_response("200 OK", [("Content-Length", str(len(LARGE)))])
             return [LARGE]
+        if environ["PATH_INFO"] == "/fault":
+            raise RuntimeError("for nobody to hear")
         environ["wsgi.input"].read()
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [f"{routing} {os.getpid()}".encode()]

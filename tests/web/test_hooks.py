@@ -202,14 +202,26 @@ def test_a_body_that_breaks_off_is_503_so_that_it_is_sent_again(rig: Rig) -> Non
     assert rig.posts(rig.alert("DiskFull"))["new"] == 1
 
 
-def test_chunks_that_are_none_are_no_fault_of_ours(rig: Rig) -> None:
-    class Misframed(io.BytesIO):
-        def readinto(self, _: object) -> int:
-            raise InvalidChunkSize(b"xyz")
+class Misframed(io.BytesIO):
+    """A body in chunks that are none, as gunicorn finds out while it is read."""
 
+    def readinto(self, _: object) -> int:
+        raise InvalidChunkSize(b"xyz")
+
+    def read(self, _: int | None = -1) -> bytes:
+        raise InvalidChunkSize(b"xyz")
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "words"), [(HOOK, 400, "hexadecimal"), ("/webhooks/pagerduty", 401, "signed")]
+)
+def test_chunks_that_are_none_are_no_fault_of_ours(rig: Rig, path: str, status: int, words: str) -> None:
+    """Whether the body is read to be taken, or only to be out of the way of a refusal."""
     answer = rig.client.post(
-        HOOK,
+        path,
         input_stream=Misframed(),
         environ_overrides={"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"},
     )
-    assert answer.status_code == 400
+    assert answer.status_code == status
+    assert words in answer.json["error"]["message"]
+    answer.close()
