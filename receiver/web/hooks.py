@@ -6,6 +6,7 @@ import logging
 from functools import cache
 
 from flask import Blueprint, Response, request
+from gunicorn.http.errors import ParseException
 from msgspec import json
 from prometheus_client import Counter
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
@@ -18,6 +19,7 @@ from receiver.web.answers import refuse
 from receiver.web.doors import Doors
 from receiver.web.in_time import answer_in_time
 from receiver.web.lost_alerts import LostAlerts
+from receiver.web.misframed import find_misframed
 from receiver.web.reading import PIECE, read_whole
 from receiver.wiring import Parts
 
@@ -77,6 +79,14 @@ def _refuse_faults(hooks: Blueprint, lost: LostAlerts) -> None:
         return refuse(
             413, f"the body is larger than {MAX_BODY // 1024 // 1024} MiB; see max_alerts in Alertmanager"
         )
+
+    @hooks.errorhandler(ParseException)
+    def misframed(error: ParseException) -> Response:
+        # gunicorn finds out while we read the body: chunks that are none.
+        if (found := find_misframed(error)) is None:
+            raise error
+        _say_lost(lost, found.message)
+        return refuse(found.status, found.message)
 
     @hooks.errorhandler(ClientDisconnected)
     def broken_off(_: ClientDisconnected) -> Response:

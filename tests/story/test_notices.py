@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import re
 import time
 from typing import Any
 
 import pytest
+from gunicorn.http.errors import InvalidChunkSize
 from msgspec.structs import replace
 
 from receiver.domain.notice import Notice, render_lines
@@ -31,10 +33,27 @@ def said(rig: Rig) -> list[str]:
     return [message.text for message in in_channel(rig, MONITORING)]
 
 
-def refuse_webhook(rig: Rig) -> None:
+class Misframed(io.BytesIO):
+    """A body in chunks that are none, as gunicorn finds out while it is read."""
+
+    def readinto(self, _: object) -> int:
+        raise InvalidChunkSize(b"xyz")
+
+    def read(self, _: int | None = -1) -> bytes:
+        raise InvalidChunkSize(b"xyz")
+
+
+NONSENSE: dict[str, Any] = {"data": b"nonsense"}
+NO_CHUNKS: dict[str, Any] = {
+    "input_stream": Misframed(),
+    "environ_overrides": {"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"},
+}
+
+
+def refuse_webhook(rig: Rig, body: dict[str, Any] = NONSENSE) -> None:
     """Post what can't be read, and wait until the store was told of it."""
     before = rig.parts.notices._redis.hgetall("rcv:{0}:notices")
-    assert rig.client.post("/webhooks/alertmanager", data=b"nonsense").status_code == 400
+    assert rig.client.post("/webhooks/alertmanager", **body).status_code == 400
     deadline = time.monotonic() + 1
     while rig.parts.notices._redis.hgetall("rcv:{0}:notices") == before and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -146,6 +165,13 @@ def test_a_refused_webhook_is_said_at_most_once_an_hour(rig: Rig) -> None:
     rig.passes("10m")
     (text,) = said(rig)
     assert "webhook" in text
+    assert "its alerts are lost" in text
+
+
+def test_a_webhook_in_chunks_that_are_none_is_said_too(rig: Rig) -> None:
+    refuse_webhook(rig, NO_CHUNKS)
+    rig.passes("1m")
+    (text,) = said(rig)
     assert "its alerts are lost" in text
 
 

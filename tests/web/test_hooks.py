@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
-from gunicorn.http.errors import InvalidChunkSize
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from receiver.web.hooks import MAX_BODY
 from tests.rig import Rig
+from tests.story.test_notices import NO_CHUNKS
 
 PAYLOADS = sorted((Path(__file__).parents[1] / "sources" / "payloads").glob("*.json"))
 HOOK = "/webhooks/alertmanager"
@@ -202,16 +202,6 @@ def test_a_body_that_breaks_off_is_503_so_that_it_is_sent_again(rig: Rig) -> Non
     assert rig.posts(rig.alert("DiskFull"))["new"] == 1
 
 
-class Misframed(io.BytesIO):
-    """A body in chunks that are none, as gunicorn finds out while it is read."""
-
-    def readinto(self, _: object) -> int:
-        raise InvalidChunkSize(b"xyz")
-
-    def read(self, _: int | None = -1) -> bytes:
-        raise InvalidChunkSize(b"xyz")
-
-
 @pytest.mark.parametrize(
     ("path", "status", "words"), [(HOOK, 400, "hexadecimal"), ("/webhooks/pagerduty", 401, "signed")]
 )
@@ -219,8 +209,7 @@ def test_chunks_that_are_none_are_no_fault_of_ours(rig: Rig, path: str, status: 
     """Whether the body is read to be taken, or only to be out of the way of a refusal."""
     answer = rig.client.post(
         path,
-        input_stream=Misframed(),
-        environ_overrides={"wsgi.input_terminated": True, "HTTP_TRANSFER_ENCODING": "chunked"},
+        **NO_CHUNKS,
     )
     assert answer.status_code == status
     assert words in answer.json["error"]["message"]
