@@ -410,6 +410,18 @@ def _all(rig: Rig) -> list[dict[str, Any]]:
     return list(rig.client.get("/api/v1/incidents?limit=200").json["incidents"])
 
 
+def test_what_may_have_arrived_waits_for_its_turn_in_a_storm(rig: Rig) -> None:
+    """No storm says what may stand there already; yet because one was on, it was looked at again and again,
+    without a pause, until its turn came.
+    """
+    rig.pagerduty.drop_answer()
+    breaks_out(rig)
+    rig.passes("1m")
+    singles = [page for page in rig.pagerduty.opened() if not page.dedup_key.startswith("receiver-storm-")]
+    assert len(rig.pagerduty.triggers()) == len(singles) + 2  # the storm's, and the one that was sent again
+    assert len(singles) + storm(rig, "responder:on-call")["total"] == MANY
+
+
 def test_a_pause_that_makes_a_few_wait_is_no_storm(rig: Rig) -> None:
     """What a 429 holds up for a minute is not more than the channel can be told."""
     rig.slack.fail_next("chat.postMessage", status=429, error="ratelimited", retry_after=60)
