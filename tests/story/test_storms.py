@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
 
-from receiver.domain.policy import PAGERDUTY, SLACK
-from receiver.store.storms import RedisStorms
 from receiver.wiring import build_machine
 from tests.mocks.pagerduty_account import PagedIncident
 from tests.mocks.slack_workspace import SlackMessage
+from tests.mortal import Mortal
 from tests.rig import NAMES, ROUTING, Rig
 from tests.slack_people import SECRET, SlackPeople
 
@@ -358,50 +358,22 @@ def test_a_storm_nobody_knows_is_not_found(rig: Rig) -> None:
     assert rig.client.get("/storms/storm-nothing").status_code == 404
 
 
-class Killed(BaseException):
-    """What happens to a process in the middle of a line."""
-
-
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_killed_between_any_two_writes_of_a_storm_nobody_is_told_twice(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch, when: str
-) -> None:
-    """Every write of the store is once the last thing that a worker does."""
-    breaks_out(rig, count=1)
-    kept = {name: getattr(RedisStorms, name) for name in ("begin", "join", "keep")}
-    deaths = 0
-
-    def dying(name: str) -> Any:
-        def do(*args: Any, **options: Any) -> Any:
-            nonlocal deaths
-            deaths += 1
-            is_last = deaths % 7 == 3 and deaths < 200
-            if is_last and when == "before":
-                raise Killed
-            answer = kept[name](*args, **options)
-            if is_last:
-                raise Killed
-            return answer
-
-        return do
-
-    for name in kept:
-        monkeypatch.setattr(RedisStorms, name, dying(name))
-    for n in range(1, MANY):
+@pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])
+def test_killed_again_and_again_everybody_is_told_and_nobody_twice(rig: Rig, is_after: bool) -> None:
+    """Each worker dies after some round trips to Redis; `test_storm_crashes.py` looks at every single one."""
+    deaths = itertools.count()
+    worker = Mortal(
+        rig, lambda instant: instant.trip % 61 == 0 and instant.is_after is is_after and next(deaths) < 60
+    )
+    for n in range(MANY):
         rig.posts(rig.alert(f"Alert{n % 3}", host=str(n)), group={"host": str(n)})
-    killed = 0
-    end = rig.clock() + 60
-    while rig.clock() < end:
-        for lane in (SLACK, PAGERDUTY):  # workers of their own: one's death is not the other's
-            try:
-                rig.works((lane,))
-            except Killed:
-                killed += 1
-        rig.clock.moment += 0.25
-    assert killed > 10
+    worker.passes(60)
+    assert len(worker.deaths) == 60
     assert len(summaries(rig)) == 1
     assert len(pages(rig)) == 1
-    assert rig.paged().count("on-call") <= 20
+    singles = rig.paged().count("on-call") - 1
+    assert 10 <= singles <= 20
+    assert singles + storm(rig, "responder:on-call")["total"] == MANY
     told = [rig.shows(str(one["id"]))["escalation"]["steps"][0]["state"] for one in _all(rig)]
     assert told == ["told"] * MANY
 
