@@ -236,6 +236,23 @@ def test_on_leaving_what_still_fires_is_said(rig: Rig) -> None:
     assert len(rig.roots()) == before + 20
 
 
+def test_what_ends_before_it_got_a_message_of_its_own_gets_none(rig: Rig) -> None:
+    """The storm's message shows it resolved: messages about what was over went on coming for 20 s."""
+    breaks_out(rig)
+    rig.passes("33s")
+    over = [reply for reply in rig.slack.replies() if "The storm is over" in reply.words]
+    assert len(over) == 1
+    before = len(rig.roots())
+    ends(rig)
+    rig.passes("2m")
+    assert len(rig.roots()) == before
+    assert f"{storm_total(summaries(rig)[0])} resolved · storm over" in summaries(rig)[0].text
+
+
+def storm_total(summary: SlackMessage) -> str:
+    return summary.text.split()[1]
+
+
 def test_an_incident_with_a_message_of_its_own_again_is_kept_up_to_date(rig: Rig) -> None:
     ids = breaks_out(rig)
     rig.passes("5m")
