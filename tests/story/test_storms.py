@@ -117,6 +117,7 @@ def test_each_incident_keeps_its_state_its_timers_and_its_page_in_the_web(rig: R
     assert rig.client.get(f"/incidents/{last}").status_code == 200
     page = rig.client.get(f"/storms/{shown['storm']}")
     assert last in page.text
+    assert "<h1>Storm of #alerts-critical</h1>" in page.text
 
 
 def test_further_steps_fold_into_one_page_of_their_responder(rig: Rig) -> None:
