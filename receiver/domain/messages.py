@@ -62,12 +62,14 @@ def is_said_by_storm(incident: Incident) -> bool:
 def _root_about(incident: Incident) -> str:
     """Return which instance of its message the incident is to have.
 
-    One that a storm has said has a new one when it reopens, or when the storm leaves it to itself.
+    One that a storm has said has a new one when it reopens, or when the storm leaves it to itself; but what
+    is over by then, the storm has said, too.
     """
     root = incident.deliveries.get("root", Delivery())
     if not root.is_folded:
         return root.about
     is_left = incident.deliveries.get(LEFT_BY_STORM, Delivery()).about == root.storm
+    is_left = is_left and not incident.is_resolved
     is_anew = incident.generation > _shown_first(incident)[1]
     return f"{root.storm}/{incident.generation}" if is_left or is_anew else root.about
 

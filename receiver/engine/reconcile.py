@@ -127,15 +127,17 @@ class Reconciler:
                 waits.pop(action.key, None)
                 return action
             waits[action.key] = now + turn.wait_s
-            self._consider_storm(turn, action, now, waits)
+            self._consider_storm(turn, action, incident, now, waits)
         return None
 
-    def _consider_storm(self, turn: Turn, action: Action, now: float, waits: dict[str, float]) -> None:
+    def _consider_storm(
+        self, turn: Turn, action: Action, incident: Incident, now: float, waits: dict[str, float]
+    ) -> None:
         """Have what waits looked at again at once where a storm says it now."""
         turns, storms = self._turns, self._storms
         if turns is None or storms is None:
             return
-        if storms.consider(turn, lambda: turns.waiting(action), action, now):
+        if storms.consider(turn, lambda: turns.waiting(action), action, incident, now):
             waits[action.key] = now
 
     def _sort(

@@ -75,21 +75,20 @@ class Storms:
 
     # --- how one begins ---
 
-    def consider(self, turn: Turn, waiting: Queue, action: Action, now: float) -> bool:
+    def consider(self, turn: Turn, waiting: Queue, action: Action, incident: Incident, now: float) -> bool:
         """Begin a storm at the action's place if its budget can't say all that is new in 30 s.
 
         *waiting* gives those who wait there for a first one: they are looked at at once, so that they
-        fold. True when a storm is on there now.
+        fold. True when a storm is on there now and says *action*, so that it need not wait.
         """
         place = _find_place(action)
         if not place or turn.firsts_wait_s <= self._patience_s:
             return False
-        if self._shelf.find_on(place):
-            return True
-        self._begin(place, now)
-        for who in waiting():
-            self._agenda.put(action.lane, who.partition(" ")[0], now)
-        return True
+        if not self._shelf.find_on(place):
+            self._begin(place, now)
+            for who in waiting():
+                self._agenda.put(action.lane, who.partition(" ")[0], now)
+        return not _may_stand_there(action, incident)
 
     def _begin(self, place: str, now: float, instead_of: str = "", *, is_of_steps: bool = False) -> str:
         storm = Storm(new_storm_id(place, now), place, now, is_of_steps)
@@ -140,15 +139,12 @@ class Storms:
     ) -> str:
         """Return the storm that says *action*, empty where it is said by itself."""
         before = incident.deliveries.get(action.key, Delivery())
-        is_same = before.about == action.about
         if isinstance(action, Reply):
             # Without a message of its own the incident has no thread but the storm's.
             return incident.deliveries["root"].storm if not action.message else ""
-        if (is_same and before.maybe_sent and not before.storm) or (
-            isinstance(action, Post) and action.key != "root"
-        ):
-            return ""  # it may stand there already
-        if is_same and before.storm and self._is_in(before.storm, name, action):
+        if _may_stand_there(action, incident) or (isinstance(action, Post) and action.key != "root"):
+            return ""
+        if before.about == action.about and before.storm and self._is_in(before.storm, name, action):
             return before.storm
         place = _find_place(action)
         storm_id = self._shelf.find_on(place)
@@ -264,6 +260,12 @@ def _find_place(action: Action) -> str:
     if isinstance(action, Post) and action.key == "root":
         return place_of_channel(action.target.address)
     return ""
+
+
+def _may_stand_there(action: Action, incident: Incident) -> bool:
+    """Tell whether *action* was tried by itself and may have arrived: a storm would say it a second time."""
+    before = incident.deliveries.get(action.key, Delivery())
+    return before.about == action.about and before.maybe_sent and not before.storm
 
 
 def _about(action: Action) -> str:

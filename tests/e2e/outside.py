@@ -138,15 +138,27 @@ class Outside:
         return f"Slack: {messages}\nPagerDuty: {events}\n{self.receiver.log()[-3000:]}"
 
 
+# How soon Alertmanager tells of a group: so that a test sees its repeats, too.
+QUICK_PACE = "group_wait: 500ms, group_interval: 1s, repeat_interval: 2s"
+
+
 class Alertmanagers:
     """A pair of real Alertmanagers that gossip with each other and post to the receiver."""
 
-    def __init__(self, folder: Path, url: str, ports: list[int] | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        url: str,
+        ports: list[int] | None = None,
+        *,
+        route: str = "group_by: [alertname]",
+        pace: str = QUICK_PACE,
+    ) -> None:
         self.ports = ports or [free_port(), free_port()]
         cluster = [free_port(), free_port()]
-        self._config, self._url = folder / "alertmanager.yml", url
+        self._config, self._url, self._pace = folder / "alertmanager.yml", url, pace
         config = self._config
-        self._write_config("group_by: [alertname]")
+        self._write_config(route)
         self._processes = []
         for n in (0, 1):
             log = (folder / f"alertmanager-{n}.log").open("wb")
@@ -170,8 +182,7 @@ class Alertmanagers:
 
     def _write_config(self, route: str) -> None:
         self._config.write_text(
-            f"route: {{receiver: the.receiver, {route}, group_wait: 500ms, group_interval: 1s, "
-            "repeat_interval: 2s}\n"
+            f"route: {{receiver: the.receiver, {route}, {self._pace}}}\n"
             f"receivers: [{{name: the.receiver, webhook_configs: [{{url: '{self._url}/webhooks/alertmanager', "
             "send_resolved: true}]}]\n"
         )

@@ -40,7 +40,7 @@ class Line(redis.Redis):  # type: ignore[type-arg]
 
     def trip(self, calls: list[Args], do: Callable[[], Any]) -> Any:
         """Do one round trip; where the seed says so it fails before, or after it took effect."""
-        name = ",".join(dict.fromkeys(_name(call) for call in calls))
+        name = name_trip(calls)
         actor = self.stage.reach(name)
         fate = "" if actor is None else pick(self.stage.rng, self.chances)
         if fate == "refused":
@@ -78,6 +78,11 @@ class LinePipeline(Pipeline):  # type: ignore[type-arg]
             return super(LinePipeline, self).execute(raise_on_error)
 
         return self.line.trip([command[0] for command in stack], do)
+
+
+def name_trip(calls: list[Args]) -> str:
+    """Return what a round trip does: the scripts it runs, and its other commands."""
+    return ",".join(dict.fromkeys(_name(call) for call in calls))
 
 
 def _name(call: Args) -> str:

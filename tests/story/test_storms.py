@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from receiver.domain.policy import PAGERDUTY, SLACK
-from receiver.store.storms import RedisStorms
 from receiver.wiring import build_machine
 from tests.mocks.pagerduty_account import PagedIncident
 from tests.mocks.slack_workspace import SlackMessage
+from tests.mortal import Mortal
 from tests.rig import NAMES, ROUTING, Rig
 from tests.slack_people import SECRET, SlackPeople
 
@@ -123,6 +123,7 @@ def test_each_incident_keeps_its_state_its_timers_and_its_page_in_the_web(rig: R
     assert rig.client.get(f"/incidents/{last}").status_code == 200
     page = rig.client.get(f"/storms/{shown['storm']}")
     assert last in page.text
+    assert "<h1>Storm of #alerts-critical</h1>" in page.text
 
 
 def test_further_steps_fold_into_one_page_of_their_responder(rig: Rig) -> None:
@@ -240,6 +241,23 @@ def test_on_leaving_what_still_fires_is_said(rig: Rig) -> None:
     assert "20 incidents get messages of their own" in over
     assert f"{storm(rig)['open'] - 20} incidents more still firing" in over
     assert len(rig.roots()) == before + 20
+
+
+def test_what_ends_before_it_got_a_message_of_its_own_gets_none(rig: Rig) -> None:
+    """The storm's message shows it resolved: messages about what was over went on coming for 20 s."""
+    breaks_out(rig)
+    rig.passes("33s")
+    over = [reply for reply in rig.slack.replies() if "The storm is over" in reply.words]
+    assert len(over) == 1
+    before = len(rig.roots())
+    ends(rig)
+    rig.passes("2m")
+    assert len(rig.roots()) == before
+    assert f"{storm_total(summaries(rig)[0])} resolved · storm over" in summaries(rig)[0].text
+
+
+def storm_total(summary: SlackMessage) -> str:
+    return summary.text.split()[1]
 
 
 def test_an_incident_with_a_message_of_its_own_again_is_kept_up_to_date(rig: Rig) -> None:
@@ -364,56 +382,40 @@ def test_a_storm_nobody_knows_is_not_found(rig: Rig) -> None:
     assert rig.client.get("/storms/storm-nothing").status_code == 404
 
 
-class Killed(BaseException):
-    """What happens to a process in the middle of a line."""
-
-
-@pytest.mark.parametrize("when", ["before", "after"])
-def test_killed_between_any_two_writes_of_a_storm_nobody_is_told_twice(
-    rig: Rig, monkeypatch: pytest.MonkeyPatch, when: str
-) -> None:
-    """Every write of the store is once the last thing that a worker does."""
-    breaks_out(rig, count=1)
-    kept = {name: getattr(RedisStorms, name) for name in ("begin", "join", "keep")}
-    deaths = 0
-
-    def dying(name: str) -> Any:
-        def do(*args: Any, **options: Any) -> Any:
-            nonlocal deaths
-            deaths += 1
-            is_last = deaths % 7 == 3 and deaths < 200
-            if is_last and when == "before":
-                raise Killed
-            answer = kept[name](*args, **options)
-            if is_last:
-                raise Killed
-            return answer
-
-        return do
-
-    for name in kept:
-        monkeypatch.setattr(RedisStorms, name, dying(name))
-    for n in range(1, MANY):
+@pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])
+def test_killed_again_and_again_everybody_is_told_and_nobody_twice(rig: Rig, is_after: bool) -> None:
+    """Each worker dies after some round trips to Redis; `test_storm_crashes.py` looks at every single one."""
+    deaths = itertools.count()
+    worker = Mortal(
+        rig, lambda instant: instant.trip % 61 == 0 and instant.is_after is is_after and next(deaths) < 60
+    )
+    for n in range(MANY):
         rig.posts(rig.alert(f"Alert{n % 3}", host=str(n)), group={"host": str(n)})
-    killed = 0
-    end = rig.clock() + 60
-    while rig.clock() < end:
-        for lane in (SLACK, PAGERDUTY):  # workers of their own: one's death is not the other's
-            try:
-                rig.works((lane,))
-            except Killed:
-                killed += 1
-        rig.clock.moment += 0.25
-    assert killed > 10
+    worker.passes(60)
+    assert len(worker.deaths) == 60
     assert len(summaries(rig)) == 1
     assert len(pages(rig)) == 1
-    assert rig.paged().count("on-call") <= 20
+    singles = rig.paged().count("on-call") - 1
+    assert 10 <= singles <= 20
+    assert singles + storm(rig, "responder:on-call")["total"] == MANY
     told = [rig.shows(str(one["id"]))["escalation"]["steps"][0]["state"] for one in _all(rig)]
     assert told == ["told"] * MANY
 
 
 def _all(rig: Rig) -> list[dict[str, Any]]:
     return list(rig.client.get("/api/v1/incidents?limit=200").json["incidents"])
+
+
+def test_what_may_have_arrived_waits_for_its_turn_in_a_storm(rig: Rig) -> None:
+    """No storm says what may stand there already; yet because one was on, it was looked at again and again,
+    without a pause, until its turn came.
+    """
+    rig.pagerduty.drop_answer()
+    breaks_out(rig)
+    rig.passes("1m")
+    singles = [page for page in rig.pagerduty.opened() if not page.dedup_key.startswith("receiver-storm-")]
+    assert len(rig.pagerduty.triggers()) == len(singles) + 2  # the storm's, and the one that was sent again
+    assert len(singles) + storm(rig, "responder:on-call")["total"] == MANY
 
 
 def test_a_pause_that_makes_a_few_wait_is_no_storm(rig: Rig) -> None:

@@ -74,7 +74,7 @@ def render_storm_summary(tally: Tally) -> str:
     more = "" if len(tally.channels) <= _MAX_CHANNELS else " and others"
     said = [f"{number} {_name(name)}" for name, number in tally.names[:_MAX_NAMES_IN_TITLE]]
     rest = sum(number for _, number in tally.names[_MAX_NAMES_IN_TITLE:])
-    said += [f"{rest} others"] if rest else []
+    said += [f"{rest} other{'s' if rest > 1 else ''}"] if rest else []
     return tidy_line(f"{number}{where}{more}: {', '.join(said)}", MAX_SUMMARY)
 
 

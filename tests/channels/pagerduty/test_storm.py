@@ -42,6 +42,11 @@ def test_the_page_counts_what_it_stands_for() -> None:
     assert event["client_url"] == f"https://r.example/storms/{STORM.id}"
 
 
+def test_a_single_one_by_another_name_is_one_other() -> None:
+    event = render_storm_event(a_page_of("A", "A", "B", "C", "D"))
+    assert event["payload"]["summary"] == "5 incidents in #a: 2 A, 1 B, 1 C, 1 other"
+
+
 def test_its_end_is_the_key_alone() -> None:
     action = ResolvePage("resolve:1", "", PAGERDUTY, TARGET, 0.0, "", KEY)
     assert render_storm_event(a_page_of("A", action=action)) == {"event_action": "resolve", "dedup_key": KEY}

@@ -1,0 +1,107 @@
+"""A worker that dies at a chosen instant, as by kill -9; nothing of the product is replaced for that.
+
+What a worker leaves behind is what it wrote to Redis and what it sent. All it does in Redis goes by a line that
+counts round trips, and a rehearsal notes those before or after which something had been written or sent since
+the last: between two such instants a death leaves the same behind, so these are all there are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import redis
+
+from receiver.store.agenda import LEASE_S
+from receiver.store.connection import Client, connect
+from receiver.wiring import build_machine, build_parts
+from tests.rig import Rig
+from tests.simulation import lines
+
+# Until the loans of the dead end, and what waited for them is done.
+RECOVERS_IN_S = LEASE_S + 2.0
+
+
+class Killed(BaseException):
+    """What happens to a process in the middle of a line."""
+
+
+@dataclass(frozen=True)
+class Instant:
+    """Before or after a round trip to Redis: its number, and what it does there."""
+
+    trip: int
+    what: str
+    is_after: bool
+
+    def __str__(self) -> str:
+        return f"{'after' if self.is_after else 'before'} round trip {self.trip}, {self.what}"
+
+
+class Line(lines.Line):
+    """A client that tells of each round trip, before and after."""
+
+    tell: Callable[[Instant], None]
+    trips = 0
+
+    def trip(self, calls: list[lines.Args], do: Callable[[], Any]) -> Any:
+        self.trips += 1
+        number, what = self.trips, lines.name_trip(calls)
+        self.tell(Instant(number, what, is_after=False))
+        answer = do()
+        self.tell(Instant(number, what, is_after=True))
+        return answer
+
+
+class Mortal:
+    """The worker of a rig; wherever *dies* says so it dies, and another goes on."""
+
+    def __init__(self, rig: Rig, dies: Callable[[Instant], bool] = lambda _: False) -> None:
+        self.rig = rig
+        self.deaths: list[Instant] = []
+        self._dies = dies
+        url = rig.parts.settings.redis_url.reveal()
+        line: Line = Line.from_pool(redis.ConnectionPool.from_url(url, protocol=2))
+        line.tell = self._meet
+        rig.parts = build_parts(
+            rig.parts.settings, rig.parts.routing, rig.clock, client=line, storms_after_s=rig.storms_after_s
+        )
+        rig.machine = build_machine(rig.parts)
+
+    def _meet(self, instant: Instant) -> None:
+        if self._dies(instant):
+            self.deaths.append(instant)
+            raise Killed
+
+    def passes(self, seconds: float) -> None:
+        """Let time pass, and after a death at least as much as it may cost."""
+        end = self.rig.clock() + seconds
+        while (left := end - self.rig.clock()) > 0:
+            try:
+                self.rig.passes(f"{left * 1000:.0f}ms")
+            except Killed:
+                self.rig.machine = build_machine(self.rig.parts)
+                end = max(end, self.rig.clock() + RECOVERS_IN_S)
+
+
+class Rehearsal:
+    """Notes the instants at which a death would leave something else behind than at the one before."""
+
+    def __init__(self, rig: Rig) -> None:
+        self.instants: list[Instant] = []
+        self._rig = rig
+        self._beside: Client = connect(rig.parts.settings.redis_url.reveal())
+        self._left = self._look()
+
+    def __call__(self, instant: Instant) -> bool:
+        left = self._look()
+        if left != self._left:
+            self._left = left
+            self.instants.append(instant)
+        return False
+
+    def _look(self) -> tuple[int, ...]:
+        """Return what counts up with everything that is written or sent."""
+        written = self._beside.info("persistence")["rdb_changes_since_last_save"]
+        return written, len(self._rig.slack.calls), len(self._rig.pagerduty.requests)

@@ -1,0 +1,185 @@
+"""A worker may die at any instant of a storm: nobody is left untold, and nobody is told twice.
+
+A small storm is rehearsed once, and then played once for each instant at which its worker may die.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver.store.connection import Client
+from tests.mocks.pagerduty import MockPagerDuty
+from tests.mocks.pagerduty_account import PagedIncident
+from tests.mocks.slack import MockSlack
+from tests.mortal import Instant, Mortal, Rehearsal
+from tests.rig import NAMES, ROUTING, Clock, Rig
+from tests.simulation.lines import load_scripts
+from tests.valkey import find_keys_without_expiry
+
+pytestmark = pytest.mark.timeout(300)
+
+COUNT = 4
+# Two have a message of their own before the storm begins, two a page; the second step is due while it is on.
+# With PagerDuty's REST API, for its webhooks don't name the page.
+SMALL = """
+pagerduty: {api_token: "${PAGERDUTY_API_TOKEN}"}
+limits: {slack_posts: 1/s, pagerduty: 20/m}
+"""
+ROUTING_OF_STEPS = ROUTING.replace(
+    "after: 5m}, {notify: manager, after: 5m}", "after: 5s}, {notify: manager, after: 10m}"
+)
+STORMS_AFTER_S = 1.5
+CHANNEL, ON_CALL, TEAM_LEAD = "channel:#alerts-critical", "responder:on-call", "responder:team-lead"
+
+
+class Play:
+    """A storm from its first alert to its end, and after each act what must be so."""
+
+    def __init__(self, rig: Rig, dies: Callable[[Instant], bool]) -> None:
+        self.rig = rig
+        self.worker = Mortal(rig, dies)
+        self.incidents: list[str] = []
+
+    def run(self, last: Callable[[Play], None]) -> None:
+        """Play up to the act *last*, and then the end."""
+        for act in dict.fromkeys([*ACTS[: ACTS.index(last) + 1], Play.ends]):
+            act(self)
+            self._says_nothing_twice()
+
+    def breaks_out(self) -> None:
+        self.incidents = [self._posts(n)["incidents"][0] for n in range(COUNT)]
+        self._waits_until(lambda: self._has_told("on-call"))
+        own = [root for root in self.rig.roots() if "in #alerts-critical:" not in root.text]
+        assert len(own) + self._storm(CHANNEL)["total"] == COUNT
+        assert len(self._pages("on-call")) + self._storm(ON_CALL)["total"] == COUNT
+        assert self._storm_page("on-call").state == "triggered"
+
+    def escalates(self) -> None:
+        # A mention tells the step, too; its page may come later.
+        self._waits_until(lambda: self._has_told("team-lead") and self._pages("team-lead", of_storm=True))
+        assert len(self._pages("team-lead")) + self._storm(TEAM_LEAD)["total"] == COUNT
+        assert self._storm_page("team-lead").state == "triggered"
+
+    def is_acknowledged(self) -> None:
+        """Somebody takes the storm's page in PagerDuty, and its webhook tells us."""
+        counted = self._storm(ON_CALL)["total"]
+        self.rig.pagerduty.acknowledges(self._storm_page("on-call"), "Alice Doe")
+        self.rig.pagerduty.webhooks.deliver(self._post_to_us)
+        self._waits_until(lambda: self._storm(ON_CALL)["open"] == 0)
+        who = [self.rig.shows(one)["acknowledged_by"] for one in self.incidents]
+        assert who.count("Alice Doe") == counted
+        if self._storm(TEAM_LEAD)["open"] == 0:  # else an incident that was paged by itself is in it, too
+            self._waits_until(lambda: self._storm_page("team-lead").state == "acknowledged")
+
+    def ends(self) -> None:
+        for n in range(COUNT):
+            self._posts(n, ended=True)
+        self._waits_until(lambda: self.rig.client.get("/api/v1/storms").json == {"storms": []}, within_s=60)
+        self._waits_until(lambda: self.rig.pagerduty.still_open() == [])
+        self._waits_until(lambda: all(root.text.startswith("✅") for root in self.rig.roots()))
+        assert {self.rig.state(one) for one in self.incidents} == {"resolved"}
+        assert sum("resolved · storm over" in root.text for root in self.rig.roots()) == 1
+
+    def _waits_until(self, is_so: Callable[[], object], within_s: float = 25.0) -> None:
+        end = self.rig.clock() + within_s
+        while not is_so():
+            assert self.rig.clock() < end, f"not so within {within_s} s"
+            self.worker.passes(1)
+
+    def _posts(self, number: int, *, ended: bool = False) -> dict[str, Any]:
+        alert = self.rig.alert(
+            f"Alert{number % 2}", ended=ended, at=self.rig.clock() - ended, host=str(number)
+        )
+        return self.rig.posts(alert, group={"host": str(number)})
+
+    def _post_to_us(self, body: bytes, headers: dict[str, str]) -> int:
+        return self.rig.client.post("/webhooks/pagerduty", data=body, headers=headers).status_code
+
+    def _has_told(self, step: str) -> bool:
+        """Tell whether the step was told of each incident: by a page of its own or by that of the storm."""
+        shown = [self.rig.shows(one)["escalation"]["steps"] for one in self.incidents]
+        return all({one["step"]: one["state"] for one in steps}[step] == "told" for steps in shown)
+
+    def _says_nothing_twice(self) -> None:
+        opened = Counter((one.routing_key, one.dedup_key) for one in self.rig.pagerduty.opened())
+        assert set(opened.values()) == {1}
+        said = Counter(json.dumps(one.metadata, sort_keys=True) for one in self.rig.slack.messages)
+        assert set(said.values()) == {1}
+
+    def _storm(self, place: str) -> dict[str, Any]:
+        (found,) = [
+            one for one in self.rig.client.get("/api/v1/storms").json["storms"] if one["place"] == place
+        ]
+        return dict(found)
+
+    def _pages(self, responder: str, *, of_storm: bool = False) -> list[PagedIncident]:
+        return [
+            page
+            for page in self.rig.pagerduty.opened()
+            if NAMES[page.routing_key] == responder
+            and page.dedup_key.startswith("receiver-storm-") == of_storm
+        ]
+
+    def _storm_page(self, responder: str) -> PagedIncident:
+        (page,) = self._pages(responder, of_storm=True)
+        return page
+
+
+ACTS = (Play.breaks_out, Play.escalates, Play.is_acknowledged, Play.ends)
+
+
+@pytest.fixture
+def theatre(tmp_path: Path, valkey_url: str, redis_client: Client) -> Callable[[], Any]:
+    """What sets up everything anew for a play."""
+    load_scripts(redis_client)  # or the first play would have round trips of its own
+
+    @contextmanager
+    def open_() -> Iterator[Rig]:
+        redis_client.flushall()
+        clock = Clock()
+        with MockSlack(clock=clock) as slack, MockPagerDuty(clock=clock) as pagerduty:
+            rig = Rig(
+                tmp_path,
+                valkey_url,
+                slack,
+                pagerduty,
+                clock,
+                PAGERDUTY_API_TOKEN="rest-token",
+                PAGERDUTY_API_URL=pagerduty.url,
+                PAGERDUTY_WEBHOOK_SECRET="pagerduty-secret",
+            )
+            rig.storms_after_s = STORMS_AFTER_S
+            rig.configure(ROUTING_OF_STEPS + SMALL)
+            yield rig
+        assert find_keys_without_expiry(redis_client) == []
+
+    return open_
+
+
+@pytest.mark.parametrize("act", ACTS, ids=lambda act: act.__name__)
+def test_killed_at_any_instant(theatre: Callable[[], Any], act: Callable[[Play], None]) -> None:
+    with theatre() as rig:
+        rehearsal = Rehearsal(rig)
+        play = Play(rig, rehearsal)
+        for one in ACTS[: ACTS.index(act)]:
+            one(play)
+        before = len(rehearsal.instants)
+        act(play)
+        instants = rehearsal.instants[before:]
+    assert len(instants) > 10
+    for instant in instants:
+        with theatre() as rig:
+            play = Play(rig, instant.__eq__)
+            try:
+                play.run(act)
+            except Exception as error:
+                error.add_note(f"killed {instant}")
+                raise
+            assert play.worker.deaths == [instant]
