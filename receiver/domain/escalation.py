@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from receiver.domain.delivery import Delivery
 from receiver.domain.fallback import find_message, find_thread, list_stand_ins
 from receiver.domain.incident import Incident
+from receiver.domain.page_line import find_storm_paging, has_own_page, page_line
 from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy, Responder, Step
 
 # A step that nobody could be told of is given up this long after its first attempt, and the
@@ -148,9 +149,10 @@ def list_asked_about(incident: Incident, policy: EscalationPolicy) -> tuple[Resp
 
 
 def _is_really_paged(incident: Incident, responder: Responder) -> bool:
-    target, line = responder.find_target(PAGERDUTY), page_line(incident, responder)
-    # Without its key a page is simulated.
-    return target is not None and bool(target.secret) and line.is_open and not line.is_closing
+    target = responder.find_target(PAGERDUTY)
+    if target is None or not target.secret:  # without its key a page is simulated
+        return False
+    return has_own_page(incident, responder) or bool(find_storm_paging(incident, responder))
 
 
 def _told_at(
@@ -243,58 +245,6 @@ def is_owed_anew(incident: Incident) -> bool:
     resolved, its page was closed then, and the one that replaces it is acknowledged at once.
     """
     return incident.run.cause == "reopened" and 0 < incident.acknowledged_at <= incident.run.started_at
-
-
-@dataclass(frozen=True)
-class PageLine:
-    """A responder's PagerDuty incident for this incident: which run's page opened and closed it."""
-
-    opened: int = 0
-    closed: int = 0
-    is_closing: bool = False  # a resolve was tried and nobody knows its end yet
-    acknowledged: int = 0
-    is_known: bool = False  # the page that opened it has a receipt; else it may never have arrived
-
-    @property
-    def is_open(self) -> bool:
-        return self.opened > self.closed
-
-
-def page_line(incident: Incident, responder: Responder) -> PageLine:
-    """Return how the responder's PagerDuty incident stands, from what was tried and received."""
-    opened, is_known = max(
-        (
-            _latest_page(delivery)
-            for key, delivery in incident.deliveries.items()
-            if key.startswith("page:") and _is_of(key, responder)
-        ),
-        default=(0, False),
-    )
-    closing = incident.deliveries.get(f"resolve:{responder.name}", Delivery("0"))
-    acknowledged = incident.deliveries.get(f"acknowledge:{responder.name}", Delivery("0"))
-    was_tried = closing.attempts > 0
-    return PageLine(
-        opened=opened,
-        closed=int(closing.about) if was_tried and closing.is_settled else 0,
-        is_closing=was_tried and not closing.is_settled,
-        acknowledged=int(acknowledged.about) if acknowledged.attempts else 0,
-        is_known=is_known,
-    )
-
-
-def _latest_page(delivery: Delivery) -> tuple[int, bool]:
-    """Return the latest run whose page may stand at PagerDuty, and whether that is known to have arrived.
-
-    A page that is folded into a storm's has opened none of this incident's own.
-    """
-    if delivery.may_have_arrived and not delivery.storm:
-        return int(delivery.about), delivery.receipt is not None
-    return int(delivery.earlier or 0), False
-
-
-def _is_of(key: str, responder: Responder) -> bool:
-    name = key.removeprefix("page:")
-    return name == responder.name or name.rpartition("#")[0] == responder.name
 
 
 def _look_at(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from receiver.domain.delivery import Delivery, Receipt
-from receiver.domain.escalation import PageLine, page_line
 from receiver.domain.incident import Incident, dedup_key
+from receiver.domain.page_line import PageLine, page_line
 from receiver.domain.policy import PAGERDUTY, Responder
 
 DONE_THERE = "done in PagerDuty"

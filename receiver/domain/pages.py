@@ -7,17 +7,16 @@ from collections.abc import Iterator
 from receiver.domain.action import AcknowledgePage, Action, Page, ResolvePage
 from receiver.domain.delivery import Delivery
 from receiver.domain.escalation import (
-    PageLine,
     Progress,
     StepStanding,
     current,
     is_owed_anew,
     page_key,
-    page_line,
     ready_at,
 )
 from receiver.domain.fallback import find_responder
 from receiver.domain.incident import Incident, dedup_key
+from receiver.domain.page_line import PageLine, page_line
 from receiver.domain.policy import PAGERDUTY, EscalationPolicy, Responder, Target
 from receiver.domain.stand_ins import find_stand_in
 

@@ -33,6 +33,7 @@ from receiver.domain.storm import (
     place_of_channel,
     place_of_responder,
 )
+from receiver.domain.storm_page import StormPage
 from receiver.domain.storm_ports import StormShelf
 from receiver.engine.intake import ROUNDS, lanes_of
 from receiver.errors import (
@@ -212,6 +213,13 @@ class Storms:
         )
 
     # --- answers ---
+
+    def find_page(self, storm_id: str, incident_id: str) -> StormPage | None:
+        """Return the page that counts an incident; None where it is no member. Raises StoreError."""
+        door = self._shelf.knock(storm_id, field_of(incident_id))
+        if door is None or door.member is None:
+            return None
+        return StormPage(door.storm, door.member.wave)
 
     def answer(
         self, storm_id: str, what: str, by: Person, now: float, *, wave: int = 0, done_at_pager: bool = False

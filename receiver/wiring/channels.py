@@ -84,7 +84,7 @@ def build_inquiry(parts: Parts, rest: PagerDutyRest | None) -> Inquiry | None:
     if rest is None:
         return None
     answers = PagerAnswers(parts.hands, parts.incidents, parts.clock)
-    return Inquiry(rest, answers, parts.hands, parts.clock)
+    return Inquiry(rest, answers, parts.hands, parts.storms, parts.clock)
 
 
 def build_places(parts: Parts) -> Places:

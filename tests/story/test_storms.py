@@ -341,6 +341,28 @@ def test_acknowledged_in_pagerduty_all_it_counts_is_acknowledged_without_an_echo
     assert pages(rig, action="acknowledge") == []
 
 
+def test_whose_storm_page_was_acknowledged_there_unheard_nobody_further_is_paged(answering: Rig) -> None:
+    """PagerDuty's webhook was lost, so PagerDuty is asked before the next step: once for all it counts."""
+    rig = answering
+    ids = breaks_out(rig)
+    rig.passes("20s")
+    counted = storm(rig, "responder:on-call")["total"]
+    page = page_there(rig)
+    rig.pagerduty.acknowledges(page, "Alice Doe")
+    rig.passes("10m")
+    assert [rig.shows(one)["acknowledged_by"] for one in ids].count("Alice Doe") == counted
+    assert pages(rig, "team-lead") == []
+    asked = [query.get("incident_key") for path, query in rig.pagerduty.rest.asked if path == "/incidents"]
+    assert 1 <= asked.count([page.dedup_key]) < 10
+
+
+def test_whose_storm_page_nobody_answered_the_next_step_is_told(answering: Rig) -> None:
+    rig = answering
+    breaks_out(rig)
+    rig.passes("10m")
+    assert len(pages(rig, "team-lead")) == 1
+
+
 def test_resolved_in_pagerduty_all_it_counts_is_closed_by_hand(answering: Rig) -> None:
     rig = answering
     ids = breaks_out(rig)

@@ -1,0 +1,44 @@
+"""The page of a storm as one of those finds it whom it counts: what it is called, and what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from receiver.domain.delivery import Delivery
+from receiver.domain.storm import Storm, StormAnswer, page_key, storm_dedup_key
+
+
+@dataclass(frozen=True)
+class StormPage:
+    """The page of one wave of a storm."""
+
+    storm: Storm
+    wave: int
+
+    @property
+    def key(self) -> str:
+        """The name by which PagerDuty knows it."""
+        return storm_dedup_key(self.storm.id, self.wave)
+
+    @property
+    def may_stand(self) -> bool:
+        """Tell whether PagerDuty may have it."""
+        return self._delivery.may_have_arrived
+
+    @property
+    def sent_at(self) -> float:
+        return self._delivery.first_attempt_at
+
+    @property
+    def answer(self) -> StormAnswer | None:
+        """The last answer that was given for all it counts."""
+        return next((one for one in reversed(self.storm.answers) if one.wave >= self.wave), None)
+
+    def is_past(self, moment: float) -> bool:
+        """Tell whether something of *moment* was about another page: never, for each has its own key."""
+        del moment
+        return False
+
+    @property
+    def _delivery(self) -> Delivery:
+        return self.storm.deliveries.get(page_key(self.wave), Delivery())
