@@ -134,10 +134,10 @@ def test_two_thousand_alerts_are_read_within_a_second(is_odd: bool) -> None:
     ids=lambda body: repr(body[:16]),
 )
 def test_nonsense_is_refused_within_two_seconds(body: bytes) -> None:
-    begun = time.perf_counter()
+    begun = time.process_time()  # of our own: others may use the machine meanwhile
     with pytest.raises(PayloadError):
         parse(body, "", NOW)
-    assert time.perf_counter() - begun < 2
+    assert time.process_time() - begun < 2
 
 
 @pytest.mark.parametrize("depth", [50, 900, 5_000, 100_000])

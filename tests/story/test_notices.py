@@ -190,14 +190,14 @@ def test_webhooks_refused_since_the_last_notice_are_counted_in_the_next(rig: Rig
 def test_a_store_that_is_away_neither_delays_nor_fails_the_refusal() -> None:
     class Away:
         def put(self, *_: object, **__: object) -> bool:
-            time.sleep(0.3)
+            time.sleep(2)
             raise StoreError("away")
 
     lost = LostAlerts(Away(), lambda: 1000.0)
     began = time.monotonic()
     for _ in range(100):
         lost.add("no JSON", "10.0.0.1")
-    assert time.monotonic() - began < 0.25
+    assert time.monotonic() - began < 1.5
 
 
 def test_beyond_ten_lines_troubles_are_counted_by_what_they_are_about() -> None:
