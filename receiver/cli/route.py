@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +14,8 @@ from receiver.cli.examples import show_examples
 from receiver.cli.labels import gather, read_pair
 from receiver.cli.terminal import render_fields, say, say_json
 from receiver.clock import format_duration
-from receiver.domain.alert import Alert, find_severity, fingerprint
-from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy, Responder, Target
-from receiver.domain.route import Route, find_route
+from receiver.domain.journey import Journey, trace_journey
+from receiver.domain.policy import PAGERDUTY, SLACK, Responder, Target
 from receiver.domain.runbook import Runbook
 from receiver.text import one_line
 
@@ -38,50 +36,32 @@ def route(labels: tuple[tuple[str, str], ...], config: Path, is_json: bool) -> N
     A dry run: it reads the configuration, asks no server and sends nothing. Times count from the
     start, for the case that nobody acknowledges.
     """
-    journey = trace(load_config(config), gather(labels))
+    traced = trace(load_config(config), gather(labels))
     if is_json:
-        say_json(render_json(journey))
+        say_json(render_json(traced))
     else:
-        say(render_text(journey))
+        say(render_text(traced))
 
 
 @dataclass(frozen=True)
-class Journey:
-    """Where an alert goes."""
+class Traced:
+    """A journey under a configuration, and the runbook at its end."""
 
-    route: Route
-    is_matched: bool  # else no route matches, and the last one takes it
-    policy: EscalationPolicy
+    journey: Journey
     runbook: Runbook | None
-    runbook_link: str
-    severity: str
     has_slack: bool
 
-    @property
-    def moments(self) -> list[float]:
-        """Seconds from the start at which each step is told, if nobody acknowledges."""
-        return list(accumulate(step.after for step in self.policy.steps))
+
+def trace(config: Config, labels: Mapping[str, str]) -> Traced:
+    """Return where an alert with *labels* goes."""
+    journey = trace_journey(config.routing, config.shelf, labels)
+    excerpt = journey.excerpt
+    return Traced(journey, config.shelf.find(excerpt.name) if excerpt else None, bool(config.slack_token))
 
 
-def trace(config: Config, labels: Mapping[str, str]) -> Journey:
-    """Return where an alert with *labels* goes; an empty label is none."""
-    routing, shelf = config.routing, config.shelf
-    kept = {name: value for name, value in labels.items() if value}
-    found = routing.find_route(kept)
-    excerpt = shelf.find_excerpt(Alert(fingerprint(kept), kept, {}, 0.0))
-    return Journey(
-        route=found,
-        is_matched=find_route(routing.routes, kept) is not None,
-        policy=routing.get_policy(found.escalation),
-        runbook=shelf.find(excerpt.name) if excerpt else None,
-        runbook_link=excerpt.url if excerpt else "",
-        severity=find_severity(kept).value,
-        has_slack=bool(config.slack_token),
-    )
-
-
-def render_json(journey: Journey) -> dict[str, Any]:
+def render_json(traced: Traced) -> dict[str, Any]:
     """Return the journey for programs."""
+    journey = traced.journey
     steps = [
         {
             "step": step.name,
@@ -100,21 +80,22 @@ def render_json(journey: Journey) -> dict[str, Any]:
         "escalation": journey.policy.name or None,
         "steps": steps,
         "review": journey.route.review or None,
-        "runbook": journey.runbook.name if journey.runbook else None,
+        "runbook": traced.runbook.name if traced.runbook else None,
     }
 
 
-def render_text(journey: Journey) -> str:
+def render_text(traced: Traced) -> str:
     """Return the journey for people."""
-    simulated = "" if journey.has_slack else " (simulated)"
+    journey = traced.journey
+    simulated = "" if traced.has_slack else " (simulated)"
     fields = [
         ("Route", _say_route(journey)),
         ("Channel", journey.route.channel + simulated),
         ("Severity", journey.severity),
         ("Escalation", _say_escalation(journey)),
-        *((responder.title, _say_targets(responder, journey)) for responder in _responders(journey)),
+        *((responder.title, _say_targets(responder, traced)) for responder in _responders(journey)),
         ("Review", journey.route.review),
-        ("Runbook", _say_runbook(journey)),
+        ("Runbook", _say_runbook(traced)),
     ]
     return render_fields([(name, one_line(value, 500)) for name, value in fields])
 
@@ -140,17 +121,17 @@ def _responders(journey: Journey) -> list[Responder]:
     return list(dict.fromkeys(step.responder for step in journey.policy.steps))
 
 
-def _say_targets(responder: Responder, journey: Journey) -> str:
+def _say_targets(responder: Responder, traced: Traced) -> str:
     return ", ".join(
-        _name(target) + (" (simulated)" if _is_simulated(target, journey) else "")
+        _name(target) + (" (simulated)" if _is_simulated(target, traced) else "")
         for target in responder.targets
     )
 
 
-def _is_simulated(target: Target, journey: Journey) -> bool:
+def _is_simulated(target: Target, traced: Traced) -> bool:
     if target.kind == PAGERDUTY:
         return not target.secret
-    return target.kind == SLACK and not journey.has_slack
+    return target.kind == SLACK and not traced.has_slack
 
 
 def _name(target: Target) -> str:
@@ -158,8 +139,8 @@ def _name(target: Target) -> str:
     return f"{target.kind}:{target.address}"
 
 
-def _say_runbook(journey: Journey) -> str:
-    if journey.runbook is not None:
-        place = f"{show_path(journey.runbook.file)}:{journey.runbook.line}"
-        return f"{journey.runbook.name} ({place})"
-    return journey.runbook_link or "none"
+def _say_runbook(traced: Traced) -> str:
+    if traced.runbook is not None:
+        return f"{traced.runbook.name} ({show_path(traced.runbook.file)}:{traced.runbook.line})"
+    excerpt = traced.journey.excerpt
+    return (excerpt.url if excerpt else "") or "none"
