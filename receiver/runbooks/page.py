@@ -28,13 +28,19 @@ ANCHOR_PREFIX = "rb-"
 _WEB = re.compile(r"https?://|mailto:", re.IGNORECASE)
 
 
-def render_page(source_markdown: str) -> str:
-    """Return safe HTML (a run of blocks, no page around it) of *source_markdown*. Never raises."""
+def render_page(source_markdown: str, top: int = 0) -> str:
+    """Return safe HTML (a run of blocks, no page around it) of *source_markdown*. Never raises.
+
+    With *top*, the highest heading is of that level and none is left out below it, as a page that has
+    headings of its own around it needs.
+    """
     text = blank_front_matter(clean(source_markdown))
     if len(text) > MAX_PAGE_CHARS:
         text = text[:MAX_PAGE_CHARS].rpartition("\n")[0] + "\n\n…\n"
     tokens = _PARSER.parse(text)
     _name_headings(tokens)
+    if top:
+        _level_headings(tokens, top)
     for token in tokens:
         if token.children:
             _tame_links(token.children)
@@ -91,6 +97,20 @@ def _name_headings(tokens: Sequence[Token]) -> None:
         count = seen.get(slug, 0)
         seen[slug] = count + 1
         heading.attrSet("id", ANCHOR_PREFIX + (f"{slug}-{count}" if count else slug))
+
+
+def _level_headings(tokens: Sequence[Token], top: int) -> None:
+    """Let headings begin at level *top* and go down by one at a time."""
+    above: list[int] = []
+    for opening, closing in zip(
+        (token for token in tokens if token.type == "heading_open"),
+        (token for token in tokens if token.type == "heading_close"),
+        strict=True,
+    ):
+        level = int(opening.tag[1])
+        above = [each for each in above if each < level]
+        opening.tag = closing.tag = f"h{min(6, top + len(above))}"
+        above.append(level)
 
 
 _PARSER = _build_parser()

@@ -20,9 +20,9 @@ from receiver.web.slack_hooks import build_slack_hooks
 from receiver.web.storms import build_storm_pages
 from receiver.wiring import Parts
 
-# Pages are ours alone: no script, nothing from elsewhere, in nobody's frame.
+# Pages are ours alone: no script but ours and none in the page, nothing from elsewhere, in nobody's frame.
 _POLICY = (
-    "default-src 'none'; style-src 'self'; img-src 'self' data:; "
+    "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
 # On every answer: a browser may show an error, or what it should not have asked for, as a page, too.

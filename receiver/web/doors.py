@@ -1,7 +1,7 @@
 """What stands before every page and every call of the API, so that none can be forgotten.
 
 Webhooks have doors of their own: `hooks` asks for its token by `Doors.refuse_stranger`, the others for a
-signature. `/healthz`, `/readyz` and the style sheet are open to all.
+signature. `/healthz`, `/readyz`, the style sheet and the scripts are open to all.
 """
 
 from __future__ import annotations

@@ -125,3 +125,8 @@ def test_a_text_without_end_is_shown_from_its_beginning():
 @given(st.text(st.sampled_from("<>[]()!#`'\"&;:/\\*_|\n -=abjscript\t")))
 def test_no_text_makes_it_raise_or_plants_anything(text):
     inspect(render_page(text))
+
+
+def test_headings_fit_below_those_of_the_page_around_them() -> None:
+    html = render_page("### A\n\n##### B\n\n### C\n\n#### D\n\n# E\n", top=2)
+    assert re.findall(r"<(h\d)", html) == ["h2", "h3", "h2", "h3", "h2"]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 
 from tests.rig import ROUTING, Rig
@@ -166,29 +164,22 @@ def test_it_is_said_once_when_it_begins_and_once_when_it_is_over(rig: Rig, caplo
     ]
 
 
-def submits(rig: Rig, path: str, **form: str) -> int:
-    """Send a form of the first page as a browser does; return the status."""
-    token = re.search(r'name="csrf_token" value="([0-9a-f]+)"', rig.client.get("/").text)
-    assert token is not None
-    return int(rig.client.post(path, data={"csrf_token": token[1], **form}).status_code)
-
-
 def test_the_page_says_it_loudly_and_ends_it(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     assert "Maintenance until" not in rig.client.get("/").text
     form = {"for": "2h", "by": "<b>bob", "comment": "<i>disks"}
-    assert submits(rig, "/maintenance", **form) == 303
+    assert rig.submits("/maintenance", **form).status_code == 303
     for path in ("/", f"/incidents/{incident}"):
         page = rig.client.get(path).text
         assert "Maintenance until 2026-11-23 14:00:00 UTC: nobody is paged" in page
         assert "&lt;b&gt;bob" in page
         assert "<i>" not in page
-    assert submits(rig, "/maintenance/end") == 303
+    assert rig.submits("/maintenance/end").status_code == 303
     assert "Maintenance until" not in rig.client.get("/").text
 
 
 def test_a_form_with_no_time_is_refused(rig: Rig) -> None:
-    assert submits(rig, "/maintenance", **{"for": "soon", "by": "bob"}) == 400
+    assert rig.submits("/maintenance", **{"for": "soon", "by": "bob"}).status_code == 400
     assert rig.client.get(PATH).json["until"] is None
 
 

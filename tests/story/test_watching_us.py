@@ -101,7 +101,7 @@ def test_the_status_says_how_the_channels_do(rig: Rig) -> None:
     assert shown["pagerduty"]["state"] == "failing"
     assert shown["pagerduty"]["reason"]
     assert shown["pagerduty"]["since"] == "2026-11-23T12:00:00.000Z"
-    assert "pagerduty is failing" in rig.client.get("/").text
+    assert "PagerDuty is failing" in rig.client.get("/").text
     rig.pagerduty.start()
     rig.passes("1m")
     assert status(rig)["channels"]["pagerduty"]["state"] == "ok"

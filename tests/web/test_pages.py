@@ -23,15 +23,15 @@ def test_the_first_page_lists_what_is_open(rig: Rig) -> None:
     rig.answers(closed, "resolve")
     page = rig.client.get("/").text
     assert "DiskFull" in page
-    assert "team-lead" in page
+    assert "Team Lead" in page
     assert "Gone" not in page
 
 
-def test_the_first_page_shows_what_simulated_channels_would_have_sent(rig: Rig) -> None:
+def test_the_page_of_an_incident_shows_what_simulated_channels_would_have_sent(rig: Rig) -> None:
     simulate(rig)
-    rig.fires("DiskFull")
-    page = rig.client.get("/").text
-    assert "would have been sent" in page
+    incident = rig.fires("DiskFull")
+    assert "would have been sent" in rig.client.get("/").text
+    page = rig.client.get(f"/incidents/{incident}").text
     assert "slack:#alerts-critical" in page
     assert "pagerduty:on-call" in page
     assert rig.slack.messages == []
@@ -57,7 +57,7 @@ def test_nothing_of_a_stranger_is_html(rig: Rig) -> None:
         answer = rig.client.get(path)
         assert NASTY not in answer.text
         assert "&lt;script&gt;" in answer.text
-        assert "script-src" not in answer.headers["Content-Security-Policy"]
+        assert "script-src 'self';" in answer.headers["Content-Security-Policy"]
         assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
 
 

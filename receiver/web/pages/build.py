@@ -1,0 +1,65 @@
+"""The pages' blueprint: who is let in, and what all templates know."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from importlib import resources
+from pathlib import PurePath
+
+from flask import Blueprint, Response, url_for
+
+from receiver.text import is_web_link
+from receiver.web.maintenance import render_maintenance
+from receiver.web.maintenance_forms import add_maintenance_forms
+from receiver.web.pages.incident import add_incident
+from receiver.web.pages.now import add_now
+from receiver.web.pages.runbooks import add_runbooks
+from receiver.wiring import Parts
+
+LINKS = (("pages.now", "Now"),)
+
+
+def build_pages(parts: Parts) -> Blueprint:
+    """Return the pages' routes."""
+    pages = Blueprint("pages", __name__)
+    stamps = _stamp_statics()
+
+    @pages.after_request
+    def tell_time(answer: Response) -> Response:
+        answer.headers["X-Receiver-Now"] = f"{parts.clock():.3f}"
+        return answer
+
+    @pages.app_template_filter("ago")
+    def ago(moment: str | None) -> str:
+        return moment[:19].replace("T", " ") + " UTC" if moment else ""
+
+    @pages.app_template_filter("basename")
+    def basename(path: str) -> str:
+        return PurePath(path).name
+
+    @pages.app_template_filter("is_web")
+    def is_web(address: str | None) -> bool:
+        return bool(address) and is_web_link(str(address))
+
+    @pages.app_context_processor
+    def shared() -> dict[str, object]:
+        return {
+            "page_now": f"{parts.clock():.3f}",
+            "page_links": LINKS,
+            "static": lambda name: url_for("static", filename=name, v=stamps.get(name)),
+            "maintenance": render_maintenance(parts.maintenance.find(parts.clock())),
+            "can_answer": True,
+        }
+
+    for add in (add_now, add_incident, add_runbooks):
+        add(pages, parts)
+    add_maintenance_forms(pages, parts)
+    return pages
+
+
+def _stamp_statics() -> dict[str, str]:
+    """Return a stamp of each static file, so that a browser keeps it until it changes."""
+    folder = resources.files("receiver.web") / "static"
+    return {
+        file.name: sha256(file.read_bytes()).hexdigest()[:12] for file in folder.iterdir() if file.is_file()
+    }

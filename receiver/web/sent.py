@@ -1,0 +1,80 @@
+"""What Slack and PagerDuty were sent for an incident: as recorded where simulated, else as it reads now."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from json import dumps
+from typing import Any
+
+from receiver.channels.pagerduty.render import render_event
+from receiver.channels.slack.render import render
+from receiver.domain.action import Page, Post
+from receiver.domain.escalation import page_key
+from receiver.domain.fallback import find_message, find_place
+from receiver.domain.incident import Incident, dedup_key
+from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy
+from receiver.web.rows import format_moment
+from receiver.wiring import Parts, build_briefing
+
+_RECORDED_AT_MOST = 500
+_SHOWN_AT_MOST = 40
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One message: where to, what it was for, its words and the whole of it."""
+
+    at: str
+    to: str
+    what: str
+    text: str
+    whole: str
+    simulated: bool = False
+
+
+def find_sent(parts: Parts, incident: Incident, policy: EscalationPolicy) -> list[Sent]:
+    """Return the messages of an incident, newest first; of a message that is edited its latest form."""
+    recorded = [
+        one for one in parts.simulated.newest(_RECORDED_AT_MOST) if one.get("incident") == incident.id
+    ]
+    found = [*map(_recorded, recorded), *_rendered(parts, incident, policy)]
+    return sorted(found, key=lambda sent: sent.at, reverse=True)[:_SHOWN_AT_MOST]
+
+
+def _recorded(message: Mapping[str, Any]) -> Sent:
+    whole = message.get("event") or {k: message[k] for k in ("text", "blocks") if k in message}
+    return Sent(
+        at=format_moment(float(message.get("at", 0.0))),
+        to=str(message.get("to") or message.get("channel") or ""),
+        what=str(message.get("key", "")),
+        text=str(message.get("text", "")),
+        whole=dumps(whole, indent=2, ensure_ascii=False),
+        simulated=True,
+    )
+
+
+def _rendered(parts: Parts, incident: Incident, policy: EscalationPolicy) -> Iterator[Sent]:
+    briefing, now = build_briefing(parts), parts.clock()
+    message = find_message(incident)
+    if message is not None and message.receipt is not None and not message.receipt.is_simulated:
+        target = find_place(incident, message)
+        post = Post("root", "", SLACK, target, 0.0, "")
+        said = render(briefing.brief(post, incident, policy, now))
+        whole = dumps({"text": said.text, "blocks": list(said.blocks)}, indent=2, ensure_ascii=False)
+        at = format_moment(message.receipt.at)
+        yield Sent(at, f"slack:{target.address}", "the message, as it reads now", said.text, whole)
+    for step in policy.steps:
+        page, paged = step.responder.find_target(PAGERDUTY), incident.deliveries.get(page_key(step))
+        if page is None or paged is None or paged.receipt is None or paged.receipt.is_simulated:
+            continue
+        key = dedup_key(incident, step.responder.name)
+        action = Page(page_key(step), paged.about, PAGERDUTY, page, 0.0, "", key, step)
+        event = render_event(briefing.brief(action, incident, policy, now))
+        yield Sent(
+            format_moment(paged.receipt.at),
+            f"pagerduty:{step.responder.name}",
+            "the page, as it would read now",
+            str(event["payload"]["summary"]),
+            dumps(event, indent=2, ensure_ascii=False),
+        )
