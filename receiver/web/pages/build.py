@@ -11,12 +11,16 @@ from flask import Blueprint, Response, url_for
 from receiver.text import is_web_link
 from receiver.web.maintenance import render_maintenance
 from receiver.web.maintenance_forms import add_maintenance_forms
+from receiver.web.pages.history import add_history
 from receiver.web.pages.incident import add_incident
 from receiver.web.pages.now import add_now
 from receiver.web.pages.runbooks import add_runbooks
 from receiver.wiring import Parts
 
-LINKS = (("pages.now", "Now"),)
+LINKS = (
+    ("pages.now", "Now"),
+    ("pages.history", "History"),
+)
 
 
 def build_pages(parts: Parts) -> Blueprint:
@@ -51,7 +55,7 @@ def build_pages(parts: Parts) -> Blueprint:
             "can_answer": True,
         }
 
-    for add in (add_now, add_incident, add_runbooks):
+    for add in (add_now, add_incident, add_history, add_runbooks):
         add(pages, parts)
     add_maintenance_forms(pages, parts)
     return pages

@@ -1,0 +1,149 @@
+"""What many incidents tell together: how many, how soon taken, which alerts are noise."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta, tzinfo
+from statistics import median, quantiles
+
+from receiver.domain.alert import Severity
+from receiver.domain.incident import Incident
+
+SHORT_S = 300.0
+_OFTEN = 10
+_MOSTLY = 0.8
+_NIGHT = (22, 7)
+
+
+@dataclass(frozen=True)
+class Day:
+    """How many incidents opened on a day, by severity, the worst first."""
+
+    day: date
+    counts: tuple[tuple[Severity, int], ...]
+
+    @property
+    def total(self) -> int:
+        return sum(count for _, count in self.counts)
+
+
+@dataclass(frozen=True)
+class Waits:
+    """How long something took: of how many, the median and what nine in ten stay below, in seconds."""
+
+    count: int
+    median: float
+    p90: float
+
+
+@dataclass(frozen=True)
+class Habit:
+    """What one alert did: how often it opened, how often it was short, taken, paged at night, flapping."""
+
+    alertname: str
+    count: int
+    short: int = 0
+    unacknowledged: int = 0
+    pages: int = 0
+    night_pages: int = 0
+    reopened: int = 0
+
+
+def count_days(incidents: Iterable[Incident], since: float, until: float, zone: tzinfo) -> list[Day]:
+    """Return each day from *since* to *until* with what opened on it; quiet days too."""
+    found: defaultdict[date, Counter[Severity]] = defaultdict(Counter)
+    for incident in incidents:
+        found[_day(incident.opened_at, zone)][incident.severity] += 1
+    day, last = _day(since, zone), _day(until, zone)
+    days = []
+    while day <= last:
+        counts = sorted(found[day].items(), key=lambda item: -item[0].rank)
+        days.append(Day(day, tuple(counts)))
+        day += timedelta(days=1)
+    return days
+
+
+def measure(incidents: Iterable[Incident], moment: Callable[[Incident], float]) -> dict[Severity, Waits]:
+    """Return how long after opening *moment* came, by severity; those where it never came don't count."""
+    waits: defaultdict[Severity, list[float]] = defaultdict(list)
+    for incident in incidents:
+        if at := moment(incident):
+            waits[incident.severity].append(max(0.0, at - incident.opened_at))
+    ordered = sorted(waits.items(), key=lambda item: -item[0].rank)
+    return {severity: Waits(len(each), median(each), _p90(each)) for severity, each in ordered}
+
+
+def find_habits(incidents: Iterable[Incident], zone: tzinfo) -> list[Habit]:
+    """Return what each alert did, the most frequent first. Pages are counted where deliveries are loaded."""
+    by_name: defaultdict[str, list[Incident]] = defaultdict(list)
+    for incident in incidents:
+        by_name[incident.alertname].append(incident)
+    habits = [_habit(name, group, zone) for name, group in by_name.items()]
+    return sorted(habits, key=lambda habit: (-habit.count, habit.alertname))
+
+
+def find_hints(habits: Iterable[Habit]) -> list[str]:
+    """Return what could be made better, each with its figures."""
+    return [hint for habit in habits for hint in _hints(habit)]
+
+
+def _habit(name: str, group: Sequence[Incident], zone: tzinfo) -> Habit:
+    paged = [at for incident in group for at in _paged_at(incident)]
+    return Habit(
+        name,
+        len(group),
+        short=sum(_is_short(incident) for incident in group),
+        unacknowledged=sum(bool(one.policy) and one.is_resolved and not one.acknowledged_at for one in group),
+        pages=len(paged),
+        night_pages=sum(_is_night(at, zone) for at in paged),
+        reopened=sum(incident.generation for incident in group),
+    )
+
+
+def _hints(habit: Habit) -> list[str]:
+    name, often = habit.alertname, habit.count >= _OFTEN
+    found = []
+    if often and habit.short >= _MOSTLY * habit.count:
+        found.append(f"{name}: {habit.count} times, {habit.short} gone within 5 min: raise its `for:`")
+    elif often and habit.unacknowledged >= _MOSTLY * habit.count:
+        found.append(
+            f"{name}: {habit.count} times, {habit.unacknowledged} ended without anybody taking it: "
+            "does it need to page?"
+        )
+    if habit.reopened >= _OFTEN and habit.reopened >= habit.count:
+        found.append(
+            f"{name}: fired again {habit.reopened} times soon after it ended: raise its `keep_firing_for:`"
+        )
+    if habit.night_pages >= _OFTEN // 2:
+        found.append(
+            f"{name}: paged {habit.night_pages} times between 22:00 and 7:00: can it wait for the day?"
+        )
+    return found
+
+
+def _is_short(incident: Incident) -> bool:
+    is_by_itself = incident.is_resolved and not incident.resolved_by
+    return is_by_itself and incident.resolved_at - incident.opened_at <= SHORT_S
+
+
+def _paged_at(incident: Incident) -> list[float]:
+    return [
+        delivery.receipt.at
+        for key, delivery in incident.deliveries.items()
+        if key.startswith("page:") and delivery.receipt is not None
+    ]
+
+
+def _is_night(at: float, zone: tzinfo) -> bool:
+    hour = datetime.fromtimestamp(at, zone).hour
+    return hour >= _NIGHT[0] or hour < _NIGHT[1]
+
+
+def _day(at: float, zone: tzinfo) -> date:
+    return datetime.fromtimestamp(at, zone).date()
+
+
+def _p90(values: Sequence[float]) -> float:
+    return quantiles(values, n=10, method="inclusive")[8] if len(values) > 1 else values[0]

@@ -1,0 +1,105 @@
+"""The past, for its page: which incidents are asked for, and what they tell together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC
+from typing import Annotated
+
+from msgspec import Meta, Struct
+
+from receiver.clock import format_duration
+from receiver.domain.alert import Severity
+from receiver.domain.calendar import BusinessHours
+from receiver.domain.escalation import page_key
+from receiver.domain.incident import Incident
+from receiver.domain.statistics import Day, Habit, Waits, count_days, find_habits, find_hints, measure
+from receiver.errors import NotFound
+from receiver.web.listing import parse_since
+from receiver.wiring import Parts
+
+PART = 100
+# More than a quarter's incidents of a busy team; beyond it the oldest are left out, and the page says so.
+_LOOKED_AT = 5000
+_WHOLE_AT_MOST = 1000
+_DAYS_AT_MOST = 92
+
+
+class PastQuery(Struct, frozen=True):
+    """Which of the past to show; as it stands in the address."""
+
+    alertname: Annotated[str, Meta(max_length=300)] = ""
+    label: Annotated[str, Meta(max_length=1000)] = ""
+    since: Annotated[str, Meta(max_length=40)] = "7d"
+    page: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
+
+    def has_label(self, labels: dict[str, str]) -> bool:
+        name, _, value = self.label.partition("=")
+        return labels.get(name.strip()) == value.strip().strip('"')
+
+
+@dataclass(frozen=True)
+class Past:
+    """What is asked for of the past: one part of it, and what all of it tells."""
+
+    found: int
+    is_cut: bool
+    page: int
+    pages: int
+    incidents: tuple[Incident, ...]
+    days: tuple[Day, ...]
+    acknowledging: dict[Severity, Waits]
+    resolving: dict[Severity, Waits]
+    habits: tuple[Habit, ...]
+    hints: tuple[str, ...]
+
+
+def build_past(parts: Parts, asked: PastQuery) -> Past:
+    """Return what opened since then. Raises Refusal for a moment that makes no sense, StoreError."""
+    now = parts.clock()
+    since = max(parse_since(asked.since, now), now - parts.routing.history)
+    keys = [page_key(step) for policy in parts.routing.policies.values() for step in policy.steps]
+    page = parts.incidents.find_newest(
+        alertname=asked.alertname, opened_from=since, limit=_LOOKED_AT, deliveries=sorted(set(keys))
+    )
+    found = _with_label(parts, asked, page.incidents) if asked.label else list(page.incidents)
+    zone = (parts.routing.business_hours or BusinessHours()).zone or UTC
+    habits = find_habits(found, zone)
+    pages = max(1, -(-len(found) // PART))
+    number = min(asked.page, pages)
+    return Past(
+        found=len(found),
+        is_cut=page.next_cursor is not None,
+        page=number,
+        pages=pages,
+        incidents=tuple(found[(number - 1) * PART : number * PART]),
+        days=tuple(count_days(found, max(since, now - _DAYS_AT_MOST * 86400.0), now, zone)),
+        acknowledging=measure(found, lambda incident: incident.acknowledged_at),
+        resolving=measure(found, lambda incident: incident.resolved_at),
+        habits=tuple(habits),
+        hints=tuple(find_hints(habits)),
+    )
+
+
+def _with_label(parts: Parts, asked: PastQuery, incidents: tuple[Incident, ...]) -> list[Incident]:
+    """Return those of which an alert has the label. Only the newest are looked through alert by alert."""
+    found = []
+    for number, incident in enumerate(incidents):
+        if asked.has_label(incident.group_labels) or (
+            number < _WHOLE_AT_MOST and _has_alert(parts, asked, incident.id)
+        ):
+            found.append(incident)
+    return found
+
+
+def _has_alert(parts: Parts, asked: PastQuery, incident_id: str) -> bool:
+    try:
+        alerts = parts.incidents.load(incident_id).alerts.values()
+    except NotFound:
+        return False
+    return any(asked.has_label(alert.labels) for alert in alerts)
+
+
+def describe_wait(incident: Incident, moment: float) -> str:
+    """Return how long after opening *moment* came; empty where it did not."""
+    return format_duration(max(0.0, moment - incident.opened_at)) if moment else ""

@@ -1,0 +1,78 @@
+"""The page of the past: search, figures, charts with their tables, hints."""
+
+from __future__ import annotations
+
+import re
+
+from tests.rig import Rig
+
+
+def test_the_past_is_searched_by_name_label_and_time(rig: Rig) -> None:
+    rig.fires("Old", "info", host="a")
+    rig.passes("2d")
+    rig.fires("New", "info", host="b")
+    assert "1 incident<" in rig.client.get("/history?since=24h").text
+    assert "2 incidents<" in rig.client.get("/history?since=7d").text
+    by_name = rig.client.get("/history?alertname=Old").text
+    assert "1 incident<" in by_name
+    by_label = rig.client.get("/history?label=host%3Db").text
+    assert "1 incident<" in by_label
+    assert ">New</a>" in by_label
+    assert "Nothing opened" in rig.client.get("/history?label=host%3Dnobody").text
+
+
+def test_a_senseless_moment_is_a_400(rig: Rig) -> None:
+    assert rig.client.get("/history?since=yesterweek").status_code == 400
+
+
+def test_it_tells_how_long_things_took(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    rig.passes("3m")
+    rig.answers(incident, "acknowledge")
+    rig.passes("7m")
+    rig.ends("DiskFull")
+    page = rig.client.get("/history").text
+    row = re.search(r"critical</span></th>(.*?)</tr>", page, re.DOTALL)
+    assert re.findall(r">([^<>\s][^<>]*)</td>", row[1]) == ["1", "3m", "3m", "1", "10m", "10m"]
+
+
+def test_what_comes_and_goes_by_itself_is_hinted_at_with_its_figures(rig: Rig) -> None:
+    for number in range(12):
+        rig.posts(rig.alert("HighCPUUsage", "warning", n=str(number)), group={"n": str(number)})
+        rig.passes("1m" if number < 11 else "20m")
+        rig.posts(
+            rig.alert("HighCPUUsage", "warning", n=str(number), ended=True, at=rig.clock() - 1),
+            group={"n": str(number)},
+        )
+        rig.works()
+    page = rig.client.get("/history").text
+    assert "HighCPUUsage: 12 times, 11 gone within 5 min: raise its `for:`" in page
+    assert re.search(r"HighCPUUsage</a></th><td class=\"number\">12</td><td class=\"number\">11</td>", page)
+
+
+def test_pages_at_night_are_counted_in_the_teams_own_zone(rig: Rig) -> None:
+    from tests.rig import ROUTING
+
+    rig.configure(
+        ROUTING + "business_hours: {timezone: Pacific/Auckland, days: mon-fri, from: '09:00', to: '17:00'}\n"
+    )
+    rig.fires("DiskFull")  # noon in UTC is one in the night there
+    page = rig.client.get("/history").text
+    cells = re.search(r"DiskFull</a></th>(.*?)</tr>", page, re.DOTALL)
+    assert re.findall(r">(\d+)</td>", cells[1]) == ["1", "0", "0", "1", "1", "0"]
+
+
+def test_each_chart_has_a_name_and_its_figures_in_a_table(rig: Rig) -> None:
+    rig.fires("DiskFull")
+    page = rig.client.get("/history").text
+    assert len(re.findall(r'<svg class="chart"[^>]* role="img" aria-label="[^"]+"', page)) == 2
+    assert page.count("<table>") >= 4
+    assert "style=" not in page
+
+
+def test_nothing_of_a_stranger_is_html_in_the_past(rig: Rig) -> None:
+    nasty = "<script>alert(1)</script>"
+    rig.fires(nasty)
+    page = rig.client.get("/history", query_string={"alertname": nasty, "label": nasty}).text
+    assert nasty not in page
+    assert nasty not in rig.client.get("/history").text
