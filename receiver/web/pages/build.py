@@ -20,6 +20,7 @@ from receiver.wiring import Parts
 LINKS = (
     ("pages.now", "Now"),
     ("pages.history", "History"),
+    ("pages.runbooks", "Runbooks"),
 )
 
 

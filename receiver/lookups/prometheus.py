@@ -1,0 +1,79 @@
+"""Prometheus' alerting rules: which alerts may come, and what severity they say.
+
+https://prometheus.io/docs/prometheus/latest/querying/api/#rules
+"""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from receiver.errors import DeliveryError
+from receiver.lookups.exchange import exchange, parse_address
+
+_TIMEOUT_S = 2.0
+_GOOD_FOR_S = 60.0
+_RULES_AT_MOST = 10_000
+
+
+@dataclass(frozen=True)
+class AlertRule:
+    """One alerting rule. *severity* is empty where it says none, or fills it in from a template."""
+
+    name: str
+    severity: str = ""
+    runbook_url: str = ""
+
+
+@dataclass(frozen=True)
+class AlertRules:
+    """All of them, or why they could not be read."""
+
+    rules: tuple[AlertRule, ...] = ()
+    trouble: str = ""
+
+
+class PrometheusRules:
+    """Reads the rules, once a minute at most."""
+
+    def __init__(self, url: str, clock: Callable[[], float]) -> None:
+        self._address = parse_address(url)
+        self._clock = clock
+        self._reading = threading.Lock()
+        self._read_at = float("-inf")
+        self._known = AlertRules()
+
+    def find(self) -> AlertRules:
+        """Return the rules. Never raises, and answers within some seconds."""
+        with self._reading:
+            if abs(self._clock() - self._read_at) >= _GOOD_FOR_S:
+                self._known = self._read()
+                self._read_at = self._clock()
+            return self._known
+
+    def _read(self) -> AlertRules:
+        try:
+            answer = exchange("GET", self._address, "/api/v1/rules?type=alert", timeout_s=_TIMEOUT_S)
+        except DeliveryError as error:
+            return AlertRules(trouble=f"Prometheus can't be reached: {error.detail}")
+        if not answer.is_ok:
+            return AlertRules(trouble=f"Prometheus answered {answer.status}")
+        try:
+            return AlertRules(tuple(_parse(json.loads(answer.body))))
+        except (ValueError, RecursionError, TypeError, AttributeError, KeyError):
+            return AlertRules(trouble="what answers at Prometheus' address is none")
+
+
+def _parse(body: Any) -> Iterator[AlertRule]:
+    left = _RULES_AT_MOST
+    for group in body["data"]["groups"]:
+        for rule in group["rules"]:
+            if rule.get("type") != "alerting" or not left:
+                continue
+            left -= 1
+            severity = str(rule.get("labels", {}).get("severity", ""))
+            runbook = str(rule.get("annotations", {}).get("runbook_url", ""))
+            yield AlertRule(str(rule["name"]), "" if "{{" in severity else severity, runbook)
