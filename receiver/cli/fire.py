@@ -22,8 +22,8 @@ from receiver.cli.api import (
 from receiver.cli.calls import Answer, NoAnswer, bearer, call, show_url
 from receiver.cli.examples import show_examples
 from receiver.cli.labels import gather, read_pair
-from receiver.cli.sample import Sample
 from receiver.cli.terminal import say
+from receiver.sources.sample import Sample
 from receiver.text import one_line
 
 SUMMARY = "A test alert, sent with `receiver fire`"

@@ -350,7 +350,7 @@ def test_every_answer_forbids_scripts_but_ours_frames_and_keeping(guarded: Rig) 
             assert answer.headers["Cache-Control"] == "no-store"
 
 
-PAGES = ["/", "/incidents/{}", "/history", "/runbooks", "/runbooks/DiskFull"]
+PAGES = ["/", "/incidents/{}", "/history", "/runbooks", "/runbooks/DiskFull", "/routing"]
 
 
 @pytest.mark.parametrize("path", PAGES)

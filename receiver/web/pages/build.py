@@ -14,6 +14,7 @@ from receiver.web.maintenance_forms import add_maintenance_forms
 from receiver.web.pages.history import add_history
 from receiver.web.pages.incident import add_incident
 from receiver.web.pages.now import add_now
+from receiver.web.pages.routing import add_routing
 from receiver.web.pages.runbooks import add_runbooks
 from receiver.wiring import Parts
 
@@ -21,6 +22,7 @@ LINKS = (
     ("pages.now", "Now"),
     ("pages.history", "History"),
     ("pages.runbooks", "Runbooks"),
+    ("pages.routing", "Routing"),
 )
 
 
@@ -56,7 +58,7 @@ def build_pages(parts: Parts) -> Blueprint:
             "can_answer": True,
         }
 
-    for add in (add_now, add_incident, add_history, add_runbooks):
+    for add in (add_now, add_incident, add_history, add_runbooks, add_routing):
         add(pages, parts)
     add_maintenance_forms(pages, parts)
     return pages

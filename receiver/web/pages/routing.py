@@ -1,0 +1,74 @@
+"""The page of the routing: where alerts go, a dry run, a test alert."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+from flask import Blueprint, redirect, render_template, request, url_for
+from msgspec import Meta, Struct
+from werkzeug.wrappers import Response
+
+from receiver.clock import format_duration
+from receiver.config.coverage import find_disagreements
+from receiver.domain.journey import trace_journey
+from receiver.sources.alertmanager import parse
+from receiver.sources.sample import Sample
+from receiver.text import one_line
+from receiver.web.answers import Refusal
+from receiver.web.questions import read_query
+from receiver.wiring import Parts
+
+_MAX_LABELS = 60
+
+
+class DryRun(Struct, frozen=True):
+    """Labels to be sent through the routes, `name=value` with blanks or line ends between."""
+
+    labels: Annotated[str, Meta(max_length=4000)] = ""
+
+
+def add_routing(pages: Blueprint, parts: Parts) -> None:
+    """Add the page to the blueprint."""
+
+    @pages.get("/routing")
+    def routing() -> str:
+        """Show the routes and their escalations; with labels, where these would go."""
+        asked = read_query(DryRun, request.args)
+        shelf, rules = parts.runbooks, parts.routing
+        labels = read_labels(asked.labels)
+        return render_template(
+            "routing.html",
+            asked=asked,
+            routing=rules,
+            journey=trace_journey(rules, shelf, labels) if labels else None,
+            warnings=(*rules.warnings, *find_disagreements(rules, shelf.all(), shelf.matrix_rows())),
+            policy_of=lambda route: rules.get_policy(route.escalation),
+            duration=format_duration,
+        )
+
+    @pages.post("/routing/fire")
+    def fire() -> Response:
+        """Send a test alert through the very door that Alertmanager's come in by."""
+        labels = read_labels(request.form.get("labels", ""))
+        if not labels.get("alertname"):
+            raise Refusal(400, "a test alert needs a label alertname=…")
+        is_over = request.form.get("does") == "resolve"
+        annotations = {"summary": "A test alert, sent from the page"}
+        sample = Sample(labels, annotations, parts.clock(), is_resolved=is_over)
+        body = parse(json.dumps(sample.render_webhook()).encode(), "", parts.clock())
+        accepted = parts.intake.accept(body.groups, parts.clock())
+        if accepted.incidents and not is_over:
+            return redirect(url_for("pages.incident", incident_id=accepted.incidents[0]), 303)
+        return redirect(url_for("pages.routing", labels=request.form.get("labels", "")), 303)
+
+
+def read_labels(text: str) -> dict[str, str]:
+    """Return the labels written in *text*; Refusal with a sentence where one is none."""
+    found: dict[str, str] = {}
+    for piece in text.split()[:_MAX_LABELS]:
+        name, is_pair, value = piece.partition("=")
+        if not is_pair or not name:
+            raise Refusal(400, f"{one_line(piece, 80)!r} is no label, expected name=value")
+        found[name] = value.strip('"')
+    return found
