@@ -1,0 +1,180 @@
+"""What a person sees and does, in a real browser."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from receiver.domain.alert import fingerprint
+from tests.browser.conftest import CHROMIUM
+from tests.e2e.outside import Outside
+
+pytestmark = [
+    pytest.mark.needs_chromium,
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (Debian: apt install chromium)"),
+]
+SCHEMES = ("light", "dark")
+WIDTHS = (1280, 360)
+
+
+def body(name: str, severity: str = "critical", **labels: str) -> dict[str, Any]:
+    everything = {"alertname": name, "severity": severity, **labels}
+    return {
+        "version": "4",
+        "groupKey": f'{{}}:{{alertname="{name}"}}',
+        "truncatedAlerts": 0,
+        "receiver": "browser",
+        "status": "firing",
+        "alerts": [
+            {
+                "status": "firing",
+                "labels": everything,
+                "annotations": {"summary": f"{name} is bad", "dashboard": "https://grafana.example/d/1"},
+                "startsAt": "2026-11-23T09:00:00Z",
+                "endsAt": "0001-01-01T00:00:00Z",
+                "generatorURL": "http://prometheus:9090/graph",
+                "fingerprint": fingerprint(everything),
+            }
+        ],
+        "groupLabels": {"alertname": name},
+        "commonLabels": everything,
+        "commonAnnotations": {},
+        "externalURL": "http://alertmanager:9093",
+    }
+
+
+@pytest.fixture
+def page(chromium: Browser) -> Any:
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    context.set_default_timeout(10_000)
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    yield page
+    context.close()
+    assert faults == []
+
+
+def fire(outside: Outside, name: str, severity: str = "critical", **labels: str) -> str:
+    return str(outside.post(body(name, severity, **labels))["incidents"][0])
+
+
+def test_an_alert_appears_without_a_reload_and_is_acknowledged(page: Page, outside: Outside) -> None:
+    page.goto(outside.receiver.address + "/")
+    page.evaluate("window.isSame = true")
+    fire(outside, "DiskFull")
+    card = page.locator(".card", has_text="DiskFull")
+    expect(card).to_be_visible()
+    expect(card.locator(".countdown")).to_have_text(re.compile(r"in 4:\d\d"))
+    expect(page).to_have_title(re.compile(r"^\(1\) "))
+    before = card.locator(".countdown").text_content()
+    expect(card.locator(".countdown")).not_to_have_text(before or "")
+    assert page.evaluate("window.isSame") is True
+    card.get_by_role("button", name="Acknowledge").click()
+    expect(card.locator(".state")).to_have_text(re.compile("acknowledged by"))
+    expect(card.locator(".countdown")).to_have_count(0)
+    expect(page).not_to_have_title(re.compile(r"^\("))
+    outside.sees(lambda: [event.action for event in outside.pagerduty.events] == ["trigger", "acknowledge"])
+
+
+def test_the_timeline_grows_while_one_looks(page: Page, outside: Outside) -> None:
+    incident = fire(outside, "HighLatency")
+    page.goto(f"{outside.receiver.address}/incidents/{incident}")
+    expect(page.locator(".timeline")).to_contain_text("Paged On-call")
+    expect(page.locator(".steps .countdown")).to_have_count(1)
+    outside.ask("POST", f"/api/v1/incidents/{incident}/acknowledge", {"by": "alice"})
+    expect(page.locator(".timeline")).to_contain_text("Acknowledged by alice")
+    expect(page.locator(".steps .countdown")).to_have_count(0)
+    expect(page.locator("#state")).to_have_text("acknowledged by alice")
+    page.get_by_role("button", name="Resolve").click()
+    expect(page.locator("#state")).to_have_text(re.compile("resolved by"))
+
+
+def test_a_lost_connection_is_said_and_nothing_old_counts_on(chromium: Browser, outside: Outside) -> None:
+    fire(outside, "QueueBacklog")
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(outside.receiver.address + "/")
+    expect(page.locator("#lost")).to_be_hidden()
+    context.set_offline(True)
+    expect(page.locator("#lost")).to_be_visible(timeout=10_000)
+    expect(page.locator(".countdown").first).to_be_hidden()
+    context.set_offline(False)
+    expect(page.locator("#lost")).to_be_hidden(timeout=10_000)
+    expect(page.locator(".countdown").first).to_be_visible()
+    context.close()
+
+
+def test_without_scripts_one_can_read_and_acknowledge(chromium: Browser, outside: Outside) -> None:
+    incident = fire(outside, "CertificateExpiry")
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.goto(outside.receiver.address + "/")
+    card = page.locator(".card", has_text="CertificateExpiry")
+    expect(card).to_contain_text("UTC")
+    card.get_by_role("button", name="Acknowledge").click()
+    expect(page.locator(".card", has_text="CertificateExpiry")).to_contain_text("acknowledged by")
+    page.goto(f"{outside.receiver.address}/incidents/{incident}")
+    page.get_by_role("button", name="Un-acknowledge").click()
+    expect(page.locator("#state")).to_have_text("open, nobody has it")
+    context.close()
+
+
+def test_everything_is_reached_by_keyboard(page: Page, outside: Outside) -> None:
+    fire(outside, "PodCrashLooping")
+    page.goto(outside.receiver.address + "/?text=PodCrashLooping")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    reached = set()
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.id.replace(/-[0-9a-z]{12}-.*/, '')"))
+    assert {"to", "acknowledge"} <= reached
+
+
+def test_the_focus_outlives_a_look(page: Page, outside: Outside) -> None:
+    incident = fire(outside, "DatabaseDown")
+    page.goto(outside.receiver.address + "/")
+    page.locator(f"#to-{incident}").focus()
+    with page.expect_response(lambda answer: answer.url.rstrip("?").endswith("/") and answer.ok):
+        pass
+    page.wait_for_timeout(300)
+    assert page.evaluate("document.activeElement.id") == f"to-{incident}"
+
+
+def paths(outside: Outside) -> dict[str, str]:
+    incident = fire(outside, "DiskFull", host="web-1")
+    return {
+        "now": "/",
+        "incident": f"/incidents/{incident}",
+        "history": "/history",
+        "runbooks": "/runbooks",
+        "runbook": "/runbooks/DiskFull",
+        "routing": "/routing?labels=alertname%3DDiskFull+severity%3Dcritical",
+    }
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("name", ["now", "incident", "history", "runbooks", "runbook", "routing"])
+def test_no_page_is_harder_to_use_than_need_be(
+    chromium: Browser, outside: Outside, name: str, scheme: Any
+) -> None:
+    """axe-core finds nothing against WCAG 2.2 AA, and nothing is cut off on a phone."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    for width in WIDTHS:
+        context = chromium.new_context(color_scheme=scheme, viewport={"width": width, "height": 800})
+        page = context.new_page()
+        page.goto(outside.receiver.address + paths(outside)[name])
+        page.wait_for_timeout(200)
+        tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+        found = Axe().run(page, options={"runOnly": tags})
+        said = [(v["id"], [n["html"][:150] for n in v["nodes"][:3]]) for v in found.response["violations"]]
+        assert said == []
+        assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+        context.close()
