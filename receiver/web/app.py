@@ -17,7 +17,6 @@ from receiver.web.pagerduty_hooks import build_pagerduty_hooks
 from receiver.web.pages import build_pages
 from receiver.web.reading import read_out
 from receiver.web.slack_hooks import build_slack_hooks
-from receiver.web.storms import build_storm_pages
 from receiver.wiring import Parts
 
 # Pages are ours alone: no script but ours and none in the page, nothing from elsewhere, in nobody's frame.
@@ -55,7 +54,6 @@ def create_app(
     doors.guard(app)
     app.register_blueprint(build_pagerduty_hooks(parts))
     app.register_blueprint(build_slack_hooks(parts))
-    app.register_blueprint(build_storm_pages(parts))
     for door in (build_hooks(parts, doors), build_api(parts), build_health(parts), build_pages(parts)):
         app.register_blueprint(door)
     handle_errors(app)

@@ -2,44 +2,60 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Annotated, Literal
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
+from msgspec.structs import asdict
 
-from receiver.clock import format_duration
-from receiver.domain.escalation import trace_progress
+from receiver.domain.escalation import Progress, trace_progress
 from receiver.domain.incident import Incident
 from receiver.domain.policy import EscalationPolicy
-from receiver.web.bodies import IncidentRow
+from receiver.web.bodies import IncidentRow, StepState
 from receiver.web.incident_json import delivery_keys
 from receiver.web.policies import policy_finder
-from receiver.web.rows import format_moment, render_row
+from receiver.web.rows import format_moment, name_state, render_row
 from receiver.wiring import Parts
 
 PART = 100
 
 
-class BoardQuery(Struct, frozen=True):
+class PartQuery(Struct, frozen=True):
+    """Which part of a list to show."""
+
+    page: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
+
+
+class BoardQuery(PartQuery, frozen=True):
     """Which of the open incidents to show; as it stands in the address."""
 
-    state: Literal["", "unacknowledged", "acknowledged"] = ""
+    state: Literal["", "unacknowledged", "acknowledged", "stale"] = ""
     severity: Literal["", "critical", "error", "warning", "info", "none"] = ""
     route: Annotated[str, Meta(max_length=300)] = ""
     text: Annotated[str, Meta(max_length=200)] = ""
-    page: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
 
     @property
     def is_narrow(self) -> bool:
         return bool(self.state or self.severity or self.route or self.text)
 
-    def fits(self, incident: Incident) -> bool:
+    def list_fields(self, page: int = 0) -> dict[str, Any]:
+        """Return what of it has to stand in an address, for *page* if that is given."""
+        fields = asdict(self) | {"page": page or self.page}
+        return {name: value for name, value in fields.items() if value and (name, value) != ("page", 1)}
+
+    def fits(self, incident: Incident, now: float) -> bool:
         return (
-            self.state in ("", "acknowledged" if incident.is_acknowledged else "unacknowledged")
+            self._has_state(incident, now)
             and self.severity in ("", incident.severity)
             and self.route in ("", incident.route)
             and (not self.text or self.text.casefold() in _words_of(incident))
         )
+
+    def _has_state(self, incident: Incident, now: float) -> bool:
+        if self.state == "stale":
+            return incident.is_stale(now)
+        return self.state in ("", "acknowledged" if incident.is_acknowledged else "unacknowledged")
 
 
 @dataclass(frozen=True)
@@ -48,7 +64,6 @@ class Card:
 
     row: IncidentRow
     state: str
-    age: str
     marks: tuple[str, ...]
     next: str
     why_none: str
@@ -56,7 +71,7 @@ class Card:
 
 @dataclass(frozen=True)
 class Board:
-    """One part of what is open; *total* counts all that fit the question."""
+    """One part of some incidents; *total* counts all that fit the question, *stale* all that are stale."""
 
     at: str
     total: int
@@ -64,6 +79,7 @@ class Board:
     page: int
     pages: int
     cards: tuple[Card, ...]
+    stale: int = 0
 
     @property
     def title(self) -> str:
@@ -80,37 +96,51 @@ class Board:
 def build_board(parts: Parts, asked: BoardQuery) -> Board:
     """Return the part of the open incidents that is asked for. Raises StoreError."""
     now = parts.clock()
-    found = sorted((one for one in parts.incidents.find_open() if asked.fits(one)), key=urgency)
+    everything = list(parts.incidents.find_open())
+    board = lay_out(parts, [one for one in everything if asked.fits(one, now)], asked.page)
+    return replace(board, stale=sum(incident.is_stale(now) for incident in everything))
+
+
+def lay_out(parts: Parts, incidents: Iterable[Incident], page: int) -> Board:
+    """Return the part of *incidents* that a page shows, most urgent first. Raises StoreError."""
+    now, found = parts.clock(), sorted(incidents, key=urgency)
     pages = max(1, -(-len(found) // PART))
-    page = min(asked.page, pages)
+    page = min(page, pages)
     ids = [incident.id for incident in found[(page - 1) * PART : page * PART]]
     heads, find_policy = parts.incidents.read_heads(ids, delivery_keys(parts)), policy_finder(parts, now)
     return Board(
         at=format_moment(now),
         total=len(found),
-        unacknowledged=sum(not incident.is_acknowledged for incident in found),
+        unacknowledged=sum(not (one.is_acknowledged or one.is_resolved) for one in found),
         page=page,
         pages=pages,
-        cards=tuple(_card(heads[one], find_policy(heads[one]), now) for one in ids if one in heads),
+        cards=tuple(build_card(heads[one], find_policy(heads[one]), now) for one in ids if one in heads),
     )
 
 
-def urgency(incident: Incident) -> tuple[bool, bool, int, float]:
+def urgency(incident: Incident) -> tuple[bool, bool, bool, int, float]:
     """Return what orders incidents: what nobody has first, then the worse, then the older."""
-    return (incident.is_acknowledged, incident.is_waiting, -incident.severity.rank, incident.opened_at)
+    return (
+        incident.is_resolved,
+        incident.is_acknowledged,
+        incident.is_waiting,
+        -incident.severity.rank,
+        incident.opened_at,
+    )
 
 
-def _card(incident: Incident, policy: EscalationPolicy, now: float) -> Card:
+def build_card(incident: Incident, policy: EscalationPolicy, now: float) -> Card:
+    """Return an incident as the board shows it."""
     row = render_row(incident, policy, now)
-    step = trace_progress(incident, policy, now).next_step
+    progress = trace_progress(incident, policy, now)
+    step = progress.next_step
     waits = step is not None and row.next_step_at is not None and not incident.is_waiting
     return Card(
         row=row,
         state=describe_state(incident),
-        age=format_duration(max(0.0, now - incident.opened_at) // 1),
         marks=tuple(list_marks(incident, now)),
         next=step.step.responder.title if step is not None and waits else "",
-        why_none=_why_none(incident),
+        why_none=_why_none(incident, progress),
     )
 
 
@@ -135,14 +165,17 @@ def list_marks(incident: Incident, now: float) -> list[str]:
     return marks
 
 
-def _why_none(incident: Incident) -> str:
+def _why_none(incident: Incident, progress: Progress) -> str:
+    if incident.is_resolved:
+        return "it is over"
     if not incident.policy:
         return "nobody is paged"
     if incident.is_acknowledged:
-        return "steps stopped"
+        return "nobody, it is taken"
     if incident.is_waiting:
-        return "steps wait"
-    return "no further step"
+        return "waits while it is muted" if incident.is_held else "waits while it is quiet"
+    telling = [one.step.responder.title for one in progress.steps if name_state(one) is StepState.TELLING]
+    return f"{telling[0]}, being told now" if telling else "nobody further"
 
 
 def _words_of(incident: Incident) -> str:

@@ -1,10 +1,8 @@
-"""Storms over the API and as a page: what they count now, and acknowledging all of it."""
+"""Storms over the API: what they count now, and acknowledging all of it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-
-from flask import Blueprint, render_template
 
 from receiver.domain.storm import (
     HeldStorm,
@@ -16,15 +14,12 @@ from receiver.domain.storm import (
 )
 from receiver.errors import NotFound
 from receiver.web.answering import read_person
-from receiver.web.incident_json import delivery_keys
-from receiver.web.policies import policy_finder
 from receiver.web.questions import Answer
-from receiver.web.rows import format_if_any, format_moment, render_row
+from receiver.web.rows import format_if_any, format_moment
 from receiver.web.status_bodies import NameCount, StormList, StormRow
 from receiver.wiring import Parts
 
 _MAX_NAMES = 50
-_ROWS = 200
 
 
 def list_storms(parts: Parts) -> StormList:
@@ -65,26 +60,6 @@ def describe_storm(parts: Parts, held: HeldStorm) -> StormRow:
         acknowledged_by=answered.by.name if answered else None,
         link=_find_link(storm),
     )
-
-
-def build_storm_pages(parts: Parts) -> Blueprint:
-    """Return the page of a storm, which lists what it counts."""
-    pages = Blueprint("storm_pages", __name__)
-
-    @pages.get("/storms/<storm_id>")
-    def storm(storm_id: str) -> str:
-        """Show a storm: its numbers, and the newest of its incidents."""
-        held, now = parts.shelf_of_storms.load(storm_id), parts.clock()
-        find_policy = policy_finder(parts, now)
-        heads = parts.incidents.read_heads(list_incident_ids(held), delivery_keys(parts))
-        newest = sorted(heads.values(), key=lambda one: (one.is_resolved, -one.opened_at))[:_ROWS]
-        return render_template(
-            "storm.html",
-            storm=describe_storm(parts, held),
-            incidents=[render_row(one, find_policy(one), now) for one in newest],
-        )
-
-    return pages
 
 
 def _counts(pairs: Iterable[tuple[str, int]]) -> list[NameCount]:

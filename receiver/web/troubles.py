@@ -8,65 +8,103 @@ from dataclasses import dataclass
 from flask import url_for
 
 from receiver.domain.policy import PAGERDUTY
+from receiver.web.delivery_words import name_delivery_for_reader
 from receiver.web.status import show_status
-from receiver.web.status_bodies import ChannelState, HeartbeatState
+from receiver.web.status_bodies import ChannelState, HeartbeatState, Status
 from receiver.wiring import Parts
 
 _NAMES = {"slack": "Slack", "pagerduty": "PagerDuty", "alertmanager": "Alertmanager"}
+_LEVELS = ("alarm", "warn", "note")
+_FAILED_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Link:
+    """Where to read more, or to do something about it."""
+
+    url: str
+    words: str
 
 
 @dataclass(frozen=True)
 class Trouble:
-    """One thing to be said: *level* is `alarm`, `warn` or `note`."""
+    """One thing to be said: *level* is `alarm`, `warn` or `note`; *since* is in RFC 3339."""
 
     level: str
     title: str
     words: str = ""
-    link: str = ""
-    link_words: str = ""
+    since: str = ""
+    links: tuple[Link, ...] = ()
 
 
-def find_troubles(parts: Parts) -> list[Trouble]:
-    """Return what readers must know before they trust what they see, worst first. Raises StoreError."""
-    order = {"alarm": 0, "warn": 1, "note": 2}
-    return sorted(_find(parts), key=lambda trouble: order[trouble.level])
+def find_troubles(parts: Parts, stale: int = 0) -> list[Trouble]:
+    """Return what readers must know before they trust what they see, worst first. Raises StoreError.
 
-
-def _find(parts: Parts) -> Iterator[Trouble]:
+    *stale* is how many open incidents are, as whoever lists them knows.
+    """
     status = show_status(parts)
+    found = [
+        *_find_silent_parts(status),
+        *_find_failed(parts),
+        *_find_storms(parts),
+        *_tell_stale(stale),
+        *_find_simulated(parts),
+    ]
+    return sorted(found, key=lambda trouble: _LEVELS.index(trouble.level))
+
+
+def _find_silent_parts(status: Status) -> Iterator[Trouble]:
     if not status.workers:
-        yield Trouble(
-            "alarm", "No worker is alive.", "Alerts are taken, but nothing is posted and nobody is paged."
-        )
+        words = "Alerts are taken, but nothing is posted and nobody is paged."
+        yield Trouble("alarm", "No worker is alive.", words)
     for kind, channel in status.channels.items():
         if channel.state is ChannelState.FAILING:
-            yield Trouble("alarm", f"{_NAMES[kind]} is failing:", channel.reason or "")
+            words = (channel.reason or "").replace("_", " ")
+            yield Trouble("alarm", f"{_NAMES[kind]} is failing.", words, channel.since or "")
     for beat in status.heartbeats:
         if beat.state is HeartbeatState.MISSING:
-            source = beat.source or "default"
-            yield Trouble("alarm", f"No heartbeat {beat.heartbeat} from {source}.", f"Last: {beat.last_at}")
-    failed = parts.incidents.count_failed()
-    if failed:
-        what = "1 delivery" if failed == 1 else f"{failed} deliveries"
-        yield Trouble(
-            "alarm", f"{what} gave up.", "`receiver failed` lists them, `receiver retry --all` sends again."
+            source = f" from {beat.source}" if beat.source else ""
+            yield Trouble("alarm", f"No heartbeat {beat.heartbeat}{source}.", since=beat.last_at or "")
+
+
+def _find_failed(parts: Parts) -> Iterator[Trouble]:
+    count = parts.incidents.count_failed()
+    if not count:
+        return
+    links = tuple(
+        Link(
+            url_for("pages.incident", incident_id=failure.incident.id, _anchor="deliveries"),
+            f"{failure.incident.alertname or failure.incident.id}: {name_delivery_for_reader(failure.key)}",
         )
+        for failure in parts.failures.find(_FAILED_SHOWN).failures
+    )
+    title = "1 delivery was given up." if count == 1 else f"{count} deliveries were given up."
+    words = f"The newest {len(links)}:" if count > len(links) else ""
+    yield Trouble("alarm", title, words, links=links)
+
+
+def _find_storms(parts: Parts) -> Iterator[Trouble]:
     for storm in parts.shelf_of_storms.find_unresolved():
         if storm.is_on:
-            where = url_for("storm_pages.storm", storm_id=storm.id)
-            yield Trouble("warn", f"A storm is on in {storm.name}.", link=where, link_words="What it counts")
-    if simulated := _find_simulated(parts):
-        yield Trouble(
-            "note",
-            f"Simulated: {', '.join(simulated)}.",
-            "Without credentials nothing is sent there; what would have been sent stands with each incident.",
-        )
+            link = Link(url_for("pages.storm", storm_id=storm.id), "what it counts")
+            yield Trouble("warn", f"A storm is on in {storm.name}.", links=(link,))
 
 
-def _find_simulated(parts: Parts) -> list[str]:
-    found = [] if parts.routing.slack_token else ["Slack"]
-    for responder in parts.routing.responders.values():
-        target = responder.find_target(PAGERDUTY)
-        if target is not None and not target.secret:
-            found.append(f"PagerDuty for {responder.title}")
-    return found
+def _tell_stale(stale: int) -> Iterator[Trouble]:
+    if stale:
+        title = "1 incident is stale." if stale == 1 else f"{stale} incidents are stale."
+        link = Link(url_for("pages.now", state="stale"), "show")
+        yield Trouble("warn", title, "Who sent it has been silent for long: it may be over.", links=(link,))
+
+
+def _find_simulated(parts: Parts) -> Iterator[Trouble]:
+    names = [] if parts.routing.slack_token else ["Slack"]
+    titles = [
+        responder.title
+        for responder in parts.routing.responders.values()
+        if (target := responder.find_target(PAGERDUTY)) is not None and not target.secret
+    ]
+    names += [f"PagerDuty for {', '.join(titles)}"] if titles else []
+    if names:
+        words = "Nothing is sent there; what would have been sent stands with each incident."
+        yield Trouble("note", f"Simulated: {'; '.join(names)}.", words)

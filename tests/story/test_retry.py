@@ -55,7 +55,7 @@ def test_a_delivery_given_up_is_listed_counted_and_shown(rig: Rig) -> None:
     }
     assert "receiver_failed_deliveries 1.0" in rig.client.get("/metrics").text
     assert "is_archived" in rig.client.get(f"/incidents/{incident}").text
-    assert "receiver failed" in rig.client.get("/").text
+    assert f'/incidents/{incident}#deliveries">DiskFull: the message</a>' in rig.client.get("/").text
 
 
 def test_what_is_sent_again_arrives_and_leaves_the_list(rig: Rig) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from html import unescape
 
 import pytest
 
@@ -57,7 +58,7 @@ def test_a_part_holds_a_hundred_and_leads_to_the_next(rig: Rig) -> None:
     first = rig.client.get("/?severity=info")
     assert len(shown(rig)) == 100
     assert "Part 1 of 2" in first.text
-    assert "severity=info&amp;page=2" in first.text
+    assert "/?page=2&amp;severity=info" in first.text
     assert shown(rig, "?page=2") == ["A100", "A101", "A102"]
     assert shown(rig, "?page=99") == ["A100", "A101", "A102"]
 
@@ -79,6 +80,21 @@ def test_acknowledging_on_the_page_is_acknowledging(rig: Rig) -> None:
     assert "in " not in re.findall(r"countdown", rig.client.get("/").text)
 
 
+def test_who_answers_stays_with_what_they_looked_at(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    form = re.search(r'name="back" value="([^"]*)"', rig.client.get("/?severity=critical&text=disk").text)
+    back = unescape(form[1]) if form else ""
+    answer = rig.submits(f"/incidents/{incident}/acknowledge", back=back)
+    assert answer.headers["Location"] == "/?severity=critical&text=disk"
+
+
+@pytest.mark.parametrize("back", ["//evil.example/", "https://evil.example", "now?//evil.example=1", "x?now"])
+def test_an_answer_leads_to_nobody_else(rig: Rig, back: str) -> None:
+    incident = rig.fires("DiskFull")
+    answer = rig.submits(f"/incidents/{incident}/acknowledge", back=back)
+    assert answer.headers["Location"] in ("/", f"/incidents/{incident}")
+
+
 @pytest.mark.parametrize("what", ["unacknowledge", "resolve"])
 def test_other_answers_on_the_page(rig: Rig, what: str) -> None:
     incident = rig.fires("DiskFull")
@@ -98,3 +114,35 @@ def test_the_title_counts_what_nobody_has(rig: Rig) -> None:
     rig.fires("DiskFull")
     rig.answers(rig.fires("Taken"), "acknowledge")
     assert "<title>(1) 2 open, 1 of them nobody has · receiver</title>" in rig.client.get("/").text
+
+
+def stamp(rig: Rig, path: str = "/") -> str:
+    found = re.search(r'id="live" data-stamp="([0-9a-f]{16})"', rig.client.get(path).text)
+    assert found is not None
+    return found[1]
+
+
+def test_the_stamp_stays_while_only_time_passes_and_changes_with_what_is_shown(rig: Rig) -> None:
+    """By it a browser knows that it may leave the page alone, with all a reader unfolded there."""
+    incident = rig.fires("DiskFull")
+    rig.parts.agenda.beat("worker", rig.clock())
+    for path in ("/", f"/incidents/{incident}"):
+        before = stamp(rig, path)
+        rig.clock.moment += 1
+        assert stamp(rig, path) == before
+    before = stamp(rig), stamp(rig, f"/incidents/{incident}")
+    rig.answers(incident, "acknowledge")
+    assert stamp(rig) != before[0]
+    assert stamp(rig, f"/incidents/{incident}") != before[1]
+
+
+def test_the_stamp_tells_forms_of_another_cookie_apart(rig: Rig) -> None:
+    before = stamp(rig)
+    rig.client.delete_cookie("receiver_form")
+    assert stamp(rig) != before
+
+
+def test_maintenance_that_begins_elsewhere_changes_the_stamp(rig: Rig) -> None:
+    before = stamp(rig)
+    rig.client.post("/api/v1/maintenance", json={"by": "bob", "for": "1h"})
+    assert stamp(rig) != before

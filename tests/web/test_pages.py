@@ -107,3 +107,38 @@ def test_every_metric_is_explained(rig: Rig) -> None:
 def test_no_runbooks_address_is_a_path_to_a_file(rig: Rig, name: str) -> None:
     for path in (f"/runbooks/{name}", f"/api/v1/runbooks/{name}", f"/static/{name}"):
         assert rig.client.get(path, follow_redirects=True).status_code == 404
+
+
+def test_an_incidents_page_has_the_runbook_that_its_message_quotes(rig: Rig) -> None:
+    (rig.folder / "runbooks" / "a.md").write_text(
+        "### Disks (Critical)\n\n**Impact**: all stops\n\n### More\n"
+    )
+    rig.clock.moment += 10
+    alert = rig.alert("DiskFull")
+    alert["annotations"]["runbook"] = "Disks"
+    incident = rig.posts(alert)["incidents"][0]
+    assert "all stops" in rig.client.get(f"/incidents/{incident}").text
+
+
+def test_an_incidents_page_links_the_runbook_that_lies_elsewhere(rig: Rig) -> None:
+    alert = rig.alert("DiskFull")
+    alert["annotations"]["runbook_url"] = "https://wiki.example.org/disk"
+    incident = rig.posts(alert)["incidents"][0]
+    assert 'href="https://wiki.example.org/disk"' in rig.client.get(f"/incidents/{incident}").text
+
+
+def test_steps_are_told_next_and_skipped(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    page = rig.client.get(f"/incidents/{incident}").text
+    assert "✓ told" in page
+    assert 'next <time class="countdown"' in page
+    assert "later" in page
+    rig.answers(incident, "acknowledge")
+    assert rig.client.get(f"/incidents/{incident}").text.count("skipped: somebody has it") == 2
+
+
+def test_a_silence_is_offered_where_alertmanager_is_known(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    assert "/silence" not in rig.client.get(f"/incidents/{incident}").text
+    rig.configure(ROUTING + "alertmanager: {url: 'http://127.0.0.1:9'}\n")
+    assert f'action="/incidents/{incident}/silence"' in rig.client.get(f"/incidents/{incident}").text

@@ -9,13 +9,14 @@ from pathlib import PurePath
 from flask import Blueprint, Response, url_for
 
 from receiver.text import is_web_link
-from receiver.web.maintenance import render_maintenance
+from receiver.web.maintenance import show_maintenance
 from receiver.web.maintenance_forms import add_maintenance_forms
 from receiver.web.pages.history import add_history
 from receiver.web.pages.incident import add_incident
 from receiver.web.pages.now import add_now
 from receiver.web.pages.routing import add_routing
 from receiver.web.pages.runbooks import add_runbooks
+from receiver.web.pages.storm import add_storm
 from receiver.wiring import Parts
 
 LINKS = (
@@ -54,11 +55,10 @@ def build_pages(parts: Parts) -> Blueprint:
             "page_now": f"{parts.clock():.3f}",
             "page_links": LINKS,
             "static": lambda name: url_for("static", filename=name, v=stamps.get(name)),
-            "maintenance": render_maintenance(parts.maintenance.find(parts.clock())),
-            "can_answer": True,
+            "find_maintenance": lambda: show_maintenance(parts),
         }
 
-    for add in (add_now, add_incident, add_history, add_runbooks, add_routing):
+    for add in (add_now, add_incident, add_storm, add_history, add_runbooks, add_routing):
         add(pages, parts)
     add_maintenance_forms(pages, parts)
     return pages

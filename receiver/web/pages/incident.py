@@ -2,28 +2,36 @@
 
 from __future__ import annotations
 
+from urllib.parse import parse_qsl
+
 from flask import Blueprint, redirect, render_template, request, url_for
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
 from receiver.domain.escalation import trace_progress
+from receiver.domain.fallback import find_message
 from receiver.domain.incident import Incident
+from receiver.domain.policy import EscalationPolicy
+from receiver.domain.runbook import Excerpt, render_plain
 from receiver.errors import NotFound
 from receiver.runbooks.page import render_page
 from receiver.text import one_line
+from receiver.web.alert_list import list_alerts
 from receiver.web.answering import acknowledge, resolve, unacknowledge
-from receiver.web.board import describe_state, list_marks
+from receiver.web.board import BoardQuery, build_card, describe_state, list_marks
+from receiver.web.bodies import DeliveryRow, DeliveryState
 from receiver.web.deliveries import retry
+from receiver.web.delivery_words import name_delivery_for_reader
+from receiver.web.maintenance import show_maintenance
 from receiver.web.policies import policy_finder
-from receiver.web.questions import Answer, SilenceWish
+from receiver.web.questions import SilenceWish, read_query
+from receiver.web.reader import VIA, answer_of_reader, name_reader
 from receiver.web.rows import render_whole
 from receiver.web.sent import find_sent
 from receiver.web.silencing import silence
+from receiver.web.stamp import stamp_of
 from receiver.web.troubles import find_troubles
 from receiver.wiring import Parts
-
-_ALERTS_SHOWN = 100
-_VIA = "page"
 
 
 def add_incident(pages: Blueprint, parts: Parts) -> None:
@@ -32,56 +40,85 @@ def add_incident(pages: Blueprint, parts: Parts) -> None:
     @pages.get("/incidents/<incident_id>")
     def incident(incident_id: str) -> str:
         """Show one incident: alerts, escalation, timeline, deliveries, its runbook, what was sent."""
-        return _show(parts, parts.incidents.load(incident_id))
+        found = parts.incidents.load(incident_id)
+        return _show(parts, found, policy_finder(parts, parts.clock())(found))
 
     @pages.post("/incidents/<incident_id>/<what>")
     def answer(incident_id: str, what: str) -> Response:
-        """Take what somebody makes of it, and show the page again."""
+        """Take what somebody makes of it, and show again the page they were on."""
         _take(parts, incident_id, what)
-        if request.form.get("back") == "now":
-            return redirect(url_for("pages.now"), 303)
+        page, _, query = request.form.get("back", "").partition("?")
+        if page == "now":
+            asked = read_query(BoardQuery, dict(parse_qsl(query)))
+            return redirect(url_for("pages.now", **asked.list_fields()), 303)
         return redirect(url_for("pages.incident", incident_id=incident_id), 303)
 
     @pages.post("/deliveries/<delivery_id>/retry")
     def send_again(delivery_id: str) -> Response:
         """Have a delivery that gave up sent again, and show its incident."""
-        again = retry(parts, delivery_id, Answer(by=_name_of_reader(), via=_VIA))
-        return redirect(url_for("pages.incident", incident_id=again.incident), 303)
+        again = retry(parts, delivery_id, answer_of_reader())
+        return redirect(url_for("pages.incident", incident_id=again.incident, _anchor="deliveries"), 303)
 
 
-def _show(parts: Parts, found: Incident) -> str:
+def _show(parts: Parts, found: Incident, policy: EscalationPolicy) -> str:
     now = parts.clock()
-    policy = policy_finder(parts, now)(found)
     progress = trace_progress(found, policy, now)
     upcoming = progress.next_step if not found.is_waiting else None
-    runbook = parts.runbooks.find(found.alertname)
+    whole = render_whole(found, policy, parts.incidents.timeline(found.id), now)
+    card, sent = build_card(found, policy, now), find_sent(parts, found, policy)
+    # What is only of note is said on the first page; here it would stand above what is on fire.
+    troubles = [trouble for trouble in find_troubles(parts) if trouble.level != "note"]
     return render_template(
         "incident.html",
-        incident=render_whole(found, policy, parts.incidents.timeline(found.id), now),
+        incident=whole,
+        card=card,
         state=describe_state(found),
         marks=list_marks(found, now),
         titles={step.responder.name: step.responder.title for step in policy.steps},
         upcoming=progress.steps.index(upcoming) if upcoming is not None else -1,
-        alerts_shown=_ALERTS_SHOWN,
+        alerts=list_alerts(whole.alerts),
+        deliveries=sorted(whole.deliveries, key=_what_failed_first),
+        message_link=_find_link(found),
         can_silence=found.source in parts.routing.alertmanagers,
-        runbook=runbook,
-        runbook_body=Markup(render_page(runbook.source, top=3)) if runbook else "",  # noqa: S704
-        sent=find_sent(parts, found, policy),
-        troubles=find_troubles(parts),
+        name_delivery=name_delivery_for_reader,
+        sent=sent,
+        troubles=troubles,
+        stamp=stamp_of(whole, card, sent, troubles, show_maintenance(parts)),
+        **_find_runbook(parts, found),
     )
 
 
+def _what_failed_first(row: DeliveryRow) -> tuple[bool, str]:
+    return (row.state is not DeliveryState.FAILED, row.at or "")
+
+
+def _find_runbook(parts: Parts, incident: Incident) -> dict[str, object]:
+    """Return the runbook that the incident's message is about, whole where we have it."""
+    excerpt = _find_excerpt(parts, incident)
+    runbook = parts.runbooks.find(excerpt.name if excerpt else incident.alertname)
+    return {
+        "runbook": runbook,
+        "runbook_body": Markup(render_page(runbook.source, top=3)) if runbook else "",  # noqa: S704
+        "excerpt": excerpt,
+        "excerpt_text": render_plain(excerpt) if excerpt else "",
+    }
+
+
+def _find_excerpt(parts: Parts, incident: Incident) -> Excerpt | None:
+    found = map(parts.runbooks.find_excerpt, incident.alerts.values())
+    return next((excerpt for excerpt in found if excerpt is not None), None)
+
+
+def _find_link(incident: Incident) -> str:
+    message = find_message(incident)
+    return message.receipt.link or "" if message is not None and message.receipt is not None else ""
+
+
 def _take(parts: Parts, incident_id: str, what: str) -> None:
-    by = _name_of_reader()
     if what == "silence":
-        silence(parts, incident_id, SilenceWish(by=by, via=_VIA, for_=request.form.get("for", "")))
+        silence(parts, incident_id, SilenceWish(by=name_reader(), via=VIA, for_=request.form.get("for", "")))
         return
     answers = {"acknowledge": acknowledge, "unacknowledge": unacknowledge, "resolve": resolve}
     if what not in answers:
         raise NotFound("answer", one_line(what, 40))
-    answers[what](parts, incident_id, Answer(by=by, via=_VIA))
-
-
-def _name_of_reader() -> str:
-    auth = request.authorization
-    return one_line((auth.username if auth and auth.type == "basic" else "") or "somebody on the page", 80)
+    answers[what](parts, incident_id, answer_of_reader())

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from urllib.parse import urlencode
+
 from flask import Blueprint, render_template, request, url_for
-from msgspec.structs import asdict
 
 from receiver.web.board import BoardQuery, build_board
+from receiver.web.maintenance import show_maintenance
 from receiver.web.questions import read_query
+from receiver.web.stamp import stamp_of
 from receiver.web.status import list_heartbeats
 from receiver.web.troubles import find_troubles
 from receiver.wiring import Parts
@@ -17,19 +21,20 @@ def add_now(pages: Blueprint, parts: Parts) -> None:
 
     @pages.get("/")
     def now() -> str:
-        """Show what is open, most urgent first; a look by script gets the living part alone."""
+        """Show what is open, most urgent first."""
         asked = read_query(BoardQuery, request.args)
         board = build_board(parts, asked)
-
-        def turn(page: int) -> str:
-            return url_for("pages.now", **{**{k: v for k, v in asdict(asked).items() if v}, "page": page})
-
+        troubles, heartbeats = find_troubles(parts, board.stale), list_heartbeats(parts)
+        maintenance = show_maintenance(parts)
         return render_template(
             "now.html",
             asked=asked,
             board=board,
             routes=[route.name for route in parts.routing.routes],
-            troubles=find_troubles(parts),
-            heartbeats=list_heartbeats(parts),
-            turn=turn,
+            troubles=troubles,
+            heartbeats=heartbeats,
+            maintenance=maintenance,
+            stamp=stamp_of(replace(board, at=""), troubles, heartbeats, maintenance),
+            back=f"now?{urlencode(asked.list_fields())}",
+            turn=lambda page: url_for("pages.now", **asked.list_fields(page)),
         )

@@ -1,48 +1,61 @@
-// What a page does by itself: moments in the reader's zone, count-downs, and a word when the
-// connection is lost. Without it everything can still be read and acknowledged.
+// What a page does by itself: moments in the reader's zone, count-downs, and a word when nothing is
+// heard any more. Without it everything can still be read and acknowledged.
 "use strict";
 
 (() => {
+  // Three looks at their time-out's end; a phone that slept this long shows what is old, too.
   const LOST_AFTER_MS = 15000;
-  const serverNow = () => Date.now() + offset;
   let offset = 0;
   let heardAt = Date.now();
   let count = null;
+  let unfolded = [];
 
-  const readClock = () => {
-    const now = Number(document.body.dataset.now);
-    if (now) offset = now * 1000 - Date.now();
-  };
-
-  const isSameDay = (a, b) => a.toDateString() === b.toDateString();
+  const serverNow = () => Date.now() + offset;
+  const two = (n) => String(n).padStart(2, "0");
+  const live = () => document.querySelector("#live");
 
   // Moments come in UTC; who reads at night should not have to reckon.
-  const showMoments = (root) => {
-    const today = new Date(serverNow());
-    for (const each of root.querySelectorAll("time[datetime]:not(.countdown):not([data-shown])")) {
-      const at = new Date(each.dateTime);
-      if (Number.isNaN(at.getTime())) continue;
-      each.dataset.shown = "";
-      const clock = { hour: "2-digit", minute: "2-digit", second: "2-digit" };
-      const day = isSameDay(at, today) ? {} : { year: "numeric", month: "short", day: "numeric" };
-      const words = at.toLocaleString(undefined, { ...day, ...clock });
-      if (/UTC$/.test(each.textContent.trim())) each.textContent = words;
-      each.title = words + " (" + each.dateTime + ")";
-    }
+  const showMoment = (each) => {
+    const at = new Date(each.dateTime);
+    if (Number.isNaN(at.getTime())) return;
+    const clock = { hour: "2-digit", minute: "2-digit", second: "2-digit" };
+    const isToday = at.toDateString() === new Date(serverNow()).toDateString();
+    const year = at.getFullYear() === new Date(serverNow()).getFullYear() ? {} : { year: "numeric" };
+    const day = isToday ? {} : { ...year, month: "short", day: "numeric" };
+    const words = at.toLocaleString(undefined, { ...day, ...clock });
+    if (/UTC$/.test(each.textContent.trim())) each.textContent = words;
+    each.title = words + " (" + each.dateTime + ")";
+    each.dataset.shown = "";
+  };
+
+  const showMoments = () => {
+    document.querySelectorAll("time[datetime]:not(.countdown):not([data-shown])").forEach(showMoment);
   };
 
   const inWords = (seconds) => {
     const left = Math.max(0, Math.ceil(seconds));
-    const two = (n) => String(n).padStart(2, "0");
     const [h, m, s] = [Math.floor(left / 3600), Math.floor(left / 60) % 60, left % 60];
     return h ? h + ":" + two(m) + ":" + two(s) : m + ":" + two(s);
   };
 
-  const countDown = () => {
+  const ageInWords = (seconds) => {
+    const minutes = Math.floor(seconds / 60);
+    if (minutes < 1) return Math.max(0, Math.floor(seconds)) + "s";
+    if (minutes < 60) return minutes + "m";
+    if (minutes < 48 * 60) return Math.floor(minutes / 60) + "h " + (minutes % 60) + "m";
+    return Math.floor(minutes / 1440) + "d " + Math.floor((minutes % 1440) / 60) + "h";
+  };
+
+  // What is counted from a state that may be over would be a lie, so it stops (and is hidden) while lost.
+  const tick = () => {
+    if (live() && Date.now() - heardAt > LOST_AFTER_MS) lose();
     if (document.body.classList.contains("lost")) return;
     for (const each of document.querySelectorAll("time.countdown")) {
       const left = (Date.parse(each.dataset.due) - serverNow()) / 1000;
       each.textContent = left > 0 ? "in " + inWords(left) : "now";
+    }
+    for (const each of document.querySelectorAll(".age")) {
+      each.textContent = "(" + ageInWords((serverNow() - Date.parse(each.dataset.since)) / 1000) + ")";
     }
   };
 
@@ -56,11 +69,12 @@
 
   const hear = (answer) => {
     heardAt = Date.now();
-    const at = answer && answer.getResponseHeader("X-Receiver-Now");
-    if (at) offset = Number(at) * 1000 - Date.now();
-    const said = document.querySelector("#lost");
-    if (said) said.hidden = true;
+    const at = Number(answer.getResponseHeader("X-Receiver-Now"));
+    if (at) offset = at * 1000 - Date.now();
+    document.querySelector("#lost").hidden = true;
     document.body.classList.remove("lost");
+    const asOf = document.querySelector("[data-asof]");
+    if (asOf) asOf.textContent = new Date(serverNow()).toLocaleTimeString();
   };
 
   // Told to a screen reader only when it changes, not at each look.
@@ -72,26 +86,37 @@
     count = counts.dataset.count;
   };
 
-  const refresh = () => {
-    showMoments(document);
-    countDown();
+  const isUnchanged = (body) => {
+    const found = / data-stamp="([0-9a-f]+)"/.exec(body);
+    return found !== null && found[1] === live().dataset.stamp;
+  };
+
+  const beforeSwap = (event) => {
+    if (event.detail.target !== live() || !event.detail.shouldSwap) return;
+    if (isUnchanged(event.detail.serverResponse)) event.detail.shouldSwap = false;
+    unfolded = [...document.querySelectorAll("details[open][id]")].map((each) => each.id);
+  };
+
+  const afterSettle = () => {
+    for (const id of unfolded) {
+      const again = document.getElementById(id);
+      if (again) again.open = true;
+    }
+    showMoments();
+    tick();
     tellCount();
   };
 
   document.addEventListener("DOMContentLoaded", () => {
-    readClock();
-    refresh();
-    const isLive = document.querySelector("#live") !== null;
-    setInterval(() => {
-      if (isLive && Date.now() - heardAt > LOST_AFTER_MS) lose();
-      countDown();
-    }, 1000);
+    const now = Number(document.body.dataset.now);
+    if (now) offset = now * 1000 - Date.now();
+    afterSettle();
+    setInterval(tick, 1000);
+    document.body.addEventListener("htmx:beforeSwap", beforeSwap);
     document.body.addEventListener("htmx:afterRequest", (event) => {
       if (event.detail.successful) hear(event.detail.xhr);
       else lose();
     });
-    document.body.addEventListener("htmx:sendError", lose);
-    document.body.addEventListener("htmx:timeout", lose);
-    document.body.addEventListener("htmx:afterSettle", refresh);
+    document.body.addEventListener("htmx:afterSettle", afterSettle);
   });
 })();

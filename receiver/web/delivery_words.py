@@ -1,0 +1,30 @@
+"""Deliveries in the reader's words; by their keys only programs know them."""
+
+from __future__ import annotations
+
+_WHOLE = {
+    "root": "the message",
+    "root2": "the message in place of the first",
+    "update": "the message's latest form",
+    "fallback": "the message in the fallback channel",
+    "reminder": "a reminder in the thread",
+    "ack_reminder": "a reminder in the thread",
+}
+_OF_ONE = {
+    "page": "page to {}",
+    "step": "word to {} in the thread",
+    "unreached": "word that {} can't be paged",
+    "acknowledge": "acknowledgement of the page to {}",
+    "resolve": "end of the page to {}",
+    "silence": "silence {}",
+    "prolong": "silence {}, prolonged",
+    "silence_ends": "word that silence {} ends",
+}
+
+
+def name_delivery_for_reader(key: str) -> str:
+    """Return what a delivery is, from its key: `page:on-call` is "page to on-call"."""
+    kind, _, name = key.partition(":")
+    if key in _WHOLE:
+        return _WHOLE[key]
+    return _OF_ONE[kind].format(name) if name and kind in _OF_ONE else key.replace("_", " ")

@@ -1,0 +1,46 @@
+"""The page of a storm: what it counts now, and acknowledging all of it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from flask import Blueprint, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from receiver.domain.storm import list_incident_ids
+from receiver.web.board import PartQuery, lay_out
+from receiver.web.maintenance import show_maintenance
+from receiver.web.questions import read_query
+from receiver.web.reader import answer_of_reader
+from receiver.web.stamp import stamp_of
+from receiver.web.storms import acknowledge_storm, describe_storm
+from receiver.web.troubles import find_troubles
+from receiver.wiring import Parts
+
+
+def add_storm(pages: Blueprint, parts: Parts) -> None:
+    """Add the page and its answer to the blueprint."""
+
+    @pages.get("/storms/<storm_id>")
+    def storm(storm_id: str) -> str:
+        """Show a storm: its numbers and its incidents, most urgent first."""
+        asked = read_query(PartQuery, request.args)
+        held = parts.shelf_of_storms.load(storm_id)
+        shown, troubles = describe_storm(parts, held), find_troubles(parts)
+        heads = parts.incidents.read_heads(list_incident_ids(held))
+        board = lay_out(parts, heads.values(), asked.page)
+        return render_template(
+            "storm.html",
+            storm=shown,
+            name=held.storm.name,
+            board=board,
+            troubles=troubles,
+            stamp=stamp_of(shown, replace(board, at=""), troubles, show_maintenance(parts)),
+            turn=lambda page: url_for("pages.storm", storm_id=storm_id, page=page),
+        )
+
+    @pages.post("/storms/<storm_id>/acknowledge")
+    def acknowledge_all(storm_id: str) -> Response:
+        """Acknowledge all that it counts, and show it again."""
+        acknowledge_storm(parts, storm_id, answer_of_reader())
+        return redirect(url_for("pages.storm", storm_id=storm_id), 303)

@@ -1,0 +1,39 @@
+"""The page of a storm: what it counts, in parts of a hundred, and acknowledging all of it."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.rig import ROUTING, Rig
+
+
+@pytest.fixture
+def storm_path(rig: Rig) -> str:
+    rig.configure(ROUTING + "limits: {}\n")
+    for n in range(130):
+        rig.posts(rig.alert(f"Alert{n % 3}", host=str(n)), group={"host": str(n)})
+    rig.passes("20s")
+    (found,) = [one for one in rig.client.get("/api/v1/storms").json["storms"] if "channel" in one["place"]]
+    return f"/storms/{found['id']}"
+
+
+def test_it_lists_a_hundred_at_a_time(rig: Rig, storm_path: str) -> None:
+    page = rig.client.get(storm_path).text
+    assert page.count('<li class="card') == 100
+    assert "Storm in #alerts-critical" in page
+    assert f'href="{storm_path}?page=2"' in page
+    assert rig.client.get(f"{storm_path}?page=2").text.count('<li class="card') > 20
+
+
+def test_all_of_it_is_acknowledged_at_once(rig: Rig, storm_path: str) -> None:
+    answer = rig.submits(f"{storm_path}/acknowledge", auth=("carol", "x"))
+    assert (answer.status_code, answer.headers["Location"]) == (303, storm_path)
+    rig.passes("1m")
+    page = rig.client.get(storm_path).text
+    assert ": 0 open," in page
+    assert "Last acknowledged by carol" in page
+    assert "Acknowledge all" not in page
+
+
+def test_nobody_else_can_have_it_acknowledged(rig: Rig, storm_path: str) -> None:
+    assert rig.client.post(f"{storm_path}/acknowledge").status_code == 403

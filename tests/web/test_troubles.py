@@ -1,0 +1,68 @@
+"""What readers must know before they trust what they see, at the top of the page."""
+
+from __future__ import annotations
+
+import re
+
+from receiver.web.troubles import find_troubles
+from tests.rig import ROUTING, Rig
+
+
+def titles(rig: Rig, path: str = "/") -> list[str]:
+    rig.parts.agenda.beat("worker", rig.clock())
+    return re.findall(r'<div class="banner \w+"><p><strong>([^<]+)</strong>', rig.client.get(path).text)
+
+
+def test_nothing_is_said_while_all_is_well(rig: Rig) -> None:
+    rig.fires("DiskFull")
+    assert titles(rig) == []
+
+
+def test_a_silent_slack_and_pagerduty_are_said_on_every_page_that_shows_state(rig: Rig) -> None:
+    rig.slack.fail_next(status=503, times=1000)
+    incident = rig.fires("DiskFull")
+    rig.passes("1m")
+    assert "Slack is failing." in titles(rig)
+    assert "Slack is failing." in titles(rig, f"/incidents/{incident}")
+
+
+def test_what_was_given_up_leads_to_where_it_can_be_sent_again(rig: Rig) -> None:
+    rig.refuses("on-call")
+    incident = rig.fires("DiskFull")
+    page = rig.client.get("/").text
+    assert "1 delivery was given up." in page
+    assert f'<a href="/incidents/{incident}#deliveries">DiskFull: page to on-call</a>' in page
+    rig.pagerduty.routing_keys = None
+    form = re.search(r'action="(/deliveries/[^"]+/retry)"', rig.client.get(f"/incidents/{incident}").text)
+    assert form is not None
+    answer = rig.submits(form[1])
+    assert answer.headers["Location"] == f"/incidents/{incident}#deliveries"
+    assert rig.paged() == ["on-call"]
+    assert "given up." not in rig.client.get("/").text
+
+
+def test_stale_incidents_are_counted_and_can_be_listed(rig: Rig) -> None:
+    rig.fires("DiskFull")
+    rig.clock.moment += 9 * 3600
+    rig.fires("Fresh")
+    assert "1 incident is stale." in titles(rig)
+    page = rig.client.get("/?state=stale").text
+    assert "DiskFull" in page
+    assert "Fresh" not in page
+
+
+def test_simulated_channels_are_said_by_name(rig: Rig) -> None:
+    rig.environ |= {"SLACK_BOT_TOKEN": "", "PAGERDUTY_MANAGER_KEY": ""}
+    rig.configure(ROUTING)
+    assert titles(rig) == ["Simulated: Slack; PagerDuty for Manager."]
+
+
+def test_the_worst_comes_first(rig: Rig) -> None:
+    rig.environ["PAGERDUTY_MANAGER_KEY"] = ""
+    rig.configure(ROUTING)
+    rig.refuses("on-call")
+    rig.fires("DiskFull")
+    with rig.client.application.test_request_context():
+        levels = [trouble.level for trouble in find_troubles(rig.parts, stale=2)]
+    assert levels == sorted(levels, key=["alarm", "warn", "note"].index)
+    assert set(levels) == {"alarm", "warn", "note"}
