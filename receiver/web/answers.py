@@ -10,6 +10,7 @@ from msgspec import json
 from werkzeug.exceptions import ClientDisconnected, HTTPException, MethodNotAllowed
 
 from receiver.errors import NotFound, PayloadError, ReceiverError, StoreError
+from receiver.web.error_page import is_for_reader, render_error_page
 from receiver.web.errors import OUR_FAULT, render_error
 from receiver.web.misframed import find_misframed
 
@@ -30,8 +31,11 @@ def send(body: object) -> Response:
 
 
 def refuse(status: int, message: str, kind: str = "") -> Response:
-    """Return an error in the form all of ours have."""
-    answer = Response(render_error(status, message, kind), status, content_type="application/json")
+    """Return an error in the form all of ours have: JSON, and for people a page."""
+    if is_for_reader():
+        answer = render_error_page(status, message)
+    else:
+        answer = Response(render_error(status, message, kind), status, content_type="application/json")
     if status == 401:
         # Lets a browser ask for the token, as the password with any name.
         answer.headers["WWW-Authenticate"] = 'Basic realm="receiver", charset="UTF-8"'

@@ -139,6 +139,6 @@ def test_steps_are_told_next_and_skipped(rig: Rig) -> None:
 
 def test_a_silence_is_offered_where_alertmanager_is_known(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
-    assert "/silence" not in rig.client.get(f"/incidents/{incident}").text
+    assert f"/incidents/{incident}/silence" not in rig.client.get(f"/incidents/{incident}").text
     rig.configure(ROUTING + "alertmanager: {url: 'http://127.0.0.1:9'}\n")
     assert f'action="/incidents/{incident}/silence"' in rig.client.get(f"/incidents/{incident}").text

@@ -1,0 +1,29 @@
+"""Errors for people: a page in words, where programs get JSON."""
+
+from __future__ import annotations
+
+from flask import Response, render_template, request
+
+_FOR_PROGRAMS = ("/api/", "/webhooks/", "/static/", "/metrics", "/healthz", "/readyz")
+_TITLES = {
+    401: "Who are you?",
+    403: "Not from there",
+    404: "There is no such page",
+    429: "Too many at once",
+    500: "That went wrong",
+    502: "That went wrong",
+    503: "The receiver can't answer now",
+}
+
+
+def is_for_reader() -> bool:
+    """Tell whether a person waits before a browser: it asks for HTML, as no program does by itself."""
+    return not request.path.startswith(_FOR_PROGRAMS) and "text/html" in request.headers.get("Accept", "")
+
+
+def render_error_page(status: int, message: str) -> Response:
+    """Return the error as a page; it asks the store for nothing, since that may be what is away."""
+    words = _TITLES.get(status, "That can't be done")
+    sentence = f"{message[:1].upper()}{message[1:].rstrip('.')}."
+    page = render_template("error.html", status=status, words=words, message=sentence)
+    return Response(page, status, content_type="text/html; charset=utf-8")
