@@ -8,10 +8,10 @@ TEST_PROCESSES ?= 3
 PATHS := receiver tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check audit fmt bench soak clean
+.PHONY: help run test check audit fmt bench soak screenshots clean
 
 help: ## list the tasks
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.installed ## start the receiver here, on the shipped routing.yaml
 	exec $(BIN)/receiver run
@@ -41,6 +41,9 @@ bench: $(VENV)/.installed ## measure intake and latency beside the floor
 
 soak: $(VENV)/.installed-dev ## ten minutes of traffic with faults: growth, lateness, losses
 	$(BIN)/python -m bench.soak
+
+screenshots: $(VENV)/.installed-dev ## take the pictures of the pages in docs/screenshots; needs Debian's chromium
+	$(BIN)/python -m tests.browser.screenshots
 
 clean: ## remove the virtual environment; data in .receiver stays
 	rm -rf $(VENV)

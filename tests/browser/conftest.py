@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from tests.browser.chromium import CHROMIUM, FLAGS
+from tests.browser.week import play_week, serve
 from tests.e2e.outside import Outside
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
-from tests.rig import ROUTING
+from tests.rig import ROUTING, Rig
+from tests.valkey import valkey_url
 
-CHROMIUM = shutil.which("chromium")
-FLAGS = [
-    "--no-sandbox",  # as root, as tests in a container are
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+__all__ = ["valkey_url"]
+
 RUNBOOK = """### DiskFull (Critical)
 
 **Symptom**: the disk of a host is nearly full.
@@ -57,3 +51,10 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
         outside = Outside(folder, slack, pagerduty, ROUTING)
         yield outside
         outside.receiver.end()
+
+
+@pytest.fixture(scope="module")
+def week(tmp_path_factory: pytest.TempPathFactory, valkey_url: str) -> Iterator[tuple[Rig, str]]:
+    """A played week, and where its pages are."""
+    with play_week(tmp_path_factory.mktemp("week"), valkey_url) as rig, serve(rig) as address:
+        yield rig, address

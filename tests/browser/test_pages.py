@@ -9,15 +9,13 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from receiver.domain.alert import fingerprint
-from tests.browser.conftest import CHROMIUM
+from tests.browser.chromium import CHROMIUM
 from tests.e2e.outside import Outside
 
 pytestmark = [
     pytest.mark.needs_chromium,
     pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (Debian: apt install chromium)"),
 ]
-SCHEMES = ("light", "dark")
-WIDTHS = (1280, 360)
 
 
 def body(name: str, severity: str = "critical", **labels: str) -> dict[str, Any]:
@@ -145,36 +143,3 @@ def test_the_focus_outlives_a_look(page: Page, outside: Outside) -> None:
         pass
     page.wait_for_timeout(300)
     assert page.evaluate("document.activeElement.id") == f"to-{incident}"
-
-
-def paths(outside: Outside) -> dict[str, str]:
-    incident = fire(outside, "DiskFull", host="web-1")
-    return {
-        "now": "/",
-        "incident": f"/incidents/{incident}",
-        "history": "/history",
-        "runbooks": "/runbooks",
-        "runbook": "/runbooks/DiskFull",
-        "routing": "/routing?labels=alertname%3DDiskFull+severity%3Dcritical",
-    }
-
-
-@pytest.mark.parametrize("scheme", SCHEMES)
-@pytest.mark.parametrize("name", ["now", "incident", "history", "runbooks", "runbook", "routing"])
-def test_no_page_is_harder_to_use_than_need_be(
-    chromium: Browser, outside: Outside, name: str, scheme: Any
-) -> None:
-    """axe-core finds nothing against WCAG 2.2 AA, and nothing is cut off on a phone."""
-    from axe_playwright_python.sync_playwright import Axe
-
-    for width in WIDTHS:
-        context = chromium.new_context(color_scheme=scheme, viewport={"width": width, "height": 800})
-        page = context.new_page()
-        page.goto(outside.receiver.address + paths(outside)[name])
-        page.wait_for_timeout(200)
-        tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-        found = Axe().run(page, options={"runOnly": tags})
-        said = [(v["id"], [n["html"][:150] for n in v["nodes"][:3]]) for v in found.response["violations"]]
-        assert said == []
-        assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
-        context.close()

@@ -1,0 +1,47 @@
+"""Everybody can use the pages: axe-core finds nothing, nothing is cut off on a phone, keys reach everything."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser
+
+from tests.browser.chromium import CHROMIUM
+from tests.browser.week import break_out, list_paths
+from tests.rig import Rig
+
+pytestmark = [
+    pytest.mark.needs_chromium,
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (Debian: apt install chromium)"),
+]
+PAGES = ("now", "incident", "history", "runbooks", "runbook", "routing", "missing", "storm")
+SCHEMES = ("light", "dark")
+WIDTHS = (1280, 360)
+RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
+
+
+@pytest.fixture(scope="module")
+def addresses(week: tuple[Rig, str]) -> dict[str, str]:
+    rig, address = week
+    paths = {**list_paths(rig), "missing": "/incidents/nobody-1", "storm": f"/storms/{break_out(rig)}"}
+    return {name: address + path for name, path in paths.items()}
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("name", PAGES)
+def test_no_page_is_harder_to_use_than_need_be(
+    chromium: Browser, addresses: dict[str, str], name: str, scheme: Any
+) -> None:
+    """axe-core finds nothing against WCAG 2.2 AA, and nothing is cut off on a phone."""
+    for width in WIDTHS:
+        context = chromium.new_context(color_scheme=scheme, viewport={"width": width, "height": 800})
+        page = context.new_page()
+        page.goto(addresses[name])
+        page.wait_for_timeout(200)
+        found = Axe().run(page, options={"runOnly": RULES})
+        said = [(v["id"], [n["html"][:150] for n in v["nodes"][:3]]) for v in found.response["violations"]]
+        assert said == []
+        assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
+        context.close()
