@@ -43,17 +43,18 @@ class RedisListing:
         severity: str = "",
         alertname: str = "",
         opened_from: float = 0.0,
+        opened_before: float = 0.0,
         limit: int = 50,
         cursor: str = "",
         deliveries: Sequence[str] = (),
     ) -> Page:
         """Return incidents, newest first; no states = all. Looks at 5,000 at most in one call.
 
-        Those that opened before *opened_from* are left out. They come without their alerts, and with
-        those deliveries only whose keys are given.
+        Those that opened before *opened_from*, or not before *opened_before*, are left out. They come
+        without their alerts, and with those deliveries only whose keys are given.
         """
         found: list[Incident] = []
-        position = _parse_cursor(cursor)
+        position = _parse_cursor(cursor) or ((opened_before, "") if opened_before else None)
         scanned = 0
         while scanned < _SCANNED_AT_MOST:
             batch = self._newest(states, position, 200, opened_from)

@@ -11,6 +11,7 @@ from receiver.domain.statistics import Day
 WIDTH, HEIGHT = 720, 180
 _FOOT, _HEAD, _LEFT = 24, 8, 36
 _LABELS_AT_MOST = 10
+_NAME_AT_MOST = 32
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,15 @@ class Bar:
     width: float
     height: float
     kind: str
+    words: str
+
+
+@dataclass(frozen=True)
+class Rank:
+    """One name with its figure, and the figure in words."""
+
+    name: str
+    value: float
     words: str
 
 
@@ -73,24 +83,19 @@ def draw_days(days: Sequence[Day]) -> Chart:
     return Chart(tuple(bars), marks, lines)
 
 
-def draw_ranks(ranks: Sequence[tuple[str, int]]) -> Chart:
-    """Return a lying bar for each name, the longest first."""
-    top = max((count for _, count in ranks), default=1)
+def draw_ranks(ranks: Sequence[Rank]) -> Chart:
+    """Return a lying bar for each name."""
+    top = max((rank.value for rank in ranks), default=0) or 1
     row, left = 26, 250
-    room = WIDTH - left - 50
-    bars = tuple(
-        Bar(left, number * row + 4, round(room * count / top, 2), row - 8, "rank", f"{name}: {count}")
-        for number, (name, count) in enumerate(ranks)
-    )
-    marks = tuple(
-        Mark(left - 8, number * row + row / 2 + 5, name if len(name) <= 32 else f"{name[:31]}…")
-        for number, (name, _) in enumerate(ranks)
-    )
-    lines = tuple(
-        Mark(round(left + room * count / top + 6, 2), number * row + row / 2 + 5, str(count))
-        for number, (_, count) in enumerate(ranks)
-    )
-    return Chart(bars, marks, lines, height=max(row, row * len(ranks)))
+    room = WIDTH - left - 70
+    bars, marks, lines = [], [], []
+    for number, rank in enumerate(ranks):
+        width, y = round(room * rank.value / top, 2), number * row
+        bars.append(Bar(left, y + 4, width, row - 8, "rank", f"{rank.name}: {rank.words}"))
+        name = rank.name if len(rank.name) <= _NAME_AT_MOST else f"{rank.name[: _NAME_AT_MOST - 1]}…"
+        marks.append(Mark(left - 8, y + row / 2 + 5, name))
+        lines.append(Mark(left + width + 6, y + row / 2 + 5, rank.words))
+    return Chart(tuple(bars), tuple(marks), tuple(lines), height=max(row, row * len(ranks)))
 
 
 def _round_up(value: int) -> int:

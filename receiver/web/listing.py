@@ -53,10 +53,10 @@ def list_history(parts: Parts, asked: HistoryQuery) -> HistoryPage:
     return HistoryPage(rows, page.next_cursor)
 
 
-def parse_since(text: str, now: float) -> float:
+def parse_since(text: str, now: float, name: str = "since") -> float:
     """Return the moment that `7d` (back from *now*), a day or RFC 3339 says; 0 for nothing.
 
-    Raises Refusal with a sentence. A `+` that became a blank on its way through an address is
+    Raises Refusal with a sentence about *name*. A `+` that became a blank on its way through an address is
     taken for what it was.
     """
     if not text:
@@ -71,6 +71,6 @@ def parse_since(text: str, now: float) -> float:
     except (ValueError, OverflowError):
         raise Refusal(
             400,
-            f"since is {one_line(text, 100)!r}, expected a duration like 7d, a day like 2026-11-23 "
+            f"{name} is {one_line(text, 100)!r}, expected a duration like 7d, a day like 2026-11-23 "
             "or a moment like 2026-11-23T12:00:00Z",
         ) from None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import UTC
-from typing import Annotated
+from typing import Annotated, Any
 
 from msgspec import Meta, Struct
+from msgspec.structs import asdict
 
 from receiver.clock import format_duration
 from receiver.domain.alert import Severity
@@ -23,6 +25,8 @@ PART = 100
 _LOOKED_AT = 5000
 _WHOLE_AT_MOST = 1000
 _DAYS_AT_MOST = 92
+_DAY_S = 86400.0
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 class PastQuery(Struct, frozen=True):
@@ -31,7 +35,13 @@ class PastQuery(Struct, frozen=True):
     alertname: Annotated[str, Meta(max_length=300)] = ""
     label: Annotated[str, Meta(max_length=1000)] = ""
     since: Annotated[str, Meta(max_length=40)] = "7d"
+    until: Annotated[str, Meta(max_length=40)] = ""
     page: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
+
+    def list_fields(self, page: int = 0) -> dict[str, Any]:
+        """Return what of it has to stand in an address, for *page* if that is given."""
+        fields = asdict(self) | {"page": page or self.page}
+        return {name: value for name, value in fields.items() if value and (name, value) != ("page", 1)}
 
     def has_label(self, labels: dict[str, str]) -> bool:
         name, _, value = self.label.partition("=")
@@ -55,15 +65,22 @@ class Past:
 
 
 def build_past(parts: Parts, asked: PastQuery) -> Past:
-    """Return what opened since then. Raises Refusal for a moment that makes no sense, StoreError."""
+    """Return what opened in that time. Raises Refusal for a moment that makes no sense, StoreError."""
     now = parts.clock()
+    until = _read_until(asked.until, now)
     since = max(parse_since(asked.since, now), now - parts.routing.history)
     keys = [page_key(step) for policy in parts.routing.policies.values() for step in policy.steps]
     page = parts.incidents.find_newest(
-        alertname=asked.alertname, opened_from=since, limit=_LOOKED_AT, deliveries=sorted(set(keys))
+        alertname=asked.alertname,
+        opened_from=since,
+        opened_before=until,
+        limit=_LOOKED_AT,
+        deliveries=sorted(set(keys)),
     )
     found = _with_label(parts, asked, page.incidents) if asked.label else list(page.incidents)
     zone = (parts.routing.business_hours or BusinessHours()).zone or UTC
+    # A millisecond before the end: midnight ends a day and belongs to the next.
+    last = min(now, until - 0.001) if until else now
     habits = find_habits(found, zone)
     pages = max(1, -(-len(found) // PART))
     number = min(asked.page, pages)
@@ -73,12 +90,18 @@ def build_past(parts: Parts, asked: PastQuery) -> Past:
         page=number,
         pages=pages,
         incidents=tuple(found[(number - 1) * PART : number * PART]),
-        days=tuple(count_days(found, max(since, now - _DAYS_AT_MOST * 86400.0), now, zone)),
+        days=tuple(count_days(found, max(since, last - _DAYS_AT_MOST * _DAY_S), last, zone)),
         acknowledging=measure(found, lambda incident: incident.acknowledged_at),
         resolving=measure(found, lambda incident: incident.resolved_at),
         habits=tuple(habits),
         hints=tuple(find_hints(habits)),
     )
+
+
+def _read_until(text: str, now: float) -> float:
+    """Return the moment that ends the time asked for, 0 for none; a day counts whole."""
+    moment = parse_since(text, now, "until")
+    return moment + _DAY_S if moment and _DAY.fullmatch(text) else moment
 
 
 def _with_label(parts: Parts, asked: PastQuery, incidents: tuple[Incident, ...]) -> list[Incident]:

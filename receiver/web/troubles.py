@@ -53,6 +53,13 @@ def find_troubles(parts: Parts, stale: int = 0) -> list[Trouble]:
     return sorted(found, key=lambda trouble: _LEVELS.index(trouble.level))
 
 
+def find_serious_troubles(parts: Parts) -> list[Trouble]:
+    """Return those without what is only of note: that is said on the first page, and above what is on fire
+    it would be in the way.
+    """
+    return [trouble for trouble in find_troubles(parts) if trouble.level != "note"]
+
+
 def _find_silent_parts(status: Status) -> Iterator[Trouble]:
     if not status.workers:
         words = "Alerts are taken, but nothing is posted and nobody is paged."

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from tests.rig import Rig
 
 
@@ -21,8 +23,32 @@ def test_the_past_is_searched_by_name_label_and_time(rig: Rig) -> None:
     assert "Nothing opened" in rig.client.get("/history?label=host%3Dnobody").text
 
 
-def test_a_senseless_moment_is_a_400(rig: Rig) -> None:
-    assert rig.client.get("/history?since=yesterweek").status_code == 400
+@pytest.mark.parametrize("query", ["since=yesterweek", "until=someday"])
+def test_a_senseless_moment_is_a_400(rig: Rig, query: str) -> None:
+    assert rig.client.get(f"/history?{query}").status_code == 400
+
+
+def test_a_day_that_ends_the_search_counts_whole(rig: Rig) -> None:
+    rig.fires("First", "info")
+    rig.passes("1d")
+    rig.fires("Second", "info")
+    page = rig.client.get("/history?until=2026-11-23").text
+    assert ">First</a>" in page
+    assert ">Second</a>" not in page
+    assert ">Second</a>" in rig.client.get("/history?until=2026-11-24").text
+    assert "Nothing opened" in rig.client.get("/history?until=2026-11-22").text
+
+
+def test_alerts_are_ranked_by_what_they_did(rig: Rig) -> None:
+    for name in ("Nightly", "Nightly", "Once"):
+        rig.passes("12h")
+        rig.fires(name, "warning")
+        rig.passes("2m")
+        rig.ends(name, "warning")
+    page = rig.client.get("/history").text
+    for title in ("The noisiest alerts", "Alerts that nobody acknowledged", "Pages at night"):
+        assert f">{title}</h2>" in page
+    assert "Fired again soon after they ended" not in page
 
 
 def test_it_tells_how_long_things_took(rig: Rig) -> None:

@@ -23,6 +23,12 @@ def test_labels_are_sent_through_the_routes_and_nothing_happens(rig: Rig) -> Non
     assert rig.client.get("/routing?labels=what").status_code == 400
 
 
+def test_a_label_with_blanks_is_quoted(rig: Rig) -> None:
+    page = rig.client.get("/routing", query_string={"labels": 'alertname="Disk full" severity=critical'})
+    assert "Route <strong>#alerts-critical</strong>" in page.text
+    assert rig.client.get("/routing", query_string={"labels": 'alertname="Disk'}).status_code == 400
+
+
 def test_a_test_alert_from_the_page_is_an_alert(rig: Rig) -> None:
     labels = {"labels": "alertname=Drill severity=critical"}
     answer = rig.submits("/routing/fire", does="fire", **labels)

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from flask import Blueprint, render_template, request, url_for
-from msgspec.structs import asdict
 
 from receiver.clock import format_duration
 from receiver.web.board import describe_state
 from receiver.web.charts import draw_days, draw_ranks
 from receiver.web.past import PastQuery, build_past, describe_wait
 from receiver.web.questions import read_query
+from receiver.web.rankings import NOISIEST, rank_habits, rank_waits
 from receiver.web.rows import format_moment
 from receiver.wiring import Parts
-
-_NOISIEST = 10
 
 
 def add_history(pages: Blueprint, parts: Parts) -> None:
@@ -24,19 +22,18 @@ def add_history(pages: Blueprint, parts: Parts) -> None:
         """Show what was, and what it tells of the alerts."""
         asked = read_query(PastQuery, request.args)
         past = build_past(parts, asked)
-
-        def turn(page: int) -> str:
-            return url_for("pages.history", **{**{k: v for k, v in asdict(asked).items() if v}, "page": page})
-
-        noisiest = past.habits[:_NOISIEST]
         return render_template(
             "history.html",
             asked=asked,
             past=past,
-            noisiest=noisiest,
+            noisiest=past.habits[:NOISIEST],
+            severities=sorted(
+                {severity for day in past.days for severity, _ in day.counts}, key=lambda one: -one.rank
+            ),
             days_chart=draw_days(past.days),
-            ranks_chart=draw_ranks([(habit.alertname or "(no name)", habit.count) for habit in noisiest]),
-            turn=turn,
+            waits_chart=draw_ranks(rank_waits(past.acknowledging, past.resolving)),
+            rankings=[(ranking, draw_ranks(ranking.ranks)) for ranking in rank_habits(past.habits)],
+            turn=lambda page: url_for("pages.history", **asked.list_fields(page)),
             say_wait=describe_wait,
             say_state=describe_state,
             duration=format_duration,

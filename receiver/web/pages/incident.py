@@ -30,7 +30,7 @@ from receiver.web.rows import render_whole
 from receiver.web.sent import find_sent
 from receiver.web.silencing import silence
 from receiver.web.stamp import stamp_of
-from receiver.web.troubles import find_troubles
+from receiver.web.troubles import find_serious_troubles
 from receiver.wiring import Parts
 
 
@@ -66,8 +66,7 @@ def _show(parts: Parts, found: Incident, policy: EscalationPolicy) -> str:
     upcoming = progress.next_step if not found.is_waiting else None
     whole = render_whole(found, policy, parts.incidents.timeline(found.id), now)
     card, sent = build_card(found, policy, now), find_sent(parts, found, policy)
-    # What is only of note is said on the first page; here it would stand above what is on fire.
-    troubles = [trouble for trouble in find_troubles(parts) if trouble.level != "note"]
+    troubles = find_serious_troubles(parts)
     return render_template(
         "incident.html",
         incident=whole,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Annotated
 
 from flask import Blueprint, redirect, render_template, request, url_for
@@ -23,7 +24,7 @@ _MAX_LABELS = 60
 
 
 class DryRun(Struct, frozen=True):
-    """Labels to be sent through the routes, `name=value` with blanks or line ends between."""
+    """Labels to be sent through the routes: `name=value`, with blanks between, quoted as in a shell."""
 
     labels: Annotated[str, Meta(max_length=4000)] = ""
 
@@ -66,9 +67,13 @@ def add_routing(pages: Blueprint, parts: Parts) -> None:
 def read_labels(text: str) -> dict[str, str]:
     """Return the labels written in *text*; Refusal with a sentence where one is none."""
     found: dict[str, str] = {}
-    for piece in text.split()[:_MAX_LABELS]:
+    try:
+        pieces = shlex.split(text)
+    except ValueError:
+        raise Refusal(400, f"{one_line(text, 80)!r} has a quote that doesn't end") from None
+    for piece in pieces[:_MAX_LABELS]:
         name, is_pair, value = piece.partition("=")
         if not is_pair or not name:
             raise Refusal(400, f"{one_line(piece, 80)!r} is no label, expected name=value")
-        found[name] = value.strip('"')
+        found[name] = value
     return found

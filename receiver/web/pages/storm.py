@@ -14,7 +14,7 @@ from receiver.web.questions import read_query
 from receiver.web.reader import answer_of_reader
 from receiver.web.stamp import stamp_of
 from receiver.web.storms import acknowledge_storm, describe_storm
-from receiver.web.troubles import find_troubles
+from receiver.web.troubles import find_serious_troubles
 from receiver.wiring import Parts
 
 
@@ -26,7 +26,7 @@ def add_storm(pages: Blueprint, parts: Parts) -> None:
         """Show a storm: its numbers and its incidents, most urgent first."""
         asked = read_query(PartQuery, request.args)
         held = parts.shelf_of_storms.load(storm_id)
-        shown, troubles = describe_storm(parts, held), find_troubles(parts)
+        shown, troubles = describe_storm(parts, held), find_serious_troubles(parts)
         heads = parts.incidents.read_heads(list_incident_ids(held))
         board = lay_out(parts, heads.values(), asked.page)
         return render_template(
