@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import time
 from html import unescape
+from statistics import median
 
 import pytest
 
@@ -146,3 +148,15 @@ def test_maintenance_that_begins_elsewhere_changes_the_stamp(rig: Rig) -> None:
     before = stamp(rig)
     rig.client.post("/api/v1/maintenance", json={"by": "bob", "for": "1h"})
     assert stamp(rig) != before
+
+
+def test_a_thousand_open_incidents_are_shown_within_300_ms(rig: Rig) -> None:
+    for number in range(1000):
+        rig.posts(rig.alert(f"A{number}", "warning"))
+        rig.clock.moment += 0.002
+    took = []
+    for _ in range(5):
+        before = time.perf_counter()
+        assert "1000 open" in rig.client.get("/").text
+        took.append(time.perf_counter() - before)
+    assert median(took) < 0.3

@@ -84,3 +84,14 @@ def test_a_prometheus_that_is_away_is_said(rig: Rig) -> None:
     page = rig.client.get("/runbooks").text
     assert "Prometheus can&#39;t be reached" in page
     assert "DiskFull" in page
+
+
+def test_a_hundred_runbooks_stand_on_a_page_and_lists_are_as_short(rig: Rig) -> None:
+    shelve(rig, *(f"Book{n:03}" for n in range(130)))
+    for n in range(105):
+        rig.posts(rig.alert(f"Bare{n}", "info"))
+        rig.clock.moment += 0.01
+    first, second = (rig.client.get(f"/runbooks?page={page}").text for page in (1, 2))
+    assert first.count('<tr><th scope="row">') == 100
+    assert second.count('<tr><th scope="row">') == 30
+    assert "… and 5 more" in first

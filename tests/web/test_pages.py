@@ -142,3 +142,14 @@ def test_a_silence_is_offered_where_alertmanager_is_known(rig: Rig) -> None:
     assert f"/incidents/{incident}/silence" not in rig.client.get(f"/incidents/{incident}").text
     rig.configure(ROUTING + "alertmanager: {url: 'http://127.0.0.1:9'}\n")
     assert f'action="/incidents/{incident}/silence"' in rig.client.get(f"/incidents/{incident}").text
+
+
+def test_a_long_timeline_is_shown_from_its_newest(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    for _ in range(60):
+        rig.answers(incident, "acknowledge")
+        rig.answers(incident, "unacknowledge")
+    page = rig.client.get(f"/incidents/{incident}").text
+    timeline = page.partition('<ol class="timeline">')[2].partition("</ol>")[0]
+    assert timeline.count("<time") == 100
+    assert "earlier ones" in timeline

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, render_template
+from flask import Blueprint, render_template, request, url_for
 from markupsafe import Markup
 
 from receiver.errors import NotFound
 from receiver.lookups.prometheus import PrometheusRules
 from receiver.runbooks.page import render_page
+from receiver.web.board import PART, PartQuery
 from receiver.web.library import build_library
+from receiver.web.questions import read_query
 from receiver.wiring import Parts
 
 
@@ -20,8 +22,19 @@ def add_runbooks(pages: Blueprint, parts: Parts) -> None:
     @pages.get("/runbooks")
     def runbooks() -> str:
         """List the runbooks, and what is missing or disagrees."""
+        asked = read_query(PartQuery, request.args)
         library = build_library(parts, rules.find() if rules else None)
-        return render_template("runbooks.html", library=library)
+        pages_of_them = max(1, -(-len(library.volumes) // PART))
+        page = min(asked.page, pages_of_them)
+        return render_template(
+            "runbooks.html",
+            library=library,
+            volumes=library.volumes[(page - 1) * PART : page * PART],
+            page=page,
+            pages=pages_of_them,
+            part=PART,
+            turn=lambda page: url_for("pages.runbooks", page=page),
+        )
 
     @pages.get("/runbooks/<name>")
     def runbook(name: str) -> str:
