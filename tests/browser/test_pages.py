@@ -107,6 +107,57 @@ def test_a_lost_connection_is_said_and_nothing_old_counts_on(chromium: Browser, 
     context.close()
 
 
+def test_an_answer_that_says_no_counts_as_nothing_heard(chromium: Browser, outside: Outside) -> None:
+    """As when the store is away: the receiver is there, but what is shown is old all the same."""
+    fire(outside, "QueueBacklog")
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(outside.receiver.address + "/")
+    context.route("**/*", lambda route: route.fulfill(status=503, body="{}"))
+    expect(page.locator("#lost")).to_contain_text("Nothing heard from the receiver since", timeout=10_000)
+    expect(page.locator(".card").first).to_be_visible()
+    context.unroute("**/*")
+    expect(page.locator("#lost")).to_be_hidden(timeout=10_000)
+    context.close()
+
+
+def test_what_is_still_so_is_left_alone_and_what_changed_is_not(page: Page, outside: Outside) -> None:
+    incident = fire(outside, "NodeDown")
+    page.goto(f"{outside.receiver.address}/incidents/{incident}")
+    expect(page.locator(".timeline")).to_contain_text("Paged On-call")
+    page.wait_for_timeout(3500)
+    page.locator("#more details summary").first.click()
+    page.locator("h1").evaluate("each => { each.marked = true; }")
+    for _ in range(2):
+        with page.expect_response(lambda answer: "/incidents/" in answer.url and answer.ok):
+            pass
+    page.wait_for_timeout(200)
+    assert page.locator("h1").evaluate("each => each.marked === true")
+    outside.ask("POST", f"/api/v1/incidents/{incident}/acknowledge", {"by": "alice"})
+    expect(page.locator("#state")).to_have_text("acknowledged by alice")
+    assert page.locator("h1").evaluate("each => each.marked === undefined")
+    expect(page.locator("#more details[open]")).to_have_count(1)
+
+
+def test_maintenance_that_somebody_else_begins_is_seen_at_once(page: Page, outside: Outside) -> None:
+    page.goto(outside.receiver.address + "/")
+    outside.ask("POST", "/api/v1/maintenance", {"by": "bob", "for": "1h"})
+    banner = page.get_by_label("Maintenance", exact=True)
+    expect(banner).to_contain_text("nobody is paged")
+    banner.get_by_role("button").click()
+    expect(page.get_by_label("Maintenance", exact=True)).to_have_count(0)
+
+
+def test_labels_are_tried_and_sent_as_a_test_alert(page: Page, outside: Outside) -> None:
+    page.goto(outside.receiver.address + "/routing")
+    page.get_by_label("Labels").fill("alertname=Drill severity=critical")
+    page.get_by_role("button", name="Try").click()
+    expect(page.get_by_role("status")).to_contain_text("On-call at once, Team Lead after 5m")
+    page.get_by_role("button", name="Send this as a test alert").click()
+    expect(page.get_by_role("heading", name="Drill", level=1)).to_be_visible()
+    outside.sees(lambda: any("Drill" in str(event.body) for event in outside.pagerduty.events))
+
+
 def test_without_scripts_one_can_read_and_acknowledge(chromium: Browser, outside: Outside) -> None:
     incident = fire(outside, "CertificateExpiry")
     context = chromium.new_context(java_script_enabled=False)
