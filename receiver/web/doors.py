@@ -111,12 +111,15 @@ class Doors:
         """
         site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
         host = _host_of(origin) if origin is not None else None
-        if not self._tokens and host is not None and not self._is_our_name(host):
+        # Of forms on our own pages browsers say `null`, as our pages let them tell nobody where somebody
+        # comes from. Then the name they asked at is the page's, if it was a page of ours at all.
+        is_browser = site is not None or host is not None
+        if not self._tokens and is_browser and not self._is_our_name(host or request.host.lower()):
             # A name that was ours to a browser for a moment (DNS rebinding): nothing else would tell.
             return False
         if site is not None:
             return site in ("same-origin", "none")
-        return host is None or host in (request.host.lower(), self._public_host)
+        return host is None or (bool(host) and host in (request.host.lower(), self._public_host))
 
     def _is_our_name(self, host: str) -> bool:
         """Tell whether a page at *host* can only be ours: nobody else can let that name lead here."""

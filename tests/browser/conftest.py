@@ -48,7 +48,7 @@ def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
     (folder / "runbooks").mkdir()
     (folder / "runbooks" / "disk.md").write_text(RUNBOOK)
     with MockSlack() as slack, MockPagerDuty() as pagerduty:
-        outside = Outside(folder, slack, pagerduty, ROUTING)
+        outside = Outside(folder, slack, pagerduty, ROUTING, PUBLIC_URL="http://ops.example")
         yield outside
         outside.receiver.end()
 

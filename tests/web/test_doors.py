@@ -225,6 +225,31 @@ def test_without_tokens_a_name_of_somebody_else_that_leads_to_us_is_not_ours(
         assert open_rig.client.post(path, json={}, headers={**headers, **more}).status_code == status
 
 
+@pytest.mark.parametrize("public_url", ["", "https://ops.example"])
+@pytest.mark.parametrize(("host", "status"), [("127.0.0.1:9080", 200), ("evil.example:9080", 403)])
+def test_a_form_whose_origin_the_browser_keeps_to_itself_is_judged_by_where_it_was_sent(
+    rig: Rig, public_url: str, host: str, status: int
+) -> None:
+    """Chromium says `null` for forms on our own pages, as they have `Referrer-Policy: no-referrer`."""
+    rig.environ["PUBLIC_URL"] = public_url
+    rig.configure(ROUTING)
+    headers = {"Host": host, "Origin": "null", "Sec-Fetch-Site": "same-origin"}
+    path = f"/api/v1/incidents/{rig.fires('DiskFull')}/acknowledge"
+    assert rig.client.post(path, json={}, headers=headers).status_code == status
+
+
+@pytest.mark.parametrize("origin", ["null", "", "http://[::1"])
+@pytest.mark.parametrize("tokens", ["", "api-token"])
+def test_without_a_word_of_where_it_comes_from_an_origin_of_nobody_is_not_ours(
+    rig: Rig, origin: str, tokens: str
+) -> None:
+    """Whether or not there is a PUBLIC_URL to compare it with."""
+    rig.environ["RECEIVER_API_TOKEN"] = tokens
+    rig.configure(ROUTING)
+    headers = {"Origin": origin, "Authorization": "Basic " + b64encode(b"me:api-token").decode()}
+    assert rig.client.post("/api/v1/maintenance", json={}, headers=headers).status_code == 403
+
+
 # --- forms ---
 
 
