@@ -14,6 +14,7 @@ from receiver.domain.escalation import page_key
 from receiver.domain.fallback import find_message, find_place
 from receiver.domain.incident import Incident, dedup_key
 from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy
+from receiver.web.delivery_words import name_delivery_for_reader
 from receiver.web.rows import format_moment
 from receiver.wiring import Parts, build_briefing
 
@@ -47,7 +48,7 @@ def _recorded(message: Mapping[str, Any]) -> Sent:
     return Sent(
         at=format_moment(float(message.get("at", 0.0))),
         to=str(message.get("to") or message.get("channel") or ""),
-        what=str(message.get("key", "")),
+        what=name_delivery_for_reader(str(message.get("key", ""))),
         text=str(message.get("text", "")),
         whole=dumps(whole, indent=2, ensure_ascii=False),
         simulated=True,
