@@ -66,8 +66,7 @@ def _find_silent_parts(status: Status) -> Iterator[Trouble]:
         yield Trouble("alarm", "No worker is alive.", words)
     for kind, channel in status.channels.items():
         if channel.state is ChannelState.FAILING:
-            words = (channel.reason or "").replace("_", " ")
-            yield Trouble("alarm", f"{_NAMES[kind]} is failing.", words, channel.since or "")
+            yield Trouble("alarm", f"{_NAMES[kind]} is failing.", channel.reason or "", channel.since or "")
     for beat in status.heartbeats:
         if beat.state is HeartbeatState.MISSING:
             source = f" from {beat.source}" if beat.source else ""

@@ -45,3 +45,20 @@ def test_no_page_is_harder_to_use_than_need_be(
         assert said == []
         assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")
         context.close()
+
+
+def test_nothing_a_stranger_writes_is_wider_than_a_phone(chromium: Browser, week: tuple[Rig, str]) -> None:
+    rig, address = week
+    endless = "x" * 1500
+    alert = rig.alert(endless, "critical", endless=endless, rule="\u202e" + endless)
+    alert["annotations"] = {"summary": endless, endless: f"https://example.org/{endless}", "text": endless}
+    incident = rig.posts(alert)["incidents"][0]
+    rig.works()
+    context = chromium.new_context(viewport={"width": 360, "height": 800})
+    page = context.new_page()
+    for path in ("/", f"/incidents/{incident}", "/history", "/runbooks", f"/routing?labels=a={endless}"):
+        page.goto(address + path)
+        assert page.evaluate(
+            "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+        ), path
+    context.close()
