@@ -1,7 +1,7 @@
-"""The stamp of what a page shows, so that a browser leaves alone what is still so.
+"""The stamp of what a page shows, so that a browser that still has it is told so and no more.
 
-A page that is asked for every few seconds would else close what a reader has unfolded and lose what they
-have marked, for nothing.
+A page that is asked for every few seconds would else cost a phone megabytes, close what its reader has
+unfolded and lose what they have marked, for nothing.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ from collections.abc import Callable
 from hashlib import sha256
 from typing import cast
 
-from flask import current_app
+from flask import Response, current_app, render_template, request
+
+_HEADER = "X-Receiver-Stamp"
 
 
 def stamp_of(*shown: object) -> str:
@@ -18,3 +20,13 @@ def stamp_of(*shown: object) -> str:
     # Forms that were shown with another token than the browser now has don't work.
     render_token = cast("Callable[[], str]", current_app.jinja_env.globals["csrf_field"])
     return sha256(repr((shown, render_token())).encode("utf-8", "backslashreplace")).hexdigest()[:16]
+
+
+def answer_living(template: str, shown: tuple[object, ...], **context: object) -> Response:
+    """Return the page, or nothing (204) to a script that has it with the stamp of what is *shown*."""
+    stamp = stamp_of(*shown)
+    if request.headers.get(_HEADER) == stamp:
+        return Response(status=204)
+    return Response(
+        render_template(template, stamp=stamp, **context), content_type="text/html; charset=utf-8"
+    )

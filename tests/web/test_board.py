@@ -125,13 +125,17 @@ def stamp(rig: Rig, path: str = "/") -> str:
 
 
 def test_the_stamp_stays_while_only_time_passes_and_changes_with_what_is_shown(rig: Rig) -> None:
-    """By it a browser knows that it may leave the page alone, with all a reader unfolded there."""
+    """Who has it is told so and no more, and the page is left alone with all a reader unfolded there."""
     incident = rig.fires("DiskFull")
     rig.parts.agenda.beat("worker", rig.clock())
     for path in ("/", f"/incidents/{incident}"):
         before = stamp(rig, path)
         rig.clock.moment += 1
         assert stamp(rig, path) == before
+        answer = rig.client.get(path, headers={"X-Receiver-Stamp": before})
+        assert (answer.status_code, answer.data) == (204, b"")
+        assert float(answer.headers["X-Receiver-Now"]) == rig.clock()
+        assert rig.client.get(path, headers={"X-Receiver-Stamp": "0" * 16}).status_code == 200
     before = stamp(rig), stamp(rig, f"/incidents/{incident}")
     rig.answers(incident, "acknowledge")
     assert stamp(rig) != before[0]

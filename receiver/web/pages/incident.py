@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import parse_qsl
 
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import Blueprint, redirect, request, url_for
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
@@ -29,7 +29,7 @@ from receiver.web.reader import VIA, answer_of_reader, name_reader
 from receiver.web.rows import render_whole
 from receiver.web.sent import find_sent
 from receiver.web.silencing import silence
-from receiver.web.stamp import stamp_of
+from receiver.web.stamp import answer_living
 from receiver.web.troubles import find_serious_troubles
 from receiver.wiring import Parts
 
@@ -38,7 +38,7 @@ def add_incident(pages: Blueprint, parts: Parts) -> None:
     """Add the page and its answers to the blueprint."""
 
     @pages.get("/incidents/<incident_id>")
-    def incident(incident_id: str) -> str:
+    def incident(incident_id: str) -> Response:
         """Show one incident: alerts, escalation, timeline, deliveries, its runbook, what was sent."""
         found = parts.incidents.load(incident_id)
         return _show(parts, found, policy_finder(parts, parts.clock())(found))
@@ -60,15 +60,16 @@ def add_incident(pages: Blueprint, parts: Parts) -> None:
         return redirect(url_for("pages.incident", incident_id=again.incident, _anchor="deliveries"), 303)
 
 
-def _show(parts: Parts, found: Incident, policy: EscalationPolicy) -> str:
+def _show(parts: Parts, found: Incident, policy: EscalationPolicy) -> Response:
     now = parts.clock()
     progress = trace_progress(found, policy, now)
     upcoming = progress.next_step if not found.is_waiting else None
     whole = render_whole(found, policy, parts.incidents.timeline(found.id), now)
     card, sent = build_card(found, policy, now), find_sent(parts, found, policy)
     troubles = find_serious_troubles(parts)
-    return render_template(
+    return answer_living(
         "incident.html",
+        (whole, card, sent, troubles, show_maintenance(parts)),
         incident=whole,
         card=card,
         state=describe_state(found),
@@ -83,7 +84,6 @@ def _show(parts: Parts, found: Incident, policy: EscalationPolicy) -> str:
         name_delivery=name_delivery_for_reader,
         sent=sent,
         troubles=troubles,
-        stamp=stamp_of(whole, card, sent, troubles, show_maintenance(parts)),
         **_find_runbook(parts, found),
     )
 

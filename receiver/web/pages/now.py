@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 from urllib.parse import urlencode
 
-from flask import Blueprint, render_template, request, url_for
+from flask import Blueprint, Response, request, url_for
 
 from receiver.web.board import BoardQuery, build_board
 from receiver.web.maintenance import show_maintenance
 from receiver.web.questions import read_query
-from receiver.web.stamp import stamp_of
+from receiver.web.stamp import answer_living
 from receiver.web.status import list_heartbeats
 from receiver.web.troubles import find_troubles
 from receiver.wiring import Parts
@@ -20,21 +20,21 @@ def add_now(pages: Blueprint, parts: Parts) -> None:
     """Add the page to the blueprint."""
 
     @pages.get("/")
-    def now() -> str:
+    def now() -> Response:
         """Show what is open, most urgent first."""
         asked = read_query(BoardQuery, request.args)
         board = build_board(parts, asked)
         troubles, heartbeats = find_troubles(parts, board.stale), list_heartbeats(parts)
         maintenance = show_maintenance(parts)
-        return render_template(
+        return answer_living(
             "now.html",
+            (replace(board, at=""), troubles, heartbeats, maintenance),
             asked=asked,
             board=board,
             routes=[route.name for route in parts.routing.routes],
             troubles=troubles,
             heartbeats=heartbeats,
             maintenance=maintenance,
-            stamp=stamp_of(replace(board, at=""), troubles, heartbeats, maintenance),
             back=f"now?{urlencode(asked.list_fields())}",
             turn=lambda page: url_for("pages.now", **asked.list_fields(page)),
         )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import Blueprint, redirect, request, url_for
 from werkzeug.wrappers import Response
 
 from receiver.domain.storm import list_incident_ids
@@ -12,7 +12,7 @@ from receiver.web.board import PartQuery, lay_out
 from receiver.web.maintenance import show_maintenance
 from receiver.web.questions import read_query
 from receiver.web.reader import answer_of_reader
-from receiver.web.stamp import stamp_of
+from receiver.web.stamp import answer_living
 from receiver.web.storms import acknowledge_storm, describe_storm
 from receiver.web.troubles import find_serious_troubles
 from receiver.wiring import Parts
@@ -22,20 +22,20 @@ def add_storm(pages: Blueprint, parts: Parts) -> None:
     """Add the page and its answer to the blueprint."""
 
     @pages.get("/storms/<storm_id>")
-    def storm(storm_id: str) -> str:
+    def storm(storm_id: str) -> Response:
         """Show a storm: its numbers and its incidents, most urgent first."""
         asked = read_query(PartQuery, request.args)
         held = parts.shelf_of_storms.load(storm_id)
         shown, troubles = describe_storm(parts, held), find_serious_troubles(parts)
         heads = parts.incidents.read_heads(list_incident_ids(held))
         board = lay_out(parts, heads.values(), asked.page)
-        return render_template(
+        return answer_living(
             "storm.html",
+            (shown, replace(board, at=""), troubles, show_maintenance(parts)),
             storm=shown,
             name=held.storm.name,
             board=board,
             troubles=troubles,
-            stamp=stamp_of(shown, replace(board, at=""), troubles, show_maintenance(parts)),
             turn=lambda page: url_for("pages.storm", storm_id=storm_id, page=page),
         )
 

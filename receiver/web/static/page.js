@@ -86,14 +86,12 @@
     count = counts.dataset.count;
   };
 
-  const isUnchanged = (body) => {
-    const found = / data-stamp="([0-9a-f]+)"/.exec(body);
-    return found !== null && found[1] === live().dataset.stamp;
+  // Whoever shows what is still so is told so and no more.
+  const askWithStamp = (event) => {
+    if (event.detail.elt === live()) event.detail.headers["X-Receiver-Stamp"] = live().dataset.stamp;
   };
 
-  const beforeSwap = (event) => {
-    if (event.detail.target !== live() || !event.detail.shouldSwap) return;
-    if (isUnchanged(event.detail.serverResponse)) event.detail.shouldSwap = false;
+  const rememberUnfolded = () => {
     unfolded = [...document.querySelectorAll("details[open][id]")].map((each) => each.id);
   };
 
@@ -112,7 +110,8 @@
     if (now) offset = now * 1000 - Date.now();
     afterSettle();
     setInterval(tick, 1000);
-    document.body.addEventListener("htmx:beforeSwap", beforeSwap);
+    document.body.addEventListener("htmx:configRequest", askWithStamp);
+    document.body.addEventListener("htmx:beforeSwap", rememberUnfolded);
     document.body.addEventListener("htmx:afterRequest", (event) => {
       if (event.detail.successful) hear(event.detail.xhr);
       else lose();
