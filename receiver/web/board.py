@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from msgspec import Meta, Struct
@@ -71,15 +71,22 @@ class Card:
 
 @dataclass(frozen=True)
 class Board:
-    """One part of some incidents; *total* counts all that fit the question, *stale* all that are stale."""
+    """One part of some incidents; *total* counts all that fit the question."""
 
     at: str
     total: int
-    unacknowledged: int
     page: int
     pages: int
     cards: tuple[Card, ...]
-    stale: int = 0
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many incidents are open at all, whatever is asked for: no filter makes a night look quiet."""
+
+    open: int
+    unacknowledged: int
+    stale: int
 
     @property
     def title(self) -> str:
@@ -87,18 +94,21 @@ class Board:
 
     @property
     def words(self) -> str:
-        if not self.total:
+        if not self.open:
             return "Nothing open"
-        said = f"{self.total} open"
+        said = f"{self.open} open"
         return f"{said}, {self.unacknowledged} of them nobody has" if self.unacknowledged else said
 
 
-def build_board(parts: Parts, asked: BoardQuery) -> Board:
-    """Return the part of the open incidents that is asked for. Raises StoreError."""
-    now = parts.clock()
-    everything = list(parts.incidents.find_open())
-    board = lay_out(parts, [one for one in everything if asked.fits(one, now)], asked.page)
-    return replace(board, stale=sum(incident.is_stale(now) for incident in everything))
+def build_board(parts: Parts, asked: BoardQuery) -> tuple[Board, Counts]:
+    """Return the part of the open incidents that is asked for, and how many there are. Raises StoreError."""
+    now, everything = parts.clock(), list(parts.incidents.find_open())
+    counts = Counts(
+        open=len(everything),
+        unacknowledged=sum(not incident.is_acknowledged for incident in everything),
+        stale=sum(incident.is_stale(now) for incident in everything),
+    )
+    return lay_out(parts, [one for one in everything if asked.fits(one, now)], asked.page), counts
 
 
 def lay_out(parts: Parts, incidents: Iterable[Incident], page: int) -> Board:
@@ -111,7 +121,6 @@ def lay_out(parts: Parts, incidents: Iterable[Incident], page: int) -> Board:
     return Board(
         at=format_moment(now),
         total=len(found),
-        unacknowledged=sum(not (one.is_acknowledged or one.is_resolved) for one in found),
         page=page,
         pages=pages,
         cards=tuple(build_card(heads[one], find_policy(heads[one]), now) for one in ids if one in heads),

@@ -47,6 +47,16 @@ def test_the_board_is_narrowed_by_what_stands_in_the_address(rig: Rig, query: st
     assert shown(rig, query) == names
 
 
+def test_no_filter_makes_a_night_look_quiet(rig: Rig) -> None:
+    """A bookmark of what is acknowledged must not say that nothing is open."""
+    rig.fires("Critical")
+    page = rig.client.get("/?state=acknowledged").text
+    assert "<title>(1) 1 open, 1 of them nobody has · receiver</title>" in page
+    assert "0 shown, show all" in page
+    assert "Nothing open matches the filter." in page
+    assert "Nothing is open" not in page
+
+
 def test_a_senseless_filter_is_a_400_with_a_sentence(rig: Rig) -> None:
     answer = rig.client.get("/?state=odd")
     assert answer.status_code == 400

@@ -23,14 +23,15 @@ def add_now(pages: Blueprint, parts: Parts) -> None:
     def now() -> Response:
         """Show what is open, most urgent first."""
         asked = read_query(BoardQuery, request.args)
-        board = build_board(parts, asked)
-        troubles, heartbeats = find_troubles(parts, board.stale), list_heartbeats(parts)
+        board, counts = build_board(parts, asked)
+        troubles, heartbeats = find_troubles(parts, counts.stale), list_heartbeats(parts)
         maintenance = show_maintenance(parts)
         return answer_living(
             "now.html",
-            (replace(board, at=""), troubles, heartbeats, maintenance),
+            (replace(board, at=""), counts, troubles, heartbeats, maintenance),
             asked=asked,
             board=board,
+            counts=counts,
             routes=[route.name for route in parts.routing.routes],
             troubles=troubles,
             heartbeats=heartbeats,
