@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
 
 import msgspec
@@ -178,9 +179,12 @@ def read_body(kind: type[Q], body: bytes) -> Q:
 
 
 def _convert(name: str, value: str, hint: Any) -> object:
-    try:
-        return msgspec.convert(value, hint, strict=False)
-    except msgspec.ValidationError:
-        notes = (note.extra or {} for note in get_args(hint)[1:] if isinstance(note, Meta))
-        expected = next((note[_EXPECTED] for note in notes if _EXPECTED in note), "another value")
-        raise Refusal(400, f"{name} is {one_line(value, 100)!r}, expected {expected}") from None
+    notes = [note for note in get_args(hint)[1:] if isinstance(note, Meta)]
+    # Python's `$`, unlike that of other languages, also stands before a line end that is the last letter.
+    ends_early = value.endswith("\n") and any(note.pattern for note in notes)
+    with suppress(msgspec.ValidationError):
+        if not ends_early:
+            return msgspec.convert(value, hint, strict=False)
+    extras = (note.extra or {} for note in notes)
+    expected = next((extra[_EXPECTED] for extra in extras if _EXPECTED in extra), "another value")
+    raise Refusal(400, f"{name} is {one_line(value, 100)!r}, expected {expected}")

@@ -113,6 +113,7 @@ def test_pages_follow_one_another_back_to_the_moment(rig: Rig) -> None:
         "limit=0",
         "limit=x",
         "cursor=nan_x",
+        "cursor=%0A",
         "cursor=1",
     ],
 )
