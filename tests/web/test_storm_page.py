@@ -20,7 +20,7 @@ def storm_path(rig: Rig) -> str:
 def test_it_lists_a_hundred_at_a_time(rig: Rig, storm_path: str) -> None:
     page = rig.client.get(storm_path).text
     assert page.count('<li class="card') == 100
-    assert "Storm in #alerts-critical" in page
+    assert "Storm of #alerts-critical" in page
     assert f'href="{storm_path}?page=2"' in page
     assert rig.client.get(f"{storm_path}?page=2").text.count('<li class="card') > 20
 
