@@ -10,6 +10,7 @@ from pathlib import Path
 
 from werkzeug.serving import make_server
 
+from receiver.store.connection import connect
 from receiver.web.app import create_app
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
@@ -33,6 +34,9 @@ PEOPLE = ("priya", "tom", "ana")
 @contextmanager
 def play_week(folder: Path, valkey_url: str) -> Iterator[Rig]:
     """Give the rig at ten past three in the night, when the week is over and something is on fire."""
+    store = connect(valkey_url)
+    store.flushall()  # of what other tests left there
+    store.close()
     clock = Clock(NIGHT - 7 * 24 * HOUR)
     with MockSlack(clock=clock) as slack, MockPagerDuty(clock=clock) as pagerduty:
         rig = Rig(folder, valkey_url, slack, pagerduty, clock)
