@@ -3,7 +3,7 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# More than cores, as most tests wait.
+# More than cores, as most tests wait. Those of whole systems take the time of what they see, and go alone.
 TEST_PROCESSES ?= 3
 PATHS := receiver tests bench
 
@@ -17,7 +17,8 @@ run: $(VENV)/.installed ## start the receiver here, on the shipped routing.yaml
 	exec $(BIN)/receiver run
 
 test: $(VENV)/.installed-dev ## run every test
-	$(BIN)/python -m pytest --numprocesses $(TEST_PROCESSES) --dist loadfile
+	$(BIN)/python -m pytest --ignore tests/e2e --numprocesses $(TEST_PROCESSES) --dist loadfile
+	$(BIN)/python -m pytest tests/e2e
 
 check: $(VENV)/.installed-dev ## style, types, imports, habits that are dangerous, the shipped configuration
 	$(BIN)/ruff check $(PATHS)

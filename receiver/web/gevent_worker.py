@@ -30,7 +30,7 @@ SPARE = 100
 _SAY_EVERY_S = 60.0
 
 # Only for a connection that opens in the very second in which we end and then says nothing.
-LAST_WAIT_S = 0.5
+LAST_WAIT_S = 1.5
 
 
 class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
