@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import hmac
 import re
-import secrets
 from hashlib import sha256
+from secrets import token_urlsafe
 
 from flask import Response, g, request
 from markupsafe import Markup
 
 from receiver.text import Secret
+from receiver.web.cookies import Cookies
 
 FIELD = "csrf_token"
 _COOKIE = "receiver_form"
@@ -24,20 +25,20 @@ _NONCE = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 class Forms:
     """Gives forms their token, and knows them again in any web process.
 
-    The key comes from what all of those share: the API's token, or where there is none, and so only one
-    machine, the name of this run.
+    The key comes from what all of those share: the first of *secrets*, or where there is none, and so only
+    one machine, the name of this run.
     """
 
-    def __init__(self, tokens: tuple[Secret, ...], run_id: str, public_url: str) -> None:
-        shared = tokens[0].reveal() if tokens else run_id
+    def __init__(self, secrets: tuple[Secret, ...], run_id: str, public_url: str) -> None:
+        shared = secrets[0].reveal() if secrets else run_id
         self._key = sha256(b"forms\0" + shared.encode("utf-8", "surrogatepass")).digest()
-        self._is_public_secure = public_url.lower().startswith("https:")
+        self._cookies = Cookies(public_url)
 
     def render_field(self) -> Markup:
         """Return the hidden field that every form of a page has to hold: `{{ csrf_field() }}`."""
         nonce = self._find_nonce()
         if nonce is None:
-            nonce = g.form_cookie = g.get("form_cookie") or secrets.token_urlsafe(32)
+            nonce = g.form_cookie = g.get("form_cookie") or token_urlsafe(32)
         return Markup('<input type="hidden" name="{}" value="{}">').format(FIELD, self._sign(nonce))
 
     def is_ours(self) -> bool:
@@ -48,24 +49,13 @@ class Forms:
     def keep(self, answer: Response) -> Response:
         """Hand the browser a new cookie where a form was rendered for one that had none."""
         if "form_cookie" in g:
-            # Lax, as Strict would not show us the cookie when somebody comes by a link in Slack: the new
-            # one would then make the forms in all their other tabs strange to us.
-            answer.set_cookie(
-                self._cookie, g.form_cookie, secure=self._is_secure, httponly=True, samesite="Lax", path="/"
-            )
+            # Were it not shown to us each time, the new one would make the forms in all their other tabs
+            # strange to us.
+            self._cookies.keep(answer, _COOKIE, g.form_cookie)
         return answer
 
-    @property
-    def _is_secure(self) -> bool:
-        return self._is_public_secure or request.is_secure
-
-    @property
-    def _cookie(self) -> str:
-        # A browser takes this prefix only from a secure page of this very host.
-        return f"__Host-{_COOKIE}" if self._is_secure else _COOKIE
-
     def _find_nonce(self) -> str | None:
-        nonce = request.cookies.get(self._cookie, "")
+        nonce = self._cookies.read(_COOKIE)
         return nonce if _NONCE.fullmatch(nonce) else None
 
     def _sign(self, nonce: str) -> str:
