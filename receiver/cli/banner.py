@@ -7,6 +7,7 @@ from pathlib import Path
 
 from receiver.config.model import Routing
 from receiver.config.settings import Settings
+from receiver.config.ways_in import describe_ways_in
 from receiver.domain.policy import PAGERDUTY
 from receiver.web.address import Address
 
@@ -23,6 +24,7 @@ def render_banner(address: Address, data_dir: Path, settings: Settings, routing:
         f"  Alertmanager   webhook_configs: [{{{hook}}}]",
         f"  Data           {kept}",
     ]
+    lines += [f"  Let in         {way}" for way in describe_ways_in(settings)]
     simulated = list(_find_simulated(routing))
     lines += [f"  Simulated      {line}" for line in simulated]
     if simulated:

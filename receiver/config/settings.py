@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from receiver.config.environment import Environment
-from receiver.config.urls import is_base_url, is_store_url
-from receiver.errors import ConfigError, Problem
+from receiver.config.variables import Network, Reader
+from receiver.config.ways_in import find_faults
+from receiver.errors import ConfigError
 from receiver.text import Secret
 
-_STORES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
 _UNSET = Secret()
+_PEOPLE = "names, e-mail addresses and group:NAME, separated by commas"
 
 
 @dataclass(frozen=True)
@@ -42,6 +41,19 @@ class Settings:
     # one can be changed without a gap. Unset: open, and then on loopback only.
     webhook_tokens: tuple[Secret, ...] = ()
     api_tokens: tuple[Secret, ...] = ()
+    # Those of readers only: dashboards, and whoever collects /metrics.
+    viewer_tokens: tuple[Secret, ...] = ()
+
+    # The proxies whose word we take for who comes, and the headers in which they say it. Unset: no
+    # header says anything, whoever sends it.
+    trusted_proxies: tuple[Network, ...] = ()
+    user_header: str = ""
+    groups_header: str = ""
+
+    # Who of those that a proxy names may answer, and who may only read. Unset:
+    # everybody they let in answers; with responders set, everybody else reads.
+    responders: tuple[str, ...] = ()
+    viewers: tuple[str, ...] = ()
 
     # Our own address as people reach it. Unset: messages hold no link to us, since a wrong
     # one is worse than none.
@@ -58,10 +70,20 @@ class Settings:
     alertmanager_url: str = field(default="", repr=False)
     prometheus_url: str = field(default="", repr=False)
 
+    @property
+    def names_people(self) -> bool:
+        """Whether somebody else tells us who comes: a proxy."""
+        return bool(self.trusted_proxies)
+
+    @property
+    def asks_who_comes(self) -> bool:
+        """Whether API, metrics and page are for those only whom we know."""
+        return bool(self.api_tokens or self.viewer_tokens or self.names_people)
+
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
     """Return the settings in *environ*; raises ConfigError with every variable that is wrong."""
-    reader = _Reader(environ)
+    reader = Reader(environ)
     settings = Settings(
         redis_url=reader.read_store("REDIS_URL"),
         slack_bot_token=reader.read_secret("SLACK_BOT_TOKEN"),
@@ -71,6 +93,12 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         pagerduty_webhook_secret=reader.read_secret("PAGERDUTY_WEBHOOK_SECRET"),
         webhook_tokens=reader.read_secrets("RECEIVER_WEBHOOK_TOKEN"),
         api_tokens=reader.read_secrets("RECEIVER_API_TOKEN"),
+        viewer_tokens=reader.read_secrets("RECEIVER_VIEWER_TOKEN"),
+        trusted_proxies=reader.read_networks("RECEIVER_TRUSTED_PROXY"),
+        user_header=reader.read_header("RECEIVER_USER_HEADER"),
+        groups_header=reader.read_header("RECEIVER_GROUPS_HEADER"),
+        responders=reader.read_words("RECEIVER_RESPONDERS", _PEOPLE),
+        viewers=reader.read_words("RECEIVER_VIEWERS", _PEOPLE),
         public_url=reader.read_url("PUBLIC_URL"),
         slack_api_url=reader.read_url("SLACK_API_URL", Settings.slack_api_url) + "/",
         pagerduty_events_url=reader.read_url("PAGERDUTY_EVENTS_URL", Settings.pagerduty_events_url),
@@ -78,52 +106,8 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         alertmanager_url=reader.read_url("ALERTMANAGER_URL"),
         prometheus_url=reader.read_url("PROMETHEUS_URL"),
     )
+    for what, expected in find_faults(settings):
+        reader.fault(what, expected)
     if reader.problems:
         raise ConfigError(reader.problems)
     return settings
-
-
-class _Reader:
-    """Reads variables and gathers what is wrong; no value gets into a problem."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = Environment(environ)
-        self.problems: list[Problem] = []
-
-    def read_secret(self, name: str) -> Secret:
-        text = self._read(name)
-        if re.search(r"\s", text):
-            self._fault(f"{name} has blanks in it", "a token")
-        return Secret(text)
-
-    def read_secrets(self, name: str) -> tuple[Secret, ...]:
-        """Return the tokens between the commas, each once."""
-        tokens = (token.strip() for token in self._read(name).split(","))
-        found = tuple(Secret(token) for token in dict.fromkeys(tokens) if token)
-        if self._read(name) and not found:
-            # A token of nothing must not mean that everybody is let in.
-            self._fault(f"{name} holds no token", "tokens separated by commas")
-        return found
-
-    def read_url(self, name: str, default: str = "") -> str:
-        text = self._read(name) or default
-        if text and not is_base_url(text):
-            self._fault(f"{name} is no usable address", "http://… or https://… without ? and #")
-        return text.rstrip("/")
-
-    def read_store(self, name: str) -> Secret:
-        text = self._read(name)
-        if text and not is_store_url(text):
-            schemes = ", ".join(f"{scheme}://" for scheme in _STORES)
-            self._fault(f"{name} is no address of a store", f"one that begins with {schemes}")
-        return Secret(text)
-
-    def _read(self, name: str) -> str:
-        try:
-            return self._environ.get(name, "").strip()
-        except ConfigError as error:  # a file that is not there
-            self.problems += [problem for problem in error.problems if problem not in self.problems]
-            return ""
-
-    def _fault(self, what: str, expected: str) -> None:
-        self.problems.append(Problem("environment", 1, what, expected))

@@ -9,6 +9,7 @@ from receiver.web.answers import Refusal
 from receiver.web.bodies import WholeIncident
 from receiver.web.incident_json import describe
 from receiver.web.questions import MAX_VIA, Answer, Snooze
+from receiver.web.visitor import find_visitor
 from receiver.wiring import Parts
 
 _MAX_NAME = 200
@@ -41,8 +42,14 @@ def snooze(parts: Parts, incident_id: str, asked: Snooze) -> WholeIncident:
 
 
 def read_person(asked: Answer) -> Person:
-    """Return who it is that answers; without a name it is the API."""
-    return Person(one_line(asked.by or "", _MAX_NAME) or _API, one_line(asked.via or "", MAX_VIA) or _API)
+    """Return who it is that answers; without a name it is the API.
+
+    Whoever is named by a trusted proxy answers by that name and no other.
+    """
+    visitor, via = find_visitor(), one_line(asked.via or "", MAX_VIA) or _API
+    if visitor is not None and visitor.is_vouched:
+        return Person(visitor.name, via)
+    return Person(one_line(asked.by or "", _MAX_NAME) or _API, via)
 
 
 def read_for(asked: Snooze) -> float:

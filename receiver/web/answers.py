@@ -30,10 +30,10 @@ def send(body: object) -> Response:
     return Response(json.encode(body) + b"\n", content_type="application/json")
 
 
-def refuse(status: int, message: str, kind: str = "") -> Response:
-    """Return an error in the form all of ours have: JSON, and for people a page."""
+def refuse(status: int, message: str, kind: str = "", *, title: str = "") -> Response:
+    """Return an error in the form all of ours have: JSON, and for people a page, with *title* above it."""
     if is_for_reader():
-        answer = render_error_page(status, message)
+        answer = render_error_page(status, message, title)
     else:
         answer = Response(render_error(status, message, kind), status, content_type="application/json")
     if status == 401:

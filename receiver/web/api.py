@@ -56,7 +56,8 @@ def build_api(parts: Parts) -> Blueprint:
 
 def describe_api(parts: Parts, _name: str = "", _asked: NoQuestion | None = None) -> dict[str, Any]:
     """Return the API's description, as this receiver is configured."""
-    return render_openapi(OPERATIONS, server=parts.settings.public_url, is_open=not parts.settings.api_tokens)
+    settings = parts.settings
+    return render_openapi(OPERATIONS, server=settings.public_url, is_open=not settings.asks_who_comes)
 
 
 OPERATIONS: tuple[AnyOperation, ...] = (

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from urllib.parse import urlsplit
 
-from flask import Flask, Response, request
+from flask import Flask, Response, g, request
 
 from receiver import telemetry
 from receiver.text import Secret
@@ -21,6 +21,8 @@ from receiver.web.address import Address
 from receiver.web.answers import refuse
 from receiver.web.forms import Forms
 from receiver.web.meter import Meter
+from receiver.web.visitor import Identity, Visitor, Way, find_visitor
+from receiver.web.visitors import Visitors
 from receiver.wiring import Parts
 
 logger = logging.getLogger(__name__)
@@ -47,33 +49,38 @@ class Doors:
 
     def __init__(self, parts: Parts, rates: Rates | None = None) -> None:
         """Without *rates* everybody may come as often as they like."""
-        self._tokens = parts.settings.api_tokens
-        self._public_host = urlsplit(parts.settings.public_url).netloc.rpartition("@")[2].lower()
-        self._is_anybody_welcome = not (self._tokens and parts.settings.webhook_tokens)
+        settings = parts.settings
+        self._asks = settings.asks_who_comes
+        self._visitors = Visitors(settings)
+        self._public_host = urlsplit(settings.public_url).netloc.rpartition("@")[2].lower()
+        self._is_anybody_welcome = not (self._asks and settings.webhook_tokens)
         self._rates = rates
-        self._forms = Forms(self._tokens, parts.run_id, parts.settings.public_url)
+        self._forms = Forms(settings.api_tokens, parts.run_id, settings.public_url)
 
     def guard(self, app: Flask) -> None:
         """Stand before all of *app*'s routes but the webhooks'."""
         app.jinja_env.globals["csrf_field"] = self._forms.render_field
         app.jinja_env.globals["is_open_to_all"] = self.is_open_to_all
+        app.jinja_env.globals["find_visitor"] = find_visitor
+        app.jinja_env.globals["may_answer"] = may_answer
         app.before_request(self._ask)
         app.after_request(self._forms.keep)
 
     def refuse_stranger(self, tokens: tuple[Secret, ...], name: str) -> Response | None:
         """Return what to answer to whoever shows none of *tokens*, the values of setting *name*."""
-        if is_let_in(request, tokens):
+        return None if is_let_in(request, tokens) else self._refuse_token(name)
+
+    def _refuse_unlisted(self, identity: Identity) -> Response:
+        """Return what to answer to somebody whom we know, and who may not come in."""
+        lists = "RECEIVER_RESPONDERS nor in RECEIVER_VIEWERS"
+        return _refuse("unlisted", 403, f"you are {identity.name} and neither in {lists}", title="Not you")
+
+    def _count_failure(self) -> Response | None:
+        """Count that an address showed what was wrong; return what to answer where that is too often."""
+        wait_s = self._rates.failures.take(request.remote_addr) if self._rates is not None else 0.0
+        if not wait_s:
             return None
-        if "Authorization" in request.headers and self._rates is not None:
-            wait_s = self._rates.failures.take(request.remote_addr)
-            if wait_s:
-                return _refuse(
-                    "too_many_failures", 429, "too many wrong tokens came from your address", wait_s
-                )
-            logger.warning(
-                "wrong token refused", extra={"fields": {"path": request.path, "from": request.remote_addr}}
-            )
-        return _refuse("token", 401, f"send {name} as a bearer token or as basic auth's password")
+        return _refuse("too_many_failures", 429, "too many wrong tokens came from your address", wait_s)
 
     def is_open_to_all(self) -> bool:
         """Tell whether other machines reach us and are asked for no token: somebody said --insecure."""
@@ -84,8 +91,8 @@ class Doors:
         if path in _OPEN or path.startswith(("/webhooks/", "/static/")):
             return None
         request.max_content_length = MAX_BODY
-        if stranger := self.refuse_stranger(self._tokens, "RECEIVER_API_TOKEN"):
-            return stranger
+        if answer := self._ask_name():
+            return answer
         if path == "/metrics":
             return None
         wait_s = self._rates.requests.take(request.remote_addr) if self._rates is not None else 0.0
@@ -95,10 +102,31 @@ class Doors:
             return self._refuse_sent(is_form=not path.startswith("/api/"))
         return None
 
+    def _ask_name(self) -> Response | None:
+        """Note who comes, or return what to answer to somebody who may not come in."""
+        found = self._visitors.recognise(request)
+        if isinstance(found, Visitor):
+            g.visitor = found
+            return None
+        if found is not None:
+            return self._refuse_unlisted(found)
+        return self._refuse_token("RECEIVER_API_TOKEN")
+
+    def _refuse_token(self, name: str) -> Response:
+        if "Authorization" in request.headers and self._rates is not None:
+            if refused := self._count_failure():
+                return refused
+            logger.warning(
+                "wrong token refused", extra={"fields": {"path": request.path, "from": request.remote_addr}}
+            )
+        return _refuse("token", 401, f"send {name} as a bearer token or as basic auth's password")
+
     def _refuse_sent(self, *, is_form: bool) -> Response | None:
         """Refuse what a page of somebody else made a browser send, with the login that the browser keeps."""
         if not self._is_from_here():
             return _refuse("cross_site", 403, "this was sent by a page of somebody else; see PUBLIC_URL")
+        if not may_answer():
+            return _refuse("viewer", 403, _say_only_reads(), title="You may only read")
         if is_form and not self._forms.is_ours():
             return _refuse("form", 403, "this form is not of the page you last saw; load it again")
         return None
@@ -114,7 +142,7 @@ class Doors:
         # Of forms on our own pages browsers say `null`, as our pages let them tell nobody where somebody
         # comes from. Then the name they asked at is the page's, if it was a page of ours at all.
         is_browser = site is not None or host is not None
-        if not self._tokens and is_browser and not self._is_our_name(host or request.host.lower()):
+        if not self._asks and is_browser and not self._is_our_name(host or request.host.lower()):
             # A name that was ours to a browser for a moment (DNS rebinding): nothing else would tell.
             return False
         if site is not None:
@@ -128,6 +156,19 @@ class Doors:
         return host == self._public_host or name == "localhost" or is_number
 
 
+def may_answer() -> bool:
+    """Tell whether whoever comes may change anything."""
+    visitor = find_visitor()
+    return visitor is not None and visitor.may_answer
+
+
+def _say_only_reads() -> str:
+    visitor = find_visitor()
+    if visitor is None or visitor.way is Way.TOKEN:
+        return "this token only reads; one of RECEIVER_API_TOKEN may answer, too"
+    return f"you are {visitor.name}, a viewer, and only read; RECEIVER_RESPONDERS says who may answer"
+
+
 def _host_of(origin: str) -> str:
     """Return `host` or `host:port`; empty for `null` and for nonsense, which is nobody's."""
     try:
@@ -137,9 +178,9 @@ def _host_of(origin: str) -> str:
         return ""
 
 
-def _refuse(reason: str, status: int, message: str, wait_s: float = 0.0) -> Response:
+def _refuse(reason: str, status: int, message: str, wait_s: float = 0.0, *, title: str = "") -> Response:
     telemetry.REFUSALS.labels(reason).inc()
-    answer = refuse(status, message)
+    answer = refuse(status, message, title=title)
     if wait_s:
         answer.headers["Retry-After"] = str(math.ceil(wait_s))
     return answer

@@ -21,9 +21,9 @@ def is_for_reader() -> bool:
     return not request.path.startswith(_FOR_PROGRAMS) and "text/html" in request.headers.get("Accept", "")
 
 
-def render_error_page(status: int, message: str) -> Response:
-    """Return the error as a page; it asks the store for nothing, since that may be what is away."""
-    words = _TITLES.get(status, "That can't be done")
+def render_error_page(status: int, message: str, title: str = "") -> Response:
+    """Return the error as a page, headed by *title* or what is usual; it asks the store for nothing, since that may be what is away."""
+    words = title or _TITLES.get(status, "That can't be done")
     sentence = f"{message[:1].upper()}{message[1:].rstrip('.')}."
     page = render_template("error.html", status=status, words=words, message=sentence)
     return Response(page, status, content_type="text/html; charset=utf-8")

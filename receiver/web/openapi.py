@@ -26,7 +26,7 @@ _ABOUT = (
 _REFUSALS = {
     HTTPStatus.BAD_REQUEST: "The question makes no sense; the message says why.",
     HTTPStatus.UNAUTHORIZED: "A token is asked for.",
-    HTTPStatus.FORBIDDEN: "A page of somebody else made a browser send it.",
+    HTTPStatus.FORBIDDEN: "You may only read, or nothing; or a page of somebody else made a browser send it.",
     HTTPStatus.TOO_MANY_REQUESTS: "Too many came from your address; `Retry-After` says when to come again.",
     HTTPStatus.SERVICE_UNAVAILABLE: "The store can't take or give it now; try again.",
 }
@@ -34,12 +34,13 @@ _TOO_LARGE = {HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "The body is larger than any 
 _CHALLENGE = {
     "WWW-Authenticate": {"description": "Basic, so that a browser asks.", "schema": {"type": "string"}}
 }
+_WHICH = "One of RECEIVER_API_TOKEN, or to read only, of RECEIVER_VIEWER_TOKEN."
 _SCHEMES = {
-    "bearer": {"type": "http", "scheme": "bearer", "description": "One of RECEIVER_API_TOKEN."},
+    "bearer": {"type": "http", "scheme": "bearer", "description": _WHICH},
     "basic": {
         "type": "http",
         "scheme": "basic",
-        "description": "One of RECEIVER_API_TOKEN as the password, with any user name.",
+        "description": f"{_WHICH} As the password, with any user name.",
     },
 }
 

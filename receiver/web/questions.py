@@ -109,10 +109,13 @@ class FailureQuery(Struct, frozen=True):
     ] = ""
 
 
+_BY = "Your name, for the timeline and for Slack; whoever comes by a trusted proxy has theirs."
+
+
 class Answer(Struct, frozen=True, kw_only=True):
     """Who it is that answers."""
 
-    by: Annotated[str | None, Meta(description="Your name, for the timeline and for Slack.")] = None
+    by: Annotated[str | None, Meta(description=_BY)] = None
     via: Annotated[
         Annotated[str, Meta(max_length=MAX_VIA)] | None,
         Meta(description="The side it comes from; `api` if left out."),

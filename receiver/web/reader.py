@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-from flask import request
-
-from receiver.text import one_line
 from receiver.web.questions import Answer
+from receiver.web.visitor import find_visitor
 
 VIA = "page"
-_MAX_NAME = 80
 
 
 def name_reader() -> str:
-    """Return the name a browser signed in with."""
-    auth = request.authorization
-    name = auth.username if auth and auth.type == "basic" else ""
-    return one_line(name or "", _MAX_NAME) or "somebody on the page"
+    """Return the name that a browser signed in with."""
+    visitor = find_visitor()
+    return (visitor.name if visitor is not None else "") or "somebody on the page"
 
 
 def answer_of_reader() -> Answer:

@@ -46,6 +46,21 @@ def test_what_is_good_is_said_in_a_sentence() -> None:
 
 
 @pytest.mark.usefixtures("config")
+def test_who_is_let_in_is_said() -> None:
+    environ = {
+        "RECEIVER_API_TOKEN": "t0ken",
+        "RECEIVER_VIEWER_TOKEN": "v1ewer",
+        "RECEIVER_TRUSTED_PROXY": "10.1.0.0/16",
+        "RECEIVER_USER_HEADER": "Remote-User",
+    }
+    result = receiver("check", **FULL, **environ)
+    assert result.stdout.splitlines()[0] == (
+        "let in to API and page: RECEIVER_API_TOKEN; RECEIVER_VIEWER_TOKEN (reads); "
+        "Remote-User from 10.1.0.0/16"
+    )
+
+
+@pytest.mark.usefixtures("config")
 def test_simulated_channels_are_warnings_and_named_at_the_end() -> None:
     result = receiver("check")
     assert result.exit_code == 0

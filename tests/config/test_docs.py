@@ -12,7 +12,16 @@ from receiver.config.routing import KEYS
 from receiver.config.settings import Settings
 
 DOCS = (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8")
-RENAMED = {"webhook_tokens": "RECEIVER_WEBHOOK_TOKEN", "api_tokens": "RECEIVER_API_TOKEN"}
+RENAMED = {
+    "webhook_tokens": "RECEIVER_WEBHOOK_TOKEN",
+    "api_tokens": "RECEIVER_API_TOKEN",
+    "viewer_tokens": "RECEIVER_VIEWER_TOKEN",
+    "trusted_proxies": "RECEIVER_TRUSTED_PROXY",
+    "user_header": "RECEIVER_USER_HEADER",
+    "groups_header": "RECEIVER_GROUPS_HEADER",
+    "responders": "RECEIVER_RESPONDERS",
+    "viewers": "RECEIVER_VIEWERS",
+}
 
 
 @pytest.mark.parametrize("field", fields(Settings), ids=lambda field: field.name)

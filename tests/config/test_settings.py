@@ -112,11 +112,79 @@ def test_all_wrong_variables_are_named_at_once() -> None:
     assert len(caught.value.problems) == 3
 
 
+PROXY = {"RECEIVER_TRUSTED_PROXY": "10.0.0.5", "RECEIVER_USER_HEADER": "Remote-User"}
+
+
+def test_who_is_let_in_by_name() -> None:
+    settings = load_settings(
+        {
+            **PROXY,
+            "RECEIVER_TRUSTED_PROXY": "10.0.0.5, 10.1.0.0/16,::1, 10.0.0.5",
+            "RECEIVER_VIEWER_TOKEN": "a,b",
+            "RECEIVER_RESPONDERS": "alice, group:sre,,alice",
+            "RECEIVER_VIEWERS": "bob@example.org",
+        }
+    )
+    assert [str(network) for network in settings.trusted_proxies] == [
+        "10.0.0.5/32",
+        "10.1.0.0/16",
+        "::1/128",
+    ]
+    assert settings.viewer_tokens == (Secret("a"), Secret("b"))
+    assert settings.responders == ("alice", "group:sre")
+    assert settings.viewers == ("bob@example.org",)
+
+
+@pytest.mark.parametrize(
+    ("environ", "is_asked"),
+    [
+        ({}, False),
+        ({"RECEIVER_WEBHOOK_TOKEN": "a"}, False),
+        ({"RECEIVER_API_TOKEN": "a"}, True),
+        (PROXY, True),
+    ],
+)
+def test_one_way_in_is_enough_for_strangers_to_be_asked(environ: dict[str, str], is_asked: bool) -> None:
+    assert load_settings(environ).asks_who_comes == is_asked
+
+
+@pytest.mark.parametrize(
+    ("environ", "fault"),
+    [
+        ({"RECEIVER_TRUSTED_PROXY": "10.0.0.5"}, "without RECEIVER_USER_HEADER"),
+        ({"RECEIVER_USER_HEADER": "Remote-User"}, "RECEIVER_TRUSTED_PROXY is unset"),
+        ({"RECEIVER_GROUPS_HEADER": "Remote-Groups"}, "RECEIVER_TRUSTED_PROXY is unset"),
+        ({**PROXY, "RECEIVER_TRUSTED_PROXY": "proxy.example"}, "no address and no network"),
+        ({**PROXY, "RECEIVER_TRUSTED_PROXY": "10.0.0.5/8"}, "no address and no network"),
+        ({**PROXY, "RECEIVER_TRUSTED_PROXY": "0.0.0.0/0"}, "trusts everybody"),
+        ({**PROXY, "RECEIVER_TRUSTED_PROXY": "::/0"}, "trusts everybody"),
+        ({**PROXY, "RECEIVER_TRUSTED_PROXY": ","}, "names nobody"),
+        ({**PROXY, "RECEIVER_USER_HEADER": "Remote_User"}, "no header that names somebody"),
+        ({**PROXY, "RECEIVER_USER_HEADER": "Remote-User:"}, "no header that names somebody"),
+        ({**PROXY, "RECEIVER_USER_HEADER": "Cookie"}, "no header that names somebody"),
+        ({**PROXY, "RECEIVER_GROUPS_HEADER": "remote-user"}, "is RECEIVER_USER_HEADER"),
+        ({"RECEIVER_VIEWER_TOKEN": "h1dden"}, "nobody could answer"),
+        ({"RECEIVER_VIEWER_TOKEN": "h1dden", "RECEIVER_API_TOKEN": "a,h1dden"}, "share a token"),
+        ({"RECEIVER_RESPONDERS": "alice"}, "nobody comes by name"),
+        ({**PROXY, "RECEIVER_RESPONDERS": ", ,"}, "names nobody"),
+        ({**PROXY, "RECEIVER_VIEWERS": "bob"}, "without RECEIVER_RESPONDERS"),
+        ({**PROXY, "RECEIVER_RESPONDERS": "a" * 101}, "more than 100 characters"),
+    ],
+)
+def test_half_of_a_lock_is_a_fault(environ: dict[str, str], fault: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load_settings(environ)
+    assert fault in str(caught.value)
+    assert all(problem.expected for problem in caught.value.problems)
+    assert "h1dd" not in str(caught.value)
+
+
 def test_settings_print_no_secret() -> None:
     environ = dict.fromkeys(SECRETS[1:], "hush") | {
         "REDIS_URL": "redis://:hush@host",
         "RECEIVER_WEBHOOK_TOKEN": "hush",
         "RECEIVER_API_TOKEN": "hush,hush2",
+        "RECEIVER_VIEWER_TOKEN": "hush3",
         "ALERTMANAGER_URL": "http://me:hush@am",
         "PROMETHEUS_URL": "http://me:hush@prometheus",
     }

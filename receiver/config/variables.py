@@ -1,0 +1,92 @@
+"""Reads variables of the environment, and gathers what is wrong with them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from ipaddress import IPv4Network, IPv6Network, ip_network
+
+from receiver.config.environment import Environment
+from receiver.config.urls import is_base_url, is_store_url
+from receiver.errors import ConfigError, Problem
+from receiver.text import Secret
+
+Network = IPv4Network | IPv6Network
+
+_STORES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
+_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}", re.ASCII)
+# What a browser sends of itself, or what means something else to us, names nobody.
+_NO_NAMES = frozenset({"authorization", "cookie", "host", "origin", "user-agent", "accept", "referer"})
+
+
+class Reader:
+    """Reads variables, one form at a time; no value gets into a problem."""
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._environ = Environment(environ)
+        self.problems: list[Problem] = []
+
+    def read_secret(self, name: str) -> Secret:
+        text = self._read(name)
+        if re.search(r"\s", text):
+            self.fault(f"{name} has blanks in it", "a token")
+        return Secret(text)
+
+    def read_secrets(self, name: str) -> tuple[Secret, ...]:
+        """Return the tokens between the commas, each once."""
+        tokens = (token.strip() for token in self._read(name).split(","))
+        found = tuple(Secret(token) for token in dict.fromkeys(tokens) if token)
+        if self._read(name) and not found:
+            # A token of nothing must not mean that everybody is let in.
+            self.fault(f"{name} holds no token", "tokens separated by commas")
+        return found
+
+    def read_words(self, name: str, expected: str) -> tuple[str, ...]:
+        """Return what stands between the commas, each once."""
+        found = tuple(dict.fromkeys(word for word in map(str.strip, self._read(name).split(",")) if word))
+        if self._read(name) and not found:
+            self.fault(f"{name} names nobody", expected)
+        return found
+
+    def read_networks(self, name: str) -> tuple[Network, ...]:
+        """Return addresses and networks; one that holds every address there is would be no choice."""
+        found, expected = [], "addresses or networks separated by commas, like 10.0.0.5 or 10.1.0.0/16"
+        for word in self.read_words(name, expected):
+            try:
+                network = ip_network(word)
+            except ValueError:
+                self.fault(f"{name} holds something that is no address and no network", expected)
+                continue
+            if network.prefixlen == 0:
+                self.fault(f"{name} trusts everybody", expected)
+            found.append(network)
+        return tuple(found)
+
+    def read_header(self, name: str) -> str:
+        text = self._read(name)
+        if text and (not _HEADER.fullmatch(text) or text.lower() in _NO_NAMES):
+            self.fault(f"{name} is no header that names somebody", "one like X-Forwarded-User")
+        return text
+
+    def read_url(self, name: str, default: str = "") -> str:
+        text = self._read(name) or default
+        if text and not is_base_url(text):
+            self.fault(f"{name} is no usable address", "http://… or https://… without ? and #")
+        return text.rstrip("/")
+
+    def read_store(self, name: str) -> Secret:
+        text = self._read(name)
+        if text and not is_store_url(text):
+            schemes = ", ".join(f"{scheme}://" for scheme in _STORES)
+            self.fault(f"{name} is no address of a store", f"one that begins with {schemes}")
+        return Secret(text)
+
+    def _read(self, name: str) -> str:
+        try:
+            return self._environ.get(name, "").strip()
+        except ConfigError as error:  # a file that is not there
+            self.problems += [problem for problem in error.problems if problem not in self.problems]
+            return ""
+
+    def fault(self, what: str, expected: str) -> None:
+        self.problems.append(Problem("environment", 1, what, expected))

@@ -1,0 +1,58 @@
+"""Whether the settings of who is let in fit each other; half of a lock is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from receiver.config.settings import Settings
+
+Fault = tuple[str, str]
+
+MAX_NAME = 100
+
+
+def find_faults(settings: Settings) -> Iterator[Fault]:
+    """Yield what is wrong and what was expected."""
+    yield from _find_proxy_faults(settings)
+    yield from _find_role_faults(settings)
+
+
+def describe_ways_in(settings: Settings) -> list[str]:
+    """Return how people and programs get in to API and page, one way an entry; none where all may."""
+    ways = ["RECEIVER_API_TOKEN"] if settings.api_tokens else []
+    ways += ["RECEIVER_VIEWER_TOKEN (reads)"] if settings.viewer_tokens else []
+    if settings.trusted_proxies:
+        proxies = ", ".join(str(proxy) for proxy in settings.trusted_proxies)
+        ways.append(f"{settings.user_header} from {proxies}")
+    return ways
+
+
+def _find_proxy_faults(settings: Settings) -> Iterator[Fault]:
+    if settings.trusted_proxies and not settings.user_header:
+        yield "RECEIVER_TRUSTED_PROXY is set without RECEIVER_USER_HEADER", "both"
+    if (settings.user_header or settings.groups_header) and not settings.trusted_proxies:
+        yield "a header is to name people, and RECEIVER_TRUSTED_PROXY is unset", "who may send it"
+    if settings.groups_header and settings.groups_header.lower() == settings.user_header.lower():
+        yield "RECEIVER_GROUPS_HEADER is RECEIVER_USER_HEADER", "another header"
+
+
+def _find_role_faults(settings: Settings) -> Iterator[Fault]:
+    if set(settings.viewer_tokens) & set(settings.api_tokens):
+        yield "RECEIVER_VIEWER_TOKEN and RECEIVER_API_TOKEN share a token", "others for those who only read"
+    if settings.viewer_tokens and not (settings.api_tokens or settings.names_people):
+        yield "RECEIVER_VIEWER_TOKEN is set, and nobody could answer", "RECEIVER_API_TOKEN, too"
+    if (settings.responders or settings.viewers) and not settings.names_people:
+        yield (
+            "RECEIVER_RESPONDERS or RECEIVER_VIEWERS is set, and nobody comes by name",
+            "RECEIVER_TRUSTED_PROXY, too",
+        )
+    elif settings.viewers and not settings.responders:
+        # Everybody would be a responder, and the list of viewers would keep nobody out.
+        yield "RECEIVER_VIEWERS is set without RECEIVER_RESPONDERS", "both"
+    if any(len(name) > MAX_NAME for name in (*settings.responders, *settings.viewers)):
+        yield (
+            f"RECEIVER_RESPONDERS or RECEIVER_VIEWERS holds a name of more than {MAX_NAME} characters",
+            "shorter ones",
+        )

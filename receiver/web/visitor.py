@@ -1,0 +1,81 @@
+"""Who comes, by which way, and what they may do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from flask import g
+
+from receiver.text import one_line
+
+MAX_NAME = 80
+
+
+class Role(StrEnum):
+    """What a visitor may do: a viewer reads, a responder also answers and changes."""
+
+    VIEWER = "viewer"
+    RESPONDER = "responder"
+
+
+class Way(StrEnum):
+    """How a visitor came in."""
+
+    OPEN = "open"  # nobody is asked
+    TOKEN = "token"  # noqa: S105  # nosec B105  # the way's name
+    PROXY = "proxy"
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Whom a proxy names.
+
+    *marks* is what the settings may list them by: names, e-mail addresses and groups.
+    """
+
+    name: str
+    marks: frozenset[str] = field(default=frozenset())
+
+
+@dataclass(frozen=True)
+class Visitor:
+    """Somebody who was let in."""
+
+    name: str
+    role: Role
+    way: Way
+
+    @property
+    def is_vouched(self) -> bool:
+        """Whether somebody whom we trust says who it is, so that they can't sign with another name."""
+        return self.way is Way.PROXY
+
+    @property
+    def may_answer(self) -> bool:
+        return self.role is Role.RESPONDER
+
+    @property
+    def words(self) -> str:
+        """Who they are, for themselves to read."""
+        return self.name or ("somebody with a token" if self.way is Way.TOKEN else "somebody")
+
+
+def find_visitor() -> Visitor | None:
+    """Return whose request this is; None where a door refused them, or asks nobody."""
+    found: Visitor | None = g.get("visitor")
+    return found
+
+
+def mark_name(name: str) -> str:
+    """Return the mark of a name or an e-mail address; the latter is the same in capitals."""
+    return f"name:{name.lower() if '@' in name else name}"
+
+
+def mark_group(name: str) -> str:
+    return f"group:{name}"
+
+
+def read_name(text: str) -> str:
+    """Return a stranger's name as we keep it."""
+    return one_line(text, MAX_NAME)
