@@ -95,3 +95,11 @@ class TemporaryDeliveryError(DeliveryError):
 
 class PermanentDeliveryError(DeliveryError):
     """Sending the same again can't help."""
+
+
+class ProviderAway(ReceiverError):
+    """The OpenID provider can't be asked, or answers what no provider should; the message says why."""
+
+
+class SignInRefused(ReceiverError):
+    """Somebody can't be signed in with what they brought; the message says why, and nothing of it."""

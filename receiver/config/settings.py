@@ -50,7 +50,14 @@ class Settings:
     user_header: str = ""
     groups_header: str = ""
 
-    # Who of those that a proxy names may answer, and who may only read. Unset:
+    # The OpenID provider that people sign in with. Unset: nobody signs in.
+    oidc_issuer: str = ""
+    oidc_client_id: str = ""
+    oidc_client_secret: Secret = _UNSET
+    oidc_scopes: str = "openid profile email"
+    oidc_groups_claim: str = "groups"
+
+    # Who of those that a proxy or a provider names may answer, and who may only read. Unset:
     # everybody they let in answers; with responders set, everybody else reads.
     responders: tuple[str, ...] = ()
     viewers: tuple[str, ...] = ()
@@ -72,8 +79,8 @@ class Settings:
 
     @property
     def names_people(self) -> bool:
-        """Whether somebody else tells us who comes: a proxy."""
-        return bool(self.trusted_proxies)
+        """Whether somebody else tells us who comes: a provider, or a proxy."""
+        return bool(self.oidc_issuer or self.trusted_proxies)
 
     @property
     def asks_who_comes(self) -> bool:
@@ -97,6 +104,11 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         trusted_proxies=reader.read_networks("RECEIVER_TRUSTED_PROXY"),
         user_header=reader.read_header("RECEIVER_USER_HEADER"),
         groups_header=reader.read_header("RECEIVER_GROUPS_HEADER"),
+        oidc_issuer=reader.read_url("OIDC_ISSUER"),
+        oidc_client_id=reader.read_text("OIDC_CLIENT_ID"),
+        oidc_client_secret=reader.read_secret("OIDC_CLIENT_SECRET"),
+        oidc_scopes=reader.read_text("OIDC_SCOPES", Settings.oidc_scopes),
+        oidc_groups_claim=reader.read_text("OIDC_GROUPS_CLAIM", Settings.oidc_groups_claim),
         responders=reader.read_words("RECEIVER_RESPONDERS", _PEOPLE),
         viewers=reader.read_words("RECEIVER_VIEWERS", _PEOPLE),
         public_url=reader.read_url("PUBLIC_URL"),

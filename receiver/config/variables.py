@@ -48,6 +48,9 @@ class Reader:
             self.fault(f"{name} names nobody", expected)
         return found
 
+    def read_text(self, name: str, default: str = "") -> str:
+        return self._read(name) or default
+
     def read_networks(self, name: str) -> tuple[Network, ...]:
         """Return addresses and networks; one that holds every address there is would be no choice."""
         found, expected = [], "addresses or networks separated by commas, like 10.0.0.5 or 10.1.0.0/16"

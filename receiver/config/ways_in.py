@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 if TYPE_CHECKING:
     from receiver.config.settings import Settings
 
 Fault = tuple[str, str]
 
+# A cookie holds those of a visitor's names and groups that are listed, and it has to fit a browser's 4 KiB.
 MAX_NAME = 100
 
 
 def find_faults(settings: Settings) -> Iterator[Fault]:
     """Yield what is wrong and what was expected."""
     yield from _find_proxy_faults(settings)
+    yield from _find_provider_faults(settings)
     yield from _find_role_faults(settings)
 
 
@@ -26,6 +30,8 @@ def describe_ways_in(settings: Settings) -> list[str]:
     if settings.trusted_proxies:
         proxies = ", ".join(str(proxy) for proxy in settings.trusted_proxies)
         ways.append(f"{settings.user_header} from {proxies}")
+    if settings.oidc_issuer:
+        ways.append(f"signing in with {settings.oidc_issuer}")
     return ways
 
 
@@ -38,6 +44,30 @@ def _find_proxy_faults(settings: Settings) -> Iterator[Fault]:
         yield "RECEIVER_GROUPS_HEADER is RECEIVER_USER_HEADER", "another header"
 
 
+def _find_provider_faults(settings: Settings) -> Iterator[Fault]:
+    needed = {
+        "OIDC_ISSUER": settings.oidc_issuer,
+        "OIDC_CLIENT_ID": settings.oidc_client_id,
+        "OIDC_CLIENT_SECRET": settings.oidc_client_secret,
+    }
+    if not any(needed.values()):
+        return
+    for name in (name for name, value in needed.items() if not value):
+        yield f"{name} is unset and signing in needs it", "all of " + ", ".join(needed)
+    if not settings.public_url:
+        yield "PUBLIC_URL is unset and signing in leads back to it", "our own address as browsers reach it"
+    if not (settings.oidc_client_secret.reveal() + settings.oidc_client_id).isascii():
+        yield "OIDC_CLIENT_ID or OIDC_CLIENT_SECRET holds other letters than ASCII", "those of the provider"
+    if "openid" not in settings.oidc_scopes.split():
+        yield "OIDC_SCOPES is without openid", "scopes with blanks between, openid among them"
+    parts = urlsplit(settings.oidc_issuer)
+    if "@" in parts.netloc:
+        yield "OIDC_ISSUER holds a login", "an address without one"
+    elif settings.oidc_issuer and parts.scheme != "https" and not _is_here(parts.hostname or ""):
+        # Its keys come from there: whoever could change them on the way could sign in as anybody.
+        yield "OIDC_ISSUER is not https", "https://…, or http:// on this machine"
+
+
 def _find_role_faults(settings: Settings) -> Iterator[Fault]:
     if set(settings.viewer_tokens) & set(settings.api_tokens):
         yield "RECEIVER_VIEWER_TOKEN and RECEIVER_API_TOKEN share a token", "others for those who only read"
@@ -46,7 +76,7 @@ def _find_role_faults(settings: Settings) -> Iterator[Fault]:
     if (settings.responders or settings.viewers) and not settings.names_people:
         yield (
             "RECEIVER_RESPONDERS or RECEIVER_VIEWERS is set, and nobody comes by name",
-            "RECEIVER_TRUSTED_PROXY, too",
+            "OIDC_ISSUER or RECEIVER_TRUSTED_PROXY, too",
         )
     elif settings.viewers and not settings.responders:
         # Everybody would be a responder, and the list of viewers would keep nobody out.
@@ -56,3 +86,10 @@ def _find_role_faults(settings: Settings) -> Iterator[Fault]:
             f"RECEIVER_RESPONDERS or RECEIVER_VIEWERS holds a name of more than {MAX_NAME} characters",
             "shorter ones",
         )
+
+
+def _is_here(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

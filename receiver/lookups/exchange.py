@@ -77,10 +77,11 @@ def exchange(
     path: str,
     *,
     body: object = None,
+    form: str = "",
     timeout_s: float,
     at_most: int = MAX_ANSWER,
 ) -> Answer:
-    """Send a request, *body* as JSON, and return the answer, of *at_most* so many bytes.
+    """Send a request, *body* as JSON or an encoded *form*, and return the answer, of *at_most* so many bytes.
 
     Raises TemporaryDeliveryError when there is none: `unreachable` when nothing was sent, else
     `no_answer`; what isn't a GET may have been taken then. *timeout_s* bounds connecting, and each
@@ -93,6 +94,9 @@ def exchange(
     if body is not None:
         data = json.dumps(body).encode()
         headers["Content-Type"] = "application/json"
+    elif form:
+        data = form.encode()
+        headers["Content-Type"] = "application/x-www-form-urlencoded"
     try:
         # The scheme is http or https, see Address.
         request = Request(address.url + path, data=data, headers=headers, method=method)  # noqa: S310

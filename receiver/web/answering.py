@@ -44,7 +44,7 @@ def snooze(parts: Parts, incident_id: str, asked: Snooze) -> WholeIncident:
 def read_person(asked: Answer) -> Person:
     """Return who it is that answers; without a name it is the API.
 
-    Whoever is named by a trusted proxy answers by that name and no other.
+    Whoever signed in, or is named by a trusted proxy, answers by that name and no other.
     """
     visitor, via = find_visitor(), one_line(asked.via or "", MAX_VIA) or _API
     if visitor is not None and visitor.is_vouched:

@@ -1,7 +1,8 @@
 """What stands before every page and every call of the API, so that none can be forgotten.
 
 Webhooks have doors of their own: `hooks` asks for its token by `Doors.refuse_stranger`, the others for a
-signature. `/healthz`, `/readyz`, the style sheet and the scripts are open to all.
+signature. `/healthz`, `/readyz`, the style sheet and the scripts are open to all, and so is signing in, where
+there is a provider.
 """
 
 from __future__ import annotations
@@ -10,15 +11,17 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
-from flask import Flask, Response, g, request
+from flask import Flask, Response, g, redirect, request
+from werkzeug.wrappers import Response as Answer
 
 from receiver import telemetry
 from receiver.text import Secret
 from receiver.web.access import is_let_in
 from receiver.web.address import Address
 from receiver.web.answers import refuse
+from receiver.web.error_page import is_for_reader
 from receiver.web.forms import Forms
 from receiver.web.meter import Meter
 from receiver.web.visitor import Identity, Visitor, Way, find_visitor
@@ -29,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 _OPEN = frozenset({"/healthz", "/readyz"})
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
+SIGN_IN, CALLBACK, SIGN_OUT = "/sign-in", "/sign-in/callback", "/sign-out"
 # What a form of a page or a question to the API may hold.
 MAX_BODY = 64 * 1024
 
@@ -51,11 +55,13 @@ class Doors:
         """Without *rates* everybody may come as often as they like."""
         settings = parts.settings
         self._asks = settings.asks_who_comes
-        self._visitors = Visitors(settings)
+        self._signing_in = {SIGN_IN, CALLBACK, SIGN_OUT} if settings.oidc_issuer else set()
+        self._visitors = Visitors(settings, parts.clock)
         self._public_host = urlsplit(settings.public_url).netloc.rpartition("@")[2].lower()
         self._is_anybody_welcome = not (self._asks and settings.webhook_tokens)
         self._rates = rates
-        self._forms = Forms(settings.api_tokens, parts.run_id, settings.public_url)
+        secrets = (*settings.api_tokens, *filter(None, [settings.oidc_client_secret]))
+        self._forms = Forms(secrets, parts.run_id, settings.public_url)
 
     def guard(self, app: Flask) -> None:
         """Stand before all of *app*'s routes but the webhooks'."""
@@ -63,6 +69,7 @@ class Doors:
         app.jinja_env.globals["is_open_to_all"] = self.is_open_to_all
         app.jinja_env.globals["find_visitor"] = find_visitor
         app.jinja_env.globals["may_answer"] = may_answer
+        app.jinja_env.globals["can_sign_in"] = bool(self._signing_in)
         app.before_request(self._ask)
         app.after_request(self._forms.keep)
 
@@ -70,12 +77,16 @@ class Doors:
         """Return what to answer to whoever shows none of *tokens*, the values of setting *name*."""
         return None if is_let_in(request, tokens) else self._refuse_token(name)
 
-    def _refuse_unlisted(self, identity: Identity) -> Response:
+    def refuse_without_token(self) -> Response | None:
+        """Return what to answer to whoever shows no token of the API, so that a browser asks for one."""
+        return None if self._visitors.find_by_token(request) else self._refuse_token("RECEIVER_API_TOKEN")
+
+    def refuse_unlisted(self, identity: Identity) -> Response:
         """Return what to answer to somebody whom we know, and who may not come in."""
         lists = "RECEIVER_RESPONDERS nor in RECEIVER_VIEWERS"
         return _refuse("unlisted", 403, f"you are {identity.name} and neither in {lists}", title="Not you")
 
-    def _count_failure(self) -> Response | None:
+    def count_failure(self) -> Response | None:
         """Count that an address showed what was wrong; return what to answer where that is too often."""
         wait_s = self._rates.failures.take(request.remote_addr) if self._rates is not None else 0.0
         if not wait_s:
@@ -86,12 +97,12 @@ class Doors:
         """Tell whether other machines reach us and are asked for no token: somebody said --insecure."""
         return self._is_anybody_welcome and not Address(request.environ["SERVER_NAME"], 0).is_loopback
 
-    def _ask(self) -> Response | None:
+    def _ask(self) -> Answer | None:
         path = request.path
         if path in _OPEN or path.startswith(("/webhooks/", "/static/")):
             return None
         request.max_content_length = MAX_BODY
-        if answer := self._ask_name():
+        if path not in self._signing_in and (answer := self._ask_name()):
             return answer
         if path == "/metrics":
             return None
@@ -102,19 +113,29 @@ class Doors:
             return self._refuse_sent(is_form=not path.startswith("/api/"))
         return None
 
-    def _ask_name(self) -> Response | None:
+    def _ask_name(self) -> Answer | None:
         """Note who comes, or return what to answer to somebody who may not come in."""
         found = self._visitors.recognise(request)
         if isinstance(found, Visitor):
             g.visitor = found
             return None
         if found is not None:
-            return self._refuse_unlisted(found)
-        return self._refuse_token("RECEIVER_API_TOKEN")
+            return self.refuse_unlisted(found)
+        is_part = "HX-Request" in request.headers
+        can_go = request.method == "GET" and is_for_reader() and not is_part
+        if self._signing_in and can_go and "Authorization" not in request.headers:
+            return redirect(f"{SIGN_IN}?{urlencode({'next': _tell_path()})}", 303)
+        refused = self._refuse_token("RECEIVER_API_TOKEN")
+        if self._signing_in and (is_part or is_for_reader()):
+            # A page that is open asks again and again: it is loaded anew, which leads to the provider, and
+            # the browser's own question for a password helps nobody.
+            refused.headers.pop("WWW-Authenticate", None)
+            refused.headers["HX-Refresh"] = "true"
+        return refused
 
     def _refuse_token(self, name: str) -> Response:
         if "Authorization" in request.headers and self._rates is not None:
-            if refused := self._count_failure():
+            if refused := self.count_failure():
                 return refused
             logger.warning(
                 "wrong token refused", extra={"fields": {"path": request.path, "from": request.remote_addr}}
@@ -125,7 +146,7 @@ class Doors:
         """Refuse what a page of somebody else made a browser send, with the login that the browser keeps."""
         if not self._is_from_here():
             return _refuse("cross_site", 403, "this was sent by a page of somebody else; see PUBLIC_URL")
-        if not may_answer():
+        if request.path not in self._signing_in and not may_answer():
             return _refuse("viewer", 403, _say_only_reads(), title="You may only read")
         if is_form and not self._forms.is_ours():
             return _refuse("form", 403, "this form is not of the page you last saw; load it again")
@@ -160,6 +181,12 @@ def may_answer() -> bool:
     """Tell whether whoever comes may change anything."""
     visitor = find_visitor()
     return visitor is not None and visitor.may_answer
+
+
+def _tell_path() -> str:
+    """Return what the request is for, written as in an address."""
+    query = request.query_string.decode("latin-1")
+    return f"{quote(request.path)}?{query}" if query else quote(request.path)
 
 
 def _say_only_reads() -> str:

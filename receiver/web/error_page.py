@@ -22,7 +22,9 @@ def is_for_reader() -> bool:
 
 
 def render_error_page(status: int, message: str, title: str = "") -> Response:
-    """Return the error as a page, headed by *title* or what is usual; it asks the store for nothing, since that may be what is away."""
+    """Return the error as a page, below *title* or what is usual. It asks the store for nothing, since that
+    may be what is away.
+    """
     words = title or _TITLES.get(status, "That can't be done")
     sentence = f"{message[:1].upper()}{message[1:].rstrip('.')}."
     page = render_template("error.html", status=status, words=words, message=sentence)

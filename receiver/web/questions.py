@@ -109,7 +109,7 @@ class FailureQuery(Struct, frozen=True):
     ] = ""
 
 
-_BY = "Your name, for the timeline and for Slack; whoever comes by a trusted proxy has theirs."
+_BY = "Your name, for the timeline and for Slack; whoever signed in, or comes by a proxy, has theirs."
 
 
 class Answer(Struct, frozen=True, kw_only=True):

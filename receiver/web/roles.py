@@ -1,4 +1,4 @@
-"""Which role somebody has whom a proxy names."""
+"""Which role somebody has whom a proxy or a provider names."""
 
 from __future__ import annotations
 
@@ -27,6 +27,11 @@ class Roles:
         if not self._responders or have & self._responders:
             return Role.RESPONDER
         return Role.VIEWER if not self._viewers or have & self._viewers else None
+
+    def list_known(self, marks: Iterable[str]) -> list[str]:
+        """Return those of *marks* that decide anything, the responders' first."""
+        have = frozenset(marks)
+        return [*sorted(have & self._responders), *sorted(have & self._viewers - self._responders)]
 
 
 def _read(word: str) -> str:

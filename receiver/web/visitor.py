@@ -25,11 +25,12 @@ class Way(StrEnum):
     OPEN = "open"  # nobody is asked
     TOKEN = "token"  # noqa: S105  # nosec B105  # the way's name
     PROXY = "proxy"
+    SIGN_IN = "sign-in"
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Whom a proxy names.
+    """Whom a proxy or a provider names.
 
     *marks* is what the settings may list them by: names, e-mail addresses and groups.
     """
@@ -49,7 +50,7 @@ class Visitor:
     @property
     def is_vouched(self) -> bool:
         """Whether somebody whom we trust says who it is, so that they can't sign with another name."""
-        return self.way is Way.PROXY
+        return self.way in (Way.PROXY, Way.SIGN_IN)
 
     @property
     def may_answer(self) -> bool:

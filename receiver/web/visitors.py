@@ -1,6 +1,8 @@
-"""Knows whoever comes: by a token, or by the word of a trusted proxy."""
+"""Knows whoever comes: by a token, by the word of a trusted proxy, or since they signed in."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 from flask import Request
 
@@ -9,17 +11,19 @@ from receiver.text import Secret
 from receiver.web.access import is_let_in
 from receiver.web.proxy import TrustedProxy
 from receiver.web.roles import Roles
+from receiver.web.sessions import Sessions, Signer
 from receiver.web.visitor import Identity, Role, Visitor, Way, read_name
 
 
 class Visitors:
     """Tells who a request is from. A token that is right goes before all else: whoever shows it means it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
         self._asks = settings.asks_who_comes
         self._tokens = ((settings.api_tokens, Role.RESPONDER), (settings.viewer_tokens, Role.VIEWER))
         self._roles = Roles(settings)
         self._proxy = TrustedProxy(settings)
+        self._sessions = Sessions(settings, Signer(settings), clock) if settings.oidc_issuer else None
 
     def recognise(self, request: Request) -> Visitor | Identity | None:
         """Return a visitor; an Identity for somebody who may not come in; None for a stranger."""
@@ -29,7 +33,8 @@ class Visitors:
             return visitor
         if identity := self._proxy.find(request):
             return self._admit(identity, Way.PROXY)
-        return None
+        signed_in = self._sessions.find() if self._sessions is not None else None
+        return self._admit(signed_in, Way.SIGN_IN) if signed_in is not None else None
 
     def find_by_token(self, request: Request) -> Visitor | None:
         """Return who shows one of our tokens."""

@@ -24,7 +24,7 @@ PATIENCE_S = 20.0
 
 
 def clean_environ(**more: str) -> dict[str, str]:
-    ours = re.compile(r"RECEIVER_|SLACK_|PAGERDUTY_|REDIS_URL|PUBLIC_URL|ALERTMANAGER_URL|PROMETHEUS_")
+    ours = re.compile(r"RECEIVER_|OIDC_|SLACK_|PAGERDUTY_|REDIS_URL|PUBLIC_URL|ALERTMANAGER_URL|PROMETHEUS_")
     return {name: value for name, value in os.environ.items() if not ours.match(name)} | more
 
 

@@ -52,11 +52,15 @@ def test_who_is_let_in_is_said() -> None:
         "RECEIVER_VIEWER_TOKEN": "v1ewer",
         "RECEIVER_TRUSTED_PROXY": "10.1.0.0/16",
         "RECEIVER_USER_HEADER": "Remote-User",
+        "OIDC_ISSUER": "https://login.example",
+        "OIDC_CLIENT_ID": "receiver",
+        "OIDC_CLIENT_SECRET": "s3cret",
+        "PUBLIC_URL": "https://ops.example",
     }
     result = receiver("check", **FULL, **environ)
     assert result.stdout.splitlines()[0] == (
         "let in to API and page: RECEIVER_API_TOKEN; RECEIVER_VIEWER_TOKEN (reads); "
-        "Remote-User from 10.1.0.0/16"
+        "Remote-User from 10.1.0.0/16; signing in with https://login.example"
     )
 
 

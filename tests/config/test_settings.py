@@ -112,12 +112,19 @@ def test_all_wrong_variables_are_named_at_once() -> None:
     assert len(caught.value.problems) == 3
 
 
+SIGN_IN = {
+    "OIDC_ISSUER": "https://login.example/realm/",
+    "OIDC_CLIENT_ID": "receiver",
+    "OIDC_CLIENT_SECRET": "client-secret",
+    "PUBLIC_URL": "https://ops.example",
+}
 PROXY = {"RECEIVER_TRUSTED_PROXY": "10.0.0.5", "RECEIVER_USER_HEADER": "Remote-User"}
 
 
 def test_who_is_let_in_by_name() -> None:
     settings = load_settings(
         {
+            **SIGN_IN,
             **PROXY,
             "RECEIVER_TRUSTED_PROXY": "10.0.0.5, 10.1.0.0/16,::1, 10.0.0.5",
             "RECEIVER_VIEWER_TOKEN": "a,b",
@@ -130,6 +137,9 @@ def test_who_is_let_in_by_name() -> None:
         "10.1.0.0/16",
         "::1/128",
     ]
+    assert settings.oidc_issuer == "https://login.example/realm"
+    assert settings.oidc_scopes == "openid profile email"
+    assert settings.oidc_groups_claim == "groups"
     assert settings.viewer_tokens == (Secret("a"), Secret("b"))
     assert settings.responders == ("alice", "group:sre")
     assert settings.viewers == ("bob@example.org",)
@@ -141,6 +151,7 @@ def test_who_is_let_in_by_name() -> None:
         ({}, False),
         ({"RECEIVER_WEBHOOK_TOKEN": "a"}, False),
         ({"RECEIVER_API_TOKEN": "a"}, True),
+        (SIGN_IN, True),
         (PROXY, True),
     ],
 )
@@ -151,6 +162,15 @@ def test_one_way_in_is_enough_for_strangers_to_be_asked(environ: dict[str, str],
 @pytest.mark.parametrize(
     ("environ", "fault"),
     [
+        ({**SIGN_IN, "OIDC_ISSUER": ""}, "OIDC_ISSUER is unset"),
+        ({**SIGN_IN, "OIDC_CLIENT_ID": ""}, "OIDC_CLIENT_ID is unset"),
+        ({**SIGN_IN, "OIDC_CLIENT_SECRET": ""}, "OIDC_CLIENT_SECRET is unset"),
+        ({**SIGN_IN, "PUBLIC_URL": ""}, "PUBLIC_URL is unset"),
+        ({**SIGN_IN, "OIDC_ISSUER": "http://login.example"}, "OIDC_ISSUER is not https"),
+        ({**SIGN_IN, "OIDC_ISSUER": "https://me:h1dden@login.example"}, "OIDC_ISSUER holds a login"),
+        ({**SIGN_IN, "OIDC_ISSUER": "login.example"}, "OIDC_ISSUER is no usable address"),
+        ({**SIGN_IN, "OIDC_SCOPES": "profile email"}, "OIDC_SCOPES is without openid"),
+        ({**SIGN_IN, "OIDC_CLIENT_SECRET": "h1ddén"}, "other letters than ASCII"),
         ({"RECEIVER_TRUSTED_PROXY": "10.0.0.5"}, "without RECEIVER_USER_HEADER"),
         ({"RECEIVER_USER_HEADER": "Remote-User"}, "RECEIVER_TRUSTED_PROXY is unset"),
         ({"RECEIVER_GROUPS_HEADER": "Remote-Groups"}, "RECEIVER_TRUSTED_PROXY is unset"),
@@ -179,12 +199,19 @@ def test_half_of_a_lock_is_a_fault(environ: dict[str, str], fault: str) -> None:
     assert "h1dd" not in str(caught.value)
 
 
+def test_the_providers_on_this_machine_need_no_tls() -> None:
+    for host in ("127.0.0.1:8080", "[::1]:8080", "localhost"):
+        load_settings({**SIGN_IN, "OIDC_ISSUER": f"http://{host}"})
+
+
 def test_settings_print_no_secret() -> None:
     environ = dict.fromkeys(SECRETS[1:], "hush") | {
         "REDIS_URL": "redis://:hush@host",
         "RECEIVER_WEBHOOK_TOKEN": "hush",
         "RECEIVER_API_TOKEN": "hush,hush2",
         "RECEIVER_VIEWER_TOKEN": "hush3",
+        **SIGN_IN,
+        "OIDC_CLIENT_SECRET": "hush",
         "ALERTMANAGER_URL": "http://me:hush@am",
         "PROMETHEUS_URL": "http://me:hush@prometheus",
     }

@@ -6,6 +6,7 @@ import io
 import logging
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ from receiver.config.settings import load_settings
 from receiver.logs import JsonFormatter, hide
 from receiver.wiring import build_machine, build_porter
 from tests.cli.running import call
+from tests.mocks.openid import MockProvider
 from tests.rig import ROUTING, Rig
 
 CANARY = "c4n4ry"
@@ -29,6 +31,11 @@ ENVIRON = {
     "PAGERDUTY_TEAM_LEAD_KEY": PAGER_KEY,
     "RECEIVER_WEBHOOK_TOKEN": f"{CANARY}-hook,{CANARY}-hook-next",
     "RECEIVER_API_TOKEN": f"{CANARY}-api,{CANARY}-api-next",
+    "RECEIVER_VIEWER_TOKEN": f"{CANARY}-viewer",
+    "OIDC_ISSUER": "http://127.0.0.1:1",
+    "OIDC_CLIENT_ID": "the-receiver",
+    "OIDC_CLIENT_SECRET": f"{CANARY}-client",
+    "PUBLIC_URL": "http://127.0.0.1:9",
     "ALERTMANAGER_URL": f"http://me:{CANARY}-am@{AWAY}",
     "PROMETHEUS_URL": f"http://me:{CANARY}-prom@{AWAY}",
     "PAGERDUTY_API_URL": f"http://me:{CANARY}-pd@{AWAY}",
@@ -83,9 +90,12 @@ def test_no_answer_no_page_no_metric_and_no_log_tells_a_secret(planted: Rig, log
         API,
         {"Authorization": f"Bearer {CANARY}-wrong"},
         {"Authorization": f"Basic {CANARY}"},
+        {"Authorization": f"Bearer {CANARY}-viewer"},
+        {"Cookie": f"receiver_session={CANARY}; receiver_sign_in={CANARY}"},
         {},
     ):
         paths = ["/", f"/incidents/{incident}", "/metrics", "/nothing", "/runbooks/x", "/readyz"]
+        paths += ["/sign-in", f"/sign-in/callback?code={CANARY}&state={CANARY}", "/sign-in?by=token"]
         reads = (f"incidents/{incident}", "incidents", "history", "openapi.json", "runbooks/x")
         paths += [f"/api/v1/{path}" for path in reads]
         said += [get(path, headers=headers).text for path in paths]
@@ -100,6 +110,34 @@ def test_no_answer_no_page_no_metric_and_no_log_tells_a_secret(planted: Rig, log
     assert CANARY not in told
     assert CANARY not in log.getvalue()
     assert log.getvalue()
+
+
+def test_signing_in_tells_no_secret(planted: Rig, log: io.StringIO) -> None:
+    """Whatever becomes of it: a session, a provider that doesn't know us, one that echoes what it was sent."""
+    back = "http://127.0.0.1:9/sign-in/callback"
+    with MockProvider(redirect_uri=back, clock=planted.clock) as provider:
+        provider.client_secret = f"{CANARY}-client"
+        planted.environ["OIDC_ISSUER"] = provider.url
+        planted.configure(ROUTING + SECRETS_IN_FILE)
+        said = []
+        echoes: list[tuple[int, Any]] = [
+            (401, {"error": f"{CANARY}-client"}),
+            (400, {"error": f"{CANARY}-client"}),
+            (400, {"error": "invalid_grant", "error_description": f"{CANARY}-client"}),
+            (200, {"access_token": CANARY, "id_token": CANARY}),
+            (500, {"error": CANARY}),
+        ]
+        for fault in (None, *echoes):
+            provider.faults = {"/token": fault} if fault else {}
+            begun = planted.client.get("/sign-in", headers={"Accept": "text/html"})
+            address = provider.signs_in(begun.headers["Location"], "alice").removeprefix("http://127.0.0.1:9")
+            answer = planted.client.get(address, headers={"Accept": "text/html"})
+            said += [begun.text, str(begun.headers), answer.text, str(answer.headers)]
+            said.append(planted.client.get("/", headers={"Accept": "text/html"}).text)
+        assert "alice" in said[4]
+    assert CANARY not in "\n".join(said)
+    assert CANARY not in log.getvalue()
+    assert "signed in" in log.getvalue()
 
 
 def test_a_store_that_is_away_gives_no_password_away(planted: Rig, log: io.StringIO) -> None:

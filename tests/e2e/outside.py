@@ -37,12 +37,19 @@ class Outside:
     """Starts, kills and starts again; what comes out is read from the mocks."""
 
     def __init__(
-        self, folder: Path, slack: MockSlack, pagerduty: MockPagerDuty, routing: str = ROUTING, **environ: str
+        self,
+        folder: Path,
+        slack: MockSlack,
+        pagerduty: MockPagerDuty,
+        routing: str = ROUTING,
+        *,
+        port: int = 0,
+        **environ: str,
     ) -> None:
         self.folder = folder
         self.slack = slack
         self.pagerduty = pagerduty
-        self.port = free_port()
+        self.port = port or free_port()
         self.environ = environ
         (folder / "routing.yaml").write_text(routing if "limits:" in routing else routing + UNLIMITED)
         (folder / "runbooks").mkdir(exist_ok=True)

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import logging
+import random
 import re
 from base64 import b64encode
+from collections.abc import Iterator
 
 import pytest
+from flask.testing import FlaskClient
 
 from receiver.web.app import create_app
+from tests.mocks.openid import MockProvider
 from tests.rig import ROUTING, Rig
+from tests.web.signing_in import API, CALLBACK, HOME, HOOK, HTML, browse, configure, opens, signs_in, submits
 
-API = {"Authorization": "Bearer api-token"}
-HOOK = {"Authorization": "Bearer hook-token"}
-HTML = {"Accept": "text/html,application/xhtml+xml"}
-HOME = "https://ops.example"
 PROXY = {"REMOTE_ADDR": "10.0.0.5"}
 VIEWER = {"Authorization": "Bearer viewer-token"}
 
@@ -256,3 +258,115 @@ def test_roles_go_by_names_and_groups(rig: Rig, case: tuple[str, str, str, str, 
         assert name in answer.json["error"]["message"]
         assert "RECEIVER_RESPONDERS" in answer.json["error"]["message"]
         assert not rig.parts.incidents.load(incident).acknowledged_at
+
+
+@pytest.fixture
+def provider(rig: Rig) -> Iterator[MockProvider]:
+    with MockProvider(redirect_uri=CALLBACK, clock=rig.clock) as provider:
+        provider.people = {
+            "alice": {"groups": ["sre", "dev"]},
+            "bob": {"groups": "dev", "email": "Bob@example.org", "email_verified": True},
+            "carol": {"email": "bob@example.org", "email_verified": False},
+            "bob@example.org": {},
+            "sre": {"name": "sre", "teams": ["sre"]},
+        }
+        yield provider
+
+
+def role_of(client: FlaskClient) -> str:
+    found = re.search(r'<span class="mark">(viewer|responder)</span></span>', opens(client, "/").text)
+    return found[1] if found else "nobody"
+
+
+@pytest.mark.parametrize(
+    ("responders", "name", "role"),
+    [
+        ("group:sre", "alice", "responder"),
+        ("group:sre", "bob", "viewer"),
+        ("group:dev", "bob", "responder"),
+        ("group:sre", "sre", "viewer"),
+        ("bob", "bob", "responder"),
+        ("bob@example.org", "bob", "responder"),
+        ("bob@example.org", "carol", "viewer"),
+        ("bob@example.org", "bob@example.org", "viewer"),
+        ("id-of-bob", "bob", "viewer"),
+    ],
+)
+def test_roles_of_who_signed_in_go_by_what_nobody_can_give_themselves(
+    rig: Rig, provider: MockProvider, responders: str, name: str, role: str
+) -> None:
+    """Not by a display name, nor by an e-mail address or a user name like one that nobody verified."""
+    configure(rig, provider, RECEIVER_RESPONDERS=responders)
+    client = browse(rig)
+    signs_in(client, provider, name)
+    assert role_of(client) == role
+
+
+def test_groups_may_be_in_another_claim(rig: Rig, provider: MockProvider) -> None:
+    configure(rig, provider, RECEIVER_RESPONDERS="group:sre", OIDC_GROUPS_CLAIM="teams")
+    client = browse(rig)
+    signs_in(client, provider, "sre")
+    assert role_of(client) == "responder"
+
+
+def test_who_is_in_no_list_is_told_so_by_name(rig: Rig, provider: MockProvider) -> None:
+    configure(rig, provider, RECEIVER_RESPONDERS="alice", RECEIVER_VIEWERS="bob")
+    client = browse(rig)
+    answer = signs_in(client, provider, "carol")
+    assert answer.status_code == 403
+    assert "You are carol and neither in RECEIVER_RESPONDERS nor" in answer.text
+    assert opens(client, "/").status_code == 303
+
+
+def test_who_is_taken_from_a_list_loses_the_role_at_once(rig: Rig, provider: MockProvider) -> None:
+    configure(rig, provider, RECEIVER_RESPONDERS="group:sre,bob")
+    client = browse(rig)
+    signs_in(client, provider)
+    cookie = client.get_cookie("__Host-receiver_session", domain="ops.example")
+    assert cookie is not None
+    for viewers, role, status in (("", "viewer", 200), ("carol", "nobody", 403)):
+        configure(rig, provider, RECEIVER_RESPONDERS="bob", RECEIVER_VIEWERS=viewers)
+        client = browse(rig)
+        client.set_cookie(cookie.key, cookie.value, domain="ops.example", secure=True)
+        assert role_of(client) == role
+        assert opens(client, "/").status_code == status
+
+
+def test_any_number_of_groups_fits_a_cookie(rig: Rig, provider: MockProvider) -> None:
+    """A browser drops a cookie that is too long, and signing in would begin again for ever."""
+    chance = random.Random(1)
+    groups = ["".join(chr(chance.randrange(0x4E00, 0x9FFF)) for _ in range(90)) for _ in range(100)]
+    configure(
+        rig,
+        provider,
+        RECEIVER_RESPONDERS=f"group:{groups[7]}",
+        RECEIVER_VIEWERS=",".join(f"group:{group}" for group in groups),
+    )
+    provider.people["alice"] = {"groups": groups}
+    client = browse(rig)
+    cookie = signs_in(client, provider).headers["Set-Cookie"]
+    assert 500 < len(cookie.split(";")[0]) < 4000
+    assert role_of(client) == "responder"
+
+
+def test_a_viewer_who_signed_in_cannot_answer_by_page_or_api(
+    rig: Rig, provider: MockProvider, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    configure(rig, provider, RECEIVER_RESPONDERS="alice")
+    rig.client = create_app(rig.parts).test_client()
+    incident, client, responder = fires(rig), browse(rig), browse(rig)
+    signs_in(client, provider, "bob")
+    signs_in(responder, provider, "alice")
+    page = opens(responder, f"/incidents/{incident}").text
+    for what in ("acknowledge", "resolve", "silence"):
+        answer = submits(client, page, f"/incidents/{incident}/{what}")
+        assert answer.status_code == 403
+        assert "You are bob, a viewer, and only read" in answer.text
+        path = f"/api/v1/incidents/{incident}/{what}"
+        assert client.post(path, json={"for": "1h"}, base_url=HOME).status_code == 403
+    assert rig.parts.incidents.load(incident).state == "open"
+    assert "<button" in page
+    buttons = re.findall(r"<button[^>]*>([^<]+)", opens(client, f"/incidents/{incident}").text)
+    assert buttons == ["Sign out"]
+    assert submits(client, opens(client, "/").text, "/sign-out").status_code == 200

@@ -1,0 +1,40 @@
+"""Who it is that a provider's claims are about."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from receiver.errors import SignInRefused
+from receiver.web.visitor import Identity, mark_group, mark_name, read_name
+
+_MAX_GROUPS = 500
+
+
+def read_identity(claims: Mapping[str, Any], groups_claim: str) -> Identity:
+    """Return a name for the timeline, and what roles go by.
+
+    The name is the first of user name, e-mail, display name and number that there is. Roles go by the user
+    name, by an e-mail address only where the provider has verified it, since anybody may write one into
+    their profile, and by groups. A user name with an @ is taken for an address like that.
+    """
+    email = _read(claims, "email") if claims.get("email_verified") in (True, "true") else ""
+    user = _read(claims, "preferred_username")
+    called = (read_name(one) for one in (user, email, _read(claims, "name"), _read(claims, "sub")))
+    name = next(filter(None, called), "")
+    if not name:
+        raise SignInRefused("the provider gives no name")
+    names = {mark_name(one) for one in (email, user if "@" not in user else "") if one}
+    groups = {mark_group(one) for one in _list(claims.get(groups_claim))}
+    return Identity(name, frozenset(names | groups))
+
+
+def _read(claims: Mapping[str, Any], name: str) -> str:
+    value = claims.get(name)
+    return value.strip() if isinstance(value, str) else ""
+
+
+def _list(value: Any) -> list[str]:
+    """Return the groups: a list of names, as most providers have it, or a single one."""
+    found = value if isinstance(value, list) else [value]
+    return [one.strip() for one in found[:_MAX_GROUPS] if isinstance(one, str) and one.strip()]

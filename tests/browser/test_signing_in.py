@@ -1,0 +1,98 @@
+"""Somebody signs in with a provider, in a real browser, and answers under their own name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.chromium import CHROMIUM
+from tests.browser.test_access import RULES
+from tests.browser.test_pages import body
+from tests.e2e.outside import Outside, free_port
+from tests.mocks.openid import MockProvider
+from tests.mocks.pagerduty import MockPagerDuty
+from tests.mocks.slack import MockSlack
+from tests.rig import ROUTING
+
+pytestmark = [
+    pytest.mark.needs_chromium,
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (Debian: apt install chromium)"),
+]
+
+
+@pytest.fixture(scope="module")
+def provider() -> Iterator[MockProvider]:
+    with MockProvider(redirect_uri="unknown yet") as provider:
+        provider.people = {"alice": {"groups": ["sre"]}, "bob": {}}
+        yield provider
+
+
+@pytest.fixture(scope="module")
+def outside(tmp_path_factory: pytest.TempPathFactory, provider: MockProvider) -> Iterator[Outside]:
+    """A receiver that asks whoever looks to sign in."""
+    folder: Path = tmp_path_factory.mktemp("signing-in")
+    with MockSlack() as slack, MockPagerDuty() as pagerduty:
+        port = free_port()
+        home = f"http://127.0.0.1:{port}"
+        provider.redirect_uris = [f"{home}/sign-in/callback"]
+        environ = {**provider.environ, "PUBLIC_URL": home, "RECEIVER_RESPONDERS": "group:sre"}
+        outside = Outside(folder, slack, pagerduty, ROUTING, port=port, **environ)
+        yield outside
+        outside.receiver.end()
+
+
+@pytest.fixture
+def page(chromium: Browser) -> Iterator[Any]:
+    context = chromium.new_context()
+    context.set_default_timeout(10_000)
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    yield page
+    context.close()
+    assert faults == []
+
+
+def test_somebody_signs_in_acknowledges_and_is_named(page: Page, outside: Outside) -> None:
+    incident = outside.post(body("DiskFull"))["incidents"][0]
+    page.goto(f"{outside.receiver.address}/incidents/{incident}")
+    page.get_by_role("link", name="Sign in as alice").click()
+    expect(page).to_have_url(f"{outside.receiver.address}/incidents/{incident}")
+    expect(page.locator(".who")).to_contain_text("alice responder")
+    page.get_by_role("button", name="Acknowledge").click()
+    expect(page.locator("#state")).to_have_text("acknowledged by alice")
+    expect(page.locator(".timeline")).to_contain_text("Acknowledged by alice")
+    assert Axe().run(page, options={"runOnly": RULES}).response["violations"] == []
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_role("heading", name="You are signed out")).to_be_visible()
+    page.goto(outside.receiver.address + "/")
+    expect(page.get_by_role("link", name="Sign in as alice")).to_be_visible()
+
+
+def test_a_viewer_sees_it_grow_and_has_no_buttons(page: Page, outside: Outside) -> None:
+    page.goto(outside.receiver.address + "/")
+    page.get_by_role("link", name="Sign in as bob").click()
+    expect(page.locator(".who")).to_contain_text("bob viewer")
+    outside.post(body("HighLatency"))
+    card = page.locator(".card", has_text="HighLatency")
+    expect(card).to_be_visible()
+    expect(card.locator(".countdown")).to_have_text(re.compile(r"in 4:\d\d"))
+    expect(page.get_by_role("button")).to_have_text(["Sign out"])
+
+
+def test_a_page_whose_session_ends_leads_to_signing_in(chromium: Browser, outside: Outside) -> None:
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(outside.receiver.address + "/")
+    page.get_by_role("link", name="Sign in as alice").click()
+    expect(page.locator("#live")).to_be_visible()
+    context.clear_cookies(name="receiver_session")
+    expect(page.get_by_role("link", name="Sign in as alice")).to_be_visible(timeout=10_000)
+    context.close()
