@@ -14,7 +14,7 @@ from receiver.cli.findings import Findings
 from receiver.cli.probe_slack import SlackProbe
 from receiver.clock import now
 from receiver.domain.policy import PAGERDUTY
-from receiver.errors import StoreError
+from receiver.errors import ProviderAway, StoreError
 from receiver.text import one_line
 
 TIMEOUT_S = 5.0
@@ -36,6 +36,8 @@ def probe_all(config: Config, file: str, findings: Findings) -> None:
             _probe_alertmanager(url, file, findings)
     if config.routing.prometheus_url:
         _probe_prometheus(config.routing.prometheus_url, file, findings)
+    if config.settings.oidc_issuer:
+        _probe_provider(config, findings)
     if not (findings.faults or findings.good):
         findings.praise("nothing to try online: no token, key or address is set")
 
@@ -124,6 +126,20 @@ def _probe_prometheus(url: str, file: str, findings: Findings) -> None:
         findings.fault(file, what, "200 at /-/healthy")
         return
     findings.praise(f"Prometheus answers at {show_url(url)}")
+
+
+def _probe_provider(config: Config, findings: Findings) -> None:
+    from receiver.wiring.provider import CALLBACK, build_provider
+
+    try:
+        issuer = build_provider(config.settings, now).say_whether_well()
+    except ProviderAway as error:
+        findings.fault(
+            "environment", f"the provider of OIDC_ISSUER can't be asked: {error}", "one that answers"
+        )
+        return
+    back = f"{config.settings.public_url}{CALLBACK}"
+    findings.praise(f"{issuer} has people sign in; {back} must be registered there, and is not tried")
 
 
 def _get(

@@ -12,6 +12,7 @@ from click.testing import Result
 from receiver.cli import probe
 from tests.cli.invoke import receiver
 from tests.cli.stub import Stub
+from tests.mocks.openid import MockProvider
 from tests.mocks.slack import MockSlack
 
 KEY = "0123456789abcdef0123456789abcdef"
@@ -49,6 +50,17 @@ def channels(*names: str, **changes: Any) -> dict[str, Any]:
 
 def check_slack(stub: Stub) -> Result:
     return receiver("check", "--online", SLACK_BOT_TOKEN=TOKEN, SLACK_API_URL=f"{stub.url}/api/")
+
+
+def test_the_provider_that_people_sign_in_with_is_tried(config: Path) -> None:
+    home = {"PUBLIC_URL": "https://ops.example"}
+    with MockProvider(redirect_uri="https://ops.example/sign-in/callback") as provider:
+        result = receiver("check", "--online", **provider.environ, **home)
+        assert f"ok: {provider.url} has people sign in; https://ops.example/sign-in/callback" in result.stdout
+        provider.published = []
+        result = receiver("check", "--online", **provider.environ, **home)
+        assert result.exit_code == 1
+        assert "environment:1: the provider of OIDC_ISSUER can't be asked: it names no key" in result.stdout
 
 
 AUTH = "GET /api/auth.test"
