@@ -85,7 +85,8 @@ def test_no_answer_no_page_no_metric_and_no_log_tells_a_secret(planted: Rig, log
     incident = answer.json["incidents"][0]
     planted.passes("11m")
     said = [answer.text]
-    post, get = planted.client.post, planted.client.get
+    client = planted.client.application.test_client(use_cookies=False)
+    post, get = client.post, client.get
     for headers in (
         API,
         {"Authorization": f"Bearer {CANARY}-wrong"},

@@ -26,9 +26,9 @@ def configure(rig: Rig, provider: MockProvider, **environ: str) -> None:
     rig.configure(ROUTING)
 
 
-def browse(rig: Rig) -> FlaskClient:
-    """Return a browser of its own, with its own cookies."""
-    return create_app(rig.parts, rates=Rates(rig.clock)).test_client()
+def browse(rig: Rig, *, use_cookies: bool = True) -> FlaskClient:
+    """Return a browser of its own, with its own cookies; or what shows only those that a test writes."""
+    return create_app(rig.parts, rates=Rates(rig.clock)).test_client(use_cookies=use_cookies)
 
 
 def opens(client: FlaskClient, path: str, **headers: str) -> TestResponse:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 from collections.abc import Callable, Iterator
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -85,18 +87,20 @@ def test_who_signed_in_is_who_answers_whatever_else_is_said(rig: Rig, provider: 
     asked = {"by": "mallory"}
     client.post(f"/api/v1/incidents/{incident}/unacknowledge", json=asked, base_url=HOME)
     client.delete("/api/v1/maintenance?by=mallory", base_url=HOME)
-    began = submits(client, opens(client, "/").text, "/maintenance", **{"for": "1h", "by": "mallory"})
+    first = opens(client, "/").text
+    assert "Page nobody" in first
+    assert "Your name" not in first
+    began = submits(client, first, "/maintenance", **{"for": "1h", "by": "mallory"})
     assert began.status_code == 303
     timeline = client.get(f"/api/v1/incidents/{incident}", base_url=HOME).json["timeline"]
     assert [event["by"] for event in timeline if "cknowledged" in event["text"]] == ["alice", "alice"]
     assert client.get("/api/v1/maintenance", base_url=HOME).json["by"] == "alice"
-    assert "Your name" not in opens(client, "/").text
 
 
 def test_every_web_process_knows_the_session(rig: Rig, provider: MockProvider) -> None:
     client = browse(rig)
     cookie = cookie_of(signs_in(client, provider), SESSION).split(";")[0]
-    other = create_app(rig.parts).test_client(use_cookies=False)
+    other = browse(rig, use_cookies=False)
     assert "alice" in other.get("/", headers={**HTML, "Cookie": cookie}, base_url=HOME).text
 
 
@@ -465,15 +469,18 @@ def test_an_odd_cookie_is_no_fault_of_ours(rig: Rig, provider: MockProvider, val
     for name in (SESSION, "__Host-receiver_sign_in"):
         headers = {**HTML, "Cookie": f"{name}={value}"}
         for path, status in (("/", 303), ("/sign-in", 303), ("/sign-in/callback?code=a&state=b", 403)):
-            assert browse(rig).get(path, headers=headers, base_url=HOME).status_code == status
+            client = browse(rig, use_cookies=False)
+            assert client.get(path, headers=headers, base_url=HOME).status_code == status
 
 
 def test_another_client_secret_ends_every_session(rig: Rig, provider: MockProvider) -> None:
     client = browse(rig)
     cookie = cookie_of(signs_in(client, provider), SESSION).split(";")[0]
-    configure(rig, provider, OIDC_CLIENT_SECRET="another-secret")
-    answer = browse(rig).get("/", headers={**HTML, "Cookie": cookie}, base_url=HOME)
-    assert answer.status_code == 303
+    for secret, status in ((CLIENT_SECRET, 200), ("another-secret", 303)):
+        configure(rig, provider, OIDC_CLIENT_SECRET=secret)
+        other = browse(rig, use_cookies=False)
+        answer = other.get("/", headers={**HTML, "Cookie": cookie}, base_url=HOME)
+        assert answer.status_code == status
 
 
 def test_signing_out_ends_the_session(rig: Rig, provider: MockProvider) -> None:
@@ -572,6 +579,14 @@ def test_what_no_provider_should_answer_is_said(
     assert opens(browse(rig), "/sign-in").status_code == 502
 
 
+def test_a_provider_of_another_name_is_not_ours(rig: Rig, provider: MockProvider) -> None:
+    """Its name is what ID tokens are compared with."""
+    provider.said["issuer"] = "https://evil.example"
+    answer = opens(browse(rig), "/sign-in")
+    assert answer.status_code == 502
+    assert "otherwise than OIDC_ISSUER" in answer.text
+
+
 @pytest.mark.parametrize(
     "endpoint", ["authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint"]
 )
@@ -643,3 +658,9 @@ def test_with_a_provider_alone_this_machine_is_asked_too(rig: Rig) -> None:
         assert client.get("/api/v1/incidents", headers={"Authorization": "Bearer "}).status_code == 401
         assert signs_in(client, provider).status_code == 303
         assert client.get("/api/v1/incidents", base_url=HOME).status_code == 200
+        # The key of our forms is then the client secret: nothing that a stranger could know.
+        nonce = cookie_of(opens(client, "/"), "__Host-receiver_form").split(";")[0].partition("=")[2]
+        guess = sha256(b"forms\0" + rig.parts.run_id.encode()).digest()
+        token = hmac.new(guess, nonce.encode(), sha256).hexdigest()
+        answer = client.post("/sign-out", data={"csrf_token": token}, base_url=HOME)
+        assert (answer.status_code, bool(nonce)) == (403, True)
