@@ -17,7 +17,7 @@ run: $(VENV)/.installed ## start the receiver here, on the shipped routing.yaml
 	exec $(BIN)/receiver run
 
 test: $(VENV)/.installed-dev ## run every test
-	$(BIN)/python -m pytest --ignore tests/e2e --numprocesses $(TEST_PROCESSES) --dist loadfile
+	$(BIN)/python -m pytest --ignore tests/e2e --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 	$(BIN)/python -m pytest tests/e2e
 
 check: $(VENV)/.installed-dev ## style, types, imports, habits that are dangerous, the shipped configuration

@@ -1,4 +1,4 @@
-"""For all tests: with RECEIVER_TESTS_NO_SKIP=1, as `.ci/run` sets it, a skipped test is a failed one.
+"""For all tests: their order, and with RECEIVER_TESTS_NO_SKIP=1, as `.ci/run` sets it, a skipped test is a failed one.
 
 A machine of one's own may lack Alertmanager or Chromium; where everything is installed, a skip is a test
 that nobody has run.
@@ -11,7 +11,13 @@ from collections.abc import Generator
 
 import pytest
 
+_LONGEST = {"test_storm_crashes.py", "test_simulation.py"}
 _NO_SKIP = os.environ.get("RECEIVER_TESTS_NO_SKIP") == "1"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with what takes longest, so that no process is left alone with it at the end."""
+    items.sort(key=lambda item: item.path.name not in _LONGEST)
 
 
 @pytest.hookimpl(wrapper=True)

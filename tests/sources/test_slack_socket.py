@@ -233,7 +233,7 @@ def test_stopping_ends_what_is_under_way_and_leaves_no_line(slack, start):
     began = time.monotonic()
     socket.stop()
     assert time.monotonic() - began < 3
-    assert len(slack.lines.acknowledged) == 1
+    assert wait_for(lambda: len(slack.lines.acknowledged) == 1)
     assert wait_for(lambda: slack.lines.count == 0)
     time.sleep(0.5)
     assert slack.lines.opened == 1
