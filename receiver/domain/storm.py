@@ -15,6 +15,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from zlib import crc32
 
 from msgspec import Struct
 
@@ -166,6 +167,7 @@ class Tally:
     severity: Severity  # the worst of what is not resolved, or of all
     severities: tuple[tuple[Severity, int], ...]
     names: tuple[tuple[str, int], ...]  # by how many there are
+    takers: tuple[tuple[str, int], ...]  # who has what is acknowledged, by how much
     channels: tuple[str, ...]
     newest: tuple[Incident, ...]
 
@@ -173,7 +175,8 @@ class Tally:
     def face(self) -> str:
         """A short text that differs whenever the numbers do."""
         newest = self.newest[0].id if self.newest else ""
-        return f"{self.total}.{self.open}.{self.acknowledged}.{self.resolved}.{newest}"
+        takers = crc32(repr(self.takers).encode())
+        return f"{self.total}.{self.open}.{self.acknowledged}.{self.resolved}.{newest}.{takers}"
 
 
 def take_census(held: HeldStorm, heads: Mapping[str, Incident]) -> list[Counted]:
@@ -206,6 +209,7 @@ def count(members: Iterable[Counted]) -> Tally:
     alive = [one for one in incidents if not one.is_resolved] or incidents
     severities = Counter(one.severity for one in incidents)
     names = Counter(one.alertname for one in incidents)
+    takers = Counter(one.acknowledged_by for one in incidents if one.state == "acknowledged")
     return Tally(
         total=len(counted),
         open=states["open"],
@@ -213,10 +217,15 @@ def count(members: Iterable[Counted]) -> Tally:
         resolved=states["resolved"],
         severity=max((one.severity for one in alive), key=lambda s: s.rank, default=Severity.NONE),
         severities=tuple(sorted(severities.items(), key=lambda pair: -pair[0].rank)),
-        names=tuple(sorted(names.items(), key=lambda pair: (-pair[1], pair[0]))),
+        names=_by_number(names),
+        takers=_by_number(takers),
         channels=tuple(sorted({one.channel for one in incidents})),
         newest=tuple(sorted(incidents, key=lambda one: (-one.opened_at, one.id))[:_MAX_NEWEST]),
     )
+
+
+def _by_number(counter: Counter[str]) -> tuple[tuple[str, int], ...]:
+    return tuple(sorted(counter.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 def covers(mention: Delivery, member: Member) -> bool:

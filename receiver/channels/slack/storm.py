@@ -19,6 +19,7 @@ from receiver.text import is_web_link
 
 BUTTONS = "storm"  # the block_id by which a click on the button comes back
 ACKNOWLEDGE = "acknowledge_storm"
+_MAX_TAKERS = 5
 _MAX_NAMES = 15
 _MAX_NAME = 80
 
@@ -74,9 +75,8 @@ def _lines(notification: StormNotification) -> Iterator[str]:
         newest = tally.newest[0]
         name = line(newest.alertname, _MAX_NAME) or "an alert without a name"
         yield f"Newest: {_linked(notification, newest, name)} · {line(newest.summary, 200)}".rstrip(" ·")
-    answered = notification.storm.acknowledged
-    if answered is not None:
-        yield f"👀 Acknowledged by {line(answered.by.name, MAX_BY)} {moment(answered.at)}"
+    if tally.takers:
+        yield f"👀 Acknowledged by {_takers(tally.takers)}"
     yield _small_print(notification)
 
 
@@ -88,6 +88,16 @@ def _names(names: Sequence[tuple[str, int]]) -> str:
     ]
     rest = sum(number for _, number in names[_MAX_NAMES:])
     return "\n".join([*shown, *([f"… and {_incidents(rest)} by other names"] if rest else [])])
+
+
+def _takers(takers: Sequence[tuple[str, int]]) -> str:
+    """Return who has how many; those who have fewest are counted."""
+    shown = [
+        f"{line(name, MAX_BY) or 'somebody'}{f' ({number})' if len(takers) > 1 else ''}"
+        for name, number in takers[:_MAX_TAKERS]
+    ]
+    rest = len(takers) - len(shown)
+    return ", ".join([*shown, *([f"{rest} more"] if rest else [])])
 
 
 def _linked(notification: StormNotification, incident: Incident, words: str) -> str:

@@ -59,6 +59,24 @@ def test_the_message_counts_by_name_and_severity_and_links_the_newest() -> None:
     assert (button["action_id"], button["value"]) == ("acknowledge_storm", STORM.id)
 
 
+def taken(by: str, number: int) -> list[Counted]:
+    """Return *number* members that *by* has acknowledged, or nobody."""
+    incident = replace(an_incident(), acknowledged_by=by, acknowledged_at=OPENED_AT if by else 0.0)
+    return [Counted(f"{by}{n}", Member(OPENED_AT), replace(incident, id=f"{by}{n}")) for n in range(number)]
+
+
+def test_it_says_who_has_what_is_acknowledged() -> None:
+    def said(*members: list[Counted]) -> str:
+        tally = count(one for some in members for one in some)
+        return words(render_storm(StormNotification(POST, STORM, tally, OPENED_AT)))
+
+    assert "Acknowledged by" not in said(taken("", 3))
+    assert '👀 Acknowledged by Alice"' in said(taken("", 3), taken("Alice", 2))
+    assert '👀 Acknowledged by Alice (2), Bob (1)"' in said(taken("Bob", 1), taken("Alice", 2))
+    crowd = [taken(f"P{n}", 1) for n in range(7)]
+    assert "P4 (1), 2 more" in said(*crowd)
+
+
 def test_a_step_is_mentioned_with_how_many_wait_for_it() -> None:
     step = Step("team-lead", a_responder("team-lead", slack="@team-lead"))
     reply = Reply("step:team-lead", "1", SLACK, TARGET, 0.0, "", "C1:1.0", "storm_step", step)
