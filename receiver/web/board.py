@@ -97,7 +97,11 @@ class Counts:
         if not self.open:
             return "Nothing open"
         said = f"{self.open} open"
-        return f"{said}, {self.unacknowledged} of them nobody has" if self.unacknowledged else said
+        if not self.unacknowledged:
+            return said
+        if self.unacknowledged < self.open:
+            return f"{said}, {self.unacknowledged} of them nobody has"
+        return f"{said}, nobody has {'it' if self.open == 1 else 'them'}"
 
 
 def build_board(parts: Parts, asked: BoardQuery) -> tuple[Board, Counts]:

@@ -51,7 +51,7 @@ def test_no_filter_makes_a_night_look_quiet(rig: Rig) -> None:
     """A bookmark of what is acknowledged must not say that nothing is open."""
     rig.fires("Critical")
     page = rig.client.get("/?state=acknowledged").text
-    assert "<title>(1) 1 open, 1 of them nobody has · receiver</title>" in page
+    assert "<title>(1) 1 open, nobody has it · receiver</title>" in page
     assert "0 shown, show all" in page
     assert "Nothing open matches the filter." in page
     assert "Nothing is open" not in page
