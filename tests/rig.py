@@ -20,9 +20,10 @@ from typing import Any
 from werkzeug.test import TestResponse
 
 from receiver.clock import parse_duration
+from receiver.config.load import load_settings
 from receiver.config.model import Routing
 from receiver.config.routing import load_routing
-from receiver.config.settings import Settings, load_settings
+from receiver.config.settings import Settings
 from receiver.domain.alert import fingerprint
 from receiver.engine.storms import PATIENCE_S
 from receiver.store.keys import DUTIES, LANES

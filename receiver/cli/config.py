@@ -10,9 +10,10 @@ from typing import TypeVar
 
 import click
 
+from receiver.config.load import load_settings
 from receiver.config.model import Routing
 from receiver.config.routing import load_routing
-from receiver.config.settings import Settings, load_settings
+from receiver.config.settings import Settings
 from receiver.errors import ConfigError, Problem
 from receiver.runbooks.load import RunbookShelf
 from receiver.text import Secret

@@ -12,9 +12,10 @@ from typing import Any
 
 import click
 
+from receiver.config.load import load_settings
 from receiver.config.model import Routing
 from receiver.config.routing import load_routing
-from receiver.config.settings import Settings, load_settings
+from receiver.config.settings import Settings
 from receiver.logs import hide
 from receiver.web.address import Address, parse_address
 

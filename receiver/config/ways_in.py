@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from ipaddress import ip_address
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-if TYPE_CHECKING:
-    from receiver.config.settings import Settings
+from receiver.config.settings import Settings
 
 Fault = tuple[str, str]
 

@@ -9,7 +9,8 @@ import click
 import pytest
 
 from receiver.cli.options import Options, refuse_open_door
-from receiver.config.settings import Settings, load_settings
+from receiver.config.load import load_settings
+from receiver.config.settings import Settings
 from receiver.web.address import Address
 
 TOKENS = {"RECEIVER_WEBHOOK_TOKEN": "hook-token", "RECEIVER_API_TOKEN": "api-token"}

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from receiver.config.load import load_settings
 from receiver.config.model import Routing
 from receiver.config.nodes import parse_document
 from receiver.config.report import Report
 from receiver.config.routing import KEYS, parse_routing
-from receiver.config.settings import load_settings
 from receiver.config.substitute import Substitution
 from receiver.errors import ConfigError
 from tests.config.files import PEOPLE, SMALLEST

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from receiver.config.settings import Settings, load_settings
+from receiver.config.load import load_settings
+from receiver.config.settings import Settings
 from receiver.errors import ConfigError
 from receiver.text import Secret
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from receiver import logs
+from receiver.config.load import load_settings
 from receiver.config.routing import load_routing
-from receiver.config.settings import load_settings
 from receiver.logs import JsonFormatter, hide
 from receiver.wiring import build_machine, build_porter
 from tests.cli.running import call

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from receiver.config.settings import load_settings
+from receiver.config.load import load_settings
 from receiver.errors import ConfigError, StoreError
 from receiver.store.address import parse_address
 from receiver.store.agenda import RedisAgenda

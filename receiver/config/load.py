@@ -1,0 +1,49 @@
+"""The environment → Settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from receiver.config.settings import Settings
+from receiver.config.variables import Reader
+from receiver.config.ways_in import find_faults
+from receiver.errors import ConfigError
+
+_PEOPLE = "names, e-mail addresses and group:NAME, separated by commas"
+
+
+def load_settings(environ: Mapping[str, str]) -> Settings:
+    """Return the settings in *environ*; raises ConfigError with every variable that is wrong."""
+    reader = Reader(environ)
+    settings = Settings(
+        redis_url=reader.read_store("REDIS_URL"),
+        slack_bot_token=reader.read_secret("SLACK_BOT_TOKEN"),
+        slack_signing_secret=reader.read_secret("SLACK_SIGNING_SECRET"),
+        slack_app_token=reader.read_secret("SLACK_APP_TOKEN"),
+        pagerduty_api_token=reader.read_secret("PAGERDUTY_API_TOKEN"),
+        pagerduty_webhook_secret=reader.read_secret("PAGERDUTY_WEBHOOK_SECRET"),
+        webhook_tokens=reader.read_secrets("RECEIVER_WEBHOOK_TOKEN"),
+        api_tokens=reader.read_secrets("RECEIVER_API_TOKEN"),
+        viewer_tokens=reader.read_secrets("RECEIVER_VIEWER_TOKEN"),
+        trusted_proxies=reader.read_networks("RECEIVER_TRUSTED_PROXY"),
+        user_header=reader.read_header("RECEIVER_USER_HEADER"),
+        groups_header=reader.read_header("RECEIVER_GROUPS_HEADER"),
+        oidc_issuer=reader.read_url("OIDC_ISSUER"),
+        oidc_client_id=reader.read_text("OIDC_CLIENT_ID"),
+        oidc_client_secret=reader.read_secret("OIDC_CLIENT_SECRET"),
+        oidc_scopes=reader.read_text("OIDC_SCOPES", Settings.oidc_scopes),
+        oidc_groups_claim=reader.read_text("OIDC_GROUPS_CLAIM", Settings.oidc_groups_claim),
+        responders=reader.read_words("RECEIVER_RESPONDERS", _PEOPLE),
+        viewers=reader.read_words("RECEIVER_VIEWERS", _PEOPLE),
+        public_url=reader.read_url("PUBLIC_URL"),
+        slack_api_url=reader.read_url("SLACK_API_URL", Settings.slack_api_url) + "/",
+        pagerduty_events_url=reader.read_url("PAGERDUTY_EVENTS_URL", Settings.pagerduty_events_url),
+        pagerduty_api_url=reader.read_url("PAGERDUTY_API_URL", Settings.pagerduty_api_url),
+        alertmanager_url=reader.read_url("ALERTMANAGER_URL"),
+        prometheus_url=reader.read_url("PROMETHEUS_URL"),
+    )
+    for what, expected in find_faults(settings):
+        reader.fault(what, expected)
+    if reader.problems:
+        raise ConfigError(reader.problems)
+    return settings
