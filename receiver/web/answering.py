@@ -8,8 +8,8 @@ from receiver.text import one_line
 from receiver.web.answers import Refusal
 from receiver.web.bodies import WholeIncident
 from receiver.web.incident_json import describe
+from receiver.web.people.visitor import find_visitor
 from receiver.web.questions import MAX_VIA, Answer, Snooze
-from receiver.web.visitor import find_visitor
 from receiver.wiring import Parts
 
 _MAX_NAME = 200

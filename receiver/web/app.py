@@ -57,7 +57,7 @@ def create_app(
     for door in (build_hooks(parts, doors), build_api(parts), build_health(parts), build_pages(parts)):
         app.register_blueprint(door)
     if parts.settings.oidc_issuer:
-        from receiver.web.signing_in import build_signing_in  # brings Authlib, which others do without
+        from receiver.web.people.signing_in import build_signing_in  # brings Authlib, which others do without
 
         app.register_blueprint(build_signing_in(parts, doors))
     handle_errors(app)

@@ -24,8 +24,8 @@ from receiver.web.answers import refuse
 from receiver.web.error_page import is_for_reader
 from receiver.web.forms import Forms
 from receiver.web.meter import Meter
-from receiver.web.visitor import Identity, Visitor, Way, find_visitor
-from receiver.web.visitors import Visitors
+from receiver.web.people.visitor import Identity, Visitor, Way, find_visitor
+from receiver.web.people.visitors import Visitors
 from receiver.wiring import Parts
 
 logger = logging.getLogger(__name__)

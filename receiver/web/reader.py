@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from receiver.web.people.visitor import find_visitor
 from receiver.web.questions import Answer
-from receiver.web.visitor import find_visitor
 
 VIA = "page"
 

@@ -10,12 +10,12 @@ from werkzeug.wrappers import Response
 
 from receiver.errors import ProviderAway, SignInRefused
 from receiver.web.answers import refuse
-from receiver.web.claims import read_identity
 from receiver.web.doors import CALLBACK, SIGN_IN, SIGN_OUT, Doors
-from receiver.web.roles import Roles
-from receiver.web.sessions import Sessions, Signer
-from receiver.web.tries import Tries, keep_here
-from receiver.web.visitor import Identity
+from receiver.web.people.claims import read_identity
+from receiver.web.people.roles import Roles
+from receiver.web.people.sessions import Sessions, Signer
+from receiver.web.people.tries import Tries, keep_here
+from receiver.web.people.visitor import Identity
 from receiver.wiring import Parts
 from receiver.wiring.provider import build_provider
 

@@ -11,8 +11,8 @@ from werkzeug.wrappers import Response
 
 from receiver.config.settings import Settings
 from receiver.web.cookies import Cookies
-from receiver.web.roles import Roles
-from receiver.web.visitor import Identity
+from receiver.web.people.roles import Roles
+from receiver.web.people.visitor import Identity
 
 LASTS_S = 12 * 3600
 _COOKIE = "receiver_session"

@@ -9,10 +9,10 @@ from flask import Request
 from receiver.config.settings import Settings
 from receiver.text import Secret
 from receiver.web.access import is_let_in
-from receiver.web.proxy import TrustedProxy
-from receiver.web.roles import Roles
-from receiver.web.sessions import Sessions, Signer
-from receiver.web.visitor import Identity, Role, Visitor, Way, read_name
+from receiver.web.people.proxy import TrustedProxy
+from receiver.web.people.roles import Roles
+from receiver.web.people.sessions import Sessions, Signer
+from receiver.web.people.visitor import Identity, Role, Visitor, Way, read_name
 
 
 class Visitors:

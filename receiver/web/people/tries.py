@@ -19,7 +19,7 @@ from werkzeug.wrappers import Response
 from receiver.errors import SignInRefused
 from receiver.lookups.provider import SignIn
 from receiver.web.cookies import Cookies
-from receiver.web.sessions import Signer
+from receiver.web.people.sessions import Signer
 
 # Passwords are looked up and second factors searched for.
 LASTS_S = 15 * 60

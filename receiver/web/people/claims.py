@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from receiver.errors import SignInRefused
-from receiver.web.visitor import Identity, mark_group, mark_name, read_name
+from receiver.web.people.visitor import Identity, mark_group, mark_name, read_name
 
 _MAX_GROUPS = 500
 

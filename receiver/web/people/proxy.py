@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from flask import Request
 
 from receiver.config.settings import Settings
-from receiver.web.visitor import Identity, mark_group, mark_name, read_name
+from receiver.web.people.visitor import Identity, mark_group, mark_name, read_name
 
 logger = logging.getLogger(__name__)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from receiver.config.settings import Settings
-from receiver.web.visitor import Role, mark_group, mark_name
+from receiver.web.people.visitor import Role, mark_group, mark_name
 
 _GROUP = "group:"
 

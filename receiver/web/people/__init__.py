@@ -1,0 +1,1 @@
+"""Who comes to the pages and the API, by which way, and what they may do. `doors` asks them."""
