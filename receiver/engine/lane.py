@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Protocol
 
 from receiver import telemetry
+from receiver.domain.policy import SLACK
 from receiver.domain.ports import Agenda
 from receiver.errors import ClaimLost, StoreError
 
@@ -19,6 +20,9 @@ _LOOK_AT_LEAST_EVERY_S = 0.5
 # After a fault of our own the incident is looked at again, but not in a hot loop.
 _AFTER_FAULT_S = 5.0
 _AFTER_OUTAGE_S = 0.5
+# What a killed worker had just sent may still be on its way: Slack is given time to show it to whoever looks
+# for it, PagerDuty joins what comes twice.
+_ON_ITS_WAY_S = {SLACK: 2.0}
 
 
 class Reconciles(Protocol):
@@ -48,7 +52,7 @@ class Lane:
         self._threads = threads
         self._held: set[str] = set()
         # When what is lent to us and not held ends: we were killed, or the store was away.
-        self._loans_end_in_s: float | None = 0.0
+        self._loans_end_in_s: float | None = _ON_ITS_WAY_S.get(name, 0.0)
         self._state = threading.Condition()
         self._look_at: float | None = None
         self._is_stopping = False

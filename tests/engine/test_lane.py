@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from typing import Any
 
+import pytest
+
 from receiver.domain.ports import Claims
 from receiver.engine.lane import Lane
 from receiver.errors import StoreError
@@ -94,13 +96,15 @@ def test_what_is_lent_again_while_it_is_worked_on_is_not_begun_twice() -> None:
         lane.stop()
 
 
-def test_loans_from_before_the_start_end_at_once_and_those_of_an_outage_soon() -> None:
+@pytest.mark.parametrize(("name", "at"), [("pagerduty", 100.0), ("slack", 102.0)])
+def test_loans_from_before_the_start_end_at_once_and_those_of_an_outage_soon(name: str, at: float) -> None:
+    """At Slack, what was just sent is given time to be seen."""
     ledger, slow = Ledger(), Slow()
-    lane = Lane("slack", "w1", ledger, lambda: slow, lambda: 100.0, threads=2)
+    lane = Lane(name, "w1", ledger, lambda: slow, lambda: 100.0, threads=2)
     lane.start()
     try:
         until(lambda: len(slow.begun) == 1)
-        assert ledger.ended == [((), 100.0)]
+        assert ledger.ended == [((), at)]
         slow.go_on.set()
         until(lambda: len(ledger.ended) == 2)
         assert ledger.ended[1][1] == 100.5
