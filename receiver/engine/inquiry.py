@@ -115,10 +115,11 @@ class Inquiry:
     def _ask_lately(self, keys: Sequence[str]) -> Mapping[str, Sequence[PagerStatus]]:
         """Ask, but for what was said of a storm's page within the time there is before a step."""
         now = self._clock()
-        self._said = {key: said for key, said in self._said.items() if abs(now - said[0]) < LOOK_AHEAD_S}
-        known = {key: self._said[key][1] for key in keys if key in self._said}
+        said = {key: one for key, one in self._said.items() if abs(now - one[0]) < LOOK_AHEAD_S}
+        known = {key: said[key][1] for key in keys if key in said}
         found = self._ask(left) if (left := [key for key in keys if key not in known]) else {}
-        self._said |= {key: (now, found[key]) for key in found if parse_storm_dedup_key(key)}
+        # Other threads ask, too: a new one each time, so that nobody's changes under their eyes.
+        self._said = said | {key: (now, found[key]) for key in found if parse_storm_dedup_key(key)}
         return {**known, **found}
 
     def _ask(self, keys: Sequence[str]) -> Mapping[str, Sequence[PagerStatus]]:

@@ -51,6 +51,7 @@ class Lane:
         self._clock = clock
         self._threads = threads
         self._held: set[str] = set()
+        self._again: set[str] = set()  # of these, what was lent to us a second time
         # When what is lent to us and not held ends: we were killed, or the store was away.
         self._loans_end_in_s: float | None = _ON_ITS_WAY_S.get(name, 0.0)
         self._state = threading.Condition()
@@ -130,8 +131,10 @@ class Lane:
             self._doubt_loans()
             return None
         with self._state:
-            # A loan that ran out while the store was away, lent to us again: it is still being worked on.
+            # A loan that ran out while the store was away, lent to us again: it is still being worked on, by
+            # a state that may be old, and what made it due is off the agenda. So it is looked at once more.
             taken = [incident_id for incident_id in claims.incidents if incident_id not in self._held]
+            self._again.update(self._held.intersection(claims.incidents))
             self._held.update(taken)
         for incident_id in taken:
             self._jobs.put(incident_id)
@@ -141,13 +144,18 @@ class Lane:
         with self._state:
             wait_s, held = self._loans_end_in_s, list(self._held)
             self._loans_end_in_s = None
-        if wait_s is not None:
+        if wait_s is None:
+            return
+        try:
             self._agenda.end_loans(self.name, self._worker, held, self._clock() + wait_s)
+        except BaseException:
+            self._doubt_loans(wait_s)
+            raise
 
-    def _doubt_loans(self) -> None:
-        """Have what is lent to us, and not held, end soon: nobody works on it."""
+    def _doubt_loans(self, wait_s: float = _AFTER_OUTAGE_S) -> None:
+        """Have what is lent to us, and not held, end in *wait_s*, or as late as meant: nobody works on it."""
         with self._state:
-            self._loans_end_in_s = _AFTER_OUTAGE_S
+            self._loans_end_in_s = max(wait_s, self._loans_end_in_s or 0.0)
 
     def _work(self) -> None:
         while (incident_id := self._jobs.get()) is not None:
@@ -157,15 +165,19 @@ class Lane:
             finally:
                 with self._state:
                     self._held.discard(incident_id)
+                    self._again.discard(incident_id)
+                    if not is_given_back:
+                        self._doubt_loans()
                     self._state.notify_all()
-                if not is_given_back:
-                    self._doubt_loans()
 
     def _reconcile(self, incident_id: str) -> bool:
         """Reconcile and give back; tell whether it is given back, or was no longer ours."""
         fields = {"incident": incident_id, "lane": self.name}
         try:
             dues = self._reconciler().reconcile(incident_id, self.name, self._worker)
+            with self._state:
+                if incident_id in self._again:
+                    dues[self.name] = self._clock()
             self._agenda.release(self.name, self._worker, incident_id, dues)
         except ClaimLost:
             logger.info("claim lost", extra={"fields": fields})

@@ -110,3 +110,47 @@ def test_loans_from_before_the_start_end_at_once_and_those_of_an_outage_soon(nam
         assert ledger.ended[1][1] == 100.5
     finally:
         lane.stop()
+
+
+class Once:
+    """Lends `a-1` twice while it is worked on, and notes when it is to be looked at next."""
+
+    def __init__(self) -> None:
+        self.lent = 0
+        self.released: list[dict[str, float | None]] = []
+
+    def end_loans(self, *_: Any) -> None:
+        pass
+
+    def claim(self, lane: str, worker: str, now: float, count: int) -> Claims:
+        self.lent += 1
+        return Claims(("a-1",) if self.lent <= 2 else (), now if self.lent < 2 else None)
+
+    def release(self, lane: str, worker: str, incident_id: str, dues: dict[str, float | None]) -> bool:
+        self.released.append(dues)
+        return True
+
+
+class Calm:
+    """Finds nothing to do, once told to go on."""
+
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+
+    def reconcile(self, incident_id: str, lane: str, worker: str) -> dict[str, float | None]:
+        self.go_on.wait(5)
+        return {lane: None}
+
+
+def test_what_was_lent_again_meanwhile_is_looked_at_once_more() -> None:
+    """What made it due is off the agenda by then: news that came since would wait for ever."""
+    once, calm = Once(), Calm()
+    lane = Lane("slack", "w1", once, lambda: calm, lambda: 100.0, threads=2)
+    lane.start()
+    try:
+        until(lambda: once.lent >= 3)
+        calm.go_on.set()
+        until(lambda: bool(once.released))
+        assert once.released == [{"slack": 100.0}]
+    finally:
+        lane.stop()
