@@ -126,6 +126,18 @@ def test_each_incident_keeps_its_state_its_timers_and_its_page_in_the_web(rig: R
     assert "<h1>Storm of #alerts-critical</h1>" in page.text
 
 
+def test_the_page_of_an_incident_shows_no_page_that_only_the_storm_sent(rig: Rig) -> None:
+    ids = breaks_out(rig)
+    rig.passes("20s")
+    single, folded = (
+        next(one for one in ids if bool(rig.shows(one).get("storm")) is is_folded)
+        for is_folded in (False, True)
+    )
+    words = "the page, as it would read now"
+    assert words in rig.client.get(f"/incidents/{single}").text
+    assert words not in rig.client.get(f"/incidents/{folded}").text
+
+
 def test_further_steps_fold_into_one_page_of_their_responder(rig: Rig) -> None:
     breaks_out(rig)
     rig.passes("4m50s")
