@@ -13,6 +13,7 @@ from receiver.cli.config import Config
 from receiver.cli.findings import Findings
 from receiver.cli.probe_slack import SlackProbe
 from receiver.clock import now
+from receiver.config.ways_in import CALLBACK
 from receiver.domain.policy import PAGERDUTY
 from receiver.errors import ProviderAway, StoreError
 from receiver.text import one_line
@@ -129,7 +130,7 @@ def _probe_prometheus(url: str, file: str, findings: Findings) -> None:
 
 
 def _probe_provider(config: Config, findings: Findings) -> None:
-    from receiver.wiring.provider import CALLBACK, build_provider
+    from receiver.wiring.provider import build_provider
 
     try:
         issuer = build_provider(config.settings, now).say_whether_well()

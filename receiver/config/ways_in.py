@@ -10,6 +10,8 @@ from receiver.config.settings import Settings
 
 Fault = tuple[str, str]
 
+# Where a provider sends people back to, behind PUBLIC_URL; that has to be registered there.
+CALLBACK = "/sign-in/callback"
 # A cookie holds those of a visitor's names and groups that are listed, and it has to fit a browser's 4 KiB.
 MAX_NAME = 100
 

@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from secrets import token_urlsafe
+
 from flask import request
 from werkzeug.wrappers import Response
+
+_RANDOM = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
+
+
+def new_random() -> str:
+    """Return a word that nobody guesses."""
+    return token_urlsafe(32)
 
 
 class Cookies:
@@ -14,6 +24,11 @@ class Cookies:
 
     def read(self, name: str) -> str:
         return request.cookies.get(self._name(name), "")
+
+    def find_random(self, name: str) -> str:
+        """Return the random word that the browser keeps; empty where it keeps none of ours."""
+        found = self.read(name)
+        return found if _RANDOM.fullmatch(found) else ""
 
     def keep(self, answer: Response, name: str, value: str, max_age_s: int | None = None) -> None:
         """Hand it to the browser, until that is closed or for *max_age_s*.

@@ -17,6 +17,7 @@ from flask import Flask, Response, g, redirect, request
 from werkzeug.wrappers import Response as Answer
 
 from receiver import telemetry
+from receiver.config.ways_in import CALLBACK
 from receiver.text import Secret
 from receiver.web.access import is_let_in
 from receiver.web.address import Address
@@ -32,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 _OPEN = frozenset({"/healthz", "/readyz"})
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
-SIGN_IN, CALLBACK, SIGN_OUT = "/sign-in", "/sign-in/callback", "/sign-out"
+SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
 # What a form of a page or a question to the API may hold.
 MAX_BODY = 64 * 1024
 

@@ -7,19 +7,16 @@ token for another cookie takes our key.
 from __future__ import annotations
 
 import hmac
-import re
 from hashlib import sha256
-from secrets import token_urlsafe
 
 from flask import Response, g, request
 from markupsafe import Markup
 
 from receiver.text import Secret
-from receiver.web.cookies import Cookies
+from receiver.web.cookies import Cookies, new_random
 
 FIELD = "csrf_token"
 _COOKIE = "receiver_form"
-_NONCE = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 
 
 class Forms:
@@ -36,15 +33,15 @@ class Forms:
 
     def render_field(self) -> Markup:
         """Return the hidden field that every form of a page has to hold: `{{ csrf_field() }}`."""
-        nonce = self._find_nonce()
-        if nonce is None:
-            nonce = g.form_cookie = g.get("form_cookie") or token_urlsafe(32)
+        nonce = self._cookies.find_random(_COOKIE)
+        if not nonce:
+            nonce = g.form_cookie = g.get("form_cookie") or new_random()
         return Markup('<input type="hidden" name="{}" value="{}">').format(FIELD, self._sign(nonce))
 
     def is_ours(self) -> bool:
         """Tell whether the request is a form of ours, sent by the browser that was given it."""
-        nonce, token = self._find_nonce(), request.form.get(FIELD, "")
-        return nonce is not None and hmac.compare_digest(self._sign(nonce).encode(), token.encode())
+        nonce, token = self._cookies.find_random(_COOKIE), request.form.get(FIELD, "")
+        return bool(nonce) and hmac.compare_digest(self._sign(nonce).encode(), token.encode())
 
     def keep(self, answer: Response) -> Response:
         """Hand the browser a new cookie where a form was rendered for one that had none."""
@@ -53,10 +50,6 @@ class Forms:
             # strange to us.
             self._cookies.keep(answer, _COOKIE, g.form_cookie)
         return answer
-
-    def _find_nonce(self) -> str | None:
-        nonce = self._cookies.read(_COOKIE)
-        return nonce if _NONCE.fullmatch(nonce) else None
 
     def _sign(self, nonce: str) -> str:
         return hmac.new(self._key, nonce.encode(), sha256).hexdigest()

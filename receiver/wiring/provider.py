@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from receiver.config.settings import Settings
+from receiver.config.ways_in import CALLBACK
 from receiver.lookups.provider import Provider, Registration
-
-# Where it sends people back to, behind PUBLIC_URL; that has to be registered there.
-CALLBACK = "/sign-in/callback"
 
 
 def build_provider(settings: Settings, clock: Callable[[], float]) -> Provider:

@@ -6,9 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from receiver.errors import SignInRefused
-from receiver.web.people.visitor import Identity, mark_group, mark_name, read_name
-
-_MAX_GROUPS = 500
+from receiver.web.people.visitor import Identity, mark_groups, mark_name, read_name
 
 
 def read_identity(claims: Mapping[str, Any], groups_claim: str) -> Identity:
@@ -25,8 +23,7 @@ def read_identity(claims: Mapping[str, Any], groups_claim: str) -> Identity:
     if not name:
         raise SignInRefused("the provider gives no name")
     names = {mark_name(one) for one in (email, user if "@" not in user else "") if one}
-    groups = {mark_group(one) for one in _list(claims.get(groups_claim))}
-    return Identity(name, frozenset(names | groups))
+    return Identity(name, frozenset(names | mark_groups(_list(claims.get(groups_claim)))))
 
 
 def _read(claims: Mapping[str, Any], name: str) -> str:
@@ -37,4 +34,4 @@ def _read(claims: Mapping[str, Any], name: str) -> str:
 def _list(value: Any) -> list[str]:
     """Return the groups: a list of names, as most providers have it, or a single one."""
     found = value if isinstance(value, list) else [value]
-    return [one.strip() for one in found[:_MAX_GROUPS] if isinstance(one, str) and one.strip()]
+    return [one for one in found if isinstance(one, str)]

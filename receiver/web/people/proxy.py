@@ -8,11 +8,9 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from flask import Request
 
 from receiver.config.settings import Settings
-from receiver.web.people.visitor import Identity, mark_group, mark_name, read_name
+from receiver.web.people.visitor import Identity, mark_groups, mark_name, read_name
 
 logger = logging.getLogger(__name__)
-
-_MAX_GROUPS = 500
 
 
 class TrustedProxy:
@@ -39,8 +37,7 @@ class TrustedProxy:
         if not name:
             return None
         groups = _read_header(request, self._groups).split(",") if self._groups else []
-        marks = {mark_group(group.strip()) for group in groups[:_MAX_GROUPS] if group.strip()}
-        return Identity(name, frozenset(marks | {mark_name(said.strip())}))
+        return Identity(name, frozenset(mark_groups(groups) | {mark_name(said.strip())}))
 
     def _is_trusted(self, peer: str | None) -> bool:
         address = _parse(peer or "")

@@ -8,9 +8,10 @@ import re
 from flask import Blueprint, make_response, redirect, render_template, request
 from werkzeug.wrappers import Response
 
+from receiver.config.ways_in import CALLBACK
 from receiver.errors import ProviderAway, SignInRefused
 from receiver.web.answers import refuse
-from receiver.web.doors import CALLBACK, SIGN_IN, SIGN_OUT, Doors
+from receiver.web.doors import SIGN_IN, SIGN_OUT, Doors
 from receiver.web.people.claims import read_identity
 from receiver.web.people.roles import Roles
 from receiver.web.people.sessions import Sessions, Signer

@@ -18,13 +18,12 @@ from werkzeug.wrappers import Response
 
 from receiver.errors import SignInRefused
 from receiver.lookups.provider import SignIn
-from receiver.web.cookies import Cookies
+from receiver.web.cookies import Cookies, new_random
 from receiver.web.people.sessions import Signer
 
 # Passwords are looked up and second factors searched for.
 LASTS_S = 15 * 60
 _COOKIE = "receiver_sign_in"
-_BROWSER = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 _MAX_PATH = 500
 # Ours: one `/`, never two, never what a browser reads as a host's beginning, nothing unseen.
 _PATH = re.compile(r"/(?![/\\])[!-\[\]-~]*", re.ASCII)
@@ -49,7 +48,7 @@ class Tries:
 
     def begin(self, path: str) -> tuple[Try, str]:
         """Return a new try to get to *path*, and the browser that it is for."""
-        browser = self._find_browser() or token_urlsafe(32)
+        browser = self._cookies.find_random(_COOKIE) or new_random()
         number, path = token_urlsafe(16), keep_here(path)
         value = {"id": number, "path": path, "until": self._clock() + LASTS_S}
         state = self._signer.sign(f"try {browser}", value)
@@ -61,7 +60,7 @@ class Tries:
 
     def find(self, state: str) -> Try:
         """Return the try that comes back with *state*; SignInRefused where this browser began none."""
-        browser = self._find_browser()
+        browser = self._cookies.find_random(_COOKIE)
         held = self._signer.read(f"try {browser}", state) if browser else {}
         if not browser or not held:
             raise SignInRefused("this browser didn't begin to sign in here")
@@ -76,10 +75,6 @@ class Tries:
     def _derive(self, what: str, browser: str, number: str) -> str:
         digest = hmac.new(self._signer.key, f"{what} {browser} {number}".encode(), sha256).digest()
         return urlsafe_b64encode(digest).decode().rstrip("=")
-
-    def _find_browser(self) -> str:
-        found = self._cookies.read(_COOKIE)
-        return found if _BROWSER.fullmatch(found) else ""
 
 
 def keep_here(path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -10,6 +11,7 @@ from flask import g
 from receiver.text import one_line
 
 MAX_NAME = 80
+_MAX_GROUPS = 500
 
 
 class Role(StrEnum):
@@ -75,6 +77,11 @@ def mark_name(name: str) -> str:
 
 def mark_group(name: str) -> str:
     return f"group:{name}"
+
+
+def mark_groups(names: Sequence[str]) -> set[str]:
+    """Return the marks of groups as a provider or a proxy tells them, of so many at most."""
+    return {mark_group(name.strip()) for name in names[:_MAX_GROUPS] if name.strip()}
 
 
 def read_name(text: str) -> str:
