@@ -4,27 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from msgspec import Meta, Struct
-from msgspec.structs import asdict
+from msgspec import Meta
 
 from receiver.domain.escalation import Progress, trace_progress
 from receiver.domain.incident import Incident
 from receiver.domain.policy import EscalationPolicy
 from receiver.web.bodies import IncidentRow, StepState
 from receiver.web.incident_json import delivery_keys
+from receiver.web.part import PartQuery, take_part
 from receiver.web.policies import policy_finder
 from receiver.web.rows import format_moment, name_state, render_row
 from receiver.wiring import Parts
-
-PART = 100
-
-
-class PartQuery(Struct, frozen=True):
-    """Which part of a list to show."""
-
-    page: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
 
 
 class BoardQuery(PartQuery, frozen=True):
@@ -38,11 +30,6 @@ class BoardQuery(PartQuery, frozen=True):
     @property
     def is_narrow(self) -> bool:
         return bool(self.state or self.severity or self.route or self.text)
-
-    def list_fields(self, page: int = 0) -> dict[str, Any]:
-        """Return what of it has to stand in an address, for *page* if that is given."""
-        fields = asdict(self) | {"page": page or self.page}
-        return {name: value for name, value in fields.items() if value and (name, value) != ("page", 1)}
 
     def fits(self, incident: Incident, now: float) -> bool:
         return (
@@ -118,15 +105,14 @@ def build_board(parts: Parts, asked: BoardQuery) -> tuple[Board, Counts]:
 def lay_out(parts: Parts, incidents: Iterable[Incident], page: int) -> Board:
     """Return the part of *incidents* that a page shows, most urgent first. Raises StoreError."""
     now, found = parts.clock(), sorted(incidents, key=urgency)
-    pages = max(1, -(-len(found) // PART))
-    page = min(page, pages)
-    ids = [incident.id for incident in found[(page - 1) * PART : page * PART]]
+    part = take_part(found, page)
+    ids = [incident.id for incident in part.rows]
     heads, find_policy = parts.incidents.read_heads(ids, delivery_keys(parts)), policy_finder(parts, now)
     return Board(
         at=format_moment(now),
         total=len(found),
-        page=page,
-        pages=pages,
+        page=part.page,
+        pages=part.pages,
         cards=tuple(build_card(heads[one], find_policy(heads[one]), now) for one in ids if one in heads),
     )
 

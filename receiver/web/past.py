@@ -5,10 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC
-from typing import Annotated, Any
+from typing import Annotated
 
-from msgspec import Meta, Struct
-from msgspec.structs import asdict
+from msgspec import Meta
 
 from receiver.clock import format_duration
 from receiver.domain.alert import Severity
@@ -18,9 +17,9 @@ from receiver.domain.incident import Incident
 from receiver.domain.statistics import Day, Habit, Waits, count_days, find_habits, find_hints, measure
 from receiver.errors import NotFound
 from receiver.web.listing import parse_since
+from receiver.web.part import PartQuery, take_part
 from receiver.wiring import Parts
 
-PART = 100
 # More than a quarter's incidents of a busy team; beyond it the oldest are left out, and the page says so.
 _LOOKED_AT = 5000
 _WHOLE_AT_MOST = 1000
@@ -29,19 +28,13 @@ _DAY_S = 86400.0
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
-class PastQuery(Struct, frozen=True):
+class PastQuery(PartQuery, frozen=True):
     """Which of the past to show; as it stands in the address."""
 
     alertname: Annotated[str, Meta(max_length=300)] = ""
     label: Annotated[str, Meta(max_length=1000)] = ""
     since: Annotated[str, Meta(max_length=40)] = "7d"
     until: Annotated[str, Meta(max_length=40)] = ""
-    page: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
-
-    def list_fields(self, page: int = 0) -> dict[str, Any]:
-        """Return what of it has to stand in an address, for *page* if that is given."""
-        fields = asdict(self) | {"page": page or self.page}
-        return {name: value for name, value in fields.items() if value and (name, value) != ("page", 1)}
 
     def has_label(self, labels: dict[str, str]) -> bool:
         name, _, value = self.label.partition("=")
@@ -82,14 +75,13 @@ def build_past(parts: Parts, asked: PastQuery) -> Past:
     # A millisecond before the end: midnight ends a day and belongs to the next.
     last = min(now, until - 0.001) if until else now
     habits = find_habits(found, zone)
-    pages = max(1, -(-len(found) // PART))
-    number = min(asked.page, pages)
+    part = take_part(found, asked.page)
     return Past(
         found=len(found),
         is_cut=page.next_cursor is not None,
-        page=number,
-        pages=pages,
-        incidents=tuple(found[(number - 1) * PART : number * PART]),
+        page=part.page,
+        pages=part.pages,
+        incidents=tuple(part.rows),
         days=tuple(count_days(found, max(since, last - _DAYS_AT_MOST * _DAY_S), last, zone)),
         acknowledging=measure(found, lambda incident: incident.acknowledged_at),
         resolving=measure(found, lambda incident: incident.resolved_at),

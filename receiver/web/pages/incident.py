@@ -18,11 +18,12 @@ from receiver.runbooks.page import render_page
 from receiver.text import one_line
 from receiver.web.alert_list import list_alerts
 from receiver.web.answering import acknowledge, resolve, unacknowledge
-from receiver.web.board import PART, BoardQuery, build_card, describe_state, list_marks
+from receiver.web.board import BoardQuery, build_card, describe_state, list_marks
 from receiver.web.bodies import DeliveryRow, DeliveryState
 from receiver.web.deliveries import retry
 from receiver.web.delivery_words import name_delivery_for_reader
 from receiver.web.maintenance import show_maintenance
+from receiver.web.part import ROWS
 from receiver.web.policies import policy_finder
 from receiver.web.questions import SilenceWish, read_query
 from receiver.web.reader import VIA, answer_of_reader, name_reader
@@ -77,8 +78,8 @@ def _show(parts: Parts, found: Incident, policy: EscalationPolicy) -> Response:
         titles={step.responder.name: step.responder.title for step in policy.steps},
         upcoming=progress.steps.index(upcoming) if upcoming is not None else -1,
         alerts=list_alerts(whole.alerts),
-        timeline=whole.timeline[: -PART - 1 : -1],
-        deliveries=sorted(whole.deliveries, key=_what_failed_first)[:PART],
+        timeline=whole.timeline[: -ROWS - 1 : -1],
+        deliveries=sorted(whole.deliveries, key=_what_failed_first)[:ROWS],
         message_link=_find_link(found),
         can_silence=found.source in parts.routing.alertmanagers,
         name_delivery=name_delivery_for_reader,

@@ -8,8 +8,8 @@ from markupsafe import Markup
 from receiver.errors import NotFound
 from receiver.lookups.prometheus import PrometheusRules
 from receiver.runbooks.page import render_page
-from receiver.web.board import PART, PartQuery
 from receiver.web.library import build_library
+from receiver.web.part import ROWS, PartQuery, take_part
 from receiver.web.questions import read_query
 from receiver.wiring import Parts
 
@@ -24,16 +24,15 @@ def add_runbooks(pages: Blueprint, parts: Parts) -> None:
         """List the runbooks, and what is missing or disagrees."""
         asked = read_query(PartQuery, request.args)
         library = build_library(parts, rules.find() if rules else None)
-        pages_of_them = max(1, -(-len(library.volumes) // PART))
-        page = min(asked.page, pages_of_them)
+        part = take_part(library.volumes, asked.page)
         return render_template(
             "runbooks.html",
             library=library,
-            volumes=library.volumes[(page - 1) * PART : page * PART],
-            page=page,
-            pages=pages_of_them,
-            part=PART,
-            turn=lambda page: url_for("pages.runbooks", page=page),
+            volumes=part.rows,
+            page=part.page,
+            pages=part.pages,
+            part=ROWS,
+            turn=lambda page: url_for("pages.runbooks", **asked.list_fields(page)),
         )
 
     @pages.get("/runbooks/<name>")

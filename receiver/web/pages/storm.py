@@ -8,8 +8,9 @@ from flask import Blueprint, redirect, request, url_for
 from werkzeug.wrappers import Response
 
 from receiver.domain.storm import list_incident_ids
-from receiver.web.board import PartQuery, lay_out
+from receiver.web.board import lay_out
 from receiver.web.maintenance import show_maintenance
+from receiver.web.part import PartQuery
 from receiver.web.questions import read_query
 from receiver.web.reader import answer_of_reader
 from receiver.web.stamp import answer_living
@@ -36,7 +37,7 @@ def add_storm(pages: Blueprint, parts: Parts) -> None:
             name=held.storm.name,
             board=board,
             troubles=troubles,
-            turn=lambda page: url_for("pages.storm", storm_id=storm_id, page=page),
+            turn=lambda page: url_for("pages.storm", storm_id=storm_id, **asked.list_fields(page)),
         )
 
     @pages.post("/storms/<storm_id>/acknowledge")
