@@ -44,19 +44,6 @@ def body(name: str, severity: str = "critical", **labels: str) -> dict[str, Any]
     }
 
 
-@pytest.fixture
-def page(chromium: Browser) -> Any:
-    context = chromium.new_context(viewport={"width": 1280, "height": 900})
-    context.set_default_timeout(10_000)
-    page = context.new_page()
-    faults: list[str] = []
-    page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    yield page
-    context.close()
-    assert faults == []
-
-
 def fire(outside: Outside, name: str, severity: str = "critical", **labels: str) -> str:
     return str(outside.post(body(name, severity, **labels))["incidents"][0])
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
@@ -45,19 +44,6 @@ def outside(tmp_path_factory: pytest.TempPathFactory, provider: MockProvider) ->
         outside = Outside(folder, slack, pagerduty, ROUTING, port=port, **environ)
         yield outside
         outside.receiver.end()
-
-
-@pytest.fixture
-def page(chromium: Browser) -> Iterator[Any]:
-    context = chromium.new_context()
-    context.set_default_timeout(10_000)
-    page = context.new_page()
-    faults: list[str] = []
-    page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
-    page.on("pageerror", lambda error: faults.append(str(error)))
-    yield page
-    context.close()
-    assert faults == []
 
 
 def test_somebody_signs_in_acknowledges_and_is_named(page: Page, outside: Outside) -> None:
