@@ -15,7 +15,7 @@ from receiver.domain.matcher import Matcher
 from receiver.domain.policy import EscalationPolicy, Responder, Step
 
 ALERTNAME = "HeartbeatMissing"
-# The receiver and the route of our own alerts, for the identity of their incidents.
+# The receiver's name in our own alerts, and their route, which is part of their incidents' identity.
 RECEIVER = "receiver"
 ROUTE = "heartbeat"
 _POLICY = "heartbeat:"
@@ -74,7 +74,7 @@ class Beat(Struct, frozen=True):
     @property
     def slot(self) -> str:
         """Where the incident of its missing is kept; the same whatever the routes are."""
-        return slot_of(self.source, RECEIVER, self._group_key, ROUTE)
+        return slot_of(self.source, self._group_key, ROUTE)
 
     @property
     def _group_key(self) -> str:

@@ -234,9 +234,17 @@ class Change(Struct, frozen=True):
     resolved: int = 0
 
 
-def slot_of(source: str, receiver: str, group_key: str, route: str) -> str:
-    """Return the group's place on a route: 12 characters, a pure function of its identity."""
-    digest = hashlib.sha256(json.encode([source, receiver, group_key, route])).digest()
+def slot_of(source: str, group_key: str, route: str) -> str:
+    """Return the group's place on a route: 12 characters, a pure function of its identity.
+
+    The receiver's name is no part of that: it may be changed, and one alert may come under several.
+    """
+    return slot_from(source, group_key, route)
+
+
+def slot_from(*identity: str) -> str:
+    """Return 12 characters that follow from *identity* alone."""
+    digest = hashlib.sha256(json.encode(identity)).digest()
     return to_base32(int.from_bytes(digest[:8], "big") >> 4, 12)
 
 

@@ -63,7 +63,7 @@ def _open(previous: Incident | None, group: Group, tally: _Tally, terms: Terms, 
     severity = worst({standings[alert.fingerprint].severity for alert in alerts})
     gravest = next(alert for alert in alerts if standings[alert.fingerprint].severity is severity)
     opened = Incident(
-        id=new_id(slot_of(group.source, group.receiver, group.group_key, terms.route), now, previous),
+        id=new_id(slot_of(group.source, group.group_key, terms.route), now, previous),
         source=group.source,
         receiver=group.receiver,
         group_key=group.group_key,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -67,11 +68,63 @@ class Rules(Protocol):
 
 @dataclass(frozen=True)
 class Held:
-    """A group's latest incident as read, and the version that a change of it must find."""
+    """A group's latest incident as read, and the version that a change of it must find.
+
+    *read_at_ms* is set by a divided store: when it was read, by the clock of its server.
+    """
 
     slot: str
     incident: Incident | None
     version: int
+    read_at_ms: int = 0
+
+
+@dataclass(frozen=True)
+class Home:
+    """The slot that has an alert, as the store knows it; its incident says whether that is still so.
+
+    A divided store adds *mark*, which names this very claim, and *age_s*, how long ago it was made.
+    """
+
+    slot: str
+    mark: str = ""
+    age_s: float = math.inf
+
+
+@dataclass(frozen=True)
+class Claim:
+    """An alert, and the *slot* that it is to be claimed for, if it is free or its mark is *former*.
+
+    Without a slot only its home is asked for.
+    """
+
+    neighbourhood: str
+    fingerprint: str
+    slot: str = ""
+    former: str = ""
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What slots hold, and the homes of alerts by (neighbourhood, fingerprint) where they have one.
+
+    *fault* says that homes on some servers could not be read.
+    """
+
+    held: Mapping[str, Held]
+    homes: Mapping[tuple[str, str], Home]
+    fault: Exception | None = None
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a change was not written: its group had changed since, or alerts of it are at home elsewhere.
+
+    Then *homes* says where, and *held* is what these slots hold.
+    """
+
+    homes: Mapping[str, Home] = field(default_factory=dict)
+    held: Mapping[str, Held] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -104,20 +157,25 @@ class Incidents(Protocol):
     def read(self, slots: Sequence[str]) -> list[Held]: ...
 
     def commit(self, writes: Sequence[Write]) -> list[bool]:
-        """Keep each change; False where the group had changed since it was read, or an alert that
-        begins to fire already fires in a neighbour.
-        """
+        """Keep each change; False where it was refused."""
+        ...
+
+    def try_commit(self, writes: Sequence[Write]) -> list[Refusal | None]:
+        """Keep each change, and say why it was refused where it was."""
         ...
 
     @property
     def is_divided(self) -> bool:
-        """Whether neighbours may lie apart, so that `commit` does not see them all."""
+        """Whether neighbours may lie on several servers.
+
+        Then `try_commit` does not know where alerts are at home, and they have to be claimed first.
+        """
         ...
 
-    def find_homes(self, asked: Mapping[str, Iterable[str]]) -> Mapping[str, tuple[str, ...]]:
-        """Return the slots in which alerts may be at home; *asked* are fingerprints by neighbourhood.
+    def find_homes(self, slots: Sequence[str], claims: Sequence[Claim]) -> Reading:
+        """Make *claims*, and read *slots*, in one round trip.
 
-        They are known by `NEIGHBOURHOOD FINGERPRINT`, and left out where there are none.
+        Where the store is not divided it only tells homes, and reads the slots of these as well.
         """
         ...
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from receiver.domain.delivery import Delivery
-from receiver.domain.incident import new_id, slot_of
+from receiver.domain.incident import new_id, slot_from
 from receiver.domain.person import Person
 from receiver.domain.review import Review
 
@@ -120,4 +120,4 @@ class ReviewNotification:
 
 def slot_of_reviews(route: str) -> str:
     """Return the place of a route's reviews: 12 characters, the first part of each review's id."""
-    return slot_of("", "review", "", route)
+    return slot_from("", "review", "", route)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Protocol
@@ -11,16 +12,28 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from receiver.domain.alert import Alert, Group
-from receiver.domain.homes import find_strangers, neighbourhood_of, split
+from receiver.domain.homes import (
+    Surroundings,
+    find_leader,
+    find_strangers,
+    fires_in,
+    first_claims,
+    neighbourhood_of,
+    next_claims,
+    place,
+)
 from receiver.domain.incident import Change, Incident, slot_of
 from receiver.domain.merge import Terms, merge
 from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK
-from receiver.domain.ports import Held, Incidents, Rules, Write
+from receiver.domain.ports import Claim, Held, Home, Incidents, Reading, Refusal, Rules, Write
 from receiver.domain.route import Route
 from receiver.errors import StoreError
 
 # Each round means that another process changed the same group in the same millisecond.
 ROUNDS = 25
+# How long to wait, again and again, for a claim of another process to become an incident: in all somewhat
+# more than the 3 s after which a claim is free, and less than the 5 s of a webhook.
+_WAITS_S = (0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, *(0.5,) * 5)
 
 
 @dataclass
@@ -47,30 +60,38 @@ class TakesBeats(Protocol):
 
 
 class _Arrival(Struct, frozen=True):
-    """The alerts of one group that are on one route.
+    """The alerts of one group that are on one route, and what is known of where they belong.
 
-    *homes* are the slots in which the store said that alerts of it may be at home; None before it was
-    asked.
+    *homes* is None before the store said anything of that; *held* is what slots hold, where they need not be
+    read again; *claims* are to be made with the next reading.
     """
 
     slot: str
     group: Group
     terms: Terms
-    homes: Mapping[str, tuple[str, ...]] | None = None
+    homes: Mapping[str, Home] | None = None
+    held: Mapping[str, Held] = {}
+    claims: tuple[Claim, ...] = ()
 
     @property
     def neighbourhood(self) -> str:
-        return neighbourhood_of(self.group.source, self.group.receiver, self.terms.route)
+        return neighbourhood_of(self.group.source, self.terms.route)
+
+    @property
+    def slots(self) -> list[str]:
+        """The slots that have to be known before its alerts can be merged."""
+        if not self.homes:
+            return [self.slot]
+        return list(dict.fromkeys((self.slot, *(home.slot for home in self.homes.values()))))
 
 
 @dataclass
 class _Round:
-    """One go at everything that is left: what was read, what is to be written, and what is left after."""
+    """One go at everything that is left: what is to be written, and what is left after."""
 
-    held: Mapping[str, Held]
     left: list[_Arrival]
     writes: list[tuple[_Arrival, Write]] = field(default_factory=list)
-    strange: list[_Arrival] = field(default_factory=list)  # the store must be asked where they are at home
+    is_waiting: bool = False  # for a claim of another process
 
 
 def lanes_of(incident: Incident, *, has_witness: bool = False) -> tuple[str, ...]:
@@ -84,10 +105,17 @@ def lanes_of(incident: Incident, *, has_witness: bool = False) -> tuple[str, ...
 
 
 class Intake:
-    """Takes groups of alerts into incidents."""
+    """Takes groups of alerts into incidents; *pause* lets so many seconds pass."""
 
-    def __init__(self, incidents: Incidents, rules: Rules, pulse: TakesBeats | None = None) -> None:
+    def __init__(
+        self,
+        incidents: Incidents,
+        rules: Rules,
+        pulse: TakesBeats | None = None,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
         self._incidents = incidents
+        self._pause = pause
         self._pulse = pulse
         self._rules = rules
         self._terms = {route.name: _terms(rules, route) for route in rules.routes}
@@ -96,8 +124,9 @@ class Intake:
     def accept(self, groups: tuple[Group, ...], now: float) -> Accepted:
         """Return what became of *groups*; when this returns, everything is in the store.
 
-        One round trip when nothing is new, two when something is, and one for beats; a few more for alerts
-        that fire in a neighbour. Raises StoreError.
+        One round trip when nothing is new, two when something is, and one for beats. For a copy of what fires
+        in a neighbour two, and three for a change there. Where the store is divided, several new alerts of
+        one group take three, and so does an end. Raises StoreError.
         """
         accepted = Accepted()
         if self._pulse is not None:
@@ -106,80 +135,110 @@ class Intake:
 
     def accept_as(self, group: Group, terms: Terms, now: float) -> Accepted:
         """Take a group of our own, which *terms* say all about. Raises StoreError."""
-        slot = slot_of(group.source, group.receiver, group.group_key, terms.route)
-        return self._take_all([_Arrival(slot, group, terms)], Accepted(), now)
+        return self._take_all([self._arrive(group, terms)], Accepted(), now)
+
+    def _arrive(self, group: Group, terms: Terms) -> _Arrival:
+        """Return what has just come, or comes again after others changed what was known of it."""
+        arrival = _Arrival(slot_of(group.source, group.group_key, terms.route), group, terms)
+        if not self._incidents.is_divided:
+            return arrival
+        return replace(
+            arrival, homes={}, claims=first_claims(arrival.neighbourhood, arrival.slot, group.alerts)
+        )
 
     def _take_all(self, pending: list[_Arrival], accepted: Accepted, now: float) -> Accepted:
-        for _ in range(ROUNDS):
-            if not pending:
-                return accepted
-            pending = self._take(pending, accepted, now)
-        raise StoreError("a group kept changing under our hands")
+        waits, rounds = iter(_WAITS_S), 0
+        while pending:
+            this = self._take(pending, accepted, now)
+            pending, rounds = this.left, rounds + 1
+            if this.is_waiting:
+                rounds = 0
+                if (wait_s := next(waits, None)) is None:
+                    raise StoreError("an alert stays claimed by another process")
+                self._pause(wait_s)
+            elif pending and rounds == ROUNDS:
+                raise StoreError("a group kept changing under our hands")
+        return accepted
 
-    def _take(self, arrivals: list[_Arrival], accepted: Accepted, now: float) -> list[_Arrival]:
-        """Take one arrival for each slot; return those that are left."""
+    def _take(self, arrivals: list[_Arrival], accepted: Accepted, now: float) -> _Round:
+        """Take one arrival for each slot, as far as that goes in one reading and one writing."""
         by_slot: dict[str, _Arrival] = {}
-        left = [a for a in arrivals if by_slot.setdefault(a.slot, a) is not a]
-        slots = dict.fromkeys(by_slot)
-        for arrival in by_slot.values():
-            slots |= dict.fromkeys(chain.from_iterable((arrival.homes or {}).values()))
-        this = _Round({held.slot: held for held in self._incidents.read(list(slots))}, left)
-        for arrival in by_slot.values():
+        this = _Round([a for a in arrivals if by_slot.setdefault(a.slot, a) is not a])
+        for arrival in self._read(list(by_slot.values())):
             self._merge(arrival, this, accepted, now)
         if this.writes:
             self._commit(this, accepted)
-        return [*this.left, *self._find_homes(this.strange)]
+        return this
+
+    def _read(self, arrivals: list[_Arrival]) -> list[_Arrival]:
+        """Return *arrivals* with what their slots hold, and with what came of their claims."""
+        slots = list(dict.fromkeys(slot for a in arrivals for slot in a.slots if slot not in a.held))
+        claims = list(chain.from_iterable(a.claims for a in arrivals))
+        if claims or self._incidents.is_divided:
+            reading = self._incidents.find_homes(slots, claims)
+            return [_learn(arrival, reading) for arrival in arrivals]
+        read = {held.slot: held for held in self._incidents.read(slots)} if slots else {}
+        return [replace(a, held=_hold(a, read)) for a in arrivals]
 
     def _merge(self, arrival: _Arrival, this: _Round, accepted: Accepted, now: float) -> None:
         """Merge what *arrival* says into the incidents that its alerts belong to.
 
-        An alert that fires in a neighbour is a copy there, and its end is that one's, whichever group
-        key it comes under.
+        An alert that fires in a neighbour is a copy there, and its end is that one's, by whichever way it
+        comes.
         """
-        homes = arrival.homes or {}
-        for home, alerts in split(arrival.group.alerts, arrival.slot, homes, this.held).items():
-            part = arrival.group
-            if len(alerts) < len(part.alerts):
-                part = replace(part, alerts=tuple(alerts))
-            held = this.held[home]
-            change = merge(held.incident, part, arrival.terms, now)
-            mine = replace(arrival, group=part)
-            if arrival.homes is None and self._may_be_strange(held, part, change):
-                this.strange.append(mine)
-            elif not change.is_changed or change.incident is None:
-                accepted.add(change)
-            else:
-                this.writes.append(
-                    (mine, Write(held, change, lanes_of(change.incident), now, is_news=True, left=homes))
-                )
+        if arrival.homes is None:
+            self._merge_part(arrival, arrival.slot, this, accepted, now)
+            return
+        alerts, is_divided = arrival.group.alerts, self._incidents.is_divided
+        around = Surroundings(arrival.slot, arrival.homes, arrival.held, now, arrival.terms.flap_window)
+        placement = place(alerts, around, is_divided=is_divided)
+        leader = find_leader(alerts) if placement.pending else ""
+        if any(alert.fingerprint == leader for alert in placement.pending):
+            this.is_waiting = True
+            this.left.append(self._arrive(arrival.group, arrival.terms))
+        elif placement.unread or placement.claims:
+            claims = next_claims(arrival.neighbourhood, alerts, placement)
+            this.left.append(replace(arrival, claims=claims))
+        else:
+            for slot, part in placement.parts.items():
+                self._merge_part(_with(arrival, part), slot, this, accepted, now)
+            if placement.pending:
+                this.is_waiting = True
+                group = replace(arrival.group, alerts=tuple(placement.pending))
+                this.left.append(self._arrive(group, arrival.terms))
 
-    def _may_be_strange(self, held: Held, part: Group, change: Change) -> bool:
-        """Tell whether alerts may belong to a neighbour without `commit` being able to see that."""
-        return bool(find_strangers(held.incident, part)) or (self._incidents.is_divided and change.new > 0)
+    def _merge_part(self, arrival: _Arrival, slot: str, this: _Round, accepted: Accepted, now: float) -> None:
+        """Merge alerts into the incident of the slot they belong to."""
+        held = arrival.held[slot]
+        change = merge(held.incident, arrival.group, arrival.terms, now)
+        if arrival.homes is None and find_strangers(held.incident, arrival.group):
+            # The end of a firing that this slot does not know: the store may know where that is.
+            neighbourhood = arrival.neighbourhood
+            claims = tuple(Claim(neighbourhood, alert.fingerprint) for alert in arrival.group.alerts)
+            this.left.append(replace(arrival, claims=claims))
+        elif not change.is_changed or change.incident is None:
+            accepted.add(change)
+        else:
+            homes = arrival.homes or {}
+            elsewhere = {name: (home.slot,) for name, home in homes.items() if home.slot != slot}
+            lanes = lanes_of(change.incident)
+            this.writes.append((arrival, Write(held, change, lanes, now, is_news=True, left=elsewhere)))
 
     def _commit(self, this: _Round, accepted: Accepted) -> None:
-        """Write what is to be written; what is refused goes once more, by where it is at home then."""
-        refused: dict[str, list[_Arrival]] = {}
-        kept = self._incidents.commit([write for _, write in this.writes])
-        for (arrival, write), is_kept in zip(this.writes, kept, strict=True):
-            if is_kept:
+        """Write what is to be written; what is refused goes once more, by what is known then."""
+        refusals = self._incidents.try_commit([write for _, write in this.writes])
+        for (arrival, write), refusal in zip(this.writes, refusals, strict=True):
+            if refusal is None:
                 accepted.add(write.change)
             else:
-                refused.setdefault(arrival.slot, []).append(arrival)
-        for first, *others in refused.values():
-            alerts = chain(first.group.alerts, *(other.group.alerts for other in others))
-            this.strange.append(replace(first, group=replace(first.group, alerts=tuple(alerts))))
+                this.left.append(self._go_on(arrival, write, refusal))
 
-    def _find_homes(self, arrivals: list[_Arrival]) -> list[_Arrival]:
-        """Return *arrivals* with where their alerts may be at home; in their own slot is no news."""
-        if not arrivals:
-            return []
-        asked: dict[str, list[str]] = {}
-        for arrival in arrivals:
-            names = [alert.fingerprint for alert in arrival.group.alerts]
-            asked.setdefault(arrival.neighbourhood, []).extend(names)
-        found = self._incidents.find_homes(asked)
-        return [replace(arrival, homes=_homes_of(arrival, found)) for arrival in arrivals]
+    def _go_on(self, arrival: _Arrival, write: Write, refusal: Refusal) -> _Arrival:
+        """Return what was refused as it goes on: it has homes elsewhere, or is read and asked for anew."""
+        if not refusal.homes:
+            return self._arrive(arrival.group, arrival.terms)
+        homes = {**(arrival.homes or {}), **refusal.homes}
+        return replace(arrival, homes=homes, held={**refusal.held, write.held.slot: write.held})
 
     def _arrivals(self, groups: tuple[Group, ...]) -> list[_Arrival]:
         arrivals = []
@@ -187,8 +246,7 @@ class Intake:
             by_route = self._by_route(group.alerts)
             for name, alerts in by_route.items():
                 part = group if len(by_route) == 1 else replace(group, alerts=tuple(alerts))
-                slot = slot_of(group.source, group.receiver, group.group_key, name)
-                arrivals.append(_Arrival(slot, part, self._terms[name]))
+                arrivals.append(self._arrive(part, self._terms[name]))
         return arrivals
 
     def _by_route(self, alerts: tuple[Alert, ...]) -> dict[str, list[Alert]]:
@@ -208,13 +266,37 @@ class Intake:
         return by_route
 
 
-def _homes_of(arrival: _Arrival, found: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    homes: dict[str, tuple[str, ...]] = {}
+def _with(arrival: _Arrival, alerts: Sequence[Alert]) -> _Arrival:
+    if len(alerts) == len(arrival.group.alerts):
+        return arrival
+    return replace(arrival, group=replace(arrival.group, alerts=tuple(alerts)))
+
+
+def _hold(arrival: _Arrival, read: Mapping[str, Held]) -> dict[str, Held]:
+    """Return what its slots hold, as far as it was read, now or before."""
+    found = ((slot, read.get(slot) or arrival.held.get(slot)) for slot in arrival.slots)
+    return {slot: held for slot, held in found if held is not None}
+
+
+def _learn(arrival: _Arrival, reading: Reading) -> _Arrival:
+    """Return *arrival* with the homes that *reading* told; raises its fault where that may matter."""
+    neighbourhood, homes = arrival.neighbourhood, dict(arrival.homes or {})
     for alert in arrival.group.alerts:
-        slots = found.get(f"{arrival.neighbourhood} {alert.fingerprint}", ())
-        if others := tuple(slot for slot in slots if slot != arrival.slot):
-            homes[alert.fingerprint] = others
-    return homes
+        home = reading.homes.get((neighbourhood, alert.fingerprint))
+        if home is not None:
+            homes[alert.fingerprint] = home
+    arrival = replace(arrival, homes=homes, claims=())
+    arrival = replace(arrival, held=_hold(arrival, reading.held))
+    if reading.fault is not None and _is_unsure(arrival):
+        raise reading.fault
+    return arrival
+
+
+def _is_unsure(arrival: _Arrival) -> bool:
+    """Tell whether it matters that some homes could not be read: not for what fires in its own slot."""
+    incident, homes = arrival.held[arrival.slot].incident, arrival.homes or {}
+    names = (alert.fingerprint for alert in arrival.group.alerts)
+    return any(name not in homes and not fires_in(incident, name) for name in names)
 
 
 def _terms(rules: Rules, route: Route) -> Terms:

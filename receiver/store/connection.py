@@ -56,6 +56,10 @@ def list_servers(client: Client) -> list[Client]:
     return client.masters() if isinstance(client, ClusterClient) else [client]
 
 
+# A script's name, its keys and its arguments.
+Call = tuple[str, Sequence[str], Sequence[Any]]
+
+
 class Scripts:
     """The Lua scripts, sent by their digest, and whole when Redis doesn't know them (yet)."""
 
@@ -74,16 +78,24 @@ class Scripts:
 
     def run_all(self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
         """Run one script for each call, in one round trip."""
-        if len(calls) == 1:
-            return [self.run(name, *calls[0])]
-        try:
-            return self._pipeline(name, calls)
-        except NoScriptError:
-            self._client.script_load(self._scripts[name].script)
-            return self._pipeline(name, calls)
+        return self.run_each([(name, *call) for call in calls])
 
-    def _pipeline(self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
+    def run_each(self, calls: Sequence[Call], *, raise_on_error: bool = True) -> list[Any]:
+        """Run scripts in one round trip; without *raise_on_error* a fault stands where its answer would."""
+        if len(calls) == 1 and raise_on_error:
+            return [self.run(*calls[0])]
+        try:
+            answers = self._pipeline(calls, raise_on_error=raise_on_error)
+            if not any(isinstance(answer, NoScriptError) for answer in answers):
+                return answers
+        except NoScriptError:
+            pass
+        for name in dict.fromkeys(name for name, _, _ in calls):
+            self._client.script_load(self._scripts[name].script)
+        return self._pipeline(calls, raise_on_error=raise_on_error)
+
+    def _pipeline(self, calls: Sequence[Call], *, raise_on_error: bool) -> list[Any]:
         with self._client.pipeline(transaction=False) as pipe:
-            for keys, args in calls:
+            for name, keys, args in calls:
                 pipe.evalsha(self._scripts[name].sha, len(keys), *keys, *args)
-            return list(pipe.execute())
+            return list(pipe.execute(raise_on_error=raise_on_error))

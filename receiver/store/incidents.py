@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from receiver.domain.delivery import Delivery
-from receiver.domain.homes import neighbourhood_of, tell_moves
+from receiver.domain.homes import WRITE_WITHIN_S, Moves, neighbourhood_of, tell_moves
 from receiver.domain.incident import Event, Incident
-from receiver.domain.ports import Held, Write
+from receiver.domain.ports import Claim, Held, Reading, Refusal, Write
 from receiver.errors import ClaimLost, NotFound
 from receiver.store import codec
 from receiver.store.connection import Client, Scripts, store_errors
-from receiver.store.keys import LANES, TIMELINE_KEPT, WAKE, Keys, format_due
+from receiver.store.homes import RedisHomes, parse_refusal
+from receiver.store.keys import LANES, TIMELINE_KEPT, WAKE, format_due
 from receiver.store.listing import RedisListing
 from receiver.store.packing import DELIVERY, alert_fields, sweep, unpack
 
@@ -19,10 +20,15 @@ from receiver.store.packing import DELIVERY, alert_fields, sweep, unpack
 class RedisIncidents(RedisListing):
     """Keeps incidents. Every method raises StoreError when Redis can't do it."""
 
-    def __init__(self, client: Client, *, history_s: float, shards: int = 1) -> None:
+    def __init__(
+        self, client: Client, *, history_s: float, flap_window_s: float = 600.0, shards: int = 1
+    ) -> None:
         super().__init__(client, shards=shards)
         self._scripts = Scripts(client)
         self._history_s = int(history_s)
+        self._homes = RedisHomes(
+            self._scripts, history_s=self._history_s, flap_window_s=flap_window_s, shards=shards
+        )
 
     # --- a group's latest, for whoever wants to change it ---
 
@@ -42,12 +48,21 @@ class RedisIncidents(RedisListing):
         ]
 
     def commit(self, writes: Sequence[Write]) -> list[bool]:
-        """Keep each change in one round trip; False where the group had changed since it was read,
-        or an alert that begins to fire already fires in a neighbour on the same shard.
+        """Keep each change in one round trip; False where it was refused."""
+        return [refusal is None for refusal in self.try_commit(writes)]
+
+    def try_commit(self, writes: Sequence[Write]) -> list[Refusal | None]:
+        """Keep each change in one round trip. Refused, whole, is one whose group had changed since it was
+        read, or an alert of which begins to fire and is at home in a neighbour.
+
+        Where the store is divided, homes are not read here. Their claims still hold, since a change that
+        makes alerts fire is refused when it comes too late after its reading. Ends take one round trip more.
         """
         with store_errors():
             answers = self._scripts.run_all("commit", [self._commit_call(write) for write in writes])
-        return [answer == 1 for answer in answers]
+        if self.is_divided:
+            self._homes.leave(write for write, answer in zip(writes, answers, strict=True) if answer == 1)
+        return [None if answer == 1 else parse_refusal(answer) for answer in answers]
 
     def _commit_call(self, write: Write) -> tuple[list[str], list[str | bytes | int | float]]:
         incident, change, held = write.change.incident, write.change, write.held
@@ -60,8 +75,13 @@ class RedisIncidents(RedisListing):
         fields: list[str | bytes | int | float] = ["head", codec.encode_incident(incident)]
         fields += alert_fields(change.changed_alerts)
         moves = tell_moves(held.incident, incident)
+        latest = 0
+        if self.is_divided:
+            if moves.begun and held.read_at_ms:
+                latest = held.read_at_ms + int(WRITE_WITHIN_S * 1000)
+            moves = Moves()
         left = [f"{name} {slot}" for name in moves.begun for slot in write.left.get(name, ())]
-        neighbourhood = neighbourhood_of(incident.source, incident.receiver, incident.route)
+        neighbourhood = neighbourhood_of(incident.source, incident.route)
         return (
             [
                 keys.group(held.slot),
@@ -69,6 +89,7 @@ class RedisIncidents(RedisListing):
                 keys.timeline(incident.id),
                 *indexes,
                 keys.homes(neighbourhood),
+                keys.homes_left(neighbourhood),
                 *(
                     keys.news(lane, incident.severity) if write.is_news else keys.agenda(lane)
                     for lane in write.lanes
@@ -86,6 +107,8 @@ class RedisIncidents(RedisListing):
                 TIMELINE_KEPT,
                 len(change.events),
                 *(codec.encode_names(names) for names in (moves.begun, moves.ended, left)),
+                self._homes.left_for_s,
+                latest,
                 *(codec.encode(event) for event in change.events),
                 *write.lanes,
                 *fields,
@@ -97,24 +120,14 @@ class RedisIncidents(RedisListing):
         """Whether neighbours may lie on several shards."""
         return self._shards > 1
 
-    def find_homes(self, asked: Mapping[str, Iterable[str]]) -> dict[str, tuple[str, ...]]:
-        """Return the slots where alerts may be at home, by `NEIGHBOURHOOD FINGERPRINT`, in one round trip.
+    def find_homes(self, slots: Sequence[str], claims: Sequence[Claim]) -> Reading:
+        """Make *claims*, and read *slots*, in one round trip.
 
-        *asked* are fingerprints by neighbourhood; those that nobody has are left out.
+        On one shard nothing is claimed, as `try_commit` sees to that; the slots of the homes are read, too.
         """
-        questions = [(name, list(dict.fromkeys(which))) for name, which in asked.items()]
-        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
-            for keys in map(Keys, range(self._shards)):
-                for name, fingerprints in questions:
-                    pipe.hmget(keys.homes(name), fingerprints)
-            rows = pipe.execute()
-        found: dict[str, tuple[str, ...]] = {}
-        for (name, fingerprints), row in zip(questions * self._shards, rows, strict=True):
-            for fingerprint, slot in zip(fingerprints, row, strict=True):
-                if slot is not None:
-                    known = f"{name} {fingerprint}"
-                    found[known] = (*found.get(known, ()), slot.decode())
-        return found
+        if self.is_divided:
+            return self._homes.claim(slots, claims)
+        return self._homes.find(slots, claims)
 
     # --- one incident, whole ---
 

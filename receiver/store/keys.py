@@ -76,10 +76,15 @@ class Keys:
         return self._name("timeline", incident_id)
 
     def homes(self, neighbourhood: str) -> str:
-        """A hash: in which slot each firing alert is at home. Expires `history` after it was last written,
-        as it is with every change, and with a repeat each quarter of an hour.
+        """A hash: the slot that has each alert, and on several shards when it was claimed. It holds what
+        fires, and what ended a short while ago. Expires `history` after it was last written, as it is with
+        every change, and with a repeat each quarter of an hour; soon after the end of all that was in it.
         """
         return self._name("homes", neighbourhood)
+
+    def homes_left(self, neighbourhood: str) -> str:
+        """A sorted set: alerts that ended, by when their homes are forgotten. Expires as the homes do."""
+        return self._name("homes-left", neighbourhood)
 
     def errand(self, name: str) -> str:
         """A string: what came in and is to be worked on, or that it came. Expires in two days at most."""

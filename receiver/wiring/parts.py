@@ -78,7 +78,9 @@ def build_parts(
     """
     url = settings.redis_url.reveal()
     client, shards = connect(url) if client is None else client, count_shards(url)
-    incidents = RedisIncidents(client, history_s=routing.history, shards=shards)
+    incidents = RedisIncidents(
+        client, history_s=routing.history, flap_window_s=routing.flap_window, shards=shards
+    )
     agenda, maintenance = RedisAgenda(client, shards=shards), RedisMaintenance(client)
     beats = RedisBeats(client)
     notices = RedisNotices(client, is_wanted=bool(routing.notices_channel), shards=shards)

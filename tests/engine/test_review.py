@@ -104,7 +104,7 @@ class Office:
         return incident_id
 
     def _take(self, group: Group, terms: Terms, moment: float) -> str:
-        held = self.incidents.read([slot_of(group.source, group.receiver, group.group_key, terms.route)])[0]
+        held = self.incidents.read([slot_of(group.source, group.group_key, terms.route)])[0]
         change = merge(held.incident, group, terms, moment)
         assert self.incidents.commit([Write(held, change, (), moment)]) == [True]
         return change.incident.id

@@ -53,7 +53,7 @@ def has_news(
     """Keep a new incident, as intake does for news; return its id."""
     incidents = RedisIncidents(redis, history_s=86400)
     group = a_group(an_alert(name, severity=severity))
-    held = incidents.read([slot_of(group.source, group.receiver, group.group_key, "r")])[0]
+    held = incidents.read([slot_of(group.source, group.group_key, "r")])[0]
     change = merge(held.incident, group, Terms("r", "#a", "", ()), now)
     assert change.incident is not None
     assert incidents.commit([Write(held, change, ("slack",), now, is_news=is_news)]) == [True]

@@ -30,7 +30,7 @@ def incidents(redis_client: Client) -> RedisIncidents:
 
 
 def keep(incidents: RedisIncidents, group: object, now: float = NOW) -> Incident:
-    slot = slot_of(group.source, group.receiver, group.group_key, TERMS.route)
+    slot = slot_of(group.source, group.group_key, TERMS.route)
     held = incidents.read([slot])[0]
     change = merge(held.incident, group, TERMS, now)
     if change.is_changed:
@@ -49,7 +49,7 @@ def test_what_was_kept_is_found_whole(incidents: RedisIncidents) -> None:
 
 def test_a_change_of_what_somebody_else_changed_meanwhile_is_refused(incidents: RedisIncidents) -> None:
     group = a_group(an_alert())
-    slot = slot_of(group.source, group.receiver, group.group_key, TERMS.route)
+    slot = slot_of(group.source, group.group_key, TERMS.route)
     held = incidents.read([slot])[0]
     change = merge(None, group, TERMS, NOW)
     assert incidents.commit([Write(held, change, ("slack",), NOW)]) == [True]
@@ -58,7 +58,7 @@ def test_a_change_of_what_somebody_else_changed_meanwhile_is_refused(incidents: 
 
 def test_many_groups_are_read_and_kept_in_one_go(incidents: RedisIncidents) -> None:
     groups = [a_group(an_alert(f"Alert{n}"), group_key=f"{{}}:{n}") for n in range(5)]
-    slots = [slot_of(g.source, g.receiver, g.group_key, TERMS.route) for g in groups]
+    slots = [slot_of(g.source, g.group_key, TERMS.route) for g in groups]
     writes = [
         Write(held, merge(None, group, TERMS, NOW), ("slack", "pagerduty"), NOW)
         for held, group in zip(incidents.read(slots), groups, strict=True)

@@ -1,40 +1,78 @@
--- Write a changed incident, unless somebody else changed its group first, or an alert that is to fire in
+-- Write a changed incident, unless another process changed its group first, or an alert that is to fire in
 -- it already fires in a neighbour.
--- KEYS: group, past, timeline, index to be in, index to leave, homes, then an agenda for each lane to wake
+-- KEYS: group, past, timeline, index to be in, index to leave, homes, homes left, then an agenda for each lane
+--       to wake
 -- ARGV: version read, put the former incident aside?, seconds to keep (0: for ever), id, moment for
 --       the index, moment due, wake channel, seconds to keep what is put aside, timeline cap,
 --       number of events, three packed lists: the alerts that begin to fire, those that cease to, and
---       `ALERT SLOT` for each home known to be left; the events, the lanes' names, then fields and values
+--       `ALERT SLOT` for each home known to be left; seconds to keep the home of what ceased to fire,
+--       the latest moment to write (in ms, 0: any); the events, the lanes' names, then fields and values
+-- Returns 1, or 0 when the group was changed or it is too late, else {{ALERT, SLOT, ...}, SLOT, version, head, ...}:
+-- the homes that stand against it, and what these hold.
 if (redis.call('HGET', KEYS[1], 'v') or '0') ~= ARGV[1] then return 0 end
 local keep, slot = tonumber(ARGV[3]), ARGV[4]:match('^[^-]*')
 local begun, ended, is_left = cmsgpack.unpack(ARGV[11]), cmsgpack.unpack(ARGV[12]), {}
+local now, latest = 0, tonumber(ARGV[15])
+if #begun > 0 or #ended > 0 or latest > 0 then
+  local time = redis.call('TIME')
+  now = time[1] * 1000 + math.floor(time[2] / 1000)
+end
+if latest > 0 and now > latest then return 0 end
 for _, home in ipairs(cmsgpack.unpack(ARGV[13])) do is_left[home] = true end
+local homes, others = {}, {}
 for i = 1, #begun, 200 do
   for k, home in ipairs(redis.call('HMGET', KEYS[6], unpack(begun, i, math.min(i + 199, #begun)))) do
-    if home and home ~= slot and not is_left[begun[i + k - 1] .. ' ' .. home] then return 0 end
+    local alert = begun[i + k - 1]
+    if home and home ~= slot and not is_left[alert .. ' ' .. home] then
+      homes[#homes + 1] = alert
+      homes[#homes + 1] = home
+      others[home] = true
+    end
   end
+end
+if #homes > 0 then
+  local answer, prefix = {homes}, KEYS[1]:match('^(.*:)')
+  for home in pairs(others) do
+    local held = redis.call('HMGET', prefix .. home, 'v', 'head')
+    answer[#answer + 1] = home
+    answer[#answer + 1] = held[1] or '0'
+    answer[#answer + 1] = held[2] or ''
+  end
+  return answer
 end
 if ARGV[2] == '1' then
   redis.call('RENAME', KEYS[1], KEYS[2])
   redis.call('EXPIRE', KEYS[2], ARGV[8])
 end
 local n = tonumber(ARGV[10])
-for i = 1, n do redis.call('RPUSH', KEYS[3], ARGV[13 + i]) end
+for i = 1, n do redis.call('RPUSH', KEYS[3], ARGV[15 + i]) end
 if n > 0 then redis.call('LTRIM', KEYS[3], -tonumber(ARGV[9]), -1) end
 for i = 1, #begun, 100 do
-  local homes = {}
+  local fields = {}
   for k = i, math.min(i + 99, #begun) do
-    homes[#homes + 1] = begun[k]
-    homes[#homes + 1] = slot
+    fields[#fields + 1] = begun[k]
+    fields[#fields + 1] = slot
   end
-  redis.call('HSET', KEYS[6], unpack(homes))
+  redis.call('HSET', KEYS[6], unpack(fields))
+  redis.call('ZREM', KEYS[7], unpack(begun, i, math.min(i + 99, #begun)))
 end
 for _, alert in ipairs(ended) do
-  if redis.call('HGET', KEYS[6], alert) == slot then redis.call('HDEL', KEYS[6], alert) end
+  if redis.call('HGET', KEYS[6], alert) == slot then
+    redis.call('ZADD', KEYS[7], now + ARGV[14] * 1000, alert)
+  end
 end
-redis.call('EXPIRE', KEYS[6], ARGV[8])
-local lanes = #KEYS - 6
-local first = 14 + n + lanes
+if now > 0 then
+  for _, alert in ipairs(redis.call('ZRANGEBYSCORE', KEYS[7], '-inf', now, 'LIMIT', 0, 100)) do
+    redis.call('HDEL', KEYS[6], alert)
+    redis.call('ZREM', KEYS[7], alert)
+  end
+end
+local homes_for = ARGV[8]
+if redis.call('HLEN', KEYS[6]) == redis.call('ZCARD', KEYS[7]) then homes_for = ARGV[14] end
+redis.call('EXPIRE', KEYS[6], homes_for)
+redis.call('EXPIRE', KEYS[7], homes_for)
+local lanes = #KEYS - 7
+local first = 16 + n + lanes
 for i = first, #ARGV, 200 do
   redis.call('HSET', KEYS[1], unpack(ARGV, i, math.min(i + 199, #ARGV)))
 end
@@ -50,7 +88,7 @@ else
   redis.call('PERSIST', KEYS[3])
 end
 for i = 1, lanes do
-  redis.call('ZADD', KEYS[6 + i], 'LT', ARGV[6], ARGV[4])
-  redis.call('PUBLISH', ARGV[7], ARGV[13 + n + i] .. ' ' .. ARGV[6])
+  redis.call('ZADD', KEYS[7 + i], 'LT', ARGV[6], ARGV[4])
+  redis.call('PUBLISH', ARGV[7], ARGV[15 + n + i] .. ' ' .. ARGV[6])
 end
 return 1

@@ -1,0 +1,16 @@
+-- Have the homes of alerts that ended forgotten after a while, unless they were claimed again.
+-- KEYS: homes, homes left
+-- ARGV: slot, ms for which a claim may still become an incident, seconds to keep, then the alerts
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+for i = 4, #ARGV do
+  local claim = redis.call('HGET', KEYS[1], ARGV[i])
+  local slot, at = (claim or ''):match('^(.*) (.*)$')
+  if slot == ARGV[1] and now - at >= tonumber(ARGV[2]) then
+    redis.call('ZADD', KEYS[2], now + ARGV[3] * 1000, ARGV[i])
+  end
+end
+if redis.call('HLEN', KEYS[1]) == redis.call('ZCARD', KEYS[2]) then redis.call('EXPIRE', KEYS[1], ARGV[3]) end
+local ttl = redis.call('TTL', KEYS[1])
+if ttl > 0 then redis.call('EXPIRE', KEYS[2], ttl) end
+return 1
