@@ -29,15 +29,18 @@ class Load:
     waits: tuple[float, ...]
 
 
-def build_requests(alerts: int, names: Iterable[str]) -> list[bytes]:
-    """Return a request for each name, with a group of that name and *alerts* firing alerts of its own."""
-    body = a_body(alerts)
-    return [_post(_name(body, name.encode())) for name in names]
+def build_requests(alerts: int, names: Iterable[str], receiver: str = "on-call") -> list[bytes]:
+    """Return a request for each name, with a group of that name and *alerts* firing alerts of its own.
+
+    Another *receiver* has the same alerts under another group key.
+    """
+    body = a_body(alerts).replace(b'"on-call"', b'"%b"' % receiver.encode())
+    return [_post(_name(body, name.encode(), receiver.encode())) for name in names]
 
 
-def _name(body: bytes, name: bytes) -> bytes:
+def _name(body: bytes, name: bytes, receiver: bytes) -> bytes:
     """Return *body* with another group key and other alerts, as the same ones have one home."""
-    body = body.replace(b'"{}:{', b'"{}/{group=\\"%b\\"}:{' % name)
+    body = body.replace(b'"{}:{', b'"{}/{group=\\"%b\\",to=\\"%b\\"}:{' % (name, receiver))
     body = body.replace(b'"monitoring/k8s"', b'"monitoring/%b"' % name)
     return body.replace(b'"fingerprint":"00000000', b'"fingerprint":"%08x' % crc32(name))
 

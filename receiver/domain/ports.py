@@ -131,8 +131,8 @@ class Refusal:
 class Write:
     """A change to be kept: what was read, how it stands now, and which lanes are to look at it.
 
-    *is_news* says that it came from outside, and may wait a little for what is due. *left* are the slots
-    of neighbours that an alert has left, as was seen there.
+    *is_news* says that it came from outside, and may wait a little for what is due. *left* is by fingerprint
+    what the homes hold that alerts have left: they are taken over if that has not changed since.
     """
 
     held: Held
@@ -140,7 +140,7 @@ class Write:
     lanes: tuple[str, ...]
     due: float
     is_news: bool = False
-    left: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    left: Mapping[str, Held] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

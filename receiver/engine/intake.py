@@ -219,10 +219,8 @@ class Intake:
         elif not change.is_changed or change.incident is None:
             accepted.add(change)
         else:
-            homes = arrival.homes or {}
-            elsewhere = {name: (home.slot,) for name, home in homes.items() if home.slot != slot}
-            lanes = lanes_of(change.incident)
-            this.writes.append((arrival, Write(held, change, lanes, now, is_news=True, left=elsewhere)))
+            lanes, left = lanes_of(change.incident), _find_left(arrival, slot)
+            this.writes.append((arrival, Write(held, change, lanes, now, is_news=True, left=left)))
 
     def _commit(self, this: _Round, accepted: Accepted) -> None:
         """Write what is to be written; what is refused goes once more, by what is known then."""
@@ -270,6 +268,16 @@ def _with(arrival: _Arrival, alerts: Sequence[Alert]) -> _Arrival:
     if len(alerts) == len(arrival.group.alerts):
         return arrival
     return replace(arrival, group=replace(arrival.group, alerts=tuple(alerts)))
+
+
+def _find_left(arrival: _Arrival, slot: str) -> dict[str, Held]:
+    """Return by fingerprint what the homes hold that are not *slot*, to which the alerts go now."""
+    homes, left = arrival.homes or {}, {}
+    for alert in arrival.group.alerts if homes else ():
+        home = homes.get(alert.fingerprint)
+        if home is not None and home.slot != slot and home.slot in arrival.held:
+            left[alert.fingerprint] = arrival.held[home.slot]
+    return left
 
 
 def _hold(arrival: _Arrival, read: Mapping[str, Held]) -> dict[str, Held]:

@@ -80,7 +80,8 @@ class RedisIncidents(RedisListing):
             if moves.begun and held.read_at_ms:
                 latest = held.read_at_ms + int(WRITE_WITHIN_S * 1000)
             moves = Moves()
-        left = [f"{name} {slot}" for name in moves.begun for slot in write.left.get(name, ())]
+        seen = [(name, write.left[name]) for name in moves.begun if name in write.left]
+        left = [f"{name} {home.slot} {home.version}" for name, home in seen]
         neighbourhood = neighbourhood_of(incident.source, incident.route)
         return (
             [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -71,10 +72,12 @@ def build_parts(
     *,
     client: Client | None = None,
     storms_after_s: float = PATIENCE_S,
+    pause: Callable[[float], None] = time.sleep,
 ) -> Parts:
     """Return the parts, connected to the store of *settings* when first used, or through *client*.
 
-    A storm begins where what is new would wait for longer than *storms_after_s*.
+    A storm begins where what is new would wait for longer than *storms_after_s*. *pause* lets a webhook wait
+    for so many seconds.
     """
     url = settings.redis_url.reveal()
     client, shards = connect(url) if client is None else client, count_shards(url)
@@ -104,7 +107,7 @@ def build_parts(
         health=RedisHealth(client),
         notices=notices,
         failures=RedisFailures(client, incidents, shards=shards),
-        intake=Intake(incidents, routing, pulse),
+        intake=Intake(incidents, routing, pulse, pause),
         hands=Hands(incidents),
         runbooks=build_shelf(settings, routing, clock),
         clock=clock,

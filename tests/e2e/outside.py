@@ -11,7 +11,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -187,16 +187,19 @@ class Alertmanagers:
             log.close()
         until(lambda: all(self._answers(port) for port in self.ports))
 
-    def _write_config(self, route: str) -> None:
+    def _write_config(self, route: str, receivers: Sequence[str] = ("the.receiver",)) -> None:
+        """Write one route with its children, and *receivers* that are all our webhook; the first is the root's."""
+        webhook = f"{{url: '{self._url}/webhooks/alertmanager', send_resolved: true}}"
+        named = ", ".join(f"{{name: {name}, webhook_configs: [{webhook}]}}" for name in receivers)
         self._config.write_text(
-            f"route: {{receiver: the.receiver, {route}, {self._pace}}}\n"
-            f"receivers: [{{name: the.receiver, webhook_configs: [{{url: '{self._url}/webhooks/alertmanager', "
-            "send_resolved: true}]}]\n"
+            f"route: {{receiver: {receivers[0]}, {route}, {self._pace}}}\nreceivers: [{named}]\n"
         )
 
-    def reload(self, route: str = "group_by: [alertname]") -> None:
+    def reload(
+        self, route: str = "group_by: [alertname]", receivers: Sequence[str] = ("the.receiver",)
+    ) -> None:
         """Have both read their configuration again; another route gives its groups other keys."""
-        self._write_config(route)
+        self._write_config(route, receivers)
         for port in self.ports:
             assert self._request(port, "POST", "/-/reload", None) == 200
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import http.client
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -93,3 +94,64 @@ def test_routes_changed_while_it_fires_page_nobody_again_and_the_end_closes_all(
     outside.sees(lambda: not outside.pagerduty.still_open())
     outside.sees(lambda: all("esolved" in root.text for root in outside.slack.roots))
     assert outside.paged() == ["on-call", "on-call"]
+
+
+# Each alert goes to both, as merged configurations of several teams have it.
+TWO_RECEIVERS = (
+    "group_by: [alertname], routes: ["
+    "{receiver: shop, matchers: ['severity=\"critical\"'], continue: true}, "
+    "{receiver: other, matchers: ['alertname=~\".+\"'], group_by: ['...']}]"
+)
+
+
+def count_alerts(outside: Outside, outcome: str) -> float:
+    connection = http.client.HTTPConnection("127.0.0.1", outside.port, timeout=10)
+    try:
+        connection.request("GET", "/metrics")
+        lines = connection.getresponse().read().decode().splitlines()
+    finally:
+        connection.close()
+    name = f'receiver_alerts_total{{outcome="{outcome}"}}'
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+
+
+def test_an_alert_that_continues_to_a_second_receiver_is_one_incident_until_it_ends_by_both(
+    outside: Outside, pair: Alertmanagers
+) -> None:
+    pair.reload(TWO_RECEIVERS, ["root", "shop", "other"])
+    for n in range(2):  # it fires, ends by both, and fires again
+        started = dt.datetime.now(dt.UTC)
+        known = count_alerts(outside, "duplicate")
+        pair.send(*(an_alert(f"Queue{one}", "critical", started=started) for one in range(5)))
+        outside.sees(lambda: len(outside.pagerduty.still_open()) == 5)
+        outside.sees(lambda known=known: count_alerts(outside, "duplicate") > known + 10)
+        assert count_alerts(outside, "new") == 5 * (n + 1)
+        assert len(outside.slack.roots) == 5
+        ended = [an_alert(f"Queue{one}", "critical", started=started, ended=True) for one in range(5)]
+        pair.send(*ended)
+        outside.sees(lambda: not outside.pagerduty.still_open())
+        time.sleep(2)  # the other's end
+    assert count_alerts(outside, "resolved") == 10
+    assert outside.paged() == ["on-call"] * 10
+    assert len(outside.slack.roots) == 5
+    rows = outside.ask("GET", "/api/v1/incidents")[1]["incidents"]
+    assert len(rows) == 5
+    assert {row["receiver"] for row in rows} <= {"shop", "other"}
+    assert {row["state"] for row in rows} == {"resolved"}
+
+
+def test_a_renamed_receiver_pages_what_is_acknowledged_no_more(outside: Outside, pair: Alertmanagers) -> None:
+    started = dt.datetime.now(dt.UTC)
+    pair.send(an_alert("DiskFull", "critical", started=started))
+    outside.sees(lambda: outside.paged() == ["on-call"] and len(outside.slack.roots) == 1)
+    [row] = outside.ask("GET", "/api/v1/incidents")[1]["incidents"]
+    assert outside.ask("POST", f"/api/v1/incidents/{row['id']}/acknowledge", {"by": "alice"})[0] == 200
+    known = count_alerts(outside, "duplicate")
+    pair.reload(receivers=["renamed"])
+    outside.sees(lambda: count_alerts(outside, "duplicate") > known + 2)
+    [now] = outside.ask("GET", "/api/v1/incidents")[1]["incidents"]
+    assert (now["id"], now["state"], now["receiver"]) == (row["id"], "acknowledged", row["receiver"])
+    pair.send(an_alert("DiskFull", "critical", started=started, ended=True))
+    outside.sees(lambda: not outside.pagerduty.still_open())
+    assert outside.paged() == ["on-call"]
+    assert len(outside.slack.roots) == 1

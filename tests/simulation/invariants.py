@@ -6,8 +6,9 @@ nothing of how it was done.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from itertools import pairwise
+from itertools import pairwise, product
 
 from receiver.domain.action import Page
 from receiver.domain.incident import Incident, dedup_key
@@ -75,24 +76,31 @@ def _find_lost_alerts(world: World, incidents: list[Incident]) -> Iterator[str]:
 
 
 def _check_group(world: World, group: TrueGroup, incidents: list[Incident]) -> Iterator[str]:
-    """What fires is in the group's latest incident of its route, and it is open unless a hand closed it."""
+    """What fires does so in one latest incident of its route, and that is open unless a hand closed it.
+
+    A group key has one such incident, and what comes by several ways is in one of theirs.
+    """
+    keys = group.keys
     for route, alerts in _by_route(world, group).items():
-        latest = [i for i in incidents if i.group_key == group.key and i.route == route and not i.is_past]
+        latest = [i for i in incidents if i.group_key in keys and i.route == route and not i.is_past]
         firing = {alert.fingerprint for alert in alerts if alert.is_firing}
-        if len(latest) > 1:
-            yield f"{group.name}: {len(latest)} latest incidents on {route}"
-        if not latest:
-            if firing:
-                yield f"{group.name}: fires and has no incident on {route}"
-            continue
-        stored = {name for name, standing in latest[0].standings.items() if standing.is_firing}
-        if stored != firing:
-            yield f"{latest[0].id}: {sorted(firing)} fire, stored is {sorted(stored)}"
-        live = {name for name in firing & stored if not latest[0].standings[name].is_dismissed}
-        if live and latest[0].is_resolved and not latest[0].is_closed_by_hand:
-            yield f"{latest[0].id}: resolved while it fires"
-        if not live and not latest[0].is_resolved:
-            yield f"{latest[0].id}: open while nothing fires"
+        for key, count in Counter(incident.group_key for incident in latest).items():
+            if count > 1:
+                yield f"{group.name}: {count} latest incidents of {key} on {route}"
+        stored: Counter[str] = Counter()
+        for incident in latest:
+            fires = {name for name, standing in incident.standings.items() if standing.is_firing}
+            stored.update(fires)
+            live = {name for name in firing & fires if not incident.standings[name].is_dismissed}
+            if live and incident.is_resolved and not incident.is_closed_by_hand:
+                yield f"{incident.id}: resolved while it fires"
+            if not live and not incident.is_resolved:
+                yield f"{incident.id}: open while nothing fires"
+        if set(stored) != firing:
+            yield f"{group.name} on {route}: {sorted(firing)} fire, stored is {sorted(stored)}"
+        for name, count in stored.items():
+            if count > 1:
+                yield f"{group.name} on {route}: {name} fires in {count} incidents"
 
 
 def _by_route(world: World, group: TrueGroup) -> dict[str, list[TrueAlert]]:
@@ -303,8 +311,8 @@ def _find_overlaps(line: list[PagedIncident]) -> Iterator[str]:
 
 def _check_rest(world: World) -> Iterator[str]:
     """Nothing is due, nothing is lent, and nothing stays for ever that is not open."""
-    keys, now = Keys(0), world.stage.moment
-    for lane in LANES:
+    now = world.stage.moment
+    for keys, lane in product(map(Keys, range(world.shards)), LANES):
         due = world.beside.zrangebyscore(keys.agenda(lane), "-inf", now)
         if due:
             yield f"{lane}: due and not done: {due}"

@@ -31,17 +31,36 @@ class TrueAlert:
         return self.starts_at > 0 and not self.ends_at
 
 
+@dataclass(frozen=True)
+class Way:
+    """How alerts come: under which receiver, and grouped by what; one *is_apart* has a group for each alert."""
+
+    receiver: str
+    route: str = "{}"
+    is_apart: bool = False
+
+    def key_of(self, name: str, alert: TrueAlert) -> str:
+        host = f', instance="{alert.labels["instance"]}"' if self.is_apart else ""
+        return f'{self.route}:{{alertname="{name}"{host}}}'
+
+
 @dataclass
 class TrueGroup:
-    """What is grouped together; *busy* are the members of the pair that are at it."""
+    """What is grouped together; *busy* are the members of the pair that are at it, by group key.
+
+    It comes by all of *ways*, as with `continue: true`; *former* are ways that it came by once.
+    """
 
     name: str
     alerts: list[TrueAlert]
-    busy: set[int] = field(default_factory=set)
+    ways: list[Way] = field(default_factory=lambda: [Way("receiver")])
+    former: list[Way] = field(default_factory=list)
+    busy: set[tuple[int, str]] = field(default_factory=set)
 
     @property
-    def key(self) -> str:
-        return f'{{}}:{{alertname="{self.name}"}}'
+    def keys(self) -> set[str]:
+        """The group keys it has or had."""
+        return {way.key_of(self.name, a) for way in (*self.ways, *self.former) for a in self.alerts}
 
     def has_begun(self) -> bool:
         return any(alert.starts_at for alert in self.alerts)
@@ -63,8 +82,19 @@ def draw_groups(rng: random.Random) -> list[TrueGroup]:
             )
             for n in range(rng.choice((1, 1, 2, 3)))
         ]
-        groups.append(TrueGroup(name, alerts))
+        groups.append(TrueGroup(name, alerts, rng.choice(_WAYS)[:]))
     return groups
+
+
+_ONE, _OTHER = Way("receiver"), Way("another", '{}/{severity="critical"}')
+_APART, _RENAMED = Way("apart", '{}/{severity="critical"}', is_apart=True), Way("renamed")
+_WAYS = ([_ONE], [_ONE], [_ONE], [_ONE, _OTHER], [_ONE, _RENAMED], [_OTHER, _APART])
+
+
+def change_ways(group: TrueGroup, rng: random.Random) -> None:
+    """Change Alertmanager's routes, so that the group comes by other ways from now on."""
+    former, group.ways = group.ways, rng.choice(_WAYS)[:]
+    group.former += former
 
 
 def change_truth(group: TrueGroup, rng: random.Random, now: float) -> None:
@@ -76,21 +106,34 @@ def change_truth(group: TrueGroup, rng: random.Random, now: float) -> None:
         alert.starts_at, alert.ends_at = max(now, alert.ends_at + 0.001), 0.0  # its own clock goes on
 
 
-def write_body(group: TrueGroup, replica: int, now: float, alerts: list[TrueAlert] | None = None) -> bytes:
-    """Return the webhook that one of the pair posts of these alerts, or of all that ever began."""
+def write_bodies(
+    group: TrueGroup, way: Way, replica: int, now: float, alerts: list[TrueAlert] | None = None
+) -> dict[str, bytes]:
+    """Return the webhooks by group key that one of the pair posts by *way*: of these alerts, or of all that
+    ever began.
+    """
     told = [alert for alert in (group.alerts if alerts is None else alerts) if alert.starts_at]
+    by_key: dict[str, list[TrueAlert]] = {}
+    for alert in told:
+        by_key.setdefault(way.key_of(group.name, alert), []).append(alert)
+    frame = {
+        "receiver": way.receiver,
+        "groupLabels": {"alertname": group.name},
+        "externalURL": f"http://alertmanager-{replica}:9093",
+    }
+    return {key: _write_body({**frame, "groupKey": key}, now, part) for key, part in by_key.items()}
+
+
+def _write_body(frame: dict[str, Any], now: float, told: list[TrueAlert]) -> bytes:
     rows = [_row(alert, now) for alert in told]
     payload = {
+        **frame,
         "version": "4",
-        "groupKey": group.key,
         "truncatedAlerts": 0,
-        "receiver": "receiver",
         "status": "firing" if any(alert.is_firing for alert in told) else "resolved",
         "alerts": rows,
-        "groupLabels": {"alertname": group.name},
         "commonLabels": {},
         "commonAnnotations": {},
-        "externalURL": f"http://alertmanager-{replica}:9093",
     }
     return json.dumps(payload).encode()
 

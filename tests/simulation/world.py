@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from receiver.config.model import Routing
@@ -19,13 +20,14 @@ from receiver.sources import alertmanager
 from receiver.store.agenda import RedisAgenda
 from receiver.store.connection import Client
 from receiver.store.incidents import RedisIncidents
-from receiver.store.keys import DUTIES, LANES
+from receiver.store.keys import CLUSTER_SHARDS, DUTIES, LANES
+from receiver.text import Secret
 from receiver.web.app import create_app
 from receiver.wiring import Machine, Parts, build_machine, build_parts
 from tests.rig import START
 from tests.simulation.doubles import PagerDouble, SlackDouble
 from tests.simulation.lines import Line
-from tests.simulation.sender import TrueGroup, change_truth, draw_groups, write_body
+from tests.simulation.sender import TrueGroup, change_truth, change_ways, draw_groups, write_bodies
 from tests.simulation.stage import NEVER, Actor, Stage
 
 WORKERS = ("worker-1", "worker-2")
@@ -93,13 +95,19 @@ class World:
         self.stage = Stage(self.rng, START)
         self.routing = routing
         self.beside = beside
-        self.truth = RedisIncidents(beside, history_s=routing.history)  # what is so, whatever fails
-        self.truth_agenda = RedisAgenda(beside)
+        self.shards = self.rng.choice((1, 1, 1, 1, CLUSTER_SHARDS))
+        # What is so, whatever fails.
+        self.truth = RedisIncidents(beside, history_s=routing.history, shards=self.shards)
+        self.truth_agenda = RedisAgenda(beside, shards=self.shards)
         self.line = line
         line.stage, line.chances, line.on_change = self.stage, {}, self._saw
         self.slack = SlackDouble(self.stage)
         self.pager = PagerDouble(self.stage)
-        self.parts: Parts = build_parts(settings, routing, self.stage.clock, client=line)
+        if self.shards > 1:  # the address decides how what is kept is spread, *line* leads where it lies
+            settings = replace(settings, redis_url=Secret("redis+cluster://127.0.0.1:1"))
+        self.parts: Parts = build_parts(
+            settings, routing, self.stage.clock, client=line, pause=self._pause_intake
+        )
         channels = {SLACK: self.slack, PAGERDUTY: self.pager}
         self.machine: Machine = build_machine(self.parts, channels)  # type: ignore[arg-type]
         self.web = create_app(self.parts).test_client() if self.rng.random() < 0.1 else None
@@ -171,13 +179,19 @@ class World:
 
     # --- webhooks ---
 
-    def _post(self, group: TrueGroup, replica: int, body: bytes) -> None:
-        """Have one of the pair post *body*, again while it is not taken."""
-        group.busy.add(replica)
-        self._lives += 1
-        self._try(group, replica, body, 1)
+    def _pause_intake(self, seconds: float) -> None:
+        """Wait for another's claim, which runs out by the server's clock."""
+        time.sleep(seconds)
+        self.stage.wait_until(self.stage.moment + seconds)
 
-    def _try(self, group: TrueGroup, replica: int, body: bytes, tries: int) -> None:
+    def _post(self, group: TrueGroup, replica: int, key: str, body: bytes) -> None:
+        """Have one of the pair post *body*, again while it is not taken."""
+        group.busy.add((replica, key))
+        self._lives += 1
+        self._try(group, (replica, key), body, 1)
+
+    def _try(self, group: TrueGroup, who: tuple[int, str], body: bytes, tries: int) -> None:
+        replica = who[0]
         answered: list[bool] = []
         host = f"web.{self._lives}.{tries}.{replica}"
 
@@ -192,10 +206,10 @@ class World:
             while any(actor.host == host for actor in self.stage.actors):
                 self.stage.wait_until(self.stage.moment + 0.05)
             if answered == [True] or tries == TRIES:
-                group.busy.discard(replica)
+                group.busy.discard(who)
                 return
             self.stage.wait_until(self.stage.moment + self.rng.uniform(0.2, 3.0))
-            self._try(group, replica, body, tries + 1)
+            self._try(group, who, body, tries + 1)
 
         self.stage.start(f"{host} {group.name}", host, work)
         self.stage.start(f"alertmanager-{replica} {group.name}", "person", wait)
@@ -258,8 +272,9 @@ class World:
                 self._weather,
                 self._crash,
                 self._clock_is_set,
+                self._routes_change,
             ),
-            (6, 4, 3, 5, 4, 3, 2, 1),
+            (6, 4, 3, 5, 4, 3, 2, 1, 1),
         )[0]
         what()
 
@@ -278,12 +293,15 @@ class World:
 
     def _flush(self, group: TrueGroup) -> None:
         for replica in self.rng.choice(((1,), (2,), (1, 2), (1, 2))):
-            if replica not in group.busy:
+            for way in group.ways:
+                if self.rng.random() < 0.1:  # each receiver has its own time
+                    continue
                 alerts = None
                 if self.rng.random() < 0.2:
                     alerts = [alert for alert in group.alerts if self.rng.random() < 0.6]
-                if alerts is None or any(alert.starts_at for alert in alerts):
-                    self._post(group, replica, write_body(group, replica, self.stage.moment, alerts))
+                for key, body in write_bodies(group, way, replica, self.stage.moment, alerts).items():
+                    if (replica, key) not in group.busy:
+                        self._post(group, replica, key, body)
 
     def _person(self) -> None:
         if not self.known:
@@ -334,6 +352,10 @@ class World:
             self.stepped_back += max(0.0, -by)
             self.stage.moment += by
 
+    def _routes_change(self) -> None:
+        if self.rng.random() < 0.5:
+            change_ways(self.rng.choice(self.groups), self.rng)
+
     # --- time ---
 
     def _moment_passes(self) -> None:
@@ -382,8 +404,9 @@ class World:
         self._work_until(self.stage.moment + 30.0)
         for group in self.groups:
             for replica in (1, 2):
-                if group.has_begun():
-                    self._post(group, replica, write_body(group, replica, self.stage.moment))
+                for way in group.ways:
+                    for key, body in write_bodies(group, way, replica, self.stage.moment).items():
+                        self._post(group, replica, key, body)
         self._work_until(self.stage.moment + REST_S)
         for lane in LANES:  # even a wake-up that got lost is made up for by a look now and then
             self.stage.wake(lane, 0.0)

@@ -9,16 +9,20 @@ import pytest
 import trustme
 
 from receiver.config.load import load_settings
+from receiver.engine.intake import Intake
 from receiver.errors import ConfigError, StoreError
 from receiver.store.address import parse_address
 from receiver.store.agenda import RedisAgenda
 from receiver.store.condition import RedisCondition
 from receiver.store.connection import connect, count_shards, store_errors
 from receiver.store.errands import RedisErrands
+from receiver.store.incidents import RedisIncidents
 from receiver.store.reviews import RedisReviews
 from receiver.store.simulated import RedisSimulated
+from tests.builders import a_group, an_alert
 from tests.redis_servers import Server, needs_redis
 from tests.rig import Clock
+from tests.store.test_homes import Rules
 
 PASSWORD = "s3cret/p@ss"
 QUOTED = "s3cret%2Fp%40ss"
@@ -136,6 +140,12 @@ def test_the_user_of_the_documentation_may_do_all_we_do(secured: tuple[Server, s
     simulated.add({"a": 1})
     assert simulated.newest(1)
     assert RedisReviews(client).read("route").version == 0
+    for shards in (1, 16):
+        incidents = RedisIncidents(client, history_s=1000, shards=shards)
+        intake = Intake(incidents, Rules())  # type: ignore[arg-type]
+        for alert in (an_alert(), an_alert(), an_alert(ends_at=now)):
+            intake.accept((a_group(alert, source=f"{shards} shards"),), now)
+        assert [one.is_resolved for one in incidents.find_newest(limit=1).incidents] == [True]
     condition = RedisCondition(client, Clock())
     condition.try_writing()
     assert condition.look()[0].policy == "noeviction"

@@ -97,7 +97,7 @@ def take(incidents: object, key: str, *alerts: Alert, now: float = NOW) -> Accep
     return Intake(incidents, Rules()).accept((group(key, *alerts),), now)  # type: ignore[arg-type]
 
 
-def a_write(incidents: RedisIncidents, news: Group, now: float = NOW, **left: tuple[str, ...]) -> Write:
+def a_write(incidents: RedisIncidents, news: Group, now: float = NOW, **left: Held) -> Write:
     held = hold(incidents, news.group_key)
     return Write(held, merge(held.incident, news, TERMS, now), ("slack",), now, left=left)
 
@@ -158,14 +158,27 @@ def test_a_group_that_changed_is_refused_without_homes(single: RedisIncidents) -
 def test_a_home_that_was_seen_to_be_left_is_taken_over(single: RedisIncidents) -> None:
     alert = an_alert()
     single.commit([a_write(single, group(ONE, alert))])
-    assert single.commit([a_write(single, group(TWO, alert), **{alert.fingerprint: (slot(ONE),)})]) == [True]
+    assert single.commit([a_write(single, group(TWO, alert), **{alert.fingerprint: hold(single, ONE)})]) == [
+        True
+    ]
     assert homes(single, alert) == [slot(TWO)]
+
+
+def test_a_home_that_has_the_alert_again_since_is_not_taken_over(single: RedisIncidents) -> None:
+    alert = an_alert()
+    single.commit([a_write(single, group(ONE, alert))])
+    single.commit([a_write(single, group(ONE, an_alert(ends_at=NOW)))])
+    write = a_write(single, group(TWO, alert), **{alert.fingerprint: hold(single, ONE)})
+    single.commit([a_write(single, group(ONE, an_alert(starts_at=NOW + 1)))])
+    [refusal] = single.try_commit([write])
+    assert refusal is not None
+    assert refusal.held == {slot(ONE): hold(single, ONE)}
 
 
 def test_only_its_own_home_ends_with_an_alert(single: RedisIncidents, redis_client: Client) -> None:
     alert = an_alert()
     single.commit([a_write(single, group(ONE, alert))])
-    single.commit([a_write(single, group(TWO, alert), **{alert.fingerprint: (slot(ONE),)})])
+    single.commit([a_write(single, group(TWO, alert), **{alert.fingerprint: hold(single, ONE)})])
     single.commit([a_write(single, group(ONE, an_alert(ends_at=NOW)))])
     assert homes(single, alert) == [slot(TWO)]
     assert redis_client.zcard(Keys(0).homes_left(PLACE)) == 0

@@ -5,7 +5,7 @@
 -- ARGV: version read, put the former incident aside?, seconds to keep (0: for ever), id, moment for
 --       the index, moment due, wake channel, seconds to keep what is put aside, timeline cap,
 --       number of events, three packed lists: the alerts that begin to fire, those that cease to, and
---       `ALERT SLOT` for each home known to be left; seconds to keep the home of what ceased to fire,
+--       `ALERT SLOT VERSION` for each home known to be left, as it was seen; seconds to keep the home of what ceased to fire,
 --       the latest moment to write (in ms, 0: any); the events, the lanes' names, then fields and values
 -- Returns 1, or 0 when the group was changed or it is too late, else {{ALERT, SLOT, ...}, SLOT, version, head, ...}:
 -- the homes that stand against it, and what these hold.
@@ -19,11 +19,12 @@ if #begun > 0 or #ended > 0 or latest > 0 then
 end
 if latest > 0 and now > latest then return 0 end
 for _, home in ipairs(cmsgpack.unpack(ARGV[13])) do is_left[home] = true end
-local homes, others = {}, {}
+local homes, others, prefix = {}, {}, KEYS[1]:match('^(.*:)')
 for i = 1, #begun, 200 do
   for k, home in ipairs(redis.call('HMGET', KEYS[6], unpack(begun, i, math.min(i + 199, #begun)))) do
     local alert = begun[i + k - 1]
-    if home and home ~= slot and not is_left[alert .. ' ' .. home] then
+    if home and home ~= slot
+      and not is_left[alert .. ' ' .. home .. ' ' .. (redis.call('HGET', prefix .. home, 'v') or '0')] then
       homes[#homes + 1] = alert
       homes[#homes + 1] = home
       others[home] = true
@@ -31,7 +32,7 @@ for i = 1, #begun, 200 do
   end
 end
 if #homes > 0 then
-  local answer, prefix = {homes}, KEYS[1]:match('^(.*:)')
+  local answer = {homes}
   for home in pairs(others) do
     local held = redis.call('HMGET', prefix .. home, 'v', 'head')
     answer[#answer + 1] = home
