@@ -57,7 +57,7 @@ CASES = (
     Case("duplicates", 0.9, lambda _: build_requests(1, (f"new-0-{i}" for i in range(SINGLES)))),
     Case(
         "repeats under a further group key",
-        0.6,
+        0.5,
         lambda _: build_requests(1, (f"new-0-{i}" for i in range(SINGLES)), "another"),
     ),
     Case("groups of 100", 0.6, lambda n: build_requests(100, (f"big-{n}-{i}" for i in range(HUNDREDS)))),
