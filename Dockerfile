@@ -7,7 +7,7 @@
 
 FROM python:3.12-slim AS build
 WORKDIR /src
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY receiver ./receiver
 RUN pip wheel --no-cache-dir --wheel-dir /wheels .
 

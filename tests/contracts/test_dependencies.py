@@ -1,0 +1,119 @@
+"""pyproject.toml: what is imported is declared, what is declared has its reason, and the licence is there."""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import re
+import sys
+import tomllib
+from collections.abc import Iterable, Iterator
+from importlib.metadata import packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "pyproject.toml").read_text()
+PROJECT = tomllib.loads(TEXT)["project"]
+DEPENDENCIES = [Requirement(each) for each in PROJECT["dependencies"]]
+DEV_DEPENDENCIES = [Requirement(each) for each in PROJECT["optional-dependencies"]["dev"]]
+OURS = {"receiver", "tests", "bench"}
+
+
+def imported_by(*folders: str) -> dict[str, str]:
+    """Return the third-party packages that the code in *folders* imports, each with a file that does."""
+    found = {}
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            for module in imports_in(ast.parse(path.read_text())):
+                package = module.partition(".")[0]
+                if package not in sys.stdlib_module_names and package not in OURS:
+                    found[package] = str(path.relative_to(ROOT))
+    return found
+
+
+def imports_in(tree: ast.Module) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            yield node.module
+
+
+def undeclared(packages: dict[str, str], declared: Iterable[Requirement]) -> dict[str, str]:
+    names = {canonicalize_name(each.name) for each in declared}
+    brought_by = packages_distributions()
+    return {
+        package: path
+        for package, path in packages.items()
+        if names.isdisjoint(map(canonicalize_name, brought_by.get(package, [package])))
+    }
+
+
+def test_whatever_the_receiver_imports_is_declared() -> None:
+    packages = imported_by("receiver")
+    assert {"flask", "redis", "requests", "urllib3"} <= packages.keys()
+    assert undeclared(packages, DEPENDENCIES) == {}
+
+
+def test_whatever_the_tests_and_the_bench_import_is_declared() -> None:
+    assert undeclared(imported_by("tests", "bench"), [*DEPENDENCIES, *DEV_DEPENDENCIES]) == {}
+
+
+def test_an_import_that_is_not_declared_is_found() -> None:
+    packages = {"yaml": "receiver/a.py", "requests": "receiver/b.py", "unheard_of": "receiver/c.py"}
+    found = undeclared(packages, [Requirement("PyYAML>=6")])
+    assert found == {"requests": "receiver/b.py", "unheard_of": "receiver/c.py"}
+
+
+def test_every_dependency_has_its_reason() -> None:
+    """Behind it, or in the comment above it, which may be for several in a row."""
+    lists = re.findall(r"^(?:dependencies|dev) = \[\n(.*?)^\]", TEXT, re.MULTILINE | re.DOTALL)
+    assert len(lists) == 2
+    lacking = []
+    for lines in (each.splitlines() for each in lists):
+        above = ""
+        for line in map(str.strip, lines):
+            if line.startswith('"') and "#" not in line and not above.startswith("#"):
+                lacking.append(line)
+            # A comment above counts for the lines right below it that have none of their own.
+            above = above if line.startswith('"') and above.startswith("#") and "#" not in line else line
+    assert lacking == []
+
+
+@pytest.mark.parametrize(
+    ("name", "good", "bad"),
+    [
+        # Its worker is subclassed, and what it brings moves from one major version to the next.
+        ("gunicorn", ["23.0", "27.0.1"], ["28.0", "22.0"]),
+        # The first that runs on Python 3.14.
+        ("msgspec", ["0.20.0"], ["0.19.0"]),
+    ],
+)
+def test_versions_that_are_known_not_to_do_are_left_out(name: str, good: list[str], bad: list[str]) -> None:
+    (found,) = (each.specifier for each in DEPENDENCIES if each.name == name)
+    assert [version for version in good if not found.contains(version)] == []
+    assert [version for version in bad if found.contains(version)] == []
+
+
+def test_the_licence_is_there_in_full_and_named() -> None:
+    # As published: https://www.apache.org/licenses/LICENSE-2.0.txt
+    digest = "cfc7749b96f63bd31c3c42b5c471bf756814053e847c10f3eb003417bc523d30"
+    assert hashlib.sha256((ROOT / "LICENSE").read_bytes()).hexdigest() == digest
+    assert (PROJECT["license"], PROJECT["license-files"]) == ("Apache-2.0", ["LICENSE"])
+    assert PROJECT["authors"] == [{"name": "The receiver authors"}]
+    # A licence is said by `license` alone: https://peps.python.org/pep-0639/#deprecate-license-classifiers
+    assert not any(each.startswith("License ::") for each in PROJECT["classifiers"])
+    assert "urls" not in PROJECT
+
+
+def test_the_image_is_built_from_all_that_the_package_names() -> None:
+    needed = {"pyproject.toml", PROJECT["readme"], *PROJECT["license-files"]}
+    copied = re.search(r"^COPY (pyproject\.toml .*) \./$", (ROOT / "Dockerfile").read_text(), re.MULTILINE)
+    assert copied is not None
+    assert needed <= set(copied[1].split())
+    let_through = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"}
+    assert needed <= let_through
