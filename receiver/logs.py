@@ -8,6 +8,12 @@ Everybody logs with the standard library:
 The message is a fixed phrase that can be searched for; whatever varies goes into `fields`. On a
 terminal a line is text for people, anywhere else it is one JSON object. Line ends and control
 characters of strangers are escaped in both, so that nobody can write a log line but we.
+
+A loop that meets the same failure at every try names the state that lasts:
+
+    logger.warning("agenda out of reach", extra={"fields": {"lane": lane}, "state": lane})
+
+The first such line is written, and then one a minute with a `count` of those since the last one.
 """
 
 from __future__ import annotations
@@ -17,9 +23,10 @@ import logging
 import re
 import sys
 import threading
+import time
 import traceback
-from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from datetime import UTC, datetime
 from math import isfinite
 from types import TracebackType
@@ -31,6 +38,9 @@ from receiver.text import Secret, clean, cut
 
 MAX_VALUE = 2_000
 MAX_TRACEBACK = 20_000
+STATE_EVERY_S = 60.0
+# Far more states than the code names; beyond them the one that was written longest ago is forgotten.
+_STATES_AT_MOST = 1_000
 # Shorter ones would blot out innocent words, and protect nothing.
 _MIN_SECRET = 6
 
@@ -56,7 +66,7 @@ def setup_logs(stream: TextIO | None = None) -> None:
     Uncaught errors become a log line too.
     """
     target = stream if stream is not None else sys.stderr
-    handler = logging.StreamHandler(target)
+    handler = StateHandler(target)
     handler.setFormatter(TextFormatter() if target.isatty() else JsonFormatter())
     root = logging.getLogger()
     root.handlers[:] = [handler]
@@ -72,6 +82,58 @@ def log_problems(error: ConfigError) -> None:
     logger = logging.getLogger(__name__)
     for problem in error.problems:
         logger.error("configuration refused", extra={"fields": {"problem": str(problem)}})
+
+
+class StateHandler(logging.StreamHandler[TextIO]):
+    """Writes log lines; of a state that lasts (a record's `state`) one line a minute, with its count.
+
+    A state is the logger, the message and `state` together. It is over when no line of it came for a
+    minute: then the next one is written at once again.
+    """
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(stream)
+        self._clock = clock
+        self._states: dict[tuple[str, str, str], _State] = {}
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write *record*, unless its state was written less than a minute ago."""
+        # Called with the handler's lock held, which logging also renews in a forked child.
+        state = getattr(record, "state", None)
+        count = 1 if state is None else self._count(record, str(state))
+        if count > 1:
+            record = logging.makeLogRecord({**vars(record), "fields": {**_fields(record), "count": count}})
+        if count:
+            super().emit(record)
+
+    def _count(self, record: logging.LogRecord, name: str) -> int:
+        """Return how many lines of this state *record* stands for; 0: it is not to be written yet."""
+        key, now = (record.name, str(record.msg), name), self._clock()
+        state = self._states.get(key)
+        if state is None or now - state.met_at >= STATE_EVERY_S:
+            state = _State(written_at=now, met_at=now)
+            count = 1
+        elif now - state.written_at < STATE_EVERY_S:
+            state.met_at = now
+            state.unwritten += 1
+            return 0
+        else:
+            count = state.unwritten + 1
+            state = _State(written_at=now, met_at=now)
+        self._states.pop(key, None)  # the order is that of writing
+        self._states[key] = state
+        if len(self._states) > _STATES_AT_MOST:
+            del self._states[next(iter(self._states))]
+        return count
+
+
+@dataclass
+class _State:
+    """A state that lasts: when its last line was written and when it was last met, and how often between."""
+
+    written_at: float
+    met_at: float
+    unwritten: int = 0
 
 
 class JsonFormatter(logging.Formatter):
@@ -96,9 +158,9 @@ class TextFormatter(logging.Formatter):
     """`12:00:01 warning step given up incident=a1 step=on-call`, for a person at a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
-        time = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
+        at = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
         event = json.dumps(_safe(record.getMessage(), MAX_VALUE), ensure_ascii=False)[1:-1]
-        parts = [time, f"{record.levelname.lower():<7}", event]
+        parts = [at, f"{record.levelname.lower():<7}", event]
         parts += [f"{name}={_quote(value)}" for name, value in _fields(record).items()]
         if error := _error(record):
             # The only thing on more than one line: indented, so that it can't pass for a line of its own.

@@ -99,7 +99,9 @@ class Recall(Generic[V]):
             if isinstance(error, TemporaryDeliveryError):
                 wait = max(wait, error.retry_after)
             fields = {"what": self._name, "reason": error.reason, "detail": error.detail}
-            logger.warning("look-up failed", extra={"fields": fields})
+            logger.warning(
+                "look-up failed", extra={"fields": fields, "state": f"{self._name} {error.reason}"}
+            )
         finally:
             with self._lock:
                 memory.answer = answer or memory.answer

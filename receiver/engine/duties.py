@@ -89,7 +89,8 @@ class Duties:
         except (PermanentDeliveryError, NotFound) as error:
             logger.warning("errand given up", extra={"fields": {"kind": kind, "error": repr(error)}})
         except DeliveryError as error:
-            logger.warning("errand put off", extra={"fields": {"kind": kind, "error": str(error)}})
+            fields = {"kind": kind, "error": str(error)}
+            logger.warning("errand put off", extra={"fields": fields, "state": kind})
             return self._clock() + _ERRAND_AGAIN_AFTER_S
         self._errands.finish(name)
         return None

@@ -88,7 +88,7 @@ class Inquiry:
             found = self._ask_lately([page.key for page in pages])
         except DeliveryError as error:
             fields = {"incident": incident.id, "reason": error.reason}
-            logger.warning("pagerduty can't be asked", extra={"fields": fields})
+            logger.warning("pagerduty can't be asked", extra={"fields": fields, "state": error.reason})
             # What won't change in a second isn't asked again for this step.
             self._note(incident, reason=error.reason, is_over=not isinstance(error, TemporaryDeliveryError))
             return

@@ -121,13 +121,15 @@ class Lane:
             self._end_loans()
             claims = self._agenda.claim(self.name, self._worker, self._clock(), free)
         except StoreError as error:
-            logger.warning("agenda out of reach", extra={"fields": {"lane": self.name, "error": str(error)}})
+            fields = {"lane": self.name, "error": str(error)}
+            logger.warning("agenda out of reach", extra={"fields": fields, "state": self.name})
             self._doubt_loans()  # what was lent may not have reached us
             return None
         except Exception:
             # Whatever it was: a lane whose dispatcher is gone would page nobody and look alive.
             telemetry.WORKER_ERRORS.inc()
-            logger.exception("fault while claiming", extra={"fields": {"lane": self.name}})
+            fields = {"lane": self.name}
+            logger.exception("fault while claiming", extra={"fields": fields, "state": self.name})
             self._doubt_loans()
             return None
         with self._state:
@@ -183,11 +185,14 @@ class Lane:
             logger.info("claim lost", extra={"fields": fields})
         except StoreError as error:
             # Whoever takes it up next looks anew.
-            logger.warning("store out of reach", extra={"fields": {**fields, "error": str(error)}})
+            fields["error"] = str(error)
+            logger.warning("store out of reach", extra={"fields": fields, "state": self.name})
             return False
-        except Exception:
+        except Exception as error:
             telemetry.WORKER_ERRORS.inc()
-            logger.exception("fault while reconciling", extra={"fields": fields})
+            # Many incidents may meet the same fault, each of them again every 5 s.
+            state = f"{self.name} {type(error).__name__}"
+            logger.exception("fault while reconciling", extra={"fields": fields, "state": state})
             return self._release_after_fault(incident_id)
         return True
 
@@ -196,6 +201,7 @@ class Lane:
             due = self._clock() + _AFTER_FAULT_S
             self._agenda.release(self.name, self._worker, incident_id, {self.name: due})
         except StoreError:
-            logger.warning("store out of reach", extra={"fields": {"incident": incident_id}})
+            fields = {"incident": incident_id, "lane": self.name}
+            logger.warning("store out of reach", extra={"fields": fields, "state": self.name})
             return False
         return True

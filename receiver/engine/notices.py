@@ -117,7 +117,7 @@ class NoticeBoard:
         retry_at = self._clock() + wait
         self._notices.keep(replace(attempt, retry_at=retry_at, maybe_sent=maybe_sent))
         fields = {"reason": error.reason, "attempts": attempt.attempts, "retry_at": retry_at}
-        logger.warning("notices not posted", extra={"fields": fields})
+        logger.warning("notices not posted", extra={"fields": fields, "state": error.reason})
         return retry_at
 
 

@@ -270,4 +270,5 @@ def _log(news: PagerNews, outcome: str, incident_id: str = "") -> None:
 
 
 def _log_refusal(what: str, error: PermanentDeliveryError) -> None:
-    logger.warning("pagerduty can't be asked", extra={"fields": {"what": what, "reason": error.reason}})
+    fields = {"what": what, "reason": error.reason}
+    logger.warning("pagerduty can't be asked", extra={"fields": fields, "state": f"{what} {error.reason}"})

@@ -281,17 +281,15 @@ def _log_failure(notification: Notification, after: Delivery, error: DeliveryErr
     action = notification.action
     outcome = "temporary" if isinstance(error, TemporaryDeliveryError) else "permanent"
     telemetry.DELIVERIES.labels(action.lane, outcome).inc()
-    logger.warning(
-        "not delivered",
-        extra={
-            "fields": {
-                "incident": notification.incident.id,
-                "key": action.key,
-                "target": name_target(action),
-                "reason": error.reason,
-                "detail": after.detail,
-                "attempts": after.attempts,
-                "retry_at": after.retry_at or None,
-            }
-        },
-    )
+    fields = {
+        "incident": notification.incident.id,
+        "key": action.key,
+        "target": name_target(action),
+        "reason": error.reason,
+        "detail": after.detail,
+        "attempts": after.attempts,
+        "retry_at": after.retry_at or None,
+    }
+    # A channel that is away is a state of its lane, whichever incidents wait for it; what is given up is not.
+    state = f"{action.lane} {error.reason}" if after.retry_at else None
+    logger.warning("not delivered", extra={"fields": fields, "state": state})

@@ -290,4 +290,5 @@ def _log_failure(record: ReviewRecord, after: Delivery, error: DeliveryError) ->
         "attempts": after.attempts,
         "retry_at": after.retry_at or None,
     }
-    logger.warning("review not delivered", extra={"fields": fields})
+    state = f"{after.target} {error.reason}" if after.retry_at else None
+    logger.warning("review not delivered", extra={"fields": fields, "state": state})

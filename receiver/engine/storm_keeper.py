@@ -273,8 +273,8 @@ def _log(storm: Storm, action: Action, after: Delivery, reason: str = "") -> Non
     telemetry.DELIVERIES.labels(action.lane, outcome).inc()
     fields = {"storm": storm.id, "key": action.key, "target": after.target}
     if reason:
-        logger.warning(
-            "not delivered", extra={"fields": {**fields, "reason": reason, "detail": after.detail}}
-        )
+        fields |= {"reason": reason, "detail": after.detail}
+        state = None if after.failed_at else f"{action.lane} {reason}"
+        logger.warning("not delivered", extra={"fields": fields, "state": state})
     else:
         logger.info(outcome, extra={"fields": fields})

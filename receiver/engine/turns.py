@@ -62,9 +62,8 @@ class Turns:
             return
         telemetry.RATE_LIMITED.labels(action.lane).inc()
         self._budgets.pause(bucket, self._clock() + error.retry_after)
-        logger.warning(
-            "rate limited", extra={"fields": {"budget": bucket.name, "pause_s": round(error.retry_after, 1)}}
-        )
+        fields = {"budget": bucket.name, "pause_s": round(error.retry_after, 1)}
+        logger.warning("rate limited", extra={"fields": fields, "state": bucket.name})
 
     def _find_bucket(self, action: Action) -> Bucket | None:
         return None if action.lane in self._simulated else find_bucket(action, self._limits)

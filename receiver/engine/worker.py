@@ -41,6 +41,7 @@ class Worker:
         self._reconciler = reconciler
         self._duties = duties
         self._stopped = threading.Event()
+        self._is_store_away = False
         self._lanes = {
             lane: Lane(lane, name, agenda, self._whose(lane), clock, threads=count)
             for lane, count in threads.items()
@@ -91,7 +92,7 @@ class Worker:
         try:
             see_to(self._agenda)
         except StoreError as error:
-            logger.warning("store out of reach", extra={"fields": {"error": str(error)}})
+            _log_away("duties", error)
             return False
         return True
 
@@ -102,12 +103,14 @@ class Worker:
         now = self._clock()
         if now > seen_at - _SET_BACK_S:
             return now
-        logger.warning("the clock was set back", extra={"fields": {"seconds": round(seen_at - now, 3)}})
+        fields = {"seconds": round(seen_at - now, 3)}
+        # With the store away this is met again at each beat.
+        logger.warning("the clock was set back", extra={"fields": fields, "state": "clock"})
         try:
             for lane in self._lanes:
                 self._agenda.look_at_all(lane, now)
         except StoreError as error:
-            logger.warning("store out of reach", extra={"fields": {"error": str(error)}})
+            _log_away("clock", error)
             return seen_at
         return now
 
@@ -121,7 +124,8 @@ class Worker:
                     if wake is not None and wake[0] in self._lanes:
                         self._lanes[wake[0]].wake(wake[1])
             except StoreError as error:
-                logger.warning("wake-ups out of reach", extra={"fields": {"error": str(error)}})
+                fields = {"error": str(error)}
+                logger.warning("wake-ups out of reach", extra={"fields": fields, "state": "wake-ups"})
                 self._stopped.wait(_RECONNECT_AFTER_S)
 
     def _beat(self) -> None:
@@ -133,7 +137,12 @@ class Worker:
                     self._agenda.renew(name, self.name, held, now)
             self._agenda.beat(self.name, now)
         except StoreError as error:
-            logger.warning("store out of reach", extra={"fields": {"error": str(error)}})
+            self._is_store_away = True
+            _log_away("beat", error)
+            return
+        if self._is_store_away:
+            self._is_store_away = False
+            logger.info("redis available again", extra={"fields": {"worker": self.name}, "state": "beat"})
 
     def _finish(self, timeout_s: float = 6.0) -> None:
         for lane in self._lanes.values():
@@ -150,5 +159,10 @@ class Worker:
         try:
             self._agenda.leave(self.name)
         except StoreError as error:
-            logger.warning("store out of reach", extra={"fields": {"error": str(error)}})
+            _log_away("leaving", error)
         logger.info("worker stopped", extra={"fields": {"worker": self.name}})
+
+
+def _log_away(what: str, error: StoreError) -> None:
+    fields = {"what": what, "error": str(error)}
+    logger.warning("store out of reach", extra={"fields": fields, "state": what})

@@ -88,10 +88,10 @@ class Line(SocketModeClient):
         except SlackApiError as error:
             reason = one_line(str(error.response.get("error") or error.response.status_code), 80)
             self._not_before = max(self._not_before, now + _retry_after(error))
-            logger.warning("slack socket: no line", extra={"fields": {"reason": reason}})
+            _log_no_line(reason)
             raise
         except Exception as error:
-            logger.warning("slack socket: no line", extra={"fields": {"reason": type(error).__name__}})
+            _log_no_line(type(error).__name__)
             raise
         self.proxy = _find_proxy(urlsplit(url).hostname or "")
         return url
@@ -159,9 +159,14 @@ def _closing(wire: _Wire, disconnect: Callable[[], None]) -> Callable[[], None]:
     return close
 
 
+def _log_no_line(reason: str) -> None:
+    logger.warning("slack socket: no line", extra={"fields": {"reason": reason}, "state": reason})
+
+
 def _tell_lost(error: Exception) -> None:
     if not isinstance(error, _HungUp):
-        logger.warning("slack socket: line lost", extra={"fields": {"error": type(error).__name__}})
+        name = type(error).__name__
+        logger.warning("slack socket: line lost", extra={"fields": {"error": name}, "state": name})
 
 
 def _retry_after(error: SlackApiError) -> float:

@@ -60,7 +60,9 @@ def handle_errors(app: Flask) -> None:
 
     @app.errorhandler(StoreError)
     def store_away(error: StoreError) -> Response:
-        logger.warning("store out of reach", extra={"fields": {"path": request.path, "error": str(error)}})
+        # Once for all paths: Alertmanager, browsers and monitoring all ask again while it is away.
+        fields = {"path": request.path, "error": str(error)}
+        logger.warning("store out of reach", extra={"fields": fields, "state": "requests"})
         return refuse(503, "the store can't take it now, send it again")
 
     @app.errorhandler(ClientDisconnected)

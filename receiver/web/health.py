@@ -39,7 +39,7 @@ def build_health(parts: Parts) -> Blueprint:
                 fault = parts.condition.find_fault()
                 workers = _find_workers(parts)
         except StoreError as error:
-            logger.warning("not ready", extra={"fields": {"error": str(error)}})
+            logger.warning("not ready", extra={"fields": {"error": str(error)}, "state": "store"})
             return refuse(503, f"Redis: {error.advice or 'see the log'}", "store")
         if fault:
             return refuse(503, fault, "eviction")

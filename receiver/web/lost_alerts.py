@@ -50,7 +50,8 @@ class LostAlerts:
                 "webhook refused", text, now, about="webhooks refused", every=SAY_EVERY_S, count=count
             )
         except StoreError as error:
-            logger.warning("store out of reach", extra={"fields": {"error": str(error)}})
+            fields = {"error": str(error)}
+            logger.warning("store out of reach", extra={"fields": fields, "state": "lost alerts"})
             with self._lock:
                 self._count += count
         else:

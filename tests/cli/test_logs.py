@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 from receiver import logs
-from receiver.logs import JsonFormatter, TextFormatter, hide
+from receiver.logs import STATE_EVERY_S, JsonFormatter, StateHandler, TextFormatter, hide
 from receiver.text import Secret
 
 
@@ -83,3 +83,92 @@ def test_text_quotes_only_what_needs_it() -> None:
     record = logging.LogRecord("receiver.x", logging.INFO, "x.py", 1, "step told", (), None)
     record.fields = {"incident": "a1", "summary": "disk full"}
     assert TextFormatter().format(record).endswith('info    step told incident=a1 summary="disk full"')
+
+
+# --- states that last ---
+
+
+class Lines:
+    """Logs at a moment of its own, and has the events that were written, each with its count."""
+
+    def __init__(self) -> None:
+        self.at = 1000.0
+        self.stream = io.StringIO()
+        self.handler = StateHandler(self.stream, clock=lambda: self.at)
+        self.handler.setFormatter(JsonFormatter())
+        self._logger = logging.Logger("receiver.test")  # noqa: LOG001  # no other test can have configured it
+        self._logger.addHandler(self.handler)
+
+    def log(self, event: str, state: str | None, after_s: float = 0.0, **fields: object) -> None:
+        self.at += after_s
+        self._logger.warning(event, extra={"fields": fields, "state": state})
+
+    def written(self) -> list[tuple[str, int]]:
+        """Return the events with their counts, 0 where a line has none."""
+        lines = map(json.loads, self.stream.getvalue().splitlines())
+        return [(line["event"], line.get("count", 0)) for line in lines]
+
+
+def test_a_state_is_written_at_once_and_then_once_a_minute_with_its_count() -> None:
+    lines = Lines()
+    for _ in range(2 * 150):  # two and a half minutes, twice a second
+        lines.log("agenda out of reach", "slack", after_s=0.5)
+    assert lines.written() == [
+        ("agenda out of reach", 0),
+        ("agenda out of reach", 120),
+        ("agenda out of reach", 120),
+    ]
+
+
+def test_each_lane_and_each_event_is_a_state_of_its_own() -> None:
+    lines = Lines()
+    for _ in range(3):
+        lines.log("agenda out of reach", "slack")
+        lines.log("agenda out of reach", "pagerduty")
+        lines.log("store out of reach", "slack")
+    assert lines.written() == [
+        ("agenda out of reach", 0),
+        ("agenda out of reach", 0),
+        ("store out of reach", 0),
+    ]
+
+
+def test_what_is_no_state_is_always_written() -> None:
+    lines = Lines()
+    for _ in range(3):
+        lines.log("webhook refused", None)
+    assert lines.written() == [("webhook refused", 0)] * 3
+
+
+def test_a_state_that_was_over_for_a_minute_is_written_at_once_and_counts_anew() -> None:
+    lines = Lines()
+    for _ in range(10):
+        lines.log("store out of reach", "beat", after_s=1.0)
+    lines.log("store out of reach", "beat", after_s=STATE_EVERY_S)
+    lines.log("store out of reach", "beat", after_s=1.0)
+    assert lines.written() == [("store out of reach", 0), ("store out of reach", 0)]
+
+
+def test_a_state_that_comes_and_goes_is_written_once_a_minute() -> None:
+    lines = Lines()
+    for _ in range(60):
+        lines.log("store out of reach", "beat", after_s=2.0)
+        lines.log("redis available again", "beat", after_s=2.0)
+    assert len(lines.written()) == 2 * 4
+
+
+def test_states_are_forgotten_before_they_fill_the_memory() -> None:
+    lines = Lines()
+    for n in range(3_000):
+        lines.log("not delivered", f"slack {n}")
+    assert len(lines.handler._states) == 1_000
+    lines.log("not delivered", "slack 2999")
+    assert len(lines.written()) == 3_000
+
+
+def test_the_count_stands_beside_the_fields_of_the_last_line() -> None:
+    lines = Lines()
+    for n in range(62):
+        lines.log("store out of reach", "requests", after_s=1.0, path=f"/{n}")
+    last = json.loads(lines.stream.getvalue().splitlines()[-1])
+    assert (last["path"], last["count"]) == ("/60", 60)

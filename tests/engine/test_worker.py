@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 from receiver.domain.ports import Claims
 from receiver.engine.worker import Worker
+from receiver.store.agenda import RedisAgenda
+from receiver.store.connection import connect
+from receiver.store.embedded import EmbeddedValkey
 from tests.rig import Clock
+from tests.support.log_lines import count_lines, written_log
 
 
 class Agenda:
@@ -63,3 +69,42 @@ def test_when_the_clock_is_set_back_everything_is_looked_at() -> None:
         worker.stop()
         thread.join(10)
     assert agenda.looked == [("slack", clock.moment), ("duties", clock.moment)]
+
+
+def wait_for(is_so: Callable[[], object], within_s: float = 15.0) -> None:
+    deadline = time.monotonic() + within_s
+    while not is_so():
+        assert time.monotonic() < deadline, "not so in time"
+        time.sleep(0.05)
+
+
+def test_a_redis_that_is_away_is_logged_once_for_each_lane() -> None:
+    lanes = ("slack", "pagerduty", "duties")
+    with written_log() as log, tempfile.TemporaryDirectory(prefix="rcv-") as folder:
+        server = EmbeddedValkey(Path(folder))
+        process = server.start()
+        server.wait_ready(process)
+        client = connect(server.url)
+        agenda = RedisAgenda(client)
+        worker = Worker("w1", agenda, None, Duties(), time.time, threads=dict.fromkeys(lanes, 1))
+        thread = threading.Thread(target=worker.run)
+        thread.start()
+        try:
+            wait_for(lambda: client.exists("rcv:workers"))
+            process.kill()
+            process.wait(10)
+            wait_for(lambda: ("store out of reach", "beat") in count_lines(log))
+            time.sleep(4)  # each lane looks twice a second, and the worker beats
+            away = count_lines(log)
+            process = server.start()
+            server.wait_ready(process)
+            wait_for(lambda: ("redis available again", "") in count_lines(log))
+        finally:
+            worker.stop()
+            thread.join(10)
+            client.close()
+            process.kill()
+            process.wait(10)
+    assert {("agenda out of reach", lane) for lane in lanes} <= away.keys()
+    assert ("wake-ups out of reach", "") in away
+    assert {event: count for event, count in away.items() if count > 1} == {}

@@ -74,9 +74,8 @@ class Porter:
         try:
             outcome = self._take(request) if is_new() else None
         except StoreError as error:
-            logger.warning(
-                "store out of reach", extra={"fields": {"by": request.by.name, "error": str(error)}}
-            )
+            fields = {"by": request.by.name, "error": str(error)}
+            logger.warning("store out of reach", extra={"fields": fields, "state": "requests"})
             return _word(request, Answer(_AWAY), is_kept=False)
         if isinstance(outcome, OpenModal):
             outcome = self._open(outcome)
