@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from receiver import clock
 from receiver.domain.alert import fingerprint
 from receiver.domain.witness import AlertSeen
 from receiver.errors import PermanentDeliveryError
@@ -32,7 +31,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AlertmanagerPair]
 
 @pytest.fixture
 def client(pair: AlertmanagerPair) -> AlertmanagerClient:
-    return AlertmanagerClient(pair.urls)
+    return AlertmanagerClient(pair.urls, clock=pair.now)
 
 
 def soon(is_so: Callable[[], object], within_s: float = 10.0) -> None:
@@ -51,9 +50,15 @@ def see(client: AlertmanagerClient, **labels: str) -> list[AlertSeen | None]:
 
 
 def silence(
-    client: AlertmanagerClient, name: str, *, for_s: float = 600, silence_id: str = "", mark: str = MARK
+    pair: AlertmanagerPair,
+    client: AlertmanagerClient,
+    name: str,
+    *,
+    for_s: float = 600,
+    silence_id: str = "",
+    mark: str = MARK,
 ) -> str:
-    now = clock.now()
+    now = pair.now()
     return client.make_silence(
         {"alertname": name},
         now - 600,
@@ -96,7 +101,7 @@ def test_a_worse_alert_inhibits_and_is_named(pair: AlertmanagerPair, client: Ale
 
 def test_a_silence_reaches_both_and_its_end_too(pair: AlertmanagerPair, client: AlertmanagerClient) -> None:
     pair.fires(alertname="Noisy")
-    silence_id = silence(client, "Noisy")
+    silence_id = silence(pair, client, "Noisy")
     soon(
         lambda: all(alert and alert.silenced_by == (silence_id,) for alert in see(client, alertname="Noisy"))
     )
@@ -109,13 +114,13 @@ def test_a_silence_reaches_both_and_its_end_too(pair: AlertmanagerPair, client: 
     assert seen is not None
     assert seen.state == "expired"
     with pytest.raises(PermanentDeliveryError, match="silence_expired"):
-        silence(client, "Noisy", silence_id=silence_id)
+        silence(pair, client, "Noisy", silence_id=silence_id)
 
 
-def test_prolonging_keeps_the_id(client: AlertmanagerClient) -> None:
-    silence_id = silence(client, "Long", for_s=60)
+def test_prolonging_keeps_the_id(pair: AlertmanagerPair, client: AlertmanagerClient) -> None:
+    silence_id = silence(pair, client, "Long", for_s=60)
     before = client.get_silence(silence_id)
-    assert silence(client, "Long", for_s=6000, silence_id=silence_id) == silence_id
+    assert silence(pair, client, "Long", for_s=6000, silence_id=silence_id) == silence_id
     after = client.get_silence(silence_id)
     assert before is not None
     assert after is not None
@@ -127,7 +132,7 @@ def test_a_silence_is_found_by_its_mark_wherever_it_was_made(
     pair: AlertmanagerPair, client: AlertmanagerClient
 ) -> None:
     mark = "[receiver found-1#1]"
-    silence_id = silence(AlertmanagerClient(pair.urls[1:]), "Found", mark=mark)
+    silence_id = silence(pair, AlertmanagerClient(pair.urls[1:]), "Found", mark=mark)
     assert [seen.id for seen in client.find_silences(mark)] == [silence_id]
     first = AlertmanagerClient(pair.urls[:1])
     soon(lambda: [seen.id for seen in first.find_silences(mark)] == [silence_id])
@@ -143,7 +148,7 @@ def test_with_one_of_them_down_the_other_is_asked_and_told(pair: AlertmanagerPai
     assert [(away.url, away.reason) for away in look.away] == [(down, "connection refused")]
     assert [len(replica.alerts) for replica in look.replicas] == [1]
 
-    silence_id = silence(half, "Half")
+    silence_id = silence(pair, half, "Half")
     [replica] = half.look({"alertname": "Half"}).replicas
     assert [alert.silenced_by for alert in replica.alerts.values()] == [(silence_id,)]
     half.expire_silence(silence_id)
@@ -156,6 +161,6 @@ def test_what_it_never_had_is_none_and_ended(client: AlertmanagerClient) -> None
     client.expire_silence("no id at all")
 
 
-def test_its_refusal_is_told_in_its_words(client: AlertmanagerClient) -> None:
+def test_its_refusal_is_told_in_its_words(pair: AlertmanagerPair, client: AlertmanagerClient) -> None:
     with pytest.raises(PermanentDeliveryError, match="end time can't be in the past"):
-        silence(client, "Past", for_s=-60)
+        silence(pair, client, "Past", for_s=-60)
