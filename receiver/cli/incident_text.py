@@ -13,6 +13,7 @@ from receiver.cli.terminal import (
     render_moment,
     render_since,
     render_table,
+    render_until,
 )
 from receiver.clock import format_duration
 from receiver.domain.policy import Responder
@@ -118,12 +119,12 @@ def _by(text: str, name: str | None) -> str:
 
 
 def _until(text: str | None, now: float, zone: tzinfo | None) -> str:
-    """Return `until 2026-11-23 13:03:00 (in 12m)`, empty for no end."""
+    """Return `until 2026-11-23 13:03:00, tomorrow (in 12h)`, empty for no end."""
     moment = read_moment(text)
     if moment is None:
         return ""
     left = _say_when(text, now) if moment > now else "over"
-    return f"until {render_moment(text, zone)} ({left})"
+    return f"until {render_until(text, now, zone)} ({left})"
 
 
 def _say_held(incident: Whole, now: float, zone: tzinfo | None) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import click
 
@@ -12,9 +12,10 @@ from receiver.cli.answering import MAX_NAME
 from receiver.cli.api import build_api
 from receiver.cli.api_model import MaintenanceRow, read_maintenance
 from receiver.cli.examples import show_examples
-from receiver.cli.terminal import read_moment, render_moment, say, say_json
+from receiver.cli.terminal import read_moment, render_until, say, say_json
 from receiver.clock import format_duration
 from receiver.text import one_line
+from receiver.wall_clock import parse_time
 
 
 @click.command(
@@ -26,7 +27,7 @@ from receiver.text import one_line
     )
 )
 @click.option("--for", "for_", metavar="DURATION", help="Page nobody for so long, like 30m or 2h.")
-@click.option("--until", metavar="TIME", help="Page nobody until then: 14:00, or 2026-11-23T14:00.")
+@click.option("--until", metavar="TIME", help="Page nobody until the next 14:00, or until 2026-11-23T14:00.")
 @click.option("--end", "is_end", is_flag=True, help="End it: what still fires is paged at once.")
 @click.option("--comment", metavar="TEXT", default="", help="Why, for whoever wonders.")
 @click.option(
@@ -69,20 +70,13 @@ def say_maintenance(row: MaintenanceRow, now: float) -> str:
         return ""
     left, by = format_duration(moment - now), one_line(row.by or "somebody", MAX_NAME)
     why = f" ({one_line(row.comment, 300)})" if row.comment else ""
-    return f"MAINTENANCE until {render_moment(row.until)} (in {left}) by {by}{why}: nobody is paged"
+    return f"MAINTENANCE until {render_until(row.until, now)} (in {left}) by {by}{why}: nobody is paged"
 
 
 def _read_time(text: str) -> str:
-    """Return a moment that a person wrote, in RFC 3339; without a day it is the next one of that time."""
-    now = datetime.fromtimestamp(clock.now()).astimezone()
+    """Return a moment that a person wrote, in RFC 3339; without a zone it is this machine's."""
     try:
-        if len(text) <= 8 and ":" in text:
-            hours = datetime.strptime(text, "%H:%M").time()  # noqa: DTZ007  # the zone is added below
-            moment = datetime.combine(now.date(), hours).astimezone()
-            if moment <= now:
-                moment = datetime.combine(now.date() + timedelta(days=1), hours).astimezone()
-        else:
-            moment = datetime.fromisoformat(text).astimezone()
+        moment = datetime.fromtimestamp(parse_time(text, clock.now(), None)).astimezone()
     except (ValueError, OverflowError, OSError):
         raise click.BadParameter(
             f"{one_line(text, 100)!r} is no time like 14:00 or 2026-11-23T14:00", param_hint="--until"

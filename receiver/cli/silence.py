@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
+from receiver import clock
 from receiver.cli.answering import answering, give_answer, lasting, say_which
 from receiver.cli.api_model import Whole
 from receiver.cli.examples import show_examples
-from receiver.cli.terminal import render_moment
+from receiver.cli.terminal import render_until
 
 
 @click.command(
@@ -29,6 +30,6 @@ def silence(incident_id: str, by: str, for_: str, comment: str) -> None:
 
 
 def _say(incident: Whole, _by: str) -> str:
-    until = render_moment(incident.silences[-1].until) if incident.silences else ""
+    until = render_until(incident.silences[-1].until, clock.now()) if incident.silences else ""
     end = f" until {until}" if until else ""
     return f"{say_which(incident)} is silenced in Alertmanager{end}; `receiver show` tells more"

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
+from receiver import clock
 from receiver.cli.answering import MAX_NAME, answering, give_answer, lasting, say_resolved, say_which
 from receiver.cli.api_model import Whole
 from receiver.cli.examples import show_examples
-from receiver.cli.terminal import render_moment
+from receiver.cli.terminal import render_until
 from receiver.text import one_line
 
 
@@ -27,5 +28,5 @@ def _say(incident: Whole, by: str) -> str:
     if incident.state == "resolved":
         return f"{say_resolved(incident)}: nothing to snooze"
     holder = one_line(incident.acknowledged_by or by, MAX_NAME)
-    until = render_moment(incident.snoozed_until)
+    until = render_until(incident.snoozed_until, clock.now())
     return f"{say_which(incident)} is snoozed by {holder} until {until}; nobody further is told till then"

@@ -17,6 +17,7 @@ import click
 
 from receiver.clock import format_duration
 from receiver.text import clean, one_line
+from receiver.wall_clock import is_tomorrow
 
 MAX_CELL = 120
 _GAP = "  "
@@ -77,6 +78,14 @@ def render_moment(text: str | None, zone: tzinfo | None = None) -> str:
     """Return an RFC 3339 text as `2026-11-23 13:03:00` in *zone*, by default the reader's own."""
     moment = read_moment(text)
     return _local(moment, zone).strftime("%Y-%m-%d %H:%M:%S") if moment is not None else ""
+
+
+def render_until(text: str | None, now: float, zone: tzinfo | None = None) -> str:
+    """Return an RFC 3339 text as `2026-11-23 13:03:00`, and where that is tomorrow, that it is."""
+    moment = read_moment(text)
+    if moment is None:
+        return ""
+    return f"{render_moment(text, zone)}{', tomorrow' if is_tomorrow(moment, now, zone) else ''}"
 
 
 def render_since(text: str | None, now: float, zone: tzinfo | None = None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import tzinfo
 from pathlib import Path
 
 from receiver.domain.calendar import BusinessHours
@@ -76,6 +77,11 @@ class Routing:
     heartbeat_url: str = field(default="", repr=False, metadata={"kind": "secret"})
     limits: Limits = Limits()
     warnings: tuple[Problem, ...] = ()
+
+    @property
+    def zone(self) -> tzinfo:
+        """The time zone of the team: that of its business hours."""
+        return (self.business_hours or BusinessHours()).zone
 
     @property
     def can_ask_pager(self) -> bool:

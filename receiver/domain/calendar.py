@@ -13,6 +13,8 @@ from datetime import date, datetime, timedelta, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
+from receiver.wall_clock import find_moments
+
 # A year with all its holidays, and some days more.
 _SEARCHED_DAYS = 400
 _MIDNIGHT = datetime.min.time()
@@ -93,24 +95,7 @@ def _openings(hours: BusinessHours, since: float) -> Iterator[float]:
 
 def _moment(zone: tzinfo, day: date, minutes: int) -> float:
     """Return when the clock of *zone* first shows so many *minutes* since midnight of *day*."""
-    wall = datetime.combine(day, _MIDNIGHT) + timedelta(minutes=minutes)
-    moment = wall.replace(tzinfo=zone).timestamp()
-    if datetime.fromtimestamp(moment, zone).replace(tzinfo=None) == wall:
-        return moment
-    return _find_change(zone, wall.replace(tzinfo=zone, fold=1).timestamp(), moment)
-
-
-def _find_change(zone: tzinfo, before: float, after: float) -> float:
-    """Return the first whole second with the offset of *after*; *before* has the one it replaced."""
-    low, high = int(before), int(after)
-    offset = datetime.fromtimestamp(high, zone).utcoffset()
-    while high - low > 1:
-        middle = (low + high) // 2
-        if datetime.fromtimestamp(middle, zone).utcoffset() == offset:
-            high = middle
-        else:
-            low = middle
-    return float(high)
+    return find_moments(datetime.combine(day, _MIDNIGHT) + timedelta(minutes=minutes), zone)[0]
 
 
 @lru_cache(maxsize=64)

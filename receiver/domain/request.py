@@ -89,11 +89,14 @@ class Details:
 
 @dataclass(frozen=True)
 class OpenModal:
-    """Show the form for a silence. *opening_at* is when the next business day starts (0: not known)."""
+    """Show the form for a silence. *opening_at* is when the next business day starts (0: not known),
+    *zone* the name of the time zone that times of day are in.
+    """
 
     incident: Incident
     trigger_id: str
     opening_at: float = 0.0
+    zone: str = "UTC"
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import tzinfo
 from typing import Protocol
 
 from receiver.clock import format_duration
@@ -13,7 +14,7 @@ from receiver.domain.person import Person
 from receiver.domain.ports import Rules
 from receiver.domain.request import UNTIL_RESOLVED, Answer, Command, Details, Line, Outcome
 from receiver.engine.hands import Hands
-from receiver.engine.lengths import read_length
+from receiver.engine.lengths import UNTIL, read_length
 from receiver.engine.reconcile import find_policy
 from receiver.engine.roster import Roster
 from receiver.engine.silencer import Silencer
@@ -34,6 +35,7 @@ HELP = tuple(
         "ack ID, unack ID, resolve ID",
         "snooze ID 1h: it is yours, and paging goes on when the time is over",
         "silence ID 2h [comment]: in Alertmanager; with “resolved” in place of 2h until it resolves",
+        "In place of 1h or 2h you can also say “until 14:00”.",
         "oncall: who has the pager",
         "An ID may be cut short while only one open incident's begins so.",
     )
@@ -70,6 +72,7 @@ class Commands:
         silencer: Silencer,
         roster: Roster,
         clock: Callable[[], float],
+        zone: tzinfo,
     ) -> None:
         self._hands = hands
         self._shelf = shelf
@@ -77,6 +80,7 @@ class Commands:
         self._silencer = silencer
         self._roster = roster
         self._clock = clock
+        self._zone = zone
         self._words: Mapping[str, Do] = {
             "": self._list,
             "list": self._list,
@@ -139,10 +143,10 @@ class Commands:
         incident = self._find(which)
         if isinstance(incident, Answer):
             return incident
-        for_s, fault = read_length(length)
+        now = self._clock()
+        for_s, fault = read_length(length, now, self._zone)
         if fault:
             return Answer(f"{fault}. Say it like: snooze {which} 1h")
-        now = self._clock()
         change = self._hands.snooze(incident.id, by, for_s, now)
         if not change.is_changed:
             return Answer(tell_standing(change.incident or incident))
@@ -152,14 +156,17 @@ class Commands:
     def _silence(self, words: str, by: Person) -> Outcome:
         which, _, rest = words.partition(" ")
         length, _, comment = rest.strip().partition(" ")
+        if length.lower() == UNTIL:
+            length, _, comment = comment.strip().partition(" ")
         incident = self._find(which)
         if isinstance(incident, Answer):
             return incident
-        for_s, fault = (0.0, "") if length.lower() == UNTIL_RESOLVED else read_length(length)
+        now = self._clock()
+        is_until_resolved = length.lower() == UNTIL_RESOLVED
+        for_s, fault = (0.0, "") if is_until_resolved else read_length(length, now, self._zone)
         refusal = self._silencer.refuse(incident)
         if fault or refusal:
             return Answer(refusal or f"{fault}. Say it like: silence {which} 2h")
-        now = self._clock()
         self._silencer.silence(incident, by, for_s, comment.strip(), now)
         if not for_s:
             return Answer(f"Silenced until it resolves: {name_incident(incident)}")

@@ -6,6 +6,7 @@ It changes nothing but through the hands, so whatever is asked twice is harmless
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import tzinfo
 
 from receiver.domain.incident import Change, Incident
 from receiver.domain.person import Person
@@ -35,7 +36,8 @@ _EXPIRE = "expire:"
 class Desk:
     """Carries requests out. Threads may share it.
 
-    *next_opening* tells when the next business day starts, None where that isn't configured;
+    A time of day is one in *zone*. *next_opening* tells when the next business day starts, None where that
+    isn't configured;
     *can_silence* whether there is an Alertmanager for an incident. *mark_reviewed* is for the button of
     a review, whose value is the review's id; *acknowledge_storm* for that of a storm.
     """
@@ -48,6 +50,7 @@ class Desk:
         roster: Roster,
         clock: Callable[[], float],
         *,
+        zone: tzinfo,
         next_opening: Callable[[float], float] | None = None,
         can_silence: Callable[[Incident], bool] = lambda _: True,
         mark_reviewed: Callable[[str, Person, float], object] | None = None,
@@ -57,11 +60,12 @@ class Desk:
         self._hands = hands
         self._incidents = incidents
         self._clock = clock
+        self._zone = zone
         self._next_opening = next_opening
         self._mark_reviewed = mark_reviewed
         self._silencer = Silencer(hands, can_silence)
         self._commands = Commands(
-            hands, incidents, rules, silencer=self._silencer, roster=roster, clock=clock
+            hands, incidents, rules, silencer=self._silencer, roster=roster, clock=clock, zone=zone
         )
 
     def take(self, request: Request) -> Outcome:
@@ -110,12 +114,12 @@ class Desk:
         if refusal:
             return Answer(refusal)
         opening_at = self._next_opening(now) if self._next_opening else 0.0
-        return OpenModal(incident, press.trigger_id, opening_at)
+        return OpenModal(incident, press.trigger_id, opening_at, str(self._zone))
 
     def _submit(self, form: ModalSubmit) -> Outcome:
         now = self._clock()
         try:
-            for_s = read_form_length(form, now, self._next_opening)
+            for_s = read_form_length(form, now, self._next_opening, self._zone)
         except FormFault as fault:
             return FormFaults({fault.field: str(fault)})
         incident = self._incidents.load(form.incident_id)

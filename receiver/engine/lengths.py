@@ -1,14 +1,17 @@
-"""How long somebody wants silence for, as typed or chosen."""
+"""How long somebody wants silence for, as typed or chosen: a duration, or the time of day it ends."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import tzinfo
 
 from receiver.clock import parse_duration
 from receiver.domain.request import FIELD_CHOICE, FIELD_OWN, UNTIL_OPENING, UNTIL_RESOLVED, ModalSubmit
+from receiver.wall_clock import parse_time
 
 # What is silenced for longer is a rule to be changed.
 MAX_LENGTH_S = 366 * 86400.0
+UNTIL = "until"
 
 
 class FormFault(ValueError):
@@ -19,21 +22,27 @@ class FormFault(ValueError):
         self.field = field
 
 
-def read_length(text: str) -> tuple[float, str]:
-    """Return the seconds that *text* says, or 0 and what is wrong with it."""
+def read_length(text: str, now: float, zone: tzinfo) -> tuple[float, str]:
+    """Return the seconds that *text* says, or 0 and what is wrong with it.
+
+    It is a duration like `2h`, or until when in *zone*: `14:00`, `until 14:00`, `2026-11-23T14:00`.
+    """
     words = "".join(text.lower().split())
     if not words:
         return 0.0, "For how long?"
     try:
-        seconds = parse_duration(words)
+        end = words.removeprefix(UNTIL)
+        seconds = parse_time(end, now, zone) - now if ":" in end else parse_duration(words)
     except ValueError:
-        return 0.0, "A time is written like 30m, 2h or 1h30m"
+        return 0.0, f"A time is written like 30m, 2h or 1h30m, or until 14:00 ({zone})"
     if not 1.0 <= seconds <= MAX_LENGTH_S:
         return 0.0, "It must be between a second and a year"
     return seconds, ""
 
 
-def read_form_length(form: ModalSubmit, now: float, next_opening: Callable[[float], float] | None) -> float:
+def read_form_length(
+    form: ModalSubmit, now: float, next_opening: Callable[[float], float] | None, zone: tzinfo
+) -> float:
     """Return the seconds a form asks for, 0 until it resolves; an own duration counts before the choice.
 
     Raises FormFault.
@@ -43,7 +52,7 @@ def read_form_length(form: ModalSubmit, now: float, next_opening: Callable[[floa
         return 0.0
     if field == FIELD_CHOICE and text == UNTIL_OPENING and next_opening is not None:
         return max(1.0, next_opening(now) - now)
-    seconds, fault = read_length(text)
+    seconds, fault = read_length(text, now, zone)
     if fault:
         raise FormFault(field, fault)
     return seconds

@@ -6,8 +6,10 @@ from flask import Blueprint, redirect, request, url_for
 from werkzeug.wrappers import Response
 
 from receiver.text import one_line
+from receiver.wall_clock import parse_time
 from receiver.web.maintenance import begin_maintenance, end_maintenance
 from receiver.web.questions import MaintenanceWish, WhoEnds
+from receiver.web.rows import format_moment
 from receiver.wiring import Parts
 
 _MAX_FIELD = 300
@@ -19,7 +21,8 @@ def add_maintenance_forms(pages: Blueprint, parts: Parts) -> None:
     @pages.post("/maintenance")
     def begin() -> Response:
         """Begin maintenance; a time that makes no sense is refused with a sentence."""
-        wish = MaintenanceWish(by=_field("by"), via="page", for_=_field("for"), comment=_field("comment"))
+        for_, until = _read_end(_field("for") or "")
+        wish = MaintenanceWish(by=_field("by"), via="page", for_=for_, until=until, comment=_field("comment"))
         begin_maintenance(parts, "", wish)
         return redirect(url_for("pages.now"), 303)
 
@@ -28,6 +31,16 @@ def add_maintenance_forms(pages: Blueprint, parts: Parts) -> None:
         """End maintenance."""
         end_maintenance(parts, "", WhoEnds(by=_field("by") or "", via="page"))
         return redirect(url_for("pages.now"), 303)
+
+    def _read_end(text: str) -> tuple[str | None, str | None]:
+        """Return a duration like `2h`, or the moment of a time of day in the team's zone, in RFC 3339."""
+        text = text.lower().removeprefix("until").strip()
+        if ":" not in text:
+            return text or None, None
+        try:
+            return None, format_moment(parse_time(text, parts.clock(), parts.routing.zone))
+        except (ValueError, OverflowError):
+            return None, text  # refused with a sentence
 
 
 def _field(name: str) -> str | None:

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import UTC
 from typing import Annotated
 
 from msgspec import Meta
 
 from receiver.clock import format_duration
 from receiver.domain.alert import Severity
-from receiver.domain.calendar import BusinessHours
 from receiver.domain.escalation import page_key
 from receiver.domain.incident import Incident
 from receiver.domain.statistics import Day, Habit, Waits, count_days, find_habits, find_hints, measure
@@ -71,7 +69,7 @@ def build_past(parts: Parts, asked: PastQuery) -> Past:
         deliveries=sorted(set(keys)),
     )
     found = _with_label(parts, asked, page.incidents) if asked.label else list(page.incidents)
-    zone = (parts.routing.business_hours or BusinessHours()).zone or UTC
+    zone = parts.routing.zone
     # A millisecond before the end: midnight ends a day and belongs to the next.
     last = min(now, until - 0.001) if until else now
     habits = find_habits(found, zone)

@@ -36,6 +36,7 @@ def build_porter(parts: Parts) -> Porter:
         routing,
         Roster(routing.responders, OnCall(rest, parts.clock) if rest else None),
         parts.clock,
+        zone=routing.zone,
         next_opening=partial(next_opening, hours) if hours is not None else None,
         can_silence=lambda incident: incident.source in routing.alertmanagers,
         mark_reviewed=mark_reviewed,

@@ -135,6 +135,18 @@ def test_maintenance_that_somebody_else_begins_is_seen_at_once(page: Page, outsi
     expect(page.get_by_label("Maintenance", exact=True)).to_have_count(0)
 
 
+def test_a_moment_of_tomorrow_is_said_to_be(page: Page, outside: Outside) -> None:
+    page.goto(outside.receiver.address + "/")
+    page.get_by_text("Maintenance", exact=True).click()
+    page.get_by_label("For", exact=True).fill("1d")
+    page.get_by_label("Your name").fill("bob")
+    page.get_by_role("button", name="Page nobody").click()
+    banner = page.get_by_label("Maintenance", exact=True)
+    expect(banner).to_contain_text("Maintenance until tomorrow ")
+    banner.get_by_role("button").click()
+    expect(page.get_by_label("Maintenance", exact=True)).to_have_count(0)
+
+
 def test_labels_are_tried_and_sent_as_a_test_alert(page: Page, outside: Outside) -> None:
     page.goto(outside.receiver.address + "/routing")
     page.get_by_label("Labels").fill("alertname=Drill severity=critical")

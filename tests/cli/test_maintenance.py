@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
+from receiver import clock
 from receiver.clock import now
 from tests.cli.invoke import receiver
 from tests.cli.stub import Stub
@@ -45,6 +47,40 @@ def test_a_time_of_day_is_the_next_one_in_the_own_time_zone(stub: Stub) -> None:
     assert (until.hour, until.minute) == (14, 0)
     assert 0 < until.timestamp() - now() <= 86400 + 3600
     assert until.utcoffset() == until.astimezone().utcoffset()
+
+
+@pytest.fixture
+def in_berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """This machine is in Berlin, on 2026-10-25 at 02:40 before its clocks are set back to 02:00."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    monkeypatch.setattr(clock, "now", lambda: datetime(2026, 10, 25, 0, 40, tzinfo=UTC).timestamp())
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("text", "until", "said"),
+    [
+        (
+            "02:30",
+            "2026-10-25T02:30:00+01:00",
+            "2026-10-25 02:30:00 (in 50m)",
+        ),  # in the hour that comes again
+        ("02:50", "2026-10-25T02:50:00+02:00", "2026-10-25 02:50:00 (in 10m)"),
+        ("01:30", "2026-10-26T01:30:00+01:00", "2026-10-26 01:30:00, tomorrow (in 23h 50m)"),
+        ("2026-10-25T02:30", "2026-10-25T02:30:00+01:00", "2026-10-25 02:30:00 (in 50m)"),
+    ],
+)
+@pytest.mark.usefixtures("in_berlin")
+def test_in_the_night_clocks_are_set_back_a_time_is_the_next_one(
+    stub: Stub, text: str, until: str, said: str
+) -> None:
+    stub.tell(f"POST {PATH}", NONE | {"until": until, "by": "ana"})
+    result = receiver("maintenance", "--until", text, RECEIVER_URL=stub.url)
+    assert stub.asked[0].body["until"] == until
+    assert f"MAINTENANCE until {said} by ana" in result.stdout
 
 
 def test_a_moment_with_its_zone_is_sent_as_it_is(stub: Stub) -> None:

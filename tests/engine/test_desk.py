@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -14,7 +16,7 @@ from receiver.domain.policy import Responder
 from receiver.domain.request import Answer, Command, Details, FormFaults, ModalSubmit, OpenModal, Press
 from receiver.engine.desk import Desk
 from receiver.engine.roster import Roster
-from tests.rig import START, Rig
+from tests.rig import ROUTING, START, Rig
 
 ALICE = Person("alice", "slack", "U0ALICE1")
 BOB = Person("bob", "slack", "U0BOB001")
@@ -33,7 +35,8 @@ class Pagers:
 def build(rig: Rig, *, roster: Roster | None = None, **more: Any) -> Desk:
     parts = rig.parts
     roster = roster or Roster(parts.routing.responders)
-    return Desk(parts.hands, parts.incidents, parts.routing, roster, rig.clock, **more)
+    zone = more.pop("zone", parts.routing.zone)
+    return Desk(parts.hands, parts.incidents, parts.routing, roster, rig.clock, zone=zone, **more)
 
 
 @pytest.fixture
@@ -154,6 +157,8 @@ def test_the_form_asks_for_a_silence_as_long_as_chosen(rig: Rig, choice: str, ow
     ("choice", "own", "field"),
     [
         ("1h", "soon", "own"),
+        ("1h", "25:00", "own"),
+        ("1h", "until 2026-11-23T11:00", "own"),  # over
         ("1h", "0", "own"),
         ("1h", "999y", "own"),
         ("1h", "1ms", "own"),
@@ -312,7 +317,9 @@ def test_a_snooze_has_an_end(rig: Rig, desk: Desk) -> None:
     assert "resolved already" in says(desk, f"snooze {incident_id} 1h")
 
 
-@pytest.mark.parametrize("length", ["", " soon", " 0", " -1h", " 1y1y", " 99y"])
+@pytest.mark.parametrize(
+    "length", ["", " soon", " 25:00", " until", " until soon", " 0", " -1h", " 1y1y", " 99y"]
+)
 @pytest.mark.parametrize("word", ["snooze", "silence"])
 def test_a_time_that_is_none_is_asked_again(rig: Rig, desk: Desk, word: str, length: str) -> None:
     incident_id = rig.fires("DiskFull")
@@ -382,3 +389,64 @@ def test_all_are_asked_at_once(rig: Rig) -> None:
             return ()
 
     assert len(Roster(responders("a", "b", "c"), Slow()).tell()) == 3
+
+
+# --- until a time of day ---
+
+BERLIN = ZoneInfo("Europe/Berlin")
+# 02:40 in Berlin, before its clocks are set back to 02:00.
+BEFORE_SET_BACK = datetime(2026, 10, 25, 0, 40, tzinfo=UTC).timestamp()
+# 01:50 in Berlin; ten minutes later its clocks show 03:00.
+BEFORE_SET_FORWARD = datetime(2026, 3, 29, 0, 50, tzinfo=UTC).timestamp()
+
+
+@pytest.mark.parametrize("words", ["{}", "until {}", "UNTIL {}"])
+@pytest.mark.parametrize(
+    ("now", "typed", "minutes"),
+    [
+        (START, "14:00", 60),
+        (START, "12:59", 24 * 60 - 1),
+        (START, "2026-11-24T13:00", 24 * 60),
+        (BEFORE_SET_BACK, "02:50", 10),
+        (BEFORE_SET_BACK, "02:30", 50),
+        (BEFORE_SET_BACK, "01:30", 23 * 60 + 50),
+        (BEFORE_SET_FORWARD, "02:30", 10),
+    ],
+)
+def test_a_snooze_and_a_silence_may_end_at_a_time_of_day(
+    rig: Rig, words: str, now: float, typed: str, minutes: int
+) -> None:
+    rig.clock.moment = now
+    incident_id = rig.fires("DiskFull")
+    desk, length = build(rig, zone=BERLIN), words.format(typed)
+    for command in (f"snooze {incident_id} {length}", f"silence {incident_id} {length} disk is on its way"):
+        answer = desk.take(Command(command, ALICE))
+        assert isinstance(answer, Answer)
+        assert answer.until == now + 60 * minutes
+    incident = load(rig, incident_id)
+    (note,) = incident.silences
+    assert (note.until, note.comment) == (now + 60 * minutes, "disk is on its way")
+    assert incident.snoozed_until == now + 60 * minutes
+
+
+def test_a_form_may_end_at_a_time_of_day_and_names_the_zone(rig: Rig) -> None:
+    rig.clock.moment = BEFORE_SET_BACK
+    incident_id = rig.fires("DiskFull")
+    desk = build(rig, zone=BERLIN)
+    form = desk.take(Press("silence", incident_id, ALICE, "111.222"))
+    assert isinstance(form, OpenModal)
+    assert form.zone == "Europe/Berlin"
+    assert desk.take(ModalSubmit(incident_id, "1h", "until 02:30", "", ALICE)) is None
+    (note,) = load(rig, incident_id).silences
+    assert note.until == BEFORE_SET_BACK + 50 * 60
+
+
+def test_until_it_resolves_may_be_said_with_until(rig: Rig, desk: Desk) -> None:
+    incident_id = rig.fires("DiskFull")
+    assert says(desk, f"silence {incident_id} until resolved").startswith("Silenced until it resolves")
+
+
+def test_the_team_has_the_zone_of_its_business_hours(rig: Rig) -> None:
+    assert str(rig.parts.routing.zone) == "UTC"
+    rig.configure(f"{ROUTING}business_hours: {{timezone: America/New_York}}\n")
+    assert str(rig.parts.routing.zone) == "America/New_York"

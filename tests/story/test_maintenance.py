@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 
 import pytest
 
@@ -183,6 +184,34 @@ def test_the_page_says_it_loudly_and_ends_it(rig: Rig) -> None:
 
 def test_a_form_with_no_time_is_refused(rig: Rig) -> None:
     assert rig.submits("/maintenance", **{"for": "soon", "by": "bob"}).status_code == 400
+    assert rig.client.get(PATH).json["until"] is None
+
+
+@pytest.mark.parametrize(
+    ("now", "typed", "until"),
+    [
+        ("2026-11-23T12:00:00Z", "14:00", "2026-11-23T13:00:00.000Z"),
+        ("2026-11-23T12:00:00Z", "until 12:00", "2026-11-24T11:00:00.000Z"),
+        ("2026-11-23T12:00:00Z", "2026-11-24T08:00", "2026-11-24T07:00:00.000Z"),
+        # 02:40, before clocks are set back to 02:00: 02:30 comes again.
+        ("2026-10-25T00:40:00Z", "02:30", "2026-10-25T01:30:00.000Z"),
+        # 01:50, ten minutes before clocks show 03:00.
+        ("2026-03-29T00:50:00Z", "02:30", "2026-03-29T01:00:00.000Z"),
+    ],
+)
+def test_a_form_may_say_a_time_of_day_in_the_teams_zone(rig: Rig, now: str, typed: str, until: str) -> None:
+    rig.clock.moment = datetime.fromisoformat(now).timestamp()
+    rig.configure(f"{ROUTING}business_hours: {{timezone: Europe/Berlin}}\n")
+    assert "until 14:00 (Europe/Berlin)" in rig.client.get("/").text
+    assert rig.submits("/maintenance", **{"for": typed, "by": "bob"}).status_code == 303
+    assert rig.client.get(PATH).json["until"] == until
+
+
+@pytest.mark.parametrize(
+    "typed", ["25:00", "until", "2026-11-23T11:00", "2027-11-23T14:00", "1:2:3", "9999-12-31T23:59"]
+)
+def test_a_form_with_no_time_of_day_ahead_is_refused(rig: Rig, typed: str) -> None:
+    assert rig.submits("/maintenance", **{"for": typed, "by": "bob"}).status_code == 400
     assert rig.client.get(PATH).json["until"] is None
 
 

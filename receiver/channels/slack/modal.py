@@ -35,8 +35,9 @@ _MAX_OWN = 30
 _MAX_COMMENT = 300
 
 
-def render_silence_form(incident: Incident, opening_at: float) -> dict[str, Any]:
-    """Return the view for views.open; *opening_at* is when the next business day starts (0: not known).
+def render_silence_form(incident: Incident, opening_at: float, zone: str = "UTC") -> dict[str, Any]:
+    """Return the view for views.open; *opening_at* is when the next business day starts (0: not known),
+    *zone* the name of the zone of a time of day.
 
     It carries the incident's id, so that whoever sends it need not say it.
     """
@@ -57,7 +58,12 @@ def render_silence_form(incident: Incident, opening_at: float) -> dict[str, Any]
                     action_id=FIELD_CHOICE, options=options, initial_option=options[0]
                 ),
             ),
-            _text_field(FIELD_OWN, "Or a time of your own", _MAX_OWN, "Like 30m or 1h30m; it goes first"),
+            _text_field(
+                FIELD_OWN,
+                "Or a time of your own",
+                _MAX_OWN,
+                f"Like 30m, 1h30m or until 14:00 ({zone}); it goes first",
+            ),
             _text_field(FIELD_COMMENT, "Comment", _MAX_COMMENT, "Why; it is shown in Alertmanager too"),
         ],
     )

@@ -85,7 +85,7 @@ class Porter:
         """Open the form; return what to say where that failed."""
         if self._client is None:
             return Answer("The form can't be opened without SLACK_BOT_TOKEN. Use the command: silence ID 2h")
-        view = render_silence_form(form.incident, form.opening_at)
+        view = render_silence_form(form.incident, form.opening_at, form.zone)
         try:
             self._client.post("views.open", {"trigger_id": form.trigger_id, "view": view})
         except DeliveryError as error:

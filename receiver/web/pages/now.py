@@ -36,6 +36,7 @@ def add_now(pages: Blueprint, parts: Parts) -> None:
             troubles=troubles,
             heartbeats=heartbeats,
             maintenance=maintenance,
+            zone=parts.routing.zone,
             back=f"now?{urlencode(asked.list_fields())}",
             turn=lambda page: url_for("pages.now", **asked.list_fields(page)),
         )

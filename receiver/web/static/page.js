@@ -19,17 +19,32 @@
     const at = new Date(each.dateTime);
     if (Number.isNaN(at.getTime())) return;
     const clock = { hour: "2-digit", minute: "2-digit", second: "2-digit" };
-    const isToday = at.toDateString() === new Date(serverNow()).toDateString();
-    const year = at.getFullYear() === new Date(serverNow()).getFullYear() ? {} : { year: "numeric" };
-    const day = isToday ? {} : { ...year, month: "short", day: "numeric" };
-    const words = at.toLocaleString(undefined, { ...day, ...clock });
-    if (/UTC$/.test(each.textContent.trim())) each.textContent = words;
+    const now = new Date(serverNow());
+    const tomorrow = new Date(now.getFullYear(), now.getMonth(), now.getDate() + 1);
+    const isTomorrow = at.toDateString() === tomorrow.toDateString();
+    const isNear = isTomorrow || at.toDateString() === now.toDateString();
+    const year = at.getFullYear() === now.getFullYear() ? {} : { year: "numeric" };
+    const day = isNear ? {} : { ...year, month: "short", day: "numeric" };
+    const words = (isTomorrow ? "tomorrow " : "") + at.toLocaleString(undefined, { ...day, ...clock });
+    if (each.dataset.shown === "words" || /UTC$/.test(each.textContent.trim())) {
+      each.textContent = words;
+      each.dataset.shown = "words";
+    } else {
+      each.dataset.shown = "title";
+    }
     each.title = words + " (" + each.dateTime + ")";
-    each.dataset.shown = "";
   };
 
-  const showMoments = () => {
-    document.querySelectorAll("time[datetime]:not(.countdown):not([data-shown])").forEach(showMoment);
+  const showMoments = (which = ":not([data-shown])") => {
+    document.querySelectorAll("time[datetime]:not(.countdown)" + which).forEach(showMoment);
+  };
+
+  // What was tomorrow is today after midnight, while the page is still open.
+  let shownOn = "";
+  const showMomentsOfNewDay = () => {
+    const today = new Date(serverNow()).toDateString();
+    if (shownOn && shownOn !== today) showMoments("");
+    shownOn = today;
   };
 
   const inWords = (seconds) => {
@@ -49,6 +64,7 @@
   // What is counted from a state that may be over would be a lie, so it stops (and is hidden) while lost.
   const tick = () => {
     if (live() && Date.now() - heardAt > LOST_AFTER_MS) lose();
+    showMomentsOfNewDay();
     if (document.body.classList.contains("lost")) return;
     for (const each of document.querySelectorAll("time.countdown")) {
       const left = (Date.parse(each.dataset.due) - serverNow()) / 1000;
