@@ -9,7 +9,7 @@ from itertools import pairwise
 from receiver.clock import format_duration, parse_duration
 from receiver.config.model import Routing
 from receiver.config.report import quote
-from receiver.domain.alert import Severity, find_severity
+from receiver.domain.alert import Severity
 from receiver.domain.matrix import MatrixRow
 from receiver.domain.policy import EscalationPolicy
 from receiver.domain.route import Route
@@ -37,12 +37,12 @@ def find_disagreements(
 
 def _check_runbook(routing: Routing, runbook: Runbook, matrix: Sequence[MatrixRow]) -> Iterator[Problem]:
     """Yield a warning when nobody is paged for an alert whose severity promises it."""
-    severity = find_severity({"severity": runbook.severity})
+    severity = routing.severities.find_severity(runbook.severity)
     labels = {"alertname": runbook.name, "severity": runbook.severity.strip().lower()}
     route = routing.find_route(labels)
-    if severity is Severity.NONE or routing.get_policy(route.escalation).steps:
+    if severity in (None, Severity.NONE) or routing.get_policy(route.escalation).steps:
         return
-    row = _find_row(matrix, severity)
+    row = next((row for row in matrix if routing.severities.find_severity(row.severity) is severity), None)
     if row is not None and not _is_review(row):
         promise = f"the Escalation Matrix names {_say_path(row.path)}"
     elif row is None and severity is Severity.CRITICAL and not _is_meant(route, labels):
@@ -61,10 +61,6 @@ def _check_runbook(routing: Routing, runbook: Runbook, matrix: Sequence[MatrixRo
 def _is_meant(route: Route, labels: Mapping[str, str]) -> bool:
     """Tell whether the route asks for these labels, and isn't only what is left for all others."""
     return bool(route.matchers) and route.matches(labels)
-
-
-def _find_row(matrix: Sequence[MatrixRow], severity: Severity) -> MatrixRow | None:
-    return next((row for row in matrix if find_severity({"severity": row.severity}) is severity), None)
 
 
 def _check_row(routing: Routing, row: MatrixRow) -> Iterator[Problem]:

@@ -19,6 +19,7 @@ from receiver.config.values import (
 )
 from receiver.domain.heartbeat import Heartbeat
 from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy, Responder, Step, Target
+from receiver.domain.severity import SeverityWords
 from receiver.text import Secret
 
 RESPONDER_KEYS = (SLACK, PAGERDUTY)
@@ -154,21 +155,24 @@ def read_responder_name(
 
 
 def read_heartbeats(
-    root: Table, report: Report, responders: Mapping[str, Responder]
+    root: Table, report: Report, responders: Mapping[str, Responder], severities: SeverityWords
 ) -> tuple[Heartbeat, ...]:
     """Return the alerts that must keep coming."""
     heartbeats = [
-        _read_heartbeat(item, report, responders) for item in read_list(root.find("heartbeats"), report)
+        _read_heartbeat(item, report, responders, severities)
+        for item in read_list(root.find("heartbeats"), report)
     ]
     return tuple(heartbeat for heartbeat in heartbeats if heartbeat)
 
 
-def _read_heartbeat(item: Item, report: Report, responders: Mapping[str, Responder]) -> Heartbeat | None:
+def _read_heartbeat(
+    item: Item, report: Report, responders: Mapping[str, Responder], severities: SeverityWords
+) -> Heartbeat | None:
     table = read_table(item, report, HEARTBEAT_KEYS)
     if table is None:
         return None
     match = table.find("match")
-    matchers = read_matchers(match, report)
+    matchers = read_matchers(match, report, severities)
     if match is None or (isinstance(match, List) and not match.items):
         report.fault(table.line, f"{table.path} has no match", """a matcher like 'alertname="Watchdog"'""")
     if table.find("every") is None:

@@ -11,6 +11,7 @@ from receiver.domain.calendar import BusinessHours
 from receiver.domain.heartbeat import Heartbeat, find_policy
 from receiver.domain.policy import NO_POLICY, EscalationPolicy, Responder
 from receiver.domain.route import Route, find_route
+from receiver.domain.severity import BUILT_IN_WORDS, SeverityWords
 from receiver.errors import Problem
 from receiver.text import Secret
 
@@ -76,6 +77,7 @@ class Routing:
     heartbeats: tuple[Heartbeat, ...] = ()
     heartbeat_url: str = field(default="", repr=False, metadata={"kind": "secret"})
     limits: Limits = Limits()
+    severities: SeverityWords = BUILT_IN_WORDS
     warnings: tuple[Problem, ...] = ()
 
     @property

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from receiver.config.nodes import Item, Table, Text, describe
 from receiver.config.report import Report, quote, suggest
 from receiver.config.services import read_links
+from receiver.config.severity_warnings import takes_all_of, warn_of_unpaged_criticals
 from receiver.config.values import is_channel, read_channel, read_list, read_matchers, read_table, read_text
 from receiver.domain.matcher import Matcher
 from receiver.domain.route import Route
+from receiver.domain.severity import LABEL, SeverityWords
 
 # Each route is compared with those before it, so their number is bounded.
 MAX_ROUTES = 1_000
@@ -27,8 +29,32 @@ class _Found:
     path: str
 
 
+@dataclass(frozen=True)
+class _Tests:
+    """A route's matchers: those of the severity, of which one may fit all that another fits, and the rest."""
+
+    severities: frozenset[Matcher]
+    others: frozenset[Matcher]
+
+    def take_all_of(self, later: _Tests) -> bool:
+        """Tell whether all that passes *later* passes these: they ask for less, or for a wider severity."""
+        return self.others <= later.others and all(
+            one in later.severities or any(takes_all_of(one, other) for other in later.severities)
+            for one in self.severities
+        )
+
+
+def _sort_tests(route: Route) -> _Tests:
+    severities = frozenset(matcher for matcher in route.matchers if matcher.name == LABEL)
+    return _Tests(severities, frozenset(route.matchers) - severities)
+
+
 def read_routes(
-    root: Table, report: Report, escalations: Collection[str], responders: Collection[str]
+    root: Table,
+    report: Report,
+    escalations: Collection[str],
+    responders: Collection[str],
+    severities: SeverityWords,
 ) -> tuple[Route, ...]:
     """Return the routes in order; *escalations* and *responders* are the names they may use."""
     item = root.find("routes")
@@ -42,10 +68,11 @@ def read_routes(
     for member in members:
         table = read_table(member, report, KEYS)
         if table is not None:
-            route = _read_route(table, report, escalations, responders, names)
+            route = _read_route(table, report, escalations, responders, names, severities=severities)
             names.add(route.name)
             found.append(_Found(route, table.line, table.path))
     _warn_of_order(found, report)
+    warn_of_unpaged_criticals([(each.route, each.line, each.path) for each in found], report)
     _warn_of_unused(root, escalations, {each.route.escalation for each in found}, report)
     return tuple(each.route for each in found)
 
@@ -56,8 +83,10 @@ def _read_route(
     escalations: Collection[str],
     responders: Collection[str],
     names: Collection[str],
+    *,
+    severities: SeverityWords,
 ) -> Route:
-    matchers = read_matchers(table.find("match"), report)
+    matchers = read_matchers(table.find("match"), report, severities)
     channel_item = table.find("channel")
     channel = read_channel(channel_item, report)
     if channel_item is None or (isinstance(channel_item, Text) and not channel_item.value):
@@ -108,15 +137,14 @@ def _read_fallback(item: Item | None, report: Report, responders: Collection[str
 
 def _warn_of_order(found: list[_Found], report: Report) -> None:
     """Warn of routes that can't be reached, and of alerts that no route matches."""
-    seen: list[tuple[frozenset[Matcher], str]] = []
+    seen: list[tuple[_Tests, str]] = []
     for each in found:
-        tests = frozenset(each.route.matchers)
-        # Whatever passes all of these tests passes fewer of them too.
-        before = next((path for earlier, path in seen if earlier <= tests), "")
+        tests = _sort_tests(each.route)
+        before = next((path for earlier, path in seen if earlier.take_all_of(tests)), "")
         if before:
             report.warn(each.line, f"{each.path} is never reached: {before} takes all its alerts")
         seen.append((tests, each.path))
-    if found and all(tests for tests, _ in seen):
+    if found and all(each.route.matchers for each in found):
         last = found[-1]
         report.warn(
             last.line, f"alerts that match no route go to the last one, {last.path}", "match: [] there"

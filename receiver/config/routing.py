@@ -22,6 +22,7 @@ from receiver.config.services import (
     read_prometheus_url,
     read_slack_token,
 )
+from receiver.config.severities import read_severities
 from receiver.config.substitute import Substitution
 from receiver.config.values import read_count, read_duration, read_table, read_url
 from receiver.domain.policy import PAGERDUTY
@@ -49,6 +50,7 @@ KEYS = (
     "heartbeats",
     "heartbeat_url",
     "limits",
+    "severities",
 )
 
 
@@ -81,12 +83,13 @@ def parse_routing(document: Item | None, report: Report, environ: Mapping[str, s
 
 
 def _read_root(root: Table, report: Report, environ: Mapping[str, str], folder: Path) -> Routing:
+    severities = read_severities(root, report)
     responders = read_responders(root, report)
     policies = read_policies(root, report, responders)
     is_paging = any(responder.find_target(PAGERDUTY) for responder in responders.values())
     runbooks = read_runbooks(root, report, folder)
     return Routing(
-        routes=read_routes(root, report, policies, responders),
+        routes=read_routes(root, report, policies, responders, severities),
         policies=policies,
         responders=responders,
         runbooks=runbooks.paths,
@@ -101,9 +104,10 @@ def _read_root(root: Table, report: Report, environ: Mapping[str, str], folder: 
         flap_window=read_duration(root.find("flap_window"), report, 600.0),
         flap_count=read_count(root.find("flap_count"), report, 4, least=2),
         history=read_duration(root.find("history"), report, 90 * 86400.0, least=1.0),
-        heartbeats=read_heartbeats(root, report, responders),
+        heartbeats=read_heartbeats(root, report, responders, severities),
         heartbeat_url=read_url(root.find("heartbeat_url"), report),
         limits=read_limits(root, report),
+        severities=severities,
         warnings=report.warnings,
     )
 

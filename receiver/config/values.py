@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from receiver.clock import parse_duration
 from receiver.config.nodes import Item, List, Table, Text, describe, walk
 from receiver.config.report import Report, quote, suggest
+from receiver.config.severity_warnings import warn_of_unknown_words
 from receiver.config.urls import is_base_url, is_url
 from receiver.domain.matcher import Matcher, parse_matcher
+from receiver.domain.severity import SeverityWords
 from receiver.text import Secret, cut
 
 MAX_DURATION_S = 10 * 365 * 86400.0
@@ -158,23 +160,26 @@ def is_channel(text: str) -> bool:
     return bool(_CHANNEL.fullmatch(text))
 
 
-def read_matchers(item: Item | None, report: Report) -> tuple[Matcher, ...]:
-    """Return the matchers of a list, or of one text alone."""
-    return tuple(matcher for member in walk(item) if (matcher := _read_matcher(member, report)) is not None)
+def read_matchers(item: Item | None, report: Report, severities: SeverityWords) -> tuple[Matcher, ...]:
+    """Return the matchers of a list, or of one text alone; they read severities by *severities*."""
+    found = (_read_matcher(member, report, severities) for member in walk(item))
+    return tuple(matcher for matcher in found if matcher is not None)
 
 
-def _read_matcher(item: Item, report: Report) -> Matcher | None:
+def _read_matcher(item: Item, report: Report, severities: SeverityWords) -> Matcher | None:
     if not isinstance(item, Text):
         _fault_kind(item, report, """a matcher like 'severity="critical"'""")
         return None
     try:
-        return parse_matcher(item.value)
+        matcher = parse_matcher(item.value, severities)
     except (ValueError, RecursionError) as error:
         # The error quotes the filled-in text, which is only ours to show when it is the written one.
         reason = _reason(error) if item.value == item.written.strip() else ""
         what = f"{describe(item)} is no matcher{reason}"
         report.fault(item.line, what, """one like 'severity="critical"'""")
         return None
+    warn_of_unknown_words(matcher, item, report, severities)
+    return matcher
 
 
 def _reason(error: Exception) -> str:

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 
 class Severity(StrEnum):
-    """How bad it is, worst first; NONE where a label is missing or unknown."""
+    """How bad it is, worst first; NONE where a label is missing or unknown. `severity.py` has the words."""
 
     CRITICAL = "critical"
     ERROR = "error"
@@ -25,19 +25,6 @@ class Severity(StrEnum):
 
 
 _RANKS = {severity: len(Severity) - n for n, severity in enumerate(Severity)}
-_ALIASES = {
-    **dict.fromkeys(("critical", "crit", "page", "emergency", "fatal", "disaster"), Severity.CRITICAL),
-    **dict.fromkeys(("error", "err", "major", "high"), Severity.ERROR),
-    **dict.fromkeys(("warning", "warn", "minor", "medium", "average"), Severity.WARNING),
-    **dict.fromkeys(("info", "informational", "information", "notice", "low", "debug"), Severity.INFO),
-}
-
-
-def find_severity(labels: Mapping[str, str]) -> Severity:
-    """Return the severity a `severity` label names, in any of its usual spellings."""
-    word = labels.get("severity", "")
-    # Nearly always it is spelled plainly, and this is asked for each alert of each webhook.
-    return _ALIASES.get(word) or _ALIASES.get(word.strip().lower(), Severity.NONE)
 
 
 class Alert(Struct, frozen=True, omit_defaults=True):
@@ -57,10 +44,6 @@ class Alert(Struct, frozen=True, omit_defaults=True):
     @property
     def name(self) -> str:
         return self.labels.get("alertname", "")
-
-    @property
-    def severity(self) -> Severity:
-        return find_severity(self.labels)
 
     @property
     def summary(self) -> str:

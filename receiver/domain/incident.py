@@ -142,6 +142,7 @@ class Incident(Struct, frozen=True, omit_defaults=True):
     heard_at: float = 0.0  # when its sender last spoke of it, to a quarter of an hour
     longest_gap: float = 0.0  # between two times it did
     forgotten: int = 0  # how many alerts ended so long ago that nothing else is known of them
+    unknown_severities: tuple[str, ...] = ()  # the first words of its alerts that name no severity, as shown
     previous: str = ""  # the incident that held this group before
     is_past: bool = False  # another incident holds its group now
     alerts: dict[str, Alert] = {}
@@ -282,7 +283,11 @@ def find_firing(incident: Incident) -> list[Alert]:
     firing = [
         alerts[fp] for fp, s in standings.items() if fp in alerts and s.is_firing and not s.is_dismissed
     ]
-    return sorted(firing, key=lambda a: (-a.severity.rank, standings[a.fingerprint].starts_at, a.fingerprint))
+    return sorted(firing, key=lambda a: _rank(standings[a.fingerprint], a))
+
+
+def _rank(standing: Standing, alert: Alert) -> tuple[int, float, str]:
+    return (-standing.severity.rank, standing.starts_at, alert.fingerprint)
 
 
 def find_gravest(incident: Incident) -> Alert | None:

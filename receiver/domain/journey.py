@@ -6,11 +6,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
-from receiver.domain.alert import Alert, find_severity, fingerprint
+from receiver.domain.alert import Alert, Severity, fingerprint
+from receiver.domain.incident import Incident
 from receiver.domain.policy import EscalationPolicy
 from receiver.domain.ports import Rules, Runbooks
 from receiver.domain.route import Route, find_route
 from receiver.domain.runbook import Excerpt
+from receiver.domain.severity import say_unknown
+
+# What becomes of an unknown severity, and what to do about it.
+REMEDY = "it counts as none; if it is a word of yours, add it to `severities` in routing.yaml"
 
 
 @dataclass(frozen=True)
@@ -21,7 +26,8 @@ class Journey:
     is_matched: bool  # else no route matches, and the last one takes it
     policy: EscalationPolicy
     excerpt: Excerpt | None
-    severity: str
+    severity: str  # as it is read
+    warnings: tuple[str, ...] = ()  # of its severity
 
     @property
     def moments(self) -> list[float]:
@@ -38,5 +44,23 @@ def trace_journey(rules: Rules, runbooks: Runbooks, labels: Mapping[str, str]) -
         is_matched=find_route(rules.routes, kept) is not None,
         policy=rules.get_policy(found.escalation),
         excerpt=runbooks.find_excerpt(Alert(fingerprint(kept), kept, {}, 0.0)),
-        severity=find_severity(kept).value,
+        severity=rules.severities.read_severity(kept).value,
+        warnings=find_severity_warnings(rules, kept),
     )
+
+
+def find_severity_warnings(rules: Rules, labels: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what to warn of in an alert's severity: it is unknown, or critical and pages nobody."""
+    word = rules.severities.find_unknown_word(labels)
+    if word:
+        return (f"{say_unknown(word)}: {REMEDY}",)
+    route = rules.find_route(labels)
+    is_critical = rules.severities.read_severity(labels) is Severity.CRITICAL
+    if is_critical and not rules.get_policy(route.escalation).steps:
+        return (f"it is critical, but route {route.name} has no escalation: nobody is paged",)
+    return ()
+
+
+def is_unpaged_critical(rules: Rules, incident: Incident) -> bool:
+    """Tell whether *incident* is critical and nobody is ever paged for it."""
+    return incident.severity is Severity.CRITICAL and not rules.get_policy(incident.policy).steps

@@ -1,10 +1,13 @@
-"""Alertmanager's matchers: label =, !=, =~ or !~ a value."""
+"""Alertmanager's matchers: label =, !=, =~ or !~ a value; ours read the words of a severity, too."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+
+from receiver.domain.alert import Severity
+from receiver.domain.severity import LABEL, SeverityWords
 
 _MATCHER = re.compile(
     r"""\s*(?P<name>"(?:[^"\\]|\\.)*"|[^\s"{}=!~,\\]+)\s*(?P<operator>=~|!~|!=|=)\s*(?P<value>"(?:[^"\\]|\\.)*"|[^"]*?)\s*""",
@@ -15,16 +18,33 @@ _ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
 
 @dataclass(frozen=True)
 class Matcher:
-    """One test of one label; a label that is missing counts as empty, as in Alertmanager."""
+    """One test of one label; a label that is missing counts as empty, as in Alertmanager.
+
+    With *severities*, `severity` is tested as it was sent and as it is read: `=` and `=~` fit when one of
+    the two fits, `!=` and `!~` only when both do. What fits `warning` by `=` or `=~` fits error, too.
+    """
 
     name: str
     operator: str
     value: str
     _pattern: re.Pattern[str] | None = field(default=None, compare=False, repr=False)
+    _severities: SeverityWords | None = field(default=None, compare=False, repr=False)
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         """Tell whether *labels* pass; a regular expression must fit the whole value."""
         actual = labels.get(self.name, "")
+        read = self._severities.find_severity(actual) if self._severities is not None else None
+        if read is None:
+            return self._fits(actual)
+        if self.operator in ("!=", "!~"):
+            return self._fits(actual) and self._fits(read)
+        return (
+            self._fits(actual)
+            or self._fits(read)
+            or (read is Severity.ERROR and self._fits(Severity.WARNING))
+        )
+
+    def _fits(self, actual: str) -> bool:
         if self._pattern is not None:
             return (self._pattern.fullmatch(actual) is not None) == (self.operator == "=~")
         return (actual == self.value) == (self.operator == "=")
@@ -34,9 +54,10 @@ class Matcher:
         return f'{self.name}{self.operator}"{value}"'
 
 
-def parse_matcher(text: str) -> Matcher:
+def parse_matcher(text: str, severities: SeverityWords | None = None) -> Matcher:
     """Return the matcher written in *text*, e.g. `severity=~"critical|page"`.
 
+    One of ours reads severities by *severities*; without them it tests labels as Alertmanager does.
     Raises ValueError with a sentence that says what is wrong.
     """
     found = _MATCHER.fullmatch(text)
@@ -49,7 +70,8 @@ def parse_matcher(text: str) -> Matcher:
             pattern = re.compile(value, re.DOTALL)
         except (re.error, OverflowError, RecursionError) as error:
             raise ValueError(f"{text!r} has a regular expression that can't be read: {error}") from error
-    return Matcher(_unquote(found["name"]), operator, value, pattern)
+    name = _unquote(found["name"])
+    return Matcher(name, operator, value, pattern, severities if name == LABEL else None)
 
 
 def _unquote(text: str) -> str:

@@ -11,16 +11,21 @@ from receiver.clock import format_duration
 from receiver.domain.alert import Alert, Group, Severity
 from receiver.domain.answers import run_again
 from receiver.domain.incident import Change, Event, Incident, Run, Standing, new_id, slot_of
+from receiver.domain.severity import BUILT_IN_WORDS, SeverityWords
 from receiver.text import one_line
 
 MAX_SUMMARY = 300
+# A sender may make up a severity for each alert; these are enough to find out who it is.
+MAX_UNKNOWN_SEVERITIES = 3
 # A repeat costs a write this often and no oftener, so that we know whether they go on.
 _HEARD_EVERY_S = 900.0
 
 
 @dataclass(frozen=True)
 class Terms:
-    """What of the routing bears on a group's incident: its route, its policy, the flap settings."""
+    """What of the routing bears on a group's incident: its route, its policy, the flap settings, and how
+    its alerts' severities are read.
+    """
 
     route: str
     channel: str
@@ -28,6 +33,7 @@ class Terms:
     steps: tuple[str, ...] = ()
     flap_window: float = 600.0
     flap_count: int = 4
+    severities: SeverityWords = BUILT_IN_WORDS
 
 
 def worst(severities: Iterable[Severity]) -> Severity:
@@ -81,6 +87,7 @@ def _open(previous: Incident | None, group: Group, tally: _Tally, terms: Terms, 
         standings=standings,
         external_url=group.external_url,
         previous=previous.id if previous else "",
+        unknown_severities=_find_unknown((), alerts, tally),
     )
     return Change(
         opened,
@@ -132,7 +139,7 @@ class _Tally:
             self.standings[alert.fingerprint] = Standing(
                 alert.starts_at,
                 0.0,
-                alert.severity,
+                self.terms.severities.read_severity(alert.labels),
                 # What flaps joined when it first did; nobody is told of it again.
                 known.join if known is not None and is_flapping else join,
                 ended_before_at=known.ends_at if known is not None else 0.0,
@@ -239,22 +246,37 @@ def _joined(incident: Incident, tally: _Tally, now: float, events: list[Event]) 
     """Return *incident* with alerts joined: never less severe, and un-acknowledged when worse."""
     joined = tally.joined
     events.append(Event(now, "joined", _count(len(joined), "alert") + " joined"))
-    gravest = max(joined, key=lambda alert: alert.severity.rank)
+    gravest = max(joined, key=lambda alert: tally.standings[alert.fingerprint].severity.rank)
+    severity = tally.standings[gravest.fingerprint].severity
     # Alertmanager sends nothing that is muted, so what joins is held no longer.
-    incident = replace(incident, held=None, quiet_at=0.0)
+    unknown = _find_unknown(incident.unknown_severities, joined, tally)
+    incident = replace(incident, held=None, quiet_at=0.0, unknown_severities=unknown)
     if not {alert.fingerprint for alert in joined} <= tally.flapping:
         incident = replace(incident, joins=incident.joins + 1)
-    if gravest.severity.rank <= incident.severity.rank:
+    if severity.rank <= incident.severity.rank:
         return incident
     incident = replace(
         incident,
-        severity=gravest.severity,
+        severity=severity,
         summary=one_line(gravest.summary, MAX_SUMMARY) or incident.summary,
     )
     if not incident.is_acknowledged:
         return incident
-    events.append(Event(now, "unacknowledged", f"It got worse: {gravest.severity}"))
+    events.append(Event(now, "unacknowledged", f"It got worse: {severity}"))
     return run_again(incident, now)
+
+
+def _find_unknown(known: tuple[str, ...], joined: Iterable[Alert], tally: _Tally) -> tuple[str, ...]:
+    """Return *known* with the severities of *joined* alerts that are no words we know."""
+    words = dict.fromkeys(known)
+    for alert in joined:
+        if tally.standings[alert.fingerprint].severity is not Severity.NONE:
+            continue
+        if len(words) < MAX_UNKNOWN_SEVERITIES and (
+            word := tally.terms.severities.find_unknown_word(alert.labels)
+        ):
+            words[word] = None
+    return tuple(words)
 
 
 def _merge_resolved(incident: Incident, group: Group, terms: Terms, now: float) -> Change:

@@ -16,6 +16,7 @@ from receiver.domain.person import OnCallPerson
 from receiver.domain.policy import EscalationPolicy, Responder
 from receiver.domain.route import Route
 from receiver.domain.runbook import Excerpt
+from receiver.domain.severity import SeverityWords
 
 
 class Channel(Protocol):
@@ -60,6 +61,8 @@ class Rules(Protocol):
     def responders(self) -> Mapping[str, Responder]: ...
     @property
     def alertmanagers(self) -> Mapping[str, object]: ...
+    @property
+    def severities(self) -> SeverityWords: ...
     @property
     def can_ask_pager(self) -> bool: ...
     def find_route(self, labels: Mapping[str, str]) -> Route: ...

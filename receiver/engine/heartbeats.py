@@ -186,6 +186,7 @@ class HeartbeatWatch:
             steps=tuple(step.name for step in policy.steps),
             flap_window=self._rules.flap_window,
             flap_count=self._rules.flap_count,
+            severities=self._rules.severities,
         )
 
 

@@ -315,4 +315,5 @@ def _terms(rules: Rules, route: Route) -> Terms:
         steps=tuple(step.name for step in rules.get_policy(route.escalation).steps),
         flap_window=rules.flap_window,
         flap_count=rules.flap_count,
+        severities=rules.severities,
     )

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from receiver.domain.alert import Severity, find_severity
+from receiver.domain.alert import Severity
+from receiver.domain.severity import BUILT_IN_WORDS
 
 _NAME = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*")
 _CAMEL = re.compile(r"[a-z0-9][A-Z]|[A-Z]{2}[a-z]")
@@ -62,8 +63,8 @@ def read_severity(words: str) -> str:
     """
     found = []
     for word in re.findall(r"\w+", words.lower()):
-        severity = find_severity({"severity": word})
-        if severity is not Severity.NONE:
+        severity = BUILT_IN_WORDS.find_severity(word)
+        if severity not in (None, Severity.NONE):
             found.append(severity)
         elif word not in _FILLERS:
             return ""

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from receiver.config.coverage import find_disagreements
-from receiver.domain.alert import find_severity
 from receiver.domain.runbook import Runbook
+from receiver.domain.severity import LABEL, SeverityWords
 from receiver.errors import Problem
 from receiver.lookups.prometheus import AlertRule, AlertRules
 from receiver.wiring import Parts
@@ -59,7 +59,7 @@ def build_library(parts: Parts, rules: AlertRules | None) -> Library:
         ruled_without=tuple(
             sorted(name for name, rule in ruled.items() if shelf.find(name) is None and not rule.runbook_url)
         ),
-        disagreements=tuple(_disagreements(known.values(), ruled)),
+        disagreements=tuple(_disagreements(known.values(), ruled, parts.routing.severities)),
         problems=(
             *shelf.problems,
             *shelf.warnings,
@@ -70,14 +70,13 @@ def build_library(parts: Parts, rules: AlertRules | None) -> Library:
     )
 
 
-def _disagreements(runbooks: Iterable[Runbook], ruled: dict[str, AlertRule]) -> Iterable[str]:
+def _disagreements(
+    runbooks: Iterable[Runbook], ruled: dict[str, AlertRule], severities: SeverityWords
+) -> Iterable[str]:
     for runbook in runbooks:
         rule = ruled.get(runbook.name)
         if rule is None or not (rule.severity and runbook.severity):
             continue
-        said, is_so = (
-            find_severity({"severity": runbook.severity}),
-            find_severity({"severity": rule.severity}),
-        )
+        said, is_so = (severities.read_severity({LABEL: each.severity}) for each in (runbook, rule))
         if said is not is_so:
             yield f"{runbook.name}: the runbook says {said}, its rule in Prometheus {is_so}"

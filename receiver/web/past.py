@@ -12,6 +12,8 @@ from receiver.clock import format_duration
 from receiver.domain.alert import Severity
 from receiver.domain.escalation import page_key
 from receiver.domain.incident import Incident
+from receiver.domain.matcher import Matcher
+from receiver.domain.severity import LABEL, SeverityWords
 from receiver.domain.statistics import Day, Habit, Waits, count_days, find_habits, find_hints, measure
 from receiver.errors import NotFound
 from receiver.web.listing import parse_since
@@ -34,9 +36,11 @@ class PastQuery(PartQuery, frozen=True):
     since: Annotated[str, Meta(max_length=40)] = "7d"
     until: Annotated[str, Meta(max_length=40)] = ""
 
-    def has_label(self, labels: dict[str, str]) -> bool:
-        name, _, value = self.label.partition("=")
-        return labels.get(name.strip()) == value.strip().strip('"')
+    def has_label(self, labels: dict[str, str], severities: SeverityWords) -> bool:
+        """Tell whether *labels* have the one asked for; `severity` is tested as routes test it."""
+        name, _, value = (part.strip() for part in self.label.partition("="))
+        matcher = Matcher(name, "=", value.strip('"'), None, severities if name == LABEL else None)
+        return name in labels and matcher.matches(labels)
 
 
 @dataclass(frozen=True)
@@ -98,7 +102,7 @@ def _with_label(parts: Parts, asked: PastQuery, incidents: tuple[Incident, ...])
     """Return those of which an alert has the label. Only the newest are looked through alert by alert."""
     found = []
     for number, incident in enumerate(incidents):
-        if asked.has_label(incident.group_labels) or (
+        if asked.has_label(incident.group_labels, parts.routing.severities) or (
             number < _WHOLE_AT_MOST and _has_alert(parts, asked, incident.id)
         ):
             found.append(incident)
@@ -110,7 +114,7 @@ def _has_alert(parts: Parts, asked: PastQuery, incident_id: str) -> bool:
         alerts = parts.incidents.load(incident_id).alerts.values()
     except NotFound:
         return False
-    return any(asked.has_label(alert.labels) for alert in alerts)
+    return any(asked.has_label(alert.labels, parts.routing.severities) for alert in alerts)
 
 
 def describe_wait(incident: Incident, moment: float) -> str:

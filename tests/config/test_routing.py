@@ -33,7 +33,7 @@ def test_everything_optional_may_be_left_out(tmp_path: Path) -> None:
 
 def test_keys_with_nothing_behind_them_are_left_out(tmp_path: Path) -> None:
     keys = "runbooks slack pagerduty alertmanager prometheus links notices business_hours responders "
-    keys += "escalations flap_window flap_count history heartbeats heartbeat_url limits"
+    keys += "escalations flap_window flap_count history heartbeats heartbeat_url limits severities"
     routing = load(tmp_path, SMALLEST + "".join(f"{key}:\n" for key in keys.split()))
     assert replace(routing, warnings=()) == replace(load(tmp_path, SMALLEST), warnings=())
 

@@ -7,6 +7,10 @@ from pathlib import Path
 from tests.config.files import PEOPLE, SMALLEST, warnings
 
 TOKENS = {"SLACK_BOT_TOKEN": "xoxb-1", "PAGERDUTY_API_TOKEN": "p", "ONCALL_KEY": "k" * 32}
+UNPAGED = (
+    '{}: routes[{}] takes severity="critical"{} and has no escalation: nobody is paged,'
+    " expected an escalation there, or a route for criticals before it"
+)
 USED = PEOPLE + 'version: 1\nroutes:\n  - {channel: "#a", escalation: critical}\n'
 
 
@@ -23,7 +27,10 @@ def test_channels_without_secrets_are_simulated(tmp_path: Path) -> None:
 
 
 def test_pagerdutys_token_is_not_missed_where_nobody_has_a_pager(tmp_path: Path) -> None:
-    assert warnings(tmp_path, SMALLEST) == ["1: slack.token is empty: Slack is simulated"]
+    assert warnings(tmp_path, SMALLEST) == [
+        "1: slack.token is empty: Slack is simulated",
+        UNPAGED.format(3, 0, ""),
+    ]
 
 
 def test_a_routing_key_of_another_form_is_odd(tmp_path: Path) -> None:
@@ -38,7 +45,8 @@ def test_a_routing_key_of_another_form_is_odd(tmp_path: Path) -> None:
 def test_a_route_behind_a_catch_all_is_never_reached(tmp_path: Path) -> None:
     text = "version: 1\nroutes:\n  - {channel: '#a'}\n  - {match: [a=1], channel: '#b'}\n"
     assert warnings(tmp_path, text, TOKENS) == [
-        "4: routes[1] is never reached: routes[0] takes all its alerts"
+        UNPAGED.format(3, 0, ""),
+        "4: routes[1] is never reached: routes[0] takes all its alerts",
     ]
 
 
@@ -46,19 +54,26 @@ def test_a_route_behind_a_wider_one_is_never_reached(tmp_path: Path) -> None:
     text = "version: 1\nroutes:\n  - {match: [a=1], channel: '#a'}\n  - {match: [b=2, a=1], channel: '#b'}\n"
     text += "  - {channel: '#c'}\n"
     assert warnings(tmp_path, text, TOKENS) == [
-        "4: routes[1] is never reached: routes[0] takes all its alerts"
+        UNPAGED.format(3, 0, " with the labels of routes[0]"),
+        "4: routes[1] is never reached: routes[0] takes all its alerts",
+        UNPAGED.format(5, 2, ""),
     ]
 
 
 def test_a_last_route_that_is_no_catch_all_takes_the_rest(tmp_path: Path) -> None:
     text = "version: 1\nroutes:\n  - {match: [a=1], channel: '#a'}\n  - {match: [a=2], channel: '#b'}\n"
     assert warnings(tmp_path, text, TOKENS) == [
-        "4: alerts that match no route go to the last one, routes[1], expected match: [] there"
+        UNPAGED.format(3, 0, " with the labels of routes[0]"),
+        "4: alerts that match no route go to the last one, routes[1], expected match: [] there",
+        UNPAGED.format(4, 1, ""),
     ]
 
 
 def test_an_escalation_that_no_route_uses_is_odd(tmp_path: Path) -> None:
-    assert warnings(tmp_path, SMALLEST + PEOPLE, TOKENS) == ["8: no route uses the escalation 'critical'"]
+    assert warnings(tmp_path, SMALLEST + PEOPLE, TOKENS) == [
+        UNPAGED.format(3, 0, ""),
+        "8: no route uses the escalation 'critical'",
+    ]
 
 
 def test_a_later_step_without_a_wait_is_odd(tmp_path: Path) -> None:
@@ -70,11 +85,13 @@ def test_a_later_step_without_a_wait_is_odd(tmp_path: Path) -> None:
 
 def test_a_runbook_that_is_not_there_is_odd(tmp_path: Path) -> None:
     assert warnings(tmp_path, SMALLEST + "runbooks: [nowhere/]\n", TOKENS) == [
-        "4: runbooks[0] 'nowhere/' is not there, expected a Markdown file or a folder of them"
+        UNPAGED.format(3, 0, ""),
+        "4: runbooks[0] 'nowhere/' is not there, expected a Markdown file or a folder of them",
     ]
 
 
 def test_a_channel_in_capitals_is_odd(tmp_path: Path) -> None:
     assert warnings(tmp_path, "version: 1\nroutes:\n  - {channel: '#Alerts'}\n", TOKENS) == [
-        "3: routes[0].channel '#Alerts': Slack knows channels in lower case only"
+        "3: routes[0].channel '#Alerts': Slack knows channels in lower case only",
+        UNPAGED.format(3, 0, ""),
     ]

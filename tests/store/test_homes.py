@@ -15,6 +15,7 @@ from receiver.domain.merge import Terms, merge
 from receiver.domain.person import Person
 from receiver.domain.ports import Claim, Held, Home, Refusal, Write
 from receiver.domain.route import Route
+from receiver.domain.severity import BUILT_IN_WORDS
 from receiver.engine.intake import Accepted, Intake
 from receiver.store.connection import Client
 from receiver.store.incidents import RedisIncidents
@@ -31,6 +32,7 @@ class Rules:
     """One route for all."""
 
     flap_window, flap_count = 600.0, 4
+    severities = BUILT_IN_WORDS
     routes = (Route("#alerts", "#alerts"),)
 
     def find_route(self, labels: object) -> Route:

@@ -13,6 +13,7 @@ from receiver.domain.merge import Terms, merge
 from receiver.domain.person import Person
 from receiver.domain.ports import Write
 from receiver.domain.route import Route
+from receiver.domain.severity import BUILT_IN_WORDS
 from receiver.engine.intake import Intake
 from receiver.errors import ClaimLost, NotFound, StoreError
 from receiver.store.agenda import RedisAgenda
@@ -182,6 +183,7 @@ def test_the_same_group_taken_by_many_at_once_makes_one_incident(
     class Rules:
         flap_window = 600.0
         flap_count = 4
+        severities = BUILT_IN_WORDS
         routes = (Route("#a", "#a", escalation="critical"),)
 
         def find_route(self, labels: object) -> object:

@@ -83,7 +83,7 @@ def count_rest(incident: Incident, said: Sequence[Shown] = ()) -> str:
 
 def _in_full(shown: Shown, shared: Collection[str], summary: str) -> str:
     alert = shown.alert
-    said = [_head(shown), render_labels(own_labels(alert, shared), _MAX_LABELS)]
+    said = [_head(shown), render_labels(own_labels(alert, shown.standing, shared), _MAX_LABELS)]
     own = line(alert.summary, _MAX_SUMMARY)
     if shown.standing.is_firing:
         said += [own if own != line(summary, _MAX_SUMMARY) else "", _description(alert)]
@@ -114,7 +114,7 @@ def short_lines(alerts: Sequence[Shown], shared: Collection[str] = ()) -> Iterat
     """Yield one line for each of the first alerts."""
     for shown in alerts[:MAX_IN_SHORT]:
         mark = severity_mark(shown.standing.severity) if shown.standing.is_firing else "✅"
-        labels = render_labels(own_labels(shown.alert, shared), 100)
+        labels = render_labels(own_labels(shown.alert, shown.standing, shared), 100)
         summary = line(shown.alert.summary, 80)
         name = bold(shown.alert.name, 60) or _NAMELESS
         yield " ".join(filter(None, (mark, name, labels, f"· {summary}" if summary else "")))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from receiver.channels.slack.mrkdwn import code
-from receiver.domain.alert import Alert, Severity, find_severity
-from receiver.domain.incident import Incident
+from receiver.domain.alert import Alert, Severity
+from receiver.domain.incident import Incident, Standing
+from receiver.domain.severity import LABEL, fold_word
 
 _MAX_LABEL = 120
 
@@ -14,23 +15,30 @@ _MAX_LABEL = 120
 def shared_labels(incident: Incident, alerts: Iterable[Alert]) -> dict[str, str]:
     """Return the group's labels and those that all *alerts* have in common."""
     shared: dict[str, str] | None = None
+    severity = incident.severity
     for alert in alerts:
+        severity = incident.standings[alert.fingerprint].severity
         if shared is None:
             shared = dict(alert.labels)
         else:
             shared = {key: value for key, value in shared.items() if alert.labels.get(key) == value}
     every = {**incident.group_labels, **(shared or {})}
-    return _unsaid(every)
+    return _unsaid(every, severity)
 
 
-def own_labels(alert: Alert, shared: Collection[str]) -> dict[str, str]:
+def own_labels(alert: Alert, standing: Standing, shared: Collection[str]) -> dict[str, str]:
     """Return what tells *alert* from the others."""
-    return {key: value for key, value in _unsaid(alert.labels).items() if key not in shared}
+    return {
+        key: value for key, value in _unsaid(alert.labels, standing.severity).items() if key not in shared
+    }
 
 
-def _unsaid(labels: Mapping[str, str]) -> dict[str, str]:
-    """Return the labels in order, without what is said in words: the name, a severity we know."""
-    said = {"alertname"} if find_severity(labels) is Severity.NONE else {"alertname", "severity"}
+def _unsaid(labels: Mapping[str, str], severity: Severity) -> dict[str, str]:
+    """Return the labels in order, without what is said in words: the name, and the *severity* as it was
+    read. Where another word was sent, that word stays.
+    """
+    is_said = severity is not Severity.NONE and fold_word(labels.get(LABEL, "")) == severity
+    said = {"alertname", LABEL} if is_said else {"alertname"}
     return {key: value for key, value in sorted(labels.items()) if key not in said}
 
 
