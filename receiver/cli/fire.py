@@ -97,14 +97,14 @@ def _send_webhook(sample: Sample, environ: Mapping[str, str]) -> str:
     """Post to the receiver; return what came of it in words."""
     url = read_url(environ, "RECEIVER_URL", DEFAULT_URL)
     token = read_token(environ, "RECEIVER_WEBHOOK_TOKEN")
-    address = f"{url}/webhooks/alertmanager"
+    address = f"{url}/webhooks/alertmanager?warnings=true"
     try:
         answer = call("POST", address, authorization=bearer(token), body=sample.render_webhook())
     except NoAnswer as error:
         raise ApiError(say_unreachable(url, error)) from None
     found = answer.json()
     if answer.is_ok and isinstance(found, dict) and "alerts" in found:
-        return _say_outcome(sample, found)
+        return "\n".join([_say_outcome(sample, found), *_say_warnings(found)])
     if answer.status == 401:
         raise ApiError(say_locked(url, "RECEIVER_WEBHOOK_TOKEN", has_token=bool(token)))
     message = read_error(answer)[1] or f"status {answer.status}: is RECEIVER_URL right?"
@@ -127,6 +127,12 @@ def _say_outcome(sample: Sample, found: Mapping[str, Any]) -> str:
     if sample.is_resolved:
         return f"Nothing changed: no alert fires with just these labels ({_say_labels(sample)})."
     return f"{name} fires already, so nobody is told again: {where}.\nTo start anew, {_say_end(sample)}"
+
+
+def _say_warnings(found: Mapping[str, Any]) -> list[str]:
+    """Return what the receiver warns of; an older one doesn't."""
+    warnings = found.get("warnings")
+    return [f"warning: {one_line(str(each), 300)}" for each in warnings] if isinstance(warnings, list) else []
 
 
 def _say_labels(sample: Sample) -> str:

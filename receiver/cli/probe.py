@@ -15,10 +15,12 @@ from receiver.cli.probe_slack import SlackProbe
 from receiver.clock import now
 from receiver.config.ways_in import CALLBACK
 from receiver.domain.policy import PAGERDUTY
+from receiver.domain.severity import LABEL, say_unknown
 from receiver.errors import ProviderAway, StoreError
 from receiver.text import one_line
 
 TIMEOUT_S = 5.0
+_WORDS_AT_MOST = 10
 _PAGERDUTY_JSON = "application/vnd.pagerduty+json;version=2"
 
 
@@ -36,7 +38,7 @@ def probe_all(config: Config, file: str, findings: Findings) -> None:
         for url in alertmanager.urls:
             _probe_alertmanager(url, file, findings)
     if config.routing.prometheus_url:
-        _probe_prometheus(config.routing.prometheus_url, file, findings)
+        _probe_prometheus(config, file, findings)
     if config.settings.oidc_issuer:
         _probe_provider(config, findings)
     if not (findings.faults or findings.good):
@@ -118,7 +120,8 @@ def _probe_alertmanager(url: str, file: str, findings: Findings) -> None:
     findings.praise(one_line(f"Alertmanager {version}", 60) + f" answers at {show_url(url)}")
 
 
-def _probe_prometheus(url: str, file: str, findings: Findings) -> None:
+def _probe_prometheus(config: Config, file: str, findings: Findings) -> None:
+    url = config.routing.prometheus_url
     answer = _get(f"{url}/-/healthy", "Prometheus", file, findings)
     if answer is None:
         return
@@ -127,6 +130,22 @@ def _probe_prometheus(url: str, file: str, findings: Findings) -> None:
         findings.fault(file, what, "200 at /-/healthy")
         return
     findings.praise(f"Prometheus answers at {show_url(url)}")
+    _warn_of_severities(config, file, findings)
+
+
+def _warn_of_severities(config: Config, file: str, findings: Findings) -> None:
+    """Warn of unknown severities in Prometheus' alerting rules, each word once; rules that can't be read are
+    left out.
+    """
+    from receiver.lookups.prometheus import PrometheusRules
+
+    words: dict[str, str] = {}
+    for rule in PrometheusRules(config.routing.prometheus_url, now).find().rules:
+        if word := config.routing.severities.find_unknown_word({LABEL: rule.severity}):
+            words.setdefault(word, one_line(rule.name, 100))
+    for word, name in list(words.items())[:_WORDS_AT_MOST]:
+        what = f"Prometheus' rule {name} has the {say_unknown(word)}"
+        findings.warn(file, what, "a known one, or that word in `severities`")
 
 
 def _probe_provider(config: Config, findings: Findings) -> None:

@@ -81,6 +81,7 @@ def render_json(traced: Traced) -> dict[str, Any]:
         "steps": steps,
         "review": journey.route.review or None,
         "runbook": traced.runbook.name if traced.runbook else None,
+        "warnings": list(journey.warnings),
     }
 
 
@@ -97,7 +98,8 @@ def render_text(traced: Traced) -> str:
         ("Review", journey.route.review),
         ("Runbook", _say_runbook(traced)),
     ]
-    return render_fields([(name, one_line(value, 500)) for name, value in fields])
+    shown = render_fields([(name, one_line(value, 500)) for name, value in fields])
+    return "\n".join([shown, *(f"warning: {one_line(each, 500)}" for each in journey.warnings)])
 
 
 def _say_route(journey: Journey) -> str:

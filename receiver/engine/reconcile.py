@@ -17,6 +17,7 @@ from receiver.engine.health import HealthNotes
 from receiver.engine.inquiry import Inquiry
 from receiver.engine.intake import lanes_of
 from receiver.engine.perform import Performer
+from receiver.engine.severity_notices import SeverityNotices
 from receiver.engine.storm_keeper import StormKeeper
 from receiver.engine.storms import Storms
 from receiver.engine.turns import Turns
@@ -67,6 +68,7 @@ class Reconciler:
             notices=notices,
         )
         self._turns = turns
+        self._severity_notices = SeverityNotices(notices, rules) if notices is not None else None
 
     def reconcile(self, incident_id: str, lane: str, worker: str) -> dict[str, float | None]:
         """Do what is missing in *lane*; return when each lane is to look again.
@@ -100,6 +102,8 @@ class Reconciler:
                     if action.lane not in dues:
                         dues[action.lane] = max(now, action.ready_at)
                 dues[lane] = min(moments, default=None)
+                if self._severity_notices is not None:
+                    self._severity_notices.say(incident, now)  # pages and messages went first
                 return dues
             self._performer.perform(self._briefing.brief(action, incident, policy, now), worker)
         return {lane: self._clock()}

@@ -11,11 +11,14 @@ from msgspec import Meta
 from receiver.domain.escalation import Progress, trace_progress
 from receiver.domain.incident import Incident
 from receiver.domain.policy import EscalationPolicy
+from receiver.domain.severity import say_unknown
 from receiver.web.bodies import IncidentRow, StepState
 from receiver.web.incident_json import delivery_keys
 from receiver.web.part import PartQuery, take_part
 from receiver.web.policies import policy_finder
 from receiver.web.rows import format_moment, name_state, render_row
+from receiver.web.severity_troubles import find_severity_troubles
+from receiver.web.troubles import Trouble
 from receiver.wiring import Parts
 
 
@@ -74,6 +77,7 @@ class Counts:
     open: int
     unacknowledged: int
     stale: int
+    alarms: tuple[Trouble, ...] = ()  # about the severities of what is open
 
     @property
     def title(self) -> str:
@@ -98,6 +102,7 @@ def build_board(parts: Parts, asked: BoardQuery) -> tuple[Board, Counts]:
         open=len(everything),
         unacknowledged=sum(not incident.is_acknowledged for incident in everything),
         stale=sum(incident.is_stale(now) for incident in everything),
+        alarms=find_severity_troubles(parts, everything),
     )
     return lay_out(parts, [one for one in everything if asked.fits(one, now)], asked.page), counts
 
@@ -161,6 +166,7 @@ def list_marks(incident: Incident, now: float) -> list[str]:
         marks.append("flapping")
     if incident.is_stale(now):
         marks.append("stale: its sender is silent")
+    marks += [say_unknown(word) for word in incident.unknown_severities]
     return marks
 
 

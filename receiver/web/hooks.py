@@ -12,6 +12,9 @@ from prometheus_client import Counter
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from receiver import telemetry
+from receiver.config.model import Routing
+from receiver.domain.alert import Batch
+from receiver.domain.journey import find_severity_warnings
 from receiver.errors import PayloadError
 from receiver.sources import alertmanager
 from receiver.text import one_line
@@ -27,6 +30,7 @@ logger = logging.getLogger(__name__)
 
 MAX_BODY = 32 * 1024 * 1024
 _MAX_SOURCE = 100
+_MAX_WARNINGS = 10
 
 
 def build_hooks(parts: Parts, doors: Doors) -> Blueprint:
@@ -35,7 +39,9 @@ def build_hooks(parts: Parts, doors: Doors) -> Blueprint:
 
     @hooks.post("/alertmanager")
     def receive_alertmanager() -> Response:
-        """Take a webhook; 200 only when everything in it is in the store."""
+        """Take a webhook; 200 only when everything in it is in the store. With `?warnings=true` the answer
+        also tells what is odd about its severities, as `receiver fire` shows it.
+        """
         if stranger := doors.refuse_stranger(parts.settings.webhook_tokens, "RECEIVER_WEBHOOK_TOKEN"):
             return stranger
         now = parts.clock()
@@ -51,6 +57,8 @@ def build_hooks(parts: Parts, doors: Doors) -> Blueprint:
         }
         _count(counts, batch.repaired)
         answer = {"alerts": batch.total, **counts, "incidents": accepted.incidents}
+        if request.query_string and request.args.get("warnings") == "true":
+            answer["warnings"] = _list_warnings(parts.routing, batch)
         return Response(json.encode(answer), content_type="application/json")
 
     @hooks.after_request
@@ -115,6 +123,17 @@ def _read_body() -> bytes:
     if len(body) > MAX_BODY:
         raise RequestEntityTooLarge
     return body
+
+
+def _list_warnings(routing: Routing, batch: Batch) -> list[str]:
+    """Return what to warn of in the severities of what fires, each once; for who sends test alerts."""
+    found: dict[str, None] = {}
+    for alert in (alert for group in batch.groups for alert in group.alerts if alert.is_firing):
+        if len(found) >= _MAX_WARNINGS:
+            break
+        if not any(heartbeat.matches(alert.labels) for heartbeat in routing.heartbeats):
+            found |= dict.fromkeys(find_severity_warnings(routing, alert.labels))
+    return list(found)
 
 
 # Finding a metric by its labels takes as long as counting with it.

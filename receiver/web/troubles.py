@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from flask import url_for
@@ -37,13 +37,15 @@ class Trouble:
     links: tuple[Link, ...] = ()
 
 
-def find_troubles(parts: Parts, stale: int = 0) -> list[Trouble]:
+def find_troubles(parts: Parts, stale: int = 0, alarms: Sequence[Trouble] = ()) -> list[Trouble]:
     """Return what readers must know before they trust what they see, worst first. Raises StoreError.
 
-    *stale* is how many open incidents are, as whoever lists them knows.
+    *stale* is how many open incidents are, and *alarms* what their severities make known, as whoever lists
+    them knows.
     """
     status = show_status(parts)
     found = [
+        *alarms,
         *_find_silent_parts(status),
         *_find_failed(parts),
         *_find_storms(parts),
@@ -53,11 +55,11 @@ def find_troubles(parts: Parts, stale: int = 0) -> list[Trouble]:
     return sorted(found, key=lambda trouble: _LEVELS.index(trouble.level))
 
 
-def find_serious_troubles(parts: Parts) -> list[Trouble]:
+def find_serious_troubles(parts: Parts, alarms: Sequence[Trouble] = ()) -> list[Trouble]:
     """Return those without what is only of note: that is said on the first page, and above what is on fire
     it would be in the way.
     """
-    return [trouble for trouble in find_troubles(parts) if trouble.level != "note"]
+    return [trouble for trouble in find_troubles(parts, alarms=alarms) if trouble.level != "note"]
 
 
 def _find_silent_parts(status: Status) -> Iterator[Trouble]:

@@ -128,3 +128,24 @@ def test_the_shipped_configuration_is_fine() -> None:
     result = receiver("check", "--config", shipped)
     assert result.exit_code == 0
     assert "13 runbooks; Slack and PagerDuty are simulated." in result.stdout
+
+
+def test_a_critical_that_pages_nobody_and_an_unknown_severity_are_warnings(config: Path) -> None:
+    config.write_text(
+        ROUTING.replace('severity="critical"', 'severity="page"')
+        + "heartbeats: [{match: 'severity=\"wobbly\"', notify: on-call, every: 5m}]\n"
+    )
+    result = receiver("check", **FULL)
+    assert result.exit_code == 0
+    assert (
+        'warning: routing.yaml:12: routes[1] takes severity="critical" and has no escalation' in result.stdout
+    )
+    assert 'warning: routing.yaml:13: heartbeats[0].match has the unknown severity "wobbly"' in result.stdout
+    assert "with 3 warnings" in result.stdout  # the runbook's own is the third
+
+
+def test_a_fault_in_the_words_of_severities_is_told_with_its_line(config: Path) -> None:
+    config.write_text(f"{ROUTING}severities: {{warning: [p1]}}\n")
+    result = receiver("check", **FULL)
+    assert result.exit_code == 1
+    assert "routing.yaml:13: severities.warning[0] 'p1' is built in as critical" in result.stdout

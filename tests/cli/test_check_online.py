@@ -200,6 +200,25 @@ def test_alertmanager_and_prometheus_are_asked_how_they_are(stub: Stub) -> None:
 
 
 @pytest.mark.usefixtures("config")
+def test_unknown_severities_of_prometheus_rules_are_warnings(stub: Stub) -> None:
+    rules = [
+        ("A", "wobbly"),
+        ("B", "wobbly"),
+        ("C", "page"),
+        ("D", ""),
+        ("E", "{{ $labels.x }}"),
+        ("F", "none"),
+    ]
+    found = [{"type": "alerting", "name": name, "labels": {"severity": word}} for name, word in rules]
+    stub.tell("GET /-/healthy", b"Prometheus Server is Healthy.")
+    stub.tell("GET /api/v1/rules", {"status": "success", "data": {"groups": [{"rules": found}]}})
+    result = receiver("check", "--online", PROMETHEUS_URL=stub.url)
+    assert result.exit_code == 0
+    assert """Prometheus' rule A has the unknown severity "wobbly", expected a known one""" in result.stdout
+    assert result.stdout.count("unknown severity") == 1
+
+
+@pytest.mark.usefixtures("config")
 def test_what_is_no_alertmanager_and_an_ill_prometheus_are_faults(stub: Stub) -> None:
     stub.tell("GET /api/v2/status", {"status": "success"})
     stub.tell("GET /-/healthy", b"", status=503)

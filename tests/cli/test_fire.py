@@ -87,6 +87,14 @@ def test_an_empty_severity_is_none(stub: Stub) -> None:
     assert stub.asked[0].body["alerts"][0]["labels"] == {"alertname": "DiskFull"}
 
 
+def test_what_the_receiver_warns_of_is_shown(stub: Stub) -> None:
+    stub.tell(HOOK, answer(new=1) | {"warnings": ['unknown severity "wobbly"\x1b[2J: odd', 7]})
+    result = receiver("fire", "DiskFull", "--severity", "wobbly", RECEIVER_URL=stub.url)
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[-2:] == ['warning: unknown severity "wobbly"[2J: odd', "warning: 7"]
+    assert stub.asked[0].body["alerts"][0]["labels"]["severity"] == "wobbly"
+
+
 def test_shows_the_first_of_the_tokens(stub: Stub) -> None:
     receiver("fire", "DiskFull", RECEIVER_URL=stub.url, RECEIVER_WEBHOOK_TOKEN=" one ,two")
     assert stub.asked[0].headers["Authorization"] == "Bearer one"

@@ -128,3 +128,34 @@ def test_asks_no_server(config: Path) -> None:
     """Nothing listens there; the answer comes all the same."""
     result = receiver("route", "--config", config, "severity=info", REDIS_URL="redis://127.0.0.1:1/0")
     assert result.exit_code == 0
+
+
+def test_a_severity_is_read_in_all_its_words(config: Path) -> None:
+    result = receiver("route", "--config", config, "severity=P1", "team=web", "--json")
+    said = json.loads(result.stdout)
+    assert (said["route"], said["severity"], said["warnings"]) == ("#alerts-critical", "critical", [])
+    config.write_text(f"{ROUTING}severities: {{critical: [störung]}}\n")
+    said = json.loads(receiver("route", "--config", config, "severity=STÖRUNG", "team=web", "--json").stdout)
+    assert (said["route"], said["severity"]) == ("#alerts-critical", "critical")
+
+
+def test_a_critical_that_pages_nobody_is_a_warning(config: Path) -> None:
+    result = receiver("route", "--config", config, "severity=page", "team=mail")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines()[-1] == (
+        "warning: it is critical, but route #alerts-info has no escalation: nobody is paged"
+    )
+
+
+def test_an_unknown_severity_is_a_warning(config: Path) -> None:
+    result = receiver("route", "--config", config, "severity=wobbly")
+    assert result.exit_code == 0
+    assert 'warning: unknown severity "wobbly": it counts as none' in result.stdout
+    said = json.loads(receiver("route", "--config", config, "severity=wobbly", "--json").stdout)
+    assert said["severity"] == "none"
+    assert said["warnings"][0].startswith('unknown severity "wobbly"')
+
+
+@pytest.mark.parametrize("label", ["severity=none", "severity=", "severity=warning", "team=web"])
+def test_no_severity_is_no_warning(config: Path, label: str) -> None:
+    assert "warning:" not in receiver("route", "--config", config, label).stdout

@@ -29,6 +29,7 @@ from receiver.web.questions import SilenceWish, read_query
 from receiver.web.reader import VIA, answer_of_reader, name_reader
 from receiver.web.rows import render_whole
 from receiver.web.sent import find_sent
+from receiver.web.severity_troubles import find_severity_troubles
 from receiver.web.silencing import silence
 from receiver.web.stamp import answer_living
 from receiver.web.troubles import find_serious_troubles
@@ -67,7 +68,7 @@ def _show(parts: Parts, found: Incident, policy: EscalationPolicy) -> Response:
     upcoming = progress.next_step if not found.is_waiting else None
     whole = render_whole(found, policy, parts.incidents.timeline(found.id), now)
     card, sent = build_card(found, policy, now), find_sent(parts, found, policy)
-    troubles = find_serious_troubles(parts)
+    troubles = find_serious_troubles(parts, find_severity_troubles(parts, [found]))
     return answer_living(
         "incident.html",
         (whole, card, sent, troubles, show_maintenance(parts)),

@@ -24,7 +24,7 @@ def add_now(pages: Blueprint, parts: Parts) -> None:
         """Show what is open, most urgent first."""
         asked = read_query(BoardQuery, request.args)
         board, counts = build_board(parts, asked)
-        troubles, heartbeats = find_troubles(parts, counts.stale), list_heartbeats(parts)
+        troubles, heartbeats = find_troubles(parts, counts.stale, counts.alarms), list_heartbeats(parts)
         maintenance = show_maintenance(parts)
         return answer_living(
             "now.html",

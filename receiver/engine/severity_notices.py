@@ -1,0 +1,74 @@
+"""Notices about severities: a critical whose route pages nobody, and words that are unknown."""
+
+from __future__ import annotations
+
+import logging
+
+from receiver.domain.incident import Incident
+from receiver.domain.journey import REMEDY, is_unpaged_critical
+from receiver.domain.notice import Notices
+from receiver.domain.ports import Rules
+from receiver.domain.severity import say_unknown
+from receiver.text import one_line
+
+logger = logging.getLogger(__name__)
+
+# A sender may make up words without end: beyond so many in a day they are counted in one notice a day.
+WORDS_A_DAY = 20
+_DAY_S = 86400.0
+_MAX_NAME = 80
+
+
+class SeverityNotices:
+    """Says each unknown word and each such route once, from how an incident stands.
+
+    The notice's id keeps a second worker, and a second look after a crash, from saying it again; what this
+    process has said is remembered here too, so that an incident costs no round trip for it. Safe for
+    several threads.
+    """
+
+    def __init__(self, notices: Notices, rules: Rules) -> None:
+        self._notices = notices
+        self._rules = rules
+        self._routes: set[str] = set()
+        self._words: dict[str, float] = {}
+        self._many_at = float("-inf")
+
+    def say(self, incident: Incident, now: float) -> None:
+        """Put a notice for what is new in *incident*. Raises StoreError."""
+        if incident.is_resolved:
+            return
+        if is_unpaged_critical(self._rules, incident) and incident.route not in self._routes:
+            self._say_unpaged(incident, now)
+        for word in incident.unknown_severities:
+            if word not in self._words and self._rules.severities.find_severity(word) is None:
+                self._say_unknown(word, incident, now)
+
+    def _say_unpaged(self, incident: Incident, now: float) -> None:
+        text = f"{_name(incident)} is critical and pages nobody: route {incident.route} has no escalation"
+        about = "criticals on routes without escalation"
+        logger.warning("critical pages nobody", extra={"fields": _fields(incident)})
+        self._notices.put(f"critical without escalation/{incident.route}", text, now, about=about)
+        self._routes.add(incident.route)  # no more than there are routes
+
+    def _say_unknown(self, word: str, incident: Incident, now: float) -> None:
+        if len(self._words) >= WORDS_A_DAY:
+            self._words = {one: at for one, at in self._words.items() if abs(now - at) < _DAY_S}
+        text = f"{_name(incident)} has the {say_unknown(word)}: {REMEDY}"
+        if len(self._words) < WORDS_A_DAY:
+            logger.warning("unknown severity", extra={"fields": _fields(incident)})
+            self._notices.put(f"unknown severity/{word}", text, now, about="unknown severities")
+            self._words[word] = now
+        elif abs(now - self._many_at) >= _DAY_S:
+            text = f"More than {WORDS_A_DAY} unknown severities came within a day. The latest: {text}"
+            self._notices.put("unknown severities", text, now, every=_DAY_S)
+            self._many_at = now
+
+
+def _fields(incident: Incident) -> dict[str, str]:
+    """Return what the log says; a label's value stays out of it."""
+    return {"incident": incident.id, "route": incident.route}
+
+
+def _name(incident: Incident) -> str:
+    return f"{one_line(incident.alertname, _MAX_NAME) or 'An alert'} ({incident.id})"

@@ -1,0 +1,58 @@
+"""Alarms about severities: criticals for which nobody is ever paged, and words that are unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from flask import url_for
+
+from receiver.domain.incident import Incident
+from receiver.domain.journey import REMEDY, is_unpaged_critical
+from receiver.domain.severity import say_unknown
+from receiver.web.troubles import Link, Trouble
+from receiver.wiring import Parts
+
+_SHOWN = 5
+
+
+def find_severity_troubles(parts: Parts, incidents: Iterable[Incident]) -> tuple[Trouble, ...]:
+    """Return what the severities of open *incidents* make known. It follows from the incidents, so it is
+    shown until they are over, or until a word is in `severities`.
+    """
+    unpaged: list[Incident] = []
+    words: dict[str, Incident] = {}
+    for incident in incidents:
+        if incident.is_resolved:
+            continue
+        if is_unpaged_critical(parts.routing, incident):
+            unpaged.append(incident)
+        for word in incident.unknown_severities:
+            if parts.routing.severities.find_severity(word) is None:
+                words.setdefault(word, incident)
+    return (*_tell_unpaged(unpaged), *_tell_unknown(words))
+
+
+def _tell_unpaged(incidents: list[Incident]) -> Iterator[Trouble]:
+    if not incidents:
+        return
+    count = len(incidents)
+    title = "A critical pages nobody." if count == 1 else f"{count} criticals page nobody."
+    routes = list(dict.fromkeys(incident.route for incident in incidents))
+    more = f" and {len(routes) - _SHOWN} more" if len(routes) > _SHOWN else ""
+    words = (
+        f"No escalation on {'route' if len(routes) == 1 else 'routes'} {', '.join(routes[:_SHOWN])}{more}:"
+    )
+    yield Trouble("alarm", title, words, links=tuple(map(_link, incidents[:_SHOWN])))
+
+
+def _tell_unknown(words: dict[str, Incident]) -> Iterator[Trouble]:
+    for word, incident in list(words.items())[:_SHOWN]:
+        title = f"An alert has the {say_unknown(word)}."
+        yield Trouble("alarm", title, f"{REMEDY[0].upper()}{REMEDY[1:]}:", links=(_link(incident),))
+    if len(words) > _SHOWN:
+        yield Trouble("alarm", f"{len(words) - _SHOWN} more severities are unknown.")
+
+
+def _link(incident: Incident) -> Link:
+    words = incident.alertname or incident.id
+    return Link(url_for("pages.incident", incident_id=incident.id), words)

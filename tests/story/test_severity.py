@@ -1,0 +1,324 @@
+"""What a severity is read as decides everywhere: the route, the page, the colour, the lists."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from receiver.engine.severity_notices import WORDS_A_DAY
+from tests.rig import ROUTING, Rig
+from tests.story.outage import NOTICES, in_channel
+
+PAYLOADS = Path(__file__).parents[1] / "sources" / "payloads"
+OWN = "severities: {critical: [störung], error: [ugly]}\n"
+UNPAGED = ROUTING.replace(", escalation: critical}", "}")
+
+
+def metric(rig: Rig, name: str) -> float:
+    lines = rig.client.get("/metrics").text.splitlines()
+    return float(next(line.rpartition(" ")[2] for line in lines if line.startswith(name)))
+
+
+def listed(rig: Rig, severity: str) -> list[str]:
+    answer = rig.client.get(f"/api/v1/incidents?severity={severity}")
+    return [row["id"] for row in answer.json["incidents"]]
+
+
+def notices(rig: Rig) -> str:
+    return "\n".join(message.text for message in in_channel(rig, "#monitoring"))
+
+
+def alarms(rig: Rig, path: str = "/") -> str:
+    return "\n".join(
+        line for line in rig.client.get(path).text.splitlines() if 'class="banner alarm"' in line
+    )
+
+
+def test_a_severity_of_page_is_routed_shown_and_paged_as_critical(rig: Rig) -> None:
+    body = json.loads((PAYLOADS / "severity-page.json").read_text())
+    rig.clock.moment += 7 * 86400
+    (incident,) = rig.posts(*body["alerts"])["incidents"]
+    rig.works()
+    assert rig.roots()[0].channel == "#alerts-critical"
+    assert "🔴 CRITICAL" in rig.roots()[0].words
+    assert rig.paged() == ["on-call"]
+    shown = rig.shows(incident)
+    assert (shown["severity"], shown["alerts"][0]["severity"]) == ("critical", "critical")
+    assert shown["alerts"][0]["labels"]["severity"] == "page"
+    assert listed(rig, "critical") == [incident]
+    assert metric(rig, 'receiver_incidents{severity="critical",state="open"}') == 1
+
+
+@pytest.mark.parametrize("word", ["Page", "P1", "sev0", "CRIT", "Disaster", "fatal", "emergency"])
+def test_other_words_for_it_are_one_severity(rig: Rig, word: str) -> None:
+    incident = rig.fires("DiskFull", word)
+    assert rig.paged() == ["on-call"]
+    assert rig.shows(incident)["route"] == "#alerts-critical"
+    assert rig.pagerduty.events[0].body["payload"]["severity"] == "critical"
+    assert f"severity={word}" in rig.roots()[0].words
+    rig.ends("DiskFull", word)
+    assert rig.state(incident) == "resolved"
+
+
+@pytest.mark.parametrize("word", ["ticket", "P3", "average", "Warn"])
+def test_words_for_a_warning_page_as_one(rig: Rig, word: str) -> None:
+    assert rig.shows(rig.fires("DiskFull", word))["route"] == "#alerts-warning"
+    assert rig.paged() == ["on-call"]
+
+
+@pytest.mark.parametrize("word", ["P5", "low", "informational", "none", ""])
+def test_words_for_less_page_nobody(rig: Rig, word: str) -> None:
+    assert rig.shows(rig.fires("DiskFull", word))["route"] == "#alerts-info"
+    assert rig.paged() == []
+
+
+def test_an_error_takes_the_route_of_warnings_and_keeps_its_own_colour(rig: Rig) -> None:
+    incident = rig.fires("DiskFull", "high")
+    assert rig.shows(incident)["route"] == "#alerts-warning"
+    assert "🟠 ERROR" in rig.roots()[0].words
+    assert rig.pagerduty.events[0].body["payload"]["severity"] == "error"
+    assert listed(rig, "error") == [incident]
+    assert listed(rig, "warning") == []
+    assert f'id="to-{incident}"' in rig.client.get("/?severity=error").text
+    assert 'class="card error open"' in rig.client.get("/").text
+    assert "1 error" in rig.client.get("/history").text
+
+
+def test_an_error_takes_its_own_route_where_that_comes_first(rig: Rig) -> None:
+    line = """  - {match: ['severity="error"'], channel: "#alerts-error", escalation: critical}\n"""
+    rig.configure(
+        ROUTING.replace(
+            """  - {match: ['severity="warning"']""", line + """  - {match: ['severity="warning"']"""
+        )
+    )
+    assert rig.shows(rig.fires("DiskFull", "P2"))["route"] == "#alerts-error"
+    assert rig.shows(rig.fires("Other", "P3"))["route"] == "#alerts-warning"
+
+
+def test_the_worst_word_of_a_group_counts(rig: Rig) -> None:
+    line = """  - {match: [], channel: "#alerts-info", escalation: critical}\n"""
+    rig.configure(ROUTING.partition("routes:")[0] + "routes:\n" + line)
+    alerts = [rig.alert("A", "minor", n="1"), rig.alert("B", "P1", n="2"), rig.alert("C", "High", n="3")]
+    (incident,) = rig.posts(*alerts, group={"job": "x"})["incidents"]
+    rig.works()
+    assert rig.shows(incident)["severity"] == "critical"
+    assert rig.pagerduty.events[0].body["payload"]["severity"] == "critical"
+
+
+def test_a_worse_word_joining_takes_the_acknowledgement_back(rig: Rig) -> None:
+    line = """  - {match: [], channel: "#alerts-info", escalation: critical}\n"""
+    rig.configure(ROUTING.partition("routes:")[0] + "routes:\n" + line)
+    group = {"job": "x"}
+    (incident,) = rig.posts(rig.alert("A", "ticket"), group=group)["incidents"]
+    rig.works()
+    rig.answers(incident, "acknowledge")
+    rig.posts(rig.alert("A", "ticket", at=rig.clock()), rig.alert("B", "P3"), group=group)
+    rig.works()
+    assert rig.state(incident) == "acknowledged"
+    rig.posts(rig.alert("C", "page"), group=group)
+    rig.works()
+    assert rig.state(incident) == "open"
+    assert rig.shows(incident)["severity"] == "critical"
+
+
+def test_a_teams_own_word_is_read_and_a_reload_leaves_open_incidents_as_read(rig: Rig) -> None:
+    one_route = (
+        ROUTING.partition("routes:")[0] + 'routes: [{channel: "#alerts-info", escalation: critical}]\n'
+    )
+    rig.configure(OWN + one_route)
+    incident = rig.fires("DiskFull", "Störung")
+    assert rig.paged() == ["on-call"]
+    assert listed(rig, "critical") == [incident]
+    rig.configure(one_route)
+    before = rig.outside()
+    assert rig.posts(rig.alert("DiskFull", "Störung"))["duplicates"] == 1
+    rig.works()
+    assert rig.shows(incident)["severity"] == "critical"
+    assert rig.outside() == before
+    rig.answers(incident, "acknowledge")
+    assert "CRITICAL" in rig.roots()[0].words
+
+
+def test_a_reload_teaches_a_word_to_what_comes_next(rig: Rig) -> None:
+    first = rig.fires("DiskFull", "störung")
+    assert rig.shows(first)["severity"] == "none"
+    assert "unknown severity" in alarms(rig)
+    rig.configure(OWN + ROUTING)
+    assert "unknown severity" not in alarms(rig)
+    second = rig.fires("Other", "störung")
+    assert rig.shows(second)["severity"] == "critical"
+    assert rig.shows(first)["severity"] == "none"
+
+
+def test_a_heartbeat_is_known_by_the_severity_as_it_is_read(rig: Rig) -> None:
+    rig.configure(
+        """heartbeats: [{match: ['severity="info"', 'job="beat"'], every: 5m, notify: on-call}]\n""" + ROUTING
+    )
+    assert rig.posts(rig.alert("Watchdog", "P5", job="beat"))["incidents"] == []
+    assert rig.client.get("/api/v1/status").json["heartbeats"][0]["state"] == "beating"
+
+
+def test_a_repeat_of_an_odd_word_changes_nothing(rig: Rig) -> None:
+    for word in ("wobbly", "page", "HIGH"):
+        rig.fires(word, word)
+        before = rig.outside()
+        assert rig.posts(rig.alert(word, word))["duplicates"] == 1
+        rig.works()
+        assert rig.outside() == before
+
+
+# --- what is said of it ---
+
+
+def test_an_unknown_severity_is_an_alarm_on_the_page_until_it_is_over(rig: Rig) -> None:
+    incident = rig.fires("DiskFull", "wobbly")
+    for path in ("/", f"/incidents/{incident}"):
+        assert "unknown severity &#34;wobbly&#34;" in alarms(rig, path)
+        assert f'href="/incidents/{incident}"' in alarms(rig, path)
+    assert rig.shows(incident)["severity"] == "none"
+    assert rig.shows(incident)["alerts"][0]["labels"]["severity"] == "wobbly"
+    rig.ends("DiskFull", "wobbly")
+    assert "unknown severity" not in alarms(rig)
+
+
+def test_a_critical_that_pages_nobody_is_an_alarm_on_the_page(rig: Rig) -> None:
+    rig.configure(UNPAGED)
+    incident = rig.fires("DiskFull", "P1")
+    for path in ("/", f"/incidents/{incident}"):
+        assert "A critical pages nobody." in alarms(rig, path)
+        assert "No escalation on route #alerts-critical" in alarms(rig, path)
+    for n in range(9):
+        rig.fires(f"DiskFull{n}", "critical")
+    assert "10 criticals page nobody." in alarms(rig)
+    assert alarms(rig).count('href="/incidents/') == 5
+
+
+@pytest.mark.parametrize("word", ["none", "", "warning", "P4", "ugly"])
+def test_no_severity_and_a_known_one_are_nothing_to_be_said(rig: Rig, word: str) -> None:
+    rig.configure(NOTICES + OWN + UNPAGED)
+    rig.fires("DiskFull", word)
+    rig.passes("5m")
+    assert "severity" not in alarms(rig)
+    assert "pages nobody" not in alarms(rig)
+    assert notices(rig) == ""
+
+
+def test_an_unknown_severity_is_one_notice(rig: Rig) -> None:
+    rig.configure(NOTICES + ROUTING)
+    incident = rig.fires("DiskFull", "wobbly")
+    rig.fires("Other", "wobbly")
+    rig.passes("5m")
+    rig.configure(NOTICES + ROUTING)  # another process, or the same after SIGHUP
+    rig.fires("Third", "wobbly")
+    rig.passes("2h")
+    assert notices(rig).count("unknown severity") == 1
+    assert f'DiskFull ({incident}) has the unknown severity "wobbly"' in notices(rig)
+
+
+def test_a_critical_that_pages_nobody_is_one_notice_for_each_route(rig: Rig) -> None:
+    rig.configure(NOTICES + UNPAGED)
+    incident = rig.fires("DiskFull", "page")
+    rig.fires("Other", "critical")
+    rig.passes("5m")
+    rig.configure(NOTICES + UNPAGED)
+    rig.fires("Third", "P0")
+    rig.passes("2h")
+    assert notices(rig).count("pages nobody") == 1
+    said = f"DiskFull ({incident}) is critical and pages nobody: route #alerts-critical has no escalation"
+    assert said in notices(rig)
+
+
+def test_a_critical_that_joins_later_is_noticed_too(rig: Rig) -> None:
+    rig.configure(
+        NOTICES + ROUTING.partition("routes:")[0] + 'routes:\n  - {match: [], channel: "#alerts-info"}\n'
+    )
+    group = {"job": "x"}
+    rig.posts(rig.alert("A", "info"), group=group)
+    rig.works()
+    rig.posts(rig.alert("B", "sev1"), rig.alert("C", "wobbly"), group=group)
+    rig.passes("5m")
+    assert notices(rig).count("pages nobody") == 1
+    assert notices(rig).count("unknown severity") == 1
+
+
+def test_made_up_words_are_a_bounded_number_of_notices(rig: Rig) -> None:
+    rig.configure(NOTICES + ROUTING)
+    for n in range(3 * WORDS_A_DAY):
+        rig.posts(rig.alert("DiskFull", f"made-up-{n}", host=str(n)), group={"host": str(n)})
+    rig.passes("20m")
+    keys = list(rig.parts.notices._redis.scan_iter("rcv:*notice:*"))
+    assert len(keys) == WORDS_A_DAY + 1
+    assert f"More than {WORDS_A_DAY} unknown severities came within a day" in notices(
+        rig
+    ) or "more: " in notices(rig)
+    assert len(in_channel(rig, "#monitoring")) <= 3
+    assert alarms(rig).count("unknown severity") == 5
+    assert f"{3 * WORDS_A_DAY - 5} more severities are unknown." in alarms(rig)
+
+
+def test_many_words_in_one_incident_keep_it_small(rig: Rig) -> None:
+    alerts = [rig.alert("A", "w" * 4000 + str(n), n=str(n)) for n in range(200)]
+    (incident,) = rig.posts(*alerts, group={"job": "x"})["incidents"]
+    found = rig.parts.incidents.load(incident).unknown_severities
+    assert len(found) <= 3
+    assert all(len(word) <= 60 for word in found)
+
+
+def test_hostile_words_are_shown_as_text(rig: Rig) -> None:
+    rig.configure(NOTICES + ROUTING)
+    rig.fires("DiskFull", "<script>alert(1)</script> <!channel>")
+    rig.passes("5m")
+    page = rig.client.get("/").text
+    assert "<script>alert" not in page
+    assert "&lt;script&gt;" in alarms(rig)
+    sent = [
+        c.arguments for c in rig.slack.calls_of("chat.postMessage") if c.arguments["channel"] == "#monitoring"
+    ]
+    assert sent
+    assert "<!channel>" not in json.dumps(sent)
+
+
+def test_a_webhook_says_it_to_whom_asks(rig: Rig) -> None:
+    def answer(query: str, *alerts: dict[str, Any]) -> dict[str, Any]:
+        return dict(rig.client.post(f"/webhooks/alertmanager{query}", json=rig.payload(*alerts)).json)
+
+    odd = rig.alert("DiskFull", "wobbly")
+    assert "warnings" not in answer("", odd)
+    (said,) = answer("?warnings=true&source=eu", odd, rig.alert("DiskFull", "wobbly", host="b"))["warnings"]
+    assert said.startswith('unknown severity "wobbly"')
+    assert answer("?warnings=true", rig.alert("DiskFull", "page"))["warnings"] == []
+    assert answer("?warnings=true", rig.alert("DiskFull", "wobbly", ended=True))["warnings"] == []
+    rig.configure(UNPAGED)
+    (said,) = answer("?warnings=true", rig.alert("DiskFull", "page"))["warnings"]
+    assert said == "it is critical, but route #alerts-critical has no escalation: nobody is paged"
+    many = [rig.alert("DiskFull", f"w{n}") for n in range(100)]
+    assert len(answer("?warnings=true", *many)["warnings"]) == 10
+
+
+def test_the_dry_run_of_the_page_says_it(rig: Rig) -> None:
+    page = rig.client.get("/routing?labels=severity%3Dwobbly").text
+    assert "Unknown severity &#34;wobbly&#34;" in page
+    rig.configure(UNPAGED)
+    page = rig.client.get("/routing?labels=severity%3DP1").text
+    assert "severity critical" in page
+    assert "route #alerts-critical has no escalation" in page
+    assert "has no escalation: nobody is paged, expected" in page  # what the check says
+
+
+def test_the_history_is_searched_by_the_severity_as_it_is_read(rig: Rig) -> None:
+    paged, other = rig.fires("DiskFull", "page"), rig.fires("Other", "ticket")
+    for label in ("severity=critical", "severity=page"):
+        page = rig.client.get(f"/history?label={label}").text
+        assert f"/incidents/{paged}" in page
+        assert f"/incidents/{other}" not in page
+    assert f"/incidents/{paged}" not in rig.client.get("/history?label=severity=").text
+
+
+def test_the_log_does_not_repeat_a_labels_value(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    rig.configure(NOTICES + ROUTING)
+    rig.fires("DiskFull", "xoxb-1234567890-secret")
+    assert any(record.message == "unknown severity" for record in caplog.records)
+    assert "1234567890-secret" not in "".join(str(record.__dict__) for record in caplog.records)
