@@ -85,6 +85,7 @@ class StepRow(Struct, frozen=True):
     state: str = ""
     due_at: str | None = None
     told_at: str | None = None
+    given_up_at: str | None = None
 
 
 class EscalationRow(Struct, frozen=True):

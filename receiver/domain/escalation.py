@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from receiver.domain.delivery import Delivery
-from receiver.domain.fallback import find_message, find_thread, list_stand_ins
+from receiver.domain.fallback import call_key, find_message, find_thread, list_stand_ins, unreached_key
 from receiver.domain.incident import Incident
 from receiver.domain.page_line import find_storm_paging, has_own_page, page_line
 from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy, Responder, Step
 
-# A step that nobody could be told of is given up this long after its first attempt, and the
-# next wait starts all the same; its delivery goes on behind.
+# A step of which no receipt has come is given up this long after its first attempt, and the next wait
+# starts all the same; its delivery goes on behind.
 GIVE_UP_AFTER_S = 120.0
 # Alertmanager and PagerDuty are asked a little before a step after the first is due, so that nobody is
 # paged later for it; an answer this long before the step is still good, and without a word from
@@ -24,14 +24,26 @@ LOOK_GRACE_S = 3.0
 
 @dataclass(frozen=True)
 class StepStanding:
-    """One step as it stands: *due_at* is None while that can't be known yet."""
+    """One step as it stands: *due_at* is None while that can't be known yet.
+
+    *told_at* is the first receipt of what tells it, and nothing else. *wait_at* is when the wait for the
+    next step began: with that receipt, or when it was given up. While neither is so, *give_up_at* is when
+    it is to be given up.
+    """
 
     step: Step
     due_at: float | None = None
-    told_at: float | None = None  # told or given up
+    told_at: float | None = None
+    given_up_at: float | None = None
+    give_up_at: float | None = None
+    wait_at: float | None = None
     is_reached: bool = False
-    is_given_up: bool = False
     is_standing: bool = False  # told in an earlier run, and still open there
+
+    @property
+    def is_given_up(self) -> bool:
+        """It was given up, and no receipt has come since."""
+        return self.given_up_at is not None and self.told_at is None
 
 
 @dataclass(frozen=True)
@@ -68,6 +80,11 @@ def reply_key(step: Step) -> str:
     return f"step:{step.name}"
 
 
+def give_up_key(step: Step) -> str:
+    """Return the key under which an incident keeps that the step was given up, and when."""
+    return f"given_up:{step.name}"
+
+
 def trace_progress(incident: Incident, policy: EscalationPolicy, now: float) -> Progress:
     """Return where the escalation stands at *now*.
 
@@ -75,17 +92,14 @@ def trace_progress(incident: Incident, policy: EscalationPolicy, now: float) -> 
     incident reaches no further step than it had tried.
     """
     first = _first_step(incident, policy)
-    standings: list[StepStanding] = [
-        StepStanding(step, told_at=incident.run.started_at, is_reached=True, is_standing=True)
-        for step in policy.steps[:first]
-    ]
+    standings = [_stand_from_before(incident, step) for step in policy.steps[:first]]
     due_at: float | None = incident.run.started_at
     for number, step in enumerate(policy.steps[first:]):
         if due_at is not None and (number or incident.run.cause != "unacknowledged"):
             due_at += step.after
         standing = _stand(incident, policy, step, due_at, now, is_first=number == 0)
         standings.append(standing)
-        due_at = standing.told_at
+        due_at = standing.wait_at
     paused_until = policy.paused_until if now < policy.paused_until else 0.0
     return Progress(tuple(standings), _look_at(incident, policy, standings, now), paused_until)
 
@@ -102,23 +116,35 @@ def _stand(
     if due_at is None:
         return StepStanding(step)
     if is_first and incident.run.cause == "reopened" and _was_kept_open(incident, step):
-        return StepStanding(step, due_at, told_at=due_at, is_reached=True, is_standing=True)
-    tried = [d for d in _deliveries(incident, step) if d.attempts]
+        return _stand_from_before(incident, step, due_at)
+    given_up_at = _given_up_at(incident, step)
+    is_begun = given_up_at is not None or any(d.attempts for d in _deliveries(incident, step))
     is_stopped = incident.is_resolved or (
         incident.is_acknowledged and not (is_first and is_owed_anew(incident))
     )
-    if not tried and is_stopped:
+    if not is_begun and is_stopped:
         return StepStanding(step)
-    if not tried and now < policy.paused_until:
+    if not is_begun and now < policy.paused_until:
         return StepStanding(step, max(due_at, policy.paused_until))
     # What is to be told as soon as a run begins is due even where the clock was set back since.
     is_due = due_at <= now or (is_first and due_at <= incident.run.started_at)
-    if not tried and not (is_due and (is_first or may_go_on(incident, policy, due_at, now))):
+    if not is_begun and not (is_due and (is_first or may_go_on(incident, policy, due_at, now))):
         return StepStanding(step, due_at)
-    told_at, is_given_up = _told_at(incident, policy, step, due_at, now)
-    if told_at is not None:  # what stands for the step may have failed or arrived before its time
-        told_at = max(told_at, due_at)
-    return StepStanding(step, due_at, told_at, is_reached=True, is_given_up=is_given_up)
+    tellings = _telling(incident, policy, step, due_at)
+    told_at = min((d.receipt.at for d in tellings if d.receipt), default=None)
+    wait_at = min((at for at in (told_at, given_up_at) if at is not None), default=None)
+    give_up_at = None
+    if wait_at is None:
+        give_up_at = _give_up_at(incident, policy, step, tellings, due_at=due_at, now=now)
+    return StepStanding(step, due_at, told_at, given_up_at, give_up_at, wait_at, is_reached=True)
+
+
+def _stand_from_before(incident: Incident, step: Step, due_at: float | None = None) -> StepStanding:
+    """Return how a step stands that is not told anew in this run; the next wait begins with the run."""
+    receipts = (d.receipt for key in _keys(step) if (d := incident.deliveries.get(key)))
+    told_at = min((receipt.at for receipt in receipts if receipt), default=None)
+    started_at = incident.run.started_at
+    return StepStanding(step, due_at, told_at, wait_at=started_at, is_reached=True, is_standing=True)
 
 
 def may_go_on(incident: Incident, policy: EscalationPolicy, due_at: float, now: float) -> bool:
@@ -155,27 +181,40 @@ def _is_really_paged(incident: Incident, responder: Responder) -> bool:
     return has_own_page(incident, responder) or bool(find_storm_paging(incident, responder))
 
 
-def _told_at(
-    incident: Incident, policy: EscalationPolicy, step: Step, due_at: float, now: float
-) -> tuple[float | None, bool]:
-    """Return when the step was told or given up, and whether it was given up.
+def _given_up_at(incident: Incident, step: Step) -> float | None:
+    receipt = current(incident, give_up_key(step)).receipt
+    return receipt.at if receipt is not None else None
 
-    The message that stands for its reply may have been tried long before the step was due.
+
+def _give_up_at(
+    incident: Incident,
+    policy: EscalationPolicy,
+    step: Step,
+    tellings: list[Delivery],
+    *,
+    due_at: float,
+    now: float,
+) -> float | None:
+    """Return when a step without a receipt is to be given up: at once where all that tells it failed for
+    good, else some time after its first attempt; None before that attempt.
+
+    The worker that gives the step up keeps when it did so, and the next wait begins then: time in which no
+    worker lived takes no responder's time to answer away.
     """
-    deliveries = _telling(incident, policy, step)
-    told = min((d.receipt.at for d in deliveries if d.receipt), default=None)
-    if deliveries and all(d.failed_at and not d.receipt for d in deliveries):
-        return max(d.failed_at for d in deliveries), True
-    first = min((max(d.first_attempt_at, due_at) for d in deliveries if d.attempts), default=None)
-    given_up = first + GIVE_UP_AFTER_S if first is not None else None
-    if told is not None and (given_up is None or told <= given_up):
-        return told, False
-    if given_up is not None and given_up <= now:
-        return given_up, told is None
-    return None, False
+    if incident.is_resolved or incident.is_acknowledged or not tellings:
+        return None
+    if all(d.failed_at for d in tellings):
+        return min(now, max(d.failed_at for d in tellings))
+    own = [d for key in _keys(step) if (d := current(incident, key)).attempts]
+    message = find_message(incident) or find_thread(incident, policy)
+    is_late = message.attempts > 0 and (message.receipt is None or message.receipt.at > due_at)
+    if is_late and not step.responder.find_target(PAGERDUTY):
+        own.append(message)  # it stood for the step's reply, which had no thread
+    first_at = min((max(d.first_attempt_at, due_at) for d in own), default=None)
+    return first_at + GIVE_UP_AFTER_S if first_at is not None else None
 
 
-def _telling(incident: Incident, policy: EscalationPolicy, step: Step) -> list[Delivery]:
+def _telling(incident: Incident, policy: EscalationPolicy, step: Step, due_at: float) -> list[Delivery]:
     """Return the deliveries whose arrival tells the step: one for each target, and what stands in for them.
 
     The reply in the thread is a target only where the responder has a Slack address. While the
@@ -185,14 +224,20 @@ def _telling(incident: Incident, policy: EscalationPolicy, step: Step) -> list[D
     if step.responder.find_target(PAGERDUTY):
         found.append(current(incident, page_key(step)))
     if step.responder.find_target(SLACK):
-        reply, message = current(incident, reply_key(step)), find_message(incident)
-        is_threadless = not reply.attempts and message is None
-        found.append(find_thread(incident, policy) if is_threadless else reply)
-    return [*found, *list_stand_ins(incident, policy, step)]
+        reply = current(incident, reply_key(step))
+        is_threadless = not reply.attempts and find_message(incident) is None
+        thread = find_thread(incident, policy) if is_threadless else reply
+        found.append(reply if thread.is_folded else thread)  # a storm has a thread of its own
+    return [*found, *list_stand_ins(incident, policy, step, due_at)]
 
 
 def _deliveries(incident: Incident, step: Step) -> tuple[Delivery, Delivery]:
     return current(incident, page_key(step)), current(incident, reply_key(step))
+
+
+def _keys(step: Step) -> tuple[str, ...]:
+    """Return the keys of all deliveries that tell this step and no other."""
+    return page_key(step), reply_key(step), unreached_key(step), call_key(step)
 
 
 def current(incident: Incident, key: str, about: str | None = None) -> Delivery:
@@ -253,6 +298,7 @@ def _look_at(
     if incident.is_acknowledged or incident.is_resolved:
         return None
     moments: list[float] = []
+    give_ups: list[float] = []
     for standing in standings:
         if not standing.is_reached:
             if standing.due_at is not None:
@@ -260,10 +306,8 @@ def _look_at(
                 if policy.has_witness or policy.has_pager:
                     moments += (standing.due_at - LOOK_AHEAD_S, standing.due_at + LOOK_GRACE_S)
             break
-        if standing.told_at is None:
-            due_at, tellings = standing.due_at or 0.0, _telling(incident, policy, standing.step)
-            first = [max(d.first_attempt_at, due_at) for d in tellings if d.attempts]
-            moments.extend(at + GIVE_UP_AFTER_S for at in first)
+        if standing.give_up_at is not None:
+            give_ups.append(standing.give_up_at)
     if incident.held is not None:
         moments = [incident.held.until]
-    return min((at for at in moments if at > now), default=None)
+    return min((at for at in (*moments, *give_ups) if at > now), default=None)

@@ -6,8 +6,6 @@ failed delivery; nothing stands in for it.
 
 from __future__ import annotations
 
-from msgspec.structs import replace
-
 from receiver.domain.delivery import Delivery
 from receiver.domain.incident import Incident
 from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy, Responder, Step, Target
@@ -135,10 +133,11 @@ def wants_call(incident: Incident, policy: EscalationPolicy, step: Step) -> bool
     return is_reply_lost or of_run(incident, f"page:{step.name}").failed_at > 0
 
 
-def list_stand_ins(incident: Incident, policy: EscalationPolicy, step: Step) -> list[Delivery]:
+def list_stand_ins(incident: Incident, policy: EscalationPolicy, step: Step, due_at: float) -> list[Delivery]:
     """Return the deliveries whose arrival tells *step* beside those to its own targets.
 
-    One that stands in for several steps counts from the failure that made it do so, not from before.
+    One that stands in for several steps tells those that were due when it arrived, and none that came
+    later.
     """
     found = []
     unreached = of_run(incident, unreached_key(step))
@@ -156,7 +155,7 @@ def list_stand_ins(incident: Incident, policy: EscalationPolicy, step: Step) -> 
     shared = [of_run(incident, f"page:{name}")] if responder.find_target(PAGERDUTY) else []
     if responder.find_target(SLACK) and message is not None:
         shared.append(of_run(incident, f"step:{name}"))
-    return found + [_counted_from(delivery, failure.failed_at) for delivery in shared]
+    return found + [d for d in shared if d.receipt is None or d.receipt.at >= due_at]
 
 
 def find_thread(incident: Incident, policy: EscalationPolicy) -> Delivery:
@@ -176,12 +175,3 @@ def of_run(incident: Incident, key: str) -> Delivery:
 def _is_unreached(incident: Incident, step: Step) -> bool:
     """Tell whether a page that was refused for good is sure to be said in a thread."""
     return of_run(incident, f"page:{step.name}").failed_at > 0 and find_message(incident) is not None
-
-
-def _counted_from(delivery: Delivery, moment: float) -> Delivery:
-    receipt = delivery.receipt
-    return replace(
-        delivery,
-        first_attempt_at=max(delivery.first_attempt_at, moment) if delivery.attempts else 0.0,
-        receipt=replace(receipt, at=max(receipt.at, moment)) if receipt is not None else None,
-    )

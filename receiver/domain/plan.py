@@ -13,6 +13,7 @@ from receiver.domain.action import Action, Calm, Forget, Inquire, Lapse, LookUp,
 from receiver.domain.escalation import (
     LOOK_AHEAD_S,
     Progress,
+    give_up_key,
     is_fresh,
     list_asked_about,
     trace_progress,
@@ -54,6 +55,7 @@ def plan(incident: Incident, policy: EscalationPolicy, now: float) -> Plan:
         *list_stand_ins(incident, policy, progress, face(incident, progress, now), now),
         *list_replies(incident, policy, progress, now),
         *list_silences(incident, now),
+        *_given_up(incident, progress, now),
         *_skipped(incident, policy),
         *_forgets(incident, now),
     ]
@@ -169,6 +171,22 @@ def _is_hold_over(incident: Incident, now: float) -> bool:
 def _forgets(incident: Incident, now: float) -> Iterator[Action]:
     if find_forgettable(incident, now):
         yield Forget("forget", "", SLACK, Target(SLACK, incident.channel), 0.0, "")
+
+
+def _given_up(incident: Incident, progress: Progress, now: float) -> Iterator[Action]:
+    """Yield a note for each step that is to be given up, for the next wait begins with it.
+
+    It is of the lane that tells the step, behind what that is about to try once more.
+    """
+    for standing in progress.steps:
+        if standing.give_up_at is None or standing.give_up_at > now:
+            continue
+        responder = standing.step.responder
+        target = responder.find_target(PAGERDUTY) or responder.find_target(SLACK)
+        if target is not None:
+            text = f"{responder.title} could not be told: the wait for the next step begins"
+            about, to = str(incident.run.number), Target(target.kind, target.address)
+            yield Note(give_up_key(standing.step), about, target.kind, to, 0.0, "", text)
 
 
 def _skipped(incident: Incident, policy: EscalationPolicy) -> Iterator[Action]:

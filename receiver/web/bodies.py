@@ -127,7 +127,10 @@ class StepRow(Struct, frozen=True):
     responder: str
     state: StepState
     due_at: Moment | None
-    told_at: Annotated[Moment | None, Meta(description="When it was told or given up.")]
+    told_at: Annotated[Moment | None, Meta(description="The first receipt of what tells it.")]
+    given_up_at: Annotated[
+        Moment | None, Meta(description="When the wait for the next step began without a receipt.")
+    ]
 
 
 class Escalation(Struct, frozen=True):

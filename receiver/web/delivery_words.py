@@ -14,6 +14,7 @@ _OF_ONE = {
     "page": "page to {}",
     "step": "word to {} in the thread",
     "unreached": "word that {} can't be paged",
+    "given_up": "note that {} could not be told",
     "acknowledge": "acknowledgement of the page to {}",
     "resolve": "end of the page to {}",
     "silence": "silence {}",

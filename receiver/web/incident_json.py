@@ -7,6 +7,8 @@ from receiver.web.policies import policy_finder
 from receiver.web.rows import render_whole
 from receiver.wiring import Parts
 
+_OF_A_STEP = ("page", "step", "unreached", "fallback", "given_up")
+
 
 def delivery_keys(parts: Parts) -> tuple[str, ...]:
     """Return the deliveries by which an escalation's progress is told, of all policies."""
@@ -15,7 +17,7 @@ def delivery_keys(parts: Parts) -> tuple[str, ...]:
     responders = parts.routing.responders
     return (
         *("root", "root2", "fallback"),
-        *(f"{kind}:{name}" for kind in ("page", "step", "unreached", "fallback") for name in sorted(names)),
+        *(f"{kind}:{name}" for kind in _OF_A_STEP for name in sorted(names)),
         *(f"{kind}:{name}#fallback" for kind in ("page", "step") for name in sorted(_fallbacks(parts))),
         *(f"{kind}:{name}" for kind in ("acknowledge", "resolve") for name in sorted(responders)),
     )

@@ -104,7 +104,8 @@ def name_state(standing: StepStanding) -> StepState:
         return StepState.WAITING if standing.due_at is not None else StepState.LATER
     if standing.is_given_up:
         return StepState.GIVEN_UP
-    return StepState.TOLD if standing.told_at is not None else StepState.TELLING
+    is_told = standing.told_at is not None or standing.is_standing
+    return StepState.TOLD if is_told else StepState.TELLING
 
 
 def _seconds(incident: Incident, moment: float) -> float | None:
@@ -171,6 +172,7 @@ def _render_escalation(policy: EscalationPolicy, progress: Progress) -> Escalati
                 state=name_state(standing),
                 due_at=format_if_any(standing.due_at),
                 told_at=format_if_any(standing.told_at),
+                given_up_at=format_if_any(standing.given_up_at),
             )
             for standing in progress.steps
         ],

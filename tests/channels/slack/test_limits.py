@@ -152,7 +152,9 @@ def test_an_escalation_of_many_steps_stays_readable():
     steps = [a_step(a_responder("r" * 200 + str(n)), 60.0) for n in range(60)]
     policy = a_policy(*steps)
     failed = a_delivery(received=False, reason="r" * 500, failed_at=OPENED_AT)
-    incident = an_incident(policy=policy, deliveries={f"page:{step.name}": failed for step in steps})
+    deliveries = {f"page:{step.name}": failed for step in steps}
+    deliveries |= {f"given_up:{step.name}": a_delivery() for step in steps}
+    incident = an_incident(policy=policy, deliveries=deliveries)
     notification = a_notification(incident, policy=policy, now=OPENED_AT + 1)
     for rung in Rung:
         assert_slack_takes(render(notification, rung), notification)

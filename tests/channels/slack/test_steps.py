@@ -55,7 +55,10 @@ def test_a_step_told_in_slack_alone_is_no_page():
 
 
 def test_a_step_that_was_given_up_is_said():
-    deliveries = {"page:on-call": a_delivery(received=False, reason="no_answer", failed_at=OPENED_AT)}
+    deliveries = {
+        "page:on-call": a_delivery(received=False, reason="no_answer", failed_at=OPENED_AT),
+        "given_up:on-call": a_delivery(),
+    }
     said = line(an_incident(deliveries=deliveries))
     assert said == "⏫ ⚠️ On-call could not be reached → Team Lead at 12:08 → Manager 5m later"
 

@@ -1,0 +1,225 @@
+"""Laws of rule 5, tried over nights in which any target fails and all of us may be away: when a step is told, and
+when the next one is due.
+
+A night is lived in memory, without answers: each target takes what it is sent, fails for a while, or refuses it
+for good, and now and then no worker lives, also in the middle of an attempt.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from receiver.domain.action import Action, Note
+from receiver.domain.escalation import GIVE_UP_AFTER_S, Progress, trace_progress
+from receiver.domain.plan import plan
+from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy, Responder, Step, Target
+from tests.builders import OPENED_AT, a_policy, a_responder, a_step
+from tests.domain.test_plan_laws import Life
+
+AFTER_S = 300.0
+# A failing target is tried this often at least, and a worker is never later than it takes to look again.
+RETRIES_S = 36.0
+# Back after an outage, one lane gives a step up while another is about to tell it.
+AT_ONCE_S = 1.0
+HORIZON_S = 8 * 3600.0
+LAW = settings(max_examples=100, deadline=None)
+
+BOTH = {"slack": "@them", "pagerduty": "0" * 32}
+KINDS = (BOTH, {"slack": "@them", "pagerduty": ""}, {"slack": "", "pagerduty": "0" * 32})
+NAMES = ("on-call", "team-lead", "manager")
+# Whoever stands in may be a stranger, have no pager, or be one of those who are told anyhow.
+FALLBACKS = (
+    None,
+    Target(SLACK, "#ops"),
+    a_responder("boss", slack="@boss"),
+    a_responder("boss", slack="@boss", pagerduty=""),
+    "on-call",
+    "manager",
+)
+# How long a target fails (for ever: inf), or that it refuses.
+FATES = st.sampled_from([0.0, 0.0, 20.0, 90.0, 400.0, 1000.0, "refuses"])
+AWAY = st.lists(
+    st.tuples(
+        st.sampled_from([0.0, 0.3, 60.0, 299.9, 300.2, 301.0, 421.0, 600.5]),
+        st.sampled_from([5.0, 200.0, 5000.0]),
+    ),
+    max_size=3,
+)
+
+
+def policy_of(kinds: Iterable[dict[str, str]], fallback: Target | Responder | str | None) -> EscalationPolicy:
+    steps = [
+        a_step(a_responder(name, **kind), AFTER_S if n else 0.0)
+        for n, (name, kind) in enumerate(zip(NAMES, kinds, strict=True))
+    ]
+    if isinstance(fallback, str):
+        fallback = next(step.responder for step in steps if step.name == fallback)
+    return replace(a_policy(*steps), fallback=fallback)
+
+
+POLICIES = st.builds(policy_of, st.tuples(*[st.sampled_from(KINDS)] * 3), st.sampled_from(FALLBACKS))
+TARGETS = ("root", "thread", "#ops", "on-call", "team-lead", "manager", "boss")
+NIGHTS = {
+    "policy": POLICIES,
+    "fates": st.fixed_dictionaries(dict.fromkeys(TARGETS, FATES)),
+    "away": AWAY,
+    "lanes": st.sampled_from([(PAGERDUTY, SLACK), (SLACK, PAGERDUTY)]),
+}
+
+
+@dataclass
+class Night(Life):
+    fates: dict[str, float | str] = field(default_factory=dict)
+    away: list[tuple[float, float]] = field(default_factory=list)
+    lanes: tuple[str, ...] = (PAGERDUTY, SLACK)
+    attempts: dict[str, list[float]] = field(default_factory=dict)
+    receipts: dict[str, float] = field(default_factory=dict)
+    waits: dict[str, float] = field(default_factory=dict)
+
+    def passes(self) -> None:
+        """Live until nothing is due any more."""
+        self.hears(True, "a", False)
+        while self.now < OPENED_AT + HORIZON_S:
+            self.wakes_up()
+            assert self.incident is not None
+            wanted = plan(self.incident, self.policy, self.now)
+            ready = [
+                a for lane in self.lanes for a in wanted.actions if a.lane == lane and a.ready_at <= self.now
+            ]
+            if ready:
+                self.tries(ready[0])
+                self.checks()
+                continue
+            moments = [a.ready_at for a in wanted.actions] + ([wanted.due] if wanted.due is not None else [])
+            later = [at for at in moments if at > self.now]
+            if not later:
+                return
+            self.now = min(later)
+
+    def wakes_up(self) -> None:
+        for begin, length in sorted(self.away):
+            if OPENED_AT + begin <= self.now < OPENED_AT + begin + length:
+                self.now = OPENED_AT + begin + length
+
+    def tries(self, action: Action) -> None:
+        if isinstance(action, Note):
+            self.performs(action, "arrives")
+            self.receipts[action.key] = self.now
+            return
+        self.attempts.setdefault(action.key, []).append(self.now)
+        is_cut = any(0 <= OPENED_AT + begin - self.now < 0.5 for begin, _ in self.away)
+        fate = self.fates[self.name(action)]
+        if is_cut:
+            outcome = "crashes before"
+        elif fate == "refuses":
+            outcome = "fails for good"
+        else:
+            outcome = "fails" if self.now < OPENED_AT + float(fate) else "arrives"
+        self.performs(action, outcome)
+        if outcome == "arrives":
+            self.receipts.setdefault(action.key, self.now)
+        self.now += 0.05
+
+    def name(self, action: Action) -> str:
+        if action.lane == PAGERDUTY:
+            return action.target.address
+        if action.target.address == "#ops":
+            return "#ops"
+        return "root" if action.key in ("root", "root2") else "thread"
+
+    def progress(self) -> Progress:
+        assert self.incident is not None
+        return trace_progress(self.incident, self.policy, self.now)
+
+    def tellings(self, step: Step) -> list[str]:
+        """Return the keys of all that may tell *step*; what stands in for several tells each.
+
+        The reply of a step that nobody is mentioned in says only that somebody is paged.
+        """
+        own = [f"{kind}:{step.name}" for kind in ("page", "unreached", "fallback")]
+        if step.responder.find_target(SLACK):
+            own.append(f"step:{step.name}")
+        responder = self.policy.fallback
+        shared = responder.name if isinstance(responder, Responder) else ""
+        return [*own, f"page:{shared}#fallback", f"step:{shared}#fallback"]
+
+    def begun_at(self, step: Step) -> float | None:
+        tried = [self.attempts.get(f"{kind}:{step.name}", []) for kind in ("page", "step")]
+        return min(itertools.chain(*tried), default=None)
+
+    def checks(self) -> None:
+        steps = self.progress().steps
+        for standing in steps:
+            if standing.told_at is not None:
+                assert standing.due_at is not None
+                assert standing.told_at >= standing.due_at, "told before it was due"
+                known = [self.receipts.get(key) for key in self.tellings(standing.step)]
+                assert standing.told_at in known, "told at another moment than a receipt's"
+            if standing.wait_at is not None:
+                kept = self.waits.setdefault(standing.step.name, standing.wait_at)
+                assert standing.wait_at == kept, "a wait that had begun was moved"
+        for before, standing in itertools.pairwise(steps):
+            begun_at = self.begun_at(standing.step)
+            if begun_at is not None:
+                assert before.wait_at is not None
+                assert begun_at >= before.wait_at + AFTER_S, "the wait before it was cut short"
+
+
+def live(policy, fates, away, lanes) -> Night:
+    night = Night(policy, fates=fates, away=away, lanes=lanes)
+    night.passes()
+    return night
+
+
+@LAW
+@given(**NIGHTS)
+def test_a_step_is_told_with_its_first_receipt_and_the_next_wait_runs_in_full(
+    policy, fates, away, lanes
+) -> None:
+    live(policy, fates, away, lanes)  # looks at it after each thing that is done
+
+
+@LAW
+@given(**NIGHTS)
+def test_the_next_wait_begins_with_the_first_receipt_or_two_minutes_after_the_first_attempt(
+    policy, fates, away, lanes
+) -> None:
+    night = live(policy, fates, away, lanes)
+    for standing in night.progress().steps:
+        assert standing.wait_at is not None, f"{standing.step.name} was never told or given up"
+        own = [night.receipts.get(key) for key in night.tellings(standing.step)[:-2]]
+        assert standing.wait_at <= min((at for at in own if at is not None), default=standing.wait_at)
+        if standing.wait_at == standing.told_at:
+            continue
+        assert standing.given_up_at == standing.wait_at
+        if "refuses" in fates.values():
+            continue
+        begun_at = night.begun_at(standing.step) or standing.due_at
+        if not standing.step.responder.find_target(PAGERDUTY):
+            begun_at = standing.due_at  # there was no thread, and the message's own attempts count
+        assert standing.wait_at >= begun_at + GIVE_UP_AFTER_S
+
+
+@LAW
+@given(**NIGHTS)
+def test_no_two_steps_are_told_within_a_wait_however_long_we_were_away(policy, fates, away, lanes) -> None:
+    """Where targets take or refuse, and none fails for a while: then no telling goes on behind the next wait."""
+    fates = {target: fate if fate == "refuses" else 0.0 for target, fate in fates.items()}
+    night = live(policy, fates, away, lanes)
+    for before, standing in itertools.pairwise(night.progress().steps):
+        if standing.told_at is not None and before.told_at is not None:
+            assert standing.told_at >= before.told_at + AFTER_S - AT_ONCE_S
+
+
+@LAW
+@given(**NIGHTS)
+def test_while_we_are_there_no_step_waits_longer_than_its_time(policy, fates, away, lanes) -> None:
+    night = live(policy, fates, [], lanes)
+    for before, standing in itertools.pairwise(night.progress().steps):
+        assert standing.due_at == before.wait_at + AFTER_S
+        assert before.wait_at <= before.due_at + GIVE_UP_AFTER_S + RETRIES_S

@@ -1,0 +1,157 @@
+"""Rule 5: when a step is told, and when the wait for the next one begins, whatever failed or was away."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from receiver.clock import parse_duration
+from receiver.store.keys import LANES
+from tests.rig import ROUTING, Rig
+from tests.story.outage import with_fallback
+
+CRITICAL = "#alerts-critical"
+# Without it Team Lead has no pager: only Slack tells them.
+PAGER = ', pagerduty: {routing_key: "${PAGERDUTY_TEAM_LEAD_KEY}"}'
+
+
+def is_away(rig: Rig, duration: str) -> None:
+    """Let time pass in which no worker of ours lives."""
+    rig.clock.moment += parse_duration(duration)
+    rig.works()
+
+
+def steps(rig: Rig, incident: str) -> dict[str, dict[str, Any]]:
+    return {step["step"]: step for step in rig.shows(incident)["escalation"]["steps"]}
+
+
+def only_in_slack(text: str = ROUTING) -> str:
+    assert PAGER in text
+    return text.replace(PAGER, "")
+
+
+def test_after_an_outage_of_ours_the_manager_waits_for_the_team_lead(rig: Rig) -> None:
+    """The message had failed for good: both showed as told the evening before, and both were paged next
+    morning, 61 ms apart.
+    """
+    rig.slack.archive(CRITICAL)
+    incident = rig.fires("DiskFull")
+    rig.passes("1m")
+    is_away(rig, "10h")
+    assert rig.paged() == ["on-call", "team-lead"]
+    shown = steps(rig, incident)
+    assert shown["team-lead"]["told_at"].startswith("2026-11-23T22:01:00")
+    assert (shown["manager"]["state"], shown["manager"]["told_at"]) == ("waiting", None)
+    rig.passes("4m59s")
+    assert rig.paged() == ["on-call", "team-lead"]
+    rig.passes("1s")
+    assert rig.paged() == ["on-call", "team-lead", "manager"]
+
+
+@pytest.mark.parametrize("fallback", ["", "#nowhere", "on-call"])
+def test_after_an_outage_of_ours_whom_only_a_lost_thread_would_tell_is_given_up_now(
+    rig: Rig, fallback: str
+) -> None:
+    """Neither the channel nor its fallback takes anything, or who stands in was paged long before."""
+    rig.configure(only_in_slack(with_fallback(fallback) if fallback else ROUTING))
+    rig.slack.archive(CRITICAL)
+    incident = rig.fires("DiskFull")
+    rig.passes("1m")
+    is_away(rig, "10h")
+    lead = steps(rig, incident)["team-lead"]
+    assert (lead["state"], lead["told_at"]) == ("given_up", None)
+    assert lead["given_up_at"].startswith("2026-11-23T22:01:00")
+    rig.passes("4m59s")
+    assert "manager" not in rig.paged()
+    rig.passes("1s")
+    assert "manager" in rig.paged()
+
+
+def test_a_telling_cut_off_by_an_outage_of_ours_is_made_before_the_next_wait(rig: Rig) -> None:
+    """The two minutes after a first attempt ran while none of us was there to try again."""
+    rig.slack.archive(CRITICAL)
+    rig.fires("DiskFull")
+    rig.passes("4m59s")
+    rig.pagerduty.fail_next(503, times=1)
+    rig.passes("1s")
+    is_away(rig, "10h")
+    assert rig.paged() == ["on-call", "team-lead"]
+    rig.passes("4m59s")
+    assert rig.paged() == ["on-call", "team-lead"]
+    rig.passes("1s")
+    assert rig.paged() == ["on-call", "team-lead", "manager"]
+
+
+def test_still_failing_after_an_outage_of_ours_it_is_given_up_then(rig: Rig) -> None:
+    rig.slack.archive(CRITICAL)
+    incident = rig.fires("DiskFull")
+    rig.passes("4m59s")
+    rig.pagerduty.fail_next(503, times=2)
+    rig.passes("1s")
+    is_away(rig, "10h")
+    lead = steps(rig, incident)["team-lead"]
+    assert (lead["state"], lead["told_at"]) == ("given_up", None)
+    rig.passes("4m59s")
+    assert steps(rig, incident)["team-lead"]["state"] == "told"
+    assert rig.paged() == ["on-call", "team-lead"]
+    rig.passes("1s")
+    assert rig.paged() == ["on-call", "team-lead", "manager"]
+
+
+def test_a_receipt_that_comes_after_giving_up_is_when_it_was_told_and_moves_no_wait(rig: Rig) -> None:
+    rig.slack.archive(CRITICAL)
+    rig.pagerduty.fail_next(503, times=30)
+    incident = rig.fires("DiskFull")
+    rig.passes("6m59s")
+    first = steps(rig, incident)["on-call"]
+    assert first["given_up_at"].startswith("2026-11-23T12:02:00")
+    assert first["told_at"] > first["given_up_at"]
+    assert "team-lead" not in rig.paged()
+    rig.passes("1s")
+    assert "team-lead" in rig.paged()
+
+
+def test_sent_again_by_hand_a_page_that_was_given_up_moves_no_wait(rig: Rig) -> None:
+    """The wait began when the page was refused; asking for it again began it anew."""
+    rig.slack.archive(CRITICAL)
+    rig.refuses("on-call")
+    incident = rig.fires("DiskFull")
+    rig.passes("4m")
+    rig.pagerduty.routing_keys = None
+    for failure in rig.client.get("/api/v1/deliveries?state=failed").json["deliveries"]:
+        rig.client.post(f"/api/v1/deliveries/{failure['id']}/retry", json={})
+    rig.works()
+    assert rig.paged() == ["on-call"]
+    assert steps(rig, incident)["on-call"]["told_at"].startswith("2026-11-23T12:04:00")
+    rig.passes("1m1s")
+    assert rig.paged() == ["on-call", "team-lead"]
+
+
+def test_a_storms_message_of_long_ago_tells_no_later_step(rig: Rig) -> None:
+    """Its receipt stood for that of Team Lead's mention: after an outage the Manager was due, too."""
+    rig.storms_after_s = 1.5
+    rig.configure(only_in_slack() + "limits: {slack_posts: 1/s, pagerduty: 20/m}\n")
+    for n in range(8):
+        rig.posts(rig.alert("DiskFull", host=str(n)), group={"host": str(n)})
+    rig.passes("1m")
+    assert rig.client.get("/api/v1/storms").json["storms"]
+    rig.clock.moment += parse_duration("10h")
+    rig.works(tuple(lane for lane in LANES if lane != "slack"))
+    assert "manager" not in rig.paged()
+    rig.passes("4m59s")
+    assert "manager" not in rig.paged()
+    rig.passes("3m")
+    assert "manager" in rig.paged()
+
+
+def test_a_step_told_before_the_run_shows_when_that_was(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    rig.passes("6m")
+    rig.answers(incident, "acknowledge")
+    rig.passes("20m")
+    rig.answers(incident, "unacknowledge")
+    first, second, third = rig.shows(incident)["escalation"]["steps"]
+    assert first["told_at"].startswith("2026-11-23T12:00:00")
+    assert second["told_at"].startswith("2026-11-23T12:26:00")
+    assert third["due_at"].startswith("2026-11-23T12:31:00")
