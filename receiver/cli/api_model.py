@@ -84,7 +84,7 @@ class StepRow(Struct, frozen=True):
     responder: str = ""
     state: str = ""
     due_at: str | None = None
-    told_at: str | None = None
+    notified_at: str | None = None
     given_up_at: str | None = None
 
 

@@ -151,15 +151,21 @@ def _alert_lines(alerts: Sequence[AlertRow], zone: tzinfo | None) -> Iterator[st
         yield f"and {len(alerts) - MAX_ALERTS} more; --json has them all"
 
 
+_STEP_WORDS = {
+    "later": "later",
+    "telling": "is being told",
+    "given_up": "could not be told",
+    "unconfirmed": "PagerDuty accepted the page and has no incident for it",
+}
+
+
 def _step_cells(step: StepRow, now: float, zone: tzinfo | None) -> tuple[str, ...]:
-    if step.told_at:
-        said = f"told {render_moment(step.told_at, zone)}"
+    if step.notified_at:
+        said = f"told {render_moment(step.notified_at, zone)}"
     elif step.state == "waiting":
         said = f"due {_say_when(step.due_at, now)}"
     else:
-        said = {"later": "later", "telling": "is being told", "given_up": "could not be told"}.get(
-            step.state, step.state
-        )
+        said = _STEP_WORDS.get(step.state, step.state)
     return (say_step(step.step), said)
 
 

@@ -120,6 +120,21 @@ class Inquire(Action):
 
 
 @dataclass(frozen=True)
+class CheckPage(Action):
+    """Ask PagerDuty what it has of a responder's page.
+
+    *of* is the delivery key of the event to ask about: a page, or a resolve of ours. *hint* names the webhook
+    that tells of a resolve there, empty without one; *is_repeated* says that the alerts are repeated. Both
+    are for where PagerDuty can't be asked.
+    """
+
+    responder: Responder
+    of: str
+    hint: str = ""
+    is_repeated: bool = False
+
+
+@dataclass(frozen=True)
 class Note(Action):
     """Say something in the timeline, once."""
 

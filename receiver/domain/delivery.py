@@ -33,6 +33,29 @@ class Receipt(Struct, frozen=True, omit_defaults=True):
     note: str = ""  # what was given up to get it through, e.g. the formatting
 
 
+class PageCheck(Struct, frozen=True, omit_defaults=True):
+    """What PagerDuty had of a page when it was last asked; see `page_check.py`.
+
+    *accepted_at* is the first 202 of this instance, *notified_at* that of the trigger that PagerDuty made an
+    incident of (0 while it has none). *attempt* is the attempt that was asked about at *at*, *again_at* when
+    to ask again where PagerDuty gave no answer. *misses* counts the findings in a row that the event had no
+    effect; *resolved_at* holds when a machine lately resolved the incident. *incident* and *link* are
+    PagerDuty's id and address of it. *hint* names the last word of PagerDuty's webhook that was weighed.
+    """
+
+    accepted_at: float = 0.0
+    notified_at: float = 0.0
+    at: float = 0.0
+    attempt: int = 0
+    again_at: float = 0.0
+    found: str = ""
+    misses: int = 0
+    resolved_at: tuple[float, ...] = ()
+    incident: str = ""
+    link: str = ""
+    hint: str = ""
+
+
 class Delivery(Struct, frozen=True, omit_defaults=True):
     """How the latest instance of one notification stands.
 
@@ -54,6 +77,7 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
     failed_at: float = 0.0  # given up for good
     receipt: Receipt | None = None
     earlier: str = ""  # the latest instance before this one that may have arrived
+    check: PageCheck | None = None  # of an event to PagerDuty: what it had of it when it was asked
 
     @property
     def is_settled(self) -> bool:
@@ -85,6 +109,7 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
             last_attempt_at=now,
             maybe_sent=True,
             earlier=self.about if is_other else self.earlier,
+            check=former.check,
         )
 
     def arrived(self, receipt: Receipt) -> Delivery:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from receiver.domain.delivery import Delivery
 from receiver.domain.fallback import call_key, find_message, find_thread, list_stand_ins, unreached_key
 from receiver.domain.incident import Incident
+from receiver.domain.page_check import accepted_at, notified_at
 from receiver.domain.page_line import find_storm_paging, has_own_page, page_line
 from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy, Responder, Step
 
@@ -38,6 +39,7 @@ class StepStanding:
     give_up_at: float | None = None
     wait_at: float | None = None
     is_reached: bool = False
+    is_unconfirmed: bool = False  # PagerDuty took its page and has no incident for it
     is_standing: bool = False  # told in an earlier run, and still open there
 
     @property
@@ -131,18 +133,29 @@ def _stand(
     if not is_begun and not (is_due and (is_first or may_go_on(incident, policy, due_at, now))):
         return StepStanding(step, due_at)
     tellings = _telling(incident, policy, step, due_at)
-    told_at = min((d.receipt.at for d in tellings if d.receipt), default=None)
-    wait_at = min((at for at in (told_at, given_up_at) if at is not None), default=None)
+    told_at = min((at for d in tellings if (at := notified_at(d)) is not None), default=None)
+    # A page that PagerDuty took and has no incident for notifies nobody, and it delays nothing either.
+    taken_at = min((at for d in tellings if (at := accepted_at(d)) is not None), default=None)
+    wait_at = min((at for at in (taken_at, given_up_at) if at is not None), default=None)
     give_up_at = None
     if wait_at is None:
         give_up_at = _give_up_at(incident, policy, step, tellings, due_at=due_at, now=now)
-    return StepStanding(step, due_at, told_at, given_up_at, give_up_at, wait_at, is_reached=True)
+    return StepStanding(
+        step,
+        due_at,
+        told_at,
+        given_up_at,
+        give_up_at,
+        wait_at,
+        is_reached=True,
+        is_unconfirmed=told_at is None and taken_at is not None,
+    )
 
 
 def _stand_from_before(incident: Incident, step: Step, due_at: float | None = None) -> StepStanding:
     """Return how a step stands that is not told anew in this run; the next wait begins with the run."""
-    receipts = (d.receipt for key in _keys(step) if (d := incident.deliveries.get(key)))
-    told_at = min((receipt.at for receipt in receipts if receipt), default=None)
+    moments = (notified_at(d) for key in _keys(step) if (d := incident.deliveries.get(key)))
+    told_at = min((at for at in moments if at is not None), default=None)
     started_at = incident.run.started_at
     return StepStanding(step, due_at, told_at, wait_at=started_at, is_reached=True, is_standing=True)
 

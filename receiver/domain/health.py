@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from receiver.domain.page_check import RESOLVED_THERE, UNCONFIRMED
+
 # A kind through which nothing went for so long, while something is tried, is not well.
 NOT_WELL_AFTER_S = 300.0
+# Reasons why a page that PagerDuty accepted wakes nobody: they last until the same responder's next event goes
+# through.
+DOUBTS = frozenset({UNCONFIRMED, RESOLVED_THERE})
 # What is pending is tried every half minute; a failure older than this is of nothing that is pending.
 PENDING_WITHIN_S = 120.0
 
@@ -42,7 +47,12 @@ def judge_kind(kind: str, places: Iterable[PlaceHealth], now: float) -> KindHeal
     """Return how *kind* does at *now*, by what became of the last deliveries to each of its places."""
     mine = [place for place in places if place.kind == kind]
     arrived_at = max((place.arrived_at for place in mine), default=0.0)
-    worst = max((place for place in mine if place.is_failing), key=lambda p: p.failed_at, default=None)
+    failing = [place for place in mine if place.is_failing]
+    worst = max(failing, key=lambda p: p.failed_at, default=None)
+    doubtful = next((place for place in failing if place.reason in DOUBTS), None)
+    if doubtful is not None:
+        # PagerDuty takes every event meanwhile, also for other responders: that shows nothing of this one.
+        return KindHealth(kind, "failing", doubtful.since or doubtful.failed_at, doubtful.reason)
     if worst is None or worst.failed_at <= arrived_at:
         return KindHealth(kind, "ok" if mine else "unknown", arrived_at)
     since = min(place.since or place.failed_at for place in mine if place.is_failing)

@@ -10,6 +10,7 @@ from receiver.domain.delivery import Delivery
 from receiver.domain.escalation import Progress, StepStanding, current, page_key, ready_at, reply_key
 from receiver.domain.fallback import MESSAGE, find_message, find_place
 from receiver.domain.incident import Incident, SilenceNote
+from receiver.domain.page_check import is_left_open, is_resolved_too_often, is_unconfirmed
 from receiver.domain.policy import SLACK, EscalationPolicy, Step, Target
 from receiver.domain.silences import ending_silences
 
@@ -47,7 +48,11 @@ def _step_face(incident: Incident, standing: StepStanding) -> str:
     page = current(incident, page_key(standing.step))
     if page.failed_at:
         return "f"
-    if page.reason and not page.receipt:
+    if is_unconfirmed(page):
+        return "u"
+    if is_resolved_too_often(page):
+        return "m"
+    if page.reason and not page.receipt and page.check is None:
         return "w"
     if standing.is_given_up:
         return "g"
@@ -121,10 +126,20 @@ def list_replies(
             if not standing.is_standing:
                 key, about = reply_key(standing.step), str(incident.run.number)
                 yield _reply(incident, key, about, "step", reference, step=standing.step)
+                yield from _page_warnings(incident, standing.step, reference)
     if incident.generation > _shown_first(incident)[1]:
         yield _reply(incident, "reopened", str(incident.generation), "reopened", reference)
     yield from _joined(incident, reference)
     yield from _reminders(incident, policy, progress, reference, now)
+
+
+def _page_warnings(incident: Incident, step: Step, reference: str) -> Iterator[Reply]:
+    """Yield, once in a run, that PagerDuty has no incident for a page, or that a machine resolves it."""
+    page, about = current(incident, page_key(step)), str(incident.run.number)
+    if is_unconfirmed(page):
+        yield _reply(incident, f"unconfirmed:{step.name}", about, "unconfirmed", reference, step=step)
+    if is_resolved_too_often(page):
+        yield _reply(incident, f"resolved_there:{step.name}", about, "resolved_there", reference, step=step)
 
 
 def _storm_replies(incident: Incident, progress: Progress) -> Iterator[Reply]:
@@ -154,6 +169,10 @@ def _closing_replies(incident: Incident, reference: str, now: float) -> Iterator
         yield _reply(incident, "resolved", str(incident.generation), "resolved", reference)
     if (at := find_reminder(incident, 0.0)) is not None and at <= now:
         yield _reply(incident, "reminder", str(incident.generation), "reminder", reference)
+    for key, delivery in incident.deliveries.items():
+        if key.startswith("resolve:") and is_left_open(delivery):
+            name = key.removeprefix("resolve:")
+            yield _reply(incident, f"left_open:{name}", delivery.about, "left_open", reference)
 
 
 def _reminders(

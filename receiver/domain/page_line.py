@@ -46,6 +46,28 @@ def page_line(incident: Incident, responder: Responder) -> PageLine:
     )
 
 
+def find_latest_page(incident: Incident, responder: Responder) -> str:
+    """Return the delivery key of the last page to *responder* in the run that opened its PagerDuty incident;
+    empty where no page of the incident's own may stand there.
+    """
+    about = str(page_line(incident, responder).opened)
+    found = [
+        (delivery.last_attempt_at, key)
+        for key, delivery in incident.deliveries.items()
+        if key.startswith("page:")
+        and _is_of(key, responder)
+        and delivery.about == about
+        and delivery.may_have_arrived
+        and not delivery.storm
+    ]
+    return max(found, default=(0.0, ""))[1]
+
+
+def hint_key(responder: Responder) -> str:
+    """Return the delivery key of what a webhook of PagerDuty's told of the responder's page."""
+    return f"hint:{responder.name}"
+
+
 def has_own_page(incident: Incident, responder: Responder) -> bool:
     """Tell whether a page to *responder* is open of which we know no end."""
     line = page_line(incident, responder)

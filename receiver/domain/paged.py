@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from receiver.domain.delivery import Delivery, Receipt
 from receiver.domain.incident import Incident, dedup_key
-from receiver.domain.page_line import PageLine, page_line
+from receiver.domain.page_line import PageLine, hint_key, page_line
 from receiver.domain.policy import PAGERDUTY, Responder
 
 DONE_THERE = "done in PagerDuty"
@@ -47,10 +47,14 @@ class Paged:
 
         Only where there was one: their dedup keys are the same. *slack_s* is for clocks that differ.
         """
+        until = self.former_until
+        return bool(moment and until) and moment < until + slack_s
+
+    @property
+    def former_until(self) -> float:
+        """Until when what was done in PagerDuty may have been about a former page; 0 where there was none."""
         run = self.incident.run
-        if not moment or not (self.incident.previous or run.number > 1):
-            return False
-        return moment < max(run.started_at, self.sent_at) + slack_s
+        return max(run.started_at, self.sent_at) if self.incident.previous or run.number > 1 else 0.0
 
     @property
     def sent_at(self) -> float:
@@ -79,6 +83,16 @@ class Paged:
     def unsettle(self) -> tuple[str, Delivery]:
         """Return how `acknowledge` stands when PagerDuty took it back, with its key: not done."""
         return f"acknowledge:{self.responder.name}", Delivery("0")
+
+    def hint(self, reference: str, now: float) -> tuple[str, Delivery]:
+        """Return what is kept where PagerDuty tells that something other than a person resolved the page,
+        with its key: the page is checked for it once, by *reference*.
+        """
+        target = f"{PAGERDUTY}:{self.responder.name}"
+        receipt = Receipt(now, reference)
+        return hint_key(self.responder), Delivery(
+            str(self.line.opened), target=target, attempts=1, receipt=receipt
+        )
 
     def _delivery(self, kind: str) -> Delivery:
         return self.incident.deliveries.get(f"{kind}:{self.responder.name}", Delivery())

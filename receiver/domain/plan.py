@@ -28,7 +28,7 @@ from receiver.domain.messages import (
     list_replies,
     remind_acknowledged_at,
 )
-from receiver.domain.pages import list_pages
+from receiver.domain.pages import list_checks, list_pages
 from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK, EscalationPolicy, Target
 from receiver.domain.silences import list_silences, silence_moments
 from receiver.domain.stand_ins import list_stand_ins, stand_in_moments
@@ -51,6 +51,7 @@ def plan(incident: Incident, policy: EscalationPolicy, now: float) -> Plan:
         *_looks(incident, policy, progress, now),
         *_inquiries(incident, policy, progress, now),
         *list_pages(incident, policy, progress),
+        *list_checks(incident, policy),
         *list_messages(incident, progress, now),
         *list_stand_ins(incident, policy, progress, face(incident, progress, now), now),
         *list_replies(incident, policy, progress, now),

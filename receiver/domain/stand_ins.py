@@ -87,8 +87,10 @@ def _may_wake(incident: Incident, progress: Progress) -> bool:
 
 
 def _is_under_way(page: Delivery) -> bool:
-    """Tell whether PagerDuty was asked to take the page. One that a storm is to say waits for that."""
-    return page.attempts > 0 and not page.storm
+    """Tell whether PagerDuty was asked to take the page, and never took it. One that a storm is to say waits
+    for that; of one that PagerDuty took and has no incident for, other words are said.
+    """
+    return page.attempts > 0 and not page.storm and (page.check is None or page.failed_at > 0)
 
 
 def _failures(incident: Incident, progress: Progress) -> Iterator[tuple[Step, Delivery]]:

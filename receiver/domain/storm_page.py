@@ -34,10 +34,10 @@ class StormPage:
         """The last answer that was given for all it counts."""
         return next((one for one in reversed(self.storm.answers) if one.wave >= self.wave), None)
 
-    def is_past(self, moment: float) -> bool:
-        """Tell whether something of *moment* was about another page: never, for each has its own key."""
-        del moment
-        return False
+    @property
+    def former_until(self) -> float:
+        """Until when something may have been about another page: never, for each has its own key."""
+        return 0.0
 
     @property
     def _delivery(self) -> Delivery:

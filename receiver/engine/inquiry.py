@@ -6,44 +6,30 @@ It finds what its webhooks should have told and did not, and what was forgotten 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
 from msgspec.structs import replace
 
 from receiver.domain import answers
-from receiver.domain.escalation import LOOK_AHEAD_S
 from receiver.domain.incident import Change, Event, Incident
+from receiver.domain.page_check import evaluate_page
 from receiver.domain.page_line import find_storm_paging, has_own_page
 from receiver.domain.paged import Paged
 from receiver.domain.pager_news import PagerStatus
 from receiver.domain.person import Person
 from receiver.domain.policy import PAGERDUTY, Responder
-from receiver.domain.storm import parse_storm_dedup_key
+from receiver.domain.ports import Incidents
 from receiver.domain.storm_page import StormPage
 from receiver.engine.hands import Hands
 from receiver.engine.pager_answers import PagerAnswers
+from receiver.engine.pager_questions import PagerQuestions
 from receiver.errors import DeliveryError, NotFound, TemporaryDeliveryError
 
 logger = logging.getLogger(__name__)
 
-# Who asks holds a thread of the pages' lane meanwhile: while PagerDuty's API gives no answer, others go
-# on without one.
-_LEFT_ALONE_FOR_S = 5.0
-_LEFT_ALONE_AT_MOST_S = 60.0
-# The end of a page and the next page may lie close together, and PagerDuty's clock is not ours.
-_CLOCK_SLACK_S = 5.0
 _WHATS = {"acknowledged": "acknowledge", "resolved": "resolve"}
-
-
-class Pager(Protocol):
-    """Tells how PagerDuty's incidents stand, newest first, by dedup key; may raise a DeliveryError.
-
-    It answers within the time there is before a step (`LOOK_AHEAD_S`).
-    """
-
-    def find_statuses(self, dedup_keys: Sequence[str]) -> Mapping[str, Sequence[PagerStatus]]: ...
 
 
 class Storms(Protocol):
@@ -63,20 +49,19 @@ class Inquiry:
 
     def __init__(
         self,
-        pager: Pager,
+        questions: PagerQuestions,
         pager_answers: PagerAnswers,
         hands: Hands,
         storms: Storms,
+        incidents: Incidents,
         clock: Callable[[], float],
     ) -> None:
-        self._pager = pager
+        self._questions = questions
+        self._incidents = incidents
         self._answers = pager_answers
         self._hands = hands
         self._storms = storms
         self._clock = clock
-        self._left_alone_until = 0.0
-        # What PagerDuty said of storms' pages a moment ago, and when.
-        self._said: dict[str, tuple[float, Sequence[PagerStatus]]] = {}
 
     def inquire(self, incident: Incident, responders: Sequence[Responder]) -> None:
         """Ask about the pages of *responders* and note on *incident* that it was asked.
@@ -85,7 +70,7 @@ class Inquiry:
         """
         pages = self._find_pages(incident, responders)
         try:
-            found = self._ask_lately([page.key for page in pages])
+            found = self._questions.find_statuses([page.key for page in pages])
         except DeliveryError as error:
             fields = {"incident": incident.id, "reason": error.reason}
             logger.warning("pagerduty can't be asked", extra={"fields": fields, "state": error.reason})
@@ -112,41 +97,30 @@ class Inquiry:
                     pages.append(page)
         return pages
 
-    def _ask_lately(self, keys: Sequence[str]) -> Mapping[str, Sequence[PagerStatus]]:
-        """Ask, but for what was said of a storm's page within the time there is before a step."""
-        now = self._clock()
-        said = {key: one for key, one in self._said.items() if abs(now - one[0]) < LOOK_AHEAD_S}
-        known = {key: said[key][1] for key in keys if key in said}
-        found = self._ask(left) if (left := [key for key in keys if key not in known]) else {}
-        # Other threads ask, too: a new one each time, so that nobody's changes under their eyes.
-        self._said = said | {key: (now, found[key]) for key in found if parse_storm_dedup_key(key)}
-        return {**known, **found}
-
-    def _ask(self, keys: Sequence[str]) -> Mapping[str, Sequence[PagerStatus]]:
-        if self._clock() < self._left_alone_until:
-            raise TemporaryDeliveryError("no_answer", "it gave none a moment ago")
-        try:
-            return self._pager.find_statuses(keys)
-        except TemporaryDeliveryError as error:
-            if error.reason in ("no_answer", "rate_limited"):
-                wait = min(max(error.retry_after, _LEFT_ALONE_FOR_S), _LEFT_ALONE_AT_MOST_S)
-                self._left_alone_until = self._clock() + wait
-            raise
-
     def _take(self, page: Paged | StormPage, statuses: Sequence[PagerStatus], incident: Incident) -> str:
-        """Do what the page's PagerDuty incident says; return how it stands, for the log."""
-        is_open = {status.status for status in statuses} & {"triggered", "acknowledged"}
-        status = _find_answer(page, statuses, is_open=bool(is_open))
-        if status is None:
-            return "triggered" if is_open else "unknown"
+        """Do what a person did with the page in PagerDuty; return how it stands there, for the log.
+
+        Where something else resolved it, nothing is closed here: the page is checked at once.
+        """
+        finding = evaluate_page(statuses, page.sent_at, acknowledged_after=page.former_until)
+        status = finding.status
+        if not finding.is_answer or status is None:
+            if finding.what == "resolved" and status is not None and isinstance(page, Paged):
+                self._incidents.record(
+                    incident.id,
+                    *page.hint(f"{status.id}@{status.changed_at:.0f}", self._clock()),
+                    wake=(PAGERDUTY,),
+                    due=self._clock(),
+                )
+            return finding.what
         by = Person(status.by or "PagerDuty", via=PAGERDUTY)
         if isinstance(page, StormPage):
-            self._answer_storm(page, _WHATS[status.status], by, incident)
-        elif status.status == "acknowledged":
+            self._answer_storm(page, _WHATS[finding.what], by, incident)
+        elif finding.what == "acknowledged":
             self._answers.acknowledge(page, by)
         else:
             self._answers.resolve(page, by)
-        return status.status
+        return finding.what
 
     def _answer_storm(self, page: StormPage, what: str, by: Person, incident: Incident) -> None:
         """Have all hear of it that *page* counts, and *incident* at once, as its step is due."""
@@ -176,15 +150,3 @@ class Inquiry:
             return Change(noted, is_changed=True, events=(Event(now, "not_asked", text),) if is_news else ())
 
         self._hands.change(incident.id, note, now)
-
-
-def _find_answer(
-    page: Paged | StormPage, statuses: Sequence[PagerStatus], *, is_open: bool
-) -> PagerStatus | None:
-    """Return what somebody did with the page that is open now, None where nobody did anything."""
-    if is_open:
-        acknowledged = (status for status in statuses if status.status == "acknowledged")
-        return next((status for status in acknowledged if not page.is_past(status.changed_at)), None)
-    # PagerDuty takes events before it makes incidents of them: an end before our page is another's.
-    resolved = (status for status in statuses if status.status == "resolved")
-    return next((s for s in resolved if s.changed_at >= page.sent_at + _CLOCK_SLACK_S), None)

@@ -172,7 +172,7 @@ class PagerDesk:
             return obstacle
         by = Person(news.by or status.by or "PagerDuty", via=PAGERDUTY)
         if news.event_type == "incident.resolved":
-            return self._resolve(page, news, by)
+            return self._resolve(page, news, by, is_person=news.is_person or status.is_person)
         is_taken = news.event_type == "incident.acknowledged"
         answer = self._answers.acknowledge if is_taken else self._answers.unacknowledge
         answer(page, by, news.occurred_at)
@@ -196,12 +196,21 @@ class PagerDesk:
             return "no storm of ours any more"
         return _STATUSES[news.event_type]
 
-    def _resolve(self, page: Paged, news: PagerNews, by: Person) -> str:
-        """Close the incident, unless what ended is a page before the one that is open now."""
+    def _resolve(self, page: Paged, news: PagerNews, by: Person, *, is_person: bool) -> str:
+        """Close the incident, unless what ended is a page before the one that is open now.
+
+        A resolve by anything but a person closes nothing: auto-resolve, an event rule or another's integration
+        knows nothing of what fires. The page is checked, and triggered again.
+        """
         nothing: tuple[str, ...] = ()
         still_open = self._ask(news, lambda pager: pager.find_open(page.key), nothing)
         if any(incident_id != news.incident_id for incident_id in still_open):
             return _FORMER
+        if not is_person:
+            now = self._clock()
+            hint = page.hint(news.event_id or news.incident_id, now)
+            self._incidents.record(page.incident.id, *hint, wake=(PAGERDUTY,), due=now)
+            return "resolved by no person"
         self._answers.resolve(page, by, news.occurred_at)
         return "resolved"
 

@@ -14,6 +14,7 @@ from receiver.domain.action import (
     Action,
     Call,
     Calm,
+    CheckPage,
     ExpireSilence,
     Forget,
     Inquire,
@@ -34,12 +35,14 @@ from receiver.domain.incident import Event, Incident
 from receiver.domain.messages import LOST_MESSAGE
 from receiver.domain.notice import Notices
 from receiver.domain.notification import Notification
+from receiver.domain.page_check import is_resolved_too_often, is_unconfirmed
 from receiver.domain.policy import Step
 from receiver.domain.ports import Channel, Incidents
 from receiver.engine.hands import Hands
 from receiver.engine.health import HealthNotes
 from receiver.engine.inquiry import Inquiry
 from receiver.engine.intake import lanes_of
+from receiver.engine.page_checks import PageChecker
 from receiver.engine.turns import Turns
 from receiver.engine.witness import Witness
 from receiver.errors import ClaimLost, DeliveryError, TemporaryDeliveryError
@@ -66,7 +69,9 @@ class Performer:
         health: HealthNotes | None = None,
         inquiry: Inquiry | None = None,
         notices: Notices | None = None,
+        checker: PageChecker | None = None,
     ) -> None:
+        self._checker = checker
         self._health = health
         self._incidents = incidents
         self._turns = turns
@@ -84,6 +89,10 @@ class Performer:
         worker has the incident; nothing is sent without its attempt noted.
         """
         action, incident = notification.action, notification.incident
+        if isinstance(action, CheckPage):
+            if self._checker is not None:
+                self._checker.check(action, incident, worker)
+            return
         if isinstance(action, Lapse | Calm | Forget | LookUp | Inquire):
             self._change(action, incident, notification.now)
             return
@@ -117,7 +126,9 @@ class Performer:
             after = replace(attempt.arrived(receipt), shown=attempt.shown if is_older else action.shown)
             _log_arrival(notification, receipt)
         self._keep(action, incident, after)
-        if self._health is not None:
+        # That PagerDuty took an event says nothing of a page that it took before and had no incident of.
+        is_in_doubt = after.receipt is not None and (is_unconfirmed(after) or is_resolved_too_often(after))
+        if self._health is not None and not is_in_doubt:
             self._health.note(action.lane, action.target.address, after, self._clock())
 
     def _change(

@@ -16,6 +16,7 @@ from receiver.engine.brief import Briefing
 from receiver.engine.health import HealthNotes
 from receiver.engine.inquiry import Inquiry
 from receiver.engine.intake import lanes_of
+from receiver.engine.page_checks import PageChecker
 from receiver.engine.perform import Performer
 from receiver.engine.severity_notices import SeverityNotices
 from receiver.engine.storm_keeper import StormKeeper
@@ -49,6 +50,7 @@ class Reconciler:
         notices: Notices | None = None,
         storms: Storms | None = None,
         keeper: StormKeeper | None = None,
+        checker: PageChecker | None = None,
     ) -> None:
         self._paused_until = paused_until
         self._storms = storms
@@ -66,6 +68,7 @@ class Reconciler:
             health=health,
             inquiry=inquiry,
             notices=notices,
+            checker=checker,
         )
         self._turns = turns
         self._severity_notices = SeverityNotices(notices, rules) if notices is not None else None

@@ -44,6 +44,8 @@ _PAGES_AT_MOST = 5
 _MAX_TEXT = 255
 _ID = re.compile(r"[A-Za-z0-9]{1,40}", re.ASCII)
 _WORST_LEVEL = 99
+# What PagerDuty calls a person in a reference; services, integrations and event rules have other types.
+USER_TYPES = frozenset({"user", "user_reference"})
 
 # What pdpyras logs is of retries that we forbid it, with addresses and the end of our token.
 _quiet = logging.getLogger("receiver.lookups.pagerduty.pdpyras")
@@ -97,9 +99,16 @@ class PagerDutyRest:
             "incident_key": dedup_key,
             "statuses[]": ["triggered", "acknowledged", "resolved"],
             "sort_by": "created_at:desc",
+            # Without it PagerDuty looks back one month, and an older open incident would seem to be missing.
+            "date_range": "all",
             "limit": _LATEST,
         }
-        return tuple(map(_status, _objects(self._get("incidents", asked, self._timeout_s), "incidents")))
+        body = self._get("incidents", asked, self._timeout_s)
+        found = tuple(map(_status, _objects(body, "incidents")))
+        if found and found[0].status == "merged" and not any(status.is_open for status in found):
+            # The incident that took over has the alert, and usually is in the list; where it isn't, it is asked.
+            return (*found, self.find_status(found[0].merged_into))
+        return found
 
     def find_on_call(self, schedule: str) -> tuple[OnCallPerson, ...]:
         """Return who is on call now by the schedule of that id: the lowest level first, each once."""
@@ -197,14 +206,26 @@ def _find_wait(answer: Response) -> float:
 
 
 def _status(incident: Json) -> PagerStatus:
-    """Return how an incident stands; who resolved it is who changed it last."""
-    status = "merged" if _object(incident.get("resolve_reason")) else _text(incident.get("status"))
+    """Return how an incident stands; who resolved it is who changed it last.
+
+    https://developer.pagerduty.com/api-reference/9d0b4b12e36f9-list-incidents
+    """
+    reason = _object(incident.get("resolve_reason"))
+    status = "merged" if reason else _text(incident.get("status"))
     acknowledgers = [_object(each.get("acknowledger")) for each in _objects(incident, "acknowledgements")]
     by = acknowledgers[-1] if acknowledgers else {}
     if status == "resolved":
         by = _object(incident.get("last_status_change_by"))
-    changed_at = _moment(incident.get("last_status_change_at"))
-    return PagerStatus(status, by=_text(by.get("summary")), changed_at=changed_at)
+    return PagerStatus(
+        status,
+        by=_text(by.get("summary")),
+        changed_at=_moment(incident.get("last_status_change_at")),
+        is_person=by.get("type") in USER_TYPES,
+        created_at=_moment(incident.get("created_at")),
+        id=_id(incident.get("id")),
+        link=_text(incident.get("html_url")),
+        merged_into=_id(_object(reason.get("incident")).get("id")),
+    )
 
 
 def _person(entry: Json) -> OnCallPerson:
@@ -222,6 +243,11 @@ def _checked(incident_id: str) -> str:
     if not _ID.fullmatch(incident_id):
         raise PermanentDeliveryError("not_found", "that is no incident's id")
     return incident_id
+
+
+def _id(value: object) -> str:
+    """Return an id of PagerDuty's; it becomes part of an address, so nothing else will do."""
+    return value if isinstance(value, str) and _ID.fullmatch(value) else ""
 
 
 def _objects(body: Json, name: str) -> list[Json]:

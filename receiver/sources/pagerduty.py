@@ -20,6 +20,9 @@ from receiver.text import Secret, one_line
 # PagerDuty itself sends nothing longer than 256 KB.
 MAX_BODY = 1024 * 1024
 
+# What PagerDuty calls a person; services, integrations and event rules have types of their own.
+USER_TYPES = frozenset({"user", "user_reference"})
+
 _VERSION = "v1="
 _MAX_HEADER = 4096
 _MAX_TEXT = 255
@@ -78,6 +81,7 @@ def parse(body: bytes) -> PagerNews | None:
         occurred_at=moment_of(event.get("occurred_at"), math.inf),
         to=_find_receivers(event_type, data),
         merged_into=_id(_object(_object(incident.get("resolve_reason")).get("incident")).get("id")),
+        is_person=_object(event.get("agent")).get("type") in USER_TYPES,
     )
 
 

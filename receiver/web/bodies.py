@@ -32,12 +32,16 @@ class AlertState(StrEnum):
 
 
 class StepState(StrEnum):
-    """How a step of the escalation stands: `later` waits for another step, `waiting` for its time."""
+    """How a step of the escalation stands: `later` waits for another step, `waiting` for its time.
+
+    `unconfirmed`: PagerDuty accepted its page and has no incident for it.
+    """
 
     WAITING = "waiting"
     LATER = "later"
     TELLING = "telling"
     TOLD = "told"
+    UNCONFIRMED = "unconfirmed"
     GIVEN_UP = "given_up"
 
 
@@ -127,7 +131,10 @@ class StepRow(Struct, frozen=True):
     responder: str
     state: StepState
     due_at: Moment | None
-    told_at: Annotated[Moment | None, Meta(description="The first receipt of what tells it.")]
+    notified_at: Annotated[
+        Moment | None,
+        Meta(description="The first receipt of what notifies it, of a page only where PagerDuty has it."),
+    ]
     given_up_at: Annotated[
         Moment | None, Meta(description="When the wait for the next step began without a receipt.")
     ]

@@ -102,6 +102,8 @@ def name_state(standing: StepStanding) -> StepState:
     """Return how a step stands in one word."""
     if not standing.is_reached:
         return StepState.WAITING if standing.due_at is not None else StepState.LATER
+    if standing.is_unconfirmed:
+        return StepState.UNCONFIRMED
     if standing.is_given_up:
         return StepState.GIVEN_UP
     is_told = standing.told_at is not None or standing.is_standing
@@ -171,7 +173,7 @@ def _render_escalation(policy: EscalationPolicy, progress: Progress) -> Escalati
                 responder=standing.step.responder.name,
                 state=name_state(standing),
                 due_at=format_if_any(standing.due_at),
-                told_at=format_if_any(standing.told_at),
+                notified_at=format_if_any(standing.told_at),
                 given_up_at=format_if_any(standing.given_up_at),
             )
             for standing in progress.steps

@@ -14,8 +14,11 @@ from receiver.domain.notification import Notification
 from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK
 from receiver.domain.ports import Channel
 from receiver.engine.brief import Briefing, Places
+from receiver.engine.health import HealthNotes
 from receiver.engine.inquiry import Inquiry
+from receiver.engine.page_checks import PageChecker
 from receiver.engine.pager_answers import PagerAnswers
+from receiver.engine.pager_questions import PagerQuestions
 from receiver.engine.turns import Turns
 from receiver.lookups.alertmanager import AlertmanagerClient
 from receiver.lookups.exchange import parse_address
@@ -79,12 +82,25 @@ def build_rest(parts: Parts) -> PagerDutyRest | None:
     return PagerDutyRest(parts.settings.pagerduty_api_url, token) if token else None
 
 
-def build_inquiry(parts: Parts, rest: PagerDutyRest | None) -> Inquiry | None:
+def build_inquiry(parts: Parts, questions: PagerQuestions | None) -> Inquiry | None:
     """Return what asks PagerDuty before a further step; None without a token."""
-    if rest is None:
+    if questions is None:
         return None
     answers = PagerAnswers(parts.hands, parts.incidents, parts.clock)
-    return Inquiry(rest, answers, parts.hands, parts.storms, parts.clock)
+    return Inquiry(questions, answers, parts.hands, parts.storms, parts.incidents, parts.clock)
+
+
+def build_checker(parts: Parts, questions: PagerQuestions | None) -> PageChecker:
+    """Return what checks that PagerDuty has each page; without a token it goes by PagerDuty's webhooks."""
+    answers = PagerAnswers(parts.hands, parts.incidents, parts.clock)
+    return PageChecker(
+        parts.incidents,
+        answers,
+        questions,
+        parts.clock,
+        notices=parts.notices,
+        health=HealthNotes(parts.health),
+    )
 
 
 def build_places(parts: Parts) -> Places:

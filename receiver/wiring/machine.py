@@ -18,6 +18,7 @@ from receiver.engine.heartbeats import HeartbeatWatch
 from receiver.engine.maintenance import DUTY as MAINTENANCE
 from receiver.engine.maintenance import MaintenanceWatch
 from receiver.engine.pager_desk import PagerDesk
+from receiver.engine.pager_questions import PagerQuestions
 from receiver.engine.reconcile import Reconciler
 from receiver.engine.watch import Watch
 from receiver.engine.witness import Witness
@@ -27,6 +28,7 @@ from receiver.store.notices import DUTY as NOTICES
 from receiver.wiring.channels import (
     build_briefing,
     build_channels,
+    build_checker,
     build_clients,
     build_inquiry,
     build_rest,
@@ -53,6 +55,7 @@ def build_machine(parts: Parts, channels: Mapping[str, Channel] | None = None) -
     """
     routing, clock = parts.routing, parts.clock
     rest, turns = build_rest(parts), build_turns(parts)
+    questions = PagerQuestions(rest, clock) if rest is not None else None
     trusts = {source: Trust(one.looks, one.trust_after) for source, one in routing.alertmanagers.items()}
     witness = Witness(build_clients(parts), trusts, parts.hands, clock)
     watch = Watch(witness, parts.incidents, parts.hands, trusts, clock)
@@ -68,10 +71,11 @@ def build_machine(parts: Parts, channels: Mapping[str, Channel] | None = None) -
             turns=turns,
             paused_until=parts.maintenance.paused_until,
             health=HealthNotes(parts.health),
-            inquiry=build_inquiry(parts, rest),
+            inquiry=build_inquiry(parts, questions),
             notices=parts.notices,
             storms=parts.storms,
             keeper=build_keeper(parts, turns),
+            checker=build_checker(parts, questions),
         ),
         Duties(_list_repeated(parts, watch), parts.errands, {"pagerduty": desk.take}, clock),
     )

@@ -52,7 +52,7 @@ def a_whole(**changes: Any) -> dict[str, Any]:
             "escalation": {
                 "policy": "critical",
                 "steps": [
-                    a_step("on-call", "told", told_at=moment(1)),
+                    a_step("on-call", "told", notified_at=moment(1)),
                     a_step("team-lead", "waiting", due_at=moment(300)),
                     a_step("manager", "later"),
                 ],
@@ -103,7 +103,7 @@ def a_silence(**changes: Any) -> dict[str, Any]:
 
 
 def a_step(name: str, state: str, **changes: Any) -> dict[str, Any]:
-    return {"step": name, "responder": name, "state": state, "due_at": None, "told_at": None} | changes
+    return {"step": name, "responder": name, "state": state, "due_at": None, "notified_at": None} | changes
 
 
 def a_delivery(key: str, target: str, **changes: Any) -> dict[str, Any]:

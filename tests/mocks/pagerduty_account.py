@@ -54,6 +54,14 @@ class PagedIncident:
 
 # Somebody who did something: a person, or the integration that our own events come by.
 INTEGRATION = "Events API v2"
+SERVICE = "Payments service"
+_REFERENCES = {INTEGRATION: "inbound_integration_reference", SERVICE: "service_reference"}
+
+
+def reference_of(by: str) -> str:
+    """Return the type of the reference by which PagerDuty names who did it."""
+    return _REFERENCES.get(by, "user_reference")
+
 
 Told = Callable[[str, PagedIncident, str, dict[str, Any]], None]
 
@@ -65,6 +73,8 @@ class Account:
         self.events: list[Event] = []
         self.dropped: list[Event] = []  # taken, but there was nothing open for them
         self.incidents: dict[tuple[str, str], list[PagedIncident]] = {}
+        # Services in a maintenance window or disabled, by routing key: their events are answered 202 and dropped.
+        self.deaf: set[str] = set()
         self.on_told: Told | None = None  # hears of each change: the event, the incident, who, details
         self._opened: list[PagedIncident] = []
         self._clock = clock
@@ -89,7 +99,8 @@ class Account:
         event = Event(self._clock(), body["event_action"], body["routing_key"], dedup_key, body)
         with self._changed:
             self.events.append(event)
-            incident = self._find_open(event) or self._open(event)
+            is_heard = event.routing_key not in self.deaf
+            incident = (self._find_open(event) or self._open(event)) if is_heard else None
             if incident is None:
                 self.dropped.append(event)
             else:
@@ -113,6 +124,10 @@ class Account:
         self._turn(incident, "triggered", "incident.unacknowledged", by)
 
     def resolves(self, incident: PagedIncident, by: str = "Alice Doe") -> None:
+        self._turn(incident, "resolved", "incident.resolved", by)
+
+    def auto_resolves(self, incident: PagedIncident, by: str = SERVICE) -> None:
+        """Close it for its service's `auto_resolve_timeout`, or by an event rule: no person does."""
         self._turn(incident, "resolved", "incident.resolved", by)
 
     def reopens(self, incident: PagedIncident, by: str = "Alice Doe") -> None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tests.mocks.pagerduty_account import Account, PagedIncident
+from tests.mocks.pagerduty_account import Account, PagedIncident, reference_of
 
 Answer = tuple[int, dict[str, str], dict[str, Any] | bytes]
 Query = Mapping[str, Sequence[str]]
@@ -88,7 +88,13 @@ class Rest:
             "incident_key": None,
             "created_at": iso(incident.opened_at),
             "last_status_change_at": iso(incident.changed_at),
-            "last_status_change_by": {"type": "user_reference", "summary": incident.changed_by},
+            "last_status_change_by": {
+                "type": reference_of(incident.changed_by),
+                "summary": incident.changed_by,
+            }
+            if incident.changed_by
+            else None,
+            "html_url": f"https://acme.pagerduty.com/incidents/{incident.id}",
             "acknowledgements": acknowledgements if incident.state == "acknowledged" else [],
             "assignments": [{"assignee": {"type": "user_reference", "summary": incident.assigned_to}}],
             "resolve_reason": {"type": "merge_resolve_reason", "incident": merged}

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.error import HTTPError, URLError
 
-from tests.mocks.pagerduty_account import INTEGRATION, PagedIncident
+from tests.mocks.pagerduty_account import PagedIncident, reference_of
 
 Post = Callable[[bytes, dict[str, str]], int]
 
@@ -40,6 +40,7 @@ class Webhooks:
 
     def __init__(self, clock: Callable[[], float], secrets: tuple[str, ...] = ("pagerduty-secret",)) -> None:
         self.secrets = secrets
+        self.names_keys = False  # say the dedup key, as PagerDuty does for incidents of a single event
         self.waiting: list[Webhook] = []
         self.done: list[Webhook] = []
         self.dropped: list[Webhook] = []
@@ -48,7 +49,7 @@ class Webhooks:
 
     def add(self, event: str, incident: PagedIncident, by: str, details: dict[str, Any]) -> None:
         """Take the news of a change."""
-        body = render_event(event, incident, by, self._clock(), **details)
+        body = render_event(event, incident, by, self._clock(), names_key=self.names_keys, **details)
         with self._lock:
             self.waiting.append(self.seal(event, body))
 
@@ -80,10 +81,16 @@ class Webhooks:
 
 
 def render_event(
-    event: str, incident: PagedIncident, by: str, at: float, *, responder: str = "", state: str = ""
+    event: str,
+    incident: PagedIncident,
+    by: str,
+    at: float,
+    *,
+    responder: str = "",
+    state: str = "",
+    names_key: bool = False,
 ) -> bytes:
-    """Return a v3 event's body. Of an incident with alerts it names no incident key."""
-    kind = "inbound_integration_reference" if by == INTEGRATION else "user_reference"
+    """Return a v3 event's body. Of an incident with alerts it names no incident key, unless *names_key*."""
     reference = {"id": incident.id, "type": "incident_reference", "summary": incident.summary}
     to = {"id": "PUSER", "type": "user_reference", "summary": responder or incident.assigned_to}
     data: dict[str, Any] = {
@@ -91,7 +98,7 @@ def render_event(
         "type": "incident",
         "number": int(incident.id[4:]),
         "status": incident.state,
-        "incident_key": None,
+        "incident_key": incident.dedup_key if names_key else None,
         "title": incident.summary,
         "assignees": [to],
         "escalation_policy": {**to, "type": "escalation_policy_reference"},
@@ -112,7 +119,7 @@ def render_event(
                 "event_type": event,
                 "resource_type": "incident",
                 "occurred_at": occurred_at.replace("+00:00", "Z"),
-                "agent": {"id": "PAGENT", "type": kind, "summary": by} if by else None,
+                "agent": {"id": "PAGENT", "type": reference_of(by), "summary": by} if by else None,
                 "client": None,
                 "data": data,
             }

@@ -12,7 +12,7 @@ from receiver.channels.slack.message import MAX_TEXT, Message, Rung
 from receiver.channels.slack.mrkdwn import join_lines, line, moment, unmentioned
 from receiver.channels.slack.people import MAX_BY
 from receiver.channels.slack.silences import render_hold
-from receiver.channels.slack.stand_ins import render_instead
+from receiver.channels.slack.stand_ins import render_instead, render_left_open
 from receiver.channels.slack.steps import title
 from receiver.clock import format_duration
 from receiver.domain.action import Reply
@@ -26,7 +26,7 @@ def render_reply(notification: Notification, reply: Reply, rung: Rung) -> Messag
     """Return the words of one reply; a kind that is not known yet is the headline alone."""
     if reply.says == "step" and reply.step is not None:
         return Message(_step(notification, reply.step), links_names=True)
-    if reply.says in ("unreached", "instead") and reply.step is not None:
+    if reply.says in ("unreached", "unconfirmed", "resolved_there", "instead") and reply.step is not None:
         return render_instead(notification, reply.says, reply.step)
     if reply.says == "joined":
         return _joined(notification.incident, reply.fingerprints, rung)
@@ -39,6 +39,8 @@ def _say(notification: Notification, reply: Reply) -> str:
         return word(notification.incident)
     if reply.says == "ack_reminder":
         return _ack_reminder(notification.incident, notification.now)
+    if reply.says == "left_open":
+        return render_left_open(notification.incident, reply.key)
     if reply.says == "silence_ends":
         return _silence_ends(notification.incident, reply.key)
     return _reminder(notification.incident, notification.now)

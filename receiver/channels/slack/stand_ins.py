@@ -22,15 +22,41 @@ _ANYBODY = "<!here>"
 
 
 def render_instead(notification: Notification, says: str, step: Step) -> Message:
-    """Return the reply where PagerDuty is out of reach (`unreached`), or says who stands in (`instead`)."""
+    """Return the reply where PagerDuty is out of reach (`unreached`), has no incident for a page that it took
+    (`unconfirmed`) or lets a machine resolve it (`resolved_there`), or says who stands in (`instead`).
+    """
+    incident = notification.incident
     if says == "unreached":
-        reason = _reason(notification.incident, step)
-        text = f"⚠️ PagerDuty can't be reached ({reason}): {_who(notification, step)}"
-        return _shout(notification.incident, text)
+        reason = _reason(incident, step)
+        return _shout(incident, f"⚠️ PagerDuty can't be reached ({reason}): {_who(notification, step)}")
+    if says == "unconfirmed":
+        text = f"⚠️ PagerDuty accepted the page and has no incident for it: {_who(notification, step)}"
+        causes = "Likely a maintenance window, a disabled service or an event rule; the page is sent again"
+        return _shout(incident, f"{text}\n{causes}")
+    if says == "resolved_there":
+        text = f"⚠️ Something in PagerDuty resolves this page while it fires: {_who(notification, step)}"
+        causes = "Look for auto-resolve of the service, an event rule or another integration"
+        return _shout(incident, f"{text}\n{causes}", _page_link(current(incident, page_key(step))))
     target = step.responder.find_target(SLACK)
     who = " ".join(filter(None, (title(step), mention(target.address) if target else "")))
     verb = "Paging" if step.responder.find_target(PAGERDUTY) else "Telling"
     return _shout(notification.incident, f"📟 {verb} {who} in place of who could not be reached")
+
+
+def render_left_open(incident: Incident, key: str) -> str:
+    """Return which PagerDuty incident our resolves did not close; *key* is `left_open:RESPONDER`."""
+    name = key.partition(":")[2]
+    page = _page_link(incident.deliveries.get(f"resolve:{name}", Delivery()))
+    which = f"PagerDuty incident {page}" if page else "A PagerDuty incident"
+    return f"⚠️ {which} of {line(name, _MAX_NAME)} is still open after our resolves: resolve it by hand"
+
+
+def _page_link(event: Delivery) -> str:
+    """Return PagerDuty's incident as a link, its id where it has no address; empty where none is known."""
+    if event.check is None or not event.check.incident:
+        return ""
+    name = line(event.check.incident, _MAX_NAME)
+    return link(event.check.link, name) if event.check.link else name
 
 
 def render_call(notification: Notification, call: Call) -> Message:

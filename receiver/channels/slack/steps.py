@@ -10,6 +10,7 @@ from receiver.clock import format_duration
 from receiver.domain.delivery import Delivery
 from receiver.domain.escalation import Progress, StepStanding, current, page_key, reply_key
 from receiver.domain.incident import Incident
+from receiver.domain.page_check import is_resolved_too_often, is_unconfirmed, notified_at
 from receiver.domain.policy import PAGERDUTY, SLACK, Step
 
 MAX_TITLE = 40
@@ -47,6 +48,8 @@ def _step(incident: Incident, standing: StepStanding) -> str:
     name = title(standing.step)
     if not standing.is_reached:
         return f"{name}{_waiting(incident, standing)}"
+    if is_unconfirmed(_delivery(incident, page_key(standing.step), standing)):
+        return f"⚠️ {name} page not confirmed by PagerDuty"
     if standing.is_given_up:
         return f"⚠️ {name} could not be reached"
     told = _telling(incident, standing)
@@ -73,9 +76,11 @@ def _telling(incident: Incident, standing: StepStanding) -> str | None:
         (PAGERDUTY, page_key(standing.step), "paged"),
         (SLACK, reply_key(standing.step), "told in Slack"),
     ):
-        receipt = _delivery(incident, key, standing).receipt
-        if receipt is not None and standing.step.responder.find_target(kind):
-            told.append((receipt.at, f"{word} {moment(receipt.at)}" + _simulated(is_so=receipt.is_simulated)))
+        delivery = _delivery(incident, key, standing)
+        at, receipt = notified_at(delivery), delivery.receipt
+        if at is not None and standing.step.responder.find_target(kind):
+            is_simulated = receipt is not None and receipt.is_simulated
+            told.append((at, f"{word} {moment(at)}" + _simulated(is_so=is_simulated)))
     return min(told)[1] if told else None
 
 
@@ -101,10 +106,14 @@ def render_troubles(incident: Incident, progress: Progress) -> str:
 def _troubles(incident: Incident, progress: Progress) -> Iterator[str]:
     for standing in progress.reached:
         page = current(incident, page_key(standing.step))
-        if page.receipt is not None or not page.reason:
-            continue
         who, why = title(standing.step), line(page.reason, 60)
-        if page.failed_at:
+        if not incident.is_resolved and is_unconfirmed(page):
+            yield f"⚠️ PagerDuty accepted the page to {who} and has no incident for it"
+        elif not incident.is_resolved and is_resolved_too_often(page):
+            yield f"⚠️ Something in PagerDuty resolves the page to {who} while it fires"
+        elif page.receipt is not None or not page.reason or (page.check is not None and not page.failed_at):
+            continue
+        elif page.failed_at:
             yield f"⚠️ PagerDuty: page to {who} not delivered, given up ({why})"
         elif not incident.is_resolved:
             yield f"⚠️ PagerDuty: page to {who} not delivered yet ({why})"

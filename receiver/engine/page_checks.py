@@ -1,0 +1,201 @@
+"""Asking PagerDuty what it has of a page, 30 s after each trigger and then every 15 minutes.
+
+A 202 of the Events API is no incident. What PagerDuty says is kept in the page's delivery; `plan()` wants the
+page again where PagerDuty has none. Without the REST key PagerDuty's webhooks and the repeats of the alerts
+stand for its answer.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from msgspec.structs import replace
+
+from receiver.domain.action import CheckPage
+from receiver.domain.delivery import Delivery
+from receiver.domain.incident import Event, Incident
+from receiver.domain.notice import Notices
+from receiver.domain.page_check import (
+    CLOCK_SLACK_S,
+    CONFIRMED,
+    UNCONFIRMED,
+    Finding,
+    evaluate_page,
+    is_left_open,
+    is_resolved_too_often,
+    is_unconfirmed,
+    postpone_check,
+    record_check,
+    record_repeat,
+    record_resolve_check,
+    start_check,
+)
+from receiver.domain.paged import Paged
+from receiver.domain.pager_news import PagerStatus
+from receiver.domain.person import Person
+from receiver.domain.policy import PAGERDUTY
+from receiver.domain.ports import Incidents
+from receiver.engine.health import HealthNotes
+from receiver.engine.pager_answers import PagerAnswers
+from receiver.engine.pager_questions import PagerQuestions
+from receiver.errors import DeliveryError, TemporaryDeliveryError
+from receiver.text import one_line
+
+logger = logging.getLogger(__name__)
+
+CAUSES = "a maintenance window, a disabled service or an event rule"
+
+
+class PageChecker:
+    """Checks pages and resolves against what PagerDuty has. Threads may share it."""
+
+    def __init__(
+        self,
+        incidents: Incidents,
+        answers: PagerAnswers,
+        questions: PagerQuestions | None,
+        clock: Callable[[], float],
+        *,
+        notices: Notices,
+        health: HealthNotes,
+    ) -> None:
+        self._incidents = incidents
+        self._answers = answers
+        self._questions = questions
+        self._clock = clock
+        self._notices = notices
+        self._health = health
+
+    def check(self, action: CheckPage, incident: Incident, worker: str) -> None:
+        """Ask about the event *action* names and save what was found in its delivery.
+
+        What a person did in PagerDuty is done here. Raises StoreError and ClaimLost.
+        """
+        page, before = Paged(incident, action.responder), incident.deliveries[action.of]
+        try:
+            finding = self._find(action, page, before)
+        except DeliveryError as error:
+            is_temporary = isinstance(error, TemporaryDeliveryError)
+            after = postpone_check(before, self._clock(), is_temporary=is_temporary)
+            self._save(action, incident, after, worker, ())
+            return
+        now = self._clock()
+        if finding is None:
+            self._save(action, incident, record_repeat(before, now), worker, ())
+        elif incident.is_resolved:
+            self._keep_resolve(action, incident, record_resolve_check(before, finding, now), worker)
+        elif finding.is_answer and finding.status is not None:
+            by = Person(finding.status.by or "PagerDuty", via=PAGERDUTY)
+            do = self._answers.acknowledge if finding.what == "acknowledged" else self._answers.resolve
+            do(page, by)
+        else:
+            after = record_check(before, finding, now)
+            after = replace(
+                after, check=replace(start_check(after), hint=action.hint or start_check(before).hint)
+            )
+            self._keep_page(action, incident, before, after, finding, worker)
+        outcome = finding.what if finding is not None else "repeated"
+        logger.info(
+            "page checked",
+            extra={"fields": {"incident": incident.id, "key": action.of, "outcome": outcome}},
+        )
+
+    def _find(self, action: CheckPage, page: Paged, event: Delivery) -> Finding | None:
+        """Return what PagerDuty has; None where it can't be asked and the alerts were repeated."""
+        if self._questions is None:
+            return None if action.is_repeated else Finding("resolved", PagerStatus("resolved"))
+        statuses = self._questions.find_statuses([page.key]).get(page.key, ())
+        if page.incident.is_resolved:
+            return _find_left_open(statuses, event)
+        return evaluate_page(statuses, page.sent_at, acknowledged_after=page.former_until)
+
+    def _keep_page(
+        self,
+        action: CheckPage,
+        incident: Incident,
+        before: Delivery,
+        after: Delivery,
+        finding: Finding,
+        worker: str,
+    ) -> None:
+        """Save what became of a page, and announce it where it turned bad or well."""
+        if finding.what == "resolved" and before.about != str(incident.run.number):
+            # A page of a former run is not triggered again under its run: it counts as closed, so that the
+            # step that it stood for is paged anew.
+            page = Paged(incident, action.responder)
+            settled = page.settle("resolve", self._clock())
+            if settled is not None:
+                self._incidents.record(
+                    incident.id, *settled, events=(_tell_resolved(finding, action, after),)
+                )
+            return
+        events: list[Event] = []
+        now, who = self._clock(), action.responder.title
+        if is_unconfirmed(after) and not is_unconfirmed(before):
+            text = (
+                f"PagerDuty accepted the page to {who} and has no incident for it, probably due to {CAUSES}"
+            )
+            events.append(Event(now, UNCONFIRMED, text))
+        elif is_unconfirmed(before) and after.receipt is not None:
+            events.append(Event(now, CONFIRMED, f"PagerDuty has an incident for the page to {who}"))
+        if finding.what == "resolved":
+            events.append(_tell_resolved(finding, action, after))
+        if is_resolved_too_often(after) and not is_resolved_too_often(before):
+            text = f"PagerDuty resolves the page to {who} again and again, and no person does"
+            self._notice(action, incident, before, text)
+        self._save(action, incident, after, worker, events)
+        if is_unconfirmed(after) or is_resolved_too_often(after) or after.receipt is not None:
+            self._health.note(PAGERDUTY, action.target.address, after, now)
+
+    def _keep_resolve(self, action: CheckPage, incident: Incident, after: Delivery, worker: str) -> None:
+        events: list[Event] = []
+        if is_left_open(after):
+            text = f"PagerDuty's incident for {action.responder.title} is still open after our resolves"
+            self._notice(action, incident, after, text)
+            events.append(Event(self._clock(), "left_open", text))
+        self._save(action, incident, after, worker, events)
+
+    def _notice(self, action: CheckPage, incident: Incident, event: Delivery, text: str) -> None:
+        name = one_line(incident.alertname or incident.summary, 80)
+        self._notices.put(
+            f"{incident.id}/{action.of}/{event.about}/{action.key}",
+            f"{text} ({incident.severity.upper()} {name}, {incident.id})",
+            self._clock(),
+            about=text,
+        )
+
+    def _save(
+        self, action: CheckPage, incident: Incident, after: Delivery, worker: str, events: Sequence[Event]
+    ) -> None:
+        self._incidents.record(
+            incident.id,
+            action.of,
+            after,
+            worker=worker,
+            lane=action.lane,
+            events=events,
+            wake=("slack",) if events else (),
+            due=self._clock(),
+        )
+
+
+def _find_left_open(statuses: Sequence[PagerStatus], resolve: Delivery) -> Finding:
+    """Return the incident that our *resolve* should have closed and did not.
+
+    One that PagerDuty opened after the resolve is of a later page of the same key.
+    """
+    sent_at, known = resolve.last_attempt_at, start_check(resolve).incident
+    for status in statuses:
+        is_ours = status.id == known if known else status.created_at <= sent_at + CLOCK_SLACK_S
+        if status.is_open and is_ours:
+            return Finding("triggered", status)
+    return Finding("none")
+
+
+def _tell_resolved(finding: Finding, action: CheckPage, after: Delivery) -> Event:
+    by = f" by {finding.status.by}" if finding.status is not None and finding.status.by else ""
+    then = "it is paged again later" if is_resolved_too_often(after) else "it is paged again"
+    at = start_check(after).at
+    text = f"Resolved in PagerDuty{by}, which is no person, while it still fires: {then}"
+    return Event(at, "resolved_there", f"{text} ({action.responder.title})", via=PAGERDUTY)

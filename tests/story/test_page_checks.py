@@ -1,0 +1,379 @@
+"""A page is what PagerDuty has, and only a person's resolve there closes an incident here."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.mocks.pagerduty_account import INTEGRATION, PagedIncident
+from tests.rig import KEYS, ROUTING, Rig
+
+ONCALL, TEAM_LEAD = KEYS["PAGERDUTY_ONCALL_KEY"], KEYS["PAGERDUTY_TEAM_LEAD_KEY"]
+SECRET = "pagerduty-secret"
+
+
+@pytest.fixture
+def rest(rig: Rig) -> Rig:
+    """PagerDuty can be asked; its webhooks never arrive."""
+    rig.environ |= {"PAGERDUTY_API_TOKEN": "rest-token", "PAGERDUTY_API_URL": rig.pagerduty.url}
+    rig.configure(ROUTING + '\nnotices: {channel: "#monitoring"}\n')
+    rig.machine.duties.begin(rig.parts.agenda)
+    return rig
+
+
+@pytest.fixture
+def hooks(rig: Rig) -> Rig:
+    """PagerDuty can't be asked; its webhooks arrive when `tells` is called."""
+    rig.environ["PAGERDUTY_WEBHOOK_SECRET"] = SECRET
+    rig.pagerduty.webhooks.names_keys = True
+    rig.configure(ROUTING)
+    return rig
+
+
+def tells(rig: Rig) -> None:
+    """Deliver PagerDuty's webhooks, and work off what they say."""
+
+    def post(body: bytes, headers: dict[str, str]) -> int:
+        return rig.client.post("/webhooks/pagerduty", data=body, headers=headers).status_code
+
+    assert set(rig.pagerduty.webhooks.deliver(post)) <= {202}
+    rig.works()
+
+
+def page(rig: Rig, key: str = ONCALL) -> PagedIncident:
+    return rig.pagerduty.opened(key)[-1]
+
+
+def asked(rig: Rig) -> int:
+    return sum(path == "/incidents" for path, _ in rig.pagerduty.rest.asked)
+
+
+def triggers(rig: Rig, key: str = ONCALL) -> list[float]:
+    """Return the seconds from the first trigger to each."""
+    events = rig.pagerduty.triggers(key)
+    return [round(event.at - events[0].at) for event in events]
+
+
+def step(rig: Rig, incident: str, name: str = "on-call") -> dict:
+    return next(s for s in rig.shows(incident)["escalation"]["steps"] if s["step"] == name)
+
+
+def whats(rig: Rig, incident: str) -> list[str]:
+    return [event["what"] for event in rig.shows(incident)["timeline"]]
+
+
+# --- confirmed ---
+
+
+def test_pagerduty_is_asked_30_s_after_the_page_and_then_every_15_minutes(rest: Rig) -> None:
+    incident = rest.fires("DiskFull", severity="critical")
+    rest.passes("29s")
+    assert asked(rest) == 0
+    rest.passes("2s")
+    assert asked(rest) == 1
+    assert step(rest, incident)["state"] == "told"
+    rest.passes("4m")
+    before = asked(rest)
+    rest.passes("50m")
+    assert asked(rest) > before
+    assert rest.paged() == ["on-call", "team-lead", "manager"]
+    assert rest.triggered() == ["on-call", "team-lead", "manager"]
+
+
+def test_an_acknowledged_page_is_asked_about_no_more(rest: Rig) -> None:
+    incident = rest.fires("DiskFull")
+    rest.passes("31s")
+    rest.answers(incident, "acknowledge")
+    before = asked(rest)
+    rest.passes("2h")
+    assert asked(rest) == before
+
+
+def test_an_acknowledgement_whose_webhook_was_lost_is_seen_by_the_check(rest: Rig) -> None:
+    incident = rest.fires("DiskFull", severity="warning")
+    rest.passes("10s")
+    rest.pagerduty.acknowledges(page(rest), by="Alice Doe")
+    rest.passes("21s")
+    assert rest.shows(incident)["acknowledged_by"] == "Alice Doe"
+
+
+def test_merged_into_an_open_incident_is_confirmed(rest: Rig) -> None:
+    incident = rest.fires("DiskFull")
+    rest.fires("DiskSlow")
+    one, other = rest.pagerduty.opened()
+    rest.clock.moment += 5
+    rest.pagerduty.merges(one, into=other)
+    rest.passes("4m")
+    assert step(rest, incident)["state"] == "told"
+    assert rest.triggered() == ["on-call", "on-call"]
+
+
+def test_a_simulated_page_is_not_asked_about(rest: Rig) -> None:
+    rest.environ["PAGERDUTY_ONCALL_KEY"] = ""
+    rest.configure(ROUTING)
+    rest.fires("DiskFull")
+    rest.passes("2m")
+    assert asked(rest) == 0
+
+
+# --- unconfirmed ---
+
+
+def test_a_page_in_a_maintenance_window_is_unconfirmed_said_once_and_sent_again(rest: Rig) -> None:
+    rest.pagerduty.deaf.add(ONCALL)
+    incident = rest.fires("DiskFull")
+    rest.passes("31s")
+    shown = step(rest, incident)
+    assert shown["state"] == "unconfirmed"
+    assert shown["notified_at"] is None
+    said = [reply for reply in rest.replies() if "accepted the page and has no incident" in reply]
+    assert len(said) == 1
+    assert "maintenance window" in said[0]
+    rest.passes("30m")
+    assert [reply for reply in rest.replies() if "has no incident" in reply] == [
+        *said,
+        *(r for r in rest.replies() if "has no incident" in r and r not in said),
+    ]
+    assert sum("has no incident" in reply and "On-call" in reply for reply in rest.replies()) == 1
+    assert triggers(rest)[:8] == [0, 30, 60, 120, 240, 480, 780, 1080]
+    assert "page not confirmed" in rest.roots()[0].words
+
+
+def test_the_next_step_comes_in_its_time_whether_the_page_is_confirmed_or_not(rest: Rig) -> None:
+    rest.pagerduty.deaf.add(ONCALL)
+    rest.fires("DiskFull")
+    rest.passes("4m59s")
+    assert rest.paged() == []
+    rest.passes("1s")
+    assert rest.paged() == ["team-lead"]
+
+
+def test_the_window_over_the_page_is_confirmed_and_the_step_notified_then(rest: Rig) -> None:
+    rest.pagerduty.deaf.add(ONCALL)
+    incident = rest.fires("DiskFull")
+    rest.passes("3m")
+    rest.pagerduty.deaf.clear()
+    rest.passes("1m45s")
+    assert rest.paged() == ["on-call"]
+    assert step(rest, incident)["state"] == "told"
+    opened = page(rest).opened_at
+    assert step(rest, incident)["notified_at"].startswith(_iso(opened))
+    count = len(rest.pagerduty.triggers(ONCALL))
+    rest.passes("10m")
+    assert len(rest.pagerduty.triggers(ONCALL)) == count
+    assert rest.paged() == ["on-call", "team-lead", "manager"]
+
+
+@pytest.mark.parametrize("end", ["acknowledge", "resolve"])
+def test_an_unconfirmed_page_is_sent_no_more_once_somebody_has_it(rest: Rig, end: str) -> None:
+    rest.pagerduty.deaf.add(ONCALL)
+    incident = rest.fires("DiskFull")
+    rest.passes("1m")
+    rest.answers(incident, end)
+    count = len(rest.pagerduty.triggers())
+    rest.passes("2h")
+    assert len(rest.pagerduty.triggers()) == count
+
+
+def test_status_says_that_pages_are_not_confirmed(rest: Rig) -> None:
+    rest.pagerduty.deaf.add(ONCALL)
+    rest.fires("DiskFull")
+    rest.passes("2m")
+    channel = rest.client.get("/api/v1/status").json["channels"]["pagerduty"]
+    assert (channel["state"], channel["reason"]) == ("failing", "unconfirmed")
+
+
+def test_an_api_that_gives_no_answer_confirms_and_doubts_nothing(rest: Rig) -> None:
+    rest.environ["PAGERDUTY_API_URL"] = "http://127.0.0.1:1"
+    rest.configure(ROUTING)
+    incident = rest.fires("DiskFull", severity="warning")
+    rest.passes("20m")
+    assert step(rest, incident)["state"] == "told"
+    assert rest.triggered() == ["on-call"]
+
+
+def test_a_page_that_opened_in_pagerduty_over_a_month_ago_is_still_found(rest: Rig) -> None:
+    incident = rest.fires("DiskFull", severity="warning")
+    for _ in range(3):
+        rest.passes("8h")
+        rest.posts(rest.alert("DiskFull", severity="warning", at=rest.clock() - 3600))
+        rest.works()
+    assert rest.state(incident) == "open"
+    assert all(
+        query["date_range"] == ["all"] for path, query in rest.pagerduty.rest.asked if path == "/incidents"
+    )
+
+
+# --- resolved by a machine ---
+
+
+def test_auto_resolve_closes_nothing_and_the_page_is_sent_again(rest: Rig) -> None:
+    incident = rest.fires("DiskFull", severity="warning")
+    rest.passes("10m")
+    rest.pagerduty.auto_resolves(page(rest))
+    rest.passes("10m")
+    assert rest.state(incident) == "open"
+    assert rest.paged() == ["on-call", "on-call"]
+    assert page(rest).dedup_key == rest.pagerduty.opened(ONCALL)[0].dedup_key
+    assert whats(rest, incident).count("resolved_there") == 1
+
+
+def test_the_question_before_a_step_takes_no_machines_resolve_for_an_answer(rest: Rig) -> None:
+    incident = rest.fires("DiskFull")
+    rest.passes("4m")
+    rest.pagerduty.auto_resolves(page(rest))
+    rest.passes("1m")
+    assert rest.state(incident) == "open"
+    assert rest.paged() == ["on-call", "on-call", "team-lead"]
+
+
+def test_a_webhook_of_auto_resolve_is_acted_on_at_once(rest: Rig) -> None:
+    rest.environ["PAGERDUTY_WEBHOOK_SECRET"] = SECRET
+    rest.configure(ROUTING)
+    incident = rest.fires("DiskFull")
+    rest.passes("1m")
+    rest.pagerduty.auto_resolves(page(rest))
+    tells(rest)
+    assert rest.paged() == ["on-call", "on-call"]
+    assert rest.state(incident) == "open"
+
+
+@pytest.mark.parametrize("by", ["Payments service", ""])
+def test_without_the_rest_key_the_webhook_alone_decides(hooks: Rig, by: str) -> None:
+    incident = hooks.fires("DiskFull")
+    hooks.passes("1m")
+    hooks.pagerduty.auto_resolves(page(hooks), by=by)
+    tells(hooks)
+    assert hooks.state(incident) == "open"
+    assert hooks.paged() == ["on-call", "on-call"]
+    tells(hooks)
+    hooks.passes("3m")
+    assert hooks.paged() == ["on-call", "on-call"]
+
+
+def test_a_persons_resolve_closes_as_ever(hooks: Rig) -> None:
+    incident = hooks.fires("DiskFull")
+    hooks.passes("1m")
+    hooks.pagerduty.resolves(page(hooks), by="Alice Doe")
+    tells(hooks)
+    assert hooks.state(incident) == "resolved"
+    assert hooks.shows(incident)["resolved_by"] == "Alice Doe"
+
+
+def test_our_own_resolve_is_no_machines(hooks: Rig) -> None:
+    incident = hooks.fires("DiskFull")
+    hooks.passes("1m")
+    hooks.ends("DiskFull")
+    tells(hooks)
+    assert hooks.state(incident) == "resolved"
+    assert hooks.paged() == ["on-call"]
+    assert whats(hooks, incident).count("resolved_there") == 0
+
+
+def test_another_integration_that_resolves_is_a_machine(hooks: Rig) -> None:
+    incident = hooks.fires("DiskFull")
+    hooks.passes("1m")
+    hooks.pagerduty.auto_resolves(page(hooks), by=INTEGRATION)
+    tells(hooks)
+    assert hooks.state(incident) == "open"
+    assert hooks.paged() == ["on-call", "on-call"]
+
+
+def test_acknowledged_here_auto_resolve_wakes_nobody(rest: Rig) -> None:
+    incident = rest.fires("DiskFull")
+    rest.answers(incident, "acknowledge")
+    rest.passes("1m")
+    rest.pagerduty.auto_resolves(page(rest))
+    rest.passes("2h")
+    assert rest.state(incident) == "acknowledged"
+    assert rest.paged() == ["on-call"]
+
+
+def test_a_machine_that_resolves_again_and_again_is_answered_three_times_an_hour_and_then_said(
+    rest: Rig,
+) -> None:
+    rest.environ["PAGERDUTY_WEBHOOK_SECRET"] = SECRET
+    rest.configure(ROUTING + '\nnotices: {channel: "#monitoring"}\n')
+    incident = rest.fires("DiskFull")
+    for _ in range(8):
+        rest.passes("1m")
+        for opened in rest.pagerduty.still_open(ONCALL):
+            rest.pagerduty.auto_resolves(opened)
+        tells(rest)
+    assert len(rest.pagerduty.opened(ONCALL)) == 4
+    assert rest.state(incident) == "open"
+    assert "team-lead" in rest.paged()
+    assert sum("Something in PagerDuty resolves" in reply for reply in rest.replies()) == 1
+    rest.passes("1m")
+    assert sum("again and again" in m.words for m in rest.roots() if m.channel == "#monitoring") == 1
+    channel = rest.client.get("/api/v1/status").json["channels"]["pagerduty"]
+    assert (channel["state"], channel["reason"]) == ("failing", "resolved_there")
+    rest.passes("1h")
+    assert len(rest.pagerduty.opened(ONCALL)) > 4
+
+
+# --- our resolve ---
+
+
+def test_a_resolve_that_pagerduty_dropped_is_sent_again(rest: Rig) -> None:
+    rest.fires("DiskFull")
+    rest.passes("1m")
+    rest.pagerduty.deaf.add(ONCALL)
+    rest.ends("DiskFull")
+    rest.passes("10s")
+    rest.pagerduty.deaf.clear()
+    assert len(rest.pagerduty.still_open()) == 1
+    rest.passes("30s")
+    assert rest.pagerduty.still_open() == []
+    assert rest.events().count("resolve") == 2
+
+
+def test_a_resolve_dropped_three_times_is_said(rest: Rig) -> None:
+    incident = rest.fires("DiskFull")
+    rest.passes("1m")
+    rest.pagerduty.deaf.add(ONCALL)
+    rest.ends("DiskFull")
+    rest.passes("1h")
+    assert rest.events().count("resolve") == 3
+    said = [reply for reply in rest.replies() if "resolve it by hand" in reply]
+    assert len(said) == 1
+    assert page(rest).id in said[0]
+    assert "left_open" in whats(rest, incident)
+    assert any("still open after our resolves" in m.words for m in rest.roots() if m.channel == "#monitoring")
+
+
+def test_a_later_page_of_the_same_key_is_no_resolve_left_open(rest: Rig) -> None:
+    rest.fires("DiskFull")
+    rest.passes("1m")
+    rest.ends("DiskFull")
+    rest.passes("11m")
+    second = rest.fires("DiskFull")
+    rest.passes("4m")
+    assert rest.state(second) == "open"
+    assert [incident.state for incident in rest.pagerduty.opened(ONCALL)] == ["resolved", "triggered"]
+
+
+# --- without the REST key ---
+
+
+def test_without_the_rest_key_a_repeat_triggers_again_while_nobody_has_it(rig: Rig) -> None:
+    rig.pagerduty.deaf.add(ONCALL)
+    began = rig.clock()
+    incident = rig.fires("DiskFull", severity="warning")
+    for _ in range(4):
+        rig.passes("5m")
+        rig.posts(rig.alert("DiskFull", severity="warning", at=began))
+    rig.works()
+    assert triggers(rig) == [0, 900]
+    rig.answers(incident, "acknowledge")
+    for _ in range(8):
+        rig.passes("5m")
+        rig.posts(rig.alert("DiskFull", severity="warning", at=began))
+    rig.works()
+    assert triggers(rig) == [0, 900]
+    assert step(rig, incident)["state"] == "told"
+
+
+def _iso(moment: float) -> str:
+    import datetime as dt
+
+    return dt.datetime.fromtimestamp(moment, dt.UTC).isoformat()[:19]
