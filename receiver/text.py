@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Final
 
@@ -11,10 +12,16 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u
 class Secret:
     """A text that never prints itself; only `reveal()` gives it out."""
 
-    __slots__ = ("_text",)
+    __slots__ = ("_digest", "_text")
 
     def __init__(self, text: str = "") -> None:
         self._text: Final = text
+        self._digest: Final = hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:16] if text else ""
+
+    @property
+    def digest(self) -> str:
+        """16 hex digits by which it is known again without being kept; empty for an empty one."""
+        return self._digest
 
     def reveal(self) -> str:
         return self._text

@@ -25,6 +25,7 @@ from receiver.config.model import Routing
 from receiver.config.routing import load_routing
 from receiver.config.settings import Settings
 from receiver.domain.alert import fingerprint
+from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.storms import PATIENCE_S
 from receiver.store.keys import DUTIES, LANES
 from receiver.web.app import create_app
@@ -90,6 +91,7 @@ class Rig:
         self.pagerduty = pagerduty
         self.clock = clock
         self.storms_after_s = PATIENCE_S
+        self.keys = RoutingKeys()  # a worker's, for as long as it lives
         (folder / "runbooks").mkdir(exist_ok=True)
         self.environ = {
             "REDIS_URL": valkey_url,
@@ -110,7 +112,7 @@ class Rig:
         routing: Routing = load_routing(self.folder / "routing.yaml", self.environ)
         self.parts: Parts = build_parts(settings, routing, self.clock, storms_after_s=self.storms_after_s)
         self.client = create_app(self.parts).test_client()
-        self.machine: Machine = build_machine(self.parts)
+        self.machine: Machine = build_machine(self.parts, keys=self.keys)
 
     def works(self, lanes: tuple[str, ...] = LANES) -> float | None:
         """Work off everything that is due in *lanes*; return the next moment something is."""

@@ -66,24 +66,30 @@ class Reply(Action):
 
 @dataclass(frozen=True)
 class Page(Action):
-    """Wake a responder."""
+    """Wake a responder. *key_digest* is of the routing key it goes out under, empty where it is simulated;
+    *former_key_digest* that of the page before it, where that is open under another key.
+    """
 
     dedup_key: str
     step: Step
+    key_digest: str = ""
+    former_key_digest: str = ""
 
 
 @dataclass(frozen=True)
 class AcknowledgePage(Action):
-    """Tell the pager that somebody has it."""
+    """Tell the pager that somebody has it, under the routing key that the page went out under."""
 
     dedup_key: str
+    key_digest: str = ""
 
 
 @dataclass(frozen=True)
 class ResolvePage(Action):
-    """Tell the pager that it is over."""
+    """Tell the pager that it is over, under the routing key that the page went out under."""
 
     dedup_key: str
+    key_digest: str = ""
 
 
 @dataclass(frozen=True)

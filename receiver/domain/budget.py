@@ -8,7 +8,6 @@ everybody's place comes, so nothing starves.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Protocol
 
 from receiver.domain.action import AcknowledgePage, Action, Page, Post, Reply, ResolvePage, Update
@@ -81,9 +80,8 @@ def find_bucket(action: Action, limits: Limits) -> Bucket | None:
             return update_bucket(limits)
         case Post() | Reply():
             return post_bucket(action.target.address, limits)
-        case Page() | AcknowledgePage() | ResolvePage() if action.target.secret:
-            digest = sha256(action.target.secret.reveal().encode()).hexdigest()[:8]
-            return _window(f"pagerduty:{digest}", limits.pagerduty, _EVENTS_AT_ONCE)
+        case Page(key_digest=key) | AcknowledgePage(key_digest=key) | ResolvePage(key_digest=key) if key:
+            return _window(f"pagerduty:{key}", limits.pagerduty, _EVENTS_AT_ONCE)
     return None
 
 

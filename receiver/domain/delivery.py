@@ -77,6 +77,8 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
     failed_at: float = 0.0  # given up for good
     receipt: Receipt | None = None
     earlier: str = ""  # the latest instance before this one that may have arrived
+    key_digest: str = ""  # of the routing key that an event to PagerDuty went out under
+    earlier_key_digest: str = ""  # that of *earlier*, where it differs and its incident was still open
     check: PageCheck | None = None  # of an event to PagerDuty: what it had of it when it was asked
 
     @property
@@ -93,13 +95,28 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
         """A storm has said it: nothing of its own stands in the channel, or is open at the pager."""
         return self.receipt is not None and bool(self.storm)
 
-    def begin(self, about: str, shown: str, target: str, now: float) -> Delivery:
+    def begin(
+        self,
+        about: str,
+        shown: str,
+        target: str,
+        now: float,
+        *,
+        key_digest: str = "",
+        former_key_digest: str = "",
+    ) -> Delivery:
         """Return this delivery with one more attempt noted, or a fresh one for another instance.
 
-        Until its end is noted, an attempt may have arrived.
+        Until its end is noted, an attempt may have arrived. *key_digest* is of the routing key it goes
+        out under, *former_key_digest* that of an earlier instance that is still open under another key.
         """
         former = Delivery() if self.is_settled or self.about != about else self
-        is_other = self.about != about and self.may_have_arrived and not self.storm
+        is_other = (
+            (self.about, self.key_digest) != (about, key_digest) and self.may_have_arrived and not self.storm
+        )
+        earlier_digest = former_key_digest if is_other else self.earlier_key_digest
+        if is_other and self.about == about:  # tried anew after a reload, under another key
+            earlier_digest = self.key_digest
         return Delivery(
             about=about,
             shown=shown,
@@ -109,6 +126,8 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
             last_attempt_at=now,
             maybe_sent=True,
             earlier=self.about if is_other else self.earlier,
+            key_digest=key_digest,
+            earlier_key_digest=earlier_digest,
             check=former.check,
         )
 

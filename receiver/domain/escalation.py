@@ -9,7 +9,13 @@ from receiver.domain.delivery import Delivery
 from receiver.domain.fallback import call_key, find_message, find_thread, list_stand_ins, unreached_key
 from receiver.domain.incident import Incident
 from receiver.domain.page_check import accepted_at, notified_at
-from receiver.domain.page_line import find_storm_paging, has_own_page, page_line
+from receiver.domain.page_line import (
+    build_gone_responder,
+    find_storm_paging,
+    has_own_page,
+    list_paged_names,
+    page_line,
+)
 from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy, Responder, Step
 
 # A step of which no receipt has come is given up this long after its first attempt, and the next wait
@@ -183,15 +189,17 @@ def list_asked_about(incident: Incident, policy: EscalationPolicy) -> tuple[Resp
     """Return the responders whose pages PagerDuty is asked about: as far as we know, open there."""
     if not policy.has_pager:
         return ()
-    responders = dict.fromkeys((*(step.responder for step in policy.steps), *policy.others))
-    return tuple(one for one in responders if _is_really_paged(incident, one))
+    responders = {one.name: one for one in (*policy.others, *(step.responder for step in policy.steps))}
+    gone = (build_gone_responder(name) for name in list_paged_names(incident) if name not in responders)
+    return tuple(one for one in (*responders.values(), *gone) if _is_really_paged(incident, one))
 
 
 def _is_really_paged(incident: Incident, responder: Responder) -> bool:
+    if has_own_page(incident, responder) and page_line(incident, responder).key_digest:
+        return True
     target = responder.find_target(PAGERDUTY)
-    if target is None or not target.secret:  # without its key a page is simulated
-        return False
-    return has_own_page(incident, responder) or bool(find_storm_paging(incident, responder))
+    # Without its key a page is simulated.
+    return target is not None and bool(target.secret and find_storm_paging(incident, responder))
 
 
 def _given_up_at(incident: Incident, step: Step) -> float | None:

@@ -127,6 +127,10 @@ def list_replies(
                 key, about = reply_key(standing.step), str(incident.run.number)
                 yield _reply(incident, key, about, "step", reference, step=standing.step)
                 yield from _page_warnings(incident, standing.step, reference)
+    if incident.is_acknowledged:
+        for key, delivery in incident.deliveries.items():
+            if key.startswith("acknowledge:") and delivery.failed_at:
+                yield _reply(incident, f"left_open:{key}", delivery.about, "left_open", reference)
     if incident.generation > _shown_first(incident)[1]:
         yield _reply(incident, "reopened", str(incident.generation), "reopened", reference)
     yield from _joined(incident, reference)
@@ -170,9 +174,8 @@ def _closing_replies(incident: Incident, reference: str, now: float) -> Iterator
     if (at := find_reminder(incident, 0.0)) is not None and at <= now:
         yield _reply(incident, "reminder", str(incident.generation), "reminder", reference)
     for key, delivery in incident.deliveries.items():
-        if key.startswith("resolve:") and is_left_open(delivery):
-            name = key.removeprefix("resolve:")
-            yield _reply(incident, f"left_open:{name}", delivery.about, "left_open", reference)
+        if key.startswith("resolve:") and (delivery.failed_at or is_left_open(delivery)):
+            yield _reply(incident, f"left_open:{key}", delivery.about, "left_open", reference)
 
 
 def _reminders(

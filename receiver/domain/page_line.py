@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from receiver.domain.delivery import Delivery
 from receiver.domain.incident import Incident
-from receiver.domain.policy import Responder
+from receiver.domain.policy import PAGERDUTY, Responder, Target
 
 
 @dataclass(frozen=True)
@@ -18,6 +18,7 @@ class PageLine:
     is_closing: bool = False  # a resolve was tried and nobody knows its end yet
     acknowledged: int = 0
     is_known: bool = False  # the page that opened it has a receipt; else it may never have arrived
+    key_digest: str = ""  # of the routing key that page went out under
 
     @property
     def is_open(self) -> bool:
@@ -26,14 +27,8 @@ class PageLine:
 
 def page_line(incident: Incident, responder: Responder) -> PageLine:
     """Return how the responder's PagerDuty incident stands, from what was tried and received."""
-    opened, is_known = max(
-        (
-            _latest_page(delivery)
-            for key, delivery in incident.deliveries.items()
-            if key.startswith("page:") and _is_of(key, responder)
-        ),
-        default=(0, False),
-    )
+    pages = (_latest_page(delivery) for delivery in _list_pages(incident, responder))
+    opened, is_known, _, key_digest = max(pages, default=(0, False, 0.0, ""))
     closing = incident.deliveries.get(f"resolve:{responder.name}", Delivery("0"))
     acknowledged = incident.deliveries.get(f"acknowledge:{responder.name}", Delivery("0"))
     was_tried = closing.attempts > 0
@@ -43,7 +38,44 @@ def page_line(incident: Incident, responder: Responder) -> PageLine:
         is_closing=was_tried and not closing.is_settled,
         acknowledged=int(acknowledged.about) if acknowledged.attempts else 0,
         is_known=is_known,
+        key_digest=key_digest,
     )
+
+
+def list_former_keys(incident: Incident, responder: Responder) -> dict[str, int]:
+    """Return the digests of other routing keys under which PagerDuty incidents may be open, with the last run
+    that paged under each: the responder's key was changed while they were.
+    """
+    latest = page_line(incident, responder).key_digest
+    found: dict[str, int] = {}
+    for page in _list_pages(incident, responder):
+        pairs = (
+            (page.key_digest, page.about if page.may_have_arrived else ""),
+            (page.earlier_key_digest, page.earlier),
+        )
+        for key, about in pairs:
+            if key and about and key != latest:
+                found[key] = max(found.get(key, 0), int(about))
+    return found
+
+
+def build_gone_responder(name: str) -> Responder:
+    """Return a responder that was paged and has left the configuration; its key is known by digest only."""
+    return Responder(name, (Target(PAGERDUTY, name),))
+
+
+def list_paged_names(incident: Incident) -> list[str]:
+    """Return the names of all responders to whom pages of the incident's own were sent."""
+    pages = (delivery for key, delivery in incident.deliveries.items() if key.startswith("page:"))
+    return sorted({page.target.partition(":")[2] for page in pages if page.target and not page.storm})
+
+
+def _list_pages(incident: Incident, responder: Responder) -> list[Delivery]:
+    return [
+        delivery
+        for key, delivery in incident.deliveries.items()
+        if key.startswith("page:") and _is_of(key, responder)
+    ]
 
 
 def find_latest_page(incident: Incident, responder: Responder) -> str:
@@ -90,14 +122,20 @@ def find_storm_paging(incident: Incident, responder: Responder) -> str:
     )
 
 
-def _latest_page(delivery: Delivery) -> tuple[int, bool]:
-    """Return the latest run whose page may stand at PagerDuty, and whether that is known to have arrived.
+def _latest_page(delivery: Delivery) -> tuple[int, bool, float, str]:
+    """Return the latest run whose page may stand at PagerDuty, whether that is known to have arrived, when it
+    was last tried, and under which key (by its digest).
 
     A page that is folded into a storm's has opened none of this incident's own.
     """
     if delivery.may_have_arrived and not delivery.storm:
-        return int(delivery.about), delivery.receipt is not None
-    return int(delivery.earlier or 0), False
+        return (
+            int(delivery.about),
+            delivery.receipt is not None,
+            delivery.last_attempt_at,
+            delivery.key_digest,
+        )
+    return int(delivery.earlier or 0), False, 0.0, delivery.earlier_key_digest or delivery.key_digest
 
 
 def _is_of(key: str, responder: Responder) -> bool:

@@ -17,10 +17,20 @@ from receiver.domain.escalation import (
 from receiver.domain.fallback import find_responder
 from receiver.domain.incident import Incident, dedup_key
 from receiver.domain.page_check import CHECK_EVERY_S, check_due_at, resolve_check_due_at
-from receiver.domain.page_line import PageLine, find_latest_page, hint_key, page_line
+from receiver.domain.page_line import (
+    PageLine,
+    build_gone_responder,
+    find_latest_page,
+    hint_key,
+    list_former_keys,
+    list_paged_names,
+    page_line,
+)
 from receiver.domain.policy import PAGERDUTY, EscalationPolicy, Responder, Target
 from receiver.domain.stand_ins import find_stand_in
 
+# Stands between a responder's name and the digest of a former key in the key of a delivery.
+OF_KEY = "~"
 # A page waits this long for the incident's message, so that it can link to it: nobody is
 # later at the pager for half a second, and a silent Slack costs no more than that.
 LINK_GRACE_S = 0.5
@@ -30,13 +40,12 @@ def list_pages(incident: Incident, policy: EscalationPolicy, progress: Progress)
     """Yield what each responder's pager is to be told next; events of one key go in order."""
     reached = [] if progress.paused_until else [s for s in progress.reached if not s.is_standing]
     stand_in = None if progress.paused_until else find_stand_in(incident, policy, progress)
-    for responder, target in _list_paged(policy):
+    for responder, target in _list_paged(incident, policy):
         wanted = [standing for standing in reached if standing.step.responder.name == responder.name]
         if stand_in is not None and stand_in.step.responder.name == responder.name:
             wanted.append(stand_in)
-        action = _next_event(incident, responder, target, wanted)
-        if action is not None:
-            yield action
+        yield from _next_events(incident, responder, target, wanted)
+        yield from _end_former_keys(incident, responder, target)
 
 
 def list_checks(incident: Incident, policy: EscalationPolicy) -> Iterator[Action]:
@@ -45,9 +54,7 @@ def list_checks(incident: Incident, policy: EscalationPolicy) -> Iterator[Action
     Nothing is asked of a page that somebody has, and nothing of a former incident of the group: PagerDuty
     knows both by the same key.
     """
-    for responder, target in _list_paged(policy):
-        if not target.secret:  # without its key a page is simulated
-            continue
+    for responder, target in _list_paged(incident, policy):
         wanted = (
             _check_resolve(incident, responder) if incident.is_resolved else _check_page(incident, responder)
         )
@@ -92,8 +99,10 @@ def _is_repeated(incident: Incident, page: Delivery) -> bool:
     return page.receipt is not None and incident.heard_at >= page.receipt.at + CHECK_EVERY_S
 
 
-def _list_paged(policy: EscalationPolicy) -> Iterator[tuple[Responder, Target]]:
-    """Yield every responder that may have been paged, once, with the target."""
+def _list_paged(incident: Incident, policy: EscalationPolicy) -> Iterator[tuple[Responder, Target]]:
+    """Yield every responder that may have been paged, once, with the target; one that left the configuration,
+    too, for its pages are to be ended.
+    """
     known: dict[str, Responder] = {}
     for responder in (*(step.responder for step in policy.steps), *policy.others, find_responder(policy)):
         if responder is not None:
@@ -101,26 +110,53 @@ def _list_paged(policy: EscalationPolicy) -> Iterator[tuple[Responder, Target]]:
     for responder in known.values():
         if (target := responder.find_target(PAGERDUTY)) is not None:
             yield responder, target
+    for name in list_paged_names(incident):
+        if name not in known:
+            gone = build_gone_responder(name)
+            yield gone, gone.targets[0]
 
 
-def _next_event(
+def _next_events(
     incident: Incident, responder: Responder, target: Target, reached: list[StepStanding]
-) -> Action | None:
+) -> Iterator[Action]:
+    """Yield the event that is next for a responder's page; a resolve under a former key goes beside it."""
     line = page_line(incident, responder)
-    key = dedup_key(incident, responder.name)
     if line.is_closing:
-        return _resolve_page(
-            incident, incident.deliveries[f"resolve:{responder.name}"].about, responder, target
-        )
+        closing = incident.deliveries[f"resolve:{responder.name}"]
+        yield _end_page(incident, ResolvePage, closing.about, responder, target, closing.key_digest)
+        if _is_under_key(closing.key_digest, target):
+            return
+    about = str(line.opened)
     if incident.is_resolved:
-        return _resolve_page(incident, str(line.opened), responder, target) if line.is_open else None
-    page = _next_page(incident, target, key, reached)
-    if page is not None and _must_close_first(incident, line):
-        return _resolve_page(incident, str(line.opened), responder, target)
-    if page is None and incident.is_acknowledged and line.is_open:
-        name, about = f"acknowledge:{responder.name}", str(line.opened)
-        return AcknowledgePage(name, about, PAGERDUTY, target, ready_at(incident, name, about), "", key)
-    return page
+        if line.is_open and not line.is_closing:
+            yield _end_page(incident, ResolvePage, about, responder, target, line.key_digest)
+        return
+    page = _next_page(incident, target, dedup_key(incident, responder.name), reached, line)
+    if page is not None and _must_close_first(incident, line) and _is_under_key(line.key_digest, target):
+        yield _end_page(incident, ResolvePage, about, responder, target, line.key_digest)
+    elif page is not None:
+        yield page
+    elif incident.is_acknowledged and line.is_open:
+        yield _end_page(incident, AcknowledgePage, about, responder, target, line.key_digest)
+
+
+def _is_under_key(digest: str, target: Target) -> bool:
+    """Tell whether what went out under the key of *digest* (empty: simulated) is joined by what goes out now."""
+    return digest in ("", target.secret.digest)
+
+
+def _end_former_keys(incident: Incident, responder: Responder, target: Target) -> Iterator[Action]:
+    """Yield what ends the pages that went out under a key which the responder has no more.
+
+    A page of a former run has one after it under the new key: it is resolved at once.
+    """
+    for key, opened in list_former_keys(incident, responder).items():
+        name = f"{responder.name}{OF_KEY}{key}"
+        is_over = incident.is_resolved or opened < incident.run.number
+        if is_over or f"resolve:{name}" in incident.deliveries:
+            yield _end_page(incident, ResolvePage, str(opened), responder, target, key, name)
+        elif incident.is_acknowledged:
+            yield _end_page(incident, AcknowledgePage, str(opened), responder, target, key, name)
 
 
 def _must_close_first(incident: Incident, line: PageLine) -> bool:
@@ -130,19 +166,43 @@ def _must_close_first(incident: Incident, line: PageLine) -> bool:
     return line.is_open and line.opened < incident.run.number and line.acknowledged == line.opened
 
 
-def _resolve_page(incident: Incident, about: str, responder: Responder, target: Target) -> ResolvePage:
-    name = f"resolve:{responder.name}"
-    key = dedup_key(incident, responder.name)
-    return ResolvePage(name, about, PAGERDUTY, target, ready_at(incident, name, about), "", key)
+def _end_page(
+    incident: Incident,
+    kind: type[AcknowledgePage | ResolvePage],
+    about: str,
+    responder: Responder,
+    target: Target,
+    key: str,
+    name: str = "",
+) -> AcknowledgePage | ResolvePage:
+    """Return the event that acknowledges or resolves a page, under the key that it went out under."""
+    verb = "resolve" if kind is ResolvePage else "acknowledge"
+    event = f"{verb}:{name or responder.name}"
+    joined = dedup_key(incident, responder.name)
+    return kind(event, about, PAGERDUTY, target, ready_at(incident, event, about), "", joined, key)
 
 
-def _next_page(incident: Incident, target: Target, key: str, reached: list[StepStanding]) -> Page | None:
+def _next_page(
+    incident: Incident, target: Target, dedup: str, reached: list[StepStanding], line: PageLine
+) -> Page | None:
     """Return the page that is missing; of several, the one whose wait ends first, as one may wait for long."""
     if incident.is_waiting or (incident.is_acknowledged and not is_owed_anew(incident)):
         return None
-    about, grace = str(incident.run.number), _link_grace(incident)
+    about, grace, key = str(incident.run.number), _link_grace(incident), target.secret.digest
+    former_key = line.key_digest if line.is_open and line.key_digest != key else ""
     missing = [
-        Page(name, about, PAGERDUTY, target, max(ready_at(incident, name, about), grace), "", key, one.step)
+        Page(
+            name,
+            about,
+            PAGERDUTY,
+            target,
+            max(ready_at(incident, name, about), grace),
+            "",
+            dedup,
+            one.step,
+            key,
+            former_key,
+        )
         for one in reached
         if not current(incident, name := page_key(one.step)).is_settled
     ]

@@ -14,6 +14,7 @@ from msgspec import ValidationError, convert
 
 from receiver.domain.delivery import Delivery, Receipt
 from receiver.domain.incident import Event, dedup_key, parse_dedup_key
+from receiver.domain.page_line import build_gone_responder, list_paged_names
 from receiver.domain.paged import Paged
 from receiver.domain.pager_news import PagerNews, PagerStatus
 from receiver.domain.person import Person
@@ -119,9 +120,12 @@ class PagerDesk:
             incident = self._incidents.read([slot_and_tail[0]])[0].incident
             if incident is None:
                 continue
-            for name, responder in self._rules.responders.items():
-                if dedup_key(incident, name) == key:
-                    yield Paged(self._incidents.load(incident.id), responder)
+            whole = self._incidents.load(incident.id)
+            # One that left the configuration may have been paged before.
+            gone = {name: build_gone_responder(name) for name in list_paged_names(whole)}
+            for name, responder in {**gone, **self._rules.responders}.items():
+                if dedup_key(whole, name) == key:
+                    yield Paged(whole, responder)
 
     def _find_keys(self, news: PagerNews) -> Iterable[str]:
         key = news.incident_key

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace as replace_action
 
 from msgspec.structs import replace
 
@@ -43,6 +44,7 @@ from receiver.engine.health import HealthNotes
 from receiver.engine.inquiry import Inquiry
 from receiver.engine.intake import lanes_of
 from receiver.engine.page_checks import PageChecker
+from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.turns import Turns
 from receiver.engine.witness import Witness
 from receiver.errors import ClaimLost, DeliveryError, TemporaryDeliveryError
@@ -70,7 +72,9 @@ class Performer:
         inquiry: Inquiry | None = None,
         notices: Notices | None = None,
         checker: PageChecker | None = None,
+        keys: RoutingKeys | None = None,
     ) -> None:
+        self._keys = keys or RoutingKeys()
         self._checker = checker
         self._health = health
         self._incidents = incidents
@@ -97,7 +101,7 @@ class Performer:
             self._change(action, incident, notification.now)
             return
         before = incident.deliveries.get(action.key, Delivery())
-        attempt = before.begin(action.about, action.shown, name_target(action), notification.now)
+        attempt = _begin(before, action, notification.now)
         if isinstance(action, Note):
             self._keep(action, incident, attempt.arrived(Receipt(notification.now)))
             return
@@ -111,6 +115,10 @@ class Performer:
         if attempt.attempts == 1:
             _observe_lateness(notification)
         try:
+            if isinstance(action, Page | AcknowledgePage | ResolvePage):
+                notification = replace_action(
+                    notification, action=self._keys.unlock(action, attempt, notification.now)
+                )
             receipt, is_found = self._send(notification, attempt, was_maybe_sent=was_maybe_sent)
         except DeliveryError as error:
             after = attempt.failed(
@@ -186,6 +194,8 @@ class Performer:
         is_news = isinstance(action, Page | Post | MakeSilence | ExpireSilence) or (
             isinstance(action, Reply) and action.step is not None
         )
+        # That PagerDuty can't be told of an end is said in the thread.
+        is_news = is_news or (isinstance(action, AcknowledgePage | ResolvePage) and after.failed_at > 0)
         self._incidents.record(
             incident.id,
             action.key,
@@ -195,6 +205,18 @@ class Performer:
             wake=others if is_news else (),
             due=self._clock(),
         )
+
+
+def _begin(before: Delivery, action: Action, now: float) -> Delivery:
+    """Return *before* with one more attempt of *action*; an event to PagerDuty goes under a key."""
+    match action:
+        case Page():
+            keys = {"key_digest": action.key_digest, "former_key_digest": action.former_key_digest}
+        case AcknowledgePage() | ResolvePage():
+            keys = {"key_digest": action.key_digest}
+        case _:
+            keys = {}
+    return before.begin(action.about, action.shown, name_target(action), now, **keys)
 
 
 def name_target(action: Action) -> str:

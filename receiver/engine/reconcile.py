@@ -18,6 +18,7 @@ from receiver.engine.inquiry import Inquiry
 from receiver.engine.intake import lanes_of
 from receiver.engine.page_checks import PageChecker
 from receiver.engine.perform import Performer
+from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.severity_notices import SeverityNotices
 from receiver.engine.storm_keeper import StormKeeper
 from receiver.engine.storms import Storms
@@ -51,6 +52,7 @@ class Reconciler:
         storms: Storms | None = None,
         keeper: StormKeeper | None = None,
         checker: PageChecker | None = None,
+        keys: RoutingKeys | None = None,
     ) -> None:
         self._paused_until = paused_until
         self._storms = storms
@@ -69,6 +71,7 @@ class Reconciler:
             inquiry=inquiry,
             notices=notices,
             checker=checker,
+            keys=keys,
         )
         self._turns = turns
         self._severity_notices = SeverityNotices(notices, rules) if notices is not None else None

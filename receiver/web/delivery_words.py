@@ -20,12 +20,17 @@ _OF_ONE = {
     "silence": "silence {}",
     "prolong": "silence {}, prolonged",
     "silence_ends": "word that silence {} ends",
+    "unconfirmed": "word that PagerDuty has no incident for {}",
+    "resolved_there": "word that something in PagerDuty resolves the page to {}",
 }
 
 
 def name_delivery_for_reader(key: str) -> str:
     """Return what a delivery is, from its key: `page:on-call` is "page to on-call"."""
     kind, _, name = key.partition(":")
+    if kind == "left_open":
+        return "word that a PagerDuty incident is left to be closed by hand"
+    name = name.partition("~")[0]
     if key in _WHOLE:
         return _WHOLE[key]
     return _OF_ONE[kind].format(name) if name and kind in _OF_ONE else key.replace("_", " ")

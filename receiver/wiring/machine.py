@@ -20,6 +20,7 @@ from receiver.engine.maintenance import MaintenanceWatch
 from receiver.engine.pager_desk import PagerDesk
 from receiver.engine.pager_questions import PagerQuestions
 from receiver.engine.reconcile import Reconciler
+from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.watch import Watch
 from receiver.engine.witness import Witness
 from receiver.lookups.heartbeat_url import build_call
@@ -48,12 +49,17 @@ class Machine:
     duties: Duties
 
 
-def build_machine(parts: Parts, channels: Mapping[str, Channel] | None = None) -> Machine:
+def build_machine(
+    parts: Parts, channels: Mapping[str, Channel] | None = None, keys: RoutingKeys | None = None
+) -> Machine:
     """Return what a worker does with incidents and duties under this configuration.
 
-    *channels* are used in place of those it names.
+    *channels* are used in place of those it names. *keys* are the routing keys that the process has known, and
+    learn those of this configuration.
     """
     routing, clock = parts.routing, parts.clock
+    keys = keys or RoutingKeys()
+    keys.remember(routing.responders.values())
     rest, turns = build_rest(parts), build_turns(parts)
     questions = PagerQuestions(rest, clock) if rest is not None else None
     trusts = {source: Trust(one.looks, one.trust_after) for source, one in routing.alertmanagers.items()}
@@ -76,6 +82,7 @@ def build_machine(parts: Parts, channels: Mapping[str, Channel] | None = None) -
             storms=parts.storms,
             keeper=build_keeper(parts, turns),
             checker=build_checker(parts, questions),
+            keys=keys,
         ),
         Duties(_list_repeated(parts, watch), parts.errands, {"pagerduty": desk.take}, clock),
     )

@@ -9,6 +9,7 @@ from receiver.config.model import Routing
 from receiver.config.settings import Settings
 from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK
 from receiver.engine.duties import LANE as DUTIES
+from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.worker import Worker
 from receiver.sources.slack_socket import SlackSocket
 from receiver.wiring.machine import build_machine
@@ -25,7 +26,8 @@ class ReceiverWorker:
     def __init__(self, settings: Settings, routing: Routing) -> None:
         self._settings = settings
         parts = build_parts(settings, routing)
-        machine = build_machine(parts)
+        self._keys = RoutingKeys()
+        machine = build_machine(parts, keys=self._keys)
         # Under `run` the one that takes our place has our name, and so what was lent to us.
         name = f"{parts.run_id or secrets.token_hex(8)}.{socket.gethostname()}"
         self._worker = Worker(
@@ -52,7 +54,7 @@ class ReceiverWorker:
     def reload(self, routing: Routing) -> None:
         """Go on with another configuration."""
         parts = build_parts(self._settings, routing)
-        machine = build_machine(parts)
+        machine = build_machine(parts, keys=self._keys)
         self._worker.use(machine.reconciler, machine.duties)
         if self._socket is not None:
             self._socket.use(build_porter(parts))

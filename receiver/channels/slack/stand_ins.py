@@ -44,11 +44,24 @@ def render_instead(notification: Notification, says: str, step: Step) -> Message
 
 
 def render_left_open(incident: Incident, key: str) -> str:
-    """Return which PagerDuty incident our resolves did not close; *key* is `left_open:RESPONDER`."""
-    name = key.partition(":")[2]
-    page = _page_link(incident.deliveries.get(f"resolve:{name}", Delivery()))
-    which = f"PagerDuty incident {page}" if page else "A PagerDuty incident"
-    return f"⚠️ {which} of {line(name, _MAX_NAME)} is still open after our resolves: resolve it by hand"
+    """Return which PagerDuty incident has to be closed or acknowledged by hand.
+
+    *key* is `left_open:` and the key of the event that did not get through, like `resolve:on-call`.
+    """
+    event = incident.deliveries.get(key.partition(":")[2], Delivery())
+    name = event.target.partition(":")[2]
+    verb = "acknowledge" if key.startswith("left_open:acknowledge") else "resolve"
+    page = _page_link(event) or next(filter(None, map(_page_link, _list_pages(incident, event.target))), "")
+    which = f"PagerDuty incident {page}" if page else "PagerDuty's incident for this"
+    who = line(name, _MAX_NAME)
+    if event.failed_at:
+        return f"⚠️ {which} ({who}) could not be told ({_short(event.reason)}): {verb} it by hand"
+    return f"⚠️ {which} ({who}) is still open after our resolves: {verb} it by hand"
+
+
+def _list_pages(incident: Incident, target: str) -> list[Delivery]:
+    found = incident.deliveries.items()
+    return [page for key, page in found if key.startswith("page:") and page.target == target]
 
 
 def _page_link(event: Delivery) -> str:

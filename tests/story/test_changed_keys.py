@@ -1,0 +1,178 @@
+"""A page is acknowledged and resolved under the routing key that it went out under, whatever changed since."""
+
+from __future__ import annotations
+
+import pytest
+
+from receiver.engine.routing_keys import RoutingKeys
+from receiver.store.keys import DUTIES, LANES
+from tests.rig import KEYS, ROUTING, Rig
+
+OLD, NEW = KEYS["PAGERDUTY_ONCALL_KEY"], "0" * 31 + "d"
+
+
+def rotates(rig: Rig) -> None:
+    """Give on-call another key, and reload."""
+    rig.environ["PAGERDUTY_ONCALL_KEY"] = NEW
+    rig.configure(ROUTING)
+
+
+def restarts(rig: Rig) -> None:
+    """Start the worker anew: it knows the configuration's keys only."""
+    rig.keys = RoutingKeys()
+    rig.configure((rig.folder / "routing.yaml").read_text())
+
+
+def told(rig: Rig, key: str) -> list[str]:
+    return [event.action for event in rig.pagerduty.events if event.routing_key == key]
+
+
+def test_a_resolve_goes_under_the_key_of_its_page(rig: Rig) -> None:
+    rig.fires("DiskFull")
+    rotates(rig)
+    rig.ends("DiskFull")
+    assert told(rig, OLD) == ["trigger", "resolve"]
+    assert told(rig, NEW) == []
+    assert rig.pagerduty.still_open() == []
+
+
+def test_an_acknowledgement_goes_under_the_key_of_its_page(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    rotates(rig)
+    rig.answers(incident, "acknowledge")
+    assert told(rig, OLD) == ["trigger", "acknowledge"]
+    assert told(rig, NEW) == []
+
+
+def test_paged_anew_under_the_new_key_the_old_incident_is_closed(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    rotates(rig)
+    rig.answers(incident, "acknowledge")
+    rig.passes("1m")
+    rig.answers(incident, "unacknowledge")
+    assert told(rig, NEW) == ["trigger"]
+    assert told(rig, OLD)[-1] == "resolve"
+    rig.ends("DiskFull")
+    assert told(rig, NEW) == ["trigger", "resolve"]
+    assert told(rig, OLD).count("resolve") == 1
+    assert rig.pagerduty.still_open() == []
+
+
+def test_a_page_closed_before_its_key_changed_is_not_closed_again(rig: Rig) -> None:
+    rig.fires("DiskFull")
+    rig.passes("1m")
+    rig.ends("DiskFull")
+    rotates(rig)
+    rig.passes("1m")
+    rig.fires("DiskFull")
+    rig.passes("1m")
+    rig.ends("DiskFull")
+    rig.passes("1m")
+    assert told(rig, OLD) == ["trigger", "resolve"]
+    assert told(rig, NEW) == ["trigger", "resolve"]
+
+
+def test_a_removed_responders_page_is_ended_under_its_key(rig: Rig) -> None:
+    rig.fires("DiskFull")
+    rig.passes("5m")
+    without = "\n".join(line for line in ROUTING.splitlines() if not line.strip().startswith("team-lead:"))
+    rig.configure(
+        without.replace("{notify: team-lead, after: 5m}, ", "").replace(
+            ", {notify: team-lead, after: 30m}", ""
+        )
+    )
+    rig.ends("DiskFull")
+    assert rig.events("team-lead") == ["trigger", "resolve"]
+    assert rig.pagerduty.still_open() == []
+
+
+def test_a_removed_responders_acknowledgement_in_pagerduty_still_counts(rig: Rig) -> None:
+    rig.environ |= {
+        "PAGERDUTY_WEBHOOK_SECRET": "pagerduty-secret",
+        "PAGERDUTY_API_TOKEN": "rest-token",
+        "PAGERDUTY_API_URL": rig.pagerduty.url,
+    }
+    rig.configure(ROUTING)
+    incident = rig.fires("DiskFull")
+    rig.passes("5m")
+    without = "\n".join(line for line in ROUTING.splitlines() if not line.strip().startswith("team-lead:"))
+    rig.configure(
+        without.replace("{notify: team-lead, after: 5m}, ", "").replace(
+            ", {notify: team-lead, after: 30m}", ""
+        )
+    )
+    rig.pagerduty.acknowledges(rig.pagerduty.opened(KEYS["PAGERDUTY_TEAM_LEAD_KEY"])[0], by="Carol")
+
+    def post(body: bytes, headers: dict[str, str]) -> int:
+        return rig.client.post("/webhooks/pagerduty", data=body, headers=headers).status_code
+
+    rig.pagerduty.webhooks.deliver(post)
+    rig.works()
+    assert rig.shows(incident)["acknowledged_by"] == "Carol"
+
+
+@pytest.mark.parametrize(
+    ("answer", "by_hand"), [("acknowledge", "acknowledge it"), ("resolve", "resolve it")]
+)
+def test_a_key_that_no_worker_has_is_said_with_the_incident_to_answer_by_hand(
+    rig: Rig, answer: str, by_hand: str
+) -> None:
+    rig.environ |= {"PAGERDUTY_API_TOKEN": "rest-token", "PAGERDUTY_API_URL": rig.pagerduty.url}
+    rig.configure(ROUTING)
+    incident = rig.fires("DiskFull")
+    rig.passes("31s")  # PagerDuty's own id of it is known
+    rotates(rig)
+    restarts(rig)
+    rig.answers(incident, answer)
+    rig.passes("29s")
+    assert not any("by hand" in reply for reply in rig.replies())
+    rig.passes("10s")
+    said = [reply for reply in rig.replies() if f"{by_hand} by hand" in reply]
+    assert len(said) == 1
+    assert rig.pagerduty.opened()[0].id in said[0]
+    assert told(rig, OLD) == ["trigger"]
+    assert told(rig, NEW) == []
+    rig.passes("1h")
+    assert sum("by hand" in reply for reply in rig.replies()) == 1
+
+
+def test_a_worker_without_the_key_leaves_the_event_to_one_that_has_it(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    old = rig.keys
+    rotates(rig)
+    restarts(rig)
+    rig.answers(incident, "resolve")
+    assert told(rig, OLD) == ["trigger"]
+    rig.clock.moment += 2
+    rig.keys = old
+    rig.configure((rig.folder / "routing.yaml").read_text())
+    rig.works(tuple(lane for lane in LANES if lane != DUTIES))
+    assert told(rig, OLD) == ["trigger", "resolve"]
+
+
+def test_a_new_page_does_not_wait_for_a_lost_key(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    rig.answers(incident, "acknowledge")
+    rotates(rig)
+    restarts(rig)
+    rig.passes("1m")
+    rig.answers(incident, "unacknowledge")
+    assert told(rig, NEW) == ["trigger"]
+
+
+def test_a_page_tried_before_and_after_the_change_is_ended_under_both_keys(rig: Rig) -> None:
+    rig.pagerduty.drop_answer()
+    rig.fires("DiskFull")
+    rotates(rig)
+    rig.passes("1m")
+    rig.ends("DiskFull")
+    rig.passes("1m")
+    assert told(rig, OLD) == ["trigger", "resolve"]
+    assert told(rig, NEW) == ["trigger", "resolve"]
+    assert rig.pagerduty.still_open() == []
+
+
+def test_no_key_is_kept_with_the_incident(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    assert OLD not in str(rig.shows(incident))
+    assert OLD not in str(rig.parts.incidents.load(incident))
