@@ -11,6 +11,7 @@ from __future__ import annotations
 from receiver.cli.calls import Answer, NoAnswer, call, show_url
 from receiver.cli.config import Config
 from receiver.cli.findings import Findings
+from receiver.cli.probe_pagerduty import PagerDutyProbe
 from receiver.cli.probe_slack import SlackProbe
 from receiver.clock import now
 from receiver.config.ways_in import CALLBACK
@@ -33,7 +34,9 @@ def probe_all(config: Config, file: str, findings: Findings) -> None:
         )
     _probe_pagerduty_keys(config, file, findings)
     if config.pagerduty_api_token:
-        _probe_pagerduty_api(config, file, findings)
+        PagerDutyProbe(config.settings.pagerduty_api_url, config.pagerduty_api_token, file, TIMEOUT_S).run(
+            config.routing.responders, findings
+        )
     for alertmanager in config.routing.alertmanagers.values():
         for url in alertmanager.urls:
             _probe_alertmanager(url, file, findings)
@@ -89,21 +92,6 @@ def _probe_pagerduty_keys(config: Config, file: str, findings: Findings) -> None
         f"PagerDuty takes events; {len(keys)} {are} not tried, since that would page somebody: "
         "`receiver fire` does"
     )
-
-
-def _probe_pagerduty_api(config: Config, file: str, findings: Findings) -> None:
-    url = config.settings.pagerduty_api_url
-    headers = {"Accept": _PAGERDUTY_JSON}
-    token = f"Token token={config.pagerduty_api_token.reveal()}"
-    answer = _get(f"{url}/abilities", "PagerDuty's API", file, findings, authorization=token, headers=headers)
-    if answer is None:
-        return
-    if answer.status in (401, 403):
-        findings.fault(file, "PagerDuty refuses pagerduty.api_token", "a REST API key that may read")
-    elif not answer.is_ok:
-        findings.fault(file, f"PagerDuty's API answers with status {answer.status}", "200")
-    else:
-        findings.praise("PagerDuty takes the API token")
 
 
 def _probe_alertmanager(url: str, file: str, findings: Findings) -> None:

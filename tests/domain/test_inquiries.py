@@ -23,7 +23,8 @@ DUE_AT = OPENED_AT + 300
 def paged(**changes: object) -> Incident:
     """An incident that was posted, and whose first page arrived at once."""
     arrived = Receipt(OPENED_AT, "C1:1.0")
-    first = Delivery("1", attempts=1, first_attempt_at=OPENED_AT, receipt=arrived)
+    key = a_policy().steps[0].responder.targets[0].secret.digest
+    first = Delivery("1", attempts=1, first_attempt_at=OPENED_AT, receipt=arrived, key_digest=key)
     root = Delivery("", shown="o0.0.0....", attempts=1, receipt=arrived)
     return an_incident(an_alert(), deliveries={"page:on-call": first, "root": root}, **changes)
 
