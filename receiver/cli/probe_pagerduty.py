@@ -1,7 +1,8 @@
 """What `receiver check --online` asks PagerDuty's REST API: the key, and the services of the responders.
 
-A service that is disabled, in a maintenance window or resolves incidents by itself takes pages with 202 and
-wakes nobody, or not for long: https://developer.pagerduty.com/api-reference/e960cca205c0f-list-services and
+A service that is disabled or in a maintenance window answers 202 and opens no incident; one that resolves
+incidents by itself ends pages of alerts that still fire. Sources:
+https://developer.pagerduty.com/api-reference/e960cca205c0f-list-services and
 https://developer.pagerduty.com/api-reference/4c0936c241cbb-list-maintenance-windows
 """
 
@@ -89,25 +90,26 @@ class PagerDutyProbe:
         is_muted = any(window["is_ongoing"] for window in mine) or service.get("status") == "maintenance"
         if service.get("status") == "disabled":
             findings.fault(
-                self._file, f"{what} is disabled: it takes pages and wakes nobody", "an enabled one"
+                self._file, f"{what} is disabled: it accepts pages and opens no incident", "an enabled one"
             )
         elif is_muted:
             until = next((_text(window.get("end_time")) for window in mine if window["is_ongoing"]), "")
             end = f" until {one_line(until, 40)}" if until else ""
             findings.warn(
-                self._file, f"{what} is in a maintenance window{end}: it takes pages and wakes nobody"
+                self._file, f"{what} is in a maintenance window{end}: it accepts pages and opens no incident"
             )
         for window in mine:
             if not window["is_ongoing"]:
                 start = one_line(_text(window.get("start_time")), 40)
                 findings.warn(
-                    self._file, f"{what} will be in a maintenance window from {start}: no page wakes then"
+                    self._file,
+                    f"{what} will be in a maintenance window from {start}: it opens no incident then",
                 )
         if isinstance(timeout_s, int) and timeout_s > 0:
             findings.warn(
                 self._file,
-                f"{what} resolves its incidents after {format_duration(timeout_s)} (auto_resolve_timeout): what "
-                'fires longer is paged again, three times an hour at most; choose "Never" there',
+                f"{what} resolves its incidents after {format_duration(timeout_s)} (auto_resolve_timeout): "
+                'what fires longer is paged again, three times an hour at most; choose "Never" there',
             )
         if service.get("status") != "disabled" and not mine and not timeout_s:
             findings.praise(f"{what} is enabled, and resolves nothing by itself")

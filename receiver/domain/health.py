@@ -9,8 +9,8 @@ from receiver.domain.page_check import RESOLVED_THERE, UNCONFIRMED
 
 # A kind through which nothing went for so long, while something is tried, is not well.
 NOT_WELL_AFTER_S = 300.0
-# Reasons why a page that PagerDuty accepted wakes nobody: they last until the same responder's next event goes
-# through.
+# Reasons why a page that PagerDuty accepted wakes nobody: they last until the responder's next event is in
+# order.
 DOUBTS = frozenset({UNCONFIRMED, RESOLVED_THERE})
 # What is pending is tried every half minute; a failure older than this is of nothing that is pending.
 PENDING_WITHIN_S = 120.0

@@ -166,7 +166,7 @@ def check_due_at(page: Delivery) -> float | None:
 
 
 def resolve_check_due_at(resolve: Delivery) -> float | None:
-    """Return when PagerDuty is to be asked whether our *resolve* closed its incident; None where it need not."""
+    """Return when PagerDuty is to be asked whether our *resolve* closed its incident; None where not."""
     receipt, check = resolve.receipt, resolve.check
     if receipt is None or receipt.is_simulated or receipt.note:
         return None
@@ -192,8 +192,8 @@ def is_left_open(resolve: Delivery) -> bool:
 
 
 def notified_at(delivery: Delivery) -> float | None:
-    """Return when a page's responder was notified: by the 202 of the trigger that PagerDuty has, None while it
-    has none. Of any other delivery, when it arrived.
+    """Return when a page's responder was notified: with the 202 of the trigger that PagerDuty has an incident
+    for, None while it has none. Of any other delivery, when it arrived.
     """
     if delivery.check is not None:
         return delivery.check.notified_at or None

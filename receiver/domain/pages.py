@@ -45,7 +45,7 @@ def list_pages(incident: Incident, policy: EscalationPolicy, progress: Progress)
         if stand_in is not None and stand_in.step.responder.name == responder.name:
             wanted.append(stand_in)
         yield from _next_events(incident, responder, target, wanted)
-        yield from _end_former_keys(incident, responder, target)
+        yield from _end_former_keys(incident, responder)
 
 
 def list_checks(incident: Incident, policy: EscalationPolicy) -> Iterator[Action]:
@@ -70,7 +70,7 @@ def list_checks(incident: Incident, policy: EscalationPolicy) -> Iterator[Action
 
 
 def _check_page(incident: Incident, responder: Responder) -> tuple[str, float, str] | None:
-    """Return the page to ask about, when, and the webhook that told of its end since it was last asked about."""
+    """Return the page to ask about, when, and the webhook that told of its end since the last check."""
     line, run = page_line(incident, responder), incident.run
     if not line.is_open or line.is_closing or not (line.opened == run.number or run.cause == "reopened"):
         return None
@@ -123,29 +123,29 @@ def _next_events(
     line = page_line(incident, responder)
     if line.is_closing:
         closing = incident.deliveries[f"resolve:{responder.name}"]
-        yield _end_page(incident, ResolvePage, closing.about, responder, target, closing.key_digest)
+        yield _end_page(incident, ResolvePage, closing.about, responder, key_digest=closing.key_digest)
         if _is_under_key(closing.key_digest, target):
             return
     about = str(line.opened)
     if incident.is_resolved:
         if line.is_open and not line.is_closing:
-            yield _end_page(incident, ResolvePage, about, responder, target, line.key_digest)
+            yield _end_page(incident, ResolvePage, about, responder, key_digest=line.key_digest)
         return
     page = _next_page(incident, target, dedup_key(incident, responder.name), reached, line)
     if page is not None and _must_close_first(incident, line) and _is_under_key(line.key_digest, target):
-        yield _end_page(incident, ResolvePage, about, responder, target, line.key_digest)
+        yield _end_page(incident, ResolvePage, about, responder, key_digest=line.key_digest)
     elif page is not None:
         yield page
     elif incident.is_acknowledged and line.is_open:
-        yield _end_page(incident, AcknowledgePage, about, responder, target, line.key_digest)
+        yield _end_page(incident, AcknowledgePage, about, responder, key_digest=line.key_digest)
 
 
 def _is_under_key(digest: str, target: Target) -> bool:
-    """Tell whether what went out under the key of *digest* (empty: simulated) is joined by what goes out now."""
+    """Tell whether an event that goes out now joins what went out under the key of *digest* (empty: none)."""
     return digest in ("", target.secret.digest)
 
 
-def _end_former_keys(incident: Incident, responder: Responder, target: Target) -> Iterator[Action]:
+def _end_former_keys(incident: Incident, responder: Responder) -> Iterator[Action]:
     """Yield what ends the pages that went out under a key which the responder has no more.
 
     A page of a former run has one after it under the new key: it is resolved at once.
@@ -154,9 +154,9 @@ def _end_former_keys(incident: Incident, responder: Responder, target: Target) -
         name = f"{responder.name}{OF_KEY}{key}"
         is_over = incident.is_resolved or opened < incident.run.number
         if is_over or f"resolve:{name}" in incident.deliveries:
-            yield _end_page(incident, ResolvePage, str(opened), responder, target, key, name)
+            yield _end_page(incident, ResolvePage, str(opened), responder, key_digest=key, name=name)
         elif incident.is_acknowledged:
-            yield _end_page(incident, AcknowledgePage, str(opened), responder, target, key, name)
+            yield _end_page(incident, AcknowledgePage, str(opened), responder, key_digest=key, name=name)
 
 
 def _must_close_first(incident: Incident, line: PageLine) -> bool:
@@ -171,21 +171,22 @@ def _end_page(
     kind: type[AcknowledgePage | ResolvePage],
     about: str,
     responder: Responder,
-    target: Target,
-    key: str,
+    *,
+    key_digest: str,
     name: str = "",
 ) -> AcknowledgePage | ResolvePage:
     """Return the event that acknowledges or resolves a page, under the key that it went out under."""
     verb = "resolve" if kind is ResolvePage else "acknowledge"
     event = f"{verb}:{name or responder.name}"
     joined = dedup_key(incident, responder.name)
-    return kind(event, about, PAGERDUTY, target, ready_at(incident, event, about), "", joined, key)
+    target = Target(PAGERDUTY, responder.name)
+    return kind(event, about, PAGERDUTY, target, ready_at(incident, event, about), "", joined, key_digest)
 
 
 def _next_page(
     incident: Incident, target: Target, dedup: str, reached: list[StepStanding], line: PageLine
 ) -> Page | None:
-    """Return the page that is missing; of several, the one whose wait ends first, as one may wait for long."""
+    """Return the page that is missing; of several, the one whose wait ends first."""
     if incident.is_waiting or (incident.is_acknowledged and not is_owed_anew(incident)):
         return None
     about, grace, key = str(incident.run.number), _link_grace(incident), target.secret.digest

@@ -54,6 +54,7 @@ class Inquiry:
         hands: Hands,
         storms: Storms,
         incidents: Incidents,
+        *,
         clock: Callable[[], float],
     ) -> None:
         self._questions = questions

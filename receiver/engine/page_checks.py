@@ -94,7 +94,7 @@ class PageChecker:
             after = replace(
                 after, check=replace(start_check(after), hint=action.hint or start_check(before).hint)
             )
-            self._keep_page(action, incident, before, after, finding, worker)
+            self._keep_page(action, incident, before, after, finding=finding, worker=worker)
         outcome = finding.what if finding is not None else "repeated"
         logger.info(
             "page checked",
@@ -116,6 +116,7 @@ class PageChecker:
         incident: Incident,
         before: Delivery,
         after: Delivery,
+        *,
         finding: Finding,
         worker: str,
     ) -> None:

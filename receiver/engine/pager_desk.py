@@ -203,8 +203,8 @@ class PagerDesk:
     def _resolve(self, page: Paged, news: PagerNews, by: Person, *, is_person: bool) -> str:
         """Close the incident, unless what ended is a page before the one that is open now.
 
-        A resolve by anything but a person closes nothing: auto-resolve, an event rule or another's integration
-        knows nothing of what fires. The page is checked, and triggered again.
+        A resolve by anything but a person closes nothing: auto-resolve, an event rule or another integration
+        does not know whether the alerts fire. The page is checked, and triggered again.
         """
         nothing: tuple[str, ...] = ()
         still_open = self._ask(news, lambda pager: pager.find_open(page.key), nothing)

@@ -114,11 +114,20 @@ class Performer:
             raise ClaimLost(f"slept over incident {incident.id}")
         if attempt.attempts == 1:
             _observe_lateness(notification)
+        after = self._try(notification, attempt, was_maybe_sent=was_maybe_sent)
+        self._keep(action, incident, after)
+        # That PagerDuty took an event says nothing of a page that it took before and had no incident of.
+        is_in_doubt = after.receipt is not None and (is_unconfirmed(after) or is_resolved_too_often(after))
+        if self._health is not None and not is_in_doubt:
+            self._health.note(action.lane, action.target.address, after, self._clock())
+
+    def _try(self, notification: Notification, attempt: Delivery, *, was_maybe_sent: bool) -> Delivery:
+        """Send once, and return *attempt* with its end: arrived, to be tried again, or given up."""
+        action, incident = notification.action, notification.incident
         try:
             if isinstance(action, Page | AcknowledgePage | ResolvePage):
-                notification = replace_action(
-                    notification, action=self._keys.unlock(action, attempt, notification.now)
-                )
+                unlocked = self._keys.unlock(action, attempt, notification.now)
+                notification = replace_action(notification, action=unlocked)
             receipt, is_found = self._send(notification, attempt, was_maybe_sent=was_maybe_sent)
         except DeliveryError as error:
             after = attempt.failed(
@@ -128,16 +137,11 @@ class Performer:
             if self._turns is not None:
                 self._turns.heed(action, error)
             self._notice(action, incident, after)
-        else:
-            # What arrived earlier shows how things stood then, so an edit will be wanted.
-            is_older = is_found and isinstance(action, Post)
-            after = replace(attempt.arrived(receipt), shown=attempt.shown if is_older else action.shown)
-            _log_arrival(notification, receipt)
-        self._keep(action, incident, after)
-        # That PagerDuty took an event says nothing of a page that it took before and had no incident of.
-        is_in_doubt = after.receipt is not None and (is_unconfirmed(after) or is_resolved_too_often(after))
-        if self._health is not None and not is_in_doubt:
-            self._health.note(action.lane, action.target.address, after, self._clock())
+            return after
+        # What arrived earlier shows how things stood then, so an edit will be wanted.
+        is_older = is_found and isinstance(action, Post)
+        _log_arrival(notification, receipt)
+        return replace(attempt.arrived(receipt), shown=attempt.shown if is_older else action.shown)
 
     def _change(
         self, action: Lapse | Calm | Forget | LookUp | Inquire, incident: Incident, now: float

@@ -106,7 +106,7 @@ class PagerDutyRest:
         body = self._get("incidents", asked, self._timeout_s)
         found = tuple(map(_status, _objects(body, "incidents")))
         if found and found[0].status == "merged" and not any(status.is_open for status in found):
-            # The incident that took over has the alert, and usually is in the list; where it isn't, it is asked.
+            # The incident that took over has the alert, and usually is in the list; else it is asked.
             return (*found, self.find_status(found[0].merged_into))
         return found
 

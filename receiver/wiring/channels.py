@@ -87,7 +87,7 @@ def build_inquiry(parts: Parts, questions: PagerQuestions | None) -> Inquiry | N
     if questions is None:
         return None
     answers = PagerAnswers(parts.hands, parts.incidents, parts.clock)
-    return Inquiry(questions, answers, parts.hands, parts.storms, parts.incidents, parts.clock)
+    return Inquiry(questions, answers, parts.hands, parts.storms, parts.incidents, clock=parts.clock)
 
 
 def build_checker(parts: Parts, questions: PagerQuestions | None) -> PageChecker:

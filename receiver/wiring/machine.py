@@ -54,8 +54,8 @@ def build_machine(
 ) -> Machine:
     """Return what a worker does with incidents and duties under this configuration.
 
-    *channels* are used in place of those it names. *keys* are the routing keys that the process has known, and
-    learn those of this configuration.
+    *channels* are used in place of those it names. *keys* are the routing keys that the process has known;
+    those of this configuration are added.
     """
     routing, clock = parts.routing, parts.clock
     keys = keys or RoutingKeys()

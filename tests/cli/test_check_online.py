@@ -180,6 +180,79 @@ def test_pagerdutys_token_is_tried_and_its_keys_are_not(stub: Stub) -> None:
     assert all(asked.method == "GET" and KEY not in str(asked.headers) for asked in stub.asked)
 
 
+def a_service(**changes: Any) -> dict[str, Any]:
+    """Return a service of PagerDuty's as its list gives it, with the integration of on-call's routing key."""
+    key = {"type": "events_api_v2_inbound_integration", "integration_key": KEY}
+    service = {"id": "PSVC1", "summary": "Payments", "status": "active", "auto_resolve_timeout": None}
+    return {**service, "integrations": [key], **changes}
+
+
+def check_services(
+    stub: Stub, *services: dict[str, Any], windows: list[dict[str, Any]] | None = None
+) -> Result:
+    stub.tell("GET /abilities", {"abilities": []})
+    stub.tell("GET /services", {"services": list(services), "more": False})
+    stub.tell("GET /maintenance_windows", {"maintenance_windows": windows or [], "more": False})
+    addresses = {"PAGERDUTY_API_URL": stub.url, "PAGERDUTY_EVENTS_URL": stub.url}
+    return receiver("check", "--online", PAGERDUTY_API_TOKEN="api-t0ken", ONCALL_KEY=KEY, **addresses)
+
+
+@pytest.mark.usefixtures("config")
+def test_a_service_that_wakes_people_is_good(stub: Stub) -> None:
+    result = check_services(stub, a_service(integrations=[]), a_service())
+    assert result.exit_code == 0
+    assert "ok: PagerDuty's service 'Payments' of on-call is enabled, and resolves nothing" in result.stdout
+    assert KEY not in result.output
+
+
+@pytest.mark.usefixtures("config")
+def test_a_disabled_service_is_a_fault(stub: Stub) -> None:
+    result = check_services(stub, a_service(status="disabled"))
+    assert result.exit_code == 1
+    assert "routing.yaml:1: PagerDuty's service 'Payments' of on-call is disabled" in result.stdout
+
+
+@pytest.mark.usefixtures("config")
+def test_auto_resolve_is_a_warning(stub: Stub) -> None:
+    result = check_services(stub, a_service(auto_resolve_timeout=14400))
+    assert result.exit_code == 0
+    assert "resolves its incidents after 4h (auto_resolve_timeout)" in result.output
+
+
+@pytest.mark.usefixtures("config")
+def test_maintenance_windows_now_and_to_come_are_warnings(stub: Stub) -> None:
+    window = {
+        "start_time": "2026-11-23T12:00:00Z",
+        "end_time": "2026-11-23T14:00:00Z",
+        "services": [{"id": "PSVC1", "type": "service_reference"}],
+    }
+    result = check_services(stub, a_service(), windows=[window])
+    assert result.exit_code == 0
+    assert "is in a maintenance window until 2026-11-23T14:00:00Z" in result.output
+    assert "will be in a maintenance window from 2026-11-23T12:00:00Z" in result.output
+    result = check_services(stub, a_service(), windows=[{**window, "services": [{"id": "PSVC2"}]}])
+    assert "maintenance window" not in result.output
+
+
+@pytest.mark.usefixtures("config")
+def test_a_key_of_no_service_is_a_warning(stub: Stub) -> None:
+    result = check_services(stub, a_service(integrations=[{"integration_key": "f" * 32}]))
+    assert result.exit_code == 0
+    assert "no PagerDuty service that the API token may see has the routing key of on-call" in result.output
+    assert KEY not in result.output
+
+
+@pytest.mark.usefixtures("config")
+@pytest.mark.parametrize("body", [b"<html>", {"services": "x"}, {"services": [None, {"integrations": 7}]}])
+def test_services_that_can_not_be_read_are_a_warning(stub: Stub, body: Any) -> None:
+    stub.tell("GET /abilities", {"abilities": []})
+    stub.tell("GET /services", body)
+    addresses = {"PAGERDUTY_API_URL": stub.url, "PAGERDUTY_EVENTS_URL": stub.url}
+    result = receiver("check", "--online", PAGERDUTY_API_TOKEN="api-t0ken", ONCALL_KEY=KEY, **addresses)
+    assert result.exit_code == 0
+    assert "warning" in result.output
+
+
 @pytest.mark.usefixtures("config")
 def test_a_token_that_pagerduty_refuses_is_a_fault(stub: Stub) -> None:
     stub.tell("GET /abilities", {"error": {}}, status=401)

@@ -80,7 +80,9 @@ def test_nobody_is_asked_while_somebody_has_it_nor_while_it_is_held() -> None:
 
 
 def test_a_page_that_never_went_out_is_not_asked_about() -> None:
-    incident = replace(paged(), deliveries={"page:on-call": Delivery("1", attempts=1, failed_at=OPENED_AT)})
+    failed = Delivery("1", attempts=1, failed_at=OPENED_AT)
+    given_up = Delivery("1", attempts=1, receipt=Receipt(OPENED_AT))
+    incident = replace(paged(), deliveries={"page:on-call": failed, "given_up:on-call": given_up})
     actions = wanted(incident, DUE_AT)
     assert not any(isinstance(action, Inquire) for action in actions)
     assert PAGERDUTY in tells(actions)

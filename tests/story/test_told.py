@@ -41,8 +41,8 @@ def test_after_an_outage_of_ours_the_manager_waits_for_the_team_lead(rig: Rig) -
     is_away(rig, "10h")
     assert rig.paged() == ["on-call", "team-lead"]
     shown = steps(rig, incident)
-    assert shown["team-lead"]["told_at"].startswith("2026-11-23T22:01:00")
-    assert (shown["manager"]["state"], shown["manager"]["told_at"]) == ("waiting", None)
+    assert shown["team-lead"]["notified_at"].startswith("2026-11-23T22:01:00")
+    assert (shown["manager"]["state"], shown["manager"]["notified_at"]) == ("waiting", None)
     rig.passes("4m59s")
     assert rig.paged() == ["on-call", "team-lead"]
     rig.passes("1s")
@@ -60,7 +60,7 @@ def test_after_an_outage_of_ours_whom_only_a_lost_thread_would_tell_is_given_up_
     rig.passes("1m")
     is_away(rig, "10h")
     lead = steps(rig, incident)["team-lead"]
-    assert (lead["state"], lead["told_at"]) == ("given_up", None)
+    assert (lead["state"], lead["notified_at"]) == ("given_up", None)
     assert lead["given_up_at"].startswith("2026-11-23T22:01:00")
     rig.passes("4m59s")
     assert "manager" not in rig.paged()
@@ -91,7 +91,7 @@ def test_still_failing_after_an_outage_of_ours_it_is_given_up_then(rig: Rig) -> 
     rig.passes("1s")
     is_away(rig, "10h")
     lead = steps(rig, incident)["team-lead"]
-    assert (lead["state"], lead["told_at"]) == ("given_up", None)
+    assert (lead["state"], lead["notified_at"]) == ("given_up", None)
     rig.passes("4m59s")
     assert steps(rig, incident)["team-lead"]["state"] == "told"
     assert rig.paged() == ["on-call", "team-lead"]
@@ -106,7 +106,7 @@ def test_a_receipt_that_comes_after_giving_up_is_when_it_was_told_and_moves_no_w
     rig.passes("6m59s")
     first = steps(rig, incident)["on-call"]
     assert first["given_up_at"].startswith("2026-11-23T12:02:00")
-    assert first["told_at"] > first["given_up_at"]
+    assert first["notified_at"] > first["given_up_at"]
     assert "team-lead" not in rig.paged()
     rig.passes("1s")
     assert "team-lead" in rig.paged()
@@ -123,7 +123,7 @@ def test_sent_again_by_hand_a_page_that_was_given_up_moves_no_wait(rig: Rig) -> 
         rig.client.post(f"/api/v1/deliveries/{failure['id']}/retry", json={})
     rig.works()
     assert rig.paged() == ["on-call"]
-    assert steps(rig, incident)["on-call"]["told_at"].startswith("2026-11-23T12:04:00")
+    assert steps(rig, incident)["on-call"]["notified_at"].startswith("2026-11-23T12:04:00")
     rig.passes("1m1s")
     assert rig.paged() == ["on-call", "team-lead"]
 
@@ -152,6 +152,6 @@ def test_a_step_told_before_the_run_shows_when_that_was(rig: Rig) -> None:
     rig.passes("20m")
     rig.answers(incident, "unacknowledge")
     first, second, third = rig.shows(incident)["escalation"]["steps"]
-    assert first["told_at"].startswith("2026-11-23T12:00:00")
-    assert second["told_at"].startswith("2026-11-23T12:26:00")
+    assert first["notified_at"].startswith("2026-11-23T12:00:00")
+    assert second["notified_at"].startswith("2026-11-23T12:26:00")
     assert third["due_at"].startswith("2026-11-23T12:31:00")
