@@ -86,6 +86,24 @@ def evaluate_page(
     return Finding("none")
 
 
+def find_left_open(statuses: Sequence[PagerStatus], resolve: Delivery) -> Finding:
+    """Return the incident that our *resolve* should have closed and did not.
+
+    One that PagerDuty opened after the resolve is of a later page of the same key.
+    """
+    sent_at, known = resolve.last_attempt_at, start_check(resolve).incident
+    for status in statuses:
+        is_ours = status.id == known if known else status.created_at <= sent_at + CLOCK_SLACK_S
+        if status.is_open and is_ours:
+            return Finding("triggered", status)
+    return Finding("none")
+
+
+def weigh_hint(page: Delivery, hint: str) -> Delivery:
+    """Return *page* with the webhook named *hint* taken into account; unchanged where there was none."""
+    return replace(page, check=replace(start_check(page), hint=hint)) if hint else page
+
+
 def record_check(page: Delivery, finding: Finding, now: float) -> Delivery:
     """Return *page* with what was found of its last trigger at *now*; unsettled where it is missing there.
 

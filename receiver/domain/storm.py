@@ -238,6 +238,11 @@ def page_key(wave: int) -> str:
     return f"page:{wave}"
 
 
+def hint_key(wave: int) -> str:
+    """Return the key of what a webhook told of a wave's page that no person resolved in PagerDuty."""
+    return f"hint:{wave}"
+
+
 def mention_key(step: str) -> str:
     return f"step:{step}"
 

@@ -8,8 +8,20 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from receiver.domain.action import AcknowledgePage, Action, Page, Plan, Post, Reply, ResolvePage, Update
+from receiver.domain.action import (
+    AcknowledgePage,
+    Action,
+    CheckPage,
+    Page,
+    Plan,
+    Post,
+    Reply,
+    ResolvePage,
+    Update,
+)
 from receiver.domain.delivery import Delivery
+from receiver.domain.page_check import check_due_at, resolve_check_due_at
+from receiver.domain.page_line import build_gone_responder
 from receiver.domain.policy import PAGERDUTY, SLACK, Responder, Step, Target
 from receiver.domain.storm import (
     WAVE_PAUSE_S,
@@ -19,6 +31,7 @@ from receiver.domain.storm import (
     StormAnswer,
     count,
     covers,
+    hint_key,
     mention_key,
     page_key,
     storm_dedup_key,
@@ -79,7 +92,8 @@ class Standing:
     """A storm with its members at *now*, and what the configuration says of its place.
 
     *members* are those it speaks for at its place, *mentioned* those that reached a step that is told in
-    its thread. *rate* is how many the place can be told a second.
+    its thread. *rate* is how many the place can be told a second, *has_pager* tells whether PagerDuty can be
+    asked what it has of the storm's pages.
     """
 
     storm: Storm
@@ -88,6 +102,7 @@ class Standing:
     rate: float
     responders: dict[str, Responder]
     now: float
+    has_pager: bool = False
 
     def of_wave(self, wave: int) -> list[Counted]:
         return [one for one in self.members if one.member.wave == wave]
@@ -155,12 +170,16 @@ def _answers(standing: Standing) -> Iterator[Action]:
 
 
 def _pages(standing: Standing) -> Iterator[Action]:
-    responder = standing.responders.get(standing.storm.name)
-    target = responder.find_target(PAGERDUTY) if responder is not None else None
-    if responder is None or target is None:  # it left the configuration
+    name = standing.storm.name
+    # One that left the configuration is paged no more; its pages are ended.
+    responder = standing.responders.get(name) or build_gone_responder(name)
+    target = responder.find_target(PAGERDUTY)
+    if target is None:
         return
     for wave in standing.waves:
-        yield from _page_of(standing, wave, responder, target)
+        if name in standing.responders or standing.delivery(page_key(wave)).may_have_arrived:
+            yield from _page_of(standing, wave, responder, target)
+            yield from _checks_of(standing, wave, responder, target)
 
 
 def _page_of(standing: Standing, wave: int, responder: Responder, target: Target) -> Iterator[Action]:
@@ -171,7 +190,8 @@ def _page_of(standing: Standing, wave: int, responder: Responder, target: Target
     is_over, is_open = all(one.is_resolved for one in members), any(one.is_open for one in members)
     if is_open and not page.is_settled and storm.closed < wave:
         moment = max(standing.ready_at(key), _page_at(standing, wave, members))
-        yield Page(key, "", PAGERDUTY, target, moment, "", dedup_key, Step(responder.name, responder))
+        step, digest = Step(responder.name, responder), target.secret.digest
+        yield Page(key, "", PAGERDUTY, target, moment, "", dedup_key, step, digest)
         return
     if not page.may_have_arrived or is_open:
         return
@@ -180,7 +200,27 @@ def _page_of(standing: Standing, wave: int, responder: Responder, target: Target
         return
     name = f"resolve:{wave}" if is_over else f"acknowledge:{wave}"
     kind = ResolvePage if is_over else AcknowledgePage
-    yield kind(name, "", PAGERDUTY, target, standing.ready_at(name), "", dedup_key)
+    yield kind(name, "", PAGERDUTY, target, standing.ready_at(name), "", dedup_key, page.key_digest)
+    if page.earlier_key_digest:  # tried before a reload under another key, and maybe taken
+        name = f"{name}~{page.earlier_key_digest}"
+        at = standing.ready_at(name)
+        yield kind(name, "", PAGERDUTY, target, at, "", dedup_key, page.earlier_key_digest)
+
+
+def _checks_of(standing: Standing, wave: int, responder: Responder, target: Target) -> Iterator[Action]:
+    """Yield what PagerDuty is to be asked of one wave's page, once for all that it counts."""
+    is_open = any(one.is_open for one in standing.of_wave(wave)) and standing.storm.closed < wave
+    of = page_key(wave) if is_open else f"resolve:{wave}"
+    event = standing.delivery(of)
+    due_at = check_due_at(event) if is_open else resolve_check_due_at(event)
+    if due_at is None:
+        return
+    told = standing.delivery(hint_key(wave)).receipt
+    hint = told.reference if told is not None and is_open else ""
+    hint = "" if event.check is not None and event.check.hint == hint else hint
+    if hint or standing.has_pager:
+        moment = 0.0 if hint else due_at
+        yield CheckPage(f"check:{wave}", "", PAGERDUTY, target, moment, "", responder, of, hint)
 
 
 def _page_at(standing: Standing, wave: int, members: Sequence[Counted]) -> float:

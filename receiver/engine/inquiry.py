@@ -36,6 +36,7 @@ class Storms(Protocol):
     """Finds the page that a storm has for many, and takes answers to it; may raise StoreError."""
 
     def find_page(self, storm_id: str, incident_id: str) -> StormPage | None: ...
+    def hint(self, storm_id: str, wave: int, reference: str, now: float) -> None: ...
     def answer(
         self, storm_id: str, what: str, by: Person, now: float, *, wave: int = 0, done_at_pager: bool = False
     ) -> object: ...
@@ -106,13 +107,8 @@ class Inquiry:
         finding = evaluate_page(statuses, page.sent_at, acknowledged_after=page.former_until)
         status = finding.status
         if not finding.is_answer or status is None:
-            if finding.what == "resolved" and status is not None and isinstance(page, Paged):
-                self._incidents.record(
-                    incident.id,
-                    *page.hint(f"{status.id}@{status.changed_at:.0f}", self._clock()),
-                    wake=(PAGERDUTY,),
-                    due=self._clock(),
-                )
+            if finding.what == "resolved" and status is not None:
+                self._hint(page, f"{status.id}@{status.changed_at:.0f}", incident)
             return finding.what
         by = Person(status.by or "PagerDuty", via=PAGERDUTY)
         if isinstance(page, StormPage):
@@ -122,6 +118,16 @@ class Inquiry:
         else:
             self._answers.resolve(page, by)
         return finding.what
+
+    def _hint(self, page: Paged | StormPage, reference: str, incident: Incident) -> None:
+        """Have a page checked that something other than a person resolved."""
+        now = self._clock()
+        if isinstance(page, StormPage):
+            with suppress(NotFound):
+                self._storms.hint(page.storm.id, page.wave, reference, now)
+        else:
+            hint = page.hint(reference, now)
+            self._incidents.record(incident.id, *hint, wake=(PAGERDUTY,), due=now)
 
     def _answer_storm(self, page: StormPage, what: str, by: Person, incident: Incident) -> None:
         """Have all hear of it that *page* counts, and *incident* at once, as its step is due."""

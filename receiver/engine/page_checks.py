@@ -10,18 +10,16 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from msgspec.structs import replace
-
 from receiver.domain.action import CheckPage
 from receiver.domain.delivery import Delivery
 from receiver.domain.incident import Event, Incident
 from receiver.domain.notice import Notices
 from receiver.domain.page_check import (
-    CLOCK_SLACK_S,
     CONFIRMED,
     UNCONFIRMED,
     Finding,
     evaluate_page,
+    find_left_open,
     is_left_open,
     is_resolved_too_often,
     is_unconfirmed,
@@ -30,6 +28,7 @@ from receiver.domain.page_check import (
     record_repeat,
     record_resolve_check,
     start_check,
+    weigh_hint,
 )
 from receiver.domain.paged import Paged
 from receiver.domain.pager_news import PagerStatus
@@ -90,10 +89,7 @@ class PageChecker:
             do = self._answers.acknowledge if finding.what == "acknowledged" else self._answers.resolve
             do(page, by)
         else:
-            after = record_check(before, finding, now)
-            after = replace(
-                after, check=replace(start_check(after), hint=action.hint or start_check(before).hint)
-            )
+            after = weigh_hint(record_check(before, finding, now), action.hint)
             self._keep_page(action, incident, before, after, finding=finding, worker=worker)
         outcome = finding.what if finding is not None else "repeated"
         logger.info(
@@ -107,7 +103,7 @@ class PageChecker:
             return None if action.is_repeated else Finding("resolved", PagerStatus("resolved"))
         statuses = self._questions.find_statuses([page.key]).get(page.key, ())
         if page.incident.is_resolved:
-            return _find_left_open(statuses, event)
+            return find_left_open(statuses, event)
         return evaluate_page(statuses, page.sent_at, acknowledged_after=page.former_until)
 
     def _keep_page(
@@ -179,19 +175,6 @@ class PageChecker:
             wake=("slack",) if events else (),
             due=self._clock(),
         )
-
-
-def _find_left_open(statuses: Sequence[PagerStatus], resolve: Delivery) -> Finding:
-    """Return the incident that our *resolve* should have closed and did not.
-
-    One that PagerDuty opened after the resolve is of a later page of the same key.
-    """
-    sent_at, known = resolve.last_attempt_at, start_check(resolve).incident
-    for status in statuses:
-        is_ours = status.id == known if known else status.created_at <= sent_at + CLOCK_SLACK_S
-        if status.is_open and is_ours:
-            return Finding("triggered", status)
-    return Finding("none")
 
 
 def _tell_resolved(finding: Finding, action: CheckPage, after: Delivery) -> Event:

@@ -195,6 +195,9 @@ class PagerDesk:
             return "outdated"
         by = Person(news.by or status.by or "PagerDuty", via=PAGERDUTY)
         try:
+            if what == "resolve" and not (news.is_person or status.is_person):
+                self._storms.hint(storm_id, wave, news.event_id or news.incident_id, self._clock())
+                return "resolved by no person"
             self._storms.answer(storm_id, what, by, self._clock(), wave=wave, done_at_pager=True)
         except NotFound:
             return "no storm of ours any more"

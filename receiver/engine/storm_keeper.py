@@ -12,11 +12,26 @@ from msgspec.structs import replace
 
 from receiver import telemetry
 from receiver.domain import answers
-from receiver.domain.action import Action, Page, Post, Reply
+from receiver.domain.action import AcknowledgePage, Action, CheckPage, Page, Post, Reply, ResolvePage
 from receiver.domain.delivery import Delivery, Receipt
 from receiver.domain.incident import Change, Event, Incident
 from receiver.domain.messages import LEFT_BY_STORM, is_said_by_storm
-from receiver.domain.policy import SLACK
+from receiver.domain.notice import Notices
+from receiver.domain.page_check import (
+    Finding,
+    evaluate_page,
+    find_left_open,
+    is_left_open,
+    is_resolved_too_often,
+    is_unconfirmed,
+    postpone_check,
+    record_check,
+    record_resolve_check,
+    weigh_hint,
+)
+from receiver.domain.pager_news import PagerStatus
+from receiver.domain.person import Person
+from receiver.domain.policy import PAGERDUTY, SLACK
 from receiver.domain.ports import Incidents, Rules
 from receiver.domain.storm import (
     HeldStorm,
@@ -26,6 +41,7 @@ from receiver.domain.storm import (
     count,
     list_incident_ids,
     split_members,
+    storm_dedup_key,
     take_census,
 )
 from receiver.domain.storm_plan import (
@@ -40,9 +56,12 @@ from receiver.domain.storm_plan import (
 )
 from receiver.domain.storm_ports import IncidentHeads, StormChannel, StormNotification, StormShelf
 from receiver.engine.hands import Hands
+from receiver.engine.health import HealthNotes
+from receiver.engine.pager_questions import PagerQuestions
+from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.storms import Storms
 from receiver.engine.turns import Turns
-from receiver.errors import DeliveryError, NotFound
+from receiver.errors import DeliveryError, NotFound, TemporaryDeliveryError
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +99,15 @@ class StormKeeper:
         turns: Turns | None = None,
         paused_until: Callable[[float], float] = lambda _now: 0.0,
         public_url: str = "",
+        questions: PagerQuestions | None = None,
+        keys: RoutingKeys | None = None,
+        notices: Notices | None = None,
+        health: HealthNotes | None = None,
     ) -> None:
+        self._questions = questions
+        self._keys = keys or RoutingKeys()
+        self._notices = notices
+        self._health = health
         self._shelf = shelf
         self._storms = storms
         self._incidents = incidents
@@ -126,6 +153,7 @@ class StormKeeper:
             self._pace.at(held.storm),
             dict(self._rules.responders),
             self._clock(),
+            has_pager=self._questions is not None,
         )
 
     def _wait(self, standing: Standing, action: Action) -> float:
@@ -133,7 +161,7 @@ class StormKeeper:
         wakes = isinstance(action, Page) or (isinstance(action, Reply) and action.step is not None)
         if wakes and (until := self._paused_until(standing.now)) > standing.now:
             return until - standing.now
-        if isinstance(action, Decision) or self._turns is None:
+        if isinstance(action, Decision | CheckPage) or self._turns is None:
             return 0.0
         storm = standing.storm
         rank = storm.began_at - _AHEAD_S
@@ -159,6 +187,8 @@ class StormKeeper:
                 for incident_id in storm.left:
                     self._hand_back(incident_id, storm, now)
                 self._settle(storm.id, action, now)
+            case CheckPage():
+                self._check(action, held, now)
             case _:
                 self._perform(action, held, standing)
 
@@ -199,16 +229,20 @@ class StormKeeper:
         """Note the attempt, send, note how it ended. Whoever can't note it leaves it to who could."""
         storm, now = held.storm, standing.now
         before = storm.deliveries.get(action.key, Delivery())
-        attempt = before.begin(action.about, action.shown, f"{action.lane}:{action.target.address}", now)
+        digest = action.key_digest if isinstance(action, Page | AcknowledgePage | ResolvePage) else ""
+        target = f"{action.lane}:{action.target.address}"
+        attempt = before.begin(action.about, action.shown, target, now, key_digest=digest)
         was_maybe_sent = attempt.attempts > 1 and before.maybe_sent
         if was_maybe_sent and isinstance(action, Post):  # which of the tries will be found is not known
             attempt = replace(attempt, shown=before.shown)
         if not self._shelf.keep(held, _with(storm, action.key, attempt)):
             return
-        notification = StormNotification(
-            action, storm, _tally_of(action, standing), now, self._public_url, _unsaid(standing)
-        )
         try:
+            if isinstance(action, Page | AcknowledgePage | ResolvePage):
+                action = self._keys.unlock(action, attempt, now)
+            notification = StormNotification(
+                action, storm, _tally_of(action, standing), now, self._public_url, _unsaid(standing)
+            )
             receipt, is_found = self._send(notification, attempt, was_maybe_sent=was_maybe_sent)
         except DeliveryError as error:
             after = attempt.failed(
@@ -223,6 +257,47 @@ class StormKeeper:
             _log(storm, action, after)
         self._storms.change(storm.id, lambda latest: _with(latest.storm, action.key, after))
 
+    def _check(self, action: CheckPage, held: HeldStorm, now: float) -> None:
+        """Ask PagerDuty what it has of a page, once for all that it counts, and keep what was found.
+
+        Where the storm changed meanwhile nothing is kept: it is looked at anew.
+        """
+        storm, before = held.storm, held.storm.deliveries[action.of]
+        wave, is_page = int(action.of.partition(":")[2]), action.of.startswith("page:")
+        try:
+            finding = self._find(action, storm, before, is_page=is_page)
+        except DeliveryError as error:
+            is_temporary = isinstance(error, TemporaryDeliveryError)
+            self._shelf.keep(
+                held, _with(storm, action.of, postpone_check(before, now, is_temporary=is_temporary))
+            )
+            return
+        if is_page and finding.is_answer and finding.status is not None:
+            what = "acknowledge" if finding.what == "acknowledged" else "resolve"
+            by = Person(finding.status.by or "PagerDuty", via=PAGERDUTY)
+            self._storms.answer(storm.id, what, by, now, wave=wave, done_at_pager=True)
+            return
+        after = record_check(before, finding, now) if is_page else record_resolve_check(before, finding, now)
+        after = weigh_hint(after, action.hint)
+        if text := _tell_check(before, after, action.responder.title):
+            self._notice(f"{storm.id}/{action.of}/{text}", f"{text} ({storm.id})", now)
+        if self._shelf.keep(held, _with(storm, action.of, after)):
+            if self._health is not None and is_page:
+                self._health.note(PAGERDUTY, action.target.address, after, now)
+            fields = {"storm": storm.id, "key": action.of, "outcome": finding.what}
+            logger.info("page checked", extra={"fields": fields})
+
+    def _find(self, action: CheckPage, storm: Storm, event: Delivery, *, is_page: bool) -> Finding:
+        if self._questions is None:
+            return Finding("resolved", PagerStatus("resolved"))
+        key = storm_dedup_key(storm.id, int(action.of.partition(":")[2]))
+        statuses = self._questions.find_statuses([key]).get(key, ())
+        return evaluate_page(statuses, event.first_attempt_at) if is_page else find_left_open(statuses, event)
+
+    def _notice(self, notice_id: str, text: str, now: float) -> None:
+        if self._notices is not None:
+            self._notices.put(notice_id, text, now)
+
     def _send(
         self, notification: StormNotification, attempt: Delivery, *, was_maybe_sent: bool
     ) -> tuple[Receipt, bool]:
@@ -234,6 +309,20 @@ class StormKeeper:
             return (found, True) if found else (channel.send_storm(notification), False)
         finally:
             telemetry.DELIVERY_SECONDS.labels(lane).observe(time.monotonic() - started)
+
+
+def _tell_check(before: Delivery, after: Delivery, who: str) -> str:
+    """Return what people are to hear of a storm's event that was checked; empty where that is no news."""
+    if is_unconfirmed(after) and not is_unconfirmed(before):
+        return (
+            f"PagerDuty accepted the storm's page to {who} and has no incident for it, probably due to a "
+            "maintenance window, a disabled service or an event rule; it is sent again"
+        )
+    if is_resolved_too_often(after) and not is_resolved_too_often(before):
+        return f"PagerDuty resolves the storm's page to {who} again and again, and no person does"
+    if is_left_open(after):
+        return f"PagerDuty's incident of the storm's page to {who} is still open after our resolves"
+    return ""
 
 
 def _with(storm: Storm, key: str, delivery: Delivery) -> Storm:

@@ -29,6 +29,7 @@ from receiver.domain.storm import (
     Storm,
     StormAnswer,
     field_of,
+    hint_key,
     new_storm_id,
     place_of_channel,
     place_of_responder,
@@ -248,6 +249,20 @@ class Storms:
             )
 
         return self.change(storm_id, change, due=now).storm
+
+    def hint(self, storm_id: str, wave: int, reference: str, now: float) -> None:
+        """Keep that something other than a person resolved a wave's page in PagerDuty: it is checked at once.
+
+        By *reference* it is weighed once. Raises NotFound and StoreError.
+        """
+        told = Delivery("", target=storm_id, attempts=1, receipt=Receipt(now, reference))
+
+        def change(held: HeldStorm) -> Storm:
+            if f"resolve:{wave}" in held.storm.deliveries:  # it is the echo of our own resolve
+                return held.storm
+            return replace(held.storm, deliveries={**held.storm.deliveries, hint_key(wave): told})
+
+        self.change(storm_id, change, due=now)
 
     def change(
         self, storm_id: str, how: Callable[[HeldStorm], Storm], *, due: float | None = None

@@ -80,7 +80,7 @@ def build_machine(
             inquiry=build_inquiry(parts, questions),
             notices=parts.notices,
             storms=parts.storms,
-            keeper=build_keeper(parts, turns),
+            keeper=build_keeper(parts, turns, keys, questions),
             checker=build_checker(parts, questions),
             keys=keys,
         ),

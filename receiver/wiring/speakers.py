@@ -11,8 +11,11 @@ from receiver.channels.slack.review_channel import SlackReviews
 from receiver.channels.slack.storm_channel import SlackStorms
 from receiver.domain.calendar import BusinessHours
 from receiver.domain.policy import PAGERDUTY, SLACK, Target
+from receiver.engine.health import HealthNotes
 from receiver.engine.notices import NoticeBoard
+from receiver.engine.pager_questions import PagerQuestions
 from receiver.engine.review import Reviewer
+from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.storm_keeper import Pace, StormKeeper
 from receiver.engine.turns import Turns
 from receiver.wiring.channels import build_places, build_recorder, build_turns
@@ -47,7 +50,9 @@ def build_notice_board(parts: Parts) -> NoticeBoard:
     return NoticeBoard(parts.notices, channel, parts.clock, build_turns(parts), Target(SLACK, name))
 
 
-def build_keeper(parts: Parts, turns: Turns) -> StormKeeper:
+def build_keeper(
+    parts: Parts, turns: Turns, keys: RoutingKeys, questions: PagerQuestions | None
+) -> StormKeeper:
     """Return what says what storms have to say; simulated where there are no credentials."""
     routing, settings, clock = parts.routing, parts.settings, parts.clock
     book = AddressBook(_build_client(parts), clock) if routing.slack_token else None
@@ -69,6 +74,10 @@ def build_keeper(parts: Parts, turns: Turns) -> StormKeeper:
         turns=turns,
         paused_until=parts.maintenance.paused_until,
         public_url=settings.public_url,
+        questions=questions,
+        keys=keys,
+        notices=parts.notices,
+        health=HealthNotes(parts.health),
     )
 
 

@@ -39,9 +39,9 @@ def breaks_out(rig: Rig, count: int = MANY, severity: str = "critical", first: i
     return [str(one) for one in ids]
 
 
-def ends(rig: Rig, count: int = MANY, first: int = 0) -> None:
+def ends(rig: Rig, count: int = MANY, severity: str = "critical", first: int = 0) -> None:
     for n in range(first, first + count):
-        alert = rig.alert(f"Alert{n % 3}", ended=True, at=rig.clock() - 1, host=str(n))
+        alert = rig.alert(f"Alert{n % 3}", severity, ended=True, at=rig.clock() - 1, host=str(n))
         rig.posts(alert, group={"host": str(n)})
     rig.works()
 
