@@ -217,7 +217,7 @@ def _to_pager(key: str, about: str, incident: Incident | None, responder: Respon
     assert target is not None, f"{responder.name} has no pager"
     dedup = dedup_key(incident or an_incident(), responder.name)
     fields = {"key": key, "about": about, "lane": PAGERDUTY, "target": target, "ready_at": 0.0}
-    return {**fields, "shown": "", "dedup_key": dedup}
+    return {**fields, "shown": "", "dedup_key": dedup, "key_digest": target.secret.digest}
 
 
 def an_excerpt(*sections: Section, **changes: Any) -> Excerpt:

@@ -95,7 +95,18 @@ def test_an_acknowledgement_tells_who_what_and_when() -> None:
         by="Alice Doe",
         occurred_at=1_795_435_410.394,
         to=("Alice Doe", "Bob"),
+        is_person=True,
     )
+
+
+@pytest.mark.parametrize(
+    "agent",
+    [None, {"type": "service_reference"}, {"type": "inbound_integration_reference"}, {"type": 7}, "x"],
+)
+def test_only_a_user_is_a_person(agent: object) -> None:
+    news = parse(an_event(agent=agent))
+    assert news is not None
+    assert not news.is_person
 
 
 def test_a_program_that_did_it_is_named_where_no_person_is() -> None:
