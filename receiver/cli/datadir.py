@@ -21,13 +21,14 @@ class DataDir:
     """A data folder that is ours until `close()` or our end; made, with mode 700, when it is missing."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path.resolve()
+        self.path = path
         try:
+            self.path = path.resolve()
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(self.path / "run.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            self._take_lock()
         except OSError as error:
-            raise DataDirError(f"can't use the data folder {self.path}: {error.strerror}") from error
-        self._take_lock()
+            raise self._describe(error) from error
         self._make_private()
 
     def close(self) -> None:
@@ -37,15 +38,25 @@ class DataDir:
     def empty_metrics_dir(self) -> Path:
         """Return an empty folder for the numbers of this run's processes."""
         folder = self.path / "metrics"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(mode=0o700, exist_ok=True)
+        try:
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise self._describe(error) from error
         return folder
+
+    def _describe(self, error: OSError) -> DataDirError:
+        reason = error.strerror or type(error).__name__
+        return DataDirError(
+            f"can't use the data folder {self.path}: {reason}. "
+            "Make it a folder that this user can write to, or choose another with --data-dir"
+        )
 
     def _take_lock(self) -> None:
         try:
             # The lock goes with us, even at kill -9; the number in the file is only for people.
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             pid = os.pread(self._lock, 20, 0).decode("ascii", "replace").strip()
             os.close(self._lock)
             raise DataDirError(

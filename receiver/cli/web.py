@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 
 import click
@@ -15,7 +16,7 @@ from receiver.cli.options import (
 )
 from receiver.logs import setup_logs
 from receiver.web.address import open_listener
-from receiver.web.serve import serve
+from receiver.web.gunicorn_variables import correct_gunicorn_variables
 
 
 @click.command()
@@ -28,6 +29,10 @@ def web(options: Options, fd: int | None) -> None:
     refuse_no_redis(settings)
     refuse_open_door(options, settings)
     options.load_routing()  # a fault is told before anything else is tried
+    correct_gunicorn_variables(os.environ)
+    # It imports gunicorn, which reads those variables while it is imported.
+    from receiver.web.serve import serve
+
     listener = socket.socket(fileno=fd) if fd is not None else open_listener(options.listen)
     serve(
         settings,

@@ -16,6 +16,7 @@ from receiver.config.model import Routing
 from receiver.errors import ConfigError
 from receiver.logs import log_problems, setup_logs
 from receiver.process import Signals, is_orphan
+from receiver.web.metrics_dir import check_metrics_dir
 
 logger = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ def worker(options: Options) -> None:
     settings = options.load_settings()
     refuse_no_redis(settings)
     routing = options.load_routing()
+    check_metrics_dir(os.environ)
     # The libraries behind it take their time to load, and a fault should be told at once.
     from receiver.wiring import build_worker
 

@@ -61,7 +61,10 @@ class EmbeddedValkey:
     def __init__(self, data_dir: Path, server: Path | None = None) -> None:
         self._dir = data_dir.resolve()
         self._server = server if server is not None else find_server()
-        self._socket = _choose_socket(self._dir)
+        try:
+            self._socket = _choose_socket(self._dir)
+        except OSError as error:
+            raise _describe(self._dir, error) from error
 
     @property
     def url(self) -> str:
@@ -71,8 +74,14 @@ class EmbeddedValkey:
         """Start the server and return at once; `wait_ready` tells when it answers.
 
         A server left over by a supervisor that was killed is ended first; raises StoreError when it
-        stays for 10 s or *is_given_up* meanwhile.
+        stays for 10 s or *is_given_up* meanwhile, and where the folder can't be written.
         """
+        try:
+            return self._start(is_given_up)
+        except OSError as error:
+            raise _describe(self._dir, error) from error
+
+    def _start(self, is_given_up: Callable[[], bool]) -> subprocess.Popen[bytes]:
         lock = self._lock(is_given_up)
         try:
             self._socket.unlink(missing_ok=True)
@@ -163,6 +172,15 @@ class EmbeddedValkey:
     def _log_tail(self) -> str:
         lines = (self._dir / "valkey.log").read_bytes()[-4000:].decode("utf-8", "replace").splitlines()
         return "\n".join(lines[-8:])
+
+
+def _describe(folder: Path, error: OSError) -> StoreError:
+    reason = error.strerror or type(error).__name__
+    place = error.filename or folder
+    return StoreError(
+        f"the embedded Valkey can't use {place}: {reason}. "
+        "Make it writable for this user, or choose another folder with --data-dir"
+    )
 
 
 def _ask(client: redis.Redis) -> str:

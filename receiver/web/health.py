@@ -14,6 +14,7 @@ from receiver.errors import StoreError
 from receiver.store.keys import LANES
 from receiver.web.answers import refuse
 from receiver.web.in_time import answer_in_time
+from receiver.web.metrics_dir import VARIABLE
 from receiver.wiring import Parts
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,7 @@ def build_health(parts: Parts) -> Blueprint:
     def metrics() -> Response:
         _look(parts)
         registry = REGISTRY
-        if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
+        if VARIABLE in os.environ:
             registry = CollectorRegistry()
             MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
         return Response(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)

@@ -10,10 +10,8 @@ from __future__ import annotations
 import gc
 import logging
 import os
-import shutil
 import signal
 import socket
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +25,7 @@ from receiver.errors import ConfigError
 from receiver.logs import log_problems
 from receiver.process import end_with_parent, is_orphan
 from receiver.web.gevent_worker import WebWorker
+from receiver.web.metrics_dir import VARIABLE, provide_metrics_dir, remove_metrics_dir
 from receiver.web.misframed import MAX_HEADER, MAX_HEADERS, MAX_LINE
 
 if TYPE_CHECKING:
@@ -40,8 +39,6 @@ KEEPALIVE_S = 75
 GRACEFUL_TIMEOUT_S = 5
 # A worker that can't even say that it lives for this long is replaced.
 TIMEOUT_S = 30
-
-NUMBERS_PREFIX = "receiver-metrics-"
 
 WSGI = Callable[..., Any]
 
@@ -60,9 +57,9 @@ def serve(
 
     Both raise ConfigError for a faulty configuration: at the start that ends us, later the old one
     is kept. Process *parent* is ours and we end with it; *build* makes the application inside each worker.
+    Raises MetricsDirError where no folder can be written.
     """
-    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-        os.environ["PROMETHEUS_MULTIPROC_DIR"] = tempfile.mkdtemp(prefix=NUMBERS_PREFIX)
+    provide_metrics_dir(os.environ)
     server = WebServer(settings, load, listener, workers, build or _build_app, load_settings=load_settings)
     WebArbiter(server, parent).run()
 
@@ -110,7 +107,7 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "post_fork": _prepare_worker,
             "child_exit": _forget_numbers,
             "on_exit": _remove_numbers,
-            "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else None,  # noqa: S108  # gunicorn makes a file of its own
+            "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else os.environ[VARIABLE],  # noqa: S108  # gunicorn makes a file of its own
         }
         for name, value in options.items():
             self.cfg.set(name, value)
@@ -189,12 +186,10 @@ def _forget_numbers(_arbiter: WebArbiter, worker: WebWorker) -> None:
 
     As prometheus_client.multiprocess.mark_process_dead, which the master must not import.
     """
-    for path in Path(os.environ["PROMETHEUS_MULTIPROC_DIR"]).glob(f"gauge_live*_{worker.pid}.db"):
+    for path in Path(os.environ[VARIABLE]).glob(f"gauge_live*_{worker.pid}.db"):
         path.unlink(missing_ok=True)
 
 
 def _remove_numbers(_arbiter: WebArbiter) -> None:
     """Remove the folder of numbers if `serve` made it; called in the master only."""
-    folder = Path(os.environ["PROMETHEUS_MULTIPROC_DIR"])
-    if folder.name.startswith(NUMBERS_PREFIX):
-        shutil.rmtree(folder, ignore_errors=True)
+    remove_metrics_dir(os.environ)
