@@ -13,6 +13,9 @@ _MATCHER = re.compile(
     r"""\s*(?P<name>"(?:[^"\\]|\\.)*"|[^\s"{}=!~,\\]+)\s*(?P<operator>=~|!~|!=|=)\s*(?P<value>"(?:[^"\\]|\\.)*"|[^"]*?)\s*""",
     re.DOTALL,
 )
+# Without quotes these would become part of the value, so that nothing ever matches: `severity == critical`,
+# `severity='critical'`, and two matchers in one text, `severity=critical,team=db`.
+_NO_VALUE = re.compile(r"[=~!<>'‘’“”].*|.*,\s*[^\s{}=!~,]+\s*(?:=~|!~|!=|=).*", re.DOTALL)
 _ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
 
 
@@ -61,7 +64,7 @@ def parse_matcher(text: str, severities: SeverityWords | None = None) -> Matcher
     Raises ValueError with a sentence that says what is wrong.
     """
     found = _MATCHER.fullmatch(text)
-    if found is None:
+    if found is None or _NO_VALUE.fullmatch(found["value"]):
         raise ValueError(f'{text!r} is no matcher like severity="critical"')
     operator, value = found["operator"], _unquote(found["value"])
     pattern = None
