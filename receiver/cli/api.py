@@ -9,7 +9,8 @@ from urllib.parse import urlencode
 
 from receiver.cli.calls import Answer, NoAnswer, bearer, call, show_url
 from receiver.config.environment import Environment
-from receiver.config.urls import is_base_url
+from receiver.config.mistakes import find_mistake
+from receiver.config.urls import find_url_mistake
 from receiver.errors import NotFound, ReceiverError
 from receiver.text import one_line
 
@@ -173,8 +174,8 @@ def read_url(environ: Mapping[str, str], name: str, default: str = "") -> str:
     url = environ.get(name, "").strip() or default
     if not url:
         raise ApiError(f"{name} is not set")
-    if not is_base_url(url):
-        raise ApiError(f"{name} is no usable address, expected http://… or https://… without ? and #")
+    if mistake := find_mistake(url) or find_url_mistake(url, is_base=True):
+        raise ApiError(f"{name} {mistake[0]}, expected {mistake[1]}")
     return url.rstrip("/")
 
 

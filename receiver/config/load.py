@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from receiver.config.mistakes import APP_TOKEN, BOT_TOKEN
 from receiver.config.settings import Settings
 from receiver.config.variables import Reader
 from receiver.config.ways_in import find_faults
@@ -17,11 +18,11 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     reader = Reader(environ)
     settings = Settings(
         redis_url=reader.read_store("REDIS_URL"),
-        slack_bot_token=reader.read_secret("SLACK_BOT_TOKEN"),
-        slack_signing_secret=reader.read_secret("SLACK_SIGNING_SECRET"),
-        slack_app_token=reader.read_secret("SLACK_APP_TOKEN"),
-        pagerduty_api_token=reader.read_secret("PAGERDUTY_API_TOKEN"),
-        pagerduty_webhook_secret=reader.read_secret("PAGERDUTY_WEBHOOK_SECRET"),
+        slack_bot_token=reader.read_slack_token("SLACK_BOT_TOKEN", BOT_TOKEN),
+        slack_signing_secret=reader.read_slack_token("SLACK_SIGNING_SECRET"),
+        slack_app_token=reader.read_slack_token("SLACK_APP_TOKEN", APP_TOKEN),
+        pagerduty_api_token=reader.read_slack_token("PAGERDUTY_API_TOKEN"),
+        pagerduty_webhook_secret=reader.read_slack_token("PAGERDUTY_WEBHOOK_SECRET"),
         webhook_tokens=reader.read_secrets("RECEIVER_WEBHOOK_TOKEN"),
         api_tokens=reader.read_secrets("RECEIVER_API_TOKEN"),
         viewer_tokens=reader.read_secrets("RECEIVER_VIEWER_TOKEN"),

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 import yaml
 
+from receiver.config.mistakes import list_bare_references
 from receiver.config.report import Report, quote
 from receiver.config.substitute import Substitution
 
@@ -36,6 +37,7 @@ class Text:
     value: str = field(repr=False)
     written: str
     is_null: bool = False
+    is_stand_in: bool = False  # the environment's, where the file leaves it out
 
 
 @dataclass(frozen=True)
@@ -166,6 +168,9 @@ class _Builder:
         value, faults = self._substitution.fill(written)
         for fault in faults:
             self._report.fault(line, f"{path}: {fault}")
+        for name in list_bare_references(written):
+            what = f"{path or 'the file'} holds ${name}, which is not filled in"
+            self._report.warn(line, what, f"${{{name}}}, if that is meant")
         self._check_text(value, line, path or "the file")
         return Text(line, path, value.strip(), written, is_null=node.tag == _STANDARD + "null")
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from receiver.config.mistakes import BOT_TOKEN, find_wrong_slack_token, has_form_of_bot_token
 from receiver.config.model import AlertmanagerConfig, Limits, Rate
 from receiver.config.nodes import Item, Table, Text, join, walk
 from receiver.config.report import Report
@@ -35,6 +36,10 @@ def read_slack_token(root: Table, report: Report, environ: Mapping[str, str]) ->
     token = read_secret(item, report)
     if not token:
         report.warn(item.line, "slack.token is empty: Slack is simulated")
+    elif mistake := find_wrong_slack_token(token.reveal(), BOT_TOKEN):
+        report.fault(item.line, f"slack.token {mistake[0]}", mistake[1])
+    elif not has_form_of_bot_token(token.reveal()):
+        report.warn(item.line, "slack.token has not the form of a bot token", f"one like {BOT_TOKEN}…")
     return token
 
 
@@ -76,7 +81,26 @@ def read_alertmanagers(
             for name, table in tables.items()
             if table
         }
+    for source, config in found.items():
+        if not config.urls:
+            _warn_of_no_alertmanager(source, root, report)
     return {source: config for source, config in found.items() if config.urls}
+
+
+def _warn_of_no_alertmanager(source: str, root: Table, report: Report) -> None:
+    """Warn that it isn't asked: silences are not heeded, and an alert whose resolve was lost stays open."""
+    section: Item | Table | None = root.find("alertmanagers" if source else "alertmanager")
+    line = root.lines.get("alertmanager", 1)
+    if source and isinstance(section, Table):
+        line, section = section.lines[source], section.find(source)
+    if isinstance(section, Table):
+        line = section.lines.get("url", section.lines.get("urls", line))
+    report.warn(
+        line,
+        f"{join('alertmanagers', source) if source else 'alertmanager'}.url is empty: "
+        "Alertmanager is not asked what is silenced or over",
+        "its address" if source else "its address, or ALERTMANAGER_URL",
+    )
 
 
 def _read_alertmanager(table: Table | None, url: Item | None, report: Report) -> AlertmanagerConfig:
@@ -130,4 +154,4 @@ def _find(table: Table | None, root: Table, section: str, key: str, default: str
     if table is not None and (item := table.find(key)) is not None:
         return item
     line = table.line if table else root.lines.get(section, 1)
-    return Text(line, join(section, key), default.strip(), written="")
+    return Text(line, join(section, key), default.strip(), written="", is_stand_in=True)

@@ -2,9 +2,22 @@
 
 from __future__ import annotations
 
-from urllib.parse import SplitResult, urlsplit
+import math
+import re
+from collections.abc import Callable
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
+from receiver.config.mistakes import Mistake, describe_raw_signs, find_raw_signs
+from receiver.config.report import suggest
 from receiver.text import is_web_link
+
+_STORES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
+_NO_STORE = (
+    "is no address of a store",
+    f"one that begins with {', '.join(f'{scheme}://' for scheme in _STORES)}",
+)
+_NO_OPTION = ("has an unknown option behind its ?", "none")
+_MAX_WAIT_S = 60.0
 
 
 def is_url(text: str) -> bool:
@@ -18,22 +31,134 @@ def is_base_url(text: str) -> bool:
     return parts is not None and not parts.query and not parts.fragment
 
 
-def is_store_url(text: str) -> bool:
-    """Tell whether *text* is an address of a store: its scheme, host and port, or several of them."""
+def find_url_mistake(text: str, *, is_base: bool = False) -> Mistake | None:
+    """Return what is wrong with an http(s) address, and what was expected; None where it can be used."""
+    if (is_base_url if is_base else is_url)(text):
+        parts = urlsplit(text)
+        # `http://user:12/34@host` is an address, of the host `user`; nobody has such a path.
+        is_cut = is_base and "@" in parts.path and ":" in parts.netloc and "@" not in parts.netloc
+        if not is_cut:
+            return None
+    what = "is no usable address"
+    if text.lower().startswith(("http://", "https://")) and (signs := find_raw_signs(text)):
+        return what, f"what stands before its last @ with {describe_raw_signs(signs)}"
+    return what, "one without ? and #" if is_base and is_url(text) else "http://… or https://…"
+
+
+def find_store_mistake(text: str) -> Mistake | None:
+    """Return what is wrong with an address of a store, and what was expected; None where it can be used.
+
+    Only what stands in the address is looked at: whether anything answers there is not.
+    """
+    scheme = text.partition("://")[0]
+    if scheme not in _STORES:
+        return _NO_STORE
+    mistake = _find_option_mistake(text, scheme) if _is_store_place(text) else _NO_STORE
+    if mistake in (_NO_STORE, _NO_OPTION) and (signs := find_raw_signs(text)):
+        return _NO_STORE[0], f"what stands before its last @ with {describe_raw_signs(signs)}"
+    return mistake
+
+
+def _is_store_place(text: str) -> bool:
+    """Tell whether *text* names a store: its scheme, host and port, or several of them, and its database."""
     try:
         parts = urlsplit(text)
         scheme, path = parts.scheme, parts.path.strip("/")
+        if parts.fragment:
+            return False
         if scheme == "unix":
             return bool(path)
         if scheme in ("redis", "rediss"):
-            return bool(parts.hostname) and parts.port != 0
+            return bool(parts.hostname) and parts.port != 0 and _is_database(path)
         hosts = [urlsplit(f"//{host}") for host in parts.netloc.rpartition("@")[2].split(",") if host.strip()]
         is_usable = bool(hosts) and all(host.hostname and host.port != 0 for host in hosts)
     except ValueError:
         return False
     if scheme == "redis+sentinel":
-        return is_usable and bool(path)
+        service, _, database = path.partition("/")
+        return is_usable and bool(service) and _is_database(database)
     return is_usable and scheme == "redis+cluster" and path in ("", "0")
+
+
+def _is_database(text: str) -> bool:
+    return not text or re.fullmatch(r"\d{1,9}", unquote(text), re.ASCII) is not None
+
+
+def _find_option_mistake(text: str, scheme: str) -> Mistake | None:
+    """Return what is wrong behind the `?`: redis-py would fail on it only when it connects."""
+    known = {**_OPTIONS, **(_TCP_OPTIONS if scheme != "unix" else {})}
+    if scheme in ("rediss", "redis+sentinel", "redis+cluster"):
+        known |= _TLS_OPTIONS
+    if scheme in ("redis+sentinel", "redis+cluster"):
+        known["ssl"] = _is_switch
+    if scheme == "redis+cluster":
+        del known["db"]  # it has only one
+    if scheme == "redis+sentinel":
+        known |= {"sentinel_username": bool, "sentinel_password": bool}
+    for name, value in parse_qsl(urlsplit(text).query, keep_blank_values=True):
+        if name not in known:
+            if name in _TLS_OPTIONS:
+                return "has options of TLS, and does not use it", "rediss:// in place of redis://"
+            return _NO_OPTION if "@" in name else (_NO_OPTION[0], suggest(name, known))
+        if not known[name](value):
+            return f"has no usable {name} behind its ?", _EXPECTED.get(known[name], "another value")
+    return None
+
+
+def _is_wait(text: str) -> bool:
+    try:
+        return 0 < float(text) <= _MAX_WAIT_S and math.isfinite(float(text))
+    except ValueError:
+        return False
+
+
+def _is_whole(text: str) -> bool:
+    return re.fullmatch(r"\d{1,6}", text, re.ASCII) is not None
+
+
+def _is_positive(text: str) -> bool:
+    return _is_whole(text) and int(text) > 0
+
+
+def _is_switch(text: str) -> bool:
+    return text.lower() in ("1", "0", "true", "false", "yes", "no")
+
+
+def _is_verification(text: str) -> bool:
+    return text in ("none", "optional", "required")
+
+
+_EXPECTED: dict[Callable[[str], bool], str] = {
+    _is_wait: f"seconds, more than 0 and {_MAX_WAIT_S:.0f} at most",
+    _is_whole: "a whole number",
+    _is_positive: "a whole number from 1 on",
+    _is_switch: "true or false",
+    _is_verification: "none, optional or required",
+    bool: "a text",
+}
+_OPTIONS: dict[str, Callable[[str], bool]] = {
+    "db": _is_whole,
+    "username": bool,
+    "password": bool,
+    "client_name": bool,
+    "socket_timeout": _is_wait,
+    "health_check_interval": _is_whole,
+    "max_connections": _is_positive,
+}
+_TCP_OPTIONS: dict[str, Callable[[str], bool]] = {
+    "socket_connect_timeout": _is_wait,
+    "socket_keepalive": _is_switch,
+}
+_TLS_OPTIONS: dict[str, Callable[[str], bool]] = {
+    "ssl_ca_certs": bool,
+    "ssl_ca_path": bool,
+    "ssl_certfile": bool,
+    "ssl_keyfile": bool,
+    "ssl_password": bool,
+    "ssl_cert_reqs": _is_verification,
+    "ssl_check_hostname": _is_switch,
+    "ssl_ciphers": bool,
+}
 
 
 def find_host(text: str) -> str:

@@ -9,10 +9,11 @@ import re
 from collections.abc import Sequence
 
 from receiver.clock import parse_duration
+from receiver.config.mistakes import find_quotes, is_bare_reference
 from receiver.config.nodes import Item, List, Table, Text, describe, walk
 from receiver.config.report import Report, quote, suggest
 from receiver.config.severity_warnings import warn_of_unknown_words
-from receiver.config.urls import is_base_url, is_url
+from receiver.config.urls import find_url_mistake
 from receiver.domain.matcher import Matcher, parse_matcher
 from receiver.domain.severity import SeverityWords
 from receiver.text import Secret, cut
@@ -63,11 +64,32 @@ def read_text(item: Item | None, report: Report, default: str = "") -> str:
 
 
 def read_secret(item: Item | None, report: Report, default: str = "") -> Secret:
-    """Return the text as a secret; one with blanks inside is no token and a fault."""
+    """Return the text as a secret; one that can't have been meant (with blanks, in quotes) is a fault."""
     value = read_text(item, report, default)
-    if item is not None and re.search(r"\s", value):
-        report.fault(item.line, f"{item.path} has blanks in it", "a token")
+    if isinstance(item, Text) and value:
+        if re.search(r"\s", value):
+            report.fault(item.line, f"{item.path} has blanks in it", "a token")
+        _fault_mistake(item, report)
     return Secret(value)
+
+
+def _fault_mistake(item: Text, report: Report) -> bool:
+    """Report a value in quotes or a reference that isn't filled in; tell whether it is one.
+
+    What the environment gives in place of a key that is left out is told of with its variable.
+    """
+    if item.is_stand_in:
+        return False
+    if mistake := find_quotes(item.value):
+        report.fault(item.line, f"{item.path} {mistake[0]}", mistake[1])
+        return True
+    if is_bare_reference(item.value):
+        is_written = item.value == item.written.strip()
+        shown = f" {quote(item.written)}" if is_written else ""
+        expected = f"${{{item.value.strip('$()%')}}}" if is_written else "the value itself"
+        report.fault(item.line, f"{item.path}{shown} is not filled in, it is taken as it stands", expected)
+        return True
+    return False
 
 
 def read_texts(item: Item | None, report: Report) -> tuple[tuple[str, Text], ...]:
@@ -132,11 +154,10 @@ def read_url(item: Item | None, report: Report, *, is_base: bool = False) -> str
     address isn't quoted in a problem: some carry a password or are a secret by themselves.
     """
     value = read_text(item, report)
-    if item is None or not value:
+    if not isinstance(item, Text) or not value or _fault_mistake(item, report):
         return ""
-    if not (is_base_url if is_base else is_url)(value):
-        expected = "one without ? and #" if is_base and is_url(value) else "http://… or https://…"
-        report.fault(item.line, f"{item.path} is no usable address", expected)
+    if mistake := find_url_mistake(value, is_base=is_base):
+        report.fault(item.line, f"{item.path} {mistake[0]}", mistake[1])
         return ""
     return value.rstrip("/") if is_base else value
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 
 from receiver.config.environment import Environment
-from receiver.config.urls import is_base_url, is_store_url
+from receiver.config.mistakes import find_mistake, find_wrong_slack_token
+from receiver.config.urls import find_store_mistake, find_url_mistake
 from receiver.errors import ConfigError, Problem
 from receiver.text import Secret
 
 Network = IPv4Network | IPv6Network
 
-_STORES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}", re.ASCII)
 # What a browser sends of itself, or what means something else to us, names nobody.
 _NO_NAMES = frozenset({"authorization", "cookie", "host", "origin", "user-agent", "accept", "referer"})
@@ -31,6 +31,13 @@ class Reader:
         if re.search(r"\s", text):
             self.fault(f"{name} has blanks in it", "a token")
         return Secret(text)
+
+    def read_slack_token(self, name: str, prefix: str = "") -> Secret:
+        """Return a secret that isn't another token of Slack's than those that begin with *prefix*."""
+        secret = self.read_secret(name)
+        if mistake := find_wrong_slack_token(secret.reveal(), prefix):
+            self.fault(f"{name} {mistake[0]}", mistake[1])
+        return secret
 
     def read_secrets(self, name: str) -> tuple[Secret, ...]:
         """Return the tokens between the commas, each once."""
@@ -73,23 +80,29 @@ class Reader:
 
     def read_url(self, name: str, default: str = "") -> str:
         text = self._read(name) or default
-        if text and not is_base_url(text):
-            self.fault(f"{name} is no usable address", "http://… or https://… without ? and #")
+        if text and (mistake := find_url_mistake(text, is_base=True)):
+            self.fault(f"{name} {mistake[0]}", mistake[1])
         return text.rstrip("/")
 
     def read_store(self, name: str) -> Secret:
         text = self._read(name)
-        if text and not is_store_url(text):
-            schemes = ", ".join(f"{scheme}://" for scheme in _STORES)
-            self.fault(f"{name} is no address of a store", f"one that begins with {schemes}")
+        if text and (mistake := find_store_mistake(text)):
+            self.fault(f"{name} {mistake[0]}", mistake[1])
         return Secret(text)
 
     def _read(self, name: str) -> str:
+        """Return a variable's value; empty, with a fault, where it can't have been meant."""
         try:
-            return self._environ.get(name, "").strip()
+            text = self._environ.get(name, "").strip()
         except ConfigError as error:  # a file that is not there
             self.problems += [problem for problem in error.problems if problem not in self.problems]
             return ""
+        if mistake := find_mistake(text):
+            self.fault(f"{name} {mistake[0]}", mistake[1])
+            return ""
+        return text
 
     def fault(self, what: str, expected: str) -> None:
-        self.problems.append(Problem("environment", 1, what, expected))
+        problem = Problem("environment", 1, what, expected)
+        if problem not in self.problems:
+            self.problems.append(problem)

@@ -23,7 +23,12 @@ routes:
   - {{match: ['severity="critical"'], channel: "#alerts-critical", escalation: critical}}
   - {{match: [], channel: "#alerts-info"}}
 """
-FULL = {"SLACK_BOT_TOKEN": "xoxb-1", "PAGERDUTY_API_TOKEN": "abc", "LEAD_KEY": KEY}
+FULL = {
+    "SLACK_BOT_TOKEN": "xoxb-1",
+    "PAGERDUTY_API_TOKEN": "abc",
+    "LEAD_KEY": KEY,
+    "ALERTMANAGER_URL": "http://am:9093",
+}
 
 
 @pytest.fixture
@@ -69,7 +74,8 @@ def test_simulated_channels_are_warnings_and_named_at_the_end() -> None:
     result = receiver("check")
     assert result.exit_code == 0
     assert "warning: routing.yaml:3: slack.token is empty" in result.stdout
-    assert "with 3 warnings" in result.stdout
+    assert "alertmanager.url is empty" in result.stdout
+    assert "with 4 warnings" in result.stdout
     assert result.stdout.endswith("Slack and PagerDuty for team-lead are simulated.\n")
 
 

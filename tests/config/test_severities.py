@@ -10,7 +10,12 @@ from receiver.domain.alert import Severity
 from tests.config.files import PEOPLE, faults, load, warnings
 
 PAGED = PEOPLE + 'version: 1\nroutes:\n  - {channel: "#a", escalation: critical}\n'
-TOKENS = {"SLACK_BOT_TOKEN": "xoxb-1", "PAGERDUTY_API_TOKEN": "p", "ONCALL_KEY": "k" * 32}
+TOKENS = {
+    "SLACK_BOT_TOKEN": "xoxb-1",
+    "PAGERDUTY_API_TOKEN": "p",
+    "ONCALL_KEY": "k" * 32,
+    "ALERTMANAGER_URL": "http://am:9093",
+}
 
 
 def read(folder: Path, text: str, word: str) -> Severity:

@@ -4,12 +4,23 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.config.files import PEOPLE, SMALLEST, warnings
 
-TOKENS = {"SLACK_BOT_TOKEN": "xoxb-1", "PAGERDUTY_API_TOKEN": "p", "ONCALL_KEY": "k" * 32}
+TOKENS = {
+    "SLACK_BOT_TOKEN": "xoxb-1",
+    "PAGERDUTY_API_TOKEN": "p",
+    "ONCALL_KEY": "k" * 32,
+    "ALERTMANAGER_URL": "http://am:9093",
+}
 UNPAGED = (
     '{}: routes[{}] takes severity="critical"{} and has no escalation: nobody is paged,'
     " expected an escalation there, or a route for criticals before it"
+)
+UNASKED = (
+    "1: alertmanager.url is empty: Alertmanager is not asked what is silenced or over, "
+    "expected its address, or ALERTMANAGER_URL"
 )
 USED = PEOPLE + 'version: 1\nroutes:\n  - {channel: "#a", escalation: critical}\n'
 
@@ -21,6 +32,7 @@ def test_a_complete_file_has_no_warnings(tmp_path: Path) -> None:
 def test_channels_without_secrets_are_simulated(tmp_path: Path) -> None:
     assert warnings(tmp_path, USED + "slack: {token: '${SLACK_BOT_TOKEN}'}\n") == [
         "1: pagerduty.api_token is empty: PagerDuty's REST API is not asked",
+        UNASKED,
         "2: responders.on-call.pagerduty.routing_key is empty: these pages are simulated",
         "9: slack.token is empty: Slack is simulated",
     ]
@@ -29,6 +41,7 @@ def test_channels_without_secrets_are_simulated(tmp_path: Path) -> None:
 def test_pagerdutys_token_is_not_missed_where_nobody_has_a_pager(tmp_path: Path) -> None:
     assert warnings(tmp_path, SMALLEST) == [
         "1: slack.token is empty: Slack is simulated",
+        UNASKED,
         UNPAGED.format(3, 0, ""),
     ]
 
@@ -95,3 +108,41 @@ def test_a_channel_in_capitals_is_odd(tmp_path: Path) -> None:
         "3: routes[0].channel '#Alerts': Slack knows channels in lower case only",
         UNPAGED.format(3, 0, ""),
     ]
+
+
+def test_an_alertmanager_that_is_not_asked_is_said_where_it_stands(tmp_path: Path) -> None:
+    tokens = TOKENS | {"ALERTMANAGER_URL": ""}
+    assert warnings(tmp_path, USED, tokens) == [UNASKED]
+    section = "alertmanager: {url: '${ALERTMANAGER_URL}', looks: 2}\n"
+    assert warnings(tmp_path, USED + section, tokens) == [UNASKED.replace("1:", "9:")]
+    several = "alertmanagers:\n  eu: {url: http://eu}\n  us: {url: '${US}'}\n"
+    assert warnings(tmp_path, USED + several, tokens) == [
+        "11: alertmanagers.us.url is empty: Alertmanager is not asked what is silenced or over, expected its address"
+    ]
+    assert warnings(tmp_path, USED + "alertmanager: {urls: [http://a, http://b]}\n", tokens) == []
+
+
+@pytest.mark.parametrize(
+    ("written", "name"),
+    [("$SCHEDULE", "SCHEDULE"), ("P-$(SCHEDULE)", "SCHEDULE"), ("a $b c", "b"), ("$A$B", "A")],
+)
+def test_a_reference_that_is_not_filled_in_is_odd(tmp_path: Path, written: str, name: str) -> None:
+    found = warnings(tmp_path, USED.replace("PSCHED1", f'"{written}"'), TOKENS)
+    assert found[0] == (
+        f"2: responders.on-call.pagerduty.schedule holds ${name}, which is not filled in, "
+        f"expected ${{{name}}}, if that is meant"
+    )
+
+
+def test_a_dollar_of_a_regular_expression_is_not_odd(tmp_path: Path) -> None:
+    text = USED.replace(
+        "- {channel", """- {match: ['a=~"x$|y$|z{2}$1"', 'b=~"[$]c"'], channel: "#b"}\n  - {channel"""
+    )
+    assert warnings(tmp_path, text, TOKENS) == []
+
+
+def test_a_token_that_is_no_bots_is_odd(tmp_path: Path) -> None:
+    assert warnings(tmp_path, USED, TOKENS | {"SLACK_BOT_TOKEN": "abc"}) == [
+        "1: slack.token has not the form of a bot token, expected one like xoxb-…"
+    ]
+    assert warnings(tmp_path, USED, TOKENS | {"SLACK_BOT_TOKEN": "xoxe.xoxb-1-abc"}) == []

@@ -17,6 +17,7 @@ from receiver.store.condition import RedisCondition
 from receiver.store.connection import connect, count_shards, store_errors
 from receiver.store.errands import RedisErrands
 from receiver.store.incidents import RedisIncidents
+from receiver.store.lines import LinePool, build_options
 from receiver.store.reviews import RedisReviews
 from receiver.store.simulated import RedisSimulated
 from tests.builders import a_group, an_alert
@@ -172,3 +173,39 @@ def test_a_wrong_password_says_so_and_shows_nothing(secured: tuple[Server, str])
     with pytest.raises(StoreError, match="password of REDIS_URL") as caught, store_errors():
         connect(secured[1].replace(QUOTED, "wr0ng")).ping()
     assert "wr0ng" not in str(caught.value)
+
+
+OPTIONS = {
+    "db": "1",
+    "username": "me",
+    "password": "pw",
+    "client_name": "receiver",
+    "socket_timeout": "1.5",
+    "socket_connect_timeout": "1.5",
+    "socket_keepalive": "true",
+    "health_check_interval": "5",
+    "max_connections": "9",
+    "ssl_ca_certs": "/ca.pem",
+    "ssl_ca_path": "/ca",
+    "ssl_certfile": "/cert.pem",
+    "ssl_keyfile": "/key.pem",
+    "ssl_password": "pw",
+    "ssl_cert_reqs": "required",
+    "ssl_check_hostname": "true",
+    "ssl_ciphers": "HIGH",
+}
+
+
+@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize(
+    "url", ["redis://h", "rediss://h", "unix:///s", "redis+sentinel://h/s", "redis+cluster://h"]
+)
+def test_a_line_can_be_made_with_every_option_that_the_settings_take(url: str, option: str) -> None:
+    url = f"{url}?{option}={OPTIONS[option]}"
+    try:
+        load_settings({"REDIS_URL": url})
+    except ConfigError:
+        assert option.startswith(("ssl_", "socket_", "db")), "taken with every address"
+        return
+    address = parse_address(url)
+    LinePool(connection_class=address.line, **{**build_options(2.0), **address.options}).make_connection()

@@ -1,0 +1,109 @@
+"""Values that were not meant as they are: in quotes, with a reference that nothing fills in, of another kind.
+
+A shell removes quotes and fills in `$NAME`; Docker's `--env-file`, systemd's `Environment=` in part, and
+routing.yaml do not. Nothing of a value gets into what is returned here: it may be a secret.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+# What is wrong, as it stands behind the name of the value; and what was expected.
+Mistake = tuple[str, str]
+
+_QUOTES = "\"'“”‘’`"
+# As in shells and Make, Kubernetes, and Windows.
+_REFERENCE = re.compile(r"\$[A-Za-z_]\w*|\$\([A-Za-z_]\w*\)|%[A-Za-z_]\w*%", re.ASCII)
+_FILLED_BY_OTHERS = re.compile(r"\$\{[^}]*\}|\$\([A-Za-z_]\w*\)", re.ASCII)
+# A whole user, password or host of an address. Slack's and PagerDuty's tokens hold no `$`.
+_PART_OF_ADDRESS = re.compile(r"[/:@]\$[A-Za-z_]\w*(?=[:@/?#]|$)", re.ASCII)
+# In routing.yaml, where `${NAME}` is filled in and `$NAME` is not. `\$` and `$$` are not meant so.
+_BARE = re.compile(r"(?<![\\$])\$(?:([A-Za-z_]\w*)|\(([A-Za-z_]\w*)\))", re.ASCII)
+
+BOT_TOKEN, APP_TOKEN = "xoxb-", "xapp-"  # how they begin
+# A bot's token that is rotated: https://docs.slack.dev/authentication/using-token-rotation
+_ROTATED = "xoxe.xoxb-"
+# https://docs.slack.dev/authentication/tokens
+_SLACK_TOKENS = {
+    BOT_TOKEN: "a bot token",
+    _ROTATED: "a bot token",
+    APP_TOKEN: "an app-level token",
+    "xoxp-": "a user token",
+    "xoxe.xoxp-": "a user token",
+    "xoxe-": "a refresh token",
+    "xoxa-": "a workspace token",
+    "xoxr-": "a refresh token",
+    "xoxs-": "a session's token",
+    "xoxc-": "a browser's token",
+    "xoxd-": "a browser's cookie",
+    "xwfp-": "a workflow's token",
+}
+
+
+def find_mistake(value: str) -> Mistake | None:
+    """Return why *value*, of an environment variable, can't have been meant; None where it may have been."""
+    if mistake := find_quotes(value):
+        return mistake
+    if _REFERENCE.fullmatch(value) or _FILLED_BY_OTHERS.search(value):
+        return (
+            "names another variable, which nothing fills in here",
+            "the value itself, or ${file:/path} alone",
+        )
+    if "://" in value and _PART_OF_ADDRESS.search(value):
+        return (
+            "holds a $NAME, which nothing fills in here",
+            "the value itself, with %24 for a $ in a password",
+        )
+    return None
+
+
+def find_quotes(value: str) -> Mistake | None:
+    """Return that *value* begins or ends with a quote; None where it does not."""
+    if value and (value[0] in _QUOTES or value[-1] in _QUOTES):
+        return "stands in quotes", "the value without them: env files keep quotes as a part of the value"
+    return None
+
+
+def list_bare_references(written: str) -> list[str]:
+    """Return the names that *written*, a text of routing.yaml, refers to in a form that isn't filled in."""
+    return list(dict.fromkeys(found[1] or found[2] for found in _BARE.finditer(written)))
+
+
+def is_bare_reference(text: str) -> bool:
+    """Tell whether the whole of *text* is such a reference."""
+    return _REFERENCE.fullmatch(text) is not None
+
+
+def find_wrong_slack_token(token: str, prefix: str) -> Mistake | None:
+    """Return that *token* is one of Slack's that does not begin with *prefix*; empty: is one of Slack's."""
+    begin = next((one for one in _SLACK_TOKENS if token.startswith(one)), "")
+    if not begin or (begin == prefix) or (begin == _ROTATED and prefix == BOT_TOKEN):
+        return None
+    expected = f"{_SLACK_TOKENS[prefix]}, {prefix}…" if prefix else "no token of Slack's"
+    return f"is {_SLACK_TOKENS[begin]} ({begin}…)", expected
+
+
+def has_form_of_bot_token(token: str) -> bool:
+    return token.startswith((BOT_TOKEN, _ROTATED))
+
+
+def find_raw_signs(address: str) -> str:
+    """Return the signs that a login must not hold as they are, if *address* may have some in its login.
+
+    An address ends its login at the first `/`, `?` or `#`, so a password with one of them makes another
+    address of it. Whether the address is usable is for the caller to know.
+    """
+    login, is_login, _ = address.partition("://")[2].rpartition("@")
+    if not is_login:
+        return ""
+    return "".join(_in_order(sign for sign in login if sign in "/?#[]@\\^`{|}<>\"' "))
+
+
+def describe_raw_signs(signs: str) -> str:
+    """Return what to write for *signs* in a login: `%23 for # and %2F for /`."""
+    return " and ".join(f"%{ord(sign):02X} for {'a blank' if sign == ' ' else sign}" for sign in signs)
+
+
+def _in_order(signs: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(signs))
