@@ -13,6 +13,7 @@ from receiver.web.api import build_api
 from receiver.web.doors import Doors, Rates
 from receiver.web.health import build_health
 from receiver.web.hooks import MAX_BODY, build_hooks
+from receiver.web.misaddressed import MisaddressedWebhooks, ignore_slashes
 from receiver.web.pagerduty_hooks import build_pagerduty_hooks
 from receiver.web.pages import build_pages
 from receiver.web.reading import read_out
@@ -50,6 +51,8 @@ def create_app(
     app = Flask("receiver.web")
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY + 1
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider has it
+    app.wsgi_app = ignore_slashes(app.wsgi_app)  # type: ignore[method-assign]
+    MisaddressedWebhooks(parts).guard(app)  # before the doors: one that is lost is told so by any of them
     doors = Doors(parts, rates)
     doors.guard(app)
     app.register_blueprint(build_pagerduty_hooks(parts))

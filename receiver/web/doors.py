@@ -56,6 +56,7 @@ class Doors:
         """Without *rates* everybody may come as often as they like."""
         settings = parts.settings
         self._asks = settings.asks_who_comes
+        self._webhook_tokens = settings.webhook_tokens
         self._signing_in = {SIGN_IN, CALLBACK, SIGN_OUT} if settings.oidc_issuer else set()
         self._visitors = Visitors(settings, parts.clock)
         self._public_host = urlsplit(settings.public_url).netloc.rpartition("@")[2].lower()
@@ -100,8 +101,12 @@ class Doors:
 
     def _ask(self) -> Answer | None:
         path = request.path
-        if path in _OPEN or path.startswith(("/webhooks/", "/static/")):
+        if path in _OPEN or path.startswith("/static/"):
             return None
+        if path.startswith("/webhooks/"):
+            # Each asks by itself; where there is none of ours, a stranger is not told so.
+            is_ours = request.url_rule is not None
+            return None if is_ours else self.refuse_stranger(self._webhook_tokens, "RECEIVER_WEBHOOK_TOKEN")
         request.max_content_length = MAX_BODY
         if path not in self._signing_in and (answer := self._ask_name()):
             return answer
@@ -110,9 +115,8 @@ class Doors:
         wait_s = self._rates.requests.take(request.remote_addr) if self._rates is not None else 0.0
         if wait_s:
             return _refuse("too_many_requests", 429, "too many requests came from your address", wait_s)
-        if request.method not in _READING:
-            return self._refuse_sent(is_form=not path.startswith("/api/"))
-        return None
+        is_reading = request.method in _READING
+        return None if is_reading else self._refuse_sent(is_form=not path.startswith("/api/"))
 
     def _ask_name(self) -> Answer | None:
         """Note who comes, or return what to answer to somebody who may not come in."""

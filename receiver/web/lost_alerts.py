@@ -1,4 +1,6 @@
-"""Saying that a webhook was refused, since Alertmanager drops it: seldom, and never while it waits."""
+"""Putting a notice of webhooks that were refused, since Alertmanager drops them: seldom, and never while it
+waits.
+"""
 
 from __future__ import annotations
 
@@ -18,18 +20,19 @@ _TELL_EVERY_S = 10.0
 
 
 class LostAlerts:
-    """Counts refused webhooks, and has the first of an hour said in the notices' channel."""
+    """Counts webhooks that are lost in one way, *about*, and puts a notice of the first in each hour."""
 
-    def __init__(self, notices: Notices, clock: Callable[[], float]) -> None:
+    def __init__(self, notices: Notices, clock: Callable[[], float], about: str = "webhooks refused") -> None:
         self._notices = notices
         self._clock = clock
+        self._about = about
         self._lock = threading.Lock()
         self._is_telling = False
         self._told_at = 0.0
         self._count = 0
 
     def add(self, reason: str, sender: str) -> None:
-        """Note that a webhook was refused; returns at once, and never fails.
+        """Count a webhook that was refused; returns at once, and never fails.
 
         The store is told by a thread, one at a time: it may be away, and the answer must not wait.
         """
@@ -39,16 +42,14 @@ class LostAlerts:
             if self._is_telling or abs(now - self._told_at) < _TELL_EVERY_S:
                 return
             self._is_telling, count, self._count = True, self._count, 0
-        who, why = one_line(sender, 60), one_line(reason, 150)
+        who, why = one_line(sender, 60), one_line(reason, 200)
         text = f"A webhook from {who} was refused, and its alerts are lost: {why}"
         thread = threading.Thread(target=self._tell, args=(text, now, count), name="lost-alerts", daemon=True)
         thread.start()
 
     def _tell(self, text: str, now: float, count: int) -> None:
         try:
-            self._notices.put(
-                "webhook refused", text, now, about="webhooks refused", every=SAY_EVERY_S, count=count
-            )
+            self._notices.put(self._about, text, now, about=self._about, every=SAY_EVERY_S, count=count)
         except StoreError as error:
             fields = {"error": str(error)}
             logger.warning("store out of reach", extra={"fields": fields, "state": "lost alerts"})

@@ -85,12 +85,13 @@ class Web:
     def log(self) -> str:
         return self._log.read_text()
 
-    def serves(self) -> bool:
-        return "Booting worker" in self.log() or self.process.poll() is not None
-
-    def end(self) -> int:
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(PATIENCE_S)
+    def serves_and_ends(self) -> bool:
+        try:
+            until(lambda: "Booting worker" in self.log() or self.process.poll() is not None, self.log)
+            self.process.send_signal(signal.SIGTERM)
+            return self.process.wait(PATIENCE_S) == 0
+        finally:
+            self.process.kill()
 
 
 @pytest.fixture
@@ -103,8 +104,7 @@ def empty_folder(tmp_path: Path) -> Iterator[Path]:
 
 def test_empty_variables_are_unset_ones_for_web(empty_folder: Path) -> None:
     web = Web(empty_folder, **dict.fromkeys(VARIABLES, ""))
-    until(web.serves, web.log)
-    assert web.end() == 0, web.log()
+    assert web.serves_and_ends(), web.log()
     assert "Traceback" not in web.log()
 
 
@@ -112,8 +112,7 @@ def test_empty_variables_are_unset_ones_for_web(empty_folder: Path) -> None:
 def test_numbers_of_gunicorns_that_are_none_do_not_end_web(empty_folder: Path, value: str) -> None:
     names = ("WEB_CONCURRENCY", "GUNICORN_PID", "LISTEN_PID", "LISTEN_FDS")
     web = Web(empty_folder, **dict.fromkeys(names, value))
-    until(web.serves, web.log)
-    assert web.end() == 0, web.log()
+    assert web.serves_and_ends(), web.log()
 
 
 def test_proxies_that_are_none_are_a_fault_that_names_the_variable(tmp_path: Path) -> None:
@@ -124,8 +123,10 @@ def test_proxies_that_are_none_are_a_fault_that_names_the_variable(tmp_path: Pat
 
 def test_empty_variables_are_unset_ones_for_run(tmp_path: Path) -> None:
     running = Running(tmp_path, **dict.fromkeys(VARIABLES, ""))
-    until(running.is_ready, running.log)
-    running.end()
+    try:
+        until(running.is_ready, running.log)
+    finally:
+        running.end()
     assert "Traceback" not in running.log()
     assert not list(tmp_path.glob("*.db"))
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cli.running import until
 from tests.e2e.outside import ALERTMANAGER, Alertmanagers, Outside
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
@@ -155,3 +156,25 @@ def test_a_renamed_receiver_pages_what_is_acknowledged_no_more(outside: Outside,
     outside.sees(lambda: not outside.pagerduty.still_open())
     assert outside.paged() == ["on-call"]
     assert len(outside.slack.roots) == 1
+
+
+def test_a_slash_too_many_in_the_address_loses_nothing(outside: Outside, tmp_path: Path) -> None:
+    """As a base address with a `/` at its end makes it: `//webhooks/alertmanager`."""
+    pair = Alertmanagers(tmp_path, f"http://127.0.0.1:{outside.port}/")
+    try:
+        pair.send(an_alert("DiskFull", "critical", started=dt.datetime.now(dt.UTC)))
+        outside.sees(lambda: len(outside.slack.roots) == 1 and outside.paged())
+    finally:
+        pair.stop()
+
+
+def test_at_another_address_the_alerts_are_said_to_be_lost(outside: Outside, tmp_path: Path) -> None:
+    pair = Alertmanagers(tmp_path, f"http://127.0.0.1:{outside.port}/receiver")
+    try:
+        pair.send(an_alert("DiskFull", "critical", started=dt.datetime.now(dt.UTC)))
+        until(lambda: outside.receiver.events("webhook at a wrong address"), outside.receiver.log)
+    finally:
+        pair.stop()
+    (first, *_) = outside.receiver.events("webhook at a wrong address")
+    assert first["path"] == "'/receiver/webhooks/alertmanager'"
+    assert outside.slack.roots == []

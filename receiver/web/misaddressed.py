@@ -1,0 +1,166 @@
+"""Alertmanager's webhooks at another address of ours than theirs. Alertmanager drops what is answered 404, so
+each of them is a lost alert: the sender is told the right address, and people are told as well.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterable
+from typing import IO, TYPE_CHECKING, Literal
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, request
+from gunicorn.http.errors import ParseException
+from msgspec import DecodeError, Raw, Struct, json
+
+from receiver import telemetry
+from receiver.config.report import quote
+from receiver.web.access import is_let_in
+from receiver.web.answers import refuse
+from receiver.web.lost_alerts import LostAlerts
+from receiver.web.reading import PIECE, give_way
+from receiver.wiring import Parts
+
+if TYPE_CHECKING:
+    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+
+logger = logging.getLogger(__name__)
+
+HOOK = "/webhooks/alertmanager"
+_SIGNED = frozenset({"/webhooks/pagerduty", "/webhooks/slack/interactions", "/webhooks/slack/commands"})
+_SIGNATURES = ("X-PagerDuty-Signature", "X-Slack-Signature")
+MAX_READ = 1024 * 1024
+_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+_HOST = re.compile(r"[\w.-]{1,255}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?", re.ASCII)
+# Alertmanager puts the version behind the alerts, so it is not in the first piece of a large body.
+_ALERTS = re.compile(rb'"alerts"\s*:\s*\[')
+_VERSION = re.compile(rb'"version"\s*:\s*"[14]"')
+_SENDERS = ("Alertmanager/", "Grafana")
+
+
+class _Webhook(Struct, gc=False):
+    """What makes a body one of theirs; Grafana's, which are taken as well, have version 1."""
+
+    version: Literal["4", "1"]
+    alerts: Raw
+
+
+_decoder = json.Decoder(_Webhook)
+
+
+def ignore_slashes(application: WSGIApplication) -> WSGIApplication:
+    """Return *application*, at whose webhooks a `/` more, at the end or elsewhere, makes no difference.
+
+    Their senders drop what is answered 404, and PUBLIC_URL with a `/` at its end makes `//webhooks/…` of it.
+    """
+
+    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if path.endswith("/") or "//" in path:
+            plain = "/" + "/".join(filter(None, path.split("/")))
+            if plain == HOOK or plain in _SIGNED:
+                environ["PATH_INFO"] = plain
+        return application(environ, start_response)
+
+    return answer
+
+
+class MisaddressedWebhooks:
+    """Finds them, before anything else looks at a request.
+
+    Where tokens are set, only with one of the webhook's: others hear what they always heard.
+    """
+
+    def __init__(self, parts: Parts) -> None:
+        self._tokens = parts.settings.webhook_tokens
+        self._public_url = parts.settings.public_url
+        self._lost = LostAlerts(parts.notices, parts.clock, "webhooks at a wrong address")
+
+    def guard(self, app: Flask) -> None:
+        """Look at everything that is posted to *app*."""
+        app.before_request(self._refuse)
+
+    def _refuse(self) -> Response | None:
+        if request.method != "POST" or request.path == HOOK or not self._may_be_one():
+            return None
+        body = request.environ["wsgi.input"] = _Rewound(request.environ["wsgi.input"])
+        head = body.read_head()
+        if not _is_webhook(head, request.headers.get("User-Agent", "")):
+            return None
+        telemetry.WEBHOOKS.labels("404").inc()
+        telemetry.ALERTS.labels("rejected").inc()
+        # The path may be part of somebody's secret, so what looks like a token is masked.
+        path, sender = quote(request.path), str(request.remote_addr)
+        logger.error("webhook at a wrong address", extra={"fields": {"path": path, "from": sender}})
+        self._lost.add(f"it came to {path}; point Alertmanager at {self._public_url}{HOOK}", sender)
+        return refuse(404, f"alerts are not taken here, and these are lost: POST them to {self._find_url()}")
+
+    def _may_be_one(self) -> bool:
+        """Tell what can be told without reading: no form, and not sent by a page in a browser.
+
+        Of what comes to a signed webhook without a signature nothing is read unless it says that it is JSON.
+        """
+        headers = request.headers
+        if "Origin" in headers or "Sec-Fetch-Site" in headers or request.mimetype in _FORMS:
+            return False
+        if request.path in _SIGNED and (not request.is_json or any(name in headers for name in _SIGNATURES)):
+            return False
+        return is_let_in(request, self._tokens)
+
+    def _find_url(self) -> str:
+        """Return the right address, by the name that the sender has reached us at."""
+        host = request.host
+        if not _HOST.fullmatch(host):
+            return self._public_url + HOOK
+        is_public = urlsplit(self._public_url).netloc.rpartition("@")[2].lower() == host.lower()
+        return (self._public_url if is_public else f"{request.scheme}://{host}") + HOOK
+
+
+def _is_webhook(head: bytes, sender: str) -> bool:
+    """Tell whether a body that begins with *head* is a webhook. Never fails."""
+    if len(head) < MAX_READ:
+        try:
+            _decoder.decode(head)
+        except (DecodeError, UnicodeDecodeError, RecursionError):
+            return False
+        return True
+    if not head.lstrip().startswith(b"{") or _ALERTS.search(head) is None:
+        return False
+    return sender.startswith(_SENDERS) or _VERSION.search(head) is not None
+
+
+class _Rewound:
+    """A stream whose head was read, and that is read from its beginning all the same."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self._head = memoryview(b"")
+        self._error: ParseException | None = None
+
+    def read_head(self) -> bytes:
+        """Return the first MiB, or all there is; what can't be read is for the one it is for to find."""
+        head = bytearray()
+        try:
+            while len(head) < MAX_READ and (piece := self._stream.read(min(PIECE, MAX_READ - len(head)))):
+                head += piece
+                give_way()
+        except ParseException as error:
+            self._error = error
+        self._head = memoryview(bytes(head))
+        return bytes(head)
+
+    def read(self, size: int = -1) -> bytes:
+        """Return up to *size* bytes, all that is left for a negative one."""
+        if size < 0:
+            head, self._head = bytes(self._head), self._head[:0]
+            return head + self._read_on(size)
+        if self._head:
+            head, self._head = bytes(self._head[:size]), self._head[size:]
+            return head
+        return self._read_on(size)
+
+    def _read_on(self, size: int) -> bytes:
+        if self._error is not None:
+            raise self._error
+        return self._stream.read(size)

@@ -1,0 +1,304 @@
+"""Alertmanager's webhooks at another address than theirs: taken where only a `/` is too many, else told and said."""
+
+from __future__ import annotations
+
+import io
+import json
+import time
+from typing import Any
+
+import pytest
+from prometheus_client import REGISTRY
+
+from receiver.web.app import create_app
+from receiver.web.doors import Rates
+from receiver.web.misaddressed import MAX_READ
+from tests.rig import ROUTING, Rig
+from tests.story.outage import NOTICES, in_channel
+
+HOOK = "/webhooks/alertmanager"
+HOOK_TOKEN = {"Authorization": "Bearer hook-token"}
+WRONG = [
+    "/",
+    "/webhook",
+    "/webhooks",
+    "/webhooks/",
+    "/webhooks/alertmanagr",
+    "/webhooks/alertmanager/eu",
+    "/webhooks/pagerduty",
+    "/webhooks/slack/interactions",
+    "/webhooks/slack/commands/",
+    "/alertmanager",
+    "/api/v1/alerts",
+    "/api/v1/incidents",
+    "/api/v1/incidents/abc/acknowledge",
+    "/api/v1/maintenance",
+    "/api/v1/deliveries/abc/retry",
+    "/api/v2/alerts",
+    "/incidents/abc",
+    "/incidents/abc/acknowledge",
+    "/maintenance",
+    "/routing/fire",
+    "/sign-in",
+    "/metrics",
+    "/readyz",
+    "/healthz",
+    "/static/style.css",
+]
+
+
+@pytest.fixture
+def rig(rig: Rig) -> Rig:
+    rig.configure(NOTICES + ROUTING)
+    return rig
+
+
+@pytest.fixture
+def guarded(rig: Rig) -> Rig:
+    rig.environ |= {
+        "RECEIVER_WEBHOOK_TOKEN": "hook-token",
+        "RECEIVER_API_TOKEN": "api-token",
+        "PUBLIC_URL": "https://ops.example",
+    }
+    rig.configure(NOTICES + ROUTING)
+    rig.client = create_app(rig.parts, rates=Rates(rig.clock)).test_client()
+    return rig
+
+
+def said(rig: Rig) -> list[str]:
+    rig.passes("2m")
+    return [message.text for message in in_channel(rig, "#monitoring")]
+
+
+def wait_until_kept(rig: Rig) -> None:
+    deadline = time.monotonic() + 2
+    while not rig.parts.notices._redis.hlen("rcv:{0}:notices") and time.monotonic() < deadline:
+        time.sleep(0.01)
+
+
+def count(code: str = "404") -> float:
+    return REGISTRY.get_sample_value("receiver_webhooks_total", {"code": code}) or 0.0
+
+
+def body(rig: Rig, **fields: Any) -> dict[str, Any]:
+    return rig.payload(rig.alert("DiskFull", host="s3cret-host"), **fields)
+
+
+def at(path: str) -> dict[str, str]:
+    """Return where a request goes; the client would take `//a` for the name of a host."""
+    path, _, query = path.partition("?")
+    return {"PATH_INFO": path, "QUERY_STRING": query}
+
+
+# --- a slash too many ---
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        f"{HOOK}/",
+        f"{HOOK}//",
+        f"/{HOOK}",
+        "/webhooks//alertmanager",
+        f"{HOOK}/?source=eu",
+        "//webhooks/alertmanager/",
+    ],
+)
+def test_a_slash_too_many_loses_no_alert(rig: Rig, path: str) -> None:
+    answer = rig.client.post("/", json=body(rig), environ_overrides=at(path))
+    assert answer.status_code == 200
+    assert answer.json["new"] == 1
+    assert rig.shows(answer.json["incidents"][0])["source"] == ("eu" if "source" in path else "")
+
+
+def test_a_slash_too_many_is_no_way_around_the_token(guarded: Rig) -> None:
+    assert guarded.client.post(f"{HOOK}/", json=body(guarded)).status_code == 401
+    assert guarded.client.post(f"{HOOK}/", json=body(guarded), headers=HOOK_TOKEN).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path", ["/webhooks/pagerduty", "/webhooks/slack/interactions", "/webhooks/slack/commands"]
+)
+def test_the_other_webhooks_bear_it_too(rig: Rig, path: str) -> None:
+    for spelt in (f"{path}/", f"/{path}", path.replace("webhooks/", "webhooks//")):
+        assert rig.client.post("/", data=b"x", environ_overrides=at(spelt)).status_code == 401
+
+
+# --- another address ---
+
+
+@pytest.mark.parametrize("path", WRONG)
+def test_at_any_other_address_it_is_told_the_right_one(rig: Rig, path: str) -> None:
+    before = count()
+    answer = rig.client.post(path, json=body(rig))
+    assert answer.status_code == 404
+    assert answer.json["error"]["type"] == "not_found"
+    assert f"http://localhost{HOOK}" in answer.json["error"]["message"]
+    assert "s3cret" not in answer.text
+    assert count() == before + 1
+    wait_until_kept(rig)
+    (text,) = said(rig)
+    assert "its alerts are lost" in text
+    assert HOOK in text
+    assert "s3cret" not in text
+    assert rig.client.get("/api/v1/incidents").json["incidents"] == []
+
+
+def test_it_is_said_once_an_hour_and_each_is_counted(rig: Rig) -> None:
+    before = count()
+    for _ in range(5):
+        assert rig.client.post("/webhook", json=body(rig)).status_code == 404
+        wait_until_kept(rig)
+        rig.passes("5m")
+    assert count() == before + 5
+    assert len(said(rig)) == 1
+
+
+def test_one_that_was_refused_does_not_hide_it(rig: Rig) -> None:
+    assert rig.client.post(HOOK, data=b"nonsense").status_code == 400
+    wait_until_kept(rig)
+    rig.passes("5m")
+    assert rig.client.post("/webhook", json=body(rig)).status_code == 404
+    wait_until_kept(rig)
+    assert len(said(rig)) == 2
+
+
+def test_it_is_logged_without_what_looks_like_a_token(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    rig.client.post("/services/T000/aB3dE6gH9jK2mN5pQ8sT1vW4", json=body(rig))
+    (record,) = [record for record in caplog.records if record.getMessage() == "webhook at a wrong address"]
+    assert record.fields["path"] == "'/services/T000/***'" or "***" in record.fields["path"]
+    assert "aB3dE6gH9jK2mN5pQ8sT1vW4" not in str(record.fields)
+
+
+def test_the_address_is_the_one_of_public_url_where_that_was_asked(guarded: Rig) -> None:
+    for host, url in (
+        ("ops.example", "https://ops.example"),
+        ("10.0.0.1:9080", "http://10.0.0.1:9080"),
+        ("a b", ""),
+    ):
+        answer = guarded.client.post("/webhook", json=body(guarded), headers={**HOOK_TOKEN, "Host": host})
+        assert answer.status_code == 404
+        assert f"{url}{HOOK}" in answer.json["error"]["message"]
+        assert "a b" not in answer.text
+
+
+# --- with tokens ---
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in WRONG if path not in ("/readyz", "/healthz", "/static/style.css")]
+)
+def test_with_tokens_a_stranger_hears_401_as_ever(guarded: Rig, path: str) -> None:
+    before = count()
+    for headers in ({}, {"Authorization": "Bearer wrong"}):
+        assert guarded.client.post(path, json=body(guarded), headers=headers).status_code == 401
+    assert count() == before
+    assert said(guarded) == []
+
+
+@pytest.mark.parametrize("path", WRONG)
+def test_with_the_webhooks_token_it_is_told_and_said(guarded: Rig, path: str) -> None:
+    answer = guarded.client.post(path, json=body(guarded), headers=HOOK_TOKEN)
+    assert answer.status_code == 404
+    assert HOOK in answer.json["error"]["message"]
+    wait_until_kept(guarded)
+    (text,) = said(guarded)
+    assert f"https://ops.example{HOOK}" in text
+
+
+def test_it_counts_as_no_wrong_token(guarded: Rig) -> None:
+    here = {"REMOTE_ADDR": "192.0.2.1"}
+    for _ in range(50):
+        answer = guarded.client.post("/", json=body(guarded), headers=HOOK_TOKEN, environ_base=here)
+        assert answer.status_code == 404
+
+
+def test_a_stranger_has_nothing_read(guarded: Rig) -> None:
+    class Unread(io.BytesIO):
+        def read(self, *_: object) -> bytes:
+            raise AssertionError("read")
+
+        readinto = read
+
+    answer = guarded.client.post(
+        "/webhook", input_stream=Unread(), environ_overrides={"wsgi.input_terminated": True}, buffered=False
+    )
+    assert answer.status_code == 401
+
+
+# --- what is none ---
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"",
+        b"nonsense",
+        b"[]",
+        b'[{"labels": {"alertname": "A"}}]',
+        b'{"alerts": []}',
+        b'{"version": "4"}',
+        b'{"version": 4, "alerts": []}',
+        b'{"version": "3", "alerts": []}',
+        b'{"version": "4", "alerts": [',
+        b"[" * 50_000,
+        b"\xff\xfe{\x00}\x00",
+    ],
+)
+def test_what_is_no_webhook_is_answered_as_ever(rig: Rig, sent: bytes) -> None:
+    for path, status in (("/webhooks/nobody", 404), ("/webhooks/pagerduty", 401), ("/incidents/x", 403)):
+        answer = rig.client.post(path, data=sent, content_type="application/json")
+        assert answer.status_code == status
+        assert HOOK not in answer.text
+    assert said(rig) == []
+
+
+def test_a_page_in_a_browser_cannot_have_it_said(rig: Rig) -> None:
+    for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+        answer = rig.client.post("/", json=body(rig), headers=headers)
+        assert answer.status_code == 403
+    assert said(rig) == []
+
+
+@pytest.mark.parametrize("size", [0, 100, 300_000])
+def test_who_it_is_for_reads_the_whole_body(rig: Rig, size: int) -> None:
+    """What was looked at is there again: a small answer, and one larger than the API takes."""
+    incident = rig.fires("DiskFull")
+    sent = json.dumps({"by": "alice"}).encode() + b" " * size
+    answer = rig.client.post(f"/api/v1/incidents/{incident}/acknowledge", data=sent)
+    assert answer.status_code == (200 if size < 65_000 else 413)
+
+
+@pytest.mark.parametrize("agent", ["Alertmanager/0.28.1", "curl/8"])
+def test_of_a_large_one_a_mebibyte_is_read(rig: Rig, agent: str) -> None:
+    alerts = [rig.alert("DiskFull", host=f"host-{n}") for n in range(20_000)]
+    fields = {"alerts": alerts, **{k: v for k, v in body(rig).items() if k != "alerts"}}
+    if agent.startswith("Alert"):
+        fields["version"] = fields.pop("version")  # behind the alerts, where Alertmanager writes it
+    else:
+        fields = {"version": "4", **fields}
+
+    class Counting(io.BytesIO):
+        asked = 0
+
+        def read(self, size: int | None = -1) -> bytes:
+            found = super().read(size)
+            self.asked += len(found)
+            return found
+
+    stream = Counting(json.dumps(fields).encode())
+    overrides = {"wsgi.input": stream, "CONTENT_LENGTH": str(len(stream.getvalue()))}
+    answer = rig.client.post(
+        "/webhook", headers={"User-Agent": agent}, environ_overrides=overrides, buffered=False
+    )
+    assert answer.status_code == 404
+    assert HOOK in answer.json["error"]["message"]
+    assert stream.asked <= MAX_READ < len(stream.getvalue()) / 4
+    answer.close()
+
+
+def test_a_large_body_of_something_else_is_none(rig: Rig) -> None:
+    sent = b'{"version": "4", "text": "' + b"x" * 2 * MAX_READ + b'"}'
+    answer = rig.client.post("/webhooks/nobody", data=sent, headers={"User-Agent": "Alertmanager/0.28.1"})
+    assert answer.status_code == 404
+    assert HOOK not in answer.text
