@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prometheus_client import Counter, Gauge, Histogram
 
 WEBHOOKS = Counter("receiver_webhooks_total", "Webhooks answered, by status code.", ["code"])
@@ -58,6 +60,41 @@ MAINTENANCE = Gauge(
     "1 while maintenance keeps everybody from being paged.",
     multiprocess_mode="mostrecent",
 )
+CONFIG_SUCCESSFUL = Gauge(
+    "receiver_config_last_reload_successful",
+    "0 while a process goes on with an old configuration, as it refused a new one; else 1.",
+    multiprocess_mode="mostrecent",
+)
+CONFIG_TIMESTAMP = Gauge(
+    "receiver_config_last_reload_timestamp_seconds",
+    "When the configuration in force was loaded.",
+    multiprocess_mode="mostrecent",
+)
+LAST_WEBHOOK = Gauge(
+    "receiver_last_webhook_timestamp_seconds",
+    "When the last webhook of a source came.",
+    ["source"],
+    multiprocess_mode="mostrecent",
+)
+# A child of a metric can't be removed where processes share them, and senders choose the names.
+_MAX_SOURCES = 100
+OTHER_SOURCES = "(others)"
+
+
+def show_last_webhooks(moments: Mapping[str, float]) -> None:
+    """Set when the last webhook of each source came; of sources beyond the first hundred, of all together."""
+    others = 0.0
+    for source, at in moments.items():
+        if source in _sources or len(_sources) < _MAX_SOURCES:
+            _sources.add(source)
+            LAST_WEBHOOK.labels(source).set(at)
+        else:
+            others = max(others, at)
+    if others:
+        LAST_WEBHOOK.labels(OTHER_SOURCES).set(others)
+
+
+_sources: set[str] = set()
 
 
 def count_incidents(census: dict[tuple[str, str], int]) -> None:

@@ -16,8 +16,8 @@ from receiver.cli.banner import render_banner
 from receiver.cli.datadir import DataDir
 from receiver.cli.options import RUN_ID, Options, refuse_open_door, running_options
 from receiver.cli.supervise import Child, Start, Supervisor
-from receiver.errors import ConfigError, StoreError
-from receiver.logs import log_problems, setup_logs
+from receiver.errors import StoreError
+from receiver.logs import setup_logs
 from receiver.process import Signals, start_child
 from receiver.store.embedded import EmbeddedValkey
 from receiver.web.address import bound_address, open_listener
@@ -49,7 +49,7 @@ def run(options: Options) -> None:
             Child("worker", _starter("worker", options, environ), ends_by_s=WORKER_ENDS_BY_S, reloads=True),
             Child("web", _starter("web", options, environ, listener), ends_by_s=WEB_ENDS_BY_S, reloads=True),
         ]
-        guard = _reload_guard(options, signals)
+        guard = _reload_guard(signals)
         _supervise(children, valkey, listener, signals, is_reload_wanted=guard, banner=banner)
     data_dir.close()
 
@@ -116,19 +116,17 @@ def _starter(
     return lambda: start_child(parts, environ, pass_fds=fds)
 
 
-def _reload_guard(options: Options, signals: Signals) -> Callable[[], bool]:
-    """Return what tells at SIGHUP whether to reload: not with a faulty file, nor without our terminal."""
+def _reload_guard(signals: Signals) -> Callable[[], bool]:
+    """Return what tells at SIGHUP whether to reload: not without our terminal.
+
+    Whether the configuration is right each child finds out by itself: one that refuses it has that said by
+    status, page and metrics.
+    """
     had_terminal = sys.stderr.isatty()
 
     def is_reload_wanted() -> bool:
         if had_terminal and not sys.stderr.isatty():
             signals.end()  # the same signal says that somebody closed the window we ran in
-            return False
-        try:
-            options.load_settings()
-            options.load_routing()
-        except ConfigError as error:
-            log_problems(error)
             return False
         return True
 

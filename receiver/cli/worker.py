@@ -36,6 +36,10 @@ class Worker(Protocol):
 
     def reload(self, routing: Routing) -> None: ...
 
+    def refuse(self, error: ConfigError) -> None:
+        """Go on with the configuration in force, and have it said that another one was refused."""
+        ...
+
 
 @click.command()
 @running_options
@@ -53,7 +57,11 @@ def worker(options: Options) -> None:
     # The libraries behind it take their time to load, and a fault should be told at once.
     from receiver.wiring import build_worker
 
-    drive(build_worker(settings, routing), signals, options.load_routing, find_supervisor())
+    def load() -> Routing:
+        options.load_settings()  # with one of its faults the web side refuses, and both go together
+        return options.load_routing()
+
+    drive(build_worker(settings, routing), signals, load, find_supervisor())
 
 
 def drive(built: Worker, signals: Signals, load: Callable[[], Routing], parent: int | None) -> None:
@@ -89,6 +97,7 @@ def _reload(built: Worker, load: Callable[[], Routing]) -> None:
         routing = load()
     except ConfigError as error:
         log_problems(error)
+        built.refuse(error)
         return
     built.reload(routing)
     logger.info("configuration reloaded")

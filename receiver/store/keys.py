@@ -48,6 +48,12 @@ LISTENING_FOR_S = 86400
 # When something last arrived at each place, and when it did not: a hash, gone after a week without either.
 HEALTH = "rcv:health"
 HEALTH_FOR_S = 7 * 86400
+# When the last webhook of each source came: a hash, capped, gone when none has come for so long.
+LAST_WEBHOOKS = "rcv:webhooks"
+LAST_WEBHOOKS_FOR_S = 400 * 86400
+# Processes that go on with an old configuration, as they refused a new one: a hash, gone unless saved again.
+CONFIG_REFUSED = "rcv:config:refused"
+CONFIG_REFUSED_FOR_S = 10
 # That a trouble was said is remembered for so long; a retry that fails again says nothing new.
 NOTICE_FOR_S = 14 * 86400
 # Each timeline is capped: an incident that flaps for a month must not fill the memory.

@@ -51,7 +51,7 @@ def create_app(
     app = Flask("receiver.web")
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY + 1
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider has it
-    app.wsgi_app = ignore_slashes(app.wsgi_app)  # type: ignore[method-assign]
+    app.wsgi_app = ignore_slashes(app.wsgi_app)  # type: ignore[method-assign, assignment]
     MisaddressedWebhooks(parts).guard(app)  # before the doors: one that is lost is told so by any of them
     doors = Doors(parts, rates)
     doors.guard(app)

@@ -56,6 +56,7 @@ def build_hooks(parts: Parts, doors: Doors) -> Blueprint:
             "rejected": batch.rejected,
         }
         _count(counts, batch.repaired)
+        parts.last_webhooks.record(source, now)
         answer = {"alerts": batch.total, **counts, "incidents": accepted.incidents}
         if request.query_string and request.args.get("warnings") == "true":
             answer["warnings"] = _list_warnings(parts.routing, batch)

@@ -94,7 +94,10 @@ class MisaddressedWebhooks:
         path, sender = quote(request.path), str(request.remote_addr)
         logger.error("webhook at a wrong address", extra={"fields": {"path": path, "from": sender}})
         self._lost.add(f"it came to {path}; point Alertmanager at {self._public_url}{HOOK}", sender)
-        return refuse(404, f"alerts are not taken here, and these are lost: POST them to {self._find_url()}")
+        return refuse(
+            404,
+            f"alerts are not taken here, and these are lost: POST them to {find_hook_url(self._public_url)}",
+        )
 
     def _may_be_one(self) -> bool:
         """Tell what can be told without reading: no form, and not sent by a page in a browser.
@@ -108,13 +111,17 @@ class MisaddressedWebhooks:
             return False
         return is_let_in(request, self._tokens)
 
-    def _find_url(self) -> str:
-        """Return the right address, by the name that the sender has reached us at."""
-        host = request.host
-        if not _HOST.fullmatch(host):
-            return self._public_url + HOOK
-        is_public = urlsplit(self._public_url).netloc.rpartition("@")[2].lower() == host.lower()
-        return (self._public_url if is_public else f"{request.scheme}://{host}") + HOOK
+
+def find_hook_url(public_url: str) -> str:
+    """Return where Alertmanager's webhooks are taken, by the name at which we were reached just now.
+
+    By PUBLIC_URL where that is the name, as only it knows of a path before ours.
+    """
+    host = request.host
+    if not _HOST.fullmatch(host):
+        return public_url + HOOK
+    is_public = urlsplit(public_url).netloc.rpartition("@")[2].lower() == host.lower()
+    return (public_url if is_public else f"{request.scheme}://{host}") + HOOK
 
 
 def _is_webhook(head: bytes, sender: str) -> bool:

@@ -13,6 +13,7 @@ import os
 import signal
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,12 +22,15 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.errors import HaltServer
 from gunicorn.glogging import Logger
 
+from receiver import clock as wall
+from receiver.domain.config_state import ConfigState
 from receiver.errors import ConfigError
 from receiver.logs import log_problems
 from receiver.process import end_with_parent, is_orphan
 from receiver.web.gevent_worker import WebWorker
 from receiver.web.metrics_dir import VARIABLE, provide_metrics_dir, remove_metrics_dir
 from receiver.web.misframed import MAX_HEADER, MAX_HEADERS, MAX_LINE
+from receiver.web.shared_state import SharedConfigState
 
 if TYPE_CHECKING:
     from receiver.config.model import Routing
@@ -60,7 +64,7 @@ def serve(
     Raises MetricsDirError where no folder can be written.
     """
     provide_metrics_dir(os.environ)
-    server = WebServer(settings, load, listener, workers, build or _build_app, load_settings=load_settings)
+    server = WebServer(settings, load, listener, workers, build, load_settings=load_settings)
     WebArbiter(server, parent).run()
 
 
@@ -73,17 +77,20 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         load: Callable[[], Routing],
         listener: socket.socket,
         workers: int,
-        build: Callable[[Settings, Routing], WSGI],
+        build: Callable[[Settings, Routing], WSGI] | None,
         *,
         load_settings: Callable[[], Settings] | None = None,
+        clock: Callable[[], float] = wall.now,
     ) -> None:
         self._settings = settings
         self._load_settings = load_settings or (lambda: settings)
         self._load = load
         self._fd = listener.detach()
         self._workers = workers
-        self._build = build
         self._routing = load()
+        self._clock = clock
+        self._config = SharedConfigState(ConfigState(clock()))
+        self._build = build or partial(_build_app, config=self._config)
         super().__init__()
 
     def load_config(self) -> None:
@@ -125,7 +132,9 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             self._settings, self._routing = self._load_settings(), self._load()
         except ConfigError as error:
             log_problems(error)
+            self._config.set(self._config.get().refuse(error.problems, self._clock()))
             return False
+        self._config.set(ConfigState(self._clock()))
         logger.info("configuration reloaded")
         return True
 
@@ -161,12 +170,16 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
         return False
 
 
-def _build_app(settings: Settings, routing: Routing) -> WSGI:
+def _build_app(settings: Settings, routing: Routing, config: SharedConfigState) -> WSGI:
+    from receiver.engine.background import Background
     from receiver.web.app import create_app
     from receiver.web.doors import Rates
     from receiver.wiring import build_parts
 
-    app: WSGI = create_app(build_parts(settings, routing), settings, routing, Rates())
+    process = f"web on {socket.gethostname()} (process {os.getppid()})"
+    parts = build_parts(settings, routing, process=process, find_config_state=config.get)
+    app: WSGI = create_app(parts, settings, routing, Rates())
+    Background([parts.last_webhooks.save, parts.config.save]).start()
     # What is loaded by now stays for good. Without this the garbage collector walks all of it again and
     # again, 30 ms each time, in which nobody is answered.
     gc.collect()

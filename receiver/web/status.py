@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from receiver.domain.config_state import ConfigState
 from receiver.domain.health import PlaceHealth, judge_kind
 from receiver.domain.heartbeat import Beat, Heartbeat
 from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK
 from receiver.web.health import SILENT_AFTER_S
 from receiver.web.maintenance import show_maintenance
 from receiver.web.questions import NoQuestion
-from receiver.web.rows import format_if_any
-from receiver.web.status_bodies import ChannelRow, ChannelState, HeartbeatRow, HeartbeatState, Status
+from receiver.web.rows import format_if_any, format_moment
+from receiver.web.status_bodies import (
+    ChannelRow,
+    ChannelState,
+    ConfigRow,
+    HeartbeatRow,
+    HeartbeatState,
+    Status,
+)
 from receiver.wiring import Parts
 
 
@@ -24,7 +34,20 @@ def show_status(parts: Parts, _name: str = "", _asked: NoQuestion | None = None)
         heartbeats=list_heartbeats(parts),
         maintenance=show_maintenance(parts),
         storms=[storm.place for storm in parts.shelf_of_storms.find_unresolved() if storm.is_on],
+        config=ConfigRow(
+            loaded_at=format_moment(parts.config.state.loaded_at),
+            error=describe_refusals(parts.config.list_refused()) or None,
+        ),
+        last_webhook_at={source: format_moment(at) for source, at in parts.last_webhooks.list_all().items()},
     )
+
+
+def describe_refusals(refused: Mapping[str, ConfigState]) -> str:
+    """Return why configurations were refused, each reason once with the processes; empty for none."""
+    processes: dict[str, list[str]] = {}
+    for process, state in refused.items():
+        processes.setdefault(state.error, []).append(process or "this process")
+    return "; ".join(f"{error} [{', '.join(names)}]" for error, names in processes.items())
 
 
 def list_heartbeats(parts: Parts) -> list[HeartbeatRow]:

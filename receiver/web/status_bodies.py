@@ -56,6 +56,16 @@ class HeartbeatRow(Struct, frozen=True):
     notify: str
 
 
+class ConfigRow(Struct, frozen=True):
+    """How the configuration in force stands."""
+
+    loaded_at: Annotated[Moment, Meta(description="When the process that answers loaded it.")]
+    error: Annotated[
+        str | None,
+        Meta(description="Why a newer one was refused, and by which processes; null while none refused one."),
+    ]
+
+
 class Status(Struct, frozen=True):
     """How the receiver itself does."""
 
@@ -65,6 +75,11 @@ class Status(Struct, frozen=True):
     heartbeats: list[HeartbeatRow]
     maintenance: MaintenanceRow
     storms: list[str]
+    config: ConfigRow
+    last_webhook_at: Annotated[
+        dict[str, Moment],
+        Meta(description="By the `source` of the webhook's address, an empty one where it has none."),
+    ]
 
 
 class NameCount(Struct, frozen=True):

@@ -9,7 +9,8 @@ from flask import url_for
 
 from receiver.domain.policy import PAGERDUTY
 from receiver.web.delivery_words import name_delivery_for_reader
-from receiver.web.status import show_status
+from receiver.web.rows import format_moment
+from receiver.web.status import describe_refusals, show_status
 from receiver.web.status_bodies import ChannelState, HeartbeatState, Status
 from receiver.wiring import Parts
 
@@ -47,6 +48,7 @@ def find_troubles(parts: Parts, stale: int = 0, alarms: Sequence[Trouble] = ()) 
     found = [
         *alarms,
         *_find_silent_parts(status),
+        *_find_refused_config(parts),
         *_find_failed(parts),
         *_find_storms(parts),
         *_tell_stale(stale),
@@ -73,6 +75,14 @@ def _find_silent_parts(status: Status) -> Iterator[Trouble]:
         if beat.state is HeartbeatState.MISSING:
             source = f" from {beat.source}" if beat.source else ""
             yield Trouble("alarm", f"No heartbeat {beat.heartbeat}{source}.", since=beat.last_at or "")
+
+
+def _find_refused_config(parts: Parts) -> Iterator[Trouble]:
+    refused = parts.config.list_refused()
+    if refused:
+        since = min(state.refused_at for state in refused.values())
+        words = f"The old one stays in force: {describe_refusals(refused)}."
+        yield Trouble("alarm", "A new configuration was refused.", words, format_moment(since))
 
 
 def _find_failed(parts: Parts) -> Iterator[Trouble]:

@@ -11,11 +11,14 @@ from functools import partial
 from receiver import clock as wall
 from receiver.config.model import Routing
 from receiver.config.settings import Settings
+from receiver.domain.config_state import ConfigState
+from receiver.engine.config_report import ConfigReport
 from receiver.engine.duties import LANE as DUTIES
 from receiver.engine.hands import Hands
 from receiver.engine.heartbeats import DUTY as BEATS
 from receiver.engine.heartbeats import Pulse
 from receiver.engine.intake import Intake
+from receiver.engine.last_webhooks import MAX_SOURCES, LastWebhooks
 from receiver.engine.maintenance import Switch
 from receiver.engine.storms import PATIENCE_S, Storms
 from receiver.runbooks.load import RunbookShelf
@@ -23,11 +26,13 @@ from receiver.store.agenda import RedisAgenda
 from receiver.store.beats import RedisBeats
 from receiver.store.budgets import RedisBudgets
 from receiver.store.condition import RedisCondition
+from receiver.store.config_states import RedisConfigStates
 from receiver.store.connection import Client, connect, count_shards
 from receiver.store.errands import RedisErrands
 from receiver.store.failures import RedisFailures
 from receiver.store.health import RedisHealth
 from receiver.store.incidents import RedisIncidents
+from receiver.store.last_webhooks import RedisLastWebhooks
 from receiver.store.maintenance import RedisMaintenance
 from receiver.store.notices import RedisNotices
 from receiver.store.reviews import RedisReviews
@@ -54,6 +59,8 @@ class Parts:
     beats: RedisBeats
     health: RedisHealth
     condition: RedisCondition
+    config: ConfigReport
+    last_webhooks: LastWebhooks
     notices: RedisNotices
     failures: RedisFailures
     shelf_of_storms: RedisStorms
@@ -73,12 +80,16 @@ def build_parts(
     client: Client | None = None,
     storms_after_s: float = PATIENCE_S,
     pause: Callable[[float], None] = time.sleep,
+    process: str = "",
+    find_config_state: Callable[[], ConfigState] | None = None,
 ) -> Parts:
     """Return the parts, connected to the store of *settings* when first used, or through *client*.
 
     A storm begins where what is new would wait for longer than *storms_after_s*. *pause* lets a webhook wait
-    for so many seconds.
+    for so many seconds. *find_config_state* says how this *process* stands to its configuration, where that
+    can change while the parts are used.
     """
+    loaded = ConfigState(clock())
     url = settings.redis_url.reveal()
     client, shards = connect(url) if client is None else client, count_shards(url)
     incidents = RedisIncidents(
@@ -105,6 +116,8 @@ def build_parts(
         switch=Switch(maintenance, agenda),
         beats=beats,
         health=RedisHealth(client),
+        config=ConfigReport(process, find_config_state or (lambda: loaded), RedisConfigStates(client)),
+        last_webhooks=LastWebhooks(RedisLastWebhooks(client, limit=MAX_SOURCES)),
         notices=notices,
         failures=RedisFailures(client, incidents, shards=shards),
         intake=Intake(incidents, routing, pulse, pause),

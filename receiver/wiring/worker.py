@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import socket
 
 from receiver.config.model import Routing
 from receiver.config.settings import Settings
+from receiver.domain.config_state import ConfigState
 from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK
+from receiver.engine.background import Background
 from receiver.engine.duties import LANE as DUTIES
 from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.worker import Worker
+from receiver.errors import ConfigError
 from receiver.sources.slack_socket import SlackSocket
 from receiver.wiring.machine import build_machine
 from receiver.wiring.parts import build_parts
@@ -25,11 +29,20 @@ class ReceiverWorker:
 
     def __init__(self, settings: Settings, routing: Routing) -> None:
         self._settings = settings
-        parts = build_parts(settings, routing)
+        host = socket.gethostname()
+        parts = build_parts(
+            settings,
+            routing,
+            process=f"worker on {host} (process {os.getpid()})",
+            find_config_state=lambda: self._config_state,
+        )
+        self._clock = parts.clock
+        self._config_state = ConfigState(parts.clock())
+        self._background = Background([parts.config.save])
         self._keys = RoutingKeys()
         machine = build_machine(parts, keys=self._keys)
         # Under `run` the one that takes our place has our name, and so what was lent to us.
-        name = f"{parts.run_id or secrets.token_hex(8)}.{socket.gethostname()}"
+        name = f"{parts.run_id or secrets.token_hex(8)}.{host}"
         self._worker = Worker(
             name, parts.agenda, machine.reconciler, machine.duties, parts.clock, threads=THREADS
         )
@@ -43,7 +56,9 @@ class ReceiverWorker:
         """Work until `stop`."""
         if self._socket is not None:
             self._socket.start()
+        self._background.start()
         self._worker.run()
+        self._background.stop()
         if self._socket is not None:
             self._socket.stop()
 
@@ -58,6 +73,11 @@ class ReceiverWorker:
         self._worker.use(machine.reconciler, machine.duties)
         if self._socket is not None:
             self._socket.use(build_porter(parts))
+        self._config_state = ConfigState(self._clock())
+
+    def refuse(self, error: ConfigError) -> None:
+        """Go on with the configuration in force, as another one is faulty, and have that said."""
+        self._config_state = self._config_state.refuse(error.problems, self._clock())
 
 
 def build_worker(settings: Settings, routing: Routing) -> ReceiverWorker:

@@ -66,6 +66,18 @@ def test_an_alert_appears_without_a_reload_and_is_acknowledged(page: Page, outsi
     outside.sees(lambda: [event.action for event in outside.pagerduty.events] == ["trigger", "acknowledge"])
 
 
+def test_the_last_webhook_is_newer_without_a_reload(page: Page, outside: Outside) -> None:
+    fire(outside, "DiskFull")
+    page.goto(outside.receiver.address + "/")
+    page.evaluate("window.isSame = true; window.shown = document.querySelector('#live')")
+    said = page.locator(".webhooks")
+    expect(said).to_have_text(re.compile(r"^last webhook \d s ago$"))
+    expect(said).to_have_text(re.compile(r"^last webhook [789] s ago$"), timeout=15_000)
+    fire(outside, "DiskFull")  # a repeat: nothing on the page changes but this
+    expect(said).to_have_text(re.compile(r"^last webhook [0-6] s ago$"), timeout=15_000)
+    assert page.evaluate("window.isSame && window.shown === document.querySelector('#live')") is True
+
+
 def test_the_timeline_grows_while_one_looks(page: Page, outside: Outside) -> None:
     incident = fire(outside, "HighLatency")
     page.goto(f"{outside.receiver.address}/incidents/{incident}")

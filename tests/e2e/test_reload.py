@@ -1,18 +1,21 @@
-"""Secrets in mounted files that change: after SIGHUP the new one is valid, and the old one not."""
+"""SIGHUP with real processes: secrets in mounted files that change, and a configuration that is refused."""
 
 from __future__ import annotations
 
 import http.client
 import json
+import os
 import signal
+import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from receiver.domain.alert import fingerprint
-from tests.cli.running import Running, until
+from tests.cli.running import PATIENCE_S, RECEIVER, Running, clean_environ, until
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.rig import KEYS
 
@@ -99,3 +102,134 @@ def test_a_secret_in_a_file_is_read_again_on_sighup(running: Running, pagerduty:
 
     for secret in ("hook-old", "hook-new", "api-old", "api-new", OLD_KEY, NEW_KEY):
         assert secret not in running.log() + running.said()
+
+
+# --- a configuration that is refused ---
+
+PLAIN = """\
+version: 1
+routes:
+  - {match: [], channel: "#alerts"}
+"""
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Iterator[Running]:
+    (tmp_path / "routing.yaml").write_text(PLAIN)
+    running = Running(tmp_path)
+    yield running
+    if running.process.poll() is None:
+        running.kill()
+
+
+def get(running: Running, path: str) -> str:
+    with urllib.request.urlopen(running.address + path, timeout=10) as answer:
+        return answer.read().decode()
+
+
+def config(running: Running) -> dict[str, str]:
+    return dict(json.loads(get(running, "/api/v1/status"))["config"])
+
+
+def reload_metric(running: Running) -> float:
+    (line,) = [
+        line
+        for line in get(running, "/metrics").splitlines()
+        if line.startswith("receiver_config_last_reload_successful ")
+    ]
+    return float(line.split()[1])
+
+
+def test_a_refused_reload_is_said_until_one_is_taken(plain: Running) -> None:
+    until(plain.is_ready, plain.log)
+    before = config(plain)
+    assert before["error"] is None
+    assert reload_metric(plain) == 1
+
+    (plain.folder / "routing.yaml").write_text(PLAIN + "colour: red\n")
+    plain.process.send_signal(signal.SIGHUP)
+    until(lambda: "worker on" in (config(plain)["error"] or ""), plain.log)
+    error = config(plain)["error"]
+    assert error.startswith("routing.yaml:4: unknown key 'colour'")
+    assert "web on " in error
+    assert config(plain)["loaded_at"] == before["loaded_at"]
+    assert reload_metric(plain) == 0
+    assert "A new configuration was refused." in get(plain, "/")
+
+    (plain.folder / "routing.yaml").write_text(PLAIN.replace("#alerts", "#elsewhere"))
+    plain.process.send_signal(signal.SIGHUP)
+    until(lambda: plain.is_ready() and config(plain)["error"] is None, plain.log)
+    until(lambda: plain.is_ready() and config(plain)["loaded_at"] > before["loaded_at"], plain.log)
+    assert reload_metric(plain) == 1
+    assert "refused" not in get(plain, "/")
+
+
+def test_with_a_faulty_secret_web_and_worker_refuse_both(tmp_path: Path) -> None:
+    """The webhook's token is for the web side alone; neither goes on without the other."""
+    (tmp_path / "routing.yaml").write_text(PLAIN)
+    (tmp_path / "hook").write_text("hook-token")
+    running = Running(tmp_path, RECEIVER_WEBHOOK_TOKEN="${file:hook}")
+    try:
+        until(running.is_ready, running.log)
+        (tmp_path / "hook").write_text("")
+        running.process.send_signal(signal.SIGHUP)
+        until(lambda: "worker on" in (config(running)["error"] or ""), running.log)
+        assert "web on" in config(running)["error"]
+        assert "RECEIVER_WEBHOOK_TOKEN" in config(running)["error"]
+    finally:
+        running.end()
+
+
+def test_a_web_process_says_what_a_worker_elsewhere_refused(plain: Running, tmp_path: Path) -> None:
+    """A worker with a configuration of its own on the same store, as on another host; and it is killed."""
+    until(plain.is_ready, plain.log)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "routing.yaml").write_text(PLAIN)
+    log = elsewhere / "log"
+    with log.open("wb") as output:
+        worker = subprocess.Popen(
+            [*RECEIVER, "worker"],
+            cwd=elsewhere,
+            env=clean_environ(REDIS_URL=f"unix://{tmp_path}/.receiver/valkey.sock"),
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        until(lambda: "worker started" in log.read_text(), log.read_text)
+        (elsewhere / "routing.yaml").write_text("version: 2\n")
+        worker.send_signal(signal.SIGHUP)
+        until(lambda: config(plain)["error"], log.read_text)
+        assert config(plain)["error"].endswith(f"(process {worker.pid})]")
+        assert "web on" not in config(plain)["error"]
+        assert reload_metric(plain) == 0
+    finally:
+        os.kill(worker.pid, signal.SIGKILL)
+        worker.wait(PATIENCE_S)
+    until(lambda: config(plain)["error"] is None, log.read_text)
+    assert reload_metric(plain) == 1
+
+
+def test_the_last_webhook_is_known_after_a_kill_of_everything(plain: Running) -> None:
+    until(plain.is_ready, plain.log)
+    assert "no webhook has come yet" in get(plain, "/")
+    assert ask(plain, "POST", "/webhooks/alertmanager?source=eu", "", {"alerts": []}) == 200
+
+    def moments() -> dict[str, str]:
+        return dict(json.loads(get(plain, "/api/v1/status"))["last_webhook_at"])
+
+    (moment,) = moments().values()
+    import redis
+
+    with redis.Redis(unix_socket_path=str(plain.folder / ".receiver/valkey.sock")) as client:
+        until(lambda: client.hlen("rcv:webhooks"), plain.log)
+    plain.kill()
+    until(lambda: not plain.left_over(), lambda: str(plain.left_over()))
+    again = Running(plain.folder)
+    try:
+        until(again.is_ready, again.log)
+        assert dict(json.loads(get(again, "/api/v1/status"))["last_webhook_at"]) == {"eu": moment}
+        assert "last webhook" in get(again, "/")
+        assert 'receiver_last_webhook_timestamp_seconds{source="eu"}' in get(again, "/metrics")
+    finally:
+        again.end()

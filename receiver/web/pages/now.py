@@ -9,10 +9,12 @@ from flask import Blueprint, Response, request, url_for
 
 from receiver.web.board import BoardQuery, build_board
 from receiver.web.maintenance import show_maintenance
+from receiver.web.misaddressed import find_hook_url
 from receiver.web.questions import read_query
 from receiver.web.stamp import answer_living
 from receiver.web.status import list_heartbeats
 from receiver.web.troubles import find_troubles
+from receiver.web.webhook_rows import list_webhooks
 from receiver.wiring import Parts
 
 
@@ -25,10 +27,18 @@ def add_now(pages: Blueprint, parts: Parts) -> None:
         asked = read_query(BoardQuery, request.args)
         board, counts = build_board(parts, asked)
         troubles, heartbeats = find_troubles(parts, counts.stale, counts.alarms), list_heartbeats(parts)
-        maintenance = show_maintenance(parts)
-        return answer_living(
+        maintenance, webhooks = show_maintenance(parts), list_webhooks(parts)
+        answer = answer_living(
             "now.html",
-            (replace(board, at=""), counts, troubles, heartbeats, maintenance),
+            # When the last webhook came changes all the time: a header says it to who has the page.
+            (
+                replace(board, at=""),
+                counts,
+                troubles,
+                heartbeats,
+                maintenance,
+                [row.source for row in webhooks],
+            ),
             asked=asked,
             board=board,
             counts=counts,
@@ -37,6 +47,11 @@ def add_now(pages: Blueprint, parts: Parts) -> None:
             heartbeats=heartbeats,
             maintenance=maintenance,
             zone=parts.routing.zone,
+            webhooks=webhooks,
+            hook_url=find_hook_url(parts.settings.public_url),
+            has_hook_token=bool(parts.settings.webhook_tokens),
             back=f"now?{urlencode(asked.list_fields())}",
             turn=lambda page: url_for("pages.now", **asked.list_fields(page)),
         )
+        answer.headers["X-Receiver-Webhooks"] = ",".join(row.at for row in webhooks)
+        return answer

@@ -61,6 +61,14 @@
     return Math.floor(minutes / 1440) + "d " + Math.floor((minutes % 1440) / 60) + "h";
   };
 
+  const agoInWords = (seconds) => {
+    const whole = Math.max(0, Math.floor(seconds));
+    if (whole < 60) return whole + " s ago";
+    if (whole < 3600) return Math.floor(whole / 60) + " min ago";
+    if (whole < 48 * 3600) return Math.floor(whole / 3600) + " h ago";
+    return Math.floor(whole / 86400) + " d ago";
+  };
+
   // What is counted from a state that may be over would be a lie, so it stops (and is hidden) while lost.
   const tick = () => {
     if (live() && Date.now() - heardAt > LOST_AFTER_MS) lose();
@@ -72,6 +80,9 @@
     }
     for (const each of document.querySelectorAll(".age")) {
       each.textContent = "(" + ageInWords((serverNow() - Date.parse(each.dataset.since)) / 1000) + ")";
+    }
+    for (const each of document.querySelectorAll("[data-webhook]")) {
+      each.textContent = agoInWords((serverNow() - Date.parse(each.dateTime)) / 1000);
     }
   };
 
@@ -89,6 +100,16 @@
     if (at) offset = at * 1000 - Date.now();
     document.querySelector("#lost").hidden = true;
     document.body.classList.remove("lost");
+    // In the order of the page: another source would have another stamp, and so the whole page. A web process
+    // may not know yet what another has told us.
+    const webhooks = (answer.getResponseHeader("X-Receiver-Webhooks") || "").split(",");
+    document.querySelectorAll("[data-webhook]").forEach((each, n) => {
+      if (webhooks[n] > each.dateTime) {
+        each.dateTime = webhooks[n];
+        delete each.dataset.shown;
+        showMoment(each);
+      }
+    });
     const asOf = document.querySelector("[data-asof]");
     if (asOf) asOf.textContent = new Date(serverNow()).toLocaleTimeString();
   };

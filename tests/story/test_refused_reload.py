@@ -1,0 +1,149 @@
+"""A configuration that was refused is said by every process that is asked, whichever of them refused it."""
+
+from __future__ import annotations
+
+import re
+
+from prometheus_client import REGISTRY
+
+from receiver.domain.config_state import ConfigState
+from receiver.errors import Problem, StoreError
+from receiver.store.keys import CONFIG_REFUSED, CONFIG_REFUSED_FOR_S
+from receiver.web.app import create_app
+from receiver.wiring import Parts, build_parts
+from tests.rig import ROUTING, START, Rig
+
+FAULT = Problem("routing.yaml", 4, "unknown key 'colour'", "'routes'")
+SAID = "routing.yaml:4: unknown key 'colour', expected 'routes'"
+
+
+class Process:
+    """Another process on the same store."""
+
+    def __init__(self, rig: Rig, name: str) -> None:
+        self.state = ConfigState(rig.clock())
+        self.parts: Parts = build_parts(
+            rig.parts.settings,
+            rig.parts.routing,
+            rig.clock,
+            process=name,
+            find_config_state=lambda: self.state,
+        )
+
+    def refuses(self, now: float, *problems: Problem) -> None:
+        self.state = self.state.refuse(problems or [FAULT], now)
+        self.parts.config.save()
+
+    def loads(self, now: float) -> None:
+        self.state = ConfigState(now)
+        self.parts.config.save()
+
+
+def status(rig: Rig) -> dict[str, str | None]:
+    return dict(rig.client.get("/api/v1/status").json["config"])
+
+
+def gauge(rig: Rig, name: str) -> float | None:
+    assert rig.client.get("/metrics").status_code == 200
+    return REGISTRY.get_sample_value(f"receiver_config_last_reload_{name}")
+
+
+def banners(rig: Rig, path: str) -> list[str]:
+    rig.parts.agenda.beat("worker", rig.clock())
+    return re.findall(r'<div class="banner alarm"><p><strong>([^<]+)</strong>', rig.client.get(path).text)
+
+
+def test_nothing_is_said_while_none_was_refused(rig: Rig) -> None:
+    assert status(rig) == {"loaded_at": "2026-11-23T12:00:00.000Z", "error": None}
+    assert gauge(rig, "successful") == 1
+    assert gauge(rig, "timestamp_seconds") == START
+    assert banners(rig, "/") == []
+
+
+def test_a_process_says_what_another_refused(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    worker = Process(rig, "worker on host-1 (process 7)")
+    rig.clock.moment += 60
+    worker.refuses(rig.clock())
+
+    assert status(rig)["error"] == f"{SAID} [worker on host-1 (process 7)]"
+    assert status(rig)["loaded_at"] == "2026-11-23T12:00:00.000Z"
+    assert gauge(rig, "successful") == 0
+    for path in ("/", f"/incidents/{incident}"):
+        assert banners(rig, path) == ["A new configuration was refused."]
+    page = rig.client.get("/").text
+    assert "unknown key &#39;colour&#39;" in page
+    assert "The old one stays in force" in page
+    assert "2026-11-23 12:01:00 UTC" in page
+
+    worker.loads(rig.clock())
+    assert status(rig)["error"] is None
+    assert gauge(rig, "successful") == 1
+    assert banners(rig, "/") == []
+
+
+def test_a_process_says_what_it_refused_itself_at_once(rig: Rig) -> None:
+    web = Process(rig, "web on host-1 (process 8)")
+    rig.client = create_app(web.parts).test_client()
+    web.state = web.state.refuse([FAULT], rig.clock())  # not saved yet
+    assert status(rig)["error"] == f"{SAID} [web on host-1 (process 8)]"
+
+
+def test_one_reason_of_several_processes_is_said_once(rig: Rig) -> None:
+    for name in ("web on a", "worker on a", "worker on b"):
+        Process(rig, name).refuses(rig.clock())
+    Process(rig, "worker on c").refuses(rig.clock(), Problem("routing.yaml", 1, "no routes"), FAULT)
+    assert status(rig)["error"] == (
+        f"{SAID} [web on a, worker on a, worker on b]; routing.yaml:1: no routes (and 1 more fault) [worker on c]"
+    )
+
+
+def test_what_a_killed_process_refused_is_forgotten(rig: Rig) -> None:
+    """By the expiry of its key: a living one saves it again long before."""
+    worker = Process(rig, "worker on a")
+    worker.refuses(rig.clock())
+    client = rig.parts.agenda._redis
+    assert 0 < client.ttl(CONFIG_REFUSED) <= CONFIG_REFUSED_FOR_S
+    client.pexpire(CONFIG_REFUSED, 100)
+    worker.parts.config.save()
+    assert client.pttl(CONFIG_REFUSED) > 1000
+    client.delete(CONFIG_REFUSED)
+    assert status(rig)["error"] is None
+
+
+def test_one_that_starts_takes_back_what_its_name_had_refused(rig: Rig) -> None:
+    """A container's processes have the same names after each restart."""
+    Process(rig, "web on pod-1 (process 1)").refuses(rig.clock())
+    Process(rig, "web on pod-1 (process 1)").loads(rig.clock())
+    assert status(rig)["error"] is None
+
+
+def test_a_store_that_is_away_is_told_the_next_time(rig: Rig) -> None:
+    worker = Process(rig, "worker on a")
+    rig.parts.agenda._redis.config_set("maxmemory", 1)
+    try:
+        worker.refuses(rig.clock())
+    except StoreError:
+        pass
+    else:
+        raise AssertionError("it was no fault")
+    finally:
+        rig.parts.agenda._redis.config_set("maxmemory", 0)
+    assert status(rig)["error"] is None
+    worker.parts.config.save()
+    assert status(rig)["error"] == f"{SAID} [worker on a]"
+
+
+def test_after_a_reload_the_moment_is_the_new_ones(rig: Rig) -> None:
+    rig.clock.moment += 90
+    rig.configure(ROUTING)
+    assert status(rig)["loaded_at"] == "2026-11-23T12:01:30.000Z"
+    assert gauge(rig, "timestamp_seconds") == START + 90
+
+
+def test_hostile_words_of_a_fault_stay_words(rig: Rig) -> None:
+    Process(rig, "web on <b>").refuses(rig.clock(), Problem("r.yaml", 1, "<script>\x1b[2J" + "x" * 10_000))
+    page = rig.client.get("/").text
+    assert "<script>" not in page.replace('<script src="/static', "")
+    assert "\x1b" not in page
+    assert len(str(status(rig)["error"])) < 600

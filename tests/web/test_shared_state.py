@@ -1,0 +1,54 @@
+"""The master's state, as its forked workers read it."""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from receiver.domain.config_state import MAX_ERROR, ConfigState
+from receiver.errors import Problem
+from receiver.web.shared_state import SharedConfigState
+
+
+def test_a_forked_process_reads_what_is_set_later() -> None:
+    shared = SharedConfigState(ConfigState(1.0))
+    reading, writing = os.pipe()
+    go, gone = os.pipe()
+    child = os.fork()
+    if not child:
+        os.read(go, 1)
+        os.write(writing, shared.get().error.encode())
+        os._exit(0)
+    shared.set(ConfigState(1.0, 2.0, "routing.yaml:3: no channel"))
+    os.write(gone, b"x")
+    assert os.read(reading, 100) == b"routing.yaml:3: no channel"
+    os.waitpid(child, 0)
+
+
+def test_the_longest_error_fits() -> None:
+    problem = Problem("routing.yaml", 1, "\U0001f525" * 10_000)
+    state = ConfigState(1.0).refuse([problem] * 3, 2.0)
+    shared = SharedConfigState(state)
+    assert shared.get() == state
+    assert len(state.error) < MAX_ERROR + 30
+    assert state.error.endswith("(and 2 more faults)")
+
+
+def test_a_reader_sees_the_old_state_or_the_new_one() -> None:
+    states = [ConfigState(float(n), float(n), str(n) * (n % 400)) for n in range(400)]
+    shared = SharedConfigState(states[0])
+    wrong: list[ConfigState] = []
+    done = threading.Event()
+
+    def read() -> None:
+        while not done.is_set():
+            if (found := shared.get()) not in states:
+                wrong.append(found)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    for state in states:
+        shared.set(state)
+    done.set()
+    reader.join()
+    assert wrong == []
