@@ -100,9 +100,12 @@ def expire_silence(incident: Incident, number: int, by: Person, now: float) -> C
 def run_again(incident: Incident, now: float) -> Incident:
     """Return *incident* un-acknowledged: the step last told is told again, then the next waits."""
     run = Run(incident.run.number + 1, now, "unacknowledged", incident.run.since)
-    return replace(
-        incident, acknowledged_at=0.0, acknowledged_by="", acknowledged_ref="", snoozed_until=0.0, run=run
-    )
+    return replace(let_go(incident), run=run)
+
+
+def let_go(incident: Incident) -> Incident:
+    """Return *incident* without an acknowledgement."""
+    return replace(incident, acknowledged_at=0.0, acknowledged_by="", acknowledged_ref="", snoozed_until=0.0)
 
 
 def _taken(incident: Incident, by: Person, now: float) -> Incident:
@@ -111,6 +114,7 @@ def _taken(incident: Incident, by: Person, now: float) -> Incident:
         acknowledged_at=now,
         acknowledged_by=by.name or "somebody",
         acknowledged_ref=by.slack_id,
+        first_acknowledged_at=incident.first_acknowledged_at or now,
         snoozed_until=0.0,
     )
 

@@ -127,10 +127,7 @@ def _stand(
         return _stand_from_before(incident, step, due_at)
     given_up_at = _given_up_at(incident, step)
     is_begun = given_up_at is not None or any(d.attempts for d in _deliveries(incident, step))
-    is_stopped = incident.is_resolved or (
-        incident.is_acknowledged and not (is_first and is_owed_anew(incident))
-    )
-    if not is_begun and is_stopped:
+    if not is_begun and (incident.is_resolved or incident.is_acknowledged):
         return StepStanding(step)
     if not is_begun and now < policy.paused_until:
         return StepStanding(step, max(due_at, policy.paused_until))
@@ -296,21 +293,17 @@ def _first_step(incident: Incident, policy: EscalationPolicy) -> int:
 
 
 def _was_kept_open(incident: Incident, step: Step) -> bool:
-    """Tell whether a reopened incident need not tell its first step anew."""
+    """Tell whether a reopened incident need not tell its first step anew: it flaps, or PagerDuty, which has
+    not heard of the end yet, goes on waking the responder for the page before. It does not for one that was
+    acknowledged.
+    """
     if incident.run.is_quiet:
         return True
     if current(incident, page_key(step)).attempts:
         return False
     line = page_line(incident, step.responder)
-    is_open = line.is_open and line.is_known and not line.is_closing
+    is_open = line.is_open and line.is_known and not line.is_closing and line.acknowledged != line.opened
     return step.responder.find_target(PAGERDUTY) is not None and is_open
-
-
-def is_owed_anew(incident: Incident) -> bool:
-    """Tell whether the first step is told although somebody has it: it was acknowledged before it
-    resolved, its page was closed then, and the one that replaces it is acknowledged at once.
-    """
-    return incident.run.cause == "reopened" and 0 < incident.acknowledged_at <= incident.run.started_at
 
 
 def _look_at(

@@ -129,6 +129,9 @@ class Incident(Struct, frozen=True, omit_defaults=True):
     acknowledged_by: str = ""
     acknowledged_ref: str = ""  # the Slack user, where it was one
     snoozed_until: float = 0.0  # the acknowledgement's end, where it has one
+    first_acknowledged_at: float = 0.0  # stays, whatever becomes of the acknowledgement
+    former_by: str = ""  # who had it when its alerts resolved, before it last reopened
+    former_ref: str = ""  # the Slack user, where it was one
     resolved_at: float = 0.0
     resolved_by: str = ""  # empty: its alerts resolved
     resolved_ref: str = ""
@@ -154,6 +157,7 @@ class Incident(Struct, frozen=True, omit_defaults=True):
 
     @property
     def is_acknowledged(self) -> bool:
+        """Also of a resolved one: it was acknowledged when it resolved."""
         return self.acknowledged_at > 0
 
     @property

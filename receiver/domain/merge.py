@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from receiver.clock import format_duration
 from receiver.domain.alert import Alert, Group, Severity
-from receiver.domain.answers import run_again
+from receiver.domain.answers import let_go, run_again
 from receiver.domain.incident import Change, Event, Incident, Run, Standing, new_id, slot_of
 from receiver.domain.severity import BUILT_IN_WORDS, SeverityWords
 from receiver.text import one_line
@@ -280,7 +280,10 @@ def _find_unknown(known: tuple[str, ...], joined: Iterable[Alert], tally: _Tally
 
 
 def _merge_resolved(incident: Incident, group: Group, terms: Terms, now: float) -> Change:
-    """Reopen within the flap window, or open the next incident."""
+    """Reopen within the flap window, or open the next incident.
+
+    What flaps pages nobody anew, so whoever has it keeps it.
+    """
     tally = _tally(incident.standings, incident.joins, group, terms, now)
     if not tally.joined:
         return _noted(incident, tally)
@@ -290,7 +293,7 @@ def _merge_resolved(incident: Incident, group: Group, terms: Terms, now: float) 
     run = Run(number, now, "reopened", number, is_quiet=bool(tally.flapping))
     events: list[Event] = [Event(now, "reopened", "Firing again")]
     reopened = replace(
-        incident,
+        _without_holder(incident, now, events, is_flapping=bool(tally.flapping)),
         standings=tally.standings,
         resolved_at=0.0,
         reopened_at=now,
@@ -312,6 +315,15 @@ def _merge_resolved(incident: Incident, group: Group, terms: Terms, now: float) 
         duplicates=tally.duplicates,
         resolved=len(tally.ended),
     )
+
+
+def _without_holder(incident: Incident, now: float, events: list[Event], *, is_flapping: bool) -> Incident:
+    """Return *incident* as it reopens: its acknowledgement has ended with the resolve, unless it flaps."""
+    if is_flapping or not incident.is_acknowledged:
+        return replace(incident, former_by="", former_ref="")
+    by, ref = incident.acknowledged_by, incident.acknowledged_ref
+    events.append(Event(now, "unacknowledged", f"The acknowledgement by {by} ended when it resolved"))
+    return replace(let_go(incident), former_by=by, former_ref=ref)
 
 
 def _merge_closed(incident: Incident, group: Group, terms: Terms, now: float) -> Change:

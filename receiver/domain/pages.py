@@ -10,7 +10,6 @@ from receiver.domain.escalation import (
     Progress,
     StepStanding,
     current,
-    is_owed_anew,
     page_key,
     ready_at,
 )
@@ -187,7 +186,7 @@ def _next_page(
     incident: Incident, target: Target, dedup: str, reached: list[StepStanding], line: PageLine
 ) -> Page | None:
     """Return the page that is missing; of several, the one whose wait ends first."""
-    if incident.is_waiting or (incident.is_acknowledged and not is_owed_anew(incident)):
+    if incident.is_waiting or incident.is_acknowledged:
         return None
     about, grace, key = str(incident.run.number), _link_grace(incident), target.secret.digest
     former_key = line.key_digest if line.is_open and line.key_digest != key else ""

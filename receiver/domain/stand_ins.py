@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from receiver.domain.action import Action, Call, Post, Reply, Update
 from receiver.domain.delivery import Delivery
-from receiver.domain.escalation import Progress, StepStanding, current, is_owed_anew, page_key, ready_at
+from receiver.domain.escalation import Progress, StepStanding, current, page_key, ready_at
 from receiver.domain.fallback import (
     MESSAGE,
     call_key,
@@ -81,9 +81,8 @@ def stand_in_moments(incident: Incident, progress: Progress, now: float) -> Iter
 
 
 def _may_wake(incident: Incident, progress: Progress) -> bool:
-    if incident.is_resolved or incident.is_waiting or progress.paused_until:
-        return False
-    return not incident.is_acknowledged or is_owed_anew(incident)
+    is_over = incident.is_resolved or incident.is_acknowledged
+    return not (is_over or incident.is_waiting or progress.paused_until)
 
 
 def _is_under_way(page: Delivery) -> bool:

@@ -95,7 +95,9 @@ def _habit(name: str, group: Sequence[Incident], zone: tzinfo) -> Habit:
         name,
         len(group),
         short=sum(_is_short(incident) for incident in group),
-        unacknowledged=sum(bool(one.policy) and one.is_resolved and not one.acknowledged_at for one in group),
+        unacknowledged=sum(
+            bool(one.policy) and one.is_resolved and not one.first_acknowledged_at for one in group
+        ),
         pages=len(paged),
         night_pages=sum(_is_night(at, zone) for at in paged),
         reopened=sum(incident.generation for incident in group),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import chain
 
 from receiver.domain.action import Action, Call, Page, Post, Reply, Update
 from receiver.domain.escalation import trace_progress
@@ -46,14 +47,25 @@ class Briefing:
             now=now,
             excerpt=self._runbooks.find_excerpt(gravest) if gravest else None,
             links=self._links(incident),
-            on_call=self._find_on_call(action),
+            on_call=self._find_on_call(action, incident, policy),
         )
 
-    def _find_on_call(self, action: Action) -> tuple[OnCallPerson, ...]:
-        """Return who has the pager now, for a step that is said in the thread."""
-        if self._on_call is None or not isinstance(action, Reply | Call) or action.step is None:
+    def _find_on_call(
+        self, action: Action, incident: Incident, policy: EscalationPolicy
+    ) -> tuple[OnCallPerson, ...]:
+        """Return who has the pager now, for a step that is said in the thread; and of those the one who had
+        the incident before it reopened, where only PagerDuty's name for them is known.
+        """
+        if self._on_call is None or not isinstance(action, Reply | Call):
             return ()
-        return tuple(self._on_call.find(action.step.responder))
+        if action.step is not None:
+            return tuple(self._on_call.find(action.step.responder))
+        is_reopening = isinstance(action, Reply) and action.says == "reopened"
+        if not is_reopening or not incident.former_by or incident.former_ref:
+            return ()
+        responders = dict.fromkeys(step.responder for step in policy.steps)
+        people = chain.from_iterable(self._on_call.find(responder) for responder in responders)
+        return tuple(person for person in people if person.name == incident.former_by)[:1]
 
     def _links(self, incident: Incident) -> Links:
         message = find_message(incident)

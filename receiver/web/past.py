@@ -85,7 +85,7 @@ def build_past(parts: Parts, asked: PastQuery) -> Past:
         pages=part.pages,
         incidents=tuple(part.rows),
         days=tuple(count_days(found, max(since, last - _DAYS_AT_MOST * _DAY_S), last, zone)),
-        acknowledging=measure(found, lambda incident: incident.acknowledged_at),
+        acknowledging=measure(found, lambda incident: incident.first_acknowledged_at),
         resolving=measure(found, lambda incident: incident.resolved_at),
         habits=tuple(habits),
         hints=tuple(find_hints(habits)),

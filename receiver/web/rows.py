@@ -71,7 +71,7 @@ def render_history_row(incident: Incident, policy: EscalationPolicy, now: float)
         **asdict(render_row(incident, policy, now)),
         resolved_at=format_if_any(incident.resolved_at),
         duration_s=_seconds(incident, incident.resolved_at),
-        acknowledged_after_s=_seconds(incident, incident.acknowledged_at),
+        acknowledged_after_s=_seconds(incident, incident.first_acknowledged_at),
     )
 
 

@@ -201,10 +201,32 @@ def test_nobody_is_paged_for_what_is_over_or_somebody_has(happenings: list[tuple
     life = live(happenings)
     assert life.incident is not None
     pages = [a for a in plan(life.incident, POLICY, life.now).actions if isinstance(a, Page)]
-    if life.incident.is_resolved:
+    if life.incident.is_resolved or life.incident.is_acknowledged:
         assert pages == []
-    if life.incident.is_acknowledged and life.incident.run.cause != "reopened":
-        assert pages == []
+
+
+@settings(max_examples=300, deadline=None)
+@given(LIVES)
+def test_an_acknowledgement_ends_when_it_resolves_unless_it_flaps(happenings: list[tuple]) -> None:
+    life = live([h for h in happenings if h[-1] != "fails for good"])
+    life.answers("acknowledge")
+    for host in HOSTS:
+        life.hears(False, host, False)
+    assert life.incident is not None
+    before, woken = life.incident, len(life.woken)
+    if not (before.is_resolved and before.is_acknowledged) or before.is_closed_by_hand:
+        return
+    life.hears(True, "a", False)
+    after = life.incident
+    life.settles()
+    if after.run.is_quiet:
+        assert after.acknowledged_by == before.acknowledged_by
+        assert len(life.woken) == woken
+        return
+    assert after.state == "open"
+    assert after.former_by == "alice"
+    # Woken anew, unless PagerDuty had heard neither of the acknowledgement nor of the end.
+    assert life.open_pages[dedup_key(after, "on-call")] == "triggered"
 
 
 @settings(max_examples=200, deadline=None)

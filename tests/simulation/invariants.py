@@ -184,15 +184,14 @@ def _check_moment(world: World, one: Sent, sent: list[Sent]) -> Iterator[str]:
 def _check_wanted(one: Sent, history: list[Seen]) -> Iterator[str]:
     """Whoever pages has just read that nobody has it."""
     incident = one.notification.incident
-    is_owed = incident.run.cause == "reopened" and 0 < incident.acknowledged_at <= incident.run.started_at
-    if incident.is_resolved or (incident.is_acknowledged and not is_owed):
+    if incident.is_resolved or incident.is_acknowledged:
         yield f"{one.notification.action.key} was sent although it was {incident.state} when read"
     if len(one.seen) < READ_AGO:
         return
     read_at = one.seen[-READ_AGO]
     before = [seen.incident for seen in history if seen.number < read_at][-1:]
     since = [seen.incident for seen in history if read_at <= seen.number <= one.number]
-    if not is_owed and not any(then.state == "open" and then.run == incident.run for then in before + since):
+    if not any(then.state == "open" and then.run == incident.run for then in before + since):
         yield f"{one.notification.action.key} was sent although it was not open for a while"
 
 

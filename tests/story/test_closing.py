@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from tests.rig import LANES, Rig
+from tests.rig import LANES, ROUTING, Rig
+from tests.slack_people import SECRET, SlackPeople
 
 
 def test_firing_again_within_the_flap_window_reopens_the_same_message(rig: Rig) -> None:
@@ -30,16 +31,103 @@ def test_after_reopening_further_steps_wait_anew(rig: Rig) -> None:
     assert rig.paged() == ["on-call", "on-call", "team-lead"]
 
 
-def test_reopening_keeps_the_acknowledgement(rig: Rig) -> None:
+def test_an_acknowledgement_ends_with_the_resolve(rig: Rig) -> None:
+    """It was acknowledged in PagerDuty the moment it was paged, and nobody heard of it again."""
     incident = rig.fires("DiskFull")
-    rig.answers(incident, "acknowledge")
+    rig.answers(incident, "acknowledge", "alice")
+    rig.passes("1m")
+    rig.ends("DiskFull")
+    shown = rig.shows(incident)
+    assert (shown["state"], shown["acknowledged_by"]) == ("resolved", "alice")
+    rig.passes("2m")
+    rig.fires("DiskFull")
+    rig.passes("5s")
+    shown = rig.shows(incident)
+    assert (shown["state"], shown["acknowledged_by"], shown["acknowledged_at"]) == ("open", None, None)
+    assert rig.events() == ["trigger", "acknowledge", "resolve", "trigger"]
+    assert rig.pagerduty.opened()[-1].state == "triggered"
+    assert len(rig.roots()) == 1
+    rig.passes("10m")
+    assert rig.paged() == ["on-call", "on-call", "team-lead", "manager"]
+    (reopened,) = [reply for reply in rig.replies() if "Firing again" in reply]
+    assert "alice, your acknowledgement ended when it resolved" in reopened
+    said = [event["text"] for event in rig.shows(incident)["timeline"]]
+    assert "The acknowledgement by alice ended when it resolved" in said
+
+
+def test_a_snooze_ends_with_the_resolve_too(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    rig.client.post(f"/api/v1/incidents/{incident}/snooze", json={"by": "alice", "for": "8h"})
     rig.ends("DiskFull")
     rig.passes("2m")
     rig.fires("DiskFull")
-    rig.passes("1h")
+    assert rig.shows(incident)["snoozed_until"] is None
+    assert rig.paged() == ["on-call", "on-call"]
+
+
+def test_acknowledged_and_over_before_the_pager_heard_of_the_end_it_is_paged_anew(rig: Rig) -> None:
+    """PagerDuty wakes nobody for what joins an acknowledged incident, so that is closed first."""
+    incident = rig.fires("DiskFull")
+    rig.answers(incident, "acknowledge")
+    rig.posts(rig.alert("DiskFull", ended=True))
+    rig.posts(rig.alert("DiskFull"))
+    rig.passes("5s")
+    assert rig.state(incident) == "open"
+    assert rig.events() == ["trigger", "acknowledge", "resolve", "trigger"]
+
+
+def test_an_acknowledged_alert_pages_until_it_counts_as_flapping_and_no_longer(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    for _ in range(6):
+        if rig.state(incident) == "open":
+            rig.answers(incident, "acknowledge")
+        rig.passes("20s")
+        rig.ends("DiskFull")
+        rig.passes("20s")
+        rig.fires("DiskFull")
+    rig.passes("9m")
+    assert rig.triggered() == ["on-call"] * 3
     assert rig.state(incident) == "acknowledged"
-    assert rig.events() == ["trigger", "acknowledge", "resolve", "trigger", "acknowledge"]
-    assert set(rig.triggered()) == {"on-call"}
+
+
+def test_worse_when_it_fires_again_is_one_run_from_the_first_step(rig: Rig) -> None:
+    rig.configure(ROUTING.replace("""['severity="critical"']""", "['alertname=\"DiskFull\"']"))
+    incident = rig.fires("DiskFull", "warning")
+    rig.passes("6m")
+    rig.answers(incident, "acknowledge")
+    rig.ends("DiskFull", "warning")
+    rig.passes("1m")
+    rig.posts(rig.alert("DiskFull", "critical"))
+    rig.passes("1m")
+    assert rig.state(incident) == "open"
+    assert rig.paged() == ["on-call", "team-lead", "on-call"]
+
+
+def test_who_had_it_is_mentioned_where_slack_knows_them(rig: Rig) -> None:
+    rig.environ |= {"SLACK_SIGNING_SECRET": SECRET}
+    rig.configure(ROUTING)
+    incident = rig.fires("DiskFull")
+    people = SlackPeople(rig.client, rig.clock, rig.slack)
+    people.presses("acknowledge", incident)
+    rig.passes("5s")
+    rig.ends("DiskFull")
+    rig.passes("1m")
+    rig.fires("DiskFull")
+    rig.passes("5s")
+    (reopened,) = [reply for reply in rig.slack.replies() if "Firing again" in reply.words]
+    assert len(reopened.pings) == 1
+
+
+def test_how_soon_it_was_taken_stays_known_when_it_fires_again(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    rig.passes("90s")
+    rig.answers(incident, "acknowledge")
+    rig.ends("DiskFull")
+    rig.passes("1m")
+    rig.fires("DiskFull")
+    rig.ends("DiskFull")
+    (row,) = rig.client.get("/api/v1/history").json["incidents"]
+    assert row["acknowledged_after_s"] == 90.0
 
 
 def test_reopening_before_the_pager_heard_of_the_end_triggers_nobody_anew(rig: Rig) -> None:

@@ -56,11 +56,13 @@ class AddressBook:
         Never raises, and waits for two seconds at most in all; who isn't found by then stays a name.
         """
         action = notification.action
-        if not isinstance(action, Reply | Call) or action.step is None:
+        if not isinstance(action, Reply | Call):
             return notification
         deadline = time.monotonic() + self._wait_s
-        responder = self._introduce_responder(action.step.responder, deadline)
         on_call = tuple(self._introduce_person(person, deadline) for person in notification.on_call)
+        if action.step is None:
+            return replace(notification, on_call=on_call)
+        responder = self._introduce_responder(action.step.responder, deadline)
         step = replace(action.step, responder=responder)
         return replace(notification, action=replace(action, step=step), on_call=on_call)
 

@@ -10,7 +10,7 @@ from receiver.channels.slack.headline import lasted, severity_mark, severity_wor
 from receiver.channels.slack.mentions import mention, mention_on_call
 from receiver.channels.slack.message import MAX_TEXT, Message, Rung
 from receiver.channels.slack.mrkdwn import join_lines, line, moment, unmentioned
-from receiver.channels.slack.people import MAX_BY
+from receiver.channels.slack.people import MAX_BY, is_user
 from receiver.channels.slack.silences import render_hold
 from receiver.channels.slack.stand_ins import render_instead, render_left_open
 from receiver.channels.slack.steps import title
@@ -37,6 +37,8 @@ def _say(notification: Notification, reply: Reply) -> str:
     word = _WORDS.get(reply.says)
     if word is not None:
         return word(notification.incident)
+    if reply.says == "reopened":
+        return _reopened(notification)
     if reply.says == "ack_reminder":
         return _ack_reminder(notification.incident, notification.now)
     if reply.says == "left_open":
@@ -94,13 +96,24 @@ def _still_firing(incident: Incident) -> str:
     return "1 alert still fires" if incident.firing == 1 else f"{incident.firing} alerts still fire"
 
 
-def _reopened(incident: Incident) -> str:
+def _reopened(notification: Notification) -> str:
+    incident = notification.incident
     said = f"🔁 Firing again {moment(incident.reopened_at)}"
     if incident.over_for:
         said += f", {format_duration(incident.over_for)} after it resolved"
     if incident.is_acknowledged:
         said += f" · still acknowledged by {line(incident.acknowledged_by, MAX_BY)}"
+    elif incident.former_by:
+        said += f" · {_former(notification)}, your acknowledgement ended when it resolved"
     return said + (" · flapping: nobody is paged anew" if incident.is_flapping else "")
+
+
+def _former(notification: Notification) -> str:
+    """Return who had it before it resolved: mentioned where Slack knows them."""
+    incident = notification.incident
+    if is_user(incident.former_ref):
+        return mention(incident.former_ref)
+    return mention_on_call(notification.on_call) or line(incident.former_by, MAX_BY)
 
 
 def _reminder(incident: Incident, now: float) -> str:
@@ -138,7 +151,6 @@ def _not_asked(_incident: Incident) -> str:
 
 _WORDS: dict[str, Callable[[Incident], str]] = {
     "resolved": _resolved,
-    "reopened": _reopened,
     "held": _held,
     "not_asked": _not_asked,
 }
