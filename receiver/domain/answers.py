@@ -10,14 +10,24 @@ from receiver.clock import format_duration
 from receiver.domain.incident import Change, Event, Incident, Run, SilenceNote
 from receiver.domain.person import Person
 
+# Acknowledgements closer together answer the same page: a double click, a request sent again, two people who
+# were both woken. The first one has it, and of its time nothing is over yet.
+AT_ONCE_S = 60.0
 
-def acknowledge(incident: Incident, by: Person, now: float) -> Change:
-    """Somebody has it: paging stops. The second time changes nothing; a snooze becomes lasting."""
-    if incident.is_resolved or (incident.is_acknowledged and not incident.snoozed_until):
+
+def acknowledge(incident: Incident, by: Person, now: float, *, is_renewing: bool = True) -> Change:
+    """Somebody has it: paging stops; a snooze becomes lasting.
+
+    Given again it is theirs who gave it last, and its time begins anew. What is not *is_renewing*, or comes
+    within a minute, changes nothing then.
+    """
+    if incident.is_resolved:
         return Change(incident)
-    return _changed(
-        _taken(incident, by, now), now, Event(now, "acknowledged", "Acknowledged", by.name, by.via)
-    )
+    is_again = incident.is_acknowledged and not incident.snoozed_until
+    if is_again and not (is_renewing and abs(now - incident.acknowledged_at) >= AT_ONCE_S):
+        return Change(incident)
+    text = "Acknowledged again" if is_again else "Acknowledged"
+    return _changed(_taken(incident, by, now), now, Event(now, "acknowledged", text, by.name, by.via))
 
 
 def snooze(incident: Incident, by: Person, for_s: float, now: float) -> Change:

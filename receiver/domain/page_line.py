@@ -36,7 +36,7 @@ def page_line(incident: Incident, responder: Responder) -> PageLine:
         opened=opened,
         closed=int(closing.about) if was_tried and closing.is_settled else 0,
         is_closing=was_tried and not closing.is_settled,
-        acknowledged=int(acknowledged.about) if acknowledged.attempts else 0,
+        acknowledged=int(acknowledged.about.partition("@")[0]) if acknowledged.attempts else 0,
         is_known=is_known,
         key_digest=key_digest,
     )
@@ -98,6 +98,13 @@ def find_latest_page(incident: Incident, responder: Responder) -> str:
 def hint_key(responder: Responder) -> str:
     """Return the delivery key of what a webhook of PagerDuty's told of the responder's page."""
     return f"hint:{responder.name}"
+
+
+def acknowledged_about(opened: int, acknowledged_at: float) -> str:
+    """Return which instance of telling the pager that somebody has it this is: of the page that run *opened*,
+    and of this acknowledgement. Given again, it is told again, so that PagerDuty's own time begins anew, too.
+    """
+    return f"{opened}@{acknowledged_at:.3f}"
 
 
 def has_own_page(incident: Incident, responder: Responder) -> bool:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from receiver.domain.delivery import Delivery, Receipt
 from receiver.domain.incident import Incident, dedup_key
-from receiver.domain.page_line import PageLine, hint_key, page_line
+from receiver.domain.page_line import PageLine, acknowledged_about, hint_key, page_line
 from receiver.domain.policy import PAGERDUTY, Responder
 
 DONE_THERE = "done in PagerDuty"
@@ -73,8 +73,11 @@ class Paged:
         """Return how `acknowledge` or `resolve` stands when PagerDuty itself did it, with its key.
 
         So nobody tells PagerDuty what it told us. None where nothing is open there, or that is known.
+        *now* is when the incident counts as acknowledged.
         """
         about, before = str(self.line.opened), self._delivery(kind)
+        if kind == "acknowledge":
+            about = acknowledged_about(self.line.opened, now)
         if not self.line.is_open or (before.about == about and before.receipt is not None):
             return None
         attempt = before.begin(about, "", f"{PAGERDUTY}:{self.responder.name}", now)

@@ -18,6 +18,7 @@ from receiver.domain.incident import Incident, dedup_key
 from receiver.domain.page_check import CHECK_EVERY_S, check_due_at, resolve_check_due_at
 from receiver.domain.page_line import (
     PageLine,
+    acknowledged_about,
     build_gone_responder,
     find_latest_page,
     hint_key,
@@ -136,7 +137,8 @@ def _next_events(
     elif page is not None:
         yield page
     elif incident.is_acknowledged and line.is_open:
-        yield _end_page(incident, AcknowledgePage, about, responder, key_digest=line.key_digest)
+        given = acknowledged_about(line.opened, incident.acknowledged_at)
+        yield _end_page(incident, AcknowledgePage, given, responder, key_digest=line.key_digest)
 
 
 def _is_under_key(digest: str, target: Target) -> bool:
@@ -155,7 +157,8 @@ def _end_former_keys(incident: Incident, responder: Responder) -> Iterator[Actio
         if is_over or f"resolve:{name}" in incident.deliveries:
             yield _end_page(incident, ResolvePage, str(opened), responder, key_digest=key, name=name)
         elif incident.is_acknowledged:
-            yield _end_page(incident, AcknowledgePage, str(opened), responder, key_digest=key, name=name)
+            about = acknowledged_about(opened, incident.acknowledged_at)
+            yield _end_page(incident, AcknowledgePage, about, responder, key_digest=key, name=name)
 
 
 def _must_close_first(incident: Incident, line: PageLine) -> bool:

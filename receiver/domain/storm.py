@@ -20,6 +20,7 @@ from zlib import crc32
 from msgspec import Struct
 
 from receiver.domain.alert import Severity
+from receiver.domain.answers import AT_ONCE_S
 from receiver.domain.delivery import STORM, Delivery
 from receiver.domain.incident import Incident, to_base32
 from receiver.domain.person import Person
@@ -45,17 +46,31 @@ class Member(Struct, frozen=True, array_like=True):
 
 
 class StormAnswer(Struct, frozen=True, array_like=True):
-    """Somebody answered the storm: `acknowledge` or `resolve`, for all it counted in waves up to *wave*."""
+    """Somebody answered the storm: `acknowledge` or `resolve`, for all it counted in waves up to *wave*.
+
+    An acknowledgement that is given again takes the place of the one before; *former* is who gave that.
+    """
 
     what: str
     wave: int
     by: Person
     at: float
+    former: str = ""
 
     @property
     def key(self) -> str:
         """The delivery key under which it is kept that all members have heard of it."""
         return f"answer:{self.what}:{self.wave}"
+
+    @property
+    def about(self) -> str:
+        """Which instance of it that is about."""
+        return f"{self.at:.3f}"
+
+
+def may_renew(answer: StormAnswer, now: float) -> bool:
+    """Tell whether the same answer at *now* is a new one: not that of a double click."""
+    return answer.what == "acknowledge" and abs(now - answer.at) >= AT_ONCE_S
 
 
 class Storm(Struct, frozen=True, omit_defaults=True):
@@ -102,6 +117,15 @@ class Storm(Struct, frozen=True, omit_defaults=True):
     def acknowledged(self) -> StormAnswer | None:
         """The last acknowledgement of all it counts, if there was one."""
         return next((one for one in reversed(self.answers) if one.what == "acknowledge"), None)
+
+    def acknowledged_about(self, wave: int) -> str:
+        """Return which acknowledgement of a wave its page is to show; empty where its members were answered
+        one by one.
+        """
+        return next(
+            (one.about for one in reversed(self.answers) if one.what == "acknowledge" and one.wave >= wave),
+            "",
+        )
 
     def find_telling(self, field: str, member: Member) -> Delivery:
         """Return the delivery whose arrival tells *member*: the message, a wave's page, a step's mention."""

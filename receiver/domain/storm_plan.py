@@ -163,7 +163,7 @@ def _nowhere(storm: Storm) -> Target:
 def _answers(standing: Standing) -> Iterator[Action]:
     storm = standing.storm
     for answer in storm.answers:
-        yield Answer(answer.key, "", storm.lane, _nowhere(storm), 0.0, "", answer)
+        yield Answer(answer.key, answer.about, storm.lane, _nowhere(storm), 0.0, "", answer)
 
 
 # --- the pages of a responder's storm ---
@@ -200,11 +200,13 @@ def _page_of(standing: Standing, wave: int, responder: Responder, target: Target
         return
     name = f"resolve:{wave}" if is_over else f"acknowledge:{wave}"
     kind = ResolvePage if is_over else AcknowledgePage
-    yield kind(name, "", PAGERDUTY, target, standing.ready_at(name), "", dedup_key, page.key_digest)
+    about = "" if is_over else storm.acknowledged_about(wave)
+    at = standing.ready_at(name, about)
+    yield kind(name, about, PAGERDUTY, target, at, "", dedup_key, page.key_digest)
     if page.earlier_key_digest:  # tried before a reload under another key, and maybe taken
         name = f"{name}~{page.earlier_key_digest}"
-        at = standing.ready_at(name)
-        yield kind(name, "", PAGERDUTY, target, at, "", dedup_key, page.earlier_key_digest)
+        at = standing.ready_at(name, about)
+        yield kind(name, about, PAGERDUTY, target, at, "", dedup_key, page.earlier_key_digest)
 
 
 def _checks_of(standing: Standing, wave: int, responder: Responder, target: Target) -> Iterator[Action]:

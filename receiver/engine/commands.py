@@ -32,7 +32,7 @@ HELP = tuple(
     for text in (
         "list: the open incidents",
         "show ID: how one stands",
-        "ack ID, unack ID, resolve ID",
+        "ack ID, unack ID, resolve ID; ack again: the time after which paging goes on begins anew",
         "snooze ID 1h: it is yours, and paging goes on when the time is over",
         "silence ID 2h [comment]: in Alertmanager; with “resolved” in place of 2h until it resolves",
         "In place of 1h or 2h you can also say “until 14:00”.",

@@ -1,6 +1,7 @@
 """The desk: takes what people ask from a chat, does it, and says what became of it.
 
-It changes nothing but through the hands, so whatever is asked twice is harmless the second time.
+It changes nothing but through the hands, so the same request is harmless the second time; an acknowledgement
+that a person gives again begins its time anew.
 """
 
 from __future__ import annotations

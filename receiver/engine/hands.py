@@ -17,7 +17,8 @@ class Hands:
     """Changes incidents at somebody's word.
 
     When a method returns, the answer is in the store and on the agenda; workers do the rest. All
-    raise NotFound and StoreError, and all are harmless the second time.
+    raise NotFound and StoreError, and all are harmless the second time: an acknowledgement given again begins
+    its time anew.
     """
 
     def __init__(self, incidents: Incidents) -> None:

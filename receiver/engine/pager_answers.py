@@ -30,8 +30,15 @@ class PagerAnswers:
         self._clock = clock
 
     def acknowledge(self, page: Paged, by: Person, told_at: float = 0.0) -> None:
-        self._keep(page, page.settle("acknowledge", self._clock()))
-        self._change(page, told_at, lambda incident, now: answers.acknowledge(incident, by, now))
+        """Acknowledge; again, where that is newer than all that was heard: it renews."""
+        now = self._clock()
+
+        def how(incident: Incident, now: float) -> Change:
+            is_newer = told_at > incident.pager_told_at
+            return answers.acknowledge(incident, by, now, is_renewing=is_newer)
+
+        self._keep(page, page.settle("acknowledge", now))
+        self._change(page, told_at, how, now)
 
     def unacknowledge(self, page: Paged, by: Person, told_at: float = 0.0) -> None:
         # PagerDuty tells its people again by itself; a page known to be acknowledged would be closed
@@ -47,8 +54,8 @@ class PagerAnswers:
         """Remember that something was told which is so here already: what is older is outdated."""
         self._change(page, told_at, lambda incident, _: Change(incident))
 
-    def _change(self, page: Paged, told_at: float, how: How) -> None:
-        now, run = self._clock(), page.incident.run
+    def _change(self, page: Paged, told_at: float, how: How, now: float = 0.0) -> None:
+        now, run = now or self._clock(), page.incident.run
 
         def change(latest: Incident) -> Change:
             if latest.run != run or 0 < told_at < latest.pager_told_at:

@@ -54,6 +54,7 @@ _CLOCK_SLACK_S = 5.0
 _NOTE_KEY = "note:pagerduty"
 _FORMER = "of a former page"
 _OUTDATED = "outdated"
+_TAKING = ("acknowledged", "unacknowledged")
 # What changes nothing, and yet outdates what was told before it and comes after it.
 _SO_ALREADY = ("already acknowledged", "not acknowledged")
 
@@ -198,7 +199,15 @@ class PagerDesk:
             if what == "resolve" and not (news.is_person or status.is_person):
                 self._storms.hint(storm_id, wave, news.event_id or news.incident_id, self._clock())
                 return "resolved by no person"
-            self._storms.answer(storm_id, what, by, self._clock(), wave=wave, done_at_pager=True)
+            self._storms.answer(
+                storm_id,
+                what,
+                by,
+                self._clock(),
+                wave=wave,
+                done_at_pager=True,
+                is_renewing=news.is_person,
+            )
         except NotFound:
             return "no storm of ours any more"
         return _STATUSES[news.event_type]
@@ -238,7 +247,7 @@ def _find_obstacle(page: Paged, news: PagerNews, status: PagerStatus) -> str:
     """Return why the news changes nothing here, for the log; empty where it does."""
     incident, event_type = page.incident, news.event_type
     slack_s = _CLOCK_SLACK_S if event_type == "incident.resolved" else 0.0
-    is_taking_back = event_type == "incident.unacknowledged"
+    is_taking, is_taking_back = (event_type == f"incident.{word}" for word in _TAKING)
     for why, is_so in (
         (_OUTDATED, 0 < news.occurred_at < incident.pager_told_at),
         (_OUTDATED, status.status != _STATUSES.get(event_type)),
@@ -246,11 +255,17 @@ def _find_obstacle(page: Paged, news: PagerNews, status: PagerStatus) -> str:
         (_FORMER, not page.is_open),
         (_FORMER, not is_taking_back and page.is_past(news.occurred_at, slack_s)),
         ("not acknowledged", is_taking_back and not incident.is_acknowledged),
-        ("already acknowledged", event_type == "incident.acknowledged" and incident.is_acknowledged),
+        ("already acknowledged", is_taking and incident.is_acknowledged and not _is_renewal(page, news)),
     ):
         if is_so:
             return why
     return ""
+
+
+def _is_renewal(page: Paged, news: PagerNews) -> bool:
+    """Tell whether a person acknowledged once more there; our own acknowledgement comes back as news, too."""
+    latest = max(page.incident.acknowledged_at, page.incident.pager_told_at)
+    return news.is_person and not page.incident.snoozed_until and news.occurred_at > latest
 
 
 def _tell(page: Paged, news: PagerNews) -> str:

@@ -199,11 +199,10 @@ class StormKeeper:
 
     def _pass_on(self, answer: StormAnswer, standing: Standing) -> None:
         """Have the members hear of *answer*; those that joined later or were told anew since don't."""
-        how = answers.resolve if answer.what == "resolve" else answers.acknowledge
         for one in standing.members:
             if one.incident is None or one.is_resolved or one.member.wave > answer.wave:
                 continue
-            change = partial(_answer_if_meant, answer=answer, how=how, now=standing.now)
+            change = partial(_answer_if_meant, answer=answer, now=standing.now)
             try:
                 self._hands.change(one.incident.id, change, standing.now)
             except NotFound:
@@ -329,13 +328,18 @@ def _with(storm: Storm, key: str, delivery: Delivery) -> Storm:
     return replace(storm, deliveries={**storm.deliveries, key: delivery})
 
 
-def _answer_if_meant(
-    incident: Incident, *, answer: StormAnswer, how: Callable[..., Change], now: float
-) -> Change:
-    """Answer for *incident*, unless its run began after the answer was given."""
+def _answer_if_meant(incident: Incident, *, answer: StormAnswer, now: float) -> Change:
+    """Answer for *incident*, unless its run began after the answer was given.
+
+    Acknowledged again, a storm renews what was acknowledged with it before, and leaves others theirs.
+    """
     if incident.run.started_at > answer.at:
         return Change(incident)
-    return how(incident, answer.by, now)
+    if answer.what == "resolve":
+        return answers.resolve(incident, answer.by, now)
+    is_theirs = incident.acknowledged_by in (answer.by.name, answer.former)
+    is_renewing = is_theirs and incident.acknowledged_at < answer.at
+    return answers.acknowledge(incident, answer.by, now, is_renewing=is_renewing)
 
 
 def _tally_of(action: Action, standing: Standing) -> Tally:

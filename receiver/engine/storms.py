@@ -30,6 +30,7 @@ from receiver.domain.storm import (
     StormAnswer,
     field_of,
     hint_key,
+    may_renew,
     new_storm_id,
     place_of_channel,
     place_of_responder,
@@ -223,27 +224,41 @@ class Storms:
         return StormPage(door.storm, door.member.wave)
 
     def answer(
-        self, storm_id: str, what: str, by: Person, now: float, *, wave: int = 0, done_at_pager: bool = False
+        self,
+        storm_id: str,
+        what: str,
+        by: Person,
+        now: float,
+        *,
+        wave: int = 0,
+        done_at_pager: bool = False,
+        is_renewing: bool = False,
     ) -> Storm:
         """Have all that a storm counts acknowledged or resolved: those up to *wave*, 0 for all so far.
 
         When this returns it is in the store, and a worker goes through the members. The second time
-        changes nothing. *done_at_pager* says that PagerDuty knows already. Raises NotFound and StoreError.
+        changes nothing, unless it *is_renewing* an acknowledgement. *done_at_pager* says that PagerDuty knows
+        already. Raises NotFound and StoreError.
         """
 
         def change(held: HeldStorm) -> Storm:
             storm, counted = held.storm, max((one.wave for one in held.members.values()), default=1)
             last = min(wave, counted) if wave else counted
             answer = StormAnswer(what, last, by, now)
-            if storm.resolved_at or answer.key in {one.key for one in storm.answers}:
+            before = next((one for one in storm.answers if one.key == answer.key), None)
+            is_known = before is not None and not (is_renewing and may_renew(before, now))
+            if storm.resolved_at or is_known:
                 return storm
+            if before is not None:
+                answer = replace(answer, former=before.by.name)
             deliveries = dict(storm.deliveries)
             if done_at_pager:
-                told = Delivery().begin("", "", f"pagerduty:{storm.name}", now)
+                about = answer.about if what == "acknowledge" else ""
+                told = Delivery().begin(about, "", f"pagerduty:{storm.name}", now)
                 deliveries[f"{what}:{last}"] = told.arrived(Receipt(now, note="done in PagerDuty"))
             return replace(
                 storm,
-                answers=(*storm.answers, answer),
+                answers=(*(one for one in storm.answers if one is not before), answer),
                 closed=max(storm.closed, last),
                 deliveries=deliveries,
             )

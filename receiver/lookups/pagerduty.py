@@ -220,7 +220,7 @@ def _status(incident: Json) -> PagerStatus:
         status,
         by=_text(by.get("summary")),
         changed_at=_moment(incident.get("last_status_change_at")),
-        is_person=by.get("type") in USER_TYPES,
+        is_person=_text(by.get("type")) in USER_TYPES,
         created_at=_moment(incident.get("created_at")),
         id=_id(incident.get("id")),
         link=_text(incident.get("html_url")),

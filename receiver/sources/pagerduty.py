@@ -81,7 +81,7 @@ def parse(body: bytes) -> PagerNews | None:
         occurred_at=moment_of(event.get("occurred_at"), math.inf),
         to=_find_receivers(event_type, data),
         merged_into=_id(_object(_object(incident.get("resolve_reason")).get("incident")).get("id")),
-        is_person=_object(event.get("agent")).get("type") in USER_TYPES,
+        is_person=_text(_object(event.get("agent")).get("type")) in USER_TYPES,
     )
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import OrderedDict
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any, Protocol
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 
 _LOOK_EVERY_S = 0.5
 _STOP_S = 5.0
+_REMEMBERED = 1000
 _USUAL = Pace()
 
 
@@ -61,6 +63,8 @@ class SlackSocket:
         self._pace = pace
         self._stopping = threading.Event()
         self._line: Line | None = None
+        # What was done lately, with its answer: an envelope that Slack sends again is not done again.
+        self._done: OrderedDict[str, Mapping[str, Any] | None] = OrderedDict()
 
     @property
     def is_connected(self) -> bool:
@@ -113,12 +117,22 @@ class SlackSocket:
         if asked is None:
             _acknowledge(client, envelope, None)
             return
+        if envelope.envelope_id in self._done:
+            _acknowledge(client, envelope, self._done[envelope.envelope_id])
+            return
         carrier = self._carrier
         carried = carrier.carry(asked)
+        if carried.is_kept:
+            self._remember(envelope.envelope_id, carried.body)
         if carried.is_kept or carried.body is not None:
             _acknowledge(client, envelope, carried.body)
         if carried.body is None:
             carrier.say(carried)
+
+    def _remember(self, envelope_id: str, body: Mapping[str, Any] | None) -> None:
+        self._done[envelope_id] = body
+        while len(self._done) > _REMEMBERED:
+            self._done.popitem(last=False)
 
 
 def _read(envelope: SocketModeRequest) -> Request | None:

@@ -18,7 +18,7 @@ _API = "api"
 
 
 def acknowledge(parts: Parts, incident_id: str, asked: Answer) -> WholeIncident:
-    """Acknowledge the incident and return it as it then is; the second time changes nothing."""
+    """Acknowledge the incident and return it as it then is; given again, its time begins anew."""
     parts.hands.acknowledge(incident_id, read_person(asked), parts.clock())
     return describe(parts, incident_id)
 

@@ -35,7 +35,7 @@ def list_storms(parts: Parts) -> StormList:
 
 def acknowledge_storm(parts: Parts, storm_id: str, asked: Answer) -> StormRow:
     """Acknowledge all that a storm counts; the members hear of it within moments."""
-    parts.storms.answer(storm_id, "acknowledge", read_person(asked), parts.clock())
+    parts.storms.answer(storm_id, "acknowledge", read_person(asked), parts.clock(), is_renewing=True)
     return describe_storm(parts, parts.shelf_of_storms.load(storm_id))
 
 

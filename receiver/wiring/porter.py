@@ -40,6 +40,8 @@ def build_porter(parts: Parts) -> Porter:
         next_opening=partial(next_opening, hours) if hours is not None else None,
         can_silence=lambda incident: incident.source in routing.alertmanagers,
         mark_reviewed=mark_reviewed,
-        acknowledge_storm=lambda storm_id, by, now: parts.storms.answer(storm_id, "acknowledge", by, now),
+        acknowledge_storm=lambda storm_id, by, now: parts.storms.answer(
+            storm_id, "acknowledge", by, now, is_renewing=True
+        ),
     )
     return Porter(desk.take, routing.slack_token, parts.settings.slack_api_url)

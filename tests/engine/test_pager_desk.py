@@ -163,6 +163,23 @@ def test_a_pagerduty_that_has_not_heard_of_its_own_event_is_not_believed(rig: Ri
     assert rig.state(incident_id) == "acknowledged"
 
 
+def test_worked_off_twice_an_acknowledgement_given_again_counts_once(rig: Rig, bridge: Bridge) -> None:
+    """A worker may die when it is done and before it is crossed off; PagerDuty's clock may be ahead, too."""
+    incident_id = rig.fires("DiskFull")
+    rig.answers(incident_id, "acknowledge", by="bob")
+    rig.clock.moment += 600
+    rig.pagerduty.webhooks.waiting.clear()
+    rig.pagerduty.acknowledges(bridge.page(), by="Alice Doe")
+    by_key(bridge, lambda event: event.update(occurred_at="2026-11-23T12:10:04.500Z"))
+    bridge.tells()
+    shown = rig.shows(incident_id)
+    assert shown["acknowledged_by"] == "Alice Doe"
+    rig.clock.moment += 30
+    bridge.desk.take(_fields(rig.pagerduty.webhooks.done[-1].body))
+    assert rig.shows(incident_id)["acknowledged_at"] == shown["acknowledged_at"]
+    assert rig.events("on-call") == ["trigger", "acknowledge"]
+
+
 # --- taken back there ---
 
 

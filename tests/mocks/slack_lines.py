@@ -80,10 +80,11 @@ class Lines:
             self._changed.wait_for(lambda: envelope_id in self.acknowledged, timeout_s)
             return self.acknowledged.get(envelope_id)
 
-    def send(self, kind: str, payload: Any, *, takes_payload: bool = True) -> str:
+    def send(self, kind: str, payload: Any, *, takes_payload: bool = True, again: str = "") -> str:
+        """Send an envelope, *again* under the id of one that was sent before."""
         with self._changed:
             self._sent += 1
-            envelope_id = f"envelope-{self._sent}"
+            envelope_id = again or f"envelope-{self._sent}"
             line = self._open[self._sent % len(self._open)]
         envelope = {
             "type": kind,

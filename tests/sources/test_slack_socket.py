@@ -101,6 +101,19 @@ def test_an_envelope_is_acknowledged_only_when_it_is_done(slack, start):
     assert wait_for(lambda: slack.lines.acknowledged)
 
 
+def test_an_envelope_that_comes_again_is_acknowledged_and_not_done_again(slack, start):
+    carrier = Carrier(lambda _: Carried({"text": "done"}))
+    start(carrier)
+    slack.lines.wait_open()
+    first = slack.lines.send("slash_commands", a_command("ack 0h2k"))
+    assert wait_for(lambda: first in slack.lines.acknowledged)
+    del slack.lines.acknowledged[first]
+    slack.lines.send("slash_commands", a_command("ack 0h2k"), again=first)
+    assert wait_for(lambda: first in slack.lines.acknowledged)
+    assert slack.lines.acknowledged[first]["payload"] == {"text": "done"}
+    assert len(carrier.asked) == 1
+
+
 def test_a_reply_goes_with_the_acknowledgement(slack, start):
     start(Carrier(lambda _: Carried({"text": "No incident is open"})))
     slack.lines.wait_open()

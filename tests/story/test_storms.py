@@ -201,6 +201,30 @@ def test_acknowledging_a_storm_twice_changes_nothing(rig: Rig) -> None:
     assert len(pages(rig, action="acknowledge")) == 1
 
 
+def test_acknowledging_a_storm_again_later_renews_what_was_acknowledged_with_it(rig: Rig) -> None:
+    """What somebody has by themselves stays theirs."""
+    hour = ROUTING.replace(
+        "critical: [{notify: on-call}, {notify: team-lead, after: 5m}, {notify: manager, after: 5m}]",
+        "critical: {ack_timeout: 1h, steps: [{notify: on-call}, {notify: team-lead, after: 5m}]}",
+    )
+    rig.configure(hour + "limits: {}\n")
+    rig.machine = build_machine(rig.parts)
+    ids = breaks_out(rig)
+    rig.passes("30s")
+    folded = [one for one in ids if rig.shows(one)["storm"]]
+    rig.answers(folded[0], "acknowledge", "carol")
+    one = storm(rig, "responder:on-call")["id"]
+    for by in ("alice", "bob"):
+        rig.client.post(f"/api/v1/storms/{one}/acknowledge", json={"by": by})
+        rig.passes("50m")
+    counted = [rig.shows(one) for one in ids if rig.shows(one)["acknowledged_by"] == "bob"]
+    assert len(counted) == storm(rig, "responder:on-call")["total"] - 1
+    assert {one["state"] for one in counted} == {"acknowledged"}
+    assert rig.state(folded[0]) == "open"  # hers ran out
+    assert len(pages(rig, action="acknowledge")) == 2
+    assert storm(rig, "responder:on-call")["acknowledged_by"] == "bob"
+
+
 def test_acknowledged_one_by_one_the_storms_page_is_acknowledged_too(rig: Rig) -> None:
     ids = breaks_out(rig)
     rig.passes("30s")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from receiver.channels.slack.alerts import find_shared, short_lines, sort_alerts
-from receiver.channels.slack.blocks import section
+from receiver.channels.slack.blocks import actions, button, section
 from receiver.channels.slack.headline import lasted, severity_mark, severity_word
 from receiver.channels.slack.mentions import mention, mention_on_call
 from receiver.channels.slack.message import MAX_TEXT, Message, Rung
@@ -21,6 +21,8 @@ from receiver.domain.incident import Incident
 from receiver.domain.notification import Notification
 from receiver.domain.policy import PAGERDUTY, SLACK, Step
 
+BUTTONS = "reminder"  # the block_id by which a click on its button comes back
+
 
 def render_reply(notification: Notification, reply: Reply, rung: Rung) -> Message:
     """Return the words of one reply; a kind that is not known yet is the headline alone."""
@@ -30,6 +32,8 @@ def render_reply(notification: Notification, reply: Reply, rung: Rung) -> Messag
         return render_instead(notification, reply.says, reply.step)
     if reply.says == "joined":
         return _joined(notification.incident, reply.fingerprints, rung)
+    if reply.says == "ack_reminder":
+        return _ack_reminder(notification.incident, notification.now, rung)
     return Message(_say(notification, reply))
 
 
@@ -39,8 +43,6 @@ def _say(notification: Notification, reply: Reply) -> str:
         return word(notification.incident)
     if reply.says == "reopened":
         return _reopened(notification)
-    if reply.says == "ack_reminder":
-        return _ack_reminder(notification.incident, notification.now)
     if reply.says == "left_open":
         return render_left_open(notification.incident, reply.key)
     if reply.says == "silence_ends":
@@ -122,13 +124,18 @@ def _reminder(incident: Incident, now: float) -> str:
     return f"⏰ Closed by {by} {ago} ago, but {_still_firing(incident)}"
 
 
-def _ack_reminder(incident: Incident, now: float) -> str:
+def _ack_reminder(incident: Incident, now: float, rung: Rung) -> Message:
+    """Return the reminder with a button that begins the acknowledgement's time anew."""
     ago = format_duration(now - incident.acknowledged_at)
     by = line(incident.acknowledged_by, MAX_BY)
-    return (
+    said = (
         f"⏰ Acknowledged by {by} {ago} ago, and {_still_firing(incident)}. "
-        "Paging goes on when as long again has passed, unless it is resolved or snoozed"
+        "Paging goes on when as long again has passed, unless it is acknowledged again, snoozed or resolved"
     )
+    if rung is Rung.PLAIN:
+        return Message(said)
+    buttons = [button("Still on it", "acknowledge", incident.id, style="primary")]
+    return Message(said, (section(said), actions(buttons, BUTTONS)))
 
 
 def _silence_ends(incident: Incident, key: str) -> str:
