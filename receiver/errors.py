@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 
 class ReceiverError(Exception):
@@ -93,8 +94,22 @@ class TemporaryDeliveryError(DeliveryError):
         self.maybe_sent = maybe_sent
 
 
+class Refusal(StrEnum):
+    """What a vendor's refusal for good is about; each integration sets it from the vendor's codes."""
+
+    CONTENT = ""  # what was sent, or how: the same is refused for ever
+    CREDENTIALS = "credentials"  # the token or key, or what it may do: another one may pass
+    TARGET_GONE = "target_gone"  # nothing can be said at this address any more
+    MESSAGE_GONE = "message_gone"  # the message can't be edited any more
+    THREAD = "thread"  # the thread takes no reply; its channel may
+
+
 class PermanentDeliveryError(DeliveryError):
-    """Sending the same again can't help."""
+    """Sending the same again can't help; *kind* says what the refusal is about."""
+
+    def __init__(self, reason: str, detail: str = "", *, kind: Refusal = Refusal.CONTENT) -> None:
+        super().__init__(reason, detail)
+        self.kind = kind
 
 
 class ProviderAway(ReceiverError):

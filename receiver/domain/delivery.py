@@ -7,7 +7,7 @@ import zlib
 from msgspec import Struct
 from msgspec.structs import replace
 
-from receiver.errors import DeliveryError, TemporaryDeliveryError
+from receiver.errors import DeliveryError, PermanentDeliveryError, Refusal, TemporaryDeliveryError
 from receiver.text import cut
 
 # The contract of every channel: quick tries first, for a blip; then patience.
@@ -75,6 +75,8 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
     reason: str = ""
     detail: str = ""
     failed_at: float = 0.0  # given up for good
+    kind: str = ""  # then: what the refusal is about, a `Refusal`
+    key_digest: str = ""  # of the secret under which it was refused, where the refusal is about that
     receipt: Receipt | None = None
     earlier: str = ""  # the latest instance before this one that may have arrived
     key_digest: str = ""  # of the routing key that an event to PagerDuty went out under
@@ -135,19 +137,35 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
         """Return this delivery with its receipt."""
         return replace(self, receipt=receipt, maybe_sent=False, reason="", detail="", retry_at=0.0)
 
-    def failed(self, error: DeliveryError, now: float, *, was_maybe_sent: bool, salt: str) -> Delivery:
+    def failed(
+        self, error: DeliveryError, now: float, *, was_maybe_sent: bool, salt: str, key_digest: str = ""
+    ) -> Delivery:
         """Return this delivery with its last attempt failed: to be tried again, or given up.
 
-        *was_maybe_sent* tells whether an attempt before the last one may have arrived.
+        *was_maybe_sent* tells whether an attempt before the last one may have arrived; *key_digest* is
+        that of the secret it went out under.
         """
         told = replace(self, reason=error.reason, detail=cut(error.detail, MAX_DETAIL))
         if not isinstance(error, TemporaryDeliveryError):
-            return replace(told, failed_at=now, maybe_sent=was_maybe_sent)
+            kind = error.kind if isinstance(error, PermanentDeliveryError) else Refusal.CONTENT
+            return replace(
+                told,
+                failed_at=now,
+                maybe_sent=was_maybe_sent,
+                kind=kind.value,
+                key_digest=key_digest if kind is Refusal.CREDENTIALS else "",
+            )
         return replace(
             told,
             maybe_sent=was_maybe_sent or error.maybe_sent,
             retry_at=next_try_at(self, now, error.retry_after, salt),
         )
+
+    def revived(self) -> Delivery:
+        """Return this delivery, which was given up, as one still to be made; attempts that may have
+        arrived are still looked for.
+        """
+        return replace(self, failed_at=0.0, retry_at=0.0, kind="", key_digest="")
 
     @property
     def may_have_arrived(self) -> bool:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 
-from msgspec.structs import replace
-
 from receiver.domain.delivery import Delivery
 from receiver.domain.incident import Event, Incident
 from receiver.domain.person import Person
@@ -40,6 +38,6 @@ def ask_again(failure: Failure, by: Person, now: float) -> tuple[Delivery, Event
 
     What may have arrived is still looked for first. If nobody needs it any more, it is not made.
     """
-    delivery = replace(failure.delivery, failed_at=0.0, retry_at=0.0)
+    delivery = failure.delivery.revived()
     text = f"Asked to send {failure.key} to {delivery.target} again"
     return delivery, Event(now, "retried", text, by=by.name, via=by.via)

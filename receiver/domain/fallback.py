@@ -9,30 +9,13 @@ from __future__ import annotations
 from receiver.domain.delivery import Delivery
 from receiver.domain.incident import Incident
 from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy, Responder, Step, Target
+from receiver.errors import Refusal
 
 # The delivery key of the message that stands in for the incident's own, in the fallback channel.
 MESSAGE = "fallback"
 _MESSAGES = ("root", "root2", MESSAGE)
-# Slack's words for a channel in which nothing can be said any more: an edit or a reply so refused
-# means that the message itself is out of reach.
-_CHANNEL_GONE = frozenset(
-    {
-        "account_inactive",
-        "cant_post_message",
-        "channel_not_found",
-        "invalid_auth",
-        "invalid_channel",
-        "is_archived",
-        "missing_scope",
-        "no_permission",
-        "not_authed",
-        "not_in_channel",
-        "restricted_action",
-        "restricted_action_read_only_channel",
-        "token_expired",
-        "token_revoked",
-    }
-)
+# An edit or a reply so refused means that the message itself is out of reach.
+_OUT_OF_REACH = (Refusal.TARGET_GONE, Refusal.CREDENTIALS)
 
 
 def stand_in_step(responder: Responder) -> Step:
@@ -77,7 +60,7 @@ def find_loss(incident: Incident) -> Delivery | None:
         (
             d
             for d in incident.deliveries.values()
-            if d.failed_at and d.target == own and d.reason in _CHANNEL_GONE
+            if d.failed_at and d.target == own and d.kind in _OUT_OF_REACH
         ),
         None,
     )

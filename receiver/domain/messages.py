@@ -13,6 +13,7 @@ from receiver.domain.incident import Incident, SilenceNote
 from receiver.domain.page_check import is_left_open, is_resolved_too_often, is_unconfirmed
 from receiver.domain.policy import SLACK, EscalationPolicy, Step, Target
 from receiver.domain.silences import ending_silences
+from receiver.errors import Refusal
 
 # Edits that follow one another are merged: Slack takes some fifty a minute for all channels.
 EDIT_PAUSE_S = 1.0
@@ -20,8 +21,6 @@ EDIT_PAUSE_S = 1.0
 REMIND_AFTER_S = 4 * 3600.0
 # The key under which an incident keeps which storm has left it to have a message of its own.
 LEFT_BY_STORM = "left"
-# Slack's words for a message that can't be edited any more.
-LOST_MESSAGE = frozenset({"message_not_found", "edit_window_closed", "cant_update_message"})
 
 
 def face(incident: Incident, progress: Progress, now: float) -> str:
@@ -91,7 +90,7 @@ def list_messages(incident: Incident, progress: Progress, now: float) -> Iterato
         return
     about, place = message.receipt.reference, find_place(incident, message)
     edit = current(incident, "update", about)
-    is_lost = edit.failed_at > 0 and edit.reason in LOST_MESSAGE
+    is_lost = edit.failed_at > 0 and edit.kind == Refusal.MESSAGE_GONE
     anew = incident.deliveries.get("root2")
     if anew is None and is_lost:
         yield Post("root2", "", SLACK, place, 0.0, shown, replaces=about)

@@ -33,7 +33,6 @@ from receiver.domain.answers import calm, lapse
 from receiver.domain.delivery import Delivery, Receipt
 from receiver.domain.forgetting import forget
 from receiver.domain.incident import Event, Incident
-from receiver.domain.messages import LOST_MESSAGE
 from receiver.domain.notice import Notices
 from receiver.domain.notification import Notification
 from receiver.domain.page_check import is_resolved_too_often, is_unconfirmed
@@ -47,7 +46,7 @@ from receiver.engine.page_checks import PageChecker
 from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.turns import Turns
 from receiver.engine.witness import Witness
-from receiver.errors import ClaimLost, DeliveryError, TemporaryDeliveryError
+from receiver.errors import ClaimLost, DeliveryError, Refusal, TemporaryDeliveryError
 from receiver.text import one_line
 
 logger = logging.getLogger(__name__)
@@ -178,7 +177,7 @@ class Performer:
 
         A message that somebody deleted is posted anew, so that its edit is refused is no trouble.
         """
-        is_mended = after.reason in LOST_MESSAGE and "root2" not in incident.deliveries
+        is_mended = after.kind == Refusal.MESSAGE_GONE and "root2" not in incident.deliveries
         if self._notices is None or not after.failed_at or (isinstance(action, Update) and is_mended):
             return
         name = one_line(incident.alertname or incident.summary, 80)
@@ -230,7 +229,7 @@ def name_target(action: Action) -> str:
 
 def _events(action: Action, after: Delivery, now: float) -> list[Event]:
     if after.receipt is not None:
-        text = _arrival(action)
+        text = _arrival(action, after.receipt.note)
         if not text:
             return []
         simulated = " (simulated)" if after.receipt.is_simulated else ""
@@ -246,8 +245,11 @@ def _events(action: Action, after: Delivery, now: float) -> list[Event]:
     return []
 
 
-def _arrival(action: Action) -> str:
-    """Return how the timeline tells that *action* is done; empty for what nobody looks for there."""
+def _arrival(action: Action, note: str) -> str:
+    """Return how the timeline tells that *action* is done; empty for what nobody looks for there.
+
+    *note* is the receipt's: what was given up to get it through.
+    """
     text = ""
     match action:
         case Note():
@@ -259,7 +261,7 @@ def _arrival(action: Action) -> str:
         case ResolvePage():
             text = f"Page to {action.target.address} resolved"
         case Call(step=Step() as step) | Reply(step=Step() as step):
-            text = _telling(action, step)
+            text = _telling(action, step, note)
         case Post():
             text = f"Posted to {action.target.address}"
         case MakeSilence() if not action.silence_id:
@@ -269,12 +271,11 @@ def _arrival(action: Action) -> str:
     return text
 
 
-def _telling(action: Call | Reply, step: Step) -> str:
-    where = "the thread" if isinstance(action, Reply) else action.target.address
+def _telling(action: Call | Reply, step: Step, note: str) -> str:
+    where = "the thread" if isinstance(action, Reply) and not note else action.target.address
     is_unreached = isinstance(action, Reply) and action.says == "unreached"
-    return f"Told {step.responder.title} in {where}" + (
-        " that PagerDuty can't be reached" if is_unreached else ""
-    )
+    said = " that PagerDuty can't be reached" if is_unreached else ""
+    return f"Told {step.responder.title} in {where}{said}" + (f" ({note})" if note else "")
 
 
 def _noun(action: Action) -> str:

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 
 from receiver.domain.matcher import Matcher
 from receiver.domain.witness import Replica, SilenceSeen
-from receiver.errors import DeliveryError, PermanentDeliveryError, TemporaryDeliveryError
+from receiver.errors import DeliveryError, PermanentDeliveryError, Refusal, TemporaryDeliveryError
 from receiver.lookups import alertmanager_body as bodies
 from receiver.lookups.exchange import Answer, exchange, parse_address
 
@@ -121,7 +121,7 @@ def _tell_refusal(answer: Answer, *, may_be_done: bool) -> DeliveryError:
     words = answer.headers.get("location", "") if 300 <= answer.status < 400 else ""
     detail = f"HTTP {answer.status}: {words or bodies.find_words(answer.body)}".rstrip(": ")
     if answer.status in (401, 403):
-        return PermanentDeliveryError("unauthorized", detail)
+        return PermanentDeliveryError("unauthorized", detail, kind=Refusal.CREDENTIALS)
     if 400 <= answer.status < 500 and answer.status not in _TRY_LATER:
         return PermanentDeliveryError("refused", detail)
     # A gateway that lost its answer, or a failure at work, may have left it done; a 503 has not.

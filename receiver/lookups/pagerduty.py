@@ -19,7 +19,7 @@ from urllib3.exceptions import HTTPError
 
 from receiver.domain.pager_news import PagerStatus
 from receiver.domain.person import OnCallPerson
-from receiver.errors import DeliveryError, PermanentDeliveryError, TemporaryDeliveryError
+from receiver.errors import DeliveryError, PermanentDeliveryError, Refusal, TemporaryDeliveryError
 from receiver.lookups.together import ask_all
 from receiver.text import Secret, one_line
 
@@ -185,7 +185,7 @@ def _refusal(answer: Response) -> DeliveryError:
     if status >= 500 or status in _TRY_LATER:
         return TemporaryDeliveryError("server_error", detail)
     if status in (401, 403):
-        return PermanentDeliveryError("invalid_token", detail)
+        return PermanentDeliveryError("invalid_token", detail, kind=Refusal.CREDENTIALS)
     if status == 404:
         return PermanentDeliveryError("not_found", detail)
     if status >= 400:

@@ -21,7 +21,7 @@ from receiver.domain.person import Person
 from receiver.domain.plan import plan
 from receiver.domain.policy import EscalationPolicy
 from receiver.engine.perform import name_target
-from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
+from receiver.errors import PermanentDeliveryError, Refusal, TemporaryDeliveryError
 from tests.builders import OPENED_AT, a_group, a_policy, an_alert
 
 POLICY = a_policy()
@@ -81,7 +81,10 @@ class Life:
             attempt = attempt.failed(TemporaryDeliveryError("no"), self.now, was_maybe_sent=was, salt="x")
         elif outcome == "fails for good":
             attempt = attempt.failed(
-                PermanentDeliveryError("is_archived"), self.now, was_maybe_sent=was, salt="x"
+                PermanentDeliveryError("is_archived", kind=Refusal.TARGET_GONE),
+                self.now,
+                was_maybe_sent=was,
+                salt="x",
             )
         deliveries = {**self.incident.deliveries, action.key: attempt}
         self.incident = replace(self.incident, deliveries=deliveries)

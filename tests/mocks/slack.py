@@ -151,6 +151,12 @@ class MockSlack:
     def archive(self, channel: str) -> None:
         self.workspace.archived.add(channel.lstrip("#"))
 
+    def refuse_replies(self, place: SlackMessage | str, error: str) -> None:
+        """From now on a message's thread, or every thread of a channel, takes no reply."""
+        ids = self.workspace.channels
+        name = ids[place.lstrip("#")] if isinstance(place, str) else place.reference
+        self.workspace.threads_refused[name] = error
+
     def lose(self, message: SlackMessage) -> None:
         """Somebody deletes the message."""
         with self._changed:

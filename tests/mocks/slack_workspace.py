@@ -97,6 +97,7 @@ class Workspace:
         self.clock = clock
         self.channels: dict[str, str] = {}
         self.archived: set[str] = set()
+        self.threads_refused: dict[str, str] = {}  # by a message's reference or a channel's ID, the error
         self.messages: list[SlackMessage] = []
         self.users: list[dict[str, Any]] = []
         self.usergroups: list[dict[str, Any]] = []
@@ -141,6 +142,9 @@ class Workspace:
         if not text and not blocks:
             raise Refused("no_text")
         thread_ts = str(arguments.get("thread_ts") or "")
+        for place in (channel_id, f"{channel_id}:{thread_ts}"):
+            if thread_ts and place in self.threads_refused:
+                raise Refused(self.threads_refused[place])
         message = SlackMessage(
             channel=f"#{name}",
             channel_id=channel_id,

@@ -15,7 +15,7 @@ from receiver.domain.action import AcknowledgePage, Page, ResolvePage, Update
 from receiver.domain.delivery import Receipt
 from receiver.domain.incident import Incident
 from receiver.domain.notification import Notification
-from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
+from receiver.errors import PermanentDeliveryError, Refusal, TemporaryDeliveryError
 from tests.mocks.pagerduty_account import Account, PagedIncident
 from tests.simulation.stage import Stage, pick
 
@@ -105,7 +105,7 @@ class SlackDouble(Double):
         if isinstance(action, Update):
             message = next((one for one in self.messages if one.reference == action.message), None)
             if message is None:
-                raise PermanentDeliveryError("message_not_found")
+                raise PermanentDeliveryError("message_not_found", kind=Refusal.MESSAGE_GONE)
             message.looks.append(incident)
             return Receipt(self.stage.moment, message.reference)
         reference = f"C1:{len(self.messages) + 1}.000000"

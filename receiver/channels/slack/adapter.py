@@ -10,6 +10,7 @@ from slack_sdk.errors import SlackObjectFormationError
 
 from receiver import clock as real_clock
 from receiver.channels.slack.address_book import AddressBook
+from receiver.channels.slack.aside import FOUND_ASIDE, is_for_thread, render_aside, tell_aside
 from receiver.channels.slack.client import Client, items, next_cursor
 from receiver.channels.slack.directory import Directory
 from receiver.channels.slack.errors import REFUSED_FORMATS
@@ -17,10 +18,10 @@ from receiver.channels.slack.message import Message, Rung
 from receiver.channels.slack.metadata import has_mark, mark
 from receiver.channels.slack.references import Reference, parse_reference, permalink
 from receiver.channels.slack.render import render
-from receiver.domain.action import Post, Reply, Update
+from receiver.domain.action import Action, Post, Reply, Update
 from receiver.domain.delivery import Receipt
 from receiver.domain.notification import Notification
-from receiver.errors import DeliveryError, PermanentDeliveryError, TemporaryDeliveryError
+from receiver.errors import DeliveryError, PermanentDeliveryError, Refusal, TemporaryDeliveryError
 from receiver.text import Secret, one_line
 
 LogEvent = Callable[[str, Mapping[str, object]], None]
@@ -57,19 +58,38 @@ class SlackChannel:
     def send(self, notification: Notification) -> Receipt:
         """Post, edit or reply; return the receipt with the reference `CHANNEL:TS`.
 
-        Formatting that Slack refuses is given up rung by rung within this one call, and the
-        receipt's note says so. Raises a DeliveryError for anything else.
+        Formatting that Slack refuses is given up rung by rung within this one call, and a reply that
+        its thread refuses is posted in the channel; the receipt's note says so. Raises a DeliveryError
+        for anything else.
         """
         notification = self._address_book.introduce(notification)
+        try:
+            return self._send(notification)
+        except PermanentDeliveryError as error:
+            if _find_root(notification.action) is None or not is_for_thread(error):
+                raise
+            self._log_event("slack's thread takes no reply", _about(notification, error))
+            return self._send(notification, why_aside=tell_aside(error))
+
+    def _send(self, notification: Notification, *, why_aside: str = "") -> Receipt:
+        """Send by the highest rung that Slack takes; with *why_aside*, a reply is posted in the channel."""
         for rung in Rung:
+            message = render(notification, rung)
+            if why_aside:
+                message = self._render_aside(notification, message)
             try:
-                answer = self._deliver(notification, render(notification, rung))
+                answer = self._deliver(notification, message, is_aside=bool(why_aside))
             except (PermanentDeliveryError, SlackObjectFormationError) as error:
                 if not self._may_go_down(notification, rung, error):
                     raise
             else:
-                return self._receipt(notification, answer, rung)
+                return self._receipt(notification, answer, rung, note=why_aside)
         raise PermanentDeliveryError("invalid_blocks")
+
+    def _render_aside(self, notification: Notification, message: Message) -> Message:
+        incident, root = notification.incident, _find_root(notification.action)
+        url = permalink(self._directory.find_team_url(), root) if root is not None else ""
+        return render_aside(message, url, incident.alertname or incident.summary)
 
     def find(self, notification: Notification, since: float) -> Receipt | None:
         """Return the receipt of a post or reply tried since *since* that did arrive.
@@ -78,13 +98,15 @@ class SlackChannel:
         tell (a scope is missing, it is away): then it is sent again.
         """
         try:
-            found = self._find(notification, since - _CLOCK_SLACK_S)
-            return self._receipt(notification, found, Rung.FULL) if found is not None else None
+            found, is_aside = self._find(notification, since - _CLOCK_SLACK_S)
+            if found is None:
+                return None
+            return self._receipt(notification, found, Rung.FULL, note=FOUND_ASIDE if is_aside else "")
         except DeliveryError as error:
             self._log_event("slack could not be searched", _about(notification, error))
             return None
 
-    def _deliver(self, notification: Notification, message: Message) -> dict[str, Any]:
+    def _deliver(self, notification: Notification, message: Message, *, is_aside: bool) -> dict[str, Any]:
         action = notification.action
         if isinstance(action, Update):
             reference = _reference(action.message)
@@ -92,7 +114,9 @@ class SlackChannel:
             where = {"channel": reference.channel, "ts": reference.ts}
             # The default of chat.update alone is to make links and mentions of plain names.
             return self._client.post("chat.update", {**where, **words, "parse": "none"})
-        return self._client.post("chat.postMessage", _post_arguments(notification, message))
+        return self._client.post(
+            "chat.postMessage", _post_arguments(notification, message, is_aside=is_aside)
+        )
 
     def _may_go_down(
         self,
@@ -107,33 +131,49 @@ class SlackChannel:
             self._log_event("slack refused the formatting", fields)
         return refused and rung is not Rung.PLAIN
 
-    def _receipt(self, notification: Notification, answer: Mapping[str, Any], rung: Rung) -> Receipt:
+    def _receipt(
+        self, notification: Notification, answer: Mapping[str, Any], rung: Rung, *, note: str = ""
+    ) -> Receipt:
         at = self._clock()
         reference = parse_reference(f"{answer.get('channel')}:{answer.get('ts')}")
         if reference is None:
             raise TemporaryDeliveryError("odd_answer", "no channel or ts", maybe_sent=True)
         action, thread_ts = notification.action, ""
         if isinstance(action, Reply):
-            thread_ts = _reference(action.message).ts
+            thread_ts = "" if note else _reference(action.message).ts
         else:
             self._directory.learn(action.target.address, reference.channel)
         link = permalink(self._directory.find_team_url(), reference, thread_ts)
-        note = "" if rung is Rung.FULL else f"Slack refused the formatting: sent as {rung.name.lower()}"
-        return Receipt(at, str(reference), link=link, note=note)
+        refused = "" if rung is Rung.FULL else f"Slack refused the formatting: sent as {rung.name.lower()}"
+        return Receipt(at, str(reference), link=link, note="; ".join(filter(None, (note, refused))))
 
-    def _find(self, notification: Notification, oldest: float) -> dict[str, Any] | None:
+    def _find(self, notification: Notification, oldest: float) -> tuple[dict[str, Any] | None, bool]:
+        """Return channel and ts of the notification's own message, and whether that is a reply outside of
+        its thread.
+        """
         action = notification.action
         arguments: dict[str, Any] = {"oldest": f"{oldest:.6f}", "limit": _HISTORY_SIZE}
-        if isinstance(action, Reply):
-            thread = _reference(action.message)
-            arguments |= {"channel": thread.channel, "ts": thread.ts}
-            return self._search("conversations.replies", arguments, notification)
-        if not isinstance(action, Post):
-            return None
-        channel = self._directory.find_channel(action.target.address)
+        root = _find_root(action)
+        if root is not None and (found := self._find_reply(notification, root, arguments)):
+            return found, False
+        if root is None and not isinstance(action, Post):
+            return None, False
+        channel = self._directory.find_channel(_channel_of(action))
         if channel is None:
+            return None, False
+        found = self._search("conversations.history", {**arguments, "channel": channel}, notification)
+        return found, root is not None
+
+    def _find_reply(
+        self, notification: Notification, root: Reference, arguments: dict[str, Any]
+    ) -> dict[str, Any] | None:
+        asked = {**arguments, "channel": root.channel, "ts": root.ts}
+        try:
+            return self._search("conversations.replies", asked, notification)
+        except PermanentDeliveryError as error:
+            if not is_for_thread(error):
+                raise
             return None
-        return self._search("conversations.history", {**arguments, "channel": channel}, notification)
 
     def _search(
         self, method: str, arguments: dict[str, Any], notification: Notification
@@ -151,10 +191,21 @@ class SlackChannel:
         return None
 
 
-def _post_arguments(notification: Notification, message: Message) -> dict[str, Any]:
+def _find_root(action: Action) -> Reference | None:
+    """Return the message that a reply belongs to; None for other actions, and where it was simulated."""
+    return parse_reference(action.message) if isinstance(action, Reply) else None
+
+
+def _channel_of(action: Action) -> str:
+    """Return where *action* is posted: a reply in its message's channel, by the ID that Slack gave it."""
+    root = _find_root(action)
+    return root.channel if root is not None else action.target.address
+
+
+def _post_arguments(notification: Notification, message: Message, *, is_aside: bool) -> dict[str, Any]:
     action = notification.action
     arguments: dict[str, Any] = {
-        "channel": action.target.address,
+        "channel": _channel_of(action),
         "text": message.text,
         "parse": "none",
         "metadata": mark(notification),
@@ -165,9 +216,8 @@ def _post_arguments(notification: Notification, message: Message) -> dict[str, A
         arguments["blocks"] = list(message.blocks)
     if message.links_names:
         arguments["link_names"] = True
-    if isinstance(action, Reply):
-        thread = _reference(action.message)
-        arguments |= {"channel": thread.channel, "thread_ts": thread.ts}
+    if isinstance(action, Reply) and not is_aside:
+        arguments["thread_ts"] = _reference(action.message).ts
     return arguments
 
 
@@ -175,7 +225,9 @@ def _reference(text: str) -> Reference:
     """Return the message to edit or reply to; one that was only simulated is none in Slack."""
     reference = parse_reference(text)
     if reference is None:
-        raise PermanentDeliveryError("message_not_found", "the reference is none of Slack's")
+        raise PermanentDeliveryError(
+            "message_not_found", "the reference is none of Slack's", kind=Refusal.MESSAGE_GONE
+        )
     return reference
 
 

@@ -1,93 +1,200 @@
-"""What Slack's failures mean for us: try again, or tell the fallback."""
+"""What Slack's failures mean for us: try again, say it elsewhere, or tell the fallback."""
 
 from __future__ import annotations
 
 import errno
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.client import HTTPException, InvalidURL
 from urllib.error import URLError
 
 from slack_sdk.errors import SlackApiError, SlackClientError
 
-from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
+from receiver.errors import PermanentDeliveryError, Refusal, TemporaryDeliveryError
 from receiver.text import one_line
 
 # Formatting that Slack refuses; a lower rung of the ladder may pass.
 REFUSED_FORMATS = frozenset(
     {
+        "attachment_payload_limit_exceeded",
+        "block_mismatch",
+        "invalid_attachments",
         "invalid_blocks",
         "invalid_blocks_format",
+        "markdown_text_too_long",
         "msg_blocks_too_long",
         "msg_too_long",
-        "markdown_text_too_long",
+        "too_many_attachments",
         "unsupported_block",
-        "block_mismatch",
     }
 )
-# Sending the same again can't help: somebody has to change a token, a channel or a permission.
-# https://docs.slack.dev/reference/methods/chat.postMessage, …/chat.update
-HOPELESS = REFUSED_FORMATS | frozenset(
+# These pass by themselves: a limit, a fault inside of Slack, a workspace or channel that is being moved.
+# A code in no list of this module counts as one of them, so that a new one loses no alert.
+TEMPORARY = frozenset(
+    {
+        "external_channel_migrating",
+        "fatal_error",
+        "internal_error",
+        "invalid_cursor",  # a search begins anew
+        "list_record_comment_fetch_failed",
+        "message_limit_exceeded",
+        "org_login_required",
+        "rate_limited",
+        "ratelimited",
+        "request_timeout",
+        "service_unavailable",
+        "streaming_state_conflict",
+        "team_added_to_org",
+        "update_failed",
+    }
+)
+# The token, or what it may do: another token may pass. Slack answers `invalid_auth` to a network that
+# is not allowed, too.
+_CREDENTIALS = frozenset(
     {
         "access_denied",
+        "accesslimited",
         "account_inactive",
-        "app_missing_action_url",
-        "as_user_not_supported",
-        "bad_timestamp",
-        "cannot_reply_to_message",
-        "cant_broadcast_message",
-        "cant_post_message",
-        "cant_update_message",
-        "channel_not_found",
-        "edit_window_closed",
-        "ekm_access_denied",
+        "app_access_restricted",
         "enterprise_is_restricted",
-        "invalid_arg_name",
-        "invalid_arguments",
-        "invalid_array_arg",
+        "forbidden_team",
         "invalid_auth",
-        "invalid_channel",
-        "invalid_charset",
-        "invalid_form_data",
-        "invalid_json",
-        "invalid_metadata_format",
-        "invalid_metadata_schema",
-        "invalid_post_type",
-        "invalid_thread_ts",
-        "is_archived",
-        "is_inactive",
-        "json_not_object",
-        "message_not_found",
-        "messages_tab_disabled",
-        "method_deprecated",
-        "missing_charset",
-        "missing_post_type",
+        "invalid_team",
+        "is_bot",
+        "metadata_must_be_sent_from_app",
         "missing_scope",
         "no_permission",
-        "no_text",
         "not_allowed_token_type",
         "not_authed",
-        "not_in_channel",
-        "org_login_required",
-        "restricted_action",
-        "restricted_action_non_threadable_channel",
-        "restricted_action_read_only_channel",
-        "restricted_action_thread_locked",
-        "restricted_action_thread_only_channel",
-        "slack_connect_file_link_sharing_blocked",
+        "permission_denied",
         "team_access_not_granted",
-        "team_not_found",
-        "thread_not_found",
         "token_expired",
         "token_revoked",
         "two_factor_setup_required",
-        "unknown_method",
+        "user_is_bot",
+        "user_is_restricted",
+        "user_is_ultra_restricted",
+    }
+)
+_TARGET_GONE = frozenset(
+    {
+        "cant_post_message",
+        "channel_is_limited_access",
+        "channel_not_found",
+        "channel_type_not_supported",
+        "ekm_access_denied",
+        "invalid_channel",
+        "is_archived",
+        "is_inactive",
+        "messages_tab_disabled",
+        "method_not_supported_for_channel_type",
+        "not_in_channel",
+        "posting_to_channel_denied",
+        "restricted_action",
+        "restricted_action_read_only_channel",
+        "restricted_action_thread_only_channel",
+        "team_not_found",  # a channel's name where an org-wide token needs its ID
         "user_not_found",
         "user_not_in_channel",
     }
 )
+_MESSAGE_GONE = frozenset({"cant_update_message", "edit_window_closed", "message_not_found"})
+_THREAD = frozenset(
+    {
+        "cannot_reply_to_message",
+        "invalid_thread_ts",
+        "restricted_action_non_threadable_channel",
+        "restricted_action_thread_locked",
+        "thread_locked",
+        "thread_not_found",
+    }
+)
+# The request itself: what we send, or what we ask for.
+_REQUEST = frozenset(
+    {
+        "app_missing_action_url",
+        "as_user_not_supported",
+        "bad_timestamp",
+        "blocked_file_type",
+        "cant_broadcast_message",
+        "deprecated_endpoint",
+        "draft_already_deleted",
+        "draft_already_sent",
+        "draft_has_conflict",
+        "draft_not_found",
+        "duplicate_channel_not_found",
+        "duplicate_external_id",
+        "duplicate_message_not_found",
+        "exchanged_trigger_id",
+        "expired_trigger_id",
+        "failed_for_some_users",
+        "file_deleted",
+        "file_is_deleted",
+        "file_not_found",
+        "file_share_limit_reached",
+        "insecure_request",
+        "invalid_arg_name",
+        "invalid_arguments",
+        "invalid_array_arg",
+        "invalid_charset",
+        "invalid_form_data",
+        "invalid_json",
+        "invalid_limit",
+        "invalid_metadata_filter_keys",
+        "invalid_metadata_format",
+        "invalid_metadata_schema",
+        "invalid_post_type",
+        "invalid_trigger_id",
+        "invalid_ts_latest",
+        "invalid_ts_oldest",
+        "invalid_types",
+        "invalid_users",
+        "json_not_object",
+        "limit_required",
+        "markdown_text_conflict",
+        "max_file_sharing_exceeded",
+        "metadata_too_large",
+        "method_deprecated",
+        "missing_args",
+        "missing_argument",
+        "missing_charset",
+        "missing_file_data",
+        "missing_post_type",
+        "no_dual_broadcast_content_update",
+        "no_text",
+        "no_users_provided",
+        "plan_upgrade_required",
+        "send_on_behalf_not_allowed",
+        "slack_connect_blocked_file_type",
+        "slack_connect_canvas_sharing_blocked",
+        "slack_connect_clip_sharing_blocked",
+        "slack_connect_file_link_sharing_blocked",
+        "slack_connect_file_upload_sharing_blocked",
+        "slack_connect_lists_sharing_blocked",
+        "subteam_max_users_exceeded",
+        "too_many_contact_cards",
+        "too_many_members",
+        "unable_to_share_files",
+        "unknown_method",
+        "users_not_found",
+        "view_too_large",
+    }
+)
+# What each code that is refused for good is about.
+# https://docs.slack.dev/reference/methods/chat.postMessage, …/chat.update and those that are only read
+HOPELESS: Mapping[str, Refusal] = {
+    code: kind
+    for codes, kind in (
+        (REFUSED_FORMATS | _REQUEST, Refusal.CONTENT),
+        (_CREDENTIALS, Refusal.CREDENTIALS),
+        (_TARGET_GONE, Refusal.TARGET_GONE),
+        (_MESSAGE_GONE, Refusal.MESSAGE_GONE),
+        (_THREAD, Refusal.THREAD),
+    )
+    for code in codes
+}
 # Slack says of these that the work may have been done before they were raised.
 _MAYBE_DONE = frozenset({"fatal_error", "internal_error", "request_timeout", "service_unavailable"})
 # Slack always names a wait with a 429; a proxy's may lack one.
@@ -125,7 +232,7 @@ def _refusal(error: SlackApiError) -> TemporaryDeliveryError | PermanentDelivery
     if status == 429 or code in ("ratelimited", "rate_limited"):
         return TemporaryDeliveryError("rate_limited", retry_after=_retry_after(error) or _WAIT_S)
     if code in HOPELESS:
-        return PermanentDeliveryError(code, _detail(error))
+        return PermanentDeliveryError(code, _detail(error), kind=HOPELESS[code])
     wait = _retry_after(error)
     if not code:
         reason = "not_json" if status == 200 else f"http_{status}"

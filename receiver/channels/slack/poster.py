@@ -7,9 +7,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from msgspec.structs import replace
 from slack_sdk.errors import SlackObjectFormationError
 
 from receiver import clock as real_clock
+from receiver.channels.slack.aside import FOUND_ASIDE, is_for_thread, render_aside, tell_aside
 from receiver.channels.slack.client import Client
 from receiver.channels.slack.directory import Directory
 from receiver.channels.slack.errors import REFUSED_FORMATS
@@ -17,7 +19,7 @@ from receiver.channels.slack.history import find_ts
 from receiver.channels.slack.message import Message, Rung
 from receiver.channels.slack.references import Reference, parse_reference, permalink
 from receiver.domain.delivery import Receipt
-from receiver.errors import DeliveryError, PermanentDeliveryError, TemporaryDeliveryError
+from receiver.errors import DeliveryError, PermanentDeliveryError, Refusal, TemporaryDeliveryError
 from receiver.text import one_line
 
 Record = Callable[[Mapping[str, object]], None]
@@ -61,8 +63,8 @@ class SlackPoster:
     def post(self, mark: Mark, channel: str, render: Render, thread: str = "") -> Receipt:
         """Post a message, or a reply in *thread*; return the receipt with the reference `CHANNEL:TS`.
 
-        Formatting that Slack refuses is given up within this one call, and the receipt's note says so.
-        Raises a DeliveryError for anything else.
+        Formatting that Slack refuses is given up within this one call, and a reply that its thread refuses
+        is posted in the channel; the receipt's note says so. Raises a DeliveryError for anything else.
         """
         where: dict[str, Any] = {
             "channel": channel,
@@ -75,8 +77,21 @@ class SlackPoster:
             self._directory.learn(channel, reference.channel)
             return receipt
         root = _parse(thread)
-        where |= {"channel": root.channel, "thread_ts": root.ts}
-        return self._send("chat.postMessage", where, mark, render, root.ts)[0]
+        where["channel"] = root.channel
+        try:
+            return self._send("chat.postMessage", {**where, "thread_ts": root.ts}, mark, render, root.ts)[0]
+        except PermanentDeliveryError as error:
+            if not is_for_thread(error):
+                raise
+            _warn("slack's thread takes no reply", mark, error)
+            note = tell_aside(error)
+        url = permalink(self._directory.find_team_url(), root)
+
+        def render_in_channel(rung: Rung) -> Message:
+            return render_aside(render(rung), url, "this message")
+
+        receipt, _ = self._send("chat.postMessage", where, mark, render_in_channel)
+        return replace(receipt, note="; ".join(filter(None, (note, receipt.note))))
 
     def edit(self, mark: Mark, channel: str, render: Render, message: str) -> Receipt:  # noqa: ARG002  # Poster's
         """Bring *message* up to what is so now; twice is harmless. Raises a DeliveryError."""
@@ -89,21 +104,32 @@ class SlackPoster:
 
         None also where Slack won't tell: then it is sent again.
         """
-        where: dict[str, Any] = {"oldest": f"{since - _CLOCK_SLACK_S:.6f}"}
+        oldest = f"{since - _CLOCK_SLACK_S:.6f}"
+        root = parse_reference(thread)
         try:
-            if thread:
-                root = _parse(thread)
-                method, where = "conversations.replies", {**where, "channel": root.channel, "ts": root.ts}
-            else:
-                channel_id = self._directory.find_channel(channel)
-                if channel_id is None:
-                    return None
-                method, where = "conversations.history", {**where, "channel": channel_id}
-            ts = find_ts(self._client, method, where, lambda found: found.get("metadata") == mark.metadata)
+            if root is not None and (ts := self._find_reply(mark, root, oldest)):
+                return self._receipt({"channel": root.channel, "ts": ts}, thread_ts=root.ts)[0]
+            channel_id = root.channel if root is not None else self._directory.find_channel(channel)
+            if channel_id is None:
+                return None
+            ts = self._search("conversations.history", mark, {"channel": channel_id, "oldest": oldest})
         except DeliveryError as error:
             _warn("slack could not be searched", mark, error)
             return None
-        return self._receipt({"channel": where["channel"], "ts": ts})[0] if ts else None
+        note = FOUND_ASIDE if thread else ""
+        return self._receipt({"channel": channel_id, "ts": ts}, note)[0] if ts else None
+
+    def _find_reply(self, mark: Mark, root: Reference, oldest: str) -> str | None:
+        where = {"channel": root.channel, "ts": root.ts, "oldest": oldest}
+        try:
+            return self._search("conversations.replies", mark, where)
+        except PermanentDeliveryError as error:
+            if not is_for_thread(error):
+                raise
+            return None
+
+    def _search(self, method: str, mark: Mark, where: Mapping[str, Any]) -> str | None:
+        return find_ts(self._client, method, where, lambda found: found.get("metadata") == mark.metadata)
 
     def _send(
         self, method: str, where: Mapping[str, Any], mark: Mark, render: Render, thread_ts: str = ""
@@ -179,7 +205,9 @@ def _parse(text: str) -> Reference:
     """Return the message to edit or reply to; one that was only simulated is none in Slack."""
     reference = parse_reference(text)
     if reference is None:
-        raise PermanentDeliveryError("message_not_found", "the reference is none of Slack's")
+        raise PermanentDeliveryError(
+            "message_not_found", "the reference is none of Slack's", kind=Refusal.MESSAGE_GONE
+        )
     return reference
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import socket
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from receiver.channels.slack.adapter import SlackChannel
-from receiver.channels.slack.errors import HOPELESS
-from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
+from receiver.channels.slack.errors import HOPELESS, TEMPORARY
+from receiver.errors import PermanentDeliveryError, Refusal, TemporaryDeliveryError
 from receiver.text import Secret
 from tests.builders import a_notification
 from tests.mocks.slack import MockSlack
@@ -39,13 +41,63 @@ def test_what_only_a_person_can_mend_is_hopeless(slack: MockSlack, code):
 
 
 def test_no_hopeless_code_is_one_that_passes_by_itself():
-    assert not HOPELESS & {
+    assert not HOPELESS.keys() & TEMPORARY
+    assert {
         "ratelimited",
         "internal_error",
         "fatal_error",
         "service_unavailable",
         "team_added_to_org",
-    }
+    } <= TEMPORARY
+
+
+DOCUMENTED = json.loads((Path(__file__).parent / "documented_errors.json").read_text())
+
+
+@pytest.mark.parametrize("method", DOCUMENTED)
+def test_every_code_that_slack_documents_is_sorted_on_purpose(method):
+    """The file holds, by method, what Slack's reference names under "Errors"."""
+    assert len(DOCUMENTED[method]) >= 29
+    assert [code for code in DOCUMENTED[method] if code not in HOPELESS and code not in TEMPORARY] == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "external_channel_migrating",
+        "message_limit_exceeded",
+        "org_login_required",
+        "streaming_state_conflict",
+        "team_added_to_org",
+        "update_failed",
+    ],
+)
+def test_what_is_under_way_at_slack_passes_by_itself(slack: MockSlack, code):
+    slack.fail_next(POST, error=code)
+    assert temporary(slack.url).reason == code
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("token_revoked", Refusal.CREDENTIALS),
+        ("not_authed", Refusal.CREDENTIALS),
+        ("missing_scope", Refusal.CREDENTIALS),
+        ("account_inactive", Refusal.CREDENTIALS),
+        ("not_allowed_token_type", Refusal.CREDENTIALS),
+        ("is_archived", Refusal.TARGET_GONE),
+        ("restricted_action_thread_only_channel", Refusal.TARGET_GONE),
+        ("ekm_access_denied", Refusal.TARGET_GONE),
+        ("edit_window_closed", Refusal.MESSAGE_GONE),
+        ("restricted_action_thread_locked", Refusal.THREAD),
+        ("too_many_contact_cards", Refusal.CONTENT),
+    ],
+)
+def test_a_refusal_for_good_says_what_it_is_about(slack: MockSlack, code, kind):
+    slack.fail_next(POST, error=code)
+    with pytest.raises(PermanentDeliveryError) as caught:
+        SlackChannel(Secret("xoxb-test"), slack.url).send(a_notification())
+    assert caught.value.kind is kind
 
 
 def test_the_wait_that_slack_asks_for_is_kept(slack: MockSlack):

@@ -1,0 +1,129 @@
+"""A reply that its thread refuses is said once in the channel: the channel is not at fault."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.mocks.slack_workspace import SlackMessage
+from tests.rig import Rig
+from tests.story.outage import NOTICES, with_fallback
+
+CODES = [
+    "cannot_reply_to_message",
+    "invalid_thread_ts",
+    "message_not_found",
+    "restricted_action_non_threadable_channel",
+    "restricted_action_thread_locked",
+    "thread_not_found",
+]
+CRITICAL = "#alerts-critical"
+
+
+def root_of(rig: Rig) -> SlackMessage:
+    """Return the incident's message: the first in its channel."""
+    return rig.roots()[0]
+
+
+def asides(rig: Rig) -> list[SlackMessage]:
+    """Return what was said in the channel in place of replies."""
+    return [message for message in rig.roots() if "In place of a reply" in message.words]
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_step_is_said_once_in_the_channel_with_mention_and_link(rig: Rig, code: str) -> None:
+    rig.configure(NOTICES + with_fallback("#ops"))
+    rig.slack.workspace.add_channel("#ops")
+    rig.slack.refuse_replies(CRITICAL, code)
+    incident = rig.fires("DiskFull")
+    rig.passes("8m")
+    first, second = asides(rig)
+    assert "Paging On-call" in first.text
+    assert "Paging Team Lead @team-lead: not acknowledged for 5m" in second.text
+    assert second.pings == ["@team-lead"]
+    assert f"<https://example.slack.com/archives/{root_of(rig).channel_id}/p" in second.text
+    assert root_of(rig).ts.replace(".", "") in second.text
+    assert (second.channel, second.thread_ts) == (CRITICAL, "")
+    assert rig.slack.replies() == []
+    shown = rig.shows(incident)
+    assert [d["id"] for d in shown["deliveries"] if d["state"] == "failed"] == []
+    assert any(
+        event["text"].startswith(f"Told Team Lead in {CRITICAL} (The thread takes no reply")
+        for event in shown["timeline"]
+    )
+    # Neither the fallback channel nor that of notices has anything to hear of it.
+    assert {message.channel for message in rig.roots()} == {CRITICAL}
+
+
+def test_every_reply_is_said_once_whoever_it_is_for(rig: Rig) -> None:
+    incident = rig.fires("DiskFull", host="a")
+    rig.slack.refuse_replies(root_of(rig), "restricted_action_thread_locked")
+    rig.posts(rig.alert("DiskFull", host="a"), rig.alert("DiskFull", host="@here<!channel>"))
+    rig.passes("1m")
+    rig.answers(incident, "acknowledge")
+    rig.ends("DiskFull", host="a")
+    rig.ends("DiskFull", host="@here<!channel>")
+    rig.passes("1h")
+    said = [message.text.split("\n")[0] for message in asides(rig)]
+    assert said == ["➕ 1 alert joined · DiskFull", "✅ Resolved after 1m"]
+    assert [message.pings for message in asides(rig)] == [[], []]
+    assert "Resolved" in root_of(rig).text
+
+
+def test_a_thread_that_is_unlocked_has_the_replies_again(rig: Rig) -> None:
+    rig.slack.refuse_replies(CRITICAL, "restricted_action_thread_locked")
+    rig.fires("DiskFull")
+    rig.slack.workspace.threads_refused.clear()
+    rig.passes("6m")
+    assert len(asides(rig)) == 1
+    assert [reply.split(":")[0] for reply in rig.replies()] == ["📟 Paging Team Lead @team-lead"]
+
+
+def test_what_was_said_in_the_channel_is_found_after_its_answer_was_lost(rig: Rig) -> None:
+    rig.fires("DiskFull")
+    rig.slack.refuse_replies(CRITICAL, "restricted_action_thread_locked")
+    rig.clock.moment += 300
+    # The first call is the reply, which is refused; the answer to the second, in the channel, is lost.
+    rig.slack.fail_next("chat.postMessage", error="restricted_action_thread_locked")
+    rig.slack.drop_answer("chat.postMessage")
+    rig.passes("2m")
+    (aside,) = asides(rig)
+    assert "Team Lead" in aside.text
+    assert aside.metadata is not None
+    assert aside.metadata["event_payload"]["key"] == "step:team-lead"
+
+
+def test_it_is_found_where_the_thread_itself_can_not_be_read(rig: Rig) -> None:
+    rig.fires("DiskFull")
+    rig.slack.refuse_replies(CRITICAL, "thread_not_found")
+    rig.clock.moment += 300
+    rig.slack.fail_next("chat.postMessage", error="thread_not_found")
+    rig.slack.drop_answer("chat.postMessage")
+    rig.slack.fail_next("conversations.replies", error="thread_not_found")
+    rig.passes("2m")
+    assert len(asides(rig)) == 1
+
+
+def test_a_channel_that_refuses_it_too_has_the_routes_fallback(rig: Rig) -> None:
+    rig.configure(with_fallback("manager"))
+    rig.fires("DiskFull")
+    rig.clock.moment += 300
+    rig.slack.fail_next("chat.postMessage", error="cannot_reply_to_message")
+    rig.slack.fail_next("chat.postMessage", error="restricted_action")
+    rig.passes("1m")
+    assert rig.paged() == ["on-call", "team-lead", "manager"]
+
+
+def test_the_mention_of_a_storms_step_is_said_in_the_channel(rig: Rig) -> None:
+    rig.storms_after_s = 0.0
+    rig.configure(
+        "limits: {slack_posts: 1/m, slack_updates: 1000/s, pagerduty: 1000/s}\n" + with_fallback("manager")
+    )
+    for n in range(4):
+        rig.posts(rig.alert(f"Disk{n}"))
+    rig.passes("2m")
+    rig.slack.refuse_replies(CRITICAL, "restricted_action_thread_locked")
+    rig.passes("10m")
+    said = [message for message in asides(rig) if "in this storm not acknowledged" in message.text]
+    assert said
+    assert said[0].pings == ["@team-lead"]
+    assert "|this message>" in said[0].text
