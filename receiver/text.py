@@ -20,7 +20,7 @@ class Secret:
 
     @property
     def digest(self) -> str:
-        """16 hex digits by which it is known again without being kept; empty for an empty one."""
+        """The first 16 hex digits of its SHA-256, by which it is known again; empty where it is empty."""
         return self._digest
 
     def reveal(self) -> str:

@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
+from functools import cached_property
 from pathlib import Path
 
 from receiver.domain.calendar import BusinessHours
 from receiver.domain.heartbeat import Heartbeat, find_policy
-from receiver.domain.policy import NO_POLICY, EscalationPolicy, Responder
+from receiver.domain.policy import (
+    ALERTMANAGER,
+    NO_POLICY,
+    PAGERDUTY,
+    SLACK,
+    EscalationPolicy,
+    Responder,
+)
 from receiver.domain.route import Route, find_route
 from receiver.domain.severity import BUILT_IN_WORDS, SeverityWords
 from receiver.errors import Problem
@@ -89,6 +97,17 @@ class Routing:
     def can_ask_pager(self) -> bool:
         """Whether PagerDuty's REST API can be asked."""
         return bool(self.pagerduty_api_token)
+
+    @cached_property
+    def digests(self) -> Mapping[str, str]:
+        """Digests of the secrets by where they are sent, so that a change of one is noticed."""
+        found = {f"{SLACK}:": self.slack_token.digest}
+        for name, responder in self.responders.items():
+            if (target := responder.find_target(PAGERDUTY)) is not None:
+                found[f"{PAGERDUTY}:{name}"] = target.secret.digest
+        for source, one in self.alertmanagers.items():
+            found[f"{ALERTMANAGER}:{source}"] = Secret("\n".join(one.urls)).digest
+        return found
 
     def find_route(self, labels: Mapping[str, str]) -> Route:
         """Return the first route that matches; the last one where none does, so no alert is lost."""

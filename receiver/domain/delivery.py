@@ -76,7 +76,7 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
     detail: str = ""
     failed_at: float = 0.0  # given up for good
     kind: str = ""  # then: what the refusal is about, a `Refusal`
-    key_digest: str = ""  # of the secret under which it was refused, where the refusal is about that
+    refused_under: str = ""  # the digest of the secret it was refused under, where the refusal is about that
     receipt: Receipt | None = None
     earlier: str = ""  # the latest instance before this one that may have arrived
     key_digest: str = ""  # of the routing key that an event to PagerDuty went out under
@@ -138,12 +138,12 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
         return replace(self, receipt=receipt, maybe_sent=False, reason="", detail="", retry_at=0.0)
 
     def failed(
-        self, error: DeliveryError, now: float, *, was_maybe_sent: bool, salt: str, key_digest: str = ""
+        self, error: DeliveryError, now: float, *, was_maybe_sent: bool, salt: str, secret_digest: str = ""
     ) -> Delivery:
         """Return this delivery with its last attempt failed: to be tried again, or given up.
 
-        *was_maybe_sent* tells whether an attempt before the last one may have arrived; *key_digest* is
-        that of the secret it went out under.
+        *was_maybe_sent* tells whether an attempt before the last one may have arrived; *secret_digest* is
+        that of the secret that is configured for its target.
         """
         told = replace(self, reason=error.reason, detail=cut(error.detail, MAX_DETAIL))
         if not isinstance(error, TemporaryDeliveryError):
@@ -153,7 +153,7 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
                 failed_at=now,
                 maybe_sent=was_maybe_sent,
                 kind=kind.value,
-                key_digest=key_digest if kind is Refusal.CREDENTIALS else "",
+                refused_under=secret_digest if kind is Refusal.CREDENTIALS else "",
             )
         return replace(
             told,
@@ -165,7 +165,7 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
         """Return this delivery, which was given up, as one still to be made; attempts that may have
         arrived are still looked for.
         """
-        return replace(self, failed_at=0.0, retry_at=0.0, kind="", key_digest="")
+        return replace(self, failed_at=0.0, retry_at=0.0, kind="", refused_under="")
 
     @property
     def may_have_arrived(self) -> bool:

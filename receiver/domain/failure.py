@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from receiver.domain.delivery import Delivery
 from receiver.domain.incident import Event, Incident
 from receiver.domain.person import Person
+from receiver.domain.policy import PAGERDUTY, find_digest
+from receiver.errors import Refusal
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,31 @@ def delivery_id(incident_id: str, key: str) -> str:
 def lane_of(delivery: Delivery) -> str:
     """Return whose workers try a delivery: the channel kind it goes to."""
     return delivery.target.partition(":")[0]
+
+
+def is_mended(failure: Failure, digests: Mapping[str, str]) -> bool:
+    """Tell whether a delivery was refused for credentials that are others now, by their *digests*.
+
+    What a past incident still has to tell PagerDuty is left: its dedup key is that of the incident that
+    holds the group now, and an old resolve would close that one's page.
+    """
+    if failure.incident.is_past and lane_of(failure.delivery) == PAGERDUTY:
+        return False
+    return is_refused_otherwise(failure.delivery, digests)
+
+
+def is_refused_otherwise(delivery: Delivery, digests: Mapping[str, str]) -> bool:
+    """Tell whether *delivery* was refused for credentials, and there are others now."""
+    if not delivery.failed_at or delivery.kind != Refusal.CREDENTIALS:
+        return False
+    digest = find_digest(digests, delivery.target)
+    return bool(digest) and digest != delivery.refused_under
+
+
+def send_again(failure: Failure, now: float) -> tuple[Delivery, Event]:
+    """Return the delivery as one still to be made with other credentials, and the timeline's line."""
+    text = f"Other credentials: sending {failure.key} to {failure.delivery.target} again"
+    return failure.delivery.revived(), Event(now, "retried", text)
 
 
 def ask_again(failure: Failure, by: Person, now: float) -> tuple[Delivery, Event]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from receiver.text import Secret
@@ -22,6 +23,15 @@ class Target:
     kind: str
     address: str
     secret: Secret = _NO_SECRET
+
+
+def find_digest(digests: Mapping[str, str], target: str) -> str:
+    """Return the digest of the secret that is sent to *target* (`kind:address`); empty where there is none.
+
+    *digests* are by target, or by `kind:` for all others of a kind.
+    """
+    kind = target.partition(":")[0]
+    return digests.get(target) or digests.get(f"{kind}:", "")
 
 
 @dataclass(frozen=True)

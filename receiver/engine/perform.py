@@ -36,7 +36,7 @@ from receiver.domain.incident import Event, Incident
 from receiver.domain.notice import Notices
 from receiver.domain.notification import Notification
 from receiver.domain.page_check import is_resolved_too_often, is_unconfirmed
-from receiver.domain.policy import Step
+from receiver.domain.policy import Step, find_digest
 from receiver.domain.ports import Channel, Incidents
 from receiver.engine.hands import Hands
 from receiver.engine.health import HealthNotes
@@ -72,9 +72,11 @@ class Performer:
         notices: Notices | None = None,
         checker: PageChecker | None = None,
         keys: RoutingKeys | None = None,
+        digests: Mapping[str, str],
     ) -> None:
         self._keys = keys or RoutingKeys()
         self._checker = checker
+        self._digests = digests
         self._health = health
         self._incidents = incidents
         self._turns = turns
@@ -130,7 +132,11 @@ class Performer:
             receipt, is_found = self._send(notification, attempt, was_maybe_sent=was_maybe_sent)
         except DeliveryError as error:
             after = attempt.failed(
-                error, self._clock(), was_maybe_sent=was_maybe_sent, salt=f"{incident.id}/{action.key}"
+                error,
+                self._clock(),
+                was_maybe_sent=was_maybe_sent,
+                salt=f"{incident.id}/{action.key}",
+                secret_digest=find_digest(self._digests, attempt.target),
             )
             _log_failure(notification, after, error)
             if self._turns is not None:

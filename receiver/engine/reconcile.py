@@ -72,6 +72,7 @@ class Reconciler:
             notices=notices,
             checker=checker,
             keys=keys,
+            digests=rules.digests,
         )
         self._turns = turns
         self._severity_notices = SeverityNotices(notices, rules) if notices is not None else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from collections.abc import Callable, Mapping
@@ -14,6 +15,7 @@ from receiver import telemetry
 from receiver.domain import answers
 from receiver.domain.action import AcknowledgePage, Action, CheckPage, Page, Post, Reply, ResolvePage
 from receiver.domain.delivery import Delivery, Receipt
+from receiver.domain.failure import is_refused_otherwise
 from receiver.domain.incident import Change, Event, Incident
 from receiver.domain.messages import LEFT_BY_STORM, is_said_by_storm
 from receiver.domain.notice import Notices
@@ -31,7 +33,7 @@ from receiver.domain.page_check import (
 )
 from receiver.domain.pager_news import PagerStatus
 from receiver.domain.person import Person
-from receiver.domain.policy import PAGERDUTY, SLACK
+from receiver.domain.policy import PAGERDUTY, SLACK, find_digest
 from receiver.domain.ports import Incidents, Rules
 from receiver.domain.storm import (
     HeldStorm,
@@ -126,7 +128,7 @@ class StormKeeper:
         del worker  # whoever changed the storm first has it; the other finds it changed
         for _ in range(_ACTIONS_AT_MOST):
             try:
-                held = self._shelf.load(storm_id)
+                held = _revive(self._shelf.load(storm_id), self._rules.digests)
             except NotFound:
                 return {}
             standing = self._look(held)
@@ -245,7 +247,11 @@ class StormKeeper:
             receipt, is_found = self._send(notification, attempt, was_maybe_sent=was_maybe_sent)
         except DeliveryError as error:
             after = attempt.failed(
-                error, self._clock(), was_maybe_sent=was_maybe_sent, salt=f"{storm.id}/{action.key}"
+                error,
+                self._clock(),
+                was_maybe_sent=was_maybe_sent,
+                salt=f"{storm.id}/{action.key}",
+                secret_digest=find_digest(self._rules.digests, attempt.target),
             )
             _log(storm, action, after, error.reason)
             if self._turns is not None:
@@ -322,6 +328,19 @@ def _tell_check(before: Delivery, after: Delivery, who: str) -> str:
     if is_left_open(after):
         return f"PagerDuty's incident of the storm's page to {who} is still open after our resolves"
     return ""
+
+
+def _revive(held: HeldStorm, digests: Mapping[str, str]) -> HeldStorm:
+    """Return the storm with what was refused for credentials that are others now as still to be made."""
+    storm = held.storm
+    mended = {
+        key: delivery.revived()
+        for key, delivery in storm.deliveries.items()
+        if is_refused_otherwise(delivery, digests)
+    }
+    if not mended:
+        return held
+    return dataclasses.replace(held, storm=replace(storm, deliveries={**storm.deliveries, **mended}))
 
 
 def _with(storm: Storm, key: str, delivery: Delivery) -> Storm:

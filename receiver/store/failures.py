@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from msgspec.structs import replace
+
 from receiver.domain.delivery import Delivery
 from receiver.domain.failure import Failure, delivery_id, lane_of
 from receiver.domain.incident import Event
@@ -121,13 +123,15 @@ class RedisFailures:
 
     def _unpack(self, member: str, latest: list[bytes | None], past: list[bytes | None]) -> Failure | None:
         incident_id, _, field = member.partition(" ")
-        known, head, packed = latest if latest[0] == incident_id.encode() else past
+        is_past = latest[0] != incident_id.encode()
+        known, head, packed = past if is_past else latest
         if known is None or head is None or packed is None:
             with store_errors():
                 self._redis.zrem(self._keys(member).failed, member)
             return None
         key = field.removeprefix(_DELIVERY.decode())
-        return Failure(codec.decode_incident(head), key, codec.decode_delivery(packed))
+        incident = replace(codec.decode_incident(head), is_past=is_past)
+        return Failure(incident, key, codec.decode_delivery(packed))
 
     def _keys(self, member: str) -> Keys:
         return self._incidents.keys_of(member.partition("-")[0])

@@ -20,6 +20,8 @@ from receiver.engine.maintenance import MaintenanceWatch
 from receiver.engine.pager_desk import PagerDesk
 from receiver.engine.pager_questions import PagerQuestions
 from receiver.engine.reconcile import Reconciler
+from receiver.engine.refused import DUTY as REFUSED
+from receiver.engine.refused import RefusedDeliveries
 from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.watch import Watch
 from receiver.engine.witness import Witness
@@ -93,7 +95,12 @@ def _list_repeated(parts: Parts, watch: Watch) -> dict[str, Repeated]:
     routing, reviewer = parts.routing, build_reviewer(parts)
     upkeep = MaintenanceWatch(parts.maintenance, parts.incidents, parts.agenda, _saying(parts))
     beats = HeartbeatWatch(routing, routing.heartbeats, parts.beats, parts.intake, parts.incidents)
-    works: dict[str, Callable[[float], float]] = {MAINTENANCE: upkeep.work, BEATS: beats.work}
+    refused = RefusedDeliveries(parts.failures, routing.digests)
+    works: dict[str, Callable[[float], float]] = {
+        MAINTENANCE: upkeep.work,
+        BEATS: beats.work,
+        REFUSED: refused.work,
+    }
     for source, one in routing.alertmanagers.items():
         if one.urls:
             works[f"watch-{source}"] = _watching(watch, source, one.look_every)

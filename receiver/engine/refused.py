@@ -1,0 +1,60 @@
+"""Sending again by itself what was refused for credentials that have changed since."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Protocol
+
+from receiver.domain.delivery import Delivery
+from receiver.domain.failure import Failure, is_mended, send_again
+from receiver.domain.incident import Event
+
+logger = logging.getLogger(__name__)
+
+DUTY = "refused"
+# A reload begins the duty at once. Another host may not have reloaded yet when it runs it, so it is repeated.
+_EVERY_S = 30.0
+_PAGE = 200
+_PAGES = 50
+
+
+class FailurePage(Protocol):
+    @property
+    def failures(self) -> tuple[Failure, ...]: ...
+    @property
+    def next_cursor(self) -> str | None: ...
+
+
+class Failures(Protocol):
+    """Where deliveries given up are listed; both raise StoreError."""
+
+    def find(self, limit: int, cursor: str = "") -> FailurePage: ...
+    def retry(self, failure: Failure, again: Delivery, event: Event, now: float) -> bool: ...
+
+
+class RefusedDeliveries:
+    """Compares each delivery that was refused for its credentials with those of now.
+
+    *digests* are those of the configuration's secrets by target. What a worker sends again and is
+    refused again keeps the new digest, so each secret is tried once.
+    """
+
+    def __init__(self, failures: Failures, digests: Mapping[str, str]) -> None:
+        self._failures = failures
+        self._digests = digests
+
+    def work(self, now: float) -> float:
+        """Have what another secret may deliver sent again; return when to do so next. Raises StoreError."""
+        cursor, count = "", 0
+        for _ in range(_PAGES):
+            page = self._failures.find(_PAGE, cursor)
+            for failure in page.failures:
+                if is_mended(failure, self._digests):
+                    count += self._failures.retry(failure, *send_again(failure, now), now)
+            if page.next_cursor is None:
+                break
+            cursor = page.next_cursor
+        if count:
+            logger.info("credentials changed: sent again", extra={"fields": {"deliveries": count}})
+        return now + _EVERY_S

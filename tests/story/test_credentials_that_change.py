@@ -1,0 +1,237 @@
+"""What was refused for a token or a key is sent again by itself once that is another one."""
+
+from __future__ import annotations
+
+import pytest
+
+from receiver.config.model import AlertmanagerConfig, Routing
+from receiver.domain.delivery import Delivery
+from receiver.domain.failure import Failure, is_mended
+from receiver.errors import PermanentDeliveryError, Refusal
+from receiver.text import Secret
+from tests.builders import an_incident
+from tests.rig import NAMES, ROUTING, Rig
+from tests.story.outage import with_fallback
+
+CODES = [
+    "account_inactive",
+    "invalid_auth",
+    "missing_scope",
+    "not_allowed_token_type",
+    "not_authed",
+    "token_expired",
+    "token_revoked",
+]
+OTHER_KEY = "0" * 31 + "d"
+
+
+def reloads(rig: Rig, text: str = ROUTING, **environ: str) -> None:
+    """Go on with other secrets, as a worker does after SIGHUP and after a restart."""
+    rig.environ |= environ
+    rig.configure(text)
+    rig.machine.duties.begin(rig.parts.agenda)
+    rig.works()
+
+
+def failed(rig: Rig) -> list[str]:
+    rows = rig.client.get("/api/v1/deliveries", query_string={"state": "failed"}).json["deliveries"]
+    return sorted(row["what"] for row in rows)
+
+
+def posts(rig: Rig) -> int:
+    return len(rig.slack.calls_of("chat.postMessage"))
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_a_message_refused_for_its_token_is_posted_with_the_next_one(rig: Rig, code: str) -> None:
+    rig.slack.fail_next("chat.postMessage", error=code)
+    incident = rig.fires("DiskFull")
+    rig.passes("10m")
+    assert (rig.roots(), failed(rig)) == ([], ["root"])
+    reloads(rig, SLACK_BOT_TOKEN="xoxb-other")
+    (root,) = rig.roots()
+    assert "DiskFull" in root.text
+    assert failed(rig) == []
+    texts = [event["text"] for event in rig.shows(incident)["timeline"]]
+    assert "Other credentials: sending root to slack:#alerts-critical again" in texts
+    rig.passes("1h")
+    assert len(rig.roots()) == 1
+    assert rig.paged() == ["on-call", "team-lead", "manager"]
+
+
+def test_with_the_same_secret_nothing_is_tried_again(rig: Rig) -> None:
+    rig.slack.fail_next("chat.postMessage", error="invalid_auth")
+    rig.fires("DiskFull")
+    before = posts(rig)
+    reloads(rig)
+    rig.passes("1h")
+    assert (posts(rig), failed(rig)) == (before, ["root"])
+
+
+def test_each_secret_is_tried_once(rig: Rig) -> None:
+    rig.slack.token = "xoxb-right"
+    rig.fires("DiskFull", "info")
+    assert posts(rig) == 1
+    for n, token in enumerate(("xoxb-1", "xoxb-2", "xoxb-right"), start=2):
+        reloads(rig, SLACK_BOT_TOKEN=token)
+        rig.passes("10m")
+        assert posts(rig) == n
+    assert len(rig.roots()) == 1
+
+
+@pytest.mark.parametrize("code", ["is_archived", "channel_not_found", "invalid_arguments"])
+def test_what_is_not_the_secrets_fault_waits_for_a_person(rig: Rig, code: str) -> None:
+    rig.slack.fail_next("chat.postMessage", error=code)
+    rig.fires("DiskFull")
+    reloads(rig, SLACK_BOT_TOKEN="xoxb-other")
+    rig.passes("10m")
+    assert (rig.roots(), failed(rig)) == ([], ["root"])
+
+
+def test_a_page_refused_for_its_key_goes_out_under_the_next_one(rig: Rig) -> None:
+    rig.refuses("on-call")
+    rig.fires("DiskFull")
+    rig.passes("1m")
+    assert (rig.paged(), failed(rig)) == ([], ["page:on-call"])
+    rig.pagerduty.routing_keys = [*NAMES, OTHER_KEY]
+    reloads(rig, PAGERDUTY_ONCALL_KEY=OTHER_KEY)
+    assert [event.routing_key for event in rig.pagerduty.triggers()] == [OTHER_KEY]
+    assert failed(rig) == []
+
+
+def test_another_responders_key_changes_nothing(rig: Rig) -> None:
+    rig.refuses("on-call")
+    rig.fires("DiskFull")
+    reloads(rig, PAGERDUTY_MANAGER_KEY=OTHER_KEY)
+    rig.passes("1m")
+    assert failed(rig) == ["page:on-call"]
+
+
+def test_nobody_is_paged_for_what_was_acknowledged_meanwhile(rig: Rig) -> None:
+    rig.refuses("on-call")
+    incident = rig.fires("DiskFull")
+    rig.answers(incident, "acknowledge")
+    rig.pagerduty.routing_keys = []
+    reloads(rig, PAGERDUTY_ONCALL_KEY=OTHER_KEY)
+    rig.passes("1h")
+    assert rig.triggered() == []
+
+
+def test_what_resolved_meanwhile_is_posted_as_resolved(rig: Rig) -> None:
+    rig.slack.token = "xoxb-right"
+    rig.fires("DiskFull")
+    rig.ends("DiskFull")
+    reloads(rig, SLACK_BOT_TOKEN="xoxb-right")
+    (root,) = rig.roots()
+    assert "Resolved" in root.text
+
+
+def test_edits_and_replies_refused_for_the_token_are_made_up_for(rig: Rig) -> None:
+    incident = rig.fires("DiskFull", host="a")
+    rig.passes("5s")
+    rig.slack.token = "xoxb-right"
+    rig.posts(rig.alert("DiskFull", host="a"), rig.alert("DiskFull", host="b"))
+    rig.answers(incident, "acknowledge", "alice")
+    rig.passes("5s")
+    assert failed(rig) == ["joined", "update"]
+    reloads(rig, SLACK_BOT_TOKEN="xoxb-right")
+    rig.passes("5s")
+    (root,) = rig.roots()
+    assert "Acknowledged by alice" in root.words
+    assert len([reply for reply in rig.replies() if "joined" in reply]) == 1
+    assert failed(rig) == []
+
+
+def test_the_fallback_channel_hands_back_when_the_token_is_right(rig: Rig) -> None:
+    rig.slack.workspace.add_channel("#ops")
+    rig.configure(with_fallback("#ops"))
+    rig.slack.fail_next("chat.postMessage", error="invalid_auth")
+    rig.fires("DiskFull")
+    assert [root.channel for root in rig.roots()] == ["#ops"]
+    reloads(rig, with_fallback("#ops"), SLACK_BOT_TOKEN="xoxb-other")
+    rig.passes("5s")
+    assert [root.channel for root in rig.roots()] == ["#ops", "#alerts-critical"]
+    assert "goes on in" in rig.roots()[0].words
+
+
+def test_a_token_that_was_taken_away_sends_nothing_again(rig: Rig) -> None:
+    """Without a token Slack is simulated, which delivers nothing."""
+    rig.slack.fail_next("chat.postMessage", error="invalid_auth")
+    rig.fires("DiskFull")
+    reloads(rig, SLACK_BOT_TOKEN="")
+    rig.passes("1m")
+    assert failed(rig) == ["root"]
+
+
+def test_the_end_of_a_former_incident_does_not_close_the_page_of_the_next_one(rig: Rig) -> None:
+    rig.fires("DiskFull")
+    rig.passes("5s")
+    rig.refuses("on-call")
+    rig.ends("DiskFull")
+    rig.passes("20m")
+    rig.pagerduty.routing_keys = []
+    rig.fires("DiskFull")
+    rig.passes("5s")
+    reloads(rig, PAGERDUTY_ONCALL_KEY=OTHER_KEY)
+    rig.passes("1m")
+    assert [event.action for event in rig.pagerduty.events if event.routing_key == OTHER_KEY] == []
+
+
+def test_a_host_that_reloads_later_is_no_hindrance(rig: Rig) -> None:
+    rig.slack.token = "xoxb-right"
+    rig.fires("DiskFull")
+    old = rig.machine
+    reloads(rig, SLACK_BOT_TOKEN="xoxb-right")
+    rig.slack.workspace.messages.clear()
+    rig.slack.token = "xoxb-newest"
+    rig.fires("CpuHigh")
+    rig.environ["SLACK_BOT_TOKEN"] = "xoxb-newest"
+    rig.configure(ROUTING)
+    new, rig.machine = rig.machine, old  # the duty falls to the host that has not reloaded yet
+    new.duties.begin(rig.parts.agenda)
+    rig.works()
+    rig.machine = new
+    rig.passes("1m")
+    assert [root.text for root in rig.roots() if "CpuHigh" in root.text]
+
+
+def test_a_storms_message_is_posted_with_the_next_token(rig: Rig) -> None:
+    limits = "limits: {slack_posts: 1/m, slack_updates: 1000/s, pagerduty: 1000/s}\n"
+    rig.storms_after_s = 0.0
+    rig.configure(limits + ROUTING)
+    for n in range(4):
+        rig.posts(rig.alert(f"Disk{n}", "info"))
+    rig.slack.token = "xoxb-right"
+    rig.passes("3m")
+    assert rig.roots() == []
+    reloads(rig, limits + ROUTING, SLACK_BOT_TOKEN="xoxb-right")
+    rig.passes("3m")
+    assert any("1 incident in #alerts-info: 1 open" in root.text for root in rig.roots())
+
+
+def test_no_secret_is_kept_in_the_store(rig: Rig) -> None:
+    rig.slack.fail_next("chat.postMessage", error="invalid_auth")
+    rig.refuses("on-call")
+    rig.fires("DiskFull")
+    rig.passes("1m")
+    redis = rig.parts.incidents._redis
+    kept = b"".join(name + redis.dump(name) for name in redis.scan_iter())
+    for name in ("SLACK_BOT_TOKEN", "PAGERDUTY_ONCALL_KEY"):
+        secret = rig.environ[name]
+        assert secret.encode() not in kept
+        assert Secret(secret).digest != secret
+
+
+def test_alertmanagers_login_is_a_secret_like_others() -> None:
+    def routing(url: str) -> Routing:
+        return Routing(routes=(), alertmanagers={"": AlertmanagerConfig((url,))})
+
+    before, after = routing("http://me:old@am:9093"), routing("http://me:new@am:9093")
+    assert "old" not in "".join(before.digests.values())
+    error = PermanentDeliveryError("unauthorized", kind=Refusal.CREDENTIALS)
+    attempt = Delivery().begin("", "", "alertmanager:eu", 1.0)
+    refused = attempt.failed(
+        error, 1.0, was_maybe_sent=False, salt="x", secret_digest=before.digests["alertmanager:"]
+    )
+    assert not is_mended(Failure(an_incident(), "silence:1", refused), before.digests)
+    assert is_mended(Failure(an_incident(), "silence:1", refused), after.digests)
