@@ -10,6 +10,8 @@ from receiver.config.variables import Reader
 from receiver.config.ways_in import find_faults
 from receiver.errors import ConfigError
 
+# A worker listens on one all the time, and needs another for everything else.
+_CONNECTIONS = range(2, 1001)
 _PEOPLE = "names, e-mail addresses and group:NAME, separated by commas"
 
 
@@ -18,6 +20,9 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     reader = Reader(environ)
     settings = Settings(
         redis_url=reader.read_store("REDIS_URL"),
+        redis_max_connections=reader.read_count(
+            "REDIS_MAX_CONNECTIONS", Settings.redis_max_connections, _CONNECTIONS
+        ),
         slack_bot_token=reader.read_slack_token("SLACK_BOT_TOKEN", BOT_TOKEN),
         slack_signing_secret=reader.read_slack_token("SLACK_SIGNING_SECRET"),
         slack_app_token=reader.read_slack_token("SLACK_APP_TOKEN", APP_TOKEN),

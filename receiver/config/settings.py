@@ -20,6 +20,8 @@ class Settings:
     # Where the state is kept. Unset: `run` starts a store of its own, `web` and `worker` refuse.
     # A secret, for the address may hold a password.
     redis_url: Secret = _UNSET
+    # How many connections to Redis (in a cluster: to each node) one process has at most.
+    redis_max_connections: int = 10
 
     # The bot's token (xoxb-…). Unset: Slack is simulated, so that a first try needs no account.
     slack_bot_token: Secret = _UNSET

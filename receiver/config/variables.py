@@ -58,6 +58,15 @@ class Reader:
     def read_text(self, name: str, default: str = "") -> str:
         return self._read(name) or default
 
+    def read_count(self, name: str, default: int, allowed: range) -> int:
+        text = self._read(name)
+        if not text:
+            return default
+        if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) not in allowed:
+            self.fault(f"{name} is no usable number", f"a whole number from {allowed[0]} to {allowed[-1]}")
+            return default
+        return int(text)
+
     def read_networks(self, name: str) -> tuple[Network, ...]:
         """Return addresses and networks; one that holds every address there is would be no choice."""
         found, expected = [], "addresses or networks separated by commas, like 10.0.0.5 or 10.1.0.0/16"

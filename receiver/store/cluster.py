@@ -19,7 +19,8 @@ from redis.exceptions import ConnectionError as LineCut
 from redis.exceptions import TimeoutError as NoAnswer
 
 from receiver.store.address import StoreAddress
-from receiver.store.lines import Address, LinePool, build_options
+from receiver.store.faults import NoFreeLine
+from receiver.store.lines import Address, LinePool
 from receiver.store.slots import SlotMap, find_slot
 
 # A slot that is on its way may answer with a node that has just given it on.
@@ -37,9 +38,9 @@ Options = dict[str, Any]
 class Nodes:
     """The nodes of a cluster, each with lines of its own, and the map of who holds which slots."""
 
-    def __init__(self, address: StoreAddress, timeout_s: float) -> None:
+    def __init__(self, address: StoreAddress, pool_options: Options) -> None:
         self._line = address.line
-        self._options = {**build_options(timeout_s), **address.options}
+        self._options = pool_options
         self._clients: dict[Address, Any] = {}
         self.map = SlotMap(address.nodes, self.get)
 
@@ -48,7 +49,8 @@ class Nodes:
         if node not in self._clients:
             host, port = node
             pool = LinePool(connection_class=self._line, host=host, port=port, **self._options)
-            self._clients[node] = redis.Redis.from_pool(pool)
+            # Where two threads come at once, the first one's: a second pool would be beyond the bound.
+            self._clients.setdefault(node, redis.Redis.from_pool(pool))
         return self._clients[node]
 
     def close(self) -> None:
@@ -78,8 +80,8 @@ class ClusterClient(CoreCommands):
 
     _event_dispatcher: Any = None  # redis' hints ask for it
 
-    def __init__(self, address: StoreAddress, timeout_s: float) -> None:
-        self._nodes = Nodes(address, timeout_s)
+    def __init__(self, address: StoreAddress, pool_options: Options) -> None:
+        self._nodes = Nodes(address, pool_options)
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
         """Run one command where its key lies; those without a key anywhere."""
@@ -220,7 +222,8 @@ class ClusterPipeline(CoreCommands):
                     pipe.execute_command(*args, **options)
                 answers = list(pipe.execute(raise_on_error=False))
         except (RedisError, OSError) as error:
-            self._nodes.map.doubt(node)
+            if not isinstance(error, NoFreeLine):
+                self._nodes.map.doubt(node)
             return [error] * len(batch)
         for number, answer in enumerate(answers):
             if isinstance(answer, AskError) and not isinstance(answer, MovedError):

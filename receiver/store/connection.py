@@ -15,7 +15,7 @@ from receiver.store.address import CLUSTER, SENTINEL, parse_address
 from receiver.store.cluster import ClusterClient
 from receiver.store.faults import describe, explain
 from receiver.store.keys import CLUSTER_SHARDS
-from receiver.store.lines import LinePool, build_options
+from receiver.store.lines import MAX_CONNECTIONS, LinePool, build_pool_options
 from receiver.store.sentinel import connect_by_sentinels
 
 # redis' own hints leave open whether an answer comes now or is awaited, and bytes or text.
@@ -35,14 +35,16 @@ def store_errors() -> Iterator[None]:
         raise StoreError(f"Redis: {advice} [{describe(error)}]", advice) from error
 
 
-def connect(url: str, timeout_s: float = TIMEOUT_S) -> Client:
-    """Return a client for *url*; it connects when first used. Raises ValueError for no such address."""
+def connect(url: str, timeout_s: float = TIMEOUT_S, max_connections: int = MAX_CONNECTIONS) -> Client:
+    """Return a client for *url* with *max_connections* lines to each server at most; it connects when first
+    used. Raises ValueError for no such address.
+    """
     address = parse_address(url)
+    options = {**build_pool_options(timeout_s, max_connections), **address.options}
     if address.kind == SENTINEL:
-        return connect_by_sentinels(address, timeout_s)
+        return connect_by_sentinels(address, options)
     if address.kind == CLUSTER:
-        return ClusterClient(address, timeout_s)
-    options = {**build_options(timeout_s), **address.options}
+        return ClusterClient(address, options)
     return redis.Redis.from_pool(LinePool(connection_class=address.line, **options))
 
 

@@ -12,6 +12,10 @@ class Demoted(exceptions.ConnectionError):
     """Whom we asked to write takes no writes any more: the line leads to a former master."""
 
 
+class NoFreeLine(exceptions.RedisError):
+    """All lines that this process may have were in use for as long as one is waited for."""
+
+
 # The word with which Redis' answer begins, where redis-py has no class for it.
 _BY_WORD = {
     "MISCONF": "it can't save to its disk and refuses writes (MISCONF): see its log and the disk's room",
@@ -22,7 +26,7 @@ _IS_CLUSTER = "it is a Redis Cluster (MOVED, CROSSSLOT): use redis+cluster:// in
 # Some answers have no word of their own.
 _BY_PHRASE = {
     "cluster support disabled": "it is no Redis Cluster: use redis:// in REDIS_URL",
-    "max number of clients": "it takes no further lines: raise its maxclients",
+    "max number of clients": "it takes no more lines: raise its maxclients, or lower REDIS_MAX_CONNECTIONS",
 }
 # The first that fits: a class may be a kind of one further down.
 _BY_CLASS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
@@ -39,6 +43,7 @@ _BY_CLASS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...]
     (exceptions.ClusterDownError, "a part of the cluster is down (CLUSTERDOWN): see its `CLUSTER INFO`"),
     (exceptions.ClusterCrossSlotError, _IS_CLUSTER),
     (exceptions.AskError, _IS_CLUSTER),
+    (NoFreeLine, "all lines of this process to it are in use: see its load, or raise REDIS_MAX_CONNECTIONS"),
     (exceptions.TimeoutError, "it does not answer in time: see its load and the network"),
     ((exceptions.ConnectionError, OSError), "it can't be reached: see whether it runs, and the network"),
 )

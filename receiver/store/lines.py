@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import queue
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,9 +16,20 @@ from redis.exceptions import ConnectionError as LineCut
 from redis.exceptions import ReadOnlyError
 from redis.retry import Retry
 
-from receiver.store.faults import Demoted
+from receiver.store.faults import Demoted, NoFreeLine
 
 Address = tuple[str, int]
+
+# One process has no more lines to a server than this, unless REDIS_MAX_CONNECTIONS says otherwise.
+MAX_CONNECTIONS = 10
+# Of the lines that nobody needs any more so many are kept, the others are closed after so many seconds.
+KEPT_IDLE = 4
+IDLE_S = 5.0
+
+
+def build_pool_options(timeout_s: float, max_connections: int) -> dict[str, Any]:
+    """Return what all our pools have in common: how many lines, and how long one is waited for."""
+    return {**build_options(timeout_s), "timeout": timeout_s, "max_connections": max_connections}
 
 
 def build_options(timeout_s: float) -> dict[str, Any]:
@@ -83,26 +96,45 @@ class MasterTlsLine(_ToMaster, TlsLine):
     """Over TCP, encrypted, to the master that the sentinels name."""
 
 
-class LinePool(redis.ConnectionPool):
-    """Lends lines as they are.
+class _LinesFirst(queue.LifoQueue[Any]):
+    """The free lines, last used first, and below them a None for each line that may still be opened."""
 
-    redis' own pool first polls each line and then counts it for OpenTelemetry; under gevent that takes
-    longer than the command. A line that was cut while idle shows when it is used, and the retry of
-    `build_options` opens it anew. Nor does it take a lock: each step is one of a list's or a set's own,
-    which no thread breaks into.
+    def _put(self, item: Any) -> None:
+        if item is None:
+            self.queue.insert(0, item)
+        else:
+            self.queue.append(item)
+
+
+class LinePool(redis.BlockingConnectionPool):
+    """Lends lines as they are, *max_connections* at once; who finds none free waits for one.
+
+    A line that turned out to be broken is thrown away, never lent again. Of the idle lines all but
+    `KEPT_IDLE` are closed when they have been idle for *idle_s*, so that other processes may have them.
+
+    redis' own `get_connection` and `release` first poll each line and then count it for OpenTelemetry; under
+    gevent that takes longer than the command. A line that was cut while idle shows when it is used, and
+    the retry of `build_options` opens it anew. Where gevent has patched the standard library the queue is
+    gevent's, so of its inside only the list is used, by steps that no thread breaks into.
     """
 
+    def __init__(self, *, idle_s: float = IDLE_S, **options: Any) -> None:
+        self._idle_s = idle_s
+        self._is_closing = threading.Lock()
+        super().__init__(queue_class=_LinesFirst, **options)  # type: ignore[no-untyped-call]
+
     def get_connection(self, *_args: Any, **_options: Any) -> Any:
-        """Return a free line, or a new one; it stands, as far as we know."""
+        """Return a free line, or a new one; it stands, as far as we know. Raises NoFreeLine."""
         self._checkpid()
         # Let others go first: under gevent, whoever always finds its answers there would never give way.
         time.sleep(0)
         try:
-            line = self._available_connections.pop()
-        except IndexError:
-            line = self.make_connection()
-        self._in_use_connections.add(line)
+            line = self.pool.get(timeout=self.timeout)
+        except queue.Empty:
+            raise NoFreeLine(f"none of {self.max_connections} became free in {self.timeout:g} s") from None
         try:
+            if line is None:
+                line = self.make_connection()  # type: ignore[no-untyped-call]
             line.connect()
         except BaseException:
             self.release(line)
@@ -110,8 +142,46 @@ class LinePool(redis.ConnectionPool):
         return line
 
     def release(self, connection: Any) -> None:
-        """Take a line back, unless it is from before a fork."""
+        """Take a line back, unless it is from before a fork; None is the right to open one."""
         self._checkpid()
-        with suppress(KeyError):
-            self._in_use_connections.remove(connection)
-            self._available_connections.append(connection)
+        if connection is None:
+            self.pool.put_nowait(None)
+        elif connection.pid != self.pid:
+            return
+        elif connection.is_connected:
+            connection.idle_since = time.monotonic()
+            self.pool.put_nowait(connection)
+            if self._find_spare():
+                self._close_spare_later()
+        else:
+            self._throw_away(connection)
+
+    def _throw_away(self, line: Any) -> None:
+        line.disconnect()
+        with suppress(ValueError):
+            self._connections.remove(line)
+        self.pool.put_nowait(None)
+
+    def _find_spare(self) -> bool:
+        """Tell whether more lines are idle than we keep."""
+        free = self.pool.queue
+        return len(free) > KEPT_IDLE and free[-KEPT_IDLE - 1] is not None
+
+    def _close_spare_later(self) -> None:
+        if self._is_closing.acquire(blocking=False):
+            timer = threading.Timer(self._idle_s, self._close_spare)
+            timer.daemon = True
+            timer.start()
+
+    def _close_spare(self) -> None:
+        """Close the lines below the first KEPT_IDLE that nobody has used for *idle_s*."""
+        self._is_closing.release()
+        latest = time.monotonic() - self._idle_s
+        free = self.pool.queue
+        for line in free[:-KEPT_IDLE]:
+            if line is not None and line.idle_since <= latest:
+                with suppress(ValueError):  # somebody needs it after all
+                    free.remove(line)
+                    self._throw_away(line)
+        if self._find_spare():
+            self._close_spare_later()

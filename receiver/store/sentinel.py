@@ -21,13 +21,13 @@ from receiver.store.lines import Address, LinePool, MasterLine, MasterTlsLine, b
 _ASK_FOR_S = 0.5
 
 
-def connect_by_sentinels(address: StoreAddress, timeout_s: float) -> redis.Redis:
+def connect_by_sentinels(address: StoreAddress, pool_options: dict[str, Any]) -> redis.Redis:
     """Return a client of whoever is the master of the service; it connects when first used."""
     sentinels = Sentinels(address)
     pool = LinePool(
         connection_class=MasterTlsLine if address.is_encrypted else MasterLine,
         find_master=sentinels.find_master,
-        **{**build_options(timeout_s), **address.options},
+        **pool_options,
     )
     sentinels.pool = pool
     return redis.Redis.from_pool(pool)

@@ -91,7 +91,7 @@ def build_parts(
     """
     loaded = ConfigState(clock())
     url = settings.redis_url.reveal()
-    client, shards = connect(url) if client is None else client, count_shards(url)
+    client, shards = open_store(settings) if client is None else client, count_shards(url)
     incidents = RedisIncidents(
         client, history_s=routing.history, flap_window_s=routing.flap_window, shards=shards
     )
@@ -126,6 +126,11 @@ def build_parts(
         clock=clock,
         run_id=os.environ.get("RECEIVER_RUN_ID", ""),
     )
+
+
+def open_store(settings: Settings) -> Client:
+    """Return a client of the store of *settings*, with as many connections as they allow one process."""
+    return connect(settings.redis_url.reveal(), max_connections=settings.redis_max_connections)
 
 
 def build_shelf(settings: Settings, routing: Routing, clock: Clock = wall.now) -> RunbookShelf:

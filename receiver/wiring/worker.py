@@ -17,7 +17,7 @@ from receiver.engine.worker import Worker
 from receiver.errors import ConfigError
 from receiver.sources.slack_socket import SlackSocket
 from receiver.wiring.machine import build_machine
-from receiver.wiring.parts import build_parts
+from receiver.wiring.parts import build_parts, open_store
 from receiver.wiring.porter import build_porter
 
 # A channel that is slow to answer holds a thread for its time-out; others go on meanwhile.
@@ -30,9 +30,11 @@ class ReceiverWorker:
     def __init__(self, settings: Settings, routing: Routing) -> None:
         self._settings = settings
         host = socket.gethostname()
+        self._client = open_store(settings)  # one for all configurations: another would have lines of its own
         parts = build_parts(
             settings,
             routing,
+            client=self._client,
             process=f"worker on {host} (process {os.getpid()})",
             find_config_state=lambda: self._config_state,
         )
@@ -68,7 +70,7 @@ class ReceiverWorker:
 
     def reload(self, routing: Routing) -> None:
         """Go on with another configuration."""
-        parts = build_parts(self._settings, routing)
+        parts = build_parts(self._settings, routing, client=self._client)
         machine = build_machine(parts, keys=self._keys)
         self._worker.use(machine.reconciler, machine.duties)
         if self._socket is not None:

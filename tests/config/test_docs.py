@@ -27,7 +27,7 @@ RENAMED = {
 @pytest.mark.parametrize("field", fields(Settings), ids=lambda field: field.name)
 def test_every_variable_is_explained(field) -> None:
     name = RENAMED.get(field.name, field.name.upper())
-    default = f"`{field.default}`" if isinstance(field.default, str) and field.default else "unset"
+    default = f"`{field.default}`" if isinstance(field.default, str | int) and field.default else "unset"
     assert f"| `{name}` | {default} |" in DOCS
 
 

@@ -40,6 +40,17 @@ def test_a_secret_is_read_without_its_line_end(name: str) -> None:
     assert getattr(load_settings({name: f"{value}\n"}), name.lower()).reveal() == value
 
 
+@pytest.mark.parametrize(("text", "read"), [("", 10), ("2", 2), (" 64 ", 64), ("1000", 1000)])
+def test_how_many_connections_to_redis_a_process_has(text: str, read: int) -> None:
+    assert load_settings({"REDIS_MAX_CONNECTIONS": text}).redis_max_connections == read
+
+
+@pytest.mark.parametrize("text", ["1", "0", "-3", "1001", "10.5", "ten", "1e2", "٣", "9" * 40])
+def test_what_is_no_number_of_connections_is_a_fault(text: str) -> None:
+    with pytest.raises(ConfigError, match="a whole number from 2 to 1000"):
+        load_settings({"REDIS_MAX_CONNECTIONS": text})
+
+
 def test_several_tokens_are_separated_by_commas() -> None:
     settings = load_settings({"RECEIVER_WEBHOOK_TOKEN": "old, new,,old", "RECEIVER_API_TOKEN": "one"})
     assert settings.webhook_tokens == (Secret("old"), Secret("new"))

@@ -9,12 +9,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from receiver.config.load import load_settings
+from receiver.config.routing import load_routing
 from receiver.domain.ports import Claims
 from receiver.engine.worker import Worker
 from receiver.store.agenda import RedisAgenda
 from receiver.store.connection import connect
 from receiver.store.embedded import EmbeddedValkey
-from tests.rig import Clock
+from receiver.wiring.worker import ReceiverWorker
+from tests.rig import Clock, Rig
 from tests.support.log_lines import count_lines, written_log
 
 
@@ -108,3 +111,13 @@ def test_a_redis_that_is_away_is_logged_once_for_each_lane() -> None:
     assert {("agenda out of reach", lane) for lane in lanes} <= away.keys()
     assert ("wake-ups out of reach", "") in away
     assert {event: count for event, count in away.items() if count > 1} == {}
+
+
+def test_another_configuration_goes_by_the_lines_to_redis_that_there_are(rig: Rig) -> None:
+    """Each reload used to bring a pool of its own, beside the one by which the lanes claim."""
+    settings = load_settings(rig.environ)
+    routing = load_routing(rig.folder / "routing.yaml", rig.environ)
+    worker = ReceiverWorker(settings, routing)
+    worker.reload(routing)
+    inner = worker._worker
+    assert inner._reconciler._incidents._redis is inner._agenda._redis

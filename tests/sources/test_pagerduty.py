@@ -101,7 +101,14 @@ def test_an_acknowledgement_tells_who_what_and_when() -> None:
 
 @pytest.mark.parametrize(
     "agent",
-    [None, {"type": "service_reference"}, {"type": "inbound_integration_reference"}, {"type": 7}, {"type": []}, "x"],
+    [
+        None,
+        {"type": "service_reference"},
+        {"type": "inbound_integration_reference"},
+        {"type": 7},
+        {"type": []},
+        "x",
+    ],
 )
 def test_only_a_user_is_a_person(agent: object) -> None:
     news = parse(an_event(agent=agent))

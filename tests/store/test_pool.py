@@ -1,0 +1,207 @@
+"""The lines of one process to Redis: how many there are, who waits, and what becomes of broken and idle ones."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import redis
+
+from receiver.errors import StoreError
+from receiver.store.connection import Client, connect, store_errors
+from receiver.store.lines import KEPT_IDLE, LinePool, build_pool_options
+from tests.redis_servers import Server, needs_redis, until
+
+pytestmark = needs_redis
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    server = Server(tmp_path_factory.mktemp("redis")).start()
+    yield server
+    server.kill()
+
+
+def count_lines(server: Server) -> int:
+    """Return how many there are but for the one that asks."""
+    with server.client() as client:
+        return len(client.client_list()) - 1
+
+
+def ask_from_many(client: Client, count: int) -> list[object]:
+    """Have *count* threads run a command that takes some 50 ms, all at once; return answers and faults."""
+    start = threading.Barrier(count)
+
+    def ask(_: int) -> object:
+        start.wait(10)
+        try:
+            with store_errors():
+                return client.blpop("nothing", 0.02)
+        except StoreError as error:
+            return error
+
+    with ThreadPoolExecutor(count) as threads:
+        return list(threads.map(ask, range(count)))
+
+
+def test_a_process_has_no_more_lines_than_it_may_and_all_are_answered(server: Server) -> None:
+    client = connect(server.url, timeout_s=10.0, max_connections=5)
+    most = []
+    with ThreadPoolExecutor(1) as watcher:
+        done = threading.Event()
+
+        def watch() -> None:
+            while not done.is_set():
+                most.append(count_lines(server))
+
+        watching = watcher.submit(watch)
+        assert ask_from_many(client, 60) == [None] * 60
+        done.set()
+        watching.result()
+    assert max(most) == 5
+    client.close()
+
+
+def test_where_redis_takes_no_further_line_those_that_stand_go_on(tmp_path: Path) -> None:
+    """Failed lines used to be lent again before the good ones, for ever."""
+    server = Server(tmp_path, "--maxclients", "10").start()
+    try:
+        client = connect(server.url, max_connections=100)
+        answers = ask_from_many(client, 60)
+        assert any(isinstance(answer, StoreError) for answer in answers)
+        assert all("maxclients" in str(answer) for answer in answers if answer is not None)
+        for _ in range(50):
+            assert client.ping()
+        client.close()
+    finally:
+        server.kill()
+
+
+def test_a_line_that_did_not_open_is_not_lent_again_before_an_idle_one(server: Server) -> None:
+    client = connect(server.url, max_connections=3)
+    pool = client.connection_pool
+    good, other = pool.get_connection(), pool.get_connection()
+    pool.release(good)
+    other.disconnect()
+    pool.release(other)
+    assert pool.get_connection() is good
+    pool.release(good)
+    client.close()
+
+
+def test_what_can_not_be_opened_takes_nobodys_place(tmp_path: Path) -> None:
+    server = Server(tmp_path).start()
+    client = connect(server.url, timeout_s=0.3, max_connections=2)
+    server.kill()
+    for _ in range(10):
+        with pytest.raises(StoreError, match="can't be reached"), store_errors():
+            client.ping()
+    server.start()
+    for _ in range(10):
+        assert client.ping()
+    client.close()
+    server.kill()
+
+
+def test_who_finds_none_free_in_time_is_told_so(server: Server) -> None:
+    client = connect(server.url, timeout_s=0.3, max_connections=2)
+    lent = [client.connection_pool.get_connection() for _ in range(2)]
+    begun = time.monotonic()
+    with pytest.raises(StoreError, match="REDIS_MAX_CONNECTIONS"), store_errors():
+        client.ping()
+    assert 0.25 < time.monotonic() - begun < 2.0
+    for line in lent:
+        client.connection_pool.release(line)
+    assert client.ping()
+    client.close()
+
+
+def test_who_waits_gets_the_first_that_is_free(server: Server) -> None:
+    client = connect(server.url, timeout_s=5.0, max_connections=2)
+    lent = [client.connection_pool.get_connection() for _ in range(2)]
+    with ThreadPoolExecutor(1) as threads:
+        begun = time.monotonic()
+        answer = threads.submit(client.ping)
+        time.sleep(0.2)
+        client.connection_pool.release(lent[0])
+        assert answer.result()
+        assert time.monotonic() - begun < 2.0
+    client.connection_pool.release(lent[1])
+    client.close()
+
+
+def test_idle_lines_above_a_few_are_closed(server: Server) -> None:
+    options = build_pool_options(10.0, 20)
+    pool = LinePool(host="127.0.0.1", port=server.port, idle_s=0.3, **options)
+    client = redis.Redis.from_pool(pool)
+    assert ask_from_many(client, 20) == [None] * 20
+    assert count_lines(server) > KEPT_IDLE
+    until(lambda: count_lines(server) == KEPT_IDLE, lambda: str(count_lines(server)))
+    assert ask_from_many(client, 60) == [None] * 60
+    client.close()
+
+
+def test_lines_that_are_needed_again_and_again_stay_open(server: Server) -> None:
+    options = build_pool_options(10.0, 12)
+    pool = LinePool(host="127.0.0.1", port=server.port, idle_s=1.0, **options)
+    client = redis.Redis.from_pool(pool)
+    assert ask_from_many(client, 12) == [None] * 12
+    with server.client() as admin:
+        before = admin.info("stats")["total_connections_received"]
+        for _ in range(15):
+            assert ask_from_many(client, 12) == [None] * 12
+            time.sleep(0.1)
+        assert admin.info("stats")["total_connections_received"] - before <= 3  # a slow machine may lose some
+    client.close()
+
+
+UNDER_GEVENT = """
+from gevent import monkey
+monkey.patch_all()
+import sys, threading, time
+import redis
+from receiver.store.lines import LinePool, build_pool_options
+
+port = int(sys.argv[1])
+pool = LinePool(host="127.0.0.1", port=port, idle_s=0.3, **build_pool_options(10.0, 8))
+client, answers = redis.Redis.from_pool(pool), []
+
+def ask():
+    for _ in range(3):
+        answers.append(client.ping())
+        client.blpop("nothing", 0.01)
+
+threads = [threading.Thread(target=ask) for _ in range(40)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join(20)
+most = len(client.client_list())
+time.sleep(1.0)
+print(len(answers), all(answers), most, len(client.client_list()))
+"""
+
+
+def test_the_same_holds_under_gevent(server: Server) -> None:
+    """There the queue below the pool is gevent's own."""
+    run = subprocess.run(
+        [sys.executable, "-c", UNDER_GEVENT, str(server.port)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+    assert (run.stdout.split(), run.stderr) == (["120", "True", "8", str(KEPT_IDLE)], "")
+
+
+def test_the_address_may_say_another_bound(server: Server) -> None:
+    client = connect(f"{server.url}?max_connections=3", timeout_s=10.0, max_connections=10)
+    assert ask_from_many(client, 12) == [None] * 12
+    assert count_lines(server) == 3
+    client.close()
