@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from receiver.domain.heading import Heading
 from receiver.domain.policy import Responder, Step, Target
 
 
@@ -109,6 +110,14 @@ class Calm(Action):
 @dataclass(frozen=True)
 class Forget(Action):
     """Let go of the many alerts that ended long ago."""
+
+
+@dataclass(frozen=True)
+class Entitle(Action):
+    """Keep with the incident what it is called, for lists: *heading* was computed at *revision*."""
+
+    heading: Heading
+    revision: int
 
 
 @dataclass(frozen=True)

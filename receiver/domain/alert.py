@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from zlib import crc32
 
-from msgspec import Struct
+from msgspec import Struct, msgpack
 
 
 class Severity(StrEnum):
@@ -24,6 +25,7 @@ class Severity(StrEnum):
         return _RANKS[self]
 
 
+_encode = msgpack.Encoder(order="sorted").encode
 _RANKS = {severity: len(Severity) - n for n, severity in enumerate(Severity)}
 
 
@@ -53,6 +55,20 @@ class Alert(Struct, frozen=True, omit_defaults=True):
                 return text
         return ""
 
+    @property
+    def host(self) -> str:
+        """What is affected: the first of the usual labels that name a machine or a pod; empty without one."""
+        return next((text for name in _HOSTS if (text := self.labels.get(name, "").strip())), "")
+
+    @property
+    def checksum(self) -> int:
+        """CRC-32 of what may differ between two copies of the alert: its annotations and generatorURL."""
+        try:
+            return crc32(_encode((self.annotations, self.generator_url)))
+        except UnicodeEncodeError:  # half a character
+            words = repr((sorted(self.annotations.items()), self.generator_url))
+            return crc32(words.encode("utf-8", "backslashreplace"))
+
 
 class Group(Struct, frozen=True):
     """The alerts that came together under one group key."""
@@ -62,8 +78,12 @@ class Group(Struct, frozen=True):
     group_key: str
     group_labels: dict[str, str]
     alerts: tuple[Alert, ...]
-    is_truncated: bool = False  # alerts were left out, so nothing can be said of the whole
+    truncated: int = 0  # how many alerts Alertmanager left out, so nothing can be said of the whole
     external_url: str = ""  # of the Alertmanager that sent it; never part of the identity
+
+    @property
+    def is_truncated(self) -> bool:
+        return self.truncated > 0
 
 
 @dataclass(frozen=True)
@@ -83,6 +103,8 @@ class Batch:
         """All alerts of the body, the rejected ones included."""
         return self.rejected + sum(len(group.alerts) for group in self.groups)
 
+
+_HOSTS = ("instance", "host", "hostname", "node", "pod")
 
 # FNV-1a, 64 bits, over sorted name and value, each closed by 0xff: Alertmanager's own
 # fingerprint, https://github.com/prometheus/common/blob/main/model/signature.go

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 
 from msgspec import Struct, json
 
@@ -39,6 +40,7 @@ class Standing(Struct, frozen=True, array_like=True):
     is_seen: bool = False  # Alertmanager's API has shown it, so its absence there may mean something
     absent: int = 0  # how many looks in a row it was absent
     turns: tuple[float, ...] = ()  # when it lately ended or fired again
+    checksum: int = 0  # of the annotations and the generatorURL that are kept of it
 
     @property
     def is_firing(self) -> bool:
@@ -111,6 +113,7 @@ class Incident(Struct, frozen=True, omit_defaults=True):
     policy: str
     steps: tuple[str, ...]  # the policy's steps when it opened
     severity: Severity
+    # Of the alert that stands for the others, for lists that load no alerts; see `heading.py`.
     alertname: str
     summary: str
     opened_at: float
@@ -144,6 +147,9 @@ class Incident(Struct, frozen=True, omit_defaults=True):
     pager_told_at: float = 0.0  # of the latest that PagerDuty itself told of it, by its own clock
     heard_at: float = 0.0  # when its sender last spoke of it, to a quarter of an hour
     longest_gap: float = 0.0  # between two times it did
+    more: int = 0  # how many other names and summaries there are among what fires
+    truncated: int = 0  # how many alerts Alertmanager left out that are not known here
+    reworded_at: float = 0.0  # when newer words of its alerts were last kept
     forgotten: int = 0  # how many alerts ended so long ago that nothing else is known of them
     unknown_severities: tuple[str, ...] = ()  # the first words of its alerts that name no severity, as shown
     previous: str = ""  # the incident that held this group before
@@ -206,7 +212,7 @@ class Incident(Struct, frozen=True, omit_defaults=True):
 
     @property
     def total(self) -> int:
-        return self.forgotten + sum(self._counts(s) for s in self.standings.values())
+        return self.forgotten + self.truncated + sum(self._counts(s) for s in self.standings.values())
 
     def _counts(self, standing: Standing) -> bool:
         return not standing.is_dismissed or self.is_closed_by_hand
@@ -225,14 +231,17 @@ class Event(Struct, frozen=True, omit_defaults=True):
 class Change(Struct, frozen=True):
     """What `merge` and its like say: how the incident stands now and what that means for storing.
 
-    *is_new* asks for the slot's former incident to be put aside. When *is_changed* is false
-    nothing has to be written.
+    *is_new* asks for the slot's former incident to be put aside. *reworded* are repeats with newer words
+    than those kept. When *is_changed* is false nothing has to be written, unless *is_reworded*: then the
+    incident and those alerts, without a new version and without waking a worker.
     """
 
     incident: Incident | None
     is_new: bool = False
     is_changed: bool = False
+    is_reworded: bool = False
     changed_alerts: tuple[Alert, ...] = ()
+    reworded: tuple[Alert, ...] = ()
     events: tuple[Event, ...] = ()
     new: int = 0
     duplicates: int = 0
@@ -281,17 +290,15 @@ def new_id(slot: str, opened_at: float, previous: Incident | None) -> str:
     return f"{slot}-{to_base32(stamp, 9)}"
 
 
+def list_firing(standings: Mapping[str, Standing]) -> list[str]:
+    """Return the fingerprints of what fires, worst first, and of these the oldest first."""
+    firing = [(-s.severity.rank, s.starts_at, fp) for fp, s in standings.items() if s.is_firing]
+    return [fp for _, _, fp in sorted(firing) if not standings[fp].is_dismissed]
+
+
 def find_firing(incident: Incident) -> list[Alert]:
     """Return the alerts that fire, worst first, and of these the oldest first."""
-    alerts, standings = incident.alerts, incident.standings
-    firing = [
-        alerts[fp] for fp, s in standings.items() if fp in alerts and s.is_firing and not s.is_dismissed
-    ]
-    return sorted(firing, key=lambda a: _rank(standings[a.fingerprint], a))
-
-
-def _rank(standing: Standing, alert: Alert) -> tuple[int, float, str]:
-    return (-standing.severity.rank, standing.starts_at, alert.fingerprint)
+    return [incident.alerts[fp] for fp in list_firing(incident.standings) if fp in incident.alerts]
 
 
 def find_gravest(incident: Incident) -> Alert | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from msgspec.structs import replace
@@ -10,15 +10,25 @@ from msgspec.structs import replace
 from receiver.clock import format_duration
 from receiver.domain.alert import Alert, Group, Severity
 from receiver.domain.answers import let_go, run_again
-from receiver.domain.incident import Change, Event, Incident, Run, Standing, new_id, slot_of
+from receiver.domain.heading import build_heading, name_alert, summarize
+from receiver.domain.incident import (
+    Change,
+    Event,
+    Incident,
+    Run,
+    Standing,
+    list_firing,
+    new_id,
+    slot_of,
+)
 from receiver.domain.severity import BUILT_IN_WORDS, SeverityWords
-from receiver.text import one_line
 
-MAX_SUMMARY = 300
 # A sender may make up a severity for each alert; these are enough to find out who it is.
 MAX_UNKNOWN_SEVERITIES = 3
 # A repeat costs a write this often and no oftener, so that we know whether they go on.
 _HEARD_EVERY_S = 900.0
+# Newer words that come with repeats alone are kept this often and no oftener, for each group.
+_REWORDED_EVERY_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -66,8 +76,6 @@ def _open(previous: Incident | None, group: Group, tally: _Tally, terms: Terms, 
     """
     alerts = tuple(tally.joined)
     standings = _carry(tally, group) if previous else tally.standings
-    severity = worst({standings[alert.fingerprint].severity for alert in alerts})
-    gravest = next(alert for alert in alerts if standings[alert.fingerprint].severity is severity)
     opened = Incident(
         id=new_id(slot_of(group.source, group.group_key, terms.route), now, previous),
         source=group.source,
@@ -78,9 +86,9 @@ def _open(previous: Incident | None, group: Group, tally: _Tally, terms: Terms, 
         channel=terms.channel,
         policy=terms.policy,
         steps=terms.steps,
-        severity=severity,
-        alertname=group.group_labels.get("alertname") or gravest.name,
-        summary=one_line(gravest.summary, MAX_SUMMARY),
+        severity=worst({standings[alert.fingerprint].severity for alert in alerts}),
+        alertname="",
+        summary="",
         opened_at=now,
         updated_at=now,
         run=Run(1, now),
@@ -89,8 +97,9 @@ def _open(previous: Incident | None, group: Group, tally: _Tally, terms: Terms, 
         previous=previous.id if previous else "",
         unknown_severities=_find_unknown((), alerts, tally),
     )
+    opened = replace(opened, truncated=_count_truncated(opened.standings, group))
     return Change(
-        opened,
+        _entitled(opened, tally.told),
         is_new=True,
         is_changed=True,
         changed_alerts=alerts,
@@ -123,6 +132,8 @@ class _Tally:
     ended: list[Alert] = field(default_factory=list)
     earlier: list[Alert] = field(default_factory=list)
     flapping: set[str] = field(default_factory=set)
+    words: dict[str, Alert] = field(default_factory=dict)  # what the payload says of each alert
+    reworded: list[Alert] = field(default_factory=list)
     duplicates: int = 0
 
     def take(self, alert: Alert, join: int) -> None:
@@ -144,14 +155,23 @@ class _Tally:
                 known.join if known is not None and is_flapping else join,
                 ended_before_at=known.ends_at if known is not None else 0.0,
                 turns=turns,
+                checksum=alert.checksum,
             )
             self.joined.append(alert)
             return
         self.duplicates += 1
+        if alert.checksum != known.checksum and _is_current(alert, known):
+            self.reworded.append(alert)
         # A late copy of the firing before would draw this one's start back, and then its end would end this.
         if known.is_firing and known.ended_before_at <= alert.starts_at < known.starts_at:
             self.standings[alert.fingerprint] = replace(known, starts_at=alert.starts_at)
             self.earlier.append(alert)
+
+    def keep_words(self) -> None:
+        """Have the newer words of repeats count as kept."""
+        for alert in self.reworded:
+            standing = self.standings[alert.fingerprint]
+            self.standings[alert.fingerprint] = replace(standing, checksum=alert.checksum)
 
     def _take_resolved(self, alert: Alert, known: Standing | None) -> None:
         # A copy of an earlier firing's end, late on its way, ends nothing that began after it.
@@ -160,7 +180,9 @@ class _Tally:
             self.duplicates += 1
             return
         turns = self._turn(known, alert.fingerprint)
-        self.standings[alert.fingerprint] = replace(known, ends_at=alert.ends_at, turns=turns)
+        self.standings[alert.fingerprint] = replace(
+            known, ends_at=alert.ends_at, turns=turns, checksum=alert.checksum
+        )
         self.ended.append(alert)
 
     def _turn(self, known: Standing, name: str) -> tuple[float, ...]:
@@ -170,6 +192,16 @@ class _Tally:
         if len(turns) > count:
             self.flapping.add(name)
         return turns
+
+    @property
+    def told(self) -> dict[str, Alert]:
+        """What fires, as the payload words it."""
+        joined = {alert.fingerprint for alert in self.joined}
+        return {
+            name: alert
+            for name, alert in self.words.items()
+            if name in joined or (alert.is_firing and _is_current(alert, self.standings.get(name)))
+        }
 
     @property
     def is_all_over(self) -> bool:
@@ -186,10 +218,21 @@ def _tally(standings: dict[str, Standing], join: int, group: Group, terms: Terms
     for alert in group.alerts:
         if alert.is_firing or alert.fingerprint not in words:
             words[alert.fingerprint] = alert
-    tally = _Tally(dict(standings), terms, now, duplicates=len(group.alerts) - len(words))
+    duplicates = len(group.alerts) - len(words)
+    tally = _Tally(dict(standings), terms, now, duplicates=duplicates, words=words)
     for alert in words.values():
         tally.take(alert, join)
     return tally
+
+
+def _is_current(alert: Alert, known: Standing | None) -> bool:
+    """Tell whether a firing copy is of the firing that goes on, and no late one of the firing before."""
+    return (
+        known is not None
+        and known.is_firing
+        and not known.is_dismissed
+        and alert.starts_at >= known.ended_before_at
+    )
 
 
 def _merge_open(incident: Incident, group: Group, terms: Terms, now: float) -> Change:
@@ -200,8 +243,10 @@ def _merge_open(incident: Incident, group: Group, terms: Terms, now: float) -> C
     is_silent = now - max(incident.heard_at, incident.opened_at) >= _HEARD_EVERY_S
     is_heard = is_silent and any(alert.is_firing for alert in group.alerts)
     if not (tally.changed_alerts or tally.earlier or is_over or is_heard):
-        return Change(incident, duplicates=tally.duplicates)
+        return _repeated(incident, group, tally, now)
+    tally.keep_words()
     changed = _heard(replace(incident, standings=tally.standings), now)
+    changed = replace(changed, truncated=_count_truncated(tally.standings, group))
     events: list[Event] = []
     if tally.joined or tally.ended or is_over:
         changed = replace(changed, updated_at=now, revision=incident.revision + 1)
@@ -216,14 +261,72 @@ def _merge_open(incident: Incident, group: Group, terms: Terms, now: float) -> C
         changed = replace(changed, resolved_at=now)
         events.append(Event(now, "resolved", "All alerts resolved"))
     return Change(
-        changed,
+        _entitled(_worded(changed, tally, now), tally.told, incident, tally.ended),
         is_changed=True,
         changed_alerts=tally.changed_alerts,
+        reworded=tuple(tally.reworded),
         events=tuple(events),
         new=len(tally.joined),
         duplicates=tally.duplicates,
         resolved=len(tally.ended),
     )
+
+
+def _repeated(incident: Incident, group: Group, tally: _Tally, now: float) -> Change:
+    """Return what repeats alone make of *incident*: newer words of its alerts, seldom, and nothing else."""
+    truncated = incident.truncated
+    is_told = (truncated or group.truncated) and not incident.is_resolved and bool(tally.told)
+    if is_told:
+        truncated = _count_truncated(incident.standings, group)
+    is_news = bool(tally.reworded) or truncated != incident.truncated
+    if not is_news or abs(now - incident.reworded_at) < _REWORDED_EVERY_S:
+        return Change(incident, duplicates=tally.duplicates)
+    tally.keep_words()
+    reworded = replace(incident, standings=tally.standings, truncated=truncated, reworded_at=now)
+    return Change(
+        _entitled(reworded, tally.told),
+        is_reworded=True,
+        reworded=tuple(tally.reworded),
+        duplicates=tally.duplicates,
+    )
+
+
+def _worded(incident: Incident, tally: _Tally, now: float) -> Incident:
+    return replace(incident, reworded_at=now) if tally.reworded else incident
+
+
+def _count_truncated(standings: Mapping[str, Standing], group: Group) -> int:
+    """Return how many alerts Alertmanager left out of *group* that are not known from before."""
+    if not group.truncated:
+        return 0
+    told = {alert.fingerprint for alert in group.alerts}
+    known = sum(s.is_firing and not s.is_dismissed and fp not in told for fp, s in standings.items())
+    return max(0, group.truncated - known)
+
+
+def _entitled(
+    incident: Incident,
+    told: Mapping[str, Alert],
+    before: Incident | None = None,
+    ended: Iterable[Alert] = (),
+) -> Incident:
+    """Return *incident* with the name and summary of the alert that stands for what fires.
+
+    Only what the payload tells can be used here: where it leaves out some of what fires, a worker, which has
+    all alerts, completes it. What is over keeps the last words of the alert that stood for it *before*.
+    """
+    firing = list_firing(incident.standings)
+    labels = incident.group_labels
+    if firing and all(name in told for name in firing):
+        heading = build_heading([told[name] for name in firing], labels)
+        return replace(incident, alertname=heading.name, summary=heading.summary, more=heading.more)
+    first = told.get(firing[0]) if firing else None
+    if not firing and before is not None:
+        last = next(iter(list_firing(before.standings)), "")
+        first = next((alert for alert in ended if alert.fingerprint == last), None)
+    if first is None:
+        return incident
+    return replace(incident, alertname=name_alert(first, labels), summary=summarize(first))
 
 
 def _heard(incident: Incident, now: float) -> Incident:
@@ -255,11 +358,7 @@ def _joined(incident: Incident, tally: _Tally, now: float, events: list[Event]) 
         incident = replace(incident, joins=incident.joins + 1)
     if severity.rank <= incident.severity.rank:
         return incident
-    incident = replace(
-        incident,
-        severity=severity,
-        summary=one_line(gravest.summary, MAX_SUMMARY) or incident.summary,
-    )
+    incident = replace(incident, severity=severity)
     if not incident.is_acknowledged:
         return incident
     events.append(Event(now, "unacknowledged", f"It got worse: {severity}"))
@@ -286,9 +385,10 @@ def _merge_resolved(incident: Incident, group: Group, terms: Terms, now: float) 
     """
     tally = _tally(incident.standings, incident.joins, group, terms, now)
     if not tally.joined:
-        return _noted(incident, tally)
+        return _noted(incident, group, tally, now)
     if now - incident.resolved_at >= terms.flap_window:
         return _open(incident, group, tally, terms, now)
+    tally.keep_words()
     number = incident.run.number + 1
     run = Run(number, now, "reopened", number, is_quiet=bool(tally.flapping))
     events: list[Event] = [Event(now, "reopened", "Firing again")]
@@ -306,10 +406,12 @@ def _merge_resolved(incident: Incident, group: Group, terms: Terms, now: float) 
     firing = worst(s.severity for s in tally.standings.values() if s.is_firing and not s.is_dismissed)
     reopened = replace(_joined(reopened, tally, now, events), joins=incident.joins, severity=firing)
     reopened = _flapped(reopened, tally, terms, now, events)
+    reopened = replace(reopened, truncated=_count_truncated(tally.standings, group))
     return Change(
-        reopened,
+        _entitled(_worded(reopened, tally, now), tally.told),
         is_changed=True,
         changed_alerts=tally.changed_alerts,
+        reworded=tuple(tally.reworded),
         events=tuple(events),
         new=len(tally.joined),
         duplicates=tally.duplicates,
@@ -329,20 +431,23 @@ def _without_holder(incident: Incident, now: float, events: list[Event], *, is_f
 def _merge_closed(incident: Incident, group: Group, terms: Terms, now: float) -> Change:
     """A hand closed it while it fired: only what is new, or fires anew, opens the next one."""
     tally = _tally(incident.standings, incident.joins + 1, group, terms, now)
-    return _open(incident, group, tally, terms, now) if tally.joined else _noted(incident, tally)
+    return _open(incident, group, tally, terms, now) if tally.joined else _noted(incident, group, tally, now)
 
 
-def _noted(incident: Incident, tally: _Tally) -> Change:
+def _noted(incident: Incident, group: Group, tally: _Tally, now: float) -> Change:
     """Return the closed *incident* with what is told of the alerts that fire on in it.
 
     Their ends matter: only so can their next firing be told from a copy of this one.
     """
     if not (tally.ended or tally.earlier):
-        return Change(incident, duplicates=tally.duplicates)
+        return _repeated(incident, group, tally, now)
+    tally.keep_words()
+    changed = _worded(replace(incident, standings=tally.standings), tally, now)
     return Change(
-        replace(incident, standings=tally.standings),
+        _entitled(changed, tally.told, incident, tally.ended),
         is_changed=True,
         changed_alerts=tuple(tally.ended),
+        reworded=tuple(tally.reworded),
         duplicates=tally.duplicates,
         resolved=len(tally.ended),
     )

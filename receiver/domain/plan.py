@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from receiver.domain.action import Action, Calm, Forget, Inquire, Lapse, LookUp, Note, Plan, Post
+from receiver.domain.action import Action, Calm, Entitle, Forget, Inquire, Lapse, LookUp, Note, Plan, Post
 from receiver.domain.escalation import (
     LOOK_AHEAD_S,
     Progress,
@@ -19,6 +19,7 @@ from receiver.domain.escalation import (
     trace_progress,
 )
 from receiver.domain.forgetting import find_forgettable
+from receiver.domain.heading import find_heading
 from receiver.domain.incident import Incident
 from receiver.domain.messages import (
     face,
@@ -58,6 +59,7 @@ def plan(incident: Incident, policy: EscalationPolicy, now: float) -> Plan:
         *list_silences(incident, now),
         *_given_up(incident, progress, now),
         *_skipped(incident, policy),
+        *_entitles(incident),
         *_forgets(incident, now),
     ]
     missing = tuple(_no_wait_lost(incident, a, now) for a in wanted if not _is_done(incident, a))
@@ -167,6 +169,16 @@ def _silence_news_at(incident: Incident) -> float:
 def _is_hold_over(incident: Incident, now: float) -> bool:
     held = incident.held
     return held is not None and incident.looked_at < held.until <= now
+
+
+def _entitles(incident: Incident) -> Iterator[Action]:
+    """Yield what the incident is called, where lists would still show the words of another alert."""
+    if incident.is_past or not incident.alerts:
+        return
+    heading = find_heading(incident)
+    if (heading.name, heading.summary, heading.more) != (incident.alertname, incident.summary, incident.more):
+        target = Target(SLACK, incident.channel)
+        yield Entitle("entitle", "", SLACK, target, 0.0, "", heading, incident.revision)
 
 
 def _forgets(incident: Incident, now: float) -> Iterator[Action]:

@@ -169,6 +169,12 @@ class Incidents(Protocol):
         """Keep each change, and say why it was refused where it was."""
         ...
 
+    def reword(self, writes: Sequence[Write]) -> list[bool]:
+        """Keep the newer words that each change holds, without a new version and without waking a worker;
+        False where the group had changed since it was read.
+        """
+        ...
+
     @property
     def is_divided(self) -> bool:
         """Whether neighbours may lie on several servers.

@@ -91,6 +91,7 @@ class _Round:
 
     left: list[_Arrival]
     writes: list[tuple[_Arrival, Write]] = field(default_factory=list)
+    rewords: list[tuple[_Arrival, Write]] = field(default_factory=list)
     is_waiting: bool = False  # for a claim of another process
 
 
@@ -124,9 +125,10 @@ class Intake:
     def accept(self, groups: tuple[Group, ...], now: float) -> Accepted:
         """Return what became of *groups*; when this returns, everything is in the store.
 
-        One round trip when nothing is new, two when something is, and one for beats. For a copy of what fires
-        in a neighbour two, and three for a change there. Where the store is divided, several new alerts of
-        one group take three, and so does an end. Raises StoreError.
+        One round trip when nothing is new, two when something is, and one for beats; newer words of repeats
+        count as something new, at most once a minute for each group, and cost a third where a group has many
+        alerts. For a copy of what fires in a neighbour two, and three for a change there. Where the store is
+        divided, several new alerts of one group take three, and so does an end. Raises StoreError.
         """
         accepted = Accepted()
         if self._pulse is not None:
@@ -168,6 +170,8 @@ class Intake:
             self._merge(arrival, this, accepted, now)
         if this.writes:
             self._commit(this, accepted)
+        if this.rewords:
+            self._reword(this, accepted)
         return this
 
     def _read(self, arrivals: list[_Arrival]) -> list[_Arrival]:
@@ -216,6 +220,8 @@ class Intake:
             neighbourhood = arrival.neighbourhood
             claims = tuple(Claim(neighbourhood, alert.fingerprint) for alert in arrival.group.alerts)
             this.left.append(replace(arrival, claims=claims))
+        elif change.is_reworded:
+            this.rewords.append((arrival, Write(held, change, (), now)))
         elif not change.is_changed or change.incident is None:
             accepted.add(change)
         else:
@@ -237,6 +243,15 @@ class Intake:
             return self._arrive(arrival.group, arrival.terms)
         homes = {**(arrival.homes or {}), **refusal.homes}
         return replace(arrival, homes=homes, held={**refusal.held, write.held.slot: write.held})
+
+    def _reword(self, this: _Round, accepted: Accepted) -> None:
+        """Keep newer words of repeats; where the group changed meanwhile, what came is merged once more."""
+        kept = self._incidents.reword([write for _, write in this.rewords])
+        for (arrival, write), is_kept in zip(this.rewords, kept, strict=True):
+            if is_kept:
+                accepted.add(write.change)
+            else:
+                this.left.append(self._arrive(arrival.group, arrival.terms))
 
     def _arrivals(self, groups: tuple[Group, ...]) -> list[_Arrival]:
         arrivals = []

@@ -16,6 +16,7 @@ from receiver.domain.action import (
     Call,
     Calm,
     CheckPage,
+    Entitle,
     ExpireSilence,
     Forget,
     Inquire,
@@ -32,6 +33,7 @@ from receiver.domain.action import (
 from receiver.domain.answers import calm, lapse
 from receiver.domain.delivery import Delivery, Receipt
 from receiver.domain.forgetting import forget
+from receiver.domain.heading import entitle, find_heading
 from receiver.domain.incident import Event, Incident
 from receiver.domain.notice import Notices
 from receiver.domain.notification import Notification
@@ -98,7 +100,7 @@ class Performer:
             if self._checker is not None:
                 self._checker.check(action, incident, worker)
             return
-        if isinstance(action, Lapse | Calm | Forget | LookUp | Inquire):
+        if isinstance(action, Lapse | Calm | Entitle | Forget | LookUp | Inquire):
             self._change(action, incident, notification.now)
             return
         before = incident.deliveries.get(action.key, Delivery())
@@ -149,13 +151,17 @@ class Performer:
         return replace(attempt.arrived(receipt), shown=attempt.shown if is_older else action.shown)
 
     def _change(
-        self, action: Lapse | Calm | Forget | LookUp | Inquire, incident: Incident, now: float
+        self, action: Lapse | Calm | Entitle | Forget | LookUp | Inquire, incident: Incident, now: float
     ) -> None:
         """Do what changes the incident itself and leaves no delivery: the change is its receipt."""
         if isinstance(action, Lapse):
             self._hands.change(incident.id, lambda latest: lapse(latest, action.acknowledged_at, now), now)
         elif isinstance(action, Calm):
             self._hands.change(incident.id, lambda latest: calm(latest, action.flapping_until, now), now)
+        elif isinstance(action, Entitle):
+            self._hands.change(
+                incident.id, lambda latest: entitle(latest, action.heading, action.revision), now
+            )
         elif isinstance(action, Forget):
             self._hands.change(incident.id, lambda latest: forget(latest, now), now)
             self._incidents.tidy(incident.id)
@@ -186,7 +192,8 @@ class Performer:
         is_mended = after.kind == Refusal.MESSAGE_GONE and "root2" not in incident.deliveries
         if self._notices is None or not after.failed_at or (isinstance(action, Update) and is_mended):
             return
-        name = one_line(incident.alertname or incident.summary, 80)
+        heading = find_heading(incident)
+        name = one_line(heading.counted_name or heading.summary, 80)
         self._notices.put(
             f"{incident.id}/{action.key}/{after.about}",
             f"{_noun(action)} to {after.target} given up: {after.reason} "

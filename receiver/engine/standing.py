@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from receiver.domain.heading import find_heading
 from receiver.domain.incident import Incident
 from receiver.text import one_line
 
@@ -10,7 +11,8 @@ _MAX_NAME = 100
 
 def name_incident(incident: Incident) -> str:
     """Return name and ID, as `DiskFull (0h2k…)`."""
-    name = one_line(incident.alertname or incident.summary, _MAX_NAME) or "The incident"
+    heading = find_heading(incident)
+    name = one_line(heading.name or heading.summary, _MAX_NAME) or "The incident"
     return f"{name} ({incident.id})"
 
 

@@ -70,7 +70,7 @@ def parse(body: bytes, source: str, now: float) -> Batch:
         receiver=typed.receiver,
         group_key=typed.group_key,
         group_labels=typed.group_labels or {},
-        is_truncated=typed.truncated_alerts > 0,
+        truncated=min(typed.truncated_alerts, bounds.MAX_TRUNCATED),
         external_url=typed.external_url,
     )
     return Batch(gather(header, alerts))

@@ -18,6 +18,7 @@ MAX_ANNOTATION = 16 * 1024
 MAX_LINK = 8 * 1024
 MAX_FINGERPRINT = 64
 MAX_KEY = 4 * 1024
+MAX_TRUNCATED = 1_000_000  # alerts that Alertmanager says it left out
 
 # Alertmanager's own fingerprint goes byte by byte, 0.1 µs each: too slow for labels of a megabyte.
 _MAX_FINGERPRINTED = 64 * 1024

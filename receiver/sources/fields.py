@@ -6,6 +6,7 @@ What had to be mended is named in *odd*, so that the caller can count it.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from math import ceil
 
 from msgspec import ValidationError, convert
 
@@ -84,17 +85,18 @@ def link_of(raw: Object, name: str, odd: list[str]) -> str:
     return ""
 
 
-def count_of(value: object, odd: list[str]) -> float:
+def count_of(value: object, odd: list[str]) -> int:
     """Return a count, also from a number that came as text; 0 when it is none."""
     if value is None:
         return 0
     note(odd, "truncatedAlerts", not isinstance(value, Number))
     digits = to_text(value) if isinstance(value, str | Number) else ""
     try:
-        return float(digits or "")
+        number = float(digits or "")
     except ValueError:
         note(odd, "truncatedAlerts", True)
         return 0
+    return ceil(min(number, bounds.MAX_TRUNCATED)) if number > 0 else 0
 
 
 def note(odd: list[str], name: str, is_odd: bool) -> None:

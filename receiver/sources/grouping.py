@@ -25,7 +25,7 @@ class Header:
     receiver: str = ""
     group_key: str = ""
     group_labels: dict[str, str] = field(default_factory=dict)
-    is_truncated: bool = False
+    truncated: int = 0
     external_url: str = ""
 
 
@@ -55,7 +55,7 @@ def _group(header: Header, key: str, labels: dict[str, str], alerts: Sequence[Al
         short(key, MAX_KEY),
         labels,
         tuple(alerts),
-        header.is_truncated,
+        header.truncated,
         header.external_url,
     )
 

@@ -102,7 +102,7 @@ def _header(raw: Object, source: str, odd: list[str]) -> Header:
         receiver=cut(text_of(raw, "receiver", odd), bounds.MAX_NAME),
         group_key=text_of(raw, "groupKey", odd),
         group_labels=cut_all(texts_of(labels, "groupLabels", odd), bounds.MAX_LABEL, odd),
-        is_truncated=count_of(raw.get("truncatedAlerts"), odd) > 0,
+        truncated=count_of(raw.get("truncatedAlerts"), odd),
         external_url=link_of(raw, "externalURL", odd),
     )
 

@@ -14,7 +14,16 @@ from receiver.store.connection import Client, Scripts, store_errors
 from receiver.store.homes import RedisHomes, parse_refusal
 from receiver.store.keys import LANES, TIMELINE_KEPT, WAKE, format_due
 from receiver.store.listing import RedisListing
-from receiver.store.packing import DELIVERY, alert_fields, sweep, unpack
+from receiver.store.packing import (
+    DELIVERY,
+    Fields,
+    alert_fields,
+    may_have_batches,
+    own_fields,
+    reword,
+    sweep,
+    unpack,
+)
 
 
 class RedisIncidents(RedisListing):
@@ -64,7 +73,37 @@ class RedisIncidents(RedisListing):
             self._homes.leave(write for write, answer in zip(writes, answers, strict=True) if answer == 1)
         return [None if answer == 1 else parse_refusal(answer) for answer in answers]
 
-    def _commit_call(self, write: Write) -> tuple[list[str], list[str | bytes | int | float]]:
+    def reword(self, writes: Sequence[Write]) -> list[bool]:
+        """Keep the newer words that each change holds, and its incident without a new version.
+
+        False where the group had changed since it was read; then nothing of it was written. One round trip,
+        and one more where alerts may lie in batches.
+        """
+        with store_errors():
+            whole = self._read_batches(writes)
+            calls = [self._reword_call(write, whole.get(write.held.slot)) for write in writes]
+            return [answer == 1 for answer in self._scripts.run_all("tidy", calls)]
+
+    def _read_batches(self, writes: Sequence[Write]) -> dict[str, dict[bytes, bytes]]:
+        """Return all fields of those groups that may have batches, by slot."""
+        slots = [w.held.slot for w in writes if w.held.incident and may_have_batches(w.held.incident)]
+        if not slots:
+            return {}
+        with self._redis.pipeline(transaction=False) as pipe:
+            for slot in slots:
+                pipe.hgetall(self.keys_of(slot).group(slot))
+            return dict(zip(slots, pipe.execute(), strict=True))
+
+    def _reword_call(self, write: Write, whole: dict[bytes, bytes] | None) -> tuple[list[str], Fields]:
+        incident, held, alerts = write.change.incident, write.held, write.change.reworded
+        if incident is None:
+            raise ValueError("a change without an incident has nothing to keep")
+        gone, kept = reword(whole, alerts) if whole is not None else ([], [])
+        fields: Fields = ["head", codec.encode_incident(incident)]
+        fields += [part for pair in kept for part in pair] if whole is not None else own_fields(alerts)
+        return [self.keys_of(held.slot).group(held.slot)], [held.version, len(gone), *gone, *fields]
+
+    def _commit_call(self, write: Write) -> tuple[list[str], Fields]:
         incident, change, held = write.change.incident, write.change, write.held
         if incident is None:
             raise ValueError("a change without an incident has nothing to keep")
@@ -72,8 +111,8 @@ class RedisIncidents(RedisListing):
         is_put_aside = change.is_new and held.incident is not None
         former = held.incident.id if held.incident else incident.id
         indexes = (keys.closed, keys.open) if incident.is_resolved else (keys.open, keys.closed)
-        fields: list[str | bytes | int | float] = ["head", codec.encode_incident(incident)]
-        fields += alert_fields(change.changed_alerts)
+        fields: Fields = ["head", codec.encode_incident(incident)]
+        fields += [*alert_fields(change.changed_alerts), *own_fields(change.reworded)]
         moves = tell_moves(held.incident, incident)
         latest = 0
         if self.is_divided:

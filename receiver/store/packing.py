@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from hashlib import sha256
 
 from msgspec.structs import replace
 
 from receiver.domain.alert import Alert
 from receiver.domain.delivery import Delivery
-from receiver.domain.incident import Incident
+from receiver.domain.incident import Incident, Standing
 from receiver.store import codec
 
 # A delivery's field begins so; the rest is its key.
@@ -18,13 +19,21 @@ _ALERT, _BATCH = b"a:", b"b:"
 _BATCH_FROM = 5
 
 
-def alert_fields(alerts: tuple[Alert, ...]) -> list[str | bytes | int | float]:
+Fields = list[str | bytes | int | float]
+
+
+def own_fields(alerts: Iterable[Alert]) -> Fields:
+    """Return a field of its own for each alert."""
+    fields: Fields = []
+    for alert in alerts:
+        fields += (_own(alert.fingerprint), codec.encode(alert))
+    return fields
+
+
+def alert_fields(alerts: tuple[Alert, ...]) -> Fields:
     """Return the fields in which alerts are kept; the same set of alerts goes where it went before."""
     if len(alerts) < _BATCH_FROM:
-        fields: list[str | bytes | int | float] = []
-        for alert in alerts:
-            fields += (_ALERT + alert.fingerprint.encode(), codec.encode(alert))
-        return fields
+        return own_fields(alerts)
     names = "".join(sorted(alert.fingerprint for alert in alerts)).encode()
     return [_BATCH + sha256(names).hexdigest()[:16].encode(), codec.encode_batch(alerts)]
 
@@ -48,24 +57,74 @@ def sweep(fields: dict[bytes, bytes]) -> tuple[list[bytes], list[bytes]]:
     return gone, kept
 
 
+def may_have_batches(incident: Incident) -> bool:
+    return len(incident.standings) >= _BATCH_FROM
+
+
+def reword(
+    fields: Mapping[bytes, bytes], alerts: Sequence[Alert]
+) -> tuple[list[bytes], list[tuple[bytes, bytes]]]:
+    """Return the fields of a group's hash that go, and those to write, so that it holds *alerts* as they are.
+
+    A copy in a batch is replaced there, and one that also has a field of its own leaves the batch: however
+    often the words change, they are kept once.
+    """
+    words = {alert.fingerprint: alert for alert in alerts}
+    own = {name for name in words if _own(name) in fields}
+    placed = set(own)
+    gone: list[bytes] = []
+    kept: list[tuple[bytes, bytes]] = []
+    for field, packed in fields.items():
+        if not field.startswith(_BATCH):
+            continue
+        batch = codec.decode_batch(packed)
+        left = []
+        for alert in batch:
+            name = alert.fingerprint
+            if name not in words:
+                left.append(alert)
+            elif name not in placed:
+                placed.add(name)
+                left.append(words[name])
+        if not left:
+            gone.append(field)
+        elif left != batch:
+            kept.append((field, codec.encode_batch(left)))
+    kept += [(_own(name), codec.encode(words[name])) for name in words if name in own or name not in placed]
+    return gone, kept
+
+
+def _own(fingerprint: str) -> bytes:
+    return _ALERT + fingerprint.encode()
+
+
 def unpack(fields: dict[bytes, bytes], *, is_past: bool) -> Incident:
+    head = codec.decode_incident(fields[b"head"])
     alerts: dict[str, Alert] = {}
     deliveries: dict[str, Delivery] = {}
     for name, packed in fields.items():
         if name.startswith(_ALERT):
-            _add_newer(alerts, codec.decode_alert(packed))
+            _add_newer(alerts, codec.decode_alert(packed), head.standings)
         elif name.startswith(_BATCH):
             for alert in codec.decode_batch(packed):
-                _add_newer(alerts, alert)
+                _add_newer(alerts, alert, head.standings)
         elif name.startswith(DELIVERY):
             deliveries[name.removeprefix(DELIVERY).decode()] = codec.decode_delivery(packed)
-    head = codec.decode_incident(fields[b"head"])
-    known = {name: alert for name, alert in alerts.items() if name in head.standings}
-    return replace(head, alerts=known, deliveries=deliveries, is_past=is_past)
+    return replace(head, alerts=alerts, deliveries=deliveries, is_past=is_past)
 
 
-def _add_newer(alerts: dict[str, Alert], alert: Alert) -> None:
-    """Add an alert unless a later word on it is known: it may be kept alone and in batches."""
+def _add_newer(alerts: dict[str, Alert], alert: Alert, standings: Mapping[str, Standing]) -> None:
+    """Add an alert of *standings* unless a later word on it is known: it may be kept alone and in batches.
+
+    Of several copies the one counts whose words have the checksum that its standing has.
+    """
+    standing = standings.get(alert.fingerprint)
+    if standing is None:
+        return
     known = alerts.get(alert.fingerprint)
-    if known is None or (alert.starts_at, alert.ends_at) >= (known.starts_at, known.ends_at):
+    if known is None or _age(alert, standing) >= _age(known, standing):
         alerts[alert.fingerprint] = alert
+
+
+def _age(alert: Alert, standing: Standing) -> tuple[bool, float, float]:
+    return (alert.checksum == standing.checksum, alert.starts_at, alert.ends_at)

@@ -59,8 +59,8 @@ class IncidentRow(Struct, frozen=True):
     id: str
     state: State
     severity: Annotated[Severity, Meta(description="The worst of what fires, never lower while open.")]
-    alertname: str
-    summary: str
+    alertname: Annotated[str, Meta(description="Of the alert that stands for all: the worst that fires.")]
+    summary: Annotated[str, Meta(description="Of the same alert; `(+4)` counts what else fires.")]
     receiver: Annotated[str, Meta(description="Alertmanager's name for where it sent the group.")]
     group_key: str
     group_labels: dict[str, str]
@@ -220,6 +220,7 @@ class WholeIncident(IncidentRow, frozen=True):
     """One incident with all that is known of it."""
 
     source: str
+    truncated: Annotated[int, Meta(description="How many alerts of `total` Alertmanager left out.")]
     acknowledged_at: Moment | None
     resolved_at: Moment | None
     resolved_by: Annotated[str | None, Meta(description="Null where its alerts resolved.")]

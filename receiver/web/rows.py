@@ -9,6 +9,7 @@ from msgspec.structs import asdict
 from receiver.domain.delivery import Delivery
 from receiver.domain.escalation import Progress, StepStanding, trace_progress
 from receiver.domain.failure import delivery_id
+from receiver.domain.heading import find_heading
 from receiver.domain.incident import Event, Hold, Incident, SilenceNote
 from receiver.domain.policy import EscalationPolicy
 from receiver.domain.storm import find_storm_of
@@ -43,13 +44,14 @@ def format_if_any(moment: float | None) -> str | None:
 
 def render_row(incident: Incident, policy: EscalationPolicy, now: float) -> IncidentRow:
     """Return one row of the list. *incident* needs its deliveries, its alerts it does not."""
+    heading = find_heading(incident)
     upcoming = trace_progress(incident, policy, now).next_step
     return IncidentRow(
         id=incident.id,
         state=State(incident.state),
         severity=incident.severity,
-        alertname=incident.alertname,
-        summary=incident.summary,
+        alertname=heading.name,
+        summary=heading.counted_summary,
         receiver=incident.receiver,
         group_key=incident.group_key,
         group_labels=incident.group_labels,
@@ -82,6 +84,7 @@ def render_whole(
     return WholeIncident(
         **asdict(render_row(incident, policy, now)),
         source=incident.source,
+        truncated=incident.truncated,
         acknowledged_at=format_if_any(incident.acknowledged_at),
         resolved_at=format_if_any(incident.resolved_at),
         resolved_by=incident.resolved_by or None,

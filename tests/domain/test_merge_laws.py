@@ -47,7 +47,7 @@ class Payload:
 
     def at(self, now: float) -> Group:
         alerts = tuple(word.at(now) for word in self.words)
-        return Group("", "on-call", "{}:{}", {"alertname": "a"}, alerts, self.is_truncated)
+        return Group("", "on-call", "{}:{}", {"alertname": "a"}, alerts, int(self.is_truncated))
 
 
 @dataclass(frozen=True)

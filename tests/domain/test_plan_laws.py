@@ -47,7 +47,7 @@ class Life:
     def hears(self, firing: bool, host: str, truncated: bool) -> None:
         self.now += 0.001
         alert = an_alert(instance=host, starts_at=self.now - 1, ends_at=0.0 if firing else self.now)
-        change = merge(self.incident, a_group(alert, is_truncated=truncated), TERMS, self.now)
+        change = merge(self.incident, a_group(alert, truncated=int(truncated)), TERMS, self.now)
         if change.is_new and self.incident is not None:
             self.settles()  # the engine waits for the former incident's end
         self.take(change)

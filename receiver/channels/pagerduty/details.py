@@ -74,6 +74,8 @@ def _render_head(notification: Notification) -> Json:
         "slack": _render_slack(incident),
         "group_labels": tidy_map(incident.group_labels),
     }
+    if incident.truncated:
+        head["truncated"] = incident.truncated
     return {name: value for name, value in head.items() if value not in ("", {})}
 
 

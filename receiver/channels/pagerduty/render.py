@@ -12,6 +12,7 @@ from receiver.channels.pagerduty.details import Json, json_size, render_details
 from receiver.channels.pagerduty.tidy import MAX_NAME, find_host, iso_time, tidy_line, tidy_link
 from receiver.domain.action import AcknowledgePage, Action, Page, ResolvePage
 from receiver.domain.alert import Severity
+from receiver.domain.heading import Heading, count_more, find_heading
 from receiver.domain.incident import Incident, find_gravest
 from receiver.domain.notification import Notification
 
@@ -64,12 +65,18 @@ def render_minimal(event: Mapping[str, Any]) -> Json:
 
 
 def render_summary(incident: Incident) -> str:
-    """Return the page's title, never empty: `[CRITICAL] DiskFull: / is at 97 % (2 firing)`."""
-    head = tidy_line(incident.alertname, MAX_NAME) or "Alert without a name"
+    """Return the page's title, never empty: `[CRITICAL] DiskFull: / on db-1 is at 97 % (+1)`.
+
+    It is that of one alert; the others that fire are counted.
+    """
+    heading = find_heading(incident)
+    head = tidy_line(heading.name, MAX_NAME) or "Alert without a name"
     if incident.severity is not Severity.NONE:
         head = f"[{incident.severity.upper()}] {head}"
-    count = f" ({incident.firing} firing)" if incident.firing > 1 else ""
-    words = tidy_line(incident.summary, MAX_SUMMARY - len(head) - len(": ") - len(count))
+    count = count_more(incident.firing - 1)
+    if incident.truncated:
+        count += f", {incident.total - incident.truncated} of {incident.total} sent"
+    words = tidy_line(heading.summary, MAX_SUMMARY - len(head) - len(": ") - len(count))
     return f"{head}: {words}{count}" if words else head + count
 
 
@@ -91,24 +98,24 @@ def _render_trigger(notification: Notification, dedup_key: str) -> Json:
 
 
 def _render_payload(incident: Incident) -> Json:
-    first = find_gravest(incident)
+    first, heading = find_gravest(incident), find_heading(incident)
     labels = first.labels if first else incident.group_labels
     payload = {
         "summary": render_summary(incident),
-        "source": _find_source(incident, labels),
+        "source": _find_source(incident, heading),
         "severity": SEVERITIES[incident.severity],
         "timestamp": _find_start(incident),
         "component": tidy_line(labels.get("service") or labels.get("job") or "", _MAX_FIELD),
         "group": tidy_line(incident.route, _MAX_FIELD),
-        "class": tidy_line(incident.alertname, _MAX_FIELD),
+        "class": tidy_line(heading.name, _MAX_FIELD),
     }
     return {name: value for name, value in payload.items() if value}
 
 
-def _find_source(incident: Incident, labels: Mapping[str, str]) -> str:
-    """Return what is affected: the first alert's instance, else the host of its Alertmanager."""
-    if instance := tidy_line(labels.get("instance", ""), _MAX_FIELD):
-        return instance
+def _find_source(incident: Incident, heading: Heading) -> str:
+    """Return what is affected: the host of the alert that is named, else that of its Alertmanager."""
+    if host := tidy_line(heading.host, _MAX_FIELD):
+        return host
     return tidy_line(find_host(tidy_link(incident.external_url)), _MAX_FIELD) or "alertmanager"
 
 

@@ -11,6 +11,7 @@ from receiver.channels.slack.headline import severity_mark
 from receiver.channels.slack.labels import own_labels, render_labels, shared_labels
 from receiver.channels.slack.mrkdwn import bold, is_link, line, link, moment, words
 from receiver.domain.alert import Alert
+from receiver.domain.heading import find_heading
 from receiver.domain.incident import Incident, Standing
 
 MAX_IN_FULL = 10
@@ -59,10 +60,10 @@ def render_alerts(incident: Incident, alerts: Sequence[Shown], budget: Budget) -
     """Return the first alerts in full, as many as *budget* takes, and a line counting the others."""
     if not budget.take(section(f"… and {count_rest(incident)} more")):
         return []
-    shared = find_shared(incident, alerts)
+    shared, summary = find_shared(incident, alerts), find_heading(incident).summary
     blocks: list[Block] = []
     for shown in alerts[:MAX_IN_FULL]:
-        block = section(_in_full(shown, shared, incident.summary))
+        block = section(_in_full(shown, shared, summary))
         if not budget.take(block):
             break
         blocks.append(block)
@@ -72,13 +73,14 @@ def render_alerts(incident: Incident, alerts: Sequence[Shown], budget: Budget) -
 
 def count_rest(incident: Incident, said: Sequence[Shown] = ()) -> str:
     """Return the count of the alerts that are not among those *said*; empty when there are none."""
-    rest = incident.total - len(said)
+    truncated = incident.truncated
+    rest = incident.total - truncated - len(said)
     firing = incident.firing - sum(shown.standing.is_firing for shown in said)
+    left_out = f"{truncated} more left out by Alertmanager" if truncated else ""
     if rest < 1:
-        return ""
-    if said:
-        return f"… and {rest} more ({firing} firing)"
-    return f"{rest} {'alert' if rest == 1 else 'alerts'} ({firing} firing)"
+        return f"… and {left_out}" if left_out else ""
+    counted = f"… and {rest} more" if said else f"{rest} {'alert' if rest == 1 else 'alerts'}"
+    return ", ".join(filter(None, (f"{counted} ({firing} firing)", left_out)))
 
 
 def _in_full(shown: Shown, shared: Collection[str], summary: str) -> str:

@@ -7,6 +7,7 @@ from receiver.channels.slack.mrkdwn import moment
 from receiver.channels.slack.people import MAX_BY, render_person
 from receiver.clock import format_duration
 from receiver.domain.alert import Severity
+from receiver.domain.heading import count_more, find_heading
 from receiver.domain.incident import Incident
 from receiver.text import one_line
 
@@ -28,16 +29,16 @@ def severity_word(severity: Severity) -> str:
 
 
 def headline(incident: Incident) -> str:
-    """Return severity and state on one plain line, unescaped: `🔴 CRITICAL · DiskFull [2 firing / 3]`.
+    """Return severity and state on one plain line, unescaped: `🔴 CRITICAL · DiskFull (+1) [2 firing / 3]`.
 
     The name is cut before anything else is.
     """
+    heading = find_heading(incident)
+    name = one_line(heading.name, MAX_HEADER)
     start, end = f"{_state(incident)} · ", _counts(incident)
-    return start + one_line(_name(incident), MAX_HEADER - len(start) - len(end)) + end
-
-
-def _name(incident: Incident) -> str:
-    return one_line(incident.alertname, MAX_HEADER) or incident.summary or "alert without a name"
+    end = (count_more(heading.more_names) if name else "") + end
+    name = name or heading.summary or "alert without a name"
+    return start + one_line(name, MAX_HEADER - len(start) - len(end)) + end
 
 
 def _state(incident: Incident) -> str:
@@ -58,7 +59,14 @@ def _counts(incident: Incident) -> str:
     still = "still " if incident.is_resolved and firing else ""
     shown = total > 1 or bool(still)
     counts = f" [{firing} {still}firing / {total}]" if shown else ""
+    if incident.truncated:
+        counts = f" [{firing} {still}firing, {count_sent(incident)}]"
     return counts + (" · flapping" if incident.is_flapping and not incident.is_resolved else "")
+
+
+def count_sent(incident: Incident) -> str:
+    """Return how many of a group's alerts Alertmanager sent, where it left some out: `2 of 500 sent`."""
+    return f"{incident.total - incident.truncated} of {incident.total} sent"
 
 
 def history(incident: Incident, *, is_edit: bool = False) -> str:

@@ -17,6 +17,7 @@ from receiver.channels.slack.steps import title
 from receiver.clock import format_duration
 from receiver.domain.action import Reply
 from receiver.domain.escalation import current, page_key
+from receiver.domain.heading import build_heading, find_heading
 from receiver.domain.incident import Incident
 from receiver.domain.notification import Notification
 from receiver.domain.policy import PAGERDUTY, SLACK, Step
@@ -59,7 +60,8 @@ def _step(notification: Notification, step: Step) -> str:
     who = " ".join(filter(None, (title(step), handle, mention_on_call(notification.on_call))))
     receipt = current(incident, page_key(step)).receipt
     simulated = " (simulated)" if receipt is not None and receipt.is_simulated else ""
-    what = unmentioned(line(incident.alertname or incident.summary, 100))
+    heading = find_heading(incident)
+    what = unmentioned(line(heading.counted_name or heading.counted_summary, 100))
     return (
         f"📟 {'Paging' if is_paged else 'Telling'} {who}{simulated}: {_why(notification, step)}\n"
         f"{severity_mark(incident.severity)} {severity_word(incident.severity)} · {what}"
@@ -79,7 +81,8 @@ def _why(notification: Notification, step: Step) -> str:
 def _joined(incident: Incident, fingerprints: tuple[str, ...], rung: Rung) -> Message:
     joined = sort_alerts(incident, frozenset(fingerprints))
     count = len(fingerprints)
-    name = line(incident.alertname, 100)
+    alerts = [shown.alert for shown in joined]
+    name = line(build_heading(alerts, incident.group_labels).counted_name, 100) if alerts else ""
     head = f"➕ {count} {'alert' if count == 1 else 'alerts'} joined{f' · {name}' if name else ''}"
     shown = list(short_lines(joined, find_shared(incident, sort_alerts(incident))))
     rest = f"… and {count - len(shown)} more" if count > len(shown) else ""

@@ -7,13 +7,14 @@ from typing import Any
 
 from receiver.channels.slack.blocks import section
 from receiver.channels.slack.budget import Budget, pack
-from receiver.channels.slack.headline import headline, history, severity_mark
+from receiver.channels.slack.headline import count_sent, headline, history, severity_mark
 from receiver.channels.slack.message import MAX_TEXT
 from receiver.channels.slack.mrkdwn import bold, code, cut_escaped, join_lines, line, link, moment, words
 from receiver.channels.slack.people import render_person
 from receiver.channels.slack.silences import render_hold, render_silences
 from receiver.channels.slack.steps import render_steps, render_troubles
 from receiver.domain.fallback import find_message
+from receiver.domain.heading import count_more, find_heading
 from receiver.domain.incident import Incident
 from receiver.domain.request import Answer, Details, Line
 
@@ -51,7 +52,8 @@ def _until(said: Answer | Line) -> str:
 
 def _row(incident: Incident) -> str:
     """Return an incident on a line: its mark, name, ID, who has it, and where its message is."""
-    name = bold(incident.alertname or incident.summary, _MAX_NAME) or "*alert without a name*"
+    heading = find_heading(incident)
+    name = bold(heading.name or heading.summary, _MAX_NAME) or "*alert without a name*"
     said = [f"{severity_mark(incident.severity)} {name} {code(incident.id, 60)}", f"{incident.firing} firing"]
     if incident.is_acknowledged:
         said.append(f"👀 {render_person(incident.acknowledged_by)}")
@@ -62,9 +64,11 @@ def _row(incident: Incident) -> str:
 def _details(details: Details) -> Iterator[str]:
     incident, progress = details.incident, details.progress
     yield f"{bold(headline(incident), 400)} {code(incident.id, 60)}"
-    if incident.summary:
-        yield words(incident.summary, _MAX_SENTENCE)
-    yield f"{incident.firing} of {incident.total} alerts firing"
+    heading = find_heading(incident)
+    if heading.summary:
+        yield words(heading.summary, _MAX_SENTENCE) + count_more(heading.more)
+    sent = f", {count_sent(incident)}" if incident.truncated else ""
+    yield f"{incident.firing} of {incident.total} alerts firing{sent}"
     for text in (
         render_hold(incident),
         render_steps(incident, progress),

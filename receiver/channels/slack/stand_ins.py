@@ -11,6 +11,7 @@ from receiver.domain.action import Call, Post, Update
 from receiver.domain.delivery import Delivery
 from receiver.domain.escalation import current, page_key
 from receiver.domain.fallback import MESSAGE, find_loss, find_message, find_place
+from receiver.domain.heading import find_heading
 from receiver.domain.incident import Incident
 from receiver.domain.notification import Notification
 from receiver.domain.policy import PAGERDUTY, SLACK, Step
@@ -123,6 +124,7 @@ def _short(reason: str) -> str:
 
 def _shout(incident: Incident, text: str, place: str = "") -> Message:
     """Return a message whose names are made mentions, so a label's @ is set apart."""
-    what = unmentioned(line(incident.alertname or incident.summary, 100))
+    heading = find_heading(incident)
+    what = unmentioned(line(heading.counted_name or heading.counted_summary, 100))
     head = f"{severity_mark(incident.severity)} {severity_word(incident.severity)} · {what}"
     return Message("\n".join((text, " · ".join(filter(None, (head, place))))), links_names=True)

@@ -11,6 +11,7 @@ from receiver.channels.slack.message import MAX_TEXT, Message, Rung
 from receiver.channels.slack.mrkdwn import bold, escape, is_link, join_lines, line, link, moment, plain
 from receiver.channels.slack.people import MAX_BY
 from receiver.domain.action import Reply
+from receiver.domain.heading import find_heading
 from receiver.domain.incident import Incident
 from receiver.domain.policy import PAGERDUTY, SLACK
 from receiver.domain.storm import Tally
@@ -74,7 +75,8 @@ def _lines(notification: StormNotification) -> Iterator[str]:
     if tally.newest:
         newest = tally.newest[0]
         name = line(newest.alertname, _MAX_NAME) or "an alert without a name"
-        yield f"Newest: {_linked(notification, newest, name)} · {line(newest.summary, 200)}".rstrip(" ·")
+        summary = line(find_heading(newest).counted_summary, 200)
+        yield f"Newest: {_linked(notification, newest, name)} · {summary}".rstrip(" ·")
     if tally.takers:
         yield f"👀 Acknowledged by {_takers(tally.takers)}"
     yield _small_print(notification)

@@ -1,4 +1,5 @@
--- Write anew which alerts a group keeps, unless somebody else changed it first.
+-- Write anew which alerts a group keeps and how they are worded, unless its version changed since it was read.
+-- The version stays: nothing that a decision rests on changes.
 -- KEYS: group   ARGV: version read, how many fields go, those fields, then fields and values
 if redis.call('HGET', KEYS[1], 'v') ~= ARGV[1] then return 0 end
 local n = tonumber(ARGV[2])

@@ -32,7 +32,12 @@ def a_storm_notification(
             f"i{n}",
             Member(OPENED_AT),
             replace(
-                an_incident(), id=f"i{n}", alertname=name, summary=f"{name} is bad", opened_at=OPENED_AT + n
+                an_incident(),
+                id=f"i{n}",
+                alertname=name,
+                summary=f"{name} is bad",
+                opened_at=OPENED_AT + n,
+                alerts={},
             ),
         )
         for n, name in enumerate(names)
