@@ -55,8 +55,8 @@ class Reply(Action):
     """A reply in the message's thread.
 
     *says* is `step` (a step of the escalation, with a mention), `unreached` (the same where PagerDuty
-    can't be reached), `instead` (the fallback responder), `joined`, `resolved`, `reopened` or
-    `reminder`; *fingerprints* are the alerts that joined.
+    can't be reached), `instead` (the fallback responder), `joined`, `renamed` (*about* a label),
+    `resolved`, `reopened` or `reminder`; *fingerprints* are the alerts that joined.
     """
 
     message: str

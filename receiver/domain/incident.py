@@ -41,6 +41,7 @@ class Standing(Struct, frozen=True, array_like=True):
     absent: int = 0  # how many looks in a row it was absent
     turns: tuple[float, ...] = ()  # when it lately ended or fired again
     checksum: int = 0  # of the annotations and the generatorURL that are kept of it
+    left: int = 0  # the occasion on which alerts joined when it ended, or were to join next
 
     @property
     def is_firing(self) -> bool:

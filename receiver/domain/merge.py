@@ -141,7 +141,7 @@ class _Tally:
         if alert.is_firing:
             self._take_firing(alert, known, join)
         else:
-            self._take_resolved(alert, known)
+            self._take_resolved(alert, known, join)
 
     def _take_firing(self, alert: Alert, known: Standing | None, join: int) -> None:
         if known is None or (not known.is_firing and alert.starts_at >= known.starts_at):
@@ -173,7 +173,7 @@ class _Tally:
             standing = self.standings[alert.fingerprint]
             self.standings[alert.fingerprint] = replace(standing, checksum=alert.checksum)
 
-    def _take_resolved(self, alert: Alert, known: Standing | None) -> None:
+    def _take_resolved(self, alert: Alert, known: Standing | None, join: int) -> None:
         # A copy of an earlier firing's end, late on its way, ends nothing that began after it.
         is_late = known is not None and alert.starts_at < known.starts_at and alert.ends_at < known.starts_at
         if known is None or not known.is_firing or is_late:
@@ -181,7 +181,7 @@ class _Tally:
             return
         turns = self._turn(known, alert.fingerprint)
         self.standings[alert.fingerprint] = replace(
-            known, ends_at=alert.ends_at, turns=turns, checksum=alert.checksum
+            known, ends_at=alert.ends_at, turns=turns, checksum=alert.checksum, left=join
         )
         self.ended.append(alert)
 

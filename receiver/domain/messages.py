@@ -12,11 +12,14 @@ from receiver.domain.fallback import MESSAGE, find_message, find_place
 from receiver.domain.incident import Incident, SilenceNote
 from receiver.domain.page_check import is_left_open, is_resolved_too_often, is_unconfirmed
 from receiver.domain.policy import SLACK, EscalationPolicy, Step, Target
+from receiver.domain.renaming import find_changing_label, sort_joined
 from receiver.domain.silences import ending_silences
 from receiver.errors import Refusal
 
 # Edits that follow one another are merged: Slack takes some fifty a minute for all channels.
 EDIT_PAUSE_S = 1.0
+# Where alerts only change their names, that is shown once a minute.
+_RENAMED_PAUSE_S = 60.0
 # An incident closed by hand whose alerts fire on is called to mind once.
 REMIND_AFTER_S = 4 * 3600.0
 # The key under which an incident keeps which storm has left it to have a message of its own.
@@ -103,9 +106,22 @@ def list_messages(incident: Incident, progress: Progress, now: float) -> Iterato
     last = edit if edit.receipt is not None else message
     if shown not in (last.shown, edit.shown if edit.failed_at else None):
         last_at = last.receipt.at if last.receipt else 0.0
-        pause = EDIT_PAUSE_S if last_at <= now else 0.0  # else the clock was set back since
+        pause = _find_pause(incident, last.shown, shown)
+        pause = pause if last_at <= now else 0.0  # else the clock was set back since
         moment = max(ready_at(incident, "update", about), min(last_at, now) + pause)
         yield Update("update", about, SLACK, place, moment, shown, message=about)
+
+
+def _find_pause(incident: Incident, before: str, shown: str) -> float:
+    """Return how long after an edit that showed *before* the next one may follow."""
+    is_same = _without_counts(before) == _without_counts(shown)
+    return _RENAMED_PAUSE_S if is_same and find_changing_label(incident) else EDIT_PAUSE_S
+
+
+def _without_counts(shown: str) -> list[str]:
+    """Return what a face says beside how often alerts joined and something changed."""
+    state, *counts = shown.split(".", 3)
+    return [state, *counts[2:]]
 
 
 def list_replies(
@@ -133,6 +149,8 @@ def list_replies(
     if incident.generation > _shown_first(incident)[1]:
         yield _reply(incident, "reopened", str(incident.generation), "reopened", reference)
     yield from _joined(incident, reference)
+    if label := find_changing_label(incident):
+        yield _reply(incident, "renamed_hint", label, "renamed", reference)
     yield from _reminders(incident, policy, progress, reference, now)
 
 
@@ -189,7 +207,9 @@ def _reminders(
 
 
 def _joined(incident: Incident, reference: str) -> Iterator[Reply]:
-    """Yield one reply for all alerts that joined since the last was said."""
+    """Yield one reply for all alerts that joined since the last was said; one that only changed its name
+    is said the first time.
+    """
     said = _shown_first(incident)[2]
     last = incident.deliveries.get("joined", Delivery())
     if last.attempts:
@@ -197,18 +217,18 @@ def _joined(incident: Incident, reference: str) -> Iterator[Reply]:
         said = max(said, int(latest if last.is_settled else first))
     if incident.joins <= said:
         return
-    fingerprints = tuple(fp for fp, s in incident.standings.items() if s.join > said and s.is_firing)
-    if fingerprints:
+    joined = sort_joined(incident, said)
+    if joined.fingerprints:
         yield Reply(
             "joined",
             "",
             SLACK,
             _place(incident),
-            ready_at(incident, "joined"),
+            max(ready_at(incident, "joined"), joined.wait_until),
             f"{said}-{incident.joins}",
             message=reference,
             says="joined",
-            fingerprints=fingerprints,
+            fingerprints=joined.fingerprints,
         )
 
 

@@ -31,8 +31,10 @@ from receiver.domain.messages import (
 )
 from receiver.domain.pages import list_checks, list_pages
 from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK, EscalationPolicy, Target
+from receiver.domain.renaming import RENAMED, find_changing_label
 from receiver.domain.silences import list_silences, silence_moments
 from receiver.domain.stand_ins import list_stand_ins, stand_in_moments
+from receiver.text import one_line
 
 # Workers on other hosts may be ahead of us by so much; beyond it the clock was set back.
 _CLOCKS_DIFFER_S = 5.0
@@ -59,6 +61,7 @@ def plan(incident: Incident, policy: EscalationPolicy, now: float) -> Plan:
         *list_silences(incident, now),
         *_given_up(incident, progress, now),
         *_skipped(incident, policy),
+        *_renames(incident),
         *_entitles(incident),
         *_forgets(incident, now),
     ]
@@ -200,6 +203,14 @@ def _given_up(incident: Incident, progress: Progress, now: float) -> Iterator[Ac
             text = f"{responder.title} could not be told: the wait for the next step begins"
             about, to = str(incident.run.number), Target(target.kind, target.address)
             yield Note(give_up_key(standing.step), about, target.kind, to, 0.0, "", text)
+
+
+def _renames(incident: Incident) -> Iterator[Action]:
+    """Yield a note, once, that a label of the incident's alerts makes a new alert of each value."""
+    if incident.is_resolved or not (label := find_changing_label(incident)):
+        return
+    text = f"`{one_line(label, 100)}` is part of the labels: each new value of it is a new alert"
+    yield Note(RENAMED, label, SLACK, Target(SLACK, incident.channel), 0.0, "", text)
 
 
 def _skipped(incident: Incident, policy: EscalationPolicy) -> Iterator[Action]:

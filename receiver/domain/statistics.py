@@ -9,7 +9,10 @@ from datetime import date, datetime, timedelta, tzinfo
 from statistics import median, quantiles
 
 from receiver.domain.alert import Severity
+from receiver.domain.delivery import Delivery
 from receiver.domain.incident import Incident
+from receiver.domain.renaming import RENAMED
+from receiver.text import one_line
 
 SHORT_S = 300.0
 _OFTEN = 10
@@ -40,7 +43,10 @@ class Waits:
 
 @dataclass(frozen=True)
 class Habit:
-    """What one alert did: how often it opened, how often it was short, taken, paged at night, flapping."""
+    """What one alert did: how often it opened, how often it was short, taken, paged at night, flapping.
+
+    *label* is one of its labels that holds a value and so makes new alerts, empty where none was seen.
+    """
 
     alertname: str
     count: int
@@ -49,6 +55,7 @@ class Habit:
     pages: int = 0
     night_pages: int = 0
     reopened: int = 0
+    label: str = ""
 
 
 def count_days(incidents: Iterable[Incident], since: float, until: float, zone: tzinfo) -> list[Day]:
@@ -101,12 +108,18 @@ def _habit(name: str, group: Sequence[Incident], zone: tzinfo) -> Habit:
         pages=len(paged),
         night_pages=sum(_is_night(at, zone) for at in paged),
         reopened=sum(incident.generation for incident in group),
+        label=next(filter(None, (one.deliveries.get(RENAMED, Delivery()).about for one in group)), ""),
     )
 
 
 def _hints(habit: Habit) -> list[str]:
     name, often = habit.alertname, habit.count >= _OFTEN
     found = []
+    if habit.label:
+        found.append(
+            f"{name}: `{one_line(habit.label, 100)}` is part of the labels, "
+            "so each new value of it is a new alert: move it to the annotations"
+        )
     if often and habit.short >= _MOSTLY * habit.count:
         found.append(f"{name}: {habit.count} times, {habit.short} gone within 5 min: raise its `for:`")
     elif often and habit.unacknowledged >= _MOSTLY * habit.count:

@@ -9,6 +9,8 @@ _WHOLE = {
     "fallback": "the message in the fallback channel",
     "reminder": "a reminder in the thread",
     "ack_reminder": "a reminder in the thread",
+    "renamed": "a note on a label that changes",
+    "renamed_hint": "a hint in the thread on a label that changes",
 }
 _OF_ONE = {
     "page": "page to {}",

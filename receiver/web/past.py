@@ -13,6 +13,7 @@ from receiver.domain.alert import Severity
 from receiver.domain.escalation import page_key
 from receiver.domain.incident import Incident
 from receiver.domain.matcher import Matcher
+from receiver.domain.renaming import RENAMED
 from receiver.domain.severity import LABEL, SeverityWords
 from receiver.domain.statistics import Day, Habit, Waits, count_days, find_habits, find_hints, measure
 from receiver.errors import NotFound
@@ -70,7 +71,7 @@ def build_past(parts: Parts, asked: PastQuery) -> Past:
         opened_from=since,
         opened_before=until,
         limit=_LOOKED_AT,
-        deliveries=sorted(set(keys)),
+        deliveries=sorted({*keys, RENAMED}),
     )
     found = _with_label(parts, asked, page.incidents) if asked.label else list(page.incidents)
     zone = parts.routing.zone

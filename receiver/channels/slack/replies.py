@@ -9,7 +9,7 @@ from receiver.channels.slack.blocks import actions, button, section
 from receiver.channels.slack.headline import lasted, severity_mark, severity_word
 from receiver.channels.slack.mentions import mention, mention_on_call
 from receiver.channels.slack.message import MAX_TEXT, Message, Rung
-from receiver.channels.slack.mrkdwn import join_lines, line, moment, unmentioned
+from receiver.channels.slack.mrkdwn import code, join_lines, line, moment, unmentioned
 from receiver.channels.slack.people import MAX_BY, is_user
 from receiver.channels.slack.silences import render_hold
 from receiver.channels.slack.stand_ins import render_instead, render_left_open
@@ -46,6 +46,8 @@ def _say(notification: Notification, reply: Reply) -> str:
         return _reopened(notification)
     if reply.says == "left_open":
         return render_left_open(notification.incident, reply.key)
+    if reply.says == "renamed":
+        return _renamed(reply.about)
     if reply.says == "silence_ends":
         return _silence_ends(notification.incident, reply.key)
     return _reminder(notification.incident, notification.now)
@@ -139,6 +141,13 @@ def _ack_reminder(incident: Incident, now: float, rung: Rung) -> Message:
         return Message(said)
     buttons = [button("Still on it", "acknowledge", incident.id, style="primary")]
     return Message(said, (section(said), actions(buttons, BUTTONS)))
+
+
+def _renamed(label: str) -> str:
+    return (
+        f"💡 {code(label, 100)} is part of the labels: each new value of it is a new alert. "
+        "In the rule, move it from `labels` to `annotations`. Its further changes are not said here"
+    )
 
 
 def _silence_ends(incident: Incident, key: str) -> str:

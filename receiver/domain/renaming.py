@@ -1,0 +1,148 @@
+"""Alerts that change their name: a value in a label makes a new alert at each evaluation of its rule.
+
+An alert that joins while one of the same name ends, where both differ in one label only, took that one's
+place. All of this follows from how the alerts of an incident stand, so it can be told at any time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from receiver.domain.alert import Alert
+from receiver.domain.delivery import Delivery
+from receiver.domain.incident import Incident, Standing
+
+# The key under which it is kept that a label of an incident's alerts changes; *about* names the label.
+RENAMED = "renamed"
+# An alert that vanishes without a resolve is ended by its sender five minutes later, and Alertmanager tells
+# that with its group's next interval, which is five minutes, too.
+_TOGETHER_S = 900.0
+# A severity that changes is news, and another name is another alert.
+_MEANINGFUL = frozenset({"alertname", "severity"})
+
+
+@dataclass(frozen=True)
+class Renaming:
+    """An alert that took the place of another one; *label* is what differs. *join* is when it joined."""
+
+    fingerprint: str
+    label: str
+    join: int
+
+
+@dataclass(frozen=True)
+class Joined:
+    """The alerts that joined and are not said yet: those to be said, and until when that may wait."""
+
+    fingerprints: tuple[str, ...]
+    wait_until: float = 0.0
+
+
+def find_renamings(incident: Incident) -> list[Renaming]:
+    """Return the alerts that took another one's place, in the order in which they joined."""
+    ended: dict[tuple[str, int], list[tuple[Alert, Standing]]] = {}
+    for alert, standing in _list_known(incident):
+        if not standing.is_firing:
+            for shape in _list_shapes(alert):
+                ended.setdefault(shape, []).append((alert, standing))
+    if not ended:
+        return []
+    taken: set[str] = set()
+    found = []
+    for alert, standing in sorted(_list_known(incident), key=lambda one: (one[1].join, one[1].starts_at)):
+        if not standing.join:
+            continue
+        for shape in _list_shapes(alert):
+            label = shape[0]
+            former = next(
+                (
+                    other
+                    for other, end in ended.get(shape, ())
+                    if other.fingerprint not in taken
+                    and _differ_in(other, alert, label)
+                    and _are_together(end, standing)
+                ),
+                None,
+            )
+            if former is not None:
+                taken.add(former.fingerprint)
+                found.append(Renaming(alert.fingerprint, label, standing.join))
+                break
+    return found
+
+
+def find_changing_label(incident: Incident) -> str:
+    """Return the label that changed twice, or was found to before; empty where none did."""
+    noted = incident.deliveries.get(RENAMED, Delivery()).about
+    if noted or incident.joins < 2:
+        return noted
+    first: dict[str, int] = {}
+    for one in find_renamings(incident):
+        if first.setdefault(one.label, one.join) < one.join:
+            return one.label
+    return ""
+
+
+def sort_joined(incident: Incident, said: int) -> Joined:
+    """Return which alerts that joined after the occasion *said* are news.
+
+    One that took another's place is, the first time; from the second change of the same label on it is not.
+    One that looks like the next change waits for the end of the one before, and is news if that does not
+    end.
+    """
+    pending = [fp for fp, s in incident.standings.items() if s.join > said and s.is_firing]
+    if not pending:
+        return Joined(())
+    renamings = find_renamings(incident)
+    first: dict[str, int] = {}
+    for one in renamings:
+        first.setdefault(one.label, one.join)
+    changing = find_changing_label(incident)
+    quiet = {one.fingerprint for one in renamings if one.label == changing or first[one.label] < one.join}
+    news = [fp for fp in pending if fp not in quiet]
+    if not changing or not all(_may_be_next(incident, fp, changing) for fp in news):
+        return Joined(tuple(news))
+    wait_until = max((incident.standings[fp].starts_at + _TOGETHER_S for fp in news), default=0.0)
+    return Joined(tuple(news), wait_until)
+
+
+def _may_be_next(incident: Incident, fingerprint: str, label: str) -> bool:
+    """Tell whether an alert that fires differs in *label* alone from an older one that fires, too."""
+    alert, standing = incident.alerts.get(fingerprint), incident.standings[fingerprint]
+    return alert is not None and any(
+        other.fingerprint != fingerprint and s.is_firing and s.join < standing.join
+        for other, s in _list_known(incident)
+        if _differ_in(other, alert, label)
+    )
+
+
+def _list_known(incident: Incident) -> Iterator[tuple[Alert, Standing]]:
+    for fingerprint, standing in incident.standings.items():
+        alert = incident.alerts.get(fingerprint)
+        if alert is not None and not standing.is_dismissed:
+            yield alert, standing
+
+
+def _list_shapes(alert: Alert) -> Iterator[tuple[str, int]]:
+    """Yield each label that may differ, with a number that stays the same whatever its value is."""
+    parts = {name: hash((name, value)) for name, value in alert.labels.items()}
+    whole = sum(parts.values())
+    for name, part in parts.items():
+        if name not in _MEANINGFUL:
+            yield name, whole - part
+
+
+def _differ_in(one: Alert, other: Alert, label: str) -> bool:
+    """Tell whether two alerts have all labels alike but *label*, which both have."""
+    if one.labels.keys() != other.labels.keys() or label in _MEANINGFUL:
+        return False
+    return [name for name, value in one.labels.items() if other.labels[name] != value] == [label]
+
+
+def _are_together(former: Standing, latter: Standing) -> bool:
+    """Tell whether *former* ended as *latter* joined: in the same payload, or a little before or after it."""
+    if former.left and former.left == latter.join:
+        told_at = former.turns[-1] if former.turns else former.ends_at
+        return latter.starts_at <= max(told_at, former.ends_at) + _TOGETHER_S
+    return former.join < latter.join and 0 <= former.ends_at - latter.starts_at <= _TOGETHER_S
