@@ -292,9 +292,12 @@ def new_id(slot: str, opened_at: float, previous: Incident | None) -> str:
 
 
 def list_firing(standings: Mapping[str, Standing]) -> list[str]:
-    """Return the fingerprints of what fires, worst first, and of these the oldest first."""
-    firing = [(-s.severity.rank, s.starts_at, fp) for fp, s in standings.items() if s.is_firing]
-    return [fp for _, _, fp in sorted(firing) if not standings[fp].is_dismissed]
+    """Return the fingerprints of what fires, worst first, and of these the oldest first.
+
+    Of those alike, the one that was told first comes first: Alertmanager sorts a group by its labels.
+    """
+    firing = [fp for fp, s in standings.items() if s.is_firing and not s.is_dismissed]
+    return sorted(firing, key=lambda fp: (-standings[fp].severity.rank, standings[fp].starts_at))
 
 
 def find_firing(incident: Incident) -> list[Alert]:

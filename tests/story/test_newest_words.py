@@ -285,6 +285,7 @@ def test_five_hosts_are_counted_and_one_of_them_is_named(rig: Rig) -> None:
     rig.works()
     page = rig.pagerduty.triggers()[0].body["payload"]
     host = page["source"].partition(":")[0]
+    assert host == "db-0"  # as in the message, which lists them by their labels
     assert page["summary"] == f"[CRITICAL] DiskFull: Disk / on {host} is 9{host[-1]}% full (+4)"
     summary = f"Disk / on {host} is 9{host[-1]}% full (+4)"
     assert summary in rig.roots()[0].words
