@@ -136,22 +136,32 @@ def list_replies(
     if incident.is_resolved:
         yield from _closing_replies(incident, reference, now)
         return
-    if not incident.is_acknowledged and not progress.paused_until:
-        for standing in progress.reached:
-            if not standing.is_standing:
-                key, about = reply_key(standing.step), str(incident.run.number)
-                yield _reply(incident, key, about, "step", reference, step=standing.step)
-                yield from _page_warnings(incident, standing.step, reference)
     if incident.is_acknowledged:
-        for key, delivery in incident.deliveries.items():
-            if key.startswith("acknowledge:") and delivery.failed_at:
-                yield _reply(incident, f"left_open:{key}", delivery.about, "left_open", reference)
+        yield from _left_open(incident, "acknowledge:", reference)
+    elif not progress.paused_until:
+        yield from _step_replies(incident, progress, reference)
     if incident.generation > _shown_first(incident)[1]:
         yield _reply(incident, "reopened", str(incident.generation), "reopened", reference)
     yield from _joined(incident, reference)
     if label := find_changing_label(incident):
         yield _reply(incident, "renamed_hint", label, "renamed", reference)
     yield from _reminders(incident, policy, progress, reference, now)
+
+
+def _step_replies(incident: Incident, progress: Progress, reference: str) -> Iterator[Reply]:
+    """Yield each step of this run, and what its page met at PagerDuty."""
+    for standing in progress.reached:
+        if not standing.is_standing:
+            key, about = reply_key(standing.step), str(incident.run.number)
+            yield _reply(incident, key, about, "step", reference, step=standing.step)
+            yield from _page_warnings(incident, standing.step, reference)
+
+
+def _left_open(incident: Incident, kind: str, reference: str) -> Iterator[Reply]:
+    """Yield each event of *kind* that PagerDuty could not be told, or that had no effect there."""
+    for key, delivery in incident.deliveries.items():
+        if key.startswith(kind) and (delivery.failed_at or is_left_open(delivery)):
+            yield _reply(incident, f"left_open:{key}", delivery.about, "left_open", reference)
 
 
 def _page_warnings(incident: Incident, step: Step, reference: str) -> Iterator[Reply]:
@@ -190,9 +200,7 @@ def _closing_replies(incident: Incident, reference: str, now: float) -> Iterator
         yield _reply(incident, "resolved", str(incident.generation), "resolved", reference)
     if (at := find_reminder(incident, 0.0)) is not None and at <= now:
         yield _reply(incident, "reminder", str(incident.generation), "reminder", reference)
-    for key, delivery in incident.deliveries.items():
-        if key.startswith("resolve:") and (delivery.failed_at or is_left_open(delivery)):
-            yield _reply(incident, f"left_open:{key}", delivery.about, "left_open", reference)
+    yield from _left_open(incident, "resolve:", reference)
 
 
 def _reminders(
