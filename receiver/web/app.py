@@ -17,6 +17,7 @@ from receiver.web.misaddressed import MisaddressedWebhooks, ignore_slashes
 from receiver.web.pagerduty_hooks import build_pagerduty_hooks
 from receiver.web.pages import build_pages
 from receiver.web.reading import read_out
+from receiver.web.relative import make_relative, url_for
 from receiver.web.slack_hooks import build_slack_hooks
 from receiver.wiring import Parts
 
@@ -30,7 +31,8 @@ _HEADERS = {
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
+    # With no-referrer, browsers would say `null` for the origin of our own forms.
+    "Referrer-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cache-Control": "no-store",
@@ -51,6 +53,7 @@ def create_app(
     app = Flask("receiver.web")
     app.config["MAX_CONTENT_LENGTH"] = MAX_BODY + 1
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider has it
+    app.jinja_env.globals["url_for"] = url_for
     app.wsgi_app = ignore_slashes(app.wsgi_app)  # type: ignore[method-assign, assignment]
     MisaddressedWebhooks(parts).guard(app)  # before the doors: one that is lost is told so by any of them
     doors = Doors(parts, rates)
@@ -72,6 +75,9 @@ def create_app(
         if request.path.startswith("/webhooks/"):  # to programs, as fast as can be
             answer.headers["X-Content-Type-Options"] = "nosniff"
             return answer
+        here = request.host_url  # before it, where werkzeug leads from two slashes to one
+        if (location := answer.headers.get("Location", "")).startswith(here):
+            answer.headers["Location"] = make_relative("/" + location.removeprefix(here))
         for name, value in _HEADERS.items():
             answer.headers[name] = value
         if request.endpoint == "static":

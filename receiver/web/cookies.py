@@ -8,6 +8,8 @@ from secrets import token_urlsafe
 from flask import request
 from werkzeug.wrappers import Response
 
+from receiver.web.public_url import parse_public_url
+
 _RANDOM = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 
 
@@ -17,10 +19,15 @@ def new_random() -> str:
 
 
 class Cookies:
-    """Reads and sets them, each by its short name."""
+    """Reads and sets them, each by its short name; they are for what lies below PUBLIC_URL's path.
 
-    def __init__(self, public_url: str) -> None:
-        self._is_public_secure = public_url.lower().startswith("https:")
+    *is_direct* has them for our own address, where there is no such path, and maybe no TLS either.
+    """
+
+    def __init__(self, public_url: str, *, is_direct: bool = False) -> None:
+        public = parse_public_url(public_url)
+        self._is_public_secure = public.is_secure and not is_direct
+        self._path = "/" if is_direct else public.path or "/"
 
     def read(self, name: str) -> str:
         return request.cookies.get(self._name(name), "")
@@ -43,13 +50,13 @@ class Cookies:
             secure=self._is_secure,
             httponly=True,
             samesite="Lax",
-            path="/",
+            path=self._path,
         )
 
     def drop(self, answer: Response, name: str) -> None:
         """Take it away from the browser."""
         answer.delete_cookie(
-            self._name(name), secure=self._is_secure, httponly=True, samesite="Lax", path="/"
+            self._name(name), secure=self._is_secure, httponly=True, samesite="Lax", path=self._path
         )
 
     @property
@@ -57,5 +64,8 @@ class Cookies:
         return self._is_public_secure or request.is_secure
 
     def _name(self, name: str) -> str:
-        # A browser takes this prefix only from a secure page of this very host.
-        return f"__Host-{name}" if self._is_secure else name
+        if not self._is_secure:
+            return name
+        # A browser takes these prefixes only from a secure page, and the first only of this very host and
+        # for all of it.
+        return f"__Host-{name}" if self._path == "/" else f"__Secure-{name}"

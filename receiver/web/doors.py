@@ -27,6 +27,7 @@ from receiver.web.forms import Forms
 from receiver.web.meter import Meter
 from receiver.web.people.visitor import Identity, Visitor, Way, find_visitor
 from receiver.web.people.visitors import Visitors
+from receiver.web.public_url import parse_public_url
 from receiver.wiring import Parts
 
 logger = logging.getLogger(__name__)
@@ -59,7 +60,7 @@ class Doors:
         self._webhook_tokens = settings.webhook_tokens
         self._signing_in = {SIGN_IN, CALLBACK, SIGN_OUT} if settings.oidc_issuer else set()
         self._visitors = Visitors(settings, parts.clock)
-        self._public_host = urlsplit(settings.public_url).netloc.rpartition("@")[2].lower()
+        self._public = parse_public_url(settings.public_url)
         self._is_anybody_welcome = not (self._asks and settings.webhook_tokens)
         self._rates = rates
         secrets = (*settings.api_tokens, *filter(None, [settings.oidc_client_secret]))
@@ -72,6 +73,7 @@ class Doors:
         app.jinja_env.globals["find_visitor"] = find_visitor
         app.jinja_env.globals["may_answer"] = may_answer
         app.jinja_env.globals["can_sign_in"] = bool(self._signing_in)
+        app.jinja_env.globals["find_sign_in"] = self._find_sign_in
         app.before_request(self._ask)
         app.after_request(self._forms.keep)
 
@@ -129,7 +131,7 @@ class Doors:
         is_part = "HX-Request" in request.headers
         can_go = request.method == "GET" and is_for_reader() and not is_part
         if self._signing_in and can_go and "Authorization" not in request.headers:
-            return redirect(f"{SIGN_IN}?{urlencode({'next': _tell_path()})}", 303)
+            return redirect(f"{self._find_sign_in()}?{urlencode({'next': _tell_path()})}", 303)
         refused = self._refuse_token("RECEIVER_API_TOKEN")
         if self._signing_in and (is_part or is_for_reader()):
             # A page that is open asks again and again: it is loaded anew, which leads to the provider, and
@@ -137,6 +139,11 @@ class Doors:
             refused.headers.pop("WWW-Authenticate", None)
             refused.headers["HX-Refresh"] = "true"
         return refused
+
+    def _find_sign_in(self) -> str:
+        """Return where to sign in: at PUBLIC_URL, where the provider leads back to and the cookies are."""
+        is_there = request.host.lower() == self._public.host and not self._public.path
+        return SIGN_IN if is_there else f"{self._public.url}{SIGN_IN}"
 
     def _refuse_token(self, name: str) -> Response:
         if "Authorization" in request.headers and self._rates is not None:
@@ -165,21 +172,32 @@ class Doors:
         """
         site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
         host = _host_of(origin) if origin is not None else None
-        # Of forms on our own pages browsers say `null`, as our pages let them tell nobody where somebody
-        # comes from. Then the name they asked at is the page's, if it was a page of ours at all.
+        # A browser that says `null` keeps it to itself. Then the name it asked at is the page's, if it was a
+        # page of ours at all.
         is_browser = site is not None or host is not None
         if not self._asks and is_browser and not self._is_our_name(host or request.host.lower()):
             # A name that was ours to a browser for a moment (DNS rebinding): nothing else would tell.
             return False
         if site is not None:
             return site in ("same-origin", "none")
-        return host is None or (bool(host) and host in (request.host.lower(), self._public_host))
+        return origin is None or self._is_our_origin(origin)
+
+    def _is_our_origin(self, origin: str) -> bool:
+        """Tell whether a page at *origin* is ours.
+
+        Behind a proxy the Host may be the proxy's name for us, and browsers are at PUBLIC_URL. With TLS
+        there, a page at that name without it may be of somebody between.
+        """
+        host = _host_of(origin)
+        if host and host == self._public.host:
+            return origin.lower().startswith("https:") or not self._public.is_secure
+        return bool(host) and host == request.host.lower()
 
     def _is_our_name(self, host: str) -> bool:
         """Tell whether a page at *host* can only be ours: nobody else can let that name lead here."""
         name = urlsplit(f"//{host}").hostname or ""
         is_number = name.replace(".", "").isdigit() or ":" in name
-        return host == self._public_host or name == "localhost" or is_number
+        return host == self._public.host or name == "localhost" or is_number
 
 
 def may_answer() -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, redirect, request, url_for
+from flask import Blueprint, redirect, request
 from werkzeug.wrappers import Response
 
 from receiver.text import one_line
 from receiver.wall_clock import parse_time
 from receiver.web.maintenance import begin_maintenance, end_maintenance
 from receiver.web.questions import MaintenanceWish, WhoEnds
+from receiver.web.relative import url_for
 from receiver.web.rows import format_moment
 from receiver.wiring import Parts
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from flask import url_for
-
 from receiver.domain.incident import Incident
 from receiver.domain.journey import REMEDY, is_unpaged_critical
 from receiver.domain.severity import say_unknown
+from receiver.web.relative import url_for
 from receiver.web.troubles import Link, Trouble
 from receiver.wiring import Parts
 

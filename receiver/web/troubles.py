@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from flask import url_for
-
 from receiver.domain.policy import PAGERDUTY
 from receiver.web.delivery_words import name_delivery_for_reader
+from receiver.web.relative import url_for
 from receiver.web.rows import format_moment
 from receiver.web.status import describe_refusals, show_status
 from receiver.web.status_bodies import ChannelState, HeartbeatState, Status

@@ -16,6 +16,7 @@ from joserfc.jwk import OctKey, RSAKey
 from receiver.web.app import create_app
 from tests.mocks.openid import CLIENT_SECRET, MockProvider
 from tests.rig import ROUTING, Rig
+from tests.web.locations import leads_to
 from tests.web.signing_in import (
     API,
     CALLBACK,
@@ -58,8 +59,8 @@ def fires(rig: Rig) -> str:
 def test_somebody_signs_in_and_sees_the_page_that_they_wanted(rig: Rig, provider: MockProvider) -> None:
     incident, client = fires(rig), browse(rig)
     answer = signs_in(client, provider, path=f"/incidents/{incident}")
-    assert (answer.status_code, answer.headers["Location"]) == (303, f"/incidents/{incident}")
-    page = opens(client, answer.headers["Location"])
+    assert (answer.status_code, leads_to(answer)) == (303, f"/incidents/{incident}")
+    page = opens(client, leads_to(answer))
     assert page.status_code == 200
     assert 'alice <span class="mark">responder</span>' in page.text
     assert "Sign out" in page.text
@@ -76,7 +77,7 @@ def test_somebody_signs_in_and_sees_the_page_that_they_wanted(rig: Rig, provider
     ],
 )
 def test_every_address_of_ours_is_come_back_to(rig: Rig, provider: MockProvider, path: str) -> None:
-    assert signs_in(browse(rig), provider, path=path).headers["Location"] == path
+    assert leads_to(signs_in(browse(rig), provider, path=path)) == path
 
 
 def test_who_signed_in_is_who_answers_whatever_else_is_said(rig: Rig, provider: MockProvider) -> None:
@@ -108,7 +109,7 @@ def test_ten_tabs_may_sign_in_at_once(rig: Rig, provider: MockProvider) -> None:
     client = browse(rig)
     addresses = [begins(client, f"/history?n={n}") for n in range(10)]
     backs = [comes_back(client, provider.signs_in(address, "alice")) for address in addresses]
-    assert [back.headers["Location"] for back in backs] == [f"/history?n={n}" for n in range(10)]
+    assert [leads_to(back) for back in backs] == [f"/history?n={n}" for n in range(10)]
 
 
 def test_the_session_is_for_us_alone_and_for_twelve_hours(rig: Rig, provider: MockProvider) -> None:
@@ -228,7 +229,7 @@ def test_tokens_work_as_ever(rig: Rig, provider: MockProvider) -> None:
     assert asked.status_code == 401
     assert asked.headers["WWW-Authenticate"].startswith("Basic ")
     shown = opens(client, "/sign-in?by=token&next=/history", **API)
-    assert (shown.status_code, shown.headers["Location"]) == (303, "/history")
+    assert (shown.status_code, leads_to(shown)) == (303, "/history")
 
 
 ELSEWHERE = [
@@ -253,11 +254,11 @@ def test_nobody_is_led_elsewhere_after_signing_in(rig: Rig, provider: MockProvid
     client = browse(rig)
     begun = client.get("/sign-in", query_string={"next": path}, headers=HTML, base_url=HOME)
     back = comes_back(client, provider.signs_in(begun.headers["Location"], "alice"))
-    assert (back.status_code, back.headers["Location"]) == (303, "/")
+    assert (back.status_code, leads_to(back)) == (303, "/")
     by_token = client.get(
         "/sign-in", query_string={"next": path, "by": "token"}, headers={**HTML, **API}, base_url=HOME
     )
-    assert by_token.headers["Location"] == "/"
+    assert leads_to(by_token) == "/"
 
 
 # --- what is refused ---

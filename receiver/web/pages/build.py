@@ -6,7 +6,7 @@ from hashlib import sha256
 from importlib import resources
 from pathlib import PurePath
 
-from flask import Blueprint, Response, url_for
+from flask import Blueprint, Response, request
 
 from receiver.text import is_web_link
 from receiver.web.maintenance import show_maintenance
@@ -17,6 +17,7 @@ from receiver.web.pages.now import add_now
 from receiver.web.pages.routing import add_routing
 from receiver.web.pages.runbooks import add_runbooks
 from receiver.web.pages.storm import add_storm
+from receiver.web.relative import make_relative, url_for
 from receiver.wiring import Parts
 
 LINKS = (
@@ -55,6 +56,7 @@ def build_pages(parts: Parts) -> Blueprint:
             "page_now": f"{parts.clock():.3f}",
             "page_links": LINKS,
             "static": lambda name: url_for("static", filename=name, v=stamps.get(name)),
+            "own_address": lambda: make_relative(request.full_path.rstrip("?")),
             "find_maintenance": lambda: show_maintenance(parts),
         }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, render_template, request, url_for
+from flask import Blueprint, render_template, request
 
 from receiver.clock import format_duration
 from receiver.web.board import describe_state
@@ -10,6 +10,7 @@ from receiver.web.charts import draw_days, draw_ranks
 from receiver.web.past import PastQuery, build_past, describe_wait
 from receiver.web.questions import read_query
 from receiver.web.rankings import NOISIEST, rank_habits, rank_waits
+from receiver.web.relative import url_for
 from receiver.web.rows import format_moment
 from receiver.wiring import Parts
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import parse_qsl
 
-from flask import Blueprint, redirect, request, url_for
+from flask import Blueprint, redirect, request
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
@@ -27,6 +27,7 @@ from receiver.web.part import ROWS
 from receiver.web.policies import policy_finder
 from receiver.web.questions import SilenceWish, read_query
 from receiver.web.reader import VIA, answer_of_reader, name_reader
+from receiver.web.relative import url_for
 from receiver.web.rows import render_whole
 from receiver.web.sent import find_sent
 from receiver.web.severity_troubles import find_severity_troubles

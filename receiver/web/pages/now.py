@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import replace
 from urllib.parse import urlencode
 
-from flask import Blueprint, Response, request, url_for
+from flask import Blueprint, Response, request
 
 from receiver.web.board import BoardQuery, build_board
 from receiver.web.maintenance import show_maintenance
 from receiver.web.misaddressed import find_hook_url
 from receiver.web.questions import read_query
+from receiver.web.relative import url_for
 from receiver.web.stamp import answer_living
 from receiver.web.status import list_heartbeats
 from receiver.web.troubles import find_troubles

@@ -6,7 +6,7 @@ import json
 import shlex
 from typing import Annotated
 
-from flask import Blueprint, redirect, render_template, request, url_for
+from flask import Blueprint, redirect, render_template, request
 from msgspec import Meta, Struct
 from werkzeug.wrappers import Response
 
@@ -18,6 +18,7 @@ from receiver.sources.sample import Sample
 from receiver.text import one_line
 from receiver.web.answers import Refusal
 from receiver.web.questions import read_query
+from receiver.web.relative import url_for
 from receiver.wiring import Parts
 
 _MAX_LABELS = 60

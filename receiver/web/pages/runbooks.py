@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, render_template, request, url_for
+from flask import Blueprint, render_template, request
 from markupsafe import Markup
 
 from receiver.errors import NotFound
@@ -11,6 +11,7 @@ from receiver.runbooks.page import render_page
 from receiver.web.library import build_library
 from receiver.web.part import ROWS, PartQuery, take_part
 from receiver.web.questions import read_query
+from receiver.web.relative import url_for
 from receiver.wiring import Parts
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from flask import Blueprint, redirect, request, url_for
+from flask import Blueprint, redirect, request
 from werkzeug.wrappers import Response
 
 from receiver.domain.storm import list_incident_ids
@@ -13,6 +13,7 @@ from receiver.web.maintenance import show_maintenance
 from receiver.web.part import PartQuery
 from receiver.web.questions import read_query
 from receiver.web.reader import answer_of_reader
+from receiver.web.relative import url_for
 from receiver.web.stamp import answer_living
 from receiver.web.storms import acknowledge_storm, describe_storm
 from receiver.web.troubles import find_serious_troubles

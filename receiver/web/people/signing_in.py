@@ -17,6 +17,7 @@ from receiver.web.people.roles import Roles
 from receiver.web.people.sessions import Sessions, Signer
 from receiver.web.people.tries import Tries, keep_here
 from receiver.web.people.visitor import Identity
+from receiver.web.relative import make_relative
 from receiver.wiring import Parts
 from receiver.wiring.provider import build_provider
 
@@ -40,7 +41,7 @@ def build_signing_in(parts: Parts, doors: Doors) -> Blueprint:
         """Send the browser to the provider; with `by=token`, have it ask for a token instead."""
         path = keep_here(request.args.get("next", "/"))
         if request.args.get("by") == "token":
-            return doors.refuse_without_token() or redirect(path, 303)
+            return doors.refuse_without_token() or redirect(make_relative(path), 303)
         begun, browser = tries.begin(path)
         try:
             answer = redirect(provider.begin(begun.sign_in), 303)
@@ -77,7 +78,7 @@ def build_signing_in(parts: Parts, doors: Doors) -> Blueprint:
             logger.warning("sign-in of somebody who may not come in", extra={"fields": fields})
             return doors.refuse_unlisted(identity)
         logger.info("signed in", extra={"fields": fields})
-        answer = redirect(path, 303)
+        answer = redirect(make_relative(path), 303)
         sessions.begin(answer, identity)
         return answer
 

@@ -1,0 +1,201 @@
+"""The pages below a prefix that a real nginx takes off, in a real browser, and at our own address beside it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.browser.chromium import CHROMIUM, FLAGS
+from tests.browser.conftest import RUNBOOK
+from tests.browser.nginx import NGINX, Nginx
+from tests.browser.test_pages import fire
+from tests.e2e.outside import Outside, free_port
+from tests.mocks.openid import MockProvider
+from tests.mocks.pagerduty import MockPagerDuty
+from tests.mocks.slack import MockSlack
+from tests.rig import ROUTING
+
+pytestmark = [
+    pytest.mark.needs_chromium,
+    pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed (Debian: apt install chromium)"),
+    pytest.mark.skipif(NGINX is None, reason="nginx is not installed (Debian: apt install nginx-light)"),
+]
+# Over plain HTTP a browser sends no Sec-Fetch-Site to such a name, only to loopback.
+NAME = "ops.example.org"
+
+
+@dataclass
+class Site:
+    """A receiver, and where browsers reach it: below the prefix, and at its own address."""
+
+    outside: Outside
+    public: str
+
+    @property
+    def own(self) -> str:
+        return self.outside.receiver.address
+
+
+@contextmanager
+def serving(folder: Path, scheme: str, **environ: str) -> Iterator[Site]:
+    (folder / "runbooks").mkdir()
+    (folder / "runbooks" / "disk.md").write_text(RUNBOOK)
+    port, own = free_port(), free_port()
+    public = f"{scheme}://{NAME}:{port}/receiver"
+    more = {name: value.replace("PUBLIC", public) for name, value in environ.items()}
+    with (
+        MockSlack() as slack,
+        MockPagerDuty() as pagerduty,
+        Nginx(folder, port, own, is_secure=scheme == "https"),
+    ):
+        outside = Outside(folder, slack, pagerduty, ROUTING, port=own, PUBLIC_URL=public, **more)
+        try:
+            yield Site(outside, public)
+        finally:
+            outside.receiver.end()
+
+
+@pytest.fixture(scope="module", params=["http", "https"])
+def site(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    with serving(tmp_path_factory.mktemp(request.param), request.param) as site:
+        yield site
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[object]:
+    """A browser to which the name leads to loopback."""
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        flags = [*FLAGS, f"--host-resolver-rules=MAP {NAME} 127.0.0.1"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=flags)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(chromium: Browser) -> Iterator[Page]:
+    """A page; what goes wrong in it fails the test."""
+    context = chromium.new_context(viewport={"width": 1280, "height": 900}, ignore_https_errors=True)
+    context.set_default_timeout(10_000)
+    page = context.new_page()
+    faults: list[str] = []
+    page.on("console", lambda said: faults.append(said.text) if said.type == "error" else None)
+    page.on("pageerror", lambda error: faults.append(str(error)))
+    yield page
+    # Without TLS one of our headers is for nothing, which is no fault of the page.
+    faults = [fault for fault in faults if not fault.startswith("The Cross-Origin-Opener-Policy header")]
+    context.close()
+    assert faults == []
+
+
+@pytest.fixture(params=["public", "own"])
+def base(request: pytest.FixtureRequest, site: Site) -> str:
+    return str(getattr(site, request.param))
+
+
+@pytest.fixture
+def asked(page: Page) -> list[str]:
+    """Every address that the page asks for."""
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    return asked
+
+
+def test_somebody_looks_acknowledges_and_goes_from_page_to_page(
+    page: Page, site: Site, base: str, asked: list[str]
+) -> None:
+    page.goto(f"{base}/")
+    page.evaluate("window.isSame = true")
+    name = f"DiskFull{len(asked)}{'Public' if base == site.public else 'Own'}"
+    incident = fire(site.outside, name)
+    card = page.locator(".card", has_text=name)
+    expect(card).to_be_visible()  # by a look of the script's
+    assert page.evaluate("window.isSame") is True
+    card.get_by_role("button", name="Acknowledge").click()
+    expect(page.locator(".card", has_text=name).locator(".state")).to_have_text(re.compile("acknowledged"))
+    expect(page).to_have_url(re.compile(f"^{re.escape(base)}/(\\?.*)?$"))
+    page.get_by_role("link", name=name).first.click()
+    expect(page).to_have_url(f"{base}/incidents/{incident}")
+    site.outside.ask("POST", f"/api/v1/incidents/{incident}/unacknowledge", {"by": "alice"})
+    expect(page.locator("#state")).to_have_text(re.compile("^open"))  # by a look of the script's
+    page.get_by_role("button", name="Resolve").click()
+    expect(page.locator("#state")).to_have_text(re.compile("resolved by"))
+    expect(page).to_have_url(f"{base}/incidents/{incident}")
+    for link, path in (
+        ("History", "/history"),
+        ("Runbooks", "/runbooks"),
+        ("DiskFull", "/runbooks/DiskFull"),
+    ):
+        page.get_by_role("link", name=link, exact=True).first.click()
+        expect(page).to_have_url(base + path)
+    page.get_by_role("link", name="Routing").click()
+    page.get_by_label("Labels").fill("alertname=Tried severity=critical")
+    page.get_by_role("button", name="Try").click()
+    expect(page).to_have_url(re.compile(re.escape(f"{base}/routing?labels=alertname")))
+    page.get_by_role("button", name="Send this as a test alert").click()
+    expect(page).to_have_url(re.compile(f"^{re.escape(base)}/incidents/"))
+    page.get_by_role("link", name="receiver").first.click()
+    expect(page).to_have_url(f"{base}/")
+    assert [url for url in asked if not url.startswith(f"{base}/")] == []
+
+
+def test_an_address_from_a_message_and_one_that_is_not_there(
+    chromium: Browser, site: Site, base: str
+) -> None:
+    incident = fire(site.outside, "FromAMessage")
+    slack = site.outside.slack
+    site.outside.sees(
+        lambda: any(f"{site.public}/incidents/{incident}" in root.words for root in slack.roots)
+    )
+    context = chromium.new_context(ignore_https_errors=True)
+    page = context.new_page()
+    page.goto(f"{base}/incidents/{incident}")
+    expect(page.locator("h1")).to_contain_text("FromAMessage")
+    page.goto(f"{base}/incidents/none/deeper/still")
+    expect(page.get_by_role("heading", level=1)).to_have_text("There is no such page")
+    style = page.evaluate("getComputedStyle(document.querySelector('header.top')).display")
+    assert style != "block"  # our style sheet was found
+    page.get_by_role("link", name="What is open now").click()
+    expect(page).to_have_url(f"{base}/")
+    context.close()
+
+
+def test_the_cookie_is_for_the_prefix_alone(page: Page, site: Site) -> None:
+    page.goto(f"{site.public}/")
+    kept = {cookie["name"]: cookie for cookie in page.context.cookies(site.public + "/")}
+    prefix = "__Secure-" if site.public.startswith("https:") else ""
+    assert kept[f"{prefix}receiver_form"]["path"] == "/receiver"
+
+
+@pytest.mark.parametrize("scheme", ["https"])
+def test_somebody_signs_in_below_the_prefix_from_wherever_they_came(
+    chromium: Any, tmp_path: Path, scheme: str
+) -> None:
+    with MockProvider(redirect_uri="unknown yet") as provider:
+        provider.people = {"alice": {}}
+        with serving(tmp_path, scheme, **provider.environ) as site:
+            provider.redirect_uris = [f"{site.public}/sign-in/callback"]
+            incident = fire(site.outside, "DiskFull")
+            for base in (site.public, site.own):
+                context = chromium.new_context(ignore_https_errors=True)
+                context.set_default_timeout(10_000)
+                page = context.new_page()
+                page.goto(f"{base}/incidents/{incident}")
+                page.get_by_role("link", name="Sign in as alice").click()
+                expect(page).to_have_url(f"{site.public}/incidents/{incident}")
+                expect(page.locator(".who")).to_contain_text("alice responder")
+                kept = {cookie["name"]: cookie["path"] for cookie in context.cookies(page.url)}
+                assert kept["__Secure-receiver_session"] == "/receiver"
+                page.get_by_role("button", name="Sign out").click()
+                expect(page.get_by_role("heading", name="You are signed out")).to_be_visible()
+                page.get_by_role("link", name="Sign in").click()
+                expect(page.get_by_role("link", name="Sign in as alice")).to_be_visible()
+                context.close()
