@@ -16,6 +16,7 @@ import redis
 from receiver.store.agenda import LEASE_S
 from receiver.store.connection import Client, connect
 from receiver.wiring import build_machine, build_parts
+from tests.moments import HANDED_IN
 from tests.rig import Rig
 from tests.simulation import lines
 
@@ -65,7 +66,12 @@ class Mortal:
         line: Line = Line.from_pool(redis.ConnectionPool.from_url(url, protocol=2))
         line.tell = self._meet
         rig.parts = build_parts(
-            rig.parts.settings, rig.parts.routing, rig.clock, client=line, storms_after_s=rig.storms_after_s
+            rig.parts.settings,
+            rig.parts.routing,
+            rig.clock,
+            client=line,
+            moments=HANDED_IN,
+            storms_after_s=rig.storms_after_s,
         )
         rig.machine = build_machine(rig.parts)
 

@@ -33,6 +33,7 @@ from receiver.wiring import Machine, Parts, build_machine, build_parts
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 from tests.mocks.slack_workspace import SlackMessage
+from tests.moments import HANDED_IN
 
 START = 1_795_435_200.0  # 2026-11-23 12:00:00 UTC, a Monday
 
@@ -110,7 +111,9 @@ class Rig:
         (self.folder / "routing.yaml").write_text(text if "limits:" in text else text + UNLIMITED)
         settings: Settings = load_settings(self.environ)
         routing: Routing = load_routing(self.folder / "routing.yaml", self.environ)
-        self.parts: Parts = build_parts(settings, routing, self.clock, storms_after_s=self.storms_after_s)
+        self.parts: Parts = build_parts(
+            settings, routing, self.clock, moments=HANDED_IN, storms_after_s=self.storms_after_s
+        )
         self.client = create_app(self.parts).test_client()
         self.machine: Machine = build_machine(self.parts, keys=self.keys)
 

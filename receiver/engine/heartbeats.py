@@ -39,8 +39,9 @@ class Beats(Protocol):
     def forget(self, beat: Beat) -> None: ...
     def find_missed(self, beats: Sequence[Beat]) -> list[bool]: ...
     def note_missed(self, beat: Beat) -> None: ...
-    def find_listening(self) -> tuple[float, float] | None: ...
-    def note_listening(self, at: float, since: float) -> None: ...
+    def note_listening(
+        self, now: float, ahead_s: float | None, *, deaf_after_s: float, differ_s: float
+    ) -> tuple[float, float]: ...
 
 
 class Pulse:
@@ -114,6 +115,7 @@ class HeartbeatWatch:
         self._intake = intake
         self._incidents = incidents
         self._hands = Hands(incidents)
+        self._ahead_s: float | None = None  # of Redis' clock, when we last looked
 
     def work(self, now: float) -> float:
         """Look once; return when to look again. Doing it twice changes nothing. Raises StoreError."""
@@ -132,10 +134,9 @@ class HeartbeatWatch:
 
     def _listen(self, now: float) -> float:
         """Return since when we have listened without a break, and note that we still do."""
-        last = self._beats.find_listening()
-        is_unbroken = last is not None and -_CLOCKS_DIFFER_S <= now - last[0] <= _DEAF_AFTER_S
-        since = last[1] if last is not None and is_unbroken else now
-        self._beats.note_listening(now, since)
+        since, self._ahead_s = self._beats.note_listening(
+            now, self._ahead_s, deaf_after_s=_DEAF_AFTER_S, differ_s=_CLOCKS_DIFFER_S
+        )
         return since
 
     def _see(self, beat: Beat, held: Held, is_missed: bool, since: float, now: float) -> float:

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 
+from receiver.clock import CLOCKS_AGREE_WITHIN_S
 from receiver.domain.ports import Agenda
 from receiver.engine.duties import KEEP_EVERY_S, Duties
 from receiver.engine.duties import LANE as DUTIES
@@ -18,8 +19,10 @@ logger = logging.getLogger(__name__)
 
 _BEAT_EVERY_S = 0.7
 _RECONNECT_AFTER_S = 0.5
-# Small corrections of the clock are no step back.
-_SET_BACK_S = 1.0
+# A clock is corrected by less than this all the time.
+_SET_BY_S = 1.0
+# Only an answer as prompt as this tells how clocks differ.
+_PROMPT_S = 0.5
 
 
 class Worker:
@@ -42,6 +45,8 @@ class Worker:
         self._duties = duties
         self._stopped = threading.Event()
         self._is_store_away = False
+        self._ahead_s: float | None = None  # of Redis' clock, at the last beat
+        self._is_apart = False
         self._lanes = {
             lane: Lane(lane, name, agenda, self._whose(lane), clock, threads=count)
             for lane, count in threads.items()
@@ -56,10 +61,9 @@ class Worker:
             lane.start()
         threading.Thread(target=self._listen, name="listen", daemon=True).start()
         logger.info("worker started", extra={"fields": {"worker": self.name}})
-        keep_at, seen_at = 0.0, self._clock()  # 0 until the duties are begun
+        keep_at = 0.0  # until the duties are begun
         while not self._stopped.is_set():
             keep_at = self._see_to_duties(keep_at)
-            seen_at = self._notice_clock(seen_at)
             self._beat()
             self._stopped.wait(_BEAT_EVERY_S)
         self._finish()
@@ -96,23 +100,22 @@ class Worker:
             return False
         return True
 
-    def _notice_clock(self, seen_at: float) -> float:
-        """Return the moment it is. Where that lies before *seen_at*, what waits would wait for the same
-        time again: then everything is looked at once, and what is not due goes on waiting.
+    def _notice_clocks(self, now: float, ahead_s: float) -> None:
+        """Have everything looked at once where Redis' clock or ours was set, or another Redis took over: what
+        waits would be early or late by as much, and what is not due goes on waiting. Raises StoreError.
         """
-        now = self._clock()
-        if now > seen_at - _SET_BACK_S:
-            return now
-        fields = {"seconds": round(seen_at - now, 3)}
-        # With the store away this is met again at each beat.
-        logger.warning("the clock was set back", extra={"fields": fields, "state": "clock"})
-        try:
+        if self._ahead_s is not None and abs(ahead_s - self._ahead_s) > _SET_BY_S:
+            seconds = round(ahead_s - self._ahead_s, 3)
+            logger.warning(
+                "the clock was set, or Redis' was", extra={"fields": {"seconds": seconds}, "state": "clock"}
+            )
             for lane in self._lanes:
                 self._agenda.look_at_all(lane, now)
-        except StoreError as error:
-            _log_away("clock", error)
-            return seen_at
-        return now
+        self._ahead_s = ahead_s
+        is_apart = abs(ahead_s) > CLOCKS_AGREE_WITHIN_S
+        if is_apart and not self._is_apart:
+            logger.warning("the clock differs from Redis'", extra={"fields": {"ahead_s": round(ahead_s, 1)}})
+        self._is_apart = is_apart
 
     def _listen(self) -> None:
         """Pass on what the store says is due. Lost wake-ups cost half a second, no more."""
@@ -135,7 +138,10 @@ class Worker:
             for name, lane in self._lanes.items():
                 if held := lane.held():
                     self._agenda.renew(name, self.name, held, now)
-            self._agenda.beat(self.name, now)
+            asked_at = self._clock()
+            ahead_s = self._agenda.beat(self.name, asked_at)
+            if 0 <= self._clock() - asked_at < _PROMPT_S:  # else the way there and back counts, too
+                self._notice_clocks(asked_at, ahead_s)
         except StoreError as error:
             self._is_store_away = True
             _log_away("beat", error)

@@ -9,14 +9,16 @@ from typing import Any
 from receiver.domain.alert import Severity
 from receiver.domain.ports import Claims
 from receiver.errors import StoreError
-from receiver.store.connection import Client, Scripts, store_errors
-from receiver.store.keys import WAKE, WORKERS, WORKERS_FOR_S, Keys, format_due, shard_of
+from receiver.store.connection import Call, Client, Scripts, store_errors
+from receiver.store.keys import CLOCKS, CLOCKS_FOR_S, WAKE, WORKERS, WORKERS_FOR_S, Keys, shard_of
+from receiver.store.moments import BY_WALL_CLOCK, Moments
 
 # A worker that was killed frees what it held after this long; others look twice a second, so
 # its incidents are taken up within 3 s.
 LEASE_S = 2.4
-# A loan that ends later than any clock of ours could have said was made before the clock was set back.
-_CLOCKS_DIFFER_S = 60.0
+# A loan that ends so much later than one made now was made before Redis' clock was set back, or by another
+# Redis before this one took over.
+_SET_BACK_S = 2.0
 
 # What has a moment of its own (a step, a retry) is taken up before news that came this many seconds
 # earlier, so no backlog of new alerts delays a step; and news is overtaken for no longer than that.
@@ -30,12 +32,17 @@ _NEWS_LAST_S = {
 
 
 class RedisAgenda:
-    """Lends incidents to workers when they are due. Raises StoreError when Redis can't do it."""
+    """Lends incidents to workers when they are due. Raises StoreError when Redis can't do it.
 
-    def __init__(self, client: Client, *, shards: int = 1) -> None:
+    What is due, loans and the lives of workers go by Redis' own clock; callers give and get moments of
+    their own.
+    """
+
+    def __init__(self, client: Client, *, shards: int = 1, moments: Moments = BY_WALL_CLOCK) -> None:
         self._redis = client
         self._scripts = Scripts(client)
         self._shards = shards
+        self._moments = moments
 
     def claim(self, lane: str, worker: str, now: float, count: int) -> Claims:
         """Lend up to *count* incidents that are due in *lane* to *worker* until its lease ends."""
@@ -63,48 +70,47 @@ class RedisAgenda:
 
     def _claim(self, keys: Keys, lane: str, worker: str, now: float, count: int) -> Claims:
         """Lend what is due on one shard."""
-        ends_at = now + LEASE_S
+        after = self._moments.after
         with store_errors():
             look_at, *members = self._scripts.run(
                 "claim",
                 [keys.claims(lane), keys.owners(lane), *_queues(keys, lane)],
                 [
-                    repr(now),
-                    f"{ends_at:.3f}",
+                    after(now),
+                    after(now, LEASE_S),
                     worker,
                     count,
-                    f"{ends_at + _CLOCKS_DIFFER_S:.3f}",
+                    after(now, LEASE_S + _SET_BACK_S),
                     0,
                     *_NEWS_LAST_S.values(),
                 ],
             )
-        return Claims(tuple(member.decode() for member in members), float(look_at) if look_at else None)
+        taken = tuple(member.decode() for member in members)
+        return Claims(taken, self._moments.read(look_at, now) if look_at else None)
 
     def _look(self, lane: str, now: float) -> tuple[dict[int, float], StoreError | None]:
         """Return when each shard has something to do next, and the fault of those that can't be asked.
 
         One round trip for each node, since an idle lane does this twice a second.
         """
-        latest = now + LEASE_S + _CLOCKS_DIFFER_S
-        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
-            for keys in map(Keys, range(self._shards)):
-                pipe.zrange(keys.claims(lane), -1, -1, withscores=True)
-                pipe.zrange(keys.claims(lane), 0, 0, withscores=True)
-                for queue in _queues(keys, lane):
-                    pipe.zrange(queue, 0, 0, withscores=True)
-            rows = pipe.execute(raise_on_error=False)
-        each = len(rows) // self._shards
+        args = [self._moments.after(now), self._moments.after(now, LEASE_S + _SET_BACK_S)]
+        calls = [
+            ("look", [keys.claims(lane), *_queues(keys, lane)], args)
+            for keys in map(Keys, range(self._shards))
+        ]
+        with store_errors():
+            answers = self._scripts.run_each(calls, raise_on_error=False)
         moments: dict[int, float] = {}
         fault: StoreError | None = None
-        for shard in range(self._shards):
+        for shard, answer in enumerate(answers):
             try:
                 with store_errors():
-                    last, *firsts = map(_parse_score, rows[each * shard : each * (shard + 1)])
+                    if isinstance(answer, Exception):
+                        raise answer
             except StoreError as error:
                 fault = error
                 continue
-            is_void = last != math.inf and last > latest
-            moments[shard] = now if is_void else min(firsts)
+            moments[shard] = self._moments.read(answer, now) if answer else math.inf
         return moments, fault
 
     def renew(self, lane: str, worker: str, incidents: Sequence[str], now: float) -> None:
@@ -118,16 +124,15 @@ class RedisAgenda:
                 self._scripts.run(
                     "renew",
                     [keys.claims(lane), keys.owners(lane)],
-                    [worker, f"{now + LEASE_S:.3f}", *members],
+                    [worker, self._moments.after(now, LEASE_S), *members],
                 )
 
     def end_loans(self, lane: str, worker: str, at_work: Sequence[str], at: float) -> None:
         """Let *worker*'s loans end at *at*, if not earlier, but for those it is *at_work* on."""
+        args = [worker, self._moments.at(at), *at_work]
         with store_errors():
             for keys in map(Keys, range(self._shards)):
-                self._scripts.run(
-                    "end", [keys.claims(lane), keys.owners(lane)], [worker, f"{at:.3f}", *at_work]
-                )
+                self._scripts.run("end", [keys.claims(lane), keys.owners(lane)], args)
 
     def release(self, lane: str, worker: str, incident_id: str, dues: Mapping[str, float | None]) -> bool:
         """Give an incident back; each lane of *dues* looks at it then, or earlier where a change
@@ -136,7 +141,7 @@ class RedisAgenda:
         keys = Keys(self._shard(incident_id))
         args: list[Any] = [incident_id, worker, WAKE]
         for other, due in dues.items():
-            args += ["" if due is None else format_due(due), other]
+            args += ["" if due is None else self._moments.at(due), other]
         with store_errors():
             answer = self._scripts.run(
                 "release",
@@ -147,43 +152,32 @@ class RedisAgenda:
 
     def put(self, lane: str, incident_id: str, due: float) -> None:
         """Have *lane* look at an incident at *due*, or earlier if it would anyway."""
-        keys = Keys(self._shard(incident_id))
-        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.zadd(keys.agenda(lane), {incident_id: format_due(due)}, lt=True)
-            pipe.publish(WAKE, f"{lane} {format_due(due)}")
-            pipe.execute()
-
-    def look_at_all(self, lane: str, now: float) -> None:
-        """Have *lane* look at everything that waits in it, and let no loan last longer than one made now."""
-        loan_end = now + LEASE_S
-        for keys in map(Keys, range(self._shards)):
-            with store_errors():
-                for queue in _queues(keys, lane):
-                    self._draw_near(queue, now, format_due(now))
-                self._draw_near(keys.claims(lane), loan_end, f"{loan_end:.3f}")
-
-    def _draw_near(self, key: str, latest: float, moment: str) -> None:
-        """Let what lies after *latest* come at *moment*; what somebody took up meanwhile (xx) is theirs."""
-        later = self._redis.zrangebyscore(key, f"({latest:.3f}", "+inf")
-        if later:
-            self._redis.zadd(key, dict.fromkeys(later, moment), xx=True, lt=True)
+        self._put(lane, incident_id, due)
 
     def put_missing(self, lane: str, incident_id: str, due: float) -> None:
         """Have *lane* look at it at *due*, unless it waits for some moment already."""
-        keys = Keys(self._shard(incident_id))
+        self._put(lane, incident_id, due, "NX")
+
+    def _put(self, lane: str, incident_id: str, due: float, condition: str = "") -> None:
+        key = Keys(self._shard(incident_id)).agenda(lane)
         with store_errors():
-            self._redis.zadd(keys.agenda(lane), {incident_id: format_due(due)}, nx=True)
+            self._scripts.run("put", [key], [incident_id, self._moments.at(due), WAKE, lane, condition])
+
+    def look_at_all(self, lane: str, now: float) -> None:
+        """Have *lane* look at everything that waits in it, and let no loan last longer than one made now."""
+        args = [self._moments.after(now), self._moments.after(now, LEASE_S)]
+        with store_errors():
+            for keys in map(Keys, range(self._shards)):
+                self._scripts.run("hasten", [keys.claims(lane), *_queues(keys, lane)], args)
 
     def depth(self, lane: str, now: float) -> tuple[int, float]:
         """Return how many incidents are due in *lane*, and for how many seconds the first has been."""
-        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
-            for keys in map(Keys, range(self._shards)):
-                for queue in _queues(keys, lane):
-                    pipe.zcount(queue, "-inf", now)
-                    pipe.zrange(queue, 0, 0, withscores=True)
-            rows = pipe.execute()
-        first = min(map(_parse_score, rows[1::2]))
-        return sum(map(int, rows[::2])), max(0.0, now - first)
+        shards = map(Keys, range(self._shards))
+        calls = [(_queues(keys, lane), [self._moments.after(now)]) for keys in shards]
+        with store_errors():
+            rows = self._scripts.run_all("depth", calls)
+        first = min((self._moments.read(at, now) for _, at in rows if at), default=math.inf)
+        return sum(int(due) for due, _ in rows), max(0.0, now - first)
 
     def listen(self) -> Iterator[tuple[str, float] | None]:
         """Yield `(lane, moment)` whenever something was put on an agenda, None about once a second."""
@@ -193,19 +187,36 @@ class RedisAgenda:
                 wakes.subscribe(WAKE)
                 while True:
                     message = wakes.get_message(timeout=1.0)
-                    yield None if message is None else _parse_wake(message["data"])
+                    yield None if message is None else self._parse_wake(message["data"])
             finally:
                 wakes.close()
 
     # --- who works here ---
 
-    def beat(self, worker: str, now: float) -> None:
-        """Say that *worker* lives."""
-        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.zadd(WORKERS, {worker: now})
-            pipe.zremrangebyscore(WORKERS, "-inf", now - WORKERS_FOR_S)
-            pipe.expire(WORKERS, WORKERS_FOR_S)
-            pipe.execute()
+    def beat(self, worker: str, now: float) -> float:
+        """Say that *worker* lives; return by how many seconds *now* is ahead of Redis' own clock."""
+        moments, host = self._moments, worker.partition(".")[2] or worker
+        forgotten = moments.after(now, -WORKERS_FOR_S)
+        with store_errors():
+            time, _ = self._scripts.run_each(
+                [
+                    ("beat", [WORKERS], [moments.after(now), worker, forgotten, WORKERS_FOR_S]),
+                    self._call_clocks(f"worker {host}", now),
+                ]
+            )
+        return moments.ahead(time, now)
+
+    def compare_clocks(self, process: str, now: float) -> dict[str, float]:
+        """Note that the clock of *process* shows *now*; return by how many seconds that of each process which
+        noted it in the last two minutes is ahead of Redis' own.
+        """
+        with store_errors():
+            found = self._scripts.run_each([self._call_clocks(process, now)])[0]
+        notes = zip(found[::2], found[1::2], strict=True)
+        return {name.decode(): float(note.split()[1]) for name, note in sorted(notes)}
+
+    def _call_clocks(self, process: str, now: float) -> Call:
+        return "clocks", [CLOCKS], [self._moments.after(now), process, repr(now), CLOCKS_FOR_S]
 
     def leave(self, worker: str) -> None:
         """Say that *worker* ended in order."""
@@ -214,8 +225,17 @@ class RedisAgenda:
 
     def workers(self, since: float, until: float = math.inf) -> list[str]:
         """Return the workers that gave their last sign of life after *since*, and not after *until*."""
+        latest = "+inf" if until == math.inf else self._moments.at(until)
         with store_errors():
-            return [name.decode() for name in self._redis.zrangebyscore(WORKERS, since, until)]
+            found = self._scripts.run("alive", [WORKERS], [self._moments.at(since), latest])
+        return [name.decode() for name in found]
+
+    def _parse_wake(self, data: bytes) -> tuple[str, float] | None:
+        lane, _, moment = data.decode("utf-8", "replace").partition(" ")
+        try:
+            return lane, self._moments.read_wake(moment)
+        except ValueError:
+            return None
 
     def _shard(self, incident_id: str) -> int:
         return shard_of(incident_id.partition("-")[0], self._shards)
@@ -224,18 +244,3 @@ class RedisAgenda:
 def _queues(keys: Keys, lane: str) -> list[str]:
     """Return a lane's queues: what has a moment of its own, then news by severity."""
     return [keys.agenda(lane), *(keys.news(lane, severity) for severity in _NEWS_LAST_S)]
-
-
-def _parse_score(row: Any) -> float:
-    """Return the score in an answer of one member or none; raises what stands there in its place."""
-    if isinstance(row, Exception):
-        raise row
-    return float(row[0][1]) if row else math.inf
-
-
-def _parse_wake(data: bytes) -> tuple[str, float] | None:
-    lane, _, moment = data.decode("utf-8", "replace").partition(" ")
-    try:
-        return lane, float(moment)
-    except ValueError:
-        return None

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 import msgspec
 
 from receiver.domain.heartbeat import Beat
-from receiver.store.connection import Client, store_errors
+from receiver.store.connection import Client, Scripts, store_errors
 from receiver.store.keys import BEATS, BEATS_FOR_S, BEATS_MISSED, LISTENING, LISTENING_FOR_S
+from receiver.store.moments import BY_WALL_CLOCK, Moments
 
 _json = msgspec.json
 _Value = tuple[float, str]
@@ -17,8 +18,10 @@ _Value = tuple[float, str]
 class RedisBeats:
     """Keeps the last beats. Every method raises StoreError when Redis can't do it."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, *, moments: Moments = BY_WALL_CLOCK) -> None:
         self._redis = client
+        self._scripts = Scripts(client)
+        self._moments = moments
 
     def note(self, beats: Sequence[Beat]) -> list[float | None]:
         """Keep *beats* as the last ones, in one round trip; return when each had come before."""
@@ -62,16 +65,28 @@ class RedisBeats:
             pipe.expire(BEATS_MISSED, BEATS_FOR_S)
             pipe.execute()
 
-    def find_listening(self) -> tuple[float, float] | None:
-        """Return when it was last noted that we listen, and since when we have."""
-        with store_errors():
-            packed = self._redis.get(LISTENING)
-        return _json.decode(packed, type=tuple[float, float]) if packed else None
+    def note_listening(
+        self, now: float, ahead_s: float | None, *, deaf_after_s: float, differ_s: float
+    ) -> tuple[float, float]:
+        """Note that we listen; return since when we have, and by how much *now* is ahead of Redis' clock.
 
-    def note_listening(self, at: float, since: float) -> None:
-        """Note at *at* that we have listened *since*."""
+        It is since *now* where no worker noted it in the last *deaf_after_s* seconds, by Redis' own clock, or
+        where ours was set by more than *differ_s* since it was *ahead_s* ahead.
+        """
         with store_errors():
-            self._redis.set(LISTENING, _json.encode((at, since)), ex=LISTENING_FOR_S)
+            since, ahead = self._scripts.run(
+                "listen",
+                [LISTENING],
+                [
+                    self._moments.after(now),
+                    repr(now),
+                    "" if ahead_s is None else f"{ahead_s:.6f}",
+                    differ_s,
+                    deaf_after_s,
+                    LISTENING_FOR_S,
+                ],
+            )
+        return float(since), float(ahead)
 
 
 def _field(beat: Beat) -> bytes:

@@ -1,7 +1,7 @@
 """Budgets in Redis: one token bucket for each thing that a vendor limits, shared by all workers.
 
 State, queue and first ones of a bucket carry its name as their hash tag, so they lie on one node of a
-Redis Cluster. The only clock is the one handed in.
+Redis Cluster. All workers share them, so they go by Redis' own clock.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from receiver.domain.budget import Bucket
 from receiver.domain.ports import Turn
 from receiver.store.connection import Client, Scripts, store_errors
 from receiver.store.keys import BudgetKeys
+from receiver.store.moments import BY_WALL_CLOCK, Moments
 
 # Whoever waits for longer asks again after so many seconds, and one more for each hundred that wait.
 _ASK_AGAIN_S = 5.0
 # Who waits and is this late is forgotten; whoever comes later still gets the same place.
 _PATIENCE_S = 2.0
-# A clock further back than this was set back; less is what the clocks of two hosts differ.
-_CLOCKS_DIFFER_S = 2.0
+# Where Redis' clock is further back than this it was set back, or another Redis has taken over.
+_SET_BACK_S = 2.0
 # Longer than any pause that a vendor asks for.
 _KEPT_S = 2 * 3600
 
@@ -26,8 +27,9 @@ _KEPT_S = 2 * 3600
 class RedisBudgets:
     """Gives turns. Raises StoreError when Redis can't; each call is one round trip."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, *, moments: Moments = BY_WALL_CLOCK) -> None:
         self._redis = client
+        self._moments = moments
         self._scripts = Scripts(client)
 
     def take(self, bucket: Bucket, who: str, rank_at: float, now: float, *, is_first: bool) -> Turn:
@@ -38,7 +40,7 @@ class RedisBudgets:
                 "take",
                 [keys.state, keys.waiting, keys.patience, keys.firsts],
                 [
-                    repr(now),
+                    self._moments.after(now),
                     bucket.burst,
                     repr(bucket.rate),
                     who,
@@ -46,7 +48,7 @@ class RedisBudgets:
                     int(is_first),
                     _ASK_AGAIN_S,
                     _PATIENCE_S,
-                    _CLOCKS_DIFFER_S,
+                    _SET_BACK_S,
                     _KEPT_S + math.ceil(bucket.burst / bucket.rate),
                 ],
             )
@@ -55,7 +57,7 @@ class RedisBudgets:
     def pause(self, bucket: Bucket, until: float) -> None:
         """Let nobody go before *until*; a pause that ends later stands."""
         with store_errors():
-            self._scripts.run("pause", [BudgetKeys(bucket.name).state], [f"{until:.6f}", _KEPT_S])
+            self._scripts.run("pause", [BudgetKeys(bucket.name).state], [self._moments.at(until), _KEPT_S])
 
     def waiting(self, bucket: Bucket) -> list[str]:
         """Return who waits for a first one, in the order they will go."""

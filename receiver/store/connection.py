@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import cache
 from importlib import resources
 from typing import Any
 
@@ -58,6 +59,18 @@ def list_servers(client: Client) -> list[Client]:
     return client.masters() if isinstance(client, ClusterClient) else [client]
 
 
+@cache
+def read_scripts() -> dict[str, str]:
+    """Return the text of each script by name. Lua has no include: what several need stands before each."""
+    folder = resources.files("receiver.store") / "scripts"
+    texts = {file.name: file.read_text() for file in folder.iterdir() if file.name.endswith(".lua")}
+    shared = texts.pop("_moments.lua")
+    return {
+        name.removesuffix(".lua"): shared + text if "moment(" in text else text
+        for name, text in texts.items()
+    }
+
+
 # A script's name, its keys and its arguments.
 Call = tuple[str, Sequence[str], Sequence[Any]]
 
@@ -67,12 +80,7 @@ class Scripts:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        folder = resources.files("receiver.store") / "scripts"
-        self._scripts = {
-            file.name.removesuffix(".lua"): client.register_script(file.read_text())
-            for file in folder.iterdir()
-            if file.name.endswith(".lua")
-        }
+        self._scripts = {name: client.register_script(text) for name, text in read_scripts().items()}
 
     def run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run one script and return its answer."""

@@ -10,7 +10,8 @@ from typing import Any
 import msgspec
 
 from receiver.store.connection import Client, Scripts, store_errors
-from receiver.store.keys import DUTIES, ERRAND_FOR_S, WAKE, Keys, format_due, shard_of
+from receiver.store.keys import DUTIES, ERRAND_FOR_S, WAKE, Keys, shard_of
+from receiver.store.moments import BY_WALL_CLOCK, Moments
 
 _DONE = b"done"
 
@@ -18,8 +19,9 @@ _DONE = b"done"
 class RedisErrands:
     """Keeps errands until they are done. Raises StoreError when Redis can't."""
 
-    def __init__(self, client: Client, *, shards: int = 1) -> None:
+    def __init__(self, client: Client, *, shards: int = 1, moments: Moments = BY_WALL_CLOCK) -> None:
         self._redis = client
+        self._moments = moments
         self._scripts = Scripts(client)
         self._keys = Keys(shard_of("errand", shards))
 
@@ -42,7 +44,7 @@ class RedisErrands:
                     msgspec.json.encode({"kind": kind, "payload": payload}),
                     ERRAND_FOR_S,
                     f"errand-{name}",
-                    format_due(now),
+                    self._moments.at(now),
                     WAKE,
                     DUTIES,
                 ],

@@ -13,7 +13,7 @@ from receiver.errors import NotFound
 from receiver.store import codec
 from receiver.store.connection import Client, Scripts, store_errors
 from receiver.store.incidents import RedisIncidents
-from receiver.store.keys import TIMELINE_KEPT, WAKE, Keys, format_due
+from receiver.store.keys import TIMELINE_KEPT, WAKE, Keys
 
 _DELIVERY = b"d:"
 Entry = tuple[float, str]
@@ -86,7 +86,7 @@ class RedisFailures:
                     codec.encode(again),
                     codec.encode(event),
                     TIMELINE_KEPT,
-                    format_due(now),
+                    self._incidents.moments.at(now),
                     WAKE,
                     lane,
                 ],

@@ -12,8 +12,9 @@ from receiver.errors import ClaimLost, NotFound
 from receiver.store import codec
 from receiver.store.connection import Client, Scripts, store_errors
 from receiver.store.homes import RedisHomes, parse_refusal
-from receiver.store.keys import LANES, TIMELINE_KEPT, WAKE, format_due
+from receiver.store.keys import LANES, TIMELINE_KEPT, WAKE
 from receiver.store.listing import RedisListing
+from receiver.store.moments import BY_WALL_CLOCK, Moments
 from receiver.store.packing import (
     DELIVERY,
     Fields,
@@ -30,9 +31,16 @@ class RedisIncidents(RedisListing):
     """Keeps incidents. Every method raises StoreError when Redis can't do it."""
 
     def __init__(
-        self, client: Client, *, history_s: float, flap_window_s: float = 600.0, shards: int = 1
+        self,
+        client: Client,
+        *,
+        history_s: float,
+        flap_window_s: float = 600.0,
+        shards: int = 1,
+        moments: Moments = BY_WALL_CLOCK,
     ) -> None:
         super().__init__(client, shards=shards)
+        self.moments = moments
         self._scripts = Scripts(client)
         self._history_s = int(history_s)
         self._homes = RedisHomes(
@@ -141,7 +149,7 @@ class RedisIncidents(RedisListing):
                 self._history_s if incident.is_resolved else 0,
                 incident.id,
                 f"{incident.opened_at:.3f}",
-                format_due(write.due),
+                self.moments.at(write.due),
                 WAKE,
                 self._history_s,
                 TIMELINE_KEPT,
@@ -226,7 +234,7 @@ class RedisIncidents(RedisListing):
                     worker,
                     DELIVERY + key.encode(),
                     codec.encode(delivery),
-                    format_due(due),
+                    self.moments.at(due),
                     WAKE,
                     TIMELINE_KEPT,
                     len(said),

@@ -7,7 +7,6 @@ one shard. What is kept for ever is what is still open, and bounded by it.
 
 from __future__ import annotations
 
-import math
 import zlib
 from dataclasses import dataclass
 
@@ -24,7 +23,7 @@ ERRAND_FOR_S = 2 * 86400
 SIMULATED = "rcv:simulated"
 SIMULATED_KEPT = 500
 SIMULATED_FOR_S = 7 * 86400
-# Workers by their last beat: a sorted set, gone when all have been silent for an hour.
+# Workers by their last beat, by Redis' own clock: a sorted set, gone when all have been silent for an hour.
 WORKERS = "rcv:workers"
 WORKERS_FOR_S = 3600
 # Where workers are told `LANE MOMENT`: a channel of publish and subscribe, nothing is kept.
@@ -42,9 +41,12 @@ MAINTENANCE_TOLD_FOR_S = 30 * 86400
 BEATS = "rcv:beats"
 BEATS_MISSED = "rcv:beats:missed"
 BEATS_FOR_S = 400 * 86400
-# Since when we have listened for beats: a string, written twice a minute.
-LISTENING = "rcv:beats:listening"
+# Since when we have listened for beats: a hash, written twice a minute.
+LISTENING = "rcv:beats:heard-since"
 LISTENING_FOR_S = 86400
+# By how much the clock of each process is ahead of Redis' own: a hash, gone two minutes after the last note.
+CLOCKS = "rcv:clocks"
+CLOCKS_FOR_S = 120
 # When something last arrived at each place, and when it did not: a hash, gone after a week without either.
 HEALTH = "rcv:health"
 HEALTH_FOR_S = 7 * 86400
@@ -153,7 +155,9 @@ class Keys:
         return self._name("failed")
 
     def agenda(self, lane: str) -> str:
-        """A sorted set: incidents by the moment to look at them. No expiry: it holds what is due."""
+        """A sorted set: incidents by the moment to look at them, by Redis' own clock. No expiry: it holds
+        what is due.
+        """
         return self._name("agenda", lane)
 
     def news(self, lane: str, severity: str) -> str:
@@ -161,8 +165,8 @@ class Keys:
         return self._name("agenda", lane, severity)
 
     def claims(self, lane: str) -> str:
-        """A sorted set: incidents lent to a worker, by when the loan ends. No expiry: a dead
-        worker's loans are found by their moment.
+        """A sorted set: incidents lent to a worker, by when the loan ends by Redis' own clock. No expiry: a
+        dead worker's loans are found by their moment.
         """
         return self._name("claims", lane)
 
@@ -199,11 +203,6 @@ class BudgetKeys:
     def firsts(self) -> str:
         """A sorted set: who waits for an incident's first message or page, by rank."""
         return self._name("firsts")
-
-
-def format_due(moment: float) -> str:
-    """Return a moment as agendas hold it: to the millisecond, and never before its time."""
-    return f"{math.ceil(moment * 1000) / 1000:.3f}"
 
 
 def shard_of(slot: str, shards: int) -> int:

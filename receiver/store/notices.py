@@ -9,7 +9,8 @@ from msgspec.structs import replace
 
 from receiver.domain.notice import KEPT_FOR_S, MAX_ABOUT, MAX_LINE, Notice, Posting
 from receiver.store.connection import Client, Scripts, store_errors
-from receiver.store.keys import DUTIES, NOTICE_FOR_S, WAKE, Keys, format_due, shard_of
+from receiver.store.keys import DUTIES, NOTICE_FOR_S, WAKE, Keys, shard_of
+from receiver.store.moments import BY_WALL_CLOCK, Moments
 from receiver.text import one_line
 
 DUTY = "notices"
@@ -26,8 +27,16 @@ class RedisNotices:
     Where there is no channel for them (*is_wanted* is false), none is kept.
     """
 
-    def __init__(self, client: Client, *, is_wanted: bool = True, shards: int = 1) -> None:
+    def __init__(
+        self,
+        client: Client,
+        *,
+        is_wanted: bool = True,
+        shards: int = 1,
+        moments: Moments = BY_WALL_CLOCK,
+    ) -> None:
         self._redis = client
+        self._moments = moments
         self._scripts = Scripts(client)
         self._is_wanted = is_wanted
         self._keys = Keys(shard_of(DUTY, shards))
@@ -64,7 +73,7 @@ class RedisNotices:
                     int(KEPT_FOR_S),
                     count,
                     DUTY,
-                    format_due(now),
+                    self._moments.at(now),
                     WAKE,
                     DUTIES,
                 ],

@@ -7,7 +7,8 @@ import msgspec
 from receiver.domain.storm import Door, HeldStorm, Member, Storm
 from receiver.errors import NotFound
 from receiver.store.connection import Client, Scripts, store_errors
-from receiver.store.keys import WAKE, Keys, format_due, shard_of
+from receiver.store.keys import WAKE, Keys, shard_of
+from receiver.store.moments import BY_WALL_CLOCK, Moments
 
 _encoder = msgspec.msgpack.Encoder()
 _storms = msgspec.msgpack.Decoder(Storm)
@@ -20,8 +21,11 @@ class RedisStorms:
     All storms lie on one shard, the one where the agenda looks for an entry of theirs.
     """
 
-    def __init__(self, client: Client, *, history_s: float, shards: int = 1) -> None:
+    def __init__(
+        self, client: Client, *, history_s: float, shards: int = 1, moments: Moments = BY_WALL_CLOCK
+    ) -> None:
         self._redis = client
+        self._moments = moments
         self._scripts = Scripts(client)
         self._history_s = int(history_s)
         self._keys = Keys(shard_of("storm", shards))
@@ -39,7 +43,7 @@ class RedisStorms:
                     storm.id,
                     _encoder.encode(storm),
                     f"{storm.began_at:.3f}",
-                    format_due(due),
+                    self._moments.at(due),
                     WAKE,
                     storm.lane,
                 ],
@@ -88,7 +92,7 @@ class RedisStorms:
                     door.version,
                     name,
                     _encoder.encode(member),
-                    "" if due is None else format_due(due),
+                    "" if due is None else self._moments.at(due),
                     storm.id,
                     WAKE,
                     storm.lane,
@@ -118,7 +122,7 @@ class RedisStorms:
                     storm.id,
                     "" if storm.is_on else storm.place,
                     self._history_s if storm.resolved_at else 0,
-                    "" if due is None else format_due(due),
+                    "" if due is None else self._moments.at(due),
                     WAKE,
                     storm.lane,
                 ],

@@ -34,6 +34,7 @@ from receiver.store.health import RedisHealth
 from receiver.store.incidents import RedisIncidents
 from receiver.store.last_webhooks import RedisLastWebhooks
 from receiver.store.maintenance import RedisMaintenance
+from receiver.store.moments import Moments
 from receiver.store.notices import RedisNotices
 from receiver.store.reviews import RedisReviews
 from receiver.store.simulated import RedisSimulated
@@ -78,6 +79,7 @@ def build_parts(
     clock: Clock = wall.now,
     *,
     client: Client | None = None,
+    moments: Moments | None = None,
     storms_after_s: float = PATIENCE_S,
     pause: Callable[[float], None] = time.sleep,
     process: str = "",
@@ -85,20 +87,25 @@ def build_parts(
 ) -> Parts:
     """Return the parts, connected to the store of *settings* when first used, or through *client*.
 
-    A storm begins where what is new would wait for longer than *storms_after_s*. *pause* lets a webhook wait
-    for so many seconds. *find_config_state* says how this *process* stands to its configuration, where that
-    can change while the parts are used.
+    A storm begins where what is new would wait for longer than *storms_after_s*. Scripts ask Redis for its own
+    clock, unless other *moments* are given. *pause* lets a webhook wait for so many seconds. *find_config_state*
+    says how this *process* stands to its configuration, where that can change while the parts are used.
     """
     loaded = ConfigState(clock())
     url = settings.redis_url.reveal()
     client, shards = open_store(settings) if client is None else client, count_shards(url)
+    moments = Moments(clock) if moments is None else moments
     incidents = RedisIncidents(
-        client, history_s=routing.history, flap_window_s=routing.flap_window, shards=shards
+        client,
+        history_s=routing.history,
+        flap_window_s=routing.flap_window,
+        shards=shards,
+        moments=moments,
     )
-    agenda, maintenance = RedisAgenda(client, shards=shards), RedisMaintenance(client)
-    beats = RedisBeats(client)
-    notices = RedisNotices(client, is_wanted=bool(routing.notices_channel), shards=shards)
-    shelf_of_storms = RedisStorms(client, history_s=routing.history, shards=shards)
+    agenda, maintenance = RedisAgenda(client, shards=shards, moments=moments), RedisMaintenance(client)
+    beats = RedisBeats(client, moments=moments)
+    notices = RedisNotices(client, is_wanted=bool(routing.notices_channel), shards=shards, moments=moments)
+    shelf_of_storms = RedisStorms(client, history_s=routing.history, shards=shards, moments=moments)
     pulse = Pulse(routing.heartbeats, beats, partial(agenda.put, DUTIES, BEATS))
     return Parts(
         settings=settings,
@@ -108,10 +115,10 @@ def build_parts(
         shelf_of_storms=shelf_of_storms,
         storms=Storms(shelf_of_storms, incidents, agenda, clock, storms_after_s),
         simulated=RedisSimulated(client),
-        errands=RedisErrands(client, shards=shards),
+        errands=RedisErrands(client, shards=shards, moments=moments),
         reviews=RedisReviews(client, shards=shards),
         condition=RedisCondition(client, clock, shards=shards),
-        budgets=RedisBudgets(client),
+        budgets=RedisBudgets(client, moments=moments),
         maintenance=maintenance,
         switch=Switch(maintenance, agenda),
         beats=beats,

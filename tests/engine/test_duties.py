@@ -13,12 +13,13 @@ from receiver.engine.worker import Worker
 from receiver.store.agenda import RedisAgenda
 from receiver.store.connection import Client
 from receiver.store.keys import Keys
+from tests.moments import HANDED_IN
 from tests.rig import Clock
 
 
 @pytest.fixture
 def agenda(redis_client: Client) -> RedisAgenda:
-    return RedisAgenda(redis_client)
+    return RedisAgenda(redis_client, moments=HANDED_IN)
 
 
 def a_duty(clock: Clock) -> Duties:

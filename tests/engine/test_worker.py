@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from receiver.config.load import load_settings
 from receiver.config.routing import load_routing
 from receiver.domain.ports import Claims
@@ -25,6 +27,7 @@ class Agenda:
     """An agenda where nothing is due; notes what it is asked to look at."""
 
     def __init__(self) -> None:
+        self.redis_clock = Clock()
         self.looked: list[tuple[str, float]] = []
         self.has_looked = threading.Event()
         self.has_beaten = threading.Event()
@@ -36,8 +39,12 @@ class Agenda:
         self.looked.append((lane, now))
         self.has_looked.set()
 
-    def beat(self, worker: str, now: float) -> None:
+    def end_loans(self, lane: str, worker: str, at_work: list[str], at: float) -> None:
+        pass
+
+    def beat(self, worker: str, now: float) -> float:
         self.has_beaten.set()
+        return now - self.redis_clock()
 
     def listen(self) -> Iterator[None]:
         while True:
@@ -55,18 +62,23 @@ class Duties:
     keep = begin
 
 
-def test_when_the_clock_is_set_back_everything_is_looked_at() -> None:
+@pytest.mark.parametrize("whose", ["ours", "Redis' own"])
+@pytest.mark.parametrize("step_s", [-3600.0, 3600.0])
+def test_when_a_clock_is_set_everything_is_looked_at(whose: str, step_s: float) -> None:
+    """Ours, or Redis': by either what waits would be early or late by the step."""
     agenda, clock = Agenda(), Clock()
+    set_clock = clock if whose == "ours" else agenda.redis_clock
     worker = Worker("w1", agenda, None, Duties(), clock, threads={"slack": 1, "duties": 1})
     thread = threading.Thread(target=worker.run)
     thread.start()
     try:
         assert agenda.has_beaten.wait(5)
-        clock.moment -= 0.5
-        agenda.has_beaten.clear()
-        assert agenda.has_beaten.wait(5)
+        set_clock.moment += 0.5 if step_s > 0 else -0.5
+        for _ in range(2):
+            agenda.has_beaten.clear()
+            assert agenda.has_beaten.wait(5)
         assert not agenda.looked  # a small correction
-        clock.moment -= 3600
+        set_clock.moment += step_s
         assert agenda.has_looked.wait(5)
     finally:
         worker.stop()
@@ -111,6 +123,24 @@ def test_a_redis_that_is_away_is_logged_once_for_each_lane() -> None:
     assert {("agenda out of reach", lane) for lane in lanes} <= away.keys()
     assert ("wake-ups out of reach", "") in away
     assert {event: count for event, count in away.items() if count > 1} == {}
+
+
+def test_a_clock_that_is_apart_from_redis_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    agenda, clock = Agenda(), Clock()
+    clock.moment += 30.0
+    worker = Worker("w1", agenda, None, Duties(), clock, threads={"duties": 1})
+    thread = threading.Thread(target=worker.run)
+    thread.start()
+    try:
+        for _ in range(3):
+            agenda.has_beaten.clear()
+            assert agenda.has_beaten.wait(5)
+    finally:
+        worker.stop()
+        thread.join(10)
+    found = [record for record in caplog.records if record.getMessage() == "the clock differs from Redis'"]
+    assert [record.fields for record in found] == [{"ahead_s": 30.0}]
+    assert not agenda.looked
 
 
 def test_another_configuration_goes_by_the_lines_to_redis_that_there_are(rig: Rig) -> None:

@@ -18,6 +18,7 @@ from receiver.store.connection import connect, count_shards, store_errors
 from receiver.store.errands import RedisErrands
 from receiver.store.incidents import RedisIncidents
 from receiver.store.lines import LinePool, build_options
+from receiver.store.moments import Moments
 from receiver.store.reviews import RedisReviews
 from receiver.store.simulated import RedisSimulated
 from tests.builders import a_group, an_alert
@@ -124,7 +125,8 @@ def until_it_answers(server: Server, url: str) -> None:
 def test_the_user_of_the_documentation_may_do_all_we_do(secured: tuple[Server, str]) -> None:
     client = connect(secured[1])
     now = 1_795_435_200.0
-    agenda = RedisAgenda(client)
+    moments = Moments(lambda: now)
+    agenda = RedisAgenda(client, moments=moments)
     agenda.beat("w", now)
     assert agenda.workers(now - 1) == ["w"]
     wakes = agenda.listen()
@@ -134,7 +136,7 @@ def test_the_user_of_the_documentation_may_do_all_we_do(secured: tuple[Server, s
     agenda.renew("slack", "w", ["a-1"], now)
     assert agenda.release("slack", "w", "a-1", {"slack": now})
     assert agenda.depth("slack", now)[0] == 1
-    errands = RedisErrands(client)
+    errands = RedisErrands(client, moments=moments)
     assert errands.put("pagerduty", "e", {}, now)
     assert errands.remember("slack", "s", 9)
     simulated = RedisSimulated(client)

@@ -11,6 +11,7 @@ from receiver.config.model import Limits, Rate
 from receiver.domain.budget import Bucket, post_bucket, update_bucket
 from receiver.store.budgets import RedisBudgets
 from receiver.store.connection import Client
+from tests.moments import HANDED_IN
 
 NOW = 1_795_435_200.0
 NUMBERS = itertools.count()
@@ -41,7 +42,7 @@ def a_bucket(count: int, per_s: float) -> Bucket:
 def test_no_window_has_more_than_the_limit(
     redis_client: Client, comings: list[tuple[str, float, float, int]], limit: tuple[int, float]
 ) -> None:
-    budgets, bucket, now = RedisBudgets(redis_client), a_bucket(*limit), NOW
+    budgets, bucket, now = RedisBudgets(redis_client, moments=HANDED_IN), a_bucket(*limit), NOW
     gone: list[float] = []
     rush = [(f"a-{n % 3}", 0.2, 0.0, 0) for n in range(120)]  # more than any of these limits takes
     for who, after, rank, pause in (*comings, *rush):
@@ -60,7 +61,7 @@ def test_everybody_who_keeps_coming_gets_a_turn(
     redis_client: Client, wanted: list[tuple[float, float]]
 ) -> None:
     """And no token is left lying: all are gone as soon as the rate allows, give or take a wait."""
-    budgets, bucket = RedisBudgets(redis_client), Bucket(f"posts:{next(NUMBERS)}", 3, 1.0)
+    budgets, bucket = RedisBudgets(redis_client, moments=HANDED_IN), Bucket(f"posts:{next(NUMBERS)}", 3, 1.0)
     due = {f"a-{n}": NOW + at for n, (at, _) in enumerate(wanted)}
     ranks = {f"a-{n}": NOW + at + handicap for n, (at, handicap) in enumerate(wanted)}
     now = NOW
@@ -79,7 +80,7 @@ def test_everybody_who_keeps_coming_gets_a_turn(
 @given(st.integers(1, 60))
 def test_nobody_starves_behind_a_stream_that_fills_the_rate(redis_client: Client, handicap: int) -> None:
     """Two new ones come for each token, every one with a better place than it would have now."""
-    budgets, bucket = RedisBudgets(redis_client), Bucket(f"posts:{next(NUMBERS)}", 3, 1.0)
+    budgets, bucket = RedisBudgets(redis_client, moments=HANDED_IN), Bucket(f"posts:{next(NUMBERS)}", 3, 1.0)
     rank, now, backlog = NOW + handicap, NOW, []
     for second in range(400):
         now = NOW + second

@@ -7,6 +7,7 @@ import pytest
 from receiver.domain.budget import Bucket
 from receiver.store.budgets import RedisBudgets
 from receiver.store.connection import Client
+from tests.moments import HANDED_IN
 
 NOW = 1_795_435_200.0
 POSTS = Bucket("slack:post:#alerts", burst=3, rate=1.0)
@@ -14,7 +15,7 @@ POSTS = Bucket("slack:post:#alerts", burst=3, rate=1.0)
 
 @pytest.fixture
 def budgets(redis_client: Client) -> RedisBudgets:
-    return RedisBudgets(redis_client)
+    return RedisBudgets(redis_client, moments=HANDED_IN)
 
 
 def ask(
@@ -41,7 +42,7 @@ def test_who_comes_when_it_was_told_goes(budgets: RedisBudgets) -> None:
 
 
 def test_two_workers_share_one_budget(budgets: RedisBudgets, redis_client: Client) -> None:
-    other = RedisBudgets(redis_client)
+    other = RedisBudgets(redis_client, moments=HANDED_IN)
     assert [ask(budgets, "a"), ask(other, "b"), ask(budgets, "c"), ask(other, "d")] == [0, 0, 0, 1]
 
 

@@ -15,6 +15,7 @@ from receiver.store.connection import Client, Scripts, connect, count_shards, li
 from receiver.store.errands import RedisErrands
 from receiver.store.keys import CLUSTER_SHARDS, Keys
 from receiver.store.simulated import RedisSimulated
+from tests.moments import HANDED_IN
 from tests.redis_servers import Cluster, Server, needs_redis, until
 
 pytestmark = needs_redis
@@ -38,7 +39,7 @@ def client(cluster: Cluster) -> Iterator[Client]:
 
 @pytest.fixture
 def agenda(cluster: Cluster, client: Client) -> RedisAgenda:
-    return RedisAgenda(client, shards=count_shards(cluster.url))
+    return RedisAgenda(client, shards=count_shards(cluster.url), moments=HANDED_IN)
 
 
 def keys_on(node: Server) -> int:
@@ -131,7 +132,7 @@ def test_what_belongs_to_no_incident_is_kept_as_well(
     simulated = RedisSimulated(client)
     simulated.add({"text": "hello"})
     assert simulated.newest(1) == [{"text": "hello"}]
-    errands = RedisErrands(client, shards=count_shards(cluster.url))
+    errands = RedisErrands(client, shards=count_shards(cluster.url), moments=HANDED_IN)
     assert errands.put("pagerduty", "event-1", {"a": 1}, NOW)
     assert not errands.put("pagerduty", "event-1", {"a": 1}, NOW)
     (name,) = agenda.claim("duties", "w1", NOW, 5).incidents

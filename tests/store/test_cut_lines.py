@@ -17,6 +17,7 @@ from receiver.store.connection import Client, connect
 from receiver.store.errands import RedisErrands
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
+from tests.moments import HANDED_IN
 from tests.rig import START, Clock, Rig
 
 
@@ -132,7 +133,7 @@ def test_what_is_remembered_twice_came_once(cutter: Cutter) -> None:
 
 
 def test_a_loan_whose_answer_was_lost_runs_out(cutter: Cutter) -> None:
-    agenda = RedisAgenda(connect(cutter.url))
+    agenda = RedisAgenda(connect(cutter.url), moments=HANDED_IN)
     agenda.put("slack", "a-1", START)
     agenda.claim("slack", "w0", START - 1, 1)
     cutter.cuts_left = 1

@@ -20,6 +20,7 @@ from receiver.store.agenda import RedisAgenda
 from receiver.store.connection import Client, connect
 from receiver.store.incidents import RedisIncidents
 from tests.builders import OPENED_AT, a_group, an_alert
+from tests.moments import HANDED_IN
 
 NOW = OPENED_AT
 TERMS = Terms("#alerts-critical", "#alerts-critical", "critical", ("on-call",))
@@ -27,7 +28,7 @@ TERMS = Terms("#alerts-critical", "#alerts-critical", "critical", ("on-call",))
 
 @pytest.fixture
 def incidents(redis_client: Client) -> RedisIncidents:
-    return RedisIncidents(redis_client, history_s=1000)
+    return RedisIncidents(redis_client, history_s=1000, moments=HANDED_IN)
 
 
 def keep(incidents: RedisIncidents, group: object, now: float = NOW) -> Incident:
@@ -92,7 +93,7 @@ def test_an_attempt_is_noted_only_by_the_worker_who_has_the_incident(
     incidents: RedisIncidents, redis_client: Client
 ) -> None:
     incident = keep(incidents, a_group(an_alert()))
-    RedisAgenda(redis_client).claim("slack", "w1", NOW, 1)
+    RedisAgenda(redis_client, moments=HANDED_IN).claim("slack", "w1", NOW, 1)
     incidents.record(incident.id, "root", Delivery(attempts=1), worker="w1", lane="slack")
     with pytest.raises(ClaimLost):
         incidents.record(incident.id, "root", Delivery(attempts=2), worker="w2", lane="slack")

@@ -13,6 +13,7 @@ from receiver.errors import NotFound
 from receiver.store.connection import Client
 from receiver.store.keys import Keys
 from receiver.store.storms import RedisStorms
+from tests.moments import HANDED_IN
 
 NOW = 1_795_424_400.0
 PLACE = "channel:#alerts-critical"
@@ -20,7 +21,7 @@ PLACE = "channel:#alerts-critical"
 
 @pytest.fixture
 def storms(redis_client: Client) -> RedisStorms:
-    return RedisStorms(redis_client, history_s=1000)
+    return RedisStorms(redis_client, history_s=1000, moments=HANDED_IN)
 
 
 def a_storm(at: float = NOW, place: str = PLACE) -> Storm:

@@ -13,6 +13,7 @@ import pytest
 from receiver.domain.policy import PAGERDUTY, SLACK
 from receiver.domain.review_record import slot_of_reviews
 from receiver.wiring import build_machine, build_parts
+from tests.moments import HANDED_IN
 from tests.rig import ROUTING, Rig
 from tests.slack_people import SECRET, SlackPeople
 
@@ -75,7 +76,13 @@ def test_two_workers_keep_to_one_budget(limited: Rig) -> None:
     fire_many(limited, 40)
     machines = [
         build_machine(
-            build_parts(limited.parts.settings, limited.parts.routing, limited.clock, storms_after_s=math.inf)
+            build_parts(
+                limited.parts.settings,
+                limited.parts.routing,
+                limited.clock,
+                moments=HANDED_IN,
+                storms_after_s=math.inf,
+            )
         )
         for _ in "ab"
     ]

@@ -2,11 +2,11 @@
 -- KEYS: claims, owners, then the queues   ARGV: now, end of the loan, worker, how many, latest end to
 --       believe, then for each queue the seconds by which it lets others go first
 -- Returns the next moment to look ('' if none), then what was lent.
-local now, count = ARGV[1], tonumber(ARGV[4])
+local now, ends_at, latest, count = moment(ARGV[1]), moment(ARGV[2]), moment(ARGV[5]), tonumber(ARGV[4])
 local taken = {}
 local function take(member)
   for i = 3, #KEYS do redis.call('ZREM', KEYS[i], member) end
-  redis.call('ZADD', KEYS[1], ARGV[2], member)
+  redis.call('ZADD', KEYS[1], ends_at, member)
   redis.call('HSET', KEYS[2], member, ARGV[3])
   taken[#taken + 1] = member
 end
@@ -16,7 +16,7 @@ end
 -- A loan that ends too late to be true is of a worker whose clock was set back, or that is gone: a living
 -- one has prolonged it since, by the clock as it is now.
 if #taken < count then
-  for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. ARGV[5], '+inf', 'LIMIT', 0, count - #taken)) do
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. latest, '+inf', 'LIMIT', 0, count - #taken)) do
     take(member)
   end
 end
@@ -35,17 +35,17 @@ for _, entry in ipairs(waiting) do
     if #taken < count then take(entry[2]) else more = true end
   end
 end
-local moment = ''
+local next_at = ''
 local function look_at(found)
-  if found[2] and (moment == '' or tonumber(found[2]) < tonumber(moment)) then moment = found[2] end
+  if found[2] and (next_at == '' or tonumber(found[2]) < tonumber(next_at)) then next_at = found[2] end
 end
 if more then
-  moment = now
+  next_at = now
 else
   for i = 3, #KEYS do
     look_at(redis.call('ZRANGEBYSCORE', KEYS[i], '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1))
   end
   look_at(redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES'))
 end
-table.insert(taken, 1, moment)
+table.insert(taken, 1, next_at == '' and '' or moment_like(ARGV[1], now, next_at))
 return taken

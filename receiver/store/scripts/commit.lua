@@ -3,7 +3,7 @@
 -- KEYS: group, past, timeline, index to be in, index to leave, homes, homes left, then an agenda for each lane
 --       to wake
 -- ARGV: version read, put the former incident aside?, seconds to keep (0: for ever), id, moment for
---       the index, moment due, wake channel, seconds to keep what is put aside, timeline cap,
+--       the index, moment due (see _moments.lua), wake channel, seconds to keep what is put aside, timeline cap,
 --       number of events, three packed lists: the alerts that begin to fire, those that cease to, and
 --       `ALERT SLOT VERSION` for each home known to be left, as it was seen; seconds to keep the home of what ceased to fire,
 --       the latest moment to write (in ms, 0: any); the events, the lanes' names, then fields and values
@@ -88,8 +88,9 @@ else
   redis.call('PERSIST', KEYS[1])
   redis.call('PERSIST', KEYS[3])
 end
+local due = moment(ARGV[6])
 for i = 1, lanes do
-  redis.call('ZADD', KEYS[7 + i], 'LT', ARGV[6], ARGV[4])
+  redis.call('ZADD', KEYS[7 + i], 'LT', due, ARGV[4])
   redis.call('PUBLISH', ARGV[7], ARGV[15 + n + i] .. ' ' .. ARGV[6])
 end
 return 1

@@ -25,8 +25,9 @@ else
   redis.call('ZADD', KEYS[5], given_up, entry)
   redis.call('EXPIRE', KEYS[5], ARGV[10 + n])
 end
+local due = moment(ARGV[5])
 for i = 6, #KEYS do
-  redis.call('ZADD', KEYS[i], 'LT', ARGV[5], ARGV[1])
+  redis.call('ZADD', KEYS[i], 'LT', due, ARGV[1])
   redis.call('PUBLISH', ARGV[6], ARGV[10 + n + i - 5] .. ' ' .. ARGV[5])
 end
 return 1

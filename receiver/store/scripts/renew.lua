@@ -1,8 +1,8 @@
 -- Prolong a worker's loans.   KEYS: claims, owners   ARGV: worker, new end, then the incidents
-local kept = 0
+local kept, ends_at = 0, moment(ARGV[2])
 for i = 3, #ARGV do
   if redis.call('HGET', KEYS[2], ARGV[i]) == ARGV[1] then
-    kept = kept + redis.call('ZADD', KEYS[1], 'XX', 'CH', ARGV[2], ARGV[i])
+    kept = kept + redis.call('ZADD', KEYS[1], 'XX', 'CH', ends_at, ARGV[i])
   end
 end
 return kept

@@ -1,9 +1,9 @@
 -- Give whoever asks a token, if those who go before leave one; else say how long to wait.
 -- KEYS: state, waiting (by rank), patience (by when they are forgotten), firsts (by rank)
 -- ARGV: now, burst, rate, who, rank, is it a first one?, seconds after which to ask again,
---       seconds of patience, the most that clocks differ, seconds to keep
+--       seconds of patience, by how much Redis' clock may be set back unnoticed, seconds to keep
 -- Returns the wait in seconds (0: go), and that of a first one that would come now and meet no pause.
-local now, burst, rate, who, rank = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local now, burst, rate, who, rank = tonumber(moment(ARGV[1])), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local state = redis.call('HMGET', KEYS[1], 'tokens', 'at', 'until')
 local tokens = math.min(burst, tonumber(state[1] or burst))
 local at, paused = tonumber(state[2] or now), tonumber(state[3] or 0)
@@ -19,7 +19,7 @@ at = math.max(at, now)
 local function forget(member)
   for i = 2, 4 do redis.call('ZREM', KEYS[i], member) end
 end
-for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', '(' .. ARGV[1], 'LIMIT', 0, 500)) do
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', '(' .. string.format('%.6f', now), 'LIMIT', 0, 500)) do
   if member ~= who then forget(member) end
 end
 redis.call('ZADD', KEYS[2], 'LT', rank, who)

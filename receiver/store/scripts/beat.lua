@@ -1,0 +1,8 @@
+-- Note that a worker lives.
+-- KEYS: workers   ARGV: now, worker, moment before which workers are forgotten, seconds to keep
+-- Returns Redis' own clock.
+local now = moment(ARGV[1])
+redis.call('ZADD', KEYS[1], now, ARGV[2])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', moment(ARGV[3]))
+redis.call('EXPIRE', KEYS[1], ARGV[4])
+return now

@@ -1,0 +1,10 @@
+-- Tell how much is due in a lane on this shard, and since when.
+-- KEYS: the queues   ARGV: now
+-- Returns the count, and the earliest moment on its agenda ('' if there is none).
+local now, due, first = moment(ARGV[1]), 0, nil
+for i = 1, #KEYS do
+  due = due + redis.call('ZCOUNT', KEYS[i], '-inf', now)
+  local score = redis.call('ZRANGE', KEYS[i], 0, 0, 'WITHSCORES')[2]
+  if score and (not first or tonumber(score) < tonumber(first)) then first = score end
+end
+return {due, first and moment_like(ARGV[1], now, first) or ''}

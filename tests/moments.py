@@ -1,0 +1,48 @@
+"""Redis' own clock as tests move it, in the place of the one that scripts ask Redis for."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+from receiver.store.moments import Moments
+
+
+class HandedIn(Moments):
+    """All clocks are one, and every moment is the one that is handed in."""
+
+    def at(self, moment: float) -> str:
+        return f"{math.ceil(moment * 1000) / 1000:.3f}"
+
+    def after(self, now: float, seconds: float = 0.0) -> str:
+        return repr(now + seconds)
+
+    def read(self, text: bytes, now: float) -> float:
+        return float(text)
+
+    def read_wake(self, text: str) -> float:
+        return float(text)
+
+
+class Apart(Moments):
+    """Processes whose *clock* differs from Redis' own, *redis_clock*."""
+
+    def __init__(self, clock: Callable[[], float], redis_clock: Callable[[], float]) -> None:
+        super().__init__(clock)
+        self._redis_clock = redis_clock
+
+    def at(self, moment: float) -> str:
+        due = self._redis_clock() + (moment - self._clock())
+        return f"{math.ceil(due * 1000 - 1e-3) / 1000:.3f}"
+
+    def after(self, now: float, seconds: float = 0.0) -> str:
+        return f"{self._redis_clock() + seconds:.6f}"
+
+    def read(self, text: bytes, now: float) -> float:
+        return now + (float(text) - self._redis_clock())
+
+    def read_wake(self, text: str) -> float:
+        return self._clock() + (float(text) - self._redis_clock())
+
+
+HANDED_IN = HandedIn()

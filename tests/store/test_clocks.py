@@ -1,0 +1,156 @@
+"""Hosts whose clocks differ, on Redis' own clock: no moment of one is compared with the other's."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from receiver.domain.budget import Bucket
+from receiver.store.agenda import LEASE_S, RedisAgenda
+from receiver.store.beats import RedisBeats
+from receiver.store.budgets import RedisBudgets
+from receiver.store.connection import Client
+from receiver.store.errands import RedisErrands
+from receiver.store.moments import Moments
+from receiver.store.notices import RedisNotices
+from tests.rig import START
+
+pytestmark = pytest.mark.parametrize("apart", [-3600.0, -30.0, -3.0, 0.0, 3.0, 30.0, 3600.0])
+
+
+class Host:
+    """A process with a clock that runs, and is *ahead* of the other one's by so many seconds."""
+
+    def __init__(self, client: Client, ahead: float) -> None:
+        begun = time.monotonic()
+        self.clock = lambda: START + ahead + (time.monotonic() - begun)
+        self.moments = Moments(self.clock)
+        self.agenda = RedisAgenda(client, moments=self.moments)
+        self.client = client
+
+    def claim(self, lane: str = "slack", worker: str = "w") -> tuple[str, ...]:
+        return self.agenda.claim(lane, worker, self.clock(), 5).incidents
+
+
+@pytest.fixture
+def web(redis_client: Client, apart: float) -> Host:
+    return Host(redis_client, apart)
+
+
+@pytest.fixture
+def worker(redis_client: Client) -> Host:
+    return Host(redis_client, 0.0)
+
+
+def test_what_is_due_at_once_is_claimed_at_once(web: Host, worker: Host) -> None:
+    web.agenda.put("slack", "a-1", web.clock())
+    assert worker.claim() == ("a-1",)
+
+
+def test_every_store_puts_what_is_due_at_once_so(web: Host, worker: Host) -> None:
+    RedisErrands(web.client, moments=web.moments).put("pagerduty", "x", {}, web.clock())
+    RedisNotices(web.client, moments=web.moments).put("n", "A notice", web.clock())
+    assert len(worker.claim("duties")) == 2
+
+
+def test_what_is_due_later_is_claimed_after_that_time_and_not_before(web: Host, worker: Host) -> None:
+    web.agenda.put("slack", "a-1", web.clock() + 0.4)
+    claims = worker.agenda.claim("slack", "w", worker.clock(), 5)
+    assert claims.incidents == ()
+    assert claims.look_at is not None
+    assert 0.0 < claims.look_at - worker.clock() <= 0.4
+    time.sleep(0.41)
+    assert worker.claim() == ("a-1",)
+
+
+def test_a_wake_up_tells_the_moment_by_the_clock_of_whoever_hears_it(web: Host, worker: Host) -> None:
+    wakes = worker.agenda.listen()
+    next(wakes)  # it listens from now on
+    web.agenda.put("slack", "a-1", web.clock() + 7.0)
+    lane, moment = next(wake for wake in wakes if wake is not None)
+    assert lane == "slack"
+    assert moment - worker.clock() == pytest.approx(7.0, abs=1.0)
+
+
+def test_what_is_not_due_by_the_clock_of_its_claimer_is_put_back_and_not_claimed_again_at_once(
+    web: Host, worker: Host
+) -> None:
+    """No hot loop: what is given back for later goes by the offset from whoever gives it back."""
+    web.agenda.put("slack", "a-1", web.clock())
+    assert worker.claim() == ("a-1",)
+    worker.agenda.release("slack", "w", "a-1", {"slack": worker.clock() + 30.0})
+    assert worker.claim() == web.claim() == ()
+
+
+def test_a_loan_holds_against_the_other_and_ends_in_time(web: Host, worker: Host) -> None:
+    web.agenda.put("slack", "a-1", web.clock())
+    assert web.claim(worker="killed") == ("a-1",)
+    begun = time.monotonic()
+    assert worker.claim() == ()
+    while not worker.claim():
+        assert time.monotonic() - begun < 3.0
+        time.sleep(0.02)
+    assert time.monotonic() - begun > LEASE_S - 0.2
+
+
+def test_a_loan_that_is_prolonged_stands(web: Host, worker: Host) -> None:
+    web.agenda.put("slack", "a-1", web.clock())
+    assert web.claim(worker="alive") == ("a-1",)
+    for _ in range(5):
+        time.sleep(0.6)
+        web.agenda.renew("slack", "alive", ["a-1"], web.clock())
+        assert worker.claim() == ()
+
+
+def test_a_worker_lives_for_whoever_asks(web: Host, worker: Host) -> None:
+    worker.agenda.beat("w", worker.clock())
+    assert web.agenda.workers(web.clock() - 3, web.clock() + 3) == ["w"]
+    assert web.agenda.workers(web.clock() + 1, web.clock() + 3) == []
+
+
+def test_depth_and_lag_are_the_same_for_both(web: Host, worker: Host) -> None:
+    web.agenda.put("slack", "a-1", web.clock())
+    web.agenda.put("slack", "b-1", web.clock() + 60)
+    for host in (web, worker):
+        depth, lag = host.agenda.depth("slack", host.clock())
+        assert (depth, lag < 2.0) == (1, True)
+
+
+def test_the_difference_is_told(web: Host, worker: Host, apart: float) -> None:
+    worker.agenda.beat("run.host-b", worker.clock())
+    found = web.agenda.compare_clocks("web host-a", web.clock())
+    assert set(found) == {"web host-a", "worker host-b"}
+    assert found["web host-a"] - found["worker host-b"] == pytest.approx(apart, abs=0.5)
+
+
+def test_a_budget_is_shared_by_both(web: Host, worker: Host) -> None:
+    """By two clocks each would find that time had passed, or was set back, and fill the bucket again."""
+    budgets = [RedisBudgets(host.client, moments=host.moments) for host in (web, worker)]
+    bucket = Bucket("posts:apart", 3, 0.01)
+    went = [
+        budgets[n % 2].take(bucket, f"who-{n}", START, host.clock(), is_first=False).wait_s == 0
+        for n, host in enumerate((web, worker) * 5)
+    ]
+    assert went.count(True) == 3
+
+
+def test_a_pause_holds_for_both_and_is_over_for_both(web: Host, worker: Host) -> None:
+    one, other = (RedisBudgets(host.client, moments=host.moments) for host in (web, worker))
+    bucket = Bucket("posts:paused", 3, 10.0)
+    one.pause(bucket, web.clock() + 0.5)
+    assert 0 < other.take(bucket, "who", START, worker.clock(), is_first=False).wait_s <= 1.0
+    time.sleep(0.8)
+    assert other.take(bucket, "who", START, worker.clock(), is_first=False).wait_s == 0
+
+
+def test_listening_for_beats_goes_on_whichever_worker_looks(web: Host, worker: Host) -> None:
+    one, other = (RedisBeats(host.client, moments=host.moments) for host in (web, worker))
+    began = web.clock()
+    since, ahead = one.note_listening(began, None, deaf_after_s=60.0, differ_s=5.0)
+    assert since == began
+    for beats, host in ((other, worker), (one, web)):
+        assert beats.note_listening(host.clock(), None, deaf_after_s=60.0, differ_s=5.0)[0] == began
+    assert one.note_listening(web.clock(), ahead, deaf_after_s=60.0, differ_s=5.0)[0] == began
+    set_at = web.clock() + 600.0
+    assert one.note_listening(set_at, ahead, deaf_after_s=60.0, differ_s=5.0)[0] == set_at
