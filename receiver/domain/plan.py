@@ -94,13 +94,16 @@ def _is_done(incident: Incident, action: Action) -> bool:
 
 
 def _no_wait_lost(incident: Incident, action: Action, now: float) -> Action:
-    """Return *action* without a wait that was begun before the clock was set back: how much of it is
-    over nobody knows, and a page must not wait for the clock to come there again.
+    """Return *action* without a wait that was begun before the clock was set back, or by a clock ahead of
+    ours: how much of it is over nobody knows, and a page must not wait for the clock to come there. What was
+    not tried waits for no other host's clock at all.
     """
     delivery = incident.deliveries.get(action.key)
-    is_tried = delivery is not None and delivery.about == action.about and delivery.attempts > 0
-    begun_at = delivery.last_attempt_at if delivery is not None and is_tried else incident.opened_at
-    is_lost = action.ready_at > now and begun_at > now + _CLOCKS_DIFFER_S
+    if delivery is not None and delivery.about == action.about and delivery.attempts > 0:
+        is_ahead = delivery.last_attempt_at > now + _CLOCKS_DIFFER_S
+    else:
+        is_ahead = incident.opened_at > now
+    is_lost = action.ready_at > now and is_ahead
     return replace(action, ready_at=now) if is_lost else action
 
 

@@ -227,7 +227,7 @@ def _checks_of(standing: Standing, wave: int, responder: Responder, target: Targ
 
 def _page_at(standing: Standing, wave: int, members: Sequence[Counted]) -> float:
     """Return when a wave is paged: soon after it began, and some time after the wave before."""
-    gathered = _gathered_at([one.member for one in members], standing.storm)
+    gathered = _gathered_at([one.member for one in members], standing)
     former = [
         delivery.receipt.at
         for key, delivery in standing.storm.deliveries.items()
@@ -236,9 +236,13 @@ def _page_at(standing: Standing, wave: int, members: Sequence[Counted]) -> float
     return max([gathered, *(at + WAVE_PAUSE_S for at in former)])
 
 
-def _gathered_at(members: Sequence[Member], storm: Storm) -> float:
-    """Return when those have come together who are told at once."""
-    joined = [member.joined_at for member in members]
+def _gathered_at(members: Sequence[Member], standing: Standing) -> float:
+    """Return when those have come together who are told at once: now, where a worker whose clock is ahead of
+    ours let one in, as how long that has waited is not known.
+    """
+    joined, storm = [member.joined_at for member in members], standing.storm
+    if max(joined) > standing.now:
+        return standing.now
     quiet_s, at_most_s = _GATHER_STEPS_S if storm.is_of_channel or storm.is_of_steps else _GATHER_S
     return min(min(joined) + at_most_s, max(joined) + quiet_s)
 
@@ -280,7 +284,6 @@ def _face(standing: Standing) -> str:
 
 def _mentions(standing: Standing, target: Target, reference: str) -> Iterator[Reply]:
     """Yield a mention of each responder whose step members reached and nobody has told them of yet."""
-    storm = standing.storm
     for step in sorted({step for step, _ in standing.mentioned}):
         key, responder = mention_key(step), standing.responders.get(step.partition("#")[0])
         before = standing.delivery(key)
@@ -292,7 +295,7 @@ def _mentions(standing: Standing, target: Target, reference: str) -> Iterator[Re
         if responder is None or not untold:
             continue
         about = str(int(before.about or 0) + 1) if before.is_settled or not before.attempts else before.about
-        moment = max(standing.ready_at(key, about), _gathered_at(untold, storm))
+        moment = max(standing.ready_at(key, about), _gathered_at(untold, standing))
         yield Reply(key, about, SLACK, target, moment, "", reference, "storm_step", Step(step, responder))
 
 

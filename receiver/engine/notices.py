@@ -74,7 +74,8 @@ class NoticeBoard:
                 self._notices.finish(replace(posting, posted_at=0.0))
             return now + _IDLE_S
         wanted_at = next(iter(pending.values())).at
-        if wanted_at + GATHER_S > now and not posting.attempts:
+        # One noted by a clock ahead of ours has waited for nobody knows how long: it waits no longer.
+        if 0 <= now - wanted_at < GATHER_S and not posting.attempts:
             return wanted_at + GATHER_S
         turn = self._turns.take_by_rank(self._action, _WHO, min(wanted_at, now) + ASIDE_S, now)
         if turn.wait_s > 0:
