@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 
 from flask import Blueprint, Response, jsonify
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from receiver import telemetry
+from receiver.clock import CLOCKS_AGREE_WITHIN_S
 from receiver.errors import StoreError
 from receiver.store.keys import LANES
 from receiver.web.answers import refuse
@@ -65,9 +67,20 @@ def build_health(parts: Parts) -> Blueprint:
 def _find_workers(parts: Parts) -> list[str]:
     """Return the workers that live, under `run` only this run's."""
     now = parts.clock()
-    # What beat at a moment ahead of now is from before the clock was set back.
+    # What beat at a moment ahead of now is from before Redis' clock was set back.
     workers = parts.agenda.workers(now - SILENT_AFTER_S, now + SILENT_AFTER_S)
+    compare_clocks(parts)  # so that it is known of this process to whoever asks another one
     return [name for name in workers if not parts.run_id or name.startswith(f"{parts.run_id}.")]
+
+
+def compare_clocks(parts: Parts) -> dict[str, float]:
+    """Return by how many seconds each process's clock is ahead of Redis' own, after noting ours.
+
+    Empty while all of them agree. Raises StoreError.
+    """
+    ahead = parts.agenda.compare_clocks(f"web {socket.gethostname()}", parts.clock())
+    differences = (0.0, *ahead.values())
+    return ahead if max(differences) - min(differences) > CLOCKS_AGREE_WITHIN_S else {}
 
 
 def _look(parts: Parts) -> None:

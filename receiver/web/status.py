@@ -8,13 +8,14 @@ from receiver.domain.config_state import ConfigState
 from receiver.domain.health import PlaceHealth, judge_kind
 from receiver.domain.heartbeat import Beat, Heartbeat
 from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK
-from receiver.web.health import SILENT_AFTER_S
+from receiver.web.health import SILENT_AFTER_S, compare_clocks
 from receiver.web.maintenance import show_maintenance
 from receiver.web.questions import NoQuestion
 from receiver.web.rows import format_if_any, format_moment
 from receiver.web.status_bodies import (
     ChannelRow,
     ChannelState,
+    ClockRow,
     ConfigRow,
     HeartbeatRow,
     HeartbeatState,
@@ -39,6 +40,7 @@ def show_status(parts: Parts, _name: str = "", _asked: NoQuestion | None = None)
             error=describe_refusals(parts.config.list_refused()) or None,
         ),
         last_webhook_at={source: format_moment(at) for source, at in parts.last_webhooks.list_all().items()},
+        clocks=[ClockRow(name, round(ahead_s, 1)) for name, ahead_s in compare_clocks(parts).items()],
     )
 
 

@@ -66,6 +66,13 @@ class ConfigRow(Struct, frozen=True):
     ]
 
 
+class ClockRow(Struct, frozen=True):
+    """The clock of one process."""
+
+    process: Annotated[str, Meta(description="`web HOST` or `worker HOST`.")]
+    ahead_s: Annotated[float, Meta(description="Seconds ahead of Redis' own clock; behind it below 0.")]
+
+
 class Status(Struct, frozen=True):
     """How the receiver itself does."""
 
@@ -80,6 +87,7 @@ class Status(Struct, frozen=True):
         dict[str, Moment],
         Meta(description="By the `source` of the webhook's address, an empty one where it has none."),
     ]
+    clocks: Annotated[list[ClockRow], Meta(description="Empty while all agree within 2 s, Redis' too.")]
 
 
 class NameCount(Struct, frozen=True):

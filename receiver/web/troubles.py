@@ -70,6 +70,9 @@ def _find_silent_parts(status: Status) -> Iterator[Trouble]:
     for kind, channel in status.channels.items():
         if channel.state is ChannelState.FAILING:
             yield Trouble("alarm", f"{_NAMES[kind]} is failing.", channel.reason or "", channel.since or "")
+    if status.clocks:
+        said = "; ".join(f"{one.process}: {one.ahead_s:+g} s" for one in status.clocks)
+        yield Trouble("warn", "Clocks differ.", f"Against Redis' own, {said}. Set them by NTP.")
     for beat in status.heartbeats:
         if beat.state is HeartbeatState.MISSING:
             source = f" from {beat.source}" if beat.source else ""

@@ -87,9 +87,10 @@ def build_parts(
 ) -> Parts:
     """Return the parts, connected to the store of *settings* when first used, or through *client*.
 
-    A storm begins where what is new would wait for longer than *storms_after_s*. Scripts ask Redis for its own
-    clock, unless other *moments* are given. *pause* lets a webhook wait for so many seconds. *find_config_state*
-    says how this *process* stands to its configuration, where that can change while the parts are used.
+    A storm begins where what is new would wait for longer than *storms_after_s*. Scripts ask Redis for its
+    own clock, unless other *moments* are given. *pause* lets a webhook wait for so many seconds.
+    *find_config_state* says how this *process* stands to its configuration, where that can change while the
+    parts are used.
     """
     loaded = ConfigState(clock())
     url = settings.redis_url.reveal()

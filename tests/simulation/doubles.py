@@ -69,7 +69,7 @@ class Double:
         receipt = self.take(notification, fate)
         if fate == "slow":
             self.stage.wait_until(self.stage.moment + self.stage.rng.uniform(0.1, TIMEOUT_S))
-            receipt = Receipt(self.stage.moment, receipt.reference)
+            receipt = Receipt(self.stage.clock(), receipt.reference)
         if fate == "lost":
             self._fail(fate)
         return receipt
@@ -107,12 +107,12 @@ class SlackDouble(Double):
             if message is None:
                 raise PermanentDeliveryError("message_not_found", kind=Refusal.MESSAGE_GONE)
             message.looks.append(incident)
-            return Receipt(self.stage.moment, message.reference)
+            return Receipt(self.stage.clock(), message.reference)
         reference = f"C1:{len(self.messages) + 1}.000000"
         self.messages.append(
             Shown(reference, action.target.address, notification, mark(notification), [incident])
         )
-        return Receipt(self.stage.moment, reference)
+        return Receipt(self.stage.clock(), reference)
 
     def find(self, notification: Notification, since: float) -> Receipt | None:
         """Return the receipt of a message of the same mark, if one was posted."""
@@ -122,7 +122,7 @@ class SlackDouble(Double):
             return None
         for message in self.messages:
             if has_mark({"metadata": message.metadata}, notification):
-                return Receipt(self.stage.moment, message.reference)
+                return Receipt(self.stage.clock(), message.reference)
         return None
 
     def replies_and_roots(self) -> dict[tuple[str, str, str, str], int]:
@@ -141,7 +141,7 @@ class PagerDouble(Double):
 
     def __init__(self, stage: Stage) -> None:
         super().__init__(stage, "pagerduty")
-        self.account = Account(stage.clock)
+        self.account = Account(stage.redis_clock)
 
     def take(self, notification: Notification, fate: str) -> Receipt:
         action = notification.action
@@ -156,7 +156,7 @@ class PagerDouble(Double):
         self.account.take(event)
         opened = self.account.opened()[before:]
         self._note(notification, fate, opened[0] if opened else None)
-        return Receipt(self.stage.moment, key)
+        return Receipt(self.stage.clock(), key)
 
     def find(self, notification: Notification, since: float) -> None:
         """Never looks: the key makes a repeat harmless."""

@@ -177,7 +177,7 @@ def _check_moment(world: World, one: Sent, sent: list[Sent]) -> Iterator[str]:
         incident.run.cause == "reopened"
     ):  # a step before that is still open from the former run needs no telling
         earliest = min(earliest, incident.run.started_at + policy.steps[index].after)
-    if one.at < earliest - world.stepped_back - 0.002:
+    if one.at < earliest - world.stepped_back - world.perils.apart_s - 0.002:
         yield f"{action.key} of run {action.about} came {earliest - one.at:.3f} s too early"
 
 
@@ -221,7 +221,7 @@ def _find_missed(world: World, incident: Incident, history: list[Seen], sent: li
         due = run.started_at if not is_standing else None
         for index, step in enumerate(policy.steps[begin:], begin):
             tries = _tries(sent, step.name, about)
-            if due is not None and due + PATIENCE_S < last and not tries:
+            if due is not None and due + PATIENCE_S + world.perils.apart_s < last and not tries:
                 yield f"page:{step.name} of run {about} was due for {last - due:.0f} s and not tried"
                 break
             if not tries or index + 1 == len(policy.steps):

@@ -51,6 +51,7 @@ class Stage:
         self.actors: list[Actor] = []
         self.number = 0  # of the latest effect
         self.trace: list[str] = []
+        self.ahead: Callable[[str], float] = lambda _: 0.0  # by how much a host's clock is
         self.stalled: dict[str, float] = {}  # host -> until when it stands still
         self.dies: Callable[[Actor], bool] = lambda _: False  # before an effect
         self.on_killed: Callable[[str], None] = lambda _: None
@@ -59,6 +60,10 @@ class Stage:
         self._hub = getcurrent()
 
     def clock(self) -> float:
+        """Return what the clock of the host shows whose actor is at work; off the stage, the moment it is."""
+        return self.moment + (self.ahead(self._current.host) if self._current is not None else 0.0)
+
+    def redis_clock(self) -> float:
         return self.moment
 
     def note(self, line: str) -> None:

@@ -24,6 +24,7 @@ from receiver.store.keys import CLUSTER_SHARDS, DUTIES, LANES
 from receiver.text import Secret
 from receiver.web.app import create_app
 from receiver.wiring import Machine, Parts, build_machine, build_parts
+from tests.moments import Apart
 from tests.rig import START
 from tests.simulation.doubles import PagerDouble, SlackDouble
 from tests.simulation.lines import Line
@@ -59,6 +60,7 @@ class Perils:
     stall: float = 0.0
     clock: float = 0.0
     hopeless: float = 0.0
+    apart_s: float = 0.0  # by how much the clocks of two hosts differ at most
 
     @property
     def is_calm(self) -> bool:
@@ -83,6 +85,7 @@ def draw_perils(rng: random.Random) -> Perils:
         stall=rng.choice((0.0, 0.0, 0.0, 0.1)),
         clock=rng.choice((0.0, 0.0, 0.1)),
         hopeless=rng.choice((0.0, 0.0, 0.0, 0.02)),
+        apart_s=rng.choice((0.0, 0.0, 1.0, 8.0, 60.0)),
     )
 
 
@@ -96,9 +99,10 @@ class World:
         self.routing = routing
         self.beside = beside
         self.shards = self.rng.choice((1, 1, 1, 1, CLUSTER_SHARDS))
+        moments = Apart(self.stage.clock, self.stage.redis_clock)
         # What is so, whatever fails.
-        self.truth = RedisIncidents(beside, history_s=routing.history, shards=self.shards)
-        self.truth_agenda = RedisAgenda(beside, shards=self.shards)
+        self.truth = RedisIncidents(beside, history_s=routing.history, shards=self.shards, moments=moments)
+        self.truth_agenda = RedisAgenda(beside, shards=self.shards, moments=moments)
         self.line = line
         line.stage, line.chances, line.on_change = self.stage, {}, self._saw
         self.slack = SlackDouble(self.stage)
@@ -106,13 +110,14 @@ class World:
         if self.shards > 1:  # the address decides how what is kept is spread, *line* leads where it lies
             settings = replace(settings, redis_url=Secret("redis+cluster://127.0.0.1:1"))
         self.parts: Parts = build_parts(
-            settings, routing, self.stage.clock, client=line, pause=self._pause_intake
+            settings, routing, self.stage.clock, client=line, moments=moments, pause=self._pause_intake
         )
         channels = {SLACK: self.slack, PAGERDUTY: self.pager}
         self.machine: Machine = build_machine(self.parts, channels)  # type: ignore[arg-type]
         self.web = create_app(self.parts).test_client() if self.rng.random() < 0.1 else None
         self.groups = draw_groups(self.rng)
         self.perils = draw_perils(self.rng)
+        self.stage.ahead = self._ahead
         self.stage.dies = self._dies
         self.stage.on_killed = self._restart
         self.history: dict[str, list[Seen]] = {}
@@ -125,6 +130,14 @@ class World:
         self._lives = 0
 
     # --- processes ---
+
+    def _ahead(self, host: str) -> float:
+        """Return by how much the clock of *host* is ahead of Redis': each worker's, and those of two web hosts."""
+        name, _, number = host.partition(".")
+        if name == "web":
+            name = f"web-{int(number.partition('.')[0]) % 2}"
+        half = self.perils.apart_s / 2 if host != "person" else 0.0
+        return random.Random(f"clock {self.seed} {name}").uniform(-half, half)
 
     def _dies(self, actor: Actor) -> bool:
         if not self.is_rough or not self.perils.death or actor.host == "person":
@@ -158,14 +171,15 @@ class World:
         while True:
             me.is_asking = True
             try:
-                claims = agenda.claim(me.lane, me.host, self.stage.moment, 1)
+                claims = agenda.claim(me.lane, me.host, self.stage.clock(), 1)
             except StoreError:
                 me.is_asking = False
                 self.stage.wait_until(self.stage.moment + 0.5)
                 continue
             me.is_asking = False
             if not claims.incidents:
-                self.stage.wait_until(NEVER if claims.look_at is None else claims.look_at)
+                ahead = self._ahead(me.host)
+                self.stage.wait_until(NEVER if claims.look_at is None else claims.look_at - ahead)
                 continue
             me.held = claims.incidents[0]
             try:
@@ -221,7 +235,7 @@ class World:
             if answer.status_code == 200:
                 self._know(answer.json["incidents"])
             return answer.status_code == 200
-        now = self.stage.moment
+        now = self.stage.clock()
         try:
             intake: Intake = self.parts.intake
             accepted = intake.accept(alertmanager.parse(body, "", now).groups, now)
@@ -318,7 +332,7 @@ class World:
 
         def work() -> None:
             try:
-                doings[name](self.stage.moment)
+                doings[name](self.stage.clock())
             except (StoreError, NotFound) as error:
                 self.stage.note(f"{name}: {error}")
 

@@ -1,0 +1,136 @@
+"""A web side and workers on hosts whose clocks differ: what is due at once is done at once, all is said.
+
+Redis' own clock is the worker's here; that of the web side is ahead of it, or behind.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import pytest
+
+from receiver.domain.policy import PAGERDUTY
+from receiver.store.keys import LANES
+from receiver.web.app import create_app
+from receiver.wiring import Parts, build_machine, build_parts
+from tests.moments import Apart
+from tests.rig import Rig
+
+ALL_APART = (-3600.0, -30.0, -3.0, -0.3, 0.3, 3.0, 30.0, 3600.0)
+
+
+def build_apart(rig: Rig, seconds: float) -> Parts:
+    """Return the parts of a process whose clock is *seconds* ahead of the rig's and Redis'."""
+
+    def clock() -> float:
+        return rig.clock() + seconds
+
+    settings, routing = rig.parts.settings, rig.parts.routing
+    return build_parts(settings, routing, clock, moments=Apart(clock, rig.clock))
+
+
+@pytest.fixture(params=ALL_APART)
+def apart(request: pytest.FixtureRequest) -> float:
+    return float(request.param)
+
+
+@pytest.fixture
+def rig(rig: Rig, apart: float) -> Rig:
+    rig.client = create_app(build_apart(rig, apart)).test_client()
+    return rig
+
+
+def test_an_alert_is_posted_and_paged_at_once(rig: Rig) -> None:
+    rig.fires("DiskFull")
+    rig.passes("500ms")
+    assert rig.paged() == ["on-call"]
+    assert len(rig.roots()) == 1
+
+
+def test_the_next_step_is_late_by_the_difference_at_most(rig: Rig, apart: float) -> None:
+    rig.fires("DiskFull")
+    rig.passes("4m59s")
+    assert rig.paged() == ["on-call"]
+    rig.clock.moment += max(0.0, apart)
+    rig.passes("2s")
+    assert rig.paged() == ["on-call", "team-lead"]
+
+
+def test_an_answer_is_passed_on_at_once_and_holds(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    rig.passes("1s")
+    rig.answers(incident, "acknowledge")
+    rig.passes("1s")
+    assert rig.events() == ["trigger", "acknowledge"]
+    rig.passes("1h")
+    assert rig.paged() == ["on-call"]
+    rig.answers(incident, "resolve")
+    rig.passes("1s")
+    assert rig.pagerduty.still_open() == []
+
+
+def test_un_acknowledged_the_step_is_told_again_at_once(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    rig.passes("1s")
+    rig.answers(incident, "acknowledge")
+    rig.passes("1s")
+    rig.answers(incident, "unacknowledge")
+    rig.passes("1s")
+    assert rig.paged() == ["on-call", "on-call"]
+
+
+def test_what_fires_again_is_told_at_once(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    rig.passes("1s")
+    rig.ends("DiskFull")
+    rig.passes("5s")
+    assert rig.pagerduty.still_open() == []
+    rig.clock.moment += 10.0
+    answer = rig.posts(rig.alert("DiskFull"))
+    assert answer["incidents"] == [incident]
+    rig.works()
+    rig.passes("1s")
+    assert rig.paged() == ["on-call", "on-call"]
+
+
+def test_a_page_that_failed_is_tried_again_without_a_wait_for_the_other_clock(rig: Rig) -> None:
+    rig.pagerduty.stop()
+    rig.fires("DiskFull")
+    rig.pagerduty.start()
+    rig.passes("3s")
+    assert rig.paged() == ["on-call"]
+
+
+def test_the_receiver_is_ready_and_says_which_clocks_differ(rig: Rig, apart: float) -> None:
+    rig.parts.agenda.beat("run.host-b", rig.clock())
+    assert rig.client.get("/readyz").json == {"ready": True, "workers": 1}
+    status = rig.client.get("/api/v1/status").json
+    assert status["workers"] == 1
+    found = {row["process"].partition(" ")[0]: row["ahead_s"] for row in status["clocks"]}
+    assert found == ({"web": apart, "worker": 0.0} if abs(apart) > 2 else {})
+    assert ("Clocks differ." in rig.client.get("/").text) == (abs(apart) > 2)
+
+
+def test_two_workers_whose_clocks_differ_share_the_work(rig: Rig, apart: float) -> None:
+    """Each is given what is due when it is due, and neither tries again and again without a wait. How long a
+    wait is that one begins and the other ends may differ by as much as their clocks.
+    """
+    other = build_apart(rig, apart)
+    machine = build_machine(other)
+    rig.pagerduty.fail_next(500, times=6)
+    rig.posts(rig.alert("DiskFull"))
+    tries = []
+    for n in range(1000):
+        parts, hands = ((rig.parts, rig.machine), (other, machine))[n % 2]
+        for lane in LANES:
+            claims = parts.agenda.claim(lane, f"w{n % 2}", parts.clock(), 1)
+            for incident in claims.incidents:
+                before = len(rig.pagerduty.requests)
+                dues = hands.reconciler.reconcile(incident, lane, f"w{n % 2}")
+                assert parts.agenda.release(lane, f"w{n % 2}", incident, dues)
+                if lane == PAGERDUTY and len(rig.pagerduty.requests) > before:
+                    tries.append(rig.clock())
+        rig.clock.moment += 0.1
+    assert rig.paged() == ["on-call"]
+    assert len(tries) == 7
+    assert sum(later - former < 0.3 for former, later in pairwise(tries)) <= 1, tries
