@@ -198,3 +198,15 @@ def test_the_dedup_key_of_a_wave_is_read_back_and_no_other_key_is() -> None:
 def test_storms_of_two_places_that_begin_at_once_are_two() -> None:
     assert new_storm_id(PLACE, OPENED_AT) != new_storm_id("channel:#a", OPENED_AT)
     assert MAX_MEMBERS >= 1000
+
+
+def test_a_wave_is_paged_at_once_where_a_clock_ahead_of_ours_let_members_in() -> None:
+    """How long they have waited for company is not known; waiting for that clock, they would be late."""
+    for ahead, is_ready in ((-10.0, True), (-0.5, False), (0.1, True), (3.0, True), (3600.0, True)):
+        life = Life()
+        life.joins()
+        life.joins()
+        life.now -= ahead
+        standing = life.standing()
+        (page,) = [action for action in plan_storm(standing).actions if isinstance(action, Page)]
+        assert (page.ready_at <= life.now) == is_ready, ahead

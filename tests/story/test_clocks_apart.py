@@ -9,12 +9,18 @@ from itertools import pairwise
 
 import pytest
 
-from receiver.domain.policy import PAGERDUTY
-from receiver.store.keys import LANES
+from receiver.domain.action import MakeSilence
+from receiver.domain.person import Person
+from receiver.domain.plan import plan
+from receiver.domain.policy import ALERTMANAGER, PAGERDUTY
+from receiver.engine.reconcile import find_policy
+from receiver.store.keys import DUTIES, LANES
 from receiver.web.app import create_app
-from receiver.wiring import Parts, build_machine, build_parts
+from receiver.wiring import Machine, Parts, build_briefing, build_machine, build_parts
+from tests.mocks.alertmanager import MockAlertmanager
 from tests.moments import Apart
-from tests.rig import Rig
+from tests.rig import ROUTING, Rig
+from tests.story.outage import NOTICES, in_channel
 
 ALL_APART = (-3600.0, -30.0, -3.0, -0.3, 0.3, 3.0, 30.0, 3600.0)
 
@@ -45,6 +51,14 @@ def test_an_alert_is_posted_and_paged_at_once(rig: Rig) -> None:
     rig.passes("500ms")
     assert rig.paged() == ["on-call"]
     assert len(rig.roots()) == 1
+
+
+def test_a_page_waits_for_its_message_half_a_second_at_most(rig: Rig) -> None:
+    rig.posts(rig.alert("DiskFull"))
+    rig.works((PAGERDUTY,))
+    rig.clock.moment += 0.5
+    rig.works((PAGERDUTY,))
+    assert rig.paged() == ["on-call"]
 
 
 def test_the_next_step_is_late_by_the_difference_at_most(rig: Rig, apart: float) -> None:
@@ -134,3 +148,73 @@ def test_two_workers_whose_clocks_differ_share_the_work(rig: Rig, apart: float) 
     assert rig.paged() == ["on-call"]
     assert len(tries) == 7
     assert sum(later - former < 0.3 for former, later in pairwise(tries)) <= 1, tries
+
+
+def work_off(parts: Parts, machine: Machine, name: str, lanes: tuple[str, ...] = LANES) -> None:
+    """Have a worker do all that is due in *lanes*."""
+    for _ in range(100):
+        claimed = 0
+        for lane in lanes:
+            for entry in parts.agenda.claim(lane, name, parts.clock(), 1).incidents:
+                claimed += 1
+                hands = machine.duties if lane == DUTIES else machine.reconciler
+                parts.agenda.release(lane, name, entry, hands.reconcile(entry, lane, name))
+        if not claimed:
+            return
+    raise AssertionError("the agenda never comes to rest")
+
+
+def test_a_silence_that_one_worker_made_is_looked_at_once_by_the_other(rig: Rig, apart: float) -> None:
+    with MockAlertmanager(clock=rig.clock) as alertmanager:
+        rig.configure(ROUTING + f'alertmanager: {{url: "{alertmanager.url}"}}\n')
+        alertmanager.fires(alertname="DiskFull", severity="critical")
+        incident = rig.fires("DiskFull")
+        other = build_apart(rig, apart)
+        other.hands.silence(incident, Person("alice"), 3600.0, "known", other.clock())
+        machine = build_machine(other)
+        (entry,) = other.agenda.claim(ALERTMANAGER, "other", other.clock(), 1).incidents
+        loaded = other.incidents.load(entry)
+        policy = find_policy(other.routing, loaded)
+        for action in plan(loaded, policy, other.clock()).actions:
+            if isinstance(action, MakeSilence):
+                machine.reconciler._performer.perform(
+                    build_briefing(other, None).brief(action, loaded, policy, other.clock()), "other"
+                )
+        other.agenda.release(ALERTMANAGER, "other", entry, {ALERTMANAGER: other.clock()})
+        before = len(alertmanager.requests)
+        work_off(rig.parts, rig.machine, "rig")
+        assert len(alertmanager.requests) - before < 10
+        if abs(apart) < 3600:  # else it began, or ended, at another time than was meant
+            assert rig.shows(incident)["held"] is not None
+
+
+def test_a_notice_of_the_web_side_is_posted_as_soon_as_ever(rig: Rig, apart: float) -> None:
+    rig.configure(NOTICES + ROUTING)
+    other = build_apart(rig, apart)
+    other.notices.put("lost", "A webhook was refused", other.clock())
+    rig.passes("10s")
+    assert [message.text for message in in_channel(rig, "#monitoring")]
+
+
+def test_a_beat_that_stays_away_is_noticed_whichever_worker_looks(rig: Rig, apart: float) -> None:
+    rig.configure(
+        ROUTING
+        + """
+heartbeats:
+  - {match: ['alertname="Watchdog"'], every: 5m, grace: 2m, notify: team-lead}
+"""
+    )
+    other = build_apart(rig, apart)
+    workers = ((rig.parts, rig.machine), (other, build_machine(other)))
+    rig.machine.duties.begin(rig.parts.agenda)
+    rig.posts(rig.alert("Watchdog", "none"))
+    for n in range(120):  # every 15 s for half an hour
+        work_off(*workers[n % 2], f"w{n % 2}")
+        rig.clock.moment += 15.0
+        if n == 10:
+            assert rig.paged() == []
+    rig.clock.moment += abs(apart)
+    for n in range(60):
+        work_off(*workers[n % 2], f"w{n % 2}")
+        rig.clock.moment += 15.0
+    assert "team-lead" in rig.paged()
