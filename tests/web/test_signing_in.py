@@ -275,7 +275,9 @@ def is_refused(client: Any, answer: Any, words: str) -> None:
 def test_a_state_that_is_not_ours_is_refused(rig: Rig, provider: MockProvider, state: str | None) -> None:
     client = browse(rig)
     fields = fields_of(provider.signs_in(begins(client), "alice"))
-    tampered = fields["state"][:-1] + ("A" if fields["state"][-1] != "A" else "B")
+    # The first letter of the signature: of the last one only four bits count.
+    value, _, signature = fields["state"].rpartition(".")
+    tampered = f"{value}.{'A' if signature[0] != 'A' else 'B'}{signature[1:]}"
     query = {"code": fields["code"], "state": tampered if state is None else state}
     answer = client.get("/sign-in/callback", query_string=query, headers=HTML, base_url=HOME)
     is_refused(client, answer, "begin to sign in here")
