@@ -32,8 +32,9 @@ class Apart(Moments):
         self._redis_clock = redis_clock
 
     def at(self, moment: float) -> str:
-        due = self._redis_clock() + (moment - self._clock())
-        return f"{math.ceil(due * 1000 - 1e-3) / 1000:.3f}"
+        left = moment - self._clock()
+        due = math.ceil((self._redis_clock() + left) * 1000 - 1e-3) / 1000
+        return f"{max(due, self._redis_clock() + 0.001) if left > 0 else due:.6f}"
 
     def after(self, now: float, seconds: float = 0.0) -> str:
         return f"{self._redis_clock() + seconds:.6f}"

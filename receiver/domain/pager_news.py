@@ -33,7 +33,7 @@ class PagerStatus:
 
     Merged is over, too, but its alerts go on in the incident *merged_into*. *by* acknowledged or resolved it,
     and *is_person* tells whether that is a user of PagerDuty (`last_status_change_by` is a user):
-    auto-resolve, event rules and integrations are not. Moments are seconds since the epoch by PagerDuty's
+    auto-resolve, event rules and integrations are not. Moments are seconds since the epoch by our own
     clock, 0 where they are not known. *id* and *link* are PagerDuty's own name and address of it.
     """
 

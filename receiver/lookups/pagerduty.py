@@ -9,14 +9,16 @@ from __future__ import annotations
 import logging
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import Any
 
 from requests import Response
 from urllib3.exceptions import HTTPError
 
+from receiver import clock as wall
 from receiver.domain.pager_news import PagerStatus
 from receiver.domain.person import OnCallPerson
 from receiver.errors import DeliveryError, PermanentDeliveryError, Refusal, TemporaryDeliveryError
@@ -39,6 +41,7 @@ _LATEST = 25
 _WAIT_WHEN_LIMITED_S = 5.0
 _LONGEST_WAIT_S = 600.0
 _TRY_LATER = (408, 425)
+_CLOCKS_AGREE_WITHIN_S = 2.0
 _PAGE_SIZE = 100
 _PAGES_AT_MOST = 5
 _MAX_TEXT = 255
@@ -60,7 +63,10 @@ class PagerDutyRest:
     wait for the answer's next bytes.
     """
 
-    def __init__(self, url: str, token: Secret, timeout_s: float = 5.0) -> None:
+    def __init__(
+        self, url: str, token: Secret, timeout_s: float = 5.0, clock: Callable[[], float] = wall.now
+    ) -> None:
+        self._clock = clock
         self._url = url.rstrip("/")
         self._token = token
         self._timeout_s = timeout_s
@@ -72,8 +78,8 @@ class PagerDutyRest:
 
     def find_status(self, incident_id: str) -> PagerStatus:
         """Return how a PagerDuty incident stands now; one that was merged into another, as merged."""
-        body = self._get(f"incidents/{_checked(incident_id)}", {}, self._timeout_s)
-        return _status(_object(body.get("incident")))
+        body, ahead_s = self._ask(f"incidents/{_checked(incident_id)}", {}, self._timeout_s)
+        return _status(_object(body.get("incident")), ahead_s)
 
     def find_open(self, dedup_key: str) -> tuple[str, ...]:
         """Return the ids of the PagerDuty incidents in which a page of that key is open."""
@@ -103,8 +109,8 @@ class PagerDutyRest:
             "date_range": "all",
             "limit": _LATEST,
         }
-        body = self._get("incidents", asked, self._timeout_s)
-        found = tuple(map(_status, _objects(body, "incidents")))
+        body, ahead_s = self._ask("incidents", asked, self._timeout_s)
+        found = tuple(_status(incident, ahead_s) for incident in _objects(body, "incidents"))
         if found and found[0].status == "merged" and not any(status.is_open for status in found):
             # The incident that took over has the alert, and usually is in the list; else it is asked.
             return (*found, self.find_status(found[0].merged_into))
@@ -134,6 +140,10 @@ class PagerDutyRest:
                 return
 
     def _get(self, path: str, asked: Mapping[str, Any], timeout_s: float) -> Json:
+        return self._ask(path, asked, timeout_s)[0]
+
+    def _ask(self, path: str, asked: Mapping[str, Any], timeout_s: float) -> tuple[Json, float]:
+        """Return the answer's body, and by how many seconds our clock is ahead of PagerDuty's."""
         # A session for each call: requests' own are not made for several threads.
         with _build_session(self._url, self._token, timeout_s) as session:
             try:
@@ -145,7 +155,19 @@ class PagerDutyRest:
                 cause = error.__cause__ if isinstance(error, PDClientError) else error
                 # Only its kind: its words hold the address, and with it what was asked.
                 raise TemporaryDeliveryError("no_answer", type(cause).__name__) from None
-        return _read(answer)
+        return _read(answer), _find_ahead(answer, self._clock())
+
+
+def _find_ahead(answer: Response, now: float) -> float:
+    """Return by how many seconds our clock is ahead of PagerDuty's, by the answer's Date header (RFC 9110).
+
+    That is told in whole seconds and is a little old: below two seconds the clocks count as the same.
+    """
+    try:
+        ahead_s = now - parsedate_to_datetime(answer.headers.get("Date", "")).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+    return ahead_s if abs(ahead_s) > _CLOCKS_AGREE_WITHIN_S else 0.0
 
 
 def _build_session(url: str, token: Secret, timeout_s: float) -> APISession:
@@ -205,8 +227,9 @@ def _find_wait(answer: Response) -> float:
     return _WAIT_WHEN_LIMITED_S
 
 
-def _status(incident: Json) -> PagerStatus:
-    """Return how an incident stands; who resolved it is who changed it last.
+def _status(incident: Json, ahead_s: float) -> PagerStatus:
+    """Return how an incident stands; who resolved it is who changed it last. Its moments are given by our
+    clock, which is *ahead_s* seconds ahead of PagerDuty's.
 
     https://developer.pagerduty.com/api-reference/9d0b4b12e36f9-list-incidents
     """
@@ -219,9 +242,9 @@ def _status(incident: Json) -> PagerStatus:
     return PagerStatus(
         status,
         by=_text(by.get("summary")),
-        changed_at=_moment(incident.get("last_status_change_at")),
+        changed_at=_moment(incident.get("last_status_change_at"), ahead_s),
         is_person=_text(by.get("type")) in USER_TYPES,
-        created_at=_moment(incident.get("created_at")),
+        created_at=_moment(incident.get("created_at"), ahead_s),
         id=_id(incident.get("id")),
         link=_text(incident.get("html_url")),
         merged_into=_id(_object(reason.get("incident")).get("id")),
@@ -263,12 +286,12 @@ def _text(value: object) -> str:
     return one_line(value, _MAX_TEXT) if isinstance(value, str) else ""
 
 
-def _moment(value: object) -> float:
-    """Return a moment in ISO 8601, UTC where it names no zone; 0 for anything else."""
+def _moment(value: object, ahead_s: float = 0.0) -> float:
+    """Return a moment in ISO 8601 (UTC by default) as a clock *ahead_s* ahead shows it; 0 for anything else."""
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
         if moment is None:
             return 0.0
-        return max(0.0, (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
+        return max(0.0, (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp() + ahead_s)
     except (ValueError, OverflowError):
         return 0.0

@@ -52,8 +52,17 @@ def parse_from_now(text: str) -> float:
 
 
 def _from_now(seconds: float) -> str:
-    # A millionth is lost in the difference of two moments, and no reason for another millisecond.
-    return f"{_FROM_NOW}{math.ceil(seconds * 1000 - 1e-3) / 1000:.3f}"
+    return f"{_FROM_NOW}{round_up(seconds):.3f}"
+
+
+def round_up(seconds: float) -> float:
+    """Return seconds from now in whole milliseconds, never less; what lies ahead is at least one away, or who
+    comes by Redis' clock would find it not due by its own.
+
+    A millionth is lost in the difference of two moments, and no reason for another millisecond.
+    """
+    rounded = math.ceil(seconds * 1000 - 1e-3) / 1000
+    return max(rounded, 0.001) if seconds > 0 else rounded
 
 
 BY_WALL_CLOCK = Moments()

@@ -79,7 +79,7 @@ def build_recorder(parts: Parts) -> Callable[[Mapping[str, Any]], None]:
 def build_rest(parts: Parts) -> PagerDutyRest | None:
     """Return who may be asked about PagerDuty's incidents and schedules; None without a token."""
     token = parts.routing.pagerduty_api_token
-    return PagerDutyRest(parts.settings.pagerduty_api_url, token) if token else None
+    return PagerDutyRest(parts.settings.pagerduty_api_url, token, clock=parts.clock) if token else None
 
 
 def build_inquiry(parts: Parts, questions: PagerQuestions | None) -> Inquiry | None:

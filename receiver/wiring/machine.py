@@ -26,6 +26,7 @@ from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.watch import Watch
 from receiver.engine.witness import Witness
 from receiver.lookups.heartbeat_url import build_call
+from receiver.lookups.pagerduty import PagerDutyRest
 from receiver.store.keys import LANES
 from receiver.store.notices import DUTY as NOTICES
 from receiver.wiring.channels import (
@@ -52,17 +53,20 @@ class Machine:
 
 
 def build_machine(
-    parts: Parts, channels: Mapping[str, Channel] | None = None, keys: RoutingKeys | None = None
+    parts: Parts,
+    channels: Mapping[str, Channel] | None = None,
+    keys: RoutingKeys | None = None,
+    rest: PagerDutyRest | None = None,
 ) -> Machine:
     """Return what a worker does with incidents and duties under this configuration.
 
-    *channels* are used in place of those it names. *keys* are the routing keys that the process has known;
-    those of this configuration are added.
+    *channels* and *rest* are used in place of those that it names. *keys* are the routing keys that the
+    process has known; those of this configuration are added.
     """
     routing, clock = parts.routing, parts.clock
     keys = keys or RoutingKeys()
     keys.remember(routing.responders.values())
-    rest, turns = build_rest(parts), build_turns(parts)
+    rest, turns = rest or build_rest(parts), build_turns(parts)
     questions = PagerQuestions(rest, clock) if rest is not None else None
     trusts = {source: Trust(one.looks, one.trust_after) for source, one in routing.alertmanagers.items()}
     witness = Witness(build_clients(parts), trusts, parts.hands, clock)

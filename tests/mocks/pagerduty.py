@@ -115,6 +115,10 @@ class MockPagerDuty(Account):
         server.server_close()
         self._thread.join(5)
 
+    def now(self) -> float:
+        """Return what PagerDuty's clock shows."""
+        return self._clock()
+
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
@@ -296,6 +300,10 @@ class _Handler(BaseHTTPRequestHandler):
         self.close_connection = True
         with contextlib.suppress(OSError):
             self.connection.shutdown(socket.SHUT_RDWR)
+
+    def date_time_string(self, timestamp: float | None = None) -> str:
+        """Return the Date header by PagerDuty's own clock."""
+        return super().date_time_string(self.server.owner.now() if timestamp is None else timestamp)
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""

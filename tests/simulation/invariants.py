@@ -12,7 +12,8 @@ from itertools import pairwise, product
 
 from receiver.domain.action import Page
 from receiver.domain.incident import Incident, dedup_key
-from receiver.domain.policy import PAGERDUTY, EscalationPolicy, Responder
+from receiver.domain.page_check import is_left_open
+from receiver.domain.policy import EscalationPolicy, Responder
 from receiver.engine.reconcile import find_policy
 from receiver.errors import NotFound
 from receiver.store.keys import LANES, Keys
@@ -144,7 +145,7 @@ def _check_pages(world: World, incident: Incident) -> Iterator[str]:
     for one in sent:
         yield from _check_moment(world, one, sent)
         yield from _check_wanted(one, history)
-    yield from _find_doubled_pages(sent)
+    yield from _find_doubled_pages(world, incident, sent)
     if not _was_hopeless(world.pager.sent, incident.id):
         yield from _find_missed(world, incident, history, sent)
 
@@ -195,15 +196,17 @@ def _check_wanted(one: Sent, history: list[Seen]) -> Iterator[str]:
         yield f"{one.notification.action.key} was sent although it was not open for a while"
 
 
-def _find_doubled_pages(sent: list[Sent]) -> Iterator[str]:
-    """One page of one run wakes its responder once."""
+def _find_doubled_pages(world: World, incident: Incident, sent: list[Sent]) -> Iterator[str]:
+    """One page of one run wakes its responder once, and once more for each time PagerDuty ended it by itself."""
+    slot = f"receiver-{incident.slot}-"
+    ended = sum(key.startswith(slot) for key in world.auto_resolved)
     woken: dict[tuple[str, str], int] = {}
     for one in sent:
         if one.opened is not None:
             name = (one.notification.action.key, one.notification.action.about)
             woken[name] = woken.get(name, 0) + 1
     for (key, about), times in woken.items():
-        if times > 1:
+        if times > 1 + ended:
             yield f"{key} of run {about} woke {times} times"
 
 
@@ -276,27 +279,28 @@ def _responders(policy: EscalationPolicy) -> list[Responder]:
 def _check_line(
     world: World, incident: Incident, policy: EscalationPolicy, responder: Responder
 ) -> Iterator[str]:
-    target = responder.find_target(PAGERDUTY)
-    if target is None:
-        return
-    line = world.pager.account.incidents.get(
-        (target.secret.reveal(), dedup_key(incident, responder.name)), []
-    )
-    yield from _find_overlaps(line)
-    shown = line[-1].state if line and line[-1].state != "resolved" else ""
-    if incident.is_resolved and shown:
-        yield f"is resolved, and {responder.name} has it {shown} in PagerDuty"
-    elif incident.is_acknowledged and shown == "triggered":
-        yield f"is acknowledged, and {responder.name} has it triggered in PagerDuty"
-    elif incident.state == "open" and not incident.run.is_quiet and shown != "triggered":
+    name, dedup = responder.name, dedup_key(incident, responder.name)
+    account = world.pager.account
+    lines = [account.incidents.get((key, dedup), []) for key in world.list_keys(name)]
+    for line in lines:
+        yield from _find_overlaps(line)
+    shown = sorted({line[-1].state for line in lines if line and line[-1].state != "resolved"})
+    # What PagerDuty dropped in a window may be left; a resolve is then said to be.
+    dropped = {event.action for event in account.dropped if event.dedup_key == dedup}
+    is_said = any(is_left_open(d) for key, d in incident.deliveries.items() if key.startswith("resolve:"))
+    if incident.is_resolved and shown and not is_said:
+        yield f"is resolved, and {name} has it {shown} in PagerDuty"
+    elif incident.is_acknowledged and "triggered" in shown and "acknowledge" not in dropped:
+        yield f"is acknowledged, and {name} has it triggered in PagerDuty"
+    elif incident.state == "open" and not incident.run.is_quiet and "triggered" not in shown:
         # Those told before an acknowledgement was taken back are not woken again: only the last one is.
         was_told_now = any(
-            one.notification.action.target == target
+            one.notification.action.target.address == name
             and one.notification.action.about == str(incident.run.number)
             for one in world.pager.pages(incident.id)
         )
         if not shown or was_told_now:
-            yield f"is open, and {responder.name} has it {shown or 'not open'} in PagerDuty"
+            yield f"is open, and {name} has it {shown or 'not open'} in PagerDuty"
 
 
 def _find_overlaps(line: list[PagedIncident]) -> Iterator[str]:

@@ -52,7 +52,9 @@ class Theatre:
         (folder / "runbooks").mkdir(exist_ok=True)
         (folder / "routing.yaml").write_text(ROUTING.replace("runbooks: [runbooks/]\n", ""))
         self._settings = load_settings(environ)
-        self._routing = load_routing(folder / "routing.yaml", environ)
+        # With one responder's key changed in each.
+        changes = ({}, *({name: "1" * 31 + key[-1]} for name, key in KEYS.items()))
+        self._routings = [load_routing(folder / "routing.yaml", environ | change) for change in changes]
         self._line, self._beside = open_line(url)
         load_scripts(self._beside)  # or the first schedule would be another one than when it is played again
 
@@ -64,7 +66,7 @@ class Theatre:
     def play(self, seed: int) -> tuple[World, list[str]]:
         """Play one schedule; return its world and the promises broken in it."""
         self._beside.flushall()
-        world = World(seed, self._line, self._beside, self._settings, self._routing)
+        world = World(seed, self._line, self._beside, self._settings, self._routings)
         try:
             world.play()
         except Exception as error:  # noqa: BLE001  whatever it is, the product raised it

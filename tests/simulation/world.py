@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import random
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from receiver.config.model import Routing
 from receiver.config.settings import Settings
 from receiver.domain.incident import Incident
+from receiver.domain.pager_news import PagerNews
 from receiver.domain.person import Person
 from receiver.domain.policy import PAGERDUTY, SLACK
 from receiver.engine.intake import Intake
+from receiver.engine.routing_keys import RoutingKeys
 from receiver.errors import ClaimLost, NotFound, StoreError
 from receiver.sources import alertmanager
 from receiver.store.agenda import RedisAgenda
@@ -24,10 +27,12 @@ from receiver.store.keys import CLUSTER_SHARDS, DUTIES, LANES
 from receiver.text import Secret
 from receiver.web.app import create_app
 from receiver.wiring import Machine, Parts, build_machine, build_parts
+from tests.mocks.pagerduty_account import SERVICE
 from tests.moments import Apart
 from tests.rig import START
 from tests.simulation.doubles import PagerDouble, SlackDouble
 from tests.simulation.lines import Line
+from tests.simulation.pager_rest import RestDouble
 from tests.simulation.sender import TrueGroup, change_truth, change_ways, draw_groups, write_bodies
 from tests.simulation.stage import NEVER, Actor, Stage
 
@@ -92,14 +97,20 @@ def draw_perils(rng: random.Random) -> Perils:
 class World:
     """All of it; `play()` runs the schedule and lets it come to rest."""
 
-    def __init__(self, seed: int, line: Line, beside: Client, settings: Settings, routing: Routing) -> None:
+    def __init__(
+        self, seed: int, line: Line, beside: Client, settings: Settings, routings: Sequence[Routing]
+    ) -> None:
         self.seed = seed
         self.rng = random.Random(f"schedule {seed}")
         self.stage = Stage(self.rng, START)
-        self.routing = routing
+        # In some schedules PagerDuty can be asked; in all, its responders' keys may change.
+        self.is_asked = self.rng.random() < 0.5
+        token = Secret("rest-token" if self.is_asked else "")
+        self.routings = [replace(one, pagerduty_api_token=token) for one in routings]
+        self.routing = routing = self.routings[0]
         self.beside = beside
         self.shards = self.rng.choice((1, 1, 1, 1, CLUSTER_SHARDS))
-        moments = Apart(self.stage.clock, self.stage.redis_clock)
+        self.moments = moments = Apart(self.stage.clock, self.stage.redis_clock)
         # What is so, whatever fails.
         self.truth = RedisIncidents(beside, history_s=routing.history, shards=self.shards, moments=moments)
         self.truth_agenda = RedisAgenda(beside, shards=self.shards, moments=moments)
@@ -112,8 +123,11 @@ class World:
         self.parts: Parts = build_parts(
             settings, routing, self.stage.clock, client=line, moments=moments, pause=self._pause_intake
         )
-        channels = {SLACK: self.slack, PAGERDUTY: self.pager}
-        self.machine: Machine = build_machine(self.parts, channels)  # type: ignore[arg-type]
+        self.channels = {SLACK: self.slack, PAGERDUTY: self.pager}
+        self.rest = RestDouble(self.stage, self.pager.account)
+        self.keys = RoutingKeys()
+        self.auto_resolved: list[str] = []  # the dedup key of each page that PagerDuty ended by itself
+        self.machine: Machine = self._build_machine(self.parts)
         self.web = create_app(self.parts).test_client() if self.rng.random() < 0.1 else None
         self.groups = draw_groups(self.rng)
         self.perils = draw_perils(self.rng)
@@ -128,6 +142,10 @@ class World:
         self.kills = 0
         self._restarts: list[tuple[float, str]] = []
         self._lives = 0
+
+    def _build_machine(self, parts: Parts) -> Machine:
+        rest = self.rest if self.is_asked else None
+        return build_machine(parts, self.channels, self.keys, rest)  # type: ignore[arg-type]
 
     # --- processes ---
 
@@ -167,8 +185,8 @@ class World:
     def _work(self, me: Actor) -> None:
         """Claim, reconcile, release, as a lane does."""
         agenda = self.parts.agenda
-        machine = self.machine.duties if me.lane == DUTIES else self.machine.reconciler
         while True:
+            machine = self.machine.duties if me.lane == DUTIES else self.machine.reconciler
             me.is_asking = True
             try:
                 claims = agenda.claim(me.lane, me.host, self.stage.clock(), 1)
@@ -287,8 +305,9 @@ class World:
                 self._crash,
                 self._clock_is_set,
                 self._routes_change,
+                self._pager_does_something,
             ),
-            (6, 4, 3, 5, 4, 3, 2, 1, 1),
+            (6, 4, 3, 5, 4, 3, 2, 1, 1, 2),
         )[0]
         what()
 
@@ -348,6 +367,10 @@ class World:
         self.line.chances = perils.store if is_rough else {}
         self.slack.chances = {**perils.slack, "hopeless": perils.hopeless} if is_rough else {}
         self.pager.chances = {**perils.pager, "hopeless": perils.hopeless} if is_rough else {}
+        self.rest.chances = {
+            name: perils.pager[name] for name in ("refused", "silent") if name in perils.pager
+        }
+        self.rest.chances = self.rest.chances if is_rough else {}
         self.slack.blind = perils.blind if is_rough else 0.0
 
     def _crash(self) -> None:
@@ -369,6 +392,78 @@ class World:
     def _routes_change(self) -> None:
         if self.rng.random() < 0.5:
             change_ways(self.rng.choice(self.groups), self.rng)
+
+    # --- PagerDuty by itself ---
+
+    def _pager_does_something(self) -> None:
+        """A maintenance window begins or ends, a page resolves by itself, or a responder's key is changed."""
+        if self.perils.is_calm:
+            return
+        self.rng.choice((self._window_turns, self._page_resolves, self._key_changes))()
+
+    def _window_turns(self) -> None:
+        if not self.is_asked:  # nothing shows it
+            return
+        deaf, key = self.pager.account.deaf, self.rng.choice(self.list_keys())
+        self.stage.note(f"--- the maintenance window of …{key[-2:]} {'ends' if key in deaf else 'begins'}")
+        deaf.symmetric_difference_update({key})
+
+    def _page_resolves(self) -> None:
+        """Auto-resolve: the webhook comes always where PagerDuty can't be asked, else at times."""
+        found = self.pager.account.still_open()
+        # Without a question PagerDuty's clock is compared with ours.
+        if not found or not (self.is_asked or self.perils.apart_s <= 1.0):
+            return
+        one = self.rng.choice(found)
+        self.stage.note(f"--- PagerDuty resolves {one.id} by itself")
+        self.auto_resolved.append(one.dedup_key)
+        self.pager.account.auto_resolves(one)
+        if self.is_asked and self.rng.random() < 0.5:
+            return
+        number = len(self.auto_resolved)
+        news = PagerNews(
+            f"EVENT{number}",
+            "incident.resolved",
+            one.id,
+            incident_key=one.dedup_key,
+            status="resolved",
+            by=SERVICE,
+            occurred_at=self.stage.moment,
+        )
+
+        def tell() -> None:
+            while True:
+                with suppress(StoreError):
+                    self.parts.errands.put("pagerduty", f"hook-{number}", asdict(news), self.stage.clock())
+                    return
+                self.stage.wait_until(self.stage.moment + 1.0)
+
+        self.stage.start(f"pagerduty-hook-{number}", "person", tell)
+
+    def _key_changes(self) -> None:
+        """All workers reload with another key for one responder; each remembers those of before."""
+        self.routing = self.rng.choice(self.routings)
+        self.stage.note("--- a routing key is changed")
+        parts = build_parts(
+            self.parts.settings,
+            self.routing,
+            self.stage.clock,
+            client=self.line,
+            moments=self.moments,
+            pause=self._pause_intake,
+        )
+        self.machine = self._build_machine(parts)
+
+    def list_keys(self, name: str = "") -> list[str]:
+        """Return all routing keys that a responder (or any) ever has."""
+        return sorted(
+            {
+                target.secret.reveal()
+                for routing in self.routings
+                for responder in routing.responders.values()
+                if name in ("", responder.name) and (target := responder.find_target(PAGERDUTY)) is not None
+            }
+        )
 
     # --- time ---
 
@@ -414,6 +509,8 @@ class World:
         """No more faults; the pair says once more what is true, and then time passes."""
         self.stage.note("--- rest")
         self.is_rough = False
+        self.pager.account.deaf.clear()
+        self.rest.chances = {}
         self.line.chances, self.slack.chances, self.pager.chances, self.slack.blind = {}, {}, {}, 0.0
         self._work_until(self.stage.moment + 30.0)
         for group in self.groups:
