@@ -9,7 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from receiver.domain.action import Action, Calm, Entitle, Forget, Inquire, Lapse, LookUp, Note, Plan, Post
+from receiver.domain.action import (
+    Action,
+    Calm,
+    CheckPage,
+    Entitle,
+    Forget,
+    Inquire,
+    Lapse,
+    LookUp,
+    Note,
+    Plan,
+    Post,
+)
 from receiver.domain.escalation import (
     LOOK_AHEAD_S,
     Progress,
@@ -99,7 +111,12 @@ def _no_wait_lost(incident: Incident, action: Action, now: float) -> Action:
     not tried waits for no other host's clock at all.
     """
     delivery = incident.deliveries.get(action.key)
-    if delivery is not None and delivery.about == action.about and delivery.attempts > 0:
+    if isinstance(action, CheckPage):
+        # Checked now, it has its next wait by our clock.
+        event = incident.deliveries[action.of]
+        begun_at = max(event.last_attempt_at, event.check.at if event.check is not None else 0.0)
+        is_ahead = begun_at > now + _CLOCKS_DIFFER_S
+    elif delivery is not None and delivery.about == action.about and delivery.attempts > 0:
         is_ahead = delivery.last_attempt_at > now + _CLOCKS_DIFFER_S
     else:
         is_ahead = incident.opened_at > now

@@ -287,7 +287,7 @@ def _text(value: object) -> str:
 
 
 def _moment(value: object, ahead_s: float = 0.0) -> float:
-    """Return a moment in ISO 8601 (UTC by default) as a clock *ahead_s* ahead shows it; 0 for anything else."""
+    """Return a moment in ISO 8601 (UTC by default) as a clock *ahead_s* ahead shows it; else 0."""
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
         if moment is None:
