@@ -105,11 +105,17 @@ class Refusal(StrEnum):
 
 
 class PermanentDeliveryError(DeliveryError):
-    """Sending the same again can't help; *kind* says what the refusal is about."""
+    """Sending the same again can't help; *kind* says what the refusal is about.
 
-    def __init__(self, reason: str, detail: str = "", *, kind: Refusal = Refusal.CONTENT) -> None:
+    *secret_digest* is of the secret it was refused under, where whatever raises it knows that.
+    """
+
+    def __init__(
+        self, reason: str, detail: str = "", *, kind: Refusal = Refusal.CONTENT, secret_digest: str = ""
+    ) -> None:
         super().__init__(reason, detail)
         self.kind = kind
+        self.secret_digest = secret_digest
 
 
 class ProviderAway(ReceiverError):

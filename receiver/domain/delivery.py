@@ -21,6 +21,8 @@ MAX_DETAIL = 300
 
 # How the ids of storms begin; a delivery whose target is one is folded into it.
 STORM = "storm-"
+# Why one that is folded waits: the storm has not come to it yet.
+FOLDING = "storm"
 
 
 class Receipt(Struct, frozen=True, omit_defaults=True):
@@ -82,6 +84,7 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
     key_digest: str = ""  # of the routing key that an event to PagerDuty went out under
     earlier_key_digest: str = ""  # that of *earlier*, where it differs and its incident was still open
     check: PageCheck | None = None  # of an event to PagerDuty: what it had of it when it was asked
+    refused_storm: str = ""  # the storm that was to say it and could not
 
     @property
     def is_settled(self) -> bool:
@@ -148,6 +151,8 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
         told = replace(self, reason=error.reason, detail=cut(error.detail, MAX_DETAIL))
         if not isinstance(error, TemporaryDeliveryError):
             kind = error.kind if isinstance(error, PermanentDeliveryError) else Refusal.CONTENT
+            if isinstance(error, PermanentDeliveryError):
+                secret_digest = error.secret_digest or secret_digest
             return replace(
                 told,
                 failed_at=now,
@@ -166,6 +171,10 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
         arrived are still looked for.
         """
         return replace(self, failed_at=0.0, retry_at=0.0, kind="", refused_under="")
+
+    def refused_with(self, storm_id: str, target: str) -> Delivery:
+        """Return this delivery, given up, as one that *storm_id* could not say: failed at its own target."""
+        return replace(self, target=target, refused_storm=storm_id)
 
     @property
     def may_have_arrived(self) -> bool:

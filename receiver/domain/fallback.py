@@ -43,6 +43,21 @@ def find_message(incident: Incident) -> Delivery | None:
     return max(found, key=lambda d: d.receipt.at if d.receipt else 0.0, default=None)
 
 
+def find_speaking_storm(incident: Incident) -> str:
+    """Return the storm whose message stands for the incident's own, and its thread for the incident's; empty
+    where none does. It may be one of the fallback channel.
+    """
+    if find_message(incident) is not None:
+        return ""
+    said = (incident.deliveries.get(key, Delivery()) for key in ("root", MESSAGE))
+    return next((delivery.storm for delivery in said if delivery.is_folded), "")
+
+
+def is_said_by_storm(incident: Incident) -> bool:
+    """Tell whether a storm's message stands for the incident's own."""
+    return bool(find_speaking_storm(incident))
+
+
 def find_place(incident: Incident, message: Delivery) -> Target:
     """Return the channel in which *message* stands."""
     kind, _, address = message.target.partition(":")
@@ -134,9 +149,10 @@ def list_stand_ins(incident: Incident, policy: EscalationPolicy, step: Step, due
     responder = find_responder(policy)
     if failure is None or responder is None:
         return found
-    name, message = stand_in_step(responder).name, find_message(incident)
+    name = stand_in_step(responder).name
+    has_thread = find_message(incident) is not None or is_said_by_storm(incident)
     shared = [of_run(incident, f"page:{name}")] if responder.find_target(PAGERDUTY) else []
-    if responder.find_target(SLACK) and message is not None:
+    if responder.find_target(SLACK) and has_thread:
         shared.append(of_run(incident, f"step:{name}"))
     return found + [d for d in shared if d.receipt is None or d.receipt.at >= due_at]
 
@@ -157,4 +173,5 @@ def of_run(incident: Incident, key: str) -> Delivery:
 
 def _is_unreached(incident: Incident, step: Step) -> bool:
     """Tell whether a page that was refused for good is sure to be said in a thread."""
-    return of_run(incident, f"page:{step.name}").failed_at > 0 and find_message(incident) is not None
+    has_thread = find_message(incident) is not None or is_said_by_storm(incident)
+    return of_run(incident, f"page:{step.name}").failed_at > 0 and has_thread

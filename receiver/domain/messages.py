@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from receiver.domain.action import Action, Post, Reply, Update
 from receiver.domain.delivery import Delivery
 from receiver.domain.escalation import Progress, StepStanding, current, page_key, ready_at, reply_key
-from receiver.domain.fallback import MESSAGE, find_message, find_place
+from receiver.domain.fallback import MESSAGE, find_message, find_place, is_said_by_storm
 from receiver.domain.incident import Incident, SilenceNote
 from receiver.domain.page_check import is_left_open, is_resolved_too_often, is_unconfirmed
 from receiver.domain.policy import SLACK, EscalationPolicy, Step, Target
@@ -59,11 +59,6 @@ def _step_face(incident: Incident, standing: StepStanding) -> str:
     if standing.is_given_up:
         return "g"
     return "t" if standing.told_at is not None else "r"
-
-
-def is_said_by_storm(incident: Incident) -> bool:
-    """Tell whether a storm's message stands for the incident's own."""
-    return find_message(incident) is None and incident.deliveries.get("root", Delivery()).is_folded
 
 
 def _root_about(incident: Incident) -> str:

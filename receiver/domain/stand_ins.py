@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from receiver.domain.action import Action, Call, Post, Reply, Update
-from receiver.domain.delivery import Delivery
+from receiver.domain.delivery import FOLDING, Delivery
 from receiver.domain.escalation import Progress, StepStanding, current, page_key, ready_at
 from receiver.domain.fallback import (
     MESSAGE,
@@ -22,12 +22,13 @@ from receiver.domain.fallback import (
     find_place,
     find_responder,
     is_moved,
+    is_said_by_storm,
     stand_in_step,
     unreached_key,
     wants_call,
 )
 from receiver.domain.incident import Incident
-from receiver.domain.policy import SLACK, EscalationPolicy, Step
+from receiver.domain.policy import SLACK, EscalationPolicy, Step, Target
 
 # PagerDuty is quick; a page that it has not taken by now may not come through for a while.
 UNREACHED_AFTER_S = 10.0
@@ -46,6 +47,9 @@ def list_stand_ins(
     if message is not None and message.receipt is not None:
         yield from _unreached(incident, progress, message, now)
         yield from _told_instead(incident, policy, progress, message)
+    elif is_said_by_storm(incident):
+        yield from _unreached(incident, progress, None, now)
+        yield from _told_in_storm(incident, policy, progress)
     yield from _calls(incident, policy, progress, message)
 
 
@@ -89,7 +93,8 @@ def _is_under_way(page: Delivery) -> bool:
     """Tell whether PagerDuty was asked to take the page, and never took it. One that a storm is to say waits
     for that; of one that PagerDuty took and has no incident for, other words are said.
     """
-    return page.attempts > 0 and not page.storm and (page.check is None or page.failed_at > 0)
+    was_never_taken = page.check is None or page.failed_at > 0
+    return page.attempts > 0 and was_never_taken and (not page.storm or page.reason not in ("", FOLDING))
 
 
 def _failures(incident: Incident, progress: Progress) -> Iterator[tuple[Step, Delivery]]:
@@ -118,15 +123,19 @@ def _message(incident: Incident, policy: EscalationPolicy, shown: str) -> Iterat
 def _farewell(incident: Incident, message: Delivery) -> Iterator[Action]:
     """Yield a last edit of the message that stood in, once the incident's own arrived after all."""
     former = incident.deliveries.get(MESSAGE)
-    if former is None or former.receipt is None or former is message:
+    if former is None or former.receipt is None or former.is_folded or former is message:
         return
     about = former.receipt.reference
     place = find_place(incident, former)
     yield Update("moved", about, SLACK, place, ready_at(incident, "moved", about), "moved", about)
 
 
-def _unreached(incident: Incident, progress: Progress, message: Delivery, now: float) -> Iterator[Action]:
-    """Yield a reply for each page that PagerDuty has not taken in time, or never will."""
+def _unreached(
+    incident: Incident, progress: Progress, message: Delivery | None, now: float
+) -> Iterator[Action]:
+    """Yield a reply for each page that PagerDuty has not taken in time, or never will; without a *message* of
+    the incident's own it is for the thread of the storm that speaks for it.
+    """
     for standing in progress.reached:
         page = current(incident, page_key(standing.step))
         if standing.is_standing or not _is_under_way(page) or page.receipt is not None:
@@ -148,6 +157,13 @@ def _told_instead(
                 yield _reply(incident, call_key(step), "step", step, message)
 
 
+def _told_in_storm(incident: Incident, policy: EscalationPolicy, progress: Progress) -> Iterator[Action]:
+    """Yield that a fallback responder stands in who is told in Slack alone."""
+    standing = find_stand_in(incident, policy, progress)
+    if standing is not None and standing.step.responder.find_target(SLACK):
+        yield _reply(incident, f"step:{standing.step.name}", "instead", standing.step, None)
+
+
 def _calls(
     incident: Incident, policy: EscalationPolicy, progress: Progress, message: Delivery | None
 ) -> Iterator[Action]:
@@ -163,8 +179,9 @@ def _calls(
             yield Call(key, about, SLACK, channel, at, "", step=step, why=failure.reason, link=link)
 
 
-def _reply(incident: Incident, key: str, says: str, step: Step, message: Delivery) -> Reply:
-    about, place = str(incident.run.number), find_place(incident, message)
-    reference = message.receipt.reference if message.receipt is not None else ""
+def _reply(incident: Incident, key: str, says: str, step: Step, message: Delivery | None) -> Reply:
+    about, place, reference = str(incident.run.number), Target(SLACK, incident.channel), ""
+    if message is not None and message.receipt is not None:
+        place, reference = find_place(incident, message), message.receipt.reference
     at = ready_at(incident, key, about)
     return Reply(key, about, SLACK, place, at, "", message=reference, says=says, step=step)

@@ -35,6 +35,7 @@ MAX_MEMBERS = 5000
 # And this long lies between two pages of one storm.
 WAVE_PAUSE_S = 120.0
 _MAX_NEWEST = 5
+_UNREACHED = "#unreached"
 
 
 class Member(Struct, frozen=True, array_like=True):
@@ -225,6 +226,14 @@ def split_members(counted: Iterable[Counted]) -> tuple[list[Counted], list[tuple
     return spoken_for, mentioned
 
 
+def find_counted(counted: Iterable[Counted]) -> list[Counted]:
+    """Return those whom a storm's message counts: those it speaks for; where it speaks for none, as in a
+    fallback channel, each that is mentioned in its thread.
+    """
+    spoken_for, mentioned = split_members(counted)
+    return spoken_for or list({parse_field(one.id)[0]: one for _, one in mentioned}.values())
+
+
 def count(members: Iterable[Counted]) -> Tally:
     """Return the numbers of *members*."""
     counted = list(members)
@@ -269,6 +278,15 @@ def hint_key(wave: int) -> str:
 
 def mention_key(step: str) -> str:
     return f"step:{step}"
+
+
+def unreached_step(step: str) -> str:
+    """Return the name under which members are mentioned whose page for *step* PagerDuty has not taken."""
+    return f"{step}{_UNREACHED}"
+
+
+def is_unreached(step: str) -> bool:
+    return step.endswith(_UNREACHED)
 
 
 def field_of(incident_id: str, step: str = "") -> str:

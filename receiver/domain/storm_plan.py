@@ -31,7 +31,9 @@ from receiver.domain.storm import (
     StormAnswer,
     count,
     covers,
+    find_counted,
     hint_key,
+    is_unreached,
     mention_key,
     page_key,
     storm_dedup_key,
@@ -104,6 +106,14 @@ class Standing:
     now: float
     has_pager: bool = False
 
+    @property
+    def everyone(self) -> Sequence[Counted]:
+        """Those the storm's message counts; where it speaks for none, those mentioned in its thread."""
+        return find_counted([*self.members, *(one for _, one in self.mentioned)])
+
+    def of_step(self, step: str) -> list[Counted]:
+        return [one for name, one in self.mentioned if name == step]
+
     def of_wave(self, wave: int) -> list[Counted]:
         return [one for one in self.members if one.member.wave == wave]
 
@@ -135,7 +145,7 @@ def plan_storm(standing: Standing) -> Plan:
         *_leaving(standing),
     ]
     missing = [action for action in wanted if not _is_done(storm, action)]
-    if not missing and not storm.is_on and all(one.is_resolved for one in standing.members):
+    if not missing and not storm.is_on and all(one.is_resolved for one in standing.everyone):
         missing = [Finish("finish", "", storm.lane, _nowhere(storm), 0.0, "")]
     return Plan(tuple(missing), due=_due(standing))
 
@@ -255,11 +265,11 @@ def _messages(standing: Standing) -> Iterator[Action]:
     shown = _face(standing)
     message = standing.delivery("root").receipt
     if message is None:
-        if standing.members:
+        if standing.everyone:
             yield Post("root", "", SLACK, target, standing.ready_at("root"), shown)
         return
     yield from _mentions(standing, target, message.reference)
-    if not storm.is_on and any(not one.is_resolved for one in standing.members):
+    if not storm.is_on and any(not one.is_resolved for one in standing.everyone):
         yield Reply(
             "over", "", SLACK, target, standing.ready_at("over"), "", message.reference, says="storm_over"
         )
@@ -279,7 +289,7 @@ def _edit_pause(standing: Standing) -> float:
 def _face(standing: Standing) -> str:
     storm, mentions = standing.storm, sorted({step for step, _ in standing.mentioned})
     state = "w" if storm.is_on else "o"
-    return f"{state}{len(storm.answers)}.{count(standing.members).face}.{','.join(mentions)}"
+    return f"{state}{len(storm.answers)}.{count(standing.everyone).face}.{','.join(mentions)}"
 
 
 def _mentions(standing: Standing, target: Target, reference: str) -> Iterator[Reply]:
@@ -296,7 +306,8 @@ def _mentions(standing: Standing, target: Target, reference: str) -> Iterator[Re
             continue
         about = str(int(before.about or 0) + 1) if before.is_settled or not before.attempts else before.about
         moment = max(standing.ready_at(key, about), _gathered_at(untold, standing))
-        yield Reply(key, about, SLACK, target, moment, "", reference, "storm_step", Step(step, responder))
+        says = "storm_unreached" if is_unreached(step) else "storm_step"
+        yield Reply(key, about, SLACK, target, moment, "", reference, says, Step(step, responder))
 
 
 # --- the end ---
@@ -313,14 +324,14 @@ def _leaving(standing: Standing) -> Iterator[Action]:
 def _calm_at(standing: Standing) -> float:
     """Return when it is calm if nobody joins any more."""
     enough = max(1, int(standing.rate * CALM_FOR_S / 2))
-    joined = sorted((one.member.joined_at for one in standing.members), reverse=True)
+    joined = sorted((one.member.joined_at for one in standing.everyone), reverse=True)
     last = joined[enough - 1] if len(joined) >= enough else 0.0
     return max(standing.storm.began_at, last) + CALM_FOR_S
 
 
 def _is_all_said(standing: Standing) -> bool:
     """Tell whether everybody who joined is told of: nobody may be between the storm and its end."""
-    tellings = [standing.storm.find_telling(one.id, one.member) for one in standing.members if one.is_open]
+    tellings = [standing.storm.find_telling(one.id, one.member) for one in standing.everyone if one.is_open]
     return all(telling.is_settled for telling in tellings)
 
 

@@ -16,8 +16,9 @@ from receiver.domain import answers
 from receiver.domain.action import AcknowledgePage, Action, CheckPage, Page, Post, Reply, ResolvePage
 from receiver.domain.delivery import Delivery, Receipt
 from receiver.domain.failure import is_refused_otherwise
+from receiver.domain.fallback import find_speaking_storm
 from receiver.domain.incident import Change, Event, Incident
-from receiver.domain.messages import LEFT_BY_STORM, is_said_by_storm
+from receiver.domain.messages import LEFT_BY_STORM
 from receiver.domain.notice import Notices
 from receiver.domain.page_check import (
     Finding,
@@ -41,6 +42,7 @@ from receiver.domain.storm import (
     StormAnswer,
     Tally,
     count,
+    is_unreached,
     list_incident_ids,
     split_members,
     storm_dedup_key,
@@ -201,7 +203,7 @@ class StormKeeper:
 
     def _pass_on(self, answer: StormAnswer, standing: Standing) -> None:
         """Have the members hear of *answer*; those that joined later or were told anew since don't."""
-        for one in standing.members:
+        for one in standing.everyone:
             if one.incident is None or one.is_resolved or one.member.wave > answer.wave:
                 continue
             change = partial(_answer_if_meant, answer=answer, now=standing.now)
@@ -216,7 +218,7 @@ class StormKeeper:
             incident = self._incidents.load(incident_id)
         except NotFound:
             return
-        if incident.is_resolved or not is_said_by_storm(incident):
+        if incident.is_resolved or find_speaking_storm(incident) != storm.id:
             return
         left = Delivery(storm.id, target=storm.id, attempts=1, receipt=Receipt(now))
         event = Event(now, "noted", f"The storm of {storm.name} is over: it gets a message of its own")
@@ -238,12 +240,13 @@ class StormKeeper:
             attempt = replace(attempt, shown=before.shown)
         if not self._shelf.keep(held, _with(storm, action.key, attempt)):
             return
+        notification = StormNotification(
+            action, storm, _tally_of(action, standing), now, self._public_url, _unsaid(standing)
+        )
         try:
             if isinstance(action, Page | AcknowledgePage | ResolvePage):
-                action = self._keys.unlock(action, attempt, now)
-            notification = StormNotification(
-                action, storm, _tally_of(action, standing), now, self._public_url, _unsaid(standing)
-            )
+                unlocked = self._keys.unlock(action, attempt, now)
+                notification = dataclasses.replace(notification, action=unlocked)
             receipt, is_found = self._send(notification, attempt, was_maybe_sent=was_maybe_sent)
         except DeliveryError as error:
             after = attempt.failed(
@@ -256,11 +259,31 @@ class StormKeeper:
             _log(storm, action, after, error.reason)
             if self._turns is not None:
                 self._turns.heed(action, error)
+            self._notice_failure(notification, after)
         else:
             is_older = is_found and isinstance(action, Post)
             after = replace(attempt.arrived(receipt), shown=attempt.shown if is_older else action.shown)
             _log(storm, action, after)
         self._storms.change(storm.id, lambda latest: _with(latest.storm, action.key, after))
+        is_in_doubt = after.receipt is not None and (is_unconfirmed(after) or is_resolved_too_often(after))
+        if self._health is not None and not is_in_doubt:
+            self._health.note(action.lane, action.target.address, after, self._clock())
+
+    def _notice_failure(self, notification: StormNotification, after: Delivery) -> None:
+        """Have it said where people look after us that something was given up, before that is kept: once for
+        all that the storm counts.
+        """
+        if self._notices is None or not after.failed_at:
+            return
+        action, storm = notification.action, notification.storm
+        noun = "Page" if storm.lane == PAGERDUTY else "Message"
+        about = f"{noun} to {after.target} given up: {after.reason}"
+        self._notices.put(
+            f"{storm.id}/{action.key}/{after.about}",
+            f"{about} (a storm of {notification.tally.total} incidents, {storm.id})",
+            self._clock(),
+            about=about,
+        )
 
     def _check(self, action: CheckPage, held: HeldStorm, now: float) -> None:
         """Ask PagerDuty what it has of a page, once for all that it counts, and keep what was found.
@@ -367,8 +390,9 @@ def _tally_of(action: Action, standing: Standing) -> Tally:
     if kind == "page":
         return count(one for one in standing.of_wave(int(name)) if one.is_open)
     if kind == "step":
-        return count(one for one in standing.members if one.is_open)
-    return count(standing.members)
+        told = standing.of_step(name) if is_unreached(name) else standing.everyone
+        return count(one for one in told if one.is_open)
+    return count(standing.everyone)
 
 
 def _unsaid(standing: Standing) -> tuple[tuple[str, int], ...]:

@@ -14,9 +14,10 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from receiver import telemetry
-from receiver.domain.action import Action, Page, Post, Reply
-from receiver.domain.delivery import Delivery, Receipt
-from receiver.domain.escalation import current
+from receiver.domain.action import Action, Call, Page, Post, Reply
+from receiver.domain.delivery import FOLDING, Delivery, Receipt
+from receiver.domain.escalation import current, page_key
+from receiver.domain.fallback import MESSAGE, find_speaking_storm
 from receiver.domain.incident import Event, Incident
 from receiver.domain.person import Person
 from receiver.domain.policy import EscalationPolicy
@@ -34,6 +35,7 @@ from receiver.domain.storm import (
     new_storm_id,
     place_of_channel,
     place_of_responder,
+    unreached_step,
 )
 from receiver.domain.storm_page import StormPage
 from receiver.domain.storm_ports import StormShelf
@@ -41,6 +43,7 @@ from receiver.engine.intake import ROUNDS, lanes_of
 from receiver.errors import (
     DeliveryError,
     PermanentDeliveryError,
+    Refusal,
     StoreError,
     TemporaryDeliveryError,
 )
@@ -50,7 +53,6 @@ logger = logging.getLogger(__name__)
 # A storm begins when a first message or page that came now would wait longer than this.
 PATIENCE_S = 30.0
 _LOOK_AGAIN_S = 1.0
-_FOLDING = "storm"
 
 
 class Queue(Protocol):
@@ -113,10 +115,12 @@ class Storms:
         if not isinstance(action, Page | Post | Reply):
             return False
         before = incident.deliveries.get(action.key, Delivery())
-        name = field_of(incident.id, action.step.name if isinstance(action, Reply) and action.step else "")
+        name = _name_member(action, incident)
         storm_id = self._find_storm(action, incident, policy, name, now)
         if not storm_id:
             return False
+        if before.refused_storm == storm_id and before.about == action.about:
+            self._ask_again(storm_id, name)
         attempt = before.begin(action.about, action.shown, storm_id, now)
         self._incidents.record(incident.id, action.key, attempt, worker=worker, lane=action.lane)
         try:
@@ -125,7 +129,12 @@ class Storms:
             after = attempt.failed(
                 error, self._clock(), was_maybe_sent=False, salt=f"{incident.id}/{action.key}"
             )
-            self._keep(action, incident, after, ())
+            events: tuple[Event, ...] = ()
+            if after.failed_at:
+                after = after.refused_with(storm_id, _name_target(action))
+                telemetry.DELIVERIES.labels(action.lane, "permanent").inc()
+                events = (Event(after.failed_at, "failed", _tell_refused(action, after)),)
+            self._keep(action, incident, after, events)
         else:
             _count_told(action, incident)
             text = f"Folded into a storm of {storm.name}"
@@ -144,8 +153,9 @@ class Storms:
         before = incident.deliveries.get(action.key, Delivery())
         if isinstance(action, Reply):
             # Without a message of its own the incident has no thread but the storm's.
-            return incident.deliveries["root"].storm if not action.message else ""
-        if _may_stand_there(action, incident) or (isinstance(action, Post) and action.key != "root"):
+            return find_speaking_storm(incident) if not action.message else ""
+        is_lone_call = isinstance(action, Call) and not _is_refused(action, incident)
+        if _may_stand_there(action, incident) or not _find_place(action) or is_lone_call:
             return ""
         if before.about == action.about and before.storm and self._is_in(before.storm, name, action):
             return before.storm
@@ -169,22 +179,45 @@ class Storms:
         for _ in range(ROUNDS):
             door = self._shelf.knock(storm_id, name)
             if door is None:
-                raise PermanentDeliveryError("storm_gone")
+                raise TemporaryDeliveryError(FOLDING)  # looked at again, it is said by itself
             member = door.member
-            if member is None or member.about != _about(action):
+            if member is None or member.about != _about(action) or _may_go_on(door, name, member):
                 member = self._enter(door, name, action)
                 if member is None:
                     continue
             telling = door.storm.find_telling(name, member)
             if telling.failed_at:
-                raise PermanentDeliveryError(telling.reason or _FOLDING, "the storm could not be told")
+                raise PermanentDeliveryError(
+                    telling.reason or FOLDING,
+                    f"refused for all of {storm_id}",
+                    kind=Refusal(telling.kind or Refusal.CONTENT),
+                    secret_digest=telling.refused_under,
+                )
             if telling.receipt is None:
-                raise TemporaryDeliveryError(_FOLDING, retry_after=_LOOK_AGAIN_S)
+                raise TemporaryDeliveryError(telling.reason or FOLDING, retry_after=_LOOK_AGAIN_S)
             said = telling.receipt
             at = max(member.joined_at, said.at)  # when it was said, not when we found out
             receipt = Receipt(at, is_simulated=said.is_simulated, link=said.link)
             return attempt.arrived(receipt), door.storm
-        raise TemporaryDeliveryError(_FOLDING)
+        raise TemporaryDeliveryError(FOLDING)
+
+    def _ask_again(self, storm_id: str, name: str) -> None:
+        """Have tried once more what was refused for the member *name* and is asked for again: a page in the
+        next wave, with a page of its own; a message or a mention as it is.
+        """
+
+        def change(held: HeldStorm) -> Storm:
+            storm, member = held.storm, held.members.get(name)
+            telling = storm.find_telling(name, member) if member is not None else Delivery()
+            if member is None or not telling.failed_at:
+                return storm
+            if not storm.is_of_channel:
+                return replace(storm, closed=max(storm.closed, member.wave))
+            again = replace(telling, failed_at=0.0, retry_at=0.0)
+            deliveries = {k: again if d is telling else d for k, d in storm.deliveries.items()}
+            return replace(storm, deliveries=deliveries)
+
+        self.change(storm_id, change, due=self._clock())
 
     def _enter(self, door: Door, name: str, action: Action) -> Member | None:
         """Become a member; None where the storm changed meanwhile. Raises TemporaryDeliveryError where
@@ -193,7 +226,7 @@ class Storms:
         storm = door.storm
         # A storm that is over still has a thread, in which steps are told.
         if not storm.is_on and (storm.resolved_at or not isinstance(action, Reply)):
-            raise TemporaryDeliveryError(_FOLDING)
+            raise TemporaryDeliveryError(FOLDING)
         now = self._clock()
         member = Member(now, storm.wave, _about(action))
         due = None
@@ -292,18 +325,46 @@ class Storms:
 
 
 def _find_place(action: Action) -> str:
-    """Return the place that a first message or a page is for; empty for anything else."""
+    """Return the place that a first message, a call or a page is for; empty for anything else."""
     if isinstance(action, Page):
         return place_of_responder(action.step.responder.name)
-    if isinstance(action, Post) and action.key == "root":
+    if isinstance(action, Call) or (isinstance(action, Post) and action.key in ("root", MESSAGE)):
         return place_of_channel(action.target.address)
     return ""
+
+
+def _name_member(action: Page | Post | Reply, incident: Incident) -> str:
+    """Return the name under which the incident is a member: its own, or with a step that is mentioned."""
+    if not isinstance(action, Reply | Call) or action.step is None:
+        return field_of(incident.id)
+    is_unreached = isinstance(action, Call) or action.says == "unreached"
+    return field_of(incident.id, unreached_step(action.step.name) if is_unreached else action.step.name)
+
+
+def _name_target(action: Action) -> str:
+    return f"{action.target.kind}:{action.target.address}"
+
+
+def _tell_refused(action: Action, after: Delivery) -> str:
+    noun = "Page" if isinstance(action, Page) else "Reply" if isinstance(action, Reply) else "Message"
+    return f"{noun} to {after.target} given up: {after.reason}"
+
+
+def _is_refused(action: Call, incident: Incident) -> bool:
+    """Tell whether what *action* calls for was refused with a storm's page: then many call at once."""
+    step = action.step
+    return step is not None and bool(current(incident, page_key(step)).refused_storm)
 
 
 def _may_stand_there(action: Action, incident: Incident) -> bool:
     """Tell whether *action* was tried by itself and may have arrived: a storm would say it a second time."""
     before = incident.deliveries.get(action.key, Delivery())
     return before.about == action.about and before.maybe_sent and not before.storm
+
+
+def _may_go_on(door: Door, name: str, member: Member) -> bool:
+    """Tell whether a wave came after the member's, whose page was refused: what isn't settled joins it."""
+    return door.storm.wave > member.wave and door.storm.find_telling(name, member).failed_at > 0
 
 
 def _about(action: Action) -> str:
@@ -314,11 +375,17 @@ def _folds_on(action: Action, incident: Incident, policy: EscalationPolicy) -> b
     """Tell whether a step's page begins a storm of its responder: the incident is in one already, and so
     are others, whose step is due as well.
     """
+    root = incident.deliveries.get("root", Delivery())
+    if isinstance(action, Call):
+        return _is_refused(action, incident)
+    if isinstance(action, Post):
+        return action.key == MESSAGE and bool(root.refused_storm)
     if not isinstance(action, Page) or not policy.steps or action.step.name == policy.steps[0].name:
         return False
-    if incident.run.number == 1 and incident.deliveries.get("root", Delivery()).is_folded:
+    if incident.run.number == 1 and (root.is_folded or root.refused_storm):
         return True
-    return any(current(incident, f"page:{step.name}").is_folded for step in policy.steps)
+    pages = [current(incident, page_key(step)) for step in policy.steps]
+    return any(page.is_folded or page.refused_storm for page in pages)
 
 
 def _count_told(action: Action, incident: Incident) -> None:

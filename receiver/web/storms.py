@@ -8,8 +8,8 @@ from receiver.domain.storm import (
     HeldStorm,
     Storm,
     count,
+    find_counted,
     list_incident_ids,
-    split_members,
     take_census,
 )
 from receiver.errors import NotFound
@@ -43,7 +43,7 @@ def describe_storm(parts: Parts, held: HeldStorm) -> StormRow:
     """Return a storm with the numbers of its members as they stand now."""
     storm = held.storm
     heads = parts.incidents.read_heads(list_incident_ids(held))
-    tally = count(split_members(take_census(held, heads))[0])
+    tally = count(find_counted(take_census(held, heads)))
     answered = storm.acknowledged
     return StormRow(
         id=storm.id,

@@ -29,7 +29,7 @@ from receiver.domain.storm import (
     storm_dedup_key,
 )
 from receiver.domain.storm_plan import CloseWave, Finish, Leave, Standing, plan_storm
-from receiver.errors import TemporaryDeliveryError
+from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
 from tests.builders import OPENED_AT, a_responder, an_incident
 
 PLACE = "responder:on-call"
@@ -88,6 +88,8 @@ class Life:
             attempt = attempt.arrived(Receipt(self.now))
         elif outcome == "fails":
             attempt = attempt.failed(TemporaryDeliveryError("no"), self.now, was_maybe_sent=was, salt="x")
+        elif outcome == "fails for good":
+            attempt = attempt.failed(PermanentDeliveryError("no"), self.now, was_maybe_sent=was, salt="x")
         self.storm = replace(self.storm, deliveries={**self.storm.deliveries, action.key: attempt})
 
     def reaches(self, action: Action) -> None:
@@ -153,6 +155,21 @@ def test_whoever_is_open_is_counted_by_a_page_that_is_not_acknowledged(happening
     for name, member in life.members.items():
         if life.incidents[name].state == "open":
             assert life.open_pages[storm_dedup_key(life.storm.id, member.wave)] == "triggered"
+
+
+REFUSED = st.one_of(HAPPENINGS, st.tuples(st.just("works"), st.just("fails for good")))
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(REFUSED, max_size=40))
+def test_whoever_is_open_is_paged_or_hears_that_its_page_was_refused(happenings: list[tuple]) -> None:
+    life = live(happenings)
+    life.settles()
+    for name, member in life.members.items():
+        if life.incidents[name].state == "open":
+            telling = life.storm.find_telling(name, member)
+            key = storm_dedup_key(life.storm.id, member.wave)
+            assert telling.failed_at or life.open_pages.get(key) == "triggered"
 
 
 @settings(max_examples=300, deadline=None)

@@ -21,6 +21,7 @@ from tests.mocks.slack import MockSlack
 from tests.mortal import Instant, Mortal, Rehearsal
 from tests.rig import NAMES, ROUTING, Clock, Rig
 from tests.simulation.lines import load_scripts
+from tests.story.outage import with_fallback
 from tests.valkey import find_keys_without_expiry
 
 pytestmark = pytest.mark.timeout(300)
@@ -132,16 +133,53 @@ class Play:
         return page
 
 
+class RefusedPlay(Play):
+    """The same where PagerDuty refuses On-call's key for good: Manager stands in, by pages and a storm's page."""
+
+    def begins(self) -> None:
+        """Up to the first who join the storm of On-call."""
+        self.rig.refuses("on-call")
+        self.incidents = [self._posts(n)["incidents"][0] for n in range(COUNT)]
+        self._waits_until(lambda: self._has_storm("responder:on-call"))
+
+    def _has_storm(self, place: str) -> bool:
+        return any(one["place"] == place for one in self.rig.client.get("/api/v1/storms").json["storms"])
+
+    def is_refused(self) -> None:
+        self._waits_until(lambda: all(self._is_refused(one) for one in self.incidents))
+        self._waits_until(lambda: self._has_told("on-call"))
+        self._waits_until(lambda: len(self._pages("manager")) + self._counted() == COUNT)
+        # A page of Manager's tells the step, too; what is said in a thread may come later, and once covers all.
+        self._waits_until(lambda: all(self._is_said(one) for one in self.incidents))
+        said = [reply for reply in self.rig.replies() if "not paged" in reply]
+        assert len(said) == 1
+
+    def _is_said(self, incident: str) -> bool:
+        rows = {row["id"]: row["state"] for row in self.rig.shows(incident)["deliveries"]}
+        return rows.get("unreached:on-call") == "delivered"
+
+    def _counted(self) -> int:
+        """Return how many the storm of Manager counts, 0 before it has paged."""
+        if not self._pages("manager", of_storm=True):
+            return 0
+        return int(self._storm("responder:manager")["total"])
+
+    def _is_refused(self, incident: str) -> bool:
+        rows = {row["id"]: row for row in self.rig.shows(incident)["deliveries"]}
+        page = rows.get("page:on-call", {"state": ""})
+        return bool(page["state"] == "failed" and page["target"] == "pagerduty:on-call")
+
+
 ACTS = (Play.breaks_out, Play.escalates, Play.is_acknowledged, Play.ends)
 
 
 @pytest.fixture
-def theatre(tmp_path: Path, valkey_url: str, redis_client: Client) -> Callable[[], Any]:
+def theatre(tmp_path: Path, valkey_url: str, redis_client: Client) -> Callable[..., Any]:
     """What sets up everything anew for a play."""
     load_scripts(redis_client)  # or the first play would have round trips of its own
 
     @contextmanager
-    def open_() -> Iterator[Rig]:
+    def open_(routing: str = ROUTING_OF_STEPS) -> Iterator[Rig]:
         redis_client.flushall()
         clock = Clock()
         with MockSlack(clock=clock) as slack, MockPagerDuty(clock=clock) as pagerduty:
@@ -156,7 +194,7 @@ def theatre(tmp_path: Path, valkey_url: str, redis_client: Client) -> Callable[[
                 PAGERDUTY_WEBHOOK_SECRET="pagerduty-secret",
             )
             rig.storms_after_s = STORMS_AFTER_S
-            rig.configure(ROUTING_OF_STEPS + SMALL)
+            rig.configure(routing + SMALL)
             yield rig
         assert find_keys_without_expiry(redis_client) == []
 
@@ -179,6 +217,28 @@ def test_killed_at_any_instant(theatre: Callable[[], Any], act: Callable[[Play],
             play = Play(rig, instant.__eq__)
             try:
                 play.run(act)
+            except Exception as error:
+                error.add_note(f"killed {instant}")
+                raise
+            assert play.worker.deaths == [instant]
+
+
+def test_killed_at_any_instant_while_its_page_is_refused(theatre: Callable[..., Any]) -> None:
+    with theatre(with_fallback("manager")) as rig:
+        rehearsal = Rehearsal(rig)
+        play = RefusedPlay(rig, rehearsal)
+        play.begins()
+        before = len(rehearsal.instants)
+        play.is_refused()
+        instants = rehearsal.instants[before:]
+    assert len(instants) > 10
+    for instant in instants[::3]:  # each of the 223 was tried; a third of them takes a minute
+        with theatre(with_fallback("manager")) as rig:
+            play = RefusedPlay(rig, instant.__eq__)
+            try:
+                play.begins()
+                play.is_refused()
+                play._says_nothing_twice()
             except Exception as error:
                 error.add_note(f"killed {instant}")
                 raise

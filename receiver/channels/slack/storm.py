@@ -31,6 +31,8 @@ def render_storm(notification: StormNotification, rung: Rung = Rung.FULL) -> Mes
     if isinstance(action, Reply):
         if action.says == "storm_step":
             return Message(_step(notification, action), links_names=True)
+        if action.says == "storm_unreached":
+            return Message(_unreached(notification, action), links_names=True)
         return Message(_over(notification))
     title = _title(notification)
     lines = list(_lines(notification))
@@ -127,6 +129,15 @@ def _step(notification: StormNotification, reply: Reply) -> str:
     who = f"{line(responder.title, _MAX_NAME)} {mention(target.address) if target else ''}".rstrip()
     doing = "Paging" if responder.find_target(PAGERDUTY) else "Telling"
     return f"📟 {doing} {who}: {_incidents(notification.tally.total)} in this storm not acknowledged"
+
+
+def _unreached(notification: StormNotification, reply: Reply) -> str:
+    """Return that PagerDuty has not taken the page for so many, with whom to mention."""
+    if reply.step is None:
+        return ""
+    target = reply.step.responder.find_target(SLACK)
+    who = f"{line(reply.step.responder.title, _MAX_NAME)} {mention(target.address) if target else '<!here>'}"
+    return f"⚠️ PagerDuty can't be reached: {who}, {_incidents(notification.tally.total)} not paged"
 
 
 def _over(notification: StormNotification) -> str:

@@ -1,0 +1,203 @@
+"""A storm's page that is refused for good: each incident it counts gets what one of its own would, said once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from receiver.wiring import build_machine
+from tests.mocks.slack_workspace import SlackMessage
+from tests.rig import ROUTING, Rig
+from tests.story.outage import NOTICES, in_channel, with_fallback
+from tests.story.test_storms import MANY, breaks_out, pages, storm, summaries
+
+CRITICAL = "#alerts-critical"
+OPS = "#ops"
+
+
+@pytest.fixture(autouse=True)
+def budgets(rig: Rig) -> Iterator[None]:
+    rig.slack.workspace.add_channel(OPS)
+    rig.slack.workspace.add_channel("#monitoring")
+    rig.slack.keep_limits()
+    rig.pagerduty.keep_limits()
+    configure(rig, NOTICES + ROUTING)
+    yield
+    assert rig.slack.limited == []
+    assert rig.pagerduty.limited == []
+
+
+def configure(rig: Rig, text: str) -> None:
+    rig.configure(text + "limits: {}\n")
+    rig.machine = build_machine(rig.parts)
+
+
+def refused_after_the_first(rig: Rig) -> list[str]:
+    """Have a hundred fire, the first of which are paged by themselves, and refuse the key from then on."""
+    ids = breaks_out(rig)
+    rig.passes("1s")
+    rig.refuses("on-call")
+    rig.passes("20s")
+    return ids
+
+
+def in_the_storms_thread(rig: Rig) -> list[SlackMessage]:
+    (summary,) = summaries(rig)
+    return [reply for reply in rig.slack.replies() if reply.thread_ts == summary.ts]
+
+
+def failed(rig: Rig) -> list[dict[str, Any]]:
+    return list(rig.client.get("/api/v1/deliveries?state=failed&limit=200").json["deliveries"])
+
+
+def test_what_was_not_delivered_names_whom_it_was_for(rig: Rig) -> None:
+    ids = refused_after_the_first(rig)
+    rows = failed(rig)
+    singles = rig.paged().count("on-call")
+    assert len(rows) == MANY - singles
+    assert {row["target"] for row in rows} == {"pagerduty:on-call"}
+    assert {row["reason"] for row in rows} == {"invalid_routing_key"}
+    shown = rig.shows(next(one for one in ids if one == rows[0]["incident"]))
+    said = [event["text"] for event in shown["timeline"]]
+    assert "Page to pagerduty:on-call given up: invalid_routing_key" in said
+
+
+def test_the_status_the_metrics_and_one_notice_say_it(rig: Rig) -> None:
+    refused_after_the_first(rig)
+    rig.passes("2m")
+    assert rig.client.get("/api/v1/status").json["channels"]["pagerduty"]["state"] == "failing"
+    count = len(failed(rig))
+    assert f"receiver_failed_deliveries {count}.0" in rig.client.get("/metrics").text
+    (notice,) = in_channel(rig, "#monitoring")
+    assert notice.words.count("Page to pagerduty:on-call given up: invalid_routing_key") == 1
+    assert f"{count} incidents" in notice.words
+
+
+def test_the_storms_thread_has_one_mention(rig: Rig) -> None:
+    refused_after_the_first(rig)
+    rig.passes("1m")
+    (said,) = [reply for reply in in_the_storms_thread(rig) if "PagerDuty can't be reached" in reply.words]
+    assert said.pings == ["!here"]
+    assert "On-call" in said.words
+
+
+def test_the_mention_tells_the_step_of_each_and_the_next_is_due_in_its_time(rig: Rig) -> None:
+    ids = refused_after_the_first(rig)
+    rig.passes("1m")
+    for one in ids:
+        first, second, _ = rig.shows(one)["escalation"]["steps"]
+        assert (first["state"], second["state"]) == ("told", "waiting")
+    rig.passes("6m")
+    assert len(pages(rig, "team-lead")) == 1
+
+
+def test_the_fallback_responder_is_paged_once_for_all(rig: Rig) -> None:
+    configure(rig, NOTICES + with_fallback("manager"))
+    refused_after_the_first(rig)
+    rig.passes("1m")
+    (page,) = pages(rig, "manager")
+    count = len(failed(rig))
+    assert f"{count} incidents" in page["payload"]["summary"]
+    assert rig.paged().count("manager") == 1
+
+
+def test_a_fallback_responder_without_a_pager_is_mentioned_once(rig: Rig) -> None:
+    text = with_fallback("manager").replace(', pagerduty: {routing_key: "${PAGERDUTY_MANAGER_KEY}"}', "")
+    configure(rig, NOTICES + text)
+    refused_after_the_first(rig)
+    rig.passes("1m")
+    assert len([one for one in in_the_storms_thread(rig) if "@manager" in one.words]) == 1
+
+
+def test_the_fallback_channel_is_told_once(rig: Rig) -> None:
+    configure(rig, NOTICES + with_fallback(OPS))
+    refused_after_the_first(rig)
+    rig.passes("1m")
+    (message,) = in_channel(rig, OPS)
+    count = len(failed(rig))
+    assert f"{count} incidents in {OPS}" in message.text
+    thread = [reply for reply in rig.slack.replies() if reply.thread_ts == message.ts]
+    (call,) = [reply for reply in thread if "PagerDuty can't be reached" in reply.words]
+    assert f"{count} incidents not paged" in call.words
+    assert call.pings == ["!here"]
+
+
+def test_who_comes_later_is_not_forgotten(rig: Rig) -> None:
+    configure(rig, NOTICES + with_fallback("manager"))
+    refused_after_the_first(rig)
+    later = breaks_out(rig, count=20, first=MANY)
+    rig.passes("1m")
+    for one in later:
+        first = rig.shows(one)["escalation"]["steps"][0]
+        assert first["state"] == "told"
+    assert set(later) <= {row["incident"] for row in failed(rig)}
+
+
+def test_sent_again_by_hand_one_page_counts_them(rig: Rig) -> None:
+    refused_after_the_first(rig)
+    rows = failed(rig)
+    rig.pagerduty.routing_keys = None
+    for row in rows:
+        rig.client.post(f"/api/v1/deliveries/{row['id']}/retry", json={})
+    rig.passes("20s")
+    assert failed(rig) == []
+    (page,) = pages(rig)
+    assert f"{len(rows)} incidents" in page["payload"]["summary"]
+
+
+def test_sent_again_and_refused_again_they_are_listed_again(rig: Rig) -> None:
+    refused_after_the_first(rig)
+    rows = failed(rig)
+    for row in rows:
+        rig.client.post(f"/api/v1/deliveries/{row['id']}/retry", json={})
+    rig.passes("20s")
+    assert {row["id"] for row in failed(rig)} == {row["id"] for row in rows}
+
+
+def test_a_pagerduty_that_is_away_is_said_once_in_the_storms_thread(rig: Rig) -> None:
+    breaks_out(rig)
+    rig.passes("1s")
+    rig.pagerduty.fail_next(503, times=8)
+    rig.passes("30s")
+    (said,) = [reply for reply in in_the_storms_thread(rig) if "PagerDuty can't be reached" in reply.words]
+    assert said.pings == ["!here"]
+    rig.passes("1m")
+    assert len(pages(rig)) == 1
+    assert storm(rig, "responder:on-call")["total"] + rig.paged().count("on-call") - 1 == MANY
+
+
+def test_a_storms_message_that_is_refused_goes_to_the_fallback_channel_once(rig: Rig) -> None:
+    """Each of those it counted went there by itself, one a second."""
+    configure(rig, NOTICES + with_fallback(OPS))
+    ids = breaks_out(rig)
+    rig.slack.archive(CRITICAL)
+    rig.passes("1m")
+    (summary,) = [root for root in in_channel(rig, OPS) if f"incidents in {OPS}" in root.text]
+    folded = [row for row in failed(rig) if row["what"] == "root" and "refused for all" in str(row["detail"])]
+    assert len(folded) > MANY / 2
+    assert f"{len(folded)} incidents" in summary.text
+    assert {row["target"] for row in folded} == {f"slack:{CRITICAL}"}
+    assert len(in_channel(rig, OPS)) < 10
+    for one in ids:
+        assert rig.shows(one)["escalation"]["steps"][0]["state"] == "told"
+
+
+def test_steps_are_told_in_the_thread_of_the_storm_in_the_fallback_channel(rig: Rig) -> None:
+    configure(rig, NOTICES + with_fallback(OPS))
+    breaks_out(rig)
+    rig.slack.archive(CRITICAL)
+    rig.passes("6m30s")
+    (summary,) = [root for root in in_channel(rig, OPS) if f"incidents in {OPS}" in root.text]
+    said = [reply.words for reply in rig.slack.replies() if reply.thread_ts == summary.ts]
+    assert len([words for words in said if "@team-lead" in words]) == 1
+
+
+def test_a_storms_message_that_is_refused_pages_the_fallback_responder_once(rig: Rig) -> None:
+    configure(rig, NOTICES + with_fallback("manager"))
+    breaks_out(rig)
+    rig.slack.archive(CRITICAL)
+    rig.passes("1m")
+    assert len(pages(rig, "manager")) == 1
+    assert rig.paged().count("manager") < 15
