@@ -23,7 +23,7 @@ from receiver.web.reading import PIECE, give_way
 from receiver.wiring import Parts
 
 if TYPE_CHECKING:
-    from _typeshed.wsgi import StartResponse, WSGIApplication, WSGIEnvironment
+    from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 logger = logging.getLogger(__name__)
 
