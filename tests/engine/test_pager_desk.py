@@ -22,6 +22,10 @@ from tests.rig import KEYS, ROUTING, Rig
 SECRET = "pagerduty-secret"
 
 
+def build_rest(rig: Rig) -> PagerDutyRest:
+    return PagerDutyRest(rig.pagerduty.url, Secret("rest-token"), clock=rig.clock)
+
+
 class Bridge:
     """The receiver and PagerDuty, with the webhooks between them in the test's hand."""
 
@@ -29,7 +33,7 @@ class Bridge:
         self.rig = rig
         rig.environ["PAGERDUTY_WEBHOOK_SECRET"] = SECRET
         rig.configure(ROUTING)
-        self.pager = PagerDutyRest(rig.pagerduty.url, Secret("rest-token")) if has_token else None
+        self.pager = build_rest(rig) if has_token else None
         parts = rig.parts
         self.desk = PagerDesk(parts.hands, parts.incidents, self.pager, parts.routing, rig.clock)
         duties = Duties({}, parts.errands, {"pagerduty": self.desk.take}, rig.clock)

@@ -28,7 +28,7 @@ def pagerduty() -> Iterator[MockPagerDuty]:
 
 @pytest.fixture
 def rest(pagerduty: MockPagerDuty) -> PagerDutyRest:
-    return PagerDutyRest(pagerduty.url, Secret(TOKEN))
+    return PagerDutyRest(pagerduty.url, Secret(TOKEN), clock=pagerduty.now)
 
 
 def opens(pagerduty: MockPagerDuty, dedup_key: str = "k") -> PagedIncident:

@@ -151,6 +151,11 @@ TAKEN: dict[str, tuple[list[Told], int, int]] = {
         0,
         0,
     ),
+    "severity-page": (
+        [Told("c3438deb702218bd", key='{}:{alertname="CheckoutErrorBudgetBurn"}', receiver="r")],
+        0,
+        0,
+    ),
     "truncated-as-text": ([Told("a1", truncated=True)], 1, 0),
     "some-alerts-unreadable": ([Told("a1 a2")], 0, 5),
     "alert-without-a-list": ([Told("a1")], 0, 0),

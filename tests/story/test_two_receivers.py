@@ -183,7 +183,8 @@ def test_flapping_by_turns_it_is_one_open_message_and_pages_nobody_anew(rig: Rig
         ways.reverse()
         for way in ways:
             posts(rig, queue(rig), way=way)
-        if n == 3:
+        if n == 3:  # the first answer ended with the resolve
+            rig.answers(incident, "acknowledge")
             pages = rig.triggered()
     assert rig.triggered() == pages
     assert len(rig.roots()) == 1
