@@ -153,7 +153,7 @@ TAKEN: dict[str, tuple[list[Told], int, int]] = {
     ),
     "severity-page": (
         [Told("c3438deb702218bd", key='{}:{alertname="CheckoutErrorBudgetBurn"}', receiver="r")],
-        0,
+        1,
         0,
     ),
     "truncated-as-text": ([Told("a1", truncated=True)], 1, 0),
