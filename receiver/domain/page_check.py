@@ -149,9 +149,15 @@ def record_resolve_check(resolve: Delivery, finding: Finding, now: float) -> Del
     return _unsettle(resolve, still, STILL_OPEN, now)
 
 
-def record_repeat(page: Delivery, now: float) -> Delivery:
-    """Return *page* to be triggered again, as its alerts are repeated and PagerDuty can't be asked."""
-    return _unsettle(page, start_check(page), REPEATED, now)
+def record_repeat(page: Delivery, now: float, heard_at: float) -> Delivery:
+    """Return *page* to be triggered again, as its alerts were repeated and PagerDuty can't be asked; once for
+    each *heard_at*, also where the clock was set back since.
+    """
+    return _unsettle(page, replace(start_check(page), hint=name_repeat(heard_at)), REPEATED, now)
+
+
+def name_repeat(heard_at: float) -> str:
+    return f"heard@{heard_at:.3f}"
 
 
 def postpone_check(delivery: Delivery, now: float, *, is_temporary: bool) -> Delivery:

@@ -15,7 +15,7 @@ from receiver.domain.escalation import (
 )
 from receiver.domain.fallback import find_responder
 from receiver.domain.incident import Incident, dedup_key
-from receiver.domain.page_check import CHECK_EVERY_S, check_due_at, resolve_check_due_at
+from receiver.domain.page_check import CHECK_EVERY_S, check_due_at, name_repeat, resolve_check_due_at
 from receiver.domain.page_line import (
     PageLine,
     acknowledged_about,
@@ -96,7 +96,8 @@ def _check_resolve(incident: Incident, responder: Responder) -> tuple[str, float
 
 def _is_repeated(incident: Incident, page: Delivery) -> bool:
     """Tell whether the alerts were repeated a quarter of an hour after the page's last trigger."""
-    return page.receipt is not None and incident.heard_at >= page.receipt.at + CHECK_EVERY_S
+    is_done = page.check is not None and page.check.hint == name_repeat(incident.heard_at)
+    return not is_done and page.receipt is not None and incident.heard_at >= page.receipt.at + CHECK_EVERY_S
 
 
 def _list_paged(incident: Incident, policy: EscalationPolicy) -> Iterator[tuple[Responder, Target]]:

@@ -81,7 +81,7 @@ class PageChecker:
             return
         now = self._clock()
         if finding is None:
-            self._save(action, incident, record_repeat(before, now), worker, ())
+            self._save(action, incident, record_repeat(before, now, incident.heard_at), worker, ())
         elif incident.is_resolved:
             self._keep_resolve(action, incident, record_resolve_check(before, finding, now), worker)
         elif finding.is_answer and finding.status is not None:
