@@ -73,10 +73,10 @@ class Performer:
         inquiry: Inquiry | None = None,
         notices: Notices | None = None,
         checker: PageChecker | None = None,
-        keys: RoutingKeys | None = None,
+        keys: RoutingKeys,
         digests: Mapping[str, str],
     ) -> None:
-        self._keys = keys or RoutingKeys()
+        self._keys = keys
         self._checker = checker
         self._digests = digests
         self._health = health

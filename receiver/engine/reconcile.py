@@ -44,6 +44,7 @@ class Reconciler:
         witness: Witness | None,
         *,
         clock: Callable[[], float],
+        keys: RoutingKeys,
         turns: Turns | None = None,
         paused_until: Callable[[float], float] = lambda _now: 0.0,
         health: HealthNotes | None = None,
@@ -52,7 +53,6 @@ class Reconciler:
         storms: Storms | None = None,
         keeper: StormKeeper | None = None,
         checker: PageChecker | None = None,
-        keys: RoutingKeys | None = None,
     ) -> None:
         self._paused_until = paused_until
         self._storms = storms

@@ -100,16 +100,16 @@ class StormKeeper:
         rules: Rules,
         pace: Pace,
         clock: Callable[[], float],
+        keys: RoutingKeys,
         turns: Turns | None = None,
         paused_until: Callable[[float], float] = lambda _now: 0.0,
         public_url: str = "",
         questions: PagerQuestions | None = None,
-        keys: RoutingKeys | None = None,
         notices: Notices | None = None,
         health: HealthNotes | None = None,
     ) -> None:
         self._questions = questions
-        self._keys = keys or RoutingKeys()
+        self._keys = keys
         self._notices = notices
         self._health = health
         self._shelf = shelf

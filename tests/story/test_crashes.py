@@ -44,7 +44,13 @@ def kill_in(rig: Rig, lane: str, when: str) -> None:
     channels = build_channels(rig.parts)
     channels[lane] = Deadly(channels[lane], when)
     dying = Reconciler(
-        rig.parts.incidents, channels, rig.parts.routing, build_briefing(rig.parts), None, clock=rig.clock
+        rig.parts.incidents,
+        channels,
+        rig.parts.routing,
+        build_briefing(rig.parts),
+        None,
+        clock=rig.clock,
+        keys=rig.keys,
     )
     for incident in rig.parts.agenda.claim(lane, "dying", rig.clock(), 10).incidents:
         with pytest.raises(Killed):
@@ -188,6 +194,7 @@ def test_a_worker_that_slept_between_noting_a_page_and_sending_it_sends_nothing(
         build_briefing(rig.parts),
         None,
         clock=rig.clock,
+        keys=rig.keys,
     )
     with pytest.raises(ClaimLost):
         asleep.reconcile(incident, PAGERDUTY, "asleep")

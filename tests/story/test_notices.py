@@ -236,6 +236,7 @@ def test_killed_after_the_notice_was_kept_and_before_the_failure_was_it_is_said_
         build_briefing(parts),
         None,
         clock=rig.clock,
+        keys=rig.keys,
         notices=Killed(),
     )
     rig.slack.archive("#alerts-critical")
