@@ -160,10 +160,9 @@ def name_repeat(heard_at: float) -> str:
     return f"heard@{heard_at:.3f}"
 
 
-def postpone_check(delivery: Delivery, now: float, *, is_temporary: bool) -> Delivery:
+def postpone_check(delivery: Delivery, now: float) -> Delivery:
     """Return *delivery* with its check put off, as PagerDuty could not be asked at *now*."""
-    wait = CHECK_AGAIN_S if is_temporary else CHECK_EVERY_S
-    return replace(delivery, check=replace(start_check(delivery), again_at=now + wait))
+    return replace(delivery, check=replace(start_check(delivery), again_at=now + CHECK_AGAIN_S))
 
 
 def start_check(page: Delivery) -> PageCheck:
@@ -186,7 +185,27 @@ def check_due_at(page: Delivery) -> float | None:
         due_at = receipt.at + CHECK_AFTER_S
     else:
         due_at = check.at + CHECK_EVERY_S
-    return max(due_at, check.again_at if check is not None else 0.0)
+    return max(due_at, postponed_until(page))
+
+
+def postponed_until(event: Delivery) -> float:
+    """Return until when PagerDuty is not to be asked again, as it could not be asked; 0.0 where it could."""
+    return event.check.again_at if event.check is not None else 0.0
+
+
+def limit_check_wait(event: Delivery, due_at: float, now: float) -> float:
+    """Return *due_at*, the moment of a check of *event*, without a wait that a clock ahead of ours began.
+
+    Checked or postponed now, it has its next wait by our clock.
+    """
+    check, again_at = event.check, postponed_until(event)
+    if due_at <= now:
+        return due_at
+    if again_at > now:
+        return again_at if again_at <= now + CHECK_AGAIN_S + CLOCK_SLACK_S else now
+    is_checked = check is not None and check.attempt == event.attempts
+    begun_at = check.at if check is not None and is_checked else event.last_attempt_at
+    return now if begun_at > now + CLOCK_SLACK_S else due_at
 
 
 def resolve_check_due_at(resolve: Delivery) -> float | None:
@@ -196,7 +215,7 @@ def resolve_check_due_at(resolve: Delivery) -> float | None:
         return None
     if check is not None and check.attempt == resolve.attempts:
         return None
-    return max(receipt.at + CHECK_AFTER_S, check.again_at if check is not None else 0.0)
+    return max(receipt.at + CHECK_AFTER_S, postponed_until(resolve))
 
 
 def is_unconfirmed(page: Delivery) -> bool:

@@ -15,7 +15,13 @@ from receiver.domain.escalation import (
 )
 from receiver.domain.fallback import find_responder
 from receiver.domain.incident import Incident, dedup_key
-from receiver.domain.page_check import CHECK_EVERY_S, check_due_at, name_repeat, resolve_check_due_at
+from receiver.domain.page_check import (
+    CHECK_EVERY_S,
+    check_due_at,
+    name_repeat,
+    postponed_until,
+    resolve_check_due_at,
+)
 from receiver.domain.page_line import (
     PageLine,
     acknowledged_about,
@@ -63,7 +69,8 @@ def list_checks(incident: Incident, policy: EscalationPolicy) -> Iterator[Action
         of, due_at, hint = wanted
         is_repeated = not hint and not policy.has_pager and _is_repeated(incident, incident.deliveries[of])
         if policy.has_pager or hint or is_repeated:
-            moment = due_at if policy.has_pager and not hint else 0.0
+            event = incident.deliveries[of]
+            moment = due_at if policy.has_pager and not hint else postponed_until(event)
             yield CheckPage(
                 f"check:{responder.name}", "", PAGERDUTY, target, moment, "", responder, of, hint, is_repeated
             )

@@ -41,6 +41,7 @@ from receiver.domain.messages import (
     list_replies,
     remind_acknowledged_at,
 )
+from receiver.domain.page_check import limit_check_wait
 from receiver.domain.pages import list_checks, list_pages
 from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK, EscalationPolicy, Target
 from receiver.domain.renaming import RENAMED, find_changing_label
@@ -112,11 +113,10 @@ def _no_wait_lost(incident: Incident, action: Action, now: float) -> Action:
     """
     delivery = incident.deliveries.get(action.key)
     if isinstance(action, CheckPage):
-        # Checked now, it has its next wait by our clock.
-        event = incident.deliveries[action.of]
-        begun_at = max(event.last_attempt_at, event.check.at if event.check is not None else 0.0)
-        is_ahead = begun_at > now + _CLOCKS_DIFFER_S
-    elif delivery is not None and delivery.about == action.about and delivery.attempts > 0:
+        return replace(
+            action, ready_at=limit_check_wait(incident.deliveries[action.of], action.ready_at, now)
+        )
+    if delivery is not None and delivery.about == action.about and delivery.attempts > 0:
         is_ahead = delivery.last_attempt_at > now + _CLOCKS_DIFFER_S
     else:
         is_ahead = incident.opened_at > now

@@ -20,7 +20,12 @@ from receiver.domain.action import (
     Update,
 )
 from receiver.domain.delivery import Delivery
-from receiver.domain.page_check import check_due_at, resolve_check_due_at
+from receiver.domain.page_check import (
+    check_due_at,
+    limit_check_wait,
+    postponed_until,
+    resolve_check_due_at,
+)
 from receiver.domain.page_line import build_gone_responder
 from receiver.domain.policy import PAGERDUTY, SLACK, Responder, Step, Target
 from receiver.domain.storm import (
@@ -231,7 +236,7 @@ def _checks_of(standing: Standing, wave: int, responder: Responder, target: Targ
     hint = told.reference if told is not None and is_open else ""
     hint = "" if event.check is not None and event.check.hint == hint else hint
     if hint or standing.has_pager:
-        moment = 0.0 if hint else due_at
+        moment = limit_check_wait(event, postponed_until(event) if hint else due_at, standing.now)
         yield CheckPage(f"check:{wave}", "", PAGERDUTY, target, moment, "", responder, of, hint)
 
 

@@ -38,7 +38,7 @@ from receiver.domain.ports import Incidents
 from receiver.engine.health import HealthNotes
 from receiver.engine.pager_answers import PagerAnswers
 from receiver.engine.pager_questions import PagerQuestions
-from receiver.errors import DeliveryError, TemporaryDeliveryError
+from receiver.errors import DeliveryError, PermanentDeliveryError
 from receiver.text import one_line
 
 logger = logging.getLogger(__name__)
@@ -74,10 +74,8 @@ class PageChecker:
         page, before = Paged(incident, action.responder), incident.deliveries[action.of]
         try:
             finding = self._find(action, page, before)
-        except DeliveryError as error:
-            is_temporary = isinstance(error, TemporaryDeliveryError)
-            after = postpone_check(before, self._clock(), is_temporary=is_temporary)
-            self._save(action, incident, after, worker, ())
+        except DeliveryError:
+            self._save(action, incident, postpone_check(before, self._clock()), worker, ())
             return
         now = self._clock()
         if finding is None:
@@ -98,10 +96,18 @@ class PageChecker:
         )
 
     def _find(self, action: CheckPage, page: Paged, event: Delivery) -> Finding | None:
-        """Return what PagerDuty has; None where it can't be asked and the alerts were repeated."""
+        """Return what PagerDuty has; None where it can't be asked and the alerts were repeated.
+
+        Without an API key, or with one that PagerDuty refuses, a webhook that told of a resolve is believed.
+        """
         if self._questions is None:
             return None if action.is_repeated else Finding("resolved", PagerStatus("resolved"))
-        statuses = self._questions.find_statuses([page.key]).get(page.key, ())
+        try:
+            statuses = self._questions.find_statuses([page.key]).get(page.key, ())
+        except PermanentDeliveryError:
+            if action.hint:
+                return Finding("resolved", PagerStatus("resolved"))
+            raise
         if page.incident.is_resolved:
             return find_left_open(statuses, event)
         return evaluate_page(statuses, page.sent_at, acknowledged_after=page.former_until)

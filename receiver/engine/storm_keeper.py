@@ -65,7 +65,7 @@ from receiver.engine.pager_questions import PagerQuestions
 from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.storms import Storms
 from receiver.engine.turns import Turns
-from receiver.errors import DeliveryError, NotFound, TemporaryDeliveryError
+from receiver.errors import DeliveryError, NotFound, PermanentDeliveryError
 
 logger = logging.getLogger(__name__)
 
@@ -294,11 +294,8 @@ class StormKeeper:
         wave, is_page = int(action.of.partition(":")[2]), action.of.startswith("page:")
         try:
             finding = self._find(action, storm, before, is_page=is_page)
-        except DeliveryError as error:
-            is_temporary = isinstance(error, TemporaryDeliveryError)
-            self._shelf.keep(
-                held, _with(storm, action.of, postpone_check(before, now, is_temporary=is_temporary))
-            )
+        except DeliveryError:
+            self._shelf.keep(held, _with(storm, action.of, postpone_check(before, now)))
             return
         if is_page and finding.is_answer and finding.status is not None:
             what = "acknowledge" if finding.what == "acknowledged" else "resolve"
@@ -319,7 +316,12 @@ class StormKeeper:
         if self._questions is None:
             return Finding("resolved", PagerStatus("resolved"))
         key = storm_dedup_key(storm.id, int(action.of.partition(":")[2]))
-        statuses = self._questions.find_statuses([key]).get(key, ())
+        try:
+            statuses = self._questions.find_statuses([key]).get(key, ())
+        except PermanentDeliveryError:
+            if action.hint:  # as without an API key
+                return Finding("resolved", PagerStatus("resolved"))
+            raise
         return evaluate_page(statuses, event.first_attempt_at) if is_page else find_left_open(statuses, event)
 
     def _notice(self, notice_id: str, text: str, now: float) -> None:

@@ -197,15 +197,17 @@ def _check_wanted(one: Sent, history: list[Seen]) -> Iterator[str]:
 
 
 def _find_doubled_pages(world: World, incident: Incident, sent: list[Sent]) -> Iterator[str]:
-    """One page of one run wakes its responder once, and once more for each time PagerDuty ended it by itself."""
+    """One page of one run wakes its responder once under one key, and once more for each time PagerDuty ended
+    it by itself.
+    """
     slot = f"receiver-{incident.slot}-"
     ended = sum(key.startswith(slot) for key in world.auto_resolved)
-    woken: dict[tuple[str, str], int] = {}
-    for one in sent:
-        if one.opened is not None:
-            name = (one.notification.action.key, one.notification.action.about)
-            woken[name] = woken.get(name, 0) + 1
-    for (key, about), times in woken.items():
+    woken = Counter(
+        (one.notification.action.key, one.notification.action.about, one.opened.routing_key)
+        for one in sent
+        if one.opened is not None
+    )
+    for (key, about, _), times in woken.items():
         if times > 1 + ended:
             yield f"{key} of run {about} woke {times} times"
 
@@ -299,7 +301,8 @@ def _check_line(
             and one.notification.action.about == str(incident.run.number)
             for one in world.pager.pages(incident.id)
         )
-        if not shown or was_told_now:
+        # Nor again where PagerDuty ended by itself what they had from before.
+        if was_told_now or not (shown or dedup in world.auto_resolved):
             yield f"is open, and {name} has it {shown or 'not open'} in PagerDuty"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from receiver.store.keys import DUTIES
 from tests.mocks.pagerduty_account import INTEGRATION, PagedIncident
 from tests.rig import KEYS, ROUTING, Rig
 
@@ -235,6 +236,42 @@ def test_a_webhook_of_auto_resolve_is_acted_on_at_once(rest: Rig) -> None:
     tells(rest)
     assert rest.paged() == ["on-call", "on-call"]
     assert rest.state(incident) == "open"
+
+
+def test_a_webhook_of_auto_resolve_is_believed_while_pagerduty_refuses_to_answer(hooks: Rig) -> None:
+    hooks.pagerduty.rest.token = "another"
+    hooks.environ |= {"PAGERDUTY_API_TOKEN": "revoked", "PAGERDUTY_API_URL": hooks.pagerduty.url}
+    hooks.configure(ROUTING)
+    incident = hooks.fires("DiskFull")
+    hooks.passes("1m")
+    hooks.pagerduty.auto_resolves(page(hooks))
+    before = asked(hooks)
+    tells(hooks)
+    hooks.passes("1m")
+    assert 1 <= asked(hooks) - before <= 4
+    assert hooks.state(incident) == "open"
+    assert hooks.paged() == ["on-call", "on-call"]
+
+
+def test_a_webhook_of_auto_resolve_waits_a_minute_for_an_answer_after_one_that_failed(hooks: Rig) -> None:
+    hooks.environ |= {"PAGERDUTY_API_TOKEN": "rest-token", "PAGERDUTY_API_URL": hooks.pagerduty.url}
+    hooks.configure(ROUTING)
+    hooks.fires("DiskFull")
+    hooks.passes("2m")
+    hooks.pagerduty.auto_resolves(page(hooks))
+
+    def post(body: bytes, headers: dict[str, str]) -> int:
+        return hooks.client.post("/webhooks/pagerduty", data=body, headers=headers).status_code
+
+    hooks.pagerduty.webhooks.deliver(post)
+    hooks.works((DUTIES,))
+    before = asked(hooks)
+    hooks.pagerduty.rest.odd_body = {"incidents": "none"}
+    hooks.passes("30s")
+    assert asked(hooks) - before <= 2
+    hooks.pagerduty.rest.odd_body = None
+    hooks.passes("1m")
+    assert hooks.paged() == ["on-call", "on-call"]
 
 
 @pytest.mark.parametrize("by", ["Payments service", ""])

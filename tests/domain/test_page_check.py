@@ -1,0 +1,59 @@
+"""When PagerDuty is asked about a page, where hosts' clocks differ."""
+
+from __future__ import annotations
+
+import pytest
+from msgspec.structs import replace
+
+from receiver.domain.delivery import Delivery, PageCheck, Receipt
+from receiver.domain.page_check import (
+    CHECK_AFTER_S,
+    CHECK_AGAIN_S,
+    CHECK_EVERY_S,
+    Finding,
+    check_due_at,
+    limit_check_wait,
+    postpone_check,
+    record_check,
+)
+from receiver.domain.pager_news import PagerStatus
+
+NOW = 1_000_000.0
+
+
+def sent(at: float) -> Delivery:
+    return Delivery("1", attempts=1, first_attempt_at=at, last_attempt_at=at, receipt=Receipt(at))
+
+
+def due(page: Delivery, now: float) -> float:
+    moment = check_due_at(page)
+    assert moment is not None
+    return limit_check_wait(page, moment, now)
+
+
+@pytest.mark.parametrize("ahead", [0.0, 4.0])
+def test_a_page_sent_by_a_clock_near_ours_is_checked_in_its_time(ahead: float) -> None:
+    assert due(sent(NOW + ahead), NOW) == NOW + ahead + CHECK_AFTER_S
+
+
+@pytest.mark.parametrize("ahead", [6.0, 60.0, 86400.0])
+def test_a_page_sent_by_a_clock_ahead_is_checked_now_and_then_in_time(ahead: float) -> None:
+    page = sent(NOW + ahead)
+    assert due(page, NOW) == NOW
+    checked = record_check(page, Finding("triggered", PagerStatus("triggered")), NOW)
+    assert due(checked, NOW) == NOW + CHECK_EVERY_S
+
+
+@pytest.mark.parametrize("ahead", [0.0, 60.0, 86400.0])
+def test_a_check_that_got_no_answer_waits_by_our_clock(ahead: float) -> None:
+    postponed = postpone_check(sent(NOW + ahead - CHECK_AFTER_S), NOW)
+    again_at = NOW + CHECK_AGAIN_S
+    assert due(postponed, NOW) == again_at
+    assert due(postponed, again_at) <= again_at
+
+
+def test_a_wait_of_a_clock_that_was_set_back_by_a_day_is_void() -> None:
+    later = NOW + 86400
+    page = replace(sent(NOW), check=PageCheck(attempt=1, at=later))
+    assert due(page, NOW) == NOW
+    assert due(postpone_check(page, later), NOW) == NOW
