@@ -12,7 +12,8 @@ class HandedIn(Moments):
     """All clocks are one, and every moment is the one that is handed in."""
 
     def at(self, moment: float) -> str:
-        return f"{math.ceil(moment * 1000) / 1000:.3f}"
+        rounded = math.ceil(moment * 1000) / 1000
+        return f"{rounded if rounded >= moment else rounded + 0.001:.3f}"  # never before its time
 
     def after(self, now: float, seconds: float = 0.0) -> str:
         return repr(now + seconds)

@@ -92,7 +92,11 @@ class Mortal:
 
 
 class Rehearsal:
-    """Notes the instants at which a death would leave something else behind than at the one before."""
+    """Notes the instants at which a death would leave something else behind than at the one before.
+
+    Those right after a claim and after a release are left out: the one leaves only a loan, as every instant of
+    the work that follows does, the other nothing that waits.
+    """
 
     def __init__(self, rig: Rig) -> None:
         self.instants: list[Instant] = []
@@ -104,7 +108,8 @@ class Rehearsal:
         left = self._look()
         if left != self._left:
             self._left = left
-            self.instants.append(instant)
+            if instant.what not in ("claim", "release"):
+                self.instants.append(instant)
         return False
 
     def _look(self) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ what is due.
 from __future__ import annotations
 
 import datetime as dt
+import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -120,29 +121,39 @@ class Rig:
     def works(self, lanes: tuple[str, ...] = LANES) -> float | None:
         """Work off everything that is due in *lanes*; return the next moment something is."""
         for _ in range(1000):
-            moments = []
-            is_idle = True
+            moments = {lane: self._find_due(lane) for lane in lanes}
+            was_idle = True
             for lane in lanes:
-                claims = self.parts.agenda.claim(lane, "rig", self.clock(), 1)
-                for incident_id in claims.incidents:
-                    is_idle = False
+                # What was done in one lane may have made something due in a later one.
+                if was_idle and moments[lane] > self.clock():
+                    continue
+                for incident_id in self.parts.agenda.claim(lane, "rig", self.clock(), 1).incidents:
+                    was_idle = False
                     machine = self.machine.duties if lane == DUTIES else self.machine.reconciler
                     dues = machine.reconcile(incident_id, lane, "rig")
                     self.parts.agenda.release(lane, "rig", incident_id, dues)
-                if claims.look_at is not None:
-                    moments.append(claims.look_at)
-            if is_idle:
-                return min(moments, default=None)
+            if was_idle:
+                due = min(moments.values(), default=math.inf)
+                return due if due < math.inf else None
         raise AssertionError("the agenda never comes to rest")
 
-    def passes(self, duration: str) -> None:
-        """Let time pass, working off each thing at its moment."""
-        end = self.clock() + parse_duration(duration)
+    def _find_due(self, lane: str) -> float:
+        """Return when *lane* has something to do next; that costs less than to claim it."""
+        moments, fault = self.parts.agenda._look(lane, self.clock())
+        if fault is not None:
+            raise fault
+        return min(moments.values(), default=math.inf)
+
+    def passes(self, duration: str, *, every: str = "0") -> None:
+        """Let time pass, working off each thing at its moment; with *every* no oftener than that, for long times
+        in which only duties come round.
+        """
+        end, pause = self.clock() + parse_duration(duration), max(parse_duration(every), 0.001)
         while True:
             due = self.works()
-            if due is None or due > end:
+            if due is None or max(self.clock() + pause, due) > end:
                 break
-            self.clock.moment = max(self.clock.moment + 0.001, due)
+            self.clock.moment = max(self.clock.moment + pause, due)
         self.clock.moment = end
         self.works()
 

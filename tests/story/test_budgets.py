@@ -249,7 +249,7 @@ def test_a_review_waits_for_its_turn_behind_first_messages_and_is_posted(limited
     limited.configure(REVIEWED)
     limited.machine.duties.begin(limited.parts.agenda)
     limited.fires("Reviewed", "info")
-    limited.passes("20h59m59s")
+    limited.passes("20h59m59s", every="5m")
     fire_many(limited, 150, ("info",))
     limited.passes("2m")
     roots = [root.text for root in limited.roots() if root.channel == "#alerts-info"]
@@ -269,7 +269,7 @@ def test_a_mark_on_a_review_is_shown_when_the_turn_of_its_edit_comes(limited: Ri
     limited.configure(REVIEWED.replace("limits: {}", "limits: {slack_updates: 1/m}"))
     limited.machine.duties.begin(limited.parts.agenda)
     limited.fires("Info", "info")
-    limited.passes("21h1m")
+    limited.passes("21h1m", every="5m")
     (review,) = [root for root in limited.roots() if "reviewed" in root.buttons]
     limited.answers(limited.fires("Edited", "warning"), "acknowledge")
     limited.passes("5s")

@@ -54,7 +54,7 @@ def test_set_forward_and_back_again_nobody_is_paged_twice(rig: Rig) -> None:
     rig.fires("DiskFull")
     sets_forward(rig)
     sets_back(rig)
-    rig.passes("5h")
+    rig.passes("5h", every="5m")
     assert rig.triggered() == ["on-call", "team-lead", "manager"]
 
 
@@ -156,9 +156,9 @@ def test_a_review_is_posted_once(rig: Rig, step) -> None:
     rig.machine.duties.begin(rig.parts.agenda)
     rig.works()
     rig.fires("Curious", severity="info")
-    rig.passes("21h30s")  # Tuesday 09:00:30
+    rig.passes("21h30s", every="30s")  # Tuesday 09:00:30
     step(rig)
-    rig.passes("5h")
+    rig.passes("5h", every="5m")
     assert sum("eview" in message.words for message in rig.roots()) == 1
 
 

@@ -195,7 +195,7 @@ def test_an_api_that_gives_no_answer_confirms_and_doubts_nothing(rest: Rig) -> N
 def test_a_page_that_opened_in_pagerduty_over_a_month_ago_is_still_found(rest: Rig) -> None:
     incident = rest.fires("DiskFull", severity="warning")
     for _ in range(3):
-        rest.passes("8h")
+        rest.passes("8h", every="5m")
         rest.posts(rest.alert("DiskFull", severity="warning", at=rest.clock() - 3600))
         rest.works()
     assert rest.state(incident) == "open"
