@@ -42,6 +42,10 @@ class PayloadError(ReceiverError):
         super().__init__(f"{source}: {reason}")
 
 
+class PayloadTooLarge(PayloadError):
+    """A body from outside that would take too long to mend: a 413, and a lost alert."""
+
+
 class NotFound(ReceiverError):
     """There is no such thing."""
 

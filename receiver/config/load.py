@@ -42,6 +42,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         responders=reader.read_words("RECEIVER_RESPONDERS", _PEOPLE),
         viewers=reader.read_words("RECEIVER_VIEWERS", _PEOPLE),
         public_url=reader.read_url("PUBLIC_URL"),
+        allowed_hosts=reader.read_hosts("RECEIVER_ALLOWED_HOSTS"),
         slack_api_url=reader.read_url("SLACK_API_URL", Settings.slack_api_url) + "/",
         pagerduty_events_url=reader.read_url("PAGERDUTY_EVENTS_URL", Settings.pagerduty_events_url),
         pagerduty_api_url=reader.read_url("PAGERDUTY_API_URL", Settings.pagerduty_api_url),

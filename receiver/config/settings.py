@@ -64,6 +64,10 @@ class Settings:
     # one is worse than none.
     public_url: str = ""
 
+    # To which names we answer beside our own where no token is asked for. Unset: on loopback to none, and
+    # beyond it to any.
+    allowed_hosts: tuple[str, ...] = ()
+
     # The vendors' own addresses; others for a proxy or a test. slack_sdk joins its methods to
     # an address that ends in `/`. Not printed, for a proxy's may hold a login.
     slack_api_url: str = field(default="https://slack.com/api/", repr=False)

@@ -205,7 +205,7 @@ def _read_matcher(item: Item, report: Report, severities: SeverityWords) -> Matc
 
 def _reason(error: Exception) -> str:
     cause = error.__cause__
-    return f": {cut(str(cause), 80)}" if isinstance(cause, re.error | OverflowError) else ""
+    return f": {cut(str(cause), 80)}" if isinstance(cause, ValueError) else ""
 
 
 def _fault_kind(item: Item, report: Report, expected: str) -> None:

@@ -55,6 +55,15 @@ class Reader:
             self.fault(f"{name} names nobody", expected)
         return found
 
+    def read_hosts(self, name: str) -> tuple[str, ...]:
+        """Return names of hosts in small letters, without ports."""
+        expected = "names of hosts separated by commas, without port, like receiver.internal"
+        found = self.read_words(name, expected)
+        for word in found:
+            if not re.fullmatch(r"[0-9A-Za-z_-]+(?:\.[0-9A-Za-z_-]+)*", word) or len(word) > 253:
+                self.fault(f"{name} holds what is no name of a host", expected)
+        return tuple(word.lower() for word in found)
+
     def read_text(self, name: str, default: str = "") -> str:
         return self._read(name) or default
 

@@ -8,14 +8,15 @@ from dataclasses import dataclass, field
 
 from receiver.domain.alert import Severity
 from receiver.domain.severity import LABEL, SeverityWords
+from receiver.regexes import Fits, compile_full_match
 
-_MATCHER = re.compile(
-    r"""\s*(?P<name>"(?:[^"\\]|\\.)*"|[^\s"{}=!~,\\]+)\s*(?P<operator>=~|!~|!=|=)\s*(?P<value>"(?:[^"\\]|\\.)*"|[^"]*?)\s*""",
-    re.DOTALL,
-)
+_QUOTED = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_BARE_NAME = re.compile(r'[^\s"{}=!~,\\]++')
+_OPERATOR = re.compile(r"\s*+(=~|!~|!=|=)")
 # Without quotes these would become part of the value, so that nothing ever matches: `severity == critical`,
 # `severity='critical'`, and two matchers in one text, `severity=critical,team=db`.
-_NO_VALUE = re.compile(r"[=~!<>'‘’“”].*|.*,\s*[^\s{}=!~,]+\s*(?:=~|!~|!=|=).*", re.DOTALL)
+_NO_VALUE = tuple("=~!<>'‘’“”")
+_NEXT_MATCHER = re.compile(r",\s*+[^\s{}=!~,]++\s*+(?:=~|!~|!=|=)")
 _ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
 
 
@@ -30,7 +31,7 @@ class Matcher:
     name: str
     operator: str
     value: str
-    _pattern: re.Pattern[str] | None = field(default=None, compare=False, repr=False)
+    _is_match: Fits | None = field(default=None, compare=False, repr=False)
     _severities: SeverityWords | None = field(default=None, compare=False, repr=False)
 
     def matches(self, labels: Mapping[str, str]) -> bool:
@@ -48,8 +49,8 @@ class Matcher:
         )
 
     def _fits(self, actual: str) -> bool:
-        if self._pattern is not None:
-            return (self._pattern.fullmatch(actual) is not None) == (self.operator == "=~")
+        if self._is_match is not None:
+            return self._is_match(actual) == (self.operator == "=~")
         return (actual == self.value) == (self.operator == "=")
 
     def __str__(self) -> str:
@@ -63,18 +64,32 @@ def parse_matcher(text: str, severities: SeverityWords | None = None) -> Matcher
     One of ours reads severities by *severities*; without them it tests labels as Alertmanager does.
     Raises ValueError with a sentence that says what is wrong.
     """
-    found = _MATCHER.fullmatch(text)
-    if found is None or _NO_VALUE.fullmatch(found["value"]):
+    parts = _split(text)
+    if parts is None:
         raise ValueError(f'{text!r} is no matcher like severity="critical"')
-    operator, value = found["operator"], _unquote(found["value"])
-    pattern = None
+    name, operator, value = parts
+    is_match = None
     if operator in ("=~", "!~"):
         try:
-            pattern = re.compile(value, re.DOTALL)
-        except (re.error, OverflowError, RecursionError) as error:
+            is_match = compile_full_match(value)
+        except ValueError as error:
             raise ValueError(f"{text!r} has a regular expression that can't be read: {error}") from error
-    name = _unquote(found["name"])
-    return Matcher(name, operator, value, pattern, severities if name == LABEL else None)
+    return Matcher(name, operator, value, is_match, severities if name == LABEL else None)
+
+
+def _split(text: str) -> tuple[str, str, str] | None:
+    """Return name, operator and value; None where *text* is no matcher. Each character is read once."""
+    text = text.strip()
+    name = (_QUOTED if text.startswith('"') else _BARE_NAME).match(text)
+    operator = _OPERATOR.match(text, name.end()) if name is not None else None
+    if name is None or operator is None:
+        return None
+    value = text[operator.end() :].strip()
+    if value.startswith('"'):
+        is_value = _QUOTED.fullmatch(value) is not None
+    else:
+        is_value = '"' not in value and not value.startswith(_NO_VALUE) and not _NEXT_MATCHER.search(value)
+    return (_unquote(name[0]), operator[1], _unquote(value)) if is_value else None
 
 
 def _unquote(text: str) -> str:

@@ -7,7 +7,7 @@ mend; only a body without a single readable alert is refused, with a reason for 
 from __future__ import annotations
 
 from receiver.domain.alert import Alert, Batch
-from receiver.errors import PayloadError
+from receiver.errors import PayloadError, PayloadTooLarge
 from receiver.sources import bounds
 from receiver.sources.fields import (
     Object,
@@ -28,8 +28,10 @@ from receiver.text import cut
 def repair(body: bytes, source: str, now: float) -> Batch:
     """Return what *body* holds, mended where it is odd; *now* is the moment of receipt.
 
-    Raises PayloadError when the body is no JSON object or holds no readable alert.
+    Raises PayloadTooLarge when mending it would take too long, PayloadError when the body is no JSON object
+    or holds no readable alert.
     """
+    _check_size(body)
     try:
         raw = load(body)
     except ValueError as error:
@@ -44,6 +46,20 @@ def repair(body: bytes, source: str, now: float) -> Batch:
     header = _header(raw, source, odd)
     alerts, repaired = _read_alerts(readable, status_of(raw.get("status")), now)
     return Batch(gather(header, alerts), len(entries) - len(readable), len(alerts) if odd else repaired)
+
+
+def _check_size(body: bytes) -> None:
+    if len(body) > bounds.MAX_MENDED:
+        raise _too_large(f"larger than the {bounds.MAX_MENDED // 1024 // 1024} MiB that are mended")
+    if sum(body.count(mark) for mark in (b",", b"[", b"{")) > bounds.MAX_MENDED_VALUES:
+        raise _too_large(f"of more than the {bounds.MAX_MENDED_VALUES:,} values that are mended")
+
+
+def _too_large(how: str) -> PayloadTooLarge:
+    advice = "send fewer alerts at once, see max_alerts in Alertmanager"
+    return PayloadTooLarge(
+        "alertmanager", f"the body is not quite as Alertmanager writes it, and {how}: {advice}"
+    )
 
 
 def _alerts_of(raw: Object) -> list[object]:
@@ -108,17 +124,26 @@ def _header(raw: Object, source: str, odd: list[str]) -> Header:
 
 
 def _read_alerts(readable: list[Object], group_status: str, now: float) -> tuple[list[Alert], int]:
-    alerts, repaired = [], 0
+    alerts, repaired, left = [], 0, bounds.MAX_UNIDENTIFIED
     for raw in readable:
         odd: list[str] = []
-        alerts.append(_read_alert(raw, group_status, now, odd))
+        labels = texts_of(raw["labels"], "labels", odd)
+        fingerprint = bounds.short(text_of(raw, "fingerprint", odd), bounds.MAX_FINGERPRINT)
+        if not fingerprint:
+            left -= bounds.size_of(labels)
+            if left < 0:
+                raise _too_large("has too many labels in alerts without fingerprint")
+            # Before anything is cut: alerts that differ far behind stay different.
+            fingerprint = bounds.identity(labels)
+        alerts.append(_read_alert(raw, fingerprint, labels, group_status, now=now, odd=odd))
         repaired += bool(odd)
     return alerts, repaired
 
 
-def _read_alert(raw: Object, group_status: str, now: float, odd: list[str]) -> Alert:
+def _read_alert(
+    raw: Object, fingerprint: str, labels: dict[str, str], group_status: str, *, now: float, odd: list[str]
+) -> Alert:
     """Return the alert; what had to be mended is named in *odd*."""
-    labels = texts_of(raw["labels"], "labels", odd)
     annotations = raw.get("annotations")
     if not isinstance(annotations, dict):
         note(odd, "annotations", annotations is not None)
@@ -126,8 +151,7 @@ def _read_alert(raw: Object, group_status: str, now: float, odd: list[str]) -> A
     starts_at = moment_of(raw.get("startsAt"), now)
     note(odd, "startsAt", starts_at == 0.0)
     return Alert(
-        # Before anything is cut: alerts that differ far behind stay different.
-        bounds.short(text_of(raw, "fingerprint", odd), bounds.MAX_FINGERPRINT) or bounds.identity(labels),
+        fingerprint,
         cut_all(labels, bounds.MAX_LABEL, odd),
         cut_all(texts_of(annotations, "annotations", odd), bounds.MAX_ANNOTATION, odd),
         min(starts_at, now) or now,

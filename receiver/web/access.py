@@ -11,16 +11,19 @@ from receiver.text import Secret
 
 
 def is_let_in(request: Request, tokens: tuple[Secret, ...]) -> bool:
-    """Tell whether the request shows one of *tokens*; with none set everybody is let in.
+    """Tell whether the request shows one of *tokens*; with none set everybody is let in."""
+    return not tokens or find_token(request, tokens) is not None
+
+
+def find_token(request: Request, tokens: tuple[Secret, ...]) -> Secret | None:
+    """Return the one of *tokens* that the request shows.
 
     Each token is compared whole, by its digest and whatever the outcome, so that time tells nothing,
     not even how long a token is.
     """
-    if not tokens:
-        return True
     shown = _digest(_shown(request))
-    matches = [hmac.compare_digest(shown, _digest(token.reveal())) for token in tokens]
-    return any(matches)
+    matches = [token for token in tokens if hmac.compare_digest(shown, _digest(token.reveal()))]
+    return matches[0] if matches else None
 
 
 def _digest(text: str) -> bytes:

@@ -18,13 +18,13 @@ from werkzeug.wrappers import Response as Answer
 
 from receiver import telemetry
 from receiver.config.ways_in import CALLBACK
-from receiver.text import Secret
+from receiver.text import Secret, one_line
 from receiver.web.access import is_let_in
 from receiver.web.address import Address
 from receiver.web.answers import refuse
 from receiver.web.error_page import is_for_reader
 from receiver.web.forms import Forms
-from receiver.web.meter import Meter
+from receiver.web.meter import Meter, name_address
 from receiver.web.people.visitor import Identity, Visitor, Way, find_visitor
 from receiver.web.people.visitors import Visitors
 from receiver.web.public_url import parse_public_url
@@ -34,19 +34,23 @@ logger = logging.getLogger(__name__)
 
 _OPEN = frozenset({"/healthz", "/readyz"})
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
+# Their senders sign what they send.
+_SIGNED = ("/webhooks/slack", "/webhooks/pagerduty")
 SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
 # What a form of a page or a question to the API may hold.
 MAX_BODY = 64 * 1024
 
 
 class Rates:
-    """How often an address may come; in each web process for itself.
+    """How often somebody may come; in each web process for itself.
 
-    A right token is never kept out for the wrong ones before it: behind one proxy, all have one address.
+    Whom we know is counted by token and name, and signing in apart: behind one proxy, all have one address,
+    and a stranger there must keep nobody out. A right token is never kept out for the wrong ones before it.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.failures = Meter(burst=20, per_s=20 / 60, clock=clock)
+        self.sign_ins = Meter(burst=60, per_s=1, clock=clock)
         self.requests = Meter(burst=300, per_s=50, clock=clock)
 
 
@@ -58,6 +62,7 @@ class Doors:
         settings = parts.settings
         self._asks = settings.asks_who_comes
         self._webhook_tokens = settings.webhook_tokens
+        self._allowed_hosts = frozenset(settings.allowed_hosts)
         self._signing_in = {SIGN_IN, CALLBACK, SIGN_OUT} if settings.oidc_issuer else set()
         self._visitors = Visitors(settings, parts.clock)
         self._public = parse_public_url(settings.public_url)
@@ -92,33 +97,78 @@ class Doors:
 
     def count_failure(self) -> Response | None:
         """Count that an address showed what was wrong; return what to answer where that is too often."""
-        wait_s = self._rates.failures.take(request.remote_addr) if self._rates is not None else 0.0
+        wait_s = self._rates.failures.take(_name_sender()) if self._rates is not None else 0.0
         if not wait_s:
             return None
         return _refuse("too_many_failures", 429, "too many wrong tokens came from your address", wait_s)
 
     def is_open_to_all(self) -> bool:
         """Tell whether other machines reach us and are asked for no token: somebody said --insecure."""
-        return self._is_anybody_welcome and not Address(request.environ["SERVER_NAME"], 0).is_loopback
+        return self._is_anybody_welcome and not _is_on_loopback()
 
     def _ask(self) -> Answer | None:
         path = request.path
-        if path in _OPEN or path.startswith("/static/"):
-            return None
+        refused = self._refuse_elsewhere(path)
+        if refused or path in _OPEN or path.startswith("/static/"):
+            return refused
         if path.startswith("/webhooks/"):
             # Each asks by itself; where there is none of ours, a stranger is not told so.
             is_ours = request.url_rule is not None
             return None if is_ours else self.refuse_stranger(self._webhook_tokens, "RECEIVER_WEBHOOK_TOKEN")
         request.max_content_length = MAX_BODY
-        if path not in self._signing_in and (answer := self._ask_name()):
+        is_signing_in = path in self._signing_in
+        if not is_signing_in and (answer := self._ask_name()):
             return answer
         if path == "/metrics":
             return None
-        wait_s = self._rates.requests.take(request.remote_addr) if self._rates is not None else 0.0
-        if wait_s:
-            return _refuse("too_many_requests", 429, "too many requests came from your address", wait_s)
+        if wait_s := self._count_request(is_signing_in=is_signing_in):
+            return _refuse("too_many_requests", 429, "too many requests came from you", wait_s)
         is_reading = request.method in _READING
         return None if is_reading else self._refuse_sent(is_form=not path.startswith("/api/"))
+
+    def _count_request(self, *, is_signing_in: bool) -> float:
+        """Count a request; return how many seconds to wait where that is one too many."""
+        if self._rates is None:
+            return 0.0
+        meter = self._rates.sign_ins if is_signing_in else self._rates.requests
+        visitor = find_visitor()
+        if is_signing_in or visitor is None or visitor.way is Way.OPEN:
+            return meter.take(_name_sender())
+        return meter.take(f"{visitor.way} {visitor.digest} {visitor.name}")
+
+    # --- where no token is asked for ---
+
+    def _refuse_elsewhere(self, path: str) -> Response | None:
+        """Refuse what a page of somebody else makes a browser ask, where no token is asked for.
+
+        A browser keeps such a page from reading our answers only as long as its name is not one that leads to
+        us (DNS rebinding), and lets it send `text/plain` to anybody. So where only this machine reaches us,
+        we answer to names that nobody else can let lead here; beyond that to any, or those of
+        RECEIVER_ALLOWED_HOSTS.
+        """
+        if self._asks_for_token(path):
+            return None
+        if not self._is_known_host(request.host):
+            hint = "set PUBLIC_URL or RECEIVER_ALLOWED_HOSTS, or a token"
+            shown = one_line(request.host, 80)
+            return _refuse(
+                "unknown_host", 403, f"without a token we do not answer to the name {shown}: {hint}"
+            )
+        if not self._is_from_here() and not _is_opening_page():
+            return _refuse("cross_site", 403, "this was sent by a page of somebody else; see PUBLIC_URL")
+        return None
+
+    def _asks_for_token(self, path: str) -> bool:
+        if path.startswith("/webhooks/"):
+            return bool(self._webhook_tokens) or path.startswith(_SIGNED)
+        return self._asks
+
+    def _is_known_host(self, host: str) -> bool:
+        if self._is_our_name(host.lower()):
+            return True
+        if self._allowed_hosts:
+            return _read_name(host.lower()) in self._allowed_hosts
+        return not _is_on_loopback()
 
     def _ask_name(self) -> Answer | None:
         """Note who comes, or return what to answer to somebody who may not come in."""
@@ -171,13 +221,6 @@ class Doors:
         https://pkg.go.dev/net/http#CrossOriginProtection
         """
         site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
-        host = _host_of(origin) if origin is not None else None
-        # A browser that says `null` keeps it to itself. Then the name it asked at is the page's, if it was a
-        # page of ours at all.
-        is_browser = site is not None or host is not None
-        if not self._asks and is_browser and not self._is_our_name(host or request.host.lower()):
-            # A name that was ours to a browser for a moment (DNS rebinding): nothing else would tell.
-            return False
         if site is not None:
             return site in ("same-origin", "none")
         return origin is None or self._is_our_origin(origin)
@@ -195,9 +238,9 @@ class Doors:
 
     def _is_our_name(self, host: str) -> bool:
         """Tell whether a page at *host* can only be ours: nobody else can let that name lead here."""
-        name = urlsplit(f"//{host}").hostname or ""
+        name = _read_name(host)
         is_number = name.replace(".", "").isdigit() or ":" in name
-        return host == self._public.host or name == "localhost" or is_number
+        return name == "localhost" or is_number or name == _read_name(self._public.host) != ""
 
 
 def may_answer() -> bool:
@@ -217,6 +260,29 @@ def _say_only_reads() -> str:
     if visitor is None or visitor.way is Way.TOKEN:
         return "this token only reads; one of RECEIVER_API_TOKEN may answer, too"
     return f"you are {visitor.name}, a viewer, and only read; RECEIVER_RESPONDERS says who may answer"
+
+
+def _name_sender() -> str:
+    return name_address(request.remote_addr)
+
+
+def _is_on_loopback() -> bool:
+    return Address(request.environ["SERVER_NAME"], 0).is_loopback
+
+
+def _is_opening_page() -> bool:
+    """Tell whether somebody follows a link to us, as in a chat; its page can't read what we answer."""
+    headers = request.headers
+    is_opening = (headers.get("Sec-Fetch-Mode"), headers.get("Sec-Fetch-Dest")) == ("navigate", "document")
+    return is_opening and request.method in ("GET", "HEAD")
+
+
+def _read_name(host: str) -> str:
+    """Return the name in `name:port`; empty for nonsense, which is nobody's."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
 
 
 def _host_of(origin: str) -> str:

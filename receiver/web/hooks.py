@@ -15,7 +15,7 @@ from receiver import telemetry
 from receiver.config.model import Routing
 from receiver.domain.alert import Batch
 from receiver.domain.journey import find_severity_warnings
-from receiver.errors import PayloadError
+from receiver.errors import PayloadError, PayloadTooLarge
 from receiver.sources import alertmanager
 from receiver.text import one_line
 from receiver.web.answers import refuse
@@ -80,7 +80,7 @@ def _refuse_faults(hooks: Blueprint, lost: LostAlerts) -> None:
     def unreadable(error: PayloadError) -> Response:
         _alerts("rejected").inc()
         _say_lost(lost, error.reason)
-        return refuse(400, error.reason)
+        return refuse(413 if isinstance(error, PayloadTooLarge) else 400, error.reason)
 
     @hooks.errorhandler(RequestEntityTooLarge)
     def too_large(_: RequestEntityTooLarge) -> Response:

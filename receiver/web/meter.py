@@ -1,4 +1,4 @@
-"""How often somebody came lately, by address: in this process' memory, and only for so many addresses."""
+"""How often somebody came lately, by name or address: in this process' memory, and for so many at most."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import ipaddress
 from collections import OrderedDict
 from collections.abc import Callable
 
-# An address not heard of for longest is forgotten first: whoever commands more of them than this is stopped
-# by no count.
-MAX_ADDRESSES = 10_000
+# Who was not heard of for longest is forgotten first: whoever commands more addresses than this is stopped by
+# no count.
+MAX_NAMES = 10_000
 
 
 class Meter:
-    """Lets an address do something *burst* times at once, and *per_s* times a second for ever."""
+    """Lets whoever has a name do something *burst* times at once, and *per_s* times a second for ever."""
 
     def __init__(self, burst: int, per_s: float, clock: Callable[[], float]) -> None:
         self._burst = burst
@@ -20,21 +20,23 @@ class Meter:
         self._clock = clock
         self._full_at: OrderedDict[str, float] = OrderedDict()  # when all of its burst is there again
 
-    def take(self, address: str | None) -> float:
+    def take(self, name: str) -> float:
         """Count one time, and return 0; or how many seconds to wait until there is one, uncounted."""
-        name, now = _name(address or ""), self._clock()
+        now = self._clock()
         whole_s = self._burst / self._per_s
         # A clock that was set back makes nobody wait longer than for a whole burst.
         full_at = min(max(self._full_at.pop(name, now), now), now + whole_s)
         wait_s = full_at + 1 / self._per_s - now - whole_s
         self._full_at[name] = full_at if wait_s > 1e-9 else full_at + 1 / self._per_s
-        if len(self._full_at) > MAX_ADDRESSES:
+        if len(self._full_at) > MAX_NAMES:
             self._full_at.popitem(last=False)
         return wait_s if wait_s > 1e-9 else 0.0
 
 
-def _name(address: str) -> str:
-    """Return who that is: the holder of one IPv6 address has 2⁶⁴ of them."""
+def name_address(address: str | None) -> str:
+    """Return who comes from there: the holder of one IPv6 address has 2⁶⁴ of them."""
+    if address is None:
+        return ""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:  # a Unix socket

@@ -97,7 +97,7 @@ FAULTS = [
     ),
     pytest.param(
         "version: 1\nroutes:\n  - channel: '#a'\n    match: ['a=~\"(\"']\n",
-        """4: routes[0].match[0] 'a=~"("' is no matcher: missing ), unterminated subpattern at position 0,"""
+        """4: routes[0].match[0] 'a=~"("' is no matcher: missing ): (,"""
         """ expected one like 'severity="critical"'""",
         id="bad regular expression",
     ),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receiver.domain.alert import Batch
-from receiver.errors import PayloadError
+from receiver.errors import PayloadError, PayloadTooLarge
 from receiver.sources import bounds
 from receiver.sources.alertmanager import parse
+from tests.sources.odd_bodies import BODIES
 
 PAYLOADS = sorted((Path(__file__).parent / "payloads").glob("*.json"))
 NOW = 1_795_435_200.0
@@ -138,6 +141,38 @@ def test_nonsense_is_refused_within_two_seconds(body: bytes) -> None:
     with pytest.raises(PayloadError):
         parse(body, "", NOW)
     assert time.process_time() - begun < 2
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_what_has_to_be_mended_takes_two_seconds_at_most(name: str) -> None:
+    body = BODIES[name]()
+    assert len(body) <= bounds.MAX_MENDED
+    begun = time.process_time()
+    read(body)
+    assert time.process_time() - begun < 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts memory as Linux does")
+def test_what_has_to_be_mended_leaves_a_process_under_400_mib() -> None:
+    command = [sys.executable, "-m", "tests.sources.odd_bodies"]
+    found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    assert int(found.stdout) < 400
+
+
+@pytest.mark.parametrize("size", [bounds.MAX_MENDED + 1, 32 * 1024 * 1024])
+def test_a_larger_body_is_taken_as_alertmanager_writes_it_and_else_refused_with_what_to_do(size: int) -> None:
+    pad = "x" * 16_000
+    alerts = [an_alert(annotations={"description": pad, "n": str(n)}) for n in range(size // 16_000 + 1)]
+    assert parse(a_body(*alerts), "", NOW).total == len(alerts)
+    alerts[0]["labels"]["port"] = 9100
+    with pytest.raises(PayloadTooLarge, match=r"larger than the 8 MiB that are mended: .* max_alerts"):
+        parse(a_body(*alerts), "", NOW)
+
+
+def test_a_body_of_too_many_values_is_refused_with_what_to_do() -> None:
+    body = b'{"alerts":[' + b"{}," * 200_000 + b'{"labels":{}}]}'
+    with pytest.raises(PayloadTooLarge, match=r"150,000 values that are mended: .* max_alerts"):
+        parse(body, "", NOW)
 
 
 @pytest.mark.parametrize("depth", [50, 900, 5_000, 100_000])

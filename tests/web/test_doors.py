@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 from base64 import b64encode
 
@@ -146,6 +147,31 @@ def test_pages_and_api_are_there_fifty_times_a_second(guarded: Rig) -> None:
     assert guarded.client.get("/healthz", environ_base=HERE).status_code == 200
 
 
+def test_a_stranger_who_signs_in_again_and_again_keeps_no_responder_out(guarded: Rig) -> None:
+    """Behind one proxy all come from one address."""
+    guarded.environ |= {
+        "OIDC_ISSUER": "https://id.example",
+        "OIDC_CLIENT_ID": "receiver",
+        "OIDC_CLIENT_SECRET": "secret",
+    }
+    guarded.configure(ROUTING)
+    client = create_app(guarded.parts, rates=Rates(guarded.clock)).test_client()
+    strange = [client.get("/sign-in/callback?code=x", environ_base=HERE).status_code for _ in range(400)]
+    assert strange.count(429) >= 300
+    assert client.get("/", headers=API_TOKEN, environ_base=HERE).status_code == 200
+    assert client.get("/api/v1/incidents", headers=API_TOKEN, environ_base=HERE).status_code == 200
+
+
+def test_one_of_two_with_one_address_takes_nothing_from_the_other(guarded: Rig) -> None:
+    def ask(name: str, token: str) -> int:
+        basic = "Basic " + b64encode(f"{name}:{token}".encode()).decode()
+        return guarded.client.get("/", headers={"Authorization": basic}, environ_base=HERE).status_code
+
+    assert 429 in [ask("dashboard", "api-token") for _ in range(310)]
+    assert ask("alice", "api-token") == 200
+    assert ask("dashboard", "api-next") == 200
+
+
 def test_a_forwarded_address_is_not_believed(guarded: Rig) -> None:
     for n in range(20):
         guarded.client.get("/", headers={**WRONG, "X-Forwarded-For": f"10.0.0.{n}"}, environ_base=HERE)
@@ -199,7 +225,7 @@ def test_a_page_of_somebody_else_may_not_with_the_login_a_browser_keeps(
     assert not guarded.parts.incidents.load(incident).acknowledged_at
 
 
-def test_what_only_reads_may_come_from_anywhere(guarded: Rig) -> None:
+def test_what_only_reads_may_come_from_anywhere_with_a_token(guarded: Rig) -> None:
     """As from a link in Slack."""
     answer = guarded.client.get("/", headers={**API_TOKEN, "Sec-Fetch-Site": "cross-site"})
     assert answer.status_code == 200
@@ -223,6 +249,134 @@ def test_without_tokens_a_name_of_somebody_else_that_leads_to_us_is_not_ours(
     headers = {"Host": host, "Origin": f"http://{host}"}
     for more in ({}, {"Sec-Fetch-Site": "same-origin"}):
         assert open_rig.client.post(path, json={}, headers={**headers, **more}).status_code == status
+
+
+ELSEWHERE = [
+    {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"},
+    {"Origin": "https://evil.example"},
+    {"Origin": "null"},
+    {"Sec-Fetch-Site": "cross-site"},
+    {"Sec-Fetch-Site": "same-site", "Origin": "http://localhost:3000"},
+    {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors", "Sec-Fetch-Dest": "image"},
+    {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "iframe"},
+    {"Host": "evil.example:9080"},
+    {"Host": "evil.example:9080", "Origin": "http://evil.example:9080", "Sec-Fetch-Site": "same-origin"},
+    {"Host": "localhost.evil.example"},
+    {"Host": "receiver"},
+    {"Host": "[::1"},
+]
+
+
+def list_statuses(rig: Rig, headers: dict[str, str], **base: str) -> dict[str, int]:
+    """Ask every route there is."""
+    client = rig.client
+    found = {}
+    for rule in client.application.url_map.iter_rules():
+        path = re.sub(r"<[^>]+>", "a", rule.rule)
+        method = "POST" if "POST" in (rule.methods or ()) else "GET"
+        found[rule.rule] = client.open(
+            path, method=method, headers=headers, environ_overrides=base
+        ).status_code
+    return found
+
+
+@pytest.mark.parametrize("headers", ELSEWHERE, ids=str)
+def test_without_tokens_no_route_answers_to_a_page_of_somebody_else(
+    rig: Rig, headers: dict[str, str]
+) -> None:
+    answers = list_statuses(rig, headers)
+    signed = {
+        rule: answers.pop(rule) for rule in list(answers) if rule.startswith(("/webhooks/s", "/webhooks/p"))
+    }
+    assert len(answers) > 30
+    assert set(answers.values()) == {403}
+    assert set(signed.values()) <= {401, 403, 404, 503}
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:9080", "localhost:9080", "[::1]:9080", "10.0.0.7", "ops.example"]
+)
+def test_without_tokens_a_program_at_a_name_of_ours_is_answered(rig: Rig, host: str) -> None:
+    """Alertmanager sends neither Origin nor Sec-Fetch-Site."""
+    rig.environ["PUBLIC_URL"] = "https://ops.example"
+    rig.configure(ROUTING)
+    body = rig.payload(rig.alert("DiskFull"))
+    assert rig.client.post(HOOK, json=body, headers={"Host": host}).status_code == 200
+    assert list_statuses(rig, {"Host": host}) == list_statuses(rig, {})
+
+
+def test_a_page_of_somebody_else_can_send_no_webhook_as_text(rig: Rig) -> None:
+    body = json.dumps(rig.payload(rig.alert("DiskFull")))
+    page = {"Content-Type": "text/plain", "Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
+    refused = rig.client.post(HOOK, data=body, headers=page)
+    assert refused.status_code == 403
+    assert "somebody else" in refused.json["error"]["message"]
+    assert rig.client.get("/api/v1/incidents").json["incidents"] == []
+
+
+def test_without_tokens_a_link_to_a_page_may_be_followed_from_anywhere(rig: Rig) -> None:
+    link = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+    assert rig.client.get("/", headers=link).status_code == 200
+    assert rig.client.post("/api/v1/maintenance", json={}, headers=link).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("host", "origin", "status"),
+    [
+        ("receiver.internal:9080", "", 200),
+        ("receiver.internal:9080", "http://receiver.internal:9080", 200),
+        ("receiver.internal:9080", "https://evil.example", 403),
+        ("evil.example", "", 200),
+    ],
+)
+def test_beyond_loopback_only_what_a_browser_says_is_judged(
+    rig: Rig, host: str, origin: str, status: int
+) -> None:
+    """Somebody said --insecure: by which names it is reached nobody knows."""
+    headers = {"Host": host} | ({"Origin": origin} if origin else {})
+    found = list_statuses(rig, headers, SERVER_NAME="0.0.0.0")
+    assert (found["/api/v1/incidents"] == 403) == (status == 403)
+    assert (found["/webhooks/alertmanager"] == 403) == (status == 403)
+
+
+@pytest.mark.parametrize("bound", ["0.0.0.0", "127.0.0.1"])
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("receiver.internal:9080", 200),
+        ("RECEIVER.internal", 200),
+        ("10.0.0.7:9080", 200),
+        ("localhost", 200),
+        ("evil.example", 403),
+        ("receiver.internal.evil.example", 403),
+    ],
+)
+def test_the_names_it_answers_to_can_be_narrowed_and_widened(
+    rig: Rig, bound: str, host: str, status: int
+) -> None:
+    rig.environ["RECEIVER_ALLOWED_HOSTS"] = "Receiver.internal, alerts.internal"
+    rig.configure(ROUTING)
+    for path in ("/", "/metrics", "/api/v1/incidents"):
+        found = rig.client.get(path, headers={"Host": host}, environ_overrides={"SERVER_NAME": bound})
+        assert found.status_code == status
+
+
+def test_where_a_token_is_asked_for_any_name_will_do(guarded: Rig) -> None:
+    headers = {**API_TOKEN, "Host": "whatever.example"}
+    assert guarded.client.get("/api/v1/incidents", headers=headers).status_code == 200
+    body = guarded.payload(guarded.alert("DiskFull"))
+    assert (
+        guarded.client.post(HOOK, json=body, headers={**HOOK_TOKEN, "Host": "x.example"}).status_code == 200
+    )
+
+
+def test_with_a_token_for_pages_alone_a_webhook_is_still_from_no_foreign_page(rig: Rig) -> None:
+    rig.environ["RECEIVER_API_TOKEN"] = "api-token"
+    rig.configure(ROUTING)
+    body = rig.payload(rig.alert("DiskFull"))
+    origin = {"Origin": "https://evil.example"}
+    assert rig.client.post(HOOK, json=body, headers=origin).status_code == 403
+    assert rig.client.post(HOOK, json=body).status_code == 200
 
 
 @pytest.mark.parametrize("public_url", ["", "https://ops.example"])

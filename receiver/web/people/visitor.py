@@ -48,6 +48,8 @@ class Visitor:
     name: str
     role: Role
     way: Way
+    # Of the token that was shown.
+    digest: str = ""
 
     @property
     def is_vouched(self) -> bool:

@@ -7,8 +7,7 @@ from collections.abc import Callable
 from flask import Request
 
 from receiver.config.settings import Settings
-from receiver.text import Secret
-from receiver.web.access import is_let_in
+from receiver.web.access import find_token
 from receiver.web.people.proxy import TrustedProxy
 from receiver.web.people.roles import Roles
 from receiver.web.people.sessions import Sessions, Signer
@@ -39,17 +38,13 @@ class Visitors:
     def find_by_token(self, request: Request) -> Visitor | None:
         """Return who shows one of our tokens."""
         for tokens, role in self._tokens:
-            if _shows(request, tokens):
-                return Visitor(_read_login(request), role, Way.TOKEN)
+            if token := find_token(request, tokens):
+                return Visitor(_read_login(request), role, Way.TOKEN, token.digest)
         return None
 
     def _admit(self, identity: Identity, way: Way) -> Visitor | Identity:
         role = self._roles.find(identity.marks)
         return Visitor(identity.name, role, way) if role else identity
-
-
-def _shows(request: Request, tokens: tuple[Secret, ...]) -> bool:
-    return bool(tokens) and is_let_in(request, tokens)
 
 
 def _read_login(request: Request) -> str:

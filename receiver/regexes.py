@@ -1,0 +1,102 @@
+"""Regular expressions of matchers, in RE2's syntax as in Alertmanager, matched in linear time.
+
+Python's `re` tries one way after another: an expression such as `([a-z]+[.]?)+:9100` takes minutes for a
+label of forty characters. RE2 looks at each character once for each state of the expression.
+
+https://github.com/google/re2/wiki/Syntax
+https://pkg.go.dev/github.com/prometheus/alertmanager/pkg/labels#Matcher
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Callable
+from importlib.util import find_spec
+from re import _constants, _parser  # type: ignore[attr-defined]
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+# More than people write; RE2 compiles it in a few milliseconds.
+MAX_LENGTH = 4096
+# Without RE2: how long one label may take, before it counts as one that does not fit.
+_TIMEOUT_S = 0.05
+# What RE2 for C++ takes and Go's does not: one byte of a character.
+_BYTE = re.compile(r"(?<!\\)(?:\\\\)*+\\C")
+
+Fits = Callable[[str], bool]
+
+
+def compile_full_match(expression: str) -> Fits:
+    """Return what tells whether *expression* fits the whole of a text, as Alertmanager's `=~` does.
+
+    As in Go, `.` is any character but a line feed. Raises ValueError with the reason.
+    """
+    if len(expression) > MAX_LENGTH:
+        raise ValueError(f"it is longer than {MAX_LENGTH} characters")
+    return _compile_re2(expression) if find_spec("re2") is not None else compile_with_timeout(expression)
+
+
+def _compile_re2(expression: str) -> Fits:
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    options.never_capture = True
+    if _BYTE.search(expression):
+        raise ValueError(r"invalid escape sequence: \C")
+    try:
+        pattern = re2.compile(expression.encode(), options)
+    except UnicodeEncodeError as error:
+        raise ValueError("it is no valid Unicode") from error
+    except re2.error as error:
+        reason = error.args[0] if error.args else "it can't be compiled"
+        raise ValueError(
+            reason.decode("utf-8", "replace") if isinstance(reason, bytes) else reason
+        ) from error
+    return lambda text: pattern.fullmatch(text.encode("utf-8", "replace")) is not None
+
+
+def compile_with_timeout(expression: str) -> Fits:
+    """Do the same without RE2: a repeat within a repeat is refused, and matching is bounded in time."""
+    import regex
+
+    try:
+        if _has_nested_repeats(_parser.parse(expression)):
+            raise ValueError("a repeat within a repeat may take for ever; write it with one")
+        pattern = regex.compile(expression)
+    except (re.error, regex.error, OverflowError, RecursionError) as error:
+        raise ValueError(str(error)) from error
+
+    def fits(text: str) -> bool:
+        try:
+            return pattern.fullmatch(text, timeout=_TIMEOUT_S) is not None
+        except TimeoutError:
+            fields = {"expression": expression[:200], "characters": len(text)}
+            logger.warning("a matcher took too long for a label", extra={"fields": fields})
+            return False
+
+    return fits
+
+
+def _has_nested_repeats(parsed: Any, *, is_within: bool = False) -> bool:
+    """Tell whether something that is repeated without a small bound holds another such repeat."""
+    for code, argument in parsed:
+        is_repeat = code in (_constants.MAX_REPEAT, _constants.MIN_REPEAT)
+        is_long = is_repeat and argument[1] > 1
+        if is_long and is_within:
+            return True
+        for inner in _list_inner(argument):
+            if _has_nested_repeats(inner, is_within=is_within or is_long):
+                return True
+    return False
+
+
+def _list_inner(argument: Any) -> list[Any]:
+    """Return the parsed expressions within the argument of one node."""
+    if isinstance(argument, _parser.SubPattern):
+        return [argument]
+    if isinstance(argument, list | tuple):
+        return [inner for one in argument for inner in _list_inner(one)]
+    return []
