@@ -75,6 +75,7 @@ class Routing:
     pagerduty_api_token: Secret = _UNSET  # empty: PagerDuty's REST API isn't asked
     # By the source in the webhook's address; "" is the one of `alertmanager:`. Only with an address.
     alertmanagers: Mapping[str, AlertmanagerConfig] = field(default_factory=dict)
+    sources: tuple[str, ...] = ()  # all that `alertmanagers:` names, also those without an address
     prometheus_url: str = field(default="", repr=False)
     links: tuple[tuple[str, str], ...] = ()
     notices_channel: str = ""

@@ -21,6 +21,7 @@ from receiver.config.services import (
     read_pagerduty_token,
     read_prometheus_url,
     read_slack_token,
+    read_sources,
 )
 from receiver.config.severities import read_severities
 from receiver.config.substitute import Substitution
@@ -97,6 +98,7 @@ def _read_root(root: Table, report: Report, environ: Mapping[str, str], folder: 
         slack_token=read_slack_token(root, report, environ),
         pagerduty_api_token=read_pagerduty_token(root, report, environ, is_needed=is_paging),
         alertmanagers=read_alertmanagers(root, report, environ),
+        sources=read_sources(root),
         prometheus_url=read_prometheus_url(root, report, environ),
         links=read_links(root.find("links"), report),
         notices_channel=read_notices_channel(root, report),

@@ -87,6 +87,12 @@ def read_alertmanagers(
     return {source: config for source, config in found.items() if config.urls}
 
 
+def read_sources(root: Table) -> tuple[str, ...]:
+    """Return the sources that `alertmanagers` names."""
+    several = root.find("alertmanagers")
+    return tuple(several.items) if isinstance(several, Table) else ()
+
+
 def _warn_of_no_alertmanager(source: str, root: Table, report: Report) -> None:
     """Warn that it isn't asked: silences are not heeded, and an alert whose resolve was lost stays open."""
     section: Item | Table | None = root.find("alertmanagers" if source else "alertmanager")

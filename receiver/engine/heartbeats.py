@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -12,6 +12,7 @@ from receiver.domain.alert import Alert, Group, fingerprint
 from receiver.domain.heartbeat import ROUTE, Beat, Heartbeat
 from receiver.domain.incident import Change, Event, Incident, Standing
 from receiver.domain.merge import Terms, merge
+from receiver.domain.notice import Notices
 from receiver.domain.ports import Held, Incidents, Rules
 from receiver.engine.hands import Hands
 from receiver.engine.intake import Intake
@@ -26,8 +27,10 @@ _NOTHING_TO_SEE_S = 3600.0
 _DEAF_AFTER_S = 60.0
 # The clocks of our own processes may differ by so much; a beat further ahead is from before a step back.
 _CLOCKS_DIFFER_S = 5.0
-# Each source is a page that may come: one that makes up names must not make them without end.
+# Each source is a page that may come: whoever makes up names must not make them without end.
 _SOURCES_AT_MOST = 200
+_NEW_SOURCES_AT_MOST = 8
+_DAY_S = 86400.0
 _MAX_URL = 200
 
 
@@ -35,6 +38,7 @@ class Beats(Protocol):
     """Where beats are kept; every method may raise StoreError."""
 
     def note(self, beats: Sequence[Beat]) -> list[float | None]: ...
+    def admit(self, source: str, now: float, *, at_most: int, within_s: float) -> bool: ...
     def find_all(self) -> list[Beat]: ...
     def forget(self, beat: Beat) -> None: ...
     def find_missed(self, beats: Sequence[Beat]) -> list[bool]: ...
@@ -45,12 +49,26 @@ class Beats(Protocol):
 
 
 class Pulse:
-    """Takes beats out of what comes in. *wake* has the watch look at once."""
+    """Takes beats out of what comes in. *wake* has the watch look at once.
 
-    def __init__(self, heartbeats: Sequence[Heartbeat], beats: Beats, wake: Callable[[float], None]) -> None:
+    Of *sources* only those count, where any are listed; else at most eight new ones a day. Others are said in
+    *notices*.
+    """
+
+    def __init__(
+        self,
+        heartbeats: Sequence[Heartbeat],
+        beats: Beats,
+        wake: Callable[[float], None],
+        *,
+        sources: Collection[str],
+        notices: Notices,
+    ) -> None:
         self._heartbeats = tuple(heartbeats)
         self._beats = beats
         self._wake = wake
+        self._sources = frozenset(sources)
+        self._notices = notices
         self._matched = tuple({matcher.name for one in heartbeats for matcher in one.matchers})
 
     def take(self, groups: tuple[Group, ...], now: float) -> tuple[tuple[Group, ...], int]:
@@ -69,9 +87,24 @@ class Pulse:
             others = tuple(alert for alert in group.alerts if not self._find(alert, group, now, found))
             count += len(group.alerts) - len(others)
             left.append(group if len(others) == len(group.alerts) else replace(group, alerts=others))
+        if found and self._sources:
+            found = {key: one for key, one in found.items() if self._is_listed(one[1], now)}
         if found:
             self._note(list(found.values()), now)
         return tuple(left), count
+
+    def _is_listed(self, beat: Beat, now: float) -> bool:
+        if beat.source in self._sources:
+            return True
+        self._refuse(beat, "it is not in `alertmanagers` of routing.yaml", now)
+        return False
+
+    def _refuse(self, beat: Beat, why: str, now: float) -> None:
+        """Say once a day that beats of a source are not listened for."""
+        source = one_line(beat.source, 80) or "(none)"
+        logger.warning("heartbeat not counted", extra={"fields": {"source": source, "reason": why}})
+        text = f"Heartbeats from the source {source} do not count: {why}"
+        self._notices.put("heartbeat sources", text, now, about="Heartbeats that do not count", every=_DAY_S)
 
     def _may_beat(self, group: Group) -> bool:
         """Tell whether *group* may hold a beat: each combination of the labels that count is tried once."""
@@ -92,10 +125,24 @@ class Pulse:
 
     def _note(self, found: Sequence[tuple[Heartbeat, Beat]], now: float) -> None:
         former = self._beats.note([beat for _, beat in found])
-        for (heartbeat, _), before in zip(found, former, strict=True):
+        for (heartbeat, beat), before in zip(found, former, strict=True):
+            if before is None and not self._admit(beat, now):
+                continue
             if before is None or not 0 <= now - before < heartbeat.every + heartbeat.grace:
                 self._wake(now)  # it may be back: nobody should be told a moment longer that it is missing
                 return
+
+    def _admit(self, beat: Beat, now: float) -> bool:
+        """Tell whether the first beat of *beat*'s source counts; it is forgotten where it does not."""
+        if self._sources:
+            return True
+        most = _NEW_SOURCES_AT_MOST
+        if self._beats.admit(beat.source, now, at_most=most, within_s=_DAY_S):
+            return True
+        self._beats.forget(beat)
+        why = f"{most} new sources came within a day; list yours in `alertmanagers` of routing.yaml"
+        self._refuse(beat, why, now)
+        return False
 
 
 class HeartbeatWatch:

@@ -8,7 +8,7 @@ import msgspec
 
 from receiver.domain.heartbeat import Beat
 from receiver.store.connection import Client, Scripts, store_errors
-from receiver.store.keys import BEATS, BEATS_FOR_S, BEATS_MISSED, LISTENING, LISTENING_FOR_S
+from receiver.store.keys import BEATS, BEATS_FIRST, BEATS_FOR_S, BEATS_MISSED, LISTENING, LISTENING_FOR_S
 from receiver.store.moments import BY_WALL_CLOCK, Moments
 
 _json = msgspec.json
@@ -33,6 +33,23 @@ class RedisBeats:
             pipe.expire(BEATS, BEATS_FOR_S)
             former = pipe.execute()[0]
         return [_decode(packed)[0] if packed else None for packed in former]
+
+    def admit(self, source: str, now: float, *, at_most: int, within_s: float) -> bool:
+        """Tell whether *source* is known, or new where fewer than *at_most* others were within *within_s*.
+
+        It is written first and then counted, so that of several at once none is one too many.
+        """
+        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.hsetnx(BEATS_FIRST, source, repr(now))
+            pipe.expire(BEATS_FIRST, BEATS_FOR_S)
+            pipe.hgetall(BEATS_FIRST)
+            is_new, _, rows = pipe.execute()
+        others = sum(float(at) > now - within_s for name, at in rows.items() if name != source.encode())
+        is_admitted = not is_new or others < at_most
+        if not is_admitted:
+            with store_errors():
+                self._redis.hdel(BEATS_FIRST, source)
+        return is_admitted
 
     def find_all(self) -> list[Beat]:
         """Return the last beat of each heartbeat and source, newest first."""

@@ -40,6 +40,8 @@ MAINTENANCE_TOLD_FOR_S = 30 * 86400
 # gone when no beat has come for so long.
 BEATS = "rcv:beats"
 BEATS_MISSED = "rcv:beats:missed"
+# A hash: when each source's first beat came.
+BEATS_FIRST = "rcv:beats:first"
 BEATS_FOR_S = 400 * 86400
 # Since when we have listened for beats: a hash, written twice a minute.
 LISTENING = "rcv:beats:heard-since"

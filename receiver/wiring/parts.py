@@ -107,7 +107,13 @@ def build_parts(
     beats = RedisBeats(client, moments=moments)
     notices = RedisNotices(client, is_wanted=bool(routing.notices_channel), shards=shards, moments=moments)
     shelf_of_storms = RedisStorms(client, history_s=routing.history, shards=shards, moments=moments)
-    pulse = Pulse(routing.heartbeats, beats, partial(agenda.put, DUTIES, BEATS))
+    pulse = Pulse(
+        routing.heartbeats,
+        beats,
+        partial(agenda.put, DUTIES, BEATS),
+        sources=routing.sources,
+        notices=notices,
+    )
     return Parts(
         settings=settings,
         routing=routing,

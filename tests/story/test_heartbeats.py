@@ -234,6 +234,8 @@ def test_another_channel_for_it_leaves_it_one_incident(rig: Rig) -> None:
 
 
 def test_sources_without_end_are_bounded(rig: Rig) -> None:
+    listed = ", ".join(f's{number}: {{url: ""}}' for number in range(210))
+    configure(rig, ROUTING + HEARTBEATS + f"alertmanagers: {{{listed}}}\n")
     for number in range(210):
         rig.posts(rig.alert("Watchdog", "none"), source=f"s{number}")
     rig.passes("1m")
@@ -269,3 +271,55 @@ def test_a_watch_that_died_between_noting_the_miss_and_opening_opens_it_the_next
     rig.parts.beats.note_missed(beat)
     rig.passes("8m")
     assert rig.triggered() == ["team-lead"]
+
+
+# --- sources ---
+
+
+def notices(rig: Rig) -> list[str]:
+    return [root.text for root in rig.roots() if root.channel == "#monitoring"]
+
+
+def test_invented_sources_page_for_eight_a_day_and_are_said_once(rig: Rig) -> None:
+    configure(rig, ROUTING + HEARTBEATS + 'notices: {channel: "#monitoring"}\n')
+    for n in range(40):
+        assert beats(rig, f"invented-{n}")["incidents"] == []
+    rig.passes("20m")
+    assert len(missing(rig)) == 8
+    assert len(rig.paged()) == 8
+    (notice,) = notices(rig)
+    assert "Heartbeats from the source invented-8 do not count: 8 new sources came within a day" in notice
+    assert "`alertmanagers`" in notice
+
+
+def test_a_known_source_counts_however_many_are_invented(rig: Rig) -> None:
+    beats(rig, "eu")
+    for n in range(40):
+        beats(rig, f"invented-{n}")
+    beats_for(rig, 10, "eu")
+    rig.passes("10m")
+    assert "eu" in [rig.shows(str(row["id"]))["source"] for row in missing(rig)]
+
+
+def test_the_next_day_further_sources_count(rig: Rig) -> None:
+    for n in range(9):
+        beats(rig, f"source-{n}")
+    rig.passes("24h1m", every="1h")
+    beats(rig, "source-9")
+    rig.passes("20m")
+    assert "source-9" in [rig.shows(str(row["id"]))["source"] for row in missing(rig)]
+    assert "source-8" not in [rig.shows(str(row["id"]))["source"] for row in missing(rig)]
+
+
+def test_where_alertmanagers_are_listed_only_they_count(rig: Rig) -> None:
+    listed = """
+alertmanagers: {eu: {url: "http://127.0.0.1:1"}, us: {url: ""}}
+notices: {channel: "#monitoring"}
+"""
+    configure(rig, ROUTING + HEARTBEATS + listed)
+    for source in ("eu", "us", "", "invented"):
+        assert beats(rig, source)["incidents"] == []
+    rig.passes("20m")
+    assert sorted(rig.shows(str(row["id"]))["source"] for row in missing(rig)) == ["eu", "us"]
+    (notice,) = notices(rig)
+    assert "do not count: it is not in `alertmanagers`" in notice
