@@ -58,6 +58,7 @@ def start_child(
     *,
     pass_fds: Sequence[int] = (),
     output: IO[bytes] | None = None,
+    umask: int = -1,
 ) -> subprocess.Popen[bytes]:
     """Start *command* as a child that is killed when we die, however we die.
 
@@ -72,6 +73,7 @@ def start_child(
         stderr=output,
         pass_fds=tuple(pass_fds),
         start_new_session=True,
+        umask=umask,
         preexec_fn=end_with_parent(os.getpid()),  # noqa: PLW1509  # no threads here, and nothing else can do it
     )
 

@@ -55,6 +55,11 @@ FAILED_DELIVERIES = Gauge(
     "Deliveries given up and not sent since.",
     multiprocess_mode="mostrecent",
 )
+REDIS_MEMORY = Gauge(
+    "receiver_redis_memory_used_ratio",
+    "How much of its maxmemory the fullest Redis server uses; 0 where none has a limit.",
+    multiprocess_mode="mostrecent",
+)
 MAINTENANCE = Gauge(
     "receiver_maintenance",
     "1 while maintenance keeps everybody from being paged.",

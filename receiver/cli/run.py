@@ -41,7 +41,11 @@ def run(options: Options) -> None:
     signals = Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
     data_dir = DataDir(options.data_dir)
     with open_listener(options.listen) as listener:
-        valkey = None if settings.redis_url else EmbeddedValkey(data_dir.path)
+        valkey = (
+            None
+            if settings.redis_url
+            else EmbeddedValkey(data_dir.path, max_memory_mib=settings.embedded_max_memory)
+        )
         address = bound_address(listener, options.listen)
         banner = render_banner(address, data_dir.path, settings, routing)
         environ = _children_environ(data_dir, valkey)

@@ -12,6 +12,7 @@ from receiver.errors import ConfigError
 
 # A worker listens on one all the time, and needs another for everything else.
 _CONNECTIONS = range(2, 1001)
+_MEBIBYTES = range(32, 1024 * 1024 + 1)
 _PEOPLE = "names, e-mail addresses and group:NAME, separated by commas"
 
 
@@ -22,6 +23,9 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         redis_url=reader.read_store("REDIS_URL"),
         redis_max_connections=reader.read_count(
             "REDIS_MAX_CONNECTIONS", Settings.redis_max_connections, _CONNECTIONS
+        ),
+        embedded_max_memory=reader.read_count(
+            "RECEIVER_EMBEDDED_MAX_MEMORY", Settings.embedded_max_memory, _MEBIBYTES
         ),
         slack_bot_token=reader.read_slack_token("SLACK_BOT_TOKEN", BOT_TOKEN),
         slack_signing_secret=reader.read_slack_token("SLACK_SIGNING_SECRET"),

@@ -22,6 +22,8 @@ class Settings:
     redis_url: Secret = _UNSET
     # How many connections to Redis (in a cluster: to each node) one process has at most.
     redis_max_connections: int = 10
+    # How many MiB the store that `run` starts may take. Full, it takes nothing more; alerts are sent again.
+    embedded_max_memory: int = 512
 
     # The bot's token (xoxb-…). Unset: Slack is simulated, so that a first try needs no account.
     slack_bot_token: Secret = _UNSET

@@ -80,6 +80,10 @@ class RedisCondition:
             self._asked_at = now
         return self._fault
 
+    def find_fullness(self) -> float:
+        """Return how much of its memory the fullest server uses, from 0 to 1; 0 where none has a limit."""
+        return max((one.used / one.limit for one in self.look() if one.limit), default=0.0)
+
     def look(self) -> list[Condition]:
         """Return how each server is."""
         with store_errors():

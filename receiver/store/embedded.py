@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 # https://man7.org/linux/man-pages/man7/unix.7.html
 MAX_SOCKET_PATH = 103
 MAX_LOG_BYTES = 1_000_000
+MAX_MEMORY_MIB = 512
 START_TIMEOUT_S = 30.0
 LEFTOVER_TIMEOUT_S = 10.0
 _LOG_EVERY_S = 5.0
@@ -58,8 +59,11 @@ class EmbeddedValkey:
     `start()` may be called again after the process has ended, however it ended.
     """
 
-    def __init__(self, data_dir: Path, server: Path | None = None) -> None:
+    def __init__(
+        self, data_dir: Path, server: Path | None = None, *, max_memory_mib: int = MAX_MEMORY_MIB
+    ) -> None:
         self._dir = data_dir.resolve()
+        self._max_memory_mib = max_memory_mib
         self._server = server if server is not None else find_server()
         try:
             self._socket = _choose_socket(self._dir)
@@ -88,7 +92,7 @@ class EmbeddedValkey:
             with self._open_log() as log:
                 # The child inherits the lock, and so does whatever it forks to rewrite its file: it is
                 # free only when none of them is left.
-                return start_child(self._command(), os.environ, pass_fds=[lock], output=log)
+                return start_child(self._command(), _list_environ(), pass_fds=[lock], output=log, umask=0o077)
         finally:
             os.close(lock)
 
@@ -131,7 +135,7 @@ class EmbeddedValkey:
             "--dir", str(self._dir),
             "--appendonly", "yes", "--appendfsync", "everysec", "--save", "",
             # Rather refuse an alert, which is then sent again, than forget one.
-            "--maxmemory-policy", "noeviction",
+            "--maxmemory", f"{self._max_memory_mib}mb", "--maxmemory-policy", "noeviction",
             "--daemonize", "no", "--loglevel", "notice", "--logfile", "",
         ]
         # fmt: on
@@ -167,11 +171,22 @@ class EmbeddedValkey:
         path = self._dir / "valkey.log"
         if path.exists() and path.stat().st_size > MAX_LOG_BYTES:
             path.replace(path.with_suffix(".log.1"))
+        path.touch(0o600)
         return path.open("ab")
 
     def _log_tail(self) -> str:
         lines = (self._dir / "valkey.log").read_bytes()[-4000:].decode("utf-8", "replace").splitlines()
         return "\n".join(lines[-8:])
+
+
+def _list_environ() -> dict[str, str]:
+    """Return what the server gets of our environment: our tokens are none of its business."""
+    names = ("PATH", "HOME")
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in names or name.startswith("LD_")  # how programs are loaded here
+    }
 
 
 def _describe(folder: Path, error: OSError) -> StoreError:

@@ -90,6 +90,7 @@ def _look(parts: Parts) -> None:
         telemetry.AGENDA_DEPTH.labels(lane).set(depth)
         telemetry.AGENDA_LAG.labels(lane).set(lag)
     telemetry.FAILED_DELIVERIES.set(parts.incidents.count_failed())
+    telemetry.REDIS_MEMORY.set(parts.condition.find_fullness())
     telemetry.MAINTENANCE.set(parts.maintenance.find(parts.clock()) is not None)
     telemetry.count_incidents(parts.incidents.census())
     telemetry.CONFIG_SUCCESSFUL.set(not parts.config.list_refused())

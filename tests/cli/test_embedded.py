@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
+import stat
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -110,3 +112,39 @@ def test_where_there_is_no_wheel_a_server_on_the_path_is_used(
     (tmp_path / "redis-server").write_text("#!/bin/sh\n")
     (tmp_path / "redis-server").chmod(0o755)
     assert find_server() == tmp_path / "redis-server"
+
+
+def test_it_has_a_bound_of_memory_at_which_it_refuses_and_forgets_nothing(
+    tmp_path: Path, started: list[Process]
+) -> None:
+    valkey = EmbeddedValkey(tmp_path, max_memory_mib=32)
+    started.append(valkey.start())
+    valkey.wait_ready(started[-1])
+    with redis.Redis.from_url(valkey.url) as client:
+
+        def fill() -> None:
+            for number in range(100):
+                client.set(f"test:{number}", b"x" * 1024 * 1024)
+
+        with pytest.raises(redis.exceptions.OutOfMemoryError):
+            fill()
+        assert client.get("test:0") == b"x" * 1024 * 1024
+        assert client.info("memory")["maxmemory"] == 32 * 1024 * 1024
+
+
+def test_it_gets_no_secret_of_ours_and_its_files_are_for_us_alone(
+    tmp_path: Path, started: list[Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SLACK_BOT_TOKEN", "xoxb-secret")
+    valkey = EmbeddedValkey(tmp_path)
+    started.append(valkey.start())
+    valkey.wait_ready(started[-1])
+    with redis.Redis.from_url(valkey.url) as client:
+        client.set("test:kept", "yes")
+    if sys.platform == "linux":
+        environ = Path(f"/proc/{started[-1].pid}/environ").read_bytes().split(b"\0")
+        names = {name.partition(b"=")[0] for name in environ if name}
+        assert {name for name in names if not name.startswith(b"LD_")} <= {b"PATH", b"HOME"}
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}

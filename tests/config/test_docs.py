@@ -19,6 +19,7 @@ RENAMED = {
     "trusted_proxies": "RECEIVER_TRUSTED_PROXY",
     "user_header": "RECEIVER_USER_HEADER",
     "groups_header": "RECEIVER_GROUPS_HEADER",
+    "embedded_max_memory": "RECEIVER_EMBEDDED_MAX_MEMORY",
     "allowed_hosts": "RECEIVER_ALLOWED_HOSTS",
     "responders": "RECEIVER_RESPONDERS",
     "viewers": "RECEIVER_VIEWERS",

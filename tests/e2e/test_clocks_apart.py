@@ -61,7 +61,7 @@ class Hosts:
             **KEYS,
         )
         if ahead_s:
-            environ |= {"LD_PRELOAD": str(self._shim), "SHIFTED_CLOCK_S": str(ahead_s)}
+            environ |= {"LD_PRELOAD": str(self._shim), "LD_SHIFTED_CLOCK_S": str(ahead_s)}
         log = self.folder / f"log-{len(self._processes)}"
         with log.open("wb") as output:
             process = subprocess.Popen(

@@ -1,8 +1,8 @@
-/* Moves the wall clock of a program, and nothing else: CLOCK_REALTIME is read SHIFTED_CLOCK_S seconds (a whole
+/* Moves the wall clock of a program, and nothing else: CLOCK_REALTIME is read LD_SHIFTED_CLOCK_S seconds (a whole
  * number, may be negative) away from the real one. Timers, sleeps, waits and CLOCK_MONOTONIC stay as they are.
  *
  *     gcc -shared -fPIC -O2 -o shifted_clock.so tests/support/shifted_clock.c -ldl
- *     LD_PRELOAD=$PWD/shifted_clock.so SHIFTED_CLOCK_S=34560000 python -m pytest tests/story
+ *     LD_PRELOAD=$PWD/shifted_clock.so LD_SHIFTED_CLOCK_S=34560000 python -m pytest tests/story
  *
  * A wait until a moment of CLOCK_REALTIME is computed by the program from the shifted clock, and kept by the
  * kernel with the real one, so the moment is moved back before it is handed on. Debian's libfaketime moves such
@@ -28,7 +28,7 @@
 static long shift_s;
 
 __attribute__((constructor)) static void read_shift(void) {
-    const char *text = getenv("SHIFTED_CLOCK_S");
+    const char *text = getenv("LD_SHIFTED_CLOCK_S");
     shift_s = text ? atol(text) : 0;
 }
 

@@ -102,10 +102,10 @@ def shim(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wall_clock_is_moved_and_no_wait_is(shim: Path, shift_s: int) -> None:
     # These tests may run with it themselves.
     plain = {
-        name: value for name, value in os.environ.items() if name not in ("LD_PRELOAD", "SHIFTED_CLOCK_S")
+        name: value for name, value in os.environ.items() if name not in ("LD_PRELOAD", "LD_SHIFTED_CLOCK_S")
     }
     here = read_real_clock(plain)
-    environ = plain | {"LD_PRELOAD": str(shim), "SHIFTED_CLOCK_S": str(shift_s)}
+    environ = plain | {"LD_PRELOAD": str(shim), "LD_SHIFTED_CLOCK_S": str(shift_s)}
     found = json.loads(subprocess.check_output([sys.executable, "-c", PROGRAM], env=environ, timeout=60))
     for name in ("wall", "clock_gettime", "gmtime", "child"):
         assert found[name] == pytest.approx(here + shift_s, abs=30), name
