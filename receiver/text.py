@@ -6,7 +6,13 @@ import hashlib
 import re
 from typing import Final
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+# Control characters, and what changes how others are read without being seen: marks of direction and of no
+# width, and tags.
+_CONTROL = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff"
+    "\U000e0000-\U000e007f]"
+)
+_SMALL_LETTERS = {capital: capital + 32 for capital in range(ord("A"), ord("Z") + 1)}
 
 
 class Secret:
@@ -56,6 +62,14 @@ def clean(text: str) -> str:
 def one_line(text: str, limit: int) -> str:
     """Return *text* cleaned, on one line, in at most *limit* characters."""
     return cut(" ".join(clean(text).split()), limit)
+
+
+def fold(name: str) -> str:
+    """Return *name* with A to Z in small letters, and all else as it is.
+
+    The sign of a kelvin, say, is no k: somebody could take another's name.
+    """
+    return name.translate(_SMALL_LETTERS)
 
 
 def is_web_link(url: str) -> bool:

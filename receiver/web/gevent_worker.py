@@ -70,7 +70,8 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             return
         # gunicorn would log what was sent, and that may be a token.
         fields = {"from": addr[0] if addr else "", "status": found.status, "reason": found.message}
-        logger.warning("request could not be read", extra={"fields": fields})
+        # Anybody can send such: a line a minute of each kind, with their number.
+        logger.warning("request could not be read", extra={"fields": fields, "state": found.message})
         client.turn_away(render_last_answer(found.status, found.message))
 
     def timeout_ctx(self) -> _Idle:

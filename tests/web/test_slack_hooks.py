@@ -14,6 +14,7 @@ from receiver.text import Secret
 from receiver.web.slack_hooks import build_porter
 from tests.rig import ROUTING, Rig
 from tests.slack_people import SECRET, SlackPeople, a_command, a_press, a_submission
+from tests.support.log_lines import count_lines, written_log
 
 WITH_ALERTMANAGER = ROUTING + 'alertmanager: {url: "http://127.0.0.1:1"}\nbusiness_hours: {timezone: UTC}\n'
 
@@ -79,6 +80,13 @@ def test_without_a_signing_secret_nobody_is_let_in(rig: Rig, path: str) -> None:
     people = SlackPeople(rig.client, rig.clock, rig.slack, secret="")
     assert people.posts(path, b"payload={}").status_code == 401
     assert SlackPeople(rig.client, rig.clock, rig.slack).posts(path, b"payload={}").status_code == 401
+
+
+def test_unsigned_requests_are_one_line_a_minute(rig: Rig, people: SlackPeople) -> None:
+    with written_log() as log:
+        for _ in range(50):
+            rig.client.post("/webhooks/slack/commands", data=b"x")
+    assert count_lines(log) == {("unsigned request refused", ""): 1}
 
 
 def test_our_own_tokens_are_not_asked_for(rig: Rig, people: SlackPeople) -> None:

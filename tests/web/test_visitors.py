@@ -12,6 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from receiver.web.app import create_app
+from receiver.web.people.visitor import mark_name
 from tests.mocks.openid import MockProvider
 from tests.rig import ROUTING, Rig
 from tests.web.signing_in import API, CALLBACK, HOME, HOOK, HTML, browse, configure, opens, signs_in, submits
@@ -398,3 +399,12 @@ def test_a_viewer_who_signed_in_cannot_answer_by_page_or_api(
     buttons = re.findall(r"<button[^>]*>([^<]+)", opens(client, f"/incidents/{incident}").text)
     assert buttons == ["Sign out"]
     assert submits(client, opens(client, "/").text, "/sign-out").status_code == 200
+
+
+def test_an_address_is_the_same_in_capitals_of_ascii_and_no_others() -> None:
+    """The sign of a kelvin becomes a k, and so would somebody who calls themselves by it."""
+    assert mark_name("Kim@Example.org") == mark_name("kim@example.org")
+    assert mark_name("\N{KELVIN SIGN}im@example.org") != mark_name("kim@example.org")
+    assert mark_name("K\N{LATIN CAPITAL LETTER I WITH DOT ABOVE}m@example.org") != mark_name(
+        "kim@example.org"
+    )

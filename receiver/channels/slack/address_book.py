@@ -20,6 +20,7 @@ from receiver.domain.person import OnCallPerson
 from receiver.domain.policy import SLACK, Responder, Target
 from receiver.errors import DeliveryError
 from receiver.recall import Recall
+from receiver.text import fold
 
 # A page must not wait for a mention.
 _WAIT_S = 2.0
@@ -87,7 +88,7 @@ class AddressBook:
 
     def _find_handle(self, handle: str, deadline: float) -> str:
         """Return the ID of the user group, else of the user, that goes by *handle*; empty if none."""
-        name = handle.removeprefix("@").casefold()
+        name = fold(handle.removeprefix("@"))
         for ids in (self._groups, self._users):
             answer = ids.find(_EVERYBODY, _left(deadline))
             if answer is not None and name in answer.value:
@@ -96,7 +97,7 @@ class AddressBook:
 
     def _list_groups(self, _: str) -> Ids:
         groups = items(self._client.get("usergroups.list", {}), "usergroups")
-        found = {str(group.get("handle", "")).casefold(): str(group.get("id", "")) for group in groups}
+        found = {fold(str(group.get("handle", ""))): str(group.get("id", "")) for group in groups}
         return {handle: group_id for handle, group_id in found.items() if handle and group_id}
 
     def _list_users(self, _: str) -> Ids:
@@ -139,12 +140,12 @@ def _is_handle(target: Target) -> bool:
 
 
 def _user_name(user: dict[str, Any]) -> str:
-    return str(user.get("name") or "").casefold()
+    return fold(str(user.get("name") or ""))
 
 
 def _display_name(user: dict[str, Any]) -> str:
     profile = user.get("profile")
-    return str(profile.get("display_name") or "").casefold() if isinstance(profile, dict) else ""
+    return fold(str(profile.get("display_name") or "")) if isinstance(profile, dict) else ""
 
 
 def _left(deadline: float) -> float:

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from flask import g
 
-from receiver.text import one_line
+from receiver.text import fold, one_line
 
 MAX_NAME = 80
 _MAX_GROUPS = 500
@@ -74,7 +74,7 @@ def find_visitor() -> Visitor | None:
 
 def mark_name(name: str) -> str:
     """Return the mark of a name or an e-mail address; the latter is the same in capitals."""
-    return f"name:{name.lower() if '@' in name else name}"
+    return f"name:{fold(name) if '@' in name else name}"
 
 
 def mark_group(name: str) -> str:

@@ -23,6 +23,7 @@ COMMANDS = re.compile(r"[<>]")
         ("a & b", "a &amp; b"),
         ("&lt;", "&amp;lt;"),
         ("zero\u200bwidth\x00", "zerowidth"),
+        ("al\u061ce\u180ert\U000e0041\U000e007f", "alert"),
         ("lone \ud800 surrogate", "lone ? surrogate"),
     ],
 )
