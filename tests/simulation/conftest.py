@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-SCHEDULES = 2000
+SCHEDULES = 800
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
