@@ -55,6 +55,17 @@ def test_no_page_and_no_call_is_without_a_door(guarded: Rig) -> None:
     assert open_to_all == {"/healthz", "/readyz", "/static/<path:filename>"}
 
 
+def test_no_redirect_leads_to_the_name_that_was_asked_for(guarded: Rig) -> None:
+    headers = {**API_TOKEN, "Host": "evil.example"}
+    seen = 0
+    for rule in create_app(guarded.parts).url_map.iter_rules():
+        for path in ("/" + rule.rule, rule.rule + "/", rule.rule.replace("/", "//")):
+            answer = guarded.client.get(re.sub(r"<[^>]+>", "a", path), headers=headers)
+            seen += 300 <= answer.status_code < 400
+            assert "evil" not in answer.headers.get("Location", "")
+    assert seen > 0
+
+
 def test_where_there_is_nothing_a_stranger_is_not_told(guarded: Rig) -> None:
     assert guarded.client.get("/nothing").status_code == 401
     assert guarded.client.get("/nothing", headers=API_TOKEN).status_code == 404
