@@ -10,6 +10,11 @@ import os
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes is the machine's business, which others use, too.
+settings.register_profile("receiver", deadline=None)
+settings.load_profile("receiver")
 
 _LONGEST = {"test_storm_crashes.py", "test_simulation.py"}
 _NO_SKIP = os.environ.get("RECEIVER_TESTS_NO_SKIP") == "1"
