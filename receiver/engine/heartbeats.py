@@ -102,7 +102,8 @@ class Pulse:
     def _refuse(self, beat: Beat, why: str, now: float) -> None:
         """Say once a day that beats of a source are not listened for."""
         source = one_line(beat.source, 80) or "(none)"
-        logger.warning("heartbeat not counted", extra={"fields": {"source": source, "reason": why}})
+        fields = {"source": source, "reason": why}
+        logger.warning("heartbeat not counted", extra={"fields": fields, "state": why})
         text = f"Heartbeats from the source {source} do not count: {why}"
         self._notices.put("heartbeat sources", text, now, about="Heartbeats that do not count", every=_DAY_S)
 
