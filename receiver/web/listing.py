@@ -14,6 +14,8 @@ from receiver.web.questions import HistoryQuery, ListQuery
 from receiver.web.rows import render_history_row, render_row
 from receiver.wiring import Parts
 
+# Python knows no year after 9999, and a day, a zone or rounding may lead there.
+LATEST = datetime(9999, 12, 30, tzinfo=UTC).timestamp()
 _STATES = {
     "": frozenset[str](),
     "open": frozenset({"open", "acknowledged"}),
@@ -54,7 +56,8 @@ def list_history(parts: Parts, asked: HistoryQuery) -> HistoryPage:
 
 
 def parse_since(text: str, now: float, name: str = "since") -> float:
-    """Return the moment that `7d` (back from *now*), a day or RFC 3339 says; 0 for nothing.
+    """Return the moment that `7d` (back from *now*), a day or RFC 3339 says; 0 for nothing. It is such that a
+    day can be told of it in each time zone.
 
     Raises Refusal with a sentence about *name*. A `+` that became a blank on its way through an address is
     taken for what it was.
@@ -67,7 +70,7 @@ def parse_since(text: str, now: float, name: str = "since") -> float:
         pass
     try:
         moment = datetime.fromisoformat(text.replace(" ", "+"))
-        return max(0.0, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp())
+        return min(max(0.0, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()), LATEST)
     except (ValueError, OverflowError):
         raise Refusal(
             400,

@@ -17,7 +17,7 @@ from receiver.domain.renaming import RENAMED
 from receiver.domain.severity import LABEL, SeverityWords
 from receiver.domain.statistics import Day, Habit, Waits, count_days, find_habits, find_hints, measure
 from receiver.errors import NotFound
-from receiver.web.listing import parse_since
+from receiver.web.listing import LATEST, parse_since
 from receiver.web.part import PartQuery, take_part
 from receiver.wiring import Parts
 
@@ -96,7 +96,7 @@ def build_past(parts: Parts, asked: PastQuery) -> Past:
 def _read_until(text: str, now: float) -> float:
     """Return the moment that ends the time asked for, 0 for none; a day counts whole."""
     moment = parse_since(text, now, "until")
-    return moment + _DAY_S if moment and _DAY.fullmatch(text) else moment
+    return moment + _DAY_S if moment and _DAY.fullmatch(text) and moment < LATEST else moment
 
 
 def _with_label(parts: Parts, asked: PastQuery, incidents: tuple[Incident, ...]) -> list[Incident]:

@@ -22,8 +22,9 @@ _decoder = msgspec.msgpack.Decoder(ConfigState)
 class SharedConfigState:
     """One state that a process sets, and that those it has forked since read.
 
-    There are two slots, and a byte that says which of them is valid: it changes last, so a reader sees either
-    the old state or the new one.
+    There are two slots, and a byte that counts how often a state was set, by which one of them is valid: it
+    changes last, and who finds it changed after reading reads again. So a reader sees either the old state or
+    the new one.
     """
 
     def __init__(self, state: ConfigState) -> None:
@@ -32,15 +33,19 @@ class SharedConfigState:
 
     def set(self, state: ConfigState) -> None:
         """Show *state* from now on. Only one process may call this."""
-        slot = 1 - self._memory[0]
+        times = (self._memory[0] + 1) % 256
         packed = _encoder.encode(state)
-        begin = 1 + slot * _SLOT
+        begin = 1 + times % 2 * _SLOT
         self._memory[begin : begin + _LENGTH + len(packed)] = len(packed).to_bytes(_LENGTH, "big") + packed
-        self._memory[0] = slot
+        self._memory[0] = times
 
     def get(self) -> ConfigState:
         """Return the state that was set last."""
-        begin = 1 + self._memory[0] * _SLOT
-        length = int.from_bytes(self._memory[begin : begin + _LENGTH], "big")
-        begin += _LENGTH
-        return _decoder.decode(self._memory[begin : begin + length])
+        while True:
+            times = self._memory[0]
+            begin = 1 + times % 2 * _SLOT
+            length = int.from_bytes(self._memory[begin : begin + _LENGTH], "big")
+            begin += _LENGTH
+            packed = self._memory[begin : begin + length]
+            if self._memory[0] == times:
+                return _decoder.decode(packed)

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from receiver.web.listing import parse_since
-from tests.rig import START, Rig
+from tests.rig import ROUTING, START, Rig
 from tests.web.test_api import ROW
 
 DAY = 86400.0
@@ -128,3 +128,20 @@ def test_a_question_that_makes_no_sense_is_400_in_words(rig: Rig, query: str) ->
 
 def test_a_moment_before_all_times_is_all_of_it() -> None:
     assert parse_since("0001-01-01T00:00:00Z", START) == 0.0
+
+
+@pytest.mark.parametrize(
+    "moment",
+    ["9999-12-31T23:59:59.999999999Z", "9999-12-31T23:59:59-12:00", "9999-12-31", "9999-12-30", "9999-12-29"],
+)
+@pytest.mark.parametrize("name", ["since", "until"])
+@pytest.mark.parametrize("zone", ["UTC", "Pacific/Kiritimati", "Pacific/Pago_Pago"])
+def test_a_moment_after_all_times_is_one_that_has_a_day(rig: Rig, name: str, moment: str, zone: str) -> None:
+    hours = f"{{timezone: {zone}, days: mon-fri, from: '09:00', to: '17:00'}}"
+    rig.configure(ROUTING + f"business_hours: {hours}\n")
+    rig.fires("DiskFull")
+    page = rig.client.get(f"/history?{name}={moment}")
+    assert page.status_code == 200
+    assert ("DiskFull" in page.text) is (name == "until")
+    if name == "since":
+        assert rig.client.get(f"/api/v1/history?since={moment}").json["incidents"] == []

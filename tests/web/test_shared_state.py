@@ -47,7 +47,7 @@ def test_a_reader_sees_the_old_state_or_the_new_one() -> None:
 
     reader = threading.Thread(target=read)
     reader.start()
-    for state in states:
+    for state in [*states] * 10:
         shared.set(state)
     done.set()
     reader.join()
