@@ -28,7 +28,7 @@ from receiver.config.settings import Settings
 from receiver.domain.alert import fingerprint
 from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.storms import PATIENCE_S
-from receiver.store.keys import DUTIES, LANES
+from receiver.store.keys import DUTIES, LANES, Keys
 from receiver.web.app import create_app
 from receiver.wiring import Machine, Parts, build_machine, build_parts
 from tests.mocks.pagerduty import MockPagerDuty
@@ -121,11 +121,10 @@ class Rig:
     def works(self, lanes: tuple[str, ...] = LANES) -> float | None:
         """Work off everything that is due in *lanes*; return the next moment something is."""
         for _ in range(1000):
-            moments = {lane: self._find_due(lane) for lane in lanes}
+            moments = self._find_dues(lanes)
             was_idle = True
             for lane in lanes:
-                # What was done in one lane may have made something due in a later one.
-                if was_idle and moments[lane] > self.clock():
+                if moments[lane] > self.clock():
                     continue
                 for incident_id in self.parts.agenda.claim(lane, "rig", self.clock(), 1).incidents:
                     was_idle = False
@@ -137,12 +136,14 @@ class Rig:
                 return due if due < math.inf else None
         raise AssertionError("the agenda never comes to rest")
 
-    def _find_due(self, lane: str) -> float:
-        """Return when *lane* has something to do next; that costs less than to claim it."""
-        moments, fault = self.parts.agenda._look(lane, self.clock())
-        if fault is not None:
-            raise fault
-        return min(moments.values(), default=math.inf)
+    def _find_dues(self, lanes: tuple[str, ...]) -> dict[str, float]:
+        """Return when each lane has something to do next; one round trip, where to claim takes one for each."""
+        agenda, now = self.parts.agenda, self.clock()
+        looks = agenda._scripts.run_each([agenda._call_look(Keys(0), lane, now) for lane in lanes])
+        return {
+            lane: agenda._moments.read(look, now) if look else math.inf
+            for lane, look in zip(lanes, looks, strict=True)
+        }
 
     def passes(self, duration: str, *, every: str = "0") -> None:
         """Let time pass, working off each thing at its moment; with *every* no oftener than that, for long times

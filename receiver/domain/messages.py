@@ -76,9 +76,8 @@ def _root_about(incident: Incident) -> str:
     return f"{root.storm}/{incident.generation}" if is_left or is_anew else root.about
 
 
-def list_messages(incident: Incident, progress: Progress, now: float) -> Iterator[Action]:
-    """Yield the incident's message, or the edit that brings it up to what is so now."""
-    shown = face(incident, progress, now)
+def list_messages(incident: Incident, shown: str, now: float) -> Iterator[Action]:
+    """Yield the incident's message, or the edit that brings it up to *shown*, its face as things are now."""
     root = incident.deliveries.get("root", Delivery())
     if root.receipt is None or root.is_folded:
         own, about = Target(SLACK, incident.channel), _root_about(incident)

@@ -8,6 +8,9 @@ from receiver.domain.delivery import Delivery
 from receiver.domain.incident import Incident
 from receiver.domain.policy import PAGERDUTY, Responder, Target
 
+# Stands between a responder's name and the digest of a former key in the key of a delivery.
+OF_KEY = "~"
+
 
 @dataclass(frozen=True)
 class PageLine:
@@ -68,6 +71,18 @@ def list_paged_names(incident: Incident) -> list[str]:
     """Return the names of all responders to whom pages of the incident's own were sent."""
     pages = (delivery for key, delivery in incident.deliveries.items() if key.startswith("page:"))
     return sorted({page.target.partition(":")[2] for page in pages if page.target and not page.storm})
+
+
+def list_told_names(incident: Incident) -> set[str]:
+    """Return the names of all responders whose pager something was to be told: a page, its acknowledgement or
+    its end. Of any other responder PagerDuty knows nothing, and nothing has to be asked.
+    """
+    names = set()
+    for key in incident.deliveries:
+        kind, _, name = key.partition(":")
+        if kind in ("page", "acknowledge", "resolve"):
+            names |= {name, name.rpartition("#")[0], name.rpartition(OF_KEY)[0]}
+    return names
 
 
 def _list_pages(incident: Incident, responder: Responder) -> list[Delivery]:

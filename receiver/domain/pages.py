@@ -23,6 +23,7 @@ from receiver.domain.page_check import (
     resolve_check_due_at,
 )
 from receiver.domain.page_line import (
+    OF_KEY,
     PageLine,
     acknowledged_about,
     build_gone_responder,
@@ -30,13 +31,12 @@ from receiver.domain.page_line import (
     hint_key,
     list_former_keys,
     list_paged_names,
+    list_told_names,
     page_line,
 )
 from receiver.domain.policy import PAGERDUTY, EscalationPolicy, Responder, Target
 from receiver.domain.stand_ins import find_stand_in
 
-# Stands between a responder's name and the digest of a former key in the key of a delivery.
-OF_KEY = "~"
 # A page waits this long for the incident's message, so that it can link to it: nobody is
 # later at the pager for half a second, and a silent Slack costs no more than that.
 LINK_GRACE_S = 0.5
@@ -46,12 +46,15 @@ def list_pages(incident: Incident, policy: EscalationPolicy, progress: Progress)
     """Yield what each responder's pager is to be told next; events of one key go in order."""
     reached = [] if progress.paused_until else [s for s in progress.reached if not s.is_standing]
     stand_in = None if progress.paused_until else find_stand_in(incident, policy, progress)
+    told = list_told_names(incident)
     for responder, target in _list_paged(incident, policy):
         wanted = [standing for standing in reached if standing.step.responder.name == responder.name]
         if stand_in is not None and stand_in.step.responder.name == responder.name:
             wanted.append(stand_in)
-        yield from _next_events(incident, responder, target, wanted)
-        yield from _end_former_keys(incident, responder)
+        if wanted or responder.name in told:
+            yield from _next_events(incident, responder, target, wanted)
+        if responder.name in told:
+            yield from _end_former_keys(incident, responder)
 
 
 def list_checks(incident: Incident, policy: EscalationPolicy) -> Iterator[Action]:
@@ -60,11 +63,16 @@ def list_checks(incident: Incident, policy: EscalationPolicy) -> Iterator[Action
     Nothing is asked of a page that somebody has, and nothing of a former incident of the group: PagerDuty
     knows both by the same key.
     """
+    told = list_told_names(incident)
+    if incident.is_acknowledged or not told:
+        return
     for responder, target in _list_paged(incident, policy):
+        if responder.name not in told:
+            continue
         wanted = (
             _check_resolve(incident, responder) if incident.is_resolved else _check_page(incident, responder)
         )
-        if wanted is None or incident.is_acknowledged:
+        if wanted is None:
             continue
         of, due_at, hint = wanted
         is_repeated = not hint and not policy.has_pager and _is_repeated(incident, incident.deliveries[of])
@@ -139,7 +147,7 @@ def _next_events(
         if line.is_open and not line.is_closing:
             yield _end_page(incident, ResolvePage, about, responder, key_digest=line.key_digest)
         return
-    page = _next_page(incident, target, dedup_key(incident, responder.name), reached, line)
+    page = _next_page(incident, responder, target, reached, line)
     if page is not None and _must_close_first(incident, line) and _is_under_key(line.key_digest, target):
         yield _end_page(incident, ResolvePage, about, responder, key_digest=line.key_digest)
     elif page is not None:
@@ -194,12 +202,13 @@ def _end_page(
 
 
 def _next_page(
-    incident: Incident, target: Target, dedup: str, reached: list[StepStanding], line: PageLine
+    incident: Incident, responder: Responder, target: Target, reached: list[StepStanding], line: PageLine
 ) -> Page | None:
     """Return the page that is missing; of several, the one whose wait ends first."""
-    if incident.is_waiting or incident.is_acknowledged:
+    if incident.is_waiting or incident.is_acknowledged or not reached:
         return None
     about, grace, key = str(incident.run.number), _link_grace(incident), target.secret.digest
+    dedup = dedup_key(incident, responder.name)
     former_key = line.key_digest if line.is_open and line.key_digest != key else ""
     missing = [
         Page(

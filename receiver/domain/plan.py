@@ -62,14 +62,15 @@ def plan(incident: Incident, policy: EscalationPolicy, now: float) -> Plan:
     is harmless. Actions may carry a `ready_at` that lies ahead: a retry's wait.
     """
     progress = trace_progress(incident, policy, now)
+    shown = face(incident, progress, now)
     wanted: list[Action] = [
         *_lapses(incident, policy, now),
         *_looks(incident, policy, progress, now),
         *_inquiries(incident, policy, progress, now),
         *list_pages(incident, policy, progress),
         *list_checks(incident, policy),
-        *list_messages(incident, progress, now),
-        *list_stand_ins(incident, policy, progress, face(incident, progress, now), now),
+        *list_messages(incident, shown, now),
+        *list_stand_ins(incident, policy, progress, shown, now),
         *list_replies(incident, policy, progress, now),
         *list_silences(incident, now),
         *_given_up(incident, progress, now),

@@ -59,6 +59,10 @@ class StormShelf(Protocol):
         """Return the storm as the member *name* finds it; None when it is gone."""
         ...
 
+    def knock_on(self, place: str, name: str) -> tuple[str, Door | None]:
+        """Return the storm that is on at *place*, empty where none is, and how the member *name* finds it."""
+        ...
+
     def join(self, door: Door, name: str, member: Member, due: float | None) -> bool:
         """Add a member, and have the storm look at itself at *due*; False where it changed meanwhile."""
         ...

@@ -89,8 +89,9 @@ class Performer:
         self._channels = channels
         self._clock = clock
 
-    def perform(self, notification: Notification, worker: str) -> None:
-        """Do the notification's action once. A failure is kept, not raised.
+    def perform(self, notification: Notification, worker: str) -> Delivery | None:
+        """Do the notification's action once; return the delivery as it is kept now, None where the action
+        changed the incident itself. A failure is kept, not raised.
 
         Raises StoreError when the attempt or its end can't be noted, ClaimLost when another
         worker has the incident; nothing is sent without its attempt noted.
@@ -99,15 +100,16 @@ class Performer:
         if isinstance(action, CheckPage):
             if self._checker is not None:
                 self._checker.check(action, incident, worker)
-            return
+            return None
         if isinstance(action, Lapse | Calm | Entitle | Forget | LookUp | Inquire):
             self._change(action, incident, notification.now)
-            return
+            return None
         before = incident.deliveries.get(action.key, Delivery())
         attempt = _begin(before, action, notification.now)
         if isinstance(action, Note):
-            self._keep(action, incident, attempt.arrived(Receipt(notification.now)))
-            return
+            noted = attempt.arrived(Receipt(notification.now))
+            self._keep(action, incident, noted)
+            return noted
         was_maybe_sent = attempt.attempts > 1 and before.maybe_sent
         if was_maybe_sent and isinstance(action, Post):  # which of the tries will be found is not known
             attempt = replace(attempt, shown=before.shown)
@@ -123,6 +125,7 @@ class Performer:
         is_in_doubt = after.receipt is not None and (is_unconfirmed(after) or is_resolved_too_often(after))
         if self._health is not None and not is_in_doubt:
             self._health.note(action.lane, action.target.address, after, self._clock())
+        return after
 
     def _try(self, notification: Notification, attempt: Delivery, *, was_maybe_sent: bool) -> Delivery:
         """Send once, and return *attempt* with its end: arrived, to be tried again, or given up."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from receiver.domain.action import Action, Page
+from msgspec.structs import replace as change_fields
+
+from receiver.domain.action import Action, Page, Plan
+from receiver.domain.delivery import Delivery
 from receiver.domain.incident import Incident
 from receiver.domain.notice import Notices
 from receiver.domain.plan import plan
@@ -30,6 +33,41 @@ from receiver.errors import NotFound
 _ACTIONS_AT_MOST = 40
 # How often to look whether the group's former incident has told the pager its end.
 _PREDECESSOR_WAIT_S = 1.0
+
+
+@dataclass(frozen=True)
+class _Look:
+    """An incident as a lane finds it: what is *wanted*, which of that is *ready* to be done in the lane, and
+    at which moments more will be.
+    """
+
+    incident: Incident
+    policy: EscalationPolicy
+    lane: str
+    now: float
+    wanted: Plan
+    ready: list[Action]
+    later: list[float]
+
+    def find_dues(self, waits: Mapping[str, float]) -> dict[str, float | None]:
+        """Return when each lane is to look again where all that is ready *waits*."""
+        wanted = self.wanted
+        lanes = lanes_of(self.incident, has_witness=self.policy.has_witness)
+        dues: dict[str, float | None] = dict.fromkeys(lanes, wanted.due)
+        for action in wanted.actions:  # a fallback may need a lane that nobody else wakes
+            if action.lane not in dues:
+                dues[action.lane] = max(self.now, action.ready_at)
+        moments = [wanted.due, *self.later, *(waits[action.key] for action in self.ready)]
+        dues[self.lane] = min((at for at in moments if at is not None), default=None)
+        return dues
+
+
+@dataclass(frozen=True)
+class _Done:
+    """What was done: the delivery as it is kept now, None where the incident itself was changed."""
+
+    key: str
+    delivery: Delivery | None
 
 
 class Reconciler:
@@ -81,48 +119,63 @@ class Reconciler:
         """Do what is missing in *lane*; return when each lane is to look again.
 
         The incident is read anew before each action, since a timer that fires must know the
-        latest acknowledgement. Raises StoreError, ClaimLost.
+        latest acknowledgement. After the last one it is not: whoever changed it meanwhile has had each
+        lane look again, and `release` keeps that. Raises StoreError, ClaimLost.
         """
         if is_storm(incident_id):
             return self._keeper.reconcile(incident_id, lane, worker) if self._keeper is not None else {}
         waits: dict[str, float] = {}
+        look = self._look(incident_id, lane)
         for _ in range(_ACTIONS_AT_MOST):
-            now = self._clock()
-            try:
-                incident = self._incidents.load(incident_id)
-            except NotFound:
+            if look is None:
                 return {}
-            policy = find_policy(self._rules, incident, self._paused_until(now))
-            wanted = plan(incident, policy, now)
-            mine = [action for action in wanted.actions if action.lane == lane]
-            ready, later = self._sort(incident, mine, now)
-            if self._fold(incident, policy, ready, worker, now):
-                continue
-            action = self._next(incident, ready, waits, now)
-            if action is None:
-                later += [waits[action.key] for action in ready]
-                moments = [at for at in (wanted.due, *later) if at is not None]
-                dues: dict[str, float | None] = dict.fromkeys(
-                    lanes_of(incident, has_witness=policy.has_witness), wanted.due
-                )
-                for action in wanted.actions:  # a fallback may need a lane that nobody else wakes
-                    if action.lane not in dues:
-                        dues[action.lane] = max(now, action.ready_at)
-                dues[lane] = min(moments, default=None)
+            done = self._do_one(look, waits, worker)
+            if done is None:
                 if self._severity_notices is not None:
-                    self._severity_notices.say(incident, now)  # pages and messages went first
-                return dues
-            self._performer.perform(self._briefing.brief(action, incident, policy, now), worker)
+                    self._severity_notices.say(look.incident, look.now)  # pages and messages went first
+                return look.find_dues(waits)
+            look = self._look_after(look, done, waits) or self._look(incident_id, lane)
         return {lane: self._clock()}
 
-    def _fold(
-        self, incident: Incident, policy: EscalationPolicy, ready: list[Action], worker: str, now: float
-    ) -> bool:
-        """Tell whether one of the *ready* actions was folded into a storm that says it."""
-        storms = self._storms
-        return storms is not None and any(
-            storms.fold(action, incident, policy, now, worker) for action in ready
-        )
+    def _look(self, incident_id: str, lane: str) -> _Look | None:
+        """Read the incident, and see what is to be done in *lane*; None where it is gone."""
+        now = self._clock()
+        try:
+            incident = self._incidents.load(incident_id)
+        except NotFound:
+            return None
+        policy = find_policy(self._rules, incident, self._paused_until(now))
+        return self._evaluate(incident, policy, lane, now)
+
+    def _look_after(self, look: _Look, done: _Done, waits: Mapping[str, float]) -> _Look | None:
+        """Return how things stand after what was *done*; None where the incident is to be read for that: more
+        than a delivery was changed, or more is to be done, by how it stands then.
+        """
+        if done.delivery is None:
+            return None
+        deliveries = {**look.incident.deliveries, done.key: done.delivery}
+        incident = change_fields(look.incident, deliveries=deliveries)
+        after = self._evaluate(incident, look.policy, look.lane, self._clock())
+        return None if any(waits.get(one.key, after.now) <= after.now for one in after.ready) else after
+
+    def _evaluate(self, incident: Incident, policy: EscalationPolicy, lane: str, now: float) -> _Look:
+        wanted = plan(incident, policy, now)
+        ready, later = self._sort(incident, [one for one in wanted.actions if one.lane == lane], now)
+        return _Look(incident, policy, lane, now, wanted, ready, later)
+
+    def _do_one(self, look: _Look, waits: dict[str, float], worker: str) -> _Done | None:
+        """Do one of the actions that are ready; return what was done, None where none could be."""
+        incident, policy, now = look.incident, look.policy, look.now
+        if self._storms is not None:
+            for action in look.ready:
+                folded = self._storms.fold(action, incident, policy, now, worker)
+                if folded is not None:
+                    return _Done(action.key, folded)
+        next_one = self._next(incident, look.ready, waits, now)
+        if next_one is None:
+            return None
+        notification = self._briefing.brief(next_one, incident, policy, now)
+        return _Done(next_one.key, self._performer.perform(notification, worker))
 
     def _next(
         self, incident: Incident, ready: list[Action], waits: dict[str, float], now: float

@@ -107,24 +107,26 @@ class Storms:
 
     def fold(
         self, action: Action, incident: Incident, policy: EscalationPolicy, now: float, worker: str
-    ) -> bool:
-        """Fold *action* into a storm, if there is one that says it; False where it is to be done itself.
+    ) -> Delivery | None:
+        """Fold *action* into a storm, if there is one that says it, and return its delivery as it is kept
+        now; None where it is to be done itself.
 
         Raises StoreError and ClaimLost.
         """
         if not isinstance(action, Page | Post | Reply):
-            return False
+            return None
         before = incident.deliveries.get(action.key, Delivery())
         name = _name_member(action, incident)
-        storm_id = self._find_storm(action, incident, policy, name, now)
+        storm_id, door = self._find_storm(action, incident, policy, name, now)
         if not storm_id:
-            return False
+            return None
         if before.refused_storm == storm_id and before.about == action.about:
             self._ask_again(storm_id, name)
+            door = None
         attempt = before.begin(action.about, action.shown, storm_id, now)
         self._incidents.record(incident.id, action.key, attempt, worker=worker, lane=action.lane)
         try:
-            after, storm = self._join(storm_id, name, action, attempt)
+            after, storm = self._join(storm_id, name, action, attempt, door)
         except DeliveryError as error:
             after = attempt.failed(
                 error, self._clock(), was_maybe_sent=False, salt=f"{incident.id}/{action.key}"
@@ -139,7 +141,7 @@ class Storms:
             _count_told(action, incident)
             text = f"Folded into a storm of {storm.name}"
             self._keep(action, incident, after, (Event(self._clock(), "folded", text),))
-        return True
+        return after
 
     def _find_storm(
         self,
@@ -148,42 +150,44 @@ class Storms:
         policy: EscalationPolicy,
         name: str,
         now: float,
-    ) -> str:
-        """Return the storm that says *action*, empty where it is said by itself."""
-        before = incident.deliveries.get(action.key, Delivery())
+    ) -> tuple[str, Door | None]:
+        """Return the storm that says *action*, empty where it is said by itself, and as what it was found."""
         if isinstance(action, Reply):
             # Without a message of its own the incident has no thread but the storm's.
-            return find_speaking_storm(incident) if not action.message else ""
+            return find_speaking_storm(incident) if not action.message else "", None
+        before, place = incident.deliveries.get(action.key, Delivery()), _find_place(action)
         is_lone_call = isinstance(action, Call) and not _is_refused(action, incident)
-        if _may_stand_there(action, incident) or not _find_place(action) or is_lone_call:
-            return ""
-        if before.about == action.about and before.storm and self._is_in(before.storm, name, action):
-            return before.storm
-        place = _find_place(action)
-        storm_id = self._shelf.find_on(place)
-        door = self._shelf.knock(storm_id, name) if storm_id else None
-        if door is not None and door.storm.is_on:
-            is_full = door.count >= MAX_MEMBERS and door.member is None
-            return self._begin(place, now, instead_of=storm_id) if is_full else storm_id
-        if not _folds_on(action, incident, policy):
-            return ""
-        return self._begin(place, now, storm_id, is_of_steps=True)
+        if _may_stand_there(action, incident) or not place or is_lone_call:
+            return "", None
+        if before.about == action.about and before.storm:
+            # It may count the incident for this very action, whatever became of the storm since.
+            door = self._shelf.knock(before.storm, name)
+            if door is not None and door.member is not None and door.member.about == _about(action):
+                return before.storm, door
+        storm_id, door = self._shelf.knock_on(place, name)
+        is_on = door is not None and door.storm.is_on
+        if door is not None and is_on and (door.count < MAX_MEMBERS or door.member is not None):
+            return storm_id, door
+        if is_on or _folds_on(action, incident, policy):
+            return self._begin(place, now, storm_id, is_of_steps=not is_on), None
+        return "", None
 
-    def _is_in(self, storm_id: str, name: str, action: Action) -> bool:
-        """Tell whether the storm counts it for this very *action*, whatever became of the storm since."""
-        door = self._shelf.knock(storm_id, name)
-        return door is not None and door.member is not None and door.member.about == _about(action)
+    def _join(
+        self, storm_id: str, name: str, action: Action, attempt: Delivery, door: Door | None
+    ) -> tuple[Delivery, Storm]:
+        """Return the delivery with its receipt once the storm has said it; raises a DeliveryError.
 
-    def _join(self, storm_id: str, name: str, action: Action, attempt: Delivery) -> tuple[Delivery, Storm]:
-        """Return the delivery with its receipt once the storm has said it; raises a DeliveryError."""
+        *door* is the storm as it was just found, None where it wasn't looked at.
+        """
         for _ in range(ROUNDS):
-            door = self._shelf.knock(storm_id, name)
+            door = door or self._shelf.knock(storm_id, name)
             if door is None:
                 raise TemporaryDeliveryError(FOLDING)  # looked at again, it is said by itself
             member = door.member
             if member is None or member.about != _about(action) or _may_go_on(door, name, member):
                 member = self._enter(door, name, action)
                 if member is None:
+                    door = None  # it changed meanwhile
                     continue
             telling = door.storm.find_telling(name, member)
             if telling.failed_at:

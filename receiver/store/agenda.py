@@ -93,11 +93,7 @@ class RedisAgenda:
 
         One round trip for each node, since an idle lane does this twice a second.
         """
-        args = [self._moments.after(now), self._moments.after(now, LEASE_S + _SET_BACK_S)]
-        calls = [
-            ("look", [keys.claims(lane), *_queues(keys, lane)], args)
-            for keys in map(Keys, range(self._shards))
-        ]
+        calls = [self._call_look(keys, lane, now) for keys in map(Keys, range(self._shards))]
         with store_errors():
             answers = self._scripts.run_each(calls, raise_on_error=False)
         moments: dict[int, float] = {}
@@ -112,6 +108,10 @@ class RedisAgenda:
                 continue
             moments[shard] = self._moments.read(answer, now) if answer else math.inf
         return moments, fault
+
+    def _call_look(self, keys: Keys, lane: str, now: float) -> Call:
+        args = [self._moments.after(now), self._moments.after(now, LEASE_S + _SET_BACK_S)]
+        return "look", [keys.claims(lane), *_queues(keys, lane)], args
 
     def renew(self, lane: str, worker: str, incidents: Sequence[str], now: float) -> None:
         """Prolong the loans that are still *worker*'s."""

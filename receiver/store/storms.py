@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from receiver.domain.storm import Door, HeldStorm, Member, Storm
@@ -29,6 +31,7 @@ class RedisStorms:
         self._scripts = Scripts(client)
         self._history_s = int(history_s)
         self._keys = Keys(shard_of("storm", shards))
+        self._latest: dict[str, str] = {}  # the storm that was last seen at a place, as a guess
 
     def begin(self, storm: Storm, instead_of: str, due: float) -> str:
         """Keep a storm that begins; return the one that is on at its place then."""
@@ -72,14 +75,30 @@ class RedisStorms:
     def knock(self, storm_id: str, name: str) -> Door | None:
         """Return the storm as the member *name* finds it; None when it is gone."""
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.hmget(self._keys.storm(storm_id), "v", "state")
-            pipe.hlen(self._keys.storm_members(storm_id))
-            pipe.hget(self._keys.storm_members(storm_id), name)
-            (version, state), count, member = pipe.execute()
-        if state is None:
-            return None
-        known = _members.decode(member) if member else None
-        return Door(_storms.decode(state), int(version), int(count), known)
+            self._ask(pipe, storm_id, name)
+            return _open(*pipe.execute())
+
+    def knock_on(self, place: str, name: str) -> tuple[str, Door | None]:
+        """Return the storm that is on at *place*, empty where none is, and it as the member *name* finds it.
+
+        One round trip where it is the storm that was there when somebody last asked here.
+        """
+        guess = self._latest.get(place, "")
+        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.hget(self._keys.storms_on, place)
+            if guess:
+                self._ask(pipe, guess, name)
+            found, *answers = pipe.execute()
+        storm_id = found.decode() if found else ""
+        if not storm_id:
+            return "", None
+        self._latest[place] = storm_id
+        return storm_id, _open(*answers) if storm_id == guess else self.knock(storm_id, name)
+
+    def _ask(self, pipe: Any, storm_id: str, name: str) -> None:
+        pipe.hmget(self._keys.storm(storm_id), "v", "state")
+        pipe.hlen(self._keys.storm_members(storm_id))
+        pipe.hget(self._keys.storm_members(storm_id), name)
 
     def join(self, door: Door, name: str, member: Member, due: float | None) -> bool:
         """Add a member; False where the storm changed since *door* was read."""
@@ -138,3 +157,11 @@ class RedisStorms:
                     pipe.hget(self._keys.storm(storm_id), "state")
                 states = pipe.execute()
         return [_storms.decode(state) for state in states if state is not None]
+
+
+def _open(head: list[bytes | None], count: bytes, member: bytes | None) -> Door | None:
+    """Return a storm as it was read, None where it is gone."""
+    version, state = head
+    if state is None or version is None:
+        return None
+    return Door(_storms.decode(state), int(version), int(count), _members.decode(member) if member else None)
