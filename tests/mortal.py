@@ -7,6 +7,7 @@ the last: between two such instants a death leaves the same behind, so these are
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -88,7 +89,7 @@ class Mortal:
         end = self.rig.clock() + seconds
         while (left := end - self.rig.clock()) > 0:
             try:
-                self.rig.passes(f"{left * 1000:.0f}ms")
+                self.rig.passes(f"{math.ceil(left * 1000)}ms")
             except Killed:
                 self.rig.machine = build_machine(self.rig.parts)
                 end = max(end, self.rig.clock() + RECOVERS_IN_S)
