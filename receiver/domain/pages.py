@@ -60,11 +60,11 @@ def list_pages(incident: Incident, policy: EscalationPolicy, progress: Progress)
 def list_checks(incident: Incident, policy: EscalationPolicy) -> Iterator[Action]:
     """Yield what PagerDuty is to be asked of each page, with the moment: whether it has it, or closed it.
 
-    Nothing is asked of a page that somebody has, and nothing of a former incident of the group: PagerDuty
-    knows both by the same key.
+    Nothing is asked of a page that somebody has, while its incident is open, and nothing of a former incident
+    of the group: PagerDuty knows both by the same key.
     """
     told = list_told_names(incident)
-    if incident.is_acknowledged or not told:
+    if not told or (incident.is_acknowledged and not incident.is_resolved):
         return
     for responder, target in _list_paged(incident, policy):
         if responder.name not in told:

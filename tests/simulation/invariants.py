@@ -290,8 +290,9 @@ def _check_line(
     # What PagerDuty dropped in a window may be left; a resolve is then said to be.
     dropped = {event.action for event in account.dropped if event.dedup_key == dedup}
     is_said = any(is_left_open(d) for key, d in incident.deliveries.items() if key.startswith("resolve:"))
-    if incident.is_resolved and shown and not is_said:
-        yield f"is resolved, and {name} has it {shown} in PagerDuty"
+    if incident.is_resolved:
+        if shown and not is_said:
+            yield f"is resolved, and {name} has it {shown} in PagerDuty"
     elif incident.is_acknowledged and "triggered" in shown and "acknowledge" not in dropped:
         yield f"is acknowledged, and {name} has it triggered in PagerDuty"
     elif incident.state == "open" and not incident.run.is_quiet and "triggered" not in shown:

@@ -364,6 +364,20 @@ def test_a_resolve_that_pagerduty_dropped_is_sent_again(rest: Rig) -> None:
     assert rest.events().count("resolve") == 2
 
 
+def test_of_an_acknowledged_page_a_resolve_that_pagerduty_dropped_is_sent_again(rest: Rig) -> None:
+    incident = rest.fires("DiskFull")
+    rest.passes("1m")
+    rest.answers(incident, "acknowledge")
+    rest.pagerduty.deaf.add(ONCALL)
+    rest.answers(incident, "resolve")
+    rest.passes("10s")
+    rest.pagerduty.deaf.clear()
+    assert len(rest.pagerduty.still_open()) == 1
+    rest.passes("30s")
+    assert rest.pagerduty.still_open() == []
+    assert rest.events().count("resolve") == 2
+
+
 def test_a_resolve_dropped_three_times_is_said(rest: Rig) -> None:
     incident = rest.fires("DiskFull")
     rest.passes("1m")
