@@ -16,13 +16,22 @@ from hypothesis import settings
 settings.register_profile("receiver", deadline=None)
 settings.load_profile("receiver")
 
-_LONGEST = {"test_storm_crashes.py", "test_simulation.py"}
+_LONGEST = (
+    "test_simulation.py",
+    "test_storm_crashes.py",
+    "test_storms.py",
+    "test_access.py",
+    "test_running.py",
+    "test_budgets.py",
+    "test_storm_refused.py",
+)
 _NO_SKIP = os.environ.get("RECEIVER_TESTS_NO_SKIP") == "1"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with what takes longest, so that no process is left alone with it at the end."""
-    items.sort(key=lambda item: item.path.name not in _LONGEST)
+    places = {name: place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 @pytest.hookimpl(wrapper=True)

@@ -19,6 +19,8 @@ pytestmark = [
 PAGES = ("now", "incident", "history", "runbooks", "runbook", "routing", "missing", "storm")
 SCHEMES = ("light", "dark")
 WIDTHS = (1280, 360)
+# Of a list the first rows: the others are of the same template, and a storm's hundred take a minute.
+ROWS = {"exclude": [["li:nth-child(n+9)"], ["tr:nth-child(n+9)"]]}
 RULES = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
 
 
@@ -40,7 +42,7 @@ def test_no_page_is_harder_to_use_than_need_be(
         page = context.new_page()
         page.goto(addresses[name])
         page.wait_for_timeout(200)
-        found = Axe().run(page, options={"runOnly": RULES})
+        found = Axe().run(page, context=ROWS, options={"runOnly": RULES})
         said = [(v["id"], [n["html"][:150] for n in v["nodes"][:3]]) for v in found.response["violations"]]
         assert said == []
         assert page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth")

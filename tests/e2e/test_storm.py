@@ -24,6 +24,7 @@ from tests.mocks.slack_workspace import SlackMessage
 from tests.rig import NAMES, ROUTING
 
 pytestmark = [
+    pytest.mark.alone,
     pytest.mark.needs_alertmanager,
     pytest.mark.skipif(ALERTMANAGER is None, reason="no prometheus-alertmanager on the path"),
     pytest.mark.timeout(300),
