@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from flask import Flask, Response, request
 
 from receiver.config.model import Routing
@@ -16,7 +14,6 @@ from receiver.web.hooks import MAX_BODY, build_hooks
 from receiver.web.misaddressed import MisaddressedWebhooks, ignore_slashes
 from receiver.web.pagerduty_hooks import build_pagerduty_hooks
 from receiver.web.pages import build_pages
-from receiver.web.reading import read_out
 from receiver.web.relative import make_relative, url_for
 from receiver.web.slack_hooks import build_slack_hooks
 from receiver.wiring import Parts
@@ -70,8 +67,6 @@ def create_app(
 
     @app.after_request
     def finish(answer: Response) -> Response:
-        # Once it is answered: nothing is read for the sake of those who are refused unread.
-        answer.call_on_close(partial(read_out, request.environ["wsgi.input"]))
         if request.path.startswith("/webhooks/"):  # to programs, as fast as can be
             answer.headers["X-Content-Type-Options"] = "nosniff"
             return answer

@@ -21,12 +21,16 @@ from receiver.web.misframed import find_misframed
 
 logger = logging.getLogger(__name__)
 
-# Connections of one process at once. One more takes the place of the one that has been idle longest; where
+# Connections of one process at once. One more takes the place of one that is being drained, else of one whose
+# body has to be read before its signature can be checked, else of the one that has been idle longest; where
 # all are busy it is told to come again.
 MAX_CONNECTIONS = 1000
 NO_ROOM = render_last_answer(503, "too many connections, send it again", "Retry-After: 1")
 # Those that are just being told so.
 SPARE = 100
+# So many of one address are read a little more after an answer that did not wait for their body; further ones
+# are closed at once.
+DRAINING_EACH = 8
 _SAY_EVERY_S = 60.0
 
 # Only for a connection that opens in the very second in which we end and then says nothing.
@@ -44,6 +48,8 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         super().__init__(*args, **kwargs)
         self._lines: dict[gevent.Greenlet, Line] = {}
         self._idle: dict[Line, None] = {}  # in the order in which they became idle
+        self._doubtful: dict[Line, None] = {}  # whose body is read to find out whether it is signed
+        self._draining: dict[Line, tuple[str, gevent.Greenlet]] = {}  # with their addresses
         self._room = min(MAX_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
         self._said_at = -_SAY_EVERY_S
         self.worker_connections = self._room + SPARE
@@ -54,11 +60,22 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
             turn_away(client, NO_ROOM)
             return
         greenlet = gevent.getcurrent()
-        line = self._lines[greenlet] = Line(client)
+        address = addr[0] if addr else ""
+        line = self._lines[greenlet] = Line(
+            client, drain=lambda line: self._drain(line, address), doubtful=self._doubtful
+        )
         try:
             super().handle(listener, line, addr)
         finally:
             del self._lines[greenlet]
+
+    def load_wsgi(self) -> None:
+        super().load_wsgi()
+        self.wsgi: Any = _end_unread(self.wsgi)
+
+    def handle_request(self, listener_name: Any, req: Any, sock: Line, addr: Any) -> None:
+        sock.serve(req)
+        super().handle_request(listener_name, req, sock, addr)
 
     def handle_error(self, req: Any, client: Line, addr: Any, exc: BaseException) -> None:
         """Answer what the application did not hear of, or failed at, as it answers all else that is wrong."""
@@ -88,15 +105,35 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         if time.monotonic() >= self._said_at + _SAY_EVERY_S:
             self._said_at = time.monotonic()
             logger.warning("too many connections", extra={"fields": {"room": self._room}})
-        for line in self._idle:
-            del self._idle[line]
-            _hang_up(line)
+        for line, (_, greenlet) in self._draining.items():
+            del self._draining[line]
+            greenlet.kill(_Enough, block=False)
             return True
+        for lines in (self._doubtful, self._idle):
+            for line in lines:
+                del lines[line]
+                _hang_up(line)
+                return True
         return False
 
+    def _drain(self, line: Line, address: str) -> None:
+        """Read a little of a body that nobody wants, where not too many of *address* do."""
+        if [one for one, _ in self._draining.values()].count(address) >= DRAINING_EACH:
+            return
+        self._draining[line] = address, gevent.getcurrent()
+        with suppress(_Enough):
+            line.linger()
+        self._draining.pop(line, None)
+
     def _close_idle(self) -> None:
+        for _, greenlet in self._draining.values():
+            greenlet.kill(_Enough, block=False)
         for line in list(self._idle):
             _hang_up(line)
+
+
+class _Enough(gevent.GreenletExit):  # type: ignore[misc]  # gevent has no types
+    """What ends the draining of a connection."""
 
 
 class _Idle:
@@ -114,6 +151,19 @@ class _Idle:
     def __exit__(self, *_: object) -> None:
         self._idle.pop(self._line, None)
         self._line.take_in()
+
+
+def _end_unread(application: Any) -> Any:
+    """Return *application* such that a connection ends with an answer that did not wait for the body."""
+
+    def answer(environ: dict[str, Any], start_response: Any) -> Any:
+        def start(*args: Any) -> Any:
+            environ["gunicorn.socket"].begin_answer()
+            return start_response(*args)
+
+        return application(environ, start)
+
+    return answer
 
 
 def _hang_up(line: Line) -> None:

@@ -11,8 +11,11 @@ from __future__ import annotations
 import errno
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import Any
+
+from gunicorn.http.body import ChunkedReader
 
 HEAD_S = 10.0  # from its first byte to its last
 # A body and an answer may stand still for so long, and take so long beyond what their size allows:
@@ -20,6 +23,9 @@ HEAD_S = 10.0  # from its first byte to its last
 PATIENCE_S = 10.0
 LEAST_BYTES_PER_S = 50 * 1024
 _PIECE = 64 * 1024
+# Of what comes after our last answer so much is read, and for so long.
+LINGER_S = 1.0
+LINGER_BYTES = 64 * 1024
 
 
 class Line:
@@ -27,11 +33,25 @@ class Line:
 
     Between requests and in a head, too slow looks as if the other side had hung up: no request was
     there yet. In a body or an answer it raises ConnectionResetError.
+
+    *drain* is called where the line is to be closed with a body on it that nobody reads: it may `linger`.
+    *doubtful* holds the lines whose body is read although nobody knows yet who sends it.
     """
 
-    def __init__(self, client: Any, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        client: Any,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        drain: Callable[[Line], None] = lambda line: line.linger(),
+        doubtful: dict[Line, None] | None = None,
+    ) -> None:
         self._client = client
         self._clock = clock
+        self._drain = drain
+        self._doubtful = {} if doubtful is None else doubtful
+        self._request: Any = None
+        self._is_unread = False
         self._deadline = clock() + HEAD_S
         self._is_waiting = False
         self._is_head = True
@@ -50,6 +70,38 @@ class Line:
         self._is_waiting = self._is_head = False
         self._received = 0
         self._deadline = self._clock() + PATIENCE_S
+
+    def serve(self, request: Any) -> None:
+        """Note gunicorn's *request*, which is answered from here on."""
+        self._request = request
+
+    @contextmanager
+    def doubted(self) -> Iterator[None]:
+        """Have the line closed rather than others turned away, as long as this context lasts."""
+        self._doubtful[self] = None
+        try:
+            yield
+        finally:
+            self._doubtful.pop(self, None)
+
+    def begin_answer(self) -> None:
+        """Have this the line's last answer where the body is not read by now: nobody is waited for, for what
+        nobody wants.
+        """
+        if self._request is not None and _is_unread(self._request):
+            self._is_unread = True
+            self._request.force_close()
+
+    def close(self) -> None:
+        """Hang up."""
+        if self._is_unread:
+            self._is_unread = False
+            self._drain(self)
+        self._client.close()
+
+    def linger(self) -> None:
+        """Read a little of what still comes, so that our answer reaches the other side."""
+        _linger(self._client, LINGER_S)
 
     def recv(self, size: int) -> bytes:
         """Return what came, b"" at the end."""
@@ -107,20 +159,40 @@ class Line:
         return getattr(self._client, name)
 
 
-def turn_away(client: Any, answer: bytes, linger_s: float = 1.0) -> None:
+def turn_away(client: Any, answer: bytes, linger_s: float = LINGER_S) -> None:
     """Give a client its last answer, and hang up; it is tried for *linger_s*."""
     client.settimeout(linger_s)
     try:
         client.sendall(answer)
-        client.shutdown(socket.SHUT_WR)
-        # With something of theirs unread, closing would take our answer away from them.
-        for _ in range(16):
-            if not client.recv(_PIECE):
-                break
+        _linger(client, linger_s)
     except OSError:
         pass
     finally:
         client.close()
+
+
+def _linger(client: Any, seconds: float) -> None:
+    """End our side, and wait for theirs for so long: with something of theirs unread, closing would take our
+    answer away from them. LINGER_BYTES are read of it at most; whoever sends on may see the answer then.
+    """
+    end, left = time.monotonic() + seconds, LINGER_BYTES
+    with suppress(OSError):
+        client.shutdown(socket.SHUT_WR)
+        while left > 0 and (wait_s := end - time.monotonic()) > 0:
+            client.settimeout(wait_s)
+            data = client.recv(min(left, _PIECE))
+            if not data:
+                return
+            left -= len(data)
+        time.sleep(max(0.0, end - time.monotonic()))
+
+
+def _is_unread(request: Any) -> bool:
+    """Tell whether some of the body of gunicorn's *request* is still to come."""
+    reader = request.body.reader
+    if isinstance(reader, ChunkedReader):
+        return reader.parser is not None
+    return bool(getattr(reader, "length", 0))
 
 
 def _too_slow() -> ConnectionResetError:

@@ -16,6 +16,7 @@ from receiver.sources import pagerduty
 from receiver.text import one_line
 from receiver.web.answers import refuse
 from receiver.web.in_time import answer_in_time
+from receiver.web.reading import read_unproven
 from receiver.wiring import Parts
 
 _KIND = "pagerduty"
@@ -32,7 +33,7 @@ def build_pagerduty_hooks(parts: Parts) -> Blueprint:
         request.max_content_length = pagerduty.MAX_BODY
         header = request.headers.get("X-PagerDuty-Signature", "")
         # Who signs nothing has nothing read.
-        body = request.get_data(cache=False) if header and parts.settings.pagerduty_webhook_secret else b""
+        body = read_unproven(request) if header and parts.settings.pagerduty_webhook_secret else b""
         if not pagerduty.verify((parts.settings.pagerduty_webhook_secret,), header, body):
             return refuse(401, "not signed with PAGERDUTY_WEBHOOK_SECRET")
         news = pagerduty.parse(body)

@@ -34,6 +34,9 @@ def build(settings, routing):
             return [LARGE]
         if environ["PATH_INFO"] == "/fault":
             raise RuntimeError("for nobody to hear")
+        if environ["PATH_INFO"] == "/refused":
+            start_response("401 Unauthorized", [("Content-Type", "text/plain"), ("Content-Length", "2")])
+            return [b"no"]
         environ["wsgi.input"].read()
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [f"{routing} {os.getpid()}".encode()]

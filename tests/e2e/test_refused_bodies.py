@@ -1,0 +1,80 @@
+"""2,200 connections of strangers, each with a body that does not end: right webhooks are taken all the same."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import resource
+import socket
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.e2e.bodies import a_body
+from tests.e2e.outside import Outside
+from tests.mocks.pagerduty import MockPagerDuty
+from tests.mocks.slack import MockSlack
+
+pytestmark = pytest.mark.alone
+
+CROWD = 2200
+RIGHT = 112
+TOKEN = "a-token-of-the-webhook"
+_NOW = b"X-Slack-Request-Timestamp: 1795435200\r\n"
+# What a stranger asks for, and what the right signature is not.
+ASKED = {
+    "no token": (b"POST /webhooks/alertmanager", b""),
+    "a wrong token": (b"POST /webhooks/alertmanager", b"Authorization: Bearer nonsense\r\n"),
+    "the API": (b"POST /api/v1/incidents/x/acknowledge", b""),
+    "the page": (b"GET /", b""),
+    "nothing that is there": (b"POST /nothing", b""),
+    "what is open to all": (b"GET /healthz", b""),
+    "a wrong signature of Slack": (
+        b"POST /webhooks/slack/interactions",
+        b"X-Slack-Signature: v0=0\r\n" + _NOW,
+    ),
+    "a wrong signature of PagerDuty": (b"POST /webhooks/pagerduty", b"X-PagerDuty-Signature: v1=00\r\n"),
+}
+
+
+@pytest.fixture(scope="module")
+def outside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outside]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
+    with MockSlack() as slack, MockPagerDuty() as pagerduty:
+        tokens = {"RECEIVER_WEBHOOK_TOKEN": TOKEN, "RECEIVER_API_TOKEN": "a-token-of-the-api"}
+        outside = Outside(tmp_path_factory.mktemp("outside"), slack, pagerduty, **tokens)
+        yield outside
+        outside.kill_everything()
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def post_right(outside: Outside) -> tuple[int, float]:
+    """Post a webhook with its token; return the status, and how long it took."""
+    begun = time.monotonic()
+    connection = http.client.HTTPConnection("127.0.0.1", outside.port, timeout=10)
+    headers = {"Content-Type": "application/json", "Authorization": f"Bearer {TOKEN}"}
+    try:
+        connection.request("POST", "/webhooks/alertmanager", json.dumps(a_body("DiskFull")), headers)
+        return connection.getresponse().status, time.monotonic() - begun
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("kind", ASKED)
+def test_strangers_whose_bodies_do_not_end_keep_nobody_out(outside: Outside, kind: str) -> None:
+    line, header = ASKED[kind]
+    head = line + b" HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n" + header + b"\r\nx"
+    crowd = []
+    try:
+        for _ in range(CROWD):
+            client = socket.create_connection(("127.0.0.1", outside.port), timeout=10)
+            crowd.append(client)
+            client.sendall(head)
+        answers = [post_right(outside) for _ in range(RIGHT)]
+    finally:
+        for client in crowd:
+            client.close()
+    assert [status for status, _ in answers] == [200] * RIGHT
+    assert sorted(took_s for _, took_s in answers)[-1 - RIGHT // 20] < 1.0
