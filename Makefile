@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # More than cores, as most tests wait. What takes the time of a whole system under load goes alone.
 TEST_PROCESSES ?= 3
+SYSTEM_PROCESSES ?= 4
 PATHS := receiver tests bench
 
 .DEFAULT_GOAL := help
@@ -18,7 +19,7 @@ run: $(VENV)/.installed ## start the receiver here, on the shipped routing.yaml
 
 test: $(VENV)/.installed-dev ## run every test
 	$(BIN)/python -m pytest --ignore tests/e2e --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
-	$(BIN)/python -m pytest tests/e2e -m "not alone" --numprocesses $(TEST_PROCESSES) --dist load
+	$(BIN)/python -m pytest tests/e2e -m "not alone" --numprocesses $(SYSTEM_PROCESSES) --dist load
 	$(BIN)/python -m pytest tests/e2e -m alone
 
 check: $(VENV)/.installed-dev ## style, types, imports, habits that are dangerous, the shipped configuration

@@ -15,9 +15,10 @@ from urllib.parse import urlencode
 from receiver.sources.slack import sign
 from receiver.text import Secret
 from tests.mocks.slack import MockSlack
+from tests.mocks.slack_workspace import PEOPLE
 
 SECRET = "8f742231b10e8888abcd99yyyzzz85a5"
-USERS = {"alice": "U0ALICE1", "bob": "U0BOB001", "carol": "U0CAROL1"}
+USERS = PEOPLE
 
 
 def user_of(name: str) -> dict[str, str]:

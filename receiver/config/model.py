@@ -72,6 +72,7 @@ class Routing:
     runbooks: tuple[Path, ...] = ()  # Markdown files and folders
     runbook_hosts: tuple[str, ...] = ()  # `host` or `host:port` that runbook links may be read from
     slack_token: Secret = _UNSET  # empty: Slack is simulated
+    slack_responders: tuple[str, ...] = ()  # who may answer in Slack; none: every member of the workspace
     pagerduty_api_token: Secret = _UNSET  # empty: PagerDuty's REST API isn't asked
     # By the source in the webhook's address; "" is the one of `alertmanager:`. Only with an address.
     alertmanagers: Mapping[str, AlertmanagerConfig] = field(default_factory=dict)

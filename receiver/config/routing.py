@@ -20,6 +20,7 @@ from receiver.config.services import (
     read_notices_channel,
     read_pagerduty_token,
     read_prometheus_url,
+    read_slack_responders,
     read_slack_token,
     read_sources,
 )
@@ -96,6 +97,7 @@ def _read_root(root: Table, report: Report, environ: Mapping[str, str], folder: 
         runbooks=runbooks.paths,
         runbook_hosts=runbooks.hosts,
         slack_token=read_slack_token(root, report, environ),
+        slack_responders=read_slack_responders(root, report),
         pagerduty_api_token=read_pagerduty_token(root, report, environ, is_needed=is_paging),
         alertmanagers=read_alertmanagers(root, report, environ),
         sources=read_sources(root),

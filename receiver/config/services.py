@@ -6,20 +6,23 @@ meaning stands in, so that the smallest file works with a filled environment.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 from receiver.config.mistakes import BOT_TOKEN, find_wrong_slack_token, has_form_of_bot_token
 from receiver.config.model import AlertmanagerConfig, Limits, Rate
-from receiver.config.nodes import Item, Table, Text, join, walk
+from receiver.config.nodes import Item, List, Table, Text, describe, join, walk
 from receiver.config.report import Report
 from receiver.config.values import (
     read_any_table,
     read_channel,
     read_count,
     read_duration,
+    read_list,
     read_rate,
     read_secret,
     read_table,
+    read_text,
     read_url,
 )
 from receiver.text import Secret
@@ -27,11 +30,14 @@ from receiver.text import Secret
 ALERTMANAGER_KEYS = ("url", "urls", "look_every", "looks", "trust_after")
 LIMIT_KEYS = ("slack_posts", "slack_updates", "pagerduty")
 _LEAST_LOOK_S = 1.0
+_SLACK_KEYS = ("token", "responders")
+_RESPONDER = re.compile(r"@[^\s@]{1,80}|#[^\s#]{1,80}|[UW][A-Z0-9]{3,20}")
+_RESPONDERS = '"@group", "@user", "#channel" for its members, or the ID of a user'
 
 
 def read_slack_token(root: Table, report: Report, environ: Mapping[str, str]) -> Secret:
     """Return slack.token; an empty one is a warning, for Slack is simulated then."""
-    table = read_table(root.find("slack"), report, ("token",))
+    table = read_table(root.find("slack"), report, _SLACK_KEYS)
     item = _find(table, root, "slack", "token", environ.get("SLACK_BOT_TOKEN", ""))
     token = read_secret(item, report)
     if not token:
@@ -41,6 +47,22 @@ def read_slack_token(root: Table, report: Report, environ: Mapping[str, str]) ->
     elif not has_form_of_bot_token(token.reveal()):
         report.warn(item.line, "slack.token has not the form of a bot token", f"one like {BOT_TOKEN}…")
     return token
+
+
+def read_slack_responders(root: Table, report: Report) -> tuple[str, ...]:
+    """Return slack.responders: who may answer in Slack; none where every member of the workspace may."""
+    table = root.find("slack")
+    item = table.find("responders") if isinstance(table, Table) else None
+    found = []
+    for member in read_list(item, report):
+        name = read_text(member, report).removesuffix(" members")
+        if _RESPONDER.fullmatch(name):
+            found.append(name)
+        else:
+            report.fault(member.line, f"{describe(member)} is nobody in Slack", _RESPONDERS)
+    if isinstance(item, List) and not item.items:
+        report.fault(item.line, "slack.responders is empty: nobody could answer", _RESPONDERS)
+    return tuple(found)
 
 
 def read_pagerduty_token(

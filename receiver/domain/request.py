@@ -27,7 +27,8 @@ UNTIL_RESOLVED = "resolved"
 class Press:
     """A button was pressed. *value* is the incident's id, and `#NUMBER` behind it for one silence.
 
-    *trigger_id* allows to open a form, for some 3 s; *response_url* takes words for the presser.
+    *trigger_id* allows to open a form, for some 3 s; *response_url* takes words for the presser. As in every
+    request, *team* is the workspace the user is of and *place* that in which it was made, as far as is said.
     """
 
     button: str
@@ -35,6 +36,8 @@ class Press:
     by: Person
     trigger_id: str = ""
     response_url: str = ""
+    team: str = ""
+    place: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,8 @@ class ModalSubmit:
     own: str
     comment: str
     by: Person
+    team: str = ""
+    place: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,9 +60,24 @@ class Command:
     text: str
     by: Person
     response_url: str = ""
+    team: str = ""
+    place: str = ""
+
+    @property
+    def word(self) -> str:
+        """What the command is, in small letters; empty for none, which lists what is open."""
+        return self.text.strip().partition(" ")[0].lower()
 
 
 Request = Press | ModalSubmit | Command
+
+# Commands that change something.
+_CHANGING = frozenset({"ack", "unack", "resolve", "snooze", "silence"})
+
+
+def is_reading(request: Request) -> bool:
+    """Tell whether a request only asks how things stand."""
+    return isinstance(request, Command) and request.word not in _CHANGING
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,7 @@ class Commands:
     def do(self, command: Command) -> Outcome:
         """Do what is typed; what isn't understood is answered with what is."""
         word, _, rest = command.text.strip().partition(" ")
-        do = self._words.get(word.lower())
+        do = self._words.get(command.word)
         if do is None:
             return Answer(f"“{word}” is nothing I know. What you can ask:", lines=HELP)
         return do(rest.strip(), command.by)

@@ -109,7 +109,9 @@ def read_command(fields: object) -> Command:
     if not isinstance(fields, dict):
         raise PayloadError(SOURCE, "the command is no object")
     by = _read_person(fields.get("user_id"), fields.get("user_name"))
-    return Command(one_line(_text(fields.get("text")), MAX_TEXT), by, _token(fields.get("response_url")))
+    team = _team(fields.get("team_id"))
+    text, url = one_line(_text(fields.get("text")), MAX_TEXT), _token(fields.get("response_url"))
+    return Command(text, by, url, team=team, place=team)
 
 
 def _read_form(body: bytes) -> dict[str, str]:
@@ -133,6 +135,8 @@ def _read_press(payload: Json) -> Press | None:
         by=_read_person(user.get("id"), user.get("username") or user.get("name")),
         trigger_id=_token(payload.get("trigger_id")),
         response_url=_token(payload.get("response_url")),
+        team=_team(user.get("team_id")),
+        place=_team(_map(payload.get("team")).get("id")),
     )
 
 
@@ -147,6 +151,8 @@ def _read_submit(payload: Json) -> ModalSubmit | None:
         own=_value(values, FIELD_OWN),
         comment=_value(values, FIELD_COMMENT),
         by=_read_person(user.get("id"), user.get("username") or user.get("name")),
+        team=_team(user.get("team_id")),
+        place=_team(_map(payload.get("team")).get("id")),
     )
 
 
@@ -163,6 +169,10 @@ def _read_person(user_id: object, name: object) -> Person:
     if not _USER.fullmatch(slack_id):
         raise PayloadError(SOURCE, "it does not say which user it is from")
     return Person(one_line(_text(name), _MAX_NAME) or slack_id, SOURCE, slack_id)
+
+
+def _team(thing: object) -> str:
+    return _text(thing)[:MAX_ID]
 
 
 def _token(thing: object) -> str:

@@ -44,4 +44,10 @@ def build_porter(parts: Parts) -> Porter:
             storm_id, "acknowledge", by, now, is_renewing=True
         ),
     )
-    return Porter(desk.take, routing.slack_token, parts.settings.slack_api_url)
+    return Porter(
+        desk.take,
+        routing.slack_token,
+        parts.settings.slack_api_url,
+        clock=parts.clock,
+        responders=routing.slack_responders,
+    )

@@ -38,6 +38,23 @@ FAULTS = [
         id="unknown key below",
     ),
     pytest.param(
+        SMALLEST + "slack: {responders: []}\n",
+        '4: slack.responders is empty: nobody could answer, expected "@group", "@user", "#channel" for its members, '
+        "or the ID of a user",
+        id="nobody may answer",
+    ),
+    pytest.param(
+        SMALLEST + "slack: {responders: [oncall]}\n",
+        '4: slack.responders[0] \'oncall\' is nobody in Slack, expected "@group", "@user", "#channel" for its '
+        "members, or the ID of a user",
+        id="a responder that is no name of Slack",
+    ),
+    pytest.param(
+        SMALLEST + 'slack: {responders: "@oncall"}\n',
+        "4: slack.responders is a text, expected a list",
+        id="responders a text",
+    ),
+    pytest.param(
         SMALLEST + "prometheus: {x: y}\n",
         "4: unknown key 'x' in prometheus, expected one of url",
         id="unknown key like none",

@@ -29,7 +29,15 @@ from urllib.parse import parse_qsl, urlsplit
 
 from tests.mocks.limits import Pace, Window
 from tests.mocks.slack_lines import Lines, new_ticket
-from tests.mocks.slack_workspace import CHANNELS, Answer, Arguments, Refused, SlackMessage, Workspace
+from tests.mocks.slack_workspace import (
+    CHANNELS,
+    Answer,
+    Arguments,
+    Refused,
+    SlackMessage,
+    Workspace,
+    a_user,
+)
 
 ANY = "*"
 _MAX_BODY = 4 * 1024 * 1024
@@ -141,12 +149,17 @@ class MockSlack:
                 self._changed.wait(left)
         return True
 
-    def add_user(self, user_id: str, name: str, email: str) -> None:
-        profile = {"email": email, "display_name": name, "real_name": name}
-        self.workspace.users.append({"id": user_id, "name": name, "deleted": False, "profile": profile})
+    def add_user(self, user_id: str, name: str, email: str = "", **fields: Any) -> None:
+        """Have the workspace know a user, as a member unless *fields* say otherwise."""
+        self.workspace.users = [one for one in self.workspace.users if one["id"] != user_id]
+        self.workspace.users.append(a_user(user_id, name, email, **fields))
 
-    def add_usergroup(self, group_id: str, handle: str) -> None:
+    def add_usergroup(self, group_id: str, handle: str, *members: str) -> None:
         self.workspace.usergroups.append({"id": group_id, "handle": handle, "name": handle})
+        self.workspace.members[group_id] = list(members)
+
+    def add_members(self, channel: str, *members: str) -> None:
+        self.workspace.members[self.workspace.channels[channel.lstrip("#")]] = list(members)
 
     def archive(self, channel: str) -> None:
         self.workspace.archived.add(channel.lstrip("#"))

@@ -80,6 +80,17 @@ def _texts(thing: Any, only: str = "") -> Iterator[str]:
             yield from _texts(value, only)
 
 
+TEAM = "T0EXAMPLE"
+# Those who press and type in tests.
+PEOPLE = {"alice": "U0ALICE1", "bob": "U0BOB001", "carol": "U0CAROL1"}
+
+
+def a_user(user_id: str, name: str, email: str = "", **fields: Any) -> dict[str, Any]:
+    """Return a full member of the workspace; *fields* replace what makes one."""
+    profile = {"email": email or f"{name}@example.org", "display_name": name, "real_name": name}
+    return {"id": user_id, "team_id": TEAM, "name": name, "deleted": False, "profile": profile, **fields}
+
+
 class Refused(Exception):
     """Slack's `ok: false`."""
 
@@ -99,7 +110,9 @@ class Workspace:
         self.archived: set[str] = set()
         self.threads_refused: dict[str, str] = {}  # by a message's reference or a channel's ID, the error
         self.messages: list[SlackMessage] = []
-        self.users: list[dict[str, Any]] = []
+        self.users: list[dict[str, Any]] = [a_user(user_id, name) for name, user_id in PEOPLE.items()]
+        self.enterprise = ""  # the organization that the workspace is part of
+        self.members: dict[str, list[str]] = {}  # of channels and user groups, by their ID
         self.usergroups: list[dict[str, Any]] = []
         self.views: list[dict[str, Any]] = []
         self._last_us = 0
@@ -130,7 +143,8 @@ class Workspace:
             "url": TEAM_URL,
             "team": "Example",
             "user": "receiver",
-            "team_id": "T0EXAMPLE",
+            "team_id": TEAM,
+            **({"enterprise_id": self.enterprise} if self.enterprise else {}),
             "user_id": "U0RECEIVER",
             "bot_id": "B0RECEIVER",
         }
@@ -219,6 +233,22 @@ class Workspace:
 
     def _usergroups_list(self, _arguments: Arguments) -> Answer:
         return {"usergroups": self.usergroups}
+
+    def _usergroups_users_list(self, arguments: Arguments) -> Answer:
+        group = str(arguments.get("usergroup") or "")
+        if not any(one["id"] == group for one in self.usergroups):
+            raise Refused("no_such_subteam")
+        return {"users": self.members.get(group, [])}
+
+    def _conversations_members(self, arguments: Arguments) -> Answer:
+        _, channel_id = self._channel(arguments, by_name=False)
+        return _page("members", self.members.get(channel_id, []), arguments, 100)
+
+    def _users_info(self, arguments: Arguments) -> Answer:
+        for user in self.users:
+            if user["id"] == arguments.get("user"):
+                return {"user": user}
+        raise Refused("user_not_found")
 
     def _users_list(self, arguments: Arguments) -> Answer:
         return _page("members", self.users, arguments, 1000)

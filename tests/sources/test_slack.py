@@ -95,6 +95,8 @@ def test_a_button_tells_who_pressed_what():
         Person("alice", "slack", "U0ALICE1"),
         "111.222.valid",
         "https://hooks.slack.com/actions/T/1/x",
+        team="T0EXAMPLE",
+        place="T0EXAMPLE",
     )
 
 
@@ -108,7 +110,7 @@ def test_a_presser_without_a_name_goes_by_their_id():
 def test_a_form_tells_what_was_filled_in():
     payload = a_submission("the-incident", "4h", "1h30m", "known  \n issue", by="bob")
     assert parse_interaction(interaction(payload)) == ModalSubmit(
-        "the-incident", "4h", "1h30m", "known issue", Person("bob", "slack", "U0BOB001")
+        "the-incident", "4h", "1h30m", "known issue", Person("bob", "slack", "U0BOB001"), team="T0EXAMPLE"
     )
 
 
@@ -170,7 +172,11 @@ def test_long_values_are_cut():
 def test_a_command_tells_who_typed_what():
     fields = a_command("  ack   0h2k ", by="carol", response_url="https://hooks.slack.com/commands/1")
     assert parse_command(urlencode(fields).encode()) == Command(
-        "ack 0h2k", Person("carol", "slack", "U0CAROL1"), "https://hooks.slack.com/commands/1"
+        "ack 0h2k",
+        Person("carol", "slack", "U0CAROL1"),
+        "https://hooks.slack.com/commands/1",
+        team="T0EXAMPLE",
+        place="T0EXAMPLE",
     )
 
 
@@ -179,6 +185,8 @@ def test_a_command_of_slacks_example_is_read():
         "",
         Person("roadrunner", "slack", "U2CERLKJA"),
         "https://hooks.slack.com/commands/T1DC2JH3J/397700885554/96rGlfmibIGlgcZRskXaIFfN",
+        team="T1DC2JH3J",
+        place="T1DC2JH3J",
     )
 
 

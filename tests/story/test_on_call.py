@@ -27,7 +27,7 @@ def test_whoever_has_the_pager_is_mentioned_in_the_thread(scheduled: Rig) -> Non
 
 
 def test_whom_slack_does_not_know_is_named(scheduled: Rig) -> None:
-    scheduled.pagerduty.rest.puts_on_call("PSCHED1", "Alice Doe", "alice@example.org")
+    scheduled.pagerduty.rest.puts_on_call("PSCHED1", "Alice Doe", "alice.doe@example.org")
     scheduled.fires("DiskFull")
     assert "Alice Doe" in scheduled.replies()[0]
     assert scheduled.slack.replies()[0].pings == []

@@ -71,6 +71,12 @@ class AddressBook:
         """Return *responder* with the ID of its handle, as far as Slack tells it within two seconds."""
         return self._introduce_responder(responder, time.monotonic() + self._wait_s)
 
+    def find_handle(self, handle: str) -> str:
+        """Return the ID of the user group, else of the user, that goes by *handle*; empty if none is told
+        within two seconds.
+        """
+        return self._find_handle(handle, time.monotonic() + self._wait_s)
+
     def _introduce_responder(self, responder: Responder, deadline: float) -> Responder:
         targets = (
             replace(target, address=self._find_handle(target.address, deadline) or target.address)

@@ -7,11 +7,13 @@ and then, when Slack has its answer, calls `say`.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from receiver.channels.slack.answerers import Answerers
 from receiver.channels.slack.client import Client, post_words
 from receiver.channels.slack.modal import render_faults, render_silence_form
 from receiver.channels.slack.spoken import render_spoken
@@ -56,14 +58,22 @@ class Carried:
 class Porter:
     """Carries requests. Threads may share it.
 
-    Without a *token* forms can't be opened; *take* is the desk's, and may raise StoreError.
+    Without a *token* forms can't be opened, and Slack is not asked who somebody is. *take* is the desk's, and
+    may raise StoreError. *responders* are those of `slack.responders`, see `Answerers`.
     """
 
     def __init__(
-        self, take: Callable[[Request], Outcome], token: Secret, base_url: str = "https://slack.com/api/"
+        self,
+        take: Callable[[Request], Outcome],
+        token: Secret,
+        base_url: str = "https://slack.com/api/",
+        *,
+        clock: Callable[[], float] = time.time,
+        responders: tuple[str, ...] = (),
     ) -> None:
         self._take = take
         self._client = Client(token, base_url, _TIMEOUT_S) if token else None
+        self._answerers = Answerers(self._client, clock, responders) if self._client else None
         self._own_host = urlsplit(base_url).netloc
 
     def carry(self, request: Request, is_new: Callable[[], bool] = lambda: True) -> Carried:
@@ -71,6 +81,11 @@ class Porter:
 
         *is_new* tells whether this very request never came before; a repeat is not done again.
         """
+        refusal = self._answerers.refuse(request) if self._answerers is not None else ""
+        if refusal:
+            fields = {"by": request.by.name, "user": request.by.slack_id, "team": request.team}
+            logger.warning("answer refused", extra={"fields": fields, "state": refusal})
+            return _word(request, Answer(refusal))
         try:
             outcome = self._take(request) if is_new() else None
         except StoreError as error:
