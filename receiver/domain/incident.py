@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from msgspec import Struct, json
 
@@ -20,6 +20,9 @@ from receiver.domain.delivery import Delivery
 # some minutes; where there was no repeat yet, twice the four hours of Alertmanager's own default.
 _STALE_MARGIN_S = 600.0
 _STALE_UNHEARD_S = 2 * 4 * 3600.0 + _STALE_MARGIN_S
+
+# Of so many alerts an incident keeps all that was told.
+MAX_WHOLE = 2000
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # no i, l, o, u: IDs are read aloud at night
 
@@ -298,6 +301,18 @@ def list_firing(standings: Mapping[str, Standing]) -> list[str]:
     """
     firing = [fp for fp, s in standings.items() if s.is_firing and not s.is_dismissed]
     return sorted(firing, key=lambda fp: (-standings[fp].severity.rank, standings[fp].starts_at))
+
+
+def select_whole(incident: Incident, alerts: Sequence[Alert]) -> Sequence[Alert]:
+    """Return those of *alerts* that are kept with their labels and annotations: where an incident has more than
+    MAX_WHOLE, those that fire, the worst first. How each stands is kept of all.
+    """
+    standings = incident.standings
+    if len(standings) <= MAX_WHOLE:
+        return alerts
+    ranked = sorted(standings, key=lambda fp: (not standings[fp].is_firing, -standings[fp].severity.rank))
+    whole = set(ranked[:MAX_WHOLE])
+    return [alert for alert in alerts if alert.fingerprint in whole]
 
 
 def find_firing(incident: Incident) -> list[Alert]:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from receiver.domain.delivery import Delivery
 from receiver.domain.homes import WRITE_WITHIN_S, Moves, neighbourhood_of, tell_moves
-from receiver.domain.incident import Event, Incident
+from receiver.domain.incident import Event, Incident, select_whole
 from receiver.domain.ports import Claim, Held, Reading, Refusal, Write
 from receiver.errors import ClaimLost, NotFound
 from receiver.store import codec
@@ -103,9 +103,10 @@ class RedisIncidents(RedisListing):
             return dict(zip(slots, pipe.execute(), strict=True))
 
     def _reword_call(self, write: Write, whole: dict[bytes, bytes] | None) -> tuple[list[str], Fields]:
-        incident, held, alerts = write.change.incident, write.held, write.change.reworded
+        incident, held = write.change.incident, write.held
         if incident is None:
             raise ValueError("a change without an incident has nothing to keep")
+        alerts = select_whole(incident, write.change.reworded)
         gone, kept = reword(whole, alerts) if whole is not None else ([], [])
         fields: Fields = ["head", codec.encode_incident(incident)]
         fields += [part for pair in kept for part in pair] if whole is not None else own_fields(alerts)
@@ -120,7 +121,8 @@ class RedisIncidents(RedisListing):
         former = held.incident.id if held.incident else incident.id
         indexes = (keys.closed, keys.open) if incident.is_resolved else (keys.open, keys.closed)
         fields: Fields = ["head", codec.encode_incident(incident)]
-        fields += [*alert_fields(change.changed_alerts), *own_fields(change.reworded)]
+        fields += alert_fields(select_whole(incident, change.changed_alerts))
+        fields += own_fields(select_whole(incident, change.reworded))
         moves = tell_moves(held.incident, incident)
         latest = 0
         if self.is_divided:

@@ -30,7 +30,7 @@ def own_fields(alerts: Iterable[Alert]) -> Fields:
     return fields
 
 
-def alert_fields(alerts: tuple[Alert, ...]) -> Fields:
+def alert_fields(alerts: Sequence[Alert]) -> Fields:
     """Return the fields in which alerts are kept; the same set of alerts goes where it went before."""
     if len(alerts) < _BATCH_FROM:
         return own_fields(alerts)

@@ -33,10 +33,15 @@ class AlertList:
 
 
 def list_alerts(rows: Sequence[AlertRow]) -> AlertList:
-    """Return *rows* with their common labels and annotations apart; of a single alert none is common."""
-    labels = _find_common([row.labels for row in rows])
-    annotations = _find_common([row.annotations for row in rows])
-    shown = sorted(rows, key=lambda row: row.status is not AlertState.FIRING)[:SHOWN_AT_MOST]
+    """Return *rows* with their common labels and annotations apart; of a single alert none is common. Those
+    without labels, of which only is kept how they stand, come last.
+    """
+    whole = [row for row in rows if row.labels]
+    labels = _find_common([row.labels for row in whole])
+    annotations = _find_common([row.annotations for row in whole])
+    shown = sorted(rows, key=lambda row: (row.status is not AlertState.FIRING, not row.labels))[
+        :SHOWN_AT_MOST
+    ]
     items = tuple(
         AlertItem(row, _leave(row.labels, labels), _leave(row.annotations, annotations)) for row in shown
     )

@@ -1,0 +1,65 @@
+"""More alerts in an incident than are kept whole: how each stands is kept all the same."""
+
+from __future__ import annotations
+
+from receiver.domain.incident import MAX_WHOLE
+from receiver.store.codec import decode_batch
+from receiver.store.connection import Client
+from tests.rig import Rig
+
+MANY = MAX_WHOLE + 500
+
+
+def count_whole(redis_client: Client) -> int:
+    """Return how many alerts the store holds with their labels, each once."""
+    names = set()
+    for key in redis_client.scan_iter("rcv:*:group:*"):
+        for field, packed in redis_client.hgetall(key).items():
+            if field.startswith(b"a:"):
+                names.add(field[2:].decode())
+            elif field.startswith(b"b:"):
+                names.update(alert.fingerprint for alert in decode_batch(packed))
+    return len(names)
+
+
+def a_storm(rig: Rig, severity: str = "warning", **how: object) -> list[dict[str, object]]:
+    return [rig.alert("Storm", severity, host=str(n), **how) for n in range(MANY)]  # type: ignore[arg-type]
+
+
+def test_all_are_counted_and_the_first_are_kept_whole(rig: Rig, redis_client: Client) -> None:
+    incident = rig.posts(*a_storm(rig))["incidents"][0]
+    rig.works()
+    assert count_whole(redis_client) == MAX_WHOLE
+    shown = rig.shows(incident)
+    assert (shown["firing"], shown["total"], len(shown["alerts"])) == (MANY, MANY, MANY)
+    assert sum(bool(alert["labels"]) for alert in shown["alerts"]) == MAX_WHOLE
+    page = rig.client.get(f"/incidents/{incident}")
+    assert page.status_code == 200
+    assert "severity" in page.text
+    assert f"{MANY} firing" in rig.roots()[0].text
+
+
+def test_it_ends_when_all_of_them_have_ended(rig: Rig) -> None:
+    incident = rig.posts(*a_storm(rig))["incidents"][0]
+    rig.works()
+    ended = a_storm(rig, at=rig.clock() - 1, ended=True)
+    rig.posts(*ended[:-1])
+    assert rig.state(incident) == "open"
+    rig.posts(ended[-1])
+    assert rig.state(incident) == "resolved"
+
+
+def test_a_worse_one_that_joins_is_kept_whole_and_speaks_for_all(rig: Rig, redis_client: Client) -> None:
+    incident = rig.posts(*a_storm(rig, "none"))["incidents"][0]
+    rig.works()
+    rig.posts(rig.alert("Fire", "info", host="last"), group={"alertname": "Storm"})
+    rig.works()
+    shown = rig.shows(incident)
+    assert (shown["alertname"], shown["severity"], shown["firing"]) == ("Fire", "info", MANY + 1)
+    assert count_whole(redis_client) == MAX_WHOLE + 1
+
+
+def test_a_repeat_changes_nothing(rig: Rig, redis_client: Client) -> None:
+    rig.posts(*a_storm(rig))
+    assert rig.posts(*a_storm(rig, at=rig.clock()))["duplicates"] == MANY
+    assert count_whole(redis_client) == MAX_WHOLE
