@@ -304,7 +304,7 @@ def list_firing(standings: Mapping[str, Standing]) -> list[str]:
 
 
 def select_whole(incident: Incident, alerts: Sequence[Alert]) -> Sequence[Alert]:
-    """Return those of *alerts* that are kept with their labels and annotations: where an incident has more than
+    """Return those of *alerts* that are kept with labels and annotations: where an incident has more than
     MAX_WHOLE, those that fire, the worst first. How each stands is kept of all.
     """
     standings = incident.standings
