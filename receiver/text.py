@@ -5,12 +5,19 @@ from __future__ import annotations
 import hashlib
 import re
 from typing import Final
+from unicodedata import normalize
+from urllib.parse import urlsplit
 
 # Control characters, and what changes how others are read without being seen: marks of direction and of no
 # width, and tags.
 _CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff"
     "\U000e0000-\U000e007f]"
+)
+# What reads as an address: with a scheme anywhere in a text, without one only where it is all of it.
+_SHOWN_HOST = re.compile(r"[a-z][a-z0-9+.-]*:/{2,}([^\s/\\?#@:]+)", re.IGNORECASE)
+_BARE_HOST = re.compile(
+    r"(?:mailto:)?(?:[^\s/@]+@)?((?:[\w-]+\.)+[a-z][a-z0-9-]+)(?::\d+)?(?:[/?#@]\S*)?", re.IGNORECASE
 )
 _SMALL_LETTERS = {capital: capital + 32 for capital in range(ord("A"), ord("Z") + 1)}
 
@@ -75,3 +82,20 @@ def fold(name: str) -> str:
 def is_web_link(url: str) -> bool:
     """Tell whether *url* is an http or https address without blanks, quotes or brackets."""
     return bool(re.fullmatch(r"https?://[^\s<>\"'|`\\^{}]+", url, re.IGNORECASE))
+
+
+def find_real_host(label: str, url: str) -> str:
+    """Return the host of *url* where *label*, by which a link to it is shown, reads as the address of another;
+    empty where it does not.
+
+    `https://bank.example@evil.example/` reads as one of the bank's.
+    """
+    text = normalize("NFKC", clean(label)).strip()
+    bare = _BARE_HOST.fullmatch(text)
+    shown = [host.lower() for host in (*_SHOWN_HOST.findall(text), *([bare[1]] if bare else []))]
+    try:
+        parts = urlsplit(url)
+        real = (parts.path.rpartition("@")[2] if parts.scheme == "mailto" else parts.hostname or "").lower()
+    except ValueError:
+        return one_line(url, 100) if shown else ""
+    return real if any(host.removeprefix("www.") != real.removeprefix("www.") for host in shown) else ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import MutableMapping, Sequence
+from functools import lru_cache
 from html import escape
 from itertools import pairwise
 from typing import Any
@@ -18,7 +19,7 @@ from markdown_it.token import Token
 from markdown_it.utils import OptionsDict
 
 from receiver.runbooks.markdown import blank_front_matter
-from receiver.text import clean
+from receiver.text import clean, find_real_host
 
 # A page longer than this is shown from its beginning; writing its inline markup takes seconds.
 MAX_PAGE_CHARS = 300_000
@@ -28,11 +29,12 @@ ANCHOR_PREFIX = "rb-"
 _WEB = re.compile(r"https?://|mailto:", re.IGNORECASE)
 
 
+@lru_cache(maxsize=64)
 def render_page(source_markdown: str, top: int = 0) -> str:
     """Return safe HTML (a run of blocks, no page around it) of *source_markdown*. Never raises.
 
     With *top*, the highest heading is of that level and none is left out below it, as a page that has
-    headings of its own around it needs.
+    headings of its own around it needs. What was rendered is kept, until the file's text is another one.
     """
     text = blank_front_matter(clean(source_markdown))
     if len(text) > MAX_PAGE_CHARS:
@@ -66,17 +68,27 @@ def _render_image(
     return f'<span class="image">[{escape(words or "image")}]</span>'
 
 
-def _tame_links(tokens: Sequence[Token]) -> None:
-    """Keep links that lead somewhere known; of the others only the words remain."""
-    opened: list[Token] = []
-    for token in tokens:
+def _tame_links(tokens: list[Token]) -> None:
+    """Keep links that lead somewhere known; of the others only the words remain. Behind words that read as
+    another host's address stands the real host.
+    """
+    opened: Token | None = None  # there is no link in a link
+    words = ""
+    for token in list(tokens):
         if token.type == "link_open":
-            opened.append(token)
+            opened, words = token, ""
             token.attrs = _link_attributes(str(token.attrs.get("href", "")))
             if not token.attrs:
                 token.tag = "span"
-        elif token.type == "link_close" and opened:
-            token.tag = opened.pop().tag
+        elif token.type == "link_close" and opened is not None:
+            token.tag = opened.tag
+            real = find_real_host(words, str(opened.attrs.get("href", "")))
+            if real:
+                note = Token("text", "", 0, content=f" ({real})")
+                tokens.insert(tokens.index(token) + 1, note)
+            opened = None
+        else:
+            words += token.content
 
 
 def _link_attributes(href: str) -> dict[str, str | int | float]:

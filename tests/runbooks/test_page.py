@@ -130,3 +130,43 @@ def test_no_text_makes_it_raise_or_plants_anything(text):
 def test_headings_fit_below_those_of_the_page_around_them() -> None:
     html = render_page("### A\n\n##### B\n\n### C\n\n#### D\n\n# E\n", top=2)
     assert re.findall(r"<(h\d)", html) == ["h2", "h3", "h2", "h3", "h2"]
+
+
+@pytest.mark.parametrize(
+    ("markdown", "real"),
+    [
+        ("[https://bank.example](https://evil.example/x)", "evil.example"),
+        ("[**bank**.example/login](https://evil.example/x)", "evil.example"),
+        (
+            "[`bank.example`](https://evil.example/x) and [bank.example](https://bank.example/)",
+            "evil.example",
+        ),
+        ("[ops@bank.example](mailto:ops@evil.example)", "evil.example"),
+    ],
+)
+def test_a_link_that_reads_as_another_hosts_says_where_it_leads(markdown: str, real: str) -> None:
+    html = render_page(markdown)
+    assert html.count(f"</a> ({real})") == 1
+    assert html.count(" (") == 1
+
+
+@pytest.mark.parametrize(
+    "markdown",
+    [
+        "[https://bank.example](https://bank.example/login)",
+        "<https://bank.example/>",
+        "[the bank](https://evil.example/)",
+        "[bank.example](#heading)",
+        "[ops@bank.example](mailto:ops@bank.example)",
+    ],
+)
+def test_a_link_that_reads_as_itself_says_no_more(markdown: str) -> None:
+    assert " (" not in render_page(markdown)
+
+
+def test_a_page_is_rendered_once_for_a_text() -> None:
+    render_page.cache_clear()
+    for _ in range(3):
+        render_page("# Once\n", top=2)
+    assert render_page.cache_info().misses == 1
+    assert "Twice" in render_page("# Twice\n", top=2)

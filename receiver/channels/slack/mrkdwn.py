@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from receiver.text import clean, cut, is_web_link, one_line
+from receiver.text import clean, cut, find_real_host, is_web_link, one_line
 
 # A link is shown whole or not at all; generator URLs of long queries would eat the message.
 MAX_URL = 1500
@@ -80,9 +80,14 @@ def is_link(url: str) -> bool:
 
 
 def link(url: str, label: str) -> str:
-    """Return a link to *url*; the bare label where *url* is none that can be shown."""
+    """Return a link to *url*; the bare label where *url* is none that can be shown. Where the label reads as
+    the address of another host, the real one is said behind it.
+    """
     inner = line(label.replace("|", "¦"), 200)
-    return f"<{escape(url)}|{inner or 'link'}>" if is_link(url) else inner
+    if not is_link(url):
+        return inner
+    real = find_real_host(label, url)
+    return f"<{escape(url)}|{inner or 'link'}>" + (f" ({line(real, 100)})" if real else "")
 
 
 def moment(at: float) -> str:

@@ -122,3 +122,43 @@ def test_no_markdown_becomes_a_mention(text):
     assert "<!" not in shown
     assert "<@" not in shown
     json.dumps(shown).encode()
+
+
+DECEIVING = [
+    ("https://bank.example/login", "https://evil.example/", "evil.example"),
+    ("HTTPS://Bank.Example", "https://evil.example/", "evil.example"),
+    ("see https://bank.example now", "https://evil.example/", "evil.example"),
+    ("bank.example", "https://evil.example/", "evil.example"),
+    ("www.bank.example/path?q=1", "https://evil.example/bank.example", "evil.example"),
+    ("bank.example:443", "https://evil.example:443/", "evil.example"),
+    ("ｈｔｔｐｓ://bank.example", "https://evil.example/", "evil.example"),
+    ("bank.\u200bexample", "https://evil.example/", "evil.example"),
+    ("https://bank.example", "https://bank.example.evil.example/", "bank.example.evil.example"),
+    ("https://bank.example@evil.example/", "https://bank.example@evil.example/", "evil.example"),
+]
+HONEST = [
+    ("https://bank.example/login", "https://bank.example/other"),
+    ("www.bank.example", "https://bank.example/"),
+    ("bank.example", "http://www.bank.example:8080/x"),
+    ("Dashboard", "https://evil.example/"),
+    ("Runs on node 1.2 of bank", "https://evil.example/"),
+    ("10:30 today", "https://evil.example/"),
+    ("", "https://evil.example/"),
+]
+
+
+@pytest.mark.parametrize(("label", "url", "real"), DECEIVING)
+def test_a_link_that_reads_as_another_hosts_says_where_it_leads(label: str, url: str, real: str) -> None:
+    assert mrkdwn.link(url, label).endswith(f"> ({real})")
+
+
+@pytest.mark.parametrize(("label", "url"), HONEST)
+def test_a_link_that_reads_as_itself_or_as_words_says_no_more(label: str, url: str) -> None:
+    assert mrkdwn.link(url, label).endswith(">")
+
+
+@given(st.text(max_size=100), st.text(max_size=100))
+def test_no_label_and_no_address_make_a_link_raise(label: str, url: str) -> None:
+    shown = mrkdwn.link(f"https://{url}", label)
+    assert "<!" not in shown
+    assert "<@" not in shown
