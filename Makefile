@@ -9,7 +9,7 @@ SYSTEM_PROCESSES ?= 4
 PATHS := receiver tests bench
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check audit fmt bench soak screenshots clean
+.PHONY: help run test check audit lock fmt bench soak screenshots clean
 
 help: ## list the tasks
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,9 +31,15 @@ check: $(VENV)/.installed-dev ## style, types, imports, habits that are dangerou
 	$(BIN)/python -m pip --disable-pip-version-check check
 	$(BIN)/receiver check --config routing.yaml
 
-audit: $(VENV)/.installed-dev ## ask the network for known faults of the packages we use
+audit: $(VENV)/.installed-dev ## ask the network for known faults of the packages we use, here and in the image
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'pip-audit>=2.7'
 	$(BIN)/pip-audit --skip-editable
+	$(BIN)/pip-audit --requirement requirements.lock --require-hashes --disable-pip
+
+lock: $(VENV)/.installed-dev ## choose anew the versions of all packages in the image
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check 'uv>=0.5'
+	$(BIN)/uv pip compile pyproject.toml --upgrade --universal --python-version 3.11 --generate-hashes \
+		--no-header --no-annotate --no-emit-index-url --quiet --output-file requirements.lock
 
 fmt: $(VENV)/.installed-dev ## put the code into its form
 	$(BIN)/ruff check --fix $(PATHS)

@@ -85,7 +85,7 @@ def is_web_link(url: str) -> bool:
 
 
 def find_real_host(label: str, url: str) -> str:
-    """Return the host of *url* where *label*, by which a link to it is shown, reads as the address of another;
+    """Return the host of *url* where *label*, by which a link to it is shown, reads as another's address;
     empty where it does not.
 
     `https://bank.example@evil.example/` reads as one of the bank's.

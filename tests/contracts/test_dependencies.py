@@ -117,3 +117,44 @@ def test_the_image_is_built_from_all_that_the_package_names() -> None:
     assert needed <= set(copied[1].split())
     let_through = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line[:1] == "!"}
     assert needed <= let_through
+
+
+# --- the lock file of the image ---
+
+LOCK = (ROOT / "requirements.lock").read_text()
+LOCKED = [
+    Requirement(line.partition(" \\")[0])
+    for line in LOCK.splitlines()
+    if line and not line.startswith((" ", "#"))
+]
+
+
+@pytest.mark.parametrize("dependency", DEPENDENCIES, ids=str)
+def test_the_lock_has_each_dependency_in_a_version_that_fits(dependency: Requirement) -> None:
+    found = [one for one in LOCKED if canonicalize_name(one.name) == canonicalize_name(dependency.name)]
+    assert found
+    for one in found:
+        (pin,) = one.specifier
+        assert pin.operator == "=="
+        assert dependency.specifier.contains(pin.version)
+
+
+def test_the_lock_names_no_registry_and_has_hashes_for_all() -> None:
+    assert "index" not in LOCK
+    assert "://" not in LOCK
+    blocks = re.split(r"\n(?! )", LOCK.strip())
+    assert len(blocks) == len(LOCKED)
+    assert all("--hash=sha256:" in block for block in blocks)
+
+
+def test_the_image_takes_nothing_beside_the_lock() -> None:
+    dockerfile = (ROOT / "Dockerfile").read_text()
+    assert "--require-hashes --wheel-dir /wheels --requirement requirements.lock" in dockerfile
+    assert "--no-deps --wheel-dir /wheels ." in dockerfile
+
+
+def test_docker_is_given_all_that_the_image_copies() -> None:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    copied = [name for line in lines if line.startswith("COPY ") for name in line.split()[1:-1]]
+    given = (ROOT / ".dockerignore").read_text().splitlines()
+    assert [name for name in copied if f"!{name.removeprefix('./')}" not in given] == []
