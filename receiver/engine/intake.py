@@ -27,6 +27,7 @@ from receiver.domain.merge import Terms, merge
 from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK
 from receiver.domain.ports import Claim, Held, Home, Incidents, Reading, Refusal, Rules, Write
 from receiver.domain.route import Route
+from receiver.engine.former_routes import FormerRoutes, OpenIncidents
 from receiver.errors import StoreError
 
 # Each round means that another process changed the same group in the same millisecond.
@@ -106,7 +107,9 @@ def lanes_of(incident: Incident, *, has_witness: bool = False) -> tuple[str, ...
 
 
 class Intake:
-    """Takes groups of alerts into incidents; *pause* lets so many seconds pass."""
+    """Takes groups of alerts into incidents; *pause* lets so many seconds pass. With *open_incidents* what
+    fires stays where it is when its route was changed.
+    """
 
     def __init__(
         self,
@@ -114,12 +117,14 @@ class Intake:
         rules: Rules,
         pulse: TakesBeats | None = None,
         pause: Callable[[float], None] = time.sleep,
+        open_incidents: OpenIncidents | None = None,
     ) -> None:
         self._incidents = incidents
         self._pause = pause
         self._pulse = pulse
         self._rules = rules
         self._terms = {route.name: _terms(rules, route) for route in rules.routes}
+        self._former = FormerRoutes(open_incidents, self._terms) if open_incidents is not None else None
         self._matched = tuple({matcher.name for route in rules.routes for matcher in route.matchers})
 
     def accept(self, groups: tuple[Group, ...], now: float) -> Accepted:
@@ -133,7 +138,7 @@ class Intake:
         accepted = Accepted()
         if self._pulse is not None:
             groups, accepted.duplicates = self._pulse.take(groups, now)
-        return self._take_all(self._arrivals(groups), accepted, now)
+        return self._take_all(self._arrivals(groups, now), accepted, now)
 
     def accept_as(self, group: Group, terms: Terms, now: float) -> Accepted:
         """Take a group of our own, which *terms* say all about. Raises StoreError."""
@@ -253,13 +258,15 @@ class Intake:
             else:
                 this.left.append(self._arrive(arrival.group, arrival.terms))
 
-    def _arrivals(self, groups: tuple[Group, ...]) -> list[_Arrival]:
+    def _arrivals(self, groups: tuple[Group, ...], now: float) -> list[_Arrival]:
         arrivals = []
         for group in groups:
-            by_route = self._by_route(group.alerts)
-            for name, alerts in by_route.items():
-                part = group if len(by_route) == 1 else replace(group, alerts=tuple(alerts))
-                arrivals.append(self._arrive(part, self._terms[name]))
+            parts = [(self._terms[name], alerts) for name, alerts in self._by_route(group.alerts).items()]
+            if self._former is not None:
+                parts = self._former.place(group.source, parts, now)
+            for terms, alerts in parts:
+                part = group if len(parts) == 1 else replace(group, alerts=tuple(alerts))
+                arrivals.append(self._arrive(part, terms))
         return arrivals
 
     def _by_route(self, alerts: tuple[Alert, ...]) -> dict[str, list[Alert]]:

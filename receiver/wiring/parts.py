@@ -134,7 +134,7 @@ def build_parts(
         last_webhooks=LastWebhooks(RedisLastWebhooks(client, limit=MAX_SOURCES)),
         notices=notices,
         failures=RedisFailures(client, incidents, shards=shards),
-        intake=Intake(incidents, routing, pulse, pause),
+        intake=Intake(incidents, routing, pulse, pause, incidents),
         hands=Hands(incidents),
         runbooks=build_shelf(settings, routing, clock),
         clock=clock,
