@@ -162,6 +162,8 @@ _STEP_WORDS = {
 def _step_cells(step: StepRow, now: float, zone: tzinfo | None) -> tuple[str, ...]:
     if step.notified_at:
         said = f"told {render_moment(step.notified_at, zone)}"
+        if step.state == "unconfirmed":
+            said = f"{said}; {_STEP_WORDS[step.state]}"
     elif step.state == "waiting":
         said = f"due {_say_when(step.due_at, now)}"
     else:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from receiver.domain.delivery import Delivery
 from receiver.domain.fallback import call_key, find_message, find_thread, list_stand_ins, unreached_key
 from receiver.domain.incident import Incident
-from receiver.domain.page_check import accepted_at, notified_at
+from receiver.domain.page_check import accepted_at, is_unconfirmed, notified_at
 from receiver.domain.page_line import (
     build_gone_responder,
     find_storm_paging,
@@ -45,7 +45,7 @@ class StepStanding:
     give_up_at: float | None = None
     wait_at: float | None = None
     is_reached: bool = False
-    is_unconfirmed: bool = False  # PagerDuty took its page and has no incident for it
+    is_unconfirmed: bool = False  # PagerDuty took its page and has no incident for it, whoever else told it
     is_standing: bool = False  # told in an earlier run, and still open there
 
     @property
@@ -151,7 +151,7 @@ def _stand(
         give_up_at,
         wait_at,
         is_reached=True,
-        is_unconfirmed=told_at is None and taken_at is not None,
+        is_unconfirmed=is_unconfirmed(current(incident, page_key(step))),
     )
 
 

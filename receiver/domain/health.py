@@ -12,6 +12,10 @@ NOT_WELL_AFTER_S = 300.0
 # Reasons why a page that PagerDuty accepted wakes nobody: they last until the responder's next event is in
 # order.
 DOUBTS = frozenset({UNCONFIRMED, RESOLVED_THERE})
+# Reasons why a place takes nothing that hold whatever arrives at others: for so long, as nobody says when
+# they end.
+REFUSALS = frozenset({"invalid_routing_key"})
+REFUSED_FOR_S = 3600.0
 # What is pending is tried every half minute; a failure older than this is of nothing that is pending.
 PENDING_WITHIN_S = 120.0
 
@@ -49,7 +53,7 @@ def judge_kind(kind: str, places: Iterable[PlaceHealth], now: float) -> KindHeal
     arrived_at = max((place.arrived_at for place in mine), default=0.0)
     failing = [place for place in mine if place.is_failing]
     worst = max(failing, key=lambda p: p.failed_at, default=None)
-    doubtful = next((place for place in failing if place.reason in DOUBTS), None)
+    doubtful = next((place for place in failing if _is_lasting(place, now)), None)
     if doubtful is not None:
         # PagerDuty takes every event meanwhile, also for other responders: that shows nothing of this one.
         return KindHealth(kind, "failing", doubtful.since or doubtful.failed_at, doubtful.reason)
@@ -59,3 +63,9 @@ def judge_kind(kind: str, places: Iterable[PlaceHealth], now: float) -> KindHeal
     silent_for, is_pending = now - max(arrived_at, since), abs(now - worst.failed_at) <= PENDING_WITHIN_S
     is_well = not (is_pending and silent_for > NOT_WELL_AFTER_S)
     return KindHealth(kind, "failing", since, worst.reason, is_well)
+
+
+def _is_lasting(place: PlaceHealth, now: float) -> bool:
+    """Tell whether why nothing arrives at a place is not disproved by what arrives at another."""
+    is_refused = place.reason in REFUSALS and abs(now - place.failed_at) <= REFUSED_FOR_S
+    return is_refused or place.reason in DOUBTS

@@ -105,15 +105,16 @@ class FormerRoutes:
         )
 
     def _learn(self, now: float) -> None:
-        if self._times == len(_LEARN_AFTER_S):
+        times = self._times
+        if times >= len(_LEARN_AFTER_S):
             return
         if self._began_at is None or now < self._began_at:  # the clock was set back
             self._began_at = now
-        if self._times and now < self._began_at + _LEARN_AFTER_S[self._times]:
+        if now < self._began_at + _LEARN_AFTER_S[times]:
             return
         for incident in self._incidents.find_open():
             home = _Home(incident.slot, incident.route, incident.channel, incident.policy, incident.steps)
             for name, standing in incident.standings.items():
                 if standing.is_firing:
                     self._homes[incident.source, name] = home
-        self._times += 1
+        self._times = max(self._times, times + 1)  # another thread may have done the same

@@ -34,7 +34,8 @@ class AlertState(StrEnum):
 class StepState(StrEnum):
     """How a step of the escalation stands: `later` waits for another step, `waiting` for its time.
 
-    `unconfirmed`: PagerDuty accepted its page and has no incident for it.
+    `unconfirmed`: PagerDuty accepted its page and has no incident for it; `notified_at` is then another
+    target's.
     """
 
     WAITING = "waiting"

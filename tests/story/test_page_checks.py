@@ -175,6 +175,21 @@ def test_an_unconfirmed_page_is_sent_no_more_once_somebody_has_it(rest: Rig, end
     assert len(rest.pagerduty.triggers()) == count
 
 
+def test_a_step_that_slack_told_too_shows_that_its_page_is_unconfirmed(rest: Rig) -> None:
+    """The mention told it in time, so the wait goes on; but nobody's pager rang."""
+    rest.configure(ROUTING.replace("on-call:   {pagerduty", 'on-call:   {slack: "@oncall", pagerduty'))
+    rest.pagerduty.deaf.add(ONCALL)
+    incident = rest.fires("DiskFull")
+    rest.passes("31s")
+    shown = step(rest, incident)
+    assert (shown["state"], shown["notified_at"]) == ("unconfirmed", "2026-11-23T12:00:00.000Z")
+    page = rest.client.get(f"/incidents/{incident}").text
+    assert "accepted the page and has no incident for it; told otherwise" in page
+    rest.pagerduty.deaf.clear()
+    rest.passes("10m")
+    assert step(rest, incident)["state"] == "told"
+
+
 def test_status_says_that_pages_are_not_confirmed(rest: Rig) -> None:
     rest.pagerduty.deaf.add(ONCALL)
     rest.fires("DiskFull")

@@ -107,6 +107,18 @@ def test_the_status_says_how_the_channels_do(rig: Rig) -> None:
     assert status(rig)["channels"]["pagerduty"]["state"] == "ok"
 
 
+def test_a_key_that_is_refused_is_failing_whatever_arrives_under_others(rig: Rig) -> None:
+    rig.refuses("on-call")
+    rig.fires("DiskFull")
+    rig.passes("6m")  # Team Lead is paged
+    assert "team-lead" in rig.paged()
+    shown = status(rig)["channels"]["pagerduty"]
+    assert (shown["state"], shown["reason"]) == ("failing", "invalid_routing_key")
+    assert "PagerDuty is failing" in rig.client.get("/").text
+    rig.passes("2h")
+    assert status(rig)["channels"]["pagerduty"]["state"] == "ok"
+
+
 def test_the_status_says_what_is_simulated(rig: Rig) -> None:
     rig.environ["SLACK_BOT_TOKEN"] = ""
     rig.configure(ROUTING)
