@@ -302,6 +302,9 @@ def _check_line(
             and one.notification.action.about == str(incident.run.number)
             for one in world.pager.pages(incident.id)
         )
+        # A window that dropped the end of a former page and the new one leaves them an acknowledged one.
+        if dropped >= {"resolve", "trigger"}:
+            return
         # Nor again where PagerDuty ended by itself what they had from before.
         if was_told_now or not (shown or dedup in world.auto_resolved):
             yield f"is open, and {name} has it {shown or 'not open'} in PagerDuty"
