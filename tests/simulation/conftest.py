@@ -8,7 +8,7 @@ import os
 
 import pytest
 
-SCHEDULES = 800
+SCHEDULES = 500
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
