@@ -6,7 +6,8 @@ pages nobody again, and its end is heard there. What is new goes by the new rout
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,10 +16,13 @@ from receiver.domain.homes import fires_in
 from receiver.domain.incident import Incident
 from receiver.domain.merge import Terms
 from receiver.domain.ports import Held
+from receiver.errors import StoreError
 
 # How long after the first time the store is asked again: other processes may still open incidents by the
 # routes that they had before.
 _LEARN_AFTER_S = (0.0, 15.0, 60.0, 300.0)
+# How often to see whether another thread has read what is open, and for how long: less than a webhook waits.
+_WAIT_S, _WAITS = 0.01, 350
 
 Part = tuple[Terms, list[Alert]]
 
@@ -44,16 +48,21 @@ class _Home:
 class FormerRoutes:
     """Knows where each alert fired when this configuration was loaded. Threads may share it.
 
-    *terms* are those of the routes by name. An alert that comes on the route on which it fires is forgotten:
-    it stays there by itself. Another one is looked up each time, which costs a round trip.
+    *terms* are those of the routes by name; *pause* lets so many seconds pass. An alert that comes on the
+    route on which it fires is forgotten: it stays there by itself. Another one is looked up each time, which
+    costs a round trip.
     """
 
-    def __init__(self, incidents: OpenIncidents, terms: Mapping[str, Terms]) -> None:
+    def __init__(
+        self, incidents: OpenIncidents, terms: Mapping[str, Terms], pause: Callable[[float], None]
+    ) -> None:
         self._incidents = incidents
+        self._pause = pause
         self._terms = terms
         self._homes: dict[tuple[str, str], _Home] = {}
         self._began_at: float | None = None
         self._times = 0
+        self._asking = threading.Lock()
 
     def place(self, source: str, parts: list[Part], now: float) -> list[Part]:
         """Return *parts*, alerts of one group by the terms of their routes, with those that fire on another
@@ -105,16 +114,35 @@ class FormerRoutes:
         )
 
     def _learn(self, now: float) -> None:
-        times = self._times
-        if times >= len(_LEARN_AFTER_S):
+        """Ask the store where it is time: one thread does, and only the first time the others wait for it."""
+        if not self._is_time(now):
             return
+        for _ in range(_WAITS):
+            if self._asking.acquire(blocking=False):
+                break
+            if self._times:
+                return
+            self._pause(_WAIT_S)
+        else:
+            raise StoreError("what is open is still being read, for another webhook")
+        try:
+            if self._is_time(now):
+                self._ask()
+        finally:
+            self._asking.release()
+
+    def _is_time(self, now: float) -> bool:
+        times = self._times
+        if times == len(_LEARN_AFTER_S):
+            return False
         if self._began_at is None or now < self._began_at:  # the clock was set back
             self._began_at = now
-        if now < self._began_at + _LEARN_AFTER_S[times]:
-            return
+        return now >= self._began_at + _LEARN_AFTER_S[times]
+
+    def _ask(self) -> None:
         for incident in self._incidents.find_open():
             home = _Home(incident.slot, incident.route, incident.channel, incident.policy, incident.steps)
             for name, standing in incident.standings.items():
                 if standing.is_firing:
                     self._homes[incident.source, name] = home
-        self._times = max(self._times, times + 1)  # another thread may have done the same
+        self._times += 1

@@ -124,7 +124,9 @@ class Intake:
         self._pulse = pulse
         self._rules = rules
         self._terms = {route.name: _terms(rules, route) for route in rules.routes}
-        self._former = FormerRoutes(open_incidents, self._terms) if open_incidents is not None else None
+        self._former = (
+            FormerRoutes(open_incidents, self._terms, pause) if open_incidents is not None else None
+        )
         self._matched = tuple({matcher.name for route in rules.routes for matcher in route.matchers})
 
     def accept(self, groups: tuple[Group, ...], now: float) -> Accepted:

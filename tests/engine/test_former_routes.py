@@ -1,0 +1,81 @@
+"""What is open is read once, however many webhooks come at once after a configuration was loaded."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from receiver.domain.incident import Incident
+from receiver.engine.former_routes import FormerRoutes
+from receiver.errors import StoreError
+
+
+class Slow:
+    """Incidents that take a while to list; *fails* so many times."""
+
+    def __init__(self, fails: int = 0) -> None:
+        self.listed = 0
+        self._fails = fails
+
+    def find_open(self) -> Iterator[Incident]:
+        self.listed += 1
+        time.sleep(0.1)
+        if self.listed <= self._fails:
+            raise StoreError("away")
+        return iter(())
+
+    def read(self, slots: object) -> list[object]:
+        raise AssertionError(slots)
+
+
+def place_at_once(former: FormerRoutes, count: int, now: float) -> list[str]:
+    """Let *count* threads place something at the same instant; return what they raised."""
+    start, raised = threading.Barrier(count), []
+
+    def place() -> None:
+        start.wait(10)
+        try:
+            former.place("", [], now)
+        except StoreError as error:
+            raised.append(str(error))
+
+    threads = [threading.Thread(target=place) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(20)
+    return raised
+
+
+def test_one_reads_what_is_open_and_the_others_wait_for_it() -> None:
+    slow = Slow()
+    former = FormerRoutes(slow, {}, time.sleep)  # type: ignore[arg-type]
+    assert place_at_once(former, 60, 1000.0) == []
+    assert slow.listed == 1
+    assert place_at_once(former, 60, 1020.0) == []
+    assert slow.listed == 2
+
+
+def test_where_the_store_is_away_the_next_one_tries() -> None:
+    slow = Slow(fails=1)
+    former = FormerRoutes(slow, {}, time.sleep)  # type: ignore[arg-type]
+    assert place_at_once(former, 10, 1000.0) == ["away"]
+    assert slow.listed == 2
+
+
+def test_whoever_waits_too_long_is_told_so() -> None:
+    former = FormerRoutes(Slow(), {}, lambda _: None)  # type: ignore[arg-type]
+    former._asking.acquire()
+    with pytest.raises(StoreError, match="still being read"):
+        former.place("", [], 1000.0)
+
+
+def test_it_is_read_four_times_in_all() -> None:
+    slow = Slow()
+    former = FormerRoutes(slow, {}, time.sleep)  # type: ignore[arg-type]
+    for now in range(1000, 2000, 5):
+        former.place("", [], float(now))
+    assert slow.listed == 4
