@@ -24,7 +24,10 @@ Address = tuple[str, int]
 MAX_CONNECTIONS = 10
 # Of the lines that nobody needs any more so many are kept, the others are closed after so many seconds.
 KEPT_IDLE = 4
-IDLE_S = 5.0
+IDLE_S = 0.5
+# What Redis says where it takes no more lines, and how long it is then left alone.
+FULL = "max number of clients reached"
+_FULL_WAIT_S = 0.05
 
 
 def build_pool_options(timeout_s: float, max_connections: int) -> dict[str, Any]:
@@ -133,21 +136,34 @@ class LinePool(redis.BlockingConnectionPool):
         super().__init__(queue_class=_LinesFirst, **options)  # type: ignore[no-untyped-call]
 
     def get_connection(self, *_args: Any, **_options: Any) -> Any:
-        """Return a free line, or a new one; it stands, as far as we know. Raises NoFreeLine."""
+        """Return a free line, or a new one; it stands, as far as we know. Raises NoFreeLine.
+
+        Where Redis takes no more lines, one of ours or of another process that becomes free is waited for.
+        """
         self._checkpid()
         _give_way()
-        try:
-            line = self.pool.get(timeout=self.timeout)
-        except queue.Empty:
-            raise NoFreeLine(f"none of {self.max_connections} became free in {self.timeout:g} s") from None
-        try:
-            if line is None:
-                line = self.make_connection()  # type: ignore[no-untyped-call]
-            line.connect()
-        except BaseException:
-            self.release(line)
-            raise
-        return line
+        deadline = time.monotonic() + self.timeout
+        while True:
+            try:
+                line = self.pool.get(timeout=max(0.0, deadline - time.monotonic()))
+            except queue.Empty:
+                raise NoFreeLine(
+                    f"none of {self.max_connections} became free in {self.timeout:g} s"
+                ) from None
+            try:
+                if line is None:
+                    line = self.make_connection()  # type: ignore[no-untyped-call]
+                line.connect()
+            except LineCut as error:
+                self.release(line)
+                if FULL not in str(error) or time.monotonic() + _FULL_WAIT_S >= deadline:
+                    raise
+                time.sleep(_FULL_WAIT_S)
+            except BaseException:
+                self.release(line)
+                raise
+            else:
+                return line
 
     def release(self, connection: Any) -> None:
         """Take a line back, unless it is from before a fork; None is the right to open one."""
