@@ -46,11 +46,32 @@ def build_options(timeout_s: float) -> dict[str, Any]:
         "socket_timeout": timeout_s,
         "socket_connect_timeout": timeout_s,
         "health_check_interval": 0,
-        "retry": Retry(NoBackoff(), 1, supported_errors=(LineCut,)),
+        "retry": _Again(timeout_s),
         "protocol": 2,
         # Telling Redis our library's name costs every new line a round trip, and needs a permission.
         "driver_info": None,
     }
+
+
+class _Again(Retry):
+    """Opens a line anew, once, at once. Where Redis takes no more lines, it waits for *timeout_s* until
+    another process closes one: what was sent was not done.
+    """
+
+    def __init__(self, timeout_s: float) -> None:
+        self._timeout_s = timeout_s
+        super().__init__(NoBackoff(), 1, supported_errors=(LineCut,))
+
+    def call_with_retry(self, *args: Any, **options: Any) -> Any:
+        """Return what the command gives; raises its last fault."""
+        deadline = time.monotonic() + self._timeout_s
+        while True:
+            try:
+                return super().call_with_retry(*args, **options)
+            except LineCut as error:
+                if FULL not in str(error) or time.monotonic() + _FULL_WAIT_S >= deadline:
+                    raise
+                time.sleep(_FULL_WAIT_S)
 
 
 class _Line(AbstractConnection):
@@ -136,34 +157,21 @@ class LinePool(redis.BlockingConnectionPool):
         super().__init__(queue_class=_LinesFirst, **options)  # type: ignore[no-untyped-call]
 
     def get_connection(self, *_args: Any, **_options: Any) -> Any:
-        """Return a free line, or a new one; it stands, as far as we know. Raises NoFreeLine.
-
-        Where Redis takes no more lines, one of ours or of another process that becomes free is waited for.
-        """
+        """Return a free line, or a new one; it stands, as far as we know. Raises NoFreeLine."""
         self._checkpid()
         _give_way()
-        deadline = time.monotonic() + self.timeout
-        while True:
-            try:
-                line = self.pool.get(timeout=max(0.0, deadline - time.monotonic()))
-            except queue.Empty:
-                raise NoFreeLine(
-                    f"none of {self.max_connections} became free in {self.timeout:g} s"
-                ) from None
-            try:
-                if line is None:
-                    line = self.make_connection()  # type: ignore[no-untyped-call]
-                line.connect()
-            except LineCut as error:
-                self.release(line)
-                if FULL not in str(error) or time.monotonic() + _FULL_WAIT_S >= deadline:
-                    raise
-                time.sleep(_FULL_WAIT_S)
-            except BaseException:
-                self.release(line)
-                raise
-            else:
-                return line
+        try:
+            line = self.pool.get(timeout=self.timeout)
+        except queue.Empty:
+            raise NoFreeLine(f"none of {self.max_connections} became free in {self.timeout:g} s") from None
+        try:
+            if line is None:
+                line = self.make_connection()  # type: ignore[no-untyped-call]
+            line.connect()
+        except BaseException:
+            self.release(line)
+            raise
+        return line
 
     def release(self, connection: Any) -> None:
         """Take a line back, unless it is from before a fork; None is the right to open one."""

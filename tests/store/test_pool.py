@@ -83,6 +83,39 @@ def test_where_redis_takes_no_further_line_those_that_stand_go_on(tmp_path: Path
         server.kill()
 
 
+def test_who_has_no_line_while_others_hold_all_gets_the_first_that_they_close(tmp_path: Path) -> None:
+    """Another process keeps a few idle lines and closes the rest, so the wait is short."""
+    server = Server(tmp_path, "--maxclients", "10").start()
+    try:
+        other = connect(server.url, timeout_s=2.0, max_connections=10)
+        ask_from_many(other, 10)
+        late = connect(server.url, timeout_s=2.0, max_connections=10)
+        begun = time.monotonic()
+        assert late.ping()
+        assert time.monotonic() - begun < 1.5
+        other.close()
+        late.close()
+    finally:
+        server.kill()
+
+
+def test_who_has_no_line_while_others_use_all_is_told_so_in_time(tmp_path: Path) -> None:
+    server = Server(tmp_path, "--maxclients", "10").start()
+    try:
+        others = [redis.Redis(port=server.port) for _ in range(10)]
+        for other in others:
+            other.ping()
+        late = connect(server.url, timeout_s=0.5, max_connections=10)
+        begun = time.monotonic()
+        with pytest.raises(StoreError, match="maxclients"), store_errors():
+            late.ping()
+        assert 0.3 < time.monotonic() - begun < 1.5
+        for other in others:
+            other.close()
+    finally:
+        server.kill()
+
+
 def test_a_line_that_did_not_open_is_not_lent_again_before_an_idle_one(server: Server) -> None:
     client = connect(server.url, max_connections=3)
     pool = client.connection_pool
