@@ -55,9 +55,9 @@ class Fault:
 
 
 def kill_and_load(server: Server) -> None:
-    """Come back with a large file to load: 40 keys of 0.1 s each."""
+    """Come back with a large file to load: 90 keys of 0.1 s each."""
     with server.client() as client:
-        for n in range(40):
+        for n in range(90):
             client.set(f"big:{n}", "x" * 100, ex=300)
         client.bgrewriteaof()
         until(lambda: not client.info("persistence")["aof_rewrite_in_progress"])
