@@ -15,10 +15,13 @@ _CONTROL = re.compile(
     "\U000e0000-\U000e007f]"
 )
 # What reads as an address: with a scheme anywhere in a text, without one only where it is all of it.
-_SHOWN_HOST = re.compile(r"[a-z][a-z0-9+.-]*:/{2,}([^\s/\\?#@:]+)", re.IGNORECASE)
+_SHOWN_HOST = re.compile(r"[a-z][a-z0-9+.-]{0,15}:/{2,}([^\s/\\?#@:]+)", re.IGNORECASE)
 _BARE_HOST = re.compile(
-    r"(?:mailto:)?(?:[^\s/@]+@)?((?:[\w-]+\.)+[a-z][a-z0-9-]+)(?::\d+)?(?:[/?#@]\S*)?", re.IGNORECASE
+    r"(?:mailto:|//)?(?:[^\s/@]+@)?((?:[\w-]+\.)+(?:[a-z][a-z0-9-]+|\d{1,3}))(?::\d+)?(?:[/?#@]\S*)?",
+    re.IGNORECASE,
 )
+# Nobody reads more of a link's text than this before they follow it.
+_MAX_SHOWN = 2000
 _SMALL_LETTERS = {capital: capital + 32 for capital in range(ord("A"), ord("Z") + 1)}
 
 
@@ -90,7 +93,7 @@ def find_real_host(label: str, url: str) -> str:
 
     `https://bank.example@evil.example/` reads as one of the bank's.
     """
-    text = normalize("NFKC", clean(label)).strip()
+    text = normalize("NFKC", clean(label[:_MAX_SHOWN])).strip(" \t\n.,;:()[]<>\"'")
     bare = _BARE_HOST.fullmatch(text)
     shown = [host.lower() for host in (*_SHOWN_HOST.findall(text), *([bare[1]] if bare else []))]
     try:

@@ -308,7 +308,7 @@ def select_whole(incident: Incident, alerts: Sequence[Alert]) -> Sequence[Alert]
     MAX_WHOLE, those that fire, the worst first. How each stands is kept of all.
     """
     standings = incident.standings
-    if len(standings) <= MAX_WHOLE:
+    if not alerts or len(standings) <= MAX_WHOLE:
         return alerts
     ranked = sorted(standings, key=lambda fp: (not standings[fp].is_firing, -standings[fp].severity.rank))
     whole = set(ranked[:MAX_WHOLE])

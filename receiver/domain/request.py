@@ -71,13 +71,13 @@ class Command:
 
 Request = Press | ModalSubmit | Command
 
-# Commands that change something.
-_CHANGING = frozenset({"ack", "unack", "resolve", "snooze", "silence"})
+# Commands that change nothing; any other may.
+_READING = frozenset({"", "list", "show", "oncall", "help"})
 
 
 def is_reading(request: Request) -> bool:
     """Tell whether a request only asks how things stand."""
-    return isinstance(request, Command) and request.word not in _CHANGING
+    return isinstance(request, Command) and request.word in _READING
 
 
 @dataclass(frozen=True)

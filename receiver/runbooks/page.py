@@ -29,7 +29,7 @@ ANCHOR_PREFIX = "rb-"
 _WEB = re.compile(r"https?://|mailto:", re.IGNORECASE)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=16)
 def render_page(source_markdown: str, top: int = 0) -> str:
     """Return safe HTML (a run of blocks, no page around it) of *source_markdown*. Never raises.
 
@@ -45,7 +45,7 @@ def render_page(source_markdown: str, top: int = 0) -> str:
         _level_headings(tokens, top)
     for token in tokens:
         if token.children:
-            _tame_links(token.children)
+            token.children = _tame_links(token.children)
     html: str = _PARSER.renderer.render(tokens, _PARSER.options, {})
     return html
 
@@ -68,13 +68,14 @@ def _render_image(
     return f'<span class="image">[{escape(words or "image")}]</span>'
 
 
-def _tame_links(tokens: list[Token]) -> None:
-    """Keep links that lead somewhere known; of the others only the words remain. Behind words that read as
-    another host's address stands the real host.
+def _tame_links(tokens: Sequence[Token]) -> list[Token]:
+    """Return *tokens* with those links that lead somewhere known; of the others only the words remain. Behind
+    words that read as another host's address stands the real host.
     """
     opened: Token | None = None  # there is no link in a link
-    words = ""
-    for token in list(tokens):
+    words, tamed = "", []
+    for token in tokens:
+        tamed.append(token)
         if token.type == "link_open":
             opened, words = token, ""
             token.attrs = _link_attributes(str(token.attrs.get("href", "")))
@@ -84,11 +85,11 @@ def _tame_links(tokens: list[Token]) -> None:
             token.tag = opened.tag
             real = find_real_host(words, str(opened.attrs.get("href", "")))
             if real:
-                note = Token("text", "", 0, content=f" ({real})")
-                tokens.insert(tokens.index(token) + 1, note)
+                tamed.append(Token("text", "", 0, content=f" ({real})"))
             opened = None
-        else:
+        elif opened is not None:
             words += token.content
+    return tamed
 
 
 def _link_attributes(href: str) -> dict[str, str | int | float]:

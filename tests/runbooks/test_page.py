@@ -142,6 +142,8 @@ def test_headings_fit_below_those_of_the_page_around_them() -> None:
             "evil.example",
         ),
         ("[ops@bank.example](mailto:ops@evil.example)", "evil.example"),
+        ("[bank.example.](https://evil.example/x)", "evil.example"),
+        ("[10.0.0.1](https://evil.example/x)", "evil.example"),
     ],
 )
 def test_a_link_that_reads_as_another_hosts_says_where_it_leads(markdown: str, real: str) -> None:
@@ -170,3 +172,21 @@ def test_a_page_is_rendered_once_for_a_text() -> None:
         render_page("# Once\n", top=2)
     assert render_page.cache_info().misses == 1
     assert "Twice" in render_page("# Twice\n", top=2)
+
+
+def test_where_a_link_leads_is_said_behind_that_link_and_no_other():
+    html = render_page(
+        "[one](https://a.example) [https://bank.example](https://evil.example) [b](https://b.example)"
+    )
+    assert re.findall(r">([^<>]+)</a>( \([^)]*\))?", html) == [
+        ("one", ""),
+        ("https://bank.example", " (evil.example)"),
+        ("b", ""),
+    ]
+
+
+@pytest.mark.timeout(60)
+def test_words_without_end_in_a_link_hold_up_nobody():
+    """Before, the time grew with the square of their number: so many took minutes."""
+    words = "a" * 250_000
+    assert words in render_page(f"[{words}](https://evil.example)")
