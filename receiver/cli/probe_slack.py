@@ -10,7 +10,7 @@ from receiver.cli.calls import Answer, NoAnswer, bearer, call, show_url
 from receiver.cli.findings import Findings
 from receiver.config.model import Routing
 from receiver.config.values import is_channel
-from receiver.text import Secret, one_line
+from receiver.text import Secret, fold, one_line
 
 Json = dict[str, Any]
 
@@ -18,6 +18,7 @@ Json = dict[str, Any]
 # https://docs.slack.dev/reference/methods/conversations.list
 PAGE_SIZE = 1000
 MAX_PAGES = 15
+_RESPONDERS = "a user group, a user or a channel of this workspace"
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,47 @@ class SlackProbe:
         who, where = (one_line(str(found.get(key, "?")), 60) for key in ("user", "team"))
         findings.praise(f"Slack takes the token: {who} in {where}")
         try:
-            self._probe_channels(_name_channels(routing), scopes, findings)
+            listing = self._list_channels()
+            self._probe_channels(listing, _name_channels(routing), scopes, findings)
+            self._probe_responders(listing, routing.slack_responders, findings)
         except NoAnswer as error:
-            findings.warn(self._file, f"Slack's channels could not be listed: {error}")
+            findings.warn(self._file, f"Slack's channels and people could not be listed: {error}")
 
-    def _probe_channels(self, wanted: list[str], scopes: frozenset[str], findings: Findings) -> None:
-        listing = self._list_channels()
+    def _probe_responders(self, listing: _Listing, names: tuple[str, ...], findings: Findings) -> None:
+        """Note who of `slack.responders` Slack does not know: a name that is misspelt lets nobody answer."""
+        handles = self._list_handles() if any(name.startswith("@") for name in names) else frozenset[str]()
+        for name in names:
+            is_channel_known = name in listing.channels or bool(listing.reason)
+            if name.startswith("@") and handles is None:
+                what = f"slack.responders: whether there is {name} can't be told"
+                findings.warn(self._file, what, "the scopes usergroups:read and users:read")
+            elif (name.startswith("@") and fold(name[1:]) not in (handles or ())) or (
+                name.startswith("#") and not is_channel_known
+            ):
+                findings.fault(self._file, f"slack.responders: Slack shows no {name}", _RESPONDERS)
+            else:
+                findings.praise(f"{name} may answer in Slack")
+
+    def _list_handles(self) -> frozenset[str] | None:
+        """Return the handles of all user groups and users; None where Slack does not list them."""
+        handles: set[str] = set()
+        for method, kind in (("usergroups.list", "usergroups"), ("users.list", "members")):
+            cursor = ""
+            for _ in range(MAX_PAGES):
+                found = _read(self._ask(method, limit=PAGE_SIZE, cursor=cursor))
+                if not found.get("ok"):
+                    return None
+                people = found.get(kind)
+                for one in people if isinstance(people, list) else []:
+                    handles |= _name_handles(one) if isinstance(one, dict) else set()
+                cursor = _next_cursor(found)
+                if not cursor:
+                    break
+        return frozenset(handles)
+
+    def _probe_channels(
+        self, listing: _Listing, wanted: list[str], scopes: frozenset[str], findings: Findings
+    ) -> None:
         if listing.reason:
             what = f"the channels are not tried: Slack says {listing.reason}"
             findings.warn(self._file, what, "the scopes channels:read and, for private ones, groups:read")
@@ -106,8 +142,7 @@ class SlackProbe:
             for channel in page:
                 if isinstance(channel, dict):
                     channels |= {str(channel.get("id")): channel, f"#{channel.get('name')}": channel}
-            more = found.get("response_metadata")
-            cursor = str(more.get("next_cursor") or "") if isinstance(more, dict) else ""
+            cursor = _next_cursor(found)
             if not cursor:
                 return _Listing(channels)
         return _Listing(reason=f"more than {MAX_PAGES * PAGE_SIZE} channels, too many to look through")
@@ -116,6 +151,21 @@ class SlackProbe:
         query = urlencode({name: value for name, value in arguments.items() if value})
         url = f"{self._base_url}{method}" + (f"?{query}" if query else "")
         return call("GET", url, authorization=bearer(self._token.reveal()), timeout_s=self._timeout_s)
+
+
+def _name_handles(one: Json) -> set[str]:
+    """Return by which handles a user group, or a user who is still there, goes."""
+    profile = one.get("profile")
+    shown = profile.get("display_name") if isinstance(profile, dict) else ""
+    names = (
+        [] if one.get("deleted") else [one.get("handle"), one.get("name") if "profile" in one else "", shown]
+    )
+    return {fold(name) for name in names if isinstance(name, str) and name}
+
+
+def _next_cursor(found: Json) -> str:
+    more = found.get("response_metadata")
+    return str(more.get("next_cursor") or "") if isinstance(more, dict) else ""
 
 
 def _name_channels(routing: Routing) -> list[str]:

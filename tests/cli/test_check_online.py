@@ -94,6 +94,42 @@ def test_the_slack_that_our_channel_is_tested_with_is_good() -> None:
     assert "ok: Slack has #alerts-critical" in result.stdout
 
 
+def name_responders(config: Path, *names: str) -> None:
+    listed = ", ".join(f'"{name}"' for name in names)
+    config.write_text(ROUTING + f'slack: {{responders: [{listed}], token: "${{SLACK_BOT_TOKEN}}"}}\n')
+
+
+def test_those_who_may_answer_in_slack_are_looked_for(config: Path) -> None:
+    name_responders(config, "@oncall", "@alice", "U0ALICE1", "#alerts-critical")
+    with MockSlack() as slack:
+        slack.add_usergroup("S0ONCALL", "OnCall")
+        result = receiver("check", "--online", SLACK_BOT_TOKEN=TOKEN, SLACK_API_URL=slack.url)
+    assert all(
+        f"ok: {name} may answer in Slack" in result.stdout for name in ("@oncall", "@alice", "U0ALICE1")
+    )
+
+
+@pytest.mark.parametrize("name", ["@oncal", "@gone", "#alerts-critcal"])
+def test_who_may_answer_and_is_not_there_is_a_fault(config: Path, name: str) -> None:
+    name_responders(config, name)
+    with MockSlack() as slack:
+        slack.add_usergroup("S0ONCALL", "oncall")
+        slack.add_user("U0GONE", "gone", deleted=True)
+        result = receiver("check", "--online", SLACK_BOT_TOKEN=TOKEN, SLACK_API_URL=slack.url)
+    assert result.exit_code == 1
+    assert f"slack.responders: Slack shows no {name}" in result.stdout
+
+
+def test_who_may_answer_where_people_can_not_be_listed_is_a_warning(config: Path, stub: Stub) -> None:
+    name_responders(config, "@oncall")
+    stub.tell(AUTH, GREETING)
+    stub.tell(LIST, channels(*NAMES))
+    stub.tell("GET /api/usergroups.list", {"ok": False, "error": "missing_scope"})
+    result = check_slack(stub)
+    assert result.exit_code == 0
+    assert "whether there is @oncall can't be told" in result.stdout
+
+
 @pytest.mark.usefixtures("config")
 def test_a_refused_token_is_a_fault_that_does_not_show_it(stub: Stub) -> None:
     stub.tell(AUTH, {"ok": False, "error": "invalid_auth"})
