@@ -166,11 +166,14 @@ class Lane:
                 is_given_back = self._reconcile(incident_id)
             finally:
                 with self._state:
+                    is_lent_again = incident_id in self._again
                     self._held.discard(incident_id)
                     self._again.discard(incident_id)
                     if not is_given_back:
                         self._doubt_loans()
                     self._state.notify_all()
+                if is_lent_again and is_given_back:
+                    self._look_again(incident_id)
 
     def _reconcile(self, incident_id: str) -> bool:
         """Reconcile and give back; tell whether it is given back, or was no longer ours."""
@@ -179,6 +182,7 @@ class Lane:
             dues = self._reconciler().reconcile(incident_id, self.name, self._worker)
             with self._state:
                 if incident_id in self._again:
+                    self._again.discard(incident_id)
                     dues[self.name] = self._clock()
             self._agenda.release(self.name, self._worker, incident_id, dues)
         except ClaimLost:
@@ -195,6 +199,20 @@ class Lane:
             logger.exception("fault while reconciling", extra={"fields": fields, "state": state})
             return self._release_after_fault(incident_id)
         return True
+
+    def _look_again(self, incident_id: str) -> None:
+        """Have an incident looked at that was lent to us once more while we gave it back: no thread works on
+        that loan, so it ends now; and as it may be the one that was given back, the incident is put on the
+        agenda, too.
+        """
+        now = self._clock()
+        self._doubt_loans(0.0)
+        try:
+            self._agenda.put(self.name, incident_id, now)
+        except StoreError:
+            fields = {"incident": incident_id, "lane": self.name}
+            logger.warning("store out of reach", extra={"fields": fields, "state": self.name})
+        self.wake(now)
 
     def _release_after_fault(self, incident_id: str) -> bool:
         try:

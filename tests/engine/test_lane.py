@@ -154,3 +154,70 @@ def test_what_was_lent_again_meanwhile_is_looked_at_once_more() -> None:
         assert once.released == [{"slack": 100.0}]
     finally:
         lane.stop()
+
+
+class Hasty:
+    """Lends `a-1` once more while it is given back: before the release is done, or after it."""
+
+    def __init__(self, *, lends_before: bool) -> None:
+        self._lends_before = lends_before
+        self._state = threading.Condition()
+        self._is_due = True
+        self._is_lent = False
+        self._lane: Lane | None = None
+
+    def attach(self, lane: Lane) -> None:
+        self._lane = lane
+
+    def claim(self, lane: str, worker: str, now: float, count: int) -> Claims:
+        with self._state:
+            is_lent, self._is_due = self._is_due, False
+            self._is_lent = self._is_lent or is_lent
+            self._state.notify_all()
+            return Claims(("a-1",) if is_lent else (), None)
+
+    def release(self, *_: Any) -> bool:
+        with self._state:
+            if self._lends_before:
+                self._let_claim()
+            self._is_lent = False
+            if not self._lends_before and self._lane is not None:
+                self._let_claim()
+            self._lane = None  # the next time it is simply given back
+            return True
+
+    def _let_claim(self) -> None:
+        if self._lane is not None:
+            self._is_due = True
+            self._lane.wake(0.0)
+            assert self._state.wait_for(lambda: not self._is_due, 5)
+
+    def end_loans(self, lane: str, worker: str, at_work: list[str], at: float) -> None:
+        with self._state:
+            self._is_due = self._is_due or (self._is_lent and "a-1" not in at_work)
+
+    def put(self, lane: str, incident_id: str, due: float) -> None:
+        with self._state:
+            self._is_due = self._is_due or not self._is_lent
+
+
+class Counting:
+    def __init__(self) -> None:
+        self.count = 0
+
+    def reconcile(self, incident_id: str, lane: str, worker: str) -> dict[str, float | None]:
+        self.count += 1
+        return {lane: None}
+
+
+@pytest.mark.parametrize("lends_before", [True, False], ids=["before", "after"])
+def test_what_is_lent_again_while_it_is_given_back_is_looked_at_at_once(lends_before: bool) -> None:
+    """Else nobody works on it until the loan ends: an acknowledgement reached PagerDuty 2.4 s late."""
+    hasty, counting = Hasty(lends_before=lends_before), Counting()
+    lane = Lane("pagerduty", "w1", hasty, lambda: counting, lambda: 0.0, threads=2)
+    hasty.attach(lane)
+    lane.start()
+    try:
+        until(lambda: counting.count == 2)
+    finally:
+        lane.stop()
