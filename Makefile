@@ -8,6 +8,9 @@ TEST_PROCESSES ?= 3
 SYSTEM_PROCESSES ?= 4
 PATHS := receiver tests bench
 
+# Tests start some hundred processes; each would compile all modules anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help run test check audit lock fmt bench soak screenshots clean
 
