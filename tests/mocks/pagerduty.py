@@ -139,10 +139,10 @@ class MockPagerDuty(Account):
         """Take the next events, then cut the line without an answer."""
         self._faults.extend([_Fault(is_dropped=True)] * times)
 
-    def keep_limits(self) -> None:
-        """From now on take 120 events in any 60 s for each key, as the real one does."""
+    def keep_limits(self, count: int = 120) -> None:
+        """From now on take *count* events in any 60 s for each key; the real one takes 120."""
         with self._changed:
-            self._limit = Window(120, 60.0)
+            self._limit = Window(count, 60.0)
 
     @property
     def limited(self) -> list[Request]:

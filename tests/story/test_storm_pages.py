@@ -8,7 +8,7 @@ import pytest
 
 from tests.mocks.pagerduty_account import PagedIncident
 from tests.rig import KEYS, ROUTING, Rig
-from tests.story.test_storms import breaks_out, ends
+from tests.story.test_storms import LIMITS, breaks_out, ends
 
 ONCALL = KEYS["PAGERDUTY_ONCALL_KEY"]
 NOTICES = '\nnotices: {channel: "#monitoring"}\n'
@@ -22,7 +22,7 @@ def rest(rig: Rig) -> None:
         "PAGERDUTY_API_URL": rig.pagerduty.url,
         "PAGERDUTY_WEBHOOK_SECRET": "pagerduty-secret",
     }
-    rig.configure(ROUTING + NOTICES + "limits: {}\n")
+    rig.configure(ROUTING + NOTICES + LIMITS)
     rig.machine.duties.begin(rig.parts.agenda)
 
 
@@ -102,7 +102,7 @@ def test_a_storms_page_is_resolved_under_the_key_it_went_out_under(rig: Rig) -> 
     breaks_out(rig, **WARNINGS)
     rig.passes("1m")
     rig.environ["PAGERDUTY_ONCALL_KEY"] = "0" * 31 + "d"
-    rig.configure(ROUTING + NOTICES + "limits: {}\n")
+    rig.configure(ROUTING + NOTICES + LIMITS)
     ends(rig, severity="warning")
     rig.passes("2m")
     assert storm_page(rig).state == "resolved"

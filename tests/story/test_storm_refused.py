@@ -11,7 +11,7 @@ from receiver.wiring import build_machine
 from tests.mocks.slack_workspace import SlackMessage
 from tests.rig import ROUTING, Rig
 from tests.story.outage import NOTICES, in_channel, with_fallback
-from tests.story.test_storms import MANY, breaks_out, pages, storm, summaries
+from tests.story.test_storms import EVENTS_A_MINUTE, LIMITS, MANY, breaks_out, pages, storm, summaries
 
 CRITICAL = "#alerts-critical"
 OPS = "#ops"
@@ -22,7 +22,7 @@ def budgets(rig: Rig) -> Iterator[None]:
     rig.slack.workspace.add_channel(OPS)
     rig.slack.workspace.add_channel("#monitoring")
     rig.slack.keep_limits()
-    rig.pagerduty.keep_limits()
+    rig.pagerduty.keep_limits(EVENTS_A_MINUTE)
     configure(rig, NOTICES + ROUTING)
     yield
     assert rig.slack.limited == []
@@ -30,12 +30,12 @@ def budgets(rig: Rig) -> Iterator[None]:
 
 
 def configure(rig: Rig, text: str) -> None:
-    rig.configure(text + "limits: {}\n")
+    rig.configure(text + LIMITS)
     rig.machine = build_machine(rig.parts)
 
 
 def refused_after_the_first(rig: Rig) -> list[str]:
-    """Have a hundred fire, the first of which are paged by themselves, and refuse the key from then on."""
+    """Have many fire, the first of which are paged by themselves, and refuse the key from then on."""
     ids = breaks_out(rig)
     rig.passes("1s")
     rig.refuses("on-call")
