@@ -23,6 +23,7 @@ from receiver.cli.calls import Answer, NoAnswer, bearer, call, show_url
 from receiver.cli.examples import show_examples
 from receiver.cli.labels import gather, read_pair
 from receiver.cli.terminal import say
+from receiver.domain.severity import BUILT_IN_WORDS, say_unknown
 from receiver.sources.sample import Sample
 from receiver.text import one_line
 
@@ -162,10 +163,15 @@ def _send_alertmanager(sample: Sample, environ: Mapping[str, str]) -> str:
     name = one_line(sample.labels["alertname"], 100)
     if sample.is_resolved:
         return f"Alertmanager has the end of {name}, and tells the receiver at the next group_interval."
-    return (
+    said = (
         f"Alertmanager has {name}, and tells the receiver after its group_wait. Unless it is sent again it "
         "ends by itself after resolve_timeout (5m by default)."
     )
+    # Only the receiver knows the words that routing.yaml adds, and only the webhook's answer tells them.
+    word = BUILT_IN_WORDS.find_unknown_word(sample.labels)
+    if not word:
+        return said
+    return f"{said}\nwarning: {say_unknown(word)}, unless `severities` in its routing.yaml has it"
 
 
 def _say_refusal(answer: Answer) -> str:

@@ -16,6 +16,7 @@ _NO_STORE = (
     "is no address of a store",
     f"one that begins with {', '.join(f'{scheme}://' for scheme in _STORES)}",
 )
+_NO_DATABASE = ("ends in a database that is no number", "a number, like the 0 of redis://localhost:6379/0")
 _NO_OPTION = ("has an unknown option behind its ?", "none")
 _MAX_WAIT_S = 60.0
 
@@ -53,10 +54,18 @@ def find_store_mistake(text: str) -> Mistake | None:
     scheme = text.partition("://")[0]
     if scheme not in _STORES:
         return _NO_STORE
-    mistake = _find_option_mistake(text, scheme) if _is_store_place(text) else _NO_STORE
-    if mistake in (_NO_STORE, _NO_OPTION) and (signs := find_raw_signs(text)):
+    mistake = _find_place_mistake(text) or _find_option_mistake(text, scheme)
+    if mistake in (_NO_STORE, _NO_DATABASE, _NO_OPTION) and (signs := find_raw_signs(text)):
         return _NO_STORE[0], f"what stands before its last @ with {describe_raw_signs(signs)}"
     return mistake
+
+
+def _find_place_mistake(text: str) -> Mistake | None:
+    """Return what is wrong before the `?`: with the host and port, or several of them, and the database."""
+    if _is_store_place(text):
+        return None
+    head, slash, _ = text.partition("?")[0].rpartition("/")
+    return _NO_DATABASE if slash and _is_store_place(head) else _NO_STORE
 
 
 def _is_store_place(text: str) -> bool:

@@ -57,6 +57,16 @@ logger = logging.getLogger(__name__)
 # be over: whoever has the incident now looks anew. No answer of the store takes as long; loans last longer.
 _AWAKE_FOR_S = 2.2
 
+_NOUNS: dict[type[Action], str] = {
+    Page: "Page",
+    AcknowledgePage: "Acknowledgement",
+    ResolvePage: "Resolve",
+    Update: "Edit",
+    Reply: "Reply",
+    MakeSilence: "Silence",
+    ExpireSilence: "Silence",
+}
+
 
 class Performer:
     """Performs actions through the channels and keeps what became of them."""
@@ -295,17 +305,7 @@ def _telling(action: Call | Reply, step: Step, note: str) -> str:
 
 
 def _noun(action: Action) -> str:
-    match action:
-        case Page() | AcknowledgePage() | ResolvePage():
-            return "Page"
-        case Update():
-            return "Edit"
-        case Reply():
-            return "Reply"
-        case MakeSilence() | ExpireSilence():
-            return "Silence"
-        case _:
-            return "Message"
+    return _NOUNS.get(type(action), "Message")
 
 
 def _observe_lateness(notification: Notification) -> None:

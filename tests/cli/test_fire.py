@@ -175,6 +175,17 @@ def test_alertmanager_takes_a_resolved_one_with_its_end(stub: Stub) -> None:
     assert stub.asked[0].body[0]["endsAt"].endswith("Z")
 
 
+@pytest.mark.parametrize(("severity", "is_warned"), [("wobbly", True), ("page", False), ("", False)])
+def test_by_alertmanager_a_severity_nobody_knows_is_warned_of(
+    stub: Stub, severity: str, is_warned: bool
+) -> None:
+    stub.tell(POST, status=200)
+    flags = ("--severity", severity, "--via", "alertmanager")
+    result = receiver("fire", "DiskFull", *flags, ALERTMANAGER_URL=stub.url)
+    assert result.exit_code == 0
+    assert ('warning: unknown severity "wobbly", unless `severities`' in result.stdout) is is_warned
+
+
 def test_a_login_in_alertmanagers_address_is_used_and_not_shown(stub: Stub) -> None:
     address = stub.url.replace("//", "//ana:p%40ss@")
     stub.tell(POST, "bad label name", status=400)

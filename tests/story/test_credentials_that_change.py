@@ -235,3 +235,12 @@ def test_alertmanagers_login_is_a_secret_like_others() -> None:
     )
     assert not is_mended(Failure(an_incident(), "silence:1", refused), before.digests)
     assert is_mended(Failure(an_incident(), "silence:1", refused), after.digests)
+
+
+def test_the_timeline_names_the_event_that_was_refused(rig: Rig) -> None:
+    incident = rig.fires("DiskFull")
+    rig.refuses("on-call")
+    rig.ends("DiskFull")
+    said = [event["text"] for event in rig.shows(incident)["timeline"]]
+    assert "Resolve to pagerduty:on-call given up: invalid_routing_key" in said
+    assert not [text for text in said if text.startswith("Page to pagerduty:on-call given up")]
