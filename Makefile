@@ -12,10 +12,10 @@ PATHS := receiver tests bench
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check audit lock fmt bench soak screenshots clean
+.PHONY: help run test test-exhaustive check audit lock fmt bench soak screenshots clean
 
 help: ## list the tasks
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.installed ## start the receiver here, on the shipped routing.yaml
 	exec $(BIN)/receiver run
@@ -24,6 +24,10 @@ test: $(VENV)/.installed-dev ## run every test
 	$(BIN)/python -m pytest --ignore tests/e2e --numprocesses $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder
 	$(BIN)/python -m pytest tests/e2e -m "not alone" --numprocesses $(SYSTEM_PROCESSES) --dist load
 	$(BIN)/python -m pytest tests/e2e -m alone
+
+test-exhaustive: $(VENV)/.installed-dev ## crashes at every instant, and thousands of simulated schedules: most of an hour
+	EVERY_INSTANT=1 SIM_SCHEDULES=5000 $(BIN)/python -m pytest tests/story/test_storm_crashes.py tests/simulation \
+		--numprocesses 2 --dist loadfile
 
 check: $(VENV)/.installed-dev ## style, types, imports, habits that are dangerous, the shipped configuration
 	$(BIN)/ruff check $(PATHS)

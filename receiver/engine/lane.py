@@ -212,6 +212,10 @@ class Lane:
         except StoreError:
             fields = {"incident": incident_id, "lane": self.name}
             logger.warning("store out of reach", extra={"fields": fields, "state": self.name})
+        except Exception:  # without its threads a lane would page nobody and look alive
+            telemetry.WORKER_ERRORS.inc()
+            fields = {"incident": incident_id, "lane": self.name}
+            logger.exception("fault while giving back", extra={"fields": fields, "state": self.name})
         self.wake(now)
 
     def _release_after_fault(self, incident_id: str) -> bool:

@@ -68,6 +68,9 @@ class Ledger:
     def release(self, *_: Any) -> bool:
         return True
 
+    def put(self, *_: Any) -> None:
+        pass
+
 
 class Slow:
     """Is at work until told; the first time it then finds the store gone."""
@@ -106,7 +109,7 @@ def test_loans_from_before_the_start_end_at_once_and_those_of_an_outage_soon(nam
         until(lambda: len(slow.begun) == 1)
         assert ledger.ended == [((), at)]
         slow.go_on.set()
-        until(lambda: len(ledger.ended) == 2)
+        until(lambda: len(ledger.ended) >= 2)
         assert ledger.ended[1][1] == 100.5
     finally:
         lane.stop()
@@ -129,6 +132,9 @@ class Once:
     def release(self, lane: str, worker: str, incident_id: str, dues: dict[str, float | None]) -> bool:
         self.released.append(dues)
         return True
+
+    def put(self, *_: Any) -> None:
+        pass
 
 
 class Calm:

@@ -1,5 +1,6 @@
 """`pytest tests/simulation --seed N` plays schedule N again and prints what happened; `--schedules M` plays M
-from there on. Without them, or SIM_SEED and SIM_SCHEDULES, the same thousands are played each time.
+from there on. Without them, or SIM_SEED and SIM_SCHEDULES, the same hundreds are played each time;
+`make test-exhaustive` plays thousands.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ import os
 
 import pytest
 
-SCHEDULES = 500
+SCHEDULES = 300
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -159,6 +159,7 @@ def test_no_answer_in_time_may_have_been_sent(pagerduty: MockPagerDuty) -> None:
     error = temporary(PagerDutyChannel(pagerduty.url, timeout_s=0.2))
 
     assert (error.reason, error.maybe_sent) == ("no_answer", True)
+    pagerduty.wait_until(lambda mock: mock.requests and mock.opened())
     assert len(pagerduty.requests) == 1
     assert len(pagerduty.opened()) == 1
 
@@ -175,6 +176,7 @@ def test_a_cut_line_may_have_been_sent(pagerduty: MockPagerDuty, channel: PagerD
     error = temporary(channel)
 
     assert (error.reason, error.maybe_sent) == ("no_answer", True)
+    pagerduty.wait_until(lambda mock: mock.requests and mock.opened())
     assert len(pagerduty.requests) == 1
     channel.send(the_page())
     assert len(pagerduty.opened()) == 1
