@@ -133,7 +133,8 @@ class EmbeddedValkey:
             "--port", "0",
             "--unixsocket", str(self._socket), "--unixsocketperm", "700",
             "--dir", str(self._dir),
-            "--appendonly", "yes", "--appendfsync", "everysec", "--save", "",
+            # With "everysec" it answers up to 2 s before it writes to the file, while the disk is slow.
+            "--appendonly", "yes", "--appendfsync", "always", "--save", "",
             # Rather refuse an alert, which is then sent again, than forget one.
             "--maxmemory", f"{self._max_memory_mib}mb", "--maxmemory-policy", "noeviction",
             "--daemonize", "no", "--loglevel", "notice", "--logfile", "",

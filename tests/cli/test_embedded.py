@@ -132,6 +132,16 @@ def test_it_has_a_bound_of_memory_at_which_it_refuses_and_forgets_nothing(
         assert client.info("memory")["maxmemory"] == 32 * 1024 * 1024
 
 
+def test_it_syncs_its_file_before_it_answers(tmp_path: Path, started: list[Process]) -> None:
+    """With `everysec` what was answered is gone after a kill -9 while a sync is slow."""
+    valkey = EmbeddedValkey(tmp_path)
+    started.append(valkey.start())
+    valkey.wait_ready(started[-1])
+    with redis.Redis.from_url(valkey.url) as client:
+        settings = client.config_get("append*")
+    assert (settings["appendonly"], settings["appendfsync"]) == ("yes", "always")
+
+
 def test_it_gets_no_secret_of_ours_and_its_files_are_for_us_alone(
     tmp_path: Path, started: list[Process], monkeypatch: pytest.MonkeyPatch
 ) -> None:
