@@ -22,11 +22,11 @@ class Severity(StrEnum):
     @property
     def rank(self) -> int:
         """A number that grows with badness."""
-        return _RANKS[self]
+        return RANKS[self]
 
 
 _encode = msgpack.Encoder(order="sorted").encode
-_RANKS = {severity: len(Severity) - n for n, severity in enumerate(Severity)}
+RANKS = {severity: len(Severity) - n for n, severity in enumerate(Severity)}
 
 
 class Alert(Struct, frozen=True, omit_defaults=True):

@@ -62,12 +62,14 @@ def find_heading(incident: Incident) -> Heading:
 def build_heading(alerts: Sequence[Alert], group_labels: dict[str, str]) -> Heading:
     """Return the heading of *alerts*, of which the first stands for the others."""
     first = alerts[0]
+    said = {(alert.name, alert.summary) for alert in alerts} if len(alerts) > 1 else set()
+    names = {name for name, _ in said if name} - {first.name}
     return Heading(
         name=name_alert(first, group_labels),
         summary=summarize(first),
-        more=len({(alert.name, alert.summary) for alert in alerts}) - 1,
+        more=max(0, len(said) - 1),
         host=first.host,
-        more_names=len({alert.name for alert in alerts if alert.name} - {first.name}),
+        more_names=len(names),
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from msgspec import Struct, json
 
@@ -33,6 +34,7 @@ class Moves:
     ended: tuple[str, ...] = ()
 
 
+@lru_cache(maxsize=256)
 def neighbourhood_of(source: str, route: str) -> str:
     """Return the short name that neighbours share, a pure function of what they share."""
     return hashlib.sha256(json.encode([source, route])).hexdigest()[:16]

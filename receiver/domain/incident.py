@@ -10,10 +10,11 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from msgspec import Struct, json
 
-from receiver.domain.alert import Alert, Severity
+from receiver.domain.alert import RANKS, Alert, Severity
 from receiver.domain.delivery import Delivery
 
 # How long we wait for a repeat before an incident is called stale: twice the longest gap there was, and
@@ -23,6 +24,9 @@ _STALE_UNHEARD_S = 2 * 4 * 3600.0 + _STALE_MARGIN_S
 
 # Of so many alerts an incident keeps all that was told.
 MAX_WHOLE = 2000
+
+# A slot is computed twice for each webhook; those of longer group keys are not cached.
+_MAX_CACHED_KEY = 2000
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # no i, l, o, u: IDs are read aloud at night
 
@@ -257,13 +261,17 @@ def slot_of(source: str, group_key: str, route: str) -> str:
 
     The receiver's name is no part of that: it may be changed, and one alert may come under several.
     """
-    return slot_from(source, group_key, route)
+    compute = _slot_from_cached if len(group_key) <= _MAX_CACHED_KEY else slot_from
+    return compute(source, group_key, route)
 
 
 def slot_from(*identity: str) -> str:
     """Return 12 characters that follow from *identity* alone."""
     digest = hashlib.sha256(json.encode(identity)).digest()
     return to_base32(int.from_bytes(digest[:8], "big") >> 4, 12)
+
+
+_slot_from_cached = lru_cache(maxsize=1024)(slot_from)
 
 
 def dedup_key(incident: Incident, responder: str) -> str:
@@ -284,7 +292,7 @@ def parse_dedup_key(key: str) -> tuple[str, str] | None:
 
 def to_base32(number: int, digits: int) -> str:
     """Return *number* in letters and digits that are told apart when read aloud."""
-    return "".join(_ALPHABET[(number >> 5 * n) & 31] for n in range(digits - 1, -1, -1))
+    return "".join([_ALPHABET[(number >> 5 * n) & 31] for n in range(digits - 1, -1, -1)])
 
 
 def new_id(slot: str, opened_at: float, previous: Incident | None) -> str:
@@ -300,7 +308,9 @@ def list_firing(standings: Mapping[str, Standing]) -> list[str]:
     Of those alike, the one that was told first comes first: Alertmanager sorts a group by its labels.
     """
     firing = [fp for fp, s in standings.items() if s.is_firing and not s.is_dismissed]
-    return sorted(firing, key=lambda fp: (-standings[fp].severity.rank, standings[fp].starts_at))
+    if len(firing) < 2:
+        return firing
+    return sorted(firing, key=lambda fp: (-RANKS[standings[fp].severity], standings[fp].starts_at))
 
 
 def select_whole(incident: Incident, alerts: Sequence[Alert]) -> Sequence[Alert]:

@@ -84,7 +84,12 @@ class Scripts:
 
     def run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
         """Run one script and return its answer."""
-        return self._scripts[name](keys=list(keys), args=list(args))
+        script = self._scripts[name]
+        try:
+            return self._client.evalsha(script.sha, len(keys), *keys, *args)
+        except NoScriptError:
+            self._client.script_load(script.script)
+            return self._client.evalsha(script.sha, len(keys), *keys, *args)
 
     def run_all(self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
         """Run one script for each call, in one round trip."""

@@ -238,3 +238,21 @@ def test_the_address_may_say_another_bound(server: Server) -> None:
     assert ask_from_many(client, 12) == [None] * 12
     assert count_lines(server) == 3
     client.close()
+
+
+def test_many_threads_share_few_lines_and_none_waits_in_vain(server: Server) -> None:
+    """Who waits is told of each line that becomes free, however often others are faster."""
+    client = connect(server.url, timeout_s=5.0, max_connections=2)
+    done: list[int] = []
+
+    def ask(number: int) -> None:
+        for _ in range(200):
+            client.ping()
+        done.append(number)
+
+    threads = [threading.Thread(target=ask, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert sorted(done) == list(range(16))
