@@ -150,7 +150,7 @@ class _FreeLines:
             self.queue.insert(0, item)
         else:
             self.queue.append(item)
-        # Who waits counts itself before it looks for the last time, so it found this one or is told here.
+        # A waiter counts itself before it looks for the last time, so it finds this item or is notified.
         if self._waiting:
             with self._freed:
                 self._freed.notify()
@@ -176,6 +176,9 @@ class _FreeLines:
                         self._freed.wait(left)
             finally:
                 self._waiting -= 1
+                # A waiter that was told and then broken off (a request's time limit) passes the word on.
+                if self._waiting and self.queue:
+                    self._freed.notify()
 
 
 class LinePool(redis.BlockingConnectionPool):
