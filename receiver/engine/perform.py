@@ -209,10 +209,10 @@ class Performer:
         name = one_line(heading.counted_name or heading.summary, 80)
         self._notices.put(
             f"{incident.id}/{action.key}/{after.about}",
-            f"{_noun(action)} to {after.target} given up: {after.reason} "
+            f"{name_kind(action)} to {after.target} given up: {after.reason} "
             f"({incident.severity.upper()} {name}, {incident.id})",
             self._clock(),
-            about=f"{_noun(action)} to {after.target} given up: {after.reason}",
+            about=f"{name_kind(action)} to {after.target} given up: {after.reason}",
         )
 
     def _keep(self, action: Action, incident: Incident, after: Delivery) -> None:
@@ -263,10 +263,10 @@ def _events(action: Action, after: Delivery, now: float) -> list[Event]:
             Event(after.receipt.at, "noted" if isinstance(action, Note) else "delivered", text + simulated)
         ]
     if after.failed_at:
-        return [Event(now, "failed", f"{_noun(action)} to {after.target} given up: {after.reason}")]
+        return [Event(now, "failed", f"{name_kind(action)} to {after.target} given up: {after.reason}")]
     if after.attempts == 1:
         return [
-            Event(now, "delayed", f"{_noun(action)} to {after.target} did not arrive yet: {after.reason}")
+            Event(now, "delayed", f"{name_kind(action)} to {after.target} did not arrive yet: {after.reason}")
         ]
     return []
 
@@ -304,7 +304,8 @@ def _telling(action: Call | Reply, step: Step, note: str) -> str:
     return f"Told {step.responder.title} in {where}{said}" + (f" ({note})" if note else "")
 
 
-def _noun(action: Action) -> str:
+def name_kind(action: Action) -> str:
+    """Return what kind of message or event an action sends, as the timeline and notices name it."""
     return _NOUNS.get(type(action), "Message")
 
 

@@ -62,6 +62,7 @@ from receiver.domain.storm_ports import IncidentHeads, StormChannel, StormNotifi
 from receiver.engine.hands import Hands
 from receiver.engine.health import HealthNotes
 from receiver.engine.pager_questions import PagerQuestions
+from receiver.engine.perform import name_kind
 from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.storms import Storms
 from receiver.engine.turns import Turns
@@ -276,8 +277,7 @@ class StormKeeper:
         if self._notices is None or not after.failed_at:
             return
         action, storm = notification.action, notification.storm
-        noun = "Page" if storm.lane == PAGERDUTY else "Message"
-        about = f"{noun} to {after.target} given up: {after.reason}"
+        about = f"{name_kind(action)} to {after.target} given up: {after.reason}"
         self._notices.put(
             f"{storm.id}/{action.key}/{after.about}",
             f"{about} (a storm of {notification.tally.total} incidents, {storm.id})",

@@ -11,7 +11,7 @@ from receiver.wiring import build_machine
 from tests.mocks.slack_workspace import SlackMessage
 from tests.rig import ROUTING, Rig
 from tests.story.outage import NOTICES, in_channel, with_fallback
-from tests.story.test_storms import EVENTS_A_MINUTE, LIMITS, MANY, breaks_out, pages, storm, summaries
+from tests.story.test_storms import EVENTS_A_MINUTE, LIMITS, MANY, breaks_out, ends, pages, storm, summaries
 
 CRITICAL = "#alerts-critical"
 OPS = "#ops"
@@ -201,3 +201,14 @@ def test_a_storms_message_that_is_refused_pages_the_fallback_responder_once(rig:
     rig.passes("1m")
     assert len(pages(rig, "manager")) == 1
     assert rig.paged().count("manager") < 15
+
+
+def test_a_resolve_of_the_storms_page_that_is_refused_is_called_that(rig: Rig) -> None:
+    breaks_out(rig)
+    rig.passes("20s")
+    rig.refuses("on-call")
+    ends(rig)
+    rig.passes("2m")
+    said = " ".join(notice.words for notice in in_channel(rig, "#monitoring"))
+    assert "Resolve to pagerduty:on-call given up: invalid_routing_key" in said
+    assert "Page to pagerduty:on-call given up" not in said
