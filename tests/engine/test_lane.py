@@ -73,17 +73,19 @@ class Ledger:
 
 
 class Slow:
-    """Is at work until told; the first time it then finds the store gone."""
+    """Is at work until told; the first time it then finds the store gone, and from then on it stays at work."""
 
     def __init__(self) -> None:
         self.begun: list[str] = []
         self.go_on = threading.Event()
+        self.is_over = threading.Event()
 
     def reconcile(self, incident_id: str, lane: str, worker: str) -> dict[str, float | None]:
         self.begun.append(incident_id)
         self.go_on.wait(5)
         if len(self.begun) == 1:
             raise StoreError("gone", "gone")
+        self.is_over.wait(5)
         return {}
 
 
@@ -96,6 +98,7 @@ def test_what_is_lent_again_while_it_is_worked_on_is_not_begun_twice() -> None:
         assert slow.begun == ["a-1"]
     finally:
         slow.go_on.set()
+        slow.is_over.set()
         lane.stop()
 
 
@@ -109,9 +112,11 @@ def test_loans_from_before_the_start_end_at_once_and_those_of_an_outage_soon(nam
         until(lambda: len(slow.begun) == 1)
         assert ledger.ended == [((), at)]
         slow.go_on.set()
-        until(lambda: len(ledger.ended) >= 2)
+        until(lambda: len(slow.begun) == 2)
+        assert len(ledger.ended) == 2
         assert ledger.ended[1][1] == 100.5
     finally:
+        slow.is_over.set()
         lane.stop()
 
 
