@@ -15,7 +15,7 @@ from receiver.text import one_line
 def ack(incident_id: str, by: str) -> None:
     """Acknowledge an incident: you have it, and nobody further is told.
 
-    Of its ID the beginning is enough. A minute or more after the last acknowledgement this is a new one: the
+    Of its ID the beginning is enough. Given again a minute or more later, this is a new acknowledgement: the
     incident is yours from now on, and the time after which paging goes on (ack_timeout) begins anew.
     """
     give_answer(incident_id, "acknowledge", by, _say)

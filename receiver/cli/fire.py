@@ -171,7 +171,7 @@ def _send_alertmanager(sample: Sample, environ: Mapping[str, str]) -> str:
     word = BUILT_IN_WORDS.find_unknown_word(sample.labels)
     if not word:
         return said
-    return f"{said}\nwarning: {say_unknown(word)}, unless `severities` in its routing.yaml has it"
+    return f"{said}\nwarning: {say_unknown(word)}, unless `severities` in the receiver's routing.yaml has it"
 
 
 def _say_refusal(answer: Answer) -> str:

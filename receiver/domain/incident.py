@@ -25,7 +25,7 @@ _STALE_UNHEARD_S = 2 * 4 * 3600.0 + _STALE_MARGIN_S
 # Of so many alerts an incident keeps all that was told.
 MAX_WHOLE = 2000
 
-# A slot is computed twice for each webhook; those of longer group keys are not cached.
+# The slot of a new group is computed twice; that of a longer group key is not cached, to bound the memory.
 _MAX_CACHED_KEY = 2000
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # no i, l, o, u: IDs are read aloud at night
