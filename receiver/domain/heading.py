@@ -62,7 +62,8 @@ def find_heading(incident: Incident) -> Heading:
 def build_heading(alerts: Sequence[Alert], group_labels: dict[str, str]) -> Heading:
     """Return the heading of *alerts*, of which the first stands for the others."""
     first = alerts[0]
-    said = {(alert.name, alert.summary) for alert in alerts} if len(alerts) > 1 else set()
+    # Asked for all alerts of a group on each change of it, so the label is read without a call of `name`.
+    said = {(one.labels.get("alertname", ""), one.summary) for one in alerts} if len(alerts) > 1 else set()
     names = {name for name, _ in said if name} - {first.name}
     return Heading(
         name=name_alert(first, group_labels),

@@ -169,11 +169,12 @@ def tell_moves(before: Incident | None, after: Incident) -> Moves:
     """Return which alerts began and ceased to fire in a slot that held *before* and holds *after*."""
     if before is not None and before.standings is after.standings:
         return Moves()
-    fired, fires = _firing(before), _firing(after)
-    return Moves(tuple(n for n in fires if n not in fired), tuple(n for n in fired if n not in fires))
+    fires = _firing(after)
+    if before is None:
+        return Moves(tuple(fires))
+    fired = _firing(before)
+    return Moves(tuple([n for n in fires if n not in fired]), tuple([n for n in fired if n not in fires]))
 
 
-def _firing(incident: Incident | None) -> dict[str, None]:
-    if incident is None:
-        return {}
-    return {name: None for name, standing in incident.standings.items() if standing.is_firing}
+def _firing(incident: Incident) -> dict[str, None]:
+    return {name: None for name, standing in incident.standings.items() if standing.ends_at == 0.0}

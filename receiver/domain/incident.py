@@ -307,10 +307,13 @@ def list_firing(standings: Mapping[str, Standing]) -> list[str]:
 
     Of those alike, the one that was told first comes first: Alertmanager sorts a group by its labels.
     """
-    firing = [fp for fp, s in standings.items() if s.is_firing and not s.is_dismissed]
-    if len(firing) < 2:
-        return firing
-    return sorted(firing, key=lambda fp: (-RANKS[standings[fp].severity], standings[fp].starts_at))
+    firing = [
+        (-RANKS[s.severity], s.starts_at, n, fingerprint)
+        for n, (fingerprint, s) in enumerate(standings.items())
+        if s.ends_at == 0.0 and not s.is_dismissed
+    ]
+    firing.sort()
+    return [fingerprint for _, _, _, fingerprint in firing]
 
 
 def select_whole(incident: Incident, alerts: Sequence[Alert]) -> Sequence[Alert]:

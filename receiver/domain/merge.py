@@ -138,22 +138,27 @@ class _Tally:
 
     def take(self, alert: Alert, join: int) -> None:
         known = self.standings.get(alert.fingerprint)
-        if alert.is_firing:
+        if not alert.is_firing:
+            self._take_resolved(alert, known, join)
+        elif known is not None:
             self._take_firing(alert, known, join)
         else:
-            self._take_resolved(alert, known, join)
+            severity = self.terms.severities.read_severity(alert.labels)
+            self.standings[alert.fingerprint] = Standing(
+                alert.starts_at, 0.0, severity, join, checksum=alert.checksum
+            )
+            self.joined.append(alert)
 
-    def _take_firing(self, alert: Alert, known: Standing | None, join: int) -> None:
-        if known is None or (not known.is_firing and alert.starts_at >= known.starts_at):
-            turns = self._turn(known, alert.fingerprint) if known is not None else ()
-            is_flapping = known is not None and alert.fingerprint in self.flapping
+    def _take_firing(self, alert: Alert, known: Standing, join: int) -> None:
+        if not known.is_firing and alert.starts_at >= known.starts_at:
+            turns = self._turn(known, alert.fingerprint)
             self.standings[alert.fingerprint] = Standing(
                 alert.starts_at,
                 0.0,
                 self.terms.severities.read_severity(alert.labels),
                 # What flaps joined when it first did; nobody is told of it again.
-                known.join if known is not None and is_flapping else join,
-                ended_before_at=known.ends_at if known is not None else 0.0,
+                known.join if alert.fingerprint in self.flapping else join,
+                ended_before_at=known.ends_at,
                 turns=turns,
                 checksum=alert.checksum,
             )
@@ -317,7 +322,7 @@ def _entitled(
     """
     firing = list_firing(incident.standings)
     labels = incident.group_labels
-    if firing and all(name in told for name in firing):
+    if firing and told.keys() >= set(firing):
         heading = build_heading([told[name] for name in firing], labels)
         return replace(incident, alertname=heading.name, summary=heading.summary, more=heading.more)
     first = told.get(firing[0]) if firing else None

@@ -58,7 +58,8 @@ class SeverityWords:
 
     def read_severity(self, labels: Mapping[str, str]) -> Severity:
         """Return the severity that *labels* name, NONE where it is missing or unknown."""
-        return self.find_severity(labels.get(LABEL, "")) or Severity.NONE
+        word = labels.get(LABEL, "")
+        return self._words.get(word) or self.find_severity(word) or Severity.NONE
 
     def find_unknown_word(self, labels: Mapping[str, str]) -> str:
         """Return the severity of *labels* as it may be shown if it is no word we know, else an empty text."""

@@ -110,8 +110,8 @@ class Pulse:
     def _may_beat(self, group: Group) -> bool:
         """Tell whether *group* may hold a beat: each combination of the labels that count is tried once."""
         names = self._matched
-        values = {tuple([alert.labels.get(name, "") for name in names]) for alert in group.alerts}
-        told = [dict(zip(names, each, strict=True)) for each in values]
+        values = {tuple(map(alert.labels.get, names)) for alert in group.alerts}
+        told = [{name: value or "" for name, value in zip(names, each, strict=True)} for each in values]
         return any(heartbeat.matches(labels) for heartbeat in self._heartbeats for labels in told)
 
     def _find(

@@ -281,7 +281,7 @@ class Intake:
         alike: dict[tuple[str | None, ...], list[Alert]] = {}
         for alert in alerts:
             labels = alert.labels
-            values = tuple([labels.get(name) for name in self._matched])
+            values = tuple(map(labels.get, self._matched))
             if values not in alike:
                 alike[values] = by_route.setdefault(self._rules.find_route(labels).name, [])
             alike[values].append(alert)
