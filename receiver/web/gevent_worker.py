@@ -18,6 +18,7 @@ from gunicorn.workers.ggevent import GeventWorker
 from receiver.web.errors import OUR_FAULT, render_last_answer
 from receiver.web.line import Line, turn_away
 from receiver.web.misframed import find_misframed
+from receiver.web.reading import give_way
 
 logger = logging.getLogger(__name__)
 
@@ -151,6 +152,8 @@ class _Idle:
     def __exit__(self, *_: object) -> None:
         self._idle.pop(self._line, None)
         self._line.take_in()
+        # A client that sends many requests without waiting for the answers never makes us wait for it.
+        give_way()
 
 
 def _end_unread(application: Any) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import resource
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
@@ -87,6 +88,41 @@ def test_200_slow_clients_hold_up_nobody_and_are_sent_away(
     assert max(took_s) < HEAD_S / 2
     assert [client for client in crowd if not is_closed(client)] == []
     assert "Traceback" not in serving.log()
+
+
+def test_requests_sent_without_waiting_for_answers_hold_up_nobody(
+    narrow: Serving, crowd: list[socket.socket]
+) -> None:
+    """A client that pipelines always has a next request there, so that serving it never waits."""
+    many = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n" * 1000
+    end = time.monotonic() + 6.0
+
+    def pipeline(client: socket.socket) -> None:
+        with suppress(OSError):
+            while time.monotonic() < end:
+                client.sendall(many)
+
+    def read(client: socket.socket) -> None:
+        with suppress(OSError):
+            while time.monotonic() < end and client.recv(1 << 20):
+                pass
+
+    gather(crowd, narrow, 4, b"")
+    threads = [threading.Thread(target=do, args=(client,)) for client in crowd for do in (pipeline, read)]
+    for thread in threads:
+        thread.start()
+    took_s = []
+    while time.monotonic() < end - 2.0:
+        begun = time.monotonic()
+        assert narrow.ask().startswith("first")
+        took_s.append(time.monotonic() - begun)
+        time.sleep(0.1)
+    for client in crowd:
+        client.shutdown(socket.SHUT_RDWR)
+    for thread in threads:
+        thread.join(10.0)
+    assert max(took_s) < 2.0
+    assert "Traceback" not in narrow.log()
 
 
 @pytest.fixture
