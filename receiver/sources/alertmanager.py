@@ -13,7 +13,7 @@ from msgspec import DecodeError, Meta, Struct, field, json
 
 from receiver.domain.alert import Alert, Batch
 from receiver.sources import bounds
-from receiver.sources.grouping import Header, gather
+from receiver.sources.grouping import UNIDENTIFIED, Header, gather, too_large
 from receiver.sources.repair import repair
 
 # The bounds are checked while decoding, which costs next to nothing; `repair` cuts what exceeds them.
@@ -50,15 +50,19 @@ class _Body(Struct, gc=False, rename="camel"):
 
 
 _decoder = json.Decoder(_Body)
+# An alert has 20 bytes at least.
+_SMALLEST_WITH_TOO_MANY = 20 * bounds.MAX_ALERTS
 
 
 def parse(body: bytes, source: str, now: float) -> Batch:
     """Return the alerts that *body* holds, in their groups; none when its `alerts` is empty or null.
 
     *source* tells Alertmanager clusters apart ("" for the only one), *now* is the moment of
-    receipt. Raises PayloadError when the body is no JSON object or holds no readable alert, and
-    nothing else whatever the body.
+    receipt. Raises PayloadError when the body is no JSON object or holds no readable alert, PayloadTooLarge
+    when it would take too long, and nothing else whatever the body.
     """
+    if len(body) > _SMALLEST_WITH_TOO_MANY and body.count(b'"labels"') > bounds.MAX_ALERTS:
+        raise too_large(f"has more than {bounds.MAX_ALERTS:,} alerts")
     try:
         typed = _decoder.decode(body)
         # A moment that can't be is repaired like one that can't be read.
@@ -82,6 +86,7 @@ class _Implausible(Exception):
 
 def _to_alerts(typed: list[_Alert], now: float) -> list[Alert]:
     latest = bounds.latest(now)
+    left = bounds.MAX_UNIDENTIFIED
     alerts = []
     for raw in typed:
         starts_at = raw.starts_at.timestamp()
@@ -93,6 +98,8 @@ def _to_alerts(typed: list[_Alert], now: float) -> list[Alert]:
             ends_at = min(ends_at, now)
         if not 0.0 < starts_at < latest:
             raise _Implausible
+        if not raw.fingerprint and (left := left - bounds.size_of(raw.labels)) < 0:
+            raise too_large(UNIDENTIFIED)
         alerts.append(
             Alert(
                 raw.fingerprint or bounds.identity(raw.labels),

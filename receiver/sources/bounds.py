@@ -24,6 +24,9 @@ MAX_TRUNCATED = 1_000_000  # alerts that Alertmanager says it left out
 # seconds, while others wait.
 MAX_MENDED = 8 * 1024 * 1024  # bytes of a body
 MAX_MENDED_VALUES = 150_000  # texts, numbers, lists and objects in it
+# Alerts of one body, and groups where each alert is its own: more are not done before the sender gives up.
+MAX_ALERTS = 50_000
+MAX_GROUPS = 5_000
 MAX_UNIDENTIFIED = 4 * 1024 * 1024  # characters of labels in alerts that came without a fingerprint
 
 # Alertmanager's own fingerprint goes byte by byte, 0.1 µs each: too slow for labels of a megabyte.

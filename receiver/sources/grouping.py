@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from msgspec import json
 
 from receiver.domain.alert import Alert, Group
-from receiver.sources.bounds import MAX_KEY, short
+from receiver.errors import PayloadTooLarge
+from receiver.sources.bounds import MAX_GROUPS, MAX_KEY, short
 
 # What Go's regexp.QuoteMeta puts a backslash before. Alertmanager quotes its receiver's name:
 # https://github.com/prometheus/alertmanager/issues/2447
 _QUOTED = re.compile(r"\\([\\.+*?()|\[\]{}^$])")
 _encode = json.Encoder(order="sorted").encode
+UNIDENTIFIED = "has too many labels in alerts without fingerprint"
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,7 @@ def gather(header: Header, alerts: Sequence[Alert]) -> tuple[Group, ...]:
     """Return *alerts* in their groups, known by the group key, else by the group's labels.
 
     Where the sender gave neither, nothing says that its alerts belong together: then each is its
-    own group, known by its own labels.
+    own group, known by its own labels. Raises PayloadTooLarge where these are too many.
     """
     if not alerts:
         return ()
@@ -45,7 +47,15 @@ def gather(header: Header, alerts: Sequence[Alert]) -> tuple[Group, ...]:
     apart: dict[str, list[Alert]] = {}
     for alert in alerts:
         apart.setdefault(_text_of(alert.labels) if alert.labels else alert.fingerprint, []).append(alert)
+    if len(apart) > MAX_GROUPS:
+        raise too_large(f"has {len(apart):,} alerts without a group key, and {MAX_GROUPS:,} are taken")
     return tuple(_group(header, key, members[0].labels, members) for key, members in apart.items())
+
+
+def too_large(how: str) -> PayloadTooLarge:
+    """Return the refusal of a body that would hold up others for too long, with what to do."""
+    advice = "send fewer alerts at once, see max_alerts in Alertmanager"
+    return PayloadTooLarge("alertmanager", f"the body {how}: {advice}")
 
 
 def _group(header: Header, key: str, labels: dict[str, str], alerts: Sequence[Alert]) -> Group:

@@ -7,7 +7,7 @@ mend; only a body without a single readable alert is refused, with a reason for 
 from __future__ import annotations
 
 from receiver.domain.alert import Alert, Batch
-from receiver.errors import PayloadError, PayloadTooLarge
+from receiver.errors import PayloadError
 from receiver.sources import bounds
 from receiver.sources.fields import (
     Object,
@@ -20,7 +20,7 @@ from receiver.sources.fields import (
     text_of,
     texts_of,
 )
-from receiver.sources.grouping import Header, gather
+from receiver.sources.grouping import UNIDENTIFIED, Header, gather, too_large
 from receiver.sources.loose_json import kind_of, load
 from receiver.text import cut
 
@@ -49,17 +49,11 @@ def repair(body: bytes, source: str, now: float) -> Batch:
 
 
 def _check_size(body: bytes) -> None:
+    odd = "is not quite as Alertmanager writes it, and"
     if len(body) > bounds.MAX_MENDED:
-        raise _too_large(f"larger than the {bounds.MAX_MENDED // 1024 // 1024} MiB that are mended")
+        raise too_large(f"{odd} larger than the {bounds.MAX_MENDED // 1024 // 1024} MiB that are mended")
     if sum(body.count(mark) for mark in (b",", b"[", b"{")) > bounds.MAX_MENDED_VALUES:
-        raise _too_large(f"of more than the {bounds.MAX_MENDED_VALUES:,} values that are mended")
-
-
-def _too_large(how: str) -> PayloadTooLarge:
-    advice = "send fewer alerts at once, see max_alerts in Alertmanager"
-    return PayloadTooLarge(
-        "alertmanager", f"the body is not quite as Alertmanager writes it, and {how}: {advice}"
-    )
+        raise too_large(f"{odd} of more than the {bounds.MAX_MENDED_VALUES:,} values that are mended")
 
 
 def _alerts_of(raw: Object) -> list[object]:
@@ -130,9 +124,8 @@ def _read_alerts(readable: list[Object], group_status: str, now: float) -> tuple
         labels = texts_of(raw["labels"], "labels", odd)
         fingerprint = bounds.short(text_of(raw, "fingerprint", odd), bounds.MAX_FINGERPRINT)
         if not fingerprint:
-            left -= bounds.size_of(labels)
-            if left < 0:
-                raise _too_large("has too many labels in alerts without fingerprint")
+            if (left := left - bounds.size_of(labels)) < 0:
+                raise too_large(UNIDENTIFIED)
             # Before anything is cut: alerts that differ far behind stay different.
             fingerprint = bounds.identity(labels)
         alerts.append(_read_alert(raw, fingerprint, labels, group_status, now=now, odd=odd))

@@ -288,3 +288,27 @@ def test_a_damaged_body_is_read_soundly_or_refused(path: Path, data: st.DataObje
         )
     batch = read(bytes(body))
     assert batch is None or is_sound(batch)
+
+
+def test_many_labels_without_fingerprints_are_too_much_however_well_they_are_written():
+    labels = {f"l{n}": "v" * 240 for n in range(60)}
+    alert = {"status": "firing", "labels": labels, "startsAt": "2026-11-30T10:00:00Z"}
+    body = json.dumps(
+        {"groupKey": "k", "alerts": [{**alert, "labels": {**labels, "i": str(n)}} for n in range(400)]}
+    )
+    with pytest.raises(PayloadTooLarge, match=r"labels in alerts without fingerprint: .* max_alerts"):
+        parse(body.encode(), "", NOW)
+
+
+def test_more_alerts_than_can_be_taken_in_time_are_too_many():
+    one = b'{"status":"firing","labels":{"a":"%d"},"startsAt":"2026-11-30T10:00:00Z"}'
+    body = b'{"groupKey":"k","alerts":[' + b",".join(one % n for n in range(50_001)) + b"]}"
+    with pytest.raises(PayloadTooLarge, match=r"more than 50,000 alerts: .* max_alerts"):
+        parse(body, "", NOW)
+
+
+def test_more_groups_than_can_be_taken_in_time_are_too_many():
+    one = b'{"status":"firing","labels":{"a":"%d"},"startsAt":"2026-11-30T10:00:00Z"}'
+    body = b'{"alerts":[' + b",".join(one % n for n in range(5_001)) + b"]}"
+    with pytest.raises(PayloadTooLarge, match=r"5,001 alerts without a group key, .* max_alerts"):
+        parse(body, "", NOW)
