@@ -8,18 +8,22 @@ from typing import Final
 from unicodedata import normalize
 from urllib.parse import urlsplit
 
-# Control characters, and what changes how others are read without being seen: marks of direction and of no
-# width, and tags.
+# Control characters, and what is not seen or changes how others are read: marks of direction and of no
+# width, fillers, soft hyphens, notes between the lines, and tags. A selector that makes an emoji stays.
 _CONTROL = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff"
-    "\U000e0000-\U000e007f]"
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
+    "\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0d\ufeff\uffa0\ufff0-\ufffb"
+    "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-# What reads as an address: with a scheme anywhere in a text, without one only where it is all of it.
-_SHOWN_HOST = re.compile(r"[a-z][a-z0-9+.-]{0,15}:/{2,}([^\s/\\?#@:]+)", re.IGNORECASE)
+# What reads as an address: with a scheme anywhere in a text, without one where a word of it is one.
+_SHOWN_HOST = re.compile(r"[a-z][a-z0-9+.-]{0,15}:/+([^\s/\\?#@:]+)", re.IGNORECASE)
 _BARE_HOST = re.compile(
-    r"(?:mailto:|//)?(?:[^\s/@]+@)?((?:[\w-]+\.)+(?:[a-z][a-z0-9-]+|\d{1,3}))(?::\d+)?(?:[/?#@]\S*)?",
+    r"(?:mailto:|//)?(?:[^\s/@]+@)?((?:[\w-]+\.)+(?:[a-z][a-z0-9-]+|\d{1,3})|localhost)(?::\d+)?(?:[/?#@]\S*)?",
     re.IGNORECASE,
 )
+# NFKC makes a dot of the others, but for the ideographic one, which browsers take for a dot.
+_DOTS = str.maketrans({"\u3002": "."})
+_AROUND = " \t\n.,;:!?()[]<>\"'"
 # Nobody reads more of a link's text than this before they follow it.
 _MAX_SHOWN = 2000
 _SMALL_LETTERS = {capital: capital + 32 for capital in range(ord("A"), ord("Z") + 1)}
@@ -93,9 +97,16 @@ def find_real_host(label: str, url: str) -> str:
 
     `https://bank.example@evil.example/` reads as one of the bank's.
     """
-    text = normalize("NFKC", clean(label[:_MAX_SHOWN])).strip(" \t\n.,;:()[]<>\"'")
-    bare = _BARE_HOST.fullmatch(text)
-    shown = [host.lower() for host in (*_SHOWN_HOST.findall(text), *([bare[1]] if bare else []))]
+    text = normalize("NFKC", clean(label[:_MAX_SHOWN])).translate(_DOTS)
+    words = text.split()
+    bare = [
+        found[1]
+        for word in words
+        if (found := _BARE_HOST.fullmatch(word.strip(_AROUND)))
+        # A number such as 1.2 is an address only where it stands alone.
+        and (len(words) == 1 or not found[1].replace(".", "").isdigit() or found[1].count(".") == 3)
+    ]
+    shown = [host.lower() for host in (*_SHOWN_HOST.findall(text), *bare)]
     try:
         parts = urlsplit(url)
         real = (parts.path.rpartition("@")[2] if parts.scheme == "mailto" else parts.hostname or "").lower()

@@ -133,6 +133,13 @@ DECEIVING = [
     ("bank.example:443", "https://evil.example:443/", "evil.example"),
     ("ｈｔｔｐｓ://bank.example", "https://evil.example/", "evil.example"),
     ("bank.\u200bexample", "https://evil.example/", "evil.example"),
+    ("bank\u00ad.example", "https://evil.example/", "evil.example"),
+    ("bank\u3002example", "https://evil.example/", "evil.example"),
+    ("bank\uff61example", "https://evil.example/", "evil.example"),
+    ("https:/bank.example", "https://evil.example/", "evil.example"),
+    ("go to bank.example", "https://evil.example/", "evil.example"),
+    ("bank.example \u2713", "https://evil.example/", "evil.example"),
+    ("localhost:9090", "https://evil.example/", "evil.example"),
     ("https://bank.example", "https://bank.example.evil.example/", "bank.example.evil.example"),
     ("https://bank.example@evil.example/", "https://bank.example@evil.example/", "evil.example"),
 ]
