@@ -52,8 +52,11 @@ def create_app(
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider has it
     app.jinja_env.globals["url_for"] = url_for
     app.wsgi_app = ignore_slashes(app.wsgi_app)  # type: ignore[method-assign, assignment]
-    MisaddressedWebhooks(parts).guard(app)  # before the doors: one that is lost is told so by any of them
     doors = Doors(parts, rates)
+    doors.guard_against_sites(app)
+    MisaddressedWebhooks(parts).guard(
+        app
+    )  # before tokens are asked for: a lost webhook is told so everywhere
     doors.guard(app)
     app.register_blueprint(build_pagerduty_hooks(parts))
     app.register_blueprint(build_slack_hooks(parts))

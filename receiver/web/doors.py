@@ -37,6 +37,7 @@ _OPEN = frozenset({"/healthz", "/readyz"})
 _READING = frozenset({"GET", "HEAD", "OPTIONS"})
 # Their senders sign what they send.
 _SIGNED = ("/webhooks/slack", "/webhooks/pagerduty")
+_BELOW_SIGNED = tuple(f"{path}/" for path in _SIGNED)
 SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
 # What a form of a page or a question to the API may hold.
 MAX_BODY = 64 * 1024
@@ -71,6 +72,10 @@ class Doors:
         self._rates = rates
         secrets = (*settings.api_tokens, *filter(None, [settings.oidc_client_secret]))
         self._forms = Forms(secrets, parts.run_id, settings.public_url)
+
+    def guard_against_sites(self, app: Flask) -> None:
+        """Refuse on all of *app*'s routes what another site's page sends, where no token is asked for."""
+        app.before_request(self._refuse_elsewhere)
 
     def guard(self, app: Flask) -> None:
         """Stand before all of *app*'s routes but the webhooks'."""
@@ -109,9 +114,8 @@ class Doors:
 
     def _ask(self) -> Answer | None:
         path = request.path
-        refused = self._refuse_elsewhere(path)
-        if refused or path in _OPEN or path.startswith("/static/"):
-            return refused
+        if path in _OPEN or path.startswith("/static/"):
+            return None
         if path.startswith("/webhooks/"):
             # Each asks by itself; where there is none of ours, a stranger is not told so.
             is_ours = request.url_rule is not None
@@ -139,7 +143,7 @@ class Doors:
 
     # --- where no token is asked for ---
 
-    def _refuse_elsewhere(self, path: str) -> Response | None:
+    def _refuse_elsewhere(self) -> Response | None:
         """Refuse what a page of somebody else makes a browser ask, where no token is asked for.
 
         A browser keeps such a page from reading our answers only as long as its name is not one that leads to
@@ -147,7 +151,7 @@ class Doors:
         we answer to names that nobody else can let lead here; beyond that to any, or those of
         RECEIVER_ALLOWED_HOSTS.
         """
-        if self._asks_for_token(path):
+        if self._asks_for_token(request.path):
             return None
         if not self._is_known_host(request.host):
             hint = "set PUBLIC_URL or RECEIVER_ALLOWED_HOSTS, or a token"
@@ -161,7 +165,7 @@ class Doors:
 
     def _asks_for_token(self, path: str) -> bool:
         if path.startswith("/webhooks/"):
-            return bool(self._webhook_tokens) or path.startswith(_SIGNED)
+            return bool(self._webhook_tokens) or path in _SIGNED or path.startswith(_BELOW_SIGNED)
         return self._asks
 
     def _is_known_host(self, host: str) -> bool:
@@ -200,9 +204,8 @@ class Doors:
         if "Authorization" in request.headers and self._rates is not None:
             if refused := self.count_failure():
                 return refused
-            logger.warning(
-                "wrong token refused", extra={"fields": {"path": request.path, "from": request.remote_addr}}
-            )
+            fields = {"path": request.path, "from": request.remote_addr}
+            logger.warning("wrong token refused", extra={"fields": fields, "state": "wrong token"})
         return _refuse("token", 401, f"send {name} as a bearer token or as basic auth's password")
 
     def _refuse_sent(self, *, is_form: bool) -> Response | None:

@@ -92,7 +92,8 @@ class MisaddressedWebhooks:
         telemetry.ALERTS.labels("rejected").inc()
         # The path may be part of somebody's secret, so what looks like a token is masked.
         path, sender = quote(request.path), str(request.remote_addr)
-        logger.error("webhook at a wrong address", extra={"fields": {"path": path, "from": sender}})
+        fields = {"path": path, "from": sender}
+        logger.error("webhook at a wrong address", extra={"fields": fields, "state": "wrong address"})
         self._lost.add(f"it came to {path}; point Alertmanager at {self._public_url}{HOOK}", sender)
         return refuse(
             404,

@@ -372,6 +372,16 @@ def test_the_names_it_answers_to_can_be_narrowed_and_widened(
         assert found.status_code == status
 
 
+@pytest.mark.parametrize("path", ["/nope", "/api/v1/incidents", "/", "/webhooks/slackfoo", "/webhooks/nobody"])
+@pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Origin": "https://evil.example"}])
+def test_without_tokens_a_webhook_at_a_wrong_address_is_judged_like_all_else(
+    rig: Rig, path: str, headers: dict[str, str]
+) -> None:
+    body = rig.payload(rig.alert("DiskFull"))
+    assert rig.client.post(path, json=body, headers=headers).status_code == 403
+    assert rig.parts.notices.pending() == ({}, 0)
+
+
 def test_where_a_token_is_asked_for_any_name_will_do(guarded: Rig) -> None:
     headers = {**API_TOKEN, "Host": "whatever.example"}
     assert guarded.client.get("/api/v1/incidents", headers=headers).status_code == 200

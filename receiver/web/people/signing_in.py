@@ -60,7 +60,7 @@ def build_signing_in(parts: Parts, doors: Doors) -> Blueprint:
             return _say_away(error)
         except SignInRefused as error:
             fields = {"reason": str(error), "from": request.remote_addr}
-            logger.warning("sign-in refused", extra={"fields": fields})
+            logger.warning("sign-in refused", extra={"fields": fields, "state": "sign-in refused"})
             return doors.count_failure() or refuse(403, f"{error}; begin again", title=_TITLE)
         return _let_in(identity, begun.path)
 
@@ -95,5 +95,6 @@ def _read_code() -> str:
 
 
 def _say_away(error: ProviderAway) -> Response:
-    logger.warning("OpenID provider can't be asked", extra={"fields": {"reason": str(error)}})
+    extra = {"fields": {"reason": str(error)}, "state": "OpenID provider"}
+    logger.warning("OpenID provider can't be asked", extra=extra)
     return refuse(502, f"the provider can't be asked: {error}", title=_TITLE)
