@@ -34,6 +34,7 @@ WEB_ENDS_BY_S = 2.5
 @running_options
 def run(options: Options) -> None:
     """Run all of it here: web, worker and, unless REDIS_URL is set, an embedded Valkey."""
+    os.umask(0o077)  # what we and our children write is nobody else's to read
     setup_logs()
     settings = options.load_settings()
     routing = options.load_routing()

@@ -53,6 +53,12 @@ def test_its_store_has_no_port_and_a_socket_for_us_alone(shared: Running) -> Non
     assert _tcp_listeners(shared.process_of("valkey")) == []
 
 
+def test_all_that_it_writes_is_for_us_alone(shared: Running) -> None:
+    files = [path for path in (shared.folder / ".receiver").rglob("*") if path.is_file()]
+    assert [path for path in files if "metrics" in path.parts]
+    assert [path.name for path in files if path.stat().st_mode & 0o077] == []
+
+
 def test_it_tells_a_newcomer_where_things_are_and_what_is_simulated(shared: Running) -> None:
     assert f"{shared.address}/webhooks/alertmanager" in shared.said()
     assert str(shared.folder / ".receiver") in shared.said()
