@@ -32,12 +32,12 @@ def find_lateness(pagerduty: MockPagerDuty) -> list[Lateness]:
     tried: dict[str, float] = {}
     for request in pagerduty.requests:
         if _is_trigger(request) and _responder_of(request) == "team-lead":
-            tried.setdefault(_slot_of(request), request.at)
+            tried.setdefault(_group_id_of(request), request.at)
     limited = [r.at for r in pagerduty.requests if r.status == 429 and _responder_of(r) == "team-lead"]
     return [
-        Lateness(at, at - _bidden_until(told[slot] + PAGED_AFTER_S, limited))
-        for slot, at in tried.items()
-        if slot in told
+        Lateness(at, at - _bidden_until(told[group_id] + PAGED_AFTER_S, limited))
+        for group_id, at in tried.items()
+        if group_id in told
     ]
 
 
@@ -45,7 +45,7 @@ def _find_told(requests: Sequence[Request]) -> dict[str, float]:
     told: dict[str, float] = {}
     for request in requests:
         if _is_trigger(request) and request.status == 202 and _responder_of(request) != "team-lead":
-            told.setdefault(_slot_of(request), request.at)
+            told.setdefault(_group_id_of(request), request.at)
     return told
 
 
@@ -64,5 +64,5 @@ def _responder_of(request: Request) -> str:
     return NAMES.get(str(request.body.get("routing_key")), "")
 
 
-def _slot_of(request: Request) -> str:
+def _group_id_of(request: Request) -> str:
     return (parse_dedup_key(str(request.body.get("dedup_key"))) or ("", ""))[0]

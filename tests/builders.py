@@ -16,7 +16,7 @@ from receiver.domain.alert import Alert, Group, fingerprint
 from receiver.domain.delivery import Delivery, Receipt
 from receiver.domain.escalation import Progress, trace_progress
 from receiver.domain.incident import Incident, dedup_key
-from receiver.domain.merge import Terms, merge
+from receiver.domain.merge import RouteSettings, merge
 from receiver.domain.notification import Links, Notification
 from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy, Responder, Step, Target
 from receiver.domain.runbook import Excerpt, Part, Section
@@ -112,15 +112,15 @@ def an_incident(
     """
     group = group or a_group(*alerts)
     policy = policy or a_policy()
-    terms = Terms(
+    route_settings = RouteSettings(
         route=channel.lstrip("#"),
         channel=channel,
         policy=policy.name,
         steps=tuple(step.name for step in policy.steps),
     )
     firing = replace(group, alerts=tuple(replace(alert, ends_at=0.0) for alert in group.alerts))
-    incident = merge(None, firing, terms, opened_at).incident
-    incident = merge(incident, group, terms, opened_at).incident
+    incident = merge(None, firing, route_settings, opened_at).incident
+    incident = merge(incident, group, route_settings, opened_at).incident
     assert incident is not None
     if changes.get("acknowledged_by"):
         changes.setdefault("acknowledged_at", opened_at + 60)

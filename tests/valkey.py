@@ -40,7 +40,7 @@ def redis_client(valkey_url: str) -> Iterator[Client]:
 def find_keys_without_expiry(client: Client) -> list[str]:
     """Return keys that never go although nothing open needs them."""
     open_ids = {m for key in client.scan_iter("rcv:*:open") for m in client.zrange(key, 0, -1)}
-    slots = {member.partition(b"-")[0] for member in open_ids}
+    group_ids = {member.partition(b"-")[0] for member in open_ids}
     leaked = []
     for key in client.scan_iter("*"):
         if client.ttl(key) != -1:
@@ -50,7 +50,9 @@ def find_keys_without_expiry(client: Client) -> list[str]:
             continue
         if kind == "storms" or (kind in ("storm", "storm-members") and name.encode() in open_ids):
             continue
-        if (kind == "group" and name.encode() in slots) or (kind == "timeline" and name.encode() in open_ids):
+        if (kind == "group" and name.encode() in group_ids) or (
+            kind == "timeline" and name.encode() in open_ids
+        ):
             continue
         leaked.append(key.decode())
     return leaked

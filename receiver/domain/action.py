@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from receiver.domain.heading import Heading
+from receiver.domain.heading import IncidentHeading
 from receiver.domain.policy import Responder, Step, Target
 
 
@@ -108,7 +108,7 @@ class Calm(Action):
 
 
 @dataclass(frozen=True)
-class Forget(Action):
+class CompactAlerts(Action):
     """Let go of the many alerts that ended long ago."""
 
 
@@ -116,7 +116,7 @@ class Forget(Action):
 class Entitle(Action):
     """Keep with the incident what it is called, for lists: *heading* was computed at *revision*."""
 
-    heading: Heading
+    heading: IncidentHeading
     revision: int
 
 

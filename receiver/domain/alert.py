@@ -87,7 +87,7 @@ class Group(Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Batch:
+class ReceivedAlerts:
     """What one posted body held: usually one group, several where nothing said what belongs together.
 
     *rejected* counts the alerts that could not be read and are in no group, *repaired* those that

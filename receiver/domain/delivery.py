@@ -100,7 +100,7 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
         """A storm has said it: nothing of its own stands in the channel, or is open at the pager."""
         return self.receipt is not None and bool(self.storm)
 
-    def begin(
+    def with_attempt(
         self,
         about: str,
         shown: str,
@@ -136,11 +136,11 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
             check=former.check,
         )
 
-    def arrived(self, receipt: Receipt) -> Delivery:
+    def with_receipt(self, receipt: Receipt) -> Delivery:
         """Return this delivery with its receipt."""
         return replace(self, receipt=receipt, maybe_sent=False, reason="", detail="", retry_at=0.0)
 
-    def failed(
+    def with_failure(
         self, error: DeliveryError, now: float, *, was_maybe_sent: bool, salt: str, secret_digest: str = ""
     ) -> Delivery:
         """Return this delivery with its last attempt failed: to be tried again, or given up.
@@ -148,20 +148,20 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
         *was_maybe_sent* tells whether an attempt before the last one may have arrived; *secret_digest* is
         that of the secret that is configured for its target.
         """
-        told = replace(self, reason=error.reason, detail=cut(error.detail, MAX_DETAIL))
+        described = replace(self, reason=error.reason, detail=cut(error.detail, MAX_DETAIL))
         if not isinstance(error, TemporaryDeliveryError):
             kind = error.kind if isinstance(error, PermanentDeliveryError) else Refusal.CONTENT
             if isinstance(error, PermanentDeliveryError):
                 secret_digest = error.secret_digest or secret_digest
             return replace(
-                told,
+                described,
                 failed_at=now,
                 maybe_sent=was_maybe_sent,
                 kind=kind.value,
                 refused_under=secret_digest if kind is Refusal.CREDENTIALS else "",
             )
         return replace(
-            told,
+            described,
             maybe_sent=was_maybe_sent or error.maybe_sent,
             retry_at=next_try_at(self, now, error.retry_after, salt),
         )

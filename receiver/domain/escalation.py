@@ -170,11 +170,15 @@ def may_go_on(incident: Incident, policy: EscalationPolicy, due_at: float, now: 
     own, so it is waited for only so long; PagerDuty is asked by whoever is about to tell the step, who
     notes it even where there was no answer. So neither holds anybody up.
     """
-    if incident.is_waiting:
+    if incident.is_paused:
         return False
-    if list_asked_about(incident, policy) and not is_fresh(incident.pager_asked_at, due_at):
+    if list_asked_about(incident, policy) and not is_fresh(incident.pagerduty_checked_at, due_at):
         return False
-    return not policy.has_witness or is_fresh(incident.looked_at, due_at) or now >= due_at + LOOK_GRACE_S
+    return (
+        not policy.has_witness
+        or is_fresh(incident.alertmanager_checked_at, due_at)
+        or now >= due_at + LOOK_GRACE_S
+    )
 
 
 def is_fresh(asked_at: float, due_at: float) -> bool:
@@ -322,6 +326,6 @@ def _look_at(
             break
         if standing.give_up_at is not None:
             give_ups.append(standing.give_up_at)
-    if incident.held is not None:
-        moments = [incident.held.until]
+    if incident.suppression is not None:
+        moments = [incident.suppression.until]
     return min((at for at in (*moments, *give_ups) if at > now), default=None)

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from receiver.domain.delivery import Delivery
-from receiver.domain.incident import Event, Incident
+from receiver.domain.incident import Incident, TimelineEvent
 from receiver.domain.person import Person
 from receiver.domain.policy import PAGERDUTY, find_digest
 from receiver.errors import Refusal
@@ -36,7 +36,7 @@ def lane_of(delivery: Delivery) -> str:
     return delivery.target.partition(":")[0]
 
 
-def is_mended(failure: Failure, digests: Mapping[str, str]) -> bool:
+def has_new_credentials(failure: Failure, digests: Mapping[str, str]) -> bool:
     """Tell whether a delivery was refused for credentials that are others now, by their *digests*.
 
     What a past incident still has to tell PagerDuty is left: its dedup key is that of the incident that
@@ -44,10 +44,10 @@ def is_mended(failure: Failure, digests: Mapping[str, str]) -> bool:
     """
     if failure.incident.is_past and lane_of(failure.delivery) == PAGERDUTY:
         return False
-    return is_refused_otherwise(failure.delivery, digests)
+    return is_refused_under_former(failure.delivery, digests)
 
 
-def is_refused_otherwise(delivery: Delivery, digests: Mapping[str, str]) -> bool:
+def is_refused_under_former(delivery: Delivery, digests: Mapping[str, str]) -> bool:
     """Tell whether *delivery* was refused for credentials, and there are others now."""
     if not delivery.failed_at or delivery.kind != Refusal.CREDENTIALS:
         return False
@@ -55,17 +55,17 @@ def is_refused_otherwise(delivery: Delivery, digests: Mapping[str, str]) -> bool
     return bool(digest) and digest != delivery.refused_under
 
 
-def send_again(failure: Failure, now: float) -> tuple[Delivery, Event]:
+def retry_with_new_credentials(failure: Failure, now: float) -> tuple[Delivery, TimelineEvent]:
     """Return the delivery as one still to be made with other credentials, and the timeline's line."""
     text = f"Other credentials: sending {failure.key} to {failure.delivery.target} again"
-    return failure.delivery.revived(), Event(now, "retried", text)
+    return failure.delivery.revived(), TimelineEvent(now, "retried", text)
 
 
-def ask_again(failure: Failure, by: Person, now: float) -> tuple[Delivery, Event]:
+def retry_by_request(failure: Failure, by: Person, now: float) -> tuple[Delivery, TimelineEvent]:
     """Return the delivery as one still to be made, and how the timeline tells who asked.
 
     What may have arrived is still looked for first. If nobody needs it any more, it is not made.
     """
     delivery = failure.delivery.revived()
     text = f"Asked to send {failure.key} to {delivery.target} again"
-    return delivery, Event(now, "retried", text, by=by.name, via=by.via)
+    return delivery, TimelineEvent(now, "retried", text, by=by.name, via=by.via)

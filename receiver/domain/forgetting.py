@@ -8,30 +8,30 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from receiver.domain.incident import Change, Incident
+from receiver.domain.incident import Incident, IncidentChange
 
 # Copies of an ended firing come within Alertmanager's own retries and repeats of resolved alerts:
 # Prometheus repeats a resolve for a quarter of an hour.
 KEEP_ENDED_S = 3600.0
-FORGET_FROM = 200
+COMPACT_FROM = 200
 
 
-def find_forgettable(incident: Incident, now: float) -> frozenset[str]:
+def find_compactable(incident: Incident, now: float) -> frozenset[str]:
     """Return the alerts that may be forgotten at *now*; none as long as they are few."""
-    if incident.is_resolved or len(incident.standings) < FORGET_FROM:
+    if incident.is_resolved or len(incident.alert_states) < COMPACT_FROM:
         return frozenset()
     ended = frozenset(
-        name for name, s in incident.standings.items() if s.ends_at and s.ends_at + KEEP_ENDED_S <= now
+        name for name, s in incident.alert_states.items() if s.ends_at and s.ends_at + KEEP_ENDED_S <= now
     )
-    return ended if len(ended) >= FORGET_FROM else frozenset()
+    return ended if len(ended) >= COMPACT_FROM else frozenset()
 
 
-def forget(incident: Incident, now: float) -> Change:
+def compact_alerts(incident: Incident, now: float) -> IncidentChange:
     """Return *incident* without what may be forgotten; they still count in its total."""
-    names = find_forgettable(incident, now)
+    names = find_compactable(incident, now)
     if not names:
-        return Change(incident)
-    kept = {name: s for name, s in incident.standings.items() if name not in names}
-    return Change(
-        replace(incident, standings=kept, forgotten=incident.forgotten + len(names)), is_changed=True
+        return IncidentChange(incident)
+    kept = {name: s for name, s in incident.alert_states.items() if name not in names}
+    return IncidentChange(
+        replace(incident, alert_states=kept, compacted=incident.compacted + len(names)), is_changed=True
     )

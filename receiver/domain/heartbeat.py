@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from receiver.clock import format_duration
 from receiver.domain.alert import Alert, Group, fingerprint
-from receiver.domain.incident import slot_of
+from receiver.domain.incident import group_id_of
 from receiver.domain.matcher import Matcher
 from receiver.domain.policy import EscalationPolicy, Responder, Step
 
@@ -72,9 +72,9 @@ class Beat(Struct, frozen=True):
     external_url: str = ""
 
     @property
-    def slot(self) -> str:
+    def group_id(self) -> str:
         """Where the incident of its missing is kept; the same whatever the routes are."""
-        return slot_of(self.source, self._group_key, ROUTE)
+        return group_id_of(self.source, self._group_key, ROUTE)
 
     @property
     def _group_key(self) -> str:

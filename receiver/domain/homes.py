@@ -16,7 +16,7 @@ from msgspec import Struct, json
 
 from receiver.domain.alert import Alert, Group
 from receiver.domain.incident import Incident
-from receiver.domain.ports import Claim, Held, Home
+from receiver.domain.ports import AlertOwner, Claim, VersionedIncident
 
 # A claim without an incident is free after this long, by the clock of the server that holds it.
 CLAIM_FOR_S = 3.0
@@ -27,7 +27,7 @@ _FRESH_FOR_S = CLAIM_FOR_S - WRITE_WITHIN_S
 
 
 @dataclass(frozen=True)
-class Moves:
+class OwnershipChanges:
     """The fingerprints that a change makes fire in its slot, and those that fire there no longer."""
 
     begun: tuple[str, ...] = ()
@@ -35,109 +35,111 @@ class Moves:
 
 
 @lru_cache(maxsize=256)
-def neighbourhood_of(source: str, route: str) -> str:
+def group_family_of(source: str, route: str) -> str:
     """Return the short name that neighbours share, a pure function of what they share."""
     return hashlib.sha256(json.encode([source, route])).hexdigest()[:16]
 
 
-def fires_in(incident: Incident | None, fingerprint: str) -> bool:
+def is_firing_in(incident: Incident | None, fingerprint: str) -> bool:
     """Tell whether the alert fires in *incident*; also when a hand has closed that since."""
-    standing = incident.standings.get(fingerprint) if incident is not None else None
-    return standing is not None and standing.is_firing
+    alert_state = incident.alert_states.get(fingerprint) if incident is not None else None
+    return alert_state is not None and alert_state.is_firing
 
 
-def is_at_home(incident: Incident | None, fingerprint: str, now: float, flap_window: float) -> bool:
+def is_owned_by(incident: Incident | None, fingerprint: str, now: float, flap_window: float) -> bool:
     """Tell whether the alert belongs to *incident*: it fires there, or would fire there again.
 
     What ended less than *flap_window* ago reopens or rejoins its incident, by whichever way it comes; what
     ended in an incident that was closed by hand opens another one.
     """
-    standing = incident.standings.get(fingerprint) if incident is not None else None
-    if incident is None or standing is None:
+    alert_state = incident.alert_states.get(fingerprint) if incident is not None else None
+    if incident is None or alert_state is None:
         return False
-    if standing.is_firing:
+    if alert_state.is_firing:
         return True
     if incident.is_closed_by_hand:
         return False
-    ended_at = incident.resolved_at if incident.is_resolved else max(standing.turns, default=0.0)
+    ended_at = incident.resolved_at if incident.is_resolved else max(alert_state.changed_at, default=0.0)
     return now - ended_at < flap_window
 
 
-def find_strangers(incident: Incident | None, group: Group) -> tuple[Alert, ...]:
+def find_unmatched_resolves(incident: Incident | None, group: Group) -> tuple[Alert, ...]:
     """Return the resolved alerts that end a firing of which the slot's *incident* knows nothing."""
-    return tuple(a for a in group.alerts if not a.is_firing and _is_strange(incident, a))
+    return tuple(a for a in group.alerts if not a.is_firing and _is_unmatched(incident, a))
 
 
-def _is_strange(incident: Incident | None, alert: Alert) -> bool:
-    known = incident.standings.get(alert.fingerprint) if incident is not None else None
+def _is_unmatched(incident: Incident | None, alert: Alert) -> bool:
+    known = incident.alert_states.get(alert.fingerprint) if incident is not None else None
     return known is None or (not known.is_firing and alert.starts_at > known.starts_at)
 
 
-class Surroundings(Struct, frozen=True):
+class OwnershipContext(Struct, frozen=True):
     """What is known beside a group's alerts: their slot, their homes by fingerprint, and what slots hold."""
 
-    slot: str
-    homes: Mapping[str, Home]
-    held: Mapping[str, Held]
+    group_id: str
+    owners: Mapping[str, AlertOwner]
+    loaded: Mapping[str, VersionedIncident]
     now: float
     flap_window: float
 
 
 @dataclass
-class Placement:
+class OwnerAssignment:
     """Where the alerts of a group belong, as far as that can be said.
 
-    *unread* are slots that must be read first, *claims* is what the store must be asked for before anything
-    is written, *pending* are alerts that another slot has claimed a moment ago and not written yet.
+    *unread_groups* are slots that must be read first, *claims* is what the store must be asked for before
+    anything is written, *pending* are alerts that another slot has claimed a moment ago and not written yet.
     """
 
-    parts: dict[str, list[Alert]] = field(default_factory=dict)
-    unread: dict[str, str] = field(default_factory=dict)  # by fingerprint
+    by_group_id: dict[str, list[Alert]] = field(default_factory=dict)
+    unread_groups: dict[str, str] = field(default_factory=dict)  # by fingerprint
     claims: dict[str, tuple[str, str]] = field(default_factory=dict)  # target and mark by fingerprint
     pending: list[Alert] = field(default_factory=list)
 
-    def add(self, slot: str, alert: Alert) -> None:
-        self.parts.setdefault(slot, []).append(alert)
+    def add_alert(self, group_id: str, alert: Alert) -> None:
+        self.by_group_id.setdefault(group_id, []).append(alert)
 
 
-def place(alerts: Sequence[Alert], around: Surroundings, *, is_divided: bool) -> Placement:
+def assign_owners(alerts: Sequence[Alert], context: OwnershipContext, *, is_divided: bool) -> OwnerAssignment:
     """Return where each of *alerts* belongs: to its home, else to the slot of its own group.
 
     Where the store is divided, an alert that does not fire in its slot yet has to be claimed for it before
     that is written; else `commit` sees to that.
     """
-    placement = Placement()
+    assignment = OwnerAssignment()
     for alert in alerts:
-        _place(alert, around, placement, is_divided=is_divided)
-    return placement
+        _assign_owner(alert, context, assignment, is_divided=is_divided)
+    return assignment
 
 
-def _place(alert: Alert, around: Surroundings, placement: Placement, *, is_divided: bool) -> None:
-    name, own = alert.fingerprint, around.slot
-    home = around.homes.get(name)
-    if fires_in(around.held[own].incident, name):
-        placement.add(own, alert)
+def _assign_owner(
+    alert: Alert, context: OwnershipContext, assignment: OwnerAssignment, *, is_divided: bool
+) -> None:
+    name, own = alert.fingerprint, context.group_id
+    owner = context.owners.get(name)
+    if is_firing_in(context.loaded[own].incident, name):
+        assignment.add_alert(own, alert)
         return
     target = own
-    if home is not None:
-        if home.slot not in around.held:
-            placement.unread[name] = home.slot
+    if owner is not None:
+        if owner.group_id not in context.loaded:
+            assignment.unread_groups[name] = owner.group_id
             return
-        if is_at_home(around.held[home.slot].incident, name, around.now, around.flap_window):
-            target = home.slot
-    if not is_divided or not alert.is_firing or fires_in(around.held[target].incident, name):
-        placement.add(target, alert)
-    elif home is None:
-        placement.claims[name] = (target, "")
-    elif home.slot == target and home.age_s < _FRESH_FOR_S:
-        placement.add(target, alert)
-    elif home.slot != target and home.age_s < CLAIM_FOR_S:
-        placement.pending.append(alert)
+        if is_owned_by(context.loaded[owner.group_id].incident, name, context.now, context.flap_window):
+            target = owner.group_id
+    if not is_divided or not alert.is_firing or is_firing_in(context.loaded[target].incident, name):
+        assignment.add_alert(target, alert)
+    elif owner is None:
+        assignment.claims[name] = (target, "")
+    elif owner.group_id == target and owner.age_s < _FRESH_FOR_S:
+        assignment.add_alert(target, alert)
+    elif owner.group_id != target and owner.age_s < CLAIM_FOR_S:
+        assignment.pending.append(alert)
     else:
-        placement.claims[name] = (target, home.mark)
+        assignment.claims[name] = (target, owner.claim_id)
 
 
-def first_claims(neighbourhood: str, slot: str, alerts: Sequence[Alert]) -> tuple[Claim, ...]:
+def build_first_claims(group_family: str, group_id: str, alerts: Sequence[Alert]) -> tuple[Claim, ...]:
     """Return what to ask a divided store of a group that has just come: whose its alerts are.
 
     Only the first of those that fire is claimed, the others when that one is settled: so two groups of the
@@ -145,19 +147,21 @@ def first_claims(neighbourhood: str, slot: str, alerts: Sequence[Alert]) -> tupl
     """
     leader = find_leader(alerts)
     return tuple(
-        Claim(neighbourhood, alert.fingerprint, slot if alert.fingerprint == leader else "")
+        Claim(group_family, alert.fingerprint, group_id if alert.fingerprint == leader else "")
         for alert in alerts
     )
 
 
-def next_claims(neighbourhood: str, alerts: Sequence[Alert], placement: Placement) -> tuple[Claim, ...]:
+def build_next_claims(
+    group_family: str, alerts: Sequence[Alert], assignment: OwnerAssignment
+) -> tuple[Claim, ...]:
     """Return the claims that *placement* of *alerts* lacks: all of them once the leader is settled."""
-    leader, wanted = find_leader(alerts), placement.claims
-    if leader in placement.unread:
+    leader, claims = find_leader(alerts), assignment.claims
+    if leader in assignment.unread_groups:
         return ()
-    if leader in wanted:
-        wanted = {leader: wanted[leader]}
-    return tuple(Claim(neighbourhood, name, target, mark) for name, (target, mark) in wanted.items())
+    if leader in claims:
+        claims = {leader: claims[leader]}
+    return tuple(Claim(group_family, name, target, claim_id) for name, (target, claim_id) in claims.items())
 
 
 def find_leader(alerts: Sequence[Alert]) -> str:
@@ -165,16 +169,18 @@ def find_leader(alerts: Sequence[Alert]) -> str:
     return min((alert.fingerprint for alert in alerts if alert.is_firing), default="")
 
 
-def tell_moves(before: Incident | None, after: Incident) -> Moves:
+def find_ownership_changes(before: Incident | None, after: Incident) -> OwnershipChanges:
     """Return which alerts began and ceased to fire in a slot that held *before* and holds *after*."""
-    if before is not None and before.standings is after.standings:
-        return Moves()
-    fires = _firing(after)
+    if before is not None and before.alert_states is after.alert_states:
+        return OwnershipChanges()
+    fires = _list_firing_fingerprints(after)
     if before is None:
-        return Moves(tuple(fires))
-    fired = _firing(before)
-    return Moves(tuple([n for n in fires if n not in fired]), tuple([n for n in fired if n not in fires]))
+        return OwnershipChanges(tuple(fires))
+    fired = _list_firing_fingerprints(before)
+    return OwnershipChanges(
+        tuple([n for n in fires if n not in fired]), tuple([n for n in fired if n not in fires])
+    )
 
 
-def _firing(incident: Incident) -> dict[str, None]:
-    return {name: None for name, standing in incident.standings.items() if standing.ends_at == 0.0}
+def _list_firing_fingerprints(incident: Incident) -> dict[str, None]:
+    return {name: None for name, alert_state in incident.alert_states.items() if alert_state.ends_at == 0.0}

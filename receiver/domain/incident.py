@@ -23,7 +23,7 @@ _STALE_MARGIN_S = 600.0
 _STALE_UNHEARD_S = 2 * 4 * 3600.0 + _STALE_MARGIN_S
 
 # Of so many alerts an incident keeps all that was told.
-MAX_WHOLE = 2000
+MAX_FULL_ALERTS = 2000
 
 # The slot of a new group is computed twice; that of a longer group key is not cached, to bound the memory.
 _MAX_CACHED_KEY = 2000
@@ -31,7 +31,7 @@ _MAX_CACHED_KEY = 2000
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # no i, l, o, u: IDs are read aloud at night
 
 
-class Standing(Struct, frozen=True, array_like=True):
+class AlertState(Struct, frozen=True, array_like=True):
     """How one alert of an incident stands; its labels are kept apart, they are seldom needed.
 
     *join* counts the occasions on which alerts joined (0: with the first); *is_dismissed* is
@@ -45,17 +45,17 @@ class Standing(Struct, frozen=True, array_like=True):
     is_dismissed: bool = False
     ended_before_at: float = 0.0  # the end of the firing before this one
     is_seen: bool = False  # Alertmanager's API has shown it, so its absence there may mean something
-    absent: int = 0  # how many looks in a row it was absent
-    turns: tuple[float, ...] = ()  # when it lately ended or fired again
+    absent_polls: int = 0  # how many looks in a row it was absent
+    changed_at: tuple[float, ...] = ()  # when it lately ended or fired again
     checksum: int = 0  # of the annotations and the generatorURL that are kept of it
-    left: int = 0  # the occasion on which alerts joined when it ended, or were to join next
+    join_at_end: int = 0  # the occasion on which alerts joined when it ended, or were to join next
 
     @property
     def is_firing(self) -> bool:
         return self.ends_at == 0.0
 
 
-class Run(Struct, frozen=True, array_like=True):
+class EscalationRun(Struct, frozen=True, array_like=True):
     """One run of the escalation: it starts when the incident opens, reopens or is un-acknowledged.
 
     *since* is the number of the run that the last opening or reopening started.
@@ -68,7 +68,7 @@ class Run(Struct, frozen=True, array_like=True):
     is_quiet: bool = False  # flapping: the first step is not told anew
 
 
-class Hold(Struct, frozen=True, omit_defaults=True):
+class Suppression(Struct, frozen=True, omit_defaults=True):
     """Why nobody is paged though it fires: all that fires is muted in Alertmanager.
 
     *reason* is `silenced`, `inhibited` or `muted` (by a time interval). *until* is 0 where nobody
@@ -81,7 +81,7 @@ class Hold(Struct, frozen=True, omit_defaults=True):
     until: float = 0.0
 
 
-class SilenceNote(Struct, frozen=True, omit_defaults=True):
+class SilenceRequest(Struct, frozen=True, omit_defaults=True):
     """A silence that somebody wished for here; it lives in Alertmanager.
 
     *until* is 0 for one that lasts until the incident resolves. *ended_at* says that it is no longer
@@ -91,7 +91,7 @@ class SilenceNote(Struct, frozen=True, omit_defaults=True):
     number: int
     matchers: tuple[tuple[str, str], ...]
     by: str
-    wished_at: float
+    requested_at: float
     until: float = 0.0
     comment: str = ""
     ended_at: float = 0.0
@@ -100,7 +100,7 @@ class SilenceNote(Struct, frozen=True, omit_defaults=True):
     def is_until_resolved(self) -> bool:
         return self.until == 0.0
 
-    def is_wanted(self, now: float) -> bool:
+    def is_active(self, now: float) -> bool:
         """Tell whether it should be in force."""
         return not self.ended_at and (self.is_until_resolved or now < self.until)
 
@@ -126,8 +126,8 @@ class Incident(Struct, frozen=True, omit_defaults=True):
     summary: str
     opened_at: float
     updated_at: float
-    run: Run
-    standings: dict[str, Standing]
+    run: EscalationRun
+    alert_states: dict[str, AlertState]
     external_url: str = ""
     revision: int = 0  # grows with every change that a reader can see
     joins: int = 0
@@ -146,19 +146,19 @@ class Incident(Struct, frozen=True, omit_defaults=True):
     resolved_at: float = 0.0
     resolved_by: str = ""  # empty: its alerts resolved
     resolved_ref: str = ""
-    held: Hold | None = None
-    silences: tuple[SilenceNote, ...] = ()
-    looked_at: float = 0.0  # when Alertmanager was last asked for a step's sake
-    is_unasked: bool = False  # and could not be
-    pager_asked_at: float = 0.0  # when PagerDuty was last asked for a step's sake
-    is_pager_unasked: bool = False  # and could not be
-    pager_told_at: float = 0.0  # of the latest that PagerDuty itself told of it, by its own clock
-    heard_at: float = 0.0  # when its sender last spoke of it, to a quarter of an hour
+    suppression: Suppression | None = None
+    silences: tuple[SilenceRequest, ...] = ()
+    alertmanager_checked_at: float = 0.0  # when Alertmanager was last asked for a step's sake
+    alertmanager_check_failed: bool = False  # and could not be
+    pagerduty_checked_at: float = 0.0  # when PagerDuty was last asked for a step's sake
+    pagerduty_check_failed: bool = False  # and could not be
+    last_pagerduty_event_at: float = 0.0  # of the latest that PagerDuty itself told of it, by its own clock
+    last_received_at: float = 0.0  # when its sender last spoke of it, to a quarter of an hour
     longest_gap: float = 0.0  # between two times it did
     more: int = 0  # how many other names and summaries there are among what fires
     truncated: int = 0  # how many alerts Alertmanager left out that are not known here
     reworded_at: float = 0.0  # when newer words of its alerts were last kept
-    forgotten: int = 0  # how many alerts ended so long ago that nothing else is known of them
+    compacted: int = 0  # how many alerts ended so long ago that nothing else is known of them
     unknown_severities: tuple[str, ...] = ()  # the first words of its alerts that name no severity, as shown
     previous: str = ""  # the incident that held this group before
     is_past: bool = False  # another incident holds its group now
@@ -184,19 +184,19 @@ class Incident(Struct, frozen=True, omit_defaults=True):
         return self.flapping_until > 0
 
     @property
-    def is_held(self) -> bool:
-        return self.held is not None
+    def is_suppressed(self) -> bool:
+        return self.suppression is not None
 
     @property
-    def is_waiting(self) -> bool:
+    def is_paused(self) -> bool:
         """Nobody is to be told of a step now: all that fires is muted, or what flaps is quiet."""
-        return self.is_held or self.quiet_at > 0
+        return self.is_suppressed or self.quiet_at > 0
 
     @property
     def stale_at(self) -> float:
         """When its sender has been silent for so long that its state is no longer known."""
-        patience = 2 * self.longest_gap + _STALE_MARGIN_S if self.longest_gap else _STALE_UNHEARD_S
-        return max(self.heard_at, self.opened_at) + patience
+        silence_s = 2 * self.longest_gap + _STALE_MARGIN_S if self.longest_gap else _STALE_UNHEARD_S
+        return max(self.last_received_at, self.opened_at) + silence_s
 
     def is_stale(self, now: float) -> bool:
         return not self.is_resolved and now >= self.stale_at
@@ -209,24 +209,24 @@ class Incident(Struct, frozen=True, omit_defaults=True):
         return "acknowledged" if self.is_acknowledged else "open"
 
     @property
-    def slot(self) -> str:
+    def group_id(self) -> str:
         """The group's place, shared by all incidents of this group on this route."""
         return self.id.partition("-")[0]
 
     @property
     def firing(self) -> int:
         """How many of its alerts fire; those dismissed in an earlier incident don't count."""
-        return sum(s.is_firing and self._counts(s) for s in self.standings.values())
+        return sum(s.is_firing and self._is_counted(s) for s in self.alert_states.values())
 
     @property
     def total(self) -> int:
-        return self.forgotten + self.truncated + sum(self._counts(s) for s in self.standings.values())
+        return self.compacted + self.truncated + sum(self._is_counted(s) for s in self.alert_states.values())
 
-    def _counts(self, standing: Standing) -> bool:
-        return not standing.is_dismissed or self.is_closed_by_hand
+    def _is_counted(self, alert_state: AlertState) -> bool:
+        return not alert_state.is_dismissed or self.is_closed_by_hand
 
 
-class Event(Struct, frozen=True, omit_defaults=True):
+class TimelineEvent(Struct, frozen=True, omit_defaults=True):
     """One line of an incident's timeline."""
 
     at: float
@@ -236,7 +236,7 @@ class Event(Struct, frozen=True, omit_defaults=True):
     via: str = ""  # the side it came from
 
 
-class Change(Struct, frozen=True):
+class IncidentChange(Struct, frozen=True):
     """What `merge` and its like say: how the incident stands now and what that means for storing.
 
     *is_new* asks for the slot's former incident to be put aside. *reworded* are repeats with newer words
@@ -250,28 +250,28 @@ class Change(Struct, frozen=True):
     is_reworded: bool = False
     changed_alerts: tuple[Alert, ...] = ()
     reworded: tuple[Alert, ...] = ()
-    events: tuple[Event, ...] = ()
+    events: tuple[TimelineEvent, ...] = ()
     new: int = 0
     duplicates: int = 0
     resolved: int = 0
 
 
-def slot_of(source: str, group_key: str, route: str) -> str:
+def group_id_of(source: str, group_key: str, route: str) -> str:
     """Return the group's place on a route: 12 characters, a pure function of its identity.
 
     The receiver's name is no part of that: it may be changed, and one alert may come under several.
     """
-    compute = _slot_from_cached if len(group_key) <= _MAX_CACHED_KEY else slot_from
+    compute = _compute_group_id_cached if len(group_key) <= _MAX_CACHED_KEY else compute_group_id
     return compute(source, group_key, route)
 
 
-def slot_from(*identity: str) -> str:
+def compute_group_id(*identity: str) -> str:
     """Return 12 characters that follow from *identity* alone."""
     digest = hashlib.sha256(json.encode(identity)).digest()
     return to_base32(int.from_bytes(digest[:8], "big") >> 4, 12)
 
 
-_slot_from_cached = lru_cache(maxsize=1024)(slot_from)
+_compute_group_id_cached = lru_cache(maxsize=1024)(compute_group_id)
 
 
 def dedup_key(incident: Incident, responder: str) -> str:
@@ -280,8 +280,8 @@ def dedup_key(incident: Incident, responder: str) -> str:
     It depends on the group's identity alone, so that even after Redis lost everything the same
     alert lands on the PagerDuty incident that is already open.
     """
-    tail = hashlib.sha256(json.encode([incident.slot, responder])).hexdigest()[:16]
-    return f"receiver-{incident.slot}-{tail}"
+    tail = hashlib.sha256(json.encode([incident.group_id, responder])).hexdigest()[:16]
+    return f"receiver-{incident.group_id}-{tail}"
 
 
 def parse_dedup_key(key: str) -> tuple[str, str] | None:
@@ -295,44 +295,48 @@ def to_base32(number: int, digits: int) -> str:
     return "".join([_ALPHABET[(number >> 5 * n) & 31] for n in range(digits - 1, -1, -1)])
 
 
-def new_id(slot: str, opened_at: float, previous: Incident | None) -> str:
+def new_id(group_id: str, opened_at: float, previous: Incident | None) -> str:
     stamp = int(opened_at * 1000)
-    while previous is not None and previous.id == f"{slot}-{to_base32(stamp, 9)}":
+    while previous is not None and previous.id == f"{group_id}-{to_base32(stamp, 9)}":
         stamp += 1
-    return f"{slot}-{to_base32(stamp, 9)}"
+    return f"{group_id}-{to_base32(stamp, 9)}"
 
 
-def list_firing(standings: Mapping[str, Standing]) -> list[str]:
+def list_firing_fingerprints(alert_states: Mapping[str, AlertState]) -> list[str]:
     """Return the fingerprints of what fires, worst first, and of these the oldest first.
 
     Of those alike, the one that was told first comes first: Alertmanager sorts a group by its labels.
     """
     firing = [
         (-RANKS[s.severity], s.starts_at, n, fingerprint)
-        for n, (fingerprint, s) in enumerate(standings.items())
+        for n, (fingerprint, s) in enumerate(alert_states.items())
         if s.ends_at == 0.0 and not s.is_dismissed
     ]
     firing.sort()
     return [fingerprint for _, _, _, fingerprint in firing]
 
 
-def select_whole(incident: Incident, alerts: Sequence[Alert]) -> Sequence[Alert]:
+def select_full_alerts(incident: Incident, alerts: Sequence[Alert]) -> Sequence[Alert]:
     """Return those of *alerts* that are kept with labels and annotations: where an incident has more than
     MAX_WHOLE, those that fire, the worst first. How each stands is kept of all.
     """
-    standings = incident.standings
-    if not alerts or len(standings) <= MAX_WHOLE:
+    alert_states = incident.alert_states
+    if not alerts or len(alert_states) <= MAX_FULL_ALERTS:
         return alerts
-    ranked = sorted(standings, key=lambda fp: (not standings[fp].is_firing, -standings[fp].severity.rank))
-    whole = set(ranked[:MAX_WHOLE])
+    ranked = sorted(
+        alert_states, key=lambda fp: (not alert_states[fp].is_firing, -alert_states[fp].severity.rank)
+    )
+    whole = set(ranked[:MAX_FULL_ALERTS])
     return [alert for alert in alerts if alert.fingerprint in whole]
 
 
 def find_firing(incident: Incident) -> list[Alert]:
     """Return the alerts that fire, worst first, and of these the oldest first."""
-    return [incident.alerts[fp] for fp in list_firing(incident.standings) if fp in incident.alerts]
+    return [
+        incident.alerts[fp] for fp in list_firing_fingerprints(incident.alert_states) if fp in incident.alerts
+    ]
 
 
-def find_gravest(incident: Incident) -> Alert | None:
+def find_most_severe(incident: Incident) -> Alert | None:
     """Return the alert that stands for the others: the worst that fires, else any."""
     return next(iter(find_firing(incident) or incident.alerts.values()), None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from receiver.domain.incident import Change, Event, Hold, Incident, Standing
+from receiver.domain.incident import AlertState, Incident, IncidentChange, Suppression, TimelineEvent
 from receiver.domain.witness import AlertSeen, Look, SilenceSeen
 
 
@@ -25,7 +25,7 @@ class Trust:
 class _Verdict:
     """What becomes of an incident's alerts."""
 
-    standings: dict[str, Standing]
+    alert_states: dict[str, AlertState]
     gone: list[str] = field(default_factory=list)
     muted: list[AlertSeen] = field(default_factory=list)
     is_unmuted: bool = False  # something fires that nobody muted
@@ -39,7 +39,7 @@ def judge(
     now: float,
     *,
     is_for_step: bool,
-) -> Change:
+) -> IncidentChange:
     """Return how *incident* stands after *look*.
 
     Alertmanager away: nothing is known, and a hold ends with the silence it was for. An alert it
@@ -47,55 +47,57 @@ def judge(
     looks that are not *is_for_step* count towards `looks in a row`: those come at their own pace.
     """
     if incident.is_resolved:
-        return Change(incident)
+        return IncidentChange(incident)
     if not look.replicas:
         return _unasked(incident, now, is_for_step=is_for_step)
     verdict = _weigh(incident, look, trust, is_for_step=is_for_step)
-    changed = replace(incident, standings=verdict.standings)
-    events: list[Event] = []
+    changed = replace(incident, alert_states=verdict.alert_states)
+    events: list[TimelineEvent] = []
     if verdict.gone:
         changed = _without(changed, len(verdict.gone), trust, now, events)
-    hold = None if changed.is_resolved else _hold(incident, verdict, silences, now)
-    if (hold is None) != (incident.held is None) or (hold and hold != incident.held):
-        events += _tell_hold(incident.held, hold, now)
-        changed = replace(changed, held=hold, revision=incident.revision + 1, updated_at=now)
+    suppression = None if changed.is_resolved else _hold(incident, verdict, silences, now)
+    if (suppression is None) != (incident.suppression is None) or (
+        suppression and suppression != incident.suppression
+    ):
+        events += _tell_hold(incident.suppression, suppression, now)
+        changed = replace(changed, suppression=suppression, revision=incident.revision + 1, updated_at=now)
         # What PagerDuty said before a hold is old by its end.
-        changed = replace(changed, pager_asked_at=0.0, is_pager_unasked=False)
-    if is_for_step or hold != incident.held:
-        changed = replace(changed, looked_at=now, is_unasked=False)
-    return Change(changed, is_changed=changed != incident, events=tuple(events))
+        changed = replace(changed, pagerduty_checked_at=0.0, pagerduty_check_failed=False)
+    if is_for_step or suppression != incident.suppression:
+        changed = replace(changed, alertmanager_checked_at=now, alertmanager_check_failed=False)
+    return IncidentChange(changed, is_changed=changed != incident, events=tuple(events))
 
 
-def _unasked(incident: Incident, now: float, *, is_for_step: bool) -> Change:
+def _unasked(incident: Incident, now: float, *, is_for_step: bool) -> IncidentChange:
     changed = incident
-    if incident.held is not None and incident.held.until <= now:
-        changed = replace(changed, held=None, revision=incident.revision + 1, updated_at=now)
+    if incident.suppression is not None and incident.suppression.until <= now:
+        changed = replace(changed, suppression=None, revision=incident.revision + 1, updated_at=now)
     if is_for_step:
-        changed = replace(changed, looked_at=now, is_unasked=True)
-    return Change(changed, is_changed=changed != incident)
+        changed = replace(changed, alertmanager_checked_at=now, alertmanager_check_failed=True)
+    return IncidentChange(changed, is_changed=changed != incident)
 
 
 def _weigh(incident: Incident, look: Look, trust: Trust, *, is_for_step: bool) -> _Verdict:
-    verdict = _Verdict(dict(incident.standings))
+    verdict = _Verdict(dict(incident.alert_states))
     is_trusted = look.is_complete and all(
         look.at - replica.up_since >= trust.trust_after for replica in look.replicas
     )
-    for fingerprint, standing in incident.standings.items():
-        if not standing.is_firing or standing.is_dismissed:
+    for fingerprint, alert_state in incident.alert_states.items():
+        if not alert_state.is_firing or alert_state.is_dismissed:
             continue
         seen = [replica.alerts[fingerprint] for replica in look.replicas if fingerprint in replica.alerts]
         seen = [alert for alert in seen if alert.is_firing]
         if seen:
-            if not standing.is_seen or standing.absent:
-                verdict.standings[fingerprint] = replace(standing, is_seen=True, absent=0)
+            if not alert_state.is_seen or alert_state.absent_polls:
+                verdict.alert_states[fingerprint] = replace(alert_state, is_seen=True, absent_polls=0)
             unmuted = [alert for alert in seen if not alert.is_muted]
             verdict.is_unmuted |= bool(unmuted)
             verdict.muted += seen[:1] if not unmuted else []
-        elif standing.is_seen and is_trusted and not is_for_step:
-            absent = standing.absent + 1
+        elif alert_state.is_seen and is_trusted and not is_for_step:
+            absent = alert_state.absent_polls + 1
             is_gone = absent >= trust.looks
-            verdict.standings[fingerprint] = replace(
-                standing, absent=absent, ends_at=look.at if is_gone else 0.0
+            verdict.alert_states[fingerprint] = replace(
+                alert_state, absent_polls=absent, ends_at=look.at if is_gone else 0.0
             )
             verdict.gone += [fingerprint] if is_gone else []
             verdict.is_unmuted |= not is_gone
@@ -104,40 +106,44 @@ def _weigh(incident: Incident, look: Look, trust: Trust, *, is_for_step: bool) -
     return verdict
 
 
-def _without(incident: Incident, gone: int, trust: Trust, now: float, events: list[Event]) -> Incident:
+def _without(
+    incident: Incident, gone: int, trust: Trust, now: float, events: list[TimelineEvent]
+) -> Incident:
     count = "1 alert is" if gone == 1 else f"{gone} alerts are"
     text = f"{count} gone from Alertmanager, looked {trust.looks} times in a row; taken for resolved"
-    events.append(Event(now, "alert_resolved", text))
+    events.append(TimelineEvent(now, "alert_resolved", text))
     incident = replace(incident, revision=incident.revision + 1, updated_at=now)
-    if any(s.is_firing and not s.is_dismissed for s in incident.standings.values()):
+    if any(s.is_firing and not s.is_dismissed for s in incident.alert_states.values()):
         return incident
-    events.append(Event(now, "resolved", "All alerts resolved"))
-    return replace(incident, resolved_at=now, held=None)
+    events.append(TimelineEvent(now, "resolved", "All alerts resolved"))
+    return replace(incident, resolved_at=now, suppression=None)
 
 
 def _hold(
     incident: Incident, verdict: _Verdict, silences: Mapping[str, SilenceSeen], now: float
-) -> Hold | None:
+) -> Suppression | None:
     """Return why the escalation is held; None when one firing alert is unmuted."""
     if verdict.is_unmuted or not verdict.muted:
         return None
-    since = incident.held.since if incident.held is not None else now
+    since = incident.suppression.since if incident.suppression is not None else now
     ids = [silence_id for alert in verdict.muted for silence_id in alert.silenced_by]
     known = [silences[silence_id] for silence_id in ids if silence_id in silences]
     if known:
         first = min(known, key=lambda silence: silence.ends_at)
-        return Hold("silenced", since, first.by, first.ends_at)
+        return Suppression("silenced", since, first.by, first.ends_at)
     if ids:
-        return Hold("silenced", since)
+        return Suppression("silenced", since)
     reason = "inhibited" if any(alert.inhibited_by for alert in verdict.muted) else "muted"
-    return Hold(reason, since)
+    return Suppression(reason, since)
 
 
-def _tell_hold(before: Hold | None, after: Hold | None, now: float) -> list[Event]:
+def _tell_hold(before: Suppression | None, after: Suppression | None, now: float) -> list[TimelineEvent]:
     if after is None:
-        return [Event(now, "released", "Fires unmuted again: the escalation goes on")]
+        return [TimelineEvent(now, "released", "Fires unmuted again: the escalation goes on")]
     if before is None:
         return [
-            Event(now, "held", f"All that fires is {after.reason} in Alertmanager: nobody is paged", after.by)
+            TimelineEvent(
+                now, "held", f"All that fires is {after.reason} in Alertmanager: nobody is paged", after.by
+            )
         ]
     return []

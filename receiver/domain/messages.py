@@ -9,11 +9,11 @@ from receiver.domain.action import Action, Post, Reply, Update
 from receiver.domain.delivery import Delivery
 from receiver.domain.escalation import Progress, StepStanding, current, page_key, ready_at, reply_key
 from receiver.domain.fallback import MESSAGE, find_message, find_place, is_said_by_storm
-from receiver.domain.incident import Incident, SilenceNote
+from receiver.domain.incident import Incident, SilenceRequest
 from receiver.domain.page_check import is_left_open, is_resolved_too_often, is_unconfirmed
 from receiver.domain.policy import SLACK, EscalationPolicy, Step, Target
 from receiver.domain.renaming import find_changing_label, sort_joined
-from receiver.domain.silences import ending_silences
+from receiver.domain.silences import list_ending_silences
 from receiver.errors import Refusal
 
 # Edits that follow one another are merged: Slack takes some fifty a minute for all channels.
@@ -41,7 +41,7 @@ def is_paused(incident: Incident, progress: Progress) -> bool:
     return bool(progress.paused_until and progress.steps) and not incident.is_resolved
 
 
-def _silence_face(incident: Incident, note: SilenceNote) -> str:
+def _silence_face(incident: Incident, note: SilenceRequest) -> str:
     made = incident.deliveries.get(f"silence:{note.number}", Delivery())
     return f"{note.number}{'t' if made.receipt else 'f' if made.failed_at else 'w' if made.reason else 'r'}"
 
@@ -202,9 +202,9 @@ def _reminders(
 ) -> Iterator[Reply]:
     if (at := remind_acknowledged_at(incident, policy)) is not None and at <= now:
         yield _reply(incident, "ack_reminder", str(incident.acknowledged_at), "ack_reminder", reference)
-    if incident.is_unasked and any(s.is_reached and s.due_at for s in progress.steps[1:]):
+    if incident.alertmanager_check_failed and any(s.is_reached and s.due_at for s in progress.steps[1:]):
         yield _reply(incident, "not_asked", str(incident.run.number), "not_asked", reference)
-    for note in ending_silences(incident, now):
+    for note in list_ending_silences(incident, now):
         yield _reply(incident, f"silence_ends:{note.number}", "", "silence_ends", reference)
 
 

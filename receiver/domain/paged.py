@@ -80,8 +80,8 @@ class Paged:
             about = acknowledged_about(self.line.opened, now)
         if not self.line.is_open or (before.about == about and before.receipt is not None):
             return None
-        attempt = before.begin(about, "", f"{PAGERDUTY}:{self.responder.name}", now)
-        return f"{kind}:{self.responder.name}", attempt.arrived(Receipt(now, self.key, note=DONE_THERE))
+        attempt = before.with_attempt(about, "", f"{PAGERDUTY}:{self.responder.name}", now)
+        return f"{kind}:{self.responder.name}", attempt.with_receipt(Receipt(now, self.key, note=DONE_THERE))
 
     def unsettle(self) -> tuple[str, Delivery]:
         """Return how `acknowledge` stands when PagerDuty took it back, with its key: not done."""

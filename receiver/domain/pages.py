@@ -111,8 +111,12 @@ def _check_resolve(incident: Incident, responder: Responder) -> tuple[str, float
 
 def _is_repeated(incident: Incident, page: Delivery) -> bool:
     """Tell whether the alerts were repeated a quarter of an hour after the page's last trigger."""
-    is_done = page.check is not None and page.check.hint == name_repeat(incident.heard_at)
-    return not is_done and page.receipt is not None and incident.heard_at >= page.receipt.at + CHECK_EVERY_S
+    is_done = page.check is not None and page.check.hint == name_repeat(incident.last_received_at)
+    return (
+        not is_done
+        and page.receipt is not None
+        and incident.last_received_at >= page.receipt.at + CHECK_EVERY_S
+    )
 
 
 def _list_paged(incident: Incident, policy: EscalationPolicy) -> Iterator[tuple[Responder, Target]]:
@@ -205,7 +209,7 @@ def _next_page(
     incident: Incident, responder: Responder, target: Target, reached: list[StepStanding], line: PageLine
 ) -> Page | None:
     """Return the page that is missing; of several, the one whose wait ends first."""
-    if incident.is_waiting or incident.is_acknowledged or not reached:
+    if incident.is_paused or incident.is_acknowledged or not reached:
         return None
     about, grace, key = str(incident.run.number), _link_grace(incident), target.secret.digest
     dedup = dedup_key(incident, responder.name)

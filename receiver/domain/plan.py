@@ -13,8 +13,8 @@ from receiver.domain.action import (
     Action,
     Calm,
     CheckPage,
+    CompactAlerts,
     Entitle,
-    Forget,
     Inquire,
     Lapse,
     LookUp,
@@ -30,7 +30,7 @@ from receiver.domain.escalation import (
     list_asked_about,
     trace_progress,
 )
-from receiver.domain.forgetting import find_forgettable
+from receiver.domain.forgetting import find_compactable
 from receiver.domain.heading import find_heading
 from receiver.domain.incident import Incident
 from receiver.domain.messages import (
@@ -45,7 +45,7 @@ from receiver.domain.page_check import limit_check_wait
 from receiver.domain.pages import list_checks, list_pages
 from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK, EscalationPolicy, Target
 from receiver.domain.renaming import RENAMED, find_changing_label
-from receiver.domain.silences import list_silences, silence_moments
+from receiver.domain.silences import list_silence_timestamps, list_silences
 from receiver.domain.stand_ins import list_stand_ins, stand_in_moments
 from receiver.text import one_line
 
@@ -77,7 +77,7 @@ def plan(incident: Incident, policy: EscalationPolicy, now: float) -> Plan:
         *_skipped(incident, policy),
         *_renames(incident),
         *_entitles(incident),
-        *_forgets(incident, now),
+        *_list_compactions(incident, now),
     ]
     missing = tuple(_no_wait_lost(incident, a, now) for a in wanted if not _is_done(incident, a))
     return Plan(missing, due=min(_moments(incident, policy, progress, now), default=None))
@@ -96,7 +96,7 @@ def _moments(incident: Incident, policy: EscalationPolicy, progress: Progress, n
     ):
         if moment is not None and moment > now:
             yield moment
-    yield from silence_moments(incident, now)
+    yield from list_silence_timestamps(incident, now)
     yield from stand_in_moments(incident, progress, now)
 
 
@@ -142,20 +142,24 @@ def _looks(incident: Incident, policy: EscalationPolicy, progress: Progress, now
     if not policy.has_witness or incident.is_resolved:
         return
     news_at = _silence_news_at(incident)
-    if _is_step_near(incident, progress, now) or news_at > incident.looked_at or _is_hold_over(incident, now):
+    if (
+        _is_step_near(incident, progress, now)
+        or news_at > incident.alertmanager_checked_at
+        or _is_hold_over(incident, now)
+    ):
         yield LookUp("look", "", ALERTMANAGER, Target(ALERTMANAGER, incident.source), 0.0, "", news_at)
 
 
 def _is_step_near(incident: Incident, progress: Progress, now: float) -> bool:
     """Tell whether a step after the first is about to be due and nobody has looked for its sake."""
     due_at = _find_near(incident, progress, now)
-    return due_at is not None and not is_fresh(incident.looked_at, due_at)
+    return due_at is not None and not is_fresh(incident.alertmanager_checked_at, due_at)
 
 
 def _find_near(incident: Incident, progress: Progress, now: float) -> float | None:
     """Return when the step after the first that is about to be decided is due, None where none is."""
     step = progress.next_step
-    if step is None or step.due_at is None or step is progress.steps[0] or incident.is_waiting:
+    if step is None or step.due_at is None or step is progress.steps[0] or incident.is_paused:
         return None
     return step.due_at if step.due_at - LOOK_AHEAD_S <= now else None
 
@@ -171,10 +175,10 @@ def _inquiries(
     due_at, responders = _find_near(incident, progress, now), list_asked_about(incident, policy)
     if due_at is None or not responders:
         return
-    may_ask_again = incident.is_pager_unasked and now < due_at
-    if not may_ask_again and is_fresh(incident.pager_asked_at, due_at):
+    may_ask_again = incident.pagerduty_check_failed and now < due_at
+    if not may_ask_again and is_fresh(incident.pagerduty_checked_at, due_at):
         return
-    again_at = incident.pager_asked_at + INQUIRE_AGAIN_S if incident.is_pager_unasked else 0.0
+    again_at = incident.pagerduty_checked_at + INQUIRE_AGAIN_S if incident.pagerduty_check_failed else 0.0
     target = Target(PAGERDUTY, responders[0].name)
     for lane, moment in ((PAGERDUTY, again_at), (SLACK, due_at)):
         yield Inquire("inquire", "", lane, target, moment, "", responders)
@@ -191,8 +195,8 @@ def _silence_news_at(incident: Incident) -> float:
 
 
 def _is_hold_over(incident: Incident, now: float) -> bool:
-    held = incident.held
-    return held is not None and incident.looked_at < held.until <= now
+    suppression = incident.suppression
+    return suppression is not None and incident.alertmanager_checked_at < suppression.until <= now
 
 
 def _entitles(incident: Incident) -> Iterator[Action]:
@@ -205,9 +209,9 @@ def _entitles(incident: Incident) -> Iterator[Action]:
         yield Entitle("entitle", "", SLACK, target, 0.0, "", heading, incident.revision)
 
 
-def _forgets(incident: Incident, now: float) -> Iterator[Action]:
-    if find_forgettable(incident, now):
-        yield Forget("forget", "", SLACK, Target(SLACK, incident.channel), 0.0, "")
+def _list_compactions(incident: Incident, now: float) -> Iterator[Action]:
+    if find_compactable(incident, now):
+        yield CompactAlerts("forget", "", SLACK, Target(SLACK, incident.channel), 0.0, "")
 
 
 def _given_up(incident: Incident, progress: Progress, now: float) -> Iterator[Action]:

@@ -10,7 +10,7 @@ from typing import Protocol
 from receiver.domain.alert import Alert
 from receiver.domain.budget import Bucket
 from receiver.domain.delivery import Delivery, Receipt
-from receiver.domain.incident import Change, Event, Incident
+from receiver.domain.incident import Incident, IncidentChange, TimelineEvent
 from receiver.domain.notification import Notification
 from receiver.domain.person import OnCallPerson
 from receiver.domain.policy import EscalationPolicy, Responder
@@ -26,7 +26,7 @@ class Channel(Protocol):
         """Deliver and return the receipt; raises a DeliveryError. Never sleeps to retry."""
         ...
 
-    def find(self, notification: Notification, since: float) -> Receipt | None:
+    def find_receipt(self, notification: Notification, since: float) -> Receipt | None:
         """Return the receipt of an earlier attempt (begun at *since*) that did arrive, if any.
 
         None when it did not, or when that can't be told; then it is sent (again).
@@ -40,10 +40,10 @@ class Runbooks(Protocol):
     def find_excerpt(self, alert: Alert) -> Excerpt | None: ...
 
 
-class OnCall(Protocol):
+class OnCallLookup(Protocol):
     """Knows who has the pager now."""
 
-    def find(self, responder: Responder) -> Sequence[OnCallPerson]:
+    def list_on_call(self, responder: Responder) -> Sequence[OnCallPerson]:
         """Return them, empty where nobody is known. Never raises, and answers within 2 s."""
         ...
 
@@ -72,80 +72,80 @@ class Rules(Protocol):
 
 
 @dataclass(frozen=True)
-class Held:
+class VersionedIncident:
     """A group's latest incident as read, and the version that a change of it must find.
 
     *read_at_ms* is set by a divided store: when it was read, by the clock of its server.
     """
 
-    slot: str
+    group_id: str
     incident: Incident | None
     version: int
     read_at_ms: int = 0
 
 
 @dataclass(frozen=True)
-class Home:
+class AlertOwner:
     """The slot that has an alert, as the store knows it; its incident says whether that is still so.
 
-    A divided store adds *mark*, which names this very claim, and *age_s*, how long ago it was made.
+    A divided store adds *claim_id*, which names this very claim, and *age_s*, how long ago it was made.
     """
 
-    slot: str
-    mark: str = ""
+    group_id: str
+    claim_id: str = ""
     age_s: float = math.inf
 
 
 @dataclass(frozen=True)
 class Claim:
-    """An alert, and the *slot* that it is to be claimed for, if it is free or its mark is *former*.
+    """An alert, and the *group_id* to claim it for, if it is free or its ID is *former_claim_id*.
 
     Without a slot only its home is asked for.
     """
 
-    neighbourhood: str
+    group_family: str
     fingerprint: str
-    slot: str = ""
-    former: str = ""
+    group_id: str = ""
+    former_claim_id: str = ""
 
 
 @dataclass(frozen=True)
-class Reading:
+class OwnerReading:
     """What slots hold, and the homes of alerts by (neighbourhood, fingerprint) where they have one.
 
     *fault* says that homes on some servers could not be read.
     """
 
-    held: Mapping[str, Held]
-    homes: Mapping[tuple[str, str], Home]
+    loaded: Mapping[str, VersionedIncident]
+    owners: Mapping[tuple[str, str], AlertOwner]
     fault: Exception | None = None
 
 
 @dataclass(frozen=True)
-class Refusal:
+class UpdateRefusal:
     """Why a change was not written: its group had changed since, or alerts of it are at home elsewhere.
 
-    Then *homes* says where, and *held* is what these slots hold.
+    Then *owners* says where, and *loaded* is what these slots hold.
     """
 
-    homes: Mapping[str, Home] = field(default_factory=dict)
-    held: Mapping[str, Held] = field(default_factory=dict)
+    owners: Mapping[str, AlertOwner] = field(default_factory=dict)
+    loaded: Mapping[str, VersionedIncident] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Write:
+class IncidentUpdate:
     """A change to be kept: what was read, how it stands now, and which lanes are to look at it.
 
-    *is_news* says that it came from outside, and may wait a little for what is due. *left* is by fingerprint
-    what the homes hold that alerts have left: they are taken over if that has not changed since.
+    *is_incoming* says that it came from outside, and may wait a little for what is due. *former_owners* is by
+    fingerprint what the homes hold that alerts have left: they are taken over if that has not changed since.
     """
 
-    held: Held
-    change: Change
+    loaded: VersionedIncident
+    change: IncidentChange
     lanes: tuple[str, ...]
     due: float
-    is_news: bool = False
-    left: Mapping[str, Held] = field(default_factory=dict)
+    is_incoming: bool = False
+    former_owners: Mapping[str, VersionedIncident] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -159,17 +159,17 @@ class Claims:
 class Incidents(Protocol):
     """Keeps incidents; every method may raise StoreError."""
 
-    def read(self, slots: Sequence[str]) -> list[Held]: ...
+    def load_latest(self, group_ids: Sequence[str]) -> list[VersionedIncident]: ...
 
-    def commit(self, writes: Sequence[Write]) -> list[bool]:
+    def commit(self, updates: Sequence[IncidentUpdate]) -> list[bool]:
         """Keep each change; False where it was refused."""
         ...
 
-    def try_commit(self, writes: Sequence[Write]) -> list[Refusal | None]:
+    def try_commit(self, updates: Sequence[IncidentUpdate]) -> list[UpdateRefusal | None]:
         """Keep each change, and say why it was refused where it was."""
         ...
 
-    def reword(self, writes: Sequence[Write]) -> list[bool]:
+    def save_reworded(self, updates: Sequence[IncidentUpdate]) -> list[bool]:
         """Keep the newer words that each change holds, without a new version and without waking a worker;
         False where the group had changed since it was read.
         """
@@ -183,8 +183,8 @@ class Incidents(Protocol):
         """
         ...
 
-    def find_homes(self, slots: Sequence[str], claims: Sequence[Claim]) -> Reading:
-        """Make *claims*, and read *slots*, in one round trip.
+    def find_owners(self, group_ids: Sequence[str], claims: Sequence[Claim]) -> OwnerReading:
+        """Make *claims*, and read *group_ids*, in one round trip.
 
         Where the store is not divided it only tells homes, and reads the slots of these as well.
         """
@@ -194,11 +194,11 @@ class Incidents(Protocol):
         """Return the incident with its alerts and deliveries; else NotFound."""
         ...
 
-    def tidy(self, incident_id: str) -> None:
+    def drop_compacted(self, incident_id: str) -> None:
         """Drop what is kept of alerts that the incident has forgotten."""
         ...
 
-    def record(
+    def record_delivery(
         self,
         incident_id: str,
         key: str,
@@ -206,7 +206,7 @@ class Incidents(Protocol):
         *,
         worker: str = "",
         lane: str = "",
-        events: Iterable[Event] = (),
+        events: Iterable[TimelineEvent] = (),
         wake: Iterable[str] = (),
         due: float = 0.0,
     ) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from receiver.domain.alert import Alert
 from receiver.domain.delivery import Delivery
-from receiver.domain.incident import Incident, Standing
+from receiver.domain.incident import AlertState, Incident
 
 # The key under which it is kept that a label of an incident's alerts changes; *about* names the label.
 RENAMED = "renamed"
@@ -41,17 +41,17 @@ class Joined:
 
 def find_renamings(incident: Incident) -> list[Renaming]:
     """Return the alerts that took another one's place, in the order in which they joined."""
-    ended: dict[tuple[str, int], list[tuple[Alert, Standing]]] = {}
-    for alert, standing in _list_known(incident):
-        if not standing.is_firing:
+    ended: dict[tuple[str, int], list[tuple[Alert, AlertState]]] = {}
+    for alert, alert_state in _list_known(incident):
+        if not alert_state.is_firing:
             for shape in _list_shapes(alert):
-                ended.setdefault(shape, []).append((alert, standing))
+                ended.setdefault(shape, []).append((alert, alert_state))
     if not ended:
         return []
     taken: set[str] = set()
     found = []
-    for alert, standing in sorted(_list_known(incident), key=lambda one: (one[1].join, one[1].starts_at)):
-        if not standing.join:
+    for alert, alert_state in sorted(_list_known(incident), key=lambda one: (one[1].join, one[1].starts_at)):
+        if not alert_state.join:
             continue
         for shape in _list_shapes(alert):
             label = shape[0]
@@ -61,22 +61,22 @@ def find_renamings(incident: Incident) -> list[Renaming]:
                     for other, end in ended.get(shape, ())
                     if other.fingerprint not in taken
                     and _differ_in(other, alert, label)
-                    and _are_together(end, standing)
+                    and _are_together(end, alert_state)
                 ),
                 None,
             )
             if former is not None:
                 taken.add(former.fingerprint)
-                found.append(Renaming(alert.fingerprint, label, standing.join))
+                found.append(Renaming(alert.fingerprint, label, alert_state.join))
                 break
     return found
 
 
 def find_changing_label(incident: Incident) -> str:
     """Return the label that changed twice, or was found to before; empty where none did."""
-    noted = incident.deliveries.get(RENAMED, Delivery()).about
-    if noted or incident.joins < 2:
-        return noted
+    recorded = incident.deliveries.get(RENAMED, Delivery()).about
+    if recorded or incident.joins < 2:
+        return recorded
     first: dict[str, int] = {}
     for one in find_renamings(incident):
         if first.setdefault(one.label, one.join) < one.join:
@@ -91,7 +91,7 @@ def sort_joined(incident: Incident, said: int) -> Joined:
     One that looks like the next change waits for the end of the one before, and is news if that does not
     end.
     """
-    pending = [fp for fp, s in incident.standings.items() if s.join > said and s.is_firing]
+    pending = [fp for fp, s in incident.alert_states.items() if s.join > said and s.is_firing]
     if not pending:
         return Joined(())
     renamings = find_renamings(incident)
@@ -103,25 +103,25 @@ def sort_joined(incident: Incident, said: int) -> Joined:
     news = [fp for fp in pending if fp not in quiet]
     if not changing or not all(_may_be_next(incident, fp, changing) for fp in news):
         return Joined(tuple(news))
-    wait_until = max((incident.standings[fp].starts_at + _TOGETHER_S for fp in news), default=0.0)
+    wait_until = max((incident.alert_states[fp].starts_at + _TOGETHER_S for fp in news), default=0.0)
     return Joined(tuple(news), wait_until)
 
 
 def _may_be_next(incident: Incident, fingerprint: str, label: str) -> bool:
     """Tell whether an alert that fires differs in *label* alone from an older one that fires, too."""
-    alert, standing = incident.alerts.get(fingerprint), incident.standings[fingerprint]
+    alert, alert_state = incident.alerts.get(fingerprint), incident.alert_states[fingerprint]
     return alert is not None and any(
-        other.fingerprint != fingerprint and s.is_firing and s.join < standing.join
+        other.fingerprint != fingerprint and s.is_firing and s.join < alert_state.join
         for other, s in _list_known(incident)
         if _differ_in(other, alert, label)
     )
 
 
-def _list_known(incident: Incident) -> Iterator[tuple[Alert, Standing]]:
-    for fingerprint, standing in incident.standings.items():
+def _list_known(incident: Incident) -> Iterator[tuple[Alert, AlertState]]:
+    for fingerprint, alert_state in incident.alert_states.items():
         alert = incident.alerts.get(fingerprint)
-        if alert is not None and not standing.is_dismissed:
-            yield alert, standing
+        if alert is not None and not alert_state.is_dismissed:
+            yield alert, alert_state
 
 
 def _list_shapes(alert: Alert) -> Iterator[tuple[str, int]]:
@@ -140,9 +140,9 @@ def _differ_in(one: Alert, other: Alert, label: str) -> bool:
     return [name for name, value in one.labels.items() if other.labels[name] != value] == [label]
 
 
-def _are_together(former: Standing, latter: Standing) -> bool:
+def _are_together(former: AlertState, latter: AlertState) -> bool:
     """Tell whether *former* ended as *latter* joined: in the same payload, or a little before or after it."""
-    if former.left and former.left == latter.join:
-        told_at = former.turns[-1] if former.turns else former.ends_at
-        return latter.starts_at <= max(told_at, former.ends_at) + _TOGETHER_S
+    if former.join_at_end and former.join_at_end == latter.join:
+        learned_at = former.changed_at[-1] if former.changed_at else former.ends_at
+        return latter.starts_at <= max(learned_at, former.ends_at) + _TOGETHER_S
     return former.join < latter.join and 0 <= former.ends_at - latter.starts_at <= _TOGETHER_S

@@ -88,13 +88,13 @@ def gather_review(
     no deliveries. Memory is taken by names only.
     """
     tallies: dict[str, _Tally] = {}
-    slots: set[str] = set()
+    group_ids: set[str] = set()
     for incident in incidents:
         if incident.route != route:
             continue
         # What an older incident of the group says of its alerts is not kept up any more.
-        firing = 0 if incident.slot in slots else incident.firing
-        slots.add(incident.slot)
+        firing = 0 if incident.group_id in group_ids else incident.firing
+        group_ids.add(incident.group_id)
         is_new = since - STORING_S < _began_at(incident) <= until - STORING_S
         if is_new or (firing and not incident.is_resolved):
             name = one_line(incident.alertname, _MAX_NAME)
@@ -122,7 +122,7 @@ def _began_at(incident: Incident) -> float:
 
 def _last_began_at(incident: Incident, until: float) -> float:
     """Return when its alerts last began to fire; a sender's clock may be ahead of ours."""
-    starts = (min(standing.starts_at, until) for standing in incident.standings.values())
+    starts = (min(alert_state.starts_at, until) for alert_state in incident.alert_states.values())
     return max(_began_at(incident), *starts)
 
 

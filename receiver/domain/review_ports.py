@@ -12,7 +12,7 @@ from receiver.domain.review_record import HeldReviews, ReviewNotification, Revie
 class Reviews(Protocol):
     """Keeps how each route's reviews stand; every method may raise StoreError."""
 
-    def read(self, slot: str) -> HeldReviews: ...
+    def read(self, group_id: str) -> HeldReviews: ...
 
     def keep(self, held: HeldReviews, state: ReviewState) -> bool:
         """Keep *state*; False where somebody else changed it since *held* was read."""
@@ -45,7 +45,7 @@ class IncidentPage(Protocol):
 class IncidentList(Protocol):
     """Lists incidents, newest first; may raise StoreError."""
 
-    def find_newest(
+    def list_newest(
         self, *, states: frozenset[str] = ..., limit: int = ..., cursor: str = ...
     ) -> IncidentPage:
         """Return *limit* incidents of those *states* (none: all) from *cursor* on."""

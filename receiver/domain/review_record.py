@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from receiver.domain.delivery import Delivery
-from receiver.domain.incident import new_id, slot_from
+from receiver.domain.incident import compute_group_id, new_id
 from receiver.domain.person import Person
 from receiver.domain.review import Review
 
@@ -100,7 +100,7 @@ class ReviewState(Struct, frozen=True, omit_defaults=True):
 class HeldReviews:
     """A route's reviews as read (None: never looked at), and the version that a change must find."""
 
-    slot: str
+    group_id: str
     state: ReviewState | None
     version: int
 
@@ -120,4 +120,4 @@ class ReviewNotification:
 
 def slot_of_reviews(route: str) -> str:
     """Return the place of a route's reviews: 12 characters, the first part of each review's id."""
-    return slot_from("", "review", "", route)
+    return compute_group_id("", "review", "", route)

@@ -86,7 +86,7 @@ def stand_in_moments(incident: Incident, progress: Progress, now: float) -> Iter
 
 def _may_wake(incident: Incident, progress: Progress) -> bool:
     is_over = incident.is_resolved or incident.is_acknowledged
-    return not (is_over or incident.is_waiting or progress.paused_until)
+    return not (is_over or incident.is_paused or progress.paused_until)
 
 
 def _is_under_way(page: Delivery) -> bool:

@@ -83,6 +83,6 @@ class StormShelf(Protocol):
 class IncidentHeads(Protocol):
     """Where members are looked up; may raise StoreError."""
 
-    def read_heads(self, ids: Sequence[str]) -> Mapping[str, Incident]:
+    def load_heads(self, ids: Sequence[str]) -> Mapping[str, Incident]:
         """Return the incidents that are kept, without alerts and deliveries."""
         ...

@@ -9,12 +9,12 @@ from itertools import chain
 from receiver.domain.action import Action, Call, Page, Post, Reply, Update
 from receiver.domain.escalation import trace_progress
 from receiver.domain.fallback import find_message
-from receiver.domain.incident import Incident, find_gravest
+from receiver.domain.incident import Incident, find_most_severe
 from receiver.domain.links import find_links
 from receiver.domain.notification import Links, Notification
 from receiver.domain.person import OnCallPerson
 from receiver.domain.policy import EscalationPolicy
-from receiver.domain.ports import OnCall, Runbooks
+from receiver.domain.ports import OnCallLookup, Runbooks
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Places:
 class Briefing:
     """Builds notifications from how an incident stands."""
 
-    def __init__(self, runbooks: Runbooks, places: Places, on_call: OnCall | None = None) -> None:
+    def __init__(self, runbooks: Runbooks, places: Places, on_call: OnCallLookup | None = None) -> None:
         self._runbooks = runbooks
         self._places = places
         self._on_call = on_call
@@ -39,13 +39,13 @@ class Briefing:
     def brief(self, action: Action, incident: Incident, policy: EscalationPolicy, now: float) -> Notification:
         """Return *action* with everything a channel needs to word it."""
         is_whole = isinstance(action, Post | Update | Page) and not isinstance(action, Call)
-        gravest = find_gravest(incident) if is_whole else None
+        most_severe = find_most_severe(incident) if is_whole else None
         return Notification(
             action=action,
             incident=incident,
             progress=trace_progress(incident, policy, now),
             now=now,
-            excerpt=self._runbooks.find_excerpt(gravest) if gravest else None,
+            excerpt=self._runbooks.find_excerpt(most_severe) if most_severe else None,
             links=self._links(incident),
             on_call=self._find_on_call(action, incident, policy),
         )
@@ -59,12 +59,12 @@ class Briefing:
         if self._on_call is None or not isinstance(action, Reply | Call):
             return ()
         if action.step is not None:
-            return tuple(self._on_call.find(action.step.responder))
+            return tuple(self._on_call.list_on_call(action.step.responder))
         is_reopening = isinstance(action, Reply) and action.says == "reopened"
         if not is_reopening or not incident.former_by or incident.former_ref:
             return ()
         responders = dict.fromkeys(step.responder for step in policy.steps)
-        people = chain.from_iterable(self._on_call.find(responder) for responder in responders)
+        people = chain.from_iterable(self._on_call.list_on_call(responder) for responder in responders)
         return tuple(person for person in people if person.name == incident.former_by)[:1]
 
     def _links(self, incident: Incident) -> Links:

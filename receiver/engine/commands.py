@@ -9,16 +9,16 @@ from typing import Protocol
 
 from receiver.clock import format_duration
 from receiver.domain.escalation import trace_progress
-from receiver.domain.incident import Change, Incident
+from receiver.domain.incident import Incident, IncidentChange
 from receiver.domain.person import Person
 from receiver.domain.ports import Rules
 from receiver.domain.request import UNTIL_RESOLVED, Answer, Command, Details, Line, Outcome
-from receiver.engine.hands import Hands
+from receiver.engine.hands import IncidentService
 from receiver.engine.lengths import UNTIL, read_length
 from receiver.engine.reconcile import find_policy
 from receiver.engine.roster import Roster
-from receiver.engine.silencer import Silencer
-from receiver.engine.standing import name_incident, tell_standing
+from receiver.engine.silencer import SilenceService
+from receiver.engine.standing import describe_state, incident_label
 from receiver.errors import NotFound
 
 MAX_LISTED = 20
@@ -57,7 +57,7 @@ class Shelf(Protocol):
     """Where incidents are looked up; both may raise StoreError."""
 
     def load(self, incident_id: str) -> Incident: ...
-    def find_newest(self, *, states: frozenset[str], limit: int, deliveries: Sequence[str]) -> Found: ...
+    def list_newest(self, *, states: frozenset[str], limit: int, deliveries: Sequence[str]) -> Found: ...
 
 
 class Commands:
@@ -65,16 +65,16 @@ class Commands:
 
     def __init__(
         self,
-        hands: Hands,
+        incident_service: IncidentService,
         shelf: Shelf,
         rules: Rules,
         *,
-        silencer: Silencer,
+        silencer: SilenceService,
         roster: Roster,
         clock: Callable[[], float],
         zone: tzinfo,
     ) -> None:
-        self._hands = hands
+        self._incident_service = incident_service
         self._shelf = shelf
         self._rules = rules
         self._silencer = silencer
@@ -85,9 +85,9 @@ class Commands:
             "": self._list,
             "list": self._list,
             "show": self._show,
-            "ack": self._answerer(hands.acknowledge, "Acknowledged"),
-            "unack": self._answerer(hands.unacknowledge, "Un-acknowledged"),
-            "resolve": self._answerer(hands.resolve, "Resolved"),
+            "ack": self._answerer(incident_service.acknowledge, "Acknowledged"),
+            "unack": self._answerer(incident_service.unacknowledge, "Un-acknowledged"),
+            "resolve": self._answerer(incident_service.resolve, "Resolved"),
             "snooze": self._snooze,
             "silence": self._silence,
             "oncall": self._on_call,
@@ -109,7 +109,7 @@ class Commands:
         return Answer("On call now:", lines=self._roster.tell())
 
     def _list(self, _words: str, _by: Person) -> Outcome:
-        found = self._shelf.find_newest(states=_OPEN, limit=MAX_LISTED, deliveries=_LINKED)
+        found = self._shelf.list_newest(states=_OPEN, limit=MAX_LISTED, deliveries=_LINKED)
         count = len(found.incidents)
         if not count:
             return Answer("No incident is open")
@@ -124,7 +124,7 @@ class Commands:
         now = self._clock()
         return Details(whole, trace_progress(whole, find_policy(self._rules, whole), now), now)
 
-    def _answerer(self, how: Callable[[str, Person, float], Change], done: str) -> Do:
+    def _answerer(self, how: Callable[[str, Person, float], IncidentChange], done: str) -> Do:
         """Return what does *how* to the incident that is named, and says *done*."""
 
         def answer(words: str, by: Person) -> Outcome:
@@ -133,8 +133,8 @@ class Commands:
                 return incident
             change = how(incident.id, by, self._clock())
             if change.is_changed:
-                return Answer(f"{done}: {name_incident(incident)}")
-            return Answer(tell_standing(change.incident or incident))
+                return Answer(f"{done}: {incident_label(incident)}")
+            return Answer(describe_state(change.incident or incident))
 
         return answer
 
@@ -147,10 +147,10 @@ class Commands:
         for_s, fault = read_length(length, now, self._zone)
         if fault:
             return Answer(f"{fault}. Say it like: snooze {which} 1h")
-        change = self._hands.snooze(incident.id, by, for_s, now)
+        change = self._incident_service.snooze(incident.id, by, for_s, now)
         if not change.is_changed:
-            return Answer(tell_standing(change.incident or incident))
-        said = f"Snoozed for {format_duration(for_s)}: {name_incident(incident)}"
+            return Answer(describe_state(change.incident or incident))
+        said = f"Snoozed for {format_duration(for_s)}: {incident_label(incident)}"
         return Answer(said, until=now + for_s)
 
     def _silence(self, words: str, by: Person) -> Outcome:
@@ -164,13 +164,13 @@ class Commands:
         now = self._clock()
         is_until_resolved = length.lower() == UNTIL_RESOLVED
         for_s, fault = (0.0, "") if is_until_resolved else read_length(length, now, self._zone)
-        refusal = self._silencer.refuse(incident)
+        refusal = self._silencer.silence_refusal_reason(incident)
         if fault or refusal:
             return Answer(refusal or f"{fault}. Say it like: silence {which} 2h")
-        self._silencer.silence(incident, by, for_s, comment.strip(), now)
+        self._silencer.request_silence(incident, by, for_s, comment.strip(), now)
         if not for_s:
-            return Answer(f"Silenced until it resolves: {name_incident(incident)}")
-        said = f"Silenced for {format_duration(for_s)}: {name_incident(incident)}"
+            return Answer(f"Silenced until it resolves: {incident_label(incident)}")
+        said = f"Silenced for {format_duration(for_s)}: {incident_label(incident)}"
         return Answer(said, until=now + for_s)
 
     def _find(self, words: str) -> Incident | Answer:
@@ -183,7 +183,7 @@ class Commands:
             return self._shelf.load(name)
         if not name:
             return Answer("Which one? Say its ID, or how it begins; “list” shows those that are open")
-        page = self._shelf.find_newest(states=_OPEN, limit=_SCANNED_AT_MOST, deliveries=_LINKED)
+        page = self._shelf.list_newest(states=_OPEN, limit=_SCANNED_AT_MOST, deliveries=_LINKED)
         fitting = tuple(incident for incident in page.incidents if incident.id.startswith(name))
         if not fitting:
             raise NotFound("open incident", name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import tzinfo
 
-from receiver.domain.incident import Change, Incident
+from receiver.domain.incident import Incident, IncidentChange
 from receiver.domain.person import Person
 from receiver.domain.ports import Rules
 from receiver.domain.request import (
@@ -24,11 +24,11 @@ from receiver.domain.request import (
     Request,
 )
 from receiver.engine.commands import Commands, Shelf
-from receiver.engine.hands import Hands
+from receiver.engine.hands import IncidentService
 from receiver.engine.lengths import FormFault, read_form_length
 from receiver.engine.roster import Roster
-from receiver.engine.silencer import Silencer
-from receiver.engine.standing import tell_standing
+from receiver.engine.silencer import SilenceService
+from receiver.engine.standing import describe_state
 from receiver.errors import NotFound
 
 _EXPIRE = "expire:"
@@ -45,7 +45,7 @@ class Desk:
 
     def __init__(
         self,
-        hands: Hands,
+        incident_service: IncidentService,
         incidents: Shelf,
         rules: Rules,
         roster: Roster,
@@ -58,15 +58,15 @@ class Desk:
         acknowledge_storm: Callable[[str, Person, float], object] | None = None,
     ) -> None:
         self._acknowledge_storm = acknowledge_storm
-        self._hands = hands
+        self._incident_service = incident_service
         self._incidents = incidents
         self._clock = clock
         self._zone = zone
         self._next_opening = next_opening
         self._mark_reviewed = mark_reviewed
-        self._silencer = Silencer(hands, can_silence)
+        self._silencer = SilenceService(incident_service, can_silence)
         self._commands = Commands(
-            hands, incidents, rules, silencer=self._silencer, roster=roster, clock=clock, zone=zone
+            incident_service, incidents, rules, silencer=self._silencer, roster=roster, clock=clock, zone=zone
         )
 
     def take(self, request: Request) -> Outcome:
@@ -88,11 +88,11 @@ class Desk:
         now, by, incident_id = self._clock(), press.by, press.value
         match press.button:
             case "acknowledge":
-                return _unless_done(self._hands.acknowledge(incident_id, by, now), by)
+                return _unless_done(self._incident_service.acknowledge(incident_id, by, now), by)
             case "unacknowledge":
-                return _unless_done(self._hands.unacknowledge(incident_id, by, now), by)
+                return _unless_done(self._incident_service.unacknowledge(incident_id, by, now), by)
             case "resolve":
-                return _unless_done(self._hands.resolve(incident_id, by, now), by)
+                return _unless_done(self._incident_service.resolve(incident_id, by, now), by)
             case "silence":
                 return self._open_form(press, now)
             case "reviewed" | "acknowledge_storm":
@@ -106,12 +106,12 @@ class Desk:
         incident_id, _, number = press.value.partition("#")
         if not number.isascii() or not number.isdigit() or len(number) > 9:
             return None
-        change = self._hands.expire_silence(incident_id, int(number), press.by, now)
+        change = self._incident_service.expire_silence(incident_id, int(number), press.by, now)
         return None if change.is_changed else Answer("That silence has ended already")
 
     def _open_form(self, press: Press, now: float) -> Outcome:
         incident = self._incidents.load(press.value)
-        refusal = self._silencer.refuse(incident)
+        refusal = self._silencer.silence_refusal_reason(incident)
         if refusal:
             return Answer(refusal)
         opening_at = self._next_opening(now) if self._next_opening else 0.0
@@ -124,17 +124,17 @@ class Desk:
         except FormFault as fault:
             return FormFaults({fault.field: str(fault)})
         incident = self._incidents.load(form.incident_id)
-        refusal = self._silencer.refuse(incident)
+        refusal = self._silencer.silence_refusal_reason(incident)
         if refusal:
             return FormFaults({FIELD_CHOICE: refusal})
-        self._silencer.silence(incident, form.by, for_s, form.comment, now)
+        self._silencer.request_silence(incident, form.by, for_s, form.comment, now)
         return None
 
 
-def _unless_done(change: Change, by: Person) -> Outcome:
+def _unless_done(change: IncidentChange, by: Person) -> Outcome:
     """Return nothing where a press did something, or repeats what its presser did before."""
     incident = change.incident
     if change.is_changed or incident is None:
         return None
     author = incident.resolved_ref if incident.is_resolved else incident.acknowledged_ref
-    return None if author and author == by.slack_id else Answer(tell_standing(incident))
+    return None if author and author == by.slack_id else Answer(describe_state(incident))

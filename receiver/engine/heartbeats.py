@@ -10,12 +10,12 @@ from msgspec.structs import replace
 
 from receiver.domain.alert import Alert, Group, fingerprint
 from receiver.domain.heartbeat import ROUTE, Beat, Heartbeat
-from receiver.domain.incident import Change, Event, Incident, Standing
-from receiver.domain.merge import Terms, merge
+from receiver.domain.incident import AlertState, Incident, IncidentChange, TimelineEvent
+from receiver.domain.merge import RouteSettings, merge
 from receiver.domain.notice import Notices
-from receiver.domain.ports import Held, Incidents, Rules
-from receiver.engine.hands import Hands
-from receiver.engine.intake import Intake
+from receiver.domain.ports import Incidents, Rules, VersionedIncident
+from receiver.engine.hands import IncidentService
+from receiver.engine.intake import IncidentIngester
 from receiver.text import one_line
 
 logger = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ class Pulse:
         self._notices = notices
         self._matched = tuple({matcher.name for one in heartbeats for matcher in one.matchers})
 
-    def take(self, groups: tuple[Group, ...], now: float) -> tuple[tuple[Group, ...], int]:
+    def extract(self, groups: tuple[Group, ...], now: float) -> tuple[tuple[Group, ...], int]:
         """Note the beats among *groups*; return the groups without them, and how many they were.
 
         When this returns they are in the store. Raises StoreError.
@@ -154,15 +154,15 @@ class HeartbeatWatch:
         rules: Rules,
         heartbeats: Sequence[Heartbeat],
         beats: Beats,
-        intake: Intake,
+        ingester: IncidentIngester,
         incidents: Incidents,
     ) -> None:
         self._rules = rules
         self._heartbeats: Mapping[str, Heartbeat] = {one.name: one for one in heartbeats}
         self._beats = beats
-        self._intake = intake
+        self._ingester = ingester
         self._incidents = incidents
-        self._hands = Hands(incidents)
+        self._incident_service = IncidentService(incidents)
         self._ahead_s: float | None = None  # of Redis' clock, when we last looked
 
     def work(self, now: float) -> float:
@@ -175,9 +175,9 @@ class HeartbeatWatch:
         del beats[_SOURCES_AT_MOST:]
         if not beats:
             return now + _NOTHING_TO_SEE_S  # the first beat wakes us
-        held = self._incidents.read([beat.slot for beat in beats])
+        loaded = self._incidents.load_latest([beat.group_id for beat in beats])
         missed = self._beats.find_missed(beats)
-        moments = [self._see(*each, since, now) for each in zip(beats, held, missed, strict=True)]
+        moments = [self._see(*each, since, now) for each in zip(beats, loaded, missed, strict=True)]
         return min(now + LOOK_EVERY_S, *moments)
 
     def _listen(self, now: float) -> float:
@@ -187,48 +187,52 @@ class HeartbeatWatch:
         )
         return since
 
-    def _see(self, beat: Beat, held: Held, is_missed: bool, since: float, now: float) -> float:
+    def _see(self, beat: Beat, loaded: VersionedIncident, is_missed: bool, since: float, now: float) -> float:
         """Bring one beat's incident to how it stands; return when it may be missing."""
-        heartbeat, standing = self._heartbeats.get(beat.heartbeat), _find_standing(held, beat)
+        heartbeat, alert_state = self._heartbeats.get(beat.heartbeat), _find_alert_state(loaded, beat)
         later = now + LOOK_EVERY_S
         if heartbeat is None:
-            self._retire(beat, held.incident, now)
+            self._retire(beat, loaded.incident, now)
             return later
         if beat.at > now + _CLOCKS_DIFFER_S and not is_missed:
             self._beats.note([replace(beat, at=now)])
             return later
         missing_at = heartbeat.missing_at(beat.at, since)
         if now < missing_at:
-            if standing is not None and standing.is_firing and not is_missed:
-                self._intake.accept_as(
-                    beat.group(heartbeat, standing.starts_at, now), self._terms(beat, heartbeat), now
+            if alert_state is not None and alert_state.is_firing and not is_missed:
+                self._ingester.ingest_group(
+                    beat.group(heartbeat, alert_state.starts_at, now),
+                    self._build_route_settings(beat, heartbeat),
+                    now,
                 )
             return missing_at
-        if held.incident is None or standing is None or not standing.is_firing:
+        if loaded.incident is None or alert_state is None or not alert_state.is_firing:
             self._beats.note_missed(beat)
-            starts_at = max(beat.at, standing.starts_at if standing is not None else 0.0)
-            self._intake.accept_as(beat.group(heartbeat, starts_at), self._terms(beat, heartbeat), now)
-        elif held.incident.is_closed_by_hand:
+            starts_at = max(beat.at, alert_state.starts_at if alert_state is not None else 0.0)
+            self._ingester.ingest_group(
+                beat.group(heartbeat, starts_at), self._build_route_settings(beat, heartbeat), now
+            )
+        elif loaded.incident.is_closed_by_hand:
             self._beats.forget(beat)  # whoever closed it knows: quiet until it beats again
         return later
 
     def _retire(self, beat: Beat, incident: Incident | None, now: float) -> None:
         """Resolve what is open for a heartbeat that left the configuration, and forget its beat."""
         if incident is not None and not incident.is_resolved:
-            terms = Terms(ROUTE, incident.channel, incident.policy)
+            route_settings = RouteSettings(ROUTE, incident.channel, incident.policy)
             text = f"The heartbeat {beat.heartbeat} is no longer in the configuration"
 
-            def retire(latest: Incident) -> Change:
-                change = merge(latest, beat.group(None, beat.at, now), terms, now)
-                return replace(change, events=(*change.events, Event(now, "noted", text)))
+            def retire(latest: Incident) -> IncidentChange:
+                change = merge(latest, beat.group(None, beat.at, now), route_settings, now)
+                return replace(change, events=(*change.events, TimelineEvent(now, "noted", text)))
 
-            self._hands.change(incident.id, retire, now)
+            self._incident_service.update(incident.id, retire, now)
         self._beats.forget(beat)
 
-    def _terms(self, beat: Beat, heartbeat: Heartbeat) -> Terms:
+    def _build_route_settings(self, beat: Beat, heartbeat: Heartbeat) -> RouteSettings:
         """Return its own route, the channel of the route that fits its labels, its one responder."""
         policy = heartbeat.policy
-        return Terms(
+        return RouteSettings(
             route=ROUTE,
             channel=self._rules.find_route(beat.labels).channel,
             policy=policy.name,
@@ -239,7 +243,7 @@ class HeartbeatWatch:
         )
 
 
-def _find_standing(held: Held, beat: Beat) -> Standing | None:
-    if held.incident is None:
+def _find_alert_state(loaded: VersionedIncident, beat: Beat) -> AlertState | None:
+    if loaded.incident is None:
         return None
-    return held.incident.standings.get(fingerprint(beat.labels))
+    return loaded.incident.alert_states.get(fingerprint(beat.labels))

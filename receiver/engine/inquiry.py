@@ -13,7 +13,7 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from receiver.domain import answers
-from receiver.domain.incident import Change, Event, Incident
+from receiver.domain.incident import Incident, IncidentChange, TimelineEvent
 from receiver.domain.page_check import evaluate_page
 from receiver.domain.page_line import find_storm_paging, has_own_page
 from receiver.domain.paged import Paged
@@ -22,7 +22,7 @@ from receiver.domain.person import Person
 from receiver.domain.policy import PAGERDUTY, Responder
 from receiver.domain.ports import Incidents
 from receiver.domain.storm_page import StormPage
-from receiver.engine.hands import Hands
+from receiver.engine.hands import IncidentService
 from receiver.engine.pager_answers import PagerAnswers
 from receiver.engine.pager_questions import PagerQuestions
 from receiver.errors import DeliveryError, NotFound, TemporaryDeliveryError
@@ -52,7 +52,7 @@ class Inquiry:
         self,
         questions: PagerQuestions,
         pager_answers: PagerAnswers,
-        hands: Hands,
+        incident_service: IncidentService,
         storms: Storms,
         incidents: Incidents,
         *,
@@ -61,7 +61,7 @@ class Inquiry:
         self._questions = questions
         self._incidents = incidents
         self._answers = pager_answers
-        self._hands = hands
+        self._incident_service = incident_service
         self._storms = storms
         self._clock = clock
 
@@ -127,7 +127,7 @@ class Inquiry:
                 self._storms.hint(page.storm.id, page.wave, reference, now)
         else:
             hint = page.hint(reference, now)
-            self._incidents.record(incident.id, *hint, wake=(PAGERDUTY,), due=now)
+            self._incidents.record_delivery(incident.id, *hint, wake=(PAGERDUTY,), due=now)
 
     def _answer_storm(self, page: StormPage, what: str, by: Person, incident: Incident) -> None:
         """Have all hear of it that *page* counts, and *incident* at once, as its step is due."""
@@ -138,22 +138,24 @@ class Inquiry:
     def _answer(self, incident: Incident, what: str, by: Person) -> None:
         now, how = self._clock(), answers.acknowledge if what == "acknowledge" else answers.resolve
 
-        def change(latest: Incident) -> Change:
-            return how(latest, by, now) if latest.run == incident.run else Change(latest)
+        def change(latest: Incident) -> IncidentChange:
+            return how(latest, by, now) if latest.run == incident.run else IncidentChange(latest)
 
-        self._hands.change(incident.id, change, now)
+        self._incident_service.update(incident.id, change, now)
 
     def _note(self, incident: Incident, *, reason: str = "", is_over: bool = False) -> None:
         now = self._clock()
 
-        def note(latest: Incident) -> Change:
+        def note(latest: Incident) -> IncidentChange:
             # A hold lasts, and what is known now will be old by its end.
-            if latest.is_held or latest.is_resolved or latest.is_acknowledged:
-                return Change(latest)
+            if latest.is_suppressed or latest.is_resolved or latest.is_acknowledged:
+                return IncidentChange(latest)
             is_unasked = bool(reason) and not is_over
-            noted = replace(latest, pager_asked_at=now, is_pager_unasked=is_unasked)
-            is_news = bool(reason) and not latest.is_pager_unasked
+            noted = replace(latest, pagerduty_checked_at=now, pagerduty_check_failed=is_unasked)
+            is_news = bool(reason) and not latest.pagerduty_check_failed
             text = f"PagerDuty could not be asked whether somebody has it: {reason}"
-            return Change(noted, is_changed=True, events=(Event(now, "not_asked", text),) if is_news else ())
+            return IncidentChange(
+                noted, is_changed=True, events=(TimelineEvent(now, "not_asked", text),) if is_news else ()
+            )
 
-        self._hands.change(incident.id, note, now)
+        self._incident_service.update(incident.id, note, now)

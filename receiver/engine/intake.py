@@ -13,32 +13,41 @@ from msgspec.structs import replace
 
 from receiver.domain.alert import Alert, Group
 from receiver.domain.homes import (
-    Surroundings,
+    OwnershipContext,
+    assign_owners,
+    build_first_claims,
+    build_next_claims,
     find_leader,
-    find_strangers,
-    fires_in,
-    first_claims,
-    neighbourhood_of,
-    next_claims,
-    place,
+    find_unmatched_resolves,
+    group_family_of,
+    is_firing_in,
 )
-from receiver.domain.incident import Change, Incident, slot_of
-from receiver.domain.merge import Terms, merge
+from receiver.domain.incident import Incident, IncidentChange, group_id_of
+from receiver.domain.merge import RouteSettings, merge
 from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK
-from receiver.domain.ports import Claim, Held, Home, Incidents, Reading, Refusal, Rules, Write
+from receiver.domain.ports import (
+    AlertOwner,
+    Claim,
+    Incidents,
+    IncidentUpdate,
+    OwnerReading,
+    Rules,
+    UpdateRefusal,
+    VersionedIncident,
+)
 from receiver.domain.route import Route
-from receiver.engine.former_routes import FormerRoutes, OpenIncidents
+from receiver.engine.former_routes import FormerRoutes, OpenIncidentReader
 from receiver.errors import StoreError
 
 # Each round means that another process changed the same group in the same millisecond.
-ROUNDS = 25
+MAX_PASSES = 25
 # How long to wait, again and again, for a claim of another process to become an incident: in all somewhat
 # more than the 3 s after which a claim is free, and less than the 5 s of a webhook.
 _WAITS_S = (0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, *(0.5,) * 5)
 
 
 @dataclass
-class Accepted:
+class IngestResult:
     """What became of the alerts of one webhook, and the incidents they belong to."""
 
     new: int = 0
@@ -46,7 +55,7 @@ class Accepted:
     resolved: int = 0
     incidents: list[str] = field(default_factory=list)
 
-    def add(self, change: Change) -> None:
+    def add_change(self, change: IncidentChange) -> None:
         self.new += change.new
         self.duplicates += change.duplicates
         self.resolved += change.resolved
@@ -54,49 +63,49 @@ class Accepted:
             self.incidents.append(change.incident.id)
 
 
-class TakesBeats(Protocol):
+class HeartbeatExtractor(Protocol):
     """Takes the beats out of what comes in, and says how many they were."""
 
-    def take(self, groups: tuple[Group, ...], now: float) -> tuple[tuple[Group, ...], int]: ...
+    def extract(self, groups: tuple[Group, ...], now: float) -> tuple[tuple[Group, ...], int]: ...
 
 
-class _Arrival(Struct, frozen=True):
+class _RoutedGroup(Struct, frozen=True):
     """The alerts of one group that are on one route, and what is known of where they belong.
 
-    *homes* is None before the store said anything of that; *held* is what slots hold, where they need not be
-    read again; *claims* are to be made with the next reading.
+    *owners* is None before the store said anything of that; *loaded* is what slots hold, where they
+    need not be read again; *claims* are to be made with the next reading.
     """
 
-    slot: str
+    group_id: str
     group: Group
-    terms: Terms
-    homes: Mapping[str, Home] | None = None
-    held: Mapping[str, Held] = {}
+    route_settings: RouteSettings
+    owners: Mapping[str, AlertOwner] | None = None
+    loaded: Mapping[str, VersionedIncident] = {}
     claims: tuple[Claim, ...] = ()
 
     @property
-    def neighbourhood(self) -> str:
-        return neighbourhood_of(self.group.source, self.terms.route)
+    def group_family(self) -> str:
+        return group_family_of(self.group.source, self.route_settings.route)
 
     @property
-    def slots(self) -> list[str]:
+    def group_ids(self) -> list[str]:
         """The slots that have to be known before its alerts can be merged."""
-        if not self.homes:
-            return [self.slot]
-        return list(dict.fromkeys((self.slot, *(home.slot for home in self.homes.values()))))
+        if not self.owners:
+            return [self.group_id]
+        return list(dict.fromkeys((self.group_id, *(owner.group_id for owner in self.owners.values()))))
 
 
 @dataclass
-class _Round:
+class _Pass:
     """One go at everything that is left: what is to be written, and what is left after."""
 
-    left: list[_Arrival]
-    writes: list[tuple[_Arrival, Write]] = field(default_factory=list)
-    rewords: list[tuple[_Arrival, Write]] = field(default_factory=list)
-    is_waiting: bool = False  # for a claim of another process
+    remaining: list[_RoutedGroup]
+    updates: list[tuple[_RoutedGroup, IncidentUpdate]] = field(default_factory=list)
+    rewordings: list[tuple[_RoutedGroup, IncidentUpdate]] = field(default_factory=list)
+    is_blocked: bool = False  # for a claim of another process
 
 
-def lanes_of(incident: Incident, *, has_witness: bool = False) -> tuple[str, ...]:
+def queues_for(incident: Incident, *, has_witness: bool = False) -> tuple[str, ...]:
     """Return the lanes that may have something to do for the incident.
 
     Nobody is paged without a policy, and Alertmanager is told nothing without a silence; it is
@@ -106,7 +115,7 @@ def lanes_of(incident: Incident, *, has_witness: bool = False) -> tuple[str, ...
     return (*lanes, ALERTMANAGER) if incident.silences or (incident.policy and has_witness) else lanes
 
 
-class Intake:
+class IncidentIngester:
     """Takes groups of alerts into incidents; *pause* lets so many seconds pass. With *open_incidents* what
     fires stays where it is when its route was changed.
     """
@@ -115,21 +124,21 @@ class Intake:
         self,
         incidents: Incidents,
         rules: Rules,
-        pulse: TakesBeats | None = None,
+        pulse: HeartbeatExtractor | None = None,
         pause: Callable[[float], None] = time.sleep,
-        open_incidents: OpenIncidents | None = None,
+        open_incidents: OpenIncidentReader | None = None,
     ) -> None:
         self._incidents = incidents
         self._pause = pause
-        self._pulse = pulse
+        self._heartbeat_filter = pulse
         self._rules = rules
-        self._terms = {route.name: _terms(rules, route) for route in rules.routes}
+        self._route_settings = {route.name: _build_route_settings(rules, route) for route in rules.routes}
         self._former = (
-            FormerRoutes(open_incidents, self._terms, pause) if open_incidents is not None else None
+            FormerRoutes(open_incidents, self._route_settings, pause) if open_incidents is not None else None
         )
         self._matched = tuple({matcher.name for route in rules.routes for matcher in route.matchers})
 
-    def accept(self, groups: tuple[Group, ...], now: float) -> Accepted:
+    def ingest(self, groups: tuple[Group, ...], now: float) -> IngestResult:
         """Return what became of *groups*; when this returns, everything is in the store.
 
         One round trip when nothing is new, two when something is, and one for beats; newer words of repeats
@@ -137,141 +146,179 @@ class Intake:
         alerts. For a copy of what fires in a neighbour two, and three for a change there. Where the store is
         divided, several new alerts of one group take three, and so does an end. Raises StoreError.
         """
-        accepted = Accepted()
-        if self._pulse is not None:
-            groups, accepted.duplicates = self._pulse.take(groups, now)
-        return self._take_all(self._arrivals(groups, now), accepted, now)
+        result = IngestResult()
+        if self._heartbeat_filter is not None:
+            groups, result.duplicates = self._heartbeat_filter.extract(groups, now)
+        return self._ingest_all(self._route_groups(groups, now), result, now)
 
-    def accept_as(self, group: Group, terms: Terms, now: float) -> Accepted:
-        """Take a group of our own, which *terms* say all about. Raises StoreError."""
-        return self._take_all([self._arrive(group, terms)], Accepted(), now)
+    def ingest_group(self, group: Group, route_settings: RouteSettings, now: float) -> IngestResult:
+        """Take a group of our own, which *route_settings* say all about. Raises StoreError."""
+        return self._ingest_all([self._build_routed_group(group, route_settings)], IngestResult(), now)
 
-    def _arrive(self, group: Group, terms: Terms) -> _Arrival:
+    def _build_routed_group(self, group: Group, route_settings: RouteSettings) -> _RoutedGroup:
         """Return what has just come, or comes again after others changed what was known of it."""
-        arrival = _Arrival(slot_of(group.source, group.group_key, terms.route), group, terms)
+        routed_group = _RoutedGroup(
+            group_id_of(group.source, group.group_key, route_settings.route), group, route_settings
+        )
         if not self._incidents.is_divided:
-            return arrival
+            return routed_group
         return replace(
-            arrival, homes={}, claims=first_claims(arrival.neighbourhood, arrival.slot, group.alerts)
+            routed_group,
+            owners={},
+            claims=build_first_claims(routed_group.group_family, routed_group.group_id, group.alerts),
         )
 
-    def _take_all(self, pending: list[_Arrival], accepted: Accepted, now: float) -> Accepted:
-        waits, rounds = iter(_WAITS_S), 0
+    def _ingest_all(self, pending: list[_RoutedGroup], result: IngestResult, now: float) -> IngestResult:
+        waits, passes = iter(_WAITS_S), 0
         while pending:
-            this = self._take(pending, accepted, now)
-            pending, rounds = this.left, rounds + 1
-            if this.is_waiting:
-                rounds = 0
+            current = self._run_pass(pending, result, now)
+            pending, passes = current.remaining, passes + 1
+            if current.is_blocked:
+                passes = 0
                 if (wait_s := next(waits, None)) is None:
                     raise StoreError("an alert stays claimed by another process")
                 self._pause(wait_s)
-            elif pending and rounds == ROUNDS:
+            elif pending and passes == MAX_PASSES:
                 raise StoreError("a group kept changing under our hands")
-        return accepted
+        return result
 
-    def _take(self, arrivals: list[_Arrival], accepted: Accepted, now: float) -> _Round:
+    def _run_pass(self, routed_groups: list[_RoutedGroup], result: IngestResult, now: float) -> _Pass:
         """Take one arrival for each slot, as far as that goes in one reading and one writing."""
-        by_slot: dict[str, _Arrival] = {}
-        this = _Round([a for a in arrivals if by_slot.setdefault(a.slot, a) is not a])
-        for arrival in self._read(list(by_slot.values())):
-            self._merge(arrival, this, accepted, now)
-        if this.writes:
-            self._commit(this, accepted)
-        if this.rewords:
-            self._reword(this, accepted)
-        return this
+        by_group_id: dict[str, _RoutedGroup] = {}
+        current = _Pass([a for a in routed_groups if by_group_id.setdefault(a.group_id, a) is not a])
+        for routed_group in self._load_groups(list(by_group_id.values())):
+            self._merge_group(routed_group, current, result, now)
+        if current.updates:
+            self._commit_updates(current, result)
+        if current.rewordings:
+            self._save_reworded(current, result)
+        return current
 
-    def _read(self, arrivals: list[_Arrival]) -> list[_Arrival]:
-        """Return *arrivals* with what their slots hold, and with what came of their claims."""
-        slots = list(dict.fromkeys(slot for a in arrivals for slot in a.slots if slot not in a.held))
-        claims = list(chain.from_iterable(a.claims for a in arrivals))
+    def _load_groups(self, routed_groups: list[_RoutedGroup]) -> list[_RoutedGroup]:
+        """Return *routed_groups* with what their slots hold, and with what came of their claims."""
+        group_ids = list(
+            dict.fromkeys(
+                group_id for a in routed_groups for group_id in a.group_ids if group_id not in a.loaded
+            )
+        )
+        claims = list(chain.from_iterable(a.claims for a in routed_groups))
         if claims or self._incidents.is_divided:
-            reading = self._incidents.find_homes(slots, claims)
-            return [_learn(arrival, reading) for arrival in arrivals]
-        read = {held.slot: held for held in self._incidents.read(slots)} if slots else {}
-        return [replace(a, held=_hold(a, read)) for a in arrivals]
+            reading = self._incidents.find_owners(group_ids, claims)
+            return [_with_reading(routed_group, reading) for routed_group in routed_groups]
+        read = (
+            {loaded.group_id: loaded for loaded in self._incidents.load_latest(group_ids)}
+            if group_ids
+            else {}
+        )
+        return [replace(a, loaded=_select_loaded(a, read)) for a in routed_groups]
 
-    def _merge(self, arrival: _Arrival, this: _Round, accepted: Accepted, now: float) -> None:
-        """Merge what *arrival* says into the incidents that its alerts belong to.
+    def _merge_group(
+        self, routed_group: _RoutedGroup, current: _Pass, result: IngestResult, now: float
+    ) -> None:
+        """Merge what *routed_group* says into the incidents that its alerts belong to.
 
         An alert that fires in a neighbour is a copy there, and its end is that one's, by whichever way it
         comes.
         """
-        if arrival.homes is None:
-            self._merge_part(arrival, arrival.slot, this, accepted, now)
+        if routed_group.owners is None:
+            self._merge_part(routed_group, routed_group.group_id, current, result, now)
             return
-        alerts, is_divided = arrival.group.alerts, self._incidents.is_divided
-        around = Surroundings(arrival.slot, arrival.homes, arrival.held, now, arrival.terms.flap_window)
-        placement = place(alerts, around, is_divided=is_divided)
-        leader = find_leader(alerts) if placement.pending else ""
-        if any(alert.fingerprint == leader for alert in placement.pending):
-            this.is_waiting = True
-            this.left.append(self._arrive(arrival.group, arrival.terms))
-        elif placement.unread or placement.claims:
-            claims = next_claims(arrival.neighbourhood, alerts, placement)
-            this.left.append(replace(arrival, claims=claims))
+        alerts, is_divided = routed_group.group.alerts, self._incidents.is_divided
+        context = OwnershipContext(
+            routed_group.group_id,
+            routed_group.owners,
+            routed_group.loaded,
+            now,
+            routed_group.route_settings.flap_window,
+        )
+        assignment = assign_owners(alerts, context, is_divided=is_divided)
+        leader = find_leader(alerts) if assignment.pending else ""
+        if any(alert.fingerprint == leader for alert in assignment.pending):
+            current.is_blocked = True
+            current.remaining.append(
+                self._build_routed_group(routed_group.group, routed_group.route_settings)
+            )
+        elif assignment.unread_groups or assignment.claims:
+            claims = build_next_claims(routed_group.group_family, alerts, assignment)
+            current.remaining.append(replace(routed_group, claims=claims))
         else:
-            for slot, part in placement.parts.items():
-                self._merge_part(_with(arrival, part), slot, this, accepted, now)
-            if placement.pending:
-                this.is_waiting = True
-                group = replace(arrival.group, alerts=tuple(placement.pending))
-                this.left.append(self._arrive(group, arrival.terms))
+            for group_id, part in assignment.by_group_id.items():
+                self._merge_part(_with_alerts(routed_group, part), group_id, current, result, now)
+            if assignment.pending:
+                current.is_blocked = True
+                group = replace(routed_group.group, alerts=tuple(assignment.pending))
+                current.remaining.append(self._build_routed_group(group, routed_group.route_settings))
 
-    def _merge_part(self, arrival: _Arrival, slot: str, this: _Round, accepted: Accepted, now: float) -> None:
+    def _merge_part(
+        self, routed_group: _RoutedGroup, group_id: str, current: _Pass, result: IngestResult, now: float
+    ) -> None:
         """Merge alerts into the incident of the slot they belong to."""
-        held = arrival.held[slot]
-        change = merge(held.incident, arrival.group, arrival.terms, now)
-        if arrival.homes is None and find_strangers(held.incident, arrival.group):
+        loaded = routed_group.loaded[group_id]
+        change = merge(loaded.incident, routed_group.group, routed_group.route_settings, now)
+        if routed_group.owners is None and find_unmatched_resolves(loaded.incident, routed_group.group):
             # The end of a firing that this slot does not know: the store may know where that is.
-            neighbourhood = arrival.neighbourhood
-            claims = tuple(Claim(neighbourhood, alert.fingerprint) for alert in arrival.group.alerts)
-            this.left.append(replace(arrival, claims=claims))
+            group_family = routed_group.group_family
+            claims = tuple(Claim(group_family, alert.fingerprint) for alert in routed_group.group.alerts)
+            current.remaining.append(replace(routed_group, claims=claims))
         elif change.is_reworded:
-            this.rewords.append((arrival, Write(held, change, (), now)))
+            current.rewordings.append((routed_group, IncidentUpdate(loaded, change, (), now)))
         elif not change.is_changed or change.incident is None:
-            accepted.add(change)
+            result.add_change(change)
         else:
-            lanes, left = lanes_of(change.incident), _find_left(arrival, slot)
-            this.writes.append((arrival, Write(held, change, lanes, now, is_news=True, left=left)))
+            lanes, former_owners = queues_for(change.incident), _find_former_owners(routed_group, group_id)
+            current.updates.append(
+                (
+                    routed_group,
+                    IncidentUpdate(loaded, change, lanes, now, is_incoming=True, former_owners=former_owners),
+                )
+            )
 
-    def _commit(self, this: _Round, accepted: Accepted) -> None:
+    def _commit_updates(self, current: _Pass, result: IngestResult) -> None:
         """Write what is to be written; what is refused goes once more, by what is known then."""
-        refusals = self._incidents.try_commit([write for _, write in this.writes])
-        for (arrival, write), refusal in zip(this.writes, refusals, strict=True):
+        refusals = self._incidents.try_commit([update for _, update in current.updates])
+        for (routed_group, update), refusal in zip(current.updates, refusals, strict=True):
             if refusal is None:
-                accepted.add(write.change)
+                result.add_change(update.change)
             else:
-                this.left.append(self._go_on(arrival, write, refusal))
+                current.remaining.append(self._build_retry(routed_group, update, refusal))
 
-    def _go_on(self, arrival: _Arrival, write: Write, refusal: Refusal) -> _Arrival:
+    def _build_retry(
+        self, routed_group: _RoutedGroup, update: IncidentUpdate, refusal: UpdateRefusal
+    ) -> _RoutedGroup:
         """Return what was refused as it goes on: it has homes elsewhere, or is read and asked for anew."""
-        if not refusal.homes:
-            return self._arrive(arrival.group, arrival.terms)
-        homes = {**(arrival.homes or {}), **refusal.homes}
-        return replace(arrival, homes=homes, held={**refusal.held, write.held.slot: write.held})
+        if not refusal.owners:
+            return self._build_routed_group(routed_group.group, routed_group.route_settings)
+        owners = {**(routed_group.owners or {}), **refusal.owners}
+        return replace(
+            routed_group, owners=owners, loaded={**refusal.loaded, update.loaded.group_id: update.loaded}
+        )
 
-    def _reword(self, this: _Round, accepted: Accepted) -> None:
+    def _save_reworded(self, current: _Pass, result: IngestResult) -> None:
         """Keep newer words of repeats; where the group changed meanwhile, what came is merged once more."""
-        kept = self._incidents.reword([write for _, write in this.rewords])
-        for (arrival, write), is_kept in zip(this.rewords, kept, strict=True):
+        kept = self._incidents.save_reworded([update for _, update in current.rewordings])
+        for (routed_group, update), is_kept in zip(current.rewordings, kept, strict=True):
             if is_kept:
-                accepted.add(write.change)
+                result.add_change(update.change)
             else:
-                this.left.append(self._arrive(arrival.group, arrival.terms))
+                current.remaining.append(
+                    self._build_routed_group(routed_group.group, routed_group.route_settings)
+                )
 
-    def _arrivals(self, groups: tuple[Group, ...], now: float) -> list[_Arrival]:
-        arrivals = []
+    def _route_groups(self, groups: tuple[Group, ...], now: float) -> list[_RoutedGroup]:
+        routed_groups = []
         for group in groups:
-            parts = [(self._terms[name], alerts) for name, alerts in self._by_route(group.alerts).items()]
+            routed_alerts = [
+                (self._route_settings[name], alerts)
+                for name, alerts in self._sort_by_route(group.alerts).items()
+            ]
             if self._former is not None:
-                parts = self._former.place(group.source, parts, now)
-            for terms, alerts in parts:
-                part = group if len(parts) == 1 else replace(group, alerts=tuple(alerts))
-                arrivals.append(self._arrive(part, terms))
-        return arrivals
+                routed_alerts = self._former.assign_routes(group.source, routed_alerts, now)
+            for route_settings, alerts in routed_alerts:
+                part = group if len(routed_alerts) == 1 else replace(group, alerts=tuple(alerts))
+                routed_groups.append(self._build_routed_group(part, route_settings))
+        return routed_groups
 
-    def _by_route(self, alerts: tuple[Alert, ...]) -> dict[str, list[Alert]]:
+    def _sort_by_route(self, alerts: tuple[Alert, ...]) -> dict[str, list[Alert]]:
         """Return *alerts* by the name of their route.
 
         Only the labels that matchers name decide, and most alerts of a group agree in those: each
@@ -288,51 +335,56 @@ class Intake:
         return by_route
 
 
-def _with(arrival: _Arrival, alerts: Sequence[Alert]) -> _Arrival:
-    if len(alerts) == len(arrival.group.alerts):
-        return arrival
-    return replace(arrival, group=replace(arrival.group, alerts=tuple(alerts)))
+def _with_alerts(routed_group: _RoutedGroup, alerts: Sequence[Alert]) -> _RoutedGroup:
+    if len(alerts) == len(routed_group.group.alerts):
+        return routed_group
+    return replace(routed_group, group=replace(routed_group.group, alerts=tuple(alerts)))
 
 
-def _find_left(arrival: _Arrival, slot: str) -> dict[str, Held]:
-    """Return by fingerprint what the homes hold that are not *slot*, to which the alerts go now."""
-    homes, left = arrival.homes or {}, {}
-    for alert in arrival.group.alerts if homes else ():
-        home = homes.get(alert.fingerprint)
-        if home is not None and home.slot != slot and home.slot in arrival.held:
-            left[alert.fingerprint] = arrival.held[home.slot]
-    return left
+def _find_former_owners(routed_group: _RoutedGroup, group_id: str) -> dict[str, VersionedIncident]:
+    """Return by fingerprint what the homes hold that are not *group_id*, to which the alerts go now."""
+    owners, former_owners = routed_group.owners or {}, {}
+    for alert in routed_group.group.alerts if owners else ():
+        owner = owners.get(alert.fingerprint)
+        if owner is not None and owner.group_id != group_id and owner.group_id in routed_group.loaded:
+            former_owners[alert.fingerprint] = routed_group.loaded[owner.group_id]
+    return former_owners
 
 
-def _hold(arrival: _Arrival, read: Mapping[str, Held]) -> dict[str, Held]:
+def _select_loaded(
+    routed_group: _RoutedGroup, read: Mapping[str, VersionedIncident]
+) -> dict[str, VersionedIncident]:
     """Return what its slots hold, as far as it was read, now or before."""
-    found = ((slot, read.get(slot) or arrival.held.get(slot)) for slot in arrival.slots)
-    return {slot: held for slot, held in found if held is not None}
+    found = (
+        (group_id, read.get(group_id) or routed_group.loaded.get(group_id))
+        for group_id in routed_group.group_ids
+    )
+    return {group_id: loaded for group_id, loaded in found if loaded is not None}
 
 
-def _learn(arrival: _Arrival, reading: Reading) -> _Arrival:
-    """Return *arrival* with the homes that *reading* told; raises its fault where that may matter."""
-    neighbourhood, homes = arrival.neighbourhood, dict(arrival.homes or {})
-    for alert in arrival.group.alerts:
-        home = reading.homes.get((neighbourhood, alert.fingerprint))
-        if home is not None:
-            homes[alert.fingerprint] = home
-    arrival = replace(arrival, homes=homes, claims=())
-    arrival = replace(arrival, held=_hold(arrival, reading.held))
-    if reading.fault is not None and _is_unsure(arrival):
+def _with_reading(routed_group: _RoutedGroup, reading: OwnerReading) -> _RoutedGroup:
+    """Return *routed_group* with the homes that *reading* told; raises its fault where that may matter."""
+    group_family, owners = routed_group.group_family, dict(routed_group.owners or {})
+    for alert in routed_group.group.alerts:
+        owner = reading.owners.get((group_family, alert.fingerprint))
+        if owner is not None:
+            owners[alert.fingerprint] = owner
+    routed_group = replace(routed_group, owners=owners, claims=())
+    routed_group = replace(routed_group, loaded=_select_loaded(routed_group, reading.loaded))
+    if reading.fault is not None and _is_owner_uncertain(routed_group):
         raise reading.fault
-    return arrival
+    return routed_group
 
 
-def _is_unsure(arrival: _Arrival) -> bool:
+def _is_owner_uncertain(routed_group: _RoutedGroup) -> bool:
     """Tell whether it matters that some homes could not be read: not for what fires in its own slot."""
-    incident, homes = arrival.held[arrival.slot].incident, arrival.homes or {}
-    names = (alert.fingerprint for alert in arrival.group.alerts)
-    return any(name not in homes and not fires_in(incident, name) for name in names)
+    incident, owners = routed_group.loaded[routed_group.group_id].incident, routed_group.owners or {}
+    names = (alert.fingerprint for alert in routed_group.group.alerts)
+    return any(name not in owners and not is_firing_in(incident, name) for name in names)
 
 
-def _terms(rules: Rules, route: Route) -> Terms:
-    return Terms(
+def _build_route_settings(rules: Rules, route: Route) -> RouteSettings:
+    return RouteSettings(
         route=route.name,
         channel=route.channel,
         policy=route.escalation,

@@ -34,7 +34,7 @@ class Store(Protocol):
 class OpenIncidents(Protocol):
     """Where open incidents are listed."""
 
-    def find_open(self) -> Iterator[Incident]: ...
+    def list_open(self) -> Iterator[Incident]: ...
 
 
 class Switch:
@@ -82,7 +82,7 @@ class MaintenanceWatch:
         return min(latest.until, now + _LOOK_EVERY_S) if latest.is_in_force(now) else now + _LOOK_EVERY_S
 
     def _wake_all(self, now: float) -> None:
-        for incident in self._incidents.find_open():
+        for incident in self._incidents.list_open():
             if incident.policy:
                 for lane in (SLACK, PAGERDUTY):
                     self._agenda.put(lane, incident.id, now)

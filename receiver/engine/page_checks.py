@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 from receiver.domain.action import CheckPage
 from receiver.domain.delivery import Delivery
-from receiver.domain.incident import Event, Incident
+from receiver.domain.incident import Incident, TimelineEvent
 from receiver.domain.notice import Notices
 from receiver.domain.page_check import (
     CONFIRMED,
@@ -79,7 +79,7 @@ class PageChecker:
             return
         now = self._clock()
         if finding is None:
-            self._save(action, incident, record_repeat(before, now, incident.heard_at), worker, ())
+            self._save(action, incident, record_repeat(before, now, incident.last_received_at), worker, ())
         elif incident.is_resolved:
             self._keep_resolve(action, incident, record_resolve_check(before, finding, now), worker)
         elif finding.is_answer and finding.status is not None:
@@ -129,19 +129,19 @@ class PageChecker:
             page = Paged(incident, action.responder)
             settled = page.settle("resolve", self._clock())
             if settled is not None:
-                self._incidents.record(
+                self._incidents.record_delivery(
                     incident.id, *settled, events=(_tell_resolved(finding, action, after),)
                 )
             return
-        events: list[Event] = []
+        events: list[TimelineEvent] = []
         now, who = self._clock(), action.responder.title
         if is_unconfirmed(after) and not is_unconfirmed(before):
             text = (
                 f"PagerDuty accepted the page to {who} and has no incident for it, probably due to {CAUSES}"
             )
-            events.append(Event(now, UNCONFIRMED, text))
+            events.append(TimelineEvent(now, UNCONFIRMED, text))
         elif is_unconfirmed(before) and after.receipt is not None:
-            events.append(Event(now, CONFIRMED, f"PagerDuty has an incident for the page to {who}"))
+            events.append(TimelineEvent(now, CONFIRMED, f"PagerDuty has an incident for the page to {who}"))
         if finding.what == "resolved":
             events.append(_tell_resolved(finding, action, after))
         if is_resolved_too_often(after) and not is_resolved_too_often(before):
@@ -152,11 +152,11 @@ class PageChecker:
             self._health.note(PAGERDUTY, action.target.address, after, now)
 
     def _keep_resolve(self, action: CheckPage, incident: Incident, after: Delivery, worker: str) -> None:
-        events: list[Event] = []
+        events: list[TimelineEvent] = []
         if is_left_open(after):
             text = f"PagerDuty's incident for {action.responder.title} is still open after our resolves"
             self._notice(action, incident, after, text)
-            events.append(Event(self._clock(), "left_open", text))
+            events.append(TimelineEvent(self._clock(), "left_open", text))
         self._save(action, incident, after, worker, events)
 
     def _notice(self, action: CheckPage, incident: Incident, event: Delivery, text: str) -> None:
@@ -169,9 +169,14 @@ class PageChecker:
         )
 
     def _save(
-        self, action: CheckPage, incident: Incident, after: Delivery, worker: str, events: Sequence[Event]
+        self,
+        action: CheckPage,
+        incident: Incident,
+        after: Delivery,
+        worker: str,
+        events: Sequence[TimelineEvent],
     ) -> None:
-        self._incidents.record(
+        self._incidents.record_delivery(
             incident.id,
             action.of,
             after,
@@ -183,9 +188,9 @@ class PageChecker:
         )
 
 
-def _tell_resolved(finding: Finding, action: CheckPage, after: Delivery) -> Event:
+def _tell_resolved(finding: Finding, action: CheckPage, after: Delivery) -> TimelineEvent:
     by = f" by {finding.status.by}" if finding.status is not None and finding.status.by else ""
     then = "it is paged again later" if is_resolved_too_often(after) else "it is paged again"
     at = start_check(after).at
     text = f"Resolved in PagerDuty{by}, which is no person, while it still fires: {then}"
-    return Event(at, "resolved_there", f"{text} ({action.responder.title})", via=PAGERDUTY)
+    return TimelineEvent(at, "resolved_there", f"{text} ({action.responder.title})", via=PAGERDUTY)

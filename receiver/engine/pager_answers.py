@@ -8,13 +8,13 @@ from msgspec.structs import replace
 
 from receiver.domain import answers
 from receiver.domain.delivery import Delivery
-from receiver.domain.incident import Change, Incident
+from receiver.domain.incident import Incident, IncidentChange
 from receiver.domain.paged import Paged
 from receiver.domain.person import Person
 from receiver.domain.ports import Incidents
-from receiver.engine.hands import Hands
+from receiver.engine.hands import IncidentService
 
-How = Callable[[Incident, float], Change]
+How = Callable[[Incident, float], IncidentChange]
 
 
 class PagerAnswers:
@@ -24,8 +24,10 @@ class PagerAnswers:
     than the last that was heard changes nothing. Nor does what was meant for an earlier run.
     """
 
-    def __init__(self, hands: Hands, incidents: Incidents, clock: Callable[[], float]) -> None:
-        self._hands = hands
+    def __init__(
+        self, incident_service: IncidentService, incidents: Incidents, clock: Callable[[], float]
+    ) -> None:
+        self._incident_service = incident_service
         self._incidents = incidents
         self._clock = clock
 
@@ -33,8 +35,8 @@ class PagerAnswers:
         """Acknowledge; again, where that is newer than all that was heard: it renews."""
         now = self._clock()
 
-        def how(incident: Incident, now: float) -> Change:
-            is_newer = told_at > incident.pager_told_at
+        def how(incident: Incident, now: float) -> IncidentChange:
+            is_newer = told_at > incident.last_pagerduty_event_at
             return answers.acknowledge(incident, by, now, is_renewing=is_newer)
 
         self._keep(page, page.settle("acknowledge", now))
@@ -52,22 +54,22 @@ class PagerAnswers:
 
     def hear(self, page: Paged, told_at: float) -> None:
         """Remember that something was told which is so here already: what is older is outdated."""
-        self._change(page, told_at, lambda incident, _: Change(incident))
+        self._change(page, told_at, lambda incident, _: IncidentChange(incident))
 
     def _change(self, page: Paged, told_at: float, how: How, now: float = 0.0) -> None:
         now, run = now or self._clock(), page.incident.run
 
-        def change(latest: Incident) -> Change:
-            if latest.run != run or 0 < told_at < latest.pager_told_at:
-                return Change(latest)
+        def change(latest: Incident) -> IncidentChange:
+            if latest.run != run or 0 < told_at < latest.last_pagerduty_event_at:
+                return IncidentChange(latest)
             done = how(latest, now)
-            if done.incident is None or told_at <= latest.pager_told_at:
+            if done.incident is None or told_at <= latest.last_pagerduty_event_at:
                 return done
-            heard = replace(done.incident, pager_told_at=told_at)
-            return Change(heard, is_changed=True, events=done.events)
+            heard = replace(done.incident, last_pagerduty_event_at=told_at)
+            return IncidentChange(heard, is_changed=True, events=done.events)
 
-        self._hands.change(page.incident.id, change, now)
+        self._incident_service.update(page.incident.id, change, now)
 
     def _keep(self, page: Paged, settled: tuple[str, Delivery] | None) -> None:
         if settled is not None:
-            self._incidents.record(page.incident.id, *settled)
+            self._incidents.record_delivery(page.incident.id, *settled)

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 from msgspec import ValidationError, convert
 
 from receiver.domain.delivery import Delivery, Receipt
-from receiver.domain.incident import Event, dedup_key, parse_dedup_key
+from receiver.domain.incident import TimelineEvent, dedup_key, parse_dedup_key
 from receiver.domain.page_line import build_gone_responder, list_paged_names
 from receiver.domain.paged import Paged
 from receiver.domain.pager_news import PagerNews, PagerStatus
@@ -21,7 +21,7 @@ from receiver.domain.person import Person
 from receiver.domain.policy import PAGERDUTY
 from receiver.domain.ports import Incidents, Rules
 from receiver.domain.storm import parse_storm_dedup_key
-from receiver.engine.hands import Hands
+from receiver.engine.hands import IncidentService
 from receiver.engine.pager_answers import PagerAnswers
 from receiver.engine.storms import Storms
 from receiver.errors import NotFound, PermanentDeliveryError, TemporaryDeliveryError
@@ -72,7 +72,7 @@ class PagerDesk:
 
     def __init__(
         self,
-        hands: Hands,
+        incident_service: IncidentService,
         incidents: Incidents,
         pager: Pager | None,
         rules: Rules,
@@ -80,7 +80,7 @@ class PagerDesk:
         *,
         storms: Storms | None = None,
     ) -> None:
-        self._answers = PagerAnswers(hands, incidents, clock)
+        self._answers = PagerAnswers(incident_service, incidents, clock)
         self._storms = storms
         self._incidents = incidents
         self._pager = pager
@@ -118,7 +118,7 @@ class PagerDesk:
             slot_and_tail = parse_dedup_key(key)
             if slot_and_tail is None:
                 continue
-            incident = self._incidents.read([slot_and_tail[0]])[0].incident
+            incident = self._incidents.load_latest([slot_and_tail[0]])[0].incident
             if incident is None:
                 continue
             whole = self._incidents.load(incident.id)
@@ -225,7 +225,7 @@ class PagerDesk:
         if not is_person:
             now = self._clock()
             hint = page.hint(news.event_id or news.incident_id, now)
-            self._incidents.record(page.incident.id, *hint, wake=(PAGERDUTY,), due=now)
+            self._incidents.record_delivery(page.incident.id, *hint, wake=(PAGERDUTY,), due=now)
             return "resolved by no person"
         self._answers.resolve(page, by, news.occurred_at)
         return "resolved"
@@ -238,8 +238,8 @@ class PagerDesk:
         now = self._clock()
         target = f"{PAGERDUTY}:{page.responder.name}"
         note = Delivery(news.event_id, target=target, attempts=1, receipt=Receipt(now))
-        event = Event(now, "noted", text, news.by, PAGERDUTY)
-        self._incidents.record(page.incident.id, _NOTE_KEY, note, events=(event,))
+        event = TimelineEvent(now, "noted", text, news.by, PAGERDUTY)
+        self._incidents.record_delivery(page.incident.id, _NOTE_KEY, note, events=(event,))
         return "noted"
 
 
@@ -249,7 +249,7 @@ def _find_obstacle(page: Paged, news: PagerNews, status: PagerStatus) -> str:
     slack_s = _CLOCK_SLACK_S if event_type == "incident.resolved" else 0.0
     is_taking, is_taking_back = (event_type == f"incident.{word}" for word in _TAKING)
     for why, is_so in (
-        (_OUTDATED, 0 < news.occurred_at < incident.pager_told_at),
+        (_OUTDATED, 0 < news.occurred_at < incident.last_pagerduty_event_at),
         (_OUTDATED, status.status != _STATUSES.get(event_type)),
         ("already closed", incident.is_resolved),
         (_FORMER, not page.is_open),
@@ -264,7 +264,7 @@ def _find_obstacle(page: Paged, news: PagerNews, status: PagerStatus) -> str:
 
 def _is_renewal(page: Paged, news: PagerNews) -> bool:
     """Tell whether a person acknowledged once more there; our own acknowledgement comes back as news, too."""
-    latest = max(page.incident.acknowledged_at, page.incident.pager_told_at)
+    latest = max(page.incident.acknowledged_at, page.incident.last_pagerduty_event_at)
     return news.is_person and not page.incident.snoozed_until and news.occurred_at > latest
 
 

@@ -16,9 +16,9 @@ from receiver.domain.action import (
     Call,
     Calm,
     CheckPage,
+    CompactAlerts,
     Entitle,
     ExpireSilence,
-    Forget,
     Inquire,
     Lapse,
     LookUp,
@@ -30,20 +30,20 @@ from receiver.domain.action import (
     ResolvePage,
     Update,
 )
-from receiver.domain.answers import calm, lapse
+from receiver.domain.answers import end_flapping, expire_acknowledgement
 from receiver.domain.delivery import Delivery, Receipt
-from receiver.domain.forgetting import forget
-from receiver.domain.heading import entitle, find_heading
-from receiver.domain.incident import Event, Incident
+from receiver.domain.forgetting import compact_alerts
+from receiver.domain.heading import find_heading, update_heading
+from receiver.domain.incident import Incident, TimelineEvent
 from receiver.domain.notice import Notices
 from receiver.domain.notification import Notification
 from receiver.domain.page_check import is_resolved_too_often, is_unconfirmed
 from receiver.domain.policy import Step, find_digest
 from receiver.domain.ports import Channel, Incidents
-from receiver.engine.hands import Hands
+from receiver.engine.hands import IncidentService
 from receiver.engine.health import HealthNotes
 from receiver.engine.inquiry import Inquiry
-from receiver.engine.intake import lanes_of
+from receiver.engine.intake import queues_for
 from receiver.engine.page_checks import PageChecker
 from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.turns import Turns
@@ -94,7 +94,7 @@ class Performer:
         self._turns = turns
         self._inquiry = inquiry
         self._notices = notices
-        self._hands = Hands(incidents)
+        self._incident_service = IncidentService(incidents)
         self._witness = witness
         self._channels = channels
         self._clock = clock
@@ -111,20 +111,20 @@ class Performer:
             if self._checker is not None:
                 self._checker.check(action, incident, worker)
             return None
-        if isinstance(action, Lapse | Calm | Entitle | Forget | LookUp | Inquire):
+        if isinstance(action, Lapse | Calm | Entitle | CompactAlerts | LookUp | Inquire):
             self._change(action, incident, notification.now)
             return None
         before = incident.deliveries.get(action.key, Delivery())
         attempt = _begin(before, action, notification.now)
         if isinstance(action, Note):
-            noted = attempt.arrived(Receipt(notification.now))
+            noted = attempt.with_receipt(Receipt(notification.now))
             self._keep(action, incident, noted)
             return noted
         was_maybe_sent = attempt.attempts > 1 and before.maybe_sent
         if was_maybe_sent and isinstance(action, Post):  # which of the tries will be found is not known
             attempt = replace(attempt, shown=before.shown)
         began_at = self._clock()
-        self._incidents.record(incident.id, action.key, attempt, worker=worker, lane=action.lane)
+        self._incidents.record_delivery(incident.id, action.key, attempt, worker=worker, lane=action.lane)
         if self._clock() - began_at > _AWAKE_FOR_S:
             raise ClaimLost(f"slept over incident {incident.id}")
         if attempt.attempts == 1:
@@ -146,7 +146,7 @@ class Performer:
                 notification = replace_action(notification, action=unlocked)
             receipt, is_found = self._send(notification, attempt, was_maybe_sent=was_maybe_sent)
         except DeliveryError as error:
-            after = attempt.failed(
+            after = attempt.with_failure(
                 error,
                 self._clock(),
                 was_maybe_sent=was_maybe_sent,
@@ -161,23 +161,30 @@ class Performer:
         # What arrived earlier shows how things stood then, so an edit will be wanted.
         is_older = is_found and isinstance(action, Post)
         _log_arrival(notification, receipt)
-        return replace(attempt.arrived(receipt), shown=attempt.shown if is_older else action.shown)
+        return replace(attempt.with_receipt(receipt), shown=attempt.shown if is_older else action.shown)
 
     def _change(
-        self, action: Lapse | Calm | Entitle | Forget | LookUp | Inquire, incident: Incident, now: float
+        self,
+        action: Lapse | Calm | Entitle | CompactAlerts | LookUp | Inquire,
+        incident: Incident,
+        now: float,
     ) -> None:
         """Do what changes the incident itself and leaves no delivery: the change is its receipt."""
         if isinstance(action, Lapse):
-            self._hands.change(incident.id, lambda latest: lapse(latest, action.acknowledged_at, now), now)
-        elif isinstance(action, Calm):
-            self._hands.change(incident.id, lambda latest: calm(latest, action.flapping_until, now), now)
-        elif isinstance(action, Entitle):
-            self._hands.change(
-                incident.id, lambda latest: entitle(latest, action.heading, action.revision), now
+            self._incident_service.update(
+                incident.id, lambda latest: expire_acknowledgement(latest, action.acknowledged_at, now), now
             )
-        elif isinstance(action, Forget):
-            self._hands.change(incident.id, lambda latest: forget(latest, now), now)
-            self._incidents.tidy(incident.id)
+        elif isinstance(action, Calm):
+            self._incident_service.update(
+                incident.id, lambda latest: end_flapping(latest, action.flapping_until, now), now
+            )
+        elif isinstance(action, Entitle):
+            self._incident_service.update(
+                incident.id, lambda latest: update_heading(latest, action.heading, action.revision), now
+            )
+        elif isinstance(action, CompactAlerts):
+            self._incident_service.update(incident.id, lambda latest: compact_alerts(latest, now), now)
+            self._incidents.drop_compacted(incident.id)
         elif isinstance(action, Inquire):
             if self._inquiry is not None:
                 self._inquiry.inquire(incident, action.responders)
@@ -192,7 +199,7 @@ class Performer:
         channel = self._channels[lane]
         started = time.monotonic()
         try:
-            found = channel.find(notification, attempt.first_attempt_at) if was_maybe_sent else None
+            found = channel.find_receipt(notification, attempt.first_attempt_at) if was_maybe_sent else None
             return (found, True) if found else (channel.send(notification), False)
         finally:
             telemetry.DELIVERY_SECONDS.labels(lane).observe(time.monotonic() - started)
@@ -219,13 +226,13 @@ class Performer:
         """Keep how the delivery stands. The receipt of something sent is kept even when the
         incident was lent to somebody else meanwhile: it is the truth.
         """
-        others = [lane for lane in lanes_of(incident) if lane != action.lane]
+        others = [lane for lane in queues_for(incident) if lane != action.lane]
         is_news = isinstance(action, Page | Post | MakeSilence | ExpireSilence) or (
             isinstance(action, Reply) and action.step is not None
         )
         # That PagerDuty can't be told of an end is said in the thread.
         is_news = is_news or (isinstance(action, AcknowledgePage | ResolvePage) and after.failed_at > 0)
-        self._incidents.record(
+        self._incidents.record_delivery(
             incident.id,
             action.key,
             after,
@@ -245,7 +252,7 @@ def _begin(before: Delivery, action: Action, now: float) -> Delivery:
             keys = {"key_digest": action.key_digest}
         case _:
             keys = {}
-    return before.begin(action.about, action.shown, name_target(action), now, **keys)
+    return before.with_attempt(action.about, action.shown, name_target(action), now, **keys)
 
 
 def name_target(action: Action) -> str:
@@ -253,20 +260,26 @@ def name_target(action: Action) -> str:
     return f"{action.target.kind}:{action.target.address}"
 
 
-def _events(action: Action, after: Delivery, now: float) -> list[Event]:
+def _events(action: Action, after: Delivery, now: float) -> list[TimelineEvent]:
     if after.receipt is not None:
         text = _arrival(action, after.receipt.note)
         if not text:
             return []
         simulated = " (simulated)" if after.receipt.is_simulated else ""
         return [
-            Event(after.receipt.at, "noted" if isinstance(action, Note) else "delivered", text + simulated)
+            TimelineEvent(
+                after.receipt.at, "noted" if isinstance(action, Note) else "delivered", text + simulated
+            )
         ]
     if after.failed_at:
-        return [Event(now, "failed", f"{name_kind(action)} to {after.target} given up: {after.reason}")]
+        return [
+            TimelineEvent(now, "failed", f"{name_kind(action)} to {after.target} given up: {after.reason}")
+        ]
     if after.attempts == 1:
         return [
-            Event(now, "delayed", f"{name_kind(action)} to {after.target} did not arrive yet: {after.reason}")
+            TimelineEvent(
+                now, "delayed", f"{name_kind(action)} to {after.target} did not arrive yet: {after.reason}"
+            )
         ]
     return []
 

@@ -18,7 +18,7 @@ from receiver.domain.storm import is_storm
 from receiver.engine.brief import Briefing
 from receiver.engine.health import HealthNotes
 from receiver.engine.inquiry import Inquiry
-from receiver.engine.intake import lanes_of
+from receiver.engine.intake import queues_for
 from receiver.engine.page_checks import PageChecker
 from receiver.engine.perform import Performer
 from receiver.engine.routing_keys import RoutingKeys
@@ -52,7 +52,7 @@ class _Look:
     def find_dues(self, waits: Mapping[str, float]) -> dict[str, float | None]:
         """Return when each lane is to look again where all that is ready *waits*."""
         wanted = self.wanted
-        lanes = lanes_of(self.incident, has_witness=self.policy.has_witness)
+        lanes = queues_for(self.incident, has_witness=self.policy.has_witness)
         dues: dict[str, float | None] = dict.fromkeys(lanes, wanted.due)
         for action in wanted.actions:  # a fallback may need a lane that nobody else wakes
             if action.lane not in dues:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from receiver.domain.delivery import Delivery
-from receiver.domain.failure import Failure, is_mended, send_again
-from receiver.domain.incident import Event
+from receiver.domain.failure import Failure, has_new_credentials, retry_with_new_credentials
+from receiver.domain.incident import TimelineEvent
 
 logger = logging.getLogger(__name__)
 
@@ -19,7 +19,7 @@ _PAGE = 200
 _PAGES = 50
 
 
-class FailurePage(Protocol):
+class FailureList(Protocol):
     @property
     def failures(self) -> tuple[Failure, ...]: ...
     @property
@@ -29,8 +29,8 @@ class FailurePage(Protocol):
 class Failures(Protocol):
     """Where deliveries given up are listed; both raise StoreError."""
 
-    def find(self, limit: int, cursor: str = "") -> FailurePage: ...
-    def retry(self, failure: Failure, again: Delivery, event: Event, now: float) -> bool: ...
+    def list_failures(self, limit: int, cursor: str = "") -> FailureList: ...
+    def retry_delivery(self, failure: Failure, again: Delivery, event: TimelineEvent, now: float) -> bool: ...
 
 
 class RefusedDeliveries:
@@ -48,10 +48,12 @@ class RefusedDeliveries:
         """Have what another secret may deliver sent again; return when to do so next. Raises StoreError."""
         cursor, count = "", 0
         for _ in range(_PAGES):
-            page = self._failures.find(_PAGE, cursor)
+            page = self._failures.list_failures(_PAGE, cursor)
             for failure in page.failures:
-                if is_mended(failure, self._digests):
-                    count += self._failures.retry(failure, *send_again(failure, now), now)
+                if has_new_credentials(failure, self._digests):
+                    count += self._failures.retry_delivery(
+                        failure, *retry_with_new_credentials(failure, now), now
+                    )
             if page.next_cursor is None:
                 break
             cursor = page.next_cursor

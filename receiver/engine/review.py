@@ -108,13 +108,13 @@ class Reviewer:
         The first one counts; the second time changes nothing. The mark is kept when this returns;
         where Slack could not be told, `edit_at` of the record says since when `work` is to try again.
         """
-        slot = review_id.partition("-")[0]
-        record = self._change(slot, review_id, lambda record: _marked(record, by, now))
+        group_id = review_id.partition("-")[0]
+        record = self._change(group_id, review_id, lambda record: _marked(record, by, now))
         if record is None:
             raise NotFound("review", review_id)
         if not _is_ready(record.edit_at, now) or self._wait(record, now) > 0:
             return record
-        return self._edit(slot, record, now)
+        return self._edit(group_id, record, now)
 
     # --- one step ---
 
@@ -129,7 +129,7 @@ class Reviewer:
             if _is_ready(record.edit_at, now):
                 wait_s = self._wait(record, now)
                 if wait_s <= 0:
-                    self._edit(held.slot, record, now)
+                    self._edit(held.group_id, record, now)
                 return wait_s
         if state.waiting is None:
             if next_opening(self._hours, state.looked_at) <= now:
@@ -162,7 +162,7 @@ class Reviewer:
         states: frozenset[str] = frozenset()
         cursor = ""
         for _ in range(_SCANNED_AT_MOST // _PAGE):
-            page = self._incidents.find_newest(states=states, limit=_PAGE, cursor=cursor)
+            page = self._incidents.list_newest(states=states, limit=_PAGE, cursor=cursor)
             yield from page.incidents
             if page.next_cursor is None:
                 return
@@ -174,16 +174,18 @@ class Reviewer:
     def _post(self, held: HeldReviews, state: ReviewState, record: ReviewRecord, now: float) -> None:
         """Note the attempt, post, note how it ended. Whoever can't note it leaves it to who could."""
         before = record.delivery
-        attempt = before.begin(record.id, record.face, f"{SLACK}:{record.review.channel}", now)
+        attempt = before.with_attempt(record.id, record.face, f"{SLACK}:{record.review.channel}", now)
         if not self._reviews.keep(held, state.put(replace(record, delivery=attempt))):
             return
         was_maybe_sent = attempt.attempts > 1 and before.maybe_sent
         try:
             after = self._send(record, before, attempt, was_maybe_sent=was_maybe_sent)
         except DeliveryError as error:
-            after = attempt.failed(error, self._clock(), was_maybe_sent=was_maybe_sent, salt=record.id)
+            after = attempt.with_failure(error, self._clock(), was_maybe_sent=was_maybe_sent, salt=record.id)
             self._note_failure(record, after, error)
-        self._change(held.slot, record.id, lambda current: self._redirect(replace(current, delivery=after)))
+        self._change(
+            held.group_id, record.id, lambda current: self._redirect(replace(current, delivery=after))
+        )
 
     def _redirect(self, record: ReviewRecord) -> ReviewRecord:
         """Return a review that was refused for good with the fallback channel instead, once."""
@@ -213,23 +215,23 @@ class Reviewer:
             telemetry.DELIVERY_SECONDS.labels(SLACK).observe(time.monotonic() - started)
         _log_arrival(record, receipt)
         # What arrived earlier shows how things stood then, so an edit may be wanted.
-        return replace(attempt.arrived(receipt), shown=before.shown if found else attempt.shown)
+        return replace(attempt.with_receipt(receipt), shown=before.shown if found else attempt.shown)
 
-    def _edit(self, slot: str, record: ReviewRecord, now: float) -> ReviewRecord:
+    def _edit(self, group_id: str, record: ReviewRecord, now: float) -> ReviewRecord:
         """Bring the message up to what is so now. Twice is harmless, so no attempt is noted before."""
         receipt = record.delivery.receipt
         if receipt is None:
             return record
-        attempt = record.edit.begin(receipt.reference, record.face, record.delivery.target, now)
+        attempt = record.edit.with_attempt(receipt.reference, record.face, record.delivery.target, now)
         try:
             edited = self._channel.update_review(self._notification(record), receipt.reference)
-            after = attempt.arrived(edited)
+            after = attempt.with_receipt(edited)
         except DeliveryError as error:
-            after = attempt.failed(error, self._clock(), was_maybe_sent=True, salt=record.id)
+            after = attempt.with_failure(error, self._clock(), was_maybe_sent=True, salt=record.id)
             self._note_failure(record, after, error)
         else:
             _log_arrival(record, edited)
-        return self._change(slot, record.id, lambda current: replace(current, edit=after)) or record
+        return self._change(group_id, record.id, lambda current: replace(current, edit=after)) or record
 
     def _note_failure(self, record: ReviewRecord, after: Delivery, error: DeliveryError) -> None:
         _log_failure(record, after, error)
@@ -243,11 +245,11 @@ class Reviewer:
         return ReviewNotification(record, self._hours.zone, self._places.public_url, links)
 
     def _change(
-        self, slot: str, review_id: str, how: Callable[[ReviewRecord], ReviewRecord]
+        self, group_id: str, review_id: str, how: Callable[[ReviewRecord], ReviewRecord]
     ) -> ReviewRecord | None:
         """Keep the review changed by *how*, and return it; None where there is none (any more)."""
         for _ in range(_ROUNDS):
-            held = self._reviews.read(slot)
+            held = self._reviews.read(group_id)
             record = held.state.find(review_id) if held.state is not None else None
             if held.state is None or record is None:
                 return None

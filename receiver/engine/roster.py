@@ -16,7 +16,7 @@ _AT_ONCE = 16
 class OnCall(Protocol):
     """Knows who has the pager; empty where nobody is known. Never raises, and answers in 2 s."""
 
-    def find(self, responder: Responder) -> Sequence[OnCallPerson]: ...
+    def list_on_call(self, responder: Responder) -> Sequence[OnCallPerson]: ...
 
 
 class Roster:
@@ -35,7 +35,7 @@ class Roster:
         if self._on_call is None or not responders:
             return (Line("That isn't configured: it takes pagerduty's api_token and a responder's schedule"),)
         with ThreadPoolExecutor(min(len(responders), _AT_ONCE)) as pool:
-            found = list(pool.map(self._on_call.find, responders))
+            found = list(pool.map(self._on_call.list_on_call, responders))
         return tuple(
             line
             for responder, people in zip(responders, found, strict=True)

@@ -9,16 +9,16 @@ from receiver.text import one_line
 _MAX_NAME = 100
 
 
-def name_incident(incident: Incident) -> str:
+def incident_label(incident: Incident) -> str:
     """Return name and ID, as `DiskFull (0h2k…)`."""
     heading = find_heading(incident)
     name = one_line(heading.name or heading.summary, _MAX_NAME) or "The incident"
     return f"{name} ({incident.id})"
 
 
-def tell_standing(incident: Incident) -> str:
+def describe_state(incident: Incident) -> str:
     """Return how an incident stands already, for somebody whose answer came to nothing."""
-    name = name_incident(incident)
+    name = incident_label(incident)
     if incident.is_resolved:
         by = f", by {incident.resolved_by}" if incident.resolved_by else ""
         return f"{name} is resolved already{by}"

@@ -15,9 +15,9 @@ from receiver import telemetry
 from receiver.domain import answers
 from receiver.domain.action import AcknowledgePage, Action, CheckPage, Page, Post, Reply, ResolvePage
 from receiver.domain.delivery import Delivery, Receipt
-from receiver.domain.failure import is_refused_otherwise
+from receiver.domain.failure import is_refused_under_former
 from receiver.domain.fallback import find_speaking_storm
-from receiver.domain.incident import Change, Event, Incident
+from receiver.domain.incident import Incident, IncidentChange, TimelineEvent
 from receiver.domain.messages import LEFT_BY_STORM
 from receiver.domain.notice import Notices
 from receiver.domain.page_check import (
@@ -59,7 +59,7 @@ from receiver.domain.storm_plan import (
     plan_storm,
 )
 from receiver.domain.storm_ports import IncidentHeads, StormChannel, StormNotification, StormShelf
-from receiver.engine.hands import Hands
+from receiver.engine.hands import IncidentService
 from receiver.engine.health import HealthNotes
 from receiver.engine.pager_questions import PagerQuestions
 from receiver.engine.perform import name_kind
@@ -117,7 +117,7 @@ class StormKeeper:
         self._storms = storms
         self._incidents = incidents
         self._heads = heads
-        self._hands = Hands(incidents)
+        self._incident_service = IncidentService(incidents)
         self._channels = channels
         self._rules = rules
         self._pace = pace
@@ -149,7 +149,7 @@ class StormKeeper:
         return {lane: self._clock()}
 
     def _look(self, held: HeldStorm) -> Standing:
-        counted = take_census(held, self._heads.read_heads(list_incident_ids(held)))
+        counted = take_census(held, self._heads.load_heads(list_incident_ids(held)))
         members, mentioned = split_members(counted)
         return Standing(
             held.storm,
@@ -209,7 +209,7 @@ class StormKeeper:
                 continue
             change = partial(_answer_if_meant, answer=answer, now=standing.now)
             try:
-                self._hands.change(one.incident.id, change, standing.now)
+                self._incident_service.update(one.incident.id, change, standing.now)
             except NotFound:
                 continue
 
@@ -222,8 +222,10 @@ class StormKeeper:
         if incident.is_resolved or find_speaking_storm(incident) != storm.id:
             return
         left = Delivery(storm.id, target=storm.id, attempts=1, receipt=Receipt(now))
-        event = Event(now, "noted", f"The storm of {storm.name} is over: it gets a message of its own")
-        self._incidents.record(
+        event = TimelineEvent(
+            now, "noted", f"The storm of {storm.name} is over: it gets a message of its own"
+        )
+        self._incidents.record_delivery(
             incident_id, LEFT_BY_STORM, left, lane=SLACK, events=(event,), wake=(SLACK,), due=now
         )
 
@@ -235,7 +237,7 @@ class StormKeeper:
         before = storm.deliveries.get(action.key, Delivery())
         digest = action.key_digest if isinstance(action, Page | AcknowledgePage | ResolvePage) else ""
         target = f"{action.lane}:{action.target.address}"
-        attempt = before.begin(action.about, action.shown, target, now, key_digest=digest)
+        attempt = before.with_attempt(action.about, action.shown, target, now, key_digest=digest)
         was_maybe_sent = attempt.attempts > 1 and before.maybe_sent
         if was_maybe_sent and isinstance(action, Post):  # which of the tries will be found is not known
             attempt = replace(attempt, shown=before.shown)
@@ -250,7 +252,7 @@ class StormKeeper:
                 notification = dataclasses.replace(notification, action=unlocked)
             receipt, is_found = self._send(notification, attempt, was_maybe_sent=was_maybe_sent)
         except DeliveryError as error:
-            after = attempt.failed(
+            after = attempt.with_failure(
                 error,
                 self._clock(),
                 was_maybe_sent=was_maybe_sent,
@@ -263,7 +265,7 @@ class StormKeeper:
             self._notice_failure(notification, after)
         else:
             is_older = is_found and isinstance(action, Post)
-            after = replace(attempt.arrived(receipt), shown=attempt.shown if is_older else action.shown)
+            after = replace(attempt.with_receipt(receipt), shown=attempt.shown if is_older else action.shown)
             _log(storm, action, after)
         self._storms.change(storm.id, lambda latest: _with(latest.storm, action.key, after))
         is_in_doubt = after.receipt is not None and (is_unconfirmed(after) or is_resolved_too_often(after))
@@ -361,7 +363,7 @@ def _revive(held: HeldStorm, digests: Mapping[str, str]) -> HeldStorm:
     mended = {
         key: delivery.revived()
         for key, delivery in storm.deliveries.items()
-        if is_refused_otherwise(delivery, digests)
+        if is_refused_under_former(delivery, digests)
     }
     if not mended:
         return held
@@ -372,13 +374,13 @@ def _with(storm: Storm, key: str, delivery: Delivery) -> Storm:
     return replace(storm, deliveries={**storm.deliveries, key: delivery})
 
 
-def _answer_if_meant(incident: Incident, *, answer: StormAnswer, now: float) -> Change:
+def _answer_if_meant(incident: Incident, *, answer: StormAnswer, now: float) -> IncidentChange:
     """Answer for *incident*, unless its run began after the answer was given.
 
     Acknowledged again, a storm renews what was acknowledged with it before, and leaves others theirs.
     """
     if incident.run.started_at > answer.at:
-        return Change(incident)
+        return IncidentChange(incident)
     if answer.what == "resolve":
         return answers.resolve(incident, answer.by, now)
     is_theirs = incident.acknowledged_by in (answer.by.name, answer.former)

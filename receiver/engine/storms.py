@@ -18,7 +18,7 @@ from receiver.domain.action import Action, Call, Page, Post, Reply
 from receiver.domain.delivery import FOLDING, Delivery, Receipt
 from receiver.domain.escalation import current, page_key
 from receiver.domain.fallback import MESSAGE, find_speaking_storm
-from receiver.domain.incident import Event, Incident
+from receiver.domain.incident import Incident, TimelineEvent
 from receiver.domain.person import Person
 from receiver.domain.policy import EscalationPolicy
 from receiver.domain.ports import Agenda, Incidents, Turn
@@ -39,7 +39,7 @@ from receiver.domain.storm import (
 )
 from receiver.domain.storm_page import StormPage
 from receiver.domain.storm_ports import StormShelf
-from receiver.engine.intake import ROUNDS, lanes_of
+from receiver.engine.intake import MAX_PASSES, queues_for
 from receiver.errors import (
     DeliveryError,
     PermanentDeliveryError,
@@ -123,24 +123,24 @@ class Storms:
         if before.refused_storm == storm_id and before.about == action.about:
             self._ask_again(storm_id, name)
             door = None
-        attempt = before.begin(action.about, action.shown, storm_id, now)
-        self._incidents.record(incident.id, action.key, attempt, worker=worker, lane=action.lane)
+        attempt = before.with_attempt(action.about, action.shown, storm_id, now)
+        self._incidents.record_delivery(incident.id, action.key, attempt, worker=worker, lane=action.lane)
         try:
             after, storm = self._join(storm_id, name, action, attempt, door)
         except DeliveryError as error:
-            after = attempt.failed(
+            after = attempt.with_failure(
                 error, self._clock(), was_maybe_sent=False, salt=f"{incident.id}/{action.key}"
             )
-            events: tuple[Event, ...] = ()
+            events: tuple[TimelineEvent, ...] = ()
             if after.failed_at:
                 after = after.refused_with(storm_id, _name_target(action))
                 telemetry.DELIVERIES.labels(action.lane, "permanent").inc()
-                events = (Event(after.failed_at, "failed", _tell_refused(action, after)),)
+                events = (TimelineEvent(after.failed_at, "failed", _tell_refused(action, after)),)
             self._keep(action, incident, after, events)
         else:
             _count_told(action, incident)
             text = f"Folded into a storm of {storm.name}"
-            self._keep(action, incident, after, (Event(self._clock(), "folded", text),))
+            self._keep(action, incident, after, (TimelineEvent(self._clock(), "folded", text),))
         return after
 
     def _find_storm(
@@ -179,7 +179,7 @@ class Storms:
 
         *door* is the storm as it was just found, None where it wasn't looked at.
         """
-        for _ in range(ROUNDS):
+        for _ in range(MAX_PASSES):
             door = door or self._shelf.knock(storm_id, name)
             if door is None:
                 raise TemporaryDeliveryError(FOLDING)  # looked at again, it is said by itself
@@ -202,7 +202,7 @@ class Storms:
             said = telling.receipt
             at = max(member.joined_at, said.at)  # when it was said, not when we found out
             receipt = Receipt(at, is_simulated=said.is_simulated, link=said.link)
-            return attempt.arrived(receipt), door.storm
+            return attempt.with_receipt(receipt), door.storm
         raise TemporaryDeliveryError(FOLDING)
 
     def _ask_again(self, storm_id: str, name: str) -> None:
@@ -239,9 +239,11 @@ class Storms:
             due = now + _LOOK_AGAIN_S if door.count else now
         return member if self._shelf.join(door, name, member, due) else None
 
-    def _keep(self, action: Action, incident: Incident, after: Delivery, events: tuple[Event, ...]) -> None:
-        others = [lane for lane in lanes_of(incident) if lane != action.lane] if after.is_settled else []
-        self._incidents.record(
+    def _keep(
+        self, action: Action, incident: Incident, after: Delivery, events: tuple[TimelineEvent, ...]
+    ) -> None:
+        others = [lane for lane in queues_for(incident) if lane != action.lane] if after.is_settled else []
+        self._incidents.record_delivery(
             incident.id,
             action.key,
             after,
@@ -291,8 +293,8 @@ class Storms:
             deliveries = dict(storm.deliveries)
             if done_at_pager:
                 about = answer.about if what == "acknowledge" else ""
-                told = Delivery().begin(about, "", f"pagerduty:{storm.name}", now)
-                deliveries[f"{what}:{last}"] = told.arrived(Receipt(now, note="done in PagerDuty"))
+                told = Delivery().with_attempt(about, "", f"pagerduty:{storm.name}", now)
+                deliveries[f"{what}:{last}"] = told.with_receipt(Receipt(now, note="done in PagerDuty"))
             return replace(
                 storm,
                 answers=(*(one for one in storm.answers if one is not before), answer),
@@ -320,7 +322,7 @@ class Storms:
         self, storm_id: str, how: Callable[[HeldStorm], Storm], *, due: float | None = None
     ) -> HeldStorm:
         """Change a storm by *how*; what it gives may be computed several times. Return it as kept."""
-        for _ in range(ROUNDS):
+        for _ in range(MAX_PASSES):
             held = self._shelf.load(storm_id)
             changed = how(held)
             if changed == held.storm or self._shelf.keep(held, changed, due=due):

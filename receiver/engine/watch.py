@@ -7,7 +7,7 @@ from typing import Protocol
 
 from receiver.domain.incident import Incident
 from receiver.domain.judge import Trust, judge
-from receiver.engine.hands import Hands
+from receiver.engine.hands import IncidentService
 from receiver.engine.witness import Witness
 from receiver.errors import NotFound
 
@@ -15,7 +15,7 @@ from receiver.errors import NotFound
 class OpenIncidents(Protocol):
     """Where open incidents are listed."""
 
-    def find_open(self) -> Iterator[Incident]: ...
+    def list_open(self) -> Iterator[Incident]: ...
 
 
 class Watch:
@@ -25,13 +25,13 @@ class Watch:
         self,
         witness: Witness,
         incidents: OpenIncidents,
-        hands: Hands,
+        incident_service: IncidentService,
         trusts: Mapping[str, Trust],
         clock: Callable[[], float],
     ) -> None:
         self._witness = witness
         self._incidents = incidents
-        self._hands = hands
+        self._incident_service = incident_service
         self._trusts = trusts
         self._clock = clock
 
@@ -40,7 +40,7 @@ class Watch:
 
         Incidents that nothing has changed for are read and not written. Raises StoreError.
         """
-        mine = [incident for incident in self._incidents.find_open() if incident.source == source]
+        mine = [incident for incident in self._incidents.list_open() if incident.source == source]
         if not mine:
             return
         sight, trust, now = self._witness.look(source), self._trusts[source], self._clock()
@@ -49,7 +49,7 @@ class Watch:
             if not judge(incident, sight.look, sight.silences, trust, now, is_for_step=False).is_changed:
                 continue
             try:
-                self._hands.change(
+                self._incident_service.update(
                     incident.id,
                     lambda latest: judge(latest, sight.look, sight.silences, trust, now, is_for_step=False),
                     now,

@@ -9,7 +9,7 @@ from typing import Protocol
 
 from receiver.domain.judge import Trust, judge
 from receiver.domain.witness import Look, SilenceSeen
-from receiver.engine.hands import Hands
+from receiver.engine.hands import IncidentService
 from receiver.errors import DeliveryError
 
 # Many steps may be due at once; one answer does for all of them.
@@ -38,12 +38,12 @@ class Witness:
         self,
         alertmanagers: Mapping[str, Alertmanager],
         trusts: Mapping[str, Trust],
-        hands: Hands,
+        incident_service: IncidentService,
         clock: Callable[[], float],
     ) -> None:
         self._alertmanagers = alertmanagers
         self._trusts = trusts
-        self._hands = hands
+        self._incident_service = incident_service
         self._clock = clock
         self._asking = {source: threading.Lock() for source in alertmanagers}
         self._sights: dict[str, Sight] = {}
@@ -68,7 +68,7 @@ class Witness:
         # Where *since* was noted by a host whose clock is ahead, this look came after it all the same.
         now = max(self._clock(), since)
         trust = self._trusts[source]
-        self._hands.change(
+        self._incident_service.update(
             incident_id,
             lambda incident: judge(incident, sight.look, sight.silences, trust, now, is_for_step=True),
             now,

@@ -44,7 +44,7 @@ class OnCall:
         if schedules is not None:
             self._answers = Recall("oncall", schedules.find_on_call, clock, keep_s=cache_s, retry_s=_RETRY_S)
 
-    def find(self, responder: Responder) -> tuple[OnCallPerson, ...]:
+    def list_on_call(self, responder: Responder) -> tuple[OnCallPerson, ...]:
         """Return who stands for *responder* now; empty without a schedule, or where nobody knows.
 
         Never raises, and waits for two seconds at most. While PagerDuty is away it is who was known

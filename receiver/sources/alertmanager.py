@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from msgspec import DecodeError, Meta, Struct, field, json
 
-from receiver.domain.alert import Alert, Batch
+from receiver.domain.alert import Alert, ReceivedAlerts
 from receiver.sources import bounds
 from receiver.sources.grouping import UNIDENTIFIED, Header, gather, too_large
 from receiver.sources.repair import repair
@@ -54,7 +54,7 @@ _decoder = json.Decoder(_Body)
 _SMALLEST_WITH_TOO_MANY = 20 * bounds.MAX_ALERTS
 
 
-def parse(body: bytes, source: str, now: float) -> Batch:
+def parse(body: bytes, source: str, now: float) -> ReceivedAlerts:
     """Return the alerts that *body* holds, in their groups; none when its `alerts` is empty or null.
 
     *source* tells Alertmanager clusters apart ("" for the only one), *now* is the moment of
@@ -77,7 +77,7 @@ def parse(body: bytes, source: str, now: float) -> Batch:
         truncated=min(typed.truncated_alerts, bounds.MAX_TRUNCATED),
         external_url=typed.external_url,
     )
-    return Batch(gather(header, alerts))
+    return ReceivedAlerts(gather(header, alerts))
 
 
 class _Implausible(Exception):

@@ -6,7 +6,7 @@ mend; only a body without a single readable alert is refused, with a reason for 
 
 from __future__ import annotations
 
-from receiver.domain.alert import Alert, Batch
+from receiver.domain.alert import Alert, ReceivedAlerts
 from receiver.errors import PayloadError
 from receiver.sources import bounds
 from receiver.sources.fields import (
@@ -25,7 +25,7 @@ from receiver.sources.loose_json import kind_of, load
 from receiver.text import cut
 
 
-def repair(body: bytes, source: str, now: float) -> Batch:
+def repair(body: bytes, source: str, now: float) -> ReceivedAlerts:
     """Return what *body* holds, mended where it is odd; *now* is the moment of receipt.
 
     Raises PayloadTooLarge when mending it would take too long, PayloadError when the body is no JSON object
@@ -45,7 +45,9 @@ def repair(body: bytes, source: str, now: float) -> Batch:
     odd: list[str] = []
     header = _header(raw, source, odd)
     alerts, repaired = _read_alerts(readable, status_of(raw.get("status")), now)
-    return Batch(gather(header, alerts), len(entries) - len(readable), len(alerts) if odd else repaired)
+    return ReceivedAlerts(
+        gather(header, alerts), len(entries) - len(readable), len(alerts) if odd else repaired
+    )
 
 
 def _check_size(body: bytes) -> None:

@@ -8,14 +8,14 @@ import msgspec
 
 from receiver.domain.alert import Alert
 from receiver.domain.delivery import Delivery
-from receiver.domain.incident import Event, Incident
+from receiver.domain.incident import Incident, TimelineEvent
 
 _encoder = msgspec.msgpack.Encoder()
 _incidents = msgspec.msgpack.Decoder(Incident)
 _alerts = msgspec.msgpack.Decoder(Alert)
 _batches = msgspec.msgpack.Decoder(list[Alert])
 _deliveries = msgspec.msgpack.Decoder(Delivery)
-_events = msgspec.msgpack.Decoder(Event)
+_events = msgspec.msgpack.Decoder(TimelineEvent)
 
 
 def encode_incident(incident: Incident) -> bytes:
@@ -25,11 +25,11 @@ def encode_incident(incident: Incident) -> bytes:
     return _encoder.encode(incident)
 
 
-def encode(value: Alert | Delivery | Event) -> bytes:
+def encode(value: Alert | Delivery | TimelineEvent) -> bytes:
     return _encoder.encode(value)
 
 
-def encode_batch(alerts: Sequence[Alert]) -> bytes:
+def encode_alerts(alerts: Sequence[Alert]) -> bytes:
     return _encoder.encode(alerts)
 
 
@@ -37,7 +37,7 @@ def encode_names(names: Sequence[str]) -> bytes:
     return _encoder.encode(names)
 
 
-decode_batch = _batches.decode
+decode_alerts = _batches.decode
 decode_incident = _incidents.decode
 decode_alert = _alerts.decode
 decode_delivery = _deliveries.decode

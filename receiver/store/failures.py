@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from receiver.domain.delivery import Delivery
 from receiver.domain.failure import Failure, delivery_id, lane_of
-from receiver.domain.incident import Event
+from receiver.domain.incident import TimelineEvent
 from receiver.errors import NotFound
 from receiver.store import codec
 from receiver.store.connection import Client, Scripts, store_errors
@@ -20,7 +20,7 @@ Entry = tuple[float, str]
 
 
 @dataclass(frozen=True)
-class FailurePage:
+class StoredFailurePage:
     """Part of what was given up, newest first, and where the next part begins."""
 
     failures: tuple[Failure, ...]
@@ -36,23 +36,23 @@ class RedisFailures:
         self._incidents = incidents
         self._shards = shards
 
-    def find(self, limit: int, cursor: str = "") -> FailurePage:
+    def list_failures(self, limit: int, cursor: str = "") -> StoredFailurePage:
         """Return deliveries given up and not sent since, newest first.
 
         One whose incident is gone leaves the index with this.
         """
         found: list[Failure] = []
         position = _parse_cursor(cursor)
-        while entries := self._entries(position, limit + 1 - len(found)):
-            for entry, failure in zip(entries, self._load(entries), strict=True):
+        while entries := self._list_entries(position, limit + 1 - len(found)):
+            for entry, failure in zip(entries, self._load_failures(entries), strict=True):
                 if len(found) == limit:
-                    return FailurePage(tuple(found), _format_cursor(position))
+                    return StoredFailurePage(tuple(found), _format_cursor(position))
                 position = entry
                 if failure is not None:
                     found.append(failure)
-        return FailurePage(tuple(found), None)
+        return StoredFailurePage(tuple(found), None)
 
-    def get(self, failure_id: str) -> Failure:
+    def get_failure(self, failure_id: str) -> Failure:
         """Return the delivery of that ID as it stands, failed or not; else NotFound."""
         incident_id = failure_id.partition(".")[0]
         try:
@@ -64,16 +64,16 @@ class RedisFailures:
                 return Failure(incident, key, delivery)
         raise NotFound("delivery", failure_id)
 
-    def retry(self, failure: Failure, again: Delivery, event: Event, now: float) -> bool:
+    def retry_delivery(self, failure: Failure, again: Delivery, event: TimelineEvent, now: float) -> bool:
         """Keep *again* in the place of what failed, and wake its lane; False where it is failed no more."""
         incident_id, lane = failure.incident.id, lane_of(again)
-        slot = incident_id.partition("-")[0]
-        keys = self._incidents.keys_of(slot)
+        group_id = incident_id.partition("-")[0]
+        keys = self._incidents.keys_of(group_id)
         with store_errors():
             answer = self._scripts.run(
                 "retry",
                 [
-                    keys.group(slot),
+                    keys.group(group_id),
                     keys.past(incident_id),
                     keys.timeline(incident_id),
                     keys.failed,
@@ -93,7 +93,7 @@ class RedisFailures:
             )
         return bool(answer)
 
-    def _entries(self, after: Entry | None, count: int) -> list[Entry]:
+    def _list_entries(self, after: Entry | None, count: int) -> list[Entry]:
         """Return index entries older than *after*, newest first."""
         highest = "+inf" if after is None else f"{after[0]:.3f}"
         entries: set[Entry] = set()
@@ -108,12 +108,12 @@ class RedisFailures:
         ordered = sorted(entries, reverse=True)
         return [entry for entry in ordered if after is None or entry < after][:count]
 
-    def _load(self, entries: list[Entry]) -> list[Failure | None]:
+    def _load_failures(self, entries: list[Entry]) -> list[Failure | None]:
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
             for _, member in entries:
                 incident_id, _, field = member.partition(" ")
-                keys, slot = self._keys(member), incident_id.partition("-")[0]
-                pipe.hmget(keys.group(slot), "id", "head", field.encode())
+                keys, group_id = self._keys(member), incident_id.partition("-")[0]
+                pipe.hmget(keys.group(group_id), "id", "head", field.encode())
                 pipe.hmget(keys.past(incident_id), "id", "head", field.encode())
             rows = pipe.execute()
         return [

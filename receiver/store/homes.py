@@ -14,8 +14,15 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from receiver.domain.homes import CLAIM_FOR_S, neighbourhood_of, tell_moves
-from receiver.domain.ports import Claim, Held, Home, Reading, Refusal, Write
+from receiver.domain.homes import CLAIM_FOR_S, find_ownership_changes, group_family_of
+from receiver.domain.ports import (
+    AlertOwner,
+    Claim,
+    IncidentUpdate,
+    OwnerReading,
+    UpdateRefusal,
+    VersionedIncident,
+)
 from receiver.errors import StoreError
 from receiver.store import codec
 from receiver.store.connection import Call, Scripts, store_errors
@@ -25,7 +32,7 @@ from receiver.store.keys import Keys, shard_of
 _CLOCKS_DIFFER_S = 60
 
 
-class RedisHomes:
+class RedisAlertOwners:
     """Finds, claims and leaves homes. Raises StoreError when Redis can't."""
 
     def __init__(self, scripts: Scripts, *, history_s: int, flap_window_s: float, shards: int) -> None:
@@ -33,107 +40,123 @@ class RedisHomes:
         self._history_s = history_s
         self._shards = shards
         # How long after its end an alert is looked for where it was.
-        self.left_for_s = math.ceil(flap_window_s) + _CLOCKS_DIFFER_S
+        self.kept_after_end_s = math.ceil(flap_window_s) + _CLOCKS_DIFFER_S
 
-    def find(self, slots: Sequence[str], claims: Sequence[Claim]) -> Reading:
-        """On one shard, return what *slots* hold, where the alerts are at home, and what is held there."""
-        keys, by_place = Keys(0), _sort(claims, 1)
-        calls: list[Call] = [("group_read", [keys.group(slot)], []) for slot in slots]
-        for (place, _), asked in by_place.items():
+    def find_owners(self, group_ids: Sequence[str], claims: Sequence[Claim]) -> OwnerReading:
+        """On one shard, return what *group_ids* hold, who owns the alerts, and what is held there."""
+        keys, by_family = Keys(0), _sort_claims(claims, 1)
+        calls: list[Call] = [("group_read", [keys.group(group_id)], []) for group_id in group_ids]
+        for (family, _), asked in by_family.items():
             names = [claim.fingerprint for claim in asked]
-            calls.append(("home_find", [keys.homes(place), keys.group("")], names))
+            calls.append(("home_find", [keys.alert_owners(family), keys.group("")], names))
         with store_errors():
             answers = self._scripts.run_each(calls)
-        held = {slot: _parse_held(slot, row) for slot, row in zip(slots, answers, strict=False)}
-        homes: dict[tuple[str, str], Home] = {}
-        for (place, _), answer in zip(by_place, answers[len(slots) :], strict=True):
+        loaded = {
+            group_id: _parse_loaded(group_id, row) for group_id, row in zip(group_ids, answers, strict=False)
+        }
+        owners: dict[tuple[str, str], AlertOwner] = {}
+        for (family, _), answer in zip(by_family, answers[len(group_ids) :], strict=True):
             found = parse_refusal(answer)
-            homes |= {(place, name): home for name, home in found.homes.items()}
-            held = {**found.held, **held}
-        return Reading(held, homes)
+            owners |= {(family, name): owner for name, owner in found.owners.items()}
+            loaded = {**found.loaded, **loaded}
+        return OwnerReading(loaded, owners)
 
-    def claim(self, slots: Sequence[str], claims: Sequence[Claim]) -> Reading:
-        """Make *claims*, one after the other on each shard, and return what *slots* hold beside."""
-        by_place = _sort(claims, self._shards)
+    def claim_alerts(self, group_ids: Sequence[str], claims: Sequence[Claim]) -> OwnerReading:
+        """Make *claims*, one after the other on each shard, and return what *group_ids* hold beside."""
+        by_family = _sort_claims(claims, self._shards)
         calls: list[Call] = [
-            ("group_read", [Keys(shard_of(slot, self._shards)).group(slot)], []) for slot in slots
+            ("group_read", [Keys(shard_of(group_id, self._shards)).group(group_id)], [])
+            for group_id in group_ids
         ]
-        for (place, shard), asked in by_place.items():
+        for (family, shard), asked in by_family.items():
             keys = Keys(shard)
-            words = [word for one in asked for word in (one.fingerprint, one.slot, one.former)]
+            words = [word for one in asked for word in (one.fingerprint, one.group_id, one.former_claim_id)]
             calls.append(
-                ("home_claim", [keys.homes(place), keys.homes_left(place)], [self._history_s, *words])
+                (
+                    "home_claim",
+                    [keys.alert_owners(family), keys.ended_alert_owners(family)],
+                    [self._history_s, *words],
+                )
             )
         with store_errors():
             answers = self._scripts.run_each(calls, raise_on_error=False)
-        held = {}
-        for slot, answer in zip(slots, answers, strict=False):
+        loaded = {}
+        for group_id, answer in zip(group_ids, answers, strict=False):
             with store_errors():
-                held[slot] = _parse_held(slot, _check(answer))
-        homes: dict[tuple[str, str], Home] = {}
+                loaded[group_id] = _parse_loaded(group_id, _raise_if_error(answer))
+        owners: dict[tuple[str, str], AlertOwner] = {}
         fault: StoreError | None = None
-        for ((place, _), asked), answer in zip(by_place.items(), answers[len(slots) :], strict=True):
+        for ((family, _), asked), answer in zip(by_family.items(), answers[len(group_ids) :], strict=True):
             try:
                 with store_errors():
-                    row = _check(answer)
+                    row = _raise_if_error(answer)
             except StoreError as error:  # what fires in its own slot need not wait for that server
                 fault = fault or error
                 continue
-            for one, mark, age in zip(asked, row[::2], row[1::2], strict=True):
-                if mark:
-                    slot = mark.decode().partition(" ")[0]
-                    homes[place, one.fingerprint] = Home(slot, mark.decode(), age / 1000)
-        return Reading(held, homes, fault)
+            for one, claim_id, age in zip(asked, row[::2], row[1::2], strict=True):
+                if claim_id:
+                    group_id = claim_id.decode().partition(" ")[0]
+                    owners[family, one.fingerprint] = AlertOwner(group_id, claim_id.decode(), age / 1000)
+        return OwnerReading(loaded, owners, fault)
 
-    def leave(self, writes: Iterable[Write]) -> None:
-        """Have the homes of what ended with *writes* forgotten after a while, on several shards.
+    def release_alerts(self, updates: Iterable[IncidentUpdate]) -> None:
+        """Have the homes of what ended with *updates* forgotten after a while, on several shards.
 
         Where that fails they stay until their alert fires and ends again. The incident that a home names is
         read before it is believed.
         """
         calls: list[Call] = []
-        for write in writes:
-            incident, slot = write.change.incident, write.held.slot
+        for update in updates:
+            incident, group_id = update.change.incident, update.loaded.group_id
             if incident is None:
                 continue
-            place = neighbourhood_of(incident.source, incident.route)
-            ended = [Claim(place, name) for name in tell_moves(write.held.incident, incident).ended]
-            for (_, shard), claims in _sort(ended, self._shards).items():
+            family = group_family_of(incident.source, incident.route)
+            ended = [
+                Claim(family, name) for name in find_ownership_changes(update.loaded.incident, incident).ended
+            ]
+            for (_, shard), claims in _sort_claims(ended, self._shards).items():
                 keys, names = Keys(shard), [claim.fingerprint for claim in claims]
-                args = [slot, int(CLAIM_FOR_S * 1000), self.left_for_s, *names]
-                calls.append(("home_leave", [keys.homes(place), keys.homes_left(place)], args))
+                args = [group_id, int(CLAIM_FOR_S * 1000), self.kept_after_end_s, *names]
+                calls.append(
+                    ("home_leave", [keys.alert_owners(family), keys.ended_alert_owners(family)], args)
+                )
         if calls:
             with suppress(RedisError, OSError):
                 self._scripts.run_each(calls, raise_on_error=False)
 
 
-def parse_refusal(answer: Any) -> Refusal:
+def parse_refusal(answer: Any) -> UpdateRefusal:
     """Return the homes in a script's answer, and what they hold; an answer of 0 has none."""
     if not isinstance(answer, list):
-        return Refusal()
+        return UpdateRefusal()
     pairs, *rows = answer
-    homes = {name.decode(): Home(slot.decode()) for name, slot in zip(pairs[::2], pairs[1::2], strict=True)}
-    held = {}
+    owners = {
+        name.decode(): AlertOwner(group_id.decode())
+        for name, group_id in zip(pairs[::2], pairs[1::2], strict=True)
+    }
+    loaded = {}
     for name, version, head in zip(rows[::3], rows[1::3], rows[2::3], strict=True):
-        held[name.decode()] = _parse_held(name.decode(), (version, head, 0))
-    return Refusal(homes, held)
+        loaded[name.decode()] = _parse_loaded(name.decode(), (version, head, 0))
+    return UpdateRefusal(owners, loaded)
 
 
-def _parse_held(slot: str, row: Sequence[Any]) -> Held:
+def _parse_loaded(group_id: str, row: Sequence[Any]) -> VersionedIncident:
     version, head, moment = row
-    return Held(slot, codec.decode_incident(head) if head else None, int(version), int(moment))
+    return VersionedIncident(
+        group_id, codec.decode_incident(head) if head else None, int(version), int(moment)
+    )
 
 
-def _check(answer: Any) -> Any:
+def _raise_if_error(answer: Any) -> Any:
     if isinstance(answer, Exception):
         raise answer
     return answer
 
 
-def _sort(claims: Iterable[Claim], shards: int) -> dict[tuple[str, int], list[Claim]]:
+def _sort_claims(claims: Iterable[Claim], shards: int) -> dict[tuple[str, int], list[Claim]]:
     """Return *claims* by neighbourhood and shard, each alert once."""
     found: dict[tuple[str, int], dict[str, Claim]] = {}
     for claim in claims:
-        shard = shard_of(f"{claim.neighbourhood} {claim.fingerprint}", shards)
-        found.setdefault((claim.neighbourhood, shard), {}).setdefault(claim.fingerprint, claim)
+        shard = shard_of(f"{claim.group_family} {claim.fingerprint}", shards)
+        found.setdefault((claim.group_family, shard), {}).setdefault(claim.fingerprint, claim)
     return {where: list(asked.values()) for where, asked in found.items()}

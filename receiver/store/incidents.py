@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from receiver.domain.delivery import Delivery
-from receiver.domain.homes import WRITE_WITHIN_S, Moves, neighbourhood_of, tell_moves
-from receiver.domain.incident import Event, Incident, select_whole
-from receiver.domain.ports import Claim, Held, Reading, Refusal, Write
+from receiver.domain.homes import WRITE_WITHIN_S, OwnershipChanges, find_ownership_changes, group_family_of
+from receiver.domain.incident import Incident, TimelineEvent, select_full_alerts
+from receiver.domain.ports import Claim, IncidentUpdate, OwnerReading, UpdateRefusal, VersionedIncident
 from receiver.errors import ClaimLost, NotFound
 from receiver.store import codec
 from receiver.store.connection import Client, Scripts, store_errors
-from receiver.store.homes import RedisHomes, parse_refusal
+from receiver.store.homes import RedisAlertOwners, parse_refusal
 from receiver.store.keys import LANES, TIMELINE_KEPT, WAKE
 from receiver.store.listing import RedisListing
 from receiver.store.moments import BY_WALL_CLOCK, Moments
 from receiver.store.packing import (
     DELIVERY,
     Fields,
-    alert_fields,
+    build_alert_fields,
+    build_own_fields,
+    build_reworded_fields,
     may_have_batches,
-    own_fields,
-    reword,
-    sweep,
-    unpack,
+    split_compacted_fields,
+    unpack_incident,
 )
 
 
@@ -43,32 +43,32 @@ class RedisIncidents(RedisListing):
         self.moments = moments
         self._scripts = Scripts(client)
         self._history_s = int(history_s)
-        self._homes = RedisHomes(
+        self._owners = RedisAlertOwners(
             self._scripts, history_s=self._history_s, flap_window_s=flap_window_s, shards=shards
         )
 
     # --- a group's latest, for whoever wants to change it ---
 
-    def read(self, slots: Sequence[str]) -> list[Held]:
+    def load_latest(self, group_ids: Sequence[str]) -> list[VersionedIncident]:
         """Return how each group stands, without alerts and deliveries, in one round trip."""
         with store_errors():
-            if len(slots) == 1:
-                rows = [self._redis.hmget(self.keys_of(slots[0]).group(slots[0]), "v", "head")]
+            if len(group_ids) == 1:
+                rows = [self._redis.hmget(self.keys_of(group_ids[0]).group(group_ids[0]), "v", "head")]
             else:
                 with self._redis.pipeline(transaction=False) as pipe:
-                    for slot in slots:
-                        pipe.hmget(self.keys_of(slot).group(slot), "v", "head")
+                    for group_id in group_ids:
+                        pipe.hmget(self.keys_of(group_id).group(group_id), "v", "head")
                     rows = pipe.execute()
         return [
-            Held(slot, codec.decode_incident(head) if head else None, int(version or 0))
-            for slot, (version, head) in zip(slots, rows, strict=True)
+            VersionedIncident(group_id, codec.decode_incident(head) if head else None, int(version or 0))
+            for group_id, (version, head) in zip(group_ids, rows, strict=True)
         ]
 
-    def commit(self, writes: Sequence[Write]) -> list[bool]:
+    def commit(self, updates: Sequence[IncidentUpdate]) -> list[bool]:
         """Keep each change in one round trip; False where it was refused."""
-        return [refusal is None for refusal in self.try_commit(writes)]
+        return [refusal is None for refusal in self.try_commit(updates)]
 
-    def try_commit(self, writes: Sequence[Write]) -> list[Refusal | None]:
+    def try_commit(self, updates: Sequence[IncidentUpdate]) -> list[UpdateRefusal | None]:
         """Keep each change in one round trip. Refused, whole, is one whose group had changed since it was
         read, or an alert of which begins to fire and is at home in a neighbour.
 
@@ -76,91 +76,102 @@ class RedisIncidents(RedisListing):
         makes alerts fire is refused when it comes too late after its reading. Ends take one round trip more.
         """
         with store_errors():
-            answers = self._scripts.run_all("commit", [self._commit_call(write) for write in writes])
+            answers = self._scripts.run_all("commit", [self._build_commit_call(update) for update in updates])
         if self.is_divided:
-            self._homes.leave(write for write, answer in zip(writes, answers, strict=True) if answer == 1)
+            self._owners.release_alerts(
+                update for update, answer in zip(updates, answers, strict=True) if answer == 1
+            )
         return [None if answer == 1 else parse_refusal(answer) for answer in answers]
 
-    def reword(self, writes: Sequence[Write]) -> list[bool]:
+    def save_reworded(self, updates: Sequence[IncidentUpdate]) -> list[bool]:
         """Keep the newer words that each change holds, and its incident without a new version.
 
         False where the group had changed since it was read; then nothing of it was written. One round trip,
         and one more where alerts may lie in batches.
         """
         with store_errors():
-            whole = self._read_batches(writes)
-            calls = [self._reword_call(write, whole.get(write.held.slot)) for write in writes]
+            whole = self._read_batches(updates)
+            calls = [self._build_reword_call(update, whole.get(update.loaded.group_id)) for update in updates]
             return [answer == 1 for answer in self._scripts.run_all("tidy", calls)]
 
-    def _read_batches(self, writes: Sequence[Write]) -> dict[str, dict[bytes, bytes]]:
+    def _read_batches(self, updates: Sequence[IncidentUpdate]) -> dict[str, dict[bytes, bytes]]:
         """Return all fields of those groups that may have batches, by slot."""
-        slots = [w.held.slot for w in writes if w.held.incident and may_have_batches(w.held.incident)]
-        if not slots:
+        group_ids = [
+            w.loaded.group_id for w in updates if w.loaded.incident and may_have_batches(w.loaded.incident)
+        ]
+        if not group_ids:
             return {}
         with self._redis.pipeline(transaction=False) as pipe:
-            for slot in slots:
-                pipe.hgetall(self.keys_of(slot).group(slot))
-            return dict(zip(slots, pipe.execute(), strict=True))
+            for group_id in group_ids:
+                pipe.hgetall(self.keys_of(group_id).group(group_id))
+            return dict(zip(group_ids, pipe.execute(), strict=True))
 
-    def _reword_call(self, write: Write, whole: dict[bytes, bytes] | None) -> tuple[list[str], Fields]:
-        incident, held = write.change.incident, write.held
+    def _build_reword_call(
+        self, update: IncidentUpdate, whole: dict[bytes, bytes] | None
+    ) -> tuple[list[str], Fields]:
+        incident, loaded = update.change.incident, update.loaded
         if incident is None:
             raise ValueError("a change without an incident has nothing to keep")
-        alerts = select_whole(incident, write.change.reworded)
-        gone, kept = reword(whole, alerts) if whole is not None else ([], [])
+        alerts = select_full_alerts(incident, update.change.reworded)
+        gone, kept = build_reworded_fields(whole, alerts) if whole is not None else ([], [])
         fields: Fields = ["head", codec.encode_incident(incident)]
-        fields += [part for pair in kept for part in pair] if whole is not None else own_fields(alerts)
-        return [self.keys_of(held.slot).group(held.slot)], [held.version, len(gone), *gone, *fields]
+        fields += [part for pair in kept for part in pair] if whole is not None else build_own_fields(alerts)
+        return [self.keys_of(loaded.group_id).group(loaded.group_id)], [
+            loaded.version,
+            len(gone),
+            *gone,
+            *fields,
+        ]
 
-    def _commit_call(self, write: Write) -> tuple[list[str], Fields]:
-        incident, change, held = write.change.incident, write.change, write.held
+    def _build_commit_call(self, update: IncidentUpdate) -> tuple[list[str], Fields]:
+        incident, change, loaded = update.change.incident, update.change, update.loaded
         if incident is None:
             raise ValueError("a change without an incident has nothing to keep")
-        keys = self.keys_of(held.slot)
-        is_put_aside = change.is_new and held.incident is not None
-        former = held.incident.id if held.incident else incident.id
+        keys = self.keys_of(loaded.group_id)
+        is_put_aside = change.is_new and loaded.incident is not None
+        former = loaded.incident.id if loaded.incident else incident.id
         indexes = (keys.closed, keys.open) if incident.is_resolved else (keys.open, keys.closed)
         fields: Fields = ["head", codec.encode_incident(incident)]
-        fields += alert_fields(select_whole(incident, change.changed_alerts))
-        fields += own_fields(select_whole(incident, change.reworded))
-        moves = tell_moves(held.incident, incident)
+        fields += build_alert_fields(select_full_alerts(incident, change.changed_alerts))
+        fields += build_own_fields(select_full_alerts(incident, change.reworded))
+        changes = find_ownership_changes(loaded.incident, incident)
         latest = 0
         if self.is_divided:
-            if moves.begun and held.read_at_ms:
-                latest = held.read_at_ms + int(WRITE_WITHIN_S * 1000)
-            moves = Moves()
-        seen = [(name, write.left[name]) for name in moves.begun if name in write.left]
-        left = [f"{name} {home.slot} {home.version}" for name, home in seen]
-        neighbourhood = neighbourhood_of(incident.source, incident.route)
+            if changes.begun and loaded.read_at_ms:
+                latest = loaded.read_at_ms + int(WRITE_WITHIN_S * 1000)
+            changes = OwnershipChanges()
+        seen = [(name, update.former_owners[name]) for name in changes.begun if name in update.former_owners]
+        left_owners = [f"{name} {owner.group_id} {owner.version}" for name, owner in seen]
+        group_family = group_family_of(incident.source, incident.route)
         return (
             [
-                keys.group(held.slot),
+                keys.group(loaded.group_id),
                 keys.past(former),
                 keys.timeline(incident.id),
                 *indexes,
-                keys.homes(neighbourhood),
-                keys.homes_left(neighbourhood),
+                keys.alert_owners(group_family),
+                keys.ended_alert_owners(group_family),
                 *(
-                    keys.news(lane, incident.severity) if write.is_news else keys.agenda(lane)
-                    for lane in write.lanes
+                    keys.news(lane, incident.severity) if update.is_incoming else keys.agenda(lane)
+                    for lane in update.lanes
                 ),
             ],
             [
-                held.version,
+                loaded.version,
                 int(is_put_aside),
                 self._history_s if incident.is_resolved else 0,
                 incident.id,
                 f"{incident.opened_at:.3f}",
-                self.moments.at(write.due),
+                self.moments.at(update.due),
                 WAKE,
                 self._history_s,
                 TIMELINE_KEPT,
                 len(change.events),
-                *(codec.encode_names(names) for names in (moves.begun, moves.ended, left)),
-                self._homes.left_for_s,
+                *(codec.encode_names(names) for names in (changes.begun, changes.ended, left_owners)),
+                self._owners.kept_after_end_s,
                 latest,
                 *(codec.encode(event) for event in change.events),
-                *write.lanes,
+                *update.lanes,
                 *fields,
             ],
         )
@@ -170,38 +181,38 @@ class RedisIncidents(RedisListing):
         """Whether neighbours may lie on several shards."""
         return self._shards > 1
 
-    def find_homes(self, slots: Sequence[str], claims: Sequence[Claim]) -> Reading:
-        """Make *claims*, and read *slots*, in one round trip.
+    def find_owners(self, group_ids: Sequence[str], claims: Sequence[Claim]) -> OwnerReading:
+        """Make *claims*, and read *group_ids*, in one round trip.
 
         On one shard nothing is claimed, as `try_commit` sees to that; the slots of the homes are read, too.
         """
         if self.is_divided:
-            return self._homes.claim(slots, claims)
-        return self._homes.find(slots, claims)
+            return self._owners.claim_alerts(group_ids, claims)
+        return self._owners.find_owners(group_ids, claims)
 
     # --- one incident, whole ---
 
     def load(self, incident_id: str) -> Incident:
         """Return the incident with its alerts and deliveries, in one round trip; else NotFound."""
-        slot = incident_id.partition("-")[0]
-        keys = self.keys_of(slot)
+        group_id = incident_id.partition("-")[0]
+        keys = self.keys_of(group_id)
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.hgetall(keys.group(slot))
+            pipe.hgetall(keys.group(group_id))
             pipe.hgetall(keys.past(incident_id))
             latest, past = pipe.execute()
         if latest.get(b"id") == incident_id.encode():
-            return unpack(latest, is_past=False)
+            return unpack_incident(latest, is_past=False)
         if past:
-            return unpack(past, is_past=True)
+            return unpack_incident(past, is_past=True)
         raise NotFound("incident", incident_id)
 
-    def timeline(self, incident_id: str) -> list[Event]:
+    def load_timeline(self, incident_id: str) -> list[TimelineEvent]:
         """Return what happened to the incident, oldest first."""
         key = self.keys_of(incident_id.partition("-")[0]).timeline(incident_id)
         with store_errors():
             return [codec.decode_event(packed) for packed in self._redis.lrange(key, 0, -1)]
 
-    def record(
+    def record_delivery(
         self,
         incident_id: str,
         key: str,
@@ -209,7 +220,7 @@ class RedisIncidents(RedisListing):
         *,
         worker: str = "",
         lane: str = LANES[0],
-        events: Iterable[Event] = (),
+        events: Iterable[TimelineEvent] = (),
         wake: Iterable[str] = (),
         due: float = 0.0,
     ) -> None:
@@ -218,13 +229,13 @@ class RedisIncidents(RedisListing):
         With a *worker*, only while the incident is lent to it in *lane*; else ClaimLost. An
         incident that is gone is left gone.
         """
-        slot = incident_id.partition("-")[0]
-        keys, lanes, said = self.keys_of(slot), tuple(wake), [codec.encode(event) for event in events]
+        group_id = incident_id.partition("-")[0]
+        keys, lanes, said = self.keys_of(group_id), tuple(wake), [codec.encode(event) for event in events]
         with store_errors():
             answer = self._scripts.run(
                 "record",
                 [
-                    keys.group(slot),
+                    keys.group(group_id),
                     keys.past(incident_id),
                     keys.timeline(incident_id),
                     keys.owners(lane),
@@ -249,14 +260,14 @@ class RedisIncidents(RedisListing):
         if answer == 0:
             raise ClaimLost(f"another worker has incident {incident_id}")
 
-    def tidy(self, incident_id: str) -> None:
+    def drop_compacted(self, incident_id: str) -> None:
         """Drop what is kept of alerts that the incident has forgotten; what changed meanwhile stays."""
-        slot = incident_id.partition("-")[0]
-        key = self.keys_of(slot).group(slot)
+        group_id = incident_id.partition("-")[0]
+        key = self.keys_of(group_id).group(group_id)
         with store_errors():
             fields = self._redis.hgetall(key)
             if fields.get(b"id") != incident_id.encode():
                 return
-            gone, kept = sweep(fields)
+            gone, kept = split_compacted_fields(fields)
             if gone or kept:
                 self._scripts.run("tidy", [key], [fields[b"v"], len(gone), *gone, *kept])

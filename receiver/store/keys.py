@@ -73,9 +73,9 @@ class Keys:
     def _name(self, *parts: str) -> str:
         return ":".join((f"rcv:{{{self.shard}}}", *parts))
 
-    def group(self, slot: str) -> str:
+    def group(self, group_id: str) -> str:
         """A hash: the group's latest incident. No expiry while open, `history` once closed."""
-        return self._name("group", slot)
+        return self._name("group", group_id)
 
     def past(self, incident_id: str) -> str:
         """A hash: an incident whose group has a newer one. Expires after `history`."""
@@ -85,24 +85,24 @@ class Keys:
         """A list of packed events, capped. Expires as its incident does."""
         return self._name("timeline", incident_id)
 
-    def homes(self, neighbourhood: str) -> str:
+    def alert_owners(self, group_family: str) -> str:
         """A hash: the slot that has each alert, and on several shards when it was claimed. It holds what
         fires, and what ended a short while ago. Expires `history` after it was last written, as it is with
         every change, and with a repeat each quarter of an hour; soon after the end of all that was in it.
         """
-        return self._name("homes", neighbourhood)
+        return self._name("alert-owners", group_family)
 
-    def homes_left(self, neighbourhood: str) -> str:
+    def ended_alert_owners(self, group_family: str) -> str:
         """A sorted set: alerts that ended, by when their homes are forgotten. Expires as the homes do."""
-        return self._name("homes-left", neighbourhood)
+        return self._name("ended-alert-owners", group_family)
 
     def errand(self, name: str) -> str:
         """A string: what came in and is to be worked on, or that it came. Expires in two days at most."""
         return self._name("errand", name)
 
-    def reviews(self, slot: str) -> str:
+    def reviews(self, group_id: str) -> str:
         """A hash: how a route's reviews stand. Expires 400 days after it was last written."""
-        return self._name("reviews", slot)
+        return self._name("reviews", group_id)
 
     def notice(self, name: str) -> str:
         """A hash: when a notice was said last, and how many came since. Expires after two weeks."""
@@ -207,6 +207,6 @@ class BudgetKeys:
         return self._name("firsts")
 
 
-def shard_of(slot: str, shards: int) -> int:
+def shard_of(group_id: str, shards: int) -> int:
     """Return the shard on which a group lies."""
-    return zlib.crc32(slot.encode()) % shards if shards > 1 else 0
+    return zlib.crc32(group_id.encode()) % shards if shards > 1 else 0

@@ -18,7 +18,7 @@ _SCANNED_AT_MOST = 5000
 
 
 @dataclass(frozen=True)
-class Page:
+class StoredIncidentPage:
     """Part of a list of incidents, newest first, and where the next part begins."""
 
     incidents: tuple[Incident, ...]
@@ -32,11 +32,11 @@ class RedisListing:
         self._redis = client
         self._shards = shards
 
-    def keys_of(self, slot: str) -> Keys:
-        """Return the keys of the shard on which *slot* lies."""
-        return Keys(shard_of(slot, self._shards))
+    def keys_of(self, group_id: str) -> Keys:
+        """Return the keys of the shard on which *group_id* lies."""
+        return Keys(shard_of(group_id, self._shards))
 
-    def find_newest(
+    def list_newest(
         self,
         *,
         states: frozenset[str] = frozenset(),
@@ -47,7 +47,7 @@ class RedisListing:
         limit: int = 50,
         cursor: str = "",
         deliveries: Sequence[str] = (),
-    ) -> Page:
+    ) -> StoredIncidentPage:
         """Return incidents, newest first; no states = all. Looks at 5,000 at most in one call.
 
         Those that opened before *opened_from*, or not before *opened_before*, are left out. They come
@@ -57,29 +57,31 @@ class RedisListing:
         position = _parse_cursor(cursor) or ((opened_before, "") if opened_before else None)
         scanned = 0
         while scanned < _SCANNED_AT_MOST:
-            batch = self._newest(states, position, 200, opened_from)
+            batch = self._list_newest_entries(states, position, 200, opened_from)
             if not batch:
-                return Page(tuple(found), None)
+                return StoredIncidentPage(tuple(found), None)
             scanned += len(batch)
             for entry, incident in zip(
-                batch, self._heads([member for _, member in batch], deliveries), strict=True
+                batch, self._load_heads([member for _, member in batch], deliveries), strict=True
             ):
                 position = entry
-                if incident is None or not _fits(incident, states, severity, alertname):
+                if incident is None or not _matches_query(incident, states, severity, alertname):
                     continue
                 found.append(incident)
                 if len(found) == limit:
-                    return Page(tuple(found), _format_cursor(position))
-        return Page(tuple(found), _format_cursor(position))
+                    return StoredIncidentPage(tuple(found), _format_cursor(position))
+        return StoredIncidentPage(tuple(found), _format_cursor(position))
 
-    def find_open(self) -> Iterator[Incident]:
+    def list_open(self) -> Iterator[Incident]:
         """Yield every open incident, newest first, without alerts and deliveries."""
         position: tuple[float, str] | None = None
-        while batch := self._newest(frozenset({"open"}), position, 500):
+        while batch := self._list_newest_entries(frozenset({"open"}), position, 500):
             position = batch[-1]
-            yield from (one for one in self._heads([member for _, member in batch], ()) if one is not None)
+            yield from (
+                one for one in self._load_heads([member for _, member in batch], ()) if one is not None
+            )
 
-    def _newest(
+    def _list_newest_entries(
         self, states: frozenset[str], after: tuple[float, str] | None, count: int, opened_from: float = 0.0
     ) -> list[tuple[float, str]]:
         """Return index entries older than *after* and not than *opened_from*, newest first."""
@@ -95,14 +97,14 @@ class RedisListing:
         ordered = sorted(entries, reverse=True)
         return [entry for entry in ordered if after is None or entry < after][:count]
 
-    def _heads(self, ids: Sequence[str], deliveries: Sequence[str]) -> list[Incident | None]:
+    def _load_heads(self, ids: Sequence[str], deliveries: Sequence[str]) -> list[Incident | None]:
         """Return the incidents of *ids* with some deliveries; None for those that are gone."""
         fields = ["id", "head", *(DELIVERY + key.encode() for key in deliveries)]
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
             for incident_id in ids:
-                slot = incident_id.partition("-")[0]
-                pipe.hmget(self.keys_of(slot).group(slot), fields)
-                pipe.hmget(self.keys_of(slot).past(incident_id), fields)
+                group_id = incident_id.partition("-")[0]
+                pipe.hmget(self.keys_of(group_id).group(group_id), fields)
+                pipe.hmget(self.keys_of(group_id).past(incident_id), fields)
             rows = pipe.execute()
         heads: list[Incident | None] = []
         for incident_id, latest, past in zip(ids, rows[::2], rows[1::2], strict=True):
@@ -116,11 +118,11 @@ class RedisListing:
             heads.append(replace(codec.decode_incident(head), deliveries=known))
         return heads
 
-    def read_heads(self, ids: Sequence[str], deliveries: Sequence[str] = ()) -> dict[str, Incident]:
+    def load_heads(self, ids: Sequence[str], deliveries: Sequence[str] = ()) -> dict[str, Incident]:
         """Return those of *ids* that are kept, without alerts, and with the deliveries of those keys only."""
         found: dict[str, Incident] = {}
         for start in range(0, len(ids), 500):
-            heads = self._heads(ids[start : start + 500], deliveries)
+            heads = self._load_heads(ids[start : start + 500], deliveries)
             found |= {head.id: head for head in heads if head is not None}
         return found
 
@@ -131,16 +133,16 @@ class RedisListing:
                 pipe.zcard(keys.failed)
             return sum(map(int, pipe.execute()))
 
-    def census(self) -> dict[tuple[str, str], int]:
+    def count_open(self) -> dict[tuple[str, str], int]:
         """Return how many open incidents there are by state and severity (of the newest 5,000)."""
         counts: dict[tuple[str, str], int] = {}
         position: tuple[float, str] | None = None
         for _ in range(_SCANNED_AT_MOST // 500):
-            batch = self._newest(frozenset({"open"}), position, 500)
+            batch = self._list_newest_entries(frozenset({"open"}), position, 500)
             if not batch:
                 break
             position = batch[-1]
-            for incident in self._heads([member for _, member in batch], ()):
+            for incident in self._load_heads([member for _, member in batch], ()):
                 if incident is not None:
                     kind = (incident.state, incident.severity.value)
                     counts[kind] = counts.get(kind, 0) + 1
@@ -157,7 +159,7 @@ def _indexes(keys: Keys, states: frozenset[str]) -> tuple[str, ...]:
     )
 
 
-def _fits(incident: Incident, states: frozenset[str], severity: str, alertname: str) -> bool:
+def _matches_query(incident: Incident, states: frozenset[str], severity: str, alertname: str) -> bool:
     return (
         (not states or incident.state in states)
         and severity in ("", incident.severity)

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from receiver.domain.alert import Alert
 from receiver.domain.delivery import Delivery
-from receiver.domain.incident import Incident, Standing
+from receiver.domain.incident import AlertState, Incident
 from receiver.store import codec
 
 # A delivery's field begins so; the rest is its key.
@@ -22,25 +22,25 @@ _BATCH_FROM = 5
 Fields = list[str | bytes | int | float]
 
 
-def own_fields(alerts: Iterable[Alert]) -> Fields:
+def build_own_fields(alerts: Iterable[Alert]) -> Fields:
     """Return a field of its own for each alert."""
     fields: Fields = []
     for alert in alerts:
-        fields += (_own(alert.fingerprint), codec.encode(alert))
+        fields += (_own_field(alert.fingerprint), codec.encode(alert))
     return fields
 
 
-def alert_fields(alerts: Sequence[Alert]) -> Fields:
+def build_alert_fields(alerts: Sequence[Alert]) -> Fields:
     """Return the fields in which alerts are kept; the same set of alerts goes where it went before."""
     if len(alerts) < _BATCH_FROM:
-        return own_fields(alerts)
+        return build_own_fields(alerts)
     names = "".join(sorted(alert.fingerprint for alert in alerts)).encode()
-    return [_BATCH + sha256(names).hexdigest()[:16].encode(), codec.encode_batch(alerts)]
+    return [_BATCH + sha256(names).hexdigest()[:16].encode(), codec.encode_alerts(alerts)]
 
 
-def sweep(fields: dict[bytes, bytes]) -> tuple[list[bytes], list[bytes]]:
+def split_compacted_fields(fields: dict[bytes, bytes]) -> tuple[list[bytes], list[bytes]]:
     """Return the fields that hold forgotten alerts only, and names and values of those that hold some."""
-    known = codec.decode_incident(fields[b"head"]).standings
+    known = codec.decode_incident(fields[b"head"]).alert_states
     gone: list[bytes] = []
     kept: list[bytes] = []
     for name, packed in fields.items():
@@ -48,20 +48,20 @@ def sweep(fields: dict[bytes, bytes]) -> tuple[list[bytes], list[bytes]]:
             if name.removeprefix(_ALERT).decode() not in known:
                 gone.append(name)
         elif name.startswith(_BATCH):
-            batch = codec.decode_batch(packed)
+            batch = codec.decode_alerts(packed)
             left = [alert for alert in batch if alert.fingerprint in known]
             if not left:
                 gone.append(name)
             elif len(left) < len(batch):
-                kept += (name, codec.encode_batch(left))
+                kept += (name, codec.encode_alerts(left))
     return gone, kept
 
 
 def may_have_batches(incident: Incident) -> bool:
-    return len(incident.standings) >= _BATCH_FROM
+    return len(incident.alert_states) >= _BATCH_FROM
 
 
-def reword(
+def build_reworded_fields(
     fields: Mapping[bytes, bytes], alerts: Sequence[Alert]
 ) -> tuple[list[bytes], list[tuple[bytes, bytes]]]:
     """Return the fields of a group's hash that go, and those to write, so that it holds *alerts* as they are.
@@ -70,14 +70,14 @@ def reword(
     often the words change, they are kept once.
     """
     words = {alert.fingerprint: alert for alert in alerts}
-    own = {name for name in words if _own(name) in fields}
+    own = {name for name in words if _own_field(name) in fields}
     placed = set(own)
     gone: list[bytes] = []
     kept: list[tuple[bytes, bytes]] = []
     for field, packed in fields.items():
         if not field.startswith(_BATCH):
             continue
-        batch = codec.decode_batch(packed)
+        batch = codec.decode_alerts(packed)
         left = []
         for alert in batch:
             name = alert.fingerprint
@@ -89,42 +89,44 @@ def reword(
         if not left:
             gone.append(field)
         elif left != batch:
-            kept.append((field, codec.encode_batch(left)))
-    kept += [(_own(name), codec.encode(words[name])) for name in words if name in own or name not in placed]
+            kept.append((field, codec.encode_alerts(left)))
+    kept += [
+        (_own_field(name), codec.encode(words[name])) for name in words if name in own or name not in placed
+    ]
     return gone, kept
 
 
-def _own(fingerprint: str) -> bytes:
+def _own_field(fingerprint: str) -> bytes:
     return _ALERT + fingerprint.encode()
 
 
-def unpack(fields: dict[bytes, bytes], *, is_past: bool) -> Incident:
+def unpack_incident(fields: dict[bytes, bytes], *, is_past: bool) -> Incident:
     head = codec.decode_incident(fields[b"head"])
     alerts: dict[str, Alert] = {}
     deliveries: dict[str, Delivery] = {}
     for name, packed in fields.items():
         if name.startswith(_ALERT):
-            _add_newer(alerts, codec.decode_alert(packed), head.standings)
+            _add_newer(alerts, codec.decode_alert(packed), head.alert_states)
         elif name.startswith(_BATCH):
-            for alert in codec.decode_batch(packed):
-                _add_newer(alerts, alert, head.standings)
+            for alert in codec.decode_alerts(packed):
+                _add_newer(alerts, alert, head.alert_states)
         elif name.startswith(DELIVERY):
             deliveries[name.removeprefix(DELIVERY).decode()] = codec.decode_delivery(packed)
     return replace(head, alerts=alerts, deliveries=deliveries, is_past=is_past)
 
 
-def _add_newer(alerts: dict[str, Alert], alert: Alert, standings: Mapping[str, Standing]) -> None:
-    """Add an alert of *standings* unless a later word on it is known: it may be kept alone and in batches.
+def _add_newer(alerts: dict[str, Alert], alert: Alert, alert_states: Mapping[str, AlertState]) -> None:
+    """Add an alert of *alert_states* unless a later word on it is known: it may be kept alone and in batches.
 
     Of several copies the one counts whose words have the checksum that its standing has.
     """
-    standing = standings.get(alert.fingerprint)
-    if standing is None:
+    alert_state = alert_states.get(alert.fingerprint)
+    if alert_state is None:
         return
     known = alerts.get(alert.fingerprint)
-    if known is None or _age(alert, standing) >= _age(known, standing):
+    if known is None or _freshness(alert, alert_state) >= _freshness(known, alert_state):
         alerts[alert.fingerprint] = alert
 
 
-def _age(alert: Alert, standing: Standing) -> tuple[bool, float, float]:
-    return (alert.checksum == standing.checksum, alert.starts_at, alert.ends_at)
+def _freshness(alert: Alert, alert_state: AlertState) -> tuple[bool, float, float]:
+    return (alert.checksum == alert_state.checksum, alert.starts_at, alert.ends_at)

@@ -23,20 +23,20 @@ class RedisReviews:
         script = resources.files("receiver.store") / "scripts" / "review.lua"
         self._script = client.register_script(script.read_text())
 
-    def read(self, slot: str) -> HeldReviews:
+    def read(self, group_id: str) -> HeldReviews:
         """Return how the reviews at *slot* stand; no state where the route was never looked at."""
         with store_errors():
-            version, state = self._redis.hmget(self._key(slot), "v", "state")
-        return HeldReviews(slot, _states.decode(state) if state else None, int(version or 0))
+            version, state = self._redis.hmget(self._key(group_id), "v", "state")
+        return HeldReviews(group_id, _states.decode(state) if state else None, int(version or 0))
 
     def keep(self, held: HeldReviews, state: ReviewState) -> bool:
         """Keep *state* for another 400 days; False where somebody changed it since *held* was read."""
         with store_errors():
             answer = self._script(
-                keys=[self._key(held.slot)],
+                keys=[self._key(held.group_id)],
                 args=[held.version, _encoder.encode(state), REVIEWS_FOR_S],
             )
         return bool(answer)
 
-    def _key(self, slot: str) -> str:
-        return Keys(shard_of(slot, self._shards)).reviews(slot)
+    def _key(self, group_id: str) -> str:
+        return Keys(shard_of(group_id, self._shards)).reviews(group_id)

@@ -19,25 +19,25 @@ _API = "api"
 
 def acknowledge(parts: Parts, incident_id: str, asked: Answer) -> WholeIncident:
     """Acknowledge the incident and return it as it then is; given again, its time begins anew."""
-    parts.hands.acknowledge(incident_id, read_person(asked), parts.clock())
+    parts.incident_service.acknowledge(incident_id, read_person(asked), parts.clock())
     return describe(parts, incident_id)
 
 
 def unacknowledge(parts: Parts, incident_id: str, asked: Answer) -> WholeIncident:
     """Take the acknowledgement back and return the incident as it then is."""
-    parts.hands.unacknowledge(incident_id, read_person(asked), parts.clock())
+    parts.incident_service.unacknowledge(incident_id, read_person(asked), parts.clock())
     return describe(parts, incident_id)
 
 
 def resolve(parts: Parts, incident_id: str, asked: Answer) -> WholeIncident:
     """Close the incident by hand and return it as it then is."""
-    parts.hands.resolve(incident_id, read_person(asked), parts.clock())
+    parts.incident_service.resolve(incident_id, read_person(asked), parts.clock())
     return describe(parts, incident_id)
 
 
 def snooze(parts: Parts, incident_id: str, asked: Snooze) -> WholeIncident:
     """Hold the incident's escalation for a time and return it as it then is."""
-    parts.hands.snooze(incident_id, read_person(asked), read_for(asked), parts.clock())
+    parts.incident_service.snooze(incident_id, read_person(asked), read_for(asked), parts.clock())
     return describe(parts, incident_id)
 
 

@@ -97,7 +97,7 @@ class Counts:
 
 def build_board(parts: Parts, asked: BoardQuery) -> tuple[Board, Counts]:
     """Return the part of the open incidents that is asked for, and how many there are. Raises StoreError."""
-    now, everything = parts.clock(), list(parts.incidents.find_open())
+    now, everything = parts.clock(), list(parts.incidents.list_open())
     counts = Counts(
         open=len(everything),
         unacknowledged=sum(not incident.is_acknowledged for incident in everything),
@@ -112,7 +112,7 @@ def lay_out(parts: Parts, incidents: Iterable[Incident], page: int) -> Board:
     now, found = parts.clock(), sorted(incidents, key=urgency)
     part = take_part(found, page)
     ids = [incident.id for incident in part.rows]
-    heads, find_policy = parts.incidents.read_heads(ids, delivery_keys(parts)), policy_finder(parts, now)
+    heads, find_policy = parts.incidents.load_heads(ids, delivery_keys(parts)), policy_finder(parts, now)
     return Board(
         at=format_moment(now),
         total=len(found),
@@ -127,7 +127,7 @@ def urgency(incident: Incident) -> tuple[bool, bool, bool, int, float]:
     return (
         incident.is_resolved,
         incident.is_acknowledged,
-        incident.is_waiting,
+        incident.is_paused,
         -incident.severity.rank,
         incident.opened_at,
     )
@@ -138,7 +138,7 @@ def build_card(incident: Incident, policy: EscalationPolicy, now: float) -> Card
     row = render_row(incident, policy, now)
     progress = trace_progress(incident, policy, now)
     step = progress.next_step
-    waits = step is not None and row.next_step_at is not None and not incident.is_waiting
+    waits = step is not None and row.next_step_at is not None and not incident.is_paused
     return Card(
         row=row,
         state=describe_state(incident),
@@ -160,8 +160,8 @@ def describe_state(incident: Incident) -> str:
 
 def list_marks(incident: Incident, now: float) -> list[str]:
     marks = []
-    if incident.held is not None:
-        marks.append(incident.held.reason)
+    if incident.suppression is not None:
+        marks.append(incident.suppression.reason)
     if incident.is_flapping:
         marks.append("flapping")
     if incident.is_stale(now):
@@ -177,8 +177,8 @@ def _why_none(incident: Incident, progress: Progress) -> str:
         return "nobody is paged"
     if incident.is_acknowledged:
         return "nobody, it is taken"
-    if incident.is_waiting:
-        return "waits while it is muted" if incident.is_held else "waits while it is quiet"
+    if incident.is_paused:
+        return "waits while it is muted" if incident.is_suppressed else "waits while it is quiet"
     telling = [one.step.responder.title for one in progress.steps if name_state(one) is StepState.TELLING]
     return f"{telling[0]}, being told now" if telling else "nobody further"
 

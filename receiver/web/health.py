@@ -92,7 +92,7 @@ def _look(parts: Parts) -> None:
     telemetry.FAILED_DELIVERIES.set(parts.incidents.count_failed())
     telemetry.REDIS_MEMORY.set(parts.condition.find_fullness())
     telemetry.MAINTENANCE.set(parts.maintenance.find(parts.clock()) is not None)
-    telemetry.count_incidents(parts.incidents.census())
+    telemetry.count_incidents(parts.incidents.count_open())
     telemetry.CONFIG_SUCCESSFUL.set(not parts.config.list_refused())
     telemetry.CONFIG_TIMESTAMP.set(parts.config.state.loaded_at)
     telemetry.show_last_webhooks(parts.last_webhooks.list_all())

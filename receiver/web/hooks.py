@@ -13,7 +13,7 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from receiver import telemetry
 from receiver.config.model import Routing
-from receiver.domain.alert import Batch
+from receiver.domain.alert import ReceivedAlerts
 from receiver.domain.journey import find_severity_warnings
 from receiver.errors import PayloadError, PayloadTooLarge
 from receiver.sources import alertmanager
@@ -48,7 +48,7 @@ def build_hooks(parts: Parts, doors: Doors) -> Blueprint:
         source = one_line(request.args.get("source", ""), _MAX_SOURCE) if request.query_string else ""
         batch = alertmanager.parse(_read_body(), source, now)
         with answer_in_time():
-            accepted = parts.intake.accept(batch.groups, now)
+            accepted = parts.ingester.ingest(batch.groups, now)
         counts = {
             "new": accepted.new,
             "duplicates": accepted.duplicates,
@@ -126,7 +126,7 @@ def _read_body() -> bytes:
     return body
 
 
-def _list_warnings(routing: Routing, batch: Batch) -> list[str]:
+def _list_warnings(routing: Routing, batch: ReceivedAlerts) -> list[str]:
     """Return what to warn of in the severities of what fires, each once; for who sends test alerts."""
     found: dict[str, None] = {}
     for alert in (alert for group in batch.groups for alert in group.alerts if alert.is_firing):

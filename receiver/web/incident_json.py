@@ -26,7 +26,7 @@ def delivery_keys(parts: Parts) -> tuple[str, ...]:
 def describe(parts: Parts, incident_id: str) -> WholeIncident:
     """Return one incident as the API shows it. Raises NotFound."""
     incident = parts.incidents.load(incident_id)
-    timeline = parts.incidents.timeline(incident_id)
+    timeline = parts.incidents.load_timeline(incident_id)
     now = parts.clock()
     return render_whole(incident, policy_finder(parts, now)(incident), timeline, now)
 

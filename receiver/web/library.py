@@ -41,7 +41,7 @@ class Library:
 def build_library(parts: Parts, rules: AlertRules | None) -> Library:
     """Return the library as the kept history shows it. Raises StoreError."""
     shelf = parts.runbooks
-    found = parts.incidents.find_newest(limit=_LOOKED_AT).incidents
+    found = parts.incidents.list_newest(limit=_LOOKED_AT).incidents
     seen = Counter(incident.alertname for incident in found)
     known = {runbook.name: runbook for runbook in shelf.all()}
     ruled = {rule.name: rule for rule in rules.rules} if rules else {}

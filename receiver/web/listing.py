@@ -26,7 +26,7 @@ _STATES = {
 
 def list_incidents(parts: Parts, asked: ListQuery) -> IncidentPage:
     """Return part of the incidents, newest first."""
-    page = parts.incidents.find_newest(
+    page = parts.incidents.list_newest(
         states=_STATES[asked.state],
         severity=asked.severity,
         alertname=asked.alertname,
@@ -43,7 +43,7 @@ def list_incidents(parts: Parts, asked: ListQuery) -> IncidentPage:
 def list_history(parts: Parts, asked: HistoryQuery) -> HistoryPage:
     """Return part of the incidents that opened at or after a moment, closed and open, newest first."""
     now = parts.clock()
-    page = parts.incidents.find_newest(
+    page = parts.incidents.list_newest(
         alertname=asked.alertname,
         opened_from=parse_since(asked.since, now),
         limit=asked.limit,

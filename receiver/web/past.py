@@ -66,7 +66,7 @@ def build_past(parts: Parts, asked: PastQuery) -> Past:
     until = _read_until(asked.until, now)
     since = max(parse_since(asked.since, now), now - parts.routing.history)
     keys = [page_key(step) for policy in parts.routing.policies.values() for step in policy.steps]
-    page = parts.incidents.find_newest(
+    page = parts.incidents.list_newest(
         alertname=asked.alertname,
         opened_from=since,
         opened_before=until,

@@ -10,7 +10,7 @@ from receiver.domain.delivery import Delivery
 from receiver.domain.escalation import Progress, StepStanding, trace_progress
 from receiver.domain.failure import delivery_id
 from receiver.domain.heading import find_heading
-from receiver.domain.incident import Event, Hold, Incident, SilenceNote
+from receiver.domain.incident import Incident, SilenceRequest, Suppression, TimelineEvent
 from receiver.domain.policy import EscalationPolicy
 from receiver.domain.storm import find_storm_of
 from receiver.web.bodies import (
@@ -78,7 +78,7 @@ def render_history_row(incident: Incident, policy: EscalationPolicy, now: float)
 
 
 def render_whole(
-    incident: Incident, policy: EscalationPolicy, timeline: list[Event], now: float
+    incident: Incident, policy: EscalationPolicy, timeline: list[TimelineEvent], now: float
 ) -> WholeIncident:
     """Return one incident with its alerts, timeline, escalation and deliveries."""
     return WholeIncident(
@@ -91,10 +91,10 @@ def render_whole(
         previous=incident.previous or None,
         snoozed_until=format_if_any(incident.snoozed_until),
         stale_at=None if incident.is_resolved else format_if_any(incident.stale_at),
-        held=_render_hold(incident.held),
+        held=_render_hold(incident.suppression),
         storm=find_storm_of(incident.deliveries) or None,
         silences=[_render_silence(incident, note) for note in incident.silences],
-        alerts=[_render_alert(incident, fingerprint) for fingerprint in incident.standings],
+        alerts=[_render_alert(incident, fingerprint) for fingerprint in incident.alert_states],
         timeline=[_render_event(event) for event in timeline],
         escalation=_render_escalation(policy, trace_progress(incident, policy, now)),
         deliveries=[_render_delivery(incident.id, *each) for each in sorted(incident.deliveries.items())],
@@ -118,7 +118,7 @@ def _seconds(incident: Incident, moment: float) -> float | None:
     return round(max(0.0, moment - incident.opened_at), 3) if moment else None
 
 
-def _render_hold(held: Hold | None) -> HoldRow | None:
+def _render_hold(held: Suppression | None) -> HoldRow | None:
     if held is None:
         return None
     return HoldRow(
@@ -129,7 +129,7 @@ def _render_hold(held: Hold | None) -> HoldRow | None:
     )
 
 
-def _render_silence(incident: Incident, note: SilenceNote) -> SilenceRow:
+def _render_silence(incident: Incident, note: SilenceRequest) -> SilenceRow:
     made = incident.deliveries.get(f"silence:{note.number}")
     return SilenceRow(
         number=note.number,
@@ -144,20 +144,20 @@ def _render_silence(incident: Incident, note: SilenceNote) -> SilenceRow:
 
 
 def _render_alert(incident: Incident, fingerprint: str) -> AlertRow:
-    standing, alert = incident.standings[fingerprint], incident.alerts.get(fingerprint)
+    alert_state, alert = incident.alert_states[fingerprint], incident.alerts.get(fingerprint)
     return AlertRow(
         fingerprint=fingerprint,
-        status=AlertState.FIRING if standing.is_firing else AlertState.RESOLVED,
-        severity=standing.severity,
-        starts_at=format_if_any(standing.starts_at),
-        ends_at=format_if_any(standing.ends_at),
+        status=AlertState.FIRING if alert_state.is_firing else AlertState.RESOLVED,
+        severity=alert_state.severity,
+        starts_at=format_if_any(alert_state.starts_at),
+        ends_at=format_if_any(alert_state.ends_at),
         labels=alert.labels if alert else {},
         annotations=alert.annotations if alert else {},
         generator_url=alert.generator_url if alert else "",
     )
 
 
-def _render_event(event: Event) -> EventRow:
+def _render_event(event: TimelineEvent) -> EventRow:
     return EventRow(
         at=format_moment(event.at),
         what=event.what,

@@ -34,7 +34,9 @@ def silence(parts: Parts, incident_id: str, asked: SilenceWish) -> WholeIncident
         raise Refusal(409, "the incident is resolved: nothing of it fires")
     if incident.source not in parts.routing.alertmanagers:
         raise Refusal(502, "no Alertmanager is configured; set alertmanager.url in routing.yaml")
-    change = parts.hands.silence(incident_id, by, for_s, one_line(asked.comment or "", _MAX_COMMENT), now)
+    change = parts.incident_service.silence(
+        incident_id, by, for_s, one_line(asked.comment or "", _MAX_COMMENT), now
+    )
     if not change.is_changed or change.incident is None:
         raise Refusal(409, "nothing of the incident fires that could be silenced")
     wished = _find_wished(incident, change.incident, by, now)
@@ -52,7 +54,7 @@ def _find_wished(before: Incident, after: Incident, by: Person, now: float) -> l
     return [
         note.number
         for note in after.silences
-        if note.number not in former and (note.by, note.wished_at) == (by.name, now)
+        if note.number not in former and (note.by, note.requested_at) == (by.name, now)
     ]
 
 
@@ -74,4 +76,4 @@ def _wait(parts: Parts, incident_id: str, wished: Sequence[int]) -> None:
 def _withdraw(parts: Parts, incident_id: str, numbers: Sequence[int], by: Person) -> None:
     """Take the wish back: one that was refused must not come true later, unasked."""
     for number in numbers:
-        parts.hands.expire_silence(incident_id, number, by, parts.clock())
+        parts.incident_service.expire_silence(incident_id, number, by, parts.clock())

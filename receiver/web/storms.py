@@ -42,7 +42,7 @@ def acknowledge_storm(parts: Parts, storm_id: str, asked: Answer) -> StormRow:
 def describe_storm(parts: Parts, held: HeldStorm) -> StormRow:
     """Return a storm with the numbers of its members as they stand now."""
     storm = held.storm
-    heads = parts.incidents.read_heads(list_incident_ids(held))
+    heads = parts.incidents.load_heads(list_incident_ids(held))
     tally = count(find_counted(take_census(held, heads)))
     answered = storm.acknowledged
     return StormRow(

@@ -96,7 +96,7 @@ def _find_failed(parts: Parts) -> Iterator[Trouble]:
             url_for("pages.incident", incident_id=failure.incident.id, _anchor="deliveries"),
             f"{failure.incident.alertname or failure.incident.id}: {name_delivery_for_reader(failure.key)}",
         )
-        for failure in parts.failures.find(_FAILED_SHOWN).failures
+        for failure in parts.failures.list_failures(_FAILED_SHOWN).failures
     )
     title = "1 delivery was given up." if count == 1 else f"{count} deliveries were given up."
     words = f"The newest {len(links)}:" if count > len(links) else ""

@@ -86,13 +86,15 @@ def build_inquiry(parts: Parts, questions: PagerQuestions | None) -> Inquiry | N
     """Return what asks PagerDuty before a further step; None without a token."""
     if questions is None:
         return None
-    answers = PagerAnswers(parts.hands, parts.incidents, parts.clock)
-    return Inquiry(questions, answers, parts.hands, parts.storms, parts.incidents, clock=parts.clock)
+    answers = PagerAnswers(parts.incident_service, parts.incidents, parts.clock)
+    return Inquiry(
+        questions, answers, parts.incident_service, parts.storms, parts.incidents, clock=parts.clock
+    )
 
 
 def build_checker(parts: Parts, questions: PagerQuestions | None) -> PageChecker:
     """Return what checks that PagerDuty has each page; without a token it goes by PagerDuty's webhooks."""
-    answers = PagerAnswers(parts.hands, parts.incidents, parts.clock)
+    answers = PagerAnswers(parts.incident_service, parts.incidents, parts.clock)
     return PageChecker(
         parts.incidents,
         answers,

@@ -69,9 +69,9 @@ def build_machine(
     rest, turns = rest or build_rest(parts), build_turns(parts)
     questions = PagerQuestions(rest, clock) if rest is not None else None
     trusts = {source: Trust(one.looks, one.trust_after) for source, one in routing.alertmanagers.items()}
-    witness = Witness(build_clients(parts), trusts, parts.hands, clock)
-    watch = Watch(witness, parts.incidents, parts.hands, trusts, clock)
-    desk = PagerDesk(parts.hands, parts.incidents, rest, routing, clock, storms=parts.storms)
+    witness = Witness(build_clients(parts), trusts, parts.incident_service, clock)
+    watch = Watch(witness, parts.incidents, parts.incident_service, trusts, clock)
+    desk = PagerDesk(parts.incident_service, parts.incidents, rest, routing, clock, storms=parts.storms)
     return Machine(
         Reconciler(
             parts.incidents,
@@ -98,7 +98,7 @@ def _list_repeated(parts: Parts, watch: Watch) -> dict[str, Repeated]:
     """Return by name what is done again and again."""
     routing, reviewer = parts.routing, build_reviewer(parts)
     upkeep = MaintenanceWatch(parts.maintenance, parts.incidents, parts.agenda, _saying(parts))
-    beats = HeartbeatWatch(routing, routing.heartbeats, parts.beats, parts.intake, parts.incidents)
+    beats = HeartbeatWatch(routing, routing.heartbeats, parts.beats, parts.ingester, parts.incidents)
     refused = RefusedDeliveries(parts.failures, routing.digests)
     works: dict[str, Callable[[float], float]] = {
         MAINTENANCE: upkeep.work,

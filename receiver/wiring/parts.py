@@ -14,10 +14,10 @@ from receiver.config.settings import Settings
 from receiver.domain.config_state import ConfigState
 from receiver.engine.config_report import ConfigReport
 from receiver.engine.duties import LANE as DUTIES
-from receiver.engine.hands import Hands
+from receiver.engine.hands import IncidentService
 from receiver.engine.heartbeats import DUTY as BEATS
 from receiver.engine.heartbeats import Pulse
-from receiver.engine.intake import Intake
+from receiver.engine.intake import IncidentIngester
 from receiver.engine.last_webhooks import MAX_SOURCES, LastWebhooks
 from receiver.engine.maintenance import Switch
 from receiver.engine.storms import PATIENCE_S, Storms
@@ -66,8 +66,8 @@ class Parts:
     failures: RedisFailures
     shelf_of_storms: RedisStorms
     storms: Storms
-    intake: Intake
-    hands: Hands
+    ingester: IncidentIngester
+    incident_service: IncidentService
     runbooks: RunbookShelf
     clock: Clock
     run_id: str = ""
@@ -134,8 +134,8 @@ def build_parts(
         last_webhooks=LastWebhooks(RedisLastWebhooks(client, limit=MAX_SOURCES)),
         notices=notices,
         failures=RedisFailures(client, incidents, shards=shards),
-        intake=Intake(incidents, routing, pulse, pause, incidents),
-        hands=Hands(incidents),
+        ingester=IncidentIngester(incidents, routing, pulse, pause, incidents),
+        incident_service=IncidentService(incidents),
         runbooks=build_shelf(settings, routing, clock),
         clock=clock,
         run_id=os.environ.get("RECEIVER_RUN_ID", ""),

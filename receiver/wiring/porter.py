@@ -31,7 +31,7 @@ def build_porter(parts: Parts) -> Porter:
             parts.agenda.put(DUTIES, f"review-{record.review.route}", max(now, record.edit_at))
 
     desk = Desk(
-        parts.hands,
+        parts.incident_service,
         parts.incidents,
         routing,
         Roster(routing.responders, OnCall(rest, parts.clock) if rest else None),

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 from receiver.domain.action import Action, Inquire, Page, Reply
 from receiver.domain.delivery import Delivery, Receipt
 from receiver.domain.escalation import LOOK_AHEAD_S, LOOK_FRESH_S
-from receiver.domain.incident import Hold, Incident
+from receiver.domain.incident import Incident, Suppression
 from receiver.domain.plan import plan
 from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy
 from tests.builders import OPENED_AT, a_policy, an_alert, an_incident
@@ -55,19 +55,19 @@ def test_nobody_further_is_told_before_pagerduty_was_asked(offset: float) -> Non
 def test_once_it_was_asked_the_step_is_told_in_its_time_whatever_came_of_it(
     offset: float, asked: float, is_unasked: bool
 ) -> None:
-    incident = replace(paged(), pager_asked_at=DUE_AT + asked, is_pager_unasked=is_unasked)
+    incident = replace(paged(), pagerduty_checked_at=DUE_AT + asked, pagerduty_check_failed=is_unasked)
     actions = wanted(incident, DUE_AT + offset)
     assert tells(actions) == [PAGERDUTY, SLACK]
     assert not any(isinstance(action, Inquire) for action in actions)
 
 
 def test_an_answer_of_long_before_is_none() -> None:
-    incident = replace(paged(), pager_asked_at=DUE_AT - LOOK_FRESH_S - 0.1)
+    incident = replace(paged(), pagerduty_checked_at=DUE_AT - LOOK_FRESH_S - 0.1)
     assert tells(wanted(incident, DUE_AT)) == []
 
 
 def test_it_is_asked_again_while_there_is_time() -> None:
-    incident = replace(paged(), pager_asked_at=DUE_AT - 2.5, is_pager_unasked=True)
+    incident = replace(paged(), pagerduty_checked_at=DUE_AT - 2.5, pagerduty_check_failed=True)
     ready = [
         a.ready_at for a in wanted(incident, DUE_AT - 2) if isinstance(a, Inquire) and a.lane == PAGERDUTY
     ]
@@ -75,7 +75,7 @@ def test_it_is_asked_again_while_there_is_time() -> None:
 
 
 def test_nobody_is_asked_while_somebody_has_it_nor_while_it_is_held() -> None:
-    for incident in (paged(acknowledged_by="alice"), paged(held=Hold("silenced", OPENED_AT))):
+    for incident in (paged(acknowledged_by="alice"), paged(suppression=Suppression("silenced", OPENED_AT))):
         assert not any(isinstance(action, Inquire) for action in wanted(incident, DUE_AT))
 
 

@@ -10,11 +10,13 @@ from hypothesis import strategies as st
 
 from receiver.domain.alert import Alert, Group, Severity
 from receiver.domain.answers import acknowledge, resolve, unacknowledge
-from receiver.domain.incident import Change, Incident, Run, Standing
-from receiver.domain.merge import Terms, merge
+from receiver.domain.incident import AlertState, EscalationRun, Incident, IncidentChange
+from receiver.domain.merge import RouteSettings, merge
 from receiver.domain.person import Person
 
-TERMS = Terms(route="#alerts", channel="#alerts", policy="critical", steps=("on-call", "lead"))
+ROUTE_SETTINGS = RouteSettings(
+    route="#alerts", channel="#alerts", policy="critical", steps=("on-call", "lead")
+)
 START = 1_795_435_200.0
 NAMES = "abcd"
 
@@ -51,7 +53,7 @@ class Payload:
 
 
 @dataclass(frozen=True)
-class Hand:
+class Response:
     """What a person does."""
 
     does: str
@@ -69,26 +71,26 @@ words = st.builds(
 unique_words = st.lists(words, max_size=4, unique_by=lambda word: word.name).map(tuple)
 waits = st.sampled_from([0.25, 1.0, 60.0, 599.0, 600.0, 4000.0])
 payloads = st.builds(Payload, unique_words, is_truncated=st.booleans(), after=waits)
-hands = st.builds(Hand, st.sampled_from(["acknowledge", "unacknowledge", "resolve"]), after=waits)
-pasts = st.lists(payloads | hands, max_size=8)
+responses = st.builds(Response, st.sampled_from(["acknowledge", "unacknowledge", "resolve"]), after=waits)
+pasts = st.lists(payloads | responses, max_size=8)
 
 
-def do(incident: Incident | None, what: Payload | Hand, now: float) -> Change:
+def apply_step(incident: Incident | None, what: Payload | Response, now: float) -> IncidentChange:
     if isinstance(what, Payload):
-        return merge(incident, what.at(now), TERMS, now)
+        return merge(incident, what.at(now), ROUTE_SETTINGS, now)
     if incident is None:
-        return Change(None)
+        return IncidentChange(None)
     return {"acknowledge": acknowledge, "unacknowledge": unacknowledge, "resolve": resolve}[what.does](
         incident, Person("ana"), now
     )
 
 
-def live(past: list[Payload | Hand]) -> tuple[Incident | None, float]:
+def replay(past: list[Payload | Response]) -> tuple[Incident | None, float]:
     """Return the incident after *past*, and the moment."""
     incident, now = None, START
     for what in past:
         now += what.after
-        incident = do(incident, what, now).incident
+        incident = apply_step(incident, what, now).incident
     return incident, now
 
 
@@ -96,7 +98,7 @@ def live(past: list[Payload | Hand]) -> tuple[Incident | None, float]:
 @settings(max_examples=200, deadline=None)
 @example(
     # The next incident opens with a copy of a firing dismissed before, which began earlier than was known.
-    [Payload((Word("a", is_firing=True),)), Hand("resolve")],
+    [Payload((Word("a", is_firing=True),)), Response("resolve")],
     Payload((Word("a", is_firing=True, age=30.0), Word("b", is_firing=True))),
 )
 @example(
@@ -104,15 +106,15 @@ def live(past: list[Payload | Hand]) -> tuple[Incident | None, float]:
     [
         Payload((Word("a", is_firing=True),)),
         Payload((Word("a", is_firing=False),), is_truncated=True),
-        Hand("resolve"),
+        Response("resolve"),
     ],
     Payload((Word("a", is_firing=True, age=30.0), Word("b", is_firing=True))),
 )
-def test_merging_twice_is_merging_once(past: list[Payload | Hand], payload: Payload) -> None:
-    incident, now = live(past)
+def test_merging_twice_is_merging_once(past: list[Payload | Response], payload: Payload) -> None:
+    incident, now = replay(past)
     group = payload.at(now + payload.after)
-    once = merge(incident, group, TERMS, now + payload.after)
-    twice = merge(once.incident, group, TERMS, now + payload.after + 1)
+    once = merge(incident, group, ROUTE_SETTINGS, now + payload.after)
+    twice = merge(once.incident, group, ROUTE_SETTINGS, now + payload.after + 1)
     assert not twice.is_changed
     assert twice.incident == once.incident
     assert twice.new == twice.resolved == 0
@@ -122,23 +124,23 @@ def test_merging_twice_is_merging_once(past: list[Payload | Hand], payload: Payl
 
 @given(pasts, payloads)
 @settings(max_examples=200, deadline=None)
-def test_the_counts_of_a_payload_add_up(past: list[Payload | Hand], payload: Payload) -> None:
-    incident, now = live(past)
-    change = merge(incident, payload.at(now + payload.after), TERMS, now + payload.after)
+def test_the_counts_of_a_payload_add_up(past: list[Payload | Response], payload: Payload) -> None:
+    incident, now = replay(past)
+    change = merge(incident, payload.at(now + payload.after), ROUTE_SETTINGS, now + payload.after)
     assert change.new + change.duplicates + change.resolved == len(payload.words)
 
 
 @given(pasts, payloads)
 @settings(max_examples=200, deadline=None)
 def test_a_resolved_alert_that_nobody_knows_changes_nothing(
-    past: list[Payload | Hand], payload: Payload
+    past: list[Payload | Response], payload: Payload
 ) -> None:
-    incident, now = live(past)
+    incident, now = replay(past)
     unknown = tuple(Word(f"unknown-{word.name}", is_firing=False) for word in payload.words)
     # An untruncated payload may end an incident that waits for just that.
     is_open = incident is not None and not incident.is_resolved
     group = Payload(unknown, is_truncated=is_open).at(now + 1)
-    change = merge(incident, group, TERMS, now + 1)
+    change = merge(incident, group, ROUTE_SETTINGS, now + 1)
     assert change.incident == incident
     assert not change.is_changed
     assert not change.events
@@ -146,11 +148,17 @@ def test_a_resolved_alert_that_nobody_knows_changes_nothing(
 
 @given(pasts, st.booleans())
 @settings(max_examples=200, deadline=None)
-def test_copies_of_what_fires_change_nothing_a_reader_sees(past: list[Payload | Hand], older: bool) -> None:
-    incident, now = live(past)
-    firing = [name for name, standing in incident.standings.items() if standing.is_firing] if incident else []
+def test_copies_of_what_fires_change_nothing_a_reader_sees(
+    past: list[Payload | Response], older: bool
+) -> None:
+    incident, now = replay(past)
+    firing = (
+        [name for name, alert_state in incident.alert_states.items() if alert_state.is_firing]
+        if incident
+        else []
+    )
     copies = tuple(Word(name, is_firing=True, age=90_000.0 if older else 0.0) for name in firing)
-    change = merge(incident, Payload(copies, is_truncated=True).at(now + 1), TERMS, now + 1)
+    change = merge(incident, Payload(copies, is_truncated=True).at(now + 1), ROUTE_SETTINGS, now + 1)
     assert not change.events
     assert change.new == 0
     if incident is not None:
@@ -159,7 +167,7 @@ def test_copies_of_what_fires_change_nothing_a_reader_sees(past: list[Payload | 
         assert change.incident.state == incident.state
         assert change.incident.run == incident.run
         for name in firing:
-            assert change.incident.standings[name].starts_at <= incident.standings[name].starts_at
+            assert change.incident.alert_states[name].starts_at <= incident.alert_states[name].starts_at
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=6))
@@ -167,59 +175,61 @@ def test_of_all_copies_of_a_firing_the_earliest_start_is_kept(ages: list[float])
     now, incident = START, None
     for age in ages:
         incident = merge(
-            incident, Payload((Word("a", is_firing=True, age=age),)).at(now), TERMS, now
+            incident, Payload((Word("a", is_firing=True, age=age),)).at(now), ROUTE_SETTINGS, now
         ).incident
     assert incident is not None
-    assert incident.standings["a"].starts_at == now - max(ages)
+    assert incident.alert_states["a"].starts_at == now - max(ages)
     assert incident.revision == 0
 
 
 @given(pasts, payloads)
 @settings(max_examples=200, deadline=None)
-def test_an_alert_that_a_payload_leaves_out_stands_as_it_stood(
-    past: list[Payload | Hand], payload: Payload
+def test_an_alert_that_a_payload_leaves_out_keeps_its_state(
+    past: list[Payload | Response], payload: Payload
 ) -> None:
-    incident, now = live(past)
-    change = merge(incident, payload.at(now + payload.after), TERMS, now + payload.after)
+    incident, now = replay(past)
+    change = merge(incident, payload.at(now + payload.after), ROUTE_SETTINGS, now + payload.after)
     if incident is None or change.incident is None or change.is_new:
         return
     told = {word.name for word in payload.words}
-    for name, standing in incident.standings.items():
+    for name, alert_state in incident.alert_states.items():
         if name not in told:
-            assert change.incident.standings[name] == standing
+            assert change.incident.alert_states[name] == alert_state
 
 
 @given(pasts, payloads)
 @settings(max_examples=200, deadline=None)
 def test_an_incident_is_resolved_only_when_every_alert_of_it_is(
-    past: list[Payload | Hand], payload: Payload
+    past: list[Payload | Response], payload: Payload
 ) -> None:
-    incident, now = live(past)
-    change = merge(incident, payload.at(now + payload.after), TERMS, now + payload.after)
+    incident, now = replay(past)
+    change = merge(incident, payload.at(now + payload.after), ROUTE_SETTINGS, now + payload.after)
     after = change.incident
     if after is None or not change.is_changed or not after.is_resolved or after.is_closed_by_hand:
         return
-    assert all(not s.is_firing or s.is_dismissed for s in after.standings.values())
+    assert all(not s.is_firing or s.is_dismissed for s in after.alert_states.values())
     assert not payload.is_truncated or (incident is not None and incident.is_resolved)
 
 
 @given(pasts, payloads)
 @settings(max_examples=200, deadline=None)
 def test_an_untruncated_payload_resolves_what_fires_no_more(
-    past: list[Payload | Hand], payload: Payload
+    past: list[Payload | Response], payload: Payload
 ) -> None:
-    incident, now = live(past)
-    after = merge(incident, payload.at(now + payload.after), TERMS, now + payload.after).incident
+    incident, now = replay(past)
+    after = merge(incident, payload.at(now + payload.after), ROUTE_SETTINGS, now + payload.after).incident
     if after is None or after.is_resolved or payload.is_truncated or not payload.words:
         return
-    assert any(s.is_firing and not s.is_dismissed for s in after.standings.values())
+    assert any(s.is_firing and not s.is_dismissed for s in after.alert_states.values())
 
 
 @given(pasts, payloads)
 @settings(max_examples=200, deadline=None)
-def test_the_severity_is_never_lower_while_it_is_open(past: list[Payload | Hand], payload: Payload) -> None:
-    incident, now = live(past)
-    change = merge(incident, payload.at(now + payload.after), TERMS, now + payload.after)
+def test_the_severity_is_never_lower_while_it_is_open(
+    past: list[Payload | Response], payload: Payload
+) -> None:
+    incident, now = replay(past)
+    change = merge(incident, payload.at(now + payload.after), ROUTE_SETTINGS, now + payload.after)
     after = change.incident
     if after is None:
         return
@@ -227,15 +237,17 @@ def test_the_severity_is_never_lower_while_it_is_open(past: list[Payload | Hand]
         assert not change.is_new
         assert after.severity.rank >= incident.severity.rank
     if not after.is_resolved:
-        fires = [s.severity.rank for s in after.standings.values() if s.is_firing and not s.is_dismissed]
+        fires = [s.severity.rank for s in after.alert_states.values() if s.is_firing and not s.is_dismissed]
         assert after.severity.rank >= max(fires, default=0)
 
 
 @given(pasts, payloads)
 @settings(max_examples=200, deadline=None)
-def test_an_acknowledgement_ends_only_when_it_got_worse(past: list[Payload | Hand], payload: Payload) -> None:
-    incident, now = live(past)
-    change = merge(incident, payload.at(now + payload.after), TERMS, now + payload.after)
+def test_an_acknowledgement_ends_only_when_it_got_worse(
+    past: list[Payload | Response], payload: Payload
+) -> None:
+    incident, now = replay(past)
+    change = merge(incident, payload.at(now + payload.after), ROUTE_SETTINGS, now + payload.after)
     after = change.incident
     if incident is None or after is None or change.is_new or not incident.is_acknowledged:
         return
@@ -245,9 +257,9 @@ def test_an_acknowledgement_ends_only_when_it_got_worse(past: list[Payload | Han
 
 @given(pasts, payloads)
 @settings(max_examples=200, deadline=None)
-def test_what_joins_an_open_incident_moves_no_timer(past: list[Payload | Hand], payload: Payload) -> None:
-    incident, now = live(past)
-    after = merge(incident, payload.at(now + payload.after), TERMS, now + payload.after).incident
+def test_what_joins_an_open_incident_moves_no_timer(past: list[Payload | Response], payload: Payload) -> None:
+    incident, now = replay(past)
+    after = merge(incident, payload.at(now + payload.after), ROUTE_SETTINGS, now + payload.after).incident
     if incident is None or after is None or incident.is_resolved or incident.is_acknowledged:
         return
     assert after.run == incident.run
@@ -256,13 +268,13 @@ def test_what_joins_an_open_incident_moves_no_timer(past: list[Payload | Hand], 
 @given(pasts, payloads)
 @settings(max_examples=200, deadline=None)
 def test_an_identity_never_changes_and_a_new_one_is_never_used_again(
-    past: list[Payload | Hand], payload: Payload
+    past: list[Payload | Response], payload: Payload
 ) -> None:
-    incident, now = live(past)
-    change = merge(incident, payload.at(now + payload.after), TERMS, now + payload.after)
+    incident, now = replay(past)
+    change = merge(incident, payload.at(now + payload.after), ROUTE_SETTINGS, now + payload.after)
     if incident is None or change.incident is None:
         return
-    assert change.incident.slot == incident.slot
+    assert change.incident.group_id == incident.group_id
     assert (change.incident.id != incident.id) == change.is_new
     assert not change.is_new or change.incident.previous == incident.id
 
@@ -273,7 +285,7 @@ def test_an_identity_never_changes_and_a_new_one_is_never_used_again(
     # It fires on in an incident closed by hand, is carried into the next, and ends after that one did.
     [
         Payload((Word("a", is_firing=True),)),
-        Hand("resolve"),
+        Response("resolve"),
         Payload((Word("b", is_firing=True),)),
         Payload((Word("b", is_firing=False),)),
         Payload((Word("a", is_firing=False),)),
@@ -284,7 +296,7 @@ def test_an_identity_never_changes_and_a_new_one_is_never_used_again(
     # The same, and its end comes with the payload that opens the incident after.
     [
         Payload((Word("a", is_firing=True),)),
-        Hand("resolve"),
+        Response("resolve"),
         Payload((Word("b", is_firing=True),)),
         Payload((Word("b", is_firing=False),)),
         Payload((Word("a", is_firing=False), Word("b", is_firing=True)), after=4000.0),
@@ -292,30 +304,33 @@ def test_an_identity_never_changes_and_a_new_one_is_never_used_again(
     "a",
 )
 def test_an_alert_that_fires_after_its_resolve_is_never_taken_for_a_copy(
-    past: list[Payload | Hand], name: str
+    past: list[Payload | Response], name: str
 ) -> None:
-    incident, now = live(past)
+    incident, now = replay(past)
     ended = merge(
-        incident, Payload((Word(name, is_firing=False),), is_truncated=True).at(now + 1), TERMS, now + 1
+        incident,
+        Payload((Word(name, is_firing=False),), is_truncated=True).at(now + 1),
+        ROUTE_SETTINGS,
+        now + 1,
     )
-    fires = merge(ended.incident, Payload((Word(name, is_firing=True),)).at(now + 2), TERMS, now + 2)
+    fires = merge(ended.incident, Payload((Word(name, is_firing=True),)).at(now + 2), ROUTE_SETTINGS, now + 2)
     assert fires.new == 1
     assert fires.incident is not None
     assert not fires.incident.is_resolved
-    assert fires.incident.standings[name].is_firing
-    assert not fires.incident.standings[name].is_dismissed
+    assert fires.incident.alert_states[name].is_firing
+    assert not fires.incident.alert_states[name].is_dismissed
 
 
 @given(pasts, st.lists(words, max_size=4).map(tuple))
 @settings(max_examples=200, deadline=None)
 @example([], (Word("a", is_firing=True), Word("a", is_firing=False)))
 def test_merging_twice_is_merging_once_even_where_a_payload_contradicts_itself(
-    past: list[Payload | Hand], told: tuple[Word, ...]
+    past: list[Payload | Response], told: tuple[Word, ...]
 ) -> None:
-    incident, now = live(past)
+    incident, now = replay(past)
     group = Payload(told).at(now + 1)
-    once = merge(incident, group, TERMS, now + 1)
-    twice = merge(once.incident, group, TERMS, now + 2)
+    once = merge(incident, group, ROUTE_SETTINGS, now + 1)
+    twice = merge(once.incident, group, ROUTE_SETTINGS, now + 2)
     assert twice.incident == once.incident
     assert once.new + once.duplicates + once.resolved == len(told)
 
@@ -327,22 +342,22 @@ def test_merging_twice_is_merging_once_even_where_a_payload_contradicts_itself(
     [
         Payload((Word("a", is_firing=True), Word("b", is_firing=True))),
         Payload((Word("b", is_firing=False),)),
-        Hand("resolve"),
+        Response("resolve"),
         Payload((Word("b", is_firing=True, age=5000.0), Word("c", is_firing=True))),
     ]
 )
-def test_what_counts_as_new_is_what_begins_to_fire(past: list[Payload | Hand]) -> None:
-    incident, now = live(past[:-1])
+def test_what_counts_as_new_is_what_begins_to_fire(past: list[Payload | Response]) -> None:
+    incident, now = replay(past[:-1])
     if not past or not isinstance(past[-1], Payload):
         return
     now += past[-1].after
-    change = merge(incident, past[-1].at(now), TERMS, now)
+    change = merge(incident, past[-1].at(now), ROUTE_SETTINGS, now)
     begun = [alert.fingerprint for alert in change.changed_alerts if alert.is_firing]
     assert len(begun) == change.new
 
 
-standings = st.builds(
-    Standing,
+alert_states = st.builds(
+    AlertState,
     st.floats(0, 2e9),
     st.floats(0, 2e9),
     st.sampled_from(["critical", "none"]).map(Severity),
@@ -351,18 +366,18 @@ standings = st.builds(
 )
 
 
-@given(pasts, st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=5), standings, max_size=5))
+@given(pasts, st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=5), alert_states, max_size=5))
 @settings(max_examples=200, deadline=None)
 def test_an_incident_is_packed_and_unpacked_unchanged(
-    past: list[Payload | Hand], more: dict[str, Standing]
+    past: list[Payload | Response], more: dict[str, AlertState]
 ) -> None:
-    incident, _ = live(past)
+    incident, _ = replay(past)
     if incident is None:
         return
     incident = msgspec.structs.replace(
         incident,
-        standings={**incident.standings, **more},
-        run=Run(3, START, "unacknowledged", 2, is_quiet=True),
+        alert_states={**incident.alert_states, **more},
+        run=EscalationRun(3, START, "unacknowledged", 2, is_quiet=True),
         alerts={"a": Word("a", is_firing=False).at(START)},
     )
     packed = msgspec.msgpack.encode(incident)
@@ -378,8 +393,8 @@ def test_late_copies_of_a_firing_that_ended_do_not_end_the_next_one() -> None:
     first, first_end = told(START), told(START, START + 9)
     incident = None
     for after, group in enumerate([first, first_end, told(START + 19), first, first_end]):
-        incident = merge(incident, group, TERMS, START + 20 + after).incident
+        incident = merge(incident, group, ROUTE_SETTINGS, START + 20 + after).incident
     assert incident is not None
     assert not incident.is_resolved
-    assert incident.standings["a"].is_firing
-    assert incident.standings["a"].starts_at == START + 19
+    assert incident.alert_states["a"].is_firing
+    assert incident.alert_states["a"].starts_at == START + 19

@@ -15,8 +15,8 @@ from msgspec.structs import replace
 from receiver.domain.action import AcknowledgePage, Action, Page, Post, ResolvePage
 from receiver.domain.answers import acknowledge, resolve, unacknowledge
 from receiver.domain.delivery import Delivery, Receipt
-from receiver.domain.incident import Change, Incident, dedup_key
-from receiver.domain.merge import Terms, merge
+from receiver.domain.incident import Incident, IncidentChange, dedup_key
+from receiver.domain.merge import RouteSettings, merge
 from receiver.domain.person import Person
 from receiver.domain.plan import plan
 from receiver.domain.policy import EscalationPolicy
@@ -25,7 +25,7 @@ from receiver.errors import PermanentDeliveryError, Refusal, TemporaryDeliveryEr
 from tests.builders import OPENED_AT, a_group, a_policy, an_alert
 
 POLICY = a_policy()
-TERMS = Terms("#a", "#a", POLICY.name, tuple(step.name for step in POLICY.steps), 600, 4)
+ROUTE_SETTINGS = RouteSettings("#a", "#a", POLICY.name, tuple(step.name for step in POLICY.steps), 600, 4)
 HOSTS = ("a", "b")
 
 
@@ -39,7 +39,7 @@ class Life:
     open_pages: dict[str, str] = field(default_factory=dict)  # dedup key -> triggered, acknowledged
     woken: list[tuple[str, str, str]] = field(default_factory=list)  # incident, step, run
 
-    def take(self, change: Change) -> None:
+    def take(self, change: IncidentChange) -> None:
         if change.incident is not None and change.is_changed:
             kept = {} if change.is_new or self.incident is None else self.incident.deliveries
             self.incident = replace(change.incident, deliveries=kept)
@@ -47,7 +47,7 @@ class Life:
     def hears(self, firing: bool, host: str, truncated: bool) -> None:
         self.now += 0.001
         alert = an_alert(instance=host, starts_at=self.now - 1, ends_at=0.0 if firing else self.now)
-        change = merge(self.incident, a_group(alert, truncated=int(truncated)), TERMS, self.now)
+        change = merge(self.incident, a_group(alert, truncated=int(truncated)), ROUTE_SETTINGS, self.now)
         if change.is_new and self.incident is not None:
             self.settles()  # the engine waits for the former incident's end
         self.take(change)
@@ -71,16 +71,18 @@ class Life:
     def performs(self, action: Action, outcome: str) -> None:
         assert self.incident is not None
         before = self.incident.deliveries.get(action.key, Delivery())
-        attempt = before.begin(action.about, action.shown, name_target(action), self.now)
+        attempt = before.with_attempt(action.about, action.shown, name_target(action), self.now)
         was = attempt.attempts > 1 and before.maybe_sent
         if outcome in ("arrives", "crashes after"):
             self.reaches(action)
         if outcome == "arrives":
-            attempt = attempt.arrived(Receipt(self.now, f"C1:{self.now:.6f}/{action.key}"))
+            attempt = attempt.with_receipt(Receipt(self.now, f"C1:{self.now:.6f}/{action.key}"))
         elif outcome == "fails":
-            attempt = attempt.failed(TemporaryDeliveryError("no"), self.now, was_maybe_sent=was, salt="x")
+            attempt = attempt.with_failure(
+                TemporaryDeliveryError("no"), self.now, was_maybe_sent=was, salt="x"
+            )
         elif outcome == "fails for good":
-            attempt = attempt.failed(
+            attempt = attempt.with_failure(
                 PermanentDeliveryError("is_archived", kind=Refusal.TARGET_GONE),
                 self.now,
                 was_maybe_sent=was,
@@ -255,8 +257,8 @@ def test_a_page_told_anew_that_does_not_arrive_leaves_the_earlier_one_known() ->
 
 
 def test_the_dedup_key_depends_on_group_and_responder_alone() -> None:
-    first = merge(None, a_group(an_alert()), TERMS, OPENED_AT).incident
-    later = merge(None, a_group(an_alert(), an_alert(instance="b")), TERMS, OPENED_AT + 1e6).incident
+    first = merge(None, a_group(an_alert()), ROUTE_SETTINGS, OPENED_AT).incident
+    later = merge(None, a_group(an_alert(), an_alert(instance="b")), ROUTE_SETTINGS, OPENED_AT + 1e6).incident
     assert first is not None
     assert later is not None
     assert dedup_key(first, "on-call") == dedup_key(later, "on-call")

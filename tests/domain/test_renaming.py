@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from receiver.domain.alert import Alert
-from receiver.domain.incident import Incident, Standing
-from receiver.domain.merge import Terms, merge
+from receiver.domain.incident import AlertState, Incident
+from receiver.domain.merge import RouteSettings, merge
 from receiver.domain.renaming import find_renamings, sort_joined
 from tests.builders import OPENED_AT, a_group, an_alert
 
-TERMS = Terms("a", "#a", "critical", ("on-call",))
+ROUTE_SETTINGS = RouteSettings("a", "#a", "critical", ("on-call",))
 
 
 def value(number: int, at: float, ended: float = 0.0, **labels: str) -> Alert:
@@ -30,11 +30,11 @@ class Live:
     now: float = OPENED_AT
 
     def hears(self, *alerts: Alert) -> None:
-        change = merge(self.incident, a_group(*alerts), TERMS, self.now)
+        change = merge(self.incident, a_group(*alerts), ROUTE_SETTINGS, self.now)
         known = self.incident.alerts if self.incident else {}
         assert change.incident is not None
         told = {
-            alert.fingerprint: alert for alert in alerts if alert.fingerprint in change.incident.standings
+            alert.fingerprint: alert for alert in alerts if alert.fingerprint in change.incident.alert_states
         }
         self.incident = replace(change.incident, alerts={**known, **told})
 
@@ -99,17 +99,17 @@ def test_there_are_no_more_changes_than_ends_and_nothing_is_both(
         live.hears(*alerts)
     incident = live.incident
     assert incident is not None
-    ended = [s for s in incident.standings.values() if not s.is_firing]
+    ended = [s for s in incident.alert_states.values() if not s.is_firing]
     found = find_renamings(incident)
     assert len(found) <= len(ended)
     assert len({one.fingerprint for one in found}) == len(found)
     assert {one.label for one in found} <= {"value", "host"}
-    assert all(_joined(incident.standings[one.fingerprint]) for one in found)
+    assert all(_joined(incident.alert_states[one.fingerprint]) for one in found)
     news = sort_joined(incident, 0).fingerprints
-    firing = {fp for fp, s in incident.standings.items() if s.join and s.is_firing}
+    firing = {fp for fp, s in incident.alert_states.items() if s.join and s.is_firing}
     assert set(news) <= firing
     assert firing - set(news) <= {one.fingerprint for one in found}  # what is left out took another's place
 
 
-def _joined(standing: Standing) -> bool:
-    return standing.join > 0
+def _joined(alert_state: AlertState) -> bool:
+    return alert_state.join > 0

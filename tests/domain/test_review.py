@@ -104,9 +104,9 @@ def test_only_the_latest_incident_of_a_group_is_believed_to_fire():
         an_incident(group=group, channel="#alerts-info", opened_at=FRIDAY + 600), resolved_at=FRIDAY + 900
     )
     newer = replace(
-        newer, standings={fp: replace(s, ends_at=FRIDAY + 900) for fp, s in newer.standings.items()}
+        newer, alert_states={fp: replace(s, ends_at=FRIDAY + 900) for fp, s in newer.alert_states.items()}
     )
-    assert closed.slot == newer.slot
+    assert closed.group_id == newer.group_id
     both, alone = gather(closed, newer), gather(closed)
     assert both is not None
     assert alone is not None
@@ -116,8 +116,8 @@ def test_only_the_latest_incident_of_a_group_is_believed_to_fire():
 
 def test_a_sender_whose_clock_is_ahead_does_not_date_a_review_to_the_future():
     incident = info()
-    ahead = {fp: replace(s, starts_at=MONDAY + 9999) for fp, s in incident.standings.items()}
-    review = gather(replace(incident, standings=ahead))
+    ahead = {fp: replace(s, starts_at=MONDAY + 9999) for fp, s in incident.alert_states.items()}
+    review = gather(replace(incident, alert_states=ahead))
     assert review is not None
     assert review.items[0].last_at == MONDAY
 
@@ -170,10 +170,12 @@ def test_a_review_waits_to_be_posted_at_once():
 
 def test_an_attempt_under_way_is_left_alone_for_a_while():
     record = a_state().records[0]
-    tried = replace(record, delivery=record.delivery.begin(record.id, "open", "slack:#x", MONDAY))
+    tried = replace(record, delivery=record.delivery.with_attempt(record.id, "open", "slack:#x", MONDAY))
     assert tried.post_at == MONDAY + IN_FLIGHT_S
     error = TemporaryDeliveryError("no_answer")
-    failed = replace(tried, delivery=tried.delivery.failed(error, MONDAY + 1, was_maybe_sent=False, salt="s"))
+    failed = replace(
+        tried, delivery=tried.delivery.with_failure(error, MONDAY + 1, was_maybe_sent=False, salt="s")
+    )
     assert failed.post_at is not None
     assert MONDAY + 1.3 < failed.post_at < MONDAY + 1.7
 
@@ -181,8 +183,8 @@ def test_an_attempt_under_way_is_left_alone_for_a_while():
 def test_a_review_that_cannot_be_delivered_leaves_its_time_to_the_next():
     state = a_state()
     record = state.records[0]
-    tried = record.delivery.begin(record.id, "open", "slack:#x", MONDAY)
-    failed = tried.failed(PermanentDeliveryError("is_archived"), MONDAY, was_maybe_sent=False, salt="s")
+    tried = record.delivery.with_attempt(record.id, "open", "slack:#x", MONDAY)
+    failed = tried.with_failure(PermanentDeliveryError("is_archived"), MONDAY, was_maybe_sent=False, salt="s")
     lost = state.put(replace(record, delivery=failed))
     assert lost.waiting is None
     assert (lost.since, lost.looked_at) == (FRIDAY, MONDAY)
@@ -192,11 +194,11 @@ def test_an_edit_is_wanted_once_somebody_marked_a_posted_review():
     record = a_state().records[0]
     marked = replace(record, reviewed_by=Person("alice"), reviewed_at=MONDAY + 60)
     assert marked.edit_at is None  # there is no message yet, and the one to come will show it
-    posted = Delivery(record.id, "open", attempts=1).arrived(Receipt(MONDAY, "C0INFO:1.0"))
+    posted = Delivery(record.id, "open", attempts=1).with_receipt(Receipt(MONDAY, "C0INFO:1.0"))
     assert replace(record, delivery=posted).edit_at is None
     assert replace(marked, delivery=posted).edit_at == 0.0
     assert replace(marked, delivery=replace(posted, shown="reviewed")).edit_at is None
-    edited = Delivery("C0INFO:1.0", "reviewed", attempts=1).arrived(Receipt(MONDAY, "C0INFO:1.0"))
+    edited = Delivery("C0INFO:1.0", "reviewed", attempts=1).with_receipt(Receipt(MONDAY, "C0INFO:1.0"))
     assert replace(marked, delivery=posted, edit=edited).edit_at is None
 
 

@@ -80,16 +80,20 @@ class Life:
 
     def delivers(self, action: Action, outcome: str) -> None:
         before = self.storm.deliveries.get(action.key, Delivery())
-        attempt = before.begin(action.about, action.shown, "", self.now)
+        attempt = before.with_attempt(action.about, action.shown, "", self.now)
         was = attempt.attempts > 1 and before.maybe_sent
         if outcome in ("arrives", "crashes after"):
             self.reaches(action)
         if outcome == "arrives":
-            attempt = attempt.arrived(Receipt(self.now))
+            attempt = attempt.with_receipt(Receipt(self.now))
         elif outcome == "fails":
-            attempt = attempt.failed(TemporaryDeliveryError("no"), self.now, was_maybe_sent=was, salt="x")
+            attempt = attempt.with_failure(
+                TemporaryDeliveryError("no"), self.now, was_maybe_sent=was, salt="x"
+            )
         elif outcome == "fails for good":
-            attempt = attempt.failed(PermanentDeliveryError("no"), self.now, was_maybe_sent=was, salt="x")
+            attempt = attempt.with_failure(
+                PermanentDeliveryError("no"), self.now, was_maybe_sent=was, salt="x"
+            )
         self.storm = replace(self.storm, deliveries={**self.storm.deliveries, action.key: attempt})
 
     def reaches(self, action: Action) -> None:

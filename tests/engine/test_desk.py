@@ -28,7 +28,7 @@ class Pagers:
     def __init__(self, **people: tuple[OnCallPerson, ...]) -> None:
         self.people = people
 
-    def find(self, responder: Responder) -> tuple[OnCallPerson, ...]:
+    def list_on_call(self, responder: Responder) -> tuple[OnCallPerson, ...]:
         return self.people.get(responder.name, ())
 
 
@@ -36,7 +36,7 @@ def build(rig: Rig, *, roster: Roster | None = None, **more: Any) -> Desk:
     parts = rig.parts
     roster = roster or Roster(parts.routing.responders)
     zone = more.pop("zone", parts.routing.zone)
-    return Desk(parts.hands, parts.incidents, parts.routing, roster, rig.clock, zone=zone, **more)
+    return Desk(parts.incident_service, parts.incidents, parts.routing, roster, rig.clock, zone=zone, **more)
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_the_form_asks_for_a_silence_as_long_as_chosen(rig: Rig, choice: str, ow
     assert desk.take(ModalSubmit(incident_id, choice, own, "known", ALICE)) is None
     (note,) = load(rig, incident_id).silences
     assert (note.by, note.comment) == ("alice", "known")
-    assert (note.until - note.wished_at if note.until else 0.0) == for_s
+    assert (note.until - note.requested_at if note.until else 0.0) == for_s
 
 
 @pytest.mark.parametrize(
@@ -384,7 +384,7 @@ def test_all_are_asked_at_once(rig: Rig) -> None:
     meeting = threading.Barrier(3, timeout=5)
 
     class Slow:
-        def find(self, responder: Responder) -> tuple[OnCallPerson, ...]:
+        def list_on_call(self, responder: Responder) -> tuple[OnCallPerson, ...]:
             meeting.wait()
             return ()
 

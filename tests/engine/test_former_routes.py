@@ -20,25 +20,25 @@ class Slow:
         self.listed = 0
         self._fails = fails
 
-    def find_open(self) -> Iterator[Incident]:
+    def list_open(self) -> Iterator[Incident]:
         self.listed += 1
         time.sleep(0.1)
         if self.listed <= self._fails:
             raise StoreError("away")
         return iter(())
 
-    def read(self, slots: object) -> list[object]:
-        raise AssertionError(slots)
+    def load_latest(self, group_ids: object) -> list[object]:
+        raise AssertionError(group_ids)
 
 
-def place_at_once(former: FormerRoutes, count: int, now: float) -> list[str]:
+def assign_at_once(former: FormerRoutes, count: int, now: float) -> list[str]:
     """Let *count* threads place something at the same instant; return what they raised."""
     start, raised = threading.Barrier(count), []
 
     def place() -> None:
         start.wait(10)
         try:
-            former.place("", [], now)
+            former.assign_routes("", [], now)
         except StoreError as error:
             raised.append(str(error))
 
@@ -53,29 +53,29 @@ def place_at_once(former: FormerRoutes, count: int, now: float) -> list[str]:
 def test_one_reads_what_is_open_and_the_others_wait_for_it() -> None:
     slow = Slow()
     former = FormerRoutes(slow, {}, time.sleep)  # type: ignore[arg-type]
-    assert place_at_once(former, 60, 1000.0) == []
+    assert assign_at_once(former, 60, 1000.0) == []
     assert slow.listed == 1
-    assert place_at_once(former, 60, 1020.0) == []
+    assert assign_at_once(former, 60, 1020.0) == []
     assert slow.listed == 2
 
 
 def test_where_the_store_is_away_the_next_one_tries() -> None:
     slow = Slow(fails=1)
     former = FormerRoutes(slow, {}, time.sleep)  # type: ignore[arg-type]
-    assert place_at_once(former, 10, 1000.0) == ["away"]
+    assert assign_at_once(former, 10, 1000.0) == ["away"]
     assert slow.listed == 2
 
 
-def test_whoever_waits_too_long_is_told_so() -> None:
+def test_waiting_too_long_is_an_error() -> None:
     former = FormerRoutes(Slow(), {}, lambda _: None)  # type: ignore[arg-type]
-    former._asking.acquire()
+    former._refreshing.acquire()
     with pytest.raises(StoreError, match="still being read"):
-        former.place("", [], 1000.0)
+        former.assign_routes("", [], 1000.0)
 
 
 def test_it_is_read_four_times_in_all() -> None:
     slow = Slow()
     former = FormerRoutes(slow, {}, time.sleep)  # type: ignore[arg-type]
     for now in range(1000, 2000, 5):
-        former.place("", [], float(now))
+        former.assign_routes("", [], float(now))
     assert slow.listed == 4

@@ -35,7 +35,7 @@ class Bridge:
         rig.configure(ROUTING)
         self.pager = build_rest(rig) if has_token else None
         parts = rig.parts
-        self.desk = PagerDesk(parts.hands, parts.incidents, self.pager, parts.routing, rig.clock)
+        self.desk = PagerDesk(parts.incident_service, parts.incidents, self.pager, parts.routing, rig.clock)
         duties = Duties({}, parts.errands, {"pagerduty": self.desk.take}, rig.clock)
         rig.machine = replace(rig.machine, duties=duties)
 
@@ -116,7 +116,7 @@ def test_pagerdutys_news_of_our_own_acknowledgement_changes_nothing(rig: Rig, br
 
 def test_nor_does_it_end_a_snooze(rig: Rig, bridge: Bridge) -> None:
     incident_id = rig.fires("DiskFull")
-    rig.parts.hands.snooze(incident_id, Person("bob"), 3600.0, rig.clock())
+    rig.parts.incident_service.snooze(incident_id, Person("bob"), 3600.0, rig.clock())
     rig.works()
     bridge.tells()
     assert rig.parts.incidents.load(incident_id).snoozed_until == rig.clock() + 3600
@@ -140,8 +140,8 @@ def test_an_acknowledgement_that_came_too_late_is_left(rig: Rig, bridge: Bridge)
     incident_id = rig.fires("DiskFull")
     rig.pagerduty.acknowledges(bridge.page())
     rig.clock.moment += 60
-    rig.parts.hands.acknowledge(incident_id, Person("bob"), rig.clock())
-    rig.parts.hands.unacknowledge(incident_id, Person("bob"), rig.clock())
+    rig.parts.incident_service.acknowledge(incident_id, Person("bob"), rig.clock())
+    rig.parts.incident_service.unacknowledge(incident_id, Person("bob"), rig.clock())
     bridge.tells()
     assert rig.state(incident_id) == "open"
 
@@ -297,10 +297,10 @@ def test_a_worker_that_dies_between_two_steps_of_closing_loses_nothing(rig: Rig,
     rig.pagerduty.resolves(bridge.page())
     [news] = [w for w in rig.pagerduty.webhooks.waiting if w.event_type == "incident.resolved"]
     answers = bridge.desk._answers
-    hands, answers._hands = answers._hands, None
+    incident_service, answers._incident_service = answers._incident_service, None
     with pytest.raises(AttributeError):
         bridge.desk.take(_fields(news.body))
-    answers._hands = hands
+    answers._incident_service = incident_service
 
     bridge.desk.take(_fields(news.body))
 

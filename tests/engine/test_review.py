@@ -20,10 +20,10 @@ from receiver.channels.slack.review_channel import SlackReviews
 from receiver.domain.alert import Group
 from receiver.domain.calendar import BusinessHours
 from receiver.domain.delivery import Receipt
-from receiver.domain.incident import slot_of
-from receiver.domain.merge import Terms, merge
+from receiver.domain.incident import group_id_of
+from receiver.domain.merge import RouteSettings, merge
 from receiver.domain.person import Person
-from receiver.domain.ports import Write
+from receiver.domain.ports import IncidentUpdate
 from receiver.domain.review_record import IN_FLIGHT_S, HeldReviews, ReviewNotification, ReviewState
 from receiver.domain.route import Route
 from receiver.engine.brief import Places
@@ -96,17 +96,19 @@ class Office:
     ) -> str:
         """Have an alert fire (and resolve a minute later) at *moment*; return the incident's id."""
         opened_at = at(moment, self.hours.timezone) if moment else self.now
-        terms = Terms(route, f"#{route}", "")
+        route_settings = RouteSettings(route, f"#{route}", "")
         alert = an_alert(name, severity="info", starts_at=opened_at)
-        incident_id = self._take(a_group(alert), terms, opened_at)
+        incident_id = self._take(a_group(alert), route_settings, opened_at)
         if over:
-            self._take(a_group(replace(alert, ends_at=opened_at + 60)), terms, opened_at + 60)
+            self._take(a_group(replace(alert, ends_at=opened_at + 60)), route_settings, opened_at + 60)
         return incident_id
 
-    def _take(self, group: Group, terms: Terms, moment: float) -> str:
-        held = self.incidents.read([slot_of(group.source, group.group_key, terms.route)])[0]
-        change = merge(held.incident, group, terms, moment)
-        assert self.incidents.commit([Write(held, change, (), moment)]) == [True]
+    def _take(self, group: Group, route_settings: RouteSettings, moment: float) -> str:
+        loaded = self.incidents.load_latest(
+            [group_id_of(group.source, group.group_key, route_settings.route)]
+        )[0]
+        change = merge(loaded.incident, group, route_settings, moment)
+        assert self.incidents.commit([IncidentUpdate(loaded, change, (), moment)]) == [True]
         return change.incident.id
 
     def said(self) -> list[str]:
@@ -204,8 +206,8 @@ def test_what_is_open_is_found_behind_a_long_history_that_is_not_read(office):
     asked = []
 
     class Counted:
-        def find_newest(self, **how: object) -> object:
-            page = office.incidents.find_newest(**how)
+        def list_newest(self, **how: object) -> object:
+            page = office.incidents.list_newest(**how)
             asked.append(len(page.incidents))
             return page
 
@@ -268,14 +270,14 @@ class DyingStore:
         self._real = real
         self._left = survives
 
-    def read(self, slot: str) -> HeldReviews:
-        return self._real.read(slot)
+    def read(self, group_id: str) -> HeldReviews:
+        return self._real.read(group_id)
 
-    def keep(self, held: HeldReviews, state: ReviewState) -> bool:
+    def keep(self, loaded: HeldReviews, state: ReviewState) -> bool:
         if self._left == 0:
             raise Death
         self._left -= 1
-        return self._real.keep(held, state)
+        return self._real.keep(loaded, state)
 
 
 def is_due(office: Office) -> None:
@@ -376,7 +378,7 @@ def test_a_review_that_could_not_be_posted_at_all_is_made_up_for_by_the_next(off
 
 def test_a_store_that_is_away_is_for_the_caller_to_know(office):
     class Away:
-        def read(self, slot: str) -> HeldReviews:
+        def read(self, group_id: str) -> HeldReviews:
             raise StoreError("Redis: away")
 
     with pytest.raises(StoreError):

@@ -33,14 +33,14 @@ class Schedules:
 
 def test_the_people_of_the_responders_schedule_are_on_call() -> None:
     schedules = Schedules()
-    assert OnCall(schedules, Clock()).find(ON_CALL) == (ALICE, BOB)
+    assert OnCall(schedules, Clock()).list_on_call(ON_CALL) == (ALICE, BOB)
     assert schedules.asked == ["PSCHED1"]
 
 
 def test_without_a_schedule_or_a_token_nobody_is_known() -> None:
     schedules = Schedules()
-    assert OnCall(schedules, Clock()).find(a_responder("manager")) == ()
-    assert OnCall(None, Clock()).find(ON_CALL) == ()
+    assert OnCall(schedules, Clock()).list_on_call(a_responder("manager")) == ()
+    assert OnCall(None, Clock()).list_on_call(ON_CALL) == ()
     assert schedules.asked == []
 
 
@@ -48,7 +48,7 @@ def test_pagerduty_is_asked_every_two_minutes_at_most() -> None:
     schedules, clock = Schedules(), Clock()
     on_call = OnCall(schedules, clock)
     for _ in range(12):
-        on_call.find(ON_CALL)
+        on_call.list_on_call(ON_CALL)
         clock.moment += 20
     assert len(schedules.asked) == 2
 
@@ -57,10 +57,10 @@ def test_pagerduty_is_asked_every_two_minutes_at_most() -> None:
 def test_while_pagerduty_is_away_it_is_who_was_known_last(error: Exception) -> None:
     schedules, clock = Schedules(), Clock()
     on_call = OnCall(schedules, clock)
-    on_call.find(ON_CALL)
+    on_call.list_on_call(ON_CALL)
     schedules.answer = error
     clock.moment += 600
-    assert [(person.name, person.as_of) for person in on_call.find(ON_CALL)] == [
+    assert [(person.name, person.as_of) for person in on_call.list_on_call(ON_CALL)] == [
         ("Alice", START),
         ("Bob", START),
     ]
@@ -69,13 +69,13 @@ def test_while_pagerduty_is_away_it_is_who_was_known_last(error: Exception) -> N
 def test_whose_turn_has_ended_is_not_on_call_any_more() -> None:
     schedules, clock = Schedules(), Clock()
     on_call = OnCall(schedules, clock)
-    on_call.find(ON_CALL)
+    on_call.list_on_call(ON_CALL)
     schedules.answer = TemporaryDeliveryError("no_answer")
     clock.moment += 3600
-    assert [person.name for person in on_call.find(ON_CALL)] == ["Bob"]
+    assert [person.name for person in on_call.list_on_call(ON_CALL)] == ["Bob"]
 
 
 def test_a_pagerduty_that_never_answered_leaves_it_unknown() -> None:
     schedules = Schedules()
     schedules.answer = TemporaryDeliveryError("no_answer")
-    assert OnCall(schedules, Clock()).find(ON_CALL) == ()
+    assert OnCall(schedules, Clock()).list_on_call(ON_CALL) == ()

@@ -114,7 +114,7 @@ class SlackDouble(Double):
         )
         return Receipt(self.stage.clock(), reference)
 
-    def find(self, notification: Notification, since: float) -> Receipt | None:
+    def find_receipt(self, notification: Notification, since: float) -> Receipt | None:
         """Return the receipt of a message of the same mark, if one was posted."""
         actor = self.stage.reach(f"slack: find {notification.action.key}")
         if actor is not None and self.stage.rng.random() < self.blind:
@@ -158,7 +158,7 @@ class PagerDouble(Double):
         self._note(notification, fate, opened[0] if opened else None)
         return Receipt(self.stage.clock(), key)
 
-    def find(self, notification: Notification, since: float) -> None:
+    def find_receipt(self, notification: Notification, since: float) -> None:
         """Never looks: the key makes a repeat harmless."""
 
     def pages(self, incident_id: str) -> list[Sent]:

@@ -90,9 +90,9 @@ def _check_group(world: World, group: TrueGroup, incidents: list[Incident]) -> I
                 yield f"{group.name}: {count} latest incidents of {key} on {route}"
         stored: Counter[str] = Counter()
         for incident in latest:
-            fires = {name for name, standing in incident.standings.items() if standing.is_firing}
+            fires = {name for name, alert_state in incident.alert_states.items() if alert_state.is_firing}
             stored.update(fires)
-            live = {name for name in firing & fires if not incident.standings[name].is_dismissed}
+            live = {name for name in firing & fires if not incident.alert_states[name].is_dismissed}
             if live and incident.is_resolved and not incident.is_closed_by_hand:
                 yield f"{incident.id}: resolved while it fires"
             if not live and not incident.is_resolved:
@@ -200,8 +200,8 @@ def _find_doubled_pages(world: World, incident: Incident, sent: list[Sent]) -> I
     """One page of one run wakes its responder once under one key, and once more for each time PagerDuty ended
     it by itself.
     """
-    slot = f"receiver-{incident.slot}-"
-    ended = sum(key.startswith(slot) for key in world.auto_resolved)
+    group_id = f"receiver-{incident.group_id}-"
+    ended = sum(key.startswith(group_id) for key in world.auto_resolved)
     woken = Counter(
         (one.notification.action.key, one.notification.action.about, one.opened.routing_key)
         for one in sent
@@ -239,7 +239,7 @@ def _unanswered(history: list[Seen], end: float) -> Iterator[tuple[Seen, float]]
     begun: Seen | None = None
     for seen in history:
         now = seen.incident
-        is_open = not now.is_resolved and not now.is_acknowledged and not now.is_waiting
+        is_open = not now.is_resolved and not now.is_acknowledged and not now.is_paused
         if begun is not None and (not is_open or now.run != begun.incident.run):
             yield begun, seen.at
             begun = None
@@ -265,8 +265,8 @@ def _check_pager(world: World, incident: Incident, incidents: list[Incident]) ->
 
     All incidents of a group go by one key, so an end refused for good of the one before shows here, too.
     """
-    refused = {one.notification.incident.slot for one in world.pager.sent if one.fate == "hopeless"}
-    if incident.slot in refused or incident.is_past:
+    refused = {one.notification.incident.group_id for one in world.pager.sent if one.fate == "hopeless"}
+    if incident.group_id in refused or incident.is_past:
         return
     policy = find_policy(world.routing, incident)
     reached = _responders(policy)

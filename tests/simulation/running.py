@@ -100,10 +100,10 @@ class Theatre:
 def play_all(seeds: range) -> Found:
     """Play schedules on all processors, each with a Valkey of its own."""
     found = Found()
-    hands = min(os.cpu_count() or 1, len(seeds), 4)
+    processes = min(os.cpu_count() or 1, len(seeds), 4)
     spawn = multiprocessing.get_context("spawn")  # greenlets and sockets of this process are not for others
-    with ProcessPoolExecutor(hands, spawn) as pool:
-        for part in pool.map(_play_alone, [seeds[n::hands] for n in range(hands)]):
+    with ProcessPoolExecutor(processes, spawn) as pool:
+        for part in pool.map(_play_alone, [seeds[n::processes] for n in range(processes)]):
             found.add(part)
     return found
 

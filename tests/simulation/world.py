@@ -16,7 +16,7 @@ from receiver.domain.incident import Incident
 from receiver.domain.pager_news import PagerNews
 from receiver.domain.person import Person
 from receiver.domain.policy import PAGERDUTY, SLACK
-from receiver.engine.intake import Intake
+from receiver.engine.intake import IncidentIngester
 from receiver.engine.routing_keys import RoutingKeys
 from receiver.errors import ClaimLost, NotFound, StoreError
 from receiver.sources import alertmanager
@@ -123,7 +123,7 @@ class World:
         if self.shards > 1:  # the address decides how what is kept is spread, *line* leads where it lies
             settings = replace(settings, redis_url=Secret("redis+cluster://127.0.0.1:1"))
         self.parts: Parts = build_parts(
-            settings, routing, self.stage.clock, client=line, moments=moments, pause=self._pause_intake
+            settings, routing, self.stage.clock, client=line, moments=moments, pause=self._pause_ingester
         )
         self.channels = {SLACK: self.slack, PAGERDUTY: self.pager}
         self.rest = RestDouble(self.stage, self.pager.account)
@@ -216,7 +216,7 @@ class World:
 
     # --- webhooks ---
 
-    def _pause_intake(self, seconds: float) -> None:
+    def _pause_ingester(self, seconds: float) -> None:
         """Wait for another's claim, which runs out by the server's clock."""
         time.sleep(seconds)
         self.stage.wait_until(self.stage.moment + seconds)
@@ -260,11 +260,11 @@ class World:
             return answer.status_code == 200
         now = self.stage.clock()
         try:
-            intake: Intake = self.parts.intake
-            accepted = intake.accept(alertmanager.parse(body, "", now).groups, now)
+            ingester: IncidentIngester = self.parts.ingester
+            result = ingester.ingest(alertmanager.parse(body, "", now).groups, now)
         except StoreError:
             return False
-        self._know(accepted.incidents)
+        self._know(result.incidents)
         return True
 
     def _know(self, incidents: list[str]) -> None:
@@ -272,7 +272,7 @@ class World:
 
     def _saw(self, keys: list[str]) -> None:
         """Note how the incidents at these keys stand since this effect."""
-        for held in self.truth.read([key.rpartition(":")[2] for key in keys]):
+        for held in self.truth.load_latest([key.rpartition(":")[2] for key in keys]):
             if held.incident is not None:
                 seen = Seen(self.stage.number, self.stage.moment, held.incident)
                 self.history.setdefault(held.incident.id, []).append(seen)
@@ -345,12 +345,12 @@ class World:
         if not self.known:
             return
         incident_id = self.rng.choice(self.known)
-        hands, alice = self.parts.hands, Person("alice")
+        incident_service, alice = self.parts.incident_service, Person("alice")
         doings: dict[str, Callable[[float], object]] = {
-            "acknowledge": lambda now: hands.acknowledge(incident_id, alice, now),
-            "unacknowledge": lambda now: hands.unacknowledge(incident_id, alice, now),
-            "snooze": lambda now: hands.snooze(incident_id, alice, 120.0, now),
-            "resolve": lambda now: hands.resolve(incident_id, alice, now),
+            "acknowledge": lambda now: incident_service.acknowledge(incident_id, alice, now),
+            "unacknowledge": lambda now: incident_service.unacknowledge(incident_id, alice, now),
+            "snooze": lambda now: incident_service.snooze(incident_id, alice, 120.0, now),
+            "resolve": lambda now: incident_service.resolve(incident_id, alice, now),
         }
         name = self.rng.choices(list(doings), (6, 3, 1, 2))[0]
 
@@ -457,7 +457,7 @@ class World:
             self.stage.clock,
             client=self.line,
             moments=self.moments,
-            pause=self._pause_intake,
+            pause=self._pause_ingester,
         )
         self.machine = self._build_machine(parts)
 

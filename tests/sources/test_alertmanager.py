@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.domain.alert import Alert, Batch, Group, fingerprint
+from receiver.domain.alert import Alert, Group, ReceivedAlerts, fingerprint
 from receiver.errors import PayloadError
 from receiver.sources.alertmanager import parse
 from receiver.sources.repair import repair
@@ -28,7 +28,7 @@ def body(name: str) -> bytes:
     return (PAYLOADS / f"{name}.json").read_bytes()
 
 
-def read(name: str) -> Batch:
+def read(name: str) -> ReceivedAlerts:
     return parse(body(name), "", NOW)
 
 
@@ -57,7 +57,7 @@ class Told:
     truncated: bool = False
 
 
-def tell(batch: Batch) -> tuple[list[Told], int, int]:
+def tell(batch: ReceivedAlerts) -> tuple[list[Told], int, int]:
     groups = [
         Told(
             " ".join(a.fingerprint for a in group.alerts if a.is_firing),

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receiver.domain.alert import Batch
+from receiver.domain.alert import ReceivedAlerts
 from receiver.errors import PayloadError, PayloadTooLarge
 from receiver.sources import bounds
 from receiver.sources.alertmanager import parse
@@ -40,14 +40,14 @@ def a_body(*alerts: object, **changes: object) -> bytes:
     return json.dumps(group).encode()
 
 
-def read(body: bytes) -> Batch | None:
+def read(body: bytes) -> ReceivedAlerts | None:
     try:
         return parse(body, "", NOW)
     except PayloadError:
         return None
 
 
-def is_sound(batch: Batch) -> bool:
+def is_sound(batch: ReceivedAlerts) -> bool:
     """Everything can be stored, is within its bounds, and has a moment."""
     msgspec.msgpack.encode(batch.groups)
     return all(

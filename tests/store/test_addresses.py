@@ -9,7 +9,7 @@ import pytest
 import trustme
 
 from receiver.config.load import load_settings
-from receiver.engine.intake import Intake
+from receiver.engine.intake import IncidentIngester
 from receiver.errors import ConfigError, StoreError
 from receiver.store.address import parse_address
 from receiver.store.agenda import RedisAgenda
@@ -145,10 +145,10 @@ def test_the_user_of_the_documentation_may_do_all_we_do(secured: tuple[Server, s
     assert RedisReviews(client).read("route").version == 0
     for shards in (1, 16):
         incidents = RedisIncidents(client, history_s=1000, shards=shards)
-        intake = Intake(incidents, Rules())  # type: ignore[arg-type]
+        ingester = IncidentIngester(incidents, Rules())  # type: ignore[arg-type]
         for alert in (an_alert(), an_alert(), an_alert(ends_at=now)):
-            intake.accept((a_group(alert, source=f"{shards} shards"),), now)
-        assert [one.is_resolved for one in incidents.find_newest(limit=1).incidents] == [True]
+            ingester.ingest((a_group(alert, source=f"{shards} shards"),), now)
+        assert [one.is_resolved for one in incidents.list_newest(limit=1).incidents] == [True]
     condition = RedisCondition(client, Clock())
     condition.try_writing()
     assert condition.look()[0].policy == "noeviction"

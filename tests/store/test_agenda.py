@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from receiver.domain.incident import slot_of
-from receiver.domain.merge import Terms, merge
-from receiver.domain.ports import Write
+from receiver.domain.incident import group_id_of
+from receiver.domain.merge import RouteSettings, merge
+from receiver.domain.ports import IncidentUpdate
 from receiver.store.agenda import LEASE_S, RedisAgenda
 from receiver.store.connection import Client
 from receiver.store.incidents import RedisIncidents
@@ -54,10 +54,10 @@ def has_news(
     """Keep a new incident, as intake does for news; return its id."""
     incidents = RedisIncidents(redis, history_s=86400, moments=HANDED_IN)
     group = a_group(an_alert(name, severity=severity))
-    held = incidents.read([slot_of(group.source, group.group_key, "r")])[0]
-    change = merge(held.incident, group, Terms("r", "#a", "", ()), now)
+    loaded = incidents.load_latest([group_id_of(group.source, group.group_key, "r")])[0]
+    change = merge(loaded.incident, group, RouteSettings("r", "#a", "", ()), now)
     assert change.incident is not None
-    assert incidents.commit([Write(held, change, ("slack",), now, is_news=is_news)]) == [True]
+    assert incidents.commit([IncidentUpdate(loaded, change, ("slack",), now, is_incoming=is_news)]) == [True]
     return change.incident.id
 
 

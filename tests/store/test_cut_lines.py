@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from receiver.domain.delivery import Delivery
-from receiver.domain.incident import Event
+from receiver.domain.incident import TimelineEvent
 from receiver.store.agenda import RedisAgenda
 from receiver.store.connection import Client, connect
 from receiver.store.errands import RedisErrands
@@ -116,9 +116,9 @@ def test_whichever_answer_of_the_work_is_lost_all_is_done_once(rig: Rig, cutter:
 def test_a_delivery_kept_twice_is_told_once(rig: Rig, cutter: Cutter) -> None:
     incident = rig.fires("DiskFull")
     before = len(rig.shows(incident)["timeline"])
-    event = Event(START, "delivered", "Something arrived")
+    event = TimelineEvent(START, "delivered", "Something arrived")
     cutter.cuts_left = 1
-    rig.parts.incidents.record(incident, "test", Delivery("x", attempts=1), events=(event,))
+    rig.parts.incidents.record_delivery(incident, "test", Delivery("x", attempts=1), events=(event,))
     assert cutter.cut == 1
     assert len(rig.shows(incident)["timeline"]) == before + 1
 

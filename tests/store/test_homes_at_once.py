@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 from redis.crc import key_slot
 
-from receiver.domain.homes import neighbourhood_of
-from receiver.domain.incident import slot_of
-from receiver.engine.intake import Intake
+from receiver.domain.homes import group_family_of
+from receiver.domain.incident import group_id_of
+from receiver.engine.intake import IncidentIngester
 from receiver.errors import StoreError
 from receiver.store.connection import Client, connect
 from receiver.store.incidents import RedisIncidents
@@ -17,7 +17,7 @@ from receiver.store.keys import CLUSTER_SHARDS, Keys, shard_of
 from tests.builders import OPENED_AT, a_group, an_alert
 from tests.redis_servers import Cluster, needs_redis, until
 from tests.store.test_homes import Rules
-from tests.store.two_processes import Taking, a_hundred_alerts, one_alert, take_all_at_once
+from tests.store.two_processes import Taking, a_hundred_alerts, ingest_all_at_once, one_alert
 
 pytestmark = pytest.mark.timeout(300)
 
@@ -40,7 +40,7 @@ def client(cluster: Cluster) -> Iterator[Client]:
 def check(url: str, take: Taking, times: int) -> None:
     """Each alert is new once, a duplicate once, and both are told the same single incident."""
     slow = []
-    for n, ((one, one_s), (other, other_s)) in enumerate(take_all_at_once(url, take, times)):
+    for n, ((one, one_s), (other, other_s)) in enumerate(ingest_all_at_once(url, take, times)):
         count = len(take(n))
         assert (one.new + other.new, one.duplicates + other.duplicates) == (count, count), n
         assert one.incidents == other.incidents, n
@@ -69,14 +69,14 @@ def test_so_is_a_group_of_a_hundred_on_one_redis(valkey_url: str, redis_client: 
 
 
 @needs_redis
-def test_while_a_node_is_dead_what_fires_elsewhere_is_still_heard_of(
+def test_while_a_node_is_dead_what_fires_elsewhere_is_still_ingested(
     cluster: Cluster, client: Client
 ) -> None:
     """A copy needs its own slot only; what is new needs the shard of its claim."""
     dead = cluster.nodes[2]
     incidents = RedisIncidents(client, history_s=1000, shards=CLUSTER_SHARDS)
-    intake = Intake(incidents, Rules())  # type: ignore[arg-type]
-    place = neighbourhood_of("default", "#alerts")
+    ingester = IncidentIngester(incidents, Rules())  # type: ignore[arg-type]
+    place = group_family_of("default", "#alerts")
 
     def is_on_dead(shard: int) -> bool:
         return cluster.owner(key_slot(Keys(shard).open.encode())) is dead
@@ -85,7 +85,7 @@ def test_while_a_node_is_dead_what_fires_elsewhere_is_still_heard_of(
     key = next(
         f"{{}}:{{{n}}}"
         for n in range(99)
-        if shard_of(slot_of("default", f"{{}}:{{{n}}}", "#alerts"), CLUSTER_SHARDS) not in away
+        if shard_of(group_id_of("default", f"{{}}:{{{n}}}", "#alerts"), CLUSTER_SHARDS) not in away
     )
     # Claims of these lie on all nodes.
     alerts = [an_alert(instance=f"web-{n}") for n in range(30)]
@@ -94,13 +94,13 @@ def test_while_a_node_is_dead_what_fires_elsewhere_is_still_heard_of(
         for alert in (an_alert(instance=f"new-{n}") for n in range(99))
         if shard_of(f"{place} {alert.fingerprint}", CLUSTER_SHARDS) in away
     )
-    assert intake.accept((a_group(*alerts, group_key=key),), OPENED_AT).new == 30
+    assert ingester.ingest((a_group(*alerts, group_key=key),), OPENED_AT).new == 30
     dead.kill()
     try:
-        assert intake.accept((a_group(*alerts, group_key=key),), OPENED_AT).duplicates == 30
+        assert ingester.ingest((a_group(*alerts, group_key=key),), OPENED_AT).duplicates == 30
         with pytest.raises(StoreError):
-            intake.accept((a_group(*alerts, new, group_key=key),), OPENED_AT)
+            ingester.ingest((a_group(*alerts, new, group_key=key),), OPENED_AT)
     finally:
         dead.start()
         until(cluster.is_ready)
-    assert intake.accept((a_group(*alerts, new, group_key=key),), OPENED_AT).new == 1
+    assert ingester.ingest((a_group(*alerts, new, group_key=key),), OPENED_AT).new == 1

@@ -8,13 +8,13 @@ import pytest
 
 from receiver.domain.answers import resolve
 from receiver.domain.delivery import Delivery, Receipt
-from receiver.domain.incident import Event, Incident, slot_of
-from receiver.domain.merge import Terms, merge
+from receiver.domain.incident import Incident, TimelineEvent, group_id_of
+from receiver.domain.merge import RouteSettings, merge
 from receiver.domain.person import Person
-from receiver.domain.ports import Write
+from receiver.domain.ports import IncidentUpdate
 from receiver.domain.route import Route
 from receiver.domain.severity import BUILT_IN_WORDS
-from receiver.engine.intake import Intake
+from receiver.engine.intake import IncidentIngester
 from receiver.errors import ClaimLost, NotFound, StoreError
 from receiver.store.agenda import RedisAgenda
 from receiver.store.connection import Client, connect
@@ -23,7 +23,7 @@ from tests.builders import OPENED_AT, a_group, an_alert
 from tests.moments import HANDED_IN
 
 NOW = OPENED_AT
-TERMS = Terms("#alerts-critical", "#alerts-critical", "critical", ("on-call",))
+ROUTE_SETTINGS = RouteSettings("#alerts-critical", "#alerts-critical", "critical", ("on-call",))
 
 
 @pytest.fixture
@@ -31,48 +31,48 @@ def incidents(redis_client: Client) -> RedisIncidents:
     return RedisIncidents(redis_client, history_s=1000, moments=HANDED_IN)
 
 
-def keep(incidents: RedisIncidents, group: object, now: float = NOW) -> Incident:
-    slot = slot_of(group.source, group.group_key, TERMS.route)
-    held = incidents.read([slot])[0]
-    change = merge(held.incident, group, TERMS, now)
+def save_group(incidents: RedisIncidents, group: object, now: float = NOW) -> Incident:
+    group_id = group_id_of(group.source, group.group_key, ROUTE_SETTINGS.route)
+    loaded = incidents.load_latest([group_id])[0]
+    change = merge(loaded.incident, group, ROUTE_SETTINGS, now)
     if change.is_changed:
-        assert incidents.commit([Write(held, change, ("slack",), now)]) == [True]
+        assert incidents.commit([IncidentUpdate(loaded, change, ("slack",), now)]) == [True]
     return change.incident
 
 
-def test_what_was_kept_is_found_whole(incidents: RedisIncidents) -> None:
+def test_what_was_saved_is_loaded_whole(incidents: RedisIncidents) -> None:
     alert = an_alert()
-    incident = keep(incidents, a_group(alert))
+    incident = save_group(incidents, a_group(alert))
     loaded = incidents.load(incident.id)
     assert loaded.alerts == {alert.fingerprint: alert}
-    assert loaded.standings == incident.standings
-    assert [event.what for event in incidents.timeline(incident.id)] == ["opened"]
+    assert loaded.alert_states == incident.alert_states
+    assert [event.what for event in incidents.load_timeline(incident.id)] == ["opened"]
 
 
 def test_a_change_of_what_somebody_else_changed_meanwhile_is_refused(incidents: RedisIncidents) -> None:
     group = a_group(an_alert())
-    slot = slot_of(group.source, group.group_key, TERMS.route)
-    held = incidents.read([slot])[0]
-    change = merge(None, group, TERMS, NOW)
-    assert incidents.commit([Write(held, change, ("slack",), NOW)]) == [True]
-    assert incidents.commit([Write(held, change, ("slack",), NOW)]) == [False]
+    group_id = group_id_of(group.source, group.group_key, ROUTE_SETTINGS.route)
+    loaded = incidents.load_latest([group_id])[0]
+    change = merge(None, group, ROUTE_SETTINGS, NOW)
+    assert incidents.commit([IncidentUpdate(loaded, change, ("slack",), NOW)]) == [True]
+    assert incidents.commit([IncidentUpdate(loaded, change, ("slack",), NOW)]) == [False]
 
 
-def test_many_groups_are_read_and_kept_in_one_go(incidents: RedisIncidents) -> None:
+def test_many_groups_are_loaded_and_saved_at_once(incidents: RedisIncidents) -> None:
     groups = [a_group(an_alert(f"Alert{n}"), group_key=f"{{}}:{n}") for n in range(5)]
-    slots = [slot_of(g.source, g.group_key, TERMS.route) for g in groups]
-    writes = [
-        Write(held, merge(None, group, TERMS, NOW), ("slack", "pagerduty"), NOW)
-        for held, group in zip(incidents.read(slots), groups, strict=True)
+    group_ids = [group_id_of(g.source, g.group_key, ROUTE_SETTINGS.route) for g in groups]
+    updates = [
+        IncidentUpdate(loaded, merge(None, group, ROUTE_SETTINGS, NOW), ("slack", "pagerduty"), NOW)
+        for loaded, group in zip(incidents.load_latest(group_ids), groups, strict=True)
     ]
-    assert incidents.commit(writes) == [True] * 5
-    assert all(held.incident for held in incidents.read(slots))
+    assert incidents.commit(updates) == [True] * 5
+    assert all(loaded.incident for loaded in incidents.load_latest(group_ids))
 
 
 def test_the_former_incident_of_a_group_is_put_aside_and_stays_readable(incidents: RedisIncidents) -> None:
-    first = keep(incidents, a_group(an_alert()))
-    keep(incidents, a_group(an_alert(ends_at=NOW + 1)), NOW + 1)
-    second = keep(incidents, a_group(an_alert(starts_at=NOW + 5000)), NOW + 5000)
+    first = save_group(incidents, a_group(an_alert()))
+    save_group(incidents, a_group(an_alert(ends_at=NOW + 1)), NOW + 1)
+    second = save_group(incidents, a_group(an_alert(starts_at=NOW + 5000)), NOW + 5000)
     assert second.id != first.id
     assert incidents.load(first.id).is_past
     assert incidents.load(first.id).is_resolved
@@ -80,30 +80,32 @@ def test_the_former_incident_of_a_group_is_put_aside_and_stays_readable(incident
 
 
 def test_a_receipt_reaches_an_incident_that_was_put_aside(incidents: RedisIncidents) -> None:
-    first = keep(incidents, a_group(an_alert()))
-    keep(incidents, a_group(an_alert(ends_at=NOW + 1)), NOW + 1)
-    second = keep(incidents, a_group(an_alert(starts_at=NOW + 5000)), NOW + 5000)
+    first = save_group(incidents, a_group(an_alert()))
+    save_group(incidents, a_group(an_alert(ends_at=NOW + 1)), NOW + 1)
+    second = save_group(incidents, a_group(an_alert(starts_at=NOW + 5000)), NOW + 5000)
     delivery = Delivery("", attempts=1, receipt=Receipt(NOW, "C1:2"))
-    incidents.record(first.id, "root", delivery, events=[Event(NOW, "delivered", "Posted")])
+    incidents.record_delivery(first.id, "root", delivery, events=[TimelineEvent(NOW, "delivered", "Posted")])
     assert incidents.load(first.id).deliveries == {"root": delivery}
     assert incidents.load(second.id).deliveries == {}
 
 
-def test_an_attempt_is_noted_only_by_the_worker_who_has_the_incident(
+def test_an_attempt_is_recorded_only_by_the_worker_with_the_lease(
     incidents: RedisIncidents, redis_client: Client
 ) -> None:
-    incident = keep(incidents, a_group(an_alert()))
+    incident = save_group(incidents, a_group(an_alert()))
     RedisAgenda(redis_client, moments=HANDED_IN).claim("slack", "w1", NOW, 1)
-    incidents.record(incident.id, "root", Delivery(attempts=1), worker="w1", lane="slack")
+    incidents.record_delivery(incident.id, "root", Delivery(attempts=1), worker="w1", lane="slack")
     with pytest.raises(ClaimLost):
-        incidents.record(incident.id, "root", Delivery(attempts=2), worker="w2", lane="slack")
+        incidents.record_delivery(incident.id, "root", Delivery(attempts=2), worker="w2", lane="slack")
     assert incidents.load(incident.id).deliveries["root"].attempts == 1
 
 
 def test_an_incident_that_is_gone_is_left_gone(incidents: RedisIncidents, redis_client: Client) -> None:
-    incident = keep(incidents, a_group(an_alert()))
+    incident = save_group(incidents, a_group(an_alert()))
     redis_client.flushall()
-    incidents.record(incident.id, "root", Delivery(attempts=1), events=[Event(NOW, "delivered", "Posted")])
+    incidents.record_delivery(
+        incident.id, "root", Delivery(attempts=1), events=[TimelineEvent(NOW, "delivered", "Posted")]
+    )
     assert list(redis_client.scan_iter("*")) == []
     with pytest.raises(NotFound):
         incidents.load(incident.id)
@@ -112,41 +114,45 @@ def test_an_incident_that_is_gone_is_left_gone(incidents: RedisIncidents, redis_
 def test_open_incidents_never_expire_and_closed_ones_do(
     incidents: RedisIncidents, redis_client: Client
 ) -> None:
-    incident = keep(incidents, a_group(an_alert()))
-    keys = incidents.keys_of(incident.slot)
-    assert redis_client.ttl(keys.group(incident.slot)) == -1
-    keep(incidents, a_group(an_alert(ends_at=NOW + 1)), NOW + 1)
-    assert 900 < redis_client.ttl(keys.group(incident.slot)) <= 1000
+    incident = save_group(incidents, a_group(an_alert()))
+    keys = incidents.keys_of(incident.group_id)
+    assert redis_client.ttl(keys.group(incident.group_id)) == -1
+    save_group(incidents, a_group(an_alert(ends_at=NOW + 1)), NOW + 1)
+    assert 900 < redis_client.ttl(keys.group(incident.group_id)) <= 1000
     assert 900 < redis_client.ttl(keys.timeline(incident.id)) <= 1000
 
 
 def test_a_reopened_incident_no_longer_expires(incidents: RedisIncidents, redis_client: Client) -> None:
-    incident = keep(incidents, a_group(an_alert()))
-    keep(incidents, a_group(an_alert(ends_at=NOW + 1)), NOW + 1)
-    keep(incidents, a_group(an_alert(starts_at=NOW + 2)), NOW + 2)
-    keys = incidents.keys_of(incident.slot)
-    assert redis_client.ttl(keys.group(incident.slot)) == -1
+    incident = save_group(incidents, a_group(an_alert()))
+    save_group(incidents, a_group(an_alert(ends_at=NOW + 1)), NOW + 1)
+    save_group(incidents, a_group(an_alert(starts_at=NOW + 2)), NOW + 2)
+    keys = incidents.keys_of(incident.group_id)
+    assert redis_client.ttl(keys.group(incident.group_id)) == -1
     assert redis_client.ttl(keys.timeline(incident.id)) == -1
 
 
 def test_they_are_listed_newest_first_page_by_page(incidents: RedisIncidents) -> None:
-    ids = [keep(incidents, a_group(an_alert(f"Alert{n}"), group_key=str(n)), NOW + n).id for n in range(7)]
+    ids = [
+        save_group(incidents, a_group(an_alert(f"Alert{n}"), group_key=str(n)), NOW + n).id for n in range(7)
+    ]
     listed, cursor = [], ""
     while cursor is not None:
-        page = incidents.find_newest(limit=3, cursor=cursor)
+        page = incidents.list_newest(limit=3, cursor=cursor)
         listed += [incident.id for incident in page.incidents]
         cursor = page.next_cursor
     assert listed == ids[::-1]
 
 
 def test_they_are_listed_by_state_severity_and_name(incidents: RedisIncidents) -> None:
-    keep(incidents, a_group(an_alert("A", severity="critical"), group_key="a"))
-    closed = keep(incidents, a_group(an_alert("B", severity="warning"), group_key="b"))
-    held = incidents.read([closed.slot])[0]
-    incidents.commit([Write(held, resolve(held.incident, Person("alice"), NOW + 1), ("slack",), NOW)])
+    save_group(incidents, a_group(an_alert("A", severity="critical"), group_key="a"))
+    closed = save_group(incidents, a_group(an_alert("B", severity="warning"), group_key="b"))
+    loaded = incidents.load_latest([closed.group_id])[0]
+    incidents.commit(
+        [IncidentUpdate(loaded, resolve(loaded.incident, Person("alice"), NOW + 1), ("slack",), NOW)]
+    )
 
     def names(**filters: object) -> list[str]:
-        return [incident.alertname for incident in incidents.find_newest(**filters).incidents]
+        return [incident.alertname for incident in incidents.list_newest(**filters).incidents]
 
     assert names(states=frozenset({"open", "acknowledged"})) == ["A"]
     assert names(states=frozenset({"resolved"})) == ["B"]
@@ -156,25 +162,27 @@ def test_they_are_listed_by_state_severity_and_name(incidents: RedisIncidents) -
 
 def test_a_cursor_of_nobodys_making_is_refused_in_words(incidents: RedisIncidents) -> None:
     with pytest.raises(NotFound):
-        incidents.find_newest(cursor="nonsense")
+        incidents.list_newest(cursor="nonsense")
 
 
 def test_a_group_of_two_thousand_alerts_is_kept(incidents: RedisIncidents) -> None:
     group = a_group(*(an_alert(instance=f"host-{n}") for n in range(2000)))
-    incident = keep(incidents, group)
+    incident = save_group(incidents, group)
     assert len(incidents.load(incident.id).alerts) == 2000
 
 
 def test_of_an_alert_kept_alone_and_in_a_batch_the_later_word_counts(incidents: RedisIncidents) -> None:
     hosts = [f"host-{n}" for n in range(10)]
-    keep(incidents, a_group(*(an_alert(instance=host) for host in hosts)))
+    save_group(incidents, a_group(*(an_alert(instance=host) for host in hosts)))
     later = an_alert(instance="host-3", ends_at=NOW + 1, annotations={"summary": "over"})
-    incident = keep(incidents, a_group(later), NOW + 1)
+    incident = save_group(incidents, a_group(later), NOW + 1)
     loaded = incidents.load(incident.id)
     assert len(loaded.alerts) == 10
     assert loaded.alerts[later.fingerprint] == later
     again = an_alert(instance="host-3", starts_at=NOW + 2, annotations={"summary": "again"})
-    keep(incidents, a_group(*(an_alert(instance=host) for host in hosts if host != "host-3"), again), NOW + 2)
+    save_group(
+        incidents, a_group(*(an_alert(instance=host) for host in hosts if host != "host-3"), again), NOW + 2
+    )
     assert incidents.load(incident.id).alerts[later.fingerprint] == again
 
 
@@ -196,7 +204,7 @@ def test_the_same_group_taken_by_many_at_once_makes_one_incident(
             return NO_POLICY
 
     def take(_: int) -> object:
-        return Intake(RedisIncidents(connect(valkey_url), history_s=1000), Rules()).accept(
+        return IncidentIngester(RedisIncidents(connect(valkey_url), history_s=1000), Rules()).ingest(
             (a_group(an_alert(), an_alert(instance="web-2")),), NOW
         )
 
@@ -210,4 +218,4 @@ def test_the_same_group_taken_by_many_at_once_makes_one_incident(
 def test_a_store_that_does_not_answer_is_a_store_error() -> None:
     lost = RedisIncidents(connect("unix:///nonexistent/valkey.sock"), history_s=10)
     with pytest.raises(StoreError):
-        lost.read(["a"])
+        lost.load_latest(["a"])

@@ -9,7 +9,7 @@ from multiprocessing.synchronize import Barrier
 from typing import Any
 
 from receiver.domain.alert import Alert
-from receiver.engine.intake import Accepted, Intake
+from receiver.engine.intake import IncidentIngester, IngestResult
 from receiver.store.connection import connect, count_shards
 from receiver.store.incidents import RedisIncidents
 from tests.builders import OPENED_AT, a_group, an_alert
@@ -28,7 +28,7 @@ def a_hundred_alerts(n: int) -> tuple[Alert, ...]:
     return tuple(an_alert(f"Alert{n}", instance=f"web-{i}") for i in range(100))
 
 
-def take_all_at_once(url: str, take: Taking, times: int) -> list[list[tuple[Accepted, float]]]:
+def ingest_all_at_once(url: str, take: Taking, times: int) -> list[list[tuple[IngestResult, float]]]:
     """Return for each turn what each of the two was told, and how many seconds that took."""
     context = multiprocessing.get_context("spawn")
     start = context.Barrier(2)
@@ -50,12 +50,12 @@ def take_all_at_once(url: str, take: Taking, times: int) -> list[list[tuple[Acce
 
 def _take(number: int, url: str, turns: list[Taking], start: Barrier, answers: Any) -> None:
     incidents = RedisIncidents(connect(url), history_s=1000, shards=count_shards(url))
-    intake, told = Intake(incidents, Rules()), []  # type: ignore[arg-type]
+    ingester, told = IncidentIngester(incidents, Rules()), []  # type: ignore[arg-type]
     for n, take in enumerate(turns):
         alerts = take(n)
         way = {"receiver": f"receiver-{number}", "group_key": f"{{}}/{{way{number}}}:{{{n}}}"}
         group = a_group(*(reversed(alerts) if number else alerts), **way)
         start.wait(SLOW_S)
         begun = time.monotonic()
-        told.append((intake.accept((group,), OPENED_AT), time.monotonic() - begun))
+        told.append((ingester.ingest((group,), OPENED_AT), time.monotonic() - begun))
     answers.put((number, told))

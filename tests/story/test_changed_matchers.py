@@ -46,7 +46,7 @@ def test_what_fires_stays_in_its_incident_and_pages_nobody_again(rig: Rig, chang
     assert rig.shows(incident)["acknowledged_by"] == "alice"
 
 
-def test_its_end_is_heard_there(rig: Rig, changed: str) -> None:
+def test_its_end_is_applied_there(rig: Rig, changed: str) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("10s")
     rig.configure(changed)
@@ -103,5 +103,5 @@ def test_what_is_on_its_route_is_looked_up_no_more(rig: Rig) -> None:
     alert = rig.alert("DiskFull")
     rig.posts(alert)
     assert rig.posts(alert)["duplicates"] == 1
-    assert rig.parts.intake._former is not None
-    assert rig.parts.intake._former._homes == {}
+    assert rig.parts.ingester._former is not None
+    assert rig.parts.ingester._former._owners == {}

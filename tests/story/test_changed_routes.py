@@ -133,36 +133,34 @@ def test_what_a_hand_closed_stays_closed_under_the_new_key(rig: Rig, incident: s
     assert rig.paged() == ["on-call", "on-call"]
 
 
-def test_a_home_that_is_gone_is_nobodys(rig: Rig, incident: str, redis_client: Client) -> None:
+def test_an_owner_that_is_gone_does_not_count(rig: Rig, incident: str, redis_client: Client) -> None:
     """The incident was removed by hand, and what names it was not."""
-    slot = incident.partition("-")[0]
-    keys = rig.parts.incidents.keys_of(slot)
-    redis_client.delete(keys.group(slot), keys.timeline(incident))
+    group_id = incident.partition("-")[0]
+    keys = rig.parts.incidents.keys_of(group_id)
+    redis_client.delete(keys.group(group_id), keys.timeline(incident))
     redis_client.zrem(keys.open, incident)
     assert posts(rig, disk(rig, "a"), group=BY_TEAM)["new"] == 1
     assert posts(rig, disk(rig, "a"), group=BY_TEAM)["duplicates"] == 1
 
 
-def test_what_the_store_remembers_of_homes_goes_with_their_alerts(
-    rig: Rig, incident: str, redis_client: Client
-) -> None:
-    [key] = redis_client.scan_iter("rcv:*:homes:*")
+def test_stored_owners_expire_with_their_alerts(rig: Rig, incident: str, redis_client: Client) -> None:
+    [key] = redis_client.scan_iter("rcv:*:alert-owners:*")
     assert redis_client.hlen(key) == 2
     assert 700 < redis_client.ttl(key) <= rig.parts.routing.history
     posts(rig, ended(rig, "a"), group=BY_NAME)
     posts(rig, ended(rig, "b"), group=BY_TEAM)
     # Until they could no longer reopen it.
-    keys = list(redis_client.scan_iter("rcv:*:homes*"))
+    keys = list(redis_client.scan_iter("rcv:*:*alert-owners*"))
     assert len(keys) == 2
     assert all(600 < redis_client.ttl(key) <= 660 for key in keys)
 
 
-def test_homes_of_what_ended_a_while_ago_are_forgotten_while_others_fire(
+def test_owners_of_ended_alerts_are_removed_while_others_fire(
     rig: Rig, incident: str, redis_client: Client
 ) -> None:
     posts(rig, ended(rig, "a"), group=BY_NAME)
-    [key] = redis_client.scan_iter("rcv:*:homes:*")
-    [left] = redis_client.scan_iter("rcv:*:homes-left:*")
+    [key] = redis_client.scan_iter("rcv:*:alert-owners:*")
+    [left] = redis_client.scan_iter("rcv:*:ended-alert-owners:*")
     assert redis_client.zcard(left) == 1
     for name in redis_client.zrange(left, 0, -1):
         redis_client.zadd(left, {name: 1})  # long ago
@@ -171,7 +169,7 @@ def test_homes_of_what_ended_a_while_ago_are_forgotten_while_others_fire(
     assert posts(rig, disk(rig, "b"), group=BY_TEAM)["incidents"] == [incident]
 
 
-def test_two_processes_that_hear_of_it_under_two_keys_at_once_page_once(rig: Rig) -> None:
+def test_two_processes_that_ingest_it_under_two_keys_at_once_page_once(rig: Rig) -> None:
     client, answers = rig.client.application, []
     start = threading.Barrier(3)
 
@@ -227,4 +225,4 @@ def test_each_alert_fires_in_one_incident_and_ends_there_whatever_came_first(
         rig.posts(disk(rig, host, ended=True, at=began), group=keys[how])
 
     assert rig.client.get("/api/v1/incidents?state=open").json["incidents"] == []
-    assert all(redis_client.ttl(key) <= 660 for key in redis_client.scan_iter("rcv:*:homes*"))
+    assert all(redis_client.ttl(key) <= 660 for key in redis_client.scan_iter("rcv:*:*alert-owners*"))

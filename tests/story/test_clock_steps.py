@@ -109,7 +109,7 @@ def test_a_loan_that_nobody_prolongs_ends_in_time(rig: Rig, step) -> None:
 
 def test_a_snooze_set_back_ends_once(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
-    rig.parts.hands.snooze(incident, Person("alice"), 1800.0, rig.clock())
+    rig.parts.incident_service.snooze(incident, Person("alice"), 1800.0, rig.clock())
     rig.passes("10m")
     sets_back(rig)
     rig.passes("1h19m")
@@ -122,7 +122,7 @@ def test_a_snooze_set_back_ends_once(rig: Rig) -> None:
 
 def test_a_snooze_set_forward_over_its_end_is_over_once(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
-    rig.parts.hands.snooze(incident, Person("alice"), 1800.0, rig.clock())
+    rig.parts.incident_service.snooze(incident, Person("alice"), 1800.0, rig.clock())
     rig.passes("1m")
     sets_forward(rig)
     rig.passes("10s")

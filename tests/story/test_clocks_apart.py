@@ -136,12 +136,12 @@ def test_two_workers_whose_clocks_differ_share_the_work(rig: Rig, apart: float) 
     rig.posts(rig.alert("DiskFull"))
     tries = []
     for n in range(1000):
-        parts, hands = ((rig.parts, rig.machine), (other, machine))[n % 2]
+        parts, handler = ((rig.parts, rig.machine), (other, machine))[n % 2]
         for lane in LANES:
             claims = parts.agenda.claim(lane, f"w{n % 2}", parts.clock(), 1)
             for incident in claims.incidents:
                 before = len(rig.pagerduty.requests)
-                dues = hands.reconciler.reconcile(incident, lane, f"w{n % 2}")
+                dues = handler.reconciler.reconcile(incident, lane, f"w{n % 2}")
                 assert parts.agenda.release(lane, f"w{n % 2}", incident, dues)
                 if lane == PAGERDUTY and len(rig.pagerduty.requests) > before:
                     tries.append(rig.clock())
@@ -161,8 +161,8 @@ def work_off(parts: Parts, machine: Machine, name: str, lanes: tuple[str, ...] =
         for lane in lanes:
             for entry in parts.agenda.claim(lane, name, parts.clock(), 1).incidents:
                 claimed += 1
-                hands = machine.duties if lane == DUTIES else machine.reconciler
-                parts.agenda.release(lane, name, entry, hands.reconcile(entry, lane, name))
+                handler = machine.duties if lane == DUTIES else machine.reconciler
+                parts.agenda.release(lane, name, entry, handler.reconcile(entry, lane, name))
         if not claimed:
             return
     raise AssertionError("the agenda never comes to rest")
@@ -174,7 +174,7 @@ def test_a_silence_that_one_worker_made_is_looked_at_once_by_the_other(rig: Rig,
         alertmanager.fires(alertname="DiskFull", severity="critical")
         incident = rig.fires("DiskFull")
         other = build_apart(rig, apart)
-        other.hands.silence(incident, Person("alice"), 3600.0, "known", other.clock())
+        other.incident_service.silence(incident, Person("alice"), 3600.0, "known", other.clock())
         machine = build_machine(other)
         (entry,) = other.agenda.claim(ALERTMANAGER, "other", other.clock(), 1).incidents
         loaded = other.incidents.load(entry)

@@ -33,10 +33,10 @@ class Deadly:
         self.channel.send(notification)
         raise Killed
 
-    def find(self, notification: Any, since: float) -> Any:
+    def find_receipt(self, notification: Any, since: float) -> Any:
         if self.when == "searching":
             raise Killed
-        return self.channel.find(notification, since)
+        return self.channel.find_receipt(notification, since)
 
 
 def kill_in(rig: Rig, lane: str, when: str) -> None:
@@ -175,8 +175,8 @@ class Sleepy:
     def __getattr__(self, name: str) -> Any:
         return getattr(self.rig.parts.incidents, name)
 
-    def record(self, *args: Any, **options: Any) -> None:
-        self.rig.parts.incidents.record(*args, **options)
+    def record_delivery(self, *args: Any, **options: Any) -> None:
+        self.rig.parts.incidents.record_delivery(*args, **options)
         self.rig.clock.moment += self.seconds
         self.seconds = 0.0
 

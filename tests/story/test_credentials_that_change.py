@@ -6,7 +6,7 @@ import pytest
 
 from receiver.config.model import AlertmanagerConfig, Routing
 from receiver.domain.delivery import Delivery
-from receiver.domain.failure import Failure, is_mended
+from receiver.domain.failure import Failure, has_new_credentials
 from receiver.errors import PermanentDeliveryError, Refusal
 from receiver.text import Secret
 from tests.builders import an_incident
@@ -229,12 +229,12 @@ def test_alertmanagers_login_is_a_secret_like_others() -> None:
     before, after = routing("http://me:old@am:9093"), routing("http://me:new@am:9093")
     assert "old" not in "".join(before.digests.values())
     error = PermanentDeliveryError("unauthorized", kind=Refusal.CREDENTIALS)
-    attempt = Delivery().begin("", "", "alertmanager:eu", 1.0)
-    refused = attempt.failed(
+    attempt = Delivery().with_attempt("", "", "alertmanager:eu", 1.0)
+    refused = attempt.with_failure(
         error, 1.0, was_maybe_sent=False, salt="x", secret_digest=before.digests["alertmanager:"]
     )
-    assert not is_mended(Failure(an_incident(), "silence:1", refused), before.digests)
-    assert is_mended(Failure(an_incident(), "silence:1", refused), after.digests)
+    assert not has_new_credentials(Failure(an_incident(), "silence:1", refused), before.digests)
+    assert has_new_credentials(Failure(an_incident(), "silence:1", refused), after.digests)
 
 
 def test_the_timeline_names_the_event_that_was_refused(rig: Rig) -> None:

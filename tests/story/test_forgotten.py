@@ -62,7 +62,7 @@ def test_an_acknowledgement_given_anew_has_its_full_time(forgetful: Rig) -> None
     assert forgetful.state(incident) == "acknowledged"
 
 
-def test_a_snooze_holds_the_escalation_for_its_time(rig: Rig) -> None:
+def test_a_snooze_pauses_the_escalation_for_its_time(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("6m")
     answer = rig.client.post(f"/api/v1/incidents/{incident}/snooze", json={"by": "alice", "for": "1h"})

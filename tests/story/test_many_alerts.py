@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from receiver.domain.incident import MAX_WHOLE
-from receiver.store.codec import decode_batch
+from receiver.domain.incident import MAX_FULL_ALERTS
+from receiver.store.codec import decode_alerts
 from receiver.store.connection import Client
 from tests.rig import Rig
 
-MANY = MAX_WHOLE + 500
+MANY = MAX_FULL_ALERTS + 500
 
 
 def count_whole(redis_client: Client) -> int:
@@ -18,7 +18,7 @@ def count_whole(redis_client: Client) -> int:
             if field.startswith(b"a:"):
                 names.add(field[2:].decode())
             elif field.startswith(b"b:"):
-                names.update(alert.fingerprint for alert in decode_batch(packed))
+                names.update(alert.fingerprint for alert in decode_alerts(packed))
     return len(names)
 
 
@@ -29,10 +29,10 @@ def a_storm(rig: Rig, severity: str = "warning", **how: object) -> list[dict[str
 def test_all_are_counted_and_the_first_are_kept_whole(rig: Rig, redis_client: Client) -> None:
     incident = rig.posts(*a_storm(rig))["incidents"][0]
     rig.works()
-    assert count_whole(redis_client) == MAX_WHOLE
+    assert count_whole(redis_client) == MAX_FULL_ALERTS
     shown = rig.shows(incident)
     assert (shown["firing"], shown["total"], len(shown["alerts"])) == (MANY, MANY, MANY)
-    assert sum(bool(alert["labels"]) for alert in shown["alerts"]) == MAX_WHOLE
+    assert sum(bool(alert["labels"]) for alert in shown["alerts"]) == MAX_FULL_ALERTS
     page = rig.client.get(f"/incidents/{incident}")
     assert page.status_code == 200
     assert "severity" in page.text
@@ -56,10 +56,10 @@ def test_a_worse_one_that_joins_is_kept_whole_and_speaks_for_all(rig: Rig, redis
     rig.works()
     shown = rig.shows(incident)
     assert (shown["alertname"], shown["severity"], shown["firing"]) == ("Fire", "info", MANY + 1)
-    assert count_whole(redis_client) == MAX_WHOLE + 1
+    assert count_whole(redis_client) == MAX_FULL_ALERTS + 1
 
 
 def test_a_repeat_changes_nothing(rig: Rig, redis_client: Client) -> None:
     rig.posts(*a_storm(rig))
     assert rig.posts(*a_storm(rig, at=rig.clock()))["duplicates"] == MANY
-    assert count_whole(redis_client) == MAX_WHOLE
+    assert count_whole(redis_client) == MAX_FULL_ALERTS

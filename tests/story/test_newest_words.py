@@ -29,7 +29,7 @@ def disk(rig: Rig, percent: int, host: str = "db-1", **more: Any) -> dict[str, A
 def counted_trips(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """Collect what intake asks of the store."""
     trips: list[str] = []
-    for name in ("read", "commit", "reword", "find_homes"):
+    for name in ("load_latest", "commit", "save_reworded", "find_owners"):
         whole = getattr(RedisIncidents, name)
 
         def asked(self: RedisIncidents, *args: Any, _name: str = name, _whole: Any = whole) -> Any:
@@ -121,24 +121,27 @@ def test_a_repeat_costs_one_round_trip_and_one_with_newer_words_two(
     rig.posts(disk(rig, 91))
     with counted_trips(monkeypatch) as trips:
         rig.posts(disk(rig, 91))
-        assert trips == ["read"]
+        assert trips == ["load_latest"]
         rig.posts(disk(rig, 92))
-        assert trips[1:] == ["read", "reword"]
+        assert trips[1:] == ["load_latest", "save_reworded"]
         rig.posts(disk(rig, 93))  # within the minute
-        assert trips[3:] == ["read"]
+        assert trips[3:] == ["load_latest"]
 
 
 def test_newer_words_wake_no_worker_and_leave_the_version(rig: Rig) -> None:
     (incident,) = rig.posts(disk(rig, 91))["incidents"]
     rig.works()
-    slot = incident.partition("-")[0]
-    key = rig.parts.incidents.keys_of(slot).group(slot)
+    group_id = incident.partition("-")[0]
+    key = rig.parts.incidents.keys_of(group_id).group(group_id)
     client = rig.parts.incidents._redis
     version = client.hget(key, "v")
-    due = client.zrange(rig.parts.incidents.keys_of(slot).agenda("pagerduty"), 0, -1, withscores=True)
+    due = client.zrange(rig.parts.incidents.keys_of(group_id).agenda("pagerduty"), 0, -1, withscores=True)
     rig.posts(disk(rig, 92))
     assert client.hget(key, "v") == version
-    assert client.zrange(rig.parts.incidents.keys_of(slot).agenda("pagerduty"), 0, -1, withscores=True) == due
+    assert (
+        client.zrange(rig.parts.incidents.keys_of(group_id).agenda("pagerduty"), 0, -1, withscores=True)
+        == due
+    )
 
 
 def test_a_change_between_reading_and_keeping_words_is_not_undone(
@@ -147,14 +150,14 @@ def test_a_change_between_reading_and_keeping_words_is_not_undone(
     """Another process acknowledges while a repeat's words are about to be kept."""
     (incident,) = rig.posts(disk(rig, 91))["incidents"]
     rig.works()
-    whole = RedisIncidents.reword
+    whole = RedisIncidents.save_reworded
 
     def interrupted(self: RedisIncidents, writes: Any) -> list[bool]:
         monkeypatch.undo()
         rig.answers(incident, "acknowledge")
         return whole(self, writes)
 
-    monkeypatch.setattr(RedisIncidents, "reword", interrupted)
+    monkeypatch.setattr(RedisIncidents, "save_reworded", interrupted)
     answer = rig.posts(disk(rig, 99))
     assert answer["duplicates"] == 1
     assert rig.state(incident) == "acknowledged"
@@ -168,14 +171,14 @@ def test_two_processes_that_keep_words_of_one_group_at_once_lose_no_alert(
     hosts = [f"db-{n}" for n in range(8)]
     (incident,) = rig.posts(*(disk(rig, 50, host) for host in hosts))["incidents"]
     rig.works()
-    whole = RedisIncidents.reword
+    whole = RedisIncidents.save_reworded
 
     def interrupted(self: RedisIncidents, writes: Any) -> list[bool]:
         monkeypatch.undo()
         rig.posts(disk(rig, 71, "db-1"))
         return whole(self, writes)
 
-    monkeypatch.setattr(RedisIncidents, "reword", interrupted)
+    monkeypatch.setattr(RedisIncidents, "save_reworded", interrupted)
     rig.posts(disk(rig, 72, "db-2"))
     rig.passes("1m")
     rig.posts(disk(rig, 71, "db-1"), disk(rig, 72, "db-2"))
@@ -202,8 +205,8 @@ def test_words_that_change_for_hours_are_kept_once(rig: Rig, changed: int) -> No
     hosts = [f"db-{n}" for n in range(60)]
     (incident,) = rig.posts(*(disk(rig, 10, host) for host in hosts))["incidents"]
     rig.works()
-    slot = incident.partition("-")[0]
-    client, key = rig.parts.incidents._redis, rig.parts.incidents.keys_of(slot).group(slot)
+    group_id = incident.partition("-")[0]
+    client, key = rig.parts.incidents._redis, rig.parts.incidents.keys_of(group_id).group(group_id)
     first = client.memory_usage(key, samples=0)
     for number in range(11, 40):
         rig.clock.moment += 60

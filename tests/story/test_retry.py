@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from receiver.domain.failure import ask_again, delivery_id
+from receiver.domain.failure import delivery_id, retry_by_request
 from receiver.domain.person import Person
 from tests.rig import ROUTING, Rig
 from tests.story.outage import NOTICES, in_channel, with_fallback
@@ -91,13 +91,13 @@ def test_asking_twice_sends_once(rig: Rig) -> None:
     rig.works()
     (row,) = failed(rig)
     unarchive(rig)
-    failure = rig.parts.failures.get(row["id"])
+    failure = rig.parts.failures.get_failure(row["id"])
     retry(rig, row["id"])
     retry(rig, row["id"])
     assert len(rig.roots()) == 1
     # Somebody who had read the failure before it was sent, and writes only now.
-    again, event = ask_again(failure, Person("bob"), rig.clock())
-    assert not rig.parts.failures.retry(failure, again, event, rig.clock())
+    again, event = retry_by_request(failure, Person("bob"), rig.clock())
+    assert not rig.parts.failures.retry_delivery(failure, again, event, rig.clock())
     rig.works()
     assert len(rig.roots()) == 1
 

@@ -37,7 +37,7 @@ def bob_silences(rig: Rig, alertmanager: MockAlertmanager, for_s: float, **label
 
 def silence(rig: Rig, incident: str, for_: str = "1h") -> int:
     """Silence over the API as a worker beside it would do it: in a thread of its own there."""
-    rig.parts.hands.silence(incident, ALICE, 3600.0 if for_ == "1h" else 0.0, "known", rig.clock())
+    rig.parts.incident_service.silence(incident, ALICE, 3600.0 if for_ == "1h" else 0.0, "known", rig.clock())
     rig.works()
     return rig.shows(incident)["silences"][-1]["number"]
 
@@ -148,7 +148,7 @@ def test_expiring_it_here_lets_it_go_on(rig: Rig, alertmanager: MockAlertmanager
     incident = fire(rig, alertmanager)
     number = silence(rig, incident)
     rig.passes("10m")
-    rig.parts.hands.expire_silence(incident, number, ALICE, rig.clock())
+    rig.parts.incident_service.expire_silence(incident, number, ALICE, rig.clock())
     rig.passes("3s")
     assert alertmanager.in_force() == []
     assert rig.paged() == ["on-call", "team-lead"]

@@ -372,7 +372,9 @@ def test_the_names_it_answers_to_can_be_narrowed_and_widened(
         assert found.status_code == status
 
 
-@pytest.mark.parametrize("path", ["/nope", "/api/v1/incidents", "/", "/webhooks/slackfoo", "/webhooks/nobody"])
+@pytest.mark.parametrize(
+    "path", ["/nope", "/api/v1/incidents", "/", "/webhooks/slackfoo", "/webhooks/nobody"]
+)
 @pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Origin": "https://evil.example"}])
 def test_without_tokens_a_webhook_at_a_wrong_address_is_judged_like_all_else(
     rig: Rig, path: str, headers: dict[str, str]

@@ -69,7 +69,7 @@ class AlertmanagerChannel:
                 raise PermanentDeliveryError("not_for_alertmanager", type(action).__name__)
         return Receipt(self._clock(), reference)
 
-    def find(self, notification: Notification, since: float) -> Receipt | None:  # noqa: ARG002
+    def find_receipt(self, notification: Notification, since: float) -> Receipt | None:  # noqa: ARG002
         """Return the receipt of a silence that was made, or prolonged so far, though nobody said so.
 
         Ending one is never looked for: it is harmless the second time. Raises a DeliveryError when

@@ -63,7 +63,7 @@ class PagerDutyChannel:
         note = enqueue(self._client, routing_key, event)
         return Receipt(self._clock(), dedup_key, note=note)
 
-    def find(self, notification: Notification, since: float) -> None:  # noqa: ARG002
+    def find_receipt(self, notification: Notification, since: float) -> None:  # noqa: ARG002
         """Return None always: the dedup key makes sending again harmless, so nobody need look.
 
         A trigger of an open key joins its alert; acknowledging or resolving twice changes nothing.

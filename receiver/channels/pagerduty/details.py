@@ -109,7 +109,7 @@ def _render_slack(incident: Incident) -> str:
 def _render_alert(incident: Incident, alert: Alert) -> Json:
     rendered: Json = {
         "name": tidy_line(alert.name, MAX_NAME),
-        "since": iso_time(incident.standings[alert.fingerprint].starts_at),
+        "since": iso_time(incident.alert_states[alert.fingerprint].starts_at),
         "labels": tidy_map(alert.labels),
         "annotations": tidy_map(alert.annotations),
     }

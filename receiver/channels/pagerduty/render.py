@@ -12,8 +12,8 @@ from receiver.channels.pagerduty.details import Json, json_size, render_details
 from receiver.channels.pagerduty.tidy import MAX_NAME, find_host, iso_time, tidy_line, tidy_link
 from receiver.domain.action import AcknowledgePage, Action, Page, ResolvePage
 from receiver.domain.alert import Severity
-from receiver.domain.heading import Heading, count_more, find_heading
-from receiver.domain.incident import Incident, find_gravest
+from receiver.domain.heading import IncidentHeading, find_heading, format_more
+from receiver.domain.incident import Incident, find_most_severe
 from receiver.domain.notification import Notification
 
 # The payload is refused above 512 KB; PagerDuty counts decimal kilobytes.
@@ -73,7 +73,7 @@ def render_summary(incident: Incident) -> str:
     head = tidy_line(heading.name, MAX_NAME) or "Alert without a name"
     if incident.severity is not Severity.NONE:
         head = f"[{incident.severity.upper()}] {head}"
-    count = count_more(incident.firing - 1)
+    count = format_more(incident.firing - 1)
     if incident.truncated:
         count += f", {incident.total - incident.truncated} of {incident.total} sent"
     words = tidy_line(heading.summary, MAX_SUMMARY - len(head) - len(": ") - len(count))
@@ -98,7 +98,7 @@ def _render_trigger(notification: Notification, dedup_key: str) -> Json:
 
 
 def _render_payload(incident: Incident) -> Json:
-    first, heading = find_gravest(incident), find_heading(incident)
+    first, heading = find_most_severe(incident), find_heading(incident)
     labels = first.labels if first else incident.group_labels
     payload = {
         "summary": render_summary(incident),
@@ -112,7 +112,7 @@ def _render_payload(incident: Incident) -> Json:
     return {name: value for name, value in payload.items() if value}
 
 
-def _find_source(incident: Incident, heading: Heading) -> str:
+def _find_source(incident: Incident, heading: IncidentHeading) -> str:
     """Return what is affected: the host of the alert that is named, else that of its Alertmanager."""
     if host := tidy_line(heading.host, _MAX_FIELD):
         return host
@@ -121,7 +121,7 @@ def _find_source(incident: Incident, heading: Heading) -> str:
 
 def _find_start(incident: Incident) -> str:
     """Return when the trouble began: the earliest start of what fires, else when the incident opened."""
-    starts = [s.starts_at for s in incident.standings.values() if s.is_firing and s.starts_at > 0]
+    starts = [s.starts_at for s in incident.alert_states.values() if s.is_firing and s.starts_at > 0]
     return iso_time(min([incident.opened_at, *starts])) or iso_time(incident.opened_at)
 
 

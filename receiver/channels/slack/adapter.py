@@ -91,7 +91,7 @@ class SlackChannel:
         url = permalink(self._directory.find_team_url(), root) if root is not None else ""
         return render_aside(message, url, incident.alertname or incident.summary)
 
-    def find(self, notification: Notification, since: float) -> Receipt | None:
+    def find_receipt(self, notification: Notification, since: float) -> Receipt | None:
         """Return the receipt of a post or reply tried since *since* that did arrive.
 
         An edit is never looked for: repeating it is harmless. None also where Slack won't

@@ -12,7 +12,7 @@ from receiver.channels.slack.labels import own_labels, render_labels, shared_lab
 from receiver.channels.slack.mrkdwn import bold, is_link, line, link, moment, words
 from receiver.domain.alert import Alert
 from receiver.domain.heading import find_heading
-from receiver.domain.incident import Incident, Standing
+from receiver.domain.incident import AlertState, Incident
 
 MAX_IN_FULL = 10
 MAX_IN_SHORT = 10
@@ -28,28 +28,28 @@ class Shown:
     """An alert as it stands in its incident."""
 
     alert: Alert
-    standing: Standing
+    alert_state: AlertState
 
 
 def sort_alerts(incident: Incident, fingerprints: Collection[str] | None = None) -> list[Shown]:
     """Return the incident's alerts (or those named), firing before resolved, worst and oldest first."""
     shown = [
-        Shown(alert, standing)
-        for fingerprint, standing in incident.standings.items()
+        Shown(alert, alert_state)
+        for fingerprint, alert_state in incident.alert_states.items()
         if (alert := incident.alerts.get(fingerprint)) is not None
-        and (fingerprint in fingerprints if fingerprints is not None else _counts(incident, standing))
+        and (fingerprint in fingerprints if fingerprints is not None else _counts(incident, alert_state))
     ]
     return sorted(shown, key=_rank)
 
 
-def _counts(incident: Incident, standing: Standing) -> bool:
-    return incident.is_resolved or not standing.is_dismissed
+def _counts(incident: Incident, alert_state: AlertState) -> bool:
+    return incident.is_resolved or not alert_state.is_dismissed
 
 
 def _rank(shown: Shown) -> tuple[bool, int, float, list[tuple[str, str]]]:
-    standing = shown.standing
+    alert_state = shown.alert_state
     labels = sorted(shown.alert.labels.items())
-    return (not standing.is_firing, -standing.severity.rank, standing.starts_at, labels)
+    return (not alert_state.is_firing, -alert_state.severity.rank, alert_state.starts_at, labels)
 
 
 def find_shared(incident: Incident, alerts: Sequence[Shown]) -> dict[str, str]:
@@ -75,7 +75,7 @@ def count_rest(incident: Incident, said: Sequence[Shown] = ()) -> str:
     """Return the count of the alerts that are not among those *said*; empty when there are none."""
     truncated = incident.truncated
     rest = incident.total - truncated - len(said)
-    firing = incident.firing - sum(shown.standing.is_firing for shown in said)
+    firing = incident.firing - sum(shown.alert_state.is_firing for shown in said)
     left_out = f"{truncated} more left out by Alertmanager" if truncated else ""
     if rest < 1:
         return f"… and {left_out}" if left_out else ""
@@ -85,20 +85,20 @@ def count_rest(incident: Incident, said: Sequence[Shown] = ()) -> str:
 
 def _in_full(shown: Shown, shared: Collection[str], summary: str) -> str:
     alert = shown.alert
-    said = [_head(shown), render_labels(own_labels(alert, shown.standing, shared), _MAX_LABELS)]
+    said = [_head(shown), render_labels(own_labels(alert, shown.alert_state, shared), _MAX_LABELS)]
     own = line(alert.summary, _MAX_SUMMARY)
-    if shown.standing.is_firing:
+    if shown.alert_state.is_firing:
         said += [own if own != line(summary, _MAX_SUMMARY) else "", _description(alert)]
     return "\n".join(filter(None, said))
 
 
 def _head(shown: Shown) -> str:
-    alert, standing = shown.alert, shown.standing
+    alert, alert_state = shown.alert, shown.alert_state
     name = bold(alert.name, _MAX_NAME) or _NAMELESS
-    when = f"since {moment(standing.starts_at)}"
-    mark = severity_mark(standing.severity)
-    if not standing.is_firing:
-        mark, when = "✅", f"resolved {moment(standing.ends_at)}"
+    when = f"since {moment(alert_state.starts_at)}"
+    mark = severity_mark(alert_state.severity)
+    if not alert_state.is_firing:
+        mark, when = "✅", f"resolved {moment(alert_state.ends_at)}"
     source = f" · {link(alert.generator_url, 'Prometheus')}" if is_link(alert.generator_url) else ""
     return f"{mark} {name} {when}{source}"
 
@@ -115,8 +115,8 @@ def _description(alert: Alert) -> str:
 def short_lines(alerts: Sequence[Shown], shared: Collection[str] = ()) -> Iterator[str]:
     """Yield one line for each of the first alerts."""
     for shown in alerts[:MAX_IN_SHORT]:
-        mark = severity_mark(shown.standing.severity) if shown.standing.is_firing else "✅"
-        labels = render_labels(own_labels(shown.alert, shown.standing, shared), 100)
+        mark = severity_mark(shown.alert_state.severity) if shown.alert_state.is_firing else "✅"
+        labels = render_labels(own_labels(shown.alert, shown.alert_state, shared), 100)
         summary = line(shown.alert.summary, 80)
         name = bold(shown.alert.name, 60) or _NAMELESS
         yield " ".join(filter(None, (mark, name, labels, f"· {summary}" if summary else "")))

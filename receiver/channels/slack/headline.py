@@ -7,7 +7,7 @@ from receiver.channels.slack.mrkdwn import moment
 from receiver.channels.slack.people import MAX_BY, render_person
 from receiver.clock import format_duration
 from receiver.domain.alert import Severity
-from receiver.domain.heading import count_more, find_heading
+from receiver.domain.heading import find_heading, format_more
 from receiver.domain.incident import Incident
 from receiver.text import one_line
 
@@ -36,7 +36,7 @@ def headline(incident: Incident) -> str:
     heading = find_heading(incident)
     name = one_line(heading.name, MAX_HEADER)
     start, end = f"{_state(incident)} · ", _counts(incident)
-    end = (count_more(heading.more_names) if name else "") + end
+    end = (format_more(heading.more_names) if name else "") + end
     name = name or heading.summary or "alert without a name"
     return start + one_line(name, MAX_HEADER - len(start) - len(end)) + end
 

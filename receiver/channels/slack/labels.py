@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from receiver.channels.slack.mrkdwn import code
 from receiver.domain.alert import Alert, Severity
-from receiver.domain.incident import Incident, Standing
+from receiver.domain.incident import AlertState, Incident
 from receiver.domain.severity import LABEL, fold_word
 
 _MAX_LABEL = 120
@@ -17,7 +17,7 @@ def shared_labels(incident: Incident, alerts: Iterable[Alert]) -> dict[str, str]
     shared: dict[str, str] | None = None
     severity = incident.severity
     for alert in alerts:
-        severity = incident.standings[alert.fingerprint].severity
+        severity = incident.alert_states[alert.fingerprint].severity
         if shared is None:
             shared = dict(alert.labels)
         else:
@@ -26,10 +26,10 @@ def shared_labels(incident: Incident, alerts: Iterable[Alert]) -> dict[str, str]
     return _unsaid(every, severity)
 
 
-def own_labels(alert: Alert, standing: Standing, shared: Collection[str]) -> dict[str, str]:
+def own_labels(alert: Alert, alert_state: AlertState, shared: Collection[str]) -> dict[str, str]:
     """Return what tells *alert* from the others."""
     return {
-        key: value for key, value in _unsaid(alert.labels, standing.severity).items() if key not in shared
+        key: value for key, value in _unsaid(alert.labels, alert_state.severity).items() if key not in shared
     }
 
 

@@ -30,7 +30,7 @@ from receiver.channels.slack.stand_ins import render_call, render_moved, render_
 from receiver.channels.slack.steps import render_steps, render_troubles
 from receiver.domain.action import Call, Post, Reply, Update
 from receiver.domain.delivery import Delivery
-from receiver.domain.heading import count_more, find_heading
+from receiver.domain.heading import find_heading, format_more
 from receiver.domain.incident import Incident
 from receiver.domain.notification import Notification
 
@@ -145,7 +145,7 @@ def _escaped_headline(incident: Incident) -> str:
 def _summary(notification: Notification) -> str:
     heading = find_heading(notification.incident)
     said = words(heading.summary, _MAX_SUMMARY)
-    return said + count_more(heading.more) if said else ""
+    return said + format_more(heading.more) if said else ""
 
 
 def _labels(incident: Incident, alerts: list[Shown], limit: int) -> str:

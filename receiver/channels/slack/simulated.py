@@ -43,6 +43,6 @@ class SimulatedSlack:
         )
         return Receipt(at, reference, is_simulated=True)
 
-    def find(self, notification: Notification, since: float) -> Receipt | None:  # noqa: ARG002  # the port's
+    def find_receipt(self, notification: Notification, since: float) -> Receipt | None:  # noqa: ARG002  # the port's
         """Return None: what was recorded twice does no harm."""
         return None

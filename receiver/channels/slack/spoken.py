@@ -14,7 +14,7 @@ from receiver.channels.slack.people import render_person
 from receiver.channels.slack.silences import render_hold, render_silences
 from receiver.channels.slack.steps import render_steps, render_troubles
 from receiver.domain.fallback import find_message
-from receiver.domain.heading import count_more, find_heading
+from receiver.domain.heading import find_heading, format_more
 from receiver.domain.incident import Incident
 from receiver.domain.request import Answer, Details, Line
 
@@ -66,7 +66,7 @@ def _details(details: Details) -> Iterator[str]:
     yield f"{bold(headline(incident), 400)} {code(incident.id, 60)}"
     heading = find_heading(incident)
     if heading.summary:
-        yield words(heading.summary, _MAX_SENTENCE) + count_more(heading.more)
+        yield words(heading.summary, _MAX_SENTENCE) + format_more(heading.more)
     sent = f", {count_sent(incident)}" if incident.truncated else ""
     yield f"{incident.firing} of {incident.total} alerts firing{sent}"
     for text in (

@@ -62,7 +62,7 @@ def _step(incident: Incident, standing: StepStanding) -> str:
 
 def _waiting(incident: Incident, standing: StepStanding) -> str:
     """Return what a step waits for: its moment, the step before it, or the end of what holds it."""
-    if incident.is_held:
+    if incident.is_suppressed:
         return " held"
     if standing.due_at is not None:
         return f" at {moment(standing.due_at)}"

@@ -1,16 +1,16 @@
 -- Write a changed incident, unless another process changed its group first, or an alert that is to fire in
 -- it already fires in a neighbour.
--- KEYS: group, past, timeline, index to be in, index to leave, homes, homes left, then an agenda for each lane
+-- KEYS: group, past, timeline, index to be in, index to leave, owners, owners left, then an agenda for each lane
 --       to wake
 -- ARGV: version read, put the former incident aside?, seconds to keep (0: for ever), id, moment for
 --       the index, moment due (see _moments.lua), wake channel, seconds to keep what is put aside, timeline cap,
 --       number of events, three packed lists: the alerts that begin to fire, those that cease to, and
---       `ALERT SLOT VERSION` for each home known to be left, as it was seen; seconds to keep the home of what ceased to fire,
+--       `ALERT GROUP_ID VERSION` for each owner known to be left, as it was seen; seconds to keep the owner of what ceased to fire,
 --       the latest moment to write (in ms, 0: any); the events, the lanes' names, then fields and values
--- Returns 1, or 0 when the group was changed or it is too late, else {{ALERT, SLOT, ...}, SLOT, version, head, ...}:
--- the homes that stand against it, and what these hold.
+-- Returns 1, or 0 when the group was changed or it is too late, else {{ALERT, GROUP_ID, ...}, GROUP_ID, version, head, ...}:
+-- the owners that stand against it, and what these hold.
 if (redis.call('HGET', KEYS[1], 'v') or '0') ~= ARGV[1] then return 0 end
-local keep, slot = tonumber(ARGV[3]), ARGV[4]:match('^[^-]*')
+local keep, group_id = tonumber(ARGV[3]), ARGV[4]:match('^[^-]*')
 local begun, ended, is_left = cmsgpack.unpack(ARGV[11]), cmsgpack.unpack(ARGV[12]), {}
 local now, latest = 0, tonumber(ARGV[15])
 if #begun > 0 or #ended > 0 or latest > 0 then
@@ -18,26 +18,26 @@ if #begun > 0 or #ended > 0 or latest > 0 then
   now = time[1] * 1000 + math.floor(time[2] / 1000)
 end
 if latest > 0 and now > latest then return 0 end
-for _, home in ipairs(cmsgpack.unpack(ARGV[13])) do is_left[home] = true end
-local homes, others, prefix = {}, {}, KEYS[1]:match('^(.*:)')
+for _, owner in ipairs(cmsgpack.unpack(ARGV[13])) do is_left[owner] = true end
+local owners, others, prefix = {}, {}, KEYS[1]:match('^(.*:)')
 for i = 1, #begun, 200 do
-  for k, home in ipairs(redis.call('HMGET', KEYS[6], unpack(begun, i, math.min(i + 199, #begun)))) do
+  for k, owner in ipairs(redis.call('HMGET', KEYS[6], unpack(begun, i, math.min(i + 199, #begun)))) do
     local alert = begun[i + k - 1]
-    if home and home ~= slot
-      and not is_left[alert .. ' ' .. home .. ' ' .. (redis.call('HGET', prefix .. home, 'v') or '0')] then
-      homes[#homes + 1] = alert
-      homes[#homes + 1] = home
-      others[home] = true
+    if owner and owner ~= group_id
+      and not is_left[alert .. ' ' .. owner .. ' ' .. (redis.call('HGET', prefix .. owner, 'v') or '0')] then
+      owners[#owners + 1] = alert
+      owners[#owners + 1] = owner
+      others[owner] = true
     end
   end
 end
-if #homes > 0 then
-  local answer = {homes}
-  for home in pairs(others) do
-    local held = redis.call('HMGET', prefix .. home, 'v', 'head')
-    answer[#answer + 1] = home
-    answer[#answer + 1] = held[1] or '0'
-    answer[#answer + 1] = held[2] or ''
+if #owners > 0 then
+  local answer = {owners}
+  for owner in pairs(others) do
+    local stored = redis.call('HMGET', prefix .. owner, 'v', 'head')
+    answer[#answer + 1] = owner
+    answer[#answer + 1] = stored[1] or '0'
+    answer[#answer + 1] = stored[2] or ''
   end
   return answer
 end
@@ -52,13 +52,13 @@ for i = 1, #begun, 100 do
   local fields = {}
   for k = i, math.min(i + 99, #begun) do
     fields[#fields + 1] = begun[k]
-    fields[#fields + 1] = slot
+    fields[#fields + 1] = group_id
   end
   redis.call('HSET', KEYS[6], unpack(fields))
   redis.call('ZREM', KEYS[7], unpack(begun, i, math.min(i + 99, #begun)))
 end
 for _, alert in ipairs(ended) do
-  if redis.call('HGET', KEYS[6], alert) == slot then
+  if redis.call('HGET', KEYS[6], alert) == group_id then
     redis.call('ZADD', KEYS[7], now + ARGV[14] * 1000, alert)
   end
 end
@@ -68,10 +68,10 @@ if now > 0 then
     redis.call('ZREM', KEYS[7], alert)
   end
 end
-local homes_for = ARGV[8]
-if redis.call('HLEN', KEYS[6]) == redis.call('ZCARD', KEYS[7]) then homes_for = ARGV[14] end
-redis.call('EXPIRE', KEYS[6], homes_for)
-redis.call('EXPIRE', KEYS[7], homes_for)
+local owners_for = ARGV[8]
+if redis.call('HLEN', KEYS[6]) == redis.call('ZCARD', KEYS[7]) then owners_for = ARGV[14] end
+redis.call('EXPIRE', KEYS[6], owners_for)
+redis.call('EXPIRE', KEYS[7], owners_for)
 local lanes = #KEYS - 7
 local first = 16 + n + lanes
 for i = first, #ARGV, 200 do

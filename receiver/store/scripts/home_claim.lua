@@ -1,21 +1,21 @@
--- Claim alerts for slots, each at most once, and tell where they are at home.
--- KEYS: homes, homes left
--- ARGV: seconds to keep, then for each alert its name, the slot to claim it for ('' only asks), and the claim
+-- Claim alerts for groups, each at most once, and tell their owners.
+-- KEYS: owners, owners left
+-- ARGV: seconds to keep, then for each alert its name, the group_id to claim it for ('' only asks), and the claim
 --       that this one takes the place of ('' for none)
--- Returns for each alert its claim `SLOT MOMENT` ('' for none) and the age of that in ms.
--- A claim of the same slot whose alert has ended is made anew.
+-- Returns for each alert its claim `GROUP_ID MOMENT` ('' for none) and the age of that in ms.
+-- A claim of the same group_id whose alert has ended is made anew.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local answer, is_changed = {}, false
 for i = 2, #ARGV, 3 do
-  local alert, slot, former = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  local alert, group_id, former = ARGV[i], ARGV[i + 1], ARGV[i + 2]
   local claim, is_mine = false, false
-  if slot ~= '' then
-    local mine = slot .. ' ' .. string.format('%.0f', now)
+  if group_id ~= '' then
+    local mine = group_id .. ' ' .. string.format('%.0f', now)
     is_mine = redis.call('HSETNX', KEYS[1], alert, mine) == 1
     if not is_mine then
       claim = redis.call('HGET', KEYS[1], alert)
-      local is_ended = claim:match('^[^ ]*') == slot and redis.call('ZSCORE', KEYS[2], alert)
+      local is_ended = claim:match('^[^ ]*') == group_id and redis.call('ZSCORE', KEYS[2], alert)
       if claim == former or is_ended then
         redis.call('HSET', KEYS[1], alert, mine)
         is_mine = true

@@ -1,12 +1,12 @@
--- Have the homes of alerts that ended forgotten after a while, unless they were claimed again.
--- KEYS: homes, homes left
--- ARGV: slot, ms for which a claim may still become an incident, seconds to keep, then the alerts
+-- Have the owners of alerts that ended forgotten after a while, unless they were claimed again.
+-- KEYS: owners, owners left
+-- ARGV: group_id, ms for which a claim may still become an incident, seconds to keep, then the alerts
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 for i = 4, #ARGV do
   local claim = redis.call('HGET', KEYS[1], ARGV[i])
-  local slot, at = (claim or ''):match('^(.*) (.*)$')
-  if slot == ARGV[1] and now - at >= tonumber(ARGV[2]) then
+  local group_id, at = (claim or ''):match('^(.*) (.*)$')
+  if group_id == ARGV[1] and now - at >= tonumber(ARGV[2]) then
     redis.call('ZADD', KEYS[2], now + ARGV[3] * 1000, ARGV[i])
   end
 end

@@ -5,17 +5,17 @@
 --       seconds to keep the index, and the lanes' names
 -- Returns 1, 0 when another worker has the incident, -1 when the incident is gone.
 if ARGV[2] ~= '' and redis.call('HGET', KEYS[4], ARGV[1]) ~= ARGV[2] then return 0 end
-local home = KEYS[1]
-if redis.call('HGET', KEYS[1], 'id') ~= ARGV[1] then home = KEYS[2] end
-if redis.call('EXISTS', home) == 0 then return -1 end
+local hash_key = KEYS[1]
+if redis.call('HGET', KEYS[1], 'id') ~= ARGV[1] then hash_key = KEYS[2] end
+if redis.call('EXISTS', hash_key) == 0 then return -1 end
 local n = tonumber(ARGV[8])
 -- Sent twice, since the line was cut before the answer came: what it says was said the first time.
-local is_known = redis.call('HGET', home, ARGV[3]) == ARGV[4]
-redis.call('HSET', home, ARGV[3], ARGV[4])
+local is_known = redis.call('HGET', hash_key, ARGV[3]) == ARGV[4]
+redis.call('HSET', hash_key, ARGV[3], ARGV[4])
 if n > 0 and not is_known then
   for i = 1, n do redis.call('RPUSH', KEYS[3], ARGV[8 + i]) end
   redis.call('LTRIM', KEYS[3], -tonumber(ARGV[7]), -1)
-  local ttl = redis.call('TTL', home)
+  local ttl = redis.call('TTL', hash_key)
   if ttl > 0 then redis.call('EXPIRE', KEYS[3], ttl) end
 end
 local entry, given_up = ARGV[1] .. ' ' .. ARGV[3], ARGV[9 + n]

@@ -5,13 +5,13 @@ local entry = ARGV[1] .. ' ' .. ARGV[2]
 local given_up = redis.call('ZSCORE', KEYS[4], entry)
 if not given_up or tonumber(given_up) ~= tonumber(ARGV[3]) then return 0 end
 redis.call('ZREM', KEYS[4], entry)
-local home = KEYS[1]
-if redis.call('HGET', KEYS[1], 'id') ~= ARGV[1] then home = KEYS[2] end
-if redis.call('EXISTS', home) == 0 then return 0 end
-redis.call('HSET', home, ARGV[2], ARGV[4])
+local hash_key = KEYS[1]
+if redis.call('HGET', KEYS[1], 'id') ~= ARGV[1] then hash_key = KEYS[2] end
+if redis.call('EXISTS', hash_key) == 0 then return 0 end
+redis.call('HSET', hash_key, ARGV[2], ARGV[4])
 redis.call('RPUSH', KEYS[3], ARGV[5])
 redis.call('LTRIM', KEYS[3], -tonumber(ARGV[6]), -1)
-local ttl = redis.call('TTL', home)
+local ttl = redis.call('TTL', hash_key)
 if ttl > 0 then redis.call('EXPIRE', KEYS[3], ttl) end
 redis.call('ZADD', KEYS[5], 'LT', moment(ARGV[7]), ARGV[1])
 redis.call('PUBLISH', ARGV[8], ARGV[9] .. ' ' .. ARGV[7])

@@ -66,8 +66,8 @@ def add_incident(pages: Blueprint, parts: Parts) -> None:
 def _show(parts: Parts, found: Incident, policy: EscalationPolicy) -> Response:
     now = parts.clock()
     progress = trace_progress(found, policy, now)
-    upcoming = progress.next_step if not found.is_waiting else None
-    whole = render_whole(found, policy, parts.incidents.timeline(found.id), now)
+    upcoming = progress.next_step if not found.is_paused else None
+    whole = render_whole(found, policy, parts.incidents.load_timeline(found.id), now)
     card, sent = build_card(found, policy, now), find_sent(parts, found, policy)
     troubles = find_serious_troubles(parts, find_severity_troubles(parts, [found]))
     return answer_living(

@@ -59,7 +59,7 @@ def add_routing(pages: Blueprint, parts: Parts) -> None:
         annotations = {"summary": "A test alert, sent from the page"}
         sample = Sample(labels, annotations, parts.clock(), is_resolved=is_over)
         body = parse(json.dumps(sample.render_webhook()).encode(), "", parts.clock())
-        accepted = parts.intake.accept(body.groups, parts.clock())
+        accepted = parts.ingester.ingest(body.groups, parts.clock())
         if accepted.incidents and not is_over:
             return redirect(url_for("pages.incident", incident_id=accepted.incidents[0]), 303)
         return redirect(url_for("pages.routing", labels=request.form.get("labels", "")), 303)

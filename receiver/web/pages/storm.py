@@ -29,7 +29,7 @@ def add_storm(pages: Blueprint, parts: Parts) -> None:
         asked = read_query(PartQuery, request.args)
         held = parts.shelf_of_storms.load(storm_id)
         shown, troubles = describe_storm(parts, held), find_serious_troubles(parts)
-        heads = parts.incidents.read_heads(list_incident_ids(held))
+        heads = parts.incidents.load_heads(list_incident_ids(held))
         board = lay_out(parts, heads.values(), asked.page)
         return answer_living(
             "storm.html",

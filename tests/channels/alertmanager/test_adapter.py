@@ -107,19 +107,19 @@ def test_a_silence_made_without_an_answer_is_found(alertmanager: MockAlertmanage
     with pytest.raises(TemporaryDeliveryError) as caught:
         channel.send(a_wish())
     assert caught.value.maybe_sent
-    assert channel.find(a_wish(), NOW) == Receipt(NOW + 1, alertmanager.in_force()[0]["id"])
+    assert channel.find_receipt(a_wish(), NOW) == Receipt(NOW + 1, alertmanager.in_force()[0]["id"])
 
 
 def test_nothing_is_found_when_nothing_was_made(channel: Channel) -> None:
     channel.send(a_wish(12))
-    assert channel.find(a_wish(1), NOW) is None
+    assert channel.find_receipt(a_wish(1), NOW) is None
 
 
 def test_a_mark_in_somebody_elses_words_is_not_found(
     alertmanager: MockAlertmanager, channel: Channel
 ) -> None:
     channel.send(a_wish(2, comment=f"see {MARK}"))
-    assert channel.find(a_wish(1), NOW) is None
+    assert channel.find_receipt(a_wish(1), NOW) is None
 
 
 def test_it_is_not_taken_for_absent_while_nobody_can_be_asked(
@@ -127,15 +127,15 @@ def test_it_is_not_taken_for_absent_while_nobody_can_be_asked(
 ) -> None:
     alertmanager.stop()
     with pytest.raises(TemporaryDeliveryError, match="unreachable"):
-        channel.find(a_wish(), NOW)
+        channel.find_receipt(a_wish(), NOW)
 
 
 def test_prolonging_moves_the_end(alertmanager: MockAlertmanager, channel: Channel) -> None:
     silence_id = channel.send(a_wish()).reference
     longer = a_wish(key="prolong", for_s=7200, silence_id=silence_id)
-    assert channel.find(longer, NOW) is None
+    assert channel.find_receipt(longer, NOW) is None
     assert channel.send(longer).reference == silence_id
-    assert channel.find(longer, NOW) == Receipt(NOW + 1, silence_id)
+    assert channel.find_receipt(longer, NOW) == Receipt(NOW + 1, silence_id)
     assert len(alertmanager.in_force()) == 1
 
 
@@ -160,7 +160,7 @@ def test_an_end_ends_it_and_again_does_nothing(alertmanager: MockAlertmanager, c
     silence_id = channel.send(a_wish()).reference
     other = channel.send(a_wish(2)).reference
     assert channel.send(an_end(silence_id)) == Receipt(NOW + 1, silence_id)
-    assert channel.find(an_end(silence_id), NOW) is None
+    assert channel.find_receipt(an_end(silence_id), NOW) is None
     channel.send(an_end(silence_id))
     assert [silence["id"] for silence in alertmanager.in_force()] == [other]
 

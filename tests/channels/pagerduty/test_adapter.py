@@ -328,7 +328,7 @@ def test_many_threads_share_a_channel(pagerduty: MockPagerDuty, channel: PagerDu
 
 def test_an_earlier_attempt_need_not_be_looked_for(channel: PagerDutyChannel) -> None:
     port: Channel = channel
-    assert port.find(the_page(), OPENED_AT) is None
+    assert port.find_receipt(the_page(), OPENED_AT) is None
 
 
 def test_the_address_may_end_in_the_path(pagerduty: MockPagerDuty) -> None:

@@ -228,8 +228,8 @@ def test_only_alerts_that_fire_are_listed() -> None:
 def test_alerts_dismissed_with_an_earlier_incident_are_not_listed() -> None:
     incident = an_incident(an_alert(), an_alert(instance="old"))
     old = next(a.fingerprint for a in incident.alerts.values() if a.labels["instance"] == "old")
-    standings = {**incident.standings, old: replace(incident.standings[old], is_dismissed=True)}
-    details = render_page(replace(incident, standings=standings))["payload"]["custom_details"]
+    alert_states = {**incident.alert_states, old: replace(incident.alert_states[old], is_dismissed=True)}
+    details = render_page(replace(incident, alert_states=alert_states))["payload"]["custom_details"]
 
     assert [alert["labels"]["instance"] for alert in details["alerts"]] == ["web-1:9100"]
 

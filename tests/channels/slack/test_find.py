@@ -30,7 +30,7 @@ def lose_the_answer(slack, channel, notification):
 
 def test_a_post_whose_answer_was_lost_is_found(slack, channel):
     lose_the_answer(slack, channel, a_notification())
-    found = channel.find(a_notification(), SINCE)
+    found = channel.find_receipt(a_notification(), SINCE)
     assert found is not None
     assert found.reference == slack.roots[0].reference
     assert found.link.startswith("https://example.slack.com/archives/C0ALERTSCRITICAL/p")
@@ -40,24 +40,24 @@ def test_a_post_that_never_arrived_is_not_found(slack, channel):
     slack.fail_next("chat.postMessage", status=503, body=b"")
     with pytest.raises(TemporaryDeliveryError):
         channel.send(a_notification())
-    assert channel.find(a_notification(), SINCE) is None
+    assert channel.find_receipt(a_notification(), SINCE) is None
 
 
 def test_another_incidents_message_is_not_mistaken_for_ours(slack, channel):
     channel.send(a_notification(an_incident(id="another")))
     channel.send(a_notification(action=a_post(key="root2")))
     channel.send(a_notification(action=a_post(about="5")))
-    assert channel.find(a_notification(), SINCE) is None
+    assert channel.find_receipt(a_notification(), SINCE) is None
 
 
 def test_the_same_message_from_long_before_is_not_found(slack, channel):
     channel.send(a_notification())
-    assert channel.find(a_notification(), OPENED_AT + 3600) is None
+    assert channel.find_receipt(a_notification(), OPENED_AT + 3600) is None
 
 
 def test_a_post_is_found_whatever_it_showed_first(channel):
     sent = channel.send(a_notification(action=a_post(shown="o0.0.0.")))
-    found = channel.find(a_notification(action=a_post(shown="o0.1.1.")), SINCE)
+    found = channel.find_receipt(a_notification(action=a_post(shown="o0.1.1.")), SINCE)
     assert found is not None
     assert found.reference == sent.reference
 
@@ -66,7 +66,7 @@ def test_a_reply_whose_answer_was_lost_is_found(slack, channel):
     root = channel.send(a_notification())
     reply = a_notification(action=a_reply("resolved", message=root.reference))
     lose_the_answer(slack, channel, reply)
-    found = channel.find(reply, SINCE)
+    found = channel.find_receipt(reply, SINCE)
     assert found is not None
     assert found.reference == slack.replies()[0].reference
 
@@ -75,38 +75,38 @@ def test_a_reply_about_other_alerts_is_not_mistaken_for_ours(channel):
     root = channel.send(a_notification())
     channel.send(a_notification(action=a_reply("joined", about="", shown="0-1", message=root.reference)))
     later = a_notification(action=a_reply("joined", about="", shown="1-2", message=root.reference))
-    assert channel.find(later, SINCE) is None
+    assert channel.find_receipt(later, SINCE) is None
 
 
 def test_an_edit_is_never_looked_for(slack, channel):
     root = channel.send(a_notification())
     slack.calls.clear()
-    assert channel.find(a_notification(action=an_update(message=root.reference)), SINCE) is None
+    assert channel.find_receipt(a_notification(action=an_update(message=root.reference)), SINCE) is None
     assert slack.calls == []
 
 
 def test_a_channel_once_posted_to_needs_no_look_up(slack, channel):
     channel.send(a_notification())
-    channel.find(a_notification(), SINCE)
+    channel.find_receipt(a_notification(), SINCE)
     assert slack.calls_of("conversations.list") == []
 
 
 def test_a_channel_never_posted_to_is_looked_up_by_name(slack, channel):
     channel.send(a_notification())
-    assert a_channel(slack).find(a_notification(), SINCE) is not None
+    assert a_channel(slack).find_receipt(a_notification(), SINCE) is not None
     assert len(slack.calls_of("conversations.list")) == 1
 
 
 def test_a_channel_given_by_its_id_needs_no_look_up(slack, channel):
     channel.send(a_notification(action=a_post("C0ALERTSCRITICAL")))
-    assert a_channel(slack).find(a_notification(action=a_post("C0ALERTSCRITICAL")), SINCE) is not None
+    assert a_channel(slack).find_receipt(a_notification(action=a_post("C0ALERTSCRITICAL")), SINCE) is not None
     assert slack.calls_of("conversations.list") == []
 
 
 def test_the_look_up_ends_after_some_pages():
     names = tuple(f"#c{n:05}" for n in range(4000))
     with MockSlack((*names, "#alerts-critical")) as slack:
-        assert a_channel(slack).find(a_notification(), SINCE) is None
+        assert a_channel(slack).find_receipt(a_notification(), SINCE) is None
         assert len(slack.calls_of("conversations.list")) == 3
 
 
@@ -114,7 +114,7 @@ def test_a_message_under_many_later_ones_is_found(slack, channel):
     channel.send(a_notification())
     for n in range(250):
         slack.workspace.call("chat.postMessage", {"channel": "#alerts-critical", "text": f"chat {n}"})
-    assert channel.find(a_notification(), SINCE) is not None
+    assert channel.find_receipt(a_notification(), SINCE) is not None
     assert len(slack.calls_of("conversations.history")) == 2
 
 
@@ -132,9 +132,12 @@ def test_a_message_under_many_later_ones_is_found(slack, channel):
 def test_where_slack_will_not_tell_nothing_is_found(slack, channel, failure):
     channel.send(a_notification())
     slack.fail_next(times=9, **failure)
-    assert channel.find(a_notification(), SINCE) is None
-    assert a_channel(slack).find(a_notification(), SINCE) is None
+    assert channel.find_receipt(a_notification(), SINCE) is None
+    assert a_channel(slack).find_receipt(a_notification(), SINCE) is None
 
 
 def test_a_reply_to_a_simulated_message_is_not_found(channel):
-    assert channel.find(a_notification(action=a_reply("resolved", message="simulated:x:root")), SINCE) is None
+    assert (
+        channel.find_receipt(a_notification(action=a_reply("resolved", message="simulated:x:root")), SINCE)
+        is None
+    )

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from receiver.channels.slack.budget import MAX_TOTAL, measure
 from receiver.channels.slack.message import MAX_TEXT, Message, Rung
 from receiver.channels.slack.render import render
-from receiver.domain.incident import Hold, SilenceNote
+from receiver.domain.incident import SilenceRequest, Suppression
 from receiver.domain.notification import Notification
 from receiver.domain.runbook import Excerpt, Part, Section
 from tests.builders import (
@@ -176,7 +176,8 @@ def test_everything_that_is_bounded_at_once_still_fits():
         for n in range(12)
     ]
     silences = tuple(
-        SilenceNote(n, (("a", word),), word, OPENED_AT, OPENED_AT + 3600, f"{word}{n}") for n in range(1, 30)
+        SilenceRequest(n, (("a", word),), word, OPENED_AT, OPENED_AT + 3600, f"{word}{n}")
+        for n in range(1, 30)
     )
     incident = an_incident(
         *alerts,
@@ -184,7 +185,7 @@ def test_everything_that_is_bounded_at_once_still_fits():
         deliveries={f"{kind}{n}": failed for kind in ("page:" + "<" * 99, "silence:") for n in range(30)},
         acknowledged_by=word,
         silences=silences,
-        held=Hold("silenced", OPENED_AT, word, OPENED_AT + 60),
+        suppression=Suppression("silenced", OPENED_AT, word, OPENED_AT + 60),
     )
     links = some_links(incident, silence=url, prometheus=url, more=tuple((word, url) for _ in range(9)))
     excerpt = Excerpt(word, (Section(word, (Part("paragraph", word),) * 30),), is_cut=True, url=url)

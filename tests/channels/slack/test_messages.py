@@ -83,8 +83,13 @@ def test_alerts_beyond_the_first_are_counted():
 def test_alerts_that_were_dismissed_with_an_earlier_incident_are_not_shown():
     incident = an_incident(an_alert(instance="new"), an_alert(instance="dismissed"))
     dismissed = next(fp for fp, a in incident.alerts.items() if a.labels["instance"] == "dismissed")
-    standings = {**incident.standings, dismissed: replace(incident.standings[dismissed], is_dismissed=True)}
-    assert "instance=dismissed" not in shown(a_notification(replace(incident, standings=standings))).words
+    alert_states = {
+        **incident.alert_states,
+        dismissed: replace(incident.alert_states[dismissed], is_dismissed=True),
+    }
+    assert (
+        "instance=dismissed" not in shown(a_notification(replace(incident, alert_states=alert_states))).words
+    )
 
 
 def test_an_alert_whose_labels_are_not_at_hand_is_still_counted():

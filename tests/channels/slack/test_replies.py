@@ -7,7 +7,7 @@ import pytest
 from receiver.channels.slack.mentions import mention
 from receiver.channels.slack.message import Message, Rung
 from receiver.channels.slack.render import render
-from receiver.domain.incident import Run
+from receiver.domain.incident import EscalationRun
 from tests.builders import (
     OPENED_AT,
     a_delivery,
@@ -49,12 +49,12 @@ def test_a_later_step_mentions_its_responder_and_says_why():
 
 
 def test_a_step_told_anew_after_an_acknowledgement_says_so():
-    incident = an_incident(run=Run(2, OPENED_AT + 300, "unacknowledged"))
+    incident = an_incident(run=EscalationRun(2, OPENED_AT + 300, "unacknowledged"))
     assert "not acknowledged any more" in said(incident, "step", step=STEPS[0])
 
 
 def test_a_step_of_a_reopened_incident_says_so():
-    incident = an_incident(run=Run(2, OPENED_AT + 300, "reopened", 2))
+    incident = an_incident(run=EscalationRun(2, OPENED_AT + 300, "reopened", 2))
     assert "Paging On-call: firing again" in said(incident, "step", step=STEPS[0])
 
 
@@ -141,7 +141,7 @@ def test_reopened_tells_after_how_long_and_who_still_has_it():
         over_for=240.0,
         flapping_until=OPENED_AT + 900,
         acknowledged_by="alice",
-        run=Run(2, OPENED_AT + 300, "reopened", 2, is_quiet=True),
+        run=EscalationRun(2, OPENED_AT + 300, "reopened", 2, is_quiet=True),
     )
     assert said(incident, "reopened") == (
         "🔁 Firing again <!date^1795435680^{date_short_pretty} {time}|2026-11-23 12:08 UTC>, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from receiver.channels.slack.render import render
-from receiver.domain.incident import Hold, SilenceNote
+from receiver.domain.incident import SilenceRequest, Suppression
 from tests.builders import (
     OPENED_AT,
     a_delivery,
@@ -29,28 +29,31 @@ def shown(incident, action=None, now=OPENED_AT) -> SlackMessage:
     )
 
 
-def a_silence(number: int = 1, **changes) -> SilenceNote:
-    fields = {"by": "bob", "wished_at": OPENED_AT - 60, "until": OPENED_AT + 3600}
-    return SilenceNote(number, (("alertname", "X"),), **{**fields, **changes})
+def a_silence(number: int = 1, **changes) -> SilenceRequest:
+    fields = {"by": "bob", "requested_at": OPENED_AT - 60, "until": OPENED_AT + 3600}
+    return SilenceRequest(number, (("alertname", "X"),), **{**fields, **changes})
 
 
 @pytest.mark.parametrize(
     ("hold", "said"),
     [
-        (Hold("silenced", 1.0, "bob", OPENED_AT), f"⏸ Silenced by bob until {NOON}: nobody is paged"),
-        (Hold("silenced", 1.0), "⏸ Silenced: nobody is paged"),
-        (Hold("inhibited", 1.0), "⏸ Inhibited in Alertmanager by another alert: nobody is paged"),
-        (Hold("muted", 1.0), "⏸ Muted in Alertmanager by a time interval: nobody is paged"),
+        (Suppression("silenced", 1.0, "bob", OPENED_AT), f"⏸ Silenced by bob until {NOON}: nobody is paged"),
+        (Suppression("silenced", 1.0), "⏸ Silenced: nobody is paged"),
+        (Suppression("inhibited", 1.0), "⏸ Inhibited in Alertmanager by another alert: nobody is paged"),
+        (Suppression("muted", 1.0), "⏸ Muted in Alertmanager by a time interval: nobody is paged"),
     ],
 )
 def test_a_hold_is_told_with_its_reason(hold, said):
-    words = shown(an_incident(held=hold)).words
+    words = shown(an_incident(suppression=hold)).words
     assert said in words
     assert "Team Lead held" in words
 
 
 def test_what_is_over_is_held_no_more():
-    assert "⏸" not in shown(an_incident(held=Hold("silenced", 1.0, "bob"), resolved_by="alice")).words
+    assert (
+        "⏸"
+        not in shown(an_incident(suppression=Suppression("silenced", 1.0, "bob"), resolved_by="alice")).words
+    )
 
 
 def test_a_silence_is_shown_with_its_end_and_can_be_expired():
@@ -146,6 +149,6 @@ def test_a_silences_end_is_told_before():
 
 
 def test_a_hold_and_an_alertmanager_that_is_away_are_told():
-    held = an_incident(held=Hold("silenced", 1.0, "bob"))
-    assert said(held, a_reply("held")) == "⏸ Silenced by bob: nobody is paged"
+    incident = an_incident(suppression=Suppression("silenced", 1.0, "bob"))
+    assert said(incident, a_reply("held")) == "⏸ Silenced by bob: nobody is paged"
     assert "could not be asked" in said(an_incident(), a_reply("not_asked"))

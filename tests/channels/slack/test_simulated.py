@@ -41,4 +41,4 @@ def test_a_reply_names_its_thread():
 
 
 def test_nothing_simulated_is_ever_looked_for():
-    assert SimulatedSlack(lambda _: None).find(a_notification(), 0.0) is None
+    assert SimulatedSlack(lambda _: None).find_receipt(a_notification(), 0.0) is None

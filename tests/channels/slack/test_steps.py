@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from receiver.channels.slack.steps import render_steps, render_troubles
-from receiver.domain.incident import Run
+from receiver.domain.incident import EscalationRun
 from receiver.domain.policy import NO_POLICY
 from tests.builders import (
     OPENED_AT,
@@ -78,7 +78,7 @@ def test_resolved_before_anybody_was_told():
 def test_a_page_that_stands_from_before_a_reopening_is_told_with_its_time():
     incident = an_incident(
         deliveries={"page:on-call": a_delivery("1")},
-        run=Run(2, OPENED_AT + 600, "reopened", 2),
+        run=EscalationRun(2, OPENED_AT + 600, "reopened", 2),
     )
     assert line(incident, now=OPENED_AT + 600).startswith("⏫ On-call paged 12:03 → Team Lead at 12:18")
 
@@ -110,5 +110,7 @@ def test_a_page_that_arrived_after_failing_is_no_trouble():
 
 def test_a_page_of_an_earlier_run_is_no_trouble_now():
     failed = a_delivery("1", received=False, reason="no_answer")
-    incident = an_incident(deliveries={"page:on-call": failed}, run=Run(2, OPENED_AT, "reopened", 2))
+    incident = an_incident(
+        deliveries={"page:on-call": failed}, run=EscalationRun(2, OPENED_AT, "reopened", 2)
+    )
     assert troubles(incident) == ""
