@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from receiver.domain.action import AcknowledgePage, Action, Page, Post, Reply, ResolvePage, Update
 from receiver.domain.alert import Alert, Group, fingerprint
 from receiver.domain.delivery import Delivery, Receipt
-from receiver.domain.escalation import Progress, trace_progress
+from receiver.domain.escalation import EscalationState, evaluate_escalation
 from receiver.domain.incident import Incident, dedup_key
 from receiver.domain.merge import RouteSettings, merge
 from receiver.domain.notification import Links, Notification
@@ -135,7 +135,7 @@ def a_receipt(at: float = OPENED_AT, reference: str = "", *, simulated: bool = F
 
 
 def a_delivery(
-    about: str = "1",
+    instance: str = "1",
     *,
     at: float = OPENED_AT,
     received: bool = True,
@@ -145,7 +145,7 @@ def a_delivery(
     """Return a delivery tried once at *at*, and received at once unless *received* is false."""
     receipt = a_receipt(at, simulated=simulated) if received else None
     fields: dict[str, Any] = {
-        "about": about,
+        "instance": instance,
         "target": "pagerduty:on-call",
         "attempts": 1,
         "first_attempt_at": at,
@@ -156,68 +156,82 @@ def a_delivery(
 
 
 def a_post(
-    channel: str = CHANNEL, *, key: str = "root", about: str = "", shown: str = "o0.0.0.", replaces: str = ""
+    channel: str = CHANNEL,
+    *,
+    key: str = "root",
+    instance: str = "",
+    content_version: str = "o0.0.0.",
+    replaces: str = "",
 ) -> Post:
-    return Post(**_to_slack(key, about, shown, channel), replaces=replaces)
+    return Post(**_to_slack(key, instance, content_version, channel), replaces=replaces)
 
 
 def an_update(
-    channel: str = CHANNEL, *, message: str = MESSAGE, about: str = "", shown: str = "o0.1.1."
+    channel: str = CHANNEL, *, message: str = MESSAGE, instance: str = "", content_version: str = "o0.1.1."
 ) -> Update:
-    return Update(**_to_slack("update", about or message, shown, channel), message=message)
+    return Update(**_to_slack("update", instance or message, content_version, channel), message=message)
 
 
 def a_reply(
-    says: str,
+    reply_kind: str,
     *,
     step: Step | None = None,
     fingerprints: Iterable[str] = (),
     channel: str = CHANNEL,
     message: str = MESSAGE,
     key: str = "",
-    about: str = "1",
-    shown: str = "",
+    instance: str = "1",
+    content_version: str = "",
 ) -> Reply:
     """Return a reply; one that says `step` is about the policy's first step unless given another."""
-    if says == "step" and step is None:
+    if reply_kind == "step" and step is None:
         step = a_policy().steps[0]
-    key = key or (f"step:{step.name}" if step else says)
-    fields = _to_slack(key, about, shown, channel)
-    return Reply(**fields, message=message, says=says, step=step, fingerprints=tuple(fingerprints))
+    key = key or (f"step:{step.name}" if step else reply_kind)
+    fields = _to_slack(key, instance, content_version, channel)
+    return Reply(
+        **fields, message=message, reply_kind=reply_kind, step=step, fingerprints=tuple(fingerprints)
+    )
 
 
-def _to_slack(key: str, about: str, shown: str, channel: str) -> dict[str, Any]:
+def _to_slack(key: str, instance: str, content_version: str, channel: str) -> dict[str, Any]:
     target = Target(SLACK, channel)
-    return {"key": key, "about": about, "lane": SLACK, "target": target, "ready_at": 0.0, "shown": shown}
+    return {
+        "key": key,
+        "instance": instance,
+        "lane": SLACK,
+        "target": target,
+        "ready_at": 0.0,
+        "content_version": content_version,
+    }
 
 
 def a_page(
-    incident: Incident | None = None, step: Step | None = None, *, about: str = "1", key: str = ""
+    incident: Incident | None = None, step: Step | None = None, *, instance: str = "1", key: str = ""
 ) -> Page:
     step = step or a_policy().steps[0]
-    return Page(**_to_pager(key or f"page:{step.name}", about, incident, step.responder), step=step)
+    return Page(**_to_pager(key or f"page:{step.name}", instance, incident, step.responder), step=step)
 
 
 def an_acknowledge_page(
-    incident: Incident | None = None, responder: Responder | None = None, *, about: str = "1"
+    incident: Incident | None = None, responder: Responder | None = None, *, instance: str = "1"
 ) -> AcknowledgePage:
     responder = responder or a_responder()
-    return AcknowledgePage(**_to_pager(f"acknowledge:{responder.name}", about, incident, responder))
+    return AcknowledgePage(**_to_pager(f"acknowledge:{responder.name}", instance, incident, responder))
 
 
 def a_resolve_page(
-    incident: Incident | None = None, responder: Responder | None = None, *, about: str = "1"
+    incident: Incident | None = None, responder: Responder | None = None, *, instance: str = "1"
 ) -> ResolvePage:
     responder = responder or a_responder()
-    return ResolvePage(**_to_pager(f"resolve:{responder.name}", about, incident, responder))
+    return ResolvePage(**_to_pager(f"resolve:{responder.name}", instance, incident, responder))
 
 
-def _to_pager(key: str, about: str, incident: Incident | None, responder: Responder) -> dict[str, Any]:
+def _to_pager(key: str, instance: str, incident: Incident | None, responder: Responder) -> dict[str, Any]:
     target = responder.find_target(PAGERDUTY)
     assert target is not None, f"{responder.name} has no pager"
     dedup = dedup_key(incident or an_incident(), responder.name)
-    fields = {"key": key, "about": about, "lane": PAGERDUTY, "target": target, "ready_at": 0.0}
-    return {**fields, "shown": "", "dedup_key": dedup, "key_digest": target.secret.digest}
+    fields = {"key": key, "instance": instance, "lane": PAGERDUTY, "target": target, "ready_at": 0.0}
+    return {**fields, "content_version": "", "dedup_key": dedup, "key_digest": target.secret.digest}
 
 
 def an_excerpt(*sections: Section, **changes: Any) -> Excerpt:
@@ -254,10 +268,10 @@ def some_links(incident: Incident | None = None, **changes: Any) -> Links:
     return Links(**{**fields, **changes})
 
 
-def a_progress(
+def an_escalation(
     incident: Incident, policy: EscalationPolicy | None = None, now: float = OPENED_AT
-) -> Progress:
-    return trace_progress(incident, policy or a_policy(), now)
+) -> EscalationState:
+    return evaluate_escalation(incident, policy or a_policy(), now)
 
 
 def a_notification(
@@ -268,12 +282,12 @@ def a_notification(
     now: float | None = None,
     excerpt: Excerpt | None = None,
     links: Links | None = None,
-    progress: Progress | None = None,
+    escalation: EscalationState | None = None,
 ) -> Notification:
     """Return a notification, by default the incident's first message, at the moment it changed last."""
     incident = incident or an_incident()
     if now is None:
         now = max(incident.updated_at, incident.acknowledged_at, incident.resolved_at)
-    if progress is None:
-        progress = trace_progress(incident, policy or a_policy(), now)
-    return Notification(action or a_post(), incident, progress, now, excerpt, links or Links())
+    if escalation is None:
+        escalation = evaluate_escalation(incident, policy or a_policy(), now)
+    return Notification(action or a_post(), incident, escalation, now, excerpt, links or Links())

@@ -23,7 +23,7 @@ from receiver.cli.calls import Answer, NoAnswer, bearer, call, show_url
 from receiver.cli.examples import show_examples
 from receiver.cli.labels import gather, read_pair
 from receiver.cli.terminal import say
-from receiver.domain.severity import BUILT_IN_WORDS, say_unknown
+from receiver.domain.severity import BUILT_IN_WORDS, describe_unknown_severity
 from receiver.sources.sample import Sample
 from receiver.text import one_line
 
@@ -171,7 +171,8 @@ def _send_alertmanager(sample: Sample, environ: Mapping[str, str]) -> str:
     word = BUILT_IN_WORDS.find_unknown_word(sample.labels)
     if not word:
         return said
-    return f"{said}\nwarning: {say_unknown(word)}, unless `severities` in the receiver's routing.yaml has it"
+    warning = describe_unknown_severity(word)
+    return f"{said}\nwarning: {warning}, unless `severities` in the receiver's routing.yaml has it"
 
 
 def _say_refusal(answer: Answer) -> str:

@@ -16,7 +16,7 @@ from receiver.cli.probe_slack import SlackProbe
 from receiver.clock import now
 from receiver.config.ways_in import CALLBACK
 from receiver.domain.policy import PAGERDUTY
-from receiver.domain.severity import LABEL, say_unknown
+from receiver.domain.severity import LABEL, describe_unknown_severity
 from receiver.errors import ProviderAway, StoreError
 from receiver.text import one_line
 
@@ -132,7 +132,7 @@ def _warn_of_severities(config: Config, file: str, findings: Findings) -> None:
         if word := config.routing.severities.find_unknown_word({LABEL: rule.severity}):
             words.setdefault(word, one_line(rule.name, 100))
     for word, name in list(words.items())[:_WORDS_AT_MOST]:
-        what = f"Prometheus' rule {name} has the {say_unknown(word)}"
+        what = f"Prometheus' rule {name} has the {describe_unknown_severity(word)}"
         findings.warn(file, what, "a known one, or that word in `severities`")
 
 

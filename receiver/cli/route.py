@@ -14,7 +14,7 @@ from receiver.cli.examples import show_examples
 from receiver.cli.labels import gather, read_pair
 from receiver.cli.terminal import render_fields, say, say_json
 from receiver.clock import format_duration
-from receiver.domain.journey import Journey, trace_journey
+from receiver.domain.journey import RoutingPreview, preview_route
 from receiver.domain.policy import PAGERDUTY, SLACK, Responder, Target
 from receiver.domain.runbook import Runbook
 from receiver.text import one_line
@@ -47,21 +47,21 @@ def route(labels: tuple[tuple[str, str], ...], config: Path, is_json: bool) -> N
 class Traced:
     """A journey under a configuration, and the runbook at its end."""
 
-    journey: Journey
+    preview: RoutingPreview
     runbook: Runbook | None
     has_slack: bool
 
 
 def trace(config: Config, labels: Mapping[str, str]) -> Traced:
     """Return where an alert with *labels* goes."""
-    journey = trace_journey(config.routing, config.shelf, labels)
-    excerpt = journey.excerpt
-    return Traced(journey, config.shelf.find(excerpt.name) if excerpt else None, bool(config.slack_token))
+    preview = preview_route(config.routing, config.shelf, labels)
+    excerpt = preview.excerpt
+    return Traced(preview, config.shelf.find(excerpt.name) if excerpt else None, bool(config.slack_token))
 
 
 def render_json(traced: Traced) -> dict[str, Any]:
     """Return the journey for programs."""
-    journey = traced.journey
+    preview = traced.preview
     steps = [
         {
             "step": step.name,
@@ -70,57 +70,57 @@ def render_json(traced: Traced) -> dict[str, Any]:
             "at_s": at,
             "targets": [_name(target) for target in step.responder.targets],
         }
-        for step, at in zip(journey.policy.steps, journey.moments, strict=True)
+        for step, at in zip(preview.policy.steps, preview.notify_at, strict=True)
     ]
     return {
-        "route": journey.route.name,
-        "channel": journey.route.channel,
-        "matchers": [str(matcher) for matcher in journey.route.matchers],
-        "severity": journey.severity,
-        "escalation": journey.policy.name or None,
+        "route": preview.route.name,
+        "channel": preview.route.channel,
+        "matchers": [str(matcher) for matcher in preview.route.matchers],
+        "severity": preview.severity,
+        "escalation": preview.policy.name or None,
         "steps": steps,
-        "review": journey.route.review or None,
+        "review": preview.route.review or None,
         "runbook": traced.runbook.name if traced.runbook else None,
-        "warnings": list(journey.warnings),
+        "warnings": list(preview.warnings),
     }
 
 
 def render_text(traced: Traced) -> str:
     """Return the journey for people."""
-    journey = traced.journey
+    preview = traced.preview
     simulated = "" if traced.has_slack else " (simulated)"
     fields = [
-        ("Route", _say_route(journey)),
-        ("Channel", journey.route.channel + simulated),
-        ("Severity", journey.severity),
-        ("Escalation", _say_escalation(journey)),
-        *((responder.title, _say_targets(responder, traced)) for responder in _responders(journey)),
-        ("Review", journey.route.review),
+        ("Route", _say_route(preview)),
+        ("Channel", preview.route.channel + simulated),
+        ("Severity", preview.severity),
+        ("Escalation", _say_escalation(preview)),
+        *((responder.title, _say_targets(responder, traced)) for responder in _responders(preview)),
+        ("Review", preview.route.review),
         ("Runbook", _say_runbook(traced)),
     ]
     shown = render_fields([(name, one_line(value, 500)) for name, value in fields])
-    return "\n".join([shown, *(f"warning: {one_line(each, 500)}" for each in journey.warnings)])
+    return "\n".join([shown, *(f"warning: {one_line(each, 500)}" for each in preview.warnings)])
 
 
-def _say_route(journey: Journey) -> str:
-    if not journey.is_matched:
-        return f"{journey.route.name}: no route matches these labels, so the last one takes them"
-    matchers = ", ".join(str(matcher) for matcher in journey.route.matchers)
-    return f"{journey.route.name}: {matchers or 'takes whatever no route before it matches'}"
+def _say_route(preview: RoutingPreview) -> str:
+    if not preview.is_matched:
+        return f"{preview.route.name}: no route matches these labels, so the last one takes them"
+    matchers = ", ".join(str(matcher) for matcher in preview.route.matchers)
+    return f"{preview.route.name}: {matchers or 'takes whatever no route before it matches'}"
 
 
-def _say_escalation(journey: Journey) -> str:
-    if not journey.policy.steps:
+def _say_escalation(preview: RoutingPreview) -> str:
+    if not preview.policy.steps:
         return "none, nobody is paged"
     said = [
         f"{step.responder.title} {f'after {format_duration(at)}' if at else 'at once'}"
-        for step, at in zip(journey.policy.steps, journey.moments, strict=True)
+        for step, at in zip(preview.policy.steps, preview.notify_at, strict=True)
     ]
-    return f"{journey.policy.name}: {', '.join(said)}"
+    return f"{preview.policy.name}: {', '.join(said)}"
 
 
-def _responders(journey: Journey) -> list[Responder]:
-    return list(dict.fromkeys(step.responder for step in journey.policy.steps))
+def _responders(preview: RoutingPreview) -> list[Responder]:
+    return list(dict.fromkeys(step.responder for step in preview.policy.steps))
 
 
 def _say_targets(responder: Responder, traced: Traced) -> str:
@@ -144,5 +144,5 @@ def _name(target: Target) -> str:
 def _say_runbook(traced: Traced) -> str:
     if traced.runbook is not None:
         return f"{traced.runbook.name} ({show_path(traced.runbook.file)}:{traced.runbook.line})"
-    excerpt = traced.journey.excerpt
+    excerpt = traced.preview.excerpt
     return (excerpt.url if excerpt else "") or "none"

@@ -96,7 +96,7 @@ class Routing:
         return (self.business_hours or BusinessHours()).zone
 
     @property
-    def can_ask_pager(self) -> bool:
+    def can_check_pagerduty(self) -> bool:
         """Whether PagerDuty's REST API can be asked."""
         return bool(self.pagerduty_api_token)
 

@@ -6,7 +6,7 @@ from receiver.config.nodes import Table, Text, describe, walk
 from receiver.config.report import Report
 from receiver.config.values import read_table, read_text
 from receiver.domain.alert import Severity
-from receiver.domain.severity import BUILT_IN, MAX_WORD, SeverityWords, fold_word
+from receiver.domain.severity import BUILT_IN, MAX_WORD, SeverityWords, normalize_word
 
 KEYS = tuple(str(severity) for severity in Severity)
 
@@ -26,7 +26,7 @@ def read_severities(root: Table, report: Report) -> SeverityWords:
 def _add_word(
     own: dict[str, tuple[Severity, Text]], text: str, severity: Severity, item: Text, report: Report
 ) -> None:
-    word = fold_word(text)
+    word = normalize_word(text)
     if not word or len(text) > MAX_WORD:
         what = f"{item.path} is empty" if not word else f"{item.path} is longer than {MAX_WORD} characters"
         report.fault(item.line, what, "a word as alerts have it")

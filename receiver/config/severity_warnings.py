@@ -10,7 +10,7 @@ from receiver.config.report import Report
 from receiver.domain.alert import Severity
 from receiver.domain.matcher import Matcher
 from receiver.domain.route import Route, find_route
-from receiver.domain.severity import LABEL, SeverityWords, say_unknown
+from receiver.domain.severity import LABEL, SeverityWords, describe_unknown_severity
 
 # Words that a regular expression lists, like `critical|page`; of any other it can't be told what it fits.
 _LISTED = re.compile(r"\(?((?:[\w-]+)(?:\|[\w-]*)*)\)?")
@@ -27,7 +27,7 @@ def warn_of_unknown_words(matcher: Matcher, item: Text, report: Report, severiti
     for word in _list_words(matcher):
         if unknown := severities.find_unknown_word({LABEL: word}):
             expected = "a known one, or that word in `severities`"
-            report.warn(item.line, f"{item.path} has the {say_unknown(unknown)}", expected)
+            report.warn(item.line, f"{item.path} has the {describe_unknown_severity(unknown)}", expected)
 
 
 def _list_words(matcher: Matcher) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """What can be wanted: each action is one thing to do, known by its key and what it is about.
 
-A key names the kind of notification within its incident, *about* which instance of it; once
+A key names the kind of notification within its incident, *instance* which instance of it; once
 that instance is delivered or given up, the action is no longer missing.
 """
 
@@ -17,11 +17,11 @@ class Action:
     """One thing to do. *lane* is the channel kind whose workers do it."""
 
     key: str
-    about: str
+    instance: str
     lane: str
     target: Target
     ready_at: float  # not before this moment: a retry's wait
-    shown: str  # for messages that follow the state: which state
+    content_version: str  # for messages that follow the state: which state
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Post(Action):
 
 
 @dataclass(frozen=True)
-class Call(Post):
+class FallbackMention(Post):
     """A step told in the fallback channel, with a mention: *why* nobody could be told otherwise.
 
     *link* leads to the incident's message, where there is one.
@@ -54,13 +54,13 @@ class Update(Action):
 class Reply(Action):
     """A reply in the message's thread.
 
-    *says* is `step` (a step of the escalation, with a mention), `unreached` (the same where PagerDuty
-    can't be reached), `instead` (the fallback responder), `joined`, `renamed` (*about* a label),
+    *reply_kind* is `step` (a step of the escalation, with a mention), `page_delayed` (the same where
+    PagerDuty can't be reached), `instead` (the fallback responder), `joined`, `renamed` (*instance* a label),
     `resolved`, `reopened` or `reminder`; *fingerprints* are the alerts that joined.
     """
 
     message: str
-    says: str
+    reply_kind: str
     step: Step | None = None
     fingerprints: tuple[str, ...] = ()
 
@@ -94,14 +94,14 @@ class ResolvePage(Action):
 
 
 @dataclass(frozen=True)
-class Lapse(Action):
+class ExpireAcknowledgement(Action):
     """Take an acknowledgement back that has run out."""
 
     acknowledged_at: float
 
 
 @dataclass(frozen=True)
-class Calm(Action):
+class EndFlapping(Action):
     """End the flapping that was marked until that moment."""
 
     flapping_until: float
@@ -113,7 +113,7 @@ class CompactAlerts(Action):
 
 
 @dataclass(frozen=True)
-class Entitle(Action):
+class UpdateHeading(Action):
     """Keep with the incident what it is called, for lists: *heading* was computed at *revision*."""
 
     heading: IncidentHeading
@@ -121,14 +121,14 @@ class Entitle(Action):
 
 
 @dataclass(frozen=True)
-class LookUp(Action):
+class CheckAlertmanager(Action):
     """Ask Alertmanager whether the incident's alerts still fire unmuted, later than *since*."""
 
     since: float = 0.0
 
 
 @dataclass(frozen=True)
-class Inquire(Action):
+class CheckPagerDuty(Action):
     """Ask PagerDuty whether somebody has answered the pages of *responders*."""
 
     responders: tuple[Responder, ...] = ()
@@ -138,19 +138,19 @@ class Inquire(Action):
 class CheckPage(Action):
     """Ask PagerDuty what it has of a responder's page.
 
-    *of* is the delivery key of the event to ask about: a page, or a resolve of ours. *hint* names the webhook
-    that tells of a resolve there, empty without one; *is_repeated* says that the alerts are repeated. Both
-    are for where PagerDuty can't be asked.
+    *event_key* is the delivery key of the event to ask about: a page, or a resolve of ours. *hint* names
+    the webhook that tells of a resolve there, empty without one; *is_repeated* says that the alerts are
+    repeated. Both are for where PagerDuty can't be asked.
     """
 
     responder: Responder
-    of: str
+    event_key: str
     hint: str = ""
     is_repeated: bool = False
 
 
 @dataclass(frozen=True)
-class Note(Action):
+class AddTimelineEntry(Action):
     """Say something in the timeline, once."""
 
     text: str
@@ -161,11 +161,11 @@ class Plan:
     """What is missing now, and when to look again if nothing else happens (None: never)."""
 
     actions: tuple[Action, ...]
-    due: float | None = None
+    next_check_at: float | None = None
 
 
 @dataclass(frozen=True)
-class MakeSilence(Action):
+class CreateSilence(Action):
     """Have Alertmanager silence what has exactly these labels, from now until *ends_at*.
 
     *silence_id* is the one to be prolonged, empty for a new one.

@@ -120,7 +120,7 @@ def _place(action: Action, incident: Incident) -> tuple[float, float]:
     match action:
         case Page(step=step) | Reply(step=step) if step is not None:
             wanted_at, handicap = incident.run.started_at, _DUE_STEP_S
-            if action.about == "1" and step.after == 0:
+            if action.instance == "1" and step.after == 0:
                 # Where nobody is mentioned, the reply only says that somebody was paged.
                 wakes = isinstance(action, Page) or step.responder.find_target(SLACK)
                 handicap = _PAGE_S + lesser if wakes else _REPLY_S
@@ -132,7 +132,7 @@ def _place(action: Action, incident: Incident) -> tuple[float, float]:
             wanted_at, handicap = incident.acknowledged_at, _ACKNOWLEDGE_PAGE_S
         case Post():
             wanted_at, handicap = incident.opened_at, _POST_S + lesser
-        case Reply(says="resolved"):
+        case Reply(reply_kind="resolved"):
             wanted_at, handicap = incident.resolved_at, _RESOLVED_REPLY_S
         case Reply():
             handicap = _REPLY_S
@@ -142,7 +142,7 @@ def _place(action: Action, incident: Incident) -> tuple[float, float]:
 def is_first(action: Action) -> bool:
     """Tell whether *action* is an incident's first message in its channel, or its first page."""
     if isinstance(action, Page):
-        return action.about == "1" and action.step.after == 0
+        return action.instance == "1" and action.step.after == 0
     return isinstance(action, Post) and not action.replaces
 
 

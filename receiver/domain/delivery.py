@@ -62,12 +62,12 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
     """How the latest instance of one notification stands.
 
     The key names the kind of notification within its incident (`root`, `page:on-call`), and
-    *about* which instance of it: a run of the escalation, a state shown. So an incident keeps
+    *instance* which instance of it: a run of the escalation, a state shown. So an incident keeps
     few deliveries however long it lives.
     """
 
-    about: str = ""
-    shown: str = ""  # what the last attempt showed, for messages that follow the state
+    instance: str = ""
+    content_version: str = ""  # what the last attempt showed, for messages that follow the state
     target: str = ""  # kind:address, without secrets; or the storm it is folded into
     attempts: int = 0
     first_attempt_at: float = 0.0
@@ -102,8 +102,8 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
 
     def with_attempt(
         self,
-        about: str,
-        shown: str,
+        instance: str,
+        content_version: str,
         target: str,
         now: float,
         *,
@@ -115,22 +115,24 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
         Until its end is noted, an attempt may have arrived. *key_digest* is of the routing key it goes
         out under, *former_key_digest* that of an earlier instance that is still open under another key.
         """
-        former = Delivery() if self.is_settled or self.about != about else self
+        former = Delivery() if self.is_settled or self.instance != instance else self
         is_other = (
-            (self.about, self.key_digest) != (about, key_digest) and self.may_have_arrived and not self.storm
+            (self.instance, self.key_digest) != (instance, key_digest)
+            and self.may_have_arrived
+            and not self.storm
         )
         earlier_digest = former_key_digest if is_other else self.earlier_key_digest
-        if is_other and self.about == about:  # tried anew after a reload, under another key
+        if is_other and self.instance == instance:  # tried anew after a reload, under another key
             earlier_digest = self.key_digest
         return Delivery(
-            about=about,
-            shown=shown,
+            instance=instance,
+            content_version=content_version,
             target=target,
             attempts=former.attempts + 1,
             first_attempt_at=former.first_attempt_at or now,
             last_attempt_at=now,
             maybe_sent=True,
-            earlier=self.about if is_other else self.earlier,
+            earlier=self.instance if is_other else self.earlier,
             key_digest=key_digest,
             earlier_key_digest=earlier_digest,
             check=former.check,

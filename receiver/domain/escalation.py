@@ -6,75 +6,81 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from receiver.domain.delivery import Delivery
-from receiver.domain.fallback import call_key, find_message, find_thread, list_stand_ins, unreached_key
+from receiver.domain.fallback import (
+    fallback_mention_key,
+    find_message,
+    find_pending_message,
+    list_fallback_deliveries,
+    page_delayed_key,
+)
 from receiver.domain.incident import Incident
-from receiver.domain.page_check import accepted_at, is_unconfirmed, notified_at
+from receiver.domain.page_check import find_accepted_at, find_notified_at, is_unconfirmed
 from receiver.domain.page_line import (
     build_gone_responder,
     find_storm_paging,
     has_own_page,
     list_paged_names,
-    page_line,
+    page_state,
 )
 from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy, Responder, Step
 
 # A step of which no receipt has come is given up this long after its first attempt, and the next wait
 # starts all the same; its delivery goes on behind.
-GIVE_UP_AFTER_S = 120.0
+STEP_TIMEOUT_S = 120.0
 # Alertmanager and PagerDuty are asked a little before a step after the first is due, so that nobody is
 # paged later for it; an answer this long before the step is still good, and without a word from
 # Alertmanager this long after it the step is told all the same.
-LOOK_AHEAD_S = 3.0
-LOOK_FRESH_S = 10.0
-LOOK_GRACE_S = 3.0
+CHECK_AHEAD_S = 3.0
+CHECK_FRESH_S = 10.0
+CHECK_GRACE_S = 3.0
 
 
 @dataclass(frozen=True)
-class StepStanding:
+class StepState:
     """One step as it stands: *due_at* is None while that can't be known yet.
 
-    *told_at* is the first receipt of what tells it, and nothing else. *wait_at* is when the wait for the
-    next step began: with that receipt, or when it was given up. While neither is so, *give_up_at* is when
-    it is to be given up.
+    *notified_at* is the first receipt of what tells it, and nothing else. *wait_started_at* is when the wait
+    for the next step began: with that receipt, or when it was given up. While neither is so, *times_out_at*
+    is when it is to be given up.
     """
 
     step: Step
     due_at: float | None = None
-    told_at: float | None = None
-    given_up_at: float | None = None
-    give_up_at: float | None = None
-    wait_at: float | None = None
-    is_reached: bool = False
+    notified_at: float | None = None
+    timed_out_at: float | None = None
+    times_out_at: float | None = None
+    wait_started_at: float | None = None
+    is_due: bool = False
     is_unconfirmed: bool = False  # PagerDuty took its page and has no incident for it, whoever else told it
-    is_standing: bool = False  # told in an earlier run, and still open there
+    is_carried_over: bool = False  # told in an earlier run, and still open there
 
     @property
-    def is_given_up(self) -> bool:
+    def is_timed_out(self) -> bool:
         """It was given up, and no receipt has come since."""
-        return self.given_up_at is not None and self.told_at is None
+        return self.timed_out_at is not None and self.notified_at is None
 
 
 @dataclass(frozen=True)
-class Progress:
-    """All steps in order; *look_at* is when this changes by itself.
+class EscalationState:
+    """All steps in order; *next_check_at* is when this changes by itself.
 
     *paused_until* is the end of a maintenance, in which nobody is paged (0: there is none).
     """
 
-    steps: tuple[StepStanding, ...]
-    look_at: float | None = None
+    steps: tuple[StepState, ...]
+    next_check_at: float | None = None
     paused_until: float = 0.0
 
     @property
-    def reached(self) -> Iterator[StepStanding]:
-        return (standing for standing in self.steps if standing.is_reached)
+    def due_steps(self) -> Iterator[StepState]:
+        return (step_state for step_state in self.steps if step_state.is_due)
 
     @property
-    def next_step(self) -> StepStanding | None:
+    def next_step(self) -> StepState | None:
         """The step that is waited for; None while that can't be known, and at the end."""
-        for standing in self.steps:
-            if not standing.is_reached:
-                return standing if standing.due_at is not None else None
+        for step_state in self.steps:
+            if not step_state.is_due:
+                return step_state if step_state.due_at is not None else None
         return None
 
 
@@ -88,31 +94,33 @@ def reply_key(step: Step) -> str:
     return f"step:{step.name}"
 
 
-def give_up_key(step: Step) -> str:
+def timeout_key(step: Step) -> str:
     """Return the key under which an incident keeps that the step was given up, and when."""
     return f"given_up:{step.name}"
 
 
-def trace_progress(incident: Incident, policy: EscalationPolicy, now: float) -> Progress:
+def evaluate_escalation(incident: Incident, policy: EscalationPolicy, now: float) -> EscalationState:
     """Return where the escalation stands at *now*.
 
     Steps before the one a run starts with count as told before; an acknowledged or resolved
     incident reaches no further step than it had tried.
     """
     first = _first_step(incident, policy)
-    standings = [_stand_from_before(incident, step) for step in policy.steps[:first]]
+    step_states = [_build_carried_over(incident, step) for step in policy.steps[:first]]
     due_at: float | None = incident.run.started_at
     for number, step in enumerate(policy.steps[first:]):
         if due_at is not None and (number or incident.run.cause != "unacknowledged"):
             due_at += step.after
-        standing = _stand(incident, policy, step, due_at, now, is_first=number == 0)
-        standings.append(standing)
-        due_at = standing.wait_at
+        step_state = _evaluate_step(incident, policy, step, due_at, now, is_first=number == 0)
+        step_states.append(step_state)
+        due_at = step_state.wait_started_at
     paused_until = policy.paused_until if now < policy.paused_until else 0.0
-    return Progress(tuple(standings), _look_at(incident, policy, standings, now), paused_until)
+    return EscalationState(
+        tuple(step_states), _next_check_at(incident, policy, step_states, now), paused_until
+    )
 
 
-def _stand(
+def _evaluate_step(
     incident: Incident,
     policy: EscalationPolicy,
     step: Step,
@@ -120,50 +128,50 @@ def _stand(
     now: float,
     *,
     is_first: bool,
-) -> StepStanding:
+) -> StepState:
     if due_at is None:
-        return StepStanding(step)
+        return StepState(step)
     if is_first and incident.run.cause == "reopened" and _was_kept_open(incident, step):
-        return _stand_from_before(incident, step, due_at)
-    given_up_at = _given_up_at(incident, step)
-    is_begun = given_up_at is not None or any(d.attempts for d in _deliveries(incident, step))
+        return _build_carried_over(incident, step, due_at)
+    timed_out_at = _timed_out_at(incident, step)
+    is_begun = timed_out_at is not None or any(d.attempts for d in _own_deliveries(incident, step))
     if not is_begun and (incident.is_resolved or incident.is_acknowledged):
-        return StepStanding(step)
+        return StepState(step)
     if not is_begun and now < policy.paused_until:
-        return StepStanding(step, max(due_at, policy.paused_until))
+        return StepState(step, max(due_at, policy.paused_until))
     # What is to be told as soon as a run begins is due even where the clock was set back since.
     is_due = due_at <= now or (is_first and due_at <= incident.run.started_at)
-    if not is_begun and not (is_due and (is_first or may_go_on(incident, policy, due_at, now))):
-        return StepStanding(step, due_at)
-    tellings = _telling(incident, policy, step, due_at)
-    told_at = min((at for d in tellings if (at := notified_at(d)) is not None), default=None)
+    if not is_begun and not (is_due and (is_first or may_notify(incident, policy, due_at, now))):
+        return StepState(step, due_at)
+    deliveries = _notifying_deliveries(incident, policy, step, due_at)
+    notified_at = min((at for d in deliveries if (at := find_notified_at(d)) is not None), default=None)
     # A page that PagerDuty took and has no incident for notifies nobody, and it delays nothing either.
-    taken_at = min((at for d in tellings if (at := accepted_at(d)) is not None), default=None)
-    wait_at = min((at for at in (taken_at, given_up_at) if at is not None), default=None)
-    give_up_at = None
-    if wait_at is None:
-        give_up_at = _give_up_at(incident, policy, step, tellings, due_at=due_at, now=now)
-    return StepStanding(
+    accepted_at = min((at for d in deliveries if (at := find_accepted_at(d)) is not None), default=None)
+    wait_started_at = min((at for at in (accepted_at, timed_out_at) if at is not None), default=None)
+    times_out_at = None
+    if wait_started_at is None:
+        times_out_at = _times_out_at(incident, policy, step, deliveries, due_at=due_at, now=now)
+    return StepState(
         step,
         due_at,
-        told_at,
-        given_up_at,
-        give_up_at,
-        wait_at,
-        is_reached=True,
-        is_unconfirmed=is_unconfirmed(current(incident, page_key(step))),
+        notified_at,
+        timed_out_at,
+        times_out_at,
+        wait_started_at,
+        is_due=True,
+        is_unconfirmed=is_unconfirmed(current_delivery(incident, page_key(step))),
     )
 
 
-def _stand_from_before(incident: Incident, step: Step, due_at: float | None = None) -> StepStanding:
+def _build_carried_over(incident: Incident, step: Step, due_at: float | None = None) -> StepState:
     """Return how a step stands that is not told anew in this run; the next wait begins with the run."""
-    moments = (notified_at(d) for key in _keys(step) if (d := incident.deliveries.get(key)))
-    told_at = min((at for at in moments if at is not None), default=None)
+    moments = (find_notified_at(d) for key in _step_keys(step) if (d := incident.deliveries.get(key)))
+    notified_at = min((at for at in moments if at is not None), default=None)
     started_at = incident.run.started_at
-    return StepStanding(step, due_at, told_at, wait_at=started_at, is_reached=True, is_standing=True)
+    return StepState(step, due_at, notified_at, wait_started_at=started_at, is_due=True, is_carried_over=True)
 
 
-def may_go_on(incident: Incident, policy: EscalationPolicy, due_at: float, now: float) -> bool:
+def may_notify(incident: Incident, policy: EscalationPolicy, due_at: float, now: float) -> bool:
     """Tell whether those who are asked before it let a step after the first be told at *now*.
 
     Held, it waits. Otherwise both must have been asked lately. Alertmanager is asked in a lane of its
@@ -172,23 +180,23 @@ def may_go_on(incident: Incident, policy: EscalationPolicy, due_at: float, now: 
     """
     if incident.is_paused:
         return False
-    if list_asked_about(incident, policy) and not is_fresh(incident.pagerduty_checked_at, due_at):
+    if list_checked_responders(incident, policy) and not is_fresh(incident.pagerduty_checked_at, due_at):
         return False
     return (
-        not policy.has_witness
+        not policy.checks_alertmanager
         or is_fresh(incident.alertmanager_checked_at, due_at)
-        or now >= due_at + LOOK_GRACE_S
+        or now >= due_at + CHECK_GRACE_S
     )
 
 
-def is_fresh(asked_at: float, due_at: float) -> bool:
+def is_fresh(checked_at: float, due_at: float) -> bool:
     """Tell whether what was asked at *asked_at* was so late enough to decide over a step due at *due_at*."""
-    return asked_at >= due_at - LOOK_FRESH_S
+    return checked_at >= due_at - CHECK_FRESH_S
 
 
-def list_asked_about(incident: Incident, policy: EscalationPolicy) -> tuple[Responder, ...]:
+def list_checked_responders(incident: Incident, policy: EscalationPolicy) -> tuple[Responder, ...]:
     """Return the responders whose pages PagerDuty is asked about: as far as we know, open there."""
-    if not policy.has_pager:
+    if not policy.checks_pagerduty:
         return ()
     responders = {one.name: one for one in (*policy.others, *(step.responder for step in policy.steps))}
     gone = (build_gone_responder(name) for name in list_paged_names(incident) if name not in responders)
@@ -196,23 +204,23 @@ def list_asked_about(incident: Incident, policy: EscalationPolicy) -> tuple[Resp
 
 
 def _is_really_paged(incident: Incident, responder: Responder) -> bool:
-    if has_own_page(incident, responder) and page_line(incident, responder).key_digest:
+    if has_own_page(incident, responder) and page_state(incident, responder).key_digest:
         return True
     target = responder.find_target(PAGERDUTY)
     # Without its key a page is simulated.
     return target is not None and bool(target.secret and find_storm_paging(incident, responder))
 
 
-def _given_up_at(incident: Incident, step: Step) -> float | None:
-    receipt = current(incident, give_up_key(step)).receipt
+def _timed_out_at(incident: Incident, step: Step) -> float | None:
+    receipt = current_delivery(incident, timeout_key(step)).receipt
     return receipt.at if receipt is not None else None
 
 
-def _give_up_at(
+def _times_out_at(
     incident: Incident,
     policy: EscalationPolicy,
     step: Step,
-    tellings: list[Delivery],
+    deliveries: list[Delivery],
     *,
     due_at: float,
     now: float,
@@ -223,20 +231,22 @@ def _give_up_at(
     The worker that gives the step up keeps when it did so, and the next wait begins then: time in which no
     worker lived takes no responder's time to answer away.
     """
-    if incident.is_resolved or incident.is_acknowledged or not tellings:
+    if incident.is_resolved or incident.is_acknowledged or not deliveries:
         return None
-    if all(d.failed_at for d in tellings):
-        return min(now, max(d.failed_at for d in tellings))
-    own = [d for key in _keys(step) if (d := current(incident, key)).attempts]
-    message = find_message(incident) or find_thread(incident, policy)
+    if all(d.failed_at for d in deliveries):
+        return min(now, max(d.failed_at for d in deliveries))
+    own = [d for key in _step_keys(step) if (d := current_delivery(incident, key)).attempts]
+    message = find_message(incident) or find_pending_message(incident, policy)
     is_late = message.attempts > 0 and (message.receipt is None or message.receipt.at > due_at)
     if is_late and not step.responder.find_target(PAGERDUTY):
         own.append(message)  # it stood for the step's reply, which had no thread
     first_at = min((max(d.first_attempt_at, due_at) for d in own), default=None)
-    return first_at + GIVE_UP_AFTER_S if first_at is not None else None
+    return first_at + STEP_TIMEOUT_S if first_at is not None else None
 
 
-def _telling(incident: Incident, policy: EscalationPolicy, step: Step, due_at: float) -> list[Delivery]:
+def _notifying_deliveries(
+    incident: Incident, policy: EscalationPolicy, step: Step, due_at: float
+) -> list[Delivery]:
     """Return the deliveries whose arrival tells the step: one for each target, and what stands in for them.
 
     The reply in the thread is a target only where the responder has a Slack address. While the
@@ -244,35 +254,35 @@ def _telling(incident: Incident, policy: EscalationPolicy, step: Step, due_at: f
     """
     found = []
     if step.responder.find_target(PAGERDUTY):
-        found.append(current(incident, page_key(step)))
+        found.append(current_delivery(incident, page_key(step)))
     if step.responder.find_target(SLACK):
-        reply = current(incident, reply_key(step))
+        reply = current_delivery(incident, reply_key(step))
         is_threadless = not reply.attempts and find_message(incident) is None
-        thread = find_thread(incident, policy) if is_threadless else reply
+        thread = find_pending_message(incident, policy) if is_threadless else reply
         found.append(reply if thread.is_folded else thread)  # a storm has a thread of its own
-    return [*found, *list_stand_ins(incident, policy, step, due_at)]
+    return [*found, *list_fallback_deliveries(incident, policy, step, due_at)]
 
 
-def _deliveries(incident: Incident, step: Step) -> tuple[Delivery, Delivery]:
-    return current(incident, page_key(step)), current(incident, reply_key(step))
+def _own_deliveries(incident: Incident, step: Step) -> tuple[Delivery, Delivery]:
+    return current_delivery(incident, page_key(step)), current_delivery(incident, reply_key(step))
 
 
-def _keys(step: Step) -> tuple[str, ...]:
+def _step_keys(step: Step) -> tuple[str, ...]:
     """Return the keys of all deliveries that tell this step and no other."""
-    return page_key(step), reply_key(step), unreached_key(step), call_key(step)
+    return page_key(step), reply_key(step), page_delayed_key(step), fallback_mention_key(step)
 
 
-def current(incident: Incident, key: str, about: str | None = None) -> Delivery:
-    """Return the delivery of *key* in this run (or about *about*); an empty one if there is none."""
-    about = str(incident.run.number) if about is None else about
+def current_delivery(incident: Incident, key: str, instance: str | None = None) -> Delivery:
+    """Return the delivery of *key* in this run (or about *instance*); an empty one if there is none."""
+    instance = str(incident.run.number) if instance is None else instance
     delivery = incident.deliveries.get(key)
-    return delivery if delivery is not None and delivery.about == about else Delivery(about)
+    return delivery if delivery is not None and delivery.instance == instance else Delivery(instance)
 
 
-def ready_at(incident: Incident, key: str, about: str = "") -> float:
+def ready_at(incident: Incident, key: str, instance: str = "") -> float:
     """Return the end of a retry's wait; 0 where nothing failed."""
     delivery = incident.deliveries.get(key)
-    if delivery is None or delivery.about != about or delivery.is_settled:
+    if delivery is None or delivery.instance != instance or delivery.is_settled:
         return 0.0
     return delivery.retry_at
 
@@ -285,7 +295,7 @@ def _first_step(incident: Incident, policy: EscalationPolicy) -> int:
     tried_before = 0
     for index, step in enumerate(policy.steps):
         runs = [
-            int(delivery.about)
+            int(delivery.instance)
             for key in (page_key(step), reply_key(step))
             if (delivery := incident.deliveries.get(key)) and delivery.attempts
         ]
@@ -303,29 +313,29 @@ def _was_kept_open(incident: Incident, step: Step) -> bool:
     """
     if incident.run.is_quiet:
         return True
-    if current(incident, page_key(step)).attempts:
+    if current_delivery(incident, page_key(step)).attempts:
         return False
-    line = page_line(incident, step.responder)
-    is_open = line.is_open and line.is_known and not line.is_closing and line.acknowledged != line.opened
+    state = page_state(incident, step.responder)
+    is_open = state.is_open and state.is_known and not state.is_closing and state.acknowledged != state.opened
     return step.responder.find_target(PAGERDUTY) is not None and is_open
 
 
-def _look_at(
-    incident: Incident, policy: EscalationPolicy, standings: list[StepStanding], now: float
+def _next_check_at(
+    incident: Incident, policy: EscalationPolicy, step_states: list[StepState], now: float
 ) -> float | None:
     if incident.is_acknowledged or incident.is_resolved:
         return None
     moments: list[float] = []
-    give_ups: list[float] = []
-    for standing in standings:
-        if not standing.is_reached:
-            if standing.due_at is not None:
-                moments.append(standing.due_at)
-                if policy.has_witness or policy.has_pager:
-                    moments += (standing.due_at - LOOK_AHEAD_S, standing.due_at + LOOK_GRACE_S)
+    timeouts: list[float] = []
+    for step_state in step_states:
+        if not step_state.is_due:
+            if step_state.due_at is not None:
+                moments.append(step_state.due_at)
+                if policy.checks_alertmanager or policy.checks_pagerduty:
+                    moments += (step_state.due_at - CHECK_AHEAD_S, step_state.due_at + CHECK_GRACE_S)
             break
-        if standing.give_up_at is not None:
-            give_ups.append(standing.give_up_at)
+        if step_state.times_out_at is not None:
+            timeouts.append(step_state.times_out_at)
     if incident.suppression is not None:
         moments = [incident.suppression.until]
-    return min((at for at in (*moments, *give_ups) if at > now), default=None)
+    return min((at for at in (*moments, *timeouts) if at > now), default=None)

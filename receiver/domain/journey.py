@@ -9,17 +9,17 @@ from itertools import accumulate
 from receiver.domain.alert import Alert, Severity, fingerprint
 from receiver.domain.incident import Incident
 from receiver.domain.policy import EscalationPolicy
-from receiver.domain.ports import Rules, Runbooks
+from receiver.domain.ports import RoutingTable, Runbooks
 from receiver.domain.route import Route, find_route
 from receiver.domain.runbook import Excerpt
-from receiver.domain.severity import say_unknown
+from receiver.domain.severity import describe_unknown_severity
 
 # What becomes of an unknown severity, and what to do about it.
 REMEDY = "it counts as none; if it is a word of yours, add it to `severities` in routing.yaml"
 
 
 @dataclass(frozen=True)
-class Journey:
+class RoutingPreview:
     """Where an alert goes. *excerpt* is what its message would say of its runbook."""
 
     route: Route
@@ -30,37 +30,37 @@ class Journey:
     warnings: tuple[str, ...] = ()  # of its severity
 
     @property
-    def moments(self) -> list[float]:
+    def notify_at(self) -> list[float]:
         """Seconds from the start at which each step is told, if nobody acknowledges."""
         return list(accumulate(step.after for step in self.policy.steps))
 
 
-def trace_journey(rules: Rules, runbooks: Runbooks, labels: Mapping[str, str]) -> Journey:
+def preview_route(routing: RoutingTable, runbooks: Runbooks, labels: Mapping[str, str]) -> RoutingPreview:
     """Return where an alert with *labels* goes; an empty label is none."""
     kept = {name: value for name, value in labels.items() if value}
-    found = rules.find_route(kept)
-    return Journey(
+    found = routing.find_route(kept)
+    return RoutingPreview(
         route=found,
-        is_matched=find_route(rules.routes, kept) is not None,
-        policy=rules.get_policy(found.escalation),
+        is_matched=find_route(routing.routes, kept) is not None,
+        policy=routing.get_policy(found.escalation),
         excerpt=runbooks.find_excerpt(Alert(fingerprint(kept), kept, {}, 0.0)),
-        severity=rules.severities.read_severity(kept).value,
-        warnings=find_severity_warnings(rules, kept),
+        severity=routing.severities.read_severity(kept).value,
+        warnings=find_severity_warnings(routing, kept),
     )
 
 
-def find_severity_warnings(rules: Rules, labels: Mapping[str, str]) -> tuple[str, ...]:
+def find_severity_warnings(routing: RoutingTable, labels: Mapping[str, str]) -> tuple[str, ...]:
     """Return what to warn of in an alert's severity: it is unknown, or critical and pages nobody."""
-    word = rules.severities.find_unknown_word(labels)
+    word = routing.severities.find_unknown_word(labels)
     if word:
-        return (f"{say_unknown(word)}: {REMEDY}",)
-    route = rules.find_route(labels)
-    is_critical = rules.severities.read_severity(labels) is Severity.CRITICAL
-    if is_critical and not rules.get_policy(route.escalation).steps:
+        return (f"{describe_unknown_severity(word)}: {REMEDY}",)
+    route = routing.find_route(labels)
+    is_critical = routing.severities.read_severity(labels) is Severity.CRITICAL
+    if is_critical and not routing.get_policy(route.escalation).steps:
         return (f"it is critical, but route {route.name} has no escalation: nobody is paged",)
     return ()
 
 
-def is_unpaged_critical(rules: Rules, incident: Incident) -> bool:
+def is_unpaged_critical(routing: RoutingTable, incident: Incident) -> bool:
     """Tell whether *incident* is critical and nobody is ever paged for it."""
-    return incident.severity is Severity.CRITICAL and not rules.get_policy(incident.policy).steps
+    return incident.severity is Severity.CRITICAL and not routing.get_policy(incident.policy).steps

@@ -8,39 +8,39 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from receiver.domain.incident import AlertState, Incident, IncidentChange, Suppression, TimelineEvent
-from receiver.domain.witness import AlertSeen, Look, SilenceSeen
+from receiver.domain.witness import Poll, RemoteAlert, RemoteSilence
 
 
 @dataclass(frozen=True)
-class Trust:
-    """How much a look is believed: an alert is gone after *looks* looks in a row without it, once
-    every Alertmanager has been up for *trust_after* seconds.
+class PollPolicy:
+    """How much a look is believed: an alert is gone after *missing_polls* polls in a row without it, once
+    every Alertmanager has been up for *min_uptime* seconds.
     """
 
-    looks: int = 3
-    trust_after: float = 300.0
+    missing_polls: int = 3
+    min_uptime: float = 300.0
 
 
 @dataclass
-class _Verdict:
+class _PollResult:
     """What becomes of an incident's alerts."""
 
     alert_states: dict[str, AlertState]
     gone: list[str] = field(default_factory=list)
-    muted: list[AlertSeen] = field(default_factory=list)
+    muted: list[RemoteAlert] = field(default_factory=list)
     is_unmuted: bool = False  # something fires that nobody muted
 
 
-def judge(
+def evaluate_poll(
     incident: Incident,
-    look: Look,
-    silences: Mapping[str, SilenceSeen],
-    trust: Trust,
+    poll: Poll,
+    silences: Mapping[str, RemoteSilence],
+    policy: PollPolicy,
     now: float,
     *,
     is_for_step: bool,
 ) -> IncidentChange:
-    """Return how *incident* stands after *look*.
+    """Return how *incident* stands after *poll*.
 
     Alertmanager away: nothing is known, and a hold ends with the silence it was for. An alert it
     never showed is never judged gone, and one that is absent counts as unmuted until then. Only
@@ -48,18 +48,18 @@ def judge(
     """
     if incident.is_resolved:
         return IncidentChange(incident)
-    if not look.replicas:
-        return _unasked(incident, now, is_for_step=is_for_step)
-    verdict = _weigh(incident, look, trust, is_for_step=is_for_step)
-    changed = replace(incident, alert_states=verdict.alert_states)
+    if not poll.replicas:
+        return _record_failed_check(incident, now, is_for_step=is_for_step)
+    result = _classify(incident, poll, policy, is_for_step=is_for_step)
+    changed = replace(incident, alert_states=result.alert_states)
     events: list[TimelineEvent] = []
-    if verdict.gone:
-        changed = _without(changed, len(verdict.gone), trust, now, events)
-    suppression = None if changed.is_resolved else _hold(incident, verdict, silences, now)
+    if result.gone:
+        changed = _resolve_missing(changed, len(result.gone), policy, now, events)
+    suppression = None if changed.is_resolved else _find_suppression(incident, result, silences, now)
     if (suppression is None) != (incident.suppression is None) or (
         suppression and suppression != incident.suppression
     ):
-        events += _tell_hold(incident.suppression, suppression, now)
+        events += _suppression_events(incident.suppression, suppression, now)
         changed = replace(changed, suppression=suppression, revision=incident.revision + 1, updated_at=now)
         # What PagerDuty said before a hold is old by its end.
         changed = replace(changed, pagerduty_checked_at=0.0, pagerduty_check_failed=False)
@@ -68,7 +68,7 @@ def judge(
     return IncidentChange(changed, is_changed=changed != incident, events=tuple(events))
 
 
-def _unasked(incident: Incident, now: float, *, is_for_step: bool) -> IncidentChange:
+def _record_failed_check(incident: Incident, now: float, *, is_for_step: bool) -> IncidentChange:
     changed = incident
     if incident.suppression is not None and incident.suppression.until <= now:
         changed = replace(changed, suppression=None, revision=incident.revision + 1, updated_at=now)
@@ -77,40 +77,40 @@ def _unasked(incident: Incident, now: float, *, is_for_step: bool) -> IncidentCh
     return IncidentChange(changed, is_changed=changed != incident)
 
 
-def _weigh(incident: Incident, look: Look, trust: Trust, *, is_for_step: bool) -> _Verdict:
-    verdict = _Verdict(dict(incident.alert_states))
-    is_trusted = look.is_complete and all(
-        look.at - replica.up_since >= trust.trust_after for replica in look.replicas
+def _classify(incident: Incident, poll: Poll, policy: PollPolicy, *, is_for_step: bool) -> _PollResult:
+    result = _PollResult(dict(incident.alert_states))
+    is_trusted = poll.is_complete and all(
+        poll.at - replica.up_since >= policy.min_uptime for replica in poll.replicas
     )
     for fingerprint, alert_state in incident.alert_states.items():
         if not alert_state.is_firing or alert_state.is_dismissed:
             continue
-        seen = [replica.alerts[fingerprint] for replica in look.replicas if fingerprint in replica.alerts]
+        seen = [replica.alerts[fingerprint] for replica in poll.replicas if fingerprint in replica.alerts]
         seen = [alert for alert in seen if alert.is_firing]
         if seen:
             if not alert_state.is_seen or alert_state.absent_polls:
-                verdict.alert_states[fingerprint] = replace(alert_state, is_seen=True, absent_polls=0)
+                result.alert_states[fingerprint] = replace(alert_state, is_seen=True, absent_polls=0)
             unmuted = [alert for alert in seen if not alert.is_muted]
-            verdict.is_unmuted |= bool(unmuted)
-            verdict.muted += seen[:1] if not unmuted else []
+            result.is_unmuted |= bool(unmuted)
+            result.muted += seen[:1] if not unmuted else []
         elif alert_state.is_seen and is_trusted and not is_for_step:
             absent = alert_state.absent_polls + 1
-            is_gone = absent >= trust.looks
-            verdict.alert_states[fingerprint] = replace(
-                alert_state, absent_polls=absent, ends_at=look.at if is_gone else 0.0
+            is_gone = absent >= policy.missing_polls
+            result.alert_states[fingerprint] = replace(
+                alert_state, absent_polls=absent, ends_at=poll.at if is_gone else 0.0
             )
-            verdict.gone += [fingerprint] if is_gone else []
-            verdict.is_unmuted |= not is_gone
+            result.gone += [fingerprint] if is_gone else []
+            result.is_unmuted |= not is_gone
         else:
-            verdict.is_unmuted = True
-    return verdict
+            result.is_unmuted = True
+    return result
 
 
-def _without(
-    incident: Incident, gone: int, trust: Trust, now: float, events: list[TimelineEvent]
+def _resolve_missing(
+    incident: Incident, gone: int, policy: PollPolicy, now: float, events: list[TimelineEvent]
 ) -> Incident:
     count = "1 alert is" if gone == 1 else f"{gone} alerts are"
-    text = f"{count} gone from Alertmanager, looked {trust.looks} times in a row; taken for resolved"
+    text = f"{count} gone from Alertmanager, looked {policy.missing_polls} times in a row; taken for resolved"
     events.append(TimelineEvent(now, "alert_resolved", text))
     incident = replace(incident, revision=incident.revision + 1, updated_at=now)
     if any(s.is_firing and not s.is_dismissed for s in incident.alert_states.values()):
@@ -119,25 +119,27 @@ def _without(
     return replace(incident, resolved_at=now, suppression=None)
 
 
-def _hold(
-    incident: Incident, verdict: _Verdict, silences: Mapping[str, SilenceSeen], now: float
+def _find_suppression(
+    incident: Incident, result: _PollResult, silences: Mapping[str, RemoteSilence], now: float
 ) -> Suppression | None:
     """Return why the escalation is held; None when one firing alert is unmuted."""
-    if verdict.is_unmuted or not verdict.muted:
+    if result.is_unmuted or not result.muted:
         return None
     since = incident.suppression.since if incident.suppression is not None else now
-    ids = [silence_id for alert in verdict.muted for silence_id in alert.silenced_by]
+    ids = [silence_id for alert in result.muted for silence_id in alert.silenced_by]
     known = [silences[silence_id] for silence_id in ids if silence_id in silences]
     if known:
         first = min(known, key=lambda silence: silence.ends_at)
         return Suppression("silenced", since, first.by, first.ends_at)
     if ids:
         return Suppression("silenced", since)
-    reason = "inhibited" if any(alert.inhibited_by for alert in verdict.muted) else "muted"
+    reason = "inhibited" if any(alert.inhibited_by for alert in result.muted) else "muted"
     return Suppression(reason, since)
 
 
-def _tell_hold(before: Suppression | None, after: Suppression | None, now: float) -> list[TimelineEvent]:
+def _suppression_events(
+    before: Suppression | None, after: Suppression | None, now: float
+) -> list[TimelineEvent]:
     if after is None:
         return [TimelineEvent(now, "released", "Fires unmuted again: the escalation goes on")]
     if before is None:

@@ -19,7 +19,7 @@ MAX_SILENCE_LINK = 2_000
 _PLAIN_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 
 
-def silence_link(external_url: str, labels: Mapping[str, str]) -> str:
+def build_silence_link(external_url: str, labels: Mapping[str, str]) -> str:
     """Return the address of Alertmanager's form for a silence of *labels*, filled in.
 
     Empty when *external_url* is no http(s) link. The form is left blank where the labels are too
@@ -53,7 +53,7 @@ def find_links(
     origins = (alert.generator_url for alert in firing)
     return Links(
         incident=f"{public_url.rstrip('/')}/incidents/{incident.id}" if is_web_link(public_url) else "",
-        silence=silence_link(alertmanager, incident.group_labels or _find_shared_labels(firing)),
+        silence=build_silence_link(alertmanager, incident.group_labels or _find_shared_labels(firing)),
         prometheus=next(filter(is_web_link, (*origins, prometheus_url)), ""),
         message=message if is_web_link(message) else "",
         more=tuple((label, url) for label, url in more if is_web_link(url)),

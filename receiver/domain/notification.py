@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from receiver.domain.action import Action
-from receiver.domain.escalation import Progress
+from receiver.domain.escalation import EscalationState
 from receiver.domain.incident import Incident
 from receiver.domain.person import OnCallPerson
 from receiver.domain.runbook import Excerpt
@@ -31,7 +31,7 @@ class Notification:
 
     action: Action
     incident: Incident
-    progress: Progress
+    escalation: EscalationState
     now: float
     excerpt: Excerpt | None = None
     links: Links = Links()

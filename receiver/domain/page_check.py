@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from receiver.domain.delivery import Delivery, PageCheck
-from receiver.domain.pager_news import PagerStatus
+from receiver.domain.pager_news import PagerDutyStatus
 
 # After each trigger, and after each resolve of ours.
 CHECK_AFTER_S = 30.0
@@ -39,7 +39,7 @@ RESOLVED_THERE = "resolved_there"
 STILL_OPEN = "still_open"
 REPEATED = "repeated"
 # Reasons by which an event that PagerDuty took is sent again: no fault of its API.
-TAKEN = frozenset({UNCONFIRMED, RESOLVED_THERE, STILL_OPEN, REPEATED})
+RESENT_REASONS = frozenset({UNCONFIRMED, RESOLVED_THERE, STILL_OPEN, REPEATED})
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Finding:
     """
 
     what: str
-    status: PagerStatus | None = None
+    status: PagerDutyStatus | None = None
 
     @property
     def is_answer(self) -> bool:
@@ -61,7 +61,7 @@ class Finding:
 
 
 def evaluate_page(
-    statuses: Sequence[PagerStatus], sent_at: float, *, acknowledged_after: float = 0.0
+    statuses: Sequence[PagerDutyStatus], sent_at: float, *, acknowledged_after: float = 0.0
 ) -> Finding:
     """Return what *statuses*, the latest incidents of a page's key, newest first, say of the page sent at
     *sent_at*.
@@ -86,7 +86,7 @@ def evaluate_page(
     return Finding("none")
 
 
-def find_left_open(statuses: Sequence[PagerStatus], resolve: Delivery) -> Finding:
+def find_left_open(statuses: Sequence[PagerDutyStatus], resolve: Delivery) -> Finding:
     """Return the incident that our *resolve* should have closed and did not.
 
     One that PagerDuty opened after the resolve is of a later page of the same key.
@@ -99,7 +99,7 @@ def find_left_open(statuses: Sequence[PagerStatus], resolve: Delivery) -> Findin
     return Finding("none")
 
 
-def weigh_hint(page: Delivery, hint: str) -> Delivery:
+def record_hint(page: Delivery, hint: str) -> Delivery:
     """Return *page* with the webhook named *hint* taken into account; unchanged where there was none."""
     return replace(page, check=replace(start_check(page), hint=hint)) if hint else page
 
@@ -116,14 +116,14 @@ def record_check(page: Delivery, finding: Finding, now: float) -> Delivery:
     if finding.what == "none":
         pause = RETRIGGER_AFTER_S[min(check.misses, len(RETRIGGER_AFTER_S) - 1)]
         missed = replace(checked, found=UNCONFIRMED, misses=check.misses + 1, notified_at=0.0)
-        return _unsettle(page, missed, UNCONFIRMED, max(now, page.last_attempt_at + pause))
+        return _mark_undone(page, missed, UNCONFIRMED, max(now, page.last_attempt_at + pause))
     if finding.what == "resolved":
         lately = tuple(at for at in check.resolved_at if abs(now - at) < REOPENS_WITHIN_S)
         moments = (*lately, now)[-(REOPENS_AT_MOST + 1) :]
         is_often = len(moments) > REOPENS_AT_MOST
         again_at = moments[0] + REOPENS_WITHIN_S if is_often else now
         ended = replace(checked, found=RESOLVED_THERE, resolved_at=moments)
-        return _unsettle(page, ended, RESOLVED_THERE, again_at)
+        return _mark_undone(page, ended, RESOLVED_THERE, again_at)
     notified_at = check.notified_at or (page.receipt.at if page.receipt is not None else now)
     return replace(page, check=replace(checked, found=CONFIRMED, misses=0, notified_at=notified_at))
 
@@ -146,17 +146,17 @@ def record_resolve_check(resolve: Delivery, finding: Finding, now: float) -> Del
     )
     if still.misses > RESOLVES_AGAIN:
         return replace(resolve, check=still)
-    return _unsettle(resolve, still, STILL_OPEN, now)
+    return _mark_undone(resolve, still, STILL_OPEN, now)
 
 
 def record_repeat(page: Delivery, now: float, heard_at: float) -> Delivery:
     """Return *page* to be triggered again, as its alerts were repeated and PagerDuty can't be asked; once for
     each *heard_at*, also where the clock was set back since.
     """
-    return _unsettle(page, replace(start_check(page), hint=name_repeat(heard_at)), REPEATED, now)
+    return _mark_undone(page, replace(start_check(page), hint=format_repeat(heard_at)), REPEATED, now)
 
 
-def name_repeat(heard_at: float) -> str:
+def format_repeat(heard_at: float) -> str:
     return f"heard@{heard_at:.3f}"
 
 
@@ -173,7 +173,7 @@ def start_check(page: Delivery) -> PageCheck:
     return PageCheck(accepted_at=at, notified_at=at)
 
 
-def check_due_at(page: Delivery) -> float | None:
+def find_check_due_at(page: Delivery) -> float | None:
     """Return when PagerDuty is to be asked about a page that it took; None where it need not be.
 
     One that is to be triggered again is asked about after that.
@@ -208,7 +208,7 @@ def limit_check_wait(event: Delivery, due_at: float, now: float) -> float:
     return now if begun_at > now + CLOCK_SLACK_S else due_at
 
 
-def resolve_check_due_at(resolve: Delivery) -> float | None:
+def find_resolve_check_due_at(resolve: Delivery) -> float | None:
     """Return when PagerDuty is to be asked whether our *resolve* closed its incident; None where not."""
     receipt, check = resolve.receipt, resolve.check
     if receipt is None or receipt.is_simulated or receipt.note:
@@ -234,7 +234,7 @@ def is_left_open(resolve: Delivery) -> bool:
     return resolve.is_settled and resolve.check is not None and resolve.check.found == STILL_OPEN
 
 
-def notified_at(delivery: Delivery) -> float | None:
+def find_notified_at(delivery: Delivery) -> float | None:
     """Return when a page's responder was notified: with the 202 of the trigger that PagerDuty has an incident
     for, None while it has none. Of any other delivery, when it arrived.
     """
@@ -243,14 +243,14 @@ def notified_at(delivery: Delivery) -> float | None:
     return delivery.receipt.at if delivery.receipt is not None else None
 
 
-def accepted_at(delivery: Delivery) -> float | None:
+def find_accepted_at(delivery: Delivery) -> float | None:
     """Return when the channel first took it: from then on the next step's wait runs, confirmed or not."""
     if delivery.check is not None:
         return delivery.check.accepted_at or None
     return delivery.receipt.at if delivery.receipt is not None else None
 
 
-def _unsettle(delivery: Delivery, check: PageCheck, reason: str, again_at: float) -> Delivery:
+def _mark_undone(delivery: Delivery, check: PageCheck, reason: str, again_at: float) -> Delivery:
     return replace(
         delivery, check=check, receipt=None, maybe_sent=True, reason=reason, detail="", retry_at=again_at
     )

@@ -9,11 +9,11 @@ from receiver.domain.incident import Incident
 from receiver.domain.policy import PAGERDUTY, Responder, Target
 
 # Stands between a responder's name and the digest of a former key in the key of a delivery.
-OF_KEY = "~"
+FORMER_KEY_SEPARATOR = "~"
 
 
 @dataclass(frozen=True)
-class PageLine:
+class PageState:
     """A responder's PagerDuty incident for this incident: which run's page opened and closed it."""
 
     opened: int = 0
@@ -28,18 +28,18 @@ class PageLine:
         return self.opened > self.closed
 
 
-def page_line(incident: Incident, responder: Responder) -> PageLine:
+def page_state(incident: Incident, responder: Responder) -> PageState:
     """Return how the responder's PagerDuty incident stands, from what was tried and received."""
     pages = (_latest_page(delivery) for delivery in _list_pages(incident, responder))
     opened, is_known, _, key_digest = max(pages, default=(0, False, 0.0, ""))
     closing = incident.deliveries.get(f"resolve:{responder.name}", Delivery("0"))
     acknowledged = incident.deliveries.get(f"acknowledge:{responder.name}", Delivery("0"))
     was_tried = closing.attempts > 0
-    return PageLine(
+    return PageState(
         opened=opened,
-        closed=int(closing.about) if was_tried and closing.is_settled else 0,
+        closed=int(closing.instance) if was_tried and closing.is_settled else 0,
         is_closing=was_tried and not closing.is_settled,
-        acknowledged=int(acknowledged.about.partition("@")[0]) if acknowledged.attempts else 0,
+        acknowledged=int(acknowledged.instance.partition("@")[0]) if acknowledged.attempts else 0,
         is_known=is_known,
         key_digest=key_digest,
     )
@@ -49,16 +49,16 @@ def list_former_keys(incident: Incident, responder: Responder) -> dict[str, int]
     """Return the digests of other routing keys under which PagerDuty incidents may be open, with the last run
     that paged under each: the responder's key was changed while they were.
     """
-    latest = page_line(incident, responder).key_digest
+    latest = page_state(incident, responder).key_digest
     found: dict[str, int] = {}
     for page in _list_pages(incident, responder):
         pairs = (
-            (page.key_digest, page.about if page.may_have_arrived else ""),
+            (page.key_digest, page.instance if page.may_have_arrived else ""),
             (page.earlier_key_digest, page.earlier),
         )
-        for key, about in pairs:
-            if key and about and key != latest:
-                found[key] = max(found.get(key, 0), int(about))
+        for key, instance in pairs:
+            if key and instance and key != latest:
+                found[key] = max(found.get(key, 0), int(instance))
     return found
 
 
@@ -73,7 +73,7 @@ def list_paged_names(incident: Incident) -> list[str]:
     return sorted({page.target.partition(":")[2] for page in pages if page.target and not page.storm})
 
 
-def list_told_names(incident: Incident) -> set[str]:
+def list_notified_names(incident: Incident) -> set[str]:
     """Return the names of all responders whose pager something was to be told: a page, its acknowledgement or
     its end. Of any other responder PagerDuty knows nothing, and nothing has to be asked.
     """
@@ -81,7 +81,7 @@ def list_told_names(incident: Incident) -> set[str]:
     for key in incident.deliveries:
         kind, _, name = key.partition(":")
         if kind in ("page", "acknowledge", "resolve"):
-            names |= {name, name.rpartition("#")[0], name.rpartition(OF_KEY)[0]}
+            names |= {name, name.rpartition("#")[0], name.rpartition(FORMER_KEY_SEPARATOR)[0]}
     return names
 
 
@@ -97,13 +97,13 @@ def find_latest_page(incident: Incident, responder: Responder) -> str:
     """Return the delivery key of the last page to *responder* in the run that opened its PagerDuty incident;
     empty where no page of the incident's own may stand there.
     """
-    about = str(page_line(incident, responder).opened)
+    instance = str(page_state(incident, responder).opened)
     found = [
         (delivery.last_attempt_at, key)
         for key, delivery in incident.deliveries.items()
         if key.startswith("page:")
         and _is_of(key, responder)
-        and delivery.about == about
+        and delivery.instance == instance
         and delivery.may_have_arrived
         and not delivery.storm
     ]
@@ -115,7 +115,7 @@ def hint_key(responder: Responder) -> str:
     return f"hint:{responder.name}"
 
 
-def acknowledged_about(opened: int, acknowledged_at: float) -> str:
+def acknowledgement_instance(opened: int, acknowledged_at: float) -> str:
     """Return which instance of telling the pager that somebody has it this is: of the page that run *opened*,
     and of this acknowledgement. Given again, it is told again, so that PagerDuty's own time begins anew, too.
     """
@@ -124,8 +124,8 @@ def acknowledged_about(opened: int, acknowledged_at: float) -> str:
 
 def has_own_page(incident: Incident, responder: Responder) -> bool:
     """Tell whether a page to *responder* is open of which we know no end."""
-    line = page_line(incident, responder)
-    return line.is_open and not line.is_closing
+    state = page_state(incident, responder)
+    return state.is_open and not state.is_closing
 
 
 def find_storm_paging(incident: Incident, responder: Responder) -> str:
@@ -138,7 +138,7 @@ def find_storm_paging(incident: Incident, responder: Responder) -> str:
             if key.startswith("page:")
             and _is_of(key, responder)
             and delivery.is_folded
-            and delivery.about == run
+            and delivery.instance == run
         ),
         "",
     )
@@ -152,7 +152,7 @@ def _latest_page(delivery: Delivery) -> tuple[int, bool, float, str]:
     """
     if delivery.may_have_arrived and not delivery.storm:
         return (
-            int(delivery.about),
+            int(delivery.instance),
             delivery.receipt is not None,
             delivery.last_attempt_at,
             delivery.key_digest,

@@ -6,22 +6,22 @@ from dataclasses import dataclass
 
 from receiver.domain.delivery import Delivery, Receipt
 from receiver.domain.incident import Incident, dedup_key
-from receiver.domain.page_line import PageLine, acknowledged_about, hint_key, page_line
+from receiver.domain.page_line import PageState, acknowledgement_instance, hint_key, page_state
 from receiver.domain.policy import PAGERDUTY, Responder
 
 DONE_THERE = "done in PagerDuty"
 
 
 @dataclass(frozen=True)
-class Paged:
+class ResponderPage:
     """An incident of ours, loaded, and the responder whose PagerDuty incident the news is about."""
 
     incident: Incident
     responder: Responder
 
     @property
-    def line(self) -> PageLine:
-        return page_line(self.incident, self.responder)
+    def state(self) -> PageState:
+        return page_state(self.incident, self.responder)
 
     @property
     def key(self) -> str:
@@ -35,12 +35,12 @@ class Paged:
         One that we remember nothing of is, unless it may be the group's former incident's. One whose
         end PagerDuty told us of counts until that end is kept here, too.
         """
-        line = self.line
-        if not line.opened:
+        state = self.state
+        if not state.opened:
             return not self.incident.previous
-        closing = self._delivery("resolve")
-        is_closed_there = closing.about == str(line.opened) and _is_done_there(closing)
-        return is_closed_there or (line.is_open and not line.is_closing)
+        closing = self._find_delivery("resolve")
+        is_closed_there = closing.instance == str(state.opened) and _is_done_there(closing)
+        return is_closed_there or (state.is_open and not state.is_closing)
 
     def is_past(self, moment: float, slack_s: float = 0.0) -> bool:
         """Tell whether something of *moment* (0: unknown) was about a page before the one open now.
@@ -59,45 +59,45 @@ class Paged:
     @property
     def sent_at(self) -> float:
         """When the page open now was first tried; 0 where none was."""
-        name, about = f"page:{self.responder.name}", str(self.line.opened)
+        name, instance = f"page:{self.responder.name}", str(self.state.opened)
         return max(
             (
                 delivery.first_attempt_at
                 for key, delivery in self.incident.deliveries.items()
-                if delivery.about == about and (key == name or key.startswith(f"{name}#"))
+                if delivery.instance == instance and (key == name or key.startswith(f"{name}#"))
             ),
             default=0.0,
         )
 
-    def settle(self, kind: str, now: float) -> tuple[str, Delivery] | None:
+    def mark_done(self, kind: str, now: float) -> tuple[str, Delivery] | None:
         """Return how `acknowledge` or `resolve` stands when PagerDuty itself did it, with its key.
 
         So nobody tells PagerDuty what it told us. None where nothing is open there, or that is known.
         *now* is when the incident counts as acknowledged.
         """
-        about, before = str(self.line.opened), self._delivery(kind)
+        instance, before = str(self.state.opened), self._find_delivery(kind)
         if kind == "acknowledge":
-            about = acknowledged_about(self.line.opened, now)
-        if not self.line.is_open or (before.about == about and before.receipt is not None):
+            instance = acknowledgement_instance(self.state.opened, now)
+        if not self.state.is_open or (before.instance == instance and before.receipt is not None):
             return None
-        attempt = before.with_attempt(about, "", f"{PAGERDUTY}:{self.responder.name}", now)
+        attempt = before.with_attempt(instance, "", f"{PAGERDUTY}:{self.responder.name}", now)
         return f"{kind}:{self.responder.name}", attempt.with_receipt(Receipt(now, self.key, note=DONE_THERE))
 
-    def unsettle(self) -> tuple[str, Delivery]:
+    def mark_undone(self) -> tuple[str, Delivery]:
         """Return how `acknowledge` stands when PagerDuty took it back, with its key: not done."""
         return f"acknowledge:{self.responder.name}", Delivery("0")
 
-    def hint(self, reference: str, now: float) -> tuple[str, Delivery]:
+    def build_hint(self, reference: str, now: float) -> tuple[str, Delivery]:
         """Return what is kept where PagerDuty tells that something other than a person resolved the page,
         with its key: the page is checked for it once, by *reference*.
         """
         target = f"{PAGERDUTY}:{self.responder.name}"
         receipt = Receipt(now, reference)
         return hint_key(self.responder), Delivery(
-            str(self.line.opened), target=target, attempts=1, receipt=receipt
+            str(self.state.opened), target=target, attempts=1, receipt=receipt
         )
 
-    def _delivery(self, kind: str) -> Delivery:
+    def _find_delivery(self, kind: str) -> Delivery:
         return self.incident.deliveries.get(f"{kind}:{self.responder.name}", Delivery())
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class PagerNews:
+class PagerDutyEvent:
     """One event of PagerDuty's about one of its incidents. A hint: it may be late or out of order.
 
     *incident_key* is empty for an incident that was opened by alerts; *status* is the incident's, or
@@ -28,7 +28,7 @@ class PagerNews:
 
 
 @dataclass(frozen=True)
-class PagerStatus:
+class PagerDutyStatus:
     """How an incident stands in PagerDuty: `triggered`, `acknowledged`, `resolved` or `merged`.
 
     Merged is over, too, but its alerts go on in the incident *merged_into*. *by* acknowledged or resolved it,

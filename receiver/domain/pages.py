@@ -7,53 +7,53 @@ from collections.abc import Iterator
 from receiver.domain.action import AcknowledgePage, Action, CheckPage, Page, ResolvePage
 from receiver.domain.delivery import Delivery
 from receiver.domain.escalation import (
-    Progress,
-    StepStanding,
-    current,
+    EscalationState,
+    StepState,
+    current_delivery,
     page_key,
     ready_at,
 )
-from receiver.domain.fallback import find_responder
+from receiver.domain.fallback import find_fallback_responder
 from receiver.domain.incident import Incident, dedup_key
 from receiver.domain.page_check import (
     CHECK_EVERY_S,
-    check_due_at,
-    name_repeat,
+    find_check_due_at,
+    find_resolve_check_due_at,
+    format_repeat,
     postponed_until,
-    resolve_check_due_at,
 )
 from receiver.domain.page_line import (
-    OF_KEY,
-    PageLine,
-    acknowledged_about,
+    FORMER_KEY_SEPARATOR,
+    PageState,
+    acknowledgement_instance,
     build_gone_responder,
     find_latest_page,
     hint_key,
     list_former_keys,
+    list_notified_names,
     list_paged_names,
-    list_told_names,
-    page_line,
+    page_state,
 )
 from receiver.domain.policy import PAGERDUTY, EscalationPolicy, Responder, Target
-from receiver.domain.stand_ins import find_stand_in
+from receiver.domain.stand_ins import find_fallback_step
 
 # A page waits this long for the incident's message, so that it can link to it: nobody is
 # later at the pager for half a second, and a silent Slack costs no more than that.
 LINK_GRACE_S = 0.5
 
 
-def list_pages(incident: Incident, policy: EscalationPolicy, progress: Progress) -> Iterator[Action]:
+def list_pages(incident: Incident, policy: EscalationPolicy, escalation: EscalationState) -> Iterator[Action]:
     """Yield what each responder's pager is to be told next; events of one key go in order."""
-    reached = [] if progress.paused_until else [s for s in progress.reached if not s.is_standing]
-    stand_in = None if progress.paused_until else find_stand_in(incident, policy, progress)
-    told = list_told_names(incident)
+    due_steps = [] if escalation.paused_until else [s for s in escalation.due_steps if not s.is_carried_over]
+    fallback_step = None if escalation.paused_until else find_fallback_step(incident, policy, escalation)
+    notified = list_notified_names(incident)
     for responder, target in _list_paged(incident, policy):
-        wanted = [standing for standing in reached if standing.step.responder.name == responder.name]
-        if stand_in is not None and stand_in.step.responder.name == responder.name:
-            wanted.append(stand_in)
-        if wanted or responder.name in told:
+        wanted = [step_state for step_state in due_steps if step_state.step.responder.name == responder.name]
+        if fallback_step is not None and fallback_step.step.responder.name == responder.name:
+            wanted.append(fallback_step)
+        if wanted or responder.name in notified:
             yield from _next_events(incident, responder, target, wanted)
-        if responder.name in told:
+        if responder.name in notified:
             yield from _end_former_keys(incident, responder)
 
 
@@ -63,55 +63,68 @@ def list_checks(incident: Incident, policy: EscalationPolicy) -> Iterator[Action
     Nothing is asked of a page that somebody has, while its incident is open, and nothing of a former incident
     of the group: PagerDuty knows both by the same key.
     """
-    told = list_told_names(incident)
-    if not told or (incident.is_acknowledged and not incident.is_resolved):
+    notified = list_notified_names(incident)
+    if not notified or (incident.is_acknowledged and not incident.is_resolved):
         return
     for responder, target in _list_paged(incident, policy):
-        if responder.name not in told:
+        if responder.name not in notified:
             continue
         wanted = (
             _check_resolve(incident, responder) if incident.is_resolved else _check_page(incident, responder)
         )
         if wanted is None:
             continue
-        of, due_at, hint = wanted
-        is_repeated = not hint and not policy.has_pager and _is_repeated(incident, incident.deliveries[of])
-        if policy.has_pager or hint or is_repeated:
-            event = incident.deliveries[of]
-            moment = due_at if policy.has_pager and not hint else postponed_until(event)
+        event_key, due_at, hint = wanted
+        is_repeated = (
+            not hint
+            and not policy.checks_pagerduty
+            and _is_repeated(incident, incident.deliveries[event_key])
+        )
+        if policy.checks_pagerduty or hint or is_repeated:
+            event = incident.deliveries[event_key]
+            moment = due_at if policy.checks_pagerduty and not hint else postponed_until(event)
             yield CheckPage(
-                f"check:{responder.name}", "", PAGERDUTY, target, moment, "", responder, of, hint, is_repeated
+                f"check:{responder.name}",
+                "",
+                PAGERDUTY,
+                target,
+                moment,
+                "",
+                responder,
+                event_key,
+                hint,
+                is_repeated,
             )
 
 
 def _check_page(incident: Incident, responder: Responder) -> tuple[str, float, str] | None:
     """Return the page to ask about, when, and the webhook that told of its end since the last check."""
-    line, run = page_line(incident, responder), incident.run
-    if not line.is_open or line.is_closing or not (line.opened == run.number or run.cause == "reopened"):
+    state, run = page_state(incident, responder), incident.run
+    if not state.is_open or state.is_closing or not (state.opened == run.number or run.cause == "reopened"):
         return None
-    of = find_latest_page(incident, responder)
-    page = incident.deliveries.get(of, Delivery())
-    due_at = check_due_at(page)
+    event_key = find_latest_page(incident, responder)
+    page = incident.deliveries.get(event_key, Delivery())
+    due_at = find_check_due_at(page)
     if due_at is None:
         return None
-    told = incident.deliveries.get(hint_key(responder), Delivery())
-    reference = told.receipt.reference if told.receipt is not None and told.about == page.about else ""
+    hint = incident.deliveries.get(hint_key(responder), Delivery())
+    reference = hint.receipt.reference if hint.receipt is not None and hint.instance == page.instance else ""
     is_weighed = page.check is not None and page.check.hint == reference
-    return of, due_at, "" if is_weighed else reference
+    return event_key, due_at, "" if is_weighed else reference
 
 
 def _check_resolve(incident: Incident, responder: Responder) -> tuple[str, float, str] | None:
-    of = f"resolve:{responder.name}"
-    resolve, line = incident.deliveries.get(of, Delivery("0")), page_line(incident, responder)
-    due_at = resolve_check_due_at(resolve)
-    if due_at is None or incident.is_past or int(resolve.about) != line.opened:
+    event_key = f"resolve:{responder.name}"
+    resolve, state = incident.deliveries.get(event_key, Delivery("0")), page_state(incident, responder)
+    due_at = find_resolve_check_due_at(resolve)
+    if due_at is None or incident.is_past or int(resolve.instance) != state.opened:
         return None
-    return of, due_at, ""
+    return event_key, due_at, ""
 
 
 def _is_repeated(incident: Incident, page: Delivery) -> bool:
     """Tell whether the alerts were repeated a quarter of an hour after the page's last trigger."""
-    is_done = page.check is not None and page.check.hint == name_repeat(incident.last_received_at)
+    is_done = page.check is not None and page.check.hint == format_repeat(incident.last_received_at)
     return (
         not is_done
         and page.receipt is not None
@@ -124,7 +137,11 @@ def _list_paged(incident: Incident, policy: EscalationPolicy) -> Iterator[tuple[
     too, for its pages are to be ended.
     """
     known: dict[str, Responder] = {}
-    for responder in (*(step.responder for step in policy.steps), *policy.others, find_responder(policy)):
+    for responder in (
+        *(step.responder for step in policy.steps),
+        *policy.others,
+        find_fallback_responder(policy),
+    ):
         if responder is not None:
             known.setdefault(responder.name, responder)
     for responder in known.values():
@@ -137,28 +154,28 @@ def _list_paged(incident: Incident, policy: EscalationPolicy) -> Iterator[tuple[
 
 
 def _next_events(
-    incident: Incident, responder: Responder, target: Target, reached: list[StepStanding]
+    incident: Incident, responder: Responder, target: Target, due_steps: list[StepState]
 ) -> Iterator[Action]:
     """Yield the event that is next for a responder's page; a resolve under a former key goes beside it."""
-    line = page_line(incident, responder)
-    if line.is_closing:
+    state = page_state(incident, responder)
+    if state.is_closing:
         closing = incident.deliveries[f"resolve:{responder.name}"]
-        yield _end_page(incident, ResolvePage, closing.about, responder, key_digest=closing.key_digest)
+        yield _end_page(incident, ResolvePage, closing.instance, responder, key_digest=closing.key_digest)
         if _is_under_key(closing.key_digest, target):
             return
-    about = str(line.opened)
+    instance = str(state.opened)
     if incident.is_resolved:
-        if line.is_open and not line.is_closing:
-            yield _end_page(incident, ResolvePage, about, responder, key_digest=line.key_digest)
+        if state.is_open and not state.is_closing:
+            yield _end_page(incident, ResolvePage, instance, responder, key_digest=state.key_digest)
         return
-    page = _next_page(incident, responder, target, reached, line)
-    if page is not None and _must_close_first(incident, line) and _is_under_key(line.key_digest, target):
-        yield _end_page(incident, ResolvePage, about, responder, key_digest=line.key_digest)
+    page = _next_page(incident, responder, target, due_steps, state)
+    if page is not None and _must_close_first(incident, state) and _is_under_key(state.key_digest, target):
+        yield _end_page(incident, ResolvePage, instance, responder, key_digest=state.key_digest)
     elif page is not None:
         yield page
-    elif incident.is_acknowledged and line.is_open:
-        given = acknowledged_about(line.opened, incident.acknowledged_at)
-        yield _end_page(incident, AcknowledgePage, given, responder, key_digest=line.key_digest)
+    elif incident.is_acknowledged and state.is_open:
+        given = acknowledgement_instance(state.opened, incident.acknowledged_at)
+        yield _end_page(incident, AcknowledgePage, given, responder, key_digest=state.key_digest)
 
 
 def _is_under_key(digest: str, target: Target) -> bool:
@@ -172,26 +189,26 @@ def _end_former_keys(incident: Incident, responder: Responder) -> Iterator[Actio
     A page of a former run has one after it under the new key: it is resolved at once.
     """
     for key, opened in list_former_keys(incident, responder).items():
-        name = f"{responder.name}{OF_KEY}{key}"
+        name = f"{responder.name}{FORMER_KEY_SEPARATOR}{key}"
         is_over = incident.is_resolved or opened < incident.run.number
         if is_over or f"resolve:{name}" in incident.deliveries:
             yield _end_page(incident, ResolvePage, str(opened), responder, key_digest=key, name=name)
         elif incident.is_acknowledged:
-            about = acknowledged_about(opened, incident.acknowledged_at)
-            yield _end_page(incident, AcknowledgePage, about, responder, key_digest=key, name=name)
+            instance = acknowledgement_instance(opened, incident.acknowledged_at)
+            yield _end_page(incident, AcknowledgePage, instance, responder, key_digest=key, name=name)
 
 
-def _must_close_first(incident: Incident, line: PageLine) -> bool:
+def _must_close_first(incident: Incident, state: PageState) -> bool:
     """Tell whether an acknowledged page must be closed, since PagerDuty would join the new one
     to it and wake nobody: it has no way back from acknowledged.
     """
-    return line.is_open and line.opened < incident.run.number and line.acknowledged == line.opened
+    return state.is_open and state.opened < incident.run.number and state.acknowledged == state.opened
 
 
 def _end_page(
     incident: Incident,
     kind: type[AcknowledgePage | ResolvePage],
-    about: str,
+    instance: str,
     responder: Responder,
     *,
     key_digest: str,
@@ -202,33 +219,35 @@ def _end_page(
     event = f"{verb}:{name or responder.name}"
     joined = dedup_key(incident, responder.name)
     target = Target(PAGERDUTY, responder.name)
-    return kind(event, about, PAGERDUTY, target, ready_at(incident, event, about), "", joined, key_digest)
+    return kind(
+        event, instance, PAGERDUTY, target, ready_at(incident, event, instance), "", joined, key_digest
+    )
 
 
 def _next_page(
-    incident: Incident, responder: Responder, target: Target, reached: list[StepStanding], line: PageLine
+    incident: Incident, responder: Responder, target: Target, due_steps: list[StepState], state: PageState
 ) -> Page | None:
     """Return the page that is missing; of several, the one whose wait ends first."""
-    if incident.is_paused or incident.is_acknowledged or not reached:
+    if incident.is_paused or incident.is_acknowledged or not due_steps:
         return None
-    about, grace, key = str(incident.run.number), _link_grace(incident), target.secret.digest
+    instance, grace, key = str(incident.run.number), _link_grace(incident), target.secret.digest
     dedup = dedup_key(incident, responder.name)
-    former_key = line.key_digest if line.is_open and line.key_digest != key else ""
+    former_key = state.key_digest if state.is_open and state.key_digest != key else ""
     missing = [
         Page(
             name,
-            about,
+            instance,
             PAGERDUTY,
             target,
-            max(ready_at(incident, name, about), grace),
+            max(ready_at(incident, name, instance), grace),
             "",
             dedup,
             one.step,
             key,
             former_key,
         )
-        for one in reached
-        if not current(incident, name := page_key(one.step)).is_settled
+        for one in due_steps
+        if not current_delivery(incident, name := page_key(one.step)).is_settled
     ]
     return min(missing, key=lambda page: page.ready_at, default=None)
 

@@ -73,8 +73,8 @@ class EscalationPolicy:
     """The steps in order; *ack_timeout* seconds until an acknowledgement is forgotten (0: never).
 
     *others* are responders who may have been paged under an earlier form of the policy: they
-    are told the end, and nothing else. *has_witness* says that Alertmanager can be asked before a
-    further step, *has_pager* that PagerDuty can. *paused_until* is the end of a maintenance in which
+    are told the end, and nothing else. *checks_alertmanager* says that Alertmanager can be asked before a
+    further step, *checks_pagerduty* that PagerDuty can. *paused_until* is the end of a maintenance in which
     nobody is paged (0: there is none). *fallback* is the route's: whom or what is told where something
     is refused for good.
     """
@@ -83,9 +83,9 @@ class EscalationPolicy:
     steps: tuple[Step, ...] = ()
     ack_timeout: float = 0.0
     others: tuple[Responder, ...] = ()
-    has_witness: bool = False
+    checks_alertmanager: bool = False
     paused_until: float = 0.0
-    has_pager: bool = False
+    checks_pagerduty: bool = False
     fallback: Target | Responder | None = None
 
 

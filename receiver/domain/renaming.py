@@ -74,7 +74,7 @@ def find_renamings(incident: Incident) -> list[Renaming]:
 
 def find_changing_label(incident: Incident) -> str:
     """Return the label that changed twice, or was found to before; empty where none did."""
-    recorded = incident.deliveries.get(RENAMED, Delivery()).about
+    recorded = incident.deliveries.get(RENAMED, Delivery()).instance
     if recorded or incident.joins < 2:
         return recorded
     first: dict[str, int] = {}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from receiver.domain.escalation import Progress
+from receiver.domain.escalation import EscalationState
 from receiver.domain.incident import Incident
 from receiver.domain.person import Person
 
@@ -103,7 +103,7 @@ class Details:
     """One incident, as it stands at *now*."""
 
     incident: Incident
-    progress: Progress
+    escalation: EscalationState
     now: float
 
 

@@ -54,7 +54,7 @@ class ReviewRecord(Struct, frozen=True, omit_defaults=True):
     def edit_at(self) -> float | None:
         """When to try (again) to bring its message up to what is so; None where it is, or can't be."""
         receipt = self.delivery.receipt
-        if receipt is None or self.face in {OPEN, self.delivery.shown} or self.edit.is_settled:
+        if receipt is None or self.face in {OPEN, self.delivery.content_version} or self.edit.is_settled:
             return None
         return self.edit.retry_at
 

@@ -12,7 +12,7 @@ from receiver.text import one_line
 LABEL: Final = "severity"
 # A longer word is unknown, and is shown cut.
 MAX_WORD = 60
-_MAX_FOLDED = 4 * MAX_WORD
+_MAX_NORMALIZED = 4 * MAX_WORD
 BUILT_IN: Final[Mapping[str, Severity]] = {
     **dict.fromkeys(
         ("critical", "crit", "page", "p0", "p1", "sev0", "sev1", "disaster", "fatal", "emergency"),
@@ -36,12 +36,12 @@ class SeverityWords:
     Immutable, so it may be shared by threads and handed to pure functions.
     """
 
-    __slots__ = ("_find_folded", "_words")
+    __slots__ = ("_find_normalized", "_words")
 
     def __init__(self, own: Mapping[str, Severity] | None = None) -> None:
-        self._words: Final = {**BUILT_IN, **{fold_word(word): one for word, one in (own or {}).items()}}
+        self._words: Final = {**BUILT_IN, **{normalize_word(word): one for word, one in (own or {}).items()}}
         # Each matcher of each route asks for the same few words; what a sender makes up stays bounded.
-        self._find_folded = lru_cache(maxsize=1024)(lambda word: self._words.get(fold_word(word)))
+        self._find_normalized = lru_cache(maxsize=1024)(lambda word: self._words.get(normalize_word(word)))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SeverityWords) and self._words == other._words
@@ -54,7 +54,7 @@ class SeverityWords:
         # Nearly always it is spelled plainly, and this is asked for alerts of each webhook.
         if (found := self._words.get(word)) is not None:
             return found
-        return self._find_folded(word) if 0 < len(word) <= _MAX_FOLDED else None
+        return self._find_normalized(word) if 0 < len(word) <= _MAX_NORMALIZED else None
 
     def read_severity(self, labels: Mapping[str, str]) -> Severity:
         """Return the severity that *labels* name, NONE where it is missing or unknown."""
@@ -70,11 +70,11 @@ class SeverityWords:
 BUILT_IN_WORDS: Final = SeverityWords()
 
 
-def fold_word(word: str) -> str:
+def normalize_word(word: str) -> str:
     """Return *word* as words are compared: on one line, without invisible characters, in lower case."""
     return one_line(word, MAX_WORD + 1).casefold()
 
 
-def say_unknown(word: str) -> str:
+def describe_unknown_severity(word: str) -> str:
     """Return how an unknown severity is said everywhere: `unknown severity "wobbly"`."""
     return f'unknown severity "{word}"'

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from receiver.domain.action import Action, ExpireSilence, MakeSilence
+from receiver.domain.action import Action, CreateSilence, ExpireSilence
 from receiver.domain.delivery import Delivery
 from receiver.domain.escalation import ready_at
 from receiver.domain.incident import Incident, SilenceRequest, find_firing
@@ -63,15 +63,15 @@ def _list_making(
     is_prolonged = made.receipt is not None and stretch > 1
     if made.is_settled and not is_prolonged:
         return
-    key, about = (
+    key, instance = (
         (f"prolong:{request.number}", str(stretch)) if is_prolonged else (f"silence:{request.number}", "")
     )
-    yield MakeSilence(
+    yield CreateSilence(
         key,
-        about,
+        instance,
         ALERTMANAGER,
         target,
-        ready_at(incident, key, about),
+        ready_at(incident, key, instance),
         "",
         matchers=request.matchers,
         ends_at=request.requested_at + stretch * _STRETCH_S if request.is_until_resolved else request.until,

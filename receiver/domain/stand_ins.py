@@ -9,87 +9,93 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from receiver.domain.action import Action, Call, Post, Reply, Update
+from receiver.domain.action import Action, FallbackMention, Post, Reply, Update
 from receiver.domain.delivery import FOLDING, Delivery
-from receiver.domain.escalation import Progress, StepStanding, current, page_key, ready_at
+from receiver.domain.escalation import EscalationState, StepState, current_delivery, page_key, ready_at
 from receiver.domain.fallback import (
-    MESSAGE,
-    call_key,
-    find_channel,
-    find_failure,
-    find_loss,
+    FALLBACK,
+    build_fallback_step,
+    fallback_mention_key,
+    find_channel_failure,
+    find_fallback_channel,
+    find_fallback_responder,
     find_message,
-    find_place,
-    find_responder,
-    is_moved,
-    is_said_by_storm,
-    stand_in_step,
-    unreached_key,
-    wants_call,
+    find_step_failure,
+    is_announced_by_storm,
+    is_in_fallback_channel,
+    message_target,
+    needs_fallback_mention,
+    page_delayed_key,
 )
 from receiver.domain.incident import Incident
 from receiver.domain.policy import SLACK, EscalationPolicy, Step, Target
 
 # PagerDuty is quick; a page that it has not taken by now may not come through for a while.
-UNREACHED_AFTER_S = 10.0
+PAGE_DELAYED_AFTER_S = 10.0
 
 
-def list_stand_ins(
-    incident: Incident, policy: EscalationPolicy, progress: Progress, shown: str, now: float
+def list_fallback_messages(
+    incident: Incident,
+    policy: EscalationPolicy,
+    escalation: EscalationState,
+    content_version: str,
+    now: float,
 ) -> Iterator[Action]:
-    """Yield what Slack is to show in the place of what failed; *shown* is the message's face."""
-    yield from _message(incident, policy, shown)
+    """Yield what Slack is to show in the place of what failed; *content_version* is the message's face."""
+    yield from _fallback_post(incident, policy, content_version)
     message = find_message(incident)
     if message is not None and message.receipt is not None:
-        yield from _farewell(incident, message)
-    if not _may_wake(incident, progress):
+        yield from _moved_notice(incident, message)
+    if not _may_notify(incident, escalation):
         return
     if message is not None and message.receipt is not None:
-        yield from _unreached(incident, progress, message, now)
-        yield from _told_instead(incident, policy, progress, message)
-    elif is_said_by_storm(incident):
-        yield from _unreached(incident, progress, None, now)
-        yield from _told_in_storm(incident, policy, progress)
-    yield from _calls(incident, policy, progress, message)
+        yield from _page_delay_replies(incident, escalation, message, now)
+        yield from _fallback_replies(incident, policy, escalation, message)
+    elif is_announced_by_storm(incident):
+        yield from _page_delay_replies(incident, escalation, None, now)
+        yield from _storm_fallback_replies(incident, policy, escalation)
+    yield from _fallback_mentions(incident, policy, escalation, message)
 
 
-def find_stand_in(incident: Incident, policy: EscalationPolicy, progress: Progress) -> StepStanding | None:
+def find_fallback_step(
+    incident: Incident, policy: EscalationPolicy, escalation: EscalationState
+) -> StepState | None:
     """Return the step by which the fallback responder is to be paged in this run; None where none is.
 
     Twice is once: however much fails, there is one page, which later failures find open.
     """
-    responder = find_responder(policy)
+    responder = find_fallback_responder(policy)
     if responder is None:
         return None
-    moments = [failure.failed_at for _, failure in _failures(incident, progress)]
+    failed_times = [failure.failed_at for _, failure in _step_failures(incident, escalation)]
     root, run = incident.deliveries.get("root", Delivery()), incident.run
     is_anew = run.cause == "unacknowledged" or run.is_quiet
     # One that was posted has been seen: that its edits are refused later wakes nobody.
     if root.failed_at and (not policy.steps or not is_anew):
-        moments.append(max(root.failed_at, run.started_at))
-    if not moments:
+        failed_times.append(max(root.failed_at, run.started_at))
+    if not failed_times:
         return None
-    return StepStanding(stand_in_step(responder), min(moments), is_reached=True)
+    return StepState(build_fallback_step(responder), min(failed_times), is_due=True)
 
 
-def stand_in_moments(incident: Incident, progress: Progress, now: float) -> Iterator[float]:
+def page_delay_times(incident: Incident, escalation: EscalationState, now: float) -> Iterator[float]:
     """Yield when a page that is not taken by then is said in the thread."""
-    if not _may_wake(incident, progress):
+    if not _may_notify(incident, escalation):
         return
-    for standing in progress.reached:
-        page = current(incident, page_key(standing.step))
-        if not standing.is_standing and _is_under_way(page) and not page.is_settled:
-            at = page.first_attempt_at + UNREACHED_AFTER_S
+    for step_state in escalation.due_steps:
+        page = current_delivery(incident, page_key(step_state.step))
+        if not step_state.is_carried_over and _is_awaited(page) and not page.is_settled:
+            at = page.first_attempt_at + PAGE_DELAYED_AFTER_S
             if at > now:
                 yield at
 
 
-def _may_wake(incident: Incident, progress: Progress) -> bool:
+def _may_notify(incident: Incident, escalation: EscalationState) -> bool:
     is_over = incident.is_resolved or incident.is_acknowledged
-    return not (is_over or incident.is_paused or progress.paused_until)
+    return not (is_over or incident.is_paused or escalation.paused_until)
 
 
-def _is_under_way(page: Delivery) -> bool:
+def _is_awaited(page: Delivery) -> bool:
     """Tell whether PagerDuty was asked to take the page, and never took it. One that a storm is to say waits
     for that; of one that PagerDuty took and has no incident for, other words are said.
     """
@@ -97,91 +103,101 @@ def _is_under_way(page: Delivery) -> bool:
     return page.attempts > 0 and was_never_taken and (not page.storm or page.reason not in ("", FOLDING))
 
 
-def _failures(incident: Incident, progress: Progress) -> Iterator[tuple[Step, Delivery]]:
+def _step_failures(incident: Incident, escalation: EscalationState) -> Iterator[tuple[Step, Delivery]]:
     """Yield the steps of this run of which something was given up for good, and what."""
-    for standing in progress.reached:
-        failure = None if standing.is_standing else find_failure(incident, standing.step)
+    for step_state in escalation.due_steps:
+        failure = None if step_state.is_carried_over else find_step_failure(incident, step_state.step)
         if failure is not None:
-            yield standing.step, failure
+            yield step_state.step, failure
 
 
-def _message(incident: Incident, policy: EscalationPolicy, shown: str) -> Iterator[Action]:
+def _fallback_post(incident: Incident, policy: EscalationPolicy, content_version: str) -> Iterator[Action]:
     """Yield the message that stands in for the incident's own; once, also where it is lost again."""
-    channel, loss = find_channel(incident, policy), find_loss(incident)
-    before = incident.deliveries.get(MESSAGE)
-    if channel is None or (loss is None and before is None):
+    channel, failure = find_fallback_channel(incident, policy), find_channel_failure(incident)
+    before = incident.deliveries.get(FALLBACK)
+    if channel is None or (failure is None and before is None):
         return
-    if loss is None and before is not None and not before.maybe_sent:
+    if failure is None and before is not None and not before.maybe_sent:
         return  # the channel is back before anything was said elsewhere
     # What is noted with the first attempt stays, so that another reason later is no other message.
-    about = before.about if before is not None else loss.reason if loss is not None else ""
+    instance = before.instance if before is not None else failure.reason if failure is not None else ""
     former = find_message(incident)
     replaces = former.receipt.reference if former is not None and former.receipt is not None else ""
-    yield Post(MESSAGE, about, SLACK, channel, ready_at(incident, MESSAGE, about), shown, replaces)
+    yield Post(
+        FALLBACK, instance, SLACK, channel, ready_at(incident, FALLBACK, instance), content_version, replaces
+    )
 
 
-def _farewell(incident: Incident, message: Delivery) -> Iterator[Action]:
+def _moved_notice(incident: Incident, message: Delivery) -> Iterator[Action]:
     """Yield a last edit of the message that stood in, once the incident's own arrived after all."""
-    former = incident.deliveries.get(MESSAGE)
+    former = incident.deliveries.get(FALLBACK)
     if former is None or former.receipt is None or former.is_folded or former is message:
         return
-    about = former.receipt.reference
-    place = find_place(incident, former)
-    yield Update("moved", about, SLACK, place, ready_at(incident, "moved", about), "moved", about)
+    instance = former.receipt.reference
+    target = message_target(incident, former)
+    yield Update("moved", instance, SLACK, target, ready_at(incident, "moved", instance), "moved", instance)
 
 
-def _unreached(
-    incident: Incident, progress: Progress, message: Delivery | None, now: float
+def _page_delay_replies(
+    incident: Incident, escalation: EscalationState, message: Delivery | None, now: float
 ) -> Iterator[Action]:
     """Yield a reply for each page that PagerDuty has not taken in time, or never will; without a *message* of
     the incident's own it is for the thread of the storm that speaks for it.
     """
-    for standing in progress.reached:
-        page = current(incident, page_key(standing.step))
-        if standing.is_standing or not _is_under_way(page) or page.receipt is not None:
+    for step_state in escalation.due_steps:
+        page = current_delivery(incident, page_key(step_state.step))
+        if step_state.is_carried_over or not _is_awaited(page) or page.receipt is not None:
             continue
-        if page.failed_at or page.first_attempt_at + UNREACHED_AFTER_S <= now:
-            yield _reply(incident, unreached_key(standing.step), "unreached", standing.step, message)
+        if page.failed_at or page.first_attempt_at + PAGE_DELAYED_AFTER_S <= now:
+            yield _build_reply(
+                incident, page_delayed_key(step_state.step), "page_delayed", step_state.step, message
+            )
 
 
-def _told_instead(
-    incident: Incident, policy: EscalationPolicy, progress: Progress, message: Delivery
+def _fallback_replies(
+    incident: Incident, policy: EscalationPolicy, escalation: EscalationState, message: Delivery
 ) -> Iterator[Action]:
     """Yield what the thread is told of the fallback: that a responder stands in, or the step itself."""
-    standing = find_stand_in(incident, policy, progress)
-    if standing is not None:
-        yield _reply(incident, f"step:{standing.step.name}", "instead", standing.step, message)
-    if is_moved(incident):
-        for step, _ in _failures(incident, progress):
-            if wants_call(incident, policy, step):
-                yield _reply(incident, call_key(step), "step", step, message)
+    step_state = find_fallback_step(incident, policy, escalation)
+    if step_state is not None:
+        yield _build_reply(incident, f"step:{step_state.step.name}", "instead", step_state.step, message)
+    if is_in_fallback_channel(incident):
+        for step, _ in _step_failures(incident, escalation):
+            if needs_fallback_mention(incident, policy, step):
+                yield _build_reply(incident, fallback_mention_key(step), "step", step, message)
 
 
-def _told_in_storm(incident: Incident, policy: EscalationPolicy, progress: Progress) -> Iterator[Action]:
+def _storm_fallback_replies(
+    incident: Incident, policy: EscalationPolicy, escalation: EscalationState
+) -> Iterator[Action]:
     """Yield that a fallback responder stands in who is told in Slack alone."""
-    standing = find_stand_in(incident, policy, progress)
-    if standing is not None and standing.step.responder.find_target(SLACK):
-        yield _reply(incident, f"step:{standing.step.name}", "instead", standing.step, None)
+    step_state = find_fallback_step(incident, policy, escalation)
+    if step_state is not None and step_state.step.responder.find_target(SLACK):
+        yield _build_reply(incident, f"step:{step_state.step.name}", "instead", step_state.step, None)
 
 
-def _calls(
-    incident: Incident, policy: EscalationPolicy, progress: Progress, message: Delivery | None
+def _fallback_mentions(
+    incident: Incident, policy: EscalationPolicy, escalation: EscalationState, message: Delivery | None
 ) -> Iterator[Action]:
     """Yield a message in the fallback channel for each step whose page or reply was refused for good."""
-    channel = find_channel(incident, policy)
-    if channel is None or is_moved(incident):
+    channel = find_fallback_channel(incident, policy)
+    if channel is None or is_in_fallback_channel(incident):
         return
     link = message.receipt.link if message is not None and message.receipt is not None else ""
-    for step, failure in _failures(incident, progress):
-        if wants_call(incident, policy, step):
-            key, about = call_key(step), str(incident.run.number)
-            at = ready_at(incident, key, about)
-            yield Call(key, about, SLACK, channel, at, "", step=step, why=failure.reason, link=link)
+    for step, failure in _step_failures(incident, escalation):
+        if needs_fallback_mention(incident, policy, step):
+            key, instance = fallback_mention_key(step), str(incident.run.number)
+            at = ready_at(incident, key, instance)
+            yield FallbackMention(
+                key, instance, SLACK, channel, at, "", step=step, why=failure.reason, link=link
+            )
 
 
-def _reply(incident: Incident, key: str, says: str, step: Step, message: Delivery | None) -> Reply:
-    about, place, reference = str(incident.run.number), Target(SLACK, incident.channel), ""
+def _build_reply(
+    incident: Incident, key: str, reply_kind: str, step: Step, message: Delivery | None
+) -> Reply:
+    instance, target, reference = str(incident.run.number), Target(SLACK, incident.channel), ""
     if message is not None and message.receipt is not None:
-        place, reference = find_place(incident, message), message.receipt.reference
-    at = ready_at(incident, key, about)
-    return Reply(key, about, SLACK, place, at, "", message=reference, says=says, step=step)
+        target, reference = message_target(incident, message), message.receipt.reference
+    at = ready_at(incident, key, instance)
+    return Reply(key, instance, SLACK, target, at, "", message=reference, reply_kind=reply_kind, step=step)

@@ -108,7 +108,7 @@ def _habit(name: str, group: Sequence[Incident], zone: tzinfo) -> Habit:
         pages=len(paged),
         night_pages=sum(_is_night(at, zone) for at in paged),
         reopened=sum(incident.generation for incident in group),
-        label=next(filter(None, (one.deliveries.get(RENAMED, Delivery()).about for one in group)), ""),
+        label=next(filter(None, (one.deliveries.get(RENAMED, Delivery()).instance for one in group)), ""),
     )
 
 

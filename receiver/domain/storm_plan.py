@@ -21,10 +21,10 @@ from receiver.domain.action import (
 )
 from receiver.domain.delivery import Delivery
 from receiver.domain.page_check import (
-    check_due_at,
+    find_check_due_at,
+    find_resolve_check_due_at,
     limit_check_wait,
     postponed_until,
-    resolve_check_due_at,
 )
 from receiver.domain.page_line import build_gone_responder
 from receiver.domain.policy import PAGERDUTY, SLACK, Responder, Step, Target
@@ -99,8 +99,8 @@ class Standing:
     """A storm with its members at *now*, and what the configuration says of its place.
 
     *members* are those it speaks for at its place, *mentioned* those that reached a step that is told in
-    its thread. *rate* is how many the place can be told a second, *has_pager* tells whether PagerDuty can be
-    asked what it has of the storm's pages.
+    its thread. *rate* is how many the place can be told a second, *checks_pagerduty* tells whether
+    PagerDuty can be asked what it has of the storm's pages.
     """
 
     storm: Storm
@@ -109,7 +109,7 @@ class Standing:
     rate: float
     responders: dict[str, Responder]
     now: float
-    has_pager: bool = False
+    checks_pagerduty: bool = False
 
     @property
     def everyone(self) -> Sequence[Counted]:
@@ -136,7 +136,7 @@ class Standing:
 
     def ready_at(self, key: str, about: str = "") -> float:
         delivery = self.delivery(key)
-        return 0.0 if delivery.is_settled or delivery.about != about else delivery.retry_at
+        return 0.0 if delivery.is_settled or delivery.instance != about else delivery.retry_at
 
 
 def plan_storm(standing: Standing) -> Plan:
@@ -152,7 +152,7 @@ def plan_storm(standing: Standing) -> Plan:
     missing = [action for action in wanted if not _is_done(storm, action)]
     if not missing and not storm.is_on and all(one.is_resolved for one in standing.everyone):
         missing = [Finish("finish", "", storm.lane, _nowhere(storm), 0.0, "")]
-    return Plan(tuple(missing), due=_due(standing))
+    return Plan(tuple(missing), next_check_at=_due(standing))
 
 
 def _due(standing: Standing) -> float:
@@ -166,9 +166,9 @@ def _is_done(storm: Storm, action: Action) -> bool:
     if isinstance(action, CloseWave | Leave | Finish):
         return False
     done = storm.deliveries.get(action.key)
-    if done is None or not done.is_settled or done.about != action.about:
+    if done is None or not done.is_settled or done.instance != action.instance:
         return False
-    return not isinstance(action, Update) or done.shown == action.shown
+    return not isinstance(action, Update) or done.content_version == action.content_version
 
 
 def _nowhere(storm: Storm) -> Target:
@@ -229,13 +229,13 @@ def _checks_of(standing: Standing, wave: int, responder: Responder, target: Targ
     is_open = any(one.is_open for one in standing.of_wave(wave)) and standing.storm.closed < wave
     of = page_key(wave) if is_open else f"resolve:{wave}"
     event = standing.delivery(of)
-    due_at = check_due_at(event) if is_open else resolve_check_due_at(event)
+    due_at = find_check_due_at(event) if is_open else find_resolve_check_due_at(event)
     if due_at is None:
         return
     told = standing.delivery(hint_key(wave)).receipt
     hint = told.reference if told is not None and is_open else ""
     hint = "" if event.check is not None and event.check.hint == hint else hint
-    if hint or standing.has_pager:
+    if hint or standing.checks_pagerduty:
         moment = limit_check_wait(event, postponed_until(event) if hint else due_at, standing.now)
         yield CheckPage(f"check:{wave}", "", PAGERDUTY, target, moment, "", responder, of, hint)
 
@@ -276,12 +276,19 @@ def _messages(standing: Standing) -> Iterator[Action]:
     yield from _mentions(standing, target, message.reference)
     if not storm.is_on and any(not one.is_resolved for one in standing.everyone):
         yield Reply(
-            "over", "", SLACK, target, standing.ready_at("over"), "", message.reference, says="storm_over"
+            "over",
+            "",
+            SLACK,
+            target,
+            standing.ready_at("over"),
+            "",
+            message.reference,
+            reply_kind="storm_over",
         )
     about = message.reference
     edit = standing.delivery("update")
     last = edit if edit.receipt is not None else standing.delivery("root")
-    if shown not in (last.shown, edit.shown if edit.failed_at else None):
+    if shown not in (last.content_version, edit.content_version if edit.failed_at else None):
         last_at = last.receipt.at if last.receipt is not None else 0.0
         moment = max(standing.ready_at("update", about), last_at + _edit_pause(standing))
         yield Update("update", about, SLACK, target, moment, shown, message=about)
@@ -309,7 +316,11 @@ def _mentions(standing: Standing, target: Target, reference: str) -> Iterator[Re
         ]
         if responder is None or not untold:
             continue
-        about = str(int(before.about or 0) + 1) if before.is_settled or not before.attempts else before.about
+        about = (
+            str(int(before.instance or 0) + 1)
+            if before.is_settled or not before.attempts
+            else before.instance
+        )
         moment = max(standing.ready_at(key, about), _gathered_at(untold, standing))
         says = "storm_unreached" if is_unreached(step) else "storm_step"
         yield Reply(key, about, SLACK, target, moment, "", reference, says, Step(step, responder))

@@ -13,7 +13,7 @@ SilenceState = Literal["active", "pending", "expired"]
 
 
 @dataclass(frozen=True)
-class AlertSeen:
+class RemoteAlert:
     """An alert as one Alertmanager shows it.
 
     *silenced_by* holds ids of silences, *inhibited_by* fingerprints of alerts, *muted_by* names of
@@ -41,12 +41,12 @@ class Replica:
     """
 
     url: str
-    alerts: Mapping[str, AlertSeen]
+    alerts: Mapping[str, RemoteAlert]
     up_since: float
 
 
 @dataclass(frozen=True)
-class Away:
+class UnreachableReplica:
     """One Alertmanager that could not be asked, and why in a few words."""
 
     url: str
@@ -54,21 +54,21 @@ class Away:
 
 
 @dataclass(frozen=True)
-class Look:
+class Poll:
     """One look at all replicas, begun at *at*."""
 
     at: float
     replicas: tuple[Replica, ...] = ()
-    away: tuple[Away, ...] = ()
+    unreachable: tuple[UnreachableReplica, ...] = ()
 
     @property
     def is_complete(self) -> bool:
         """Tell whether everybody there is has answered."""
-        return bool(self.replicas) and not self.away
+        return bool(self.replicas) and not self.unreachable
 
 
 @dataclass(frozen=True)
-class SilenceSeen:
+class RemoteSilence:
     """A silence as Alertmanager has it; *by* made it."""
 
     id: str

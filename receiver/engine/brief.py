@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 
-from receiver.domain.action import Action, Call, Page, Post, Reply, Update
-from receiver.domain.escalation import trace_progress
+from receiver.domain.action import Action, FallbackMention, Page, Post, Reply, Update
+from receiver.domain.escalation import evaluate_escalation
 from receiver.domain.fallback import find_message
 from receiver.domain.incident import Incident, find_most_severe
 from receiver.domain.links import find_links
@@ -18,7 +18,7 @@ from receiver.domain.ports import OnCallLookup, Runbooks
 
 
 @dataclass(frozen=True)
-class Places:
+class LinkSettings:
     """Addresses that messages link to; empty where there is none. *more* is by route's name,
     those under the empty name are for every route.
     """
@@ -28,25 +28,27 @@ class Places:
     more: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
 
 
-class Briefing:
+class NotificationBuilder:
     """Builds notifications from how an incident stands."""
 
-    def __init__(self, runbooks: Runbooks, places: Places, on_call: OnCallLookup | None = None) -> None:
+    def __init__(
+        self, runbooks: Runbooks, link_settings: LinkSettings, on_call: OnCallLookup | None = None
+    ) -> None:
         self._runbooks = runbooks
-        self._places = places
+        self._link_settings = link_settings
         self._on_call = on_call
 
-    def brief(self, action: Action, incident: Incident, policy: EscalationPolicy, now: float) -> Notification:
+    def build(self, action: Action, incident: Incident, policy: EscalationPolicy, now: float) -> Notification:
         """Return *action* with everything a channel needs to word it."""
-        is_whole = isinstance(action, Post | Update | Page) and not isinstance(action, Call)
+        is_whole = isinstance(action, Post | Update | Page) and not isinstance(action, FallbackMention)
         most_severe = find_most_severe(incident) if is_whole else None
         return Notification(
             action=action,
             incident=incident,
-            progress=trace_progress(incident, policy, now),
+            escalation=evaluate_escalation(incident, policy, now),
             now=now,
             excerpt=self._runbooks.find_excerpt(most_severe) if most_severe else None,
-            links=self._links(incident),
+            links=self._build_links(incident),
             on_call=self._find_on_call(action, incident, policy),
         )
 
@@ -56,24 +58,24 @@ class Briefing:
         """Return who has the pager now, for a step that is said in the thread; and of those the one who had
         the incident before it reopened, where only PagerDuty's name for them is known.
         """
-        if self._on_call is None or not isinstance(action, Reply | Call):
+        if self._on_call is None or not isinstance(action, Reply | FallbackMention):
             return ()
         if action.step is not None:
             return tuple(self._on_call.list_on_call(action.step.responder))
-        is_reopening = isinstance(action, Reply) and action.says == "reopened"
+        is_reopening = isinstance(action, Reply) and action.reply_kind == "reopened"
         if not is_reopening or not incident.former_by or incident.former_ref:
             return ()
         responders = dict.fromkeys(step.responder for step in policy.steps)
         people = chain.from_iterable(self._on_call.list_on_call(responder) for responder in responders)
         return tuple(person for person in people if person.name == incident.former_by)[:1]
 
-    def _links(self, incident: Incident) -> Links:
+    def _build_links(self, incident: Incident) -> Links:
         message = find_message(incident)
-        places = self._places
+        link_settings = self._link_settings
         return find_links(
             incident,
-            public_url=places.public_url,
-            alertmanager_url=places.alertmanagers.get(incident.source, ""),
-            more=(*places.more.get(incident.route, ()), *places.more.get("", ())),
+            public_url=link_settings.public_url,
+            alertmanager_url=link_settings.alertmanagers.get(incident.source, ""),
+            more=(*link_settings.more.get(incident.route, ()), *link_settings.more.get("", ())),
             message=message.receipt.link if message and message.receipt else "",
         )

@@ -8,14 +8,14 @@ from datetime import tzinfo
 from typing import Protocol
 
 from receiver.clock import format_duration
-from receiver.domain.escalation import trace_progress
+from receiver.domain.escalation import evaluate_escalation
 from receiver.domain.incident import Incident, IncidentChange
 from receiver.domain.person import Person
-from receiver.domain.ports import Rules
+from receiver.domain.ports import RoutingTable
 from receiver.domain.request import UNTIL_RESOLVED, Answer, Command, Details, Line, Outcome
 from receiver.engine.hands import IncidentService
 from receiver.engine.lengths import UNTIL, read_length
-from receiver.engine.reconcile import find_policy
+from receiver.engine.reconcile import resolve_policy
 from receiver.engine.roster import Roster
 from receiver.engine.silencer import SilenceService
 from receiver.engine.standing import describe_state, incident_label
@@ -67,7 +67,7 @@ class Commands:
         self,
         incident_service: IncidentService,
         shelf: Shelf,
-        rules: Rules,
+        routing: RoutingTable,
         *,
         silencer: SilenceService,
         roster: Roster,
@@ -76,7 +76,7 @@ class Commands:
     ) -> None:
         self._incident_service = incident_service
         self._shelf = shelf
-        self._rules = rules
+        self._routing = routing
         self._silencer = silencer
         self._roster = roster
         self._clock = clock
@@ -122,7 +122,7 @@ class Commands:
             return incident
         whole = self._shelf.load(incident.id)
         now = self._clock()
-        return Details(whole, trace_progress(whole, find_policy(self._rules, whole), now), now)
+        return Details(whole, evaluate_escalation(whole, resolve_policy(self._routing, whole), now), now)
 
     def _answerer(self, how: Callable[[str, Person, float], IncidentChange], done: str) -> Do:
         """Return what does *how* to the incident that is named, and says *done*."""

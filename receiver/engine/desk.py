@@ -11,7 +11,7 @@ from datetime import tzinfo
 
 from receiver.domain.incident import Incident, IncidentChange
 from receiver.domain.person import Person
-from receiver.domain.ports import Rules
+from receiver.domain.ports import RoutingTable
 from receiver.domain.request import (
     FIELD_CHOICE,
     Answer,
@@ -47,7 +47,7 @@ class Desk:
         self,
         incident_service: IncidentService,
         incidents: Shelf,
-        rules: Rules,
+        routing: RoutingTable,
         roster: Roster,
         clock: Callable[[], float],
         *,
@@ -66,7 +66,13 @@ class Desk:
         self._mark_reviewed = mark_reviewed
         self._silencer = SilenceService(incident_service, can_silence)
         self._commands = Commands(
-            incident_service, incidents, rules, silencer=self._silencer, roster=roster, clock=clock, zone=zone
+            incident_service,
+            incidents,
+            routing,
+            silencer=self._silencer,
+            roster=roster,
+            clock=clock,
+            zone=zone,
         )
 
     def take(self, request: Request) -> Outcome:

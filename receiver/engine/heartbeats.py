@@ -13,7 +13,7 @@ from receiver.domain.heartbeat import ROUTE, Beat, Heartbeat
 from receiver.domain.incident import AlertState, Incident, IncidentChange, TimelineEvent
 from receiver.domain.merge import RouteSettings, merge
 from receiver.domain.notice import Notices
-from receiver.domain.ports import Incidents, Rules, VersionedIncident
+from receiver.domain.ports import Incidents, RoutingTable, VersionedIncident
 from receiver.engine.hands import IncidentService
 from receiver.engine.intake import IncidentIngester
 from receiver.text import one_line
@@ -151,13 +151,13 @@ class HeartbeatWatch:
 
     def __init__(
         self,
-        rules: Rules,
+        routing: RoutingTable,
         heartbeats: Sequence[Heartbeat],
         beats: Beats,
         ingester: IncidentIngester,
         incidents: Incidents,
     ) -> None:
-        self._rules = rules
+        self._routing = routing
         self._heartbeats: Mapping[str, Heartbeat] = {one.name: one for one in heartbeats}
         self._beats = beats
         self._ingester = ingester
@@ -234,12 +234,12 @@ class HeartbeatWatch:
         policy = heartbeat.policy
         return RouteSettings(
             route=ROUTE,
-            channel=self._rules.find_route(beat.labels).channel,
+            channel=self._routing.find_route(beat.labels).channel,
             policy=policy.name,
             steps=tuple(step.name for step in policy.steps),
-            flap_window=self._rules.flap_window,
-            flap_count=self._rules.flap_count,
-            severities=self._rules.severities,
+            flap_window=self._routing.flap_window,
+            flap_count=self._routing.flap_count,
+            severities=self._routing.severities,
         )
 
 

@@ -16,23 +16,23 @@ from receiver.domain import answers
 from receiver.domain.incident import Incident, IncidentChange, TimelineEvent
 from receiver.domain.page_check import evaluate_page
 from receiver.domain.page_line import find_storm_paging, has_own_page
-from receiver.domain.paged import Paged
-from receiver.domain.pager_news import PagerStatus
+from receiver.domain.paged import ResponderPage
+from receiver.domain.pager_news import PagerDutyStatus
 from receiver.domain.person import Person
 from receiver.domain.policy import PAGERDUTY, Responder
 from receiver.domain.ports import Incidents
 from receiver.domain.storm_page import StormPage
 from receiver.engine.hands import IncidentService
-from receiver.engine.pager_answers import PagerAnswers
-from receiver.engine.pager_questions import PagerQuestions
+from receiver.engine.pager_answers import PagerDutySync
+from receiver.engine.pager_questions import PagerDutyStatusClient
 from receiver.errors import DeliveryError, NotFound, TemporaryDeliveryError
 
 logger = logging.getLogger(__name__)
 
-_WHATS = {"acknowledged": "acknowledge", "resolved": "resolve"}
+_RESPONSES = {"acknowledged": "acknowledge", "resolved": "resolve"}
 
 
-class Storms(Protocol):
+class StormPages(Protocol):
     """Finds the page that a storm has for many, and takes answers to it; may raise StoreError."""
 
     def find_page(self, storm_id: str, incident_id: str) -> StormPage | None: ...
@@ -42,7 +42,7 @@ class Storms(Protocol):
     ) -> object: ...
 
 
-class Inquiry:
+class AcknowledgementCheck:
     """Asks PagerDuty about an incident's pages, and does here what somebody did there.
 
     Where a storm's page told of it, that one is asked about: once for all whose steps are due together.
@@ -50,56 +50,62 @@ class Inquiry:
 
     def __init__(
         self,
-        questions: PagerQuestions,
-        pager_answers: PagerAnswers,
+        status_client: PagerDutyStatusClient,
+        pagerduty_sync: PagerDutySync,
         incident_service: IncidentService,
-        storms: Storms,
+        storms: StormPages,
         incidents: Incidents,
         *,
         clock: Callable[[], float],
     ) -> None:
-        self._questions = questions
+        self._status_client = status_client
         self._incidents = incidents
-        self._answers = pager_answers
+        self._pagerduty_sync = pagerduty_sync
         self._incident_service = incident_service
         self._storms = storms
         self._clock = clock
 
-    def inquire(self, incident: Incident, responders: Sequence[Responder]) -> None:
+    def check_pages(self, incident: Incident, responders: Sequence[Responder]) -> None:
         """Ask about the pages of *responders* and note on *incident* that it was asked.
 
         What was done there is done first: a step must not go on by the note alone. Raises StoreError.
         """
         pages = self._find_pages(incident, responders)
         try:
-            found = self._questions.find_statuses([page.key for page in pages])
+            found = self._status_client.find_statuses([page.key for page in pages])
         except DeliveryError as error:
             fields = {"incident": incident.id, "reason": error.reason}
             logger.warning("pagerduty can't be asked", extra={"fields": fields, "state": error.reason})
             # What won't change in a second isn't asked again for this step.
-            self._note(incident, reason=error.reason, is_over=not isinstance(error, TemporaryDeliveryError))
+            self._record_check(
+                incident, reason=error.reason, is_over=not isinstance(error, TemporaryDeliveryError)
+            )
             return
         for page in pages:
-            outcome = self._take(page, found.get(page.key, ()), incident)
+            outcome = self._apply(page, found.get(page.key, ()), incident)
             logger.info("pager asked", extra={"fields": {"incident": incident.id, "outcome": outcome}})
-        self._note(incident)
+        self._record_check(incident)
 
-    def _find_pages(self, incident: Incident, responders: Sequence[Responder]) -> list[Paged | StormPage]:
+    def _find_pages(
+        self, incident: Incident, responders: Sequence[Responder]
+    ) -> list[ResponderPage | StormPage]:
         """Return the pages to ask about; what a storm has heard already is done at once."""
-        pages: list[Paged | StormPage] = []
+        pages: list[ResponderPage | StormPage] = []
         for responder in responders:
             if has_own_page(incident, responder):
-                pages.append(Paged(incident, responder))
+                pages.append(ResponderPage(incident, responder))
             elif storm_id := find_storm_paging(incident, responder):
                 page = self._storms.find_page(storm_id, incident.id)
                 known = page.answer if page is not None else None
                 if known is not None and incident.run.started_at <= known.at:
-                    self._answer(incident, known.what, known.by)
+                    self._respond(incident, known.what, known.by)
                 elif page is not None and page.may_stand:
                     pages.append(page)
         return pages
 
-    def _take(self, page: Paged | StormPage, statuses: Sequence[PagerStatus], incident: Incident) -> str:
+    def _apply(
+        self, page: ResponderPage | StormPage, statuses: Sequence[PagerDutyStatus], incident: Incident
+    ) -> str:
         """Do what a person did with the page in PagerDuty; return how it stands there, for the log.
 
         Where something else resolved it, nothing is closed here: the page is checked at once.
@@ -108,42 +114,42 @@ class Inquiry:
         status = finding.status
         if not finding.is_answer or status is None:
             if finding.what == "resolved" and status is not None:
-                self._hint(page, f"{status.id}@{status.changed_at:.0f}", incident)
+                self._record_hint(page, f"{status.id}@{status.changed_at:.0f}", incident)
             return finding.what
         by = Person(status.by or "PagerDuty", via=PAGERDUTY)
         if isinstance(page, StormPage):
-            self._answer_storm(page, _WHATS[finding.what], by, incident)
+            self._respond_to_storm(page, _RESPONSES[finding.what], by, incident)
         elif finding.what == "acknowledged":
-            self._answers.acknowledge(page, by)
+            self._pagerduty_sync.acknowledge(page, by)
         else:
-            self._answers.resolve(page, by)
+            self._pagerduty_sync.resolve(page, by)
         return finding.what
 
-    def _hint(self, page: Paged | StormPage, reference: str, incident: Incident) -> None:
+    def _record_hint(self, page: ResponderPage | StormPage, reference: str, incident: Incident) -> None:
         """Have a page checked that something other than a person resolved."""
         now = self._clock()
         if isinstance(page, StormPage):
             with suppress(NotFound):
                 self._storms.hint(page.storm.id, page.wave, reference, now)
         else:
-            hint = page.hint(reference, now)
+            hint = page.build_hint(reference, now)
             self._incidents.record_delivery(incident.id, *hint, wake=(PAGERDUTY,), due=now)
 
-    def _answer_storm(self, page: StormPage, what: str, by: Person, incident: Incident) -> None:
+    def _respond_to_storm(self, page: StormPage, what: str, by: Person, incident: Incident) -> None:
         """Have all hear of it that *page* counts, and *incident* at once, as its step is due."""
         with suppress(NotFound):
             self._storms.answer(page.storm.id, what, by, self._clock(), wave=page.wave, done_at_pager=True)
-        self._answer(incident, what, by)
+        self._respond(incident, what, by)
 
-    def _answer(self, incident: Incident, what: str, by: Person) -> None:
-        now, how = self._clock(), answers.acknowledge if what == "acknowledge" else answers.resolve
+    def _respond(self, incident: Incident, what: str, by: Person) -> None:
+        now, transition = self._clock(), answers.acknowledge if what == "acknowledge" else answers.resolve
 
         def change(latest: Incident) -> IncidentChange:
-            return how(latest, by, now) if latest.run == incident.run else IncidentChange(latest)
+            return transition(latest, by, now) if latest.run == incident.run else IncidentChange(latest)
 
         self._incident_service.update(incident.id, change, now)
 
-    def _note(self, incident: Incident, *, reason: str = "", is_over: bool = False) -> None:
+    def _record_check(self, incident: Incident, *, reason: str = "", is_over: bool = False) -> None:
         now = self._clock()
 
         def note(latest: Incident) -> IncidentChange:
@@ -151,11 +157,13 @@ class Inquiry:
             if latest.is_suppressed or latest.is_resolved or latest.is_acknowledged:
                 return IncidentChange(latest)
             is_unasked = bool(reason) and not is_over
-            noted = replace(latest, pagerduty_checked_at=now, pagerduty_check_failed=is_unasked)
-            is_news = bool(reason) and not latest.pagerduty_check_failed
+            checked = replace(latest, pagerduty_checked_at=now, pagerduty_check_failed=is_unasked)
+            is_first_failure = bool(reason) and not latest.pagerduty_check_failed
             text = f"PagerDuty could not be asked whether somebody has it: {reason}"
             return IncidentChange(
-                noted, is_changed=True, events=(TimelineEvent(now, "not_asked", text),) if is_news else ()
+                checked,
+                is_changed=True,
+                events=(TimelineEvent(now, "not_asked", text),) if is_first_failure else (),
             )
 
         self._incident_service.update(incident.id, note, now)

@@ -31,7 +31,7 @@ from receiver.domain.ports import (
     Incidents,
     IncidentUpdate,
     OwnerReading,
-    Rules,
+    RoutingTable,
     UpdateRefusal,
     VersionedIncident,
 )
@@ -105,14 +105,14 @@ class _Pass:
     is_blocked: bool = False  # for a claim of another process
 
 
-def queues_for(incident: Incident, *, has_witness: bool = False) -> tuple[str, ...]:
+def queues_for(incident: Incident, *, checks_alertmanager: bool = False) -> tuple[str, ...]:
     """Return the lanes that may have something to do for the incident.
 
     Nobody is paged without a policy, and Alertmanager is told nothing without a silence; it is
     asked, for a step's sake, only when that is near, which is for the one who plans to say.
     """
     lanes = (SLACK, PAGERDUTY) if incident.policy else (SLACK,)
-    return (*lanes, ALERTMANAGER) if incident.silences or (incident.policy and has_witness) else lanes
+    return (*lanes, ALERTMANAGER) if incident.silences or (incident.policy and checks_alertmanager) else lanes
 
 
 class IncidentIngester:
@@ -123,7 +123,7 @@ class IncidentIngester:
     def __init__(
         self,
         incidents: Incidents,
-        rules: Rules,
+        routing: RoutingTable,
         pulse: HeartbeatExtractor | None = None,
         pause: Callable[[float], None] = time.sleep,
         open_incidents: OpenIncidentReader | None = None,
@@ -131,12 +131,12 @@ class IncidentIngester:
         self._incidents = incidents
         self._pause = pause
         self._heartbeat_filter = pulse
-        self._rules = rules
-        self._route_settings = {route.name: _build_route_settings(rules, route) for route in rules.routes}
+        self._routing = routing
+        self._route_settings = {route.name: _build_route_settings(routing, route) for route in routing.routes}
         self._former = (
             FormerRoutes(open_incidents, self._route_settings, pause) if open_incidents is not None else None
         )
-        self._matched = tuple({matcher.name for route in rules.routes for matcher in route.matchers})
+        self._matched = tuple({matcher.name for route in routing.routes for matcher in route.matchers})
 
     def ingest(self, groups: tuple[Group, ...], now: float) -> IngestResult:
         """Return what became of *groups*; when this returns, everything is in the store.
@@ -330,7 +330,7 @@ class IncidentIngester:
             labels = alert.labels
             values = tuple(map(labels.get, self._matched))
             if values not in alike:
-                alike[values] = by_route.setdefault(self._rules.find_route(labels).name, [])
+                alike[values] = by_route.setdefault(self._routing.find_route(labels).name, [])
             alike[values].append(alert)
         return by_route
 
@@ -383,13 +383,13 @@ def _is_owner_uncertain(routed_group: _RoutedGroup) -> bool:
     return any(name not in owners and not is_firing_in(incident, name) for name in names)
 
 
-def _build_route_settings(rules: Rules, route: Route) -> RouteSettings:
+def _build_route_settings(routing: RoutingTable, route: Route) -> RouteSettings:
     return RouteSettings(
         route=route.name,
         channel=route.channel,
         policy=route.escalation,
-        steps=tuple(step.name for step in rules.get_policy(route.escalation).steps),
-        flap_window=rules.flap_window,
-        flap_count=rules.flap_count,
-        severities=rules.severities,
+        steps=tuple(step.name for step in routing.get_policy(route.escalation).steps),
+        flap_window=routing.flap_window,
+        flap_count=routing.flap_count,
+        severities=routing.severities,
     )

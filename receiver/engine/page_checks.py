@@ -25,19 +25,19 @@ from receiver.domain.page_check import (
     is_unconfirmed,
     postpone_check,
     record_check,
+    record_hint,
     record_repeat,
     record_resolve_check,
     start_check,
-    weigh_hint,
 )
-from receiver.domain.paged import Paged
-from receiver.domain.pager_news import PagerStatus
+from receiver.domain.paged import ResponderPage
+from receiver.domain.pager_news import PagerDutyStatus
 from receiver.domain.person import Person
 from receiver.domain.policy import PAGERDUTY
 from receiver.domain.ports import Incidents
 from receiver.engine.health import HealthNotes
-from receiver.engine.pager_answers import PagerAnswers
-from receiver.engine.pager_questions import PagerQuestions
+from receiver.engine.pager_answers import PagerDutySync
+from receiver.engine.pager_questions import PagerDutyStatusClient
 from receiver.errors import DeliveryError, PermanentDeliveryError
 from receiver.text import one_line
 
@@ -52,67 +52,73 @@ class PageChecker:
     def __init__(
         self,
         incidents: Incidents,
-        answers: PagerAnswers,
-        questions: PagerQuestions | None,
+        pagerduty_sync: PagerDutySync,
+        status_client: PagerDutyStatusClient | None,
         clock: Callable[[], float],
         *,
         notices: Notices,
         health: HealthNotes,
     ) -> None:
         self._incidents = incidents
-        self._answers = answers
-        self._questions = questions
+        self._pagerduty_sync = pagerduty_sync
+        self._status_client = status_client
         self._clock = clock
         self._notices = notices
         self._health = health
 
-    def check(self, action: CheckPage, incident: Incident, worker: str) -> None:
+    def check_page(self, action: CheckPage, incident: Incident, worker: str) -> None:
         """Ask about the event *action* names and save what was found in its delivery.
 
         What a person did in PagerDuty is done here. Raises StoreError and ClaimLost.
         """
-        page, before = Paged(incident, action.responder), incident.deliveries[action.of]
+        page, before = ResponderPage(incident, action.responder), incident.deliveries[action.event_key]
         try:
-            finding = self._find(action, page, before)
+            finding = self._evaluate_event(action, page, before)
         except DeliveryError:
-            self._save(action, incident, postpone_check(before, self._clock()), worker, ())
+            self._save_delivery(action, incident, postpone_check(before, self._clock()), worker, ())
             return
         now = self._clock()
         if finding is None:
-            self._save(action, incident, record_repeat(before, now, incident.last_received_at), worker, ())
+            self._save_delivery(
+                action, incident, record_repeat(before, now, incident.last_received_at), worker, ()
+            )
         elif incident.is_resolved:
-            self._keep_resolve(action, incident, record_resolve_check(before, finding, now), worker)
+            self._save_resolve(action, incident, record_resolve_check(before, finding, now), worker)
         elif finding.is_answer and finding.status is not None:
             by = Person(finding.status.by or "PagerDuty", via=PAGERDUTY)
-            do = self._answers.acknowledge if finding.what == "acknowledged" else self._answers.resolve
-            do(page, by)
+            respond = (
+                self._pagerduty_sync.acknowledge
+                if finding.what == "acknowledged"
+                else self._pagerduty_sync.resolve
+            )
+            respond(page, by)
         else:
-            after = weigh_hint(record_check(before, finding, now), action.hint)
-            self._keep_page(action, incident, before, after, finding=finding, worker=worker)
+            after = record_hint(record_check(before, finding, now), action.hint)
+            self._save_page(action, incident, before, after, finding=finding, worker=worker)
         outcome = finding.what if finding is not None else "repeated"
         logger.info(
             "page checked",
-            extra={"fields": {"incident": incident.id, "key": action.of, "outcome": outcome}},
+            extra={"fields": {"incident": incident.id, "key": action.event_key, "outcome": outcome}},
         )
 
-    def _find(self, action: CheckPage, page: Paged, event: Delivery) -> Finding | None:
+    def _evaluate_event(self, action: CheckPage, page: ResponderPage, event: Delivery) -> Finding | None:
         """Return what PagerDuty has; None where it can't be asked and the alerts were repeated.
 
         Without an API key, or with one that PagerDuty refuses, a webhook that told of a resolve is believed.
         """
-        if self._questions is None:
-            return None if action.is_repeated else Finding("resolved", PagerStatus("resolved"))
+        if self._status_client is None:
+            return None if action.is_repeated else Finding("resolved", PagerDutyStatus("resolved"))
         try:
-            statuses = self._questions.find_statuses([page.key]).get(page.key, ())
+            statuses = self._status_client.find_statuses([page.key]).get(page.key, ())
         except PermanentDeliveryError:
             if action.hint:
-                return Finding("resolved", PagerStatus("resolved"))
+                return Finding("resolved", PagerDutyStatus("resolved"))
             raise
         if page.incident.is_resolved:
             return find_left_open(statuses, event)
         return evaluate_page(statuses, page.sent_at, acknowledged_after=page.former_until)
 
-    def _keep_page(
+    def _save_page(
         self,
         action: CheckPage,
         incident: Incident,
@@ -123,14 +129,14 @@ class PageChecker:
         worker: str,
     ) -> None:
         """Save what became of a page, and announce it where it turned bad or well."""
-        if finding.what == "resolved" and before.about != str(incident.run.number):
+        if finding.what == "resolved" and before.instance != str(incident.run.number):
             # A page of a former run is not triggered again under its run: it counts as closed, so that the
             # step that it stood for is paged anew.
-            page = Paged(incident, action.responder)
-            settled = page.settle("resolve", self._clock())
-            if settled is not None:
+            page = ResponderPage(incident, action.responder)
+            done = page.mark_done("resolve", self._clock())
+            if done is not None:
                 self._incidents.record_delivery(
-                    incident.id, *settled, events=(_tell_resolved(finding, action, after),)
+                    incident.id, *done, events=(_resolved_event(finding, action, after),)
                 )
             return
         events: list[TimelineEvent] = []
@@ -143,32 +149,32 @@ class PageChecker:
         elif is_unconfirmed(before) and after.receipt is not None:
             events.append(TimelineEvent(now, CONFIRMED, f"PagerDuty has an incident for the page to {who}"))
         if finding.what == "resolved":
-            events.append(_tell_resolved(finding, action, after))
+            events.append(_resolved_event(finding, action, after))
         if is_resolved_too_often(after) and not is_resolved_too_often(before):
             text = f"PagerDuty resolves the page to {who} again and again, and no person does"
-            self._notice(action, incident, before, text)
-        self._save(action, incident, after, worker, events)
+            self._send_notice(action, incident, before, text)
+        self._save_delivery(action, incident, after, worker, events)
         if is_unconfirmed(after) or is_resolved_too_often(after) or after.receipt is not None:
             self._health.note(PAGERDUTY, action.target.address, after, now)
 
-    def _keep_resolve(self, action: CheckPage, incident: Incident, after: Delivery, worker: str) -> None:
+    def _save_resolve(self, action: CheckPage, incident: Incident, after: Delivery, worker: str) -> None:
         events: list[TimelineEvent] = []
         if is_left_open(after):
             text = f"PagerDuty's incident for {action.responder.title} is still open after our resolves"
-            self._notice(action, incident, after, text)
+            self._send_notice(action, incident, after, text)
             events.append(TimelineEvent(self._clock(), "left_open", text))
-        self._save(action, incident, after, worker, events)
+        self._save_delivery(action, incident, after, worker, events)
 
-    def _notice(self, action: CheckPage, incident: Incident, event: Delivery, text: str) -> None:
+    def _send_notice(self, action: CheckPage, incident: Incident, event: Delivery, text: str) -> None:
         name = one_line(incident.alertname or incident.summary, 80)
         self._notices.put(
-            f"{incident.id}/{action.of}/{event.about}/{action.key}",
+            f"{incident.id}/{action.event_key}/{event.instance}/{action.key}",
             f"{text} ({incident.severity.upper()} {name}, {incident.id})",
             self._clock(),
             about=text,
         )
 
-    def _save(
+    def _save_delivery(
         self,
         action: CheckPage,
         incident: Incident,
@@ -178,7 +184,7 @@ class PageChecker:
     ) -> None:
         self._incidents.record_delivery(
             incident.id,
-            action.of,
+            action.event_key,
             after,
             worker=worker,
             lane=action.lane,
@@ -188,7 +194,7 @@ class PageChecker:
         )
 
 
-def _tell_resolved(finding: Finding, action: CheckPage, after: Delivery) -> TimelineEvent:
+def _resolved_event(finding: Finding, action: CheckPage, after: Delivery) -> TimelineEvent:
     by = f" by {finding.status.by}" if finding.status is not None and finding.status.by else ""
     then = "it is paged again later" if is_resolved_too_often(after) else "it is paged again"
     at = start_check(after).at

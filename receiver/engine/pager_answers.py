@@ -9,18 +9,18 @@ from msgspec.structs import replace
 from receiver.domain import answers
 from receiver.domain.delivery import Delivery
 from receiver.domain.incident import Incident, IncidentChange
-from receiver.domain.paged import Paged
+from receiver.domain.paged import ResponderPage
 from receiver.domain.person import Person
 from receiver.domain.ports import Incidents
 from receiver.engine.hands import IncidentService
 
-How = Callable[[Incident, float], IncidentChange]
+Transition = Callable[[Incident, float], IncidentChange]
 
 
-class PagerAnswers:
+class PagerDutySync:
     """Has answers that somebody gave in PagerDuty. All raise NotFound and StoreError.
 
-    *told_at* is when PagerDuty says it was done (0: how it stands now, or nobody knows); what is older
+    *occurred_at* is when PagerDuty says it was done (0: how it stands now, or nobody knows); what is older
     than the last that was heard changes nothing. Nor does what was meant for an earlier run.
     """
 
@@ -31,45 +31,47 @@ class PagerAnswers:
         self._incidents = incidents
         self._clock = clock
 
-    def acknowledge(self, page: Paged, by: Person, told_at: float = 0.0) -> None:
+    def acknowledge(self, page: ResponderPage, by: Person, occurred_at: float = 0.0) -> None:
         """Acknowledge; again, where that is newer than all that was heard: it renews."""
         now = self._clock()
 
-        def how(incident: Incident, now: float) -> IncidentChange:
-            is_newer = told_at > incident.last_pagerduty_event_at
+        def transition(incident: Incident, now: float) -> IncidentChange:
+            is_newer = occurred_at > incident.last_pagerduty_event_at
             return answers.acknowledge(incident, by, now, is_renewing=is_newer)
 
-        self._keep(page, page.settle("acknowledge", now))
-        self._change(page, told_at, how, now)
+        self._record(page, page.mark_done("acknowledge", now))
+        self._update(page, occurred_at, transition, now)
 
-    def unacknowledge(self, page: Paged, by: Person, told_at: float = 0.0) -> None:
+    def unacknowledge(self, page: ResponderPage, by: Person, occurred_at: float = 0.0) -> None:
         # PagerDuty tells its people again by itself; a page known to be acknowledged would be closed
         # and opened anew for it.
-        self._keep(page, page.unsettle())
-        self._change(page, told_at, lambda incident, now: answers.unacknowledge(incident, by, now))
+        self._record(page, page.mark_undone())
+        self._update(page, occurred_at, lambda incident, now: answers.unacknowledge(incident, by, now))
 
-    def resolve(self, page: Paged, by: Person, told_at: float = 0.0) -> None:
-        self._keep(page, page.settle("resolve", self._clock()))
-        self._change(page, told_at, lambda incident, now: answers.resolve(incident, by, now))
+    def resolve(self, page: ResponderPage, by: Person, occurred_at: float = 0.0) -> None:
+        self._record(page, page.mark_done("resolve", self._clock()))
+        self._update(page, occurred_at, lambda incident, now: answers.resolve(incident, by, now))
 
-    def hear(self, page: Paged, told_at: float) -> None:
+    def mark_seen(self, page: ResponderPage, occurred_at: float) -> None:
         """Remember that something was told which is so here already: what is older is outdated."""
-        self._change(page, told_at, lambda incident, _: IncidentChange(incident))
+        self._update(page, occurred_at, lambda incident, _: IncidentChange(incident))
 
-    def _change(self, page: Paged, told_at: float, how: How, now: float = 0.0) -> None:
+    def _update(
+        self, page: ResponderPage, occurred_at: float, transition: Transition, now: float = 0.0
+    ) -> None:
         now, run = now or self._clock(), page.incident.run
 
-        def change(latest: Incident) -> IncidentChange:
-            if latest.run != run or 0 < told_at < latest.last_pagerduty_event_at:
+        def update(latest: Incident) -> IncidentChange:
+            if latest.run != run or 0 < occurred_at < latest.last_pagerduty_event_at:
                 return IncidentChange(latest)
-            done = how(latest, now)
-            if done.incident is None or told_at <= latest.last_pagerduty_event_at:
-                return done
-            heard = replace(done.incident, last_pagerduty_event_at=told_at)
-            return IncidentChange(heard, is_changed=True, events=done.events)
+            change = transition(latest, now)
+            if change.incident is None or occurred_at <= latest.last_pagerduty_event_at:
+                return change
+            updated = replace(change.incident, last_pagerduty_event_at=occurred_at)
+            return IncidentChange(updated, is_changed=True, events=change.events)
 
-        self._incident_service.update(page.incident.id, change, now)
+        self._incident_service.update(page.incident.id, update, now)
 
-    def _keep(self, page: Paged, settled: tuple[str, Delivery] | None) -> None:
-        if settled is not None:
-            self._incidents.record_delivery(page.incident.id, *settled)
+    def _record(self, page: ResponderPage, done: tuple[str, Delivery] | None) -> None:
+        if done is not None:
+            self._incidents.record_delivery(page.incident.id, *done)

@@ -13,20 +13,20 @@ from receiver.domain.incident import Incident
 from receiver.domain.notice import Notices
 from receiver.domain.plan import plan
 from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy, Responder, Target
-from receiver.domain.ports import Channel, Incidents, Rules, Turn
+from receiver.domain.ports import Channel, Incidents, RoutingTable, Turn
 from receiver.domain.storm import is_storm
-from receiver.engine.brief import Briefing
+from receiver.engine.brief import NotificationBuilder
 from receiver.engine.health import HealthNotes
-from receiver.engine.inquiry import Inquiry
+from receiver.engine.inquiry import AcknowledgementCheck
 from receiver.engine.intake import queues_for
 from receiver.engine.page_checks import PageChecker
-from receiver.engine.perform import Performer
+from receiver.engine.perform import Dispatcher
 from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.severity_notices import SeverityNotices
 from receiver.engine.storm_keeper import StormKeeper
 from receiver.engine.storms import Storms
 from receiver.engine.turns import Turns
-from receiver.engine.witness import Witness
+from receiver.engine.witness import AlertmanagerStatusCheck
 from receiver.errors import NotFound
 
 # More than an incident can want at once; beyond it others get their turn first.
@@ -36,7 +36,7 @@ _PREDECESSOR_WAIT_S = 1.0
 
 
 @dataclass(frozen=True)
-class _Look:
+class _Evaluation:
     """An incident as a lane finds it: what is *wanted*, which of that is *ready* to be done in the lane, and
     at which moments more will be.
     """
@@ -49,21 +49,21 @@ class _Look:
     ready: list[Action]
     later: list[float]
 
-    def find_dues(self, waits: Mapping[str, float]) -> dict[str, float | None]:
+    def find_due_times(self, waits: Mapping[str, float]) -> dict[str, float | None]:
         """Return when each lane is to look again where all that is ready *waits*."""
         wanted = self.wanted
-        lanes = queues_for(self.incident, has_witness=self.policy.has_witness)
-        dues: dict[str, float | None] = dict.fromkeys(lanes, wanted.due)
+        lanes = queues_for(self.incident, checks_alertmanager=self.policy.checks_alertmanager)
+        dues: dict[str, float | None] = dict.fromkeys(lanes, wanted.next_check_at)
         for action in wanted.actions:  # a fallback may need a lane that nobody else wakes
             if action.lane not in dues:
                 dues[action.lane] = max(self.now, action.ready_at)
-        moments = [wanted.due, *self.later, *(waits[action.key] for action in self.ready)]
+        moments = [wanted.next_check_at, *self.later, *(waits[action.key] for action in self.ready)]
         dues[self.lane] = min((at for at in moments if at is not None), default=None)
         return dues
 
 
 @dataclass(frozen=True)
-class _Done:
+class _Dispatched:
     """What was done: the delivery as it is kept now, None where the incident itself was changed."""
 
     key: str
@@ -77,16 +77,16 @@ class Reconciler:
         self,
         incidents: Incidents,
         channels: Mapping[str, Channel],
-        rules: Rules,
-        briefing: Briefing,
-        witness: Witness | None,
+        routing: RoutingTable,
+        notification_builder: NotificationBuilder,
+        status_check: AlertmanagerStatusCheck | None,
         *,
         clock: Callable[[], float],
         keys: RoutingKeys,
         turns: Turns | None = None,
         paused_until: Callable[[float], float] = lambda _now: 0.0,
         health: HealthNotes | None = None,
-        inquiry: Inquiry | None = None,
+        acknowledgement_check: AcknowledgementCheck | None = None,
         notices: Notices | None = None,
         storms: Storms | None = None,
         keeper: StormKeeper | None = None,
@@ -96,24 +96,24 @@ class Reconciler:
         self._storms = storms
         self._keeper = keeper
         self._incidents = incidents
-        self._rules = rules
-        self._briefing = briefing
+        self._routing = routing
+        self._notification_builder = notification_builder
         self._clock = clock
-        self._performer = Performer(
+        self._dispatcher = Dispatcher(
             incidents,
             channels,
-            witness,
+            status_check,
             clock,
             turns=turns,
             health=health,
-            inquiry=inquiry,
+            acknowledgement_check=acknowledgement_check,
             notices=notices,
             checker=checker,
             keys=keys,
-            digests=rules.digests,
+            digests=routing.digests,
         )
         self._turns = turns
-        self._severity_notices = SeverityNotices(notices, rules) if notices is not None else None
+        self._severity_notices = SeverityNotices(notices, routing) if notices is not None else None
 
     def reconcile(self, incident_id: str, lane: str, worker: str) -> dict[str, float | None]:
         """Do what is missing in *lane*; return when each lane is to look again.
@@ -125,59 +125,66 @@ class Reconciler:
         if is_storm(incident_id):
             return self._keeper.reconcile(incident_id, lane, worker) if self._keeper is not None else {}
         waits: dict[str, float] = {}
-        look = self._look(incident_id, lane)
+        evaluation = self._load(incident_id, lane)
         for _ in range(_ACTIONS_AT_MOST):
-            if look is None:
+            if evaluation is None:
                 return {}
-            done = self._do_one(look, waits, worker)
-            if done is None:
+            dispatched = self._dispatch_one(evaluation, waits, worker)
+            if dispatched is None:
                 if self._severity_notices is not None:
-                    self._severity_notices.say(look.incident, look.now)  # pages and messages went first
-                return look.find_dues(waits)
-            look = self._look_after(look, done, waits) or self._look(incident_id, lane)
+                    # Pages and messages went first.
+                    self._severity_notices.send_notices(evaluation.incident, evaluation.now)
+                return evaluation.find_due_times(waits)
+            evaluation = self._evaluate_after(evaluation, dispatched, waits) or self._load(incident_id, lane)
         return {lane: self._clock()}
 
-    def _look(self, incident_id: str, lane: str) -> _Look | None:
+    def _load(self, incident_id: str, lane: str) -> _Evaluation | None:
         """Read the incident, and see what is to be done in *lane*; None where it is gone."""
         now = self._clock()
         try:
             incident = self._incidents.load(incident_id)
         except NotFound:
             return None
-        policy = find_policy(self._rules, incident, self._paused_until(now))
+        policy = resolve_policy(self._routing, incident, self._paused_until(now))
         return self._evaluate(incident, policy, lane, now)
 
-    def _look_after(self, look: _Look, done: _Done, waits: Mapping[str, float]) -> _Look | None:
+    def _evaluate_after(
+        self, evaluation: _Evaluation, dispatched: _Dispatched, waits: Mapping[str, float]
+    ) -> _Evaluation | None:
         """Return how things stand after what was *done*; None where the incident is to be read for that: more
         than a delivery was changed, or more is to be done, by how it stands then.
         """
-        if done.delivery is None:
+        if dispatched.delivery is None:
             return None
-        deliveries = {**look.incident.deliveries, done.key: done.delivery}
-        incident = change_fields(look.incident, deliveries=deliveries)
-        after = self._evaluate(incident, look.policy, look.lane, self._clock())
+        deliveries = {**evaluation.incident.deliveries, dispatched.key: dispatched.delivery}
+        incident = change_fields(evaluation.incident, deliveries=deliveries)
+        after = self._evaluate(incident, evaluation.policy, evaluation.lane, self._clock())
         return None if any(waits.get(one.key, after.now) <= after.now for one in after.ready) else after
 
-    def _evaluate(self, incident: Incident, policy: EscalationPolicy, lane: str, now: float) -> _Look:
+    def _evaluate(self, incident: Incident, policy: EscalationPolicy, lane: str, now: float) -> _Evaluation:
         wanted = plan(incident, policy, now)
-        ready, later = self._sort(incident, [one for one in wanted.actions if one.lane == lane], now)
-        return _Look(incident, policy, lane, now, wanted, ready, later)
+        ready, later = self._split_by_readiness(
+            incident, [one for one in wanted.actions if one.lane == lane], now
+        )
+        return _Evaluation(incident, policy, lane, now, wanted, ready, later)
 
-    def _do_one(self, look: _Look, waits: dict[str, float], worker: str) -> _Done | None:
+    def _dispatch_one(
+        self, evaluation: _Evaluation, waits: dict[str, float], worker: str
+    ) -> _Dispatched | None:
         """Do one of the actions that are ready; return what was done, None where none could be."""
-        incident, policy, now = look.incident, look.policy, look.now
+        incident, policy, now = evaluation.incident, evaluation.policy, evaluation.now
         if self._storms is not None:
-            for action in look.ready:
+            for action in evaluation.ready:
                 folded = self._storms.fold(action, incident, policy, now, worker)
                 if folded is not None:
-                    return _Done(action.key, folded)
-        next_one = self._next(incident, look.ready, waits, now)
+                    return _Dispatched(action.key, folded)
+        next_one = self._find_next_action(incident, evaluation.ready, waits, now)
         if next_one is None:
             return None
-        notification = self._briefing.brief(next_one, incident, policy, now)
-        return _Done(next_one.key, self._performer.perform(notification, worker))
+        notification = self._notification_builder.build(next_one, incident, policy, now)
+        return _Dispatched(next_one.key, self._dispatcher.dispatch(notification, worker))
 
-    def _next(
+    def _find_next_action(
         self, incident: Incident, ready: list[Action], waits: dict[str, float], now: float
     ) -> Action | None:
         """Return the first action whose turn it is, None where all have to wait; *waits* learns until when,
@@ -191,10 +198,10 @@ class Reconciler:
                 waits.pop(action.key, None)
                 return action
             waits[action.key] = now + turn.wait_s
-            self._consider_storm(turn, action, incident, now, waits)
+            self._maybe_start_storm(turn, action, incident, now, waits)
         return None
 
-    def _consider_storm(
+    def _maybe_start_storm(
         self, turn: Turn, action: Action, incident: Incident, now: float, waits: dict[str, float]
     ) -> None:
         """Have what waits looked at again at once where a storm says it now."""
@@ -204,18 +211,22 @@ class Reconciler:
         if storms.consider(turn, lambda: turns.waiting(action), action, incident, now):
             waits[action.key] = now
 
-    def _sort(
+    def _split_by_readiness(
         self, incident: Incident, actions: list[Action], now: float
     ) -> tuple[list[Action], list[float]]:
         """Return the actions that can be done now, and the moments at which others can."""
         ready = [action for action in actions if action.ready_at <= now]
         later = [action.ready_at for action in actions if action.ready_at > now]
-        if incident.previous and any(isinstance(a, Page) for a in ready) and not self._is_told(incident, now):
+        if (
+            incident.previous
+            and any(isinstance(a, Page) for a in ready)
+            and not self._is_former_page_ended(incident, now)
+        ):
             ready = [action for action in ready if not isinstance(action, Page)]
             later.append(now + _PREDECESSOR_WAIT_S)
         return ready, later
 
-    def _is_told(self, incident: Incident, now: float) -> bool:
+    def _is_former_page_ended(self, incident: Incident, now: float) -> bool:
         """Tell whether the pager knows the end of the group's former incident: both go by the
         same dedup key, and an end that came late would close the new page.
         """
@@ -223,29 +234,29 @@ class Reconciler:
             former = self._incidents.load(incident.previous)
         except NotFound:
             return True
-        wanted = plan(former, find_policy(self._rules, former), now)
+        wanted = plan(former, resolve_policy(self._routing, former), now)
         return not any(action.lane == PAGERDUTY for action in wanted.actions)
 
 
-def find_policy(rules: Rules, incident: Incident, paused_until: float = 0.0) -> EscalationPolicy:
+def resolve_policy(routing: RoutingTable, incident: Incident, paused_until: float = 0.0) -> EscalationPolicy:
     """Return the incident's policy as the configuration has it now, with all other responders
     as those who may have been paged before it changed, and the route's fallback; *paused_until* is a
     maintenance's end.
     """
-    policy = rules.get_policy(incident.policy)
+    policy = routing.get_policy(incident.policy)
     named = {step.responder.name for step in policy.steps}
-    others = tuple(r for name, r in rules.responders.items() if name not in named)
+    others = tuple(r for name, r in routing.responders.items() if name not in named)
     return replace(
         policy,
         others=others,
-        has_witness=incident.source in rules.alertmanagers,
-        has_pager=rules.can_ask_pager,
+        checks_alertmanager=incident.source in routing.alertmanagers,
+        checks_pagerduty=routing.can_check_pagerduty,
         paused_until=paused_until,
-        fallback=_find_fallback(rules, incident),
+        fallback=_find_fallback(routing, incident),
     )
 
 
-def _find_fallback(rules: Rules, incident: Incident) -> Target | Responder | None:
+def _find_fallback(routing: RoutingTable, incident: Incident) -> Target | Responder | None:
     """Return whom or what the incident's route names for what is refused for good."""
-    name = next((route.fallback for route in rules.routes if route.name == incident.route), "")
-    return rules.responders.get(name) or (Target(SLACK, name) if name else None)
+    name = next((route.fallback for route in routing.routes if route.name == incident.route), "")
+    return routing.responders.get(name) or (Target(SLACK, name) if name else None)

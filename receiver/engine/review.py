@@ -27,7 +27,7 @@ from receiver.domain.review_record import (
     slot_of_reviews,
 )
 from receiver.domain.route import Route
-from receiver.engine.brief import Places
+from receiver.engine.brief import LinkSettings
 from receiver.engine.turns import Turns
 from receiver.errors import DeliveryError, NotFound, StoreError, TemporaryDeliveryError
 
@@ -40,7 +40,7 @@ _PAGE = 200
 # A storm of ungrouped alerts over a long weekend; the oldest beyond it are not counted.
 _SCANNED_AT_MOST = 50_000
 _OPEN = frozenset({"open", "acknowledged"})
-_NOWHERE = Places()
+_NOWHERE = LinkSettings()
 _NO_FALLBACKS: Mapping[str, str] = {}
 
 
@@ -59,7 +59,7 @@ class Reviewer:
         hours: BusinessHours,
         clock: Callable[[], float],
         *,
-        places: Places = _NOWHERE,
+        link_settings: LinkSettings = _NOWHERE,
         fallbacks: Mapping[str, str] = _NO_FALLBACKS,
         notices: Notices | None = None,
         turns: Turns | None = None,
@@ -69,7 +69,7 @@ class Reviewer:
         self._channel = channel
         self._hours = hours
         self._clock = clock
-        self._places = places
+        self._link_settings = link_settings
         self._fallbacks = fallbacks
         self._notices = notices
         self._turns = turns
@@ -215,7 +215,10 @@ class Reviewer:
             telemetry.DELIVERY_SECONDS.labels(SLACK).observe(time.monotonic() - started)
         _log_arrival(record, receipt)
         # What arrived earlier shows how things stood then, so an edit may be wanted.
-        return replace(attempt.with_receipt(receipt), shown=before.shown if found else attempt.shown)
+        return replace(
+            attempt.with_receipt(receipt),
+            content_version=before.content_version if found else attempt.content_version,
+        )
 
     def _edit(self, group_id: str, record: ReviewRecord, now: float) -> ReviewRecord:
         """Bring the message up to what is so now. Twice is harmless, so no attempt is noted before."""
@@ -241,8 +244,11 @@ class Reviewer:
     # --- what it is made of ---
 
     def _notification(self, record: ReviewRecord) -> ReviewNotification:
-        links = (*self._places.more.get(record.review.route, ()), *self._places.more.get("", ()))
-        return ReviewNotification(record, self._hours.zone, self._places.public_url, links)
+        links = (
+            *self._link_settings.more.get(record.review.route, ()),
+            *self._link_settings.more.get("", ()),
+        )
+        return ReviewNotification(record, self._hours.zone, self._link_settings.public_url, links)
 
     def _change(
         self, group_id: str, review_id: str, how: Callable[[ReviewRecord], ReviewRecord]

@@ -23,7 +23,7 @@ PagerAction = TypeVar("PagerAction", bound=Page | AcknowledgePage | ResolvePage)
 KEY_UNKNOWN = "key_unknown"
 KEY_GONE = "key_gone"
 # A worker that lacks a key leaves the event to others for so long: one that ran before the reload has it.
-_LEAVE_FOR_S = 30.0
+_KEY_WAIT_S = 30.0
 _ASK_AGAIN_S = 1.0
 # More former keys than any reload leaves behind; the oldest go first.
 _MAX_KEYS = 1000
@@ -36,7 +36,7 @@ class RoutingKeys:
         self._lock = threading.Lock()
         self._keys: dict[str, Secret] = {}
 
-    def remember(self, responders: Iterable[Responder]) -> None:
+    def remember_keys(self, responders: Iterable[Responder]) -> None:
         """Add the keys of *responders* to those known."""
         with self._lock:
             for responder in responders:
@@ -47,7 +47,7 @@ class RoutingKeys:
             for digest in list(self._keys)[:-_MAX_KEYS]:
                 del self._keys[digest]
 
-    def unlock(self, action: PagerAction, attempt: Delivery, now: float) -> PagerAction:
+    def add_routing_key(self, action: PagerAction, attempt: Delivery, now: float) -> PagerAction:
         """Return *action* with the key it must go out under; without a digest it is simulated.
 
         Raises TemporaryDeliveryError while another worker may have the key, PermanentDeliveryError once
@@ -59,7 +59,7 @@ class RoutingKeys:
             secret = self._keys.get(action.key_digest)
         if secret is not None:
             return replace(action, target=replace(action.target, secret=secret))
-        if now - attempt.first_attempt_at < _LEAVE_FOR_S:
+        if now - attempt.first_attempt_at < _KEY_WAIT_S:
             detail = "this worker lacks the routing key under which the page was sent"
             raise TemporaryDeliveryError(KEY_UNKNOWN, detail, retry_after=_ASK_AGAIN_S)
         detail = "no worker has the routing key under which the page was sent; it left the configuration"

@@ -7,8 +7,8 @@ import logging
 from receiver.domain.incident import Incident
 from receiver.domain.journey import REMEDY, is_unpaged_critical
 from receiver.domain.notice import Notices
-from receiver.domain.ports import Rules
-from receiver.domain.severity import say_unknown
+from receiver.domain.ports import RoutingTable
+from receiver.domain.severity import describe_unknown_severity
 from receiver.text import one_line
 
 logger = logging.getLogger(__name__)
@@ -27,34 +27,34 @@ class SeverityNotices:
     several threads.
     """
 
-    def __init__(self, notices: Notices, rules: Rules) -> None:
+    def __init__(self, notices: Notices, routing: RoutingTable) -> None:
         self._notices = notices
-        self._rules = rules
+        self._routing = routing
         self._routes: set[str] = set()
         self._words: dict[str, float] = {}
         self._many_at = float("-inf")
 
-    def say(self, incident: Incident, now: float) -> None:
+    def send_notices(self, incident: Incident, now: float) -> None:
         """Put a notice for what is new in *incident*. Raises StoreError."""
         if incident.is_resolved:
             return
-        if is_unpaged_critical(self._rules, incident) and incident.route not in self._routes:
-            self._say_unpaged(incident, now)
+        if is_unpaged_critical(self._routing, incident) and incident.route not in self._routes:
+            self._send_unpaged(incident, now)
         for word in incident.unknown_severities:
-            if word not in self._words and self._rules.severities.find_severity(word) is None:
-                self._say_unknown(word, incident, now)
+            if word not in self._words and self._routing.severities.find_severity(word) is None:
+                self._send_unknown(word, incident, now)
 
-    def _say_unpaged(self, incident: Incident, now: float) -> None:
-        text = f"{_name(incident)} is critical and pages nobody: route {incident.route} has no escalation"
+    def _send_unpaged(self, incident: Incident, now: float) -> None:
+        text = f"{_label(incident)} is critical and pages nobody: route {incident.route} has no escalation"
         about = "criticals on routes without escalation"
         logger.warning("critical pages nobody", extra={"fields": _fields(incident)})
         self._notices.put(f"critical without escalation/{incident.route}", text, now, about=about)
         self._routes.add(incident.route)  # no more than there are routes
 
-    def _say_unknown(self, word: str, incident: Incident, now: float) -> None:
+    def _send_unknown(self, word: str, incident: Incident, now: float) -> None:
         if len(self._words) >= WORDS_A_DAY:
             self._words = {one: at for one, at in self._words.items() if abs(now - at) < _DAY_S}
-        text = f"{_name(incident)} has the {say_unknown(word)}: {REMEDY}"
+        text = f"{_label(incident)} has the {describe_unknown_severity(word)}: {REMEDY}"
         if len(self._words) < WORDS_A_DAY:
             logger.warning("unknown severity", extra={"fields": _fields(incident)})
             self._notices.put(f"unknown severity/{word}", text, now, about="unknown severities")
@@ -70,5 +70,5 @@ def _fields(incident: Incident) -> dict[str, str]:
     return {"incident": incident.id, "route": incident.route}
 
 
-def _name(incident: Incident) -> str:
+def _label(incident: Incident) -> str:
     return f"{one_line(incident.alertname, _MAX_NAME) or 'An alert'} ({incident.id})"

@@ -16,9 +16,9 @@ from receiver.domain import answers
 from receiver.domain.action import AcknowledgePage, Action, CheckPage, Page, Post, Reply, ResolvePage
 from receiver.domain.delivery import Delivery, Receipt
 from receiver.domain.failure import is_refused_under_former
-from receiver.domain.fallback import find_speaking_storm
+from receiver.domain.fallback import find_announcing_storm
 from receiver.domain.incident import Incident, IncidentChange, TimelineEvent
-from receiver.domain.messages import LEFT_BY_STORM
+from receiver.domain.messages import RELEASED_BY_STORM
 from receiver.domain.notice import Notices
 from receiver.domain.page_check import (
     Finding,
@@ -29,13 +29,13 @@ from receiver.domain.page_check import (
     is_unconfirmed,
     postpone_check,
     record_check,
+    record_hint,
     record_resolve_check,
-    weigh_hint,
 )
-from receiver.domain.pager_news import PagerStatus
+from receiver.domain.pager_news import PagerDutyStatus
 from receiver.domain.person import Person
 from receiver.domain.policy import PAGERDUTY, SLACK, find_digest
-from receiver.domain.ports import Incidents, Rules
+from receiver.domain.ports import Incidents, RoutingTable
 from receiver.domain.storm import (
     HeldStorm,
     Storm,
@@ -61,8 +61,8 @@ from receiver.domain.storm_plan import (
 from receiver.domain.storm_ports import IncidentHeads, StormChannel, StormNotification, StormShelf
 from receiver.engine.hands import IncidentService
 from receiver.engine.health import HealthNotes
-from receiver.engine.pager_questions import PagerQuestions
-from receiver.engine.perform import name_kind
+from receiver.engine.pager_questions import PagerDutyStatusClient
+from receiver.engine.perform import describe_kind
 from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.storms import Storms
 from receiver.engine.turns import Turns
@@ -98,18 +98,18 @@ class StormKeeper:
         *,
         heads: IncidentHeads,
         channels: Mapping[str, StormChannel],
-        rules: Rules,
+        routing: RoutingTable,
         pace: Pace,
         clock: Callable[[], float],
         keys: RoutingKeys,
         turns: Turns | None = None,
         paused_until: Callable[[float], float] = lambda _now: 0.0,
         public_url: str = "",
-        questions: PagerQuestions | None = None,
+        status_client: PagerDutyStatusClient | None = None,
         notices: Notices | None = None,
         health: HealthNotes | None = None,
     ) -> None:
-        self._questions = questions
+        self._status_client = status_client
         self._keys = keys
         self._notices = notices
         self._health = health
@@ -119,7 +119,7 @@ class StormKeeper:
         self._heads = heads
         self._incident_service = IncidentService(incidents)
         self._channels = channels
-        self._rules = rules
+        self._routing = routing
         self._pace = pace
         self._clock = clock
         self._turns = turns
@@ -131,7 +131,7 @@ class StormKeeper:
         del worker  # whoever changed the storm first has it; the other finds it changed
         for _ in range(_ACTIONS_AT_MOST):
             try:
-                held = _revive(self._shelf.load(storm_id), self._rules.digests)
+                held = _revive(self._shelf.load(storm_id), self._routing.digests)
             except NotFound:
                 return {}
             standing = self._look(held)
@@ -145,7 +145,9 @@ class StormKeeper:
                     break
                 later.append(standing.now + wait_s)
             else:
-                return {lane: min([at for at in (wanted.due, *later) if at is not None], default=None)}
+                return {
+                    lane: min([at for at in (wanted.next_check_at, *later) if at is not None], default=None)
+                }
         return {lane: self._clock()}
 
     def _look(self, held: HeldStorm) -> Standing:
@@ -156,9 +158,9 @@ class StormKeeper:
             members,
             mentioned,
             self._pace.at(held.storm),
-            dict(self._rules.responders),
+            dict(self._routing.responders),
             self._clock(),
-            has_pager=self._questions is not None,
+            checks_pagerduty=self._status_client is not None,
         )
 
     def _wait(self, standing: Standing, action: Action) -> float:
@@ -199,7 +201,7 @@ class StormKeeper:
 
     def _settle(self, storm_id: str, action: Action, now: float) -> None:
         """Keep that something is done that leaves no receipt elsewhere."""
-        done = Delivery(action.about, attempts=1, receipt=Receipt(now))
+        done = Delivery(action.instance, attempts=1, receipt=Receipt(now))
         self._storms.change(storm_id, lambda held: _with(held.storm, action.key, done))
 
     def _pass_on(self, answer: StormAnswer, standing: Standing) -> None:
@@ -219,14 +221,14 @@ class StormKeeper:
             incident = self._incidents.load(incident_id)
         except NotFound:
             return
-        if incident.is_resolved or find_speaking_storm(incident) != storm.id:
+        if incident.is_resolved or find_announcing_storm(incident) != storm.id:
             return
         left = Delivery(storm.id, target=storm.id, attempts=1, receipt=Receipt(now))
         event = TimelineEvent(
             now, "noted", f"The storm of {storm.name} is over: it gets a message of its own"
         )
         self._incidents.record_delivery(
-            incident_id, LEFT_BY_STORM, left, lane=SLACK, events=(event,), wake=(SLACK,), due=now
+            incident_id, RELEASED_BY_STORM, left, lane=SLACK, events=(event,), wake=(SLACK,), due=now
         )
 
     # --- what it says ---
@@ -237,10 +239,10 @@ class StormKeeper:
         before = storm.deliveries.get(action.key, Delivery())
         digest = action.key_digest if isinstance(action, Page | AcknowledgePage | ResolvePage) else ""
         target = f"{action.lane}:{action.target.address}"
-        attempt = before.with_attempt(action.about, action.shown, target, now, key_digest=digest)
+        attempt = before.with_attempt(action.instance, action.content_version, target, now, key_digest=digest)
         was_maybe_sent = attempt.attempts > 1 and before.maybe_sent
         if was_maybe_sent and isinstance(action, Post):  # which of the tries will be found is not known
-            attempt = replace(attempt, shown=before.shown)
+            attempt = replace(attempt, content_version=before.content_version)
         if not self._shelf.keep(held, _with(storm, action.key, attempt)):
             return
         notification = StormNotification(
@@ -248,7 +250,7 @@ class StormKeeper:
         )
         try:
             if isinstance(action, Page | AcknowledgePage | ResolvePage):
-                unlocked = self._keys.unlock(action, attempt, now)
+                unlocked = self._keys.add_routing_key(action, attempt, now)
                 notification = dataclasses.replace(notification, action=unlocked)
             receipt, is_found = self._send(notification, attempt, was_maybe_sent=was_maybe_sent)
         except DeliveryError as error:
@@ -257,7 +259,7 @@ class StormKeeper:
                 self._clock(),
                 was_maybe_sent=was_maybe_sent,
                 salt=f"{storm.id}/{action.key}",
-                secret_digest=find_digest(self._rules.digests, attempt.target),
+                secret_digest=find_digest(self._routing.digests, attempt.target),
             )
             _log(storm, action, after, error.reason)
             if self._turns is not None:
@@ -265,7 +267,10 @@ class StormKeeper:
             self._notice_failure(notification, after)
         else:
             is_older = is_found and isinstance(action, Post)
-            after = replace(attempt.with_receipt(receipt), shown=attempt.shown if is_older else action.shown)
+            after = replace(
+                attempt.with_receipt(receipt),
+                content_version=attempt.content_version if is_older else action.content_version,
+            )
             _log(storm, action, after)
         self._storms.change(storm.id, lambda latest: _with(latest.storm, action.key, after))
         is_in_doubt = after.receipt is not None and (is_unconfirmed(after) or is_resolved_too_often(after))
@@ -279,9 +284,9 @@ class StormKeeper:
         if self._notices is None or not after.failed_at:
             return
         action, storm = notification.action, notification.storm
-        about = f"{name_kind(action)} to {after.target} given up: {after.reason}"
+        about = f"{describe_kind(action)} to {after.target} given up: {after.reason}"
         self._notices.put(
-            f"{storm.id}/{action.key}/{after.about}",
+            f"{storm.id}/{action.key}/{after.instance}",
             f"{about} (a storm of {notification.tally.total} incidents, {storm.id})",
             self._clock(),
             about=about,
@@ -292,12 +297,12 @@ class StormKeeper:
 
         Where the storm changed meanwhile nothing is kept: it is looked at anew.
         """
-        storm, before = held.storm, held.storm.deliveries[action.of]
-        wave, is_page = int(action.of.partition(":")[2]), action.of.startswith("page:")
+        storm, before = held.storm, held.storm.deliveries[action.event_key]
+        wave, is_page = int(action.event_key.partition(":")[2]), action.event_key.startswith("page:")
         try:
             finding = self._find(action, storm, before, is_page=is_page)
         except DeliveryError:
-            self._shelf.keep(held, _with(storm, action.of, postpone_check(before, now)))
+            self._shelf.keep(held, _with(storm, action.event_key, postpone_check(before, now)))
             return
         if is_page and finding.is_answer and finding.status is not None:
             what = "acknowledge" if finding.what == "acknowledged" else "resolve"
@@ -305,24 +310,24 @@ class StormKeeper:
             self._storms.answer(storm.id, what, by, now, wave=wave, done_at_pager=True)
             return
         after = record_check(before, finding, now) if is_page else record_resolve_check(before, finding, now)
-        after = weigh_hint(after, action.hint)
+        after = record_hint(after, action.hint)
         if text := _tell_check(before, after, action.responder.title):
-            self._notice(f"{storm.id}/{action.of}/{text}", f"{text} ({storm.id})", now)
-        if self._shelf.keep(held, _with(storm, action.of, after)):
+            self._notice(f"{storm.id}/{action.event_key}/{text}", f"{text} ({storm.id})", now)
+        if self._shelf.keep(held, _with(storm, action.event_key, after)):
             if self._health is not None and is_page:
                 self._health.note(PAGERDUTY, action.target.address, after, now)
-            fields = {"storm": storm.id, "key": action.of, "outcome": finding.what}
+            fields = {"storm": storm.id, "key": action.event_key, "outcome": finding.what}
             logger.info("page checked", extra={"fields": fields})
 
     def _find(self, action: CheckPage, storm: Storm, event: Delivery, *, is_page: bool) -> Finding:
-        if self._questions is None:
-            return Finding("resolved", PagerStatus("resolved"))
-        key = storm_dedup_key(storm.id, int(action.of.partition(":")[2]))
+        if self._status_client is None:
+            return Finding("resolved", PagerDutyStatus("resolved"))
+        key = storm_dedup_key(storm.id, int(action.event_key.partition(":")[2]))
         try:
-            statuses = self._questions.find_statuses([key]).get(key, ())
+            statuses = self._status_client.find_statuses([key]).get(key, ())
         except PermanentDeliveryError:
             if action.hint:  # as without an API key
-                return Finding("resolved", PagerStatus("resolved"))
+                return Finding("resolved", PagerDutyStatus("resolved"))
             raise
         return evaluate_page(statuses, event.first_attempt_at) if is_page else find_left_open(statuses, event)
 

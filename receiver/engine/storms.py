@@ -14,10 +14,10 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from receiver import telemetry
-from receiver.domain.action import Action, Call, Page, Post, Reply
+from receiver.domain.action import Action, FallbackMention, Page, Post, Reply
 from receiver.domain.delivery import FOLDING, Delivery, Receipt
-from receiver.domain.escalation import current, page_key
-from receiver.domain.fallback import MESSAGE, find_speaking_storm
+from receiver.domain.escalation import current_delivery, page_key
+from receiver.domain.fallback import FALLBACK, find_announcing_storm
 from receiver.domain.incident import Incident, TimelineEvent
 from receiver.domain.person import Person
 from receiver.domain.policy import EscalationPolicy
@@ -120,10 +120,10 @@ class Storms:
         storm_id, door = self._find_storm(action, incident, policy, name, now)
         if not storm_id:
             return None
-        if before.refused_storm == storm_id and before.about == action.about:
+        if before.refused_storm == storm_id and before.instance == action.instance:
             self._ask_again(storm_id, name)
             door = None
-        attempt = before.with_attempt(action.about, action.shown, storm_id, now)
+        attempt = before.with_attempt(action.instance, action.content_version, storm_id, now)
         self._incidents.record_delivery(incident.id, action.key, attempt, worker=worker, lane=action.lane)
         try:
             after, storm = self._join(storm_id, name, action, attempt, door)
@@ -154,12 +154,12 @@ class Storms:
         """Return the storm that says *action*, empty where it is said by itself, and as what it was found."""
         if isinstance(action, Reply):
             # Without a message of its own the incident has no thread but the storm's.
-            return find_speaking_storm(incident) if not action.message else "", None
+            return find_announcing_storm(incident) if not action.message else "", None
         before, place = incident.deliveries.get(action.key, Delivery()), _find_place(action)
-        is_lone_call = isinstance(action, Call) and not _is_refused(action, incident)
+        is_lone_call = isinstance(action, FallbackMention) and not _is_refused(action, incident)
         if _may_stand_there(action, incident) or not place or is_lone_call:
             return "", None
-        if before.about == action.about and before.storm:
+        if before.instance == action.instance and before.storm:
             # It may count the incident for this very action, whatever became of the storm since.
             door = self._shelf.knock(before.storm, name)
             if door is not None and door.member is not None and door.member.about == _about(action):
@@ -334,16 +334,16 @@ def _find_place(action: Action) -> str:
     """Return the place that a first message, a call or a page is for; empty for anything else."""
     if isinstance(action, Page):
         return place_of_responder(action.step.responder.name)
-    if isinstance(action, Call) or (isinstance(action, Post) and action.key in ("root", MESSAGE)):
+    if isinstance(action, FallbackMention) or (isinstance(action, Post) and action.key in ("root", FALLBACK)):
         return place_of_channel(action.target.address)
     return ""
 
 
 def _name_member(action: Page | Post | Reply, incident: Incident) -> str:
     """Return the name under which the incident is a member: its own, or with a step that is mentioned."""
-    if not isinstance(action, Reply | Call) or action.step is None:
+    if not isinstance(action, Reply | FallbackMention) or action.step is None:
         return field_of(incident.id)
-    is_unreached = isinstance(action, Call) or action.says == "unreached"
+    is_unreached = isinstance(action, FallbackMention) or action.reply_kind == "page_delayed"
     return field_of(incident.id, unreached_step(action.step.name) if is_unreached else action.step.name)
 
 
@@ -356,16 +356,16 @@ def _tell_refused(action: Action, after: Delivery) -> str:
     return f"{noun} to {after.target} given up: {after.reason}"
 
 
-def _is_refused(action: Call, incident: Incident) -> bool:
+def _is_refused(action: FallbackMention, incident: Incident) -> bool:
     """Tell whether what *action* calls for was refused with a storm's page: then many call at once."""
     step = action.step
-    return step is not None and bool(current(incident, page_key(step)).refused_storm)
+    return step is not None and bool(current_delivery(incident, page_key(step)).refused_storm)
 
 
 def _may_stand_there(action: Action, incident: Incident) -> bool:
     """Tell whether *action* was tried by itself and may have arrived: a storm would say it a second time."""
     before = incident.deliveries.get(action.key, Delivery())
-    return before.about == action.about and before.maybe_sent and not before.storm
+    return before.instance == action.instance and before.maybe_sent and not before.storm
 
 
 def _may_go_on(door: Door, name: str, member: Member) -> bool:
@@ -374,7 +374,7 @@ def _may_go_on(door: Door, name: str, member: Member) -> bool:
 
 
 def _about(action: Action) -> str:
-    return f"{action.key}/{action.about}"
+    return f"{action.key}/{action.instance}"
 
 
 def _folds_on(action: Action, incident: Incident, policy: EscalationPolicy) -> bool:
@@ -382,15 +382,15 @@ def _folds_on(action: Action, incident: Incident, policy: EscalationPolicy) -> b
     are others, whose step is due as well.
     """
     root = incident.deliveries.get("root", Delivery())
-    if isinstance(action, Call):
+    if isinstance(action, FallbackMention):
         return _is_refused(action, incident)
     if isinstance(action, Post):
-        return action.key == MESSAGE and bool(root.refused_storm)
+        return action.key == FALLBACK and bool(root.refused_storm)
     if not isinstance(action, Page) or not policy.steps or action.step.name == policy.steps[0].name:
         return False
     if incident.run.number == 1 and (root.is_folded or root.refused_storm):
         return True
-    pages = [current(incident, page_key(step)) for step in policy.steps]
+    pages = [current_delivery(incident, page_key(step)) for step in policy.steps]
     return any(page.is_folded or page.refused_storm for page in pages)
 
 

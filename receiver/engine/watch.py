@@ -6,36 +6,36 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from receiver.domain.incident import Incident
-from receiver.domain.judge import Trust, judge
+from receiver.domain.judge import PollPolicy, evaluate_poll
 from receiver.engine.hands import IncidentService
-from receiver.engine.witness import Witness
+from receiver.engine.witness import AlertmanagerStatusCheck
 from receiver.errors import NotFound
 
 
-class OpenIncidents(Protocol):
+class PolledIncidents(Protocol):
     """Where open incidents are listed."""
 
     def list_open(self) -> Iterator[Incident]: ...
 
 
-class Watch:
+class AlertmanagerPoller:
     """Finds silences, their ends, and resolves that never arrived."""
 
     def __init__(
         self,
-        witness: Witness,
-        incidents: OpenIncidents,
+        status_check: AlertmanagerStatusCheck,
+        incidents: PolledIncidents,
         incident_service: IncidentService,
-        trusts: Mapping[str, Trust],
+        poll_policies: Mapping[str, PollPolicy],
         clock: Callable[[], float],
     ) -> None:
-        self._witness = witness
+        self._status_check = status_check
         self._incidents = incidents
         self._incident_service = incident_service
-        self._trusts = trusts
+        self._poll_policies = poll_policies
         self._clock = clock
 
-    def work(self, source: str) -> None:
+    def poll_source(self, source: str) -> None:
         """Look once, and note on each open incident of *source* what has changed.
 
         Incidents that nothing has changed for are read and not written. Raises StoreError.
@@ -43,15 +43,23 @@ class Watch:
         mine = [incident for incident in self._incidents.list_open() if incident.source == source]
         if not mine:
             return
-        sight, trust, now = self._witness.look(source), self._trusts[source], self._clock()
+        snapshot, policy, now = (
+            self._status_check.fetch_status(source),
+            self._poll_policies[source],
+            self._clock(),
+        )
 
         for incident in mine:
-            if not judge(incident, sight.look, sight.silences, trust, now, is_for_step=False).is_changed:
+            if not evaluate_poll(
+                incident, snapshot.poll, snapshot.silences, policy, now, is_for_step=False
+            ).is_changed:
                 continue
             try:
                 self._incident_service.update(
                     incident.id,
-                    lambda latest: judge(latest, sight.look, sight.silences, trust, now, is_for_step=False),
+                    lambda latest: evaluate_poll(
+                        latest, snapshot.poll, snapshot.silences, policy, now, is_for_step=False
+                    ),
                     now,
                 )
             except NotFound:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from receiver.domain.judge import Trust, judge
-from receiver.domain.witness import Look, SilenceSeen
+from receiver.domain.judge import PollPolicy, evaluate_poll
+from receiver.domain.witness import Poll, RemoteSilence
 from receiver.engine.hands import IncidentService
 from receiver.errors import DeliveryError
 
@@ -19,64 +19,66 @@ _GOOD_FOR_S = 2.0
 class Alertmanager(Protocol):
     """One Alertmanager, or the members of one cluster."""
 
-    def look(self, matchers: Mapping[str, str] = ...) -> Look: ...
-    def find_silences(self, mark: str) -> Sequence[SilenceSeen]: ...
+    def poll(self, matchers: Mapping[str, str] = ...) -> Poll: ...
+    def find_silences(self, mark: str) -> Sequence[RemoteSilence]: ...
 
 
 @dataclass(frozen=True)
-class Sight:
+class StatusSnapshot:
     """A look, and the silences that it names."""
 
-    look: Look
-    silences: Mapping[str, SilenceSeen]
+    poll: Poll
+    silences: Mapping[str, RemoteSilence]
 
 
-class Witness:
+class AlertmanagerStatusCheck:
     """Asks the Alertmanager of a source, seldom enough; threads may share it."""
 
     def __init__(
         self,
         alertmanagers: Mapping[str, Alertmanager],
-        trusts: Mapping[str, Trust],
+        poll_policies: Mapping[str, PollPolicy],
         incident_service: IncidentService,
         clock: Callable[[], float],
     ) -> None:
         self._alertmanagers = alertmanagers
-        self._trusts = trusts
+        self._poll_policies = poll_policies
         self._incident_service = incident_service
         self._clock = clock
         self._asking = {source: threading.Lock() for source in alertmanagers}
-        self._sights: dict[str, Sight] = {}
+        self._snapshots: dict[str, StatusSnapshot] = {}
 
-    def look(self, source: str, *, since: float = 0.0) -> Sight:
+    def fetch_status(self, source: str, *, since: float = 0.0) -> StatusSnapshot:
         """Return how things stand in Alertmanager, asked a moment ago and after *since*."""
         with self._asking[source]:
-            known = self._sights.get(source)
+            known = self._snapshots.get(source)
             if (
                 known is not None
-                and known.look.at > since
-                and abs(self._clock() - known.look.at) <= _GOOD_FOR_S
+                and known.poll.at > since
+                and abs(self._clock() - known.poll.at) <= _GOOD_FOR_S
             ):
                 return known
-            look = self._alertmanagers[source].look()
-            self._sights[source] = sight = Sight(look, self._silences(source, look))
-            return sight
+            poll = self._alertmanagers[source].poll()
+            self._snapshots[source] = snapshot = StatusSnapshot(poll, self._fetch_silences(source, poll))
+            return snapshot
 
-    def look_for_step(self, incident_id: str, source: str, since: float) -> None:
+    def check_for_step(self, incident_id: str, source: str, since: float) -> None:
         """Note on an incident what Alertmanager says of it now; raises StoreError."""
-        sight = self.look(source, since=since)
+        snapshot = self.fetch_status(source, since=since)
         # Where *since* was noted by a host whose clock is ahead, this look came after it all the same.
         now = max(self._clock(), since)
-        trust = self._trusts[source]
+        policy = self._poll_policies[source]
         self._incident_service.update(
             incident_id,
-            lambda incident: judge(incident, sight.look, sight.silences, trust, now, is_for_step=True),
+            lambda incident: evaluate_poll(
+                incident, snapshot.poll, snapshot.silences, policy, now, is_for_step=True
+            ),
             now,
         )
 
-    def _silences(self, source: str, look: Look) -> dict[str, SilenceSeen]:
+    def _fetch_silences(self, source: str, poll: Poll) -> dict[str, RemoteSilence]:
         """Return the silences in force, where something is silenced: whose they are and until when."""
-        if not any(alert.silenced_by for replica in look.replicas for alert in replica.alerts.values()):
+        if not any(alert.silenced_by for replica in poll.replicas for alert in replica.alerts.values()):
             return {}
         try:
             return {silence.id: silence for silence in self._alertmanagers[source].find_silences("")}

@@ -10,7 +10,7 @@ from functools import partial
 from types import MappingProxyType
 
 from receiver import clock as wall
-from receiver.domain.witness import Away, Look, Replica, SilenceSeen
+from receiver.domain.witness import Poll, RemoteSilence, Replica, UnreachableReplica
 from receiver.errors import DeliveryError, PermanentDeliveryError, TemporaryDeliveryError
 from receiver.lookups.alertmanager_body import format_moment
 from receiver.lookups.alertmanager_replica import OneAlertmanager
@@ -33,25 +33,25 @@ class AlertmanagerClient:
         self._timeout_s = timeout_s
         self._clock = clock
 
-    def look(self, matchers: Mapping[str, str] = _EVERYTHING) -> Look:
+    def poll(self, matchers: Mapping[str, str] = _EVERYTHING) -> Poll:
         """Return what all replicas show of the alerts with the labels *matchers* (none: of all).
 
-        Raises nothing: a replica that can't be asked, or answers what can't be read, is `away`.
+        Raises nothing: a replica that can't be asked, or answers what can't be read, is in `unreachable`.
         """
         at = self._clock()
         answers = ask_all([partial(replica.see, matchers) for replica in self._replicas], self._timeout_s)
         asked = list(zip(self._replicas, answers, strict=True))
-        return Look(
+        return Poll(
             at,
             replicas=tuple(answer for _, answer in asked if isinstance(answer, Replica)),
-            away=tuple(
-                Away(replica.url, answer.detail or answer.reason)
+            unreachable=tuple(
+                UnreachableReplica(replica.url, answer.detail or answer.reason)
                 for replica, answer in asked
                 if isinstance(answer, DeliveryError)
             ),
         )
 
-    def find_silences(self, mark: str) -> tuple[SilenceSeen, ...]:
+    def find_silences(self, mark: str) -> tuple[RemoteSilence, ...]:
         """Return the silences, none expired, with *mark* in their comment ("" for all), oldest first.
 
         As the replicas that answer have them; raises a DeliveryError when none does.
@@ -69,7 +69,7 @@ class AlertmanagerClient:
         }
         return tuple(sorted(found.values(), key=lambda silence: (silence.starts_at, silence.id)))
 
-    def get_silence(self, silence_id: str) -> SilenceSeen | None:
+    def get_silence(self, silence_id: str) -> RemoteSilence | None:
         """Return the silence, expired or not; None when there is none.
 
         Raises a DeliveryError when one replica can't be asked and no other knows it.

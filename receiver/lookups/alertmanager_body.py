@@ -14,7 +14,7 @@ import msgspec
 from msgspec import Struct
 
 from receiver.domain.alert import fingerprint
-from receiver.domain.witness import AlertSeen, SilenceSeen, SilenceState
+from receiver.domain.witness import RemoteAlert, RemoteSilence, SilenceState
 from receiver.text import one_line
 
 _MAX_TEXT = 10_000
@@ -57,7 +57,7 @@ class _Uptime(Struct):
     uptime: str
 
 
-def decode_alerts(body: bytes, now: float) -> dict[str, AlertSeen]:
+def decode_alerts(body: bytes, now: float) -> dict[str, RemoteAlert]:
     """Return the alerts of `GET /alerts` by fingerprint; *now* is by Alertmanager's clock.
 
     Raises OddAnswer when one can't be told: a list with a gap would show an alert as gone.
@@ -66,9 +66,9 @@ def decode_alerts(body: bytes, now: float) -> dict[str, AlertSeen]:
     return {alert.fingerprint: alert for alert in seen}
 
 
-def _see_alert(alert: _Alert, now: float) -> AlertSeen:
+def _see_alert(alert: _Alert, now: float) -> RemoteAlert:
     status = alert.status or _Status()
-    return AlertSeen(
+    return RemoteAlert(
         fingerprint=_text(alert.fingerprint) or fingerprint(_decode(bytes(alert.labels), dict[str, str])),
         # `active`, `suppressed` and `unprocessed` all fire; what is over, Alertmanager leaves out.
         is_firing=not 0 < _moment(alert.ends_at) <= now,
@@ -79,19 +79,19 @@ def _see_alert(alert: _Alert, now: float) -> AlertSeen:
     )
 
 
-def decode_silences(body: bytes) -> tuple[SilenceSeen, ...]:
+def decode_silences(body: bytes) -> tuple[RemoteSilence, ...]:
     """Return the silences of `GET /silences`; raises OddAnswer."""
     return tuple(_see_silence(silence) for silence in _decode(body, list[_Silence] | None) or ())
 
 
-def decode_silence(body: bytes) -> SilenceSeen:
+def decode_silence(body: bytes) -> RemoteSilence:
     """Return the silence of `GET /silence/ID`; raises OddAnswer."""
     return _see_silence(_decode(body, _Silence))
 
 
-def _see_silence(silence: _Silence) -> SilenceSeen:
+def _see_silence(silence: _Silence) -> RemoteSilence:
     state = _text(silence.status.state if silence.status else None)
-    return SilenceSeen(
+    return RemoteSilence(
         id=silence.id,
         state=_STATES.get(state, "active"),
         starts_at=_moment(silence.starts_at),

@@ -8,7 +8,7 @@ from typing import TypeVar
 from urllib.parse import quote, urlencode
 
 from receiver.domain.matcher import Matcher
-from receiver.domain.witness import Replica, SilenceSeen
+from receiver.domain.witness import RemoteSilence, Replica
 from receiver.errors import DeliveryError, PermanentDeliveryError, Refusal, TemporaryDeliveryError
 from receiver.lookups import alertmanager_body as bodies
 from receiver.lookups.exchange import Answer, exchange, parse_address
@@ -54,11 +54,11 @@ class OneAlertmanager:
         """Return if it answers."""
         self._ask("GET", "/status")
 
-    def list_silences(self) -> tuple[SilenceSeen, ...]:
+    def list_silences(self) -> tuple[RemoteSilence, ...]:
         """Return all silences; from 0.34 on without those that have expired."""
         return _read(self._ask("GET", "/silences?expired=false"), bodies.decode_silences)
 
-    def find_silence(self, silence_id: str) -> SilenceSeen | None:
+    def find_silence(self, silence_id: str) -> RemoteSilence | None:
         """Return the silence, None when it is not known here."""
         answer = self._ask("GET", _silence_path(silence_id), or_statuses=_UNKNOWN)
         return _read(answer, bodies.decode_silence) if answer.is_ok else None

@@ -19,7 +19,7 @@ from requests import Response
 from urllib3.exceptions import HTTPError
 
 from receiver import clock as wall
-from receiver.domain.pager_news import PagerStatus
+from receiver.domain.pager_news import PagerDutyStatus
 from receiver.domain.person import OnCallPerson
 from receiver.errors import DeliveryError, PermanentDeliveryError, Refusal, TemporaryDeliveryError
 from receiver.lookups.together import ask_all
@@ -76,7 +76,7 @@ class PagerDutyRest:
         alerts = self._list(f"incidents/{_checked(incident_id)}/alerts", "alerts", {})
         return tuple(dict.fromkeys(filter(None, (_text(alert.get("alert_key")) for alert in alerts))))
 
-    def find_status(self, incident_id: str) -> PagerStatus:
+    def find_status(self, incident_id: str) -> PagerDutyStatus:
         """Return how a PagerDuty incident stands now; one that was merged into another, as merged."""
         body, ahead_s = self._ask(f"incidents/{_checked(incident_id)}", {}, self._timeout_s)
         return _status(_object(body.get("incident")), ahead_s)
@@ -86,21 +86,21 @@ class PagerDutyRest:
         asked = {"incident_key": dedup_key, "statuses[]": ["triggered", "acknowledged"]}
         return tuple(_text(incident.get("id")) for incident in self._list("incidents", "incidents", asked))
 
-    def find_statuses(self, dedup_keys: Sequence[str]) -> dict[str, tuple[PagerStatus, ...]]:
+    def find_statuses(self, dedup_keys: Sequence[str]) -> dict[str, tuple[PagerDutyStatus, ...]]:
         """Return how the latest PagerDuty incidents with a page of each key stand, newest first.
 
         All keys are asked at once, as one question takes one key, and within 2.5 s in all:
         https://developer.pagerduty.com/api-reference/9d0b4b12e36f9-list-incidents
         """
         questions = [partial(self._find_latest, dedup_key) for dedup_key in dedup_keys]
-        found: dict[str, tuple[PagerStatus, ...]] = {}
+        found: dict[str, tuple[PagerDutyStatus, ...]] = {}
         for dedup_key, answer in zip(dedup_keys, ask_all(questions, _STATUSES_TIMEOUT_S), strict=True):
             if isinstance(answer, DeliveryError):
                 raise answer
             found[dedup_key] = answer
         return found
 
-    def _find_latest(self, dedup_key: str) -> tuple[PagerStatus, ...]:
+    def _find_latest(self, dedup_key: str) -> tuple[PagerDutyStatus, ...]:
         asked = {
             "incident_key": dedup_key,
             "statuses[]": ["triggered", "acknowledged", "resolved"],
@@ -227,7 +227,7 @@ def _find_wait(answer: Response) -> float:
     return _WAIT_WHEN_LIMITED_S
 
 
-def _status(incident: Json, ahead_s: float) -> PagerStatus:
+def _status(incident: Json, ahead_s: float) -> PagerDutyStatus:
     """Return how an incident stands; who resolved it is who changed it last. Its moments are given by our
     clock, which is *ahead_s* seconds ahead of PagerDuty's.
 
@@ -239,7 +239,7 @@ def _status(incident: Json, ahead_s: float) -> PagerStatus:
     by = acknowledgers[-1] if acknowledgers else {}
     if status == "resolved":
         by = _object(incident.get("last_status_change_by"))
-    return PagerStatus(
+    return PagerDutyStatus(
         status,
         by=_text(by.get("summary")),
         changed_at=_moment(incident.get("last_status_change_at"), ahead_s),

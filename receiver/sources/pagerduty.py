@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterable
 
-from receiver.domain.pager_news import PagerNews
+from receiver.domain.pager_news import PagerDutyEvent
 from receiver.sources import loose_json
 from receiver.sources.fields import Object, moment_of
 from receiver.sources.loose_json import whole
@@ -56,7 +56,7 @@ def _digest(secret: Secret, body: bytes) -> bytes:
     return hmac.new(secret.reveal().encode(), body, hashlib.sha256).hexdigest().encode()
 
 
-def parse(body: bytes) -> PagerNews | None:
+def parse(body: bytes) -> PagerDutyEvent | None:
     """Return what *body* tells of an incident; None for anything else, and for what can't be read."""
     try:
         content = loose_json.load(body)
@@ -71,7 +71,7 @@ def parse(body: bytes) -> PagerNews | None:
     incident_id = _id(incident.get("id"))
     if not incident_id:
         return None
-    return PagerNews(
+    return PagerDutyEvent(
         event_id=_text(event.get("id")),
         event_type=event_type,
         incident_id=incident_id,

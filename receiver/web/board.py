@@ -8,11 +8,11 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from receiver.domain.escalation import Progress, trace_progress
+from receiver.domain.escalation import EscalationState, evaluate_escalation
 from receiver.domain.incident import Incident
 from receiver.domain.policy import EscalationPolicy
-from receiver.domain.severity import say_unknown
-from receiver.web.bodies import IncidentRow, StepState
+from receiver.domain.severity import describe_unknown_severity
+from receiver.web.bodies import IncidentRow, StepStatus
 from receiver.web.incident_json import delivery_keys
 from receiver.web.part import PartQuery, take_part
 from receiver.web.policies import policy_finder
@@ -136,15 +136,15 @@ def urgency(incident: Incident) -> tuple[bool, bool, bool, int, float]:
 def build_card(incident: Incident, policy: EscalationPolicy, now: float) -> Card:
     """Return an incident as the board shows it."""
     row = render_row(incident, policy, now)
-    progress = trace_progress(incident, policy, now)
-    step = progress.next_step
+    escalation = evaluate_escalation(incident, policy, now)
+    step = escalation.next_step
     waits = step is not None and row.next_step_at is not None and not incident.is_paused
     return Card(
         row=row,
         state=describe_state(incident),
         marks=tuple(list_marks(incident, now)),
         next=step.step.responder.title if step is not None and waits else "",
-        why_none=_why_none(incident, progress),
+        why_none=_why_none(incident, escalation),
     )
 
 
@@ -166,11 +166,11 @@ def list_marks(incident: Incident, now: float) -> list[str]:
         marks.append("flapping")
     if incident.is_stale(now):
         marks.append("stale: its sender is silent")
-    marks += [say_unknown(word) for word in incident.unknown_severities]
+    marks += [describe_unknown_severity(word) for word in incident.unknown_severities]
     return marks
 
 
-def _why_none(incident: Incident, progress: Progress) -> str:
+def _why_none(incident: Incident, escalation: EscalationState) -> str:
     if incident.is_resolved:
         return "it is over"
     if not incident.policy:
@@ -179,7 +179,7 @@ def _why_none(incident: Incident, progress: Progress) -> str:
         return "nobody, it is taken"
     if incident.is_paused:
         return "waits while it is muted" if incident.is_suppressed else "waits while it is quiet"
-    telling = [one.step.responder.title for one in progress.steps if name_state(one) is StepState.TELLING]
+    telling = [one.step.responder.title for one in escalation.steps if name_state(one) is StepStatus.TELLING]
     return f"{telling[0]}, being told now" if telling else "nobody further"
 
 

@@ -31,7 +31,7 @@ class AlertState(StrEnum):
     RESOLVED = "resolved"
 
 
-class StepState(StrEnum):
+class StepStatus(StrEnum):
     """How a step of the escalation stands: `later` waits for another step, `waiting` for its time.
 
     `unconfirmed`: PagerDuty accepted its page and has no incident for it; `notified_at` is then another
@@ -130,7 +130,7 @@ class StepRow(Struct, frozen=True):
 
     step: str
     responder: str
-    state: StepState
+    state: StepStatus
     due_at: Moment | None
     notified_at: Annotated[
         Moment | None,

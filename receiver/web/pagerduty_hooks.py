@@ -36,15 +36,15 @@ def build_pagerduty_hooks(parts: Parts) -> Blueprint:
         body = read_unproven(request) if header and parts.settings.pagerduty_webhook_secret else b""
         if not pagerduty.verify((parts.settings.pagerduty_webhook_secret,), header, body):
             return refuse(401, "not signed with PAGERDUTY_WEBHOOK_SECRET")
-        news = pagerduty.parse(body)
-        if news is None or news.event_type not in EVENTS:
+        event = pagerduty.parse(body)
+        if event is None or event.event_type not in EVENTS:
             return _accept("ignored")
         # Every attempt to deliver a webhook carries the same id; but the id is not signed, so a body
         # that was captured is known by itself as well.
         name = one_line(request.headers.get("X-Webhook-Id", ""), _MAX_ID)
         names = [one for one in (name, sha256(body).hexdigest()) if one]
         with answer_in_time():
-            is_new = parts.errands.put(_KIND, names[0], asdict(news), parts.clock(), also=names[1:])
+            is_new = parts.errands.put(_KIND, names[0], asdict(event), parts.clock(), also=names[1:])
         return _accept("taken" if is_new else "repeated")
 
     return hooks

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from receiver.domain.incident import Incident
 from receiver.domain.policy import EscalationPolicy
-from receiver.engine.reconcile import find_policy
+from receiver.engine.reconcile import resolve_policy
 from receiver.wiring import Parts
 
 
@@ -15,6 +15,6 @@ def policy_finder(parts: Parts, now: float) -> Callable[[Incident], EscalationPo
     paused_until = parts.maintenance.paused_until(now)
 
     def find(incident: Incident) -> EscalationPolicy:
-        return find_policy(parts.routing, incident, paused_until)
+        return resolve_policy(parts.routing, incident, paused_until)
 
     return find

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from msgspec.structs import asdict
 
 from receiver.domain.delivery import Delivery
-from receiver.domain.escalation import Progress, StepStanding, trace_progress
+from receiver.domain.escalation import EscalationState, StepState, evaluate_escalation
 from receiver.domain.failure import delivery_id
 from receiver.domain.heading import find_heading
 from receiver.domain.incident import Incident, SilenceRequest, Suppression, TimelineEvent
@@ -27,7 +27,7 @@ from receiver.web.bodies import (
     SilenceRow,
     State,
     StepRow,
-    StepState,
+    StepStatus,
     WholeIncident,
 )
 
@@ -45,7 +45,7 @@ def format_if_any(moment: float | None) -> str | None:
 def render_row(incident: Incident, policy: EscalationPolicy, now: float) -> IncidentRow:
     """Return one row of the list. *incident* needs its deliveries, its alerts it does not."""
     heading = find_heading(incident)
-    upcoming = trace_progress(incident, policy, now).next_step
+    upcoming = evaluate_escalation(incident, policy, now).next_step
     return IncidentRow(
         id=incident.id,
         state=State(incident.state),
@@ -96,21 +96,21 @@ def render_whole(
         silences=[_render_silence(incident, note) for note in incident.silences],
         alerts=[_render_alert(incident, fingerprint) for fingerprint in incident.alert_states],
         timeline=[_render_event(event) for event in timeline],
-        escalation=_render_escalation(policy, trace_progress(incident, policy, now)),
+        escalation=_render_escalation(policy, evaluate_escalation(incident, policy, now)),
         deliveries=[_render_delivery(incident.id, *each) for each in sorted(incident.deliveries.items())],
     )
 
 
-def name_state(standing: StepStanding) -> StepState:
+def name_state(standing: StepState) -> StepStatus:
     """Return how a step stands in one word."""
-    if not standing.is_reached:
-        return StepState.WAITING if standing.due_at is not None else StepState.LATER
+    if not standing.is_due:
+        return StepStatus.WAITING if standing.due_at is not None else StepStatus.LATER
     if standing.is_unconfirmed:
-        return StepState.UNCONFIRMED
-    if standing.is_given_up:
-        return StepState.GIVEN_UP
-    is_told = standing.told_at is not None or standing.is_standing
-    return StepState.TOLD if is_told else StepState.TELLING
+        return StepStatus.UNCONFIRMED
+    if standing.is_timed_out:
+        return StepStatus.GIVEN_UP
+    is_told = standing.notified_at is not None or standing.is_carried_over
+    return StepStatus.TOLD if is_told else StepStatus.TELLING
 
 
 def _seconds(incident: Incident, moment: float) -> float | None:
@@ -167,7 +167,7 @@ def _render_event(event: TimelineEvent) -> EventRow:
     )
 
 
-def _render_escalation(policy: EscalationPolicy, progress: Progress) -> Escalation:
+def _render_escalation(policy: EscalationPolicy, escalation: EscalationState) -> Escalation:
     return Escalation(
         policy=policy.name or None,
         steps=[
@@ -176,10 +176,10 @@ def _render_escalation(policy: EscalationPolicy, progress: Progress) -> Escalati
                 responder=standing.step.responder.name,
                 state=name_state(standing),
                 due_at=format_if_any(standing.due_at),
-                notified_at=format_if_any(standing.told_at),
-                given_up_at=format_if_any(standing.given_up_at),
+                notified_at=format_if_any(standing.notified_at),
+                given_up_at=format_if_any(standing.timed_out_at),
             )
-            for standing in progress.steps
+            for standing in escalation.steps
         ],
     )
 

@@ -11,12 +11,12 @@ from receiver.channels.pagerduty.render import render_event
 from receiver.channels.slack.render import render
 from receiver.domain.action import Page, Post
 from receiver.domain.escalation import page_key
-from receiver.domain.fallback import find_message, find_place
+from receiver.domain.fallback import find_message, message_target
 from receiver.domain.incident import Incident, dedup_key
 from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy
 from receiver.web.delivery_words import name_delivery_for_reader
 from receiver.web.rows import format_moment
-from receiver.wiring import Parts, build_briefing
+from receiver.wiring import Parts, build_notification_builder
 
 _RECORDED_AT_MOST = 500
 _SHOWN_AT_MOST = 40
@@ -56,12 +56,12 @@ def _recorded(message: Mapping[str, Any]) -> Sent:
 
 
 def _rendered(parts: Parts, incident: Incident, policy: EscalationPolicy) -> Iterator[Sent]:
-    briefing, now = build_briefing(parts), parts.clock()
+    notification_builder, now = build_notification_builder(parts), parts.clock()
     message = find_message(incident)
     if message is not None and message.receipt is not None and not message.receipt.is_simulated:
-        target = find_place(incident, message)
+        target = message_target(incident, message)
         post = Post("root", "", SLACK, target, 0.0, "")
-        said = render(briefing.brief(post, incident, policy, now))
+        said = render(notification_builder.build(post, incident, policy, now))
         whole = dumps({"text": said.text, "blocks": list(said.blocks)}, indent=2, ensure_ascii=False)
         at = format_moment(message.receipt.at)
         yield Sent(at, f"slack:{target.address}", "the message, as it reads now", said.text, whole)
@@ -72,8 +72,8 @@ def _rendered(parts: Parts, incident: Incident, policy: EscalationPolicy) -> Ite
         if paged.is_folded:  # a storm's page told it, and none of its own was sent
             continue
         key = dedup_key(incident, step.responder.name)
-        action = Page(page_key(step), paged.about, PAGERDUTY, page, 0.0, "", key, step)
-        event = render_event(briefing.brief(action, incident, policy, now))
+        action = Page(page_key(step), paged.instance, PAGERDUTY, page, 0.0, "", key, step)
+        event = render_event(notification_builder.build(action, incident, policy, now))
         yield Sent(
             format_moment(paged.receipt.at),
             f"pagerduty:{step.responder.name}",

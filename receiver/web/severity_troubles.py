@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from receiver.domain.incident import Incident
 from receiver.domain.journey import REMEDY, is_unpaged_critical
-from receiver.domain.severity import say_unknown
+from receiver.domain.severity import describe_unknown_severity
 from receiver.web.relative import url_for
 from receiver.web.troubles import Link, Trouble
 from receiver.wiring import Parts
@@ -46,7 +46,7 @@ def _tell_unpaged(incidents: list[Incident]) -> Iterator[Trouble]:
 
 def _tell_unknown(words: dict[str, Incident]) -> Iterator[Trouble]:
     for word, incident in list(words.items())[:_SHOWN]:
-        title = f"An alert has the {say_unknown(word)}."
+        title = f"An alert has the {describe_unknown_severity(word)}."
         yield Trouble("alarm", title, f"{REMEDY[0].upper()}{REMEDY[1:]}:", links=(_link(incident),))
     if len(words) > _SHOWN:
         yield Trouble("alarm", f"{len(words) - _SHOWN} more severities are unknown.")

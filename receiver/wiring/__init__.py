@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from receiver.wiring.channels import build_briefing, build_channels
+from receiver.wiring.channels import build_channels, build_notification_builder
 from receiver.wiring.machine import Machine, build_machine
 from receiver.wiring.parts import Parts, build_parts, build_shelf
 from receiver.wiring.porter import build_porter
@@ -12,10 +12,10 @@ from receiver.wiring.worker import build_worker
 __all__ = [
     "Machine",
     "Parts",
-    "build_briefing",
     "build_channels",
     "build_machine",
     "build_notice_board",
+    "build_notification_builder",
     "build_parts",
     "build_porter",
     "build_shelf",

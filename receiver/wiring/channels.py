@@ -13,12 +13,12 @@ from receiver.channels.slack.simulated import SimulatedSlack
 from receiver.domain.notification import Notification
 from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK
 from receiver.domain.ports import Channel
-from receiver.engine.brief import Briefing, Places
+from receiver.engine.brief import LinkSettings, NotificationBuilder
 from receiver.engine.health import HealthNotes
-from receiver.engine.inquiry import Inquiry
+from receiver.engine.inquiry import AcknowledgementCheck
 from receiver.engine.page_checks import PageChecker
-from receiver.engine.pager_answers import PagerAnswers
-from receiver.engine.pager_questions import PagerQuestions
+from receiver.engine.pager_answers import PagerDutySync
+from receiver.engine.pager_questions import PagerDutyStatusClient
 from receiver.engine.turns import Turns
 from receiver.lookups.alertmanager import AlertmanagerClient
 from receiver.lookups.exchange import parse_address
@@ -82,34 +82,36 @@ def build_rest(parts: Parts) -> PagerDutyRest | None:
     return PagerDutyRest(parts.settings.pagerduty_api_url, token, clock=parts.clock) if token else None
 
 
-def build_inquiry(parts: Parts, questions: PagerQuestions | None) -> Inquiry | None:
+def build_acknowledgement_check(
+    parts: Parts, status_client: PagerDutyStatusClient | None
+) -> AcknowledgementCheck | None:
     """Return what asks PagerDuty before a further step; None without a token."""
-    if questions is None:
+    if status_client is None:
         return None
-    answers = PagerAnswers(parts.incident_service, parts.incidents, parts.clock)
-    return Inquiry(
-        questions, answers, parts.incident_service, parts.storms, parts.incidents, clock=parts.clock
+    answers = PagerDutySync(parts.incident_service, parts.incidents, parts.clock)
+    return AcknowledgementCheck(
+        status_client, answers, parts.incident_service, parts.storms, parts.incidents, clock=parts.clock
     )
 
 
-def build_checker(parts: Parts, questions: PagerQuestions | None) -> PageChecker:
+def build_page_checker(parts: Parts, status_client: PagerDutyStatusClient | None) -> PageChecker:
     """Return what checks that PagerDuty has each page; without a token it goes by PagerDuty's webhooks."""
-    answers = PagerAnswers(parts.incident_service, parts.incidents, parts.clock)
+    answers = PagerDutySync(parts.incident_service, parts.incidents, parts.clock)
     return PageChecker(
         parts.incidents,
         answers,
-        questions,
+        status_client,
         parts.clock,
         notices=parts.notices,
         health=HealthNotes(parts.health),
     )
 
 
-def build_places(parts: Parts) -> Places:
+def build_link_settings(parts: Parts) -> LinkSettings:
     """Return the addresses that messages link to."""
     routing = parts.routing
     more: dict[str, tuple[tuple[str, str], ...]] = {route.name: route.links for route in routing.routes}
-    return Places(
+    return LinkSettings(
         public_url=parts.settings.public_url,
         # Without a login: these are shown to people.
         alertmanagers={
@@ -121,9 +123,11 @@ def build_places(parts: Parts) -> Places:
     )
 
 
-def build_briefing(parts: Parts, rest: PagerDutyRest | None = None) -> Briefing:
+def build_notification_builder(parts: Parts, rest: PagerDutyRest | None = None) -> NotificationBuilder:
     """Return what gathers the words of notifications under this configuration."""
-    return Briefing(parts.runbooks, build_places(parts), OnCall(rest, parts.clock) if rest else None)
+    return NotificationBuilder(
+        parts.runbooks, build_link_settings(parts), OnCall(rest, parts.clock) if rest else None
+    )
 
 
 def build_turns(parts: Parts) -> Turns:

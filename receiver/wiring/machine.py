@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from receiver.domain.judge import Trust
+from receiver.domain.judge import PollPolicy
 from receiver.domain.policy import PAGERDUTY, SLACK
 from receiver.domain.ports import Channel
 from receiver.engine.duties import Duties, Repeated
@@ -17,24 +17,24 @@ from receiver.engine.heartbeats import DUTY as BEATS
 from receiver.engine.heartbeats import HeartbeatWatch
 from receiver.engine.maintenance import DUTY as MAINTENANCE
 from receiver.engine.maintenance import MaintenanceWatch
-from receiver.engine.pager_desk import PagerDesk
-from receiver.engine.pager_questions import PagerQuestions
+from receiver.engine.pager_desk import PagerDutyWebhookHandler
+from receiver.engine.pager_questions import PagerDutyStatusClient
 from receiver.engine.reconcile import Reconciler
 from receiver.engine.refused import DUTY as REFUSED
 from receiver.engine.refused import RefusedDeliveries
 from receiver.engine.routing_keys import RoutingKeys
-from receiver.engine.watch import Watch
-from receiver.engine.witness import Witness
+from receiver.engine.watch import AlertmanagerPoller
+from receiver.engine.witness import AlertmanagerStatusCheck
 from receiver.lookups.heartbeat_url import build_call
 from receiver.lookups.pagerduty import PagerDutyRest
 from receiver.store.keys import LANES
 from receiver.store.notices import DUTY as NOTICES
 from receiver.wiring.channels import (
-    build_briefing,
+    build_acknowledgement_check,
     build_channels,
-    build_checker,
     build_clients,
-    build_inquiry,
+    build_notification_builder,
+    build_page_checker,
     build_rest,
     build_turns,
 )
@@ -65,36 +65,42 @@ def build_machine(
     """
     routing, clock = parts.routing, parts.clock
     keys = keys or RoutingKeys()
-    keys.remember(routing.responders.values())
+    keys.remember_keys(routing.responders.values())
     rest, turns = rest or build_rest(parts), build_turns(parts)
-    questions = PagerQuestions(rest, clock) if rest is not None else None
-    trusts = {source: Trust(one.looks, one.trust_after) for source, one in routing.alertmanagers.items()}
-    witness = Witness(build_clients(parts), trusts, parts.incident_service, clock)
-    watch = Watch(witness, parts.incidents, parts.incident_service, trusts, clock)
-    desk = PagerDesk(parts.incident_service, parts.incidents, rest, routing, clock, storms=parts.storms)
+    status_client = PagerDutyStatusClient(rest, clock) if rest is not None else None
+    poll_policies = {
+        source: PollPolicy(one.looks, one.trust_after) for source, one in routing.alertmanagers.items()
+    }
+    status_check = AlertmanagerStatusCheck(build_clients(parts), poll_policies, parts.incident_service, clock)
+    poller = AlertmanagerPoller(status_check, parts.incidents, parts.incident_service, poll_policies, clock)
+    webhook_handler = PagerDutyWebhookHandler(
+        parts.incident_service, parts.incidents, rest, routing, clock, storms=parts.storms
+    )
     return Machine(
         Reconciler(
             parts.incidents,
             channels or build_channels(parts),
             routing,
-            build_briefing(parts, rest),
-            witness,
+            build_notification_builder(parts, rest),
+            status_check,
             clock=clock,
             turns=turns,
             paused_until=parts.maintenance.paused_until,
             health=HealthNotes(parts.health),
-            inquiry=build_inquiry(parts, questions),
+            acknowledgement_check=build_acknowledgement_check(parts, status_client),
             notices=parts.notices,
             storms=parts.storms,
-            keeper=build_keeper(parts, turns, keys, questions),
-            checker=build_checker(parts, questions),
+            keeper=build_keeper(parts, turns, keys, status_client),
+            checker=build_page_checker(parts, status_client),
             keys=keys,
         ),
-        Duties(_list_repeated(parts, watch), parts.errands, {"pagerduty": desk.take}, clock),
+        Duties(
+            _list_repeated(parts, poller), parts.errands, {"pagerduty": webhook_handler.handle_event}, clock
+        ),
     )
 
 
-def _list_repeated(parts: Parts, watch: Watch) -> dict[str, Repeated]:
+def _list_repeated(parts: Parts, poller: AlertmanagerPoller) -> dict[str, Repeated]:
     """Return by name what is done again and again."""
     routing, reviewer = parts.routing, build_reviewer(parts)
     upkeep = MaintenanceWatch(parts.maintenance, parts.incidents, parts.agenda, _saying(parts))
@@ -107,7 +113,7 @@ def _list_repeated(parts: Parts, watch: Watch) -> dict[str, Repeated]:
     }
     for source, one in routing.alertmanagers.items():
         if one.urls:
-            works[f"watch-{source}"] = _watching(watch, source, one.look_every)
+            works[f"watch-{source}"] = _watching(poller, source, one.look_every)
     for route in routing.routes:
         if route.review:
             works[f"review-{route.name}"] = partial(reviewer.work, route)
@@ -129,9 +135,9 @@ def _saying(parts: Parts) -> Callable[[str, str, float], None]:
     return say
 
 
-def _watching(watch: Watch, source: str, every_s: float) -> Callable[[float], float]:
+def _watching(poller: AlertmanagerPoller, source: str, every_s: float) -> Callable[[float], float]:
     def work(now: float) -> float:
-        watch.work(source)
+        poller.poll_source(source)
         return now + every_s
 
     return work

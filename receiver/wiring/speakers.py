@@ -13,12 +13,12 @@ from receiver.domain.calendar import BusinessHours
 from receiver.domain.policy import PAGERDUTY, SLACK, Target
 from receiver.engine.health import HealthNotes
 from receiver.engine.notices import NoticeBoard
-from receiver.engine.pager_questions import PagerQuestions
+from receiver.engine.pager_questions import PagerDutyStatusClient
 from receiver.engine.review import Reviewer
 from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.storm_keeper import Pace, StormKeeper
 from receiver.engine.turns import Turns
-from receiver.wiring.channels import build_places, build_recorder, build_turns
+from receiver.wiring.channels import build_link_settings, build_recorder, build_turns
 from receiver.wiring.parts import Parts
 
 _TIMEOUT_S = 10.0
@@ -35,7 +35,7 @@ def build_reviewer(parts: Parts, *, timeout_s: float = _TIMEOUT_S) -> Reviewer:
         SlackReviews(_build_poster(parts, timeout_s)),
         hours,
         clock,
-        places=build_places(parts),
+        link_settings=build_link_settings(parts),
         # A responder is not woken for what nobody was woken for.
         fallbacks={r.name: r.fallback for r in routing.routes if r.fallback not in routing.responders},
         notices=parts.notices,
@@ -51,7 +51,7 @@ def build_notice_board(parts: Parts) -> NoticeBoard:
 
 
 def build_keeper(
-    parts: Parts, turns: Turns, keys: RoutingKeys, questions: PagerQuestions | None
+    parts: Parts, turns: Turns, keys: RoutingKeys, status_client: PagerDutyStatusClient | None
 ) -> StormKeeper:
     """Return what says what storms have to say; simulated where there are no credentials."""
     routing, settings, clock = parts.routing, parts.settings, parts.clock
@@ -68,13 +68,13 @@ def build_keeper(
         parts.incidents,
         heads=parts.incidents,
         channels={SLACK: slack, PAGERDUTY: pager},
-        rules=routing,
+        routing=routing,
         pace=pace,
         clock=clock,
         turns=turns,
         paused_until=parts.maintenance.paused_until,
         public_url=settings.public_url,
-        questions=questions,
+        status_client=status_client,
         keys=keys,
         notices=parts.notices,
         health=HealthNotes(parts.health),

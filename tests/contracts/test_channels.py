@@ -12,7 +12,7 @@ from receiver.channels.alertmanager.adapter import AlertmanagerChannel
 from receiver.channels.pagerduty.adapter import PagerDutyChannel
 from receiver.channels.slack.adapter import SlackChannel
 from receiver.channels.slack.simulated import SimulatedSlack
-from receiver.domain.action import Action, MakeSilence
+from receiver.domain.action import Action, CreateSilence
 from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, Target
 from receiver.domain.ports import Channel
 from receiver.errors import TemporaryDeliveryError
@@ -27,7 +27,7 @@ NOWHERE = "http://127.0.0.1:1"
 def a_silence() -> Action:
     target = Target(ALERTMANAGER, "")
     matchers = (("alertname", "HighCPUUsage"),)
-    return MakeSilence(
+    return CreateSilence(
         "silence:1",
         "",
         ALERTMANAGER,

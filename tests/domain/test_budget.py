@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from receiver.config.model import Limits, Rate
-from receiver.domain.action import Action, LookUp, Note
+from receiver.domain.action import Action, AddTimelineEntry, CheckAlertmanager
 from receiver.domain.alert import Severity
 from receiver.domain.budget import Bucket, find_bucket, is_first, rank_at
 from receiver.domain.policy import SLACK, Target
@@ -58,8 +58,8 @@ def test_events_of_one_routing_key_share_a_bucket_that_does_not_tell_the_key() -
 
 def test_what_goes_nowhere_has_no_budget() -> None:
     here = Target(SLACK, "#a")
-    assert find_bucket(LookUp("look", "", SLACK, here, 0.0, ""), LIMITS) is None
-    assert find_bucket(Note("note", "", SLACK, here, 0.0, "", "words"), LIMITS) is None
+    assert find_bucket(CheckAlertmanager("look", "", SLACK, here, 0.0, ""), LIMITS) is None
+    assert find_bucket(AddTimelineEntry("note", "", SLACK, here, 0.0, "", "words"), LIMITS) is None
     assert find_bucket(a_page(step=a_step(_without_key())), LIMITS) is None
 
 
@@ -129,7 +129,7 @@ def test_first_are_the_message_and_the_page_that_open_an_incident() -> None:
     assert is_first(a_post())
     assert is_first(a_page())
     assert not is_first(a_page(step=MENTIONED))
-    assert not is_first(a_page(about="2"))
+    assert not is_first(a_page(instance="2"))
     assert not is_first(a_post(key="root2", replaces="C1:1.0"))
     assert not is_first(an_update())
     assert not is_first(a_reply("resolved"))

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receiver.domain.action import Call, Page, Post
+from receiver.domain.action import FallbackMention, Page, Post
 from receiver.domain.plan import plan
 from receiver.domain.policy import SLACK, Responder, Target
 from tests.builders import a_policy, a_responder, a_step
@@ -42,18 +42,18 @@ LAW = settings(max_examples=300, deadline=None)
 @given(LIVES, st.sampled_from(POLICIES))
 def test_once_everything_arrived_nothing_is_wanted_and_what_is_due_lies_ahead(happenings, policy) -> None:
     life = live(happenings, policy=policy)
-    life.settles()
+    life.marks_done()
     assert life.incident is not None
     after = plan(life.incident, policy, life.now)
     assert after.actions == ()
-    assert after.due is None or after.due > life.now
+    assert after.next_check_at is None or after.next_check_at > life.now
 
 
 @LAW
 @given(LIVES, st.sampled_from(POLICIES))
 def test_nobody_is_woken_twice_in_one_run(happenings, policy) -> None:
     life = live(happenings, policy=policy)
-    life.settles()
+    life.marks_done()
     assert len(life.woken) == len(set(life.woken))
 
 
@@ -63,30 +63,30 @@ def test_nobody_is_woken_for_what_is_over(happenings, policy) -> None:
     life = live(happenings, policy=policy)
     life.answers("resolve")
     woken = len(life.woken)
-    life.settles()
+    life.marks_done()
     assert len(life.woken) == woken
     assert life.incident is not None
-    assert not any(isinstance(a, Page | Call) for a in plan(life.incident, policy, life.now).actions)
+    assert not any(
+        isinstance(a, Page | FallbackMention) for a in plan(life.incident, policy, life.now).actions
+    )
 
 
 @LAW
 @given(LIVES, st.sampled_from([p for p in POLICIES if isinstance(p.fallback, Responder)]))
-def test_a_step_is_told_or_given_up_no_later_than_two_minutes_after_its_first_attempt(
-    happenings, policy
-) -> None:
+def test_a_step_is_notified_or_times_out_within_two_minutes_of_its_first_attempt(happenings, policy) -> None:
     life = live(happenings, policy=policy)
-    life.settles()
+    life.marks_done()
     assert life.incident is not None
     if life.incident.state == "open" and not life.incident.is_flapping:
-        due = plan(life.incident, policy, life.now + 121.0).due
+        due = plan(life.incident, policy, life.now + 121.0).next_check_at
         assert due is None or due > life.now + 121.0
 
 
 @pytest.mark.parametrize("policy", POLICIES, ids=lambda policy: f"{len(policy.steps)} {policy.fallback}"[:30])
-def test_where_all_goes_well_nothing_stands_in(policy) -> None:
+def test_where_all_deliveries_succeed_no_fallback_is_used(policy) -> None:
     life = live([("passes", 0.1)], policy=policy)
-    life.settles()
+    life.marks_done()
     assert life.incident is not None
-    told = {key for key in life.incident.deliveries if not key.startswith("skipped:")}
-    assert told == {"root", "page:on-call", "step:on-call", "update"}
+    keys = {key for key in life.incident.deliveries if not key.startswith("skipped:")}
+    assert keys == {"root", "page:on-call", "step:on-call", "update"}
     assert not any(isinstance(a, Post) for a in plan(life.incident, policy, life.now + 1).actions)

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from receiver.domain.links import MAX_SILENCE_LINK, find_links, silence_link
+from receiver.domain.links import MAX_SILENCE_LINK, build_silence_link, find_links
 from receiver.domain.matcher import parse_matcher
 from receiver.domain.notification import Links
 from tests.builders import a_group, an_alert, an_incident
@@ -16,18 +16,18 @@ AM = "http://alertmanager.example:9093"
 
 
 def test_the_silence_form_is_filled_in_with_the_labels() -> None:
-    assert silence_link(AM, {"alertname": "DiskFull", "job": "node exporter"}) == (
+    assert build_silence_link(AM, {"alertname": "DiskFull", "job": "node exporter"}) == (
         f"{AM}/#/silences/new?filter=%7Balertname%3D%22DiskFull%22%2Cjob%3D%22node%20exporter%22%7D"
     )
 
 
 @pytest.mark.parametrize("address", [AM + "/", AM + "/#/alerts", AM + "//"])
 def test_an_address_is_joined_with_one_slash(address: str) -> None:
-    assert silence_link(address, {"a": "b"}) == f"{AM}/#/silences/new?filter=%7Ba%3D%22b%22%7D"
+    assert build_silence_link(address, {"a": "b"}) == f"{AM}/#/silences/new?filter=%7Ba%3D%22b%22%7D"
 
 
 def test_a_path_in_front_of_alertmanager_is_kept() -> None:
-    link = silence_link("https://monitor.example/alertmanager/", {"a": "b"})
+    link = build_silence_link("https://monitor.example/alertmanager/", {"a": "b"})
     assert link.startswith("https://monitor.example/alertmanager/#/silences/new?")
 
 
@@ -35,27 +35,27 @@ def test_a_path_in_front_of_alertmanager_is_kept() -> None:
     "address", ["", "alertmanager:9093", "javascript:alert(1)", "http://a b", "http://a|b"]
 )
 def test_no_web_address_means_no_link(address: str) -> None:
-    assert silence_link(address, {"a": "b"}) == ""
+    assert build_silence_link(address, {"a": "b"}) == ""
 
 
 def test_quotes_backslashes_and_line_ends_in_values_are_escaped() -> None:
-    link = silence_link(AM, {"path": 'C:\\"x"\n'})
+    link = build_silence_link(AM, {"path": 'C:\\"x"\n'})
     assert unquote(link.partition("filter=")[2]) == '{path="C:\\\\\\"x\\"\\n"}'
 
 
 def test_a_name_only_newer_alertmanagers_allow_is_quoted() -> None:
-    link = silence_link(AM, {"k8s.pod": "web", 'say "hi"': "x"})
+    link = build_silence_link(AM, {"k8s.pod": "web", 'say "hi"': "x"})
     assert unquote(link.partition("filter=")[2]) == '{"k8s.pod"="web","say \\"hi\\""="x"}'
 
 
 @pytest.mark.parametrize("labels", [{}, {"a": "x" * MAX_SILENCE_LINK}])
 def test_the_form_is_blank_rather_than_about_more_than_is_meant(labels: dict[str, str]) -> None:
-    assert silence_link(AM, labels) == f"{AM}/#/silences/new"
+    assert build_silence_link(AM, labels) == f"{AM}/#/silences/new"
 
 
 @given(st.dictionaries(st.text(min_size=1, max_size=20), st.text(max_size=40), max_size=1))
 def test_whatever_the_labels_the_link_is_plain_and_says_them(labels: dict[str, str]) -> None:
-    link = silence_link(AM, labels)
+    link = build_silence_link(AM, labels)
 
     assert link.isascii()
     assert set(link) & set("<>|\"' {}\\`") == set()
@@ -65,7 +65,7 @@ def test_whatever_the_labels_the_link_is_plain_and_says_them(labels: dict[str, s
         assert {matcher.name: matcher.value} == labels
 
 
-def test_an_incident_knows_all_its_places() -> None:
+def test_an_incident_has_all_its_links() -> None:
     incident = an_incident()
 
     assert find_links(
@@ -114,14 +114,14 @@ def test_without_group_labels_the_silence_is_of_what_firing_alerts_share() -> No
     assert unquote(links.silence).endswith('{alertname="A",job="node",severity="critical"}')
 
 
-def test_the_origin_is_that_of_the_first_alert_that_fires_and_tells() -> None:
+def test_the_origin_is_that_of_the_first_firing_alert_with_one() -> None:
     over = an_alert(instance="1", ends_at=9e9, generator_url="http://over.example")
     mute = an_alert(instance="2", generator_url="")
     tells = an_alert(instance="3", generator_url="http://tells.example")
     assert find_links(an_incident(over, mute, tells)).prometheus == "http://tells.example"
 
 
-def test_prometheus_stands_in_where_no_alert_tells_its_origin() -> None:
+def test_prometheus_is_the_fallback_where_no_alert_has_an_origin() -> None:
     links = find_links(an_incident(an_alert(generator_url="")), prometheus_url="http://prometheus.example")
     assert links.prometheus == "http://prometheus.example"
 

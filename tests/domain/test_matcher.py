@@ -285,7 +285,7 @@ NODES = st.recursive(ATOMS, _grow, max_leaves=8)
 
 @settings(max_examples=400, deadline=None)
 @given(NODES, st.text("abcä-.\n", max_size=12))
-def test_an_expression_fits_what_a_linear_reference_says(node: Node, text: str) -> None:
+def test_an_expression_matches_like_a_linear_reference(node: Node, text: str) -> None:
     expected = len(text) in node.ends(text, frozenset({0}))
     assert compile_full_match(node.written)(text) is expected
     try:

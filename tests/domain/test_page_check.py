@@ -11,12 +11,12 @@ from receiver.domain.page_check import (
     CHECK_AGAIN_S,
     CHECK_EVERY_S,
     Finding,
-    check_due_at,
+    find_check_due_at,
     limit_check_wait,
     postpone_check,
     record_check,
 )
-from receiver.domain.pager_news import PagerStatus
+from receiver.domain.pager_news import PagerDutyStatus
 
 NOW = 1_000_000.0
 
@@ -26,7 +26,7 @@ def sent(at: float) -> Delivery:
 
 
 def due(page: Delivery, now: float) -> float:
-    moment = check_due_at(page)
+    moment = find_check_due_at(page)
     assert moment is not None
     return limit_check_wait(page, moment, now)
 
@@ -40,7 +40,7 @@ def test_a_page_sent_by_a_clock_near_ours_is_checked_in_its_time(ahead: float) -
 def test_a_page_sent_by_a_clock_ahead_is_checked_now_and_then_in_time(ahead: float) -> None:
     page = sent(NOW + ahead)
     assert due(page, NOW) == NOW
-    checked = record_check(page, Finding("triggered", PagerStatus("triggered")), NOW)
+    checked = record_check(page, Finding("triggered", PagerDutyStatus("triggered")), NOW)
     assert due(checked, NOW) == NOW + CHECK_EVERY_S
 
 

@@ -20,7 +20,7 @@ from receiver.domain.merge import RouteSettings, merge
 from receiver.domain.person import Person
 from receiver.domain.plan import plan
 from receiver.domain.policy import EscalationPolicy
-from receiver.engine.perform import name_target
+from receiver.engine.perform import format_target
 from receiver.errors import PermanentDeliveryError, Refusal, TemporaryDeliveryError
 from tests.builders import OPENED_AT, a_group, a_policy, an_alert
 
@@ -49,7 +49,7 @@ class Life:
         alert = an_alert(instance=host, starts_at=self.now - 1, ends_at=0.0 if firing else self.now)
         change = merge(self.incident, a_group(alert, truncated=int(truncated)), ROUTE_SETTINGS, self.now)
         if change.is_new and self.incident is not None:
-            self.settles()  # the engine waits for the former incident's end
+            self.marks_done()  # the engine waits for the former incident's end
         self.take(change)
 
     def answers(self, answer: str) -> None:
@@ -66,12 +66,14 @@ class Life:
     def works(self, outcome: str) -> None:
         ready = self.ready()
         if ready:
-            self.performs(ready[0], outcome)
+            self.dispatches(ready[0], outcome)
 
-    def performs(self, action: Action, outcome: str) -> None:
+    def dispatches(self, action: Action, outcome: str) -> None:
         assert self.incident is not None
         before = self.incident.deliveries.get(action.key, Delivery())
-        attempt = before.with_attempt(action.about, action.shown, name_target(action), self.now)
+        attempt = before.with_attempt(
+            action.instance, action.content_version, format_target(action), self.now
+        )
         was = attempt.attempts > 1 and before.maybe_sent
         if outcome in ("arrives", "crashes after"):
             self.reaches(action)
@@ -95,14 +97,14 @@ class Life:
         assert self.incident is not None
         if isinstance(action, Page):
             if action.dedup_key not in self.open_pages:
-                self.woken.append((self.incident.id, action.step.name, action.about))
+                self.woken.append((self.incident.id, action.step.name, action.instance))
             self.open_pages.setdefault(action.dedup_key, "triggered")
         elif isinstance(action, AcknowledgePage) and action.dedup_key in self.open_pages:
             self.open_pages[action.dedup_key] = "acknowledged"
         elif isinstance(action, ResolvePage):
             self.open_pages.pop(action.dedup_key, None)
 
-    def settles(self) -> None:
+    def marks_done(self) -> None:
         """Let everything arrive, however long its retries wait."""
         for _ in range(200):
             assert self.incident is not None
@@ -111,7 +113,7 @@ class Life:
                 return
             soonest = min(wanted.actions, key=lambda action: action.ready_at)
             self.now = max(self.now, soonest.ready_at)
-            self.performs(next(a for a in wanted.actions if a.ready_at <= self.now), "arrives")
+            self.dispatches(next(a for a in wanted.actions if a.ready_at <= self.now), "arrives")
         raise AssertionError("something is wanted for ever")
 
 
@@ -147,11 +149,11 @@ def test_once_everything_arrived_nothing_is_wanted_and_what_is_due_lies_ahead(
     happenings: list[tuple],
 ) -> None:
     life = live(happenings)
-    life.settles()
+    life.marks_done()
     assert life.incident is not None
     after = plan(life.incident, POLICY, life.now)
     assert after.actions == ()
-    assert after.due is None or after.due > life.now
+    assert after.next_check_at is None or after.next_check_at > life.now
 
 
 @settings(max_examples=300, deadline=None)
@@ -159,15 +161,15 @@ def test_once_everything_arrived_nothing_is_wanted_and_what_is_due_lies_ahead(
 def test_when_it_is_over_no_page_is_left_open(happenings: list[tuple]) -> None:
     life = live([h for h in happenings if h[-1] != "fails for good"])
     life.answers("resolve")
-    life.settles()
+    life.marks_done()
     assert life.open_pages == {}
 
 
 @settings(max_examples=300, deadline=None)
 @given(LIVES)
-def test_while_it_is_open_and_nobody_has_it_somebody_is_paged(happenings: list[tuple]) -> None:
+def test_while_it_is_open_and_unacknowledged_somebody_is_paged(happenings: list[tuple]) -> None:
     life = live([h for h in happenings if h[-1] != "fails for good"])
-    life.settles()
+    life.marks_done()
     assert life.incident is not None
     if life.incident.state == "open" and not life.incident.quiet_at and not life.incident.run.is_quiet:
         assert "triggered" in life.open_pages.values()
@@ -175,10 +177,10 @@ def test_while_it_is_open_and_nobody_has_it_somebody_is_paged(happenings: list[t
 
 @settings(max_examples=300, deadline=None)
 @given(LIVES)
-def test_an_acknowledged_incident_shows_as_acknowledged_at_the_pager(happenings: list[tuple]) -> None:
+def test_an_acknowledged_incident_is_acknowledged_in_pagerduty(happenings: list[tuple]) -> None:
     life = live([h for h in happenings if h[-1] != "fails for good"])
     life.answers("acknowledge")
-    life.settles()
+    life.marks_done()
     assert life.incident is not None
     if life.incident.state == "acknowledged":
         assert set(life.open_pages.values()) <= {"acknowledged"}
@@ -188,7 +190,7 @@ def test_an_acknowledged_incident_shows_as_acknowledged_at_the_pager(happenings:
 @given(LIVES)
 def test_no_step_wakes_its_responder_twice_in_one_run(happenings: list[tuple]) -> None:
     life = live(happenings)
-    life.settles()
+    life.marks_done()
     assert len(life.woken) == len(set(life.woken))
 
 
@@ -202,7 +204,7 @@ def test_planning_twice_wants_the_same(happenings: list[tuple]) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(LIVES)
-def test_nobody_is_paged_for_what_is_over_or_somebody_has(happenings: list[tuple]) -> None:
+def test_nobody_is_paged_for_what_is_resolved_or_acknowledged(happenings: list[tuple]) -> None:
     life = live(happenings)
     assert life.incident is not None
     pages = [a for a in plan(life.incident, POLICY, life.now).actions if isinstance(a, Page)]
@@ -225,7 +227,7 @@ def test_an_acknowledgement_ends_when_it_resolves_unless_it_flaps(happenings: li
     after = life.incident
     if after.id != before.id:  # the flap window was over: it is another incident
         return
-    life.settles()
+    life.marks_done()
     if after.run.is_quiet:
         assert after.acknowledged_by == before.acknowledged_by
         assert len(life.woken) == woken
@@ -245,14 +247,14 @@ def test_there_is_one_message(happenings: list[tuple]) -> None:
     assert len(posts) == (0 if "root" in life.incident.deliveries else 1)
 
 
-def test_a_page_told_anew_that_does_not_arrive_leaves_the_earlier_one_known() -> None:
+def test_a_renewed_page_that_does_not_arrive_leaves_the_earlier_one_known() -> None:
     """The next run's page failed, and nobody told PagerDuty of the end: its incident stayed open."""
     life = live([("works", "arrives"), ("passes", 1.0), ("works", "arrives")])
     life.answers("acknowledge")
     life.answers("unacknowledge")
     life.works("fails")
     life.answers("resolve")
-    life.settles()
+    life.marks_done()
     assert life.open_pages == {}
 
 

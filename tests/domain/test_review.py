@@ -197,7 +197,7 @@ def test_an_edit_is_wanted_once_somebody_marked_a_posted_review():
     posted = Delivery(record.id, "open", attempts=1).with_receipt(Receipt(MONDAY, "C0INFO:1.0"))
     assert replace(record, delivery=posted).edit_at is None
     assert replace(marked, delivery=posted).edit_at == 0.0
-    assert replace(marked, delivery=replace(posted, shown="reviewed")).edit_at is None
+    assert replace(marked, delivery=replace(posted, content_version="reviewed")).edit_at is None
     edited = Delivery("C0INFO:1.0", "reviewed", attempts=1).with_receipt(Receipt(MONDAY, "C0INFO:1.0"))
     assert replace(marked, delivery=posted, edit=edited).edit_at is None
 

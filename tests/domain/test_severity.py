@@ -57,7 +57,7 @@ def test_a_teams_own_words_are_added_to_the_built_in_ones() -> None:
 @pytest.mark.parametrize(
     "labels", [{}, {"severity": ""}, {"severity": "none"}, {"severity": " "}, {"severity": "None"}]
 )
-def test_no_severity_is_nothing_to_be_said(labels: dict[str, str]) -> None:
+def test_no_severity_needs_no_warning(labels: dict[str, str]) -> None:
     assert BUILT_IN_WORDS.read_severity(labels) is Severity.NONE
     assert BUILT_IN_WORDS.find_unknown_word(labels) == ""
 

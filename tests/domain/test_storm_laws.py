@@ -80,7 +80,7 @@ class Life:
 
     def delivers(self, action: Action, outcome: str) -> None:
         before = self.storm.deliveries.get(action.key, Delivery())
-        attempt = before.with_attempt(action.about, action.shown, "", self.now)
+        attempt = before.with_attempt(action.instance, action.content_version, "", self.now)
         was = attempt.attempts > 1 and before.maybe_sent
         if outcome in ("arrives", "crashes after"):
             self.reaches(action)
@@ -148,7 +148,7 @@ def test_once_everything_arrived_nothing_is_wanted_and_what_is_due_lies_ahead(
     life.settles()
     after = plan_storm(life.standing())
     assert after.actions == ()
-    assert after.due is None if life.storm.resolved_at else (after.due or 0) > life.now
+    assert after.next_check_at is None if life.storm.resolved_at else (after.next_check_at or 0) > life.now
 
 
 @settings(max_examples=300, deadline=None)

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field, replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receiver.domain.action import Action, Note
-from receiver.domain.escalation import GIVE_UP_AFTER_S, Progress, trace_progress
+from receiver.domain.action import Action, AddTimelineEntry
+from receiver.domain.escalation import STEP_TIMEOUT_S, EscalationState, evaluate_escalation
 from receiver.domain.plan import plan
 from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy, Responder, Step, Target
 from tests.builders import OPENED_AT, a_policy, a_responder, a_step
@@ -95,7 +95,9 @@ class Night(Life):
                 self.tries(ready[0])
                 self.checks()
                 continue
-            moments = [a.ready_at for a in wanted.actions] + ([wanted.due] if wanted.due is not None else [])
+            moments = [a.ready_at for a in wanted.actions] + (
+                [wanted.next_check_at] if wanted.next_check_at is not None else []
+            )
             later = [at for at in moments if at > self.now]
             if not later:
                 return
@@ -107,8 +109,8 @@ class Night(Life):
                 self.now = OPENED_AT + begin + length
 
     def tries(self, action: Action) -> None:
-        if isinstance(action, Note):
-            self.performs(action, "arrives")
+        if isinstance(action, AddTimelineEntry):
+            self.dispatches(action, "arrives")
             self.receipts[action.key] = self.now
             return
         self.attempts.setdefault(action.key, []).append(self.now)
@@ -120,7 +122,7 @@ class Night(Life):
             outcome = "fails for good"
         else:
             outcome = "fails" if self.now < OPENED_AT + float(fate) else "arrives"
-        self.performs(action, outcome)
+        self.dispatches(action, outcome)
         if outcome == "arrives":
             self.receipts.setdefault(action.key, self.now)
         self.now += 0.05
@@ -132,11 +134,11 @@ class Night(Life):
             return "#ops"
         return "root" if action.key in ("root", "root2") else "thread"
 
-    def progress(self) -> Progress:
+    def escalation(self) -> EscalationState:
         assert self.incident is not None
-        return trace_progress(self.incident, self.policy, self.now)
+        return evaluate_escalation(self.incident, self.policy, self.now)
 
-    def tellings(self, step: Step) -> list[str]:
+    def notifying_keys(self, step: Step) -> list[str]:
         """Return the keys of all that may tell *step*; what stands in for several tells each.
 
         The reply of a step that nobody is mentioned in says only that somebody is paged.
@@ -153,21 +155,21 @@ class Night(Life):
         return min(itertools.chain(*tried), default=None)
 
     def checks(self) -> None:
-        steps = self.progress().steps
-        for standing in steps:
-            if standing.told_at is not None:
-                assert standing.due_at is not None
-                assert standing.told_at >= standing.due_at, "told before it was due"
-                known = [self.receipts.get(key) for key in self.tellings(standing.step)]
-                assert standing.told_at in known, "told at another moment than a receipt's"
-            if standing.wait_at is not None:
-                kept = self.waits.setdefault(standing.step.name, standing.wait_at)
-                assert standing.wait_at == kept, "a wait that had begun was moved"
-        for before, standing in itertools.pairwise(steps):
-            begun_at = self.begun_at(standing.step)
+        steps = self.escalation().steps
+        for step_state in steps:
+            if step_state.notified_at is not None:
+                assert step_state.due_at is not None
+                assert step_state.notified_at >= step_state.due_at, "told before it was due"
+                known = [self.receipts.get(key) for key in self.notifying_keys(step_state.step)]
+                assert step_state.notified_at in known, "told at another moment than a receipt's"
+            if step_state.wait_started_at is not None:
+                kept = self.waits.setdefault(step_state.step.name, step_state.wait_started_at)
+                assert step_state.wait_started_at == kept, "a wait that had begun was moved"
+        for before, step_state in itertools.pairwise(steps):
+            begun_at = self.begun_at(step_state.step)
             if begun_at is not None:
-                assert before.wait_at is not None
-                assert begun_at >= before.wait_at + AFTER_S, "the wait before it was cut short"
+                assert before.wait_started_at is not None
+                assert begun_at >= before.wait_started_at + AFTER_S, "the wait before it was cut short"
 
 
 def live(policy, fates, away, lanes) -> Night:
@@ -178,7 +180,7 @@ def live(policy, fates, away, lanes) -> Night:
 
 @LAW
 @given(**NIGHTS)
-def test_a_step_is_told_with_its_first_receipt_and_the_next_wait_runs_in_full(
+def test_a_step_is_notified_with_its_first_receipt_and_the_next_wait_runs_in_full(
     policy, fates, away, lanes
 ) -> None:
     live(policy, fates, away, lanes)  # looks at it after each thing that is done
@@ -190,36 +192,40 @@ def test_the_next_wait_begins_with_the_first_receipt_or_two_minutes_after_the_fi
     policy, fates, away, lanes
 ) -> None:
     night = live(policy, fates, away, lanes)
-    for standing in night.progress().steps:
-        assert standing.wait_at is not None, f"{standing.step.name} was never told or given up"
-        own = [night.receipts.get(key) for key in night.tellings(standing.step)[:-2]]
-        assert standing.wait_at <= min((at for at in own if at is not None), default=standing.wait_at)
-        if standing.wait_at == standing.told_at:
+    for step_state in night.escalation().steps:
+        assert step_state.wait_started_at is not None, f"{step_state.step.name} was never told or given up"
+        own = [night.receipts.get(key) for key in night.notifying_keys(step_state.step)[:-2]]
+        assert step_state.wait_started_at <= min(
+            (at for at in own if at is not None), default=step_state.wait_started_at
+        )
+        if step_state.wait_started_at == step_state.notified_at:
             continue
-        assert standing.given_up_at == standing.wait_at
+        assert step_state.timed_out_at == step_state.wait_started_at
         if "refuses" in fates.values():
             continue
-        begun_at = night.begun_at(standing.step) or standing.due_at
-        if not standing.step.responder.find_target(PAGERDUTY):
-            begun_at = standing.due_at  # there was no thread, and the message's own attempts count
-        assert standing.wait_at >= begun_at + GIVE_UP_AFTER_S
+        begun_at = night.begun_at(step_state.step) or step_state.due_at
+        if not step_state.step.responder.find_target(PAGERDUTY):
+            begun_at = step_state.due_at  # there was no thread, and the message's own attempts count
+        assert step_state.wait_started_at >= begun_at + STEP_TIMEOUT_S
 
 
 @LAW
 @given(**NIGHTS)
-def test_no_two_steps_are_told_within_a_wait_however_long_we_were_away(policy, fates, away, lanes) -> None:
+def test_no_two_steps_are_notified_within_one_wait_however_long_the_outage(
+    policy, fates, away, lanes
+) -> None:
     """Where targets take or refuse, and none fails for a while: then no telling goes on behind the next wait."""
     fates = {target: fate if fate == "refuses" else 0.0 for target, fate in fates.items()}
     night = live(policy, fates, away, lanes)
-    for before, standing in itertools.pairwise(night.progress().steps):
-        if standing.told_at is not None and before.told_at is not None:
-            assert standing.told_at >= before.told_at + AFTER_S - AT_ONCE_S
+    for before, step_state in itertools.pairwise(night.escalation().steps):
+        if step_state.notified_at is not None and before.notified_at is not None:
+            assert step_state.notified_at >= before.notified_at + AFTER_S - AT_ONCE_S
 
 
 @LAW
 @given(**NIGHTS)
-def test_while_we_are_there_no_step_waits_longer_than_its_time(policy, fates, away, lanes) -> None:
+def test_without_an_outage_no_step_waits_longer_than_its_time(policy, fates, away, lanes) -> None:
     night = live(policy, fates, [], lanes)
-    for before, standing in itertools.pairwise(night.progress().steps):
-        assert standing.due_at == before.wait_at + AFTER_S
-        assert before.wait_at <= before.due_at + GIVE_UP_AFTER_S + RETRIES_S
+    for before, step_state in itertools.pairwise(night.escalation().steps):
+        assert step_state.due_at == before.wait_started_at + AFTER_S
+        assert before.wait_started_at <= before.due_at + STEP_TIMEOUT_S + RETRIES_S

@@ -264,7 +264,11 @@ def test_an_incident_is_shown_whole(rig: Rig, desk: Desk) -> None:
     details = desk.take(Command(f"show {incident_id}", ALICE))
     assert isinstance(details, Details)
     assert details.incident.deliveries
-    assert [standing.step.name for standing in details.progress.steps] == ["on-call", "team-lead", "manager"]
+    assert [step_state.step.name for step_state in details.escalation.steps] == [
+        "on-call",
+        "team-lead",
+        "manager",
+    ]
 
 
 def test_a_command_acknowledges_unacknowledges_and_resolves(rig: Rig, desk: Desk) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from receiver.domain.person import Person
 from receiver.engine.duties import Duties
-from receiver.engine.pager_desk import PagerDesk
+from receiver.engine.pager_desk import PagerDutyWebhookHandler
 from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
 from receiver.lookups.pagerduty import PagerDutyRest
 from receiver.sources.pagerduty import parse
@@ -35,11 +35,13 @@ class Bridge:
         rig.configure(ROUTING)
         self.pager = build_rest(rig) if has_token else None
         parts = rig.parts
-        self.desk = PagerDesk(parts.incident_service, parts.incidents, self.pager, parts.routing, rig.clock)
-        duties = Duties({}, parts.errands, {"pagerduty": self.desk.take}, rig.clock)
+        self.handler = PagerDutyWebhookHandler(
+            parts.incident_service, parts.incidents, self.pager, parts.routing, rig.clock
+        )
+        duties = Duties({}, parts.errands, {"pagerduty": self.handler.handle_event}, rig.clock)
         rig.machine = replace(rig.machine, duties=duties)
 
-    def tells(self) -> list[int]:
+    def delivers(self) -> list[int]:
         """Have PagerDuty deliver what waits, and everybody work it off."""
         answers = self.rig.pagerduty.webhooks.deliver(self.post)
         self.rig.works()
@@ -80,7 +82,7 @@ def test_an_acknowledgement_there_is_one_here(rig: Rig, bridge: Bridge) -> None:
     incident_id = rig.fires("DiskFull")
     rig.pagerduty.acknowledges(bridge.page(), by="Alice Doe")
 
-    assert set(bridge.tells()) == {202}
+    assert set(bridge.delivers()) == {202}
 
     assert rig.state(incident_id) == "acknowledged"
     assert rig.shows(incident_id)["acknowledged_by"] == "Alice Doe"
@@ -89,27 +91,27 @@ def test_an_acknowledgement_there_is_one_here(rig: Rig, bridge: Bridge) -> None:
     assert rig.paged() == ["on-call"]
 
 
-def test_pagerduty_hears_no_echo_of_its_own_acknowledgement(rig: Rig, bridge: Bridge) -> None:
+def test_pagerduty_gets_no_echo_of_its_own_acknowledgement(rig: Rig, bridge: Bridge) -> None:
     rig.fires("DiskFull")
     rig.pagerduty.acknowledges(bridge.page())
-    bridge.tells()
+    bridge.delivers()
     rig.passes("1h")
     assert rig.events("on-call") == ["trigger"]
 
 
-def test_the_others_who_were_paged_are_told(rig: Rig, bridge: Bridge) -> None:
+def test_the_other_pages_are_acknowledged_too(rig: Rig, bridge: Bridge) -> None:
     rig.fires("DiskFull")
     rig.passes("6m")
     rig.pagerduty.acknowledges(bridge.page("team-lead"))
-    bridge.tells()
+    bridge.delivers()
     assert rig.events("team-lead") == ["trigger"]
     assert rig.events("on-call") == ["trigger", "acknowledge"]
 
 
-def test_pagerdutys_news_of_our_own_acknowledgement_changes_nothing(rig: Rig, bridge: Bridge) -> None:
+def test_an_event_for_our_own_acknowledgement_changes_nothing(rig: Rig, bridge: Bridge) -> None:
     incident_id = rig.fires("DiskFull")
     rig.answers(incident_id, "acknowledge", by="bob")
-    bridge.tells()
+    bridge.delivers()
     assert [webhook.event_type for webhook in rig.pagerduty.webhooks.done][-1] == "incident.acknowledged"
     assert bridge.story(incident_id, "acknowledged") == ["Acknowledged (bob)"]
 
@@ -118,14 +120,14 @@ def test_nor_does_it_end_a_snooze(rig: Rig, bridge: Bridge) -> None:
     incident_id = rig.fires("DiskFull")
     rig.parts.incident_service.snooze(incident_id, Person("bob"), 3600.0, rig.clock())
     rig.works()
-    bridge.tells()
+    bridge.delivers()
     assert rig.parts.incidents.load(incident_id).snoozed_until == rig.clock() + 3600
 
 
 def test_the_same_webhook_again_is_known(rig: Rig, bridge: Bridge) -> None:
     incident_id = rig.fires("DiskFull")
     rig.pagerduty.acknowledges(bridge.page())
-    bridge.tells()
+    bridge.delivers()
     acknowledged = rig.pagerduty.webhooks.done[-1]
     rig.answers(incident_id, "unacknowledge")
 
@@ -135,35 +137,35 @@ def test_the_same_webhook_again_is_known(rig: Rig, bridge: Bridge) -> None:
     assert rig.state(incident_id) == "open"
 
 
-def test_an_acknowledgement_that_came_too_late_is_left(rig: Rig, bridge: Bridge) -> None:
+def test_a_late_acknowledgement_is_ignored(rig: Rig, bridge: Bridge) -> None:
     """It was un-acknowledged here before PagerDuty's word of the acknowledgement arrived."""
     incident_id = rig.fires("DiskFull")
     rig.pagerduty.acknowledges(bridge.page())
     rig.clock.moment += 60
     rig.parts.incident_service.acknowledge(incident_id, Person("bob"), rig.clock())
     rig.parts.incident_service.unacknowledge(incident_id, Person("bob"), rig.clock())
-    bridge.tells()
+    bridge.delivers()
     assert rig.state(incident_id) == "open"
 
 
-def test_one_that_pagerduty_has_gone_on_from_is_left(rig: Rig, bridge: Bridge) -> None:
+def test_an_outdated_acknowledgement_is_ignored(rig: Rig, bridge: Bridge) -> None:
     incident_id = rig.fires("DiskFull")
     rig.pagerduty.acknowledges(bridge.page())
     rig.clock.moment += 60
     rig.pagerduty.unacknowledges(bridge.page())
-    bridge.tells()
+    bridge.delivers()
     assert rig.state(incident_id) == "open"
     assert bridge.story(incident_id, "acknowledged", "unacknowledged") == []
 
 
-def test_a_pagerduty_that_has_not_heard_of_its_own_event_is_not_believed(rig: Rig, bridge: Bridge) -> None:
+def test_a_status_older_than_its_event_is_not_believed(rig: Rig, bridge: Bridge) -> None:
     """Its REST API may answer from a copy that is some seconds old."""
     incident_id = rig.fires("DiskFull")
     rig.clock.moment += 60
     rig.pagerduty.acknowledges(bridge.page())
     page = bridge.page()
     page.state, page.changed_at = "triggered", page.opened_at
-    bridge.tells()
+    bridge.delivers()
     assert rig.state(incident_id) == "acknowledged"
 
 
@@ -175,11 +177,11 @@ def test_worked_off_twice_an_acknowledgement_given_again_counts_once(rig: Rig, b
     rig.pagerduty.webhooks.waiting.clear()
     rig.pagerduty.acknowledges(bridge.page(), by="Alice Doe")
     by_key(bridge, lambda event: event.update(occurred_at="2026-11-23T12:10:04.500Z"))
-    bridge.tells()
+    bridge.delivers()
     shown = rig.shows(incident_id)
     assert shown["acknowledged_by"] == "Alice Doe"
     rig.clock.moment += 30
-    bridge.desk.take(_fields(rig.pagerduty.webhooks.done[-1].body))
+    bridge.handler.handle_event(_fields(rig.pagerduty.webhooks.done[-1].body))
     assert rig.shows(incident_id)["acknowledged_at"] == shown["acknowledged_at"]
     assert rig.events("on-call") == ["trigger", "acknowledge"]
 
@@ -191,11 +193,11 @@ def test_taken_back_there_pages_go_on_without_waking_twice(rig: Rig, bridge: Bri
     """PagerDuty tells its people again by itself, so the page is neither closed nor opened anew."""
     incident_id = rig.fires("DiskFull")
     rig.pagerduty.acknowledges(bridge.page())
-    bridge.tells()
+    bridge.delivers()
     rig.passes("30m")
     rig.pagerduty.unacknowledges(bridge.page())
 
-    bridge.tells()
+    bridge.delivers()
 
     assert rig.state(incident_id) == "open"
     assert bridge.story(incident_id, "unacknowledged") == ["Un-acknowledged (PagerDuty)"]
@@ -208,13 +210,13 @@ def test_taken_back_there_pages_go_on_without_waking_twice(rig: Rig, bridge: Bri
 def test_what_was_taken_back_can_be_acknowledged_again(rig: Rig, bridge: Bridge) -> None:
     incident_id = rig.fires("DiskFull")
     rig.pagerduty.acknowledges(bridge.page())
-    bridge.tells()
+    bridge.delivers()
     rig.passes("30m")
     rig.pagerduty.unacknowledges(bridge.page())
-    bridge.tells()
+    bridge.delivers()
     rig.passes("1m")
     rig.pagerduty.acknowledges(bridge.page(), by="Bob")
-    bridge.tells()
+    bridge.delivers()
     assert rig.shows(incident_id)["acknowledged_by"] == "Bob"
     assert rig.events("on-call") == ["trigger", "trigger"]
 
@@ -227,7 +229,7 @@ def test_resolved_there_is_closed_by_hand_here(rig: Rig, bridge: Bridge) -> None
     rig.passes("6m")
     rig.pagerduty.resolves(bridge.page(), by="Alice Doe")
 
-    bridge.tells()
+    bridge.delivers()
 
     assert rig.state(incident_id) == "resolved"
     assert bridge.story(incident_id, "resolved") == ["Resolved by hand (Alice Doe)"]
@@ -236,17 +238,17 @@ def test_resolved_there_is_closed_by_hand_here(rig: Rig, bridge: Bridge) -> None
     assert rig.pagerduty.still_open() == []
 
 
-def test_pagerdutys_news_of_our_own_resolve_changes_nothing(rig: Rig, bridge: Bridge) -> None:
+def test_an_event_for_our_own_resolve_changes_nothing(rig: Rig, bridge: Bridge) -> None:
     incident_id = rig.fires("DiskFull")
     rig.passes("1m")
     rig.ends("DiskFull")
-    bridge.tells()
+    bridge.delivers()
     assert rig.state(incident_id) == "resolved"
     assert bridge.story(incident_id, "resolved") == ["All alerts resolved (None)"]
     assert rig.events("on-call") == ["trigger", "resolve"]
 
 
-def test_news_of_a_former_pages_end_leaves_the_reopened_incident_open(rig: Rig, bridge: Bridge) -> None:
+def test_an_event_of_a_former_page_leaves_the_reopened_incident_open(rig: Rig, bridge: Bridge) -> None:
     incident_id = rig.fires("DiskFull")
     rig.passes("1m")
     rig.ends("DiskFull")
@@ -254,7 +256,7 @@ def test_news_of_a_former_pages_end_leaves_the_reopened_incident_open(rig: Rig, 
     assert rig.fires("DiskFull") == incident_id
     assert rig.paged() == ["on-call", "on-call"]
 
-    bridge.tells()
+    bridge.delivers()
 
     assert rig.state(incident_id) == "open"
 
@@ -265,7 +267,7 @@ def test_nor_does_it_close_the_next_incident(rig: Rig, bridge: Bridge) -> None:
     rig.ends("DiskFull")
     rig.passes("20m")
     second = rig.fires("DiskFull")
-    bridge.tells()
+    bridge.delivers()
     assert rig.state(second) == "open"
 
 
@@ -277,7 +279,7 @@ def test_nor_while_the_next_page_is_not_yet_in_pagerduty(rig: Rig, bridge: Bridg
     rig.passes("20m")
     second = rig.fires("DiskFull")
     rig.pagerduty.opened()[-1].dedup_key = "not known yet"
-    bridge.tells()
+    bridge.delivers()
     assert rig.state(second) == "open"
 
 
@@ -287,7 +289,7 @@ def test_the_end_of_a_page_that_was_closed_to_page_anew_is_ours(rig: Rig, bridge
     rig.passes("1m")
     rig.answers(incident_id, "unacknowledge")
     assert rig.events("on-call") == ["trigger", "acknowledge", "resolve", "trigger"]
-    bridge.tells()
+    bridge.delivers()
     assert rig.state(incident_id) == "open"
 
 
@@ -295,14 +297,14 @@ def test_a_worker_that_dies_between_two_steps_of_closing_loses_nothing(rig: Rig,
     incident_id = rig.fires("DiskFull")
     rig.passes("1m")
     rig.pagerduty.resolves(bridge.page())
-    [news] = [w for w in rig.pagerduty.webhooks.waiting if w.event_type == "incident.resolved"]
-    answers = bridge.desk._answers
+    [event] = [w for w in rig.pagerduty.webhooks.waiting if w.event_type == "incident.resolved"]
+    answers = bridge.handler._pagerduty_sync
     incident_service, answers._incident_service = answers._incident_service, None
     with pytest.raises(AttributeError):
-        bridge.desk.take(_fields(news.body))
+        bridge.handler.handle_event(_fields(event.body))
     answers._incident_service = incident_service
 
-    bridge.desk.take(_fields(news.body))
+    bridge.handler.handle_event(_fields(event.body))
 
     assert rig.state(incident_id) == "resolved"
     rig.works()
@@ -314,21 +316,21 @@ def test_merged_there_goes_on_here_and_answers_in_the_other_count(rig: Rig, brid
     one, other = rig.pagerduty.opened()
     rig.clock.moment += 60
     rig.pagerduty.merges(one, into=other)
-    bridge.tells()
+    bridge.delivers()
     assert (rig.state(first), rig.state(second)) == ("open", "open")
 
     rig.pagerduty.acknowledges(other)
-    bridge.tells()
+    bridge.delivers()
     assert (rig.state(first), rig.state(second)) == ("acknowledged", "acknowledged")
 
 
-def test_a_merge_that_names_our_key_is_told_and_closes_nothing(rig: Rig, bridge: Bridge) -> None:
+def test_a_merge_that_names_our_key_is_recorded_and_closes_nothing(rig: Rig, bridge: Bridge) -> None:
     incident_id = rig.fires("DiskFull")
     rig.fires("DiskSlow")
     one, other = rig.pagerduty.opened()
     rig.pagerduty.merges(one, into=other)
     by_key(bridge, lambda event: event["data"].update(incident_key=one.dedup_key))
-    bridge.tells()
+    bridge.delivers()
     assert rig.state(incident_id) == "open"
     assert bridge.story(incident_id, "noted") == [
         "PagerDuty: merged into another incident, where the page goes on (Alice Doe)"
@@ -341,11 +343,11 @@ def test_a_merge_that_names_our_key_is_told_and_closes_nothing(rig: Rig, bridge:
 def test_who_it_was_handed_to_is_in_the_timeline(rig: Rig, bridge: Bridge) -> None:
     incident_id = rig.fires("DiskFull")
     rig.pagerduty.assigns(bridge.page(), "Bob", how="escalated")
-    bridge.tells()
+    bridge.delivers()
     rig.pagerduty.assigns(bridge.page(), "Carol", by="Bob", how="reassigned")
-    bridge.tells()
+    bridge.delivers()
     rig.pagerduty.asks_for_help(bridge.page(), of="Maeve")
-    bridge.tells()
+    bridge.delivers()
     assert bridge.story(incident_id, "noted") == [
         "PagerDuty: escalated to Bob (None)",
         "PagerDuty: reassigned to Carol (Bob)",
@@ -354,22 +356,22 @@ def test_who_it_was_handed_to_is_in_the_timeline(rig: Rig, bridge: Bridge) -> No
     assert rig.state(incident_id) == "open"
 
 
-def test_what_is_told_twice_is_noted_once(rig: Rig, bridge: Bridge) -> None:
+def test_a_repeated_event_is_recorded_once(rig: Rig, bridge: Bridge) -> None:
     incident_id = rig.fires("DiskFull")
     rig.pagerduty.assigns(bridge.page(), "Bob", how="delegated")
-    news = _fields(rig.pagerduty.webhooks.waiting[-1].body)
-    bridge.desk.take(news)
-    bridge.desk.take(news)
+    event = _fields(rig.pagerduty.webhooks.waiting[-1].body)
+    bridge.handler.handle_event(event)
+    bridge.handler.handle_event(event)
     assert bridge.story(incident_id, "noted") == ["PagerDuty: delegated to Bob (None)"]
 
 
-def test_reopened_there_stays_closed_here_and_says_why(rig: Rig, bridge: Bridge) -> None:
+def test_reopened_there_stays_closed_here_with_the_reason(rig: Rig, bridge: Bridge) -> None:
     incident_id = rig.fires("DiskFull")
     rig.passes("1m")
     rig.pagerduty.resolves(bridge.page(), by="Alice Doe")
-    bridge.tells()
+    bridge.delivers()
     rig.pagerduty.reopens(bridge.page(), by="Bob")
-    bridge.tells()
+    bridge.delivers()
     assert rig.state(incident_id) == "resolved"
     assert bridge.story(incident_id, "noted") == [
         "PagerDuty: reopened; it stays closed here, as Alice Doe closed it (Bob)"
@@ -384,13 +386,13 @@ def test_an_incident_of_somebody_elses_changes_nothing(rig: Rig, bridge: Bridge)
     event = {"routing_key": "f" * 32, "event_action": "trigger", "dedup_key": "theirs"}
     rig.pagerduty.take({**event, "payload": {"summary": "s", "source": "h", "severity": "error"}})
     rig.pagerduty.acknowledges(rig.pagerduty.opened()[-1])
-    bridge.tells()
+    bridge.delivers()
     assert rig.state(incident_id) == "open"
 
 
 @pytest.mark.parametrize("key", ["receiver-000000000000-0000000000000000", "receiver-x", "", "../"])
 def test_a_key_of_no_incident_of_ours_changes_nothing(rig: Rig, bridge: Bridge, key: str) -> None:
-    bridge.desk.take(
+    bridge.handler.handle_event(
         {"event_id": "1", "event_type": "incident.resolved", "incident_id": "P1", "incident_key": key}
     )
 
@@ -400,19 +402,19 @@ def test_without_a_token_an_event_that_names_our_key_is_believed(rig: Rig) -> No
     incident_id = rig.fires("DiskFull")
     rig.pagerduty.acknowledges(bridge.page())
     by_key(bridge, lambda event: event["data"].update(incident_key=bridge.page().dedup_key))
-    bridge.tells()
+    bridge.delivers()
     assert rig.state(incident_id) == "acknowledged"
     rig.clock.moment += 60
     rig.pagerduty.resolves(bridge.page())
     by_key(bridge, lambda event: event["data"].update(incident_key=bridge.page().dedup_key))
-    bridge.tells()
+    bridge.delivers()
     assert rig.state(incident_id) == "resolved"
     assert rig.pagerduty.rest.asked == []
 
 
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 @pytest.mark.parametrize(("first", "state"), [("acknowledges", "open"), ("unacknowledges", "acknowledged")])
-def test_without_a_token_what_was_told_last_counts_in_whatever_order_it_comes(
+def test_without_a_token_the_latest_event_counts_in_any_order(
     rig: Rig, order: tuple[int, int], first: str, state: str
 ) -> None:
     bridge = Bridge(rig, has_token=False)
@@ -426,10 +428,10 @@ def test_without_a_token_what_was_told_last_counts_in_whatever_order_it_comes(
         rig.clock.moment += 1
         getattr(rig.pagerduty, does)(bridge.page())
     by_key(bridge, lambda event: event["data"].update(incident_key=bridge.page().dedup_key))
-    news = [_fields(webhook.body) for webhook in rig.pagerduty.webhooks.waiting]
+    event = [_fields(webhook.body) for webhook in rig.pagerduty.webhooks.waiting]
 
     for n in order:
-        bridge.desk.take(news[n])
+        bridge.handler.handle_event(event[n])
 
     assert rig.state(incident_id) == state
 
@@ -438,48 +440,48 @@ def test_without_a_token_an_event_that_names_no_key_changes_nothing(rig: Rig) ->
     bridge = Bridge(rig, has_token=False)
     incident_id = rig.fires("DiskFull")
     rig.pagerduty.acknowledges(bridge.page())
-    assert set(bridge.tells()) == {202}
+    assert set(bridge.delivers()) == {202}
     assert rig.state(incident_id) == "open"
 
 
 # --- while PagerDuty's API is away ---
 
 
-def test_news_waits_until_pagerduty_can_be_asked_whose_it_is(rig: Rig, bridge: Bridge) -> None:
+def test_an_event_waits_until_pagerduty_can_be_asked_for_its_keys(rig: Rig, bridge: Bridge) -> None:
     incident_id = rig.fires("DiskFull")
     rig.pagerduty.acknowledges(bridge.page())
     rig.pagerduty.fail_next(503, times=2)
-    bridge.tells()
+    bridge.delivers()
     assert rig.state(incident_id) == "open"
     rig.passes("30s")
     assert rig.state(incident_id) == "acknowledged"
 
 
-def test_news_is_believed_when_pagerduty_can_not_be_asked_how_it_stands_for_long(rig: Rig) -> None:
+def test_an_event_is_believed_when_pagerduty_gives_no_status_for_long(rig: Rig) -> None:
     bridge = Bridge(rig)
     incident_id = rig.fires("DiskFull")
-    bridge.desk._pager = _Away(TemporaryDeliveryError("no_answer"), bridge.page().dedup_key)
+    bridge.handler._api = _Away(TemporaryDeliveryError("no_answer"), bridge.page().dedup_key)
     rig.pagerduty.acknowledges(bridge.page())
-    bridge.tells()
+    bridge.delivers()
     rig.passes("20s")
     assert rig.state(incident_id) == "open"
     rig.passes("20s")
     assert rig.state(incident_id) == "acknowledged"
 
 
-def test_news_is_believed_where_pagerduty_will_not_say_how_it_stands(rig: Rig) -> None:
+def test_an_event_is_believed_where_pagerduty_refuses_the_status(rig: Rig) -> None:
     bridge = Bridge(rig)
     incident_id = rig.fires("DiskFull")
-    bridge.desk._pager = _Away(PermanentDeliveryError("not_found"), bridge.page().dedup_key)
+    bridge.handler._api = _Away(PermanentDeliveryError("not_found"), bridge.page().dedup_key)
     rig.clock.moment += 60
     rig.pagerduty.resolves(bridge.page())
-    bridge.tells()
+    bridge.delivers()
     assert rig.state(incident_id) == "resolved"
 
 
-def test_news_that_is_not_understood_is_left(rig: Rig, bridge: Bridge) -> None:
-    bridge.desk.take({"event_id": 5})
-    bridge.desk.take({})
+def test_an_unreadable_event_is_ignored(rig: Rig, bridge: Bridge) -> None:
+    bridge.handler.handle_event({"event_id": 5})
+    bridge.handler.handle_event({})
 
 
 class _Away:
@@ -499,6 +501,6 @@ class _Away:
 
 
 def _fields(body: bytes) -> dict[str, Any]:
-    news = parse(body)
-    assert news is not None
-    return asdict(news)
+    event = parse(body)
+    assert event is not None
+    return asdict(event)

@@ -26,7 +26,7 @@ from receiver.domain.person import Person
 from receiver.domain.ports import IncidentUpdate
 from receiver.domain.review_record import IN_FLIGHT_S, HeldReviews, ReviewNotification, ReviewState
 from receiver.domain.route import Route
-from receiver.engine.brief import Places
+from receiver.engine.brief import LinkSettings
 from receiver.engine.review import Reviewer
 from receiver.errors import NotFound, StoreError
 from receiver.store.connection import Client
@@ -72,7 +72,7 @@ class Office:
             channel or self.channel,
             self.hours,
             lambda: self.now,
-            places=Places(
+            link_settings=LinkSettings(
                 "https://receiver.example", more={"alerts-info": (("Wiki", "https://wiki.example"),)}
             ),
         )

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from receiver.domain.alert import fingerprint
-from receiver.domain.witness import AlertSeen, Away, Look, Replica
+from receiver.domain.witness import Poll, RemoteAlert, Replica, UnreachableReplica
 from receiver.errors import TemporaryDeliveryError
 from receiver.lookups.alertmanager import AlertmanagerClient
 from receiver.lookups.exchange import exchange, parse_address
@@ -37,14 +37,14 @@ def a_client(*urls: str, timeout_s: float = 2.0) -> AlertmanagerClient:
     return AlertmanagerClient(urls, timeout_s, the_time)
 
 
-def see(alertmanager: MockAlertmanager) -> dict[str, AlertSeen]:
+def see(alertmanager: MockAlertmanager) -> dict[str, RemoteAlert]:
     """Return what one look shows of its only replica."""
-    look = a_client(alertmanager.url).look()
-    assert look.is_complete, look.away
-    return dict(look.replicas[0].alerts)
+    poll = a_client(alertmanager.url).poll()
+    assert poll.is_complete, poll.unreachable
+    return dict(poll.replicas[0].alerts)
 
 
-def see_body(alertmanager: MockAlertmanager, body: object) -> AlertSeen:
+def see_body(alertmanager: MockAlertmanager, body: object) -> RemoteAlert:
     """Return the only alert in the answer *body*."""
     alertmanager.answer_next("GET", 200, json.dumps(body).encode())
     [alert] = see(alertmanager).values()
@@ -53,14 +53,14 @@ def see_body(alertmanager: MockAlertmanager, body: object) -> AlertSeen:
 
 def reason(alertmanager: MockAlertmanager, **client: Any) -> str:
     """Return why the only replica is away."""
-    look = a_client(alertmanager.url, **client).look()
-    assert not look.replicas
-    return look.away[0].reason
+    poll = a_client(alertmanager.url, **client).poll()
+    assert not poll.replicas
+    return poll.unreachable[0].reason
 
 
 def test_a_firing_alert_is_seen_unmuted(alertmanager: MockAlertmanager) -> None:
     key = alertmanager.fires(**LABELS)
-    assert see(alertmanager) == {key: AlertSeen(key, is_firing=True, receivers=("receiver",))}
+    assert see(alertmanager) == {key: RemoteAlert(key, is_firing=True, receivers=("receiver",))}
     assert not see(alertmanager)[key].is_muted
 
 
@@ -85,7 +85,7 @@ def test_a_look_may_be_at_some_labels_only(alertmanager: MockAlertmanager) -> No
     odd = {"alertname": 'a "quoted" \\ name\nof two lines', "where": "über & all"}
     key = alertmanager.fires(**odd)
     alertmanager.fires(**LABELS)
-    assert set(a_client(alertmanager.url).look(odd).replicas[0].alerts) == {key}
+    assert set(a_client(alertmanager.url).poll(odd).replicas[0].alerts) == {key}
 
 
 def test_every_kind_of_alert_is_asked_for(alertmanager: MockAlertmanager) -> None:
@@ -107,7 +107,7 @@ def test_an_alert_without_an_end_that_is_past_fires(alertmanager: MockAlertmanag
 @pytest.mark.parametrize("state", ["active", "suppressed", "unprocessed", "of a later version"])
 def test_an_alert_fires_in_every_state(alertmanager: MockAlertmanager, state: str) -> None:
     alert = {"fingerprint": "ab", "endsAt": ENDS_LATER, "status": {"state": state, "mutedBy": None}}
-    assert see_body(alertmanager, [alert]) == AlertSeen("ab", is_firing=True)
+    assert see_body(alertmanager, [alert]) == RemoteAlert("ab", is_firing=True)
 
 
 def test_an_alert_without_fingerprint_is_known_by_its_labels(alertmanager: MockAlertmanager) -> None:
@@ -142,8 +142,8 @@ def test_a_list_that_cannot_be_read_shows_nothing_as_absent(
 
 def test_a_look_tells_since_when_each_replica_is_up(alertmanager: MockAlertmanager) -> None:
     alertmanager.up_since = NOW - 500.25
-    look = a_client(alertmanager.url).look()
-    assert look == Look(NOW, (Replica(alertmanager.url, {}, NOW - 500.25),))
+    poll = a_client(alertmanager.url).poll()
+    assert poll == Poll(NOW, (Replica(alertmanager.url, {}, NOW - 500.25),))
 
 
 def test_the_list_is_older_than_the_start_it_comes_with(alertmanager: MockAlertmanager) -> None:
@@ -160,8 +160,8 @@ def test_a_clock_that_is_off_makes_no_process_older(behind_s: float) -> None:
     with MockAlertmanager(clock=lambda: NOW - behind_s) as alertmanager:
         alertmanager.up_since = NOW - behind_s - 60
         alertmanager.fires(**LABELS)
-        look = a_client(alertmanager.url).look()
-        [replica] = look.replicas
+        poll = a_client(alertmanager.url).poll()
+        [replica] = poll.replicas
         assert replica.up_since == pytest.approx(NOW - 60, abs=1)
         assert all(alert.is_firing for alert in replica.alerts.values())
 
@@ -169,7 +169,7 @@ def test_a_clock_that_is_off_makes_no_process_older(behind_s: float) -> None:
 def test_without_a_date_both_clocks_are_taken_for_one(alertmanager: MockAlertmanager) -> None:
     alertmanager.dates_answers = False
     alertmanager.up_since = NOW - 60
-    assert a_client(alertmanager.url).look().replicas[0].up_since == NOW - 60
+    assert a_client(alertmanager.url).poll().replicas[0].up_since == NOW - 60
 
 
 # --- who can't be asked
@@ -179,26 +179,26 @@ def test_a_replica_that_is_down_is_away_and_the_other_is_heard(alertmanager: Moc
     key = alertmanager.fires(**LABELS)
     with MockAlertmanager() as other:
         down = other.url
-    look = a_client(down, alertmanager.url).look()
-    assert look.away == (Away(down, "connection refused"),)
-    assert [set(replica.alerts) for replica in look.replicas] == [{key}]
-    assert not look.is_complete
+    poll = a_client(down, alertmanager.url).poll()
+    assert poll.unreachable == (UnreachableReplica(down, "connection refused"),)
+    assert [set(replica.alerts) for replica in poll.replicas] == [{key}]
+    assert not poll.is_complete
 
 
 def test_replicas_that_hang_delay_a_look_by_one_time_out(alertmanager: MockAlertmanager) -> None:
     with MockAlertmanager() as silent, MockAlertmanager() as mute:
         silent.is_silent = mute.is_silent = True
         started = time.monotonic()
-        look = a_client(silent.url, alertmanager.url, mute.url, timeout_s=0.4).look()
+        poll = a_client(silent.url, alertmanager.url, mute.url, timeout_s=0.4).poll()
         assert time.monotonic() - started < 1.0
-    assert [away.reason for away in look.away] == ["no answer within 0.4 s"] * 2
-    assert len(look.replicas) == 1
+    assert [replica.reason for replica in poll.unreachable] == ["no answer within 0.4 s"] * 2
+    assert len(poll.replicas) == 1
 
 
 def test_nobody_configured_shows_nothing() -> None:
-    look = a_client().look()
-    assert look == Look(NOW)
-    assert not look.is_complete
+    poll = a_client().poll()
+    assert poll == Poll(NOW)
+    assert not poll.is_complete
 
 
 def test_a_refusal_is_told_in_its_own_words(alertmanager: MockAlertmanager) -> None:
@@ -219,13 +219,13 @@ def test_half_an_answer_is_none(alertmanager: MockAlertmanager) -> None:
 
 
 def test_an_address_that_is_none_is_away() -> None:
-    look = a_client("http://127.0.0.1:x").look()
-    assert [away.reason for away in look.away] == ["the address can't be used"]
+    poll = a_client("http://127.0.0.1:x").poll()
+    assert [replica.reason for replica in poll.unreachable] == ["the address can't be used"]
 
 
 def test_one_that_speaks_no_tls_is_away(alertmanager: MockAlertmanager) -> None:
-    look = a_client(alertmanager.url.replace("http:", "https:")).look()
-    assert [away.reason for away in look.away] == ["it does not speak TLS as we do"]
+    poll = a_client(alertmanager.url.replace("http:", "https:")).poll()
+    assert [replica.reason for replica in poll.unreachable] == ["it does not speak TLS as we do"]
 
 
 def test_no_redirect_is_followed(alertmanager: MockAlertmanager) -> None:
@@ -270,20 +270,20 @@ def test_an_answer_that_drips_in_is_broken_off() -> None:
 
 def test_a_path_before_the_api_is_kept() -> None:
     with MockAlertmanager(prefix="/team/alertmanager") as alertmanager:
-        assert a_client(alertmanager.url).look().is_complete
-        assert a_client(alertmanager.url + "/").look().is_complete
+        assert a_client(alertmanager.url).poll().is_complete
+        assert a_client(alertmanager.url + "/").poll().is_complete
 
 
 def test_a_login_in_the_address_is_used_and_never_shown() -> None:
     with MockAlertmanager(login="alice:s3cr@t") as alertmanager:
         url = alertmanager.url.replace("//", "//alice:s3cr%40t@")
         client = a_client(url)
-        good = client.look()
+        good = client.poll()
         assert good.is_complete
         assert good.replicas[0].url == alertmanager.url
         alertmanager.login = "bob:other"
-        bad = client.look()
-        assert bad.away == (Away(alertmanager.url, "HTTP 401: Unauthorized"),)
+        bad = client.poll()
+        assert bad.unreachable == (UnreachableReplica(alertmanager.url, "HTTP 401: Unauthorized"),)
         assert "s3cr" not in repr((good, bad, parse_address(url)))
 
 
@@ -292,11 +292,11 @@ def test_a_failure_on_the_way_does_not_quote_the_login() -> None:
         url = alertmanager.url.replace("//", "//alice:s3cr3t@")
     with pytest.raises(TemporaryDeliveryError) as caught:
         a_client(url).find_silences("")
-    assert "s3cr3t" not in repr((caught.value, caught.value.__cause__, a_client(url).look()))
+    assert "s3cr3t" not in repr((caught.value, caught.value.__cause__, a_client(url).poll()))
 
 
 def test_this_machine_is_asked_without_the_proxy_of_the_environment(
     alertmanager: MockAlertmanager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
-    assert a_client(alertmanager.url).look().is_complete
+    assert a_client(alertmanager.url).poll().is_complete

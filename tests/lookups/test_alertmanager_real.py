@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from receiver.domain.alert import fingerprint
-from receiver.domain.witness import AlertSeen
+from receiver.domain.witness import RemoteAlert
 from receiver.errors import PermanentDeliveryError
 from receiver.lookups.alertmanager import AlertmanagerClient
 from tests.e2e.outside import ALERTMANAGER, free_port
@@ -42,11 +42,11 @@ def soon(is_so: Callable[[], object], within_s: float = 10.0) -> None:
         time.sleep(0.05)
 
 
-def see(client: AlertmanagerClient, **labels: str) -> list[AlertSeen | None]:
+def see(client: AlertmanagerClient, **labels: str) -> list[RemoteAlert | None]:
     """Return how each replica sees the alert."""
-    look = client.look({"alertname": labels["alertname"]})
-    assert look.is_complete, look.away
-    return [replica.alerts.get(fingerprint(labels)) for replica in look.replicas]
+    poll = client.poll({"alertname": labels["alertname"]})
+    assert poll.is_complete, poll.unreachable
+    return [replica.alerts.get(fingerprint(labels)) for replica in poll.replicas]
 
 
 def silence(
@@ -77,9 +77,9 @@ def test_both_show_what_fires_and_since_when_they_are_up(
     assert [alert is not None and (alert.is_firing, alert.is_muted, alert.receivers) for alert in seen] == [
         (True, False, ("nobody",))
     ] * 2
-    look = client.look({"alertname": "Fires", "where": 'a "b" \\ c\nd'})
-    assert [len(replica.alerts) for replica in look.replicas] == [1, 1]
-    assert all(0 < look.at - replica.up_since < 120 for replica in look.replicas)
+    poll = client.poll({"alertname": "Fires", "where": 'a "b" \\ c\nd'})
+    assert [len(replica.alerts) for replica in poll.replicas] == [1, 1]
+    assert all(0 < poll.at - replica.up_since < 120 for replica in poll.replicas)
 
 
 def test_what_has_resolved_is_shown_no_more(pair: AlertmanagerPair, client: AlertmanagerClient) -> None:
@@ -144,12 +144,12 @@ def test_with_one_of_them_down_the_other_is_asked_and_told(pair: AlertmanagerPai
     pair.fires(alertname="Half")
     down = f"http://127.0.0.1:{free_port()}"
     half = AlertmanagerClient([down, pair.urls[0]])
-    look = half.look({"alertname": "Half"})
-    assert [(away.url, away.reason) for away in look.away] == [(down, "connection refused")]
-    assert [len(replica.alerts) for replica in look.replicas] == [1]
+    poll = half.poll({"alertname": "Half"})
+    assert [(replica.url, replica.reason) for replica in poll.unreachable] == [(down, "connection refused")]
+    assert [len(replica.alerts) for replica in poll.replicas] == [1]
 
     silence_id = silence(pair, half, "Half")
-    [replica] = half.look({"alertname": "Half"}).replicas
+    [replica] = half.poll({"alertname": "Half"}).replicas
     assert [alert.silenced_by for alert in replica.alerts.values()] == [(silence_id,)]
     half.expire_silence(silence_id)
 

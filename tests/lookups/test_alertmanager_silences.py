@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from receiver.domain.witness import SilenceSeen
+from receiver.domain.witness import RemoteSilence
 from receiver.errors import DeliveryError, PermanentDeliveryError, TemporaryDeliveryError
 from receiver.lookups.alertmanager import AlertmanagerClient
 from tests.mocks.alertmanager import MockAlertmanager
@@ -283,7 +283,7 @@ def test_a_silence_is_found_by_its_mark(client: AlertmanagerClient, clock: Clock
     mine = make(client)
     other = make(client, comment="known [receiver abc-1#12]")
     [found] = client.find_silences(MARK)
-    assert found == SilenceSeen(mine, "active", NOW, NOW + 3600, "alice", f"known {MARK}")
+    assert found == RemoteSilence(mine, "active", NOW, NOW + 3600, "alice", f"known {MARK}")
     assert {silence.id for silence in client.find_silences("")} == {mine, other}
 
 
@@ -336,4 +336,4 @@ def test_silences_of_later_versions_are_read(
     }
     alertmanager.answer_next("GET", 200, json.dumps([silence]).encode())
     [seen] = client.find_silences("x")
-    assert seen == SilenceSeen(ANY_ID, "pending", NOW - 180, pytest.approx(NOW + 420.123456), "", "x")
+    assert seen == RemoteSilence(ANY_ID, "pending", NOW - 180, pytest.approx(NOW + 420.123456), "", "x")

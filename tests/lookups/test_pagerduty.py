@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from receiver.domain.escalation import LOOK_AHEAD_S
+from receiver.domain.escalation import CHECK_AHEAD_S
 from receiver.domain.person import OnCallPerson
 from receiver.errors import DeliveryError, PermanentDeliveryError, TemporaryDeliveryError
 from receiver.lookups.pagerduty import PagerDutyRest
@@ -96,7 +96,7 @@ def test_how_pages_stand_is_known_in_time_or_not_at_all(
     begun = time.monotonic()
     with pytest.raises(TemporaryDeliveryError):
         rest.find_statuses(["a", "b"])
-    assert time.monotonic() - begun < LOOK_AHEAD_S
+    assert time.monotonic() - begun < CHECK_AHEAD_S
 
 
 def test_who_is_on_call_comes_by_level_each_once(pagerduty: MockPagerDuty, rest: PagerDutyRest) -> None:

@@ -58,7 +58,7 @@ class Double:
     def send(self, notification: Notification) -> Receipt:
         """Take it and give the receipt; or fail, with or without having taken it."""
         action = notification.action
-        actor = self.stage.reach(f"{self.lane} <- {type(action).__name__} {action.key} {action.about}")
+        actor = self.stage.reach(f"{self.lane} <- {type(action).__name__} {action.key} {action.instance}")
         self._before = tuple(actor.effects) if actor else ()
         fate = pick(self.stage.rng, self.chances) if actor else ""
         if fate:
@@ -130,8 +130,8 @@ class SlackDouble(Double):
         counts: dict[tuple[str, str, str, str], int] = {}
         for message in self.messages:
             action = message.notification.action
-            shown = action.shown if action.key == "joined" else ""
-            name = (message.notification.incident.id, action.key, action.about, shown)
+            shown = action.content_version if action.key == "joined" else ""
+            name = (message.notification.incident.id, action.key, action.instance, shown)
             counts[name] = counts.get(name, 0) + 1
         return counts
 

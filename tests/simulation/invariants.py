@@ -14,7 +14,7 @@ from receiver.domain.action import Page
 from receiver.domain.incident import Incident, dedup_key
 from receiver.domain.page_check import is_left_open
 from receiver.domain.policy import EscalationPolicy, Responder
-from receiver.engine.reconcile import find_policy
+from receiver.engine.reconcile import resolve_policy
 from receiver.errors import NotFound
 from receiver.store.keys import LANES, Keys
 from tests.mocks.pagerduty_account import PagedIncident
@@ -154,11 +154,11 @@ def _check_moment(world: World, one: Sent, sent: list[Sent]) -> Iterator[str]:
     """A step waits from the step before: at the earliest from the moment that was first tried."""
     action, incident = one.notification.action, one.notification.incident
     assert isinstance(action, Page)
-    policy = find_policy(world.routing, incident)
+    policy = resolve_policy(world.routing, incident)
     index = [step.name for step in policy.steps].index(action.step.name)
     if not index:
         return
-    before = [s.at for s in _tries(sent, policy.steps[index - 1].name, action.about)]
+    before = [s.at for s in _tries(sent, policy.steps[index - 1].name, action.instance)]
     before += [
         message_sent.at
         for message_sent in world.slack.sent
@@ -166,7 +166,7 @@ def _check_moment(world: World, one: Sent, sent: list[Sent]) -> Iterator[str]:
         # A page that did not arrive is said in the thread, and that tells the step, too.
         and message_sent.notification.action.key
         in (f"step:{policy.steps[index - 1].name}", f"unreached:{policy.steps[index - 1].name}")
-        and message_sent.notification.action.about == action.about
+        and message_sent.notification.action.instance == action.instance
     ]
     if before:
         earliest = min(before) + policy.steps[index].after
@@ -179,7 +179,7 @@ def _check_moment(world: World, one: Sent, sent: list[Sent]) -> Iterator[str]:
     ):  # a step before that is still open from the former run needs no telling
         earliest = min(earliest, incident.run.started_at + policy.steps[index].after)
     if one.at < earliest - world.stepped_back - world.perils.apart_s - 0.002:
-        yield f"{action.key} of run {action.about} came {earliest - one.at:.3f} s too early"
+        yield f"{action.key} of run {action.instance} came {earliest - one.at:.3f} s too early"
 
 
 def _check_wanted(one: Sent, history: list[Seen]) -> Iterator[str]:
@@ -203,31 +203,31 @@ def _find_doubled_pages(world: World, incident: Incident, sent: list[Sent]) -> I
     group_id = f"receiver-{incident.group_id}-"
     ended = sum(key.startswith(group_id) for key in world.auto_resolved)
     woken = Counter(
-        (one.notification.action.key, one.notification.action.about, one.opened.routing_key)
+        (one.notification.action.key, one.notification.action.instance, one.opened.routing_key)
         for one in sent
         if one.opened is not None
     )
-    for (key, about, _), times in woken.items():
+    for (key, instance, _), times in woken.items():
         if times > 1 + ended:
-            yield f"{key} of run {about} woke {times} times"
+            yield f"{key} of run {instance} woke {times} times"
 
 
 def _find_missed(world: World, incident: Incident, history: list[Seen], sent: list[Sent]) -> Iterator[str]:
     """Each step that was due for long while nobody had it was tried."""
-    policy = find_policy(world.routing, incident)
+    policy = resolve_policy(world.routing, incident)
     for first, last in _unanswered(history, world.stage.moment):
         run = first.incident.run
-        about = str(run.number)
-        tried = [index for index, step in enumerate(policy.steps) if _tries(sent, step.name, about)]
+        instance = str(run.number)
+        tried = [index for index, step in enumerate(policy.steps) if _tries(sent, step.name, instance)]
         is_standing = run.cause == "reopened" and not tried
         if is_standing and run.is_quiet:
             continue
         begin = tried[0] if tried else 0
         due = run.started_at if not is_standing else None
         for index, step in enumerate(policy.steps[begin:], begin):
-            tries = _tries(sent, step.name, about)
+            tries = _tries(sent, step.name, instance)
             if due is not None and due + PATIENCE_S + world.perils.apart_s < last and not tries:
-                yield f"page:{step.name} of run {about} was due for {last - due:.0f} s and not tried"
+                yield f"page:{step.name} of run {instance} was due for {last - due:.0f} s and not tried"
                 break
             if not tries or index + 1 == len(policy.steps):
                 break
@@ -249,11 +249,11 @@ def _unanswered(history: list[Seen], end: float) -> Iterator[tuple[Seen, float]]
         yield begun, end
 
 
-def _tries(sent: list[Sent], step: str, about: str) -> list[Sent]:
+def _tries(sent: list[Sent], step: str, instance: str) -> list[Sent]:
     return [
         one
         for one in sent
-        if one.notification.action.key == f"page:{step}" and one.notification.action.about == about
+        if one.notification.action.key == f"page:{step}" and one.notification.action.instance == instance
     ]
 
 
@@ -268,7 +268,7 @@ def _check_pager(world: World, incident: Incident, incidents: list[Incident]) ->
     refused = {one.notification.incident.group_id for one in world.pager.sent if one.fate == "hopeless"}
     if incident.group_id in refused or incident.is_past:
         return
-    policy = find_policy(world.routing, incident)
+    policy = resolve_policy(world.routing, incident)
     reached = _responders(policy)
     for responder in reached:
         yield from _check_line(world, incident, policy, responder)
@@ -299,7 +299,7 @@ def _check_line(
         # Those told before an acknowledgement was taken back are not woken again: only the last one is.
         was_told_now = any(
             one.notification.action.target.address == name
-            and one.notification.action.about == str(incident.run.number)
+            and one.notification.action.instance == str(incident.run.number)
             for one in world.pager.pages(incident.id)
         )
         # A window that dropped the end of a former page and the new one leaves them an acknowledged one.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from receiver.domain.pager_news import PagerStatus
+from receiver.domain.pager_news import PagerDutyStatus
 from receiver.errors import TemporaryDeliveryError
 from tests.mocks.pagerduty_account import Account, PagedIncident, reference_of
 from tests.simulation.stage import Stage, pick
@@ -18,14 +18,14 @@ class RestDouble:
         self.account = account
         self.chances: dict[str, float] = {}
 
-    def find_statuses(self, dedup_keys: Sequence[str]) -> dict[str, tuple[PagerStatus, ...]]:
+    def find_statuses(self, dedup_keys: Sequence[str]) -> dict[str, tuple[PagerDutyStatus, ...]]:
         self._reach(f"statuses of {', '.join(dedup_keys)}")
         return {
             key: tuple(self._render(one) for one in reversed(self.account.opened()) if one.dedup_key == key)
             for key in dedup_keys
         }
 
-    def find_status(self, incident_id: str) -> PagerStatus:
+    def find_status(self, incident_id: str) -> PagerDutyStatus:
         self._reach(f"status of {incident_id}")
         incident = self.account.find(incident_id)
         assert incident is not None
@@ -50,9 +50,9 @@ class RestDouble:
             self.stage.note("pagerduty: no answer")
             raise TemporaryDeliveryError("no_answer")
 
-    def _render(self, incident: PagedIncident) -> PagerStatus:
+    def _render(self, incident: PagedIncident) -> PagerDutyStatus:
         ahead_s = self.stage.clock() - self.stage.redis_clock()
-        return PagerStatus(
+        return PagerDutyStatus(
             incident.state,
             by=incident.acknowledged_by or incident.changed_by,
             changed_at=float(int(incident.changed_at)) + ahead_s,

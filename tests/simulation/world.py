@@ -13,7 +13,7 @@ from typing import Any
 from receiver.config.model import Routing
 from receiver.config.settings import Settings
 from receiver.domain.incident import Incident
-from receiver.domain.pager_news import PagerNews
+from receiver.domain.pager_news import PagerDutyEvent
 from receiver.domain.person import Person
 from receiver.domain.policy import PAGERDUTY, SLACK
 from receiver.engine.intake import IncidentIngester
@@ -428,7 +428,7 @@ class World:
         if self.is_asked and self.rng.random() < 0.5:
             return
         number = len(self.auto_resolved)
-        news = PagerNews(
+        news = PagerDutyEvent(
             f"EVENT{number}",
             "incident.resolved",
             one.id,

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from receiver.domain.pager_news import PagerNews
+from receiver.domain.pager_news import PagerDutyEvent
 from receiver.sources.pagerduty import parse, sign, verify
 from receiver.text import Secret
 
@@ -86,7 +86,7 @@ def test_an_acknowledgement_tells_who_what_and_when() -> None:
         "assignees": [{"summary": "Alice Doe"}, {"summary": "Bob"}, {"summary": "Bob"}],
         "resolve_reason": None,
     }
-    assert parse(an_event(data=data)) == PagerNews(
+    assert parse(an_event(data=data)) == PagerDutyEvent(
         event_id="01BZYK8N47N5JG55J1EEEHPEJI",
         event_type="incident.acknowledged",
         incident_id="PGR0VU2",

@@ -114,7 +114,7 @@ def test_a_removed_responders_acknowledgement_in_pagerduty_still_counts(rig: Rig
 @pytest.mark.parametrize(
     ("answer", "by_hand"), [("acknowledge", "acknowledge it"), ("resolve", "resolve it")]
 )
-def test_a_key_that_no_worker_has_is_said_with_the_incident_to_answer_by_hand(
+def test_a_key_that_no_worker_has_is_reported_with_the_incident_to_close_by_hand(
     rig: Rig, answer: str, by_hand: str
 ) -> None:
     rig.environ |= {"PAGERDUTY_API_TOKEN": "rest-token", "PAGERDUTY_API_URL": rig.pagerduty.url}

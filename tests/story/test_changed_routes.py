@@ -169,7 +169,7 @@ def test_owners_of_ended_alerts_are_removed_while_others_fire(
     assert posts(rig, disk(rig, "b"), group=BY_TEAM)["incidents"] == [incident]
 
 
-def test_two_processes_that_ingest_it_under_two_keys_at_once_page_once(rig: Rig) -> None:
+def test_two_processes_that_receive_it_under_two_keys_at_once_page_once(rig: Rig) -> None:
     client, answers = rig.client.application, []
     start = threading.Barrier(3)
 

@@ -39,7 +39,9 @@ def test_set_back_between_two_steps_the_next_comes_once_and_not_later_than_the_s
     assert rig.triggered() == ["on-call", "team-lead", "manager"]
 
 
-def test_set_forward_between_two_steps_the_next_is_told_at_once_and_the_last_has_its_wait(rig: Rig) -> None:
+def test_set_forward_between_two_steps_the_next_is_notified_at_once_and_the_last_waits_in_full(
+    rig: Rig,
+) -> None:
     rig.fires("DiskFull")
     rig.passes("2m")
     sets_forward(rig)
@@ -131,7 +133,7 @@ def test_a_snooze_set_forward_over_its_end_is_over_once(rig: Rig) -> None:
     assert rig.paged() == ["on-call", "on-call"]
 
 
-def test_an_acknowledgement_with_a_time_lapses_once(rig: Rig) -> None:
+def test_an_acknowledgement_with_a_timeout_expires_once(rig: Rig) -> None:
     rig.configure(
         ROUTING.replace(
             "critical: [{notify: on-call}", "critical: {ack_timeout: 1h, steps: [{notify: on-call}"

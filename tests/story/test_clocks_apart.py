@@ -9,14 +9,14 @@ from itertools import pairwise
 
 import pytest
 
-from receiver.domain.action import MakeSilence
+from receiver.domain.action import CreateSilence
 from receiver.domain.person import Person
 from receiver.domain.plan import plan
 from receiver.domain.policy import ALERTMANAGER, PAGERDUTY
-from receiver.engine.reconcile import find_policy
+from receiver.engine.reconcile import resolve_policy
 from receiver.store.keys import DUTIES, LANES
 from receiver.web.app import create_app
-from receiver.wiring import Machine, Parts, build_briefing, build_machine, build_parts
+from receiver.wiring import Machine, Parts, build_machine, build_notification_builder, build_parts
 from tests.mocks.alertmanager import MockAlertmanager
 from tests.moments import Apart
 from tests.rig import ROUTING, Rig
@@ -83,7 +83,7 @@ def test_an_answer_is_passed_on_at_once_and_holds(rig: Rig) -> None:
     assert rig.pagerduty.still_open() == []
 
 
-def test_un_acknowledged_the_step_is_told_again_at_once(rig: Rig) -> None:
+def test_unacknowledged_the_step_is_notified_again_at_once(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("1s")
     rig.answers(incident, "acknowledge")
@@ -93,7 +93,7 @@ def test_un_acknowledged_the_step_is_told_again_at_once(rig: Rig) -> None:
     assert rig.paged() == ["on-call", "on-call"]
 
 
-def test_what_fires_again_is_told_at_once(rig: Rig) -> None:
+def test_what_fires_again_is_notified_at_once(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("1s")
     rig.ends("DiskFull")
@@ -168,7 +168,7 @@ def work_off(parts: Parts, machine: Machine, name: str, lanes: tuple[str, ...] =
     raise AssertionError("the agenda never comes to rest")
 
 
-def test_a_silence_that_one_worker_made_is_looked_at_once_by_the_other(rig: Rig, apart: float) -> None:
+def test_a_silence_that_one_worker_created_is_checked_at_once_by_the_other(rig: Rig, apart: float) -> None:
     with MockAlertmanager(clock=rig.clock) as alertmanager:
         rig.configure(ROUTING + f'alertmanager: {{url: "{alertmanager.url}"}}\n')
         alertmanager.fires(alertname="DiskFull", severity="critical")
@@ -178,11 +178,12 @@ def test_a_silence_that_one_worker_made_is_looked_at_once_by_the_other(rig: Rig,
         machine = build_machine(other)
         (entry,) = other.agenda.claim(ALERTMANAGER, "other", other.clock(), 1).incidents
         loaded = other.incidents.load(entry)
-        policy = find_policy(other.routing, loaded)
+        policy = resolve_policy(other.routing, loaded)
         for action in plan(loaded, policy, other.clock()).actions:
-            if isinstance(action, MakeSilence):
-                machine.reconciler._performer.perform(
-                    build_briefing(other, None).brief(action, loaded, policy, other.clock()), "other"
+            if isinstance(action, CreateSilence):
+                machine.reconciler._dispatcher.dispatch(
+                    build_notification_builder(other, None).build(action, loaded, policy, other.clock()),
+                    "other",
                 )
         other.agenda.release(ALERTMANAGER, "other", entry, {ALERTMANAGER: other.clock()})
         before = len(alertmanager.requests)

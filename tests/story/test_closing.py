@@ -65,7 +65,7 @@ def test_a_snooze_ends_with_the_resolve_too(rig: Rig) -> None:
     assert rig.paged() == ["on-call", "on-call"]
 
 
-def test_acknowledged_and_over_before_the_pager_heard_of_the_end_it_is_paged_anew(rig: Rig) -> None:
+def test_acknowledged_and_resolved_before_pagerduty_got_the_resolve_it_is_paged_anew(rig: Rig) -> None:
     """PagerDuty wakes nobody for what joins an acknowledged incident, so that is closed first."""
     incident = rig.fires("DiskFull")
     rig.answers(incident, "acknowledge")
@@ -130,7 +130,7 @@ def test_how_soon_it_was_taken_stays_known_when_it_fires_again(rig: Rig) -> None
     assert row["acknowledged_after_s"] == 90.0
 
 
-def test_reopening_before_the_pager_heard_of_the_end_triggers_nobody_anew(rig: Rig) -> None:
+def test_reopening_before_pagerduty_got_the_resolve_triggers_nobody_anew(rig: Rig) -> None:
     rig.fires("DiskFull")
     rig.posts(rig.alert("DiskFull", ended=True))
     rig.posts(rig.alert("DiskFull"))
@@ -231,7 +231,7 @@ def test_over_before_anything_was_sent(rig: Rig) -> None:
     assert rig.replies() == []
 
 
-def test_the_end_of_the_former_incident_reaches_the_pager_before_the_next_page(rig: Rig) -> None:
+def test_the_former_incidents_resolve_reaches_pagerduty_before_the_next_page(rig: Rig) -> None:
     """Both go by the same key: an end that came late would close the new page."""
     first = rig.fires("DiskFull", host="a")
     rig.pagerduty.fail_next(503, times=3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.rig import ROUTING, Rig
 
 
-def test_a_step_that_was_removed_is_skipped_and_the_timeline_says_so(rig: Rig) -> None:
+def test_a_removed_step_is_skipped_and_the_timeline_shows_it(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.configure(ROUTING.replace("{notify: team-lead, after: 5m}, {notify: manager", "{notify: manager"))
     rig.passes("5m")
@@ -31,7 +31,7 @@ def test_an_incident_whose_route_was_removed_keeps_its_channel(rig: Rig) -> None
     assert len(rig.roots()) == 1
 
 
-def test_a_responder_no_longer_paged_is_still_told_the_end(rig: Rig) -> None:
+def test_a_responder_no_longer_paged_still_gets_the_resolve(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("5m")
     rig.configure(ROUTING.replace("{notify: team-lead, after: 5m}, {notify: manager", "{notify: manager"))

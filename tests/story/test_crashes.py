@@ -12,7 +12,7 @@ from receiver.domain.ports import Channel
 from receiver.engine.reconcile import Reconciler
 from receiver.errors import ClaimLost
 from receiver.store.agenda import LEASE_S
-from receiver.wiring import build_briefing, build_channels, build_machine
+from receiver.wiring import build_channels, build_machine, build_notification_builder
 from tests.rig import Rig
 
 
@@ -47,7 +47,7 @@ def kill_in(rig: Rig, lane: str, when: str) -> None:
         rig.parts.incidents,
         channels,
         rig.parts.routing,
-        build_briefing(rig.parts),
+        build_notification_builder(rig.parts),
         None,
         clock=rig.clock,
         keys=rig.keys,
@@ -69,7 +69,7 @@ def test_killed_while_sending_the_first_news(rig: Rig, lane: str, when: str) -> 
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_killed_while_telling_the_next_step(rig: Rig, when: str) -> None:
+def test_killed_while_notifying_the_next_step(rig: Rig, when: str) -> None:
     rig.fires("DiskFull")
     rig.passes("4m59s")
     rig.clock.moment += 1
@@ -191,7 +191,7 @@ def test_a_worker_that_slept_between_noting_a_page_and_sending_it_sends_nothing(
         Sleepy(rig, 10.0),  # type: ignore[arg-type]
         build_channels(rig.parts),
         rig.parts.routing,
-        build_briefing(rig.parts),
+        build_notification_builder(rig.parts),
         None,
         clock=rig.clock,
         keys=rig.keys,

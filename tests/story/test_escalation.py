@@ -30,7 +30,7 @@ def test_warning_ends_at_the_team_lead_after_half_an_hour(rig: Rig) -> None:
     assert rig.triggered() == ["on-call", "team-lead"]
 
 
-def test_each_step_is_said_in_the_thread_with_a_mention(rig: Rig) -> None:
+def test_each_step_is_posted_in_the_thread_with_a_mention(rig: Rig) -> None:
     rig.fires("DiskFull")
     rig.passes("10m")
     said = rig.replies()
@@ -51,7 +51,7 @@ def test_repeats_neither_move_nor_double_a_timer(rig: Rig) -> None:
     assert rig.triggered() == ["on-call", "team-lead"]
 
 
-def test_an_acknowledgement_stops_the_steps_and_reaches_the_pager(rig: Rig) -> None:
+def test_an_acknowledgement_stops_the_steps_and_reaches_pagerduty(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("1m")
     rig.answers(incident, "acknowledge", "alice")
@@ -119,7 +119,7 @@ def test_severity_never_gets_lower_while_open(rig: Rig) -> None:
     assert rig.shows(incident)["severity"] == "critical"
 
 
-def test_unacknowledged_by_hand_tells_the_last_step_again_and_waits_in_full(rig: Rig) -> None:
+def test_unacknowledged_by_hand_the_last_step_is_notified_again_and_waits_in_full(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("6m")
     assert rig.paged() == ["on-call", "team-lead"]
@@ -133,7 +133,7 @@ def test_unacknowledged_by_hand_tells_the_last_step_again_and_waits_in_full(rig:
     assert rig.paged()[3:] == ["manager"]
 
 
-def test_unacknowledged_before_anybody_was_told_begins_at_the_beginning(rig: Rig) -> None:
+def test_unacknowledged_before_any_notification_it_starts_with_the_first_step(rig: Rig) -> None:
     rig.posts(rig.alert("DiskFull"))
     incident = rig.client.get("/api/v1/incidents").json["incidents"][0]["id"]
     rig.client.post(f"/api/v1/incidents/{incident}/acknowledge", json={})
@@ -143,7 +143,7 @@ def test_unacknowledged_before_anybody_was_told_begins_at_the_beginning(rig: Rig
     assert rig.paged() == ["on-call"]
 
 
-def test_a_pager_that_is_down_gives_the_step_up_after_two_minutes(rig: Rig) -> None:
+def test_while_pagerduty_is_down_the_step_times_out_after_two_minutes(rig: Rig) -> None:
     """Our outage takes nobody's time to answer away, and delays nobody further either."""
     rig.pagerduty.fail_next(503, times=10_000)
     rig.slack.archive("#alerts-critical")  # else the thread would tell it
@@ -157,21 +157,21 @@ def test_a_pager_that_is_down_gives_the_step_up_after_two_minutes(rig: Rig) -> N
     assert rig.pagerduty.requests[-1].body["routing_key"] == KEYS["PAGERDUTY_TEAM_LEAD_KEY"]
 
 
-def test_a_page_that_arrives_after_its_step_was_given_up_still_arrives(rig: Rig) -> None:
+def test_a_page_still_arrives_after_its_step_timed_out(rig: Rig) -> None:
     rig.pagerduty.fail_next(503, times=40)
     rig.fires("DiskFull")
     rig.passes("30m")
     assert sorted(rig.paged()) == ["manager", "on-call", "team-lead"]
 
 
-def test_the_wait_counts_from_the_moment_the_step_was_told(rig: Rig) -> None:
+def test_the_wait_starts_when_the_step_was_notified(rig: Rig) -> None:
     rig.pagerduty.fail_next(503, times=3)
     rig.fires("DiskFull")
     rig.passes("9s")
     assert rig.paged() == ["on-call"]
-    told_at = rig.pagerduty.opened()[0].opened_at
+    notified_at = rig.pagerduty.opened()[0].opened_at
     rig.passes("6m")
-    assert rig.pagerduty.opened()[1].opened_at - told_at >= 300
+    assert rig.pagerduty.opened()[1].opened_at - notified_at >= 300
 
 
 def test_a_step_refused_for_good_starts_the_next_wait_at_once(rig: Rig) -> None:

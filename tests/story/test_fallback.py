@@ -28,7 +28,7 @@ def test_a_message_refused_for_good_goes_to_the_fallback_channel_at_once(rig: Ri
     assert reason in message.words
 
 
-def test_the_message_that_stands_in_lives_on_in_the_fallback_channel(rig: Rig) -> None:
+def test_the_fallback_message_is_kept_up_to_date(rig: Rig) -> None:
     rig.configure(with_fallback(OPS))
     rig.slack.archive(CRITICAL)
     incident = rig.fires("DiskFull", host="a")
@@ -71,7 +71,7 @@ def test_a_message_refused_for_good_pages_the_fallback_responder_once(rig: Rig) 
     assert rig.triggered().count("manager") == 1
 
 
-def test_the_page_that_stands_in_follows_the_responders_line(rig: Rig) -> None:
+def test_the_fallback_page_follows_the_responders_page_state(rig: Rig) -> None:
     rig.configure(with_fallback("manager", of="warning"))
     rig.slack.archive("#alerts-warning")
     incident = rig.fires("DiskFull", "warning")
@@ -100,7 +100,7 @@ def test_a_page_refused_for_good_pages_the_fallback_responder_at_once(rig: Rig) 
     assert any("Paging Manager @manager in place" in reply for reply in rig.replies())
 
 
-def test_the_fallbacks_receipt_tells_the_step_and_the_next_wait_starts(rig: Rig) -> None:
+def test_the_fallbacks_receipt_notifies_the_step_and_starts_the_next_wait(rig: Rig) -> None:
     """A step whose delivery failed is not skipped as done: it is told by who stands in."""
     rig.configure(with_fallback("manager"))
     rig.slack.archive(CRITICAL)
@@ -130,7 +130,7 @@ def test_the_other_targets_of_the_step_go_on(rig: Rig) -> None:
     assert any("Paging Team Lead @team-lead" in reply for reply in rig.replies())
 
 
-def test_a_page_refused_for_good_is_told_in_the_fallback_channel_with_a_mention(rig: Rig) -> None:
+def test_a_page_refused_for_good_is_mentioned_in_the_fallback_channel(rig: Rig) -> None:
     rig.configure(with_fallback(OPS))
     rig.refuses("on-call")
     rig.fires("DiskFull", host="<!channel> @everyone")
@@ -141,7 +141,7 @@ def test_a_page_refused_for_good_is_told_in_the_fallback_channel_with_a_mention(
     assert "/archives/" in call.text
 
 
-def test_nobody_stands_in_once_it_is_over(rig: Rig) -> None:
+def test_no_fallback_is_notified_once_it_is_resolved(rig: Rig) -> None:
     rig.configure(with_fallback("manager"))
     rig.refuses("on-call")
     rig.posts(rig.alert("DiskFull"))
@@ -151,7 +151,7 @@ def test_nobody_stands_in_once_it_is_over(rig: Rig) -> None:
     assert rig.triggered() == []
 
 
-def test_nobody_further_stands_in_once_somebody_has_it(rig: Rig) -> None:
+def test_no_further_fallback_is_notified_once_acknowledged(rig: Rig) -> None:
     rig.configure(with_fallback("manager"))
     rig.pagerduty.fail_next(503, times=3)
     incident = rig.fires("DiskFull")
@@ -181,7 +181,7 @@ def test_the_fallback_message_is_posted_once_though_its_answer_is_lost(rig: Rig)
     assert [message.channel for message in rig.roots()] == [OPS]
 
 
-def test_pagerduty_down_is_said_in_the_thread_after_ten_seconds_with_a_mention(rig: Rig) -> None:
+def test_pagerduty_down_is_reported_in_the_thread_after_ten_seconds_with_a_mention(rig: Rig) -> None:
     rig.pagerduty.fail_next(503, times=10_000)
     rig.fires("DiskFull")
     rig.passes("9s")
@@ -200,7 +200,7 @@ def test_pagerduty_down_mentions_the_responder_where_slack_knows_them(rig: Rig) 
     assert set(reply.pings) == {"@U0LEAD0001"}
 
 
-def test_the_reply_that_stands_in_for_a_page_tells_the_step(rig: Rig) -> None:
+def test_the_fallback_reply_for_a_page_notifies_the_step(rig: Rig) -> None:
     rig.pagerduty.fail_next(503, times=10_000)
     rig.fires("DiskFull")
     rig.passes("5m9s")
@@ -209,7 +209,7 @@ def test_the_reply_that_stands_in_for_a_page_tells_the_step(rig: Rig) -> None:
     assert any("@team-lead" in reply for reply in rig.replies())
 
 
-def test_a_page_that_arrives_in_time_is_not_said_to_have_failed(rig: Rig) -> None:
+def test_a_page_that_arrives_in_time_is_not_reported_as_delayed(rig: Rig) -> None:
     rig.pagerduty.fail_next(503, times=3)
     rig.fires("DiskFull")
     rig.passes("1m")
@@ -217,13 +217,13 @@ def test_a_page_that_arrives_in_time_is_not_said_to_have_failed(rig: Rig) -> Non
     assert not any("can't be reached" in reply for reply in rig.replies())
 
 
-def test_slack_down_is_said_in_pagerdutys_page(rig: Rig) -> None:
+def test_slack_down_is_reported_in_the_page(rig: Rig) -> None:
     rig.slack.archive(CRITICAL)
     rig.fires("DiskFull")
     assert custom_details(rig)["slack"] == "Slack could not be told: is_archived"
 
 
-def test_slack_failing_is_said_in_pagerdutys_page(rig: Rig) -> None:
+def test_slack_failing_is_reported_in_the_page(rig: Rig) -> None:
     rig.slack.fail_next("chat.postMessage", status=503, times=100)
     rig.fires("DiskFull")
     rig.passes("1s")
@@ -235,7 +235,7 @@ def test_slack_in_order_is_not_mentioned_in_the_page(rig: Rig) -> None:
     assert "slack" not in custom_details(rig)
 
 
-def test_a_step_that_only_slack_tells_goes_to_the_fallback(rig: Rig) -> None:
+def test_a_step_notified_in_slack_only_goes_to_the_fallback(rig: Rig) -> None:
     """Team Lead has no pager: with the channel gone the step is told by who stands in, at its own time."""
     text = with_fallback("manager", of="warning").replace(
         'slack: "@team-lead", pagerduty: {routing_key: "${PAGERDUTY_TEAM_LEAD_KEY}"}', 'slack: "@team-lead"'
@@ -257,7 +257,7 @@ def test_a_route_without_fallback_goes_on_as_before(rig: Rig) -> None:
     assert rig.paged() == ["on-call", "team-lead", "manager"]
 
 
-def test_a_step_that_the_fallback_told_is_shown_as_told(rig: Rig) -> None:
+def test_a_step_notified_by_the_fallback_is_shown_as_notified(rig: Rig) -> None:
     """Lists and the incident itself asked for the escalation without the route's fallback."""
     rig.configure(with_fallback("manager"))
     rig.slack.archive(CRITICAL)

@@ -23,7 +23,7 @@ def page(rig: Rig, responder: str = "ONCALL") -> PagedIncident:
     return rig.pagerduty.opened(KEYS[f"PAGERDUTY_{responder}_KEY"])[-1]
 
 
-def asked(rig: Rig) -> list[str]:
+def list_queries(rig: Rig) -> list[str]:
     """Return the dedup keys that PagerDuty was asked about, in order."""
     return [
         key
@@ -49,7 +49,7 @@ def test_acknowledged_there_nobody_further_is_paged(rig: Rig) -> None:
     assert rig.shows(incident)["acknowledged_by"] == "Alice Doe"
 
 
-def test_it_is_seen_a_little_before_the_step_so_that_nobody_is_told_in_slack_either(rig: Rig) -> None:
+def test_it_is_checked_just_before_the_step_so_that_slack_notifies_nobody_either(rig: Rig) -> None:
     rig.fires("DiskFull")
     rig.pagerduty.acknowledges(page(rig))
     rig.passes("5m1s")
@@ -64,22 +64,22 @@ def test_unacknowledged_the_step_comes_in_its_time(rig: Rig) -> None:
     assert rig.paged() == ["on-call", "team-lead"]
 
 
-def test_pagerduty_is_asked_once_for_each_step_about_everybody_paged(rig: Rig) -> None:
+def test_pagerduty_is_checked_once_per_step_for_all_pages(rig: Rig) -> None:
     rig.fires("DiskFull")
     rig.passes("4m50s")
-    before = len(asked(rig))
+    before = len(list_queries(rig))
     rig.passes("10s")
     on_call, team_lead = page(rig).dedup_key, page(rig, "TEAM_LEAD").dedup_key
-    assert asked(rig)[before:] == [on_call]
+    assert list_queries(rig)[before:] == [on_call]
     rig.passes("4m50s")
-    before = len(asked(rig))
+    before = len(list_queries(rig))
     rig.passes("10s")
-    assert sorted(asked(rig)[before:]) == sorted([on_call, team_lead])
+    assert sorted(list_queries(rig)[before:]) == sorted([on_call, team_lead])
     rig.passes("1h")
     assert rig.paged() == ["on-call", "team-lead", "manager"]
 
 
-def test_who_answered_counts_whoever_was_asked_first(rig: Rig) -> None:
+def test_any_responders_acknowledgement_counts(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("6m")
     rig.pagerduty.acknowledges(page(rig, "TEAM_LEAD"), by="Carol")
@@ -138,18 +138,18 @@ def test_taken_back_here_the_acknowledgement_there_before_it_counts_no_longer(ri
 # --- when it can't be asked ---
 
 
-def test_without_a_token_nobody_is_asked_and_the_step_comes(rig: Rig) -> None:
+def test_without_a_token_the_step_is_notified_unchecked(rig: Rig) -> None:
     del rig.environ["PAGERDUTY_API_TOKEN"]
     rig.configure(ROUTING)
     rig.fires("DiskFull")
     rig.pagerduty.acknowledges(page(rig))
     rig.passes("5m")
     assert rig.paged() == ["on-call", "team-lead"]
-    assert asked(rig) == []
+    assert list_queries(rig) == []
 
 
 @pytest.mark.parametrize("status", [401, 404, 500])
-def test_an_api_that_refuses_holds_nobody_up_and_that_is_said(rig: Rig, status: int) -> None:
+def test_an_api_that_refuses_delays_no_step_and_is_recorded(rig: Rig, status: int) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("4m")
     rig.pagerduty.rest.answer = lambda *_: (status, {}, {})  # type: ignore[method-assign]
@@ -158,7 +158,7 @@ def test_an_api_that_refuses_holds_nobody_up_and_that_is_said(rig: Rig, status: 
     assert whats(rig, incident).count("not_asked") == 1
 
 
-def test_an_api_that_is_silent_holds_nobody_up(rig: Rig) -> None:
+def test_a_silent_api_delays_no_step(rig: Rig) -> None:
     rig.fires("DiskFull")
     rig.environ["PAGERDUTY_API_URL"] = "http://127.0.0.1:1"
     rig.configure(ROUTING)
@@ -166,7 +166,7 @@ def test_an_api_that_is_silent_holds_nobody_up(rig: Rig) -> None:
     assert rig.paged() == ["on-call", "team-lead"]
 
 
-def test_one_that_fails_once_is_asked_again_while_there_is_time(rig: Rig) -> None:
+def test_an_api_that_fails_once_is_asked_again_while_there_is_time(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.pagerduty.acknowledges(page(rig))
     rig.passes("4m")
@@ -176,7 +176,7 @@ def test_one_that_fails_once_is_asked_again_while_there_is_time(rig: Rig) -> Non
     assert rig.state(incident) == "acknowledged"
 
 
-def test_after_silence_the_next_incidents_are_not_kept_waiting_for_an_answer(rig: Rig) -> None:
+def test_after_a_timeout_the_next_incidents_do_not_wait_for_an_answer(rig: Rig) -> None:
     for name in ("One", "Two", "Three"):
         rig.fires(name)
     rig.passes("4m")
@@ -188,19 +188,19 @@ def test_after_silence_the_next_incidents_are_not_kept_waiting_for_an_answer(rig
     assert rig.paged().count("team-lead") == 3
 
 
-def test_a_page_that_was_only_simulated_is_not_asked_about(rig: Rig) -> None:
+def test_a_simulated_page_needs_no_acknowledgement_check(rig: Rig) -> None:
     rig.environ["PAGERDUTY_ONCALL_KEY"] = ""
     rig.configure(ROUTING)
     rig.fires("DiskFull")
     rig.passes("5m")
     assert rig.paged() == ["team-lead"]
-    assert asked(rig) == []
+    assert list_queries(rig) == []
 
 
 # --- late steps ---
 
 
-def test_a_step_that_is_overdue_is_asked_for_too(rig: Rig) -> None:
+def test_an_overdue_step_is_checked_too(rig: Rig) -> None:
     """All workers were away when it was due."""
     incident = rig.fires("DiskFull")
     rig.pagerduty.acknowledges(page(rig))
@@ -210,7 +210,7 @@ def test_a_step_that_is_overdue_is_asked_for_too(rig: Rig) -> None:
     assert rig.state(incident) == "acknowledged"
 
 
-def test_after_a_silence_it_is_asked_anew(rig: Rig) -> None:
+def test_after_a_silence_it_is_checked_again(rig: Rig) -> None:
     with MockAlertmanager(clock=rig.clock) as alertmanager:
         rig.configure(ROUTING + f'alertmanager: {{url: "{alertmanager.url}"}}\n')
         rig.machine.duties.begin(rig.parts.agenda)

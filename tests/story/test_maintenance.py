@@ -70,7 +70,7 @@ def test_what_resolved_in_it_pages_nobody_ever(rig: Rig) -> None:
     assert "Resolved" in rig.roots()[0].words
 
 
-def test_a_step_due_in_it_is_told_when_it_ends(rig: Rig) -> None:
+def test_a_step_due_in_maintenance_is_notified_when_it_ends(rig: Rig) -> None:
     rig.fires("DiskFull")
     rig.passes("1m")
     begins(rig)
@@ -91,7 +91,7 @@ def test_a_page_that_had_not_arrived_is_not_tried_until_it_ends(rig: Rig) -> Non
     assert rig.triggered()[0] == "on-call"
 
 
-def test_answers_and_resolves_reach_the_pager_in_it(rig: Rig) -> None:
+def test_acknowledgements_and_resolves_reach_pagerduty_in_maintenance(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     begins(rig)
     rig.answers(incident, "acknowledge")
@@ -127,7 +127,7 @@ def test_begun_anew_it_has_the_new_end(rig: Rig) -> None:
     assert rig.paged() == ["on-call"]
 
 
-def test_a_worker_that_died_before_it_told_the_end_delays_it_by_a_minute_at_most(rig: Rig) -> None:
+def test_a_worker_killed_before_it_reported_the_end_delays_it_by_a_minute_at_most(rig: Rig) -> None:
     begins(rig, "6d")
     rig.fires("DiskFull")
     found = rig.parts.maintenance.find(rig.clock())

@@ -16,7 +16,7 @@ from receiver.domain.policy import SLACK
 from receiver.engine.reconcile import Reconciler
 from receiver.errors import StoreError
 from receiver.web.lost_alerts import LostAlerts
-from receiver.wiring import build_briefing, build_channels, build_notice_board
+from receiver.wiring import build_channels, build_notice_board, build_notification_builder
 from tests.rig import ROUTING, Rig
 from tests.story.outage import NOTICES, in_channel
 
@@ -233,7 +233,7 @@ def test_killed_after_the_notice_was_kept_and_before_the_failure_was_it_is_said_
         parts.incidents,
         build_channels(parts),
         parts.routing,
-        build_briefing(parts),
+        build_notification_builder(parts),
         None,
         clock=rig.clock,
         keys=rig.keys,

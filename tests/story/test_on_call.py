@@ -19,7 +19,7 @@ def scheduled(rig: Rig) -> Rig:
     return rig
 
 
-def test_whoever_has_the_pager_is_mentioned_in_the_thread(scheduled: Rig) -> None:
+def test_whoever_is_on_call_is_mentioned_in_the_thread(scheduled: Rig) -> None:
     scheduled.pagerduty.rest.puts_on_call("PSCHED1", "Alice Doe", "alice@example.org")
     scheduled.slack.add_user("U0ALICE1", "alice", "alice@example.org")
     scheduled.fires("DiskFull")
@@ -33,7 +33,7 @@ def test_whom_slack_does_not_know_is_named(scheduled: Rig) -> None:
     assert scheduled.slack.replies()[0].pings == []
 
 
-def test_a_pagerduty_that_tells_nothing_delays_no_step(scheduled: Rig) -> None:
+def test_a_silent_pagerduty_delays_no_step(scheduled: Rig) -> None:
     scheduled.environ["PAGERDUTY_API_URL"] = "http://127.0.0.1:1"
     scheduled.configure(SCHEDULED)
     scheduled.fires("DiskFull")

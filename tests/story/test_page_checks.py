@@ -30,7 +30,7 @@ def hooks(rig: Rig) -> Rig:
     return rig
 
 
-def tells(rig: Rig) -> None:
+def delivers(rig: Rig) -> None:
     """Deliver PagerDuty's webhooks, and work off what they say."""
 
     def post(body: bytes, headers: dict[str, str]) -> int:
@@ -44,7 +44,7 @@ def page(rig: Rig, key: str = ONCALL) -> PagedIncident:
     return rig.pagerduty.opened(key)[-1]
 
 
-def asked(rig: Rig) -> int:
+def count_queries(rig: Rig) -> int:
     return sum(path == "/incidents" for path, _ in rig.pagerduty.rest.asked)
 
 
@@ -65,28 +65,28 @@ def whats(rig: Rig, incident: str) -> list[str]:
 # --- confirmed ---
 
 
-def test_pagerduty_is_asked_30_s_after_the_page_and_then_every_15_minutes(rest: Rig) -> None:
+def test_a_page_is_checked_after_30_s_and_then_every_15_minutes(rest: Rig) -> None:
     incident = rest.fires("DiskFull", severity="critical")
     rest.passes("29s")
-    assert asked(rest) == 0
+    assert count_queries(rest) == 0
     rest.passes("2s")
-    assert asked(rest) == 1
+    assert count_queries(rest) == 1
     assert step(rest, incident)["state"] == "told"
     rest.passes("4m")
-    before = asked(rest)
+    before = count_queries(rest)
     rest.passes("50m")
-    assert asked(rest) > before
+    assert count_queries(rest) > before
     assert rest.paged() == ["on-call", "team-lead", "manager"]
     assert rest.triggered() == ["on-call", "team-lead", "manager"]
 
 
-def test_an_acknowledged_page_is_asked_about_no_more(rest: Rig) -> None:
+def test_an_acknowledged_page_is_not_checked_any_more(rest: Rig) -> None:
     incident = rest.fires("DiskFull")
     rest.passes("31s")
     rest.answers(incident, "acknowledge")
-    before = asked(rest)
+    before = count_queries(rest)
     rest.passes("2h")
-    assert asked(rest) == before
+    assert count_queries(rest) == before
 
 
 def test_an_acknowledgement_whose_webhook_was_lost_is_seen_by_the_check(rest: Rig) -> None:
@@ -108,18 +108,18 @@ def test_merged_into_an_open_incident_is_confirmed(rest: Rig) -> None:
     assert rest.triggered() == ["on-call", "on-call"]
 
 
-def test_a_simulated_page_is_not_asked_about(rest: Rig) -> None:
+def test_a_simulated_page_is_not_checked(rest: Rig) -> None:
     rest.environ["PAGERDUTY_ONCALL_KEY"] = ""
     rest.configure(ROUTING)
     rest.fires("DiskFull")
     rest.passes("2m")
-    assert asked(rest) == 0
+    assert count_queries(rest) == 0
 
 
 # --- unconfirmed ---
 
 
-def test_a_page_in_a_maintenance_window_is_unconfirmed_said_once_and_sent_again(rest: Rig) -> None:
+def test_a_page_in_a_maintenance_window_is_unconfirmed_reported_once_and_sent_again(rest: Rig) -> None:
     rest.pagerduty.deaf.add(ONCALL)
     incident = rest.fires("DiskFull")
     rest.passes("31s")
@@ -175,7 +175,7 @@ def test_an_unconfirmed_page_is_sent_no_more_once_somebody_has_it(rest: Rig, end
     assert len(rest.pagerduty.triggers()) == count
 
 
-def test_a_step_that_slack_told_too_shows_that_its_page_is_unconfirmed(rest: Rig) -> None:
+def test_a_step_notified_in_slack_too_shows_that_its_page_is_unconfirmed(rest: Rig) -> None:
     """The mention told it in time, so the wait goes on; but nobody's pager rang."""
     rest.configure(ROUTING.replace("on-call:   {pagerduty", 'on-call:   {slack: "@oncall", pagerduty'))
     rest.pagerduty.deaf.add(ONCALL)
@@ -190,7 +190,7 @@ def test_a_step_that_slack_told_too_shows_that_its_page_is_unconfirmed(rest: Rig
     assert step(rest, incident)["state"] == "told"
 
 
-def test_status_says_that_pages_are_not_confirmed(rest: Rig) -> None:
+def test_status_shows_that_pages_are_not_confirmed(rest: Rig) -> None:
     rest.pagerduty.deaf.add(ONCALL)
     rest.fires("DiskFull")
     rest.passes("2m")
@@ -248,7 +248,7 @@ def test_a_webhook_of_auto_resolve_is_acted_on_at_once(rest: Rig) -> None:
     incident = rest.fires("DiskFull")
     rest.passes("1m")
     rest.pagerduty.auto_resolves(page(rest))
-    tells(rest)
+    delivers(rest)
     assert rest.paged() == ["on-call", "on-call"]
     assert rest.state(incident) == "open"
 
@@ -260,10 +260,10 @@ def test_a_webhook_of_auto_resolve_is_believed_while_pagerduty_refuses_to_answer
     incident = hooks.fires("DiskFull")
     hooks.passes("1m")
     hooks.pagerduty.auto_resolves(page(hooks))
-    before = asked(hooks)
-    tells(hooks)
+    before = count_queries(hooks)
+    delivers(hooks)
     hooks.passes("1m")
-    assert 1 <= asked(hooks) - before <= 4
+    assert 1 <= count_queries(hooks) - before <= 4
     assert hooks.state(incident) == "open"
     assert hooks.paged() == ["on-call", "on-call"]
 
@@ -280,10 +280,10 @@ def test_a_webhook_of_auto_resolve_waits_a_minute_for_an_answer_after_one_that_f
 
     hooks.pagerduty.webhooks.deliver(post)
     hooks.works((DUTIES,))
-    before = asked(hooks)
+    before = count_queries(hooks)
     hooks.pagerduty.rest.odd_body = {"incidents": "none"}
     hooks.passes("30s")
-    assert asked(hooks) - before <= 2
+    assert count_queries(hooks) - before <= 2
     hooks.pagerduty.rest.odd_body = None
     hooks.passes("1m")
     assert hooks.paged() == ["on-call", "on-call"]
@@ -294,10 +294,10 @@ def test_without_the_rest_key_the_webhook_alone_decides(hooks: Rig, by: str) -> 
     incident = hooks.fires("DiskFull")
     hooks.passes("1m")
     hooks.pagerduty.auto_resolves(page(hooks), by=by)
-    tells(hooks)
+    delivers(hooks)
     assert hooks.state(incident) == "open"
     assert hooks.paged() == ["on-call", "on-call"]
-    tells(hooks)
+    delivers(hooks)
     hooks.passes("3m")
     assert hooks.paged() == ["on-call", "on-call"]
 
@@ -306,7 +306,7 @@ def test_a_persons_resolve_closes_as_ever(hooks: Rig) -> None:
     incident = hooks.fires("DiskFull")
     hooks.passes("1m")
     hooks.pagerduty.resolves(page(hooks), by="Alice Doe")
-    tells(hooks)
+    delivers(hooks)
     assert hooks.state(incident) == "resolved"
     assert hooks.shows(incident)["resolved_by"] == "Alice Doe"
 
@@ -315,7 +315,7 @@ def test_our_own_resolve_is_no_machines(hooks: Rig) -> None:
     incident = hooks.fires("DiskFull")
     hooks.passes("1m")
     hooks.ends("DiskFull")
-    tells(hooks)
+    delivers(hooks)
     assert hooks.state(incident) == "resolved"
     assert hooks.paged() == ["on-call"]
     assert whats(hooks, incident).count("resolved_there") == 0
@@ -325,7 +325,7 @@ def test_another_integration_that_resolves_is_a_machine(hooks: Rig) -> None:
     incident = hooks.fires("DiskFull")
     hooks.passes("1m")
     hooks.pagerduty.auto_resolves(page(hooks), by=INTEGRATION)
-    tells(hooks)
+    delivers(hooks)
     assert hooks.state(incident) == "open"
     assert hooks.paged() == ["on-call", "on-call"]
 
@@ -340,7 +340,7 @@ def test_acknowledged_here_auto_resolve_wakes_nobody(rest: Rig) -> None:
     assert rest.paged() == ["on-call"]
 
 
-def test_a_machine_that_resolves_again_and_again_is_answered_three_times_an_hour_and_then_said(
+def test_a_machine_that_keeps_resolving_is_overruled_three_times_an_hour_and_then_reported(
     rest: Rig,
 ) -> None:
     rest.environ["PAGERDUTY_WEBHOOK_SECRET"] = SECRET
@@ -350,7 +350,7 @@ def test_a_machine_that_resolves_again_and_again_is_answered_three_times_an_hour
         rest.passes("1m")
         for opened in rest.pagerduty.still_open(ONCALL):
             rest.pagerduty.auto_resolves(opened)
-        tells(rest)
+        delivers(rest)
     assert len(rest.pagerduty.opened(ONCALL)) == 4
     assert rest.state(incident) == "open"
     assert "team-lead" in rest.paged()
@@ -393,7 +393,7 @@ def test_of_an_acknowledged_page_a_resolve_that_pagerduty_dropped_is_sent_again(
     assert rest.events().count("resolve") == 2
 
 
-def test_a_resolve_dropped_three_times_is_said(rest: Rig) -> None:
+def test_a_resolve_dropped_three_times_is_reported(rest: Rig) -> None:
     incident = rest.fires("DiskFull")
     rest.passes("1m")
     rest.pagerduty.deaf.add(ONCALL)

@@ -114,7 +114,7 @@ def test_a_webhook_that_comes_again_renews_once(rig: Rig, incident: str) -> None
     assert rig.state(incident) == "open"
 
 
-def test_what_pagerduty_tells_of_our_own_acknowledgement_renews_nothing(rig: Rig, incident: str) -> None:
+def test_an_event_for_our_own_acknowledgement_renews_nothing(rig: Rig, incident: str) -> None:
     hears(rig)
     shown = rig.shows(incident)
     rig.passes("5m")

@@ -197,7 +197,7 @@ def test_a_critical_that_pages_nobody_is_an_alarm_on_the_page(rig: Rig) -> None:
 
 
 @pytest.mark.parametrize("word", ["none", "", "warning", "P4", "ugly"])
-def test_no_severity_and_a_known_one_are_nothing_to_be_said(rig: Rig, word: str) -> None:
+def test_no_severity_and_a_known_one_need_no_warning(rig: Rig, word: str) -> None:
     rig.configure(NOTICES + OWN + UNPAGED)
     rig.fires("DiskFull", word)
     rig.passes("5m")
@@ -281,7 +281,7 @@ def test_hostile_words_are_shown_as_text(rig: Rig) -> None:
     assert "<!channel>" not in json.dumps(sent)
 
 
-def test_a_webhook_says_it_to_whom_asks(rig: Rig) -> None:
+def test_a_webhook_response_reports_the_severity_when_asked(rig: Rig) -> None:
     def answer(query: str, *alerts: dict[str, Any]) -> dict[str, Any]:
         return dict(rig.client.post(f"/webhooks/alertmanager{query}", json=rig.payload(*alerts)).json)
 
@@ -298,7 +298,7 @@ def test_a_webhook_says_it_to_whom_asks(rig: Rig) -> None:
     assert len(answer("?warnings=true", *many)["warnings"]) == 10
 
 
-def test_the_dry_run_of_the_page_says_it(rig: Rig) -> None:
+def test_the_dry_run_of_the_page_shows_it(rig: Rig) -> None:
     page = rig.client.get("/routing?labels=severity%3Dwobbly").text
     assert "Unknown severity &#34;wobbly&#34;" in page
     rig.configure(UNPAGED)

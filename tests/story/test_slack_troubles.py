@@ -58,7 +58,7 @@ def test_a_message_whose_answer_was_lost_is_found_again(rig: Rig) -> None:
     assert len(rig.roots()) == 1
 
 
-def test_a_channel_that_is_gone_stops_no_page(rig: Rig) -> None:
+def test_a_deleted_channel_stops_no_page(rig: Rig) -> None:
     rig.slack.archive("#alerts-critical")
     incident = rig.fires("DiskFull")
     rig.passes("10m")

@@ -35,7 +35,7 @@ def triggers(rig: Rig) -> list[Any]:
     return [event for event in rig.pagerduty.triggers() if "receiver-storm-" in event.dedup_key]
 
 
-def asked(rig: Rig) -> int:
+def count_queries(rig: Rig) -> int:
     return sum("receiver-storm-" in str(query.get("incident_key")) for _, query in rig.pagerduty.rest.asked)
 
 
@@ -43,7 +43,7 @@ def notices(rig: Rig) -> list[str]:
     return [message.words for message in rig.roots() if message.channel == "#monitoring"]
 
 
-def tells(rig: Rig) -> None:
+def delivers(rig: Rig) -> None:
     def post(body: bytes, headers: dict[str, str]) -> int:
         return rig.client.post("/webhooks/pagerduty", data=body, headers=headers).status_code
 
@@ -51,18 +51,18 @@ def tells(rig: Rig) -> None:
     rig.works()
 
 
-def test_a_storms_page_is_asked_about_once_for_all_that_it_counts(rig: Rig) -> None:
+def test_a_storms_page_is_checked_once_for_all_its_members(rig: Rig) -> None:
     breaks_out(rig, **WARNINGS)
     rig.passes("10s")
     assert len(triggers(rig)) == 1
     rig.passes("1m")
-    assert asked(rig) == 1
+    assert count_queries(rig) == 1
     rig.passes("15m")
-    assert asked(rig) == 2
+    assert count_queries(rig) == 2
     assert len(triggers(rig)) == 1
 
 
-def test_a_storms_page_in_a_maintenance_window_is_said_and_sent_again(rig: Rig) -> None:
+def test_a_storms_page_in_a_maintenance_window_is_reported_and_sent_again(rig: Rig) -> None:
     rig.pagerduty.deaf.add(ONCALL)
     breaks_out(rig, **WARNINGS)
     rig.passes("2m")
@@ -82,7 +82,7 @@ def test_auto_resolve_of_a_storms_page_closes_none_that_it_counts(rig: Rig) -> N
     ids = breaks_out(rig, **WARNINGS)
     rig.passes("1m")
     rig.pagerduty.auto_resolves(storm_page(rig))
-    tells(rig)
+    delivers(rig)
     rig.passes("5s")
     assert {rig.state(one) for one in ids} == {"open"}
     assert len(triggers(rig)) == 2
@@ -93,7 +93,7 @@ def test_a_persons_resolve_of_a_storms_page_closes_all_that_it_counts(rig: Rig) 
     ids = breaks_out(rig, **WARNINGS)
     rig.passes("1m")
     rig.pagerduty.resolves(storm_page(rig))
-    tells(rig)
+    delivers(rig)
     rig.passes("5s")
     assert rig.state(ids[-1]) == "resolved"
 

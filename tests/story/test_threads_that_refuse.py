@@ -30,7 +30,7 @@ def asides(rig: Rig) -> list[SlackMessage]:
 
 
 @pytest.mark.parametrize("code", CODES)
-def test_a_step_is_said_once_in_the_channel_with_mention_and_link(rig: Rig, code: str) -> None:
+def test_a_step_is_posted_once_in_the_channel_with_mention_and_link(rig: Rig, code: str) -> None:
     rig.configure(NOTICES + with_fallback("#ops"))
     rig.slack.workspace.add_channel("#ops")
     rig.slack.refuse_replies(CRITICAL, code)
@@ -54,7 +54,7 @@ def test_a_step_is_said_once_in_the_channel_with_mention_and_link(rig: Rig, code
     assert {message.channel for message in rig.roots()} == {CRITICAL}
 
 
-def test_every_reply_is_said_once_whoever_it_is_for(rig: Rig) -> None:
+def test_every_reply_is_posted_once_whoever_it_is_for(rig: Rig) -> None:
     incident = rig.fires("DiskFull", host="a")
     rig.slack.refuse_replies(root_of(rig), "restricted_action_thread_locked")
     rig.posts(rig.alert("DiskFull", host="a"), rig.alert("DiskFull", host="@here<!channel>"))
@@ -78,7 +78,7 @@ def test_a_thread_that_is_unlocked_has_the_replies_again(rig: Rig) -> None:
     assert [reply.split(":")[0] for reply in rig.replies()] == ["📟 Paging Team Lead @team-lead"]
 
 
-def test_what_was_said_in_the_channel_is_found_after_its_answer_was_lost(rig: Rig) -> None:
+def test_a_reply_in_the_channel_is_found_after_its_response_was_lost(rig: Rig) -> None:
     rig.fires("DiskFull")
     rig.slack.refuse_replies(CRITICAL, "restricted_action_thread_locked")
     rig.clock.moment += 300
@@ -113,7 +113,7 @@ def test_a_channel_that_refuses_it_too_has_the_routes_fallback(rig: Rig) -> None
     assert rig.paged() == ["on-call", "team-lead", "manager"]
 
 
-def test_the_mention_of_a_storms_step_is_said_in_the_channel(rig: Rig) -> None:
+def test_the_mention_of_a_storms_step_is_posted_in_the_channel(rig: Rig) -> None:
     rig.storms_after_s = 0.0
     rig.configure(
         "limits: {slack_posts: 1/m, slack_updates: 1000/s, pagerduty: 1000/s}\n" + with_fallback("manager")

@@ -31,7 +31,7 @@ def only_in_slack(text: str = ROUTING) -> str:
     return text.replace(PAGER, "")
 
 
-def test_after_an_outage_of_ours_the_manager_waits_for_the_team_lead(rig: Rig) -> None:
+def test_after_an_outage_the_manager_waits_for_the_team_lead(rig: Rig) -> None:
     """The message had failed for good: both showed as told the evening before, and both were paged next
     morning, 61 ms apart.
     """
@@ -50,9 +50,7 @@ def test_after_an_outage_of_ours_the_manager_waits_for_the_team_lead(rig: Rig) -
 
 
 @pytest.mark.parametrize("fallback", ["", "#nowhere", "on-call"])
-def test_after_an_outage_of_ours_whom_only_a_lost_thread_would_tell_is_given_up_now(
-    rig: Rig, fallback: str
-) -> None:
+def test_after_an_outage_a_step_that_needs_a_lost_thread_times_out_now(rig: Rig, fallback: str) -> None:
     """Neither the channel nor its fallback takes anything, or who stands in was paged long before."""
     rig.configure(only_in_slack(with_fallback(fallback) if fallback else ROUTING))
     rig.slack.archive(CRITICAL)
@@ -68,7 +66,7 @@ def test_after_an_outage_of_ours_whom_only_a_lost_thread_would_tell_is_given_up_
     assert "manager" in rig.paged()
 
 
-def test_a_telling_cut_off_by_an_outage_of_ours_is_made_before_the_next_wait(rig: Rig) -> None:
+def test_a_notification_cut_off_by_an_outage_is_sent_before_the_next_wait(rig: Rig) -> None:
     """The two minutes after a first attempt ran while none of us was there to try again."""
     rig.slack.archive(CRITICAL)
     rig.fires("DiskFull")
@@ -83,7 +81,7 @@ def test_a_telling_cut_off_by_an_outage_of_ours_is_made_before_the_next_wait(rig
     assert rig.paged() == ["on-call", "team-lead", "manager"]
 
 
-def test_still_failing_after_an_outage_of_ours_it_is_given_up_then(rig: Rig) -> None:
+def test_still_failing_after_an_outage_it_times_out_then(rig: Rig) -> None:
     rig.slack.archive(CRITICAL)
     incident = rig.fires("DiskFull")
     rig.passes("4m59s")
@@ -99,7 +97,7 @@ def test_still_failing_after_an_outage_of_ours_it_is_given_up_then(rig: Rig) -> 
     assert rig.paged() == ["on-call", "team-lead", "manager"]
 
 
-def test_a_receipt_that_comes_after_giving_up_is_when_it_was_told_and_moves_no_wait(rig: Rig) -> None:
+def test_a_receipt_after_the_timeout_sets_notified_at_and_moves_no_wait(rig: Rig) -> None:
     rig.slack.archive(CRITICAL)
     rig.pagerduty.fail_next(503, times=30)
     incident = rig.fires("DiskFull")
@@ -112,7 +110,7 @@ def test_a_receipt_that_comes_after_giving_up_is_when_it_was_told_and_moves_no_w
     assert "team-lead" in rig.paged()
 
 
-def test_sent_again_by_hand_a_page_that_was_given_up_moves_no_wait(rig: Rig) -> None:
+def test_a_failed_page_sent_again_by_hand_moves_no_wait(rig: Rig) -> None:
     """The wait began when the page was refused; asking for it again began it anew."""
     rig.slack.archive(CRITICAL)
     rig.refuses("on-call")
@@ -128,7 +126,7 @@ def test_sent_again_by_hand_a_page_that_was_given_up_moves_no_wait(rig: Rig) -> 
     assert rig.paged() == ["on-call", "team-lead"]
 
 
-def test_a_storms_message_of_long_ago_tells_no_later_step(rig: Rig) -> None:
+def test_an_old_storm_message_notifies_no_later_step(rig: Rig) -> None:
     """Its receipt stood for that of Team Lead's mention: after an outage the Manager was due, too."""
     rig.storms_after_s = 1.5
     rig.configure(only_in_slack() + "limits: {slack_posts: 1/s, pagerduty: 20/m}\n")
@@ -145,7 +143,7 @@ def test_a_storms_message_of_long_ago_tells_no_later_step(rig: Rig) -> None:
     assert "manager" in rig.paged()
 
 
-def test_a_step_told_before_the_run_shows_when_that_was(rig: Rig) -> None:
+def test_a_step_notified_before_the_run_shows_when(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("6m")
     rig.answers(incident, "acknowledge")

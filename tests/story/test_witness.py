@@ -50,7 +50,9 @@ def test_while_it_fires_unmuted_steps_come_in_their_time(rig: Rig, alertmanager:
     assert rig.paged() == ["on-call", "team-lead"]
 
 
-def test_a_silence_made_there_holds_the_steps_and_is_told(rig: Rig, alertmanager: MockAlertmanager) -> None:
+def test_a_silence_created_in_alertmanager_suppresses_the_steps_and_is_shown(
+    rig: Rig, alertmanager: MockAlertmanager
+) -> None:
     incident = fire(rig, alertmanager)
     bob_silences(rig, alertmanager, 3600, alertname="DiskFull")
     rig.passes("30m")
@@ -59,7 +61,7 @@ def test_a_silence_made_there_holds_the_steps_and_is_told(rig: Rig, alertmanager
     assert "bob" in rig.roots()[0].words
 
 
-def test_when_the_silence_ends_an_overdue_step_is_told_at_once(
+def test_when_the_silence_ends_an_overdue_step_is_notified_at_once(
     rig: Rig, alertmanager: MockAlertmanager
 ) -> None:
     fire(rig, alertmanager)
@@ -92,7 +94,7 @@ def test_one_firing_alert_that_is_not_silenced_is_enough_to_go_on(
     assert rig.paged() == ["on-call", "team-lead"]
 
 
-def test_an_alertmanager_that_is_away_holds_nobody_up_and_that_is_said(
+def test_an_unreachable_alertmanager_delays_no_step_and_is_shown(
     rig: Rig, alertmanager: MockAlertmanager
 ) -> None:
     fire(rig, alertmanager)
@@ -124,13 +126,13 @@ def test_absence_right_after_a_restart_proves_nothing(rig: Rig, alertmanager: Mo
     assert rig.state(incident) == "open"
 
 
-def test_an_alert_it_never_showed_is_never_judged(rig: Rig, alertmanager: MockAlertmanager) -> None:
+def test_an_alert_it_never_showed_is_never_resolved(rig: Rig, alertmanager: MockAlertmanager) -> None:
     incident = rig.fires("FromElsewhere")
     rig.passes("2h")
     assert rig.state(incident) == "open"
 
 
-def test_a_silence_of_ours_is_made_there_and_holds(rig: Rig, alertmanager: MockAlertmanager) -> None:
+def test_a_silence_of_ours_is_created_there_and_suppresses(rig: Rig, alertmanager: MockAlertmanager) -> None:
     incident = fire(rig, alertmanager)
     silence(rig, incident)
     (made,) = alertmanager.in_force()
@@ -196,7 +198,7 @@ def test_a_silence_over_the_api_that_can_not_be_made_is_502_and_taken_back(
     assert alertmanager.in_force() == []
 
 
-def test_what_was_held_when_it_resolved_pages_when_it_fires_again(
+def test_suppressed_when_it_resolved_it_pages_when_it_fires_again(
     rig: Rig, alertmanager: MockAlertmanager
 ) -> None:
     """Alertmanager sends nothing that is muted, so what it sends is held no longer."""
@@ -210,7 +212,7 @@ def test_what_was_held_when_it_resolved_pages_when_it_fires_again(
     assert rig.paged() == ["on-call", "on-call"]
 
 
-def test_an_alert_that_joins_unmuted_ends_the_hold(rig: Rig, alertmanager: MockAlertmanager) -> None:
+def test_an_unmuted_alert_that_joins_ends_the_suppression(rig: Rig, alertmanager: MockAlertmanager) -> None:
     alertmanager.fires(alertname="DiskFull", severity="critical", host="a")
     rig.fires("DiskFull", host="a")
     bob_silences(rig, alertmanager, 36000, alertname="DiskFull", host="a")

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from receiver import clock as wall
-from receiver.domain.action import ExpireSilence, MakeSilence
+from receiver.domain.action import CreateSilence, ExpireSilence
 from receiver.domain.delivery import Receipt
 from receiver.domain.notification import Notification
-from receiver.domain.witness import SilenceSeen
+from receiver.domain.witness import RemoteSilence
 from receiver.errors import DeliveryError, PermanentDeliveryError
 from receiver.text import clean, cut, one_line
 
@@ -42,7 +42,7 @@ class Silences(Protocol):
         """End it; harmless the second time."""
         ...
 
-    def find_silences(self, mark: str) -> Sequence[SilenceSeen]:
+    def find_silences(self, mark: str) -> Sequence[RemoteSilence]:
         """Return those, pending or active, with *mark* in their comment."""
         ...
 
@@ -61,7 +61,7 @@ class AlertmanagerChannel:
         """
         action, client = notification.action, self._client(notification)
         match action:
-            case MakeSilence():
+            case CreateSilence():
                 reference = _make(client, action, notification)
             case ExpireSilence():
                 reference = _expire(client, action, notification)
@@ -76,7 +76,7 @@ class AlertmanagerChannel:
         nobody can be asked: a silence made twice would outlive its end.
         """
         action = notification.action
-        if not isinstance(action, MakeSilence):
+        if not isinstance(action, CreateSilence):
             return None
         living = _find_ours(self._client(notification), notification)
         found = [silence for silence in living if silence.ends_at >= action.ends_at - _SAME_END_S]
@@ -89,7 +89,7 @@ class AlertmanagerChannel:
         return client
 
 
-def _make(client: Silences, action: MakeSilence, notification: Notification) -> str:
+def _make(client: Silences, action: CreateSilence, notification: Notification) -> str:
     silence_id = action.silence_id
     if silence_id:
         living = [silence.id for silence in _find_ours(client, notification)]
@@ -124,7 +124,7 @@ def _expire(client: Silences, action: ExpireSilence, notification: Notification)
     return action.silence_id
 
 
-def _find_ours(client: Silences, notification: Notification) -> list[SilenceSeen]:
+def _find_ours(client: Silences, notification: Notification) -> list[RemoteSilence]:
     """Return the silences made for this wish; a mark inside of a comment is only somebody's words."""
     mark = _mark(notification)
     return [one for one in client.find_silences(mark) if one.comment.rstrip().endswith(mark)]

@@ -14,7 +14,7 @@ from receiver.channels.pagerduty.tidy import MAX_NAME, iso_time, tidy_line, tidy
 from receiver.domain.action import Page
 from receiver.domain.alert import Alert
 from receiver.domain.delivery import Delivery
-from receiver.domain.fallback import MESSAGE, find_loss, find_message, find_place
+from receiver.domain.fallback import FALLBACK, find_channel_failure, find_message, message_target
 from receiver.domain.incident import Incident, find_firing
 from receiver.domain.notification import Notification
 from receiver.domain.runbook import render_plain
@@ -84,7 +84,7 @@ def _render_step(notification: Notification) -> str:
     if not isinstance(notification.action, Page):
         return ""
     step = notification.action.step
-    names = [standing.step.name for standing in notification.progress.steps]
+    names = [step_state.step.name for step_state in notification.escalation.steps]
     title = tidy_line(step.responder.title, MAX_NAME)
     if step.name not in names:  # taken out of the policy meanwhile
         return title
@@ -93,10 +93,10 @@ def _render_step(notification: Notification) -> str:
 
 def _render_slack(incident: Incident) -> str:
     """Return what of Slack is out of order, for whoever looks for the message; empty when all is well."""
-    message, loss = find_message(incident), find_loss(incident)
-    if message is not None and message is incident.deliveries.get(MESSAGE):
-        reason = message.about or (loss.reason if loss is not None else "")
-        place = tidy_line(find_place(incident, message).address, MAX_NAME)
+    message, loss = find_message(incident), find_channel_failure(incident)
+    if message is not None and message is incident.deliveries.get(FALLBACK):
+        reason = message.instance or (loss.reason if loss is not None else "")
+        place = tidy_line(message_target(incident, message).address, MAX_NAME)
         return f"Slack could not be told in {tidy_line(incident.channel, MAX_NAME)}: {reason}; see {place}"
     if loss is not None:
         return f"Slack could not be told: {tidy_line(loss.reason, MAX_NAME)}"

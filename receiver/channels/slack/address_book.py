@@ -14,7 +14,7 @@ from typing import Any
 from msgspec.structs import replace as change
 
 from receiver.channels.slack.client import Client, items, next_cursor
-from receiver.domain.action import Call, Reply
+from receiver.domain.action import FallbackMention, Reply
 from receiver.domain.notification import Notification
 from receiver.domain.person import OnCallPerson
 from receiver.domain.policy import SLACK, Responder, Target
@@ -57,7 +57,7 @@ class AddressBook:
         Never raises, and waits for two seconds at most in all; who isn't found by then stays a name.
         """
         action = notification.action
-        if not isinstance(action, Reply | Call):
+        if not isinstance(action, Reply | FallbackMention):
             return notification
         deadline = time.monotonic() + self._wait_s
         on_call = tuple(self._introduce_person(person, deadline) for person in notification.on_call)

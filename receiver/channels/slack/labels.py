@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from receiver.channels.slack.mrkdwn import code
 from receiver.domain.alert import Alert, Severity
 from receiver.domain.incident import AlertState, Incident
-from receiver.domain.severity import LABEL, fold_word
+from receiver.domain.severity import LABEL, normalize_word
 
 _MAX_LABEL = 120
 
@@ -37,7 +37,7 @@ def _unsaid(labels: Mapping[str, str], severity: Severity) -> dict[str, str]:
     """Return the labels in order, without what is said in words: the name, and the *severity* as it was
     read. Where another word was sent, that word stays.
     """
-    is_said = severity is not Severity.NONE and fold_word(labels.get(LABEL, "")) == severity
+    is_said = severity is not Severity.NONE and normalize_word(labels.get(LABEL, "")) == severity
     said = {"alertname", LABEL} if is_said else {"alertname"}
     return {key: value for key, value in sorted(labels.items()) if key not in said}
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from receiver.channels.slack.mrkdwn import moment
-from receiver.domain.escalation import Progress
+from receiver.domain.escalation import EscalationState
 from receiver.domain.incident import Incident
-from receiver.domain.messages import is_paused
+from receiver.domain.messages import is_in_maintenance
 
 
-def render_maintenance(incident: Incident, progress: Progress) -> str:
+def render_maintenance(incident: Incident, escalation: EscalationState) -> str:
     """Return until when nobody is paged; empty where nobody would be."""
-    if not is_paused(incident, progress):
+    if not is_in_maintenance(incident, escalation):
         return ""
-    return f"🔧 Maintenance until {moment(progress.paused_until)}: nobody is paged"
+    return f"🔧 Maintenance until {moment(escalation.paused_until)}: nobody is paged"

@@ -17,9 +17,9 @@ def mark(notification: Notification) -> dict[str, Any]:
     that is edited anyhow is the same whatever it showed first.
     """
     action = notification.action
-    payload = {"incident": notification.incident.id, "key": action.key, "about": action.about}
+    payload = {"incident": notification.incident.id, "key": action.key, "about": action.instance}
     if isinstance(action, Reply):
-        payload["shown"] = action.shown
+        payload["shown"] = action.content_version
     return {"event_type": EVENT_TYPE, "event_payload": payload}
 
 

@@ -28,7 +28,7 @@ from receiver.channels.slack.runbook import render_runbook
 from receiver.channels.slack.silences import expire_buttons, render_hold, render_silences, render_stale
 from receiver.channels.slack.stand_ins import render_call, render_moved, render_place
 from receiver.channels.slack.steps import render_steps, render_troubles
-from receiver.domain.action import Call, Post, Reply, Update
+from receiver.domain.action import FallbackMention, Post, Reply, Update
 from receiver.domain.delivery import Delivery
 from receiver.domain.heading import find_heading, format_more
 from receiver.domain.incident import Incident
@@ -50,7 +50,7 @@ def render(notification: Notification, rung: Rung = Rung.FULL) -> Message:
     """
     if isinstance(notification.action, Reply):
         return render_reply(notification, notification.action, rung)
-    if isinstance(notification.action, Call):
+    if isinstance(notification.action, FallbackMention):
         return render_call(notification, notification.action)
     alerts = sort_alerts(notification.incident)
     if rung is Rung.PLAIN:
@@ -103,16 +103,16 @@ def _tail(notification: Notification) -> Iterator[Block]:
 
 def _standing(notification: Notification) -> Iterator[str]:
     """Yield how the escalation stands, what holds it, and what of it could not be delivered."""
-    incident, progress = notification.incident, notification.progress
+    incident, escalation = notification.incident, notification.escalation
     yield from filter(
         None,
         (
-            render_maintenance(incident, progress),
+            render_maintenance(incident, escalation),
             render_place(notification),
             render_hold(incident),
             render_stale(incident, notification.now),
-            render_steps(incident, progress, is_edit=_is_edit(notification)),
-            render_troubles(incident, progress),
+            render_steps(incident, escalation, is_edit=_is_edit(notification)),
+            render_troubles(incident, escalation),
             render_silences(incident, notification.now),
         ),
     )

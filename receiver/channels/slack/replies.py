@@ -16,7 +16,7 @@ from receiver.channels.slack.stand_ins import render_instead, render_left_open
 from receiver.channels.slack.steps import title
 from receiver.clock import format_duration
 from receiver.domain.action import Reply
-from receiver.domain.escalation import current, page_key
+from receiver.domain.escalation import current_delivery, page_key
 from receiver.domain.heading import build_heading, find_heading
 from receiver.domain.incident import Incident
 from receiver.domain.notification import Notification
@@ -27,28 +27,31 @@ BUTTONS = "reminder"  # the block_id by which a click on its button comes back
 
 def render_reply(notification: Notification, reply: Reply, rung: Rung) -> Message:
     """Return the words of one reply; a kind that is not known yet is the headline alone."""
-    if reply.says == "step" and reply.step is not None:
+    if reply.reply_kind == "step" and reply.step is not None:
         return Message(_step(notification, reply.step), links_names=True)
-    if reply.says in ("unreached", "unconfirmed", "resolved_there", "instead") and reply.step is not None:
-        return render_instead(notification, reply.says, reply.step)
-    if reply.says == "joined":
+    if (
+        reply.reply_kind in ("page_delayed", "unconfirmed", "resolved_there", "instead")
+        and reply.step is not None
+    ):
+        return render_instead(notification, reply.reply_kind, reply.step)
+    if reply.reply_kind == "joined":
         return _joined(notification.incident, reply.fingerprints, rung)
-    if reply.says == "ack_reminder":
+    if reply.reply_kind == "ack_reminder":
         return _ack_reminder(notification.incident, notification.now, rung)
     return Message(_say(notification, reply))
 
 
 def _say(notification: Notification, reply: Reply) -> str:
-    word = _WORDS.get(reply.says)
+    word = _WORDS.get(reply.reply_kind)
     if word is not None:
         return word(notification.incident)
-    if reply.says == "reopened":
+    if reply.reply_kind == "reopened":
         return _reopened(notification)
-    if reply.says == "left_open":
+    if reply.reply_kind == "left_open":
         return render_left_open(notification.incident, reply.key)
-    if reply.says == "renamed":
-        return _renamed(reply.about)
-    if reply.says == "silence_ends":
+    if reply.reply_kind == "renamed":
+        return _renamed(reply.instance)
+    if reply.reply_kind == "silence_ends":
         return _silence_ends(notification.incident, reply.key)
     return _reminder(notification.incident, notification.now)
 
@@ -60,7 +63,7 @@ def _step(notification: Notification, step: Step) -> str:
     is_paged = step.responder.find_target(PAGERDUTY) is not None
     handle = mention(target.address) if target else ""
     who = " ".join(filter(None, (title(step), handle, mention_on_call(notification.on_call))))
-    receipt = current(incident, page_key(step)).receipt
+    receipt = current_delivery(incident, page_key(step)).receipt
     simulated = " (simulated)" if receipt is not None and receipt.is_simulated else ""
     heading = find_heading(incident)
     what = unmentioned(line(heading.counted_name or heading.counted_summary, 100))
@@ -71,8 +74,8 @@ def _step(notification: Notification, step: Step) -> str:
 
 
 def _why(notification: Notification, step: Step) -> str:
-    run, steps = notification.incident.run, notification.progress.steps
-    first = next((s.step.name for s in steps if not s.is_standing), None)
+    run, steps = notification.incident.run, notification.escalation.steps
+    first = next((s.step.name for s in steps if not s.is_carried_over), None)
     if step.name != first:
         return f"not acknowledged for {format_duration(notification.now - run.started_at)}"
     if run.cause == "unacknowledged":

@@ -62,7 +62,7 @@ def _row(incident: Incident) -> str:
 
 
 def _details(details: Details) -> Iterator[str]:
-    incident, progress = details.incident, details.progress
+    incident, escalation = details.incident, details.escalation
     yield f"{bold(headline(incident), 400)} {code(incident.id, 60)}"
     heading = find_heading(incident)
     if heading.summary:
@@ -71,8 +71,8 @@ def _details(details: Details) -> Iterator[str]:
     yield f"{incident.firing} of {incident.total} alerts firing{sent}"
     for text in (
         render_hold(incident),
-        render_steps(incident, progress),
-        render_troubles(incident, progress),
+        render_steps(incident, escalation),
+        render_troubles(incident, escalation),
         render_silences(incident, details.now),
     ):
         if text:

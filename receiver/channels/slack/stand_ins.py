@@ -7,10 +7,10 @@ from receiver.channels.slack.mentions import mention, mention_on_call
 from receiver.channels.slack.message import Message
 from receiver.channels.slack.mrkdwn import line, link, unmentioned
 from receiver.channels.slack.steps import title
-from receiver.domain.action import Call, Post, Update
+from receiver.domain.action import FallbackMention, Post, Update
 from receiver.domain.delivery import Delivery
-from receiver.domain.escalation import current, page_key
-from receiver.domain.fallback import MESSAGE, find_loss, find_message, find_place
+from receiver.domain.escalation import current_delivery, page_key
+from receiver.domain.fallback import FALLBACK, find_channel_failure, find_message, message_target
 from receiver.domain.heading import find_heading
 from receiver.domain.incident import Incident
 from receiver.domain.notification import Notification
@@ -22,22 +22,23 @@ _MAX_REASON = 60
 _ANYBODY = "<!here>"
 
 
-def render_instead(notification: Notification, says: str, step: Step) -> Message:
-    """Return the reply where PagerDuty is out of reach (`unreached`), has no incident for a page that it took
-    (`unconfirmed`) or lets a machine resolve it (`resolved_there`), or says who stands in (`instead`).
+def render_instead(notification: Notification, reply_kind: str, step: Step) -> Message:
+    """Return the reply where PagerDuty is out of reach (`page_delayed`), has no incident for a page
+    that it took (`unconfirmed`) or lets a machine resolve it (`resolved_there`), or says who
+    stands in (`instead`).
     """
     incident = notification.incident
-    if says == "unreached":
+    if reply_kind == "page_delayed":
         reason = _reason(incident, step)
         return _shout(incident, f"⚠️ PagerDuty can't be reached ({reason}): {_who(notification, step)}")
-    if says == "unconfirmed":
+    if reply_kind == "unconfirmed":
         text = f"⚠️ PagerDuty accepted the page and has no incident for it: {_who(notification, step)}"
         causes = "Likely a maintenance window, a disabled service or an event rule; the page is sent again"
         return _shout(incident, f"{text}\n{causes}")
-    if says == "resolved_there":
+    if reply_kind == "resolved_there":
         text = f"⚠️ Something in PagerDuty resolves this page while it fires: {_who(notification, step)}"
         causes = "Look for auto-resolve of the service, an event rule or another integration"
-        return _shout(incident, f"{text}\n{causes}", _page_link(current(incident, page_key(step))))
+        return _shout(incident, f"{text}\n{causes}", _page_link(current_delivery(incident, page_key(step))))
     target = step.responder.find_target(SLACK)
     who = " ".join(filter(None, (title(step), mention(target.address) if target else "")))
     verb = "Paging" if step.responder.find_target(PAGERDUTY) else "Telling"
@@ -73,7 +74,7 @@ def _page_link(event: Delivery) -> str:
     return link(event.check.link, name) if event.check.link else name
 
 
-def render_call(notification: Notification, call: Call) -> Message:
+def render_call(notification: Notification, call: FallbackMention) -> Message:
     """Return the message by which the fallback channel is told a step of the escalation."""
     incident = notification.incident
     if call.step is None:
@@ -86,13 +87,13 @@ def render_call(notification: Notification, call: Call) -> Message:
 def render_place(notification: Notification) -> str:
     """Return for which channel a message stands in, and why; empty for the incident's own message."""
     incident, action = notification.incident, notification.action
-    stand_in = incident.deliveries.get(MESSAGE, Delivery())
+    stand_in = incident.deliveries.get(FALLBACK, Delivery())
     reference = stand_in.receipt.reference if stand_in.receipt is not None else ""
     is_edited = isinstance(action, Update) and action.message == reference
-    if not is_edited and not (isinstance(action, Post) and action.key == MESSAGE):
+    if not is_edited and not (isinstance(action, Post) and action.key == FALLBACK):
         return ""
-    loss = find_loss(incident)
-    reason = stand_in.about or (loss.reason if loss is not None else "")
+    loss = find_channel_failure(incident)
+    reason = stand_in.instance or (loss.reason if loss is not None else "")
     why = f" ({_short(reason)})" if reason else ""
     return f"↪️ Here in place of {line(incident.channel, _MAX_NAME)}, which could not be told{why}"
 
@@ -103,7 +104,7 @@ def render_moved(notification: Notification) -> str:
     message = find_message(notification.incident)
     if not isinstance(action, Update) or action.key != "moved" or message is None or message.receipt is None:
         return ""
-    place = find_place(notification.incident, message).address
+    place = message_target(notification.incident, message).address
     return f"goes on in {link(message.receipt.link, place)}"
 
 
@@ -115,7 +116,7 @@ def _who(notification: Notification, step: Step) -> str:
 
 
 def _reason(incident: Incident, step: Step) -> str:
-    return _short(current(incident, page_key(step)).reason or "no_answer")
+    return _short(current_delivery(incident, page_key(step)).reason or "no_answer")
 
 
 def _short(reason: str) -> str:

@@ -8,9 +8,9 @@ from receiver.channels.slack.headline import tell_acknowledged, tell_resolved
 from receiver.channels.slack.mrkdwn import line, moment
 from receiver.clock import format_duration
 from receiver.domain.delivery import Delivery
-from receiver.domain.escalation import Progress, StepStanding, current, page_key, reply_key
+from receiver.domain.escalation import EscalationState, StepState, current_delivery, page_key, reply_key
 from receiver.domain.incident import Incident
-from receiver.domain.page_check import is_resolved_too_often, is_unconfirmed, notified_at
+from receiver.domain.page_check import find_notified_at, is_resolved_too_often, is_unconfirmed
 from receiver.domain.policy import PAGERDUTY, SLACK, Step
 
 MAX_TITLE = 40
@@ -18,16 +18,16 @@ _MAX_STEPS = 8
 _MAX_TROUBLES = 4
 
 
-def render_steps(incident: Incident, progress: Progress, *, is_edit: bool = False) -> str:
+def render_steps(incident: Incident, escalation: EscalationState, *, is_edit: bool = False) -> str:
     """Return the escalation as mrkdwn: told steps, then those that wait or what stopped them.
 
     Empty where the incident has no steps. In an edit people are mentioned, which pings nobody.
     """
-    if not progress.steps:
+    if not escalation.steps:
         return ""
     stop = _stop(incident, is_edit=is_edit)
-    shown = [s for s in progress.steps if s.is_reached or not stop]
-    said = [_step(incident, standing) for standing in shown[:_MAX_STEPS]]
+    shown = [s for s in escalation.steps if s.is_due or not stop]
+    said = [_step(incident, step_state) for step_state in shown[:_MAX_STEPS]]
     if len(shown) > _MAX_STEPS:
         said.append(f"… and {len(shown) - _MAX_STEPS} more")
     told = " → ".join(said) or "Nobody was paged"
@@ -44,69 +44,71 @@ def title(step: Step) -> str:
     return line(step.responder.title, MAX_TITLE)
 
 
-def _step(incident: Incident, standing: StepStanding) -> str:
-    name = title(standing.step)
-    if not standing.is_reached:
-        return f"{name}{_waiting(incident, standing)}"
-    if is_unconfirmed(_delivery(incident, page_key(standing.step), standing)):
+def _step(incident: Incident, step_state: StepState) -> str:
+    name = title(step_state.step)
+    if not step_state.is_due:
+        return f"{name}{_waiting(incident, step_state)}"
+    if is_unconfirmed(_delivery(incident, page_key(step_state.step), step_state)):
         return f"⚠️ {name} page not confirmed by PagerDuty"
-    if standing.is_given_up:
+    if step_state.is_timed_out:
         return f"⚠️ {name} could not be reached"
-    told = _telling(incident, standing)
+    told = _telling(incident, step_state)
     if told is not None:
         return f"{name} {told}"
-    if standing.is_standing:
+    if step_state.is_carried_over:
         return f"{name} told before"
-    return f"{name} told {moment(standing.told_at)}" if standing.told_at else f"{name} being paged"
+    return (
+        f"{name} told {moment(step_state.notified_at)}" if step_state.notified_at else f"{name} being paged"
+    )
 
 
-def _waiting(incident: Incident, standing: StepStanding) -> str:
+def _waiting(incident: Incident, step_state: StepState) -> str:
     """Return what a step waits for: its moment, the step before it, or the end of what holds it."""
     if incident.is_suppressed:
         return " held"
-    if standing.due_at is not None:
-        return f" at {moment(standing.due_at)}"
-    return f" {format_duration(standing.step.after)} later" if standing.step.after else ""
+    if step_state.due_at is not None:
+        return f" at {moment(step_state.due_at)}"
+    return f" {format_duration(step_state.step.after)} later" if step_state.step.after else ""
 
 
-def _telling(incident: Incident, standing: StepStanding) -> str | None:
+def _telling(incident: Incident, step_state: StepState) -> str | None:
     """Return how and when the step was told, by the receipt that arrived first."""
     told = []
     for kind, key, word in (
-        (PAGERDUTY, page_key(standing.step), "paged"),
-        (SLACK, reply_key(standing.step), "told in Slack"),
+        (PAGERDUTY, page_key(step_state.step), "paged"),
+        (SLACK, reply_key(step_state.step), "told in Slack"),
     ):
-        delivery = _delivery(incident, key, standing)
-        at, receipt = notified_at(delivery), delivery.receipt
-        if at is not None and standing.step.responder.find_target(kind):
+        delivery = _delivery(incident, key, step_state)
+        at, receipt = find_notified_at(delivery), delivery.receipt
+        if at is not None and step_state.step.responder.find_target(kind):
             is_simulated = receipt is not None and receipt.is_simulated
             told.append((at, f"{word} {moment(at)}" + _simulated(is_so=is_simulated)))
     return min(told)[1] if told else None
 
 
-def _delivery(incident: Incident, key: str, standing: StepStanding) -> Delivery:
+def _delivery(incident: Incident, key: str, step_state: StepState) -> Delivery:
     """Return the step's delivery: of this run, or of an earlier one that stands on."""
-    if standing.is_standing:
+    if step_state.is_carried_over:
         return incident.deliveries.get(key, Delivery())
-    return current(incident, key)
+    return current_delivery(incident, key)
 
 
 def _simulated(*, is_so: bool) -> str:
     return " (simulated)" if is_so else ""
 
 
-def render_troubles(incident: Incident, progress: Progress) -> str:
+def render_troubles(incident: Incident, escalation: EscalationState) -> str:
     """Return what PagerDuty has not taken, a line for each page; empty when all is well."""
-    said = list(_troubles(incident, progress))
+    said = list(_troubles(incident, escalation))
     if len(said) > _MAX_TROUBLES:
         said = [*said[:_MAX_TROUBLES], f"… and {len(said) - _MAX_TROUBLES} more pages not delivered"]
     return "\n".join(said)
 
 
-def _troubles(incident: Incident, progress: Progress) -> Iterator[str]:
-    for standing in progress.reached:
-        page = current(incident, page_key(standing.step))
-        who, why = title(standing.step), line(page.reason, 60)
+def _troubles(incident: Incident, escalation: EscalationState) -> Iterator[str]:
+    for step_state in escalation.due_steps:
+        page = current_delivery(incident, page_key(step_state.step))
+        who, why = title(step_state.step), line(page.reason, 60)
         if not incident.is_resolved and is_unconfirmed(page):
             yield f"⚠️ PagerDuty accepted the page to {who} and has no incident for it"
         elif not incident.is_resolved and is_resolved_too_often(page):

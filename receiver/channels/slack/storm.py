@@ -29,9 +29,9 @@ def render_storm(notification: StormNotification, rung: Rung = Rung.FULL) -> Mes
     """Return what Slack is sent for a storm; with Rung.PLAIN without blocks, and so without its button."""
     action = notification.action
     if isinstance(action, Reply):
-        if action.says == "storm_step":
+        if action.reply_kind == "storm_step":
             return Message(_step(notification, action), links_names=True)
-        if action.says == "storm_unreached":
+        if action.reply_kind == "storm_unreached":
             return Message(_unreached(notification, action), links_names=True)
         return Message(_over(notification))
     title = _title(notification)

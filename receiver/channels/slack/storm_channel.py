@@ -53,7 +53,7 @@ class SlackStorms:
 def mark(notification: StormNotification) -> Mark:
     """Return what a storm's message or reply is known by."""
     action = notification.action
-    more = {"key": action.key, "about": action.about}
+    more = {"key": action.key, "about": action.instance}
     return Mark("storm", notification.storm.id, action.key, more)
 
 

@@ -8,7 +8,7 @@ from flask import Blueprint, redirect, request
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
-from receiver.domain.escalation import trace_progress
+from receiver.domain.escalation import evaluate_escalation
 from receiver.domain.fallback import find_message
 from receiver.domain.incident import Incident
 from receiver.domain.policy import EscalationPolicy
@@ -65,8 +65,8 @@ def add_incident(pages: Blueprint, parts: Parts) -> None:
 
 def _show(parts: Parts, found: Incident, policy: EscalationPolicy) -> Response:
     now = parts.clock()
-    progress = trace_progress(found, policy, now)
-    upcoming = progress.next_step if not found.is_paused else None
+    escalation = evaluate_escalation(found, policy, now)
+    upcoming = escalation.next_step if not found.is_paused else None
     whole = render_whole(found, policy, parts.incidents.load_timeline(found.id), now)
     card, sent = build_card(found, policy, now), find_sent(parts, found, policy)
     troubles = find_serious_troubles(parts, find_severity_troubles(parts, [found]))
@@ -78,7 +78,7 @@ def _show(parts: Parts, found: Incident, policy: EscalationPolicy) -> Response:
         state=describe_state(found),
         marks=list_marks(found, now),
         titles={step.responder.name: step.responder.title for step in policy.steps},
-        upcoming=progress.steps.index(upcoming) if upcoming is not None else -1,
+        upcoming=escalation.steps.index(upcoming) if upcoming is not None else -1,
         alerts=list_alerts(whole.alerts),
         timeline=whole.timeline[: -ROWS - 1 : -1],
         deliveries=sorted(whole.deliveries, key=_what_failed_first)[:ROWS],

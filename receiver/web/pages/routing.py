@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response
 
 from receiver.clock import format_duration
 from receiver.config.coverage import find_disagreements
-from receiver.domain.journey import trace_journey
+from receiver.domain.journey import preview_route
 from receiver.sources.alertmanager import parse
 from receiver.sources.sample import Sample
 from receiver.text import one_line
@@ -43,7 +43,7 @@ def add_routing(pages: Blueprint, parts: Parts) -> None:
             "routing.html",
             asked=asked,
             routing=rules,
-            journey=trace_journey(rules, shelf, labels) if labels else None,
+            preview=preview_route(rules, shelf, labels) if labels else None,
             warnings=(*rules.warnings, *find_disagreements(rules, shelf.all(), shelf.matrix_rows())),
             policy_of=lambda route: rules.get_policy(route.escalation),
             duration=format_duration,

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from receiver.channels.alertmanager.adapter import AlertmanagerChannel
-from receiver.domain.action import ExpireSilence, MakeSilence
+from receiver.domain.action import CreateSilence, ExpireSilence
 from receiver.domain.delivery import Receipt
 from receiver.domain.notification import Notification
 from receiver.domain.policy import Target
@@ -48,7 +48,7 @@ def a_wish(number: int = 1, *, key: str = "silence", for_s: float = 3600, **chan
         "comment": "known",
         "silence_id": "",
     }
-    action = MakeSilence(**_to_alertmanager(f"{key}:{number}"), **{**fields, **changes})
+    action = CreateSilence(**_to_alertmanager(f"{key}:{number}"), **{**fields, **changes})
     return a_notification(INCIDENT, action, now=NOW)
 
 
@@ -59,7 +59,14 @@ def an_end(silence_id: str, number: int = 1) -> Notification:
 
 def _to_alertmanager(key: str) -> dict[str, Any]:
     target = Target("alertmanager", INCIDENT.source)
-    return {"key": key, "about": "", "lane": "alertmanager", "target": target, "ready_at": 0.0, "shown": ""}
+    return {
+        "key": key,
+        "instance": "",
+        "lane": "alertmanager",
+        "target": target,
+        "ready_at": 0.0,
+        "content_version": "",
+    }
 
 
 def test_a_wish_becomes_a_silence_at_once(alertmanager: MockAlertmanager, channel: Channel) -> None:

@@ -59,7 +59,7 @@ def test_a_post_is_a_message_with_a_receipt_that_leads_to_it(slack, channel):
 
 def test_a_post_carries_the_mark_it_is_found_by_and_unfolds_no_links(slack, channel):
     incident = an_incident()
-    channel.send(a_notification(incident, a_post(about="7")))
+    channel.send(a_notification(incident, a_post(instance="7")))
     sent = slack.calls_of("chat.postMessage")[0].arguments
     assert sent["metadata"] == {
         "event_type": "incident",

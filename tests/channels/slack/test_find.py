@@ -46,7 +46,7 @@ def test_a_post_that_never_arrived_is_not_found(slack, channel):
 def test_another_incidents_message_is_not_mistaken_for_ours(slack, channel):
     channel.send(a_notification(an_incident(id="another")))
     channel.send(a_notification(action=a_post(key="root2")))
-    channel.send(a_notification(action=a_post(about="5")))
+    channel.send(a_notification(action=a_post(instance="5")))
     assert channel.find_receipt(a_notification(), SINCE) is None
 
 
@@ -56,8 +56,8 @@ def test_the_same_message_from_long_before_is_not_found(slack, channel):
 
 
 def test_a_post_is_found_whatever_it_showed_first(channel):
-    sent = channel.send(a_notification(action=a_post(shown="o0.0.0.")))
-    found = channel.find_receipt(a_notification(action=a_post(shown="o0.1.1.")), SINCE)
+    sent = channel.send(a_notification(action=a_post(content_version="o0.0.0.")))
+    found = channel.find_receipt(a_notification(action=a_post(content_version="o0.1.1.")), SINCE)
     assert found is not None
     assert found.reference == sent.reference
 
@@ -73,8 +73,12 @@ def test_a_reply_whose_answer_was_lost_is_found(slack, channel):
 
 def test_a_reply_about_other_alerts_is_not_mistaken_for_ours(channel):
     root = channel.send(a_notification())
-    channel.send(a_notification(action=a_reply("joined", about="", shown="0-1", message=root.reference)))
-    later = a_notification(action=a_reply("joined", about="", shown="1-2", message=root.reference))
+    channel.send(
+        a_notification(action=a_reply("joined", instance="", content_version="0-1", message=root.reference))
+    )
+    later = a_notification(
+        action=a_reply("joined", instance="", content_version="1-2", message=root.reference)
+    )
     assert channel.find_receipt(later, SINCE) is None
 
 

@@ -104,9 +104,11 @@ def test_hostile_words_break_no_limit_and_ping_nobody(alerts, parts, group_label
 
 @settings(max_examples=30, deadline=None)
 @given(ALERTS, HOSTILE, st.sampled_from(["joined", "resolved", "reopened", "reminder", "step", "unheard of"]))
-def test_hostile_words_in_a_reply_ping_nobody(alerts, by, says):
+def test_hostile_words_in_a_reply_ping_nobody(alerts, by, reply_kind):
     incident = an_incident(group=a_group(*alerts, group_key="{}"), acknowledged_by=by, resolved_by=by)
-    reply = a_reply(says, fingerprints=list(incident.alerts), step=a_step() if says == "step" else None)
+    reply = a_reply(
+        reply_kind, fingerprints=list(incident.alerts), step=a_step() if reply_kind == "step" else None
+    )
     for rung in Rung:
         message = render(a_notification(incident, reply), rung)
         assert_slack_takes(message, a_notification(incident, reply))

@@ -30,8 +30,8 @@ def pings(message: Message) -> list[str]:
     ).pings
 
 
-def said(incident, says, *, now=OPENED_AT + 300, **reply) -> str:
-    return render(a_notification(incident, a_reply(says, **reply), now=now)).text
+def said(incident, reply_kind, *, now=OPENED_AT + 300, **reply) -> str:
+    return render(a_notification(incident, a_reply(reply_kind, **reply), now=now)).text
 
 
 def test_the_first_step_tells_of_a_new_incident():
@@ -95,8 +95,8 @@ def test_a_name_in_an_alert_is_not_mentioned_along_with_the_responder():
 
 
 def test_only_a_step_asks_slack_to_make_mentions():
-    for says in ("joined", "resolved", "reopened", "reminder"):
-        assert not render(a_notification(an_incident(resolved_by="bob"), a_reply(says))).links_names
+    for reply_kind in ("joined", "resolved", "reopened", "reminder"):
+        assert not render(a_notification(an_incident(resolved_by="bob"), a_reply(reply_kind))).links_names
 
 
 def test_joined_alerts_are_listed_and_the_rest_counted():

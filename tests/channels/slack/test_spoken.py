@@ -9,7 +9,7 @@ from receiver.channels.slack.message import MAX_TEXT
 from receiver.channels.slack.spoken import render_spoken
 from receiver.domain.incident import Suppression
 from receiver.domain.request import Answer, Details, Line
-from tests.builders import MESSAGE, OPENED_AT, a_delivery, a_progress, a_receipt, an_alert, an_incident
+from tests.builders import MESSAGE, OPENED_AT, a_delivery, a_receipt, an_alert, an_escalation, an_incident
 from tests.mocks import blockkit
 from tests.mocks.slack_workspace import SlackMessage
 
@@ -44,7 +44,7 @@ def test_incidents_come_a_line_each_with_id_and_message():
 
 def test_one_incident_is_told_whole():
     incident = an_incident(suppression=Suppression("silenced", OPENED_AT, "bob", OPENED_AT + 600))
-    said = words(render_spoken(Details(incident, a_progress(incident), OPENED_AT)))
+    said = words(render_spoken(Details(incident, an_escalation(incident), OPENED_AT)))
     for piece in (
         "CRITICAL",
         incident.id,

@@ -11,9 +11,9 @@ from tests.builders import (
     OPENED_AT,
     a_delivery,
     a_policy,
-    a_progress,
     a_responder,
     a_step,
+    an_escalation,
     an_incident,
 )
 
@@ -22,12 +22,12 @@ MINUTE = 60.0
 
 def line(incident, policy=None, now=OPENED_AT) -> str:
     """Return the line with its moments as Slack's fallback shows them, without the day."""
-    said = render_steps(incident, a_progress(incident, policy, now))
+    said = render_steps(incident, an_escalation(incident, policy, now))
     return re.sub(r"<!date[^|]*\|\S+ (\S+) UTC>", r"\1", said)
 
 
 def troubles(incident, now=OPENED_AT) -> str:
-    return render_troubles(incident, a_progress(incident, None, now))
+    return render_troubles(incident, an_escalation(incident, None, now))
 
 
 def test_the_steps_to_come_have_their_times():
