@@ -11,7 +11,7 @@ characters of strangers are escaped in both, so that nobody can write a log line
 
 A loop that meets the same failure at every try names the state that lasts:
 
-    logger.warning("agenda out of reach", extra={"fields": {"lane": lane}, "state": lane})
+    logger.warning("work queue unavailable", extra={"fields": {"lane": lane}, "state": lane})
 
 The first such line is written, and then one a minute with a `count` of those since the last one.
 """

@@ -19,16 +19,16 @@ DELIVERY_SECONDS = Histogram(
 )
 RATE_LIMITED = Counter("receiver_rate_limited_total", "Calls that a vendor answered with 429.", ["channel"])
 ESCALATIONS = Counter("receiver_escalations_total", "Steps of an escalation told.", ["policy", "responder"])
-TIMER_LATENESS = Histogram(
-    "receiver_timer_lateness_seconds",
+ESCALATION_LATENESS = Histogram(
+    "receiver_escalation_lateness_seconds",
     "How long after its due time a step was told for the first time.",
     buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 15, 60, 300),
 )
-REFUSALS = Counter("receiver_refusals_total", "Requests not let in, by the reason.", ["reason"])
-STORMS = Counter("receiver_storms_total", "Storms begun.", ["of"])
+HTTP_REJECTED = Counter("receiver_http_rejected_total", "Requests not let in, by the reason.", ["reason"])
+STORMS = Counter("receiver_storms_total", "Storms begun.", ["target"])
 WORKER_ERRORS = Counter("receiver_worker_errors_total", "Faults of our own met while working off the agenda.")
-HEARTBEAT_CALLS = Counter(
-    "receiver_heartbeat_calls_total", "Times heartbeat_url was to be called, by outcome.", ["outcome"]
+UPTIME_PINGS = Counter(
+    "receiver_uptime_pings_total", "Times heartbeat_url was to be called, by outcome.", ["outcome"]
 )
 NOTICES = Counter("receiver_notices_total", "Notices, by what became of them.", ["outcome"])
 # Read from the store when they are asked for.
@@ -38,16 +38,16 @@ INCIDENTS = Gauge(
     ["state", "severity"],
     multiprocess_mode="mostrecent",
 )
-AGENDA_DEPTH = Gauge(
-    "receiver_agenda_depth",
+QUEUE_DEPTH = Gauge(
+    "receiver_queue_depth",
     "Incidents that are due and not yet taken up.",
-    ["lane"],
+    ["queue"],
     multiprocess_mode="mostrecent",
 )
-AGENDA_LAG = Gauge(
-    "receiver_agenda_lag_seconds",
+QUEUE_LAG = Gauge(
+    "receiver_queue_lag_seconds",
     "How long the first of them has been due.",
-    ["lane"],
+    ["queue"],
     multiprocess_mode="mostrecent",
 )
 FAILED_DELIVERIES = Gauge(

@@ -198,7 +198,7 @@ def _to_slack(key: str, instance: str, content_version: str, channel: str) -> di
     return {
         "key": key,
         "instance": instance,
-        "lane": SLACK,
+        "queue": SLACK,
         "target": target,
         "ready_at": 0.0,
         "content_version": content_version,
@@ -230,7 +230,7 @@ def _to_pager(key: str, instance: str, incident: Incident | None, responder: Res
     target = responder.find_target(PAGERDUTY)
     assert target is not None, f"{responder.name} has no pager"
     dedup = dedup_key(incident or an_incident(), responder.name)
-    fields = {"key": key, "instance": instance, "lane": PAGERDUTY, "target": target, "ready_at": 0.0}
+    fields = {"key": key, "instance": instance, "queue": PAGERDUTY, "target": target, "ready_at": 0.0}
     return {**fields, "content_version": "", "dedup_key": dedup, "key_digest": target.secret.digest}
 
 

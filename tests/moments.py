@@ -18,10 +18,10 @@ class HandedIn(Moments):
     def after(self, now: float, seconds: float = 0.0) -> str:
         return repr(now + seconds)
 
-    def read(self, text: bytes, now: float) -> float:
+    def parse(self, text: bytes, now: float) -> float:
         return float(text)
 
-    def read_wake(self, text: str) -> float:
+    def parse_wake(self, text: str) -> float:
         return float(text)
 
 
@@ -40,10 +40,10 @@ class Apart(Moments):
     def after(self, now: float, seconds: float = 0.0) -> str:
         return f"{self._redis_clock() + seconds:.6f}"
 
-    def read(self, text: bytes, now: float) -> float:
+    def parse(self, text: bytes, now: float) -> float:
         return now + (float(text) - self._redis_clock())
 
-    def read_wake(self, text: str) -> float:
+    def parse_wake(self, text: str) -> float:
         return self._clock() + (float(text) - self._redis_clock())
 
 

@@ -28,7 +28,7 @@ from receiver.config.settings import Settings
 from receiver.domain.alert import fingerprint
 from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.storms import PATIENCE_S
-from receiver.store.keys import DUTIES, LANES, Keys
+from receiver.store.keys import QUEUES, TASKS, Keys
 from receiver.web.app import create_app
 from receiver.wiring import Machine, Parts, build_machine, build_parts
 from tests.mocks.pagerduty import MockPagerDuty
@@ -118,31 +118,33 @@ class Rig:
         self.client = create_app(self.parts).test_client()
         self.machine: Machine = build_machine(self.parts, keys=self.keys)
 
-    def works(self, lanes: tuple[str, ...] = LANES) -> float | None:
+    def works(self, queues: tuple[str, ...] = QUEUES) -> float | None:
         """Work off everything that is due in *lanes*; return the next moment something is."""
         for _ in range(1000):
-            moments = self._find_dues(lanes)
+            moments = self._find_dues(queues)
             was_idle = True
-            for lane in lanes:
-                if moments[lane] > self.clock():
+            for queue in queues:
+                if moments[queue] > self.clock():
                     continue
-                for incident_id in self.parts.agenda.claim(lane, "rig", self.clock(), 1).incidents:
+                for incident_id in self.parts.work_queue.claim(queue, "rig", self.clock(), 1).incidents:
                     was_idle = False
-                    machine = self.machine.duties if lane == DUTIES else self.machine.reconciler
-                    dues = machine.reconcile(incident_id, lane, "rig")
-                    self.parts.agenda.release(lane, "rig", incident_id, dues)
+                    machine = self.machine.periodic_tasks if queue == TASKS else self.machine.reconciler
+                    dues = machine.reconcile(incident_id, queue, "rig")
+                    self.parts.work_queue.release(queue, "rig", incident_id, dues)
             if was_idle:
                 due = min(moments.values(), default=math.inf)
                 return due if due < math.inf else None
         raise AssertionError("the agenda never comes to rest")
 
-    def _find_dues(self, lanes: tuple[str, ...]) -> dict[str, float]:
+    def _find_dues(self, queues: tuple[str, ...]) -> dict[str, float]:
         """Return when each lane has something to do next; one round trip, where to claim takes one for each."""
-        agenda, now = self.parts.agenda, self.clock()
-        looks = agenda._scripts.run_each([agenda._call_look(Keys(0), lane, now) for lane in lanes])
+        work_queue, now = self.parts.work_queue, self.clock()
+        looks = work_queue._scripts.run_each(
+            [work_queue._build_next_due_call(Keys(0), queue, now) for queue in queues]
+        )
         return {
-            lane: agenda._moments.read(look, now) if look else math.inf
-            for lane, look in zip(lanes, looks, strict=True)
+            queue: work_queue._moments.parse(look, now) if look else math.inf
+            for queue, look in zip(queues, looks, strict=True)
         }
 
     def passes(self, duration: str, *, every: str = "0") -> None:

@@ -39,18 +39,23 @@ def redis_client(valkey_url: str) -> Iterator[Client]:
 
 def find_keys_without_expiry(client: Client) -> list[str]:
     """Return keys that never go although nothing open needs them."""
-    open_ids = {m for key in client.scan_iter("rcv:*:open") for m in client.zrange(key, 0, -1)}
+    open_ids = {
+        m
+        for index in ("open", "storms:unresolved")
+        for key in client.scan_iter(f"rcv:*:{index}")
+        for m in client.zrange(key, 0, -1)
+    }
     group_ids = {member.partition(b"-")[0] for member in open_ids}
     leaked = []
     for key in client.scan_iter("*"):
         if client.ttl(key) != -1:
             continue
         kind, _, name = key.decode().partition("}:")[2].partition(":")
-        if kind in ("open", "agenda", "claims", "owners"):
+        if kind in ("open", "queue", "leases", "lease-owners"):
             continue
         if kind == "storms" or (kind in ("storm", "storm-members") and name.encode() in open_ids):
             continue
-        if (kind == "group" and name.encode() in group_ids) or (
+        if (kind == "incident" and name.encode() in group_ids) or (
             kind == "timeline" and name.encode() in open_ids
         ):
             continue

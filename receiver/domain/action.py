@@ -18,7 +18,7 @@ class Action:
 
     key: str
     instance: str
-    lane: str
+    queue: str
     target: Target
     ready_at: float  # not before this moment: a retry's wait
     content_version: str  # for messages that follow the state: which state

@@ -34,7 +34,7 @@ _RESOLVED_REPLY_S = 65.0
 _REPLY_S = 70.0
 _EDIT_S = 80.0
 # Reviews and notices: behind all that is first said of an incident, and behind resolves.
-ASIDE_S = _REPLY_S
+LOW_PRIORITY_OFFSET_S = _REPLY_S
 _SEVERITY_S = {
     Severity.CRITICAL: 0.0,
     Severity.ERROR: 10.0,
@@ -44,7 +44,7 @@ _SEVERITY_S = {
 }
 
 
-class Rate(Protocol):
+class CallRate(Protocol):
     """At most *count* calls in any *per_s* seconds."""
 
     @property
@@ -53,19 +53,19 @@ class Rate(Protocol):
     def per_s(self) -> float: ...
 
 
-class Limits(Protocol):
+class VendorLimits(Protocol):
     """What the configuration says a vendor takes."""
 
     @property
-    def slack_posts(self) -> Rate: ...
+    def slack_posts(self) -> CallRate: ...
     @property
-    def slack_updates(self) -> Rate: ...
+    def slack_updates(self) -> CallRate: ...
     @property
-    def pagerduty(self) -> Rate: ...
+    def pagerduty(self) -> CallRate: ...
 
 
 @dataclass(frozen=True)
-class Bucket:
+class TokenBucket:
     """One thing that is limited: *burst* tokens at most, *rate* new ones a second."""
 
     name: str
@@ -73,73 +73,73 @@ class Bucket:
     rate: float
 
 
-def find_bucket(action: Action, limits: Limits) -> Bucket | None:
+def find_bucket(action: Action, limits: VendorLimits) -> TokenBucket | None:
     """Return the bucket that *action* takes a token of; None for what nobody limits."""
     match action:
         case Update():
-            return update_bucket(limits)
+            return build_update_bucket(limits)
         case Post() | Reply():
-            return post_bucket(action.target.address, limits)
+            return build_post_bucket(action.target.address, limits)
         case Page(key_digest=key) | AcknowledgePage(key_digest=key) | ResolvePage(key_digest=key) if key:
-            return _window(f"pagerduty:{key}", limits.pagerduty, _EVENTS_AT_ONCE)
+            return _build_window_bucket(f"pagerduty:{key}", limits.pagerduty, _EVENTS_AT_ONCE)
     return None
 
 
-def post_bucket(channel: str, limits: Limits) -> Bucket:
+def build_post_bucket(channel: str, limits: VendorLimits) -> TokenBucket:
     """Return the bucket of all new messages in a Slack channel, replies too."""
     rate = limits.slack_posts.count / limits.slack_posts.per_s
-    return Bucket(f"slack:post:{channel}", max(_POST_BURST, int(rate)), rate)
+    return TokenBucket(f"slack:post:{channel}", max(_POST_BURST, int(rate)), rate)
 
 
-def update_bucket(limits: Limits) -> Bucket:
+def build_update_bucket(limits: VendorLimits) -> TokenBucket:
     """Return the bucket of all edits in the Slack workspace."""
-    return _window("slack:update", limits.slack_updates, _UPDATES_AT_ONCE)
+    return _build_window_bucket("slack:update", limits.slack_updates, _UPDATES_AT_ONCE)
 
 
-def _window(name: str, rate: Rate, at_once: float) -> Bucket:
+def _build_window_bucket(name: str, rate: CallRate, at_once: float) -> TokenBucket:
     """Return a bucket that gives no more than *rate* in any window, wherever that begins."""
     burst = max(1, int(rate.count * at_once))
-    return Bucket(name, burst, max(1, rate.count - burst) / rate.per_s)
+    return TokenBucket(name, burst, max(1, rate.count - burst) / rate.per_s)
 
 
-def rank_at(action: Action, incident: Incident, now: float) -> float:
+def priority_at(action: Action, incident: Incident, now: float) -> float:
     """Return the place in the queue, as a moment: the least goes first.
 
     It is when the action was first wanted (never later than *now*, lest a clock that was ahead makes
     it wait) plus its handicap. It follows from how the incident stands, so whoever comes again, late or
     from another worker, gets the same place.
     """
-    wanted_at, handicap = _place(action, incident)
-    return min(wanted_at, now) + handicap
+    wanted_at, priority_offset = _find_origin_and_offset(action, incident)
+    return min(wanted_at, now) + priority_offset
 
 
-def _place(action: Action, incident: Incident) -> tuple[float, float]:
+def _find_origin_and_offset(action: Action, incident: Incident) -> tuple[float, float]:
     """Return when *action* was first wanted, and its handicap."""
-    lesser = _SEVERITY_S[incident.severity]
-    wanted_at, handicap = _changed_at(incident), _EDIT_S + lesser
+    severity_offset = _SEVERITY_S[incident.severity]
+    wanted_at, priority_offset = _changed_at(incident), _EDIT_S + severity_offset
     match action:
         case Page(step=step) | Reply(step=step) if step is not None:
-            wanted_at, handicap = incident.run.started_at, _DUE_STEP_S
+            wanted_at, priority_offset = incident.run.started_at, _DUE_STEP_S
             if action.instance == "1" and step.after == 0:
                 # Where nobody is mentioned, the reply only says that somebody was paged.
                 wakes = isinstance(action, Page) or step.responder.find_target(SLACK)
-                handicap = _PAGE_S + lesser if wakes else _REPLY_S
+                priority_offset = _PAGE_S + severity_offset if wakes else _REPLY_S
         case ResolvePage() if not incident.is_resolved:  # a step that is told anew waits for it
-            wanted_at, handicap = incident.run.started_at, _DUE_STEP_S
+            wanted_at, priority_offset = incident.run.started_at, _DUE_STEP_S
         case ResolvePage():
-            wanted_at, handicap = incident.resolved_at, _RESOLVE_PAGE_S
+            wanted_at, priority_offset = incident.resolved_at, _RESOLVE_PAGE_S
         case AcknowledgePage():
-            wanted_at, handicap = incident.acknowledged_at, _ACKNOWLEDGE_PAGE_S
+            wanted_at, priority_offset = incident.acknowledged_at, _ACKNOWLEDGE_PAGE_S
         case Post():
-            wanted_at, handicap = incident.opened_at, _POST_S + lesser
+            wanted_at, priority_offset = incident.opened_at, _POST_S + severity_offset
         case Reply(reply_kind="resolved"):
-            wanted_at, handicap = incident.resolved_at, _RESOLVED_REPLY_S
+            wanted_at, priority_offset = incident.resolved_at, _RESOLVED_REPLY_S
         case Reply():
-            handicap = _REPLY_S
-    return wanted_at, handicap
+            priority_offset = _REPLY_S
+    return wanted_at, priority_offset
 
 
-def is_first(action: Action) -> bool:
+def is_initial(action: Action) -> bool:
     """Tell whether *action* is an incident's first message in its channel, or its first page."""
     if isinstance(action, Page):
         return action.instance == "1" and action.step.after == 0
@@ -148,5 +148,5 @@ def is_first(action: Action) -> bool:
 
 def _changed_at(incident: Incident) -> float:
     """Return when the incident last became something that its message doesn't show yet, at the latest."""
-    told = (d.receipt.at for key, d in incident.deliveries.items() if d.receipt and key != "update")
-    return max(incident.updated_at, max(told, default=0.0))
+    sent_at = (d.receipt.at for key, d in incident.deliveries.items() if d.receipt and key != "update")
+    return max(incident.updated_at, max(sent_at, default=0.0))

@@ -21,7 +21,7 @@ class ConfigState(Struct, frozen=True):
     refused_at: float = 0.0
     error: str = ""
 
-    def refuse(self, problems: Sequence[Problem], now: float) -> ConfigState:
+    def with_refusal(self, problems: Sequence[Problem], now: float) -> ConfigState:
         """Return how the process stands after it refused another one for *problems*."""
         return ConfigState(self.loaded_at, now, describe_problems(problems))
 

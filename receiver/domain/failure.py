@@ -31,7 +31,7 @@ def delivery_id(incident_id: str, key: str) -> str:
     return f"{incident_id}.{hashlib.sha256(key.encode()).hexdigest()[:8]}"
 
 
-def lane_of(delivery: Delivery) -> str:
+def queue_for(delivery: Delivery) -> str:
     """Return whose workers try a delivery: the channel kind it goes to."""
     return delivery.target.partition(":")[0]
 
@@ -42,7 +42,7 @@ def has_new_credentials(failure: Failure, digests: Mapping[str, str]) -> bool:
     What a past incident still has to tell PagerDuty is left: its dedup key is that of the incident that
     holds the group now, and an old resolve would close that one's page.
     """
-    if failure.incident.is_past and lane_of(failure.delivery) == PAGERDUTY:
+    if failure.incident.is_past and queue_for(failure.delivery) == PAGERDUTY:
         return False
     return is_refused_under_former(failure.delivery, digests)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from receiver.domain.page_check import RESOLVED_THERE, UNCONFIRMED
 
 # A kind through which nothing went for so long, while something is tried, is not well.
-NOT_WELL_AFTER_S = 300.0
+UNHEALTHY_AFTER_S = 300.0
 # Reasons why a page that PagerDuty accepted wakes nobody: they last until the responder's next event is in
 # order.
 DOUBTS = frozenset({UNCONFIRMED, RESOLVED_THERE})
@@ -21,11 +21,11 @@ PENDING_WITHIN_S = 120.0
 
 
 @dataclass(frozen=True)
-class PlaceHealth:
+class TargetHealth:
     """One place of a channel kind: *since* is its first failure after *arrived_at*."""
 
-    kind: str
-    place: str
+    channel: str
+    target: str
     arrived_at: float = 0.0
     failed_at: float = 0.0
     since: float = 0.0
@@ -37,35 +37,35 @@ class PlaceHealth:
 
 
 @dataclass(frozen=True)
-class KindHealth:
+class ChannelHealth:
     """A channel kind: `ok`, `failing` (its last word was a failure) or `unknown` (nothing was tried)."""
 
-    kind: str
+    channel: str
     state: str
     since: float = 0.0
     reason: str = ""
-    is_well: bool = True
+    is_healthy: bool = True
 
 
-def judge_kind(kind: str, places: Iterable[PlaceHealth], now: float) -> KindHealth:
+def evaluate_channel(channel: str, targets: Iterable[TargetHealth], now: float) -> ChannelHealth:
     """Return how *kind* does at *now*, by what became of the last deliveries to each of its places."""
-    mine = [place for place in places if place.kind == kind]
-    arrived_at = max((place.arrived_at for place in mine), default=0.0)
-    failing = [place for place in mine if place.is_failing]
+    own = [target for target in targets if target.channel == channel]
+    arrived_at = max((target.arrived_at for target in own), default=0.0)
+    failing = [target for target in own if target.is_failing]
     worst = max(failing, key=lambda p: p.failed_at, default=None)
-    doubtful = next((place for place in failing if _is_lasting(place, now)), None)
+    doubtful = next((target for target in failing if _is_lasting(target, now)), None)
     if doubtful is not None:
         # PagerDuty takes every event meanwhile, also for other responders: that shows nothing of this one.
-        return KindHealth(kind, "failing", doubtful.since or doubtful.failed_at, doubtful.reason)
+        return ChannelHealth(channel, "failing", doubtful.since or doubtful.failed_at, doubtful.reason)
     if worst is None or worst.failed_at <= arrived_at:
-        return KindHealth(kind, "ok" if mine else "unknown", arrived_at)
-    since = min(place.since or place.failed_at for place in mine if place.is_failing)
+        return ChannelHealth(channel, "ok" if own else "unknown", arrived_at)
+    since = min(target.since or target.failed_at for target in own if target.is_failing)
     silent_for, is_pending = now - max(arrived_at, since), abs(now - worst.failed_at) <= PENDING_WITHIN_S
-    is_well = not (is_pending and silent_for > NOT_WELL_AFTER_S)
-    return KindHealth(kind, "failing", since, worst.reason, is_well)
+    is_healthy = not (is_pending and silent_for > UNHEALTHY_AFTER_S)
+    return ChannelHealth(channel, "failing", since, worst.reason, is_healthy)
 
 
-def _is_lasting(place: PlaceHealth, now: float) -> bool:
+def _is_lasting(target: TargetHealth, now: float) -> bool:
     """Tell whether why nothing arrives at a place is not disproved by what arrives at another."""
-    is_refused = place.reason in REFUSALS and abs(now - place.failed_at) <= REFUSED_FOR_S
-    return is_refused or place.reason in DOUBTS
+    is_refused = target.reason in REFUSALS and abs(now - target.failed_at) <= REFUSED_FOR_S
+    return is_refused or target.reason in DOUBTS

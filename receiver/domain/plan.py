@@ -132,13 +132,15 @@ def _list_expirations(incident: Incident, policy: EscalationPolicy, now: float) 
     it may page, for a silent Slack must not delay that.
     """
     at = acknowledgement_expires_at(incident, policy)
-    lane = PAGERDUTY if incident.policy else SLACK
+    queue = PAGERDUTY if incident.policy else SLACK
     if at is not None and at <= now:
         yield ExpireAcknowledgement(
-            "lapse", "", lane, Target(lane, incident.channel), 0.0, "", incident.acknowledged_at
+            "lapse", "", queue, Target(queue, incident.channel), 0.0, "", incident.acknowledged_at
         )
     if incident.is_flapping and not incident.is_resolved and incident.flapping_until <= now:
-        yield EndFlapping("calm", "", lane, Target(lane, incident.channel), 0.0, "", incident.flapping_until)
+        yield EndFlapping(
+            "calm", "", queue, Target(queue, incident.channel), 0.0, "", incident.flapping_until
+        )
 
 
 def _list_alertmanager_checks(
@@ -193,8 +195,8 @@ def _list_pagerduty_checks(
         incident.pagerduty_checked_at + PAGERDUTY_CHECK_AGAIN_S if incident.pagerduty_check_failed else 0.0
     )
     target = Target(PAGERDUTY, responders[0].name)
-    for lane, moment in ((PAGERDUTY, again_at), (SLACK, due_at)):
-        yield CheckPagerDuty("inquire", "", lane, target, moment, "", responders)
+    for queue, moment in ((PAGERDUTY, again_at), (SLACK, due_at)):
+        yield CheckPagerDuty("inquire", "", queue, target, moment, "", responders)
 
 
 def _silence_changed_at(incident: Incident) -> float:

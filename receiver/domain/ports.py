@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from receiver.domain.alert import Alert
-from receiver.domain.budget import Bucket
+from receiver.domain.budget import TokenBucket
 from receiver.domain.delivery import Delivery, Receipt
 from receiver.domain.incident import Incident, IncidentChange, TimelineEvent
 from receiver.domain.notification import Notification
@@ -142,7 +142,7 @@ class IncidentUpdate:
 
     loaded: VersionedIncident
     change: IncidentChange
-    lanes: tuple[str, ...]
+    queues: tuple[str, ...]
     due: float
     is_incoming: bool = False
     former_owners: Mapping[str, VersionedIncident] = field(default_factory=dict)
@@ -153,7 +153,7 @@ class Claims:
     """What was lent, and the next moment to look for more (None: nothing is waiting)."""
 
     incidents: tuple[str, ...]
-    look_at: float | None
+    next_check_at: float | None
 
 
 class Incidents(Protocol):
@@ -205,7 +205,7 @@ class Incidents(Protocol):
         delivery: Delivery,
         *,
         worker: str = "",
-        lane: str = "",
+        queue: str = "",
         events: Iterable[TimelineEvent] = (),
         wake: Iterable[str] = (),
         due: float = 0.0,
@@ -215,43 +215,47 @@ class Incidents(Protocol):
 
 
 @dataclass(frozen=True)
-class Turn:
+class Permit:
     """Whether to go: a token was taken where *wait_s* is 0, else ask again after so many seconds.
 
     *firsts_wait_s* is how long a first message or page that came now would wait for those before it; a pause
     is not counted.
     """
 
-    wait_s: float = 0.0
-    firsts_wait_s: float = 0.0
+    retry_after_s: float = 0.0
+    initial_wait_s: float = 0.0
 
 
-class Budgets(Protocol):
+class TokenBuckets(Protocol):
     """Shares what a vendor takes among all that want to call it; every method may raise StoreError."""
 
-    def take(self, bucket: Bucket, who: str, rank_at: float, now: float, *, is_first: bool) -> Turn:
+    def acquire(
+        self, bucket: TokenBucket, who: str, priority_at: float, now: float, *, is_initial: bool
+    ) -> Permit:
         """Take a token where it is *who*'s turn. Who has to wait keeps its place by asking again."""
         ...
 
-    def pause(self, bucket: Bucket, until: float) -> None:
+    def pause(self, bucket: TokenBucket, until: float) -> None:
         """Let nobody go before *until*: the vendor said so."""
         ...
 
-    def waiting(self, bucket: Bucket) -> list[str]:
+    def list_waiters(self, bucket: TokenBucket) -> list[str]:
         """Return who waits for a first message or page."""
         ...
 
 
-class Agenda(Protocol):
+class LeaseQueue(Protocol):
     """Lends incidents that are due; every method may raise StoreError."""
 
-    def claim(self, lane: str, worker: str, now: float, count: int) -> Claims: ...
-    def renew(self, lane: str, worker: str, incidents: Sequence[str], now: float) -> None: ...
-    def end_loans(self, lane: str, worker: str, at_work: Sequence[str], at: float) -> None: ...
-    def release(self, lane: str, worker: str, incident_id: str, dues: Mapping[str, float | None]) -> bool: ...
+    def claim(self, queue: str, worker: str, now: float, count: int) -> Claims: ...
+    def renew(self, queue: str, worker: str, incidents: Sequence[str], now: float) -> None: ...
+    def expire_leases(self, queue: str, worker: str, in_progress: Sequence[str], at: float) -> None: ...
+    def release(
+        self, queue: str, worker: str, incident_id: str, dues: Mapping[str, float | None]
+    ) -> bool: ...
     def listen(self) -> Iterator[tuple[str, float] | None]: ...
-    def put(self, lane: str, incident_id: str, due: float) -> None: ...
-    def look_at_all(self, lane: str, now: float) -> None: ...
-    def put_missing(self, lane: str, incident_id: str, due: float) -> None: ...
-    def beat(self, worker: str, now: float) -> float: ...
-    def leave(self, worker: str) -> None: ...
+    def enqueue(self, queue: str, incident_id: str, due: float) -> None: ...
+    def reschedule_all(self, queue: str, now: float) -> None: ...
+    def enqueue_if_absent(self, queue: str, incident_id: str, due: float) -> None: ...
+    def heartbeat(self, worker: str, now: float) -> float: ...
+    def deregister(self, worker: str) -> None: ...

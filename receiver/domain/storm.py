@@ -111,7 +111,7 @@ class Storm(Struct, frozen=True, omit_defaults=True):
         return self.place.startswith(f"{CHANNEL}:")
 
     @property
-    def lane(self) -> str:
+    def queue(self) -> str:
         return SLACK if self.is_of_channel else PAGERDUTY
 
     @property

@@ -151,7 +151,7 @@ def plan_storm(standing: Standing) -> Plan:
     ]
     missing = [action for action in wanted if not _is_done(storm, action)]
     if not missing and not storm.is_on and all(one.is_resolved for one in standing.everyone):
-        missing = [Finish("finish", "", storm.lane, _nowhere(storm), 0.0, "")]
+        missing = [Finish("finish", "", storm.queue, _nowhere(storm), 0.0, "")]
     return Plan(tuple(missing), next_check_at=_due(standing))
 
 
@@ -172,13 +172,13 @@ def _is_done(storm: Storm, action: Action) -> bool:
 
 
 def _nowhere(storm: Storm) -> Target:
-    return Target(storm.lane, storm.name)
+    return Target(storm.queue, storm.name)
 
 
 def _answers(standing: Standing) -> Iterator[Action]:
     storm = standing.storm
     for answer in storm.answers:
-        yield Answer(answer.key, answer.about, storm.lane, _nowhere(storm), 0.0, "", answer)
+        yield Answer(answer.key, answer.about, storm.queue, _nowhere(storm), 0.0, "", answer)
 
 
 # --- the pages of a responder's storm ---
@@ -211,7 +211,7 @@ def _page_of(standing: Standing, wave: int, responder: Responder, target: Target
     if not page.may_have_arrived or is_open:
         return
     if storm.closed < wave:
-        yield CloseWave("close", str(wave), storm.lane, _nowhere(storm), 0.0, "", wave)
+        yield CloseWave("close", str(wave), storm.queue, _nowhere(storm), 0.0, "", wave)
         return
     name = f"resolve:{wave}" if is_over else f"acknowledge:{wave}"
     kind = ResolvePage if is_over else AcknowledgePage
@@ -332,9 +332,9 @@ def _mentions(standing: Standing, target: Target, reference: str) -> Iterator[Re
 def _leaving(standing: Standing) -> Iterator[Action]:
     storm = standing.storm
     if storm.left:
-        yield HandBack("hand_back", "", storm.lane, _nowhere(storm), 0.0, "")
+        yield HandBack("hand_back", "", storm.queue, _nowhere(storm), 0.0, "")
     if storm.is_on and _calm_at(standing) <= standing.now and _is_all_said(standing):
-        yield Leave("leave", "", storm.lane, _nowhere(storm), 0.0, "", _choose_left(standing))
+        yield Leave("leave", "", storm.queue, _nowhere(storm), 0.0, "", _choose_left(standing))
 
 
 def _calm_at(standing: Standing) -> float:

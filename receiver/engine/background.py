@@ -19,8 +19,8 @@ class Background:
     What the store does not take is tried again the next time; others log that it is away.
     """
 
-    def __init__(self, works: Sequence[Callable[[], None]], every_s: float = EVERY_S) -> None:
-        self._works = works
+    def __init__(self, callbacks: Sequence[Callable[[], None]], every_s: float = EVERY_S) -> None:
+        self._callbacks = callbacks
         self._every_s = every_s
         self._stopped = threading.Event()
 
@@ -32,8 +32,8 @@ class Background:
 
     def _run(self) -> None:
         while not self._stopped.wait(self._every_s):
-            for work in self._works:
+            for callback in self._callbacks:
                 try:
-                    work()
+                    callback()
                 except StoreError as error:
-                    logger.debug("store out of reach", extra={"fields": {"error": str(error)}})
+                    logger.debug("redis unavailable", extra={"fields": {"error": str(error)}})

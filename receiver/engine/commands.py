@@ -14,9 +14,9 @@ from receiver.domain.person import Person
 from receiver.domain.ports import RoutingTable
 from receiver.domain.request import UNTIL_RESOLVED, Answer, Command, Details, Line, Outcome
 from receiver.engine.hands import IncidentService
-from receiver.engine.lengths import UNTIL, read_length
+from receiver.engine.lengths import UNTIL, parse_duration_field
 from receiver.engine.reconcile import resolve_policy
-from receiver.engine.roster import Roster
+from receiver.engine.roster import OnCallReport
 from receiver.engine.silencer import SilenceService
 from receiver.engine.standing import describe_state, incident_label
 from receiver.errors import NotFound
@@ -70,7 +70,7 @@ class Commands:
         routing: RoutingTable,
         *,
         silencer: SilenceService,
-        roster: Roster,
+        on_call_report: OnCallReport,
         clock: Callable[[], float],
         zone: tzinfo,
     ) -> None:
@@ -78,7 +78,7 @@ class Commands:
         self._shelf = shelf
         self._routing = routing
         self._silencer = silencer
-        self._roster = roster
+        self._on_call_report = on_call_report
         self._clock = clock
         self._zone = zone
         self._words: Mapping[str, Do] = {
@@ -106,7 +106,7 @@ class Commands:
         return Answer("What you can ask:", lines=HELP)
 
     def _on_call(self, _words: str, _by: Person) -> Outcome:
-        return Answer("On call now:", lines=self._roster.tell())
+        return Answer("On call now:", lines=self._on_call_report.list_lines())
 
     def _list(self, _words: str, _by: Person) -> Outcome:
         found = self._shelf.list_newest(states=_OPEN, limit=MAX_LISTED, deliveries=_LINKED)
@@ -144,7 +144,7 @@ class Commands:
         if isinstance(incident, Answer):
             return incident
         now = self._clock()
-        for_s, fault = read_length(length, now, self._zone)
+        for_s, fault = parse_duration_field(length, now, self._zone)
         if fault:
             return Answer(f"{fault}. Say it like: snooze {which} 1h")
         change = self._incident_service.snooze(incident.id, by, for_s, now)
@@ -163,7 +163,7 @@ class Commands:
             return incident
         now = self._clock()
         is_until_resolved = length.lower() == UNTIL_RESOLVED
-        for_s, fault = (0.0, "") if is_until_resolved else read_length(length, now, self._zone)
+        for_s, fault = (0.0, "") if is_until_resolved else parse_duration_field(length, now, self._zone)
         refusal = self._silencer.silence_refusal_reason(incident)
         if fault or refusal:
             return Answer(refusal or f"{fault}. Say it like: silence {which} 2h")

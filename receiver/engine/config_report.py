@@ -8,7 +8,7 @@ from typing import Protocol
 from receiver.domain.config_state import ConfigState
 
 
-class Store(Protocol):
+class ConfigStateStore(Protocol):
     """Where refusals are kept; every method may raise StoreError."""
 
     def save(self, process: str, state: ConfigState) -> None: ...
@@ -19,11 +19,11 @@ class Store(Protocol):
 class ConfigReport:
     """Tells how *process* stands to its configuration, and knows how all do."""
 
-    def __init__(self, process: str, find_state: Callable[[], ConfigState], store: Store) -> None:
+    def __init__(self, process: str, find_state: Callable[[], ConfigState], store: ConfigStateStore) -> None:
         self.process = process
         self._find_state = find_state
         self._store = store
-        self._is_kept = True  # what one of our name, before us, had refused
+        self._is_saved = True  # what one of our name, before us, had refused
 
     @property
     def state(self) -> ConfigState:
@@ -34,14 +34,14 @@ class ConfigReport:
         """Have the others know; to be called every few seconds. Raises StoreError."""
         state = self.state
         if state.error:
-            self._is_kept = True
+            self._is_saved = True
             self._store.save(self.process, state)
-        elif self._is_kept:
+        elif self._is_saved:
             self._store.remove(self.process)
-            self._is_kept = False
+            self._is_saved = False
 
     def list_refused(self) -> dict[str, ConfigState]:
         """Return the states of all processes that go on with an old configuration. Raises StoreError."""
-        found, mine = self._store.list_refused(), self.state
+        found, own = self._store.list_refused(), self.state
         found.pop(self.process, None)
-        return {**found, self.process: mine} if mine.error else found
+        return {**found, self.process: own} if own.error else found

@@ -25,8 +25,8 @@ from receiver.domain.request import (
 )
 from receiver.engine.commands import Commands, Shelf
 from receiver.engine.hands import IncidentService
-from receiver.engine.lengths import FormFault, read_form_length
-from receiver.engine.roster import Roster
+from receiver.engine.lengths import FormFieldError, parse_duration_form
+from receiver.engine.roster import OnCallReport
 from receiver.engine.silencer import SilenceService
 from receiver.engine.standing import describe_state
 from receiver.errors import NotFound
@@ -48,7 +48,7 @@ class Desk:
         incident_service: IncidentService,
         incidents: Shelf,
         routing: RoutingTable,
-        roster: Roster,
+        on_call_report: OnCallReport,
         clock: Callable[[], float],
         *,
         zone: tzinfo,
@@ -70,7 +70,7 @@ class Desk:
             incidents,
             routing,
             silencer=self._silencer,
-            roster=roster,
+            on_call_report=on_call_report,
             clock=clock,
             zone=zone,
         )
@@ -126,8 +126,8 @@ class Desk:
     def _submit(self, form: ModalSubmit) -> Outcome:
         now = self._clock()
         try:
-            for_s = read_form_length(form, now, self._next_opening, self._zone)
-        except FormFault as fault:
+            for_s = parse_duration_form(form, now, self._next_opening, self._zone)
+        except FormFieldError as fault:
             return FormFaults({fault.field: str(fault)})
         incident = self._incidents.load(form.incident_id)
         refusal = self._silencer.silence_refusal_reason(incident)

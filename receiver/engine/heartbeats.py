@@ -20,7 +20,7 @@ from receiver.text import one_line
 
 logger = logging.getLogger(__name__)
 
-DUTY = "beats"
+TASK_NAME = "beats"
 LOOK_EVERY_S = 30.0
 _NOTHING_TO_SEE_S = 3600.0
 # Not looked for so long: we were down, or the clock jumped. Who was not listened to is not accused.
@@ -165,7 +165,7 @@ class HeartbeatWatch:
         self._incident_service = IncidentService(incidents)
         self._ahead_s: float | None = None  # of Redis' clock, when we last looked
 
-    def work(self, now: float) -> float:
+    def run(self, now: float) -> float:
         """Look once; return when to look again. Doing it twice changes nothing. Raises StoreError."""
         since = self._listen(now)
         beats = self._beats.find_all()

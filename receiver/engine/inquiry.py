@@ -83,7 +83,7 @@ class AcknowledgementCheck:
             return
         for page in pages:
             outcome = self._apply(page, found.get(page.key, ()), incident)
-            logger.info("pager asked", extra={"fields": {"incident": incident.id, "outcome": outcome}})
+            logger.info("pagerduty checked", extra={"fields": {"incident": incident.id, "outcome": outcome}})
         self._record_check(incident)
 
     def _find_pages(

@@ -111,8 +111,10 @@ def queues_for(incident: Incident, *, checks_alertmanager: bool = False) -> tupl
     Nobody is paged without a policy, and Alertmanager is told nothing without a silence; it is
     asked, for a step's sake, only when that is near, which is for the one who plans to say.
     """
-    lanes = (SLACK, PAGERDUTY) if incident.policy else (SLACK,)
-    return (*lanes, ALERTMANAGER) if incident.silences or (incident.policy and checks_alertmanager) else lanes
+    queues = (SLACK, PAGERDUTY) if incident.policy else (SLACK,)
+    return (
+        (*queues, ALERTMANAGER) if incident.silences or (incident.policy and checks_alertmanager) else queues
+    )
 
 
 class IncidentIngester:
@@ -265,11 +267,13 @@ class IncidentIngester:
         elif not change.is_changed or change.incident is None:
             result.add_change(change)
         else:
-            lanes, former_owners = queues_for(change.incident), _find_former_owners(routed_group, group_id)
+            queues, former_owners = queues_for(change.incident), _find_former_owners(routed_group, group_id)
             current.updates.append(
                 (
                     routed_group,
-                    IncidentUpdate(loaded, change, lanes, now, is_incoming=True, former_owners=former_owners),
+                    IncidentUpdate(
+                        loaded, change, queues, now, is_incoming=True, former_owners=former_owners
+                    ),
                 )
             )
 

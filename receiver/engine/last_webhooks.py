@@ -16,7 +16,7 @@ from receiver.errors import StoreError
 MAX_SOURCES = 20
 
 
-class Store(Protocol):
+class LastWebhookStore(Protocol):
     """Where moments are kept; every method may raise StoreError."""
 
     def save(self, moments: Mapping[str, float]) -> None: ...
@@ -26,7 +26,7 @@ class Store(Protocol):
 class LastWebhooks:
     """Keeps the moments that this process knows, and tells those of all. Threads may share it."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: LastWebhookStore) -> None:
         self._store = store
         self._lock = threading.Lock()
         self._unsaved: dict[str, float] = {}

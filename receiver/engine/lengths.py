@@ -10,11 +10,11 @@ from receiver.domain.request import FIELD_CHOICE, FIELD_OWN, UNTIL_OPENING, UNTI
 from receiver.wall_clock import parse_time
 
 # What is silenced for longer is a rule to be changed.
-MAX_LENGTH_S = 366 * 86400.0
+MAX_DURATION_S = 366 * 86400.0
 UNTIL = "until"
 
 
-class FormFault(ValueError):
+class FormFieldError(ValueError):
     """A field of a form can't be taken; *field* is its name, the text a sentence for who sent it."""
 
     def __init__(self, field: str, what: str) -> None:
@@ -22,7 +22,7 @@ class FormFault(ValueError):
         self.field = field
 
 
-def read_length(text: str, now: float, zone: tzinfo) -> tuple[float, str]:
+def parse_duration_field(text: str, now: float, zone: tzinfo) -> tuple[float, str]:
     """Return the seconds that *text* says, or 0 and what is wrong with it.
 
     It is a duration like `2h`, or until when in *zone*: `14:00`, `until 14:00`, `2026-11-23T14:00`.
@@ -35,12 +35,12 @@ def read_length(text: str, now: float, zone: tzinfo) -> tuple[float, str]:
         seconds = parse_time(end, now, zone) - now if ":" in end else parse_duration(words)
     except ValueError:
         return 0.0, f"A time is written like 30m, 2h or 1h30m, or until 14:00 ({zone})"
-    if not 1.0 <= seconds <= MAX_LENGTH_S:
+    if not 1.0 <= seconds <= MAX_DURATION_S:
         return 0.0, "It must be between a second and a year"
     return seconds, ""
 
 
-def read_form_length(
+def parse_duration_form(
     form: ModalSubmit, now: float, next_opening: Callable[[float], float] | None, zone: tzinfo
 ) -> float:
     """Return the seconds a form asks for, 0 until it resolves; an own duration counts before the choice.
@@ -52,7 +52,7 @@ def read_form_length(
         return 0.0
     if field == FIELD_CHOICE and text == UNTIL_OPENING and next_opening is not None:
         return max(1.0, next_opening(now) - now)
-    seconds, fault = read_length(text, now, zone)
+    seconds, fault = parse_duration_field(text, now, zone)
     if fault:
-        raise FormFault(field, fault)
+        raise FormFieldError(field, fault)
     return seconds

@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from receiver import telemetry
 from receiver.domain.action import Post
-from receiver.domain.budget import ASIDE_S
+from receiver.domain.budget import LOW_PRIORITY_OFFSET_S
 from receiver.domain.notice import (
     GATHER_S,
     KEPT_FOR_S,
@@ -23,7 +23,7 @@ from receiver.domain.notice import (
     render_lines,
 )
 from receiver.domain.policy import Target
-from receiver.engine.turns import Turns
+from receiver.engine.turns import RateLimiter
 from receiver.errors import DeliveryError, TemporaryDeliveryError
 
 logger = logging.getLogger(__name__)
@@ -54,16 +54,16 @@ class NoticeBoard:
         notices: KeptNotices,
         channel: NoticeChannel,
         clock: Callable[[], float],
-        turns: Turns,
+        rate_limiter: RateLimiter,
         target: Target,
     ) -> None:
         self._notices = notices
         self._channel = channel
         self._clock = clock
-        self._turns = turns
+        self._rate_limiter = rate_limiter
         self._action = Post(_WHO, "", target.kind, target, 0.0, "")
 
-    def work(self, now: float) -> float:
+    def run(self, now: float) -> float:
         """Post what is pending, if it is time; return the next moment to call this. Raises StoreError."""
         posting = self._notices.posting()
         if posting.next_at > now:
@@ -77,9 +77,11 @@ class NoticeBoard:
         # One noted by a clock ahead of ours has waited for nobody knows how long: it waits no longer.
         if 0 <= now - wanted_at < GATHER_S and not posting.attempts:
             return wanted_at + GATHER_S
-        turn = self._turns.take_by_rank(self._action, _WHO, min(wanted_at, now) + ASIDE_S, now)
-        if turn.wait_s > 0:
-            return now + turn.wait_s
+        permit = self._rate_limiter.acquire_by_priority(
+            self._action, _WHO, min(wanted_at, now) + LOW_PRIORITY_OFFSET_S, now
+        )
+        if permit.retry_after_s > 0:
+            return now + permit.retry_after_s
         if not posting.maybe_sent:  # it can hold what came since
             posting = _gather(posting, pending, left_out, now)
         return self._post(posting, left_out, now)
@@ -114,7 +116,7 @@ class NoticeBoard:
         wait, maybe_sent = next_wait(attempt.attempts), was_maybe_sent
         if isinstance(error, TemporaryDeliveryError):
             wait, maybe_sent = max(wait, error.retry_after), maybe_sent or error.maybe_sent
-        self._turns.heed(self._action, error)
+        self._rate_limiter.apply_retry_after(self._action, error)
         retry_at = self._clock() + wait
         self._notices.keep(replace(attempt, retry_at=retry_at, maybe_sent=maybe_sent))
         fields = {"reason": error.reason, "attempts": attempt.attempts, "retry_at": retry_at}

@@ -35,7 +35,7 @@ from receiver.domain.pager_news import PagerDutyStatus
 from receiver.domain.person import Person
 from receiver.domain.policy import PAGERDUTY
 from receiver.domain.ports import Incidents
-from receiver.engine.health import HealthNotes
+from receiver.engine.health import DeliveryHealthRecorder
 from receiver.engine.pager_answers import PagerDutySync
 from receiver.engine.pager_questions import PagerDutyStatusClient
 from receiver.errors import DeliveryError, PermanentDeliveryError
@@ -57,7 +57,7 @@ class PageChecker:
         clock: Callable[[], float],
         *,
         notices: Notices,
-        health: HealthNotes,
+        health: DeliveryHealthRecorder,
     ) -> None:
         self._incidents = incidents
         self._pagerduty_sync = pagerduty_sync
@@ -155,7 +155,7 @@ class PageChecker:
             self._send_notice(action, incident, before, text)
         self._save_delivery(action, incident, after, worker, events)
         if is_unconfirmed(after) or is_resolved_too_often(after) or after.receipt is not None:
-            self._health.note(PAGERDUTY, action.target.address, after, now)
+            self._health.record_delivery(PAGERDUTY, action.target.address, after, now)
 
     def _save_resolve(self, action: CheckPage, incident: Incident, after: Delivery, worker: str) -> None:
         events: list[TimelineEvent] = []
@@ -187,7 +187,7 @@ class PageChecker:
             action.event_key,
             after,
             worker=worker,
-            lane=action.lane,
+            queue=action.queue,
             events=events,
             wake=("slack",) if events else (),
             due=self._clock(),

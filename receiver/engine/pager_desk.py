@@ -95,7 +95,7 @@ class PagerDutyWebhookHandler:
         try:
             parsed = convert(dict(event), PagerDutyEvent)
         except ValidationError as error:
-            logger.warning("pager news not understood", extra={"fields": {"reason": str(error)}})
+            logger.warning("pagerduty event not understood", extra={"fields": {"reason": str(error)}})
             return
         keys = tuple(self._find_keys(parsed))
         pages = list(self._find_pages(keys))
@@ -304,7 +304,7 @@ def _log(event: PagerDutyEvent, outcome: str, incident_id: str = "") -> None:
         "pagerduty": event.incident_id,
         "outcome": outcome,
     }
-    logger.info("pager news", extra={"fields": fields})
+    logger.info("pagerduty event", extra={"fields": fields})
 
 
 def _log_refusal(what: str, error: PermanentDeliveryError) -> None:

@@ -41,12 +41,12 @@ from receiver.domain.page_check import is_resolved_too_often, is_unconfirmed
 from receiver.domain.policy import Step, find_digest
 from receiver.domain.ports import Channel, Incidents
 from receiver.engine.hands import IncidentService
-from receiver.engine.health import HealthNotes
+from receiver.engine.health import DeliveryHealthRecorder
 from receiver.engine.inquiry import AcknowledgementCheck
 from receiver.engine.intake import queues_for
 from receiver.engine.page_checks import PageChecker
 from receiver.engine.routing_keys import RoutingKeys
-from receiver.engine.turns import Turns
+from receiver.engine.turns import RateLimiter
 from receiver.engine.witness import AlertmanagerStatusCheck
 from receiver.errors import ClaimLost, DeliveryError, Refusal, TemporaryDeliveryError
 from receiver.text import one_line
@@ -78,8 +78,8 @@ class Dispatcher:
         status_check: AlertmanagerStatusCheck | None,
         clock: Callable[[], float],
         *,
-        turns: Turns | None = None,
-        health: HealthNotes | None = None,
+        rate_limiter: RateLimiter | None = None,
+        health: DeliveryHealthRecorder | None = None,
         acknowledgement_check: AcknowledgementCheck | None = None,
         notices: Notices | None = None,
         checker: PageChecker | None = None,
@@ -91,7 +91,7 @@ class Dispatcher:
         self._digests = digests
         self._health = health
         self._incidents = incidents
-        self._turns = turns
+        self._rate_limiter = rate_limiter
         self._acknowledgement_check = acknowledgement_check
         self._notices = notices
         self._incident_service = IncidentService(incidents)
@@ -132,7 +132,7 @@ class Dispatcher:
         if was_maybe_sent and isinstance(action, Post):  # which of the tries will be found is not known
             attempt = replace(attempt, content_version=before.content_version)
         began_at = self._clock()
-        self._incidents.record_delivery(incident.id, action.key, attempt, worker=worker, lane=action.lane)
+        self._incidents.record_delivery(incident.id, action.key, attempt, worker=worker, queue=action.queue)
         if self._clock() - began_at > _MAX_PAUSE_S:
             raise ClaimLost(f"slept over incident {incident.id}")
         if attempt.attempts == 1:
@@ -142,7 +142,7 @@ class Dispatcher:
         # That PagerDuty took an event says nothing of a page that it took before and had no incident of.
         is_in_doubt = after.receipt is not None and (is_unconfirmed(after) or is_resolved_too_often(after))
         if self._health is not None and not is_in_doubt:
-            self._health.note(action.lane, action.target.address, after, self._clock())
+            self._health.record_delivery(action.queue, action.target.address, after, self._clock())
         return after
 
     def _attempt_once(
@@ -164,8 +164,8 @@ class Dispatcher:
                 secret_digest=find_digest(self._digests, attempt.target),
             )
             _log_failure(notification, after, error)
-            if self._turns is not None:
-                self._turns.heed(action, error)
+            if self._rate_limiter is not None:
+                self._rate_limiter.apply_retry_after(action, error)
             self._send_notice(action, incident, after)
             return after
         # What arrived earlier shows how things stood then, so an edit will be wanted.
@@ -213,14 +213,14 @@ class Dispatcher:
         self, notification: Notification, attempt: Delivery, *, was_maybe_sent: bool
     ) -> tuple[Receipt, bool]:
         """Return the receipt, and whether it is an earlier attempt's that was found to have arrived."""
-        lane = notification.action.lane
-        channel = self._channels[lane]
+        queue = notification.action.queue
+        channel = self._channels[queue]
         started = time.monotonic()
         try:
             found = channel.find_receipt(notification, attempt.first_attempt_at) if was_maybe_sent else None
             return (found, True) if found else (channel.send(notification), False)
         finally:
-            telemetry.DELIVERY_SECONDS.labels(lane).observe(time.monotonic() - started)
+            telemetry.DELIVERY_SECONDS.labels(queue).observe(time.monotonic() - started)
 
     def _send_notice(self, action: Action, incident: Incident, after: Delivery) -> None:
         """Have it said where people look after us that a delivery was given up, before that is kept.
@@ -244,7 +244,7 @@ class Dispatcher:
         """Keep how the delivery stands. The receipt of something sent is kept even when the
         incident was lent to somebody else meanwhile: it is the truth.
         """
-        others = [lane for lane in queues_for(incident) if lane != action.lane]
+        others = [queue for queue in queues_for(incident) if queue != action.queue]
         wakes_others = isinstance(action, Page | Post | CreateSilence | ExpireSilence) or (
             isinstance(action, Reply) and action.step is not None
         )
@@ -256,7 +256,7 @@ class Dispatcher:
             incident.id,
             action.key,
             after,
-            lane=action.lane,
+            queue=action.queue,
             events=_timeline_events(action, after, self._clock()),
             wake=others if wakes_others else (),
             due=self._clock(),
@@ -354,13 +354,13 @@ def _observe_lateness(notification: Notification) -> None:
         return
     due = next((s.due_at for s in notification.escalation.steps if s.step == action.step), None)
     if due is not None:
-        telemetry.TIMER_LATENESS.observe(max(0.0, notification.now - due))
+        telemetry.ESCALATION_LATENESS.observe(max(0.0, notification.now - due))
 
 
 def _log_arrival(notification: Notification, receipt: Receipt) -> None:
     action, incident = notification.action, notification.incident
     outcome = "simulated" if receipt.is_simulated else "delivered"
-    telemetry.DELIVERIES.labels(action.lane, outcome).inc()
+    telemetry.DELIVERIES.labels(action.queue, outcome).inc()
     if isinstance(action, Page):
         telemetry.ESCALATIONS.labels(incident.policy, action.step.responder.name).inc()
     if receipt.is_simulated:  # what would have been sent is logged where it is recorded
@@ -374,7 +374,7 @@ def _log_arrival(notification: Notification, receipt: Receipt) -> None:
 def _log_failure(notification: Notification, after: Delivery, error: DeliveryError) -> None:
     action = notification.action
     outcome = "temporary" if isinstance(error, TemporaryDeliveryError) else "permanent"
-    telemetry.DELIVERIES.labels(action.lane, outcome).inc()
+    telemetry.DELIVERIES.labels(action.queue, outcome).inc()
     fields = {
         "incident": notification.incident.id,
         "key": action.key,
@@ -385,5 +385,5 @@ def _log_failure(notification: Notification, after: Delivery, error: DeliveryErr
         "retry_at": after.retry_at or None,
     }
     # A channel that is away is a state of its lane, whichever incidents wait for it; what is given up is not.
-    state = f"{action.lane} {error.reason}" if after.retry_at else None
+    state = f"{action.queue} {error.reason}" if after.retry_at else None
     logger.warning("not delivered", extra={"fields": fields, "state": state})

@@ -13,10 +13,10 @@ from receiver.domain.incident import Incident
 from receiver.domain.notice import Notices
 from receiver.domain.plan import plan
 from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy, Responder, Target
-from receiver.domain.ports import Channel, Incidents, RoutingTable, Turn
+from receiver.domain.ports import Channel, Incidents, Permit, RoutingTable
 from receiver.domain.storm import is_storm
 from receiver.engine.brief import NotificationBuilder
-from receiver.engine.health import HealthNotes
+from receiver.engine.health import DeliveryHealthRecorder
 from receiver.engine.inquiry import AcknowledgementCheck
 from receiver.engine.intake import queues_for
 from receiver.engine.page_checks import PageChecker
@@ -25,7 +25,7 @@ from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.severity_notices import SeverityNotices
 from receiver.engine.storm_keeper import StormKeeper
 from receiver.engine.storms import Storms
-from receiver.engine.turns import Turns
+from receiver.engine.turns import RateLimiter
 from receiver.engine.witness import AlertmanagerStatusCheck
 from receiver.errors import NotFound
 
@@ -43,7 +43,7 @@ class _Evaluation:
 
     incident: Incident
     policy: EscalationPolicy
-    lane: str
+    queue: str
     now: float
     wanted: Plan
     ready: list[Action]
@@ -52,13 +52,13 @@ class _Evaluation:
     def find_due_times(self, waits: Mapping[str, float]) -> dict[str, float | None]:
         """Return when each lane is to look again where all that is ready *waits*."""
         wanted = self.wanted
-        lanes = queues_for(self.incident, checks_alertmanager=self.policy.checks_alertmanager)
-        dues: dict[str, float | None] = dict.fromkeys(lanes, wanted.next_check_at)
+        queues = queues_for(self.incident, checks_alertmanager=self.policy.checks_alertmanager)
+        dues: dict[str, float | None] = dict.fromkeys(queues, wanted.next_check_at)
         for action in wanted.actions:  # a fallback may need a lane that nobody else wakes
-            if action.lane not in dues:
-                dues[action.lane] = max(self.now, action.ready_at)
+            if action.queue not in dues:
+                dues[action.queue] = max(self.now, action.ready_at)
         moments = [wanted.next_check_at, *self.later, *(waits[action.key] for action in self.ready)]
-        dues[self.lane] = min((at for at in moments if at is not None), default=None)
+        dues[self.queue] = min((at for at in moments if at is not None), default=None)
         return dues
 
 
@@ -83,9 +83,9 @@ class Reconciler:
         *,
         clock: Callable[[], float],
         keys: RoutingKeys,
-        turns: Turns | None = None,
+        rate_limiter: RateLimiter | None = None,
         paused_until: Callable[[float], float] = lambda _now: 0.0,
-        health: HealthNotes | None = None,
+        health: DeliveryHealthRecorder | None = None,
         acknowledgement_check: AcknowledgementCheck | None = None,
         notices: Notices | None = None,
         storms: Storms | None = None,
@@ -104,7 +104,7 @@ class Reconciler:
             channels,
             status_check,
             clock,
-            turns=turns,
+            rate_limiter=rate_limiter,
             health=health,
             acknowledgement_check=acknowledgement_check,
             notices=notices,
@@ -112,10 +112,10 @@ class Reconciler:
             keys=keys,
             digests=routing.digests,
         )
-        self._turns = turns
+        self._rate_limiter = rate_limiter
         self._severity_notices = SeverityNotices(notices, routing) if notices is not None else None
 
-    def reconcile(self, incident_id: str, lane: str, worker: str) -> dict[str, float | None]:
+    def reconcile(self, incident_id: str, queue: str, worker: str) -> dict[str, float | None]:
         """Do what is missing in *lane*; return when each lane is to look again.
 
         The incident is read anew before each action, since a timer that fires must know the
@@ -123,9 +123,9 @@ class Reconciler:
         lane look again, and `release` keeps that. Raises StoreError, ClaimLost.
         """
         if is_storm(incident_id):
-            return self._keeper.reconcile(incident_id, lane, worker) if self._keeper is not None else {}
+            return self._keeper.reconcile(incident_id, queue, worker) if self._keeper is not None else {}
         waits: dict[str, float] = {}
-        evaluation = self._load(incident_id, lane)
+        evaluation = self._load(incident_id, queue)
         for _ in range(_ACTIONS_AT_MOST):
             if evaluation is None:
                 return {}
@@ -135,10 +135,10 @@ class Reconciler:
                     # Pages and messages went first.
                     self._severity_notices.send_notices(evaluation.incident, evaluation.now)
                 return evaluation.find_due_times(waits)
-            evaluation = self._evaluate_after(evaluation, dispatched, waits) or self._load(incident_id, lane)
-        return {lane: self._clock()}
+            evaluation = self._evaluate_after(evaluation, dispatched, waits) or self._load(incident_id, queue)
+        return {queue: self._clock()}
 
-    def _load(self, incident_id: str, lane: str) -> _Evaluation | None:
+    def _load(self, incident_id: str, queue: str) -> _Evaluation | None:
         """Read the incident, and see what is to be done in *lane*; None where it is gone."""
         now = self._clock()
         try:
@@ -146,7 +146,7 @@ class Reconciler:
         except NotFound:
             return None
         policy = resolve_policy(self._routing, incident, self._paused_until(now))
-        return self._evaluate(incident, policy, lane, now)
+        return self._evaluate(incident, policy, queue, now)
 
     def _evaluate_after(
         self, evaluation: _Evaluation, dispatched: _Dispatched, waits: Mapping[str, float]
@@ -158,15 +158,15 @@ class Reconciler:
             return None
         deliveries = {**evaluation.incident.deliveries, dispatched.key: dispatched.delivery}
         incident = change_fields(evaluation.incident, deliveries=deliveries)
-        after = self._evaluate(incident, evaluation.policy, evaluation.lane, self._clock())
+        after = self._evaluate(incident, evaluation.policy, evaluation.queue, self._clock())
         return None if any(waits.get(one.key, after.now) <= after.now for one in after.ready) else after
 
-    def _evaluate(self, incident: Incident, policy: EscalationPolicy, lane: str, now: float) -> _Evaluation:
+    def _evaluate(self, incident: Incident, policy: EscalationPolicy, queue: str, now: float) -> _Evaluation:
         wanted = plan(incident, policy, now)
         ready, later = self._split_by_readiness(
-            incident, [one for one in wanted.actions if one.lane == lane], now
+            incident, [one for one in wanted.actions if one.queue == queue], now
         )
-        return _Evaluation(incident, policy, lane, now, wanted, ready, later)
+        return _Evaluation(incident, policy, queue, now, wanted, ready, later)
 
     def _dispatch_one(
         self, evaluation: _Evaluation, waits: dict[str, float], worker: str
@@ -193,22 +193,24 @@ class Reconciler:
         for action in ready:
             if waits.get(action.key, now) > now:
                 continue
-            turn = self._turns.take(action, incident, now) if self._turns is not None else None
-            if turn is None or turn.wait_s <= 0:
+            permit = (
+                self._rate_limiter.acquire(action, incident, now) if self._rate_limiter is not None else None
+            )
+            if permit is None or permit.retry_after_s <= 0:
                 waits.pop(action.key, None)
                 return action
-            waits[action.key] = now + turn.wait_s
-            self._maybe_start_storm(turn, action, incident, now, waits)
+            waits[action.key] = now + permit.retry_after_s
+            self._maybe_start_storm(permit, action, incident, now, waits)
         return None
 
     def _maybe_start_storm(
-        self, turn: Turn, action: Action, incident: Incident, now: float, waits: dict[str, float]
+        self, permit: Permit, action: Action, incident: Incident, now: float, waits: dict[str, float]
     ) -> None:
         """Have what waits looked at again at once where a storm says it now."""
-        turns, storms = self._turns, self._storms
-        if turns is None or storms is None:
+        rate_limiter, storms = self._rate_limiter, self._storms
+        if rate_limiter is None or storms is None:
             return
-        if storms.consider(turn, lambda: turns.waiting(action), action, incident, now):
+        if storms.consider(permit, lambda: rate_limiter.list_waiters(action), action, incident, now):
             waits[action.key] = now
 
     def _split_by_readiness(
@@ -235,7 +237,7 @@ class Reconciler:
         except NotFound:
             return True
         wanted = plan(former, resolve_policy(self._routing, former), now)
-        return not any(action.lane == PAGERDUTY for action in wanted.actions)
+        return not any(action.queue == PAGERDUTY for action in wanted.actions)
 
 
 def resolve_policy(routing: RoutingTable, incident: Incident, paused_until: float = 0.0) -> EscalationPolicy:

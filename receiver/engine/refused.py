@@ -12,7 +12,7 @@ from receiver.domain.incident import TimelineEvent
 
 logger = logging.getLogger(__name__)
 
-DUTY = "refused"
+TASK_NAME = "refused"
 # A reload begins the duty at once. Another host may not have reloaded yet when it runs it, so it is repeated.
 _EVERY_S = 30.0
 _PAGE = 200
@@ -44,7 +44,7 @@ class RefusedDeliveries:
         self._failures = failures
         self._digests = digests
 
-    def work(self, now: float) -> float:
+    def run(self, now: float) -> float:
         """Have what another secret may deliver sent again; return when to do so next. Raises StoreError."""
         cursor, count = "", 0
         for _ in range(_PAGES):

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from receiver import telemetry
 from receiver.domain.action import Action, Post, Update
-from receiver.domain.budget import ASIDE_S
+from receiver.domain.budget import LOW_PRIORITY_OFFSET_S
 from receiver.domain.calendar import BusinessHours, next_opening
 from receiver.domain.delivery import Delivery, Receipt
 from receiver.domain.incident import Incident
@@ -28,7 +28,7 @@ from receiver.domain.review_record import (
 )
 from receiver.domain.route import Route
 from receiver.engine.brief import LinkSettings
-from receiver.engine.turns import Turns
+from receiver.engine.turns import RateLimiter
 from receiver.errors import DeliveryError, NotFound, StoreError, TemporaryDeliveryError
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ class Reviewer:
         link_settings: LinkSettings = _NOWHERE,
         fallbacks: Mapping[str, str] = _NO_FALLBACKS,
         notices: Notices | None = None,
-        turns: Turns | None = None,
+        rate_limiter: RateLimiter | None = None,
     ) -> None:
         self._reviews = reviews
         self._incidents = incidents
@@ -72,10 +72,10 @@ class Reviewer:
         self._link_settings = link_settings
         self._fallbacks = fallbacks
         self._notices = notices
-        self._turns = turns
+        self._rate_limiter = rate_limiter
 
     def due(self, route: Route, now: float) -> float:
-        """Return the next moment to call `work`: *now* for a route that was never looked at."""
+        """Return the next moment to call `run`: *now* for a route that was never looked at."""
         state = self._reviews.read(slot_of_reviews(route.name)).state
         if state is None:
             return now
@@ -86,7 +86,7 @@ class Reviewer:
         moments.append(next_opening(self._hours, state.looked_at) if post_at is None else post_at)
         return max(now, min(moment for moment in moments if moment is not None))
 
-    def work(self, route: Route, now: float) -> float:
+    def run(self, route: Route, now: float) -> float:
         """Do what is due on *route*; return the next moment to call this again.
 
         A failure to deliver is kept and tried again later, not raised. The first call ever for a
@@ -106,7 +106,7 @@ class Reviewer:
         """Note that *by* has looked at a review, and say so in its message; else NotFound.
 
         The first one counts; the second time changes nothing. The mark is kept when this returns;
-        where Slack could not be told, `edit_at` of the record says since when `work` is to try again.
+        where Slack could not be told, `edit_at` of the record says since when `run` is to try again.
         """
         group_id = review_id.partition("-")[0]
         record = self._change(group_id, review_id, lambda record: _marked(record, by, now))
@@ -143,11 +143,13 @@ class Reviewer:
 
     def _wait(self, record: ReviewRecord, now: float) -> float:
         """Return how many seconds the review's post, or its edit, must wait for its turn."""
-        if self._turns is None:
+        if self._rate_limiter is None:
             return 0.0
         wanted_at = record.reviewed_at or record.review.until
-        rank = min(wanted_at, now) + ASIDE_S
-        return self._turns.take_by_rank(_action_of(record), f"review {record.id}", rank, now).wait_s
+        priority = min(wanted_at, now) + LOW_PRIORITY_OFFSET_S
+        return self._rate_limiter.acquire_by_priority(
+            _action_of(record), f"review {record.id}", priority, now
+        ).retry_after_s
 
     def _gather(self, held: HeldReviews, state: ReviewState, route: Route, now: float) -> None:
         """Keep what there is to review, to be posted next, or that there is nothing."""
@@ -238,8 +240,8 @@ class Reviewer:
 
     def _note_failure(self, record: ReviewRecord, after: Delivery, error: DeliveryError) -> None:
         _log_failure(record, after, error)
-        if self._turns is not None:
-            self._turns.heed(_action_of(record), error)
+        if self._rate_limiter is not None:
+            self._rate_limiter.apply_retry_after(_action_of(record), error)
 
     # --- what it is made of ---
 

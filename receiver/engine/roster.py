@@ -13,20 +13,20 @@ from receiver.domain.request import Line
 _AT_ONCE = 16
 
 
-class OnCall(Protocol):
+class OnCallSource(Protocol):
     """Knows who has the pager; empty where nobody is known. Never raises, and answers in 2 s."""
 
     def list_on_call(self, responder: Responder) -> Sequence[OnCallPerson]: ...
 
 
-class Roster:
+class OnCallReport:
     """The responders, and who stands for them just now. Without *on_call* that can't be told."""
 
-    def __init__(self, responders: Mapping[str, Responder], on_call: OnCall | None = None) -> None:
+    def __init__(self, responders: Mapping[str, Responder], on_call: OnCallSource | None = None) -> None:
         self._responders = responders
         self._on_call = on_call
 
-    def tell(self) -> tuple[Line, ...]:
+    def list_lines(self) -> tuple[Line, ...]:
         """Return a line for each responder and person.
 
         All are asked at once: each question may take 2 s, and Slack waits 3 s for the whole.
@@ -39,11 +39,11 @@ class Roster:
         return tuple(
             line
             for responder, people in zip(responders, found, strict=True)
-            for line in _tell(responder, people)
+            for line in _format_responder(responder, people)
         )
 
 
-def _tell(responder: Responder, people: Sequence[OnCallPerson]) -> list[Line]:
+def _format_responder(responder: Responder, people: Sequence[OnCallPerson]) -> list[Line]:
     if not people:
         return [Line(f"{responder.title}: nobody is known")]
     return [

@@ -60,12 +60,12 @@ from receiver.domain.storm_plan import (
 )
 from receiver.domain.storm_ports import IncidentHeads, StormChannel, StormNotification, StormShelf
 from receiver.engine.hands import IncidentService
-from receiver.engine.health import HealthNotes
+from receiver.engine.health import DeliveryHealthRecorder
 from receiver.engine.pager_questions import PagerDutyStatusClient
 from receiver.engine.perform import describe_kind
 from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.storms import Storms
-from receiver.engine.turns import Turns
+from receiver.engine.turns import RateLimiter
 from receiver.errors import DeliveryError, NotFound, PermanentDeliveryError
 
 logger = logging.getLogger(__name__)
@@ -102,12 +102,12 @@ class StormKeeper:
         pace: Pace,
         clock: Callable[[], float],
         keys: RoutingKeys,
-        turns: Turns | None = None,
+        rate_limiter: RateLimiter | None = None,
         paused_until: Callable[[float], float] = lambda _now: 0.0,
         public_url: str = "",
         status_client: PagerDutyStatusClient | None = None,
         notices: Notices | None = None,
-        health: HealthNotes | None = None,
+        health: DeliveryHealthRecorder | None = None,
     ) -> None:
         self._status_client = status_client
         self._keys = keys
@@ -122,11 +122,11 @@ class StormKeeper:
         self._routing = routing
         self._pace = pace
         self._clock = clock
-        self._turns = turns
+        self._rate_limiter = rate_limiter
         self._paused_until = paused_until
         self._public_url = public_url
 
-    def reconcile(self, storm_id: str, lane: str, worker: str) -> dict[str, float | None]:
+    def reconcile(self, storm_id: str, queue: str, worker: str) -> dict[str, float | None]:
         """Do what is missing; return when to look again. Raises StoreError."""
         del worker  # whoever changed the storm first has it; the other finds it changed
         for _ in range(_ACTIONS_AT_MOST):
@@ -146,9 +146,9 @@ class StormKeeper:
                 later.append(standing.now + wait_s)
             else:
                 return {
-                    lane: min([at for at in (wanted.next_check_at, *later) if at is not None], default=None)
+                    queue: min([at for at in (wanted.next_check_at, *later) if at is not None], default=None)
                 }
-        return {lane: self._clock()}
+        return {queue: self._clock()}
 
     def _look(self, held: HeldStorm) -> Standing:
         counted = take_census(held, self._heads.load_heads(list_incident_ids(held)))
@@ -168,11 +168,13 @@ class StormKeeper:
         wakes = isinstance(action, Page) or (isinstance(action, Reply) and action.step is not None)
         if wakes and (until := self._paused_until(standing.now)) > standing.now:
             return until - standing.now
-        if isinstance(action, Decision | CheckPage) or self._turns is None:
+        if isinstance(action, Decision | CheckPage) or self._rate_limiter is None:
             return 0.0
         storm = standing.storm
-        rank = storm.began_at - _AHEAD_S
-        return self._turns.take_by_rank(action, f"{storm.id} {action.key}", rank, standing.now).wait_s
+        priority = storm.began_at - _AHEAD_S
+        return self._rate_limiter.acquire_by_priority(
+            action, f"{storm.id} {action.key}", priority, standing.now
+        ).retry_after_s
 
     # --- what a storm decides about itself ---
 
@@ -186,7 +188,7 @@ class StormKeeper:
                 self._shelf.keep(held, replace(storm, ended_at=now, left=action.left), if_nobody_joined=True)
             case Finish():
                 self._shelf.keep(held, replace(storm, resolved_at=now))
-                logger.info("storm is over", extra={"fields": {"storm": storm.id, "place": storm.place}})
+                logger.info("storm closed", extra={"fields": {"storm": storm.id, "place": storm.place}})
             case Answer():
                 self._pass_on(action.answer, standing)
                 self._settle(storm.id, action, now)
@@ -228,7 +230,7 @@ class StormKeeper:
             now, "noted", f"The storm of {storm.name} is over: it gets a message of its own"
         )
         self._incidents.record_delivery(
-            incident_id, RELEASED_BY_STORM, left, lane=SLACK, events=(event,), wake=(SLACK,), due=now
+            incident_id, RELEASED_BY_STORM, left, queue=SLACK, events=(event,), wake=(SLACK,), due=now
         )
 
     # --- what it says ---
@@ -238,7 +240,7 @@ class StormKeeper:
         storm, now = held.storm, standing.now
         before = storm.deliveries.get(action.key, Delivery())
         digest = action.key_digest if isinstance(action, Page | AcknowledgePage | ResolvePage) else ""
-        target = f"{action.lane}:{action.target.address}"
+        target = f"{action.queue}:{action.target.address}"
         attempt = before.with_attempt(action.instance, action.content_version, target, now, key_digest=digest)
         was_maybe_sent = attempt.attempts > 1 and before.maybe_sent
         if was_maybe_sent and isinstance(action, Post):  # which of the tries will be found is not known
@@ -262,8 +264,8 @@ class StormKeeper:
                 secret_digest=find_digest(self._routing.digests, attempt.target),
             )
             _log(storm, action, after, error.reason)
-            if self._turns is not None:
-                self._turns.heed(action, error)
+            if self._rate_limiter is not None:
+                self._rate_limiter.apply_retry_after(action, error)
             self._notice_failure(notification, after)
         else:
             is_older = is_found and isinstance(action, Post)
@@ -275,7 +277,7 @@ class StormKeeper:
         self._storms.change(storm.id, lambda latest: _with(latest.storm, action.key, after))
         is_in_doubt = after.receipt is not None and (is_unconfirmed(after) or is_resolved_too_often(after))
         if self._health is not None and not is_in_doubt:
-            self._health.note(action.lane, action.target.address, after, self._clock())
+            self._health.record_delivery(action.queue, action.target.address, after, self._clock())
 
     def _notice_failure(self, notification: StormNotification, after: Delivery) -> None:
         """Have it said where people look after us that something was given up, before that is kept: once for
@@ -315,7 +317,7 @@ class StormKeeper:
             self._notice(f"{storm.id}/{action.event_key}/{text}", f"{text} ({storm.id})", now)
         if self._shelf.keep(held, _with(storm, action.event_key, after)):
             if self._health is not None and is_page:
-                self._health.note(PAGERDUTY, action.target.address, after, now)
+                self._health.record_delivery(PAGERDUTY, action.target.address, after, now)
             fields = {"storm": storm.id, "key": action.event_key, "outcome": finding.what}
             logger.info("page checked", extra={"fields": fields})
 
@@ -338,14 +340,14 @@ class StormKeeper:
     def _send(
         self, notification: StormNotification, attempt: Delivery, *, was_maybe_sent: bool
     ) -> tuple[Receipt, bool]:
-        lane = notification.action.lane
-        channel = self._channels[lane]
+        queue = notification.action.queue
+        channel = self._channels[queue]
         started = time.monotonic()
         try:
             found = channel.find_storm(notification, attempt.first_attempt_at) if was_maybe_sent else None
             return (found, True) if found else (channel.send_storm(notification), False)
         finally:
-            telemetry.DELIVERY_SECONDS.labels(lane).observe(time.monotonic() - started)
+            telemetry.DELIVERY_SECONDS.labels(queue).observe(time.monotonic() - started)
 
 
 def _tell_check(before: Delivery, after: Delivery, who: str) -> str:
@@ -415,11 +417,11 @@ def _log(storm: Storm, action: Action, after: Delivery, reason: str = "") -> Non
         outcome = "simulated" if after.receipt.is_simulated else "delivered"
     else:
         outcome = "permanent" if after.failed_at else "temporary"
-    telemetry.DELIVERIES.labels(action.lane, outcome).inc()
+    telemetry.DELIVERIES.labels(action.queue, outcome).inc()
     fields = {"storm": storm.id, "key": action.key, "target": after.target}
     if reason:
         fields |= {"reason": reason, "detail": after.detail}
-        state = None if after.failed_at else f"{action.lane} {reason}"
+        state = None if after.failed_at else f"{action.queue} {reason}"
         logger.warning("not delivered", extra={"fields": fields, "state": state})
     else:
         logger.info(outcome, extra={"fields": fields})

@@ -21,7 +21,7 @@ from receiver.domain.fallback import FALLBACK, find_announcing_storm
 from receiver.domain.incident import Incident, TimelineEvent
 from receiver.domain.person import Person
 from receiver.domain.policy import EscalationPolicy
-from receiver.domain.ports import Agenda, Incidents, Turn
+from receiver.domain.ports import Incidents, LeaseQueue, Permit
 from receiver.domain.storm import (
     MAX_MEMBERS,
     Door,
@@ -68,31 +68,33 @@ class Storms:
         self,
         shelf: StormShelf,
         incidents: Incidents,
-        agenda: Agenda,
+        work_queue: LeaseQueue,
         clock: Callable[[], float],
         patience_s: float = PATIENCE_S,
     ) -> None:
         self._patience_s = patience_s
         self._shelf = shelf
         self._incidents = incidents
-        self._agenda = agenda
+        self._work_queue = work_queue
         self._clock = clock
 
     # --- how one begins ---
 
-    def consider(self, turn: Turn, waiting: Queue, action: Action, incident: Incident, now: float) -> bool:
+    def consider(
+        self, permit: Permit, waiting: Queue, action: Action, incident: Incident, now: float
+    ) -> bool:
         """Begin a storm at the action's place if its budget can't say all that is new in 30 s.
 
         *waiting* gives those who wait there for a first one: they are looked at at once, so that they
         fold. True when a storm is on there now and says *action*, so that it need not wait.
         """
         place = _find_place(action)
-        if not place or turn.firsts_wait_s <= self._patience_s:
+        if not place or permit.initial_wait_s <= self._patience_s:
             return False
         if not self._shelf.find_on(place):
             self._begin(place, now)
             for who in waiting():
-                self._agenda.put(action.lane, who.partition(" ")[0], now)
+                self._work_queue.enqueue(action.queue, who.partition(" ")[0], now)
         return not _may_stand_there(action, incident)
 
     def _begin(self, place: str, now: float, instead_of: str = "", *, is_of_steps: bool = False) -> str:
@@ -124,7 +126,7 @@ class Storms:
             self._ask_again(storm_id, name)
             door = None
         attempt = before.with_attempt(action.instance, action.content_version, storm_id, now)
-        self._incidents.record_delivery(incident.id, action.key, attempt, worker=worker, lane=action.lane)
+        self._incidents.record_delivery(incident.id, action.key, attempt, worker=worker, queue=action.queue)
         try:
             after, storm = self._join(storm_id, name, action, attempt, door)
         except DeliveryError as error:
@@ -134,7 +136,7 @@ class Storms:
             events: tuple[TimelineEvent, ...] = ()
             if after.failed_at:
                 after = after.refused_with(storm_id, _name_target(action))
-                telemetry.DELIVERIES.labels(action.lane, "permanent").inc()
+                telemetry.DELIVERIES.labels(action.queue, "permanent").inc()
                 events = (TimelineEvent(after.failed_at, "failed", _tell_refused(action, after)),)
             self._keep(action, incident, after, events)
         else:
@@ -242,12 +244,14 @@ class Storms:
     def _keep(
         self, action: Action, incident: Incident, after: Delivery, events: tuple[TimelineEvent, ...]
     ) -> None:
-        others = [lane for lane in queues_for(incident) if lane != action.lane] if after.is_settled else []
+        others = (
+            [queue for queue in queues_for(incident) if queue != action.queue] if after.is_settled else []
+        )
         self._incidents.record_delivery(
             incident.id,
             action.key,
             after,
-            lane=action.lane,
+            queue=action.queue,
             events=events,
             wake=others,
             due=self._clock(),
@@ -395,6 +399,6 @@ def _folds_on(action: Action, incident: Incident, policy: EscalationPolicy) -> b
 
 
 def _count_told(action: Action, incident: Incident) -> None:
-    telemetry.DELIVERIES.labels(action.lane, "folded").inc()
+    telemetry.DELIVERIES.labels(action.queue, "bundled").inc()
     if isinstance(action, Page):
         telemetry.ESCALATIONS.labels(incident.policy, action.step.responder.name).inc()

@@ -160,13 +160,13 @@ def _closing(wire: _Wire, disconnect: Callable[[], None]) -> Callable[[], None]:
 
 
 def _log_no_line(reason: str) -> None:
-    logger.warning("slack socket: no line", extra={"fields": {"reason": reason}, "state": reason})
+    logger.warning("socket mode connection failed", extra={"fields": {"reason": reason}, "state": reason})
 
 
 def _tell_lost(error: Exception) -> None:
     if not isinstance(error, _HungUp):
         name = type(error).__name__
-        logger.warning("slack socket: line lost", extra={"fields": {"error": name}, "state": name})
+        logger.warning("socket mode connection lost", extra={"fields": {"error": name}, "state": name})
 
 
 def _retry_after(error: SlackApiError) -> float:

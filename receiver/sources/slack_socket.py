@@ -105,7 +105,7 @@ class SlackSocket:
             self._do(client, envelope)
         except Exception:
             # slack_sdk would go on without a word.
-            logger.exception("fault while answering Slack")
+            logger.exception("unhandled error in Slack request")
 
     def _do(self, client: BaseSocketModeClient, envelope: SocketModeRequest) -> None:
         """Do what one envelope asks, and acknowledge it; an unreadable one too, as no repeat mends it."""

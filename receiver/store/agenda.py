@@ -22,7 +22,7 @@ _SET_BACK_S = 2.0
 
 # What has a moment of its own (a step, a retry) is taken up before news that came this many seconds
 # earlier, so no backlog of new alerts delays a step; and news is overtaken for no longer than that.
-_NEWS_LAST_S = {
+_INCOMING_DELAY_S = {
     Severity.CRITICAL: 20.0,
     Severity.ERROR: 25.0,
     Severity.WARNING: 30.0,
@@ -31,7 +31,7 @@ _NEWS_LAST_S = {
 }
 
 
-class RedisAgenda:
+class WorkQueue:
     """Lends incidents to workers when they are due. Raises StoreError when Redis can't do it.
 
     What is due, loans and the lives of workers go by Redis' own clock; callers give and get moments of
@@ -44,37 +44,37 @@ class RedisAgenda:
         self._shards = shards
         self._moments = moments
 
-    def claim(self, lane: str, worker: str, now: float, count: int) -> Claims:
+    def claim(self, queue: str, worker: str, now: float, count: int) -> Claims:
         """Lend up to *count* incidents that are due in *lane* to *worker* until its lease ends."""
         if self._shards == 1:
-            return self._claim(Keys(0), lane, worker, now, count)
-        moments, fault = self._look(lane, now)
-        taken: list[str] = []
+            return self._claim_on_shard(Keys(0), queue, worker, now, count)
+        moments, fault = self._find_next_due(queue, now)
+        claimed: list[str] = []
         for shard in sorted(moments, key=moments.__getitem__):  # whoever waits longest is first
             if moments[shard] > now:
                 break
-            if len(taken) >= count:
-                return Claims(tuple(taken), now)
+            if len(claimed) >= count:
+                return Claims(tuple(claimed), now)
             try:
-                claims = self._claim(Keys(shard), lane, worker, now, count - len(taken))
+                claims = self._claim_on_shard(Keys(shard), queue, worker, now, count - len(claimed))
             except StoreError as error:  # what lies on other nodes need not wait for this one
                 fault = fault or error
                 del moments[shard]
                 continue
-            taken += claims.incidents
-            moments[shard] = math.inf if claims.look_at is None else claims.look_at
-        if fault is not None and not taken:
+            claimed += claims.incidents
+            moments[shard] = math.inf if claims.next_check_at is None else claims.next_check_at
+        if fault is not None and not claimed:
             raise fault
         earliest = min(moments.values(), default=math.inf)
-        return Claims(tuple(taken), None if earliest == math.inf else earliest)
+        return Claims(tuple(claimed), None if earliest == math.inf else earliest)
 
-    def _claim(self, keys: Keys, lane: str, worker: str, now: float, count: int) -> Claims:
+    def _claim_on_shard(self, keys: Keys, queue: str, worker: str, now: float, count: int) -> Claims:
         """Lend what is due on one shard."""
         after = self._moments.after
         with store_errors():
-            look_at, *members = self._scripts.run(
+            next_check_at, *members = self._scripts.run(
                 "claim",
-                [keys.claims(lane), keys.owners(lane), *_queues(keys, lane)],
+                [keys.leases(queue), keys.lease_owners(queue), *_queue_keys(keys, queue)],
                 [
                     after(now),
                     after(now, LEASE_S),
@@ -82,18 +82,18 @@ class RedisAgenda:
                     count,
                     after(now, LEASE_S + _SET_BACK_S),
                     0,
-                    *_NEWS_LAST_S.values(),
+                    *_INCOMING_DELAY_S.values(),
                 ],
             )
-        taken = tuple(member.decode() for member in members)
-        return Claims(taken, self._moments.read(look_at, now) if look_at else None)
+        claimed = tuple(member.decode() for member in members)
+        return Claims(claimed, self._moments.parse(next_check_at, now) if next_check_at else None)
 
-    def _look(self, lane: str, now: float) -> tuple[dict[int, float], StoreError | None]:
+    def _find_next_due(self, queue: str, now: float) -> tuple[dict[int, float], StoreError | None]:
         """Return when each shard has something to do next, and the fault of those that can't be asked.
 
         One round trip for each node, since an idle lane does this twice a second.
         """
-        calls = [self._call_look(keys, lane, now) for keys in map(Keys, range(self._shards))]
+        calls = [self._build_next_due_call(keys, queue, now) for keys in map(Keys, range(self._shards))]
         with store_errors():
             answers = self._scripts.run_each(calls, raise_on_error=False)
         moments: dict[int, float] = {}
@@ -106,14 +106,14 @@ class RedisAgenda:
             except StoreError as error:
                 fault = error
                 continue
-            moments[shard] = self._moments.read(answer, now) if answer else math.inf
+            moments[shard] = self._moments.parse(answer, now) if answer else math.inf
         return moments, fault
 
-    def _call_look(self, keys: Keys, lane: str, now: float) -> Call:
+    def _build_next_due_call(self, keys: Keys, queue: str, now: float) -> Call:
         args = [self._moments.after(now), self._moments.after(now, LEASE_S + _SET_BACK_S)]
-        return "look", [keys.claims(lane), *_queues(keys, lane)], args
+        return "look", [keys.leases(queue), *_queue_keys(keys, queue)], args
 
-    def renew(self, lane: str, worker: str, incidents: Sequence[str], now: float) -> None:
+    def renew(self, queue: str, worker: str, incidents: Sequence[str], now: float) -> None:
         """Prolong the loans that are still *worker*'s."""
         by_shard: dict[int, list[str]] = {}
         for incident_id in incidents:
@@ -123,18 +123,18 @@ class RedisAgenda:
                 keys = Keys(shard)
                 self._scripts.run(
                     "renew",
-                    [keys.claims(lane), keys.owners(lane)],
+                    [keys.leases(queue), keys.lease_owners(queue)],
                     [worker, self._moments.after(now, LEASE_S), *members],
                 )
 
-    def end_loans(self, lane: str, worker: str, at_work: Sequence[str], at: float) -> None:
+    def expire_leases(self, queue: str, worker: str, in_progress: Sequence[str], at: float) -> None:
         """Let *worker*'s loans end at *at*, if not earlier, but for those it is *at_work* on."""
-        args = [worker, self._moments.at(at), *at_work]
+        args = [worker, self._moments.at(at), *in_progress]
         with store_errors():
             for keys in map(Keys, range(self._shards)):
-                self._scripts.run("end", [keys.claims(lane), keys.owners(lane)], args)
+                self._scripts.run("end", [keys.leases(queue), keys.lease_owners(queue)], args)
 
-    def release(self, lane: str, worker: str, incident_id: str, dues: Mapping[str, float | None]) -> bool:
+    def release(self, queue: str, worker: str, incident_id: str, dues: Mapping[str, float | None]) -> bool:
         """Give an incident back; each lane of *dues* looks at it then, or earlier where a change
         meanwhile asked for it. False when it was no longer *worker*'s.
         """
@@ -145,85 +145,85 @@ class RedisAgenda:
         with store_errors():
             answer = self._scripts.run(
                 "release",
-                [keys.claims(lane), keys.owners(lane), *(keys.agenda(other) for other in dues)],
+                [keys.leases(queue), keys.lease_owners(queue), *(keys.queue(other) for other in dues)],
                 args,
             )
         return bool(answer)
 
-    def put(self, lane: str, incident_id: str, due: float) -> None:
+    def enqueue(self, queue: str, incident_id: str, due: float) -> None:
         """Have *lane* look at an incident at *due*, or earlier if it would anyway."""
-        self._put(lane, incident_id, due)
+        self._enqueue(queue, incident_id, due)
 
-    def put_missing(self, lane: str, incident_id: str, due: float) -> None:
+    def enqueue_if_absent(self, queue: str, incident_id: str, due: float) -> None:
         """Have *lane* look at it at *due*, unless it waits for some moment already."""
-        self._put(lane, incident_id, due, "NX")
+        self._enqueue(queue, incident_id, due, "NX")
 
-    def _put(self, lane: str, incident_id: str, due: float, condition: str = "") -> None:
-        key = Keys(self._shard(incident_id)).agenda(lane)
+    def _enqueue(self, queue: str, incident_id: str, due: float, condition: str = "") -> None:
+        key = Keys(self._shard(incident_id)).queue(queue)
         with store_errors():
-            self._scripts.run("put", [key], [incident_id, self._moments.at(due), WAKE, lane, condition])
+            self._scripts.run("put", [key], [incident_id, self._moments.at(due), WAKE, queue, condition])
 
-    def look_at_all(self, lane: str, now: float) -> None:
+    def reschedule_all(self, queue: str, now: float) -> None:
         """Have *lane* look at everything that waits in it, and let no loan last longer than one made now."""
         args = [self._moments.after(now), self._moments.after(now, LEASE_S)]
         with store_errors():
             for keys in map(Keys, range(self._shards)):
-                self._scripts.run("hasten", [keys.claims(lane), *_queues(keys, lane)], args)
+                self._scripts.run("hasten", [keys.leases(queue), *_queue_keys(keys, queue)], args)
 
-    def depth(self, lane: str, now: float) -> tuple[int, float]:
+    def depth(self, queue: str, now: float) -> tuple[int, float]:
         """Return how many incidents are due in *lane*, and for how many seconds the first has been."""
         shards = map(Keys, range(self._shards))
-        calls = [(_queues(keys, lane), [self._moments.after(now)]) for keys in shards]
+        calls = [(_queue_keys(keys, queue), [self._moments.after(now)]) for keys in shards]
         with store_errors():
             rows = self._scripts.run_all("depth", calls)
-        first = min((self._moments.read(at, now) for _, at in rows if at), default=math.inf)
+        first = min((self._moments.parse(at, now) for _, at in rows if at), default=math.inf)
         return sum(int(due) for due, _ in rows), max(0.0, now - first)
 
     def listen(self) -> Iterator[tuple[str, float] | None]:
         """Yield `(lane, moment)` whenever something was put on an agenda, None about once a second."""
         with store_errors():
-            wakes = self._redis.pubsub(ignore_subscribe_messages=True)
+            subscription = self._redis.pubsub(ignore_subscribe_messages=True)
             try:
-                wakes.subscribe(WAKE)
+                subscription.subscribe(WAKE)
                 while True:
-                    message = wakes.get_message(timeout=1.0)
+                    message = subscription.get_message(timeout=1.0)
                     yield None if message is None else self._parse_wake(message["data"])
             finally:
-                wakes.close()
+                subscription.close()
 
     # --- who works here ---
 
-    def beat(self, worker: str, now: float) -> float:
+    def heartbeat(self, worker: str, now: float) -> float:
         """Say that *worker* lives; return by how many seconds *now* is ahead of Redis' own clock."""
         moments, host = self._moments, worker.partition(".")[2] or worker
-        forgotten = moments.after(now, -WORKERS_FOR_S)
+        expired_before = moments.after(now, -WORKERS_FOR_S)
         with store_errors():
             time, _ = self._scripts.run_each(
                 [
-                    ("beat", [WORKERS], [moments.after(now), worker, forgotten, WORKERS_FOR_S]),
-                    self._call_clocks(f"worker {host}", now),
+                    ("beat", [WORKERS], [moments.after(now), worker, expired_before, WORKERS_FOR_S]),
+                    self._build_clocks_call(f"worker {host}", now),
                 ]
             )
-        return moments.ahead(time, now)
+        return moments.parse_ahead_s(time, now)
 
     def compare_clocks(self, process: str, now: float) -> dict[str, float]:
         """Note that the clock of *process* shows *now*; return by how many seconds that of each process which
         noted it in the last two minutes is ahead of Redis' own.
         """
         with store_errors():
-            found = self._scripts.run_each([self._call_clocks(process, now)])[0]
+            found = self._scripts.run_each([self._build_clocks_call(process, now)])[0]
         notes = zip(found[::2], found[1::2], strict=True)
         return {name.decode(): float(note.split()[1]) for name, note in sorted(notes)}
 
-    def _call_clocks(self, process: str, now: float) -> Call:
+    def _build_clocks_call(self, process: str, now: float) -> Call:
         return "clocks", [CLOCKS], [self._moments.after(now), process, repr(now), CLOCKS_FOR_S]
 
-    def leave(self, worker: str) -> None:
+    def deregister(self, worker: str) -> None:
         """Say that *worker* ended in order."""
         with store_errors():
             self._redis.zrem(WORKERS, worker)
 
-    def workers(self, since: float, until: float = math.inf) -> list[str]:
+    def list_workers(self, since: float, until: float = math.inf) -> list[str]:
         """Return the workers that gave their last sign of life after *since*, and not after *until*."""
         latest = "+inf" if until == math.inf else self._moments.at(until)
         with store_errors():
@@ -231,9 +231,9 @@ class RedisAgenda:
         return [name.decode() for name in found]
 
     def _parse_wake(self, data: bytes) -> tuple[str, float] | None:
-        lane, _, moment = data.decode("utf-8", "replace").partition(" ")
+        queue, _, moment = data.decode("utf-8", "replace").partition(" ")
         try:
-            return lane, self._moments.read_wake(moment)
+            return queue, self._moments.parse_wake(moment)
         except ValueError:
             return None
 
@@ -241,6 +241,6 @@ class RedisAgenda:
         return shard_of(incident_id.partition("-")[0], self._shards)
 
 
-def _queues(keys: Keys, lane: str) -> list[str]:
+def _queue_keys(keys: Keys, queue: str) -> list[str]:
     """Return a lane's queues: what has a moment of its own, then news by severity."""
-    return [keys.agenda(lane), *(keys.news(lane, severity) for severity in _NEWS_LAST_S)]
+    return [keys.queue(queue), *(keys.incoming(queue, severity) for severity in _INCOMING_DELAY_S)]

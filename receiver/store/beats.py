@@ -8,7 +8,14 @@ import msgspec
 
 from receiver.domain.heartbeat import Beat
 from receiver.store.connection import Client, Scripts, store_errors
-from receiver.store.keys import BEATS, BEATS_FIRST, BEATS_FOR_S, BEATS_MISSED, LISTENING, LISTENING_FOR_S
+from receiver.store.keys import (
+    HEARTBEAT_UPTIME,
+    HEARTBEAT_UPTIME_FOR_S,
+    HEARTBEATS,
+    HEARTBEATS_FIRST,
+    HEARTBEATS_FOR_S,
+    HEARTBEATS_MISSED,
+)
 from receiver.store.moments import BY_WALL_CLOCK, Moments
 
 _json = msgspec.json
@@ -28,9 +35,9 @@ class RedisBeats:
         fields = [_field(beat) for beat in beats]
         values = {field: _json.encode((b.at, b.external_url)) for field, b in zip(fields, beats, strict=True)}
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.hmget(BEATS, fields)
-            pipe.hset(BEATS, mapping=values)
-            pipe.expire(BEATS, BEATS_FOR_S)
+            pipe.hmget(HEARTBEATS, fields)
+            pipe.hset(HEARTBEATS, mapping=values)
+            pipe.expire(HEARTBEATS, HEARTBEATS_FOR_S)
             former = pipe.execute()[0]
         return [_decode(packed)[0] if packed else None for packed in former]
 
@@ -40,21 +47,21 @@ class RedisBeats:
         It is written first and then counted, so that of several at once none is one too many.
         """
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.hsetnx(BEATS_FIRST, source, repr(now))
-            pipe.expire(BEATS_FIRST, BEATS_FOR_S)
-            pipe.hgetall(BEATS_FIRST)
+            pipe.hsetnx(HEARTBEATS_FIRST, source, repr(now))
+            pipe.expire(HEARTBEATS_FIRST, HEARTBEATS_FOR_S)
+            pipe.hgetall(HEARTBEATS_FIRST)
             is_new, _, rows = pipe.execute()
         others = sum(float(at) > now - within_s for name, at in rows.items() if name != source.encode())
         is_admitted = not is_new or others < at_most
         if not is_admitted:
             with store_errors():
-                self._redis.hdel(BEATS_FIRST, source)
+                self._redis.hdel(HEARTBEATS_FIRST, source)
         return is_admitted
 
     def find_all(self) -> list[Beat]:
         """Return the last beat of each heartbeat and source, newest first."""
         with store_errors():
-            rows = self._redis.hgetall(BEATS)
+            rows = self._redis.hgetall(HEARTBEATS)
         beats = [
             Beat(*_json.decode(field, type=tuple[str, str]), *_decode(row)) for field, row in rows.items()
         ]
@@ -63,8 +70,8 @@ class RedisBeats:
     def forget(self, beat: Beat) -> None:
         """Wait for the first beat again."""
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.hdel(BEATS, _field(beat))
-            pipe.hdel(BEATS_MISSED, _field(beat))
+            pipe.hdel(HEARTBEATS, _field(beat))
+            pipe.hdel(HEARTBEATS_MISSED, _field(beat))
             pipe.execute()
 
     def find_missed(self, beats: Sequence[Beat]) -> list[bool]:
@@ -72,14 +79,14 @@ class RedisBeats:
         if not beats:
             return []
         with store_errors():
-            moments = self._redis.hmget(BEATS_MISSED, [_field(beat) for beat in beats])
+            moments = self._redis.hmget(HEARTBEATS_MISSED, [_field(beat) for beat in beats])
         return [bool(at) and float(at) == beat.at for beat, at in zip(beats, moments, strict=True)]
 
     def note_missed(self, beat: Beat) -> None:
         """Note that the beat after this one is missing."""
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.hset(BEATS_MISSED, _field(beat), repr(beat.at))
-            pipe.expire(BEATS_MISSED, BEATS_FOR_S)
+            pipe.hset(HEARTBEATS_MISSED, _field(beat), repr(beat.at))
+            pipe.expire(HEARTBEATS_MISSED, HEARTBEATS_FOR_S)
             pipe.execute()
 
     def note_listening(
@@ -93,14 +100,14 @@ class RedisBeats:
         with store_errors():
             since, ahead = self._scripts.run(
                 "listen",
-                [LISTENING],
+                [HEARTBEAT_UPTIME],
                 [
                     self._moments.after(now),
                     repr(now),
                     "" if ahead_s is None else f"{ahead_s:.6f}",
                     differ_s,
                     deaf_after_s,
-                    LISTENING_FOR_S,
+                    HEARTBEAT_UPTIME_FOR_S,
                 ],
             )
         return float(since), float(ahead)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from msgspec.structs import replace
 
 from receiver.domain.delivery import Delivery
-from receiver.domain.failure import Failure, delivery_id, lane_of
+from receiver.domain.failure import Failure, delivery_id, queue_for
 from receiver.domain.incident import TimelineEvent
 from receiver.errors import NotFound
 from receiver.store import codec
 from receiver.store.connection import Client, Scripts, store_errors
 from receiver.store.incidents import RedisIncidents
-from receiver.store.keys import TIMELINE_KEPT, WAKE, Keys
+from receiver.store.keys import TIMELINE_LIMIT, WAKE, Keys
 
 _DELIVERY = b"d:"
 Entry = tuple[float, str]
@@ -66,18 +66,18 @@ class RedisFailures:
 
     def retry_delivery(self, failure: Failure, again: Delivery, event: TimelineEvent, now: float) -> bool:
         """Keep *again* in the place of what failed, and wake its lane; False where it is failed no more."""
-        incident_id, lane = failure.incident.id, lane_of(again)
+        incident_id, queue = failure.incident.id, queue_for(again)
         group_id = incident_id.partition("-")[0]
         keys = self._incidents.keys_of(group_id)
         with store_errors():
             answer = self._scripts.run(
                 "retry",
                 [
-                    keys.group(group_id),
-                    keys.past(incident_id),
+                    keys.incident(group_id),
+                    keys.past_incident(incident_id),
                     keys.timeline(incident_id),
                     keys.failed,
-                    keys.agenda(lane),
+                    keys.queue(queue),
                 ],
                 [
                     incident_id,
@@ -85,10 +85,10 @@ class RedisFailures:
                     f"{failure.delivery.failed_at:.3f}",
                     codec.encode(again),
                     codec.encode(event),
-                    TIMELINE_KEPT,
+                    TIMELINE_LIMIT,
                     self._incidents.moments.at(now),
                     WAKE,
-                    lane,
+                    queue,
                 ],
             )
         return bool(answer)
@@ -113,8 +113,8 @@ class RedisFailures:
             for _, member in entries:
                 incident_id, _, field = member.partition(" ")
                 keys, group_id = self._keys(member), incident_id.partition("-")[0]
-                pipe.hmget(keys.group(group_id), "id", "head", field.encode())
-                pipe.hmget(keys.past(incident_id), "id", "head", field.encode())
+                pipe.hmget(keys.incident(group_id), "id", "head", field.encode())
+                pipe.hmget(keys.past_incident(incident_id), "id", "head", field.encode())
             rows = pipe.execute()
         return [
             self._unpack(entry[1], latest, past)

@@ -45,10 +45,10 @@ class RedisAlertOwners:
     def find_owners(self, group_ids: Sequence[str], claims: Sequence[Claim]) -> OwnerReading:
         """On one shard, return what *group_ids* hold, who owns the alerts, and what is held there."""
         keys, by_family = Keys(0), _sort_claims(claims, 1)
-        calls: list[Call] = [("group_read", [keys.group(group_id)], []) for group_id in group_ids]
+        calls: list[Call] = [("group_read", [keys.incident(group_id)], []) for group_id in group_ids]
         for (family, _), asked in by_family.items():
             names = [claim.fingerprint for claim in asked]
-            calls.append(("home_find", [keys.alert_owners(family), keys.group("")], names))
+            calls.append(("home_find", [keys.alert_owners(family), keys.incident("")], names))
         with store_errors():
             answers = self._scripts.run_each(calls)
         loaded = {
@@ -65,7 +65,7 @@ class RedisAlertOwners:
         """Make *claims*, one after the other on each shard, and return what *group_ids* hold beside."""
         by_family = _sort_claims(claims, self._shards)
         calls: list[Call] = [
-            ("group_read", [Keys(shard_of(group_id, self._shards)).group(group_id)], [])
+            ("group_read", [Keys(shard_of(group_id, self._shards)).incident(group_id)], [])
             for group_id in group_ids
         ]
         for (family, shard), asked in by_family.items():

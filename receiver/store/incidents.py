@@ -12,7 +12,7 @@ from receiver.errors import ClaimLost, NotFound
 from receiver.store import codec
 from receiver.store.connection import Client, Scripts, store_errors
 from receiver.store.homes import RedisAlertOwners, parse_refusal
-from receiver.store.keys import LANES, TIMELINE_KEPT, WAKE
+from receiver.store.keys import QUEUES, TIMELINE_LIMIT, WAKE
 from receiver.store.listing import RedisListing
 from receiver.store.moments import BY_WALL_CLOCK, Moments
 from receiver.store.packing import (
@@ -53,11 +53,11 @@ class RedisIncidents(RedisListing):
         """Return how each group stands, without alerts and deliveries, in one round trip."""
         with store_errors():
             if len(group_ids) == 1:
-                rows = [self._redis.hmget(self.keys_of(group_ids[0]).group(group_ids[0]), "v", "head")]
+                rows = [self._redis.hmget(self.keys_of(group_ids[0]).incident(group_ids[0]), "v", "head")]
             else:
                 with self._redis.pipeline(transaction=False) as pipe:
                     for group_id in group_ids:
-                        pipe.hmget(self.keys_of(group_id).group(group_id), "v", "head")
+                        pipe.hmget(self.keys_of(group_id).incident(group_id), "v", "head")
                     rows = pipe.execute()
         return [
             VersionedIncident(group_id, codec.decode_incident(head) if head else None, int(version or 0))
@@ -103,7 +103,7 @@ class RedisIncidents(RedisListing):
             return {}
         with self._redis.pipeline(transaction=False) as pipe:
             for group_id in group_ids:
-                pipe.hgetall(self.keys_of(group_id).group(group_id))
+                pipe.hgetall(self.keys_of(group_id).incident(group_id))
             return dict(zip(group_ids, pipe.execute(), strict=True))
 
     def _build_reword_call(
@@ -116,7 +116,7 @@ class RedisIncidents(RedisListing):
         gone, kept = build_reworded_fields(whole, alerts) if whole is not None else ([], [])
         fields: Fields = ["head", codec.encode_incident(incident)]
         fields += [part for pair in kept for part in pair] if whole is not None else build_own_fields(alerts)
-        return [self.keys_of(loaded.group_id).group(loaded.group_id)], [
+        return [self.keys_of(loaded.group_id).incident(loaded.group_id)], [
             loaded.version,
             len(gone),
             *gone,
@@ -145,15 +145,15 @@ class RedisIncidents(RedisListing):
         group_family = group_family_of(incident.source, incident.route)
         return (
             [
-                keys.group(loaded.group_id),
-                keys.past(former),
+                keys.incident(loaded.group_id),
+                keys.past_incident(former),
                 keys.timeline(incident.id),
                 *indexes,
                 keys.alert_owners(group_family),
                 keys.ended_alert_owners(group_family),
                 *(
-                    keys.news(lane, incident.severity) if update.is_incoming else keys.agenda(lane)
-                    for lane in update.lanes
+                    keys.incoming(queue, incident.severity) if update.is_incoming else keys.queue(queue)
+                    for queue in update.queues
                 ),
             ],
             [
@@ -165,13 +165,13 @@ class RedisIncidents(RedisListing):
                 self.moments.at(update.due),
                 WAKE,
                 self._history_s,
-                TIMELINE_KEPT,
+                TIMELINE_LIMIT,
                 len(change.events),
                 *(codec.encode_names(names) for names in (changes.begun, changes.ended, left_owners)),
                 self._owners.kept_after_end_s,
                 latest,
                 *(codec.encode(event) for event in change.events),
-                *update.lanes,
+                *update.queues,
                 *fields,
             ],
         )
@@ -197,8 +197,8 @@ class RedisIncidents(RedisListing):
         group_id = incident_id.partition("-")[0]
         keys = self.keys_of(group_id)
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.hgetall(keys.group(group_id))
-            pipe.hgetall(keys.past(incident_id))
+            pipe.hgetall(keys.incident(group_id))
+            pipe.hgetall(keys.past_incident(incident_id))
             latest, past = pipe.execute()
         if latest.get(b"id") == incident_id.encode():
             return unpack_incident(latest, is_past=False)
@@ -219,7 +219,7 @@ class RedisIncidents(RedisListing):
         delivery: Delivery,
         *,
         worker: str = "",
-        lane: str = LANES[0],
+        queue: str = QUEUES[0],
         events: Iterable[TimelineEvent] = (),
         wake: Iterable[str] = (),
         due: float = 0.0,
@@ -230,17 +230,17 @@ class RedisIncidents(RedisListing):
         incident that is gone is left gone.
         """
         group_id = incident_id.partition("-")[0]
-        keys, lanes, said = self.keys_of(group_id), tuple(wake), [codec.encode(event) for event in events]
+        keys, queues, said = self.keys_of(group_id), tuple(wake), [codec.encode(event) for event in events]
         with store_errors():
             answer = self._scripts.run(
                 "record",
                 [
-                    keys.group(group_id),
-                    keys.past(incident_id),
+                    keys.incident(group_id),
+                    keys.past_incident(incident_id),
                     keys.timeline(incident_id),
-                    keys.owners(lane),
+                    keys.lease_owners(queue),
                     keys.failed,
-                    *(keys.agenda(other) for other in lanes),
+                    *(keys.queue(other) for other in queues),
                 ],
                 [
                     incident_id,
@@ -249,12 +249,12 @@ class RedisIncidents(RedisListing):
                     codec.encode(delivery),
                     self.moments.at(due),
                     WAKE,
-                    TIMELINE_KEPT,
+                    TIMELINE_LIMIT,
                     len(said),
                     *said,
                     f"{delivery.failed_at:.3f}" if delivery.failed_at else "",
                     self._history_s,
-                    *lanes,
+                    *queues,
                 ],
             )
         if answer == 0:
@@ -263,7 +263,7 @@ class RedisIncidents(RedisListing):
     def drop_compacted(self, incident_id: str) -> None:
         """Drop what is kept of alerts that the incident has forgotten; what changed meanwhile stays."""
         group_id = incident_id.partition("-")[0]
-        key = self.keys_of(group_id).group(group_id)
+        key = self.keys_of(group_id).incident(group_id)
         with store_errors():
             fields = self._redis.hgetall(key)
             if fields.get(b"id") != incident_id.encode():

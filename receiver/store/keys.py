@@ -11,41 +11,41 @@ import zlib
 from dataclasses import dataclass
 
 # What is done once, or again and again, for no single incident.
-DUTIES = "duties"
-LANES = ("slack", "pagerduty", "alertmanager", DUTIES)
+TASKS = "tasks"
+QUEUES = ("slack", "pagerduty", "alertmanager", TASKS)
 # Over so many shards a cluster spreads what it keeps. What is kept is found by this number, so it is the
 # same in all processes and versions, for ever; nodes beyond it stay empty.
 CLUSTER_SHARDS = 16
 # Repeats of a webhook come within two days at most, nearly all within minutes.
-ERRAND_FOR_S = 2 * 86400
+JOB_FOR_S = 2 * 86400
 
 # Deliveries of simulated channels, for the page: a list, capped, gone after a week.
 SIMULATED = "rcv:simulated"
-SIMULATED_KEPT = 500
+SIMULATED_LIMIT = 500
 SIMULATED_FOR_S = 7 * 86400
 # Workers by their last beat, by Redis' own clock: a sorted set, gone when all have been silent for an hour.
 WORKERS = "rcv:workers"
 WORKERS_FOR_S = 3600
-# Where workers are told `LANE MOMENT`: a channel of publish and subscribe, nothing is kept.
+# Where workers are told `QUEUE MOMENT`: a channel of publish and subscribe, nothing is kept.
 WAKE = "rcv:wake"
 # A route's reviews are kept this long after the last one; a route that is in use has one each business day.
 REVIEWS_FOR_S = 400 * 86400
 # The maintenance switch: a string, gone a day after its end; and under which name that was told: a string,
 # kept longer than any maintenance lasts.
 MAINTENANCE = "rcv:maintenance"
-MAINTENANCE_KEPT_S = 86400
-MAINTENANCE_TOLD = "rcv:maintenance:told"
-MAINTENANCE_TOLD_FOR_S = 30 * 86400
+MAINTENANCE_FOR_S = 86400
+MAINTENANCE_ANNOUNCED = "rcv:maintenance:announced"
+MAINTENANCE_ANNOUNCED_FOR_S = 30 * 86400
 # The last beat of each heartbeat from each source, and after which of them the next was missing: hashes,
 # gone when no beat has come for so long.
-BEATS = "rcv:beats"
-BEATS_MISSED = "rcv:beats:missed"
+HEARTBEATS = "rcv:heartbeats"
+HEARTBEATS_MISSED = "rcv:heartbeats:missed"
 # A hash: when each source's first beat came.
-BEATS_FIRST = "rcv:beats:first"
-BEATS_FOR_S = 400 * 86400
+HEARTBEATS_FIRST = "rcv:heartbeats:first"
+HEARTBEATS_FOR_S = 400 * 86400
 # Since when we have listened for beats: a hash, written twice a minute.
-LISTENING = "rcv:beats:heard-since"
-LISTENING_FOR_S = 86400
+HEARTBEAT_UPTIME = "rcv:heartbeats:uptime"
+HEARTBEAT_UPTIME_FOR_S = 86400
 # By how much the clock of each process is ahead of Redis' own: a hash, gone two minutes after the last note.
 CLOCKS = "rcv:clocks"
 CLOCKS_FOR_S = 120
@@ -61,7 +61,7 @@ CONFIG_REFUSED_FOR_S = 10
 # That a trouble was said is remembered for so long; a retry that fails again says nothing new.
 NOTICE_FOR_S = 14 * 86400
 # Each timeline is capped: an incident that flaps for a month must not fill the memory.
-TIMELINE_KEPT = 500
+TIMELINE_LIMIT = 500
 
 
 @dataclass(frozen=True)
@@ -73,13 +73,13 @@ class Keys:
     def _name(self, *parts: str) -> str:
         return ":".join((f"rcv:{{{self.shard}}}", *parts))
 
-    def group(self, group_id: str) -> str:
+    def incident(self, group_id: str) -> str:
         """A hash: the group's latest incident. No expiry while open, `history` once closed."""
-        return self._name("group", group_id)
+        return self._name("incident", group_id)
 
-    def past(self, incident_id: str) -> str:
+    def past_incident(self, incident_id: str) -> str:
         """A hash: an incident whose group has a newer one. Expires after `history`."""
-        return self._name("past", incident_id)
+        return self._name("past-incident", incident_id)
 
     def timeline(self, incident_id: str) -> str:
         """A list of packed events, capped. Expires as its incident does."""
@@ -96,9 +96,9 @@ class Keys:
         """A sorted set: alerts that ended, by when their homes are forgotten. Expires as the homes do."""
         return self._name("ended-alert-owners", group_family)
 
-    def errand(self, name: str) -> str:
+    def job(self, name: str) -> str:
         """A string: what came in and is to be worked on, or that it came. Expires in two days at most."""
-        return self._name("errand", name)
+        return self._name("job", name)
 
     def reviews(self, group_id: str) -> str:
         """A hash: how a route's reviews stand. Expires 400 days after it was last written."""
@@ -114,9 +114,9 @@ class Keys:
         return self._name("notices")
 
     @property
-    def posting(self) -> str:
+    def notice_message(self) -> str:
         """A string: how the message with notices stands. Expires two weeks after it was written."""
-        return self._name("posting")
+        return self._name("notice-message")
 
     @property
     def probe(self) -> str:
@@ -132,14 +132,14 @@ class Keys:
         return self._name("storm-members", storm_id)
 
     @property
-    def storms_on(self) -> str:
+    def active_storms(self) -> str:
         """A hash: the storm that is on at each place. No expiry: it holds what is on."""
-        return self._name("storms", "on")
+        return self._name("storms", "active")
 
     @property
-    def storms_open(self) -> str:
+    def unresolved_storms(self) -> str:
         """A sorted set: unresolved storms by when they began. No expiry: it holds what is open."""
-        return self._name("storms", "open")
+        return self._name("storms", "unresolved")
 
     @property
     def open(self) -> str:
@@ -156,35 +156,35 @@ class Keys:
         """A sorted set: deliveries given up, by when. Expires `history` after the last of them."""
         return self._name("failed")
 
-    def agenda(self, lane: str) -> str:
+    def queue(self, queue: str) -> str:
         """A sorted set: incidents by the moment to look at them, by Redis' own clock. No expiry: it holds
         what is due.
         """
-        return self._name("agenda", lane)
+        return self._name("queue", queue)
 
-    def news(self, lane: str, severity: str) -> str:
+    def incoming(self, queue: str, severity: str) -> str:
         """A sorted set: incidents that news came of, by when. No expiry: it holds what is due."""
-        return self._name("agenda", lane, severity)
+        return self._name("queue", queue, severity)
 
-    def claims(self, lane: str) -> str:
+    def leases(self, queue: str) -> str:
         """A sorted set: incidents lent to a worker, by when the loan ends by Redis' own clock. No expiry: a
         dead worker's loans are found by their moment.
         """
-        return self._name("claims", lane)
+        return self._name("leases", queue)
 
-    def owners(self, lane: str) -> str:
+    def lease_owners(self, queue: str) -> str:
         """A hash: which worker each lent incident is lent to. Goes with the claims."""
-        return self._name("owners", lane)
+        return self._name("lease-owners", queue)
 
 
 @dataclass(frozen=True)
-class BudgetKeys:
+class TokenBucketKeys:
     """The keys of one budget. All expire when nobody asked for hours."""
 
     bucket: str
 
     def _name(self, part: str) -> str:
-        return f"rcv:{{{self.bucket}}}:budget:{part}"
+        return f"rcv:{{{self.bucket}}}:bucket:{part}"
 
     @property
     def state(self) -> str:
@@ -192,19 +192,19 @@ class BudgetKeys:
         return self._name("state")
 
     @property
-    def waiting(self) -> str:
+    def waiters(self) -> str:
         """A sorted set: who waits, by rank."""
-        return self._name("waiting")
+        return self._name("waiters")
 
     @property
-    def patience(self) -> str:
+    def waiter_deadlines(self) -> str:
         """A sorted set: who waits, by the moment after which nobody waits for them."""
-        return self._name("patience")
+        return self._name("waiter-deadlines")
 
     @property
-    def firsts(self) -> str:
+    def initial_waiters(self) -> str:
         """A sorted set: who waits for an incident's first message or page, by rank."""
-        return self._name("firsts")
+        return self._name("initial-waiters")
 
 
 def shard_of(group_id: str, shards: int) -> int:

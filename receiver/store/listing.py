@@ -103,8 +103,8 @@ class RedisListing:
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
             for incident_id in ids:
                 group_id = incident_id.partition("-")[0]
-                pipe.hmget(self.keys_of(group_id).group(group_id), fields)
-                pipe.hmget(self.keys_of(group_id).past(incident_id), fields)
+                pipe.hmget(self.keys_of(group_id).incident(group_id), fields)
+                pipe.hmget(self.keys_of(group_id).past_incident(incident_id), fields)
             rows = pipe.execute()
         heads: list[Incident | None] = []
         for incident_id, latest, past in zip(ids, rows[::2], rows[1::2], strict=True):

@@ -8,7 +8,12 @@ import msgspec
 
 from receiver.domain.maintenance import Maintenance
 from receiver.store.connection import Client, store_errors
-from receiver.store.keys import MAINTENANCE, MAINTENANCE_KEPT_S, MAINTENANCE_TOLD, MAINTENANCE_TOLD_FOR_S
+from receiver.store.keys import (
+    MAINTENANCE,
+    MAINTENANCE_ANNOUNCED,
+    MAINTENANCE_ANNOUNCED_FOR_S,
+    MAINTENANCE_FOR_S,
+)
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(Maintenance)
@@ -26,28 +31,28 @@ class RedisMaintenance:
             packed = self._redis.get(MAINTENANCE)
         return _decoder.decode(packed) if packed else None
 
-    def find(self, now: float) -> Maintenance | None:
+    def find_active(self, now: float) -> Maintenance | None:
         """Return the maintenance that is in force at *now*."""
         latest = self.find_latest()
         return latest if latest is not None and latest.is_in_force(now) else None
 
     def paused_until(self, now: float) -> float:
         """Return until when nobody is paged; 0 when there is no maintenance."""
-        found = self.find(now)
+        found = self.find_active(now)
         return found.until if found is not None else 0.0
 
-    def keep(self, maintenance: Maintenance, now: float) -> None:
+    def save(self, maintenance: Maintenance, now: float) -> None:
         """Keep it in place of the one before, for a day longer than it lasts."""
-        keep_s = math.ceil(max(0.0, maintenance.until - now)) + MAINTENANCE_KEPT_S
+        expires_in_s = math.ceil(max(0.0, maintenance.until - now)) + MAINTENANCE_FOR_S
         with store_errors():
-            self._redis.set(MAINTENANCE, _encoder.encode(maintenance), ex=keep_s)
+            self._redis.set(MAINTENANCE, _encoder.encode(maintenance), ex=expires_in_s)
 
-    def find_told(self) -> str:
+    def load_announced(self) -> str:
         """Return the name under which it was last told."""
         with store_errors():
-            return (self._redis.get(MAINTENANCE_TOLD) or b"").decode()
+            return (self._redis.get(MAINTENANCE_ANNOUNCED) or b"").decode()
 
-    def note_told(self, name: str) -> None:
+    def save_announced(self, name: str) -> None:
         """Remember that it is told."""
         with store_errors():
-            self._redis.set(MAINTENANCE_TOLD, name, ex=MAINTENANCE_TOLD_FOR_S)
+            self._redis.set(MAINTENANCE_ANNOUNCED, name, ex=MAINTENANCE_ANNOUNCED_FOR_S)

@@ -31,15 +31,15 @@ class Moments:
         """Return the moment *seconds* after *now*, which is this very moment."""
         return _from_now(seconds)
 
-    def read(self, text: bytes, now: float) -> float:
+    def parse(self, text: bytes, now: float) -> float:
         """Return a moment that a script gave as one of this process's clock, which showed *now* then."""
         return now + parse_from_now(text.decode())
 
-    def read_wake(self, text: str) -> float:
+    def parse_wake(self, text: str) -> float:
         """Return a moment that was just published as one of this process's clock; raises ValueError."""
         return self._clock() + parse_from_now(text)
 
-    def ahead(self, text: bytes, now: float) -> float:
+    def parse_ahead_s(self, text: bytes, now: float) -> float:
         """Return by how many seconds *now* is ahead of Redis' clock, which showed *text*."""
         return now - float(text)
 

@@ -9,11 +9,11 @@ from msgspec.structs import replace
 
 from receiver.domain.notice import KEPT_FOR_S, MAX_ABOUT, MAX_LINE, Notice, Posting
 from receiver.store.connection import Client, Scripts, store_errors
-from receiver.store.keys import DUTIES, NOTICE_FOR_S, WAKE, Keys, shard_of
+from receiver.store.keys import NOTICE_FOR_S, TASKS, WAKE, Keys, shard_of
 from receiver.store.moments import BY_WALL_CLOCK, Moments
 from receiver.text import one_line
 
-DUTY = "notices"
+TASK_NAME = "notices"
 _KEPT = 5_000
 _LEFT_OUT = b"+"
 _encoder = msgspec.msgpack.Encoder()
@@ -39,7 +39,7 @@ class RedisNotices:
         self._moments = moments
         self._scripts = Scripts(client)
         self._is_wanted = is_wanted
-        self._keys = Keys(shard_of(DUTY, shards))
+        self._keys = Keys(shard_of(TASK_NAME, shards))
 
     def put(
         self,
@@ -62,7 +62,7 @@ class RedisNotices:
         with store_errors():
             answer = self._scripts.run(
                 "notice",
-                [self._keys.notice(name), self._keys.notices, self._keys.agenda(DUTIES)],
+                [self._keys.notice(name), self._keys.notices, self._keys.queue(TASKS)],
                 [
                     f"{now:.3f}",
                     every,
@@ -72,10 +72,10 @@ class RedisNotices:
                     _KEPT,
                     int(KEPT_FOR_S),
                     count,
-                    DUTY,
+                    TASK_NAME,
                     self._moments.at(now),
                     WAKE,
-                    DUTIES,
+                    TASKS,
                 ],
             )
         return bool(answer)
@@ -91,13 +91,13 @@ class RedisNotices:
     def posting(self) -> Posting:
         """Return how the message under way stands."""
         with store_errors():
-            packed = self._redis.get(self._keys.posting)
+            packed = self._redis.get(self._keys.notice_message)
         return _postings.decode(packed) if packed else Posting()
 
     def keep(self, posting: Posting) -> None:
         """Keep how the message under way stands."""
         with store_errors():
-            self._redis.set(self._keys.posting, _encoder.encode(posting), ex=NOTICE_FOR_S)
+            self._redis.set(self._keys.notice_message, _encoder.encode(posting), ex=NOTICE_FOR_S)
 
     def finish(self, posting: Posting, *, left_out: int = 0) -> None:
         """Forget the notices of *posting*, and begin another."""
@@ -107,7 +107,7 @@ class RedisNotices:
             if left_out:
                 pipe.hdel(self._keys.notices, _LEFT_OUT)
             after = _encoder.encode(Posting(posted_at=posting.posted_at))
-            pipe.set(self._keys.posting, after, ex=NOTICE_FOR_S)
+            pipe.set(self._keys.notice_message, after, ex=NOTICE_FOR_S)
             pipe.execute()
 
 

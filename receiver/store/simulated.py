@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from receiver.store.connection import Client, store_errors
-from receiver.store.keys import SIMULATED, SIMULATED_FOR_S, SIMULATED_KEPT
+from receiver.store.keys import SIMULATED, SIMULATED_FOR_S, SIMULATED_LIMIT
 
 
 class RedisSimulated:
@@ -21,7 +21,7 @@ class RedisSimulated:
         """Keep *message* as the newest."""
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
             pipe.lpush(SIMULATED, msgspec.json.encode(message))
-            pipe.ltrim(SIMULATED, 0, SIMULATED_KEPT - 1)
+            pipe.ltrim(SIMULATED, 0, SIMULATED_LIMIT - 1)
             pipe.expire(SIMULATED, SIMULATED_FOR_S)
             pipe.execute()
 

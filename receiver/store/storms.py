@@ -39,7 +39,7 @@ class RedisStorms:
         with store_errors():
             answer: bytes = self._scripts.run(
                 "storm_begin",
-                [keys.storms_on, keys.storm(storm.id), keys.storms_open, keys.agenda(storm.lane)],
+                [keys.active_storms, keys.storm(storm.id), keys.unresolved_storms, keys.queue(storm.queue)],
                 [
                     storm.place,
                     instead_of,
@@ -48,7 +48,7 @@ class RedisStorms:
                     f"{storm.began_at:.3f}",
                     self._moments.at(due),
                     WAKE,
-                    storm.lane,
+                    storm.queue,
                 ],
             )
         return answer.decode()
@@ -56,7 +56,7 @@ class RedisStorms:
     def find_on(self, place: str) -> str:
         """Return the storm that is on at *place*, empty where none is."""
         with store_errors():
-            found = self._redis.hget(self._keys.storms_on, place)
+            found = self._redis.hget(self._keys.active_storms, place)
         return found.decode() if found else ""
 
     def load(self, storm_id: str) -> HeldStorm:
@@ -85,7 +85,7 @@ class RedisStorms:
         """
         guess = self._latest.get(place, "")
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.hget(self._keys.storms_on, place)
+            pipe.hget(self._keys.active_storms, place)
             if guess:
                 self._ask(pipe, guess, name)
             found, *answers = pipe.execute()
@@ -106,7 +106,7 @@ class RedisStorms:
         with store_errors():
             answer = self._scripts.run(
                 "storm_join",
-                [keys.storm(storm.id), keys.storm_members(storm.id), keys.agenda(storm.lane)],
+                [keys.storm(storm.id), keys.storm_members(storm.id), keys.queue(storm.queue)],
                 [
                     door.version,
                     name,
@@ -114,7 +114,7 @@ class RedisStorms:
                     "" if due is None else self._moments.at(due),
                     storm.id,
                     WAKE,
-                    storm.lane,
+                    storm.queue,
                 ],
             )
         return bool(answer)
@@ -130,9 +130,9 @@ class RedisStorms:
                 [
                     keys.storm(storm.id),
                     keys.storm_members(storm.id),
-                    keys.storms_on,
-                    keys.storms_open,
-                    keys.agenda(storm.lane),
+                    keys.active_storms,
+                    keys.unresolved_storms,
+                    keys.queue(storm.queue),
                 ],
                 [
                     held.version,
@@ -143,7 +143,7 @@ class RedisStorms:
                     self._history_s if storm.resolved_at else 0,
                     "" if due is None else self._moments.at(due),
                     WAKE,
-                    storm.lane,
+                    storm.queue,
                 ],
             )
         return bool(answer)
@@ -151,7 +151,7 @@ class RedisStorms:
     def find_unresolved(self) -> list[Storm]:
         """Return the storms that are not resolved, newest first, without their members."""
         with store_errors():
-            ids = [name.decode() for name in self._redis.zrevrange(self._keys.storms_open, 0, -1)]
+            ids = [name.decode() for name in self._redis.zrevrange(self._keys.unresolved_storms, 0, -1)]
             with self._redis.pipeline(transaction=False) as pipe:
                 for storm_id in ids:
                     pipe.hget(self._keys.storm(storm_id), "state")

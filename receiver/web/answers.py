@@ -62,7 +62,7 @@ def handle_errors(app: Flask) -> None:
     def store_away(error: StoreError) -> Response:
         # Once for all paths: Alertmanager, browsers and monitoring all ask again while it is away.
         fields = {"path": request.path, "error": str(error)}
-        logger.warning("store out of reach", extra={"fields": fields, "state": "requests"})
+        logger.warning("redis unavailable", extra={"fields": fields, "state": "requests"})
         return refuse(503, "the store can't take it now, send it again")
 
     @app.errorhandler(ClientDisconnected)
@@ -84,5 +84,5 @@ def handle_errors(app: Flask) -> None:
 
     @app.errorhandler(Exception)
     def fault(error: Exception) -> Response:
-        logger.error("fault while answering", exc_info=error, extra={"fields": {"path": request.path}})
+        logger.error("unhandled error in request", exc_info=error, extra={"fields": {"path": request.path}})
         return refuse(500, OUR_FAULT)

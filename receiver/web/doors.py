@@ -304,7 +304,7 @@ def _host_of(origin: str) -> str:
 
 
 def _refuse(reason: str, status: int, message: str, wait_s: float = 0.0, *, title: str = "") -> Response:
-    telemetry.REFUSALS.labels(reason).inc()
+    telemetry.HTTP_REJECTED.labels(reason).inc()
     answer = refuse(status, message, title=title)
     if wait_s:
         answer.headers["Retry-After"] = str(math.ceil(wait_s))

@@ -83,7 +83,7 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         found = find_misframed(exc)
         if found is None:
             fields = {"path": getattr(req, "path", "")}
-            logger.error("fault while answering", exc_info=exc, extra={"fields": fields})
+            logger.error("unhandled error in request", exc_info=exc, extra={"fields": fields})
             client.turn_away(render_last_answer(500, OUR_FAULT))
             return
         # gunicorn would log what was sent, and that may be a token.

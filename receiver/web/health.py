@@ -13,7 +13,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 from receiver import telemetry
 from receiver.clock import CLOCKS_AGREE_WITHIN_S
 from receiver.errors import StoreError
-from receiver.store.keys import LANES
+from receiver.store.keys import QUEUES
 from receiver.web.answers import refuse
 from receiver.web.in_time import answer_in_time
 from receiver.web.metrics_dir import VARIABLE
@@ -68,7 +68,7 @@ def _find_workers(parts: Parts) -> list[str]:
     """Return the workers that live, under `run` only this run's."""
     now = parts.clock()
     # What beat at a moment ahead of now is from before Redis' clock was set back.
-    workers = parts.agenda.workers(now - SILENT_AFTER_S, now + SILENT_AFTER_S)
+    workers = parts.work_queue.list_workers(now - SILENT_AFTER_S, now + SILENT_AFTER_S)
     compare_clocks(parts)  # so that it is known of this process to whoever asks another one
     return [name for name in workers if not parts.run_id or name.startswith(f"{parts.run_id}.")]
 
@@ -78,20 +78,20 @@ def compare_clocks(parts: Parts) -> dict[str, float]:
 
     Empty while all of them agree. Raises StoreError.
     """
-    ahead = parts.agenda.compare_clocks(f"web {socket.gethostname()}", parts.clock())
+    ahead = parts.work_queue.compare_clocks(f"web {socket.gethostname()}", parts.clock())
     differences = (0.0, *ahead.values())
     return ahead if max(differences) - min(differences) > CLOCKS_AGREE_WITHIN_S else {}
 
 
 def _look(parts: Parts) -> None:
     """Bring the numbers that are read from the store up to now."""
-    for lane in LANES:
-        depth, lag = parts.agenda.depth(lane, parts.clock())
-        telemetry.AGENDA_DEPTH.labels(lane).set(depth)
-        telemetry.AGENDA_LAG.labels(lane).set(lag)
+    for queue in QUEUES:
+        depth, lag = parts.work_queue.depth(queue, parts.clock())
+        telemetry.QUEUE_DEPTH.labels(queue).set(depth)
+        telemetry.QUEUE_LAG.labels(queue).set(lag)
     telemetry.FAILED_DELIVERIES.set(parts.incidents.count_failed())
     telemetry.REDIS_MEMORY.set(parts.condition.find_fullness())
-    telemetry.MAINTENANCE.set(parts.maintenance.find(parts.clock()) is not None)
+    telemetry.MAINTENANCE.set(parts.maintenance.find_active(parts.clock()) is not None)
     telemetry.count_incidents(parts.incidents.count_open())
     telemetry.CONFIG_SUCCESSFUL.set(not parts.config.list_refused())
     telemetry.CONFIG_TIMESTAMP.set(parts.config.state.loaded_at)

@@ -52,7 +52,7 @@ class LostAlerts:
             self._notices.put(self._about, text, now, about=self._about, every=SAY_EVERY_S, count=count)
         except StoreError as error:
             fields = {"error": str(error)}
-            logger.warning("store out of reach", extra={"fields": fields, "state": "lost alerts"})
+            logger.warning("redis unavailable", extra={"fields": fields, "state": "lost alerts"})
             with self._lock:
                 self._count += count
         else:

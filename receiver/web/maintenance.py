@@ -19,19 +19,21 @@ _MAX_COMMENT = 300
 
 def show_maintenance(parts: Parts, _name: str = "", _asked: NoQuestion | None = None) -> MaintenanceRow:
     """Return the maintenance that is in force; all null where there is none."""
-    return render_maintenance(parts.maintenance.find(parts.clock()))
+    return render_maintenance(parts.maintenance.find_active(parts.clock()))
 
 
 def begin_maintenance(parts: Parts, _name: str, asked: MaintenanceWish) -> MaintenanceRow:
     """Page nobody from now on until a moment, in place of any maintenance there is."""
     by, now = read_person(asked), parts.clock()
     until = _read_until(asked, now)
-    return render_maintenance(parts.switch.begin(by, until, one_line(asked.comment or "", _MAX_COMMENT), now))
+    return render_maintenance(
+        parts.maintenance_service.start(by, until, one_line(asked.comment or "", _MAX_COMMENT), now)
+    )
 
 
 def end_maintenance(parts: Parts, _name: str, asked: WhoEnds) -> MaintenanceRow:
     """End maintenance; the second time changes nothing."""
-    parts.switch.end(read_person(Answer(by=asked.by, via=asked.via)), parts.clock())
+    parts.maintenance_service.stop(read_person(Answer(by=asked.by, via=asked.via)), parts.clock())
     return render_maintenance(None)
 
 

@@ -44,7 +44,7 @@ def build_pagerduty_hooks(parts: Parts) -> Blueprint:
         name = one_line(request.headers.get("X-Webhook-Id", ""), _MAX_ID)
         names = [one for one in (name, sha256(body).hexdigest()) if one]
         with answer_in_time():
-            is_new = parts.errands.put(_KIND, names[0], asdict(event), parts.clock(), also=names[1:])
+            is_new = parts.job_queue.enqueue(_KIND, names[0], asdict(event), parts.clock(), also=names[1:])
         return _accept("taken" if is_new else "repeated")
 
     return hooks

@@ -132,7 +132,7 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             self._settings, self._routing = self._load_settings(), self._load()
         except ConfigError as error:
             log_problems(error)
-            self._config.set(self._config.get().refuse(error.problems, self._clock()))
+            self._config.set(self._config.get().with_refusal(error.problems, self._clock()))
             return False
         self._config.set(ConfigState(self._clock()))
         logger.info("configuration reloaded")

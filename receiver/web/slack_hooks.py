@@ -69,7 +69,9 @@ def _carry(parts: Parts, porter: Porter, asked: Request | None) -> Response:
     if asked is None:
         return Response(status=200)
     signature = request.headers.get("X-Slack-Signature", "")
-    carried: Carried = porter.carry(asked, lambda: parts.errands.remember("slack", signature, _SIGNED_FOR_S))
+    carried: Carried = porter.carry(
+        asked, lambda: parts.job_queue.record_once("slack", signature, _SIGNED_FOR_S)
+    )
     answer = Response(status=200) if carried.body is None else jsonify(carried.body)
     if not carried.is_kept:
         answer.status_code = 503

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from receiver.domain.config_state import ConfigState
-from receiver.domain.health import PlaceHealth, judge_kind
+from receiver.domain.health import TargetHealth, evaluate_channel
 from receiver.domain.heartbeat import Beat, Heartbeat
 from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK
 from receiver.web.health import SILENT_AFTER_S, compare_clocks
@@ -27,11 +27,11 @@ from receiver.wiring import Parts
 def show_status(parts: Parts, _name: str = "", _asked: NoQuestion | None = None) -> Status:
     """Return how store, workers, channels and heartbeats do. Raises StoreError."""
     now = parts.clock()
-    places = parts.health.find_all()
+    targets = parts.health.list_targets()
     return Status(
         redis="ok",  # else there is no answer but 503
-        workers=len(parts.agenda.workers(now - SILENT_AFTER_S, now + SILENT_AFTER_S)),
-        channels={kind: _render(parts, kind, places, now) for kind in (SLACK, PAGERDUTY, ALERTMANAGER)},
+        workers=len(parts.work_queue.list_workers(now - SILENT_AFTER_S, now + SILENT_AFTER_S)),
+        channels={kind: _render(parts, kind, targets, now) for kind in (SLACK, PAGERDUTY, ALERTMANAGER)},
         heartbeats=list_heartbeats(parts),
         maintenance=show_maintenance(parts),
         storms=[storm.place for storm in parts.shelf_of_storms.find_unresolved() if storm.is_on],
@@ -79,8 +79,8 @@ def _render_beat(heartbeat: Heartbeat, beat: Beat | None, *, is_missed: bool) ->
     )
 
 
-def _render(parts: Parts, kind: str, places: list[PlaceHealth], now: float) -> ChannelRow:
-    health = judge_kind(kind, places, now)
+def _render(parts: Parts, kind: str, targets: list[TargetHealth], now: float) -> ChannelRow:
+    health = evaluate_channel(kind, targets, now)
     state = ChannelState.SIMULATED if _is_simulated(parts, kind) else ChannelState(health.state)
     return ChannelRow(state=state, reason=health.reason or None, since=format_if_any(health.since))
 

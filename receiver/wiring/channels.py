@@ -14,12 +14,12 @@ from receiver.domain.notification import Notification
 from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK
 from receiver.domain.ports import Channel
 from receiver.engine.brief import LinkSettings, NotificationBuilder
-from receiver.engine.health import HealthNotes
+from receiver.engine.health import DeliveryHealthRecorder
 from receiver.engine.inquiry import AcknowledgementCheck
 from receiver.engine.page_checks import PageChecker
 from receiver.engine.pager_answers import PagerDutySync
 from receiver.engine.pager_questions import PagerDutyStatusClient
-from receiver.engine.turns import Turns
+from receiver.engine.turns import RateLimiter
 from receiver.lookups.alertmanager import AlertmanagerClient
 from receiver.lookups.exchange import parse_address
 from receiver.lookups.oncall import OnCall
@@ -70,7 +70,7 @@ def build_recorder(parts: Parts) -> Callable[[Mapping[str, Any]], None]:
 
     def record(message: Mapping[str, Any]) -> None:
         fields = {name: message.get(name) for name in ("incident", "to", "key", "text")}
-        logger.info("would have sent", extra={"fields": fields})
+        logger.info("simulated send", extra={"fields": fields})
         parts.simulated.add(message)
 
     return record
@@ -103,7 +103,7 @@ def build_page_checker(parts: Parts, status_client: PagerDutyStatusClient | None
         status_client,
         parts.clock,
         notices=parts.notices,
-        health=HealthNotes(parts.health),
+        health=DeliveryHealthRecorder(parts.health),
     )
 
 
@@ -130,7 +130,7 @@ def build_notification_builder(parts: Parts, rest: PagerDutyRest | None = None) 
     )
 
 
-def build_turns(parts: Parts) -> Turns:
+def build_rate_limiter(parts: Parts) -> RateLimiter:
     """Return what has everybody keep to the limits of this configuration."""
     simulated = () if parts.routing.slack_token else (SLACK,)
-    return Turns(parts.budgets, parts.routing.limits, parts.clock, simulated=simulated)
+    return RateLimiter(parts.token_buckets, parts.routing.limits, parts.clock, simulated=simulated)

@@ -10,33 +10,33 @@ from functools import partial
 from receiver.domain.judge import PollPolicy
 from receiver.domain.policy import PAGERDUTY, SLACK
 from receiver.domain.ports import Channel
-from receiver.engine.duties import Duties, Repeated
-from receiver.engine.health import DUTY as CALLS
-from receiver.engine.health import Caller, HealthNotes
-from receiver.engine.heartbeats import DUTY as BEATS
+from receiver.engine.duties import PeriodicTask, PeriodicTasks
+from receiver.engine.health import TASK_NAME as UPTIME_PING
+from receiver.engine.health import DeliveryHealthRecorder, UptimePinger
+from receiver.engine.heartbeats import TASK_NAME as HEARTBEATS
 from receiver.engine.heartbeats import HeartbeatWatch
-from receiver.engine.maintenance import DUTY as MAINTENANCE
-from receiver.engine.maintenance import MaintenanceWatch
+from receiver.engine.maintenance import TASK_NAME as MAINTENANCE
+from receiver.engine.maintenance import MaintenanceTask
 from receiver.engine.pager_desk import PagerDutyWebhookHandler
 from receiver.engine.pager_questions import PagerDutyStatusClient
 from receiver.engine.reconcile import Reconciler
-from receiver.engine.refused import DUTY as REFUSED
+from receiver.engine.refused import TASK_NAME as REFUSED
 from receiver.engine.refused import RefusedDeliveries
 from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.watch import AlertmanagerPoller
 from receiver.engine.witness import AlertmanagerStatusCheck
 from receiver.lookups.heartbeat_url import build_call
 from receiver.lookups.pagerduty import PagerDutyRest
-from receiver.store.keys import LANES
-from receiver.store.notices import DUTY as NOTICES
+from receiver.store.keys import QUEUES
+from receiver.store.notices import TASK_NAME as NOTICES
 from receiver.wiring.channels import (
     build_acknowledgement_check,
     build_channels,
     build_clients,
     build_notification_builder,
     build_page_checker,
+    build_rate_limiter,
     build_rest,
-    build_turns,
 )
 from receiver.wiring.parts import Parts
 from receiver.wiring.speakers import build_keeper, build_notice_board, build_reviewer
@@ -49,7 +49,7 @@ class Machine:
     """What a worker works with under one configuration."""
 
     reconciler: Reconciler
-    duties: Duties
+    periodic_tasks: PeriodicTasks
 
 
 def build_machine(
@@ -66,7 +66,7 @@ def build_machine(
     routing, clock = parts.routing, parts.clock
     keys = keys or RoutingKeys()
     keys.remember_keys(routing.responders.values())
-    rest, turns = rest or build_rest(parts), build_turns(parts)
+    rest, rate_limiter = rest or build_rest(parts), build_rate_limiter(parts)
     status_client = PagerDutyStatusClient(rest, clock) if rest is not None else None
     poll_policies = {
         source: PollPolicy(one.looks, one.trust_after) for source, one in routing.alertmanagers.items()
@@ -84,45 +84,47 @@ def build_machine(
             build_notification_builder(parts, rest),
             status_check,
             clock=clock,
-            turns=turns,
+            rate_limiter=rate_limiter,
             paused_until=parts.maintenance.paused_until,
-            health=HealthNotes(parts.health),
+            health=DeliveryHealthRecorder(parts.health),
             acknowledgement_check=build_acknowledgement_check(parts, status_client),
             notices=parts.notices,
             storms=parts.storms,
-            keeper=build_keeper(parts, turns, keys, status_client),
+            keeper=build_keeper(parts, rate_limiter, keys, status_client),
             checker=build_page_checker(parts, status_client),
             keys=keys,
         ),
-        Duties(
-            _list_repeated(parts, poller), parts.errands, {"pagerduty": webhook_handler.handle_event}, clock
+        PeriodicTasks(
+            _list_repeated(parts, poller), parts.job_queue, {"pagerduty": webhook_handler.handle_event}, clock
         ),
     )
 
 
-def _list_repeated(parts: Parts, poller: AlertmanagerPoller) -> dict[str, Repeated]:
+def _list_repeated(parts: Parts, poller: AlertmanagerPoller) -> dict[str, PeriodicTask]:
     """Return by name what is done again and again."""
     routing, reviewer = parts.routing, build_reviewer(parts)
-    upkeep = MaintenanceWatch(parts.maintenance, parts.incidents, parts.agenda, _saying(parts))
+    upkeep = MaintenanceTask(parts.maintenance, parts.incidents, parts.work_queue, _saying(parts))
     beats = HeartbeatWatch(routing, routing.heartbeats, parts.beats, parts.ingester, parts.incidents)
     refused = RefusedDeliveries(parts.failures, routing.digests)
     works: dict[str, Callable[[float], float]] = {
-        MAINTENANCE: upkeep.work,
-        BEATS: beats.work,
-        REFUSED: refused.work,
+        MAINTENANCE: upkeep.run,
+        HEARTBEATS: beats.run,
+        REFUSED: refused.run,
     }
     for source, one in routing.alertmanagers.items():
         if one.urls:
             works[f"watch-{source}"] = _watching(poller, source, one.look_every)
     for route in routing.routes:
         if route.review:
-            works[f"review-{route.name}"] = partial(reviewer.work, route)
+            works[f"review-{route.name}"] = partial(reviewer.run, route)
     if routing.heartbeat_url:
         call = build_call(routing.heartbeat_url)
-        works[CALLS] = Caller(call, parts.health, parts.agenda, LANES, (SLACK, PAGERDUTY)).work
+        works[UPTIME_PING] = UptimePinger(
+            call, parts.health, parts.work_queue, QUEUES, (SLACK, PAGERDUTY)
+        ).run
     if routing.notices_channel:
-        works[NOTICES] = build_notice_board(parts).work
-    return {name: Repeated(work) for name, work in works.items()}
+        works[NOTICES] = build_notice_board(parts).run
+    return {name: PeriodicTask(work) for name, work in works.items()}
 
 
 def _saying(parts: Parts) -> Callable[[str, str, float], None]:

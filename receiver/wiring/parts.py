@@ -13,22 +13,22 @@ from receiver.config.model import Routing
 from receiver.config.settings import Settings
 from receiver.domain.config_state import ConfigState
 from receiver.engine.config_report import ConfigReport
-from receiver.engine.duties import LANE as DUTIES
+from receiver.engine.duties import TASKS
 from receiver.engine.hands import IncidentService
-from receiver.engine.heartbeats import DUTY as BEATS
+from receiver.engine.heartbeats import TASK_NAME as HEARTBEATS
 from receiver.engine.heartbeats import Pulse
 from receiver.engine.intake import IncidentIngester
 from receiver.engine.last_webhooks import MAX_SOURCES, LastWebhooks
-from receiver.engine.maintenance import Switch
+from receiver.engine.maintenance import MaintenanceService
 from receiver.engine.storms import PATIENCE_S, Storms
 from receiver.runbooks.load import RunbookShelf
-from receiver.store.agenda import RedisAgenda
+from receiver.store.agenda import WorkQueue
 from receiver.store.beats import RedisBeats
-from receiver.store.budgets import RedisBudgets
+from receiver.store.budgets import RedisTokenBuckets
 from receiver.store.condition import RedisCondition
 from receiver.store.config_states import RedisConfigStates
 from receiver.store.connection import Client, connect, count_shards
-from receiver.store.errands import RedisErrands
+from receiver.store.errands import JobQueue
 from receiver.store.failures import RedisFailures
 from receiver.store.health import RedisHealth
 from receiver.store.incidents import RedisIncidents
@@ -50,13 +50,13 @@ class Parts:
     settings: Settings
     routing: Routing
     incidents: RedisIncidents
-    agenda: RedisAgenda
+    work_queue: WorkQueue
     simulated: RedisSimulated
-    errands: RedisErrands
+    job_queue: JobQueue
     reviews: RedisReviews
-    budgets: RedisBudgets
+    token_buckets: RedisTokenBuckets
     maintenance: RedisMaintenance
-    switch: Switch
+    maintenance_service: MaintenanceService
     beats: RedisBeats
     health: RedisHealth
     condition: RedisCondition
@@ -103,14 +103,14 @@ def build_parts(
         shards=shards,
         moments=moments,
     )
-    agenda, maintenance = RedisAgenda(client, shards=shards, moments=moments), RedisMaintenance(client)
+    work_queue, maintenance = WorkQueue(client, shards=shards, moments=moments), RedisMaintenance(client)
     beats = RedisBeats(client, moments=moments)
     notices = RedisNotices(client, is_wanted=bool(routing.notices_channel), shards=shards, moments=moments)
     shelf_of_storms = RedisStorms(client, history_s=routing.history, shards=shards, moments=moments)
     pulse = Pulse(
         routing.heartbeats,
         beats,
-        partial(agenda.put, DUTIES, BEATS),
+        partial(work_queue.enqueue, TASKS, HEARTBEATS),
         sources=routing.sources,
         notices=notices,
     )
@@ -118,16 +118,16 @@ def build_parts(
         settings=settings,
         routing=routing,
         incidents=incidents,
-        agenda=agenda,
+        work_queue=work_queue,
         shelf_of_storms=shelf_of_storms,
-        storms=Storms(shelf_of_storms, incidents, agenda, clock, storms_after_s),
+        storms=Storms(shelf_of_storms, incidents, work_queue, clock, storms_after_s),
         simulated=RedisSimulated(client),
-        errands=RedisErrands(client, shards=shards, moments=moments),
+        job_queue=JobQueue(client, shards=shards, moments=moments),
         reviews=RedisReviews(client, shards=shards),
         condition=RedisCondition(client, clock, shards=shards),
-        budgets=RedisBudgets(client, moments=moments),
+        token_buckets=RedisTokenBuckets(client, moments=moments),
         maintenance=maintenance,
-        switch=Switch(maintenance, agenda),
+        maintenance_service=MaintenanceService(maintenance, work_queue),
         beats=beats,
         health=RedisHealth(client),
         config=ConfigReport(process, find_config_state or (lambda: loaded), RedisConfigStates(client)),

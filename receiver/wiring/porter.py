@@ -8,8 +8,8 @@ from receiver.channels.slack.porter import Porter
 from receiver.domain.calendar import next_opening
 from receiver.domain.person import Person
 from receiver.engine.desk import Desk
-from receiver.engine.duties import LANE as DUTIES
-from receiver.engine.roster import Roster
+from receiver.engine.duties import TASKS
+from receiver.engine.roster import OnCallReport
 from receiver.lookups.oncall import OnCall
 from receiver.wiring.channels import build_rest
 from receiver.wiring.parts import Parts
@@ -28,13 +28,13 @@ def build_porter(parts: Parts) -> Porter:
     def mark_reviewed(review_id: str, by: Person, now: float) -> None:
         record = reviewer.mark_reviewed(review_id, by, now)
         if record.edit_at is not None:  # Slack could not be told just now
-            parts.agenda.put(DUTIES, f"review-{record.review.route}", max(now, record.edit_at))
+            parts.work_queue.enqueue(TASKS, f"review-{record.review.route}", max(now, record.edit_at))
 
     desk = Desk(
         parts.incident_service,
         parts.incidents,
         routing,
-        Roster(routing.responders, OnCall(rest, parts.clock) if rest else None),
+        OnCallReport(routing.responders, OnCall(rest, parts.clock) if rest else None),
         parts.clock,
         zone=routing.zone,
         next_opening=partial(next_opening, hours) if hours is not None else None,

@@ -11,14 +11,14 @@ from receiver.channels.slack.review_channel import SlackReviews
 from receiver.channels.slack.storm_channel import SlackStorms
 from receiver.domain.calendar import BusinessHours
 from receiver.domain.policy import PAGERDUTY, SLACK, Target
-from receiver.engine.health import HealthNotes
+from receiver.engine.health import DeliveryHealthRecorder
 from receiver.engine.notices import NoticeBoard
 from receiver.engine.pager_questions import PagerDutyStatusClient
 from receiver.engine.review import Reviewer
 from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.storm_keeper import Pace, StormKeeper
-from receiver.engine.turns import Turns
-from receiver.wiring.channels import build_link_settings, build_recorder, build_turns
+from receiver.engine.turns import RateLimiter
+from receiver.wiring.channels import build_link_settings, build_rate_limiter, build_recorder
 from receiver.wiring.parts import Parts
 
 _TIMEOUT_S = 10.0
@@ -39,7 +39,7 @@ def build_reviewer(parts: Parts, *, timeout_s: float = _TIMEOUT_S) -> Reviewer:
         # A responder is not woken for what nobody was woken for.
         fallbacks={r.name: r.fallback for r in routing.routes if r.fallback not in routing.responders},
         notices=parts.notices,
-        turns=build_turns(parts),
+        rate_limiter=build_rate_limiter(parts),
     )
 
 
@@ -47,11 +47,11 @@ def build_notice_board(parts: Parts) -> NoticeBoard:
     """Return what posts the receiver's own troubles."""
     name = parts.routing.notices_channel
     channel = SlackNotices(name, _build_poster(parts))
-    return NoticeBoard(parts.notices, channel, parts.clock, build_turns(parts), Target(SLACK, name))
+    return NoticeBoard(parts.notices, channel, parts.clock, build_rate_limiter(parts), Target(SLACK, name))
 
 
 def build_keeper(
-    parts: Parts, turns: Turns, keys: RoutingKeys, status_client: PagerDutyStatusClient | None
+    parts: Parts, rate_limiter: RateLimiter, keys: RoutingKeys, status_client: PagerDutyStatusClient | None
 ) -> StormKeeper:
     """Return what says what storms have to say; simulated where there are no credentials."""
     routing, settings, clock = parts.routing, parts.settings, parts.clock
@@ -71,13 +71,13 @@ def build_keeper(
         routing=routing,
         pace=pace,
         clock=clock,
-        turns=turns,
+        rate_limiter=rate_limiter,
         paused_until=parts.maintenance.paused_until,
         public_url=settings.public_url,
         status_client=status_client,
         keys=keys,
         notices=parts.notices,
-        health=HealthNotes(parts.health),
+        health=DeliveryHealthRecorder(parts.health),
     )
 
 

@@ -11,7 +11,7 @@ from receiver.config.settings import Settings
 from receiver.domain.config_state import ConfigState
 from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK
 from receiver.engine.background import Background
-from receiver.engine.duties import LANE as DUTIES
+from receiver.engine.duties import TASKS
 from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.worker import Worker
 from receiver.errors import ConfigError
@@ -21,7 +21,7 @@ from receiver.wiring.parts import build_parts, open_store
 from receiver.wiring.porter import build_porter
 
 # A channel that is slow to answer holds a thread for its time-out; others go on meanwhile.
-THREADS = {SLACK: 8, PAGERDUTY: 8, ALERTMANAGER: 4, DUTIES: 4}
+THREADS = {SLACK: 8, PAGERDUTY: 8, ALERTMANAGER: 4, TASKS: 4}
 
 
 class ReceiverWorker:
@@ -46,7 +46,7 @@ class ReceiverWorker:
         # Under `run` the one that takes our place has our name, and so what was lent to us.
         name = f"{parts.run_id or secrets.token_hex(8)}.{host}"
         self._worker = Worker(
-            name, parts.agenda, machine.reconciler, machine.duties, parts.clock, threads=THREADS
+            name, parts.work_queue, machine.reconciler, machine.periodic_tasks, parts.clock, threads=THREADS
         )
         self._socket = (
             SlackSocket(settings.slack_app_token, settings.slack_api_url, build_porter(parts))
@@ -72,14 +72,14 @@ class ReceiverWorker:
         """Go on with another configuration."""
         parts = build_parts(self._settings, routing, client=self._client)
         machine = build_machine(parts, keys=self._keys)
-        self._worker.use(machine.reconciler, machine.duties)
+        self._worker.use_configuration(machine.reconciler, machine.periodic_tasks)
         if self._socket is not None:
             self._socket.use(build_porter(parts))
         self._config_state = ConfigState(self._clock())
 
     def refuse(self, error: ConfigError) -> None:
         """Go on with the configuration in force, as another one is faulty, and have that said."""
-        self._config_state = self._config_state.refuse(error.problems, self._clock())
+        self._config_state = self._config_state.with_refusal(error.problems, self._clock())
 
 
 def build_worker(settings: Settings, routing: Routing) -> ReceiverWorker:

@@ -112,24 +112,24 @@ class Lines:
 def test_a_state_is_written_at_once_and_then_once_a_minute_with_its_count() -> None:
     lines = Lines()
     for _ in range(2 * 150):  # two and a half minutes, twice a second
-        lines.log("agenda out of reach", "slack", after_s=0.5)
+        lines.log("work queue unavailable", "slack", after_s=0.5)
     assert lines.written() == [
-        ("agenda out of reach", 0),
-        ("agenda out of reach", 120),
-        ("agenda out of reach", 120),
+        ("work queue unavailable", 0),
+        ("work queue unavailable", 120),
+        ("work queue unavailable", 120),
     ]
 
 
 def test_each_lane_and_each_event_is_a_state_of_its_own() -> None:
     lines = Lines()
     for _ in range(3):
-        lines.log("agenda out of reach", "slack")
-        lines.log("agenda out of reach", "pagerduty")
-        lines.log("store out of reach", "slack")
+        lines.log("work queue unavailable", "slack")
+        lines.log("work queue unavailable", "pagerduty")
+        lines.log("redis unavailable", "slack")
     assert lines.written() == [
-        ("agenda out of reach", 0),
-        ("agenda out of reach", 0),
-        ("store out of reach", 0),
+        ("work queue unavailable", 0),
+        ("work queue unavailable", 0),
+        ("redis unavailable", 0),
     ]
 
 
@@ -143,17 +143,17 @@ def test_what_is_no_state_is_always_written() -> None:
 def test_a_state_that_was_over_for_a_minute_is_written_at_once_and_counts_anew() -> None:
     lines = Lines()
     for _ in range(10):
-        lines.log("store out of reach", "beat", after_s=1.0)
-    lines.log("store out of reach", "beat", after_s=STATE_EVERY_S)
-    lines.log("store out of reach", "beat", after_s=1.0)
-    assert lines.written() == [("store out of reach", 0), ("store out of reach", 0)]
+        lines.log("redis unavailable", "heartbeat", after_s=1.0)
+    lines.log("redis unavailable", "heartbeat", after_s=STATE_EVERY_S)
+    lines.log("redis unavailable", "heartbeat", after_s=1.0)
+    assert lines.written() == [("redis unavailable", 0), ("redis unavailable", 0)]
 
 
 def test_a_state_that_comes_and_goes_is_written_once_a_minute() -> None:
     lines = Lines()
     for _ in range(60):
-        lines.log("store out of reach", "beat", after_s=2.0)
-        lines.log("redis available again", "beat", after_s=2.0)
+        lines.log("redis unavailable", "heartbeat", after_s=2.0)
+        lines.log("redis available again", "heartbeat", after_s=2.0)
     assert len(lines.written()) == 2 * 4
 
 
@@ -169,6 +169,6 @@ def test_states_are_forgotten_before_they_fill_the_memory() -> None:
 def test_the_count_stands_beside_the_fields_of_the_last_line() -> None:
     lines = Lines()
     for n in range(62):
-        lines.log("store out of reach", "requests", after_s=1.0, path=f"/{n}")
+        lines.log("redis unavailable", "requests", after_s=1.0, path=f"/{n}")
     last = json.loads(lines.stream.getvalue().splitlines()[-1])
     assert (last["path"], last["count"]) == ("/60", 60)

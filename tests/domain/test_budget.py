@@ -8,7 +8,7 @@ from msgspec.structs import replace
 from receiver.config.model import Limits, Rate
 from receiver.domain.action import Action, AddTimelineEntry, CheckAlertmanager
 from receiver.domain.alert import Severity
-from receiver.domain.budget import Bucket, find_bucket, is_first, rank_at
+from receiver.domain.budget import TokenBucket, find_bucket, is_initial, priority_at
 from receiver.domain.policy import SLACK, Target
 from tests.builders import (
     OPENED_AT,
@@ -35,7 +35,7 @@ ACKNOWLEDGED = replace(INCIDENT, acknowledged_at=OPENED_AT)
 
 
 def test_slacks_posts_and_replies_share_a_bucket_by_channel() -> None:
-    expected = Bucket("slack:post:#a", 3, 1.0)
+    expected = TokenBucket("slack:post:#a", 3, 1.0)
     assert find_bucket(a_post("#a"), LIMITS) == expected
     assert find_bucket(a_reply("joined", channel="#a"), LIMITS) == expected
     assert find_bucket(a_post("#b"), LIMITS) != expected
@@ -43,7 +43,7 @@ def test_slacks_posts_and_replies_share_a_bucket_by_channel() -> None:
 
 def test_edits_of_all_channels_share_one_bucket() -> None:
     assert find_bucket(an_update("#a"), LIMITS) == find_bucket(an_update("#b"), LIMITS)
-    assert find_bucket(an_update("#a"), LIMITS) == Bucket("slack:update", 10, 40 / 60)
+    assert find_bucket(an_update("#a"), LIMITS) == TokenBucket("slack:update", 10, 40 / 60)
 
 
 def test_events_of_one_routing_key_share_a_bucket_that_does_not_tell_the_key() -> None:
@@ -96,40 +96,40 @@ def test_a_burst_and_a_windows_rate_stay_within_the_limit(count: int, per_s: flo
     ],
 )
 def test_of_what_is_wanted_at_once(former: tuple[Action, object], latter: tuple[Action, object]) -> None:
-    assert rank_at(*former, NOW) < rank_at(*latter, NOW)
+    assert priority_at(*former, NOW) < priority_at(*latter, NOW)
 
 
 def test_everybodys_place_comes_with_time() -> None:
-    old = rank_at(an_update(), WARNING, NOW)
+    old = priority_at(an_update(), WARNING, NOW)
     fresh = an_incident(opened_at=OPENED_AT + 200)
-    assert old < rank_at(a_page(), fresh, NOW)
+    assert old < priority_at(a_page(), fresh, NOW)
 
 
 def test_a_due_step_goes_before_all_that_opened_since_its_incident() -> None:
     fresh = an_incident(opened_at=OPENED_AT + 1)
-    assert rank_at(a_page(step=MENTIONED), WARNING, NOW) < rank_at(a_page(), fresh, NOW)
+    assert priority_at(a_page(step=MENTIONED), WARNING, NOW) < priority_at(a_page(), fresh, NOW)
 
 
 def test_who_comes_again_gets_the_same_place() -> None:
     for action in (a_page(), a_post(), an_update(), a_reply("joined")):
-        assert rank_at(action, INCIDENT, NOW) == rank_at(action, INCIDENT, NOW + 100)
+        assert priority_at(action, INCIDENT, NOW) == priority_at(action, INCIDENT, NOW + 100)
 
 
 def test_a_clock_that_was_ahead_costs_nobody_the_place() -> None:
     ahead = an_incident(opened_at=NOW + 3600)
-    assert rank_at(a_page(), ahead, NOW) == NOW
+    assert priority_at(a_page(), ahead, NOW) == NOW
 
 
 def test_every_severity_has_a_place() -> None:
-    places = [rank_at(a_post(), replace(INCIDENT, severity=one), NOW) for one in Severity]
-    assert places == sorted(places)
+    priorities = [priority_at(a_post(), replace(INCIDENT, severity=one), NOW) for one in Severity]
+    assert priorities == sorted(priorities)
 
 
 def test_first_are_the_message_and_the_page_that_open_an_incident() -> None:
-    assert is_first(a_post())
-    assert is_first(a_page())
-    assert not is_first(a_page(step=MENTIONED))
-    assert not is_first(a_page(instance="2"))
-    assert not is_first(a_post(key="root2", replaces="C1:1.0"))
-    assert not is_first(an_update())
-    assert not is_first(a_reply("resolved"))
+    assert is_initial(a_post())
+    assert is_initial(a_page())
+    assert not is_initial(a_page(step=MENTIONED))
+    assert not is_initial(a_page(instance="2"))
+    assert not is_initial(a_post(key="root2", replaces="C1:1.0"))
+    assert not is_initial(an_update())
+    assert not is_initial(a_reply("resolved"))

@@ -36,7 +36,7 @@ def wanted(incident: Incident, now: float, policy: EscalationPolicy = POLICY) ->
 def notifies(actions: tuple[Action, ...]) -> list[str]:
     """Return who is to be told of the second step."""
     return [
-        action.lane
+        action.queue
         for action in actions
         if isinstance(action, Page | Reply) and action.step and action.step.name == "team-lead"
     ]
@@ -47,7 +47,7 @@ def test_no_further_step_is_notified_before_pagerduty_is_checked(offset: float) 
     now = DUE_AT + offset
     actions = wanted(paged(), now)
     assert notifies(actions) == []
-    asks = {action.lane: action.ready_at for action in actions if isinstance(action, CheckPagerDuty)}
+    asks = {action.queue: action.ready_at for action in actions if isinstance(action, CheckPagerDuty)}
     assert asks == ({PAGERDUTY: 0.0, SLACK: DUE_AT} if offset >= -CHECK_AHEAD_S else {})
 
 
@@ -71,7 +71,7 @@ def test_a_failed_check_is_repeated_while_there_is_time() -> None:
     ready = [
         a.ready_at
         for a in wanted(incident, DUE_AT - 2)
-        if isinstance(a, CheckPagerDuty) and a.lane == PAGERDUTY
+        if isinstance(a, CheckPagerDuty) and a.queue == PAGERDUTY
     ]
     assert ready == [DUE_AT - 1.5]
 

@@ -68,7 +68,7 @@ NIGHTS = {
     "policy": POLICIES,
     "fates": st.fixed_dictionaries(dict.fromkeys(TARGETS, FATES)),
     "away": AWAY,
-    "lanes": st.sampled_from([(PAGERDUTY, SLACK), (SLACK, PAGERDUTY)]),
+    "queues": st.sampled_from([(PAGERDUTY, SLACK), (SLACK, PAGERDUTY)]),
 }
 
 
@@ -76,7 +76,7 @@ NIGHTS = {
 class Night(Life):
     fates: dict[str, float | str] = field(default_factory=dict)
     away: list[tuple[float, float]] = field(default_factory=list)
-    lanes: tuple[str, ...] = (PAGERDUTY, SLACK)
+    queues: tuple[str, ...] = (PAGERDUTY, SLACK)
     attempts: dict[str, list[float]] = field(default_factory=dict)
     receipts: dict[str, float] = field(default_factory=dict)
     waits: dict[str, float] = field(default_factory=dict)
@@ -89,7 +89,10 @@ class Night(Life):
             assert self.incident is not None
             wanted = plan(self.incident, self.policy, self.now)
             ready = [
-                a for lane in self.lanes for a in wanted.actions if a.lane == lane and a.ready_at <= self.now
+                a
+                for queue in self.queues
+                for a in wanted.actions
+                if a.queue == queue and a.ready_at <= self.now
             ]
             if ready:
                 self.tries(ready[0])
@@ -128,7 +131,7 @@ class Night(Life):
         self.now += 0.05
 
     def name(self, action: Action) -> str:
-        if action.lane == PAGERDUTY:
+        if action.queue == PAGERDUTY:
             return action.target.address
         if action.target.address == "#ops":
             return "#ops"
@@ -172,8 +175,8 @@ class Night(Life):
                 assert begun_at >= before.wait_started_at + AFTER_S, "the wait before it was cut short"
 
 
-def live(policy, fates, away, lanes) -> Night:
-    night = Night(policy, fates=fates, away=away, lanes=lanes)
+def live(policy, fates, away, queues) -> Night:
+    night = Night(policy, fates=fates, away=away, queues=queues)
     night.passes()
     return night
 
@@ -181,17 +184,17 @@ def live(policy, fates, away, lanes) -> Night:
 @LAW
 @given(**NIGHTS)
 def test_a_step_is_notified_with_its_first_receipt_and_the_next_wait_runs_in_full(
-    policy, fates, away, lanes
+    policy, fates, away, queues
 ) -> None:
-    live(policy, fates, away, lanes)  # looks at it after each thing that is done
+    live(policy, fates, away, queues)  # looks at it after each thing that is done
 
 
 @LAW
 @given(**NIGHTS)
 def test_the_next_wait_begins_with_the_first_receipt_or_two_minutes_after_the_first_attempt(
-    policy, fates, away, lanes
+    policy, fates, away, queues
 ) -> None:
-    night = live(policy, fates, away, lanes)
+    night = live(policy, fates, away, queues)
     for step_state in night.escalation().steps:
         assert step_state.wait_started_at is not None, f"{step_state.step.name} was never told or given up"
         own = [night.receipts.get(key) for key in night.notifying_keys(step_state.step)[:-2]]
@@ -212,11 +215,11 @@ def test_the_next_wait_begins_with_the_first_receipt_or_two_minutes_after_the_fi
 @LAW
 @given(**NIGHTS)
 def test_no_two_steps_are_notified_within_one_wait_however_long_the_outage(
-    policy, fates, away, lanes
+    policy, fates, away, queues
 ) -> None:
     """Where targets take or refuse, and none fails for a while: then no telling goes on behind the next wait."""
     fates = {target: fate if fate == "refuses" else 0.0 for target, fate in fates.items()}
-    night = live(policy, fates, away, lanes)
+    night = live(policy, fates, away, queues)
     for before, step_state in itertools.pairwise(night.escalation().steps):
         if step_state.notified_at is not None and before.notified_at is not None:
             assert step_state.notified_at >= before.notified_at + AFTER_S - AT_ONCE_S
@@ -224,8 +227,8 @@ def test_no_two_steps_are_notified_within_one_wait_however_long_the_outage(
 
 @LAW
 @given(**NIGHTS)
-def test_without_an_outage_no_step_waits_longer_than_its_time(policy, fates, away, lanes) -> None:
-    night = live(policy, fates, [], lanes)
+def test_without_an_outage_no_step_waits_longer_than_its_time(policy, fates, away, queues) -> None:
+    night = live(policy, fates, [], queues)
     for before, step_state in itertools.pairwise(night.escalation().steps):
         assert step_state.due_at == before.wait_started_at + AFTER_S
         assert before.wait_started_at <= before.due_at + STEP_TIMEOUT_S + RETRIES_S

@@ -15,7 +15,7 @@ from receiver.domain.person import OnCallPerson, Person
 from receiver.domain.policy import Responder
 from receiver.domain.request import Answer, Command, Details, FormFaults, ModalSubmit, OpenModal, Press
 from receiver.engine.desk import Desk
-from receiver.engine.roster import Roster
+from receiver.engine.roster import OnCallReport
 from tests.rig import ROUTING, START, Rig
 
 ALICE = Person("alice", "slack", "U0ALICE1")
@@ -32,11 +32,13 @@ class Pagers:
         return self.people.get(responder.name, ())
 
 
-def build(rig: Rig, *, roster: Roster | None = None, **more: Any) -> Desk:
+def build(rig: Rig, *, on_call_report: OnCallReport | None = None, **more: Any) -> Desk:
     parts = rig.parts
-    roster = roster or Roster(parts.routing.responders)
+    on_call_report = on_call_report or OnCallReport(parts.routing.responders)
     zone = more.pop("zone", parts.routing.zone)
-    return Desk(parts.incident_service, parts.incidents, parts.routing, roster, rig.clock, zone=zone, **more)
+    return Desk(
+        parts.incident_service, parts.incidents, parts.routing, on_call_report, rig.clock, zone=zone, **more
+    )
 
 
 @pytest.fixture
@@ -357,8 +359,8 @@ def test_what_is_not_understood_is_answered_with_what_is(desk: Desk, text: str) 
 # --- who is on call ---
 
 
-def on_call(rig: Rig, roster: Roster) -> list[str]:
-    answer = build(rig, roster=roster).take(Command("oncall", ALICE))
+def on_call(rig: Rig, on_call_report: OnCallReport) -> list[str]:
+    answer = build(rig, on_call_report=on_call_report).take(Command("oncall", ALICE))
     assert isinstance(answer, Answer)
     return [line.text for line in answer.lines]
 
@@ -368,19 +370,21 @@ def responders(*names: str) -> dict[str, Responder]:
 
 
 def test_without_pagerduty_it_says_that_it_is_not_configured(rig: Rig) -> None:
-    assert "isn't configured" in on_call(rig, Roster(responders("on-call")))[0]
-    assert "isn't configured" in on_call(rig, Roster({"manager": Responder("manager", ())}, Pagers()))[0]
+    assert "isn't configured" in on_call(rig, OnCallReport(responders("on-call")))[0]
+    assert (
+        "isn't configured" in on_call(rig, OnCallReport({"manager": Responder("manager", ())}, Pagers()))[0]
+    )
 
 
 def test_people_on_call_are_told_with_their_turns_end(rig: Rig) -> None:
     pagers = Pagers(**{"on-call": (OnCallPerson("alice", until=START), OnCallPerson("bob", as_of=START))})
-    roster = Roster(responders("on-call", "team-lead"), pagers)
-    assert on_call(rig, roster) == [
+    on_call_report = OnCallReport(responders("on-call", "team-lead"), pagers)
+    assert on_call(rig, on_call_report) == [
         "On-call: alice",
         "On-call: bob, as PagerDuty last said,",
         "Team Lead: nobody is known",
     ]
-    assert [line.until for line in roster.tell()] == [START, 0.0, 0.0]
+    assert [line.until for line in on_call_report.list_lines()] == [START, 0.0, 0.0]
 
 
 def test_all_are_asked_at_once(rig: Rig) -> None:
@@ -392,7 +396,7 @@ def test_all_are_asked_at_once(rig: Rig) -> None:
             meeting.wait()
             return ()
 
-    assert len(Roster(responders("a", "b", "c"), Slow()).tell()) == 3
+    assert len(OnCallReport(responders("a", "b", "c"), Slow()).list_lines()) == 3
 
 
 # --- until a time of day ---

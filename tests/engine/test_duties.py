@@ -8,9 +8,9 @@ from collections.abc import Callable
 
 import pytest
 
-from receiver.engine.duties import KEEP_EVERY_S, LANE, Duties, Repeated
+from receiver.engine.duties import ENSURE_EVERY_S, TASKS, PeriodicTask, PeriodicTasks
 from receiver.engine.worker import Worker
-from receiver.store.agenda import RedisAgenda
+from receiver.store.agenda import WorkQueue
 from receiver.store.connection import Client
 from receiver.store.keys import Keys
 from tests.moments import HANDED_IN
@@ -18,46 +18,46 @@ from tests.rig import Clock
 
 
 @pytest.fixture
-def agenda(redis_client: Client) -> RedisAgenda:
-    return RedisAgenda(redis_client, moments=HANDED_IN)
+def work_queue(redis_client: Client) -> WorkQueue:
+    return WorkQueue(redis_client, moments=HANDED_IN)
 
 
-def a_duty(clock: Clock) -> Duties:
-    return Duties({"watch-": Repeated(lambda now: now + 60)}, None, {}, clock)  # type: ignore[arg-type]
+def a_periodic_task(clock: Clock) -> PeriodicTasks:
+    return PeriodicTasks({"watch-": PeriodicTask(lambda now: now + 60)}, None, {}, clock)  # type: ignore[arg-type]
 
 
 def waits_until(client: Client) -> float | None:
-    return client.zscore(Keys(0).agenda(LANE), "watch-")
+    return client.zscore(Keys(0).queue(TASKS), "watch-")
 
 
-def test_one_that_waits_keeps_its_moment(agenda: RedisAgenda, redis_client: Client) -> None:
+def test_a_waiting_task_keeps_its_due_time(work_queue: WorkQueue, redis_client: Client) -> None:
     clock = Clock()
-    agenda.put(LANE, "watch-", clock() + 7)
-    a_duty(clock).keep(agenda)
+    work_queue.enqueue(TASKS, "watch-", clock() + 7)
+    a_periodic_task(clock).enqueue_missing(work_queue)
     assert waits_until(redis_client) == clock() + 7
 
 
-def test_one_that_is_being_done_is_not_done_twice(agenda: RedisAgenda) -> None:
+def test_a_running_task_is_not_run_twice(work_queue: WorkQueue) -> None:
     clock = Clock()
-    duties = a_duty(clock)
-    duties.begin(agenda)
-    assert agenda.claim(LANE, "w", clock(), 1).incidents == ("watch-",)
-    duties.keep(agenda)
-    agenda.release(LANE, "w", "watch-", duties.reconcile("watch-", LANE, "w"))
-    assert agenda.claim(LANE, "w", clock(), 1).incidents == ()
+    periodic_tasks = a_periodic_task(clock)
+    periodic_tasks.enqueue_all(work_queue)
+    assert work_queue.claim(TASKS, "w", clock(), 1).incidents == ("watch-",)
+    periodic_tasks.enqueue_missing(work_queue)
+    work_queue.release(TASKS, "w", "watch-", periodic_tasks.reconcile("watch-", TASKS, "w"))
+    assert work_queue.claim(TASKS, "w", clock(), 1).incidents == ()
 
 
-def test_a_worker_brings_back_what_a_store_that_lost_its_data_forgot(
-    agenda: RedisAgenda, redis_client: Client
+def test_a_worker_enqueues_tasks_again_after_redis_lost_its_data(
+    work_queue: WorkQueue, redis_client: Client
 ) -> None:
     clock = Clock()
-    worker = Worker("w", agenda, None, a_duty(clock), clock, threads={})  # type: ignore[arg-type]
+    worker = Worker("w", work_queue, None, a_periodic_task(clock), clock, threads={})  # type: ignore[arg-type]
     running = threading.Thread(target=worker.run)
     running.start()
     try:
         until(lambda: waits_until(redis_client) is not None)
         redis_client.flushall()
-        clock.moment += KEEP_EVERY_S + 1
+        clock.moment += ENSURE_EVERY_S + 1
         until(lambda: waits_until(redis_client) is not None)
     finally:
         worker.stop()

@@ -8,24 +8,24 @@ from typing import Any
 import pytest
 
 from receiver.domain.ports import Claims
-from receiver.engine.lane import Lane
+from receiver.engine.lane import QueueConsumer
 from receiver.errors import StoreError
 from tests.cli.running import until
 
 
-class Agenda:
+class BrokenQueue:
     """Breaks down in a way that nobody foresaw, and then lends one incident."""
 
     def __init__(self) -> None:
         self.asked = 0
 
-    def claim(self, lane: str, worker: str, now: float, count: int) -> Claims:
+    def claim(self, queue: str, worker: str, now: float, count: int) -> Claims:
         self.asked += 1
         if self.asked == 1:
             raise TypeError("an answer that makes no sense")
         return Claims(("a-1",) if self.asked == 2 else (), None)
 
-    def end_loans(self, *_: Any) -> None:
+    def expire_leases(self, *_: Any) -> None:
         pass
 
     def release(self, *_: Any) -> bool:
@@ -36,19 +36,19 @@ class Reconciler:
     def __init__(self) -> None:
         self.done = threading.Event()
 
-    def reconcile(self, incident_id: str, lane: str, worker: str) -> dict[str, float | None]:
+    def reconcile(self, incident_id: str, queue: str, worker: str) -> dict[str, float | None]:
         self.done.set()
         return {}
 
 
-def test_a_fault_while_claiming_ends_no_lane() -> None:
+def test_an_unexpected_error_while_claiming_does_not_stop_the_consumer() -> None:
     reconciler = Reconciler()
-    lane = Lane("slack", "w1", Agenda(), lambda: reconciler, lambda: 0.0, threads=1)
-    lane.start()
+    consumer = QueueConsumer("slack", "w1", BrokenQueue(), lambda: reconciler, lambda: 0.0, threads=1)
+    consumer.start()
     try:
         assert reconciler.done.wait(5)
     finally:
-        lane.stop()
+        consumer.stop()
 
 
 class Ledger:
@@ -56,19 +56,19 @@ class Ledger:
 
     def __init__(self) -> None:
         self.ended: list[tuple[tuple[str, ...], float]] = []
-        self.lent = 0
+        self.claimed_times = 0
 
-    def end_loans(self, lane: str, worker: str, at_work: list[str], at: float) -> None:
-        self.ended.append((tuple(at_work), at))
+    def expire_leases(self, queue: str, worker: str, in_progress: list[str], at: float) -> None:
+        self.ended.append((tuple(in_progress), at))
 
-    def claim(self, lane: str, worker: str, now: float, count: int) -> Claims:
-        self.lent += 1
+    def claim(self, queue: str, worker: str, now: float, count: int) -> Claims:
+        self.claimed_times += 1
         return Claims(("a-1",), now)
 
     def release(self, *_: Any) -> bool:
         return True
 
-    def put(self, *_: Any) -> None:
+    def enqueue(self, *_: Any) -> None:
         pass
 
 
@@ -80,7 +80,7 @@ class Slow:
         self.go_on = threading.Event()
         self.is_over = threading.Event()
 
-    def reconcile(self, incident_id: str, lane: str, worker: str) -> dict[str, float | None]:
+    def reconcile(self, incident_id: str, queue: str, worker: str) -> dict[str, float | None]:
         self.begun.append(incident_id)
         self.go_on.wait(5)
         if len(self.begun) == 1:
@@ -89,25 +89,27 @@ class Slow:
         return {}
 
 
-def test_what_is_lent_again_while_it_is_worked_on_is_not_begun_twice() -> None:
+def test_an_incident_claimed_again_while_in_progress_is_not_started_twice() -> None:
     ledger, slow = Ledger(), Slow()
-    lane = Lane("slack", "w1", ledger, lambda: slow, lambda: 0.0, threads=2)
-    lane.start()
+    consumer = QueueConsumer("slack", "w1", ledger, lambda: slow, lambda: 0.0, threads=2)
+    consumer.start()
     try:
-        until(lambda: ledger.lent >= 3 and bool(slow.begun))
+        until(lambda: ledger.claimed_times >= 3 and bool(slow.begun))
         assert slow.begun == ["a-1"]
     finally:
         slow.go_on.set()
         slow.is_over.set()
-        lane.stop()
+        consumer.stop()
 
 
 @pytest.mark.parametrize(("name", "at"), [("pagerduty", 100.0), ("slack", 102.0)])
-def test_loans_from_before_the_start_end_at_once_and_those_of_an_outage_soon(name: str, at: float) -> None:
+def test_leases_from_before_the_start_expire_at_once_and_those_of_an_outage_soon(
+    name: str, at: float
+) -> None:
     """At Slack, what was just sent is given time to be seen."""
     ledger, slow = Ledger(), Slow()
-    lane = Lane(name, "w1", ledger, lambda: slow, lambda: 100.0, threads=2)
-    lane.start()
+    consumer = QueueConsumer(name, "w1", ledger, lambda: slow, lambda: 100.0, threads=2)
+    consumer.start()
     try:
         until(lambda: len(slow.begun) == 1)
         assert ledger.ended == [((), at)]
@@ -117,28 +119,28 @@ def test_loans_from_before_the_start_end_at_once_and_those_of_an_outage_soon(nam
         assert ledger.ended[1][1] == 100.5
     finally:
         slow.is_over.set()
-        lane.stop()
+        consumer.stop()
 
 
 class Once:
     """Lends `a-1` twice while it is worked on, and notes when it is to be looked at next."""
 
     def __init__(self) -> None:
-        self.lent = 0
+        self.claimed_times = 0
         self.released: list[dict[str, float | None]] = []
 
-    def end_loans(self, *_: Any) -> None:
+    def expire_leases(self, *_: Any) -> None:
         pass
 
-    def claim(self, lane: str, worker: str, now: float, count: int) -> Claims:
-        self.lent += 1
-        return Claims(("a-1",) if self.lent <= 2 else (), now if self.lent < 2 else None)
+    def claim(self, queue: str, worker: str, now: float, count: int) -> Claims:
+        self.claimed_times += 1
+        return Claims(("a-1",) if self.claimed_times <= 2 else (), now if self.claimed_times < 2 else None)
 
-    def release(self, lane: str, worker: str, incident_id: str, dues: dict[str, float | None]) -> bool:
+    def release(self, queue: str, worker: str, incident_id: str, dues: dict[str, float | None]) -> bool:
         self.released.append(dues)
         return True
 
-    def put(self, *_: Any) -> None:
+    def enqueue(self, *_: Any) -> None:
         pass
 
 
@@ -148,87 +150,87 @@ class Calm:
     def __init__(self) -> None:
         self.go_on = threading.Event()
 
-    def reconcile(self, incident_id: str, lane: str, worker: str) -> dict[str, float | None]:
+    def reconcile(self, incident_id: str, queue: str, worker: str) -> dict[str, float | None]:
         self.go_on.wait(5)
-        return {lane: None}
+        return {queue: None}
 
 
-def test_what_was_lent_again_meanwhile_is_looked_at_once_more() -> None:
+def test_an_incident_claimed_again_meanwhile_is_reconciled_once_more() -> None:
     """What made it due is off the agenda by then: news that came since would wait for ever."""
     once, calm = Once(), Calm()
-    lane = Lane("slack", "w1", once, lambda: calm, lambda: 100.0, threads=2)
-    lane.start()
+    consumer = QueueConsumer("slack", "w1", once, lambda: calm, lambda: 100.0, threads=2)
+    consumer.start()
     try:
-        until(lambda: once.lent >= 3)
+        until(lambda: once.claimed_times >= 3)
         calm.go_on.set()
         until(lambda: bool(once.released))
         assert once.released == [{"slack": 100.0}]
     finally:
-        lane.stop()
+        consumer.stop()
 
 
 class Hasty:
     """Lends `a-1` once more while it is given back: before the release is done, or after it."""
 
-    def __init__(self, *, lends_before: bool) -> None:
-        self._lends_before = lends_before
+    def __init__(self, *, claims_before: bool) -> None:
+        self._claims_before = claims_before
         self._state = threading.Condition()
         self._is_due = True
-        self._is_lent = False
-        self._lane: Lane | None = None
+        self._is_leased = False
+        self._consumer: QueueConsumer | None = None
 
-    def attach(self, lane: Lane) -> None:
-        self._lane = lane
+    def attach(self, consumer: QueueConsumer) -> None:
+        self._consumer = consumer
 
-    def claim(self, lane: str, worker: str, now: float, count: int) -> Claims:
+    def claim(self, queue: str, worker: str, now: float, count: int) -> Claims:
         with self._state:
-            is_lent, self._is_due = self._is_due, False
-            self._is_lent = self._is_lent or is_lent
+            is_leased, self._is_due = self._is_due, False
+            self._is_leased = self._is_leased or is_leased
             self._state.notify_all()
-            return Claims(("a-1",) if is_lent else (), None)
+            return Claims(("a-1",) if is_leased else (), None)
 
     def release(self, *_: Any) -> bool:
         with self._state:
-            if self._lends_before:
+            if self._claims_before:
                 self._let_claim()
-            self._is_lent = False
-            if not self._lends_before and self._lane is not None:
+            self._is_leased = False
+            if not self._claims_before and self._consumer is not None:
                 self._let_claim()
-            self._lane = None  # the next time it is simply given back
+            self._consumer = None  # the next time it is simply given back
             return True
 
     def _let_claim(self) -> None:
-        if self._lane is not None:
+        if self._consumer is not None:
             self._is_due = True
-            self._lane.wake(0.0)
+            self._consumer.wake(0.0)
             assert self._state.wait_for(lambda: not self._is_due, 5)
 
-    def end_loans(self, lane: str, worker: str, at_work: list[str], at: float) -> None:
+    def expire_leases(self, queue: str, worker: str, in_progress: list[str], at: float) -> None:
         with self._state:
-            self._is_due = self._is_due or (self._is_lent and "a-1" not in at_work)
+            self._is_due = self._is_due or (self._is_leased and "a-1" not in in_progress)
 
-    def put(self, lane: str, incident_id: str, due: float) -> None:
+    def enqueue(self, queue: str, incident_id: str, due: float) -> None:
         with self._state:
-            self._is_due = self._is_due or not self._is_lent
+            self._is_due = self._is_due or not self._is_leased
 
 
 class Counting:
     def __init__(self) -> None:
         self.count = 0
 
-    def reconcile(self, incident_id: str, lane: str, worker: str) -> dict[str, float | None]:
+    def reconcile(self, incident_id: str, queue: str, worker: str) -> dict[str, float | None]:
         self.count += 1
-        return {lane: None}
+        return {queue: None}
 
 
-@pytest.mark.parametrize("lends_before", [True, False], ids=["before", "after"])
-def test_what_is_lent_again_while_it_is_given_back_is_looked_at_at_once(lends_before: bool) -> None:
+@pytest.mark.parametrize("claims_before", [True, False], ids=["before", "after"])
+def test_an_incident_claimed_again_while_it_is_released_is_reconciled_at_once(claims_before: bool) -> None:
     """Else nobody works on it until the loan ends: an acknowledgement reached PagerDuty 2.4 s late."""
-    hasty, counting = Hasty(lends_before=lends_before), Counting()
-    lane = Lane("pagerduty", "w1", hasty, lambda: counting, lambda: 0.0, threads=2)
-    hasty.attach(lane)
-    lane.start()
+    hasty, counting = Hasty(claims_before=claims_before), Counting()
+    consumer = QueueConsumer("pagerduty", "w1", hasty, lambda: counting, lambda: 0.0, threads=2)
+    hasty.attach(consumer)
+    consumer.start()
     try:
         until(lambda: counting.count == 2)
     finally:
-        lane.stop()
+        consumer.stop()

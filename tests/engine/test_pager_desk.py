@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from receiver.domain.person import Person
-from receiver.engine.duties import Duties
+from receiver.engine.duties import PeriodicTasks
 from receiver.engine.pager_desk import PagerDutyWebhookHandler
 from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
 from receiver.lookups.pagerduty import PagerDutyRest
@@ -38,8 +38,10 @@ class Bridge:
         self.handler = PagerDutyWebhookHandler(
             parts.incident_service, parts.incidents, self.pager, parts.routing, rig.clock
         )
-        duties = Duties({}, parts.errands, {"pagerduty": self.handler.handle_event}, rig.clock)
-        rig.machine = replace(rig.machine, duties=duties)
+        periodic_tasks = PeriodicTasks(
+            {}, parts.job_queue, {"pagerduty": self.handler.handle_event}, rig.clock
+        )
+        rig.machine = replace(rig.machine, periodic_tasks=periodic_tasks)
 
     def delivers(self) -> list[int]:
         """Have PagerDuty deliver what waits, and everybody work it off."""

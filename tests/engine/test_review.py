@@ -78,7 +78,7 @@ class Office:
         )
 
     def works(self, reviewer: Reviewer | None = None) -> float:
-        return (reviewer or self.reviewer()).work(ROUTE, self.now)
+        return (reviewer or self.reviewer()).run(ROUTE, self.now)
 
     def passes_to(self, moment: float | str) -> float:
         """Let time pass, working at each moment that was asked for; return the next one."""

@@ -15,7 +15,7 @@ from receiver.config.load import load_settings
 from receiver.config.routing import load_routing
 from receiver.domain.ports import Claims
 from receiver.engine.worker import Worker
-from receiver.store.agenda import RedisAgenda
+from receiver.store.agenda import WorkQueue
 from receiver.store.connection import connect
 from receiver.store.embedded import EmbeddedValkey
 from receiver.wiring.worker import ReceiverWorker
@@ -23,27 +23,27 @@ from tests.rig import Clock, Rig
 from tests.support.log_lines import count_lines, written_log
 
 
-class Agenda:
+class IdleQueue:
     """An agenda where nothing is due; notes what it is asked to look at."""
 
     def __init__(self) -> None:
         self.redis_clock = Clock()
-        self.looked: list[tuple[str, float]] = []
-        self.has_looked = threading.Event()
-        self.has_beaten = threading.Event()
+        self.rescheduled: list[tuple[str, float]] = []
+        self.has_rescheduled = threading.Event()
+        self.has_sent_heartbeat = threading.Event()
 
-    def claim(self, lane: str, worker: str, now: float, count: int) -> Claims:
+    def claim(self, queue: str, worker: str, now: float, count: int) -> Claims:
         return Claims((), None)
 
-    def look_at_all(self, lane: str, now: float) -> None:
-        self.looked.append((lane, now))
-        self.has_looked.set()
+    def reschedule_all(self, queue: str, now: float) -> None:
+        self.rescheduled.append((queue, now))
+        self.has_rescheduled.set()
 
-    def end_loans(self, lane: str, worker: str, at_work: list[str], at: float) -> None:
+    def expire_leases(self, queue: str, worker: str, in_progress: list[str], at: float) -> None:
         pass
 
-    def beat(self, worker: str, now: float) -> float:
-        self.has_beaten.set()
+    def heartbeat(self, worker: str, now: float) -> float:
+        self.has_sent_heartbeat.set()
         return now - self.redis_clock()
 
     def listen(self) -> Iterator[None]:
@@ -51,39 +51,39 @@ class Agenda:
             time.sleep(0.05)
             yield None
 
-    def leave(self, worker: str) -> None:
+    def deregister(self, worker: str) -> None:
         pass
 
 
-class Duties:
-    def begin(self, agenda: Any) -> None:
+class NoTasks:
+    def enqueue_all(self, work_queue: Any) -> None:
         pass
 
-    keep = begin
+    enqueue_missing = enqueue_all
 
 
 @pytest.mark.parametrize("whose", ["ours", "Redis' own"])
 @pytest.mark.parametrize("step_s", [-3600.0, 3600.0])
-def test_when_a_clock_is_set_everything_is_looked_at(whose: str, step_s: float) -> None:
+def test_when_a_clock_is_set_everything_is_rescheduled(whose: str, step_s: float) -> None:
     """Ours, or Redis': by either what waits would be early or late by the step."""
-    agenda, clock = Agenda(), Clock()
-    set_clock = clock if whose == "ours" else agenda.redis_clock
-    worker = Worker("w1", agenda, None, Duties(), clock, threads={"slack": 1, "duties": 1})
+    work_queue, clock = IdleQueue(), Clock()
+    set_clock = clock if whose == "ours" else work_queue.redis_clock
+    worker = Worker("w1", work_queue, None, NoTasks(), clock, threads={"slack": 1, "tasks": 1})
     thread = threading.Thread(target=worker.run)
     thread.start()
     try:
-        assert agenda.has_beaten.wait(5)
+        assert work_queue.has_sent_heartbeat.wait(5)
         set_clock.moment += 0.5 if step_s > 0 else -0.5
         for _ in range(2):
-            agenda.has_beaten.clear()
-            assert agenda.has_beaten.wait(5)
-        assert not agenda.looked  # a small correction
+            work_queue.has_sent_heartbeat.clear()
+            assert work_queue.has_sent_heartbeat.wait(5)
+        assert not work_queue.rescheduled  # a small correction
         set_clock.moment += step_s
-        assert agenda.has_looked.wait(5)
+        assert work_queue.has_rescheduled.wait(5)
     finally:
         worker.stop()
         thread.join(10)
-    assert agenda.looked == [("slack", clock.moment), ("duties", clock.moment)]
+    assert work_queue.rescheduled == [("slack", clock.moment), ("tasks", clock.moment)]
 
 
 def wait_for(is_so: Callable[[], object], within_s: float = 15.0) -> None:
@@ -93,22 +93,22 @@ def wait_for(is_so: Callable[[], object], within_s: float = 15.0) -> None:
         time.sleep(0.05)
 
 
-def test_a_redis_that_is_away_is_logged_once_for_each_lane() -> None:
-    lanes = ("slack", "pagerduty", "duties")
+def test_an_unavailable_redis_is_logged_once_for_each_queue() -> None:
+    queues = ("slack", "pagerduty", "tasks")
     with written_log() as log, tempfile.TemporaryDirectory(prefix="rcv-") as folder:
         server = EmbeddedValkey(Path(folder))
         process = server.start()
         server.wait_ready(process)
         client = connect(server.url)
-        agenda = RedisAgenda(client)
-        worker = Worker("w1", agenda, None, Duties(), time.time, threads=dict.fromkeys(lanes, 1))
+        work_queue = WorkQueue(client)
+        worker = Worker("w1", work_queue, None, NoTasks(), time.time, threads=dict.fromkeys(queues, 1))
         thread = threading.Thread(target=worker.run)
         thread.start()
         try:
             wait_for(lambda: client.exists("rcv:workers"))
             process.kill()
             process.wait(10)
-            wait_for(lambda: ("store out of reach", "beat") in count_lines(log))
+            wait_for(lambda: ("redis unavailable", "heartbeat") in count_lines(log))
             time.sleep(4)  # each lane looks twice a second, and the worker beats
             away = count_lines(log)
             process = server.start()
@@ -120,27 +120,27 @@ def test_a_redis_that_is_away_is_logged_once_for_each_lane() -> None:
             client.close()
             process.kill()
             process.wait(10)
-    assert {("agenda out of reach", lane) for lane in lanes} <= away.keys()
-    assert ("wake-ups out of reach", "") in away
+    assert {("work queue unavailable", queue) for queue in queues} <= away.keys()
+    assert ("wake-ups unavailable", "") in away
     assert {event: count for event, count in away.items() if count > 1} == {}
 
 
 def test_a_clock_that_is_apart_from_redis_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    agenda, clock = Agenda(), Clock()
+    work_queue, clock = IdleQueue(), Clock()
     clock.moment += 30.0
-    worker = Worker("w1", agenda, None, Duties(), clock, threads={"duties": 1})
+    worker = Worker("w1", work_queue, None, NoTasks(), clock, threads={"tasks": 1})
     thread = threading.Thread(target=worker.run)
     thread.start()
     try:
         for _ in range(3):
-            agenda.has_beaten.clear()
-            assert agenda.has_beaten.wait(5)
+            work_queue.has_sent_heartbeat.clear()
+            assert work_queue.has_sent_heartbeat.wait(5)
     finally:
         worker.stop()
         thread.join(10)
     found = [record for record in caplog.records if record.getMessage() == "the clock differs from Redis'"]
     assert [record.fields for record in found] == [{"ahead_s": 30.0}]
-    assert not agenda.looked
+    assert not work_queue.rescheduled
 
 
 def test_another_configuration_goes_by_the_lines_to_redis_that_there_are(rig: Rig) -> None:
@@ -150,4 +150,4 @@ def test_another_configuration_goes_by_the_lines_to_redis_that_there_are(rig: Ri
     worker = ReceiverWorker(settings, routing)
     worker.reload(routing)
     inner = worker._worker
-    assert inner._reconciler._incidents._redis is inner._agenda._redis
+    assert inner._reconciler._incidents._redis is inner._work_queue._redis

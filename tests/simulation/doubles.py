@@ -48,9 +48,9 @@ class Shown:
 class Double:
     """What both have: the ways to fail."""
 
-    def __init__(self, stage: Stage, lane: str) -> None:
+    def __init__(self, stage: Stage, queue: str) -> None:
         self.stage = stage
-        self.lane = lane
+        self.queue = queue
         self.chances: dict[str, float] = {}
         self.sent: list[Sent] = []
         self._before: tuple[int, ...] = ()
@@ -58,11 +58,11 @@ class Double:
     def send(self, notification: Notification) -> Receipt:
         """Take it and give the receipt; or fail, with or without having taken it."""
         action = notification.action
-        actor = self.stage.reach(f"{self.lane} <- {type(action).__name__} {action.key} {action.instance}")
+        actor = self.stage.reach(f"{self.queue} <- {type(action).__name__} {action.key} {action.instance}")
         self._before = tuple(actor.effects) if actor else ()
         fate = pick(self.stage.rng, self.chances) if actor else ""
         if fate:
-            self.stage.note(f"{self.lane}: {fate}")
+            self.stage.note(f"{self.queue}: {fate}")
         if fate in ("refused", "limited", "silent", "hopeless"):
             self._note(notification, fate)
             self._fail(fate)

@@ -16,7 +16,7 @@ from receiver.domain.page_check import is_left_open
 from receiver.domain.policy import EscalationPolicy, Responder
 from receiver.engine.reconcile import resolve_policy
 from receiver.errors import NotFound
-from receiver.store.keys import LANES, Keys
+from receiver.store.keys import QUEUES, Keys
 from tests.mocks.pagerduty_account import PagedIncident
 from tests.simulation.doubles import Sent
 from tests.simulation.sender import TrueAlert, TrueGroup
@@ -322,14 +322,14 @@ def _find_overlaps(line: list[PagedIncident]) -> Iterator[str]:
 def _check_rest(world: World) -> Iterator[str]:
     """Nothing is due, nothing is lent, and nothing stays for ever that is not open."""
     now = world.stage.moment
-    for keys, lane in product(map(Keys, range(world.shards)), LANES):
-        due = world.beside.zrangebyscore(keys.agenda(lane), "-inf", now)
+    for keys, queue in product(map(Keys, range(world.shards)), QUEUES):
+        due = world.beside.zrangebyscore(keys.queue(queue), "-inf", now)
         if due:
-            yield f"{lane}: due and not done: {due}"
-        lent = world.beside.zrange(keys.claims(lane), 0, -1)
-        owners = world.beside.hkeys(keys.owners(lane))
-        if lent or owners:
-            yield f"{lane}: still on loan: {lent or owners}"
+            yield f"{queue}: due and not done: {due}"
+        leased = world.beside.zrange(keys.leases(queue), 0, -1)
+        lease_owners = world.beside.hkeys(keys.lease_owners(queue))
+        if leased or lease_owners:
+            yield f"{queue}: still on loan: {leased or lease_owners}"
     leaked = find_keys_without_expiry(world.beside)
     if leaked:
         yield f"keys that would stay for ever: {leaked}"

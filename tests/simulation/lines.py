@@ -11,7 +11,7 @@ import redis
 from redis.client import Pipeline
 
 from receiver.store.connection import Client, read_scripts
-from receiver.store.keys import LANES
+from receiver.store.keys import QUEUES
 from tests.simulation.stage import NEVER, Stage, pick
 
 TEXTS = read_scripts()
@@ -57,10 +57,10 @@ class Line(redis.Redis):  # type: ignore[type-arg]
             script = SCRIPTS.get(call[1]) if call[0] == "EVALSHA" else None
             if script in (None, "claim", "renew", "look", "hasten", "depth"):
                 continue
-            for lane, moment in find_wakes(call):
-                self.stage.wake(lane, moment)
+            for queue, moment in find_wakes(call):
+                self.stage.wake(queue, moment)
             if script == "commit":
-                self.on_change([key for key in call[3 : 3 + int(call[2])] if ":group:" in key])
+                self.on_change([key for key in call[3 : 3 + int(call[2])] if ":incident:" in key])
 
 
 class LinePipeline(Pipeline):  # type: ignore[type-arg]
@@ -89,9 +89,9 @@ def find_wakes(call: Args) -> list[tuple[str, float]]:
     """Return whom a script told to look, and when: at once, where no moment stands before the lane."""
     wakes = []
     for before, word in pairwise(call):
-        if word in LANES:
+        if word in QUEUES:
             moment = 0.0
-            if isinstance(before, str) and before not in LANES:
+            if isinstance(before, str) and before not in QUEUES:
                 moment = _read_moment(before)
             wakes.append((word, moment))
     return wakes

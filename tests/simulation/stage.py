@@ -35,7 +35,7 @@ class Actor:
     name: str
     host: str
     task: greenlet
-    lane: str = ""
+    queue: str = ""
     wakes_at: float = 0.0
     held: str = ""  # the incident it has on loan
     is_asking: bool = False  # it has read the clock, and is about to claim by it
@@ -71,9 +71,9 @@ class Stage:
 
     # --- actors ---
 
-    def start(self, name: str, host: str, work: Callable[[], object], lane: str = "") -> Actor:
+    def start(self, name: str, host: str, work: Callable[[], object], queue: str = "") -> Actor:
         """Have *work* done by a new actor; it begins when the seed says so."""
-        actor = Actor(name, host, greenlet(lambda: self._run(work), self._hub), lane)
+        actor = Actor(name, host, greenlet(lambda: self._run(work), self._hub), queue)
         self.actors.append(actor)
         return actor
 
@@ -156,10 +156,10 @@ class Stage:
             raise Restless(f"{self.number} effects and no rest")
         return actor
 
-    def wake(self, lane: str, moment: float) -> None:
+    def wake(self, queue: str, moment: float) -> None:
         """Have those of a lane who wait for work look at *moment*."""
         for actor in self.actors:
-            if actor.lane == lane and not actor.held:
+            if actor.queue == queue and not actor.held:
                 actor.wakes_at = min(actor.wakes_at, moment)
 
     def describe(self, last: int = 400) -> str:

@@ -20,10 +20,10 @@ from receiver.engine.intake import IncidentIngester
 from receiver.engine.routing_keys import RoutingKeys
 from receiver.errors import ClaimLost, NotFound, StoreError
 from receiver.sources import alertmanager
-from receiver.store.agenda import RedisAgenda
+from receiver.store.agenda import WorkQueue
 from receiver.store.connection import Client
 from receiver.store.incidents import RedisIncidents
-from receiver.store.keys import CLUSTER_SHARDS, DUTIES, LANES
+from receiver.store.keys import CLUSTER_SHARDS, QUEUES, TASKS
 from receiver.text import Secret
 from receiver.web.app import create_app
 from receiver.wiring import Machine, Parts, build_machine, build_parts
@@ -115,7 +115,7 @@ class World:
         self.moments = moments = Apart(self.stage.clock, self.stage.redis_clock)
         # What is so, whatever fails.
         self.truth = RedisIncidents(beside, history_s=routing.history, shards=self.shards, moments=moments)
-        self.truth_agenda = RedisAgenda(beside, shards=self.shards, moments=moments)
+        self.truth_work_queue = WorkQueue(beside, shards=self.shards, moments=moments)
         self.line = line
         line.stage, line.chances, line.on_change = self.stage, {}, self._saw
         self.slack = SlackDouble(self.stage)
@@ -177,24 +177,24 @@ class World:
         self._lives += 1
         host = f"{base}.{self._lives}"
         is_first = base == WORKERS[0]
-        for lane in LANES:
-            is_busy = lane in (SLACK, PAGERDUTY)
+        for queue in QUEUES:
+            is_busy = queue in (SLACK, PAGERDUTY)
             for number in range(is_busy + is_first):  # two of one process, and one of another
-                self._start_hand(host, lane, number)
+                self._start_hand(host, queue, number)
 
-    def _start_hand(self, host: str, lane: str, number: int) -> None:
+    def _start_hand(self, host: str, queue: str, number: int) -> None:
         cell: list[Actor] = []
-        actor = self.stage.start(f"{host}/{lane}-{number}", host, lambda: self._work(cell[0]), lane)
+        actor = self.stage.start(f"{host}/{queue}-{number}", host, lambda: self._work(cell[0]), queue)
         cell.append(actor)
 
     def _work(self, me: Actor) -> None:
         """Claim, reconcile, release, as a lane does."""
-        agenda = self.parts.agenda
+        work_queue = self.parts.work_queue
         while True:
-            machine = self.machine.duties if me.lane == DUTIES else self.machine.reconciler
+            machine = self.machine.periodic_tasks if me.queue == TASKS else self.machine.reconciler
             me.is_asking = True
             try:
-                claims = agenda.claim(me.lane, me.host, self.stage.clock(), 1)
+                claims = work_queue.claim(me.queue, me.host, self.stage.clock(), 1)
             except StoreError:
                 me.is_asking = False
                 self.stage.wait_until(self.stage.moment + 0.5)
@@ -202,12 +202,12 @@ class World:
             me.is_asking = False
             if not claims.incidents:
                 ahead = self._ahead(me.host)
-                self.stage.wait_until(NEVER if claims.look_at is None else claims.look_at - ahead)
+                self.stage.wait_until(NEVER if claims.next_check_at is None else claims.next_check_at - ahead)
                 continue
             me.held = claims.incidents[0]
             try:
-                dues = machine.reconcile(me.held, me.lane, me.host)
-                agenda.release(me.lane, me.host, me.held, dues)
+                dues = machine.reconcile(me.held, me.queue, me.host)
+                work_queue.release(me.queue, me.host, me.held, dues)
             except ClaimLost:
                 self.stage.note(f"{me.name}: claim lost")
             except StoreError as error:
@@ -441,7 +441,9 @@ class World:
         def tell() -> None:
             while True:
                 with suppress(StoreError):
-                    self.parts.errands.put("pagerduty", f"hook-{number}", asdict(news), self.stage.clock())
+                    self.parts.job_queue.enqueue(
+                        "pagerduty", f"hook-{number}", asdict(news), self.stage.clock()
+                    )
                     return
                 self.stage.wait_until(self.stage.moment + 1.0)
 
@@ -500,7 +502,7 @@ class World:
                     self._renew(actor, hop)
 
     def _renew(self, actor: Actor, now: float) -> None:
-        self.truth_agenda.renew(actor.lane, actor.host, [actor.held], now)
+        self.truth_work_queue.renew(actor.queue, actor.host, [actor.held], now)
 
     def _work_until(self, end: float) -> None:
         while True:
@@ -526,6 +528,6 @@ class World:
                     for key, body in write_bodies(group, way, replica, self.stage.moment).items():
                         self._post(group, replica, key, body)
         self._work_until(self.stage.moment + REST_S)
-        for lane in LANES:  # even a wake-up that got lost is made up for by a look now and then
-            self.stage.wake(lane, 0.0)
+        for queue in QUEUES:  # even a wake-up that got lost is made up for by a look now and then
+            self.stage.wake(queue, 0.0)
         self._work_until(self.stage.moment + 1.0)

@@ -176,7 +176,7 @@ def test_a_fault_of_ours_is_logged_and_the_line_goes_on(slack, start, caplog):
     slack.lines.wait_open()
     assert slack.lines.deliver("interactive", a_press("acknowledge", "i"), timeout_s=0.3) is None
     assert slack.lines.deliver("slash_commands", a_command("list")) is not None
-    assert "fault while answering Slack" in caplog.text
+    assert "unhandled error in Slack request" in caplog.text
 
 
 def test_a_line_that_was_cut_is_opened_anew(slack, start):

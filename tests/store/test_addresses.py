@@ -12,10 +12,10 @@ from receiver.config.load import load_settings
 from receiver.engine.intake import IncidentIngester
 from receiver.errors import ConfigError, StoreError
 from receiver.store.address import parse_address
-from receiver.store.agenda import RedisAgenda
+from receiver.store.agenda import WorkQueue
 from receiver.store.condition import RedisCondition
 from receiver.store.connection import connect, count_shards, store_errors
-from receiver.store.errands import RedisErrands
+from receiver.store.errands import JobQueue
 from receiver.store.incidents import RedisIncidents
 from receiver.store.lines import LinePool, build_options
 from receiver.store.moments import Moments
@@ -126,19 +126,19 @@ def test_the_user_of_the_documentation_may_do_all_we_do(secured: tuple[Server, s
     client = connect(secured[1])
     now = 1_795_435_200.0
     moments = Moments(lambda: now)
-    agenda = RedisAgenda(client, moments=moments)
-    agenda.beat("w", now)
-    assert agenda.workers(now - 1) == ["w"]
-    wakes = agenda.listen()
+    work_queue = WorkQueue(client, moments=moments)
+    work_queue.heartbeat("w", now)
+    assert work_queue.list_workers(now - 1) == ["w"]
+    wakes = work_queue.listen()
     next(wakes)
-    agenda.put("slack", "a-1", now)
-    assert agenda.claim("slack", "w", now, 1).incidents == ("a-1",)
-    agenda.renew("slack", "w", ["a-1"], now)
-    assert agenda.release("slack", "w", "a-1", {"slack": now})
-    assert agenda.depth("slack", now)[0] == 1
-    errands = RedisErrands(client, moments=moments)
-    assert errands.put("pagerduty", "e", {}, now)
-    assert errands.remember("slack", "s", 9)
+    work_queue.enqueue("slack", "a-1", now)
+    assert work_queue.claim("slack", "w", now, 1).incidents == ("a-1",)
+    work_queue.renew("slack", "w", ["a-1"], now)
+    assert work_queue.release("slack", "w", "a-1", {"slack": now})
+    assert work_queue.depth("slack", now)[0] == 1
+    job_queue = JobQueue(client, moments=moments)
+    assert job_queue.enqueue("pagerduty", "e", {}, now)
+    assert job_queue.record_once("slack", "s", 9)
     simulated = RedisSimulated(client)
     simulated.add({"a": 1})
     assert simulated.newest(1)
@@ -152,7 +152,7 @@ def test_the_user_of_the_documentation_may_do_all_we_do(secured: tuple[Server, s
     condition = RedisCondition(client, Clock())
     condition.try_writing()
     assert condition.look()[0].policy == "noeviction"
-    agenda.leave("w")
+    work_queue.deregister("w")
 
 
 @needs_redis

@@ -8,8 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from receiver.config.model import Limits, Rate
-from receiver.domain.budget import Bucket, post_bucket, update_bucket
-from receiver.store.budgets import RedisBudgets
+from receiver.domain.budget import TokenBucket, build_post_bucket, build_update_bucket
+from receiver.store.budgets import RedisTokenBuckets
 from receiver.store.connection import Client
 from tests.moments import HANDED_IN
 
@@ -31,10 +31,10 @@ COMINGS = st.lists(
 )
 
 
-def a_bucket(count: int, per_s: float) -> Bucket:
+def a_bucket(count: int, per_s: float) -> TokenBucket:
     """Return a bucket of that limit which nobody has used."""
-    bucket = update_bucket(Limits(slack_updates=Rate(count, per_s)))
-    return Bucket(f"{bucket.name}:{next(NUMBERS)}", bucket.burst, bucket.rate)
+    bucket = build_update_bucket(Limits(slack_updates=Rate(count, per_s)))
+    return TokenBucket(f"{bucket.name}:{next(NUMBERS)}", bucket.burst, bucket.rate)
 
 
 @ON_A_VALKEY
@@ -42,14 +42,14 @@ def a_bucket(count: int, per_s: float) -> Bucket:
 def test_no_window_has_more_than_the_limit(
     redis_client: Client, comings: list[tuple[str, float, float, int]], limit: tuple[int, float]
 ) -> None:
-    budgets, bucket, now = RedisBudgets(redis_client, moments=HANDED_IN), a_bucket(*limit), NOW
+    token_buckets, bucket, now = RedisTokenBuckets(redis_client, moments=HANDED_IN), a_bucket(*limit), NOW
     gone: list[float] = []
     rush = [(f"a-{n % 3}", 0.2, 0.0, 0) for n in range(120)]  # more than any of these limits takes
-    for who, after, rank, pause in (*comings, *rush):
+    for who, after, priority, pause in (*comings, *rush):
         now += after
         if pause:
-            budgets.pause(bucket, now + pause)
-        if budgets.take(bucket, who, now + rank, now, is_first=False).wait_s == 0:
+            token_buckets.pause(bucket, now + pause)
+        if token_buckets.acquire(bucket, who, now + priority, now, is_initial=False).retry_after_s == 0:
             gone.append(now)
     count, per_s = limit
     assert all(sum(start <= at < start + per_s for at in gone) <= count for start in gone)
@@ -57,18 +57,21 @@ def test_no_window_has_more_than_the_limit(
 
 @ON_A_VALKEY
 @given(st.lists(st.tuples(st.floats(0, 20), st.floats(-30, 80)), min_size=1, max_size=40))
-def test_everybody_who_keeps_coming_gets_a_turn(
+def test_every_waiter_that_keeps_coming_gets_a_token(
     redis_client: Client, wanted: list[tuple[float, float]]
 ) -> None:
     """And no token is left lying: all are gone as soon as the rate allows, give or take a wait."""
-    budgets, bucket = RedisBudgets(redis_client, moments=HANDED_IN), Bucket(f"posts:{next(NUMBERS)}", 3, 1.0)
+    token_buckets, bucket = (
+        RedisTokenBuckets(redis_client, moments=HANDED_IN),
+        TokenBucket(f"posts:{next(NUMBERS)}", 3, 1.0),
+    )
     due = {f"a-{n}": NOW + at for n, (at, _) in enumerate(wanted)}
-    ranks = {f"a-{n}": NOW + at + handicap for n, (at, handicap) in enumerate(wanted)}
+    priorities = {f"a-{n}": NOW + at + priority_offset for n, (at, priority_offset) in enumerate(wanted)}
     now = NOW
     while due:
         who = min(due, key=lambda one: (due[one], one))
         now = max(now, due[who])
-        wait = budgets.take(bucket, who, ranks[who], now, is_first=False).wait_s
+        wait = token_buckets.acquire(bucket, who, priorities[who], now, is_initial=False).retry_after_s
         if wait:
             due[who] = now + wait
         else:
@@ -78,19 +81,26 @@ def test_everybody_who_keeps_coming_gets_a_turn(
 
 @ON_A_VALKEY
 @given(st.integers(1, 60))
-def test_nobody_starves_behind_a_stream_that_fills_the_rate(redis_client: Client, handicap: int) -> None:
+def test_nobody_starves_behind_a_stream_that_fills_the_rate(
+    redis_client: Client, priority_offset: int
+) -> None:
     """Two new ones come for each token, every one with a better place than it would have now."""
-    budgets, bucket = RedisBudgets(redis_client, moments=HANDED_IN), Bucket(f"posts:{next(NUMBERS)}", 3, 1.0)
-    rank, now, backlog = NOW + handicap, NOW, []
+    token_buckets, bucket = (
+        RedisTokenBuckets(redis_client, moments=HANDED_IN),
+        TokenBucket(f"posts:{next(NUMBERS)}", 3, 1.0),
+    )
+    priority, now, backlog = NOW + priority_offset, NOW, []
     for second in range(400):
         now = NOW + second
         backlog += [(now, f"new-{second}-{n}") for n in range(2)]
         backlog = [
-            one for one in backlog if budgets.take(bucket, one[1], one[0], now, is_first=True).wait_s > 0
+            one
+            for one in backlog
+            if token_buckets.acquire(bucket, one[1], one[0], now, is_initial=True).retry_after_s > 0
         ]
-        if budgets.take(bucket, "meek", rank, now, is_first=False).wait_s == 0:
+        if token_buckets.acquire(bucket, "meek", priority, now, is_initial=False).retry_after_s == 0:
             break
-    assert now - NOW <= 2 * handicap + 20
+    assert now - NOW <= 2 * priority_offset + 20
 
 
 def test_any_limit_that_can_be_written_makes_a_bucket() -> None:
@@ -98,8 +108,8 @@ def test_any_limit_that_can_be_written_makes_a_bucket() -> None:
         for per_s in (1.0, 60.0, 3600.0):
             rate = Rate(count, per_s)
             for bucket in (
-                update_bucket(Limits(slack_updates=rate)),
-                post_bucket("#a", Limits(slack_posts=rate)),
+                build_update_bucket(Limits(slack_updates=rate)),
+                build_post_bucket("#a", Limits(slack_posts=rate)),
             ):
                 assert bucket.burst >= 1
                 assert bucket.rate > 0

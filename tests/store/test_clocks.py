@@ -6,12 +6,12 @@ import time
 
 import pytest
 
-from receiver.domain.budget import Bucket
-from receiver.store.agenda import LEASE_S, RedisAgenda
+from receiver.domain.budget import TokenBucket
+from receiver.store.agenda import LEASE_S, WorkQueue
 from receiver.store.beats import RedisBeats
-from receiver.store.budgets import RedisBudgets
+from receiver.store.budgets import RedisTokenBuckets
 from receiver.store.connection import Client
-from receiver.store.errands import RedisErrands
+from receiver.store.errands import JobQueue
 from receiver.store.moments import Moments
 from receiver.store.notices import RedisNotices
 from tests.rig import START
@@ -26,11 +26,11 @@ class Host:
         begun = time.monotonic()
         self.clock = lambda: START + ahead + (time.monotonic() - begun)
         self.moments = Moments(self.clock)
-        self.agenda = RedisAgenda(client, moments=self.moments)
+        self.work_queue = WorkQueue(client, moments=self.moments)
         self.client = client
 
-    def claim(self, lane: str = "slack", worker: str = "w") -> tuple[str, ...]:
-        return self.agenda.claim(lane, worker, self.clock(), 5).incidents
+    def claim(self, queue: str = "slack", worker: str = "w") -> tuple[str, ...]:
+        return self.work_queue.claim(queue, worker, self.clock(), 5).incidents
 
 
 @pytest.fixture
@@ -44,32 +44,32 @@ def worker(redis_client: Client) -> Host:
 
 
 def test_what_is_due_at_once_is_claimed_at_once(web: Host, worker: Host) -> None:
-    web.agenda.put("slack", "a-1", web.clock())
+    web.work_queue.enqueue("slack", "a-1", web.clock())
     assert worker.claim() == ("a-1",)
 
 
 def test_every_store_puts_what_is_due_at_once_so(web: Host, worker: Host) -> None:
-    RedisErrands(web.client, moments=web.moments).put("pagerduty", "x", {}, web.clock())
+    JobQueue(web.client, moments=web.moments).enqueue("pagerduty", "x", {}, web.clock())
     RedisNotices(web.client, moments=web.moments).put("n", "A notice", web.clock())
-    assert len(worker.claim("duties")) == 2
+    assert len(worker.claim("tasks")) == 2
 
 
 def test_what_is_due_later_is_claimed_after_that_time_and_not_before(web: Host, worker: Host) -> None:
-    web.agenda.put("slack", "a-1", web.clock() + 0.4)
-    claims = worker.agenda.claim("slack", "w", worker.clock(), 5)
+    web.work_queue.enqueue("slack", "a-1", web.clock() + 0.4)
+    claims = worker.work_queue.claim("slack", "w", worker.clock(), 5)
     assert claims.incidents == ()
-    assert claims.look_at is not None
-    assert 0.0 < claims.look_at - worker.clock() <= 0.4
+    assert claims.next_check_at is not None
+    assert 0.0 < claims.next_check_at - worker.clock() <= 0.4
     time.sleep(0.41)
     assert worker.claim() == ("a-1",)
 
 
 def test_a_wake_up_tells_the_moment_by_the_clock_of_whoever_hears_it(web: Host, worker: Host) -> None:
-    wakes = worker.agenda.listen()
+    wakes = worker.work_queue.listen()
     next(wakes)  # it listens from now on
-    web.agenda.put("slack", "a-1", web.clock() + 7.0)
-    lane, moment = next(wake for wake in wakes if wake is not None)
-    assert lane == "slack"
+    web.work_queue.enqueue("slack", "a-1", web.clock() + 7.0)
+    queue, moment = next(wake for wake in wakes if wake is not None)
+    assert queue == "slack"
     assert moment - worker.clock() == pytest.approx(7.0, abs=1.0)
 
 
@@ -77,14 +77,14 @@ def test_what_is_not_due_by_the_clock_of_its_claimer_is_put_back_and_not_claimed
     web: Host, worker: Host
 ) -> None:
     """No hot loop: what is given back for later goes by the offset from whoever gives it back."""
-    web.agenda.put("slack", "a-1", web.clock())
+    web.work_queue.enqueue("slack", "a-1", web.clock())
     assert worker.claim() == ("a-1",)
-    worker.agenda.release("slack", "w", "a-1", {"slack": worker.clock() + 30.0})
+    worker.work_queue.release("slack", "w", "a-1", {"slack": worker.clock() + 30.0})
     assert worker.claim() == web.claim() == ()
 
 
-def test_a_loan_holds_against_the_other_and_ends_in_time(web: Host, worker: Host) -> None:
-    web.agenda.put("slack", "a-1", web.clock())
+def test_a_lease_holds_against_the_other_worker_and_expires_in_time(web: Host, worker: Host) -> None:
+    web.work_queue.enqueue("slack", "a-1", web.clock())
     assert web.claim(worker="killed") == ("a-1",)
     begun = time.monotonic()
     assert worker.claim() == ()
@@ -94,54 +94,55 @@ def test_a_loan_holds_against_the_other_and_ends_in_time(web: Host, worker: Host
     assert time.monotonic() - begun > LEASE_S - 0.2
 
 
-def test_a_loan_that_is_prolonged_stands(web: Host, worker: Host) -> None:
-    web.agenda.put("slack", "a-1", web.clock())
+def test_a_renewed_lease_stands(web: Host, worker: Host) -> None:
+    web.work_queue.enqueue("slack", "a-1", web.clock())
     assert web.claim(worker="alive") == ("a-1",)
     for _ in range(5):
         time.sleep(0.6)
-        web.agenda.renew("slack", "alive", ["a-1"], web.clock())
+        web.work_queue.renew("slack", "alive", ["a-1"], web.clock())
         assert worker.claim() == ()
 
 
 def test_a_worker_lives_for_whoever_asks(web: Host, worker: Host) -> None:
-    worker.agenda.beat("w", worker.clock())
-    assert web.agenda.workers(web.clock() - 3, web.clock() + 3) == ["w"]
-    assert web.agenda.workers(web.clock() + 1, web.clock() + 3) == []
+    worker.work_queue.heartbeat("w", worker.clock())
+    assert web.work_queue.list_workers(web.clock() - 3, web.clock() + 3) == ["w"]
+    assert web.work_queue.list_workers(web.clock() + 1, web.clock() + 3) == []
 
 
 def test_depth_and_lag_are_the_same_for_both(web: Host, worker: Host) -> None:
-    web.agenda.put("slack", "a-1", web.clock())
-    web.agenda.put("slack", "b-1", web.clock() + 60)
+    web.work_queue.enqueue("slack", "a-1", web.clock())
+    web.work_queue.enqueue("slack", "b-1", web.clock() + 60)
     for host in (web, worker):
-        depth, lag = host.agenda.depth("slack", host.clock())
+        depth, lag = host.work_queue.depth("slack", host.clock())
         assert (depth, lag < 2.0) == (1, True)
 
 
 def test_the_difference_is_told(web: Host, worker: Host, apart: float) -> None:
-    worker.agenda.beat("run.host-b", worker.clock())
-    found = web.agenda.compare_clocks("web host-a", web.clock())
+    worker.work_queue.heartbeat("run.host-b", worker.clock())
+    found = web.work_queue.compare_clocks("web host-a", web.clock())
     assert set(found) == {"web host-a", "worker host-b"}
     assert found["web host-a"] - found["worker host-b"] == pytest.approx(apart, abs=0.5)
 
 
-def test_a_budget_is_shared_by_both(web: Host, worker: Host) -> None:
+def test_a_bucket_is_shared_by_both(web: Host, worker: Host) -> None:
     """By two clocks each would find that time had passed, or was set back, and fill the bucket again."""
-    budgets = [RedisBudgets(host.client, moments=host.moments) for host in (web, worker)]
-    bucket = Bucket("posts:apart", 3, 0.01)
+    token_buckets = [RedisTokenBuckets(host.client, moments=host.moments) for host in (web, worker)]
+    bucket = TokenBucket("posts:apart", 3, 0.01)
     went = [
-        budgets[n % 2].take(bucket, f"who-{n}", START, host.clock(), is_first=False).wait_s == 0
+        token_buckets[n % 2].acquire(bucket, f"who-{n}", START, host.clock(), is_initial=False).retry_after_s
+        == 0
         for n, host in enumerate((web, worker) * 5)
     ]
     assert went.count(True) == 3
 
 
 def test_a_pause_holds_for_both_and_is_over_for_both(web: Host, worker: Host) -> None:
-    one, other = (RedisBudgets(host.client, moments=host.moments) for host in (web, worker))
-    bucket = Bucket("posts:paused", 3, 10.0)
+    one, other = (RedisTokenBuckets(host.client, moments=host.moments) for host in (web, worker))
+    bucket = TokenBucket("posts:paused", 3, 10.0)
     one.pause(bucket, web.clock() + 0.5)
-    assert 0 < other.take(bucket, "who", START, worker.clock(), is_first=False).wait_s <= 1.0
+    assert 0 < other.acquire(bucket, "who", START, worker.clock(), is_initial=False).retry_after_s <= 1.0
     time.sleep(0.8)
-    assert other.take(bucket, "who", START, worker.clock(), is_first=False).wait_s == 0
+    assert other.acquire(bucket, "who", START, worker.clock(), is_initial=False).retry_after_s == 0
 
 
 def test_listening_for_beats_goes_on_whichever_worker_looks(web: Host, worker: Host) -> None:

@@ -10,9 +10,9 @@ import pytest
 from redis.crc import key_slot
 
 from receiver.errors import StoreError
-from receiver.store.agenda import LEASE_S, RedisAgenda
+from receiver.store.agenda import LEASE_S, WorkQueue
 from receiver.store.connection import Client, Scripts, connect, count_shards, list_servers, store_errors
-from receiver.store.errands import RedisErrands
+from receiver.store.errands import JobQueue
 from receiver.store.keys import CLUSTER_SHARDS, Keys
 from receiver.store.simulated import RedisSimulated
 from tests.moments import HANDED_IN
@@ -38,8 +38,8 @@ def client(cluster: Cluster) -> Iterator[Client]:
 
 
 @pytest.fixture
-def agenda(cluster: Cluster, client: Client) -> RedisAgenda:
-    return RedisAgenda(client, shards=count_shards(cluster.url), moments=HANDED_IN)
+def work_queue(cluster: Cluster, client: Client) -> WorkQueue:
+    return WorkQueue(client, shards=count_shards(cluster.url), moments=HANDED_IN)
 
 
 def keys_on(node: Server) -> int:
@@ -52,62 +52,64 @@ def test_the_number_of_shards_never_changes() -> None:
 
 
 def test_the_agenda_spreads_over_all_nodes_and_loses_none(
-    cluster: Cluster, client: Client, agenda: RedisAgenda
+    cluster: Cluster, client: Client, work_queue: WorkQueue
 ) -> None:
     names = {f"slot{n}-1" for n in range(200)}
     for name in names:
-        agenda.put("slack", name, NOW)
+        work_queue.enqueue("slack", name, NOW)
     assert all(keys_on(node) > 0 for node in cluster.nodes)
-    assert set(agenda.claim("slack", "w1", NOW, 500).incidents) == names
+    assert set(work_queue.claim("slack", "w1", NOW, 500).incidents) == names
 
 
-def test_no_more_is_lent_than_was_asked_for_and_the_earliest_first(agenda: RedisAgenda) -> None:
+def test_no_more_is_claimed_than_was_asked_for_and_the_earliest_first(work_queue: WorkQueue) -> None:
     for n in range(50):
-        agenda.put("slack", f"slot{n}-1", NOW - n)
-    claims = agenda.claim("slack", "w1", NOW, 3)
+        work_queue.enqueue("slack", f"slot{n}-1", NOW - n)
+    claims = work_queue.claim("slack", "w1", NOW, 3)
     assert len(claims.incidents) == 3
     assert claims.incidents[0] == "slot49-1"
-    assert claims.look_at == NOW
+    assert claims.next_check_at == NOW
 
 
-def test_the_next_moment_of_all_shards_is_told(agenda: RedisAgenda) -> None:
+def test_the_next_moment_of_all_shards_is_told(work_queue: WorkQueue) -> None:
     for n in range(50):
-        agenda.put("slack", f"slot{n}-1", NOW + 100 - n)
-    assert agenda.claim("slack", "w1", NOW, 3) == agenda.claim("slack", "w1", NOW, 3)
-    assert agenda.claim("slack", "w1", NOW, 3).look_at == NOW + 51
+        work_queue.enqueue("slack", f"slot{n}-1", NOW + 100 - n)
+    assert work_queue.claim("slack", "w1", NOW, 3) == work_queue.claim("slack", "w1", NOW, 3)
+    assert work_queue.claim("slack", "w1", NOW, 3).next_check_at == NOW + 51
 
 
-def test_a_dead_workers_loans_run_out_on_every_shard(agenda: RedisAgenda) -> None:
+def test_a_dead_workers_leases_expire_on_every_shard(work_queue: WorkQueue) -> None:
     names = {f"slot{n}-1" for n in range(40)}
     for name in names:
-        agenda.put("slack", name, NOW)
-    agenda.claim("slack", "dead", NOW, 100)
-    assert agenda.claim("slack", "w2", NOW + 1, 100).look_at == pytest.approx(NOW + LEASE_S)
-    assert set(agenda.claim("slack", "w2", NOW + LEASE_S, 100).incidents) == names
+        work_queue.enqueue("slack", name, NOW)
+    work_queue.claim("slack", "dead", NOW, 100)
+    assert work_queue.claim("slack", "w2", NOW + 1, 100).next_check_at == pytest.approx(NOW + LEASE_S)
+    assert set(work_queue.claim("slack", "w2", NOW + LEASE_S, 100).incidents) == names
 
 
-def test_a_loan_from_before_the_clock_was_set_back_holds_nothing_up_on_any_shard(agenda: RedisAgenda) -> None:
+def test_a_lease_from_before_the_clock_was_set_back_delays_nothing_on_any_shard(
+    work_queue: WorkQueue,
+) -> None:
     names = {f"slot{n}-1" for n in range(40)}
     for name in names:
-        agenda.put("slack", name, NOW)
-    agenda.claim("slack", "dead", NOW + 3600, 100)
-    assert set(agenda.claim("slack", "w2", NOW, 100).incidents) == names
+        work_queue.enqueue("slack", name, NOW)
+    work_queue.claim("slack", "dead", NOW + 3600, 100)
+    assert set(work_queue.claim("slack", "w2", NOW, 100).incidents) == names
 
 
-def test_how_much_is_due_is_counted_over_all_shards(agenda: RedisAgenda) -> None:
+def test_how_much_is_due_is_counted_over_all_shards(work_queue: WorkQueue) -> None:
     for n in range(40):
-        agenda.put("slack", f"slot{n}-1", NOW - 2 * n)
-    depth, lag = agenda.depth("slack", NOW)
+        work_queue.enqueue("slack", f"slot{n}-1", NOW - 2 * n)
+    depth, lag = work_queue.depth("slack", NOW)
     assert (depth, lag) == (40, pytest.approx(78.0))
-    assert agenda.depth("pagerduty", NOW) == (0, 0.0)
+    assert work_queue.depth("pagerduty", NOW) == (0, 0.0)
 
 
-def test_a_wake_up_reaches_a_listener_at_any_node(cluster: Cluster, agenda: RedisAgenda) -> None:
+def test_a_wake_up_reaches_a_listener_at_any_node(cluster: Cluster, work_queue: WorkQueue) -> None:
     heard: list[tuple[str, float]] = []
     is_listening = threading.Event()
 
     def listen() -> None:
-        for wake in agenda.listen():
+        for wake in work_queue.listen():
             is_listening.set()
             if wake is not None and wake[0] == "pagerduty":
                 heard.append(wake)
@@ -118,28 +120,28 @@ def test_a_wake_up_reaches_a_listener_at_any_node(cluster: Cluster, agenda: Redi
     thread.start()
     is_listening.wait(5)
     for n in range(20):
-        agenda.put("pagerduty", f"slot{n}-1", NOW + n)
+        work_queue.enqueue("pagerduty", f"slot{n}-1", NOW + n)
     until(lambda: len(heard) >= 20)
     assert sorted(heard) == [("pagerduty", NOW + n) for n in range(20)]
     thread.join(5)
 
 
 def test_what_belongs_to_no_incident_is_kept_as_well(
-    cluster: Cluster, client: Client, agenda: RedisAgenda
+    cluster: Cluster, client: Client, work_queue: WorkQueue
 ) -> None:
-    agenda.beat("w1", NOW)
-    assert agenda.workers(NOW - 3) == ["w1"]
+    work_queue.heartbeat("w1", NOW)
+    assert work_queue.list_workers(NOW - 3) == ["w1"]
     simulated = RedisSimulated(client)
     simulated.add({"text": "hello"})
     assert simulated.newest(1) == [{"text": "hello"}]
-    errands = RedisErrands(client, shards=count_shards(cluster.url), moments=HANDED_IN)
-    assert errands.put("pagerduty", "event-1", {"a": 1}, NOW)
-    assert not errands.put("pagerduty", "event-1", {"a": 1}, NOW)
-    (name,) = agenda.claim("duties", "w1", NOW, 5).incidents
-    assert errands.find(name.removeprefix("errand-")) == ("pagerduty", {"a": 1})
-    assert agenda.release("duties", "w1", name, {"duties": None})
-    assert errands.remember("slack", "click", 60)
-    assert not errands.remember("slack", "click", 60)
+    job_queue = JobQueue(client, shards=count_shards(cluster.url), moments=HANDED_IN)
+    assert job_queue.enqueue("pagerduty", "event-1", {"a": 1}, NOW)
+    assert not job_queue.enqueue("pagerduty", "event-1", {"a": 1}, NOW)
+    (name,) = work_queue.claim("tasks", "w1", NOW, 5).incidents
+    assert job_queue.find_job(name.removeprefix("job-")) == ("pagerduty", {"a": 1})
+    assert work_queue.release("tasks", "w1", name, {"tasks": None})
+    assert job_queue.record_once("slack", "click", 60)
+    assert not job_queue.record_once("slack", "click", 60)
 
 
 def test_scripts_are_given_to_a_node_that_does_not_know_them(cluster: Cluster, client: Client) -> None:
@@ -147,7 +149,7 @@ def test_scripts_are_given_to_a_node_that_does_not_know_them(cluster: Cluster, c
     for node in cluster.nodes:
         node.ask("SCRIPT", "FLUSH")
     calls = [
-        ([keys.agenda("slack"), keys.claims("slack"), keys.owners("slack")], ["1", "2", "w", 1, "99"])
+        ([keys.queue("slack"), keys.leases("slack"), keys.lease_owners("slack")], ["1", "2", "w", 1, "99"])
         for keys in map(Keys, range(CLUSTER_SHARDS))
     ]
     assert scripts.run_all("claim", calls) == [[b""]] * CLUSTER_SHARDS
@@ -155,17 +157,17 @@ def test_scripts_are_given_to_a_node_that_does_not_know_them(cluster: Cluster, c
     assert [scripts.run("claim", *call) for call in calls] == [[b""]] * CLUSTER_SHARDS
 
 
-def test_a_slot_that_has_moved_is_followed(cluster: Cluster, client: Client, agenda: RedisAgenda) -> None:
+def test_a_slot_that_has_moved_is_followed(cluster: Cluster, client: Client, work_queue: WorkQueue) -> None:
     names = {f"slot{n}-1" for n in range(64)}
     for name in names:
-        agenda.put("slack", name, NOW)
+        work_queue.enqueue("slack", name, NOW)
     for shard in range(CLUSTER_SHARDS):
-        slot = key_slot(Keys(shard).agenda("slack").encode())
+        slot = key_slot(Keys(shard).queue("slack").encode())
         there = cluster.nodes.index(cluster.owner(slot))
         cluster.move(slot, cluster.nodes[(there + 1) % 3])
-    assert agenda.depth("slack", NOW)[0] == 64
-    assert set(agenda.claim("slack", "w1", NOW, 100).incidents) == names
-    assert all(agenda.release("slack", "w1", name, {"slack": NOW + 1}) for name in names)
+    assert work_queue.depth("slack", NOW)[0] == 64
+    assert set(work_queue.claim("slack", "w1", NOW, 100).incidents) == names
+    assert all(work_queue.release("slack", "w1", name, {"slack": NOW + 1}) for name in names)
 
 
 def test_while_a_slot_is_on_its_way_its_keys_are_read_where_they_are(
@@ -173,47 +175,47 @@ def test_while_a_slot_is_on_its_way_its_keys_are_read_where_they_are(
 ) -> None:
     keys = Keys(3)
     slot = key_slot(keys.open.encode())
-    client.set(keys.errand("stays"), "here", ex=60)
-    client.set(keys.errand("goes"), "there", ex=60)
+    client.set(keys.job("stays"), "here", ex=60)
+    client.set(keys.job("goes"), "there", ex=60)
     source = cluster.owner(slot)
     target = next(node for node in cluster.nodes if node is not source)
     target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", cluster.id_of(source))
     source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", cluster.id_of(target))
-    source.ask("MIGRATE", "127.0.0.1", target.port, keys.errand("goes"), 0, 5000)
+    source.ask("MIGRATE", "127.0.0.1", target.port, keys.job("goes"), 0, 5000)
     try:
-        assert client.get(keys.errand("goes")) == b"there"
+        assert client.get(keys.job("goes")) == b"there"
         with client.pipeline(transaction=False) as pipe:
-            pipe.get(keys.errand("stays"))
-            pipe.get(keys.errand("goes"))
+            pipe.get(keys.job("stays"))
+            pipe.get(keys.job("goes"))
             assert pipe.execute() == [b"here", b"there"]
         with pytest.raises(StoreError, match="TRYAGAIN"), store_errors():
-            client.execute_command("EXISTS", keys.errand("stays"), keys.errand("goes"))
+            client.execute_command("EXISTS", keys.job("stays"), keys.job("goes"))
     finally:
         cluster.move(slot, target)
-    assert client.get(keys.errand("stays")) == b"here"
+    assert client.get(keys.job("stays")) == b"here"
 
 
 def test_a_dead_node_stops_only_what_lies_on_it(
-    cluster: Cluster, client: Client, agenda: RedisAgenda
+    cluster: Cluster, client: Client, work_queue: WorkQueue
 ) -> None:
     names = {f"slot{n}-1" for n in range(64)}
     for name in names:
-        agenda.put("slack", name, NOW)
+        work_queue.enqueue("slack", name, NOW)
     dead = cluster.nodes[2]
     dead.kill()
     taken: set[str] = set()
-    until(lambda: taken.update(claimed(agenda)) or len(taken) >= 20)
+    until(lambda: taken.update(claimed(work_queue)) or len(taken) >= 20)
     assert taken < names
     with pytest.raises(StoreError):
-        agenda.depth("slack", NOW)
+        work_queue.depth("slack", NOW)
     dead.start()
-    until(lambda: taken.update(claimed(agenda)) or taken == names)
+    until(lambda: taken.update(claimed(work_queue)) or taken == names)
     assert len(list_servers(client)) == 3
 
 
-def claimed(agenda: RedisAgenda) -> tuple[str, ...]:
+def claimed(work_queue: WorkQueue) -> tuple[str, ...]:
     try:
-        return agenda.claim("slack", "w1", NOW, 100).incidents
+        return work_queue.claim("slack", "w1", NOW, 100).incidents
     except StoreError:
         return ()
 

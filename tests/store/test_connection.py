@@ -67,7 +67,7 @@ def test_several_commands_at_once_survive_a_line_cut_while_idle(server: Server) 
 def test_a_script_survives_a_server_that_forgot_it(server: Server) -> None:
     client = connect(server.url)
     scripts = Scripts(client)
-    calls = [(["agenda", "claims", "owners"], ["1", "2", "worker", 1, "99"])] * 2
+    calls = [(["queue", "leases", "lease-owners"], ["1", "2", "worker", 1, "99"])] * 2
     for _ in range(2):
         assert scripts.run_all("claim", calls) == [[b""], [b""]]
         server.end()

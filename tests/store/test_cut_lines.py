@@ -12,9 +12,9 @@ import pytest
 
 from receiver.domain.delivery import Delivery
 from receiver.domain.incident import TimelineEvent
-from receiver.store.agenda import RedisAgenda
+from receiver.store.agenda import WorkQueue
 from receiver.store.connection import Client, connect
-from receiver.store.errands import RedisErrands
+from receiver.store.errands import JobQueue
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 from tests.moments import HANDED_IN
@@ -125,17 +125,17 @@ def test_a_delivery_kept_twice_is_told_once(rig: Rig, cutter: Cutter) -> None:
 
 def test_what_is_remembered_twice_came_once(cutter: Cutter) -> None:
     """A click whose memory was kept twice would be taken for a replay of itself."""
-    errands = RedisErrands(connect(cutter.url))
+    job_queue = JobQueue(connect(cutter.url))
     cutter.cuts_left = 1
-    assert errands.remember("slack", "signature", 60)
+    assert job_queue.record_once("slack", "signature", 60)
     assert cutter.cut == 1
-    assert not errands.remember("slack", "signature", 60)
+    assert not job_queue.record_once("slack", "signature", 60)
 
 
-def test_a_loan_whose_answer_was_lost_runs_out(cutter: Cutter) -> None:
-    agenda = RedisAgenda(connect(cutter.url), moments=HANDED_IN)
-    agenda.put("slack", "a-1", START)
-    agenda.claim("slack", "w0", START - 1, 1)
+def test_a_lease_whose_reply_was_lost_expires(cutter: Cutter) -> None:
+    work_queue = WorkQueue(connect(cutter.url), moments=HANDED_IN)
+    work_queue.enqueue("slack", "a-1", START)
+    work_queue.claim("slack", "w0", START - 1, 1)
     cutter.cuts_left = 1
-    assert agenda.claim("slack", "w1", START, 1).incidents == ()
-    assert agenda.claim("slack", "w1", START + 3, 1).incidents == ("a-1",)
+    assert work_queue.claim("slack", "w1", START, 1).incidents == ()
+    assert work_queue.claim("slack", "w1", START + 3, 1).incidents == ("a-1",)

@@ -16,7 +16,7 @@ from receiver.domain.route import Route
 from receiver.domain.severity import BUILT_IN_WORDS
 from receiver.engine.intake import IncidentIngester
 from receiver.errors import ClaimLost, NotFound, StoreError
-from receiver.store.agenda import RedisAgenda
+from receiver.store.agenda import WorkQueue
 from receiver.store.connection import Client, connect
 from receiver.store.incidents import RedisIncidents
 from tests.builders import OPENED_AT, a_group, an_alert
@@ -93,10 +93,10 @@ def test_an_attempt_is_recorded_only_by_the_worker_with_the_lease(
     incidents: RedisIncidents, redis_client: Client
 ) -> None:
     incident = save_group(incidents, a_group(an_alert()))
-    RedisAgenda(redis_client, moments=HANDED_IN).claim("slack", "w1", NOW, 1)
-    incidents.record_delivery(incident.id, "root", Delivery(attempts=1), worker="w1", lane="slack")
+    WorkQueue(redis_client, moments=HANDED_IN).claim("slack", "w1", NOW, 1)
+    incidents.record_delivery(incident.id, "root", Delivery(attempts=1), worker="w1", queue="slack")
     with pytest.raises(ClaimLost):
-        incidents.record_delivery(incident.id, "root", Delivery(attempts=2), worker="w2", lane="slack")
+        incidents.record_delivery(incident.id, "root", Delivery(attempts=2), worker="w2", queue="slack")
     assert incidents.load(incident.id).deliveries["root"].attempts == 1
 
 
@@ -116,9 +116,9 @@ def test_open_incidents_never_expire_and_closed_ones_do(
 ) -> None:
     incident = save_group(incidents, a_group(an_alert()))
     keys = incidents.keys_of(incident.group_id)
-    assert redis_client.ttl(keys.group(incident.group_id)) == -1
+    assert redis_client.ttl(keys.incident(incident.group_id)) == -1
     save_group(incidents, a_group(an_alert(ends_at=NOW + 1)), NOW + 1)
-    assert 900 < redis_client.ttl(keys.group(incident.group_id)) <= 1000
+    assert 900 < redis_client.ttl(keys.incident(incident.group_id)) <= 1000
     assert 900 < redis_client.ttl(keys.timeline(incident.id)) <= 1000
 
 
@@ -127,7 +127,7 @@ def test_a_reopened_incident_no_longer_expires(incidents: RedisIncidents, redis_
     save_group(incidents, a_group(an_alert(ends_at=NOW + 1)), NOW + 1)
     save_group(incidents, a_group(an_alert(starts_at=NOW + 2)), NOW + 2)
     keys = incidents.keys_of(incident.group_id)
-    assert redis_client.ttl(keys.group(incident.group_id)) == -1
+    assert redis_client.ttl(keys.incident(incident.group_id)) == -1
     assert redis_client.ttl(keys.timeline(incident.id)) == -1
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fakeredis
 import pytest
 
-from receiver.store.keys import SIMULATED, SIMULATED_FOR_S, SIMULATED_KEPT
+from receiver.store.keys import SIMULATED, SIMULATED_FOR_S, SIMULATED_LIMIT
 from receiver.store.simulated import RedisSimulated
 
 
@@ -23,9 +23,9 @@ def test_the_newest_comes_first(client: fakeredis.FakeRedis) -> None:
 
 def test_it_is_a_short_memory(client: fakeredis.FakeRedis) -> None:
     simulated = RedisSimulated(client)
-    for number in range(SIMULATED_KEPT + 20):
+    for number in range(SIMULATED_LIMIT + 20):
         simulated.add({"number": number})
-    assert len(simulated.newest(10_000)) == SIMULATED_KEPT
+    assert len(simulated.newest(10_000)) == SIMULATED_LIMIT
     assert 0 < client.ttl(SIMULATED) <= SIMULATED_FOR_S
 
 

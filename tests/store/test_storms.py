@@ -55,7 +55,7 @@ def test_a_full_storm_gives_its_place_to_another_once(storms):
 
 def test_a_storm_that_begins_is_on_the_agenda(storms, redis_client):
     storm = begin(storms, a_storm())
-    assert redis_client.zscore(Keys(0).agenda("slack"), storm.id) == NOW
+    assert redis_client.zscore(Keys(0).queue("slack"), storm.id) == NOW
 
 
 def test_who_joined_is_there(storms):

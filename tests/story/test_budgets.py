@@ -89,9 +89,9 @@ def test_two_workers_keep_to_one_budget(limited: Rig) -> None:
     for second in range(41):
         for _ in range(40):
             for name, machine in zip("ab", machines, strict=True):
-                for incident in limited.parts.agenda.claim(SLACK, name, limited.clock(), 1).incidents:
+                for incident in limited.parts.work_queue.claim(SLACK, name, limited.clock(), 1).incidents:
                     dues = machine.reconciler.reconcile(incident, SLACK, name)
-                    limited.parts.agenda.release(SLACK, name, incident, dues)
+                    limited.parts.work_queue.release(SLACK, name, incident, dues)
         assert len(limited.roots()) <= 3 + second
         limited.clock.moment += 1
     assert len(limited.roots()) == 40
@@ -151,10 +151,10 @@ def test_a_due_step_is_in_front_of_five_hundred_new_alerts(limited: Rig) -> None
     limited.passes("4m50s")
     fire_many(limited, 500)
     limited.clock.moment += 10
-    taken = limited.parts.agenda.claim(PAGERDUTY, "rig", limited.clock(), 1).incidents
+    taken = limited.parts.work_queue.claim(PAGERDUTY, "rig", limited.clock(), 1).incidents
     assert taken == (old,)
     dues = limited.machine.reconciler.reconcile(old, PAGERDUTY, "rig")
-    limited.parts.agenda.release(PAGERDUTY, "rig", old, dues)
+    limited.parts.work_queue.release(PAGERDUTY, "rig", old, dues)
     assert limited.triggered() == ["on-call", "team-lead"]
 
 
@@ -247,7 +247,7 @@ def test_first_messages_go_before_replies(limited: Rig) -> None:
 
 def test_a_review_waits_for_its_turn_behind_first_messages_and_is_posted(limited: Rig) -> None:
     limited.configure(REVIEWED)
-    limited.machine.duties.begin(limited.parts.agenda)
+    limited.machine.periodic_tasks.enqueue_all(limited.parts.work_queue)
     limited.fires("Reviewed", "info")
     limited.passes("20h59m59s", every="5m")
     fire_many(limited, 150, ("info",))
@@ -267,7 +267,7 @@ def test_a_review_waits_for_its_turn_behind_first_messages_and_is_posted(limited
 def test_a_mark_on_a_review_is_shown_when_the_turn_of_its_edit_comes(limited: Rig) -> None:
     limited.environ["SLACK_SIGNING_SECRET"] = SECRET
     limited.configure(REVIEWED.replace("limits: {}", "limits: {slack_updates: 1/m}"))
-    limited.machine.duties.begin(limited.parts.agenda)
+    limited.machine.periodic_tasks.enqueue_all(limited.parts.work_queue)
     limited.fires("Info", "info")
     limited.passes("21h1m", every="5m")
     (review,) = [root for root in limited.roots() if "reviewed" in root.buttons]
@@ -372,7 +372,7 @@ def test_a_429_makes_notices_in_that_channel_wait(limited: Rig) -> None:
     assert len(notices(limited)) == 1
 
 
-def test_a_simulated_slack_has_no_budget(limited: Rig) -> None:
+def test_a_simulated_slack_has_no_rate_limit(limited: Rig) -> None:
     limited.environ["SLACK_BOT_TOKEN"] = ""
     limited.configure(ONE_CHANNEL)
     fire_many(limited, 20)

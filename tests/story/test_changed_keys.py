@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from receiver.engine.routing_keys import RoutingKeys
-from receiver.store.keys import DUTIES, LANES
+from receiver.store.keys import QUEUES, TASKS
 from tests.rig import KEYS, ROUTING, Rig
 
 OLD, NEW = KEYS["PAGERDUTY_ONCALL_KEY"], "0" * 31 + "d"
@@ -146,7 +146,7 @@ def test_a_worker_without_the_key_leaves_the_event_to_one_that_has_it(rig: Rig) 
     rig.clock.moment += 2
     rig.keys = old
     rig.configure((rig.folder / "routing.yaml").read_text())
-    rig.works(tuple(lane for lane in LANES if lane != DUTIES))
+    rig.works(tuple(queue for queue in QUEUES if queue != TASKS))
     assert told(rig, OLD) == ["trigger", "resolve"]
 
 

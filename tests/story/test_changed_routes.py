@@ -137,7 +137,7 @@ def test_an_owner_that_is_gone_does_not_count(rig: Rig, incident: str, redis_cli
     """The incident was removed by hand, and what names it was not."""
     group_id = incident.partition("-")[0]
     keys = rig.parts.incidents.keys_of(group_id)
-    redis_client.delete(keys.group(group_id), keys.timeline(incident))
+    redis_client.delete(keys.incident(group_id), keys.timeline(incident))
     redis_client.zrem(keys.open, incident)
     assert posts(rig, disk(rig, "a"), group=BY_TEAM)["new"] == 1
     assert posts(rig, disk(rig, "a"), group=BY_TEAM)["duplicates"] == 1

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from receiver.domain.person import Person
-from receiver.store.keys import LANES
+from receiver.store.keys import QUEUES
 from tests.rig import ROUTING, Rig
 
 HOUR = 3600.0
@@ -17,8 +17,8 @@ HOUR = 3600.0
 def sets_back(rig: Rig, seconds: float = HOUR) -> None:
     """Set the clock back; the worker notices that within a second, and looks at everything."""
     rig.clock.moment -= seconds
-    for lane in LANES:
-        rig.parts.agenda.look_at_all(lane, rig.clock())
+    for queue in QUEUES:
+        rig.parts.work_queue.reschedule_all(queue, rig.clock())
     rig.works()
 
 
@@ -99,11 +99,11 @@ def test_an_answer_holds_over_a_step_of_the_clock(rig: Rig, step) -> None:
 
 
 @pytest.mark.parametrize("step", [sets_back, sets_forward])
-def test_a_loan_that_nobody_prolongs_ends_in_time(rig: Rig, step) -> None:
+def test_a_lease_that_is_not_renewed_expires_in_time(rig: Rig, step) -> None:
     """A worker that was killed just before must not keep an incident until the clock is there again."""
     rig.posts(rig.alert("DiskFull"))
-    for lane in LANES:
-        rig.parts.agenda.claim(lane, "killed", rig.clock(), 10)
+    for queue in QUEUES:
+        rig.parts.work_queue.claim(queue, "killed", rig.clock(), 10)
     step(rig)
     rig.passes("3s")
     assert rig.paged() == ["on-call"]
@@ -155,7 +155,7 @@ def test_a_review_is_posted_once(rig: Rig, step) -> None:
     rig.configure(
         ROUTING.replace('channel: "#alerts-info"', 'channel: "#alerts-info", review: next-business-day')
     )
-    rig.machine.duties.begin(rig.parts.agenda)
+    rig.machine.periodic_tasks.enqueue_all(rig.parts.work_queue)
     rig.works()
     rig.fires("Curious", severity="info")
     rig.passes("21h30s", every="30s")  # Tuesday 09:00:30
@@ -173,8 +173,8 @@ def test_a_flap_across_a_step_back_is_the_same_incident(rig: Rig) -> None:
 
 
 def test_who_beat_before_the_clock_was_set_back_does_not_count_as_alive(rig: Rig) -> None:
-    rig.parts.agenda.beat("killed", rig.clock())
+    rig.parts.work_queue.heartbeat("killed", rig.clock())
     rig.clock.moment -= HOUR
     assert rig.client.get("/readyz").status_code == 503
-    rig.parts.agenda.beat("alive", rig.clock())
+    rig.parts.work_queue.heartbeat("alive", rig.clock())
     assert rig.client.get("/readyz").json["workers"] == 1

@@ -14,7 +14,7 @@ from receiver.domain.person import Person
 from receiver.domain.plan import plan
 from receiver.domain.policy import ALERTMANAGER, PAGERDUTY
 from receiver.engine.reconcile import resolve_policy
-from receiver.store.keys import DUTIES, LANES
+from receiver.store.keys import QUEUES, TASKS
 from receiver.web.app import create_app
 from receiver.wiring import Machine, Parts, build_machine, build_notification_builder, build_parts
 from tests.mocks.alertmanager import MockAlertmanager
@@ -116,7 +116,7 @@ def test_a_page_that_failed_is_tried_again_without_a_wait_for_the_other_clock(ri
 
 
 def test_the_receiver_is_ready_and_says_which_clocks_differ(rig: Rig, apart: float) -> None:
-    rig.parts.agenda.beat("run.host-b", rig.clock())
+    rig.parts.work_queue.heartbeat("run.host-b", rig.clock())
     assert rig.client.get("/readyz").json == {"ready": True, "workers": 1}
     status = rig.client.get("/api/v1/status").json
     assert status["workers"] == 1
@@ -137,13 +137,13 @@ def test_two_workers_whose_clocks_differ_share_the_work(rig: Rig, apart: float) 
     tries = []
     for n in range(1000):
         parts, handler = ((rig.parts, rig.machine), (other, machine))[n % 2]
-        for lane in LANES:
-            claims = parts.agenda.claim(lane, f"w{n % 2}", parts.clock(), 1)
+        for queue in QUEUES:
+            claims = parts.work_queue.claim(queue, f"w{n % 2}", parts.clock(), 1)
             for incident in claims.incidents:
                 before = len(rig.pagerduty.requests)
-                dues = handler.reconciler.reconcile(incident, lane, f"w{n % 2}")
-                assert parts.agenda.release(lane, f"w{n % 2}", incident, dues)
-                if lane == PAGERDUTY and len(rig.pagerduty.requests) > before:
+                dues = handler.reconciler.reconcile(incident, queue, f"w{n % 2}")
+                assert parts.work_queue.release(queue, f"w{n % 2}", incident, dues)
+                if queue == PAGERDUTY and len(rig.pagerduty.requests) > before:
                     tries.append(rig.clock())
         rig.clock.moment += 0.1
     steps = len(rig.paged())
@@ -154,15 +154,15 @@ def test_two_workers_whose_clocks_differ_share_the_work(rig: Rig, apart: float) 
     assert sum(later - former < 0.3 for former, later in pairwise(first)) <= 1, tries
 
 
-def work_off(parts: Parts, machine: Machine, name: str, lanes: tuple[str, ...] = LANES) -> None:
+def work_off(parts: Parts, machine: Machine, name: str, queues: tuple[str, ...] = QUEUES) -> None:
     """Have a worker do all that is due in *lanes*."""
     for _ in range(100):
         claimed = 0
-        for lane in lanes:
-            for entry in parts.agenda.claim(lane, name, parts.clock(), 1).incidents:
+        for queue in queues:
+            for entry in parts.work_queue.claim(queue, name, parts.clock(), 1).incidents:
                 claimed += 1
-                handler = machine.duties if lane == DUTIES else machine.reconciler
-                parts.agenda.release(lane, name, entry, handler.reconcile(entry, lane, name))
+                handler = machine.periodic_tasks if queue == TASKS else machine.reconciler
+                parts.work_queue.release(queue, name, entry, handler.reconcile(entry, queue, name))
         if not claimed:
             return
     raise AssertionError("the agenda never comes to rest")
@@ -176,7 +176,7 @@ def test_a_silence_that_one_worker_created_is_checked_at_once_by_the_other(rig: 
         other = build_apart(rig, apart)
         other.incident_service.silence(incident, Person("alice"), 3600.0, "known", other.clock())
         machine = build_machine(other)
-        (entry,) = other.agenda.claim(ALERTMANAGER, "other", other.clock(), 1).incidents
+        (entry,) = other.work_queue.claim(ALERTMANAGER, "other", other.clock(), 1).incidents
         loaded = other.incidents.load(entry)
         policy = resolve_policy(other.routing, loaded)
         for action in plan(loaded, policy, other.clock()).actions:
@@ -185,7 +185,7 @@ def test_a_silence_that_one_worker_created_is_checked_at_once_by_the_other(rig: 
                     build_notification_builder(other, None).build(action, loaded, policy, other.clock()),
                     "other",
                 )
-        other.agenda.release(ALERTMANAGER, "other", entry, {ALERTMANAGER: other.clock()})
+        other.work_queue.release(ALERTMANAGER, "other", entry, {ALERTMANAGER: other.clock()})
         before = len(alertmanager.requests)
         work_off(rig.parts, rig.machine, "rig")
         assert len(alertmanager.requests) - before < 10
@@ -211,7 +211,7 @@ heartbeats:
     )
     other = build_apart(rig, apart)
     workers = ((rig.parts, rig.machine), (other, build_machine(other)))
-    rig.machine.duties.begin(rig.parts.agenda)
+    rig.machine.periodic_tasks.enqueue_all(rig.parts.work_queue)
     rig.posts(rig.alert("Watchdog", "none"))
     for n in range(120):  # every 15 s for half an hour
         work_off(*workers[n % 2], f"w{n % 2}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.rig import LANES, ROUTING, Rig
+from tests.rig import QUEUES, ROUTING, Rig
 from tests.slack_people import SECRET, SlackPeople
 
 
@@ -246,7 +246,7 @@ def test_an_end_while_the_page_is_on_its_way_closes_it(rig: Rig) -> None:
     """The answer to the page was lost, so it may have been taken."""
     rig.pagerduty.drop_answer()
     rig.posts(rig.alert("DiskFull"))
-    rig.works(LANES)
+    rig.works(QUEUES)
     rig.posts(rig.alert("DiskFull", ended=True))
     rig.passes("1m")
     assert rig.events()[-1] == "resolve"

@@ -39,10 +39,10 @@ class Deadly:
         return self.channel.find_receipt(notification, since)
 
 
-def kill_in(rig: Rig, lane: str, when: str) -> None:
+def kill_in(rig: Rig, queue: str, when: str) -> None:
     """Have a worker take what is due in *lane* and die in the channel's hands."""
     channels = build_channels(rig.parts)
-    channels[lane] = Deadly(channels[lane], when)
+    channels[queue] = Deadly(channels[queue], when)
     dying = Reconciler(
         rig.parts.incidents,
         channels,
@@ -52,17 +52,17 @@ def kill_in(rig: Rig, lane: str, when: str) -> None:
         clock=rig.clock,
         keys=rig.keys,
     )
-    for incident in rig.parts.agenda.claim(lane, "dying", rig.clock(), 10).incidents:
+    for incident in rig.parts.work_queue.claim(queue, "dying", rig.clock(), 10).incidents:
         with pytest.raises(Killed):
-            dying.reconcile(incident, lane, "dying")
+            dying.reconcile(incident, queue, "dying")
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-@pytest.mark.parametrize("lane", [SLACK, PAGERDUTY])
-def test_killed_while_sending_the_first_news(rig: Rig, lane: str, when: str) -> None:
+@pytest.mark.parametrize("queue", [SLACK, PAGERDUTY])
+def test_killed_while_sending_the_first_news(rig: Rig, queue: str, when: str) -> None:
     rig.posts(rig.alert("DiskFull"))
     rig.clock.moment += 1
-    kill_in(rig, lane, when)
+    kill_in(rig, queue, when)
     rig.passes("3s")
     assert len(rig.roots()) == 1
     assert rig.paged() == ["on-call"]
@@ -85,8 +85,8 @@ def test_killed_while_notifying_the_next_step(rig: Rig, when: str) -> None:
 
 def test_killed_with_an_incident_on_loan(rig: Rig) -> None:
     rig.posts(rig.alert("DiskFull"))
-    rig.parts.agenda.claim(SLACK, "dead", rig.clock(), 10)
-    rig.parts.agenda.claim(PAGERDUTY, "dead", rig.clock(), 10)
+    rig.parts.work_queue.claim(SLACK, "dead", rig.clock(), 10)
+    rig.parts.work_queue.claim(PAGERDUTY, "dead", rig.clock(), 10)
     rig.works()
     assert rig.roots() == []
     rig.passes("3s")
@@ -120,9 +120,9 @@ def test_everything_down_over_a_due_step(rig: Rig) -> None:
 def test_a_worker_whose_loan_ran_out_sends_nothing_more(rig: Rig) -> None:
     """It slept through its lease; another has taken over."""
     rig.posts(rig.alert("DiskFull"))
-    incident = rig.parts.agenda.claim(SLACK, "asleep", rig.clock(), 1).incidents[0]
+    incident = rig.parts.work_queue.claim(SLACK, "asleep", rig.clock(), 1).incidents[0]
     rig.clock.moment += LEASE_S
-    rig.parts.agenda.claim(SLACK, "awake", rig.clock(), 1)
+    rig.parts.work_queue.claim(SLACK, "awake", rig.clock(), 1)
     with pytest.raises(ClaimLost):
         rig.machine.reconciler.reconcile(incident, SLACK, "asleep")
     assert rig.slack.messages == []
@@ -186,7 +186,7 @@ def test_a_worker_that_slept_between_noting_a_page_and_sending_it_sends_nothing(
     rig.posts(rig.alert("DiskFull"))
     rig.works((SLACK,))
     rig.clock.moment += 1
-    (incident,) = rig.parts.agenda.claim(PAGERDUTY, "asleep", rig.clock(), 1).incidents
+    (incident,) = rig.parts.work_queue.claim(PAGERDUTY, "asleep", rig.clock(), 1).incidents
     asleep = Reconciler(
         Sleepy(rig, 10.0),  # type: ignore[arg-type]
         build_channels(rig.parts),

@@ -29,7 +29,7 @@ def reloads(rig: Rig, text: str = ROUTING, **environ: str) -> None:
     """Go on with other secrets, as a worker does after SIGHUP and after a restart."""
     rig.environ |= environ
     rig.configure(text)
-    rig.machine.duties.begin(rig.parts.agenda)
+    rig.machine.periodic_tasks.enqueue_all(rig.parts.work_queue)
     rig.works()
 
 
@@ -188,7 +188,7 @@ def test_a_host_that_reloads_later_is_no_hindrance(rig: Rig) -> None:
     rig.environ["SLACK_BOT_TOKEN"] = "xoxb-newest"
     rig.configure(ROUTING)
     new, rig.machine = rig.machine, old  # the duty falls to the host that has not reloaded yet
-    new.duties.begin(rig.parts.agenda)
+    new.periodic_tasks.enqueue_all(rig.parts.work_queue)
     rig.works()
     rig.machine = new
     rig.passes("1m")

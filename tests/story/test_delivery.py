@@ -153,5 +153,5 @@ def test_a_wait_is_on_the_agenda_and_holds_no_thread(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     keys = rig.parts.incidents.keys_of(incident.partition("-")[0])
     redis = rig.parts.incidents._redis
-    assert redis.zcard(keys.claims("slack")) == 0
-    assert redis.zscore(keys.agenda("slack"), incident) <= rig.clock() + 600
+    assert redis.zcard(keys.leases("slack")) == 0
+    assert redis.zscore(keys.queue("slack"), incident) <= rig.clock() + 600

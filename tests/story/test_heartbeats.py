@@ -31,7 +31,7 @@ def missing(rig: Rig, state: str = "open") -> list[dict[str, object]]:
 
 def configure(rig: Rig, text: str = ROUTING + HEARTBEATS) -> None:
     rig.configure(text)
-    rig.machine.duties.begin(rig.parts.agenda)
+    rig.machine.periodic_tasks.enqueue_all(rig.parts.work_queue)
     rig.works()
 
 
@@ -177,7 +177,7 @@ def test_an_outage_of_ours_resolves_nothing(rig: Rig) -> None:
 def test_when_redis_lost_everything_it_waits_for_the_first_beat_again(rig: Rig, redis_client) -> None:
     beats(rig)
     redis_client.flushall()
-    rig.machine.duties.begin(rig.parts.agenda)
+    rig.machine.periodic_tasks.enqueue_all(rig.parts.work_queue)
     rig.passes("2h")
     assert rig.triggered() == []
 
@@ -185,7 +185,7 @@ def test_when_redis_lost_everything_it_waits_for_the_first_beat_again(rig: Rig, 
 def test_a_clock_set_back_is_noticed_when_the_beats_stop_all_the_same(rig: Rig) -> None:
     beats(rig)
     rig.clock.moment -= 3600
-    rig.machine.duties.begin(rig.parts.agenda)
+    rig.machine.periodic_tasks.enqueue_all(rig.parts.work_queue)
     rig.works()
     rig.passes("6m59s")
     assert rig.triggered() == []
@@ -199,7 +199,7 @@ def test_a_miss_after_the_clock_was_set_back_over_the_last_one_is_told(rig: Rig)
     beats(rig)
     rig.passes("1s")
     rig.clock.moment -= 3600
-    rig.machine.duties.begin(rig.parts.agenda)
+    rig.machine.periodic_tasks.enqueue_all(rig.parts.work_queue)
     rig.works()
     beats(rig)
     rig.passes("10m")
@@ -258,8 +258,8 @@ def test_two_workers_that_look_at_once_make_one_incident(rig: Rig) -> None:
     rig.works()
     for _ in range(8):
         rig.clock.moment += 55
-        rig.machine.duties.reconcile("beats", "duties", "a")
-        rig.machine.duties.reconcile("beats", "duties", "b")
+        rig.machine.periodic_tasks.reconcile("beats", "tasks", "a")
+        rig.machine.periodic_tasks.reconcile("beats", "tasks", "b")
     rig.works()
     assert len(missing(rig)) == 1
     assert rig.triggered() == ["team-lead"]

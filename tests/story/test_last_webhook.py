@@ -74,7 +74,7 @@ def test_it_survives_a_restart_and_is_seen_by_others_once_it_is_written(rig: Rig
 def test_a_webhook_that_comes_again_costs_no_round_trip_more(rig: Rig) -> None:
     """Counted at Redis itself."""
     rig.posts(rig.alert("A"))
-    client = rig.parts.agenda._redis
+    client = rig.parts.work_queue._redis
     before = client.info("stats")["total_reads_processed"]
     rig.posts(rig.alert("A"))
     assert client.info("stats")["total_reads_processed"] - before - 1 == 1
@@ -83,7 +83,7 @@ def test_a_webhook_that_comes_again_costs_no_round_trip_more(rig: Rig) -> None:
 def test_a_hundred_webhooks_are_written_at_once(rig: Rig) -> None:
     for n in range(100):
         rig.parts.last_webhooks.record(f"source-{n % 3}", START + n)
-    client = rig.parts.agenda._redis
+    client = rig.parts.work_queue._redis
     before = client.info("stats")["total_reads_processed"]
     rig.parts.last_webhooks.save()
     assert client.info("stats")["total_reads_processed"] - before - 1 == 1
@@ -94,12 +94,12 @@ def test_a_hundred_webhooks_are_written_at_once(rig: Rig) -> None:
 
 def test_what_the_store_does_not_take_is_written_later(rig: Rig) -> None:
     rig.posts(rig.alert("A"))
-    rig.parts.agenda._redis.config_set("maxmemory", 1)
+    rig.parts.work_queue._redis.config_set("maxmemory", 1)
     try:
         with pytest.raises(StoreError):
             rig.parts.last_webhooks.save()
     finally:
-        rig.parts.agenda._redis.config_set("maxmemory", 0)
+        rig.parts.work_queue._redis.config_set("maxmemory", 0)
     assert moments(rig) == {"": "2026-11-23T12:00:00.000Z"}
     rig.parts.last_webhooks.save()
     rig.configure(ROUTING)
@@ -116,7 +116,7 @@ def test_of_many_sources_the_newest_are_kept(rig: Rig) -> None:
         if n % 10 == 0:
             rig.parts.last_webhooks.save()
     rig.parts.last_webhooks.save()
-    assert rig.parts.agenda._redis.hlen(LAST_WEBHOOKS) == MAX_SOURCES
+    assert rig.parts.work_queue._redis.hlen(LAST_WEBHOOKS) == MAX_SOURCES
     assert len(moments(rig)) == MAX_SOURCES
     rig.clock.moment = START + 300
     rig.posts(rig.alert("A"))

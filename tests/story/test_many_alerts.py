@@ -13,7 +13,7 @@ MANY = MAX_FULL_ALERTS + 500
 def count_whole(redis_client: Client) -> int:
     """Return how many alerts the store holds with their labels, each once."""
     names = set()
-    for key in redis_client.scan_iter("rcv:*:group:*"):
+    for key in redis_client.scan_iter("rcv:*:incident:*"):
         for field, packed in redis_client.hgetall(key).items():
             if field.startswith(b"a:"):
                 names.add(field[2:].decode())

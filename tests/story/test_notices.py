@@ -106,7 +106,7 @@ def test_a_notice_whose_answer_was_lost_is_found_again(rig: Rig) -> None:
     rig.works(("slack", "pagerduty"))
     rig.slack.drop_answer("chat.postMessage", times=1)
     rig.clock.moment += 2
-    rig.works(("duties",))
+    rig.works(("tasks",))
     rig.passes("10m")
     assert len(said(rig)) == 1
 
@@ -212,7 +212,7 @@ def test_a_thousand_troubles_over_five_minutes_are_six_messages_and_each_is_coun
         rig.clock.moment += 0.3
         rig.parts.notices.put(f"trouble {n}", f"trouble {n}", rig.clock(), about="swarm")
         if n % 20 == 0:
-            rig.works(("duties",))
+            rig.works(("tasks",))
     rig.passes("5m")
     texts = said(rig)
     assert len(texts) <= 6
@@ -241,7 +241,7 @@ def test_killed_after_the_notice_was_kept_and_before_the_failure_was_it_is_said_
     )
     rig.slack.archive("#alerts-critical")
     rig.posts(rig.alert("DiskFull"))
-    incident = parts.agenda.claim(SLACK, "dying", rig.clock(), 1).incidents[0]
+    incident = parts.work_queue.claim(SLACK, "dying", rig.clock(), 1).incidents[0]
     with pytest.raises(StoreError):
         dying.reconcile(incident, SLACK, "dying")
     rig.passes("10m")
@@ -254,11 +254,11 @@ def test_a_worker_killed_while_posting_has_the_next_one_look_first(rig: Rig) -> 
     rig.clock.moment += 2
     board = build_notice_board(rig.parts)
     rig.slack.drop_answer("chat.postMessage")
-    board.work(rig.clock())
+    board.run(rig.clock())
     posting = rig.parts.notices.posting()
     rig.parts.notices.keep(replace(posting, retry_at=0.0))  # it died before it could note the end
-    assert board.work(rig.clock()) == posting.tried_at + 15
+    assert board.run(rig.clock()) == posting.tried_at + 15
     rig.clock.moment += 15
-    board.work(rig.clock())
+    board.run(rig.clock())
     assert said(rig) == ["🛠 a trouble"]
     assert rig.parts.notices.pending() == ({}, 0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from receiver.store.keys import DUTIES
+from receiver.store.keys import TASKS
 from tests.mocks.pagerduty_account import INTEGRATION, PagedIncident
 from tests.rig import KEYS, ROUTING, Rig
 
@@ -17,7 +17,7 @@ def rest(rig: Rig) -> Rig:
     """PagerDuty can be asked; its webhooks never arrive."""
     rig.environ |= {"PAGERDUTY_API_TOKEN": "rest-token", "PAGERDUTY_API_URL": rig.pagerduty.url}
     rig.configure(ROUTING + '\nnotices: {channel: "#monitoring"}\n')
-    rig.machine.duties.begin(rig.parts.agenda)
+    rig.machine.periodic_tasks.enqueue_all(rig.parts.work_queue)
     return rig
 
 
@@ -279,7 +279,7 @@ def test_a_webhook_of_auto_resolve_waits_a_minute_for_an_answer_after_one_that_f
         return hooks.client.post("/webhooks/pagerduty", data=body, headers=headers).status_code
 
     hooks.pagerduty.webhooks.deliver(post)
-    hooks.works((DUTIES,))
+    hooks.works((TASKS,))
     before = count_queries(hooks)
     hooks.pagerduty.rest.odd_body = {"incidents": "none"}
     hooks.passes("30s")

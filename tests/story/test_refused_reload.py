@@ -31,7 +31,7 @@ class Process:
         )
 
     def refuses(self, now: float, *problems: Problem) -> None:
-        self.state = self.state.refuse(problems or [FAULT], now)
+        self.state = self.state.with_refusal(problems or [FAULT], now)
         self.parts.config.save()
 
     def loads(self, now: float) -> None:
@@ -49,7 +49,7 @@ def gauge(rig: Rig, name: str) -> float | None:
 
 
 def banners(rig: Rig, path: str) -> list[str]:
-    rig.parts.agenda.beat("worker", rig.clock())
+    rig.parts.work_queue.heartbeat("worker", rig.clock())
     return re.findall(r'<div class="banner alarm"><p><strong>([^<]+)</strong>', rig.client.get(path).text)
 
 
@@ -85,7 +85,7 @@ def test_a_process_says_what_another_refused(rig: Rig) -> None:
 def test_a_process_says_what_it_refused_itself_at_once(rig: Rig) -> None:
     web = Process(rig, "web on host-1 (process 8)")
     rig.client = create_app(web.parts).test_client()
-    web.state = web.state.refuse([FAULT], rig.clock())  # not saved yet
+    web.state = web.state.with_refusal([FAULT], rig.clock())  # not saved yet
     assert status(rig)["error"] == f"{SAID} [web on host-1 (process 8)]"
 
 
@@ -102,7 +102,7 @@ def test_what_a_killed_process_refused_is_forgotten(rig: Rig) -> None:
     """By the expiry of its key: a living one saves it again long before."""
     worker = Process(rig, "worker on a")
     worker.refuses(rig.clock())
-    client = rig.parts.agenda._redis
+    client = rig.parts.work_queue._redis
     assert 0 < client.ttl(CONFIG_REFUSED) <= CONFIG_REFUSED_FOR_S
     client.pexpire(CONFIG_REFUSED, 100)
     worker.parts.config.save()
@@ -120,7 +120,7 @@ def test_one_that_starts_takes_back_what_its_name_had_refused(rig: Rig) -> None:
 
 def test_a_store_that_is_away_is_told_the_next_time(rig: Rig) -> None:
     worker = Process(rig, "worker on a")
-    rig.parts.agenda._redis.config_set("maxmemory", 1)
+    rig.parts.work_queue._redis.config_set("maxmemory", 1)
     try:
         worker.refuses(rig.clock())
     except StoreError:
@@ -128,7 +128,7 @@ def test_a_store_that_is_away_is_told_the_next_time(rig: Rig) -> None:
     else:
         raise AssertionError("it was no fault")
     finally:
-        rig.parts.agenda._redis.config_set("maxmemory", 0)
+        rig.parts.work_queue._redis.config_set("maxmemory", 0)
     assert status(rig)["error"] is None
     worker.parts.config.save()
     assert status(rig)["error"] == f"{SAID} [worker on a]"

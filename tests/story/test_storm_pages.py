@@ -23,7 +23,7 @@ def rest(rig: Rig) -> None:
         "PAGERDUTY_WEBHOOK_SECRET": "pagerduty-secret",
     }
     rig.configure(ROUTING + NOTICES + LIMITS)
-    rig.machine.duties.begin(rig.parts.agenda)
+    rig.machine.periodic_tasks.enqueue_all(rig.parts.work_queue)
 
 
 def storm_page(rig: Rig) -> PagedIncident:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from receiver.clock import parse_duration
-from receiver.store.keys import LANES
+from receiver.store.keys import QUEUES
 from tests.rig import ROUTING, Rig
 from tests.story.outage import with_fallback
 
@@ -135,7 +135,7 @@ def test_an_old_storm_message_notifies_no_later_step(rig: Rig) -> None:
     rig.passes("1m")
     assert rig.client.get("/api/v1/storms").json["storms"]
     rig.clock.moment += parse_duration("10h")
-    rig.works(tuple(lane for lane in LANES if lane != "slack"))
+    rig.works(tuple(queue for queue in QUEUES if queue != "slack"))
     assert "manager" not in rig.paged()
     rig.passes("4m59s")
     assert "manager" not in rig.paged()

@@ -22,7 +22,7 @@ def stub() -> Iterator[Stub]:
 @pytest.fixture
 def watched(rig: Rig, stub: Stub) -> Rig:
     rig.configure(ROUTING + f'heartbeat_url: "{stub.url}/ping/{SECRET}"\n')
-    rig.machine.duties.begin(rig.parts.agenda)
+    rig.machine.periodic_tasks.enqueue_all(rig.parts.work_queue)
     rig.works()
     return rig
 
@@ -36,7 +36,7 @@ def test_it_is_called_every_minute(watched: Rig, stub: Stub) -> None:
 def test_it_is_not_called_while_work_is_left_lying(watched: Rig, stub: Stub) -> None:
     watched.posts(watched.alert("DiskFull"))
     watched.clock.moment += 61
-    watched.works(("duties",))
+    watched.works(("tasks",))
     assert len(stub.asked) == 1
     watched.works()
     watched.passes("1m")
@@ -128,7 +128,7 @@ def test_the_status_says_what_is_simulated(rig: Rig) -> None:
 def test_the_status_says_how_each_heartbeat_does(rig: Rig) -> None:
     beat = "heartbeats: [{match: ['alertname=\"Watchdog\"'], every: 5m, grace: 2m, notify: on-call}]\n"
     rig.configure(ROUTING + beat)
-    rig.machine.duties.begin(rig.parts.agenda)
+    rig.machine.periodic_tasks.enqueue_all(rig.parts.work_queue)
     (row,) = status(rig)["heartbeats"]
     assert (row["state"], row["source"], row["last_at"]) == ("waiting", None, None)
     rig.posts(rig.alert("Watchdog", "none"), source="eu")
@@ -143,7 +143,7 @@ def test_the_status_says_how_each_heartbeat_does(rig: Rig) -> None:
 
 
 def test_the_status_says_the_workers_and_maintenance(rig: Rig) -> None:
-    rig.parts.agenda.beat("w1", rig.clock())
+    rig.parts.work_queue.heartbeat("w1", rig.clock())
     rig.client.post("/api/v1/maintenance", json={"for": "1h", "by": "bob"})
     shown = status(rig)
     assert (shown["redis"], shown["workers"], shown["maintenance"]["by"]) == ("ok", 1, "bob")

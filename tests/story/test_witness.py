@@ -19,7 +19,7 @@ def alertmanager(rig: Rig) -> Iterator[MockAlertmanager]:
     """The Alertmanager in front of the rig, up for a while, showing what the rig fires."""
     with MockAlertmanager(clock=rig.clock) as alertmanager:
         rig.configure(ROUTING + f'alertmanager: {{url: "{alertmanager.url}"}}\n')
-        rig.machine.duties.begin(rig.parts.agenda)
+        rig.machine.periodic_tasks.enqueue_all(rig.parts.work_queue)
         rig.passes("10m")
         yield alertmanager
 

@@ -32,4 +32,4 @@ def written_log() -> Iterator[io.StringIO]:
 def count_lines(log: io.StringIO) -> Counter[tuple[str, str]]:
     """Count the lines by event and by the lane or the part of the worker that they name."""
     lines = map(json.loads, log.getvalue().splitlines())
-    return Counter((line["event"], line.get("lane") or line.get("what") or "") for line in lines)
+    return Counter((line["event"], line.get("queue") or line.get("what") or "") for line in lines)

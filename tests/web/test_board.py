@@ -119,7 +119,7 @@ def test_other_answers_on_the_page(rig: Rig, what: str) -> None:
 
 def test_no_worker_is_said_at_the_top(rig: Rig) -> None:
     assert "No worker is alive" in rig.client.get("/").text
-    rig.parts.agenda.beat("w", rig.clock())
+    rig.parts.work_queue.heartbeat("w", rig.clock())
     assert "No worker is alive" not in rig.client.get("/").text
 
 
@@ -138,7 +138,7 @@ def stamp(rig: Rig, path: str = "/") -> str:
 def test_the_stamp_stays_while_only_time_passes_and_changes_with_what_is_shown(rig: Rig) -> None:
     """Who has it is told so and no more, and the page is left alone with all a reader unfolded there."""
     incident = rig.fires("DiskFull")
-    rig.parts.agenda.beat("worker", rig.clock())
+    rig.parts.work_queue.heartbeat("worker", rig.clock())
     for path in ("/", f"/incidents/{incident}"):
         before = stamp(rig, path)
         rig.clock.moment += 1

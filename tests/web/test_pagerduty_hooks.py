@@ -9,7 +9,7 @@ import pytest
 
 from receiver.errors import StoreError
 from receiver.sources.pagerduty import sign
-from receiver.store.keys import DUTIES
+from receiver.store.keys import TASKS
 from receiver.text import Secret
 from tests.rig import ROUTING, Rig
 
@@ -38,8 +38,8 @@ def post(rig: Rig, body: bytes, *, name: str = "w1", secret: str = SECRET, **hea
 
 def kept(rig: Rig) -> list[dict[str, Any]]:
     """Return the errands that wait for a worker."""
-    claims = rig.parts.agenda.claim(DUTIES, "test", rig.clock(), 100)
-    found = [rig.parts.errands.find(one.removeprefix("errand-")) for one in claims.incidents]
+    claims = rig.parts.work_queue.claim(TASKS, "test", rig.clock(), 100)
+    found = [rig.parts.job_queue.find_job(one.removeprefix("job-")) for one in claims.incidents]
     return [payload for kind, payload in filter(None, found) if kind == "pagerduty"]
 
 

@@ -27,7 +27,7 @@ def test_a_forked_process_reads_what_is_set_later() -> None:
 
 def test_the_longest_error_fits() -> None:
     problem = Problem("routing.yaml", 1, "\U0001f525" * 10_000)
-    state = ConfigState(1.0).refuse([problem] * 3, 2.0)
+    state = ConfigState(1.0).with_refusal([problem] * 3, 2.0)
     shared = SharedConfigState(state)
     assert shared.get() == state
     assert len(state.error) < MAX_ERROR + 30

@@ -21,4 +21,4 @@ def test_a_redis_that_is_away_is_logged_once_however_often_it_is_asked(tmp_path:
             assert client.post("/webhooks/alertmanager", json=WEBHOOK).status_code == 503
             assert client.get("/api/v1/incidents").status_code == 503
             assert client.get("/readyz").status_code == 503
-    assert count_lines(log) == {("store out of reach", ""): 1, ("not ready", ""): 1}
+    assert count_lines(log) == {("redis unavailable", ""): 1, ("not ready", ""): 1}

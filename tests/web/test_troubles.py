@@ -10,7 +10,7 @@ from tests.web.locations import leads_to, list_links, resolve
 
 
 def titles(rig: Rig, path: str = "/") -> list[str]:
-    rig.parts.agenda.beat("worker", rig.clock())
+    rig.parts.work_queue.heartbeat("worker", rig.clock())
     return re.findall(r'<div class="banner \w+"><p><strong>([^<]+)</strong>', rig.client.get(path).text)
 
 

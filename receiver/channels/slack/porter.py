@@ -90,7 +90,7 @@ class Porter:
             outcome = self._take(request) if is_new() else None
         except StoreError as error:
             fields = {"by": request.by.name, "error": str(error)}
-            logger.warning("store out of reach", extra={"fields": fields, "state": "requests"})
+            logger.warning("redis unavailable", extra={"fields": fields, "state": "requests"})
             return _word(request, Answer(_AWAY), is_kept=False)
         if isinstance(outcome, OpenModal):
             outcome = self._open(outcome)
@@ -118,7 +118,7 @@ class Porter:
             post_words(carried.response_url, carried.words, _TIMEOUT_S)
         except DeliveryError as error:
             fields = {"reason": error.reason, "detail": error.detail}
-            logger.warning("words not delivered", extra={"fields": fields})
+            logger.warning("slack follow-up not delivered", extra={"fields": fields})
 
     def _is_slacks(self, url: str) -> bool:
         """Tell whether *url* is Slack's, or the place that stands in for it."""

@@ -1,29 +1,29 @@
--- Lend incidents that are due to a worker.
--- KEYS: claims, owners, then the queues   ARGV: now, end of the loan, worker, how many, latest end to
+-- Claim incidents that are due for a worker.
+-- KEYS: leases, lease_owners, then the queues   ARGV: now, end of the lease, worker, how many, latest end to
 --       believe, then for each queue the seconds by which it lets others go first
--- Returns the next moment to look ('' if none), then what was lent.
+-- Returns the next moment to look ('' if none), then what was leased.
 local now, ends_at, latest, count = moment(ARGV[1]), moment(ARGV[2]), moment(ARGV[5]), tonumber(ARGV[4])
-local taken = {}
-local function take(member)
+local claimed = {}
+local function lease(member)
   for i = 3, #KEYS do redis.call('ZREM', KEYS[i], member) end
   redis.call('ZADD', KEYS[1], ends_at, member)
   redis.call('HSET', KEYS[2], member, ARGV[3])
-  taken[#taken + 1] = member
+  claimed[#claimed + 1] = member
 end
 for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, count)) do
-  take(member)
+  lease(member)
 end
--- A loan that ends too late to be true is of a worker whose clock was set back, or that is gone: a living
+-- A lease that ends too late to be true is of a worker whose clock was set back, or that is gone: a living
 -- one has prolonged it since, by the clock as it is now.
-if #taken < count then
-  for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. latest, '+inf', 'LIMIT', 0, count - #taken)) do
-    take(member)
+if #claimed < count then
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. latest, '+inf', 'LIMIT', 0, count - #claimed)) do
+    lease(member)
   end
 end
-local lent = redis.call('ZCARD', KEYS[1])
+local leased = redis.call('ZCARD', KEYS[1])
 local waiting = {}
 for i = 3, #KEYS do
-  local due = redis.call('ZRANGEBYSCORE', KEYS[i], '-inf', now, 'WITHSCORES', 'LIMIT', 0, count + lent + 1)
+  local due = redis.call('ZRANGEBYSCORE', KEYS[i], '-inf', now, 'WITHSCORES', 'LIMIT', 0, count + leased + 1)
   for j = 1, #due, 2 do
     waiting[#waiting + 1] = {tonumber(due[j + 1]) + tonumber(ARGV[i + 3]), due[j]}
   end
@@ -32,20 +32,20 @@ table.sort(waiting, function(a, b) return a[1] < b[1] or (a[1] == b[1] and a[2] 
 local more = false
 for _, entry in ipairs(waiting) do
   if not redis.call('ZSCORE', KEYS[1], entry[2]) then
-    if #taken < count then take(entry[2]) else more = true end
+    if #claimed < count then lease(entry[2]) else more = true end
   end
 end
 local next_at = ''
-local function look_at(found)
+local function update_next_at(found)
   if found[2] and (next_at == '' or tonumber(found[2]) < tonumber(next_at)) then next_at = found[2] end
 end
 if more then
   next_at = now
 else
   for i = 3, #KEYS do
-    look_at(redis.call('ZRANGEBYSCORE', KEYS[i], '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1))
+    update_next_at(redis.call('ZRANGEBYSCORE', KEYS[i], '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1))
   end
-  look_at(redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES'))
+  update_next_at(redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES'))
 end
-table.insert(taken, 1, next_at == '' and '' or moment_like(ARGV[1], now, next_at))
-return taken
+table.insert(claimed, 1, next_at == '' and '' or moment_like(ARGV[1], now, next_at))
+return claimed

@@ -1,12 +1,12 @@
 -- Write a changed incident, unless another process changed its group first, or an alert that is to fire in
 -- it already fires in a neighbour.
--- KEYS: group, past, timeline, index to be in, index to leave, owners, owners left, then an agenda for each lane
+-- KEYS: group, past, timeline, index to be in, index to leave, owners, owners left, then a key for each queue
 --       to wake
 -- ARGV: version read, put the former incident aside?, seconds to keep (0: for ever), id, moment for
 --       the index, moment due (see _moments.lua), wake channel, seconds to keep what is put aside, timeline cap,
 --       number of events, three packed lists: the alerts that begin to fire, those that cease to, and
 --       `ALERT GROUP_ID VERSION` for each owner known to be left, as it was seen; seconds to keep the owner of what ceased to fire,
---       the latest moment to write (in ms, 0: any); the events, the lanes' names, then fields and values
+--       the latest moment to write (in ms, 0: any); the events, the queues' names, then fields and values
 -- Returns 1, or 0 when the group was changed or it is too late, else {{ALERT, GROUP_ID, ...}, GROUP_ID, version, head, ...}:
 -- the owners that stand against it, and what these hold.
 if (redis.call('HGET', KEYS[1], 'v') or '0') ~= ARGV[1] then return 0 end
@@ -72,8 +72,8 @@ local owners_for = ARGV[8]
 if redis.call('HLEN', KEYS[6]) == redis.call('ZCARD', KEYS[7]) then owners_for = ARGV[14] end
 redis.call('EXPIRE', KEYS[6], owners_for)
 redis.call('EXPIRE', KEYS[7], owners_for)
-local lanes = #KEYS - 7
-local first = 16 + n + lanes
+local queues = #KEYS - 7
+local first = 16 + n + queues
 for i = first, #ARGV, 200 do
   redis.call('HSET', KEYS[1], unpack(ARGV, i, math.min(i + 199, #ARGV)))
 end
@@ -89,7 +89,7 @@ else
   redis.call('PERSIST', KEYS[3])
 end
 local due = moment(ARGV[6])
-for i = 1, lanes do
+for i = 1, queues do
   redis.call('ZADD', KEYS[7 + i], 'LT', due, ARGV[4])
   redis.call('PUBLISH', ARGV[7], ARGV[15 + n + i] .. ' ' .. ARGV[6])
 end

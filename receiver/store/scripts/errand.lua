@@ -1,6 +1,6 @@
--- Keep an errand and have it done, once for each id it is known by.
--- KEYS: agenda, errand, then other names of the same
--- ARGV: payload, seconds to keep, member, moment due, wake channel, lane
+-- Keep a job and enqueue it, once for each id it is known by.
+-- KEYS: queue, job, then other names of the same
+-- ARGV: payload, seconds to keep, member, moment due, wake channel, queue
 for i = 2, #KEYS do
   if redis.call('EXISTS', KEYS[i]) == 1 then return 0 end
 end

@@ -1,5 +1,5 @@
--- Tell when a lane has something to do next on this shard.
--- KEYS: claims, then the queues   ARGV: now, latest end of a loan to believe
+-- Tell when a queue has something to do next on this shard.
+-- KEYS: leases, then the queues   ARGV: now, latest end of a lease to believe
 -- Returns that moment, '' if there is none.
 local now, next_at = moment(ARGV[1]), nil
 local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2]

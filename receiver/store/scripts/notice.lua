@@ -1,8 +1,8 @@
 -- Keep a notice and have it posted, once for each id, or once in so many seconds.
--- KEYS: what was said of this id, notices to be posted, agenda
+-- KEYS: what was said of this id, notices to be posted, queue
 -- ARGV: now, seconds until it may be said again (0: never), seconds to remember it, its name, the
---       notice, how many are kept, seconds to keep them, how many it stands for, duty, moment due,
---       wake channel, lane
+--       notice, how many are kept, seconds to keep them, how many it stands for, task, moment due,
+--       wake channel, queue
 local at = redis.call('HGET', KEYS[1], 'at')
 if at and (tonumber(ARGV[2]) == 0 or tonumber(ARGV[1]) < tonumber(at) + tonumber(ARGV[2])) then
   redis.call('HINCRBY', KEYS[1], 'more', ARGV[8])

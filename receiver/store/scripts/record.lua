@@ -1,8 +1,8 @@
 -- Keep how a delivery stands, wherever its incident lies by now.
--- KEYS: group, past, timeline, owners, index of what was given up, then an agenda for each lane to wake
+-- KEYS: group, past, timeline, lease_owners, index of what was given up, then a key for each queue to wake
 -- ARGV: id, worker ('' writes without asking whose the incident is), field, value, moment due, wake
 --       channel, timeline cap, number of events, the events, then moment given up ('' if it wasn't),
---       seconds to keep the index, and the lanes' names
+--       seconds to keep the index, and the queues' names
 -- Returns 1, 0 when another worker has the incident, -1 when the incident is gone.
 if ARGV[2] ~= '' and redis.call('HGET', KEYS[4], ARGV[1]) ~= ARGV[2] then return 0 end
 local hash_key = KEYS[1]

@@ -1,6 +1,6 @@
 -- Have a delivery that was given up sent again, unless somebody asked or it was sent meanwhile.
--- KEYS: group, past, timeline, index of what was given up, agenda
--- ARGV: id, field, moment given up, delivery, event, timeline cap, moment due, wake channel, lane
+-- KEYS: group, past, timeline, index of what was given up, queue
+-- ARGV: id, field, moment given up, delivery, event, timeline cap, moment due, wake channel, queue
 local entry = ARGV[1] .. ' ' .. ARGV[2]
 local given_up = redis.call('ZSCORE', KEYS[4], entry)
 if not given_up or tonumber(given_up) ~= tonumber(ARGV[3]) then return 0 end

@@ -1,7 +1,7 @@
 -- Keep a storm that begins, unless another is on at its place.
--- KEYS: storms on, storm, unresolved storms, agenda
+-- KEYS: storms on, storm, unresolved storms, queue
 -- ARGV: place, the storm it is to take the place of (''), id, packed state, moment it began, moment due,
---       wake channel, lane
+--       wake channel, queue
 -- Returns the storm that is on then.
 local on = redis.call('HGET', KEYS[1], ARGV[1]) or ''
 if on ~= '' and on ~= ARGV[2] then return on end

@@ -1,6 +1,6 @@
 -- Add a member to a storm, unless the storm changed since it was read.
--- KEYS: storm, members, agenda
--- ARGV: version read, member's name, packed member, moment due ('' leaves the agenda), id, wake channel, lane
+-- KEYS: storm, members, queue
+-- ARGV: version read, member's name, packed member, moment due ('' leaves the queue), id, wake channel, queue
 if redis.call('HGET', KEYS[1], 'v') ~= ARGV[1] then return 0 end
 redis.call('HSET', KEYS[2], ARGV[2], ARGV[3])
 redis.call('HINCRBY', KEYS[1], 'n', 1)

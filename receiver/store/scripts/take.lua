@@ -1,9 +1,9 @@
 -- Give whoever asks a token, if those who go before leave one; else say how long to wait.
--- KEYS: state, waiting (by rank), patience (by when they are forgotten), firsts (by rank)
--- ARGV: now, burst, rate, who, rank, is it a first one?, seconds after which to ask again,
---       seconds of patience, by how much Redis' clock may be set back unnoticed, seconds to keep
+-- KEYS: state, waiters (by priority), waiter deadlines, initial waiters (by priority)
+-- ARGV: now, burst, rate, who, priority, is it a first one?, seconds after which to ask again,
+--       seconds of grace, by how much Redis' clock may be set back unnoticed, seconds to keep
 -- Returns the wait in seconds (0: go), and that of a first one that would come now and meet no pause.
-local now, burst, rate, who, rank = tonumber(moment(ARGV[1])), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
+local now, burst, rate, who, priority = tonumber(moment(ARGV[1])), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local state = redis.call('HMGET', KEYS[1], 'tokens', 'at', 'until')
 local tokens = math.min(burst, tonumber(state[1] or burst))
 local at, paused = tonumber(state[2] or now), tonumber(state[3] or 0)
@@ -16,30 +16,30 @@ end
 local since = math.max(at, paused)
 if now > since then tokens = math.min(burst, tokens + (now - since) * rate) end
 at = math.max(at, now)
-local function forget(member)
+local function remove(member)
   for i = 2, 4 do redis.call('ZREM', KEYS[i], member) end
 end
 for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', '(' .. string.format('%.6f', now), 'LIMIT', 0, 500)) do
-  if member ~= who then forget(member) end
+  if member ~= who then remove(member) end
 end
-redis.call('ZADD', KEYS[2], 'LT', rank, who)
-local place = redis.call('ZRANK', KEYS[2], who)
+redis.call('ZADD', KEYS[2], 'LT', priority, who)
+local position = redis.call('ZRANK', KEYS[2], who)
 local pause = math.max(0, paused - now)
 local wait = 0
-if pause == 0 and place < math.floor(tokens + 1e-6) then
+if pause == 0 and position < math.floor(tokens + 1e-6) then
   tokens = tokens - 1
-  forget(who)
+  remove(who)
 else
-  wait = pause + math.max(0, place + 1 - tokens) / rate
+  wait = pause + math.max(0, position + 1 - tokens) / rate
   -- Whoever left is waited for until it should have asked again: that is soon, a little less so where
   -- many ask. No moment is finer than a millisecond, and 0 would mean to go.
   wait = math.max(0.001, math.min(wait, tonumber(ARGV[7]) + redis.call('ZCARD', KEYS[2]) / 100))
   redis.call('ZADD', KEYS[3], now + wait + tonumber(ARGV[8]), who)
-  if ARGV[6] == '1' then redis.call('ZADD', KEYS[4], 'LT', rank, who) else redis.call('ZREM', KEYS[4], who) end
+  if ARGV[6] == '1' then redis.call('ZADD', KEYS[4], 'LT', priority, who) else redis.call('ZREM', KEYS[4], who) end
 end
 redis.call('HSET', KEYS[1], 'tokens', string.format('%.9f', tokens), 'at', string.format('%.6f', at),
   'until', string.format('%.6f', paused))
 for i = 1, 4 do redis.call('EXPIRE', KEYS[i], ARGV[10]) end
-local firsts = redis.call('ZCARD', KEYS[4])
-local next_first = math.max(0, firsts + 1 - tokens) / rate
-return {string.format('%.6f', wait), string.format('%.6f', next_first)}
+local initial_waiters = redis.call('ZCARD', KEYS[4])
+local next_initial = math.max(0, initial_waiters + 1 - tokens) / rate
+return {string.format('%.6f', wait), string.format('%.6f', next_initial)}

@@ -75,7 +75,7 @@ def build_signing_in(parts: Parts, doors: Doors) -> Blueprint:
         role = roles.find(identity.marks)
         fields = {"name": identity.name, "role": role, "from": request.remote_addr}
         if role is None:
-            logger.warning("sign-in of somebody who may not come in", extra={"fields": fields})
+            logger.warning("sign-in denied: no role", extra={"fields": fields})
             return doors.refuse_unlisted(identity)
         logger.info("signed in", extra={"fields": fields})
         answer = redirect(make_relative(path), 303)

@@ -62,7 +62,7 @@ def _to_alertmanager(key: str) -> dict[str, Any]:
     return {
         "key": key,
         "instance": "",
-        "lane": "alertmanager",
+        "queue": "alertmanager",
         "target": target,
         "ready_at": 0.0,
         "content_version": "",

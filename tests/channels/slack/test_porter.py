@@ -152,4 +152,4 @@ def test_words_that_do_not_arrive_harm_nobody(slack, caplog):
     slack.fail_next("gone/1", status=404, body=b"expired_url")
     url = slack.response_url.replace("/words/", "/gone/")
     desk.say(desk.carry(Press("resolve", "i", ALICE, response_url=url)))
-    assert "words not delivered" in caplog.text
+    assert "slack follow-up not delivered" in caplog.text
