@@ -27,7 +27,7 @@ from receiver.config.routing import load_routing
 from receiver.config.settings import Settings
 from receiver.domain.alert import fingerprint
 from receiver.engine.routing_keys import RoutingKeys
-from receiver.engine.storms import PATIENCE_S
+from receiver.engine.storms import MAX_INITIAL_WAIT_S
 from receiver.store.keys import QUEUES, TASKS, Keys
 from receiver.web.app import create_app
 from receiver.wiring import Machine, Parts, build_machine, build_parts
@@ -92,7 +92,7 @@ class Rig:
         self.slack = slack
         self.pagerduty = pagerduty
         self.clock = clock
-        self.storms_after_s = PATIENCE_S
+        self.storms_after_s = MAX_INITIAL_WAIT_S
         self.keys = RoutingKeys()  # a worker's, for as long as it lives
         (folder / "runbooks").mkdir(exist_ok=True)
         self.environ = {

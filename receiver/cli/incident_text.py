@@ -40,7 +40,7 @@ def say_state(row: Row, now: float) -> str:
 
 def say_storm(storm: Mapping[str, object]) -> str:
     """Return `Storm of #alerts-critical: 97 incidents, 90 open (storm-…)` in one line."""
-    place = one_line(str(storm.get("place", "")).partition(":")[2], 80)
+    place = one_line(str(storm.get("target_key", "")).partition(":")[2], 80)
     counts = f"{storm.get('total')} incidents, {storm.get('open')} open"
     over = "" if storm.get("ended_at") is None else ", over"
     return one_line(f"Storm of {place}: {counts}{over} ({storm.get('id')})", MAX_LINE)

@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 
 from receiver.domain.calendar import BusinessHours
-from receiver.domain.heartbeat import Heartbeat, find_policy
+from receiver.domain.heartbeat import Heartbeat, find_heartbeat_policy
 from receiver.domain.policy import (
     ALERTMANAGER,
     NO_POLICY,
@@ -117,4 +117,4 @@ class Routing:
 
     def get_policy(self, name: str) -> EscalationPolicy:
         """Return the escalation of that name, NO_POLICY for none or one that is gone."""
-        return self.policies.get(name) or find_policy(self.heartbeats, name) or NO_POLICY
+        return self.policies.get(name) or find_heartbeat_policy(self.heartbeats, name) or NO_POLICY

@@ -40,23 +40,23 @@ class BusinessHours:
         return ZoneInfo(self.timezone)
 
 
-def next_opening(hours: BusinessHours, after: float) -> float:
+def next_business_day_start(hours: BusinessHours, after: float) -> float:
     """Return the first moment strictly after *after* at which a business day begins.
 
     Raises ValueError when there is none in 400 days, as with no *days* at all.
     """
-    moment = next((at for at in _openings(hours, after) if at > after), None)
+    moment = next((at for at in _list_business_day_starts(hours, after) if at > after), None)
     if moment is None:
         raise ValueError("business hours without a business day")
     return moment
 
 
-def is_open(hours: BusinessHours, at: float) -> bool:
+def is_business_time(hours: BusinessHours, at: float) -> bool:
     """Tell whether *at* lies within business hours; the end itself does not."""
     day = datetime.fromtimestamp(at, hours.zone).date()
     if not is_business_day(hours, day):
         return False
-    opening, closing = _moment(hours.zone, day, hours.start), _moment(hours.zone, day, hours.end)
+    opening, closing = _moment_of(hours.zone, day, hours.start), _moment_of(hours.zone, day, hours.end)
     return opening <= at < closing
 
 
@@ -80,20 +80,20 @@ def find_country(code: str) -> str | None:
     return f"{country}-{part}" if part else None
 
 
-def _openings(hours: BusinessHours, since: float) -> Iterator[float]:
+def _list_business_day_starts(hours: BusinessHours, since: float) -> Iterator[float]:
     """Yield when each business day begins, from that of *since* on, in order."""
     zone = hours.zone
     first = datetime.fromtimestamp(since, zone).date()
     for day in (first + timedelta(days=n) for n in range(_SEARCHED_DAYS)):
         if not is_business_day(hours, day):
             continue
-        moment = _moment(zone, day, hours.start)
+        moment = _moment_of(zone, day, hours.start)
         # Samoa went without the 30th of December 2011: no such day, no opening.
         if datetime.fromtimestamp(moment, zone).date() == day:
             yield moment
 
 
-def _moment(zone: tzinfo, day: date, minutes: int) -> float:
+def _moment_of(zone: tzinfo, day: date, minutes: int) -> float:
     """Return when the clock of *zone* first shows so many *minutes* since midnight of *day*."""
     return find_moments(datetime.combine(day, _MIDNIGHT) + timedelta(minutes=minutes), zone)[0]
 

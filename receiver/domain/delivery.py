@@ -22,7 +22,7 @@ MAX_DETAIL = 300
 # How the ids of storms begin; a delivery whose target is one is folded into it.
 STORM = "storm-"
 # Why one that is folded waits: the storm has not come to it yet.
-FOLDING = "storm"
+BUNDLING = "storm"
 
 
 class Receipt(Struct, frozen=True, omit_defaults=True):
@@ -96,7 +96,7 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
         return self.target if self.target.startswith(STORM) else ""
 
     @property
-    def is_folded(self) -> bool:
+    def is_bundled(self) -> bool:
         """A storm has said it: nothing of its own stands in the channel, or is open at the pager."""
         return self.receipt is not None and bool(self.storm)
 

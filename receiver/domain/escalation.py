@@ -259,7 +259,7 @@ def _notifying_deliveries(
         reply = current_delivery(incident, reply_key(step))
         is_threadless = not reply.attempts and find_message(incident) is None
         thread = find_pending_message(incident, policy) if is_threadless else reply
-        found.append(reply if thread.is_folded else thread)  # a storm has a thread of its own
+        found.append(reply if thread.is_bundled else thread)  # a storm has a thread of its own
     return [*found, *list_fallback_deliveries(incident, policy, step, due_at)]
 
 

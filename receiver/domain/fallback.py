@@ -38,7 +38,7 @@ def find_message(incident: Incident) -> Delivery | None:
     found = [
         d
         for key in _MESSAGES
-        if (d := incident.deliveries.get(key)) is not None and d.receipt and not d.is_folded
+        if (d := incident.deliveries.get(key)) is not None and d.receipt and not d.is_bundled
     ]
     return max(found, key=lambda d: d.receipt.at if d.receipt else 0.0, default=None)
 
@@ -50,7 +50,7 @@ def find_announcing_storm(incident: Incident) -> str:
     if find_message(incident) is not None:
         return ""
     announced = (incident.deliveries.get(key, Delivery()) for key in ("root", FALLBACK))
-    return next((delivery.storm for delivery in announced if delivery.is_folded), "")
+    return next((delivery.storm for delivery in announced if delivery.is_bundled), "")
 
 
 def is_announced_by_storm(incident: Incident) -> bool:

@@ -44,26 +44,26 @@ class Heartbeat:
     def matches(self, labels: Mapping[str, str]) -> bool:
         return all(matcher.matches(labels) for matcher in self.matchers)
 
-    def is_beat(self, alert: Alert) -> bool:
+    def is_signal(self, alert: Alert) -> bool:
         """Tell whether *alert* is a beat: it fires, and matches. A resolved one is none."""
         return alert.is_firing and self.matches(alert.labels)
 
-    def missing_at(self, beat_at: float, listening_since: float) -> float:
-        """Return when it counts as missing after the beat at *beat_at*, if no other comes.
+    def missing_at(self, signal_at: float, up_since: float) -> float:
+        """Return when it counts as missing after the beat at *signal_at*, if no other comes.
 
         Nobody is accused of what came while we did not listen: then the whole time runs anew.
         """
-        return max(beat_at, listening_since) + self.every + self.grace
+        return max(signal_at, up_since) + self.every + self.grace
 
 
-def find_policy(heartbeats: Iterable[Heartbeat], name: str) -> EscalationPolicy | None:
+def find_heartbeat_policy(heartbeats: Iterable[Heartbeat], name: str) -> EscalationPolicy | None:
     """Return the escalation of that name, if it is a heartbeat's."""
     if not name.startswith(_POLICY):
         return None
     return next((one.policy for one in heartbeats if one.policy.name == name), None)
 
 
-class Beat(Struct, frozen=True):
+class HeartbeatSignal(Struct, frozen=True):
     """The last beat of a heartbeat (by its name) from a source; *external_url* is who sent it."""
 
     heartbeat: str
@@ -90,7 +90,7 @@ class Beat(Struct, frozen=True):
             "source": self.source or _NO_NAME,
         }
 
-    def group(self, heartbeat: Heartbeat | None, starts_at: float, ends_at: float = 0.0) -> Group:
+    def build_group(self, heartbeat: Heartbeat | None, starts_at: float, ends_at: float = 0.0) -> Group:
         """Return our own alert that it is missing since *starts_at*; over, with *ends_at*.
 
         No *heartbeat* is one that has left the configuration.
@@ -98,14 +98,14 @@ class Beat(Struct, frozen=True):
         alert = Alert(
             fingerprint=fingerprint(self.labels),
             labels=self.labels,
-            annotations=self._annotations(heartbeat),
+            annotations=self._build_annotations(heartbeat),
             starts_at=starts_at,
             ends_at=ends_at,
         )
         labels = {name: self.labels[name] for name in ("alertname", "heartbeat", "source")}
         return Group(self.source, RECEIVER, self._group_key, labels, (alert,), external_url=self.external_url)
 
-    def _annotations(self, heartbeat: Heartbeat | None) -> dict[str, str]:
+    def _build_annotations(self, heartbeat: Heartbeat | None) -> dict[str, str]:
         if heartbeat is None:
             return {"summary": f"The heartbeat {self.heartbeat} is no longer in the configuration"}
         since = dt.datetime.fromtimestamp(self.at, dt.UTC)

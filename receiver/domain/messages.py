@@ -81,7 +81,7 @@ def _message_instance(incident: Incident) -> str:
     is over by then, the storm has said, too.
     """
     root = incident.deliveries.get("root", Delivery())
-    if not root.is_folded:
+    if not root.is_bundled:
         return root.instance
     is_released = incident.deliveries.get(RELEASED_BY_STORM, Delivery()).instance == root.storm
     is_released = is_released and not incident.is_resolved
@@ -92,7 +92,7 @@ def _message_instance(incident: Incident) -> str:
 def list_messages(incident: Incident, content_version: str, now: float) -> Iterator[Action]:
     """Yield the incident's message, or the edit that brings it up to *content_version*."""
     root = incident.deliveries.get("root", Delivery())
-    if root.receipt is None or root.is_folded:
+    if root.receipt is None or root.is_bundled:
         own, instance = Target(SLACK, incident.channel), _message_instance(incident)
         yield Post("root", instance, SLACK, own, ready_at(incident, "root", instance), content_version)
     message = find_message(incident)

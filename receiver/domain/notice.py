@@ -35,7 +35,7 @@ class Notice(Struct, frozen=True, omit_defaults=True):
     repeats: int = 0  # how often the same came since it was said last
 
 
-class Posting(Struct, frozen=True, omit_defaults=True):
+class NoticeMessage(Struct, frozen=True, omit_defaults=True):
     """How the message under way stands: which notices it holds, what it says, and its attempts."""
 
     id: str = ""
@@ -49,7 +49,7 @@ class Posting(Struct, frozen=True, omit_defaults=True):
     posted_at: float = 0.0  # when the last one was posted
 
     @property
-    def next_at(self) -> float:
+    def next_attempt_at(self) -> float:
         """When to go on; an attempt whose end nobody noted may still be under way."""
         if not self.attempts:
             return self.posted_at + PAUSE_S if self.posted_at else 0.0
@@ -59,7 +59,7 @@ class Posting(Struct, frozen=True, omit_defaults=True):
 class Notices(Protocol):
     """Keeps notices until they are posted."""
 
-    def put(
+    def save_notice(
         self,
         notice_id: str,
         text: str,
@@ -79,8 +79,8 @@ class Notices(Protocol):
 class NoticeChannel(Protocol):
     """Posts notices, once for each call; both raise a DeliveryError."""
 
-    def send_notice(self, posting: Posting) -> Receipt: ...
-    def find_notice(self, posting: Posting) -> Receipt | None: ...
+    def send_notice(self, message: NoticeMessage) -> Receipt: ...
+    def find_notice(self, message: NoticeMessage) -> Receipt | None: ...
 
 
 def render_lines(notices: Sequence[Notice], left_out: int = 0) -> tuple[str, ...]:
@@ -92,7 +92,7 @@ def render_lines(notices: Sequence[Notice], left_out: int = 0) -> tuple[str, ...
     return (*lines, f"{left_out} more of other kinds") if left_out else tuple(lines)
 
 
-def next_wait(attempts: int) -> float:
+def next_wait_s(attempts: int) -> float:
     """Return the seconds to wait after so many attempts: 5 s, doubled each time, five minutes at most."""
     return min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2.0 ** min(attempts - 1, 10))
 

@@ -137,7 +137,7 @@ def find_storm_paging(incident: Incident, responder: Responder) -> str:
             for key, delivery in incident.deliveries.items()
             if key.startswith("page:")
             and _is_of(key, responder)
-            and delivery.is_folded
+            and delivery.is_bundled
             and delivery.instance == run
         ),
         "",

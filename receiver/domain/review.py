@@ -56,7 +56,7 @@ class Review(Struct, frozen=True, omit_defaults=True):
 
 
 @dataclass
-class _Tally:
+class _NameCount:
     """What was counted of one name so far."""
 
     alertname: str
@@ -66,14 +66,14 @@ class _Tally:
     last_at: float = 0.0
     incident_ids: tuple[str, ...] = ()
 
-    def take(self, incident: Incident, count: int, firing: int, until: float) -> None:
+    def add_incident(self, incident: Incident, count: int, firing: int, until: float) -> None:
         self.severity = max(self.severity, incident.severity, key=lambda severity: severity.rank)
         self.count += count
         self.still_firing += firing
         self.last_at = max(self.last_at, _last_began_at(incident, until))
         self.incident_ids = (*self.incident_ids, incident.id)[:MAX_IDS]
 
-    def item(self) -> ReviewItem:
+    def build_item(self) -> ReviewItem:
         return ReviewItem(
             self.alertname, self.severity, self.count, self.still_firing, self.last_at, self.incident_ids
         )
@@ -87,7 +87,7 @@ def gather_review(
     *incidents* come newest first and may be of any route and any time; they need no alerts and
     no deliveries. Memory is taken by names only.
     """
-    tallies: dict[str, _Tally] = {}
+    name_counts: dict[str, _NameCount] = {}
     group_ids: set[str] = set()
     for incident in incidents:
         if incident.route != route:
@@ -98,9 +98,9 @@ def gather_review(
         is_new = since - STORING_S < _began_at(incident) <= until - STORING_S
         if is_new or (firing and not incident.is_resolved):
             name = one_line(incident.alertname, _MAX_NAME)
-            tally = tallies.setdefault(name, _Tally(name))
-            tally.take(incident, incident.total if is_new else firing, firing, until)
-    items = sorted((tally.item() for tally in tallies.values()), key=_rank)
+            name_count = name_counts.setdefault(name, _NameCount(name))
+            name_count.add_incident(incident, incident.total if is_new else firing, firing, until)
+    items = sorted((name_count.build_item() for name_count in name_counts.values()), key=_sort_key)
     rest = items[MAX_ITEMS:]
     if not items:
         return None
@@ -126,5 +126,5 @@ def _last_began_at(incident: Incident, until: float) -> float:
     return max(_began_at(incident), *starts)
 
 
-def _rank(item: ReviewItem) -> tuple[bool, int, int, str]:
+def _sort_key(item: ReviewItem) -> tuple[bool, int, int, str]:
     return (not item.still_firing, -item.count, -item.severity.rank, item.alertname)

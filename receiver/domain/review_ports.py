@@ -6,16 +6,16 @@ from typing import Protocol
 
 from receiver.domain.delivery import Receipt
 from receiver.domain.incident import Incident
-from receiver.domain.review_record import HeldReviews, ReviewNotification, ReviewState
+from receiver.domain.review_record import ReviewNotification, ReviewState, VersionedReviews
 
 
-class Reviews(Protocol):
+class ReviewRepository(Protocol):
     """Keeps how each route's reviews stand; every method may raise StoreError."""
 
-    def read(self, group_id: str) -> HeldReviews: ...
+    def load_reviews(self, group_id: str) -> VersionedReviews: ...
 
-    def keep(self, held: HeldReviews, state: ReviewState) -> bool:
-        """Keep *state*; False where somebody else changed it since *held* was read."""
+    def save_if_unchanged(self, loaded: VersionedReviews, state: ReviewState) -> bool:
+        """Keep *state*; False where somebody else changed it since *loaded* was read."""
         ...
 
 
@@ -33,7 +33,7 @@ class ReviewChannel(Protocol):
         ...
 
 
-class IncidentPage(Protocol):
+class IncidentListPage(Protocol):
     """Part of a list of incidents."""
 
     @property
@@ -47,6 +47,6 @@ class IncidentList(Protocol):
 
     def list_newest(
         self, *, states: frozenset[str] = ..., limit: int = ..., cursor: str = ...
-    ) -> IncidentPage:
+    ) -> IncidentListPage:
         """Return *limit* incidents of those *states* (none: all) from *cursor* on."""
         ...

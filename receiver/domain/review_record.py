@@ -14,7 +14,7 @@ from receiver.domain.person import Person
 from receiver.domain.review import Review
 
 # A team that comes back from two weeks off may still mark what it finds.
-KEPT = 10
+MAX_RECORDS = 10
 # By then an attempt is over, or whoever made it is dead; Slack is given ten seconds to answer.
 IN_FLIGHT_S = 15.0
 OPEN, REVIEWED = "open", "reviewed"
@@ -35,7 +35,7 @@ class ReviewRecord(Struct, frozen=True, omit_defaults=True):
         return self.reviewed_by is not None
 
     @property
-    def face(self) -> str:
+    def content_version(self) -> str:
         """What its message should show."""
         return REVIEWED if self.is_reviewed else OPEN
 
@@ -54,39 +54,43 @@ class ReviewRecord(Struct, frozen=True, omit_defaults=True):
     def edit_at(self) -> float | None:
         """When to try (again) to bring its message up to what is so; None where it is, or can't be."""
         receipt = self.delivery.receipt
-        if receipt is None or self.face in {OPEN, self.delivery.content_version} or self.edit.is_settled:
+        if (
+            receipt is None
+            or self.content_version in {OPEN, self.delivery.content_version}
+            or self.edit.is_settled
+        ):
             return None
         return self.edit.retry_at
 
 
 class ReviewState(Struct, frozen=True, omit_defaults=True):
     """A route's reviews: the next one begins at *since*, and is due at the first opening after
-    *looked_at*. *records* come newest first, the newest ten.
+    *checked_at*. *records* come newest first, the newest ten.
     """
 
     since: float
-    looked_at: float
+    checked_at: float
     records: tuple[ReviewRecord, ...] = ()
 
-    def find(self, review_id: str) -> ReviewRecord | None:
+    def find_record(self, review_id: str) -> ReviewRecord | None:
         return next((record for record in self.records if record.id == review_id), None)
 
     @property
-    def waiting(self) -> ReviewRecord | None:
+    def pending(self) -> ReviewRecord | None:
         """The review that is neither posted nor given up; there is one at most."""
         return next((record for record in self.records if record.post_at is not None), None)
 
-    def advance(self, now: float) -> ReviewState:
+    def mark_checked(self, now: float) -> ReviewState:
         """Return the state after a look that found nothing."""
-        return replace(self, since=now, looked_at=now)
+        return replace(self, since=now, checked_at=now)
 
-    def open(self, review: Review) -> ReviewState:
+    def with_review(self, review: Review) -> ReviewState:
         """Return the state with a review to be posted."""
-        review_id = new_id(slot_of_reviews(review.route), review.until, None)
-        records = (ReviewRecord(review_id, review), *self.records)[:KEPT]
+        review_id = new_id(review_group_id(review.route), review.until, None)
+        records = (ReviewRecord(review_id, review), *self.records)[:MAX_RECORDS]
         return ReviewState(review.until, review.until, records)
 
-    def put(self, record: ReviewRecord) -> ReviewState:
+    def with_record(self, record: ReviewRecord) -> ReviewState:
         """Return the state with *record* in the place of its former form.
 
         A newest review that can't be delivered at all leaves its time to the next one.
@@ -97,7 +101,7 @@ class ReviewState(Struct, frozen=True, omit_defaults=True):
 
 
 @dataclass(frozen=True)
-class HeldReviews:
+class VersionedReviews:
     """A route's reviews as read (None: never looked at), and the version that a change must find."""
 
     group_id: str
@@ -118,6 +122,6 @@ class ReviewNotification:
     links: tuple[tuple[str, str], ...] = ()
 
 
-def slot_of_reviews(route: str) -> str:
+def review_group_id(route: str) -> str:
     """Return the place of a route's reviews: 12 characters, the first part of each review's id."""
     return compute_group_id("", "review", "", route)

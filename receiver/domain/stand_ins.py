@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from receiver.domain.action import Action, FallbackMention, Post, Reply, Update
-from receiver.domain.delivery import FOLDING, Delivery
+from receiver.domain.delivery import BUNDLING, Delivery
 from receiver.domain.escalation import EscalationState, StepState, current_delivery, page_key, ready_at
 from receiver.domain.fallback import (
     FALLBACK,
@@ -100,7 +100,7 @@ def _is_awaited(page: Delivery) -> bool:
     for that; of one that PagerDuty took and has no incident for, other words are said.
     """
     was_never_taken = page.check is None or page.failed_at > 0
-    return page.attempts > 0 and was_never_taken and (not page.storm or page.reason not in ("", FOLDING))
+    return page.attempts > 0 and was_never_taken and (not page.storm or page.reason not in ("", BUNDLING))
 
 
 def _step_failures(incident: Incident, escalation: EscalationState) -> Iterator[tuple[Step, Delivery]]:
@@ -131,7 +131,7 @@ def _fallback_post(incident: Incident, policy: EscalationPolicy, content_version
 def _moved_notice(incident: Incident, message: Delivery) -> Iterator[Action]:
     """Yield a last edit of the message that stood in, once the incident's own arrived after all."""
     former = incident.deliveries.get(FALLBACK)
-    if former is None or former.receipt is None or former.is_folded or former is message:
+    if former is None or former.receipt is None or former.is_bundled or former is message:
         return
     instance = former.receipt.reference
     target = message_target(incident, former)

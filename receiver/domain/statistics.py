@@ -33,7 +33,7 @@ class Day:
 
 
 @dataclass(frozen=True)
-class Waits:
+class DurationStats:
     """How long something took: of how many, the median and what nine in ten stay below, in seconds."""
 
     count: int
@@ -42,7 +42,7 @@ class Waits:
 
 
 @dataclass(frozen=True)
-class Habit:
+class AlertStats:
     """What one alert did: how often it opened, how often it was short, taken, paged at night, flapping.
 
     *label* is one of its labels that holds a value and so makes new alerts, empty where none was seen.
@@ -72,33 +72,35 @@ def count_days(incidents: Iterable[Incident], since: float, until: float, zone: 
     return days
 
 
-def measure(incidents: Iterable[Incident], moment: Callable[[Incident], float]) -> dict[Severity, Waits]:
+def measure_durations(
+    incidents: Iterable[Incident], moment: Callable[[Incident], float]
+) -> dict[Severity, DurationStats]:
     """Return how long after opening *moment* came, by severity; those where it never came don't count."""
-    waits: defaultdict[Severity, list[float]] = defaultdict(list)
+    durations: defaultdict[Severity, list[float]] = defaultdict(list)
     for incident in incidents:
         if at := moment(incident):
-            waits[incident.severity].append(max(0.0, at - incident.opened_at))
-    ordered = sorted(waits.items(), key=lambda item: -item[0].rank)
-    return {severity: Waits(len(each), median(each), _p90(each)) for severity, each in ordered}
+            durations[incident.severity].append(max(0.0, at - incident.opened_at))
+    ordered = sorted(durations.items(), key=lambda item: -item[0].rank)
+    return {severity: DurationStats(len(each), median(each), _p90(each)) for severity, each in ordered}
 
 
-def find_habits(incidents: Iterable[Incident], zone: tzinfo) -> list[Habit]:
+def compute_alert_stats(incidents: Iterable[Incident], zone: tzinfo) -> list[AlertStats]:
     """Return what each alert did, the most frequent first. Pages are counted where deliveries are loaded."""
     by_name: defaultdict[str, list[Incident]] = defaultdict(list)
     for incident in incidents:
         by_name[incident.alertname].append(incident)
-    habits = [_habit(name, group, zone) for name, group in by_name.items()]
-    return sorted(habits, key=lambda habit: (-habit.count, habit.alertname))
+    stats = [_build_alert_stats(name, group, zone) for name, group in by_name.items()]
+    return sorted(stats, key=lambda one: (-one.count, one.alertname))
 
 
-def find_hints(habits: Iterable[Habit]) -> list[str]:
+def list_recommendations(stats: Iterable[AlertStats]) -> list[str]:
     """Return what could be made better, each with its figures."""
-    return [hint for habit in habits for hint in _hints(habit)]
+    return [recommendation for one in stats for recommendation in _recommend(one)]
 
 
-def _habit(name: str, group: Sequence[Incident], zone: tzinfo) -> Habit:
+def _build_alert_stats(name: str, group: Sequence[Incident], zone: tzinfo) -> AlertStats:
     paged = [at for incident in group for at in _paged_at(incident)]
-    return Habit(
+    return AlertStats(
         name,
         len(group),
         short=sum(_is_short(incident) for incident in group),
@@ -112,28 +114,28 @@ def _habit(name: str, group: Sequence[Incident], zone: tzinfo) -> Habit:
     )
 
 
-def _hints(habit: Habit) -> list[str]:
-    name, often = habit.alertname, habit.count >= _OFTEN
+def _recommend(one: AlertStats) -> list[str]:
+    name, often = one.alertname, one.count >= _OFTEN
     found = []
-    if habit.label:
+    if one.label:
         found.append(
-            f"{name}: `{one_line(habit.label, 100)}` is part of the labels, "
+            f"{name}: `{one_line(one.label, 100)}` is part of the labels, "
             "so each new value of it is a new alert: move it to the annotations"
         )
-    if often and habit.short >= _MOSTLY * habit.count:
-        found.append(f"{name}: {habit.count} times, {habit.short} gone within 5 min: raise its `for:`")
-    elif often and habit.unacknowledged >= _MOSTLY * habit.count:
+    if often and one.short >= _MOSTLY * one.count:
+        found.append(f"{name}: {one.count} times, {one.short} gone within 5 min: raise its `for:`")
+    elif often and one.unacknowledged >= _MOSTLY * one.count:
         found.append(
-            f"{name}: {habit.count} times, {habit.unacknowledged} ended without anybody taking it: "
+            f"{name}: {one.count} times, {one.unacknowledged} ended without anybody taking it: "
             "does it need to page?"
         )
-    if habit.reopened >= _OFTEN and habit.reopened >= habit.count:
+    if one.reopened >= _OFTEN and one.reopened >= one.count:
         found.append(
-            f"{name}: fired again {habit.reopened} times soon after it ended: raise its `keep_firing_for:`"
+            f"{name}: fired again {one.reopened} times soon after it ended: raise its `keep_firing_for:`"
         )
-    if habit.night_pages >= _OFTEN // 2:
+    if one.night_pages >= _OFTEN // 2:
         found.append(
-            f"{name}: paged {habit.night_pages} times between 22:00 and 7:00: can it wait for the day?"
+            f"{name}: paged {one.night_pages} times between 22:00 and 7:00: can it wait for the day?"
         )
     return found
 

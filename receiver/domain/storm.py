@@ -33,106 +33,110 @@ RESPONDER = "responder"
 MAX_MEMBERS = 5000
 # A mention covers those who reach its step this long after it, as a page those who join while it is open.
 # And this long lies between two pages of one storm.
-WAVE_PAUSE_S = 120.0
+BATCH_PAUSE_S = 120.0
 _MAX_NEWEST = 5
-_UNREACHED = "#unreached"
+_PAGE_DELAYED = "#page_delayed"
 
 
 class Member(Struct, frozen=True, array_like=True):
-    """An incident that the storm speaks for. *about* is which of its notifications was folded."""
+    """An incident that the storm speaks for. *instance* is which of its notifications was folded."""
 
     joined_at: float
-    wave: int = 1
-    about: str = ""
+    batch: int = 1
+    instance: str = ""
 
 
-class StormAnswer(Struct, frozen=True, array_like=True):
-    """Somebody answered the storm: `acknowledge` or `resolve`, for all it counted in waves up to *wave*.
+class StormResponse(Struct, frozen=True, array_like=True):
+    """Somebody answered the storm: `acknowledge` or `resolve`, for all it counted in waves up to *batch*.
 
-    An acknowledgement that is given again takes the place of the one before; *former* is who gave that.
+    An acknowledgement that is given again takes the place of the one before; *previous_by* is who gave that.
     """
 
-    what: str
-    wave: int
+    transition: str
+    batch: int
     by: Person
     at: float
-    former: str = ""
+    previous_by: str = ""
 
     @property
     def key(self) -> str:
         """The delivery key under which it is kept that all members have heard of it."""
-        return f"answer:{self.what}:{self.wave}"
+        return f"response:{self.transition}:{self.batch}"
 
     @property
-    def about(self) -> str:
+    def instance(self) -> str:
         """Which instance of it that is about."""
         return f"{self.at:.3f}"
 
 
-def may_renew(answer: StormAnswer, now: float) -> bool:
+def may_renew(response: StormResponse, now: float) -> bool:
     """Tell whether the same answer at *now* is a new one: not that of a double click."""
-    return answer.what == "acknowledge" and abs(now - answer.at) >= AT_ONCE_S
+    return response.transition == "acknowledge" and abs(now - response.at) >= AT_ONCE_S
 
 
 class Storm(Struct, frozen=True, omit_defaults=True):
     """A storm as it stands; its members are kept apart.
 
-    *closed* is the last wave that nobody joins any more. *left* are the incidents that had their own
-    message when the storm was over.
+    *closed_batch* is the last wave that nobody joins any more. *released* are the incidents that had
+    their own message when the storm was over.
     """
 
     id: str
-    place: str
+    target_key: str
     began_at: float
     is_of_steps: bool = False  # it began with a further step of incidents that were folded before
-    closed: int = 0
-    answers: tuple[StormAnswer, ...] = ()
+    closed_batch: int = 0
+    responses: tuple[StormResponse, ...] = ()
     ended_at: float = 0.0  # nobody joins any more
-    left: tuple[str, ...] = ()
+    released: tuple[str, ...] = ()
     resolved_at: float = 0.0  # all its members are resolved, and everything about it is said
     deliveries: dict[str, Delivery] = {}
 
     @property
-    def is_on(self) -> bool:
+    def is_active(self) -> bool:
         return self.ended_at == 0.0
 
     @property
-    def wave(self) -> int:
+    def current_batch(self) -> int:
         """The wave that whoever joins now is of."""
-        return self.closed + 1
+        return self.closed_batch + 1
 
     @property
     def name(self) -> str:
         """Where it is, as people read it: `#alerts-critical` or `on-call`."""
-        return self.place.partition(":")[2]
+        return self.target_key.partition(":")[2]
 
     @property
     def is_of_channel(self) -> bool:
-        return self.place.startswith(f"{CHANNEL}:")
+        return self.target_key.startswith(f"{CHANNEL}:")
 
     @property
     def queue(self) -> str:
         return SLACK if self.is_of_channel else PAGERDUTY
 
     @property
-    def acknowledged(self) -> StormAnswer | None:
+    def acknowledgement(self) -> StormResponse | None:
         """The last acknowledgement of all it counts, if there was one."""
-        return next((one for one in reversed(self.answers) if one.what == "acknowledge"), None)
+        return next((one for one in reversed(self.responses) if one.transition == "acknowledge"), None)
 
-    def acknowledged_about(self, wave: int) -> str:
+    def acknowledgement_instance(self, batch: int) -> str:
         """Return which acknowledgement of a wave its page is to show; empty where its members were answered
         one by one.
         """
         return next(
-            (one.about for one in reversed(self.answers) if one.what == "acknowledge" and one.wave >= wave),
+            (
+                one.instance
+                for one in reversed(self.responses)
+                if one.transition == "acknowledge" and one.batch >= batch
+            ),
             "",
         )
 
-    def find_telling(self, field: str, member: Member) -> Delivery:
+    def find_notifying_delivery(self, name: str, member: Member) -> Delivery:
         """Return the delivery whose arrival tells *member*: the message, a wave's page, a step's mention."""
-        step = parse_field(field)[1]
+        step = parse_member_name(name)[1]
         if not self.is_of_channel:
-            return self.deliveries.get(page_key(member.wave), Delivery())
+            return self.deliveries.get(page_key(member.batch), Delivery())
         if not step:
             return self.deliveries.get("root", Delivery())
         mention = self.deliveries.get(mention_key(step), Delivery())
@@ -140,7 +144,7 @@ class Storm(Struct, frozen=True, omit_defaults=True):
 
 
 @dataclass(frozen=True)
-class HeldStorm:
+class VersionedStorm:
     """A storm as read, with its members, and what a change of it must find."""
 
     storm: Storm
@@ -150,17 +154,17 @@ class HeldStorm:
 
 
 @dataclass(frozen=True)
-class Door:
+class JoinView:
     """A storm as somebody finds it who wants to join: how many it has, and the member they are already."""
 
     storm: Storm
     version: int
-    count: int
+    member_count: int
     member: Member | None
 
 
 @dataclass(frozen=True)
-class Counted:
+class MemberState:
     """A member as its incident stands. *incident* is None when it is gone, which counts as resolved."""
 
     id: str
@@ -182,7 +186,7 @@ class Counted:
 
 
 @dataclass(frozen=True)
-class Tally:
+class StormSummary:
     """A storm's members in numbers; the names are strangers' words."""
 
     total: int
@@ -192,111 +196,113 @@ class Tally:
     severity: Severity  # the worst of what is not resolved, or of all
     severities: tuple[tuple[Severity, int], ...]
     names: tuple[tuple[str, int], ...]  # by how many there are
-    takers: tuple[tuple[str, int], ...]  # who has what is acknowledged, by how much
+    acknowledged_by: tuple[tuple[str, int], ...]  # who has what is acknowledged, by how much
     channels: tuple[str, ...]
     newest: tuple[Incident, ...]
 
     @property
-    def face(self) -> str:
+    def content_version(self) -> str:
         """A short text that differs whenever the numbers do."""
         newest = self.newest[0].id if self.newest else ""
-        takers = crc32(repr(self.takers).encode())
-        return f"{self.total}.{self.open}.{self.acknowledged}.{self.resolved}.{newest}.{takers}"
+        acknowledged_by = crc32(repr(self.acknowledged_by).encode())
+        return f"{self.total}.{self.open}.{self.acknowledged}.{self.resolved}.{newest}.{acknowledged_by}"
 
 
-def take_census(held: HeldStorm, heads: Mapping[str, Incident]) -> list[Counted]:
+def load_member_states(loaded: VersionedStorm, heads: Mapping[str, Incident]) -> list[MemberState]:
     """Return every member of a storm as its incident, one of *heads*, stands."""
-    return [Counted(name, one, heads.get(parse_field(name)[0])) for name, one in held.members.items()]
+    return [
+        MemberState(name, one, heads.get(parse_member_name(name)[0])) for name, one in loaded.members.items()
+    ]
 
 
-def list_incident_ids(held: HeldStorm) -> list[str]:
+def list_incident_ids(loaded: VersionedStorm) -> list[str]:
     """Return the incidents that a storm speaks for, each once."""
-    return sorted({parse_field(name)[0] for name in held.members})
+    return sorted({parse_member_name(name)[0] for name in loaded.members})
 
 
-def split_members(counted: Iterable[Counted]) -> tuple[list[Counted], list[tuple[str, Counted]]]:
+def split_members(states: Iterable[MemberState]) -> tuple[list[MemberState], list[tuple[str, MemberState]]]:
     """Return those the storm speaks for, and those that reached a step, each with the step's name."""
-    spoken_for, mentioned = [], []
-    for one in counted:
-        step = parse_field(one.id)[1]
+    own, mentioned = [], []
+    for one in states:
+        step = parse_member_name(one.id)[1]
         if step:
             mentioned.append((step, one))
         else:
-            spoken_for.append(one)
-    return spoken_for, mentioned
+            own.append(one)
+    return own, mentioned
 
 
-def find_counted(counted: Iterable[Counted]) -> list[Counted]:
+def list_counted_members(states: Iterable[MemberState]) -> list[MemberState]:
     """Return those whom a storm's message counts: those it speaks for; where it speaks for none, as in a
     fallback channel, each that is mentioned in its thread.
     """
-    spoken_for, mentioned = split_members(counted)
-    return spoken_for or list({parse_field(one.id)[0]: one for _, one in mentioned}.values())
+    own, mentioned = split_members(states)
+    return own or list({parse_member_name(one.id)[0]: one for _, one in mentioned}.values())
 
 
-def count(members: Iterable[Counted]) -> Tally:
+def summarize_storm(members: Iterable[MemberState]) -> StormSummary:
     """Return the numbers of *members*."""
-    counted = list(members)
-    states = Counter(one.state for one in counted)
-    incidents = [one.incident for one in counted if one.incident is not None]
+    states = list(members)
+    state_counts = Counter(one.state for one in states)
+    incidents = [one.incident for one in states if one.incident is not None]
     alive = [one for one in incidents if not one.is_resolved] or incidents
     severities = Counter(one.severity for one in incidents)
     names = Counter(one.alertname for one in incidents)
-    takers = Counter(one.acknowledged_by for one in incidents if one.state == "acknowledged")
-    return Tally(
-        total=len(counted),
-        open=states["open"],
-        acknowledged=states["acknowledged"],
-        resolved=states["resolved"],
+    acknowledged_by = Counter(one.acknowledged_by for one in incidents if one.state == "acknowledged")
+    return StormSummary(
+        total=len(states),
+        open=state_counts["open"],
+        acknowledged=state_counts["acknowledged"],
+        resolved=state_counts["resolved"],
         severity=max((one.severity for one in alive), key=lambda s: s.rank, default=Severity.NONE),
         severities=tuple(sorted(severities.items(), key=lambda pair: -pair[0].rank)),
-        names=_by_number(names),
-        takers=_by_number(takers),
+        names=_sort_by_number(names),
+        acknowledged_by=_sort_by_number(acknowledged_by),
         channels=tuple(sorted({one.channel for one in incidents})),
         newest=tuple(sorted(incidents, key=lambda one: (-one.opened_at, one.id))[:_MAX_NEWEST]),
     )
 
 
-def _by_number(counter: Counter[str]) -> tuple[tuple[str, int], ...]:
+def _sort_by_number(counter: Counter[str]) -> tuple[tuple[str, int], ...]:
     return tuple(sorted(counter.items(), key=lambda pair: (-pair[1], pair[0])))
 
 
 def covers(mention: Delivery, member: Member) -> bool:
     """Tell whether a step's *mention* that was made (or given up) tells *member*, too."""
     at = mention.receipt.at if mention.receipt is not None else mention.failed_at
-    return mention.is_settled and member.joined_at <= at + WAVE_PAUSE_S
+    return mention.is_settled and member.joined_at <= at + BATCH_PAUSE_S
 
 
-def page_key(wave: int) -> str:
-    return f"page:{wave}"
+def page_key(batch: int) -> str:
+    return f"page:{batch}"
 
 
-def hint_key(wave: int) -> str:
+def hint_key(batch: int) -> str:
     """Return the key of what a webhook told of a wave's page that no person resolved in PagerDuty."""
-    return f"hint:{wave}"
+    return f"hint:{batch}"
 
 
 def mention_key(step: str) -> str:
     return f"step:{step}"
 
 
-def unreached_step(step: str) -> str:
+def page_delayed_step(step: str) -> str:
     """Return the name under which members are mentioned whose page for *step* PagerDuty has not taken."""
-    return f"{step}{_UNREACHED}"
+    return f"{step}{_PAGE_DELAYED}"
 
 
-def is_unreached(step: str) -> bool:
-    return step.endswith(_UNREACHED)
+def is_page_delayed(step: str) -> bool:
+    return step.endswith(_PAGE_DELAYED)
 
 
-def field_of(incident_id: str, step: str = "") -> str:
+def member_name(incident_id: str, step: str = "") -> str:
     """Return the name of a member: the incident's, and the step's where it reached one that is mentioned."""
     return f"{incident_id} {step}".rstrip()
 
 
-def parse_field(field: str) -> tuple[str, str]:
+def parse_member_name(name: str) -> tuple[str, str]:
     """Return the incident and the step of a member's name."""
-    incident_id, _, step = field.partition(" ")
+    incident_id, _, step = name.partition(" ")
     return incident_id, step
 
 
@@ -306,11 +312,11 @@ def find_storm_of(deliveries: Mapping[str, Delivery]) -> str:
     return next((deliveries[key].storm for key in keys if key in deliveries and deliveries[key].storm), "")
 
 
-def place_of_channel(address: str) -> str:
+def channel_target_key(address: str) -> str:
     return f"{CHANNEL}:{address}"
 
 
-def place_of_responder(name: str) -> str:
+def responder_target_key(name: str) -> str:
     return f"{RESPONDER}:{name}"
 
 
@@ -319,15 +325,15 @@ def is_storm(name: str) -> bool:
     return name.startswith(STORM)
 
 
-def new_storm_id(place: str, began_at: float) -> str:
-    """Return the id of a storm that begins at *place* now: `storm-` and a word that sorts by time."""
-    digest = hashlib.sha256(place.encode("utf-8", "replace")).digest()
+def new_storm_id(target_key: str, began_at: float) -> str:
+    """Return the id of a storm that begins at *target_key* now: `storm-` and a word that sorts by time."""
+    digest = hashlib.sha256(target_key.encode("utf-8", "replace")).digest()
     return STORM + to_base32(int(began_at * 1000), 9) + to_base32(int.from_bytes(digest[:4], "big") >> 2, 6)
 
 
-def storm_dedup_key(storm_id: str, wave: int) -> str:
+def storm_dedup_key(storm_id: str, batch: int) -> str:
     """Return the name under which PagerDuty knows the page of a wave."""
-    return f"receiver-{storm_id}-{wave}"
+    return f"receiver-{storm_id}-{batch}"
 
 
 def parse_storm_dedup_key(key: str) -> tuple[str, int] | None:

@@ -5,23 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from receiver.domain.delivery import Delivery
-from receiver.domain.storm import Storm, StormAnswer, page_key, storm_dedup_key
+from receiver.domain.storm import Storm, StormResponse, page_key, storm_dedup_key
 
 
 @dataclass(frozen=True)
-class StormPage:
+class BatchPage:
     """The page of one wave of a storm."""
 
     storm: Storm
-    wave: int
+    batch: int
 
     @property
     def key(self) -> str:
         """The name by which PagerDuty knows it."""
-        return storm_dedup_key(self.storm.id, self.wave)
+        return storm_dedup_key(self.storm.id, self.batch)
 
     @property
-    def may_stand(self) -> bool:
+    def may_be_open(self) -> bool:
         """Tell whether PagerDuty may have it."""
         return self._delivery.may_have_arrived
 
@@ -30,9 +30,9 @@ class StormPage:
         return self._delivery.first_attempt_at
 
     @property
-    def answer(self) -> StormAnswer | None:
+    def response(self) -> StormResponse | None:
         """The last answer that was given for all it counts."""
-        return next((one for one in reversed(self.storm.answers) if one.wave >= self.wave), None)
+        return next((one for one in reversed(self.storm.responses) if one.batch >= self.batch), None)
 
     @property
     def former_until(self) -> float:
@@ -41,4 +41,4 @@ class StormPage:
 
     @property
     def _delivery(self) -> Delivery:
-        return self.storm.deliveries.get(page_key(self.wave), Delivery())
+        return self.storm.deliveries.get(page_key(self.batch), Delivery())

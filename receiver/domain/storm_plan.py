@@ -29,19 +29,19 @@ from receiver.domain.page_check import (
 from receiver.domain.page_line import build_gone_responder
 from receiver.domain.policy import PAGERDUTY, SLACK, Responder, Step, Target
 from receiver.domain.storm import (
-    WAVE_PAUSE_S,
-    Counted,
+    BATCH_PAUSE_S,
     Member,
+    MemberState,
     Storm,
-    StormAnswer,
-    count,
+    StormResponse,
     covers,
-    find_counted,
     hint_key,
-    is_unreached,
+    is_page_delayed,
+    list_counted_members,
     mention_key,
     page_key,
     storm_dedup_key,
+    summarize_storm,
 )
 
 # A page can't be edited, so it waits for those it is to count: until nobody came for so long, and no longer
@@ -53,49 +53,49 @@ _GATHER_STEPS_S = (3.0, 6.0)
 CALM_FOR_S = 30.0
 # When it is over, as many get a message of their own as can be said in so many seconds: short of 30, so that
 # they are no storm themselves.
-_HAND_BACK_FOR_S = 20.0
+_RELEASE_FOR_S = 20.0
 # How often a storm looks at its members, by how old it is; edits follow no faster.
-_LOOKS = ((60.0, 5.0), (600.0, 10.0), (3600.0, 30.0))
-_LAST_LOOK_S = 60.0
+_CHECK_INTERVALS = ((60.0, 5.0), (600.0, 10.0), (3600.0, 30.0))
+_LONGEST_CHECK_INTERVAL_S = 60.0
 _BUSY_S = 60.0
 
 
 @dataclass(frozen=True)
-class Answer(Action):
+class PropagateResponse(Action):
     """Have every member hear of an answer that somebody gave the storm."""
 
-    answer: StormAnswer
+    response: StormResponse
 
 
 @dataclass(frozen=True)
-class CloseWave(Action):
+class CloseBatch(Action):
     """Whoever joins from now on is of the next wave."""
 
-    wave: int
+    batch: int
 
 
 @dataclass(frozen=True)
-class Leave(Action):
-    """The storm is over: nobody joins any more, and *left* are to have a message of their own."""
+class EndStorm(Action):
+    """The storm is over: nobody joins any more, and *released* are to have a message of their own."""
 
-    left: tuple[str, ...]
+    released: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class HandBack(Action):
+class ReleaseIncidents(Action):
     """Have the incidents that are left say themselves."""
 
 
 @dataclass(frozen=True)
-class Finish(Action):
+class CloseStorm(Action):
     """Nothing is left to do."""
 
 
-Decision = Answer | CloseWave | Leave | HandBack | Finish
+StormDecision = PropagateResponse | CloseBatch | EndStorm | ReleaseIncidents | CloseStorm
 
 
 @dataclass(frozen=True)
-class Standing:
+class StormView:
     """A storm with its members at *now*, and what the configuration says of its place.
 
     *members* are those it speaks for at its place, *mentioned* those that reached a step that is told in
@@ -104,66 +104,66 @@ class Standing:
     """
 
     storm: Storm
-    members: Sequence[Counted]
-    mentioned: Sequence[tuple[str, Counted]]
+    members: Sequence[MemberState]
+    mentioned: Sequence[tuple[str, MemberState]]
     rate: float
     responders: dict[str, Responder]
     now: float
     checks_pagerduty: bool = False
 
     @property
-    def everyone(self) -> Sequence[Counted]:
+    def counted_members(self) -> Sequence[MemberState]:
         """Those the storm's message counts; where it speaks for none, those mentioned in its thread."""
-        return find_counted([*self.members, *(one for _, one in self.mentioned)])
+        return list_counted_members([*self.members, *(one for _, one in self.mentioned)])
 
-    def of_step(self, step: str) -> list[Counted]:
+    def in_step(self, step: str) -> list[MemberState]:
         return [one for name, one in self.mentioned if name == step]
 
-    def of_wave(self, wave: int) -> list[Counted]:
-        return [one for one in self.members if one.member.wave == wave]
+    def in_batch(self, batch: int) -> list[MemberState]:
+        return [one for one in self.members if one.member.batch == batch]
 
     @property
-    def waves(self) -> list[int]:
-        return sorted({one.member.wave for one in self.members})
+    def batches(self) -> list[int]:
+        return sorted({one.member.batch for one in self.members})
 
     @property
-    def look_every(self) -> float:
+    def check_every_s(self) -> float:
         age = self.now - self.storm.began_at
-        return next((every for until, every in _LOOKS if age < until), _LAST_LOOK_S)
+        return next((every for until, every in _CHECK_INTERVALS if age < until), _LONGEST_CHECK_INTERVAL_S)
 
-    def delivery(self, key: str) -> Delivery:
+    def find_delivery(self, key: str) -> Delivery:
         return self.storm.deliveries.get(key, Delivery())
 
-    def ready_at(self, key: str, about: str = "") -> float:
-        delivery = self.delivery(key)
-        return 0.0 if delivery.is_settled or delivery.instance != about else delivery.retry_at
+    def ready_at(self, key: str, instance: str = "") -> float:
+        delivery = self.find_delivery(key)
+        return 0.0 if delivery.is_settled or delivery.instance != instance else delivery.retry_at
 
 
-def plan_storm(standing: Standing) -> Plan:
+def plan_storm(view: StormView) -> Plan:
     """Return what the storm still needs, most urgent first, and when to look again (None: never)."""
-    storm = standing.storm
+    storm = view.storm
     if storm.resolved_at:
         return Plan(())
     wanted = [
-        *_answers(standing),
-        *(_messages(standing) if storm.is_of_channel else _pages(standing)),
-        *_leaving(standing),
+        *_list_responses(view),
+        *(_list_messages(view) if storm.is_of_channel else _list_pages(view)),
+        *_list_end_actions(view),
     ]
     missing = [action for action in wanted if not _is_done(storm, action)]
-    if not missing and not storm.is_on and all(one.is_resolved for one in standing.everyone):
-        missing = [Finish("finish", "", storm.queue, _nowhere(storm), 0.0, "")]
-    return Plan(tuple(missing), next_check_at=_due(standing))
+    if not missing and not storm.is_active and all(one.is_resolved for one in view.counted_members):
+        missing = [CloseStorm("close_storm", "", storm.queue, _target_of_storm(storm), 0.0, "")]
+    return Plan(tuple(missing), next_check_at=_next_check_at(view))
 
 
-def _due(standing: Standing) -> float:
-    moments = [standing.now + standing.look_every]
-    if standing.storm.is_on and (calm_at := _calm_at(standing)) > standing.now:
+def _next_check_at(view: StormView) -> float:
+    moments = [view.now + view.check_every_s]
+    if view.storm.is_active and (calm_at := _calm_at(view)) > view.now:
         moments.append(calm_at)
     return min(moments)
 
 
 def _is_done(storm: Storm, action: Action) -> bool:
-    if isinstance(action, CloseWave | Leave | Finish):
+    if isinstance(action, CloseBatch | EndStorm | CloseStorm):
         return False
     done = storm.deliveries.get(action.key)
     if done is None or not done.is_settled or done.instance != action.instance:
@@ -171,93 +171,95 @@ def _is_done(storm: Storm, action: Action) -> bool:
     return not isinstance(action, Update) or done.content_version == action.content_version
 
 
-def _nowhere(storm: Storm) -> Target:
+def _target_of_storm(storm: Storm) -> Target:
     return Target(storm.queue, storm.name)
 
 
-def _answers(standing: Standing) -> Iterator[Action]:
-    storm = standing.storm
-    for answer in storm.answers:
-        yield Answer(answer.key, answer.about, storm.queue, _nowhere(storm), 0.0, "", answer)
+def _list_responses(view: StormView) -> Iterator[Action]:
+    storm = view.storm
+    for response in storm.responses:
+        yield PropagateResponse(
+            response.key, response.instance, storm.queue, _target_of_storm(storm), 0.0, "", response
+        )
 
 
 # --- the pages of a responder's storm ---
 
 
-def _pages(standing: Standing) -> Iterator[Action]:
-    name = standing.storm.name
+def _list_pages(view: StormView) -> Iterator[Action]:
+    name = view.storm.name
     # One that left the configuration is paged no more; its pages are ended.
-    responder = standing.responders.get(name) or build_gone_responder(name)
+    responder = view.responders.get(name) or build_gone_responder(name)
     target = responder.find_target(PAGERDUTY)
     if target is None:
         return
-    for wave in standing.waves:
-        if name in standing.responders or standing.delivery(page_key(wave)).may_have_arrived:
-            yield from _page_of(standing, wave, responder, target)
-            yield from _checks_of(standing, wave, responder, target)
+    for batch in view.batches:
+        if name in view.responders or view.find_delivery(page_key(batch)).may_have_arrived:
+            yield from _list_page_events(view, batch, responder, target)
+            yield from _list_page_checks(view, batch, responder, target)
 
 
-def _page_of(standing: Standing, wave: int, responder: Responder, target: Target) -> Iterator[Action]:
+def _list_page_events(view: StormView, batch: int, responder: Responder, target: Target) -> Iterator[Action]:
     """Yield what the pager is to be told of one wave next; events of one key go in order."""
-    members, storm = standing.of_wave(wave), standing.storm
-    key, dedup_key = page_key(wave), storm_dedup_key(storm.id, wave)
-    page = standing.delivery(key)
+    members, storm = view.in_batch(batch), view.storm
+    key, dedup_key = page_key(batch), storm_dedup_key(storm.id, batch)
+    page = view.find_delivery(key)
     is_over, is_open = all(one.is_resolved for one in members), any(one.is_open for one in members)
-    if is_open and not page.is_settled and storm.closed < wave:
-        moment = max(standing.ready_at(key), _page_at(standing, wave, members))
+    if is_open and not page.is_settled and storm.closed_batch < batch:
+        moment = max(view.ready_at(key), _page_at(view, batch, members))
         step, digest = Step(responder.name, responder), target.secret.digest
         yield Page(key, "", PAGERDUTY, target, moment, "", dedup_key, step, digest)
         return
     if not page.may_have_arrived or is_open:
         return
-    if storm.closed < wave:
-        yield CloseWave("close", str(wave), storm.queue, _nowhere(storm), 0.0, "", wave)
+    if storm.closed_batch < batch:
+        yield CloseBatch("close_batch", str(batch), storm.queue, _target_of_storm(storm), 0.0, "", batch)
         return
-    name = f"resolve:{wave}" if is_over else f"acknowledge:{wave}"
+    name = f"resolve:{batch}" if is_over else f"acknowledge:{batch}"
     kind = ResolvePage if is_over else AcknowledgePage
-    about = "" if is_over else storm.acknowledged_about(wave)
-    at = standing.ready_at(name, about)
-    yield kind(name, about, PAGERDUTY, target, at, "", dedup_key, page.key_digest)
+    instance = "" if is_over else storm.acknowledgement_instance(batch)
+    at = view.ready_at(name, instance)
+    yield kind(name, instance, PAGERDUTY, target, at, "", dedup_key, page.key_digest)
     if page.earlier_key_digest:  # tried before a reload under another key, and maybe taken
         name = f"{name}~{page.earlier_key_digest}"
-        at = standing.ready_at(name, about)
-        yield kind(name, about, PAGERDUTY, target, at, "", dedup_key, page.earlier_key_digest)
+        at = view.ready_at(name, instance)
+        yield kind(name, instance, PAGERDUTY, target, at, "", dedup_key, page.earlier_key_digest)
 
 
-def _checks_of(standing: Standing, wave: int, responder: Responder, target: Target) -> Iterator[Action]:
+def _list_page_checks(view: StormView, batch: int, responder: Responder, target: Target) -> Iterator[Action]:
     """Yield what PagerDuty is to be asked of one wave's page, once for all that it counts."""
-    is_open = any(one.is_open for one in standing.of_wave(wave)) and standing.storm.closed < wave
-    of = page_key(wave) if is_open else f"resolve:{wave}"
-    event = standing.delivery(of)
+    is_open = any(one.is_open for one in view.in_batch(batch)) and view.storm.closed_batch < batch
+    of = page_key(batch) if is_open else f"resolve:{batch}"
+    event = view.find_delivery(of)
     due_at = find_check_due_at(event) if is_open else find_resolve_check_due_at(event)
     if due_at is None:
         return
-    told = standing.delivery(hint_key(wave)).receipt
-    hint = told.reference if told is not None and is_open else ""
+    hint_receipt = view.find_delivery(hint_key(batch)).receipt
+    hint = hint_receipt.reference if hint_receipt is not None and is_open else ""
     hint = "" if event.check is not None and event.check.hint == hint else hint
-    if hint or standing.checks_pagerduty:
-        moment = limit_check_wait(event, postponed_until(event) if hint else due_at, standing.now)
-        yield CheckPage(f"check:{wave}", "", PAGERDUTY, target, moment, "", responder, of, hint)
+    if hint or view.checks_pagerduty:
+        moment = limit_check_wait(event, postponed_until(event) if hint else due_at, view.now)
+        yield CheckPage(f"check:{batch}", "", PAGERDUTY, target, moment, "", responder, of, hint)
 
 
-def _page_at(standing: Standing, wave: int, members: Sequence[Counted]) -> float:
+def _page_at(view: StormView, batch: int, members: Sequence[MemberState]) -> float:
     """Return when a wave is paged: soon after it began, and some time after the wave before."""
-    gathered = _gathered_at([one.member for one in members], standing)
+    gathered = _gathered_at([one.member for one in members], view)
     former = [
         delivery.receipt.at
-        for key, delivery in standing.storm.deliveries.items()
-        if key.startswith("page:") and key != page_key(wave) and delivery.receipt is not None
+        for key, delivery in view.storm.deliveries.items()
+        if key.startswith("page:") and key != page_key(batch) and delivery.receipt is not None
     ]
-    return max([gathered, *(at + WAVE_PAUSE_S for at in former)])
+    return max([gathered, *(at + BATCH_PAUSE_S for at in former)])
 
 
-def _gathered_at(members: Sequence[Member], standing: Standing) -> float:
+def _gathered_at(members: Sequence[Member], view: StormView) -> float:
     """Return when those have come together who are told at once: now, where a worker whose clock is ahead of
     ours let one in, as how long that has waited is not known.
     """
-    joined, storm = [member.joined_at for member in members], standing.storm
-    if max(joined) > standing.now:
-        return standing.now
+    joined, storm = [member.joined_at for member in members], view.storm
+    if max(joined) > view.now:
+        return view.now
     quiet_s, at_most_s = _GATHER_STEPS_S if storm.is_of_channel or storm.is_of_steps else _GATHER_S
     return min(min(joined) + at_most_s, max(joined) + quiet_s)
 
@@ -265,96 +267,91 @@ def _gathered_at(members: Sequence[Member], standing: Standing) -> float:
 # --- the message of a channel's storm ---
 
 
-def _messages(standing: Standing) -> Iterator[Action]:
-    storm, target = standing.storm, Target(SLACK, standing.storm.name)
-    shown = _face(standing)
-    message = standing.delivery("root").receipt
+def _list_messages(view: StormView) -> Iterator[Action]:
+    storm, target = view.storm, Target(SLACK, view.storm.name)
+    content_version = _content_version(view)
+    message = view.find_delivery("root").receipt
     if message is None:
-        if standing.everyone:
-            yield Post("root", "", SLACK, target, standing.ready_at("root"), shown)
+        if view.counted_members:
+            yield Post("root", "", SLACK, target, view.ready_at("root"), content_version)
         return
-    yield from _mentions(standing, target, message.reference)
-    if not storm.is_on and any(not one.is_resolved for one in standing.everyone):
+    yield from _list_mentions(view, target, message.reference)
+    if not storm.is_active and any(not one.is_resolved for one in view.counted_members):
         yield Reply(
-            "over",
-            "",
-            SLACK,
-            target,
-            standing.ready_at("over"),
-            "",
-            message.reference,
-            reply_kind="storm_over",
+            "over", "", SLACK, target, view.ready_at("over"), "", message.reference, reply_kind="storm_over"
         )
-    about = message.reference
-    edit = standing.delivery("update")
-    last = edit if edit.receipt is not None else standing.delivery("root")
-    if shown not in (last.content_version, edit.content_version if edit.failed_at else None):
+    instance = message.reference
+    edit = view.find_delivery("update")
+    last = edit if edit.receipt is not None else view.find_delivery("root")
+    if content_version not in (last.content_version, edit.content_version if edit.failed_at else None):
         last_at = last.receipt.at if last.receipt is not None else 0.0
-        moment = max(standing.ready_at("update", about), last_at + _edit_pause(standing))
-        yield Update("update", about, SLACK, target, moment, shown, message=about)
+        moment = max(view.ready_at("update", instance), last_at + _edit_pause(view))
+        yield Update("update", instance, SLACK, target, moment, content_version, message=instance)
 
 
-def _edit_pause(standing: Standing) -> float:
-    return min(standing.look_every, 10.0) if standing.now - standing.storm.began_at >= _BUSY_S else 5.0
+def _edit_pause(view: StormView) -> float:
+    return min(view.check_every_s, 10.0) if view.now - view.storm.began_at >= _BUSY_S else 5.0
 
 
-def _face(standing: Standing) -> str:
-    storm, mentions = standing.storm, sorted({step for step, _ in standing.mentioned})
-    state = "w" if storm.is_on else "o"
-    return f"{state}{len(storm.answers)}.{count(standing.everyone).face}.{','.join(mentions)}"
+def _content_version(view: StormView) -> str:
+    storm, mentions = view.storm, sorted({step for step, _ in view.mentioned})
+    state, summary = "w" if storm.is_active else "o", summarize_storm(view.counted_members)
+    return f"{state}{len(storm.responses)}.{summary.content_version}.{','.join(mentions)}"
 
 
-def _mentions(standing: Standing, target: Target, reference: str) -> Iterator[Reply]:
+def _list_mentions(view: StormView, target: Target, reference: str) -> Iterator[Reply]:
     """Yield a mention of each responder whose step members reached and nobody has told them of yet."""
-    for step in sorted({step for step, _ in standing.mentioned}):
-        key, responder = mention_key(step), standing.responders.get(step.partition("#")[0])
-        before = standing.delivery(key)
-        untold = [
+    for step in sorted({step for step, _ in view.mentioned}):
+        key, responder = mention_key(step), view.responders.get(step.partition("#")[0])
+        before = view.find_delivery(key)
+        not_notified = [
             one.member
-            for name, one in standing.mentioned
+            for name, one in view.mentioned
             if name == step and one.is_open and not covers(before, one.member)
         ]
-        if responder is None or not untold:
+        if responder is None or not not_notified:
             continue
-        about = (
+        instance = (
             str(int(before.instance or 0) + 1)
             if before.is_settled or not before.attempts
             else before.instance
         )
-        moment = max(standing.ready_at(key, about), _gathered_at(untold, standing))
-        says = "storm_unreached" if is_unreached(step) else "storm_step"
-        yield Reply(key, about, SLACK, target, moment, "", reference, says, Step(step, responder))
+        moment = max(view.ready_at(key, instance), _gathered_at(not_notified, view))
+        reply_kind = "storm_page_delayed" if is_page_delayed(step) else "storm_step"
+        yield Reply(key, instance, SLACK, target, moment, "", reference, reply_kind, Step(step, responder))
 
 
 # --- the end ---
 
 
-def _leaving(standing: Standing) -> Iterator[Action]:
-    storm = standing.storm
-    if storm.left:
-        yield HandBack("hand_back", "", storm.queue, _nowhere(storm), 0.0, "")
-    if storm.is_on and _calm_at(standing) <= standing.now and _is_all_said(standing):
-        yield Leave("leave", "", storm.queue, _nowhere(storm), 0.0, "", _choose_left(standing))
+def _list_end_actions(view: StormView) -> Iterator[Action]:
+    storm = view.storm
+    if storm.released:
+        yield ReleaseIncidents("release_incidents", "", storm.queue, _target_of_storm(storm), 0.0, "")
+    if storm.is_active and _calm_at(view) <= view.now and _is_everyone_notified(view):
+        yield EndStorm("end_storm", "", storm.queue, _target_of_storm(storm), 0.0, "", _choose_released(view))
 
 
-def _calm_at(standing: Standing) -> float:
+def _calm_at(view: StormView) -> float:
     """Return when it is calm if nobody joins any more."""
-    enough = max(1, int(standing.rate * CALM_FOR_S / 2))
-    joined = sorted((one.member.joined_at for one in standing.everyone), reverse=True)
+    enough = max(1, int(view.rate * CALM_FOR_S / 2))
+    joined = sorted((one.member.joined_at for one in view.counted_members), reverse=True)
     last = joined[enough - 1] if len(joined) >= enough else 0.0
-    return max(standing.storm.began_at, last) + CALM_FOR_S
+    return max(view.storm.began_at, last) + CALM_FOR_S
 
 
-def _is_all_said(standing: Standing) -> bool:
+def _is_everyone_notified(view: StormView) -> bool:
     """Tell whether everybody who joined is told of: nobody may be between the storm and its end."""
-    tellings = [standing.storm.find_telling(one.id, one.member) for one in standing.everyone if one.is_open]
-    return all(telling.is_settled for telling in tellings)
+    deliveries = [
+        view.storm.find_notifying_delivery(one.id, one.member) for one in view.counted_members if one.is_open
+    ]
+    return all(delivery.is_settled for delivery in deliveries)
 
 
-def _choose_left(standing: Standing) -> tuple[str, ...]:
+def _choose_released(view: StormView) -> tuple[str, ...]:
     """Return the incidents that are to have their own message: the worst, and of these the oldest."""
-    if not standing.storm.is_of_channel:
+    if not view.storm.is_of_channel:
         return ()
-    firing = [one.incident for one in standing.members if one.incident and not one.is_resolved]
+    firing = [one.incident for one in view.members if one.incident and not one.is_resolved]
     firing.sort(key=lambda one: (-one.severity.rank, one.opened_at, one.id))
-    return tuple(one.id for one in firing[: int(standing.rate * _HAND_BACK_FOR_S)])
+    return tuple(one.id for one in firing[: int(view.rate * _RELEASE_FOR_S)])

@@ -9,23 +9,23 @@ from typing import Protocol
 from receiver.domain.action import Action
 from receiver.domain.delivery import Receipt
 from receiver.domain.incident import Incident
-from receiver.domain.storm import Door, HeldStorm, Member, Storm, Tally
+from receiver.domain.storm import JoinView, Member, Storm, StormSummary, VersionedStorm
 
 
 @dataclass(frozen=True)
 class StormNotification:
     """One message about a storm, with everything its words are made of.
 
-    *tally* counts those the action is about: all members, those open in a page's wave, or all open.
-    *unsaid* counts, by name, what still fires without a message of its own once the storm is over.
+    *summary* counts those the action is about: all members, those open in a page's wave, or all open.
+    *without_message* counts, by name, what still fires without a message of its own once the storm is over.
     """
 
     action: Action
     storm: Storm
-    tally: Tally
+    summary: StormSummary
     now: float
     public_url: str = ""
-    unsaid: tuple[tuple[str, int], ...] = field(default=())
+    without_message: tuple[tuple[str, int], ...] = field(default=())
 
 
 class StormChannel(Protocol):
@@ -38,44 +38,44 @@ class StormChannel(Protocol):
         ...
 
 
-class StormShelf(Protocol):
+class StormRepository(Protocol):
     """Keeps storms; every method may raise StoreError."""
 
-    def begin(self, storm: Storm, instead_of: str, due: float) -> str:
+    def start_storm(self, storm: Storm, replacing: str, due: float) -> str:
         """Keep a storm that begins, and return the one that is on at its place: this one, unless there
-        is one already other than *instead_of*.
+        is one already other than *replacing*.
         """
         ...
 
-    def find_on(self, place: str) -> str:
-        """Return the storm that is on at *place*, empty where none is."""
+    def find_active(self, target_key: str) -> str:
+        """Return the storm that is on at *target_key*, empty where none is."""
         ...
 
-    def load(self, storm_id: str) -> HeldStorm:
+    def load_storm(self, storm_id: str) -> VersionedStorm:
         """Return the storm with its members; else NotFound."""
         ...
 
-    def knock(self, storm_id: str, name: str) -> Door | None:
+    def load_for_join(self, storm_id: str, name: str) -> JoinView | None:
         """Return the storm as the member *name* finds it; None when it is gone."""
         ...
 
-    def knock_on(self, place: str, name: str) -> tuple[str, Door | None]:
-        """Return the storm that is on at *place*, empty where none is, and how the member *name* finds it."""
+    def load_active_for_join(self, target_key: str, name: str) -> tuple[str, JoinView | None]:
+        """Return the storm that is on at *target_key*, empty where none is, and how *name* finds it."""
         ...
 
-    def join(self, door: Door, name: str, member: Member, due: float | None) -> bool:
+    def add_member(self, join_view: JoinView, name: str, member: Member, due: float | None) -> bool:
         """Add a member, and have the storm look at itself at *due*; False where it changed meanwhile."""
         ...
 
-    def keep(
-        self, held: HeldStorm, storm: Storm, *, due: float | None = None, if_nobody_joined: bool = False
+    def save_if_unchanged(
+        self, loaded: VersionedStorm, storm: Storm, *, due: float | None = None, if_none_joined: bool = False
     ) -> bool:
-        """Keep how the storm stands now; False where it changed since *held* was read, or, if asked,
+        """Keep how the storm stands now; False where it changed since *loaded* was read, or, if asked,
         where somebody joined.
         """
         ...
 
-    def find_unresolved(self) -> list[Storm]:
+    def list_unresolved(self) -> list[Storm]:
         """Return the storms that are not resolved, newest first."""
         ...
 

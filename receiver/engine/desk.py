@@ -37,8 +37,8 @@ _EXPIRE = "expire:"
 class Desk:
     """Carries requests out. Threads may share it.
 
-    A time of day is one in *zone*. *next_opening* tells when the next business day starts, None where that
-    isn't configured;
+    A time of day is one in *zone*. *next_business_day_start* tells when the next business day starts, None
+    where that isn't configured;
     *can_silence* whether there is an Alertmanager for an incident. *mark_reviewed* is for the button of
     a review, whose value is the review's id; *acknowledge_storm* for that of a storm.
     """
@@ -52,7 +52,7 @@ class Desk:
         clock: Callable[[], float],
         *,
         zone: tzinfo,
-        next_opening: Callable[[float], float] | None = None,
+        next_business_day_start: Callable[[float], float] | None = None,
         can_silence: Callable[[Incident], bool] = lambda _: True,
         mark_reviewed: Callable[[str, Person, float], object] | None = None,
         acknowledge_storm: Callable[[str, Person, float], object] | None = None,
@@ -62,7 +62,7 @@ class Desk:
         self._incidents = incidents
         self._clock = clock
         self._zone = zone
-        self._next_opening = next_opening
+        self._next_business_day_start = next_business_day_start
         self._mark_reviewed = mark_reviewed
         self._silencer = SilenceService(incident_service, can_silence)
         self._commands = Commands(
@@ -120,13 +120,13 @@ class Desk:
         refusal = self._silencer.silence_refusal_reason(incident)
         if refusal:
             return Answer(refusal)
-        opening_at = self._next_opening(now) if self._next_opening else 0.0
+        opening_at = self._next_business_day_start(now) if self._next_business_day_start else 0.0
         return OpenModal(incident, press.trigger_id, opening_at, str(self._zone))
 
     def _submit(self, form: ModalSubmit) -> Outcome:
         now = self._clock()
         try:
-            for_s = parse_duration_form(form, now, self._next_opening, self._zone)
+            for_s = parse_duration_form(form, now, self._next_business_day_start, self._zone)
         except FormFieldError as fault:
             return FormFaults({fault.field: str(fault)})
         incident = self._incidents.load(form.incident_id)

@@ -21,7 +21,7 @@ from receiver.domain.pager_news import PagerDutyStatus
 from receiver.domain.person import Person
 from receiver.domain.policy import PAGERDUTY, Responder
 from receiver.domain.ports import Incidents
-from receiver.domain.storm_page import StormPage
+from receiver.domain.storm_page import BatchPage
 from receiver.engine.hands import IncidentService
 from receiver.engine.pager_answers import PagerDutySync
 from receiver.engine.pager_questions import PagerDutyStatusClient
@@ -35,10 +35,17 @@ _RESPONSES = {"acknowledged": "acknowledge", "resolved": "resolve"}
 class StormPages(Protocol):
     """Finds the page that a storm has for many, and takes answers to it; may raise StoreError."""
 
-    def find_page(self, storm_id: str, incident_id: str) -> StormPage | None: ...
-    def hint(self, storm_id: str, wave: int, reference: str, now: float) -> None: ...
-    def answer(
-        self, storm_id: str, what: str, by: Person, now: float, *, wave: int = 0, done_at_pager: bool = False
+    def find_batch_page(self, storm_id: str, incident_id: str) -> BatchPage | None: ...
+    def record_hint(self, storm_id: str, batch: int, reference: str, now: float) -> None: ...
+    def respond(
+        self,
+        storm_id: str,
+        transition: str,
+        by: Person,
+        now: float,
+        *,
+        batch: int = 0,
+        done_in_pagerduty: bool = False,
     ) -> object: ...
 
 
@@ -88,23 +95,23 @@ class AcknowledgementCheck:
 
     def _find_pages(
         self, incident: Incident, responders: Sequence[Responder]
-    ) -> list[ResponderPage | StormPage]:
+    ) -> list[ResponderPage | BatchPage]:
         """Return the pages to ask about; what a storm has heard already is done at once."""
-        pages: list[ResponderPage | StormPage] = []
+        pages: list[ResponderPage | BatchPage] = []
         for responder in responders:
             if has_own_page(incident, responder):
                 pages.append(ResponderPage(incident, responder))
             elif storm_id := find_storm_paging(incident, responder):
-                page = self._storms.find_page(storm_id, incident.id)
-                known = page.answer if page is not None else None
+                page = self._storms.find_batch_page(storm_id, incident.id)
+                known = page.response if page is not None else None
                 if known is not None and incident.run.started_at <= known.at:
-                    self._respond(incident, known.what, known.by)
-                elif page is not None and page.may_stand:
+                    self._respond(incident, known.transition, known.by)
+                elif page is not None and page.may_be_open:
                     pages.append(page)
         return pages
 
     def _apply(
-        self, page: ResponderPage | StormPage, statuses: Sequence[PagerDutyStatus], incident: Incident
+        self, page: ResponderPage | BatchPage, statuses: Sequence[PagerDutyStatus], incident: Incident
     ) -> str:
         """Do what a person did with the page in PagerDuty; return how it stands there, for the log.
 
@@ -117,7 +124,7 @@ class AcknowledgementCheck:
                 self._record_hint(page, f"{status.id}@{status.changed_at:.0f}", incident)
             return finding.what
         by = Person(status.by or "PagerDuty", via=PAGERDUTY)
-        if isinstance(page, StormPage):
+        if isinstance(page, BatchPage):
             self._respond_to_storm(page, _RESPONSES[finding.what], by, incident)
         elif finding.what == "acknowledged":
             self._pagerduty_sync.acknowledge(page, by)
@@ -125,20 +132,22 @@ class AcknowledgementCheck:
             self._pagerduty_sync.resolve(page, by)
         return finding.what
 
-    def _record_hint(self, page: ResponderPage | StormPage, reference: str, incident: Incident) -> None:
+    def _record_hint(self, page: ResponderPage | BatchPage, reference: str, incident: Incident) -> None:
         """Have a page checked that something other than a person resolved."""
         now = self._clock()
-        if isinstance(page, StormPage):
+        if isinstance(page, BatchPage):
             with suppress(NotFound):
-                self._storms.hint(page.storm.id, page.wave, reference, now)
+                self._storms.record_hint(page.storm.id, page.batch, reference, now)
         else:
             hint = page.build_hint(reference, now)
             self._incidents.record_delivery(incident.id, *hint, wake=(PAGERDUTY,), due=now)
 
-    def _respond_to_storm(self, page: StormPage, what: str, by: Person, incident: Incident) -> None:
+    def _respond_to_storm(self, page: BatchPage, what: str, by: Person, incident: Incident) -> None:
         """Have all hear of it that *page* counts, and *incident* at once, as its step is due."""
         with suppress(NotFound):
-            self._storms.answer(page.storm.id, what, by, self._clock(), wave=page.wave, done_at_pager=True)
+            self._storms.respond(
+                page.storm.id, what, by, self._clock(), batch=page.batch, done_in_pagerduty=True
+            )
         self._respond(incident, what, by)
 
     def _respond(self, incident: Incident, what: str, by: Person) -> None:

@@ -126,13 +126,13 @@ class IncidentIngester:
         self,
         incidents: Incidents,
         routing: RoutingTable,
-        pulse: HeartbeatExtractor | None = None,
+        heartbeat_filter: HeartbeatExtractor | None = None,
         pause: Callable[[float], None] = time.sleep,
         open_incidents: OpenIncidentReader | None = None,
     ) -> None:
         self._incidents = incidents
         self._pause = pause
-        self._heartbeat_filter = pulse
+        self._heartbeat_filter = heartbeat_filter
         self._routing = routing
         self._route_settings = {route.name: _build_route_settings(routing, route) for route in routing.routes}
         self._former = (

@@ -41,7 +41,7 @@ def parse_duration_field(text: str, now: float, zone: tzinfo) -> tuple[float, st
 
 
 def parse_duration_form(
-    form: ModalSubmit, now: float, next_opening: Callable[[float], float] | None, zone: tzinfo
+    form: ModalSubmit, now: float, next_business_day_start: Callable[[float], float] | None, zone: tzinfo
 ) -> float:
     """Return the seconds a form asks for, 0 until it resolves; an own duration counts before the choice.
 
@@ -50,8 +50,8 @@ def parse_duration_form(
     field, text = (FIELD_OWN, form.own) if form.own else (FIELD_CHOICE, form.choice)
     if field == FIELD_CHOICE and text == UNTIL_RESOLVED:
         return 0.0
-    if field == FIELD_CHOICE and text == UNTIL_OPENING and next_opening is not None:
-        return max(1.0, next_opening(now) - now)
+    if field == FIELD_CHOICE and text == UNTIL_OPENING and next_business_day_start is not None:
+        return max(1.0, next_business_day_start(now) - now)
     seconds, fault = parse_duration_field(text, now, zone)
     if fault:
         raise FormFieldError(field, fault)

@@ -167,7 +167,7 @@ class PageChecker:
 
     def _send_notice(self, action: CheckPage, incident: Incident, event: Delivery, text: str) -> None:
         name = one_line(incident.alertname or incident.summary, 80)
-        self._notices.put(
+        self._notices.save_notice(
             f"{incident.id}/{action.event_key}/{event.instance}/{action.key}",
             f"{text} ({incident.severity.upper()} {name}, {incident.id})",
             self._clock(),

@@ -23,7 +23,7 @@ from receiver.domain.ports import Incidents, RoutingTable
 from receiver.domain.storm import parse_storm_dedup_key
 from receiver.engine.hands import IncidentService
 from receiver.engine.pager_answers import PagerDutySync
-from receiver.engine.storms import Storms
+from receiver.engine.storms import StormService
 from receiver.errors import NotFound, PermanentDeliveryError, TemporaryDeliveryError
 
 T = TypeVar("T")
@@ -78,7 +78,7 @@ class PagerDutyWebhookHandler:
         routing: RoutingTable,
         clock: Callable[[], float],
         *,
-        storms: Storms | None = None,
+        storms: StormService | None = None,
     ) -> None:
         self._pagerduty_sync = PagerDutySync(incident_service, incidents, clock)
         self._storms = storms
@@ -99,16 +99,16 @@ class PagerDutyWebhookHandler:
             return
         keys = tuple(self._find_keys(parsed))
         pages = list(self._find_pages(keys))
-        waves = [page for page in map(parse_storm_dedup_key, keys) if page is not None]
-        if not pages and not waves:
+        batches = [page for page in map(parse_storm_dedup_key, keys) if page is not None]
+        if not pages and not batches:
             _log(parsed, "not ours")
             return
         wanted = _STATUSES.get(parsed.event_type)
         status = self._find_status(parsed, wanted) if wanted else PagerDutyStatus(parsed.status)
         for page in pages:
             _log(parsed, self._apply(page, parsed, status), page.incident.id)
-        for storm_id, wave in waves:
-            _log(parsed, self._apply_to_storm(storm_id, wave, parsed, status), storm_id)
+        for storm_id, batch in batches:
+            _log(parsed, self._apply_to_storm(storm_id, batch, parsed, status), storm_id)
 
     # --- whose page it is ---
 
@@ -186,7 +186,7 @@ class PagerDutyWebhookHandler:
         return status.status
 
     def _apply_to_storm(
-        self, storm_id: str, wave: int, event: PagerDutyEvent, status: PagerDutyStatus
+        self, storm_id: str, batch: int, event: PagerDutyEvent, status: PagerDutyStatus
     ) -> str:
         """Do for all that a storm's page counts what was done to the page; return what became of it.
 
@@ -201,15 +201,15 @@ class PagerDutyWebhookHandler:
         by = Person(event.by or status.by or "PagerDuty", via=PAGERDUTY)
         try:
             if what == "resolve" and not (event.is_person or status.is_person):
-                self._storms.hint(storm_id, wave, event.event_id or event.incident_id, self._clock())
+                self._storms.record_hint(storm_id, batch, event.event_id or event.incident_id, self._clock())
                 return "resolved by no person"
-            self._storms.answer(
+            self._storms.respond(
                 storm_id,
                 what,
                 by,
                 self._clock(),
-                wave=wave,
-                done_at_pager=True,
+                batch=batch,
+                done_in_pagerduty=True,
                 is_renewing=event.is_person,
             )
         except NotFound:

@@ -232,7 +232,7 @@ class Dispatcher:
             return
         heading = find_heading(incident)
         name = one_line(heading.counted_name or heading.summary, 80)
-        self._notices.put(
+        self._notices.save_notice(
             f"{incident.id}/{action.key}/{after.instance}",
             f"{describe_kind(action)} to {after.target} given up: {after.reason} "
             f"({incident.severity.upper()} {name}, {incident.id})",

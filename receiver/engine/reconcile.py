@@ -23,8 +23,8 @@ from receiver.engine.page_checks import PageChecker
 from receiver.engine.perform import Dispatcher
 from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.severity_notices import SeverityNotices
-from receiver.engine.storm_keeper import StormKeeper
-from receiver.engine.storms import Storms
+from receiver.engine.storm_keeper import StormReconciler
+from receiver.engine.storms import StormService
 from receiver.engine.turns import RateLimiter
 from receiver.engine.witness import AlertmanagerStatusCheck
 from receiver.errors import NotFound
@@ -88,13 +88,13 @@ class Reconciler:
         health: DeliveryHealthRecorder | None = None,
         acknowledgement_check: AcknowledgementCheck | None = None,
         notices: Notices | None = None,
-        storms: Storms | None = None,
-        keeper: StormKeeper | None = None,
+        storms: StormService | None = None,
+        storm_reconciler: StormReconciler | None = None,
         checker: PageChecker | None = None,
     ) -> None:
         self._paused_until = paused_until
         self._storms = storms
-        self._keeper = keeper
+        self._storm_reconciler = storm_reconciler
         self._incidents = incidents
         self._routing = routing
         self._notification_builder = notification_builder
@@ -123,7 +123,11 @@ class Reconciler:
         lane look again, and `release` keeps that. Raises StoreError, ClaimLost.
         """
         if is_storm(incident_id):
-            return self._keeper.reconcile(incident_id, queue, worker) if self._keeper is not None else {}
+            return (
+                self._storm_reconciler.reconcile(incident_id, queue, worker)
+                if self._storm_reconciler is not None
+                else {}
+            )
         waits: dict[str, float] = {}
         evaluation = self._load(incident_id, queue)
         for _ in range(_ACTIONS_AT_MOST):
@@ -175,9 +179,9 @@ class Reconciler:
         incident, policy, now = evaluation.incident, evaluation.policy, evaluation.now
         if self._storms is not None:
             for action in evaluation.ready:
-                folded = self._storms.fold(action, incident, policy, now, worker)
-                if folded is not None:
-                    return _Dispatched(action.key, folded)
+                bundled = self._storms.bundle(action, incident, policy, now, worker)
+                if bundled is not None:
+                    return _Dispatched(action.key, bundled)
         next_one = self._find_next_action(incident, evaluation.ready, waits, now)
         if next_one is None:
             return None
@@ -210,7 +214,7 @@ class Reconciler:
         rate_limiter, storms = self._rate_limiter, self._storms
         if rate_limiter is None or storms is None:
             return
-        if storms.consider(permit, lambda: rate_limiter.list_waiters(action), action, incident, now):
+        if storms.maybe_start(permit, lambda: rate_limiter.list_waiters(action), action, incident, now):
             waits[action.key] = now
 
     def _split_by_readiness(

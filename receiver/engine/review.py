@@ -11,20 +11,20 @@ from msgspec.structs import replace
 from receiver import telemetry
 from receiver.domain.action import Action, Post, Update
 from receiver.domain.budget import LOW_PRIORITY_OFFSET_S
-from receiver.domain.calendar import BusinessHours, next_opening
+from receiver.domain.calendar import BusinessHours, next_business_day_start
 from receiver.domain.delivery import Delivery, Receipt
 from receiver.domain.incident import Incident
 from receiver.domain.notice import Notices
 from receiver.domain.person import Person
 from receiver.domain.policy import SLACK, Target
 from receiver.domain.review import STORING_S, gather_review
-from receiver.domain.review_ports import IncidentList, ReviewChannel, Reviews
+from receiver.domain.review_ports import IncidentList, ReviewChannel, ReviewRepository
 from receiver.domain.review_record import (
-    HeldReviews,
     ReviewNotification,
     ReviewRecord,
     ReviewState,
-    slot_of_reviews,
+    VersionedReviews,
+    review_group_id,
 )
 from receiver.domain.route import Route
 from receiver.engine.brief import LinkSettings
@@ -44,7 +44,7 @@ _NOWHERE = LinkSettings()
 _NO_FALLBACKS: Mapping[str, str] = {}
 
 
-class Reviewer:
+class ReviewService:
     """Posts a route's review when it is due, and marks it when somebody has looked at it.
 
     Everything is kept before it is done, by compare-and-set, so a second worker finds what the first
@@ -53,7 +53,7 @@ class Reviewer:
 
     def __init__(
         self,
-        reviews: Reviews,
+        reviews: ReviewRepository,
         incidents: IncidentList,
         channel: ReviewChannel,
         hours: BusinessHours,
@@ -74,16 +74,16 @@ class Reviewer:
         self._notices = notices
         self._rate_limiter = rate_limiter
 
-    def due(self, route: Route, now: float) -> float:
+    def next_due_at(self, route: Route, now: float) -> float:
         """Return the next moment to call `run`: *now* for a route that was never looked at."""
-        state = self._reviews.read(slot_of_reviews(route.name)).state
+        state = self._reviews.load_reviews(review_group_id(route.name)).state
         if state is None:
             return now
-        waiting = state.waiting
-        post_at = waiting.post_at if waiting is not None else None
+        pending = state.pending
+        post_at = pending.post_at if pending is not None else None
         moments = [record.edit_at for record in state.records]
         # A review that can't be posted yet is not overtaken by the next one.
-        moments.append(next_opening(self._hours, state.looked_at) if post_at is None else post_at)
+        moments.append(next_business_day_start(self._hours, state.checked_at) if post_at is None else post_at)
         return max(now, min(moment for moment in moments if moment is not None))
 
     def run(self, route: Route, now: float) -> float:
@@ -94,10 +94,10 @@ class Reviewer:
         """
         due = now
         for _ in range(_STEPS_AT_MOST):
-            wait_s = self._step(route, now)
+            wait_s = self._run_step(route, now)
             if wait_s > 0:
                 return now + wait_s
-            due = self.due(route, now)
+            due = self.next_due_at(route, now)
             if due > now:
                 break
         return due
@@ -109,39 +109,39 @@ class Reviewer:
         where Slack could not be told, `edit_at` of the record says since when `run` is to try again.
         """
         group_id = review_id.partition("-")[0]
-        record = self._change(group_id, review_id, lambda record: _marked(record, by, now))
+        record = self._update_record(group_id, review_id, lambda record: _mark_record(record, by, now))
         if record is None:
             raise NotFound("review", review_id)
-        if not _is_ready(record.edit_at, now) or self._wait(record, now) > 0:
+        if not _is_ready(record.edit_at, now) or self._find_wait_s(record, now) > 0:
             return record
-        return self._edit(group_id, record, now)
+        return self._edit_message(group_id, record, now)
 
     # --- one step ---
 
-    def _step(self, route: Route, now: float) -> float:
+    def _run_step(self, route: Route, now: float) -> float:
         """Do one thing; return 0, or how many seconds it must wait for its turn."""
-        held = self._reviews.read(slot_of_reviews(route.name))
-        state = held.state
+        loaded = self._reviews.load_reviews(review_group_id(route.name))
+        state = loaded.state
         if state is None:
-            self._reviews.keep(held, ReviewState(since=now, looked_at=now))
+            self._reviews.save_if_unchanged(loaded, ReviewState(since=now, checked_at=now))
             return 0.0
         for record in state.records:
             if _is_ready(record.edit_at, now):
-                wait_s = self._wait(record, now)
+                wait_s = self._find_wait_s(record, now)
                 if wait_s <= 0:
-                    self._edit(held.group_id, record, now)
+                    self._edit_message(loaded.group_id, record, now)
                 return wait_s
-        if state.waiting is None:
-            if next_opening(self._hours, state.looked_at) <= now:
-                self._gather(held, state, route, now)
-        elif _is_ready(state.waiting.post_at, now):
-            wait_s = self._wait(state.waiting, now)
+        if state.pending is None:
+            if next_business_day_start(self._hours, state.checked_at) <= now:
+                self._gather_review(loaded, state, route, now)
+        elif _is_ready(state.pending.post_at, now):
+            wait_s = self._find_wait_s(state.pending, now)
             if wait_s <= 0:
-                self._post(held, state, state.waiting, now)
+                self._post_review(loaded, state, state.pending, now)
             return wait_s
         return 0.0
 
-    def _wait(self, record: ReviewRecord, now: float) -> float:
+    def _find_wait_s(self, record: ReviewRecord, now: float) -> float:
         """Return how many seconds the review's post, or its edit, must wait for its turn."""
         if self._rate_limiter is None:
             return 0.0
@@ -151,15 +151,17 @@ class Reviewer:
             _action_of(record), f"review {record.id}", priority, now
         ).retry_after_s
 
-    def _gather(self, held: HeldReviews, state: ReviewState, route: Route, now: float) -> None:
+    def _gather_review(self, loaded: VersionedReviews, state: ReviewState, route: Route, now: float) -> None:
         """Keep what there is to review, to be posted next, or that there is nothing."""
-        incidents = self._list(state.since - STORING_S)
+        incidents = self._list_incidents(state.since - STORING_S)
         review = gather_review(incidents, route.name, route.channel, state.since, now)
-        is_kept = self._reviews.keep(held, state.advance(now) if review is None else state.open(review))
+        is_kept = self._reviews.save_if_unchanged(
+            loaded, state.mark_checked(now) if review is None else state.with_review(review)
+        )
         if is_kept and review is None:
             logger.info("nothing to review", extra={"fields": {"route": route.name}})
 
-    def _list(self, since: float) -> Iterator[Incident]:
+    def _list_incidents(self, since: float) -> Iterator[Incident]:
         """Yield incidents newest first: all that opened after *since*, of the older ones those open."""
         states: frozenset[str] = frozenset()
         cursor = ""
@@ -173,40 +175,46 @@ class Reviewer:
                 states = _OPEN
         logger.warning("too many incidents for one review", extra={"fields": {"scanned": _SCANNED_AT_MOST}})
 
-    def _post(self, held: HeldReviews, state: ReviewState, record: ReviewRecord, now: float) -> None:
+    def _post_review(
+        self, loaded: VersionedReviews, state: ReviewState, record: ReviewRecord, now: float
+    ) -> None:
         """Note the attempt, post, note how it ended. Whoever can't note it leaves it to who could."""
         before = record.delivery
-        attempt = before.with_attempt(record.id, record.face, f"{SLACK}:{record.review.channel}", now)
-        if not self._reviews.keep(held, state.put(replace(record, delivery=attempt))):
+        attempt = before.with_attempt(
+            record.id, record.content_version, f"{SLACK}:{record.review.channel}", now
+        )
+        if not self._reviews.save_if_unchanged(loaded, state.with_record(replace(record, delivery=attempt))):
             return
         was_maybe_sent = attempt.attempts > 1 and before.maybe_sent
         try:
-            after = self._send(record, before, attempt, was_maybe_sent=was_maybe_sent)
+            after = self._send_review(record, before, attempt, was_maybe_sent=was_maybe_sent)
         except DeliveryError as error:
             after = attempt.with_failure(error, self._clock(), was_maybe_sent=was_maybe_sent, salt=record.id)
-            self._note_failure(record, after, error)
-        self._change(
-            held.group_id, record.id, lambda current: self._redirect(replace(current, delivery=after))
+            self._record_failure(record, after, error)
+        self._update_record(
+            loaded.group_id,
+            record.id,
+            lambda current: self._redirect_to_fallback(replace(current, delivery=after)),
         )
 
-    def _redirect(self, record: ReviewRecord) -> ReviewRecord:
+    def _redirect_to_fallback(self, record: ReviewRecord) -> ReviewRecord:
         """Return a review that was refused for good with the fallback channel instead, once."""
         if not record.delivery.failed_at:
             return record
         review, delivery = record.review, record.delivery
         if self._notices is not None:
             text = f"Review to {delivery.target} given up: {delivery.reason}"
-            self._notices.put(f"review/{record.id}/{review.channel}", text, self._clock(), about=text)
+            self._notices.save_notice(f"review/{record.id}/{review.channel}", text, self._clock(), about=text)
         channel = self._fallbacks.get(review.route, "")
         if channel in ("", review.channel):
             return record
         return replace(record, review=replace(review, channel=channel), delivery=Delivery())
 
-    def _send(
+    def _send_review(
         self, record: ReviewRecord, before: Delivery, attempt: Delivery, *, was_maybe_sent: bool
     ) -> Delivery:
         """Return *attempt* with the receipt of an earlier one that is found to have arrived, or its own."""
-        notification = self._notification(record)
+        notification = self._build_notification(record)
         started = time.monotonic()
         try:
             found = None
@@ -222,52 +230,58 @@ class Reviewer:
             content_version=before.content_version if found else attempt.content_version,
         )
 
-    def _edit(self, group_id: str, record: ReviewRecord, now: float) -> ReviewRecord:
+    def _edit_message(self, group_id: str, record: ReviewRecord, now: float) -> ReviewRecord:
         """Bring the message up to what is so now. Twice is harmless, so no attempt is noted before."""
         receipt = record.delivery.receipt
         if receipt is None:
             return record
-        attempt = record.edit.with_attempt(receipt.reference, record.face, record.delivery.target, now)
+        attempt = record.edit.with_attempt(
+            receipt.reference, record.content_version, record.delivery.target, now
+        )
         try:
-            edited = self._channel.update_review(self._notification(record), receipt.reference)
+            edited = self._channel.update_review(self._build_notification(record), receipt.reference)
             after = attempt.with_receipt(edited)
         except DeliveryError as error:
             after = attempt.with_failure(error, self._clock(), was_maybe_sent=True, salt=record.id)
-            self._note_failure(record, after, error)
+            self._record_failure(record, after, error)
         else:
             _log_arrival(record, edited)
-        return self._change(group_id, record.id, lambda current: replace(current, edit=after)) or record
+        return (
+            self._update_record(group_id, record.id, lambda current: replace(current, edit=after)) or record
+        )
 
-    def _note_failure(self, record: ReviewRecord, after: Delivery, error: DeliveryError) -> None:
+    def _record_failure(self, record: ReviewRecord, after: Delivery, error: DeliveryError) -> None:
         _log_failure(record, after, error)
         if self._rate_limiter is not None:
             self._rate_limiter.apply_retry_after(_action_of(record), error)
 
     # --- what it is made of ---
 
-    def _notification(self, record: ReviewRecord) -> ReviewNotification:
+    def _build_notification(self, record: ReviewRecord) -> ReviewNotification:
         links = (
             *self._link_settings.more.get(record.review.route, ()),
             *self._link_settings.more.get("", ()),
         )
         return ReviewNotification(record, self._hours.zone, self._link_settings.public_url, links)
 
-    def _change(
-        self, group_id: str, review_id: str, how: Callable[[ReviewRecord], ReviewRecord]
+    def _update_record(
+        self, group_id: str, review_id: str, transform: Callable[[ReviewRecord], ReviewRecord]
     ) -> ReviewRecord | None:
-        """Keep the review changed by *how*, and return it; None where there is none (any more)."""
+        """Keep the review changed by *transform*, and return it; None where there is none (any more)."""
         for _ in range(_ROUNDS):
-            held = self._reviews.read(group_id)
-            record = held.state.find(review_id) if held.state is not None else None
-            if held.state is None or record is None:
+            loaded = self._reviews.load_reviews(group_id)
+            record = loaded.state.find_record(review_id) if loaded.state is not None else None
+            if loaded.state is None or record is None:
                 return None
-            changed = how(record)
-            if changed == record or self._reviews.keep(held, held.state.put(changed)):
+            changed = transform(record)
+            if changed == record or self._reviews.save_if_unchanged(
+                loaded, loaded.state.with_record(changed)
+            ):
                 return changed
         raise StoreError("a review kept changing under our hands")
 
 
-def _marked(record: ReviewRecord, by: Person, now: float) -> ReviewRecord:
+def _mark_record(record: ReviewRecord, by: Person, now: float) -> ReviewRecord:
     return record if record.is_reviewed else replace(record, reviewed_by=by, reviewed_at=now)
 
 
@@ -275,8 +289,8 @@ def _action_of(record: ReviewRecord) -> Action:
     """Return the review's edit where it is posted, else its post, as the budgets know them."""
     target, receipt = Target(SLACK, record.review.channel), record.delivery.receipt
     if receipt is None:
-        return Post("review", record.id, SLACK, target, 0.0, record.face)
-    return Update("review", record.id, SLACK, target, 0.0, record.face, receipt.reference)
+        return Post("review", record.id, SLACK, target, 0.0, record.content_version)
+    return Update("review", record.id, SLACK, target, 0.0, record.content_version, receipt.reference)
 
 
 def _is_ready(moment: float | None, now: float) -> bool:

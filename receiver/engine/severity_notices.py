@@ -48,7 +48,7 @@ class SeverityNotices:
         text = f"{_label(incident)} is critical and pages nobody: route {incident.route} has no escalation"
         about = "criticals on routes without escalation"
         logger.warning("critical pages nobody", extra={"fields": _fields(incident)})
-        self._notices.put(f"critical without escalation/{incident.route}", text, now, about=about)
+        self._notices.save_notice(f"critical without escalation/{incident.route}", text, now, about=about)
         self._routes.add(incident.route)  # no more than there are routes
 
     def _send_unknown(self, word: str, incident: Incident, now: float) -> None:
@@ -57,11 +57,11 @@ class SeverityNotices:
         text = f"{_label(incident)} has the {describe_unknown_severity(word)}: {REMEDY}"
         if len(self._words) < WORDS_A_DAY:
             logger.warning("unknown severity", extra={"fields": _fields(incident)})
-            self._notices.put(f"unknown severity/{word}", text, now, about="unknown severities")
+            self._notices.save_notice(f"unknown severity/{word}", text, now, about="unknown severities")
             self._words[word] = now
         elif abs(now - self._many_at) >= _DAY_S:
             text = f"More than {WORDS_A_DAY} unknown severities came within a day. The latest: {text}"
-            self._notices.put("unknown severities", text, now, every=_DAY_S)
+            self._notices.save_notice("unknown severities", text, now, every=_DAY_S)
             self._many_at = now
 
 

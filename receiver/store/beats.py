@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from receiver.domain.heartbeat import Beat
+from receiver.domain.heartbeat import HeartbeatSignal
 from receiver.store.connection import Client, Scripts, store_errors
 from receiver.store.keys import (
     HEARTBEAT_UPTIME,
@@ -22,7 +22,7 @@ _json = msgspec.json
 _Value = tuple[float, str]
 
 
-class RedisBeats:
+class RedisHeartbeats:
     """Keeps the last beats. Every method raises StoreError when Redis can't do it."""
 
     def __init__(self, client: Client, *, moments: Moments = BY_WALL_CLOCK) -> None:
@@ -30,10 +30,12 @@ class RedisBeats:
         self._scripts = Scripts(client)
         self._moments = moments
 
-    def note(self, beats: Sequence[Beat]) -> list[float | None]:
-        """Keep *beats* as the last ones, in one round trip; return when each had come before."""
-        fields = [_field(beat) for beat in beats]
-        values = {field: _json.encode((b.at, b.external_url)) for field, b in zip(fields, beats, strict=True)}
+    def save_signals(self, signals: Sequence[HeartbeatSignal]) -> list[float | None]:
+        """Keep *signals* as the last ones, in one round trip; return when each had come before."""
+        fields = [_field(signal) for signal in signals]
+        values = {
+            field: _json.encode((b.at, b.external_url)) for field, b in zip(fields, signals, strict=True)
+        }
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
             pipe.hmget(HEARTBEATS, fields)
             pipe.hset(HEARTBEATS, mapping=values)
@@ -41,7 +43,7 @@ class RedisBeats:
             former = pipe.execute()[0]
         return [_decode(packed)[0] if packed else None for packed in former]
 
-    def admit(self, source: str, now: float, *, at_most: int, within_s: float) -> bool:
+    def admit_source(self, source: str, now: float, *, at_most: int, within_s: float) -> bool:
         """Tell whether *source* is known, or new where fewer than *at_most* others were within *within_s*.
 
         It is written first and then counted, so that of several at once none is one too many.
@@ -58,43 +60,44 @@ class RedisBeats:
                 self._redis.hdel(HEARTBEATS_FIRST, source)
         return is_admitted
 
-    def find_all(self) -> list[Beat]:
+    def list_signals(self) -> list[HeartbeatSignal]:
         """Return the last beat of each heartbeat and source, newest first."""
         with store_errors():
             rows = self._redis.hgetall(HEARTBEATS)
-        beats = [
-            Beat(*_json.decode(field, type=tuple[str, str]), *_decode(row)) for field, row in rows.items()
+        signals = [
+            HeartbeatSignal(*_json.decode(field, type=tuple[str, str]), *_decode(row))
+            for field, row in rows.items()
         ]
-        return sorted(beats, key=lambda beat: (-beat.at, beat.heartbeat, beat.source))
+        return sorted(signals, key=lambda signal: (-signal.at, signal.heartbeat, signal.source))
 
-    def forget(self, beat: Beat) -> None:
+    def delete_signal(self, signal: HeartbeatSignal) -> None:
         """Wait for the first beat again."""
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.hdel(HEARTBEATS, _field(beat))
-            pipe.hdel(HEARTBEATS_MISSED, _field(beat))
+            pipe.hdel(HEARTBEATS, _field(signal))
+            pipe.hdel(HEARTBEATS_MISSED, _field(signal))
             pipe.execute()
 
-    def find_missed(self, beats: Sequence[Beat]) -> list[bool]:
-        """Tell for each of *beats* whether it was noted that the next one is missing."""
-        if not beats:
+    def check_missed(self, signals: Sequence[HeartbeatSignal]) -> list[bool]:
+        """Tell for each of *signals* whether it was noted that the next one is missing."""
+        if not signals:
             return []
         with store_errors():
-            moments = self._redis.hmget(HEARTBEATS_MISSED, [_field(beat) for beat in beats])
-        return [bool(at) and float(at) == beat.at for beat, at in zip(beats, moments, strict=True)]
+            moments = self._redis.hmget(HEARTBEATS_MISSED, [_field(signal) for signal in signals])
+        return [bool(at) and float(at) == signal.at for signal, at in zip(signals, moments, strict=True)]
 
-    def note_missed(self, beat: Beat) -> None:
+    def record_missed(self, signal: HeartbeatSignal) -> None:
         """Note that the beat after this one is missing."""
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.hset(HEARTBEATS_MISSED, _field(beat), repr(beat.at))
+            pipe.hset(HEARTBEATS_MISSED, _field(signal), repr(signal.at))
             pipe.expire(HEARTBEATS_MISSED, HEARTBEATS_FOR_S)
             pipe.execute()
 
-    def note_listening(
-        self, now: float, ahead_s: float | None, *, deaf_after_s: float, differ_s: float
+    def record_uptime(
+        self, now: float, ahead_s: float | None, *, down_after_s: float, differ_s: float
     ) -> tuple[float, float]:
         """Note that we listen; return since when we have, and by how much *now* is ahead of Redis' clock.
 
-        It is since *now* where no worker noted it in the last *deaf_after_s* seconds, by Redis' own clock, or
+        It is since *now* where no worker noted it in the last *down_after_s* seconds, by Redis' own clock, or
         where ours was set by more than *differ_s* since it was *ahead_s* ahead.
         """
         with store_errors():
@@ -106,15 +109,15 @@ class RedisBeats:
                     repr(now),
                     "" if ahead_s is None else f"{ahead_s:.6f}",
                     differ_s,
-                    deaf_after_s,
+                    down_after_s,
                     HEARTBEAT_UPTIME_FOR_S,
                 ],
             )
         return float(since), float(ahead)
 
 
-def _field(beat: Beat) -> bytes:
-    return _json.encode((beat.heartbeat, beat.source))
+def _field(signal: HeartbeatSignal) -> bytes:
+    return _json.encode((signal.heartbeat, signal.source))
 
 
 def _decode(packed: bytes) -> _Value:

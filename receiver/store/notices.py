@@ -7,18 +7,18 @@ import hashlib
 import msgspec
 from msgspec.structs import replace
 
-from receiver.domain.notice import KEPT_FOR_S, MAX_ABOUT, MAX_LINE, Notice, Posting
+from receiver.domain.notice import KEPT_FOR_S, MAX_ABOUT, MAX_LINE, Notice, NoticeMessage
 from receiver.store.connection import Client, Scripts, store_errors
 from receiver.store.keys import NOTICE_FOR_S, TASKS, WAKE, Keys, shard_of
 from receiver.store.moments import BY_WALL_CLOCK, Moments
 from receiver.text import one_line
 
 TASK_NAME = "notices"
-_KEPT = 5_000
+_MAX_NOTICES = 5_000
 _LEFT_OUT = b"+"
 _encoder = msgspec.msgpack.Encoder()
-_notices = msgspec.msgpack.Decoder(Notice)
-_postings = msgspec.msgpack.Decoder(Posting)
+_notice_decoder = msgspec.msgpack.Decoder(Notice)
+_message_decoder = msgspec.msgpack.Decoder(NoticeMessage)
 
 
 class RedisNotices:
@@ -41,7 +41,7 @@ class RedisNotices:
         self._is_wanted = is_wanted
         self._keys = Keys(shard_of(TASK_NAME, shards))
 
-    def put(
+    def save_notice(
         self,
         notice_id: str,
         text: str,
@@ -60,7 +60,7 @@ class RedisNotices:
         name = hashlib.sha256(notice_id.encode("utf-8", "replace")).hexdigest()[:32]
         notice = Notice(one_line(text, MAX_LINE), now, one_line(about, MAX_ABOUT))
         with store_errors():
-            answer = self._scripts.run(
+            reply = self._scripts.run(
                 "notice",
                 [self._keys.notice(name), self._keys.notices, self._keys.queue(TASKS)],
                 [
@@ -69,7 +69,7 @@ class RedisNotices:
                     NOTICE_FOR_S,
                     name,
                     _encoder.encode(notice),
-                    _KEPT,
+                    _MAX_NOTICES,
                     int(KEPT_FOR_S),
                     count,
                     TASK_NAME,
@@ -78,9 +78,9 @@ class RedisNotices:
                     TASKS,
                 ],
             )
-        return bool(answer)
+        return bool(reply)
 
-    def pending(self) -> tuple[dict[str, Notice], int]:
+    def list_pending(self) -> tuple[dict[str, Notice], int]:
         """Return the notices to be posted by name, oldest first, and how many more there were to keep."""
         with store_errors():
             packed = self._redis.hgetall(self._keys.notices)
@@ -88,29 +88,29 @@ class RedisNotices:
         found = {name.decode(): _unpack(one) for name, one in packed.items()}
         return dict(sorted(found.items(), key=lambda item: item[1].at)), left_out
 
-    def posting(self) -> Posting:
+    def load_message(self) -> NoticeMessage:
         """Return how the message under way stands."""
         with store_errors():
             packed = self._redis.get(self._keys.notice_message)
-        return _postings.decode(packed) if packed else Posting()
+        return _message_decoder.decode(packed) if packed else NoticeMessage()
 
-    def keep(self, posting: Posting) -> None:
+    def save_message(self, message: NoticeMessage) -> None:
         """Keep how the message under way stands."""
         with store_errors():
-            self._redis.set(self._keys.notice_message, _encoder.encode(posting), ex=NOTICE_FOR_S)
+            self._redis.set(self._keys.notice_message, _encoder.encode(message), ex=NOTICE_FOR_S)
 
-    def finish(self, posting: Posting, *, left_out: int = 0) -> None:
-        """Forget the notices of *posting*, and begin another."""
+    def complete_message(self, message: NoticeMessage, *, left_out: int = 0) -> None:
+        """Forget the notices of *message*, and begin another."""
         with store_errors(), self._redis.pipeline(transaction=True) as pipe:
-            if posting.names:
-                pipe.hdel(self._keys.notices, *posting.names)
+            if message.names:
+                pipe.hdel(self._keys.notices, *message.names)
             if left_out:
                 pipe.hdel(self._keys.notices, _LEFT_OUT)
-            after = _encoder.encode(Posting(posted_at=posting.posted_at))
+            after = _encoder.encode(NoticeMessage(posted_at=message.posted_at))
             pipe.set(self._keys.notice_message, after, ex=NOTICE_FOR_S)
             pipe.execute()
 
 
 def _unpack(packed: bytes) -> Notice:
     repeats, _, notice = packed.partition(b" ")
-    return replace(_notices.decode(notice), repeats=int(repeats))
+    return replace(_notice_decoder.decode(notice), repeats=int(repeats))

@@ -6,7 +6,7 @@ from importlib import resources
 
 import msgspec
 
-from receiver.domain.review_record import HeldReviews, ReviewState
+from receiver.domain.review_record import ReviewState, VersionedReviews
 from receiver.store.connection import Client, store_errors
 from receiver.store.keys import REVIEWS_FOR_S, Keys, shard_of
 
@@ -23,18 +23,18 @@ class RedisReviews:
         script = resources.files("receiver.store") / "scripts" / "review.lua"
         self._script = client.register_script(script.read_text())
 
-    def read(self, group_id: str) -> HeldReviews:
-        """Return how the reviews at *slot* stand; no state where the route was never looked at."""
+    def load_reviews(self, group_id: str) -> VersionedReviews:
+        """Return how the reviews at *group_id* stand; no state where the route was never looked at."""
         with store_errors():
             version, state = self._redis.hmget(self._key(group_id), "v", "state")
-        return HeldReviews(group_id, _states.decode(state) if state else None, int(version or 0))
+        return VersionedReviews(group_id, _states.decode(state) if state else None, int(version or 0))
 
-    def keep(self, held: HeldReviews, state: ReviewState) -> bool:
-        """Keep *state* for another 400 days; False where somebody changed it since *held* was read."""
+    def save_if_unchanged(self, loaded: VersionedReviews, state: ReviewState) -> bool:
+        """Keep *state* for another 400 days; False where somebody changed it since *loaded* was read."""
         with store_errors():
             answer = self._script(
-                keys=[self._key(held.group_id)],
-                args=[held.version, _encoder.encode(state), REVIEWS_FOR_S],
+                keys=[self._key(loaded.group_id)],
+                args=[loaded.version, _encoder.encode(state), REVIEWS_FOR_S],
             )
         return bool(answer)
 

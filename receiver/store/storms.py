@@ -6,15 +6,15 @@ from typing import Any
 
 import msgspec
 
-from receiver.domain.storm import Door, HeldStorm, Member, Storm
+from receiver.domain.storm import JoinView, Member, Storm, VersionedStorm
 from receiver.errors import NotFound
 from receiver.store.connection import Client, Scripts, store_errors
 from receiver.store.keys import WAKE, Keys, shard_of
 from receiver.store.moments import BY_WALL_CLOCK, Moments
 
 _encoder = msgspec.msgpack.Encoder()
-_storms = msgspec.msgpack.Decoder(Storm)
-_members = msgspec.msgpack.Decoder(Member)
+_storm_decoder = msgspec.msgpack.Decoder(Storm)
+_member_decoder = msgspec.msgpack.Decoder(Member)
 
 
 class RedisStorms:
@@ -33,16 +33,16 @@ class RedisStorms:
         self._keys = Keys(shard_of("storm", shards))
         self._latest: dict[str, str] = {}  # the storm that was last seen at a place, as a guess
 
-    def begin(self, storm: Storm, instead_of: str, due: float) -> str:
+    def start_storm(self, storm: Storm, replacing: str, due: float) -> str:
         """Keep a storm that begins; return the one that is on at its place then."""
         keys = self._keys
         with store_errors():
-            answer: bytes = self._scripts.run(
+            reply: bytes = self._scripts.run(
                 "storm_begin",
                 [keys.active_storms, keys.storm(storm.id), keys.unresolved_storms, keys.queue(storm.queue)],
                 [
-                    storm.place,
-                    instead_of,
+                    storm.target_key,
+                    replacing,
                     storm.id,
                     _encoder.encode(storm),
                     f"{storm.began_at:.3f}",
@@ -51,15 +51,15 @@ class RedisStorms:
                     storm.queue,
                 ],
             )
-        return answer.decode()
+        return reply.decode()
 
-    def find_on(self, place: str) -> str:
-        """Return the storm that is on at *place*, empty where none is."""
+    def find_active(self, target_key: str) -> str:
+        """Return the storm that is on at *target_key*, empty where none is."""
         with store_errors():
-            found = self._redis.hget(self._keys.active_storms, place)
+            found = self._redis.hget(self._keys.active_storms, target_key)
         return found.decode() if found else ""
 
-    def load(self, storm_id: str) -> HeldStorm:
+    def load_storm(self, storm_id: str) -> VersionedStorm:
         """Return the storm with its members, in one round trip; else NotFound."""
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
             # In this order: who joins in between is a member that isn't counted, and a change that must
@@ -69,46 +69,48 @@ class RedisStorms:
             (version, joins, state), members = pipe.execute()
         if state is None:
             raise NotFound("storm", storm_id)
-        known = {name.decode(): _members.decode(packed) for name, packed in members.items()}
-        return HeldStorm(_storms.decode(state), int(version), int(joins), known)
+        known = {name.decode(): _member_decoder.decode(packed) for name, packed in members.items()}
+        return VersionedStorm(_storm_decoder.decode(state), int(version), int(joins), known)
 
-    def knock(self, storm_id: str, name: str) -> Door | None:
+    def load_for_join(self, storm_id: str, name: str) -> JoinView | None:
         """Return the storm as the member *name* finds it; None when it is gone."""
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
-            self._ask(pipe, storm_id, name)
-            return _open(*pipe.execute())
+            self._queue_reads(pipe, storm_id, name)
+            return _parse_join_view(*pipe.execute())
 
-    def knock_on(self, place: str, name: str) -> tuple[str, Door | None]:
-        """Return the storm that is on at *place*, empty where none is, and it as the member *name* finds it.
+    def load_active_for_join(self, target_key: str, name: str) -> tuple[str, JoinView | None]:
+        """Return the storm that is on at *target_key*, empty where none is, and it as *name* finds it.
 
         One round trip where it is the storm that was there when somebody last asked here.
         """
-        guess = self._latest.get(place, "")
+        likely_id = self._latest.get(target_key, "")
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
-            pipe.hget(self._keys.active_storms, place)
-            if guess:
-                self._ask(pipe, guess, name)
-            found, *answers = pipe.execute()
+            pipe.hget(self._keys.active_storms, target_key)
+            if likely_id:
+                self._queue_reads(pipe, likely_id, name)
+            found, *replies = pipe.execute()
         storm_id = found.decode() if found else ""
         if not storm_id:
             return "", None
-        self._latest[place] = storm_id
-        return storm_id, _open(*answers) if storm_id == guess else self.knock(storm_id, name)
+        self._latest[target_key] = storm_id
+        return storm_id, _parse_join_view(*replies) if storm_id == likely_id else self.load_for_join(
+            storm_id, name
+        )
 
-    def _ask(self, pipe: Any, storm_id: str, name: str) -> None:
+    def _queue_reads(self, pipe: Any, storm_id: str, name: str) -> None:
         pipe.hmget(self._keys.storm(storm_id), "v", "state")
         pipe.hlen(self._keys.storm_members(storm_id))
         pipe.hget(self._keys.storm_members(storm_id), name)
 
-    def join(self, door: Door, name: str, member: Member, due: float | None) -> bool:
-        """Add a member; False where the storm changed since *door* was read."""
-        storm, keys = door.storm, self._keys
+    def add_member(self, join_view: JoinView, name: str, member: Member, due: float | None) -> bool:
+        """Add a member; False where the storm changed since *join_view* was read."""
+        storm, keys = join_view.storm, self._keys
         with store_errors():
-            answer = self._scripts.run(
+            reply = self._scripts.run(
                 "storm_join",
                 [keys.storm(storm.id), keys.storm_members(storm.id), keys.queue(storm.queue)],
                 [
-                    door.version,
+                    join_view.version,
                     name,
                     _encoder.encode(member),
                     "" if due is None else self._moments.at(due),
@@ -117,15 +119,15 @@ class RedisStorms:
                     storm.queue,
                 ],
             )
-        return bool(answer)
+        return bool(reply)
 
-    def keep(
-        self, held: HeldStorm, storm: Storm, *, due: float | None = None, if_nobody_joined: bool = False
+    def save_if_unchanged(
+        self, loaded: VersionedStorm, storm: Storm, *, due: float | None = None, if_none_joined: bool = False
     ) -> bool:
-        """Keep how the storm stands now; False where somebody changed it since *held* was read."""
+        """Keep how the storm stands now; False where somebody changed it since *loaded* was read."""
         keys = self._keys
         with store_errors():
-            answer = self._scripts.run(
+            reply = self._scripts.run(
                 "storm_keep",
                 [
                     keys.storm(storm.id),
@@ -135,20 +137,20 @@ class RedisStorms:
                     keys.queue(storm.queue),
                 ],
                 [
-                    held.version,
-                    held.joins if if_nobody_joined else "",
+                    loaded.version,
+                    loaded.joins if if_none_joined else "",
                     _encoder.encode(storm),
                     storm.id,
-                    "" if storm.is_on else storm.place,
+                    "" if storm.is_active else storm.target_key,
                     self._history_s if storm.resolved_at else 0,
                     "" if due is None else self._moments.at(due),
                     WAKE,
                     storm.queue,
                 ],
             )
-        return bool(answer)
+        return bool(reply)
 
-    def find_unresolved(self) -> list[Storm]:
+    def list_unresolved(self) -> list[Storm]:
         """Return the storms that are not resolved, newest first, without their members."""
         with store_errors():
             ids = [name.decode() for name in self._redis.zrevrange(self._keys.unresolved_storms, 0, -1)]
@@ -156,12 +158,17 @@ class RedisStorms:
                 for storm_id in ids:
                     pipe.hget(self._keys.storm(storm_id), "state")
                 states = pipe.execute()
-        return [_storms.decode(state) for state in states if state is not None]
+        return [_storm_decoder.decode(state) for state in states if state is not None]
 
 
-def _open(head: list[bytes | None], count: bytes, member: bytes | None) -> Door | None:
+def _parse_join_view(head: list[bytes | None], count: bytes, member: bytes | None) -> JoinView | None:
     """Return a storm as it was read, None where it is gone."""
     version, state = head
     if state is None or version is None:
         return None
-    return Door(_storms.decode(state), int(version), int(count), _members.decode(member) if member else None)
+    return JoinView(
+        _storm_decoder.decode(state),
+        int(version),
+        int(count),
+        _member_decoder.decode(member) if member else None,
+    )

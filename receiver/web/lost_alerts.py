@@ -49,7 +49,9 @@ class LostAlerts:
 
     def _tell(self, text: str, now: float, count: int) -> None:
         try:
-            self._notices.put(self._about, text, now, about=self._about, every=SAY_EVERY_S, count=count)
+            self._notices.save_notice(
+                self._about, text, now, about=self._about, every=SAY_EVERY_S, count=count
+            )
         except StoreError as error:
             fields = {"error": str(error)}
             logger.warning("redis unavailable", extra={"fields": fields, "state": "lost alerts"})

@@ -15,7 +15,15 @@ from receiver.domain.incident import Incident
 from receiver.domain.matcher import Matcher
 from receiver.domain.renaming import RENAMED
 from receiver.domain.severity import LABEL, SeverityWords
-from receiver.domain.statistics import Day, Habit, Waits, count_days, find_habits, find_hints, measure
+from receiver.domain.statistics import (
+    AlertStats,
+    Day,
+    DurationStats,
+    compute_alert_stats,
+    count_days,
+    list_recommendations,
+    measure_durations,
+)
 from receiver.errors import NotFound
 from receiver.web.listing import LATEST, parse_since
 from receiver.web.part import PartQuery, take_part
@@ -54,10 +62,10 @@ class Past:
     pages: int
     incidents: tuple[Incident, ...]
     days: tuple[Day, ...]
-    acknowledging: dict[Severity, Waits]
-    resolving: dict[Severity, Waits]
-    habits: tuple[Habit, ...]
-    hints: tuple[str, ...]
+    acknowledging: dict[Severity, DurationStats]
+    resolving: dict[Severity, DurationStats]
+    alert_stats: tuple[AlertStats, ...]
+    recommendations: tuple[str, ...]
 
 
 def build_past(parts: Parts, asked: PastQuery) -> Past:
@@ -77,7 +85,7 @@ def build_past(parts: Parts, asked: PastQuery) -> Past:
     zone = parts.routing.zone
     # A millisecond before the end: midnight ends a day and belongs to the next.
     last = min(now, until - 0.001) if until else now
-    habits = find_habits(found, zone)
+    stats = compute_alert_stats(found, zone)
     part = take_part(found, asked.page)
     return Past(
         found=len(found),
@@ -86,10 +94,10 @@ def build_past(parts: Parts, asked: PastQuery) -> Past:
         pages=part.pages,
         incidents=tuple(part.rows),
         days=tuple(count_days(found, max(since, last - _DAYS_AT_MOST * _DAY_S), last, zone)),
-        acknowledging=measure(found, lambda incident: incident.first_acknowledged_at),
-        resolving=measure(found, lambda incident: incident.resolved_at),
-        habits=tuple(habits),
-        hints=tuple(find_hints(habits)),
+        acknowledging=measure_durations(found, lambda incident: incident.first_acknowledged_at),
+        resolving=measure_durations(found, lambda incident: incident.resolved_at),
+        alert_stats=tuple(stats),
+        recommendations=tuple(list_recommendations(stats)),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from receiver.clock import format_duration
 from receiver.domain.alert import Severity
-from receiver.domain.statistics import Habit, Waits
+from receiver.domain.statistics import AlertStats, DurationStats
 from receiver.web.charts import Rank
 
 NOISIEST = 10
@@ -22,39 +22,41 @@ class Ranking:
     ranks: tuple[Rank, ...]
 
 
-def rank_habits(habits: Sequence[Habit]) -> list[Ranking]:
-    """Return a ranking for each thing that any of *habits* did at all."""
-    asked: tuple[tuple[str, str, Callable[[Habit], int]], ...] = (
-        ("noisiest", "The noisiest alerts", lambda habit: habit.count),
-        ("nobodys", "Alerts that nobody acknowledged", lambda habit: habit.unacknowledged),
-        ("night", "Pages at night", lambda habit: habit.night_pages),
-        ("flapping", "Fired again soon after they ended", lambda habit: habit.reopened),
+def rank_alerts(stats: Sequence[AlertStats]) -> list[Ranking]:
+    """Return a ranking for each thing that any of *stats* did at all."""
+    asked: tuple[tuple[str, str, Callable[[AlertStats], int]], ...] = (
+        ("noisiest", "The noisiest alerts", lambda one: one.count),
+        ("nobodys", "Alerts that nobody acknowledged", lambda one: one.unacknowledged),
+        ("night", "Pages at night", lambda one: one.night_pages),
+        ("flapping", "Fired again soon after they ended", lambda one: one.reopened),
     )
-    rankings = [Ranking(name, title, _rank(habits, count)) for name, title, count in asked]
+    rankings = [Ranking(name, title, _rank(stats, count)) for name, title, count in asked]
     return [ranking for ranking in rankings if ranking.ranks]
 
 
-def rank_waits(acknowledging: Mapping[Severity, Waits], resolving: Mapping[Severity, Waits]) -> list[Rank]:
+def rank_durations(
+    acknowledging: Mapping[Severity, DurationStats], resolving: Mapping[Severity, DurationStats]
+) -> list[Rank]:
     """Return how long it took until incidents were acknowledged and resolved, the worst severity first."""
     severities = sorted({*acknowledging, *resolving}, key=lambda severity: -severity.rank)
     found = []
     for severity in severities:
-        for words, waits in (
+        for words, durations in (
             ("acknowledged", acknowledging.get(severity)),
             ("resolved", resolving.get(severity)),
         ):
-            if waits is not None:
-                found.append(_draw_wait(f"{severity} {words}, median", waits.median))
-                found.append(_draw_wait(f"{severity} {words}, 9 in 10", waits.p90))
+            if durations is not None:
+                found.append(_draw_duration(f"{severity} {words}, median", durations.median))
+                found.append(_draw_duration(f"{severity} {words}, 9 in 10", durations.p90))
     return found
 
 
-def _draw_wait(name: str, seconds: float) -> Rank:
+def _draw_duration(name: str, seconds: float) -> Rank:
     return Rank(name, seconds, format_duration(seconds))
 
 
-def _rank(habits: Sequence[Habit], count: Callable[[Habit], int]) -> tuple[Rank, ...]:
-    ordered = sorted((habit for habit in habits if count(habit)), key=lambda habit: -count(habit))
+def _rank(stats: Sequence[AlertStats], count: Callable[[AlertStats], int]) -> tuple[Rank, ...]:
+    ordered = sorted((one for one in stats if count(one)), key=lambda one: -count(one))
     return tuple(
-        Rank(habit.alertname or "(no name)", count(habit), str(count(habit))) for habit in ordered[:NOISIEST]
+        Rank(one.alertname or "(no name)", count(one), str(count(one))) for one in ordered[:NOISIEST]
     )

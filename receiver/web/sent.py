@@ -69,7 +69,7 @@ def _rendered(parts: Parts, incident: Incident, policy: EscalationPolicy) -> Ite
         page, paged = step.responder.find_target(PAGERDUTY), incident.deliveries.get(page_key(step))
         if page is None or paged is None or paged.receipt is None or paged.receipt.is_simulated:
             continue
-        if paged.is_folded:  # a storm's page told it, and none of its own was sent
+        if paged.is_bundled:  # a storm's page told it, and none of its own was sent
             continue
         key = dedup_key(incident, step.responder.name)
         action = Page(page_key(step), paged.instance, PAGERDUTY, page, 0.0, "", key, step)

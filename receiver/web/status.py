@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from receiver.domain.config_state import ConfigState
 from receiver.domain.health import TargetHealth, evaluate_channel
-from receiver.domain.heartbeat import Beat, Heartbeat
+from receiver.domain.heartbeat import Heartbeat, HeartbeatSignal
 from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK
 from receiver.web.health import SILENT_AFTER_S, compare_clocks
 from receiver.web.maintenance import show_maintenance
@@ -34,7 +34,7 @@ def show_status(parts: Parts, _name: str = "", _asked: NoQuestion | None = None)
         channels={kind: _render(parts, kind, targets, now) for kind in (SLACK, PAGERDUTY, ALERTMANAGER)},
         heartbeats=list_heartbeats(parts),
         maintenance=show_maintenance(parts),
-        storms=[storm.place for storm in parts.shelf_of_storms.find_unresolved() if storm.is_on],
+        storms=[storm.target_key for storm in parts.storm_store.list_unresolved() if storm.is_active],
         config=ConfigRow(
             loaded_at=format_moment(parts.config.state.loaded_at),
             error=describe_refusals(parts.config.list_refused()) or None,
@@ -54,25 +54,27 @@ def describe_refusals(refused: Mapping[str, ConfigState]) -> str:
 
 def list_heartbeats(parts: Parts) -> list[HeartbeatRow]:
     """Return each heartbeat from each source, and those that wait for their first beat."""
-    beats = parts.beats.find_all() if parts.routing.heartbeats else []
-    missed = parts.beats.find_missed(beats)
+    signals = parts.heartbeat_store.list_signals() if parts.routing.heartbeats else []
+    missed = parts.heartbeat_store.check_missed(signals)
     rows = []
     for heartbeat in parts.routing.heartbeats:
-        mine = [pair for pair in zip(beats, missed, strict=True) if pair[0].heartbeat == heartbeat.name]
-        rows += [_render_beat(heartbeat, beat, is_missed=is_missed) for beat, is_missed in mine]
-        rows += [] if mine else [_render_beat(heartbeat, None, is_missed=False)]
+        mine = [pair for pair in zip(signals, missed, strict=True) if pair[0].heartbeat == heartbeat.name]
+        rows += [_render_heartbeat(heartbeat, signal, is_missed=is_missed) for signal, is_missed in mine]
+        rows += [] if mine else [_render_heartbeat(heartbeat, None, is_missed=False)]
     return rows
 
 
-def _render_beat(heartbeat: Heartbeat, beat: Beat | None, *, is_missed: bool) -> HeartbeatRow:
+def _render_heartbeat(
+    heartbeat: Heartbeat, signal: HeartbeatSignal | None, *, is_missed: bool
+) -> HeartbeatRow:
     state = HeartbeatState.WAITING
-    if beat is not None:
+    if signal is not None:
         state = HeartbeatState.MISSING if is_missed else HeartbeatState.BEATING
     return HeartbeatRow(
         heartbeat=heartbeat.name,
-        source=beat.source if beat else None,
+        source=signal.source if signal else None,
         state=state,
-        last_at=format_if_any(beat.at if beat else None),
+        last_at=format_if_any(signal.at if signal else None),
         every_s=heartbeat.every,
         grace_s=heartbeat.grace,
         notify=heartbeat.notify.name,

@@ -101,7 +101,7 @@ class StormRow(Struct, frozen=True):
     """More new incidents in a channel, or for a responder, than could be said one by one."""
 
     id: str
-    place: Annotated[str, Meta(description="channel:#NAME or responder:NAME")]
+    target_key: Annotated[str, Meta(description="channel:#NAME or responder:NAME")]
     began_at: Moment
     ended_at: Annotated[Moment | None, Meta(description="When new incidents were said one by one again.")]
     resolved_at: Moment | None

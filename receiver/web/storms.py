@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from receiver.domain.storm import (
-    HeldStorm,
     Storm,
-    count,
-    find_counted,
+    VersionedStorm,
+    list_counted_members,
     list_incident_ids,
-    take_census,
+    load_member_states,
+    summarize_storm,
 )
 from receiver.errors import NotFound
 from receiver.web.answering import read_person
@@ -25,9 +25,9 @@ _MAX_NAMES = 50
 def list_storms(parts: Parts) -> StormList:
     """Return the storms that are not resolved, newest first."""
     rows = []
-    for storm in parts.shelf_of_storms.find_unresolved():
+    for storm in parts.storm_store.list_unresolved():
         try:
-            rows.append(describe_storm(parts, parts.shelf_of_storms.load(storm.id)))
+            rows.append(describe_storm(parts, parts.storm_store.load_storm(storm.id)))
         except NotFound:
             continue
     return StormList(rows)
@@ -35,29 +35,29 @@ def list_storms(parts: Parts) -> StormList:
 
 def acknowledge_storm(parts: Parts, storm_id: str, asked: Answer) -> StormRow:
     """Acknowledge all that a storm counts; the members hear of it within moments."""
-    parts.storms.answer(storm_id, "acknowledge", read_person(asked), parts.clock(), is_renewing=True)
-    return describe_storm(parts, parts.shelf_of_storms.load(storm_id))
+    parts.storms.respond(storm_id, "acknowledge", read_person(asked), parts.clock(), is_renewing=True)
+    return describe_storm(parts, parts.storm_store.load_storm(storm_id))
 
 
-def describe_storm(parts: Parts, held: HeldStorm) -> StormRow:
+def describe_storm(parts: Parts, loaded: VersionedStorm) -> StormRow:
     """Return a storm with the numbers of its members as they stand now."""
-    storm = held.storm
-    heads = parts.incidents.load_heads(list_incident_ids(held))
-    tally = count(find_counted(take_census(held, heads)))
-    answered = storm.acknowledged
+    storm = loaded.storm
+    heads = parts.incidents.load_heads(list_incident_ids(loaded))
+    summary = summarize_storm(list_counted_members(load_member_states(loaded, heads)))
+    acknowledgement = storm.acknowledgement
     return StormRow(
         id=storm.id,
-        place=storm.place,
+        target_key=storm.target_key,
         began_at=format_moment(storm.began_at),
         ended_at=format_if_any(storm.ended_at),
         resolved_at=format_if_any(storm.resolved_at),
-        total=tally.total,
-        open=tally.open,
-        acknowledged=tally.acknowledged,
-        resolved=tally.resolved,
-        severities=_counts((str(severity), number) for severity, number in tally.severities),
-        alertnames=_counts(tally.names[:_MAX_NAMES]),
-        acknowledged_by=answered.by.name if answered else None,
+        total=summary.total,
+        open=summary.open,
+        acknowledged=summary.acknowledged,
+        resolved=summary.resolved,
+        severities=_counts((str(severity), number) for severity, number in summary.severities),
+        alertnames=_counts(summary.names[:_MAX_NAMES]),
+        acknowledged_by=acknowledgement.by.name if acknowledgement else None,
         link=_find_link(storm),
     )
 

@@ -104,8 +104,8 @@ def _find_failed(parts: Parts) -> Iterator[Trouble]:
 
 
 def _find_storms(parts: Parts) -> Iterator[Trouble]:
-    for storm in parts.shelf_of_storms.find_unresolved():
-        if storm.is_on:
+    for storm in parts.storm_store.list_unresolved():
+        if storm.is_active:
             link = Link(url_for("pages.storm", storm_id=storm.id), "what it counts")
             yield Trouble("warn", f"A storm is on in {storm.name}.", links=(link,))
 

@@ -6,7 +6,7 @@ from receiver.wiring.channels import build_channels, build_notification_builder
 from receiver.wiring.machine import Machine, build_machine
 from receiver.wiring.parts import Parts, build_parts, build_shelf
 from receiver.wiring.porter import build_porter
-from receiver.wiring.speakers import build_notice_board
+from receiver.wiring.speakers import build_notice_service
 from receiver.wiring.worker import build_worker
 
 __all__ = [
@@ -14,7 +14,7 @@ __all__ = [
     "Parts",
     "build_channels",
     "build_machine",
-    "build_notice_board",
+    "build_notice_service",
     "build_notification_builder",
     "build_parts",
     "build_porter",

@@ -14,7 +14,7 @@ from receiver.engine.duties import PeriodicTask, PeriodicTasks
 from receiver.engine.health import TASK_NAME as UPTIME_PING
 from receiver.engine.health import DeliveryHealthRecorder, UptimePinger
 from receiver.engine.heartbeats import TASK_NAME as HEARTBEATS
-from receiver.engine.heartbeats import HeartbeatWatch
+from receiver.engine.heartbeats import HeartbeatMonitor
 from receiver.engine.maintenance import TASK_NAME as MAINTENANCE
 from receiver.engine.maintenance import MaintenanceTask
 from receiver.engine.pager_desk import PagerDutyWebhookHandler
@@ -39,7 +39,7 @@ from receiver.wiring.channels import (
     build_rest,
 )
 from receiver.wiring.parts import Parts
-from receiver.wiring.speakers import build_keeper, build_notice_board, build_reviewer
+from receiver.wiring.speakers import build_notice_service, build_review_service, build_storm_reconciler
 
 logger = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ def build_machine(
             acknowledgement_check=build_acknowledgement_check(parts, status_client),
             notices=parts.notices,
             storms=parts.storms,
-            keeper=build_keeper(parts, rate_limiter, keys, status_client),
+            storm_reconciler=build_storm_reconciler(parts, rate_limiter, keys, status_client),
             checker=build_page_checker(parts, status_client),
             keys=keys,
         ),
@@ -102,13 +102,15 @@ def build_machine(
 
 def _list_repeated(parts: Parts, poller: AlertmanagerPoller) -> dict[str, PeriodicTask]:
     """Return by name what is done again and again."""
-    routing, reviewer = parts.routing, build_reviewer(parts)
+    routing, review_service = parts.routing, build_review_service(parts)
     upkeep = MaintenanceTask(parts.maintenance, parts.incidents, parts.work_queue, _saying(parts))
-    beats = HeartbeatWatch(routing, routing.heartbeats, parts.beats, parts.ingester, parts.incidents)
+    heartbeat_monitor = HeartbeatMonitor(
+        routing, routing.heartbeats, parts.heartbeat_store, parts.ingester, parts.incidents
+    )
     refused = RefusedDeliveries(parts.failures, routing.digests)
     works: dict[str, Callable[[float], float]] = {
         MAINTENANCE: upkeep.run,
-        HEARTBEATS: beats.run,
+        HEARTBEATS: heartbeat_monitor.run,
         REFUSED: refused.run,
     }
     for source, one in routing.alertmanagers.items():
@@ -116,14 +118,14 @@ def _list_repeated(parts: Parts, poller: AlertmanagerPoller) -> dict[str, Period
             works[f"watch-{source}"] = _watching(poller, source, one.look_every)
     for route in routing.routes:
         if route.review:
-            works[f"review-{route.name}"] = partial(reviewer.run, route)
+            works[f"review-{route.name}"] = partial(review_service.run, route)
     if routing.heartbeat_url:
         call = build_call(routing.heartbeat_url)
         works[UPTIME_PING] = UptimePinger(
             call, parts.health, parts.work_queue, QUEUES, (SLACK, PAGERDUTY)
         ).run
     if routing.notices_channel:
-        works[NOTICES] = build_notice_board(parts).run
+        works[NOTICES] = build_notice_service(parts).run
     return {name: PeriodicTask(work) for name, work in works.items()}
 
 
@@ -132,7 +134,7 @@ def _saying(parts: Parts) -> Callable[[str, str, float], None]:
 
     def say(notice_id: str, text: str, now: float) -> None:
         logger.warning(text)
-        parts.notices.put(notice_id, text, now)
+        parts.notices.save_notice(notice_id, text, now)
 
     return say
 

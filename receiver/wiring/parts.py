@@ -16,14 +16,14 @@ from receiver.engine.config_report import ConfigReport
 from receiver.engine.duties import TASKS
 from receiver.engine.hands import IncidentService
 from receiver.engine.heartbeats import TASK_NAME as HEARTBEATS
-from receiver.engine.heartbeats import Pulse
+from receiver.engine.heartbeats import HeartbeatFilter
 from receiver.engine.intake import IncidentIngester
 from receiver.engine.last_webhooks import MAX_SOURCES, LastWebhooks
 from receiver.engine.maintenance import MaintenanceService
-from receiver.engine.storms import PATIENCE_S, Storms
+from receiver.engine.storms import MAX_INITIAL_WAIT_S, StormService
 from receiver.runbooks.load import RunbookShelf
 from receiver.store.agenda import WorkQueue
-from receiver.store.beats import RedisBeats
+from receiver.store.beats import RedisHeartbeats
 from receiver.store.budgets import RedisTokenBuckets
 from receiver.store.condition import RedisCondition
 from receiver.store.config_states import RedisConfigStates
@@ -57,15 +57,15 @@ class Parts:
     token_buckets: RedisTokenBuckets
     maintenance: RedisMaintenance
     maintenance_service: MaintenanceService
-    beats: RedisBeats
+    heartbeat_store: RedisHeartbeats
     health: RedisHealth
     condition: RedisCondition
     config: ConfigReport
     last_webhooks: LastWebhooks
     notices: RedisNotices
     failures: RedisFailures
-    shelf_of_storms: RedisStorms
-    storms: Storms
+    storm_store: RedisStorms
+    storms: StormService
     ingester: IncidentIngester
     incident_service: IncidentService
     runbooks: RunbookShelf
@@ -80,7 +80,7 @@ def build_parts(
     *,
     client: Client | None = None,
     moments: Moments | None = None,
-    storms_after_s: float = PATIENCE_S,
+    storms_after_s: float = MAX_INITIAL_WAIT_S,
     pause: Callable[[float], None] = time.sleep,
     process: str = "",
     find_config_state: Callable[[], ConfigState] | None = None,
@@ -104,12 +104,12 @@ def build_parts(
         moments=moments,
     )
     work_queue, maintenance = WorkQueue(client, shards=shards, moments=moments), RedisMaintenance(client)
-    beats = RedisBeats(client, moments=moments)
+    heartbeat_store = RedisHeartbeats(client, moments=moments)
     notices = RedisNotices(client, is_wanted=bool(routing.notices_channel), shards=shards, moments=moments)
-    shelf_of_storms = RedisStorms(client, history_s=routing.history, shards=shards, moments=moments)
-    pulse = Pulse(
+    storm_store = RedisStorms(client, history_s=routing.history, shards=shards, moments=moments)
+    heartbeat_filter = HeartbeatFilter(
         routing.heartbeats,
-        beats,
+        heartbeat_store,
         partial(work_queue.enqueue, TASKS, HEARTBEATS),
         sources=routing.sources,
         notices=notices,
@@ -119,8 +119,8 @@ def build_parts(
         routing=routing,
         incidents=incidents,
         work_queue=work_queue,
-        shelf_of_storms=shelf_of_storms,
-        storms=Storms(shelf_of_storms, incidents, work_queue, clock, storms_after_s),
+        storm_store=storm_store,
+        storms=StormService(storm_store, incidents, work_queue, clock, storms_after_s),
         simulated=RedisSimulated(client),
         job_queue=JobQueue(client, shards=shards, moments=moments),
         reviews=RedisReviews(client, shards=shards),
@@ -128,13 +128,13 @@ def build_parts(
         token_buckets=RedisTokenBuckets(client, moments=moments),
         maintenance=maintenance,
         maintenance_service=MaintenanceService(maintenance, work_queue),
-        beats=beats,
+        heartbeat_store=heartbeat_store,
         health=RedisHealth(client),
         config=ConfigReport(process, find_config_state or (lambda: loaded), RedisConfigStates(client)),
         last_webhooks=LastWebhooks(RedisLastWebhooks(client, limit=MAX_SOURCES)),
         notices=notices,
         failures=RedisFailures(client, incidents, shards=shards),
-        ingester=IncidentIngester(incidents, routing, pulse, pause, incidents),
+        ingester=IncidentIngester(incidents, routing, heartbeat_filter, pause, incidents),
         incident_service=IncidentService(incidents),
         runbooks=build_shelf(settings, routing, clock),
         clock=clock,

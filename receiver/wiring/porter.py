@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 from receiver.channels.slack.porter import Porter
-from receiver.domain.calendar import next_opening
+from receiver.domain.calendar import next_business_day_start
 from receiver.domain.person import Person
 from receiver.engine.desk import Desk
 from receiver.engine.duties import TASKS
@@ -13,7 +13,7 @@ from receiver.engine.roster import OnCallReport
 from receiver.lookups.oncall import OnCall
 from receiver.wiring.channels import build_rest
 from receiver.wiring.parts import Parts
-from receiver.wiring.speakers import build_reviewer
+from receiver.wiring.speakers import build_review_service
 
 # Slack waits 3 s for the answer to a button, and what we do meanwhile must fit.
 _WHILE_SLACK_WAITS_S = 2.0
@@ -23,10 +23,10 @@ def build_porter(parts: Parts) -> Porter:
     """Return what does what people ask in Slack, over HTTP and over a socket alike."""
     routing, rest = parts.routing, build_rest(parts)
     hours = routing.business_hours
-    reviewer = build_reviewer(parts, timeout_s=_WHILE_SLACK_WAITS_S)
+    review_service = build_review_service(parts, timeout_s=_WHILE_SLACK_WAITS_S)
 
     def mark_reviewed(review_id: str, by: Person, now: float) -> None:
-        record = reviewer.mark_reviewed(review_id, by, now)
+        record = review_service.mark_reviewed(review_id, by, now)
         if record.edit_at is not None:  # Slack could not be told just now
             parts.work_queue.enqueue(TASKS, f"review-{record.review.route}", max(now, record.edit_at))
 
@@ -37,10 +37,10 @@ def build_porter(parts: Parts) -> Porter:
         OnCallReport(routing.responders, OnCall(rest, parts.clock) if rest else None),
         parts.clock,
         zone=routing.zone,
-        next_opening=partial(next_opening, hours) if hours is not None else None,
+        next_business_day_start=partial(next_business_day_start, hours) if hours is not None else None,
         can_silence=lambda incident: incident.source in routing.alertmanagers,
         mark_reviewed=mark_reviewed,
-        acknowledge_storm=lambda storm_id, by, now: parts.storms.answer(
+        acknowledge_storm=lambda storm_id, by, now: parts.storms.respond(
             storm_id, "acknowledge", by, now, is_renewing=True
         ),
     )

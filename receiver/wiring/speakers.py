@@ -12,11 +12,11 @@ from receiver.channels.slack.storm_channel import SlackStorms
 from receiver.domain.calendar import BusinessHours
 from receiver.domain.policy import PAGERDUTY, SLACK, Target
 from receiver.engine.health import DeliveryHealthRecorder
-from receiver.engine.notices import NoticeBoard
+from receiver.engine.notices import NoticeService
 from receiver.engine.pager_questions import PagerDutyStatusClient
-from receiver.engine.review import Reviewer
+from receiver.engine.review import ReviewService
 from receiver.engine.routing_keys import RoutingKeys
-from receiver.engine.storm_keeper import Pace, StormKeeper
+from receiver.engine.storm_keeper import StormRates, StormReconciler
 from receiver.engine.turns import RateLimiter
 from receiver.wiring.channels import build_link_settings, build_rate_limiter, build_recorder
 from receiver.wiring.parts import Parts
@@ -24,12 +24,12 @@ from receiver.wiring.parts import Parts
 _TIMEOUT_S = 10.0
 
 
-def build_reviewer(parts: Parts, *, timeout_s: float = _TIMEOUT_S) -> Reviewer:
+def build_review_service(parts: Parts, *, timeout_s: float = _TIMEOUT_S) -> ReviewService:
     """Return what posts the reviews of the routes that ask for them."""
     clock = parts.clock
     hours = parts.routing.business_hours or BusinessHours()
     routing = parts.routing
-    return Reviewer(
+    return ReviewService(
         parts.reviews,
         parts.incidents,
         SlackReviews(_build_poster(parts, timeout_s)),
@@ -43,33 +43,33 @@ def build_reviewer(parts: Parts, *, timeout_s: float = _TIMEOUT_S) -> Reviewer:
     )
 
 
-def build_notice_board(parts: Parts) -> NoticeBoard:
+def build_notice_service(parts: Parts) -> NoticeService:
     """Return what posts the receiver's own troubles."""
     name = parts.routing.notices_channel
     channel = SlackNotices(name, _build_poster(parts))
-    return NoticeBoard(parts.notices, channel, parts.clock, build_rate_limiter(parts), Target(SLACK, name))
+    return NoticeService(parts.notices, channel, parts.clock, build_rate_limiter(parts), Target(SLACK, name))
 
 
-def build_keeper(
+def build_storm_reconciler(
     parts: Parts, rate_limiter: RateLimiter, keys: RoutingKeys, status_client: PagerDutyStatusClient | None
-) -> StormKeeper:
+) -> StormReconciler:
     """Return what says what storms have to say; simulated where there are no credentials."""
     routing, settings, clock = parts.routing, parts.settings, parts.clock
     book = AddressBook(_build_client(parts), clock) if routing.slack_token else None
     slack = SlackStorms(_build_poster(parts), book)
     pager = PagerDutyStorms(settings.pagerduty_events_url, clock=clock, record=build_recorder(parts))
     limits = routing.limits
-    pace = Pace(
+    rates = StormRates(
         limits.slack_posts.count / limits.slack_posts.per_s, limits.pagerduty.count / limits.pagerduty.per_s
     )
-    return StormKeeper(
-        parts.shelf_of_storms,
+    return StormReconciler(
+        parts.storm_store,
         parts.storms,
         parts.incidents,
         heads=parts.incidents,
         channels={SLACK: slack, PAGERDUTY: pager},
         routing=routing,
-        pace=pace,
+        rates=rates,
         clock=clock,
         rate_limiter=rate_limiter,
         paused_until=parts.maintenance.paused_until,

@@ -150,7 +150,13 @@ def test_an_address_that_is_none_is_a_fault(url: str) -> None:
 
 def test_a_storm_is_said_first(stub: Stub) -> None:
     stub.tell(LIST, {"incidents": [a_row()], "next_cursor": None})
-    one = {"id": "storm-1", "place": "channel:#alerts-critical", "total": 97, "open": 90, "ended_at": None}
+    one = {
+        "id": "storm-1",
+        "target_key": "channel:#alerts-critical",
+        "total": 97,
+        "open": 90,
+        "ended_at": None,
+    }
     stub.tell("GET /api/v1/storms", {"storms": [one]})
     said = receiver("incidents", RECEIVER_URL=stub.url).output.splitlines()
     assert said[0] == "Storm of #alerts-critical: 97 incidents, 90 open (storm-1)"

@@ -13,8 +13,8 @@ from receiver.domain.calendar import (
     BusinessHours,
     find_country,
     is_business_day,
-    is_open,
-    next_opening,
+    is_business_time,
+    next_business_day_start,
 )
 
 EVERY_DAY = frozenset(range(7))
@@ -52,7 +52,7 @@ ORDINARY = [
 def test_the_next_business_day_begins(after, holidays, expected):
     zone = "America/New_York"
     hours = BusinessHours(zone, holidays=holidays)
-    assert local(next_opening(hours, at(after, zone)), zone) == expected
+    assert local(next_business_day_start(hours, at(after, zone)), zone) == expected
 
 
 CLOCK_CHANGES = [
@@ -98,9 +98,9 @@ CLOCK_CHANGES = [
 @pytest.mark.parametrize(("zone", "start", "after", "expected"), CLOCK_CHANGES)
 def test_an_opening_keeps_to_the_wall_clock_when_it_changes(zone, start, after, expected):
     hours = BusinessHours(zone, EVERY_DAY, start=minutes(start), end=24 * 60)
-    opening = next_opening(hours, at(after, zone))
+    opening = next_business_day_start(hours, at(after, zone))
     assert local(opening) == local(at(expected))
-    assert local(next_opening(hours, opening), zone)[4:14] == str(
+    assert local(next_business_day_start(hours, opening), zone)[4:14] == str(
         datetime.fromtimestamp(opening, ZoneInfo(zone)).date() + timedelta(days=1)
     )
 
@@ -108,22 +108,22 @@ def test_an_opening_keeps_to_the_wall_clock_when_it_changes(zone, start, after, 
 def test_a_start_that_comes_twice_opens_once():
     zone = "Europe/Berlin"
     hours = BusinessHours(zone, EVERY_DAY, start=150, end=24 * 60)
-    first = next_opening(hours, at("2026-10-24 12:00", zone))
+    first = next_business_day_start(hours, at("2026-10-24 12:00", zone))
     between = at("2026-10-25 02:10", zone, fold=1)
     assert first < between
-    assert local(next_opening(hours, between), zone) == "Mon 2026-10-26 02:30"
+    assert local(next_business_day_start(hours, between), zone) == "Mon 2026-10-26 02:30"
 
 
 def test_a_day_that_a_zone_left_out_is_no_business_day():
     """Samoa went from Thursday the 29th to Saturday the 31st of December 2011."""
     zone = "Pacific/Apia"
-    opening = next_opening(BusinessHours(zone), at("2011-12-29 12:00", zone))
+    opening = next_business_day_start(BusinessHours(zone), at("2011-12-29 12:00", zone))
     assert local(opening, zone) == "Mon 2012-01-02 09:00"
 
 
 def test_hours_without_a_day_are_refused_rather_than_searched_for_ever():
     with pytest.raises(ValueError, match="without a business day"):
-        next_opening(BusinessHours(days=frozenset()), 0.0)
+        next_business_day_start(BusinessHours(days=frozenset()), 0.0)
 
 
 OPEN = [
@@ -139,21 +139,21 @@ OPEN = [
 @pytest.mark.parametrize(("moment", "expected"), OPEN)
 def test_business_hours_are_on_between_start_and_end_of_a_business_day(moment, expected):
     hours = BusinessHours("America/New_York", holidays="US")
-    assert is_open(hours, at(moment, "America/New_York")) is expected
+    assert is_business_time(hours, at(moment, "America/New_York")) is expected
 
 
 def test_a_day_that_ends_at_midnight_is_on_until_then():
     hours = BusinessHours(start=22 * 60, end=24 * 60)
-    assert is_open(hours, at("2026-11-23 23:59") + 59.9)
-    assert not is_open(hours, at("2026-11-24 00:00"))
+    assert is_business_time(hours, at("2026-11-23 23:59") + 59.9)
+    assert not is_business_time(hours, at("2026-11-24 00:00"))
 
 
 def test_a_business_day_is_on_from_the_end_of_the_gap_that_took_its_start():
     zone = "Europe/Berlin"
     hours = BusinessHours(zone, EVERY_DAY, start=150, end=17 * 60)
     gap = at("2026-03-29 03:00", zone)
-    assert is_open(hours, gap)
-    assert not is_open(hours, gap - 1)
+    assert is_business_time(hours, gap)
+    assert not is_business_time(hours, gap - 1)
 
 
 COUNTRIES = [
@@ -197,11 +197,11 @@ MOMENTS = st.floats(at("2015-01-01 00:00"), at("2035-01-01 00:00"))
 @settings(max_examples=300, deadline=None)
 @given(HOURS, MOMENTS)
 def test_an_opening_is_the_first_start_of_a_business_day_after_the_moment(hours, after):
-    opening = next_opening(hours, after)
+    opening = next_business_day_start(hours, after)
     assert opening > after
     wall = datetime.fromtimestamp(opening, hours.zone)
     assert is_business_day(hours, wall.date())
-    assert is_open(hours, opening)
+    assert is_business_time(hours, opening)
     nominal = datetime.combine(wall.date(), datetime.min.time()) + timedelta(minutes=hours.start)
     if wall.replace(tzinfo=None) != nominal:
         # The clock jumped over the start: a second before it showed an earlier time than that.
@@ -209,7 +209,7 @@ def test_an_opening_is_the_first_start_of_a_business_day_after_the_moment(hours,
         assert before < nominal < wall.replace(tzinfo=None)
     # Nothing opened between: an opening after any moment in between is this one.
     for share in (0.0, 0.3, 0.9):
-        assert next_opening(hours, after + share * (opening - after - 0.001)) == opening
+        assert next_business_day_start(hours, after + share * (opening - after - 0.001)) == opening
 
 
 @settings(max_examples=60, deadline=None)
@@ -217,7 +217,7 @@ def test_an_opening_is_the_first_start_of_a_business_day_after_the_moment(hours,
 def test_each_business_day_opens_once(hours, after):
     days = []
     for _ in range(5):
-        after = next_opening(hours, after)
+        after = next_business_day_start(hours, after)
         days.append(datetime.fromtimestamp(after, hours.zone).date())
     assert days == sorted(set(days))
     skipped = {days[0] + timedelta(days=n) for n in range((days[-1] - days[0]).days)} - set(days)

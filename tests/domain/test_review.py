@@ -9,7 +9,7 @@ from receiver.domain.delivery import Delivery, Receipt
 from receiver.domain.incident import Incident
 from receiver.domain.person import Person
 from receiver.domain.review import MAX_IDS, MAX_ITEMS, STORING_S, Review, gather_review
-from receiver.domain.review_record import IN_FLIGHT_S, KEPT, ReviewState
+from receiver.domain.review_record import IN_FLIGHT_S, MAX_RECORDS, ReviewState
 from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
 from tests.builders import a_group, an_alert, an_incident
 
@@ -158,13 +158,13 @@ def test_names_are_bounded_and_on_one_line():
 def a_state() -> ReviewState:
     review = gather(info())
     assert review is not None
-    return ReviewState(FRIDAY, FRIDAY).open(review)
+    return ReviewState(FRIDAY, FRIDAY).with_review(review)
 
 
 def test_a_review_waits_to_be_posted_at_once():
     state = a_state()
-    assert (state.since, state.looked_at) == (MONDAY, MONDAY)
-    assert state.waiting is state.records[0]
+    assert (state.since, state.checked_at) == (MONDAY, MONDAY)
+    assert state.pending is state.records[0]
     assert state.records[0].post_at == 0.0
 
 
@@ -185,9 +185,9 @@ def test_a_review_that_cannot_be_delivered_leaves_its_time_to_the_next():
     record = state.records[0]
     tried = record.delivery.with_attempt(record.id, "open", "slack:#x", MONDAY)
     failed = tried.with_failure(PermanentDeliveryError("is_archived"), MONDAY, was_maybe_sent=False, salt="s")
-    lost = state.put(replace(record, delivery=failed))
-    assert lost.waiting is None
-    assert (lost.since, lost.looked_at) == (FRIDAY, MONDAY)
+    lost = state.with_record(replace(record, delivery=failed))
+    assert lost.pending is None
+    assert (lost.since, lost.checked_at) == (FRIDAY, MONDAY)
 
 
 def test_an_edit_is_wanted_once_somebody_marked_a_posted_review():
@@ -207,7 +207,7 @@ def test_the_latest_reviews_are_kept():
     for n in range(1, 30):
         review = gather(info(at=MONDAY + n * 86400 - 3600), since=MONDAY, until=MONDAY + n * 86400)
         assert review is not None
-        state = state.open(review)
-    assert len(state.records) == KEPT
-    assert len({record.id for record in state.records}) == KEPT
+        state = state.with_review(review)
+    assert len(state.records) == MAX_RECORDS
+    assert len({record.id for record in state.records}) == MAX_RECORDS
     assert state.records[0].review.until == MONDAY + 29 * 86400

@@ -19,38 +19,40 @@ from receiver.domain.delivery import Delivery, Receipt
 from receiver.domain.incident import Incident
 from receiver.domain.person import Person
 from receiver.domain.storm import (
+    BATCH_PAUSE_S,
     MAX_MEMBERS,
-    WAVE_PAUSE_S,
-    Counted,
     Member,
+    MemberState,
     Storm,
     new_storm_id,
     parse_storm_dedup_key,
     storm_dedup_key,
 )
-from receiver.domain.storm_plan import CloseWave, Finish, Leave, Standing, plan_storm
+from receiver.domain.storm_plan import CloseBatch, CloseStorm, EndStorm, StormView, plan_storm
 from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
 from tests.builders import OPENED_AT, a_responder, an_incident
 
-PLACE = "responder:on-call"
+TARGET_KEY = "responder:on-call"
 BOB = Person("bob")
 
 
 @dataclass
 class Life:
     now: float = OPENED_AT
-    storm: Storm = field(default_factory=lambda: Storm(new_storm_id(PLACE, OPENED_AT), PLACE, OPENED_AT))
+    storm: Storm = field(
+        default_factory=lambda: Storm(new_storm_id(TARGET_KEY, OPENED_AT), TARGET_KEY, OPENED_AT)
+    )
     incidents: dict[str, Incident] = field(default_factory=dict)
     members: dict[str, Member] = field(default_factory=dict)
     open_pages: dict[str, str] = field(default_factory=dict)
     woken: list[tuple[str, float]] = field(default_factory=list)
 
     def joins(self) -> None:
-        if not self.storm.is_on:
+        if not self.storm.is_active:
             return
         name = f"i{len(self.members)}"
         self.incidents[name] = replace(an_incident(), id=name, opened_at=self.now)
-        self.members[name] = Member(self.now, self.storm.wave)
+        self.members[name] = Member(self.now, self.storm.current_batch)
 
     def answers(self, what: str, which: int) -> None:
         if self.incidents:
@@ -58,22 +60,22 @@ class Life:
             how = acknowledge if what == "acknowledge" else resolve
             self.incidents[name] = how(self.incidents[name], BOB, self.now).incident or self.incidents[name]
 
-    def standing(self) -> Standing:
-        counted = [Counted(name, member, self.incidents[name]) for name, member in self.members.items()]
-        return Standing(self.storm, counted, [], 1.8, {"on-call": a_responder("on-call")}, self.now)
+    def view(self) -> StormView:
+        counted = [MemberState(name, member, self.incidents[name]) for name, member in self.members.items()]
+        return StormView(self.storm, counted, [], 1.8, {"on-call": a_responder("on-call")}, self.now)
 
     def works(self, outcome: str) -> None:
-        ready = [a for a in plan_storm(self.standing()).actions if a.ready_at <= self.now]
+        ready = [a for a in plan_storm(self.view()).actions if a.ready_at <= self.now]
         if ready:
             self.performs(ready[0], outcome)
 
     def performs(self, action: Action, outcome: str) -> None:
         match action:
-            case CloseWave(wave=wave):
-                self.storm = replace(self.storm, closed=wave)
-            case Leave():
+            case CloseBatch(batch=batch):
+                self.storm = replace(self.storm, closed_batch=batch)
+            case EndStorm():
                 self.storm = replace(self.storm, ended_at=self.now)
-            case Finish():
+            case CloseStorm():
                 self.storm = replace(self.storm, resolved_at=self.now)
             case _:
                 self.delivers(action, outcome)
@@ -109,7 +111,7 @@ class Life:
     def settles(self) -> None:
         """Let everything arrive, however long it has to wait."""
         for _ in range(300):
-            wanted = plan_storm(self.standing())
+            wanted = plan_storm(self.view())
             if not wanted.actions:
                 return
             self.now = max(self.now, min(action.ready_at for action in wanted.actions))
@@ -146,19 +148,19 @@ def test_once_everything_arrived_nothing_is_wanted_and_what_is_due_lies_ahead(
 ) -> None:
     life = live(happenings)
     life.settles()
-    after = plan_storm(life.standing())
+    after = plan_storm(life.view())
     assert after.actions == ()
     assert after.next_check_at is None if life.storm.resolved_at else (after.next_check_at or 0) > life.now
 
 
 @settings(max_examples=300, deadline=None)
 @given(LIVES)
-def test_whoever_is_open_is_counted_by_a_page_that_is_not_acknowledged(happenings: list[tuple]) -> None:
+def test_each_open_member_is_counted_by_a_page_that_is_not_acknowledged(happenings: list[tuple]) -> None:
     life = live(happenings)
     life.settles()
     for name, member in life.members.items():
         if life.incidents[name].state == "open":
-            assert life.open_pages[storm_dedup_key(life.storm.id, member.wave)] == "triggered"
+            assert life.open_pages[storm_dedup_key(life.storm.id, member.batch)] == "triggered"
 
 
 REFUSED = st.one_of(HAPPENINGS, st.tuples(st.just("works"), st.just("fails for good")))
@@ -166,19 +168,19 @@ REFUSED = st.one_of(HAPPENINGS, st.tuples(st.just("works"), st.just("fails for g
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(REFUSED, max_size=40))
-def test_whoever_is_open_is_paged_or_hears_that_its_page_was_refused(happenings: list[tuple]) -> None:
+def test_each_open_member_is_paged_or_its_page_was_refused(happenings: list[tuple]) -> None:
     life = live(happenings)
     life.settles()
     for name, member in life.members.items():
         if life.incidents[name].state == "open":
-            telling = life.storm.find_telling(name, member)
-            key = storm_dedup_key(life.storm.id, member.wave)
-            assert telling.failed_at or life.open_pages.get(key) == "triggered"
+            delivery = life.storm.find_notifying_delivery(name, member)
+            key = storm_dedup_key(life.storm.id, member.batch)
+            assert delivery.failed_at or life.open_pages.get(key) == "triggered"
 
 
 @settings(max_examples=300, deadline=None)
 @given(LIVES)
-def test_no_wave_wakes_twice_and_waves_come_two_minutes_apart(happenings: list[tuple]) -> None:
+def test_no_batch_pages_twice_and_batches_come_two_minutes_apart(happenings: list[tuple]) -> None:
     life = live(happenings)
     life.settles()
     keys = [key for key, _ in life.woken]
@@ -186,7 +188,7 @@ def test_no_wave_wakes_twice_and_waves_come_two_minutes_apart(happenings: list[t
     received = sorted(
         d.receipt.at for k, d in life.storm.deliveries.items() if k.startswith("page:") and d.receipt
     )
-    assert all(later - earlier >= WAVE_PAUSE_S for earlier, later in itertools.pairwise(received))
+    assert all(later - earlier >= BATCH_PAUSE_S for earlier, later in itertools.pairwise(received))
 
 
 @settings(max_examples=300, deadline=None)
@@ -206,28 +208,28 @@ def test_when_all_are_resolved_no_page_is_left_open_and_the_storm_is_over(happen
 @given(LIVES)
 def test_planning_twice_wants_the_same(happenings: list[tuple]) -> None:
     life = live(happenings)
-    assert plan_storm(life.standing()) == plan_storm(life.standing())
+    assert plan_storm(life.view()) == plan_storm(life.view())
 
 
-def test_the_dedup_key_of_a_wave_is_read_back_and_no_other_key_is() -> None:
-    storm_id = new_storm_id(PLACE, OPENED_AT)
+def test_the_dedup_key_of_a_batch_is_parsed_and_no_other_key_is() -> None:
+    storm_id = new_storm_id(TARGET_KEY, OPENED_AT)
     assert parse_storm_dedup_key(storm_dedup_key(storm_id, 12)) == (storm_id, 12)
     assert parse_storm_dedup_key("receiver-000000000000-0123456789abcdef") is None
     assert parse_storm_dedup_key(f"receiver-{storm_id}-x") is None
 
 
-def test_storms_of_two_places_that_begin_at_once_are_two() -> None:
-    assert new_storm_id(PLACE, OPENED_AT) != new_storm_id("channel:#a", OPENED_AT)
+def test_storms_of_two_targets_that_begin_at_once_are_two() -> None:
+    assert new_storm_id(TARGET_KEY, OPENED_AT) != new_storm_id("channel:#a", OPENED_AT)
     assert MAX_MEMBERS >= 1000
 
 
-def test_a_wave_is_paged_at_once_where_a_clock_ahead_of_ours_let_members_in() -> None:
+def test_a_batch_is_paged_at_once_where_a_clock_ahead_of_ours_let_members_in() -> None:
     """How long they have waited for company is not known; waiting for that clock, they would be late."""
     for ahead, is_ready in ((-10.0, True), (-0.5, False), (0.1, True), (3.0, True), (3600.0, True)):
         life = Life()
         life.joins()
         life.joins()
         life.now -= ahead
-        standing = life.standing()
-        (page,) = [action for action in plan_storm(standing).actions if isinstance(action, Page)]
+        view = life.view()
+        (page,) = [action for action in plan_storm(view).actions if isinstance(action, Page)]
         assert (page.ready_at <= life.now) == is_ready, ahead

@@ -241,7 +241,7 @@ def test_one_message_speaks_for_all_and_is_brought_up_to_date(night: Night) -> N
     assert f": {spoken_for} resolved · storm over" in night.summary.text
 
 
-def test_another_channel_hears_of_its_own_at_once(night: Night) -> None:
+def test_another_channel_gets_its_own_at_once(night: Night) -> None:
     (message,) = [one for one in night.slack.roots if one.channel == "#alerts-warning"]
     after = float(message.ts) - night.warned_at
     print(f"the other channel's message after {after:.2f} s")
@@ -249,7 +249,7 @@ def test_another_channel_hears_of_its_own_at_once(night: Night) -> None:
     assert after < 2.0
 
 
-def test_the_next_step_folds_as_well(night: Night) -> None:
+def test_the_next_step_is_bundled_as_well(night: Night) -> None:
     team_lead = [NAMES[page.routing_key] for page in night.steps].count("team-lead")
     print(f"team-lead: {team_lead} pages, one of them {night.storm_page('team-lead').summary!r}")
     assert team_lead <= len(night.singles("on-call")) + 1

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from receiver.domain.calendar import BusinessHours, next_opening
+from receiver.domain.calendar import BusinessHours, next_business_day_start
 from receiver.domain.incident import Incident
 from receiver.domain.person import OnCallPerson, Person
 from receiver.domain.policy import Responder
@@ -123,7 +123,7 @@ def test_a_review_is_marked_by_whoever_keeps_reviews(rig: Rig) -> None:
 
 def test_the_silence_button_asks_for_the_form(rig: Rig) -> None:
     incident_id = rig.fires("DiskFull")
-    desk = build(rig, next_opening=opening)
+    desk = build(rig, next_business_day_start=opening)
     form = desk.take(Press("silence", incident_id, ALICE, "111.222"))
     assert isinstance(form, OpenModal)
     assert (form.incident.id, form.trigger_id) == (incident_id, "111.222")
@@ -131,7 +131,7 @@ def test_the_silence_button_asks_for_the_form(rig: Rig) -> None:
 
 
 def opening(now: float) -> float:
-    return next_opening(BusinessHours(), now)
+    return next_business_day_start(BusinessHours(), now)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +148,7 @@ def opening(now: float) -> float:
 )
 def test_the_form_asks_for_a_silence_as_long_as_chosen(rig: Rig, choice: str, own: str, for_s: float) -> None:
     incident_id = rig.fires("DiskFull", host="a")
-    desk = build(rig, next_opening=opening)
+    desk = build(rig, next_business_day_start=opening)
     assert desk.take(ModalSubmit(incident_id, choice, own, "known", ALICE)) is None
     (note,) = load(rig, incident_id).silences
     assert (note.by, note.comment) == ("alice", "known")

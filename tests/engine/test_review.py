@@ -24,10 +24,10 @@ from receiver.domain.incident import group_id_of
 from receiver.domain.merge import RouteSettings, merge
 from receiver.domain.person import Person
 from receiver.domain.ports import IncidentUpdate
-from receiver.domain.review_record import IN_FLIGHT_S, HeldReviews, ReviewNotification, ReviewState
+from receiver.domain.review_record import IN_FLIGHT_S, ReviewNotification, ReviewState, VersionedReviews
 from receiver.domain.route import Route
 from receiver.engine.brief import LinkSettings
-from receiver.engine.review import Reviewer
+from receiver.engine.review import ReviewService
 from receiver.errors import NotFound, StoreError
 from receiver.store.connection import Client
 from receiver.store.incidents import RedisIncidents
@@ -64,9 +64,9 @@ class Office:
             SlackPoster(SlackClient(Secret("xoxb-test"), slack.url, 2.0), lambda: self.now)
         )
 
-    def reviewer(self, *, channel: object = None, reviews: object = None) -> Reviewer:
+    def review_service(self, *, channel: object = None, reviews: object = None) -> ReviewService:
         """Return the reviewer of a fresh worker."""
-        return Reviewer(
+        return ReviewService(
             reviews or self.reviews,
             self.incidents,
             channel or self.channel,
@@ -77,8 +77,8 @@ class Office:
             ),
         )
 
-    def works(self, reviewer: Reviewer | None = None) -> float:
-        return (reviewer or self.reviewer()).run(ROUTE, self.now)
+    def works(self, review_service: ReviewService | None = None) -> float:
+        return (review_service or self.review_service()).run(ROUTE, self.now)
 
     def passes_to(self, moment: float | str) -> float:
         """Let time pass, working at each moment that was asked for; return the next one."""
@@ -98,12 +98,12 @@ class Office:
         opened_at = at(moment, self.hours.timezone) if moment else self.now
         route_settings = RouteSettings(route, f"#{route}", "")
         alert = an_alert(name, severity="info", starts_at=opened_at)
-        incident_id = self._take(a_group(alert), route_settings, opened_at)
+        incident_id = self._ingest(a_group(alert), route_settings, opened_at)
         if over:
-            self._take(a_group(replace(alert, ends_at=opened_at + 60)), route_settings, opened_at + 60)
+            self._ingest(a_group(replace(alert, ends_at=opened_at + 60)), route_settings, opened_at + 60)
         return incident_id
 
-    def _take(self, group: Group, route_settings: RouteSettings, moment: float) -> str:
+    def _ingest(self, group: Group, route_settings: RouteSettings, moment: float) -> str:
         loaded = self.incidents.load_latest(
             [group_id_of(group.source, group.group_key, route_settings.route)]
         )[0]
@@ -159,7 +159,7 @@ def test_it_comes_on_tuesday_where_monday_is_a_holiday(office):
 
 def test_the_first_start_ever_reviews_nothing_of_the_time_before(office):
     office.fires("Ancient", "2026-11-01 12:00", over=True)
-    assert office.reviewer().due(ROUTE, office.now) == office.now
+    assert office.review_service().next_due_at(ROUTE, office.now) == office.now
     assert office.works() == at("2026-11-19 09:00")
     office.passes_to("2026-11-19 12:00")
     assert office.said() == []
@@ -212,8 +212,10 @@ def test_what_is_open_is_found_behind_a_long_history_that_is_not_read(office):
             return page
 
     office.now = at("2026-11-19 09:00")
-    reviewer = Reviewer(office.reviews, Counted(), office.channel, office.hours, lambda: office.now)
-    office.works(reviewer)
+    review_service = ReviewService(
+        office.reviews, Counted(), office.channel, office.hours, lambda: office.now
+    )
+    office.works(review_service)
     assert office.said() == ["Review: 1 alert since Wednesday 12:00, 1 still firing"]
     assert asked == [200, 1]
 
@@ -270,14 +272,14 @@ class DyingStore:
         self._real = real
         self._left = survives
 
-    def read(self, group_id: str) -> HeldReviews:
-        return self._real.read(group_id)
+    def load_reviews(self, group_id: str) -> VersionedReviews:
+        return self._real.load_reviews(group_id)
 
-    def keep(self, loaded: HeldReviews, state: ReviewState) -> bool:
+    def save_if_unchanged(self, loaded: VersionedReviews, state: ReviewState) -> bool:
         if self._left == 0:
             raise Death
         self._left -= 1
-        return self._real.keep(loaded, state)
+        return self._real.save_if_unchanged(loaded, state)
 
 
 def is_due(office: Office) -> None:
@@ -291,7 +293,9 @@ def is_due(office: Office) -> None:
 def test_a_worker_that_dies_at_the_post_leaves_one_message(office, after_the_post):
     is_due(office)
     with pytest.raises(Death):
-        office.works(office.reviewer(channel=DyingChannel(office.channel, after_the_post=after_the_post)))
+        office.works(
+            office.review_service(channel=DyingChannel(office.channel, after_the_post=after_the_post))
+        )
     office.passes_to("2026-11-19 09:10")
     assert len(office.said()) == 1
     assert office.passes_to("2026-11-19 23:00") == at("2026-11-20 09:00")
@@ -303,7 +307,7 @@ def test_a_worker_that_dies_between_any_two_writes_leaves_one_message(office, su
     """The writes are: what there is to review, the attempt, the receipt."""
     is_due(office)
     with pytest.raises(Death):
-        office.works(office.reviewer(reviews=DyingStore(office.reviews, survives)))
+        office.works(office.review_service(reviews=DyingStore(office.reviews, survives)))
     office.passes_to("2026-11-19 09:10")
     assert office.said() == ["Review: 1 alert since Wednesday 12:00"]
 
@@ -312,7 +316,7 @@ def test_a_worker_killed_again_and_again_still_leaves_one_message(office):
     is_due(office)
     for n in range(12):
         with pytest.raises(Death):
-            office.works(office.reviewer(reviews=DyingStore(office.reviews, n % 2)))
+            office.works(office.review_service(reviews=DyingStore(office.reviews, n % 2)))
         office.now += IN_FLIGHT_S
     office.passes_to("2026-11-19 12:00")
     assert len(office.said()) == 1
@@ -335,7 +339,7 @@ def test_a_worker_leaves_alone_what_another_is_about_to_send(office):
             dues.append(office.works())
             return office.channel.send_review(notification)
 
-    office.works(office.reviewer(channel=SlowChannel(office.channel, after_the_post=False)))
+    office.works(office.review_service(channel=SlowChannel(office.channel, after_the_post=False)))
     assert dues == [office.now + IN_FLIGHT_S]
     assert len(office.said()) == 1
 
@@ -378,11 +382,11 @@ def test_a_review_that_could_not_be_posted_at_all_is_made_up_for_by_the_next(off
 
 def test_a_store_that_is_away_is_for_the_caller_to_know(office):
     class Away:
-        def read(self, group_id: str) -> HeldReviews:
+        def load_reviews(self, group_id: str) -> VersionedReviews:
             raise StoreError("Redis: away")
 
     with pytest.raises(StoreError):
-        office.works(office.reviewer(reviews=Away()))
+        office.works(office.review_service(reviews=Away()))
 
 
 # --- marking it ---
@@ -397,7 +401,7 @@ def a_posted_review(office: Office) -> str:
 def test_a_marked_review_says_by_whom_and_loses_its_button(office):
     review_id = a_posted_review(office)
     office.now += 600
-    record = office.reviewer().mark_reviewed(review_id, ALICE, office.now)
+    record = office.review_service().mark_reviewed(review_id, ALICE, office.now)
     assert (record.reviewed_by, record.reviewed_at, record.edit_at) == (ALICE, office.now, None)
     (root,) = office.slack.roots
     assert root.buttons == {}
@@ -407,18 +411,18 @@ def test_a_marked_review_says_by_whom_and_loses_its_button(office):
 
 def test_the_second_to_mark_it_changes_nothing(office):
     review_id = a_posted_review(office)
-    office.reviewer().mark_reviewed(review_id, ALICE, office.now)
-    record = office.reviewer().mark_reviewed(review_id, Person("bob"), office.now + 60)
+    office.review_service().mark_reviewed(review_id, ALICE, office.now)
+    record = office.review_service().mark_reviewed(review_id, Person("bob"), office.now + 60)
     assert record.reviewed_by == ALICE
     assert office.slack.roots[0].edits == 1
 
 
-def test_a_mark_that_slack_could_not_be_told_is_shown_later(office):
+def test_a_mark_that_slack_did_not_take_is_shown_later(office):
     review_id = a_posted_review(office)
     office.slack.fail_next("chat.update", status=503, body=b"")
-    record = office.reviewer().mark_reviewed(review_id, ALICE, office.now)
+    record = office.review_service().mark_reviewed(review_id, ALICE, office.now)
     assert record.edit_at is not None
-    assert office.reviewer().due(ROUTE, office.now) == record.edit_at
+    assert office.review_service().next_due_at(ROUTE, office.now) == record.edit_at
     office.passes_to("2026-11-19 09:05")
     assert office.slack.roots[0].buttons == {}
 
@@ -426,7 +430,7 @@ def test_a_mark_that_slack_could_not_be_told_is_shown_later(office):
 def test_a_message_that_somebody_deleted_is_not_edited_for_ever(office):
     review_id = a_posted_review(office)
     office.slack.lose(office.slack.roots[0])
-    record = office.reviewer().mark_reviewed(review_id, ALICE, office.now)
+    record = office.review_service().mark_reviewed(review_id, ALICE, office.now)
     assert record.edit_at is None
     assert office.works() == at("2026-11-20 09:00")
 
@@ -435,17 +439,17 @@ def test_an_older_review_can_still_be_marked(office):
     review_id = a_posted_review(office)
     office.fires("CertExpires", "2026-11-19 15:00", over=True)
     office.passes_to("2026-11-20 10:00")
-    office.reviewer().mark_reviewed(review_id, ALICE, office.now)
+    office.review_service().mark_reviewed(review_id, ALICE, office.now)
     assert [bool(root.buttons) for root in office.slack.roots] == [False, True]
 
 
-def test_a_button_pressed_before_its_receipt_was_noted_is_shown_in_the_end(office):
+def test_a_button_pressed_before_the_receipt_was_saved_is_shown_in_the_end(office):
     """The worker died after the post; somebody pressed the button before the next one looked."""
     is_due(office)
     with pytest.raises(Death):
-        office.works(office.reviewer(channel=DyingChannel(office.channel, after_the_post=True)))
+        office.works(office.review_service(channel=DyingChannel(office.channel, after_the_post=True)))
     review_id = office.slack.roots[0].buttons["reviewed"]
-    office.reviewer().mark_reviewed(review_id, ALICE, office.now + 1)
+    office.review_service().mark_reviewed(review_id, ALICE, office.now + 1)
     office.passes_to("2026-11-19 09:05")
     (root,) = office.slack.roots
     assert root.buttons == {}
@@ -453,6 +457,6 @@ def test_a_button_pressed_before_its_receipt_was_noted_is_shown_in_the_end(offic
 
 
 @pytest.mark.parametrize("review_id", ["", "nothing", "../../x", "x" * 2000])
-def test_a_review_that_nobody_knows_is_not_found(office, review_id):
+def test_an_unknown_review_is_not_found(office, review_id):
     with pytest.raises(NotFound):
-        office.reviewer().mark_reviewed(review_id, ALICE, office.now)
+        office.review_service().mark_reviewed(review_id, ALICE, office.now)

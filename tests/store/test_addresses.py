@@ -142,7 +142,7 @@ def test_the_user_of_the_documentation_may_do_all_we_do(secured: tuple[Server, s
     simulated = RedisSimulated(client)
     simulated.add({"a": 1})
     assert simulated.newest(1)
-    assert RedisReviews(client).read("route").version == 0
+    assert RedisReviews(client).load_reviews("route").version == 0
     for shards in (1, 16):
         incidents = RedisIncidents(client, history_s=1000, shards=shards)
         ingester = IncidentIngester(incidents, Rules())  # type: ignore[arg-type]

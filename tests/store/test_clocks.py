@@ -8,7 +8,7 @@ import pytest
 
 from receiver.domain.budget import TokenBucket
 from receiver.store.agenda import LEASE_S, WorkQueue
-from receiver.store.beats import RedisBeats
+from receiver.store.beats import RedisHeartbeats
 from receiver.store.budgets import RedisTokenBuckets
 from receiver.store.connection import Client
 from receiver.store.errands import JobQueue
@@ -50,7 +50,7 @@ def test_what_is_due_at_once_is_claimed_at_once(web: Host, worker: Host) -> None
 
 def test_every_store_puts_what_is_due_at_once_so(web: Host, worker: Host) -> None:
     JobQueue(web.client, moments=web.moments).enqueue("pagerduty", "x", {}, web.clock())
-    RedisNotices(web.client, moments=web.moments).put("n", "A notice", web.clock())
+    RedisNotices(web.client, moments=web.moments).save_notice("n", "A notice", web.clock())
     assert len(worker.claim("tasks")) == 2
 
 
@@ -145,13 +145,13 @@ def test_a_pause_holds_for_both_and_is_over_for_both(web: Host, worker: Host) ->
     assert other.acquire(bucket, "who", START, worker.clock(), is_initial=False).retry_after_s == 0
 
 
-def test_listening_for_beats_goes_on_whichever_worker_looks(web: Host, worker: Host) -> None:
-    one, other = (RedisBeats(host.client, moments=host.moments) for host in (web, worker))
+def test_uptime_goes_on_whichever_worker_records_it(web: Host, worker: Host) -> None:
+    one, other = (RedisHeartbeats(host.client, moments=host.moments) for host in (web, worker))
     began = web.clock()
-    since, ahead = one.note_listening(began, None, deaf_after_s=60.0, differ_s=5.0)
+    since, ahead = one.record_uptime(began, None, down_after_s=60.0, differ_s=5.0)
     assert since == began
-    for beats, host in ((other, worker), (one, web)):
-        assert beats.note_listening(host.clock(), None, deaf_after_s=60.0, differ_s=5.0)[0] == began
-    assert one.note_listening(web.clock(), ahead, deaf_after_s=60.0, differ_s=5.0)[0] == began
+    for signals, host in ((other, worker), (one, web)):
+        assert signals.record_uptime(host.clock(), None, down_after_s=60.0, differ_s=5.0)[0] == began
+    assert one.record_uptime(web.clock(), ahead, down_after_s=60.0, differ_s=5.0)[0] == began
     set_at = web.clock() + 600.0
-    assert one.note_listening(set_at, ahead, deaf_after_s=60.0, differ_s=5.0)[0] == set_at
+    assert one.record_uptime(set_at, ahead, down_after_s=60.0, differ_s=5.0)[0] == set_at

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from receiver.domain.storm import Member, Storm, new_storm_id
-from receiver.domain.storm_ports import StormShelf
+from receiver.domain.storm_ports import StormRepository
 from receiver.errors import NotFound
 from receiver.store.connection import Client
 from receiver.store.keys import Keys
@@ -16,7 +16,7 @@ from receiver.store.storms import RedisStorms
 from tests.moments import HANDED_IN
 
 NOW = 1_795_424_400.0
-PLACE = "channel:#alerts-critical"
+TARGET_KEY = "channel:#alerts-critical"
 
 
 @pytest.fixture
@@ -24,87 +24,89 @@ def storms(redis_client: Client) -> RedisStorms:
     return RedisStorms(redis_client, history_s=1000, moments=HANDED_IN)
 
 
-def a_storm(at: float = NOW, place: str = PLACE) -> Storm:
-    return Storm(new_storm_id(place, at), place, at)
+def a_storm(at: float = NOW, target_key: str = TARGET_KEY) -> Storm:
+    return Storm(new_storm_id(target_key, at), target_key, at)
 
 
-def begin(storms: StormShelf, storm: Storm) -> Storm:
-    assert storms.begin(storm, "", NOW) == storm.id
+def start(storms: StormRepository, storm: Storm) -> Storm:
+    assert storms.start_storm(storm, "", NOW) == storm.id
     return storm
 
 
-def test_one_storm_is_on_at_a_place(storms):
-    first = begin(storms, a_storm())
-    assert storms.begin(a_storm(NOW + 1), "", NOW) == first.id
-    assert storms.find_on(PLACE) == first.id
-    assert [one.id for one in storms.find_unresolved()] == [first.id]
+def test_one_storm_is_active_at_a_target(storms):
+    first = start(storms, a_storm())
+    assert storms.start_storm(a_storm(NOW + 1), "", NOW) == first.id
+    assert storms.find_active(TARGET_KEY) == first.id
+    assert [one.id for one in storms.list_unresolved()] == [first.id]
 
 
-def test_many_that_begin_one_at_once_agree(storms):
+def test_many_that_start_one_at_once_agree(storms):
     with ThreadPoolExecutor(8) as pool:
-        begun = set(pool.map(lambda n: storms.begin(a_storm(NOW + n), "", NOW), range(20)))
-    assert begun == {storms.find_on(PLACE)}
+        begun = set(pool.map(lambda n: storms.start_storm(a_storm(NOW + n), "", NOW), range(20)))
+    assert begun == {storms.find_active(TARGET_KEY)}
 
 
-def test_a_full_storm_gives_its_place_to_another_once(storms):
-    first = begin(storms, a_storm())
+def test_a_full_storm_is_replaced_by_another_once(storms):
+    first = start(storms, a_storm())
     second, third = a_storm(NOW + 1), a_storm(NOW + 2)
-    assert storms.begin(second, first.id, NOW) == second.id
-    assert storms.begin(third, first.id, NOW) == second.id
+    assert storms.start_storm(second, first.id, NOW) == second.id
+    assert storms.start_storm(third, first.id, NOW) == second.id
 
 
-def test_a_storm_that_begins_is_on_the_agenda(storms, redis_client):
-    storm = begin(storms, a_storm())
+def test_a_storm_that_starts_is_enqueued(storms, redis_client):
+    storm = start(storms, a_storm())
     assert redis_client.zscore(Keys(0).queue("slack"), storm.id) == NOW
 
 
-def test_who_joined_is_there(storms):
-    storm = begin(storms, a_storm())
-    door = storms.knock(storm.id, "abc-1")
-    assert (door.member, door.count) == (None, 0)
-    assert storms.join(door, "abc-1", Member(NOW, 1, "root/"), None)
-    assert storms.knock(storm.id, "abc-1").member == Member(NOW, 1, "root/")
-    assert storms.load(storm.id).members == {"abc-1": Member(NOW, 1, "root/")}
+def test_a_member_that_joined_is_loaded(storms):
+    storm = start(storms, a_storm())
+    join_view = storms.load_for_join(storm.id, "abc-1")
+    assert (join_view.member, join_view.member_count) == (None, 0)
+    assert storms.add_member(join_view, "abc-1", Member(NOW, 1, "root/"), None)
+    assert storms.load_for_join(storm.id, "abc-1").member == Member(NOW, 1, "root/")
+    assert storms.load_storm(storm.id).members == {"abc-1": Member(NOW, 1, "root/")}
 
 
-def test_nobody_joins_a_storm_that_changed_since_they_knocked(storms):
+def test_no_member_is_added_to_a_storm_that_changed_since_it_was_read(storms):
     """Else somebody could slip into a wave that was just acknowledged, and nobody would be told."""
-    storm = begin(storms, a_storm())
-    door = storms.knock(storm.id, "abc-1")
-    assert storms.keep(storms.load(storm.id), replace(storm, closed=1))
-    assert not storms.join(door, "abc-1", Member(NOW), None)
-    assert storms.load(storm.id).members == {}
+    storm = start(storms, a_storm())
+    join_view = storms.load_for_join(storm.id, "abc-1")
+    assert storms.save_if_unchanged(storms.load_storm(storm.id), replace(storm, closed_batch=1))
+    assert not storms.add_member(join_view, "abc-1", Member(NOW), None)
+    assert storms.load_storm(storm.id).members == {}
 
 
-def test_a_change_that_must_not_miss_anybody_is_not_kept_when_somebody_joined(storms):
-    storm = begin(storms, a_storm())
-    held = storms.load(storm.id)
-    assert storms.join(storms.knock(storm.id, "abc-1"), "abc-1", Member(NOW), None)
-    assert not storms.keep(held, replace(storm, closed=1), if_nobody_joined=True)
-    assert storms.keep(held, replace(storm, closed=1))
+def test_a_change_that_must_not_miss_a_member_is_not_saved_when_one_joined(storms):
+    storm = start(storms, a_storm())
+    loaded = storms.load_storm(storm.id)
+    assert storms.add_member(storms.load_for_join(storm.id, "abc-1"), "abc-1", Member(NOW), None)
+    assert not storms.save_if_unchanged(loaded, replace(storm, closed_batch=1), if_none_joined=True)
+    assert storms.save_if_unchanged(loaded, replace(storm, closed_batch=1))
 
 
 def test_two_changes_of_the_same_state_are_one(storms):
-    storm = begin(storms, a_storm())
-    held = storms.load(storm.id)
-    assert storms.keep(held, replace(storm, closed=1))
-    assert not storms.keep(held, replace(storm, closed=2))
-    assert storms.load(storm.id).storm.closed == 1
+    storm = start(storms, a_storm())
+    loaded = storms.load_storm(storm.id)
+    assert storms.save_if_unchanged(loaded, replace(storm, closed_batch=1))
+    assert not storms.save_if_unchanged(loaded, replace(storm, closed_batch=2))
+    assert storms.load_storm(storm.id).storm.closed_batch == 1
 
 
-def test_a_storm_that_ended_leaves_its_place_and_one_that_is_resolved_expires(storms, redis_client):
-    storm = begin(storms, a_storm())
-    storms.join(storms.knock(storm.id, "abc-1"), "abc-1", Member(NOW), None)
-    assert storms.keep(storms.load(storm.id), replace(storm, ended_at=NOW + 9))
-    assert storms.find_on(PLACE) == ""
-    assert [one.id for one in storms.find_unresolved()] == [storm.id]
-    assert storms.keep(storms.load(storm.id), replace(storm, ended_at=NOW + 9, resolved_at=NOW + 9))
-    assert storms.find_unresolved() == []
+def test_a_storm_that_ended_is_not_active_and_one_that_is_resolved_expires(storms, redis_client):
+    storm = start(storms, a_storm())
+    storms.add_member(storms.load_for_join(storm.id, "abc-1"), "abc-1", Member(NOW), None)
+    assert storms.save_if_unchanged(storms.load_storm(storm.id), replace(storm, ended_at=NOW + 9))
+    assert storms.find_active(TARGET_KEY) == ""
+    assert [one.id for one in storms.list_unresolved()] == [storm.id]
+    assert storms.save_if_unchanged(
+        storms.load_storm(storm.id), replace(storm, ended_at=NOW + 9, resolved_at=NOW + 9)
+    )
+    assert storms.list_unresolved() == []
     for key in (Keys(0).storm(storm.id), Keys(0).storm_members(storm.id)):
         assert 900 < redis_client.ttl(key) <= 1000
 
 
-def test_a_storm_nobody_knows_is_not_found(storms):
-    assert storms.knock("storm-x", "abc-1") is None
+def test_an_unknown_storm_is_not_found(storms):
+    assert storms.load_for_join("storm-x", "abc-1") is None
     with pytest.raises(NotFound):
-        storms.load("storm-x")
+        storms.load_storm("storm-x")

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import pytest
 
 from receiver.domain.policy import PAGERDUTY, SLACK
-from receiver.domain.review_record import slot_of_reviews
+from receiver.domain.review_record import review_group_id
 from receiver.wiring import build_machine, build_parts
 from tests.moments import HANDED_IN
 from tests.rig import ROUTING, Rig
@@ -255,7 +255,7 @@ def test_a_review_waits_for_its_turn_behind_first_messages_and_is_posted(limited
     roots = [root.text for root in limited.roots() if root.channel == "#alerts-info"]
     assert len(roots) > 120
     assert not any("eview" in text.partition("\n")[0].replace("Reviewed", "") for text in roots)
-    (waiting,) = limited.parts.reviews.read(slot_of_reviews("#alerts-info")).state.records
+    (waiting,) = limited.parts.reviews.load_reviews(review_group_id("#alerts-info")).state.records
     assert waiting.delivery.attempts == 0
     limited.passes("1m")
     texts = [root.text for root in limited.roots()]
@@ -281,9 +281,9 @@ def test_a_mark_on_a_review_is_shown_when_the_turn_of_its_edit_comes(limited: Ri
     assert "reviewed" not in review.buttons
 
 
-def put_notices(rig: Rig, count: int, name: str = "trouble") -> None:
+def save_notices(rig: Rig, count: int, name: str = "trouble") -> None:
     for n in range(count):
-        rig.parts.notices.put(f"{name} {n}", f"{name} {n}", rig.clock(), about="troubles")
+        rig.parts.notices.save_notice(f"{name} {n}", f"{name} {n}", rig.clock(), about="troubles")
 
 
 def notices(rig: Rig) -> list[str]:
@@ -293,11 +293,11 @@ def notices(rig: Rig) -> list[str]:
 def test_notices_keep_to_the_pace_of_their_channel(limited: Rig) -> None:
     """All at once are one message; those that go on coming have one a minute, or as the channel takes them."""
     limited.configure(MONITORED.replace("limits: {}", "limits: {slack_posts: 12/h}"))
-    put_notices(limited, 40)
+    save_notices(limited, 40)
     limited.passes("50s")
     assert len(notices(limited)) == 1
     for minute in range(1, 31):
-        put_notices(limited, 1, f"trouble of minute {minute}")
+        save_notices(limited, 1, f"trouble of minute {minute}")
         limited.passes("1m")
         assert len(notices(limited)) <= 3 + minute / 5
     limited.passes("10m")
@@ -308,7 +308,7 @@ def test_notices_keep_to_the_pace_of_their_channel(limited: Rig) -> None:
 def test_a_first_critical_message_goes_before_the_notices_that_waited_longer(limited: Rig) -> None:
     limited.configure(MONITORED)
     fire_many(limited, 5, ("info",))
-    put_notices(limited, 20)
+    save_notices(limited, 20)
     limited.passes("1500ms")
     assert notices(limited) == []
     fire_many(limited, 10, name="Worse")
@@ -323,7 +323,7 @@ def test_a_first_critical_message_goes_before_the_notices_that_waited_longer(lim
 def test_notices_do_not_starve_behind_a_stream_of_new_criticals(limited: Rig) -> None:
     limited.configure(MONITORED)
     fire_many(limited, 5)
-    put_notices(limited, 1)
+    save_notices(limited, 1)
     for second in range(180):
         fire_many(limited, 2, name=f"Stream{second}of")
         limited.works()
@@ -339,10 +339,10 @@ def test_notices_do_not_starve_behind_a_stream_of_new_criticals(limited: Rig) ->
 def test_a_notice_that_waits_is_no_attempt_and_takes_in_what_comes_meanwhile(limited: Rig) -> None:
     limited.configure(MONITORED)
     fire_many(limited, 10)
-    put_notices(limited, 1)
+    save_notices(limited, 1)
     limited.passes("3s")
-    assert limited.parts.notices.posting().attempts == 0
-    put_notices(limited, 1, "another")
+    assert limited.parts.notices.load_message().attempts == 0
+    save_notices(limited, 1, "another")
     limited.passes("10s")
     (notice,) = notices(limited)
     assert "trouble 0" in notice
@@ -352,7 +352,7 @@ def test_a_notice_that_waits_is_no_attempt_and_takes_in_what_comes_meanwhile(lim
 def test_a_429_for_a_notice_makes_everybody_in_that_channel_wait(limited: Rig) -> None:
     limited.configure(MONITORED)
     limited.slack.fail_next("chat.postMessage", status=429, retry_after=30)
-    put_notices(limited, 1)
+    save_notices(limited, 1)
     limited.passes("2s")
     fire_many(limited, 1)
     limited.passes("28s")
@@ -365,7 +365,7 @@ def test_a_429_makes_notices_in_that_channel_wait(limited: Rig) -> None:
     limited.configure(MONITORED)
     limited.slack.fail_next("chat.postMessage", status=429, retry_after=30)
     fire_many(limited, 1)
-    put_notices(limited, 1)
+    save_notices(limited, 1)
     limited.passes("29s")
     assert len(limited.slack.calls_of("chat.postMessage")) == 1
     limited.passes("5s")

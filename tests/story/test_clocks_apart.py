@@ -196,7 +196,7 @@ def test_a_silence_that_one_worker_created_is_checked_at_once_by_the_other(rig: 
 def test_a_notice_of_the_web_side_is_posted_as_soon_as_ever(rig: Rig, apart: float) -> None:
     rig.configure(NOTICES + ROUTING)
     other = build_apart(rig, apart)
-    other.notices.put("lost", "A webhook was refused", other.clock())
+    other.notices.save_notice("lost", "A webhook was refused", other.clock())
     rig.passes("10s")
     assert [message.text for message in in_channel(rig, "#monitoring")]
 

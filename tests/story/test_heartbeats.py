@@ -12,16 +12,16 @@ heartbeats:
 """
 
 
-def beats(rig: Rig, source: str = "", **labels: str) -> dict[str, object]:
+def send_heartbeat(rig: Rig, source: str = "", **labels: str) -> dict[str, object]:
     answer = rig.posts(rig.alert("Watchdog", "none", at=rig.clock() - 1e6, **labels), source=source)
     rig.works()
     return answer
 
 
-def beats_for(rig: Rig, minutes: int, source: str = "") -> None:
+def send_heartbeats_for(rig: Rig, minutes: int, source: str = "") -> None:
     for _ in range(minutes // 5):
         rig.passes("5m")
-        beats(rig, source)
+        send_heartbeat(rig, source)
 
 
 def missing(rig: Rig, state: str = "open") -> list[dict[str, object]]:
@@ -41,27 +41,27 @@ def rig(rig: Rig) -> Rig:
     return rig
 
 
-def test_it_waits_for_the_first_beat(rig: Rig) -> None:
+def test_it_waits_for_the_first_signal(rig: Rig) -> None:
     rig.passes("2h")
     assert missing(rig) == []
     assert rig.triggered() == []
 
 
-def test_a_beat_is_a_duplicate_and_no_incident(rig: Rig) -> None:
-    answer = beats(rig)
+def test_a_signal_is_a_duplicate_and_no_incident(rig: Rig) -> None:
+    answer = send_heartbeat(rig)
     assert answer == {"alerts": 1, "new": 0, "duplicates": 1, "resolved": 0, "rejected": 0, "incidents": []}
     assert rig.roots() == []
 
 
-def test_while_it_beats_nobody_hears_of_it(rig: Rig) -> None:
-    beats(rig)
-    beats_for(rig, 30)
+def test_while_signals_come_nothing_is_sent(rig: Rig) -> None:
+    send_heartbeat(rig)
+    send_heartbeats_for(rig, 30)
     assert rig.roots() == []
     assert rig.triggered() == []
 
 
 def test_when_it_stops_its_responder_is_paged_after_every_and_grace(rig: Rig) -> None:
-    beats(rig)
+    send_heartbeat(rig)
     rig.passes("6m59s")
     assert rig.triggered() == []
     rig.passes("1s")
@@ -71,7 +71,7 @@ def test_when_it_stops_its_responder_is_paged_after_every_and_grace(rig: Rig) ->
 
 
 def test_the_message_names_what_stopped_whence_and_since_when(rig: Rig) -> None:
-    beats(rig, "eu")
+    send_heartbeat(rig, "eu")
     rig.passes("7m1s")
     (message,) = rig.roots()
     for words in ('alertname="Watchdog"', "eu", "2026-11-23 12:00:00 UTC", "every 5m", "Check that"):
@@ -79,11 +79,11 @@ def test_the_message_names_what_stopped_whence_and_since_when(rig: Rig) -> None:
     assert missing(rig)[0]["channel"] == "#alerts-critical"
 
 
-def test_the_next_beat_resolves_it_at_once(rig: Rig) -> None:
-    beats(rig)
+def test_the_next_signal_resolves_it_at_once(rig: Rig) -> None:
+    send_heartbeat(rig)
     rig.passes("20m")
     (row,) = missing(rig)
-    beats(rig)
+    send_heartbeat(rig)
     assert rig.state(str(row["id"])) == "resolved"
     assert rig.events("team-lead") == ["trigger", "resolve"]
     rig.passes("2s")
@@ -91,32 +91,32 @@ def test_the_next_beat_resolves_it_at_once(rig: Rig) -> None:
 
 
 def test_it_can_stop_again(rig: Rig) -> None:
-    beats(rig)
+    send_heartbeat(rig)
     rig.passes("30m")
-    beats(rig)
-    beats_for(rig, 15)
+    send_heartbeat(rig)
+    send_heartbeats_for(rig, 15)
     rig.passes("8m")
     assert rig.triggered() == ["team-lead", "team-lead"]
     assert len(missing(rig, "")) == 2
 
 
 def test_sources_are_told_apart(rig: Rig) -> None:
-    beats(rig, "eu")
-    beats(rig, "us")
-    beats_for(rig, 10, "eu")
+    send_heartbeat(rig, "eu")
+    send_heartbeat(rig, "us")
+    send_heartbeats_for(rig, 10, "eu")
     (row,) = missing(rig)
     assert row["group_labels"]["source"] == "us"
 
 
-def test_the_end_of_the_alert_is_no_beat(rig: Rig) -> None:
-    beats(rig)
+def test_the_end_of_the_alert_is_no_signal(rig: Rig) -> None:
+    send_heartbeat(rig)
     rig.passes("5m")
     rig.posts(rig.alert("Watchdog", "none", ended=True, at=rig.clock() - 1e6))
     rig.passes("2m")
     assert rig.triggered() == ["team-lead"]
 
 
-def test_beats_beside_other_alerts_leave_these_as_they_are(rig: Rig) -> None:
+def test_signals_beside_other_alerts_leave_these_as_they_are(rig: Rig) -> None:
     answer = rig.posts(rig.alert("Watchdog", "none"), rig.alert("DiskFull"), group={})
     assert (answer["new"], answer["duplicates"], len(answer["incidents"])) == (1, 1, 1)
     rig.works()
@@ -125,26 +125,26 @@ def test_beats_beside_other_alerts_leave_these_as_they_are(rig: Rig) -> None:
 
 
 def test_acknowledged_it_stays_so_and_resolves_by_itself(rig: Rig) -> None:
-    beats(rig)
+    send_heartbeat(rig)
     rig.passes("10m")
     incident = str(missing(rig)[0]["id"])
     rig.answers(incident, "acknowledge")
     rig.passes("20m")
     assert rig.state(incident) == "acknowledged"
-    beats(rig)
+    send_heartbeat(rig)
     assert rig.state(incident) == "resolved"
 
 
-def test_resolved_by_hand_it_is_quiet_until_it_has_beaten_again(rig: Rig) -> None:
+def test_resolved_by_hand_it_is_quiet_until_the_next_signal(rig: Rig) -> None:
     """So is a source that is gone for good: nobody hears of it again."""
-    beats(rig)
+    send_heartbeat(rig)
     rig.passes("10m")
     rig.answers(str(missing(rig)[0]["id"]), "resolve")
     rig.passes("20m")
     rig.clock.moment += 100 * 86400
     rig.passes("20m")
     assert rig.triggered() == ["team-lead"]
-    beats(rig)
+    send_heartbeat(rig)
     rig.passes("6m")
     assert missing(rig) == []
     rig.passes("2m")
@@ -152,7 +152,7 @@ def test_resolved_by_hand_it_is_quiet_until_it_has_beaten_again(rig: Rig) -> Non
 
 
 def test_after_an_outage_of_ours_every_sender_has_its_full_time_anew(rig: Rig) -> None:
-    beats(rig)
+    send_heartbeat(rig)
     rig.clock.moment += 3600  # nothing ran
     rig.works()
     rig.passes("6m50s")
@@ -162,7 +162,7 @@ def test_after_an_outage_of_ours_every_sender_has_its_full_time_anew(rig: Rig) -
 
 
 def test_an_outage_of_ours_resolves_nothing(rig: Rig) -> None:
-    beats(rig)
+    send_heartbeat(rig)
     rig.passes("10m")
     (row,) = missing(rig)
     rig.clock.moment += 3600
@@ -174,16 +174,16 @@ def test_an_outage_of_ours_resolves_nothing(rig: Rig) -> None:
     assert rig.triggered() == ["team-lead"]
 
 
-def test_when_redis_lost_everything_it_waits_for_the_first_beat_again(rig: Rig, redis_client) -> None:
-    beats(rig)
+def test_when_redis_lost_everything_it_waits_for_the_first_signal_again(rig: Rig, redis_client) -> None:
+    send_heartbeat(rig)
     redis_client.flushall()
     rig.machine.periodic_tasks.enqueue_all(rig.parts.work_queue)
     rig.passes("2h")
     assert rig.triggered() == []
 
 
-def test_a_clock_set_back_is_noticed_when_the_beats_stop_all_the_same(rig: Rig) -> None:
-    beats(rig)
+def test_after_a_clock_was_set_back_missing_signals_are_noticed_all_the_same(rig: Rig) -> None:
+    send_heartbeat(rig)
     rig.clock.moment -= 3600
     rig.machine.periodic_tasks.enqueue_all(rig.parts.work_queue)
     rig.works()
@@ -193,21 +193,21 @@ def test_a_clock_set_back_is_noticed_when_the_beats_stop_all_the_same(rig: Rig) 
     assert rig.triggered() == ["team-lead"]
 
 
-def test_a_miss_after_the_clock_was_set_back_over_the_last_one_is_told(rig: Rig) -> None:
-    beats(rig)
+def test_a_miss_after_the_clock_was_set_back_over_the_last_one_opens_an_incident(rig: Rig) -> None:
+    send_heartbeat(rig)
     rig.passes("10m")
-    beats(rig)
+    send_heartbeat(rig)
     rig.passes("1s")
     rig.clock.moment -= 3600
     rig.machine.periodic_tasks.enqueue_all(rig.parts.work_queue)
     rig.works()
-    beats(rig)
+    send_heartbeat(rig)
     rig.passes("10m")
     assert len(missing(rig)) == 1
 
 
 def test_a_heartbeat_removed_resolves_what_is_open_and_says_why(rig: Rig) -> None:
-    beats(rig)
+    send_heartbeat(rig)
     rig.passes("10m")
     incident = str(missing(rig)[0]["id"])
     configure(rig, ROUTING)
@@ -216,8 +216,8 @@ def test_a_heartbeat_removed_resolves_what_is_open_and_says_why(rig: Rig) -> Non
     assert rig.pagerduty.still_open() == []
 
 
-def test_a_heartbeat_removed_and_put_back_waits_for_its_first_beat(rig: Rig) -> None:
-    beats(rig)
+def test_a_heartbeat_removed_and_put_back_waits_for_its_first_signal(rig: Rig) -> None:
+    send_heartbeat(rig)
     configure(rig, ROUTING)
     configure(rig)
     rig.passes("2h")
@@ -225,10 +225,10 @@ def test_a_heartbeat_removed_and_put_back_waits_for_its_first_beat(rig: Rig) -> 
 
 
 def test_another_channel_for_it_leaves_it_one_incident(rig: Rig) -> None:
-    beats(rig)
+    send_heartbeat(rig)
     rig.passes("10m")
     configure(rig, (ROUTING + HEARTBEATS).replace("#alerts-critical", "#elsewhere"))
-    beats(rig)
+    send_heartbeat(rig)
     assert missing(rig) == []
     assert len(missing(rig, "resolved")) == 1
 
@@ -239,11 +239,11 @@ def test_sources_without_end_are_bounded(rig: Rig) -> None:
     for number in range(210):
         rig.posts(rig.alert("Watchdog", "none"), source=f"s{number}")
     rig.passes("1m")
-    assert len(rig.parts.beats.find_all()) == 200
+    assert len(rig.parts.heartbeat_store.list_signals()) == 200
 
 
 def test_in_maintenance_it_pages_nobody_until_that_is_over(rig: Rig) -> None:
-    beats(rig)
+    send_heartbeat(rig)
     rig.client.post("/api/v1/maintenance", json={"for": "1h"})
     rig.passes("59m")
     assert len(missing(rig)) == 1
@@ -252,23 +252,23 @@ def test_in_maintenance_it_pages_nobody_until_that_is_over(rig: Rig) -> None:
     assert rig.triggered() == ["team-lead"]
 
 
-def test_two_workers_that_look_at_once_make_one_incident(rig: Rig) -> None:
-    beats(rig)
+def test_two_workers_that_check_at_once_open_one_incident(rig: Rig) -> None:
+    send_heartbeat(rig)
     rig.clock.moment += 50
     rig.works()
     for _ in range(8):
         rig.clock.moment += 55
-        rig.machine.periodic_tasks.reconcile("beats", "tasks", "a")
-        rig.machine.periodic_tasks.reconcile("beats", "tasks", "b")
+        rig.machine.periodic_tasks.reconcile("heartbeats", "tasks", "a")
+        rig.machine.periodic_tasks.reconcile("heartbeats", "tasks", "b")
     rig.works()
     assert len(missing(rig)) == 1
     assert rig.triggered() == ["team-lead"]
 
 
-def test_a_watch_that_died_between_noting_the_miss_and_opening_opens_it_the_next_time(rig: Rig) -> None:
-    beats(rig)
-    (beat,) = rig.parts.beats.find_all()
-    rig.parts.beats.note_missed(beat)
+def test_a_monitor_that_died_between_recording_the_miss_and_opening_opens_it_the_next_time(rig: Rig) -> None:
+    send_heartbeat(rig)
+    (signal,) = rig.parts.heartbeat_store.list_signals()
+    rig.parts.heartbeat_store.record_missed(signal)
     rig.passes("8m")
     assert rig.triggered() == ["team-lead"]
 
@@ -280,10 +280,10 @@ def notices(rig: Rig) -> list[str]:
     return [root.text for root in rig.roots() if root.channel == "#monitoring"]
 
 
-def test_invented_sources_page_for_eight_a_day_and_are_said_once(rig: Rig) -> None:
+def test_invented_sources_page_for_eight_a_day_with_one_notice(rig: Rig) -> None:
     configure(rig, ROUTING + HEARTBEATS + 'notices: {channel: "#monitoring"}\n')
     for n in range(40):
-        assert beats(rig, f"invented-{n}")["incidents"] == []
+        assert send_heartbeat(rig, f"invented-{n}")["incidents"] == []
     rig.passes("20m")
     assert len(missing(rig)) == 8
     assert len(rig.paged()) == 8
@@ -293,19 +293,19 @@ def test_invented_sources_page_for_eight_a_day_and_are_said_once(rig: Rig) -> No
 
 
 def test_a_known_source_counts_however_many_are_invented(rig: Rig) -> None:
-    beats(rig, "eu")
+    send_heartbeat(rig, "eu")
     for n in range(40):
-        beats(rig, f"invented-{n}")
-    beats_for(rig, 10, "eu")
+        send_heartbeat(rig, f"invented-{n}")
+    send_heartbeats_for(rig, 10, "eu")
     rig.passes("10m")
     assert "eu" in [rig.shows(str(row["id"]))["source"] for row in missing(rig)]
 
 
 def test_the_next_day_further_sources_count(rig: Rig) -> None:
     for n in range(9):
-        beats(rig, f"source-{n}")
+        send_heartbeat(rig, f"source-{n}")
     rig.passes("24h1m", every="1h")
-    beats(rig, "source-9")
+    send_heartbeat(rig, "source-9")
     rig.passes("20m")
     assert "source-9" in [rig.shows(str(row["id"]))["source"] for row in missing(rig)]
     assert "source-8" not in [rig.shows(str(row["id"]))["source"] for row in missing(rig)]
@@ -318,7 +318,7 @@ notices: {channel: "#monitoring"}
 """
     configure(rig, ROUTING + HEARTBEATS + listed)
     for source in ("eu", "us", "", "invented"):
-        assert beats(rig, source)["incidents"] == []
+        assert send_heartbeat(rig, source)["incidents"] == []
     rig.passes("20m")
     assert sorted(rig.shows(str(row["id"]))["source"] for row in missing(rig)) == ["eu", "us"]
     (notice,) = notices(rig)

@@ -16,7 +16,7 @@ from receiver.domain.policy import SLACK
 from receiver.engine.reconcile import Reconciler
 from receiver.errors import StoreError
 from receiver.web.lost_alerts import LostAlerts
-from receiver.wiring import build_channels, build_notice_board, build_notification_builder
+from receiver.wiring import build_channels, build_notice_service, build_notification_builder
 from tests.rig import ROUTING, Rig
 from tests.story.outage import NOTICES, in_channel
 
@@ -127,7 +127,7 @@ def test_without_a_channel_for_notices_nothing_is_kept(rig: Rig) -> None:
     rig.fires("DiskFull")
     rig.passes("10m")
     assert said(rig) == []
-    assert rig.parts.notices.pending() == ({}, 0)
+    assert rig.parts.notices.list_pending() == ({}, 0)
 
 
 def test_without_slack_a_notice_is_simulated(rig: Rig) -> None:
@@ -189,7 +189,7 @@ def test_webhooks_refused_since_the_last_notice_are_counted_in_the_next(rig: Rig
 
 def test_a_store_that_is_away_neither_delays_nor_fails_the_refusal() -> None:
     class Away:
-        def put(self, *_: object, **__: object) -> bool:
+        def save_notice(self, *_: object, **__: object) -> bool:
             time.sleep(2)
             raise StoreError("away")
 
@@ -210,7 +210,7 @@ def test_beyond_ten_lines_troubles_are_counted_by_what_they_are_about() -> None:
 def test_a_thousand_troubles_over_five_minutes_are_six_messages_and_each_is_counted_once(rig: Rig) -> None:
     for n in range(1000):
         rig.clock.moment += 0.3
-        rig.parts.notices.put(f"trouble {n}", f"trouble {n}", rig.clock(), about="swarm")
+        rig.parts.notices.save_notice(f"trouble {n}", f"trouble {n}", rig.clock(), about="swarm")
         if n % 20 == 0:
             rig.works(("tasks",))
     rig.passes("5m")
@@ -220,12 +220,12 @@ def test_a_thousand_troubles_over_five_minutes_are_six_messages_and_each_is_coun
     assert counted + sum(text.count("trouble") for text in texts) == 1000
 
 
-def test_killed_after_the_notice_was_kept_and_before_the_failure_was_it_is_said_once(rig: Rig) -> None:
+def test_killed_between_saving_the_notice_and_the_failure_it_is_said_once(rig: Rig) -> None:
     class Killed:
         """Keeps the notice, and dies."""
 
-        def put(self, *args: Any, **more: Any) -> bool:
-            rig.parts.notices.put(*args, **more)
+        def save_notice(self, *args: Any, **more: Any) -> bool:
+            rig.parts.notices.save_notice(*args, **more)
             raise StoreError("killed")
 
     parts = rig.parts
@@ -249,16 +249,16 @@ def test_killed_after_the_notice_was_kept_and_before_the_failure_was_it_is_said_
     assert [d["state"] for d in rig.shows(incident)["deliveries"] if d["id"] == "root"] == ["failed"]
 
 
-def test_a_worker_killed_while_posting_has_the_next_one_look_first(rig: Rig) -> None:
-    rig.parts.notices.put("a trouble", "a trouble", rig.clock())
+def test_a_worker_killed_while_posting_makes_the_next_one_search_first(rig: Rig) -> None:
+    rig.parts.notices.save_notice("a trouble", "a trouble", rig.clock())
     rig.clock.moment += 2
-    board = build_notice_board(rig.parts)
+    service = build_notice_service(rig.parts)
     rig.slack.drop_answer("chat.postMessage")
-    board.run(rig.clock())
-    posting = rig.parts.notices.posting()
-    rig.parts.notices.keep(replace(posting, retry_at=0.0))  # it died before it could note the end
-    assert board.run(rig.clock()) == posting.tried_at + 15
+    service.run(rig.clock())
+    message = rig.parts.notices.load_message()
+    rig.parts.notices.save_message(replace(message, retry_at=0.0))  # it died before it could note the end
+    assert service.run(rig.clock()) == message.tried_at + 15
     rig.clock.moment += 15
-    board.run(rig.clock())
+    service.run(rig.clock())
     assert said(rig) == ["🛠 a trouble"]
-    assert rig.parts.notices.pending() == ({}, 0)
+    assert rig.parts.notices.list_pending() == ({}, 0)

@@ -17,7 +17,7 @@ AMERICA = (
 )
 
 
-def begin(rig: Rig, hours: str, moment: float) -> None:
+def start_receiver(rig: Rig, hours: str, moment: float) -> None:
     """Have the receiver run from *moment* on."""
     rig.clock.moment = moment
     rig.configure(REVIEWED + hours)
@@ -44,7 +44,7 @@ def test_fridays_infos_are_reviewed_when_the_next_business_day_begins(
     rig: Rig, hours: str, friday_1700: str, opens: str
 ) -> None:
     evening, morning = (dt.datetime.fromisoformat(text).timestamp() for text in (friday_1700, opens))
-    begin(rig, hours, evening)
+    start_receiver(rig, hours, evening)
     for host in ("a", "b"):
         rig.fires("CertRenewed", "info", host=host)
     wait = int(morning - evening)
@@ -58,25 +58,25 @@ def test_fridays_infos_are_reviewed_when_the_next_business_day_begins(
 
 
 def test_nothing_to_review_is_no_message(rig: Rig) -> None:
-    begin(rig, BERLIN, rig.clock())
+    start_receiver(rig, BERLIN, rig.clock())
     rig.fires("DiskFull", "critical")
     rig.passes("3d", every="5m")
     assert reviews(rig) == []
 
 
 def test_a_restart_reviews_nothing_twice(rig: Rig) -> None:
-    begin(rig, BERLIN, rig.clock())
+    start_receiver(rig, BERLIN, rig.clock())
     rig.fires("CertRenewed", "info")
     rig.passes("1d", every="5m")
     assert len(reviews(rig)) == 1
-    begin(rig, BERLIN, rig.clock())
+    start_receiver(rig, BERLIN, rig.clock())
     rig.passes("1h")
     assert len(reviews(rig)) == 1
 
 
 def test_whoever_has_looked_at_it_says_so_with_a_button(rig: Rig) -> None:
     rig.environ["SLACK_SIGNING_SECRET"] = SECRET
-    begin(rig, BERLIN, rig.clock())
+    start_receiver(rig, BERLIN, rig.clock())
     rig.fires("CertRenewed", "info")
     rig.passes("1d", every="5m")
     (review,) = [root for root in rig.roots() if "reviewed" in root.buttons]
@@ -90,7 +90,7 @@ def test_whoever_has_looked_at_it_says_so_with_a_button(rig: Rig) -> None:
 
 def test_a_mark_that_slack_could_not_show_is_shown_soon_after(rig: Rig) -> None:
     rig.environ["SLACK_SIGNING_SECRET"] = SECRET
-    begin(rig, BERLIN, rig.clock())
+    start_receiver(rig, BERLIN, rig.clock())
     rig.fires("CertRenewed", "info")
     rig.passes("1d", every="5m")
     (review,) = [root for root in rig.roots() if "reviewed" in root.buttons]

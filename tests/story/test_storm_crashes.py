@@ -60,7 +60,7 @@ class Play:
 
     def breaks_out(self) -> None:
         self.incidents = [self._posts(n)["incidents"][0] for n in range(COUNT)]
-        self._waits_until(lambda: self._has_told("on-call"))
+        self._waits_until(lambda: self._has_notified("on-call"))
         own = [root for root in self.rig.roots() if "in #alerts-critical:" not in root.text]
         assert len(own) + self._storm(CHANNEL)["total"] == COUNT
         assert len(self._pages("on-call")) + self._storm(ON_CALL)["total"] == COUNT
@@ -68,7 +68,7 @@ class Play:
 
     def escalates(self) -> None:
         # A mention tells the step, too; its page may come later.
-        self._waits_until(lambda: self._has_told("team-lead") and self._pages("team-lead", of_storm=True))
+        self._waits_until(lambda: self._has_notified("team-lead") and self._pages("team-lead", of_storm=True))
         assert len(self._pages("team-lead")) + self._storm(TEAM_LEAD)["total"] == COUNT
         assert self._storm_page("team-lead").state == "triggered"
 
@@ -107,7 +107,7 @@ class Play:
     def _post_to_us(self, body: bytes, headers: dict[str, str]) -> int:
         return self.rig.client.post("/webhooks/pagerduty", data=body, headers=headers).status_code
 
-    def _has_told(self, step: str) -> bool:
+    def _has_notified(self, step: str) -> bool:
         """Tell whether the step was told of each incident: by a page of its own or by that of the storm."""
         shown = [self.rig.shows(one)["escalation"]["steps"] for one in self.incidents]
         return all({one["step"]: one["state"] for one in steps}[step] == "told" for steps in shown)
@@ -118,9 +118,11 @@ class Play:
         said = Counter(json.dumps(one.metadata, sort_keys=True) for one in self.rig.slack.messages)
         assert set(said.values()) == {1}
 
-    def _storm(self, place: str) -> dict[str, Any]:
+    def _storm(self, target_key: str) -> dict[str, Any]:
         (found,) = [
-            one for one in self.rig.client.get("/api/v1/storms").json["storms"] if one["place"] == place
+            one
+            for one in self.rig.client.get("/api/v1/storms").json["storms"]
+            if one["target_key"] == target_key
         ]
         return dict(found)
 
@@ -146,19 +148,21 @@ class RefusedPlay(Play):
         self.incidents = [self._posts(n)["incidents"][0] for n in range(COUNT)]
         self._waits_until(lambda: self._has_storm("responder:on-call"))
 
-    def _has_storm(self, place: str) -> bool:
-        return any(one["place"] == place for one in self.rig.client.get("/api/v1/storms").json["storms"])
+    def _has_storm(self, target_key: str) -> bool:
+        return any(
+            one["target_key"] == target_key for one in self.rig.client.get("/api/v1/storms").json["storms"]
+        )
 
     def is_refused(self) -> None:
         self._waits_until(lambda: all(self._is_refused(one) for one in self.incidents))
-        self._waits_until(lambda: self._has_told("on-call"))
+        self._waits_until(lambda: self._has_notified("on-call"))
         self._waits_until(lambda: len(self._pages("manager")) + self._counted() == COUNT)
         # A page of Manager's tells the step, too; what is said in a thread may come later, and once covers all.
-        self._waits_until(lambda: all(self._is_said(one) for one in self.incidents))
+        self._waits_until(lambda: all(self._is_notified(one) for one in self.incidents))
         said = [reply for reply in self.rig.replies() if "not paged" in reply]
         assert len(said) == 1
 
-    def _is_said(self, incident: str) -> bool:
+    def _is_notified(self, incident: str) -> bool:
         rows = {row["id"]: row["state"] for row in self.rig.shows(incident)["deliveries"]}
         return rows.get("unreached:on-call") == "delivered"
 

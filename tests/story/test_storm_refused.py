@@ -18,7 +18,7 @@ OPS = "#ops"
 
 
 @pytest.fixture(autouse=True)
-def budgets(rig: Rig) -> Iterator[None]:
+def vendor_limits(rig: Rig) -> Iterator[None]:
     rig.slack.workspace.add_channel(OPS)
     rig.slack.workspace.add_channel("#monitoring")
     rig.slack.keep_limits()
@@ -64,7 +64,7 @@ def test_what_was_not_delivered_names_whom_it_was_for(rig: Rig) -> None:
     assert "Page to pagerduty:on-call given up: invalid_routing_key" in said
 
 
-def test_the_status_the_metrics_and_one_notice_say_it(rig: Rig) -> None:
+def test_the_status_the_metrics_and_one_notice_show_it(rig: Rig) -> None:
     refused_after_the_first(rig)
     rig.passes("2m")
     assert rig.client.get("/api/v1/status").json["channels"]["pagerduty"]["state"] == "failing"
@@ -83,7 +83,7 @@ def test_the_storms_thread_has_one_mention(rig: Rig) -> None:
     assert "On-call" in said.words
 
 
-def test_the_mention_tells_the_step_of_each_and_the_next_is_due_in_its_time(rig: Rig) -> None:
+def test_the_mention_notifies_the_step_of_each_and_the_next_is_due_in_its_time(rig: Rig) -> None:
     ids = refused_after_the_first(rig)
     rig.passes("1m")
     for one in ids:
@@ -111,7 +111,7 @@ def test_a_fallback_responder_without_a_pager_is_mentioned_once(rig: Rig) -> Non
     assert len([one for one in in_the_storms_thread(rig) if "@manager" in one.words]) == 1
 
 
-def test_the_fallback_channel_is_told_once(rig: Rig) -> None:
+def test_the_fallback_channel_gets_one_message(rig: Rig) -> None:
     configure(rig, NOTICES + with_fallback(OPS))
     refused_after_the_first(rig)
     rig.passes("1m")
@@ -124,7 +124,7 @@ def test_the_fallback_channel_is_told_once(rig: Rig) -> None:
     assert call.pings == ["!here"]
 
 
-def test_who_comes_later_is_not_forgotten(rig: Rig) -> None:
+def test_incidents_that_join_later_are_notified_too(rig: Rig) -> None:
     configure(rig, NOTICES + with_fallback("manager"))
     refused_after_the_first(rig)
     later = breaks_out(rig, count=20, first=MANY)
@@ -175,16 +175,18 @@ def test_a_storms_message_that_is_refused_goes_to_the_fallback_channel_once(rig:
     rig.slack.archive(CRITICAL)
     rig.passes("1m")
     (summary,) = [root for root in in_channel(rig, OPS) if f"incidents in {OPS}" in root.text]
-    folded = [row for row in failed(rig) if row["what"] == "root" and "refused for all" in str(row["detail"])]
-    assert len(folded) > MANY / 2
-    assert f"{len(folded)} incidents" in summary.text
-    assert {row["target"] for row in folded} == {f"slack:{CRITICAL}"}
+    bundled = [
+        row for row in failed(rig) if row["what"] == "root" and "refused for all" in str(row["detail"])
+    ]
+    assert len(bundled) > MANY / 2
+    assert f"{len(bundled)} incidents" in summary.text
+    assert {row["target"] for row in bundled} == {f"slack:{CRITICAL}"}
     assert len(in_channel(rig, OPS)) < 10
     for one in ids:
         assert rig.shows(one)["escalation"]["steps"][0]["state"] == "told"
 
 
-def test_steps_are_told_in_the_thread_of_the_storm_in_the_fallback_channel(rig: Rig) -> None:
+def test_steps_are_notified_in_the_thread_of_the_storm_in_the_fallback_channel(rig: Rig) -> None:
     configure(rig, NOTICES + with_fallback(OPS))
     breaks_out(rig)
     rig.slack.archive(CRITICAL)

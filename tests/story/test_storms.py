@@ -23,7 +23,7 @@ LIMITS = f"limits: {{pagerduty: {EVENTS_A_MINUTE}/m}}\n"
 
 
 @pytest.fixture(autouse=True)
-def budgets(rig: Rig) -> Iterator[None]:
+def vendor_limits(rig: Rig) -> Iterator[None]:
     """Have the receiver keep to what Slack and PagerDuty take, the storm's own messages and pages too."""
     rig.slack.keep_limits()
     rig.pagerduty.keep_limits(EVENTS_A_MINUTE)
@@ -50,8 +50,10 @@ def ends(rig: Rig, count: int = MANY, severity: str = "critical", first: int = 0
     rig.works()
 
 
-def storm(rig: Rig, place: str = "channel:#alerts-critical") -> dict[str, Any]:
-    (found,) = [one for one in rig.client.get("/api/v1/storms").json["storms"] if one["place"] == place]
+def storm(rig: Rig, target_key: str = "channel:#alerts-critical") -> dict[str, Any]:
+    (found,) = [
+        one for one in rig.client.get("/api/v1/storms").json["storms"] if one["target_key"] == target_key
+    ]
     return dict(found)
 
 
@@ -133,16 +135,16 @@ def test_each_incident_keeps_its_state_its_timers_and_its_page_in_the_web(rig: R
 def test_the_page_of_an_incident_shows_no_page_that_only_the_storm_sent(rig: Rig) -> None:
     ids = breaks_out(rig)
     rig.passes("20s")
-    single, folded = (
-        next(one for one in ids if bool(rig.shows(one).get("storm")) is is_folded)
-        for is_folded in (False, True)
+    single, bundled = (
+        next(one for one in ids if bool(rig.shows(one).get("storm")) is is_bundled)
+        for is_bundled in (False, True)
     )
     words = "the page, as it would read now"
     assert words in rig.client.get(f"/incidents/{single}").text
-    assert words not in rig.client.get(f"/incidents/{folded}").text
+    assert words not in rig.client.get(f"/incidents/{bundled}").text
 
 
-def test_further_steps_fold_into_one_page_of_their_responder(rig: Rig) -> None:
+def test_further_steps_are_bundled_into_one_page_of_their_responder(rig: Rig) -> None:
     breaks_out(rig)
     rig.passes("4m50s")
     assert "team-lead" not in rig.paged()
@@ -164,7 +166,7 @@ def test_a_step_is_mentioned_once_in_the_storms_thread(rig: Rig) -> None:
     assert f"{storm(rig)['total']} incidents" in mention.words
 
 
-def test_who_has_no_pager_is_told_in_the_storms_thread(rig: Rig) -> None:
+def test_a_responder_without_pagerduty_is_notified_in_the_storms_thread(rig: Rig) -> None:
     """The step counts as told by the mention, so the next one waits its full time."""
     pagerless = ROUTING.replace(
         '"@team-lead", pagerduty: {routing_key: "${PAGERDUTY_TEAM_LEAD_KEY}"}', '"@team-lead"'
@@ -215,8 +217,8 @@ def test_acknowledging_a_storm_again_later_renews_what_was_acknowledged_with_it(
     rig.machine = build_machine(rig.parts)
     ids = breaks_out(rig)
     rig.passes("30s")
-    folded = [one for one in ids if rig.shows(one)["storm"]]
-    rig.answers(folded[0], "acknowledge", "carol")
+    bundled = [one for one in ids if rig.shows(one)["storm"]]
+    rig.answers(bundled[0], "acknowledge", "carol")
     one = storm(rig, "responder:on-call")["id"]
     for by in ("alice", "bob"):
         rig.client.post(f"/api/v1/storms/{one}/acknowledge", json={"by": by})
@@ -224,7 +226,7 @@ def test_acknowledging_a_storm_again_later_renews_what_was_acknowledged_with_it(
     counted = [rig.shows(one) for one in ids if rig.shows(one)["acknowledged_by"] == "bob"]
     assert len(counted) == storm(rig, "responder:on-call")["total"] - 1
     assert {one["state"] for one in counted} == {"acknowledged"}
-    assert rig.state(folded[0]) == "open"  # hers ran out
+    assert rig.state(bundled[0]) == "open"  # hers ran out
     assert len(pages(rig, action="acknowledge")) == 2
     assert storm(rig, "responder:on-call")["acknowledged_by"] == "bob"
 
@@ -238,7 +240,7 @@ def test_acknowledged_one_by_one_the_storms_page_is_acknowledged_too(rig: Rig) -
     assert len(pages(rig, action="acknowledge")) == 1
 
 
-def test_who_joins_after_the_acknowledgement_is_in_the_next_page(rig: Rig) -> None:
+def test_an_incident_that_joins_after_the_acknowledgement_is_in_the_next_page(rig: Rig) -> None:
     """At the earliest two minutes after the last, and under a key of its own: nobody would be woken else."""
     breaks_out(rig)
     rig.passes("20s")
@@ -268,7 +270,7 @@ def test_the_page_is_resolved_with_the_last_of_its_incidents(rig: Rig) -> None:
     assert all(incident.state == "resolved" for incident in rig.pagerduty.opened())
 
 
-def test_on_leaving_what_still_fires_is_said(rig: Rig) -> None:
+def test_when_a_storm_ends_what_still_fires_is_listed(rig: Rig) -> None:
     """As many as the channel takes in half a minute get their own message; the others are counted."""
     breaks_out(rig)
     rig.passes("20s")
@@ -347,7 +349,7 @@ def test_a_second_storm_is_another_one(rig: Rig) -> None:
     assert len(pages(rig)) == 2
 
 
-def tell(rig: Rig) -> None:
+def deliver_webhooks(rig: Rig) -> None:
     """Have PagerDuty's webhooks come in."""
     rig.pagerduty.webhooks.deliver(
         lambda body, headers: rig.client.post("/webhooks/pagerduty", data=body, headers=headers).status_code
@@ -375,13 +377,13 @@ def test_acknowledged_in_pagerduty_all_it_counts_is_acknowledged_without_an_echo
     rig.passes("20s")
     counted = storm(rig, "responder:on-call")["total"]
     rig.pagerduty.acknowledges(page_there(rig), "Alice Doe")
-    tell(rig)
+    deliver_webhooks(rig)
     rig.passes("30s")
     assert [rig.shows(one)["acknowledged_by"] for one in ids].count("Alice Doe") == counted
     assert pages(rig, action="acknowledge") == []
 
 
-def test_whose_storm_page_was_acknowledged_there_unheard_nobody_further_is_paged(answering: Rig) -> None:
+def test_an_acknowledgement_whose_webhook_was_lost_is_found_before_the_next_step(answering: Rig) -> None:
     """PagerDuty's webhook was lost, so PagerDuty is asked before the next step: once for all it counts."""
     rig = answering
     ids = breaks_out(rig)
@@ -396,7 +398,7 @@ def test_whose_storm_page_was_acknowledged_there_unheard_nobody_further_is_paged
     assert 1 <= asked.count([page.dedup_key]) < 10
 
 
-def test_whose_storm_page_nobody_answered_the_next_step_is_told(answering: Rig) -> None:
+def test_the_next_step_is_notified_where_the_storms_page_is_not_acknowledged(answering: Rig) -> None:
     rig = answering
     breaks_out(rig)
     rig.passes("10m")
@@ -409,7 +411,7 @@ def test_resolved_in_pagerduty_all_it_counts_is_closed_by_hand(answering: Rig) -
     rig.passes("20s")
     counted = storm(rig, "responder:on-call")["total"]
     rig.pagerduty.resolves(page_there(rig), "Alice Doe")
-    tell(rig)
+    deliver_webhooks(rig)
     rig.passes("30s")
     assert [rig.shows(one)["state"] for one in ids].count("resolved") == counted
     assert pages(rig, action="resolve") == []
@@ -428,7 +430,7 @@ def test_the_button_under_the_message_acknowledges_all_it_counts(answering: Rig)
     assert "Acknowledge all" not in summaries(rig)[0].words
 
 
-def test_somebody_who_took_it_back_since_keeps_it_so(rig: Rig) -> None:
+def test_an_incident_unacknowledged_since_stays_open(rig: Rig) -> None:
     """The answer reaches each member once; what people do to one of them afterwards stands."""
     last = breaks_out(rig)[-1]
     rig.passes("20s")
@@ -439,13 +441,13 @@ def test_somebody_who_took_it_back_since_keeps_it_so(rig: Rig) -> None:
     assert rig.state(last) == "open"
 
 
-def test_a_storm_nobody_knows_is_not_found(rig: Rig) -> None:
+def test_an_unknown_storm_is_not_found(rig: Rig) -> None:
     assert rig.client.post("/api/v1/storms/storm-nothing/acknowledge", json={}).status_code == 404
     assert rig.client.get("/storms/storm-nothing").status_code == 404
 
 
 @pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])
-def test_killed_again_and_again_everybody_is_told_and_nobody_twice(rig: Rig, is_after: bool) -> None:
+def test_killed_again_and_again_every_step_is_notified_once(rig: Rig, is_after: bool) -> None:
     """Each worker dies after some round trips to Redis; `test_storm_crashes.py` looks at every single one."""
     deaths = itertools.count()
     worker = Mortal(

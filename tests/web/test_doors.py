@@ -381,7 +381,7 @@ def test_without_tokens_a_webhook_at_a_wrong_address_is_judged_like_all_else(
 ) -> None:
     body = rig.payload(rig.alert("DiskFull"))
     assert rig.client.post(path, json=body, headers=headers).status_code == 403
-    assert rig.parts.notices.pending() == ({}, 0)
+    assert rig.parts.notices.list_pending() == ({}, 0)
 
 
 def test_where_a_token_is_asked_for_any_name_will_do(guarded: Rig) -> None:

@@ -54,7 +54,7 @@ def test_every_answer_is_as_described(guarded: Rig, operation: AnyOperation, mod
     guarded.slack.archive("#alerts-critical")
     incident = guarded.fires("DiskFull", host="a")
     storm = Storm(new_storm_id("channel:#a", guarded.clock()), "channel:#a", guarded.clock())
-    guarded.parts.shelf_of_storms.begin(storm, "", guarded.clock())
+    guarded.parts.storm_store.start_storm(storm, "", guarded.clock())
     known = {
         "incident_id": incident,
         "alertname": "DiskFull",

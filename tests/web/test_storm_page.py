@@ -14,7 +14,9 @@ def storm_path(rig: Rig) -> str:
     for n in range(130):
         rig.posts(rig.alert(f"Alert{n % 3}", host=str(n)), group={"host": str(n)})
     rig.passes("20s")
-    (found,) = [one for one in rig.client.get("/api/v1/storms").json["storms"] if "channel" in one["place"]]
+    (found,) = [
+        one for one in rig.client.get("/api/v1/storms").json["storms"] if "channel" in one["target_key"]
+    ]
     return f"/storms/{found['id']}"
 
 

@@ -11,7 +11,7 @@ from receiver.channels.pagerduty.client import EventsClient
 from receiver.channels.pagerduty.render import MAX_SUMMARY, SEVERITIES, render_action
 from receiver.channels.pagerduty.tidy import MAX_NAME, iso_time, tidy_line, tidy_link
 from receiver.domain.delivery import Receipt
-from receiver.domain.storm import Tally
+from receiver.domain.storm import StormSummary
 from receiver.domain.storm_ports import StormNotification
 
 Json = dict[str, Any]
@@ -40,7 +40,7 @@ class PagerDutyStorms:
         """Send the event once; the receipt's reference is the dedup key. Raises a DeliveryError."""
         event, target = render_storm_event(notification), notification.action.target
         if not target.secret:
-            said = event.get("payload", {}).get("summary", event["event_action"])
+            rendered = event.get("payload", {}).get("summary", event["event_action"])
             self._record(
                 {
                     "at": notification.now,
@@ -48,7 +48,7 @@ class PagerDutyStorms:
                     "storm": notification.storm.id,
                     "to": f"{target.kind}:{target.address}",
                     "key": notification.action.key,
-                    "text": said,
+                    "text": rendered,
                     "event": event,
                 }
             )
@@ -66,33 +66,33 @@ def render_storm_event(notification: StormNotification) -> Json:
     return render_action(notification.action, lambda key: _render_trigger(notification, key))
 
 
-def render_storm_summary(tally: Tally) -> str:
+def render_storm_summary(summary: StormSummary) -> str:
     """Return the page's title: `37 incidents in #alerts-critical: 20 HighCPU, 12 DiskFull, 5 others`."""
-    number = "1 incident" if tally.total == 1 else f"{tally.total} incidents"
-    channels = [tidy_line(name, MAX_NAME) for name in tally.channels[:_MAX_CHANNELS]]
+    number = "1 incident" if summary.total == 1 else f"{summary.total} incidents"
+    channels = [tidy_line(name, MAX_NAME) for name in summary.channels[:_MAX_CHANNELS]]
     where = f" in {', '.join(channels)}" if channels else ""
-    more = "" if len(tally.channels) <= _MAX_CHANNELS else " and others"
-    said = [f"{number} {_name(name)}" for name, number in tally.names[:_MAX_NAMES_IN_TITLE]]
-    rest = sum(number for _, number in tally.names[_MAX_NAMES_IN_TITLE:])
-    said += [f"{rest} other{'s' if rest > 1 else ''}"] if rest else []
-    return tidy_line(f"{number}{where}{more}: {', '.join(said)}", MAX_SUMMARY)
+    more = "" if len(summary.channels) <= _MAX_CHANNELS else " and others"
+    rendered = [f"{number} {_name(name)}" for name, number in summary.names[:_MAX_NAMES_IN_TITLE]]
+    rest = sum(number for _, number in summary.names[_MAX_NAMES_IN_TITLE:])
+    rendered += [f"{rest} other{'s' if rest > 1 else ''}"] if rest else []
+    return tidy_line(f"{number}{where}{more}: {', '.join(rendered)}", MAX_SUMMARY)
 
 
 def _render_trigger(notification: StormNotification, dedup_key: str) -> Json:
-    storm, tally = notification.storm, notification.tally
+    storm, summary = notification.storm, notification.summary
     event: Json = {
         "event_action": "trigger",
         "dedup_key": dedup_key,
         "payload": {
-            "summary": render_storm_summary(tally),
+            "summary": render_storm_summary(summary),
             "source": "receiver",
-            "severity": SEVERITIES[tally.severity],
+            "severity": SEVERITIES[summary.severity],
             "timestamp": iso_time(storm.began_at),
             "class": "storm",
             "custom_details": {
-                "incidents": tally.total,
-                "by_alertname": {_name(name): number for name, number in tally.names[:_MAX_NAMES]},
-                "by_severity": {str(severity): number for severity, number in tally.severities},
+                "incidents": summary.total,
+                "by_alertname": {_name(name): number for name, number in summary.names[:_MAX_NAMES]},
+                "by_severity": {str(severity): number for severity, number in summary.severities},
                 "note": "Acknowledging or resolving this does so to all incidents it counts.",
             },
         },

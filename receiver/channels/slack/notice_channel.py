@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from receiver.channels.slack.message import MAX_TEXT, Message
 from receiver.channels.slack.mrkdwn import join_lines, line
-from receiver.channels.slack.poster import Mark, Poster
+from receiver.channels.slack.poster import MessageMetadata, Poster
 from receiver.domain.delivery import Receipt
-from receiver.domain.notice import MAX_LINE, Posting
+from receiver.domain.notice import MAX_LINE, NoticeMessage
 
 _HEAD = "🛠 The receiver says:"
 # A line may carry a count behind its words.
@@ -20,22 +20,24 @@ class SlackNotices:
         self._channel = channel
         self._poster = poster
 
-    def send_notice(self, posting: Posting) -> Receipt:
-        """Post what *posting* says."""
-        return self._poster.post(_mark(posting), self._channel, lambda _: Message(render_notice(posting)))
+    def send_notice(self, message: NoticeMessage) -> Receipt:
+        """Post what *message* says."""
+        return self._poster.post_message(
+            _metadata_for(message), self._channel, lambda _: Message(render_notice(message))
+        )
 
-    def find_notice(self, posting: Posting) -> Receipt | None:
+    def find_notice(self, message: NoticeMessage) -> Receipt | None:
         """Return the receipt of an earlier attempt that did arrive; None also where Slack won't tell."""
-        return self._poster.find(_mark(posting), self._channel, posting.began_at)
+        return self._poster.find_receipt(_metadata_for(message), self._channel, message.began_at)
 
 
-def render_notice(posting: Posting) -> str:
+def render_notice(message: NoticeMessage) -> str:
     """Return the message's text; alert names in it come from strangers, and ping nobody."""
-    said = [line(each, _ROOM) for each in posting.lines]
-    if len(said) == 1:
-        return join_lines([f"🛠 {said[0]}"], MAX_TEXT)
-    return join_lines([_HEAD, *(f"• {each}" for each in said)], MAX_TEXT)
+    lines = [line(each, _ROOM) for each in message.lines]
+    if len(lines) == 1:
+        return join_lines([f"🛠 {lines[0]}"], MAX_TEXT)
+    return join_lines([_HEAD, *(f"• {each}" for each in lines)], MAX_TEXT)
 
 
-def _mark(posting: Posting) -> Mark:
-    return Mark("notice", posting.id, "notice")
+def _metadata_for(message: NoticeMessage) -> MessageMetadata:
+    return MessageMetadata("notice", message.id, "notice")

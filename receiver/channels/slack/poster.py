@@ -31,25 +31,31 @@ _CLOCK_SLACK_S = 60.0
 
 
 @dataclass(frozen=True)
-class Mark:
+class MessageMetadata:
     """What one message is known by, in its metadata and to us: whose it is, and which of theirs."""
 
     kind: str
     id: str
     key: str
-    more: Mapping[str, str] = field(default_factory=dict)
+    extra: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def metadata(self) -> dict[str, Any]:
-        return {"event_type": self.kind, "event_payload": {self.kind: self.id, **self.more}}
+    def slack_metadata(self) -> dict[str, Any]:
+        return {"event_type": self.kind, "event_payload": {self.kind: self.id, **self.extra}}
 
 
 class Poster(Protocol):
     """Sends once for each call, and never sleeps. A *thread* is the reference of the message it hangs on."""
 
-    def post(self, mark: Mark, channel: str, render: Render, thread: str = "") -> Receipt: ...
-    def edit(self, mark: Mark, channel: str, render: Render, message: str) -> Receipt: ...
-    def find(self, mark: Mark, channel: str, since: float, thread: str = "") -> Receipt | None: ...
+    def post_message(
+        self, metadata: MessageMetadata, channel: str, render: Render, thread: str = ""
+    ) -> Receipt: ...
+    def edit_message(
+        self, metadata: MessageMetadata, channel: str, render: Render, message: str
+    ) -> Receipt: ...
+    def find_receipt(
+        self, metadata: MessageMetadata, channel: str, since: float, thread: str = ""
+    ) -> Receipt | None: ...
 
 
 class SlackPoster:
@@ -60,7 +66,9 @@ class SlackPoster:
         self._directory = Directory(client, clock)
         self._clock = clock
 
-    def post(self, mark: Mark, channel: str, render: Render, thread: str = "") -> Receipt:
+    def post_message(
+        self, metadata: MessageMetadata, channel: str, render: Render, thread: str = ""
+    ) -> Receipt:
         """Post a message, or a reply in *thread*; return the receipt with the reference `CHANNEL:TS`.
 
         Formatting that Slack refuses is given up within this one call, and a reply that its thread refuses
@@ -68,38 +76,43 @@ class SlackPoster:
         """
         where: dict[str, Any] = {
             "channel": channel,
-            "metadata": mark.metadata,
+            "metadata": metadata.slack_metadata,
             "unfurl_links": False,
             "unfurl_media": False,
         }
         if not thread:
-            receipt, reference = self._send("chat.postMessage", where, mark, render)
+            receipt, reference = self._send_formatted("chat.postMessage", where, metadata, render)
             self._directory.learn(channel, reference.channel)
             return receipt
-        root = _parse(thread)
+        root = _require_reference(thread)
         where["channel"] = root.channel
         try:
-            return self._send("chat.postMessage", {**where, "thread_ts": root.ts}, mark, render, root.ts)[0]
+            return self._send_formatted(
+                "chat.postMessage", {**where, "thread_ts": root.ts}, metadata, render, root.ts
+            )[0]
         except PermanentDeliveryError as error:
             if not is_for_thread(error):
                 raise
-            _warn("slack's thread takes no reply", mark, error)
+            _log_warning("slack's thread takes no reply", metadata, error)
             note = tell_aside(error)
         url = permalink(self._directory.find_team_url(), root)
 
         def render_in_channel(rung: Rung) -> Message:
             return render_aside(render(rung), url, "this message")
 
-        receipt, _ = self._send("chat.postMessage", where, mark, render_in_channel)
+        receipt, _ = self._send_formatted("chat.postMessage", where, metadata, render_in_channel)
         return replace(receipt, note="; ".join(filter(None, (note, receipt.note))))
 
-    def edit(self, mark: Mark, channel: str, render: Render, message: str) -> Receipt:  # noqa: ARG002  # Poster's
+    def edit_message(self, metadata: MessageMetadata, channel: str, render: Render, message: str) -> Receipt:
         """Bring *message* up to what is so now; twice is harmless. Raises a DeliveryError."""
-        reference = _parse(message)
+        del channel  # Poster's
+        reference = _require_reference(message)
         where = {"channel": reference.channel, "ts": reference.ts}
-        return self._send("chat.update", where, mark, render)[0]
+        return self._send_formatted("chat.update", where, metadata, render)[0]
 
-    def find(self, mark: Mark, channel: str, since: float, thread: str = "") -> Receipt | None:
+    def find_receipt(
+        self, metadata: MessageMetadata, channel: str, since: float, thread: str = ""
+    ) -> Receipt | None:
         """Return the receipt of a post tried since *since* that did arrive.
 
         None also where Slack won't tell: then it is sent again.
@@ -107,41 +120,52 @@ class SlackPoster:
         oldest = f"{since - _CLOCK_SLACK_S:.6f}"
         root = parse_reference(thread)
         try:
-            if root is not None and (ts := self._find_reply(mark, root, oldest)):
+            if root is not None and (ts := self._find_reply(metadata, root, oldest)):
                 return self._receipt({"channel": root.channel, "ts": ts}, thread_ts=root.ts)[0]
             channel_id = root.channel if root is not None else self._directory.find_channel(channel)
             if channel_id is None:
                 return None
-            ts = self._search("conversations.history", mark, {"channel": channel_id, "oldest": oldest})
+            ts = self._search_messages(
+                "conversations.history", metadata, {"channel": channel_id, "oldest": oldest}
+            )
         except DeliveryError as error:
-            _warn("slack could not be searched", mark, error)
+            _log_warning("slack could not be searched", metadata, error)
             return None
         note = FOUND_ASIDE if thread else ""
         return self._receipt({"channel": channel_id, "ts": ts}, note)[0] if ts else None
 
-    def _find_reply(self, mark: Mark, root: Reference, oldest: str) -> str | None:
+    def _find_reply(self, metadata: MessageMetadata, root: Reference, oldest: str) -> str | None:
         where = {"channel": root.channel, "ts": root.ts, "oldest": oldest}
         try:
-            return self._search("conversations.replies", mark, where)
+            return self._search_messages("conversations.replies", metadata, where)
         except PermanentDeliveryError as error:
             if not is_for_thread(error):
                 raise
             return None
 
-    def _search(self, method: str, mark: Mark, where: Mapping[str, Any]) -> str | None:
-        return find_ts(self._client, method, where, lambda found: found.get("metadata") == mark.metadata)
+    def _search_messages(
+        self, method: str, metadata: MessageMetadata, where: Mapping[str, Any]
+    ) -> str | None:
+        return find_ts(
+            self._client, method, where, lambda found: found.get("metadata") == metadata.slack_metadata
+        )
 
-    def _send(
-        self, method: str, where: Mapping[str, Any], mark: Mark, render: Render, thread_ts: str = ""
+    def _send_formatted(
+        self,
+        method: str,
+        where: Mapping[str, Any],
+        metadata: MessageMetadata,
+        render: Render,
+        thread_ts: str = "",
     ) -> tuple[Receipt, Reference]:
         for rung in (Rung.FULL, Rung.PLAIN):
             try:
-                content = _content(render(rung), is_edit=method == "chat.update")
+                content = _render_content(render(rung), is_edit=method == "chat.update")
                 answer = self._client.post(method, {**where, **content})
             except (PermanentDeliveryError, SlackObjectFormationError) as error:
                 if isinstance(error, DeliveryError) and error.reason not in REFUSED_FORMATS:
                     raise
-                _warn("slack refused the formatting", mark, error)
+                _log_warning("slack refused the formatting", metadata, error)
             else:
                 note = "" if rung is Rung.FULL else "Slack refused the formatting: sent as plain"
                 return self._receipt(answer, note, thread_ts)
@@ -165,43 +189,57 @@ class SimulatedPoster:
         self._record = record
         self._clock = clock
 
-    def post(self, mark: Mark, channel: str, render: Render, thread: str = "") -> Receipt:
+    def post_message(
+        self, metadata: MessageMetadata, channel: str, render: Render, thread: str = ""
+    ) -> Receipt:
         """Record what Slack would have been sent."""
-        name = f"{mark.kind}:{mark.id}:{mark.key}"
+        name = f"{metadata.kind}:{metadata.id}:{metadata.key}"
         action = "reply" if thread else "post"
-        return self._keep(mark, channel, render, action=action, message=f"simulated:{name}", thread=thread)
+        return self._record_message(
+            metadata, channel, render, action=action, message=f"simulated:{name}", thread=thread
+        )
 
-    def edit(self, mark: Mark, channel: str, render: Render, message: str) -> Receipt:
+    def edit_message(self, metadata: MessageMetadata, channel: str, render: Render, message: str) -> Receipt:
         """Record the edit; it keeps the message's reference."""
-        return self._keep(mark, channel, render, action="update", message=message)
+        return self._record_message(metadata, channel, render, action="update", message=message)
 
-    def find(self, mark: Mark, channel: str, since: float, thread: str = "") -> Receipt | None:  # noqa: ARG002  # Poster's
+    def find_receipt(
+        self, metadata: MessageMetadata, channel: str, since: float, thread: str = ""
+    ) -> Receipt | None:
         """Return None: what was recorded twice does no harm."""
+        del metadata, channel, since, thread  # Poster's
         return None
 
-    def _keep(
-        self, mark: Mark, channel: str, render: Render, *, action: str, message: str, thread: str = ""
+    def _record_message(
+        self,
+        metadata: MessageMetadata,
+        channel: str,
+        render: Render,
+        *,
+        action: str,
+        message: str,
+        thread: str = "",
     ) -> Receipt:
-        at, said = self._clock(), render(Rung.FULL)
+        at, rendered = self._clock(), render(Rung.FULL)
         self._record(
             {
                 "at": at,
                 "incident": "",
-                mark.kind: mark.id,
+                metadata.kind: metadata.id,
                 "to": f"slack:{channel}",
-                "key": mark.key,
+                "key": metadata.key,
                 "action": action,
                 "channel": channel,
                 "thread": thread,
                 "message": message,
-                "text": said.text,
-                "blocks": list(said.blocks),
+                "text": rendered.text,
+                "blocks": list(rendered.blocks),
             }
         )
         return Receipt(at, message, is_simulated=True)
 
 
-def _parse(text: str) -> Reference:
+def _require_reference(text: str) -> Reference:
     """Return the message to edit or reply to; one that was only simulated is none in Slack."""
     reference = parse_reference(text)
     if reference is None:
@@ -211,7 +249,7 @@ def _parse(text: str) -> Reference:
     return reference
 
 
-def _content(message: Message, *, is_edit: bool) -> dict[str, Any]:
+def _render_content(message: Message, *, is_edit: bool) -> dict[str, Any]:
     """Return the words as Slack takes them: it makes no links and mentions of its own of them.
 
     In an edit an empty list of blocks takes away those of before.
@@ -222,6 +260,6 @@ def _content(message: Message, *, is_edit: bool) -> dict[str, Any]:
     return {**content, "blocks": list(message.blocks)} if message.blocks or is_edit else content
 
 
-def _warn(event: str, mark: Mark, error: Exception) -> None:
-    fields: dict[str, object] = {mark.kind: mark.id, "error": one_line(str(error), 500)}
+def _log_warning(event: str, metadata: MessageMetadata, error: Exception) -> None:
+    fields: dict[str, object] = {metadata.kind: metadata.id, "error": one_line(str(error), 500)}
     _LOG.warning(event, extra={"fields": fields})

@@ -82,8 +82,8 @@ def _row(item: ReviewItem, public_url: str, links: int) -> str:
     counts = _count(item.count, "alert")
     if item.still_firing:
         counts += f", {item.still_firing} still firing" if item.count > 1 else ", still firing"
-    said = [f"{mark} {name}", counts, f"last {moment(item.last_at)}", _incidents(item, public_url, links)]
-    return " · ".join(filter(None, said))
+    rendered = [f"{mark} {name}", counts, f"last {moment(item.last_at)}", _incidents(item, public_url, links)]
+    return " · ".join(filter(None, rendered))
 
 
 def _incidents(item: ReviewItem, public_url: str, links: int) -> str:
@@ -107,12 +107,12 @@ def _rest(review: Review, left_out: int) -> str:
 
 
 def _links(notification: ReviewNotification) -> str:
-    said = ""
+    rendered = ""
     for label, url in notification.links[:_MAX_LINKED]:
-        shown = f"{' · ' if said else ''}{link(url, label)}"
-        if is_link(url) and len(said) + len(shown) <= _MAX_LINKS:
-            said += shown
-    return f"🔗 {said}" if said else ""
+        shown = f"{' · ' if rendered else ''}{link(url, label)}"
+        if is_link(url) and len(rendered) + len(shown) <= _MAX_LINKS:
+            rendered += shown
+    return f"🔗 {rendered}" if rendered else ""
 
 
 def _reviewed(record: ReviewRecord) -> str:

@@ -14,13 +14,13 @@ from receiver.domain.action import Reply
 from receiver.domain.heading import find_heading
 from receiver.domain.incident import Incident
 from receiver.domain.policy import PAGERDUTY, SLACK
-from receiver.domain.storm import Tally
+from receiver.domain.storm import StormSummary
 from receiver.domain.storm_ports import StormNotification
 from receiver.text import is_web_link
 
 BUTTONS = "storm"  # the block_id by which a click on the button comes back
 ACKNOWLEDGE = "acknowledge_storm"
-_MAX_TAKERS = 5
+_MAX_ACKNOWLEDGED_BY = 5
 _MAX_NAMES = 15
 _MAX_NAME = 80
 
@@ -31,9 +31,9 @@ def render_storm(notification: StormNotification, rung: Rung = Rung.FULL) -> Mes
     if isinstance(action, Reply):
         if action.reply_kind == "storm_step":
             return Message(_step(notification, action), links_names=True)
-        if action.reply_kind == "storm_unreached":
-            return Message(_unreached(notification, action), links_names=True)
-        return Message(_over(notification))
+        if action.reply_kind == "storm_page_delayed":
+            return Message(_page_delayed(notification, action), links_names=True)
+        return Message(_end(notification))
     title = _title(notification)
     lines = list(_lines(notification))
     if rung is Rung.PLAIN:
@@ -45,42 +45,42 @@ def _blocks(notification: StormNotification, title: str, lines: Sequence[str]) -
     yield header(plain(title))
     yield section(join_lines(lines[:-1], MAX_TEXT))
     yield context([lines[-1]])
-    if notification.tally.open:
+    if notification.summary.open:
         yield actions([button("Acknowledge all", ACKNOWLEDGE, notification.storm.id, "primary")], BUTTONS)
 
 
 def _title(notification: StormNotification) -> str:
     """Return the headline, plain: `🌪 37 incidents in #alerts-critical: 30 open, 7 acknowledged`."""
-    storm, tally = notification.storm, notification.tally
-    mark = "🌪" if storm.is_on else ("✅" if tally.resolved == tally.total else "🌤")
-    over = "" if storm.is_on else " · storm over"
-    return f"{mark} {_incidents(tally.total)} in {storm.name}: {_states(tally)}{over}"
+    storm, summary = notification.storm, notification.summary
+    mark = "🌪" if storm.is_active else ("✅" if summary.resolved == summary.total else "🌤")
+    over = "" if storm.is_active else " · storm over"
+    return f"{mark} {_incidents(summary.total)} in {storm.name}: {_states(summary)}{over}"
 
 
 def _incidents(number: int) -> str:
     return "1 incident" if number == 1 else f"{number} incidents"
 
 
-def _states(tally: Tally) -> str:
-    numbers = ((tally.open, "open"), (tally.acknowledged, "acknowledged"), (tally.resolved, "resolved"))
+def _states(summary: StormSummary) -> str:
+    numbers = ((summary.open, "open"), (summary.acknowledged, "acknowledged"), (summary.resolved, "resolved"))
     return ", ".join(f"{number} {word}" for number, word in numbers if number) or "none"
 
 
 def _lines(notification: StormNotification) -> Iterator[str]:
     """Yield what is counted; the last line is the small print."""
-    tally = notification.tally
+    summary = notification.summary
     yield " · ".join(
         f"{severity_mark(severity)} {number} {severity_word(severity).lower()}"
-        for severity, number in tally.severities
+        for severity, number in summary.severities
     )
-    yield _names(tally.names)
-    if tally.newest:
-        newest = tally.newest[0]
+    yield _names(summary.names)
+    if summary.newest:
+        newest = summary.newest[0]
         name = line(newest.alertname, _MAX_NAME) or "an alert without a name"
-        summary = line(find_heading(newest).counted_summary, 200)
-        yield f"Newest: {_linked(notification, newest, name)} · {summary}".rstrip(" ·")
-    if tally.takers:
-        yield f"👀 Acknowledged by {_takers(tally.takers)}"
+        heading = line(find_heading(newest).counted_summary, 200)
+        yield f"Newest: {_linked(notification, newest, name)} · {heading}".rstrip(" ·")
+    if summary.acknowledged_by:
+        yield f"👀 Acknowledged by {_acknowledged_by(summary.acknowledged_by)}"
     yield _small_print(notification)
 
 
@@ -94,13 +94,13 @@ def _names(names: Sequence[tuple[str, int]]) -> str:
     return "\n".join([*shown, *([f"… and {_incidents(rest)} by other names"] if rest else [])])
 
 
-def _takers(takers: Sequence[tuple[str, int]]) -> str:
+def _acknowledged_by(people: Sequence[tuple[str, int]]) -> str:
     """Return who has how many; those who have fewest are counted."""
     shown = [
-        f"{line(name, MAX_BY) or 'somebody'}{f' ({number})' if len(takers) > 1 else ''}"
-        for name, number in takers[:_MAX_TAKERS]
+        f"{line(name, MAX_BY) or 'somebody'}{f' ({number})' if len(people) > 1 else ''}"
+        for name, number in people[:_MAX_ACKNOWLEDGED_BY]
     ]
-    rest = len(takers) - len(shown)
+    rest = len(people) - len(shown)
     return ", ".join([*shown, *([f"{rest} more"] if rest else [])])
 
 
@@ -111,13 +111,13 @@ def _linked(notification: StormNotification, incident: Incident, words: str) -> 
 
 
 def _small_print(notification: StormNotification) -> str:
-    said = [f"Since {moment(notification.storm.began_at)}"]
-    said.append("each incident keeps its own state and escalation")
+    rendered = [f"Since {moment(notification.storm.began_at)}"]
+    rendered.append("each incident keeps its own state and escalation")
     url = notification.public_url
     if is_web_link(url):
         page = f"{url.rstrip('/')}/storms/{notification.storm.id}"
-        said += [link(page, "all of them")] if is_link(page) else []
-    return " · ".join(said)
+        rendered += [link(page, "all of them")] if is_link(page) else []
+    return " · ".join(rendered)
 
 
 def _step(notification: StormNotification, reply: Reply) -> str:
@@ -128,26 +128,26 @@ def _step(notification: StormNotification, reply: Reply) -> str:
     target = responder.find_target(SLACK)
     who = f"{line(responder.title, _MAX_NAME)} {mention(target.address) if target else ''}".rstrip()
     doing = "Paging" if responder.find_target(PAGERDUTY) else "Telling"
-    return f"📟 {doing} {who}: {_incidents(notification.tally.total)} in this storm not acknowledged"
+    return f"📟 {doing} {who}: {_incidents(notification.summary.total)} in this storm not acknowledged"
 
 
-def _unreached(notification: StormNotification, reply: Reply) -> str:
+def _page_delayed(notification: StormNotification, reply: Reply) -> str:
     """Return that PagerDuty has not taken the page for so many, with whom to mention."""
     if reply.step is None:
         return ""
     target = reply.step.responder.find_target(SLACK)
     who = f"{line(reply.step.responder.title, _MAX_NAME)} {mention(target.address) if target else '<!here>'}"
-    return f"⚠️ PagerDuty can't be reached: {who}, {_incidents(notification.tally.total)} not paged"
+    return f"⚠️ PagerDuty can't be reached: {who}, {_incidents(notification.summary.total)} not paged"
 
 
-def _over(notification: StormNotification) -> str:
+def _end(notification: StormNotification) -> str:
     """Return that the storm is over, and what fires on without a message of its own."""
-    left = len(notification.storm.left)
-    own = f"; {_incidents(left)} {'gets a message of its' if left == 1 else 'get messages of their'} own"
-    head = f"🌤 The storm is over{own if left else ''}"
-    if not notification.unsaid:
+    number = len(notification.storm.released)
+    own = f"; {_incidents(number)} {'gets a message of its' if number == 1 else 'get messages of their'} own"
+    head = f"🌤 The storm is over{own if number else ''}"
+    if not notification.without_message:
         return head
-    total = sum(number for _, number in notification.unsaid)
+    total = sum(number for _, number in notification.without_message)
     return join_lines(
-        [f"{head}. {_incidents(total)} more still firing:", _names(notification.unsaid)], MAX_TEXT
+        [f"{head}. {_incidents(total)} more still firing:", _names(notification.without_message)], MAX_TEXT
     )

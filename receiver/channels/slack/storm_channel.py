@@ -6,7 +6,7 @@ from dataclasses import replace
 from functools import partial
 
 from receiver.channels.slack.address_book import AddressBook
-from receiver.channels.slack.poster import Mark, Poster
+from receiver.channels.slack.poster import MessageMetadata, Poster
 from receiver.channels.slack.storm import render_storm
 from receiver.domain.action import Reply, Update
 from receiver.domain.delivery import Receipt
@@ -25,12 +25,12 @@ class SlackStorms:
 
     def send_storm(self, notification: StormNotification) -> Receipt:
         """Post, edit or reply; return the receipt with its reference."""
-        notification = self._introduce(notification)
+        notification = self._resolve_mentions(notification)
         action, render = notification.action, partial(render_storm, notification)
-        channel, known_by = action.target.address, mark(notification)
+        channel, metadata = action.target.address, metadata_for(notification)
         if isinstance(action, Update):
-            return self._poster.edit(known_by, channel, render, action.message)
-        return self._poster.post(known_by, channel, render, _thread(notification))
+            return self._poster.edit_message(metadata, channel, render, action.message)
+        return self._poster.post_message(metadata, channel, render, _thread(notification))
 
     def find_storm(self, notification: StormNotification, since: float) -> Receipt | None:
         """Return the receipt of a post or reply tried since *since* that did arrive, as far as that can be
@@ -39,9 +39,11 @@ class SlackStorms:
         action = notification.action
         if isinstance(action, Update):
             return None
-        return self._poster.find(mark(notification), action.target.address, since, _thread(notification))
+        return self._poster.find_receipt(
+            metadata_for(notification), action.target.address, since, _thread(notification)
+        )
 
-    def _introduce(self, notification: StormNotification) -> StormNotification:
+    def _resolve_mentions(self, notification: StormNotification) -> StormNotification:
         """Return a step's reply with the ID of whom it names, as far as Slack tells it."""
         action = notification.action
         if self._address_book is None or not isinstance(action, Reply) or action.step is None:
@@ -50,11 +52,11 @@ class SlackStorms:
         return replace(notification, action=replace(action, step=replace(action.step, responder=responder)))
 
 
-def mark(notification: StormNotification) -> Mark:
+def metadata_for(notification: StormNotification) -> MessageMetadata:
     """Return what a storm's message or reply is known by."""
     action = notification.action
     more = {"key": action.key, "about": action.instance}
-    return Mark("storm", notification.storm.id, action.key, more)
+    return MessageMetadata("storm", notification.storm.id, action.key, more)
 
 
 def _thread(notification: StormNotification) -> str:

@@ -9,7 +9,7 @@ from receiver.web.board import describe_state
 from receiver.web.charts import draw_days, draw_ranks
 from receiver.web.past import PastQuery, build_past, describe_wait
 from receiver.web.questions import read_query
-from receiver.web.rankings import NOISIEST, rank_habits, rank_waits
+from receiver.web.rankings import NOISIEST, rank_alerts, rank_durations
 from receiver.web.relative import url_for
 from receiver.web.rows import format_moment
 from receiver.wiring import Parts
@@ -27,13 +27,13 @@ def add_history(pages: Blueprint, parts: Parts) -> None:
             "history.html",
             asked=asked,
             past=past,
-            noisiest=past.habits[:NOISIEST],
+            noisiest=past.alert_stats[:NOISIEST],
             severities=sorted(
                 {severity for day in past.days for severity, _ in day.counts}, key=lambda one: -one.rank
             ),
             days_chart=draw_days(past.days),
-            waits_chart=draw_ranks(rank_waits(past.acknowledging, past.resolving)),
-            rankings=[(ranking, draw_ranks(ranking.ranks)) for ranking in rank_habits(past.habits)],
+            waits_chart=draw_ranks(rank_durations(past.acknowledging, past.resolving)),
+            rankings=[(ranking, draw_ranks(ranking.ranks)) for ranking in rank_alerts(past.alert_stats)],
             turn=lambda page: url_for("pages.history", **asked.list_fields(page)),
             say_wait=describe_wait,
             say_state=describe_state,

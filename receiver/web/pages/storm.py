@@ -27,15 +27,15 @@ def add_storm(pages: Blueprint, parts: Parts) -> None:
     def storm(storm_id: str) -> Response:
         """Show a storm: its numbers and its incidents, most urgent first."""
         asked = read_query(PartQuery, request.args)
-        held = parts.shelf_of_storms.load(storm_id)
-        shown, troubles = describe_storm(parts, held), find_serious_troubles(parts)
-        heads = parts.incidents.load_heads(list_incident_ids(held))
+        loaded = parts.storm_store.load_storm(storm_id)
+        shown, troubles = describe_storm(parts, loaded), find_serious_troubles(parts)
+        heads = parts.incidents.load_heads(list_incident_ids(loaded))
         board = lay_out(parts, heads.values(), asked.page)
         return answer_living(
             "storm.html",
             (shown, replace(board, at=""), troubles, show_maintenance(parts)),
             storm=shown,
-            name=held.storm.name,
+            name=loaded.storm.name,
             board=board,
             troubles=troubles,
             turn=lambda page: url_for("pages.storm", storm_id=storm_id, **asked.list_fields(page)),

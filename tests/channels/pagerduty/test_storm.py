@@ -13,7 +13,7 @@ from receiver.channels.pagerduty.render import MAX_EVENT, MAX_SUMMARY
 from receiver.channels.pagerduty.storm import PagerDutyStorms, render_storm_event
 from receiver.domain.action import Page, ResolvePage
 from receiver.domain.policy import PAGERDUTY, Step, Target
-from receiver.domain.storm import Counted, Member, Storm, count
+from receiver.domain.storm import Member, MemberState, Storm, summarize_storm
 from receiver.domain.storm_ports import StormNotification
 from tests.builders import OPENED_AT, a_responder, an_incident
 
@@ -25,10 +25,12 @@ PAGE = Page("page:1", "", PAGERDUTY, TARGET, 0.0, "", KEY, Step("on-call", a_res
 
 def a_page_of(*names: str, action: Any = PAGE, public_url: str = "") -> StormNotification:
     members = [
-        Counted(f"i{n}", Member(OPENED_AT), replace(an_incident(), id=f"i{n}", alertname=name, channel="#a"))
+        MemberState(
+            f"i{n}", Member(OPENED_AT), replace(an_incident(), id=f"i{n}", alertname=name, channel="#a")
+        )
         for n, name in enumerate(names)
     ]
-    return StormNotification(action, STORM, count(members), OPENED_AT, public_url)
+    return StormNotification(action, STORM, summarize_storm(members), OPENED_AT, public_url)
 
 
 def test_the_page_counts_what_it_stands_for() -> None:

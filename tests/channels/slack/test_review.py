@@ -234,7 +234,7 @@ def test_another_review_is_not_mistaken_for_it(slack, reviews):
     assert reviews.find_review(a_notification(), 0.0) is None
 
 
-def test_where_slack_will_not_tell_it_counts_as_not_sent(slack, reviews):
+def test_where_slack_refuses_the_search_it_counts_as_not_sent(slack, reviews):
     slack.fail_next("conversations.list", error="missing_scope")
     assert reviews.find_review(a_notification(), 0.0) is None
 

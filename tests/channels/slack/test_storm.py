@@ -14,7 +14,7 @@ from receiver.channels.slack.message import MAX_TEXT, Rung
 from receiver.channels.slack.storm import render_storm
 from receiver.domain.action import Post, Reply
 from receiver.domain.policy import SLACK, Step, Target
-from receiver.domain.storm import Counted, Member, Storm, count
+from receiver.domain.storm import Member, MemberState, Storm, summarize_storm
 from receiver.domain.storm_ports import StormNotification
 from tests.builders import OPENED_AT, a_responder, an_incident
 from tests.mocks import blockkit
@@ -28,7 +28,7 @@ def a_storm_notification(
     *names: str, action: Any = POST, storm: Storm = STORM, **more: Any
 ) -> StormNotification:
     members = [
-        Counted(
+        MemberState(
             f"i{n}",
             Member(OPENED_AT),
             replace(
@@ -42,7 +42,7 @@ def a_storm_notification(
         )
         for n, name in enumerate(names)
     ]
-    return StormNotification(action, storm, count(members), OPENED_AT, **more)
+    return StormNotification(action, storm, summarize_storm(members), OPENED_AT, **more)
 
 
 def words(message: Any) -> str:
@@ -64,21 +64,25 @@ def test_the_message_counts_by_name_and_severity_and_links_the_newest() -> None:
     assert (button["action_id"], button["value"]) == ("acknowledge_storm", STORM.id)
 
 
-def taken(by: str, number: int) -> list[Counted]:
+def acknowledged_members(by: str, number: int) -> list[MemberState]:
     """Return *number* members that *by* has acknowledged, or nobody."""
     incident = replace(an_incident(), acknowledged_by=by, acknowledged_at=OPENED_AT if by else 0.0)
-    return [Counted(f"{by}{n}", Member(OPENED_AT), replace(incident, id=f"{by}{n}")) for n in range(number)]
+    return [
+        MemberState(f"{by}{n}", Member(OPENED_AT), replace(incident, id=f"{by}{n}")) for n in range(number)
+    ]
 
 
-def test_it_says_who_has_what_is_acknowledged() -> None:
-    def said(*members: list[Counted]) -> str:
-        tally = count(one for some in members for one in some)
-        return words(render_storm(StormNotification(POST, STORM, tally, OPENED_AT)))
+def test_it_names_who_acknowledged() -> None:
+    def said(*members: list[MemberState]) -> str:
+        summary = summarize_storm(one for some in members for one in some)
+        return words(render_storm(StormNotification(POST, STORM, summary, OPENED_AT)))
 
-    assert "Acknowledged by" not in said(taken("", 3))
-    assert '👀 Acknowledged by Alice"' in said(taken("", 3), taken("Alice", 2))
-    assert '👀 Acknowledged by Alice (2), Bob (1)"' in said(taken("Bob", 1), taken("Alice", 2))
-    crowd = [taken(f"P{n}", 1) for n in range(7)]
+    assert "Acknowledged by" not in said(acknowledged_members("", 3))
+    assert '👀 Acknowledged by Alice"' in said(acknowledged_members("", 3), acknowledged_members("Alice", 2))
+    assert '👀 Acknowledged by Alice (2), Bob (1)"' in said(
+        acknowledged_members("Bob", 1), acknowledged_members("Alice", 2)
+    )
+    crowd = [acknowledged_members(f"P{n}", 1) for n in range(7)]
     assert "P4 (1), 2 more" in said(*crowd)
 
 
@@ -92,9 +96,11 @@ def test_a_step_is_mentioned_with_how_many_wait_for_it() -> None:
 
 def test_the_end_says_what_still_fires() -> None:
     reply = Reply("over", "", SLACK, TARGET, 0.0, "", "C1:1.0", "storm_over")
-    storm = replace(STORM, ended_at=OPENED_AT + 60, left=("i0", "i1"))
-    unsaid = (("DiskFull", 3), ("HighCPU", 1))
-    message = render_storm(a_storm_notification("DiskFull", action=reply, storm=storm, unsaid=unsaid))
+    storm = replace(STORM, ended_at=OPENED_AT + 60, released=("i0", "i1"))
+    without_message = (("DiskFull", 3), ("HighCPU", 1))
+    message = render_storm(
+        a_storm_notification("DiskFull", action=reply, storm=storm, without_message=without_message)
+    )
     assert message.text == (
         "🌤 The storm is over; 2 incidents get messages of their own. 4 incidents more still firing:\n"
         "3 × *DiskFull*\n1 × *HighCPU*"
