@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
-from receiver.sources.slack import sign
+from receiver.sources.slack import sign_body
 from receiver.text import Secret
 from tests.mocks.slack import MockSlack
 from tests.mocks.slack_workspace import PEOPLE
@@ -106,7 +106,7 @@ class SlackPeople:
         stamp = headers.get("timestamp", str(int(self.clock() if at is None else at)))
         signature = headers.get("signature")
         if signature is None:
-            signature = sign(self.secret, stamp, body)
+            signature = sign_body(self.secret, stamp, body)
         answer = self.client.post(
             f"/webhooks/slack/{path}",
             data=body,

@@ -24,7 +24,7 @@ from receiver.cli.examples import show_examples
 from receiver.cli.labels import gather, read_pair
 from receiver.cli.terminal import say
 from receiver.domain.severity import BUILT_IN_WORDS, describe_unknown_severity
-from receiver.sources.sample import Sample
+from receiver.sources.sample import TestAlert
 from receiver.text import one_line
 
 SUMMARY = "A test alert, sent with `receiver fire`"
@@ -76,7 +76,7 @@ def fire(
     RECEIVER_URL (http://127.0.0.1:9080 if unset) with RECEIVER_WEBHOOK_TOKEN; `alertmanager` posts
     to ALERTMANAGER_URL.
     """
-    sample = Sample(
+    sample = TestAlert(
         labels=_gather_labels(alertname, severity, gather(labels)),
         annotations={"summary": SUMMARY, **gather(annotations)},
         now=clock.now(),
@@ -94,7 +94,7 @@ def _gather_labels(alertname: str, severity: str, labels: Mapping[str, str]) -> 
     return {name: value for name, value in found.items() if value}
 
 
-def _send_webhook(sample: Sample, environ: Mapping[str, str]) -> str:
+def _send_webhook(sample: TestAlert, environ: Mapping[str, str]) -> str:
     """Post to the receiver; return what came of it in words."""
     url = read_url(environ, "RECEIVER_URL", DEFAULT_URL)
     token = read_token(environ, "RECEIVER_WEBHOOK_TOKEN")
@@ -112,7 +112,7 @@ def _send_webhook(sample: Sample, environ: Mapping[str, str]) -> str:
     raise ApiError(f"{show_url(url)} did not take the alert: {message}")
 
 
-def _say_outcome(sample: Sample, found: Mapping[str, Any]) -> str:
+def _say_outcome(sample: TestAlert, found: Mapping[str, Any]) -> str:
     name = one_line(sample.labels["alertname"], 100)
     ids = found.get("incidents")
     known = [one_line(str(each), 100) for each in ids] if isinstance(ids, list) else []
@@ -136,11 +136,11 @@ def _say_warnings(found: Mapping[str, Any]) -> list[str]:
     return [f"warning: {one_line(str(each), 300)}" for each in warnings] if isinstance(warnings, list) else []
 
 
-def _say_labels(sample: Sample) -> str:
+def _say_labels(sample: TestAlert) -> str:
     return one_line(", ".join(f"{name}={value}" for name, value in sample.labels.items()), 300)
 
 
-def _say_end(sample: Sample) -> str:
+def _say_end(sample: TestAlert) -> str:
     """Return how to end the alert, ready to be copied."""
     rest = {name: value for name, value in sample.labels.items() if name not in ("alertname", "severity")}
     words = ["receiver", "fire", sample.labels["alertname"]]
@@ -151,7 +151,7 @@ def _say_end(sample: Sample) -> str:
     return f"end it with `{one_line(shlex.join([*words, '--resolve']), 500)}`."
 
 
-def _send_alertmanager(sample: Sample, environ: Mapping[str, str]) -> str:
+def _send_alertmanager(sample: TestAlert, environ: Mapping[str, str]) -> str:
     """Post to Alertmanager; return in words what will come of it."""
     url = read_url(environ, "ALERTMANAGER_URL")
     try:

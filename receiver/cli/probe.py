@@ -128,7 +128,7 @@ def _warn_of_severities(config: Config, file: str, findings: Findings) -> None:
     from receiver.lookups.prometheus import PrometheusRules
 
     words: dict[str, str] = {}
-    for rule in PrometheusRules(config.routing.prometheus_url, now).find().rules:
+    for rule in PrometheusRules(config.routing.prometheus_url, now).get_rules().rules:
         if word := config.routing.severities.find_unknown_word({LABEL: rule.severity}):
             words.setdefault(word, one_line(rule.name, 100))
     for word, name in list(words.items())[:_WORDS_AT_MOST]:

@@ -16,15 +16,15 @@ from receiver.domain.person import Person
 # The form for a silence, and its fields: shared by who draws it and who reads it.
 SILENCE_FORM = "silence"
 FIELD_CHOICE = "choice"
-FIELD_OWN = "own"
+FIELD_CUSTOM = "own"
 FIELD_COMMENT = "comment"
 # Choices that are no duration.
-UNTIL_OPENING = "opening"
+UNTIL_BUSINESS_DAY = "opening"
 UNTIL_RESOLVED = "resolved"
 
 
 @dataclass(frozen=True)
-class Press:
+class ButtonClick:
     """A button was pressed. *value* is the incident's id, and `#NUMBER` behind it for one silence.
 
     *trigger_id* allows to open a form, for some 3 s; *response_url* takes words for the presser. As in every
@@ -37,7 +37,7 @@ class Press:
     trigger_id: str = ""
     response_url: str = ""
     team: str = ""
-    place: str = ""
+    origin_team: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,11 +46,11 @@ class ModalSubmit:
 
     incident_id: str
     choice: str
-    own: str
+    custom: str
     comment: str
     by: Person
     team: str = ""
-    place: str = ""
+    origin_team: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,27 +61,27 @@ class Command:
     by: Person
     response_url: str = ""
     team: str = ""
-    place: str = ""
+    origin_team: str = ""
 
     @property
-    def word(self) -> str:
+    def name(self) -> str:
         """What the command is, in small letters; empty for none, which lists what is open."""
         return self.text.strip().partition(" ")[0].lower()
 
 
-Request = Press | ModalSubmit | Command
+Request = ButtonClick | ModalSubmit | Command
 
 # Commands that change nothing; any other may.
-_READING = frozenset({"", "list", "show", "oncall", "help"})
+_READ_ONLY_COMMANDS = frozenset({"", "list", "show", "oncall", "help"})
 
 
-def is_reading(request: Request) -> bool:
+def is_read_only(request: Request) -> bool:
     """Tell whether a request only asks how things stand."""
-    return isinstance(request, Command) and request.word in _READING
+    return isinstance(request, Command) and request.name in _READ_ONLY_COMMANDS
 
 
 @dataclass(frozen=True)
-class Line:
+class TextLine:
     """Words on a line, plain and not escaped yet; *until* is a moment to be said behind them (0: none)."""
 
     text: str
@@ -89,17 +89,17 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Answer:
+class TextReply:
     """Words for who asked, as in a line; more *lines* come below, then one for each of *incidents*."""
 
     text: str
     until: float = 0.0
-    lines: tuple[Line, ...] = ()
+    lines: tuple[TextLine, ...] = ()
     incidents: tuple[Incident, ...] = ()
 
 
 @dataclass(frozen=True)
-class Details:
+class IncidentDetails:
     """One incident, as it stands at *now*."""
 
     incident: Incident
@@ -109,22 +109,22 @@ class Details:
 
 @dataclass(frozen=True)
 class OpenModal:
-    """Show the form for a silence. *opening_at* is when the next business day starts (0: not known),
+    """Show the form for a silence. *next_business_day_at* is when that day starts (0: not known),
     *zone* the name of the time zone that times of day are in.
     """
 
     incident: Incident
     trigger_id: str
-    opening_at: float = 0.0
+    next_business_day_at: float = 0.0
     zone: str = "UTC"
 
 
 @dataclass(frozen=True)
-class FormFaults:
+class FormErrors:
     """The form can't be taken: a sentence for each field that is wrong."""
 
     fields: Mapping[str, str] = field(default_factory=dict)
 
 
 # None: it is done, and the incident's message says so by itself.
-Outcome = Answer | Details | OpenModal | FormFaults | None
+InteractionResponse = TextReply | IncidentDetails | OpenModal | FormErrors | None

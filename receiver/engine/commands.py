@@ -12,7 +12,14 @@ from receiver.domain.escalation import evaluate_escalation
 from receiver.domain.incident import Incident, IncidentChange
 from receiver.domain.person import Person
 from receiver.domain.ports import RoutingTable
-from receiver.domain.request import UNTIL_RESOLVED, Answer, Command, Details, Line, Outcome
+from receiver.domain.request import (
+    UNTIL_RESOLVED,
+    Command,
+    IncidentDetails,
+    InteractionResponse,
+    TextLine,
+    TextReply,
+)
 from receiver.engine.hands import IncidentService
 from receiver.engine.lengths import UNTIL, parse_duration_field
 from receiver.engine.reconcile import resolve_policy
@@ -28,7 +35,7 @@ _OPEN = frozenset({"open", "acknowledged"})
 _WHOLE_ID = re.compile(r"[0-9a-z]{12}-[0-9a-z]{9}", re.ASCII)
 
 HELP = tuple(
-    Line(text)
+    TextLine(text)
     for text in (
         "list: the open incidents",
         "show ID: how one stands",
@@ -41,10 +48,10 @@ HELP = tuple(
     )
 )
 
-Do = Callable[[str, Person], Outcome]
+CommandHandler = Callable[[str, Person], InteractionResponse]
 
 
-class Found(Protocol):
+class FoundIncidents(Protocol):
     """Part of a list of incidents."""
 
     @property
@@ -53,20 +60,22 @@ class Found(Protocol):
     def next_cursor(self) -> str | None: ...
 
 
-class Shelf(Protocol):
+class IncidentQueries(Protocol):
     """Where incidents are looked up; both may raise StoreError."""
 
     def load(self, incident_id: str) -> Incident: ...
-    def list_newest(self, *, states: frozenset[str], limit: int, deliveries: Sequence[str]) -> Found: ...
+    def list_newest(
+        self, *, states: frozenset[str], limit: int, deliveries: Sequence[str]
+    ) -> FoundIncidents: ...
 
 
-class Commands:
+class SlackCommands:
     """Does what is typed. Raises NotFound and StoreError."""
 
     def __init__(
         self,
         incident_service: IncidentService,
-        shelf: Shelf,
+        incidents: IncidentQueries,
         routing: RoutingTable,
         *,
         silencer: SilenceService,
@@ -75,118 +84,126 @@ class Commands:
         zone: tzinfo,
     ) -> None:
         self._incident_service = incident_service
-        self._shelf = shelf
+        self._incidents = incidents
         self._routing = routing
         self._silencer = silencer
         self._on_call_report = on_call_report
         self._clock = clock
         self._zone = zone
-        self._words: Mapping[str, Do] = {
-            "": self._list,
-            "list": self._list,
-            "show": self._show,
-            "ack": self._answerer(incident_service.acknowledge, "Acknowledged"),
-            "unack": self._answerer(incident_service.unacknowledge, "Un-acknowledged"),
-            "resolve": self._answerer(incident_service.resolve, "Resolved"),
-            "snooze": self._snooze,
-            "silence": self._silence,
-            "oncall": self._on_call,
-            "help": self._help,
+        self._handlers: Mapping[str, CommandHandler] = {
+            "": self._list_open,
+            "list": self._list_open,
+            "show": self._show_incident,
+            "ack": self._build_handler(incident_service.acknowledge, "Acknowledged"),
+            "unack": self._build_handler(incident_service.unacknowledge, "Un-acknowledged"),
+            "resolve": self._build_handler(incident_service.resolve, "Resolved"),
+            "snooze": self._snooze_incident,
+            "silence": self._silence_incident,
+            "oncall": self._list_on_call,
+            "help": self._show_help,
         }
 
-    def do(self, command: Command) -> Outcome:
+    def handle_command(self, command: Command) -> InteractionResponse:
         """Do what is typed; what isn't understood is answered with what is."""
         word, _, rest = command.text.strip().partition(" ")
-        do = self._words.get(command.word)
-        if do is None:
-            return Answer(f"“{word}” is nothing I know. What you can ask:", lines=HELP)
-        return do(rest.strip(), command.by)
+        handler = self._handlers.get(command.name)
+        if handler is None:
+            return TextReply(f"“{word}” is nothing I know. What you can ask:", lines=HELP)
+        return handler(rest.strip(), command.by)
 
-    def _help(self, _words: str, _by: Person) -> Outcome:
-        return Answer("What you can ask:", lines=HELP)
+    def _show_help(self, _arguments: str, _by: Person) -> InteractionResponse:
+        return TextReply("What you can ask:", lines=HELP)
 
-    def _on_call(self, _words: str, _by: Person) -> Outcome:
-        return Answer("On call now:", lines=self._on_call_report.list_lines())
+    def _list_on_call(self, _arguments: str, _by: Person) -> InteractionResponse:
+        return TextReply("On call now:", lines=self._on_call_report.list_lines())
 
-    def _list(self, _words: str, _by: Person) -> Outcome:
-        found = self._shelf.list_newest(states=_OPEN, limit=MAX_LISTED, deliveries=_LINKED)
+    def _list_open(self, _arguments: str, _by: Person) -> InteractionResponse:
+        found = self._incidents.list_newest(states=_OPEN, limit=MAX_LISTED, deliveries=_LINKED)
         count = len(found.incidents)
         if not count:
-            return Answer("No incident is open")
+            return TextReply("No incident is open")
         some = f"The newest {count}" if found.next_cursor else str(count)
-        return Answer(f"{some} open {'incident' if count == 1 else 'incidents'}:", incidents=found.incidents)
+        return TextReply(
+            f"{some} open {'incident' if count == 1 else 'incidents'}:", incidents=found.incidents
+        )
 
-    def _show(self, words: str, _by: Person) -> Outcome:
-        incident = self._find(words)
-        if isinstance(incident, Answer):
+    def _show_incident(self, arguments: str, _by: Person) -> InteractionResponse:
+        incident = self._find_incident(arguments)
+        if isinstance(incident, TextReply):
             return incident
-        whole = self._shelf.load(incident.id)
+        whole = self._incidents.load(incident.id)
         now = self._clock()
-        return Details(whole, evaluate_escalation(whole, resolve_policy(self._routing, whole), now), now)
+        return IncidentDetails(
+            whole, evaluate_escalation(whole, resolve_policy(self._routing, whole), now), now
+        )
 
-    def _answerer(self, how: Callable[[str, Person, float], IncidentChange], done: str) -> Do:
+    def _build_handler(
+        self, transition: Callable[[str, Person, float], IncidentChange], done: str
+    ) -> CommandHandler:
         """Return what does *how* to the incident that is named, and says *done*."""
 
-        def answer(words: str, by: Person) -> Outcome:
-            incident = self._find(words)
-            if isinstance(incident, Answer):
+        def apply_transition(arguments: str, by: Person) -> InteractionResponse:
+            incident = self._find_incident(arguments)
+            if isinstance(incident, TextReply):
                 return incident
-            change = how(incident.id, by, self._clock())
+            change = transition(incident.id, by, self._clock())
             if change.is_changed:
-                return Answer(f"{done}: {incident_label(incident)}")
-            return Answer(describe_state(change.incident or incident))
+                return TextReply(f"{done}: {incident_label(incident)}")
+            return TextReply(describe_state(change.incident or incident))
 
-        return answer
+        return apply_transition
 
-    def _snooze(self, words: str, by: Person) -> Outcome:
-        which, _, length = words.partition(" ")
-        incident = self._find(which)
-        if isinstance(incident, Answer):
+    def _snooze_incident(self, arguments: str, by: Person) -> InteractionResponse:
+        which, _, duration = arguments.partition(" ")
+        incident = self._find_incident(which)
+        if isinstance(incident, TextReply):
             return incident
         now = self._clock()
-        for_s, fault = parse_duration_field(length, now, self._zone)
+        for_s, fault = parse_duration_field(duration, now, self._zone)
         if fault:
-            return Answer(f"{fault}. Say it like: snooze {which} 1h")
+            return TextReply(f"{fault}. Say it like: snooze {which} 1h")
         change = self._incident_service.snooze(incident.id, by, for_s, now)
         if not change.is_changed:
-            return Answer(describe_state(change.incident or incident))
-        said = f"Snoozed for {format_duration(for_s)}: {incident_label(incident)}"
-        return Answer(said, until=now + for_s)
+            return TextReply(describe_state(change.incident or incident))
+        text = f"Snoozed for {format_duration(for_s)}: {incident_label(incident)}"
+        return TextReply(text, until=now + for_s)
 
-    def _silence(self, words: str, by: Person) -> Outcome:
-        which, _, rest = words.partition(" ")
-        length, _, comment = rest.strip().partition(" ")
-        if length.lower() == UNTIL:
-            length, _, comment = comment.strip().partition(" ")
-        incident = self._find(which)
-        if isinstance(incident, Answer):
+    def _silence_incident(self, arguments: str, by: Person) -> InteractionResponse:
+        which, _, rest = arguments.partition(" ")
+        duration, _, comment = rest.strip().partition(" ")
+        if duration.lower() == UNTIL:
+            duration, _, comment = comment.strip().partition(" ")
+        incident = self._find_incident(which)
+        if isinstance(incident, TextReply):
             return incident
         now = self._clock()
-        is_until_resolved = length.lower() == UNTIL_RESOLVED
-        for_s, fault = (0.0, "") if is_until_resolved else parse_duration_field(length, now, self._zone)
+        is_until_resolved = duration.lower() == UNTIL_RESOLVED
+        for_s, fault = (0.0, "") if is_until_resolved else parse_duration_field(duration, now, self._zone)
         refusal = self._silencer.silence_refusal_reason(incident)
         if fault or refusal:
-            return Answer(refusal or f"{fault}. Say it like: silence {which} 2h")
+            return TextReply(refusal or f"{fault}. Say it like: silence {which} 2h")
         self._silencer.request_silence(incident, by, for_s, comment.strip(), now)
         if not for_s:
-            return Answer(f"Silenced until it resolves: {incident_label(incident)}")
-        said = f"Silenced for {format_duration(for_s)}: {incident_label(incident)}"
-        return Answer(said, until=now + for_s)
+            return TextReply(f"Silenced until it resolves: {incident_label(incident)}")
+        text = f"Silenced for {format_duration(for_s)}: {incident_label(incident)}"
+        return TextReply(text, until=now + for_s)
 
-    def _find(self, words: str) -> Incident | Answer:
-        """Return the incident that *words* name: its whole ID, or how an open one's begins.
+    def _find_incident(self, arguments: str) -> Incident | TextReply:
+        """Return the incident that *arguments* name: its whole ID, or how an open one's begins.
 
         An answer says why there is none. Raises NotFound for a whole ID that nobody has.
         """
-        name = words.strip("`'\"<>“” ").lower()
+        name = arguments.strip("`'\"<>“” ").lower()
         if _WHOLE_ID.fullmatch(name):
-            return self._shelf.load(name)
+            return self._incidents.load(name)
         if not name:
-            return Answer("Which one? Say its ID, or how it begins; “list” shows those that are open")
-        page = self._shelf.list_newest(states=_OPEN, limit=_SCANNED_AT_MOST, deliveries=_LINKED)
+            return TextReply("Which one? Say its ID, or how it begins; “list” shows those that are open")
+        page = self._incidents.list_newest(states=_OPEN, limit=_SCANNED_AT_MOST, deliveries=_LINKED)
         fitting = tuple(incident for incident in page.incidents if incident.id.startswith(name))
         if not fitting:
             raise NotFound("open incident", name)
         if len(fitting) > 1:
-            return Answer(f"Several IDs begin with {name}; say more of it:", incidents=fitting[:MAX_LISTED])
+            return TextReply(
+                f"Several IDs begin with {name}; say more of it:", incidents=fitting[:MAX_LISTED]
+            )
         return fitting[0]

@@ -14,16 +14,16 @@ from receiver.domain.person import Person
 from receiver.domain.ports import RoutingTable
 from receiver.domain.request import (
     FIELD_CHOICE,
-    Answer,
+    ButtonClick,
     Command,
-    FormFaults,
+    FormErrors,
+    InteractionResponse,
     ModalSubmit,
     OpenModal,
-    Outcome,
-    Press,
     Request,
+    TextReply,
 )
-from receiver.engine.commands import Commands, Shelf
+from receiver.engine.commands import IncidentQueries, SlackCommands
 from receiver.engine.hands import IncidentService
 from receiver.engine.lengths import FormFieldError, parse_duration_form
 from receiver.engine.roster import OnCallReport
@@ -34,7 +34,7 @@ from receiver.errors import NotFound
 _EXPIRE = "expire:"
 
 
-class Desk:
+class SlackInteractionHandler:
     """Carries requests out. Threads may share it.
 
     A time of day is one in *zone*. *next_business_day_start* tells when the next business day starts, None
@@ -46,7 +46,7 @@ class Desk:
     def __init__(
         self,
         incident_service: IncidentService,
-        incidents: Shelf,
+        incidents: IncidentQueries,
         routing: RoutingTable,
         on_call_report: OnCallReport,
         clock: Callable[[], float],
@@ -65,7 +65,7 @@ class Desk:
         self._next_business_day_start = next_business_day_start
         self._mark_reviewed = mark_reviewed
         self._silencer = SilenceService(incident_service, can_silence)
-        self._commands = Commands(
+        self._commands = SlackCommands(
             incident_service,
             incidents,
             routing,
@@ -75,72 +75,74 @@ class Desk:
             zone=zone,
         )
 
-    def take(self, request: Request) -> Outcome:
+    def handle(self, request: Request) -> InteractionResponse:
         """Do what is asked; when this returns, it is in the store. Raises StoreError, else nothing."""
         try:
             match request:
-                case Press():
-                    return self._press(request)
+                case ButtonClick():
+                    return self._handle_click(request)
                 case ModalSubmit():
-                    return self._submit(request)
+                    return self._handle_form(request)
                 case Command():
-                    return self._commands.do(request)
+                    return self._commands.handle_command(request)
         except NotFound as error:
             gone = f"There is no {error.kind} {error.name}; it may have been closed longer ago than is kept"
-            return FormFaults({FIELD_CHOICE: gone}) if isinstance(request, ModalSubmit) else Answer(gone)
+            return FormErrors({FIELD_CHOICE: gone}) if isinstance(request, ModalSubmit) else TextReply(gone)
 
-    def _press(self, press: Press) -> Outcome:
+    def _handle_click(self, click: ButtonClick) -> InteractionResponse:
         """Do what a button stands for; buttons that are none of ours ask nothing of us."""
-        now, by, incident_id = self._clock(), press.by, press.value
-        match press.button:
+        now, by, incident_id = self._clock(), click.by, click.value
+        match click.button:
             case "acknowledge":
-                return _unless_done(self._incident_service.acknowledge(incident_id, by, now), by)
+                return _reply_unless_done(self._incident_service.acknowledge(incident_id, by, now), by)
             case "unacknowledge":
-                return _unless_done(self._incident_service.unacknowledge(incident_id, by, now), by)
+                return _reply_unless_done(self._incident_service.unacknowledge(incident_id, by, now), by)
             case "resolve":
-                return _unless_done(self._incident_service.resolve(incident_id, by, now), by)
+                return _reply_unless_done(self._incident_service.resolve(incident_id, by, now), by)
             case "silence":
-                return self._open_form(press, now)
+                return self._open_form(click, now)
             case "reviewed" | "acknowledge_storm":
-                answer = self._mark_reviewed if press.button == "reviewed" else self._acknowledge_storm
-                if answer is not None:
-                    answer(press.value, by, now)
+                record_response = (
+                    self._mark_reviewed if click.button == "reviewed" else self._acknowledge_storm
+                )
+                if record_response is not None:
+                    record_response(click.value, by, now)
                 return None
-        return self._expire(press, now) if press.button.startswith(_EXPIRE) else None
+        return self._expire_silence(click, now) if click.button.startswith(_EXPIRE) else None
 
-    def _expire(self, press: Press, now: float) -> Outcome:
-        incident_id, _, number = press.value.partition("#")
+    def _expire_silence(self, click: ButtonClick, now: float) -> InteractionResponse:
+        incident_id, _, number = click.value.partition("#")
         if not number.isascii() or not number.isdigit() or len(number) > 9:
             return None
-        change = self._incident_service.expire_silence(incident_id, int(number), press.by, now)
-        return None if change.is_changed else Answer("That silence has ended already")
+        change = self._incident_service.expire_silence(incident_id, int(number), click.by, now)
+        return None if change.is_changed else TextReply("That silence has ended already")
 
-    def _open_form(self, press: Press, now: float) -> Outcome:
-        incident = self._incidents.load(press.value)
+    def _open_form(self, click: ButtonClick, now: float) -> InteractionResponse:
+        incident = self._incidents.load(click.value)
         refusal = self._silencer.silence_refusal_reason(incident)
         if refusal:
-            return Answer(refusal)
-        opening_at = self._next_business_day_start(now) if self._next_business_day_start else 0.0
-        return OpenModal(incident, press.trigger_id, opening_at, str(self._zone))
+            return TextReply(refusal)
+        next_business_day_at = self._next_business_day_start(now) if self._next_business_day_start else 0.0
+        return OpenModal(incident, click.trigger_id, next_business_day_at, str(self._zone))
 
-    def _submit(self, form: ModalSubmit) -> Outcome:
+    def _handle_form(self, form: ModalSubmit) -> InteractionResponse:
         now = self._clock()
         try:
             for_s = parse_duration_form(form, now, self._next_business_day_start, self._zone)
         except FormFieldError as fault:
-            return FormFaults({fault.field: str(fault)})
+            return FormErrors({fault.field: str(fault)})
         incident = self._incidents.load(form.incident_id)
         refusal = self._silencer.silence_refusal_reason(incident)
         if refusal:
-            return FormFaults({FIELD_CHOICE: refusal})
+            return FormErrors({FIELD_CHOICE: refusal})
         self._silencer.request_silence(incident, form.by, for_s, form.comment, now)
         return None
 
 
-def _unless_done(change: IncidentChange, by: Person) -> Outcome:
+def _reply_unless_done(change: IncidentChange, by: Person) -> InteractionResponse:
     """Return nothing where a press did something, or repeats what its presser did before."""
     incident = change.incident
     if change.is_changed or incident is None:
         return None
     author = incident.resolved_ref if incident.is_resolved else incident.acknowledged_ref
-    return None if author and author == by.slack_id else Answer(describe_state(incident))
+    return None if author and author == by.slack_id else TextReply(describe_state(incident))

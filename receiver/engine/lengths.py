@@ -6,7 +6,13 @@ from collections.abc import Callable
 from datetime import tzinfo
 
 from receiver.clock import parse_duration
-from receiver.domain.request import FIELD_CHOICE, FIELD_OWN, UNTIL_OPENING, UNTIL_RESOLVED, ModalSubmit
+from receiver.domain.request import (
+    FIELD_CHOICE,
+    FIELD_CUSTOM,
+    UNTIL_BUSINESS_DAY,
+    UNTIL_RESOLVED,
+    ModalSubmit,
+)
 from receiver.wall_clock import parse_time
 
 # What is silenced for longer is a rule to be changed.
@@ -47,10 +53,10 @@ def parse_duration_form(
 
     Raises FormFault.
     """
-    field, text = (FIELD_OWN, form.own) if form.own else (FIELD_CHOICE, form.choice)
+    field, text = (FIELD_CUSTOM, form.custom) if form.custom else (FIELD_CHOICE, form.choice)
     if field == FIELD_CHOICE and text == UNTIL_RESOLVED:
         return 0.0
-    if field == FIELD_CHOICE and text == UNTIL_OPENING and next_business_day_start is not None:
+    if field == FIELD_CHOICE and text == UNTIL_BUSINESS_DAY and next_business_day_start is not None:
         return max(1.0, next_business_day_start(now) - now)
     seconds, fault = parse_duration_field(text, now, zone)
     if fault:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from receiver.domain.person import OnCallPerson
 from receiver.domain.policy import Responder
-from receiver.domain.request import Line
+from receiver.domain.request import TextLine
 
 _AT_ONCE = 16
 
@@ -26,14 +26,16 @@ class OnCallReport:
         self._responders = responders
         self._on_call = on_call
 
-    def list_lines(self) -> tuple[Line, ...]:
+    def list_lines(self) -> tuple[TextLine, ...]:
         """Return a line for each responder and person.
 
         All are asked at once: each question may take 2 s, and Slack waits 3 s for the whole.
         """
         responders = [responder for responder in self._responders.values() if responder.schedule]
         if self._on_call is None or not responders:
-            return (Line("That isn't configured: it takes pagerduty's api_token and a responder's schedule"),)
+            return (
+                TextLine("That isn't configured: it takes pagerduty's api_token and a responder's schedule"),
+            )
         with ThreadPoolExecutor(min(len(responders), _AT_ONCE)) as pool:
             found = list(pool.map(self._on_call.list_on_call, responders))
         return tuple(
@@ -43,10 +45,12 @@ class OnCallReport:
         )
 
 
-def _format_responder(responder: Responder, people: Sequence[OnCallPerson]) -> list[Line]:
+def _format_responder(responder: Responder, people: Sequence[OnCallPerson]) -> list[TextLine]:
     if not people:
-        return [Line(f"{responder.title}: nobody is known")]
+        return [TextLine(f"{responder.title}: nobody is known")]
     return [
-        Line(f"{responder.title}: {one.name}{', as PagerDuty last said,' if one.as_of else ''}", one.until)
+        TextLine(
+            f"{responder.title}: {one.name}{', as PagerDuty last said,' if one.as_of else ''}", one.until
+        )
         for one in people
     ]

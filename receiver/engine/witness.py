@@ -20,7 +20,7 @@ class Alertmanager(Protocol):
     """One Alertmanager, or the members of one cluster."""
 
     def poll(self, matchers: Mapping[str, str] = ...) -> Poll: ...
-    def find_silences(self, mark: str) -> Sequence[RemoteSilence]: ...
+    def list_silences(self, mark: str) -> Sequence[RemoteSilence]: ...
 
 
 @dataclass(frozen=True)
@@ -81,6 +81,6 @@ class AlertmanagerStatusCheck:
         if not any(alert.silenced_by for replica in poll.replicas for alert in replica.alerts.values()):
             return {}
         try:
-            return {silence.id: silence for silence in self._alertmanagers[source].find_silences("")}
+            return {silence.id: silence for silence in self._alertmanagers[source].list_silences("")}
         except DeliveryError:
             return {}

@@ -12,8 +12,8 @@ from types import MappingProxyType
 from receiver import clock as wall
 from receiver.domain.witness import Poll, RemoteSilence, Replica, UnreachableReplica
 from receiver.errors import DeliveryError, PermanentDeliveryError, TemporaryDeliveryError
-from receiver.lookups.alertmanager_body import format_moment
-from receiver.lookups.alertmanager_replica import OneAlertmanager
+from receiver.lookups.alertmanager_body import format_timestamp
+from receiver.lookups.alertmanager_replica import AlertmanagerApi
 from receiver.lookups.together import ask_all
 
 _EVERYTHING: Mapping[str, str] = MappingProxyType({})
@@ -29,7 +29,7 @@ class AlertmanagerClient:
     def __init__(
         self, urls: Sequence[str], timeout_s: float = 3.0, clock: Callable[[], float] = wall.now
     ) -> None:
-        self._replicas = tuple(OneAlertmanager(url, timeout_s, clock) for url in urls)
+        self._replicas = tuple(AlertmanagerApi(url, timeout_s, clock) for url in urls)
         self._timeout_s = timeout_s
         self._clock = clock
 
@@ -39,7 +39,9 @@ class AlertmanagerClient:
         Raises nothing: a replica that can't be asked, or answers what can't be read, is in `unreachable`.
         """
         at = self._clock()
-        answers = ask_all([partial(replica.see, matchers) for replica in self._replicas], self._timeout_s)
+        answers = ask_all(
+            [partial(replica.get_alerts, matchers) for replica in self._replicas], self._timeout_s
+        )
         asked = list(zip(self._replicas, answers, strict=True))
         return Poll(
             at,
@@ -51,7 +53,7 @@ class AlertmanagerClient:
             ),
         )
 
-    def find_silences(self, mark: str) -> tuple[RemoteSilence, ...]:
+    def list_silences(self, mark: str) -> tuple[RemoteSilence, ...]:
         """Return the silences, none expired, with *mark* in their comment ("" for all), oldest first.
 
         As the replicas that answer have them; raises a DeliveryError when none does.
@@ -59,7 +61,7 @@ class AlertmanagerClient:
         answers = ask_all([replica.list_silences for replica in self._replicas], self._timeout_s)
         errors = [answer for answer in answers if isinstance(answer, DeliveryError)]
         if len(errors) == len(answers):
-            raise _choose(errors)
+            raise _choose_error(errors)
         found = {
             silence.id: silence
             for silences in answers
@@ -84,7 +86,7 @@ class AlertmanagerClient:
                 if silence is not None:
                     return silence
         if errors or not self._replicas:
-            raise _choose(errors)
+            raise _choose_error(errors)
         return None
 
     def make_silence(
@@ -112,13 +114,13 @@ class AlertmanagerClient:
             raise PermanentDeliveryError("silence_expired", "it has ended in Alertmanager meanwhile")
         silence: dict[str, object] = {
             # In one order always: with others than before, Alertmanager would make a new silence.
-            "matchers": [_equals(name, matchers[name]) for name in sorted(matchers)],
-            "startsAt": format_moment(former.starts_at if former else starts_at),
-            "endsAt": format_moment(ends_at),
+            "matchers": [_build_equality_matcher(name, matchers[name]) for name in sorted(matchers)],
+            "startsAt": format_timestamp(former.starts_at if former else starts_at),
+            "endsAt": format_timestamp(ends_at),
             "createdBy": by,
             "comment": comment,
         }
-        return self._post({"id": former.id, **silence} if former else silence)
+        return self._post_silence({"id": former.id, **silence} if former else silence)
 
     def expire_silence(self, silence_id: str) -> None:
         """End the silence; one that is over already, or that nobody knows, counts as done.
@@ -133,29 +135,29 @@ class AlertmanagerClient:
             except DeliveryError as error:
                 errors.append(error)
         if errors or not self._replicas:
-            raise _choose(errors)
+            raise _choose_error(errors)
 
-    def _post(self, silence: Mapping[str, object]) -> str:
+    def _post_silence(self, silence: Mapping[str, object]) -> str:
         """Tell the first replica that takes it; return the id."""
         errors = []
         for replica in self._replicas:
             try:
                 # A replica that hangs is found out before it may have taken anything. Otherwise,
                 # with the first one hanging, the second would never be told.
-                replica.check()
+                replica.check_status()
                 return replica.post_silence(silence)
             except DeliveryError as error:
                 if isinstance(error, TemporaryDeliveryError) and error.maybe_sent:
                     raise
                 errors.append(error)
-        raise _choose(errors)
+        raise _choose_error(errors)
 
 
-def _equals(name: str, value: str) -> dict[str, object]:
+def _build_equality_matcher(name: str, value: str) -> dict[str, object]:
     return {"name": name, "value": value, "isRegex": False, "isEqual": True}
 
 
-def _choose(errors: Sequence[DeliveryError]) -> DeliveryError:
+def _choose_error(errors: Sequence[DeliveryError]) -> DeliveryError:
     """Return the error to raise for all: one that may pass goes before one that won't."""
     if not errors:
         return PermanentDeliveryError("no_alertmanager", "no address is configured")

@@ -18,13 +18,13 @@ from receiver.domain.witness import RemoteAlert, RemoteSilence, SilenceState
 from receiver.text import one_line
 
 _MAX_TEXT = 10_000
-_MAX_WORDS = 300
+_MAX_MESSAGE = 300
 # Alertmanager adds its retention to an end, and refuses what is then beyond the year 9999.
 _LAST = datetime(9000, 1, 1, tzinfo=UTC).timestamp()
 _STATES: dict[str, SilenceState] = {"active": "active", "pending": "pending", "expired": "expired"}
 
 
-class OddAnswer(ValueError):
+class UnexpectedResponse(ValueError):
     """What came back can't be read; the message says why. Never leaves this room."""
 
 
@@ -35,7 +35,7 @@ class _Status(Struct):
     muted_by: Any = msgspec.field(name="mutedBy", default=None)
 
 
-class _Alert(Struct):
+class _ApiAlert(Struct):
     # Labels and annotations are most of an answer; they stay unread unless there is no fingerprint.
     fingerprint: Any = None
     labels: msgspec.Raw = msgspec.Raw(b"null")
@@ -57,21 +57,21 @@ class _Uptime(Struct):
     uptime: str
 
 
-def decode_alerts(body: bytes, now: float) -> dict[str, RemoteAlert]:
+def parse_alerts(body: bytes, now: float) -> dict[str, RemoteAlert]:
     """Return the alerts of `GET /alerts` by fingerprint; *now* is by Alertmanager's clock.
 
-    Raises OddAnswer when one can't be told: a list with a gap would show an alert as gone.
+    Raises UnexpectedResponse when one can't be told: a list with a gap would show an alert as gone.
     """
-    seen = (_see_alert(alert, now) for alert in _decode(body, list[_Alert] | None) or ())
-    return {alert.fingerprint: alert for alert in seen}
+    alerts = (_build_alert(alert, now) for alert in _decode(body, list[_ApiAlert] | None) or ())
+    return {alert.fingerprint: alert for alert in alerts}
 
 
-def _see_alert(alert: _Alert, now: float) -> RemoteAlert:
+def _build_alert(alert: _ApiAlert, now: float) -> RemoteAlert:
     status = alert.status or _Status()
     return RemoteAlert(
         fingerprint=_text(alert.fingerprint) or fingerprint(_decode(bytes(alert.labels), dict[str, str])),
         # `active`, `suppressed` and `unprocessed` all fire; what is over, Alertmanager leaves out.
-        is_firing=not 0 < _moment(alert.ends_at) <= now,
+        is_firing=not 0 < _parse_timestamp(alert.ends_at) <= now,
         silenced_by=_texts(status.silenced_by),
         inhibited_by=_texts(status.inhibited_by),
         muted_by=_texts(status.muted_by),
@@ -79,47 +79,47 @@ def _see_alert(alert: _Alert, now: float) -> RemoteAlert:
     )
 
 
-def decode_silences(body: bytes) -> tuple[RemoteSilence, ...]:
-    """Return the silences of `GET /silences`; raises OddAnswer."""
-    return tuple(_see_silence(silence) for silence in _decode(body, list[_Silence] | None) or ())
+def parse_silences(body: bytes) -> tuple[RemoteSilence, ...]:
+    """Return the silences of `GET /silences`; raises UnexpectedResponse."""
+    return tuple(_build_silence(silence) for silence in _decode(body, list[_Silence] | None) or ())
 
 
-def decode_silence(body: bytes) -> RemoteSilence:
-    """Return the silence of `GET /silence/ID`; raises OddAnswer."""
-    return _see_silence(_decode(body, _Silence))
+def parse_silence(body: bytes) -> RemoteSilence:
+    """Return the silence of `GET /silence/ID`; raises UnexpectedResponse."""
+    return _build_silence(_decode(body, _Silence))
 
 
-def _see_silence(silence: _Silence) -> RemoteSilence:
+def _build_silence(silence: _Silence) -> RemoteSilence:
     state = _text(silence.status.state if silence.status else None)
     return RemoteSilence(
         id=silence.id,
         state=_STATES.get(state, "active"),
-        starts_at=_moment(silence.starts_at),
-        ends_at=_moment(silence.ends_at),
+        starts_at=_parse_timestamp(silence.starts_at),
+        ends_at=_parse_timestamp(silence.ends_at),
         by=_text(silence.created_by),
         # Whole, as our mark stands at its end.
         comment=silence.comment if isinstance(silence.comment, str) else "",
     )
 
 
-def decode_uptime(body: bytes) -> float:
-    """Return since when the Alertmanager of `GET /status` is up, by its own clock; raises OddAnswer."""
-    moment = _moment(_decode(body, _Uptime).uptime)
-    if moment <= 0:
-        raise OddAnswer("it doesn't say since when it is up")
-    return moment
+def parse_uptime(body: bytes) -> float:
+    """Return since when the Alertmanager of `GET /status` is up, by its clock; raises UnexpectedResponse."""
+    timestamp = _parse_timestamp(_decode(body, _Uptime).uptime)
+    if timestamp <= 0:
+        raise UnexpectedResponse("it doesn't say since when it is up")
+    return timestamp
 
 
-def decode_silence_id(body: bytes) -> str:
-    """Return the id in the answer to `POST /silences`; raises OddAnswer."""
+def parse_silence_id(body: bytes) -> str:
+    """Return the id in the answer to `POST /silences`; raises UnexpectedResponse."""
     answer = _decode(body, dict[str, Any])
     silence_id = _text(answer.get("silenceID"))
     if not silence_id:
-        raise OddAnswer("no silence id in the answer")
+        raise UnexpectedResponse("no silence id in the answer")
     return silence_id
 
 
-def find_words(body: bytes) -> str:
+def parse_error_message(body: bytes) -> str:
     """Return what an answer that is an error says, on one line; empty when it says nothing."""
     try:
         said = msgspec.json.decode(body[:_MAX_TEXT])
@@ -127,10 +127,10 @@ def find_words(body: bytes) -> str:
         said = body[:_MAX_TEXT].decode("utf-8", "replace")
     if isinstance(said, dict):
         said = said.get("message") or said.get("error") or ""
-    return one_line(str(said), _MAX_WORDS) if said is not None else ""
+    return one_line(str(said), _MAX_MESSAGE) if said is not None else ""
 
 
-def find_moment(headers: Mapping[str, str]) -> float | None:
+def parse_date_header(headers: Mapping[str, str]) -> float | None:
     """Return the moment at which an answer was made, by the clock of who made it; None if untold."""
     try:
         return parsedate_to_datetime(headers.get("date", "")).timestamp()
@@ -138,30 +138,30 @@ def find_moment(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def format_moment(at: float) -> str:
+def format_timestamp(at: float) -> str:
     """Return *at* as Alertmanager takes it; what lies beyond the year 9000 ends there."""
-    moment = datetime.fromtimestamp(min(max(at, 0.0), _LAST), UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    timestamp = datetime.fromtimestamp(min(max(at, 0.0), _LAST), UTC)
+    return timestamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _decode(body: bytes, kind: Any) -> Any:
     try:
         return msgspec.json.decode(body, type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise OddAnswer(one_line(f"not as Alertmanager answers: {error}", _MAX_WORDS)) from None
+        raise UnexpectedResponse(one_line(f"not as Alertmanager answers: {error}", _MAX_MESSAGE)) from None
 
 
-def _moment(value: object) -> float:
+def _parse_timestamp(value: object) -> float:
     """Return the moment that *value* tells; 0 for none, the year 1 (Go's zero) included."""
     if not isinstance(value, str):
         return 0.0
     try:
-        moment = datetime.fromisoformat(value)
+        timestamp = datetime.fromisoformat(value)
     except ValueError:
         return 0.0
-    if moment.year < 1970:
+    if timestamp.year < 1970:
         return 0.0
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+    return (timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)).timestamp()
 
 
 def _text(value: object) -> str:

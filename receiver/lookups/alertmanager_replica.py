@@ -24,7 +24,7 @@ _TRY_LATER = (408, 425, 429)
 _UNKNOWN = (404, 422)
 
 
-class OneAlertmanager:
+class AlertmanagerApi:
     """One replica. *url* may hold a path prefix and a login; *timeout_s* bounds each request."""
 
     def __init__(self, url: str, timeout_s: float, clock: Callable[[], float]) -> None:
@@ -37,47 +37,49 @@ class OneAlertmanager:
         """The address without its login."""
         return self._address.url
 
-    def see(self, labels: Mapping[str, str]) -> Replica:
+    def get_alerts(self, labels: Mapping[str, str]) -> Replica:
         """Return the alerts that have *labels*, whatever mutes them; both requests within the time-out."""
         deadline = time.monotonic() + self._timeout_s
-        answer = self._ask("GET", f"/alerts?{_render_filter(labels)}")
-        moment = bodies.find_moment(answer.headers)
-        now = self._clock() if moment is None else moment
-        alerts = _read(answer, lambda body: bodies.decode_alerts(body, now))
+        response = self._request("GET", f"/alerts?{_render_filter(labels)}")
+        dated_at = bodies.parse_date_header(response.headers)
+        now = self._clock() if dated_at is None else dated_at
+        alerts = _parse_body(response, lambda body: bodies.parse_alerts(body, now))
         # Asked last: if it restarts in between, the list comes with its new start, and an empty list
         # never with the old one.
-        status = self._ask("GET", "/status", max(0.1, deadline - time.monotonic()))
-        up_since = _read(status, bodies.decode_uptime) + self._seconds_ahead(status)
+        status = self._request("GET", "/status", max(0.1, deadline - time.monotonic()))
+        up_since = _parse_body(status, bodies.parse_uptime) + self._measure_clock_lead(status)
         return Replica(self.url, alerts, up_since)
 
-    def check(self) -> None:
+    def check_status(self) -> None:
         """Return if it answers."""
-        self._ask("GET", "/status")
+        self._request("GET", "/status")
 
     def list_silences(self) -> tuple[RemoteSilence, ...]:
         """Return all silences; from 0.34 on without those that have expired."""
-        return _read(self._ask("GET", "/silences?expired=false"), bodies.decode_silences)
+        return _parse_body(self._request("GET", "/silences?expired=false"), bodies.parse_silences)
 
     def find_silence(self, silence_id: str) -> RemoteSilence | None:
         """Return the silence, None when it is not known here."""
-        answer = self._ask("GET", _silence_path(silence_id), or_statuses=_UNKNOWN)
-        return _read(answer, bodies.decode_silence) if answer.is_ok else None
+        response = self._request("GET", _silence_path(silence_id), or_statuses=_UNKNOWN)
+        return _parse_body(response, bodies.parse_silence) if response.is_ok else None
 
     def post_silence(self, silence: Mapping[str, object]) -> str:
         """Have *silence* made or changed, and return its id."""
-        return _read(self._ask("POST", "/silences", body=silence), bodies.decode_silence_id, may_be_done=True)
+        return _parse_body(
+            self._request("POST", "/silences", body=silence), bodies.parse_silence_id, may_be_done=True
+        )
 
     def expire_silence(self, silence_id: str) -> bool:
         """End the silence; return False when it is not known here."""
-        answer = self._ask("DELETE", _silence_path(silence_id), or_statuses=(*_UNKNOWN, 500))
+        response = self._request("DELETE", _silence_path(silence_id), or_statuses=(*_UNKNOWN, 500))
         # 0.25 answers 500 for one that it doesn't know, and for one that has ended already.
-        words = bodies.find_words(answer.body)
-        is_unknown = answer.status in _UNKNOWN or words.endswith("not found")
-        if answer.status == 500 and not is_unknown and not words.endswith("already expired"):
-            raise _tell_refusal(answer, may_be_done=True)
+        message = bodies.parse_error_message(response.body)
+        is_unknown = response.status in _UNKNOWN or message.endswith("not found")
+        if response.status == 500 and not is_unknown and not message.endswith("already expired"):
+            raise _convert_refusal(response, may_be_done=True)
         return not is_unknown
 
-    def _ask(
+    def _request(
         self,
         method: str,
         path: str,
@@ -88,15 +90,15 @@ class OneAlertmanager:
     ) -> Answer:
         """Return an answer that is good, or has one of *or_statuses*."""
         timeout_s = timeout_s or self._timeout_s
-        answer = exchange(method, self._address, f"/api/v2{path}", body=body, timeout_s=timeout_s)
-        if not answer.is_ok and answer.status not in or_statuses:
-            raise _tell_refusal(answer, may_be_done=method != "GET")
-        return answer
+        response = exchange(method, self._address, f"/api/v2{path}", body=body, timeout_s=timeout_s)
+        if not response.is_ok and response.status not in or_statuses:
+            raise _convert_refusal(response, may_be_done=method != "GET")
+        return response
 
-    def _seconds_ahead(self, answer: Answer) -> float:
-        """Return by how much our clock is ahead of the one that dated *answer*; 0 where it can't be told."""
-        moment = bodies.find_moment(answer.headers)
-        ahead = 0.0 if moment is None else self._clock() - moment
+    def _measure_clock_lead(self, response: Answer) -> float:
+        """Return by how much our clock is ahead of the one that dated *response*; 0 where unknown."""
+        dated_at = bodies.parse_date_header(response.headers)
+        ahead = 0.0 if dated_at is None else self._clock() - dated_at
         return ahead if abs(ahead) > _SAME_CLOCK_S else 0.0
 
 
@@ -109,22 +111,22 @@ def _silence_path(silence_id: str) -> str:
     return "/silence/" + quote(silence_id, safe="", errors="replace")
 
 
-def _read(answer: Answer, decode: Callable[[bytes], T], *, may_be_done: bool = False) -> T:
+def _parse_body(response: Answer, decode: Callable[[bytes], T], *, may_be_done: bool = False) -> T:
     try:
-        return decode(answer.body)
-    except bodies.OddAnswer as error:
+        return decode(response.body)
+    except bodies.UnexpectedResponse as error:
         raise TemporaryDeliveryError("odd_answer", str(error), maybe_sent=may_be_done) from error
 
 
-def _tell_refusal(answer: Answer, *, may_be_done: bool) -> DeliveryError:
+def _convert_refusal(response: Answer, *, may_be_done: bool) -> DeliveryError:
     """Return the error that an answer other than a 2xx means, with Alertmanager's words."""
-    words = answer.headers.get("location", "") if 300 <= answer.status < 400 else ""
-    detail = f"HTTP {answer.status}: {words or bodies.find_words(answer.body)}".rstrip(": ")
-    if answer.status in (401, 403):
+    message = response.headers.get("location", "") if 300 <= response.status < 400 else ""
+    detail = f"HTTP {response.status}: {message or bodies.parse_error_message(response.body)}".rstrip(": ")
+    if response.status in (401, 403):
         return PermanentDeliveryError("unauthorized", detail, kind=Refusal.CREDENTIALS)
-    if 400 <= answer.status < 500 and answer.status not in _TRY_LATER:
+    if 400 <= response.status < 500 and response.status not in _TRY_LATER:
         return PermanentDeliveryError("refused", detail)
     # A gateway that lost its answer, or a failure at work, may have left it done; a 503 has not.
-    is_open = may_be_done and answer.status in (500, 502, 504)
-    reason = "server_error" if answer.status >= 500 else "unexpected_answer"
+    is_open = may_be_done and response.status in (500, 502, 504)
+    reason = "server_error" if response.status >= 500 else "unexpected_answer"
     return TemporaryDeliveryError(reason, detail, maybe_sent=is_open)

@@ -18,13 +18,13 @@ _RETRY_S = 30.0
 _WAIT_S = 2.0
 
 
-class Schedules(Protocol):
+class ScheduleApi(Protocol):
     """Tells who is on call by a schedule's id; raises a DeliveryError."""
 
     def find_on_call(self, schedule: str) -> tuple[OnCallPerson, ...]: ...
 
 
-class OnCall:
+class PagerDutyOnCallLookup:
     """The people on call, each answer kept for *cache_s* seconds. Threads may share it.
 
     Without *schedules* (there is no token) nobody is known.
@@ -32,7 +32,7 @@ class OnCall:
 
     def __init__(
         self,
-        schedules: Schedules | None,
+        schedules: ScheduleApi | None,
         clock: Callable[[], float],
         cache_s: float = CACHE_S,
         wait_s: float = _WAIT_S,

@@ -15,7 +15,7 @@ from receiver.errors import DeliveryError
 from receiver.lookups.exchange import exchange, parse_address
 
 _TIMEOUT_S = 2.0
-_GOOD_FOR_S = 60.0
+_TTL_S = 60.0
 _RULES_AT_MOST = 10_000
 
 
@@ -46,28 +46,28 @@ class PrometheusRules:
         self._read_at = float("-inf")
         self._known = AlertRules()
 
-    def find(self) -> AlertRules:
+    def get_rules(self) -> AlertRules:
         """Return the rules. Never raises, and answers within some seconds."""
         with self._reading:
-            if abs(self._clock() - self._read_at) >= _GOOD_FOR_S:
-                self._known = self._read()
+            if abs(self._clock() - self._read_at) >= _TTL_S:
+                self._known = self._fetch_rules()
                 self._read_at = self._clock()
             return self._known
 
-    def _read(self) -> AlertRules:
+    def _fetch_rules(self) -> AlertRules:
         try:
-            answer = exchange("GET", self._address, "/api/v1/rules?type=alert", timeout_s=_TIMEOUT_S)
+            response = exchange("GET", self._address, "/api/v1/rules?type=alert", timeout_s=_TIMEOUT_S)
         except DeliveryError as error:
             return AlertRules(trouble=f"Prometheus can't be reached: {error.detail}")
-        if not answer.is_ok:
-            return AlertRules(trouble=f"Prometheus answered {answer.status}")
+        if not response.is_ok:
+            return AlertRules(trouble=f"Prometheus answered {response.status}")
         try:
-            return AlertRules(tuple(_parse(json.loads(answer.body))))
+            return AlertRules(tuple(_parse_rules(json.loads(response.body))))
         except (ValueError, RecursionError, TypeError, AttributeError, KeyError):
             return AlertRules(trouble="what answers at Prometheus' address is none")
 
 
-def _parse(body: Any) -> Iterator[AlertRule]:
+def _parse_rules(body: Any) -> Iterator[AlertRule]:
     left = _RULES_AT_MOST
     for group in body["data"]["groups"]:
         for rule in group["rules"]:

@@ -1,7 +1,7 @@
 """Alertmanager's webhook, version 4, and what resembles it (Grafana's, vmalert's, older ones).
 
 Bodies as Alertmanager writes them are decoded straight into typed structs; whatever those refuse
-goes to `repair`, which takes longer and takes almost anything.
+goes to `parse_leniently`, which takes longer and takes almost anything.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from msgspec import DecodeError, Meta, Struct, field, json
 
 from receiver.domain.alert import Alert, ReceivedAlerts
 from receiver.sources import bounds
-from receiver.sources.grouping import UNIDENTIFIED, Header, gather, too_large
-from receiver.sources.repair import repair
+from receiver.sources.grouping import UNIDENTIFIED, Header, group_alerts, too_large
+from receiver.sources.repair import parse_leniently
 
-# The bounds are checked while decoding, which costs next to nothing; `repair` cuts what exceeds them.
+# The bounds are checked while decoding, which costs next to nothing; `parse_leniently` cuts the rest.
 _Name = Annotated[str, Meta(max_length=bounds.MAX_NAME)]
 _Labels = Annotated[
     dict[_Name, Annotated[str, Meta(max_length=bounds.MAX_LABEL)]], Meta(max_length=bounds.MAX_ENTRIES)
@@ -25,23 +25,23 @@ _Annotations = Annotated[
     dict[_Name, Annotated[str, Meta(max_length=bounds.MAX_ANNOTATION)]], Meta(max_length=bounds.MAX_ENTRIES)
 ]
 _Link = Annotated[str, Meta(max_length=bounds.MAX_LINK)]
-_Moment = Annotated[datetime, Meta(tz=True)]
+_Timestamp = Annotated[datetime, Meta(tz=True)]
 
 
-class _Alert(Struct, gc=False, rename="camel"):
+class _WebhookAlert(Struct, gc=False, rename="camel"):
     """One alert as Alertmanager writes it: https://prometheus.io/docs/alerting/latest/configuration/#webhook_config."""
 
     status: Literal["firing", "resolved"]
     labels: _Labels
-    starts_at: _Moment
-    ends_at: _Moment | None = None  # 0001-01-01T00:00:00Z while it fires
+    starts_at: _Timestamp
+    ends_at: _Timestamp | None = None  # 0001-01-01T00:00:00Z while it fires
     annotations: _Annotations | None = None
     generator_url: _Link | None = field(name="generatorURL", default=None)
     fingerprint: Annotated[str, Meta(max_length=bounds.MAX_FINGERPRINT)] | None = None  # since 0.19
 
 
-class _Body(Struct, gc=False, rename="camel"):
-    alerts: list[_Alert]
+class _WebhookBody(Struct, gc=False, rename="camel"):
+    alerts: list[_WebhookAlert]
     receiver: _Name = ""
     group_key: str = ""
     group_labels: _Labels | None = None
@@ -49,12 +49,12 @@ class _Body(Struct, gc=False, rename="camel"):
     external_url: _Link = field(name="externalURL", default="")
 
 
-_decoder = json.Decoder(_Body)
+_decoder = json.Decoder(_WebhookBody)
 # An alert has 20 bytes at least.
 _SMALLEST_WITH_TOO_MANY = 20 * bounds.MAX_ALERTS
 
 
-def parse(body: bytes, source: str, now: float) -> ReceivedAlerts:
+def parse_webhook(body: bytes, source: str, now: float) -> ReceivedAlerts:
     """Return the alerts that *body* holds, in their groups; none when its `alerts` is empty or null.
 
     *source* tells Alertmanager clusters apart ("" for the only one), *now* is the moment of
@@ -67,8 +67,8 @@ def parse(body: bytes, source: str, now: float) -> ReceivedAlerts:
         typed = _decoder.decode(body)
         # A moment that can't be is repaired like one that can't be read.
         alerts = _to_alerts(typed.alerts, now)
-    except (DecodeError, UnicodeDecodeError, RecursionError, _Implausible):
-        return repair(body, source, now)
+    except (DecodeError, UnicodeDecodeError, RecursionError, _ImplausibleTimestamp):
+        return parse_leniently(body, source, now)
     header = Header(
         source=source,
         receiver=typed.receiver,
@@ -77,15 +77,15 @@ def parse(body: bytes, source: str, now: float) -> ReceivedAlerts:
         truncated=min(typed.truncated_alerts, bounds.MAX_TRUNCATED),
         external_url=typed.external_url,
     )
-    return ReceivedAlerts(gather(header, alerts))
+    return ReceivedAlerts(group_alerts(header, alerts))
 
 
-class _Implausible(Exception):
+class _ImplausibleTimestamp(Exception):
     """A moment that no clock can have shown, such as a start in the year 1 or in a century."""
 
 
-def _to_alerts(typed: list[_Alert], now: float) -> list[Alert]:
-    latest = bounds.latest(now)
+def _to_alerts(typed: list[_WebhookAlert], now: float) -> list[Alert]:
+    latest = bounds.latest_plausible_at(now)
     left = bounds.MAX_UNIDENTIFIED
     alerts = []
     for raw in typed:
@@ -94,15 +94,15 @@ def _to_alerts(typed: list[_Alert], now: float) -> list[Alert]:
         if raw.status == "resolved":
             ends_at = raw.ends_at.timestamp() if raw.ends_at is not None else 0.0
             if not 0.0 < ends_at < latest:
-                raise _Implausible
+                raise _ImplausibleTimestamp
             ends_at = min(ends_at, now)
         if not 0.0 < starts_at < latest:
-            raise _Implausible
-        if not raw.fingerprint and (left := left - bounds.size_of(raw.labels)) < 0:
+            raise _ImplausibleTimestamp
+        if not raw.fingerprint and (left := left - bounds.count_characters(raw.labels)) < 0:
             raise too_large(UNIDENTIFIED)
         alerts.append(
             Alert(
-                raw.fingerprint or bounds.identity(raw.labels),
+                raw.fingerprint or bounds.compute_fingerprint(raw.labels),
                 raw.labels,
                 raw.annotations or {},
                 # The sender's clock may be ahead of ours. A start in the future would hide the next one.

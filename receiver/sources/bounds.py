@@ -22,8 +22,8 @@ MAX_TRUNCATED = 1_000_000  # alerts that Alertmanager says it left out
 
 # What has to be mended takes fifty times as long as what is as Alertmanager writes it: so much is done in two
 # seconds, while others wait.
-MAX_MENDED = 8 * 1024 * 1024  # bytes of a body
-MAX_MENDED_VALUES = 150_000  # texts, numbers, lists and objects in it
+MAX_REPAIRED = 8 * 1024 * 1024  # bytes of a body
+MAX_REPAIRED_VALUES = 150_000  # texts, numbers, lists and objects in it
 # Alerts of one body, and groups where each alert is its own: more are not done before the sender gives up.
 MAX_ALERTS = 50_000
 MAX_GROUPS = 5_000
@@ -31,17 +31,17 @@ MAX_UNIDENTIFIED = 4 * 1024 * 1024  # characters of labels in alerts that came w
 
 # Alertmanager's own fingerprint goes byte by byte, 0.1 µs each: too slow for labels of a megabyte.
 _MAX_FINGERPRINTED = 64 * 1024
-_LATEST_AFTER_S = 86400.0
+_MAX_AHEAD_S = 86400.0
 
 
-def latest(now: float) -> float:
+def latest_plausible_at(now: float) -> float:
     """Return the moment from which on nobody's clock is believed: a day ahead of ours."""
-    return now + _LATEST_AFTER_S
+    return now + _MAX_AHEAD_S
 
 
-def identity(labels: Mapping[str, str]) -> str:
+def compute_fingerprint(labels: Mapping[str, str]) -> str:
     """Return the fingerprint of an alert that came without one, from all its labels."""
-    if size_of(labels) <= _MAX_FINGERPRINTED:
+    if count_characters(labels) <= _MAX_FINGERPRINTED:
         return fingerprint(labels)
     digest = hashlib.sha256()
     for name in sorted(labels):
@@ -51,11 +51,11 @@ def identity(labels: Mapping[str, str]) -> str:
     return digest.hexdigest()[:16]
 
 
-def size_of(labels: Mapping[str, str]) -> int:
+def count_characters(labels: Mapping[str, str]) -> int:
     """Return how many characters *labels* have."""
     return sum(map(len, labels.values())) + sum(map(len, labels))
 
 
-def short(name: str, limit: int) -> str:
+def shorten_name(name: str, limit: int) -> str:
     """Return *name*, or where it is longer than *limit* its digest: other names stay other."""
     return name if len(name) <= limit else hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()

@@ -1,6 +1,6 @@
 """Single fields of an odd body: each reader gives the best that can be made of one.
 
-What had to be mended is named in *odd*, so that the caller can count it.
+What had to be mended is named in *repairs*, so that the caller can count it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from math import ceil
 from msgspec import ValidationError, convert
 
 from receiver.sources import bounds
-from receiver.sources.loose_json import Number, to_text, whole
+from receiver.sources.loose_json import RawNumber, replace_surrogates, to_text
 from receiver.text import cut
 
 Object = dict[str, object]
@@ -19,13 +19,13 @@ Object = dict[str, object]
 _FIRST = frozenset({"alertname", "severity", "summary", "description", "runbook_url", "runbook"})
 
 
-def status_of(value: object) -> str:
+def parse_status(value: object) -> str:
     """Return `firing` or `resolved`, or empty for anything else."""
     word = value.strip().lower() if isinstance(value, str) else ""
     return word if word in ("firing", "resolved") else ""
 
 
-def moment_of(value: object, now: float) -> float:
+def parse_timestamp(value: object, now: float) -> float:
     """Return the moment that *value* tells, 0 when it tells none that can be.
 
     Other forms of ISO 8601 than Alertmanager's are taken; without a zone, it is UTC.
@@ -33,72 +33,74 @@ def moment_of(value: object, now: float) -> float:
     if not isinstance(value, str) or len(value) > 64:
         return 0.0
     try:
-        moment = convert(value.strip(), datetime)
+        timestamp = convert(value.strip(), datetime)
     except (ValidationError, UnicodeEncodeError):  # the latter for half a character
         try:
-            moment = datetime.fromisoformat(value.strip())
+            timestamp = datetime.fromisoformat(value.strip())
         except ValueError:
             return 0.0
-    if moment.tzinfo is None:
-        moment = moment.replace(tzinfo=UTC)
-    seconds = moment.timestamp()
-    return seconds if 0.0 < seconds < bounds.latest(now) else 0.0
+    if timestamp.tzinfo is None:
+        timestamp = timestamp.replace(tzinfo=UTC)
+    seconds = timestamp.timestamp()
+    return seconds if 0.0 < seconds < bounds.latest_plausible_at(now) else 0.0
 
 
-def texts_of(raw: object, name: str, odd: list[str]) -> dict[str, str]:
+def parse_texts(raw: object, name: str, repairs: list[str]) -> dict[str, str]:
     """Return the entries of *raw* as texts, whole; nulls are absent."""
     texts = {}
     for key, value in raw.items() if isinstance(raw, dict) else ():
         text = to_text(value)
         if text is not None:
-            texts[whole(key)] = text
-        note(odd, name, type(value) is not str or text != value or whole(key) != key)
+            texts[replace_surrogates(key)] = text
+        record_repair(
+            repairs, name, type(value) is not str or text != value or replace_surrogates(key) != key
+        )
     return texts
 
 
-def cut_all(texts: dict[str, str], limit: int, odd: list[str]) -> dict[str, str]:
+def truncate_texts(texts: dict[str, str], limit: int, repairs: list[str]) -> dict[str, str]:
     """Return *texts* within our bounds."""
     if len(texts) <= bounds.MAX_ENTRIES and all(
         len(name) <= bounds.MAX_NAME and len(value) <= limit for name, value in texts.items()
     ):
         return texts
-    odd.append("size")
+    repairs.append("size")
     names = sorted(texts, key=lambda name: name not in _FIRST)[: bounds.MAX_ENTRIES]
     return {cut(name, bounds.MAX_NAME): cut(texts[name], limit) for name in names}
 
 
-def text_of(raw: Object, name: str, odd: list[str]) -> str:
+def parse_text(raw: Object, name: str, repairs: list[str]) -> str:
     """Return a field that must be a text; empty when it is none."""
     value = raw.get(name)
     if isinstance(value, str):
-        return whole(value)
-    note(odd, name, value is not None)
+        return replace_surrogates(value)
+    record_repair(repairs, name, value is not None)
     return ""
 
 
-def link_of(raw: Object, name: str, odd: list[str]) -> str:
+def parse_link(raw: Object, name: str, repairs: list[str]) -> str:
     """Return a field that is an address; half an address leads nowhere, so a huge one is left out."""
-    text = text_of(raw, name, odd)
+    text = parse_text(raw, name, repairs)
     if len(text) <= bounds.MAX_LINK:
         return text
-    odd.append(name)
+    repairs.append(name)
     return ""
 
 
-def count_of(value: object, odd: list[str]) -> int:
+def parse_count(value: object, repairs: list[str]) -> int:
     """Return a count, also from a number that came as text; 0 when it is none."""
     if value is None:
         return 0
-    note(odd, "truncatedAlerts", not isinstance(value, Number))
-    digits = to_text(value) if isinstance(value, str | Number) else ""
+    record_repair(repairs, "truncatedAlerts", not isinstance(value, RawNumber))
+    digits = to_text(value) if isinstance(value, str | RawNumber) else ""
     try:
         number = float(digits or "")
     except ValueError:
-        note(odd, "truncatedAlerts", True)
+        record_repair(repairs, "truncatedAlerts", True)
         return 0
     return ceil(min(number, bounds.MAX_TRUNCATED)) if number > 0 else 0
 
 
-def note(odd: list[str], name: str, is_odd: bool) -> None:
-    if is_odd:
-        odd.append(name)
+def record_repair(repairs: list[str], name: str, is_repaired: bool) -> None:
+    if is_repaired:
+        repairs.append(name)

@@ -10,7 +10,7 @@ from msgspec import json
 
 from receiver.domain.alert import Alert, Group
 from receiver.errors import PayloadTooLarge
-from receiver.sources.bounds import MAX_GROUPS, MAX_KEY, short
+from receiver.sources.bounds import MAX_GROUPS, MAX_KEY, shorten_name
 
 # What Go's regexp.QuoteMeta puts a backslash before. Alertmanager quotes its receiver's name:
 # https://github.com/prometheus/alertmanager/issues/2447
@@ -31,7 +31,7 @@ class Header:
     external_url: str = ""
 
 
-def gather(header: Header, alerts: Sequence[Alert]) -> tuple[Group, ...]:
+def group_alerts(header: Header, alerts: Sequence[Alert]) -> tuple[Group, ...]:
     """Return *alerts* in their groups, known by the group key, else by the group's labels.
 
     Where the sender gave neither, nothing says that its alerts belong together: then each is its
@@ -41,15 +41,17 @@ def gather(header: Header, alerts: Sequence[Alert]) -> tuple[Group, ...]:
         return ()
     key = header.group_key
     if not key and header.group_labels:
-        key = _text_of(header.group_labels)
+        key = _serialize_labels(header.group_labels)
     if key:
-        return (_group(header, key, header.group_labels, alerts),)
+        return (_build_group(header, key, header.group_labels, alerts),)
     apart: dict[str, list[Alert]] = {}
     for alert in alerts:
-        apart.setdefault(_text_of(alert.labels) if alert.labels else alert.fingerprint, []).append(alert)
+        apart.setdefault(_serialize_labels(alert.labels) if alert.labels else alert.fingerprint, []).append(
+            alert
+        )
     if len(apart) > MAX_GROUPS:
         raise too_large(f"has {len(apart):,} alerts without a group key, and {MAX_GROUPS:,} are taken")
-    return tuple(_group(header, key, members[0].labels, members) for key, members in apart.items())
+    return tuple(_build_group(header, key, members[0].labels, members) for key, members in apart.items())
 
 
 def too_large(how: str) -> PayloadTooLarge:
@@ -58,11 +60,11 @@ def too_large(how: str) -> PayloadTooLarge:
     return PayloadTooLarge("alertmanager", f"the body {how}: {advice}")
 
 
-def _group(header: Header, key: str, labels: dict[str, str], alerts: Sequence[Alert]) -> Group:
+def _build_group(header: Header, key: str, labels: dict[str, str], alerts: Sequence[Alert]) -> Group:
     return Group(
         header.source,
         _unquote(header.receiver),
-        short(key, MAX_KEY),
+        shorten_name(key, MAX_KEY),
         labels,
         tuple(alerts),
         header.truncated,
@@ -70,7 +72,7 @@ def _group(header: Header, key: str, labels: dict[str, str], alerts: Sequence[Al
     )
 
 
-def _text_of(labels: dict[str, str]) -> str:
+def _serialize_labels(labels: dict[str, str]) -> str:
     return _encode(labels).decode()
 
 

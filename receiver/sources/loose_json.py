@@ -19,7 +19,7 @@ _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{\]}]', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
-class Number:
+class RawNumber:
     """A number by its own digits: 1.50 stays 1.50, and a million digits cost nothing."""
 
     text: str
@@ -29,7 +29,7 @@ class Number:
         return int(self.text) if len(self.text) < 20 and self.text.lstrip("-").isdigit() else float(self.text)
 
 
-def load(body: bytes) -> object:
+def parse_json(body: bytes) -> object:
     """Return what *body* holds, its numbers as Number. Raises ValueError with a sentence."""
     if not body.strip():
         raise ValueError("the body is empty")
@@ -37,9 +37,9 @@ def load(body: bytes) -> object:
     text = body.decode(encoding, "replace")
     try:
         try:
-            return _loads(text)
+            return _parse_text(text)
         except RecursionError:
-            return _loads(_flatten(text))
+            return _parse_text(_drop_deep_values(text))
     except json.JSONDecodeError as error:
         place = len(text[: error.pos].encode(encoding, "replace"))
         what = error.msg.removesuffix(" starting at").lower()
@@ -48,25 +48,25 @@ def load(body: bytes) -> object:
         raise ValueError("nested too deeply") from None
 
 
-def _loads(text: str) -> object:
+def _parse_text(text: str) -> object:
     value: object = json.loads(
-        text, strict=False, parse_int=Number, parse_float=Number, parse_constant=Number
+        text, strict=False, parse_int=RawNumber, parse_float=RawNumber, parse_constant=RawNumber
     )
     return value
 
 
-def _flatten(text: str) -> str:
+def _drop_deep_values(text: str) -> str:
     """Return *text* with null for everything nested too deeply."""
     if text.count("[") + text.count("{") > _MAX_BRACKETS:
         raise RecursionError
     kept, depth, since = [], 0, 0
     for token in _TOKEN.finditer(text):
-        mark = token[0]
-        if mark in ("[", "{"):
+        token_text = token[0]
+        if token_text in ("[", "{"):
             depth += 1
             if depth == _MAX_DEPTH:
                 kept.append(text[since : token.start()])
-        elif mark in ("]", "}"):
+        elif token_text in ("]", "}"):
             if depth == _MAX_DEPTH:
                 kept.append("null")
                 since = token.end()
@@ -79,33 +79,35 @@ def _flatten(text: str) -> str:
 def to_text(value: object) -> str | None:
     """Return *value* as the text somebody meant by it; None for null. Lists and objects stay JSON."""
     if isinstance(value, str):
-        return whole(value)
+        return replace_surrogates(value)
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, Number):
+    if isinstance(value, RawNumber):
         return value.text
     if value is None:
         return None
     try:
-        return whole(json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain))
+        return replace_surrogates(
+            json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_get_number)
+        )
     except RecursionError:
         return "…"
 
 
-def _plain(number: Number) -> float:
+def _get_number(number: RawNumber) -> float:
     return number.value
 
 
-def whole(text: str) -> str:
+def replace_surrogates(text: str) -> str:
     """Return *text* with half surrogates replaced, so that it can be encoded."""
     return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 
-def kind_of(value: object) -> str:
+def describe_type(value: object) -> str:
     """Return what *value* is, in words for a sentence."""
     if value is None:
         return "null"
     if isinstance(value, bool):
         return "true or false"
-    names = {str: "a text", Number: "a number", list: "a list", dict: "an object"}
+    names = {str: "a text", RawNumber: "a number", list: "a list", dict: "an object"}
     return names[type(value)]

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 
 from receiver.domain.pager_news import PagerDutyEvent
 from receiver.sources import loose_json
-from receiver.sources.fields import Object, moment_of
-from receiver.sources.loose_json import whole
+from receiver.sources.fields import Object, parse_timestamp
+from receiver.sources.loose_json import replace_surrogates
 from receiver.text import Secret, one_line
 
 # PagerDuty itself sends nothing longer than 256 KB.
@@ -30,24 +30,24 @@ _MAX_NAMES = 5
 _ID = re.compile(r"[A-Za-z0-9]{1,40}", re.ASCII)
 
 
-def verify(secrets: Iterable[Secret], header: str, body: bytes) -> bool:
+def verify_signature(secrets: Iterable[Secret], header: str, body: bytes) -> bool:
     """Tell whether one of the signatures in *header* is *body*'s by one of *secrets*.
 
     There are several while a secret is being changed. All are compared whole, so that time tells
     nothing; a secret of nothing signs nothing.
     """
     signatures = [part.strip() for part in header[:_MAX_HEADER].split(",")]
-    shown = [part.removeprefix(_VERSION) for part in signatures if part.startswith(_VERSION)]
+    presented = [part.removeprefix(_VERSION) for part in signatures if part.startswith(_VERSION)]
     matches = [
         hmac.compare_digest(_digest(secret, body), signature.lower().encode("utf-8", "replace"))
         for secret in secrets
         if secret
-        for signature in shown
+        for signature in presented
     ]
     return any(matches)
 
 
-def sign(secret: Secret, body: bytes) -> str:
+def sign_body(secret: Secret, body: bytes) -> str:
     """Return the signature that PagerDuty gives *body*."""
     return _VERSION + _digest(secret, body).decode()
 
@@ -56,10 +56,10 @@ def _digest(secret: Secret, body: bytes) -> bytes:
     return hmac.new(secret.reveal().encode(), body, hashlib.sha256).hexdigest().encode()
 
 
-def parse(body: bytes) -> PagerDutyEvent | None:
+def parse_event(body: bytes) -> PagerDutyEvent | None:
     """Return what *body* tells of an incident; None for anything else, and for what can't be read."""
     try:
-        content = loose_json.load(body)
+        content = loose_json.parse_json(body)
     except ValueError:
         return None
     event = _object(_object(content).get("event"))
@@ -78,8 +78,8 @@ def parse(body: bytes) -> PagerDutyEvent | None:
         incident_key=_text(incident.get("incident_key")),
         status=_text(incident.get("status")) or _text(data.get("state")),
         by=_find_actor(event),
-        occurred_at=moment_of(event.get("occurred_at"), math.inf),
-        to=_find_receivers(event_type, data),
+        occurred_at=parse_timestamp(event.get("occurred_at"), math.inf),
+        to=_list_receivers(event_type, data),
         merged_into=_id(_object(_object(incident.get("resolve_reason")).get("incident")).get("id")),
         is_person=_text(_object(event.get("agent")).get("type")) in USER_TYPES,
     )
@@ -91,7 +91,7 @@ def _find_actor(event: Object) -> str:
     return _name(agent) or _text(_object(event.get("client")).get("name"))
 
 
-def _find_receivers(event_type: str, data: Object) -> tuple[str, ...]:
+def _list_receivers(event_type: str, data: Object) -> tuple[str, ...]:
     """Return the names of those whose turn it is now, as far as they matter to *event_type*."""
     found: list[object] = [data.get("user") or data.get("escalation_policy")]
     if event_type == "incident.delegated":
@@ -111,7 +111,7 @@ def _object(value: object) -> Object:
 
 
 def _text(value: object) -> str:
-    return one_line(whole(value), _MAX_TEXT) if isinstance(value, str) else ""
+    return one_line(replace_surrogates(value), _MAX_TEXT) if isinstance(value, str) else ""
 
 
 def _id(value: object) -> str:

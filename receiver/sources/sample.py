@@ -15,7 +15,7 @@ _NEVER = "0001-01-01T00:00:00Z"
 
 
 @dataclass(frozen=True)
-class Sample:
+class TestAlert:
     """One alert at the moment *now*: it fires, or it has just ended."""
 
     labels: dict[str, str]
@@ -34,8 +34,8 @@ class Sample:
             "status": status,
             "labels": self.labels,
             "annotations": self.annotations,
-            "startsAt": _render(self.now),
-            "endsAt": _render(self.now) if self.is_resolved else _NEVER,
+            "startsAt": _format_timestamp(self.now),
+            "endsAt": _format_timestamp(self.now) if self.is_resolved else _NEVER,
             "generatorURL": "",
             "fingerprint": fingerprint(self.labels),
         }
@@ -60,10 +60,10 @@ class Sample:
         """
         alert: dict[str, Any] = {"labels": self.labels, "annotations": self.annotations}
         if self.is_resolved:
-            alert["endsAt"] = _render(self.now)
+            alert["endsAt"] = _format_timestamp(self.now)
         return [alert]
 
 
-def _render(moment: float) -> str:
-    text = datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds")
+def _format_timestamp(timestamp: float) -> str:
+    text = datetime.fromtimestamp(timestamp, UTC).isoformat(timespec="milliseconds")
     return text.replace("+00:00", "Z")

@@ -1,6 +1,6 @@
 """What Slack sends when people press buttons, send forms and type commands.
 
-Bodies are believed only after `verify`; what they ask is a domain request from then on.
+Bodies are believed only after `verify_signature`; what they ask is a domain request from then on.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from receiver.domain.person import Person
 from receiver.domain.request import (
     FIELD_CHOICE,
     FIELD_COMMENT,
-    FIELD_OWN,
+    FIELD_CUSTOM,
     SILENCE_FORM,
+    ButtonClick,
     Command,
     ModalSubmit,
-    Press,
 )
 from receiver.errors import PayloadError
 from receiver.text import Secret, one_line
@@ -49,49 +49,51 @@ class Headers(Protocol):
     def items(self) -> Iterable[tuple[str, str]]: ...
 
 
-def verify(secret: Secret, headers: Headers, body: bytes, now: float) -> bool:
+def verify_signature(secret: Secret, headers: Headers, body: bytes, now: float) -> bool:
     """Tell whether Slack signed *body*, as it came in, with *secret* within five minutes of *now*.
 
     Always false without a secret.
     """
     found = {name.lower(): value for name, value in headers.items()}
-    stamp = found.get("x-slack-request-timestamp", "")
-    shown = found.get("x-slack-signature", "")
-    if not secret or not _TIMESTAMP.fullmatch(stamp) or abs(now - int(stamp)) > MAX_AGE_S:
+    timestamp = found.get("x-slack-request-timestamp", "")
+    presented = found.get("x-slack-signature", "")
+    if not secret or not _TIMESTAMP.fullmatch(timestamp) or abs(now - int(timestamp)) > MAX_AGE_S:
         return False
-    return hmac.compare_digest(sign(secret, stamp, body).encode(), shown.encode("utf-8", "replace"))
+    return hmac.compare_digest(
+        sign_body(secret, timestamp, body).encode(), presented.encode("utf-8", "replace")
+    )
 
 
-def sign(secret: Secret, stamp: str, body: bytes) -> str:
-    """Return the signature Slack gives *body*, sent at *stamp* (seconds since 1970, as text)."""
-    signed = b"v0:" + stamp.encode() + b":" + body
+def sign_body(secret: Secret, timestamp: str, body: bytes) -> str:
+    """Return the signature Slack gives *body*, sent at *timestamp* (seconds since 1970, as text)."""
+    signed = b"v0:" + timestamp.encode() + b":" + body
     return "v0=" + hmac.new(secret.reveal().encode(), signed, hashlib.sha256).hexdigest()
 
 
-def parse_interaction(body: bytes) -> Press | ModalSubmit | None:
+def parse_interaction(body: bytes) -> ButtonClick | ModalSubmit | None:
     """Return the button or form in a form-encoded body; None for what asks nothing of us.
 
     Raises PayloadError for what can't be read.
     """
-    text = _read_form(body).get("payload")
+    text = _parse_form(body).get("payload")
     if text is None:
         raise PayloadError(SOURCE, "the form has no field named payload")
     try:
         payload = json.decode(text)
     except (DecodeError, RecursionError, UnicodeError):
         raise PayloadError(SOURCE, "the payload is no JSON") from None
-    return read_interaction(payload)
+    return parse_interaction_payload(payload)
 
 
-def read_interaction(payload: object) -> Press | ModalSubmit | None:
+def parse_interaction_payload(payload: object) -> ButtonClick | ModalSubmit | None:
     """Return what a payload asks, None for nothing; raises PayloadError where it can't be read."""
     if not isinstance(payload, dict):
         raise PayloadError(SOURCE, "the payload is no JSON object")
     kind = payload.get("type")
     if kind == "block_actions":
-        return _read_press(payload)
+        return _parse_click(payload)
     if kind == "view_submission":
-        return _read_submit(payload)
+        return _parse_submission(payload)
     return None
 
 
@@ -100,21 +102,21 @@ def parse_command(body: bytes) -> Command | None:
 
     Raises PayloadError for what is none.
     """
-    fields = _read_form(body)
-    return None if fields.get("ssl_check") == "1" else read_command(fields)
+    fields = _parse_form(body)
+    return None if fields.get("ssl_check") == "1" else parse_command_fields(fields)
 
 
-def read_command(fields: object) -> Command:
+def parse_command_fields(fields: object) -> Command:
     """Return the command in its fields; raises PayloadError where nobody typed it."""
     if not isinstance(fields, dict):
         raise PayloadError(SOURCE, "the command is no object")
-    by = _read_person(fields.get("user_id"), fields.get("user_name"))
+    by = _parse_person(fields.get("user_id"), fields.get("user_name"))
     team = _team(fields.get("team_id"))
     text, url = one_line(_text(fields.get("text")), MAX_TEXT), _token(fields.get("response_url"))
-    return Command(text, by, url, team=team, place=team)
+    return Command(text, by, url, team=team, origin_team=team)
 
 
-def _read_form(body: bytes) -> dict[str, str]:
+def _parse_form(body: bytes) -> dict[str, str]:
     try:
         pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
     except (UnicodeDecodeError, ValueError):
@@ -122,25 +124,25 @@ def _read_form(body: bytes) -> dict[str, str]:
     return dict(pairs)
 
 
-def _read_press(payload: Json) -> Press | None:
+def _parse_click(payload: Json) -> ButtonClick | None:
     """Return the button that was pressed; None for links, menus and the like."""
     action = next(iter(_list(payload.get("actions"))), None)
     button = _text(_map(action).get("action_id"))
     if _map(action).get("type") != "button" or not button:
         return None
     user = _map(payload.get("user"))
-    return Press(
+    return ButtonClick(
         button=button[:MAX_ID],
         value=_text(_map(action).get("value"))[:MAX_ID],
-        by=_read_person(user.get("id"), user.get("username") or user.get("name")),
+        by=_parse_person(user.get("id"), user.get("username") or user.get("name")),
         trigger_id=_token(payload.get("trigger_id")),
         response_url=_token(payload.get("response_url")),
         team=_team(user.get("team_id")),
-        place=_team(_map(payload.get("team")).get("id")),
+        origin_team=_team(_map(payload.get("team")).get("id")),
     )
 
 
-def _read_submit(payload: Json) -> ModalSubmit | None:
+def _parse_submission(payload: Json) -> ModalSubmit | None:
     view, user = _map(payload.get("view")), _map(payload.get("user"))
     if view.get("callback_id") != SILENCE_FORM:
         return None
@@ -148,11 +150,11 @@ def _read_submit(payload: Json) -> ModalSubmit | None:
     return ModalSubmit(
         incident_id=_text(view.get("private_metadata"))[:MAX_ID],
         choice=_value(values, FIELD_CHOICE),
-        own=_value(values, FIELD_OWN),
+        custom=_value(values, FIELD_CUSTOM),
         comment=_value(values, FIELD_COMMENT),
-        by=_read_person(user.get("id"), user.get("username") or user.get("name")),
+        by=_parse_person(user.get("id"), user.get("username") or user.get("name")),
         team=_team(user.get("team_id")),
-        place=_team(_map(payload.get("team")).get("id")),
+        origin_team=_team(_map(payload.get("team")).get("id")),
     )
 
 
@@ -163,7 +165,7 @@ def _value(values: Json, name: str) -> str:
     return one_line(_text(text), MAX_TEXT)
 
 
-def _read_person(user_id: object, name: object) -> Person:
+def _parse_person(user_id: object, name: object) -> Person:
     """Return who did it; Slack always says, so without an id this is none of Slack's."""
     slack_id = _text(user_id)
     if not _USER.fullmatch(slack_id):

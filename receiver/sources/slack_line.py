@@ -38,7 +38,7 @@ _LONGEST_RETRY_AFTER_S = 600.0
 
 
 @dataclass(frozen=True)
-class Pace:
+class SocketModeTimings:
     """How a line is watched, and how soon a new one is asked for.
 
     A line that was lost is missed at the next ping, one that is silent after four of them. Slack lets
@@ -50,10 +50,10 @@ class Pace:
     first_wait_s: float = 1.0
 
 
-class Line(SocketModeClient):
-    """One line at a time, opened anew when it is lost until `hang_up`."""
+class SocketModeConnection(SocketModeClient):
+    """One line at a time, opened anew when it is lost until `close_for_good`."""
 
-    def __init__(self, app_token: Secret, base_url: str, pace: Pace) -> None:
+    def __init__(self, app_token: Secret, base_url: str, timings: SocketModeTimings) -> None:
         web = WebClient(
             base_url=base_url.rstrip("/") + "/",
             timeout=_TIMEOUT_S,
@@ -61,18 +61,18 @@ class Line(SocketModeClient):
             logger=_SILENT,
         )
         web.proxy = None  # urllib reads the proxy settings itself, and keeps NO_PROXY
-        self._pace = pace
-        self._wait_s = pace.first_wait_s
+        self._timings = timings
+        self._wait_s = timings.first_wait_s
         self._not_before = 0.0
-        self._hanging_up = threading.Lock()
+        self._close_lock = threading.Lock()
         super().__init__(
             app_token=app_token.reveal(),
             logger=_SILENT,
             web_client=web,
-            ping_interval=pace.ping_every_s,
+            ping_interval=timings.ping_every_s,
             receive_buffer_size=_READ_SIZE,
             concurrency=_AT_ONCE,
-            on_error_listeners=[_tell_lost],
+            on_error_listeners=[_log_connection_lost],
         )
 
     def issue_new_wss_url(self) -> str:
@@ -83,15 +83,15 @@ class Line(SocketModeClient):
         self._not_before = now + self._wait_s
         self._wait_s = min(2 * self._wait_s, _LONGEST_WAIT_S)
         try:
-            answer = self.web_client.apps_connections_open(app_token=self.app_token)
-            url = str(answer["url"])
+            response = self.web_client.apps_connections_open(app_token=self.app_token)
+            url = str(response["url"])
         except SlackApiError as error:
             reason = one_line(str(error.response.get("error") or error.response.status_code), 80)
             self._not_before = max(self._not_before, now + _retry_after(error))
-            _log_no_line(reason)
+            _log_connection_failed(reason)
             raise
         except Exception as error:
-            _log_no_line(type(error).__name__)
+            _log_connection_failed(type(error).__name__)
             raise
         self.proxy = _find_proxy(urlsplit(url).hostname or "")
         return url
@@ -101,17 +101,17 @@ class Line(SocketModeClient):
         super().connect()
         session = self.current_session
         if session is not None and session.sock is not None:
-            session.sock = wire = _Wire(session.sock)  # type: ignore[assignment]
-            session.disconnect = _closing(wire, session.disconnect)  # type: ignore[method-assign]
-            self._wait_s = self._pace.first_wait_s
-            logger.info("slack socket connected")
+            session.sock = closable_socket = _Socket(session.sock)  # type: ignore[assignment]
+            session.disconnect = _build_disconnect(closable_socket, session.disconnect)  # type: ignore[method-assign]
+            self._wait_s = self._timings.first_wait_s
+            logger.info("socket mode connected")
 
-    def hang_up(self) -> None:
+    def close_for_good(self) -> None:
         """Close for good, once what was received is done and acknowledged; takes as long as that does.
 
         Called again, it closes what was being opened at the first time.
         """
-        with self._hanging_up:
+        with self._close_lock:
             self.closed = True
             self.auto_reconnect_enabled = self.default_auto_reconnect_enabled = False
             self.message_queue.put(None)  # wakes who waits for more
@@ -119,27 +119,27 @@ class Line(SocketModeClient):
             self.close()
 
 
-class _HungUp(ConnectionError):
+class _Closed(ConnectionError):
     """The line ended because we ended it."""
 
 
-class _Wire:
+class _Socket:
     """A socket that raises where it has ended; slack_sdk would read on from it at full speed."""
 
     def __init__(self, sock: Any) -> None:
         self._sock = sock
-        self._is_hung_up = False
+        self._is_closed = False
 
     def recv(self, size: int) -> bytes:
         """Return what comes; raises a ConnectionError when nothing more will."""
         received = bytes(self._sock.recv(size))
         if not received:
-            raise _HungUp if self._is_hung_up else ConnectionResetError("the line was cut")
+            raise _Closed if self._is_closed else ConnectionResetError("the line was cut")
         return received
 
-    def end(self) -> None:
+    def interrupt_reads(self) -> None:
         """Have whoever reads from it return at once."""
-        self._is_hung_up = True
+        self._is_closed = True
         with suppress(OSError):
             self._sock.shutdown(sockets.SHUT_RDWR)
 
@@ -147,24 +147,24 @@ class _Wire:
         return getattr(self._sock, name)
 
 
-def _closing(wire: _Wire, disconnect: Callable[[], None]) -> Callable[[], None]:
+def _build_disconnect(closable_socket: _Socket, disconnect: Callable[[], None]) -> Callable[[], None]:
     """Return a *disconnect* that several threads may call, and that waits for no word from Slack."""
     lock = threading.Lock()
 
     def close() -> None:
         with lock:
-            wire.end()
+            closable_socket.interrupt_reads()
             disconnect()
 
     return close
 
 
-def _log_no_line(reason: str) -> None:
+def _log_connection_failed(reason: str) -> None:
     logger.warning("socket mode connection failed", extra={"fields": {"reason": reason}, "state": reason})
 
 
-def _tell_lost(error: Exception) -> None:
-    if not isinstance(error, _HungUp):
+def _log_connection_lost(error: Exception) -> None:
+    if not isinstance(error, _Closed):
         name = type(error).__name__
         logger.warning("socket mode connection lost", extra={"fields": {"error": name}, "state": name})
 

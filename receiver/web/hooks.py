@@ -46,7 +46,7 @@ def build_hooks(parts: Parts, doors: Doors) -> Blueprint:
             return stranger
         now = parts.clock()
         source = one_line(request.args.get("source", ""), _MAX_SOURCE) if request.query_string else ""
-        batch = alertmanager.parse(_read_body(), source, now)
+        batch = alertmanager.parse_webhook(_read_body(), source, now)
         with answer_in_time():
             accepted = parts.ingester.ingest(batch.groups, now)
         counts = {

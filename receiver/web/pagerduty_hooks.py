@@ -34,9 +34,9 @@ def build_pagerduty_hooks(parts: Parts) -> Blueprint:
         header = request.headers.get("X-PagerDuty-Signature", "")
         # Who signs nothing has nothing read.
         body = read_unproven(request) if header and parts.settings.pagerduty_webhook_secret else b""
-        if not pagerduty.verify((parts.settings.pagerduty_webhook_secret,), header, body):
+        if not pagerduty.verify_signature((parts.settings.pagerduty_webhook_secret,), header, body):
             return refuse(401, "not signed with PAGERDUTY_WEBHOOK_SECRET")
-        event = pagerduty.parse(body)
+        event = pagerduty.parse_event(body)
         if event is None or event.event_type not in EVENTS:
             return _accept("ignored")
         # Every attempt to deliver a webhook carries the same id; but the id is not signed, so a body

@@ -8,7 +8,7 @@ from json import dumps
 from typing import Any
 
 from receiver.channels.pagerduty.render import render_event
-from receiver.channels.slack.render import render
+from receiver.channels.slack.render import render_message
 from receiver.domain.action import Page, Post
 from receiver.domain.escalation import page_key
 from receiver.domain.fallback import find_message, message_target
@@ -61,7 +61,7 @@ def _rendered(parts: Parts, incident: Incident, policy: EscalationPolicy) -> Ite
     if message is not None and message.receipt is not None and not message.receipt.is_simulated:
         target = message_target(incident, message)
         post = Post("root", "", SLACK, target, 0.0, "")
-        said = render(notification_builder.build(post, incident, policy, now))
+        said = render_message(notification_builder.build(post, incident, policy, now))
         whole = dumps({"text": said.text, "blocks": list(said.blocks)}, indent=2, ensure_ascii=False)
         at = format_moment(message.receipt.at)
         yield Sent(at, f"slack:{target.address}", "the message, as it reads now", said.text, whole)

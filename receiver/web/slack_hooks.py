@@ -7,13 +7,13 @@ import logging
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from receiver.channels.slack.porter import Carried, Porter
+from receiver.channels.slack.porter import InteractionResult, SlackInteractions
 from receiver.domain.request import Request
 from receiver.errors import PayloadError
 from receiver.sources import slack
 from receiver.web.answers import refuse
 from receiver.web.reading import read_unproven
-from receiver.wiring import Parts, build_porter
+from receiver.wiring import Parts, build_slack_interactions
 
 logger = logging.getLogger(__name__)
 
@@ -21,14 +21,14 @@ logger = logging.getLogger(__name__)
 _SIGNED_FOR_S = 660
 
 
-def build_slack_hooks(parts: Parts, porter: Porter | None = None) -> Blueprint:
+def build_slack_hooks(parts: Parts, interactions: SlackInteractions | None = None) -> Blueprint:
     """Return the routes that Slack posts to.
 
     Each answers within Slack's 3 s, with 200 only when what was asked is in the store. Slack signs
     when it sends; a request is taken within five minutes, and one that comes again is not done again.
     """
     hooks = Blueprint("slack_hooks", __name__, url_prefix="/webhooks/slack")
-    porter = porter or build_porter(parts)
+    interactions = interactions or build_slack_interactions(parts)
 
     @hooks.before_request
     def guard() -> Response | None:
@@ -36,7 +36,9 @@ def build_slack_hooks(parts: Parts, porter: Porter | None = None) -> Blueprint:
         secret = parts.settings.slack_signing_secret
         # Who signs nothing has nothing read.
         is_signed = secret and "X-Slack-Signature" in request.headers
-        if is_signed and slack.verify(secret, request.headers, read_unproven(request), parts.clock()):
+        if is_signed and slack.verify_signature(
+            secret, request.headers, read_unproven(request), parts.clock()
+        ):
             return None
         # Anybody can send such: a line a minute, with their number.
         logger.warning("unsigned request refused", extra={"fields": {"path": request.path}, "state": "slack"})
@@ -45,12 +47,12 @@ def build_slack_hooks(parts: Parts, porter: Porter | None = None) -> Blueprint:
     @hooks.post("/interactions")
     def receive_interaction() -> Response:
         """Take a button or a form."""
-        return _carry(parts, porter, slack.parse_interaction(request.get_data(cache=True)))
+        return _carry(parts, interactions, slack.parse_interaction(request.get_data(cache=True)))
 
     @hooks.post("/commands")
     def receive_command() -> Response:
         """Take a command."""
-        return _carry(parts, porter, slack.parse_command(request.get_data(cache=True)))
+        return _carry(parts, interactions, slack.parse_command(request.get_data(cache=True)))
 
     @hooks.errorhandler(PayloadError)
     def unreadable(error: PayloadError) -> Response:
@@ -64,16 +66,16 @@ def build_slack_hooks(parts: Parts, porter: Porter | None = None) -> Blueprint:
     return hooks
 
 
-def _carry(parts: Parts, porter: Porter, asked: Request | None) -> Response:
+def _carry(parts: Parts, interactions: SlackInteractions, asked: Request | None) -> Response:
     """Have done what is asked, and answer; what is left to say is said once Slack has the answer."""
     if asked is None:
         return Response(status=200)
     signature = request.headers.get("X-Slack-Signature", "")
-    carried: Carried = porter.carry(
+    carried: InteractionResult = interactions.handle(
         asked, lambda: parts.job_queue.record_once("slack", signature, _SIGNED_FOR_S)
     )
     answer = Response(status=200) if carried.body is None else jsonify(carried.body)
-    if not carried.is_kept:
+    if not carried.is_saved:
         answer.status_code = 503
-    answer.call_on_close(lambda: porter.say(carried))
+    answer.call_on_close(lambda: interactions.send_followup(carried))
     return answer

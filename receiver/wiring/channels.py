@@ -22,8 +22,8 @@ from receiver.engine.pager_questions import PagerDutyStatusClient
 from receiver.engine.turns import RateLimiter
 from receiver.lookups.alertmanager import AlertmanagerClient
 from receiver.lookups.exchange import parse_address
-from receiver.lookups.oncall import OnCall
-from receiver.lookups.pagerduty import PagerDutyRest
+from receiver.lookups.oncall import PagerDutyOnCallLookup
+from receiver.lookups.pagerduty import PagerDutyRestClient
 from receiver.wiring.parts import Parts
 
 logger = logging.getLogger(__name__)
@@ -76,10 +76,10 @@ def build_recorder(parts: Parts) -> Callable[[Mapping[str, Any]], None]:
     return record
 
 
-def build_rest(parts: Parts) -> PagerDutyRest | None:
+def build_rest(parts: Parts) -> PagerDutyRestClient | None:
     """Return who may be asked about PagerDuty's incidents and schedules; None without a token."""
     token = parts.routing.pagerduty_api_token
-    return PagerDutyRest(parts.settings.pagerduty_api_url, token, clock=parts.clock) if token else None
+    return PagerDutyRestClient(parts.settings.pagerduty_api_url, token, clock=parts.clock) if token else None
 
 
 def build_acknowledgement_check(
@@ -123,10 +123,10 @@ def build_link_settings(parts: Parts) -> LinkSettings:
     )
 
 
-def build_notification_builder(parts: Parts, rest: PagerDutyRest | None = None) -> NotificationBuilder:
+def build_notification_builder(parts: Parts, rest: PagerDutyRestClient | None = None) -> NotificationBuilder:
     """Return what gathers the words of notifications under this configuration."""
     return NotificationBuilder(
-        parts.runbooks, build_link_settings(parts), OnCall(rest, parts.clock) if rest else None
+        parts.runbooks, build_link_settings(parts), PagerDutyOnCallLookup(rest, parts.clock) if rest else None
     )
 
 

@@ -26,7 +26,7 @@ from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.watch import AlertmanagerPoller
 from receiver.engine.witness import AlertmanagerStatusCheck
 from receiver.lookups.heartbeat_url import build_call
-from receiver.lookups.pagerduty import PagerDutyRest
+from receiver.lookups.pagerduty import PagerDutyRestClient
 from receiver.store.keys import QUEUES
 from receiver.store.notices import TASK_NAME as NOTICES
 from receiver.wiring.channels import (
@@ -56,7 +56,7 @@ def build_machine(
     parts: Parts,
     channels: Mapping[str, Channel] | None = None,
     keys: RoutingKeys | None = None,
-    rest: PagerDutyRest | None = None,
+    rest: PagerDutyRestClient | None = None,
 ) -> Machine:
     """Return what a worker does with incidents and duties under this configuration.
 

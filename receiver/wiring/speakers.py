@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from receiver.channels.pagerduty.storm import PagerDutyStorms
-from receiver.channels.slack.address_book import AddressBook
-from receiver.channels.slack.client import Client
+from receiver.channels.slack.address_book import UserDirectory
+from receiver.channels.slack.client import SlackClient
 from receiver.channels.slack.notice_channel import SlackNotices
-from receiver.channels.slack.poster import Poster, SimulatedPoster, SlackPoster
+from receiver.channels.slack.poster import MessagePoster, SimulatedPoster, SlackPoster
 from receiver.channels.slack.review_channel import SlackReviews
 from receiver.channels.slack.storm_channel import SlackStorms
 from receiver.domain.calendar import BusinessHours
@@ -55,7 +55,7 @@ def build_storm_reconciler(
 ) -> StormReconciler:
     """Return what says what storms have to say; simulated where there are no credentials."""
     routing, settings, clock = parts.routing, parts.settings, parts.clock
-    book = AddressBook(_build_client(parts), clock) if routing.slack_token else None
+    book = UserDirectory(_build_client(parts), clock) if routing.slack_token else None
     slack = SlackStorms(_build_poster(parts), book)
     pager = PagerDutyStorms(settings.pagerduty_events_url, clock=clock, record=build_recorder(parts))
     limits = routing.limits
@@ -81,12 +81,12 @@ def build_storm_reconciler(
     )
 
 
-def _build_poster(parts: Parts, timeout_s: float = _TIMEOUT_S) -> Poster:
+def _build_poster(parts: Parts, timeout_s: float = _TIMEOUT_S) -> MessagePoster:
     """Return what posts to Slack; simulated where there is no token."""
     if not parts.routing.slack_token:
         return SimulatedPoster(build_recorder(parts), parts.clock)
     return SlackPoster(_build_client(parts, timeout_s), parts.clock)
 
 
-def _build_client(parts: Parts, timeout_s: float = _TIMEOUT_S) -> Client:
-    return Client(parts.routing.slack_token, parts.settings.slack_api_url, timeout_s)
+def _build_client(parts: Parts, timeout_s: float = _TIMEOUT_S) -> SlackClient:
+    return SlackClient(parts.routing.slack_token, parts.settings.slack_api_url, timeout_s)

@@ -18,7 +18,7 @@ from receiver.errors import ConfigError
 from receiver.sources.slack_socket import SlackSocket
 from receiver.wiring.machine import build_machine
 from receiver.wiring.parts import build_parts, open_store
-from receiver.wiring.porter import build_porter
+from receiver.wiring.porter import build_slack_interactions
 
 # A channel that is slow to answer holds a thread for its time-out; others go on meanwhile.
 THREADS = {SLACK: 8, PAGERDUTY: 8, ALERTMANAGER: 4, TASKS: 4}
@@ -49,7 +49,7 @@ class ReceiverWorker:
             name, parts.work_queue, machine.reconciler, machine.periodic_tasks, parts.clock, threads=THREADS
         )
         self._socket = (
-            SlackSocket(settings.slack_app_token, settings.slack_api_url, build_porter(parts))
+            SlackSocket(settings.slack_app_token, settings.slack_api_url, build_slack_interactions(parts))
             if settings.slack_app_token
             else None
         )
@@ -74,7 +74,7 @@ class ReceiverWorker:
         machine = build_machine(parts, keys=self._keys)
         self._worker.use_configuration(machine.reconciler, machine.periodic_tasks)
         if self._socket is not None:
-            self._socket.use(build_porter(parts))
+            self._socket.use_handler(build_slack_interactions(parts))
         self._config_state = ConfigState(self._clock())
 
     def refuse(self, error: ConfigError) -> None:

@@ -14,7 +14,7 @@ from receiver import logs
 from receiver.config.load import load_settings
 from receiver.config.routing import load_routing
 from receiver.logs import JsonFormatter, hide
-from receiver.wiring import build_machine, build_porter
+from receiver.wiring import build_machine, build_slack_interactions
 from tests.cli.running import call
 from tests.mocks.openid import MockProvider
 from tests.rig import ROUTING, Rig
@@ -72,7 +72,7 @@ def planted(rig: Rig, log: io.StringIO) -> Rig:
 
 
 def test_no_value_prints_a_secret(planted: Rig) -> None:
-    machine, porter = build_machine(planted.parts), build_porter(planted.parts)
+    machine, porter = build_machine(planted.parts), build_slack_interactions(planted.parts)
     for thing in (planted.parts, planted.parts.settings, planted.parts.routing, machine, porter):
         assert CANARY not in repr(thing) + str(thing)
     for responder in planted.parts.routing.responders.values():

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from receiver.sources.slack import sign
+from receiver.sources.slack import sign_body
 from receiver.text import Secret
 from tests.cli.running import RECEIVER, clean_environ
 from tests.e2e.bodies import a_body
@@ -36,7 +36,10 @@ def outside(tmp_path: Path) -> Iterator[Outside]:
 
 def post_signed(outside: Outside, path: str, fields: dict[str, str]) -> None:
     stamp, form = str(int(time.time())), urlencode(fields).encode()
-    headers = {"X-Slack-Request-Timestamp": stamp, "X-Slack-Signature": sign(Secret(SECRET), stamp, form)}
+    headers = {
+        "X-Slack-Request-Timestamp": stamp,
+        "X-Slack-Signature": sign_body(Secret(SECRET), stamp, form),
+    }
     url = f"http://127.0.0.1:{outside.port}/webhooks/slack/{path}"
     with urllib.request.urlopen(urllib.request.Request(url, data=form, headers=headers), timeout=5) as answer:
         assert answer.status == 200
@@ -115,17 +118,21 @@ def test_over_a_socket_that_we_open_nothing_is_lost_with_a_worker(tmp_path: Path
     with MockSlack() as slack, MockPagerDuty() as pagerduty:
         outside = Outside(tmp_path, slack, pagerduty, QUICK_ROUTING, SLACK_APP_TOKEN="xapp-1-test")
         try:
-            assert slack.lines.wait_open()
+            assert slack.connections.wait_open()
             for number in range(2):
                 name = f"Alert{number}"
                 incident = outside.post(a_body(name))["incidents"][0]
                 outside.sees(lambda name=name: [root for root in slack.roots if name in root.text])
-                assert slack.lines.deliver("interactive", a_press("acknowledge", incident)) is not None
+                assert slack.connections.deliver("interactive", a_press("acknowledge", incident)) is not None
                 outside.sees(lambda name=name, one=incident: is_acknowledged_everywhere(outside, name, one))
                 if number == 0:
-                    opened = slack.lines.opened
+                    opened = slack.connections.opened
                     outside.kill_everything()
                     outside.start_again()
-                    outside.sees(lambda opened=opened: slack.lines.opened > opened and slack.lines.count == 1)
+                    outside.sees(
+                        lambda opened=opened: (
+                            slack.connections.opened > opened and slack.connections.count == 1
+                        )
+                    )
         finally:
             outside.kill_everything()

@@ -65,7 +65,7 @@ def test_a_silence_made_here_holds_the_escalation_until_it_is_expired(
     )
     assert status == 200, shown
     client = AlertmanagerClient([f"http://127.0.0.1:{port}" for port in pair.ports])
-    (silence,) = client.find_silences(incident)
+    (silence,) = client.list_silences(incident)
     assert silence.by == "alice"
     time.sleep(8)
     assert outside.paged() == ["on-call"]
@@ -82,13 +82,13 @@ def test_the_silence_button_silences_there_and_expiring_it_lets_it_go_on(
         outside, "interactions", {"payload": json.dumps(a_submission(incident, "1h", comment="known"))}
     )
     client = AlertmanagerClient([f"http://127.0.0.1:{port}" for port in pair.ports])
-    outside.sees(lambda: [silence.by for silence in client.find_silences(incident)] == ["alice"])
+    outside.sees(lambda: [silence.by for silence in client.list_silences(incident)] == ["alice"])
     time.sleep(8)
     assert outside.paged() == ["on-call"]
     assert "expire:1" in outside.slack.roots[0].buttons
     post_signed(outside, "interactions", {"payload": json.dumps(a_press("expire:1", f"{incident}#1"))})
     outside.sees(lambda: outside.paged() == ["on-call", "team-lead"])
-    outside.sees(lambda: not client.find_silences(incident), within_s=3)  # the pair gossips
+    outside.sees(lambda: not client.list_silences(incident), within_s=3)  # the pair gossips
 
 
 def test_an_alert_that_resolves_while_it_is_silenced_is_closed_here_and_at_the_pager(

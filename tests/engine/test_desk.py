@@ -13,8 +13,16 @@ from receiver.domain.calendar import BusinessHours, next_business_day_start
 from receiver.domain.incident import Incident
 from receiver.domain.person import OnCallPerson, Person
 from receiver.domain.policy import Responder
-from receiver.domain.request import Answer, Command, Details, FormFaults, ModalSubmit, OpenModal, Press
-from receiver.engine.desk import Desk
+from receiver.domain.request import (
+    ButtonClick,
+    Command,
+    FormErrors,
+    IncidentDetails,
+    ModalSubmit,
+    OpenModal,
+    TextReply,
+)
+from receiver.engine.desk import SlackInteractionHandler
 from receiver.engine.roster import OnCallReport
 from tests.rig import ROUTING, START, Rig
 
@@ -22,7 +30,7 @@ ALICE = Person("alice", "slack", "U0ALICE1")
 BOB = Person("bob", "slack", "U0BOB001")
 
 
-class Pagers:
+class FakeOnCall:
     """Who is on call, as told beforehand."""
 
     def __init__(self, **people: tuple[OnCallPerson, ...]) -> None:
@@ -32,23 +40,23 @@ class Pagers:
         return self.people.get(responder.name, ())
 
 
-def build(rig: Rig, *, on_call_report: OnCallReport | None = None, **more: Any) -> Desk:
+def build(rig: Rig, *, on_call_report: OnCallReport | None = None, **more: Any) -> SlackInteractionHandler:
     parts = rig.parts
     on_call_report = on_call_report or OnCallReport(parts.routing.responders)
     zone = more.pop("zone", parts.routing.zone)
-    return Desk(
+    return SlackInteractionHandler(
         parts.incident_service, parts.incidents, parts.routing, on_call_report, rig.clock, zone=zone, **more
     )
 
 
 @pytest.fixture
-def desk(rig: Rig) -> Desk:
+def handler(rig: Rig) -> SlackInteractionHandler:
     return build(rig)
 
 
-def says(desk: Desk, text: str, by: Person = ALICE) -> str:
-    answer = desk.take(Command(text, by))
-    assert isinstance(answer, Answer)
+def reply_to(handler: SlackInteractionHandler, text: str, by: Person = ALICE) -> str:
+    answer = handler.handle(Command(text, by))
+    assert isinstance(answer, TextReply)
     return answer.text
 
 
@@ -62,59 +70,61 @@ def load(rig: Rig, incident_id: str) -> Incident:
 @pytest.mark.parametrize(
     ("button", "state"), [("acknowledge", "acknowledged"), ("resolve", "resolved"), ("unacknowledge", "open")]
 )
-def test_a_button_does_what_it_says_and_twice_is_once(rig: Rig, desk: Desk, button: str, state: str) -> None:
+def test_a_button_does_what_it_says_and_twice_is_once(
+    rig: Rig, handler: SlackInteractionHandler, button: str, state: str
+) -> None:
     incident_id = rig.fires("DiskFull")
     if button == "unacknowledge":
-        desk.take(Press("acknowledge", incident_id, ALICE))
-    assert desk.take(Press(button, incident_id, ALICE)) is None
+        handler.handle(ButtonClick("acknowledge", incident_id, ALICE))
+    assert handler.handle(ButtonClick(button, incident_id, ALICE)) is None
     first = load(rig, incident_id)
     rig.clock.moment += 30  # later it would be another answer
-    desk.take(Press(button, incident_id, ALICE))
+    handler.handle(ButtonClick(button, incident_id, ALICE))
     assert load(rig, incident_id) == first
     assert first.state == state
 
 
-def test_who_pressed_is_kept_with_their_id(rig: Rig, desk: Desk) -> None:
+def test_who_pressed_is_kept_with_their_id(rig: Rig, handler: SlackInteractionHandler) -> None:
     incident_id = rig.fires("DiskFull")
-    desk.take(Press("acknowledge", incident_id, ALICE))
+    handler.handle(ButtonClick("acknowledge", incident_id, ALICE))
     incident = load(rig, incident_id)
     assert (incident.acknowledged_by, incident.acknowledged_ref) == ("alice", "U0ALICE1")
 
 
-def test_pressing_again_what_one_did_oneself_says_nothing(rig: Rig, desk: Desk) -> None:
+def test_pressing_again_what_one_did_oneself_says_nothing(rig: Rig, handler: SlackInteractionHandler) -> None:
     incident_id = rig.fires("DiskFull")
-    desk.take(Press("acknowledge", incident_id, ALICE))
-    assert desk.take(Press("acknowledge", incident_id, ALICE)) is None
+    handler.handle(ButtonClick("acknowledge", incident_id, ALICE))
+    assert handler.handle(ButtonClick("acknowledge", incident_id, ALICE)) is None
 
 
-def test_pressing_what_another_did_tells_who(rig: Rig, desk: Desk) -> None:
+def test_pressing_what_another_did_tells_who(rig: Rig, handler: SlackInteractionHandler) -> None:
     incident_id = rig.fires("DiskFull")
-    desk.take(Press("acknowledge", incident_id, ALICE))
-    answer = desk.take(Press("acknowledge", incident_id, BOB))
-    assert answer == Answer(f"DiskFull ({incident_id}) is acknowledged already, by alice")
-    desk.take(Press("resolve", incident_id, ALICE))
-    answer = desk.take(Press("acknowledge", incident_id, BOB))
-    assert answer == Answer(f"DiskFull ({incident_id}) is resolved already, by alice")
+    handler.handle(ButtonClick("acknowledge", incident_id, ALICE))
+    answer = handler.handle(ButtonClick("acknowledge", incident_id, BOB))
+    assert answer == TextReply(f"DiskFull ({incident_id}) is acknowledged already, by alice")
+    handler.handle(ButtonClick("resolve", incident_id, ALICE))
+    answer = handler.handle(ButtonClick("acknowledge", incident_id, BOB))
+    assert answer == TextReply(f"DiskFull ({incident_id}) is resolved already, by alice")
 
 
-def test_a_button_of_an_incident_that_is_gone_says_so(desk: Desk) -> None:
+def test_a_button_of_an_incident_that_is_gone_says_so(handler: SlackInteractionHandler) -> None:
     for value in ("", "nonsense", "000000000000-000000000", "a" * 100, "{0}:x-1"):
         for button in ("acknowledge", "unacknowledge", "resolve", "silence"):
-            answer = desk.take(Press(button, value, ALICE))
-            assert isinstance(answer, Answer)
+            answer = handler.handle(ButtonClick(button, value, ALICE))
+            assert isinstance(answer, TextReply)
             assert "There is no incident" in answer.text
 
 
-def test_buttons_that_are_none_of_ours_do_nothing(rig: Rig, desk: Desk) -> None:
+def test_buttons_that_are_none_of_ours_do_nothing(rig: Rig, handler: SlackInteractionHandler) -> None:
     incident_id = rig.fires("DiskFull")
     for button in ("", "approve", "reviewed", "expire", "expire:"):
-        assert desk.take(Press(button, incident_id, ALICE)) is None
+        assert handler.handle(ButtonClick(button, incident_id, ALICE)) is None
 
 
 def test_a_review_is_marked_by_whoever_keeps_reviews(rig: Rig) -> None:
     marked: list[tuple[str, str]] = []
-    desk = build(rig, mark_reviewed=lambda review, by, _now: marked.append((review, by.name)))
-    assert desk.take(Press("reviewed", "the-review", BOB)) is None
+    handler = build(rig, mark_reviewed=lambda review, by, _now: marked.append((review, by.name)))
+    assert handler.handle(ButtonClick("reviewed", "the-review", BOB)) is None
     assert marked == [("the-review", "bob")]
 
 
@@ -123,11 +133,11 @@ def test_a_review_is_marked_by_whoever_keeps_reviews(rig: Rig) -> None:
 
 def test_the_silence_button_asks_for_the_form(rig: Rig) -> None:
     incident_id = rig.fires("DiskFull")
-    desk = build(rig, next_business_day_start=opening)
-    form = desk.take(Press("silence", incident_id, ALICE, "111.222"))
+    handler = build(rig, next_business_day_start=opening)
+    form = handler.handle(ButtonClick("silence", incident_id, ALICE, "111.222"))
     assert isinstance(form, OpenModal)
     assert (form.incident.id, form.trigger_id) == (incident_id, "111.222")
-    assert form.opening_at == opening(START)
+    assert form.next_business_day_at == opening(START)
 
 
 def opening(now: float) -> float:
@@ -148,8 +158,8 @@ def opening(now: float) -> float:
 )
 def test_the_form_asks_for_a_silence_as_long_as_chosen(rig: Rig, choice: str, own: str, for_s: float) -> None:
     incident_id = rig.fires("DiskFull", host="a")
-    desk = build(rig, next_business_day_start=opening)
-    assert desk.take(ModalSubmit(incident_id, choice, own, "known", ALICE)) is None
+    handler = build(rig, next_business_day_start=opening)
+    assert handler.handle(ModalSubmit(incident_id, choice, own, "known", ALICE)) is None
     (note,) = load(rig, incident_id).silences
     assert (note.by, note.comment) == ("alice", "known")
     assert (note.until - note.requested_at if note.until else 0.0) == for_s
@@ -170,101 +180,103 @@ def test_the_form_asks_for_a_silence_as_long_as_chosen(rig: Rig, choice: str, ow
     ],
 )
 def test_a_time_that_is_none_is_said_at_its_field(
-    rig: Rig, desk: Desk, choice: str, own: str, field: str
+    rig: Rig, handler: SlackInteractionHandler, choice: str, own: str, field: str
 ) -> None:
     incident_id = rig.fires("DiskFull")
-    answer = desk.take(ModalSubmit(incident_id, choice, own, "", ALICE))
-    assert isinstance(answer, FormFaults)
+    answer = handler.handle(ModalSubmit(incident_id, choice, own, "", ALICE))
+    assert isinstance(answer, FormErrors)
     assert list(answer.fields) == [field]
     assert load(rig, incident_id).silences == ()
 
 
-def test_the_same_form_come_twice_is_one_silence(rig: Rig, desk: Desk) -> None:
+def test_the_same_form_come_twice_is_one_silence(rig: Rig, handler: SlackInteractionHandler) -> None:
     incident_id = rig.fires("DiskFull")
     for _ in range(3):
-        desk.take(ModalSubmit(incident_id, "1h", "", "known", ALICE))
+        handler.handle(ModalSubmit(incident_id, "1h", "", "known", ALICE))
         rig.clock.moment += 60
     assert len(load(rig, incident_id).silences) == 1
-    desk.take(ModalSubmit(incident_id, "4h", "", "known", ALICE))
-    desk.take(ModalSubmit(incident_id, "1h", "", "known", BOB))
+    handler.handle(ModalSubmit(incident_id, "4h", "", "known", ALICE))
+    handler.handle(ModalSubmit(incident_id, "1h", "", "known", BOB))
     assert len(load(rig, incident_id).silences) == 3
 
 
-def test_what_is_resolved_can_not_be_silenced(rig: Rig, desk: Desk) -> None:
+def test_what_is_resolved_can_not_be_silenced(rig: Rig, handler: SlackInteractionHandler) -> None:
     incident_id = rig.fires("DiskFull")
-    desk.take(Press("resolve", incident_id, ALICE))
-    answer = desk.take(Press("silence", incident_id, ALICE, "1.2"))
-    assert isinstance(answer, Answer)
-    faults = desk.take(ModalSubmit(incident_id, "1h", "", "", ALICE))
-    assert isinstance(faults, FormFaults)
+    handler.handle(ButtonClick("resolve", incident_id, ALICE))
+    answer = handler.handle(ButtonClick("silence", incident_id, ALICE, "1.2"))
+    assert isinstance(answer, TextReply)
+    faults = handler.handle(ModalSubmit(incident_id, "1h", "", "", ALICE))
+    assert isinstance(faults, FormErrors)
     assert "resolved" in answer.text
     assert "resolved" in faults.fields["choice"]
 
 
 def test_without_an_alertmanager_nothing_can_be_silenced(rig: Rig) -> None:
     incident_id = rig.fires("DiskFull")
-    desk = build(rig, can_silence=lambda _: False)
-    answer = desk.take(Press("silence", incident_id, ALICE, "1.2"))
-    assert isinstance(answer, Answer)
+    handler = build(rig, can_silence=lambda _: False)
+    answer = handler.handle(ButtonClick("silence", incident_id, ALICE, "1.2"))
+    assert isinstance(answer, TextReply)
     assert "No Alertmanager" in answer.text
-    assert "No Alertmanager" in says(desk, f"silence {incident_id} 2h")
+    assert "No Alertmanager" in reply_to(handler, f"silence {incident_id} 2h")
     assert load(rig, incident_id).silences == ()
 
 
-def test_a_form_for_an_incident_that_is_gone_says_so(desk: Desk) -> None:
-    answer = desk.take(ModalSubmit("gone", "1h", "", "", ALICE))
-    assert isinstance(answer, FormFaults)
+def test_a_form_for_an_incident_that_is_gone_says_so(handler: SlackInteractionHandler) -> None:
+    answer = handler.handle(ModalSubmit("gone", "1h", "", "", ALICE))
+    assert isinstance(answer, FormErrors)
     assert "no incident gone" in answer.fields["choice"]
 
 
-def test_a_silence_is_expired_once(rig: Rig, desk: Desk) -> None:
+def test_a_silence_is_expired_once(rig: Rig, handler: SlackInteractionHandler) -> None:
     incident_id = rig.fires("DiskFull")
-    desk.take(ModalSubmit(incident_id, "1h", "", "", ALICE))
-    press = Press("expire:1", f"{incident_id}#1", BOB)
-    assert desk.take(press) is None
+    handler.handle(ModalSubmit(incident_id, "1h", "", "", ALICE))
+    press = ButtonClick("expire:1", f"{incident_id}#1", BOB)
+    assert handler.handle(press) is None
     (note,) = load(rig, incident_id).silences
     assert note.ended_at == START
-    assert desk.take(press) == Answer("That silence has ended already")
+    assert handler.handle(press) == TextReply("That silence has ended already")
 
 
 @pytest.mark.parametrize(
     "value", ["", "#", "#1", "x#1", "{}", "{}#", "{}#x", "{}#-1", "{}#99", "{}#" + "9" * 50]
 )
-def test_a_silence_that_never_was_can_not_be_expired(rig: Rig, desk: Desk, value: str) -> None:
+def test_a_silence_that_never_was_can_not_be_expired(
+    rig: Rig, handler: SlackInteractionHandler, value: str
+) -> None:
     incident_id = rig.fires("DiskFull")
     before = load(rig, incident_id)
-    desk.take(Press("expire:1", value.format(incident_id), ALICE))
+    handler.handle(ButtonClick("expire:1", value.format(incident_id), ALICE))
     assert load(rig, incident_id) == before
 
 
 # --- commands ---
 
 
-def test_open_incidents_are_listed_newest_first(rig: Rig, desk: Desk) -> None:
-    assert says(desk, "list") == "No incident is open"
+def test_open_incidents_are_listed_newest_first(rig: Rig, handler: SlackInteractionHandler) -> None:
+    assert reply_to(handler, "list") == "No incident is open"
     rig.fires("First")
     rig.clock.moment += 1
     over = rig.fires("Second")
-    desk.take(Press("resolve", over, ALICE))
-    assert says(desk, "") == "1 open incident:"
+    handler.handle(ButtonClick("resolve", over, ALICE))
+    assert reply_to(handler, "") == "1 open incident:"
     rig.clock.moment += 1
     rig.fires("Third")
-    answer = desk.take(Command("LIST", ALICE))
-    assert isinstance(answer, Answer)
+    answer = handler.handle(Command("LIST", ALICE))
+    assert isinstance(answer, TextReply)
     assert [incident.alertname for incident in answer.incidents] == ["Third", "First"]
 
 
-def test_a_long_list_says_that_it_is_cut(rig: Rig, desk: Desk) -> None:
+def test_a_long_list_says_that_it_is_cut(rig: Rig, handler: SlackInteractionHandler) -> None:
     for n in range(22):
         rig.posts(rig.alert(f"Alert{n}"))
         rig.clock.moment += 1
-    assert says(desk, "list") == "The newest 20 open incidents:"
+    assert reply_to(handler, "list") == "The newest 20 open incidents:"
 
 
-def test_an_incident_is_shown_whole(rig: Rig, desk: Desk) -> None:
+def test_an_incident_is_shown_whole(rig: Rig, handler: SlackInteractionHandler) -> None:
     incident_id = rig.fires("DiskFull")
-    details = desk.take(Command(f"show {incident_id}", ALICE))
-    assert isinstance(details, Details)
+    details = handler.handle(Command(f"show {incident_id}", ALICE))
+    assert isinstance(details, IncidentDetails)
     assert details.incident.deliveries
     assert [step_state.step.name for step_state in details.escalation.steps] == [
         "on-call",
@@ -273,86 +285,90 @@ def test_an_incident_is_shown_whole(rig: Rig, desk: Desk) -> None:
     ]
 
 
-def test_a_command_acknowledges_unacknowledges_and_resolves(rig: Rig, desk: Desk) -> None:
+def test_a_command_acknowledges_unacknowledges_and_resolves(
+    rig: Rig, handler: SlackInteractionHandler
+) -> None:
     incident_id = rig.fires("DiskFull")
     name = f"DiskFull ({incident_id})"
-    assert says(desk, f"ack {incident_id}") == f"Acknowledged: {name}"
-    assert says(desk, f"ack {incident_id}", BOB) == f"{name} is acknowledged already, by alice"
-    assert says(desk, f"unack {incident_id}") == f"Un-acknowledged: {name}"
-    assert says(desk, f"unack {incident_id}") == f"{name} is not acknowledged"
-    assert says(desk, f"resolve {incident_id}") == f"Resolved: {name}"
-    assert says(desk, f"resolve {incident_id}") == f"{name} is resolved already, by alice"
+    assert reply_to(handler, f"ack {incident_id}") == f"Acknowledged: {name}"
+    assert reply_to(handler, f"ack {incident_id}", BOB) == f"{name} is acknowledged already, by alice"
+    assert reply_to(handler, f"unack {incident_id}") == f"Un-acknowledged: {name}"
+    assert reply_to(handler, f"unack {incident_id}") == f"{name} is not acknowledged"
+    assert reply_to(handler, f"resolve {incident_id}") == f"Resolved: {name}"
+    assert reply_to(handler, f"resolve {incident_id}") == f"{name} is resolved already, by alice"
 
 
 @pytest.mark.parametrize("write", ["`{}`", "{}", '"{}"', "<{}>", "{}  "])
-def test_an_id_may_come_in_quotes(rig: Rig, desk: Desk, write: str) -> None:
+def test_an_id_may_come_in_quotes(rig: Rig, handler: SlackInteractionHandler, write: str) -> None:
     incident_id = rig.fires("DiskFull")
-    assert says(desk, "ack " + write.format(incident_id.upper())).startswith("Acknowledged")
+    assert reply_to(handler, "ack " + write.format(incident_id.upper())).startswith("Acknowledged")
 
 
-def test_the_beginning_of_an_open_incidents_id_will_do(rig: Rig, desk: Desk) -> None:
+def test_the_beginning_of_an_open_incidents_id_will_do(rig: Rig, handler: SlackInteractionHandler) -> None:
     incident_id = rig.fires("DiskFull")
-    assert says(desk, f"ack {incident_id[:4]}").startswith("Acknowledged: DiskFull")
-    says(desk, f"resolve {incident_id[:4]}")
-    assert says(desk, f"ack {incident_id[:4]}").startswith("There is no open incident")
+    assert reply_to(handler, f"ack {incident_id[:4]}").startswith("Acknowledged: DiskFull")
+    reply_to(handler, f"resolve {incident_id[:4]}")
+    assert reply_to(handler, f"ack {incident_id[:4]}").startswith("There is no open incident")
 
 
-def test_a_beginning_that_several_share_is_asked_about(rig: Rig, desk: Desk) -> None:
+def test_a_beginning_that_several_share_is_asked_about(rig: Rig, handler: SlackInteractionHandler) -> None:
     ids = [rig.fires(f"Alert{n}") for n in range(40)]
     shared = next(name[0] for name in ids if sum(other[0] == name[0] for other in ids) > 1)
-    answer = desk.take(Command(f"resolve {shared}", ALICE))
-    assert isinstance(answer, Answer)
+    answer = handler.handle(Command(f"resolve {shared}", ALICE))
+    assert isinstance(answer, TextReply)
     assert answer.text.startswith("Several IDs begin with")
     assert {incident.id for incident in answer.incidents} == {name for name in ids if name[0] == shared}
     assert all(load(rig, name).state == "open" for name in ids)
 
 
 @pytest.mark.parametrize("word", ["show", "ack", "unack", "resolve", "snooze", "silence"])
-def test_a_command_without_an_id_asks_which(rig: Rig, desk: Desk, word: str) -> None:
+def test_a_command_without_an_id_asks_which(rig: Rig, handler: SlackInteractionHandler, word: str) -> None:
     rig.fires("DiskFull")
-    assert says(desk, word).startswith("Which one?")
+    assert reply_to(handler, word).startswith("Which one?")
 
 
-def test_a_snooze_has_an_end(rig: Rig, desk: Desk) -> None:
+def test_a_snooze_has_an_end(rig: Rig, handler: SlackInteractionHandler) -> None:
     incident_id = rig.fires("DiskFull")
-    answer = desk.take(Command(f"snooze {incident_id} 1h", ALICE))
-    assert isinstance(answer, Answer)
+    answer = handler.handle(Command(f"snooze {incident_id} 1h", ALICE))
+    assert isinstance(answer, TextReply)
     assert answer.until == START + 3600
     assert load(rig, incident_id).snoozed_until == START + 3600
-    says(desk, f"resolve {incident_id}")
-    assert "resolved already" in says(desk, f"snooze {incident_id} 1h")
+    reply_to(handler, f"resolve {incident_id}")
+    assert "resolved already" in reply_to(handler, f"snooze {incident_id} 1h")
 
 
 @pytest.mark.parametrize(
     "length", ["", " soon", " 25:00", " until", " until soon", " 0", " -1h", " 1y1y", " 99y"]
 )
 @pytest.mark.parametrize("word", ["snooze", "silence"])
-def test_a_time_that_is_none_is_asked_again(rig: Rig, desk: Desk, word: str, length: str) -> None:
+def test_a_time_that_is_none_is_asked_again(
+    rig: Rig, handler: SlackInteractionHandler, word: str, length: str
+) -> None:
     incident_id = rig.fires("DiskFull")
-    assert f"Say it like: {word} {incident_id}" in says(desk, f"{word} {incident_id}{length}")
+    assert f"Say it like: {word} {incident_id}" in reply_to(handler, f"{word} {incident_id}{length}")
     incident = load(rig, incident_id)
     assert (incident.silences, incident.snoozed_until) == ((), 0.0)
 
 
-def test_a_silence_takes_a_comment(rig: Rig, desk: Desk) -> None:
+def test_a_silence_takes_a_comment(rig: Rig, handler: SlackInteractionHandler) -> None:
     incident_id = rig.fires("DiskFull")
-    answer = desk.take(Command(f"silence {incident_id} 2h disk is on its way", ALICE))
-    assert isinstance(answer, Answer)
+    answer = handler.handle(Command(f"silence {incident_id} 2h disk is on its way", ALICE))
+    assert isinstance(answer, TextReply)
     assert answer.until == START + 7200
     (note,) = load(rig, incident_id).silences
     assert (note.until, note.comment) == (START + 7200, "disk is on its way")
 
 
-def test_a_silence_may_last_until_it_resolves(rig: Rig, desk: Desk) -> None:
+def test_a_silence_may_last_until_it_resolves(rig: Rig, handler: SlackInteractionHandler) -> None:
     incident_id = rig.fires("DiskFull")
-    assert says(desk, f"silence {incident_id} resolved").startswith("Silenced until it resolves")
+    assert reply_to(handler, f"silence {incident_id} resolved").startswith("Silenced until it resolves")
     assert load(rig, incident_id).silences[0].is_until_resolved
 
 
 @pytest.mark.parametrize("text", ["help", "HELP", "what", "<!channel>", "drop table"])
-def test_what_is_not_understood_is_answered_with_what_is(desk: Desk, text: str) -> None:
-    answer = desk.take(Command(text, ALICE))
-    assert isinstance(answer, Answer)
+def test_what_is_not_understood_is_answered_with_what_is(handler: SlackInteractionHandler, text: str) -> None:
+    answer = handler.handle(Command(text, ALICE))
+    assert isinstance(answer, TextReply)
     assert any(line.text.startswith("silence ID") for line in answer.lines)
 
 
@@ -360,8 +376,8 @@ def test_what_is_not_understood_is_answered_with_what_is(desk: Desk, text: str) 
 
 
 def on_call(rig: Rig, on_call_report: OnCallReport) -> list[str]:
-    answer = build(rig, on_call_report=on_call_report).take(Command("oncall", ALICE))
-    assert isinstance(answer, Answer)
+    answer = build(rig, on_call_report=on_call_report).handle(Command("oncall", ALICE))
+    assert isinstance(answer, TextReply)
     return [line.text for line in answer.lines]
 
 
@@ -372,12 +388,13 @@ def responders(*names: str) -> dict[str, Responder]:
 def test_without_pagerduty_it_says_that_it_is_not_configured(rig: Rig) -> None:
     assert "isn't configured" in on_call(rig, OnCallReport(responders("on-call")))[0]
     assert (
-        "isn't configured" in on_call(rig, OnCallReport({"manager": Responder("manager", ())}, Pagers()))[0]
+        "isn't configured"
+        in on_call(rig, OnCallReport({"manager": Responder("manager", ())}, FakeOnCall()))[0]
     )
 
 
 def test_people_on_call_are_told_with_their_turns_end(rig: Rig) -> None:
-    pagers = Pagers(**{"on-call": (OnCallPerson("alice", until=START), OnCallPerson("bob", as_of=START))})
+    pagers = FakeOnCall(**{"on-call": (OnCallPerson("alice", until=START), OnCallPerson("bob", as_of=START))})
     on_call_report = OnCallReport(responders("on-call", "team-lead"), pagers)
     assert on_call(rig, on_call_report) == [
         "On-call: alice",
@@ -426,10 +443,10 @@ def test_a_snooze_and_a_silence_may_end_at_a_time_of_day(
 ) -> None:
     rig.clock.moment = now
     incident_id = rig.fires("DiskFull")
-    desk, length = build(rig, zone=BERLIN), words.format(typed)
+    handler, length = build(rig, zone=BERLIN), words.format(typed)
     for command in (f"snooze {incident_id} {length}", f"silence {incident_id} {length} disk is on its way"):
-        answer = desk.take(Command(command, ALICE))
-        assert isinstance(answer, Answer)
+        answer = handler.handle(Command(command, ALICE))
+        assert isinstance(answer, TextReply)
         assert answer.until == now + 60 * minutes
     incident = load(rig, incident_id)
     (note,) = incident.silences
@@ -440,18 +457,18 @@ def test_a_snooze_and_a_silence_may_end_at_a_time_of_day(
 def test_a_form_may_end_at_a_time_of_day_and_names_the_zone(rig: Rig) -> None:
     rig.clock.moment = BEFORE_SET_BACK
     incident_id = rig.fires("DiskFull")
-    desk = build(rig, zone=BERLIN)
-    form = desk.take(Press("silence", incident_id, ALICE, "111.222"))
+    handler = build(rig, zone=BERLIN)
+    form = handler.handle(ButtonClick("silence", incident_id, ALICE, "111.222"))
     assert isinstance(form, OpenModal)
     assert form.zone == "Europe/Berlin"
-    assert desk.take(ModalSubmit(incident_id, "1h", "until 02:30", "", ALICE)) is None
+    assert handler.handle(ModalSubmit(incident_id, "1h", "until 02:30", "", ALICE)) is None
     (note,) = load(rig, incident_id).silences
     assert note.until == BEFORE_SET_BACK + 50 * 60
 
 
-def test_until_it_resolves_may_be_said_with_until(rig: Rig, desk: Desk) -> None:
+def test_until_it_resolves_may_be_said_with_until(rig: Rig, handler: SlackInteractionHandler) -> None:
     incident_id = rig.fires("DiskFull")
-    assert says(desk, f"silence {incident_id} until resolved").startswith("Silenced until it resolves")
+    assert reply_to(handler, f"silence {incident_id} until resolved").startswith("Silenced until it resolves")
 
 
 def test_the_team_has_the_zone_of_its_business_hours(rig: Rig) -> None:

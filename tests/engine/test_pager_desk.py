@@ -13,8 +13,8 @@ from receiver.domain.person import Person
 from receiver.engine.duties import PeriodicTasks
 from receiver.engine.pager_desk import PagerDutyWebhookHandler
 from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
-from receiver.lookups.pagerduty import PagerDutyRest
-from receiver.sources.pagerduty import parse
+from receiver.lookups.pagerduty import PagerDutyRestClient
+from receiver.sources.pagerduty import parse_event
 from receiver.text import Secret
 from tests.mocks.pagerduty_account import PagedIncident
 from tests.rig import KEYS, ROUTING, Rig
@@ -22,8 +22,8 @@ from tests.rig import KEYS, ROUTING, Rig
 SECRET = "pagerduty-secret"
 
 
-def build_rest(rig: Rig) -> PagerDutyRest:
-    return PagerDutyRest(rig.pagerduty.url, Secret("rest-token"), clock=rig.clock)
+def build_rest(rig: Rig) -> PagerDutyRestClient:
+    return PagerDutyRestClient(rig.pagerduty.url, Secret("rest-token"), clock=rig.clock)
 
 
 class Bridge:
@@ -503,6 +503,6 @@ class _Away:
 
 
 def _fields(body: bytes) -> dict[str, Any]:
-    event = parse(body)
+    event = parse_event(body)
     assert event is not None
     return asdict(event)

@@ -14,7 +14,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from msgspec.structs import replace
 
-from receiver.channels.slack.client import Client as SlackClient
+from receiver.channels.slack.client import SlackClient
 from receiver.channels.slack.poster import SlackPoster
 from receiver.channels.slack.review_channel import SlackReviews
 from receiver.domain.alert import Group

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.sources.alertmanager import parse
+from receiver.sources.alertmanager import parse_webhook
 from tests.fuzz.mutations import FUZZED, bodies
 from tests.fuzz.witness import Stumbles
 from tests.rig import Rig
@@ -79,6 +79,6 @@ def _look_for_all(rig: Rig, body: bytes, incidents: list[str]) -> None:
         assert answer.status_code == 200
         kept |= {alert["fingerprint"] for alert in answer.json["alerts"]}
         assert rig.client.get(f"/incidents/{incident}").status_code == 200
-    groups = parse(body, "", rig.clock()).groups
+    groups = parse_webhook(body, "", rig.clock()).groups
     firing = {alert.fingerprint for group in groups for alert in group.alerts if alert.is_firing}
     assert firing <= kept

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from receiver.sources.pagerduty import sign
+from receiver.sources.pagerduty import sign_body
 from receiver.text import Secret
 from tests.fuzz.mutations import FUZZED, bodies
 from tests.fuzz.witness import Stumbles
@@ -45,7 +45,7 @@ def test_every_signed_event_is_taken(rig: Rig, caplog: pytest.LogCaptureFixture)
     @FUZZED
     @given(bodies(originals))
     def post(body: bytes) -> None:
-        headers = {"X-PagerDuty-Signature": sign(Secret(SECRET), body)}
+        headers = {"X-PagerDuty-Signature": sign_body(Secret(SECRET), body)}
         answer = rig.client.post("/webhooks/pagerduty", data=body, headers=headers)
         stumbles.none(answer)
         assert answer.status_code == 202

@@ -37,7 +37,7 @@ def a_client(*urls: str, timeout_s: float = 2.0) -> AlertmanagerClient:
     return AlertmanagerClient(urls, timeout_s, the_time)
 
 
-def see(alertmanager: MockAlertmanager) -> dict[str, RemoteAlert]:
+def get_alerts(alertmanager: MockAlertmanager) -> dict[str, RemoteAlert]:
     """Return what one look shows of its only replica."""
     poll = a_client(alertmanager.url).poll()
     assert poll.is_complete, poll.unreachable
@@ -47,7 +47,7 @@ def see(alertmanager: MockAlertmanager) -> dict[str, RemoteAlert]:
 def see_body(alertmanager: MockAlertmanager, body: object) -> RemoteAlert:
     """Return the only alert in the answer *body*."""
     alertmanager.answer_next("GET", 200, json.dumps(body).encode())
-    [alert] = see(alertmanager).values()
+    [alert] = get_alerts(alertmanager).values()
     return alert
 
 
@@ -60,8 +60,8 @@ def reason(alertmanager: MockAlertmanager, **client: Any) -> str:
 
 def test_a_firing_alert_is_seen_unmuted(alertmanager: MockAlertmanager) -> None:
     key = alertmanager.fires(**LABELS)
-    assert see(alertmanager) == {key: RemoteAlert(key, is_firing=True, receivers=("receiver",))}
-    assert not see(alertmanager)[key].is_muted
+    assert get_alerts(alertmanager) == {key: RemoteAlert(key, is_firing=True, receivers=("receiver",))}
+    assert not get_alerts(alertmanager)[key].is_muted
 
 
 def test_what_mutes_an_alert_is_told(alertmanager: MockAlertmanager) -> None:
@@ -74,14 +74,14 @@ def test_what_mutes_an_alert_is_told(alertmanager: MockAlertmanager) -> None:
         {"alertname": "DiskFull"}, NOW, NOW + 60, by="alice", comment="known"
     )
 
-    seen = see(alertmanager)
+    seen = get_alerts(alertmanager)
     assert seen[silenced].silenced_by == (silence_id,)
     assert seen[inhibited].inhibited_by == (silenced,)
     assert seen[resting].muted_by == ("night",)
     assert all(alert.is_muted and alert.is_firing for alert in seen.values())
 
 
-def test_a_look_may_be_at_some_labels_only(alertmanager: MockAlertmanager) -> None:
+def test_a_poll_may_be_limited_to_some_labels(alertmanager: MockAlertmanager) -> None:
     odd = {"alertname": 'a "quoted" \\ name\nof two lines', "where": "über & all"}
     key = alertmanager.fires(**odd)
     alertmanager.fires(**LABELS)
@@ -89,7 +89,7 @@ def test_a_look_may_be_at_some_labels_only(alertmanager: MockAlertmanager) -> No
 
 
 def test_every_kind_of_alert_is_asked_for(alertmanager: MockAlertmanager) -> None:
-    see(alertmanager)
+    get_alerts(alertmanager)
     asked = alertmanager.requests[0].path
     assert asked == "/api/v2/alerts?active=true&silenced=true&inhibited=true&unprocessed=true"
 
@@ -117,7 +117,7 @@ def test_an_alert_without_fingerprint_is_known_by_its_labels(alertmanager: MockA
 @pytest.mark.parametrize("body", ["null", "[]"])
 def test_no_alerts_are_no_trouble(alertmanager: MockAlertmanager, body: str) -> None:
     alertmanager.answer_next("GET", 200, body.encode())
-    assert see(alertmanager) == {}
+    assert get_alerts(alertmanager) == {}
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_a_list_that_cannot_be_read_shows_nothing_as_absent(
     assert "not as Alertmanager answers" in reason(alertmanager)
 
 
-def test_a_look_tells_since_when_each_replica_is_up(alertmanager: MockAlertmanager) -> None:
+def test_a_poll_tells_since_when_each_replica_is_up(alertmanager: MockAlertmanager) -> None:
     alertmanager.up_since = NOW - 500.25
     poll = a_client(alertmanager.url).poll()
     assert poll == Poll(NOW, (Replica(alertmanager.url, {}, NOW - 500.25),))
@@ -148,7 +148,7 @@ def test_a_look_tells_since_when_each_replica_is_up(alertmanager: MockAlertmanag
 
 def test_the_list_is_older_than_the_start_it_comes_with(alertmanager: MockAlertmanager) -> None:
     """A restart between the two requests would else lend an empty list the trust of the old process."""
-    see(alertmanager)
+    get_alerts(alertmanager)
     assert [request.path.partition("?")[0] for request in alertmanager.requests] == [
         "/api/v2/alerts",
         "/api/v2/status",
@@ -175,7 +175,7 @@ def test_without_a_date_both_clocks_are_taken_for_one(alertmanager: MockAlertman
 # --- who can't be asked
 
 
-def test_a_replica_that_is_down_is_away_and_the_other_is_heard(alertmanager: MockAlertmanager) -> None:
+def test_a_replica_that_is_down_is_unreachable_and_the_other_is_read(alertmanager: MockAlertmanager) -> None:
     key = alertmanager.fires(**LABELS)
     with MockAlertmanager() as other:
         down = other.url
@@ -185,7 +185,7 @@ def test_a_replica_that_is_down_is_away_and_the_other_is_heard(alertmanager: Moc
     assert not poll.is_complete
 
 
-def test_replicas_that_hang_delay_a_look_by_one_time_out(alertmanager: MockAlertmanager) -> None:
+def test_replicas_that_hang_delay_a_poll_by_one_time_out(alertmanager: MockAlertmanager) -> None:
     with MockAlertmanager() as silent, MockAlertmanager() as mute:
         silent.is_silent = mute.is_silent = True
         started = time.monotonic()
@@ -208,7 +208,7 @@ def test_a_refusal_is_told_in_its_own_words(alertmanager: MockAlertmanager) -> N
     assert reason(alertmanager) == "HTTP 503: <html> no upstream[0m</html>"
 
 
-def test_a_line_that_is_cut_is_away(alertmanager: MockAlertmanager) -> None:
+def test_a_replica_that_cuts_the_connection_is_unreachable(alertmanager: MockAlertmanager) -> None:
     alertmanager.drop_answer("GET")
     assert reason(alertmanager) == "the connection was cut"
 
@@ -291,7 +291,7 @@ def test_a_failure_on_the_way_does_not_quote_the_login() -> None:
     with MockAlertmanager() as alertmanager:
         url = alertmanager.url.replace("//", "//alice:s3cr3t@")
     with pytest.raises(TemporaryDeliveryError) as caught:
-        a_client(url).find_silences("")
+        a_client(url).list_silences("")
     assert "s3cr3t" not in repr((caught.value, caught.value.__cause__, a_client(url).poll()))
 
 

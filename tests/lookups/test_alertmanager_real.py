@@ -42,7 +42,7 @@ def soon(is_so: Callable[[], object], within_s: float = 10.0) -> None:
         time.sleep(0.05)
 
 
-def see(client: AlertmanagerClient, **labels: str) -> list[RemoteAlert | None]:
+def get_alerts(client: AlertmanagerClient, **labels: str) -> list[RemoteAlert | None]:
     """Return how each replica sees the alert."""
     poll = client.poll({"alertname": labels["alertname"]})
     assert poll.is_complete, poll.unreachable
@@ -73,7 +73,7 @@ def test_both_show_what_fires_and_since_when_they_are_up(
     pair: AlertmanagerPair, client: AlertmanagerClient
 ) -> None:
     pair.fires(alertname="Fires", where='a "b" \\ c\nd')
-    seen = see(client, alertname="Fires", where='a "b" \\ c\nd')
+    seen = get_alerts(client, alertname="Fires", where='a "b" \\ c\nd')
     assert [alert is not None and (alert.is_firing, alert.is_muted, alert.receivers) for alert in seen] == [
         (True, False, ("nobody",))
     ] * 2
@@ -84,16 +84,16 @@ def test_both_show_what_fires_and_since_when_they_are_up(
 
 def test_what_has_resolved_is_shown_no_more(pair: AlertmanagerPair, client: AlertmanagerClient) -> None:
     pair.fires(alertname="Resolves")
-    assert None not in see(client, alertname="Resolves")
+    assert None not in get_alerts(client, alertname="Resolves")
     pair.resolves(alertname="Resolves")
-    soon(lambda: see(client, alertname="Resolves") == [None, None])
+    soon(lambda: get_alerts(client, alertname="Resolves") == [None, None])
 
 
 def test_a_worse_alert_inhibits_and_is_named(pair: AlertmanagerPair, client: AlertmanagerClient) -> None:
     down = {"alertname": "ClusterDown", "severity": "critical", "cluster": "one"}
     pair.fires(**down)
     pair.fires(alertname="Slow", severity="warning", cluster="one")
-    for alert in see(client, alertname="Slow", severity="warning", cluster="one"):
+    for alert in get_alerts(client, alertname="Slow", severity="warning", cluster="one"):
         assert alert is not None
         assert alert.is_firing
         assert alert.inhibited_by == (fingerprint(down),)
@@ -103,12 +103,14 @@ def test_a_silence_reaches_both_and_its_end_too(pair: AlertmanagerPair, client: 
     pair.fires(alertname="Noisy")
     silence_id = silence(pair, client, "Noisy")
     soon(
-        lambda: all(alert and alert.silenced_by == (silence_id,) for alert in see(client, alertname="Noisy"))
+        lambda: all(
+            alert and alert.silenced_by == (silence_id,) for alert in get_alerts(client, alertname="Noisy")
+        )
     )
-    assert all(alert and alert.is_firing for alert in see(client, alertname="Noisy"))
+    assert all(alert and alert.is_firing for alert in get_alerts(client, alertname="Noisy"))
 
     client.expire_silence(silence_id)
-    soon(lambda: all(alert and not alert.is_muted for alert in see(client, alertname="Noisy")))
+    soon(lambda: all(alert and not alert.is_muted for alert in get_alerts(client, alertname="Noisy")))
     client.expire_silence(silence_id)
     seen = client.get_silence(silence_id)
     assert seen is not None
@@ -133,11 +135,11 @@ def test_a_silence_is_found_by_its_mark_wherever_it_was_made(
 ) -> None:
     mark = "[receiver found-1#1]"
     silence_id = silence(pair, AlertmanagerClient(pair.urls[1:]), "Found", mark=mark)
-    assert [seen.id for seen in client.find_silences(mark)] == [silence_id]
+    assert [seen.id for seen in client.list_silences(mark)] == [silence_id]
     first = AlertmanagerClient(pair.urls[:1])
-    soon(lambda: [seen.id for seen in first.find_silences(mark)] == [silence_id])
+    soon(lambda: [seen.id for seen in first.list_silences(mark)] == [silence_id])
     client.expire_silence(silence_id)
-    soon(lambda: client.find_silences(mark) == ())
+    soon(lambda: client.list_silences(mark) == ())
 
 
 def test_with_one_of_them_down_the_other_is_asked_and_told(pair: AlertmanagerPair) -> None:

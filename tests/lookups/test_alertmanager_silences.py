@@ -228,7 +228,7 @@ def test_a_busy_one_is_tried_later(alertmanager: MockAlertmanager, client: Alert
 def test_without_an_address_it_says_so(clock: Clock) -> None:
     nobody = AlertmanagerClient([], 0.5, clock)
     assert permanent(nobody).reason == "no_alertmanager"
-    for ask in (nobody.expire_silence, nobody.get_silence, nobody.find_silences):
+    for ask in (nobody.expire_silence, nobody.get_silence, nobody.list_silences):
         with pytest.raises(PermanentDeliveryError, match="no_alertmanager"):
             ask(ANY_ID)
 
@@ -279,18 +279,18 @@ def test_a_silence_may_live_on_in_who_is_away(alertmanager: MockAlertmanager, cl
             ask(ANY_ID)
 
 
-def test_a_silence_is_found_by_its_mark(client: AlertmanagerClient, clock: Clock) -> None:
+def test_a_silence_is_found_by_the_marker_in_its_comment(client: AlertmanagerClient, clock: Clock) -> None:
     mine = make(client)
     other = make(client, comment="known [receiver abc-1#12]")
-    [found] = client.find_silences(MARK)
+    [found] = client.list_silences(MARK)
     assert found == RemoteSilence(mine, "active", NOW, NOW + 3600, "alice", f"known {MARK}")
-    assert {silence.id for silence in client.find_silences("")} == {mine, other}
+    assert {silence.id for silence in client.list_silences("")} == {mine, other}
 
 
 def test_one_that_is_over_is_not_found_but_can_be_asked_for(client: AlertmanagerClient, clock: Clock) -> None:
     silence_id = make(client)
     clock.at += 3600
-    assert client.find_silences(MARK) == ()
+    assert client.list_silences(MARK) == ()
     seen = client.get_silence(silence_id)
     assert seen is not None
     assert seen.state == "expired"
@@ -306,9 +306,9 @@ def test_replicas_know_the_same_silence_once(alertmanager: MockAlertmanager, clo
         both = AlertmanagerClient([alertmanager.url, other.url], 0.5, clock)
         silence_id = make(both)
         other.silences = alertmanager.silences
-        assert [silence.id for silence in both.find_silences(MARK)] == [silence_id]
+        assert [silence.id for silence in both.list_silences(MARK)] == [silence_id]
         other.stop()
-        assert [silence.id for silence in both.find_silences(MARK)] == [silence_id]
+        assert [silence.id for silence in both.list_silences(MARK)] == [silence_id]
 
 
 def test_finding_without_anybody_to_ask_fails(
@@ -316,7 +316,7 @@ def test_finding_without_anybody_to_ask_fails(
 ) -> None:
     alertmanager.stop()
     with pytest.raises(DeliveryError, match="unreachable"):
-        client.find_silences(MARK)
+        client.list_silences(MARK)
 
 
 def test_silences_of_later_versions_are_read(
@@ -335,5 +335,5 @@ def test_silences_of_later_versions_are_read(
         "comment": "x",
     }
     alertmanager.answer_next("GET", 200, json.dumps([silence]).encode())
-    [seen] = client.find_silences("x")
+    [seen] = client.list_silences("x")
     assert seen == RemoteSilence(ANY_ID, "pending", NOW - 180, pytest.approx(NOW + 420.123456), "", "x")

@@ -8,7 +8,7 @@ import pytest
 
 from receiver.domain.person import OnCallPerson
 from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
-from receiver.lookups.oncall import OnCall
+from receiver.lookups.oncall import PagerDutyOnCallLookup
 from tests.builders import a_responder
 from tests.rig import START, Clock
 
@@ -33,20 +33,20 @@ class Schedules:
 
 def test_the_people_of_the_responders_schedule_are_on_call() -> None:
     schedules = Schedules()
-    assert OnCall(schedules, Clock()).list_on_call(ON_CALL) == (ALICE, BOB)
+    assert PagerDutyOnCallLookup(schedules, Clock()).list_on_call(ON_CALL) == (ALICE, BOB)
     assert schedules.asked == ["PSCHED1"]
 
 
 def test_without_a_schedule_or_a_token_nobody_is_known() -> None:
     schedules = Schedules()
-    assert OnCall(schedules, Clock()).list_on_call(a_responder("manager")) == ()
-    assert OnCall(None, Clock()).list_on_call(ON_CALL) == ()
+    assert PagerDutyOnCallLookup(schedules, Clock()).list_on_call(a_responder("manager")) == ()
+    assert PagerDutyOnCallLookup(None, Clock()).list_on_call(ON_CALL) == ()
     assert schedules.asked == []
 
 
 def test_pagerduty_is_asked_every_two_minutes_at_most() -> None:
     schedules, clock = Schedules(), Clock()
-    on_call = OnCall(schedules, clock)
+    on_call = PagerDutyOnCallLookup(schedules, clock)
     for _ in range(12):
         on_call.list_on_call(ON_CALL)
         clock.moment += 20
@@ -56,7 +56,7 @@ def test_pagerduty_is_asked_every_two_minutes_at_most() -> None:
 @pytest.mark.parametrize("error", [TemporaryDeliveryError("no_answer"), PermanentDeliveryError("not_found")])
 def test_while_pagerduty_is_away_it_is_who_was_known_last(error: Exception) -> None:
     schedules, clock = Schedules(), Clock()
-    on_call = OnCall(schedules, clock)
+    on_call = PagerDutyOnCallLookup(schedules, clock)
     on_call.list_on_call(ON_CALL)
     schedules.answer = error
     clock.moment += 600
@@ -68,7 +68,7 @@ def test_while_pagerduty_is_away_it_is_who_was_known_last(error: Exception) -> N
 
 def test_whose_turn_has_ended_is_not_on_call_any_more() -> None:
     schedules, clock = Schedules(), Clock()
-    on_call = OnCall(schedules, clock)
+    on_call = PagerDutyOnCallLookup(schedules, clock)
     on_call.list_on_call(ON_CALL)
     schedules.answer = TemporaryDeliveryError("no_answer")
     clock.moment += 3600
@@ -78,4 +78,4 @@ def test_whose_turn_has_ended_is_not_on_call_any_more() -> None:
 def test_a_pagerduty_that_never_answered_leaves_it_unknown() -> None:
     schedules = Schedules()
     schedules.answer = TemporaryDeliveryError("no_answer")
-    assert OnCall(schedules, Clock()).list_on_call(ON_CALL) == ()
+    assert PagerDutyOnCallLookup(schedules, Clock()).list_on_call(ON_CALL) == ()

@@ -10,7 +10,7 @@ import pytest
 from receiver.domain.escalation import CHECK_AHEAD_S
 from receiver.domain.person import OnCallPerson
 from receiver.errors import DeliveryError, PermanentDeliveryError, TemporaryDeliveryError
-from receiver.lookups.pagerduty import PagerDutyRest
+from receiver.lookups.pagerduty import PagerDutyRestClient
 from receiver.text import Secret
 from tests.builders import OPENED_AT, ROUTING_KEY
 from tests.mocks.pagerduty import MockPagerDuty
@@ -27,8 +27,8 @@ def pagerduty() -> Iterator[MockPagerDuty]:
 
 
 @pytest.fixture
-def rest(pagerduty: MockPagerDuty) -> PagerDutyRest:
-    return PagerDutyRest(pagerduty.url, Secret(TOKEN), clock=pagerduty.now)
+def rest(pagerduty: MockPagerDuty) -> PagerDutyRestClient:
+    return PagerDutyRestClient(pagerduty.url, Secret(TOKEN), clock=pagerduty.now)
 
 
 def opens(pagerduty: MockPagerDuty, dedup_key: str = "k") -> PagedIncident:
@@ -37,18 +37,20 @@ def opens(pagerduty: MockPagerDuty, dedup_key: str = "k") -> PagedIncident:
     return pagerduty.opened()[-1]
 
 
-def test_the_alerts_of_an_incident_tell_our_key(pagerduty: MockPagerDuty, rest: PagerDutyRest) -> None:
+def test_the_alerts_of_an_incident_tell_our_key(pagerduty: MockPagerDuty, rest: PagerDutyRestClient) -> None:
     assert rest.find_alert_keys(opens(pagerduty).id) == ("k",)
 
 
-def test_a_long_list_is_read_page_by_page(pagerduty: MockPagerDuty, rest: PagerDutyRest) -> None:
+def test_a_long_list_is_read_page_by_page(pagerduty: MockPagerDuty, rest: PagerDutyRestClient) -> None:
     target = opens(pagerduty, "k0")
     for n in range(1, 130):
         pagerduty.merges(opens(pagerduty, f"k{n}"), into=target)
     assert len(rest.find_alert_keys(target.id)) == 130
 
 
-def test_the_status_tells_who_acknowledged_and_when(pagerduty: MockPagerDuty, rest: PagerDutyRest) -> None:
+def test_the_status_tells_who_acknowledged_and_when(
+    pagerduty: MockPagerDuty, rest: PagerDutyRestClient
+) -> None:
     incident = opens(pagerduty)
     assert rest.find_status(incident.id).status == "triggered"
 
@@ -58,7 +60,9 @@ def test_the_status_tells_who_acknowledged_and_when(pagerduty: MockPagerDuty, re
     assert (status.status, status.by, status.changed_at) == ("acknowledged", "Alice Doe", OPENED_AT)
 
 
-def test_a_merged_incident_is_merged_not_resolved(pagerduty: MockPagerDuty, rest: PagerDutyRest) -> None:
+def test_a_merged_incident_is_merged_not_resolved(
+    pagerduty: MockPagerDuty, rest: PagerDutyRestClient
+) -> None:
     first, second = opens(pagerduty, "a"), opens(pagerduty, "b")
     pagerduty.merges(first, into=second)
     assert rest.find_status(first.id).status == "merged"
@@ -66,7 +70,7 @@ def test_a_merged_incident_is_merged_not_resolved(pagerduty: MockPagerDuty, rest
     assert rest.find_alert_keys(second.id) == ("b", "a")
 
 
-def test_only_open_incidents_are_open(pagerduty: MockPagerDuty, rest: PagerDutyRest) -> None:
+def test_only_open_incidents_are_open(pagerduty: MockPagerDuty, rest: PagerDutyRestClient) -> None:
     first = opens(pagerduty)
     pagerduty.resolves(first)
     second = opens(pagerduty)
@@ -76,7 +80,9 @@ def test_only_open_incidents_are_open(pagerduty: MockPagerDuty, rest: PagerDutyR
     assert rest.find_open("no such key") == ()
 
 
-def test_how_pages_stand_is_told_by_key_newest_first(pagerduty: MockPagerDuty, rest: PagerDutyRest) -> None:
+def test_statuses_of_pages_are_listed_by_key_newest_first(
+    pagerduty: MockPagerDuty, rest: PagerDutyRestClient
+) -> None:
     pagerduty.resolves(opens(pagerduty), by="Alice Doe")
     pagerduty.acknowledges(latest := opens(pagerduty), by="Bob")
     pagerduty.merges(opens(pagerduty, "merged"), into=latest)
@@ -89,8 +95,8 @@ def test_how_pages_stand_is_told_by_key_newest_first(pagerduty: MockPagerDuty, r
     assert found["no such key"] == ()
 
 
-def test_how_pages_stand_is_known_in_time_or_not_at_all(
-    pagerduty: MockPagerDuty, rest: PagerDutyRest
+def test_statuses_of_pages_are_known_in_time_or_not_at_all(
+    pagerduty: MockPagerDuty, rest: PagerDutyRestClient
 ) -> None:
     pagerduty.hang(30.0, times=2)
     begun = time.monotonic()
@@ -99,7 +105,7 @@ def test_how_pages_stand_is_known_in_time_or_not_at_all(
     assert time.monotonic() - begun < CHECK_AHEAD_S
 
 
-def test_who_is_on_call_comes_by_level_each_once(pagerduty: MockPagerDuty, rest: PagerDutyRest) -> None:
+def test_who_is_on_call_comes_by_level_each_once(pagerduty: MockPagerDuty, rest: PagerDutyRestClient) -> None:
     pagerduty.rest.puts_on_call("PSCHED1", "Bob", "bob@example.com", escalation_level=2, end=None)
     pagerduty.rest.puts_on_call("PSCHED1", "Alice", "alice@example.com")
     pagerduty.rest.on_call["PSCHED1"].append({**pagerduty.rest.on_call["PSCHED1"][0], "escalation_level": 3})
@@ -110,7 +116,9 @@ def test_who_is_on_call_comes_by_level_each_once(pagerduty: MockPagerDuty, rest:
     )
 
 
-def test_who_is_on_call_now_is_asked_and_nothing_else(pagerduty: MockPagerDuty, rest: PagerDutyRest) -> None:
+def test_who_is_on_call_now_is_asked_and_nothing_else(
+    pagerduty: MockPagerDuty, rest: PagerDutyRestClient
+) -> None:
     rest.find_on_call("PSCHED1")
     [(path, query)] = pagerduty.rest.asked
     assert path == "/oncalls"
@@ -136,7 +144,7 @@ def test_who_is_on_call_now_is_asked_and_nothing_else(pagerduty: MockPagerDuty, 
     ],
 )
 def test_a_refusal_is_an_error_of_ours_at_once(
-    pagerduty: MockPagerDuty, rest: PagerDutyRest, status: int, reason: str, kind: type[DeliveryError]
+    pagerduty: MockPagerDuty, rest: PagerDutyRestClient, status: int, reason: str, kind: type[DeliveryError]
 ) -> None:
     pagerduty.fail_next(status)
     begun = time.monotonic()
@@ -147,7 +155,7 @@ def test_a_refusal_is_an_error_of_ours_at_once(
     assert pagerduty.rest.asked == []
 
 
-def test_a_limit_tells_how_long_to_wait(pagerduty: MockPagerDuty, rest: PagerDutyRest) -> None:
+def test_a_limit_tells_how_long_to_wait(pagerduty: MockPagerDuty, rest: PagerDutyRestClient) -> None:
     pagerduty.fail_next(429, retry_after=17)
     with pytest.raises(TemporaryDeliveryError) as raised:
         rest.find_open("k")
@@ -155,7 +163,7 @@ def test_a_limit_tells_how_long_to_wait(pagerduty: MockPagerDuty, rest: PagerDut
 
 
 def test_an_unknown_incident_or_a_false_id_is_not_found(
-    rest: PagerDutyRest, pagerduty: MockPagerDuty
+    rest: PagerDutyRestClient, pagerduty: MockPagerDuty
 ) -> None:
     for incident_id in ("PNOSUCH", "../users", "", "P?x=y"):
         with pytest.raises(PermanentDeliveryError, match="not_found"):
@@ -163,7 +171,7 @@ def test_an_unknown_incident_or_a_false_id_is_not_found(
     assert len(pagerduty.rest.asked) == 1
 
 
-def test_a_pagerduty_that_is_away_is_no_answer(pagerduty: MockPagerDuty, rest: PagerDutyRest) -> None:
+def test_a_pagerduty_that_is_away_is_no_answer(pagerduty: MockPagerDuty, rest: PagerDutyRestClient) -> None:
     pagerduty.stop()
     with pytest.raises(TemporaryDeliveryError, match="no_answer") as raised:
         rest.find_open("a-secret-key")
@@ -173,11 +181,11 @@ def test_a_pagerduty_that_is_away_is_no_answer(pagerduty: MockPagerDuty, rest: P
 def test_a_pagerduty_that_never_answers_is_given_up(pagerduty: MockPagerDuty) -> None:
     pagerduty.is_silent = True
     with pytest.raises(TemporaryDeliveryError, match="no_answer"):
-        PagerDutyRest(pagerduty.url, Secret(TOKEN), timeout_s=0.1).find_open("k")
+        PagerDutyRestClient(pagerduty.url, Secret(TOKEN), timeout_s=0.1).find_open("k")
 
 
 def test_no_error_shows_the_token(pagerduty: MockPagerDuty, caplog: pytest.LogCaptureFixture) -> None:
-    rest = PagerDutyRest(pagerduty.url, Secret("bad-token-5678"))
+    rest = PagerDutyRestClient(pagerduty.url, Secret("bad-token-5678"))
     with pytest.raises(PermanentDeliveryError) as raised:
         rest.find_open("k")
     assert "5678" not in f"{raised.value!r} {raised.value.__cause__!r} {caplog.text}"
@@ -185,7 +193,7 @@ def test_no_error_shows_the_token(pagerduty: MockPagerDuty, caplog: pytest.LogCa
 
 @pytest.mark.parametrize("body", [b"", b"<html>", b"[]", b"[" * 50_000])
 def test_an_answer_that_is_no_object_is_none(
-    pagerduty: MockPagerDuty, rest: PagerDutyRest, body: bytes
+    pagerduty: MockPagerDuty, rest: PagerDutyRestClient, body: bytes
 ) -> None:
     pagerduty.rest.odd_body = body
     with pytest.raises(TemporaryDeliveryError, match="not_json"):
@@ -200,12 +208,12 @@ def test_an_answer_that_is_no_object_is_none(
         b'{"oncalls": [1, {}, {"user": []}, {"user": {"id": 1, "name": null}}]}',
     ],
 )
-def test_odd_entries_are_nobody(pagerduty: MockPagerDuty, rest: PagerDutyRest, body: bytes) -> None:
+def test_odd_entries_are_nobody(pagerduty: MockPagerDuty, rest: PagerDutyRestClient, body: bytes) -> None:
     pagerduty.rest.odd_body = body
     assert rest.find_on_call("PSCHED1") == ()
 
 
-def test_an_entry_with_odd_fields_is_a_name(pagerduty: MockPagerDuty, rest: PagerDutyRest) -> None:
+def test_an_entry_with_odd_fields_is_a_name(pagerduty: MockPagerDuty, rest: PagerDutyRestClient) -> None:
     entry = b'{"user": {"summary": "Al\\u202eice"}, "escalation_level": "x", "end": "soon"}'
     pagerduty.rest.odd_body = b'{"oncalls": [' + entry + b"]}"
     [person] = rest.find_on_call("PSCHED1")

@@ -240,22 +240,26 @@ class MockAlertmanager:
         silence = self.silences[silence_id]
         return {**silence, "status": {"state": self.state_of(silence)}}
 
-    def _set_silence(self, wish: dict[str, Any]) -> Answer:
+    def _set_silence(self, request: dict[str, Any]) -> Answer:
         """Keep it as Alertmanager does: change it where only its end is another, else replace it."""
-        if not wish["matchers"] or _seconds(wish["endsAt"]) <= max(self.clock(), _seconds(wish["startsAt"])):
+        if not request["matchers"] or _seconds(request["endsAt"]) <= max(
+            self.clock(), _seconds(request["startsAt"])
+        ):
             return 400, "silence invalid: end time can't be in the past"
-        former = self.silences.get(wish.get("id", ""))
-        if wish.get("id") and former is None:
+        former = self.silences.get(request.get("id", ""))
+        if request.get("id") and former is None:
             return 404, "silence not found"
-        is_alike = former is not None and all(former[name] == wish[name] for name in ("matchers", "startsAt"))
+        is_alike = former is not None and all(
+            former[name] == request[name] for name in ("matchers", "startsAt")
+        )
         if former is not None and is_alike and self.state_of(former) == "active":
-            former.update(wish)
+            former.update(request)
             return 200, {"silenceID": former["id"]}
         if former is not None and self.state_of(former) != "expired":
             former["endsAt"] = _text(self.clock())
         silence_id = str(uuid.uuid4())
-        starts_at = _text(max(_seconds(wish["startsAt"]), self.clock()))
-        self.silences[silence_id] = {**wish, "id": silence_id, "startsAt": starts_at}
+        starts_at = _text(max(_seconds(request["startsAt"]), self.clock()))
+        self.silences[silence_id] = {**request, "id": silence_id, "startsAt": starts_at}
         return 200, {"silenceID": silence_id}
 
     def _delete(self, silence_id: str) -> Answer:

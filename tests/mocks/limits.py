@@ -6,7 +6,7 @@ import math
 from collections import defaultdict, deque
 
 
-class Pace:
+class BurstLimit:
     """So many a second on average, and a burst of some more; each key by itself."""
 
     def __init__(self, rate: float, burst: int) -> None:
@@ -14,7 +14,7 @@ class Pace:
         self._burst = burst
         self._left: dict[str, tuple[float, float]] = {}
 
-    def take(self, key: str, now: float) -> int:
+    def acquire(self, key: str, now: float) -> int:
         """Return 0 when it is taken, else the seconds for Retry-After."""
         left, at = self._left.get(key, (float(self._burst), now))
         left = min(float(self._burst), left + max(0.0, now - at) * self._rate)
@@ -23,7 +23,7 @@ class Pace:
         return 0 if is_taken else max(1, math.ceil((1 - left) / self._rate))
 
 
-class Window:
+class WindowLimit:
     """So many in any *per_s* seconds; each key by itself."""
 
     def __init__(self, count: int, per_s: float) -> None:
@@ -31,7 +31,7 @@ class Window:
         self._per_s = per_s
         self._taken: defaultdict[str, deque[float]] = defaultdict(deque)
 
-    def take(self, key: str, now: float) -> int:
+    def acquire(self, key: str, now: float) -> int:
         """Return 0 when it is taken, else the seconds for Retry-After."""
         taken = self._taken[key]
         while taken and taken[0] <= now - self._per_s:

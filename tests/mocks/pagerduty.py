@@ -28,7 +28,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, urlsplit
 
-from tests.mocks.limits import Window
+from tests.mocks.limits import WindowLimit
 from tests.mocks.pagerduty_account import Account
 from tests.mocks.pagerduty_rest import Answer, Query, Rest
 from tests.mocks.pagerduty_rules import MAX_EVENT, find_errors
@@ -77,12 +77,12 @@ class MockPagerDuty(Account):
         super().__init__(clock)
         self.rest = Rest(self)
         self.webhooks = Webhooks(clock)
-        self.on_told = self.webhooks.add
+        self.on_change = self.webhooks.add
         self.requests: list[Request] = []
         self.refuses_details = False  # a 400 for every event with custom details
         self.routing_keys = routing_keys
         self._port = port
-        self._limit: Window | None = None
+        self._limit: WindowLimit | None = None
         self._faults: deque[_Fault] = deque()
         self._is_silent = False
         self._server: ThreadingHTTPServer | None = None
@@ -142,7 +142,7 @@ class MockPagerDuty(Account):
     def keep_limits(self, count: int = 120) -> None:
         """From now on take *count* events in any 60 s for each key; the real one takes 120."""
         with self._changed:
-            self._limit = Window(count, 60.0)
+            self._limit = WindowLimit(count, 60.0)
 
     @property
     def limited(self) -> list[Request]:
@@ -177,12 +177,12 @@ class MockPagerDuty(Account):
         server = self._server
         with self._changed:
             if self._is_silent:
-                self._note(raw, 0)
+                self._record_request(raw, 0)
                 self._changed.wait_for(lambda: not self._is_silent or self._server is not server, MAX_HANG_S)
                 return None
             fault = self._faults.popleft() if self._faults else _Fault()
             status, headers, answer = self._answer(raw, fault)
-            self._note(raw, 0 if fault.is_dropped else status)
+            self._record_request(raw, 0 if fault.is_dropped else status)
             if fault.hangs_for:
                 self._changed.wait_for(lambda: self._server is not server, fault.hangs_for)
         return None if fault.is_dropped or self._server is not server else (status, headers, answer)
@@ -212,7 +212,7 @@ class MockPagerDuty(Account):
                 {"status": "invalid event", "message": "Event object is invalid", "errors": errors},
             )
         event = json.loads(raw)
-        if self._limit is not None and (wait := self._limit.take(event["routing_key"], self._clock())):
+        if self._limit is not None and (wait := self._limit.acquire(event["routing_key"], self._clock())):
             return _refuse(_Fault(429, wait, words="Requests throttled"))
         dedup_key = self.take(event)
         return 202, {}, {"status": "success", "message": "Event processed", "dedup_key": dedup_key}
@@ -230,7 +230,7 @@ class MockPagerDuty(Account):
             errors.append("'custom_details' is refused today")
         return errors
 
-    def _note(self, raw: bytes, status: int) -> None:
+    def _record_request(self, raw: bytes, status: int) -> None:
         self.requests.append(Request(self._clock(), _parse(raw) or {}, len(raw), status))
         self._changed.notify_all()
 

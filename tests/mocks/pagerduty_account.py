@@ -15,7 +15,7 @@ from typing import Any
 
 
 @dataclass(frozen=True)
-class Event:
+class AcceptedEvent:
     """One event that was taken."""
 
     at: float
@@ -33,7 +33,7 @@ class PagedIncident:
     dedup_key: str
     opened_at: float
     state: str = "triggered"
-    history: list[Event] = field(default_factory=list)
+    history: list[AcceptedEvent] = field(default_factory=list)
     id: str = ""
     changed_at: float = 0.0
     acknowledged_by: str = ""
@@ -63,24 +63,26 @@ def reference_of(by: str) -> str:
     return _REFERENCES.get(by, "user_reference")
 
 
-Told = Callable[[str, PagedIncident, str, dict[str, Any]], None]
+ChangeListener = Callable[[str, PagedIncident, str, dict[str, Any]], None]
 
 
 class Account:
     """All that PagerDuty keeps; its methods may be called from any thread."""
 
     def __init__(self, clock: Callable[[], float] = time.time) -> None:
-        self.events: list[Event] = []
-        self.dropped: list[Event] = []  # taken, but there was nothing open for them
+        self.events: list[AcceptedEvent] = []
+        self.dropped: list[AcceptedEvent] = []  # taken, but there was nothing open for them
         self.incidents: dict[tuple[str, str], list[PagedIncident]] = {}
         # Services in a maintenance window or disabled, by routing key: their events are answered 202 and dropped.
         self.deaf: set[str] = set()
-        self.on_told: Told | None = None  # hears of each change: the event, the incident, who, details
+        self.on_change: ChangeListener | None = (
+            None  # hears of each change: the event, the incident, who, details
+        )
         self._opened: list[PagedIncident] = []
         self._clock = clock
         self._changed = threading.Condition()
 
-    def triggers(self, routing_key: str | None = None) -> list[Event]:
+    def triggers(self, routing_key: str | None = None) -> list[AcceptedEvent]:
         """Return the trigger events taken, also those that joined an open incident."""
         return [
             e for e in list(self.events) if e.action == "trigger" and routing_key in (None, e.routing_key)
@@ -96,7 +98,7 @@ class Account:
     def take(self, body: dict[str, Any]) -> str:
         """Do what the event asks for, and return its dedup key."""
         dedup_key = body.get("dedup_key") or uuid.uuid4().hex
-        event = Event(self._clock(), body["event_action"], body["routing_key"], dedup_key, body)
+        event = AcceptedEvent(self._clock(), body["event_action"], body["routing_key"], dedup_key, body)
         with self._changed:
             self.events.append(event)
             is_heard = event.routing_key not in self.deaf
@@ -110,7 +112,7 @@ class Account:
                 if state != former:  # what only joins leaves it to whoever has it
                     incident.turn(state, event.at, INTEGRATION)
                 if state != former or len(incident.history) == 1:
-                    self._tell(f"incident.{state}", incident, INTEGRATION)
+                    self._notify(f"incident.{state}", incident, INTEGRATION)
             self._changed.notify_all()
         return dedup_key
 
@@ -137,12 +139,12 @@ class Account:
         """Hand it to somebody else: *how* is escalated, reassigned or delegated."""
         with self._changed:
             incident.assigned_to = to
-            self._tell(f"incident.{how}", incident, by)
+            self._notify(f"incident.{how}", incident, by)
             self._changed.notify_all()
 
     def asks_for_help(self, incident: PagedIncident, of: str, by: str = "Alice Doe") -> None:
         with self._changed:
-            self._tell("incident.responder.added", incident, by, {"responder": of, "state": "pending"})
+            self._notify("incident.responder.added", incident, by, {"responder": of, "state": "pending"})
 
     def merges(self, incident: PagedIncident, into: PagedIncident, by: str = "Alice Doe") -> None:
         """Have *into* take over the alerts; *incident* is over."""
@@ -153,14 +155,14 @@ class Account:
     def _turn(self, incident: PagedIncident, state: str, event: str, by: str) -> None:
         with self._changed:
             incident.turn(state, self._clock(), by)
-            self._tell(event, incident, by)
+            self._notify(event, incident, by)
             self._changed.notify_all()
 
-    def _tell(
+    def _notify(
         self, event: str, incident: PagedIncident, by: str, details: dict[str, Any] | None = None
     ) -> None:
-        if self.on_told is not None:
-            self.on_told(event, incident, by, details or {})
+        if self.on_change is not None:
+            self.on_change(event, incident, by, details or {})
 
     def find(self, incident_id: str) -> PagedIncident | None:
         return next((incident for incident in list(self._opened) if incident.id == incident_id), None)
@@ -172,11 +174,11 @@ class Account:
         merged = [one.dedup_key for one in list(self._opened) if one.merged_into == incident.id]
         return [incident.dedup_key, *merged]
 
-    def _find_open(self, event: Event) -> PagedIncident | None:
+    def _find_open(self, event: AcceptedEvent) -> PagedIncident | None:
         line = self.incidents.get((event.routing_key, event.dedup_key), [])
         return line[-1] if line and line[-1].state != "resolved" else None
 
-    def _open(self, event: Event) -> PagedIncident | None:
+    def _open(self, event: AcceptedEvent) -> PagedIncident | None:
         if event.action != "trigger":
             return None
         number = len(self._opened) + 1

@@ -8,7 +8,7 @@
     slack.drop_answer("chat.postMessage")   # takes effect, then cuts the line
     slack.keep_limits()                     # 429 for what Slack takes no more of
 
-Socket Mode's lines are `slack.lines`; words posted to `slack.response_url` are in `slack.words`.
+Socket Mode's lines are `slack.connections`; words posted to `slack.response_url` are in `slack.followups`.
 
 Alone, printing each message and edit as a line of JSON: `python -m tests.mocks.slack --port 9090`.
 """
@@ -27,8 +27,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
-from tests.mocks.limits import Pace, Window
-from tests.mocks.slack_lines import Lines, new_ticket
+from tests.mocks.limits import BurstLimit, WindowLimit
+from tests.mocks.slack_lines import MockSocketMode, new_ticket
 from tests.mocks.slack_workspace import (
     CHANNELS,
     Answer,
@@ -85,10 +85,10 @@ class MockSlack:
         self.token = token
         self.is_silent = False  # takes connections and never answers
         self.calls: list[Call] = []
-        self.lines = Lines()
-        self.words: list[dict[str, Any]] = []  # what came to a response_url
+        self.connections = MockSocketMode()
+        self.followups: list[dict[str, Any]] = []  # what came to a response_url
         self.limited: list[Call] = []  # what was answered 429 for coming too fast
-        self._limits: tuple[Pace, Window] | None = None
+        self._limits: tuple[BurstLimit, WindowLimit] | None = None
         self._faults: dict[str, deque[Fault]] = {}
         self._on_message = on_message
         self._changed = threading.Condition()
@@ -103,7 +103,7 @@ class MockSlack:
 
     def __exit__(self, *_error: object) -> None:
         self._stopped.set()
-        self.lines.cut()
+        self.connections.cut()
         self._server.shutdown()
         self._server.server_close()
         self._thread.join(5)
@@ -203,7 +203,7 @@ class MockSlack:
     def keep_limits(self, burst: int = 3) -> None:
         """From now on take one message a second in a channel, with *burst* at once, and 50 edits a minute."""
         with self._changed:
-            self._limits = Pace(1.0, burst), Window(50, 60.0)
+            self._limits = BurstLimit(1.0, burst), WindowLimit(50, 60.0)
 
     def heal(self) -> None:
         """Forget all faults that were ordered."""
@@ -257,20 +257,20 @@ class MockSlack:
         with self._changed:
             now, wait = self.workspace.clock(), 0
             if method == "chat.postMessage":
-                wait = posts.take(self.workspace.name_channel(str(arguments.get("channel"))), now)
+                wait = posts.acquire(self.workspace.name_channel(str(arguments.get("channel"))), now)
             elif method == "chat.update":
-                wait = edits.take("", now)
+                wait = edits.acquire("", now)
             if wait:
                 self.limited.append(self.calls[-1])
             return wait
 
-    def take_words(self, body: bytes) -> bytes:
+    def record_followup(self, body: bytes) -> bytes:
         with self._changed:
-            self.words.append(json.loads(body))
+            self.followups.append(json.loads(body))
             self._changed.notify_all()
         return b"ok"
 
-    def _open_line(self, headers: Message, arguments: Arguments | None) -> Answer:
+    def _open_connection(self, headers: Message, arguments: Arguments | None) -> Answer:
         token = str(headers.get("Authorization", "")).removeprefix("Bearer ").strip()
         if not (token or str((arguments or {}).get("token"))).startswith("xapp-"):
             return {"ok": False, "error": "not_allowed_token_type"}
@@ -279,18 +279,18 @@ class MockSlack:
 
     def _perform(self, method: str, headers: Message, arguments: Arguments | None) -> Answer:
         if method == "apps.connections.open":
-            return self._open_line(headers, arguments)
+            return self._open_connection(headers, arguments)
         with self._changed:
             try:
-                answer = self.workspace.call(method, self._let_in(headers, arguments))
+                answer = self.workspace.call(method, self._check_token(headers, arguments))
             except Refused as refused:
                 return refused.answer
             finally:
                 self._changed.notify_all()
-            self._tell(method, answer)
+            self._notify(method, answer)
             return answer
 
-    def _let_in(self, headers: Message, arguments: Arguments | None) -> Arguments:
+    def _check_token(self, headers: Message, arguments: Arguments | None) -> Arguments:
         if arguments is None:
             raise Refused("invalid_json")
         token = str(headers.get("Authorization", "")).removeprefix("Bearer ").strip()
@@ -301,7 +301,7 @@ class MockSlack:
             raise Refused("invalid_auth")
         return arguments
 
-    def _tell(self, method: str, answer: Answer) -> None:
+    def _notify(self, method: str, answer: Answer) -> None:
         if self._on_message is not None and method.startswith("chat."):
             message = self.workspace.find(answer["channel"], answer["ts"])
             if message is not None:
@@ -344,13 +344,13 @@ def _handler(slack: MockSlack) -> type[BaseHTTPRequestHandler]:
             length = min(int(self.headers.get("Content-Length") or 0), _MAX_BODY)
             body = self.rfile.read(length)
             if self.path.startswith("/words/"):
-                self._send(200, {"Content-Type": "text/plain"}, slack.take_words(body))
+                self._send(200, {"Content-Type": "text/plain"}, slack.record_followup(body))
             else:
                 self._answer(body)
 
         def do_GET(self) -> None:
             if self.path.startswith("/link/"):
-                slack.lines.serve(self)
+                slack.connections.serve(self)
                 return
             del self.headers["Content-Type"]
             self._answer(urlsplit(self.path).query.encode())

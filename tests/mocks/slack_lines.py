@@ -18,7 +18,7 @@ _TEXT, _CLOSE, _PING, _PONG = 1, 8, 9, 10
 _SILENT_S = 30.0
 
 
-class Line:
+class MockSocket:
     """One open WebSocket."""
 
     def __init__(self, sock: socket.socket) -> None:
@@ -51,12 +51,12 @@ class Line:
         return data
 
 
-class Lines:
+class MockSocketMode:
     """All open lines. An envelope goes to one of them, in turn; what comes back is kept."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._open: list[Line] = []
+        self._open: list[MockSocket] = []
         self._sent = 0
         self.opened = 0  # how many there have been
         self.acknowledged: dict[str, Any] = {}
@@ -85,30 +85,30 @@ class Lines:
         with self._changed:
             self._sent += 1
             envelope_id = again or f"envelope-{self._sent}"
-            line = self._open[self._sent % len(self._open)]
+            connection = self._open[self._sent % len(self._open)]
         envelope = {
             "type": kind,
             "envelope_id": envelope_id,
             "payload": payload,
             "accepts_response_payload": takes_payload,
         }
-        line.send(_TEXT, json.dumps(envelope).encode())
+        connection.send(_TEXT, json.dumps(envelope).encode())
         return envelope_id
 
     def refresh(self) -> None:
         """Ask every client to come with a new line, as Slack does every few hours."""
         with self._changed:
-            lines = list(self._open)
-        for line in lines:
-            line.send(_TEXT, json.dumps({"type": "disconnect", "reason": "refresh_requested"}).encode())
+            connections = list(self._open)
+        for connection in connections:
+            connection.send(_TEXT, json.dumps({"type": "disconnect", "reason": "refresh_requested"}).encode())
 
     def cut(self) -> None:
         """Cut all lines without a word."""
         with self._changed:
-            lines = list(self._open)
-        for line in lines:
+            connections = list(self._open)
+        for connection in connections:
             with suppress(OSError):
-                line.sock.shutdown(socket.SHUT_RDWR)
+                connection.sock.shutdown(socket.SHUT_RDWR)
 
     def serve(self, handler: BaseHTTPRequestHandler) -> None:
         """Answer the handshake on *handler*'s connection, and hold the line until it ends."""
@@ -121,31 +121,31 @@ class Lines:
         handler.wfile.flush()
         handler.close_connection = True
         handler.connection.settimeout(_SILENT_S)
-        line = Line(handler.connection)
-        line.send(_TEXT, json.dumps({"type": "hello", "num_connections": 1}).encode())
+        connection = MockSocket(handler.connection)
+        connection.send(_TEXT, json.dumps({"type": "hello", "num_connections": 1}).encode())
         with self._changed:
-            self._open.append(line)
+            self._open.append(connection)
             self.opened += 1
             self._changed.notify_all()
         try:
             with suppress(OSError):
-                self._hold(line)
+                self._serve_frames(connection)
         finally:
             with self._changed:
-                self._open.remove(line)
+                self._open.remove(connection)
                 self._changed.notify_all()
 
-    def _hold(self, line: Line) -> None:
+    def _serve_frames(self, connection: MockSocket) -> None:
         while True:
-            opcode, data = line.read()
+            opcode, data = connection.read()
             if opcode == _CLOSE:
                 return
             if opcode == _PING:
-                line.send(_PONG, data)
+                connection.send(_PONG, data)
             elif opcode == _TEXT:
-                said = json.loads(data)
+                message = json.loads(data)
                 with self._changed:
-                    self.acknowledged[said["envelope_id"]] = said
+                    self.acknowledged[message["envelope_id"]] = message
                     self._changed.notify_all()
 
 

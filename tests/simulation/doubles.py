@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from receiver.channels.slack.metadata import has_mark, mark
+from receiver.channels.slack.metadata import matches_metadata, metadata_for
 from receiver.domain.action import AcknowledgePage, Page, ResolvePage, Update
 from receiver.domain.delivery import Receipt
 from receiver.domain.incident import Incident
@@ -110,7 +110,7 @@ class SlackDouble(Double):
             return Receipt(self.stage.clock(), message.reference)
         reference = f"C1:{len(self.messages) + 1}.000000"
         self.messages.append(
-            Shown(reference, action.target.address, notification, mark(notification), [incident])
+            Shown(reference, action.target.address, notification, metadata_for(notification), [incident])
         )
         return Receipt(self.stage.clock(), reference)
 
@@ -121,7 +121,7 @@ class SlackDouble(Double):
             self.stage.note("slack: can't be searched")
             return None
         for message in self.messages:
-            if has_mark({"metadata": message.metadata}, notification):
+            if matches_metadata({"metadata": message.metadata}, notification):
                 return Receipt(self.stage.clock(), message.reference)
         return None
 

@@ -261,7 +261,7 @@ class World:
         now = self.stage.clock()
         try:
             ingester: IncidentIngester = self.parts.ingester
-            result = ingester.ingest(alertmanager.parse(body, "", now).groups, now)
+            result = ingester.ingest(alertmanager.parse_webhook(body, "", now).groups, now)
         except StoreError:
             return False
         self._know(result.incidents)

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from receiver.errors import PayloadError
 from receiver.sources import bounds
-from receiver.sources.alertmanager import parse
+from receiver.sources.alertmanager import parse_webhook
 
 NOW = 1_795_435_200.0
-_ROOM = bounds.MAX_MENDED - 1024
-_VALUES = bounds.MAX_MENDED_VALUES - 100
+_ROOM = bounds.MAX_REPAIRED - 1024
+_VALUES = bounds.MAX_REPAIRED_VALUES - 100
 
 
 def _fill(piece: bytes, values: int) -> bytes:
@@ -64,7 +64,7 @@ BODIES: dict[str, Callable[[], bytes]] = {
 def read_all() -> Iterator[str]:
     for name, write in BODIES.items():
         with suppress(PayloadError):
-            parse(write(), "", NOW)
+            parse_webhook(write(), "", NOW)
         yield name
 
 

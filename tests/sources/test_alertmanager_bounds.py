@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from receiver.domain.alert import ReceivedAlerts
 from receiver.errors import PayloadError, PayloadTooLarge
 from receiver.sources import bounds
-from receiver.sources.alertmanager import parse
+from receiver.sources.alertmanager import parse_webhook
 from tests.sources.odd_bodies import BODIES
 
 PAYLOADS = sorted((Path(__file__).parent / "payloads").glob("*.json"))
@@ -42,7 +42,7 @@ def a_body(*alerts: object, **changes: object) -> bytes:
 
 def read(body: bytes) -> ReceivedAlerts | None:
     try:
-        return parse(body, "", NOW)
+        return parse_webhook(body, "", NOW)
     except PayloadError:
         return None
 
@@ -66,7 +66,9 @@ def is_sound(batch: ReceivedAlerts) -> bool:
 
 
 def test_long_annotations_are_taken_and_cut() -> None:
-    batch = parse(a_body(an_alert(annotations={"summary": "Disk full", "log": "x" * 200_000})), "", NOW)
+    batch = parse_webhook(
+        a_body(an_alert(annotations={"summary": "Disk full", "log": "x" * 200_000})), "", NOW
+    )
     annotations = batch.groups[0].alerts[0].annotations
     assert annotations["summary"] == "Disk full"
     assert len(annotations["log"]) == bounds.MAX_ANNOTATION
@@ -75,36 +77,41 @@ def test_long_annotations_are_taken_and_cut() -> None:
 
 def test_alerts_that_differ_far_behind_in_a_label_stay_different() -> None:
     long = [an_alert(labels={"alertname": "DiskFull", "path": "x" * 10_000 + end}) for end in "ab"]
-    one, other = parse(a_body(*long), "", NOW).groups[0].alerts
+    one, other = parse_webhook(a_body(*long), "", NOW).groups[0].alerts
     assert one.fingerprint != other.fingerprint
     assert len(one.labels["path"]) == bounds.MAX_LABEL
 
 
 def test_labels_of_a_megabyte_have_an_identity_too() -> None:
     huge = [an_alert(labels={"alertname": "DiskFull", "path": "x" * 1_000_000 + end}) for end in "aab"]
-    one, same, other = (alert.fingerprint for alert in parse(a_body(*huge), "", NOW).groups[0].alerts)
+    one, same, other = (alert.fingerprint for alert in parse_webhook(a_body(*huge), "", NOW).groups[0].alerts)
     assert one == same != other
 
 
 def test_of_thousands_of_labels_those_that_decide_are_kept() -> None:
     labels = {f"label_{n}": "x" for n in range(5000)} | {"severity": "critical", "alertname": "DiskFull"}
-    alert = parse(a_body(an_alert(labels=labels)), "", NOW).groups[0].alerts[0]
+    alert = parse_webhook(a_body(an_alert(labels=labels)), "", NOW).groups[0].alerts[0]
     assert len(alert.labels) == bounds.MAX_ENTRIES
     assert alert.labels["severity"] == "critical"
     assert alert.name == "DiskFull"
 
 
 def test_long_names_that_differ_stay_different() -> None:
-    keys = {parse(a_body(an_alert(), groupKey="k" * 9000 + end), "", NOW).groups[0].group_key for end in "ab"}
+    keys = {
+        parse_webhook(a_body(an_alert(), groupKey="k" * 9000 + end), "", NOW).groups[0].group_key
+        for end in "ab"
+    }
     fingerprints = {
-        parse(a_body(an_alert(fingerprint="f" * 90 + end)), "", NOW).groups[0].alerts[0].fingerprint
+        parse_webhook(a_body(an_alert(fingerprint="f" * 90 + end)), "", NOW).groups[0].alerts[0].fingerprint
         for end in "ab"
     }
     assert len(keys) == len(fingerprints) == 2
 
 
 def test_an_endless_link_is_left_out() -> None:
-    alert = parse(a_body(an_alert(generatorURL="http://x/" + "a" * 9000)), "", NOW).groups[0].alerts[0]
+    alert = (
+        parse_webhook(a_body(an_alert(generatorURL="http://x/" + "a" * 9000)), "", NOW).groups[0].alerts[0]
+    )
     assert alert.generator_url == ""
 
 
@@ -113,7 +120,7 @@ def test_two_thousand_alerts_are_read_within_a_second(is_odd: bool) -> None:
     alerts = [an_alert(labels={"alertname": "PodDown", "pod": n if is_odd else str(n)}) for n in range(2000)]
     body = a_body(*alerts)
     begun = time.perf_counter()
-    batch = parse(body, "", NOW)
+    batch = parse_webhook(body, "", NOW)
     assert time.perf_counter() - begun < 1
     assert batch.total == 2000
     assert batch.repaired == (2000 if is_odd else 0)
@@ -139,40 +146,40 @@ def test_two_thousand_alerts_are_read_within_a_second(is_odd: bool) -> None:
 def test_nonsense_is_refused_within_two_seconds(body: bytes) -> None:
     begun = time.process_time()  # of our own: others may use the machine meanwhile
     with pytest.raises(PayloadError):
-        parse(body, "", NOW)
+        parse_webhook(body, "", NOW)
     assert time.process_time() - begun < 2
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_what_has_to_be_mended_takes_two_seconds_at_most(name: str) -> None:
+def test_a_body_that_needs_repairs_takes_two_seconds_at_most(name: str) -> None:
     body = BODIES[name]()
-    assert len(body) <= bounds.MAX_MENDED
+    assert len(body) <= bounds.MAX_REPAIRED
     begun = time.process_time()
     read(body)
     assert time.process_time() - begun < 2
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts memory as Linux does")
-def test_what_has_to_be_mended_leaves_a_process_under_400_mib() -> None:
+def test_a_body_that_needs_repairs_leaves_a_process_under_400_mib() -> None:
     command = [sys.executable, "-m", "tests.sources.odd_bodies"]
     found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert int(found.stdout) < 400
 
 
-@pytest.mark.parametrize("size", [bounds.MAX_MENDED + 1, 32 * 1024 * 1024])
+@pytest.mark.parametrize("size", [bounds.MAX_REPAIRED + 1, 32 * 1024 * 1024])
 def test_a_larger_body_is_taken_as_alertmanager_writes_it_and_else_refused_with_what_to_do(size: int) -> None:
     pad = "x" * 16_000
     alerts = [an_alert(annotations={"description": pad, "n": str(n)}) for n in range(size // 16_000 + 1)]
-    assert parse(a_body(*alerts), "", NOW).total == len(alerts)
+    assert parse_webhook(a_body(*alerts), "", NOW).total == len(alerts)
     alerts[0]["labels"]["port"] = 9100
     with pytest.raises(PayloadTooLarge, match=r"larger than the 8 MiB that are mended: .* max_alerts"):
-        parse(a_body(*alerts), "", NOW)
+        parse_webhook(a_body(*alerts), "", NOW)
 
 
 def test_a_body_of_too_many_values_is_refused_with_what_to_do() -> None:
     body = b'{"alerts":[' + b"{}," * 200_000 + b'{"labels":{}}]}'
     with pytest.raises(PayloadTooLarge, match=r"150,000 values that are mended: .* max_alerts"):
-        parse(body, "", NOW)
+        parse_webhook(body, "", NOW)
 
 
 @pytest.mark.parametrize("depth", [50, 900, 5_000, 100_000])
@@ -192,7 +199,7 @@ def test_an_alert_is_read_however_deep_something_beside_it_goes(
         alert = alert.replace('"status"', '"x": "DEEP", "status"')
     beside = '"x": "DEEP", ' if place == "group" else ""
     body = f'{{{beside}"groupKey": "k", "alerts": [{alert}, 7]}}'.replace('"DEEP"', deep)
-    batch = parse(body.encode(), "", NOW)
+    batch = parse_webhook(body.encode(), "", NOW)
     assert is_sound(batch)
     assert batch.groups[0].alerts[0].name == "DiskFull"
     assert batch.rejected == 1
@@ -200,7 +207,7 @@ def test_an_alert_is_read_however_deep_something_beside_it_goes(
 
 def test_a_number_of_thousands_of_digits_is_text_like_any_other() -> None:
     body = a_body(an_alert(labels={"alertname": "DiskFull", "n": "N"}), truncatedAlerts="N", groupKey="N")
-    batch = parse(body.replace(b'"N"', b"9" * 6000), "", NOW)
+    batch = parse_webhook(body.replace(b'"N"', b"9" * 6000), "", NOW)
     assert batch.groups[0].alerts[0].labels["n"].startswith("999")
     assert batch.groups[0].is_truncated
     assert is_sound(batch)
@@ -297,18 +304,18 @@ def test_many_labels_without_fingerprints_are_too_much_however_well_they_are_wri
         {"groupKey": "k", "alerts": [{**alert, "labels": {**labels, "i": str(n)}} for n in range(400)]}
     )
     with pytest.raises(PayloadTooLarge, match=r"labels in alerts without fingerprint: .* max_alerts"):
-        parse(body.encode(), "", NOW)
+        parse_webhook(body.encode(), "", NOW)
 
 
 def test_more_alerts_than_can_be_taken_in_time_are_too_many():
     one = b'{"status":"firing","labels":{"a":"%d"},"startsAt":"2026-11-30T10:00:00Z"}'
     body = b'{"groupKey":"k","alerts":[' + b",".join(one % n for n in range(50_001)) + b"]}"
     with pytest.raises(PayloadTooLarge, match=r"more than 50,000 alerts: .* max_alerts"):
-        parse(body, "", NOW)
+        parse_webhook(body, "", NOW)
 
 
 def test_more_groups_than_can_be_taken_in_time_are_too_many():
     one = b'{"status":"firing","labels":{"a":"%d"},"startsAt":"2026-11-30T10:00:00Z"}'
     body = b'{"alerts":[' + b",".join(one % n for n in range(5_001)) + b"]}"
     with pytest.raises(PayloadTooLarge, match=r"5,001 alerts without a group key, .* max_alerts"):
-        parse(body, "", NOW)
+        parse_webhook(body, "", NOW)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from receiver.domain.pager_news import PagerDutyEvent
-from receiver.sources.pagerduty import parse, sign, verify
+from receiver.sources.pagerduty import parse_event, sign_body, verify_signature
 from receiver.text import Secret
 
 SECRET = Secret("wXfZ-secret")
@@ -37,8 +37,8 @@ def an_event(event_type: str = "incident.acknowledged", data: Any = None, **chan
 
 
 def test_a_signature_is_the_hmac_of_the_raw_body() -> None:
-    assert sign(SECRET, BODY) == f"v1={DIGEST}"
-    assert verify([SECRET], f"v1={DIGEST}", BODY)
+    assert sign_body(SECRET, BODY) == f"v1={DIGEST}"
+    assert verify_signature([SECRET], f"v1={DIGEST}", BODY)
 
 
 @pytest.mark.parametrize(
@@ -52,7 +52,7 @@ def test_a_signature_is_the_hmac_of_the_raw_body() -> None:
     ],
 )
 def test_one_good_signature_among_several_is_enough(header: str) -> None:
-    assert verify([SECRET], header, BODY)
+    assert verify_signature([SECRET], header, BODY)
 
 
 @pytest.mark.parametrize(
@@ -60,18 +60,18 @@ def test_one_good_signature_among_several_is_enough(header: str) -> None:
     ["", "v1=", "v1", DIGEST, f"v0={DIGEST}", f"v1={DIGEST[:-1]}", f"v1={DIGEST}0", "v1=ü", "," * 5000],
 )
 def test_anything_else_is_no_signature(header: str) -> None:
-    assert not verify([SECRET], header, BODY)
+    assert not verify_signature([SECRET], header, BODY)
 
 
 def test_a_signature_is_for_its_body_and_secret_only() -> None:
-    assert not verify([SECRET], f"v1={DIGEST}", BODY + b" ")
-    assert not verify([Secret("another")], f"v1={DIGEST}", BODY)
-    assert verify([Secret("another"), SECRET], f"v1={DIGEST}", BODY)
+    assert not verify_signature([SECRET], f"v1={DIGEST}", BODY + b" ")
+    assert not verify_signature([Secret("another")], f"v1={DIGEST}", BODY)
+    assert verify_signature([Secret("another"), SECRET], f"v1={DIGEST}", BODY)
 
 
 def test_without_a_secret_nothing_is_signed() -> None:
-    assert not verify([], f"v1={DIGEST}", BODY)
-    assert not verify([Secret()], sign(Secret(), BODY), BODY)
+    assert not verify_signature([], f"v1={DIGEST}", BODY)
+    assert not verify_signature([Secret()], sign_body(Secret(), BODY), BODY)
 
 
 # --- events ---
@@ -86,7 +86,7 @@ def test_an_acknowledgement_tells_who_what_and_when() -> None:
         "assignees": [{"summary": "Alice Doe"}, {"summary": "Bob"}, {"summary": "Bob"}],
         "resolve_reason": None,
     }
-    assert parse(an_event(data=data)) == PagerDutyEvent(
+    assert parse_event(an_event(data=data)) == PagerDutyEvent(
         event_id="01BZYK8N47N5JG55J1EEEHPEJI",
         event_type="incident.acknowledged",
         incident_id="PGR0VU2",
@@ -111,16 +111,16 @@ def test_an_acknowledgement_tells_who_what_and_when() -> None:
     ],
 )
 def test_only_a_user_is_a_person(agent: object) -> None:
-    news = parse(an_event(agent=agent))
+    news = parse_event(an_event(agent=agent))
     assert news is not None
     assert not news.is_person
 
 
 def test_a_program_that_did_it_is_named_where_no_person_is() -> None:
-    news = parse(an_event(agent=None, client={"name": "Terraform"}))
+    news = parse_event(an_event(agent=None, client={"name": "Terraform"}))
     assert news is not None
     assert news.by == "Terraform"
-    assert parse(an_event(agent=None)).by == ""
+    assert parse_event(an_event(agent=None)).by == ""
 
 
 def test_a_request_for_help_names_the_incident_and_who_was_asked() -> None:
@@ -131,19 +131,19 @@ def test_a_request_for_help_names_the_incident_and_who_was_asked() -> None:
         "escalation_policy": {"summary": "The Policy"},
         "state": "pending",
     }
-    news = parse(an_event("incident.responder.added", data))
+    news = parse_event(an_event("incident.responder.added", data))
     assert (news.incident_id, news.to, news.status) == ("PGR0VU2", ("Maeve",), "pending")
 
 
 def test_a_delegation_names_the_policy_it_went_to() -> None:
     data = {"id": "PGR0VU2", "type": "incident", "assignees": [], "escalation_policy": {"summary": "Core"}}
-    assert parse(an_event("incident.delegated", data)).to == ("Core",)
+    assert parse_event(an_event("incident.delegated", data)).to == ("Core",)
 
 
 def test_a_merge_tells_where_the_alerts_went() -> None:
     reason = {"type": "merge_resolve_reason", "incident": {"id": "PTARGET", "type": "incident_reference"}}
     data = {"id": "PGR0VU2", "type": "incident", "status": "resolved", "resolve_reason": reason}
-    assert parse(an_event("incident.resolved", data)).merged_into == "PTARGET"
+    assert parse_event(an_event("incident.resolved", data)).merged_into == "PTARGET"
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_a_merge_tells_where_the_alerts_went() -> None:
     ],
 )
 def test_what_is_no_incidents_event_is_nothing(body: bytes) -> None:
-    assert parse(body) is None
+    assert parse_event(body) is None
 
 
 def test_odd_fields_are_left_empty_and_long_ones_are_cut() -> None:
@@ -180,7 +180,7 @@ def test_odd_fields_are_left_empty_and_long_ones_are_cut() -> None:
         "assignees": [None, {"summary": {}}, {"summary": "B\u202eob\n" + "b" * 500}],
         "resolve_reason": "none",
     }
-    news = parse(an_event(data=data, id=None, occurred_at="soon", agent="Alice"))
+    news = parse_event(an_event(data=data, id=None, occurred_at="soon", agent="Alice"))
     assert (news.event_id, news.status, news.incident_key, news.by, news.occurred_at) == ("", "", "", "", 0.0)
     assert news.to == ("Bob " + "b" * 250 + "…",)
     assert news.merged_into == ""

@@ -11,9 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.domain.person import Person
-from receiver.domain.request import Command, ModalSubmit, Press
+from receiver.domain.request import ButtonClick, Command, ModalSubmit
 from receiver.errors import PayloadError
-from receiver.sources.slack import parse_command, parse_interaction, read_interaction, sign, verify
+from receiver.sources.slack import (
+    parse_command,
+    parse_interaction,
+    parse_interaction_payload,
+    sign_body,
+    verify_signature,
+)
 from receiver.text import Secret
 from tests.slack_people import a_command, a_press, a_submission
 
@@ -39,64 +45,64 @@ def interaction(payload: object) -> bytes:
 
 
 def test_slacks_own_example_is_believed():
-    assert verify(SECRET, headers(), BODY, NOW)
+    assert verify_signature(SECRET, headers(), BODY, NOW)
 
 
 def test_headers_are_found_whatever_their_case():
-    assert verify(SECRET, {name.lower(): value for name, value in headers().items()}, BODY, NOW)
+    assert verify_signature(SECRET, {name.lower(): value for name, value in headers().items()}, BODY, NOW)
 
 
 @pytest.mark.parametrize("off", [-300.0, -1.0, 0.0, 300.0])
 def test_clocks_may_differ_by_five_minutes(off):
-    assert verify(SECRET, headers(), BODY, NOW + off)
+    assert verify_signature(SECRET, headers(), BODY, NOW + off)
 
 
 @pytest.mark.parametrize("off", [-301.0, 301.0, 86400.0])
 def test_what_is_older_or_newer_is_refused(off):
-    assert not verify(SECRET, headers(), BODY, NOW + off)
+    assert not verify_signature(SECRET, headers(), BODY, NOW + off)
 
 
 def test_another_body_secret_or_moment_is_refused():
-    assert not verify(SECRET, headers(), BODY + b"&text=more", NOW)
-    assert not verify(Secret("another"), headers(), BODY, NOW)
-    assert not verify(SECRET, headers(stamp="1531420619"), BODY, NOW)
+    assert not verify_signature(SECRET, headers(), BODY + b"&text=more", NOW)
+    assert not verify_signature(Secret("another"), headers(), BODY, NOW)
+    assert not verify_signature(SECRET, headers(stamp="1531420619"), BODY, NOW)
 
 
 def test_without_a_secret_nothing_is_believed():
-    assert not verify(Secret(), headers(sign(Secret(), STAMP, BODY)), BODY, NOW)
+    assert not verify_signature(Secret(), headers(sign_body(Secret(), STAMP, BODY)), BODY, NOW)
 
 
 @pytest.mark.parametrize(
     "stamp", ["", "x", "-1531420618", " 1531420618", "1531420618.0", "1e9", "9" * 400, "١٥٣١٤٢٠٦١٨", "\x00"]
 )
 def test_a_moment_that_is_none_is_refused_even_when_it_is_signed(stamp):
-    assert not verify(SECRET, headers(sign(SECRET, stamp, BODY), stamp), BODY, NOW)
+    assert not verify_signature(SECRET, headers(sign_body(SECRET, stamp, BODY), stamp), BODY, NOW)
 
 
 @pytest.mark.parametrize("signature", ["", "v0=", SIGNATURE[3:], SIGNATURE.upper(), "ü", "v0=" + "0" * 64])
 def test_a_signature_that_is_none_is_refused(signature):
-    assert not verify(SECRET, headers(signature), BODY, NOW)
+    assert not verify_signature(SECRET, headers(signature), BODY, NOW)
 
 
 def test_absent_headers_are_refused():
-    assert not verify(SECRET, {}, BODY, NOW)
+    assert not verify_signature(SECRET, {}, BODY, NOW)
 
 
 def test_bytes_that_are_no_text_can_be_signed():
     body = b"\xff\xfe"
-    assert verify(SECRET, headers(sign(SECRET, STAMP, body)), body, NOW)
+    assert verify_signature(SECRET, headers(sign_body(SECRET, STAMP, body)), body, NOW)
 
 
 def test_a_button_tells_who_pressed_what():
     payload = a_press("acknowledge", "the-incident", response_url="https://hooks.slack.com/actions/T/1/x")
-    assert parse_interaction(interaction(payload)) == Press(
+    assert parse_interaction(interaction(payload)) == ButtonClick(
         "acknowledge",
         "the-incident",
         Person("alice", "slack", "U0ALICE1"),
         "111.222.valid",
         "https://hooks.slack.com/actions/T/1/x",
         team="T0EXAMPLE",
-        place="T0EXAMPLE",
+        origin_team="T0EXAMPLE",
     )
 
 
@@ -117,7 +123,7 @@ def test_a_form_tells_what_was_filled_in():
 def test_fields_left_empty_are_empty():
     submitted = parse_interaction(interaction(a_submission("the-incident", None)))
     assert isinstance(submitted, ModalSubmit)
-    assert (submitted.choice, submitted.own, submitted.comment) == ("", "", "")
+    assert (submitted.choice, submitted.custom, submitted.comment) == ("", "", "")
 
 
 @pytest.mark.parametrize(
@@ -165,7 +171,7 @@ def test_what_can_not_be_read_is_said_to_be_so(body):
 
 def test_long_values_are_cut():
     press = parse_interaction(interaction(a_press("acknowledge" * 100, "i" * 10_000)))
-    assert isinstance(press, Press)
+    assert isinstance(press, ButtonClick)
     assert (len(press.button), len(press.value)) == (100, 100)
 
 
@@ -176,7 +182,7 @@ def test_a_command_tells_who_typed_what():
         Person("carol", "slack", "U0CAROL1"),
         "https://hooks.slack.com/commands/1",
         team="T0EXAMPLE",
-        place="T0EXAMPLE",
+        origin_team="T0EXAMPLE",
     )
 
 
@@ -186,7 +192,7 @@ def test_a_command_of_slacks_example_is_read():
         Person("roadrunner", "slack", "U2CERLKJA"),
         "https://hooks.slack.com/commands/T1DC2JH3J/397700885554/96rGlfmibIGlgcZRskXaIFfN",
         team="T1DC2JH3J",
-        place="T1DC2JH3J",
+        origin_team="T1DC2JH3J",
     )
 
 
@@ -215,4 +221,4 @@ JSON = st.recursive(
 )
 def test_nothing_but_payload_errors_are_raised(payload):
     with suppress(PayloadError):
-        read_interaction(payload)
+        parse_interaction_payload(payload)

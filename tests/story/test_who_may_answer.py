@@ -29,7 +29,7 @@ def configure(rig: Rig, *responders: str) -> SlackPeople:
 
 def heard(rig: Rig) -> str:
     """Return what was last said to somebody alone."""
-    return str(rig.slack.words[-1]["text"]) if rig.slack.words else ""
+    return str(rig.slack.followups[-1]["text"]) if rig.slack.followups else ""
 
 
 def presses(rig: Rig, people: SlackPeople, incident: str, by: str = "alice", **changes: Any) -> str:

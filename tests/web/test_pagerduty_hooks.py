@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from receiver.errors import StoreError
-from receiver.sources.pagerduty import sign
+from receiver.sources.pagerduty import sign_body
 from receiver.store.keys import TASKS
 from receiver.text import Secret
 from tests.rig import ROUTING, Rig
@@ -31,7 +31,7 @@ def door(rig: Rig) -> Rig:
 
 
 def post(rig: Rig, body: bytes, *, name: str = "w1", secret: str = SECRET, **headers: str) -> tuple[int, Any]:
-    signed = {"X-PagerDuty-Signature": sign(Secret(secret), body), "X-Webhook-Id": name, **headers}
+    signed = {"X-PagerDuty-Signature": sign_body(Secret(secret), body), "X-Webhook-Id": name, **headers}
     answer = rig.client.post(HOOK, data=body, headers=signed)
     return answer.status_code, answer.json
 
@@ -59,7 +59,7 @@ def test_a_forged_event_is_refused(door: Rig, signature: str) -> None:
 
 
 def test_a_body_that_was_changed_is_refused(door: Rig) -> None:
-    headers = {"X-PagerDuty-Signature": sign(Secret(SECRET), an_event())}
+    headers = {"X-PagerDuty-Signature": sign_body(Secret(SECRET), an_event())}
     changed = an_event("incident.resolved")
     assert door.client.post(HOOK, data=changed, headers=headers).status_code == 401
 
@@ -83,7 +83,7 @@ def test_tokens_open_no_door_here(door: Rig) -> None:
 
 def test_while_the_secret_changes_either_signature_is_good(door: Rig) -> None:
     body = an_event()
-    both = f"{sign(Secret('new'), body)}, {sign(Secret(SECRET), body)}"
+    both = f"{sign_body(Secret('new'), body)}, {sign_body(Secret(SECRET), body)}"
     assert post(door, body, **{"X-PagerDuty-Signature": both})[0] == 202
 
 

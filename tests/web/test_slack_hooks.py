@@ -11,7 +11,7 @@ import pytest
 
 from receiver.sources.slack_socket import SlackSocket
 from receiver.text import Secret
-from receiver.web.slack_hooks import build_porter
+from receiver.web.slack_hooks import build_slack_interactions
 from tests.rig import ROUTING, Rig
 from tests.slack_people import SECRET, SlackPeople, a_command, a_press, a_submission
 from tests.support.log_lines import count_lines, written_log
@@ -152,7 +152,7 @@ def test_pressing_twice_changes_nothing_more(rig: Rig, people: SlackPeople) -> N
     assert people.presses("acknowledge", incident, by="bob").status_code == 200
     rig.passes("10s")
     assert (rig.shows(incident), rig.outside()) == (before, outside)
-    assert [words["text"] for words in rig.slack.words] == [
+    assert [words["text"] for words in rig.slack.followups] == [
         f"DiskFull ({incident}) is acknowledged already, by alice"
     ]
 
@@ -240,7 +240,7 @@ def test_a_slack_that_hangs_does_not_hold_the_answer(rig: Rig, people: SlackPeop
     began = time.monotonic()
     assert people.presses("silence", incident).status_code == 200
     assert time.monotonic() - began < 3
-    assert f"silence {incident} 2h" in rig.slack.words[0]["text"]
+    assert f"silence {incident} 2h" in rig.slack.followups[0]["text"]
     rig.slack.heal()
 
 
@@ -256,8 +256,8 @@ def test_a_store_that_is_away_is_503_within_3_s_and_said(rig: Rig, people: Slack
         began = time.monotonic()
         assert post().status_code == 503
         assert time.monotonic() - began < 3
-    assert len(rig.slack.words) == 2
-    assert all("nothing was done" in words["text"] for words in rig.slack.words)
+    assert len(rig.slack.followups) == 2
+    assert all("nothing was done" in words["text"] for words in rig.slack.followups)
 
 
 def test_a_store_that_is_silent_is_503_within_3_s(rig: Rig, people: SlackPeople) -> None:
@@ -285,19 +285,19 @@ def test_what_was_answered_with_200_is_in_the_store(rig: Rig, people: SlackPeopl
 
 def test_the_same_is_done_over_socket_mode(rig: Rig, people: SlackPeople) -> None:
     incident = rig.fires("DiskFull")
-    line = SlackSocket(Secret("xapp-test"), rig.slack.url, build_porter(rig.parts))
+    line = SlackSocket(Secret("xapp-test"), rig.slack.url, build_slack_interactions(rig.parts))
     line.start()
     try:
-        assert rig.slack.lines.wait_open()
+        assert rig.slack.connections.wait_open()
         press = a_press("acknowledge", incident, response_url=rig.slack.response_url)
-        assert rig.slack.lines.deliver("interactive", press, takes_payload=False) is not None
+        assert rig.slack.connections.deliver("interactive", press, takes_payload=False) is not None
         assert rig.state(incident) == "acknowledged"
-        said = rig.slack.lines.deliver("slash_commands", a_command("list"))
+        said = rig.slack.connections.deliver("slash_commands", a_command("list"))
         assert said is not None
         assert incident in json.dumps(said["payload"]["blocks"])
-        rig.slack.lines.deliver("interactive", a_press("silence", incident), takes_payload=False)
+        rig.slack.connections.deliver("interactive", a_press("silence", incident), takes_payload=False)
         assert rig.slack.workspace.views[0]["private_metadata"] == incident
-        refused = rig.slack.lines.deliver("interactive", a_submission(incident, own="soon"))
+        refused = rig.slack.connections.deliver("interactive", a_submission(incident, own="soon"))
         assert refused is not None
         assert refused["payload"]["response_action"] == "errors"
     finally:

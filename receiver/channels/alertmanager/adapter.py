@@ -22,7 +22,7 @@ _MAX_NAME = 200
 _MAX_COMMENT = 2_000
 
 
-class Silences(Protocol):
+class SilenceApi(Protocol):
     """One cluster's silences. Each raises a DeliveryError when it can't be done or told."""
 
     def make_silence(
@@ -42,7 +42,7 @@ class Silences(Protocol):
         """End it; harmless the second time."""
         ...
 
-    def find_silences(self, mark: str) -> Sequence[RemoteSilence]:
+    def list_silences(self, mark: str) -> Sequence[RemoteSilence]:
         """Return those, pending or active, with *mark* in their comment."""
         ...
 
@@ -50,7 +50,7 @@ class Silences(Protocol):
 class AlertmanagerChannel:
     """Makes and ends silences. *clients* are the Alertmanagers by source, "" for any other source."""
 
-    def __init__(self, clients: Mapping[str, Silences], clock: Callable[[], float] = wall.now) -> None:
+    def __init__(self, clients: Mapping[str, SilenceApi], clock: Callable[[], float] = wall.now) -> None:
         self._clients = clients
         self._clock = clock
 
@@ -59,12 +59,12 @@ class AlertmanagerChannel:
 
         Raises a DeliveryError: `no_alertmanager` for good where the incident's source has none.
         """
-        action, client = notification.action, self._client(notification)
+        action, client = notification.action, self._get_client(notification)
         match action:
             case CreateSilence():
-                reference = _make(client, action, notification)
+                reference = _make_silence(client, action, notification)
             case ExpireSilence():
-                reference = _expire(client, action, notification)
+                reference = _expire_silence(client, action, notification)
             case _:
                 raise PermanentDeliveryError("not_for_alertmanager", type(action).__name__)
         return Receipt(self._clock(), reference)
@@ -78,34 +78,34 @@ class AlertmanagerChannel:
         action = notification.action
         if not isinstance(action, CreateSilence):
             return None
-        living = _find_ours(self._client(notification), notification)
-        found = [silence for silence in living if silence.ends_at >= action.ends_at - _SAME_END_S]
+        active = _list_own_silences(self._get_client(notification), notification)
+        found = [silence for silence in active if silence.ends_at >= action.ends_at - _SAME_END_S]
         return Receipt(self._clock(), found[-1].id) if found else None
 
-    def _client(self, notification: Notification) -> Silences:
+    def _get_client(self, notification: Notification) -> SilenceApi:
         client = self._clients.get(notification.incident.source) or self._clients.get("")
         if client is None:
             raise PermanentDeliveryError("no_alertmanager", "set alertmanager.url in routing.yaml")
         return client
 
 
-def _make(client: Silences, action: CreateSilence, notification: Notification) -> str:
+def _make_silence(client: SilenceApi, action: CreateSilence, notification: Notification) -> str:
     silence_id = action.silence_id
     if silence_id:
-        living = [silence.id for silence in _find_ours(client, notification)]
+        active = [silence.id for silence in _list_own_silences(client, notification)]
         # Alertmanager gives a new id to what it had lost, and when it can't just change a silence.
-        silence_id = silence_id if silence_id in living or not living else living[-1]
+        silence_id = silence_id if silence_id in active or not active else active[-1]
     return client.make_silence(
         dict(action.matchers),
         notification.now - _CLOCK_SLACK_S,
         action.ends_at,
         by=one_line(action.by, _MAX_NAME) or "receiver",
-        comment=_render_comment(action.comment, _mark(notification)),
+        comment=_render_comment(action.comment, _build_mark(notification)),
         silence_id=silence_id,
     )
 
 
-def _expire(client: Silences, action: ExpireSilence, notification: Notification) -> str:
+def _expire_silence(client: SilenceApi, action: ExpireSilence, notification: Notification) -> str:
     """End the silence, and any other of the same mark: made twice, or with a new id on prolonging.
 
     Without an id, of a silence that may have been made, it is the mark alone that tells.
@@ -113,7 +113,7 @@ def _expire(client: Silences, action: ExpireSilence, notification: Notification)
     if action.silence_id:
         client.expire_silence(action.silence_id)
     try:
-        others = _find_ours(client, notification)
+        others = _list_own_silences(client, notification)
     except DeliveryError:
         if not action.silence_id:
             raise
@@ -124,13 +124,13 @@ def _expire(client: Silences, action: ExpireSilence, notification: Notification)
     return action.silence_id
 
 
-def _find_ours(client: Silences, notification: Notification) -> list[RemoteSilence]:
+def _list_own_silences(client: SilenceApi, notification: Notification) -> list[RemoteSilence]:
     """Return the silences made for this wish; a mark inside of a comment is only somebody's words."""
-    mark = _mark(notification)
-    return [one for one in client.find_silences(mark) if one.comment.rstrip().endswith(mark)]
+    mark = _build_mark(notification)
+    return [one for one in client.list_silences(mark) if one.comment.rstrip().endswith(mark)]
 
 
-def _mark(notification: Notification) -> str:
+def _build_mark(notification: Notification) -> str:
     """Return what tells our silence from all others; the number is the last part of the action's key."""
     number = notification.action.key.rpartition(":")[2]
     return f"[receiver {notification.incident.id}#{number}]"
@@ -138,5 +138,5 @@ def _mark(notification: Notification) -> str:
 
 def _render_comment(comment: str, mark: str) -> str:
     """Return *comment* within bounds, the mark at its end, once."""
-    words = clean(comment).replace(mark, "").strip()
-    return f"{cut(words, _MAX_COMMENT)} {mark}".strip()
+    text = clean(comment).replace(mark, "").strip()
+    return f"{cut(text, _MAX_COMMENT)} {mark}".strip()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from receiver import clock
-from receiver.channels.pagerduty.client import Answer, EventsClient
+from receiver.channels.pagerduty.client import ApiResponse, EventsClient
 from receiver.channels.pagerduty.render import render_event, render_minimal
 from receiver.domain.delivery import Receipt
 from receiver.domain.notification import Notification
@@ -21,12 +21,12 @@ _WAIT_WHEN_LIMITED_S = 5.0
 _TRY_LATER = (408, 425)
 # A server that failed at its work, or a gateway that lost its answer, may have taken the event; one
 # that says 503 has not.
-_MAYBE_TAKEN = (500, 502, 504)
+_MAYBE_ACCEPTED = (500, 502, 504)
 _NO_SUCH_KEY = (401, 403, 404)
-_SPEAKS_OF_KEY = re.compile(r"routing.?key|integration.?key|invalid.?key", re.IGNORECASE)
+_MENTIONS_KEY = re.compile(r"routing.?key|integration.?key|invalid.?key", re.IGNORECASE)
 
 
-def _forget(_notification: Notification, _event: Mapping[str, Any]) -> None:
+def _discard_event(_notification: Notification, _event: Mapping[str, Any]) -> None:
     """Record nothing."""
 
 
@@ -42,7 +42,7 @@ class PagerDutyChannel:
         events_url: str,
         timeout_s: float = 8.0,
         clock: Callable[[], float] = clock.now,
-        record: Record = _forget,
+        record: Record = _discard_event,
     ) -> None:
         self._client = EventsClient(events_url, timeout_s)
         self._clock = clock
@@ -60,7 +60,7 @@ class PagerDutyChannel:
         if not routing_key:
             self._record(notification, event)
             return Receipt(self._clock(), dedup_key, is_simulated=True)
-        note = enqueue(self._client, routing_key, event)
+        note = send_event(self._client, routing_key, event)
         return Receipt(self._clock(), dedup_key, note=note)
 
     def find_receipt(self, notification: Notification, since: float) -> None:  # noqa: ARG002
@@ -71,41 +71,41 @@ class PagerDutyChannel:
         return
 
 
-def enqueue(client: EventsClient, routing_key: Secret, event: Mapping[str, Any]) -> str:
+def send_event(client: EventsClient, routing_key: Secret, event: Mapping[str, Any]) -> str:
     """Send *event*, a refused trigger once more with next to nothing in it, and return what that gave up.
 
     Raises a DeliveryError when it is not accepted.
     """
-    answer, note = client.enqueue(routing_key, event), ""
-    if event["event_action"] == "trigger" and _is_refused(answer):
-        answer = client.enqueue(routing_key, render_minimal(event))
+    response, note = client.post_event(routing_key, event), ""
+    if event["event_action"] == "trigger" and _is_refused(response):
+        response = client.post_event(routing_key, render_minimal(event))
         note = "without details: PagerDuty refused the full event"
-    if not answer.is_accepted:
-        raise _tell_refusal(answer)
+    if not response.is_accepted:
+        raise _convert_refusal(response)
     return note
 
 
-def _is_refused(answer: Answer) -> bool:
+def _is_refused(response: ApiResponse) -> bool:
     """Tell whether PagerDuty refused what the event says, rather than us or the moment."""
-    if answer.status in _NO_SUCH_KEY or answer.status in _TRY_LATER or answer.status == 429:
+    if response.status in _NO_SUCH_KEY or response.status in _TRY_LATER or response.status == 429:
         return False
-    return 400 <= answer.status < 500 and not _SPEAKS_OF_KEY.search(answer.words)
+    return 400 <= response.status < 500 and not _MENTIONS_KEY.search(response.message)
 
 
-def _tell_refusal(answer: Answer) -> DeliveryError:
+def _convert_refusal(response: ApiResponse) -> DeliveryError:
     """Return the error that an answer other than a 2xx means."""
-    detail = f"HTTP {answer.status}: {answer.words}" if answer.words else f"HTTP {answer.status}"
-    if answer.status == 429:
-        wait = _WAIT_WHEN_LIMITED_S if answer.retry_after is None else answer.retry_after
+    detail = f"HTTP {response.status}: {response.message}" if response.message else f"HTTP {response.status}"
+    if response.status == 429:
+        wait = _WAIT_WHEN_LIMITED_S if response.retry_after is None else response.retry_after
         return TemporaryDeliveryError("rate_limited", detail, retry_after=wait)
-    if answer.status >= 500 or answer.status in _TRY_LATER:
-        wait = answer.retry_after or 0.0
+    if response.status >= 500 or response.status in _TRY_LATER:
+        wait = response.retry_after or 0.0
         return TemporaryDeliveryError(
-            "server_error", detail, retry_after=wait, maybe_sent=answer.status in _MAYBE_TAKEN
+            "server_error", detail, retry_after=wait, maybe_sent=response.status in _MAYBE_ACCEPTED
         )
-    if _is_refused(answer):
+    if _is_refused(response):
         return PermanentDeliveryError("invalid_event", detail)
-    if answer.status >= 400:
+    if response.status >= 400:
         return PermanentDeliveryError("invalid_routing_key", detail, kind=Refusal.CREDENTIALS)
     # A redirect or stranger: a proxy in between, which may be gone the next time.
     return TemporaryDeliveryError("unexpected_answer", detail)

@@ -28,8 +28,8 @@ with warnings.catch_warnings():
     warnings.filterwarnings("ignore", message='The package "pdpyras" is deprecated')
     from pdpyras import EventsAPISession, PDClientError, PDHTTPError
 
-_MAX_WORDS = 300
-_MAX_ANSWER = 64 * 1024
+_MAX_MESSAGE = 300
+_MAX_RESPONSE = 64 * 1024
 _MAX_RETRY_AFTER_S = 3600.0
 
 # What pdpyras logs is of retries that we forbid it, and of counts that are no counts (see below).
@@ -38,11 +38,11 @@ _quiet.setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)
-class Answer:
+class ApiResponse:
     """What PagerDuty said: the status, its words without our key, and the seconds it asks us to wait."""
 
     status: int
-    words: str = ""
+    message: str = ""
     retry_after: float | None = None
 
     @property
@@ -60,7 +60,7 @@ class EventsClient:
         self._url = url.rstrip("/").removesuffix("/v2/enqueue")
         self._timeout_s = timeout_s
 
-    def enqueue(self, routing_key: Secret, event: Mapping[str, Any]) -> Answer:
+    def post_event(self, routing_key: Secret, event: Mapping[str, Any]) -> ApiResponse:
         """Send *event* once and return the answer, whatever its status.
 
         Raises TemporaryDeliveryError where there is none: `unreachable` when nothing can have
@@ -75,8 +75,8 @@ class EventsClient:
             except PDHTTPError as error:  # pdpyras' way to return a 401
                 response = error.response
             except (PDClientError, HTTPError, OSError, ValueError) as error:
-                raise _tell_failure(error) from error
-        return _parse_answer(response, routing_key)
+                raise _convert_failure(error) from error
+        return _parse_response(response, routing_key)
 
 
 def _build_session(url: str, routing_key: Secret, timeout_s: float) -> EventsAPISession:
@@ -97,12 +97,12 @@ def _build_session(url: str, routing_key: Secret, timeout_s: float) -> EventsAPI
     return session
 
 
-def _tell_failure(error: Exception) -> TemporaryDeliveryError:
+def _convert_failure(error: Exception) -> TemporaryDeliveryError:
     """Say what it means that there was no answer."""
     cause = error.__cause__ if isinstance(error, PDClientError) else error
     inner = cause.args[0] if isinstance(cause, exceptions.RequestException) and cause.args else cause
     root = inner.reason if isinstance(inner, MaxRetryError) else inner
-    detail = one_line(f"{type(root).__name__}: {root}", _MAX_WORDS)
+    detail = one_line(f"{type(root).__name__}: {root}", _MAX_MESSAGE)
     if isinstance(cause, ValueError) or (isinstance(inner, MaxRetryError) and _was_unsent(root)):
         return TemporaryDeliveryError("unreachable", detail)
     return TemporaryDeliveryError("no_answer", detail, maybe_sent=True)
@@ -120,30 +120,30 @@ def _was_unsent(reason: object) -> bool:
     return True
 
 
-def _parse_answer(response: Response, routing_key: Secret) -> Answer:
+def _parse_response(response: Response, routing_key: Secret) -> ApiResponse:
     wait = response.headers.get("Retry-After", "").strip()
     is_number = re.fullmatch(r"\d{1,9}(\.\d+)?", wait, re.ASCII)
-    return Answer(
+    return ApiResponse(
         status=response.status_code,
-        words=_find_words(response.content[:_MAX_ANSWER], routing_key),
+        message=_parse_message(response.content[:_MAX_RESPONSE], routing_key),
         retry_after=min(float(wait), _MAX_RETRY_AFTER_S) if is_number else None,
     )
 
 
-def _find_words(body: bytes, routing_key: Secret) -> str:
+def _parse_message(body: bytes, routing_key: Secret) -> str:
     """Return the answer's message and errors, or its text where it is no JSON object."""
     text = body.decode("utf-8", "replace")
     try:
-        answer = json.loads(text)
+        content = json.loads(text)
     except (ValueError, RecursionError):
-        answer = None
-    if isinstance(answer, dict):
-        errors = answer.get("errors")
-        said = [
-            answer.get("message"),
-            answer.get("error"),
+        content = None
+    if isinstance(content, dict):
+        errors = content.get("errors")
+        messages = [
+            content.get("message"),
+            content.get("error"),
             *(errors if isinstance(errors, list) else [errors]),
         ]
-        text = "; ".join(str(word) for word in said if word)
+        text = "; ".join(str(word) for word in messages if word)
     # Some gateways quote what they refuse; our key must not end in a log.
-    return one_line(text.replace(routing_key.reveal(), "***"), _MAX_WORDS)
+    return one_line(text.replace(routing_key.reveal(), "***"), _MAX_MESSAGE)

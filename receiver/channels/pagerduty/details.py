@@ -10,7 +10,13 @@ import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from receiver.channels.pagerduty.tidy import MAX_NAME, iso_time, tidy_line, tidy_map, tidy_text
+from receiver.channels.pagerduty.tidy import (
+    MAX_NAME,
+    format_iso_time,
+    sanitize_line,
+    sanitize_map,
+    sanitize_text,
+)
 from receiver.domain.action import Page
 from receiver.domain.alert import Alert
 from receiver.domain.delivery import Delivery
@@ -34,7 +40,7 @@ def render_details(notification: Notification, room: int) -> Json:
     """Return the page's custom details in at most *room* bytes of JSON (a note when that is little)."""
     head = _render_head(notification)
     alerts = [_render_alert(notification.incident, alert) for alert in find_firing(notification.incident)]
-    runbook = tidy_text(render_plain(notification.excerpt), MAX_RUNBOOK) if notification.excerpt else ""
+    runbook = sanitize_text(render_plain(notification.excerpt), MAX_RUNBOOK) if notification.excerpt else ""
     for details in _candidates(head, alerts, runbook, room):
         if json_size(details) <= room:
             return details
@@ -43,25 +49,25 @@ def render_details(notification: Notification, room: int) -> Json:
 
 def _candidates(head: Json, alerts: Sequence[Json], runbook: str, room: int) -> Iterator[Json]:
     """Yield the details ever shorter."""
-    words = {"runbook": runbook} if runbook else {}
-    yield head | ({"alerts": alerts} if alerts else {}) | words
+    runbook_field = {"runbook": runbook} if runbook else {}
+    yield head | ({"alerts": alerts} if alerts else {}) | runbook_field
     bare = [{name: value for name, value in alert.items() if name != "annotations"} for alert in alerts]
-    yield head | {"alerts": bare, "note": _NOTE.format("annotations")} | words
+    yield head | {"alerts": bare, "note": _NOTE.format("annotations")} | runbook_field
     rest = head | {"alerts": [], "alerts_left_out": len(bare), "note": _NOTE.format("annotations and alerts")}
-    kept = _take_fitting(bare, room - json_size(rest | words))
-    yield rest | {"alerts": kept, "alerts_left_out": len(bare) - len(kept)} | words
+    fitting = _select_fitting(bare, room - json_size(rest | runbook_field))
+    yield rest | {"alerts": fitting, "alerts_left_out": len(bare) - len(fitting)} | runbook_field
     yield rest | {"note": _NOTE.format("annotations, alerts and runbook")}
 
 
-def _take_fitting(alerts: Sequence[Json], room: int) -> list[Json]:
+def _select_fitting(alerts: Sequence[Json], room: int) -> list[Json]:
     """Return the alerts that fit, in order; one giant doesn't keep the others out."""
-    kept = []
+    fitting = []
     for alert in alerts:
         size = json_size(alert) + len(", ")
         if size <= room:
-            kept.append(alert)
+            fitting.append(alert)
             room -= size
-    return kept
+    return fitting
 
 
 def _render_head(notification: Notification) -> Json:
@@ -72,7 +78,7 @@ def _render_head(notification: Notification) -> Json:
         "incident": incident.id,
         "escalation": _render_step(notification),
         "slack": _render_slack(incident),
-        "group_labels": tidy_map(incident.group_labels),
+        "group_labels": sanitize_map(incident.group_labels),
     }
     if incident.truncated:
         head["truncated"] = incident.truncated
@@ -85,7 +91,7 @@ def _render_step(notification: Notification) -> str:
         return ""
     step = notification.action.step
     names = [step_state.step.name for step_state in notification.escalation.steps]
-    title = tidy_line(step.responder.title, MAX_NAME)
+    title = sanitize_line(step.responder.title, MAX_NAME)
     if step.name not in names:  # taken out of the policy meanwhile
         return title
     return f"{title}, step {names.index(step.name) + 1} of {len(names)}"
@@ -96,21 +102,23 @@ def _render_slack(incident: Incident) -> str:
     message, loss = find_message(incident), find_channel_failure(incident)
     if message is not None and message is incident.deliveries.get(FALLBACK):
         reason = message.instance or (loss.reason if loss is not None else "")
-        place = tidy_line(message_target(incident, message).address, MAX_NAME)
-        return f"Slack could not be told in {tidy_line(incident.channel, MAX_NAME)}: {reason}; see {place}"
+        place = sanitize_line(message_target(incident, message).address, MAX_NAME)
+        return (
+            f"Slack could not be told in {sanitize_line(incident.channel, MAX_NAME)}: {reason}; see {place}"
+        )
     if loss is not None:
-        return f"Slack could not be told: {tidy_line(loss.reason, MAX_NAME)}"
+        return f"Slack could not be told: {sanitize_line(loss.reason, MAX_NAME)}"
     root = incident.deliveries.get("root", Delivery())
     if message is not None or not root.attempts:
         return ""
-    return f"Slack could not be told yet: {tidy_line(root.reason, MAX_NAME) or 'no answer'}"
+    return f"Slack could not be told yet: {sanitize_line(root.reason, MAX_NAME) or 'no answer'}"
 
 
 def _render_alert(incident: Incident, alert: Alert) -> Json:
     rendered: Json = {
-        "name": tidy_line(alert.name, MAX_NAME),
-        "since": iso_time(incident.alert_states[alert.fingerprint].starts_at),
-        "labels": tidy_map(alert.labels),
-        "annotations": tidy_map(alert.annotations),
+        "name": sanitize_line(alert.name, MAX_NAME),
+        "since": format_iso_time(incident.alert_states[alert.fingerprint].starts_at),
+        "labels": sanitize_map(alert.labels),
+        "annotations": sanitize_map(alert.annotations),
     }
     return {name: value for name, value in rendered.items() if value}

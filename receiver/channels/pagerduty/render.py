@@ -9,7 +9,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from receiver.channels.pagerduty.details import Json, json_size, render_details
-from receiver.channels.pagerduty.tidy import MAX_NAME, find_host, iso_time, tidy_line, tidy_link
+from receiver.channels.pagerduty.tidy import (
+    MAX_NAME,
+    find_host,
+    format_iso_time,
+    sanitize_line,
+    sanitize_link,
+)
 from receiver.domain.action import AcknowledgePage, Action, Page, ResolvePage
 from receiver.domain.alert import Severity
 from receiver.domain.heading import IncidentHeading, find_heading, format_more
@@ -70,14 +76,14 @@ def render_summary(incident: Incident) -> str:
     It is that of one alert; the others that fire are counted.
     """
     heading = find_heading(incident)
-    head = tidy_line(heading.name, MAX_NAME) or "Alert without a name"
+    head = sanitize_line(heading.name, MAX_NAME) or "Alert without a name"
     if incident.severity is not Severity.NONE:
         head = f"[{incident.severity.upper()}] {head}"
     count = format_more(incident.firing - 1)
     if incident.truncated:
         count += f", {incident.total - incident.truncated} of {incident.total} sent"
-    words = tidy_line(heading.summary, MAX_SUMMARY - len(head) - len(": ") - len(count))
-    return f"{head}: {words}{count}" if words else head + count
+    summary = sanitize_line(heading.summary, MAX_SUMMARY - len(head) - len(": ") - len(count))
+    return f"{head}: {summary}{count}" if summary else head + count
 
 
 def _render_trigger(notification: Notification, dedup_key: str) -> Json:
@@ -87,7 +93,7 @@ def _render_trigger(notification: Notification, dedup_key: str) -> Json:
         "payload": _render_payload(notification.incident),
         "client": "receiver",
     }
-    if client_url := tidy_link(notification.links.incident):
+    if client_url := sanitize_link(notification.links.incident):
         event["client_url"] = client_url
     if links := _render_links(notification):
         event["links"] = links
@@ -105,24 +111,24 @@ def _render_payload(incident: Incident) -> Json:
         "source": _find_source(incident, heading),
         "severity": SEVERITIES[incident.severity],
         "timestamp": _find_start(incident),
-        "component": tidy_line(labels.get("service") or labels.get("job") or "", _MAX_FIELD),
-        "group": tidy_line(incident.route, _MAX_FIELD),
-        "class": tidy_line(heading.name, _MAX_FIELD),
+        "component": sanitize_line(labels.get("service") or labels.get("job") or "", _MAX_FIELD),
+        "group": sanitize_line(incident.route, _MAX_FIELD),
+        "class": sanitize_line(heading.name, _MAX_FIELD),
     }
     return {name: value for name, value in payload.items() if value}
 
 
 def _find_source(incident: Incident, heading: IncidentHeading) -> str:
     """Return what is affected: the host of the alert that is named, else that of its Alertmanager."""
-    if host := tidy_line(heading.host, _MAX_FIELD):
+    if host := sanitize_line(heading.host, _MAX_FIELD):
         return host
-    return tidy_line(find_host(tidy_link(incident.external_url)), _MAX_FIELD) or "alertmanager"
+    return sanitize_line(find_host(sanitize_link(incident.external_url)), _MAX_FIELD) or "alertmanager"
 
 
 def _find_start(incident: Incident) -> str:
     """Return when the trouble began: the earliest start of what fires, else when the incident opened."""
     starts = [s.starts_at for s in incident.alert_states.values() if s.is_firing and s.starts_at > 0]
-    return iso_time(min([incident.opened_at, *starts])) or iso_time(incident.opened_at)
+    return format_iso_time(min([incident.opened_at, *starts])) or format_iso_time(incident.opened_at)
 
 
 def _render_links(notification: Notification) -> list[dict[str, str]]:
@@ -135,5 +141,5 @@ def _render_links(notification: Notification) -> list[dict[str, str]]:
         ("Silence in Alertmanager", links.silence),
         *links.more,
     )
-    tidied = ((tidy_line(label, MAX_NAME), tidy_link(url)) for label, url in labelled[:_MAX_LINKS])
-    return [{"href": url, "text": label or url[:MAX_NAME]} for label, url in tidied if url]
+    sanitized = ((sanitize_line(label, MAX_NAME), sanitize_link(url)) for label, url in labelled[:_MAX_LINKS])
+    return [{"href": url, "text": label or url[:MAX_NAME]} for label, url in sanitized if url]

@@ -6,10 +6,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from receiver import clock
-from receiver.channels.pagerduty.adapter import enqueue
+from receiver.channels.pagerduty.adapter import send_event
 from receiver.channels.pagerduty.client import EventsClient
 from receiver.channels.pagerduty.render import MAX_SUMMARY, SEVERITIES, render_action
-from receiver.channels.pagerduty.tidy import MAX_NAME, iso_time, tidy_line, tidy_link
+from receiver.channels.pagerduty.tidy import MAX_NAME, format_iso_time, sanitize_line, sanitize_link
 from receiver.domain.delivery import Receipt
 from receiver.domain.storm import StormSummary
 from receiver.domain.storm_ports import StormNotification
@@ -53,7 +53,7 @@ class PagerDutyStorms:
                 }
             )
             return Receipt(self._clock(), str(event["dedup_key"]), is_simulated=True)
-        note = enqueue(self._client, target.secret, event)
+        note = send_event(self._client, target.secret, event)
         return Receipt(self._clock(), str(event["dedup_key"]), note=note)
 
     def find_storm(self, notification: StormNotification, since: float) -> Receipt | None:  # noqa: ARG002  # the port's
@@ -69,13 +69,13 @@ def render_storm_event(notification: StormNotification) -> Json:
 def render_storm_summary(summary: StormSummary) -> str:
     """Return the page's title: `37 incidents in #alerts-critical: 20 HighCPU, 12 DiskFull, 5 others`."""
     number = "1 incident" if summary.total == 1 else f"{summary.total} incidents"
-    channels = [tidy_line(name, MAX_NAME) for name in summary.channels[:_MAX_CHANNELS]]
+    channels = [sanitize_line(name, MAX_NAME) for name in summary.channels[:_MAX_CHANNELS]]
     where = f" in {', '.join(channels)}" if channels else ""
     more = "" if len(summary.channels) <= _MAX_CHANNELS else " and others"
     rendered = [f"{number} {_name(name)}" for name, number in summary.names[:_MAX_NAMES_IN_TITLE]]
     rest = sum(number for _, number in summary.names[_MAX_NAMES_IN_TITLE:])
     rendered += [f"{rest} other{'s' if rest > 1 else ''}"] if rest else []
-    return tidy_line(f"{number}{where}{more}: {', '.join(rendered)}", MAX_SUMMARY)
+    return sanitize_line(f"{number}{where}{more}: {', '.join(rendered)}", MAX_SUMMARY)
 
 
 def _render_trigger(notification: StormNotification, dedup_key: str) -> Json:
@@ -87,7 +87,7 @@ def _render_trigger(notification: StormNotification, dedup_key: str) -> Json:
             "summary": render_storm_summary(summary),
             "source": "receiver",
             "severity": SEVERITIES[summary.severity],
-            "timestamp": iso_time(storm.began_at),
+            "timestamp": format_iso_time(storm.began_at),
             "class": "storm",
             "custom_details": {
                 "incidents": summary.total,
@@ -98,11 +98,11 @@ def _render_trigger(notification: StormNotification, dedup_key: str) -> Json:
         },
         "client": "receiver",
     }
-    base = tidy_link(notification.public_url)
+    base = sanitize_link(notification.public_url)
     if base:
         event["client_url"] = f"{base.rstrip('/')}/storms/{storm.id}"
     return event
 
 
 def _name(name: str) -> str:
-    return tidy_line(name, MAX_NAME) or "alert without a name"
+    return sanitize_line(name, MAX_NAME) or "alert without a name"

@@ -14,23 +14,25 @@ MAX_LINK = 4_000
 _ASCII_OF_LINKS = "%/:?#[]@!$&'()*+,;=~"
 
 
-def tidy_line(text: str, limit: int) -> str:
+def sanitize_line(text: str, limit: int) -> str:
     """Return *text* on one line without control characters, in at most *limit* characters."""
-    return one_line(_whole_characters(text[: 4 * limit]), limit)
+    return one_line(_replace_surrogates(text[: 4 * limit]), limit)
 
 
-def tidy_text(text: str, limit: int) -> str:
+def sanitize_text(text: str, limit: int) -> str:
     """Return *text* without control characters, its lines kept, in at most *limit* characters."""
-    return cut(clean(_whole_characters(text[: 4 * limit])), limit)
+    return cut(clean(_replace_surrogates(text[: 4 * limit])), limit)
 
 
-def tidy_map(values: Mapping[str, str]) -> dict[str, str]:
+def sanitize_map(values: Mapping[str, str]) -> dict[str, str]:
     """Return labels or annotations by name, each bounded; those left without a name are dropped."""
-    tidied = ((tidy_line(name, MAX_NAME), tidy_text(values[name], MAX_VALUE)) for name in sorted(values))
-    return {name: value for name, value in tidied if name}
+    sanitized = (
+        (sanitize_line(name, MAX_NAME), sanitize_text(values[name], MAX_VALUE)) for name in sorted(values)
+    )
+    return {name: value for name, value in sanitized if name}
 
 
-def tidy_link(url: str) -> str:
+def sanitize_link(url: str) -> str:
     """Return *url* in ASCII, or nothing when it is no http(s) link or too long to be one."""
     if len(url) > MAX_LINK or not is_web_link(url):
         return ""
@@ -46,15 +48,15 @@ def find_host(url: str) -> str:
         return ""
 
 
-def iso_time(at: float) -> str:
+def format_iso_time(at: float) -> str:
     """Return the moment *at* as ISO 8601 in UTC; empty for a moment no calendar has."""
     try:
-        moment = datetime.fromtimestamp(at, UTC)
+        timestamp = datetime.fromtimestamp(at, UTC)
     except (ValueError, OverflowError, OSError):
         return ""
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return timestamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _whole_characters(text: str) -> str:
+def _replace_surrogates(text: str) -> str:
     """Replace halves of surrogate pairs: no UTF-8 can carry them."""
     return text.encode("utf-8", "replace").decode("utf-8")

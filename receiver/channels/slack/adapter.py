@@ -9,15 +9,20 @@ from typing import Any
 from slack_sdk.errors import SlackObjectFormationError
 
 from receiver import clock as real_clock
-from receiver.channels.slack.address_book import AddressBook
-from receiver.channels.slack.aside import FOUND_ASIDE, is_for_thread, render_aside, tell_aside
-from receiver.channels.slack.client import Client, items, next_cursor
-from receiver.channels.slack.directory import Directory
-from receiver.channels.slack.errors import REFUSED_FORMATS
-from receiver.channels.slack.message import Message, Rung
-from receiver.channels.slack.metadata import has_mark, mark
+from receiver.channels.slack.address_book import UserDirectory
+from receiver.channels.slack.aside import (
+    FOUND_OUTSIDE_THREAD,
+    format_outside_thread_note,
+    is_thread_refusal,
+    render_outside_thread,
+)
+from receiver.channels.slack.client import SlackClient, list_objects, next_cursor
+from receiver.channels.slack.directory import ChannelDirectory
+from receiver.channels.slack.errors import FORMAT_ERRORS
+from receiver.channels.slack.message import FormattingLevel, Message
+from receiver.channels.slack.metadata import matches_metadata, metadata_for
 from receiver.channels.slack.references import Reference, parse_reference, permalink
-from receiver.channels.slack.render import render
+from receiver.channels.slack.render import render_message
 from receiver.domain.action import Action, Post, Reply, Update
 from receiver.domain.delivery import Receipt
 from receiver.domain.notification import Notification
@@ -49,9 +54,9 @@ class SlackChannel:
         log_event: LogEvent = _log,
         clock: Callable[[], float] = real_clock.now,
     ) -> None:
-        self._client = Client(token, base_url, timeout_s)
-        self._directory = Directory(self._client, clock)
-        self._address_book = AddressBook(self._client, clock)
+        self._client = SlackClient(token, base_url, timeout_s)
+        self._channel_directory = ChannelDirectory(self._client, clock)
+        self._user_directory = UserDirectory(self._client, clock)
         self._log_event = log_event
         self._clock = clock
 
@@ -62,34 +67,36 @@ class SlackChannel:
         its thread refuses is posted in the channel; the receipt's note says so. Raises a DeliveryError
         for anything else.
         """
-        notification = self._address_book.introduce(notification)
+        notification = self._user_directory.resolve_mentions(notification)
         try:
-            return self._send(notification)
+            return self._send_formatted(notification)
         except PermanentDeliveryError as error:
-            if _find_root(notification.action) is None or not is_for_thread(error):
+            if _find_root(notification.action) is None or not is_thread_refusal(error):
                 raise
-            self._log_event("slack's thread takes no reply", _about(notification, error))
-            return self._send(notification, why_aside=tell_aside(error))
+            self._log_event("slack's thread takes no reply", _log_fields(notification, error))
+            return self._send_formatted(notification, outside_thread_note=format_outside_thread_note(error))
 
-    def _send(self, notification: Notification, *, why_aside: str = "") -> Receipt:
-        """Send by the highest rung that Slack takes; with *why_aside*, a reply is posted in the channel."""
-        for rung in Rung:
-            message = render(notification, rung)
-            if why_aside:
-                message = self._render_aside(notification, message)
+    def _send_formatted(self, notification: Notification, *, outside_thread_note: str = "") -> Receipt:
+        """Send at the highest level that Slack takes; with *outside_thread_note*, post in the channel."""
+        for level in FormattingLevel:
+            message = render_message(notification, level)
+            if outside_thread_note:
+                message = self._render_outside_thread(notification, message)
             try:
-                answer = self._deliver(notification, message, is_aside=bool(why_aside))
+                response = self._post_or_update(
+                    notification, message, is_outside_thread=bool(outside_thread_note)
+                )
             except (PermanentDeliveryError, SlackObjectFormationError) as error:
-                if not self._may_go_down(notification, rung, error):
+                if not self._can_degrade(notification, level, error):
                     raise
             else:
-                return self._receipt(notification, answer, rung, note=why_aside)
+                return self._build_receipt(notification, response, level, note=outside_thread_note)
         raise PermanentDeliveryError("invalid_blocks")
 
-    def _render_aside(self, notification: Notification, message: Message) -> Message:
+    def _render_outside_thread(self, notification: Notification, message: Message) -> Message:
         incident, root = notification.incident, _find_root(notification.action)
-        url = permalink(self._directory.find_team_url(), root) if root is not None else ""
-        return render_aside(message, url, incident.alertname or incident.summary)
+        url = permalink(self._channel_directory.find_team_url(), root) if root is not None else ""
+        return render_outside_thread(message, url, incident.alertname or incident.summary)
 
     def find_receipt(self, notification: Notification, since: float) -> Receipt | None:
         """Return the receipt of a post or reply tried since *since* that did arrive.
@@ -98,56 +105,74 @@ class SlackChannel:
         tell (a scope is missing, it is away): then it is sent again.
         """
         try:
-            found, is_aside = self._find(notification, since - _CLOCK_SLACK_S)
+            found, is_outside_thread = self._find_sent_message(notification, since - _CLOCK_SLACK_S)
             if found is None:
                 return None
-            return self._receipt(notification, found, Rung.FULL, note=FOUND_ASIDE if is_aside else "")
+            return self._build_receipt(
+                notification,
+                found,
+                FormattingLevel.FULL,
+                note=FOUND_OUTSIDE_THREAD if is_outside_thread else "",
+            )
         except DeliveryError as error:
-            self._log_event("slack could not be searched", _about(notification, error))
+            self._log_event("slack could not be searched", _log_fields(notification, error))
             return None
 
-    def _deliver(self, notification: Notification, message: Message, *, is_aside: bool) -> dict[str, Any]:
+    def _post_or_update(
+        self, notification: Notification, message: Message, *, is_outside_thread: bool
+    ) -> dict[str, Any]:
         action = notification.action
         if isinstance(action, Update):
-            reference = _reference(action.message)
-            words = {"text": message.text, "blocks": list(message.blocks)}
-            where = {"channel": reference.channel, "ts": reference.ts}
+            reference = _require_reference(action.message)
+            content = {"text": message.text, "blocks": list(message.blocks)}
+            target = {"channel": reference.channel, "ts": reference.ts}
             # The default of chat.update alone is to make links and mentions of plain names.
-            return self._client.post("chat.update", {**where, **words, "parse": "none"})
+            return self._client.post("chat.update", {**target, **content, "parse": "none"})
         return self._client.post(
-            "chat.postMessage", _post_arguments(notification, message, is_aside=is_aside)
+            "chat.postMessage", _post_arguments(notification, message, is_outside_thread=is_outside_thread)
         )
 
-    def _may_go_down(
+    def _can_degrade(
         self,
         notification: Notification,
-        rung: Rung,
+        level: FormattingLevel,
         error: PermanentDeliveryError | SlackObjectFormationError,
     ) -> bool:
         """Tell whether a lower rung may pass, and log what was refused and where in it."""
-        refused = not isinstance(error, DeliveryError) or error.reason in REFUSED_FORMATS
+        refused = not isinstance(error, DeliveryError) or error.reason in FORMAT_ERRORS
         if refused:
-            fields = {**_about(notification, error), "rung": rung.name.lower()}
+            fields = {**_log_fields(notification, error), "formatting": level.name.lower()}
             self._log_event("slack refused the formatting", fields)
-        return refused and rung is not Rung.PLAIN
+        return refused and level is not FormattingLevel.PLAIN
 
-    def _receipt(
-        self, notification: Notification, answer: Mapping[str, Any], rung: Rung, *, note: str = ""
+    def _build_receipt(
+        self,
+        notification: Notification,
+        response: Mapping[str, Any],
+        level: FormattingLevel,
+        *,
+        note: str = "",
     ) -> Receipt:
         at = self._clock()
-        reference = parse_reference(f"{answer.get('channel')}:{answer.get('ts')}")
+        reference = parse_reference(f"{response.get('channel')}:{response.get('ts')}")
         if reference is None:
             raise TemporaryDeliveryError("odd_answer", "no channel or ts", maybe_sent=True)
         action, thread_ts = notification.action, ""
         if isinstance(action, Reply):
-            thread_ts = "" if note else _reference(action.message).ts
+            thread_ts = "" if note else _require_reference(action.message).ts
         else:
-            self._directory.learn(action.target.address, reference.channel)
-        link = permalink(self._directory.find_team_url(), reference, thread_ts)
-        refused = "" if rung is Rung.FULL else f"Slack refused the formatting: sent as {rung.name.lower()}"
+            self._channel_directory.remember_channel(action.target.address, reference.channel)
+        link = permalink(self._channel_directory.find_team_url(), reference, thread_ts)
+        refused = (
+            ""
+            if level is FormattingLevel.FULL
+            else f"Slack refused the formatting: sent as {level.name.lower()}"
+        )
         return Receipt(at, str(reference), link=link, note="; ".join(filter(None, (note, refused))))
 
-    def _find(self, notification: Notification, oldest: float) -> tuple[dict[str, Any] | None, bool]:
+    def _find_sent_message(
+        self, notification: Notification, oldest: float
+    ) -> tuple[dict[str, Any] | None, bool]:
         """Return channel and ts of the notification's own message, and whether that is a reply outside of
         its thread.
         """
@@ -158,32 +183,34 @@ class SlackChannel:
             return found, False
         if root is None and not isinstance(action, Post):
             return None, False
-        channel = self._directory.find_channel(_channel_of(action))
+        channel = self._channel_directory.find_channel(_get_channel(action))
         if channel is None:
             return None, False
-        found = self._search("conversations.history", {**arguments, "channel": channel}, notification)
+        found = self._search_messages(
+            "conversations.history", {**arguments, "channel": channel}, notification
+        )
         return found, root is not None
 
     def _find_reply(
         self, notification: Notification, root: Reference, arguments: dict[str, Any]
     ) -> dict[str, Any] | None:
-        asked = {**arguments, "channel": root.channel, "ts": root.ts}
+        query = {**arguments, "channel": root.channel, "ts": root.ts}
         try:
-            return self._search("conversations.replies", asked, notification)
+            return self._search_messages("conversations.replies", query, notification)
         except PermanentDeliveryError as error:
-            if not is_for_thread(error):
+            if not is_thread_refusal(error):
                 raise
             return None
 
-    def _search(
+    def _search_messages(
         self, method: str, arguments: dict[str, Any], notification: Notification
     ) -> dict[str, Any] | None:
         """Return channel and ts of the notification's own message among the latest; None if absent."""
         arguments = {**arguments, "include_all_metadata": True}
         for _ in range(_HISTORY_PAGES):
             page = self._client.get(method, arguments)
-            for message in items(page, "messages"):
-                if has_mark(message, notification):
+            for message in list_objects(page, "messages"):
+                if matches_metadata(message, notification):
                     return {"channel": arguments["channel"], "ts": message.get("ts")}
             arguments["cursor"] = next_cursor(page)
             if not arguments["cursor"]:
@@ -196,19 +223,21 @@ def _find_root(action: Action) -> Reference | None:
     return parse_reference(action.message) if isinstance(action, Reply) else None
 
 
-def _channel_of(action: Action) -> str:
+def _get_channel(action: Action) -> str:
     """Return where *action* is posted: a reply in its message's channel, by the ID that Slack gave it."""
     root = _find_root(action)
     return root.channel if root is not None else action.target.address
 
 
-def _post_arguments(notification: Notification, message: Message, *, is_aside: bool) -> dict[str, Any]:
+def _post_arguments(
+    notification: Notification, message: Message, *, is_outside_thread: bool
+) -> dict[str, Any]:
     action = notification.action
     arguments: dict[str, Any] = {
-        "channel": _channel_of(action),
+        "channel": _get_channel(action),
         "text": message.text,
         "parse": "none",
-        "metadata": mark(notification),
+        "metadata": metadata_for(notification),
         "unfurl_links": False,
         "unfurl_media": False,
     }
@@ -216,12 +245,12 @@ def _post_arguments(notification: Notification, message: Message, *, is_aside: b
         arguments["blocks"] = list(message.blocks)
     if message.links_names:
         arguments["link_names"] = True
-    if isinstance(action, Reply) and not is_aside:
-        arguments["thread_ts"] = _reference(action.message).ts
+    if isinstance(action, Reply) and not is_outside_thread:
+        arguments["thread_ts"] = _require_reference(action.message).ts
     return arguments
 
 
-def _reference(text: str) -> Reference:
+def _require_reference(text: str) -> Reference:
     """Return the message to edit or reply to; one that was only simulated is none in Slack."""
     reference = parse_reference(text)
     if reference is None:
@@ -231,8 +260,8 @@ def _reference(text: str) -> Reference:
     return reference
 
 
-def _about(notification: Notification, error: Exception) -> dict[str, object]:
-    about: dict[str, object] = {"incident": notification.incident.id, "key": notification.action.key}
+def _log_fields(notification: Notification, error: Exception) -> dict[str, object]:
+    fields: dict[str, object] = {"incident": notification.incident.id, "key": notification.action.key}
     if isinstance(error, DeliveryError):
-        return {**about, "reason": error.reason, "detail": error.detail}
-    return {**about, "reason": "render_failed", "detail": one_line(str(error), 500)}
+        return {**fields, "reason": error.reason, "detail": error.detail}
+    return {**fields, "reason": "render_failed", "detail": one_line(str(error), 500)}

@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec.structs import replace as change
 
-from receiver.channels.slack.client import Client, items, next_cursor
+from receiver.channels.slack.client import SlackClient, list_objects, next_cursor
 from receiver.domain.action import FallbackMention, Reply
 from receiver.domain.notification import Notification
 from receiver.domain.person import OnCallPerson
@@ -29,29 +29,29 @@ _RETRY_S = 60.0
 # users.list: https://docs.slack.dev/reference/methods/users.list
 _PAGES = 20
 _PAGE_SIZE = 1000
-_EVERYBODY = "everybody"
+_ALL = "everybody"
 _UNKNOWN = ("users_not_found", "user_not_found")
 
 Ids = dict[str, str]
 
 
-class AddressBook:
+class UserDirectory:
     """IDs of users and user groups, each answer kept for ten minutes. Threads may share it."""
 
-    def __init__(self, client: Client, clock: Callable[[], float], wait_s: float = _WAIT_S) -> None:
+    def __init__(self, client: SlackClient, clock: Callable[[], float], wait_s: float = _WAIT_S) -> None:
         self._client = client
         self._wait_s = wait_s
-        self._groups = self._recall("usergroups.list", self._list_groups, clock)
-        self._users = self._recall("users.list", self._list_users, clock)
+        self._groups = self._build_cache("usergroups.list", self._fetch_groups, clock)
+        self._users = self._build_cache("users.list", self._fetch_users, clock)
         self._emails: Recall[str] = Recall(
-            "users.lookupByEmail", self._ask_email, clock, keep_s=_KEEP_S, retry_s=_RETRY_S
+            "users.lookupByEmail", self._fetch_id_by_email, clock, keep_s=_KEEP_S, retry_s=_RETRY_S
         )
 
     @staticmethod
-    def _recall(name: str, ask: Callable[[str], Ids], clock: Callable[[], float]) -> Recall[Ids]:
-        return Recall(name, ask, clock, keep_s=_KEEP_S, retry_s=_RETRY_S)
+    def _build_cache(name: str, fetch: Callable[[str], Ids], clock: Callable[[], float]) -> Recall[Ids]:
+        return Recall(name, fetch, clock, keep_s=_KEEP_S, retry_s=_RETRY_S)
 
-    def introduce(self, notification: Notification) -> Notification:
+    def resolve_mentions(self, notification: Notification) -> Notification:
         """Return a step's reply with the IDs of those it names, as far as Slack tells them.
 
         Never raises, and waits for two seconds at most in all; who isn't found by then stays a name.
@@ -60,75 +60,75 @@ class AddressBook:
         if not isinstance(action, Reply | FallbackMention):
             return notification
         deadline = time.monotonic() + self._wait_s
-        on_call = tuple(self._introduce_person(person, deadline) for person in notification.on_call)
+        on_call = tuple(self._resolve_person(person, deadline) for person in notification.on_call)
         if action.step is None:
             return replace(notification, on_call=on_call)
-        responder = self._introduce_responder(action.step.responder, deadline)
+        responder = self._resolve_responder(action.step.responder, deadline)
         step = replace(action.step, responder=responder)
         return replace(notification, action=replace(action, step=step), on_call=on_call)
 
-    def introduce_responder(self, responder: Responder) -> Responder:
+    def resolve_responder(self, responder: Responder) -> Responder:
         """Return *responder* with the ID of its handle, as far as Slack tells it within two seconds."""
-        return self._introduce_responder(responder, time.monotonic() + self._wait_s)
+        return self._resolve_responder(responder, time.monotonic() + self._wait_s)
 
-    def find_handle(self, handle: str) -> str:
+    def find_handle_id(self, handle: str) -> str:
         """Return the ID of the user group, else of the user, that goes by *handle*; empty if none is told
         within two seconds.
         """
-        return self._find_handle(handle, time.monotonic() + self._wait_s)
+        return self._find_handle_id(handle, time.monotonic() + self._wait_s)
 
-    def _introduce_responder(self, responder: Responder, deadline: float) -> Responder:
+    def _resolve_responder(self, responder: Responder, deadline: float) -> Responder:
         targets = (
-            replace(target, address=self._find_handle(target.address, deadline) or target.address)
+            replace(target, address=self._find_handle_id(target.address, deadline) or target.address)
             if _is_handle(target)
             else target
             for target in responder.targets
         )
         return replace(responder, targets=tuple(targets))
 
-    def _introduce_person(self, person: OnCallPerson, deadline: float) -> OnCallPerson:
+    def _resolve_person(self, person: OnCallPerson, deadline: float) -> OnCallPerson:
         if not person.email or person.slack_id:
             return person
-        answer = self._emails.find(person.email, _left(deadline))
-        return change(person, slack_id=answer.value) if answer is not None else person
+        cached = self._emails.find(person.email, _remaining_s(deadline))
+        return change(person, slack_id=cached.value) if cached is not None else person
 
-    def _find_handle(self, handle: str, deadline: float) -> str:
+    def _find_handle_id(self, handle: str, deadline: float) -> str:
         """Return the ID of the user group, else of the user, that goes by *handle*; empty if none."""
         name = fold(handle.removeprefix("@"))
         for ids in (self._groups, self._users):
-            answer = ids.find(_EVERYBODY, _left(deadline))
-            if answer is not None and name in answer.value:
-                return answer.value[name]
+            cached = ids.find(_ALL, _remaining_s(deadline))
+            if cached is not None and name in cached.value:
+                return cached.value[name]
         return ""
 
-    def _list_groups(self, _: str) -> Ids:
-        groups = items(self._client.get("usergroups.list", {}), "usergroups")
+    def _fetch_groups(self, _: str) -> Ids:
+        groups = list_objects(self._client.get("usergroups.list", {}), "usergroups")
         found = {fold(str(group.get("handle", ""))): str(group.get("id", "")) for group in groups}
         return {handle: group_id for handle, group_id in found.items() if handle and group_id}
 
-    def _list_users(self, _: str) -> Ids:
+    def _fetch_users(self, _: str) -> Ids:
         """Return users by display name, and by user name, which is theirs alone.
 
         A display name that several share is nobody's.
         """
-        users = [user for user in self._pages_of_users() if not user.get("deleted") and user.get("id")]
+        users = [user for user in self._list_users() if not user.get("deleted") and user.get("id")]
         names = [(_display_name(user), str(user["id"])) for user in users]
         times = Counter(name for name, _ in names)
         shown = {name: user_id for name, user_id in names if name and times[name] == 1}
         return shown | {name: str(user["id"]) for user in users if (name := _user_name(user))}
 
-    def _pages_of_users(self) -> Iterator[dict[str, Any]]:
+    def _list_users(self) -> Iterator[dict[str, Any]]:
         cursor = ""
         for _ in range(_PAGES):
             page = self._client.get(
                 "users.list", {"limit": _PAGE_SIZE} | ({"cursor": cursor} if cursor else {})
             )
-            yield from items(page, "members")
+            yield from list_objects(page, "members")
             cursor = next_cursor(page)
             if not cursor:
                 return
 
-    def _ask_email(self, email: str) -> str:
+    def _fetch_id_by_email(self, email: str) -> str:
         """Return the ID of the user with that e-mail; empty where Slack knows none."""
         try:
             user = self._client.get("users.lookupByEmail", {"email": email}).get("user")
@@ -154,5 +154,5 @@ def _display_name(user: dict[str, Any]) -> str:
     return fold(str(profile.get("display_name") or "")) if isinstance(profile, dict) else ""
 
 
-def _left(deadline: float) -> float:
+def _remaining_s(deadline: float) -> float:
     return max(0.0, deadline - time.monotonic())

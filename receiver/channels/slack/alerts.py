@@ -6,10 +6,10 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from receiver.channels.slack.blocks import Block, section
-from receiver.channels.slack.budget import Budget
+from receiver.channels.slack.budget import BlockBudget
 from receiver.channels.slack.headline import severity_mark
 from receiver.channels.slack.labels import own_labels, render_labels, shared_labels
-from receiver.channels.slack.mrkdwn import bold, is_link, line, link, moment, words
+from receiver.channels.slack.mrkdwn import bold, escape_line, escape_text, format_timestamp, is_link, link
 from receiver.domain.alert import Alert
 from receiver.domain.heading import find_heading
 from receiver.domain.incident import AlertState, Incident
@@ -24,54 +24,54 @@ _NAMELESS = "*alert without a name*"
 
 
 @dataclass(frozen=True)
-class Shown:
+class AlertView:
     """An alert as it stands in its incident."""
 
     alert: Alert
     alert_state: AlertState
 
 
-def sort_alerts(incident: Incident, fingerprints: Collection[str] | None = None) -> list[Shown]:
+def sort_alerts(incident: Incident, fingerprints: Collection[str] | None = None) -> list[AlertView]:
     """Return the incident's alerts (or those named), firing before resolved, worst and oldest first."""
     shown = [
-        Shown(alert, alert_state)
+        AlertView(alert, alert_state)
         for fingerprint, alert_state in incident.alert_states.items()
         if (alert := incident.alerts.get(fingerprint)) is not None
-        and (fingerprint in fingerprints if fingerprints is not None else _counts(incident, alert_state))
+        and (fingerprint in fingerprints if fingerprints is not None else _is_counted(incident, alert_state))
     ]
-    return sorted(shown, key=_rank)
+    return sorted(shown, key=_sort_key)
 
 
-def _counts(incident: Incident, alert_state: AlertState) -> bool:
+def _is_counted(incident: Incident, alert_state: AlertState) -> bool:
     return incident.is_resolved or not alert_state.is_dismissed
 
 
-def _rank(shown: Shown) -> tuple[bool, int, float, list[tuple[str, str]]]:
+def _sort_key(shown: AlertView) -> tuple[bool, int, float, list[tuple[str, str]]]:
     alert_state = shown.alert_state
     labels = sorted(shown.alert.labels.items())
     return (not alert_state.is_firing, -alert_state.severity.rank, alert_state.starts_at, labels)
 
 
-def find_shared(incident: Incident, alerts: Sequence[Shown]) -> dict[str, str]:
+def find_shared_labels(incident: Incident, alerts: Sequence[AlertView]) -> dict[str, str]:
     return shared_labels(incident, (shown.alert for shown in alerts))
 
 
-def render_alerts(incident: Incident, alerts: Sequence[Shown], budget: Budget) -> list[Block]:
+def render_alerts(incident: Incident, alerts: Sequence[AlertView], budget: BlockBudget) -> list[Block]:
     """Return the first alerts in full, as many as *budget* takes, and a line counting the others."""
-    if not budget.take(section(f"… and {count_rest(incident)} more")):
+    if not budget.try_add_block(section(f"… and {count_rest(incident)} more")):
         return []
-    shared, summary = find_shared(incident, alerts), find_heading(incident).summary
+    shared, summary = find_shared_labels(incident, alerts), find_heading(incident).summary
     blocks: list[Block] = []
     for shown in alerts[:MAX_IN_FULL]:
         block = section(_in_full(shown, shared, summary))
-        if not budget.take(block):
+        if not budget.try_add_block(block):
             break
         blocks.append(block)
     rest = count_rest(incident, alerts[: len(blocks)])
     return [*blocks, section(rest)] if rest else blocks
 
 
-def count_rest(incident: Incident, said: Sequence[Shown] = ()) -> str:
+def count_rest(incident: Incident, said: Sequence[AlertView] = ()) -> str:
     """Return the count of the alerts that are not among those *said*; empty when there are none."""
     truncated = incident.truncated
     rest = incident.total - truncated - len(said)
@@ -83,22 +83,22 @@ def count_rest(incident: Incident, said: Sequence[Shown] = ()) -> str:
     return ", ".join(filter(None, (f"{counted} ({firing} firing)", left_out)))
 
 
-def _in_full(shown: Shown, shared: Collection[str], summary: str) -> str:
+def _in_full(shown: AlertView, shared: Collection[str], summary: str) -> str:
     alert = shown.alert
     said = [_head(shown), render_labels(own_labels(alert, shown.alert_state, shared), _MAX_LABELS)]
-    own = line(alert.summary, _MAX_SUMMARY)
+    own = escape_line(alert.summary, _MAX_SUMMARY)
     if shown.alert_state.is_firing:
-        said += [own if own != line(summary, _MAX_SUMMARY) else "", _description(alert)]
+        said += [own if own != escape_line(summary, _MAX_SUMMARY) else "", _description(alert)]
     return "\n".join(filter(None, said))
 
 
-def _head(shown: Shown) -> str:
+def _head(shown: AlertView) -> str:
     alert, alert_state = shown.alert, shown.alert_state
     name = bold(alert.name, _MAX_NAME) or _NAMELESS
-    when = f"since {moment(alert_state.starts_at)}"
+    when = f"since {format_timestamp(alert_state.starts_at)}"
     mark = severity_mark(alert_state.severity)
     if not alert_state.is_firing:
-        mark, when = "✅", f"resolved {moment(alert_state.ends_at)}"
+        mark, when = "✅", f"resolved {format_timestamp(alert_state.ends_at)}"
     source = f" · {link(alert.generator_url, 'Prometheus')}" if is_link(alert.generator_url) else ""
     return f"{mark} {name} {when}{source}"
 
@@ -108,15 +108,15 @@ def _description(alert: Alert) -> str:
     for key in ("description", "message"):
         text = alert.annotations.get(key, "").strip()
         if text and text != alert.summary:
-            return words(text, _MAX_DESCRIPTION)
+            return escape_text(text, _MAX_DESCRIPTION)
     return ""
 
 
-def short_lines(alerts: Sequence[Shown], shared: Collection[str] = ()) -> Iterator[str]:
+def short_lines(alerts: Sequence[AlertView], shared: Collection[str] = ()) -> Iterator[str]:
     """Yield one line for each of the first alerts."""
     for shown in alerts[:MAX_IN_SHORT]:
         mark = severity_mark(shown.alert_state.severity) if shown.alert_state.is_firing else "✅"
         labels = render_labels(own_labels(shown.alert, shown.alert_state, shared), 100)
-        summary = line(shown.alert.summary, 80)
+        summary = escape_line(shown.alert.summary, 80)
         name = bold(shown.alert.name, 60) or _NAMELESS
         yield " ".join(filter(None, (mark, name, labels, f"· {summary}" if summary else "")))

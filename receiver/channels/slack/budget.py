@@ -18,7 +18,7 @@ def measure(blocks: Sequence[Block]) -> int:
     return len(dumps(list(blocks), ensure_ascii=False))
 
 
-class Budget:
+class BlockBudget:
     """The room left in one message; what was once taken is not given back."""
 
     def __init__(self, characters: int = MAX_TOTAL, blocks: int = MAX_BLOCKS) -> None:
@@ -26,15 +26,15 @@ class Budget:
         self.blocks = blocks
 
     @classmethod
-    def beside(cls, taken: Sequence[Block]) -> Budget:
+    def remaining(cls, used: Sequence[Block]) -> BlockBudget:
         """Return what is left of a message that already has the blocks *taken*."""
-        return cls(MAX_TOTAL - measure(taken), MAX_BLOCKS - len(taken))
+        return cls(MAX_TOTAL - measure(used), MAX_BLOCKS - len(used))
 
-    def keep(self, characters: int) -> Budget:
+    def reserve_characters(self, characters: int) -> BlockBudget:
         """Return a budget of its own that leaves *characters* and a block of this one alone."""
-        return Budget(self.characters - characters, self.blocks - 1)
+        return BlockBudget(self.characters - characters, self.blocks - 1)
 
-    def take(self, block: Block) -> bool:
+    def try_add_block(self, block: Block) -> bool:
         """Tell whether *block* still fits, and count it if so."""
         cost = measure([block]) - 2 + _SEPARATOR
         if cost > self.characters or self.blocks < 1:
@@ -44,7 +44,7 @@ class Budget:
         return True
 
 
-def pack(pieces: Sequence[str], budget: Budget) -> tuple[list[Block], int]:
+def pack_sections(pieces: Sequence[str], budget: BlockBudget) -> tuple[list[Block], int]:
     """Return sections holding *pieces*, each whole, as many as fit; and how many were left out.
 
     Stops at the first that doesn't fit, so the order holds and nothing is shown out of its place.
@@ -54,15 +54,15 @@ def pack(pieces: Sequence[str], budget: Budget) -> tuple[list[Block], int]:
         if texts and len(texts[-1]) + 1 + len(piece) <= MAX_SECTION:
             cost = len(dumps(piece, ensure_ascii=False))  # its two quotes pay for the line end
             if cost > budget.characters:
-                return _sections(texts), len(pieces) - number
+                return _render_sections(texts), len(pieces) - number
             budget.characters -= cost
             texts[-1] += f"\n{piece}"
-        elif len(piece) <= MAX_SECTION and budget.take(section(piece)):
+        elif len(piece) <= MAX_SECTION and budget.try_add_block(section(piece)):
             texts.append(piece)
         else:
-            return _sections(texts), len(pieces) - number
-    return _sections(texts), 0
+            return _render_sections(texts), len(pieces) - number
+    return _render_sections(texts), 0
 
 
-def _sections(texts: Sequence[str]) -> list[Block]:
+def _render_sections(texts: Sequence[str]) -> list[Block]:
     return [section(text) for text in texts]

@@ -19,7 +19,7 @@ _SILENT: Final = logging.getLogger("receiver.channels.slack.sdk")
 _SILENT.setLevel(logging.CRITICAL)
 
 
-class Client:
+class SlackClient:
     """Calls methods of the Web API. Threads may share it."""
 
     def __init__(self, token: Secret, base_url: str, timeout_s: float) -> None:
@@ -35,22 +35,22 @@ class Client:
 
     def post(self, method: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Call a writing method with a JSON body; return Slack's answer or raise a DeliveryError."""
-        return self._call(method, json=dict(arguments))
+        return self._call_method(method, json=dict(arguments))
 
     def get(self, method: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
         """Call a reading method, which takes no JSON."""
-        return self._call(method, params=dict(arguments))
+        return self._call_method(method, params=dict(arguments))
 
-    def _call(self, method: str, **body: dict[str, Any]) -> dict[str, Any]:
+    def _call_method(self, method: str, **body: dict[str, Any]) -> dict[str, Any]:
         with slack_errors():
-            answer = self._web.api_call(method, **body)  # type: ignore[arg-type]
-            data = answer.data
+            response = self._web.api_call(method, **body)  # type: ignore[arg-type]
+            data = response.data
         if not isinstance(data, dict):
             raise TemporaryDeliveryError("not_json", maybe_sent=True)
         return data
 
 
-def post_words(url: str, message: Mapping[str, Any], timeout_s: float) -> None:
+def post_response(url: str, message: Mapping[str, Any], timeout_s: float) -> None:
     """Post *message* to a response_url, which needs no token; raises a DeliveryError."""
     webhook = WebhookClient(
         url,
@@ -60,12 +60,12 @@ def post_words(url: str, message: Mapping[str, Any], timeout_s: float) -> None:
     )
     webhook.proxy = None
     with slack_errors():
-        answer = webhook.send_dict(dict(message))
-    if answer.status_code != 200:
-        raise PermanentDeliveryError(f"http_{answer.status_code}", one_line(str(answer.body), 200))
+        response = webhook.send_dict(dict(message))
+    if response.status_code != 200:
+        raise PermanentDeliveryError(f"http_{response.status_code}", one_line(str(response.body), 200))
 
 
-def items(page: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+def list_objects(page: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
     """Return the objects in a page's list *name*; whatever else is there is left out."""
     found = page.get(name)
     return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []

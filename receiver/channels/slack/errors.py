@@ -16,7 +16,7 @@ from receiver.errors import PermanentDeliveryError, Refusal, TemporaryDeliveryEr
 from receiver.text import one_line
 
 # Formatting that Slack refuses; a lower rung of the ladder may pass.
-REFUSED_FORMATS = frozenset(
+FORMAT_ERRORS = frozenset(
     {
         "attachment_payload_limit_exceeded",
         "block_mismatch",
@@ -32,7 +32,7 @@ REFUSED_FORMATS = frozenset(
 )
 # These pass by themselves: a limit, a fault inside of Slack, a workspace or channel that is being moved.
 # A code in no list of this module counts as one of them, so that a new one loses no alert.
-TEMPORARY = frozenset(
+TEMPORARY_ERRORS = frozenset(
     {
         "external_channel_migrating",
         "fatal_error",
@@ -184,10 +184,10 @@ _REQUEST = frozenset(
 )
 # What each code that is refused for good is about.
 # https://docs.slack.dev/reference/methods/chat.postMessage, …/chat.update and those that are only read
-HOPELESS: Mapping[str, Refusal] = {
+PERMANENT_ERRORS: Mapping[str, Refusal] = {
     code: kind
     for codes, kind in (
-        (REFUSED_FORMATS | _REQUEST, Refusal.CONTENT),
+        (FORMAT_ERRORS | _REQUEST, Refusal.CONTENT),
         (_CREDENTIALS, Refusal.CREDENTIALS),
         (_TARGET_GONE, Refusal.TARGET_GONE),
         (_MESSAGE_GONE, Refusal.MESSAGE_GONE),
@@ -211,9 +211,9 @@ def slack_errors() -> Iterator[None]:
     try:
         yield
     except SlackApiError as error:
-        raise _refusal(error) from error
+        raise _convert_api_error(error) from error
     except (URLError, OSError) as error:
-        raise _no_answer(error) from error
+        raise _convert_network_error(error) from error
     except (InvalidURL, UnicodeEncodeError, SlackClientError) as error:
         # Their text may hold the token, as a header that can't be written.
         raise PermanentDeliveryError("bad_request", type(error).__name__) from None
@@ -226,13 +226,13 @@ def slack_errors() -> Iterator[None]:
         raise PermanentDeliveryError("bad_request", type(error).__name__) from None
 
 
-def _refusal(error: SlackApiError) -> TemporaryDeliveryError | PermanentDeliveryError:
+def _convert_api_error(error: SlackApiError) -> TemporaryDeliveryError | PermanentDeliveryError:
     status = int(error.response.status_code)
     code = _code(error)
     if status == 429 or code in ("ratelimited", "rate_limited"):
         return TemporaryDeliveryError("rate_limited", retry_after=_retry_after(error) or _WAIT_S)
-    if code in HOPELESS:
-        return PermanentDeliveryError(code, _detail(error), kind=HOPELESS[code])
+    if code in PERMANENT_ERRORS:
+        return PermanentDeliveryError(code, _detail(error), kind=PERMANENT_ERRORS[code])
     wait = _retry_after(error)
     if not code:
         reason = "not_json" if status == 200 else f"http_{status}"
@@ -253,10 +253,10 @@ def _detail(error: SlackApiError) -> str:
     data = error.response.data if isinstance(error.response.data, dict) else {}
     metadata = data.get("response_metadata")
     messages = metadata.get("messages") if isinstance(metadata, dict) else None
-    said = [str(message) for message in messages[:5]] if isinstance(messages, list) else []
+    details = [str(message) for message in messages[:5]] if isinstance(messages, list) else []
     if isinstance(data.get("needed"), str):
-        said.append(f"needs the scope {data['needed']}")
-    return one_line("; ".join(said), 500)
+        details.append(f"needs the scope {data['needed']}")
+    return one_line("; ".join(details), 500)
 
 
 def _retry_after(error: SlackApiError) -> float:
@@ -268,15 +268,15 @@ def _retry_after(error: SlackApiError) -> float:
     return min(wait, _LONGEST_WAIT_S) if wait > 0 else 0.0
 
 
-def _no_answer(error: OSError) -> TemporaryDeliveryError | PermanentDeliveryError:
+def _convert_network_error(error: OSError) -> TemporaryDeliveryError | PermanentDeliveryError:
     cause = error.reason if isinstance(error, URLError) else error
     detail = one_line(str(cause), 200)
     if isinstance(cause, str) and "unknown url type" in cause:
         return PermanentDeliveryError("bad_request", detail)
-    return TemporaryDeliveryError("no_answer", detail, maybe_sent=not _never_left(cause))
+    return TemporaryDeliveryError("no_answer", detail, maybe_sent=not _was_never_sent(cause))
 
 
-def _never_left(cause: object) -> bool:
+def _was_never_sent(cause: object) -> bool:
     """Tell whether the request can't have left us: nobody was there to take it."""
     if isinstance(cause, (ConnectionRefusedError, socket.gaierror, ssl.SSLCertVerificationError)):
         return True

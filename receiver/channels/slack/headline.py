@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from receiver.channels.slack.blocks import MAX_HEADER
-from receiver.channels.slack.mrkdwn import moment
+from receiver.channels.slack.mrkdwn import format_timestamp
 from receiver.channels.slack.people import MAX_BY, render_person
 from receiver.clock import format_duration
 from receiver.domain.alert import Severity
@@ -71,29 +71,29 @@ def count_sent(incident: Incident) -> str:
 
 def history(incident: Incident, *, is_edit: bool = False) -> str:
     """Return when it opened and what became of it, as mrkdwn on one line; in an edit with mentions."""
-    said = [f"Opened {moment(incident.opened_at)}"]
+    said = [f"Opened {format_timestamp(incident.opened_at)}"]
     if incident.generation:
         times = "once" if incident.generation == 1 else f"{incident.generation} times"
-        said.append(f"reopened {times}, last {moment(incident.reopened_at)}")
+        said.append(f"reopened {times}, last {format_timestamp(incident.reopened_at)}")
     if incident.is_acknowledged:
-        said.append(tell_acknowledged(incident, is_edit=is_edit))
+        said.append(format_acknowledged(incident, is_edit=is_edit))
     if incident.is_resolved:
-        said.append(f"{tell_resolved(incident, is_edit=is_edit)}, after {lasted(incident)}")
+        said.append(f"{format_resolved(incident, is_edit=is_edit)}, after {lasted(incident)}")
     return " · ".join(said)
 
 
-def tell_acknowledged(incident: Incident, *, is_edit: bool = False) -> str:
+def format_acknowledged(incident: Incident, *, is_edit: bool = False) -> str:
     """Return who has it since when, and until when if that is limited."""
     by = render_person(incident.acknowledged_by, incident.acknowledged_ref, is_edit=is_edit)
     if incident.snoozed_until:
-        return f"snoozed by {by} until {moment(incident.snoozed_until)}"
-    return f"acknowledged by {by} {moment(incident.acknowledged_at)}"
+        return f"snoozed by {by} until {format_timestamp(incident.snoozed_until)}"
+    return f"acknowledged by {by} {format_timestamp(incident.acknowledged_at)}"
 
 
-def tell_resolved(incident: Incident, *, is_edit: bool = False) -> str:
+def format_resolved(incident: Incident, *, is_edit: bool = False) -> str:
     """Return since when it is over, and who closed it if somebody did."""
     by = render_person(incident.resolved_by, incident.resolved_ref, is_edit=is_edit)
-    return f"resolved{f' by {by}' if incident.resolved_by else ''} {moment(incident.resolved_at)}"
+    return f"resolved{f' by {by}' if incident.resolved_by else ''} {format_timestamp(incident.resolved_at)}"
 
 
 def lasted(incident: Incident) -> str:

@@ -23,22 +23,24 @@ def shared_labels(incident: Incident, alerts: Iterable[Alert]) -> dict[str, str]
         else:
             shared = {key: value for key, value in shared.items() if alert.labels.get(key) == value}
     every = {**incident.group_labels, **(shared or {})}
-    return _unsaid(every, severity)
+    return _without_stated(every, severity)
 
 
 def own_labels(alert: Alert, alert_state: AlertState, shared: Collection[str]) -> dict[str, str]:
     """Return what tells *alert* from the others."""
     return {
-        key: value for key, value in _unsaid(alert.labels, alert_state.severity).items() if key not in shared
+        key: value
+        for key, value in _without_stated(alert.labels, alert_state.severity).items()
+        if key not in shared
     }
 
 
-def _unsaid(labels: Mapping[str, str], severity: Severity) -> dict[str, str]:
+def _without_stated(labels: Mapping[str, str], severity: Severity) -> dict[str, str]:
     """Return the labels in order, without what is said in words: the name, and the *severity* as it was
     read. Where another word was sent, that word stays.
     """
-    is_said = severity is not Severity.NONE and normalize_word(labels.get(LABEL, "")) == severity
-    said = {"alertname", LABEL} if is_said else {"alertname"}
+    is_stated = severity is not Severity.NONE and normalize_word(labels.get(LABEL, "")) == severity
+    said = {"alertname", LABEL} if is_stated else {"alertname"}
     return {key: value for key, value in sorted(labels.items()) if key not in said}
 
 

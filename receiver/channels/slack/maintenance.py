@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from receiver.channels.slack.mrkdwn import moment
+from receiver.channels.slack.mrkdwn import format_timestamp
 from receiver.domain.escalation import EscalationState
 from receiver.domain.incident import Incident
 from receiver.domain.messages import is_in_maintenance
@@ -12,4 +12,4 @@ def render_maintenance(incident: Incident, escalation: EscalationState) -> str:
     """Return until when nobody is paged; empty where nobody would be."""
     if not is_in_maintenance(incident, escalation):
         return ""
-    return f"🔧 Maintenance until {moment(escalation.paused_until)}: nobody is paged"
+    return f"🔧 Maintenance until {format_timestamp(escalation.paused_until)}: nobody is paged"

@@ -8,7 +8,7 @@ from typing import Final
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from receiver.channels.slack.mrkdwn import code, escape, is_link, line, link
+from receiver.channels.slack.mrkdwn import code, escape, escape_line, is_link, link
 
 # A sentence longer than this is not read in a chat; and parsing is not for free.
 MAX_SOURCE = 6000
@@ -66,7 +66,7 @@ def _piece(token: Token) -> str:
 
 
 def _link(url: str, label: str) -> str:
-    return link(url, label) if is_link(url) else line(label, 1000)
+    return link(url, label) if is_link(url) else escape_line(label, 1000)
 
 
 def _html(tag: str) -> str:

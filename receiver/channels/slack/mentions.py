@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from receiver.channels.slack.mrkdwn import line, moment, unmentioned
+from receiver.channels.slack.mrkdwn import disable_mentions, escape_line, format_timestamp
 from receiver.channels.slack.people import MAX_BY, is_user
 from receiver.domain.person import OnCallPerson
 
@@ -19,14 +19,16 @@ def mention(address: str) -> str:
         return f"<@{name}>"
     if _USERGROUP.fullmatch(name):
         return f"<!subteam^{name}>"
-    return f"@{line(name, 80)}" if name else ""
+    return f"@{escape_line(name, 80)}" if name else ""
 
 
 def mention_on_call(people: tuple[OnCallPerson, ...]) -> str:
     """Return who stands for the responder: mentioned where Slack knows them, else by name."""
     names = [
-        f"<@{person.slack_id}>" if is_user(person.slack_id) else unmentioned(line(person.name, MAX_BY))
+        f"<@{person.slack_id}>"
+        if is_user(person.slack_id)
+        else disable_mentions(escape_line(person.name, MAX_BY))
         for person in people[:_MAX_ON_CALL]
     ]
     as_of = max((person.as_of for person in people), default=0.0)
-    return ", ".join(names) + (f" (on call as of {moment(as_of)})" if as_of else "")
+    return ", ".join(names) + (f" (on call as of {format_timestamp(as_of)})" if as_of else "")

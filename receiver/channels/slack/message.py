@@ -12,7 +12,7 @@ from receiver.channels.slack.blocks import Block
 MAX_TEXT = 3000
 
 
-class Rung(IntEnum):
+class FormattingLevel(IntEnum):
     """A rung of the ladder that is gone down when Slack refuses what a message is made of."""
 
     FULL = 0

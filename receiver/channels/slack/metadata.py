@@ -10,7 +10,7 @@ from receiver.domain.notification import Notification
 EVENT_TYPE = "incident"
 
 
-def mark(notification: Notification) -> dict[str, Any]:
+def metadata_for(notification: Notification) -> dict[str, Any]:
     """Return the metadata for the notification's message.
 
     A reply is also told by what it shows: later ones of its key tell of later alerts. A message
@@ -23,6 +23,6 @@ def mark(notification: Notification) -> dict[str, Any]:
     return {"event_type": EVENT_TYPE, "event_payload": payload}
 
 
-def has_mark(message: Any, notification: Notification) -> bool:
+def matches_metadata(message: Any, notification: Notification) -> bool:
     """Tell whether *message*, as Slack gives it back, is the notification's."""
-    return isinstance(message, dict) and message.get("metadata") == mark(notification)
+    return isinstance(message, dict) and message.get("metadata") == metadata_for(notification)

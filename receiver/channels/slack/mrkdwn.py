@@ -16,7 +16,7 @@ from receiver.text import clean, cut, find_real_host, is_web_link, one_line
 # A link is shown whole or not at all; generator URLs of long queries would eat the message.
 MAX_URL = 1500
 _HALF_ENTITY = re.compile(r"&[a-z]*$")
-_LAST_MOMENT = 253402300799  # the year 9999, the last that datetime can name
+_MAX_TIMESTAMP = 253402300799  # the year 9999, the last that datetime can name
 
 
 def plain(text: str) -> str:
@@ -38,39 +38,39 @@ def cut_escaped(text: str, limit: int) -> str:
 
 def join_lines(lines: Iterable[str], limit: int) -> str:
     """Return the lines that fit in *limit* characters, each whole: half a link is none."""
-    said: list[str] = []
+    fitting: list[str] = []
     for each in filter(None, lines):
         if len(each) + 1 <= limit:
-            said.append(each)
+            fitting.append(each)
             limit -= len(each) + 1
-    return "\n".join(said)
+    return "\n".join(fitting)
 
 
-def line(text: str, limit: int) -> str:
+def escape_line(text: str, limit: int) -> str:
     """Return stranger's *text* escaped, on one line, in at most *limit* characters."""
-    return cut_escaped(escape(one_line(text[: _enough(limit)], limit)), limit)
+    return cut_escaped(escape(one_line(text[: _source_limit(limit)], limit)), limit)
 
 
-def words(text: str, limit: int) -> str:
+def escape_text(text: str, limit: int) -> str:
     """Return stranger's *text* escaped with its line ends, blank lines dropped, within *limit*."""
-    lines = (" ".join(part.split()) for part in clean(text[: _enough(limit)]).split("\n"))
+    lines = (" ".join(part.split()) for part in clean(text[: _source_limit(limit)]).split("\n"))
     return cut_escaped(escape(cut("\n".join(filter(None, lines)), limit)), limit)
 
 
-def _enough(limit: int) -> int:
+def _source_limit(limit: int) -> int:
     """Return how much of a text to look at for *limit* characters of it, blanks aside."""
     return 8 * limit + 200
 
 
 def code(text: str, limit: int) -> str:
     """Return stranger's *text* as a code span; a backtick would end it, so it becomes a quote."""
-    inner = line(text[: _enough(limit)].replace("`", "'"), max(1, limit - 2))
+    inner = escape_line(text[: _source_limit(limit)].replace("`", "'"), max(1, limit - 2))
     return f"`{inner}`" if inner else "`(empty)`"
 
 
 def bold(text: str, limit: int) -> str:
     """Return stranger's *text* in bold, on one line; empty when there is none."""
-    inner = line(text, max(1, limit - 2))
+    inner = escape_line(text, max(1, limit - 2))
     return f"*{inner}*" if inner else ""
 
 
@@ -83,20 +83,20 @@ def link(url: str, label: str) -> str:
     """Return a link to *url*; the bare label where *url* is none that can be shown. Where the label reads as
     the address of another host, the real one is said behind it.
     """
-    inner = line(label.replace("|", "¦"), 200)
+    inner = escape_line(label.replace("|", "¦"), 200)
     if not is_link(url):
         return inner
     real = find_real_host(label, url)
-    return f"<{escape(url)}|{inner or 'link'}>" + (f" ({line(real, 100)})" if real else "")
+    return f"<{escape(url)}|{inner or 'link'}>" + (f" ({escape_line(real, 100)})" if real else "")
 
 
-def moment(at: float) -> str:
+def format_timestamp(at: float) -> str:
     """Return the moment as each reader's own zone shows it; in UTC where Slack can't."""
-    stamp = min(max(0, int(at)), _LAST_MOMENT)
+    stamp = min(max(0, int(at)), _MAX_TIMESTAMP)
     fallback = datetime.fromtimestamp(stamp, UTC).strftime("%Y-%m-%d %H:%M UTC")
     return f"<!date^{stamp}^{{date_short_pretty}} {{time}}|{fallback}>"
 
 
-def unmentioned(text: str) -> str:
+def disable_mentions(text: str) -> str:
     """Return *text* so that not even `link_names` finds a name in it: each @ is set apart."""
     return text.replace("@", "@\u200b")

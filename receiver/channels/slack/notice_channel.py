@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from receiver.channels.slack.message import MAX_TEXT, Message
-from receiver.channels.slack.mrkdwn import join_lines, line
-from receiver.channels.slack.poster import MessageMetadata, Poster
+from receiver.channels.slack.mrkdwn import escape_line, join_lines
+from receiver.channels.slack.poster import MessageMetadata, MessagePoster
 from receiver.domain.delivery import Receipt
 from receiver.domain.notice import MAX_LINE, NoticeMessage
 
@@ -16,7 +16,7 @@ _ROOM = MAX_LINE + 60
 class SlackNotices:
     """Posts notices in one *channel* by a *poster*, once for each call. Raises DeliveryErrors."""
 
-    def __init__(self, channel: str, poster: Poster) -> None:
+    def __init__(self, channel: str, poster: MessagePoster) -> None:
         self._channel = channel
         self._poster = poster
 
@@ -33,7 +33,7 @@ class SlackNotices:
 
 def render_notice(message: NoticeMessage) -> str:
     """Return the message's text; alert names in it come from strangers, and ping nobody."""
-    lines = [line(each, _ROOM) for each in message.lines]
+    lines = [escape_line(each, _ROOM) for each in message.lines]
     if len(lines) == 1:
         return join_lines([f"🛠 {lines[0]}"], MAX_TEXT)
     return join_lines([_HEAD, *(f"• {each}" for each in lines)], MAX_TEXT)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from receiver.channels.slack.mrkdwn import line
+from receiver.channels.slack.mrkdwn import escape_line
 
 MAX_BY = 40
 _USER = re.compile(r"[UW](?=[A-Z]*\d)[A-Z0-9]{3,20}")
@@ -20,4 +20,4 @@ def render_person(name: str, slack_id: str = "", *, is_edit: bool = False) -> st
 
     An edit notifies nobody; anything newly posted would, so there it is the bare name.
     """
-    return f"<@{slack_id}>" if is_edit and is_user(slack_id) else line(name, MAX_BY)
+    return f"<@{slack_id}>" if is_edit and is_user(slack_id) else escape_line(name, MAX_BY)

@@ -11,19 +11,24 @@ from msgspec.structs import replace
 from slack_sdk.errors import SlackObjectFormationError
 
 from receiver import clock as real_clock
-from receiver.channels.slack.aside import FOUND_ASIDE, is_for_thread, render_aside, tell_aside
-from receiver.channels.slack.client import Client
-from receiver.channels.slack.directory import Directory
-from receiver.channels.slack.errors import REFUSED_FORMATS
+from receiver.channels.slack.aside import (
+    FOUND_OUTSIDE_THREAD,
+    format_outside_thread_note,
+    is_thread_refusal,
+    render_outside_thread,
+)
+from receiver.channels.slack.client import SlackClient
+from receiver.channels.slack.directory import ChannelDirectory
+from receiver.channels.slack.errors import FORMAT_ERRORS
 from receiver.channels.slack.history import find_ts
-from receiver.channels.slack.message import Message, Rung
+from receiver.channels.slack.message import FormattingLevel, Message
 from receiver.channels.slack.references import Reference, parse_reference, permalink
 from receiver.domain.delivery import Receipt
 from receiver.errors import DeliveryError, PermanentDeliveryError, Refusal, TemporaryDeliveryError
 from receiver.text import one_line
 
 Record = Callable[[Mapping[str, object]], None]
-Render = Callable[[Rung], Message]
+Render = Callable[[FormattingLevel], Message]
 
 _LOG = logging.getLogger(__name__)
 # Clocks of ours and Slack's differ; looking back too far finds nothing wrong, as marks are exact.
@@ -44,7 +49,7 @@ class MessageMetadata:
         return {"event_type": self.kind, "event_payload": {self.kind: self.id, **self.extra}}
 
 
-class Poster(Protocol):
+class MessagePoster(Protocol):
     """Sends once for each call, and never sleeps. A *thread* is the reference of the message it hangs on."""
 
     def post_message(
@@ -61,9 +66,9 @@ class Poster(Protocol):
 class SlackPoster:
     """Posts to Slack. Threads may share one."""
 
-    def __init__(self, client: Client, clock: Callable[[], float] = real_clock.now) -> None:
+    def __init__(self, client: SlackClient, clock: Callable[[], float] = real_clock.now) -> None:
         self._client = client
-        self._directory = Directory(client, clock)
+        self._channel_directory = ChannelDirectory(client, clock)
         self._clock = clock
 
     def post_message(
@@ -82,7 +87,7 @@ class SlackPoster:
         }
         if not thread:
             receipt, reference = self._send_formatted("chat.postMessage", where, metadata, render)
-            self._directory.learn(channel, reference.channel)
+            self._channel_directory.remember_channel(channel, reference.channel)
             return receipt
         root = _require_reference(thread)
         where["channel"] = root.channel
@@ -91,14 +96,14 @@ class SlackPoster:
                 "chat.postMessage", {**where, "thread_ts": root.ts}, metadata, render, root.ts
             )[0]
         except PermanentDeliveryError as error:
-            if not is_for_thread(error):
+            if not is_thread_refusal(error):
                 raise
             _log_warning("slack's thread takes no reply", metadata, error)
-            note = tell_aside(error)
-        url = permalink(self._directory.find_team_url(), root)
+            note = format_outside_thread_note(error)
+        url = permalink(self._channel_directory.find_team_url(), root)
 
-        def render_in_channel(rung: Rung) -> Message:
-            return render_aside(render(rung), url, "this message")
+        def render_in_channel(level: FormattingLevel) -> Message:
+            return render_outside_thread(render(level), url, "this message")
 
         receipt, _ = self._send_formatted("chat.postMessage", where, metadata, render_in_channel)
         return replace(receipt, note="; ".join(filter(None, (note, receipt.note))))
@@ -121,8 +126,8 @@ class SlackPoster:
         root = parse_reference(thread)
         try:
             if root is not None and (ts := self._find_reply(metadata, root, oldest)):
-                return self._receipt({"channel": root.channel, "ts": ts}, thread_ts=root.ts)[0]
-            channel_id = root.channel if root is not None else self._directory.find_channel(channel)
+                return self._build_receipt({"channel": root.channel, "ts": ts}, thread_ts=root.ts)[0]
+            channel_id = root.channel if root is not None else self._channel_directory.find_channel(channel)
             if channel_id is None:
                 return None
             ts = self._search_messages(
@@ -131,15 +136,15 @@ class SlackPoster:
         except DeliveryError as error:
             _log_warning("slack could not be searched", metadata, error)
             return None
-        note = FOUND_ASIDE if thread else ""
-        return self._receipt({"channel": channel_id, "ts": ts}, note)[0] if ts else None
+        note = FOUND_OUTSIDE_THREAD if thread else ""
+        return self._build_receipt({"channel": channel_id, "ts": ts}, note)[0] if ts else None
 
     def _find_reply(self, metadata: MessageMetadata, root: Reference, oldest: str) -> str | None:
         where = {"channel": root.channel, "ts": root.ts, "oldest": oldest}
         try:
             return self._search_messages("conversations.replies", metadata, where)
         except PermanentDeliveryError as error:
-            if not is_for_thread(error):
+            if not is_thread_refusal(error):
                 raise
             return None
 
@@ -158,27 +163,27 @@ class SlackPoster:
         render: Render,
         thread_ts: str = "",
     ) -> tuple[Receipt, Reference]:
-        for rung in (Rung.FULL, Rung.PLAIN):
+        for level in (FormattingLevel.FULL, FormattingLevel.PLAIN):
             try:
-                content = _render_content(render(rung), is_edit=method == "chat.update")
-                answer = self._client.post(method, {**where, **content})
+                content = _render_content(render(level), is_edit=method == "chat.update")
+                response = self._client.post(method, {**where, **content})
             except (PermanentDeliveryError, SlackObjectFormationError) as error:
-                if isinstance(error, DeliveryError) and error.reason not in REFUSED_FORMATS:
+                if isinstance(error, DeliveryError) and error.reason not in FORMAT_ERRORS:
                     raise
                 _log_warning("slack refused the formatting", metadata, error)
             else:
-                note = "" if rung is Rung.FULL else "Slack refused the formatting: sent as plain"
-                return self._receipt(answer, note, thread_ts)
+                note = "" if level is FormattingLevel.FULL else "Slack refused the formatting: sent as plain"
+                return self._build_receipt(response, note, thread_ts)
         raise PermanentDeliveryError("invalid_blocks")
 
-    def _receipt(
-        self, answer: Mapping[str, Any], note: str = "", thread_ts: str = ""
+    def _build_receipt(
+        self, response: Mapping[str, Any], note: str = "", thread_ts: str = ""
     ) -> tuple[Receipt, Reference]:
         at = self._clock()
-        reference = parse_reference(f"{answer.get('channel')}:{answer.get('ts')}")
+        reference = parse_reference(f"{response.get('channel')}:{response.get('ts')}")
         if reference is None:
             raise TemporaryDeliveryError("odd_answer", "no channel or ts", maybe_sent=True)
-        link = permalink(self._directory.find_team_url(), reference, thread_ts)
+        link = permalink(self._channel_directory.find_team_url(), reference, thread_ts)
         return Receipt(at, str(reference), link=link, note=note), reference
 
 
@@ -220,7 +225,7 @@ class SimulatedPoster:
         message: str,
         thread: str = "",
     ) -> Receipt:
-        at, rendered = self._clock(), render(Rung.FULL)
+        at, rendered = self._clock(), render(FormattingLevel.FULL)
         self._record(
             {
                 "at": at,

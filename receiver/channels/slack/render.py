@@ -8,26 +8,30 @@ from functools import partial
 from slack_sdk.models.blocks import ButtonElement
 
 from receiver.channels.slack.alerts import (
-    Shown,
+    AlertView,
     count_rest,
-    find_shared,
+    find_shared_labels,
     render_alerts,
     short_lines,
     sort_alerts,
 )
 from receiver.channels.slack.blocks import Block, actions, button, context, header, section
-from receiver.channels.slack.budget import Budget
+from receiver.channels.slack.budget import BlockBudget
 from receiver.channels.slack.headline import headline, history
 from receiver.channels.slack.labels import render_labels
 from receiver.channels.slack.links import render_links
 from receiver.channels.slack.maintenance import render_maintenance
-from receiver.channels.slack.message import MAX_TEXT, Message, Rung
-from receiver.channels.slack.mrkdwn import cut_escaped, escape, is_link, join_lines, link, plain, words
+from receiver.channels.slack.message import MAX_TEXT, FormattingLevel, Message
+from receiver.channels.slack.mrkdwn import cut_escaped, escape, escape_text, is_link, join_lines, link, plain
 from receiver.channels.slack.replies import render_reply
 from receiver.channels.slack.runbook import render_runbook
-from receiver.channels.slack.silences import expire_buttons, render_hold, render_silences, render_stale
-from receiver.channels.slack.stand_ins import render_call, render_moved, render_place
-from receiver.channels.slack.steps import render_steps, render_troubles
+from receiver.channels.slack.silences import expire_buttons, render_silences, render_stale, render_suppression
+from receiver.channels.slack.stand_ins import (
+    render_fallback_mention,
+    render_fallback_notice,
+    render_moved_notice,
+)
+from receiver.channels.slack.steps import render_page_failures, render_steps
 from receiver.domain.action import FallbackMention, Post, Reply, Update
 from receiver.domain.delivery import Delivery
 from receiver.domain.heading import find_heading, format_more
@@ -43,46 +47,48 @@ _ROOM_FOR_COUNT = 60
 BUTTONS = "answers"  # the block_id by which a click on one of them comes back
 
 
-def render(notification: Notification, rung: Rung = Rung.FULL) -> Message:
+def render_message(notification: Notification, level: FormattingLevel = FormattingLevel.FULL) -> Message:
     """Return what Slack is sent for a Post, an Update or a Reply.
 
-    Each *rung* keeps every limit of Slack's; a lower one asks less of it.
+    Each *level* keeps every limit of Slack's; a lower one asks less of it.
     """
     if isinstance(notification.action, Reply):
-        return render_reply(notification, notification.action, rung)
+        return render_reply(notification, notification.action, level)
     if isinstance(notification.action, FallbackMention):
-        return render_call(notification, notification.action)
+        return render_fallback_mention(notification, notification.action)
     alerts = sort_alerts(notification.incident)
-    if rung is Rung.PLAIN:
+    if level is FormattingLevel.PLAIN:
         return Message(_plain(notification, alerts))
     text = "\n".join(filter(None, (_escaped_headline(notification.incident), _summary(notification))))
-    return Message(cut_escaped(text, MAX_TEXT), tuple(_blocks(notification, alerts, rung)))
+    return Message(cut_escaped(text, MAX_TEXT), tuple(_blocks(notification, alerts, level)))
 
 
-def _blocks(notification: Notification, alerts: list[Shown], rung: Rung) -> list[Block]:
+def _blocks(notification: Notification, alerts: list[AlertView], level: FormattingLevel) -> list[Block]:
     head, tail = list(_head(notification, alerts)), list(_tail(notification))
-    if rung is Rung.COMPACT:
+    if level is FormattingLevel.COMPACT:
         return [*head, section(count_rest(notification.incident) or "No alerts"), *tail]
-    budget = Budget.beside([*head, *tail])
-    kept = _runbook_cost(notification, Budget(min(_RUNBOOK_SHARE, budget.characters // 2), budget.blocks))
-    shown = render_alerts(notification.incident, alerts, budget.keep(kept))
-    return [*head, *shown, *tail, *_runbook(notification, Budget.beside([*head, *shown, *tail]))]
+    budget = BlockBudget.remaining([*head, *tail])
+    reserved = _runbook_cost(
+        notification, BlockBudget(min(_RUNBOOK_SHARE, budget.characters // 2), budget.blocks)
+    )
+    shown = render_alerts(notification.incident, alerts, budget.reserve_characters(reserved))
+    return [*head, *shown, *tail, *_runbook(notification, BlockBudget.remaining([*head, *shown, *tail]))]
 
 
-def _runbook_cost(notification: Notification, budget: Budget) -> int:
+def _runbook_cost(notification: Notification, budget: BlockBudget) -> int:
     """Return how much of *budget* the runbook would use."""
     before = budget.characters
     _runbook(notification, budget)
     return before - budget.characters
 
 
-def _runbook(notification: Notification, budget: Budget) -> list[Block]:
+def _runbook(notification: Notification, budget: BlockBudget) -> list[Block]:
     if notification.excerpt is None or notification.incident.is_resolved:
         return []
     return render_runbook(notification.excerpt, budget)
 
 
-def _head(notification: Notification, alerts: list[Shown]) -> Iterator[Block]:
+def _head(notification: Notification, alerts: list[AlertView]) -> Iterator[Block]:
     yield header(plain(headline(notification.incident)))
     said = "\n".join(
         filter(None, (_summary(notification), _labels(notification.incident, alerts, _MAX_LABELS)))
@@ -92,7 +98,7 @@ def _head(notification: Notification, alerts: list[Shown]) -> Iterator[Block]:
 
 
 def _tail(notification: Notification) -> Iterator[Block]:
-    for text in _standing(notification):
+    for text in _state_lines(notification):
         yield section(text)
     yield context([_history(notification)])
     if links := render_links(notification, _MAX_LINKS):
@@ -101,18 +107,18 @@ def _tail(notification: Notification) -> Iterator[Block]:
         yield actions(buttons, BUTTONS)
 
 
-def _standing(notification: Notification) -> Iterator[str]:
+def _state_lines(notification: Notification) -> Iterator[str]:
     """Yield how the escalation stands, what holds it, and what of it could not be delivered."""
     incident, escalation = notification.incident, notification.escalation
     yield from filter(
         None,
         (
             render_maintenance(incident, escalation),
-            render_place(notification),
-            render_hold(incident),
+            render_fallback_notice(notification),
+            render_suppression(incident),
             render_stale(incident, notification.now),
             render_steps(incident, escalation, is_edit=_is_edit(notification)),
-            render_troubles(incident, escalation),
+            render_page_failures(incident, escalation),
             render_silences(incident, notification.now),
         ),
     )
@@ -125,7 +131,7 @@ def _is_edit(notification: Notification) -> bool:
 def _buttons(notification: Notification) -> list[ButtonElement]:
     """Return the buttons that fit the state: what is resolved can only have a silence left to expire."""
     incident = notification.incident
-    if render_moved(notification):  # people answer where it goes on
+    if render_moved_notice(notification):  # people answer where it goes on
         return []
     expire = list(expire_buttons(incident, notification.now))
     if incident.is_resolved:
@@ -144,26 +150,29 @@ def _escaped_headline(incident: Incident) -> str:
 
 def _summary(notification: Notification) -> str:
     heading = find_heading(notification.incident)
-    said = words(heading.summary, _MAX_SUMMARY)
+    said = escape_text(heading.summary, _MAX_SUMMARY)
     return said + format_more(heading.more) if said else ""
 
 
-def _labels(incident: Incident, alerts: list[Shown], limit: int) -> str:
-    return render_labels(find_shared(incident, alerts), limit)
+def _labels(incident: Incident, alerts: list[AlertView], limit: int) -> str:
+    return render_labels(find_shared_labels(incident, alerts), limit)
 
 
 def _history(notification: Notification) -> str:
     """Return the incident's past on a line, and the message that this one stands in for."""
-    said, former = history(notification.incident, is_edit=_is_edit(notification)), _former(notification)
-    if moved := render_moved(notification):
+    said, replaced = (
+        history(notification.incident, is_edit=_is_edit(notification)),
+        _find_replaced_message(notification),
+    )
+    if moved := render_moved_notice(notification):
         return f"{said} · {moved}"
-    if not former:
+    if not replaced:
         return said
-    url = _permalink(notification.incident, former)
+    url = _permalink(notification.incident, replaced)
     return f"{said} · goes on from {link(url, 'an earlier message')}"
 
 
-def _former(notification: Notification) -> str:
+def _find_replaced_message(notification: Notification) -> str:
     """Return the reference of the message that could not be edited any more, if there is one."""
     action = notification.action
     if isinstance(action, Post):
@@ -180,17 +189,17 @@ def _permalink(incident: Incident, reference: str) -> str:
     return ""
 
 
-def _plain(notification: Notification, alerts: list[Shown]) -> str:
+def _plain(notification: Notification, alerts: list[AlertView]) -> str:
     """Return the message without blocks, in whole lines: the essential ones, then alerts."""
     incident = notification.incident
     head = [f"*{_escaped_headline(incident)}*", _summary(notification), _labels(incident, alerts, 300)]
-    tail = [*_standing(notification), _history(notification), render_links(notification, 600)]
+    tail = [*_state_lines(notification), _history(notification), render_links(notification, 600)]
     room = MAX_TEXT - sum(len(text) + 1 for text in (*head, *tail)) - _ROOM_FOR_COUNT
-    shown = list(_fitting(short_lines(alerts, find_shared(incident, alerts)), room))
+    shown = list(_fitting_lines(short_lines(alerts, find_shared_labels(incident, alerts)), room))
     return join_lines([*head, *shown, count_rest(incident, alerts[: len(shown)]), *tail], MAX_TEXT)
 
 
-def _fitting(lines: Iterator[str], room: int) -> Iterator[str]:
+def _fitting_lines(lines: Iterator[str], room: int) -> Iterator[str]:
     """Yield lines until the first that has no *room* left."""
     for each in lines:
         room -= len(each) + 1

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from receiver.channels.slack.alerts import find_shared, short_lines, sort_alerts
+from receiver.channels.slack.alerts import find_shared_labels, short_lines, sort_alerts
 from receiver.channels.slack.blocks import actions, button, section
 from receiver.channels.slack.headline import lasted, severity_mark, severity_word
 from receiver.channels.slack.mentions import mention, mention_on_call
-from receiver.channels.slack.message import MAX_TEXT, Message, Rung
-from receiver.channels.slack.mrkdwn import code, join_lines, line, moment, unmentioned
+from receiver.channels.slack.message import MAX_TEXT, FormattingLevel, Message
+from receiver.channels.slack.mrkdwn import code, disable_mentions, escape_line, format_timestamp, join_lines
 from receiver.channels.slack.people import MAX_BY, is_user
-from receiver.channels.slack.silences import render_hold
-from receiver.channels.slack.stand_ins import render_instead, render_left_open
+from receiver.channels.slack.silences import render_suppression
+from receiver.channels.slack.stand_ins import render_fallback_reply, render_left_open
 from receiver.channels.slack.steps import title
 from receiver.clock import format_duration
 from receiver.domain.action import Reply
@@ -25,7 +25,7 @@ from receiver.domain.policy import PAGERDUTY, SLACK, Step
 BUTTONS = "reminder"  # the block_id by which a click on its button comes back
 
 
-def render_reply(notification: Notification, reply: Reply, rung: Rung) -> Message:
+def render_reply(notification: Notification, reply: Reply, level: FormattingLevel) -> Message:
     """Return the words of one reply; a kind that is not known yet is the headline alone."""
     if reply.reply_kind == "step" and reply.step is not None:
         return Message(_step(notification, reply.step), links_names=True)
@@ -33,18 +33,18 @@ def render_reply(notification: Notification, reply: Reply, rung: Rung) -> Messag
         reply.reply_kind in ("page_delayed", "unconfirmed", "resolved_there", "instead")
         and reply.step is not None
     ):
-        return render_instead(notification, reply.reply_kind, reply.step)
+        return render_fallback_reply(notification, reply.reply_kind, reply.step)
     if reply.reply_kind == "joined":
-        return _joined(notification.incident, reply.fingerprints, rung)
+        return _joined(notification.incident, reply.fingerprints, level)
     if reply.reply_kind == "ack_reminder":
-        return _ack_reminder(notification.incident, notification.now, rung)
-    return Message(_say(notification, reply))
+        return _ack_reminder(notification.incident, notification.now, level)
+    return Message(_render_text(notification, reply))
 
 
-def _say(notification: Notification, reply: Reply) -> str:
-    word = _WORDS.get(reply.reply_kind)
-    if word is not None:
-        return word(notification.incident)
+def _render_text(notification: Notification, reply: Reply) -> str:
+    render_kind = _RENDERERS.get(reply.reply_kind)
+    if render_kind is not None:
+        return render_kind(notification.incident)
     if reply.reply_kind == "reopened":
         return _reopened(notification)
     if reply.reply_kind == "left_open":
@@ -66,7 +66,7 @@ def _step(notification: Notification, step: Step) -> str:
     receipt = current_delivery(incident, page_key(step)).receipt
     simulated = " (simulated)" if receipt is not None and receipt.is_simulated else ""
     heading = find_heading(incident)
-    what = unmentioned(line(heading.counted_name or heading.counted_summary, 100))
+    what = disable_mentions(escape_line(heading.counted_name or heading.counted_summary, 100))
     return (
         f"📟 {'Paging' if is_paged else 'Telling'} {who}{simulated}: {_why(notification, step)}\n"
         f"{severity_mark(incident.severity)} {severity_word(incident.severity)} · {what}"
@@ -83,22 +83,22 @@ def _why(notification: Notification, step: Step) -> str:
     return "firing again" if run.cause == "reopened" else "a new incident"
 
 
-def _joined(incident: Incident, fingerprints: tuple[str, ...], rung: Rung) -> Message:
+def _joined(incident: Incident, fingerprints: tuple[str, ...], level: FormattingLevel) -> Message:
     joined = sort_alerts(incident, frozenset(fingerprints))
     count = len(fingerprints)
     alerts = [shown.alert for shown in joined]
-    name = line(build_heading(alerts, incident.group_labels).counted_name, 100) if alerts else ""
+    name = escape_line(build_heading(alerts, incident.group_labels).counted_name, 100) if alerts else ""
     head = f"➕ {count} {'alert' if count == 1 else 'alerts'} joined{f' · {name}' if name else ''}"
-    shown = list(short_lines(joined, find_shared(incident, sort_alerts(incident))))
+    shown = list(short_lines(joined, find_shared_labels(incident, sort_alerts(incident))))
     rest = f"… and {count - len(shown)} more" if count > len(shown) else ""
     said = join_lines([head, *shown, rest], MAX_TEXT)
-    return Message(said) if rung is Rung.PLAIN else Message(head, (section(said),))
+    return Message(said) if level is FormattingLevel.PLAIN else Message(head, (section(said),))
 
 
 def _resolved(incident: Incident) -> str:
     if not incident.resolved_by:
         return f"✅ Resolved after {lasted(incident)}"
-    said = f"✅ Resolved by {line(incident.resolved_by, MAX_BY)} after {lasted(incident)}"
+    said = f"✅ Resolved by {escape_line(incident.resolved_by, MAX_BY)} after {lasted(incident)}"
     return f"{said}: {_still_firing(incident)}" if incident.firing else said
 
 
@@ -108,39 +108,39 @@ def _still_firing(incident: Incident) -> str:
 
 def _reopened(notification: Notification) -> str:
     incident = notification.incident
-    said = f"🔁 Firing again {moment(incident.reopened_at)}"
+    said = f"🔁 Firing again {format_timestamp(incident.reopened_at)}"
     if incident.over_for:
         said += f", {format_duration(incident.over_for)} after it resolved"
     if incident.is_acknowledged:
-        said += f" · still acknowledged by {line(incident.acknowledged_by, MAX_BY)}"
+        said += f" · still acknowledged by {escape_line(incident.acknowledged_by, MAX_BY)}"
     elif incident.former_by:
-        said += f" · {_former(notification)}, your acknowledgement ended when it resolved"
+        said += f" · {_format_former_responder(notification)}, your acknowledgement ended when it resolved"
     return said + (" · flapping: nobody is paged anew" if incident.is_flapping else "")
 
 
-def _former(notification: Notification) -> str:
+def _format_former_responder(notification: Notification) -> str:
     """Return who had it before it resolved: mentioned where Slack knows them."""
     incident = notification.incident
     if is_user(incident.former_ref):
         return mention(incident.former_ref)
-    return mention_on_call(notification.on_call) or line(incident.former_by, MAX_BY)
+    return mention_on_call(notification.on_call) or escape_line(incident.former_by, MAX_BY)
 
 
 def _reminder(incident: Incident, now: float) -> str:
     ago = format_duration(now - incident.resolved_at)
-    by = line(incident.resolved_by, MAX_BY)
+    by = escape_line(incident.resolved_by, MAX_BY)
     return f"⏰ Closed by {by} {ago} ago, but {_still_firing(incident)}"
 
 
-def _ack_reminder(incident: Incident, now: float, rung: Rung) -> Message:
+def _ack_reminder(incident: Incident, now: float, level: FormattingLevel) -> Message:
     """Return the reminder with a button that begins the acknowledgement's time anew."""
     ago = format_duration(now - incident.acknowledged_at)
-    by = line(incident.acknowledged_by, MAX_BY)
+    by = escape_line(incident.acknowledged_by, MAX_BY)
     said = (
         f"⏰ Acknowledged by {by} {ago} ago, and {_still_firing(incident)}. "
         "Paging goes on when as long again has passed, unless it is acknowledged again, snoozed or resolved"
     )
-    if rung is Rung.PLAIN:
+    if level is FormattingLevel.PLAIN:
         return Message(said)
     buttons = [button("Still on it", "acknowledge", incident.id, style="primary")]
     return Message(said, (section(said), actions(buttons, BUTTONS)))
@@ -156,23 +156,23 @@ def _renamed(label: str) -> str:
 def _silence_ends(incident: Incident, key: str) -> str:
     """Return the warning before a silence ends; *key* is `silence_ends:NUMBER`."""
     number = key.rpartition(":")[2]
-    note = next((note for note in incident.silences if str(note.number) == number), None)
-    if note is None or not note.until:
+    request = next((request for request in incident.silences if str(request.number) == number), None)
+    if request is None or not request.until:
         return f"🔔 A silence ends soon, and {_still_firing(incident)}"
-    by = line(note.by, MAX_BY)
-    return f"🔔 The silence by {by} ends {moment(note.until)}, and {_still_firing(incident)}"
+    by = escape_line(request.by, MAX_BY)
+    return f"🔔 The silence by {by} ends {format_timestamp(request.until)}, and {_still_firing(incident)}"
 
 
-def _held(incident: Incident) -> str:
-    return render_hold(incident) or "⏸ Nobody was paged for a while"
+def _suppressed(incident: Incident) -> str:
+    return render_suppression(incident) or "⏸ Nobody was paged for a while"
 
 
-def _not_asked(_incident: Incident) -> str:
+def _check_failed(_incident: Incident) -> str:
     return "⚠️ Alertmanager could not be asked whether this is silenced: paging all the same"
 
 
-_WORDS: dict[str, Callable[[Incident], str]] = {
+_RENDERERS: dict[str, Callable[[Incident], str]] = {
     "resolved": _resolved,
-    "held": _held,
-    "not_asked": _not_asked,
+    "held": _suppressed,
+    "not_asked": _check_failed,
 }

@@ -6,11 +6,19 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 
 from receiver.channels.slack.blocks import Block, actions, button, context, header, section
-from receiver.channels.slack.budget import Budget, pack
+from receiver.channels.slack.budget import BlockBudget, pack_sections
 from receiver.channels.slack.headline import severity_mark
 from receiver.channels.slack.mentions import mention
-from receiver.channels.slack.message import MAX_TEXT, Message, Rung
-from receiver.channels.slack.mrkdwn import bold, escape, is_link, join_lines, line, link, moment
+from receiver.channels.slack.message import MAX_TEXT, FormattingLevel, Message
+from receiver.channels.slack.mrkdwn import (
+    bold,
+    escape,
+    escape_line,
+    format_timestamp,
+    is_link,
+    join_lines,
+    link,
+)
 from receiver.channels.slack.people import MAX_BY
 from receiver.domain.person import Person
 from receiver.domain.review import Review, ReviewItem
@@ -28,10 +36,10 @@ _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct",
 _LINKS_A_ROW = (3, 1)
 
 
-def render_review(notification: ReviewNotification, rung: Rung = Rung.FULL) -> Message:
-    """Return the review as one message; with Rung.PLAIN without blocks, and so without its button."""
+def render_review(notification: ReviewNotification, level: FormattingLevel = FormattingLevel.FULL) -> Message:
+    """Return the review as one message; at level PLAIN without blocks, and so without its button."""
     title = _title(notification)
-    if rung is Rung.PLAIN:
+    if level is FormattingLevel.PLAIN:
         return Message(_plain(notification, title))
     firing = notification.record.review.still_firing
     return Message(
@@ -43,13 +51,13 @@ def _blocks(notification: ReviewNotification, title: str) -> list[Block]:
     head, tail = [header(title)], list(_tail(notification))
     review = notification.record.review
     # Whatever is left out is counted on a line, and so is what the review itself counts only.
-    beside = Budget.beside([*head, *tail, section(_rest(review, len(review.items)))])
+    beside = BlockBudget.remaining([*head, *tail, section(_rest(review, len(review.items)))])
     room, blocks = beside.characters, beside.blocks
     shown: list[Block] = []
     left_out = 0
     for links in _LINKS_A_ROW:
         rows = [_row(item, notification.public_url, links) for item in review.items]
-        shown, left_out = pack(rows, Budget(room, blocks))
+        shown, left_out = pack_sections(rows, BlockBudget(room, blocks))
         if not left_out:
             break
     rest = _rest(review, left_out)
@@ -82,7 +90,12 @@ def _row(item: ReviewItem, public_url: str, links: int) -> str:
     counts = _count(item.count, "alert")
     if item.still_firing:
         counts += f", {item.still_firing} still firing" if item.count > 1 else ", still firing"
-    rendered = [f"{mark} {name}", counts, f"last {moment(item.last_at)}", _incidents(item, public_url, links)]
+    rendered = [
+        f"{mark} {name}",
+        counts,
+        f"last {format_timestamp(item.last_at)}",
+        _incidents(item, public_url, links),
+    ]
     return " · ".join(filter(None, rendered))
 
 
@@ -117,13 +130,13 @@ def _links(notification: ReviewNotification) -> str:
 
 def _reviewed(record: ReviewRecord) -> str:
     who = _who(record.reviewed_by) if record.reviewed_by is not None else "somebody"
-    return f"✅ Reviewed by {who} {moment(record.reviewed_at)}"
+    return f"✅ Reviewed by {who} {format_timestamp(record.reviewed_at)}"
 
 
 def _who(person: Person) -> str:
     """Return the person's mention, which pings nobody in an edit; the name where Slack knows none."""
     mentioned = mention(person.slack_id) if person.slack_id else ""
-    return mentioned if mentioned.startswith("<@") else line(person.name, MAX_BY) or "somebody"
+    return mentioned if mentioned.startswith("<@") else escape_line(person.name, MAX_BY) or "somebody"
 
 
 def _plain(notification: ReviewNotification, title: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from receiver.channels.slack.poster import MessageMetadata, Poster
+from receiver.channels.slack.poster import MessageMetadata, MessagePoster
 from receiver.channels.slack.review import render_review
 from receiver.domain.delivery import Receipt
 from receiver.domain.review_record import ReviewNotification
@@ -13,7 +13,7 @@ from receiver.domain.review_record import ReviewNotification
 class SlackReviews:
     """Sends reviews by a *poster*, once for each call. Threads may share one. Raises DeliveryErrors."""
 
-    def __init__(self, poster: Poster) -> None:
+    def __init__(self, poster: MessagePoster) -> None:
         self._poster = poster
 
     def send_review(self, notification: ReviewNotification) -> Receipt:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from receiver.channels.slack.blocks import MAX_SECTION, Block, section
-from receiver.channels.slack.budget import Budget, pack
+from receiver.channels.slack.budget import BlockBudget, pack_sections
 from receiver.channels.slack.markdown import render_inline
-from receiver.channels.slack.mrkdwn import bold, escape, is_link, line, link
+from receiver.channels.slack.mrkdwn import bold, escape, escape_line, is_link, link
 from receiver.domain.runbook import Excerpt, Part, Section
 
 _BULLETS = ("•", "◦", "▪")
@@ -17,16 +17,16 @@ _FENCE = "```"
 _TOO_LONG = "… _(too long to show here)_"
 
 
-def render_runbook(excerpt: Excerpt, budget: Budget) -> list[Block]:
+def render_runbook(excerpt: Excerpt, budget: BlockBudget) -> list[Block]:
     """Return the excerpt as sections within *budget*; none where there is no room for a word."""
     pieces = list(_pieces(excerpt))
     if not pieces:
         return []
     rest = section(_rest(excerpt))
-    if not budget.take(rest):
+    if not budget.try_add_block(rest):
         return []
     head = f"📖 {bold('Runbook: ' + excerpt.name, 200)}"
-    shown, left_out = pack([f"{head}\n{pieces[0]}", *pieces[1:]], budget)
+    shown, left_out = pack_sections([f"{head}\n{pieces[0]}", *pieces[1:]], budget)
     is_cut = excerpt.is_cut or left_out or any(piece.endswith(_TOO_LONG) for piece in pieces)
     return [*shown, rest] if shown and is_cut else shown
 
@@ -76,7 +76,7 @@ def _fence(text: str) -> str:
 def _marker(part: Part) -> str:
     if part.marker in ("-", "*", "+"):
         return _BULLETS[min(max(part.depth, 1), len(_BULLETS)) - 1]
-    return line(part.marker, 10)
+    return escape_line(part.marker, 10)
 
 
 def _indent(part: Part) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from receiver import clock as real_clock
-from receiver.channels.slack.render import render
+from receiver.channels.slack.render import render_message
 from receiver.domain.action import Reply, Update
 from receiver.domain.delivery import Receipt
 from receiver.domain.notification import Notification
@@ -22,7 +22,7 @@ class SimulatedSlack:
 
     def send(self, notification: Notification) -> Receipt:
         """Record what Slack would have been sent; an edit keeps the message's reference."""
-        action, message = notification.action, render(notification)
+        action, message = notification.action, render_message(notification)
         reference = f"simulated:{notification.incident.id}:{action.key}"
         if isinstance(action, Update):
             reference = action.message

@@ -5,7 +5,7 @@ from __future__ import annotations
 from receiver.channels.slack.headline import severity_mark, severity_word
 from receiver.channels.slack.mentions import mention, mention_on_call
 from receiver.channels.slack.message import Message
-from receiver.channels.slack.mrkdwn import line, link, unmentioned
+from receiver.channels.slack.mrkdwn import disable_mentions, escape_line, link
 from receiver.channels.slack.steps import title
 from receiver.domain.action import FallbackMention, Post, Update
 from receiver.domain.delivery import Delivery
@@ -19,30 +19,34 @@ from receiver.domain.policy import PAGERDUTY, SLACK, Step
 _MAX_NAME = 80
 _MAX_REASON = 60
 # Whoever looks at the channel now: there is nobody we know by name.
-_ANYBODY = "<!here>"
+_HERE = "<!here>"
 
 
-def render_instead(notification: Notification, reply_kind: str, step: Step) -> Message:
+def render_fallback_reply(notification: Notification, reply_kind: str, step: Step) -> Message:
     """Return the reply where PagerDuty is out of reach (`page_delayed`), has no incident for a page
     that it took (`unconfirmed`) or lets a machine resolve it (`resolved_there`), or says who
     stands in (`instead`).
     """
     incident = notification.incident
     if reply_kind == "page_delayed":
-        reason = _reason(incident, step)
-        return _shout(incident, f"⚠️ PagerDuty can't be reached ({reason}): {_who(notification, step)}")
+        reason = _format_reason(incident, step)
+        return _render_mention(
+            incident, f"⚠️ PagerDuty can't be reached ({reason}): {_addressee(notification, step)}"
+        )
     if reply_kind == "unconfirmed":
-        text = f"⚠️ PagerDuty accepted the page and has no incident for it: {_who(notification, step)}"
+        text = f"⚠️ PagerDuty accepted the page and has no incident for it: {_addressee(notification, step)}"
         causes = "Likely a maintenance window, a disabled service or an event rule; the page is sent again"
-        return _shout(incident, f"{text}\n{causes}")
+        return _render_mention(incident, f"{text}\n{causes}")
     if reply_kind == "resolved_there":
-        text = f"⚠️ Something in PagerDuty resolves this page while it fires: {_who(notification, step)}"
+        text = f"⚠️ Something in PagerDuty resolves this page while it fires: {_addressee(notification, step)}"
         causes = "Look for auto-resolve of the service, an event rule or another integration"
-        return _shout(incident, f"{text}\n{causes}", _page_link(current_delivery(incident, page_key(step))))
+        return _render_mention(
+            incident, f"{text}\n{causes}", _page_link(current_delivery(incident, page_key(step)))
+        )
     target = step.responder.find_target(SLACK)
     who = " ".join(filter(None, (title(step), mention(target.address) if target else "")))
     verb = "Paging" if step.responder.find_target(PAGERDUTY) else "Telling"
-    return _shout(notification.incident, f"📟 {verb} {who} in place of who could not be reached")
+    return _render_mention(notification.incident, f"📟 {verb} {who} in place of who could not be reached")
 
 
 def render_left_open(incident: Incident, key: str) -> str:
@@ -55,9 +59,9 @@ def render_left_open(incident: Incident, key: str) -> str:
     verb = "acknowledge" if key.startswith("left_open:acknowledge") else "resolve"
     page = _page_link(event) or next(filter(None, map(_page_link, _list_pages(incident, event.target))), "")
     which = f"PagerDuty incident {page}" if page else "PagerDuty's incident for this"
-    who = line(name, _MAX_NAME)
+    who = escape_line(name, _MAX_NAME)
     if event.failed_at:
-        return f"⚠️ {which} ({who}) could not be told ({_short(event.reason)}): {verb} it by hand"
+        return f"⚠️ {which} ({who}) could not be told ({_shorten_reason(event.reason)}): {verb} it by hand"
     return f"⚠️ {which} ({who}) is still open after our resolves: {verb} it by hand"
 
 
@@ -70,35 +74,39 @@ def _page_link(event: Delivery) -> str:
     """Return PagerDuty's incident as a link, its id where it has no address; empty where none is known."""
     if event.check is None or not event.check.incident:
         return ""
-    name = line(event.check.incident, _MAX_NAME)
+    name = escape_line(event.check.incident, _MAX_NAME)
     return link(event.check.link, name) if event.check.link else name
 
 
-def render_call(notification: Notification, call: FallbackMention) -> Message:
+def render_fallback_mention(notification: Notification, fallback_mention: FallbackMention) -> Message:
     """Return the message by which the fallback channel is told a step of the escalation."""
     incident = notification.incident
-    if call.step is None:
-        return _shout(incident, f"⚠️ Not delivered ({_short(call.why)}): {_ANYBODY}")
-    failed = f"{title(call.step)} could not be told ({_short(call.why)})"
-    text = f"⚠️ {failed}: {_who(notification, call.step)}"
-    return _shout(incident, text, link(call.link, "message") if call.link else "")
+    if fallback_mention.step is None:
+        return _render_mention(
+            incident, f"⚠️ Not delivered ({_shorten_reason(fallback_mention.why)}): {_HERE}"
+        )
+    failed = f"{title(fallback_mention.step)} could not be told ({_shorten_reason(fallback_mention.why)})"
+    text = f"⚠️ {failed}: {_addressee(notification, fallback_mention.step)}"
+    return _render_mention(
+        incident, text, link(fallback_mention.link, "message") if fallback_mention.link else ""
+    )
 
 
-def render_place(notification: Notification) -> str:
+def render_fallback_notice(notification: Notification) -> str:
     """Return for which channel a message stands in, and why; empty for the incident's own message."""
     incident, action = notification.incident, notification.action
-    stand_in = incident.deliveries.get(FALLBACK, Delivery())
-    reference = stand_in.receipt.reference if stand_in.receipt is not None else ""
+    fallback = incident.deliveries.get(FALLBACK, Delivery())
+    reference = fallback.receipt.reference if fallback.receipt is not None else ""
     is_edited = isinstance(action, Update) and action.message == reference
     if not is_edited and not (isinstance(action, Post) and action.key == FALLBACK):
         return ""
     loss = find_channel_failure(incident)
-    reason = stand_in.instance or (loss.reason if loss is not None else "")
-    why = f" ({_short(reason)})" if reason else ""
-    return f"↪️ Here in place of {line(incident.channel, _MAX_NAME)}, which could not be told{why}"
+    reason = fallback.instance or (loss.reason if loss is not None else "")
+    why = f" ({_shorten_reason(reason)})" if reason else ""
+    return f"↪️ Here in place of {escape_line(incident.channel, _MAX_NAME)}, which could not be told{why}"
 
 
-def render_moved(notification: Notification) -> str:
+def render_moved_notice(notification: Notification) -> str:
     """Return where a message goes on that stood in for a while; empty for any other."""
     action = notification.action
     message = find_message(notification.incident)
@@ -108,24 +116,24 @@ def render_moved(notification: Notification) -> str:
     return f"goes on in {link(message.receipt.link, place)}"
 
 
-def _who(notification: Notification, step: Step) -> str:
+def _addressee(notification: Notification, step: Step) -> str:
     """Return whom to mention: the responder's address, else who is on call, else whoever is there."""
     target = step.responder.find_target(SLACK)
     handle = mention(target.address) if target else mention_on_call(notification.on_call)
-    return f"{title(step)} {handle or _ANYBODY}"
+    return f"{title(step)} {handle or _HERE}"
 
 
-def _reason(incident: Incident, step: Step) -> str:
-    return _short(current_delivery(incident, page_key(step)).reason or "no_answer")
+def _format_reason(incident: Incident, step: Step) -> str:
+    return _shorten_reason(current_delivery(incident, page_key(step)).reason or "no_answer")
 
 
-def _short(reason: str) -> str:
-    return unmentioned(line(reason, _MAX_REASON))
+def _shorten_reason(reason: str) -> str:
+    return disable_mentions(escape_line(reason, _MAX_REASON))
 
 
-def _shout(incident: Incident, text: str, place: str = "") -> Message:
+def _render_mention(incident: Incident, text: str, place: str = "") -> Message:
     """Return a message whose names are made mentions, so a label's @ is set apart."""
     heading = find_heading(incident)
-    what = unmentioned(line(heading.counted_name or heading.counted_summary, 100))
+    what = disable_mentions(escape_line(heading.counted_name or heading.counted_summary, 100))
     head = f"{severity_mark(incident.severity)} {severity_word(incident.severity)} · {what}"
     return Message("\n".join((text, " · ".join(filter(None, (head, place))))), links_names=True)

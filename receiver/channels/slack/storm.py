@@ -7,8 +7,17 @@ from collections.abc import Iterator, Sequence
 from receiver.channels.slack.blocks import Block, actions, button, context, header, section
 from receiver.channels.slack.headline import severity_mark, severity_word
 from receiver.channels.slack.mentions import mention
-from receiver.channels.slack.message import MAX_TEXT, Message, Rung
-from receiver.channels.slack.mrkdwn import bold, escape, is_link, join_lines, line, link, moment, plain
+from receiver.channels.slack.message import MAX_TEXT, FormattingLevel, Message
+from receiver.channels.slack.mrkdwn import (
+    bold,
+    escape,
+    escape_line,
+    format_timestamp,
+    is_link,
+    join_lines,
+    link,
+    plain,
+)
 from receiver.channels.slack.people import MAX_BY
 from receiver.domain.action import Reply
 from receiver.domain.heading import find_heading
@@ -25,8 +34,8 @@ _MAX_NAMES = 15
 _MAX_NAME = 80
 
 
-def render_storm(notification: StormNotification, rung: Rung = Rung.FULL) -> Message:
-    """Return what Slack is sent for a storm; with Rung.PLAIN without blocks, and so without its button."""
+def render_storm(notification: StormNotification, level: FormattingLevel = FormattingLevel.FULL) -> Message:
+    """Return what Slack is sent for a storm; at level PLAIN without blocks, and so without its button."""
     action = notification.action
     if isinstance(action, Reply):
         if action.reply_kind == "storm_step":
@@ -36,7 +45,7 @@ def render_storm(notification: StormNotification, rung: Rung = Rung.FULL) -> Mes
         return Message(_end(notification))
     title = _title(notification)
     lines = list(_lines(notification))
-    if rung is Rung.PLAIN:
+    if level is FormattingLevel.PLAIN:
         return Message(join_lines([f"*{escape(title)}*", *lines], MAX_TEXT))
     return Message(escape(title), tuple(_blocks(notification, title, lines)))
 
@@ -76,8 +85,8 @@ def _lines(notification: StormNotification) -> Iterator[str]:
     yield _names(summary.names)
     if summary.newest:
         newest = summary.newest[0]
-        name = line(newest.alertname, _MAX_NAME) or "an alert without a name"
-        heading = line(find_heading(newest).counted_summary, 200)
+        name = escape_line(newest.alertname, _MAX_NAME) or "an alert without a name"
+        heading = escape_line(find_heading(newest).counted_summary, 200)
         yield f"Newest: {_linked(notification, newest, name)} · {heading}".rstrip(" ·")
     if summary.acknowledged_by:
         yield f"👀 Acknowledged by {_acknowledged_by(summary.acknowledged_by)}"
@@ -97,7 +106,7 @@ def _names(names: Sequence[tuple[str, int]]) -> str:
 def _acknowledged_by(people: Sequence[tuple[str, int]]) -> str:
     """Return who has how many; those who have fewest are counted."""
     shown = [
-        f"{line(name, MAX_BY) or 'somebody'}{f' ({number})' if len(people) > 1 else ''}"
+        f"{escape_line(name, MAX_BY) or 'somebody'}{f' ({number})' if len(people) > 1 else ''}"
         for name, number in people[:_MAX_ACKNOWLEDGED_BY]
     ]
     rest = len(people) - len(shown)
@@ -111,7 +120,7 @@ def _linked(notification: StormNotification, incident: Incident, words: str) -> 
 
 
 def _small_print(notification: StormNotification) -> str:
-    rendered = [f"Since {moment(notification.storm.began_at)}"]
+    rendered = [f"Since {format_timestamp(notification.storm.began_at)}"]
     rendered.append("each incident keeps its own state and escalation")
     url = notification.public_url
     if is_web_link(url):
@@ -126,7 +135,7 @@ def _step(notification: StormNotification, reply: Reply) -> str:
         return ""
     responder = reply.step.responder
     target = responder.find_target(SLACK)
-    who = f"{line(responder.title, _MAX_NAME)} {mention(target.address) if target else ''}".rstrip()
+    who = f"{escape_line(responder.title, _MAX_NAME)} {mention(target.address) if target else ''}".rstrip()
     doing = "Paging" if responder.find_target(PAGERDUTY) else "Telling"
     return f"📟 {doing} {who}: {_incidents(notification.summary.total)} in this storm not acknowledged"
 
@@ -136,7 +145,8 @@ def _page_delayed(notification: StormNotification, reply: Reply) -> str:
     if reply.step is None:
         return ""
     target = reply.step.responder.find_target(SLACK)
-    who = f"{line(reply.step.responder.title, _MAX_NAME)} {mention(target.address) if target else '<!here>'}"
+    handle = mention(target.address) if target else "<!here>"
+    who = f"{escape_line(reply.step.responder.title, _MAX_NAME)} {handle}"
     return f"⚠️ PagerDuty can't be reached: {who}, {_incidents(notification.summary.total)} not paged"
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 
-from receiver.channels.slack.address_book import AddressBook
-from receiver.channels.slack.poster import MessageMetadata, Poster
+from receiver.channels.slack.address_book import UserDirectory
+from receiver.channels.slack.poster import MessageMetadata, MessagePoster
 from receiver.channels.slack.storm import render_storm
 from receiver.domain.action import Reply, Update
 from receiver.domain.delivery import Receipt
@@ -19,7 +19,7 @@ class SlackStorms:
     With an *address_book* whom a step names is mentioned. Raises DeliveryErrors.
     """
 
-    def __init__(self, poster: Poster, address_book: AddressBook | None = None) -> None:
+    def __init__(self, poster: MessagePoster, address_book: UserDirectory | None = None) -> None:
         self._poster = poster
         self._address_book = address_book
 
@@ -48,7 +48,7 @@ class SlackStorms:
         action = notification.action
         if self._address_book is None or not isinstance(action, Reply) or action.step is None:
             return notification
-        responder = self._address_book.introduce_responder(action.step.responder)
+        responder = self._address_book.resolve_responder(action.step.responder)
         return replace(notification, action=replace(action, step=replace(action.step, responder=responder)))
 
 

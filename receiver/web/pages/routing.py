@@ -13,8 +13,8 @@ from werkzeug.wrappers import Response
 from receiver.clock import format_duration
 from receiver.config.coverage import find_disagreements
 from receiver.domain.journey import preview_route
-from receiver.sources.alertmanager import parse
-from receiver.sources.sample import Sample
+from receiver.sources.alertmanager import parse_webhook
+from receiver.sources.sample import TestAlert
 from receiver.text import one_line
 from receiver.web.answers import Refusal
 from receiver.web.questions import read_query
@@ -57,8 +57,8 @@ def add_routing(pages: Blueprint, parts: Parts) -> None:
             raise Refusal(400, "a test alert needs a label alertname=…")
         is_over = request.form.get("does") == "resolve"
         annotations = {"summary": "A test alert, sent from the page"}
-        sample = Sample(labels, annotations, parts.clock(), is_resolved=is_over)
-        body = parse(json.dumps(sample.render_webhook()).encode(), "", parts.clock())
+        sample = TestAlert(labels, annotations, parts.clock(), is_resolved=is_over)
+        body = parse_webhook(json.dumps(sample.render_webhook()).encode(), "", parts.clock())
         accepted = parts.ingester.ingest(body.groups, parts.clock())
         if accepted.incidents and not is_over:
             return redirect(url_for("pages.incident", incident_id=accepted.incidents[0]), 303)

@@ -24,7 +24,7 @@ def add_runbooks(pages: Blueprint, parts: Parts) -> None:
     def runbooks() -> str:
         """List the runbooks, and what is missing or disagrees."""
         asked = read_query(PartQuery, request.args)
-        library = build_library(parts, rules.find() if rules else None)
+        library = build_library(parts, rules.get_rules() if rules else None)
         part = take_part(library.volumes, asked.page)
         return render_template(
             "runbooks.html",

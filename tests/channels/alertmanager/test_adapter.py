@@ -40,7 +40,9 @@ def a_channel(alertmanager: MockAlertmanager, *sources: str) -> Channel:
     return AlertmanagerChannel(dict.fromkeys(sources or (INCIDENT.source,), client), lambda: NOW + 1)
 
 
-def a_wish(number: int = 1, *, key: str = "silence", for_s: float = 3600, **changes: Any) -> Notification:
+def a_silence_request(
+    number: int = 1, *, key: str = "silence", for_s: float = 3600, **changes: Any
+) -> Notification:
     fields: dict[str, Any] = {
         "matchers": LABELS,
         "ends_at": NOW + for_s,
@@ -69,8 +71,8 @@ def _to_alertmanager(key: str) -> dict[str, Any]:
     }
 
 
-def test_a_wish_becomes_a_silence_at_once(alertmanager: MockAlertmanager, channel: Channel) -> None:
-    receipt = channel.send(a_wish())
+def test_a_request_becomes_a_silence_at_once(alertmanager: MockAlertmanager, channel: Channel) -> None:
+    receipt = channel.send(a_silence_request())
     [silence] = alertmanager.in_force()
     assert receipt == Receipt(NOW + 1, silence["id"])
     assert {one["name"]: one["value"] for one in silence["matchers"]} == dict(LABELS)
@@ -79,7 +81,7 @@ def test_a_wish_becomes_a_silence_at_once(alertmanager: MockAlertmanager, channe
 
 def test_a_silence_begins_at_once_by_a_clock_that_is_behind(channel: Channel) -> None:
     with MockAlertmanager(clock=lambda: NOW - 300) as behind:
-        a_channel(behind).send(a_wish())
+        a_channel(behind).send(a_silence_request())
         assert len(behind.in_force()) == 1
 
 
@@ -96,13 +98,13 @@ def test_a_silence_begins_at_once_by_a_clock_that_is_behind(channel: Channel) ->
 def test_the_mark_stands_once_at_the_end(
     alertmanager: MockAlertmanager, channel: Channel, comment: str, words: str
 ) -> None:
-    channel.send(a_wish(comment=comment))
+    channel.send(a_silence_request(comment=comment))
     assert alertmanager.in_force()[0]["comment"] == words
 
 
 def test_somebody_made_it(alertmanager: MockAlertmanager, channel: Channel) -> None:
-    channel.send(a_wish(by=" \n "))
-    channel.send(a_wish(2, by="Alice\n" * 100))
+    channel.send(a_silence_request(by=" \n "))
+    channel.send(a_silence_request(2, by="Alice\n" * 100))
     made_by = [silence["createdBy"] for silence in alertmanager.in_force()]
     assert made_by[0] == "receiver"
     assert made_by[1].startswith("Alice Alice")
@@ -112,21 +114,23 @@ def test_somebody_made_it(alertmanager: MockAlertmanager, channel: Channel) -> N
 def test_a_silence_made_without_an_answer_is_found(alertmanager: MockAlertmanager, channel: Channel) -> None:
     alertmanager.drop_answer("POST")
     with pytest.raises(TemporaryDeliveryError) as caught:
-        channel.send(a_wish())
+        channel.send(a_silence_request())
     assert caught.value.maybe_sent
-    assert channel.find_receipt(a_wish(), NOW) == Receipt(NOW + 1, alertmanager.in_force()[0]["id"])
+    assert channel.find_receipt(a_silence_request(), NOW) == Receipt(
+        NOW + 1, alertmanager.in_force()[0]["id"]
+    )
 
 
 def test_nothing_is_found_when_nothing_was_made(channel: Channel) -> None:
-    channel.send(a_wish(12))
-    assert channel.find_receipt(a_wish(1), NOW) is None
+    channel.send(a_silence_request(12))
+    assert channel.find_receipt(a_silence_request(1), NOW) is None
 
 
 def test_a_mark_in_somebody_elses_words_is_not_found(
     alertmanager: MockAlertmanager, channel: Channel
 ) -> None:
-    channel.send(a_wish(2, comment=f"see {MARK}"))
-    assert channel.find_receipt(a_wish(1), NOW) is None
+    channel.send(a_silence_request(2, comment=f"see {MARK}"))
+    assert channel.find_receipt(a_silence_request(1), NOW) is None
 
 
 def test_it_is_not_taken_for_absent_while_nobody_can_be_asked(
@@ -134,12 +138,12 @@ def test_it_is_not_taken_for_absent_while_nobody_can_be_asked(
 ) -> None:
     alertmanager.stop()
     with pytest.raises(TemporaryDeliveryError, match="unreachable"):
-        channel.find_receipt(a_wish(), NOW)
+        channel.find_receipt(a_silence_request(), NOW)
 
 
 def test_prolonging_moves_the_end(alertmanager: MockAlertmanager, channel: Channel) -> None:
-    silence_id = channel.send(a_wish()).reference
-    longer = a_wish(key="prolong", for_s=7200, silence_id=silence_id)
+    silence_id = channel.send(a_silence_request()).reference
+    longer = a_silence_request(key="prolong", for_s=7200, silence_id=silence_id)
     assert channel.find_receipt(longer, NOW) is None
     assert channel.send(longer).reference == silence_id
     assert channel.find_receipt(longer, NOW) == Receipt(NOW + 1, silence_id)
@@ -149,23 +153,25 @@ def test_prolonging_moves_the_end(alertmanager: MockAlertmanager, channel: Chann
 def test_prolonging_finds_the_id_that_a_lost_silence_got(
     alertmanager: MockAlertmanager, channel: Channel
 ) -> None:
-    lost = channel.send(a_wish()).reference
+    lost = channel.send(a_silence_request()).reference
     alertmanager.silences.clear()
-    anew = channel.send(a_wish(key="prolong", for_s=7200, silence_id=lost)).reference
-    assert channel.send(a_wish(key="prolong", for_s=9000, silence_id=lost)).reference == anew != lost
+    anew = channel.send(a_silence_request(key="prolong", for_s=7200, silence_id=lost)).reference
+    assert (
+        channel.send(a_silence_request(key="prolong", for_s=9000, silence_id=lost)).reference == anew != lost
+    )
     assert len(alertmanager.in_force()) == 1
 
 
 def test_what_somebody_ended_in_alertmanager_is_not_prolonged(channel: Channel) -> None:
-    silence_id = channel.send(a_wish()).reference
+    silence_id = channel.send(a_silence_request()).reference
     channel.send(an_end(silence_id))
     with pytest.raises(PermanentDeliveryError, match="silence_expired"):
-        channel.send(a_wish(key="prolong", for_s=7200, silence_id=silence_id))
+        channel.send(a_silence_request(key="prolong", for_s=7200, silence_id=silence_id))
 
 
 def test_an_end_ends_it_and_again_does_nothing(alertmanager: MockAlertmanager, channel: Channel) -> None:
-    silence_id = channel.send(a_wish()).reference
-    other = channel.send(a_wish(2)).reference
+    silence_id = channel.send(a_silence_request()).reference
+    other = channel.send(a_silence_request(2)).reference
     assert channel.send(an_end(silence_id)) == Receipt(NOW + 1, silence_id)
     assert channel.find_receipt(an_end(silence_id), NOW) is None
     channel.send(an_end(silence_id))
@@ -173,8 +179,8 @@ def test_an_end_ends_it_and_again_does_nothing(alertmanager: MockAlertmanager, c
 
 
 def test_a_twin_made_by_mistake_ends_too(alertmanager: MockAlertmanager, channel: Channel) -> None:
-    channel.send(a_wish())
-    silence_id = channel.send(a_wish()).reference
+    channel.send(a_silence_request())
+    silence_id = channel.send(a_silence_request()).reference
     channel.send(an_end(silence_id))
     assert alertmanager.in_force() == []
 
@@ -184,7 +190,7 @@ def test_one_that_may_have_been_made_is_ended_by_its_mark(
 ) -> None:
     alertmanager.drop_answer("POST")
     with pytest.raises(TemporaryDeliveryError):
-        channel.send(a_wish())
+        channel.send(a_silence_request())
     channel.send(an_end(""))
     assert alertmanager.in_force() == []
     alertmanager.stop()
@@ -196,15 +202,15 @@ def test_each_source_has_its_own(alertmanager: MockAlertmanager) -> None:
     with MockAlertmanager(clock=lambda: NOW) as other:
         client = AlertmanagerClient([other.url], 0.5, lambda: NOW)
         mine = AlertmanagerClient([alertmanager.url], 0.5, lambda: NOW)
-        AlertmanagerChannel({INCIDENT.source: mine, "": client}).send(a_wish())
+        AlertmanagerChannel({INCIDENT.source: mine, "": client}).send(a_silence_request())
         assert (len(alertmanager.in_force()), len(other.in_force())) == (1, 0)
-        AlertmanagerChannel({"elsewhere": mine, "": client}).send(a_wish())
+        AlertmanagerChannel({"elsewhere": mine, "": client}).send(a_silence_request())
         assert (len(alertmanager.in_force()), len(other.in_force())) == (1, 1)
 
 
 def test_without_an_alertmanager_it_says_what_to_do(alertmanager: MockAlertmanager) -> None:
     with pytest.raises(PermanentDeliveryError) as caught:
-        a_channel(alertmanager, "elsewhere").send(a_wish())
+        a_channel(alertmanager, "elsewhere").send(a_silence_request())
     assert (caught.value.reason, caught.value.detail) == (
         "no_alertmanager",
         "set alertmanager.url in routing.yaml",

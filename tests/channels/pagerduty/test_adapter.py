@@ -332,7 +332,7 @@ def test_an_earlier_attempt_need_not_be_looked_for(channel: PagerDutyChannel) ->
 
 
 def test_the_address_may_end_in_the_path(pagerduty: MockPagerDuty) -> None:
-    answer = EventsClient(pagerduty.url + "/v2/enqueue/", 1.0).enqueue(
+    answer = EventsClient(pagerduty.url + "/v2/enqueue/", 1.0).post_event(
         Secret(ROUTING_KEY), {"event_action": "resolve", "dedup_key": "x"}
     )
     assert answer.is_accepted

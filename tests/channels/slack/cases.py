@@ -11,8 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from receiver.channels.slack.message import Rung
-from receiver.channels.slack.render import render
+from receiver.channels.slack.message import FormattingLevel
+from receiver.channels.slack.render import render_message
 from receiver.domain.notification import Notification
 from receiver.domain.policy import NO_POLICY
 from tests.builders import (
@@ -95,9 +95,9 @@ MESSAGES: dict[str, Callable[[], Notification]] = {
         no_severity_no_page,
     )
 }
-LOWER: dict[str, tuple[Callable[[], Notification], Rung]] = {
-    "several_firing.compact": (several_firing, Rung.COMPACT),
-    "several_firing.plain": (several_firing, Rung.PLAIN),
+LOWER: dict[str, tuple[Callable[[], Notification], FormattingLevel]] = {
+    "several_firing.compact": (several_firing, FormattingLevel.COMPACT),
+    "several_firing.plain": (several_firing, FormattingLevel.PLAIN),
 }
 
 
@@ -109,12 +109,12 @@ def joined() -> Notification:
 def rendered(name: str) -> dict[str, Any]:
     """Return the message of a case as it would go to Slack."""
     if name == "reply_joined":
-        message = render(joined())
+        message = render_message(joined())
     elif name in LOWER:
-        case, rung = LOWER[name]
-        message = render(case(), rung)
+        case, level = LOWER[name]
+        message = render_message(case(), level)
     else:
-        message = render(MESSAGES[name]())
+        message = render_message(MESSAGES[name]())
     return {"text": message.text, "blocks": list(message.blocks)}
 
 

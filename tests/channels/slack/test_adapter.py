@@ -24,7 +24,7 @@ from tests.mocks.slack import MockSlack
 NOW = OPENED_AT + 0.25
 
 
-class Told(list):
+class FakeLog(list):
     """Keeps what is logged."""
 
     def __call__(self, event, fields):
@@ -32,13 +32,13 @@ class Told(list):
 
 
 @pytest.fixture
-def told() -> Told:
-    return Told()
+def log_events() -> FakeLog:
+    return FakeLog()
 
 
 @pytest.fixture
-def channel(slack: MockSlack, told: Told) -> SlackChannel:
-    return SlackChannel(Secret("xoxb-test"), slack.url, 2.0, told, clock=lambda: NOW)
+def channel(slack: MockSlack, log_events: FakeLog) -> SlackChannel:
+    return SlackChannel(Secret("xoxb-test"), slack.url, 2.0, log_events, clock=lambda: NOW)
 
 
 def test_it_is_a_channel(channel):
@@ -57,7 +57,7 @@ def test_a_post_is_a_message_with_a_receipt_that_leads_to_it(slack, channel):
     assert message.buttons["acknowledge"] == incident.id
 
 
-def test_a_post_carries_the_mark_it_is_found_by_and_unfolds_no_links(slack, channel):
+def test_a_post_carries_the_metadata_it_is_found_by_and_unfurls_no_links(slack, channel):
     incident = an_incident()
     channel.send(a_notification(incident, a_post(instance="7")))
     sent = slack.calls_of("chat.postMessage")[0].arguments
@@ -113,17 +113,17 @@ def test_without_the_teams_address_there_is_only_no_link(slack, channel):
 @pytest.mark.parametrize(
     "error", ["invalid_blocks", "msg_blocks_too_long", "invalid_blocks_format", "msg_too_long"]
 )
-def test_formatting_that_slack_refuses_is_given_up_and_said(slack, channel, told, error):
+def test_formatting_that_slack_refuses_is_given_up_and_said(slack, channel, log_events, error):
     slack.fail_next("chat.postMessage", error=error, messages=("[ERROR] bad [json-pointer:/blocks/3]",))
     receipt = channel.send(a_notification(excerpt=an_excerpt()))
     assert receipt.note == "Slack refused the formatting: sent as compact"
     assert "📖" not in slack.roots[0].words
-    event, fields = told[0]
-    assert (event, fields["reason"], fields["rung"]) == ("slack refused the formatting", error, "full")
+    event, fields = log_events[0]
+    assert (event, fields["reason"], fields["formatting"]) == ("slack refused the formatting", error, "full")
     assert "/blocks/3" in fields["detail"]
 
 
-def test_at_the_foot_of_the_ladder_is_plain_text(slack, channel):
+def test_the_last_formatting_level_is_plain_text(slack, channel):
     slack.fail_next("chat.postMessage", error="invalid_blocks", times=2)
     receipt = channel.send(a_notification())
     assert receipt.note == "Slack refused the formatting: sent as plain"
@@ -138,14 +138,14 @@ def test_a_plain_edit_takes_the_old_blocks_away(slack, channel):
     assert slack.roots[0].blocks == []
 
 
-def test_text_that_slack_refuses_on_every_rung_fails_for_good(slack, channel, told):
+def test_text_that_slack_refuses_on_every_formatting_level_fails_for_good(slack, channel, log_events):
     slack.fail_next("chat.postMessage", error="msg_too_long", times=9)
     with pytest.raises(PermanentDeliveryError, match="msg_too_long"):
         channel.send(a_notification())
-    assert [fields["rung"] for _, fields in told] == ["full", "compact", "plain"]
+    assert [fields["formatting"] for _, fields in log_events] == ["full", "compact", "plain"]
 
 
-def test_going_down_the_ladder_stops_at_any_other_failure(slack, channel):
+def test_degrading_stops_at_any_other_failure(slack, channel):
     slack.fail_next("chat.postMessage", error="invalid_blocks")
     slack.fail_next("chat.postMessage", status=429, retry_after=7)
     with pytest.raises(TemporaryDeliveryError) as caught:
@@ -184,7 +184,7 @@ def test_an_unknown_channel_fails_for_good(channel):
 
 
 @pytest.mark.parametrize("token", ["xoxp-other", "", "xoxb-a\nb", "xoxb-ü€"])
-def test_a_bad_token_fails_for_good_and_is_never_told(slack, token):
+def test_a_bad_token_fails_for_good_and_is_never_logged(slack, token):
     channel = SlackChannel(Secret(token), slack.url, 2.0)
     with pytest.raises(DeliveryError) as caught:
         channel.send(a_notification())

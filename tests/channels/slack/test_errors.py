@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from receiver.channels.slack.adapter import SlackChannel
-from receiver.channels.slack.errors import HOPELESS, TEMPORARY
+from receiver.channels.slack.errors import PERMANENT_ERRORS, TEMPORARY_ERRORS
 from receiver.errors import PermanentDeliveryError, Refusal, TemporaryDeliveryError
 from receiver.text import Secret
 from tests.builders import a_notification
@@ -32,7 +32,7 @@ def temporary(url: str, timeout_s: float = 2.0) -> TemporaryDeliveryError:
 @pytest.mark.parametrize(
     "code", ["channel_not_found", "is_archived", "invalid_auth", "missing_scope", "not_in_channel"]
 )
-def test_what_only_a_person_can_mend_is_hopeless(slack: MockSlack, code):
+def test_what_only_a_person_can_fix_is_a_permanent_error(slack: MockSlack, code):
     slack.fail_next(POST, error=code)
     with pytest.raises(PermanentDeliveryError) as caught:
         SlackChannel(Secret("xoxb-test"), slack.url).send(a_notification())
@@ -40,15 +40,15 @@ def test_what_only_a_person_can_mend_is_hopeless(slack: MockSlack, code):
     assert slack.messages == []
 
 
-def test_no_hopeless_code_is_one_that_passes_by_itself():
-    assert not HOPELESS.keys() & TEMPORARY
+def test_no_permanent_error_is_a_temporary_one_too():
+    assert not PERMANENT_ERRORS.keys() & TEMPORARY_ERRORS
     assert {
         "ratelimited",
         "internal_error",
         "fatal_error",
         "service_unavailable",
         "team_added_to_org",
-    } <= TEMPORARY
+    } <= TEMPORARY_ERRORS
 
 
 DOCUMENTED = json.loads((Path(__file__).parent / "documented_errors.json").read_text())
@@ -58,7 +58,9 @@ DOCUMENTED = json.loads((Path(__file__).parent / "documented_errors.json").read_
 def test_every_code_that_slack_documents_is_sorted_on_purpose(method):
     """The file holds, by method, what Slack's reference names under "Errors"."""
     assert len(DOCUMENTED[method]) >= 29
-    assert [code for code in DOCUMENTED[method] if code not in HOPELESS and code not in TEMPORARY] == []
+    assert [
+        code for code in DOCUMENTED[method] if code not in PERMANENT_ERRORS and code not in TEMPORARY_ERRORS
+    ] == []
 
 
 @pytest.mark.parametrize(
@@ -209,7 +211,7 @@ def test_a_name_nobody_has_means_nothing_was_sent():
 @pytest.mark.parametrize(
     "url", ["ftp://127.0.0.1/", "127.0.0.1:1/api/", "http://127.0.0.1:port/", "http://[::/"]
 )
-def test_an_address_that_is_none_is_hopeless(url):
+def test_an_address_that_is_none_is_a_permanent_error(url):
     with pytest.raises(PermanentDeliveryError, match="bad_request"):
         SlackChannel(Secret("xoxb-test"), url).send(a_notification())
 

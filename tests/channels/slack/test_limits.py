@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receiver.channels.slack.budget import MAX_TOTAL, measure
-from receiver.channels.slack.message import MAX_TEXT, Message, Rung
-from receiver.channels.slack.render import render
+from receiver.channels.slack.message import MAX_TEXT, FormattingLevel, Message
+from receiver.channels.slack.render import render_message
 from receiver.domain.incident import SilenceRequest, Suppression
 from receiver.domain.notification import Notification
 from receiver.domain.runbook import Excerpt, Part, Section
@@ -96,8 +96,8 @@ def test_hostile_words_break_no_limit_and_ping_nobody(alerts, parts, group_label
     )
     excerpt = Excerpt(name, (Section(name, tuple(parts)),), url=name)
     notification = a_notification(incident, excerpt=excerpt, links=some_links(more=((name, name),)))
-    for rung in Rung:
-        message = render(notification, rung)
+    for level in FormattingLevel:
+        message = render_message(notification, level)
         assert_slack_takes(message, notification)
         assert pings(message) == []
 
@@ -109,8 +109,8 @@ def test_hostile_words_in_a_reply_ping_nobody(alerts, by, reply_kind):
     reply = a_reply(
         reply_kind, fingerprints=list(incident.alerts), step=a_step() if reply_kind == "step" else None
     )
-    for rung in Rung:
-        message = render(a_notification(incident, reply), rung)
+    for level in FormattingLevel:
+        message = render_message(a_notification(incident, reply), level)
         assert_slack_takes(message, a_notification(incident, reply))
         assert pings(message) == []
 
@@ -118,11 +118,11 @@ def test_hostile_words_in_a_reply_ping_nobody(alerts, by, reply_kind):
 def test_two_thousand_alerts_are_one_message():
     incident = an_incident(*(an_alert(instance=f"web-{n}", labels={"pod": "p" * 60}) for n in range(2000)))
     notification = a_notification(incident, excerpt=an_excerpt(), links=some_links(incident))
-    for rung in Rung:
-        message = render(notification, rung)
+    for level in FormattingLevel:
+        message = render_message(notification, level)
         assert_slack_takes(message, notification)
         assert "[2000 firing / 2000]" in message.text
-    said = json.dumps(render(notification).blocks, ensure_ascii=False)
+    said = json.dumps(render_message(notification).blocks, ensure_ascii=False)
     assert "… and 1990 more (1990 firing)" in said
     assert "top -b -n 1" in said
 
@@ -135,8 +135,8 @@ def test_annotations_of_200_kilobytes_are_posted(letter):
     parts = tuple(Part("paragraph", long[:2000]) for _ in range(20))
     excerpt = Excerpt("R" * 500, (Section(long, parts),), is_cut=True)
     notification = a_notification(an_incident(*alerts), excerpt=excerpt)
-    for rung in Rung:
-        message = render(notification, rung)
+    for level in FormattingLevel:
+        message = render_message(notification, level)
         assert_slack_takes(message, notification)
         assert "It broke" in message.text
 
@@ -144,7 +144,7 @@ def test_annotations_of_200_kilobytes_are_posted(letter):
 def test_the_runbook_keeps_its_place_beside_many_long_alerts():
     annotations = {"summary": "s" * 300, "description": "d" * 5000}
     alerts = [an_alert(instance=f"{n}", annotations={**annotations, "summary": f"{n}"}) for n in range(40)]
-    message = render(a_notification(an_incident(*alerts), excerpt=an_excerpt()))
+    message = render_message(a_notification(an_incident(*alerts), excerpt=an_excerpt()))
     said = json.dumps(message.blocks, ensure_ascii=False)
     assert "top -b -n 1" in said
     assert "dddd" in said
@@ -158,9 +158,9 @@ def test_an_escalation_of_many_steps_stays_readable():
     deliveries |= {f"given_up:{step.name}": a_delivery() for step in steps}
     incident = an_incident(policy=policy, deliveries=deliveries)
     notification = a_notification(incident, policy=policy, now=OPENED_AT + 1)
-    for rung in Rung:
-        assert_slack_takes(render(notification, rung), notification)
-    said = json.dumps(render(notification).blocks, ensure_ascii=False)
+    for level in FormattingLevel:
+        assert_slack_takes(render_message(notification, level), notification)
+    said = json.dumps(render_message(notification).blocks, ensure_ascii=False)
     assert "… and 52 more" in said
     assert "more pages not delivered" in said
 
@@ -192,5 +192,5 @@ def test_everything_that_is_bounded_at_once_still_fits():
     links = some_links(incident, silence=url, prometheus=url, more=tuple((word, url) for _ in range(9)))
     excerpt = Excerpt(word, (Section(word, (Part("paragraph", word),) * 30),), is_cut=True, url=url)
     notification = a_notification(incident, policy=policy, links=links, excerpt=excerpt, now=OPENED_AT + 60)
-    for rung in Rung:
-        assert_slack_takes(render(notification, rung), notification)
+    for level in FormattingLevel:
+        assert_slack_takes(render_message(notification, level), notification)

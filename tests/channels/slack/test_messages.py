@@ -7,7 +7,7 @@ import json
 import pytest
 from msgspec.structs import replace
 
-from receiver.channels.slack.render import render
+from receiver.channels.slack.render import render_message
 from receiver.domain.runbook import Excerpt
 from tests.builders import (
     MESSAGE,
@@ -27,7 +27,7 @@ from tests.mocks.slack_workspace import SlackMessage
 
 
 def shown(notification) -> SlackMessage:
-    message = render(notification)
+    message = render_message(notification)
     return SlackMessage("#c", "C1", "1.0", message.text, list(message.blocks))
 
 
@@ -105,7 +105,7 @@ def test_an_unknown_severity_is_named_as_its_sender_wrote_it():
 
 def test_a_name_that_is_too_long_leaves_the_counts_standing():
     alerts = [an_alert("N" * 500, instance=str(n)) for n in range(3)]
-    header = render(a_notification(an_incident(*alerts))).blocks[0]["text"]["text"]
+    header = render_message(a_notification(an_incident(*alerts))).blocks[0]["text"]["text"]
     assert len(header) <= 150
     assert header.endswith("… [3 firing / 3]")
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.channels.slack.modal import render_faults, render_silence_form
+from receiver.channels.slack.modal import render_form_errors, render_silence_form
 from tests.builders import OPENED_AT, an_alert, an_incident
 from tests.mocks import views
 
@@ -48,7 +48,7 @@ def test_whatever_an_alert_is_called_slack_takes_the_form(name, more):
 
 @pytest.mark.parametrize("sentence", ["Too long", "x" * 1000])
 def test_what_is_wrong_is_said_at_its_field(sentence):
-    answer = render_faults({"own": sentence})
+    answer = render_form_errors({"own": sentence})
     assert answer["response_action"] == "errors"
     assert answer["errors"]["own"].startswith(sentence[:100])
     assert len(answer["errors"]["own"]) <= 150

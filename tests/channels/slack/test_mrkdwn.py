@@ -33,7 +33,7 @@ def test_text_is_escaped_exactly_once(text, shown):
 
 @given(st.text(max_size=300), st.integers(1, 80))
 def test_no_text_becomes_a_command_and_none_is_over_its_limit(text, limit):
-    for shown in (mrkdwn.line(text, limit), mrkdwn.words(text, limit)):
+    for shown in (mrkdwn.escape_line(text, limit), mrkdwn.escape_text(text, limit)):
         assert not COMMANDS.search(shown)
         assert len(shown) <= limit
         assert not re.search(r"&(?!amp;|lt;|gt;)", shown)
@@ -53,8 +53,8 @@ def test_an_empty_value_is_still_a_code_span():
 
 
 def test_an_entity_is_never_halved():
-    assert mrkdwn.line("a&b", 3) == "a…"
-    assert mrkdwn.line("<<<<", 6) == "&lt;…"
+    assert mrkdwn.escape_line("a&b", 3) == "a…"
+    assert mrkdwn.escape_line("<<<<", 6) == "&lt;…"
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_a_link_keeps_its_query():
     ],
 )
 def test_a_moment_is_told_in_the_readers_zone(at, shown):
-    assert mrkdwn.moment(at) == shown
+    assert mrkdwn.format_timestamp(at) == shown
 
 
 @pytest.mark.parametrize(

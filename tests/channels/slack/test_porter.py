@@ -6,17 +6,17 @@ import time
 
 import pytest
 
-from receiver.channels.slack.porter import Porter
+from receiver.channels.slack.porter import SlackInteractions
 from receiver.domain.person import Person
 from receiver.domain.request import (
-    Answer,
+    ButtonClick,
     Command,
-    FormFaults,
+    FormErrors,
+    InteractionResponse,
     ModalSubmit,
     OpenModal,
-    Outcome,
-    Press,
     Request,
+    TextReply,
 )
 from receiver.errors import StoreError
 from receiver.text import Secret
@@ -28,58 +28,60 @@ TOKEN = Secret("xoxb-test")
 FORM = ModalSubmit("the-incident", "1h", "", "", ALICE)
 
 
-def a_press(slack: MockSlack) -> Press:
-    return Press("silence", "the-incident", ALICE, "111.222.valid", slack.response_url)
+def a_press(slack: MockSlack) -> ButtonClick:
+    return ButtonClick("silence", "the-incident", ALICE, "111.222.valid", slack.response_url)
 
 
 def a_command(slack: MockSlack) -> Command:
     return Command("list", ALICE, slack.response_url)
 
 
-def porter(slack: MockSlack, outcome: Outcome, token: Secret = TOKEN) -> Porter:
-    return Porter(lambda _: outcome, token, slack.url)
+def build_interactions(
+    slack: MockSlack, outcome: InteractionResponse, token: Secret = TOKEN
+) -> SlackInteractions:
+    return SlackInteractions(lambda _: outcome, token, slack.url)
 
 
-def broken(_: Request) -> Outcome:
+def broken(_: Request) -> InteractionResponse:
     raise StoreError("Redis: away")
 
 
 def test_a_button_that_did_something_is_answered_with_nothing(slack):
-    carried = porter(slack, None).carry(a_press(slack))
-    assert (carried.body, carried.is_kept, carried.words) == (None, True, None)
+    result = build_interactions(slack, None).handle(a_press(slack))
+    assert (result.body, result.is_saved, result.followup) == (None, True, None)
 
 
-def test_words_for_who_pressed_are_said_apart_since_slack_reads_no_body_there(slack):
-    desk = porter(slack, Answer("Acknowledged already"))
-    carried = desk.carry(a_press(slack))
-    assert carried.body is None
-    desk.say(carried)
-    assert [words["text"] for words in slack.words] == ["Acknowledged already"]
-    assert slack.words[0]["response_type"] == "ephemeral"
+def test_the_reply_to_a_click_is_a_followup_since_slack_reads_no_body_there(slack):
+    interactions = build_interactions(slack, TextReply("Acknowledged already"))
+    result = interactions.handle(a_press(slack))
+    assert result.body is None
+    interactions.send_followup(result)
+    assert [words["text"] for words in slack.followups] == ["Acknowledged already"]
+    assert slack.followups[0]["response_type"] == "ephemeral"
 
 
 def test_a_command_is_answered_at_once_and_only_once(slack):
-    desk = porter(slack, Answer("No incident is open"))
-    carried = desk.carry(a_command(slack))
-    assert carried.body is not None
-    assert carried.body["text"] == "No incident is open"
-    desk.say(carried)
-    assert slack.words == []
+    interactions = build_interactions(slack, TextReply("No incident is open"))
+    result = interactions.handle(a_command(slack))
+    assert result.body is not None
+    assert result.body["text"] == "No incident is open"
+    interactions.send_followup(result)
+    assert slack.followups == []
 
 
 def test_a_form_that_was_taken_closes(slack):
-    assert porter(slack, None).carry(FORM).body is None
+    assert build_interactions(slack, None).handle(FORM).body is None
 
 
-def test_a_form_with_a_fault_stays_open_and_says_where(slack):
-    carried = porter(slack, FormFaults({"own": "For how long?"})).carry(FORM)
-    assert carried.body == {"response_action": "errors", "errors": {"own": "For how long?"}}
+def test_a_form_with_an_error_stays_open_and_says_where(slack):
+    result = build_interactions(slack, FormErrors({"own": "For how long?"})).handle(FORM)
+    assert result.body == {"response_action": "errors", "errors": {"own": "For how long?"}}
 
 
 def test_the_silence_button_opens_the_form(slack):
     form = OpenModal(an_incident(id="the-incident"), "111.222.valid")
-    carried = porter(slack, form).carry(a_press(slack))
-    assert (carried.body, carried.words) == (None, None)
+    result = build_interactions(slack, form).handle(a_press(slack))
+    assert (result.body, result.followup) == (None, None)
     assert slack.calls_of("views.open")[0].arguments["trigger_id"] == "111.222.valid"
     assert slack.workspace.views[0]["private_metadata"] == "the-incident"
 
@@ -87,42 +89,42 @@ def test_the_silence_button_opens_the_form(slack):
 @pytest.mark.parametrize("fault", [{"error": "expired_trigger_id"}, {"status": 500}, {"status": 429}])
 def test_a_form_that_slack_does_not_open_is_said_with_another_way(slack, fault):
     slack.fail_next("views.open", **fault)
-    desk = porter(slack, OpenModal(an_incident(id="the-incident"), "111.222.valid"))
-    carried = desk.carry(a_press(slack))
-    assert carried.is_kept
-    desk.say(carried)
-    assert "silence the-incident 2h" in slack.words[0]["text"]
+    interactions = build_interactions(slack, OpenModal(an_incident(id="the-incident"), "111.222.valid"))
+    result = interactions.handle(a_press(slack))
+    assert result.is_saved
+    interactions.send_followup(result)
+    assert "silence the-incident 2h" in slack.followups[0]["text"]
     assert len(slack.calls_of("views.open")) == 1
 
 
 def test_a_slack_that_hangs_holds_the_answer_for_two_seconds_only(slack):
     slack.hang("views.open")
     began = time.monotonic()
-    carried = porter(slack, OpenModal(an_incident(), "111.222.valid")).carry(a_press(slack))
+    result = build_interactions(slack, OpenModal(an_incident(), "111.222.valid")).handle(a_press(slack))
     assert time.monotonic() - began < 2.7
-    assert carried.words is not None
+    assert result.followup is not None
     slack.heal()
 
 
 def test_without_a_token_the_command_is_named_in_place_of_the_form(slack):
-    carried = porter(slack, OpenModal(an_incident(), "111"), Secret()).carry(a_press(slack))
-    assert carried.words is not None
-    assert "SLACK_BOT_TOKEN" in carried.words["text"]
+    result = build_interactions(slack, OpenModal(an_incident(), "111"), Secret()).handle(a_press(slack))
+    assert result.followup is not None
+    assert "SLACK_BOT_TOKEN" in result.followup["text"]
     assert slack.calls == []
 
 
-def test_a_store_that_is_away_is_said_and_nothing_is_called_kept(slack):
-    desk = Porter(broken, TOKEN, slack.url)
+def test_while_the_store_is_unavailable_the_request_is_not_saved_and_the_reply_says_so(slack):
+    interactions = SlackInteractions(broken, TOKEN, slack.url)
     for request in (a_press(slack), a_command(slack)):
-        carried = desk.carry(request)
-        assert not carried.is_kept
-        desk.say(carried)
-    assert len(slack.words) == 2
-    assert all("nothing was done" in words["text"] for words in slack.words)
-    carried = desk.carry(FORM)
-    assert not carried.is_kept
-    assert carried.body is not None
-    assert "nothing was done" in carried.body["errors"]["choice"]
+        result = interactions.handle(request)
+        assert not result.is_saved
+        interactions.send_followup(result)
+    assert len(slack.followups) == 2
+    assert all("nothing was done" in words["text"] for words in slack.followups)
+    result = interactions.handle(FORM)
+    assert not result.is_saved
+    assert result.body is not None
+    assert "nothing was done" in result.body["errors"]["choice"]
 
 
 @pytest.mark.parametrize(
@@ -138,18 +140,18 @@ def test_a_store_that_is_away_is_said_and_nothing_is_called_kept(slack):
         "https://[::1",
     ],
 )
-def test_words_go_to_slack_and_nowhere_else(slack, url):
-    desk = porter(slack, Answer("x"))
-    carried = desk.carry(Press("resolve", "i", ALICE, response_url=url))
+def test_followups_go_to_slack_and_nowhere_else(slack, url):
+    interactions = build_interactions(slack, TextReply("x"))
+    result = interactions.handle(ButtonClick("resolve", "i", ALICE, response_url=url))
     began = time.monotonic()
-    desk.say(carried)
+    interactions.send_followup(result)
     assert time.monotonic() - began < 0.5
-    assert slack.words == []
+    assert slack.followups == []
 
 
-def test_words_that_do_not_arrive_harm_nobody(slack, caplog):
-    desk = porter(slack, Answer("x"))
+def test_a_followup_that_fails_is_only_logged(slack, caplog):
+    interactions = build_interactions(slack, TextReply("x"))
     slack.fail_next("gone/1", status=404, body=b"expired_url")
     url = slack.response_url.replace("/words/", "/gone/")
-    desk.say(desk.carry(Press("resolve", "i", ALICE, response_url=url)))
+    interactions.send_followup(interactions.handle(ButtonClick("resolve", "i", ALICE, response_url=url)))
     assert "slack follow-up not delivered" in caplog.text

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from receiver.channels.slack.mentions import mention
-from receiver.channels.slack.message import Message, Rung
-from receiver.channels.slack.render import render
+from receiver.channels.slack.message import FormattingLevel, Message
+from receiver.channels.slack.render import render_message
 from receiver.domain.incident import EscalationRun
 from tests.builders import (
     OPENED_AT,
@@ -31,7 +31,7 @@ def pings(message: Message) -> list[str]:
 
 
 def said(incident, reply_kind, *, now=OPENED_AT + 300, **reply) -> str:
-    return render(a_notification(incident, a_reply(reply_kind, **reply), now=now)).text
+    return render_message(a_notification(incident, a_reply(reply_kind, **reply), now=now)).text
 
 
 def test_the_first_step_tells_of_a_new_incident():
@@ -41,14 +41,16 @@ def test_the_first_step_tells_of_a_new_incident():
 
 
 def test_a_later_step_mentions_its_responder_and_says_why():
-    message = render(a_notification(an_incident(), a_reply("step", step=STEPS[1]), now=OPENED_AT + 300))
+    message = render_message(
+        a_notification(an_incident(), a_reply("step", step=STEPS[1]), now=OPENED_AT + 300)
+    )
     assert message.text == (
         "📟 Paging Team Lead @team-lead: not acknowledged for 5m\n🔴 CRITICAL · HighCPUUsage"
     )
     assert pings(message) == ["@team-lead"]
 
 
-def test_a_step_told_anew_after_an_acknowledgement_says_so():
+def test_a_step_notified_again_after_an_acknowledgement_says_so():
     incident = an_incident(run=EscalationRun(2, OPENED_AT + 300, "unacknowledged"))
     assert "not acknowledged any more" in said(incident, "step", step=STEPS[0])
 
@@ -58,7 +60,7 @@ def test_a_step_of_a_reopened_incident_says_so():
     assert "Paging On-call: firing again" in said(incident, "step", step=STEPS[0])
 
 
-def test_a_responder_without_a_pager_is_told_not_paged():
+def test_a_responder_without_pagerduty_is_notified_not_paged():
     step = a_step(a_responder("manager", slack="@manager", pagerduty=""))
     assert said(an_incident(), "step", step=step).startswith("📟 Telling Manager @manager: ")
 
@@ -90,19 +92,21 @@ def test_a_slack_address_is_mentioned_by_name_or_id(address, mentioned):
 
 def test_a_name_in_an_alert_is_not_mentioned_along_with_the_responder():
     incident = an_incident(an_alert("@channel <!here> @manager"))
-    message = render(a_notification(incident, a_reply("step", step=STEPS[1])))
+    message = render_message(a_notification(incident, a_reply("step", step=STEPS[1])))
     assert pings(message) == ["@team-lead"]
 
 
 def test_only_a_step_asks_slack_to_make_mentions():
     for reply_kind in ("joined", "resolved", "reopened", "reminder"):
-        assert not render(a_notification(an_incident(resolved_by="bob"), a_reply(reply_kind))).links_names
+        assert not render_message(
+            a_notification(an_incident(resolved_by="bob"), a_reply(reply_kind))
+        ).links_names
 
 
 def test_joined_alerts_are_listed_and_the_rest_counted():
     alerts = [an_alert(instance=f"web-{n:02}") for n in range(14)]
     joined = [alert.fingerprint for alert in alerts[1:]]
-    message = render(a_notification(an_incident(*alerts), a_reply("joined", fingerprints=joined)))
+    message = render_message(a_notification(an_incident(*alerts), a_reply("joined", fingerprints=joined)))
     lines = message.blocks[0]["text"]["text"].split("\n")
     assert message.text == lines[0] == "➕ 13 alerts joined · HighCPUUsage"
     assert lines[1] == "🔴 *HighCPUUsage* `instance=web-01` · CPU above 90 % on web-01"
@@ -113,7 +117,7 @@ def test_joined_alerts_are_listed_and_the_rest_counted():
 def test_a_joined_reply_without_blocks_says_the_same():
     alerts = [an_alert(instance="web-1"), an_alert(instance="web-2")]
     reply = a_reply("joined", fingerprints=[alerts[1].fingerprint])
-    message = render(a_notification(an_incident(*alerts), reply), Rung.PLAIN)
+    message = render_message(a_notification(an_incident(*alerts), reply), FormattingLevel.PLAIN)
     assert message.blocks == ()
     assert message.text.startswith("➕ 1 alert joined · HighCPUUsage\n🔴 *HighCPUUsage* `instance=web-2`")
 
@@ -124,7 +128,7 @@ def test_resolved_tells_how_long_it_took():
 
 def test_resolved_by_hand_tells_who_and_what_still_fires():
     incident = an_incident(resolved_by="@bob <!here>")
-    message = render(a_notification(incident, a_reply("resolved")))
+    message = render_message(a_notification(incident, a_reply("resolved")))
     assert message.text == "✅ Resolved by @bob &lt;!here&gt; after 1m: 1 alert still fires"
     assert pings(message) == []
 

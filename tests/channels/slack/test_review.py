@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from receiver.channels.slack.budget import MAX_TOTAL, measure
-from receiver.channels.slack.client import Client
-from receiver.channels.slack.message import MAX_TEXT, Message, Rung
+from receiver.channels.slack.client import SlackClient
+from receiver.channels.slack.message import MAX_TEXT, FormattingLevel, Message
 from receiver.channels.slack.poster import SimulatedPoster, SlackPoster
 from receiver.channels.slack.review import render_review
 from receiver.channels.slack.review_channel import SlackReviews
@@ -138,7 +138,7 @@ def test_without_an_address_of_our_own_nothing_is_linked():
 
 
 def test_a_plain_review_has_everything_but_the_button():
-    message = render_review(a_notification(by=Person("alice")), Rung.PLAIN)
+    message = render_review(a_notification(by=Person("alice")), FormattingLevel.PLAIN)
     assert message.blocks == ()
     assert message.text.startswith("*Review: 2 alerts since Friday 19:02*\n✅ *DiskWillFill* · 2 alerts")
     assert "Reviewed by alice" in message.text
@@ -179,8 +179,8 @@ def test_hostile_words_break_no_limit_and_ping_nobody(names, by, url, more, is_m
     notification = a_notification(
         review, person, public_url=url, links=((by, url), (by, "https://x.example"))
     )
-    for rung in (Rung.FULL, Rung.PLAIN):
-        message = render_review(notification, rung)
+    for level in (FormattingLevel.FULL, FormattingLevel.PLAIN):
+        message = render_review(notification, level)
         assert_slack_takes(message)
         assert shown(message).pings == []
 
@@ -191,8 +191,8 @@ def test_fifty_names_as_long_as_can_be_are_one_message():
     review = a_review(*items, more_names=10**6, more_alerts=10**6)
     for by in (None, Person('"<&' * 600)):
         notification = a_notification(review, by, public_url="https://" + "r" * 200 + ".example", links=links)
-        for rung in (Rung.FULL, Rung.PLAIN):
-            assert_slack_takes(render_review(notification, rung))
+        for level in (FormattingLevel.FULL, FormattingLevel.PLAIN):
+            assert_slack_takes(render_review(notification, level))
 
 
 # --- how it is sent ---
@@ -200,7 +200,7 @@ def test_fifty_names_as_long_as_can_be_are_one_message():
 
 @pytest.fixture
 def reviews(slack: MockSlack) -> SlackReviews:
-    return SlackReviews(SlackPoster(Client(Secret("xoxb-test"), slack.url, 2.0), lambda: MONDAY))
+    return SlackReviews(SlackPoster(SlackClient(Secret("xoxb-test"), slack.url, 2.0), lambda: MONDAY))
 
 
 def test_a_review_is_posted_and_marked_by_an_edit(slack, reviews):

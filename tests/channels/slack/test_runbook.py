@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from receiver.channels.slack.budget import Budget, measure
+from receiver.channels.slack.budget import BlockBudget, measure
 from receiver.channels.slack.runbook import render_runbook
 from receiver.domain.runbook import Excerpt, Part, Section
 
 
 def shown(*parts: Part, title: str = "", characters: int = 9000, **changes) -> str:
-    budget = Budget(characters)
+    budget = BlockBudget(characters)
     blocks = render_runbook(Excerpt("DiskFull", (Section(title, parts),), **changes), budget)
     assert measure(blocks) <= characters
     return "\n".join(block["text"]["text"] for block in blocks)
@@ -68,4 +68,4 @@ def test_no_room_means_no_runbook():
 
 
 def test_an_excerpt_without_words_shows_nothing():
-    assert render_runbook(Excerpt("DiskFull", url="https://x.example"), Budget()) == []
+    assert render_runbook(Excerpt("DiskFull", url="https://x.example"), BlockBudget()) == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from receiver.channels.slack.render import render
+from receiver.channels.slack.render import render_message
 from receiver.domain.incident import SilenceRequest, Suppression
 from tests.builders import (
     OPENED_AT,
@@ -22,7 +22,7 @@ NOON = "<!date^1795435380^{date_short_pretty} {time}|2026-11-23 12:03 UTC>"
 
 
 def shown(incident, action=None, now=OPENED_AT) -> SlackMessage:
-    message = render(a_notification(incident, action or an_update(), now=now))
+    message = render_message(a_notification(incident, action or an_update(), now=now))
     assert blockkit.check(list(message.blocks)) == []
     return SlackMessage(
         "#c", "C1", "1.0", message.text, list(message.blocks), makes_mentions=message.links_names
@@ -35,7 +35,7 @@ def a_silence(number: int = 1, **changes) -> SilenceRequest:
 
 
 @pytest.mark.parametrize(
-    ("hold", "said"),
+    ("suppression", "said"),
     [
         (Suppression("silenced", 1.0, "bob", OPENED_AT), f"⏸ Silenced by bob until {NOON}: nobody is paged"),
         (Suppression("silenced", 1.0), "⏸ Silenced: nobody is paged"),
@@ -43,13 +43,13 @@ def a_silence(number: int = 1, **changes) -> SilenceRequest:
         (Suppression("muted", 1.0), "⏸ Muted in Alertmanager by a time interval: nobody is paged"),
     ],
 )
-def test_a_hold_is_told_with_its_reason(hold, said):
-    words = shown(an_incident(suppression=hold)).words
+def test_a_suppression_is_shown_with_its_reason(suppression, said):
+    words = shown(an_incident(suppression=suppression)).words
     assert said in words
     assert "Team Lead held" in words
 
 
-def test_what_is_over_is_held_no_more():
+def test_a_resolved_incident_shows_no_suppression():
     assert (
         "⏸"
         not in shown(an_incident(suppression=Suppression("silenced", 1.0, "bob"), resolved_by="alice")).words
@@ -82,14 +82,14 @@ def test_a_silence_that_outlives_its_incident_can_still_be_expired():
     assert set(shown(incident).buttons) == {"expire:1"}
 
 
-def test_silences_of_one_wish_are_one_line():
+def test_silences_of_one_request_are_one_line():
     incident = an_incident(silences=tuple(a_silence(n) for n in range(1, 21)))
     message = shown(incident)
     assert "🔕 20 silences 1 to 20 by bob until" in message.words
     assert len([button for button in message.buttons if button.startswith("expire:")]) == 8
 
 
-def test_many_wishes_are_counted():
+def test_many_requests_are_counted():
     incident = an_incident(silences=tuple(a_silence(n, comment=f"{n}") for n in range(1, 31)))
     assert "… and 26 more silences" in shown(incident).words
 
@@ -141,14 +141,14 @@ def test_whoever_has_it_is_reminded():
     assert words.startswith("⏰ Acknowledged by alice 30m ago, and 1 alert still fires")
 
 
-def test_a_silences_end_is_told_before():
+def test_a_reply_warns_before_a_silence_ends():
     incident = an_incident(silences=(a_silence(1), a_silence(2, by="carol", until=OPENED_AT)))
     words = said(incident, a_reply("silence_ends", key="silence_ends:2"))
     assert words == f"🔔 The silence by carol ends {NOON}, and 1 alert still fires"
     assert said(incident, a_reply("silence_ends", key="silence_ends:9")).startswith("🔔 A silence ends soon")
 
 
-def test_a_hold_and_an_alertmanager_that_is_away_are_told():
+def test_a_suppression_and_an_unreachable_alertmanager_have_replies():
     incident = an_incident(suppression=Suppression("silenced", 1.0, "bob"))
     assert said(incident, a_reply("held")) == "⏸ Silenced by bob: nobody is paged"
     assert "could not be asked" in said(an_incident(), a_reply("not_asked"))

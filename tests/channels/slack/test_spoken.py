@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from receiver.channels.slack.message import MAX_TEXT
-from receiver.channels.slack.spoken import render_spoken
+from receiver.channels.slack.spoken import render_ephemeral
 from receiver.domain.incident import Suppression
-from receiver.domain.request import Answer, Details, Line
+from receiver.domain.request import IncidentDetails, TextLine, TextReply
 from tests.builders import MESSAGE, OPENED_AT, a_delivery, a_receipt, an_alert, an_escalation, an_incident
 from tests.mocks import blockkit
 from tests.mocks.slack_workspace import SlackMessage
@@ -23,13 +23,13 @@ def pings(message) -> list[str]:
 
 
 def test_nobody_else_sees_it_and_no_message_is_replaced():
-    message = render_spoken(Answer("Acknowledged: DiskFull"))
+    message = render_ephemeral(TextReply("Acknowledged: DiskFull"))
     assert (message["response_type"], message["replace_original"]) == ("ephemeral", False)
     assert message["text"] == words(message) == "Acknowledged: DiskFull"
 
 
 def test_a_moment_is_shown_in_the_readers_zone():
-    message = render_spoken(Answer("Snoozed", until=OPENED_AT))
+    message = render_ephemeral(TextReply("Snoozed", until=OPENED_AT))
     assert "Snoozed until <!date^1795435380^" in words(message)
 
 
@@ -37,14 +37,14 @@ def test_incidents_come_a_line_each_with_id_and_message():
     link = "https://example.slack.com/archives/C0CRITICAL/p1"
     deliveries = {"root": a_delivery(receipt=a_receipt(reference=MESSAGE, link=link))}
     incident = an_incident(acknowledged_by="bob", deliveries=deliveries)
-    row = words(render_spoken(Answer("1 open incident:", incidents=(incident,)))).split("\n")[1]
+    row = words(render_ephemeral(TextReply("1 open incident:", incidents=(incident,)))).split("\n")[1]
     assert row.startswith(f"🔴 *HighCPUUsage* `{incident.id}` · 1 firing · 👀 bob · since ")
     assert row.endswith(f"<{link}|message>")
 
 
 def test_one_incident_is_told_whole():
     incident = an_incident(suppression=Suppression("silenced", OPENED_AT, "bob", OPENED_AT + 600))
-    said = words(render_spoken(Details(incident, an_escalation(incident), OPENED_AT)))
+    said = words(render_ephemeral(IncidentDetails(incident, an_escalation(incident), OPENED_AT)))
     for piece in (
         "CRITICAL",
         incident.id,
@@ -60,8 +60,10 @@ def test_one_incident_is_told_whole():
 def test_whatever_is_said_slack_takes_it_and_nobody_is_pinged(text, lines, count):
     hostile = "<!channel> <@U0123ABCD>"
     incident = an_incident(an_alert(hostile), acknowledged_by=hostile, acknowledged_ref="U0123ABCD")
-    answer = Answer(text + hostile, 1.0, tuple(Line(each + hostile) for each in lines), (incident,) * count)
-    message = render_spoken(answer)
+    answer = TextReply(
+        text + hostile, 1.0, tuple(TextLine(each + hostile) for each in lines), (incident,) * count
+    )
+    message = render_ephemeral(answer)
     assert blockkit.check(message["blocks"]) == []
     assert not blockkit.is_too_long(message["blocks"])
     assert 0 < len(message["text"]) <= MAX_TEXT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from receiver.channels.slack.steps import render_steps, render_troubles
+from receiver.channels.slack.steps import render_page_failures, render_steps
 from receiver.domain.incident import EscalationRun
 from receiver.domain.policy import NO_POLICY
 from tests.builders import (
@@ -26,8 +26,8 @@ def line(incident, policy=None, now=OPENED_AT) -> str:
     return re.sub(r"<!date[^|]*\|\S+ (\S+) UTC>", r"\1", said)
 
 
-def troubles(incident, now=OPENED_AT) -> str:
-    return render_troubles(incident, an_escalation(incident, None, now))
+def page_failures(incident, now=OPENED_AT) -> str:
+    return render_page_failures(incident, an_escalation(incident, None, now))
 
 
 def test_the_steps_to_come_have_their_times():
@@ -44,7 +44,7 @@ def test_a_simulated_page_is_called_so():
     assert line(incident).startswith("⏫ On-call paged 12:03 (simulated) →")
 
 
-def test_a_step_told_in_slack_alone_is_no_page():
+def test_a_step_notified_in_slack_alone_is_no_page():
     deliveries = {
         "page:on-call": a_delivery(),
         "page:team-lead": a_delivery(at=OPENED_AT + 300, received=False, reason="rate_limited"),
@@ -70,12 +70,12 @@ def test_an_acknowledgement_stops_it():
     )
 
 
-def test_resolved_before_anybody_was_told():
+def test_resolved_before_a_step_was_notified():
     incident = an_incident(resolved_at=OPENED_AT + MINUTE)
     assert line(incident, now=OPENED_AT + MINUTE) == "⏹ Nobody was paged · stopped: resolved 12:04"
 
 
-def test_a_page_that_stands_from_before_a_reopening_is_told_with_its_time():
+def test_a_page_carried_over_from_before_a_reopening_is_shown_with_its_time():
     incident = an_incident(
         deliveries={"page:on-call": a_delivery("1")},
         run=EscalationRun(2, OPENED_AT + 600, "reopened", 2),
@@ -92,25 +92,25 @@ def test_names_are_shown_not_read():
     assert "&lt;!channel&gt; being paged" in line(an_incident(policy=policy), policy)
 
 
-def test_a_page_on_its_way_is_a_trouble_with_its_reason():
+def test_a_page_under_way_is_listed_with_its_reason():
     incident = an_incident(deliveries={"page:on-call": a_delivery(received=False, reason="rate_limited")})
-    assert troubles(incident) == "⚠️ PagerDuty: page to On-call not delivered yet (rate_limited)"
+    assert page_failures(incident) == "⚠️ PagerDuty: page to On-call not delivered yet (rate_limited)"
 
 
 def test_a_page_that_failed_for_good_is_said():
     failed = a_delivery(received=False, reason="invalid_key", failed_at=OPENED_AT)
-    said = troubles(an_incident(deliveries={"page:on-call": failed}))
+    said = page_failures(an_incident(deliveries={"page:on-call": failed}))
     assert said == "⚠️ PagerDuty: page to On-call not delivered, given up (invalid_key)"
 
 
-def test_a_page_that_arrived_after_failing_is_no_trouble():
+def test_a_page_that_arrived_after_failing_is_not_listed():
     incident = an_incident(deliveries={"page:on-call": a_delivery(reason="rate_limited")})
-    assert troubles(incident) == ""
+    assert page_failures(incident) == ""
 
 
-def test_a_page_of_an_earlier_run_is_no_trouble_now():
+def test_a_failed_page_of_an_earlier_run_is_not_listed():
     failed = a_delivery("1", received=False, reason="no_answer")
     incident = an_incident(
         deliveries={"page:on-call": failed}, run=EscalationRun(2, OPENED_AT, "reopened", 2)
     )
-    assert troubles(incident) == ""
+    assert page_failures(incident) == ""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from receiver.channels.slack.budget import MAX_TOTAL, measure
-from receiver.channels.slack.message import MAX_TEXT, Rung
+from receiver.channels.slack.message import MAX_TEXT, FormattingLevel
 from receiver.channels.slack.storm import render_storm
 from receiver.domain.action import Post, Reply
 from receiver.domain.policy import SLACK, Step, Target
@@ -116,9 +116,13 @@ HOSTILE = st.one_of(
 
 
 @settings(max_examples=100, deadline=None)
-@given(st.lists(HOSTILE, min_size=1, max_size=40), st.sampled_from([Rung.FULL, Rung.PLAIN]))
-def test_however_hostile_the_names_slack_takes_it_and_nobody_is_pinged(names: list[str], rung: Rung) -> None:
-    message = render_storm(a_storm_notification(*names, public_url="https://r.example"), rung)
+@given(
+    st.lists(HOSTILE, min_size=1, max_size=40), st.sampled_from([FormattingLevel.FULL, FormattingLevel.PLAIN])
+)
+def test_however_hostile_the_names_slack_takes_it_and_nobody_is_pinged(
+    names: list[str], level: FormattingLevel
+) -> None:
+    message = render_storm(a_storm_notification(*names, public_url="https://r.example"), level)
     assert len(message.text) <= MAX_TEXT
     assert measure(message.blocks) <= MAX_TOTAL
     assert blockkit.check(list(message.blocks)) == []
