@@ -15,7 +15,7 @@ from redis import Redis
 from bench.floor import WORKERS
 from receiver.process import kill_family, start_child
 from receiver.store.embedded import EmbeddedValkey
-from receiver.web.address import Address, open_listener
+from receiver.web.address import ListenAddress, open_listener
 
 ROOT = Path(__file__).resolve().parent.parent
 ROUTING = ROOT / "routing.yaml"
@@ -73,7 +73,7 @@ def _web_command(routing: Path) -> list[str]:
 @contextmanager
 def _web(command: Sequence[str], folder: Path, environ: dict[str, str]) -> Iterator[int]:
     """Run a web side that takes its socket's number as the last argument, until it answers anything."""
-    with open_listener(Address("127.0.0.1", 0)) as listener:
+    with open_listener(ListenAddress("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
         number = listener.fileno()
         with _process([*command, str(number)], folder / "web", environ, fds=[number]):

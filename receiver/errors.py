@@ -122,9 +122,9 @@ class PermanentDeliveryError(DeliveryError):
         self.secret_digest = secret_digest
 
 
-class ProviderAway(ReceiverError):
+class ProviderUnavailable(ReceiverError):
     """The OpenID provider can't be asked, or answers what no provider should; the message says why."""
 
 
-class SignInRefused(ReceiverError):
+class SignInDenied(ReceiverError):
     """Somebody can't be signed in with what they brought; the message says why, and nothing of it."""

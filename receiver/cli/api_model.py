@@ -60,7 +60,7 @@ class EventRow(Struct, frozen=True):
     via: str | None = None
 
 
-class HoldRow(Struct, frozen=True):
+class SuppressionRow(Struct, frozen=True):
     """Why nobody further is told though it fires."""
 
     reason: str = ""
@@ -113,7 +113,7 @@ class Whole(Row, frozen=True):
     resolved_at: str | None = None
     resolved_by: str | None = None
     snoozed_until: str | None = None
-    held: HoldRow | None = None
+    suppressed: SuppressionRow | None = None
     silences: list[SilenceRow] = []
     alerts: list[AlertRow] = []
     timeline: list[EventRow] = []

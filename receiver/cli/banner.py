@@ -7,12 +7,12 @@ from pathlib import Path
 
 from receiver.config.model import Routing
 from receiver.config.settings import Settings
-from receiver.config.ways_in import describe_ways_in
+from receiver.config.ways_in import list_auth_methods
 from receiver.domain.policy import PAGERDUTY
-from receiver.web.address import Address
+from receiver.web.address import ListenAddress
 
 
-def render_banner(address: Address, data_dir: Path, settings: Settings, routing: Routing) -> str:
+def render_banner(address: ListenAddress, data_dir: Path, settings: Settings, routing: Routing) -> str:
     """Return the lines for somebody who starts this for the first time."""
     kept = "in the Redis of REDIS_URL" if settings.redis_url else f"in {data_dir}"
     hook = f"url: '{settings.public_url or address.url}/webhooks/alertmanager'"
@@ -24,7 +24,7 @@ def render_banner(address: Address, data_dir: Path, settings: Settings, routing:
         f"  Alertmanager   webhook_configs: [{{{hook}}}]",
         f"  Data           {kept}",
     ]
-    lines += [f"  Let in         {way}" for way in describe_ways_in(settings)]
+    lines += [f"  Let in         {method}" for method in list_auth_methods(settings)]
     simulated = list(_find_simulated(routing))
     lines += [f"  Simulated      {line}" for line in simulated]
     if simulated:

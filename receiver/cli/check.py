@@ -14,7 +14,7 @@ from receiver.cli.examples import show_examples
 from receiver.cli.findings import Findings
 from receiver.cli.terminal import say
 from receiver.config.coverage import find_disagreements
-from receiver.config.ways_in import describe_ways_in
+from receiver.config.ways_in import list_auth_methods
 from receiver.domain.policy import PAGERDUTY
 from receiver.errors import ConfigError, Problem
 from receiver.text import one_line
@@ -44,8 +44,8 @@ def check(config: Path, is_online: bool) -> None:
         probe_all(loaded, str(config), findings)
     for line in _render(findings):
         say(line)
-    if loaded is not None and (ways := describe_ways_in(loaded.settings)):
-        say(one_line(f"let in to API and page: {'; '.join(ways)}", MAX_LINE))
+    if loaded is not None and (methods := list_auth_methods(loaded.settings)):
+        say(one_line(f"let in to API and page: {'; '.join(methods)}", MAX_LINE))
     say(_conclude(config, findings, loaded))
     if findings.faults:
         sys.exit(1)

@@ -129,10 +129,10 @@ def _until(text: str | None, now: float, zone: tzinfo | None) -> str:
 
 def _say_held(incident: Whole, now: float, zone: tzinfo | None) -> str:
     """Return why nobody further is told: `silenced by bob until 2026-11-23 13:03:00 (in 12m)`."""
-    if incident.held is None:
+    if incident.suppressed is None:
         return ""
-    held = _by(one_line(incident.held.reason or "muted", 40), incident.held.by)
-    return " ".join(filter(None, (held, _until(incident.held.until, now, zone))))
+    suppression = _by(one_line(incident.suppressed.reason or "muted", 40), incident.suppressed.by)
+    return " ".join(filter(None, (suppression, _until(incident.suppressed.until, now, zone))))
 
 
 def _render_labels(labels: dict[str, str]) -> str:

@@ -17,7 +17,7 @@ from receiver.config.model import Routing
 from receiver.config.routing import load_routing
 from receiver.config.settings import Settings
 from receiver.logs import hide
-from receiver.web.address import Address, parse_address
+from receiver.web.address import ListenAddress, parse_address
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ class Options:
     """What was asked for on the command line."""
 
     config: Path
-    listen: Address
+    listen: ListenAddress
     data_dir: Path
     workers: int
     insecure: bool

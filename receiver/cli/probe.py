@@ -17,7 +17,7 @@ from receiver.clock import now
 from receiver.config.ways_in import CALLBACK
 from receiver.domain.policy import PAGERDUTY
 from receiver.domain.severity import LABEL, describe_unknown_severity
-from receiver.errors import ProviderAway, StoreError
+from receiver.errors import ProviderUnavailable, StoreError
 from receiver.text import one_line
 
 TIMEOUT_S = 5.0
@@ -137,11 +137,11 @@ def _warn_of_severities(config: Config, file: str, findings: Findings) -> None:
 
 
 def _probe_provider(config: Config, findings: Findings) -> None:
-    from receiver.wiring.provider import build_provider
+    from receiver.wiring.provider import build_oidc_client
 
     try:
-        issuer = build_provider(config.settings, now).say_whether_well()
-    except ProviderAway as error:
+        issuer = build_oidc_client(config.settings, now).check()
+    except ProviderUnavailable as error:
         findings.fault(
             "environment", f"the provider of OIDC_ISSUER can't be asked: {error}", "one that answers"
         )

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from receiver.config.mistakes import APP_TOKEN, BOT_TOKEN
 from receiver.config.settings import Settings
 from receiver.config.variables import Reader
-from receiver.config.ways_in import find_faults
+from receiver.config.ways_in import find_auth_faults
 from receiver.errors import ConfigError
 
 # A worker listens on one all the time, and needs another for everything else.
@@ -53,7 +53,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         alertmanager_url=reader.read_url("ALERTMANAGER_URL"),
         prometheus_url=reader.read_url("PROMETHEUS_URL"),
     )
-    for what, expected in find_faults(settings):
+    for what, expected in find_auth_faults(settings):
         reader.fault(what, expected)
     if reader.problems:
         raise ConfigError(reader.problems)

@@ -82,11 +82,11 @@ class Settings:
     prometheus_url: str = field(default="", repr=False)
 
     @property
-    def names_people(self) -> bool:
+    def has_identity_source(self) -> bool:
         """Whether somebody else tells us who comes: a provider, or a proxy."""
         return bool(self.oidc_issuer or self.trusted_proxies)
 
     @property
-    def asks_who_comes(self) -> bool:
+    def requires_auth(self) -> bool:
         """Whether API, metrics and page are for those only whom we know."""
-        return bool(self.api_tokens or self.viewer_tokens or self.names_people)
+        return bool(self.api_tokens or self.viewer_tokens or self.has_identity_source)

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from receiver.config.settings import Settings
 
-Fault = tuple[str, str]
+SettingsFault = tuple[str, str]
 
 # Where a provider sends people back to, behind PUBLIC_URL; that has to be registered there.
 CALLBACK = "/sign-in/callback"
@@ -16,26 +16,26 @@ CALLBACK = "/sign-in/callback"
 MAX_NAME = 100
 
 
-def find_faults(settings: Settings) -> Iterator[Fault]:
+def find_auth_faults(settings: Settings) -> Iterator[SettingsFault]:
     """Yield what is wrong and what was expected."""
     yield from _find_proxy_faults(settings)
     yield from _find_provider_faults(settings)
     yield from _find_role_faults(settings)
 
 
-def describe_ways_in(settings: Settings) -> list[str]:
+def list_auth_methods(settings: Settings) -> list[str]:
     """Return how people and programs get in to API and page, one way an entry; none where all may."""
-    ways = ["RECEIVER_API_TOKEN"] if settings.api_tokens else []
-    ways += ["RECEIVER_VIEWER_TOKEN (reads)"] if settings.viewer_tokens else []
+    methods = ["RECEIVER_API_TOKEN"] if settings.api_tokens else []
+    methods += ["RECEIVER_VIEWER_TOKEN (reads)"] if settings.viewer_tokens else []
     if settings.trusted_proxies:
         proxies = ", ".join(str(proxy) for proxy in settings.trusted_proxies)
-        ways.append(f"{settings.user_header} from {proxies}")
+        methods.append(f"{settings.user_header} from {proxies}")
     if settings.oidc_issuer:
-        ways.append(f"signing in with {settings.oidc_issuer}")
-    return ways
+        methods.append(f"signing in with {settings.oidc_issuer}")
+    return methods
 
 
-def _find_proxy_faults(settings: Settings) -> Iterator[Fault]:
+def _find_proxy_faults(settings: Settings) -> Iterator[SettingsFault]:
     if settings.trusted_proxies and not settings.user_header:
         yield "RECEIVER_TRUSTED_PROXY is set without RECEIVER_USER_HEADER", "both"
     if (settings.user_header or settings.groups_header) and not settings.trusted_proxies:
@@ -44,7 +44,7 @@ def _find_proxy_faults(settings: Settings) -> Iterator[Fault]:
         yield "RECEIVER_GROUPS_HEADER is RECEIVER_USER_HEADER", "another header"
 
 
-def _find_provider_faults(settings: Settings) -> Iterator[Fault]:
+def _find_provider_faults(settings: Settings) -> Iterator[SettingsFault]:
     needed = {
         "OIDC_ISSUER": settings.oidc_issuer,
         "OIDC_CLIENT_ID": settings.oidc_client_id,
@@ -63,17 +63,17 @@ def _find_provider_faults(settings: Settings) -> Iterator[Fault]:
     parts = urlsplit(settings.oidc_issuer)
     if "@" in parts.netloc:
         yield "OIDC_ISSUER holds a login", "an address without one"
-    elif settings.oidc_issuer and parts.scheme != "https" and not _is_here(parts.hostname or ""):
+    elif settings.oidc_issuer and parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
         # Its keys come from there: whoever could change them on the way could sign in as anybody.
         yield "OIDC_ISSUER is not https", "https://…, or http:// on this machine"
 
 
-def _find_role_faults(settings: Settings) -> Iterator[Fault]:
+def _find_role_faults(settings: Settings) -> Iterator[SettingsFault]:
     if set(settings.viewer_tokens) & set(settings.api_tokens):
         yield "RECEIVER_VIEWER_TOKEN and RECEIVER_API_TOKEN share a token", "others for those who only read"
-    if settings.viewer_tokens and not (settings.api_tokens or settings.names_people):
+    if settings.viewer_tokens and not (settings.api_tokens or settings.has_identity_source):
         yield "RECEIVER_VIEWER_TOKEN is set, and nobody could answer", "RECEIVER_API_TOKEN, too"
-    if (settings.responders or settings.viewers) and not settings.names_people:
+    if (settings.responders or settings.viewers) and not settings.has_identity_source:
         yield (
             "RECEIVER_RESPONDERS or RECEIVER_VIEWERS is set, and nobody comes by name",
             "OIDC_ISSUER or RECEIVER_TRUSTED_PROXY, too",
@@ -88,7 +88,7 @@ def _find_role_faults(settings: Settings) -> Iterator[Fault]:
         )
 
 
-def _is_here(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     try:
         return ip_address(host).is_loopback
     except ValueError:

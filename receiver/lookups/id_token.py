@@ -13,7 +13,7 @@ from joserfc import jwt
 from joserfc.errors import BadSignatureError, ClaimError, InvalidKeyIdError, JoseError
 from joserfc.jwk import JWKRegistry, Key, KeySet, OctKey
 
-from receiver.errors import SignInRefused
+from receiver.errors import SignInDenied
 
 Claims = dict[str, Any]
 
@@ -25,12 +25,12 @@ LEEWAY_S = 60
 _MAX_KEYS = 100
 
 
-class UnknownKey(SignInRefused):
+class UnknownKey(SignInDenied):
     """No key that we know made the signature; the provider may have a new one by now."""
 
 
 @dataclass(frozen=True)
-class Expected:
+class ExpectedClaims:
     """What the token must say."""
 
     issuer: str
@@ -51,14 +51,16 @@ def parse_keys(body: Any) -> KeySet:
     return KeySet(keys)
 
 
-def read_id_token(text: str, keys: KeySet, expected: Expected, access_token: str, now: float) -> Claims:
+def verify_id_token(
+    text: str, keys: KeySet, expected: ExpectedClaims, access_token: str, now: float
+) -> Claims:
     """Return the token's claims; raises SignInRefused, and UnknownKey where other keys might help."""
     try:
         token = jwt.decode(text, keys, algorithms=ALGORITHMS)
     except (BadSignatureError, InvalidKeyIdError):
         raise UnknownKey("the ID token is signed with a key that the provider doesn't name") from None
     except (JoseError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        raise SignInRefused("the ID token can't be read, or is not signed as it should be") from None
+        raise SignInDenied("the ID token can't be read, or is not signed as it should be") from None
     options = {
         "iss": {"essential": True, "value": expected.issuer},
         "aud": {"essential": True, "value": expected.client_id},
@@ -69,9 +71,9 @@ def read_id_token(text: str, keys: KeySet, expected: Expected, access_token: str
     try:
         claims.validate(now=int(now), leeway=LEEWAY_S)
     except ClaimError as error:
-        raise SignInRefused(f"the ID token is not for this sign-in: its {error.claim} is wrong") from None
+        raise SignInDenied(f"the ID token is not for this sign-in: its {error.claim} is wrong") from None
     except (JoseError, ValueError, TypeError, AttributeError, OverflowError):
-        raise SignInRefused("the ID token holds what it should not") from None
+        raise SignInDenied("the ID token holds what it should not") from None
     return dict(claims)
 
 

@@ -16,24 +16,24 @@ from authlib.oauth2.auth import ClientAuth
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri, prepare_token_request
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
-from receiver.errors import ProviderAway, SignInRefused, TemporaryDeliveryError
+from receiver.errors import ProviderUnavailable, SignInDenied, TemporaryDeliveryError
 from receiver.lookups.exchange import Address, Answer, exchange
-from receiver.lookups.id_token import Claims, Expected, UnknownKey, parse_keys, read_id_token
+from receiver.lookups.id_token import Claims, ExpectedClaims, UnknownKey, parse_keys, verify_id_token
 from receiver.lookups.kept import Kept
 from receiver.text import Secret, is_web_link
 
 TIMEOUT_S = 5.0
-KEPT_FOR_S = 3600.0
+CACHED_FOR_S = 3600.0
 # An unknown key has the keys read again; whoever brings it must not choose how often.
 PAUSE_S = 10.0
 _MAX_ANSWER = 256 * 1024
 _ERROR = re.compile(r"[a-z_]{1,40}", re.ASCII)
 # How we prove who we are: by the first that the provider takes; where it says nothing, by the first.
-_PROOFS = ("client_secret_basic", "client_secret_post")
+_CLIENT_AUTH_METHODS = ("client_secret_basic", "client_secret_post")
 
 
 @dataclass(frozen=True)
-class Registration:
+class ClientRegistration:
     """As what the provider knows us."""
 
     issuer: str
@@ -53,35 +53,35 @@ class SignIn:
 
 
 @dataclass(frozen=True)
-class Whereabouts:
+class ProviderMetadata:
     """What the provider tells of itself."""
 
     issuer: str
-    authorization: str
-    token: str
-    keys: str
-    userinfo: str
-    proof: str
+    authorization_endpoint: str
+    token_endpoint: str
+    jwks_uri: str
+    userinfo_endpoint: str
+    client_auth_method: str
 
 
-class Provider:
+class OidcClient:
     """Asks one provider. Everything here raises ProviderAway where it can't be asked."""
 
-    def __init__(self, registration: Registration, clock: Callable[[], float]) -> None:
-        self._ours = registration
+    def __init__(self, registration: ClientRegistration, clock: Callable[[], float]) -> None:
+        self._registration = registration
         self._clock = clock
-        self._whereabouts = Kept(self._find, clock, for_s=KEPT_FOR_S, pause_s=PAUSE_S)
-        self._keys = Kept(self._read_keys, clock, for_s=KEPT_FOR_S, pause_s=PAUSE_S)
+        self._metadata = Kept(self._fetch_metadata, clock, for_s=CACHED_FOR_S, pause_s=PAUSE_S)
+        self._keys = Kept(self._fetch_keys, clock, for_s=CACHED_FOR_S, pause_s=PAUSE_S)
 
-    def begin(self, sign_in: SignIn) -> str:
+    def authorization_url(self, sign_in: SignIn) -> str:
         """Return the address at which somebody signs in."""
         challenge = create_s256_code_challenge(sign_in.verifier)
         address: str = prepare_grant_uri(
-            self._whereabouts.get().authorization,
-            client_id=self._ours.client_id,
+            self._metadata.get().authorization_endpoint,
+            client_id=self._registration.client_id,
             response_type="code",
-            redirect_uri=self._ours.redirect_uri,
-            scope=self._ours.scopes,
+            redirect_uri=self._registration.redirect_uri,
+            scope=self._registration.scopes,
             state=sign_in.state,
             nonce=sign_in.nonce,
             code_challenge=challenge,
@@ -89,114 +89,131 @@ class Provider:
         )
         return address
 
-    def end(self, sign_in: SignIn, code: str) -> Claims:
+    def fetch_claims(self, sign_in: SignIn, code: str) -> Claims:
         """Return what the provider says of whoever brings *code*; raises SignInRefused for a wrong one."""
-        where = self._whereabouts.get()
-        answer = self._trade(where, sign_in, code)
-        access_token, id_token = answer.get("access_token"), answer.get("id_token")
+        metadata = self._metadata.get()
+        response = self._exchange_code(metadata, sign_in, code)
+        access_token, id_token = response.get("access_token"), response.get("id_token")
         if not isinstance(id_token, str) or not isinstance(access_token, str):
-            raise ProviderAway("it gave no ID token")
-        claims = self._verify(where, id_token, access_token, sign_in.nonce)
-        if not where.userinfo:
+            raise ProviderUnavailable("it gave no ID token")
+        claims = self._verify_id_token(metadata, id_token, access_token, sign_in.nonce)
+        if not metadata.userinfo_endpoint:
             return claims
-        more = _read(_get(where.userinfo, f"Bearer {access_token}"), "what it tells of people")
-        if more.get("sub") != claims["sub"]:
-            raise SignInRefused("the provider tells of somebody else than its ID token")
-        return {**more, **claims}  # what is signed goes before what is not
+        userinfo = _read_object(
+            _fetch(metadata.userinfo_endpoint, f"Bearer {access_token}"), "what it tells of people"
+        )
+        if userinfo.get("sub") != claims["sub"]:
+            raise SignInDenied("the provider tells of somebody else than its ID token")
+        return {**userinfo, **claims}  # what is signed goes before what is not
 
-    def say_whether_well(self) -> str:
+    def check(self) -> str:
         """Return its issuer, once both its addresses and its keys could be read."""
         self._keys.get()
-        return self._whereabouts.get().issuer
+        return self._metadata.get().issuer
 
-    def _trade(self, where: Whereabouts, sign_in: SignIn, code: str) -> dict[str, Any]:
+    def _exchange_code(self, metadata: ProviderMetadata, sign_in: SignIn, code: str) -> dict[str, Any]:
         """Return the tokens for a code."""
         body = prepare_token_request(
             "authorization_code",
             code=code,
-            redirect_uri=self._ours.redirect_uri,
+            redirect_uri=self._registration.redirect_uri,
             code_verifier=sign_in.verifier,
         )
-        we = ClientAuth(self._ours.client_id, self._ours.secret.reveal(), where.proof)
-        _, headers, form = we.prepare("POST", where.token, {}, body)
-        answer = _send("POST", where.token, headers.get("Authorization", ""), form)
-        if 400 <= answer.status < 500:
-            error = _find_error(answer)
-            if answer.status == 401 or error in ("invalid_client", "unauthorized_client"):
-                raise ProviderAway("it doesn't know us by OIDC_CLIENT_ID and OIDC_CLIENT_SECRET")
-            raise SignInRefused(f"the provider refuses the code: {error or answer.status}")
-        return _read(answer, "its tokens")
+        client_auth = ClientAuth(
+            self._registration.client_id, self._registration.secret.reveal(), metadata.client_auth_method
+        )
+        _, headers, form = client_auth.prepare("POST", metadata.token_endpoint, {}, body)
+        response = _request("POST", metadata.token_endpoint, headers.get("Authorization", ""), form)
+        if 400 <= response.status < 500:
+            error = _find_error(response)
+            if response.status == 401 or error in ("invalid_client", "unauthorized_client"):
+                raise ProviderUnavailable("it doesn't know us by OIDC_CLIENT_ID and OIDC_CLIENT_SECRET")
+            raise SignInDenied(f"the provider refuses the code: {error or response.status}")
+        return _read_object(response, "its tokens")
 
-    def _verify(self, where: Whereabouts, id_token: str, access_token: str, nonce: str) -> Claims:
-        expected, now = Expected(where.issuer, self._ours.client_id, nonce), self._clock()
+    def _verify_id_token(
+        self, metadata: ProviderMetadata, id_token: str, access_token: str, nonce: str
+    ) -> Claims:
+        expected, now = ExpectedClaims(metadata.issuer, self._registration.client_id, nonce), self._clock()
         try:
-            return read_id_token(id_token, self._keys.get(), expected, access_token, now)
+            return verify_id_token(id_token, self._keys.get(), expected, access_token, now)
         except UnknownKey:
-            return read_id_token(id_token, self._keys.renew(), expected, access_token, now)
+            return verify_id_token(id_token, self._keys.renew(), expected, access_token, now)
 
-    def _find(self) -> Whereabouts:
+    def _fetch_metadata(self) -> ProviderMetadata:
         """Ask where everything is: https://openid.net/specs/openid-connect-discovery-1_0.html."""
-        found = _read(_get(f"{self._ours.issuer}/.well-known/openid-configuration"), "its configuration")
+        found = _read_object(
+            _fetch(f"{self._registration.issuer}/.well-known/openid-configuration"), "its configuration"
+        )
         issuer = found.get("issuer")
-        if not isinstance(issuer, str) or issuer.rstrip("/") != self._ours.issuer:
-            raise ProviderAway("it calls itself otherwise than OIDC_ISSUER")
-        taken = found.get("token_endpoint_auth_methods_supported")
-        proofs = [proof for proof in _PROOFS if proof in taken] if isinstance(taken, list) else []
-        return Whereabouts(
+        if not isinstance(issuer, str) or issuer.rstrip("/") != self._registration.issuer:
+            raise ProviderUnavailable("it calls itself otherwise than OIDC_ISSUER")
+        supported = found.get("token_endpoint_auth_methods_supported")
+        auth_methods = (
+            [method for method in _CLIENT_AUTH_METHODS if method in supported]
+            if isinstance(supported, list)
+            else []
+        )
+        return ProviderMetadata(
             issuer,
-            authorization=self._find_address(found, "authorization_endpoint"),
-            token=self._find_address(found, "token_endpoint"),
-            keys=self._find_address(found, "jwks_uri"),
-            userinfo=self._find_address(found, "userinfo_endpoint") if found.get("userinfo_endpoint") else "",
-            proof=(proofs or _PROOFS)[0],
+            authorization_endpoint=self._get_endpoint(found, "authorization_endpoint"),
+            token_endpoint=self._get_endpoint(found, "token_endpoint"),
+            jwks_uri=self._get_endpoint(found, "jwks_uri"),
+            userinfo_endpoint=self._get_endpoint(found, "userinfo_endpoint")
+            if found.get("userinfo_endpoint")
+            else "",
+            client_auth_method=(auth_methods or _CLIENT_AUTH_METHODS)[0],
         )
 
-    def _find_address(self, found: dict[str, Any], name: str) -> str:
+    def _get_endpoint(self, found: dict[str, Any], name: str) -> str:
         address = found.get(name)
         is_usable = isinstance(address, str) and is_web_link(address)
         # Nothing goes in the clear where the issuer itself doesn't.
-        if not is_usable or urlsplit(self._ours.issuer).scheme == "https" != urlsplit(str(address)).scheme:
-            raise ProviderAway(f"its configuration has no usable {name}")
+        if (
+            not is_usable
+            or urlsplit(self._registration.issuer).scheme == "https" != urlsplit(str(address)).scheme
+        ):
+            raise ProviderUnavailable(f"its configuration has no usable {name}")
         return str(address)
 
-    def _read_keys(self) -> Any:
-        found = _read(_get(self._whereabouts.get().keys), "its keys")
+    def _fetch_keys(self) -> Any:
+        found = _read_object(_fetch(self._metadata.get().jwks_uri), "its keys")
         try:
             return parse_keys(found)
         except ValueError:
-            raise ProviderAway("it names no key that we can use") from None
+            raise ProviderUnavailable("it names no key that we can use") from None
 
 
-def _get(url: str, authorization: str = "") -> Answer:
-    return _send("GET", url, authorization)
+def _fetch(url: str, authorization: str = "") -> Answer:
+    return _request("GET", url, authorization)
 
 
-def _send(method: str, url: str, authorization: str = "", form: str = "") -> Answer:
+def _request(method: str, url: str, authorization: str = "", form: str = "") -> Answer:
     try:
         address = Address(url, authorization)
         return exchange(method, address, "", form=form, timeout_s=TIMEOUT_S, at_most=_MAX_ANSWER)
     except TemporaryDeliveryError as error:
-        raise ProviderAway(error.detail) from None
+        raise ProviderUnavailable(error.detail) from None
 
 
-def _read(answer: Answer, what: str) -> dict[str, Any]:
-    if not answer.is_ok:
-        raise ProviderAway(f"it answers with status {answer.status} instead of {what}")
-    found = _parse(answer)
+def _read_object(response: Answer, what: str) -> dict[str, Any]:
+    if not response.is_ok:
+        raise ProviderUnavailable(f"it answers with status {response.status} instead of {what}")
+    found = _parse_json(response)
     if not isinstance(found, dict):
-        raise ProviderAway(f"{what} can't be read")
+        raise ProviderUnavailable(f"{what} can't be read")
     return found
 
 
-def _find_error(answer: Answer) -> str:
+def _find_error(response: Answer) -> str:
     """Return the word it says, if it is one of those that a standard could have."""
-    found = _parse(answer)
+    found = _parse_json(response)
     error = str(found.get("error", "")) if isinstance(found, dict) else ""
     return error if _ERROR.fullmatch(error) else ""
 
 
-def _parse(answer: Answer) -> Any:
+def _parse_json(response: Answer) -> Any:
     try:
-        return json.loads(answer.body)
+        return json.loads(response.body)
     except (ValueError, RecursionError):
         return None

@@ -10,7 +10,7 @@ from flask import Request
 from receiver.text import Secret
 
 
-def is_let_in(request: Request, tokens: tuple[Secret, ...]) -> bool:
+def has_valid_token(request: Request, tokens: tuple[Secret, ...]) -> bool:
     """Tell whether the request shows one of *tokens*; with none set everybody is let in."""
     return not tokens or find_token(request, tokens) is not None
 
@@ -21,8 +21,8 @@ def find_token(request: Request, tokens: tuple[Secret, ...]) -> Secret | None:
     Each token is compared whole, by its digest and whatever the outcome, so that time tells nothing,
     not even how long a token is.
     """
-    shown = _digest(_shown(request))
-    matches = [token for token in tokens if hmac.compare_digest(shown, _digest(token.reveal()))]
+    presented = _digest(_presented_token(request))
+    matches = [token for token in tokens if hmac.compare_digest(presented, _digest(token.reveal()))]
     return matches[0] if matches else None
 
 
@@ -30,7 +30,7 @@ def _digest(text: str) -> bytes:
     return sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
-def _shown(request: Request) -> str:
+def _presented_token(request: Request) -> str:
     auth = request.authorization
     if auth is None:
         return ""

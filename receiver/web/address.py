@@ -23,7 +23,7 @@ class AddressError(ReceiverError):
 
 
 @dataclass(frozen=True)
-class Address:
+class ListenAddress:
     """A host and a port to listen on; port 0 takes any free one."""
 
     host: str
@@ -44,18 +44,18 @@ class Address:
     def url(self) -> str:
         """How a browser on this machine reaches it."""
         everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # compared, not bound
-        return f"http://{Address(everywhere.get(self.host, self.host), self.port)}"
+        return f"http://{ListenAddress(everywhere.get(self.host, self.host), self.port)}"
 
 
-def parse_address(text: str) -> Address:
+def parse_address(text: str) -> ListenAddress:
     """Return the address in `HOST:PORT` or `[::1]:PORT`; raises ValueError with a sentence."""
     match = _ADDRESS.fullmatch(text)
     if match is None or int(match["port"]) > 65535:
         raise ValueError(f"{text!r} is no address like 127.0.0.1:9080 or [::1]:9080")
-    return Address(match["v6"] or match["host"], int(match["port"]))
+    return ListenAddress(match["v6"] or match["host"], int(match["port"]))
 
 
-def open_listener(address: Address) -> socket.socket:
+def open_listener(address: ListenAddress) -> socket.socket:
     """Return a listening socket on *address*; raises AddressError when that can't be had."""
     deadline = time.monotonic() + IN_USE_TIMEOUT_S
     while True:
@@ -71,12 +71,12 @@ def open_listener(address: Address) -> socket.socket:
         time.sleep(0.1)
 
 
-def bound_address(listener: socket.socket, address: Address) -> Address:
+def bound_address(listener: socket.socket, address: ListenAddress) -> ListenAddress:
     """Return *address* with the port that *listener* really got."""
-    return Address(address.host, int(listener.getsockname()[1]))
+    return ListenAddress(address.host, int(listener.getsockname()[1]))
 
 
-def _bind(address: Address) -> socket.socket:
+def _bind(address: ListenAddress) -> socket.socket:
     found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     # `localhost` often means both families; IPv4 is what people then type.
     family, kind, protocol, _, where = min(found, key=lambda entry: entry[0] != socket.AF_INET)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from receiver.web.bodies import AlertRow, AlertState
+from receiver.web.bodies import AlertRow, AlertStatus
 
 SHOWN_AT_MOST = 100
 # More are folded away, so that on a phone the runbook isn't a walk.
@@ -28,7 +28,7 @@ class AlertList:
     labels: dict[str, str]
     annotations: dict[str, str]
     first: tuple[AlertItem, ...]
-    folded: tuple[AlertItem, ...]
+    collapsed: tuple[AlertItem, ...]
     left_out: int
 
 
@@ -36,14 +36,14 @@ def list_alerts(rows: Sequence[AlertRow]) -> AlertList:
     """Return *rows* with their common labels and annotations apart; of a single alert none is common. Those
     without labels, of which only is kept how they stand, come last.
     """
-    whole = [row for row in rows if row.labels]
-    labels = _find_common([row.labels for row in whole])
-    annotations = _find_common([row.annotations for row in whole])
-    shown = sorted(rows, key=lambda row: (row.status is not AlertState.FIRING, not row.labels))[
+    labelled = [row for row in rows if row.labels]
+    labels = _find_common([row.labels for row in labelled])
+    annotations = _find_common([row.annotations for row in labelled])
+    shown = sorted(rows, key=lambda row: (row.status is not AlertStatus.FIRING, not row.labels))[
         :SHOWN_AT_MOST
     ]
     items = tuple(
-        AlertItem(row, _leave(row.labels, labels), _leave(row.annotations, annotations)) for row in shown
+        AlertItem(row, _without(row.labels, labels), _without(row.annotations, annotations)) for row in shown
     )
     left_out = len(rows) - len(shown)
     return AlertList(labels, annotations, items[:OPEN_AT_MOST], items[OPEN_AT_MOST:], left_out)
@@ -57,5 +57,5 @@ def _find_common(maps: Sequence[dict[str, str]]) -> dict[str, str]:
     }
 
 
-def _leave(found: dict[str, str], common: dict[str, str]) -> dict[str, str]:
+def _without(found: dict[str, str], common: dict[str, str]) -> dict[str, str]:
     return {name: value for name, value in found.items() if name not in common}

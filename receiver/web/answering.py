@@ -5,11 +5,11 @@ from __future__ import annotations
 from receiver.clock import parse_duration
 from receiver.domain.person import Person
 from receiver.text import one_line
-from receiver.web.answers import Refusal
-from receiver.web.bodies import WholeIncident
-from receiver.web.incident_json import describe
-from receiver.web.people.visitor import find_visitor
-from receiver.web.questions import MAX_VIA, Answer, Snooze
+from receiver.web.answers import RequestError
+from receiver.web.bodies import IncidentDetail
+from receiver.web.incident_json import describe_incident
+from receiver.web.people.visitor import current_principal
+from receiver.web.questions import MAX_VIA, ActorFields, SnoozeRequest
 from receiver.wiring import Parts
 
 _MAX_NAME = 200
@@ -17,49 +17,49 @@ _LONGEST_S = 366 * 86400.0
 _API = "api"
 
 
-def acknowledge(parts: Parts, incident_id: str, asked: Answer) -> WholeIncident:
+def acknowledge(parts: Parts, incident_id: str, asked: ActorFields) -> IncidentDetail:
     """Acknowledge the incident and return it as it then is; given again, its time begins anew."""
-    parts.incident_service.acknowledge(incident_id, read_person(asked), parts.clock())
-    return describe(parts, incident_id)
+    parts.incident_service.acknowledge(incident_id, read_actor(asked), parts.clock())
+    return describe_incident(parts, incident_id)
 
 
-def unacknowledge(parts: Parts, incident_id: str, asked: Answer) -> WholeIncident:
+def unacknowledge(parts: Parts, incident_id: str, asked: ActorFields) -> IncidentDetail:
     """Take the acknowledgement back and return the incident as it then is."""
-    parts.incident_service.unacknowledge(incident_id, read_person(asked), parts.clock())
-    return describe(parts, incident_id)
+    parts.incident_service.unacknowledge(incident_id, read_actor(asked), parts.clock())
+    return describe_incident(parts, incident_id)
 
 
-def resolve(parts: Parts, incident_id: str, asked: Answer) -> WholeIncident:
+def resolve(parts: Parts, incident_id: str, asked: ActorFields) -> IncidentDetail:
     """Close the incident by hand and return it as it then is."""
-    parts.incident_service.resolve(incident_id, read_person(asked), parts.clock())
-    return describe(parts, incident_id)
+    parts.incident_service.resolve(incident_id, read_actor(asked), parts.clock())
+    return describe_incident(parts, incident_id)
 
 
-def snooze(parts: Parts, incident_id: str, asked: Snooze) -> WholeIncident:
+def snooze(parts: Parts, incident_id: str, asked: SnoozeRequest) -> IncidentDetail:
     """Hold the incident's escalation for a time and return it as it then is."""
-    parts.incident_service.snooze(incident_id, read_person(asked), read_for(asked), parts.clock())
-    return describe(parts, incident_id)
+    parts.incident_service.snooze(incident_id, read_actor(asked), parse_for_field(asked), parts.clock())
+    return describe_incident(parts, incident_id)
 
 
-def read_person(asked: Answer) -> Person:
+def read_actor(asked: ActorFields) -> Person:
     """Return who it is that answers; without a name it is the API.
 
     Whoever signed in, or is named by a trusted proxy, answers by that name and no other.
     """
-    visitor, via = find_visitor(), one_line(asked.via or "", MAX_VIA) or _API
-    if visitor is not None and visitor.is_vouched:
-        return Person(visitor.name, via)
+    principal, via = current_principal(), one_line(asked.via or "", MAX_VIA) or _API
+    if principal is not None and principal.is_verified:
+        return Person(principal.name, via)
     return Person(one_line(asked.by or "", _MAX_NAME) or _API, via)
 
 
-def read_for(asked: Snooze) -> float:
+def parse_for_field(asked: SnoozeRequest) -> float:
     """Return for how many seconds it is asked; Refusal with a sentence for what is no such time."""
     try:
         for_s = parse_duration(asked.for_)
     except ValueError:
         for_s = 0.0
     if not 0 < for_s <= _LONGEST_S:
-        raise Refusal(
+        raise RequestError(
             400, f"for is {one_line(asked.for_, 100)!r}, expected a time like 30m or 2h, a year at most"
         )
     return for_s

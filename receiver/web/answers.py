@@ -10,14 +10,14 @@ from msgspec import json
 from werkzeug.exceptions import ClientDisconnected, HTTPException, MethodNotAllowed
 
 from receiver.errors import NotFound, PayloadError, ReceiverError, StoreError
-from receiver.web.error_page import is_for_reader, render_error_page
-from receiver.web.errors import OUR_FAULT, render_error
-from receiver.web.misframed import find_misframed
+from receiver.web.error_page import render_error_page, wants_html
+from receiver.web.errors import INTERNAL_ERROR, render_error_body
+from receiver.web.misframed import find_malformed_request
 
 logger = logging.getLogger(__name__)
 
 
-class Refusal(ReceiverError):
+class RequestError(ReceiverError):
     """A request can't be done; the message is a sentence for whoever sent it."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -25,64 +25,64 @@ class Refusal(ReceiverError):
         super().__init__(message)
 
 
-def send(body: object) -> Response:
+def json_response(body: object) -> Response:
     """Return *body* as a JSON answer."""
     return Response(json.encode(body) + b"\n", content_type="application/json")
 
 
-def refuse(status: int, message: str, kind: str = "", *, title: str = "") -> Response:
+def error_response(status: int, message: str, kind: str = "", *, title: str = "") -> Response:
     """Return an error in the form all of ours have: JSON, and for people a page, with *title* above it."""
-    if is_for_reader():
-        answer = render_error_page(status, message, title)
+    if wants_html():
+        response = render_error_page(status, message, title)
     else:
-        answer = Response(render_error(status, message, kind), status, content_type="application/json")
+        response = Response(render_error_body(status, message, kind), status, content_type="application/json")
     if status == 401:
         # Lets a browser ask for the token, as the password with any name.
-        answer.headers["WWW-Authenticate"] = 'Basic realm="receiver", charset="UTF-8"'
-    return answer
+        response.headers["WWW-Authenticate"] = 'Basic realm="receiver", charset="UTF-8"'
+    return response
 
 
-def handle_errors(app: Flask) -> None:
+def register_error_handlers(app: Flask) -> None:
     """Give *app* an answer for each error it may meet."""
 
     @app.errorhandler(NotFound)
     def not_found(error: NotFound) -> Response:
         closed = "; it may have been closed longer ago than is kept" if error.kind == "incident" else ""
-        return refuse(404, f"{error}{closed}")
+        return error_response(404, f"{error}{closed}")
 
-    @app.errorhandler(Refusal)
-    def refused(error: Refusal) -> Response:
-        return refuse(error.status, str(error))
+    @app.errorhandler(RequestError)
+    def request_error(error: RequestError) -> Response:
+        return error_response(error.status, str(error))
 
     @app.errorhandler(PayloadError)
-    def unreadable(error: PayloadError) -> Response:
-        return refuse(400, error.reason)
+    def invalid_payload(error: PayloadError) -> Response:
+        return error_response(400, error.reason)
 
     @app.errorhandler(StoreError)
-    def store_away(error: StoreError) -> Response:
+    def store_unavailable(error: StoreError) -> Response:
         # Once for all paths: Alertmanager, browsers and monitoring all ask again while it is away.
         fields = {"path": request.path, "error": str(error)}
         logger.warning("redis unavailable", extra={"fields": fields, "state": "requests"})
-        return refuse(503, "the store can't take it now, send it again")
+        return error_response(503, "the store can't take it now, send it again")
 
     @app.errorhandler(ClientDisconnected)
-    def broken_off(_: ClientDisconnected) -> Response:
-        return refuse(408, "the body came too slowly or broke off")
+    def client_disconnected(_: ClientDisconnected) -> Response:
+        return error_response(408, "the body came too slowly or broke off")
 
     @app.errorhandler(ParseException)
-    def misframed(error: ParseException) -> Response:
+    def malformed_request(error: ParseException) -> Response:
         # gunicorn finds out while we read the body: chunks that are none.
-        found = find_misframed(error)
-        return fault(error) if found is None else refuse(found.status, found.message)
+        found = find_malformed_request(error)
+        return internal_error(error) if found is None else error_response(found.status, found.message)
 
     @app.errorhandler(HTTPException)
-    def http(error: HTTPException) -> Response:
-        answer = refuse(error.code or 500, error.description or error.name)
+    def http_error(error: HTTPException) -> Response:
+        response = error_response(error.code or 500, error.description or error.name)
         if isinstance(error, MethodNotAllowed) and error.valid_methods:
-            answer.headers["Allow"] = ", ".join(sorted(error.valid_methods))
-        return answer
+            response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+        return response
 
     @app.errorhandler(Exception)
-    def fault(error: Exception) -> Response:
+    def internal_error(error: Exception) -> Response:
         logger.error("unhandled error in request", exc_info=error, extra={"fields": {"path": request.path}})
-        return refuse(500, OUR_FAULT)
+        return error_response(500, INTERNAL_ERROR)

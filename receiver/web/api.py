@@ -8,31 +8,31 @@ from typing import Any
 from flask import Blueprint, Response, request
 
 from receiver.web.answering import acknowledge, resolve, snooze, unacknowledge
-from receiver.web.answers import send
+from receiver.web.answers import json_response
 from receiver.web.bodies import (
     FailedDelivery,
     FailurePage,
     HistoryPage,
+    IncidentDetail,
     IncidentPage,
-    WholeIncident,
-    WholeRunbook,
+    RunbookDetail,
 )
 from receiver.web.deliveries import list_failures, retry
-from receiver.web.incident_json import describe
+from receiver.web.incident_json import describe_incident
 from receiver.web.listing import list_history, list_incidents
-from receiver.web.maintenance import begin_maintenance, end_maintenance, show_maintenance
+from receiver.web.maintenance import end_maintenance, show_maintenance, start_maintenance
 from receiver.web.openapi import render_openapi
 from receiver.web.operations import PREFIX, AnyOperation, Operation
 from receiver.web.questions import (
-    Answer,
+    ActorFields,
+    CreateSilenceRequest,
+    EmptyRequest,
+    EndMaintenanceRequest,
     FailureQuery,
     HistoryQuery,
     ListQuery,
-    MaintenanceWish,
-    NoQuestion,
-    SilenceWish,
-    Snooze,
-    WhoEnds,
+    SnoozeRequest,
+    StartMaintenanceRequest,
 )
 from receiver.web.runbook_json import describe_runbook
 from receiver.web.silencing import silence
@@ -50,14 +50,14 @@ def build_api(parts: Parts) -> Blueprint:
     api = Blueprint("api", __name__, url_prefix=PREFIX)
 
     for operation in OPERATIONS:
-        _add(api, parts, operation)
+        _add_route(api, parts, operation)
     return api
 
 
-def describe_api(parts: Parts, _name: str = "", _asked: NoQuestion | None = None) -> dict[str, Any]:
+def describe_api(parts: Parts, _name: str = "", _asked: EmptyRequest | None = None) -> dict[str, Any]:
     """Return the API's description, as this receiver is configured."""
     settings = parts.settings
-    return render_openapi(OPERATIONS, server=settings.public_url, is_open=not settings.asks_who_comes)
+    return render_openapi(OPERATIONS, server=settings.public_url, is_open=not settings.requires_auth)
 
 
 OPERATIONS: tuple[AnyOperation, ...] = (
@@ -75,9 +75,9 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         _INCIDENT,
         "showIncident",
         "Show one incident with its alerts, timeline, escalation and deliveries",
-        NoQuestion,
-        WholeIncident,
-        lambda parts, incident_id, _: describe(parts, incident_id),
+        EmptyRequest,
+        IncidentDetail,
+        lambda parts, incident_id, _: describe_incident(parts, incident_id),
         _NO_INCIDENT,
     ),
     Operation(
@@ -85,8 +85,8 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         f"{_INCIDENT}/acknowledge",
         "acknowledgeIncident",
         "Somebody has it: nobody further is told",
-        Answer,
-        WholeIncident,
+        ActorFields,
+        IncidentDetail,
         acknowledge,
         _NO_INCIDENT,
     ),
@@ -95,8 +95,8 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         f"{_INCIDENT}/unacknowledge",
         "unacknowledgeIncident",
         "Nobody has it any more: the step last told is told again, and the escalation goes on",
-        Answer,
-        WholeIncident,
+        ActorFields,
+        IncidentDetail,
         unacknowledge,
         _NO_INCIDENT,
     ),
@@ -105,8 +105,8 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         f"{_INCIDENT}/resolve",
         "resolveIncident",
         "Close it by hand, even while it fires",
-        Answer,
-        WholeIncident,
+        ActorFields,
+        IncidentDetail,
         resolve,
         _NO_INCIDENT,
     ),
@@ -115,8 +115,8 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         f"{_INCIDENT}/snooze",
         "snoozeIncident",
         "Acknowledge it for a time; then the escalation goes on",
-        Snooze,
-        WholeIncident,
+        SnoozeRequest,
+        IncidentDetail,
         snooze,
         _NO_INCIDENT,
     ),
@@ -125,8 +125,8 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         f"{_INCIDENT}/silence",
         "silenceIncident",
         "Silence in Alertmanager what fires",
-        SilenceWish,
-        WholeIncident,
+        CreateSilenceRequest,
+        IncidentDetail,
         silence,
         {
             **_NO_INCIDENT,
@@ -139,7 +139,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "/storms",
         "listStorms",
         "List the storms that are not resolved, newest first",
-        NoQuestion,
+        EmptyRequest,
         StormList,
         lambda parts, _name, _asked: list_storms(parts),
     ),
@@ -148,7 +148,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "/storms/{storm_id}/acknowledge",
         "acknowledgeStorm",
         "Somebody has all that the storm counts",
-        Answer,
+        ActorFields,
         StormRow,
         acknowledge_storm,
         {HTTPStatus.NOT_FOUND: "There is no such storm, or none any more."},
@@ -176,7 +176,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "/deliveries/{delivery_id}/retry",
         "retryDelivery",
         "Send again what was given up; what nobody needs any more only leaves the list",
-        Answer,
+        ActorFields,
         FailedDelivery,
         retry,
         {HTTPStatus.NOT_FOUND: "There is no such delivery, or none any more."},
@@ -186,8 +186,8 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "/runbooks/{alertname}",
         "showRunbook",
         "Show the runbook of an alert",
-        NoQuestion,
-        WholeRunbook,
+        EmptyRequest,
+        RunbookDetail,
         lambda parts, name, _: describe_runbook(parts, name),
         {HTTPStatus.NOT_FOUND: "There is no such runbook."},
     ),
@@ -196,7 +196,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "/status",
         "showStatus",
         "Show how the receiver itself does: workers, channels, heartbeats, maintenance",
-        NoQuestion,
+        EmptyRequest,
         Status,
         show_status,
     ),
@@ -205,7 +205,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "/maintenance",
         "showMaintenance",
         "Show the maintenance in force, in which nobody is paged",
-        NoQuestion,
+        EmptyRequest,
         MaintenanceRow,
         show_maintenance,
     ),
@@ -214,16 +214,16 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "/maintenance",
         "beginMaintenance",
         "Page nobody for a time, 7 days at most; all else goes on, and what still fires then is paged",
-        MaintenanceWish,
+        StartMaintenanceRequest,
         MaintenanceRow,
-        begin_maintenance,
+        start_maintenance,
     ),
     Operation(
         "DELETE",
         "/maintenance",
         "endMaintenance",
         "End maintenance: what still fires is paged at once",
-        WhoEnds,
+        EndMaintenanceRequest,
         MaintenanceRow,
         end_maintenance,
     ),
@@ -232,18 +232,18 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "/openapi.json",
         "describeApi",
         "Show this description",
-        NoQuestion,
+        EmptyRequest,
         dict[str, Any],
         describe_api,
     ),
 )
 
 
-def _add(api: Blueprint, parts: Parts, operation: AnyOperation) -> None:
+def _add_route(api: Blueprint, parts: Parts, operation: AnyOperation) -> None:
     def view(**names: str) -> Response:
         name = names[operation.name] if operation.name else ""
         body = request.get_data(cache=False) if operation.has_body else b""
-        return send(operation.perform(parts, name, request.args, body))
+        return json_response(operation.handle(parts, name, request.args, body))
 
     path = operation.path.replace("{", "<").replace("}", ">")
     api.add_url_rule(path, operation.id, view, methods=[operation.method])

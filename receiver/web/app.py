@@ -6,9 +6,9 @@ from flask import Flask, Response, request
 
 from receiver.config.model import Routing
 from receiver.config.settings import Settings
-from receiver.web.answers import handle_errors
+from receiver.web.answers import register_error_handlers
 from receiver.web.api import build_api
-from receiver.web.doors import Doors, Rates
+from receiver.web.doors import RateLimits, RequestGuard
 from receiver.web.health import build_health
 from receiver.web.hooks import MAX_BODY, build_hooks
 from receiver.web.misaddressed import MisaddressedWebhooks, ignore_slashes
@@ -40,11 +40,11 @@ def create_app(
     parts: Parts,
     settings: Settings | None = None,
     routing: Routing | None = None,
-    rates: Rates | None = None,
+    rate_limits: RateLimits | None = None,
 ) -> Flask:
     """Return the application on *parts*; *settings* and *routing* are those the parts were built of.
 
-    Without *rates* nobody comes too often.
+    Without *rate_limits* nobody comes too often.
     """
     del settings, routing
     app = Flask("receiver.web")
@@ -52,34 +52,39 @@ def create_app(
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider has it
     app.jinja_env.globals["url_for"] = url_for
     app.wsgi_app = ignore_slashes(app.wsgi_app)  # type: ignore[method-assign, assignment]
-    doors = Doors(parts, rates)
-    doors.guard_against_sites(app)
-    MisaddressedWebhooks(parts).guard(
+    request_guard = RequestGuard(parts, rate_limits)
+    request_guard.guard_against_sites(app)
+    MisaddressedWebhooks(parts).init_app(
         app
     )  # before tokens are asked for: a lost webhook is told so everywhere
-    doors.guard(app)
+    request_guard.init_app(app)
     app.register_blueprint(build_pagerduty_hooks(parts))
     app.register_blueprint(build_slack_hooks(parts))
-    for door in (build_hooks(parts, doors), build_api(parts), build_health(parts), build_pages(parts)):
-        app.register_blueprint(door)
+    for blueprint in (
+        build_hooks(parts, request_guard),
+        build_api(parts),
+        build_health(parts),
+        build_pages(parts),
+    ):
+        app.register_blueprint(blueprint)
     if parts.settings.oidc_issuer:
         from receiver.web.people.signing_in import build_signing_in  # brings Authlib, which others do without
 
-        app.register_blueprint(build_signing_in(parts, doors))
-    handle_errors(app)
+        app.register_blueprint(build_signing_in(parts, request_guard))
+    register_error_handlers(app)
 
     @app.after_request
-    def finish(answer: Response) -> Response:
+    def finish(response: Response) -> Response:
         if request.path.startswith("/webhooks/"):  # to programs, as fast as can be
-            answer.headers["X-Content-Type-Options"] = "nosniff"
-            return answer
+            response.headers["X-Content-Type-Options"] = "nosniff"
+            return response
         here = request.host_url  # before it, where werkzeug leads from two slashes to one
-        if (location := answer.headers.get("Location", "")).startswith(here):
-            answer.headers["Location"] = make_relative("/" + location.removeprefix(here))
+        if (location := response.headers.get("Location", "")).startswith(here):
+            response.headers["Location"] = make_relative("/" + location.removeprefix(here))
         for name, value in _HEADERS.items():
-            answer.headers[name] = value
+            response.headers[name] = value
         if request.endpoint == "static":
-            answer.headers["Cache-Control"] = "max-age=300"
-        return answer
+            response.headers["Cache-Control"] = "max-age=300"
+        return response
 
     return app

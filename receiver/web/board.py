@@ -14,15 +14,15 @@ from receiver.domain.policy import EscalationPolicy
 from receiver.domain.severity import describe_unknown_severity
 from receiver.web.bodies import IncidentRow, StepStatus
 from receiver.web.incident_json import delivery_keys
-from receiver.web.part import PartQuery, take_part
+from receiver.web.part import PageQuery, paginate
 from receiver.web.policies import policy_finder
-from receiver.web.rows import format_moment, name_state, render_row
-from receiver.web.severity_troubles import find_severity_troubles
-from receiver.web.troubles import Trouble
+from receiver.web.rows import format_moment, serialize_row, step_status
+from receiver.web.severity_troubles import list_severity_warnings
+from receiver.web.troubles import StatusWarning
 from receiver.wiring import Parts
 
 
-class BoardQuery(PartQuery, frozen=True):
+class DashboardQuery(PageQuery, frozen=True):
     """Which of the open incidents to show; as it stands in the address."""
 
     state: Literal["", "unacknowledged", "acknowledged", "stale"] = ""
@@ -31,15 +31,15 @@ class BoardQuery(PartQuery, frozen=True):
     text: Annotated[str, Meta(max_length=200)] = ""
 
     @property
-    def is_narrow(self) -> bool:
+    def is_filtered(self) -> bool:
         return bool(self.state or self.severity or self.route or self.text)
 
-    def fits(self, incident: Incident, now: float) -> bool:
+    def matches(self, incident: Incident, now: float) -> bool:
         return (
             self._has_state(incident, now)
             and self.severity in ("", incident.severity)
             and self.route in ("", incident.route)
-            and (not self.text or self.text.casefold() in _words_of(incident))
+            and (not self.text or self.text.casefold() in _searchable_text(incident))
         )
 
     def _has_state(self, incident: Incident, now: float) -> bool:
@@ -49,35 +49,35 @@ class BoardQuery(PartQuery, frozen=True):
 
 
 @dataclass(frozen=True)
-class Card:
+class IncidentCard:
     """One incident on the board. *why_none* says why no step is waited for."""
 
     row: IncidentRow
     state: str
-    marks: tuple[str, ...]
+    badges: tuple[str, ...]
     next: str
-    why_none: str
+    no_step_reason: str
 
 
 @dataclass(frozen=True)
-class Board:
+class Dashboard:
     """One part of some incidents; *total* counts all that fit the question."""
 
     at: str
     total: int
     page: int
     pages: int
-    cards: tuple[Card, ...]
+    cards: tuple[IncidentCard, ...]
 
 
 @dataclass(frozen=True)
-class Counts:
+class OpenCounts:
     """How many incidents are open at all, whatever is asked for: no filter makes a night look quiet."""
 
     open: int
     unacknowledged: int
     stale: int
-    alarms: tuple[Trouble, ...] = ()  # about the severities of what is open
+    alarms: tuple[StatusWarning, ...] = ()  # about the severities of what is open
 
     @property
     def title(self) -> str:
@@ -87,42 +87,42 @@ class Counts:
     def words(self) -> str:
         if not self.open:
             return "Nothing open"
-        said = f"{self.open} open"
+        text = f"{self.open} open"
         if not self.unacknowledged:
-            return said
+            return text
         if self.unacknowledged < self.open:
-            return f"{said}, {self.unacknowledged} of them nobody has"
-        return f"{said}, nobody has {'it' if self.open == 1 else 'them'}"
+            return f"{text}, {self.unacknowledged} of them nobody has"
+        return f"{text}, nobody has {'it' if self.open == 1 else 'them'}"
 
 
-def build_board(parts: Parts, asked: BoardQuery) -> tuple[Board, Counts]:
+def build_dashboard(parts: Parts, asked: DashboardQuery) -> tuple[Dashboard, OpenCounts]:
     """Return the part of the open incidents that is asked for, and how many there are. Raises StoreError."""
     now, everything = parts.clock(), list(parts.incidents.list_open())
-    counts = Counts(
+    counts = OpenCounts(
         open=len(everything),
         unacknowledged=sum(not incident.is_acknowledged for incident in everything),
         stale=sum(incident.is_stale(now) for incident in everything),
-        alarms=find_severity_troubles(parts, everything),
+        alarms=list_severity_warnings(parts, everything),
     )
-    return lay_out(parts, [one for one in everything if asked.fits(one, now)], asked.page), counts
+    return build_page(parts, [one for one in everything if asked.matches(one, now)], asked.page), counts
 
 
-def lay_out(parts: Parts, incidents: Iterable[Incident], page: int) -> Board:
+def build_page(parts: Parts, incidents: Iterable[Incident], page: int) -> Dashboard:
     """Return the part of *incidents* that a page shows, most urgent first. Raises StoreError."""
-    now, found = parts.clock(), sorted(incidents, key=urgency)
-    part = take_part(found, page)
-    ids = [incident.id for incident in part.rows]
-    heads, find_policy = parts.incidents.load_heads(ids, delivery_keys(parts)), policy_finder(parts, now)
-    return Board(
+    now, found = parts.clock(), sorted(incidents, key=sort_key)
+    page_slice = paginate(found, page)
+    ids = [incident.id for incident in page_slice.rows]
+    heads, resolve_policy = parts.incidents.load_heads(ids, delivery_keys(parts)), policy_finder(parts, now)
+    return Dashboard(
         at=format_moment(now),
         total=len(found),
-        page=part.page,
-        pages=part.pages,
-        cards=tuple(build_card(heads[one], find_policy(heads[one]), now) for one in ids if one in heads),
+        page=page_slice.page,
+        pages=page_slice.pages,
+        cards=tuple(build_card(heads[one], resolve_policy(heads[one]), now) for one in ids if one in heads),
     )
 
 
-def urgency(incident: Incident) -> tuple[bool, bool, bool, int, float]:
+def sort_key(incident: Incident) -> tuple[bool, bool, bool, int, float]:
     """Return what orders incidents: what nobody has first, then the worse, then the older."""
     return (
         incident.is_resolved,
@@ -133,18 +133,18 @@ def urgency(incident: Incident) -> tuple[bool, bool, bool, int, float]:
     )
 
 
-def build_card(incident: Incident, policy: EscalationPolicy, now: float) -> Card:
+def build_card(incident: Incident, policy: EscalationPolicy, now: float) -> IncidentCard:
     """Return an incident as the board shows it."""
-    row = render_row(incident, policy, now)
+    row = serialize_row(incident, policy, now)
     escalation = evaluate_escalation(incident, policy, now)
     step = escalation.next_step
     waits = step is not None and row.next_step_at is not None and not incident.is_paused
-    return Card(
+    return IncidentCard(
         row=row,
         state=describe_state(incident),
-        marks=tuple(list_marks(incident, now)),
+        badges=tuple(list_badges(incident, now)),
         next=step.step.responder.title if step is not None and waits else "",
-        why_none=_why_none(incident, escalation),
+        no_step_reason=_explain_no_step(incident, escalation),
     )
 
 
@@ -158,19 +158,19 @@ def describe_state(incident: Incident) -> str:
     return f"{done} by {incident.acknowledged_by}"
 
 
-def list_marks(incident: Incident, now: float) -> list[str]:
-    marks = []
+def list_badges(incident: Incident, now: float) -> list[str]:
+    badges = []
     if incident.suppression is not None:
-        marks.append(incident.suppression.reason)
+        badges.append(incident.suppression.reason)
     if incident.is_flapping:
-        marks.append("flapping")
+        badges.append("flapping")
     if incident.is_stale(now):
-        marks.append("stale: its sender is silent")
-    marks += [describe_unknown_severity(word) for word in incident.unknown_severities]
-    return marks
+        badges.append("stale: its sender is silent")
+    badges += [describe_unknown_severity(word) for word in incident.unknown_severities]
+    return badges
 
 
-def _why_none(incident: Incident, escalation: EscalationState) -> str:
+def _explain_no_step(incident: Incident, escalation: EscalationState) -> str:
     if incident.is_resolved:
         return "it is over"
     if not incident.policy:
@@ -179,10 +179,12 @@ def _why_none(incident: Incident, escalation: EscalationState) -> str:
         return "nobody, it is taken"
     if incident.is_paused:
         return "waits while it is muted" if incident.is_suppressed else "waits while it is quiet"
-    telling = [one.step.responder.title for one in escalation.steps if name_state(one) is StepStatus.TELLING]
-    return f"{telling[0]}, being told now" if telling else "nobody further"
+    notifying = [
+        one.step.responder.title for one in escalation.steps if step_status(one) is StepStatus.NOTIFYING
+    ]
+    return f"{notifying[0]}, being told now" if notifying else "nobody further"
 
 
-def _words_of(incident: Incident) -> str:
+def _searchable_text(incident: Incident) -> str:
     words = (incident.id, incident.alertname, incident.summary, incident.channel, incident.acknowledged_by)
     return " ".join((*words, *(f"{k}={v}" for k, v in incident.group_labels.items()))).casefold()

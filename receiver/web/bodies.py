@@ -24,7 +24,7 @@ class State(StrEnum):
     RESOLVED = "resolved"
 
 
-class AlertState(StrEnum):
+class AlertStatus(StrEnum):
     """How an alert stands."""
 
     FIRING = "firing"
@@ -40,8 +40,8 @@ class StepStatus(StrEnum):
 
     WAITING = "waiting"
     LATER = "later"
-    TELLING = "telling"
-    TOLD = "told"
+    NOTIFYING = "telling"
+    NOTIFIED = "told"
     UNCONFIRMED = "unconfirmed"
     GIVEN_UP = "given_up"
 
@@ -106,7 +106,7 @@ class AlertRow(Struct, frozen=True):
     """One alert of an incident."""
 
     fingerprint: str
-    status: AlertState
+    status: AlertStatus
     severity: Severity
     starts_at: Moment | None
     ends_at: Moment | None
@@ -148,7 +148,7 @@ class Escalation(Struct, frozen=True):
     steps: list[StepRow]
 
 
-class HoldRow(Struct, frozen=True):
+class SuppressionRow(Struct, frozen=True):
     """Why nobody further is told though it fires."""
 
     reason: Annotated[str, Meta(description="silenced, inhibited or muted (by a time interval)")]
@@ -217,7 +217,7 @@ class FailurePage(Struct, frozen=True):
     next_cursor: Annotated[str | None, Meta(description="Gives the next part; null at the end.")]
 
 
-class WholeIncident(IncidentRow, frozen=True):
+class IncidentDetail(IncidentRow, frozen=True):
     """One incident with all that is known of it."""
 
     source: str
@@ -228,7 +228,7 @@ class WholeIncident(IncidentRow, frozen=True):
     previous: Annotated[str | None, Meta(description="The ID of the group's incident before this one.")]
     snoozed_until: Moment | None
     stale_at: Annotated[Moment | None, Meta(description="When it counts as stale unless it is repeated.")]
-    held: HoldRow | None
+    suppressed: SuppressionRow | None
     storm: Annotated[str | None, Meta(description="The ID of the storm that speaks for it.")]
     silences: list[SilenceRow]
     alerts: list[AlertRow]
@@ -254,7 +254,7 @@ class RunbookSection(Struct, frozen=True):
     parts: list[RunbookPart]
 
 
-class WholeRunbook(Struct, frozen=True):
+class RunbookDetail(Struct, frozen=True):
     """A runbook in its sections and as the Markdown it was read from."""
 
     name: str
@@ -263,7 +263,7 @@ class WholeRunbook(Struct, frozen=True):
     markdown: str
 
 
-class Fault(Struct, frozen=True):
+class ErrorBody(Struct, frozen=True):
     """What is wrong: a short word for programs and a sentence for people."""
 
     type: str
@@ -273,4 +273,4 @@ class Fault(Struct, frozen=True):
 class ErrorAnswer(Struct, frozen=True):
     """The form that every error has."""
 
-    error: Fault
+    error: ErrorBody

@@ -36,7 +36,7 @@ class Rank:
 
 
 @dataclass(frozen=True)
-class Mark:
+class ChartLabel:
     """Words at a place."""
 
     x: float
@@ -49,8 +49,8 @@ class Chart:
     """A chart: bars, words below them, and lines across with their figures."""
 
     bars: tuple[Bar, ...]
-    marks: tuple[Mark, ...]
-    lines: tuple[Mark, ...]
+    labels: tuple[ChartLabel, ...]
+    lines: tuple[ChartLabel, ...]
     width: int = WIDTH
     height: int = HEIGHT
 
@@ -65,22 +65,22 @@ def draw_days(days: Sequence[Day]) -> Chart:
         for severity, count in day.counts:
             height = room * count / top
             y -= height
-            words = f"{_say(day.day)}: {count} {severity}"
+            words = f"{_format_day(day.day)}: {count} {severity}"
             x = _LEFT + number * step + step * 0.1
             bars.append(
                 Bar(round(x, 2), round(y, 2), round(step * 0.8, 2), round(height, 2), severity, words)
             )
     every = max(1, -(-len(days) // _LABELS_AT_MOST))
-    marks = tuple(
-        Mark(round(_LEFT + (number + 0.5) * step, 2), HEIGHT - 6, _say(day.day))
+    labels = tuple(
+        ChartLabel(round(_LEFT + (number + 0.5) * step, 2), HEIGHT - 6, _format_day(day.day))
         for number, day in enumerate(days)
         if number % every == 0
     )
     lines = tuple(
-        Mark(_LEFT - 6, round(HEIGHT - _FOOT - room * value / top, 2), f"{value:g}")
+        ChartLabel(_LEFT - 6, round(HEIGHT - _FOOT - room * value / top, 2), f"{value:g}")
         for value in (0, top / 2, top)
     )
-    return Chart(tuple(bars), marks, lines)
+    return Chart(tuple(bars), labels, lines)
 
 
 def draw_ranks(ranks: Sequence[Rank]) -> Chart:
@@ -88,14 +88,14 @@ def draw_ranks(ranks: Sequence[Rank]) -> Chart:
     top = max((rank.value for rank in ranks), default=0) or 1
     row, left = 26, 250
     room = WIDTH - left - 70
-    bars, marks, lines = [], [], []
+    bars, labels, lines = [], [], []
     for number, rank in enumerate(ranks):
         width, y = round(room * rank.value / top, 2), number * row
         bars.append(Bar(left, y + 4, width, row - 8, "rank", f"{rank.name}: {rank.words}"))
         name = rank.name if len(rank.name) <= _NAME_AT_MOST else f"{rank.name[: _NAME_AT_MOST - 1]}…"
-        marks.append(Mark(left - 8, y + row / 2 + 5, name))
-        lines.append(Mark(left + width + 6, y + row / 2 + 5, rank.words))
-    return Chart(tuple(bars), tuple(marks), tuple(lines), height=max(row, row * len(ranks)))
+        labels.append(ChartLabel(left - 8, y + row / 2 + 5, name))
+        lines.append(ChartLabel(left + width + 6, y + row / 2 + 5, rank.words))
+    return Chart(tuple(bars), tuple(labels), tuple(lines), height=max(row, row * len(ranks)))
 
 
 def _round_up(value: int) -> int:
@@ -106,5 +106,5 @@ def _round_up(value: int) -> int:
     return value + value % 2
 
 
-def _say(day: date) -> str:
+def _format_day(day: date) -> str:
     return f"{day.day} {day:%b}"

@@ -18,7 +18,7 @@ def new_random() -> str:
     return token_urlsafe(32)
 
 
-class Cookies:
+class CookieJar:
     """Reads and sets them, each by its short name; they are for what lies below PUBLIC_URL's path.
 
     *is_direct* has them for our own address, where there is no such path, and maybe no TLS either.
@@ -29,22 +29,22 @@ class Cookies:
         self._is_public_secure = public.is_secure and not is_direct
         self._path = "/" if is_direct else public.path or "/"
 
-    def read(self, name: str) -> str:
-        return request.cookies.get(self._name(name), "")
+    def read_cookie(self, name: str) -> str:
+        return request.cookies.get(self._full_name(name), "")
 
     def find_random(self, name: str) -> str:
         """Return the random word that the browser keeps; empty where it keeps none of ours."""
-        found = self.read(name)
+        found = self.read_cookie(name)
         return found if _RANDOM.fullmatch(found) else ""
 
-    def keep(self, answer: Response, name: str, value: str, max_age_s: int | None = None) -> None:
+    def set_cookie(self, response: Response, name: str, value: str, max_age_s: int | None = None) -> None:
         """Hand it to the browser, until that is closed or for *max_age_s*.
 
         Lax, as Strict would not show us the cookie when somebody comes by a link in Slack, or from the page
         where they signed in.
         """
-        answer.set_cookie(
-            self._name(name),
+        response.set_cookie(
+            self._full_name(name),
             value,
             max_age=max_age_s,
             secure=self._is_secure,
@@ -53,17 +53,17 @@ class Cookies:
             path=self._path,
         )
 
-    def drop(self, answer: Response, name: str) -> None:
+    def delete_cookie(self, response: Response, name: str) -> None:
         """Take it away from the browser."""
-        answer.delete_cookie(
-            self._name(name), secure=self._is_secure, httponly=True, samesite="Lax", path=self._path
+        response.delete_cookie(
+            self._full_name(name), secure=self._is_secure, httponly=True, samesite="Lax", path=self._path
         )
 
     @property
     def _is_secure(self) -> bool:
         return self._is_public_secure or request.is_secure
 
-    def _name(self, name: str) -> str:
+    def _full_name(self, name: str) -> str:
         if not self._is_secure:
             return name
         # A browser takes these prefixes only from a secure page, and the first only of this very host and

@@ -3,29 +3,29 @@
 from __future__ import annotations
 
 from receiver.domain.failure import Failure, retry_by_request
-from receiver.web.answering import read_person
+from receiver.web.answering import read_actor
 from receiver.web.bodies import FailedDelivery, FailurePage
-from receiver.web.questions import Answer, FailureQuery
-from receiver.web.rows import format_if_any, name_delivery
+from receiver.web.questions import ActorFields, FailureQuery
+from receiver.web.rows import delivery_state, format_optional_moment
 from receiver.wiring import Parts
 
 
 def list_failures(parts: Parts, asked: FailureQuery) -> FailurePage:
     """Return part of the deliveries that were given up and not sent since, newest first."""
     page = parts.failures.list_failures(asked.limit, asked.cursor)
-    return FailurePage([_render(failure) for failure in page.failures], page.next_cursor)
+    return FailurePage([_serialize_failure(failure) for failure in page.failures], page.next_cursor)
 
 
-def retry(parts: Parts, failure_id: str, asked: Answer) -> FailedDelivery:
+def retry(parts: Parts, failure_id: str, asked: ActorFields) -> FailedDelivery:
     """Have a delivery sent again, at once; the second time changes nothing. Raises NotFound."""
     failure, now = parts.failures.get_failure(failure_id), parts.clock()
     if failure.delivery.failed_at:
-        again, event = retry_by_request(failure, read_person(asked), now)
+        again, event = retry_by_request(failure, read_actor(asked), now)
         parts.failures.retry_delivery(failure, again, event, now)
-    return _render(parts.failures.get_failure(failure_id))
+    return _serialize_failure(parts.failures.get_failure(failure_id))
 
 
-def _render(failure: Failure) -> FailedDelivery:
+def _serialize_failure(failure: Failure) -> FailedDelivery:
     incident, delivery = failure.incident, failure.delivery
     return FailedDelivery(
         id=failure.id,
@@ -34,9 +34,9 @@ def _render(failure: Failure) -> FailedDelivery:
         severity=incident.severity,
         target=delivery.target,
         what=failure.key,
-        state=name_delivery(delivery),
+        state=delivery_state(delivery),
         reason=delivery.reason or None,
         detail=delivery.detail or None,
         attempts=delivery.attempts,
-        failed_at=format_if_any(delivery.failed_at),
+        failed_at=format_optional_moment(delivery.failed_at),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-_WHOLE = {
+_LABELS = {
     "root": "the message",
     "root2": "the message in place of the first",
     "update": "the message's latest form",
@@ -12,7 +12,7 @@ _WHOLE = {
     "renamed": "a note on a label that changes",
     "renamed_hint": "a hint in the thread on a label that changes",
 }
-_OF_ONE = {
+_LABELS_WITH_NAME = {
     "page": "page to {}",
     "step": "word to {} in the thread",
     "unreached": "word that {} can't be paged",
@@ -27,12 +27,14 @@ _OF_ONE = {
 }
 
 
-def name_delivery_for_reader(key: str) -> str:
+def delivery_label(key: str) -> str:
     """Return what a delivery is, from its key: `page:on-call` is "page to on-call"."""
     kind, _, name = key.partition(":")
     if kind == "left_open":
         return "word that a PagerDuty incident is left to be closed by hand"
     name = name.partition("~")[0]
-    if key in _WHOLE:
-        return _WHOLE[key]
-    return _OF_ONE[kind].format(name) if name and kind in _OF_ONE else key.replace("_", " ")
+    if key in _LABELS:
+        return _LABELS[key]
+    return (
+        _LABELS_WITH_NAME[kind].format(name) if name and kind in _LABELS_WITH_NAME else key.replace("_", " ")
+    )

@@ -9,9 +9,9 @@ from http import HTTPStatus
 
 from msgspec import json
 
-from receiver.web.bodies import ErrorAnswer, Fault
+from receiver.web.bodies import ErrorAnswer, ErrorBody
 
-OUR_FAULT = "a fault of ours; the log of the receiver tells more"
+INTERNAL_ERROR = "a fault of ours; the log of the receiver tells more"
 
 _TYPES = {
     400: "bad_request",
@@ -34,14 +34,14 @@ _TYPES = {
 }
 
 
-def render_error(status: int, message: str, kind: str = "") -> bytes:
+def render_error_body(status: int, message: str, kind: str = "") -> bytes:
     """Return the body of an error; *kind* is its type where the status does not tell it."""
-    return json.encode(ErrorAnswer(Fault(kind or _TYPES.get(status, "error"), message))) + b"\n"
+    return json.encode(ErrorAnswer(ErrorBody(kind or _TYPES.get(status, "error"), message))) + b"\n"
 
 
-def render_last_answer(status: int, message: str, *headers: str) -> bytes:
+def render_final_response(status: int, message: str, *headers: str) -> bytes:
     """Return a whole answer with an error, for a connection that is closed after it."""
-    body = render_error(status, message)
+    body = render_error_body(status, message)
     head = (
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
         "Content-Type: application/json",

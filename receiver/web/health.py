@@ -14,8 +14,8 @@ from receiver import telemetry
 from receiver.clock import CLOCKS_AGREE_WITHIN_S
 from receiver.errors import StoreError
 from receiver.store.keys import QUEUES
-from receiver.web.answers import refuse
-from receiver.web.in_time import answer_in_time
+from receiver.web.answers import error_response
+from receiver.web.in_time import request_timeout
 from receiver.web.metrics_dir import VARIABLE
 from receiver.wiring import Parts
 
@@ -37,24 +37,24 @@ def build_health(parts: Parts) -> Blueprint:
     def readyz() -> Response:
         """Ready: Redis takes and keeps what it is given, and a worker (under `run`: this run's) lives."""
         try:
-            with answer_in_time():
+            with request_timeout():
                 parts.condition.try_writing()
                 fault = parts.condition.find_fault()
-                workers = _find_workers(parts)
+                workers = _list_workers(parts)
         except StoreError as error:
             logger.warning("not ready", extra={"fields": {"error": str(error)}, "state": "store"})
-            return refuse(503, f"Redis: {error.advice or 'see the log'}", "store")
+            return error_response(503, f"Redis: {error.advice or 'see the log'}", "store")
         if fault:
-            return refuse(503, fault, "eviction")
+            return error_response(503, fault, "eviction")
         if not workers:
-            return refuse(
+            return error_response(
                 503, "no worker is alive: start `receiver worker`, or look into its log", "no_worker"
             )
         return jsonify({"ready": True, "workers": len(workers)})
 
     @health.get("/metrics")
     def metrics() -> Response:
-        _look(parts)
+        _update_gauges(parts)
         registry = REGISTRY
         if VARIABLE in os.environ:
             registry = CollectorRegistry()
@@ -64,7 +64,7 @@ def build_health(parts: Parts) -> Blueprint:
     return health
 
 
-def _find_workers(parts: Parts) -> list[str]:
+def _list_workers(parts: Parts) -> list[str]:
     """Return the workers that live, under `run` only this run's."""
     now = parts.clock()
     # What beat at a moment ahead of now is from before Redis' clock was set back.
@@ -83,7 +83,7 @@ def compare_clocks(parts: Parts) -> dict[str, float]:
     return ahead if max(differences) - min(differences) > CLOCKS_AGREE_WITHIN_S else {}
 
 
-def _look(parts: Parts) -> None:
+def _update_gauges(parts: Parts) -> None:
     """Bring the numbers that are read from the store up to now."""
     for queue in QUEUES:
         depth, lag = parts.work_queue.depth(queue, parts.clock())

@@ -18,12 +18,12 @@ from receiver.domain.journey import find_severity_warnings
 from receiver.errors import PayloadError, PayloadTooLarge
 from receiver.sources import alertmanager
 from receiver.text import one_line
-from receiver.web.answers import refuse
-from receiver.web.doors import Doors
-from receiver.web.in_time import answer_in_time
-from receiver.web.lost_alerts import LostAlerts
-from receiver.web.misframed import find_misframed
-from receiver.web.reading import PIECE, read_whole
+from receiver.web.answers import error_response
+from receiver.web.doors import RequestGuard
+from receiver.web.in_time import request_timeout
+from receiver.web.lost_alerts import RejectedWebhooks
+from receiver.web.misframed import find_malformed_request
+from receiver.web.reading import PIECE, drain
 from receiver.wiring import Parts
 
 logger = logging.getLogger(__name__)
@@ -33,7 +33,7 @@ _MAX_SOURCE = 100
 _MAX_WARNINGS = 10
 
 
-def build_hooks(parts: Parts, doors: Doors) -> Blueprint:
+def build_hooks(parts: Parts, request_guard: RequestGuard) -> Blueprint:
     """Return the routes that Alertmanager posts to."""
     hooks = Blueprint("hooks", __name__, url_prefix="/webhooks")
 
@@ -42,71 +42,73 @@ def build_hooks(parts: Parts, doors: Doors) -> Blueprint:
         """Take a webhook; 200 only when everything in it is in the store. With `?warnings=true` the answer
         also tells what is odd about its severities, as `receiver fire` shows it.
         """
-        if stranger := doors.refuse_stranger(parts.settings.webhook_tokens, "RECEIVER_WEBHOOK_TOKEN"):
-            return stranger
+        if unauthorized := request_guard.require_token(
+            parts.settings.webhook_tokens, "RECEIVER_WEBHOOK_TOKEN"
+        ):
+            return unauthorized
         now = parts.clock()
         source = one_line(request.args.get("source", ""), _MAX_SOURCE) if request.query_string else ""
         batch = alertmanager.parse_webhook(_read_body(), source, now)
-        with answer_in_time():
-            accepted = parts.ingester.ingest(batch.groups, now)
+        with request_timeout():
+            result = parts.ingester.ingest(batch.groups, now)
         counts = {
-            "new": accepted.new,
-            "duplicates": accepted.duplicates,
-            "resolved": accepted.resolved,
+            "new": result.new,
+            "duplicates": result.duplicates,
+            "resolved": result.resolved,
             "rejected": batch.rejected,
         }
-        _count(counts, batch.repaired)
+        _count_alerts(counts, batch.repaired)
         parts.last_webhooks.record(source, now)
-        answer = {"alerts": batch.total, **counts, "incidents": accepted.incidents}
+        response = {"alerts": batch.total, **counts, "incidents": result.incidents}
         if request.query_string and request.args.get("warnings") == "true":
-            answer["warnings"] = _list_warnings(parts.routing, batch)
-        return Response(json.encode(answer), content_type="application/json")
+            response["warnings"] = _list_warnings(parts.routing, batch)
+        return Response(json.encode(response), content_type="application/json")
 
     @hooks.after_request
-    def count(answer: Response) -> Response:
-        _webhooks(answer.status_code).inc()
-        return answer
+    def count(response: Response) -> Response:
+        _webhooks(response.status_code).inc()
+        return response
 
-    _refuse_faults(hooks, LostAlerts(parts.notices, parts.clock))
+    _handle_rejections(hooks, RejectedWebhooks(parts.notices, parts.clock))
     return hooks
 
 
-def _refuse_faults(hooks: Blueprint, lost: LostAlerts) -> None:
+def _handle_rejections(hooks: Blueprint, rejected: RejectedWebhooks) -> None:
     """Have what can't be taken refused in words. Alertmanager drops what we answer 4xx, so that is a lost
     alert: it is said where people look.
     """
 
     @hooks.errorhandler(PayloadError)
-    def unreadable(error: PayloadError) -> Response:
+    def invalid_payload(error: PayloadError) -> Response:
         _alerts("rejected").inc()
-        _say_lost(lost, error.reason)
-        return refuse(413 if isinstance(error, PayloadTooLarge) else 400, error.reason)
+        _record_rejected(rejected, error.reason)
+        return error_response(413 if isinstance(error, PayloadTooLarge) else 400, error.reason)
 
     @hooks.errorhandler(RequestEntityTooLarge)
     def too_large(_: RequestEntityTooLarge) -> Response:
-        _say_lost(lost, "too large; see max_alerts in Alertmanager")
-        return refuse(
+        _record_rejected(rejected, "too large; see max_alerts in Alertmanager")
+        return error_response(
             413, f"the body is larger than {MAX_BODY // 1024 // 1024} MiB; see max_alerts in Alertmanager"
         )
 
     @hooks.errorhandler(ParseException)
-    def misframed(error: ParseException) -> Response:
+    def malformed_request(error: ParseException) -> Response:
         # gunicorn finds out while we read the body: chunks that are none.
-        if (found := find_misframed(error)) is None:
+        if (found := find_malformed_request(error)) is None:
             raise error
-        _say_lost(lost, found.message)
-        return refuse(found.status, found.message)
+        _record_rejected(rejected, found.message)
+        return error_response(found.status, found.message)
 
     @hooks.errorhandler(ClientDisconnected)
-    def broken_off(_: ClientDisconnected) -> Response:
+    def client_disconnected(_: ClientDisconnected) -> Response:
         # Too slow, or gone: a 5xx is what Alertmanager sends again for.
         logger.warning("webhook broke off", extra={"fields": {"from": request.remote_addr}})
-        return refuse(503, "the body came too slowly or broke off, send it again")
+        return error_response(503, "the body came too slowly or broke off, send it again")
 
 
-def _say_lost(lost: LostAlerts, reason: str) -> None:
+def _record_rejected(rejected: RejectedWebhooks, reason: str) -> None:
     logger.error("webhook refused", extra={"fields": {"reason": reason, "from": request.remote_addr}})
-    lost.add(reason, str(request.remote_addr))
+    rejected.record_rejection(reason, str(request.remote_addr))
 
 
 def _read_body() -> bytes:
@@ -120,7 +122,7 @@ def _read_body() -> bytes:
         )
     length = request.content_length
     is_small = length is not None and length <= PIECE
-    body = request.get_data(cache=False) if is_small else read_whole(request.stream)
+    body = request.get_data(cache=False) if is_small else drain(request.stream)
     if len(body) > MAX_BODY:
         raise RequestEntityTooLarge
     return body
@@ -148,7 +150,7 @@ def _alerts(outcome: str) -> Counter:
     return telemetry.ALERTS.labels(outcome)
 
 
-def _count(counts: dict[str, int], repaired: int) -> None:
+def _count_alerts(counts: dict[str, int], repaired: int) -> None:
     """Count what became of the alerts, under the names of the metric."""
     for outcome, number in (
         ("new", counts["new"]),

@@ -11,11 +11,11 @@ from receiver.errors import StoreError
 
 # Alertmanager is to hear 503 within 5 s. Each single wait ends after 2 s (see store/connection.py), but
 # there may be several.
-IN_TIME_S = 4.0
+REQUEST_TIMEOUT_S = 4.0
 _ADVICE = "it does not answer in time: see its load and the network"
 
 
-def answer_in_time(seconds: float = IN_TIME_S) -> AbstractContextManager[object]:
+def request_timeout(seconds: float = REQUEST_TIMEOUT_S) -> AbstractContextManager[object]:
     """Have StoreError raised in the midst of what is done in this context for longer than *seconds*.
 
     Lines in use are given up then. Only where gevent serves; elsewhere each single wait has its end.

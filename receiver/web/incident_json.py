@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from receiver.web.bodies import WholeIncident
+from receiver.web.bodies import IncidentDetail
 from receiver.web.policies import policy_finder
-from receiver.web.rows import render_whole
+from receiver.web.rows import serialize_incident
 from receiver.wiring import Parts
 
 _OF_A_STEP = ("page", "step", "unreached", "fallback", "given_up")
@@ -23,12 +23,12 @@ def delivery_keys(parts: Parts) -> tuple[str, ...]:
     )
 
 
-def describe(parts: Parts, incident_id: str) -> WholeIncident:
+def describe_incident(parts: Parts, incident_id: str) -> IncidentDetail:
     """Return one incident as the API shows it. Raises NotFound."""
     incident = parts.incidents.load(incident_id)
     timeline = parts.incidents.load_timeline(incident_id)
     now = parts.clock()
-    return render_whole(incident, policy_finder(parts, now)(incident), timeline, now)
+    return serialize_incident(incident, policy_finder(parts, now)(incident), timeline, now)
 
 
 def _fallbacks(parts: Parts) -> set[str]:

@@ -13,68 +13,72 @@ from receiver.errors import Problem
 from receiver.lookups.prometheus import AlertRule, AlertRules
 from receiver.wiring import Parts
 
-_LOOKED_AT = 5000
+_MAX_INCIDENTS = 5000
 
 
 @dataclass(frozen=True)
-class Volume:
+class RunbookUsage:
     """One runbook: how many incidents it was for, and whether Prometheus has a rule of its name."""
 
     runbook: Runbook
-    used: int
-    is_ruled: bool
+    incident_count: int
+    has_alert_rule: bool
 
 
 @dataclass(frozen=True)
-class Library:
+class RunbookReport:
     """All runbooks, and what is wrong with them."""
 
-    volumes: tuple[Volume, ...]
-    seen_without: tuple[tuple[str, int], ...]
-    ruled_without: tuple[str, ...]
+    usages: tuple[RunbookUsage, ...]
+    alerts_without_runbook: tuple[tuple[str, int], ...]
+    rules_without_runbook: tuple[str, ...]
     disagreements: tuple[str, ...]
     problems: tuple[Problem, ...]
-    trouble: str = ""
+    error: str = ""
     asks_prometheus: bool = False
 
 
-def build_library(parts: Parts, rules: AlertRules | None) -> Library:
+def build_runbook_report(parts: Parts, rules: AlertRules | None) -> RunbookReport:
     """Return the library as the kept history shows it. Raises StoreError."""
-    shelf = parts.runbooks
-    found = parts.incidents.list_newest(limit=_LOOKED_AT).incidents
+    catalogue = parts.runbooks
+    found = parts.incidents.list_newest(limit=_MAX_INCIDENTS).incidents
     seen = Counter(incident.alertname for incident in found)
-    known = {runbook.name: runbook for runbook in shelf.all()}
-    ruled = {rule.name: rule for rule in rules.rules} if rules else {}
+    known = {runbook.name: runbook for runbook in catalogue.all()}
+    rules_by_name = {rule.name: rule for rule in rules.rules} if rules else {}
     used = Counter(dict.fromkeys(known, 0))
     missing: Counter[str] = Counter()
     for name, count in seen.items():
-        runbook = shelf.find(name)
+        runbook = catalogue.find(name)
         if runbook is None:
             missing[name] += count
         else:
             used[runbook.name] += count
-    return Library(
-        volumes=tuple(Volume(known[name], used[name], name in ruled) for name in sorted(known)),
-        seen_without=tuple(missing.most_common()),
-        ruled_without=tuple(
-            sorted(name for name, rule in ruled.items() if shelf.find(name) is None and not rule.runbook_url)
+    return RunbookReport(
+        usages=tuple(RunbookUsage(known[name], used[name], name in rules_by_name) for name in sorted(known)),
+        alerts_without_runbook=tuple(missing.most_common()),
+        rules_without_runbook=tuple(
+            sorted(
+                name
+                for name, rule in rules_by_name.items()
+                if catalogue.find(name) is None and not rule.runbook_url
+            )
         ),
-        disagreements=tuple(_disagreements(known.values(), ruled, parts.routing.severities)),
+        disagreements=tuple(_disagreements(known.values(), rules_by_name, parts.routing.severities)),
         problems=(
-            *shelf.problems,
-            *shelf.warnings,
-            *find_disagreements(parts.routing, shelf.all(), shelf.matrix_rows()),
+            *catalogue.problems,
+            *catalogue.warnings,
+            *find_disagreements(parts.routing, catalogue.all(), catalogue.matrix_rows()),
         ),
-        trouble=rules.trouble if rules else "",
+        error=rules.trouble if rules else "",
         asks_prometheus=rules is not None,
     )
 
 
 def _disagreements(
-    runbooks: Iterable[Runbook], ruled: dict[str, AlertRule], severities: SeverityWords
+    runbooks: Iterable[Runbook], rules_by_name: dict[str, AlertRule], severities: SeverityWords
 ) -> Iterable[str]:
     for runbook in runbooks:
-        rule = ruled.get(runbook.name)
+        rule = rules_by_name.get(runbook.name)
         if rule is None or not (rule.severity and runbook.severity):
             continue
         said, is_so = (severities.read_severity({LABEL: each.severity}) for each in (runbook, rule))

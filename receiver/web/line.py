@@ -20,22 +20,22 @@ from gunicorn.http.body import ChunkedReader
 HEAD_S = 10.0  # from its first byte to its last
 # A body and an answer may stand still for so long, and take so long beyond what their size allows:
 # a MiB has 30 s, 32 MiB have eleven minutes.
-PATIENCE_S = 10.0
-LEAST_BYTES_PER_S = 50 * 1024
+STALL_TIMEOUT_S = 10.0
+MIN_BYTES_PER_S = 50 * 1024
 _PIECE = 64 * 1024
 # Of what comes after our last answer so much is read, and for so long.
 LINGER_S = 1.0
 LINGER_BYTES = 64 * 1024
 
 
-class Line:
+class ClientConnection:
     """A client's socket as gunicorn uses it, with deadlines; everything else is the socket's own.
 
     Between requests and in a head, too slow looks as if the other side had hung up: no request was
     there yet. In a body or an answer it raises ConnectionResetError.
 
     *drain* is called where the line is to be closed with a body on it that nobody reads: it may `linger`.
-    *doubtful* holds the lines whose body is read although nobody knows yet who sends it.
+    *unverified* holds the lines whose body is read although nobody knows yet who sends it.
     """
 
     def __init__(
@@ -43,48 +43,48 @@ class Line:
         client: Any,
         clock: Callable[[], float] = time.monotonic,
         *,
-        drain: Callable[[Line], None] = lambda line: line.linger(),
-        doubtful: dict[Line, None] | None = None,
+        drain: Callable[[ClientConnection], None] = lambda connection: connection.linger(),
+        unverified: dict[ClientConnection, None] | None = None,
     ) -> None:
         self._client = client
         self._clock = clock
         self._drain = drain
-        self._doubtful = {} if doubtful is None else doubtful
+        self._unverified = {} if unverified is None else unverified
         self._request: Any = None
         self._is_unread = False
         self._deadline = clock() + HEAD_S
         self._is_waiting = False
         self._is_head = True
         self._received = 0
-        self._answering_since: float | None = None
+        self._responding_since: float | None = None
         self._sent = 0
 
-    def expect(self, idle_s: float) -> None:
+    def await_request(self, idle_s: float) -> None:
         """A request may begin within *idle_s* seconds; its head then has HEAD_S."""
         self._is_waiting = self._is_head = True
         self._deadline = self._clock() + idle_s
-        self._answering_since, self._sent = None, 0
+        self._responding_since, self._sent = None, 0
 
-    def take_in(self) -> None:
+    def begin_body(self) -> None:
         """The head is there: what comes now is the body."""
         self._is_waiting = self._is_head = False
         self._received = 0
-        self._deadline = self._clock() + PATIENCE_S
+        self._deadline = self._clock() + STALL_TIMEOUT_S
 
-    def serve(self, request: Any) -> None:
+    def set_request(self, request: Any) -> None:
         """Note gunicorn's *request*, which is answered from here on."""
         self._request = request
 
     @contextmanager
-    def doubted(self) -> Iterator[None]:
+    def mark_unverified(self) -> Iterator[None]:
         """Have the line closed rather than others turned away, as long as this context lasts."""
-        self._doubtful[self] = None
+        self._unverified[self] = None
         try:
             yield
         finally:
-            self._doubtful.pop(self, None)
+            self._unverified.pop(self, None)
 
-    def begin_answer(self) -> None:
+    def begin_response(self) -> None:
         """Have this the line's last answer where the body is not read by now: nobody is waited for, for what
         nobody wants.
         """
@@ -105,17 +105,17 @@ class Line:
 
     def recv(self, size: int) -> bytes:
         """Return what came, b"" at the end."""
-        self._answering_since, self._sent = None, 0
+        self._responding_since, self._sent = None, 0
         left_s = self._deadline - self._clock()
         if not self._is_head:
-            left_s = min(PATIENCE_S, left_s + self._received / LEAST_BYTES_PER_S)
+            left_s = min(STALL_TIMEOUT_S, left_s + self._received / MIN_BYTES_PER_S)
         if left_s <= 0:
-            return self._give_up()
+            return self._time_out()
         self._client.settimeout(left_s)
         try:
             data: bytes = self._client.recv(size)
         except TimeoutError:
-            return self._give_up()
+            return self._time_out()
         finally:
             self._client.settimeout(None)
         self._received += len(data)
@@ -127,12 +127,12 @@ class Line:
     def sendall(self, data: bytes) -> None:
         """Send all of it, as fast as the other side takes it but not slower than it has to."""
         view = memoryview(data)
-        if self._answering_since is None:
-            self._answering_since = self._clock()
+        if self._responding_since is None:
+            self._responding_since = self._clock()
         try:
             while view:
-                allowed_s = PATIENCE_S + self._sent / LEAST_BYTES_PER_S
-                left_s = min(PATIENCE_S, self._answering_since + allowed_s - self._clock())
+                allowed_s = STALL_TIMEOUT_S + self._sent / MIN_BYTES_PER_S
+                left_s = min(STALL_TIMEOUT_S, self._responding_since + allowed_s - self._clock())
                 if left_s <= 0:
                     raise _too_slow()
                 self._client.settimeout(left_s)
@@ -146,11 +146,11 @@ class Line:
 
     send = sendall
 
-    def turn_away(self, answer: bytes) -> None:
+    def reject(self, response: bytes) -> None:
         """Give the client its last answer, and hang up."""
-        turn_away(self._client, answer)
+        reject_client(self._client, response)
 
-    def _give_up(self) -> bytes:
+    def _time_out(self) -> bytes:
         if self._is_head:
             return b""
         raise _too_slow()
@@ -159,11 +159,11 @@ class Line:
         return getattr(self._client, name)
 
 
-def turn_away(client: Any, answer: bytes, linger_s: float = LINGER_S) -> None:
+def reject_client(client: Any, response: bytes, linger_s: float = LINGER_S) -> None:
     """Give a client its last answer, and hang up; it is tried for *linger_s*."""
     client.settimeout(linger_s)
     try:
-        client.sendall(answer)
+        client.sendall(response)
         _linger(client, linger_s)
     except OSError:
         pass

@@ -6,12 +6,12 @@ from datetime import UTC, datetime
 
 from receiver.clock import parse_duration
 from receiver.text import one_line
-from receiver.web.answers import Refusal
+from receiver.web.answers import RequestError
 from receiver.web.bodies import HistoryPage, IncidentPage
 from receiver.web.incident_json import delivery_keys
 from receiver.web.policies import policy_finder
 from receiver.web.questions import HistoryQuery, ListQuery
-from receiver.web.rows import render_history_row, render_row
+from receiver.web.rows import serialize_history_row, serialize_row
 from receiver.wiring import Parts
 
 # Python knows no year after 9999, and a day, a zone or rounding may lead there.
@@ -35,8 +35,8 @@ def list_incidents(parts: Parts, asked: ListQuery) -> IncidentPage:
         deliveries=delivery_keys(parts),
     )
     now = parts.clock()
-    find_policy = policy_finder(parts, now)
-    rows = [render_row(one, find_policy(one), now) for one in page.incidents]
+    resolve_policy = policy_finder(parts, now)
+    rows = [serialize_row(one, resolve_policy(one), now) for one in page.incidents]
     return IncidentPage(rows, page.next_cursor)
 
 
@@ -50,8 +50,8 @@ def list_history(parts: Parts, asked: HistoryQuery) -> HistoryPage:
         cursor=asked.cursor,
         deliveries=delivery_keys(parts),
     )
-    find_policy = policy_finder(parts, now)
-    rows = [render_history_row(one, find_policy(one), now) for one in page.incidents]
+    resolve_policy = policy_finder(parts, now)
+    rows = [serialize_history_row(one, resolve_policy(one), now) for one in page.incidents]
     return HistoryPage(rows, page.next_cursor)
 
 
@@ -72,7 +72,7 @@ def parse_since(text: str, now: float, name: str = "since") -> float:
         moment = datetime.fromisoformat(text.replace(" ", "+"))
         return min(max(0.0, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()), LATEST)
     except (ValueError, OverflowError):
-        raise Refusal(
+        raise RequestError(
             400,
             f"{name} is {one_line(text, 100)!r}, expected a duration like 7d, a day like 2026-11-23 "
             "or a moment like 2026-11-23T12:00:00Z",

@@ -14,24 +14,24 @@ from receiver.text import one_line
 
 logger = logging.getLogger(__name__)
 
-SAY_EVERY_S = 3600.0
+NOTICE_EVERY_S = 3600.0
 # Between two times that this process tells the store what it has refused since.
-_TELL_EVERY_S = 10.0
+_SAVE_EVERY_S = 10.0
 
 
-class LostAlerts:
-    """Counts webhooks that are lost in one way, *about*, and puts a notice of the first in each hour."""
+class RejectedWebhooks:
+    """Counts webhooks that are lost in one way, *topic*, and puts a notice of the first in each hour."""
 
-    def __init__(self, notices: Notices, clock: Callable[[], float], about: str = "webhooks refused") -> None:
+    def __init__(self, notices: Notices, clock: Callable[[], float], topic: str = "webhooks refused") -> None:
         self._notices = notices
         self._clock = clock
-        self._about = about
+        self._topic = topic
         self._lock = threading.Lock()
-        self._is_telling = False
-        self._told_at = 0.0
+        self._is_saving = False
+        self._saved_at = 0.0
         self._count = 0
 
-    def add(self, reason: str, sender: str) -> None:
+    def record_rejection(self, reason: str, sender: str) -> None:
         """Count a webhook that was refused; returns at once, and never fails.
 
         The store is told by a thread, one at a time: it may be away, and the answer must not wait.
@@ -39,18 +39,20 @@ class LostAlerts:
         now = self._clock()
         with self._lock:
             self._count += 1
-            if self._is_telling or abs(now - self._told_at) < _TELL_EVERY_S:
+            if self._is_saving or abs(now - self._saved_at) < _SAVE_EVERY_S:
                 return
-            self._is_telling, count, self._count = True, self._count, 0
+            self._is_saving, count, self._count = True, self._count, 0
         who, why = one_line(sender, 60), one_line(reason, 200)
         text = f"A webhook from {who} was refused, and its alerts are lost: {why}"
-        thread = threading.Thread(target=self._tell, args=(text, now, count), name="lost-alerts", daemon=True)
+        thread = threading.Thread(
+            target=self._save_notice, args=(text, now, count), name="lost-alerts", daemon=True
+        )
         thread.start()
 
-    def _tell(self, text: str, now: float, count: int) -> None:
+    def _save_notice(self, text: str, now: float, count: int) -> None:
         try:
             self._notices.save_notice(
-                self._about, text, now, about=self._about, every=SAY_EVERY_S, count=count
+                self._topic, text, now, about=self._topic, every=NOTICE_EVERY_S, count=count
             )
         except StoreError as error:
             fields = {"error": str(error)}
@@ -58,7 +60,7 @@ class LostAlerts:
             with self._lock:
                 self._count += count
         else:
-            self._told_at = now
+            self._saved_at = now
         finally:
             with self._lock:
-                self._is_telling = False
+                self._is_saving = False

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from receiver.clock import parse_duration
 from receiver.domain.maintenance import LONGEST_S, Maintenance
 from receiver.text import one_line
-from receiver.web.answering import read_person
-from receiver.web.answers import Refusal
-from receiver.web.questions import Answer, MaintenanceWish, NoQuestion, WhoEnds
+from receiver.web.answering import read_actor
+from receiver.web.answers import RequestError
+from receiver.web.questions import ActorFields, EmptyRequest, EndMaintenanceRequest, StartMaintenanceRequest
 from receiver.web.rows import format_moment
 from receiver.web.status_bodies import MaintenanceRow
 from receiver.wiring import Parts
@@ -17,23 +17,23 @@ from receiver.wiring import Parts
 _MAX_COMMENT = 300
 
 
-def show_maintenance(parts: Parts, _name: str = "", _asked: NoQuestion | None = None) -> MaintenanceRow:
+def show_maintenance(parts: Parts, _name: str = "", _asked: EmptyRequest | None = None) -> MaintenanceRow:
     """Return the maintenance that is in force; all null where there is none."""
     return render_maintenance(parts.maintenance.find_active(parts.clock()))
 
 
-def begin_maintenance(parts: Parts, _name: str, asked: MaintenanceWish) -> MaintenanceRow:
+def start_maintenance(parts: Parts, _name: str, asked: StartMaintenanceRequest) -> MaintenanceRow:
     """Page nobody from now on until a moment, in place of any maintenance there is."""
-    by, now = read_person(asked), parts.clock()
+    by, now = read_actor(asked), parts.clock()
     until = _read_until(asked, now)
     return render_maintenance(
         parts.maintenance_service.start(by, until, one_line(asked.comment or "", _MAX_COMMENT), now)
     )
 
 
-def end_maintenance(parts: Parts, _name: str, asked: WhoEnds) -> MaintenanceRow:
+def end_maintenance(parts: Parts, _name: str, asked: EndMaintenanceRequest) -> MaintenanceRow:
     """End maintenance; the second time changes nothing."""
-    parts.maintenance_service.stop(read_person(Answer(by=asked.by, via=asked.via)), parts.clock())
+    parts.maintenance_service.stop(read_actor(ActorFields(by=asked.by, via=asked.via)), parts.clock())
     return render_maintenance(None)
 
 
@@ -48,10 +48,10 @@ def render_maintenance(found: Maintenance | None) -> MaintenanceRow:
     )
 
 
-def _read_until(asked: MaintenanceWish, now: float) -> float:
+def _read_until(asked: StartMaintenanceRequest, now: float) -> float:
     """Return the moment asked for; Refusal with a sentence for none, two, or one too far away."""
     if bool(asked.for_) == bool(asked.until):
-        raise Refusal(400, "expected for, like 2h, or until, like 2026-11-23T14:00:00Z")
+        raise RequestError(400, "expected for, like 2h, or until, like 2026-11-23T14:00:00Z")
     name, text = ("for", asked.for_ or "") if asked.for_ else ("until", asked.until or "")
     try:
         until = now + parse_duration(text) if asked.for_ else _parse_moment(text)
@@ -59,7 +59,7 @@ def _read_until(asked: MaintenanceWish, now: float) -> float:
         until = 0.0
     if not now < until <= now + LONGEST_S:
         expected = "a time like 30m or 2h" if asked.for_ else "a moment ahead like 2026-11-23T14:00:00Z"
-        raise Refusal(400, f"{name} is {one_line(text, 100)!r}, expected {expected}, 7 days at most")
+        raise RequestError(400, f"{name} is {one_line(text, 100)!r}, expected {expected}, 7 days at most")
     return until
 
 

@@ -7,8 +7,8 @@ from werkzeug.wrappers import Response
 
 from receiver.text import one_line
 from receiver.wall_clock import parse_time
-from receiver.web.maintenance import begin_maintenance, end_maintenance
-from receiver.web.questions import MaintenanceWish, WhoEnds
+from receiver.web.maintenance import end_maintenance, start_maintenance
+from receiver.web.questions import EndMaintenanceRequest, StartMaintenanceRequest
 from receiver.web.relative import url_for
 from receiver.web.rows import format_moment
 from receiver.wiring import Parts
@@ -20,18 +20,20 @@ def add_maintenance_forms(pages: Blueprint, parts: Parts) -> None:
     """Give *pages* the routes that the forms post to; both lead back to the first page."""
 
     @pages.post("/maintenance")
-    def begin() -> Response:
+    def post_maintenance() -> Response:
         """Begin maintenance; a time that makes no sense is refused with a sentence."""
         for_, until = _read_end(_field("for") or "")
-        wish = MaintenanceWish(by=_field("by"), via="page", for_=for_, until=until, comment=_field("comment"))
-        begin_maintenance(parts, "", wish)
-        return redirect(url_for("pages.now"), 303)
+        body = StartMaintenanceRequest(
+            by=_field("by"), via="page", for_=for_, until=until, comment=_field("comment")
+        )
+        start_maintenance(parts, "", body)
+        return redirect(url_for("pages.show_dashboard"), 303)
 
     @pages.post("/maintenance/end")
-    def end() -> Response:
+    def post_maintenance_end() -> Response:
         """End maintenance."""
-        end_maintenance(parts, "", WhoEnds(by=_field("by") or "", via="page"))
-        return redirect(url_for("pages.now"), 303)
+        end_maintenance(parts, "", EndMaintenanceRequest(by=_field("by") or "", via="page"))
+        return redirect(url_for("pages.show_dashboard"), 303)
 
     def _read_end(text: str) -> tuple[str | None, str | None]:
         """Return a duration like `2h`, or the moment of a time of day in the team's zone, in RFC 3339."""

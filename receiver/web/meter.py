@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 # Who was not heard of for longest is forgotten first: whoever commands more addresses than this is stopped by
 # no count.
-MAX_NAMES = 10_000
+MAX_KEYS = 10_000
 
 
-class Meter:
+class IpRateLimiter:
     """Lets whoever has a name do something *burst* times at once, and *per_s* times a second for ever."""
 
     def __init__(self, burst: int, per_s: float, clock: Callable[[], float]) -> None:
@@ -20,20 +20,20 @@ class Meter:
         self._clock = clock
         self._full_at: OrderedDict[str, float] = OrderedDict()  # when all of its burst is there again
 
-    def take(self, name: str) -> float:
+    def acquire(self, key: str) -> float:
         """Count one time, and return 0; or how many seconds to wait until there is one, uncounted."""
         now = self._clock()
         whole_s = self._burst / self._per_s
         # A clock that was set back makes nobody wait longer than for a whole burst.
-        full_at = min(max(self._full_at.pop(name, now), now), now + whole_s)
+        full_at = min(max(self._full_at.pop(key, now), now), now + whole_s)
         wait_s = full_at + 1 / self._per_s - now - whole_s
-        self._full_at[name] = full_at if wait_s > 1e-9 else full_at + 1 / self._per_s
-        if len(self._full_at) > MAX_NAMES:
+        self._full_at[key] = full_at if wait_s > 1e-9 else full_at + 1 / self._per_s
+        if len(self._full_at) > MAX_KEYS:
             self._full_at.popitem(last=False)
         return wait_s if wait_s > 1e-9 else 0.0
 
 
-def name_address(address: str | None) -> str:
+def client_key(address: str | None) -> str:
     """Return who comes from there: the holder of one IPv6 address has 2⁶⁴ of them."""
     if address is None:
         return ""

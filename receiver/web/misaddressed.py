@@ -16,10 +16,10 @@ from msgspec import DecodeError, Raw, Struct, json
 
 from receiver import telemetry
 from receiver.config.report import quote
-from receiver.web.access import is_let_in
-from receiver.web.answers import refuse
-from receiver.web.lost_alerts import LostAlerts
-from receiver.web.reading import PIECE, give_way
+from receiver.web.access import has_valid_token
+from receiver.web.answers import error_response
+from receiver.web.lost_alerts import RejectedWebhooks
+from receiver.web.reading import PIECE, yield_to_others
 from receiver.wiring import Parts
 
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ def ignore_slashes(application: WSGIApplication) -> WSGIApplication:
     Their senders drop what is answered 404, and PUBLIC_URL with a `/` at its end makes `//webhooks/…` of it.
     """
 
-    def answer(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def wsgi_app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         path = environ.get("PATH_INFO", "")
         if path.endswith("/") or "//" in path:
             plain = "/" + "/".join(filter(None, path.split("/")))
@@ -63,7 +63,7 @@ def ignore_slashes(application: WSGIApplication) -> WSGIApplication:
                 environ["PATH_INFO"] = plain
         return application(environ, start_response)
 
-    return answer
+    return wsgi_app
 
 
 class MisaddressedWebhooks:
@@ -75,16 +75,16 @@ class MisaddressedWebhooks:
     def __init__(self, parts: Parts) -> None:
         self._tokens = parts.settings.webhook_tokens
         self._public_url = parts.settings.public_url
-        self._lost = LostAlerts(parts.notices, parts.clock, "webhooks at a wrong address")
+        self._rejected = RejectedWebhooks(parts.notices, parts.clock, "webhooks at a wrong address")
 
-    def guard(self, app: Flask) -> None:
+    def init_app(self, app: Flask) -> None:
         """Look at everything that is posted to *app*."""
-        app.before_request(self._refuse)
+        app.before_request(self._refuse_misaddressed)
 
-    def _refuse(self) -> Response | None:
-        if request.method != "POST" or request.path == HOOK or not self._may_be_one():
+    def _refuse_misaddressed(self) -> Response | None:
+        if request.method != "POST" or request.path == HOOK or not self._may_be_webhook():
             return None
-        body = request.environ["wsgi.input"] = _Rewound(request.environ["wsgi.input"])
+        body = request.environ["wsgi.input"] = _RewoundStream(request.environ["wsgi.input"])
         head = body.read_head()
         if not _is_webhook(head, request.headers.get("User-Agent", "")):
             return None
@@ -94,13 +94,15 @@ class MisaddressedWebhooks:
         path, sender = quote(request.path), str(request.remote_addr)
         fields = {"path": path, "from": sender}
         logger.error("webhook at a wrong address", extra={"fields": fields, "state": "wrong address"})
-        self._lost.add(f"it came to {path}; point Alertmanager at {self._public_url}{HOOK}", sender)
-        return refuse(
+        self._rejected.record_rejection(
+            f"it came to {path}; point Alertmanager at {self._public_url}{HOOK}", sender
+        )
+        return error_response(
             404,
             f"alerts are not taken here, and these are lost: POST them to {find_hook_url(self._public_url)}",
         )
 
-    def _may_be_one(self) -> bool:
+    def _may_be_webhook(self) -> bool:
         """Tell what can be told without reading: no form, and not sent by a page in a browser.
 
         Of what comes to a signed webhook without a signature nothing is read unless it says that it is JSON.
@@ -110,7 +112,7 @@ class MisaddressedWebhooks:
             return False
         if request.path in _SIGNED and (not request.is_json or any(name in headers for name in _SIGNATURES)):
             return False
-        return is_let_in(request, self._tokens)
+        return has_valid_token(request, self._tokens)
 
 
 def find_hook_url(public_url: str) -> str:
@@ -138,7 +140,7 @@ def _is_webhook(head: bytes, sender: str) -> bool:
     return sender.startswith(_SENDERS) or _VERSION.search(head) is not None
 
 
-class _Rewound:
+class _RewoundStream:
     """A stream whose head was read, and that is read from its beginning all the same."""
 
     def __init__(self, stream: IO[bytes]) -> None:
@@ -152,7 +154,7 @@ class _Rewound:
         try:
             while len(head) < MAX_READ and (piece := self._stream.read(min(PIECE, MAX_READ - len(head)))):
                 head += piece
-                give_way()
+                yield_to_others()
         except ParseException as error:
             self._error = error
         self._head = memoryview(bytes(head))

@@ -23,7 +23,7 @@ _ABOUT = (
     "time. Moments are in UTC. Every error is an `ErrorAnswer`, also where the request itself can't be read "
     "(400, 414, 417, 431, 501, 505)."
 )
-_REFUSALS = {
+_ERRORS = {
     HTTPStatus.BAD_REQUEST: "The question makes no sense; the message says why.",
     HTTPStatus.UNAUTHORIZED: "A token is asked for.",
     HTTPStatus.FORBIDDEN: "You may only read, or nothing; or a page of somebody else made a browser send it.",
@@ -50,10 +50,10 @@ def render_openapi(operations: Sequence[AnyOperation], *, server: str = "", is_o
 
     *is_open* says that no token is asked for.
     """
-    kinds = {kind: None for one in operations for kind in (one.question, one.answer)}
+    kinds = {kind: None for one in operations for kind in (one.request_type, one.response_type)}
     refs, schemas = msgspec.json.schema_components((*kinds, ErrorAnswer), ref_template=_REF)
     by_kind = dict(zip(kinds, refs, strict=False))
-    queries = {one.question.__name__ for one in operations if not one.has_body}
+    queries = {one.request_type.__name__ for one in operations if not one.has_body}
     paths: Json = {}
     for one in operations:
         described = _render_operation(one, by_kind, schemas)
@@ -73,23 +73,23 @@ def render_openapi(operations: Sequence[AnyOperation], *, server: str = "", is_o
 
 def _render_operation(operation: AnyOperation, refs: dict[Any, Json], schemas: Json) -> Json:
     described: Json = {"operationId": operation.id, "summary": operation.summary}
-    question = schemas[operation.question.__name__]
+    request_schema = schemas[operation.request_type.__name__]
     parameters = [_render_name(operation.name)] if operation.name else []
     if operation.has_body:
         described["requestBody"] = {
-            "required": bool(question.get("required")),
-            "content": _json(refs[operation.question]),
+            "required": bool(request_schema.get("required")),
+            "content": _json(refs[operation.request_type]),
         }
     else:
-        parameters += [_render_parameter(*each) for each in question["properties"].items()]
+        parameters += [_render_parameter(*each) for each in request_schema["properties"].items()]
     if parameters:
         described["parameters"] = parameters
     described["responses"] = {
         "200": {
             "description": "It is done." if operation.method != "GET" else "It is shown.",
-            "content": _json(refs[operation.answer]),
+            "content": _json(refs[operation.response_type]),
         },
-        **_render_refusals(operation),
+        **_render_errors(operation),
     }
     return described
 
@@ -104,16 +104,16 @@ def _render_parameter(name: str, schema: Json) -> Json:
     return {"name": name, "in": "query", "description": schema.get("description", ""), "schema": rest}
 
 
-def _render_refusals(operation: AnyOperation) -> Json:
-    refusals = {**_REFUSALS, **operation.refusals, **(_TOO_LARGE if operation.has_body else {})}
+def _render_errors(operation: AnyOperation) -> Json:
+    errors = {**_ERRORS, **operation.errors, **(_TOO_LARGE if operation.has_body else {})}
     content = _json({"$ref": _REF.format(name=ErrorAnswer.__name__)})
     return {
         str(status.value): {
-            "description": refusals[status],
+            "description": errors[status],
             **({"headers": _CHALLENGE} if status is HTTPStatus.UNAUTHORIZED else {}),
             "content": content,
         }
-        for status in sorted(refusals)
+        for status in sorted(errors)
     }
 
 

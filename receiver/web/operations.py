@@ -36,10 +36,10 @@ class Operation(Generic[Q, A]):
     path: str
     id: str
     summary: str
-    question: type[Q]
-    answer: type[A]
+    request_type: type[Q]
+    response_type: type[A]
     run: Callable[[Parts, str, Q], A]
-    refusals: Mapping[HTTPStatus, str] = field(default_factory=dict)
+    errors: Mapping[HTTPStatus, str] = field(default_factory=dict)
 
     @property
     def name(self) -> str | None:
@@ -51,9 +51,9 @@ class Operation(Generic[Q, A]):
     def has_body(self) -> bool:
         return self.method == "POST"
 
-    def perform(self, parts: Parts, name: str, query: Mapping[str, str], body: bytes) -> A:
+    def handle(self, parts: Parts, name: str, query: Mapping[str, str], body: bytes) -> A:
         """Do as asked, and return the answer. Raises Refusal, NotFound and StoreError."""
-        asked = read_body(self.question, body) if self.has_body else read_query(self.question, query)
+        asked = read_body(self.request_type, body) if self.has_body else read_query(self.request_type, query)
         return self.run(parts, name, asked)
 
 

@@ -14,9 +14,9 @@ from flask import Blueprint, Response, jsonify, request
 from receiver.engine.pager_desk import EVENTS
 from receiver.sources import pagerduty
 from receiver.text import one_line
-from receiver.web.answers import refuse
-from receiver.web.in_time import answer_in_time
-from receiver.web.reading import read_unproven
+from receiver.web.answers import error_response
+from receiver.web.in_time import request_timeout
+from receiver.web.reading import read_unverified_body
 from receiver.wiring import Parts
 
 _KIND = "pagerduty"
@@ -33,24 +33,24 @@ def build_pagerduty_hooks(parts: Parts) -> Blueprint:
         request.max_content_length = pagerduty.MAX_BODY
         header = request.headers.get("X-PagerDuty-Signature", "")
         # Who signs nothing has nothing read.
-        body = read_unproven(request) if header and parts.settings.pagerduty_webhook_secret else b""
+        body = read_unverified_body(request) if header and parts.settings.pagerduty_webhook_secret else b""
         if not pagerduty.verify_signature((parts.settings.pagerduty_webhook_secret,), header, body):
-            return refuse(401, "not signed with PAGERDUTY_WEBHOOK_SECRET")
+            return error_response(401, "not signed with PAGERDUTY_WEBHOOK_SECRET")
         event = pagerduty.parse_event(body)
         if event is None or event.event_type not in EVENTS:
-            return _accept("ignored")
+            return _accepted("ignored")
         # Every attempt to deliver a webhook carries the same id; but the id is not signed, so a body
         # that was captured is known by itself as well.
         name = one_line(request.headers.get("X-Webhook-Id", ""), _MAX_ID)
         names = [one for one in (name, sha256(body).hexdigest()) if one]
-        with answer_in_time():
+        with request_timeout():
             is_new = parts.job_queue.enqueue(_KIND, names[0], asdict(event), parts.clock(), also=names[1:])
-        return _accept("taken" if is_new else "repeated")
+        return _accepted("taken" if is_new else "repeated")
 
     return hooks
 
 
-def _accept(outcome: str) -> Response:
-    answer = jsonify({"outcome": outcome})
-    answer.status_code = 202
-    return answer
+def _accepted(outcome: str) -> Response:
+    response = jsonify({"outcome": outcome})
+    response.status_code = 202
+    return response

@@ -11,10 +11,10 @@ from msgspec.structs import asdict
 
 T = TypeVar("T")
 
-ROWS = 100
+PAGE_SIZE = 100
 
 
-class PartQuery(Struct, frozen=True):
+class PageQuery(Struct, frozen=True):
     """Which part of a list to show; as it stands in the address."""
 
     page: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
@@ -26,7 +26,7 @@ class PartQuery(Struct, frozen=True):
 
 
 @dataclass(frozen=True)
-class Part(Generic[T]):
+class PageSlice(Generic[T]):
     """One part, and which of how many it is."""
 
     rows: Sequence[T]
@@ -34,8 +34,8 @@ class Part(Generic[T]):
     pages: int
 
 
-def take_part(rows: Sequence[T], page: int) -> Part[T]:
+def paginate(rows: Sequence[T], page: int) -> PageSlice[T]:
     """Return the part of *rows* that *page* shows, the last one where there are not so many."""
-    pages = max(1, -(-len(rows) // ROWS))
+    pages = max(1, -(-len(rows) // PAGE_SIZE))
     page = min(page, pages)
-    return Part(rows[(page - 1) * ROWS : page * ROWS], page, pages)
+    return PageSlice(rows[(page - 1) * PAGE_SIZE : page * PAGE_SIZE], page, pages)

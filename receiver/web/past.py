@@ -26,18 +26,18 @@ from receiver.domain.statistics import (
 )
 from receiver.errors import NotFound
 from receiver.web.listing import LATEST, parse_since
-from receiver.web.part import PartQuery, take_part
+from receiver.web.part import PageQuery, paginate
 from receiver.wiring import Parts
 
 # More than a quarter's incidents of a busy team; beyond it the oldest are left out, and the page says so.
-_LOOKED_AT = 5000
+_MAX_INCIDENTS = 5000
 _WHOLE_AT_MOST = 1000
 _DAYS_AT_MOST = 92
 _DAY_S = 86400.0
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
-class PastQuery(PartQuery, frozen=True):
+class HistoryPageQuery(PageQuery, frozen=True):
     """Which of the past to show; as it stands in the address."""
 
     alertname: Annotated[str, Meta(max_length=300)] = ""
@@ -47,13 +47,13 @@ class PastQuery(PartQuery, frozen=True):
 
     def has_label(self, labels: dict[str, str], severities: SeverityWords) -> bool:
         """Tell whether *labels* have the one asked for; `severity` is tested as routes test it."""
-        name, _, value = (part.strip() for part in self.label.partition("="))
+        name, _, value = (piece.strip() for piece in self.label.partition("="))
         matcher = Matcher(name, "=", value.strip('"'), None, severities if name == LABEL else None)
         return name in labels and matcher.matches(labels)
 
 
 @dataclass(frozen=True)
-class Past:
+class HistoryReport:
     """What is asked for of the past: one part of it, and what all of it tells."""
 
     found: int
@@ -68,7 +68,7 @@ class Past:
     recommendations: tuple[str, ...]
 
 
-def build_past(parts: Parts, asked: PastQuery) -> Past:
+def build_history_report(parts: Parts, asked: HistoryPageQuery) -> HistoryReport:
     """Return what opened in that time. Raises Refusal for a moment that makes no sense, StoreError."""
     now = parts.clock()
     until = _read_until(asked.until, now)
@@ -78,7 +78,7 @@ def build_past(parts: Parts, asked: PastQuery) -> Past:
         alertname=asked.alertname,
         opened_from=since,
         opened_before=until,
-        limit=_LOOKED_AT,
+        limit=_MAX_INCIDENTS,
         deliveries=sorted({*keys, RENAMED}),
     )
     found = _with_label(parts, asked, page.incidents) if asked.label else list(page.incidents)
@@ -86,13 +86,13 @@ def build_past(parts: Parts, asked: PastQuery) -> Past:
     # A millisecond before the end: midnight ends a day and belongs to the next.
     last = min(now, until - 0.001) if until else now
     stats = compute_alert_stats(found, zone)
-    part = take_part(found, asked.page)
-    return Past(
+    page_slice = paginate(found, asked.page)
+    return HistoryReport(
         found=len(found),
         is_cut=page.next_cursor is not None,
-        page=part.page,
-        pages=part.pages,
-        incidents=tuple(part.rows),
+        page=page_slice.page,
+        pages=page_slice.pages,
+        incidents=tuple(page_slice.rows),
         days=tuple(count_days(found, max(since, last - _DAYS_AT_MOST * _DAY_S), last, zone)),
         acknowledging=measure_durations(found, lambda incident: incident.first_acknowledged_at),
         resolving=measure_durations(found, lambda incident: incident.resolved_at),
@@ -107,7 +107,7 @@ def _read_until(text: str, now: float) -> float:
     return moment + _DAY_S if moment and _DAY.fullmatch(text) and moment < LATEST else moment
 
 
-def _with_label(parts: Parts, asked: PastQuery, incidents: tuple[Incident, ...]) -> list[Incident]:
+def _with_label(parts: Parts, asked: HistoryPageQuery, incidents: tuple[Incident, ...]) -> list[Incident]:
     """Return those of which an alert has the label. Only the newest are looked through alert by alert."""
     found = []
     for number, incident in enumerate(incidents):
@@ -118,7 +118,7 @@ def _with_label(parts: Parts, asked: PastQuery, incidents: tuple[Incident, ...])
     return found
 
 
-def _has_alert(parts: Parts, asked: PastQuery, incident_id: str) -> bool:
+def _has_alert(parts: Parts, asked: HistoryPageQuery, incident_id: str) -> bool:
     try:
         alerts = parts.incidents.load(incident_id).alerts.values()
     except NotFound:
@@ -126,6 +126,6 @@ def _has_alert(parts: Parts, asked: PastQuery, incident_id: str) -> bool:
     return any(asked.has_label(alert.labels, parts.routing.severities) for alert in alerts)
 
 
-def describe_wait(incident: Incident, moment: float) -> str:
+def format_delay(incident: Incident, moment: float) -> str:
     """Return how long after opening *moment* came; empty where it did not."""
     return format_duration(max(0.0, moment - incident.opened_at)) if moment else ""

@@ -14,7 +14,7 @@ def policy_finder(parts: Parts, now: float) -> Callable[[Incident], EscalationPo
     """Return what gives an incident's escalation as it is at *now*: paused while there is maintenance."""
     paused_until = parts.maintenance.paused_until(now)
 
-    def find(incident: Incident) -> EscalationPolicy:
+    def resolve(incident: Incident) -> EscalationPolicy:
         return resolve_policy(parts.routing, incident, paused_until)
 
-    return find
+    return resolve

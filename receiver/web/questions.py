@@ -10,7 +10,7 @@ import msgspec
 from msgspec import Meta, Struct
 
 from receiver.text import one_line
-from receiver.web.answers import Refusal
+from receiver.web.answers import RequestError
 
 Q = TypeVar("Q", bound=Struct)
 
@@ -42,7 +42,7 @@ Cursor = Annotated[
 AlertName = Annotated[str, Meta(description="Only those of this alert name.")]
 
 
-class NoQuestion(Struct, frozen=True):
+class EmptyRequest(Struct, frozen=True):
     """Nothing can be said beside the path."""
 
 
@@ -112,7 +112,7 @@ class FailureQuery(Struct, frozen=True):
 _BY = "Your name, for the timeline and for Slack; whoever signed in, or comes by a proxy, has theirs."
 
 
-class Answer(Struct, frozen=True, kw_only=True):
+class ActorFields(Struct, frozen=True, kw_only=True):
     """Who it is that answers."""
 
     by: Annotated[str | None, Meta(description=_BY)] = None
@@ -122,7 +122,7 @@ class Answer(Struct, frozen=True, kw_only=True):
     ] = None
 
 
-class Snooze(Answer, frozen=True, kw_only=True):
+class SnoozeRequest(ActorFields, frozen=True, kw_only=True):
     """Who snoozes it, and for how long."""
 
     for_: Annotated[
@@ -133,13 +133,13 @@ class Snooze(Answer, frozen=True, kw_only=True):
     ] = msgspec.field(name="for")
 
 
-class SilenceWish(Snooze, frozen=True, kw_only=True):
+class CreateSilenceRequest(SnoozeRequest, frozen=True, kw_only=True):
     """Who silences it, for how long, and why."""
 
     comment: Annotated[str | None, Meta(description="Why, for whoever finds it in Alertmanager.")] = None
 
 
-class MaintenanceWish(Answer, frozen=True, kw_only=True):
+class StartMaintenanceRequest(ActorFields, frozen=True, kw_only=True):
     """Who wants nobody to be paged, until when, and why: one of `for` and `until`, 7 days at most."""
 
     for_: Annotated[
@@ -153,7 +153,7 @@ class MaintenanceWish(Answer, frozen=True, kw_only=True):
     comment: Annotated[str | None, Meta(description="Why, for whoever wonders.")] = None
 
 
-class WhoEnds(Struct, frozen=True):
+class EndMaintenanceRequest(Struct, frozen=True):
     """Who it is that ends it."""
 
     by: Annotated[str, Meta(description="Your name.")] = ""
@@ -176,7 +176,7 @@ def read_body(kind: type[Q], body: bytes) -> Q:
     try:
         return msgspec.json.decode(body or b"{}", type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise Refusal(
+        raise RequestError(
             400, f'the body can\'t be read: {one_line(str(error), 200)}; expected JSON like {{"by": "name"}}'
         ) from None
 
@@ -190,4 +190,4 @@ def _convert(name: str, value: str, hint: Any) -> object:
             return msgspec.convert(value, hint, strict=False)
     extras = (note.extra or {} for note in notes)
     expected = next((extra[_EXPECTED] for extra in extras if _EXPECTED in extra), "another value")
-    raise Refusal(400, f"{name} is {one_line(value, 100)!r}, expected {expected}")
+    raise RequestError(400, f"{name} is {one_line(value, 100)!r}, expected {expected}")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from receiver.web.people.visitor import find_visitor
-from receiver.web.questions import Answer
+from receiver.web.people.visitor import current_principal
+from receiver.web.questions import ActorFields
 
 VIA = "page"
 
 
-def name_reader() -> str:
+def current_user_name() -> str:
     """Return the name that a browser signed in with."""
-    visitor = find_visitor()
-    return (visitor.name if visitor is not None else "") or "somebody on the page"
+    principal = current_principal()
+    return (principal.name if principal is not None else "") or "somebody on the page"
 
 
-def answer_of_reader() -> Answer:
+def current_actor() -> ActorFields:
     """Return the answer's signature."""
-    return Answer(by=name_reader(), via=VIA)
+    return ActorFields(by=current_user_name(), via=VIA)

@@ -4,24 +4,24 @@ from __future__ import annotations
 
 from receiver.domain.runbook import Section
 from receiver.errors import NotFound
-from receiver.web.bodies import RunbookPart, RunbookSection, WholeRunbook
+from receiver.web.bodies import RunbookDetail, RunbookPart, RunbookSection
 from receiver.wiring import Parts
 
 
-def describe_runbook(parts: Parts, name: str) -> WholeRunbook:
+def describe_runbook(parts: Parts, name: str) -> RunbookDetail:
     """Return a runbook's sections and its Markdown. Raises NotFound."""
     runbook = parts.runbooks.find(name)
     if runbook is None:
         raise NotFound("runbook", name)
-    return WholeRunbook(
+    return RunbookDetail(
         name=runbook.name,
         severity=runbook.severity,
-        sections=[_render_section(section) for section in runbook.sections],
+        sections=[_serialize_section(section) for section in runbook.sections],
         markdown=runbook.source,
     )
 
 
-def _render_section(section: Section) -> RunbookSection:
+def _serialize_section(section: Section) -> RunbookSection:
     return RunbookSection(
         title=section.title,
         parts=[

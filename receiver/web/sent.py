@@ -14,7 +14,7 @@ from receiver.domain.escalation import page_key
 from receiver.domain.fallback import find_message, message_target
 from receiver.domain.incident import Incident, dedup_key
 from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy
-from receiver.web.delivery_words import name_delivery_for_reader
+from receiver.web.delivery_words import delivery_label
 from receiver.web.rows import format_moment
 from receiver.wiring import Parts, build_notification_builder
 
@@ -23,7 +23,7 @@ _SHOWN_AT_MOST = 40
 
 
 @dataclass(frozen=True)
-class Sent:
+class SentMessage:
     """One message: where to, what it was for, its words and the whole of it."""
 
     at: str
@@ -34,37 +34,37 @@ class Sent:
     simulated: bool = False
 
 
-def find_sent(parts: Parts, incident: Incident, policy: EscalationPolicy) -> list[Sent]:
+def list_sent_messages(parts: Parts, incident: Incident, policy: EscalationPolicy) -> list[SentMessage]:
     """Return the messages of an incident, newest first; of a message that is edited its latest form."""
     recorded = [
         one for one in parts.simulated.newest(_RECORDED_AT_MOST) if one.get("incident") == incident.id
     ]
-    found = [*map(_recorded, recorded), *_rendered(parts, incident, policy)]
-    return sorted(found, key=lambda sent: sent.at, reverse=True)[:_SHOWN_AT_MOST]
+    found = [*map(_render_recorded, recorded), *_render_current(parts, incident, policy)]
+    return sorted(found, key=lambda message: message.at, reverse=True)[:_SHOWN_AT_MOST]
 
 
-def _recorded(message: Mapping[str, Any]) -> Sent:
+def _render_recorded(message: Mapping[str, Any]) -> SentMessage:
     whole = message.get("event") or {k: message[k] for k in ("text", "blocks") if k in message}
-    return Sent(
+    return SentMessage(
         at=format_moment(float(message.get("at", 0.0))),
         to=str(message.get("to") or message.get("channel") or ""),
-        what=name_delivery_for_reader(str(message.get("key", ""))),
+        what=delivery_label(str(message.get("key", ""))),
         text=str(message.get("text", "")),
         whole=dumps(whole, indent=2, ensure_ascii=False),
         simulated=True,
     )
 
 
-def _rendered(parts: Parts, incident: Incident, policy: EscalationPolicy) -> Iterator[Sent]:
+def _render_current(parts: Parts, incident: Incident, policy: EscalationPolicy) -> Iterator[SentMessage]:
     notification_builder, now = build_notification_builder(parts), parts.clock()
     message = find_message(incident)
     if message is not None and message.receipt is not None and not message.receipt.is_simulated:
         target = message_target(incident, message)
         post = Post("root", "", SLACK, target, 0.0, "")
-        said = render_message(notification_builder.build(post, incident, policy, now))
-        whole = dumps({"text": said.text, "blocks": list(said.blocks)}, indent=2, ensure_ascii=False)
+        rendered = render_message(notification_builder.build(post, incident, policy, now))
+        whole = dumps({"text": rendered.text, "blocks": list(rendered.blocks)}, indent=2, ensure_ascii=False)
         at = format_moment(message.receipt.at)
-        yield Sent(at, f"slack:{target.address}", "the message, as it reads now", said.text, whole)
+        yield SentMessage(at, f"slack:{target.address}", "the message, as it reads now", rendered.text, whole)
     for step in policy.steps:
         page, paged = step.responder.find_target(PAGERDUTY), incident.deliveries.get(page_key(step))
         if page is None or paged is None or paged.receipt is None or paged.receipt.is_simulated:
@@ -74,7 +74,7 @@ def _rendered(parts: Parts, incident: Incident, policy: EscalationPolicy) -> Ite
         key = dedup_key(incident, step.responder.name)
         action = Page(page_key(step), paged.instance, PAGERDUTY, page, 0.0, "", key, step)
         event = render_event(notification_builder.build(action, incident, policy, now))
-        yield Sent(
+        yield SentMessage(
             format_moment(paged.receipt.at),
             f"pagerduty:{step.responder.name}",
             "the page, as it would read now",

@@ -112,8 +112,8 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "control_socket_disable": True,
             "logger_class": GunicornLogger,
             "post_fork": _prepare_worker,
-            "child_exit": _forget_numbers,
-            "on_exit": _remove_numbers,
+            "child_exit": _remove_worker_metrics,
+            "on_exit": _remove_metrics,
             "worker_tmp_dir": "/dev/shm" if os.access("/dev/shm", os.W_OK) else os.environ[VARIABLE],  # noqa: S108  # gunicorn makes a file of its own
         }
         for name, value in options.items():
@@ -132,9 +132,9 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             self._settings, self._routing = self._load_settings(), self._load()
         except ConfigError as error:
             log_problems(error)
-            self._config.set(self._config.get().with_refusal(error.problems, self._clock()))
+            self._config.set_state(self._config.get_state().with_refusal(error.problems, self._clock()))
             return False
-        self._config.set(ConfigState(self._clock()))
+        self._config.set_state(ConfigState(self._clock()))
         logger.info("configuration reloaded")
         return True
 
@@ -173,12 +173,12 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
 def _build_app(settings: Settings, routing: Routing, config: SharedConfigState) -> WSGI:
     from receiver.engine.background import Background
     from receiver.web.app import create_app
-    from receiver.web.doors import Rates
+    from receiver.web.doors import RateLimits
     from receiver.wiring import build_parts
 
     process = f"web on {socket.gethostname()} (process {os.getppid()})"
-    parts = build_parts(settings, routing, process=process, find_config_state=config.get)
-    app: WSGI = create_app(parts, settings, routing, Rates())
+    parts = build_parts(settings, routing, process=process, find_config_state=config.get_state)
+    app: WSGI = create_app(parts, settings, routing, RateLimits())
     Background([parts.last_webhooks.save, parts.config.save]).start()
     # What is loaded by now stays for good. Without this the garbage collector walks all of it again and
     # again, 30 ms each time, in which nobody is answered.
@@ -194,7 +194,7 @@ def _prepare_worker(arbiter: WebArbiter, _worker: WebWorker) -> None:
     end_with_parent(arbiter.pid)()
 
 
-def _forget_numbers(_arbiter: WebArbiter, worker: WebWorker) -> None:
+def _remove_worker_metrics(_arbiter: WebArbiter, worker: WebWorker) -> None:
     """Remove a dead worker's gauges of the living, so that they count only who lives.
 
     As prometheus_client.multiprocess.mark_process_dead, which the master must not import.
@@ -203,6 +203,6 @@ def _forget_numbers(_arbiter: WebArbiter, worker: WebWorker) -> None:
         path.unlink(missing_ok=True)
 
 
-def _remove_numbers(_arbiter: WebArbiter) -> None:
+def _remove_metrics(_arbiter: WebArbiter) -> None:
     """Remove the folder of numbers if `serve` made it; called in the master only."""
     remove_metrics_dir(os.environ)

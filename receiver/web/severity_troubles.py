@@ -8,13 +8,13 @@ from receiver.domain.incident import Incident
 from receiver.domain.journey import REMEDY, is_unpaged_critical
 from receiver.domain.severity import describe_unknown_severity
 from receiver.web.relative import url_for
-from receiver.web.troubles import Link, Trouble
+from receiver.web.troubles import Link, StatusWarning
 from receiver.wiring import Parts
 
 _SHOWN = 5
 
 
-def find_severity_troubles(parts: Parts, incidents: Iterable[Incident]) -> tuple[Trouble, ...]:
+def list_severity_warnings(parts: Parts, incidents: Iterable[Incident]) -> tuple[StatusWarning, ...]:
     """Return what the severities of open *incidents* make known. It follows from the incidents, so it is
     shown until they are over, or until a word is in `severities`.
     """
@@ -28,10 +28,10 @@ def find_severity_troubles(parts: Parts, incidents: Iterable[Incident]) -> tuple
         for word in incident.unknown_severities:
             if parts.routing.severities.find_severity(word) is None:
                 words.setdefault(word, incident)
-    return (*_tell_unpaged(unpaged), *_tell_unknown(words))
+    return (*_warn_of_unpaged(unpaged), *_warn_of_unknown(words))
 
 
-def _tell_unpaged(incidents: list[Incident]) -> Iterator[Trouble]:
+def _warn_of_unpaged(incidents: list[Incident]) -> Iterator[StatusWarning]:
     if not incidents:
         return
     count = len(incidents)
@@ -41,15 +41,15 @@ def _tell_unpaged(incidents: list[Incident]) -> Iterator[Trouble]:
     words = (
         f"No escalation on {'route' if len(routes) == 1 else 'routes'} {', '.join(routes[:_SHOWN])}{more}:"
     )
-    yield Trouble("alarm", title, words, links=tuple(map(_link, incidents[:_SHOWN])))
+    yield StatusWarning("alarm", title, words, links=tuple(map(_link, incidents[:_SHOWN])))
 
 
-def _tell_unknown(words: dict[str, Incident]) -> Iterator[Trouble]:
+def _warn_of_unknown(words: dict[str, Incident]) -> Iterator[StatusWarning]:
     for word, incident in list(words.items())[:_SHOWN]:
         title = f"An alert has the {describe_unknown_severity(word)}."
-        yield Trouble("alarm", title, f"{REMEDY[0].upper()}{REMEDY[1:]}:", links=(_link(incident),))
+        yield StatusWarning("alarm", title, f"{REMEDY[0].upper()}{REMEDY[1:]}:", links=(_link(incident),))
     if len(words) > _SHOWN:
-        yield Trouble("alarm", f"{len(words) - _SHOWN} more severities are unknown.")
+        yield StatusWarning("alarm", f"{len(words) - _SHOWN} more severities are unknown.")
 
 
 def _link(incident: Incident) -> Link:

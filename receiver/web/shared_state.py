@@ -13,7 +13,7 @@ import msgspec
 from receiver.domain.config_state import MAX_ERROR, ConfigState
 
 # Enough for an error of four bytes a character, with what stands around it.
-_SLOT = 4 * MAX_ERROR + 1024
+_BUFFER_SIZE = 4 * MAX_ERROR + 1024
 _LENGTH = 4
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(ConfigState)
@@ -28,22 +28,22 @@ class SharedConfigState:
     """
 
     def __init__(self, state: ConfigState) -> None:
-        self._memory = mmap.mmap(-1, 1 + 2 * _SLOT)
-        self.set(state)
+        self._memory = mmap.mmap(-1, 1 + 2 * _BUFFER_SIZE)
+        self.set_state(state)
 
-    def set(self, state: ConfigState) -> None:
+    def set_state(self, state: ConfigState) -> None:
         """Show *state* from now on. Only one process may call this."""
         times = (self._memory[0] + 1) % 256
         packed = _encoder.encode(state)
-        begin = 1 + times % 2 * _SLOT
+        begin = 1 + times % 2 * _BUFFER_SIZE
         self._memory[begin : begin + _LENGTH + len(packed)] = len(packed).to_bytes(_LENGTH, "big") + packed
         self._memory[0] = times
 
-    def get(self) -> ConfigState:
+    def get_state(self) -> ConfigState:
         """Return the state that was set last."""
         while True:
             times = self._memory[0]
-            begin = 1 + times % 2 * _SLOT
+            begin = 1 + times % 2 * _BUFFER_SIZE
             length = int.from_bytes(self._memory[begin : begin + _LENGTH], "big")
             begin += _LENGTH
             packed = self._memory[begin : begin + length]

@@ -11,8 +11,8 @@ from receiver.channels.slack.porter import InteractionResult, SlackInteractions
 from receiver.domain.request import Request
 from receiver.errors import PayloadError
 from receiver.sources import slack
-from receiver.web.answers import refuse
-from receiver.web.reading import read_unproven
+from receiver.web.answers import error_response
+from receiver.web.reading import read_unverified_body
 from receiver.wiring import Parts, build_slack_interactions
 
 logger = logging.getLogger(__name__)
@@ -31,51 +31,53 @@ def build_slack_hooks(parts: Parts, interactions: SlackInteractions | None = Non
     interactions = interactions or build_slack_interactions(parts)
 
     @hooks.before_request
-    def guard() -> Response | None:
+    def verify_signature() -> Response | None:
         request.max_content_length = slack.MAX_BODY
         secret = parts.settings.slack_signing_secret
         # Who signs nothing has nothing read.
         is_signed = secret and "X-Slack-Signature" in request.headers
         if is_signed and slack.verify_signature(
-            secret, request.headers, read_unproven(request), parts.clock()
+            secret, request.headers, read_unverified_body(request), parts.clock()
         ):
             return None
         # Anybody can send such: a line a minute, with their number.
         logger.warning("unsigned request refused", extra={"fields": {"path": request.path}, "state": "slack"})
-        return refuse(401, "the signature is missing, wrong, too old, or SLACK_SIGNING_SECRET is unset")
+        return error_response(
+            401, "the signature is missing, wrong, too old, or SLACK_SIGNING_SECRET is unset"
+        )
 
     @hooks.post("/interactions")
     def receive_interaction() -> Response:
         """Take a button or a form."""
-        return _carry(parts, interactions, slack.parse_interaction(request.get_data(cache=True)))
+        return _handle_request(parts, interactions, slack.parse_interaction(request.get_data(cache=True)))
 
     @hooks.post("/commands")
     def receive_command() -> Response:
         """Take a command."""
-        return _carry(parts, interactions, slack.parse_command(request.get_data(cache=True)))
+        return _handle_request(parts, interactions, slack.parse_command(request.get_data(cache=True)))
 
     @hooks.errorhandler(PayloadError)
-    def unreadable(error: PayloadError) -> Response:
+    def invalid_payload(error: PayloadError) -> Response:
         logger.warning("unreadable request from Slack", extra={"fields": {"reason": error.reason}})
-        return refuse(400, error.reason)
+        return error_response(400, error.reason)
 
     @hooks.errorhandler(RequestEntityTooLarge)
     def too_large(_: RequestEntityTooLarge) -> Response:
-        return refuse(413, f"the body is larger than {slack.MAX_BODY // 1024} KiB")
+        return error_response(413, f"the body is larger than {slack.MAX_BODY // 1024} KiB")
 
     return hooks
 
 
-def _carry(parts: Parts, interactions: SlackInteractions, asked: Request | None) -> Response:
+def _handle_request(parts: Parts, interactions: SlackInteractions, asked: Request | None) -> Response:
     """Have done what is asked, and answer; what is left to say is said once Slack has the answer."""
     if asked is None:
         return Response(status=200)
     signature = request.headers.get("X-Slack-Signature", "")
-    carried: InteractionResult = interactions.handle(
+    result: InteractionResult = interactions.handle(
         asked, lambda: parts.job_queue.record_once("slack", signature, _SIGNED_FOR_S)
     )
-    answer = Response(status=200) if carried.body is None else jsonify(carried.body)
-    if not carried.is_saved:
-        answer.status_code = 503
-    answer.call_on_close(lambda: interactions.send_followup(carried))
-    return answer
+    response = Response(status=200) if result.body is None else jsonify(result.body)
+    if not result.is_saved:
+        response.status_code = 503
+    response.call_on_close(lambda: interactions.send_followup(result))
+    return response

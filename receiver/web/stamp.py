@@ -15,18 +15,16 @@ from flask import Response, current_app, render_template, request
 _HEADER = "X-Receiver-Stamp"
 
 
-def stamp_of(*shown: object) -> str:
+def etag_of(*shown: object) -> str:
     """Return a word that stays the same as long as *shown* does, so no moment of now belongs in it."""
     # Forms that were shown with another token than the browser now has don't work.
     render_token = cast("Callable[[], str]", current_app.jinja_env.globals["csrf_field"])
     return sha256(repr((shown, render_token())).encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
-def answer_living(template: str, shown: tuple[object, ...], **context: object) -> Response:
+def conditional_response(template: str, shown: tuple[object, ...], **context: object) -> Response:
     """Return the page, or nothing (204) to a script that has it with the stamp of what is *shown*."""
-    stamp = stamp_of(*shown)
-    if request.headers.get(_HEADER) == stamp:
+    etag = etag_of(*shown)
+    if request.headers.get(_HEADER) == etag:
         return Response(status=204)
-    return Response(
-        render_template(template, stamp=stamp, **context), content_type="text/html; charset=utf-8"
-    )
+    return Response(render_template(template, etag=etag, **context), content_type="text/html; charset=utf-8")

@@ -10,8 +10,8 @@ from receiver.domain.heartbeat import Heartbeat, HeartbeatSignal
 from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK
 from receiver.web.health import SILENT_AFTER_S, compare_clocks
 from receiver.web.maintenance import show_maintenance
-from receiver.web.questions import NoQuestion
-from receiver.web.rows import format_if_any, format_moment
+from receiver.web.questions import EmptyRequest
+from receiver.web.rows import format_moment, format_optional_moment
 from receiver.web.status_bodies import (
     ChannelRow,
     ChannelState,
@@ -24,14 +24,16 @@ from receiver.web.status_bodies import (
 from receiver.wiring import Parts
 
 
-def show_status(parts: Parts, _name: str = "", _asked: NoQuestion | None = None) -> Status:
+def show_status(parts: Parts, _name: str = "", _asked: EmptyRequest | None = None) -> Status:
     """Return how store, workers, channels and heartbeats do. Raises StoreError."""
     now = parts.clock()
     targets = parts.health.list_targets()
     return Status(
         redis="ok",  # else there is no answer but 503
         workers=len(parts.work_queue.list_workers(now - SILENT_AFTER_S, now + SILENT_AFTER_S)),
-        channels={kind: _render(parts, kind, targets, now) for kind in (SLACK, PAGERDUTY, ALERTMANAGER)},
+        channels={
+            kind: _serialize_channel(parts, kind, targets, now) for kind in (SLACK, PAGERDUTY, ALERTMANAGER)
+        },
         heartbeats=list_heartbeats(parts),
         maintenance=show_maintenance(parts),
         storms=[storm.target_key for storm in parts.storm_store.list_unresolved() if storm.is_active],
@@ -74,17 +76,17 @@ def _render_heartbeat(
         heartbeat=heartbeat.name,
         source=signal.source if signal else None,
         state=state,
-        last_at=format_if_any(signal.at if signal else None),
+        last_at=format_optional_moment(signal.at if signal else None),
         every_s=heartbeat.every,
         grace_s=heartbeat.grace,
         notify=heartbeat.notify.name,
     )
 
 
-def _render(parts: Parts, kind: str, targets: list[TargetHealth], now: float) -> ChannelRow:
+def _serialize_channel(parts: Parts, kind: str, targets: list[TargetHealth], now: float) -> ChannelRow:
     health = evaluate_channel(kind, targets, now)
     state = ChannelState.SIMULATED if _is_simulated(parts, kind) else ChannelState(health.state)
-    return ChannelRow(state=state, reason=health.reason or None, since=format_if_any(health.since))
+    return ChannelRow(state=state, reason=health.reason or None, since=format_optional_moment(health.since))
 
 
 def _is_simulated(parts: Parts, kind: str) -> bool:

@@ -13,9 +13,9 @@ from receiver.domain.storm import (
     summarize_storm,
 )
 from receiver.errors import NotFound
-from receiver.web.answering import read_person
-from receiver.web.questions import Answer
-from receiver.web.rows import format_if_any, format_moment
+from receiver.web.answering import read_actor
+from receiver.web.questions import ActorFields
+from receiver.web.rows import format_moment, format_optional_moment
 from receiver.web.status_bodies import NameCount, StormList, StormRow
 from receiver.wiring import Parts
 
@@ -33,9 +33,9 @@ def list_storms(parts: Parts) -> StormList:
     return StormList(rows)
 
 
-def acknowledge_storm(parts: Parts, storm_id: str, asked: Answer) -> StormRow:
+def acknowledge_storm(parts: Parts, storm_id: str, asked: ActorFields) -> StormRow:
     """Acknowledge all that a storm counts; the members hear of it within moments."""
-    parts.storms.respond(storm_id, "acknowledge", read_person(asked), parts.clock(), is_renewing=True)
+    parts.storms.respond(storm_id, "acknowledge", read_actor(asked), parts.clock(), is_renewing=True)
     return describe_storm(parts, parts.storm_store.load_storm(storm_id))
 
 
@@ -49,20 +49,20 @@ def describe_storm(parts: Parts, loaded: VersionedStorm) -> StormRow:
         id=storm.id,
         target_key=storm.target_key,
         began_at=format_moment(storm.began_at),
-        ended_at=format_if_any(storm.ended_at),
-        resolved_at=format_if_any(storm.resolved_at),
+        ended_at=format_optional_moment(storm.ended_at),
+        resolved_at=format_optional_moment(storm.resolved_at),
         total=summary.total,
         open=summary.open,
         acknowledged=summary.acknowledged,
         resolved=summary.resolved,
-        severities=_counts((str(severity), number) for severity, number in summary.severities),
-        alertnames=_counts(summary.names[:_MAX_NAMES]),
+        severities=_name_counts((str(severity), number) for severity, number in summary.severities),
+        alertnames=_name_counts(summary.names[:_MAX_NAMES]),
         acknowledged_by=acknowledgement.by.name if acknowledgement else None,
         link=_find_link(storm),
     )
 
 
-def _counts(pairs: Iterable[tuple[str, int]]) -> list[NameCount]:
+def _name_counts(pairs: Iterable[tuple[str, int]]) -> list[NameCount]:
     return [NameCount(name, number) for name, number in pairs]
 
 

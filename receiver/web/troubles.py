@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from receiver.domain.policy import PAGERDUTY
-from receiver.web.delivery_words import name_delivery_for_reader
+from receiver.web.delivery_words import delivery_label
 from receiver.web.relative import url_for
 from receiver.web.rows import format_moment
 from receiver.web.status import describe_refusals, show_status
@@ -27,7 +27,7 @@ class Link:
 
 
 @dataclass(frozen=True)
-class Trouble:
+class StatusWarning:
     """One thing to be said: *level* is `alarm`, `warn` or `note`; *since* is in RFC 3339."""
 
     level: str
@@ -37,7 +37,9 @@ class Trouble:
     links: tuple[Link, ...] = ()
 
 
-def find_troubles(parts: Parts, stale: int = 0, alarms: Sequence[Trouble] = ()) -> list[Trouble]:
+def list_status_warnings(
+    parts: Parts, stale: int = 0, alarms: Sequence[StatusWarning] = ()
+) -> list[StatusWarning]:
     """Return what readers must know before they trust what they see, worst first. Raises StoreError.
 
     *stale* is how many open incidents are, and *alarms* what their severities make known, as whoever lists
@@ -46,78 +48,84 @@ def find_troubles(parts: Parts, stale: int = 0, alarms: Sequence[Trouble] = ()) 
     status = show_status(parts)
     found = [
         *alarms,
-        *_find_silent_parts(status),
+        *_find_failing_components(status),
         *_find_refused_config(parts),
         *_find_failed(parts),
         *_find_storms(parts),
-        *_tell_stale(stale),
+        *_find_stale(stale),
         *_find_simulated(parts),
     ]
-    return sorted(found, key=lambda trouble: _LEVELS.index(trouble.level))
+    return sorted(found, key=lambda warning: _LEVELS.index(warning.level))
 
 
-def find_serious_troubles(parts: Parts, alarms: Sequence[Trouble] = ()) -> list[Trouble]:
+def list_serious_warnings(parts: Parts, alarms: Sequence[StatusWarning] = ()) -> list[StatusWarning]:
     """Return those without what is only of note: that is said on the first page, and above what is on fire
     it would be in the way.
     """
-    return [trouble for trouble in find_troubles(parts, alarms=alarms) if trouble.level != "note"]
+    return [warning for warning in list_status_warnings(parts, alarms=alarms) if warning.level != "note"]
 
 
-def _find_silent_parts(status: Status) -> Iterator[Trouble]:
+def _find_failing_components(status: Status) -> Iterator[StatusWarning]:
     if not status.workers:
         words = "Alerts are taken, but nothing is posted and nobody is paged."
-        yield Trouble("alarm", "No worker is alive.", words)
+        yield StatusWarning("alarm", "No worker is alive.", words)
     for kind, channel in status.channels.items():
         if channel.state is ChannelState.FAILING:
-            yield Trouble("alarm", f"{_NAMES[kind]} is failing.", channel.reason or "", channel.since or "")
+            yield StatusWarning(
+                "alarm", f"{_NAMES[kind]} is failing.", channel.reason or "", channel.since or ""
+            )
     if status.clocks:
         said = "; ".join(f"{one.process}: {one.ahead_s:+g} s" for one in status.clocks)
-        yield Trouble("warn", "Clocks differ.", f"Against Redis' own, {said}. Set them by NTP.")
-    for beat in status.heartbeats:
-        if beat.state is HeartbeatState.MISSING:
-            source = f" from {beat.source}" if beat.source else ""
-            yield Trouble("alarm", f"No heartbeat {beat.heartbeat}{source}.", since=beat.last_at or "")
+        yield StatusWarning("warn", "Clocks differ.", f"Against Redis' own, {said}. Set them by NTP.")
+    for heartbeat in status.heartbeats:
+        if heartbeat.state is HeartbeatState.MISSING:
+            source = f" from {heartbeat.source}" if heartbeat.source else ""
+            yield StatusWarning(
+                "alarm", f"No heartbeat {heartbeat.heartbeat}{source}.", since=heartbeat.last_at or ""
+            )
 
 
-def _find_refused_config(parts: Parts) -> Iterator[Trouble]:
+def _find_refused_config(parts: Parts) -> Iterator[StatusWarning]:
     refused = parts.config.list_refused()
     if refused:
         since = min(state.refused_at for state in refused.values())
         words = f"The old one stays in force: {describe_refusals(refused)}."
-        yield Trouble("alarm", "A new configuration was refused.", words, format_moment(since))
+        yield StatusWarning("alarm", "A new configuration was refused.", words, format_moment(since))
 
 
-def _find_failed(parts: Parts) -> Iterator[Trouble]:
+def _find_failed(parts: Parts) -> Iterator[StatusWarning]:
     count = parts.incidents.count_failed()
     if not count:
         return
     links = tuple(
         Link(
             url_for("pages.incident", incident_id=failure.incident.id, _anchor="deliveries"),
-            f"{failure.incident.alertname or failure.incident.id}: {name_delivery_for_reader(failure.key)}",
+            f"{failure.incident.alertname or failure.incident.id}: {delivery_label(failure.key)}",
         )
         for failure in parts.failures.list_failures(_FAILED_SHOWN).failures
     )
     title = "1 delivery was given up." if count == 1 else f"{count} deliveries were given up."
     words = f"The newest {len(links)}:" if count > len(links) else ""
-    yield Trouble("alarm", title, words, links=links)
+    yield StatusWarning("alarm", title, words, links=links)
 
 
-def _find_storms(parts: Parts) -> Iterator[Trouble]:
+def _find_storms(parts: Parts) -> Iterator[StatusWarning]:
     for storm in parts.storm_store.list_unresolved():
         if storm.is_active:
             link = Link(url_for("pages.storm", storm_id=storm.id), "what it counts")
-            yield Trouble("warn", f"A storm is on in {storm.name}.", links=(link,))
+            yield StatusWarning("warn", f"A storm is on in {storm.name}.", links=(link,))
 
 
-def _tell_stale(stale: int) -> Iterator[Trouble]:
+def _find_stale(stale: int) -> Iterator[StatusWarning]:
     if stale:
         title = "1 incident is stale." if stale == 1 else f"{stale} incidents are stale."
-        link = Link(url_for("pages.now", state="stale"), "show")
-        yield Trouble("warn", title, "Who sent it has been silent for long: it may be over.", links=(link,))
+        link = Link(url_for("pages.show_dashboard", state="stale"), "show")
+        yield StatusWarning(
+            "warn", title, "Who sent it has been silent for long: it may be over.", links=(link,)
+        )
 
 
-def _find_simulated(parts: Parts) -> Iterator[Trouble]:
+def _find_simulated(parts: Parts) -> Iterator[StatusWarning]:
     names = [] if parts.routing.slack_token else ["Slack"]
     titles = [
         responder.title
@@ -127,4 +135,4 @@ def _find_simulated(parts: Parts) -> Iterator[Trouble]:
     names += [f"PagerDuty for {', '.join(titles)}"] if titles else []
     if names:
         words = "Nothing is sent there; what would have been sent stands with each incident."
-        yield Trouble("note", f"Simulated: {'; '.join(names)}.", words)
+        yield StatusWarning("note", f"Simulated: {'; '.join(names)}.", words)

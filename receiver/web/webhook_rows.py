@@ -21,12 +21,12 @@ def list_webhooks(parts: Parts) -> list[WebhookRow]:
     """Return the last webhook of each source, by the names of the sources. Raises StoreError."""
     now = parts.clock()
     return [
-        WebhookRow(source, format_moment(at), describe_age(now - at))
+        WebhookRow(source, format_moment(at), format_age(now - at))
         for source, at in parts.last_webhooks.list_all().items()
     ]
 
 
-def describe_age(seconds: float) -> str:
+def format_age(seconds: float) -> str:
     """Return `40 s ago`, as the page's script says it on."""
     whole = max(0, int(seconds))
     for unit, length, beyond in (("s", 1, 60), ("min", 60, 3600), ("h", 3600, 48 * 3600)):

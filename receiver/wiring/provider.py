@@ -6,16 +6,16 @@ from collections.abc import Callable
 
 from receiver.config.settings import Settings
 from receiver.config.ways_in import CALLBACK
-from receiver.lookups.provider import Provider, Registration
+from receiver.lookups.provider import ClientRegistration, OidcClient
 
 
-def build_provider(settings: Settings, clock: Callable[[], float]) -> Provider:
+def build_oidc_client(settings: Settings, clock: Callable[[], float]) -> OidcClient:
     """Return the provider, which is asked nothing yet."""
-    ours = Registration(
+    registration = ClientRegistration(
         issuer=settings.oidc_issuer,
         client_id=settings.oidc_client_id,
         secret=settings.oidc_client_secret,
         scopes=settings.oidc_scopes,
         redirect_uri=settings.public_url + CALLBACK,
     )
-    return Provider(ours, clock)
+    return OidcClient(registration, clock)

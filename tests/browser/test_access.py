@@ -49,7 +49,7 @@ def test_no_page_is_harder_to_use_than_need_be(
         context.close()
 
 
-def test_nothing_a_stranger_writes_is_wider_than_a_phone(chromium: Browser, week: tuple[Rig, str]) -> None:
+def test_no_text_of_an_alert_is_wider_than_a_phone(chromium: Browser, week: tuple[Rig, str]) -> None:
     rig, address = week
     endless = "x" * 1500
     alert = rig.alert(endless, "critical", endless=endless, rule="\u202e" + endless)

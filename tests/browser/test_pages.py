@@ -197,7 +197,7 @@ def test_everything_is_reached_by_keyboard(page: Page, outside: Outside) -> None
     assert {"to", "acknowledge"} <= reached
 
 
-def test_the_focus_outlives_a_look(page: Page, outside: Outside) -> None:
+def test_the_focus_survives_a_refresh(page: Page, outside: Outside) -> None:
     incident = fire(outside, "DatabaseDown")
     page.goto(outside.receiver.address + "/")
     page.locator(f"#to-{incident}").focus()

@@ -45,7 +45,7 @@ def a_whole(**changes: Any) -> dict[str, Any]:
             "resolved_at": None,
             "resolved_by": None,
             "snoozed_until": None,
-            "held": None,
+            "suppressed": None,
             "silences": [],
             "alerts": [an_alert_row("resolved", "web-3"), an_alert_row("firing", "web-1")],
             "timeline": [an_event("opened", "2 alerts on #alerts-critical")],

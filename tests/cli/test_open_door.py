@@ -11,13 +11,13 @@ import pytest
 from receiver.cli.options import Options, refuse_open_door
 from receiver.config.load import load_settings
 from receiver.config.settings import Settings
-from receiver.web.address import Address
+from receiver.web.address import ListenAddress
 
 TOKENS = {"RECEIVER_WEBHOOK_TOKEN": "hook-token", "RECEIVER_API_TOKEN": "api-token"}
 
 
 def options(host: str, *, insecure: bool = False) -> Options:
-    return Options(Path("routing.yaml"), Address(host, 9080), Path(".receiver"), 2, insecure)
+    return Options(Path("routing.yaml"), ListenAddress(host, 9080), Path(".receiver"), 2, insecure)
 
 
 def settings(*missing: str) -> Settings:

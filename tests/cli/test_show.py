@@ -79,16 +79,16 @@ def test_who_acknowledged_and_who_resolved_are_named() -> None:
 
 
 def test_a_snooze_and_a_hold_say_until_when() -> None:
-    held = {"reason": "silenced", "by": "bob", "since": moment(), "until": moment(3660)}
-    changes = {"held": held, "snoozed_until": moment(1860)}
+    suppression = {"reason": "silenced", "by": "bob", "since": moment(), "until": moment(3660)}
+    changes = {"suppressed": suppression, "snoozed_until": moment(1860)}
     text = render_incident(read_whole(a_whole(**changes)), OPENED_AT + 60, SOMEWHERE)
     assert "snoozed   until 2026-11-23 14:34:00 (in 30m)" in text
     assert "held      silenced by bob until 2026-11-23 15:04:00 (in 1h)" in text
 
 
 def test_a_hold_of_which_nobody_knows_more_is_said_all_the_same() -> None:
-    held = {"reason": "inhibited", "by": None, "since": moment(), "until": None}
-    text = render_incident(read_whole(a_whole(held=held)), OPENED_AT + 60, SOMEWHERE)
+    suppression = {"reason": "inhibited", "by": None, "since": moment(), "until": None}
+    text = render_incident(read_whole(a_whole(suppressed=suppression)), OPENED_AT + 60, SOMEWHERE)
     assert "  held      inhibited\n" in text
 
 
@@ -189,9 +189,14 @@ def test_a_strangers_words_cannot_move_the_cursor(stub: Stub) -> None:
     evil = "\x1b[2J\u202e"
     alert = an_alert_row("firing", f"web{evil}") | {"annotations": {"summary": evil}}
     event = an_event("acknowledged", f"by{evil}\nForged line", by=evil, via=f"{evil}\nForged")
-    held = {"reason": f"{evil}\nForged", "by": evil, "since": moment(), "until": evil}
+    suppression = {"reason": f"{evil}\nForged", "by": evil, "since": moment(), "until": evil}
     silence = a_silence(by=f"{evil}\nForged", comment=f"{evil}\nForged", until=evil, ended_at=evil)
-    changes = {"group_labels": {evil: evil}, "channel": evil, "held": held, "silences": [silence]}
+    changes = {
+        "group_labels": {evil: evil},
+        "channel": evil,
+        "suppressed": suppression,
+        "silences": [silence],
+    }
     stub.tell(ONE, a_whole(alerts=[alert], timeline=[event], **changes))
     result = receiver("show", ID, RECEIVER_URL=stub.url)
     assert result.exit_code == 0

@@ -168,7 +168,7 @@ def test_who_is_let_in_by_name() -> None:
     ],
 )
 def test_one_way_in_is_enough_for_strangers_to_be_asked(environ: dict[str, str], is_asked: bool) -> None:
-    assert load_settings(environ).asks_who_comes == is_asked
+    assert load_settings(environ).requires_auth == is_asked
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def test_a_silence_made_here_holds_the_escalation_until_it_is_expired(
     assert silence.by == "alice"
     time.sleep(8)
     assert outside.paged() == ["on-call"]
-    assert outside.ask("GET", f"/api/v1/incidents/{incident}")[1]["held"]["by"] == "alice"
+    assert outside.ask("GET", f"/api/v1/incidents/{incident}")[1]["suppressed"]["by"] == "alice"
     client.expire_silence(silence.id)
     outside.sees(lambda: outside.paged() == ["on-call", "team-lead"])
 

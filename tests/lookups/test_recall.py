@@ -19,12 +19,12 @@ class Oracle:
     def __init__(self) -> None:
         self.answer: Any = "one"
         self.asked: list[str] = []
-        self.may_answer = threading.Event()
-        self.may_answer.set()
+        self.can_respond = threading.Event()
+        self.can_respond.set()
 
     def __call__(self, question: str) -> Any:
         self.asked.append(question)
-        assert self.may_answer.wait(WAIT_S)
+        assert self.can_respond.wait(WAIT_S)
         if isinstance(self.answer, Exception):
             raise self.answer
         return self.answer
@@ -89,7 +89,7 @@ def test_an_answer_on_its_way_keeps_nobody_waiting_who_can_have_the_old_one() ->
     oracle, clock = Oracle(), Clock()
     recall = a_recall(oracle, clock)
     recall.find("q", WAIT_S)
-    oracle.may_answer.clear()
+    oracle.can_respond.clear()
     oracle.answer = "two"
     clock.moment += 120
 
@@ -97,15 +97,15 @@ def test_an_answer_on_its_way_keeps_nobody_waiting_who_can_have_the_old_one() ->
     assert recall.find("q", WAIT_S).value == "one"  # the second doesn't wait at all
 
     assert len(oracle.asked) == 2
-    oracle.may_answer.set()
+    oracle.can_respond.set()
 
 
 def test_who_knows_nothing_yet_waits_for_the_answer_on_its_way() -> None:
     oracle, clock = Oracle(), Clock()
     recall = a_recall(oracle, clock)
-    oracle.may_answer.clear()
+    oracle.can_respond.clear()
     assert recall.find("q", 0.0) is None
-    oracle.may_answer.set()
+    oracle.can_respond.set()
     assert recall.find("q", WAIT_S).value == "one"
     assert oracle.asked == ["q"]
 

@@ -190,7 +190,7 @@ def test_a_silence_that_one_worker_created_is_checked_at_once_by_the_other(rig: 
         work_off(rig.parts, rig.machine, "rig")
         assert len(alertmanager.requests) - before < 10
         if abs(apart) < 3600:  # else it began, or ended, at another time than was meant
-            assert rig.shows(incident)["held"] is not None
+            assert rig.shows(incident)["suppressed"] is not None
 
 
 def test_a_notice_of_the_web_side_is_posted_as_soon_as_ever(rig: Rig, apart: float) -> None:

@@ -221,7 +221,7 @@ def test_after_a_silence_it_is_checked_again(rig: Rig) -> None:
         labels, now = {"alertname": "DiskFull"}, rig.clock()
         client.make_silence(labels, now, now + 3600, by="bob", comment="known")
         rig.passes("30m")
-        assert rig.shows(incident)["held"]
+        assert rig.shows(incident)["suppressed"]
         rig.pagerduty.acknowledges(page(rig))
         rig.passes("40m")
     assert rig.paged() == ["on-call"]

@@ -11,7 +11,7 @@ from receiver import telemetry
 from receiver.engine.last_webhooks import MAX_SOURCES
 from receiver.errors import StoreError
 from receiver.store.keys import LAST_WEBHOOKS
-from receiver.web.webhook_rows import describe_age
+from receiver.web.webhook_rows import format_age
 from tests.rig import ROUTING, START, Rig
 
 HOOK = "/webhooks/alertmanager"
@@ -208,4 +208,4 @@ def test_a_page_that_is_open_learns_of_newer_ones_without_being_loaded_again(rig
     ],
 )
 def test_an_age_is_said_in_one_unit(seconds: float, said: str) -> None:
-    assert describe_age(seconds) == f"{said} ago"
+    assert format_age(seconds) == f"{said} ago"

@@ -15,7 +15,7 @@ from receiver.domain.notice import Notice, render_lines
 from receiver.domain.policy import SLACK
 from receiver.engine.reconcile import Reconciler
 from receiver.errors import StoreError
-from receiver.web.lost_alerts import LostAlerts
+from receiver.web.lost_alerts import RejectedWebhooks
 from receiver.wiring import build_channels, build_notice_service, build_notification_builder
 from tests.rig import ROUTING, Rig
 from tests.story.outage import NOTICES, in_channel
@@ -193,10 +193,10 @@ def test_a_store_that_is_away_neither_delays_nor_fails_the_refusal() -> None:
             time.sleep(2)
             raise StoreError("away")
 
-    lost = LostAlerts(Away(), lambda: 1000.0)
+    lost = RejectedWebhooks(Away(), lambda: 1000.0)
     began = time.monotonic()
     for _ in range(100):
-        lost.add("no JSON", "10.0.0.1")
+        lost.record_rejection("no JSON", "10.0.0.1")
     assert time.monotonic() - began < 0.25
 
 

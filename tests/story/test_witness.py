@@ -57,7 +57,7 @@ def test_a_silence_created_in_alertmanager_suppresses_the_steps_and_is_shown(
     bob_silences(rig, alertmanager, 3600, alertname="DiskFull")
     rig.passes("30m")
     assert rig.paged() == ["on-call"]
-    assert rig.shows(incident)["held"]["by"] == "bob"
+    assert rig.shows(incident)["suppressed"]["by"] == "bob"
     assert "bob" in rig.roots()[0].words
 
 
@@ -205,7 +205,7 @@ def test_suppressed_when_it_resolved_it_pages_when_it_fires_again(
     incident = fire(rig, alertmanager)
     bob_silences(rig, alertmanager, 120, alertname="DiskFull")
     rig.passes("1m30s")
-    assert rig.shows(incident)["held"]
+    assert rig.shows(incident)["suppressed"]
     rig.ends("DiskFull")
     rig.passes("5s")
     assert rig.fires("DiskFull") == incident

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from receiver.errors import ConfigError, Problem
 from receiver.logs import setup_logs
-from receiver.web.address import Address, open_listener
+from receiver.web.address import ListenAddress, open_listener
 from receiver.web.serve import serve
 
 LARGE = b"x" * 20 * 1024 * 1024
@@ -46,7 +46,7 @@ def build(settings, routing):
 
 if __name__ == "__main__":
     setup_logs()
-    listener = open_listener(Address("127.0.0.1", 0))
+    listener = open_listener(ListenAddress("127.0.0.1", 0))
     Path("port.new").write_text(str(listener.getsockname()[1]))
     Path("port.new").rename("port")
     serve(None, load, listener, int(os.environ.get("WORKERS", "2")), build=build)

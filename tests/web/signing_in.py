@@ -9,12 +9,12 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from receiver.web.app import create_app
-from receiver.web.doors import Rates
+from receiver.web.doors import RateLimits
 from tests.mocks.openid import MockProvider
 from tests.rig import ROUTING, Rig
 
-HOME = "https://ops.example"
-CALLBACK = f"{HOME}/sign-in/callback"
+BASE_URL = "https://ops.example"
+CALLBACK = f"{BASE_URL}/sign-in/callback"
 TOKENS = {"RECEIVER_API_TOKEN": "api-token", "RECEIVER_WEBHOOK_TOKEN": "hook-token"}
 API = {"Authorization": "Bearer api-token"}
 HOOK = {"Authorization": "Bearer hook-token"}
@@ -22,17 +22,17 @@ HTML = {"Accept": "text/html,application/xhtml+xml"}
 
 
 def configure(rig: Rig, provider: MockProvider, **environ: str) -> None:
-    rig.environ |= {**TOKENS, **provider.environ, "PUBLIC_URL": HOME, **environ}
+    rig.environ |= {**TOKENS, **provider.environ, "PUBLIC_URL": BASE_URL, **environ}
     rig.configure(ROUTING)
 
 
 def browse(rig: Rig, *, use_cookies: bool = True) -> FlaskClient:
     """Return a browser of its own, with its own cookies; or what shows only those that a test writes."""
-    return create_app(rig.parts, rates=Rates(rig.clock)).test_client(use_cookies=use_cookies)
+    return create_app(rig.parts, rate_limits=RateLimits(rig.clock)).test_client(use_cookies=use_cookies)
 
 
 def opens(client: FlaskClient, path: str, **headers: str) -> TestResponse:
-    return client.get(path, headers={**HTML, **headers}, base_url=HOME)
+    return client.get(path, headers={**HTML, **headers}, base_url=BASE_URL)
 
 
 def begins(client: FlaskClient, path: str = "/") -> str:
@@ -47,7 +47,7 @@ def begins(client: FlaskClient, path: str = "/") -> str:
 def comes_back(client: FlaskClient, address: str) -> TestResponse:
     """Follow the provider's redirect to us."""
     parts = urlsplit(address)
-    assert f"{parts.scheme}://{parts.netloc}" == HOME
+    assert f"{parts.scheme}://{parts.netloc}" == BASE_URL
     return opens(client, f"{parts.path}?{parts.query}")
 
 
@@ -65,9 +65,9 @@ def submits(client: FlaskClient, page: str, path: str, **fields: str) -> TestRes
     """Send a form of *page*."""
     token = re.search(r'name="csrf_token" value="([0-9a-f]+)"', page)
     data = {**({"csrf_token": token[1]} if token else {}), **fields}
-    return client.post(path, data=data, headers=HTML, base_url=HOME)
+    return client.post(path, data=data, headers=HTML, base_url=BASE_URL)
 
 
-def cookie_of(answer: TestResponse, name: str) -> str:
+def cookie_of(response: TestResponse, name: str) -> str:
     """Return the whole Set-Cookie line of a cookie; empty where it isn't set."""
-    return next((line for line in answer.headers.getlist("Set-Cookie") if line.startswith(f"{name}=")), "")
+    return next((line for line in response.headers.getlist("Set-Cookie") if line.startswith(f"{name}=")), "")

@@ -29,18 +29,18 @@ def bearer(token: str) -> dict[str, str]:
 
 @pytest.mark.parametrize("headers", [bearer("hook-old"), bearer("hook-new"), basic("anyone", "hook-new")])
 def test_every_webhook_token_is_valid_either_way(guarded: Rig, headers: dict[str, str]) -> None:
-    answer = guarded.client.post("/webhooks/alertmanager", json=guarded.payload(), headers=headers)
-    assert answer.status_code == 200
+    response = guarded.client.post("/webhooks/alertmanager", json=guarded.payload(), headers=headers)
+    assert response.status_code == 200
 
 
 @pytest.mark.parametrize(
     "headers",
     [{}, bearer(""), bearer("hook"), bearer("api-token"), basic("hook-new", ""), bearer("hook-old,hook-new")],
 )
-def test_nothing_else_opens_the_webhooks_door(guarded: Rig, headers: dict[str, str]) -> None:
-    answer = guarded.client.post("/webhooks/alertmanager", json=guarded.payload(), headers=headers)
-    assert answer.status_code == 401
-    assert "RECEIVER_WEBHOOK_TOKEN" in answer.json["error"]["message"]
+def test_no_other_credentials_are_valid_for_webhooks(guarded: Rig, headers: dict[str, str]) -> None:
+    response = guarded.client.post("/webhooks/alertmanager", json=guarded.payload(), headers=headers)
+    assert response.status_code == 401
+    assert "RECEIVER_WEBHOOK_TOKEN" in response.json["error"]["message"]
 
 
 @pytest.mark.parametrize("path", ["/api/v1/incidents", "/metrics", "/", "/incidents/a", "/runbooks/a"])

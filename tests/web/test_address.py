@@ -6,18 +6,18 @@ import socket
 
 import pytest
 
-from receiver.web.address import Address, AddressError, bound_address, open_listener, parse_address
+from receiver.web.address import AddressError, ListenAddress, bound_address, open_listener, parse_address
 
 
 @pytest.mark.parametrize(
     ("text", "address"),
     [
-        ("127.0.0.1:9080", Address("127.0.0.1", 9080)),
-        ("[::1]:9080", Address("::1", 9080)),
-        ("localhost:0", Address("localhost", 0)),
+        ("127.0.0.1:9080", ListenAddress("127.0.0.1", 9080)),
+        ("[::1]:9080", ListenAddress("::1", 9080)),
+        ("localhost:0", ListenAddress("localhost", 0)),
     ],
 )
-def test_an_address_reads_as_it_is_written(text: str, address: Address) -> None:
+def test_an_address_reads_as_it_is_written(text: str, address: ListenAddress) -> None:
     assert parse_address(text) == address
     assert str(address) == text
 
@@ -44,16 +44,16 @@ def test_what_is_no_address_is_refused(text: str) -> None:
     ],
 )
 def test_only_this_machine_is_loopback(host: str, is_loopback: bool) -> None:
-    assert Address(host, 80).is_loopback is is_loopback
+    assert ListenAddress(host, 80).is_loopback is is_loopback
 
 
 def test_the_url_of_everywhere_is_here() -> None:
-    assert Address("0.0.0.0", 80).url == "http://127.0.0.1:80"
-    assert Address("::", 80).url == "http://[::1]:80"
+    assert ListenAddress("0.0.0.0", 80).url == "http://127.0.0.1:80"
+    assert ListenAddress("::", 80).url == "http://[::1]:80"
 
 
 def test_port_0_takes_a_free_one() -> None:
-    address = Address("127.0.0.1", 0)
+    address = ListenAddress("127.0.0.1", 0)
     with open_listener(address) as listener:
         bound = bound_address(listener, address)
         with socket.create_connection((bound.host, bound.port), timeout=5):
@@ -62,4 +62,4 @@ def test_port_0_takes_a_free_one() -> None:
 
 def test_an_address_that_is_not_ours_is_said() -> None:
     with pytest.raises(AddressError, match="can't listen on 192\\.0\\.2\\.1:0"):
-        open_listener(Address("192.0.2.1", 0))
+        open_listener(ListenAddress("192.0.2.1", 0))

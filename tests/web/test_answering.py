@@ -14,7 +14,7 @@ from tests.mocks.alertmanager import MockAlertmanager
 from tests.rig import ROUTING, Rig
 
 
-def answer(rig: Rig, incident: str, what: str, body: Any, status: int = 200) -> dict[str, Any]:
+def post_transition(rig: Rig, incident: str, what: str, body: Any, status: int = 200) -> dict[str, Any]:
     reply = rig.client.post(f"/api/v1/incidents/{incident}/{what}", json=body)
     assert reply.status_code == status, reply.text
     return dict(reply.json)
@@ -40,14 +40,14 @@ def test_the_timeline_says_who_and_by_which_side(
     rig: Rig, body: dict[str, Any], who: tuple[str, str]
 ) -> None:
     incident = rig.fires("DiskFull")
-    answer(rig, incident, "acknowledge", body)
+    post_transition(rig, incident, "acknowledge", body)
     assert events(rig, incident, "acknowledged") == [who]
 
 
 @pytest.mark.parametrize("body", [{"via": "x" * 41}, {"via": 5}, {"by": ["alice"]}, "alice", 5])
 def test_a_body_that_makes_no_sense_is_400_in_words(rig: Rig, body: Any) -> None:
     incident = rig.fires("DiskFull")
-    error = answer(rig, incident, "acknowledge", body, 400)["error"]
+    error = post_transition(rig, incident, "acknowledge", body, 400)["error"]
     assert error["type"] == "bad_request"
     assert "expected JSON like" in error["message"]
     assert rig.state(incident) == "open"
@@ -61,12 +61,15 @@ def test_a_body_that_is_no_json_is_400(rig: Rig, body: bytes) -> None:
 
 def test_a_body_that_is_too_large_is_413(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
-    assert answer(rig, incident, "acknowledge", {"by": "a" * 70_000}, 413)["error"]["type"] == "too_large"
+    assert (
+        post_transition(rig, incident, "acknowledge", {"by": "a" * 70_000}, 413)["error"]["type"]
+        == "too_large"
+    )
 
 
 def test_a_snooze_lasts_for_its_time(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
-    shown = answer(rig, incident, "snooze", {"by": "alice", "for": "1h"})
+    shown = post_transition(rig, incident, "snooze", {"by": "alice", "for": "1h"})
     assert (shown["state"], shown["snoozed_until"]) == ("acknowledged", "2026-11-23T13:00:00.000Z")
     rig.works()
     rig.passes("1h1s")
@@ -77,13 +80,13 @@ def test_a_snooze_lasts_for_its_time(rig: Rig) -> None:
 @pytest.mark.parametrize("what", ["snooze", "silence"])
 def test_a_time_that_is_none_is_400_in_words(rig: Rig, what: str, for_: str) -> None:
     incident = rig.fires("DiskFull")
-    error = answer(rig, incident, what, {"for": for_}, 400)["error"]
+    error = post_transition(rig, incident, what, {"for": for_}, 400)["error"]
     assert error["message"] == f"for is {for_!r}, expected a time like 30m or 2h, a year at most"
 
 
 def test_how_long_must_be_said(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
-    assert "`for`" in answer(rig, incident, "snooze", {"by": "alice"}, 400)["error"]["message"]
+    assert "`for`" in post_transition(rig, incident, "snooze", {"by": "alice"}, 400)["error"]["message"]
 
 
 @contextmanager
@@ -111,20 +114,22 @@ def test_a_silence_is_answered_once_alertmanager_has_it(rig: Rig) -> None:
         alertmanager.fires(alertname="DiskFull", severity="critical")
         incident = rig.fires("DiskFull")
         with working(rig):
-            shown = answer(rig, incident, "silence", {"by": "alice", "for": "2h", "comment": "known"})
+            shown = post_transition(
+                rig, incident, "silence", {"by": "alice", "for": "2h", "comment": "known"}
+            )
         (silence,) = shown["silences"]
         assert silence["silence_id"] in [each["id"] for each in alertmanager.in_force()]
         assert (silence["by"], silence["comment"]) == ("alice", "known")
         assert silence["until"] == "2026-11-23T14:00:00.000Z"
 
 
-def test_no_alertmanager_in_reach_is_502_and_the_wish_is_taken_back(rig: Rig) -> None:
+def test_an_unreachable_alertmanager_is_502_and_the_request_is_withdrawn(rig: Rig) -> None:
     with MockAlertmanager(clock=rig.clock) as alertmanager:
         url = alertmanager.url
     rig.configure(ROUTING + f'alertmanager: {{url: "{url}"}}\n')
     incident = rig.fires("DiskFull")
     with working(rig):
-        error = answer(rig, incident, "silence", {"by": "alice", "for": "2h"}, 502)["error"]
+        error = post_transition(rig, incident, "silence", {"by": "alice", "for": "2h"}, 502)["error"]
     assert error["type"] == "bad_gateway"
     assert error["message"].startswith("Alertmanager could not be reached")
     assert all(silence["ended_at"] for silence in rig.shows(incident)["silences"])
@@ -132,11 +137,11 @@ def test_no_alertmanager_in_reach_is_502_and_the_wish_is_taken_back(rig: Rig) ->
 
 def test_without_an_alertmanager_nothing_can_be_silenced(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
-    error = answer(rig, incident, "silence", {"for": "2h"}, 502)["error"]
+    error = post_transition(rig, incident, "silence", {"for": "2h"}, 502)["error"]
     assert "alertmanager.url" in error["message"]
 
 
 def test_what_is_resolved_cannot_be_silenced(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.answers(incident, "resolve")
-    assert answer(rig, incident, "silence", {"for": "2h"}, 409)["error"]["type"] == "conflict"
+    assert post_transition(rig, incident, "silence", {"for": "2h"}, 409)["error"]["type"] == "conflict"

@@ -78,19 +78,19 @@ def test_pages_follow_one_another(rig: Rig) -> None:
 
 @pytest.mark.parametrize("query", ["state=nonsense", "limit=0", "limit=201", "limit=x", "limit=-1"])
 def test_a_question_that_makes_no_sense_is_400_in_words(rig: Rig, query: str) -> None:
-    answer = rig.client.get(f"/api/v1/incidents?{query}")
-    assert answer.status_code == 400
-    assert "expected" in answer.json["error"]["message"]
+    response = rig.client.get(f"/api/v1/incidents?{query}")
+    assert response.status_code == 400
+    assert "expected" in response.json["error"]["message"]
 
 
 @pytest.mark.parametrize("incident", ["nonsense", "abc-def", "%00", "a" * 5000, "{0}:x-1"])
 def test_an_unknown_id_is_404(rig: Rig, incident: str) -> None:
-    for answer in (
+    for response in (
         rig.client.get(f"/api/v1/incidents/{incident}"),
         rig.client.post(f"/api/v1/incidents/{incident}/acknowledge", json={"by": "alice"}),
     ):
-        assert answer.status_code == 404
-        assert answer.json["error"]["type"] == "not_found"
+        assert response.status_code == 404
+        assert response.json["error"]["type"] == "not_found"
 
 
 def test_an_answer_needs_no_name_but_a_body_that_can_be_read(rig: Rig) -> None:

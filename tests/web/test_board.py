@@ -18,7 +18,7 @@ def shown(rig: Rig, query: str = "") -> list[str]:
     return re.findall(r"<h2><a [^>]*>([^<]+)</a>", rig.client.get(f"/{query}").text)
 
 
-def test_what_nobody_has_comes_first_then_the_worse_then_the_older(rig: Rig) -> None:
+def test_unacknowledged_comes_first_then_the_worse_then_the_older(rig: Rig) -> None:
     rig.fires("Info", "info")
     rig.fires("OldWarning", "warning")
     taken = rig.fires("Taken", "critical")
@@ -41,7 +41,7 @@ def test_what_nobody_has_comes_first_then_the_worse_then_the_older(rig: Rig) -> 
         ("?text=nothing+like+it", []),
     ],
 )
-def test_the_board_is_narrowed_by_what_stands_in_the_address(rig: Rig, query: str, names: list[str]) -> None:
+def test_the_dashboard_is_filtered_by_the_query_string(rig: Rig, query: str, names: list[str]) -> None:
     rig.fires("Critical")
     rig.fires("Warning", "warning")
     rig.answers(rig.fires("Taken"), "acknowledge", "bob")
@@ -59,12 +59,12 @@ def test_no_filter_makes_a_night_look_quiet(rig: Rig) -> None:
 
 
 def test_a_senseless_filter_is_a_400_with_a_sentence(rig: Rig) -> None:
-    answer = rig.client.get("/?state=odd")
-    assert answer.status_code == 400
-    assert "state" in answer.text
+    response = rig.client.get("/?state=odd")
+    assert response.status_code == 400
+    assert "state" in response.text
 
 
-def test_a_part_holds_a_hundred_and_leads_to_the_next(rig: Rig) -> None:
+def test_a_page_holds_a_hundred_and_links_the_next(rig: Rig) -> None:
     for number in range(103):
         rig.posts(rig.alert(f"A{number:03}", "info"))
         rig.clock.moment += 0.01
@@ -85,8 +85,8 @@ def test_it_counts_down_to_the_next_step(rig: Rig) -> None:
 
 def test_acknowledging_on_the_page_is_acknowledging(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
-    answer = rig.submits(f"/incidents/{incident}/acknowledge", back="now", auth=("carol", "x"))
-    assert (answer.status_code, leads_to(answer)) == (303, "/")
+    response = rig.submits(f"/incidents/{incident}/acknowledge", back="now", auth=("carol", "x"))
+    assert (response.status_code, leads_to(response)) == (303, "/")
     assert rig.state(incident) == "acknowledged"
     assert rig.shows(incident)["acknowledged_by"] == "carol"
     assert rig.events() == ["trigger", "acknowledge"]
@@ -97,72 +97,72 @@ def test_who_answers_stays_with_what_they_looked_at(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     form = re.search(r'name="back" value="([^"]*)"', rig.client.get("/?severity=critical&text=disk").text)
     back = unescape(form[1]) if form else ""
-    answer = rig.submits(f"/incidents/{incident}/acknowledge", back=back)
-    assert leads_to(answer) == "/?severity=critical&text=disk"
+    response = rig.submits(f"/incidents/{incident}/acknowledge", back=back)
+    assert leads_to(response) == "/?severity=critical&text=disk"
 
 
 @pytest.mark.parametrize("back", ["//evil.example/", "https://evil.example", "now?//evil.example=1", "x?now"])
-def test_an_answer_leads_to_nobody_else(rig: Rig, back: str) -> None:
+def test_a_transition_redirects_only_to_our_own_pages(rig: Rig, back: str) -> None:
     incident = rig.fires("DiskFull")
-    answer = rig.submits(f"/incidents/{incident}/acknowledge", back=back)
-    assert leads_to(answer) in ("/", f"/incidents/{incident}")
+    response = rig.submits(f"/incidents/{incident}/acknowledge", back=back)
+    assert leads_to(response) in ("/", f"/incidents/{incident}")
 
 
 @pytest.mark.parametrize("what", ["unacknowledge", "resolve"])
-def test_other_answers_on_the_page(rig: Rig, what: str) -> None:
+def test_other_transitions_on_the_page(rig: Rig, what: str) -> None:
     incident = rig.fires("DiskFull")
     rig.answers(incident, "acknowledge")
-    answer = rig.submits(f"/incidents/{incident}/{what}")
-    assert (answer.status_code, leads_to(answer)) == (303, f"/incidents/{incident}")
+    response = rig.submits(f"/incidents/{incident}/{what}")
+    assert (response.status_code, leads_to(response)) == (303, f"/incidents/{incident}")
     assert rig.state(incident) == ("open" if what == "unacknowledge" else "resolved")
 
 
-def test_no_worker_is_said_at_the_top(rig: Rig) -> None:
+def test_no_worker_is_a_warning_at_the_top(rig: Rig) -> None:
     assert "No worker is alive" in rig.client.get("/").text
     rig.parts.work_queue.heartbeat("w", rig.clock())
     assert "No worker is alive" not in rig.client.get("/").text
 
 
-def test_the_title_counts_what_nobody_has(rig: Rig) -> None:
+def test_the_title_counts_unacknowledged_incidents(rig: Rig) -> None:
     rig.fires("DiskFull")
     rig.answers(rig.fires("Taken"), "acknowledge")
     assert "<title>(1) 2 open, 1 of them nobody has · receiver</title>" in rig.client.get("/").text
 
 
-def stamp(rig: Rig, path: str = "/") -> str:
+def etag(rig: Rig, path: str = "/") -> str:
     found = re.search(r'id="live" data-stamp="([0-9a-f]{16})"', rig.client.get(path).text)
     assert found is not None
     return found[1]
 
 
-def test_the_stamp_stays_while_only_time_passes_and_changes_with_what_is_shown(rig: Rig) -> None:
+def test_the_etag_stays_while_only_time_passes_and_changes_with_the_content(rig: Rig) -> None:
     """Who has it is told so and no more, and the page is left alone with all a reader unfolded there."""
     incident = rig.fires("DiskFull")
     rig.parts.work_queue.heartbeat("worker", rig.clock())
     for path in ("/", f"/incidents/{incident}"):
-        before = stamp(rig, path)
+        before = etag(rig, path)
         rig.clock.moment += 1
-        assert stamp(rig, path) == before
-        answer = rig.client.get(path, headers={"X-Receiver-Stamp": before})
-        assert (answer.status_code, answer.data) == (204, b"")
-        assert float(answer.headers["X-Receiver-Now"]) == rig.clock()
+        assert etag(rig, path) == before
+        response = rig.client.get(path, headers={"X-Receiver-Stamp": before})
+        assert (response.status_code, response.data) == (204, b"")
+        assert float(response.headers["X-Receiver-Now"]) == rig.clock()
         assert rig.client.get(path, headers={"X-Receiver-Stamp": "0" * 16}).status_code == 200
-    before = stamp(rig), stamp(rig, f"/incidents/{incident}")
+    before = etag(rig), etag(rig, f"/incidents/{incident}")
     rig.answers(incident, "acknowledge")
-    assert stamp(rig) != before[0]
-    assert stamp(rig, f"/incidents/{incident}") != before[1]
+    assert etag(rig) != before[0]
+    assert etag(rig, f"/incidents/{incident}") != before[1]
 
 
-def test_the_stamp_tells_forms_of_another_cookie_apart(rig: Rig) -> None:
-    before = stamp(rig)
+def test_the_etag_differs_for_forms_of_another_cookie(rig: Rig) -> None:
+    before = etag(rig)
     rig.client.delete_cookie("receiver_form")
-    assert stamp(rig) != before
+    assert etag(rig) != before
 
 
-def test_maintenance_that_begins_elsewhere_changes_the_stamp(rig: Rig) -> None:
-    before = stamp(rig)
+def test_maintenance_that_starts_elsewhere_changes_the_etag(rig: Rig) -> None:
+    before = etag(rig)
     rig.client.post("/api/v1/maintenance", json={"by": "bob", "for": "1h"})
-    assert stamp(rig) != before
+    assert etag(rig) != before
 
 
 def test_a_thousand_open_incidents_are_shown_within_300_ms(rig: Rig) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from receiver.web.delivery_words import name_delivery_for_reader
+from receiver.web.delivery_words import delivery_label
 
 
 @pytest.mark.parametrize(
@@ -19,4 +19,4 @@ from receiver.web.delivery_words import name_delivery_for_reader
     ],
 )
 def test_a_delivery_is_named_for_the_reader_and_an_unknown_one_by_its_key(key: str, words: str) -> None:
-    assert name_delivery_for_reader(key) == words
+    assert delivery_label(key) == words

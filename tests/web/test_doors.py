@@ -12,7 +12,7 @@ from flask import Flask, render_template_string
 from flask.testing import FlaskClient
 
 from receiver.web.app import create_app
-from receiver.web.doors import Rates
+from receiver.web.doors import RateLimits
 from tests.rig import ROUTING, Rig
 
 HOOK = "/webhooks/alertmanager"
@@ -30,20 +30,20 @@ def guarded(rig: Rig) -> Rig:
         "PUBLIC_URL": "https://ops.example",
     }
     rig.configure(ROUTING)
-    rig.client = create_app(rig.parts, rates=Rates(rig.clock)).test_client()
+    rig.client = create_app(rig.parts, rate_limits=RateLimits(rig.clock)).test_client()
     return rig
 
 
 @pytest.fixture
 def open_rig(rig: Rig) -> Rig:
-    rig.client = create_app(rig.parts, rates=Rates(rig.clock)).test_client()
+    rig.client = create_app(rig.parts, rate_limits=RateLimits(rig.clock)).test_client()
     return rig
 
 
 # --- tokens ---
 
 
-def test_no_page_and_no_call_is_without_a_door(guarded: Rig) -> None:
+def test_every_page_and_every_call_requires_a_token(guarded: Rig) -> None:
     """Asked of every route there is, so that a new one can't be forgotten."""
     app = create_app(guarded.parts)
     open_to_all = set()
@@ -60,13 +60,13 @@ def test_no_redirect_leads_to_the_name_that_was_asked_for(guarded: Rig) -> None:
     seen = 0
     for rule in create_app(guarded.parts).url_map.iter_rules():
         for path in ("/" + rule.rule, rule.rule + "/", rule.rule.replace("/", "//")):
-            answer = guarded.client.get(re.sub(r"<[^>]+>", "a", path), headers=headers)
-            seen += 300 <= answer.status_code < 400
-            assert "evil" not in answer.headers.get("Location", "")
+            response = guarded.client.get(re.sub(r"<[^>]+>", "a", path), headers=headers)
+            seen += 300 <= response.status_code < 400
+            assert "evil" not in response.headers.get("Location", "")
     assert seen > 0
 
 
-def test_where_there_is_nothing_a_stranger_is_not_told(guarded: Rig) -> None:
+def test_an_unknown_path_is_401_without_a_token(guarded: Rig) -> None:
     assert guarded.client.get("/nothing").status_code == 401
     assert guarded.client.get("/nothing", headers=API_TOKEN).status_code == 404
 
@@ -82,7 +82,7 @@ def test_where_there_is_nothing_a_stranger_is_not_told(guarded: Rig) -> None:
         "/metrics;a",
     ],
 )
-def test_no_spelling_of_a_path_goes_around_the_door(guarded: Rig, path: str) -> None:
+def test_no_spelling_of_a_path_bypasses_the_guard(guarded: Rig, path: str) -> None:
     assert guarded.client.get(path).status_code in (401, 404)
 
 
@@ -108,12 +108,12 @@ def fail(client: FlaskClient, path: str = "/", times: int = 20) -> list[int]:
     return [client.get(path, headers=WRONG, environ_base=HERE).status_code for _ in range(times)]
 
 
-def test_after_twenty_wrong_tokens_an_address_is_told_to_wait(guarded: Rig) -> None:
+def test_after_twenty_wrong_tokens_an_address_must_wait(guarded: Rig) -> None:
     assert fail(guarded.client) == [401] * 20
-    answer = guarded.client.get("/api/v1/incidents", headers=WRONG, environ_base=HERE)
-    assert answer.status_code == 429
-    assert answer.headers["Retry-After"] == "3"
-    assert answer.json["error"]["type"] == "too_many_requests"
+    response = guarded.client.get("/api/v1/incidents", headers=WRONG, environ_base=HERE)
+    assert response.status_code == 429
+    assert response.headers["Retry-After"] == "3"
+    assert response.json["error"]["type"] == "too_many_requests"
     elsewhere = guarded.client.get("/", headers=WRONG, environ_base={"REMOTE_ADDR": "192.0.2.2"})
     assert elsewhere.status_code == 401
     guarded.clock.moment += 60
@@ -158,7 +158,7 @@ def test_pages_and_api_are_there_fifty_times_a_second(guarded: Rig) -> None:
     assert guarded.client.get("/healthz", environ_base=HERE).status_code == 200
 
 
-def test_a_stranger_who_signs_in_again_and_again_keeps_no_responder_out(guarded: Rig) -> None:
+def test_repeated_sign_ins_without_credentials_keep_no_responder_out(guarded: Rig) -> None:
     """Behind one proxy all come from one address."""
     guarded.environ |= {
         "OIDC_ISSUER": "https://id.example",
@@ -166,7 +166,7 @@ def test_a_stranger_who_signs_in_again_and_again_keeps_no_responder_out(guarded:
         "OIDC_CLIENT_SECRET": "secret",
     }
     guarded.configure(ROUTING)
-    client = create_app(guarded.parts, rates=Rates(guarded.clock)).test_client()
+    client = create_app(guarded.parts, rate_limits=RateLimits(guarded.clock)).test_client()
     strange = [client.get("/sign-in/callback?code=x", environ_base=HERE).status_code for _ in range(400)]
     assert strange.count(429) >= 300
     assert client.get("/", headers=API_TOKEN, environ_base=HERE).status_code == 200
@@ -238,8 +238,8 @@ def test_a_page_of_somebody_else_may_not_with_the_login_a_browser_keeps(
 
 def test_what_only_reads_may_come_from_anywhere_with_a_token(guarded: Rig) -> None:
     """As from a link in Slack."""
-    answer = guarded.client.get("/", headers={**API_TOKEN, "Sec-Fetch-Site": "cross-site"})
-    assert answer.status_code == 200
+    response = guarded.client.get("/", headers={**API_TOKEN, "Sec-Fetch-Site": "cross-site"})
+    assert response.status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -453,26 +453,26 @@ def test_a_form_of_ours_is_taken_again_and_again(guarded: Rig) -> None:
     assert find_token(first.text) == find_token(second.text)
     assert "Set-Cookie" not in second.headers
     for _ in range(2):
-        answer = client.post(
+        response = client.post(
             "/switch",
             data={"csrf_token": find_token(first.text)},
             headers=API_TOKEN,
             base_url="https://ops.example",
         )
-        assert answer.status_code == 200
+        assert response.status_code == 200
 
 
 def test_another_process_with_the_same_token_knows_the_form(guarded: Rig) -> None:
     one, other = with_form(guarded).test_client(), with_form(guarded).test_client(use_cookies=False)
     page = one.get("/switch", headers=API_TOKEN, base_url="https://ops.example")
     cookie = page.headers["Set-Cookie"].split(";")[0]
-    answer = other.post(
+    response = other.post(
         "/switch",
         data={"csrf_token": find_token(page.text)},
         headers={**API_TOKEN, "Cookie": cookie},
         base_url="https://ops.example",
     )
-    assert answer.status_code == 200
+    assert response.status_code == 200
 
 
 @pytest.mark.parametrize("token", [None, "", "0" * 64, "é"])
@@ -481,9 +481,9 @@ def test_a_form_without_its_token_does_nothing(guarded: Rig, token: str | None) 
     client = app.test_client()
     client.get("/switch", headers=API_TOKEN, base_url="https://ops.example")
     data = {} if token is None else {"csrf_token": token}
-    answer = client.post("/switch", data=data, headers=API_TOKEN, base_url="https://ops.example")
-    assert answer.status_code == 403
-    assert "load it again" in answer.json["error"]["message"]
+    response = client.post("/switch", data=data, headers=API_TOKEN, base_url="https://ops.example")
+    assert response.status_code == 403
+    assert "load it again" in response.json["error"]["message"]
     assert app.config["done"] == []
 
 
@@ -492,13 +492,13 @@ def test_a_token_with_somebody_elses_cookie_does_nothing(guarded: Rig) -> None:
     theirs = app.test_client().get("/switch", headers=API_TOKEN, base_url="https://ops.example")
     mine = app.test_client()
     mine.get("/switch", headers=API_TOKEN, base_url="https://ops.example")
-    answer = mine.post(
+    response = mine.post(
         "/switch",
         data={"csrf_token": find_token(theirs.text)},
         headers=API_TOKEN,
         base_url="https://ops.example",
     )
-    assert answer.status_code == 403
+    assert response.status_code == 403
     assert app.config["done"] == []
 
 
@@ -530,12 +530,12 @@ def test_every_answer_forbids_scripts_but_ours_frames_and_keeping(guarded: Rig) 
             continue
         for headers in ({}, API_TOKEN):
             method = "POST" if "POST" in (rule.methods or ()) else "GET"
-            answer = app.test_client().open(
+            response = app.test_client().open(
                 re.sub(r"<[^>]+>", "a", rule.rule), method=method, headers=headers
             )
             assert dict(
                 rule.strip().split(maxsplit=1)
-                for rule in answer.headers["Content-Security-Policy"].split(";")
+                for rule in response.headers["Content-Security-Policy"].split(";")
             ) == {
                 "default-src": "'none'",
                 "script-src": "'self'",
@@ -546,10 +546,10 @@ def test_every_answer_forbids_scripts_but_ours_frames_and_keeping(guarded: Rig) 
                 "base-uri": "'none'",
                 "frame-ancestors": "'none'",
             }
-            assert answer.headers["X-Frame-Options"] == "DENY"
-            assert answer.headers["X-Content-Type-Options"] == "nosniff"
-            assert answer.headers["Referrer-Policy"] == "same-origin"
-            assert answer.headers["Cache-Control"] == "no-store"
+            assert response.headers["X-Frame-Options"] == "DENY"
+            assert response.headers["X-Content-Type-Options"] == "nosniff"
+            assert response.headers["Referrer-Policy"] == "same-origin"
+            assert response.headers["Cache-Control"] == "no-store"
 
 
 PAGES = ["/", "/incidents/{}", "/history", "/runbooks", "/runbooks/DiskFull", "/routing"]
@@ -573,12 +573,12 @@ def test_no_page_holds_a_script_or_a_style_of_its_own(open_rig: Rig, path: str) 
 
 
 @pytest.mark.parametrize(("bound", "is_said"), [("0.0.0.0", True), ("::", True), ("127.0.0.1", False)])
-def test_a_page_that_is_open_to_all_says_it_aloud(open_rig: Rig, bound: str, is_said: bool) -> None:
+def test_a_page_that_is_open_to_all_shows_an_alarm(open_rig: Rig, bound: str, is_said: bool) -> None:
     page = open_rig.client.get("/", environ_overrides={"SERVER_NAME": bound}).text
     assert ("--insecure" in page) == is_said
 
 
-def test_a_page_behind_tokens_says_nothing_of_it(guarded: Rig) -> None:
+def test_a_page_behind_tokens_shows_no_such_alarm(guarded: Rig) -> None:
     page = guarded.client.get("/", headers=API_TOKEN, environ_overrides={"SERVER_NAME": "0.0.0.0"}).text
     assert "--insecure" not in page
 
@@ -593,6 +593,6 @@ def test_nothing_is_read_of_who_signs_nothing(rig: Rig, path: str, has_secret: b
         rig.environ |= {"SLACK_SIGNING_SECRET": "signing", "PAGERDUTY_WEBHOOK_SECRET": "signing"}
         rig.configure(ROUTING)
     body = io.BytesIO(b"x" * 100_000)
-    answer = rig.client.post(f"/webhooks/{path}", input_stream=body, content_length=100_000)
-    assert answer.status_code == 401
+    response = rig.client.post(f"/webhooks/{path}", input_stream=body, content_length=100_000)
+    assert response.status_code == 401
     assert body.tell() == 0

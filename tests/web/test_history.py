@@ -14,9 +14,9 @@ DAY = 86400.0
 
 
 def history(rig: Rig, query: str = "") -> list[dict[str, Any]]:
-    answer = rig.client.get(f"/api/v1/history{query}")
-    assert answer.status_code == 200, answer.text
-    return list(answer.json["incidents"])
+    response = rig.client.get(f"/api/v1/history{query}")
+    assert response.status_code == 200, response.text
+    return list(response.json["incidents"])
 
 
 def names(rig: Rig, query: str) -> list[str]:
@@ -118,12 +118,12 @@ def test_pages_follow_one_another_back_to_the_moment(rig: Rig) -> None:
     ],
 )
 def test_a_question_that_makes_no_sense_is_400_in_words(rig: Rig, query: str) -> None:
-    answer = rig.client.get(f"/api/v1/history?{query}")
-    assert answer.status_code == 400
+    response = rig.client.get(f"/api/v1/history?{query}")
+    assert response.status_code == 400
     name = query.partition("=")[0]
-    assert answer.json["error"]["type"] == "bad_request"
-    assert answer.json["error"]["message"].startswith(f"{name} is ")
-    assert "expected" in answer.json["error"]["message"]
+    assert response.json["error"]["type"] == "bad_request"
+    assert response.json["error"]["message"].startswith(f"{name} is ")
+    assert "expected" in response.json["error"]["message"]
 
 
 def test_a_moment_before_all_times_is_all_of_it() -> None:

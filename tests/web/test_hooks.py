@@ -22,13 +22,13 @@ HOOK = "/webhooks/alertmanager"
 
 @pytest.mark.parametrize("path", PAYLOADS, ids=lambda path: path.stem)
 def test_a_body_is_posted_or_refused_in_words(rig: Rig, path: Path) -> None:
-    answer = rig.client.post(HOOK, data=path.read_bytes())
+    response = rig.client.post(HOOK, data=path.read_bytes())
     if path.stem.startswith("refused-"):
-        assert answer.status_code == 400
-        assert len(answer.json["error"]["message"]) > 10
+        assert response.status_code == 400
+        assert len(response.json["error"]["message"]) > 10
         return
-    assert answer.status_code == 200, answer.text
-    counts = answer.json
+    assert response.status_code == 200, response.text
+    counts = response.json
     assert counts["new"] + counts["duplicates"] + counts["resolved"] + counts["rejected"] == counts["alerts"]
     rig.passes("1m")
     assert len(rig.roots()) == len(counts["incidents"])
@@ -36,9 +36,9 @@ def test_a_body_is_posted_or_refused_in_words(rig: Rig, path: Path) -> None:
 
 
 def test_two_thousand_alerts_are_posted(rig: Rig) -> None:
-    answer = rig.posts(*(rig.alert("DiskFull", host=f"host-{n}") for n in range(2000)))
+    response = rig.posts(*(rig.alert("DiskFull", host=f"host-{n}") for n in range(2000)))
     rig.works()
-    assert answer["new"] == 2000
+    assert response["new"] == 2000
     assert "2000" in rig.roots()[0].words
     assert rig.paged() == ["on-call"]
 
@@ -54,9 +54,9 @@ def test_annotations_of_200_kb_are_posted(rig: Rig) -> None:
 
 def test_what_takes_nothing_in_is_200(rig: Rig) -> None:
     for alerts in ([], None):
-        answer = rig.client.post(HOOK, json={**rig.payload(), "alerts": alerts})
-        assert answer.status_code == 200
-        assert answer.json == {
+        response = rig.client.post(HOOK, json={**rig.payload(), "alerts": alerts})
+        assert response.status_code == 200
+        assert response.json == {
             "alerts": 0,
             "new": 0,
             "duplicates": 0,
@@ -67,9 +67,9 @@ def test_what_takes_nothing_in_is_200(rig: Rig) -> None:
 
 
 def test_a_body_that_says_it_is_too_large_is_refused_unread(rig: Rig) -> None:
-    answer = rig.client.post(HOOK, data=b"{}", environ_overrides={"CONTENT_LENGTH": str(MAX_BODY + 2)})
-    assert answer.status_code == 413
-    assert "32 MiB" in answer.json["error"]["message"]
+    response = rig.client.post(HOOK, data=b"{}", environ_overrides={"CONTENT_LENGTH": str(MAX_BODY + 2)})
+    assert response.status_code == 413
+    assert "32 MiB" in response.json["error"]["message"]
 
 
 def test_a_body_that_turns_out_too_large_is_refused(rig: Rig) -> None:
@@ -83,27 +83,27 @@ def test_a_body_that_turns_out_too_large_is_refused(rig: Rig) -> None:
 
 def test_a_body_just_small_enough_is_read(rig: Rig) -> None:
     body = json.dumps(rig.payload(rig.alert("DiskFull"))).encode()
-    answer = rig.client.post(HOOK, data=body + b" " * (MAX_BODY - len(body)))
-    assert answer.status_code == 200
+    response = rig.client.post(HOOK, data=body + b" " * (MAX_BODY - len(body)))
+    assert response.status_code == 200
 
 
 def test_a_store_that_is_away_is_503_within_5_s(rig: Rig) -> None:
     rig.environ["REDIS_URL"] = "redis://127.0.0.1:1/"
     rig.configure((rig.folder / "routing.yaml").read_text())
     began = time.monotonic()
-    answer = rig.client.post(HOOK, json=rig.payload(rig.alert("DiskFull")))
-    assert answer.status_code == 503
+    response = rig.client.post(HOOK, json=rig.payload(rig.alert("DiskFull")))
+    assert response.status_code == 503
     assert time.monotonic() - began < 5
-    assert answer.json["error"]["type"] == "unavailable"
+    assert response.json["error"]["type"] == "unavailable"
 
 
-def test_a_store_that_takes_no_writes_is_503_and_nothing_is_half_kept(rig: Rig) -> None:
+def test_a_store_that_takes_no_writes_is_503_and_nothing_is_half_saved(rig: Rig) -> None:
     rig.parts.work_queue._redis.config_set("maxmemory", 1)
     try:
-        answer = rig.client.post(HOOK, json=rig.payload(rig.alert("DiskFull")))
+        response = rig.client.post(HOOK, json=rig.payload(rig.alert("DiskFull")))
     finally:
         rig.parts.work_queue._redis.config_set("maxmemory", 0)
-    assert answer.status_code == 503
+    assert response.status_code == 503
     assert rig.client.get("/api/v1/incidents").json["incidents"] == []
     assert rig.posts(rig.alert("DiskFull"))["new"] == 1
 
@@ -148,21 +148,21 @@ def test_nothing_that_is_posted_gets_a_5xx(rig: Rig, data: st.DataObject) -> Non
             st.sampled_from([body, *(alert for alert in alerts if isinstance(alert, dict) and alert)])
         )
         place[data.draw(st.sampled_from(sorted(place)))] = data.draw(JSON)
-    answer = rig.client.post(HOOK, data=json.dumps(body))
-    assert answer.status_code in (200, 400)
+    response = rig.client.post(HOOK, data=json.dumps(body))
+    assert response.status_code in (200, 400)
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "br", "zstd", "x\r", "deflate, gzip"])
 def test_a_compressed_body_is_refused_in_words(rig: Rig, encoding: str) -> None:
     """Alertmanager compresses none, and a small one may hold gigabytes."""
     encoding = encoding.strip()
-    answer = rig.client.post(
+    response = rig.client.post(
         HOOK,
         data=gzip.compress(json.dumps(rig.payload(rig.alert("A"))).encode()),
         headers={"Content-Encoding": encoding},
     )
-    assert answer.status_code == 400
-    assert "compressed" in answer.json["error"]["message"]
+    assert response.status_code == 400
+    assert "compressed" in response.json["error"]["message"]
 
 
 @pytest.mark.parametrize(
@@ -171,10 +171,10 @@ def test_a_compressed_body_is_refused_in_words(rig: Rig, encoding: str) -> None:
 def test_a_body_nested_without_end_is_refused_in_words(rig: Rig, opening: str, closing: str) -> None:
     body = opening * 1_000_000 + closing * 1_000_000
     began = time.monotonic()
-    answer = rig.client.post(HOOK, data=body)
+    response = rig.client.post(HOOK, data=body)
     assert time.monotonic() - began < 5
-    assert answer.status_code == 413
-    assert len(answer.json["error"]["message"]) > 10
+    assert response.status_code == 413
+    assert len(response.json["error"]["message"]) > 10
 
 
 def test_an_alert_of_a_hundred_thousand_labels_is_posted(rig: Rig) -> None:
@@ -187,9 +187,9 @@ def test_an_alert_of_a_hundred_thousand_labels_is_posted(rig: Rig) -> None:
 @pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999", "9" * 100_000, "-0", "1E-999"])
 def test_a_number_that_is_none_is_a_label_like_any_other(rig: Rig, number: str) -> None:
     body = json.dumps(rig.payload(rig.alert("DiskFull", host="NUMBER"))).replace('"NUMBER"', number)
-    answer = rig.client.post(HOOK, data=body)
-    assert answer.status_code == 200
-    assert answer.json["new"] == 1
+    response = rig.client.post(HOOK, data=body)
+    assert response.status_code == 200
+    assert response.json["new"] == 1
     rig.works()
     assert rig.paged() == ["on-call"]
 
@@ -197,8 +197,8 @@ def test_a_number_that_is_none_is_a_label_like_any_other(rig: Rig, number: str) 
 def test_a_body_that_breaks_off_is_503_so_that_it_is_sent_again(rig: Rig) -> None:
     """As one that comes too slowly: the line ends it."""
     body = json.dumps(rig.payload(rig.alert("DiskFull"))).encode()
-    answer = rig.client.post(HOOK, data=body[:-9], environ_overrides={"CONTENT_LENGTH": str(len(body))})
-    assert answer.status_code == 503
+    response = rig.client.post(HOOK, data=body[:-9], environ_overrides={"CONTENT_LENGTH": str(len(body))})
+    assert response.status_code == 503
     assert rig.posts(rig.alert("DiskFull"))["new"] == 1
 
 
@@ -207,10 +207,10 @@ def test_a_body_that_breaks_off_is_503_so_that_it_is_sent_again(rig: Rig) -> Non
 )
 def test_chunks_that_are_none_are_no_fault_of_ours(rig: Rig, path: str, status: int, words: str) -> None:
     """Whether the body is read to be taken, or only to be out of the way of a refusal."""
-    answer = rig.client.post(
+    response = rig.client.post(
         path,
         **NO_CHUNKS,
     )
-    assert answer.status_code == status
-    assert words in answer.json["error"]["message"]
-    answer.close()
+    assert response.status_code == status
+    assert words in response.json["error"]["message"]
+    response.close()

@@ -50,7 +50,7 @@ def prometheus() -> Iterator[str]:
     thread.join(5)
 
 
-def shelve(rig: Rig, *names: str) -> None:
+def add_runbooks(rig: Rig, *names: str) -> None:
     for name in names:
         (rig.folder / "runbooks" / f"{name}.md").write_text(
             f"### {name} (Critical)\n\n**Impact**: all stops\n"
@@ -59,7 +59,7 @@ def shelve(rig: Rig, *names: str) -> None:
 
 
 def test_runbooks_are_listed_with_how_often_they_were_used(rig: Rig) -> None:
-    shelve(rig, "DiskFull", "Unseen")
+    add_runbooks(rig, "DiskFull", "Unseen")
     rig.fires("DiskFull")
     rig.fires("Bare")
     page = rig.client.get("/runbooks").text
@@ -70,7 +70,7 @@ def test_runbooks_are_listed_with_how_often_they_were_used(rig: Rig) -> None:
 
 
 def test_rules_without_a_runbook_and_severities_that_disagree(rig: Rig, prometheus: str) -> None:
-    shelve(rig, "DiskFull")
+    add_runbooks(rig, "DiskFull")
     rig.configure(ROUTING + f"prometheus: {{url: '{prometheus}'}}\n")
     page = rig.client.get("/runbooks").text
     assert "<li>Forgotten</li>" in page
@@ -78,8 +78,8 @@ def test_rules_without_a_runbook_and_severities_that_disagree(rig: Rig, promethe
     assert "DiskFull: the runbook says critical, its rule in Prometheus warning" in page
 
 
-def test_a_prometheus_that_is_away_is_said(rig: Rig) -> None:
-    shelve(rig, "DiskFull")
+def test_an_unreachable_prometheus_is_a_warning(rig: Rig) -> None:
+    add_runbooks(rig, "DiskFull")
     rig.configure(ROUTING + "prometheus: {url: 'http://127.0.0.1:1'}\n")
     page = rig.client.get("/runbooks").text
     assert "Prometheus can&#39;t be reached" in page
@@ -87,7 +87,7 @@ def test_a_prometheus_that_is_away_is_said(rig: Rig) -> None:
 
 
 def test_a_hundred_runbooks_stand_on_a_page_and_lists_are_as_short(rig: Rig) -> None:
-    shelve(rig, *(f"Book{n:03}" for n in range(130)))
+    add_runbooks(rig, *(f"Book{n:03}" for n in range(130)))
     for n in range(105):
         rig.posts(rig.alert(f"Bare{n}", "info"))
         rig.clock.moment += 0.01

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from receiver.web.line import HEAD_S, LEAST_BYTES_PER_S, PATIENCE_S, Line, turn_away
+from receiver.web.line import HEAD_S, MIN_BYTES_PER_S, STALL_TIMEOUT_S, ClientConnection, reject_client
 
 IDLE_S = 75.0
 
@@ -54,86 +54,96 @@ def client() -> Client:
 
 
 @pytest.fixture
-def line(client: Client) -> Line:
-    line = Line(client, client.clock)
-    line.expect(IDLE_S)
-    return line
+def connection(client: Client) -> ClientConnection:
+    connection = ClientConnection(client, client.clock)
+    connection.await_request(IDLE_S)
+    return connection
 
 
-def read_all(line: Line) -> bytes:
+def read_all(connection: ClientConnection) -> bytes:
     read = b""
-    while data := line.recv(8192):
+    while data := connection.recv(8192):
         read += data
     return read
 
 
-def test_a_line_without_a_request_is_given_up_after_its_idle_time(client: Client, line: Line) -> None:
+def test_a_connection_without_a_request_is_closed_after_its_idle_time(
+    client: Client, connection: ClientConnection
+) -> None:
     client.pieces = [(IDLE_S + 1, b"GET")]
-    assert line.recv(8192) == b""
+    assert connection.recv(8192) == b""
     assert client.now == IDLE_S
 
 
-def test_a_request_may_begin_late_and_its_head_has_ten_seconds_from_then(client: Client, line: Line) -> None:
+def test_a_request_may_begin_late_and_its_head_has_ten_seconds_from_then(
+    client: Client, connection: ClientConnection
+) -> None:
     client.pieces = [(IDLE_S - 1, b"G")] + [(1.0, b"E")] * 100
-    read_all(line)
+    read_all(connection)
     assert client.now == pytest.approx(IDLE_S - 1 + HEAD_S, abs=1.01)
 
 
-def test_a_body_of_a_byte_a_second_is_broken_off(client: Client, line: Line) -> None:
-    line.take_in()
+def test_a_body_of_a_byte_a_second_is_broken_off(client: Client, connection: ClientConnection) -> None:
+    connection.begin_body()
     client.pieces = [(1.0, b"x")] * 1000
     with pytest.raises(ConnectionResetError):
-        read_all(line)
-    assert client.now < PATIENCE_S + 2
+        read_all(connection)
+    assert client.now < STALL_TIMEOUT_S + 2
 
 
-def test_a_body_that_stands_still_is_broken_off_however_fast_it_was(client: Client, line: Line) -> None:
-    line.take_in()
-    client.pieces = [(0.0, b"x" * 30 * 1024 * 1024), (PATIENCE_S + 1, b"x")]
+def test_a_body_that_stands_still_is_broken_off_however_fast_it_was(
+    client: Client, connection: ClientConnection
+) -> None:
+    connection.begin_body()
+    client.pieces = [(0.0, b"x" * 30 * 1024 * 1024), (STALL_TIMEOUT_S + 1, b"x")]
     with pytest.raises(ConnectionResetError):
-        read_all(line)
-    assert client.now == PATIENCE_S
+        read_all(connection)
+    assert client.now == STALL_TIMEOUT_S
 
 
-def test_a_body_of_32_mib_passes_over_a_slow_line(client: Client, line: Line) -> None:
-    line.take_in()
-    client.pieces = [(1.0, b"x" * LEAST_BYTES_PER_S)] * 656
-    assert len(read_all(line)) > 32 * 1024 * 1024
+def test_a_body_of_32_mib_passes_over_a_slow_line(client: Client, connection: ClientConnection) -> None:
+    connection.begin_body()
+    client.pieces = [(1.0, b"x" * MIN_BYTES_PER_S)] * 656
+    assert len(read_all(connection)) > 32 * 1024 * 1024
 
 
-def test_an_answer_taken_at_a_byte_a_second_is_broken_off(client: Client, line: Line) -> None:
-    line.take_in()
+def test_an_answer_taken_at_a_byte_a_second_is_broken_off(
+    client: Client, connection: ClientConnection
+) -> None:
+    connection.begin_body()
     client.takes = [(1.0, 1)] * 1000
     with pytest.raises(ConnectionResetError):
-        line.sendall(b"x" * 1000)
-    assert client.now < PATIENCE_S + 2
+        connection.sendall(b"x" * 1000)
+    assert client.now < STALL_TIMEOUT_S + 2
 
 
-def test_an_answer_is_sent_whole_to_who_takes_it_fast_enough(client: Client, line: Line) -> None:
-    line.take_in()
-    client.takes = [(1.0, LEAST_BYTES_PER_S)] * 40
-    line.sendall(b"x" * LEAST_BYTES_PER_S * 40)
-    assert len(client.taken) == LEAST_BYTES_PER_S * 40
+def test_an_answer_is_sent_whole_to_who_takes_it_fast_enough(
+    client: Client, connection: ClientConnection
+) -> None:
+    connection.begin_body()
+    client.takes = [(1.0, MIN_BYTES_PER_S)] * 40
+    connection.sendall(b"x" * MIN_BYTES_PER_S * 40)
+    assert len(client.taken) == MIN_BYTES_PER_S * 40
 
 
-def test_the_time_a_body_took_is_not_the_answers(client: Client, line: Line) -> None:
+def test_the_time_a_body_took_is_not_the_answers(client: Client, connection: ClientConnection) -> None:
     """The word to go on (100-continue) is sent before the body comes."""
-    line.take_in()
-    line.send(b"HTTP/1.1 100 Continue\r\n\r\n")
-    client.pieces = [(1.0, b"x" * LEAST_BYTES_PER_S)] * 60
-    read_all(line)
-    line.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+    connection.begin_body()
+    connection.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+    client.pieces = [(1.0, b"x" * MIN_BYTES_PER_S)] * 60
+    read_all(connection)
+    connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
     assert client.taken.endswith(b"200 OK\r\n\r\n")
 
 
-def test_each_request_on_a_line_has_its_time_anew(client: Client, line: Line) -> None:
+def test_each_request_on_a_connection_has_its_own_time(client: Client, connection: ClientConnection) -> None:
     for _ in range(50):
         client.pieces = [(1.0, b"GET / HTTP/1.1\r\n\r\n")]
-        assert line.recv(8192)
-        line.take_in()
-        line.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
+        assert connection.recv(8192)
+        connection.begin_body()
+        connection.sendall(b"HTTP/1.1 200 OK\r\n\r\n")
         client.now += 5.0
-        line.expect(IDLE_S)
+        connection.await_request(IDLE_S)
 
 
 @pytest.fixture
@@ -144,12 +154,12 @@ def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
     theirs.close()
 
 
-def test_who_is_turned_away_hears_why_though_nothing_of_theirs_was_read(
+def test_a_rejected_client_gets_the_reason_though_nothing_it_sent_was_read(
     pair: tuple[socket.socket, socket.socket],
 ) -> None:
     ours, theirs = pair
     theirs.sendall(b"POST /webhooks/alertmanager HTTP/1.1\r\n\r\n")
     theirs.shutdown(socket.SHUT_WR)
-    turn_away(ours, b"no room")
+    reject_client(ours, b"no room")
     assert theirs.recv(8192) == b"no room"
     assert theirs.recv(8192) == b""

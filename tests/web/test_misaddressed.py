@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from receiver.web.app import create_app
-from receiver.web.doors import Rates
+from receiver.web.doors import RateLimits
 from receiver.web.misaddressed import MAX_READ
 from tests.rig import ROUTING, Rig
 from tests.story.outage import NOTICES, in_channel
@@ -61,16 +61,16 @@ def guarded(rig: Rig) -> Rig:
         "PUBLIC_URL": "https://ops.example",
     }
     rig.configure(NOTICES + ROUTING)
-    rig.client = create_app(rig.parts, rates=Rates(rig.clock)).test_client()
+    rig.client = create_app(rig.parts, rate_limits=RateLimits(rig.clock)).test_client()
     return rig
 
 
-def said(rig: Rig) -> list[str]:
+def list_notices(rig: Rig) -> list[str]:
     rig.passes("2m")
     return [message.text for message in in_channel(rig, "#monitoring")]
 
 
-def wait_until_kept(rig: Rig) -> None:
+def wait_until_saved(rig: Rig) -> None:
     deadline = time.monotonic() + 2
     while not rig.parts.notices._redis.hlen("rcv:{0}:notices") and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -105,10 +105,10 @@ def at(path: str) -> dict[str, str]:
     ],
 )
 def test_a_slash_too_many_loses_no_alert(rig: Rig, path: str) -> None:
-    answer = rig.client.post("/", json=body(rig), environ_overrides=at(path))
-    assert answer.status_code == 200
-    assert answer.json["new"] == 1
-    assert rig.shows(answer.json["incidents"][0])["source"] == ("eu" if "source" in path else "")
+    response = rig.client.post("/", json=body(rig), environ_overrides=at(path))
+    assert response.status_code == 200
+    assert response.json["new"] == 1
+    assert rig.shows(response.json["incidents"][0])["source"] == ("eu" if "source" in path else "")
 
 
 def test_a_slash_too_many_is_no_way_around_the_token(guarded: Rig) -> None:
@@ -128,39 +128,39 @@ def test_the_other_webhooks_bear_it_too(rig: Rig, path: str) -> None:
 
 
 @pytest.mark.parametrize("path", WRONG)
-def test_at_any_other_address_it_is_told_the_right_one(rig: Rig, path: str) -> None:
+def test_at_any_other_address_the_response_names_the_right_one(rig: Rig, path: str) -> None:
     before = count()
-    answer = rig.client.post(path, json=body(rig))
-    assert answer.status_code == 404
-    assert answer.json["error"]["type"] == "not_found"
-    assert f"http://localhost{HOOK}" in answer.json["error"]["message"]
-    assert "s3cret" not in answer.text
+    response = rig.client.post(path, json=body(rig))
+    assert response.status_code == 404
+    assert response.json["error"]["type"] == "not_found"
+    assert f"http://localhost{HOOK}" in response.json["error"]["message"]
+    assert "s3cret" not in response.text
     assert count() == before + 1
-    wait_until_kept(rig)
-    (text,) = said(rig)
+    wait_until_saved(rig)
+    (text,) = list_notices(rig)
     assert "its alerts are lost" in text
     assert HOOK in text
     assert "s3cret" not in text
     assert rig.client.get("/api/v1/incidents").json["incidents"] == []
 
 
-def test_it_is_said_once_an_hour_and_each_is_counted(rig: Rig) -> None:
+def test_one_notice_an_hour_is_saved_and_each_webhook_is_counted(rig: Rig) -> None:
     before = count()
     for _ in range(5):
         assert rig.client.post("/webhook", json=body(rig)).status_code == 404
-        wait_until_kept(rig)
+        wait_until_saved(rig)
         rig.passes("5m")
     assert count() == before + 5
-    assert len(said(rig)) == 1
+    assert len(list_notices(rig)) == 1
 
 
 def test_one_that_was_refused_does_not_hide_it(rig: Rig) -> None:
     assert rig.client.post(HOOK, data=b"nonsense").status_code == 400
-    wait_until_kept(rig)
+    wait_until_saved(rig)
     rig.passes("5m")
     assert rig.client.post("/webhook", json=body(rig)).status_code == 404
-    wait_until_kept(rig)
-    assert len(said(rig)) == 2
+    wait_until_saved(rig)
+    assert len(list_notices(rig)) == 2
 
 
 def test_it_is_logged_without_what_looks_like_a_token(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
@@ -176,10 +176,10 @@ def test_the_address_is_the_one_of_public_url_where_that_was_asked(guarded: Rig)
         ("10.0.0.1:9080", "http://10.0.0.1:9080"),
         ("a b", ""),
     ):
-        answer = guarded.client.post("/webhook", json=body(guarded), headers={**HOOK_TOKEN, "Host": host})
-        assert answer.status_code == 404
-        assert f"{url}{HOOK}" in answer.json["error"]["message"]
-        assert "a b" not in answer.text
+        response = guarded.client.post("/webhook", json=body(guarded), headers={**HOOK_TOKEN, "Host": host})
+        assert response.status_code == 404
+        assert f"{url}{HOOK}" in response.json["error"]["message"]
+        assert "a b" not in response.text
 
 
 # --- with tokens ---
@@ -188,42 +188,42 @@ def test_the_address_is_the_one_of_public_url_where_that_was_asked(guarded: Rig)
 @pytest.mark.parametrize(
     "path", [path for path in WRONG if path not in ("/readyz", "/healthz", "/static/style.css")]
 )
-def test_with_tokens_a_stranger_hears_401_as_ever(guarded: Rig, path: str) -> None:
+def test_without_the_token_it_is_401(guarded: Rig, path: str) -> None:
     before = count()
     for headers in ({}, {"Authorization": "Bearer wrong"}):
         assert guarded.client.post(path, json=body(guarded), headers=headers).status_code == 401
     assert count() == before
-    assert said(guarded) == []
+    assert list_notices(guarded) == []
 
 
 @pytest.mark.parametrize("path", WRONG)
-def test_with_the_webhooks_token_it_is_told_and_said(guarded: Rig, path: str) -> None:
-    answer = guarded.client.post(path, json=body(guarded), headers=HOOK_TOKEN)
-    assert answer.status_code == 404
-    assert HOOK in answer.json["error"]["message"]
-    wait_until_kept(guarded)
-    (text,) = said(guarded)
+def test_with_the_webhooks_token_it_gets_the_address_and_a_notice(guarded: Rig, path: str) -> None:
+    response = guarded.client.post(path, json=body(guarded), headers=HOOK_TOKEN)
+    assert response.status_code == 404
+    assert HOOK in response.json["error"]["message"]
+    wait_until_saved(guarded)
+    (text,) = list_notices(guarded)
     assert f"https://ops.example{HOOK}" in text
 
 
 def test_it_counts_as_no_wrong_token(guarded: Rig) -> None:
     here = {"REMOTE_ADDR": "192.0.2.1"}
     for _ in range(50):
-        answer = guarded.client.post("/", json=body(guarded), headers=HOOK_TOKEN, environ_base=here)
-        assert answer.status_code == 404
+        response = guarded.client.post("/", json=body(guarded), headers=HOOK_TOKEN, environ_base=here)
+        assert response.status_code == 404
 
 
-def test_a_stranger_has_nothing_read(guarded: Rig) -> None:
+def test_without_the_token_no_body_is_read(guarded: Rig) -> None:
     class Unread(io.BytesIO):
         def read(self, *_: object) -> bytes:
             raise AssertionError("read")
 
         readinto = read
 
-    answer = guarded.client.post(
+    response = guarded.client.post(
         "/webhook", input_stream=Unread(), environ_overrides={"wsgi.input_terminated": True}, buffered=False
     )
-    assert answer.status_code == 401
+    assert response.status_code == 401
 
 
 # --- what is none ---
@@ -247,17 +247,17 @@ def test_a_stranger_has_nothing_read(guarded: Rig) -> None:
 )
 def test_what_is_no_webhook_is_answered_as_ever(rig: Rig, sent: bytes) -> None:
     for path, status in (("/webhooks/nobody", 404), ("/webhooks/pagerduty", 401), ("/incidents/x", 403)):
-        answer = rig.client.post(path, data=sent, content_type="application/json")
-        assert answer.status_code == status
-        assert HOOK not in answer.text
-    assert said(rig) == []
+        response = rig.client.post(path, data=sent, content_type="application/json")
+        assert response.status_code == status
+        assert HOOK not in response.text
+    assert list_notices(rig) == []
 
 
-def test_a_page_in_a_browser_cannot_have_it_said(rig: Rig) -> None:
+def test_a_page_in_a_browser_cannot_cause_a_notice(rig: Rig) -> None:
     for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
-        answer = rig.client.post("/", json=body(rig), headers=headers)
-        assert answer.status_code == 403
-    assert said(rig) == []
+        response = rig.client.post("/", json=body(rig), headers=headers)
+        assert response.status_code == 403
+    assert list_notices(rig) == []
 
 
 @pytest.mark.parametrize("size", [0, 100, 300_000])
@@ -265,8 +265,8 @@ def test_who_it_is_for_reads_the_whole_body(rig: Rig, size: int) -> None:
     """What was looked at is there again: a small answer, and one larger than the API takes."""
     incident = rig.fires("DiskFull")
     sent = json.dumps({"by": "alice"}).encode() + b" " * size
-    answer = rig.client.post(f"/api/v1/incidents/{incident}/acknowledge", data=sent)
-    assert answer.status_code == (200 if size < 65_000 else 413)
+    response = rig.client.post(f"/api/v1/incidents/{incident}/acknowledge", data=sent)
+    assert response.status_code == (200 if size < 65_000 else 413)
 
 
 @pytest.mark.parametrize("agent", ["Alertmanager/0.28.1", "curl/8"])
@@ -288,17 +288,17 @@ def test_of_a_large_one_a_mebibyte_is_read(rig: Rig, agent: str) -> None:
 
     stream = Counting(json.dumps(fields).encode())
     overrides = {"wsgi.input": stream, "CONTENT_LENGTH": str(len(stream.getvalue()))}
-    answer = rig.client.post(
+    response = rig.client.post(
         "/webhook", headers={"User-Agent": agent}, environ_overrides=overrides, buffered=False
     )
-    assert answer.status_code == 404
-    assert HOOK in answer.json["error"]["message"]
+    assert response.status_code == 404
+    assert HOOK in response.json["error"]["message"]
     assert stream.asked <= MAX_READ < len(stream.getvalue()) / 4
-    answer.close()
+    response.close()
 
 
 def test_a_large_body_of_something_else_is_none(rig: Rig) -> None:
     sent = b'{"version": "4", "text": "' + b"x" * 2 * MAX_READ + b'"}'
-    answer = rig.client.post("/webhooks/nobody", data=sent, headers={"User-Agent": "Alertmanager/0.28.1"})
-    assert answer.status_code == 404
-    assert HOOK not in answer.text
+    response = rig.client.post("/webhooks/nobody", data=sent, headers={"User-Agent": "Alertmanager/0.28.1"})
+    assert response.status_code == 404
+    assert HOOK not in response.text

@@ -90,18 +90,18 @@ def exchange(serving: Serving, request: bytes) -> tuple[HTTPResponse, bytes, byt
     """
     with socket.create_connection(("127.0.0.1", serving.port), timeout=5) as client:
         client.sendall(request)
-        answer = HTTPResponse(client)
-        answer.begin()
-        return answer, answer.read(), client.recv(1)
+        response = HTTPResponse(client)
+        response.begin()
+        return response, response.read(), client.recv(1)
 
 
 @pytest.mark.parametrize(("request_", "status", "kind", "words"), MISFRAMED.values(), ids=MISFRAMED)
-def test_what_is_no_http_is_told_so_as_json_and_the_line_is_closed(
+def test_a_malformed_request_is_answered_as_json_and_the_connection_is_closed(
     serving: Serving, request_: bytes, status: int, kind: str, words: str
 ) -> None:
-    answer, body, behind = exchange(serving, request_)
-    assert (answer.status, answer.getheader("Content-Type")) == (status, "application/json")
-    assert answer.getheader("Connection") == "close"
+    response, body, behind = exchange(serving, request_)
+    assert (response.status, response.getheader("Content-Type")) == (status, "application/json")
+    assert response.getheader("Connection") == "close"
     assert behind == b""
     error = json.loads(body)
     assert error.keys() == {"error"}
@@ -123,22 +123,22 @@ def test_the_log_names_what_was_wrong_and_nothing_of_what_was_sent(serving: Serv
     assert not any("error" in line for line in refused)  # no traceback
 
 
-def test_a_right_request_before_it_on_the_line_is_answered_first(serving: Serving) -> None:
+def test_a_right_request_before_it_on_the_connection_is_answered_first(serving: Serving) -> None:
     right = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
     answers = serving.exchange(right + SAID + b"\r\n\r\n")
     assert answers.startswith(b"HTTP/1.1 200 ")
     assert answers.count(b"HTTP/1.1 400 ") == 1
 
 
-def test_a_fault_that_the_application_does_not_answer_is_told_without_its_words(serving: Serving) -> None:
-    answer, body, behind = exchange(serving, b"GET /fault HTTP/1.1\r\nHost: a\r\n\r\n")
-    assert (answer.status, behind) == (500, b"")
+def test_an_unhandled_error_is_500_without_its_text(serving: Serving) -> None:
+    response, body, behind = exchange(serving, b"GET /fault HTTP/1.1\r\nHost: a\r\n\r\n")
+    assert (response.status, behind) == (500, b"")
     assert json.loads(body)["error"]["type"] == "internal"
     assert b"nobody" not in body
 
 
 def test_nobody_may_say_under_which_path_we_are(serving: Serving) -> None:
-    answer, *_ = exchange(
+    response, *_ = exchange(
         serving, b"GET / HTTP/1.1\r\nHost: a\r\nSCRIPT_NAME: /elsewhere\r\nConnection: close\r\n\r\n"
     )
-    assert answer.status == 200
+    assert response.status == 200

@@ -43,9 +43,9 @@ def guarded(rig: Rig) -> Rig:
 
 
 def describe(rig: Rig) -> dict[str, Any]:
-    answer = rig.client.get("/api/v1/openapi.json", headers=BEARER)
-    assert answer.status_code == 200
-    return dict(answer.json)
+    response = rig.client.get("/api/v1/openapi.json", headers=BEARER)
+    assert response.status_code == 200
+    return dict(response.json)
 
 
 @pytest.mark.parametrize(("operation", "mode"), ASKED, ids=lambda each: getattr(each, "id", each))
@@ -138,7 +138,7 @@ def test_the_address_is_the_public_one(guarded: Rig) -> None:
 
 
 def test_another_method_is_told_what_is_allowed(guarded: Rig) -> None:
-    answer = guarded.client.delete("/api/v1/incidents", headers=BEARER)
-    assert answer.status_code == 405
-    assert answer.json["error"]["type"] == "method_not_allowed"
-    assert "GET" in answer.headers["Allow"]
+    response = guarded.client.delete("/api/v1/incidents", headers=BEARER)
+    assert response.status_code == 405
+    assert response.json["error"]["type"] == "method_not_allowed"
+    assert "GET" in response.headers["Allow"]

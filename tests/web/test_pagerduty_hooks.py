@@ -24,7 +24,7 @@ def an_event(event_type: str = "incident.acknowledged", **data: Any) -> bytes:
 
 
 @pytest.fixture
-def door(rig: Rig) -> Rig:
+def signed_rig(rig: Rig) -> Rig:
     rig.environ["PAGERDUTY_WEBHOOK_SECRET"] = SECRET
     rig.configure(ROUTING)
     return rig
@@ -32,40 +32,40 @@ def door(rig: Rig) -> Rig:
 
 def post(rig: Rig, body: bytes, *, name: str = "w1", secret: str = SECRET, **headers: str) -> tuple[int, Any]:
     signed = {"X-PagerDuty-Signature": sign_body(Secret(secret), body), "X-Webhook-Id": name, **headers}
-    answer = rig.client.post(HOOK, data=body, headers=signed)
-    return answer.status_code, answer.json
+    response = rig.client.post(HOOK, data=body, headers=signed)
+    return response.status_code, response.json
 
 
-def kept(rig: Rig) -> list[dict[str, Any]]:
+def list_jobs(rig: Rig) -> list[dict[str, Any]]:
     """Return the errands that wait for a worker."""
     claims = rig.parts.work_queue.claim(TASKS, "test", rig.clock(), 100)
     found = [rig.parts.job_queue.find_job(one.removeprefix("job-")) for one in claims.incidents]
     return [payload for kind, payload in filter(None, found) if kind == "pagerduty"]
 
 
-def test_a_signed_event_is_kept_before_it_is_accepted(door: Rig) -> None:
-    assert post(door, an_event()) == (202, {"outcome": "taken"})
-    [payload] = kept(door)
+def test_a_signed_event_is_enqueued_before_it_is_accepted(signed_rig: Rig) -> None:
+    assert post(signed_rig, an_event()) == (202, {"outcome": "taken"})
+    [payload] = list_jobs(signed_rig)
     assert payload["event_type"] == "incident.acknowledged"
     assert (payload["incident_id"], payload["by"]) == ("PGR0VU2", "Alice")
 
 
 @pytest.mark.parametrize("signature", ["", "v1=", "v1=" + "0" * 64, "v0=x", "garbage", "v1=\xfc"])
-def test_a_forged_event_is_refused(door: Rig, signature: str) -> None:
-    status, answer = post(door, an_event(), **{"X-PagerDuty-Signature": signature})
-    assert (status, answer["error"]["type"]) == (401, "unauthorized")
-    assert SECRET not in str(answer)
-    assert kept(door) == []
+def test_a_forged_event_is_refused(signed_rig: Rig, signature: str) -> None:
+    status, response = post(signed_rig, an_event(), **{"X-PagerDuty-Signature": signature})
+    assert (status, response["error"]["type"]) == (401, "unauthorized")
+    assert SECRET not in str(response)
+    assert list_jobs(signed_rig) == []
 
 
-def test_a_body_that_was_changed_is_refused(door: Rig) -> None:
+def test_a_body_that_was_changed_is_refused(signed_rig: Rig) -> None:
     headers = {"X-PagerDuty-Signature": sign_body(Secret(SECRET), an_event())}
     changed = an_event("incident.resolved")
-    assert door.client.post(HOOK, data=changed, headers=headers).status_code == 401
+    assert signed_rig.client.post(HOOK, data=changed, headers=headers).status_code == 401
 
 
-def test_an_event_without_a_signature_is_refused(door: Rig) -> None:
-    assert door.client.post(HOOK, data=an_event()).status_code == 401
+def test_an_event_without_a_signature_is_refused(signed_rig: Rig) -> None:
+    assert signed_rig.client.post(HOOK, data=an_event()).status_code == 401
 
 
 def test_without_a_secret_everything_is_refused(rig: Rig) -> None:
@@ -73,30 +73,30 @@ def test_without_a_secret_everything_is_refused(rig: Rig) -> None:
     assert post(rig, an_event(), secret=SECRET)[0] == 401
 
 
-def test_tokens_open_no_door_here(door: Rig) -> None:
-    door.environ["RECEIVER_WEBHOOK_TOKEN"] = "t"
-    door.configure(ROUTING)
+def test_tokens_are_not_valid_here(signed_rig: Rig) -> None:
+    signed_rig.environ["RECEIVER_WEBHOOK_TOKEN"] = "t"
+    signed_rig.configure(ROUTING)
     headers = {"Authorization": "Bearer t"}
-    assert door.client.post(HOOK, data=an_event(), headers=headers).status_code == 401
-    assert post(door, an_event())[0] == 202
+    assert signed_rig.client.post(HOOK, data=an_event(), headers=headers).status_code == 401
+    assert post(signed_rig, an_event())[0] == 202
 
 
-def test_while_the_secret_changes_either_signature_is_good(door: Rig) -> None:
+def test_while_the_secret_changes_either_signature_is_good(signed_rig: Rig) -> None:
     body = an_event()
     both = f"{sign_body(Secret('new'), body)}, {sign_body(Secret(SECRET), body)}"
-    assert post(door, body, **{"X-PagerDuty-Signature": both})[0] == 202
+    assert post(signed_rig, body, **{"X-PagerDuty-Signature": both})[0] == 202
 
 
-def test_a_repeat_of_a_webhook_is_accepted_and_not_kept_again(door: Rig) -> None:
-    assert post(door, an_event(), name="w1")[1] == {"outcome": "taken"}
-    assert post(door, an_event(status="triggered"), name="w1") == (202, {"outcome": "repeated"})
-    assert post(door, an_event("incident.resolved"), name="w2")[1] == {"outcome": "taken"}
-    assert len(kept(door)) == 2
+def test_a_repeat_of_a_webhook_is_accepted_and_not_enqueued_again(signed_rig: Rig) -> None:
+    assert post(signed_rig, an_event(), name="w1")[1] == {"outcome": "taken"}
+    assert post(signed_rig, an_event(status="triggered"), name="w1") == (202, {"outcome": "repeated"})
+    assert post(signed_rig, an_event("incident.resolved"), name="w2")[1] == {"outcome": "taken"}
+    assert len(list_jobs(signed_rig)) == 2
 
 
-def test_a_webhook_without_an_id_is_told_by_its_body(door: Rig) -> None:
-    assert post(door, an_event(), name="")[1] == {"outcome": "taken"}
-    assert post(door, an_event(), name="")[1] == {"outcome": "repeated"}
+def test_a_webhook_without_an_id_is_recognised_by_its_body(signed_rig: Rig) -> None:
+    assert post(signed_rig, an_event(), name="")[1] == {"outcome": "taken"}
+    assert post(signed_rig, an_event(), name="")[1] == {"outcome": "repeated"}
 
 
 @pytest.mark.parametrize(
@@ -117,26 +117,26 @@ def test_a_webhook_without_an_id_is_told_by_its_body(door: Rig) -> None:
         an_event("incident.acknowledged", id="../x"),
     ],
 )
-def test_whatever_is_signed_is_accepted_also_what_nobody_needs(door: Rig, body: bytes) -> None:
-    assert post(door, body) == (202, {"outcome": "ignored"})
-    assert kept(door) == []
+def test_whatever_is_signed_is_accepted_also_what_nobody_needs(signed_rig: Rig, body: bytes) -> None:
+    assert post(signed_rig, body) == (202, {"outcome": "ignored"})
+    assert list_jobs(signed_rig) == []
 
 
 @pytest.mark.parametrize("content_type", ["", "text/plain", "application/x-www-form-urlencoded", "x"])
-def test_the_content_type_does_not_matter(door: Rig, content_type: str) -> None:
-    assert post(door, an_event(), **{"Content-Type": content_type})[0] == 202
+def test_the_content_type_does_not_matter(signed_rig: Rig, content_type: str) -> None:
+    assert post(signed_rig, an_event(), **{"Content-Type": content_type})[0] == 202
 
 
-def test_a_body_longer_than_pagerdutys_is_not_read(door: Rig) -> None:
-    assert post(door, b" " * (1024 * 1024 + 1))[0] == 413
+def test_a_body_longer_than_pagerdutys_is_not_read(signed_rig: Rig) -> None:
+    assert post(signed_rig, b" " * (1024 * 1024 + 1))[0] == 413
 
 
-def test_while_redis_is_away_pagerduty_is_asked_to_come_again(door: Rig) -> None:
+def test_while_redis_is_away_pagerduty_is_asked_to_come_again(signed_rig: Rig) -> None:
     class Away:
         def put(self, *_: Any, **__: Any) -> bool:
             raise StoreError("redis is away")
 
-    object.__setattr__(door.parts, "errands", Away())
-    status, answer = post(door, an_event())
-    assert (status, answer["error"]["type"]) == (503, "unavailable")
-    assert post(door, an_event("incident.triggered"))[0] == 202
+    object.__setattr__(signed_rig.parts, "errands", Away())
+    status, response = post(signed_rig, an_event())
+    assert (status, response["error"]["type"]) == (503, "unavailable")
+    assert post(signed_rig, an_event("incident.triggered"))[0] == 202

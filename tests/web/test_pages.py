@@ -39,7 +39,7 @@ def test_the_page_of_an_incident_shows_what_simulated_channels_would_have_sent(r
     assert rig.pagerduty.events == []
 
 
-def test_a_simulated_receipt_counts_as_told(rig: Rig) -> None:
+def test_a_simulated_receipt_counts_as_notified(rig: Rig) -> None:
     simulate(rig)
     incident = rig.fires("DiskFull")
     rig.passes("10m")
@@ -47,7 +47,7 @@ def test_a_simulated_receipt_counts_as_told(rig: Rig) -> None:
     assert all(delivery["simulated"] for delivery in rig.shows(incident)["deliveries"])
 
 
-def test_nothing_of_a_stranger_is_html(rig: Rig) -> None:
+def test_no_text_of_an_alert_is_html(rig: Rig) -> None:
     simulate(rig)
     alert = rig.alert(NASTY, host=NASTY)
     alert["annotations"] = {"summary": NASTY, NASTY: NASTY}
@@ -55,11 +55,11 @@ def test_nothing_of_a_stranger_is_html(rig: Rig) -> None:
     rig.works()
     rig.answers(incident, "acknowledge", NASTY)
     for path in ("/", f"/incidents/{incident}"):
-        answer = rig.client.get(path)
-        assert NASTY not in answer.text
-        assert "&lt;script&gt;" in answer.text
-        assert "script-src 'self';" in answer.headers["Content-Security-Policy"]
-        assert answer.headers["Content-Security-Policy"].startswith("default-src 'none'")
+        response = rig.client.get(path)
+        assert NASTY not in response.text
+        assert "&lt;script&gt;" in response.text
+        assert "script-src 'self';" in response.headers["Content-Security-Policy"]
+        assert response.headers["Content-Security-Policy"].startswith("default-src 'none'")
 
 
 def test_an_incident_has_a_page(rig: Rig) -> None:
@@ -128,7 +128,7 @@ def test_an_incidents_page_links_the_runbook_that_lies_elsewhere(rig: Rig) -> No
     assert 'href="https://wiki.example.org/disk"' in rig.client.get(f"/incidents/{incident}").text
 
 
-def test_steps_are_told_next_and_skipped(rig: Rig) -> None:
+def test_steps_are_notified_next_and_skipped(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     page = rig.client.get(f"/incidents/{incident}").text
     assert "✓ told" in page

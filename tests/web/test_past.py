@@ -9,7 +9,7 @@ import pytest
 from tests.rig import Rig
 
 
-def test_the_past_is_searched_by_name_label_and_time(rig: Rig) -> None:
+def test_the_history_is_searched_by_name_label_and_time(rig: Rig) -> None:
     rig.fires("Old", "info", host="a")
     rig.passes("2d")
     rig.fires("New", "info", host="b")
@@ -51,7 +51,7 @@ def test_alerts_are_ranked_by_what_they_did(rig: Rig) -> None:
     assert "Fired again soon after they ended" not in page
 
 
-def test_it_tells_how_long_things_took(rig: Rig) -> None:
+def test_it_shows_how_long_things_took(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("3m")
     rig.answers(incident, "acknowledge")
@@ -62,7 +62,7 @@ def test_it_tells_how_long_things_took(rig: Rig) -> None:
     assert re.findall(r">([^<>\s][^<>]*)</td>", row[1]) == ["1", "3m", "3m", "1", "10m", "10m"]
 
 
-def test_what_comes_and_goes_by_itself_is_hinted_at_with_its_figures(rig: Rig) -> None:
+def test_an_alert_that_resolves_by_itself_gets_a_recommendation_with_its_figures(rig: Rig) -> None:
     for number in range(12):
         rig.posts(rig.alert("HighCPUUsage", "warning", n=str(number)), group={"n": str(number)})
         rig.passes("1m" if number < 11 else "20m")
@@ -96,7 +96,7 @@ def test_each_chart_has_a_name_and_its_figures_in_a_table(rig: Rig) -> None:
     assert "style=" not in page
 
 
-def test_nothing_of_a_stranger_is_html_in_the_past(rig: Rig) -> None:
+def test_no_text_of_an_alert_is_html_in_the_history(rig: Rig) -> None:
     nasty = "<script>alert(1)</script>"
     rig.fires(nasty)
     page = rig.client.get("/history", query_string={"alertname": nasty, "label": nasty}).text

@@ -46,24 +46,24 @@ class Browser:
         ]
         headers = {**HTML, **self.headers, "Cookie": "; ".join(sent), **more.pop("headers", {})}  # type: ignore[dict-item]
         asked = f"{path}?{parts.query}" if parts.query else path
-        answer = self.client.open(asked, method=method, headers=headers, base_url=OURS, **more)  # type: ignore[arg-type]
-        for line in answer.headers.getlist("Set-Cookie"):
+        response = self.client.open(asked, method=method, headers=headers, base_url=OURS, **more)  # type: ignore[arg-type]
+        for line in response.headers.getlist("Set-Cookie"):
             for name, morsel in SimpleCookie(line).items():
                 key = (host.partition(":")[0], morsel["path"], name)
                 self.cookies[key] = morsel.value, bool(morsel["secure"])
         self.url = url
-        return answer
+        return response
 
     def opens(self, url: str) -> TestResponse:
         """Open a page, and follow where it leads as long as that is us."""
-        answer = self.asks("GET", url)
-        while 300 <= answer.status_code < 400:
-            url = urljoin(url, answer.headers["Location"])
+        response = self.asks("GET", url)
+        while 300 <= response.status_code < 400:
+            url = urljoin(url, response.headers["Location"])
             if not url.startswith((PUBLIC, OURS)):
                 self.url = url
-                return answer
-            answer = self.asks("GET", url)
-        return answer
+                return response
+            response = self.asks("GET", url)
+        return response
 
     def submits(self, page: TestResponse, ending: str, **fields: str) -> TestResponse:
         """Send the page's form whose address ends so, with the headers that a browser adds."""
@@ -125,9 +125,9 @@ def test_every_link_form_and_script_of_every_page_works_below_the_prefix_and_wit
             for base in (PUBLIC, OURS):
                 found = urljoin(base + path, link)
                 assert found.startswith(base + "/"), (path, link, found)
-            answer = client.get(found.removeprefix(OURS), headers=HTML)
-            is_form = answer.status_code == 405
-            assert answer.status_code == 200 or is_form, (path, link, answer.status_code)
+            response = client.get(found.removeprefix(OURS), headers=HTML)
+            is_form = response.status_code == 405
+            assert response.status_code == 200 or is_form, (path, link, response.status_code)
 
 
 def test_the_page_asks_for_itself_again(rig: Rig, paths: list[str]) -> None:
@@ -142,15 +142,15 @@ def test_forms_work_behind_nginx_default_host_and_at_our_own_address(rig: Rig, b
     incident = rig.fires("DiskFull")
     browser = Browser(rig)
     page = browser.opens(f"{base}/incidents/{incident}")
-    answer = browser.submits(page, "/acknowledge", by="carol")
-    assert answer.status_code == 303, answer.text
-    assert urljoin(browser.url, answer.headers["Location"]) == f"{base}/incidents/{incident}"
+    response = browser.submits(page, "/acknowledge", by="carol")
+    assert response.status_code == 303, response.text
+    assert urljoin(browser.url, response.headers["Location"]) == f"{base}/incidents/{incident}"
     assert rig.state(incident) == "acknowledged"
     first = browser.opens(f"{base}/")
-    answer = browser.submits(first, "/maintenance", **{"for": "1h", "by": "carol"})
-    assert urljoin(browser.url, answer.headers["Location"]) == f"{base}/"
-    answer = browser.submits(browser.opens(f"{base}/"), "/maintenance/end")
-    assert urljoin(browser.url, answer.headers["Location"]) == f"{base}/"
+    response = browser.submits(first, "/maintenance", **{"for": "1h", "by": "carol"})
+    assert urljoin(browser.url, response.headers["Location"]) == f"{base}/"
+    response = browser.submits(browser.opens(f"{base}/"), "/maintenance/end")
+    assert urljoin(browser.url, response.headers["Location"]) == f"{base}/"
 
 
 @pytest.mark.parametrize("base", [PUBLIC, OURS])
@@ -190,17 +190,17 @@ def test_the_origin_of_public_url_is_ours_whatever_the_host_says(
     token = re.search(r'name="csrf_token" value="([0-9a-f]+)"', page.text)
     assert token is not None
     cookie = page.headers.getlist("Set-Cookie")[0].partition(";")[0]
-    answer = rig.client.post(
+    response = rig.client.post(
         "/maintenance",
         data={"csrf_token": token[1], "for": "1h", "by": "carol"},
         headers={**API, **HTML, "Cookie": cookie, **headers},
         base_url=f"http://{host}",
     )
-    assert answer.status_code == status
+    assert response.status_code == status
 
 
-def cookies_of(answer: TestResponse) -> dict[str, str]:
-    return {line.partition("=")[0]: line for line in answer.headers.getlist("Set-Cookie")}
+def cookies_of(response: TestResponse) -> dict[str, str]:
+    return {line.partition("=")[0]: line for line in response.headers.getlist("Set-Cookie")}
 
 
 def test_the_path_is_the_cookies_path(rig: Rig) -> None:
@@ -227,10 +227,10 @@ def test_the_cookie_of_our_own_address_counts_only_there(rig: Rig) -> None:
 
 
 def test_two_slashes_lead_to_one_below_the_prefix_too(rig: Rig) -> None:
-    answer = rig.client.get("/runbooks//DiskFull?a=b", headers=HTML, base_url=OURS)
-    assert answer.status_code == 308
+    response = rig.client.get("/runbooks//DiskFull?a=b", headers=HTML, base_url=OURS)
+    assert response.status_code == 308
     # To a browser, `/receiver/runbooks//` is a folder deeper than to urljoin.
-    assert answer.headers["Location"] == "../../runbooks/DiskFull?a=b"
+    assert response.headers["Location"] == "../../runbooks/DiskFull?a=b"
 
 
 def test_messages_name_the_whole_address(rig: Rig) -> None:
@@ -281,5 +281,5 @@ def test_with_a_token_one_comes_in_at_the_address_one_is_at(rig: Rig) -> None:
         rig.configure(ROUTING)
         for base in (PUBLIC, OURS):
             browser = Browser(rig, headers=API)
-            answer = browser.asks("GET", f"{base}/sign-in?by=token&next=/history%3Fsince%3D90d")
-            assert urljoin(browser.url, answer.headers["Location"]) == f"{base}/history?since=90d"
+            response = browser.asks("GET", f"{base}/sign-in?by=token&next=/history%3Fsince%3D90d")
+            assert urljoin(browser.url, response.headers["Location"]) == f"{base}/history?since=90d"

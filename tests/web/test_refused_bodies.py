@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.web.gevent_worker import DRAINING_EACH
+from receiver.web.gevent_worker import MAX_DRAINING_PER_ADDRESS
 from receiver.web.line import LINGER_BYTES, LINGER_S
 from tests.web.test_serving import Serving
 from tests.web.test_slow_clients import is_closed
@@ -46,18 +46,18 @@ def begin(serving: Serving, head: bytes) -> socket.socket:
     return client
 
 
-def read_answer(client: socket.socket) -> http.client.HTTPResponse:
-    answer = http.client.HTTPResponse(client)
-    answer.begin()
-    return answer
+def read_response(client: socket.socket) -> http.client.HTTPResponse:
+    response = http.client.HTTPResponse(client)
+    response.begin()
+    return response
 
 
 @pytest.mark.parametrize("kind", HEADS)
 def test_the_answer_does_not_wait_for_it_and_ends_the_connection(serving: Serving, kind: str) -> None:
     client = begin(serving, HEADS[kind])
     begun = time.monotonic()
-    answer = read_answer(client)
-    assert (answer.status, answer.getheader("Connection"), answer.read()) == (401, "close", b"no")
+    response = read_response(client)
+    assert (response.status, response.getheader("Connection"), response.read()) == (401, "close", b"no")
     assert time.monotonic() - begun < LINGER_S
     while not is_closed(client):
         assert time.monotonic() - begun < LINGER_S + 2.0, "still open"
@@ -82,23 +82,23 @@ def test_who_sends_a_lot_of_it_reads_the_answer_and_is_left(serving: Serving) ->
         pytest.fail("still open")
     assert sent < LINGER_BYTES + ROOM_ON_THE_WAY
     client.setblocking(True)
-    assert read_answer(client).status == 401
+    assert read_response(client).status == 401
 
 
 def test_a_body_that_is_there_keeps_the_connection(serving: Serving) -> None:
     connection = serving.connect()
     for _ in range(3):
         connection.request("POST", "/", body=b"x" * 100_000)
-        answer = connection.getresponse()
-        assert answer.status == 200
-        assert answer.getheader("Connection") != "close"
-        answer.read()
+        response = connection.getresponse()
+        assert response.status == 200
+        assert response.getheader("Connection") != "close"
+        response.read()
 
 
 def test_a_few_of_an_address_are_awaited(serving: Serving) -> None:
     crowd = [begin(serving, HEADS["with a length"]) for _ in range(100)]
     time.sleep(LINGER_S / 2)
     still_open = [client for client in crowd if not is_closed(client)]
-    assert len(still_open) <= 2 * DRAINING_EACH  # in two processes
+    assert len(still_open) <= 2 * MAX_DRAINING_PER_ADDRESS  # in two processes
     for client in crowd:
         client.close()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.rig import Rig
-from tests.web.test_library import shelve
+from tests.web.test_library import add_runbooks
 
 
 def test_routes_are_shown_with_their_steps_and_times(rig: Rig) -> None:
@@ -14,7 +14,7 @@ def test_routes_are_shown_with_their_steps_and_times(rig: Rig) -> None:
 
 
 def test_labels_are_sent_through_the_routes_and_nothing_happens(rig: Rig) -> None:
-    shelve(rig, "DiskFull")
+    add_runbooks(rig, "DiskFull")
     page = rig.client.get("/routing?labels=alertname%3DDiskFull+severity%3Dcritical").text
     assert "Route <strong>#alerts-critical</strong>" in page
     assert "On-call at once, Team Lead after 5m, Manager after 10m, if nobody acknowledges" in page
@@ -31,9 +31,9 @@ def test_a_label_with_blanks_is_quoted(rig: Rig) -> None:
 
 def test_a_test_alert_from_the_page_is_an_alert(rig: Rig) -> None:
     labels = {"labels": "alertname=Drill severity=critical"}
-    answer = rig.submits("/routing/fire", does="fire", **labels)
-    assert answer.status_code == 303
-    incident = answer.headers["Location"].rpartition("/")[2]
+    response = rig.submits("/routing/fire", does="fire", **labels)
+    assert response.status_code == 303
+    incident = response.headers["Location"].rpartition("/")[2]
     assert rig.state(incident) == "open"
     assert rig.paged() == ["on-call"]
     rig.submits("/routing/fire", does="resolve", **labels)

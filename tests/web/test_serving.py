@@ -46,16 +46,16 @@ class Serving:
 
     def exchange(self, request: bytes) -> bytes:
         """Send all of it, whatever it is, and return all that is answered until the line is closed."""
-        answer = b""
+        response = b""
         with socket.create_connection(("127.0.0.1", self.port), timeout=15) as client:
             try:
                 client.sendall(request)
                 client.shutdown(socket.SHUT_WR)
                 while data := client.recv(65536):
-                    answer += data
+                    response += data
             except OSError:  # it has hung up on us
                 pass
-        return answer
+        return response
 
 
 @pytest.fixture
@@ -103,14 +103,14 @@ def test_a_faulty_configuration_changes_nothing_and_a_right_one_comes_into_force
     until(lambda: serving.ask().startswith("second"), serving.log)
 
 
-def test_nobody_is_turned_away_during_a_reload(serving: Serving) -> None:
+def test_no_request_is_rejected_during_a_reload(serving: Serving) -> None:
     serving.configure("second")
     serving.process.send_signal(signal.SIGHUP)
     answers = [serving.ask()]
     while not answers[-1].startswith("second"):
         answers.append(serving.ask())
         assert len(answers) < 10_000
-    assert all(answer.split()[0] in {"first", "second"} for answer in answers)
+    assert all(response.split()[0] in {"first", "second"} for response in answers)
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a child with its parent")
@@ -128,7 +128,7 @@ def test_a_master_that_is_killed_takes_its_workers_with_it(serving: Serving) -> 
     until(lambda: not any(is_alive(worker) for worker in workers), serving.log)
 
 
-def test_the_folder_of_numbers_goes_with_it(serving: Serving) -> None:
+def test_the_metrics_folder_is_removed_with_it(serving: Serving) -> None:
     assert list(serving.folder.glob("receiver-metrics-*"))
     serving.process.send_signal(signal.SIGTERM)
     serving.process.wait(10)

@@ -17,9 +17,9 @@ def test_a_forked_process_reads_what_is_set_later() -> None:
     child = os.fork()
     if not child:
         os.read(go, 1)
-        os.write(writing, shared.get().error.encode())
+        os.write(writing, shared.get_state().error.encode())
         os._exit(0)
-    shared.set(ConfigState(1.0, 2.0, "routing.yaml:3: no channel"))
+    shared.set_state(ConfigState(1.0, 2.0, "routing.yaml:3: no channel"))
     os.write(gone, b"x")
     assert os.read(reading, 100) == b"routing.yaml:3: no channel"
     os.waitpid(child, 0)
@@ -29,7 +29,7 @@ def test_the_longest_error_fits() -> None:
     problem = Problem("routing.yaml", 1, "\U0001f525" * 10_000)
     state = ConfigState(1.0).with_refusal([problem] * 3, 2.0)
     shared = SharedConfigState(state)
-    assert shared.get() == state
+    assert shared.get_state() == state
     assert len(state.error) < MAX_ERROR + 30
     assert state.error.endswith("(and 2 more faults)")
 
@@ -42,13 +42,13 @@ def test_a_reader_sees_the_old_state_or_the_new_one() -> None:
 
     def read() -> None:
         while not done.is_set():
-            if (found := shared.get()) not in states:
+            if (found := shared.get_state()) not in states:
                 wrong.append(found)
 
     reader = threading.Thread(target=read)
     reader.start()
     for state in [*states] * 10:
-        shared.set(state)
+        shared.set_state(state)
     done.set()
     reader.join()
     assert wrong == []

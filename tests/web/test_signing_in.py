@@ -19,8 +19,8 @@ from tests.rig import ROUTING, Rig
 from tests.web.locations import leads_to
 from tests.web.signing_in import (
     API,
+    BASE_URL,
     CALLBACK,
-    HOME,
     HOOK,
     HTML,
     begins,
@@ -58,9 +58,9 @@ def fires(rig: Rig) -> str:
 
 def test_somebody_signs_in_and_sees_the_page_that_they_wanted(rig: Rig, provider: MockProvider) -> None:
     incident, client = fires(rig), browse(rig)
-    answer = signs_in(client, provider, path=f"/incidents/{incident}")
-    assert (answer.status_code, leads_to(answer)) == (303, f"/incidents/{incident}")
-    page = opens(client, leads_to(answer))
+    response = signs_in(client, provider, path=f"/incidents/{incident}")
+    assert (response.status_code, leads_to(response)) == (303, f"/incidents/{incident}")
+    page = opens(client, leads_to(response))
     assert page.status_code == 200
     assert 'alice <span class="mark">responder</span>' in page.text
     assert "Sign out" in page.text
@@ -86,23 +86,23 @@ def test_who_signed_in_is_who_answers_whatever_else_is_said(rig: Rig, provider: 
     page = opens(client, f"/incidents/{incident}").text
     assert submits(client, page, f"/incidents/{incident}/acknowledge", by="mallory").status_code == 303
     asked = {"by": "mallory"}
-    client.post(f"/api/v1/incidents/{incident}/unacknowledge", json=asked, base_url=HOME)
-    client.delete("/api/v1/maintenance?by=mallory", base_url=HOME)
+    client.post(f"/api/v1/incidents/{incident}/unacknowledge", json=asked, base_url=BASE_URL)
+    client.delete("/api/v1/maintenance?by=mallory", base_url=BASE_URL)
     first = opens(client, "/").text
     assert "Page nobody" in first
     assert "Your name" not in first
     began = submits(client, first, "/maintenance", **{"for": "1h", "by": "mallory"})
     assert began.status_code == 303
-    timeline = client.get(f"/api/v1/incidents/{incident}", base_url=HOME).json["timeline"]
+    timeline = client.get(f"/api/v1/incidents/{incident}", base_url=BASE_URL).json["timeline"]
     assert [event["by"] for event in timeline if "cknowledged" in event["text"]] == ["alice", "alice"]
-    assert client.get("/api/v1/maintenance", base_url=HOME).json["by"] == "alice"
+    assert client.get("/api/v1/maintenance", base_url=BASE_URL).json["by"] == "alice"
 
 
 def test_every_web_process_knows_the_session(rig: Rig, provider: MockProvider) -> None:
     client = browse(rig)
     cookie = cookie_of(signs_in(client, provider), SESSION).split(";")[0]
     other = browse(rig, use_cookies=False)
-    assert "alice" in other.get("/", headers={**HTML, "Cookie": cookie}, base_url=HOME).text
+    assert "alice" in other.get("/", headers={**HTML, "Cookie": cookie}, base_url=BASE_URL).text
 
 
 def test_ten_tabs_may_sign_in_at_once(rig: Rig, provider: MockProvider) -> None:
@@ -201,12 +201,12 @@ def test_only_a_browser_that_wants_a_page_is_sent_to_sign_in(rig: Rig, provider:
     incident, client = fires(rig), browse(rig)
     assert opens(client, "/history?a=b").headers["Location"] == "/sign-in?next=%2Fhistory%3Fa%3Db"
     for path in ("/", "/api/v1/incidents", "/metrics"):
-        answer = client.get(path)
-        assert (answer.status_code, answer.json["error"]["type"]) == (401, "unauthorized")
-        assert answer.headers["WWW-Authenticate"].startswith("Basic ")
+        response = client.get(path)
+        assert (response.status_code, response.json["error"]["type"]) == (401, "unauthorized")
+        assert response.headers["WWW-Authenticate"].startswith("Basic ")
     assert opens(client, "/api/v1/incidents").status_code == 401
     assert opens(client, "/", Authorization="Bearer wrong").status_code == 401
-    posted = client.post(f"/incidents/{incident}/acknowledge", headers=HTML, base_url=HOME)
+    posted = client.post(f"/incidents/{incident}/acknowledge", headers=HTML, base_url=BASE_URL)
     assert posted.status_code == 401
     assert 'href="/sign-in"' in posted.text
 
@@ -215,10 +215,10 @@ def test_a_page_that_stays_open_is_loaded_anew_when_the_session_is_over(
     rig: Rig, provider: MockProvider
 ) -> None:
     """It asks every three seconds by script: no redirect into another page, no question for a password."""
-    answer = opens(browse(rig), "/", **{"HX-Request": "true"})
-    assert answer.status_code == 401
-    assert answer.headers["HX-Refresh"] == "true"
-    assert "WWW-Authenticate" not in answer.headers
+    response = opens(browse(rig), "/", **{"HX-Request": "true"})
+    assert response.status_code == 401
+    assert response.headers["HX-Refresh"] == "true"
+    assert "WWW-Authenticate" not in response.headers
 
 
 def test_tokens_work_as_ever(rig: Rig, provider: MockProvider) -> None:
@@ -252,11 +252,11 @@ ELSEWHERE = [
 @pytest.mark.parametrize("path", ELSEWHERE)
 def test_nobody_is_led_elsewhere_after_signing_in(rig: Rig, provider: MockProvider, path: str) -> None:
     client = browse(rig)
-    begun = client.get("/sign-in", query_string={"next": path}, headers=HTML, base_url=HOME)
+    begun = client.get("/sign-in", query_string={"next": path}, headers=HTML, base_url=BASE_URL)
     back = comes_back(client, provider.signs_in(begun.headers["Location"], "alice"))
     assert (back.status_code, leads_to(back)) == (303, "/")
     by_token = client.get(
-        "/sign-in", query_string={"next": path, "by": "token"}, headers={**HTML, **API}, base_url=HOME
+        "/sign-in", query_string={"next": path, "by": "token"}, headers={**HTML, **API}, base_url=BASE_URL
     )
     assert leads_to(by_token) == "/"
 
@@ -264,10 +264,10 @@ def test_nobody_is_led_elsewhere_after_signing_in(rig: Rig, provider: MockProvid
 # --- what is refused ---
 
 
-def is_refused(client: Any, answer: Any, words: str) -> None:
-    assert answer.status_code == 403
-    assert words in answer.text
-    assert not cookie_of(answer, SESSION)
+def is_refused(client: Any, response: Any, words: str) -> None:
+    assert response.status_code == 403
+    assert words in response.text
+    assert not cookie_of(response, SESSION)
     assert opens(client, "/").status_code == 303
 
 
@@ -279,8 +279,8 @@ def test_a_state_that_is_not_ours_is_refused(rig: Rig, provider: MockProvider, s
     value, _, signature = fields["state"].rpartition(".")
     tampered = f"{value}.{'A' if signature[0] != 'A' else 'B'}{signature[1:]}"
     query = {"code": fields["code"], "state": tampered if state is None else state}
-    answer = client.get("/sign-in/callback", query_string=query, headers=HTML, base_url=HOME)
-    is_refused(client, answer, "begin to sign in here")
+    response = client.get("/sign-in/callback", query_string=query, headers=HTML, base_url=BASE_URL)
+    is_refused(client, response, "begin to sign in here")
     assert "/token" not in provider.asked
 
 
@@ -293,7 +293,7 @@ def test_a_state_of_another_browser_is_refused(rig: Rig, provider: MockProvider)
     )
 
 
-def test_a_try_ends_after_fifteen_minutes(rig: Rig, provider: MockProvider) -> None:
+def test_a_login_attempt_expires_after_fifteen_minutes(rig: Rig, provider: MockProvider) -> None:
     client = browse(rig)
     addresses = [begins(client), begins(client)]
     rig.clock.moment += 15 * 60 - 1
@@ -310,7 +310,7 @@ def test_a_session_is_no_state_and_a_state_is_no_session(rig: Rig, provider: Moc
     assert opens(client, "/").status_code == 303
 
 
-def test_a_code_is_good_once_and_for_its_own_try(rig: Rig, provider: MockProvider) -> None:
+def test_a_code_is_valid_once_and_for_its_own_login_attempt(rig: Rig, provider: MockProvider) -> None:
     client = browse(rig)
     address = provider.signs_in(begins(client), "alice")
     assert comes_back(client, address).status_code == 303
@@ -320,16 +320,18 @@ def test_a_code_is_good_once_and_for_its_own_try(rig: Rig, provider: MockProvide
         fields_of(provider.signs_in(begins(client), "alice"))["code"],
         fields_of(begins(client))["state"],
     )
-    answer = opens(client, f"/sign-in/callback?code={code}&state={state}")
-    is_refused(client, answer, "invalid_grant")
+    response = opens(client, f"/sign-in/callback?code={code}&state={state}")
+    is_refused(client, response, "invalid_grant")
 
 
 @pytest.mark.parametrize(("error", "said"), [("access_denied", "access_denied"), ("<b>you won", "no code")])
-def test_what_the_provider_refuses_is_said(rig: Rig, provider: MockProvider, error: str, said: str) -> None:
+def test_the_page_says_why_the_provider_refused(
+    rig: Rig, provider: MockProvider, error: str, said: str
+) -> None:
     client = browse(rig)
     query = {"error": error, "state": fields_of(begins(client))["state"]}
-    answer = client.get("/sign-in/callback", query_string=query, headers=HTML, base_url=HOME)
-    is_refused(client, answer, f"The provider says {said}")
+    response = client.get("/sign-in/callback", query_string=query, headers=HTML, base_url=BASE_URL)
+    is_refused(client, response, f"The provider says {said}")
 
 
 def changed(**claims: Any) -> Twist:
@@ -377,10 +379,10 @@ def test_an_id_token_for_something_else_is_refused(
 @pytest.mark.parametrize("claim", ["exp", "iat", "sub", "aud", "azp", "auth_time", "amr", "groups"])
 def test_odd_claims_are_no_fault_of_ours(rig: Rig, provider: MockProvider, claim: str, value: Any) -> None:
     provider.twist = changed(**{claim: value})
-    answer = signs_in(browse(rig), provider)
-    assert answer.status_code in (303, 403)
+    response = signs_in(browse(rig), provider)
+    assert response.status_code in (303, 403)
     if claim in ("sub", "aud") or (claim == "azp" and value):
-        assert answer.status_code == 403
+        assert response.status_code == 403
 
 
 def unsigned(claims: dict[str, Any], head: dict[str, Any]) -> str:
@@ -474,7 +476,7 @@ def test_an_odd_cookie_is_no_fault_of_ours(rig: Rig, provider: MockProvider, val
         headers = {**HTML, "Cookie": f"{name}={value}"}
         for path, status in (("/", 303), ("/sign-in", 303), ("/sign-in/callback?code=a&state=b", 403)):
             client = browse(rig, use_cookies=False)
-            assert client.get(path, headers=headers, base_url=HOME).status_code == status
+            assert client.get(path, headers=headers, base_url=BASE_URL).status_code == status
 
 
 def test_another_client_secret_ends_every_session(rig: Rig, provider: MockProvider) -> None:
@@ -483,17 +485,17 @@ def test_another_client_secret_ends_every_session(rig: Rig, provider: MockProvid
     for secret, status in ((CLIENT_SECRET, 200), ("another-secret", 303)):
         configure(rig, provider, OIDC_CLIENT_SECRET=secret)
         other = browse(rig, use_cookies=False)
-        answer = other.get("/", headers={**HTML, "Cookie": cookie}, base_url=HOME)
-        assert answer.status_code == status
+        response = other.get("/", headers={**HTML, "Cookie": cookie}, base_url=BASE_URL)
+        assert response.status_code == status
 
 
 def test_signing_out_ends_the_session(rig: Rig, provider: MockProvider) -> None:
     client = browse(rig)
     signs_in(client, provider)
-    answer = submits(client, opens(client, "/").text, "/sign-out")
-    assert answer.status_code == 200
-    assert "You are signed out" in answer.text
-    assert "alice" not in answer.text
+    response = submits(client, opens(client, "/").text, "/sign-out")
+    assert response.status_code == 200
+    assert "You are signed out" in response.text
+    assert "alice" not in response.text
     assert opens(client, "/").status_code == 303
 
 
@@ -501,12 +503,12 @@ def test_nobody_else_can_sign_somebody_out(rig: Rig, provider: MockProvider) -> 
     client = browse(rig)
     signs_in(client, provider)
     page = opens(client, "/").text
-    assert client.get("/sign-out", headers=HTML, base_url=HOME).status_code == 405
+    assert client.get("/sign-out", headers=HTML, base_url=BASE_URL).status_code == 405
     assert submits(client, "", "/sign-out").status_code == 403
     elsewhere = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
     token = page.split('name="csrf_token" value="')[1][:64]
-    answer = client.post("/sign-out", data={"csrf_token": token}, headers=elsewhere, base_url=HOME)
-    assert answer.status_code == 403
+    response = client.post("/sign-out", data={"csrf_token": token}, headers=elsewhere, base_url=BASE_URL)
+    assert response.status_code == 403
     assert "alice" in opens(client, "/").text
 
 
@@ -515,23 +517,25 @@ def test_a_page_of_somebody_else_cannot_use_the_session(rig: Rig, provider: Mock
     signs_in(client, provider)
     elsewhere = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
     path = f"/api/v1/incidents/{incident}/acknowledge"
-    assert client.post(path, json={}, headers=elsewhere, base_url=HOME).status_code == 403
+    assert client.post(path, json={}, headers=elsewhere, base_url=BASE_URL).status_code == 403
     assert not rig.parts.incidents.load(incident).acknowledged_at
 
 
 # --- a provider that is away ---
 
 
-def test_while_the_provider_is_away_a_page_says_so_and_tokens_work(rig: Rig, provider: MockProvider) -> None:
+def test_while_the_provider_is_unavailable_a_page_says_so_and_tokens_work(
+    rig: Rig, provider: MockProvider
+) -> None:
     client = browse(rig)
     signed_in = browse(rig)
     signs_in(signed_in, provider)
     provider.stop()
-    answer = opens(client, "/sign-in")
-    assert answer.status_code == 502
-    assert "You can&#39;t sign in" in answer.text
-    assert "connection refused" in answer.text
-    assert "/sign-in?by=token" in answer.text
+    response = opens(client, "/sign-in")
+    assert response.status_code == 502
+    assert "You can&#39;t sign in" in response.text
+    assert "connection refused" in response.text
+    assert "/sign-in?by=token" in response.text
     assert opens(client, "/", **API).status_code == 200
     assert opens(signed_in, "/").status_code == 200
     provider.start()
@@ -539,7 +543,9 @@ def test_while_the_provider_is_away_a_page_says_so_and_tokens_work(rig: Rig, pro
     assert signs_in(client, provider).status_code == 303
 
 
-def test_a_provider_that_is_away_when_they_come_back_is_said_too(rig: Rig, provider: MockProvider) -> None:
+def test_a_provider_that_is_unavailable_at_the_callback_is_an_error_page(
+    rig: Rig, provider: MockProvider
+) -> None:
     client = browse(rig)
     address = provider.signs_in(begins(client), "alice")
     provider.stop()
@@ -558,7 +564,7 @@ def test_after_a_failure_nobody_is_asked_for_ten_seconds(rig: Rig, provider: Moc
     assert provider.asked.count("/.well-known/openid-configuration") == 2
 
 
-def test_what_was_known_of_the_provider_serves_while_it_is_away(rig: Rig, provider: MockProvider) -> None:
+def test_cached_provider_metadata_is_used_while_it_is_unavailable(rig: Rig, provider: MockProvider) -> None:
     client = browse(rig)
     begins(client)
     rig.clock.moment += 2 * 3600
@@ -567,7 +573,7 @@ def test_what_was_known_of_the_provider_serves_while_it_is_away(rig: Rig, provid
 
 
 @pytest.mark.parametrize(
-    ("path", "answer"),
+    ("path", "response"),
     [
         ("/.well-known/openid-configuration", (200, {"issuer": "https://evil.example"})),
         ("/.well-known/openid-configuration", (200, [])),
@@ -577,18 +583,18 @@ def test_what_was_known_of_the_provider_serves_while_it_is_away(rig: Rig, provid
     ],
 )
 def test_what_no_provider_should_answer_is_said(
-    rig: Rig, provider: MockProvider, path: str, answer: tuple[int, Any]
+    rig: Rig, provider: MockProvider, path: str, response: tuple[int, Any]
 ) -> None:
-    provider.faults[path] = answer
+    provider.faults[path] = response
     assert opens(browse(rig), "/sign-in").status_code == 502
 
 
 def test_a_provider_of_another_name_is_not_ours(rig: Rig, provider: MockProvider) -> None:
     """Its name is what ID tokens are compared with."""
     provider.said["issuer"] = "https://evil.example"
-    answer = opens(browse(rig), "/sign-in")
-    assert answer.status_code == 502
-    assert "otherwise than OIDC_ISSUER" in answer.text
+    response = opens(browse(rig), "/sign-in")
+    assert response.status_code == 502
+    assert "otherwise than OIDC_ISSUER" in response.text
 
 
 @pytest.mark.parametrize(
@@ -601,7 +607,7 @@ def test_an_endpoint_is_an_address(rig: Rig, provider: MockProvider, endpoint: s
 
 
 @pytest.mark.parametrize(
-    ("path", "answer"),
+    ("path", "response"),
     [
         ("/token", (500, {})),
         ("/token", (200, {"access_token": "a"})),
@@ -615,24 +621,24 @@ def test_an_endpoint_is_an_address(rig: Rig, provider: MockProvider, endpoint: s
     ],
 )
 def test_half_a_provider_lets_nobody_in(
-    rig: Rig, provider: MockProvider, path: str, answer: tuple[int, Any]
+    rig: Rig, provider: MockProvider, path: str, response: tuple[int, Any]
 ) -> None:
     client = browse(rig)
-    provider.faults[path] = answer
+    provider.faults[path] = response
     back = signs_in(client, provider)
     assert back.status_code == 502
     assert opens(client, "/").status_code == 303
 
 
-def test_a_wrong_client_secret_is_told_to_who_runs_us(rig: Rig, provider: MockProvider) -> None:
+def test_a_wrong_client_secret_is_named_in_the_error(rig: Rig, provider: MockProvider) -> None:
     provider.client_secret = "changed-there"
-    answer = signs_in(browse(rig), provider)
-    assert answer.status_code == 502
-    assert "OIDC_CLIENT_SECRET" in answer.text
-    assert CLIENT_SECRET not in answer.text
+    response = signs_in(browse(rig), provider)
+    assert response.status_code == 502
+    assert "OIDC_CLIENT_SECRET" in response.text
+    assert CLIENT_SECRET not in response.text
 
 
-def test_wrong_tries_are_counted_and_right_ones_pass(rig: Rig, provider: MockProvider) -> None:
+def test_failed_login_attempts_are_counted_and_right_ones_pass(rig: Rig, provider: MockProvider) -> None:
     client = browse(rig)
     begins(client)
     codes = [opens(client, "/sign-in/callback?code=a&state=b").status_code for _ in range(21)]
@@ -655,16 +661,16 @@ def test_without_a_provider_there_is_no_such_page(rig: Rig) -> None:
 
 def test_with_a_provider_alone_this_machine_is_asked_too(rig: Rig) -> None:
     with MockProvider(redirect_uri=CALLBACK, clock=rig.clock) as provider:
-        rig.environ |= {**provider.environ, "PUBLIC_URL": HOME}
+        rig.environ |= {**provider.environ, "PUBLIC_URL": BASE_URL}
         rig.configure(ROUTING)
         client = browse(rig)
         assert client.get("/api/v1/incidents").status_code == 401
         assert client.get("/api/v1/incidents", headers={"Authorization": "Bearer "}).status_code == 401
         assert signs_in(client, provider).status_code == 303
-        assert client.get("/api/v1/incidents", base_url=HOME).status_code == 200
+        assert client.get("/api/v1/incidents", base_url=BASE_URL).status_code == 200
         # The key of our forms is then the client secret: nothing that a stranger could know.
         nonce = cookie_of(opens(client, "/"), "__Host-receiver_form").split(";")[0].partition("=")[2]
         guess = sha256(b"forms\0" + rig.parts.run_id.encode()).digest()
         token = hmac.new(guess, nonce.encode(), sha256).hexdigest()
-        answer = client.post("/sign-out", data={"csrf_token": token}, base_url=HOME)
-        assert (answer.status_code, bool(nonce)) == (403, True)
+        response = client.post("/sign-out", data={"csrf_token": token}, base_url=BASE_URL)
+        assert (response.status_code, bool(nonce)) == (403, True)

@@ -51,9 +51,9 @@ def test_what_is_forged_is_refused_and_changes_nothing(
 ) -> None:
     incident = rig.fires("DiskFull")
     before = rig.shows(incident)
-    answer = people.posts(path, body.replace(b"INCIDENT", incident.encode()), **forged)
-    assert answer.status_code == 401
-    assert answer.json["error"]["type"] == "unauthorized"
+    response = people.posts(path, body.replace(b"INCIDENT", incident.encode()), **forged)
+    assert response.status_code == 401
+    assert response.json["error"]["type"] == "unauthorized"
     assert rig.shows(incident) == before
 
 
@@ -70,13 +70,13 @@ def test_a_signature_of_another_body_is_refused(rig: Rig, people: SlackPeople) -
     """Somebody who has seen one request can't make another of it."""
     incident = rig.fires("DiskFull")
     seen = people.types("help").request.headers["X-Slack-Signature"]
-    answer = people.types(f"resolve {incident}", signature=seen)
-    assert answer.status_code == 401
+    response = people.types(f"resolve {incident}", signature=seen)
+    assert response.status_code == 401
     assert rig.state(incident) == "open"
 
 
 @pytest.mark.parametrize("path", ["interactions", "commands"])
-def test_without_a_signing_secret_nobody_is_let_in(rig: Rig, path: str) -> None:
+def test_without_a_signing_secret_every_request_is_refused(rig: Rig, path: str) -> None:
     people = SlackPeople(rig.client, rig.clock, rig.slack, secret="")
     assert people.posts(path, b"payload={}").status_code == 401
     assert SlackPeople(rig.client, rig.clock, rig.slack).posts(path, b"payload={}").status_code == 401
@@ -99,9 +99,9 @@ def test_our_own_tokens_are_not_asked_for(rig: Rig, people: SlackPeople) -> None
 @pytest.mark.parametrize("body", [b"", b"payload=", b"payload=[]", b"payload={", b"\xff", b"x" * 5000])
 @pytest.mark.parametrize("path", ["interactions", "commands"])
 def test_what_is_signed_and_can_not_be_read_is_400(people: SlackPeople, path: str, body: bytes) -> None:
-    answer = people.posts(path, body)
-    assert answer.status_code == 400
-    assert len(answer.json["error"]["message"]) > 10
+    response = people.posts(path, body)
+    assert response.status_code == 400
+    assert len(response.json["error"]["message"]) > 10
 
 
 def test_a_body_far_too_large_is_not_read(people: SlackPeople) -> None:
@@ -116,7 +116,7 @@ def test_what_asks_nothing_of_us_is_200(people: SlackPeople) -> None:
 # --- what is done ---
 
 
-def test_a_press_stops_the_escalation_and_shows_everywhere(rig: Rig, people: SlackPeople) -> None:
+def test_a_button_click_stops_the_escalation_and_shows_everywhere(rig: Rig, people: SlackPeople) -> None:
     incident = rig.fires("DiskFull")
     assert people.presses("acknowledge", incident).status_code == 200
     assert rig.state(incident) == "acknowledged"
@@ -143,7 +143,7 @@ def test_the_buttons_of_the_message_do_what_they_say(rig: Rig, people: SlackPeop
     assert rig.roots()[0].buttons == {}
 
 
-def test_pressing_twice_changes_nothing_more(rig: Rig, people: SlackPeople) -> None:
+def test_clicking_twice_changes_nothing_more(rig: Rig, people: SlackPeople) -> None:
     incident = rig.fires("DiskFull")
     people.presses("acknowledge", incident)
     rig.passes("10s")
@@ -179,23 +179,23 @@ def test_a_request_played_again_within_five_minutes_is_harmless(
     assert rig.parts.incidents.load(incident) == before
 
 
-def test_the_silence_button_opens_a_form_and_the_form_is_kept(rig: Rig, people: SlackPeople) -> None:
+def test_the_silence_button_opens_a_form_and_the_form_is_saved(rig: Rig, people: SlackPeople) -> None:
     incident = rig.fires("DiskFull")
     people.presses("silence", incident)
     (view,) = rig.slack.workspace.views
     assert view["private_metadata"] == incident
-    answer = people.submits(incident, choice="opening", comment="known", by="bob")
-    assert (answer.status_code, answer.text) == (200, "")
+    response = people.submits(incident, choice="opening", comment="known", by="bob")
+    assert (response.status_code, response.text) == (200, "")
     (note,) = rig.parts.incidents.load(incident).silences
     assert (note.by, note.comment, note.until) == ("bob", "known", rig.clock() + 21 * 3600)
 
 
-def test_a_form_with_a_fault_says_so_at_the_field(rig: Rig, people: SlackPeople) -> None:
+def test_a_form_error_is_shown_at_its_field(rig: Rig, people: SlackPeople) -> None:
     incident = rig.fires("DiskFull")
-    answer = people.submits(incident, own="soon")
-    assert answer.status_code == 200
-    assert answer.json["response_action"] == "errors"
-    assert list(answer.json["errors"]) == ["own"]
+    response = people.submits(incident, own="soon")
+    assert response.status_code == 200
+    assert response.json["response_action"] == "errors"
+    assert list(response.json["errors"]) == ["own"]
 
 
 def test_a_silence_is_shown_and_expired_by_its_button(rig: Rig, people: SlackPeople) -> None:
@@ -234,7 +234,7 @@ def test_nothing_that_is_said_pings_anybody(rig: Rig, people: SlackPeople) -> No
 # --- how soon ---
 
 
-def test_a_slack_that_hangs_does_not_hold_the_answer(rig: Rig, people: SlackPeople) -> None:
+def test_a_slack_that_hangs_does_not_delay_the_response(rig: Rig, people: SlackPeople) -> None:
     incident = rig.fires("DiskFull")
     rig.slack.hang("views.open")
     began = time.monotonic()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.web.line import HEAD_S, PATIENCE_S
+from receiver.web.line import HEAD_S, STALL_TIMEOUT_S
 from tests.web.test_serving import Serving
 
 ROOM = 64
@@ -66,14 +66,14 @@ SLOW = [
 ]
 
 
-def test_200_slow_clients_hold_up_nobody_and_are_sent_away(
+def test_200_slow_clients_delay_no_other_and_are_disconnected(
     serving: Serving, crowd: list[socket.socket]
 ) -> None:
     pieces = []
     for first, piece, count in SLOW:
         gather(crowd, serving, count, first)
         pieces += [piece] * count
-    took_s, end = [], time.monotonic() + max(HEAD_S, PATIENCE_S) + SPARE_S
+    took_s, end = [], time.monotonic() + max(HEAD_S, STALL_TIMEOUT_S) + SPARE_S
     while time.monotonic() < end:
         for client, piece in zip(crowd, pieces, strict=True):
             with suppress(OSError):
@@ -150,17 +150,17 @@ def test_who_is_idle_makes_room_for_others(narrow: Serving, crowd: list[socket.s
     assert "too many connections" in narrow.log()
 
 
-def test_where_all_are_busy_one_more_is_told_to_come_again(
+def test_where_all_are_busy_one_more_is_rejected_with_retry_after(
     narrow: Serving, crowd: list[socket.socket]
 ) -> None:
     gather(crowd, narrow, ROOM, b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 9\r\n\r\na")
     time.sleep(1.0)
     connection = narrow.connect()
     connection.request("GET", "/")
-    answer = connection.getresponse()
-    assert answer.status == 503
-    assert answer.getheader("Retry-After") == "1"
-    assert json.loads(answer.read())["error"]["type"] == "unavailable"
+    response = connection.getresponse()
+    assert response.status == 503
+    assert response.getheader("Retry-After") == "1"
+    assert json.loads(response.read())["error"]["type"] == "unavailable"
 
 
 def test_the_word_to_go_on_is_given_before_a_body(serving: Serving) -> None:

@@ -21,17 +21,17 @@ def storm_path(rig: Rig) -> str:
 
 
 def test_it_lists_a_hundred_at_a_time(rig: Rig, storm_path: str) -> None:
-    answer = rig.client.get(storm_path)
-    page = answer.text
+    response = rig.client.get(storm_path)
+    page = response.text
     assert page.count('<li class="card') == 100
     assert "Storm of #alerts-critical" in page
-    assert f"{storm_path}?page=2" in [resolve(answer, link) for link in list_links(answer)]
+    assert f"{storm_path}?page=2" in [resolve(response, link) for link in list_links(response)]
     assert rig.client.get(f"{storm_path}?page=2").text.count('<li class="card') > 20
 
 
 def test_all_of_it_is_acknowledged_at_once(rig: Rig, storm_path: str) -> None:
-    answer = rig.submits(f"{storm_path}/acknowledge", auth=("carol", "x"))
-    assert (answer.status_code, leads_to(answer)) == (303, storm_path)
+    response = rig.submits(f"{storm_path}/acknowledge", auth=("carol", "x"))
+    assert (response.status_code, leads_to(response)) == (303, storm_path)
     rig.passes("1m")
     page = rig.client.get(storm_path).text
     assert ": 0 open," in page

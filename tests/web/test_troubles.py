@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from receiver.web.troubles import find_troubles
+from receiver.web.troubles import list_status_warnings
 from tests.rig import ROUTING, Rig
 from tests.web.locations import leads_to, list_links, resolve
 
@@ -14,7 +14,7 @@ def titles(rig: Rig, path: str = "/") -> list[str]:
     return re.findall(r'<div class="banner \w+"><p><strong>([^<]+)</strong>', rig.client.get(path).text)
 
 
-def test_nothing_is_said_while_all_is_well(rig: Rig) -> None:
+def test_there_is_no_warning_while_all_is_well(rig: Rig) -> None:
     rig.fires("DiskFull")
     assert titles(rig) == []
 
@@ -36,8 +36,8 @@ def test_what_was_given_up_leads_to_where_it_can_be_sent_again(rig: Rig) -> None
     rig.pagerduty.routing_keys = None
     page_of_it = rig.client.get(f"/incidents/{incident}")
     links = [resolve(page_of_it, link) for link in list_links(page_of_it)]
-    answer = rig.submits(next(link for link in links if re.fullmatch(r"/deliveries/[^/]+/retry", link)))
-    assert leads_to(answer) == f"/incidents/{incident}#deliveries"
+    response = rig.submits(next(link for link in links if re.fullmatch(r"/deliveries/[^/]+/retry", link)))
+    assert leads_to(response) == f"/incidents/{incident}#deliveries"
     assert rig.paged() == ["on-call"]
     assert "given up." not in rig.client.get("/").text
 
@@ -64,6 +64,6 @@ def test_the_worst_comes_first(rig: Rig) -> None:
     rig.refuses("on-call")
     rig.fires("DiskFull")
     with rig.client.application.test_request_context():
-        levels = [trouble.level for trouble in find_troubles(rig.parts, stale=2)]
+        levels = [trouble.level for trouble in list_status_warnings(rig.parts, stale=2)]
     assert levels == sorted(levels, key=["alarm", "warn", "note"].index)
     assert set(levels) == {"alarm", "warn", "note"}

@@ -12,10 +12,21 @@ import pytest
 from flask.testing import FlaskClient
 
 from receiver.web.app import create_app
-from receiver.web.people.visitor import mark_name
+from receiver.web.people.visitor import name_attribute
 from tests.mocks.openid import MockProvider
 from tests.rig import ROUTING, Rig
-from tests.web.signing_in import API, CALLBACK, HOME, HOOK, HTML, browse, configure, opens, signs_in, submits
+from tests.web.signing_in import (
+    API,
+    BASE_URL,
+    CALLBACK,
+    HOOK,
+    HTML,
+    browse,
+    configure,
+    opens,
+    signs_in,
+    submits,
+)
 
 PROXY = {"REMOTE_ADDR": "10.0.0.5"}
 VIEWER = {"Authorization": "Bearer viewer-token"}
@@ -25,7 +36,7 @@ def set_up(rig: Rig, **environ: str) -> None:
     rig.environ |= {
         "RECEIVER_API_TOKEN": "api-token",
         "RECEIVER_WEBHOOK_TOKEN": "hook-token",
-        "PUBLIC_URL": HOME,
+        "PUBLIC_URL": BASE_URL,
         **environ,
     }
     rig.configure(ROUTING)
@@ -81,9 +92,9 @@ def test_a_viewers_token_is_refused_whatever_would_change_anything(viewed: Rig) 
             if rule.rule.startswith("/webhooks/"):
                 continue
             path = re.sub(r"<[^>]+>", incident, rule.rule)
-            answer = viewed.client.open(path, method=method, json={}, headers=VIEWER)
-            assert answer.status_code == 403, path
-            assert answer.json["error"] == {
+            response = viewed.client.open(path, method=method, json={}, headers=VIEWER)
+            assert response.status_code == 403, path
+            assert response.json["error"] == {
                 "type": "forbidden",
                 "message": "this token only reads; one of RECEIVER_API_TOKEN may answer, too",
             }
@@ -93,8 +104,8 @@ def test_a_viewers_token_is_refused_whatever_would_change_anything(viewed: Rig) 
 
 
 def test_a_viewers_token_is_none_for_webhooks(viewed: Rig) -> None:
-    answer = viewed.client.post("/webhooks/alertmanager", json=viewed.payload(), headers=VIEWER)
-    assert answer.status_code == 401
+    response = viewed.client.post("/webhooks/alertmanager", json=viewed.payload(), headers=VIEWER)
+    assert response.status_code == 401
 
 
 def test_a_viewer_sees_no_button_that_would_be_refused(viewed: Rig) -> None:
@@ -139,9 +150,9 @@ def compare_pages(rig: Rig, paths: list[str], buttons: list[str]) -> None:
 
 def test_a_form_that_a_viewer_sends_all_the_same_is_refused_in_words(viewed: Rig) -> None:
     incident = fires(viewed)
-    answer = viewed.client.post(f"/incidents/{incident}/acknowledge", headers={**HTML, **VIEWER})
-    assert answer.status_code == 403
-    assert "<h1>You may only read</h1>" in answer.text
+    response = viewed.client.post(f"/incidents/{incident}/acknowledge", headers={**HTML, **VIEWER})
+    assert response.status_code == 403
+    assert "<h1>You may only read</h1>" in response.text
     assert not viewed.parts.incidents.load(incident).acknowledged_at
 
 
@@ -189,8 +200,8 @@ def test_only_the_proxys_own_word_is_believed(rig: Rig, peer: str, status: int) 
     """This machine is trusted only where it is listed, and what has no address never."""
     behind_proxy(rig)
     forwarded = {"X-Forwarded-For": "10.0.0.5", "X-Real-IP": "10.0.0.5", "Forwarded": "for=10.0.0.5"}
-    answer = rig.client.get("/", headers={**says("alice"), **forwarded}, environ_base={"REMOTE_ADDR": peer})
-    assert answer.status_code == status
+    response = rig.client.get("/", headers={**says("alice"), **forwarded}, environ_base={"REMOTE_ADDR": peer})
+    assert response.status_code == status
 
 
 def test_without_the_setting_the_header_says_nothing(rig: Rig) -> None:
@@ -237,9 +248,9 @@ def test_who_comes_by_the_proxy_answers_by_that_name(rig: Rig) -> None:
     incident = fires(rig)
     path = f"/api/v1/incidents/{incident}/acknowledge"
     headers = {**says("alice"), **basic("mallory", "what the proxy asked for")}
-    answer = rig.client.post(path, json={"by": "mallory"}, headers=headers, environ_base=PROXY)
-    assert answer.status_code == 200
-    assert answer.json["acknowledged_by"] == "alice"
+    response = rig.client.post(path, json={"by": "mallory"}, headers=headers, environ_base=PROXY)
+    assert response.status_code == 200
+    assert response.json["acknowledged_by"] == "alice"
 
 
 def test_a_token_goes_before_the_proxys_word(rig: Rig) -> None:
@@ -248,8 +259,8 @@ def test_a_token_goes_before_the_proxys_word(rig: Rig) -> None:
     incident = fires(rig)
     path = f"/api/v1/incidents/{incident}/acknowledge"
     headers = {**says("robot"), **API}
-    answer = rig.client.post(path, json={"by": "bob"}, headers=headers, environ_base=PROXY)
-    assert (answer.status_code, answer.json["acknowledged_by"]) == (200, "bob")
+    response = rig.client.post(path, json={"by": "bob"}, headers=headers, environ_base=PROXY)
+    assert (response.status_code, response.json["acknowledged_by"]) == (200, "bob")
 
 
 # --- roles ---
@@ -281,11 +292,11 @@ def test_roles_go_by_names_and_groups(rig: Rig, case: tuple[str, str, str, str, 
     incident = fires(rig)
     path, headers = f"/api/v1/incidents/{incident}/acknowledge", says(name, groups)
     assert rig.client.get("/", headers=headers, environ_base=PROXY).status_code == reads
-    answer = rig.client.post(path, json={}, headers=headers, environ_base=PROXY)
-    assert answer.status_code == answers
+    response = rig.client.post(path, json={}, headers=headers, environ_base=PROXY)
+    assert response.status_code == answers
     if answers == 403:
-        assert name in answer.json["error"]["message"]
-        assert "RECEIVER_RESPONDERS" in answer.json["error"]["message"]
+        assert name in response.json["error"]["message"]
+        assert "RECEIVER_RESPONDERS" in response.json["error"]["message"]
         assert not rig.parts.incidents.load(incident).acknowledged_at
 
 
@@ -341,9 +352,9 @@ def test_groups_may_be_in_another_claim(rig: Rig, provider: MockProvider) -> Non
 def test_who_is_in_no_list_is_told_so_by_name(rig: Rig, provider: MockProvider) -> None:
     configure(rig, provider, RECEIVER_RESPONDERS="alice", RECEIVER_VIEWERS="bob")
     client = browse(rig)
-    answer = signs_in(client, provider, "carol")
-    assert answer.status_code == 403
-    assert "You are carol and neither in RECEIVER_RESPONDERS nor" in answer.text
+    response = signs_in(client, provider, "carol")
+    assert response.status_code == 403
+    assert "You are carol and neither in RECEIVER_RESPONDERS nor" in response.text
     assert opens(client, "/").status_code == 303
 
 
@@ -389,11 +400,11 @@ def test_a_viewer_who_signed_in_cannot_answer_by_page_or_api(
     signs_in(responder, provider, "alice")
     page = opens(responder, f"/incidents/{incident}").text
     for what in ("acknowledge", "resolve", "silence"):
-        answer = submits(client, page, f"/incidents/{incident}/{what}")
-        assert answer.status_code == 403
-        assert "You are bob, a viewer, and only read" in answer.text
+        response = submits(client, page, f"/incidents/{incident}/{what}")
+        assert response.status_code == 403
+        assert "You are bob, a viewer, and only read" in response.text
         path = f"/api/v1/incidents/{incident}/{what}"
-        assert client.post(path, json={"for": "1h"}, base_url=HOME).status_code == 403
+        assert client.post(path, json={"for": "1h"}, base_url=BASE_URL).status_code == 403
     assert rig.parts.incidents.load(incident).state == "open"
     assert "<button" in page
     buttons = re.findall(r"<button[^>]*>([^<]+)", opens(client, f"/incidents/{incident}").text)
@@ -403,8 +414,8 @@ def test_a_viewer_who_signed_in_cannot_answer_by_page_or_api(
 
 def test_an_address_is_the_same_in_capitals_of_ascii_and_no_others() -> None:
     """The sign of a kelvin becomes a k, and so would somebody who calls themselves by it."""
-    assert mark_name("Kim@Example.org") == mark_name("kim@example.org")
-    assert mark_name("\N{KELVIN SIGN}im@example.org") != mark_name("kim@example.org")
-    assert mark_name("K\N{LATIN CAPITAL LETTER I WITH DOT ABOVE}m@example.org") != mark_name(
+    assert name_attribute("Kim@Example.org") == name_attribute("kim@example.org")
+    assert name_attribute("\N{KELVIN SIGN}im@example.org") != name_attribute("kim@example.org")
+    assert name_attribute("K\N{LATIN CAPITAL LETTER I WITH DOT ABOVE}m@example.org") != name_attribute(
         "kim@example.org"
     )

@@ -13,7 +13,7 @@ from receiver.web.maintenance import show_maintenance
 from receiver.web.maintenance_forms import add_maintenance_forms
 from receiver.web.pages.history import add_history
 from receiver.web.pages.incident import add_incident
-from receiver.web.pages.now import add_now
+from receiver.web.pages.now import add_dashboard
 from receiver.web.pages.routing import add_routing
 from receiver.web.pages.runbooks import add_runbooks
 from receiver.web.pages.storm import add_storm
@@ -21,7 +21,7 @@ from receiver.web.relative import make_relative, url_for
 from receiver.wiring import Parts
 
 LINKS = (
-    ("pages.now", "Now"),
+    ("pages.show_dashboard", "Now"),
     ("pages.history", "History"),
     ("pages.runbooks", "Runbooks"),
     ("pages.routing", "Routing"),
@@ -31,12 +31,12 @@ LINKS = (
 def build_pages(parts: Parts) -> Blueprint:
     """Return the pages' routes."""
     pages = Blueprint("pages", __name__)
-    stamps = _stamp_statics()
+    file_hashes = _hash_static_files()
 
     @pages.after_request
-    def tell_time(answer: Response) -> Response:
-        answer.headers["X-Receiver-Now"] = f"{parts.clock():.3f}"
-        return answer
+    def add_time_header(response: Response) -> Response:
+        response.headers["X-Receiver-Now"] = f"{parts.clock():.3f}"
+        return response
 
     @pages.app_template_filter("ago")
     def ago(moment: str | None) -> str:
@@ -55,18 +55,18 @@ def build_pages(parts: Parts) -> Blueprint:
         return {
             "page_now": f"{parts.clock():.3f}",
             "page_links": LINKS,
-            "static": lambda name: url_for("static", filename=name, v=stamps.get(name)),
+            "static": lambda name: url_for("static", filename=name, v=file_hashes.get(name)),
             "own_address": lambda: make_relative(request.full_path.rstrip("?")),
             "find_maintenance": lambda: show_maintenance(parts),
         }
 
-    for add in (add_now, add_incident, add_storm, add_history, add_runbooks, add_routing):
+    for add in (add_dashboard, add_incident, add_storm, add_history, add_runbooks, add_routing):
         add(pages, parts)
     add_maintenance_forms(pages, parts)
     return pages
 
 
-def _stamp_statics() -> dict[str, str]:
+def _hash_static_files() -> dict[str, str]:
     """Return a stamp of each static file, so that a browser keeps it until it changes."""
     folder = resources.files("receiver.web") / "static"
     return {

@@ -7,7 +7,7 @@ from flask import Blueprint, render_template, request
 from receiver.clock import format_duration
 from receiver.web.board import describe_state
 from receiver.web.charts import draw_days, draw_ranks
-from receiver.web.past import PastQuery, build_past, describe_wait
+from receiver.web.past import HistoryPageQuery, build_history_report, format_delay
 from receiver.web.questions import read_query
 from receiver.web.rankings import NOISIEST, rank_alerts, rank_durations
 from receiver.web.relative import url_for
@@ -21,22 +21,22 @@ def add_history(pages: Blueprint, parts: Parts) -> None:
     @pages.get("/history")
     def history() -> str:
         """Show what was, and what it tells of the alerts."""
-        asked = read_query(PastQuery, request.args)
-        past = build_past(parts, asked)
+        asked = read_query(HistoryPageQuery, request.args)
+        report = build_history_report(parts, asked)
         return render_template(
             "history.html",
             asked=asked,
-            past=past,
-            noisiest=past.alert_stats[:NOISIEST],
+            report=report,
+            noisiest=report.alert_stats[:NOISIEST],
             severities=sorted(
-                {severity for day in past.days for severity, _ in day.counts}, key=lambda one: -one.rank
+                {severity for day in report.days for severity, _ in day.counts}, key=lambda one: -one.rank
             ),
-            days_chart=draw_days(past.days),
-            waits_chart=draw_ranks(rank_durations(past.acknowledging, past.resolving)),
-            rankings=[(ranking, draw_ranks(ranking.ranks)) for ranking in rank_alerts(past.alert_stats)],
-            turn=lambda page: url_for("pages.history", **asked.list_fields(page)),
-            say_wait=describe_wait,
-            say_state=describe_state,
+            days_chart=draw_days(report.days),
+            durations_chart=draw_ranks(rank_durations(report.acknowledging, report.resolving)),
+            rankings=[(ranking, draw_ranks(ranking.ranks)) for ranking in rank_alerts(report.alert_stats)],
+            page_url=lambda page: url_for("pages.history", **asked.list_fields(page)),
+            format_delay=format_delay,
+            describe_state=describe_state,
             duration=format_duration,
             rfc3339=format_moment,
         )

@@ -18,22 +18,22 @@ from receiver.runbooks.page import render_page
 from receiver.text import one_line
 from receiver.web.alert_list import list_alerts
 from receiver.web.answering import acknowledge, resolve, unacknowledge
-from receiver.web.board import BoardQuery, build_card, describe_state, list_marks
+from receiver.web.board import DashboardQuery, build_card, describe_state, list_badges
 from receiver.web.bodies import DeliveryRow, DeliveryState
 from receiver.web.deliveries import retry
-from receiver.web.delivery_words import name_delivery_for_reader
+from receiver.web.delivery_words import delivery_label
 from receiver.web.maintenance import show_maintenance
-from receiver.web.part import ROWS
+from receiver.web.part import PAGE_SIZE
 from receiver.web.policies import policy_finder
-from receiver.web.questions import SilenceWish, read_query
-from receiver.web.reader import VIA, answer_of_reader, name_reader
+from receiver.web.questions import CreateSilenceRequest, read_query
+from receiver.web.reader import VIA, current_actor, current_user_name
 from receiver.web.relative import url_for
-from receiver.web.rows import render_whole
-from receiver.web.sent import find_sent
-from receiver.web.severity_troubles import find_severity_troubles
+from receiver.web.rows import serialize_incident
+from receiver.web.sent import list_sent_messages
+from receiver.web.severity_troubles import list_severity_warnings
 from receiver.web.silencing import silence
-from receiver.web.stamp import answer_living
-from receiver.web.troubles import find_serious_troubles
+from receiver.web.stamp import conditional_response
+from receiver.web.troubles import list_serious_warnings
 from receiver.wiring import Parts
 
 
@@ -44,54 +44,54 @@ def add_incident(pages: Blueprint, parts: Parts) -> None:
     def incident(incident_id: str) -> Response:
         """Show one incident: alerts, escalation, timeline, deliveries, its runbook, what was sent."""
         found = parts.incidents.load(incident_id)
-        return _show(parts, found, policy_finder(parts, parts.clock())(found))
+        return _render_incident(parts, found, policy_finder(parts, parts.clock())(found))
 
     @pages.post("/incidents/<incident_id>/<what>")
-    def answer(incident_id: str, what: str) -> Response:
+    def post_transition(incident_id: str, what: str) -> Response:
         """Take what somebody makes of it, and show again the page they were on."""
-        _take(parts, incident_id, what)
+        _apply_transition(parts, incident_id, what)
         page, _, query = request.form.get("back", "").partition("?")
         if page == "now":
-            asked = read_query(BoardQuery, dict(parse_qsl(query)))
-            return redirect(url_for("pages.now", **asked.list_fields()), 303)
+            asked = read_query(DashboardQuery, dict(parse_qsl(query)))
+            return redirect(url_for("pages.show_dashboard", **asked.list_fields()), 303)
         return redirect(url_for("pages.incident", incident_id=incident_id), 303)
 
     @pages.post("/deliveries/<delivery_id>/retry")
-    def send_again(delivery_id: str) -> Response:
+    def retry_delivery(delivery_id: str) -> Response:
         """Have a delivery that gave up sent again, and show its incident."""
-        again = retry(parts, delivery_id, answer_of_reader())
+        again = retry(parts, delivery_id, current_actor())
         return redirect(url_for("pages.incident", incident_id=again.incident, _anchor="deliveries"), 303)
 
 
-def _show(parts: Parts, found: Incident, policy: EscalationPolicy) -> Response:
+def _render_incident(parts: Parts, found: Incident, policy: EscalationPolicy) -> Response:
     now = parts.clock()
     escalation = evaluate_escalation(found, policy, now)
     upcoming = escalation.next_step if not found.is_paused else None
-    whole = render_whole(found, policy, parts.incidents.load_timeline(found.id), now)
-    card, sent = build_card(found, policy, now), find_sent(parts, found, policy)
-    troubles = find_serious_troubles(parts, find_severity_troubles(parts, [found]))
-    return answer_living(
+    whole = serialize_incident(found, policy, parts.incidents.load_timeline(found.id), now)
+    card, sent_messages = build_card(found, policy, now), list_sent_messages(parts, found, policy)
+    status_warnings = list_serious_warnings(parts, list_severity_warnings(parts, [found]))
+    return conditional_response(
         "incident.html",
-        (whole, card, sent, troubles, show_maintenance(parts)),
+        (whole, card, sent_messages, status_warnings, show_maintenance(parts)),
         incident=whole,
         card=card,
         state=describe_state(found),
-        marks=list_marks(found, now),
+        badges=list_badges(found, now),
         titles={step.responder.name: step.responder.title for step in policy.steps},
         upcoming=escalation.steps.index(upcoming) if upcoming is not None else -1,
         alerts=list_alerts(whole.alerts),
-        timeline=whole.timeline[: -ROWS - 1 : -1],
-        deliveries=sorted(whole.deliveries, key=_what_failed_first)[:ROWS],
+        timeline=whole.timeline[: -PAGE_SIZE - 1 : -1],
+        deliveries=sorted(whole.deliveries, key=_failed_first)[:PAGE_SIZE],
         message_link=_find_link(found),
         can_silence=found.source in parts.routing.alertmanagers,
-        name_delivery=name_delivery_for_reader,
-        sent=sent,
-        troubles=troubles,
+        name_delivery=delivery_label,
+        sent_messages=sent_messages,
+        status_warnings=status_warnings,
         **_find_runbook(parts, found),
     )
 
 
-def _what_failed_first(row: DeliveryRow) -> tuple[bool, str]:
+def _failed_first(row: DeliveryRow) -> tuple[bool, str]:
     return (row.state is not DeliveryState.FAILED, row.at or "")
 
 
@@ -117,11 +117,15 @@ def _find_link(incident: Incident) -> str:
     return message.receipt.link or "" if message is not None and message.receipt is not None else ""
 
 
-def _take(parts: Parts, incident_id: str, what: str) -> None:
+def _apply_transition(parts: Parts, incident_id: str, what: str) -> None:
     if what == "silence":
-        silence(parts, incident_id, SilenceWish(by=name_reader(), via=VIA, for_=request.form.get("for", "")))
+        silence(
+            parts,
+            incident_id,
+            CreateSilenceRequest(by=current_user_name(), via=VIA, for_=request.form.get("for", "")),
+        )
         return
-    answers = {"acknowledge": acknowledge, "unacknowledge": unacknowledge, "resolve": resolve}
-    if what not in answers:
+    transitions = {"acknowledge": acknowledge, "unacknowledge": unacknowledge, "resolve": resolve}
+    if what not in transitions:
         raise NotFound("answer", one_line(what, 40))
-    answers[what](parts, incident_id, answer_of_reader())
+    transitions[what](parts, incident_id, current_actor())

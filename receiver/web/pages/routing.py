@@ -16,7 +16,7 @@ from receiver.domain.journey import preview_route
 from receiver.sources.alertmanager import parse_webhook
 from receiver.sources.sample import TestAlert
 from receiver.text import one_line
-from receiver.web.answers import Refusal
+from receiver.web.answers import RequestError
 from receiver.web.questions import read_query
 from receiver.web.relative import url_for
 from receiver.wiring import Parts
@@ -37,14 +37,14 @@ def add_routing(pages: Blueprint, parts: Parts) -> None:
     def routing() -> str:
         """Show the routes and their escalations; with labels, where these would go."""
         asked = read_query(DryRun, request.args)
-        shelf, rules = parts.runbooks, parts.routing
+        catalogue, rules = parts.runbooks, parts.routing
         labels = read_labels(asked.labels)
         return render_template(
             "routing.html",
             asked=asked,
             routing=rules,
-            preview=preview_route(rules, shelf, labels) if labels else None,
-            warnings=(*rules.warnings, *find_disagreements(rules, shelf.all(), shelf.matrix_rows())),
+            preview=preview_route(rules, catalogue, labels) if labels else None,
+            warnings=(*rules.warnings, *find_disagreements(rules, catalogue.all(), catalogue.matrix_rows())),
             policy_of=lambda route: rules.get_policy(route.escalation),
             duration=format_duration,
         )
@@ -54,14 +54,14 @@ def add_routing(pages: Blueprint, parts: Parts) -> None:
         """Send a test alert through the very door that Alertmanager's come in by."""
         labels = read_labels(request.form.get("labels", ""))
         if not labels.get("alertname"):
-            raise Refusal(400, "a test alert needs a label alertname=…")
+            raise RequestError(400, "a test alert needs a label alertname=…")
         is_over = request.form.get("does") == "resolve"
         annotations = {"summary": "A test alert, sent from the page"}
         sample = TestAlert(labels, annotations, parts.clock(), is_resolved=is_over)
         body = parse_webhook(json.dumps(sample.render_webhook()).encode(), "", parts.clock())
-        accepted = parts.ingester.ingest(body.groups, parts.clock())
-        if accepted.incidents and not is_over:
-            return redirect(url_for("pages.incident", incident_id=accepted.incidents[0]), 303)
+        result = parts.ingester.ingest(body.groups, parts.clock())
+        if result.incidents and not is_over:
+            return redirect(url_for("pages.incident", incident_id=result.incidents[0]), 303)
         return redirect(url_for("pages.routing", labels=request.form.get("labels", "")), 303)
 
 
@@ -71,10 +71,10 @@ def read_labels(text: str) -> dict[str, str]:
     try:
         pieces = shlex.split(text)
     except ValueError:
-        raise Refusal(400, f"{one_line(text, 80)!r} has a quote that doesn't end") from None
+        raise RequestError(400, f"{one_line(text, 80)!r} has a quote that doesn't end") from None
     for piece in pieces[:_MAX_LABELS]:
         name, is_pair, value = piece.partition("=")
         if not is_pair or not name:
-            raise Refusal(400, f"{one_line(piece, 80)!r} is no label, expected name=value")
+            raise RequestError(400, f"{one_line(piece, 80)!r} is no label, expected name=value")
         found[name] = value
     return found

@@ -8,8 +8,8 @@ from markupsafe import Markup
 from receiver.errors import NotFound
 from receiver.lookups.prometheus import PrometheusRules
 from receiver.runbooks.page import render_page
-from receiver.web.library import build_library
-from receiver.web.part import ROWS, PartQuery, take_part
+from receiver.web.library import build_runbook_report
+from receiver.web.part import PAGE_SIZE, PageQuery, paginate
 from receiver.web.questions import read_query
 from receiver.web.relative import url_for
 from receiver.wiring import Parts
@@ -23,17 +23,17 @@ def add_runbooks(pages: Blueprint, parts: Parts) -> None:
     @pages.get("/runbooks")
     def runbooks() -> str:
         """List the runbooks, and what is missing or disagrees."""
-        asked = read_query(PartQuery, request.args)
-        library = build_library(parts, rules.get_rules() if rules else None)
-        part = take_part(library.volumes, asked.page)
+        asked = read_query(PageQuery, request.args)
+        report = build_runbook_report(parts, rules.get_rules() if rules else None)
+        page_slice = paginate(report.usages, asked.page)
         return render_template(
             "runbooks.html",
-            library=library,
-            volumes=part.rows,
-            page=part.page,
-            pages=part.pages,
-            part=ROWS,
-            turn=lambda page: url_for("pages.runbooks", **asked.list_fields(page)),
+            report=report,
+            usages=page_slice.rows,
+            page=page_slice.page,
+            pages=page_slice.pages,
+            page_size=PAGE_SIZE,
+            page_url=lambda page: url_for("pages.runbooks", **asked.list_fields(page)),
         )
 
     @pages.get("/runbooks/<name>")

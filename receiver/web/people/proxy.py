@@ -8,7 +8,7 @@ from ipaddress import IPv4Address, IPv6Address, ip_address
 from flask import Request
 
 from receiver.config.settings import Settings
-from receiver.web.people.visitor import Identity, mark_groups, mark_name, read_name
+from receiver.web.people.visitor import Identity, clean_name, group_attributes, name_attribute
 
 logger = logging.getLogger(__name__)
 
@@ -24,27 +24,27 @@ class TrustedProxy:
         self._proxies = settings.trusted_proxies
         self._user, self._groups = settings.user_header, settings.groups_header
 
-    def find(self, request: Request) -> Identity | None:
+    def find_identity(self, request: Request) -> Identity | None:
         """Return whom the proxy names; None where it names nobody, and where it is not the proxy."""
         if not self._proxies or not self._is_trusted(request.remote_addr):
             return None
-        said = _read_header(request, self._user)
-        name = read_name(said)
-        if "," in said:
+        header = _read_header(request, self._user)
+        name = clean_name(header)
+        if "," in header:
             # Two such headers reach us as one with a comma: the proxy's, and one that somebody sent to it.
             logger.warning("proxy names more than one", extra={"fields": {"header": self._user}})
             return None
         if not name:
             return None
         groups = _read_header(request, self._groups).split(",") if self._groups else []
-        return Identity(name, frozenset(mark_groups(groups) | {mark_name(said.strip())}))
+        return Identity(name, frozenset(group_attributes(groups) | {name_attribute(header.strip())}))
 
     def _is_trusted(self, peer: str | None) -> bool:
-        address = _parse(peer or "")
+        address = _parse_ip(peer or "")
         return address is not None and any(address in network for network in self._proxies)
 
 
-def _parse(peer: str) -> IPv4Address | IPv6Address | None:
+def _parse_ip(peer: str) -> IPv4Address | IPv6Address | None:
     try:
         address = ip_address(peer.partition("%")[0])
     except ValueError:

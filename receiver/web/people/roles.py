@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from receiver.config.settings import Settings
-from receiver.web.people.visitor import Role, mark_group, mark_name
+from receiver.web.people.visitor import Role, group_attribute, name_attribute
 
 _GROUP = "group:"
 
@@ -18,22 +18,22 @@ class Roles:
     """
 
     def __init__(self, settings: Settings) -> None:
-        self._responders = frozenset(map(_read, settings.responders))
-        self._viewers = frozenset(map(_read, settings.viewers))
+        self._responders = frozenset(map(_parse_entry, settings.responders))
+        self._viewers = frozenset(map(_parse_entry, settings.viewers))
 
-    def find(self, marks: Iterable[str]) -> Role | None:
-        """Return the role of somebody with *marks*; None for those who may not come in."""
-        have = frozenset(marks)
-        if not self._responders or have & self._responders:
+    def find_role(self, attributes: Iterable[str]) -> Role | None:
+        """Return the role of somebody with *attributes*; None for those who may not come in."""
+        given = frozenset(attributes)
+        if not self._responders or given & self._responders:
             return Role.RESPONDER
-        return Role.VIEWER if not self._viewers or have & self._viewers else None
+        return Role.VIEWER if not self._viewers or given & self._viewers else None
 
-    def list_known(self, marks: Iterable[str]) -> list[str]:
-        """Return those of *marks* that decide anything, the responders' first."""
-        have = frozenset(marks)
-        return [*sorted(have & self._responders), *sorted(have & self._viewers - self._responders)]
+    def list_known(self, attributes: Iterable[str]) -> list[str]:
+        """Return those of *attributes* that decide anything, the responders' first."""
+        given = frozenset(attributes)
+        return [*sorted(given & self._responders), *sorted(given & self._viewers - self._responders)]
 
 
-def _read(word: str) -> str:
+def _parse_entry(word: str) -> str:
     group = word.removeprefix(_GROUP)
-    return mark_name(word) if group == word else mark_group(group.strip())
+    return name_attribute(word) if group == word else group_attribute(group.strip())

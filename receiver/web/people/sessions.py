@@ -10,11 +10,11 @@ from itsdangerous import BadData, URLSafeSerializer
 from werkzeug.wrappers import Response
 
 from receiver.config.settings import Settings
-from receiver.web.cookies import Cookies
+from receiver.web.cookies import CookieJar
 from receiver.web.people.roles import Roles
 from receiver.web.people.visitor import Identity
 
-LASTS_S = 12 * 3600
+SESSION_S = 12 * 3600
 _COOKIE = "receiver_session"
 # A browser takes 4,096 bytes with the name, and drops a longer one: signing in would begin again for ever.
 _MAX_COOKIE = 3500
@@ -31,10 +31,10 @@ class Signer:
         shared = (settings.oidc_issuer, settings.oidc_client_id, settings.oidc_client_secret.reveal())
         self.key = sha256("\0".join(("sign-in", *shared)).encode()).digest()
 
-    def sign(self, purpose: str, value: dict[str, Any]) -> str:
+    def sign_value(self, purpose: str, value: dict[str, Any]) -> str:
         return str(self._serializer(purpose).dumps(value))
 
-    def read(self, purpose: str, text: str) -> dict[str, Any]:
+    def read_signed(self, purpose: str, text: str) -> dict[str, Any]:
         """Return what was signed for *purpose*; nothing where it was not by us."""
         try:
             found = self._serializer(purpose).loads(text)
@@ -57,24 +57,24 @@ class Sessions:
     def __init__(self, settings: Settings, signer: Signer, clock: Callable[[], float]) -> None:
         self._signer = signer
         self._roles = Roles(settings)
-        self._cookies = Cookies(settings.public_url)
+        self._cookies = CookieJar(settings.public_url)
         self._clock = clock
 
-    def begin(self, answer: Response, identity: Identity) -> None:
+    def start_session(self, response: Response, identity: Identity) -> None:
         """Have the browser show who it is from now on."""
-        marks = self._roles.list_known(identity.marks)
-        value = {"name": identity.name, "marks": marks, "until": self._clock() + LASTS_S}
-        while len(signed := self._signer.sign("session", value)) > _MAX_COOKIE and marks:
-            del marks[len(marks) // 2 :]
-        self._cookies.keep(answer, _COOKIE, signed, LASTS_S)
+        attributes = self._roles.list_known(identity.attributes)
+        value = {"name": identity.name, "attributes": attributes, "until": self._clock() + SESSION_S}
+        while len(signed := self._signer.sign_value("session", value)) > _MAX_COOKIE and attributes:
+            del attributes[len(attributes) // 2 :]
+        self._cookies.set_cookie(response, _COOKIE, signed, SESSION_S)
 
-    def find(self) -> Identity | None:
+    def find_identity(self) -> Identity | None:
         """Return who signed in with the browser that asks; None where nobody did, or too long ago."""
-        held = self._signer.read("session", self._cookies.read(_COOKIE))
-        if not held or self._clock() >= held["until"]:
+        session = self._signer.read_signed("session", self._cookies.read_cookie(_COOKIE))
+        if not session or self._clock() >= session["until"]:
             return None
-        return Identity(held["name"], frozenset(held["marks"]))
+        return Identity(session["name"], frozenset(session["attributes"]))
 
-    def end(self, answer: Response) -> None:
+    def end_session(self, response: Response) -> None:
         """Have the browser forget it."""
-        self._cookies.drop(answer, _COOKIE)
+        self._cookies.delete_cookie(response, _COOKIE)

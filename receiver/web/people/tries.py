@@ -16,68 +16,68 @@ from secrets import token_urlsafe
 
 from werkzeug.wrappers import Response
 
-from receiver.errors import SignInRefused
+from receiver.errors import SignInDenied
 from receiver.lookups.provider import SignIn
-from receiver.web.cookies import Cookies, new_random
+from receiver.web.cookies import CookieJar, new_random
 from receiver.web.people.sessions import Signer
 
 # Passwords are looked up and second factors searched for.
-LASTS_S = 15 * 60
+LOGIN_ATTEMPT_S = 15 * 60
 _COOKIE = "receiver_sign_in"
 _MAX_PATH = 500
 # Ours: one `/`, never two, never what a browser reads as a host's beginning, nothing unseen.
 _PATH = re.compile(r"/(?![/\\])[!-\[\]-~]*", re.ASCII)
-_NOWHERE = ("/sign-in", "/sign-out")
+_SIGN_IN_PATHS = ("/sign-in", "/sign-out")
 
 
 @dataclass(frozen=True)
-class Try:
+class LoginAttempt:
     """A try, and where its visitor wanted to go."""
 
     sign_in: SignIn
     path: str
 
 
-class Tries:
+class LoginFlow:
     """Begins tries, and finds them again."""
 
     def __init__(self, signer: Signer, public_url: str, clock: Callable[[], float]) -> None:
         self._signer = signer
-        self._cookies = Cookies(public_url)
+        self._cookies = CookieJar(public_url)
         self._clock = clock
 
-    def begin(self, path: str) -> tuple[Try, str]:
+    def start(self, path: str) -> tuple[LoginAttempt, str]:
         """Return a new try to get to *path*, and the browser that it is for."""
         browser = self._cookies.find_random(_COOKIE) or new_random()
-        number, path = token_urlsafe(16), keep_here(path)
-        value = {"id": number, "path": path, "until": self._clock() + LASTS_S}
-        state = self._signer.sign(f"try {browser}", value)
-        return self._make(state, browser, number, path), browser
+        attempt_id, path = token_urlsafe(16), safe_redirect_path(path)
+        value = {"id": attempt_id, "path": path, "until": self._clock() + LOGIN_ATTEMPT_S}
+        state = self._signer.sign_value(f"login {browser}", value)
+        return self._build_attempt(state, browser, attempt_id, path), browser
 
-    def mark(self, answer: Response, browser: str) -> None:
+    def save_cookie(self, response: Response, browser: str) -> None:
         """Have the browser show that it is the one."""
-        self._cookies.keep(answer, _COOKIE, browser, LASTS_S)
+        self._cookies.set_cookie(response, _COOKIE, browser, LOGIN_ATTEMPT_S)
 
-    def find(self, state: str) -> Try:
+    def get_attempt(self, state: str) -> LoginAttempt:
         """Return the try that comes back with *state*; SignInRefused where this browser began none."""
         browser = self._cookies.find_random(_COOKIE)
-        held = self._signer.read(f"try {browser}", state) if browser else {}
-        if not browser or not held:
-            raise SignInRefused("this browser didn't begin to sign in here")
-        if self._clock() >= held["until"]:
-            raise SignInRefused("signing in took too long")
-        return self._make(state, browser, held["id"], held["path"])
+        state_values = self._signer.read_signed(f"login {browser}", state) if browser else {}
+        if not browser or not state_values:
+            raise SignInDenied("this browser didn't begin to sign in here")
+        if self._clock() >= state_values["until"]:
+            raise SignInDenied("signing in took too long")
+        return self._build_attempt(state, browser, state_values["id"], state_values["path"])
 
-    def _make(self, state: str, browser: str, number: str, path: str) -> Try:
-        nonce, verifier = (self._derive(what, browser, number) for what in ("nonce", "verifier"))
-        return Try(SignIn(state, nonce, verifier), path)
+    def _build_attempt(self, state: str, browser: str, attempt_id: str, path: str) -> LoginAttempt:
+        nonce, verifier = (self._derive(what, browser, attempt_id) for what in ("nonce", "verifier"))
+        return LoginAttempt(SignIn(state, nonce, verifier), path)
 
-    def _derive(self, what: str, browser: str, number: str) -> str:
-        digest = hmac.new(self._signer.key, f"{what} {browser} {number}".encode(), sha256).digest()
+    def _derive(self, what: str, browser: str, attempt_id: str) -> str:
+        digest = hmac.new(self._signer.key, f"{what} {browser} {attempt_id}".encode(), sha256).digest()
         return urlsafe_b64encode(digest).decode().rstrip("=")
 
 
-def keep_here(path: str) -> str:
+def safe_redirect_path(path: str) -> str:
     """Return *path* if it is one of our pages', else the first page's."""
     is_ours = len(path) <= _MAX_PATH and bool(_PATH.fullmatch(path))
-    return "/" if not is_ours or path.startswith(_NOWHERE) else path
+    return "/" if not is_ours or path.startswith(_SIGN_IN_PATHS) else path

@@ -21,7 +21,7 @@ class Role(StrEnum):
     RESPONDER = "responder"
 
 
-class Way(StrEnum):
+class AuthMethod(StrEnum):
     """How a visitor came in."""
 
     OPEN = "open"  # nobody is asked
@@ -34,58 +34,58 @@ class Way(StrEnum):
 class Identity:
     """Whom a proxy or a provider names.
 
-    *marks* is what the settings may list them by: names, e-mail addresses and groups.
+    *attributes* is what the settings may list them by: names, e-mail addresses and groups.
     """
 
     name: str
-    marks: frozenset[str] = field(default=frozenset())
+    attributes: frozenset[str] = field(default=frozenset())
 
 
 @dataclass(frozen=True)
-class Visitor:
+class Principal:
     """Somebody who was let in."""
 
     name: str
     role: Role
-    way: Way
+    auth_method: AuthMethod
     # Of the token that was shown.
     digest: str = ""
 
     @property
-    def is_vouched(self) -> bool:
+    def is_verified(self) -> bool:
         """Whether somebody whom we trust says who it is, so that they can't sign with another name."""
-        return self.way in (Way.PROXY, Way.SIGN_IN)
+        return self.auth_method in (AuthMethod.PROXY, AuthMethod.SIGN_IN)
 
     @property
-    def may_answer(self) -> bool:
+    def can_respond(self) -> bool:
         return self.role is Role.RESPONDER
 
     @property
-    def words(self) -> str:
+    def label(self) -> str:
         """Who they are, for themselves to read."""
-        return self.name or ("somebody with a token" if self.way is Way.TOKEN else "somebody")
+        return self.name or ("somebody with a token" if self.auth_method is AuthMethod.TOKEN else "somebody")
 
 
-def find_visitor() -> Visitor | None:
+def current_principal() -> Principal | None:
     """Return whose request this is; None where a door refused them, or asks nobody."""
-    found: Visitor | None = g.get("visitor")
+    found: Principal | None = g.get("principal")
     return found
 
 
-def mark_name(name: str) -> str:
+def name_attribute(name: str) -> str:
     """Return the mark of a name or an e-mail address; the latter is the same in capitals."""
     return f"name:{fold(name) if '@' in name else name}"
 
 
-def mark_group(name: str) -> str:
+def group_attribute(name: str) -> str:
     return f"group:{name}"
 
 
-def mark_groups(names: Sequence[str]) -> set[str]:
+def group_attributes(names: Sequence[str]) -> set[str]:
     """Return the marks of groups as a provider or a proxy tells them, of so many at most."""
-    return {mark_group(name.strip()) for name in names[:_MAX_GROUPS] if name.strip()}
+    return {group_attribute(name.strip()) for name in names[:_MAX_GROUPS] if name.strip()}
 
 
-def read_name(text: str) -> str:
+def clean_name(text: str) -> str:
     """Return a stranger's name as we keep it."""
     return one_line(text, MAX_NAME)
