@@ -13,7 +13,7 @@ from pathlib import Path
 from redis import Redis
 
 from bench.floor import WORKERS
-from receiver.process import kill_family, start_child
+from receiver.process import kill_process_group, start_child
 from receiver.store.embedded import EmbeddedValkey
 from receiver.web.address import ListenAddress, open_listener
 
@@ -113,4 +113,4 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     try:
         process.wait(STOP_TIMEOUT_S)
     except subprocess.TimeoutExpired:
-        kill_family(process)
+        kill_process_group(process)

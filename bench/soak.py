@@ -20,7 +20,7 @@ from bench.faults import Faults
 from bench.lateness import count_paged, find_lateness
 from bench.meter import Meter, Reading
 from bench.traffic import TEAMS, Traffic, build_routing
-from tests.cli.running import Running, until
+from tests.cli.running import Running, wait_until
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 from tests.rig import KEYS
@@ -54,7 +54,7 @@ def main() -> int:
             **KEYS,
         )
         try:
-            until(running.is_ready, running.log)
+            wait_until(running.is_ready, running.log)
             return _soak(asked, running, slack, pagerduty)
         finally:
             running.kill()

@@ -98,7 +98,7 @@ class TemporaryDeliveryError(DeliveryError):
         self.maybe_sent = maybe_sent
 
 
-class Refusal(StrEnum):
+class RefusalKind(StrEnum):
     """What a vendor's refusal for good is about; each integration sets it from the vendor's codes."""
 
     CONTENT = ""  # what was sent, or how: the same is refused for ever
@@ -115,7 +115,12 @@ class PermanentDeliveryError(DeliveryError):
     """
 
     def __init__(
-        self, reason: str, detail: str = "", *, kind: Refusal = Refusal.CONTENT, secret_digest: str = ""
+        self,
+        reason: str,
+        detail: str = "",
+        *,
+        kind: RefusalKind = RefusalKind.CONTENT,
+        secret_digest: str = "",
     ) -> None:
         super().__init__(reason, detail)
         self.kind = kind

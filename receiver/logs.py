@@ -34,7 +34,7 @@ from typing import Any, TextIO
 from urllib.parse import unquote
 
 from receiver.errors import ConfigError
-from receiver.text import Secret, clean, cut
+from receiver.text import Secret, clean_text, truncate_text
 
 MAX_VALUE = 2_000
 MAX_TRACEBACK = 20_000
@@ -49,7 +49,7 @@ _LOGIN = re.compile(r"://([^/?#\s]+)@")
 _secrets: set[str] = set()
 
 
-def hide(*holders: Any) -> None:
+def hide_secrets(*holders: Any) -> None:
     """Print `***` instead of every Secret in *holders* from now on, whoever logs it (a library's error, say).
 
     A holder is a Secret, or a dataclass, mapping or collection with some inside, however deep. The
@@ -219,7 +219,7 @@ def _find_logins(text: str) -> Iterator[Secret]:
 def _safe(text: str, limit: int) -> str:
     for secret in _secrets:
         text = text.replace(secret, "***")
-    return cut(clean(text), limit)
+    return truncate_text(clean_text(text), limit)
 
 
 def _quote(value: Any) -> str:

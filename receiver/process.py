@@ -28,25 +28,25 @@ class Signals:
         self._queue: queue.SimpleQueue[int] = queue.SimpleQueue()
         self._ending = False
         for number in wanted:
-            signal.signal(number, self._take)
+            signal.signal(number, self._enqueue_signal)
 
     @property
     def is_ending(self) -> bool:
         """Whether we were ever asked to end, read or unread yet."""
         return self._ending
 
-    def end(self) -> None:
+    def request_end(self) -> None:
         """Do as if we had been asked to end."""
-        self._take(signal.SIGTERM, None)
+        self._enqueue_signal(signal.SIGTERM, None)
 
-    def get(self, timeout_s: float) -> signal.Signals | None:
+    def wait_for_signal(self, timeout_s: float) -> signal.Signals | None:
         """Wait for the next signal; None when none came within *timeout_s* seconds."""
         try:
             return signal.Signals(self._queue.get(timeout=max(0.0, timeout_s)))
         except queue.Empty:
             return None
 
-    def _take(self, number: int, _frame: FrameType | None) -> None:
+    def _enqueue_signal(self, number: int, _frame: FrameType | None) -> None:
         if number in (signal.SIGTERM, signal.SIGINT):
             self._ending = True
         self._queue.put(number)
@@ -85,13 +85,13 @@ def end_with_parent(parent: int) -> Callable[[], None]:
     """
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
-    def ask() -> None:
+    def set_death_signal() -> None:
         if libc is not None:
             libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if is_orphan(parent):  # it died before we could ask
             os._exit(1)
 
-    return ask
+    return set_death_signal
 
 
 def is_orphan(parent: int) -> bool:
@@ -99,7 +99,7 @@ def is_orphan(parent: int) -> bool:
     return os.getppid() != parent
 
 
-def kill_family(process: subprocess.Popen[bytes]) -> None:
+def kill_process_group(process: subprocess.Popen[bytes]) -> None:
     """Kill a child of `start_child` and all its children at once; returns when it is gone."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)

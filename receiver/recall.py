@@ -15,28 +15,28 @@ V = TypeVar("V")
 logger = logging.getLogger(__name__)
 
 # Far more questions than anybody has; beyond them the memory starts anew.
-_QUESTIONS_AT_MOST = 2000
+_MAX_ENTRIES = 2000
 
 
 @dataclass(frozen=True)
-class Remembered(Generic[V]):
+class CachedValue(Generic[V]):
     """An answer, and the moment it was given."""
 
     value: V
-    at: float
+    fetched_at: float
 
 
-class _Memory(Generic[V]):
+class _Entry(Generic[V]):
     """What is known of one question; *asking* is set when the asking under way is over."""
 
     def __init__(self) -> None:
-        self.answer: Remembered[V] | None = None
-        self.learned_at = 0.0
-        self.keep_for = 0.0  # 0: ask at once
-        self.asking: threading.Event | None = None
+        self.cached: CachedValue[V] | None = None
+        self.refreshed_at = 0.0
+        self.valid_for_s = 0.0  # 0: ask at once
+        self.refreshing: threading.Event | None = None
 
 
-class Recall(Generic[V]):
+class Cache(Generic[V]):
     """Answers to questions, each kept for *keep_s* seconds. Threads may share it.
 
     *ask* answers one question or raises a DeliveryError; then the last good answer stands, however
@@ -46,55 +46,55 @@ class Recall(Generic[V]):
     def __init__(
         self,
         name: str,
-        ask: Callable[[str], V],
+        fetch: Callable[[str], V],
         clock: Callable[[], float],
         *,
-        keep_s: float,
+        ttl_s: float,
         retry_s: float,
     ) -> None:
         self._name = name
-        self._ask = ask
+        self._fetch = fetch
         self._clock = clock
-        self._keep_s = keep_s
+        self._ttl_s = ttl_s
         self._retry_s = retry_s
         self._lock = threading.Lock()
-        self._memories: dict[str, _Memory[V]] = {}
+        self._entries: dict[str, _Entry[V]] = {}
 
-    def find(self, question: str, wait_s: float) -> Remembered[V] | None:
+    def find_value(self, key: str, wait_s: float) -> CachedValue[V] | None:
         """Return the answer to *question*; None while there has been none.
 
         Once an answer is too old, whoever comes first waits for the next one, *wait_s* seconds at
         most, and has the old one then; others have the old one at once. Asking goes on behind.
         """
         with self._lock:
-            memory = self._get_memory(question)
+            entry = self._get_entry(key)
             # Not before it was learned either: then the clock was set back, and how old it is isn't known.
-            if memory.asking is None and 0 <= self._clock() - memory.learned_at < memory.keep_for:
-                return memory.answer
-            if memory.asking is not None and memory.answer is not None:
-                return memory.answer
-            asking = memory.asking or self._start(question, memory)
-        asking.wait(wait_s)
-        return memory.answer
+            if entry.refreshing is None and 0 <= self._clock() - entry.refreshed_at < entry.valid_for_s:
+                return entry.cached
+            if entry.refreshing is not None and entry.cached is not None:
+                return entry.cached
+            refreshing = entry.refreshing or self._start_refresh(key, entry)
+        refreshing.wait(wait_s)
+        return entry.cached
 
-    def _get_memory(self, question: str) -> _Memory[V]:
-        if question not in self._memories and len(self._memories) >= _QUESTIONS_AT_MOST:
-            self._memories.clear()
-        return self._memories.setdefault(question, _Memory())
+    def _get_entry(self, key: str) -> _Entry[V]:
+        if key not in self._entries and len(self._entries) >= _MAX_ENTRIES:
+            self._entries.clear()
+        return self._entries.setdefault(key, _Entry())
 
-    def _start(self, question: str, memory: _Memory[V]) -> threading.Event:
+    def _start_refresh(self, key: str, entry: _Entry[V]) -> threading.Event:
         # A thread of its own, since no library bounds the whole of an exchange; and a daemon, so
         # that it keeps no process from ending.
-        memory.asking = threading.Event()
-        arguments = (question, memory, memory.asking)
-        threading.Thread(target=self._learn, args=arguments, name=f"ask {self._name}", daemon=True).start()
-        return memory.asking
+        entry.refreshing = threading.Event()
+        arguments = (key, entry, entry.refreshing)
+        threading.Thread(target=self._refresh, args=arguments, name=f"ask {self._name}", daemon=True).start()
+        return entry.refreshing
 
-    def _learn(self, question: str, memory: _Memory[V], asking: threading.Event) -> None:
-        wait, answer = self._retry_s, None
+    def _refresh(self, key: str, entry: _Entry[V], refreshing: threading.Event) -> None:
+        wait, cached = self._retry_s, None
         try:
-            answer = Remembered(self._ask(question), self._clock())
-            wait = self._keep_s
+            cached = CachedValue(self._fetch(key), self._clock())
+            wait = self._ttl_s
         except DeliveryError as error:
             if isinstance(error, TemporaryDeliveryError):
                 wait = max(wait, error.retry_after)
@@ -104,7 +104,7 @@ class Recall(Generic[V]):
             )
         finally:
             with self._lock:
-                memory.answer = answer or memory.answer
-                memory.learned_at, memory.keep_for = self._clock(), wait
-                memory.asking = None
-            asking.set()
+                entry.cached = cached or entry.cached
+                entry.refreshed_at, entry.valid_for_s = self._clock(), wait
+                entry.refreshing = None
+            refreshing.set()

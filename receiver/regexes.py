@@ -25,10 +25,10 @@ _TIMEOUT_S = 0.05
 # What RE2 for C++ takes and Go's does not: one byte of a character.
 _BYTE = re.compile(r"(?<!\\)(?:\\\\)*+\\C")
 
-Fits = Callable[[str], bool]
+MatchFunction = Callable[[str], bool]
 
 
-def compile_full_match(expression: str) -> Fits:
+def compile_full_match(expression: str) -> MatchFunction:
     """Return what tells whether *expression* fits the whole of a text, as Alertmanager's `=~` does.
 
     As in Go, `.` is any character but a line feed. Raises ValueError with the reason.
@@ -38,7 +38,7 @@ def compile_full_match(expression: str) -> Fits:
     return _compile_re2(expression) if find_spec("re2") is not None else compile_with_timeout(expression)
 
 
-def _compile_re2(expression: str) -> Fits:
+def _compile_re2(expression: str) -> MatchFunction:
     import re2
 
     options = re2.Options()
@@ -58,7 +58,7 @@ def _compile_re2(expression: str) -> Fits:
     return lambda text: pattern.fullmatch(text.encode("utf-8", "replace")) is not None
 
 
-def compile_with_timeout(expression: str) -> Fits:
+def compile_with_timeout(expression: str) -> MatchFunction:
     """Do the same without RE2: a repeat within a repeat is refused, and matching is bounded in time."""
     import regex
 

@@ -86,7 +86,7 @@ _MAX_SOURCES = 100
 OTHER_SOURCES = "(others)"
 
 
-def show_last_webhooks(moments: Mapping[str, float]) -> None:
+def record_last_webhooks(moments: Mapping[str, float]) -> None:
     """Set when the last webhook of each source came; of sources beyond the first hundred, of all together."""
     others = 0.0
     for source, at in moments.items():
@@ -102,7 +102,7 @@ def show_last_webhooks(moments: Mapping[str, float]) -> None:
 _sources: set[str] = set()
 
 
-def count_incidents(census: dict[tuple[str, str], int]) -> None:
+def record_incident_counts(census: dict[tuple[str, str], int]) -> None:
     """Set how many incidents are open; what was counted before and is no more becomes 0."""
     for state in ("open", "acknowledged"):
         for severity in ("critical", "error", "warning", "info", "none"):

@@ -61,24 +61,24 @@ class Secret:
     __str__ = __repr__
 
 
-def cut(text: str, limit: int) -> str:
+def truncate_text(text: str, limit: int) -> str:
     """Return *text* in at most *limit* characters, ending in … when something was cut."""
     if len(text) <= limit:
         return text
     return text[: max(0, limit - 1)].rstrip() + "…" if limit > 0 else ""
 
 
-def clean(text: str) -> str:
+def clean_text(text: str) -> str:
     """Return *text* without control characters and invisible direction marks (line ends stay)."""
     return _CONTROL.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def one_line(text: str, limit: int) -> str:
     """Return *text* cleaned, on one line, in at most *limit* characters."""
-    return cut(" ".join(clean(text).split()), limit)
+    return truncate_text(" ".join(clean_text(text).split()), limit)
 
 
-def fold(name: str) -> str:
+def lowercase_ascii(name: str) -> str:
     """Return *name* with A to Z in small letters, and all else as it is.
 
     The sign of a kelvin, say, is no k: somebody could take another's name.
@@ -97,7 +97,7 @@ def find_real_host(label: str, url: str) -> str:
 
     `https://bank.example@evil.example/` reads as one of the bank's.
     """
-    text = normalize("NFKC", clean(label[:_MAX_SHOWN])).translate(_DOTS)
+    text = normalize("NFKC", clean_text(label[:_MAX_SHOWN])).translate(_DOTS)
     words = text.split()
     bare = [
         found[1]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from receiver.store.moments import Moments
 
 
-class HandedIn(Moments):
+class SharedClock(Moments):
     """All clocks are one, and every moment is the one that is handed in."""
 
     def at(self, moment: float) -> str:
@@ -25,7 +25,7 @@ class HandedIn(Moments):
         return float(text)
 
 
-class Apart(Moments):
+class SkewedClock(Moments):
     """Processes whose *clock* differs from Redis' own, *redis_clock*."""
 
     def __init__(self, clock: Callable[[], float], redis_clock: Callable[[], float]) -> None:
@@ -47,4 +47,4 @@ class Apart(Moments):
         return self._clock() + (float(text) - self._redis_clock())
 
 
-HANDED_IN = HandedIn()
+SHARED_CLOCK = SharedClock()

@@ -16,8 +16,8 @@ import redis
 
 from receiver.store.agenda import LEASE_S
 from receiver.store.connection import Client, connect
-from receiver.wiring import build_machine, build_parts
-from tests.moments import HANDED_IN
+from receiver.wiring import build_services, build_worker_services
+from tests.moments import SHARED_CLOCK
 from tests.rig import Rig
 from tests.simulation import lines
 
@@ -30,7 +30,7 @@ class Killed(BaseException):
 
 
 @dataclass(frozen=True)
-class Instant:
+class KillPoint:
     """Before or after a round trip to Redis: its number, and what it does there."""
 
     trip: int
@@ -41,46 +41,46 @@ class Instant:
         return f"{'after' if self.is_after else 'before'} round trip {self.trip}, {self.what}"
 
 
-class Line(lines.Line):
+class CountingRedis(lines.SimulatedRedis):
     """A client that tells of each round trip, before and after."""
 
-    tell: Callable[[Instant], None]
+    on_round_trip: Callable[[KillPoint], None]
     trips = 0
 
-    def trip(self, calls: list[lines.Args], do: Callable[[], Any]) -> Any:
+    def run_round_trip(self, calls: list[lines.Args], do: Callable[[], Any]) -> Any:
         what = lines.name_trip(calls)
         if what == "look":  # by which the rig finds out what is due: no worker's doing
             return do()
         self.trips += 1
         number = self.trips
-        self.tell(Instant(number, what, is_after=False))
+        self.on_round_trip(KillPoint(number, what, is_after=False))
         answer = do()
-        self.tell(Instant(number, what, is_after=True))
+        self.on_round_trip(KillPoint(number, what, is_after=True))
         return answer
 
 
-class Mortal:
+class CrashingWorker:
     """The worker of a rig; wherever *dies* says so it dies, and another goes on."""
 
-    def __init__(self, rig: Rig, dies: Callable[[Instant], bool] = lambda _: False) -> None:
+    def __init__(self, rig: Rig, dies: Callable[[KillPoint], bool] = lambda _: False) -> None:
         self.rig = rig
-        self.deaths: list[Instant] = []
-        self._dies = dies
-        url = rig.parts.settings.redis_url.reveal()
-        line: Line = Line.from_pool(redis.ConnectionPool.from_url(url, protocol=2))
-        line.tell = self._meet
-        rig.parts = build_parts(
-            rig.parts.settings,
-            rig.parts.routing,
+        self.deaths: list[KillPoint] = []
+        self._should_die = dies
+        url = rig.services.settings.redis_url.reveal()
+        line: CountingRedis = CountingRedis.from_pool(redis.ConnectionPool.from_url(url, protocol=2))
+        line.on_round_trip = self._on_round_trip
+        rig.services = build_services(
+            rig.services.settings,
+            rig.services.routing,
             rig.clock,
             client=line,
-            moments=HANDED_IN,
+            moments=SHARED_CLOCK,
             storms_after_s=rig.storms_after_s,
         )
-        rig.machine = build_machine(rig.parts)
+        rig.worker_services = build_worker_services(rig.services)
 
-    def _meet(self, instant: Instant) -> None:
-        if self._dies(instant):
+    def _on_round_trip(self, instant: KillPoint) -> None:
+        if self._should_die(instant):
             self.deaths.append(instant)
             raise Killed
 
@@ -91,11 +91,11 @@ class Mortal:
             try:
                 self.rig.passes(f"{math.ceil(left * 1000)}ms")
             except Killed:
-                self.rig.machine = build_machine(self.rig.parts)
+                self.rig.worker_services = build_worker_services(self.rig.services)
                 end = max(end, self.rig.clock() + RECOVERS_IN_S)
 
 
-class Rehearsal:
+class RecordedRun:
     """Notes the instants at which a death would leave something else behind than at the one before.
 
     Those right after a claim and after a release are left out: the one leaves only a loan, as every instant of
@@ -103,20 +103,20 @@ class Rehearsal:
     """
 
     def __init__(self, rig: Rig) -> None:
-        self.instants: list[Instant] = []
+        self.instants: list[KillPoint] = []
         self._rig = rig
-        self._beside: Client = connect(rig.parts.settings.redis_url.reveal())
-        self._left = self._look()
+        self._observer: Client = connect(rig.services.settings.redis_url.reveal())
+        self._left = self._observe_effects()
 
-    def __call__(self, instant: Instant) -> bool:
-        left = self._look()
+    def __call__(self, instant: KillPoint) -> bool:
+        left = self._observe_effects()
         if left != self._left:
             self._left = left
             if instant.what not in ("claim", "release"):
                 self.instants.append(instant)
         return False
 
-    def _look(self) -> tuple[int, ...]:
+    def _observe_effects(self) -> tuple[int, ...]:
         """Return what counts up with everything that is written or sent."""
-        written = self._beside.info("persistence")["rdb_changes_since_last_save"]
+        written = self._observer.info("persistence")["rdb_changes_since_last_save"]
         return written, len(self._rig.slack.calls), len(self._rig.pagerduty.requests)

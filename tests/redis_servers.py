@@ -23,7 +23,7 @@ SERVER, SENTINEL = shutil.which("redis-server"), shutil.which("redis-sentinel")
 needs_redis = pytest.mark.skipif(
     not (SERVER and SENTINEL), reason="needs redis-server and redis-sentinel on the path"
 )
-PATIENCE_S = 30.0
+TIMEOUT_S = 30.0
 MASTER_NAME = "receiver-master"
 
 
@@ -42,8 +42,8 @@ def free_port() -> int:
             return port
 
 
-def until(
-    holds: Callable[[], object], describe: Callable[[], str] = str, within_s: float = PATIENCE_S
+def wait_until(
+    holds: Callable[[], object], describe: Callable[[], str] = str, within_s: float = TIMEOUT_S
 ) -> None:
     """Wait for something that another process does."""
     deadline = time.monotonic() + within_s
@@ -87,24 +87,24 @@ class Server:
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(command, stdout=log, stderr=log, cwd=self.folder)
         if is_awaited:
-            until(self.answers, self.log)
+            wait_until(self.is_answering, self.read_log)
         return self
 
-    def log(self) -> str:
+    def read_log(self) -> str:
         return (self.folder / "log").read_text()[-2000:]
 
-    def client(self, **options: object) -> redis.Redis:
+    def build_client(self, **options: object) -> redis.Redis:
         once = Retry(NoBackoff(), 0)
         return redis.Redis("127.0.0.1", self.port, socket_timeout=5, protocol=2, retry=once, **options)
 
-    def answers(self) -> bool:
+    def is_answering(self) -> bool:
         with suppress(redis.RedisError, OSError):
-            return bool(self.client().ping())
+            return bool(self.build_client().ping())
         return False
 
-    def ask(self, *args: object) -> object:
+    def run_command(self, *args: object) -> object:
         """Run one command as an administrator would."""
-        with self.client() as client:
+        with self.build_client() as client:
             return client.execute_command(*args)
 
     def kill(self) -> None:
@@ -120,7 +120,7 @@ class Server:
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
 
-    def go_on(self) -> None:
+    def resume(self) -> None:
         assert self.process is not None
         self.process.send_signal(signal.SIGCONT)
 
@@ -137,9 +137,9 @@ class Sentinels:
             *("--replicaof", "127.0.0.1", str(self.master.port), "--appendonly", "yes"),
             *("--repl-diskless-sync-delay", "0"),
         ).start()
-        until(self.is_in_sync, self.replica.log)
+        wait_until(self.is_in_sync, self.replica.read_log)
         self.sentinels = [self._start(folder / f"sentinel{n}") for n in range(3)]
-        until(self.know_each_other, self.sentinels[0].log)
+        wait_until(self.know_each_other, self.sentinels[0].read_log)
 
     def _start(self, folder: Path) -> Server:
         sentinel = Server(folder, program=SENTINEL)
@@ -157,12 +157,12 @@ class Sentinels:
         return f"redis+sentinel://{','.join(s.node for s in self.sentinels)}/{MASTER_NAME}"
 
     def is_in_sync(self) -> bool:
-        with self.replica.client() as client:
+        with self.replica.build_client() as client:
             return client.info("replication").get("master_link_status") == "up"
 
     def know_each_other(self) -> bool:
         for sentinel in self.sentinels:
-            with sentinel.client() as client:
+            with sentinel.build_client() as client:
                 state = client.sentinel_master(MASTER_NAME)
             if state["num-other-sentinels"] != 2 or state["num-slaves"] != 1:
                 return False
@@ -186,47 +186,47 @@ class Cluster:
             for n in range(3)
         ]
         for n, node in enumerate(self.nodes):
-            node.ask("CLUSTER", "ADDSLOTSRANGE", 16384 * n // 3, 16384 * (n + 1) // 3 - 1)
-            node.ask("CLUSTER", "SET-CONFIG-EPOCH", n + 1)
+            node.run_command("CLUSTER", "ADDSLOTSRANGE", 16384 * n // 3, 16384 * (n + 1) // 3 - 1)
+            node.run_command("CLUSTER", "SET-CONFIG-EPOCH", n + 1)
         for node in self.nodes[1:]:
-            self.nodes[0].ask("CLUSTER", "MEET", "127.0.0.1", node.port)
-        until(self.is_ready, self.nodes[0].log)
+            self.nodes[0].run_command("CLUSTER", "MEET", "127.0.0.1", node.port)
+        wait_until(self.is_ready, self.nodes[0].read_log)
 
     @property
     def url(self) -> str:
         return f"redis+cluster://{','.join(node.node for node in self.nodes)}"
 
     def is_ready(self) -> bool:
-        infos = [bytes(node.ask("CLUSTER", "INFO")) for node in self.nodes]  # type: ignore[arg-type]
+        infos = [bytes(node.run_command("CLUSTER", "INFO")) for node in self.nodes]  # type: ignore[arg-type]
         return all(b"cluster_state:ok" in one and b"cluster_known_nodes:3" in one for one in infos) and all(
-            len(self.owners(node)) == 3 for node in self.nodes
+            len(self.list_owner_ports(node)) == 3 for node in self.nodes
         )
 
-    def owners(self, asked: Server | None = None) -> set[int]:
-        rows: Sequence = (asked or self.nodes[0]).ask("CLUSTER", "SLOTS")  # type: ignore[assignment]
+    def list_owner_ports(self, asked: Server | None = None) -> set[int]:
+        rows: Sequence = (asked or self.nodes[0]).run_command("CLUSTER", "SLOTS")  # type: ignore[assignment]
         return {int(row[2][1]) for row in rows}
 
     def id_of(self, node: Server) -> str:
-        return bytes(node.ask("CLUSTER", "MYID")).decode()  # type: ignore[arg-type]
+        return bytes(node.run_command("CLUSTER", "MYID")).decode()  # type: ignore[arg-type]
 
-    def owner(self, slot: int) -> Server:
-        rows: Sequence = self.nodes[0].ask("CLUSTER", "SLOTS")  # type: ignore[assignment]
+    def find_owner(self, slot: int) -> Server:
+        rows: Sequence = self.nodes[0].run_command("CLUSTER", "SLOTS")  # type: ignore[assignment]
         port = next(int(row[2][1]) for row in rows if row[0] <= slot <= row[1])
         return next(node for node in self.nodes if node.port == port)
 
-    def move(self, slot: int, target: Server, *, pause_s: float = 0.0) -> None:
+    def move_slot(self, slot: int, target: Server, *, pause_s: float = 0.0) -> None:
         """Move one slot as `redis-cli --cluster reshard` does, key by key."""
-        source = self.owner(slot)
+        source = self.find_owner(slot)
         if source is target:
             return
-        target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", self.id_of(source))
-        source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", self.id_of(target))
+        target.run_command("CLUSTER", "SETSLOT", slot, "IMPORTING", self.id_of(source))
+        source.run_command("CLUSTER", "SETSLOT", slot, "MIGRATING", self.id_of(target))
         time.sleep(pause_s)
-        while keys := source.ask("CLUSTER", "GETKEYSINSLOT", slot, 10):
-            source.ask("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)  # type: ignore[misc]
+        while keys := source.run_command("CLUSTER", "GETKEYSINSLOT", slot, 10):
+            source.run_command("MIGRATE", "127.0.0.1", target.port, "", 0, 5000, "KEYS", *keys)  # type: ignore[misc]
             time.sleep(pause_s)
         for node in (target, source, *self.nodes):
-            node.ask("CLUSTER", "SETSLOT", slot, "NODE", self.id_of(target))
+            node.run_command("CLUSTER", "SETSLOT", slot, "NODE", self.id_of(target))
 
     def stop_all(self) -> None:
         for node in self.nodes:

@@ -30,11 +30,11 @@ from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.storms import MAX_INITIAL_WAIT_S
 from receiver.store.keys import QUEUES, TASKS, Keys
 from receiver.web.app import create_app
-from receiver.wiring import Machine, Parts, build_machine, build_parts
+from receiver.wiring import Services, WorkerServices, build_services, build_worker_services
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 from tests.mocks.slack_workspace import SlackMessage
-from tests.moments import HANDED_IN
+from tests.moments import SHARED_CLOCK
 
 START = 1_795_435_200.0  # 2026-11-23 12:00:00 UTC, a Monday
 
@@ -112,11 +112,11 @@ class Rig:
         (self.folder / "routing.yaml").write_text(text if "limits:" in text else text + UNLIMITED)
         settings: Settings = load_settings(self.environ)
         routing: Routing = load_routing(self.folder / "routing.yaml", self.environ)
-        self.parts: Parts = build_parts(
-            settings, routing, self.clock, moments=HANDED_IN, storms_after_s=self.storms_after_s
+        self.services: Services = build_services(
+            settings, routing, self.clock, moments=SHARED_CLOCK, storms_after_s=self.storms_after_s
         )
-        self.client = create_app(self.parts).test_client()
-        self.machine: Machine = build_machine(self.parts, keys=self.keys)
+        self.client = create_app(self.services).test_client()
+        self.worker_services: WorkerServices = build_worker_services(self.services, keys=self.keys)
 
     def works(self, queues: tuple[str, ...] = QUEUES) -> float | None:
         """Work off everything that is due in *lanes*; return the next moment something is."""
@@ -126,11 +126,15 @@ class Rig:
             for queue in queues:
                 if moments[queue] > self.clock():
                     continue
-                for incident_id in self.parts.work_queue.claim(queue, "rig", self.clock(), 1).incidents:
+                for incident_id in self.services.work_queue.claim(queue, "rig", self.clock(), 1).incidents:
                     was_idle = False
-                    machine = self.machine.periodic_tasks if queue == TASKS else self.machine.reconciler
-                    dues = machine.reconcile(incident_id, queue, "rig")
-                    self.parts.work_queue.release(queue, "rig", incident_id, dues)
+                    worker_services = (
+                        self.worker_services.periodic_tasks
+                        if queue == TASKS
+                        else self.worker_services.reconciler
+                    )
+                    dues = worker_services.reconcile(incident_id, queue, "rig")
+                    self.services.work_queue.release(queue, "rig", incident_id, dues)
             if was_idle:
                 due = min(moments.values(), default=math.inf)
                 return due if due < math.inf else None
@@ -138,7 +142,7 @@ class Rig:
 
     def _find_dues(self, queues: tuple[str, ...]) -> dict[str, float]:
         """Return when each lane has something to do next; one round trip, where to claim takes one for each."""
-        work_queue, now = self.parts.work_queue, self.clock()
+        work_queue, now = self.services.work_queue, self.clock()
         looks = work_queue._scripts.run_each(
             [work_queue._build_next_due_call(Keys(0), queue, now) for queue in queues]
         )

@@ -8,7 +8,7 @@ import threading
 import time
 
 
-class SlowLine:
+class SlowRelay:
     """Carries lines to a port; each piece of an answer comes *delay_s* later."""
 
     def __init__(self, port: int) -> None:
@@ -23,10 +23,10 @@ class SlowLine:
             while True:
                 near, _ = self._listener.accept()
                 far = socket.create_connection(("127.0.0.1", self._target))
-                threading.Thread(target=self._carry, args=(near, far, False), daemon=True).start()
-                threading.Thread(target=self._carry, args=(far, near, True), daemon=True).start()
+                threading.Thread(target=self._forward, args=(near, far, False), daemon=True).start()
+                threading.Thread(target=self._forward, args=(far, near, True), daemon=True).start()
 
-    def _carry(self, source: socket.socket, target: socket.socket, is_answer: bool) -> None:
+    def _forward(self, source: socket.socket, target: socket.socket, is_answer: bool) -> None:
         with contextlib.suppress(OSError):
             while said := source.recv(65536):
                 if is_answer:

@@ -10,9 +10,9 @@ import click
 
 from receiver import clock
 from receiver.cli.api import build_api
-from receiver.cli.api_model import Whole, read_whole
-from receiver.cli.incident_text import say_next
-from receiver.cli.terminal import say
+from receiver.cli.api_model import IncidentDetail, read_incident
+from receiver.cli.incident_text import format_next_step
+from receiver.cli.terminal import print_text
 from receiver.text import one_line
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 MAX_NAME = 200
 
 
-def answering(command: F) -> F:
+def incident_command(command: F) -> F:
     """Give *command* its `ID` and `--by NAME`, as `incident_id` and `by`."""
     by = click.option(
         "--by",
@@ -32,15 +32,19 @@ def answering(command: F) -> F:
     return click.argument("incident_id", metavar="ID")(by(command))
 
 
-def lasting(command: F) -> F:
+def duration_option(command: F) -> F:
     """Give *command* its `--for DURATION`, as `for_`."""
     return click.option(
         "--for", "for_", metavar="DURATION", required=True, callback=_check_duration, help="Like 30m or 2h."
     )(command)
 
 
-def give_answer(
-    incident_id: str, answer: str, by: str, say_outcome: Callable[[Whole, str], str], **more: str
+def send_action(
+    incident_id: str,
+    action: str,
+    by: str,
+    describe_outcome: Callable[[IncidentDetail, str], str],
+    **more: str,
 ) -> None:
     """Send *answer* to the receiver at RECEIVER_URL, and print what *say_outcome* makes of the incident.
 
@@ -49,9 +53,9 @@ def give_answer(
     name = one_line(by, MAX_NAME)
     if not name:
         raise click.BadParameter("is empty, expected a name", param_hint="--by")
-    raw = build_api(os.environ).answer_incident(incident_id, answer, name, **more)
-    incident = read_whole(raw)
-    say(say_outcome(incident, name) + ".")
+    raw = build_api(os.environ).change_incident(incident_id, action, name, **more)
+    incident = read_incident(raw)
+    print_text(describe_outcome(incident, name) + ".")
 
 
 def _check_duration(_context: click.Context, _option: click.Parameter, text: str) -> str:
@@ -65,18 +69,18 @@ def _check_duration(_context: click.Context, _option: click.Parameter, text: str
     return text
 
 
-def say_which(incident: Whole) -> str:
+def describe_incident(incident: IncidentDetail) -> str:
     """Return the incident as a sentence names it."""
     return f"{one_line(incident.alertname, 100)} ({incident.severity}, {incident.id})"
 
 
-def say_resolved(incident: Whole) -> str:
+def describe_resolved(incident: IncidentDetail) -> str:
     """Return that it is resolved, and by whom."""
     by = f" by {one_line(incident.resolved_by, MAX_NAME)}" if incident.resolved_by else ""
-    return f"{say_which(incident)} is resolved{by}"
+    return f"{describe_incident(incident)} is resolved{by}"
 
 
-def say_upcoming(incident: Whole) -> str:
+def describe_next_step(incident: IncidentDetail) -> str:
     """Return who hears of it next, as the end of a sentence."""
-    upcoming = say_next(incident, clock.now())
+    upcoming = format_next_step(incident, clock.now())
     return f"; {upcoming}" if upcoming else ""

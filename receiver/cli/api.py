@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 from urllib.parse import urlencode
 
-from receiver.cli.calls import Answer, NoAnswer, bearer, call, show_url
+from receiver.cli.calls import JsonResponse, NoResponse, bearer_header, send_request, strip_login
 from receiver.config.environment import Environment
 from receiver.config.mistakes import find_mistake
 from receiver.config.urls import find_url_mistake
@@ -22,12 +22,12 @@ MAX_PAGES = 100
 # How the timeline says by which side an answer came.
 VIA = "command line"
 # Shorter beginnings are too easily somebody else's incident.
-LEAST_PREFIX = 3
+MIN_PREFIX = 3
 _ID = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
 _FAILURE_ID = re.compile(r"[A-Za-z0-9_-]{1,100}\.[0-9a-f]{8}", re.ASCII)
 
 
-class ApiError(ReceiverError):
+class ReceiverApiError(ReceiverError):
     """The receiver can't be asked, or says no; the message is a sentence for the operator."""
 
 
@@ -43,39 +43,41 @@ class ReceiverApi:
 
         Its `next_cursor` is null but where there are more than anybody reads.
         """
-        return self._gather("incidents", {"state": state})
+        return self._list_all("incidents", {"state": state})
 
     def list_history(self, alertname: str = "", since: str = "") -> Json:
         """Return all incidents that opened since, newest first, as one page; see `list_incidents`.
 
         *since* is a duration back, a day or a moment.
         """
-        return self._gather("history", {"alertname": alertname, "since": since})
+        return self._list_all("history", {"alertname": alertname, "since": since})
 
     def list_failed(self) -> Json:
         """Return all deliveries that were given up, newest first, as one page; see `list_incidents`."""
-        return self._gather("deliveries", {"state": "failed"})
+        return self._list_all("deliveries", {"state": "failed"})
 
     def retry_delivery(self, failure_id: str, by: str) -> Json:
         """Have a delivery sent again, and return it as it stands then."""
         if not _FAILURE_ID.fullmatch(failure_id):
             raise NotFound("delivery", one_line(failure_id, 120))
         path = f"/api/v1/deliveries/{failure_id}/retry"
-        return self._ask("POST", path, body={"by": by, "via": VIA})
+        return self._send_request("POST", path, body={"by": by, "via": VIA})
 
     def list_storms(self) -> list[Json]:
         """Return the storms that are not resolved; none where the receiver knows of no such thing."""
         try:
-            found = self._ask("GET", "/api/v1/storms", "storms").get("storms")
+            found = self._send_request("GET", "/api/v1/storms", "storms").get("storms")
         except NotFound:  # a receiver older than this command
             return []
         return [storm for storm in found if isinstance(storm, dict)] if isinstance(found, list) else []
 
     def get_incident(self, incident_id: str) -> Json:
         """Return one incident whole; the beginning of an open one's ID will do."""
-        return self._with_id(incident_id, lambda known: self._ask("GET", f"/api/v1/incidents/{known}", known))
+        return self._with_id(
+            incident_id, lambda known: self._send_request("GET", f"/api/v1/incidents/{known}", known)
+        )
 
-    def answer_incident(self, incident_id: str, answer: str, by: str, **more: str) -> Json:
+    def change_incident(self, incident_id: str, answer: str, by: str, **more: str) -> Json:
         """Give an incident an answer (`acknowledge`, `snooze`, …), and return it as it stands then.
 
         *more* goes into the body, as `for` and `comment`.
@@ -83,23 +85,23 @@ class ReceiverApi:
         body = {"by": by, "via": VIA, **more}
         return self._with_id(
             incident_id,
-            lambda known: self._ask("POST", f"/api/v1/incidents/{known}/{answer}", known, body),
+            lambda known: self._send_request("POST", f"/api/v1/incidents/{known}/{answer}", known, body),
         )
 
     def get_maintenance(self) -> Json:
         """Return the maintenance in force; all null where there is none."""
-        return self._ask("GET", "/api/v1/maintenance")
+        return self._send_request("GET", "/api/v1/maintenance")
 
-    def begin_maintenance(self, by: str, **more: str | None) -> Json:
+    def start_maintenance(self, by: str, **more: str | None) -> Json:
         """Page nobody until what *more* says: `for` or `until`, and `comment`."""
         body = {"by": by, "via": VIA, **{name: value for name, value in more.items() if value}}
-        return self._ask("POST", "/api/v1/maintenance", body=body)
+        return self._send_request("POST", "/api/v1/maintenance", body=body)
 
     def end_maintenance(self, by: str) -> Json:
         """End it; the second time changes nothing."""
-        return self._ask("DELETE", "/api/v1/maintenance?" + urlencode({"by": by, "via": VIA}))
+        return self._send_request("DELETE", "/api/v1/maintenance?" + urlencode({"by": by, "via": VIA}))
 
-    def _gather(self, what: str, wanted: Mapping[str, str]) -> Json:
+    def _list_all(self, what: str, wanted: Mapping[str, str]) -> Json:
         """Return the pages of a list as one."""
         name = "deliveries" if what == "deliveries" else "incidents"
         rows: list[Any] = []
@@ -107,10 +109,10 @@ class ReceiverApi:
         for _ in range(MAX_PAGES):
             asked = {**wanted, "limit": str(PAGE_SIZE), "cursor": cursor}
             query = urlencode({name: value for name, value in asked.items() if value})
-            page = self._ask("GET", f"/api/v1/{what}?{query}")
+            page = self._send_request("GET", f"/api/v1/{what}?{query}")
             found = page.get(name)
             if not isinstance(found, list) or not all(isinstance(row, dict) for row in found):
-                raise self._odd()
+                raise self._build_unexpected_error()
             rows += found
             cursor = str(page.get("next_cursor") or "")
             if not cursor:
@@ -124,40 +126,44 @@ class ReceiverApi:
         try:
             return ask(incident_id)
         except NotFound:
-            return ask(self._complete(incident_id))
+            return ask(self._complete_id(incident_id))
 
-    def _complete(self, prefix: str) -> str:
-        if len(prefix) < LEAST_PREFIX:
+    def _complete_id(self, prefix: str) -> str:
+        if len(prefix) < MIN_PREFIX:
             raise NotFound("incident", prefix)
         ids = [str(row.get("id", "")) for row in self.list_incidents("open")["incidents"]]
         found = [each for each in ids if each.startswith(prefix) and _ID.fullmatch(each)]
         if len(found) > 1:
             shown = ", ".join(found[:5]) + (", …" if len(found) > 5 else "")
-            raise ApiError(f"several open incidents begin with {prefix}: {shown}")
+            raise ReceiverApiError(f"several open incidents begin with {prefix}: {shown}")
         if not found:
-            raise ApiError(f"no incident {prefix!r}, and no open one whose ID begins so")
+            raise ReceiverApiError(f"no incident {prefix!r}, and no open one whose ID begins so")
         return found[0]
 
-    def _ask(self, method: str, path: str, incident_id: str = "", body: Json | None = None) -> Json:
+    def _send_request(self, method: str, path: str, incident_id: str = "", body: Json | None = None) -> Json:
         try:
-            answer = call(method, self._url + path, authorization=bearer(self._token), body=body)
-        except NoAnswer as error:
-            raise ApiError(say_unreachable(self._url, error)) from None
-        found = answer.json()
+            answer = send_request(
+                method, self._url + path, authorization=bearer_header(self._token), body=body
+            )
+        except NoResponse as error:
+            raise ReceiverApiError(describe_unreachable(self._url, error)) from None
+        found = answer.parse_json()
         if answer.is_ok and isinstance(found, dict):
             return found
         kind, message = read_error(answer)
         if answer.status == 401:
-            raise ApiError(say_locked(self._url, "RECEIVER_API_TOKEN", has_token=bool(self._token)))
+            raise ReceiverApiError(
+                describe_unauthorized(self._url, "RECEIVER_API_TOKEN", has_token=bool(self._token))
+            )
         if kind == "not_found" and incident_id:
             raise NotFound("incident", incident_id)
         if message:
-            raise ApiError(f"the receiver says: {message}")
-        raise self._odd(answer.status)
+            raise ReceiverApiError(f"the receiver says: {message}")
+        raise self._build_unexpected_error(answer.status)
 
-    def _odd(self, status: int = 200) -> ApiError:
-        return ApiError(
-            f"what answers at {show_url(self._url)} (status {status}) is no receiver: "
+    def _build_unexpected_error(self, status: int = 200) -> ReceiverApiError:
+        return ReceiverApiError(
+            f"what answers at {strip_login(self._url)} (status {status}) is no receiver: "
             "set RECEIVER_URL to where it listens"
         )
 
@@ -173,9 +179,9 @@ def read_url(environ: Mapping[str, str], name: str, default: str = "") -> str:
     """Return the address in a variable, without `/` at its end; raises ApiError for none and a bad one."""
     url = environ.get(name, "").strip() or default
     if not url:
-        raise ApiError(f"{name} is not set")
+        raise ReceiverApiError(f"{name} is not set")
     if mistake := find_mistake(url) or find_url_mistake(url, is_base=True):
-        raise ApiError(f"{name} {mistake[0]}, expected {mistake[1]}")
+        raise ReceiverApiError(f"{name} {mistake[0]}, expected {mistake[1]}")
     return url.rstrip("/")
 
 
@@ -185,24 +191,24 @@ def read_token(environ: Mapping[str, str], name: str) -> str:
     return next((token for token in tokens if token), "")
 
 
-def read_error(answer: Answer) -> tuple[str, str]:
+def read_error(answer: JsonResponse) -> tuple[str, str]:
     """Return type and message of an error in the receiver's own form; empty where it has another."""
-    found = answer.json()
+    found = answer.parse_json()
     error = found.get("error") if isinstance(found, dict) else None
     if not isinstance(error, dict):
         return "", ""
     return one_line(str(error.get("type", "")), 50), one_line(str(error.get("message", "")), 500)
 
 
-def say_unreachable(url: str, error: NoAnswer) -> str:
+def describe_unreachable(url: str, error: NoResponse) -> str:
     """Return the sentence for a receiver that doesn't answer."""
     return (
-        f"no receiver answers at {show_url(url)}: {error}. "
+        f"no receiver answers at {strip_login(url)}: {error}. "
         "Start it with `receiver run`, or set RECEIVER_URL to where it listens"
     )
 
 
-def say_locked(url: str, variable: str, *, has_token: bool) -> str:
+def describe_unauthorized(url: str, variable: str, *, has_token: bool) -> str:
     """Return the sentence for a receiver that wants another token than *variable* gave."""
     fault = f"it refuses the one in {variable}" if has_token else f"set {variable} to one of its tokens"
-    return f"the receiver at {show_url(url)} asks for a token: {fault}"
+    return f"the receiver at {strip_login(url)} asks for a token: {fault}"

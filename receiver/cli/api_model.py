@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 from msgspec import Struct
 
-from receiver.cli.api import ApiError
+from receiver.cli.api import ReceiverApiError
 
 T = TypeVar("T", bound=Struct)
 
@@ -106,7 +106,7 @@ class DeliveryRow(Struct, frozen=True):
     link: str | None = None
 
 
-class Whole(Row, frozen=True):
+class IncidentDetail(Row, frozen=True):
     """One incident with all that is known of it."""
 
     acknowledged_at: str | None = None
@@ -131,7 +131,7 @@ class MaintenanceRow(Struct, frozen=True):
 
 def read_maintenance(raw: Any) -> MaintenanceRow:
     """Return the maintenance in force; raises ApiError for what has another form."""
-    return _read(raw, MaintenanceRow)
+    return _convert_row(raw, MaintenanceRow)
 
 
 class FailedRow(Struct, frozen=True):
@@ -152,28 +152,28 @@ class FailedRow(Struct, frozen=True):
 
 def read_failed(raw: Any) -> FailedRow:
     """Return a delivery that was given up; raises ApiError for one that has another form."""
-    return _read(raw, FailedRow)
+    return _convert_row(raw, FailedRow)
 
 
 def read_row(raw: Any) -> Row:
     """Return a row of the list; raises ApiError for one that has another form."""
-    return _read(raw, Row)
+    return _convert_row(raw, Row)
 
 
 def read_history_row(raw: Any) -> HistoryRow:
     """Return a row of the history; raises ApiError for one that has another form."""
-    return _read(raw, HistoryRow)
+    return _convert_row(raw, HistoryRow)
 
 
-def read_whole(raw: Any) -> Whole:
+def read_incident(raw: Any) -> IncidentDetail:
     """Return a whole incident; raises ApiError for one that has another form."""
-    return _read(raw, Whole)
+    return _convert_row(raw, IncidentDetail)
 
 
-def _read(raw: Any, kind: type[T]) -> T:
+def _convert_row(raw: Any, kind: type[T]) -> T:
     try:
         return msgspec.convert(raw, kind)
     except msgspec.ValidationError as error:
-        raise ApiError(
+        raise ReceiverApiError(
             f"the receiver's answer has an unknown form ({error}): is it of another version?"
         ) from None

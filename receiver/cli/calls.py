@@ -22,7 +22,7 @@ from receiver.errors import ReceiverError
 from receiver.text import one_line
 
 TIMEOUT_S = 10.0
-MAX_ANSWER = 64 * 1024 * 1024  # an incident of 2,000 alerts with long annotations is some of that
+MAX_RESPONSE_BYTES = 64 * 1024 * 1024  # an incident of 2,000 alerts with long annotations is some of that
 _CHUNK = 64 * 1024
 _REASONS: dict[type[Exception], str] = {
     ssl.SSLError: "it does not speak TLS as we do",
@@ -31,12 +31,12 @@ _REASONS: dict[type[Exception], str] = {
 }
 
 
-class NoAnswer(ReceiverError):
+class NoResponse(ReceiverError):
     """Nobody answered; the message is the reason in a few words, without the address."""
 
 
 @dataclass(frozen=True)
-class Answer:
+class JsonResponse:
     """What came back, whatever its status."""
 
     status: int
@@ -47,7 +47,7 @@ class Answer:
     def is_ok(self) -> bool:
         return 200 <= self.status < 300
 
-    def json(self) -> Any:
+    def parse_json(self) -> Any:
         """Return the body as JSON has it; None where it is none."""
         try:
             return json.loads(self.body)
@@ -55,7 +55,7 @@ class Answer:
             return None
 
 
-def call(
+def send_request(
     method: str,
     url: str,
     *,
@@ -63,7 +63,7 @@ def call(
     body: object = None,
     headers: Mapping[str, str] | None = None,
     timeout_s: float = TIMEOUT_S,
-) -> Answer:
+) -> JsonResponse:
     """Send a request, *body* as JSON, and return the answer; raises NoAnswer when there is none.
 
     *url* is an http or https address whose scheme was checked before. A login in it is sent as basic
@@ -79,44 +79,44 @@ def call(
         fields["Content-Type"] = "application/json"
     try:
         request = Request(address, data=data, headers=fields, method=method)  # noqa: S310  # see *url*
-        return _exchange(request, timeout_s)
+        return _send(request, timeout_s)
     except (URLError, OSError, HTTPException, ValueError) as error:
-        raise NoAnswer(_say_why(error, timeout_s)) from None  # the cause may quote the token
+        raise NoResponse(_describe_failure(error, timeout_s)) from None  # the cause may quote the token
 
 
-def bearer(token: str) -> str:
+def bearer_header(token: str) -> str:
     """Return the Authorization header for *token*, empty for none."""
     return f"Bearer {token}" if token else ""
 
 
-def show_url(url: str) -> str:
+def strip_login(url: str) -> str:
     """Return *url* as it may be shown: without a login."""
     parts = urlsplit(url)
     return one_line(urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])), 200)
 
 
-class _NoRedirect(HTTPRedirectHandler):
+class _RedirectRefuser(HTTPRedirectHandler):
     def redirect_request(self, *_: object) -> None:
         """Go nowhere: the redirect itself is the answer then."""
 
 
-def _exchange(request: Request, timeout_s: float) -> Answer:
+def _send(request: Request, timeout_s: float) -> JsonResponse:
     deadline = time.monotonic() + timeout_s
     try:
-        response = _opener(request.full_url).open(request, timeout=timeout_s)
+        response = _build_opener(request.full_url).open(request, timeout=timeout_s)
     except HTTPError as error:  # an answer all the same
         with error:
-            return Answer(error.code, _read(error, deadline), dict(error.headers.items()))
+            return JsonResponse(error.code, _read_body(error, deadline), dict(error.headers.items()))
     with response:
-        return Answer(response.status, _read(response, deadline), dict(response.headers.items()))
+        return JsonResponse(response.status, _read_body(response, deadline), dict(response.headers.items()))
 
 
-def _read(response: HTTPResponse | HTTPError, deadline: float) -> bytes:
+def _read_body(response: HTTPResponse | HTTPError, deadline: float) -> bytes:
     """Return the body; raises TimeoutError when it drips in, HTTPException when it is too long."""
     body = bytearray()
     while chunk := response.read1(_CHUNK):
         body += chunk
-        if len(body) > MAX_ANSWER:
+        if len(body) > MAX_RESPONSE_BYTES:
             raise HTTPException("too long")
         if time.monotonic() > deadline:
             raise TimeoutError
@@ -125,11 +125,11 @@ def _read(response: HTTPResponse | HTTPError, deadline: float) -> bytes:
     return bytes(body)
 
 
-def _opener(url: str) -> OpenerDirector:
+def _build_opener(url: str) -> OpenerDirector:
     """Return what sends requests: by the proxy of the environment, but never to this machine itself."""
     if _is_loopback(urlsplit(url).hostname or ""):
-        return build_opener(_NoRedirect, ProxyHandler({}))
-    return build_opener(_NoRedirect)
+        return build_opener(_RedirectRefuser, ProxyHandler({}))
+    return build_opener(_RedirectRefuser)
 
 
 def _is_loopback(host: str) -> bool:
@@ -150,7 +150,7 @@ def _split_login(url: str) -> tuple[str, str]:
     return urlunsplit(parts._replace(netloc=host)), f"Basic {basic}"
 
 
-def _say_why(error: Exception, timeout_s: float) -> str:
+def _describe_failure(error: Exception, timeout_s: float) -> str:
     """Return the reason in words, with nothing of the request in it."""
     cause = error.reason if isinstance(error, URLError) and isinstance(error.reason, Exception) else error
     if isinstance(cause, TimeoutError):

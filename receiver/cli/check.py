@@ -12,7 +12,7 @@ import click
 from receiver.cli.config import Config, config_option, load_config, show_path
 from receiver.cli.examples import show_examples
 from receiver.cli.findings import Findings
-from receiver.cli.terminal import say
+from receiver.cli.terminal import print_text
 from receiver.config.coverage import find_disagreements
 from receiver.config.ways_in import list_auth_methods
 from receiver.domain.policy import PAGERDUTY
@@ -37,47 +37,51 @@ def check(config: Path, is_online: bool) -> None:
     Faults end it with 1; warnings alone, with 0. Looks also at the environment, at the runbooks,
     and at what they promise otherwise than the escalations do. Needs no running receiver.
     """
-    findings, loaded = inspect(config)
+    findings, loaded = inspect_config(config)
     if is_online and loaded is not None:
         from receiver.cli.probe import probe_all
 
         probe_all(loaded, str(config), findings)
-    for line in _render(findings):
-        say(line)
+    for line in _render_findings(findings):
+        print_text(line)
     if loaded is not None and (methods := list_auth_methods(loaded.settings)):
-        say(one_line(f"let in to API and page: {'; '.join(methods)}", MAX_LINE))
-    say(_conclude(config, findings, loaded))
-    if findings.faults:
+        print_text(one_line(f"let in to API and page: {'; '.join(methods)}", MAX_LINE))
+    print_text(_summarize(config, findings, loaded))
+    if findings.errors:
         sys.exit(1)
 
 
-def inspect(config: Path) -> tuple[Findings, Config | None]:
+def inspect_config(config: Path) -> tuple[Findings, Config | None]:
     """Return what can be told without asking anybody, and the configuration if it can be used."""
     findings = Findings()
     try:
         loaded = load_config(config)
     except ConfigError as error:
-        findings.faults += error.problems
+        findings.errors += error.problems
         return findings, None
     findings.add_warnings(loaded.routing.warnings)
     findings.add_warnings(_find_unreadable(loaded))
-    findings.add_warnings(loaded.shelf.warnings)
-    findings.add_warnings(find_disagreements(loaded.routing, loaded.shelf.all(), loaded.shelf.matrix_rows()))
+    findings.add_warnings(loaded.catalogue.warnings)
+    findings.add_warnings(
+        find_disagreements(
+            loaded.routing, loaded.catalogue.list_runbooks(), loaded.catalogue.list_matrix_rows()
+        )
+    )
     return findings, loaded
 
 
 def _find_unreadable(loaded: Config) -> Iterator[Problem]:
     """Yield the files that can't be read; of a path that isn't there the configuration told already."""
     missing = {str(path) for path in loaded.routing.runbooks if not path.exists()}
-    return (problem for problem in loaded.shelf.problems if problem.file not in missing)
+    return (problem for problem in loaded.catalogue.problems if problem.file not in missing)
 
 
-def _render(findings: Findings) -> Iterator[str]:
-    for problem in findings.faults:
+def _render_findings(findings: Findings) -> Iterator[str]:
+    for problem in findings.errors:
         yield _render_problem(problem)
     for problem in findings.warnings:
         yield f"warning: {_render_problem(problem)}"
-    for sentence in findings.good:
+    for sentence in findings.passed:
         yield f"ok: {one_line(sentence, MAX_LINE)}"
 
 
@@ -85,25 +89,25 @@ def _render_problem(problem: Problem) -> str:
     return one_line(str(replace(problem, file=show_path(problem.file))), MAX_LINE)
 
 
-def _conclude(config: Path, findings: Findings, loaded: Config | None) -> str:
+def _summarize(config: Path, findings: Findings, loaded: Config | None) -> str:
     """Return the whole in one sentence."""
-    if findings.faults:
-        return f"{config} is not fine: {_count(len(findings.faults), 'fault')}."
+    if findings.errors:
+        return f"{config} is not fine: {_format_count(len(findings.errors), 'fault')}."
     if loaded is None:
         return ""
     routing = loaded.routing
-    runbooks = loaded.shelf.names()
+    runbooks = loaded.catalogue.list_names()
     counts = [
-        _count(len(routing.routes), "route"),
-        _count(len(routing.policies), "escalation"),
-        _count(len(routing.responders), "responder"),
-        _count(len(runbooks), "runbook"),
+        _format_count(len(routing.routes), "route"),
+        _format_count(len(routing.policies), "escalation"),
+        _format_count(len(routing.responders), "responder"),
+        _format_count(len(runbooks), "runbook"),
     ]
-    but = f", with {_count(len(findings.warnings), 'warning')}" if findings.warnings else ""
-    return f"{config} is fine{but}: {', '.join(counts)}; {_say_simulated(loaded)}."
+    but = f", with {_format_count(len(findings.warnings), 'warning')}" if findings.warnings else ""
+    return f"{config} is fine{but}: {', '.join(counts)}; {_describe_simulated(loaded)}."
 
 
-def _say_simulated(loaded: Config) -> str:
+def _describe_simulated(loaded: Config) -> str:
     """Return which channels are only simulated, for want of a token or a key."""
     simulated = [] if loaded.slack_token else ["Slack"]
     pagers = {name: who.find_target(PAGERDUTY) for name, who in loaded.routing.responders.items()}
@@ -116,5 +120,5 @@ def _say_simulated(loaded: Config) -> str:
     return f"{' and '.join(simulated)} {'is' if len(simulated) == 1 else 'are'} simulated"
 
 
-def _count(number: int, noun: str) -> str:
+def _format_count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -15,7 +15,7 @@ from receiver.config.model import Routing
 from receiver.config.routing import load_routing
 from receiver.config.settings import Settings
 from receiver.errors import ConfigError, Problem
-from receiver.runbooks.load import RunbookShelf
+from receiver.runbooks.load import RunbookCatalogue
 from receiver.text import Secret
 
 T = TypeVar("T")
@@ -35,7 +35,7 @@ class Config:
 
     settings: Settings
     routing: Routing
-    shelf: RunbookShelf
+    catalogue: RunbookCatalogue
 
     @property
     def slack_token(self) -> Secret:
@@ -50,17 +50,17 @@ class Config:
 def load_config(config: Path) -> Config:
     """Return what the file and the environment say; raises ConfigError with every fault of both."""
     problems: list[Problem] = []
-    settings = _gather(lambda: load_settings(os.environ), problems)
-    routing = _gather(lambda: load_routing(config, os.environ), problems)
+    settings = _load_or_collect(lambda: load_settings(os.environ), problems)
+    routing = _load_or_collect(lambda: load_routing(config, os.environ), problems)
     if settings is None or routing is None:
         raise ConfigError(problems)
     # The hallway brings the vendors' libraries along, and `--help` should not wait for them.
-    from receiver.wiring import build_shelf
+    from receiver.wiring import build_runbook_catalogue
 
-    return Config(settings, routing, build_shelf(settings, routing))
+    return Config(settings, routing, build_runbook_catalogue(settings, routing))
 
 
-def _gather(load: Callable[[], T], problems: list[Problem]) -> T | None:
+def _load_or_collect(load: Callable[[], T], problems: list[Problem]) -> T | None:
     try:
         return load()
     except ConfigError as error:

@@ -26,9 +26,9 @@ class DataDir:
             self.path = path.resolve()
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._lock = os.open(self.path / "run.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-            self._take_lock()
+            self._acquire_lock()
         except OSError as error:
-            raise self._describe(error) from error
+            raise self._describe_os_error(error) from error
         self._make_private()
 
     def close(self) -> None:
@@ -42,17 +42,17 @@ class DataDir:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(mode=0o700, exist_ok=True)
         except OSError as error:
-            raise self._describe(error) from error
+            raise self._describe_os_error(error) from error
         return folder
 
-    def _describe(self, error: OSError) -> DataDirError:
+    def _describe_os_error(self, error: OSError) -> DataDirError:
         reason = error.strerror or type(error).__name__
         return DataDirError(
             f"can't use the data folder {self.path}: {reason}. "
             "Make it a folder that this user can write to, or choose another with --data-dir"
         )
 
-    def _take_lock(self) -> None:
+    def _acquire_lock(self) -> None:
         try:
             # The lock goes with us, even at kill -9; the number in the file is only for people.
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)

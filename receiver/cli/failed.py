@@ -11,7 +11,7 @@ from receiver.cli.api import build_api
 from receiver.cli.api_model import read_failed
 from receiver.cli.examples import show_examples
 from receiver.cli.failed_text import render_failed
-from receiver.cli.terminal import find_width, say, say_json
+from receiver.cli.terminal import find_width, print_json, print_text
 
 
 @click.command(
@@ -25,12 +25,12 @@ def failed(is_json: bool) -> None:
     """
     page = build_api(os.environ).list_failed()
     if is_json:
-        say_json(page)
+        print_json(page)
         return
     rows = [read_failed(row) for row in page["deliveries"]]
     if not rows:
-        say("Nothing was given up.")
+        print_text("Nothing was given up.")
         return
-    say(render_failed(rows, clock.now(), find_width()))
+    print_text(render_failed(rows, clock.now(), find_width()))
     if page["next_cursor"]:
-        say("… and older ones.")
+        print_text("… and older ones.")

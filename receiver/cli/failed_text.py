@@ -13,10 +13,10 @@ _HEAD = ("ID", "SEVERITY", "ALERT", "WHERE", "WHAT", "TRIES", "GIVEN UP", "WHY")
 
 def render_failed(rows: Sequence[FailedRow], now: float, width: int | None = None) -> str:
     """Return deliveries as a table, at most *width* columns wide where there is room."""
-    return render_table(_HEAD, [_cells(row, now) for row in rows], width)
+    return render_table(_HEAD, [_format_row(row, now) for row in rows], width)
 
 
-def _cells(row: FailedRow, now: float) -> tuple[str, ...]:
+def _format_row(row: FailedRow, now: float) -> tuple[str, ...]:
     return (
         row.id,
         row.severity,

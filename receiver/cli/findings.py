@@ -11,19 +11,19 @@ class Findings:
     """Gathers what is found, in the order in which it is found."""
 
     def __init__(self) -> None:
-        self.faults: list[Problem] = []
+        self.errors: list[Problem] = []
         self.warnings: list[Problem] = []
-        self.good: list[str] = []
+        self.passed: list[str] = []
 
-    def fault(self, file: str, what: str, expected: str = "") -> None:
+    def error(self, file: str, what: str, expected: str = "") -> None:
         """Note a fault of something that has no line."""
-        self.faults.append(Problem(file, 1, what, expected))
+        self.errors.append(Problem(file, 1, what, expected))
 
-    def warn(self, file: str, what: str, expected: str = "") -> None:
+    def warning(self, file: str, what: str, expected: str = "") -> None:
         self.warnings.append(Problem(file, 1, what, expected))
 
-    def praise(self, sentence: str) -> None:
-        self.good.append(sentence)
+    def ok(self, sentence: str) -> None:
+        self.passed.append(sentence)
 
     def add_warnings(self, problems: Iterable[Problem]) -> None:
         """Note warnings, each once."""

@@ -12,17 +12,17 @@ import click
 from receiver import clock
 from receiver.cli.api import (
     DEFAULT_URL,
-    ApiError,
+    ReceiverApiError,
+    describe_unauthorized,
+    describe_unreachable,
     read_error,
     read_token,
     read_url,
-    say_locked,
-    say_unreachable,
 )
-from receiver.cli.calls import Answer, NoAnswer, bearer, call, show_url
+from receiver.cli.calls import JsonResponse, NoResponse, bearer_header, send_request, strip_login
 from receiver.cli.examples import show_examples
-from receiver.cli.labels import gather, read_pair
-from receiver.cli.terminal import say
+from receiver.cli.labels import collect_pairs, read_pair
+from receiver.cli.terminal import print_text
 from receiver.domain.severity import BUILT_IN_WORDS, describe_unknown_severity
 from receiver.sources.sample import TestAlert
 from receiver.text import one_line
@@ -77,13 +77,13 @@ def fire(
     to ALERTMANAGER_URL.
     """
     sample = TestAlert(
-        labels=_gather_labels(alertname, severity, gather(labels)),
-        annotations={"summary": SUMMARY, **gather(annotations)},
+        labels=_gather_labels(alertname, severity, collect_pairs(labels)),
+        annotations={"summary": SUMMARY, **collect_pairs(annotations)},
         now=clock.now(),
         is_resolved=is_resolved,
     )
     send = _send_webhook if via == "webhook" else _send_alertmanager
-    say(send(sample, os.environ))
+    print_text(send(sample, os.environ))
 
 
 def _gather_labels(alertname: str, severity: str, labels: Mapping[str, str]) -> dict[str, str]:
@@ -100,47 +100,50 @@ def _send_webhook(sample: TestAlert, environ: Mapping[str, str]) -> str:
     token = read_token(environ, "RECEIVER_WEBHOOK_TOKEN")
     address = f"{url}/webhooks/alertmanager?warnings=true"
     try:
-        answer = call("POST", address, authorization=bearer(token), body=sample.render_webhook())
-    except NoAnswer as error:
-        raise ApiError(say_unreachable(url, error)) from None
-    found = answer.json()
+        answer = send_request(
+            "POST", address, authorization=bearer_header(token), body=sample.render_webhook()
+        )
+    except NoResponse as error:
+        raise ReceiverApiError(describe_unreachable(url, error)) from None
+    found = answer.parse_json()
     if answer.is_ok and isinstance(found, dict) and "alerts" in found:
-        return "\n".join([_say_outcome(sample, found), *_say_warnings(found)])
+        return "\n".join([_describe_outcome(sample, found), *_list_warnings(found)])
     if answer.status == 401:
-        raise ApiError(say_locked(url, "RECEIVER_WEBHOOK_TOKEN", has_token=bool(token)))
+        raise ReceiverApiError(describe_unauthorized(url, "RECEIVER_WEBHOOK_TOKEN", has_token=bool(token)))
     message = read_error(answer)[1] or f"status {answer.status}: is RECEIVER_URL right?"
-    raise ApiError(f"{show_url(url)} did not take the alert: {message}")
+    raise ReceiverApiError(f"{strip_login(url)} did not take the alert: {message}")
 
 
-def _say_outcome(sample: TestAlert, found: Mapping[str, Any]) -> str:
+def _describe_outcome(sample: TestAlert, found: Mapping[str, Any]) -> str:
     name = one_line(sample.labels["alertname"], 100)
     ids = found.get("incidents")
     known = [one_line(str(each), 100) for each in ids] if isinstance(ids, list) else []
     where = f"incident {', '.join(known)}" if known else "no incident"
     if found.get("new"):
         return (
-            f"{name} fires: {where}.\nSee `receiver show {known[0] if known else 'ID'}`; {_say_end(sample)}"
+            f"{name} fires: {where}.\n"
+            f"See `receiver show {known[0] if known else 'ID'}`; {_describe_end(sample)}"
         )
     if found.get("resolved"):
         return f"{name} is resolved: {where}."
     if found.get("rejected"):
-        raise ApiError(f"the receiver could not read {name}, and left it out")
+        raise ReceiverApiError(f"the receiver could not read {name}, and left it out")
     if sample.is_resolved:
-        return f"Nothing changed: no alert fires with just these labels ({_say_labels(sample)})."
-    return f"{name} fires already, so nobody is told again: {where}.\nTo start anew, {_say_end(sample)}"
+        return f"Nothing changed: no alert fires with just these labels ({_format_labels(sample)})."
+    return f"{name} fires already, so nobody is told again: {where}.\nTo start anew, {_describe_end(sample)}"
 
 
-def _say_warnings(found: Mapping[str, Any]) -> list[str]:
+def _list_warnings(found: Mapping[str, Any]) -> list[str]:
     """Return what the receiver warns of; an older one doesn't."""
     warnings = found.get("warnings")
     return [f"warning: {one_line(str(each), 300)}" for each in warnings] if isinstance(warnings, list) else []
 
 
-def _say_labels(sample: TestAlert) -> str:
+def _format_labels(sample: TestAlert) -> str:
     return one_line(", ".join(f"{name}={value}" for name, value in sample.labels.items()), 300)
 
 
-def _say_end(sample: TestAlert) -> str:
+def _describe_end(sample: TestAlert) -> str:
     """Return how to end the alert, ready to be copied."""
     rest = {name: value for name, value in sample.labels.items() if name not in ("alertname", "severity")}
     words = ["receiver", "fire", sample.labels["alertname"]]
@@ -155,11 +158,13 @@ def _send_alertmanager(sample: TestAlert, environ: Mapping[str, str]) -> str:
     """Post to Alertmanager; return in words what will come of it."""
     url = read_url(environ, "ALERTMANAGER_URL")
     try:
-        answer = call("POST", f"{url}/api/v2/alerts", body=sample.render_post())
-    except NoAnswer as error:
-        raise ApiError(f"no Alertmanager answers at {show_url(url)}: {error}") from None
+        answer = send_request("POST", f"{url}/api/v2/alerts", body=sample.render_post())
+    except NoResponse as error:
+        raise ReceiverApiError(f"no Alertmanager answers at {strip_login(url)}: {error}") from None
     if not answer.is_ok:
-        raise ApiError(f"Alertmanager at {show_url(url)} did not take the alert: {_say_refusal(answer)}")
+        raise ReceiverApiError(
+            f"Alertmanager at {strip_login(url)} did not take the alert: {_describe_refusal(answer)}"
+        )
     name = one_line(sample.labels["alertname"], 100)
     if sample.is_resolved:
         return f"Alertmanager has the end of {name}, and tells the receiver at the next group_interval."
@@ -175,8 +180,8 @@ def _send_alertmanager(sample: TestAlert, environ: Mapping[str, str]) -> str:
     return f"{said}\nwarning: {warning}, unless `severities` in the receiver's routing.yaml has it"
 
 
-def _say_refusal(answer: Answer) -> str:
-    found = answer.json()
+def _describe_refusal(answer: JsonResponse) -> str:
+    found = answer.parse_json()
     if isinstance(found, dict):
         found = found.get("message")
     words = one_line(found, 300) if isinstance(found, str) else ""

@@ -10,7 +10,7 @@ from receiver.cli.api import build_api
 from receiver.cli.api_model import read_history_row
 from receiver.cli.examples import show_examples
 from receiver.cli.history_text import render_history
-from receiver.cli.terminal import find_width, say, say_json
+from receiver.cli.terminal import find_width, print_json, print_text
 
 
 @click.command(
@@ -37,12 +37,12 @@ def history(alertname: str, since: str, is_json: bool) -> None:
     """
     page = build_api(os.environ).list_history(alertname, since)
     if is_json:
-        say_json(page)
+        print_json(page)
         return
     rows = [read_history_row(row) for row in page["incidents"]]
     if not rows:
-        say("No incidents since then.")
+        print_text("No incidents since then.")
         return
-    say(render_history(rows, find_width()))
+    print_text(render_history(rows, find_width()))
     if page["next_cursor"]:
-        say("… and older ones.")
+        print_text("… and older ones.")

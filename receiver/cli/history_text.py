@@ -15,15 +15,15 @@ _HEAD = ("ID", "SEVERITY", "ALERT", "OPENED", "LASTED", "ACKNOWLEDGED", "SUMMARY
 
 def render_history(rows: Sequence[HistoryRow], width: int | None = None, zone: tzinfo | None = None) -> str:
     """Return incidents as a table, at most *width* columns wide where there is room."""
-    return render_table(_HEAD, [_cells(row, zone) for row in rows], width)
+    return render_table(_HEAD, [_format_row(row, zone) for row in rows], width)
 
 
-def say_lasted(row: HistoryRow) -> str:
+def format_lasted(row: HistoryRow) -> str:
     """Return `12m`, or how it stands while it isn't over."""
     return format_duration(row.duration_s) if row.duration_s is not None else f"still {row.state}"
 
 
-def say_acknowledged(row: HistoryRow) -> str:
+def format_acknowledged(row: HistoryRow) -> str:
     """Return `after 2m by ana`; empty when nobody has it."""
     if row.acknowledged_after_s is None:
         return ""
@@ -31,13 +31,13 @@ def say_acknowledged(row: HistoryRow) -> str:
     return f"after {format_duration(row.acknowledged_after_s)}{by}"
 
 
-def _cells(row: HistoryRow, zone: tzinfo | None) -> tuple[str, ...]:
+def _format_row(row: HistoryRow, zone: tzinfo | None) -> tuple[str, ...]:
     return (
         row.id,
         row.severity,
         one_line(row.alertname, 40),
         render_moment(row.opened_at, zone),
-        say_lasted(row),
-        say_acknowledged(row),
+        format_lasted(row),
+        format_acknowledged(row),
         row.summary,
     )

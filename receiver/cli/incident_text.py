@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import tzinfo
 
-from receiver.cli.api_model import AlertRow, DeliveryRow, EventRow, Row, SilenceRow, StepRow, Whole
+from receiver.cli.api_model import AlertRow, DeliveryRow, EventRow, IncidentDetail, Row, SilenceRow, StepRow
 from receiver.cli.terminal import (
     read_moment,
     render_age,
@@ -30,15 +30,15 @@ def render_list(rows: Sequence[Row], now: float, width: int | None = None) -> st
     return render_table(_HEAD, [_list_cells(row, now) for row in rows], width)
 
 
-def say_state(row: Row, now: float) -> str:
+def format_state(row: Row, now: float) -> str:
     """Return `open, next: Team Lead in 3m 12s`, `acknowledged by alice` or `resolved`."""
     if row.state == "acknowledged" and row.acknowledged_by:
         return f"acknowledged by {one_line(row.acknowledged_by, 60)}"
-    upcoming = say_next(row, now)
+    upcoming = format_next_step(row, now)
     return f"{row.state}, {upcoming}" if upcoming and row.state == "open" else row.state
 
 
-def say_storm(storm: Mapping[str, object]) -> str:
+def format_storm(storm: Mapping[str, object]) -> str:
     """Return `Storm of #alerts-critical: 97 incidents, 90 open (storm-…)` in one line."""
     place = one_line(str(storm.get("target_key", "")).partition(":")[2], 80)
     counts = f"{storm.get('total')} incidents, {storm.get('open')} open"
@@ -46,26 +46,26 @@ def say_storm(storm: Mapping[str, object]) -> str:
     return one_line(f"Storm of {place}: {counts}{over} ({storm.get('id')})", MAX_LINE)
 
 
-def say_next(row: Row, now: float) -> str:
+def format_next_step(row: Row, now: float) -> str:
     """Return `next: Team Lead in 3m 12s`, empty when nobody is to be told."""
     if not row.next_step:
         return ""
-    return f"next: {say_step(row.next_step)} {_say_when(row.next_step_at, now)}".rstrip()
+    return f"next: {format_step(row.next_step)} {_format_when(row.next_step_at, now)}".rstrip()
 
 
-def say_step(name: str) -> str:
+def format_step(name: str) -> str:
     """Return a step's name as people read it: `team-lead#2` is `Team Lead (again)`."""
     responder, again, _ = one_line(name, 80).partition("#")
     return Responder(responder, ()).title + (" (again)" if again else "")
 
 
-def render_incident(incident: Whole, now: float, zone: tzinfo | None = None) -> str:
+def render_incident(incident: IncidentDetail, now: float, zone: tzinfo | None = None) -> str:
     """Return all that is worth reading of an incident, in paragraphs."""
-    title = f"{one_line(incident.alertname, 100)} ({incident.severity}) {say_state(incident, now)}"
+    title = f"{one_line(incident.alertname, 100)} ({incident.severity}) {format_state(incident, now)}"
     paragraphs = [
         "\n".join(line for line in (title, one_line(incident.summary, MAX_LINE)) if line),
-        render_fields(list(_facts(incident, now, zone)), "  "),
-        _titled(f"Alerts: {_say_firing(incident)} firing", _alert_lines(incident.alerts, zone)),
+        render_fields(list(_list_facts(incident, now, zone)), "  "),
+        _titled(f"Alerts: {_format_firing(incident)} firing", _alert_lines(incident.alerts, zone)),
         _titled(
             f"Escalation {one_line(incident.escalation.policy or '', 60)}",
             _table_lines(_step_cells(step, now, zone) for step in incident.escalation.steps),
@@ -78,61 +78,64 @@ def render_incident(incident: Whole, now: float, zone: tzinfo | None = None) -> 
 
 
 def _list_cells(row: Row, now: float) -> tuple[str, ...]:
-    state = say_state(row, now)
+    state = format_state(row, now)
     return (
         row.id,
         row.severity,
         one_line(row.alertname, 40),
-        _say_firing(row),
+        _format_firing(row),
         render_age(row.opened_at, now),
         state,
         row.summary,
     )
 
 
-def _say_firing(row: Row) -> str:
+def _format_firing(row: Row) -> str:
     return str(row.firing) if row.firing == row.total else f"{row.firing} of {row.total}"
 
 
-def _say_when(text: str | None, now: float) -> str:
+def _format_when(text: str | None, now: float) -> str:
     moment = read_moment(text)
     if moment is None:
         return ""
     return f"in {format_duration(moment - now)}" if moment - now >= 0.5 else "now"
 
 
-def _facts(incident: Whole, now: float, zone: tzinfo | None) -> Iterator[tuple[str, str]]:
+def _list_facts(incident: IncidentDetail, now: float, zone: tzinfo | None) -> Iterator[tuple[str, str]]:
     yield "id", incident.id
     yield "opened", render_since(incident.opened_at, now, zone)
-    yield "acknowledged", _by(render_since(incident.acknowledged_at, now, zone), incident.acknowledged_by)
-    yield "snoozed", _until(incident.snoozed_until, now, zone)
-    yield "held", _say_held(incident, now, zone)
-    yield "resolved", _by(render_since(incident.resolved_at, now, zone), incident.resolved_by)
+    yield (
+        "acknowledged",
+        _format_by(render_since(incident.acknowledged_at, now, zone), incident.acknowledged_by),
+    )
+    yield "snoozed", _format_until(incident.snoozed_until, now, zone)
+    yield "held", _format_suppression(incident, now, zone)
+    yield "resolved", _format_by(render_since(incident.resolved_at, now, zone), incident.resolved_by)
     yield "channel", one_line(incident.channel, 100)
     yield "route", one_line(incident.route, MAX_LINE) if incident.route != incident.channel else ""
     yield "receiver", one_line(incident.receiver, 100)
     yield "group", _render_labels(incident.group_labels)
 
 
-def _by(text: str, name: str | None) -> str:
+def _format_by(text: str, name: str | None) -> str:
     return f"{text} by {one_line(name, 60)}" if text and name else text
 
 
-def _until(text: str | None, now: float, zone: tzinfo | None) -> str:
+def _format_until(text: str | None, now: float, zone: tzinfo | None) -> str:
     """Return `until 2026-11-23 13:03:00, tomorrow (in 12h)`, empty for no end."""
     moment = read_moment(text)
     if moment is None:
         return ""
-    left = _say_when(text, now) if moment > now else "over"
+    left = _format_when(text, now) if moment > now else "over"
     return f"until {render_until(text, now, zone)} ({left})"
 
 
-def _say_held(incident: Whole, now: float, zone: tzinfo | None) -> str:
+def _format_suppression(incident: IncidentDetail, now: float, zone: tzinfo | None) -> str:
     """Return why nobody further is told: `silenced by bob until 2026-11-23 13:03:00 (in 12m)`."""
     if incident.suppressed is None:
         return ""
-    suppression = _by(one_line(incident.suppressed.reason or "muted", 40), incident.suppressed.by)
-    return " ".join(filter(None, (suppression, _until(incident.suppressed.until, now, zone))))
+    suppression = _format_by(one_line(incident.suppressed.reason or "muted", 40), incident.suppressed.by)
+    return " ".join(filter(None, (suppression, _format_until(incident.suppressed.until, now, zone))))
 
 
 def _render_labels(labels: dict[str, str]) -> str:
@@ -165,10 +168,10 @@ def _step_cells(step: StepRow, now: float, zone: tzinfo | None) -> tuple[str, ..
         if step.state == "unconfirmed":
             said = f"{said}; {_STEP_WORDS[step.state]}"
     elif step.state == "waiting":
-        said = f"due {_say_when(step.due_at, now)}"
+        said = f"due {_format_when(step.due_at, now)}"
     else:
         said = _STEP_WORDS.get(step.state, step.state)
-    return (say_step(step.step), said)
+    return (format_step(step.step), said)
 
 
 def _delivery_cells(delivery: DeliveryRow, now: float, zone: tzinfo | None) -> tuple[str, ...]:
@@ -176,7 +179,7 @@ def _delivery_cells(delivery: DeliveryRow, now: float, zone: tzinfo | None) -> t
     if delivery.reason:
         said += f" ({': '.join(filter(None, (delivery.reason, delivery.detail)))})"
     if delivery.state == "pending" and delivery.retry_at:
-        said += f", tried again {_say_when(delivery.retry_at, now)}"
+        said += f", tried again {_format_when(delivery.retry_at, now)}"
     said = "simulated" if delivery.simulated else said
     tries = f"{delivery.attempts} attempts" if delivery.attempts > 1 else ""
     return (delivery.id, delivery.target, render_moment(delivery.at, zone), said, tries)
@@ -186,18 +189,18 @@ def _silence_cells(silence: SilenceRow, now: float, zone: tzinfo | None) -> tupl
     if silence.ended_at:
         said = f"expired {render_moment(silence.ended_at, zone)}"
     else:
-        said = _until(silence.until, now, zone) or "until resolved"
+        said = _format_until(silence.until, now, zone) or "until resolved"
         said += "" if silence.silence_id else ", not in Alertmanager yet"
-    return (str(silence.number), said, _by("made", silence.by), one_line(silence.comment, MAX_LINE))
+    return (str(silence.number), said, _format_by("made", silence.by), one_line(silence.comment, MAX_LINE))
 
 
-def _event_cells(incident: Whole, zone: tzinfo | None) -> Iterator[tuple[str, ...]]:
+def _event_cells(incident: IncidentDetail, zone: tzinfo | None) -> Iterator[tuple[str, ...]]:
     for event in incident.timeline:
         text = one_line(event.text or event.what, MAX_LINE)
-        yield (render_moment(event.at, zone), f"{_by(text, event.by)}{_say_side(event)}")
+        yield (render_moment(event.at, zone), f"{_format_by(text, event.by)}{_format_via(event)}")
 
 
-def _say_side(event: EventRow) -> str:
+def _format_via(event: EventRow) -> str:
     """Return ` (slack)`: by which side somebody did it, unless that is all that is known of them."""
     return f" ({one_line(event.via, 40)})" if event.by and event.via and event.via != event.by else ""
 

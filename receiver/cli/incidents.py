@@ -7,12 +7,12 @@ import os
 import click
 
 from receiver import clock
-from receiver.cli.api import ApiError, ReceiverApi, build_api
+from receiver.cli.api import ReceiverApi, ReceiverApiError, build_api
 from receiver.cli.api_model import read_maintenance, read_row
 from receiver.cli.examples import show_examples
-from receiver.cli.incident_text import render_list, say_storm
-from receiver.cli.maintenance import say_maintenance
-from receiver.cli.terminal import find_width, say, say_json
+from receiver.cli.incident_text import format_storm, render_list
+from receiver.cli.maintenance import format_maintenance
+from receiver.cli.terminal import find_width, print_json, print_text
 
 
 @click.command(
@@ -32,24 +32,24 @@ def incidents(is_all: bool, is_json: bool) -> None:
     api = build_api(os.environ)
     page = api.list_incidents("" if is_all else "open")
     if is_json:
-        say_json(page)
+        print_json(page)
         return
     if maintenance := _find_maintenance(api):
-        say(maintenance + ".\n")
+        print_text(maintenance + ".\n")
     for storm in api.list_storms():
-        say(say_storm(storm))
+        print_text(format_storm(storm))
     rows = [read_row(row) for row in page["incidents"]]
     if not rows:
-        say("No incidents." if is_all else "No open incidents.")
+        print_text("No incidents." if is_all else "No open incidents.")
         return
-    say(render_list(rows, clock.now(), find_width()))
+    print_text(render_list(rows, clock.now(), find_width()))
     if page["next_cursor"]:
-        say("… and older ones.")
+        print_text("… and older ones.")
 
 
 def _find_maintenance(api: ReceiverApi) -> str:
     """Return the line about maintenance; empty where there is none, or the receiver knows of none."""
     try:
-        return say_maintenance(read_maintenance(api.get_maintenance()), clock.now())
-    except ApiError:
+        return format_maintenance(read_maintenance(api.get_maintenance()), clock.now())
+    except ReceiverApiError:
         return ""

@@ -15,7 +15,7 @@ def read_pair(text: str) -> tuple[str, str]:
     return name.strip(), value
 
 
-def gather(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+def collect_pairs(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
     """Return pairs as a mapping; raises click's error for a name with two values."""
     found: dict[str, str] = {}
     for name, value in pairs:

@@ -12,7 +12,7 @@ from receiver.cli.answering import MAX_NAME
 from receiver.cli.api import build_api
 from receiver.cli.api_model import MaintenanceRow, read_maintenance
 from receiver.cli.examples import show_examples
-from receiver.cli.terminal import read_moment, render_until, say, say_json
+from receiver.cli.terminal import print_json, print_text, read_moment, render_until
 from receiver.clock import format_duration
 from receiver.text import one_line
 from receiver.wall_clock import parse_time
@@ -53,17 +53,17 @@ def maintenance(
         raw = api.end_maintenance(name)
     elif for_ or until:
         when = {"for": for_} if for_ else {"until": _read_time(until or "")}
-        raw = api.begin_maintenance(name, comment=comment, **when)
+        raw = api.start_maintenance(name, comment=comment, **when)
     else:
         raw = api.get_maintenance()
     if is_json:
-        say_json(raw)
+        print_json(raw)
         return
-    said = say_maintenance(read_maintenance(raw), clock.now())
-    say((said or ("Maintenance is over: paging goes on" if is_end else "No maintenance")) + ".")
+    said = format_maintenance(read_maintenance(raw), clock.now())
+    print_text((said or ("Maintenance is over: paging goes on" if is_end else "No maintenance")) + ".")
 
 
-def say_maintenance(row: MaintenanceRow, now: float) -> str:
+def format_maintenance(row: MaintenanceRow, now: float) -> str:
     """Return `MAINTENANCE until … (in 2h) by ana: nobody is paged`; empty where there is none."""
     moment = read_moment(row.until)
     if moment is None:

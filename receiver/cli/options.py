@@ -16,7 +16,7 @@ from receiver.config.load import load_settings
 from receiver.config.model import Routing
 from receiver.config.routing import load_routing
 from receiver.config.settings import Settings
-from receiver.logs import hide
+from receiver.logs import hide_secrets
 from receiver.web.address import ListenAddress, parse_address
 
 logger = logging.getLogger(__name__)
@@ -38,13 +38,13 @@ class Options:
     def load_settings(self) -> Settings:
         """Read the environment; raises ConfigError. No log shows its secrets from now on."""
         settings = load_settings(os.environ)
-        hide(settings)
+        hide_secrets(settings)
         return settings
 
     def load_routing(self) -> Routing:
         """Read the configuration as it is now; raises ConfigError. No log shows its secrets from now on."""
         routing = load_routing(self.config, os.environ)
-        hide(routing)
+        hide_secrets(routing)
         return routing
 
 
@@ -93,7 +93,7 @@ def running_options(command: Callable[..., None]) -> Callable[..., None]:
     return wrapped
 
 
-def refuse_open_door(options: Options, settings: Settings) -> None:
+def require_tokens(options: Options, settings: Settings) -> None:
     """Raise click's error when others could reach us and nobody would ask them for a token.
 
     With --insecure that is only said, aloud.
@@ -118,7 +118,7 @@ def refuse_open_door(options: Options, settings: Settings) -> None:
         )
 
 
-def refuse_no_redis(settings: Settings) -> None:
+def require_redis(settings: Settings) -> None:
     """Raise click's error when REDIS_URL is unset."""
     if not settings.redis_url:
         raise click.ClickException(

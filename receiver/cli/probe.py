@@ -8,7 +8,7 @@ here a short time-out and the status are all that is wanted.
 
 from __future__ import annotations
 
-from receiver.cli.calls import Answer, NoAnswer, call, show_url
+from receiver.cli.calls import JsonResponse, NoResponse, send_request, strip_login
 from receiver.cli.config import Config
 from receiver.cli.findings import Findings
 from receiver.cli.probe_pagerduty import PagerDutyProbe
@@ -44,35 +44,35 @@ def probe_all(config: Config, file: str, findings: Findings) -> None:
         _probe_prometheus(config, file, findings)
     if config.settings.oidc_issuer:
         _probe_provider(config, findings)
-    if not (findings.faults or findings.good):
-        findings.praise("nothing to try online: no token, key or address is set")
+    if not (findings.errors or findings.passed):
+        findings.ok("nothing to try online: no token, key or address is set")
 
 
 def _probe_redis(config: Config, findings: Findings) -> None:
     url = config.settings.redis_url
     if not url:
         return
-    from receiver.store.condition import RedisCondition
+    from receiver.store.condition import RedisServerCheck
     from receiver.store.connection import connect, count_shards
 
     try:
         shards = count_shards(url.reveal())
-        condition = RedisCondition(connect(url.reveal(), TIMEOUT_S), now, shards=shards)
-        condition.try_writing()
-        servers = condition.look()
+        condition = RedisServerCheck(connect(url.reveal(), TIMEOUT_S), now, shards=shards)
+        condition.check_writable()
+        servers = condition.list_server_health()
     except (StoreError, ValueError) as error:
         # A part of the address that can't be read (a port that is none) is a ValueError of redis', which
         # quotes the address; only its kind is told.
         reason = one_line(str(error), 200) if isinstance(error, StoreError) else "it has an unknown form"
-        findings.fault("environment", f"REDIS_URL can't be used: {reason}", "a Redis that answers")
+        findings.error("environment", f"REDIS_URL can't be used: {reason}", "a Redis that answers")
         return
-    faults = dict.fromkeys(server.fault for server in servers if server.fault)
+    faults = dict.fromkeys(server.problem for server in servers if server.problem)
     for fault in faults:
-        findings.fault("environment", fault)
+        findings.error("environment", fault)
     for warning in dict.fromkeys(warning for server in servers for warning in server.warnings):
-        findings.warn("environment", warning)
+        findings.warning("environment", warning)
     if not faults:
-        findings.praise("Redis takes what it is given")
+        findings.ok("Redis takes what it is given")
 
 
 def _probe_pagerduty_keys(config: Config, file: str, findings: Findings) -> None:
@@ -83,41 +83,41 @@ def _probe_pagerduty_keys(config: Config, file: str, findings: Findings) -> None
     url = config.settings.pagerduty_events_url
     try:
         # Any answer will do, there is nothing to read here: it shows that pages have a way out.
-        call("GET", url, timeout_s=TIMEOUT_S)
-    except NoAnswer as error:
-        findings.fault(file, f"PagerDuty's events at {show_url(url)}: {error}", "a way to it")
+        send_request("GET", url, timeout_s=TIMEOUT_S)
+    except NoResponse as error:
+        findings.error(file, f"PagerDuty's events at {strip_login(url)}: {error}", "a way to it")
         return
     are = "routing key is" if len(keys) == 1 else "routing keys are"
-    findings.praise(
+    findings.ok(
         f"PagerDuty takes events; {len(keys)} {are} not tried, since that would page somebody: "
         "`receiver fire` does"
     )
 
 
 def _probe_alertmanager(url: str, file: str, findings: Findings) -> None:
-    answer = _get(f"{url}/api/v2/status", "Alertmanager", file, findings)
+    answer = _send_get(f"{url}/api/v2/status", "Alertmanager", file, findings)
     if answer is None:
         return
-    found = answer.json()
+    found = answer.parse_json()
     if not answer.is_ok or not isinstance(found, dict) or "cluster" not in found:
-        what = f"what answers at {show_url(url)} (status {answer.status}) is no Alertmanager"
-        findings.fault(file, what, "the address of its web page, without a path of ours")
+        what = f"what answers at {strip_login(url)} (status {answer.status}) is no Alertmanager"
+        findings.error(file, what, "the address of its web page, without a path of ours")
         return
     info = found.get("versionInfo")
     version = str(info.get("version", "")) if isinstance(info, dict) else ""
-    findings.praise(one_line(f"Alertmanager {version}", 60) + f" answers at {show_url(url)}")
+    findings.ok(one_line(f"Alertmanager {version}", 60) + f" answers at {strip_login(url)}")
 
 
 def _probe_prometheus(config: Config, file: str, findings: Findings) -> None:
     url = config.routing.prometheus_url
-    answer = _get(f"{url}/-/healthy", "Prometheus", file, findings)
+    answer = _send_get(f"{url}/-/healthy", "Prometheus", file, findings)
     if answer is None:
         return
     if not answer.is_ok:
-        what = f"Prometheus at {show_url(url)} is not healthy (status {answer.status})"
-        findings.fault(file, what, "200 at /-/healthy")
+        what = f"Prometheus at {strip_login(url)} is not healthy (status {answer.status})"
+        findings.error(file, what, "200 at /-/healthy")
         return
-    findings.praise(f"Prometheus answers at {show_url(url)}")
+    findings.ok(f"Prometheus answers at {strip_login(url)}")
     _warn_of_severities(config, file, findings)
 
 
@@ -133,7 +133,7 @@ def _warn_of_severities(config: Config, file: str, findings: Findings) -> None:
             words.setdefault(word, one_line(rule.name, 100))
     for word, name in list(words.items())[:_WORDS_AT_MOST]:
         what = f"Prometheus' rule {name} has the {describe_unknown_severity(word)}"
-        findings.warn(file, what, "a known one, or that word in `severities`")
+        findings.warning(file, what, "a known one, or that word in `severities`")
 
 
 def _probe_provider(config: Config, findings: Findings) -> None:
@@ -142,15 +142,15 @@ def _probe_provider(config: Config, findings: Findings) -> None:
     try:
         issuer = build_oidc_client(config.settings, now).check()
     except ProviderUnavailable as error:
-        findings.fault(
+        findings.error(
             "environment", f"the provider of OIDC_ISSUER can't be asked: {error}", "one that answers"
         )
         return
     back = f"{config.settings.public_url}{CALLBACK}"
-    findings.praise(f"{issuer} has people sign in; {back} must be registered there, and is not tried")
+    findings.ok(f"{issuer} has people sign in; {back} must be registered there, and is not tried")
 
 
-def _get(
+def _send_get(
     url: str,
     who: str,
     file: str,
@@ -158,10 +158,10 @@ def _get(
     *,
     authorization: str = "",
     headers: dict[str, str] | None = None,
-) -> Answer | None:
+) -> JsonResponse | None:
     """Return the answer; None, and a fault noted, when there is none."""
     try:
-        return call("GET", url, authorization=authorization, headers=headers, timeout_s=TIMEOUT_S)
-    except NoAnswer as error:
-        findings.fault(file, f"{who} at {show_url(url)} can't be asked: {error}", "an answer")
+        return send_request("GET", url, authorization=authorization, headers=headers, timeout_s=TIMEOUT_S)
+    except NoResponse as error:
+        findings.error(file, f"{who} at {strip_login(url)} can't be asked: {error}", "an answer")
         return None

@@ -10,7 +10,7 @@ from receiver.cli.answering import MAX_NAME
 from receiver.cli.api import ReceiverApi, build_api
 from receiver.cli.api_model import FailedRow, read_failed
 from receiver.cli.examples import show_examples
-from receiver.cli.terminal import say
+from receiver.cli.terminal import print_text
 from receiver.errors import NotFound
 from receiver.text import one_line
 
@@ -35,13 +35,13 @@ def retry(failure_id: str, is_all: bool, by: str) -> None:
         raise click.UsageError("give an ID that `receiver failed` lists, or --all")
     api = build_api(os.environ)
     rows = [read_failed(row) for row in api.list_failed()["deliveries"]]
-    found = rows if is_all else _choose(rows, failure_id)
+    found = rows if is_all else _choose_rows(rows, failure_id)
     for row in found:
-        _retry(api, row, by)
-    say(_say_count(len(found)) if found else "Nothing was given up.")
+        _retry_delivery(api, row, by)
+    print_text(_format_count(len(found)) if found else "Nothing was given up.")
 
 
-def _choose(rows: list[FailedRow], failure_id: str) -> list[FailedRow]:
+def _choose_rows(rows: list[FailedRow], failure_id: str) -> list[FailedRow]:
     """Return those that *failure_id* names; one beginning of several incidents names none of them."""
     found = [row for row in rows if row.id.startswith(failure_id)]
     if not found:
@@ -51,11 +51,11 @@ def _choose(rows: list[FailedRow], failure_id: str) -> list[FailedRow]:
     return found
 
 
-def _retry(api: ReceiverApi, row: FailedRow, by: str) -> None:
+def _retry_delivery(api: ReceiverApi, row: FailedRow, by: str) -> None:
     after = read_failed(api.retry_delivery(row.id, one_line(by, MAX_NAME) or "cli"))
     what = one_line(f"{after.what} to {after.target} of {after.alertname}", 200)
-    say(f"{row.id}: {what} is sent again")
+    print_text(f"{row.id}: {what} is sent again")
 
 
-def _say_count(count: int) -> str:
+def _format_count(count: int) -> str:
     return "1 delivery is sent again." if count == 1 else f"{count} deliveries are sent again."

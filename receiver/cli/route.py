@@ -11,8 +11,8 @@ import click
 
 from receiver.cli.config import Config, config_option, load_config, show_path
 from receiver.cli.examples import show_examples
-from receiver.cli.labels import gather, read_pair
-from receiver.cli.terminal import render_fields, say, say_json
+from receiver.cli.labels import collect_pairs, read_pair
+from receiver.cli.terminal import print_json, print_text, render_fields
 from receiver.clock import format_duration
 from receiver.domain.journey import RoutingPreview, preview_route
 from receiver.domain.policy import PAGERDUTY, SLACK, Responder, Target
@@ -36,15 +36,15 @@ def route(labels: tuple[tuple[str, str], ...], config: Path, is_json: bool) -> N
     A dry run: it reads the configuration, asks no server and sends nothing. Times count from the
     start, for the case that nobody acknowledges.
     """
-    traced = trace(load_config(config), gather(labels))
+    result = trace_route(load_config(config), collect_pairs(labels))
     if is_json:
-        say_json(render_json(traced))
+        print_json(render_json(result))
     else:
-        say(render_text(traced))
+        print_text(render_text(result))
 
 
 @dataclass(frozen=True)
-class Traced:
+class RouteResult:
     """A journey under a configuration, and the runbook at its end."""
 
     preview: RoutingPreview
@@ -52,23 +52,25 @@ class Traced:
     has_slack: bool
 
 
-def trace(config: Config, labels: Mapping[str, str]) -> Traced:
+def trace_route(config: Config, labels: Mapping[str, str]) -> RouteResult:
     """Return where an alert with *labels* goes."""
-    preview = preview_route(config.routing, config.shelf, labels)
+    preview = preview_route(config.routing, config.catalogue, labels)
     excerpt = preview.excerpt
-    return Traced(preview, config.shelf.find(excerpt.name) if excerpt else None, bool(config.slack_token))
+    return RouteResult(
+        preview, config.catalogue.find_runbook(excerpt.name) if excerpt else None, bool(config.slack_token)
+    )
 
 
-def render_json(traced: Traced) -> dict[str, Any]:
+def render_json(result: RouteResult) -> dict[str, Any]:
     """Return the journey for programs."""
-    preview = traced.preview
+    preview = result.preview
     steps = [
         {
             "step": step.name,
             "responder": step.responder.name,
             "after_s": step.after,
             "at_s": at,
-            "targets": [_name(target) for target in step.responder.targets],
+            "targets": [_format_target(target) for target in step.responder.targets],
         }
         for step, at in zip(preview.policy.steps, preview.notify_at, strict=True)
     ]
@@ -80,36 +82,36 @@ def render_json(traced: Traced) -> dict[str, Any]:
         "escalation": preview.policy.name or None,
         "steps": steps,
         "review": preview.route.review or None,
-        "runbook": traced.runbook.name if traced.runbook else None,
+        "runbook": result.runbook.name if result.runbook else None,
         "warnings": list(preview.warnings),
     }
 
 
-def render_text(traced: Traced) -> str:
+def render_text(result: RouteResult) -> str:
     """Return the journey for people."""
-    preview = traced.preview
-    simulated = "" if traced.has_slack else " (simulated)"
+    preview = result.preview
+    simulated = "" if result.has_slack else " (simulated)"
     fields = [
-        ("Route", _say_route(preview)),
+        ("Route", _format_route(preview)),
         ("Channel", preview.route.channel + simulated),
         ("Severity", preview.severity),
-        ("Escalation", _say_escalation(preview)),
-        *((responder.title, _say_targets(responder, traced)) for responder in _responders(preview)),
+        ("Escalation", _format_escalation(preview)),
+        *((responder.title, _format_targets(responder, result)) for responder in _list_responders(preview)),
         ("Review", preview.route.review),
-        ("Runbook", _say_runbook(traced)),
+        ("Runbook", _format_runbook(result)),
     ]
     shown = render_fields([(name, one_line(value, 500)) for name, value in fields])
     return "\n".join([shown, *(f"warning: {one_line(each, 500)}" for each in preview.warnings)])
 
 
-def _say_route(preview: RoutingPreview) -> str:
+def _format_route(preview: RoutingPreview) -> str:
     if not preview.is_matched:
         return f"{preview.route.name}: no route matches these labels, so the last one takes them"
     matchers = ", ".join(str(matcher) for matcher in preview.route.matchers)
     return f"{preview.route.name}: {matchers or 'takes whatever no route before it matches'}"
 
 
-def _say_escalation(preview: RoutingPreview) -> str:
+def _format_escalation(preview: RoutingPreview) -> str:
     if not preview.policy.steps:
         return "none, nobody is paged"
     said = [
@@ -119,30 +121,30 @@ def _say_escalation(preview: RoutingPreview) -> str:
     return f"{preview.policy.name}: {', '.join(said)}"
 
 
-def _responders(preview: RoutingPreview) -> list[Responder]:
+def _list_responders(preview: RoutingPreview) -> list[Responder]:
     return list(dict.fromkeys(step.responder for step in preview.policy.steps))
 
 
-def _say_targets(responder: Responder, traced: Traced) -> str:
+def _format_targets(responder: Responder, result: RouteResult) -> str:
     return ", ".join(
-        _name(target) + (" (simulated)" if _is_simulated(target, traced) else "")
+        _format_target(target) + (" (simulated)" if _is_simulated(target, result) else "")
         for target in responder.targets
     )
 
 
-def _is_simulated(target: Target, traced: Traced) -> bool:
+def _is_simulated(target: Target, result: RouteResult) -> bool:
     if target.kind == PAGERDUTY:
         return not target.secret
-    return target.kind == SLACK and not traced.has_slack
+    return target.kind == SLACK and not result.has_slack
 
 
-def _name(target: Target) -> str:
+def _format_target(target: Target) -> str:
     """Return a target as `kind:address`; a routing key is no address."""
     return f"{target.kind}:{target.address}"
 
 
-def _say_runbook(traced: Traced) -> str:
-    if traced.runbook is not None:
-        return f"{traced.runbook.name} ({show_path(traced.runbook.file)}:{traced.runbook.line})"
-    excerpt = traced.preview.excerpt
+def _format_runbook(result: RouteResult) -> str:
+    if result.runbook is not None:
+        return f"{result.runbook.name} ({show_path(result.runbook.file)}:{result.runbook.line})"
+    excerpt = result.preview.excerpt
     return (excerpt.url if excerpt else "") or "none"

@@ -14,7 +14,7 @@ import click
 
 from receiver.cli.banner import render_banner
 from receiver.cli.datadir import DataDir
-from receiver.cli.options import RUN_ID, Options, refuse_open_door, running_options
+from receiver.cli.options import RUN_ID, Options, require_tokens, running_options
 from receiver.cli.supervise import Child, Start, Supervisor
 from receiver.errors import StoreError
 from receiver.logs import setup_logs
@@ -38,7 +38,7 @@ def run(options: Options) -> None:
     setup_logs()
     settings = options.load_settings()
     routing = options.load_routing()
-    refuse_open_door(options, settings)
+    require_tokens(options, settings)
     signals = Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
     data_dir = DataDir(options.data_dir)
     with open_listener(options.listen) as listener:
@@ -49,12 +49,19 @@ def run(options: Options) -> None:
         )
         address = bound_address(listener, options.listen)
         banner = render_banner(address, data_dir.path, settings, routing)
-        environ = _children_environ(data_dir, valkey)
+        environ = _build_child_environ(data_dir, valkey)
         children = [
-            Child("worker", _starter("worker", options, environ), ends_by_s=WORKER_ENDS_BY_S, reloads=True),
-            Child("web", _starter("web", options, environ, listener), ends_by_s=WEB_ENDS_BY_S, reloads=True),
+            Child(
+                "worker", _build_starter("worker", options, environ), ends_by_s=WORKER_ENDS_BY_S, reloads=True
+            ),
+            Child(
+                "web",
+                _build_starter("web", options, environ, listener),
+                ends_by_s=WEB_ENDS_BY_S,
+                reloads=True,
+            ),
         ]
-        guard = _reload_guard(signals)
+        guard = _build_reload_guard(signals)
         _supervise(children, valkey, listener, signals, is_reload_wanted=guard, banner=banner)
     data_dir.close()
 
@@ -69,7 +76,7 @@ def _supervise(
     banner: str,
 ) -> None:
     """Start everything, keep it running until a signal says to end, and leave no process."""
-    store = _store_child(valkey, signals) if valkey is not None else None
+    store = _build_store_child(valkey, signals) if valkey is not None else None
     supervisor = Supervisor([store, *children] if store else children, signals, is_reload_wanted)
     try:
         if store is not None and valkey is not None:
@@ -85,15 +92,15 @@ def _supervise(
         listener.close()  # the web side has its own; with both closed, a late sender is told at once
         supervisor.stop()
         if valkey is not None:
-            valkey.tidy()
+            valkey.remove_socket()
     logger.info("ended in order")
 
 
-def _store_child(valkey: EmbeddedValkey, signals: Signals) -> Child:
+def _build_store_child(valkey: EmbeddedValkey, signals: Signals) -> Child:
     return Child("valkey", lambda: valkey.start(lambda: signals.is_ending), ends_by_s=VALKEY_ENDS_BY_S)
 
 
-def _children_environ(data_dir: DataDir, valkey: EmbeddedValkey | None) -> Mapping[str, str]:
+def _build_child_environ(data_dir: DataDir, valkey: EmbeddedValkey | None) -> Mapping[str, str]:
     environ = {
         **os.environ,
         RUN_ID: secrets.token_hex(8),
@@ -104,7 +111,7 @@ def _children_environ(data_dir: DataDir, valkey: EmbeddedValkey | None) -> Mappi
     return environ
 
 
-def _starter(
+def _build_starter(
     command: str, options: Options, environ: Mapping[str, str], listener: socket.socket | None = None
 ) -> Start:
     """Return what starts `receiver COMMAND` with our own flags; *listener* is handed down to it.
@@ -113,15 +120,15 @@ def _starter(
     for it then instead of being refused.
     """
     # -P: a file that happens to lie in this folder (a redis.py) must not be taken for a module.
-    parts = [sys.executable, "-P", "-m", "receiver", command, "--config", str(options.config)]
-    parts += ["--listen", str(options.listen), "--data-dir", str(options.data_dir)]
-    parts += ["--workers", str(options.workers), *(["--insecure"] if options.insecure else [])]
+    command_line = [sys.executable, "-P", "-m", "receiver", command, "--config", str(options.config)]
+    command_line += ["--listen", str(options.listen), "--data-dir", str(options.data_dir)]
+    command_line += ["--workers", str(options.workers), *(["--insecure"] if options.insecure else [])]
     fds = [listener.fileno()] if listener is not None else []
-    parts += [f"--fd={fd}" for fd in fds]
-    return lambda: start_child(parts, environ, pass_fds=fds)
+    command_line += [f"--fd={fd}" for fd in fds]
+    return lambda: start_child(command_line, environ, pass_fds=fds)
 
 
-def _reload_guard(signals: Signals) -> Callable[[], bool]:
+def _build_reload_guard(signals: Signals) -> Callable[[], bool]:
     """Return what tells at SIGHUP whether to reload: not without our terminal.
 
     Whether the configuration is right each child finds out by itself: one that refuses it has that said by
@@ -131,7 +138,7 @@ def _reload_guard(signals: Signals) -> Callable[[], bool]:
 
     def is_reload_wanted() -> bool:
         if had_terminal and not sys.stderr.isatty():
-            signals.end()  # the same signal says that somebody closed the window we ran in
+            signals.request_end()  # the same signal says that somebody closed the window we ran in
             return False
         return True
 

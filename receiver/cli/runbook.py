@@ -9,9 +9,9 @@ import click
 
 from receiver.cli.config import config_option, load_config
 from receiver.cli.examples import show_examples
-from receiver.cli.terminal import say
+from receiver.cli.terminal import print_text
 from receiver.domain.alert import Alert
-from receiver.runbooks.load import RunbookShelf
+from receiver.runbooks.load import RunbookCatalogue
 from receiver.runbooks.render import render_markdown
 from receiver.text import one_line
 
@@ -27,17 +27,17 @@ def runbook(alertname: str, config: Path) -> None:
     Reads the files that the configuration names; needs no running receiver. Ends with 1 when there
     is no runbook for that alert.
     """
-    shelf = load_config(config).shelf
-    excerpt = shelf.find_excerpt(Alert("", {"alertname": alertname}, {}, 0.0))
+    catalogue = load_config(config).catalogue
+    excerpt = catalogue.find_excerpt(Alert("", {"alertname": alertname}, {}, 0.0))
     if excerpt is None:
-        raise click.ClickException(say_missing(alertname, shelf))
-    say(f"**{one_line(excerpt.name, 200)}**\n\n{render_markdown(excerpt)}")
+        raise click.ClickException(describe_missing(alertname, catalogue))
+    print_text(f"**{one_line(excerpt.name, 200)}**\n\n{render_markdown(excerpt)}")
 
 
-def say_missing(alertname: str, shelf: RunbookShelf) -> str:
+def describe_missing(alertname: str, catalogue: RunbookCatalogue) -> str:
     """Return the sentence for an alert without runbook, with the names that come near."""
     said = f"no runbook for {one_line(alertname, 100)!r}"
-    known = {name.casefold(): name for name in shelf.names()}
+    known = {name.casefold(): name for name in catalogue.list_names()}
     near = get_close_matches(alertname[:200].casefold(), known, n=MAX_SUGGESTIONS)
     if near:
         return f"{said}: did you mean {' or '.join(known[name] for name in near)}?"

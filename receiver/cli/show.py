@@ -8,10 +8,10 @@ import click
 
 from receiver import clock
 from receiver.cli.api import build_api
-from receiver.cli.api_model import read_whole
+from receiver.cli.api_model import read_incident
 from receiver.cli.examples import show_examples
 from receiver.cli.incident_text import render_incident
-from receiver.cli.terminal import say, say_json
+from receiver.cli.terminal import print_json, print_text
 
 
 @click.command(epilog=show_examples("receiver show 3f9k", "receiver show 3f9kc2m7w0xa-1hq8zj5v2 --json"))
@@ -24,6 +24,6 @@ def show(incident_id: str, is_json: bool) -> None:
     """
     raw = build_api(os.environ).get_incident(incident_id)
     if is_json:
-        say_json(raw)
+        print_json(raw)
     else:
-        say(render_incident(read_whole(raw), clock.now()))
+        print_text(render_incident(read_incident(raw), clock.now()))

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from receiver.process import Signals, kill_family
+from receiver.process import Signals, kill_process_group
 
 logger = logging.getLogger(__name__)
 
@@ -48,12 +48,12 @@ class Child:
         logger.info("child started", extra={"fields": {"child": self.name, "process": self.process.pid}})
         return self.process
 
-    def look_after(self) -> float:
+    def restart_if_due(self) -> float:
         """Start it again if it is dead and due; return in how many seconds to look again at the latest."""
         if self.is_running:
             return LAST_DELAY_S
         if self.process is not None:
-            self._note_death(self.process)
+            self._handle_death(self.process)
         wait_s = self._restart_at - time.monotonic()
         if wait_s > 0:
             return wait_s
@@ -85,11 +85,11 @@ class Child:
         if self.process is not None:
             if self.process.poll() is None:
                 logger.warning("child killed", extra={"fields": {"child": self.name}})
-            kill_family(self.process)
+            kill_process_group(self.process)
             self.process = None
 
-    def _note_death(self, process: subprocess.Popen[bytes]) -> None:
-        kill_family(process)  # what it had started itself goes with it
+    def _handle_death(self, process: subprocess.Popen[bytes]) -> None:
+        kill_process_group(process)  # what it had started itself goes with it
         self.process = None
         if time.monotonic() - self._started_at > HEALTHY_AFTER_S:
             self._delay_s = 0.0  # it was well: nobody should wait for it a moment longer
@@ -119,8 +119,8 @@ class Supervisor:
     def run(self) -> None:
         """Keep every child running until SIGTERM or SIGINT came; `stop()` is the caller's to call."""
         while not self._signals.is_ending:
-            wait_s = min(child.look_after() for child in self._children)
-            if self._signals.get(wait_s) == signal.SIGHUP and self._is_reload_wanted():
+            wait_s = min(child.restart_if_due() for child in self._children)
+            if self._signals.wait_for_signal(wait_s) == signal.SIGHUP and self._is_reload_wanted():
                 self._reload()
 
     def stop(self) -> None:
@@ -129,12 +129,12 @@ class Supervisor:
         One that takes longer than its `ends_by_s` no longer keeps the next from being told; whatever is
         left when the last one's time is over is killed.
         """
-        begun = time.monotonic()
-        told: list[Child] = []
+        started_at = time.monotonic()
+        stopping: list[Child] = []
         for child in reversed(self._children):
             child.send(signal.SIGTERM)
-            told.append(child)
-            _wait_for(told, begun + child.ends_by_s)
+            stopping.append(child)
+            _wait_for(stopping, started_at + child.ends_by_s)
         for child in reversed(self._children):
             child.kill()
 
@@ -145,6 +145,6 @@ class Supervisor:
         logger.info("reload sent")
 
 
-def _wait_for(told: Sequence[Child], deadline: float) -> None:
-    for child in told:
+def _wait_for(stopping: Sequence[Child], deadline: float) -> None:
+    for child in stopping:
         child.wait(deadline - time.monotonic())

@@ -16,7 +16,7 @@ from datetime import datetime, tzinfo
 import click
 
 from receiver.clock import format_duration
-from receiver.text import clean, one_line
+from receiver.text import clean_text, one_line
 from receiver.wall_clock import is_tomorrow
 
 MAX_CELL = 120
@@ -24,13 +24,13 @@ _GAP = "  "
 _NARROWEST = 20
 
 
-def say(text: str, *, err: bool = False) -> None:
+def print_text(text: str, *, err: bool = False) -> None:
     """Print *text*, cleaned; what the terminal's encoding lacks becomes a question mark."""
     encoding = getattr(sys.stderr if err else sys.stdout, "encoding", None) or "utf-8"
-    click.echo(clean(text).encode(encoding, "replace").decode(encoding), err=err)
+    click.echo(clean_text(text).encode(encoding, "replace").decode(encoding), err=err)
 
 
-def say_json(value: object) -> None:
+def print_json(value: object) -> None:
     """Print *value* as JSON in plain ASCII, which no terminal can misread."""
     click.echo(json.dumps(value, indent=2))
 
@@ -43,22 +43,22 @@ def find_width() -> int | None:
 def render_table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None) -> str:
     """Return rows under their head, aligned; the last column is cut to what *width* leaves it."""
     cells = [list(head), *([one_line(cell, MAX_CELL) for cell in row] for row in rows)]
-    sizes = [max(measure(row[n]) for row in cells) for n in range(len(head) - 1)]
+    sizes = [max(measure_width(row[n]) for row in cells) for n in range(len(head) - 1)]
     if width is not None:
         left = max(_NARROWEST, width - sum(sizes) - len(_GAP) * len(sizes))
         for row in cells:
-            row[-1] = _fit(row[-1], left)
-    return "\n".join(_GAP.join([*map(_pad, row, sizes), row[-1]]).rstrip() for row in cells)
+            row[-1] = _fit_cell(row[-1], left)
+    return "\n".join(_GAP.join([*map(_pad_cell, row, sizes), row[-1]]).rstrip() for row in cells)
 
 
 def render_fields(fields: Sequence[tuple[str, str]], indent: str = "") -> str:
     """Return `name  value` lines, aligned, without those that have no value."""
     filled = [(name, value) for name, value in fields if value]
-    size = max((measure(name) for name, _ in filled), default=0)
-    return "\n".join(f"{indent}{_pad(name, size)}{_GAP}{value}" for name, value in filled)
+    size = max((measure_width(name) for name, _ in filled), default=0)
+    return "\n".join(f"{indent}{_pad_cell(name, size)}{_GAP}{value}" for name, value in filled)
 
 
-def measure(text: str) -> int:
+def measure_width(text: str) -> int:
     """Return how many columns *text* takes: two for a wide character, none for a combining one."""
     return sum(
         0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1
@@ -106,14 +106,14 @@ def _local(moment: float, zone: tzinfo | None) -> datetime:
     return datetime.fromtimestamp(moment, zone).astimezone(zone)
 
 
-def _pad(text: str, size: int) -> str:
-    return text + " " * (size - measure(text))
+def _pad_cell(text: str, size: int) -> str:
+    return text + " " * (size - measure_width(text))
 
 
-def _fit(text: str, columns: int) -> str:
-    if measure(text) <= columns:
+def _fit_cell(text: str, columns: int) -> str:
+    if measure_width(text) <= columns:
         return text
     kept = text[: columns - 1]
-    while measure(kept) > columns - 1:
+    while measure_width(kept) > columns - 1:
         kept = kept[:-1]
     return kept.rstrip() + "…"

@@ -10,8 +10,8 @@ import click
 from receiver.cli.options import (
     Options,
     find_supervisor,
-    refuse_no_redis,
-    refuse_open_door,
+    require_redis,
+    require_tokens,
     running_options,
 )
 from receiver.logs import setup_logs
@@ -26,8 +26,8 @@ def web(options: Options, fd: int | None) -> None:
     """Answer HTTP; several of these and of `worker` may share one Redis (REDIS_URL)."""
     setup_logs()
     settings = options.load_settings()
-    refuse_no_redis(settings)
-    refuse_open_door(options, settings)
+    require_redis(settings)
+    require_tokens(options, settings)
     options.load_routing()  # a fault is told before anything else is tried
     correct_gunicorn_variables(os.environ)
     # It imports gunicorn, which reads those variables while it is imported.

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import click
 
-from receiver.cli.options import Options, find_supervisor, refuse_no_redis, running_options
+from receiver.cli.options import Options, find_supervisor, require_redis, running_options
 from receiver.config.model import Routing
 from receiver.errors import ConfigError
 from receiver.logs import log_problems, setup_logs
@@ -22,10 +22,10 @@ logger = logging.getLogger(__name__)
 
 # What is under way then is left to its lease: another worker finds it after 3 s.
 STOP_TIMEOUT_S = 8.0
-LOOK_EVERY_S = 0.5
+CHECK_EVERY_S = 0.5
 
 
-class Worker(Protocol):
+class RunnableWorker(Protocol):
     """What `wiring.build_worker` gives."""
 
     def run(self) -> None:
@@ -36,7 +36,7 @@ class Worker(Protocol):
 
     def reload(self, routing: Routing) -> None: ...
 
-    def refuse(self, error: ConfigError) -> None:
+    def record_refused_config(self, error: ConfigError) -> None:
         """Go on with the configuration in force, and have it said that another one was refused."""
         ...
 
@@ -51,7 +51,7 @@ def worker(options: Options) -> None:
     setup_logs()
     signals = Signals(signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     settings = options.load_settings()
-    refuse_no_redis(settings)
+    require_redis(settings)
     routing = options.load_routing()
     check_metrics_dir(os.environ)
     # The libraries behind it take their time to load, and a fault should be told at once.
@@ -61,16 +61,18 @@ def worker(options: Options) -> None:
         options.load_settings()  # with one of its faults the web side refuses, and both go together
         return options.load_routing()
 
-    drive(build_worker(settings, routing), signals, load, find_supervisor())
+    run_worker(build_worker(settings, routing), signals, load, find_supervisor())
 
 
-def drive(built: Worker, signals: Signals, load: Callable[[], Routing], parent: int | None) -> None:
+def run_worker(
+    built: RunnableWorker, signals: Signals, load: Callable[[], Routing], parent: int | None
+) -> None:
     """Run *built* in a thread and obey *signals* until it has ended; leaves by SystemExit 1 if it crashed."""
     crashed = threading.Event()
     thread = threading.Thread(target=_run, args=(built, crashed), name="worker")
     thread.start()
     while thread.is_alive() and not signals.is_ending:
-        if signals.get(LOOK_EVERY_S) == signal.SIGHUP:
+        if signals.wait_for_signal(CHECK_EVERY_S) == signal.SIGHUP:
             _reload(built, load)
         if parent is not None and is_orphan(parent):  # Linux would have ended us, macOS doesn't
             os._exit(1)
@@ -84,7 +86,7 @@ def drive(built: Worker, signals: Signals, load: Callable[[], Routing], parent: 
     logger.info("worker ended")
 
 
-def _run(built: Worker, crashed: threading.Event) -> None:
+def _run(built: RunnableWorker, crashed: threading.Event) -> None:
     try:
         built.run()
     except Exception:
@@ -92,12 +94,12 @@ def _run(built: Worker, crashed: threading.Event) -> None:
         logger.exception("worker crashed")
 
 
-def _reload(built: Worker, load: Callable[[], Routing]) -> None:
+def _reload(built: RunnableWorker, load: Callable[[], Routing]) -> None:
     try:
         routing = load()
     except ConfigError as error:
         log_problems(error)
-        built.refuse(error)
+        built.record_refused_config(error)
         return
     built.reload(routing)
     logger.info("configuration reloaded")

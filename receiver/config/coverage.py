@@ -8,7 +8,7 @@ from itertools import pairwise
 
 from receiver.clock import format_duration, parse_duration
 from receiver.config.model import Routing
-from receiver.config.report import quote
+from receiver.config.report import quote_text
 from receiver.domain.alert import Severity
 from receiver.domain.matrix import MatrixRow
 from receiver.domain.policy import EscalationPolicy
@@ -44,16 +44,16 @@ def _check_runbook(routing: Routing, runbook: Runbook, matrix: Sequence[MatrixRo
         return
     row = next((row for row in matrix if routing.severities.find_severity(row.severity) is severity), None)
     if row is not None and not _is_review(row):
-        promise = f"the Escalation Matrix names {_say_path(row.path)}"
+        expectation = f"the Escalation Matrix names {_format_path(row.path)}"
     elif row is None and severity is Severity.CRITICAL and not _is_meant(route, labels):
-        promise = "no route is meant for that"
+        expectation = "no route is meant for that"
     else:
         return
     yield Problem(
         runbook.file,
         runbook.line,
-        f"{one_line(runbook.name, 80)} is {quote(runbook.severity)} and {promise}, "
-        f"but its route {quote(route.name)} pages nobody",
+        f"{one_line(runbook.name, 80)} is {quote_text(runbook.severity)} and {expectation}, "
+        f"but its route {quote_text(route.name)} pages nobody",
         "an escalation on that route",
     )
 
@@ -67,32 +67,36 @@ def _check_row(routing: Routing, row: MatrixRow) -> Iterator[Problem]:
     """Yield what the escalation of this row's severity does otherwise than the row says."""
     route = routing.find_route({"severity": row.severity.strip().lower()})
     policy = routing.get_policy(route.escalation)
-    says = f"the Escalation Matrix says {quote(row.severity)}"
+    statement = f"the Escalation Matrix says {quote_text(row.severity)}"
     if _is_review(row):
         if policy.steps:
-            what = f"{says} is for review, but route {quote(route.name)} pages {_say_titles(policy)}"
+            what = (
+                f"{statement} is for review, but "
+                f"route {quote_text(route.name)} pages {_format_titles(policy)}"
+            )
             yield Problem(row.file, row.line, what, "a route with review and without escalation")
         elif not route.review:
-            what = f"{says} is for review, but route {quote(route.name)} has none"
+            what = f"{statement} is for review, but route {quote_text(route.name)} has none"
             yield Problem(row.file, row.line, what, "review: next-business-day")
         return
-    if _known(row.path) != _known(_titles(policy)):
+    if _normalize_titles(row.path) != _normalize_titles(_list_titles(policy)):
         what = (
-            f"{says} goes to {_say_path(row.path)}, but route {quote(route.name)} pages {_say_titles(policy)}"
+            f"{statement} goes to {_format_path(row.path)}, but "
+            f"route {quote_text(route.name)} pages {_format_titles(policy)}"
         )
         yield Problem(row.file, row.line, what, "the same responders in the same order")
         return
-    yield from _check_waits(row, policy, says)
+    yield from _check_waits(row, policy, statement)
 
 
-def _check_waits(row: MatrixRow, policy: EscalationPolicy, says: str) -> Iterator[Problem]:
+def _check_waits(row: MatrixRow, policy: EscalationPolicy, statement: str) -> Iterator[Problem]:
     response = _find_response(row.response)
     if response is None:
         return
     for before, step in pairwise(policy.steps):
         if step.after != response:
             what = (
-                f"{says} is answered within {format_duration(response)}, but {step.responder.title} "
+                f"{statement} is answered within {format_duration(response)}, but {step.responder.title} "
                 f"hears of it {format_duration(step.after)} after {before.responder.title}"
             )
             yield Problem(row.file, row.line, what, f"after: {format_duration(response)} on that step")
@@ -109,18 +113,18 @@ def _is_review(row: MatrixRow) -> bool:
     return not row.path or any(_REVIEW.search(text) for text in (row.response, *row.path))
 
 
-def _titles(policy: EscalationPolicy) -> tuple[str, ...]:
+def _list_titles(policy: EscalationPolicy) -> tuple[str, ...]:
     return tuple(step.responder.title for step in policy.steps)
 
 
-def _known(titles: Sequence[str]) -> list[str]:
+def _normalize_titles(titles: Sequence[str]) -> list[str]:
     """Return titles as they compare: `Team Lead` and `team-lead` are the same person."""
     return [re.sub(r"[\s_-]+", "", title).casefold() for title in titles]
 
 
-def _say_titles(policy: EscalationPolicy) -> str:
-    return _say_path(_titles(policy)) if policy.steps else "nobody"
+def _format_titles(policy: EscalationPolicy) -> str:
+    return _format_path(_list_titles(policy)) if policy.steps else "nobody"
 
 
-def _say_path(path: Sequence[str]) -> str:
+def _format_path(path: Sequence[str]) -> str:
     return " → ".join(one_line(title, 40) for title in path[:_MAX_TITLES])

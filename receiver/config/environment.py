@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from receiver.config.substitute import Substitution
+from receiver.config.substitute import Interpolation
 from receiver.errors import ConfigError, Problem
 
 _IN_FILE = re.compile(r"\s*\$\{file:[^}]*\}\s*")
@@ -26,7 +26,7 @@ class Environment(Mapping[str, str]):
         text = self._environ[name]
         if not _IN_FILE.fullmatch(text):
             return text
-        value, faults = Substitution({}, Path()).fill(text.strip())
+        value, faults = Interpolation({}, Path()).expand(text.strip())
         if not faults and not value.strip():
             faults = ["the file is empty"]
         if faults:

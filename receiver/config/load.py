@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from receiver.config.mistakes import APP_TOKEN, BOT_TOKEN
 from receiver.config.settings import Settings
-from receiver.config.variables import Reader
+from receiver.config.variables import EnvReader
 from receiver.config.ways_in import find_auth_faults
 from receiver.errors import ConfigError
 
@@ -18,9 +18,9 @@ _PEOPLE = "names, e-mail addresses and group:NAME, separated by commas"
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
     """Return the settings in *environ*; raises ConfigError with every variable that is wrong."""
-    reader = Reader(environ)
+    reader = EnvReader(environ)
     settings = Settings(
-        redis_url=reader.read_store("REDIS_URL"),
+        redis_url=reader.read_store_url("REDIS_URL"),
         redis_max_connections=reader.read_count(
             "REDIS_MAX_CONNECTIONS", Settings.redis_max_connections, _CONNECTIONS
         ),
@@ -54,7 +54,7 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         prometheus_url=reader.read_url("PROMETHEUS_URL"),
     )
     for what, expected in find_auth_faults(settings):
-        reader.fault(what, expected)
+        reader.error(what, expected)
     if reader.problems:
         raise ConfigError(reader.problems)
     return settings

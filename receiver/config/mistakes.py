@@ -65,9 +65,9 @@ def find_quotes(value: str) -> Mistake | None:
     return None
 
 
-def list_bare_references(written: str) -> list[str]:
+def list_bare_references(raw: str) -> list[str]:
     """Return the names that *written*, a text of routing.yaml, refers to in a form that isn't filled in."""
-    return list(dict.fromkeys(found[1] or found[2] for found in _BARE.finditer(written)))
+    return list(dict.fromkeys(found[1] or found[2] for found in _BARE.finditer(raw)))
 
 
 def is_bare_reference(text: str) -> bool:

@@ -27,7 +27,7 @@ _UNSET = Secret()
 
 
 @dataclass(frozen=True)
-class Rate:
+class RateLimit:
     """At most *count* requests in any *per_s* seconds."""
 
     count: int
@@ -35,7 +35,7 @@ class Rate:
 
 
 @dataclass(frozen=True)
-class Limits:
+class LimitSettings:
     """How fast we may go, so that a vendor doesn't slow us down.
 
     Slack takes one message a second in each channel and fifty updates a minute in all:
@@ -43,9 +43,9 @@ class Limits:
     each key: https://developer.pagerduty.com/docs/events-api-v2-overview.
     """
 
-    slack_posts: Rate = Rate(1, 1.0)  # for each channel
-    slack_updates: Rate = Rate(50, 60.0)  # for the workspace
-    pagerduty: Rate = Rate(120, 60.0)  # for each routing key
+    slack_posts: RateLimit = RateLimit(1, 1.0)  # for each channel
+    slack_updates: RateLimit = RateLimit(50, 60.0)  # for the workspace
+    pagerduty: RateLimit = RateLimit(120, 60.0)  # for each routing key
 
 
 @dataclass(frozen=True)
@@ -57,9 +57,9 @@ class AlertmanagerConfig:
     """
 
     urls: tuple[str, ...] = field(repr=False)
-    look_every: float = 60.0
-    looks: int = 3
-    trust_after: float = 300.0
+    poll_interval_s: float = 60.0
+    missing_polls: int = 3
+    min_uptime_s: float = 300.0
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ class Routing:
     history: float = 90 * 86400.0
     heartbeats: tuple[Heartbeat, ...] = ()
     heartbeat_url: str = field(default="", repr=False, metadata={"kind": "secret"})
-    limits: Limits = Limits()
+    limits: LimitSettings = LimitSettings()
     severities: SeverityWords = BUILT_IN_WORDS
     warnings: tuple[Problem, ...] = ()
 
@@ -101,7 +101,7 @@ class Routing:
         return bool(self.pagerduty_api_token)
 
     @cached_property
-    def digests(self) -> Mapping[str, str]:
+    def secret_digests(self) -> Mapping[str, str]:
         """Digests of the secrets by where they are sent, so that a change of one is noticed."""
         found = {f"{SLACK}:": self.slack_token.digest}
         for name, responder in self.responders.items():

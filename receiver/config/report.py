@@ -12,7 +12,7 @@ from difflib import get_close_matches
 from typing import NoReturn
 
 from receiver.errors import ConfigError, Problem
-from receiver.text import cut, one_line
+from receiver.text import one_line, truncate_text
 
 _QUOTED_LIMIT = 60
 _LISTED_LIMIT = 12
@@ -21,47 +21,47 @@ _TOKEN = re.compile(r"\b(?:xox[a-z]|xapp)-\S+|(?=[A-Za-z+/]*\d)(?=[\d+/]*[A-Za-z
 _LOGIN = re.compile(r"(?<=://)[^/\s@]+(?=@)")
 
 
-class Report:
+class Diagnostics:
     """The faults and warnings of one file. A fault refuses the file, a warning doesn't."""
 
     def __init__(self, file: str) -> None:
         self.file = file
-        self._faults: list[Problem] = []
+        self._errors: list[Problem] = []
         self._warnings: list[Problem] = []
 
-    def fault(self, line: int, what: str, expected: str = "") -> None:
-        self._faults.append(Problem(self.file, line, what, expected))
+    def error(self, line: int, what: str, expected: str = "") -> None:
+        self._errors.append(Problem(self.file, line, what, expected))
 
-    def warn(self, line: int, what: str, expected: str = "") -> None:
+    def warning(self, line: int, what: str, expected: str = "") -> None:
         self._warnings.append(Problem(self.file, line, what, expected))
 
-    def stop(self, line: int, what: str, expected: str = "") -> NoReturn:
+    def abort(self, line: int, what: str, expected: str = "") -> NoReturn:
         """Raise at once, with the faults so far: nothing behind this one can be read."""
-        self.fault(line, what, expected)
-        raise ConfigError(_in_order(self._faults))
+        self.error(line, what, expected)
+        raise ConfigError(_in_order(self._errors))
 
-    def raise_faults(self) -> None:
+    def raise_errors(self) -> None:
         """Raise ConfigError with every fault by its line, if there is one."""
-        if self._faults:
-            raise ConfigError(_in_order(self._faults))
+        if self._errors:
+            raise ConfigError(_in_order(self._errors))
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
         return _in_order(self._warnings)
 
 
-def quote(text: str) -> str:
+def quote_text(text: str) -> str:
     """Return *text* in quotes, short, on one line, with tokens and passwords masked."""
     masked = _LOGIN.sub("***", _TOKEN.sub("***", one_line(text, 10 * _QUOTED_LIMIT)))
-    return f"'{cut(masked, _QUOTED_LIMIT)}'"
+    return f"'{truncate_text(masked, _QUOTED_LIMIT)}'"
 
 
-def suggest(word: str, known: Iterable[str]) -> str:
+def suggest_choice(word: str, known: Iterable[str]) -> str:
     """Return what was probably meant by *word*, or else all there is to choose from."""
     choices = list(known)
     near = get_close_matches(one_line(word, _QUOTED_LIMIT), choices, n=1)
     if near:
-        return quote(near[0])
+        return quote_text(near[0])
     if not choices:
         return "none, since none is defined"
     more = ", …" if len(choices) > _LISTED_LIMIT else ""

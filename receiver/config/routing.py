@@ -9,8 +9,8 @@ from receiver.config.environment import Environment
 from receiver.config.escalations import read_heartbeats, read_policies, read_responders
 from receiver.config.hours import read_business_hours
 from receiver.config.model import Routing
-from receiver.config.nodes import MAX_BYTES, Item, Table, Text, describe, parse_document
-from receiver.config.report import Report
+from receiver.config.nodes import MAX_BYTES, MappingNode, Node, ScalarNode, describe_node, parse_document
+from receiver.config.report import Diagnostics
 from receiver.config.routes import read_routes
 from receiver.config.runbooks import read_runbooks
 from receiver.config.services import (
@@ -25,7 +25,7 @@ from receiver.config.services import (
     read_sources,
 )
 from receiver.config.severities import read_severities
-from receiver.config.substitute import Substitution
+from receiver.config.substitute import Interpolation
 from receiver.config.values import read_count, read_duration, read_table, read_url
 from receiver.domain.policy import PAGERDUTY
 
@@ -63,78 +63,84 @@ def load_routing(path: Path, environ: Mapping[str, str]) -> Routing:
     want of a token, is in the result's warnings.
     """
     environ = Environment(environ)
-    report = Report(str(path))
-    text = _read_file(path, report)
+    diagnostics = Diagnostics(str(path))
+    text = _read_file(path, diagnostics)
     folder = path.parent.absolute()  # a process that changes its folder later still finds the runbooks
-    document = parse_document(text, report, Substitution(environ, folder))
-    return parse_routing(document, report, environ, folder)
+    document = parse_document(text, diagnostics, Interpolation(environ, folder))
+    return parse_routing(document, diagnostics, environ, folder)
 
 
-def parse_routing(document: Item | None, report: Report, environ: Mapping[str, str], folder: Path) -> Routing:
+def parse_routing(
+    document: Node | None, diagnostics: Diagnostics, environ: Mapping[str, str], folder: Path
+) -> Routing:
     """Return what a document says; relative paths in it start from *folder*."""
     if document is None:
-        report.stop(1, "the file is empty", "version: 1 and routes:")
-    root = read_table(document, report, KEYS)
+        diagnostics.abort(1, "the file is empty", "version: 1 and routes:")
+    root = read_table(document, diagnostics, KEYS)
     if root is None:
-        report.raise_faults()
-        report.stop(1, "no table", "version: 1 and routes:")
-    _check_version(root, report)
-    routing = _read_root(root, report, environ, folder)
-    report.raise_faults()
+        diagnostics.raise_errors()
+        diagnostics.abort(1, "no table", "version: 1 and routes:")
+    _check_version(root, diagnostics)
+    routing = _read_root(root, diagnostics, environ, folder)
+    diagnostics.raise_errors()
     return routing
 
 
-def _read_root(root: Table, report: Report, environ: Mapping[str, str], folder: Path) -> Routing:
-    severities = read_severities(root, report)
-    responders = read_responders(root, report)
-    policies = read_policies(root, report, responders)
+def _read_root(
+    root: MappingNode, diagnostics: Diagnostics, environ: Mapping[str, str], folder: Path
+) -> Routing:
+    severities = read_severities(root, diagnostics)
+    responders = read_responders(root, diagnostics)
+    policies = read_policies(root, diagnostics, responders)
     is_paging = any(responder.find_target(PAGERDUTY) for responder in responders.values())
-    runbooks = read_runbooks(root, report, folder)
+    runbooks = read_runbooks(root, diagnostics, folder)
     return Routing(
-        routes=read_routes(root, report, policies, responders, severities),
+        routes=read_routes(root, diagnostics, policies, responders, severities),
         policies=policies,
         responders=responders,
         runbooks=runbooks.paths,
         runbook_hosts=runbooks.hosts,
-        slack_token=read_slack_token(root, report, environ),
-        slack_responders=read_slack_responders(root, report),
-        pagerduty_api_token=read_pagerduty_token(root, report, environ, is_needed=is_paging),
-        alertmanagers=read_alertmanagers(root, report, environ),
+        slack_token=read_slack_token(root, diagnostics, environ),
+        slack_responders=read_slack_responders(root, diagnostics),
+        pagerduty_api_token=read_pagerduty_token(root, diagnostics, environ, is_needed=is_paging),
+        alertmanagers=read_alertmanagers(root, diagnostics, environ),
         sources=read_sources(root),
-        prometheus_url=read_prometheus_url(root, report, environ),
-        links=read_links(root.find("links"), report),
-        notices_channel=read_notices_channel(root, report),
-        business_hours=read_business_hours(root, report),
-        flap_window=read_duration(root.find("flap_window"), report, 600.0),
-        flap_count=read_count(root.find("flap_count"), report, 4, least=2),
-        history=read_duration(root.find("history"), report, 90 * 86400.0, least=1.0),
-        heartbeats=read_heartbeats(root, report, responders, severities),
-        heartbeat_url=read_url(root.find("heartbeat_url"), report),
-        limits=read_limits(root, report),
+        prometheus_url=read_prometheus_url(root, diagnostics, environ),
+        links=read_links(root.find_node("links"), diagnostics),
+        notices_channel=read_notices_channel(root, diagnostics),
+        business_hours=read_business_hours(root, diagnostics),
+        flap_window=read_duration(root.find_node("flap_window"), diagnostics, 600.0),
+        flap_count=read_count(root.find_node("flap_count"), diagnostics, 4, least=2),
+        history=read_duration(root.find_node("history"), diagnostics, 90 * 86400.0, least=1.0),
+        heartbeats=read_heartbeats(root, diagnostics, responders, severities),
+        heartbeat_url=read_url(root.find_node("heartbeat_url"), diagnostics),
+        limits=read_limits(root, diagnostics),
         severities=severities,
-        warnings=report.warnings,
+        warnings=diagnostics.warnings,
     )
 
 
-def _check_version(root: Table, report: Report) -> None:
-    item = root.find("version")
-    if item is None:
-        report.fault(root.lines.get("version", 1), "no version", f"version: {VERSION}")
-    elif not isinstance(item, Text) or item.value != VERSION:
-        report.fault(item.line, f"{describe(item)} is unknown", f"version: {VERSION}")
+def _check_version(root: MappingNode, diagnostics: Diagnostics) -> None:
+    node = root.find_node("version")
+    if node is None:
+        diagnostics.error(root.lines.get("version", 1), "no version", f"version: {VERSION}")
+    elif not isinstance(node, ScalarNode) or node.value != VERSION:
+        diagnostics.error(node.line, f"{describe_node(node)} is unknown", f"version: {VERSION}")
 
 
-def _read_file(path: Path, report: Report) -> str:
+def _read_file(path: Path, diagnostics: Diagnostics) -> str:
     try:
         with path.open("rb") as file:
             raw = file.read(MAX_BYTES + 1)
     except OSError as error:
-        report.stop(1, f"the file can't be read: {error.strerror or type(error).__name__}", "a readable file")
+        diagnostics.abort(
+            1, f"the file can't be read: {error.strerror or type(error).__name__}", "a readable file"
+        )
     except ValueError:
-        report.stop(1, "the file's name holds a NUL", "a file")
+        diagnostics.abort(1, "the file's name holds a NUL", "a file")
     if len(raw) > MAX_BYTES:
-        report.stop(1, f"the file is larger than {MAX_BYTES // 1024} KiB", "a smaller one")
+        diagnostics.abort(1, f"the file is larger than {MAX_BYTES // 1024} KiB", "a smaller one")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        report.stop(raw.count(b"\n", 0, error.start) + 1, "a byte that is no UTF-8", "UTF-8")
+        diagnostics.abort(raw.count(b"\n", 0, error.start) + 1, "a byte that is no UTF-8", "UTF-8")

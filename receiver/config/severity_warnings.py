@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from receiver.config.nodes import Text
-from receiver.config.report import Report
+from receiver.config.nodes import ScalarNode
+from receiver.config.report import Diagnostics
 from receiver.domain.alert import Severity
 from receiver.domain.matcher import Matcher
 from receiver.domain.route import Route, find_route
@@ -17,17 +17,21 @@ _LISTED = re.compile(r"\(?((?:[\w-]+)(?:\|[\w-]*)*)\)?")
 _CRITICAL = str(Severity.CRITICAL)
 
 
-def warn_of_unknown_words(matcher: Matcher, item: Text, report: Report, severities: SeverityWords) -> None:
+def warn_of_unknown_words(
+    matcher: Matcher, node: ScalarNode, diagnostics: Diagnostics, severities: SeverityWords
+) -> None:
     """Warn of severities that a matcher names and that are no words we know.
 
     Nothing is said of what `${…}` filled in, since that may be a secret.
     """
-    if matcher.name != LABEL or item.value != item.written.strip():
+    if matcher.name != LABEL or node.value != node.raw.strip():
         return
     for word in _list_words(matcher):
         if unknown := severities.find_unknown_word({LABEL: word}):
             expected = "a known one, or that word in `severities`"
-            report.warn(item.line, f"{item.path} has the {describe_unknown_severity(unknown)}", expected)
+            diagnostics.warning(
+                node.line, f"{node.path} has the {describe_unknown_severity(unknown)}", expected
+            )
 
 
 def _list_words(matcher: Matcher) -> tuple[str, ...]:
@@ -38,7 +42,7 @@ def _list_words(matcher: Matcher) -> tuple[str, ...]:
     return tuple(listed[1].split("|")) if listed else ()
 
 
-def warn_of_unpaged_criticals(routes: Sequence[tuple[Route, int, str]], report: Report) -> None:
+def warn_of_unpaged_criticals(routes: Sequence[tuple[Route, int, str]], diagnostics: Diagnostics) -> None:
     """Warn of routes without escalation that take a critical; *routes* are with their line and path.
 
     Tried are `severity="critical"` alone, and with the labels that each route's `=` matchers name.
@@ -54,7 +58,7 @@ def warn_of_unpaged_criticals(routes: Sequence[tuple[Route, int, str]], report: 
             warned.add(route.name)
             line, path = places[route.name]
             what = f'{path} takes severity="critical"{words} and has no escalation: nobody is paged'
-            report.warn(line, what, "an escalation there, or a route for criticals before it")
+            diagnostics.warning(line, what, "an escalation there, or a route for criticals before it")
 
 
 def _list_criticals(routes: Sequence[tuple[Route, int, str]]) -> Iterator[tuple[dict[str, str], str]]:
@@ -68,7 +72,7 @@ def _list_criticals(routes: Sequence[tuple[Route, int, str]]) -> Iterator[tuple[
             yield {**dict(pairs), LABEL: _CRITICAL}, f" with the labels of {path}"
 
 
-def takes_all_of(earlier: Matcher, later: Matcher) -> bool:
+def covers_matcher(earlier: Matcher, later: Matcher) -> bool:
     """Tell whether all that fits *later* fits *earlier*, two matchers of the severity; False where unsure.
 
     What fits `severity="page"` is read as critical, and what fits `severity="error"` fits warning.

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from receiver.config.mistakes import Mistake, describe_raw_signs, find_raw_signs
-from receiver.config.report import suggest
+from receiver.config.report import suggest_choice
 from receiver.text import is_web_link
 
 _STORES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")
@@ -108,7 +108,7 @@ def _find_option_mistake(text: str, scheme: str) -> Mistake | None:
         if name not in known:
             if name in _TLS_OPTIONS:
                 return "has options of TLS, and does not use it", "rediss:// in place of redis://"
-            return _NO_OPTION if "@" in name else (_NO_OPTION[0], suggest(name, known))
+            return _NO_OPTION if "@" in name else (_NO_OPTION[0], suggest_choice(name, known))
         if not known[name](value):
             return f"has no usable {name} behind its ?", _EXPECTED.get(known[name], "another value")
     return None

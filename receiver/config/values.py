@@ -10,169 +10,175 @@ from collections.abc import Sequence
 
 from receiver.clock import parse_duration
 from receiver.config.mistakes import find_quotes, is_bare_reference
-from receiver.config.nodes import Item, List, Table, Text, describe, walk
-from receiver.config.report import Report, quote, suggest
+from receiver.config.nodes import MappingNode, Node, ScalarNode, SequenceNode, describe_node, iter_items
+from receiver.config.report import Diagnostics, quote_text, suggest_choice
 from receiver.config.severity_warnings import warn_of_unknown_words
 from receiver.config.urls import find_url_mistake
 from receiver.domain.matcher import Matcher, parse_matcher
 from receiver.domain.severity import SeverityWords
-from receiver.text import Secret, cut
+from receiver.text import Secret, truncate_text
 
 MAX_DURATION_S = 10 * 365 * 86400.0
 _CHANNEL = re.compile(r"#[^\s#@,:<>&]{1,80}|[CGD][A-Z0-9]{2,20}")
 _RATE = re.compile(r"([1-9][0-9]{0,5})\s*/\s*([smh])")
 _RATE_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
-_KINDS = {Text: "a text", List: "a list", Table: "a table"}
+_KINDS = {ScalarNode: "a text", SequenceNode: "a list", MappingNode: "a table"}
 
 
-def read_table(item: Item | None, report: Report, known: Sequence[str]) -> Table | None:
+def read_table(node: Node | None, diagnostics: Diagnostics, known: Sequence[str]) -> MappingNode | None:
     """Return the table, with each key that isn't *known* reported; None for anything else."""
-    table = read_any_table(item, report)
+    table = read_any_table(node, diagnostics)
     for key in table.items if table else ():
         if table and key not in known:
             place = f" in {table.path}" if table.path else ""
-            report.fault(table.lines[key], f"unknown key {quote(key)}{place}", suggest(key, known))
+            diagnostics.error(
+                table.lines[key], f"unknown key {quote_text(key)}{place}", suggest_choice(key, known)
+            )
     return table
 
 
-def read_any_table(item: Item | None, report: Report) -> Table | None:
+def read_any_table(node: Node | None, diagnostics: Diagnostics) -> MappingNode | None:
     """Return a table whose keys are names of the user's own choice."""
-    if item is None or isinstance(item, Table):
-        return item
-    _fault_kind(item, report, "a table")
+    if node is None or isinstance(node, MappingNode):
+        return node
+    _report_wrong_kind(node, diagnostics, "a table")
     return None
 
 
-def read_list(item: Item | None, report: Report) -> tuple[Item, ...]:
+def read_list(node: Node | None, diagnostics: Diagnostics) -> tuple[Node, ...]:
     """Return the members of a list."""
-    if item is None:
+    if node is None:
         return ()
-    if isinstance(item, List):
-        return item.items
-    _fault_kind(item, report, "a list")
+    if isinstance(node, SequenceNode):
+        return node.items
+    _report_wrong_kind(node, diagnostics, "a list")
     return ()
 
 
-def read_text(item: Item | None, report: Report, default: str = "") -> str:
+def read_text(node: Node | None, diagnostics: Diagnostics, default: str = "") -> str:
     """Return the text filled in; it may be empty."""
-    if item is None:
+    if node is None:
         return default
-    if isinstance(item, Text):
-        return item.value
-    _fault_kind(item, report, "a text")
+    if isinstance(node, ScalarNode):
+        return node.value
+    _report_wrong_kind(node, diagnostics, "a text")
     return default
 
 
-def read_secret(item: Item | None, report: Report, default: str = "") -> Secret:
+def read_secret(node: Node | None, diagnostics: Diagnostics, default: str = "") -> Secret:
     """Return the text as a secret; one that can't have been meant (with blanks, in quotes) is a fault."""
-    value = read_text(item, report, default)
-    if isinstance(item, Text) and value:
+    value = read_text(node, diagnostics, default)
+    if isinstance(node, ScalarNode) and value:
         if re.search(r"\s", value):
-            report.fault(item.line, f"{item.path} has blanks in it", "a token")
-        _fault_mistake(item, report)
+            diagnostics.error(node.line, f"{node.path} has blanks in it", "a token")
+        _report_mistake(node, diagnostics)
     return Secret(value)
 
 
-def _fault_mistake(item: Text, report: Report) -> bool:
+def _report_mistake(node: ScalarNode, diagnostics: Diagnostics) -> bool:
     """Report a value in quotes or a reference that isn't filled in; tell whether it is one.
 
     What the environment gives in place of a key that is left out is told of with its variable.
     """
-    if item.is_stand_in:
+    if node.is_from_environment:
         return False
-    if mistake := find_quotes(item.value):
-        report.fault(item.line, f"{item.path} {mistake[0]}", mistake[1])
+    if mistake := find_quotes(node.value):
+        diagnostics.error(node.line, f"{node.path} {mistake[0]}", mistake[1])
         return True
-    if is_bare_reference(item.value):
-        is_written = item.value == item.written.strip()
-        shown = f" {quote(item.written)}" if is_written else ""
-        expected = f"${{{item.value.strip('$()%')}}}" if is_written else "the value itself"
-        report.fault(item.line, f"{item.path}{shown} is not filled in, it is taken as it stands", expected)
+    if is_bare_reference(node.value):
+        is_written = node.value == node.raw.strip()
+        shown = f" {quote_text(node.raw)}" if is_written else ""
+        expected = f"${{{node.value.strip('$()%')}}}" if is_written else "the value itself"
+        diagnostics.error(
+            node.line, f"{node.path}{shown} is not filled in, it is taken as it stands", expected
+        )
         return True
     return False
 
 
-def read_texts(item: Item | None, report: Report) -> tuple[tuple[str, Text], ...]:
+def read_texts(node: Node | None, diagnostics: Diagnostics) -> tuple[tuple[str, ScalarNode], ...]:
     """Return the texts that aren't empty of a list, or of one text alone, each with its item."""
     found = []
-    for member in walk(item):
-        value = read_text(member, report)
-        if isinstance(member, Text) and value:
+    for member in iter_items(node):
+        value = read_text(member, diagnostics)
+        if isinstance(member, ScalarNode) and value:
             found.append((value, member))
     return tuple(found)
 
 
-def read_duration(item: Item | None, report: Report, default: float, least: float = 0.0) -> float:
+def read_duration(node: Node | None, diagnostics: Diagnostics, default: float, least: float = 0.0) -> float:
     """Return seconds, at least *least* and at most ten years."""
-    if item is None:
+    if node is None:
         return default
-    if not isinstance(item, Text):
-        _fault_kind(item, report, "a duration like 30s, 5m or 1h30m")
+    if not isinstance(node, ScalarNode):
+        _report_wrong_kind(node, diagnostics, "a duration like 30s, 5m or 1h30m")
         return default
     try:
-        seconds = parse_duration(item.value)
+        seconds = parse_duration(node.value)
     except (ValueError, OverflowError):
-        report.fault(
-            item.line,
-            f"{describe(item)} is no duration",
+        diagnostics.error(
+            node.line,
+            f"{describe_node(node)} is no duration",
             "one like 30s, 5m or 1h30m",
         )
         return default
     if not least <= seconds <= MAX_DURATION_S:
         bounds = f"at least {least:g}s" if seconds < least else "ten years at most"
-        report.fault(item.line, f"{describe(item)} is out of bounds", bounds)
+        diagnostics.error(node.line, f"{describe_node(node)} is out of bounds", bounds)
         return default
     return seconds
 
 
-def read_count(item: Item | None, report: Report, default: int, least: int = 1) -> int:
+def read_count(node: Node | None, diagnostics: Diagnostics, default: int, least: int = 1) -> int:
     """Return a whole number from *least* to a million."""
-    if item is None:
+    if node is None:
         return default
-    text = item.value if isinstance(item, Text) else ""
+    text = node.value if isinstance(node, ScalarNode) else ""
     if re.fullmatch(r"[0-9]{1,7}", text, re.ASCII) and least <= int(text) <= 1_000_000:
         return int(text)
-    report.fault(item.line, f"{describe(item)} is no such number", f"a whole number from {least} on")
+    diagnostics.error(
+        node.line, f"{describe_node(node)} is no such number", f"a whole number from {least} on"
+    )
     return default
 
 
-def read_rate(item: Item | None, report: Report) -> tuple[int, float] | None:
+def read_rate(node: Node | None, diagnostics: Diagnostics) -> tuple[int, float] | None:
     """Return `50/m` as (50, 60.0); None where it is left out or wrong."""
-    if item is None:
+    if node is None:
         return None
-    found = _RATE.fullmatch(item.value) if isinstance(item, Text) else None
+    found = _RATE.fullmatch(node.value) if isinstance(node, ScalarNode) else None
     if found:
         return int(found[1]), _RATE_UNITS_S[found[2]]
-    report.fault(item.line, f"{describe(item)} is no rate", "one like 1/s, 50/m or 1000/h")
+    diagnostics.error(node.line, f"{describe_node(node)} is no rate", "one like 1/s, 50/m or 1000/h")
     return None
 
 
-def read_url(item: Item | None, report: Report, *, is_base: bool = False) -> str:
+def read_url(node: Node | None, diagnostics: Diagnostics, *, is_base: bool = False) -> str:
     """Return an http(s) address; empty means that it isn't configured.
 
     A base address gets paths put behind it, so it has no query and loses its last `/`. The
     address isn't quoted in a problem: some carry a password or are a secret by themselves.
     """
-    value = read_text(item, report)
-    if not isinstance(item, Text) or not value or _fault_mistake(item, report):
+    value = read_text(node, diagnostics)
+    if not isinstance(node, ScalarNode) or not value or _report_mistake(node, diagnostics):
         return ""
     if mistake := find_url_mistake(value, is_base=is_base):
-        report.fault(item.line, f"{item.path} {mistake[0]}", mistake[1])
+        diagnostics.error(node.line, f"{node.path} {mistake[0]}", mistake[1])
         return ""
     return value.rstrip("/") if is_base else value
 
 
-def read_channel(item: Item | None, report: Report) -> str:
+def read_channel(node: Node | None, diagnostics: Diagnostics) -> str:
     """Return a Slack channel, `#name` or an ID; empty where none is given."""
-    value = read_text(item, report)
-    if not isinstance(item, Text) or not value:
+    value = read_text(node, diagnostics)
+    if not isinstance(node, ScalarNode) or not value:
         return ""
     if not is_channel(value):
         expected = "#name or an ID (C…, G…, D…)"
-        report.fault(item.line, f"{describe(item)} is no Slack channel", expected)
+        diagnostics.error(node.line, f"{describe_node(node)} is no Slack channel", expected)
         return ""
     if value.startswith("#") and value != value.lower():
-        report.warn(item.line, f"{describe(item)}: Slack knows channels in lower case only")
+        diagnostics.warning(node.line, f"{describe_node(node)}: Slack knows channels in lower case only")
     return value
 
 
@@ -181,32 +187,34 @@ def is_channel(text: str) -> bool:
     return bool(_CHANNEL.fullmatch(text))
 
 
-def read_matchers(item: Item | None, report: Report, severities: SeverityWords) -> tuple[Matcher, ...]:
+def read_matchers(
+    node: Node | None, diagnostics: Diagnostics, severities: SeverityWords
+) -> tuple[Matcher, ...]:
     """Return the matchers of a list, or of one text alone; they read severities by *severities*."""
-    found = (_read_matcher(member, report, severities) for member in walk(item))
+    found = (_read_matcher(member, diagnostics, severities) for member in iter_items(node))
     return tuple(matcher for matcher in found if matcher is not None)
 
 
-def _read_matcher(item: Item, report: Report, severities: SeverityWords) -> Matcher | None:
-    if not isinstance(item, Text):
-        _fault_kind(item, report, """a matcher like 'severity="critical"'""")
+def _read_matcher(node: Node, diagnostics: Diagnostics, severities: SeverityWords) -> Matcher | None:
+    if not isinstance(node, ScalarNode):
+        _report_wrong_kind(node, diagnostics, """a matcher like 'severity="critical"'""")
         return None
     try:
-        matcher = parse_matcher(item.value, severities)
+        matcher = parse_matcher(node.value, severities)
     except (ValueError, RecursionError) as error:
         # The error quotes the filled-in text, which is only ours to show when it is the written one.
-        reason = _reason(error) if item.value == item.written.strip() else ""
-        what = f"{describe(item)} is no matcher{reason}"
-        report.fault(item.line, what, """one like 'severity="critical"'""")
+        reason = _describe_reason(error) if node.value == node.raw.strip() else ""
+        what = f"{describe_node(node)} is no matcher{reason}"
+        diagnostics.error(node.line, what, """one like 'severity="critical"'""")
         return None
-    warn_of_unknown_words(matcher, item, report, severities)
+    warn_of_unknown_words(matcher, node, diagnostics, severities)
     return matcher
 
 
-def _reason(error: Exception) -> str:
+def _describe_reason(error: Exception) -> str:
     cause = error.__cause__
-    return f": {cut(str(cause), 80)}" if isinstance(cause, ValueError) else ""
+    return f": {truncate_text(str(cause), 80)}" if isinstance(cause, ValueError) else ""
 
 
-def _fault_kind(item: Item, report: Report, expected: str) -> None:
-    report.fault(item.line, f"{item.path or 'the file'} is {_KINDS[type(item)]}", expected)
+def _report_wrong_kind(node: Node, diagnostics: Diagnostics, expected: str) -> None:
+    diagnostics.error(node.line, f"{node.path or 'the file'} is {_KINDS[type(node)]}", expected)

@@ -7,8 +7,8 @@ import zlib
 from msgspec import Struct
 from msgspec.structs import replace
 
-from receiver.errors import DeliveryError, PermanentDeliveryError, Refusal, TemporaryDeliveryError
-from receiver.text import cut
+from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
+from receiver.text import truncate_text
 
 # The contract of every channel: quick tries first, for a blip; then patience.
 _FIRST_WAITS_S = (0.5, 1.0, 2.0, 4.0)
@@ -77,7 +77,7 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
     reason: str = ""
     detail: str = ""
     failed_at: float = 0.0  # given up for good
-    kind: str = ""  # then: what the refusal is about, a `Refusal`
+    kind: str = ""  # then: what the refusal is about, a `RefusalKind`
     refused_under: str = ""  # the digest of the secret it was refused under, where the refusal is about that
     receipt: Receipt | None = None
     earlier: str = ""  # the latest instance before this one that may have arrived
@@ -150,9 +150,9 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
         *was_maybe_sent* tells whether an attempt before the last one may have arrived; *secret_digest* is
         that of the secret that is configured for its target.
         """
-        described = replace(self, reason=error.reason, detail=cut(error.detail, MAX_DETAIL))
+        described = replace(self, reason=error.reason, detail=truncate_text(error.detail, MAX_DETAIL))
         if not isinstance(error, TemporaryDeliveryError):
-            kind = error.kind if isinstance(error, PermanentDeliveryError) else Refusal.CONTENT
+            kind = error.kind if isinstance(error, PermanentDeliveryError) else RefusalKind.CONTENT
             if isinstance(error, PermanentDeliveryError):
                 secret_digest = error.secret_digest or secret_digest
             return replace(
@@ -160,7 +160,7 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
                 failed_at=now,
                 maybe_sent=was_maybe_sent,
                 kind=kind.value,
-                refused_under=secret_digest if kind is Refusal.CREDENTIALS else "",
+                refused_under=secret_digest if kind is RefusalKind.CREDENTIALS else "",
             )
         return replace(
             described,

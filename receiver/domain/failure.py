@@ -10,7 +10,7 @@ from receiver.domain.delivery import Delivery
 from receiver.domain.incident import Incident, TimelineEvent
 from receiver.domain.person import Person
 from receiver.domain.policy import PAGERDUTY, find_digest
-from receiver.errors import Refusal
+from receiver.errors import RefusalKind
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def has_new_credentials(failure: Failure, digests: Mapping[str, str]) -> bool:
 
 def is_refused_under_former(delivery: Delivery, digests: Mapping[str, str]) -> bool:
     """Tell whether *delivery* was refused for credentials, and there are others now."""
-    if not delivery.failed_at or delivery.kind != Refusal.CREDENTIALS:
+    if not delivery.failed_at or delivery.kind != RefusalKind.CREDENTIALS:
         return False
     digest = find_digest(digests, delivery.target)
     return bool(digest) and digest != delivery.refused_under

@@ -9,13 +9,13 @@ from __future__ import annotations
 from receiver.domain.delivery import Delivery
 from receiver.domain.incident import Incident
 from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy, Responder, Step, Target
-from receiver.errors import Refusal
+from receiver.errors import RefusalKind
 
 # The delivery key of the message that stands in for the incident's own, in the fallback channel.
 FALLBACK = "fallback"
 _MESSAGES = ("root", "root2", FALLBACK)
 # An edit or a reply so refused means that the message itself is out of reach.
-_OUT_OF_REACH = (Refusal.TARGET_GONE, Refusal.CREDENTIALS)
+_OUT_OF_REACH = (RefusalKind.TARGET_GONE, RefusalKind.CREDENTIALS)
 
 
 def build_fallback_step(responder: Responder) -> Step:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from receiver.domain.alert import Severity
 from receiver.domain.severity import LABEL, SeverityWords
-from receiver.regexes import Fits, compile_full_match
+from receiver.regexes import MatchFunction, compile_full_match
 
 _QUOTED = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _BARE_NAME = re.compile(r'[^\s"{}=!~,\\]++')
@@ -31,7 +31,7 @@ class Matcher:
     name: str
     operator: str
     value: str
-    _is_match: Fits | None = field(default=None, compare=False, repr=False)
+    _is_match: MatchFunction | None = field(default=None, compare=False, repr=False)
     _severities: SeverityWords | None = field(default=None, compare=False, repr=False)
 
     def matches(self, labels: Mapping[str, str]) -> bool:

@@ -21,7 +21,7 @@ from receiver.domain.page_check import is_left_open, is_resolved_too_often, is_u
 from receiver.domain.policy import SLACK, EscalationPolicy, Step, Target
 from receiver.domain.renaming import find_changing_label, sort_joined
 from receiver.domain.silences import list_ending_silences
-from receiver.errors import Refusal
+from receiver.errors import RefusalKind
 
 # Edits that follow one another are merged: Slack takes some fifty a minute for all channels.
 EDIT_PAUSE_S = 1.0
@@ -100,7 +100,7 @@ def list_messages(incident: Incident, content_version: str, now: float) -> Itera
         return
     instance, target = message.receipt.reference, message_target(incident, message)
     edit = current_delivery(incident, "update", instance)
-    is_lost = edit.failed_at > 0 and edit.kind == Refusal.MESSAGE_GONE
+    is_lost = edit.failed_at > 0 and edit.kind == RefusalKind.MESSAGE_GONE
     replacement = incident.deliveries.get("root2")
     if replacement is None and is_lost:
         yield Post("root2", "", SLACK, target, 0.0, content_version, replaces=instance)

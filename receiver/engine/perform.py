@@ -48,7 +48,7 @@ from receiver.engine.page_checks import PageChecker
 from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.turns import RateLimiter
 from receiver.engine.witness import AlertmanagerStatusCheck
-from receiver.errors import ClaimLost, DeliveryError, Refusal, TemporaryDeliveryError
+from receiver.errors import ClaimLost, DeliveryError, RefusalKind, TemporaryDeliveryError
 from receiver.text import one_line
 
 logger = logging.getLogger(__name__)
@@ -227,7 +227,7 @@ class Dispatcher:
 
         A message that somebody deleted is posted anew, so that its edit is refused is no trouble.
         """
-        is_reposted = after.kind == Refusal.MESSAGE_GONE and "root2" not in incident.deliveries
+        is_reposted = after.kind == RefusalKind.MESSAGE_GONE and "root2" not in incident.deliveries
         if self._notices is None or not after.failed_at or (isinstance(action, Update) and is_reposted):
             return
         heading = find_heading(incident)

@@ -110,7 +110,7 @@ class Reconciler:
             notices=notices,
             checker=checker,
             keys=keys,
-            digests=routing.digests,
+            digests=routing.secret_digests,
         )
         self._rate_limiter = rate_limiter
         self._severity_notices = SeverityNotices(notices, routing) if notices is not None else None

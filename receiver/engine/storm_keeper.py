@@ -131,7 +131,7 @@ class StormReconciler:
         del worker  # whoever changed the storm first has it; the other finds it changed
         for _ in range(_ACTIONS_AT_MOST):
             try:
-                loaded = _revive(self._store.load_storm(storm_id), self._routing.digests)
+                loaded = _revive(self._store.load_storm(storm_id), self._routing.secret_digests)
             except NotFound:
                 return {}
             view = self._load_view(loaded)
@@ -265,7 +265,7 @@ class StormReconciler:
                 self._clock(),
                 was_maybe_sent=was_maybe_sent,
                 salt=f"{storm.id}/{action.key}",
-                secret_digest=find_digest(self._routing.digests, attempt.target),
+                secret_digest=find_digest(self._routing.secret_digests, attempt.target),
             )
             _log_delivery(storm, action, after, error.reason)
             if self._rate_limiter is not None:

@@ -43,7 +43,7 @@ from receiver.engine.intake import MAX_PASSES, queues_for
 from receiver.errors import (
     DeliveryError,
     PermanentDeliveryError,
-    Refusal,
+    RefusalKind,
     StoreError,
     TemporaryDeliveryError,
 )
@@ -210,7 +210,7 @@ class StormService:
                 raise PermanentDeliveryError(
                     notifying.reason or BUNDLING,
                     f"refused for all of {storm_id}",
-                    kind=Refusal(notifying.kind or Refusal.CONTENT),
+                    kind=RefusalKind(notifying.kind or RefusalKind.CONTENT),
                     secret_digest=notifying.refused_under,
                 )
             if notifying.receipt is None:

@@ -14,7 +14,7 @@ from receiver.domain.witness import Poll, RemoteSilence, Replica, UnreachableRep
 from receiver.errors import DeliveryError, PermanentDeliveryError, TemporaryDeliveryError
 from receiver.lookups.alertmanager_body import format_timestamp
 from receiver.lookups.alertmanager_replica import AlertmanagerApi
-from receiver.lookups.together import ask_all
+from receiver.lookups.together import gather
 
 _EVERYTHING: Mapping[str, str] = MappingProxyType({})
 
@@ -39,7 +39,7 @@ class AlertmanagerClient:
         Raises nothing: a replica that can't be asked, or answers what can't be read, is in `unreachable`.
         """
         at = self._clock()
-        answers = ask_all(
+        answers = gather(
             [partial(replica.get_alerts, matchers) for replica in self._replicas], self._timeout_s
         )
         asked = list(zip(self._replicas, answers, strict=True))
@@ -58,7 +58,7 @@ class AlertmanagerClient:
 
         As the replicas that answer have them; raises a DeliveryError when none does.
         """
-        answers = ask_all([replica.list_silences for replica in self._replicas], self._timeout_s)
+        answers = gather([replica.list_silences for replica in self._replicas], self._timeout_s)
         errors = [answer for answer in answers if isinstance(answer, DeliveryError)]
         if len(errors) == len(answers):
             raise _choose_error(errors)

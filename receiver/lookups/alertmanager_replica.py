@@ -9,9 +9,9 @@ from urllib.parse import quote, urlencode
 
 from receiver.domain.matcher import Matcher
 from receiver.domain.witness import RemoteSilence, Replica
-from receiver.errors import DeliveryError, PermanentDeliveryError, Refusal, TemporaryDeliveryError
+from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
 from receiver.lookups import alertmanager_body as bodies
-from receiver.lookups.exchange import Answer, exchange, parse_address
+from receiver.lookups.exchange import HttpResponse, parse_base_url, send_request
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ class AlertmanagerApi:
     """One replica. *url* may hold a path prefix and a login; *timeout_s* bounds each request."""
 
     def __init__(self, url: str, timeout_s: float, clock: Callable[[], float]) -> None:
-        self._address = parse_address(url)
+        self._address = parse_base_url(url)
         self._timeout_s = timeout_s
         self._clock = clock
 
@@ -87,15 +87,15 @@ class AlertmanagerApi:
         *,
         body: object = None,
         or_statuses: tuple[int, ...] = (),
-    ) -> Answer:
+    ) -> HttpResponse:
         """Return an answer that is good, or has one of *or_statuses*."""
         timeout_s = timeout_s or self._timeout_s
-        response = exchange(method, self._address, f"/api/v2{path}", body=body, timeout_s=timeout_s)
+        response = send_request(method, self._address, f"/api/v2{path}", body=body, timeout_s=timeout_s)
         if not response.is_ok and response.status not in or_statuses:
             raise _convert_refusal(response, may_be_done=method != "GET")
         return response
 
-    def _measure_clock_lead(self, response: Answer) -> float:
+    def _measure_clock_lead(self, response: HttpResponse) -> float:
         """Return by how much our clock is ahead of the one that dated *response*; 0 where unknown."""
         dated_at = bodies.parse_date_header(response.headers)
         ahead = 0.0 if dated_at is None else self._clock() - dated_at
@@ -111,19 +111,19 @@ def _silence_path(silence_id: str) -> str:
     return "/silence/" + quote(silence_id, safe="", errors="replace")
 
 
-def _parse_body(response: Answer, decode: Callable[[bytes], T], *, may_be_done: bool = False) -> T:
+def _parse_body(response: HttpResponse, decode: Callable[[bytes], T], *, may_be_done: bool = False) -> T:
     try:
         return decode(response.body)
     except bodies.UnexpectedResponse as error:
         raise TemporaryDeliveryError("odd_answer", str(error), maybe_sent=may_be_done) from error
 
 
-def _convert_refusal(response: Answer, *, may_be_done: bool) -> DeliveryError:
+def _convert_refusal(response: HttpResponse, *, may_be_done: bool) -> DeliveryError:
     """Return the error that an answer other than a 2xx means, with Alertmanager's words."""
     message = response.headers.get("location", "") if 300 <= response.status < 400 else ""
     detail = f"HTTP {response.status}: {message or bodies.parse_error_message(response.body)}".rstrip(": ")
     if response.status in (401, 403):
-        return PermanentDeliveryError("unauthorized", detail, kind=Refusal.CREDENTIALS)
+        return PermanentDeliveryError("unauthorized", detail, kind=RefusalKind.CREDENTIALS)
     if 400 <= response.status < 500 and response.status not in _TRY_LATER:
         return PermanentDeliveryError("refused", detail)
     # A gateway that lost its answer, or a failure at work, may have left it done; a 503 has not.

@@ -21,16 +21,16 @@ from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Re
 from receiver.errors import TemporaryDeliveryError
 from receiver.text import one_line
 
-MAX_ANSWER = 64 * 1024 * 1024
+MAX_RESPONSE_BYTES = 64 * 1024 * 1024
 _CHUNK = 256 * 1024
 
 
-class _TooLong(HTTPException):
+class _ResponseTooLong(HTTPException):
     """An answer is longer than we read."""
 
 
 _REASONS: dict[type[Exception], str] = {
-    _TooLong: "its answer is too long",
+    _ResponseTooLong: "its answer is too long",
     ssl.SSLError: "it does not speak TLS as we do",
     ConnectionError: "the connection was cut",
     InvalidURL: "the address can't be used",
@@ -40,7 +40,7 @@ _REASONS: dict[type[Exception], str] = {
 
 
 @dataclass(frozen=True)
-class Address:
+class BaseUrl:
     """A base address of http or https as it may be shown, its login apart and never printed."""
 
     url: str
@@ -48,7 +48,7 @@ class Address:
 
 
 @dataclass(frozen=True)
-class Answer:
+class HttpResponse:
     """What came back, whatever its status. The names of *headers* are in lower case."""
 
     status: int
@@ -60,27 +60,27 @@ class Answer:
         return 200 <= self.status < 300
 
 
-def parse_address(url: str) -> Address:
+def parse_base_url(url: str) -> BaseUrl:
     """Return *url* without its login (`user:password@`, either may be percent-encoded) and final slash."""
     parts = urlsplit(url.rstrip("/"))
     login, at, host = parts.netloc.rpartition("@")
     if not at:
-        return Address(urlunsplit(parts))
+        return BaseUrl(urlunsplit(parts))
     name, _, password = login.partition(":")
     basic = base64.b64encode(f"{unquote(name)}:{unquote(password)}".encode()).decode()
-    return Address(urlunsplit(parts._replace(netloc=host)), f"Basic {basic}")
+    return BaseUrl(urlunsplit(parts._replace(netloc=host)), f"Basic {basic}")
 
 
-def exchange(
+def send_request(
     method: str,
-    address: Address,
+    address: BaseUrl,
     path: str,
     *,
     body: object = None,
     form: str = "",
     timeout_s: float,
-    at_most: int = MAX_ANSWER,
-) -> Answer:
+    max_bytes: int = MAX_RESPONSE_BYTES,
+) -> HttpResponse:
     """Send a request, *body* as JSON or an encoded *form*, and return the answer, of *at_most* so many bytes.
 
     Raises TemporaryDeliveryError when there is none: `unreachable` when nothing was sent, else
@@ -100,11 +100,11 @@ def exchange(
     try:
         # The scheme is http or https, see Address.
         request = Request(address.url + path, data=data, headers=headers, method=method)  # noqa: S310
-        return _exchange(request, timeout_s, at_most)
+        return _send(request, timeout_s, max_bytes)
     except (URLError, OSError, HTTPException, ValueError) as error:
         # urllib wraps in a URLError what went wrong until the request was out, and nothing after it.
         is_unsent = isinstance(error, URLError | ValueError | InvalidURL)
-        reason, why = ("unreachable" if is_unsent else "no_answer"), _say_why(error, timeout_s)
+        reason, why = ("unreachable" if is_unsent else "no_answer"), _describe_failure(error, timeout_s)
         # Without the cause: it may quote the password.
         raise TemporaryDeliveryError(reason, why, maybe_sent=not is_unsent and method != "GET") from None
 
@@ -114,7 +114,7 @@ class _NoRedirect(HTTPRedirectHandler):
         """Go nowhere: the redirect itself is the answer then."""
 
 
-def _exchange(request: Request, timeout_s: float, at_most: int) -> Answer:
+def _send(request: Request, timeout_s: float, max_bytes: int) -> HttpResponse:
     deadline = time.monotonic() + timeout_s
     try:
         response = _build_opener(request.full_url).open(request, timeout=timeout_s)
@@ -122,16 +122,16 @@ def _exchange(request: Request, timeout_s: float, at_most: int) -> Answer:
         response = error
     with response:
         headers = {name.lower(): value for name, value in response.headers.items()}
-        return Answer(response.status, _read(response, deadline, at_most), headers)
+        return HttpResponse(response.status, _read_body(response, deadline, max_bytes), headers)
 
 
-def _read(response: HTTPResponse | HTTPError, deadline: float, at_most: int) -> bytes:
+def _read_body(response: HTTPResponse | HTTPError, deadline: float, max_bytes: int) -> bytes:
     """Return the body; raises TimeoutError when it drips in, _TooLong when there is no end to it."""
     body = bytearray()
     while chunk := response.read1(_CHUNK):
         body += chunk
-        if len(body) > at_most:
-            raise _TooLong
+        if len(body) > max_bytes:
+            raise _ResponseTooLong
         if time.monotonic() > deadline:
             raise TimeoutError
     if getattr(response, "length", None):  # what was announced and did not come; read1 doesn't mind
@@ -152,7 +152,7 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _say_why(error: Exception, timeout_s: float) -> str:
+def _describe_failure(error: Exception, timeout_s: float) -> str:
     """Return the reason in a few words, with nothing of the request in it."""
     cause = error.reason if isinstance(error, URLError) and isinstance(error.reason, Exception) else error
     if isinstance(cause, TimeoutError):

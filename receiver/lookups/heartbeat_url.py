@@ -5,22 +5,22 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from receiver.errors import TemporaryDeliveryError
-from receiver.lookups.exchange import exchange, parse_address
+from receiver.lookups.exchange import parse_base_url, send_request
 
 TIMEOUT_S = 5.0
-_MAX_ANSWER = 64 * 1024
+_MAX_RESPONSE_BYTES = 64 * 1024
 
 
-def build_call(url: str) -> Callable[[], None]:
+def build_ping(url: str) -> Callable[[], None]:
     """Return what calls *url* by GET; it raises TemporaryDeliveryError where no 2xx is the answer.
 
     Takes five seconds at most, follows no redirect, and says nothing of the address in its error.
     """
-    address, end = parse_address(url), "/" if url.endswith("/") else ""
+    address, end = parse_base_url(url), "/" if url.endswith("/") else ""
 
-    def call() -> None:
-        answer = exchange("GET", address, end, timeout_s=TIMEOUT_S, at_most=_MAX_ANSWER)
-        if not answer.is_ok:
-            raise TemporaryDeliveryError(f"status_{answer.status}")
+    def ping() -> None:
+        response = send_request("GET", address, end, timeout_s=TIMEOUT_S, max_bytes=_MAX_RESPONSE_BYTES)
+        if not response.is_ok:
+            raise TemporaryDeliveryError(f"status_{response.status}")
 
-    return call
+    return ping

@@ -11,7 +11,7 @@ from receiver.errors import ReceiverError
 T = TypeVar("T")
 
 
-class Kept(Generic[T]):
+class SingleValueCache(Generic[T]):
     """Asks again after *for_s*; where that fails, the old answer stays in force, if there is one.
 
     However many want it at once, one asks and the others wait for it. After a failure nobody is asked
@@ -19,39 +19,39 @@ class Kept(Generic[T]):
     """
 
     def __init__(
-        self, ask: Callable[[], T], clock: Callable[[], float], *, for_s: float, pause_s: float
+        self, fetch: Callable[[], T], clock: Callable[[], float], *, ttl_s: float, retry_s: float
     ) -> None:
-        self._ask = ask
+        self._fetch = fetch
         self._clock = clock
-        self._for_s = for_s
-        self._pause_s = pause_s
+        self._ttl_s = ttl_s
+        self._retry_s = retry_s
         self._lock = Lock()
-        self._found: T | None = None
-        self._found_at = float("-inf")
+        self._value: T | None = None
+        self._fetched_at = float("-inf")
         self._failed_at = float("-inf")
         self._failure: ReceiverError | None = None
 
-    def get(self) -> T:
+    def get_value(self) -> T:
         """Return the answer; raises what asking raises, where there never was one."""
         with self._lock:
-            if self._found is None or self._is_over(self._found_at, self._for_s):
-                self._try()
-            if self._found is None:
+            if self._value is None or self._is_over(self._fetched_at, self._ttl_s):
+                self._fetch_value()
+            if self._value is None:
                 raise self._failure or AssertionError
-            return self._found
+            return self._value
 
-    def renew(self) -> T:
+    def refresh(self) -> T:
         """Return a newer answer, where the last is not quite new."""
         with self._lock:
-            if self._is_over(self._found_at, self._pause_s):
-                self._try()
-        return self.get()
+            if self._is_over(self._fetched_at, self._retry_s):
+                self._fetch_value()
+        return self.get_value()
 
-    def _try(self) -> None:
-        if not self._is_over(self._failed_at, self._pause_s):
+    def _fetch_value(self) -> None:
+        if not self._is_over(self._failed_at, self._retry_s):
             return
         try:
-            self._found, self._found_at = self._ask(), self._clock()
+            self._value, self._fetched_at = self._fetch(), self._clock()
         except ReceiverError as error:
             self._failure, self._failed_at = error, self._clock()
 

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from receiver.domain.person import OnCallPerson
 from receiver.domain.policy import Responder
-from receiver.recall import Recall
+from receiver.recall import Cache
 
 # PagerDuty limits how often it may be asked this; and turns change seldom.
 CACHE_S = 120.0
@@ -40,9 +40,9 @@ class PagerDutyOnCallLookup:
         self._clock = clock
         self._cache_s = cache_s
         self._wait_s = wait_s
-        self._answers: Recall[tuple[OnCallPerson, ...]] | None = None
+        self._answers: Cache[tuple[OnCallPerson, ...]] | None = None
         if schedules is not None:
-            self._answers = Recall("oncall", schedules.find_on_call, clock, keep_s=cache_s, retry_s=_RETRY_S)
+            self._answers = Cache("oncall", schedules.find_on_call, clock, ttl_s=cache_s, retry_s=_RETRY_S)
 
     def list_on_call(self, responder: Responder) -> tuple[OnCallPerson, ...]:
         """Return who stands for *responder* now; empty without a schedule, or where nobody knows.
@@ -52,11 +52,11 @@ class PagerDutyOnCallLookup:
         """
         if not responder.schedule or self._answers is None:
             return ()
-        answer = self._answers.find(responder.schedule, self._wait_s)
+        answer = self._answers.find_value(responder.schedule, self._wait_s)
         if answer is None:
             return ()
         now = self._clock()
         people = tuple(person for person in answer.value if not person.until or person.until > now)
-        if abs(now - answer.at) < self._cache_s:
+        if abs(now - answer.fetched_at) < self._cache_s:
             return people
-        return tuple(replace(person, as_of=answer.at) for person in people)
+        return tuple(replace(person, as_of=answer.fetched_at) for person in people)

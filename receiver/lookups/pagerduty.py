@@ -21,8 +21,8 @@ from urllib3.exceptions import HTTPError
 from receiver import clock as wall
 from receiver.domain.pager_news import PagerDutyStatus
 from receiver.domain.person import OnCallPerson
-from receiver.errors import DeliveryError, PermanentDeliveryError, Refusal, TemporaryDeliveryError
-from receiver.lookups.together import ask_all
+from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
+from receiver.lookups.together import gather
 from receiver.text import Secret, one_line
 
 with warnings.catch_warnings():
@@ -96,7 +96,7 @@ class PagerDutyRestClient:
         """
         questions = [partial(self._list_latest, dedup_key) for dedup_key in dedup_keys]
         found: dict[str, tuple[PagerDutyStatus, ...]] = {}
-        for dedup_key, response in zip(dedup_keys, ask_all(questions, _STATUSES_TIMEOUT_S), strict=True):
+        for dedup_key, response in zip(dedup_keys, gather(questions, _STATUSES_TIMEOUT_S), strict=True):
             if isinstance(response, DeliveryError):
                 raise response
             found[dedup_key] = response
@@ -209,7 +209,7 @@ def _convert_refusal(response: Response) -> DeliveryError:
     if status >= 500 or status in _TRY_LATER:
         return TemporaryDeliveryError("server_error", detail)
     if status in (401, 403):
-        return PermanentDeliveryError("invalid_token", detail, kind=Refusal.CREDENTIALS)
+        return PermanentDeliveryError("invalid_token", detail, kind=RefusalKind.CREDENTIALS)
     if status == 404:
         return PermanentDeliveryError("not_found", detail)
     if status >= 400:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from receiver.errors import DeliveryError
-from receiver.lookups.exchange import exchange, parse_address
+from receiver.lookups.exchange import parse_base_url, send_request
 
 _TIMEOUT_S = 2.0
 _TTL_S = 60.0
@@ -40,7 +40,7 @@ class PrometheusRules:
     """Reads the rules, once a minute at most."""
 
     def __init__(self, url: str, clock: Callable[[], float]) -> None:
-        self._address = parse_address(url)
+        self._address = parse_base_url(url)
         self._clock = clock
         self._reading = threading.Lock()
         self._read_at = float("-inf")
@@ -56,7 +56,7 @@ class PrometheusRules:
 
     def _fetch_rules(self) -> AlertRules:
         try:
-            response = exchange("GET", self._address, "/api/v1/rules?type=alert", timeout_s=_TIMEOUT_S)
+            response = send_request("GET", self._address, "/api/v1/rules?type=alert", timeout_s=_TIMEOUT_S)
         except DeliveryError as error:
             return AlertRules(trouble=f"Prometheus can't be reached: {error.detail}")
         if not response.is_ok:

@@ -17,9 +17,9 @@ from authlib.oauth2.rfc6749.parameters import prepare_grant_uri, prepare_token_r
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
 from receiver.errors import ProviderUnavailable, SignInDenied, TemporaryDeliveryError
-from receiver.lookups.exchange import Address, Answer, exchange
+from receiver.lookups.exchange import BaseUrl, HttpResponse, send_request
 from receiver.lookups.id_token import Claims, ExpectedClaims, UnknownKey, parse_keys, verify_id_token
-from receiver.lookups.kept import Kept
+from receiver.lookups.kept import SingleValueCache
 from receiver.text import Secret, is_web_link
 
 TIMEOUT_S = 5.0
@@ -70,14 +70,14 @@ class OidcClient:
     def __init__(self, registration: ClientRegistration, clock: Callable[[], float]) -> None:
         self._registration = registration
         self._clock = clock
-        self._metadata = Kept(self._fetch_metadata, clock, for_s=CACHED_FOR_S, pause_s=PAUSE_S)
-        self._keys = Kept(self._fetch_keys, clock, for_s=CACHED_FOR_S, pause_s=PAUSE_S)
+        self._metadata = SingleValueCache(self._fetch_metadata, clock, ttl_s=CACHED_FOR_S, retry_s=PAUSE_S)
+        self._keys = SingleValueCache(self._fetch_keys, clock, ttl_s=CACHED_FOR_S, retry_s=PAUSE_S)
 
     def authorization_url(self, sign_in: SignIn) -> str:
         """Return the address at which somebody signs in."""
         challenge = create_s256_code_challenge(sign_in.verifier)
         address: str = prepare_grant_uri(
-            self._metadata.get().authorization_endpoint,
+            self._metadata.get_value().authorization_endpoint,
             client_id=self._registration.client_id,
             response_type="code",
             redirect_uri=self._registration.redirect_uri,
@@ -91,7 +91,7 @@ class OidcClient:
 
     def fetch_claims(self, sign_in: SignIn, code: str) -> Claims:
         """Return what the provider says of whoever brings *code*; raises SignInRefused for a wrong one."""
-        metadata = self._metadata.get()
+        metadata = self._metadata.get_value()
         response = self._exchange_code(metadata, sign_in, code)
         access_token, id_token = response.get("access_token"), response.get("id_token")
         if not isinstance(id_token, str) or not isinstance(access_token, str):
@@ -108,8 +108,8 @@ class OidcClient:
 
     def check(self) -> str:
         """Return its issuer, once both its addresses and its keys could be read."""
-        self._keys.get()
-        return self._metadata.get().issuer
+        self._keys.get_value()
+        return self._metadata.get_value().issuer
 
     def _exchange_code(self, metadata: ProviderMetadata, sign_in: SignIn, code: str) -> dict[str, Any]:
         """Return the tokens for a code."""
@@ -136,9 +136,9 @@ class OidcClient:
     ) -> Claims:
         expected, now = ExpectedClaims(metadata.issuer, self._registration.client_id, nonce), self._clock()
         try:
-            return verify_id_token(id_token, self._keys.get(), expected, access_token, now)
+            return verify_id_token(id_token, self._keys.get_value(), expected, access_token, now)
         except UnknownKey:
-            return verify_id_token(id_token, self._keys.renew(), expected, access_token, now)
+            return verify_id_token(id_token, self._keys.refresh(), expected, access_token, now)
 
     def _fetch_metadata(self) -> ProviderMetadata:
         """Ask where everything is: https://openid.net/specs/openid-connect-discovery-1_0.html."""
@@ -177,26 +177,26 @@ class OidcClient:
         return str(address)
 
     def _fetch_keys(self) -> Any:
-        found = _read_object(_fetch(self._metadata.get().jwks_uri), "its keys")
+        found = _read_object(_fetch(self._metadata.get_value().jwks_uri), "its keys")
         try:
             return parse_keys(found)
         except ValueError:
             raise ProviderUnavailable("it names no key that we can use") from None
 
 
-def _fetch(url: str, authorization: str = "") -> Answer:
+def _fetch(url: str, authorization: str = "") -> HttpResponse:
     return _request("GET", url, authorization)
 
 
-def _request(method: str, url: str, authorization: str = "", form: str = "") -> Answer:
+def _request(method: str, url: str, authorization: str = "", form: str = "") -> HttpResponse:
     try:
-        address = Address(url, authorization)
-        return exchange(method, address, "", form=form, timeout_s=TIMEOUT_S, at_most=_MAX_ANSWER)
+        address = BaseUrl(url, authorization)
+        return send_request(method, address, "", form=form, timeout_s=TIMEOUT_S, max_bytes=_MAX_ANSWER)
     except TemporaryDeliveryError as error:
         raise ProviderUnavailable(error.detail) from None
 
 
-def _read_object(response: Answer, what: str) -> dict[str, Any]:
+def _read_object(response: HttpResponse, what: str) -> dict[str, Any]:
     if not response.is_ok:
         raise ProviderUnavailable(f"it answers with status {response.status} instead of {what}")
     found = _parse_json(response)
@@ -205,14 +205,14 @@ def _read_object(response: Answer, what: str) -> dict[str, Any]:
     return found
 
 
-def _find_error(response: Answer) -> str:
+def _find_error(response: HttpResponse) -> str:
     """Return the word it says, if it is one of those that a standard could have."""
     found = _parse_json(response)
     error = str(found.get("error", "")) if isinstance(found, dict) else ""
     return error if _ERROR.fullmatch(error) else ""
 
 
-def _parse_json(response: Answer) -> Any:
+def _parse_json(response: HttpResponse) -> Any:
     try:
         return json.loads(response.body)
     except (ValueError, RecursionError):

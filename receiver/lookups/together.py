@@ -13,7 +13,7 @@ from receiver.errors import DeliveryError, TemporaryDeliveryError
 T = TypeVar("T")
 
 
-def ask_all(questions: Sequence[Callable[[], T]], timeout_s: float) -> list[T | DeliveryError]:
+def gather(calls: Sequence[Callable[[], T]], timeout_s: float) -> list[T | DeliveryError]:
     """Return the answer to each question, or the DeliveryError it ended in, in their order.
 
     Returns after *timeout_s* at the latest: who has not answered by then gave no answer. The thread
@@ -29,16 +29,16 @@ def ask_all(questions: Sequence[Callable[[], T]], timeout_s: float) -> list[T | 
         except TimeoutError:
             return TemporaryDeliveryError("no_answer", f"no answer within {timeout_s:g} s")
 
-    return [wait(answer) for answer in [_ask(question) for question in questions]]
+    return [wait(answer) for answer in [_start_call(call) for call in calls]]
 
 
-def _ask(question: Callable[[], T]) -> Future[T]:
+def _start_call(call: Callable[[], T]) -> Future[T]:
     """Ask in a thread of its own; a daemon, so that it never keeps the process from ending."""
     future: Future[T] = Future()
 
     def answer() -> None:
         try:
-            future.set_result(question())
+            future.set_result(call())
         except BaseException as error:  # noqa: BLE001  # raised again where it is waited for
             future.set_exception(error)
 

@@ -42,7 +42,7 @@ def list_files(paths: Sequence[Path]) -> Listing:
             else:
                 _list_file(path, listing, seen)
         except (OSError, ValueError) as error:
-            listing.problems.append(problem_of(path, error))
+            listing.problems.append(describe_problem(path, error))
     return listing
 
 
@@ -54,7 +54,7 @@ def read_file(path: Path) -> str:
 
 def _list_folder(folder: Path, listing: Listing, seen: set[tuple[int, int]]) -> None:
     root = Path(os.path.realpath(folder))
-    for path in _walk(folder, listing):
+    for path in _walk_folder(folder, listing):
         if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(root):
             continue
         if len(listing.files) >= MAX_FILES:
@@ -65,10 +65,10 @@ def _list_folder(folder: Path, listing: Listing, seen: set[tuple[int, int]]) -> 
         try:
             _list_file(path, listing, seen)
         except OSError as error:
-            listing.problems.append(problem_of(path, error))
+            listing.problems.append(describe_problem(path, error))
 
 
-def _walk(folder: Path, listing: Listing) -> Iterator[Path]:
+def _walk_folder(folder: Path, listing: Listing) -> Iterator[Path]:
     """Yield the Markdown files below *folder* in the order of their names."""
     left = MAX_ENTRIES
     errors: list[OSError] = []
@@ -84,7 +84,7 @@ def _walk(folder: Path, listing: Listing) -> Iterator[Path]:
         for name in sorted(names):
             if name.lower().endswith(SUFFIXES) and not name.startswith("."):
                 yield Path(place) / name
-    listing.problems += [problem_of(Path(str(error.filename)), error) for error in errors]
+    listing.problems += [describe_problem(Path(str(error.filename)), error) for error in errors]
 
 
 def _list_file(path: Path, listing: Listing, seen: set[tuple[int, int]]) -> None:
@@ -105,7 +105,7 @@ def _list_file(path: Path, listing: Listing, seen: set[tuple[int, int]]) -> None
     listing.files[path] = (found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino)
 
 
-def problem_of(path: Path, error: Exception) -> Problem:
+def describe_problem(path: Path, error: Exception) -> Problem:
     """Return what to tell about a path that can't be read."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return Problem(str(path), 1, f"can't be read: {reason}", "a Markdown file or a folder of them")

@@ -32,9 +32,9 @@ def cut_excerpt(runbook: Runbook, limit: int = EXCERPT_LIMIT, url: str = "") -> 
     shown = _choose_sections(runbook)
     stacks = {section.title: _Stack(section, limit) for section in shown}
     left = limit
-    for title, share in _shares(stacks, limit):
-        left -= stacks[title].fill(share, left)
-    kept = [replace(section, parts=tuple(stacks[section.title].taken)) for section in shown]
+    for title, share in _list_shares(stacks, limit):
+        left -= stacks[title].take_share(share, left)
+    kept = [replace(section, parts=tuple(stacks[section.title].chosen)) for section in shown]
     is_cut = any(part.parts != whole.parts for part, whole in zip(kept, shown, strict=True))
     return Excerpt(runbook.name, tuple(section for section in kept if section.parts), is_cut, url)
 
@@ -53,13 +53,13 @@ def _choose_sections(runbook: Runbook) -> list[Section]:
     return chosen
 
 
-def _shares(titles: Iterable[str], limit: int) -> list[tuple[str, int]]:
+def _list_shares(titles: Iterable[str], limit: int) -> list[tuple[str, int]]:
     """Return who may take how much, in turn; a section's second turn goes on where its first stopped.
 
     Every section has a share of its own before the rest is handed out, so that none is starved.
     """
     known = list(titles)
-    turns = [
+    shares = [
         ("", limit // 3),
         (SYMPTOM, limit // 3),
         (IMPACT, limit // 3),
@@ -68,34 +68,34 @@ def _shares(titles: Iterable[str], limit: int) -> list[tuple[str, int]]:
         (RESOLUTION, limit),
         (DIAGNOSIS, limit),
     ]
-    return [turn for turn in turns if turn[0] in known] + [(title, limit) for title in known]
+    return [turn for turn in shares if turn[0] in known] + [(title, limit) for title in known]
 
 
 class _Stack:
     """The units of one section, taken from the top while there is room."""
 
     def __init__(self, section: Section, limit: int) -> None:
-        self.taken: list[Part] = []
+        self.chosen: list[Part] = []
         self._head = markdown_size((), section.title)
         self._first = limit * 2 // 5 if section.title in ("", SYMPTOM, IMPACT) else 0
         sized = ((markdown_size(unit), unit) for unit in _group_units(section.parts))
-        self._waiting = [(size, unit) for size, unit in sized if self._head + size <= limit]
+        self._remaining = [(size, unit) for size, unit in sized if self._head + size <= limit]
         self._next = 0
 
-    def fill(self, share: int, left: int) -> int:
+    def take_share(self, share: int, left: int) -> int:
         """Take units within *share* and *left* characters; return how many characters they used.
 
         The very first words, a Symptom's or an Impact's, may be two fifths of the whole.
         """
         used = 0
-        while self._next < len(self._waiting):
-            size, unit = self._waiting[self._next]
-            size += 0 if self.taken else self._head
-            room = share if self.taken else max(share, self._first)
+        while self._next < len(self._remaining):
+            size, unit = self._remaining[self._next]
+            size += 0 if self.chosen else self._head
+            room = share if self.chosen else max(share, self._first)
             if used + size > min(room, left):
                 break
             used += size
-            self.taken += unit
+            self.chosen += unit
             self._next += 1
         return used
 
@@ -104,22 +104,22 @@ def _group_units(parts: Sequence[Part]) -> list[Unit]:
     """Return *parts* as units: an item with all inside it, a line with the block it announces."""
     groups: list[list[Part]] = []
     for part in parts:
-        if groups and _belongs(part, groups[-1][-1]):
+        if groups and _belongs_to_previous(part, groups[-1][-1]):
             groups[-1].append(part)
         else:
             groups.append([part])
     return [tuple(group) for group in groups]
 
 
-def _belongs(part: Part, before: Part) -> bool:
+def _belongs_to_previous(part: Part, before: Part) -> bool:
     if part.depth > 1 or (part.depth == 1 and not part.marker):
         return True  # inside the item above
     if part.kind == "code" and part.depth == 0 and before.depth > 0:
         return True  # written at the margin, and still the command of the step above it
-    return before.kind == "paragraph" and before.depth == 0 and _announces(before.text)
+    return before.kind == "paragraph" and before.depth == 0 and _announces_block(before.text)
 
 
-def _announces(text: str) -> bool:
+def _announces_block(text: str) -> bool:
     """Tell whether a paragraph is only the lead of what follows: `Run this:`, or a bold title."""
     is_title = text.startswith("**") and text.endswith("**") and "**" not in text[2:-2]
     return is_title or text.rstrip("*_ ").endswith(":")

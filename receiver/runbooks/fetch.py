@@ -24,12 +24,12 @@ from receiver.text import one_line
 
 MAX_BYTES = 256 * 1024
 TIMEOUT_S = 3.0
-KEPT_FOR_S = 600.0
+CACHE_S = 600.0
 # A link that failed is tried again sooner: its server may only have been restarting.
-FAILED_FOR_S = 60.0
+RETRY_S = 60.0
 MAX_REDIRECTS = 3
 MAX_AT_ONCE = 4
-MAX_KEPT = 500
+MAX_CACHED = 500
 
 _TEXT_TYPES = ("text/plain", "text/markdown", "text/x-markdown", "application/octet-stream", "")
 
@@ -46,10 +46,10 @@ class FetchError(Exception):
 
 
 @dataclass(frozen=True)
-class _Kept:
+class _CachedFetch:
     runbooks: tuple[Runbook, ...] | None  # None: it failed
-    since: float
-    for_s: float
+    fetched_at: float
+    valid_for_s: float
 
 
 class RunbookFetcher:
@@ -71,20 +71,20 @@ class RunbookFetcher:
         self._connect = connect or connect_tls
         self._resolve = resolve or resolve_host
         self._lock = threading.Lock()
-        self._kept: dict[str, _Kept] = {}
+        self._cache: dict[str, _CachedFetch] = {}
         self._running: dict[str, threading.Thread] = {}
 
-    def find(self, url: str) -> tuple[Runbook, ...]:
+    def find_runbooks(self, url: str) -> tuple[Runbook, ...]:
         """Return the runbooks last read from *url*, at once; empty when there are none (yet)."""
         if not self.is_allowed(url):
             return ()
         with self._lock:
-            kept = self._kept.get(url)
+            cached = self._cache.get(url)
             # abs: a clock that was set back must not stop the reading.
-            is_old = kept is None or abs(self._clock() - kept.since) >= kept.for_s
+            is_old = cached is None or abs(self._clock() - cached.fetched_at) >= cached.valid_for_s
             if is_old and url not in self._running and len(self._running) < MAX_AT_ONCE:
-                self._start(url)
-        return kept.runbooks or () if kept else ()
+                self._start_fetch(url)
+        return cached.runbooks or () if cached else ()
 
     def is_allowed(self, url: str) -> bool:
         """Tell whether *url* is https on an allowed host, without a password in it."""
@@ -96,66 +96,66 @@ class RunbookFetcher:
         names = {f"{host}:{port}"} | ({host} if port == 443 else set())
         return parts.scheme == "https" and "@" not in parts.netloc and not names.isdisjoint(self._allowed)
 
-    def wait(self, timeout_s: float = 10.0) -> None:
+    def wait_for_fetches(self, timeout_s: float = 10.0) -> None:
         """Wait until all reading that has begun is over (for the command line and tests)."""
         with self._lock:
             threads = list(self._running.values())
         for thread in threads:
             thread.join(timeout_s)
 
-    def _start(self, url: str) -> None:
-        thread = threading.Thread(target=self._refresh, args=(url,), name="runbook-fetch", daemon=True)
+    def _start_fetch(self, url: str) -> None:
+        thread = threading.Thread(target=self._refresh_url, args=(url,), name="runbook-fetch", daemon=True)
         try:
             thread.start()
         except RuntimeError:  # no more threads, or the process is ending: the message goes out without
             return
         self._running[url] = thread
 
-    def _refresh(self, url: str) -> None:
+    def _refresh_url(self, url: str) -> None:
         runbooks: tuple[Runbook, ...] | None = None
         try:
-            runbooks = parse_runbooks(self._fetch(url), url)
+            runbooks = parse_runbooks(self._fetch_text(url), url)
         except (FetchError, OSError, http.client.HTTPException, ValueError) as error:
             _log.warning(
                 "runbook link can't be read: %s: %s", urlsplit(url).hostname, one_line(str(error), 200)
             )
         finally:
             with self._lock:
-                self._keep(url, runbooks)
+                self._save_result(url, runbooks)
                 del self._running[url]
 
-    def _keep(self, url: str, runbooks: tuple[Runbook, ...] | None) -> None:
+    def _save_result(self, url: str, runbooks: tuple[Runbook, ...] | None) -> None:
         """Note what was read; after a failure the words read before stay."""
-        before = self._kept.pop(url, None)
+        before = self._cache.pop(url, None)
         if runbooks is None and before is not None:
-            runbooks, kept_for = before.runbooks, FAILED_FOR_S
+            runbooks, valid_for_s = before.runbooks, RETRY_S
         else:
-            kept_for = FAILED_FOR_S if runbooks is None else KEPT_FOR_S
-        self._kept[url] = _Kept(runbooks, self._clock(), kept_for)
-        while len(self._kept) > MAX_KEPT:
-            del self._kept[next(iter(self._kept))]
+            valid_for_s = RETRY_S if runbooks is None else CACHE_S
+        self._cache[url] = _CachedFetch(runbooks, self._clock(), valid_for_s)
+        while len(self._cache) > MAX_CACHED:
+            del self._cache[next(iter(self._cache))]
 
-    def _fetch(self, url: str) -> str:
+    def _fetch_text(self, url: str) -> str:
         """Return the text behind *url*, following redirects on its own host only."""
         host = urlsplit(url).netloc
         for _ in range(MAX_REDIRECTS + 1):
             parts = urlsplit(url)
             if not self.is_allowed(url) or parts.netloc != host:
                 raise FetchError("redirected elsewhere")
-            answer = self._request(parts)
+            answer = self._send_request(parts)
             if isinstance(answer, bytes):
                 return answer.decode("utf-8", "replace")
             url = urljoin(url, answer)
         raise FetchError("too many redirects")
 
-    def _request(self, parts: SplitResult) -> bytes | str:
+    def _send_request(self, parts: SplitResult) -> bytes | str:
         """Return the body, or the address of a redirect."""
         host, port = parts.hostname or "", parts.port or 443
         deadline = wall.now() + TIMEOUT_S
         connection = self._connect(host, port, self._find_address(host, port))
-        watch = threading.Timer(TIMEOUT_S, _hang_up, [connection])
-        watch.daemon = True
-        watch.start()
+        timer = threading.Timer(TIMEOUT_S, _shut_down_socket, [connection])
+        timer.daemon = True
+        timer.start()
         try:
             target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
             connection.request(
@@ -169,9 +169,9 @@ class RunbookFetcher:
                 raise FetchError(f"status {response.status}")
             if response.headers.get_content_type() not in _TEXT_TYPES:
                 raise FetchError(f"not a text but {response.headers.get_content_type()}")
-            return _read(response, deadline)
+            return _read_body(response, deadline)
         finally:
-            watch.cancel()
+            timer.cancel()
             connection.close()
 
     def _find_address(self, host: str, port: int) -> str:
@@ -209,14 +209,14 @@ class _PinnedConnection(http.client.HTTPSConnection):
         self.sock = self._tls.wrap_socket(sock, server_hostname=self.host)
 
 
-def _hang_up(connection: http.client.HTTPConnection) -> None:
+def _shut_down_socket(connection: http.client.HTTPConnection) -> None:
     sock = connection.sock
     if sock is not None:
         with suppress(OSError):
             sock.shutdown(socket.SHUT_RDWR)
 
 
-def _read(response: http.client.HTTPResponse, deadline: float) -> bytes:
+def _read_body(response: http.client.HTTPResponse, deadline: float) -> bytes:
     """Return the whole body; a server that drips is given up at *deadline*."""
     body = bytearray()
     while chunk := response.read1(MAX_BYTES + 1 - len(body)):

@@ -13,7 +13,7 @@ from receiver.domain.alert import Alert
 from receiver.domain.matrix import MatrixRow
 from receiver.domain.runbook import Excerpt, Runbook
 from receiver.errors import Problem
-from receiver.runbooks.disk import Listing, Stamp, list_files, problem_of, read_file
+from receiver.runbooks.disk import Listing, Stamp, describe_problem, list_files, read_file
 from receiver.runbooks.excerpt import EXCERPT_LIMIT, cut_excerpt
 from receiver.runbooks.fetch import RunbookFetcher
 from receiver.runbooks.matrix import find_matrix
@@ -21,7 +21,7 @@ from receiver.runbooks.parse import parse_runbooks
 from receiver.text import is_web_link
 
 # How often a look at the disk is worth its cost; an edit shows within this.
-LOOK_EVERY_S = 2.0
+CHECK_EVERY_S = 2.0
 MAX_LINK_CHARS = 2000
 ANNOTATIONS = ("runbook_url", "runbook")
 
@@ -47,7 +47,7 @@ class _Contents:
     warnings: tuple[Problem, ...] = ()
 
 
-class RunbookShelf:
+class RunbookCatalogue:
     """Finds runbooks by alert name, exactly or else in any case; where two files tell of one alert,
     the first counts. Safe for several threads.
 
@@ -70,34 +70,34 @@ class RunbookShelf:
         self._limit = limit
         self._clock = clock
         self._fetcher = fetcher or RunbookFetcher(allowed_hosts, clock)
-        self._looking = threading.Lock()
-        self._looked_at = clock()
-        self._shelved = _read_contents(list_files(self._paths), _Contents())
+        self._reload_lock = threading.Lock()
+        self._checked_at = clock()
+        self._loaded = _read_contents(list_files(self._paths), _Contents())
 
     @property
     def problems(self) -> tuple[Problem, ...]:
         """Paths that are not there and files that can't be read."""
-        return self._contents().problems
+        return self._get_contents().problems
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
         """Second runbooks for an alert, which nobody will see."""
-        return self._contents().warnings
+        return self._get_contents().warnings
 
-    def all(self) -> tuple[Runbook, ...]:
+    def list_runbooks(self) -> tuple[Runbook, ...]:
         """Return every runbook, in the order of their names."""
-        by_name = self._contents().by_name
+        by_name = self._get_contents().by_name
         return tuple(by_name[name] for name in sorted(by_name))
 
-    def names(self) -> list[str]:
-        return sorted(self._contents().by_name)
+    def list_names(self) -> list[str]:
+        return sorted(self._get_contents().by_name)
 
-    def matrix_rows(self) -> tuple[MatrixRow, ...]:
+    def list_matrix_rows(self) -> tuple[MatrixRow, ...]:
         """Return the rows of every Escalation Matrix, in the order of the files."""
-        return tuple(row for file in self._contents().files.values() for row in file.rows)
+        return tuple(row for file in self._get_contents().files.values() for row in file.rows)
 
-    def find(self, name: str) -> Runbook | None:
-        contents = self._contents()
+    def find_runbook(self, name: str) -> Runbook | None:
+        contents = self._get_contents()
         return contents.by_name.get(name) or contents.by_folded.get(name.casefold())
 
     def find_excerpt(self, alert: Alert) -> Excerpt | None:
@@ -107,12 +107,12 @@ class RunbookShelf:
         from an allowed host are there some seconds after the first asking.
         """
         link = _find_link(alert)
-        runbook = self._find_named(alert) or self.find(alert.name)
+        runbook = self._find_named(alert) or self.find_runbook(alert.name)
         if runbook is not None:
-            return self._excerpt(runbook, link)
+            return self._build_excerpt(runbook, link)
         if not link:
             return None
-        fetched = _choose(self._fetcher.find(link), alert.name)
+        fetched = _choose_runbook(self._fetcher.find_runbooks(link), alert.name)
         if fetched is not None:
             return cut_excerpt(fetched, self._limit, link)
         return Excerpt(alert.name, url=link)
@@ -122,38 +122,40 @@ class RunbookShelf:
         for key in ANNOTATIONS:
             text = alert.annotations.get(key, "").strip()
             if text and len(text) <= MAX_LINK_CHARS and not is_web_link(text):
-                runbook = self.find(text) or self.find(PurePosixPath(text).stem)
+                runbook = self.find_runbook(text) or self.find_runbook(PurePosixPath(text).stem)
                 if runbook is not None:
                     return runbook
         return None
 
-    def _excerpt(self, runbook: Runbook, link: str) -> Excerpt:
+    def _build_excerpt(self, runbook: Runbook, link: str) -> Excerpt:
         """Return the runbook's excerpt; the alert's own link unless only our page has the rest."""
-        excerpts = self._contents().excerpts
+        excerpts = self._get_contents().excerpts
         excerpt = excerpts.get(runbook.name)
         if excerpt is None:
             excerpt = excerpts[runbook.name] = cut_excerpt(runbook, self._limit)
         page = f"{self._public_url}/runbooks/{quote(runbook.name)}" if self._public_url else ""
         return replace(excerpt, url=page if page and (excerpt.is_cut or not link) else link)
 
-    def _contents(self) -> _Contents:
+    def _get_contents(self) -> _Contents:
         """Return what is on the shelf, after a look at the disk when the last is too long ago.
 
         One thread looks; the others go on with what there is.
         """
         # abs: a clock that was set back must not stop the looking.
-        if abs(self._clock() - self._looked_at) >= LOOK_EVERY_S and self._looking.acquire(blocking=False):
+        if abs(self._clock() - self._checked_at) >= CHECK_EVERY_S and self._reload_lock.acquire(
+            blocking=False
+        ):
             try:
-                self._look()
+                self._reload_if_changed()
             finally:
-                self._looking.release()
-        return self._shelved
+                self._reload_lock.release()
+        return self._loaded
 
-    def _look(self) -> None:
-        self._looked_at = self._clock()
+    def _reload_if_changed(self) -> None:
+        self._checked_at = self._clock()
         listing = list_files(self._paths)
-        if not _is_same(listing, self._shelved):
-            self._shelved = _read_contents(listing, self._shelved)
+        if not _is_same(listing, self._loaded):
+            self._loaded = _read_contents(listing, self._loaded)
 
 
 def _is_same(listing: Listing, contents: _Contents) -> bool:
@@ -172,18 +174,18 @@ def _read_contents(listing: Listing, before: _Contents) -> _Contents:
             files[path] = known
             continue
         try:
-            files[path] = _read_one(path, stamp)
+            files[path] = _read_file(path, stamp)
         except OSError as error:
-            problems.append(problem_of(path, error))
-    return _index(files, problems)
+            problems.append(describe_problem(path, error))
+    return _index_files(files, problems)
 
 
-def _read_one(path: Path, stamp: Stamp) -> _File:
+def _read_file(path: Path, stamp: Stamp) -> _File:
     text = read_file(path)
     return _File(stamp, parse_runbooks(text, str(path)), find_matrix(text, str(path)))
 
 
-def _index(files: dict[Path, _File], problems: Sequence[Problem]) -> _Contents:
+def _index_files(files: dict[Path, _File], problems: Sequence[Problem]) -> _Contents:
     by_name: dict[str, Runbook] = {}
     by_folded: dict[str, Runbook] = {}
     warnings: list[Problem] = []
@@ -205,7 +207,7 @@ def _find_link(alert: Alert) -> str:
     return ""
 
 
-def _choose(runbooks: Sequence[Runbook], name: str) -> Runbook | None:
+def _choose_runbook(runbooks: Sequence[Runbook], name: str) -> Runbook | None:
     """Return the runbook of *name*; the only one of a page serves whatever it is called."""
     named = (runbook for runbook in runbooks if runbook.name.casefold() == name.casefold())
     return next(named, runbooks[0] if len(runbooks) == 1 else None)

@@ -14,7 +14,7 @@ from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
 from receiver.domain.runbook import Part
-from receiver.text import clean
+from receiver.text import clean_text
 
 # An HTML block is kept as bare words when it is short; a long one is decoration or an attack.
 MAX_HTML_CHARS = 4000
@@ -78,7 +78,7 @@ def blank_front_matter(text: str) -> str:
 def split_blocks(text: str) -> tuple[Block, ...]:
     """Return the top-level blocks of the Markdown *text*, front matter left out."""
     env: dict[str, dict[str, dict[str, str]]] = {}
-    tokens = _PARSER.parse(blank_front_matter(clean(text)), env)
+    tokens = _PARSER.parse(blank_front_matter(clean_text(text)), env)
     references = {name: found["href"] for name, found in env.get("references", {}).items()}
     blocks: list[Block] = []
     start = 0
@@ -95,7 +95,7 @@ def read_parts(blocks: Sequence[Block]) -> tuple[Part, ...]:
     for block in blocks:
         reader = _PartReader(block.references)
         for token in block.tokens:
-            reader.take(token)
+            reader.read_token(token)
         parts += reader.parts
     return tuple(parts)
 
@@ -134,21 +134,21 @@ class _PartReader:
         self._table: list[Token] = []
         self._is_table = False
 
-    def take(self, token: Token) -> None:
+    def read_token(self, token: Token) -> None:
         if self._is_table:
-            self._take_in_table(token)
+            self._read_table_token(token)
         elif token.type == "inline":
-            self._add_text(self._resolve(token.content))
+            self._add_text(self._resolve_references(token.content))
         elif token.type in ("fence", "code_block"):
-            self._add("code", token.content.rstrip("\n"), lang=(token.info.split() or [""])[0])
+            self._add_part("code", token.content.rstrip("\n"), lang=(token.info.split() or [""])[0])
         elif token.type == "html_block":
             self._add_html(token.content)
         elif token.type == "table_open":
             self._is_table = True
         else:
-            self._take_structure(token)
+            self._read_structure(token)
 
-    def _take_structure(self, token: Token) -> None:
+    def _read_structure(self, token: Token) -> None:
         if token.type in ("bullet_list_open", "ordered_list_open"):
             self._begin_item()
             is_ordered = token.type.startswith("ordered")
@@ -162,7 +162,7 @@ class _PartReader:
         elif token.type in ("heading_open", "heading_close"):
             self._is_heading = token.nesting > 0
 
-    def _take_in_table(self, token: Token) -> None:
+    def _read_table_token(self, token: Token) -> None:
         if token.type != "table_close":
             self._table.append(token)
             return
@@ -172,7 +172,7 @@ class _PartReader:
         if rows:
             lines = [_table_line(cells) for cells in rows]
             lines.insert(1, "|" + " --- |" * len(rows[0]))
-            self._add("table", "\n".join(lines))
+            self._add_part("table", "\n".join(lines))
 
     def _add_text(self, text: str) -> None:
         text = "\n".join(line.strip() for line in text.strip().split("\n"))
@@ -188,7 +188,7 @@ class _PartReader:
         if len(html) <= MAX_HTML_CHARS:
             self._add_text(_TAG.sub("", html))
 
-    def _add(self, kind: str, text: str, lang: str = "") -> None:
+    def _add_part(self, kind: str, text: str, lang: str = "") -> None:
         self._begin_item()
         if text.strip():
             self.parts.append(Part(kind, text, len(self._lists), lang=lang))
@@ -198,7 +198,7 @@ class _PartReader:
         if self._marker:
             self._add_text("")
 
-    def _resolve(self, text: str) -> str:
+    def _resolve_references(self, text: str) -> str:
         """Write reference links out, since a part may be shown without its definitions."""
         if not self._references:
             return text

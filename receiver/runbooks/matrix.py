@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 
 from receiver.domain.matrix import MatrixRow
 from receiver.runbooks.markdown import read_rows, split_blocks
-from receiver.runbooks.outline import Heading, build_outline, plain_title
+from receiver.runbooks.outline import MarkdownHeading, build_outline, plain_title
 from receiver.text import one_line
 
 _TITLE = re.compile(r"\bescalation\s+matrix\b", re.IGNORECASE)
@@ -33,7 +33,7 @@ def find_matrix(text: str, file: str) -> tuple[MatrixRow, ...]:
     return tuple(row for heading in matrices for row in _read_tables(heading, file))
 
 
-def _read_tables(heading: Heading, file: str) -> Iterator[MatrixRow]:
+def _read_tables(heading: MarkdownHeading, file: str) -> Iterator[MatrixRow]:
     for block in heading.blocks:
         if block.kind == "table":
             (_, head), *rows = read_rows(block.tokens)

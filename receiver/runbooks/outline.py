@@ -14,7 +14,7 @@ _LINK = re.compile(r"\[([^\[\]]*)\]\([^()]*\)")
 
 
 @dataclass
-class Heading:
+class MarkdownHeading:
     """One heading; the root of a text has level 0, line 0 and no title. Lines count from 1."""
 
     title: str
@@ -22,18 +22,18 @@ class Heading:
     line: int
     end_line: int = 0
     blocks: list[Block] = field(default_factory=list)
-    children: list[Heading] = field(default_factory=list)
+    children: list[MarkdownHeading] = field(default_factory=list)
 
-    def walk(self) -> Iterator[Heading]:
+    def walk(self) -> Iterator[MarkdownHeading]:
         """Yield this heading and all inside it, in the order of the text."""
         yield self
         for child in self.children:
             yield from child.walk()
 
 
-def build_outline(blocks: Sequence[Block], last_line: int) -> Heading:
+def build_outline(blocks: Sequence[Block], last_line: int) -> MarkdownHeading:
     """Return the root of the tree of headings; only headings outside lists and quotes count."""
-    root = Heading("", 0, 0, last_line)
+    root = MarkdownHeading("", 0, 0, last_line)
     path = [root]
     for block in blocks:
         if block.kind != "heading" or _is_swallowed_paragraph(block):
@@ -42,7 +42,7 @@ def build_outline(blocks: Sequence[Block], last_line: int) -> Heading:
         level = int(block.tokens[0].tag[1:])
         while path[-1].level >= level:
             path.pop().end_line = block.line - 1
-        heading = Heading(plain_title(block.text), level, block.line, last_line)
+        heading = MarkdownHeading(plain_title(block.text), level, block.line, last_line)
         path[-1].children.append(heading)
         path.append(heading)
     return root

@@ -19,7 +19,7 @@ from markdown_it.token import Token
 from markdown_it.utils import OptionsDict
 
 from receiver.runbooks.markdown import blank_front_matter
-from receiver.text import clean, find_real_host
+from receiver.text import clean_text, find_real_host
 
 # A page longer than this is shown from its beginning; writing its inline markup takes seconds.
 MAX_PAGE_CHARS = 300_000
@@ -36,7 +36,7 @@ def render_page(source_markdown: str, top: int = 0) -> str:
     With *top*, the highest heading is of that level and none is left out below it, as a page that has
     headings of its own around it needs. What was rendered is kept, until the file's text is another one.
     """
-    text = blank_front_matter(clean(source_markdown))
+    text = blank_front_matter(clean_text(source_markdown))
     if len(text) > MAX_PAGE_CHARS:
         text = text[:MAX_PAGE_CHARS].rpartition("\n")[0] + "\n\n…\n"
     tokens = _PARSER.parse(text)
@@ -45,7 +45,7 @@ def render_page(source_markdown: str, top: int = 0) -> str:
         _level_headings(tokens, top)
     for token in tokens:
         if token.children:
-            token.children = _tame_links(token.children)
+            token.children = _filter_links(token.children)
     html: str = _PARSER.renderer.render(tokens, _PARSER.options, {})
     return html
 
@@ -68,14 +68,14 @@ def _render_image(
     return f'<span class="image">[{escape(words or "image")}]</span>'
 
 
-def _tame_links(tokens: Sequence[Token]) -> list[Token]:
+def _filter_links(tokens: Sequence[Token]) -> list[Token]:
     """Return *tokens* with those links that lead somewhere known; of the others only the words remain. Behind
     words that read as another host's address stands the real host.
     """
     opened: Token | None = None  # there is no link in a link
-    words, tamed = "", []
+    words, filtered = "", []
     for token in tokens:
-        tamed.append(token)
+        filtered.append(token)
         if token.type == "link_open":
             opened, words = token, ""
             token.attrs = _link_attributes(str(token.attrs.get("href", "")))
@@ -85,11 +85,11 @@ def _tame_links(tokens: Sequence[Token]) -> list[Token]:
             token.tag = opened.tag
             real = find_real_host(words, str(opened.attrs.get("href", "")))
             if real:
-                tamed.append(Token("text", "", 0, content=f" ({real})"))
+                filtered.append(Token("text", "", 0, content=f" ({real})"))
             opened = None
         elif opened is not None:
             words += token.content
-    return tamed
+    return filtered
 
 
 def _link_attributes(href: str) -> dict[str, str | int | float]:

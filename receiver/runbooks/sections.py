@@ -6,69 +6,71 @@ from collections.abc import Callable, Iterable
 
 from receiver.domain.runbook import Part, Section
 from receiver.runbooks.markdown import Block, bold, read_parts
-from receiver.runbooks.outline import Heading
+from receiver.runbooks.outline import MarkdownHeading
 from receiver.runbooks.titles import is_canonical, read_label, section_title
 
 
-def read_sections(alert: Heading, is_other_alert: Callable[[Heading], bool]) -> tuple[Section, ...]:
+def read_sections(
+    alert: MarkdownHeading, is_other_alert: Callable[[MarkdownHeading], bool]
+) -> tuple[Section, ...]:
     """Return the sections of *alert*, those of one title merged, alerts nested in it left out.
 
     What stands before the first title is a section without one.
     """
     reader = _SectionReader(is_other_alert)
-    reader.take_labelled(alert.blocks)
+    reader.read_labelled(alert.blocks)
     for child in alert.children:
-        reader.take_heading(child)
-    return reader.sections()
+        reader.read_heading(child)
+    return reader.build_sections()
 
 
 class _SectionReader:
-    def __init__(self, is_other_alert: Callable[[Heading], bool]) -> None:
+    def __init__(self, is_other_alert: Callable[[MarkdownHeading], bool]) -> None:
         self._parts: dict[str, list[Part]] = {}
         self._title = ""
         self._is_other_alert = is_other_alert
 
-    def sections(self) -> tuple[Section, ...]:
+    def build_sections(self) -> tuple[Section, ...]:
         return tuple(Section(title, tuple(parts)) for title, parts in self._parts.items() if parts)
 
-    def take_heading(self, heading: Heading) -> None:
+    def read_heading(self, heading: MarkdownHeading) -> None:
         """Begin a section; headings inside a known one become bold lines of it."""
         if self._is_other_alert(heading):
             return
         self._title = section_title(heading.title)
         if is_canonical(heading.title):
-            self._take_whole(heading)
+            self._read_subtree(heading)
             return
-        self.take_labelled(heading.blocks)
+        self.read_labelled(heading.blocks)
         for child in heading.children:
             if is_canonical(child.title):
-                self.take_heading(child)
+                self.read_heading(child)
             elif not self._is_other_alert(child):
-                self._add([Part("paragraph", bold(child.title))])
-                self._take_whole(child)
+                self._add_parts([Part("paragraph", bold(child.title))])
+                self._read_subtree(child)
 
-    def take_labelled(self, blocks: Iterable[Block]) -> None:
+    def read_labelled(self, blocks: Iterable[Block]) -> None:
         """Take blocks among which bold labels begin sections."""
         for block in blocks:
             if block.kind not in ("paragraph", "heading"):
-                self._add(read_parts([block]))
+                self._add_parts(read_parts([block]))
                 continue
             for label, text in _split_labels(block.text):
                 self._title = label or self._title
                 self._add_text(block, text)
 
-    def _take_whole(self, heading: Heading) -> None:
-        self._add(read_parts(heading.blocks))
+    def _read_subtree(self, heading: MarkdownHeading) -> None:
+        self._add_parts(read_parts(heading.blocks))
         for child in heading.children:
             if not self._is_other_alert(child):
-                self._add([Part("paragraph", bold(child.title))])
-                self._take_whole(child)
+                self._add_parts([Part("paragraph", bold(child.title))])
+                self._read_subtree(child)
 
     def _add_text(self, block: Block, text: str) -> None:
         if text:
-            self._add(read_parts([block.with_text(text)]))
+            self._add_parts(read_parts([block.with_text(text)]))
 
-    def _add(self, parts: Iterable[Part]) -> None:
+    def _add_parts(self, parts: Iterable[Part]) -> None:
         self._parts.setdefault(self._title, []).extend(part for part in parts if part.text or part.marker)
 
 

@@ -12,7 +12,7 @@ from msgspec import ValidationError, convert
 
 from receiver.sources import bounds
 from receiver.sources.loose_json import RawNumber, replace_surrogates, to_text
-from receiver.text import cut
+from receiver.text import truncate_text
 
 Object = dict[str, object]
 # Kept first where an alert has more labels or annotations than we keep: what decides and what is read.
@@ -66,7 +66,7 @@ def truncate_texts(texts: dict[str, str], limit: int, repairs: list[str]) -> dic
         return texts
     repairs.append("size")
     names = sorted(texts, key=lambda name: name not in _FIRST)[: bounds.MAX_ENTRIES]
-    return {cut(name, bounds.MAX_NAME): cut(texts[name], limit) for name in names}
+    return {truncate_text(name, bounds.MAX_NAME): truncate_text(texts[name], limit) for name in names}
 
 
 def parse_text(raw: Object, name: str, repairs: list[str]) -> str:

@@ -22,7 +22,7 @@ from receiver.sources.fields import (
 )
 from receiver.sources.grouping import UNIDENTIFIED, Header, group_alerts, too_large
 from receiver.sources.loose_json import describe_type, parse_json
-from receiver.text import cut
+from receiver.text import truncate_text
 
 
 def parse_leniently(body: bytes, source: str, now: float) -> ReceivedAlerts:
@@ -117,7 +117,7 @@ def _parse_header(raw: Object, source: str, repairs: list[str]) -> Header:
         labels = {}
     return Header(
         source=source,
-        receiver=cut(parse_text(raw, "receiver", repairs), bounds.MAX_NAME),
+        receiver=truncate_text(parse_text(raw, "receiver", repairs), bounds.MAX_NAME),
         group_key=parse_text(raw, "groupKey", repairs),
         group_labels=truncate_texts(parse_texts(labels, "groupLabels", repairs), bounds.MAX_LABEL, repairs),
         truncated=parse_count(raw.get("truncatedAlerts"), repairs),

@@ -17,11 +17,14 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 import redis
 from redis.connection import parse_url
 
-from receiver.store.lines import Address, Line, TlsLine, UnixLine
+from receiver.store.lines import NodeAddress, TcpConnection, TlsConnection, UnixSocketConnection
 
 SENTINEL, CLUSTER = "redis+sentinel", "redis+cluster"
 _DEFAULT_PORT = {SENTINEL: 26379, CLUSTER: 6379}
-_LINES: dict[type, type] = {redis.SSLConnection: TlsLine, redis.UnixDomainSocketConnection: UnixLine}
+_CONNECTION_CLASSES: dict[type, type] = {
+    redis.SSLConnection: TlsConnection,
+    redis.UnixDomainSocketConnection: UnixSocketConnection,
+}
 
 
 @dataclass(frozen=True)
@@ -29,24 +32,24 @@ class StoreAddress:
     """Where the store is. What may hold a secret is not printed."""
 
     kind: str
-    nodes: tuple[Address, ...] = ()
+    nodes: tuple[NodeAddress, ...] = ()
     service: str = ""
-    line: type = Line
+    connection_class: type = TcpConnection
     # How a line to Redis is opened; and, where they differ, one to a sentinel.
     options: dict[str, Any] = field(default_factory=dict, repr=False)
     sentinel_options: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def is_encrypted(self) -> bool:
-        return self.line is TlsLine
+        return self.connection_class is TlsConnection
 
 
-def parse_address(url: str) -> StoreAddress:
+def parse_store_url(url: str) -> StoreAddress:
     """Return *url* taken apart; raises ValueError where it can't be, without a word of a password."""
     scheme = url.partition("://")[0]
     if scheme not in (SENTINEL, CLUSTER):
-        options, line = _parse_options(url)
-        return StoreAddress(scheme, line=line, options=options)
+        options, connection_class = _parse_options(url)
+        return StoreAddress(scheme, connection_class=connection_class, options=options)
     parts = urlsplit(url)
     login, _, hosts = parts.netloc.rpartition("@")
     nodes = tuple(_parse_node(host, _DEFAULT_PORT[scheme]) for host in hosts.split(",") if host.strip())
@@ -58,26 +61,28 @@ def parse_address(url: str) -> StoreAddress:
     if scheme == CLUSTER and parts.path.strip("/") not in ("", "0"):
         raise ValueError("a Redis Cluster has only database 0")
     query = dict(parse_qsl(parts.query))
-    own = {name: query.pop(name, "") for name in ("ssl", "sentinel_username", "sentinel_password")}
-    is_encrypted = own["ssl"].lower() in ("1", "true", "yes") or any(one.startswith("ssl_") for one in query)
-    one_scheme = "rediss" if is_encrypted else "redis"
-    like_one = f"{one_scheme}://{login + '@' if login else ''}unused/{db}?{urlencode(query)}"
-    options, line = _parse_options(like_one)
+    extra = {name: query.pop(name, "") for name in ("ssl", "sentinel_username", "sentinel_password")}
+    is_encrypted = extra["ssl"].lower() in ("1", "true", "yes") or any(
+        one.startswith("ssl_") for one in query
+    )
+    single_scheme = "rediss" if is_encrypted else "redis"
+    single_url = f"{single_scheme}://{login + '@' if login else ''}unused/{db}?{urlencode(query)}"
+    options, connection_class = _parse_options(single_url)
     options.pop("host")
     sentinel_options = {name: value for name, value in options.items() if name.startswith("ssl_")}
     sentinel_options |= {
-        name: own[f"sentinel_{name}"] for name in ("username", "password") if own[f"sentinel_{name}"]
+        name: extra[f"sentinel_{name}"] for name in ("username", "password") if extra[f"sentinel_{name}"]
     }
-    return StoreAddress(scheme, nodes, unquote(service), line, options, sentinel_options)
+    return StoreAddress(scheme, nodes, unquote(service), connection_class, options, sentinel_options)
 
 
 def _parse_options(url: str) -> tuple[dict[str, Any], type]:
     options = dict(parse_url(url))  # type: ignore[no-untyped-call]
     kind = options.pop("connection_class", redis.Connection)
-    return options, _LINES.get(kind, Line)
+    return options, _CONNECTION_CLASSES.get(kind, TcpConnection)
 
 
-def _parse_node(text: str, default_port: int) -> Address:
+def _parse_node(text: str, default_port: int) -> NodeAddress:
     try:
         parts = urlsplit(f"redis://{text.strip()}")
         host, port = parts.hostname, parts.port

@@ -9,7 +9,7 @@ from typing import Any
 from receiver.domain.alert import Severity
 from receiver.domain.ports import Claims
 from receiver.errors import StoreError
-from receiver.store.connection import Call, Client, Scripts, store_errors
+from receiver.store.connection import Client, ScriptCall, Scripts, store_errors
 from receiver.store.keys import CLOCKS, CLOCKS_FOR_S, WAKE, WORKERS, WORKERS_FOR_S, Keys, shard_of
 from receiver.store.moments import BY_WALL_CLOCK, Moments
 
@@ -109,7 +109,7 @@ class WorkQueue:
             moments[shard] = self._moments.parse(answer, now) if answer else math.inf
         return moments, fault
 
-    def _build_next_due_call(self, keys: Keys, queue: str, now: float) -> Call:
+    def _build_next_due_call(self, keys: Keys, queue: str, now: float) -> ScriptCall:
         args = [self._moments.after(now), self._moments.after(now, LEASE_S + _SET_BACK_S)]
         return "look", [keys.leases(queue), *_queue_keys(keys, queue)], args
 
@@ -215,7 +215,7 @@ class WorkQueue:
         notes = zip(found[::2], found[1::2], strict=True)
         return {name.decode(): float(note.split()[1]) for name, note in sorted(notes)}
 
-    def _build_clocks_call(self, process: str, now: float) -> Call:
+    def _build_clocks_call(self, process: str, now: float) -> ScriptCall:
         return "clocks", [CLOCKS], [self._moments.after(now), process, repr(now), CLOCKS_FOR_S]
 
     def deregister(self, worker: str) -> None:

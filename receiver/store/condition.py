@@ -10,15 +10,15 @@ from redis.exceptions import ResponseError
 from receiver.store.connection import Client, list_servers, store_errors
 from receiver.store.keys import Keys
 
-KEEPING = "noeviction"
+NO_EVICTION = "noeviction"
 _PROBE_FOR_S = 60
 # Asking costs a round trip to each server; what is asked for changes by hand only.
-_ASK_AGAIN_AFTER_S = 10.0
+_CHECK_EVERY_S = 10.0
 _NEARLY_FULL = 0.8
 
 
 @dataclass(frozen=True)
-class Condition:
+class ServerHealth:
     """One server's; empty, zero or None is what it does not tell."""
 
     policy: str = ""
@@ -28,13 +28,13 @@ class Condition:
     has_snapshots: bool | None = None
 
     @property
-    def fault(self) -> str:
+    def problem(self) -> str:
         """Return why nothing may be kept there, and what to do; empty where all is well."""
-        if self.policy in ("", KEEPING):
+        if self.policy in ("", NO_EVICTION):
             return ""
         return (
             f"Redis may throw away what it was given (maxmemory-policy is {self.policy}): "
-            f"set maxmemory-policy {KEEPING}"
+            f"set maxmemory-policy {NO_EVICTION}"
         )
 
     @property
@@ -55,58 +55,58 @@ class Condition:
         return found
 
 
-class RedisCondition:
+class RedisServerCheck:
     """Looks at the servers. Raises StoreError when Redis can't be asked."""
 
     def __init__(self, client: Client, clock: Callable[[], float], *, shards: int = 1) -> None:
         self._redis = client
         self._clock = clock
         self._shards = shards
-        self._fault = ""
-        self._asked_at: float | None = None
+        self._problem = ""
+        self._checked_at: float | None = None
 
-    def try_writing(self) -> None:
+    def check_writable(self) -> None:
         """Write a little to every shard: a full disk or memory, or a replica, shows in nothing else."""
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
             for keys in map(Keys, range(self._shards)):
                 pipe.set(keys.probe, "", ex=_PROBE_FOR_S)
             pipe.execute()
 
-    def find_fault(self) -> str:
+    def find_problem(self) -> str:
         """Return why nothing may be kept there, as of 10 seconds ago at most; empty where all is well."""
         now = self._clock()
-        if self._asked_at is None or not 0 <= now - self._asked_at < _ASK_AGAIN_AFTER_S:
-            self._fault = next((one.fault for one in self.look() if one.fault), "")
-            self._asked_at = now
-        return self._fault
+        if self._checked_at is None or not 0 <= now - self._checked_at < _CHECK_EVERY_S:
+            self._problem = next((one.problem for one in self.list_server_health() if one.problem), "")
+            self._checked_at = now
+        return self._problem
 
-    def find_fullness(self) -> float:
+    def get_memory_used_ratio(self) -> float:
         """Return how much of its memory the fullest server uses, from 0 to 1; 0 where none has a limit."""
-        return max((one.used / one.limit for one in self.look() if one.limit), default=0.0)
+        return max((one.used / one.limit for one in self.list_server_health() if one.limit), default=0.0)
 
-    def look(self) -> list[Condition]:
+    def list_server_health(self) -> list[ServerHealth]:
         """Return how each server is."""
         with store_errors():
-            return [_look_at(server) for server in list_servers(self._redis)]
+            return [_check_server(server) for server in list_servers(self._redis)]
 
 
-def _look_at(server: Client) -> Condition:
+def _check_server(server: Client) -> ServerHealth:
     """Return how one server is; a provider may forbid to ask for a part, or all, of it."""
     try:
         memory, persistence = server.info("memory"), server.info("persistence")
     except ResponseError:  # NOPERM, or a command that was renamed away
-        return Condition()
+        return ServerHealth()
     aof = persistence.get("aof_enabled")
-    return Condition(
+    return ServerHealth(
         policy=str(memory.get("maxmemory_policy", "")),
         used=int(memory.get("used_memory", 0)),
         limit=int(memory.get("maxmemory", 0)),
         has_aof=None if aof is None else bool(aof),
-        has_snapshots=_find_snapshots(server),
+        has_snapshots=_has_snapshots(server),
     )
 
 
-def _find_snapshots(server: Client) -> bool | None:
+def _has_snapshots(server: Client) -> bool | None:
     try:
         found = server.config_get("save")
     except ResponseError:

@@ -12,12 +12,12 @@ import redis
 from redis.exceptions import NoScriptError, RedisError
 
 from receiver.errors import StoreError
-from receiver.store.address import CLUSTER, SENTINEL, parse_address
+from receiver.store.address import CLUSTER, SENTINEL, parse_store_url
 from receiver.store.cluster import ClusterClient
-from receiver.store.faults import describe, explain
+from receiver.store.faults import describe_error, quote_error
 from receiver.store.keys import CLUSTER_SHARDS
-from receiver.store.lines import MAX_CONNECTIONS, LinePool, build_pool_options
-from receiver.store.sentinel import connect_by_sentinels
+from receiver.store.lines import MAX_CONNECTIONS, ConnectionPool, build_pool_options
+from receiver.store.sentinel import connect_through_sentinels
 
 # redis' own hints leave open whether an answer comes now or is awaited, and bytes or text.
 Client = Any
@@ -32,21 +32,21 @@ def store_errors() -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError) as error:
-        advice = explain(error)
-        raise StoreError(f"Redis: {advice} [{describe(error)}]", advice) from error
+        advice = describe_error(error)
+        raise StoreError(f"Redis: {advice} [{quote_error(error)}]", advice) from error
 
 
 def connect(url: str, timeout_s: float = TIMEOUT_S, max_connections: int = MAX_CONNECTIONS) -> Client:
     """Return a client for *url* with *max_connections* lines to each server at most; it connects when first
     used. Raises ValueError for no such address.
     """
-    address = parse_address(url)
+    address = parse_store_url(url)
     options = {**build_pool_options(timeout_s, max_connections), **address.options}
     if address.kind == SENTINEL:
-        return connect_by_sentinels(address, options)
+        return connect_through_sentinels(address, options)
     if address.kind == CLUSTER:
         return ClusterClient(address, options)
-    return redis.Redis.from_pool(LinePool(connection_class=address.line, **options))
+    return redis.Redis.from_pool(ConnectionPool(connection_class=address.connection_class, **options))
 
 
 def count_shards(url: str) -> int:
@@ -56,7 +56,7 @@ def count_shards(url: str) -> int:
 
 def list_servers(client: Client) -> list[Client]:
     """Return a client of each server that keeps a part: the nodes of a cluster, or the one there is."""
-    return client.masters() if isinstance(client, ClusterClient) else [client]
+    return client.list_masters() if isinstance(client, ClusterClient) else [client]
 
 
 @cache
@@ -72,7 +72,7 @@ def read_scripts() -> dict[str, str]:
 
 
 # A script's name, its keys and its arguments.
-Call = tuple[str, Sequence[str], Sequence[Any]]
+ScriptCall = tuple[str, Sequence[str], Sequence[Any]]
 
 
 class Scripts:
@@ -95,21 +95,21 @@ class Scripts:
         """Run one script for each call, in one round trip."""
         return self.run_each([(name, *call) for call in calls])
 
-    def run_each(self, calls: Sequence[Call], *, raise_on_error: bool = True) -> list[Any]:
+    def run_each(self, calls: Sequence[ScriptCall], *, raise_on_error: bool = True) -> list[Any]:
         """Run scripts in one round trip; without *raise_on_error* a fault stands where its answer would."""
         if len(calls) == 1 and raise_on_error:
             return [self.run(*calls[0])]
         try:
-            answers = self._pipeline(calls, raise_on_error=raise_on_error)
+            answers = self._run_pipeline(calls, raise_on_error=raise_on_error)
             if not any(isinstance(answer, NoScriptError) for answer in answers):
                 return answers
         except NoScriptError:
             pass
         for name in dict.fromkeys(name for name, _, _ in calls):
             self._client.script_load(self._scripts[name].script)
-        return self._pipeline(calls, raise_on_error=raise_on_error)
+        return self._run_pipeline(calls, raise_on_error=raise_on_error)
 
-    def _pipeline(self, calls: Sequence[Call], *, raise_on_error: bool) -> list[Any]:
+    def _run_pipeline(self, calls: Sequence[ScriptCall], *, raise_on_error: bool) -> list[Any]:
         with self._client.pipeline(transaction=False) as pipe:
             for name, keys, args in calls:
                 pipe.evalsha(self._scripts[name].sha, len(keys), *keys, *args)

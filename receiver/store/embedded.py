@@ -22,7 +22,7 @@ from urllib.parse import quote
 import redis
 
 from receiver.errors import StoreError
-from receiver.process import kill_family, start_child
+from receiver.process import kill_process_group, start_child
 
 logger = logging.getLogger(__name__)
 
@@ -68,65 +68,67 @@ class EmbeddedValkey:
         try:
             self._socket = _choose_socket(self._dir)
         except OSError as error:
-            raise _describe(self._dir, error) from error
+            raise _describe_os_error(self._dir, error) from error
 
     @property
     def url(self) -> str:
         return f"unix://{quote(str(self._socket))}"
 
-    def start(self, is_given_up: Callable[[], bool] = lambda: False) -> subprocess.Popen[bytes]:
+    def start(self, is_cancelled: Callable[[], bool] = lambda: False) -> subprocess.Popen[bytes]:
         """Start the server and return at once; `wait_ready` tells when it answers.
 
         A server left over by a supervisor that was killed is ended first; raises StoreError when it
         stays for 10 s or *is_given_up* meanwhile, and where the folder can't be written.
         """
         try:
-            return self._start(is_given_up)
+            return self._start_server(is_cancelled)
         except OSError as error:
-            raise _describe(self._dir, error) from error
+            raise _describe_os_error(self._dir, error) from error
 
-    def _start(self, is_given_up: Callable[[], bool]) -> subprocess.Popen[bytes]:
-        lock = self._lock(is_given_up)
+    def _start_server(self, is_cancelled: Callable[[], bool]) -> subprocess.Popen[bytes]:
+        lock = self._acquire_lock(is_cancelled)
         try:
             self._socket.unlink(missing_ok=True)
             with self._open_log() as log:
                 # The child inherits the lock, and so does whatever it forks to rewrite its file: it is
                 # free only when none of them is left.
-                return start_child(self._command(), _list_environ(), pass_fds=[lock], output=log, umask=0o077)
+                return start_child(
+                    self._build_command(), _list_environ(), pass_fds=[lock], output=log, umask=0o077
+                )
         finally:
             os.close(lock)
 
     def wait_ready(
-        self, process: subprocess.Popen[bytes], is_given_up: Callable[[], bool] = lambda: False
+        self, process: subprocess.Popen[bytes], is_cancelled: Callable[[], bool] = lambda: False
     ) -> None:
         """Wait until the server answers; loading a large file may take minutes and is said in the log.
 
         Raises StoreError with the end of the server's log when it ends instead.
         """
-        begun = said = time.monotonic()
+        started_at = logged_at = time.monotonic()
         client = redis.Redis.from_url(self.url, socket_timeout=2, socket_connect_timeout=2, retry=None)
         with client:
-            while not is_given_up():
-                state = _ask(client)
+            while not is_cancelled():
+                state = _probe_state(client)
                 if state == "ready":
                     return
                 if process.poll() is not None:
-                    raise StoreError(f"the embedded Valkey ended at once:\n{self._log_tail()}")
-                if time.monotonic() - said > _LOG_EVERY_S:
-                    said = time.monotonic()
-                    fields = {"state": state, "waited_s": round(said - begun)}
+                    raise StoreError(f"the embedded Valkey ended at once:\n{self._read_log_tail()}")
+                if time.monotonic() - logged_at > _LOG_EVERY_S:
+                    logged_at = time.monotonic()
+                    fields = {"state": state, "waited_s": round(logged_at - started_at)}
                     logger.info("waiting for valkey", extra={"fields": fields})
-                if state != "loading" and time.monotonic() - begun > START_TIMEOUT_S:
-                    kill_family(process)
-                    raise StoreError(f"the embedded Valkey does not answer:\n{self._log_tail()}")
+                if state != "loading" and time.monotonic() - started_at > START_TIMEOUT_S:
+                    kill_process_group(process)
+                    raise StoreError(f"the embedded Valkey does not answer:\n{self._read_log_tail()}")
                 time.sleep(0.02)
         raise StoreError("told to end before the embedded Valkey was ready")
 
-    def tidy(self) -> None:
+    def remove_socket(self) -> None:
         """Remove what only a running server needs; call it when the process has ended."""
         self._socket.unlink(missing_ok=True)
 
-    def _command(self) -> list[str]:
+    def _build_command(self) -> list[str]:
         # fmt: off
         return [
             str(self._server),
@@ -141,7 +143,7 @@ class EmbeddedValkey:
         ]
         # fmt: on
 
-    def _lock(self, is_given_up: Callable[[], bool]) -> int:
+    def _acquire_lock(self, is_cancelled: Callable[[], bool]) -> int:
         """Return the open, inheritable lock that says no other server works on these files."""
         lock = os.open(self._dir / "valkey.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         deadline = time.monotonic() + LEFTOVER_TIMEOUT_S
@@ -150,7 +152,7 @@ class EmbeddedValkey:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                if is_given_up() or time.monotonic() > deadline:
+                if is_cancelled() or time.monotonic() > deadline:
                     os.close(lock)
                     raise StoreError(
                         f"another Valkey still works on {self._dir}: end it, or use another --data-dir"
@@ -175,7 +177,7 @@ class EmbeddedValkey:
         path.touch(0o600)
         return path.open("ab")
 
-    def _log_tail(self) -> str:
+    def _read_log_tail(self) -> str:
         lines = (self._dir / "valkey.log").read_bytes()[-4000:].decode("utf-8", "replace").splitlines()
         return "\n".join(lines[-8:])
 
@@ -190,7 +192,7 @@ def _list_environ() -> dict[str, str]:
     }
 
 
-def _describe(folder: Path, error: OSError) -> StoreError:
+def _describe_os_error(folder: Path, error: OSError) -> StoreError:
     reason = error.strerror or type(error).__name__
     place = error.filename or folder
     return StoreError(
@@ -199,7 +201,7 @@ def _describe(folder: Path, error: OSError) -> StoreError:
     )
 
 
-def _ask(client: redis.Redis) -> str:
+def _probe_state(client: redis.Redis) -> str:
     """Return `ready`, `loading` or `silent`."""
     try:
         client.ping()
@@ -218,11 +220,11 @@ def _choose_socket(data_dir: Path) -> Path:
     path = data_dir / "valkey.sock"
     if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
         return path
-    note = data_dir / "valkey.sock.folder"
-    folder = Path(note.read_text()) if note.exists() else None
+    note_file = data_dir / "valkey.sock.folder"
+    folder = Path(note_file.read_text()) if note_file.exists() else None
     if folder is None or not _is_private(folder):
         folder = Path(tempfile.mkdtemp(prefix="receiver-", dir="/tmp"))  # new, ours, mode 700
-        note.write_text(str(folder))
+        note_file.write_text(str(folder))
     logger.info("data folder's path too long for a socket", extra={"fields": {"socket_folder": str(folder)}})
     return folder / "valkey.sock"
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from redis import exceptions
 
 
-class Demoted(exceptions.ConnectionError):
+class MasterDemoted(exceptions.ConnectionError):
     """Whom we asked to write takes no writes any more: the line leads to a former master."""
 
 
-class NoFreeLine(exceptions.RedisError):
+class PoolExhausted(exceptions.RedisError):
     """All lines that this process may have were in use for as long as one is waited for."""
 
 
@@ -31,7 +31,7 @@ _BY_PHRASE = {
 # The first that fits: a class may be a kind of one further down.
 _BY_CLASS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
     (
-        (exceptions.ReadOnlyError, Demoted),
+        (exceptions.ReadOnlyError, MasterDemoted),
         "it is a replica and takes no writes (READONLY): after a failover wait",
     ),
     (exceptions.OutOfMemoryError, "its memory is full (OOM): raise maxmemory, or shorten `history`"),
@@ -43,29 +43,32 @@ _BY_CLASS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...]
     (exceptions.ClusterDownError, "a part of the cluster is down (CLUSTERDOWN): see its `CLUSTER INFO`"),
     (exceptions.ClusterCrossSlotError, _IS_CLUSTER),
     (exceptions.AskError, _IS_CLUSTER),
-    (NoFreeLine, "all lines of this process to it are in use: see its load, or raise REDIS_MAX_CONNECTIONS"),
+    (
+        PoolExhausted,
+        "all lines of this process to it are in use: see its load, or raise REDIS_MAX_CONNECTIONS",
+    ),
     (exceptions.TimeoutError, "it does not answer in time: see its load and the network"),
     ((exceptions.ConnectionError, OSError), "it can't be reached: see whether it runs, and the network"),
 )
 _MAX_DETAIL = 300
 
 
-def explain(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """Return what is the matter with Redis in one line without addresses or secrets."""
-    said = _strip(error)
-    by_text = [sentence for phrase, sentence in _BY_PHRASE.items() if phrase in said]
+    message = _strip_command(error)
+    by_text = [sentence for phrase, sentence in _BY_PHRASE.items() if phrase in message]
     by_class = [sentence for kind, sentence in _BY_CLASS if isinstance(error, kind)]
-    found = (_BY_WORD.get(said.partition(" ")[0]), *by_text, *by_class)
+    found = (_BY_WORD.get(message.partition(" ")[0]), *by_text, *by_class)
     return next((sentence for sentence in found if sentence), "it refuses what we ask: see the log")
 
 
-def describe(error: BaseException) -> str:
+def quote_error(error: BaseException) -> str:
     """Return what Redis said, in one line of bounded length, for logs."""
-    said = " ".join(_strip(error).split())[:_MAX_DETAIL]
-    return f"{type(error).__name__}: {said}"
+    message = " ".join(_strip_command(error).split())[:_MAX_DETAIL]
+    return f"{type(error).__name__}: {message}"
 
 
-def _strip(error: BaseException) -> str:
+def _strip_command(error: BaseException) -> str:
     """Return Redis' own words, without the command that redis-py puts before them in a batch: it may
     hold what strangers wrote.
     """

@@ -25,7 +25,7 @@ from receiver.domain.ports import (
 )
 from receiver.errors import StoreError
 from receiver.store import codec
-from receiver.store.connection import Call, Scripts, store_errors
+from receiver.store.connection import ScriptCall, Scripts, store_errors
 from receiver.store.keys import Keys, shard_of
 
 # Processes and Redis may differ in what time it is: the index keeps a home somewhat longer than it counts.
@@ -45,7 +45,7 @@ class RedisAlertOwners:
     def find_owners(self, group_ids: Sequence[str], claims: Sequence[Claim]) -> OwnerReading:
         """On one shard, return what *group_ids* hold, who owns the alerts, and what is held there."""
         keys, by_family = Keys(0), _sort_claims(claims, 1)
-        calls: list[Call] = [("group_read", [keys.incident(group_id)], []) for group_id in group_ids]
+        calls: list[ScriptCall] = [("group_read", [keys.incident(group_id)], []) for group_id in group_ids]
         for (family, _), asked in by_family.items():
             names = [claim.fingerprint for claim in asked]
             calls.append(("home_find", [keys.alert_owners(family), keys.incident("")], names))
@@ -64,7 +64,7 @@ class RedisAlertOwners:
     def claim_alerts(self, group_ids: Sequence[str], claims: Sequence[Claim]) -> OwnerReading:
         """Make *claims*, one after the other on each shard, and return what *group_ids* hold beside."""
         by_family = _sort_claims(claims, self._shards)
-        calls: list[Call] = [
+        calls: list[ScriptCall] = [
             ("group_read", [Keys(shard_of(group_id, self._shards)).incident(group_id)], [])
             for group_id in group_ids
         ]
@@ -105,7 +105,7 @@ class RedisAlertOwners:
         Where that fails they stay until their alert fires and ends again. The incident that a home names is
         read before it is believed.
         """
-        calls: list[Call] = []
+        calls: list[ScriptCall] = []
         for update in updates:
             incident, group_id = update.change.incident, update.loaded.group_id
             if incident is None:

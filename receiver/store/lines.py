@@ -12,22 +12,22 @@ from typing import Any
 import redis
 from redis.backoff import NoBackoff
 from redis.connection import AbstractConnection
-from redis.exceptions import ConnectionError as LineCut
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError
 from redis.retry import Retry
 
-from receiver.store.faults import Demoted, NoFreeLine
+from receiver.store.faults import MasterDemoted, PoolExhausted
 
-Address = tuple[str, int]
+NodeAddress = tuple[str, int]
 
 # One process has no more lines to a server than this, unless REDIS_MAX_CONNECTIONS says otherwise.
 MAX_CONNECTIONS = 10
 # Of the lines that nobody needs any more so many are kept, the others are closed after so many seconds.
-KEPT_IDLE = 4
+MAX_IDLE = 4
 IDLE_S = 0.5
 # What Redis says where it takes no more lines, and how long it is then left alone.
-FULL = "max number of clients reached"
-_FULL_WAIT_S = 0.05
+MAX_CLIENTS_ERROR = "max number of clients reached"
+_MAX_CLIENTS_WAIT_S = 0.05
 
 
 def build_pool_options(timeout_s: float, max_connections: int) -> dict[str, Any]:
@@ -46,21 +46,21 @@ def build_options(timeout_s: float) -> dict[str, Any]:
         "socket_timeout": timeout_s,
         "socket_connect_timeout": timeout_s,
         "health_check_interval": 0,
-        "retry": _Again(timeout_s),
+        "retry": _ReconnectOnce(timeout_s),
         "protocol": 2,
         # Telling Redis our library's name costs every new line a round trip, and needs a permission.
         "driver_info": None,
     }
 
 
-class _Again(Retry):
+class _ReconnectOnce(Retry):
     """Opens a line anew, once, at once. Where Redis takes no more lines, it waits for *timeout_s* until
     another process closes one: what was sent was not done.
     """
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
-        super().__init__(NoBackoff(), 1, supported_errors=(LineCut,))
+        super().__init__(NoBackoff(), 1, supported_errors=(RedisConnectionError,))
 
     def call_with_retry(self, *args: Any, **options: Any) -> Any:
         """Return what the command gives; raises its last fault."""
@@ -68,13 +68,13 @@ class _Again(Retry):
         while True:
             try:
                 return super().call_with_retry(*args, **options)
-            except LineCut as error:
-                if FULL not in str(error) or time.monotonic() + _FULL_WAIT_S >= deadline:
+            except RedisConnectionError as error:
+                if MAX_CLIENTS_ERROR not in str(error) or time.monotonic() + _MAX_CLIENTS_WAIT_S >= deadline:
                     raise
-                time.sleep(_FULL_WAIT_S)
+                time.sleep(_MAX_CLIENTS_WAIT_S)
 
 
-class _Line(AbstractConnection):
+class _FailoverConnection(AbstractConnection):
     """A line that is given up when its other end turns out to be a replica."""
 
     def read_response(self, *args: Any, **options: Any) -> Any:
@@ -85,25 +85,25 @@ class _Line(AbstractConnection):
             return super().read_response(*args, **options)
         except ReadOnlyError as error:
             self.disconnect()  # type: ignore[no-untyped-call]
-            raise Demoted(f"READONLY {error}") from error
+            raise MasterDemoted(f"READONLY {error}") from error
 
 
-class Line(_Line, redis.Connection):
+class TcpConnection(_FailoverConnection, redis.Connection):
     """Over TCP."""
 
 
-class TlsLine(_Line, redis.SSLConnection):
+class TlsConnection(_FailoverConnection, redis.SSLConnection):
     """Over TCP, encrypted."""
 
 
-class UnixLine(_Line, redis.UnixDomainSocketConnection):
+class UnixSocketConnection(_FailoverConnection, redis.UnixDomainSocketConnection):
     """Over a socket of this machine."""
 
 
-class _ToMaster(AbstractConnection):
+class _MasterLookup(AbstractConnection):
     """A line that asks who is the master each time it is opened."""
 
-    def __init__(self, *, find_master: Callable[[], Address], **options: Any) -> None:
+    def __init__(self, *, find_master: Callable[[], NodeAddress], **options: Any) -> None:
         self._find_master = find_master
         super().__init__(**options)
 
@@ -112,15 +112,15 @@ class _ToMaster(AbstractConnection):
         return super()._connect()  # type: ignore[safe-super, no-untyped-call]  # Line's, by the order of the bases
 
 
-class MasterLine(_ToMaster, Line):
+class MasterConnection(_MasterLookup, TcpConnection):
     """Over TCP to the master that the sentinels name."""
 
 
-class MasterTlsLine(_ToMaster, TlsLine):
+class MasterTlsConnection(_MasterLookup, TlsConnection):
     """Over TCP, encrypted, to the master that the sentinels name."""
 
 
-def _give_way() -> None:
+def _yield_to_others() -> None:
     """Let others go first under gevent, where whoever always finds its answers there would never give way.
 
     Threads need no such word, and even a sleep of no time costs them 60 µs: Linux ends it late.
@@ -129,7 +129,7 @@ def _give_way() -> None:
         time.sleep(0)
 
 
-class _FreeLines:
+class _IdleConnections:
     """The free lines, last used first, and below them a None for each line that may still be opened.
 
     The standard library's queue takes its lock each time, which costs a tenth of a webhook under gevent. Here
@@ -139,7 +139,7 @@ class _FreeLines:
     def __init__(self, maxsize: int) -> None:
         self.queue: list[Any] = []
         self._maxsize = maxsize
-        self._waiting = 0
+        self._waiters = 0
         self._freed = threading.Condition()
 
     def put_nowait(self, item: Any) -> None:
@@ -151,7 +151,7 @@ class _FreeLines:
         else:
             self.queue.append(item)
         # A waiter counts itself before it looks for the last time, so it finds this item or is notified.
-        if self._waiting:
+        if self._waiters:
             with self._freed:
                 self._freed.notify()
 
@@ -160,11 +160,11 @@ class _FreeLines:
         try:
             return self.queue.pop()
         except IndexError:
-            return self._wait(time.monotonic() + timeout)
+            return self._wait_for_connection(time.monotonic() + timeout)
 
-    def _wait(self, deadline: float) -> Any:
+    def _wait_for_connection(self, deadline: float) -> Any:
         with self._freed:
-            self._waiting += 1
+            self._waiters += 1
             try:
                 while True:
                     try:
@@ -175,17 +175,17 @@ class _FreeLines:
                             raise queue.Empty from None
                         self._freed.wait(left)
             finally:
-                self._waiting -= 1
+                self._waiters -= 1
                 # A waiter that was told and then broken off (a request's time limit) passes the word on.
-                if self._waiting and self.queue:
+                if self._waiters and self.queue:
                     self._freed.notify()
 
 
-class LinePool(redis.BlockingConnectionPool):
+class ConnectionPool(redis.BlockingConnectionPool):
     """Lends lines as they are, *max_connections* at once; who finds none free waits for one.
 
     A line that turned out to be broken is thrown away, never lent again. Of the idle lines all but
-    `KEPT_IDLE` are closed when they have been idle for *idle_s*, so that other processes may have them.
+    `MAX_IDLE` are closed when they have been idle for *idle_s*, so that other processes may have them.
 
     redis' own `get_connection` and `release` first poll each line and then count it for OpenTelemetry; under
     gevent that takes longer than the command. A line that was cut while idle shows when it is used, and
@@ -195,24 +195,24 @@ class LinePool(redis.BlockingConnectionPool):
     def __init__(self, *, idle_s: float = IDLE_S, **options: Any) -> None:
         self._idle_s = idle_s
         self._is_closing = threading.Lock()
-        super().__init__(queue_class=_FreeLines, **options)  # type: ignore[no-untyped-call]
+        super().__init__(queue_class=_IdleConnections, **options)  # type: ignore[no-untyped-call]
 
     def get_connection(self, *_args: Any, **_options: Any) -> Any:
         """Return a free line, or a new one; it stands, as far as we know. Raises NoFreeLine."""
         self._checkpid()
-        _give_way()
+        _yield_to_others()
         try:
-            line = self.pool.get(timeout=self.timeout)
+            connection = self.pool.get(timeout=self.timeout)
         except queue.Empty:
-            raise NoFreeLine(f"none of {self.max_connections} became free in {self.timeout:g} s") from None
+            raise PoolExhausted(f"none of {self.max_connections} became free in {self.timeout:g} s") from None
         try:
-            if line is None:
-                line = self.make_connection()  # type: ignore[no-untyped-call]
-            line.connect()
+            if connection is None:
+                connection = self.make_connection()  # type: ignore[no-untyped-call]
+            connection.connect()
         except BaseException:
-            self.release(line)
+            self.release(connection)
             raise
-        return line
+        return connection
 
     def release(self, connection: Any) -> None:
         """Take a line back, unless it is from before a fork; None is the right to open one."""
@@ -224,21 +224,21 @@ class LinePool(redis.BlockingConnectionPool):
         elif connection.is_connected:
             connection.idle_since = time.monotonic()
             self.pool.put_nowait(connection)
-            if self._find_spare():
+            if self._has_spare():
                 self._close_spare_later()
         else:
-            self._throw_away(connection)
+            self._discard_connection(connection)
 
-    def _throw_away(self, line: Any) -> None:
-        line.disconnect()
+    def _discard_connection(self, connection: Any) -> None:
+        connection.disconnect()
         with suppress(ValueError):
-            self._connections.remove(line)
+            self._connections.remove(connection)
         self.pool.put_nowait(None)
 
-    def _find_spare(self) -> bool:
+    def _has_spare(self) -> bool:
         """Tell whether more lines are idle than we keep."""
         free = self.pool.queue
-        return len(free) > KEPT_IDLE and free[-KEPT_IDLE - 1] is not None
+        return len(free) > MAX_IDLE and free[-MAX_IDLE - 1] is not None
 
     def _close_spare_later(self) -> None:
         if self._is_closing.acquire(blocking=False):
@@ -251,10 +251,10 @@ class LinePool(redis.BlockingConnectionPool):
         self._is_closing.release()
         latest = time.monotonic() - self._idle_s
         free = self.pool.queue
-        for line in free[:-KEPT_IDLE]:
-            if line is not None and line.idle_since <= latest:
+        for connection in free[:-MAX_IDLE]:
+            if connection is not None and connection.idle_since <= latest:
                 with suppress(ValueError):  # somebody needs it after all
-                    free.remove(line)
-                    self._throw_away(line)
-        if self._find_spare():
+                    free.remove(connection)
+                    self._discard_connection(connection)
+        if self._has_spare():
             self._close_spare_later()

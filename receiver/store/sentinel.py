@@ -11,21 +11,27 @@ from typing import Any
 import redis
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
-from redis.exceptions import TimeoutError as NoAnswer
+from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
 
 from receiver.store.address import StoreAddress
-from receiver.store.lines import Address, LinePool, MasterLine, MasterTlsLine, build_options
+from receiver.store.lines import (
+    ConnectionPool,
+    MasterConnection,
+    MasterTlsConnection,
+    NodeAddress,
+    build_options,
+)
 
 # Three that are silent, and a master that is, still fit into the time in which Alertmanager is answered.
-_ASK_FOR_S = 0.5
+_QUERY_TIMEOUT_S = 0.5
 
 
-def connect_by_sentinels(address: StoreAddress, pool_options: dict[str, Any]) -> redis.Redis:
+def connect_through_sentinels(address: StoreAddress, pool_options: dict[str, Any]) -> redis.Redis:
     """Return a client of whoever is the master of the service; it connects when first used."""
     sentinels = Sentinels(address)
-    pool = LinePool(
-        connection_class=MasterTlsLine if address.is_encrypted else MasterLine,
+    pool = ConnectionPool(
+        connection_class=MasterTlsConnection if address.is_encrypted else MasterConnection,
         find_master=sentinels.find_master,
         **pool_options,
     )
@@ -40,19 +46,19 @@ class Sentinels:
         self._nodes = list(address.nodes)
         self._service = address.service
         self._options: dict[str, Any] = {
-            **build_options(_ASK_FOR_S),
+            **build_options(_QUERY_TIMEOUT_S),
             "retry": Retry(NoBackoff(), 0),
             **address.sentinel_options,
             "ssl": address.is_encrypted,
         }
-        self._master: Address | None = None
+        self._master: NodeAddress | None = None
         # Its idle lines lead to a former master when there is another.
-        self.pool: LinePool | None = None
+        self.pool: ConnectionPool | None = None
 
-    def find_master(self) -> Address:
+    def find_master(self) -> NodeAddress:
         """Return where the master is, as the first sentinel says that knows it; raises NoAnswer."""
         for node in list(self._nodes):
-            master = self._ask(node)
+            master = self._query_master(node)
             if master is None:
                 continue
             self._nodes.sort(key=lambda one: one != node)  # first the next time
@@ -60,9 +66,9 @@ class Sentinels:
                 self.pool.disconnect(inuse_connections=False)
             self._master = master
             return master
-        raise NoAnswer(f"none of {len(self._nodes)} sentinels knows the master of {self._service!r}")
+        raise RedisTimeoutError(f"none of {len(self._nodes)} sentinels knows the master of {self._service!r}")
 
-    def _ask(self, node: Address) -> Address | None:
+    def _query_master(self, node: NodeAddress) -> NodeAddress | None:
         """Return whom the sentinel at *node* names; None when it is away or knows none."""
         host, port = node
         try:

@@ -11,13 +11,13 @@ from receiver.store.connection import Client, store_errors
 from receiver.store.keys import SIMULATED, SIMULATED_FOR_S, SIMULATED_LIMIT
 
 
-class RedisSimulated:
+class RedisSimulatedMessages:
     """A short memory of messages that went nowhere for want of credentials."""
 
     def __init__(self, client: Client) -> None:
         self._redis = client
 
-    def add(self, message: Mapping[str, Any]) -> None:
+    def save_message(self, message: Mapping[str, Any]) -> None:
         """Keep *message* as the newest."""
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
             pipe.lpush(SIMULATED, msgspec.json.encode(message))
@@ -25,7 +25,7 @@ class RedisSimulated:
             pipe.expire(SIMULATED, SIMULATED_FOR_S)
             pipe.execute()
 
-    def newest(self, count: int) -> list[dict[str, Any]]:
+    def list_newest(self, count: int) -> list[dict[str, Any]]:
         """Return the newest messages, newest first."""
         with store_errors():
             return [msgspec.json.decode(packed) for packed in self._redis.lrange(SIMULATED, 0, count - 1)]

@@ -10,35 +10,35 @@ from receiver.web.bodies import IncidentDetail
 from receiver.web.incident_json import describe_incident
 from receiver.web.people.visitor import current_principal
 from receiver.web.questions import MAX_VIA, ActorFields, SnoozeRequest
-from receiver.wiring import Parts
+from receiver.wiring import Services
 
 _MAX_NAME = 200
 _LONGEST_S = 366 * 86400.0
 _API = "api"
 
 
-def acknowledge(parts: Parts, incident_id: str, asked: ActorFields) -> IncidentDetail:
+def acknowledge(services: Services, incident_id: str, asked: ActorFields) -> IncidentDetail:
     """Acknowledge the incident and return it as it then is; given again, its time begins anew."""
-    parts.incident_service.acknowledge(incident_id, read_actor(asked), parts.clock())
-    return describe_incident(parts, incident_id)
+    services.incident_service.acknowledge(incident_id, read_actor(asked), services.clock())
+    return describe_incident(services, incident_id)
 
 
-def unacknowledge(parts: Parts, incident_id: str, asked: ActorFields) -> IncidentDetail:
+def unacknowledge(services: Services, incident_id: str, asked: ActorFields) -> IncidentDetail:
     """Take the acknowledgement back and return the incident as it then is."""
-    parts.incident_service.unacknowledge(incident_id, read_actor(asked), parts.clock())
-    return describe_incident(parts, incident_id)
+    services.incident_service.unacknowledge(incident_id, read_actor(asked), services.clock())
+    return describe_incident(services, incident_id)
 
 
-def resolve(parts: Parts, incident_id: str, asked: ActorFields) -> IncidentDetail:
+def resolve(services: Services, incident_id: str, asked: ActorFields) -> IncidentDetail:
     """Close the incident by hand and return it as it then is."""
-    parts.incident_service.resolve(incident_id, read_actor(asked), parts.clock())
-    return describe_incident(parts, incident_id)
+    services.incident_service.resolve(incident_id, read_actor(asked), services.clock())
+    return describe_incident(services, incident_id)
 
 
-def snooze(parts: Parts, incident_id: str, asked: SnoozeRequest) -> IncidentDetail:
+def snooze(services: Services, incident_id: str, asked: SnoozeRequest) -> IncidentDetail:
     """Hold the incident's escalation for a time and return it as it then is."""
-    parts.incident_service.snooze(incident_id, read_actor(asked), parse_for_field(asked), parts.clock())
-    return describe_incident(parts, incident_id)
+    services.incident_service.snooze(incident_id, read_actor(asked), parse_for_field(asked), services.clock())
+    return describe_incident(services, incident_id)
 
 
 def read_actor(asked: ActorFields) -> Person:

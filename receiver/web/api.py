@@ -39,24 +39,24 @@ from receiver.web.silencing import silence
 from receiver.web.status import show_status
 from receiver.web.status_bodies import MaintenanceRow, Status, StormList, StormRow
 from receiver.web.storms import acknowledge_storm, list_storms
-from receiver.wiring import Parts
+from receiver.wiring import Services
 
 _NO_INCIDENT = {HTTPStatus.NOT_FOUND: "There is no such incident, or none any more."}
 _INCIDENT = "/incidents/{incident_id}"
 
 
-def build_api(parts: Parts) -> Blueprint:
+def build_api(services: Services) -> Blueprint:
     """Return the API's routes."""
     api = Blueprint("api", __name__, url_prefix=PREFIX)
 
     for operation in OPERATIONS:
-        _add_route(api, parts, operation)
+        _add_route(api, services, operation)
     return api
 
 
-def describe_api(parts: Parts, _name: str = "", _asked: EmptyRequest | None = None) -> dict[str, Any]:
+def describe_api(services: Services, _name: str = "", _asked: EmptyRequest | None = None) -> dict[str, Any]:
     """Return the API's description, as this receiver is configured."""
-    settings = parts.settings
+    settings = services.settings
     return render_openapi(OPERATIONS, server=settings.public_url, is_open=not settings.requires_auth)
 
 
@@ -68,7 +68,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "List incidents, newest first",
         ListQuery,
         IncidentPage,
-        lambda parts, _, asked: list_incidents(parts, asked),
+        lambda services, _, asked: list_incidents(services, asked),
     ),
     Operation(
         "GET",
@@ -77,7 +77,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "Show one incident with its alerts, timeline, escalation and deliveries",
         EmptyRequest,
         IncidentDetail,
-        lambda parts, incident_id, _: describe_incident(parts, incident_id),
+        lambda services, incident_id, _: describe_incident(services, incident_id),
         _NO_INCIDENT,
     ),
     Operation(
@@ -141,7 +141,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "List the storms that are not resolved, newest first",
         EmptyRequest,
         StormList,
-        lambda parts, _name, _asked: list_storms(parts),
+        lambda services, _name, _asked: list_storms(services),
     ),
     Operation(
         "POST",
@@ -160,7 +160,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "List closed and open incidents since a moment, newest first, with how long things took",
         HistoryQuery,
         HistoryPage,
-        lambda parts, _, asked: list_history(parts, asked),
+        lambda services, _, asked: list_history(services, asked),
     ),
     Operation(
         "GET",
@@ -169,7 +169,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "List deliveries that were given up and not sent since, newest first",
         FailureQuery,
         FailurePage,
-        lambda parts, _, asked: list_failures(parts, asked),
+        lambda services, _, asked: list_failures(services, asked),
     ),
     Operation(
         "POST",
@@ -188,7 +188,7 @@ OPERATIONS: tuple[AnyOperation, ...] = (
         "Show the runbook of an alert",
         EmptyRequest,
         RunbookDetail,
-        lambda parts, name, _: describe_runbook(parts, name),
+        lambda services, name, _: describe_runbook(services, name),
         {HTTPStatus.NOT_FOUND: "There is no such runbook."},
     ),
     Operation(
@@ -239,11 +239,11 @@ OPERATIONS: tuple[AnyOperation, ...] = (
 )
 
 
-def _add_route(api: Blueprint, parts: Parts, operation: AnyOperation) -> None:
+def _add_route(api: Blueprint, services: Services, operation: AnyOperation) -> None:
     def view(**names: str) -> Response:
         name = names[operation.name] if operation.name else ""
         body = request.get_data(cache=False) if operation.has_body else b""
-        return json_response(operation.handle(parts, name, request.args, body))
+        return json_response(operation.handle(services, name, request.args, body))
 
     path = operation.path.replace("{", "<").replace("}", ">")
     api.add_url_rule(path, operation.id, view, methods=[operation.method])

@@ -16,7 +16,7 @@ from receiver.web.pagerduty_hooks import build_pagerduty_hooks
 from receiver.web.pages import build_pages
 from receiver.web.relative import make_relative, url_for
 from receiver.web.slack_hooks import build_slack_hooks
-from receiver.wiring import Parts
+from receiver.wiring import Services
 
 # Pages are ours alone: no script but ours and none in the page, nothing from elsewhere, in nobody's frame.
 _POLICY = (
@@ -37,7 +37,7 @@ _HEADERS = {
 
 
 def create_app(
-    parts: Parts,
+    services: Services,
     settings: Settings | None = None,
     routing: Routing | None = None,
     rate_limits: RateLimits | None = None,
@@ -52,25 +52,25 @@ def create_app(
     app.json.sort_keys = False  # type: ignore[attr-defined]  # the default provider has it
     app.jinja_env.globals["url_for"] = url_for
     app.wsgi_app = ignore_slashes(app.wsgi_app)  # type: ignore[method-assign, assignment]
-    request_guard = RequestGuard(parts, rate_limits)
+    request_guard = RequestGuard(services, rate_limits)
     request_guard.guard_against_sites(app)
-    MisaddressedWebhooks(parts).init_app(
+    MisaddressedWebhooks(services).init_app(
         app
     )  # before tokens are asked for: a lost webhook is told so everywhere
     request_guard.init_app(app)
-    app.register_blueprint(build_pagerduty_hooks(parts))
-    app.register_blueprint(build_slack_hooks(parts))
+    app.register_blueprint(build_pagerduty_hooks(services))
+    app.register_blueprint(build_slack_hooks(services))
     for blueprint in (
-        build_hooks(parts, request_guard),
-        build_api(parts),
-        build_health(parts),
-        build_pages(parts),
+        build_hooks(services, request_guard),
+        build_api(services),
+        build_health(services),
+        build_pages(services),
     ):
         app.register_blueprint(blueprint)
-    if parts.settings.oidc_issuer:
+    if services.settings.oidc_issuer:
         from receiver.web.people.signing_in import build_signing_in  # brings Authlib, which others do without
 
-        app.register_blueprint(build_signing_in(parts, request_guard))
+        app.register_blueprint(build_signing_in(services, request_guard))
     register_error_handlers(app)
 
     @app.after_request

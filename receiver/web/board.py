@@ -19,7 +19,7 @@ from receiver.web.policies import policy_finder
 from receiver.web.rows import format_moment, serialize_row, step_status
 from receiver.web.severity_troubles import list_severity_warnings
 from receiver.web.troubles import StatusWarning
-from receiver.wiring import Parts
+from receiver.wiring import Services
 
 
 class DashboardQuery(PageQuery, frozen=True):
@@ -95,24 +95,27 @@ class OpenCounts:
         return f"{text}, nobody has {'it' if self.open == 1 else 'them'}"
 
 
-def build_dashboard(parts: Parts, asked: DashboardQuery) -> tuple[Dashboard, OpenCounts]:
+def build_dashboard(services: Services, asked: DashboardQuery) -> tuple[Dashboard, OpenCounts]:
     """Return the part of the open incidents that is asked for, and how many there are. Raises StoreError."""
-    now, everything = parts.clock(), list(parts.incidents.list_open())
+    now, everything = services.clock(), list(services.incidents.list_open())
     counts = OpenCounts(
         open=len(everything),
         unacknowledged=sum(not incident.is_acknowledged for incident in everything),
         stale=sum(incident.is_stale(now) for incident in everything),
-        alarms=list_severity_warnings(parts, everything),
+        alarms=list_severity_warnings(services, everything),
     )
-    return build_page(parts, [one for one in everything if asked.matches(one, now)], asked.page), counts
+    return build_page(services, [one for one in everything if asked.matches(one, now)], asked.page), counts
 
 
-def build_page(parts: Parts, incidents: Iterable[Incident], page: int) -> Dashboard:
+def build_page(services: Services, incidents: Iterable[Incident], page: int) -> Dashboard:
     """Return the part of *incidents* that a page shows, most urgent first. Raises StoreError."""
-    now, found = parts.clock(), sorted(incidents, key=sort_key)
+    now, found = services.clock(), sorted(incidents, key=sort_key)
     page_slice = paginate(found, page)
     ids = [incident.id for incident in page_slice.rows]
-    heads, resolve_policy = parts.incidents.load_heads(ids, delivery_keys(parts)), policy_finder(parts, now)
+    heads, resolve_policy = (
+        services.incidents.load_heads(ids, delivery_keys(services)),
+        policy_finder(services, now),
+    )
     return Dashboard(
         at=format_moment(now),
         total=len(found),

@@ -7,22 +7,22 @@ from receiver.web.answering import read_actor
 from receiver.web.bodies import FailedDelivery, FailurePage
 from receiver.web.questions import ActorFields, FailureQuery
 from receiver.web.rows import delivery_state, format_optional_moment
-from receiver.wiring import Parts
+from receiver.wiring import Services
 
 
-def list_failures(parts: Parts, asked: FailureQuery) -> FailurePage:
+def list_failures(services: Services, asked: FailureQuery) -> FailurePage:
     """Return part of the deliveries that were given up and not sent since, newest first."""
-    page = parts.failures.list_failures(asked.limit, asked.cursor)
+    page = services.failures.list_failures(asked.limit, asked.cursor)
     return FailurePage([_serialize_failure(failure) for failure in page.failures], page.next_cursor)
 
 
-def retry(parts: Parts, failure_id: str, asked: ActorFields) -> FailedDelivery:
+def retry(services: Services, failure_id: str, asked: ActorFields) -> FailedDelivery:
     """Have a delivery sent again, at once; the second time changes nothing. Raises NotFound."""
-    failure, now = parts.failures.get_failure(failure_id), parts.clock()
+    failure, now = services.failures.get_failure(failure_id), services.clock()
     if failure.delivery.failed_at:
         again, event = retry_by_request(failure, read_actor(asked), now)
-        parts.failures.retry_delivery(failure, again, event, now)
-    return _serialize_failure(parts.failures.get_failure(failure_id))
+        services.failures.retry_delivery(failure, again, event, now)
+    return _serialize_failure(services.failures.get_failure(failure_id))
 
 
 def _serialize_failure(failure: Failure) -> FailedDelivery:

@@ -29,7 +29,7 @@ from receiver.web.meter import IpRateLimiter, client_key
 from receiver.web.people.visitor import AuthMethod, Identity, Principal, current_principal
 from receiver.web.people.visitors import Authenticator
 from receiver.web.public_url import parse_public_url
-from receiver.wiring import Parts
+from receiver.wiring import Services
 
 logger = logging.getLogger(__name__)
 
@@ -59,19 +59,19 @@ class RateLimits:
 class RequestGuard:
     """Asks whoever comes who they are, how often they come, and from where they were sent."""
 
-    def __init__(self, parts: Parts, rate_limits: RateLimits | None = None) -> None:
+    def __init__(self, services: Services, rate_limits: RateLimits | None = None) -> None:
         """Without *rates* everybody may come as often as they like."""
-        settings = parts.settings
+        settings = services.settings
         self._requires_auth = settings.requires_auth
         self._webhook_tokens = settings.webhook_tokens
         self._allowed_hosts = frozenset(settings.allowed_hosts)
         self._sign_in_paths = {SIGN_IN, CALLBACK, SIGN_OUT} if settings.oidc_issuer else set()
-        self._authenticator = Authenticator(settings, parts.clock)
+        self._authenticator = Authenticator(settings, services.clock)
         self._public = parse_public_url(settings.public_url)
         self._is_open = not (self._requires_auth and settings.webhook_tokens)
         self._rate_limits = rate_limits
         secrets = (*settings.api_tokens, *filter(None, [settings.oidc_client_secret]))
-        self._csrf = CsrfProtection(secrets, parts.run_id, settings.public_url)
+        self._csrf = CsrfProtection(secrets, services.run_id, settings.public_url)
 
     def guard_against_sites(self, app: Flask) -> None:
         """Refuse on all of *app*'s routes what another site's page sends, where no token is asked for."""

@@ -17,7 +17,7 @@ from receiver.store.keys import QUEUES
 from receiver.web.answers import error_response
 from receiver.web.in_time import request_timeout
 from receiver.web.metrics_dir import VARIABLE
-from receiver.wiring import Parts
+from receiver.wiring import Services
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ logger = logging.getLogger(__name__)
 SILENT_AFTER_S = 3.0
 
 
-def build_health(parts: Parts) -> Blueprint:
+def build_health(services: Services) -> Blueprint:
     """Return the routes that monitoring asks."""
     health = Blueprint("health", __name__)
 
@@ -38,9 +38,9 @@ def build_health(parts: Parts) -> Blueprint:
         """Ready: Redis takes and keeps what it is given, and a worker (under `run`: this run's) lives."""
         try:
             with request_timeout():
-                parts.condition.try_writing()
-                fault = parts.condition.find_fault()
-                workers = _list_workers(parts)
+                services.server_check.check_writable()
+                fault = services.server_check.find_problem()
+                workers = _list_workers(services)
         except StoreError as error:
             logger.warning("not ready", extra={"fields": {"error": str(error)}, "state": "store"})
             return error_response(503, f"Redis: {error.advice or 'see the log'}", "store")
@@ -54,7 +54,7 @@ def build_health(parts: Parts) -> Blueprint:
 
     @health.get("/metrics")
     def metrics() -> Response:
-        _update_gauges(parts)
+        _update_gauges(services)
         registry = REGISTRY
         if VARIABLE in os.environ:
             registry = CollectorRegistry()
@@ -64,35 +64,35 @@ def build_health(parts: Parts) -> Blueprint:
     return health
 
 
-def _list_workers(parts: Parts) -> list[str]:
+def _list_workers(services: Services) -> list[str]:
     """Return the workers that live, under `run` only this run's."""
-    now = parts.clock()
+    now = services.clock()
     # What beat at a moment ahead of now is from before Redis' clock was set back.
-    workers = parts.work_queue.list_workers(now - SILENT_AFTER_S, now + SILENT_AFTER_S)
-    compare_clocks(parts)  # so that it is known of this process to whoever asks another one
-    return [name for name in workers if not parts.run_id or name.startswith(f"{parts.run_id}.")]
+    workers = services.work_queue.list_workers(now - SILENT_AFTER_S, now + SILENT_AFTER_S)
+    compare_clocks(services)  # so that it is known of this process to whoever asks another one
+    return [name for name in workers if not services.run_id or name.startswith(f"{services.run_id}.")]
 
 
-def compare_clocks(parts: Parts) -> dict[str, float]:
+def compare_clocks(services: Services) -> dict[str, float]:
     """Return by how many seconds each process's clock is ahead of Redis' own, after noting ours.
 
     Empty while all of them agree. Raises StoreError.
     """
-    ahead = parts.work_queue.compare_clocks(f"web {socket.gethostname()}", parts.clock())
+    ahead = services.work_queue.compare_clocks(f"web {socket.gethostname()}", services.clock())
     differences = (0.0, *ahead.values())
     return ahead if max(differences) - min(differences) > CLOCKS_AGREE_WITHIN_S else {}
 
 
-def _update_gauges(parts: Parts) -> None:
+def _update_gauges(services: Services) -> None:
     """Bring the numbers that are read from the store up to now."""
     for queue in QUEUES:
-        depth, lag = parts.work_queue.depth(queue, parts.clock())
+        depth, lag = services.work_queue.depth(queue, services.clock())
         telemetry.QUEUE_DEPTH.labels(queue).set(depth)
         telemetry.QUEUE_LAG.labels(queue).set(lag)
-    telemetry.FAILED_DELIVERIES.set(parts.incidents.count_failed())
-    telemetry.REDIS_MEMORY.set(parts.condition.find_fullness())
-    telemetry.MAINTENANCE.set(parts.maintenance.find_active(parts.clock()) is not None)
-    telemetry.count_incidents(parts.incidents.count_open())
-    telemetry.CONFIG_SUCCESSFUL.set(not parts.config.list_refused())
-    telemetry.CONFIG_TIMESTAMP.set(parts.config.state.loaded_at)
-    telemetry.show_last_webhooks(parts.last_webhooks.list_all())
+    telemetry.FAILED_DELIVERIES.set(services.incidents.count_failed())
+    telemetry.REDIS_MEMORY.set(services.server_check.get_memory_used_ratio())
+    telemetry.MAINTENANCE.set(services.maintenance.find_active(services.clock()) is not None)
+    telemetry.record_incident_counts(services.incidents.count_open())
+    telemetry.CONFIG_SUCCESSFUL.set(not services.config.list_refused())
+    telemetry.CONFIG_TIMESTAMP.set(services.config.state.loaded_at)
+    telemetry.record_last_webhooks(services.last_webhooks.list_all())

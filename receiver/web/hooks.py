@@ -24,7 +24,7 @@ from receiver.web.in_time import request_timeout
 from receiver.web.lost_alerts import RejectedWebhooks
 from receiver.web.misframed import find_malformed_request
 from receiver.web.reading import PIECE, drain
-from receiver.wiring import Parts
+from receiver.wiring import Services
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ _MAX_SOURCE = 100
 _MAX_WARNINGS = 10
 
 
-def build_hooks(parts: Parts, request_guard: RequestGuard) -> Blueprint:
+def build_hooks(services: Services, request_guard: RequestGuard) -> Blueprint:
     """Return the routes that Alertmanager posts to."""
     hooks = Blueprint("hooks", __name__, url_prefix="/webhooks")
 
@@ -43,14 +43,14 @@ def build_hooks(parts: Parts, request_guard: RequestGuard) -> Blueprint:
         also tells what is odd about its severities, as `receiver fire` shows it.
         """
         if unauthorized := request_guard.require_token(
-            parts.settings.webhook_tokens, "RECEIVER_WEBHOOK_TOKEN"
+            services.settings.webhook_tokens, "RECEIVER_WEBHOOK_TOKEN"
         ):
             return unauthorized
-        now = parts.clock()
+        now = services.clock()
         source = one_line(request.args.get("source", ""), _MAX_SOURCE) if request.query_string else ""
         batch = alertmanager.parse_webhook(_read_body(), source, now)
         with request_timeout():
-            result = parts.ingester.ingest(batch.groups, now)
+            result = services.ingester.ingest(batch.groups, now)
         counts = {
             "new": result.new,
             "duplicates": result.duplicates,
@@ -58,10 +58,10 @@ def build_hooks(parts: Parts, request_guard: RequestGuard) -> Blueprint:
             "rejected": batch.rejected,
         }
         _count_alerts(counts, batch.repaired)
-        parts.last_webhooks.record(source, now)
+        services.last_webhooks.record(source, now)
         response = {"alerts": batch.total, **counts, "incidents": result.incidents}
         if request.query_string and request.args.get("warnings") == "true":
-            response["warnings"] = _list_warnings(parts.routing, batch)
+            response["warnings"] = _list_warnings(services.routing, batch)
         return Response(json.encode(response), content_type="application/json")
 
     @hooks.after_request
@@ -69,7 +69,7 @@ def build_hooks(parts: Parts, request_guard: RequestGuard) -> Blueprint:
         _webhooks(response.status_code).inc()
         return response
 
-    _handle_rejections(hooks, RejectedWebhooks(parts.notices, parts.clock))
+    _handle_rejections(hooks, RejectedWebhooks(services.notices, services.clock))
     return hooks
 
 

@@ -11,7 +11,7 @@ from receiver.domain.runbook import Runbook
 from receiver.domain.severity import LABEL, SeverityWords
 from receiver.errors import Problem
 from receiver.lookups.prometheus import AlertRule, AlertRules
-from receiver.wiring import Parts
+from receiver.wiring import Services
 
 _MAX_INCIDENTS = 5000
 
@@ -38,17 +38,17 @@ class RunbookReport:
     asks_prometheus: bool = False
 
 
-def build_runbook_report(parts: Parts, rules: AlertRules | None) -> RunbookReport:
+def build_runbook_report(services: Services, rules: AlertRules | None) -> RunbookReport:
     """Return the library as the kept history shows it. Raises StoreError."""
-    catalogue = parts.runbooks
-    found = parts.incidents.list_newest(limit=_MAX_INCIDENTS).incidents
+    catalogue = services.runbooks
+    found = services.incidents.list_newest(limit=_MAX_INCIDENTS).incidents
     seen = Counter(incident.alertname for incident in found)
-    known = {runbook.name: runbook for runbook in catalogue.all()}
+    known = {runbook.name: runbook for runbook in catalogue.list_runbooks()}
     rules_by_name = {rule.name: rule for rule in rules.rules} if rules else {}
     used = Counter(dict.fromkeys(known, 0))
     missing: Counter[str] = Counter()
     for name, count in seen.items():
-        runbook = catalogue.find(name)
+        runbook = catalogue.find_runbook(name)
         if runbook is None:
             missing[name] += count
         else:
@@ -60,14 +60,14 @@ def build_runbook_report(parts: Parts, rules: AlertRules | None) -> RunbookRepor
             sorted(
                 name
                 for name, rule in rules_by_name.items()
-                if catalogue.find(name) is None and not rule.runbook_url
+                if catalogue.find_runbook(name) is None and not rule.runbook_url
             )
         ),
-        disagreements=tuple(_disagreements(known.values(), rules_by_name, parts.routing.severities)),
+        disagreements=tuple(_disagreements(known.values(), rules_by_name, services.routing.severities)),
         problems=(
             *catalogue.problems,
             *catalogue.warnings,
-            *find_disagreements(parts.routing, catalogue.all(), catalogue.matrix_rows()),
+            *find_disagreements(services.routing, catalogue.list_runbooks(), catalogue.list_matrix_rows()),
         ),
         error=rules.trouble if rules else "",
         asks_prometheus=rules is not None,

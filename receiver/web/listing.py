@@ -12,7 +12,7 @@ from receiver.web.incident_json import delivery_keys
 from receiver.web.policies import policy_finder
 from receiver.web.questions import HistoryQuery, ListQuery
 from receiver.web.rows import serialize_history_row, serialize_row
-from receiver.wiring import Parts
+from receiver.wiring import Services
 
 # Python knows no year after 9999, and a day, a zone or rounding may lead there.
 LATEST = datetime(9999, 12, 30, tzinfo=UTC).timestamp()
@@ -24,33 +24,33 @@ _STATES = {
 }
 
 
-def list_incidents(parts: Parts, asked: ListQuery) -> IncidentPage:
+def list_incidents(services: Services, asked: ListQuery) -> IncidentPage:
     """Return part of the incidents, newest first."""
-    page = parts.incidents.list_newest(
+    page = services.incidents.list_newest(
         states=_STATES[asked.state],
         severity=asked.severity,
         alertname=asked.alertname,
         limit=asked.limit,
         cursor=asked.cursor,
-        deliveries=delivery_keys(parts),
+        deliveries=delivery_keys(services),
     )
-    now = parts.clock()
-    resolve_policy = policy_finder(parts, now)
+    now = services.clock()
+    resolve_policy = policy_finder(services, now)
     rows = [serialize_row(one, resolve_policy(one), now) for one in page.incidents]
     return IncidentPage(rows, page.next_cursor)
 
 
-def list_history(parts: Parts, asked: HistoryQuery) -> HistoryPage:
+def list_history(services: Services, asked: HistoryQuery) -> HistoryPage:
     """Return part of the incidents that opened at or after a moment, closed and open, newest first."""
-    now = parts.clock()
-    page = parts.incidents.list_newest(
+    now = services.clock()
+    page = services.incidents.list_newest(
         alertname=asked.alertname,
         opened_from=parse_since(asked.since, now),
         limit=asked.limit,
         cursor=asked.cursor,
-        deliveries=delivery_keys(parts),
+        deliveries=delivery_keys(services),
     )
-    resolve_policy = policy_finder(parts, now)
+    resolve_policy = policy_finder(services, now)
     rows = [serialize_history_row(one, resolve_policy(one), now) for one in page.incidents]
     return HistoryPage(rows, page.next_cursor)
 

@@ -12,28 +12,30 @@ from receiver.web.answers import RequestError
 from receiver.web.questions import ActorFields, EmptyRequest, EndMaintenanceRequest, StartMaintenanceRequest
 from receiver.web.rows import format_moment
 from receiver.web.status_bodies import MaintenanceRow
-from receiver.wiring import Parts
+from receiver.wiring import Services
 
 _MAX_COMMENT = 300
 
 
-def show_maintenance(parts: Parts, _name: str = "", _asked: EmptyRequest | None = None) -> MaintenanceRow:
+def show_maintenance(
+    services: Services, _name: str = "", _asked: EmptyRequest | None = None
+) -> MaintenanceRow:
     """Return the maintenance that is in force; all null where there is none."""
-    return render_maintenance(parts.maintenance.find_active(parts.clock()))
+    return render_maintenance(services.maintenance.find_active(services.clock()))
 
 
-def start_maintenance(parts: Parts, _name: str, asked: StartMaintenanceRequest) -> MaintenanceRow:
+def start_maintenance(services: Services, _name: str, asked: StartMaintenanceRequest) -> MaintenanceRow:
     """Page nobody from now on until a moment, in place of any maintenance there is."""
-    by, now = read_actor(asked), parts.clock()
+    by, now = read_actor(asked), services.clock()
     until = _read_until(asked, now)
     return render_maintenance(
-        parts.maintenance_service.start(by, until, one_line(asked.comment or "", _MAX_COMMENT), now)
+        services.maintenance_service.start(by, until, one_line(asked.comment or "", _MAX_COMMENT), now)
     )
 
 
-def end_maintenance(parts: Parts, _name: str, asked: EndMaintenanceRequest) -> MaintenanceRow:
+def end_maintenance(services: Services, _name: str, asked: EndMaintenanceRequest) -> MaintenanceRow:
     """End maintenance; the second time changes nothing."""
-    parts.maintenance_service.stop(read_actor(ActorFields(by=asked.by, via=asked.via)), parts.clock())
+    services.maintenance_service.stop(read_actor(ActorFields(by=asked.by, via=asked.via)), services.clock())
     return render_maintenance(None)
 
 

@@ -11,12 +11,12 @@ from receiver.web.maintenance import end_maintenance, start_maintenance
 from receiver.web.questions import EndMaintenanceRequest, StartMaintenanceRequest
 from receiver.web.relative import url_for
 from receiver.web.rows import format_moment
-from receiver.wiring import Parts
+from receiver.wiring import Services
 
 _MAX_FIELD = 300
 
 
-def add_maintenance_forms(pages: Blueprint, parts: Parts) -> None:
+def add_maintenance_forms(pages: Blueprint, services: Services) -> None:
     """Give *pages* the routes that the forms post to; both lead back to the first page."""
 
     @pages.post("/maintenance")
@@ -26,13 +26,13 @@ def add_maintenance_forms(pages: Blueprint, parts: Parts) -> None:
         body = StartMaintenanceRequest(
             by=_field("by"), via="page", for_=for_, until=until, comment=_field("comment")
         )
-        start_maintenance(parts, "", body)
+        start_maintenance(services, "", body)
         return redirect(url_for("pages.show_dashboard"), 303)
 
     @pages.post("/maintenance/end")
     def post_maintenance_end() -> Response:
         """End maintenance."""
-        end_maintenance(parts, "", EndMaintenanceRequest(by=_field("by") or "", via="page"))
+        end_maintenance(services, "", EndMaintenanceRequest(by=_field("by") or "", via="page"))
         return redirect(url_for("pages.show_dashboard"), 303)
 
     def _read_end(text: str) -> tuple[str | None, str | None]:
@@ -41,7 +41,7 @@ def add_maintenance_forms(pages: Blueprint, parts: Parts) -> None:
         if ":" not in text:
             return text or None, None
         try:
-            return None, format_moment(parse_time(text, parts.clock(), parts.routing.zone))
+            return None, format_moment(parse_time(text, services.clock(), services.routing.zone))
         except (ValueError, OverflowError):
             return None, text  # refused with a sentence
 

@@ -15,12 +15,12 @@ from gunicorn.http.errors import ParseException
 from msgspec import DecodeError, Raw, Struct, json
 
 from receiver import telemetry
-from receiver.config.report import quote
+from receiver.config.report import quote_text
 from receiver.web.access import has_valid_token
 from receiver.web.answers import error_response
 from receiver.web.lost_alerts import RejectedWebhooks
 from receiver.web.reading import PIECE, yield_to_others
-from receiver.wiring import Parts
+from receiver.wiring import Services
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -72,10 +72,10 @@ class MisaddressedWebhooks:
     Where tokens are set, only with one of the webhook's: others hear what they always heard.
     """
 
-    def __init__(self, parts: Parts) -> None:
-        self._tokens = parts.settings.webhook_tokens
-        self._public_url = parts.settings.public_url
-        self._rejected = RejectedWebhooks(parts.notices, parts.clock, "webhooks at a wrong address")
+    def __init__(self, services: Services) -> None:
+        self._tokens = services.settings.webhook_tokens
+        self._public_url = services.settings.public_url
+        self._rejected = RejectedWebhooks(services.notices, services.clock, "webhooks at a wrong address")
 
     def init_app(self, app: Flask) -> None:
         """Look at everything that is posted to *app*."""
@@ -91,7 +91,7 @@ class MisaddressedWebhooks:
         telemetry.WEBHOOKS.labels("404").inc()
         telemetry.ALERTS.labels("rejected").inc()
         # The path may be part of somebody's secret, so what looks like a token is masked.
-        path, sender = quote(request.path), str(request.remote_addr)
+        path, sender = quote_text(request.path), str(request.remote_addr)
         fields = {"path": path, "from": sender}
         logger.error("webhook at a wrong address", extra={"fields": fields, "state": "wrong address"})
         self._rejected.record_rejection(

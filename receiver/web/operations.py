@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 from msgspec import Struct
 
 from receiver.web.questions import read_body, read_query
-from receiver.wiring import Parts
+from receiver.wiring import Services
 
 PREFIX = "/api/v1"
 
@@ -38,7 +38,7 @@ class Operation(Generic[Q, A]):
     summary: str
     request_type: type[Q]
     response_type: type[A]
-    run: Callable[[Parts, str, Q], A]
+    run: Callable[[Services, str, Q], A]
     errors: Mapping[HTTPStatus, str] = field(default_factory=dict)
 
     @property
@@ -51,10 +51,10 @@ class Operation(Generic[Q, A]):
     def has_body(self) -> bool:
         return self.method == "POST"
 
-    def handle(self, parts: Parts, name: str, query: Mapping[str, str], body: bytes) -> A:
+    def handle(self, services: Services, name: str, query: Mapping[str, str], body: bytes) -> A:
         """Do as asked, and return the answer. Raises Refusal, NotFound and StoreError."""
         asked = read_body(self.request_type, body) if self.has_body else read_query(self.request_type, query)
-        return self.run(parts, name, asked)
+        return self.run(services, name, asked)
 
 
 AnyOperation = Operation[Any, Any]

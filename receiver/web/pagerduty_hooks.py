@@ -17,13 +17,13 @@ from receiver.text import one_line
 from receiver.web.answers import error_response
 from receiver.web.in_time import request_timeout
 from receiver.web.reading import read_unverified_body
-from receiver.wiring import Parts
+from receiver.wiring import Services
 
 _KIND = "pagerduty"
 _MAX_ID = 200
 
 
-def build_pagerduty_hooks(parts: Parts) -> Blueprint:
+def build_pagerduty_hooks(services: Services) -> Blueprint:
     """Return the route that PagerDuty posts to."""
     hooks = Blueprint("pagerduty_hooks", __name__, url_prefix="/webhooks")
 
@@ -33,8 +33,8 @@ def build_pagerduty_hooks(parts: Parts) -> Blueprint:
         request.max_content_length = pagerduty.MAX_BODY
         header = request.headers.get("X-PagerDuty-Signature", "")
         # Who signs nothing has nothing read.
-        body = read_unverified_body(request) if header and parts.settings.pagerduty_webhook_secret else b""
-        if not pagerduty.verify_signature((parts.settings.pagerduty_webhook_secret,), header, body):
+        body = read_unverified_body(request) if header and services.settings.pagerduty_webhook_secret else b""
+        if not pagerduty.verify_signature((services.settings.pagerduty_webhook_secret,), header, body):
             return error_response(401, "not signed with PAGERDUTY_WEBHOOK_SECRET")
         event = pagerduty.parse_event(body)
         if event is None or event.event_type not in EVENTS:
@@ -44,7 +44,9 @@ def build_pagerduty_hooks(parts: Parts) -> Blueprint:
         name = one_line(request.headers.get("X-Webhook-Id", ""), _MAX_ID)
         names = [one for one in (name, sha256(body).hexdigest()) if one]
         with request_timeout():
-            is_new = parts.job_queue.enqueue(_KIND, names[0], asdict(event), parts.clock(), also=names[1:])
+            is_new = services.job_queue.enqueue(
+                _KIND, names[0], asdict(event), services.clock(), also=names[1:]
+            )
         return _accepted("taken" if is_new else "repeated")
 
     return hooks

@@ -27,7 +27,7 @@ from receiver.domain.statistics import (
 from receiver.errors import NotFound
 from receiver.web.listing import LATEST, parse_since
 from receiver.web.part import PageQuery, paginate
-from receiver.wiring import Parts
+from receiver.wiring import Services
 
 # More than a quarter's incidents of a busy team; beyond it the oldest are left out, and the page says so.
 _MAX_INCIDENTS = 5000
@@ -68,21 +68,21 @@ class HistoryReport:
     recommendations: tuple[str, ...]
 
 
-def build_history_report(parts: Parts, asked: HistoryPageQuery) -> HistoryReport:
+def build_history_report(services: Services, asked: HistoryPageQuery) -> HistoryReport:
     """Return what opened in that time. Raises Refusal for a moment that makes no sense, StoreError."""
-    now = parts.clock()
+    now = services.clock()
     until = _read_until(asked.until, now)
-    since = max(parse_since(asked.since, now), now - parts.routing.history)
-    keys = [page_key(step) for policy in parts.routing.policies.values() for step in policy.steps]
-    page = parts.incidents.list_newest(
+    since = max(parse_since(asked.since, now), now - services.routing.history)
+    keys = [page_key(step) for policy in services.routing.policies.values() for step in policy.steps]
+    page = services.incidents.list_newest(
         alertname=asked.alertname,
         opened_from=since,
         opened_before=until,
         limit=_MAX_INCIDENTS,
         deliveries=sorted({*keys, RENAMED}),
     )
-    found = _with_label(parts, asked, page.incidents) if asked.label else list(page.incidents)
-    zone = parts.routing.zone
+    found = _with_label(services, asked, page.incidents) if asked.label else list(page.incidents)
+    zone = services.routing.zone
     # A millisecond before the end: midnight ends a day and belongs to the next.
     last = min(now, until - 0.001) if until else now
     stats = compute_alert_stats(found, zone)
@@ -107,23 +107,25 @@ def _read_until(text: str, now: float) -> float:
     return moment + _DAY_S if moment and _DAY.fullmatch(text) and moment < LATEST else moment
 
 
-def _with_label(parts: Parts, asked: HistoryPageQuery, incidents: tuple[Incident, ...]) -> list[Incident]:
+def _with_label(
+    services: Services, asked: HistoryPageQuery, incidents: tuple[Incident, ...]
+) -> list[Incident]:
     """Return those of which an alert has the label. Only the newest are looked through alert by alert."""
     found = []
     for number, incident in enumerate(incidents):
-        if asked.has_label(incident.group_labels, parts.routing.severities) or (
-            number < _WHOLE_AT_MOST and _has_alert(parts, asked, incident.id)
+        if asked.has_label(incident.group_labels, services.routing.severities) or (
+            number < _WHOLE_AT_MOST and _has_alert(services, asked, incident.id)
         ):
             found.append(incident)
     return found
 
 
-def _has_alert(parts: Parts, asked: HistoryPageQuery, incident_id: str) -> bool:
+def _has_alert(services: Services, asked: HistoryPageQuery, incident_id: str) -> bool:
     try:
-        alerts = parts.incidents.load(incident_id).alerts.values()
+        alerts = services.incidents.load(incident_id).alerts.values()
     except NotFound:
         return False
-    return any(asked.has_label(alert.labels, parts.routing.severities) for alert in alerts)
+    return any(asked.has_label(alert.labels, services.routing.severities) for alert in alerts)
 
 
 def format_delay(incident: Incident, moment: float) -> str:

@@ -7,14 +7,14 @@ from collections.abc import Callable
 from receiver.domain.incident import Incident
 from receiver.domain.policy import EscalationPolicy
 from receiver.engine.reconcile import resolve_policy
-from receiver.wiring import Parts
+from receiver.wiring import Services
 
 
-def policy_finder(parts: Parts, now: float) -> Callable[[Incident], EscalationPolicy]:
+def policy_finder(services: Services, now: float) -> Callable[[Incident], EscalationPolicy]:
     """Return what gives an incident's escalation as it is at *now*: paused while there is maintenance."""
-    paused_until = parts.maintenance.paused_until(now)
+    paused_until = services.maintenance.paused_until(now)
 
     def resolve(incident: Incident) -> EscalationPolicy:
-        return resolve_policy(parts.routing, incident, paused_until)
+        return resolve_policy(services.routing, incident, paused_until)
 
     return resolve

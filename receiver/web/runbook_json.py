@@ -5,12 +5,12 @@ from __future__ import annotations
 from receiver.domain.runbook import Section
 from receiver.errors import NotFound
 from receiver.web.bodies import RunbookDetail, RunbookPart, RunbookSection
-from receiver.wiring import Parts
+from receiver.wiring import Services
 
 
-def describe_runbook(parts: Parts, name: str) -> RunbookDetail:
+def describe_runbook(services: Services, name: str) -> RunbookDetail:
     """Return a runbook's sections and its Markdown. Raises NotFound."""
-    runbook = parts.runbooks.find(name)
+    runbook = services.runbooks.find_runbook(name)
     if runbook is None:
         raise NotFound("runbook", name)
     return RunbookDetail(

@@ -16,7 +16,7 @@ from receiver.domain.incident import Incident, dedup_key
 from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy
 from receiver.web.delivery_words import delivery_label
 from receiver.web.rows import format_moment
-from receiver.wiring import Parts, build_notification_builder
+from receiver.wiring import Services, build_notification_builder
 
 _RECORDED_AT_MOST = 500
 _SHOWN_AT_MOST = 40
@@ -34,12 +34,12 @@ class SentMessage:
     simulated: bool = False
 
 
-def list_sent_messages(parts: Parts, incident: Incident, policy: EscalationPolicy) -> list[SentMessage]:
+def list_sent_messages(services: Services, incident: Incident, policy: EscalationPolicy) -> list[SentMessage]:
     """Return the messages of an incident, newest first; of a message that is edited its latest form."""
     recorded = [
-        one for one in parts.simulated.newest(_RECORDED_AT_MOST) if one.get("incident") == incident.id
+        one for one in services.simulated.list_newest(_RECORDED_AT_MOST) if one.get("incident") == incident.id
     ]
-    found = [*map(_render_recorded, recorded), *_render_current(parts, incident, policy)]
+    found = [*map(_render_recorded, recorded), *_render_current(services, incident, policy)]
     return sorted(found, key=lambda message: message.at, reverse=True)[:_SHOWN_AT_MOST]
 
 
@@ -55,8 +55,10 @@ def _render_recorded(message: Mapping[str, Any]) -> SentMessage:
     )
 
 
-def _render_current(parts: Parts, incident: Incident, policy: EscalationPolicy) -> Iterator[SentMessage]:
-    notification_builder, now = build_notification_builder(parts), parts.clock()
+def _render_current(
+    services: Services, incident: Incident, policy: EscalationPolicy
+) -> Iterator[SentMessage]:
+    notification_builder, now = build_notification_builder(services), services.clock()
     message = find_message(incident)
     if message is not None and message.receipt is not None and not message.receipt.is_simulated:
         target = message_target(incident, message)

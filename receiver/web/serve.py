@@ -174,12 +174,12 @@ def _build_app(settings: Settings, routing: Routing, config: SharedConfigState) 
     from receiver.engine.background import Background
     from receiver.web.app import create_app
     from receiver.web.doors import RateLimits
-    from receiver.wiring import build_parts
+    from receiver.wiring import build_services
 
     process = f"web on {socket.gethostname()} (process {os.getppid()})"
-    parts = build_parts(settings, routing, process=process, find_config_state=config.get_state)
-    app: WSGI = create_app(parts, settings, routing, RateLimits())
-    Background([parts.last_webhooks.save, parts.config.save]).start()
+    services = build_services(settings, routing, process=process, find_config_state=config.get_state)
+    app: WSGI = create_app(services, settings, routing, RateLimits())
+    Background([services.last_webhooks.save, services.config.save]).start()
     # What is loaded by now stays for good. Without this the garbage collector walks all of it again and
     # again, 30 ms each time, in which nobody is answered.
     gc.collect()

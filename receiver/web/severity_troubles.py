@@ -9,12 +9,12 @@ from receiver.domain.journey import REMEDY, is_unpaged_critical
 from receiver.domain.severity import describe_unknown_severity
 from receiver.web.relative import url_for
 from receiver.web.troubles import Link, StatusWarning
-from receiver.wiring import Parts
+from receiver.wiring import Services
 
 _SHOWN = 5
 
 
-def list_severity_warnings(parts: Parts, incidents: Iterable[Incident]) -> tuple[StatusWarning, ...]:
+def list_severity_warnings(services: Services, incidents: Iterable[Incident]) -> tuple[StatusWarning, ...]:
     """Return what the severities of open *incidents* make known. It follows from the incidents, so it is
     shown until they are over, or until a word is in `severities`.
     """
@@ -23,10 +23,10 @@ def list_severity_warnings(parts: Parts, incidents: Iterable[Incident]) -> tuple
     for incident in incidents:
         if incident.is_resolved:
             continue
-        if is_unpaged_critical(parts.routing, incident):
+        if is_unpaged_critical(services.routing, incident):
             unpaged.append(incident)
         for word in incident.unknown_severities:
-            if parts.routing.severities.find_severity(word) is None:
+            if services.routing.severities.find_severity(word) is None:
                 words.setdefault(word, incident)
     return (*_warn_of_unpaged(unpaged), *_warn_of_unknown(words))
 

@@ -14,7 +14,7 @@ from receiver.web.answers import RequestError
 from receiver.web.bodies import IncidentDetail
 from receiver.web.incident_json import describe_incident
 from receiver.web.questions import CreateSilenceRequest
-from receiver.wiring import Parts
+from receiver.wiring import Services
 
 _MAX_COMMENT = 1000
 # How long a silence over the API waits for Alertmanager; the worker's own call takes 3 s at most.
@@ -22,30 +22,30 @@ _WAIT_S = 4.5
 _POLL_EVERY_S = 0.05
 
 
-def silence(parts: Parts, incident_id: str, asked: CreateSilenceRequest) -> IncidentDetail:
+def silence(services: Services, incident_id: str, asked: CreateSilenceRequest) -> IncidentDetail:
     """Silence what fires of the incident, and return it once Alertmanager has the silence.
 
     Raises Refusal: 409 where nothing fires, 502 when Alertmanager can't be reached; the wish is
     then taken back.
     """
-    by, for_s, now = read_actor(asked), parse_for_field(asked), parts.clock()
-    incident = parts.incidents.load(incident_id)
+    by, for_s, now = read_actor(asked), parse_for_field(asked), services.clock()
+    incident = services.incidents.load(incident_id)
     if incident.is_resolved:
         raise RequestError(409, "the incident is resolved: nothing of it fires")
-    if incident.source not in parts.routing.alertmanagers:
+    if incident.source not in services.routing.alertmanagers:
         raise RequestError(502, "no Alertmanager is configured; set alertmanager.url in routing.yaml")
-    change = parts.incident_service.silence(
+    change = services.incident_service.silence(
         incident_id, by, for_s, one_line(asked.comment or "", _MAX_COMMENT), now
     )
     if not change.is_changed or change.incident is None:
         raise RequestError(409, "nothing of the incident fires that could be silenced")
     requested = _find_requested(incident, change.incident, by, now)
     try:
-        _wait_until_created(parts, incident_id, requested)
+        _wait_until_created(services, incident_id, requested)
     except RequestError:
-        _withdraw_silences(parts, incident_id, requested, by)
+        _withdraw_silences(services, incident_id, requested, by)
         raise
-    return describe_incident(parts, incident_id)
+    return describe_incident(services, incident_id)
 
 
 def _find_requested(before: Incident, after: Incident, by: Person, now: float) -> list[int]:
@@ -58,11 +58,11 @@ def _find_requested(before: Incident, after: Incident, by: Person, now: float) -
     ]
 
 
-def _wait_until_created(parts: Parts, incident_id: str, requested: Sequence[int]) -> None:
+def _wait_until_created(services: Services, incident_id: str, requested: Sequence[int]) -> None:
     """Return once Alertmanager has all silences; Refusal when one can't be made, or it takes too long."""
     end = time.monotonic() + _WAIT_S
     while time.monotonic() < end:
-        deliveries = parts.incidents.load(incident_id).deliveries
+        deliveries = services.incidents.load(incident_id).deliveries
         made = [deliveries.get(f"silence:{number}", Delivery()) for number in requested]
         if all(one.receipt for one in made):
             return
@@ -73,7 +73,7 @@ def _wait_until_created(parts: Parts, incident_id: str, requested: Sequence[int]
     raise RequestError(502, "Alertmanager could not be reached in time; nothing is silenced")
 
 
-def _withdraw_silences(parts: Parts, incident_id: str, numbers: Sequence[int], by: Person) -> None:
+def _withdraw_silences(services: Services, incident_id: str, numbers: Sequence[int], by: Person) -> None:
     """Take the wish back: one that was refused must not come true later, unasked."""
     for number in numbers:
-        parts.incident_service.expire_silence(incident_id, number, by, parts.clock())
+        services.incident_service.expire_silence(incident_id, number, by, services.clock())

@@ -13,7 +13,7 @@ from receiver.errors import PayloadError
 from receiver.sources import slack
 from receiver.web.answers import error_response
 from receiver.web.reading import read_unverified_body
-from receiver.wiring import Parts, build_slack_interactions
+from receiver.wiring import Services, build_slack_interactions
 
 logger = logging.getLogger(__name__)
 
@@ -21,23 +21,23 @@ logger = logging.getLogger(__name__)
 _SIGNED_FOR_S = 660
 
 
-def build_slack_hooks(parts: Parts, interactions: SlackInteractions | None = None) -> Blueprint:
+def build_slack_hooks(services: Services, interactions: SlackInteractions | None = None) -> Blueprint:
     """Return the routes that Slack posts to.
 
     Each answers within Slack's 3 s, with 200 only when what was asked is in the store. Slack signs
     when it sends; a request is taken within five minutes, and one that comes again is not done again.
     """
     hooks = Blueprint("slack_hooks", __name__, url_prefix="/webhooks/slack")
-    interactions = interactions or build_slack_interactions(parts)
+    interactions = interactions or build_slack_interactions(services)
 
     @hooks.before_request
     def verify_signature() -> Response | None:
         request.max_content_length = slack.MAX_BODY
-        secret = parts.settings.slack_signing_secret
+        secret = services.settings.slack_signing_secret
         # Who signs nothing has nothing read.
         is_signed = secret and "X-Slack-Signature" in request.headers
         if is_signed and slack.verify_signature(
-            secret, request.headers, read_unverified_body(request), parts.clock()
+            secret, request.headers, read_unverified_body(request), services.clock()
         ):
             return None
         # Anybody can send such: a line a minute, with their number.
@@ -49,12 +49,12 @@ def build_slack_hooks(parts: Parts, interactions: SlackInteractions | None = Non
     @hooks.post("/interactions")
     def receive_interaction() -> Response:
         """Take a button or a form."""
-        return _handle_request(parts, interactions, slack.parse_interaction(request.get_data(cache=True)))
+        return _handle_request(services, interactions, slack.parse_interaction(request.get_data(cache=True)))
 
     @hooks.post("/commands")
     def receive_command() -> Response:
         """Take a command."""
-        return _handle_request(parts, interactions, slack.parse_command(request.get_data(cache=True)))
+        return _handle_request(services, interactions, slack.parse_command(request.get_data(cache=True)))
 
     @hooks.errorhandler(PayloadError)
     def invalid_payload(error: PayloadError) -> Response:
@@ -68,13 +68,13 @@ def build_slack_hooks(parts: Parts, interactions: SlackInteractions | None = Non
     return hooks
 
 
-def _handle_request(parts: Parts, interactions: SlackInteractions, asked: Request | None) -> Response:
+def _handle_request(services: Services, interactions: SlackInteractions, asked: Request | None) -> Response:
     """Have done what is asked, and answer; what is left to say is said once Slack has the answer."""
     if asked is None:
         return Response(status=200)
     signature = request.headers.get("X-Slack-Signature", "")
     result: InteractionResult = interactions.handle(
-        asked, lambda: parts.job_queue.record_once("slack", signature, _SIGNED_FOR_S)
+        asked, lambda: services.job_queue.record_once("slack", signature, _SIGNED_FOR_S)
     )
     response = Response(status=200) if result.body is None else jsonify(result.body)
     if not result.is_saved:

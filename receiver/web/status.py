@@ -21,28 +21,31 @@ from receiver.web.status_bodies import (
     HeartbeatState,
     Status,
 )
-from receiver.wiring import Parts
+from receiver.wiring import Services
 
 
-def show_status(parts: Parts, _name: str = "", _asked: EmptyRequest | None = None) -> Status:
+def show_status(services: Services, _name: str = "", _asked: EmptyRequest | None = None) -> Status:
     """Return how store, workers, channels and heartbeats do. Raises StoreError."""
-    now = parts.clock()
-    targets = parts.health.list_targets()
+    now = services.clock()
+    targets = services.health.list_targets()
     return Status(
         redis="ok",  # else there is no answer but 503
-        workers=len(parts.work_queue.list_workers(now - SILENT_AFTER_S, now + SILENT_AFTER_S)),
+        workers=len(services.work_queue.list_workers(now - SILENT_AFTER_S, now + SILENT_AFTER_S)),
         channels={
-            kind: _serialize_channel(parts, kind, targets, now) for kind in (SLACK, PAGERDUTY, ALERTMANAGER)
+            kind: _serialize_channel(services, kind, targets, now)
+            for kind in (SLACK, PAGERDUTY, ALERTMANAGER)
         },
-        heartbeats=list_heartbeats(parts),
-        maintenance=show_maintenance(parts),
-        storms=[storm.target_key for storm in parts.storm_store.list_unresolved() if storm.is_active],
+        heartbeats=list_heartbeats(services),
+        maintenance=show_maintenance(services),
+        storms=[storm.target_key for storm in services.storm_store.list_unresolved() if storm.is_active],
         config=ConfigRow(
-            loaded_at=format_moment(parts.config.state.loaded_at),
-            error=describe_refusals(parts.config.list_refused()) or None,
+            loaded_at=format_moment(services.config.state.loaded_at),
+            error=describe_refusals(services.config.list_refused()) or None,
         ),
-        last_webhook_at={source: format_moment(at) for source, at in parts.last_webhooks.list_all().items()},
-        clocks=[ClockRow(name, round(ahead_s, 1)) for name, ahead_s in compare_clocks(parts).items()],
+        last_webhook_at={
+            source: format_moment(at) for source, at in services.last_webhooks.list_all().items()
+        },
+        clocks=[ClockRow(name, round(ahead_s, 1)) for name, ahead_s in compare_clocks(services).items()],
     )
 
 
@@ -54,12 +57,12 @@ def describe_refusals(refused: Mapping[str, ConfigState]) -> str:
     return "; ".join(f"{error} [{', '.join(names)}]" for error, names in processes.items())
 
 
-def list_heartbeats(parts: Parts) -> list[HeartbeatRow]:
+def list_heartbeats(services: Services) -> list[HeartbeatRow]:
     """Return each heartbeat from each source, and those that wait for their first beat."""
-    signals = parts.heartbeat_store.list_signals() if parts.routing.heartbeats else []
-    missed = parts.heartbeat_store.check_missed(signals)
+    signals = services.heartbeat_store.list_signals() if services.routing.heartbeats else []
+    missed = services.heartbeat_store.check_missed(signals)
     rows = []
-    for heartbeat in parts.routing.heartbeats:
+    for heartbeat in services.routing.heartbeats:
         mine = [pair for pair in zip(signals, missed, strict=True) if pair[0].heartbeat == heartbeat.name]
         rows += [_render_heartbeat(heartbeat, signal, is_missed=is_missed) for signal, is_missed in mine]
         rows += [] if mine else [_render_heartbeat(heartbeat, None, is_missed=False)]
@@ -83,14 +86,14 @@ def _render_heartbeat(
     )
 
 
-def _serialize_channel(parts: Parts, kind: str, targets: list[TargetHealth], now: float) -> ChannelRow:
+def _serialize_channel(services: Services, kind: str, targets: list[TargetHealth], now: float) -> ChannelRow:
     health = evaluate_channel(kind, targets, now)
-    state = ChannelState.SIMULATED if _is_simulated(parts, kind) else ChannelState(health.state)
+    state = ChannelState.SIMULATED if _is_simulated(services, kind) else ChannelState(health.state)
     return ChannelRow(state=state, reason=health.reason or None, since=format_optional_moment(health.since))
 
 
-def _is_simulated(parts: Parts, kind: str) -> bool:
+def _is_simulated(services: Services, kind: str) -> bool:
     if kind == SLACK:
-        return not parts.routing.slack_token
-    targets = [responder.find_target(PAGERDUTY) for responder in parts.routing.responders.values()]
+        return not services.routing.slack_token
+    targets = [responder.find_target(PAGERDUTY) for responder in services.routing.responders.values()]
     return kind == PAGERDUTY and not any(target and target.secret for target in targets)

@@ -17,32 +17,32 @@ from receiver.web.answering import read_actor
 from receiver.web.questions import ActorFields
 from receiver.web.rows import format_moment, format_optional_moment
 from receiver.web.status_bodies import NameCount, StormList, StormRow
-from receiver.wiring import Parts
+from receiver.wiring import Services
 
 _MAX_NAMES = 50
 
 
-def list_storms(parts: Parts) -> StormList:
+def list_storms(services: Services) -> StormList:
     """Return the storms that are not resolved, newest first."""
     rows = []
-    for storm in parts.storm_store.list_unresolved():
+    for storm in services.storm_store.list_unresolved():
         try:
-            rows.append(describe_storm(parts, parts.storm_store.load_storm(storm.id)))
+            rows.append(describe_storm(services, services.storm_store.load_storm(storm.id)))
         except NotFound:
             continue
     return StormList(rows)
 
 
-def acknowledge_storm(parts: Parts, storm_id: str, asked: ActorFields) -> StormRow:
+def acknowledge_storm(services: Services, storm_id: str, asked: ActorFields) -> StormRow:
     """Acknowledge all that a storm counts; the members hear of it within moments."""
-    parts.storms.respond(storm_id, "acknowledge", read_actor(asked), parts.clock(), is_renewing=True)
-    return describe_storm(parts, parts.storm_store.load_storm(storm_id))
+    services.storms.respond(storm_id, "acknowledge", read_actor(asked), services.clock(), is_renewing=True)
+    return describe_storm(services, services.storm_store.load_storm(storm_id))
 
 
-def describe_storm(parts: Parts, loaded: VersionedStorm) -> StormRow:
+def describe_storm(services: Services, loaded: VersionedStorm) -> StormRow:
     """Return a storm with the numbers of its members as they stand now."""
     storm = loaded.storm
-    heads = parts.incidents.load_heads(list_incident_ids(loaded))
+    heads = services.incidents.load_heads(list_incident_ids(loaded))
     summary = summarize_storm(list_counted_members(load_member_states(loaded, heads)))
     acknowledgement = storm.acknowledgement
     return StormRow(

@@ -11,7 +11,7 @@ from receiver.web.relative import url_for
 from receiver.web.rows import format_moment
 from receiver.web.status import describe_refusals, show_status
 from receiver.web.status_bodies import ChannelState, HeartbeatState, Status
-from receiver.wiring import Parts
+from receiver.wiring import Services
 
 _NAMES = {"slack": "Slack", "pagerduty": "PagerDuty", "alertmanager": "Alertmanager"}
 _LEVELS = ("alarm", "warn", "note")
@@ -38,31 +38,31 @@ class StatusWarning:
 
 
 def list_status_warnings(
-    parts: Parts, stale: int = 0, alarms: Sequence[StatusWarning] = ()
+    services: Services, stale: int = 0, alarms: Sequence[StatusWarning] = ()
 ) -> list[StatusWarning]:
     """Return what readers must know before they trust what they see, worst first. Raises StoreError.
 
     *stale* is how many open incidents are, and *alarms* what their severities make known, as whoever lists
     them knows.
     """
-    status = show_status(parts)
+    status = show_status(services)
     found = [
         *alarms,
         *_find_failing_components(status),
-        *_find_refused_config(parts),
-        *_find_failed(parts),
-        *_find_storms(parts),
+        *_find_refused_config(services),
+        *_find_failed(services),
+        *_find_storms(services),
         *_find_stale(stale),
-        *_find_simulated(parts),
+        *_find_simulated(services),
     ]
     return sorted(found, key=lambda warning: _LEVELS.index(warning.level))
 
 
-def list_serious_warnings(parts: Parts, alarms: Sequence[StatusWarning] = ()) -> list[StatusWarning]:
+def list_serious_warnings(services: Services, alarms: Sequence[StatusWarning] = ()) -> list[StatusWarning]:
     """Return those without what is only of note: that is said on the first page, and above what is on fire
     it would be in the way.
     """
-    return [warning for warning in list_status_warnings(parts, alarms=alarms) if warning.level != "note"]
+    return [warning for warning in list_status_warnings(services, alarms=alarms) if warning.level != "note"]
 
 
 def _find_failing_components(status: Status) -> Iterator[StatusWarning]:
@@ -85,16 +85,16 @@ def _find_failing_components(status: Status) -> Iterator[StatusWarning]:
             )
 
 
-def _find_refused_config(parts: Parts) -> Iterator[StatusWarning]:
-    refused = parts.config.list_refused()
+def _find_refused_config(services: Services) -> Iterator[StatusWarning]:
+    refused = services.config.list_refused()
     if refused:
         since = min(state.refused_at for state in refused.values())
         words = f"The old one stays in force: {describe_refusals(refused)}."
         yield StatusWarning("alarm", "A new configuration was refused.", words, format_moment(since))
 
 
-def _find_failed(parts: Parts) -> Iterator[StatusWarning]:
-    count = parts.incidents.count_failed()
+def _find_failed(services: Services) -> Iterator[StatusWarning]:
+    count = services.incidents.count_failed()
     if not count:
         return
     links = tuple(
@@ -102,15 +102,15 @@ def _find_failed(parts: Parts) -> Iterator[StatusWarning]:
             url_for("pages.incident", incident_id=failure.incident.id, _anchor="deliveries"),
             f"{failure.incident.alertname or failure.incident.id}: {delivery_label(failure.key)}",
         )
-        for failure in parts.failures.list_failures(_FAILED_SHOWN).failures
+        for failure in services.failures.list_failures(_FAILED_SHOWN).failures
     )
     title = "1 delivery was given up." if count == 1 else f"{count} deliveries were given up."
     words = f"The newest {len(links)}:" if count > len(links) else ""
     yield StatusWarning("alarm", title, words, links=links)
 
 
-def _find_storms(parts: Parts) -> Iterator[StatusWarning]:
-    for storm in parts.storm_store.list_unresolved():
+def _find_storms(services: Services) -> Iterator[StatusWarning]:
+    for storm in services.storm_store.list_unresolved():
         if storm.is_active:
             link = Link(url_for("pages.storm", storm_id=storm.id), "what it counts")
             yield StatusWarning("warn", f"A storm is on in {storm.name}.", links=(link,))
@@ -125,11 +125,11 @@ def _find_stale(stale: int) -> Iterator[StatusWarning]:
         )
 
 
-def _find_simulated(parts: Parts) -> Iterator[StatusWarning]:
-    names = [] if parts.routing.slack_token else ["Slack"]
+def _find_simulated(services: Services) -> Iterator[StatusWarning]:
+    names = [] if services.routing.slack_token else ["Slack"]
     titles = [
         responder.title
-        for responder in parts.routing.responders.values()
+        for responder in services.routing.responders.values()
         if (target := responder.find_target(PAGERDUTY)) is not None and not target.secret
     ]
     names += [f"PagerDuty for {', '.join(titles)}"] if titles else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from receiver.web.rows import format_moment
-from receiver.wiring import Parts
+from receiver.wiring import Services
 
 
 @dataclass(frozen=True)
@@ -17,12 +17,12 @@ class WebhookRow:
     ago: str
 
 
-def list_webhooks(parts: Parts) -> list[WebhookRow]:
+def list_webhooks(services: Services) -> list[WebhookRow]:
     """Return the last webhook of each source, by the names of the sources. Raises StoreError."""
-    now = parts.clock()
+    now = services.clock()
     return [
         WebhookRow(source, format_moment(at), format_age(now - at))
-        for source, at in parts.last_webhooks.list_all().items()
+        for source, at in services.last_webhooks.list_all().items()
     ]
 
 

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from receiver.wiring.channels import build_channels, build_notification_builder
-from receiver.wiring.machine import Machine, build_machine
-from receiver.wiring.parts import Parts, build_parts, build_shelf
+from receiver.wiring.machine import WorkerServices, build_worker_services
+from receiver.wiring.parts import Services, build_runbook_catalogue, build_services
 from receiver.wiring.porter import build_slack_interactions
 from receiver.wiring.speakers import build_notice_service
 from receiver.wiring.worker import build_worker
 
 __all__ = [
-    "Machine",
-    "Parts",
+    "Services",
+    "WorkerServices",
     "build_channels",
-    "build_machine",
     "build_notice_service",
     "build_notification_builder",
-    "build_parts",
-    "build_shelf",
+    "build_runbook_catalogue",
+    "build_services",
     "build_slack_interactions",
     "build_worker",
+    "build_worker_services",
 ]

@@ -21,26 +21,28 @@ from receiver.engine.pager_answers import PagerDutySync
 from receiver.engine.pager_questions import PagerDutyStatusClient
 from receiver.engine.turns import RateLimiter
 from receiver.lookups.alertmanager import AlertmanagerClient
-from receiver.lookups.exchange import parse_address
+from receiver.lookups.exchange import parse_base_url
 from receiver.lookups.oncall import PagerDutyOnCallLookup
 from receiver.lookups.pagerduty import PagerDutyRestClient
-from receiver.wiring.parts import Parts
+from receiver.wiring.parts import Services
 
 logger = logging.getLogger(__name__)
 
 
-def build_clients(parts: Parts) -> dict[str, AlertmanagerClient]:
+def build_alertmanager_clients(services: Services) -> dict[str, AlertmanagerClient]:
     """Return who may be asked about the alerts of each source."""
-    configured = parts.routing.alertmanagers.items()
-    return {source: AlertmanagerClient(one.urls, clock=parts.clock) for source, one in configured if one.urls}
+    configured = services.routing.alertmanagers.items()
+    return {
+        source: AlertmanagerClient(one.urls, clock=services.clock) for source, one in configured if one.urls
+    }
 
 
-def build_channels(parts: Parts) -> dict[str, Channel]:
+def build_channels(services: Services) -> dict[str, Channel]:
     """Return the channel of each lane: simulated where there are no credentials."""
-    settings, clock = parts.settings, parts.clock
-    token = parts.routing.slack_token
+    settings, clock = services.settings, services.clock
+    token = services.routing.slack_token
 
-    record = build_recorder(parts)
+    record = build_simulated_recorder(services)
 
     def record_event(notification: Notification, event: Mapping[str, Any]) -> None:
         target = notification.action.target
@@ -61,61 +63,70 @@ def build_channels(parts: Parts) -> dict[str, Channel]:
         else SimulatedSlack(record, clock=clock)
     )
     pager = PagerDutyChannel(settings.pagerduty_events_url, clock=clock, record=record_event)
-    silences = AlertmanagerChannel(build_clients(parts), clock=clock)
+    silences = AlertmanagerChannel(build_alertmanager_clients(services), clock=clock)
     return {SLACK: slack, PAGERDUTY: pager, ALERTMANAGER: silences}
 
 
-def build_recorder(parts: Parts) -> Callable[[Mapping[str, Any]], None]:
+def build_simulated_recorder(services: Services) -> Callable[[Mapping[str, Any]], None]:
     """Return what is handed each message that went nowhere for want of credentials."""
 
     def record(message: Mapping[str, Any]) -> None:
         fields = {name: message.get(name) for name in ("incident", "to", "key", "text")}
         logger.info("simulated send", extra={"fields": fields})
-        parts.simulated.add(message)
+        services.simulated.save_message(message)
 
     return record
 
 
-def build_rest(parts: Parts) -> PagerDutyRestClient | None:
+def build_pagerduty_rest(services: Services) -> PagerDutyRestClient | None:
     """Return who may be asked about PagerDuty's incidents and schedules; None without a token."""
-    token = parts.routing.pagerduty_api_token
-    return PagerDutyRestClient(parts.settings.pagerduty_api_url, token, clock=parts.clock) if token else None
+    token = services.routing.pagerduty_api_token
+    return (
+        PagerDutyRestClient(services.settings.pagerduty_api_url, token, clock=services.clock)
+        if token
+        else None
+    )
 
 
 def build_acknowledgement_check(
-    parts: Parts, status_client: PagerDutyStatusClient | None
+    services: Services, status_client: PagerDutyStatusClient | None
 ) -> AcknowledgementCheck | None:
     """Return what asks PagerDuty before a further step; None without a token."""
     if status_client is None:
         return None
-    answers = PagerDutySync(parts.incident_service, parts.incidents, parts.clock)
+    answers = PagerDutySync(services.incident_service, services.incidents, services.clock)
     return AcknowledgementCheck(
-        status_client, answers, parts.incident_service, parts.storms, parts.incidents, clock=parts.clock
+        status_client,
+        answers,
+        services.incident_service,
+        services.storms,
+        services.incidents,
+        clock=services.clock,
     )
 
 
-def build_page_checker(parts: Parts, status_client: PagerDutyStatusClient | None) -> PageChecker:
+def build_page_checker(services: Services, status_client: PagerDutyStatusClient | None) -> PageChecker:
     """Return what checks that PagerDuty has each page; without a token it goes by PagerDuty's webhooks."""
-    answers = PagerDutySync(parts.incident_service, parts.incidents, parts.clock)
+    answers = PagerDutySync(services.incident_service, services.incidents, services.clock)
     return PageChecker(
-        parts.incidents,
+        services.incidents,
         answers,
         status_client,
-        parts.clock,
-        notices=parts.notices,
-        health=DeliveryHealthRecorder(parts.health),
+        services.clock,
+        notices=services.notices,
+        health=DeliveryHealthRecorder(services.health),
     )
 
 
-def build_link_settings(parts: Parts) -> LinkSettings:
+def build_link_settings(services: Services) -> LinkSettings:
     """Return the addresses that messages link to."""
-    routing = parts.routing
+    routing = services.routing
     more: dict[str, tuple[tuple[str, str], ...]] = {route.name: route.links for route in routing.routes}
     return LinkSettings(
-        public_url=parts.settings.public_url,
+        public_url=services.settings.public_url,
         # Without a login: these are shown to people.
         alertmanagers={
-            source: parse_address(one.urls[0]).url
+            source: parse_base_url(one.urls[0]).url
             for source, one in routing.alertmanagers.items()
             if one.urls
         },
@@ -123,14 +134,18 @@ def build_link_settings(parts: Parts) -> LinkSettings:
     )
 
 
-def build_notification_builder(parts: Parts, rest: PagerDutyRestClient | None = None) -> NotificationBuilder:
+def build_notification_builder(
+    services: Services, rest: PagerDutyRestClient | None = None
+) -> NotificationBuilder:
     """Return what gathers the words of notifications under this configuration."""
     return NotificationBuilder(
-        parts.runbooks, build_link_settings(parts), PagerDutyOnCallLookup(rest, parts.clock) if rest else None
+        services.runbooks,
+        build_link_settings(services),
+        PagerDutyOnCallLookup(rest, services.clock) if rest else None,
     )
 
 
-def build_rate_limiter(parts: Parts) -> RateLimiter:
+def build_rate_limiter(services: Services) -> RateLimiter:
     """Return what has everybody keep to the limits of this configuration."""
-    simulated = () if parts.routing.slack_token else (SLACK,)
-    return RateLimiter(parts.token_buckets, parts.routing.limits, parts.clock, simulated=simulated)
+    simulated = () if services.routing.slack_token else (SLACK,)
+    return RateLimiter(services.token_buckets, services.routing.limits, services.clock, simulated=simulated)

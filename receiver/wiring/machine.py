@@ -25,123 +25,133 @@ from receiver.engine.refused import RefusedDeliveries
 from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.watch import AlertmanagerPoller
 from receiver.engine.witness import AlertmanagerStatusCheck
-from receiver.lookups.heartbeat_url import build_call
+from receiver.lookups.heartbeat_url import build_ping
 from receiver.lookups.pagerduty import PagerDutyRestClient
 from receiver.store.keys import QUEUES
 from receiver.store.notices import TASK_NAME as NOTICES
 from receiver.wiring.channels import (
     build_acknowledgement_check,
+    build_alertmanager_clients,
     build_channels,
-    build_clients,
     build_notification_builder,
     build_page_checker,
+    build_pagerduty_rest,
     build_rate_limiter,
-    build_rest,
 )
-from receiver.wiring.parts import Parts
+from receiver.wiring.parts import Services
 from receiver.wiring.speakers import build_notice_service, build_review_service, build_storm_reconciler
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Machine:
+class WorkerServices:
     """What a worker works with under one configuration."""
 
     reconciler: Reconciler
     periodic_tasks: PeriodicTasks
 
 
-def build_machine(
-    parts: Parts,
+def build_worker_services(
+    services: Services,
     channels: Mapping[str, Channel] | None = None,
     keys: RoutingKeys | None = None,
     rest: PagerDutyRestClient | None = None,
-) -> Machine:
+) -> WorkerServices:
     """Return what a worker does with incidents and duties under this configuration.
 
     *channels* and *rest* are used in place of those that it names. *keys* are the routing keys that the
     process has known; those of this configuration are added.
     """
-    routing, clock = parts.routing, parts.clock
+    routing, clock = services.routing, services.clock
     keys = keys or RoutingKeys()
     keys.remember_keys(routing.responders.values())
-    rest, rate_limiter = rest or build_rest(parts), build_rate_limiter(parts)
+    rest, rate_limiter = rest or build_pagerduty_rest(services), build_rate_limiter(services)
     status_client = PagerDutyStatusClient(rest, clock) if rest is not None else None
     poll_policies = {
-        source: PollPolicy(one.looks, one.trust_after) for source, one in routing.alertmanagers.items()
+        source: PollPolicy(one.missing_polls, one.min_uptime_s)
+        for source, one in routing.alertmanagers.items()
     }
-    status_check = AlertmanagerStatusCheck(build_clients(parts), poll_policies, parts.incident_service, clock)
-    poller = AlertmanagerPoller(status_check, parts.incidents, parts.incident_service, poll_policies, clock)
-    webhook_handler = PagerDutyWebhookHandler(
-        parts.incident_service, parts.incidents, rest, routing, clock, storms=parts.storms
+    status_check = AlertmanagerStatusCheck(
+        build_alertmanager_clients(services), poll_policies, services.incident_service, clock
     )
-    return Machine(
+    poller = AlertmanagerPoller(
+        status_check, services.incidents, services.incident_service, poll_policies, clock
+    )
+    webhook_handler = PagerDutyWebhookHandler(
+        services.incident_service, services.incidents, rest, routing, clock, storms=services.storms
+    )
+    return WorkerServices(
         Reconciler(
-            parts.incidents,
-            channels or build_channels(parts),
+            services.incidents,
+            channels or build_channels(services),
             routing,
-            build_notification_builder(parts, rest),
+            build_notification_builder(services, rest),
             status_check,
             clock=clock,
             rate_limiter=rate_limiter,
-            paused_until=parts.maintenance.paused_until,
-            health=DeliveryHealthRecorder(parts.health),
-            acknowledgement_check=build_acknowledgement_check(parts, status_client),
-            notices=parts.notices,
-            storms=parts.storms,
-            storm_reconciler=build_storm_reconciler(parts, rate_limiter, keys, status_client),
-            checker=build_page_checker(parts, status_client),
+            paused_until=services.maintenance.paused_until,
+            health=DeliveryHealthRecorder(services.health),
+            acknowledgement_check=build_acknowledgement_check(services, status_client),
+            notices=services.notices,
+            storms=services.storms,
+            storm_reconciler=build_storm_reconciler(services, rate_limiter, keys, status_client),
+            checker=build_page_checker(services, status_client),
             keys=keys,
         ),
         PeriodicTasks(
-            _list_repeated(parts, poller), parts.job_queue, {"pagerduty": webhook_handler.handle_event}, clock
+            _build_periodic_tasks(services, poller),
+            services.job_queue,
+            {"pagerduty": webhook_handler.handle_event},
+            clock,
         ),
     )
 
 
-def _list_repeated(parts: Parts, poller: AlertmanagerPoller) -> dict[str, PeriodicTask]:
+def _build_periodic_tasks(services: Services, poller: AlertmanagerPoller) -> dict[str, PeriodicTask]:
     """Return by name what is done again and again."""
-    routing, review_service = parts.routing, build_review_service(parts)
-    upkeep = MaintenanceTask(parts.maintenance, parts.incidents, parts.work_queue, _saying(parts))
-    heartbeat_monitor = HeartbeatMonitor(
-        routing, routing.heartbeats, parts.heartbeat_store, parts.ingester, parts.incidents
+    routing, review_service = services.routing, build_review_service(services)
+    maintenance_task = MaintenanceTask(
+        services.maintenance, services.incidents, services.work_queue, _build_notifier(services)
     )
-    refused = RefusedDeliveries(parts.failures, routing.digests)
-    works: dict[str, Callable[[float], float]] = {
-        MAINTENANCE: upkeep.run,
+    heartbeat_monitor = HeartbeatMonitor(
+        routing, routing.heartbeats, services.heartbeat_store, services.ingester, services.incidents
+    )
+    refused = RefusedDeliveries(services.failures, routing.secret_digests)
+    runs: dict[str, Callable[[float], float]] = {
+        MAINTENANCE: maintenance_task.run,
         HEARTBEATS: heartbeat_monitor.run,
         REFUSED: refused.run,
     }
     for source, one in routing.alertmanagers.items():
         if one.urls:
-            works[f"watch-{source}"] = _watching(poller, source, one.look_every)
+            runs[f"watch-{source}"] = _build_poll_task(poller, source, one.poll_interval_s)
     for route in routing.routes:
         if route.review:
-            works[f"review-{route.name}"] = partial(review_service.run, route)
+            runs[f"review-{route.name}"] = partial(review_service.run, route)
     if routing.heartbeat_url:
-        call = build_call(routing.heartbeat_url)
-        works[UPTIME_PING] = UptimePinger(
-            call, parts.health, parts.work_queue, QUEUES, (SLACK, PAGERDUTY)
+        ping = build_ping(routing.heartbeat_url)
+        runs[UPTIME_PING] = UptimePinger(
+            ping, services.health, services.work_queue, QUEUES, (SLACK, PAGERDUTY)
         ).run
     if routing.notices_channel:
-        works[NOTICES] = build_notice_service(parts).run
-    return {name: PeriodicTask(work) for name, work in works.items()}
+        runs[NOTICES] = build_notice_service(services).run
+    return {name: PeriodicTask(run) for name, run in runs.items()}
 
 
-def _saying(parts: Parts) -> Callable[[str, str, float], None]:
+def _build_notifier(services: Services) -> Callable[[str, str, float], None]:
     """Return what says a trouble in the log, and in the channel of notices where there is one."""
 
-    def say(notice_id: str, text: str, now: float) -> None:
+    def report_problem(notice_id: str, text: str, now: float) -> None:
         logger.warning(text)
-        parts.notices.save_notice(notice_id, text, now)
+        services.notices.save_notice(notice_id, text, now)
 
-    return say
+    return report_problem
 
 
-def _watching(poller: AlertmanagerPoller, source: str, every_s: float) -> Callable[[float], float]:
-    def work(now: float) -> float:
+def _build_poll_task(poller: AlertmanagerPoller, source: str, every_s: float) -> Callable[[float], float]:
+    def run_poll(now: float) -> float:
         poller.poll_source(source)
         return now + every_s
 
-    return work
+    return run_poll

@@ -21,11 +21,11 @@ from receiver.engine.intake import IncidentIngester
 from receiver.engine.last_webhooks import MAX_SOURCES, LastWebhooks
 from receiver.engine.maintenance import MaintenanceService
 from receiver.engine.storms import MAX_INITIAL_WAIT_S, StormService
-from receiver.runbooks.load import RunbookShelf
+from receiver.runbooks.load import RunbookCatalogue
 from receiver.store.agenda import WorkQueue
 from receiver.store.beats import RedisHeartbeats
 from receiver.store.budgets import RedisTokenBuckets
-from receiver.store.condition import RedisCondition
+from receiver.store.condition import RedisServerCheck
 from receiver.store.config_states import RedisConfigStates
 from receiver.store.connection import Client, connect, count_shards
 from receiver.store.errands import JobQueue
@@ -37,21 +37,21 @@ from receiver.store.maintenance import RedisMaintenance
 from receiver.store.moments import Moments
 from receiver.store.notices import RedisNotices
 from receiver.store.reviews import RedisReviews
-from receiver.store.simulated import RedisSimulated
+from receiver.store.simulated import RedisSimulatedMessages
 from receiver.store.storms import RedisStorms
 
 Clock = Callable[[], float]
 
 
 @dataclass(frozen=True)
-class Parts:
+class Services:
     """What the web side works with."""
 
     settings: Settings
     routing: Routing
     incidents: RedisIncidents
     work_queue: WorkQueue
-    simulated: RedisSimulated
+    simulated: RedisSimulatedMessages
     job_queue: JobQueue
     reviews: RedisReviews
     token_buckets: RedisTokenBuckets
@@ -59,7 +59,7 @@ class Parts:
     maintenance_service: MaintenanceService
     heartbeat_store: RedisHeartbeats
     health: RedisHealth
-    condition: RedisCondition
+    server_check: RedisServerCheck
     config: ConfigReport
     last_webhooks: LastWebhooks
     notices: RedisNotices
@@ -68,12 +68,12 @@ class Parts:
     storms: StormService
     ingester: IncidentIngester
     incident_service: IncidentService
-    runbooks: RunbookShelf
+    runbooks: RunbookCatalogue
     clock: Clock
     run_id: str = ""
 
 
-def build_parts(
+def build_services(
     settings: Settings,
     routing: Routing,
     clock: Clock = wall.now,
@@ -84,7 +84,7 @@ def build_parts(
     pause: Callable[[float], None] = time.sleep,
     process: str = "",
     find_config_state: Callable[[], ConfigState] | None = None,
-) -> Parts:
+) -> Services:
     """Return the parts, connected to the store of *settings* when first used, or through *client*.
 
     A storm begins where what is new would wait for longer than *storms_after_s*. Scripts ask Redis for its
@@ -114,17 +114,17 @@ def build_parts(
         sources=routing.sources,
         notices=notices,
     )
-    return Parts(
+    return Services(
         settings=settings,
         routing=routing,
         incidents=incidents,
         work_queue=work_queue,
         storm_store=storm_store,
         storms=StormService(storm_store, incidents, work_queue, clock, storms_after_s),
-        simulated=RedisSimulated(client),
+        simulated=RedisSimulatedMessages(client),
         job_queue=JobQueue(client, shards=shards, moments=moments),
         reviews=RedisReviews(client, shards=shards),
-        condition=RedisCondition(client, clock, shards=shards),
+        server_check=RedisServerCheck(client, clock, shards=shards),
         token_buckets=RedisTokenBuckets(client, moments=moments),
         maintenance=maintenance,
         maintenance_service=MaintenanceService(maintenance, work_queue),
@@ -136,7 +136,7 @@ def build_parts(
         failures=RedisFailures(client, incidents, shards=shards),
         ingester=IncidentIngester(incidents, routing, heartbeat_filter, pause, incidents),
         incident_service=IncidentService(incidents),
-        runbooks=build_shelf(settings, routing, clock),
+        runbooks=build_runbook_catalogue(settings, routing, clock),
         clock=clock,
         run_id=os.environ.get("RECEIVER_RUN_ID", ""),
     )
@@ -147,9 +147,11 @@ def open_store(settings: Settings) -> Client:
     return connect(settings.redis_url.reveal(), max_connections=settings.redis_max_connections)
 
 
-def build_shelf(settings: Settings, routing: Routing, clock: Clock = wall.now) -> RunbookShelf:
+def build_runbook_catalogue(
+    settings: Settings, routing: Routing, clock: Clock = wall.now
+) -> RunbookCatalogue:
     """Return the runbooks that *routing* names."""
-    return RunbookShelf(
+    return RunbookCatalogue(
         routing.runbooks,
         public_url=settings.public_url,
         allowed_hosts=routing.runbook_hosts,

@@ -16,8 +16,8 @@ from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.worker import Worker
 from receiver.errors import ConfigError
 from receiver.sources.slack_socket import SlackSocket
-from receiver.wiring.machine import build_machine
-from receiver.wiring.parts import build_parts, open_store
+from receiver.wiring.machine import build_worker_services
+from receiver.wiring.parts import build_services, open_store
 from receiver.wiring.porter import build_slack_interactions
 
 # A channel that is slow to answer holds a thread for its time-out; others go on meanwhile.
@@ -31,25 +31,30 @@ class ReceiverWorker:
         self._settings = settings
         host = socket.gethostname()
         self._client = open_store(settings)  # one for all configurations: another would have lines of its own
-        parts = build_parts(
+        services = build_services(
             settings,
             routing,
             client=self._client,
             process=f"worker on {host} (process {os.getpid()})",
             find_config_state=lambda: self._config_state,
         )
-        self._clock = parts.clock
-        self._config_state = ConfigState(parts.clock())
-        self._background = Background([parts.config.save])
+        self._clock = services.clock
+        self._config_state = ConfigState(services.clock())
+        self._background = Background([services.config.save])
         self._keys = RoutingKeys()
-        machine = build_machine(parts, keys=self._keys)
+        worker_services = build_worker_services(services, keys=self._keys)
         # Under `run` the one that takes our place has our name, and so what was lent to us.
-        name = f"{parts.run_id or secrets.token_hex(8)}.{host}"
+        name = f"{services.run_id or secrets.token_hex(8)}.{host}"
         self._worker = Worker(
-            name, parts.work_queue, machine.reconciler, machine.periodic_tasks, parts.clock, threads=THREADS
+            name,
+            services.work_queue,
+            worker_services.reconciler,
+            worker_services.periodic_tasks,
+            services.clock,
+            threads=THREADS,
         )
         self._socket = (
-            SlackSocket(settings.slack_app_token, settings.slack_api_url, build_slack_interactions(parts))
+            SlackSocket(settings.slack_app_token, settings.slack_api_url, build_slack_interactions(services))
             if settings.slack_app_token
             else None
         )
@@ -70,14 +75,14 @@ class ReceiverWorker:
 
     def reload(self, routing: Routing) -> None:
         """Go on with another configuration."""
-        parts = build_parts(self._settings, routing, client=self._client)
-        machine = build_machine(parts, keys=self._keys)
-        self._worker.use_configuration(machine.reconciler, machine.periodic_tasks)
+        services = build_services(self._settings, routing, client=self._client)
+        worker_services = build_worker_services(services, keys=self._keys)
+        self._worker.use_configuration(worker_services.reconciler, worker_services.periodic_tasks)
         if self._socket is not None:
-            self._socket.use_handler(build_slack_interactions(parts))
+            self._socket.use_handler(build_slack_interactions(services))
         self._config_state = ConfigState(self._clock())
 
-    def refuse(self, error: ConfigError) -> None:
+    def record_refused_config(self, error: ConfigError) -> None:
         """Go on with the configuration in force, as another one is faulty, and have that said."""
         self._config_state = self._config_state.with_refusal(error.problems, self._clock())
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tests.cli.running import until
+from tests.cli.running import wait_until
 
 NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 
@@ -60,7 +60,7 @@ class Nginx:
         self._process = subprocess.Popen(
             [NGINX, "-p", str(self._folder), "-c", str(self._config)], stderr=subprocess.DEVNULL
         )
-        until(self._is_listening, log.read_text)
+        wait_until(self._is_listening, log.read_text)
         return self
 
     def __exit__(self, *_error: object) -> None:

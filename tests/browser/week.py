@@ -50,7 +50,7 @@ def play_week(folder: Path, valkey_url: str) -> Iterator[Rig]:
 @contextmanager
 def serve(rig: Rig) -> Iterator[str]:
     """Give the address at which the rig's pages are served."""
-    server = make_server("127.0.0.1", 0, create_app(rig.parts), threaded=True)
+    server = make_server("127.0.0.1", 0, create_app(rig.services), threaded=True)
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:
@@ -132,7 +132,7 @@ def _play_night(rig: Rig) -> None:
     rig.posts(rig.alert("Watchdog", "none"))
     rig.clock.moment = NIGHT
     rig.works()
-    rig.parts.work_queue.heartbeat("worker", rig.clock())
+    rig.services.work_queue.heartbeat("worker", rig.clock())
 
 
 def break_out(rig: Rig, count: int = 60) -> str:
@@ -142,5 +142,5 @@ def break_out(rig: Rig, count: int = 60) -> str:
         name = ("PodCrashLooping", "HighLatency", "InstanceDown")[n % 3]
         rig.posts(rig.alert(name, host=f"node-{n}"), group={"host": f"node-{n}"})
     rig.passes("20s")
-    rig.parts.work_queue.heartbeat("worker", rig.clock())
+    rig.services.work_queue.heartbeat("worker", rig.clock())
     return str(rig.client.get("/api/v1/storms").json["storms"][0]["id"])

@@ -20,7 +20,7 @@ version: 1
 routes:
   - {match: [], channel: "#alerts-info"}
 """
-PATIENCE_S = 20.0
+TIMEOUT_S = 20.0
 
 
 def clean_environ(**more: str) -> dict[str, str]:
@@ -36,7 +36,7 @@ def call(folder: Path, *arguments: str, **environ: str) -> subprocess.CompletedP
         env=clean_environ(**environ),
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=TIMEOUT_S,
         check=False,
     )
 
@@ -60,7 +60,7 @@ class Running:
 
     @property
     def address(self) -> str:
-        until(lambda: "Page" in self.said() or self.process.poll() is not None, self.log)
+        wait_until(lambda: "Page" in self.said() or self.process.poll() is not None, self.log)
         return re.search(r"Page +(\S+)/\n", self.said())[1]
 
     def said(self) -> str:
@@ -94,21 +94,21 @@ class Running:
         """Send SIGTERM; return how many seconds it took to end."""
         begun = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
-        self.process.wait(PATIENCE_S)
+        self.process.wait(TIMEOUT_S)
         return time.monotonic() - begun
 
     def kill(self) -> None:
         self.process.kill()
-        self.process.wait(PATIENCE_S)
+        self.process.wait(TIMEOUT_S)
 
     def left_over(self) -> list[str]:
         """Return the processes that still work on our folder or for us."""
         return [line for line in _commands() if str(self.folder) in line]
 
 
-def until(holds: Callable[[], object], describe: Callable[[], str] = str) -> None:
+def wait_until(holds: Callable[[], object], describe: Callable[[], str] = str) -> None:
     """Wait for something that another process does."""
-    deadline = time.monotonic() + PATIENCE_S
+    deadline = time.monotonic() + TIMEOUT_S
     while not holds():
         assert time.monotonic() < deadline, describe()
         time.sleep(0.02)

@@ -14,7 +14,7 @@ _MAX_BODY = 1024 * 1024
 
 
 @dataclass(frozen=True)
-class Asked:
+class StubRequest:
     method: str
     path: str
     query: dict[str, str]
@@ -23,18 +23,18 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Told:
+class StubResponse:
     status: int = 200
     body: Any = None  # bytes go out as they are, the rest as JSON
     headers: dict[str, str] = field(default_factory=dict)
 
 
 class Stub:
-    """Answers `METHOD /path` with what `tell` said last, or with several in turn; 404 for the rest."""
+    """Answers `METHOD /path` with what `set_response` was given last, or with several in turn; 404 for the rest."""
 
     def __init__(self) -> None:
-        self.asked: list[Asked] = []
-        self._told: dict[str, list[Told]] = {}
+        self.requests: list[StubRequest] = []
+        self._responses: dict[str, list[StubResponse]] = {}
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._build_handler())
         self._server.daemon_threads = True
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,))
@@ -43,10 +43,10 @@ class Stub:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._server.server_port}"
 
-    def tell(self, what: str, *bodies: Any, status: int = 200, **headers: str) -> None:
+    def set_response(self, what: str, *bodies: Any, status: int = 200, **headers: str) -> None:
         """Answer *what* (`GET /path`) with *bodies* in turn, the last one for ever."""
         named = {name.replace("_", "-"): value for name, value in headers.items()}
-        self._told[what] = [Told(status, body, named) for body in (bodies or (None,))]
+        self._responses[what] = [StubResponse(status, body, named) for body in (bodies or (None,))]
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -57,11 +57,11 @@ class Stub:
         self._server.server_close()
         self._thread.join()
 
-    def _answer(self, asked: Asked) -> Told:
-        self.asked.append(asked)
-        told = self._told.get(f"{asked.method} {asked.path}")
+    def _answer(self, asked: StubRequest) -> StubResponse:
+        self.requests.append(asked)
+        told = self._responses.get(f"{asked.method} {asked.path}")
         if told is None:
-            return Told(404, {"error": {"type": "not_found", "message": "no such thing"}})
+            return StubResponse(404, {"error": {"type": "not_found", "message": "no such thing"}})
         return told.pop(0) if len(told) > 1 else told[0]
 
     def _build_handler(self) -> type[BaseHTTPRequestHandler]:
@@ -85,7 +85,7 @@ class Stub:
                 parts = urlsplit(self.path)
                 query = dict(parse_qsl(parts.query))
                 body = json.loads(raw) if raw else None
-                told = stub._answer(Asked(self.command, parts.path, query, self.headers, body))
+                told = stub._answer(StubRequest(self.command, parts.path, query, self.headers, body))
                 data = told.body if isinstance(told.body, bytes) else json.dumps(told.body).encode()
                 self.send_response(told.status)
                 for name, value in told.headers.items():

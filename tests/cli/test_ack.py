@@ -25,50 +25,50 @@ def acknowledged(by: str) -> dict[str, object]:
 
 
 def test_somebody_has_it(stub: Stub) -> None:
-    stub.tell(ANSWER, acknowledged("ana"))
+    stub.set_response(ANSWER, acknowledged("ana"))
     result = receiver("ack", ID, RECEIVER_URL=stub.url, RECEIVER_API_TOKEN="t0ken", USER="ana")
     assert result.exit_code == 0
     assert result.stdout == f"DiskFull (critical, {ID}) is acknowledged by ana; nobody further is told.\n"
-    assert stub.asked[0].body == {"by": "ana", "via": "command line"}
-    assert stub.asked[0].headers["Authorization"] == "Bearer t0ken"
+    assert stub.requests[0].body == {"by": "ana", "via": "command line"}
+    assert stub.requests[0].headers["Authorization"] == "Bearer t0ken"
 
 
 def test_a_name_can_be_given(stub: Stub) -> None:
-    stub.tell(ANSWER, acknowledged("Ana, from the train"))
+    stub.set_response(ANSWER, acknowledged("Ana, from the train"))
     receiver("ack", ID, "--by", " Ana,\nfrom the train", RECEIVER_URL=stub.url, USER="root")
-    assert stub.asked[0].body == {"by": "Ana, from the train", "via": "command line"}
+    assert stub.requests[0].body == {"by": "Ana, from the train", "via": "command line"}
 
 
 def test_without_a_user_it_is_the_command_line(stub: Stub) -> None:
-    stub.tell(ANSWER, acknowledged("cli"))
+    stub.set_response(ANSWER, acknowledged("cli"))
     receiver("ack", ID, RECEIVER_URL=stub.url)
-    assert stub.asked[0].body == {"by": "cli", "via": "command line"}
+    assert stub.requests[0].body == {"by": "cli", "via": "command line"}
 
 
 def test_an_empty_name_is_nobody(stub: Stub) -> None:
     assert receiver("ack", ID, "--by", " ", RECEIVER_URL=stub.url).exit_code == 2
-    assert stub.asked == []
+    assert stub.requests == []
 
 
 def test_who_had_it_before_is_named(stub: Stub) -> None:
-    stub.tell(ANSWER, acknowledged("bob"))
+    stub.set_response(ANSWER, acknowledged("bob"))
     result = receiver("ack", ID, RECEIVER_URL=stub.url, USER="ana")
     assert "is already acknowledged by bob" in result.stdout
 
 
 def test_a_resolved_one_has_nothing_to_acknowledge(stub: Stub) -> None:
-    stub.tell(ANSWER, a_whole(state="resolved", resolved_by="bob", next_step=None))
+    stub.set_response(ANSWER, a_whole(state="resolved", resolved_by="bob", next_step=None))
     assert "is resolved by bob: nothing to acknowledge" in receiver("ack", ID, RECEIVER_URL=stub.url).stdout
 
 
 def test_the_beginning_of_an_id_is_enough(stub: Stub) -> None:
-    stub.tell(LIST, {"incidents": [a_row()], "next_cursor": None})
-    stub.tell(ANSWER, acknowledged("ana"))
+    stub.set_response(LIST, {"incidents": [a_row()], "next_cursor": None})
+    stub.set_response(ANSWER, acknowledged("ana"))
     assert receiver("ack", ID[:5], RECEIVER_URL=stub.url).exit_code == 0
 
 
 def test_an_unknown_incident_is_told(stub: Stub) -> None:
-    stub.tell(LIST, {"incidents": [], "next_cursor": None})
+    stub.set_response(LIST, {"incidents": [], "next_cursor": None})
     result = receiver("ack", "nowhere", RECEIVER_URL=stub.url)
     assert result.exit_code == 1
     assert "no incident 'nowhere'" in result.stderr

@@ -77,13 +77,13 @@ def test_nothing_is_tried_where_nothing_is_set(config: Path) -> None:
 
 @pytest.mark.usefixtures("config")
 def test_slack_that_has_all_channels_is_good(stub: Stub) -> None:
-    stub.tell(AUTH, GREETING)
-    stub.tell(LIST, channels(*NAMES))
+    stub.set_response(AUTH, GREETING)
+    stub.set_response(LIST, channels(*NAMES))
     result = check_slack(stub)
     assert result.exit_code == 0
     assert "ok: Slack takes the token: receiver in Acme" in result.stdout
     assert all(f"ok: Slack has #{name}\n" in result.stdout for name in NAMES)
-    assert stub.asked[0].headers["Authorization"] == f"Bearer {TOKEN}"
+    assert stub.requests[0].headers["Authorization"] == f"Bearer {TOKEN}"
 
 
 @pytest.mark.usefixtures("config")
@@ -122,9 +122,9 @@ def test_who_may_answer_and_is_not_there_is_a_fault(config: Path, name: str) -> 
 
 def test_who_may_answer_where_people_can_not_be_listed_is_a_warning(config: Path, stub: Stub) -> None:
     name_responders(config, "@oncall")
-    stub.tell(AUTH, GREETING)
-    stub.tell(LIST, channels(*NAMES))
-    stub.tell("GET /api/usergroups.list", {"ok": False, "error": "missing_scope"})
+    stub.set_response(AUTH, GREETING)
+    stub.set_response(LIST, channels(*NAMES))
+    stub.set_response("GET /api/usergroups.list", {"ok": False, "error": "missing_scope"})
     result = check_slack(stub)
     assert result.exit_code == 0
     assert "whether there is @oncall can't be told" in result.stdout
@@ -132,7 +132,7 @@ def test_who_may_answer_where_people_can_not_be_listed_is_a_warning(config: Path
 
 @pytest.mark.usefixtures("config")
 def test_a_refused_token_is_a_fault_that_does_not_show_it(stub: Stub) -> None:
-    stub.tell(AUTH, {"ok": False, "error": "invalid_auth"})
+    stub.set_response(AUTH, {"ok": False, "error": "invalid_auth"})
     result = check_slack(stub)
     assert result.exit_code == 1
     assert "routing.yaml:1: Slack refuses slack.token: invalid_auth, expected a bot's token" in result.stdout
@@ -141,8 +141,8 @@ def test_a_refused_token_is_a_fault_that_does_not_show_it(stub: Stub) -> None:
 
 @pytest.mark.usefixtures("config")
 def test_a_missing_channel_is_a_fault(stub: Stub) -> None:
-    stub.tell(AUTH, GREETING)
-    stub.tell(LIST, channels(*NAMES[:2]))
+    stub.set_response(AUTH, GREETING)
+    stub.set_response(LIST, channels(*NAMES[:2]))
     result = check_slack(stub)
     assert result.exit_code == 1
     assert "routing.yaml:1: Slack shows no channel #monitoring" in result.stdout
@@ -150,35 +150,35 @@ def test_a_missing_channel_is_a_fault(stub: Stub) -> None:
 
 @pytest.mark.usefixtures("config")
 def test_channels_are_looked_for_on_every_page(stub: Stub) -> None:
-    stub.tell(AUTH, GREETING)
+    stub.set_response(AUTH, GREETING)
     first = channels(*NAMES[:2]) | {"response_metadata": {"next_cursor": "c="}}
-    stub.tell(LIST, first, channels(NAMES[2]))
+    stub.set_response(LIST, first, channels(NAMES[2]))
     assert check_slack(stub).exit_code == 0
-    assert stub.asked[-1].query["cursor"] == "c="
+    assert stub.requests[-1].query["cursor"] == "c="
 
 
 @pytest.mark.usefixtures("config")
 def test_a_bot_outside_its_channel_is_a_warning_unless_it_may_post_anywhere(stub: Stub) -> None:
-    stub.tell(LIST, channels(*NAMES, is_member=False))
-    stub.tell(AUTH, GREETING)
+    stub.set_response(LIST, channels(*NAMES, is_member=False))
+    stub.set_response(AUTH, GREETING)
     result = check_slack(stub)
     assert result.exit_code == 0
     assert "warning: routing.yaml:1: the bot is not in #monitoring" in result.stdout
-    stub.tell(AUTH, GREETING, X_OAuth_Scopes="chat:write,chat:write.public,channels:read")
+    stub.set_response(AUTH, GREETING, X_OAuth_Scopes="chat:write,chat:write.public,channels:read")
     assert "not in #monitoring" not in check_slack(stub).stdout
 
 
 @pytest.mark.usefixtures("config")
 def test_a_token_that_may_not_post_is_a_fault(stub: Stub) -> None:
-    stub.tell(AUTH, GREETING, X_OAuth_Scopes="channels:read")
-    stub.tell(LIST, channels(*NAMES))
+    stub.set_response(AUTH, GREETING, X_OAuth_Scopes="channels:read")
+    stub.set_response(LIST, channels(*NAMES))
     assert "lacks the scope chat:write" in check_slack(stub).stdout
 
 
 @pytest.mark.usefixtures("config")
 def test_a_token_that_may_not_list_channels_is_a_warning_with_the_scope(stub: Stub) -> None:
-    stub.tell(AUTH, GREETING)
-    stub.tell(LIST, {"ok": False, "error": "missing_scope", "needed": "channels:read"})
+    stub.set_response(AUTH, GREETING)
+    stub.set_response(LIST, {"ok": False, "error": "missing_scope", "needed": "channels:read"})
     result = check_slack(stub)
     assert result.exit_code == 0
     assert (
@@ -188,17 +188,19 @@ def test_a_token_that_may_not_list_channels_is_a_warning_with_the_scope(stub: St
 
 @pytest.mark.usefixtures("config")
 def test_a_channel_may_be_private_where_private_ones_cannot_be_listed(stub: Stub) -> None:
-    stub.tell(AUTH, GREETING)
-    stub.tell(LIST, {"ok": False, "error": "missing_scope", "needed": "groups:read"}, channels(*NAMES[:2]))
+    stub.set_response(AUTH, GREETING)
+    stub.set_response(
+        LIST, {"ok": False, "error": "missing_scope", "needed": "groups:read"}, channels(*NAMES[:2])
+    )
     result = check_slack(stub)
     assert result.exit_code == 0
     assert "warning: routing.yaml:1: Slack shows no public channel #monitoring" in result.stdout
-    assert stub.asked[-1].query["types"] == "public_channel"
+    assert stub.requests[-1].query["types"] == "public_channel"
 
 
 @pytest.mark.usefixtures("config")
 def test_what_is_not_slack_is_told(stub: Stub) -> None:
-    stub.tell(AUTH, b"<html>", status=502)
+    stub.set_response(AUTH, b"<html>", status=502)
     result = check_slack(stub)
     assert result.exit_code == 1
     assert "(status 502) is not Slack" in result.stdout
@@ -206,14 +208,14 @@ def test_what_is_not_slack_is_told(stub: Stub) -> None:
 
 @pytest.mark.usefixtures("config")
 def test_pagerdutys_token_is_tried_and_its_keys_are_not(stub: Stub) -> None:
-    stub.tell("GET /abilities", {"abilities": []})
+    stub.set_response("GET /abilities", {"abilities": []})
     addresses = {"PAGERDUTY_API_URL": stub.url, "PAGERDUTY_EVENTS_URL": stub.url}
     result = receiver("check", "--online", PAGERDUTY_API_TOKEN="api-t0ken", ONCALL_KEY=KEY, **addresses)
     assert result.exit_code == 0
     assert "1 routing key is not tried, since that would page somebody" in result.stdout
     assert "ok: PagerDuty takes the API token" in result.stdout
-    assert stub.asked[-1].headers["Authorization"] == "Token token=api-t0ken"
-    assert all(asked.method == "GET" and KEY not in str(asked.headers) for asked in stub.asked)
+    assert stub.requests[-1].headers["Authorization"] == "Token token=api-t0ken"
+    assert all(asked.method == "GET" and KEY not in str(asked.headers) for asked in stub.requests)
 
 
 def a_service(**changes: Any) -> dict[str, Any]:
@@ -226,9 +228,9 @@ def a_service(**changes: Any) -> dict[str, Any]:
 def check_services(
     stub: Stub, *services: dict[str, Any], windows: list[dict[str, Any]] | None = None
 ) -> Result:
-    stub.tell("GET /abilities", {"abilities": []})
-    stub.tell("GET /services", {"services": list(services), "more": False})
-    stub.tell("GET /maintenance_windows", {"maintenance_windows": windows or [], "more": False})
+    stub.set_response("GET /abilities", {"abilities": []})
+    stub.set_response("GET /services", {"services": list(services), "more": False})
+    stub.set_response("GET /maintenance_windows", {"maintenance_windows": windows or [], "more": False})
     addresses = {"PAGERDUTY_API_URL": stub.url, "PAGERDUTY_EVENTS_URL": stub.url}
     return receiver("check", "--online", PAGERDUTY_API_TOKEN="api-t0ken", ONCALL_KEY=KEY, **addresses)
 
@@ -281,8 +283,8 @@ def test_a_key_of_no_service_is_a_warning(stub: Stub) -> None:
 @pytest.mark.usefixtures("config")
 @pytest.mark.parametrize("body", [b"<html>", {"services": "x"}, {"services": [None, {"integrations": 7}]}])
 def test_services_that_can_not_be_read_are_a_warning(stub: Stub, body: Any) -> None:
-    stub.tell("GET /abilities", {"abilities": []})
-    stub.tell("GET /services", body)
+    stub.set_response("GET /abilities", {"abilities": []})
+    stub.set_response("GET /services", body)
     addresses = {"PAGERDUTY_API_URL": stub.url, "PAGERDUTY_EVENTS_URL": stub.url}
     result = receiver("check", "--online", PAGERDUTY_API_TOKEN="api-t0ken", ONCALL_KEY=KEY, **addresses)
     assert result.exit_code == 0
@@ -291,7 +293,7 @@ def test_services_that_can_not_be_read_are_a_warning(stub: Stub, body: Any) -> N
 
 @pytest.mark.usefixtures("config")
 def test_a_token_that_pagerduty_refuses_is_a_fault(stub: Stub) -> None:
-    stub.tell("GET /abilities", {"error": {}}, status=401)
+    stub.set_response("GET /abilities", {"error": {}}, status=401)
     result = receiver("check", "--online", PAGERDUTY_API_TOKEN="api-t0ken", PAGERDUTY_API_URL=stub.url)
     assert result.exit_code == 1
     assert "routing.yaml:1: PagerDuty refuses pagerduty.api_token" in result.stdout
@@ -300,8 +302,8 @@ def test_a_token_that_pagerduty_refuses_is_a_fault(stub: Stub) -> None:
 
 @pytest.mark.usefixtures("config")
 def test_alertmanager_and_prometheus_are_asked_how_they_are(stub: Stub) -> None:
-    stub.tell("GET /am/api/v2/status", {"cluster": {}, "versionInfo": {"version": "0.27.0"}})
-    stub.tell("GET /-/healthy", b"Healthy")
+    stub.set_response("GET /am/api/v2/status", {"cluster": {}, "versionInfo": {"version": "0.27.0"}})
+    stub.set_response("GET /-/healthy", b"Healthy")
     result = receiver("check", "--online", ALERTMANAGER_URL=f"{stub.url}/am", PROMETHEUS_URL=stub.url)
     assert result.exit_code == 0
     assert f"ok: Alertmanager 0.27.0 answers at {stub.url}/am\n" in result.stdout
@@ -319,8 +321,8 @@ def test_unknown_severities_of_prometheus_rules_are_warnings(stub: Stub) -> None
         ("F", "none"),
     ]
     found = [{"type": "alerting", "name": name, "labels": {"severity": word}} for name, word in rules]
-    stub.tell("GET /-/healthy", b"Prometheus Server is Healthy.")
-    stub.tell("GET /api/v1/rules", {"status": "success", "data": {"groups": [{"rules": found}]}})
+    stub.set_response("GET /-/healthy", b"Prometheus Server is Healthy.")
+    stub.set_response("GET /api/v1/rules", {"status": "success", "data": {"groups": [{"rules": found}]}})
     result = receiver("check", "--online", PROMETHEUS_URL=stub.url)
     assert result.exit_code == 0
     assert """Prometheus' rule A has the unknown severity "wobbly", expected a known one""" in result.stdout
@@ -329,8 +331,8 @@ def test_unknown_severities_of_prometheus_rules_are_warnings(stub: Stub) -> None
 
 @pytest.mark.usefixtures("config")
 def test_what_is_no_alertmanager_and_an_ill_prometheus_are_faults(stub: Stub) -> None:
-    stub.tell("GET /api/v2/status", {"status": "success"})
-    stub.tell("GET /-/healthy", b"", status=503)
+    stub.set_response("GET /api/v2/status", {"status": "success"})
+    stub.set_response("GET /-/healthy", b"", status=503)
     address = stub.url.replace("//", "//ana:pass@")
     result = receiver("check", "--online", ALERTMANAGER_URL=address, PROMETHEUS_URL=address)
     assert result.exit_code == 1
@@ -367,4 +369,4 @@ def test_services_that_are_away_are_faults_of_the_right_place(monkeypatch: pytes
 def test_faults_of_the_file_are_told_without_asking_anybody(config: Path, stub: Stub) -> None:
     config.write_text("version: 2\n")
     assert receiver("check", "--online", ALERTMANAGER_URL=stub.url).exit_code == 1
-    assert stub.asked == []
+    assert stub.requests == []

@@ -30,21 +30,21 @@ def test_a_redis_that_keeps_everything_is_good(server: Server) -> None:
 
 
 def test_a_redis_that_would_forget_is_a_fault(server: Server) -> None:
-    server.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    server.run_command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
     result = receiver("check", "--online", REDIS_URL=server.url)
     assert result.exit_code == 1
     assert "(maxmemory-policy is allkeys-lru): set maxmemory-policy noeviction" in result.stdout
 
 
 def test_a_redis_without_a_file_is_a_warning(server: Server) -> None:
-    server.ask("CONFIG", "SET", "appendonly", "no")
+    server.run_command("CONFIG", "SET", "appendonly", "no")
     result = receiver("check", "--online", REDIS_URL=server.url)
     assert result.exit_code == 0
     assert "warning: environment:1: Redis keeps nothing on disk" in result.stdout
 
 
 def test_a_redis_that_takes_no_writes_is_a_fault(server: Server) -> None:
-    server.ask("REPLICAOF", "127.0.0.1", "1")
+    server.run_command("REPLICAOF", "127.0.0.1", "1")
     result = receiver("check", "--online", REDIS_URL=server.url)
     assert result.exit_code == 1
     assert "READONLY" in result.stdout

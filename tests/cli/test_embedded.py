@@ -14,7 +14,7 @@ import pytest
 import redis
 
 from receiver.errors import StoreError
-from receiver.process import kill_family
+from receiver.process import kill_process_group
 from receiver.store.embedded import EmbeddedValkey, find_server
 
 Process = subprocess.Popen
@@ -26,7 +26,7 @@ def started(tmp_path: Path) -> Iterator[list[Process]]:
     started: list[Process] = []
     yield started
     for process in started:
-        kill_family(process)
+        kill_process_group(process)
 
 
 def test_what_it_was_told_is_there_after_a_kill(tmp_path: Path, started: list[Process]) -> None:
@@ -35,7 +35,7 @@ def test_what_it_was_told_is_there_after_a_kill(tmp_path: Path, started: list[Pr
     valkey.wait_ready(started[-1])
     with redis.Redis.from_url(valkey.url) as client:
         client.set("test:kept", "yes")
-    kill_family(started[-1])
+    kill_process_group(started[-1])
 
     started.append(valkey.start())
     valkey.wait_ready(started[-1])

@@ -39,13 +39,13 @@ def a_failure(**changes: Any) -> dict[str, Any]:
 
 
 def tell(stub: Stub, *rows: dict[str, Any]) -> None:
-    stub.tell(LIST, {"deliveries": list(rows), "next_cursor": None})
+    stub.set_response(LIST, {"deliveries": list(rows), "next_cursor": None})
     for row in rows:
-        stub.tell(f"POST /api/v1/deliveries/{row['id']}/retry", row | {"state": "pending"})
+        stub.set_response(f"POST /api/v1/deliveries/{row['id']}/retry", row | {"state": "pending"})
 
 
 def posts(stub: Stub) -> list[str]:
-    return [asked.path for asked in stub.asked if asked.method == "POST"]
+    return [asked.path for asked in stub.requests if asked.method == "POST"]
 
 
 def test_what_was_given_up_is_listed_with_its_reason(stub: Stub) -> None:
@@ -54,8 +54,8 @@ def test_what_was_given_up_is_listed_with_its_reason(stub: Stub) -> None:
     assert result.exit_code == 0
     for said in (FIRST, "DiskFull", "slack:#alerts-critical", "invalid_routing_key: HTTP 400"):
         assert said in result.stdout
-    assert stub.asked[0].query["state"] == "failed"
-    assert stub.asked[0].headers["Authorization"] == "Bearer t0ken"
+    assert stub.requests[0].query["state"] == "failed"
+    assert stub.requests[0].headers["Authorization"] == "Bearer t0ken"
 
 
 def test_nothing_given_up_is_said(stub: Stub) -> None:
@@ -74,7 +74,7 @@ def test_one_is_sent_again_by_name(stub: Stub) -> None:
     result = receiver("retry", FIRST, "--by", "ana", RECEIVER_URL=stub.url)
     assert result.exit_code == 0
     assert posts(stub) == [f"/api/v1/deliveries/{FIRST}/retry"]
-    assert stub.asked[-1].body == {"by": "ana", "via": "command line"}
+    assert stub.requests[-1].body == {"by": "ana", "via": "command line"}
     assert "1 delivery is sent again." in result.stdout
 
 
@@ -113,4 +113,4 @@ def test_what_is_not_listed_can_not_be_sent_again(stub: Stub) -> None:
 def test_either_one_or_all_must_be_asked_for(stub: Stub, arguments: tuple[str, ...]) -> None:
     tell(stub, a_failure())
     assert receiver("retry", *arguments, RECEIVER_URL=stub.url).exit_code == 2
-    assert stub.asked == []
+    assert stub.requests == []

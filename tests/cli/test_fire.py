@@ -22,7 +22,7 @@ ID = "x1qepmtzfr3f-1m84ss6xd"
 @pytest.fixture
 def stub() -> Iterator[Stub]:
     with Stub() as stub:
-        stub.tell(HOOK, answer(new=1))
+        stub.set_response(HOOK, answer(new=1))
         yield stub
 
 
@@ -35,7 +35,7 @@ def test_posts_what_alertmanager_would_post(stub: Stub) -> None:
     result = receiver("fire", "DiskFull", "--label", "instance=web-1", RECEIVER_URL=stub.url)
     assert result.exit_code == 0
     labels = {"alertname": "DiskFull", "severity": "warning", "instance": "web-1"}
-    body = stub.asked[0].body
+    body = stub.requests[0].body
     assert (body["version"], body["status"], body["receiver"]) == ("4", "firing", "receiver-fire")
     assert body["groupKey"] == '{}:{alertname="DiskFull"}'
     assert body["alerts"][0]["labels"] == labels
@@ -48,7 +48,7 @@ def test_posts_what_alertmanager_would_post(stub: Stub) -> None:
 @pytest.mark.parametrize("flags", [(), ("--resolve",)])
 def test_the_receiver_reads_it_without_any_repair(stub: Stub, name: str, flags: tuple[str, ...]) -> None:
     receiver("fire", name, *flags, RECEIVER_URL=stub.url)
-    body = stub.asked[0].body
+    body = stub.requests[0].body
     # Received when it was sent, by the sender's clock: `fire` reads the real one.
     received_at = datetime.fromisoformat(body["alerts"][0]["startsAt"]).timestamp()
     batch = alertmanager.parse_webhook(msgspec.json.encode(body), "", received_at)
@@ -61,7 +61,7 @@ def test_the_same_labels_with_resolve_are_the_same_alert_in_the_same_group(stub:
     arguments = ("fire", "DiskFull", "--severity", "critical", "--label", "b=2", "--label", "a=1")
     receiver(*arguments, RECEIVER_URL=stub.url)
     receiver(*arguments, "--resolve", RECEIVER_URL=stub.url)
-    first, second = (asked.body for asked in stub.asked)
+    first, second = (asked.body for asked in stub.requests)
     assert (second["status"], second["alerts"][0]["status"]) == ("resolved", "resolved")
     assert second["groupKey"] == first["groupKey"]
     assert second["alerts"][0]["fingerprint"] == first["alerts"][0]["fingerprint"]
@@ -77,27 +77,27 @@ def test_annotations_and_labels_can_be_ones_own(stub: Stub) -> None:
         "severity=page",
     )
     receiver("fire", "DiskFull", *arguments, RECEIVER_URL=stub.url)
-    alert = stub.asked[0].body["alerts"][0]
+    alert = stub.requests[0].body["alerts"][0]
     assert alert["annotations"] == {"summary": "a=b", "runbook": "DiskFull"}
     assert alert["labels"]["severity"] == "page"
 
 
 def test_an_empty_severity_is_none(stub: Stub) -> None:
     receiver("fire", "DiskFull", "--severity", "", RECEIVER_URL=stub.url)
-    assert stub.asked[0].body["alerts"][0]["labels"] == {"alertname": "DiskFull"}
+    assert stub.requests[0].body["alerts"][0]["labels"] == {"alertname": "DiskFull"}
 
 
 def test_what_the_receiver_warns_of_is_shown(stub: Stub) -> None:
-    stub.tell(HOOK, answer(new=1) | {"warnings": ['unknown severity "wobbly"\x1b[2J: odd', 7]})
+    stub.set_response(HOOK, answer(new=1) | {"warnings": ['unknown severity "wobbly"\x1b[2J: odd', 7]})
     result = receiver("fire", "DiskFull", "--severity", "wobbly", RECEIVER_URL=stub.url)
     assert result.exit_code == 0
     assert result.stdout.splitlines()[-2:] == ['warning: unknown severity "wobbly"[2J: odd', "warning: 7"]
-    assert stub.asked[0].body["alerts"][0]["labels"]["severity"] == "wobbly"
+    assert stub.requests[0].body["alerts"][0]["labels"]["severity"] == "wobbly"
 
 
 def test_shows_the_first_of_the_tokens(stub: Stub) -> None:
     receiver("fire", "DiskFull", RECEIVER_URL=stub.url, RECEIVER_WEBHOOK_TOKEN=" one ,two")
-    assert stub.asked[0].headers["Authorization"] == "Bearer one"
+    assert stub.requests[0].headers["Authorization"] == "Bearer one"
 
 
 def test_a_new_one_names_its_incident_and_how_to_end_it(stub: Stub) -> None:
@@ -125,7 +125,7 @@ def test_a_new_one_names_its_incident_and_how_to_end_it(stub: Stub) -> None:
 def test_the_answer_is_said_in_words(
     stub: Stub, flags: tuple[str, ...], counts: dict[str, int], said: str
 ) -> None:
-    stub.tell(HOOK, answer(**counts))
+    stub.set_response(HOOK, answer(**counts))
     result = receiver("fire", "DiskFull", *flags, RECEIVER_URL=stub.url)
     assert result.exit_code == 0
     assert said in result.stdout
@@ -142,11 +142,11 @@ def test_the_answer_is_said_in_words(
     ],
 )
 def test_a_refusal_is_one_sentence(stub: Stub, told: Any, status: int, said: str) -> None:
-    stub.tell(HOOK, told, status=status, Location="http://127.0.0.1:1/")
+    stub.set_response(HOOK, told, status=status, Location="http://127.0.0.1:1/")
     result = receiver("fire", "DiskFull", RECEIVER_URL=stub.url)
     assert result.exit_code == 1
     assert said in result.stderr
-    assert len(stub.asked) == 1
+    assert len(stub.requests) == 1
 
 
 @pytest.mark.parametrize(
@@ -155,31 +155,31 @@ def test_a_refusal_is_one_sentence(stub: Stub, told: Any, status: int, said: str
 )
 def test_what_is_no_alert_is_a_usage_error(stub: Stub, arguments: list[str]) -> None:
     assert receiver("fire", *arguments, RECEIVER_URL=stub.url).exit_code == 2
-    assert stub.asked == []
+    assert stub.requests == []
 
 
 def test_alertmanager_takes_a_firing_one_without_an_end(stub: Stub) -> None:
-    stub.tell(POST, status=200)
+    stub.set_response(POST, status=200)
     result = receiver("fire", "DiskFull", "--via", "alertmanager", ALERTMANAGER_URL=f"{stub.url}/")
     assert result.exit_code == 0
     assert "Alertmanager has DiskFull" in result.stdout
-    (alert,) = stub.asked[0].body
+    (alert,) = stub.requests[0].body
     assert alert["labels"] == {"alertname": "DiskFull", "severity": "warning"}
     assert "endsAt" not in alert
 
 
 def test_alertmanager_takes_a_resolved_one_with_its_end(stub: Stub) -> None:
-    stub.tell(POST, status=200)
+    stub.set_response(POST, status=200)
     result = receiver("fire", "DiskFull", "--resolve", "--via", "alertmanager", ALERTMANAGER_URL=stub.url)
     assert "the end of DiskFull" in result.stdout
-    assert stub.asked[0].body[0]["endsAt"].endswith("Z")
+    assert stub.requests[0].body[0]["endsAt"].endswith("Z")
 
 
 @pytest.mark.parametrize(("severity", "is_warned"), [("wobbly", True), ("page", False), ("", False)])
 def test_by_alertmanager_a_severity_nobody_knows_is_warned_of(
     stub: Stub, severity: str, is_warned: bool
 ) -> None:
-    stub.tell(POST, status=200)
+    stub.set_response(POST, status=200)
     flags = ("--severity", severity, "--via", "alertmanager")
     result = receiver("fire", "DiskFull", *flags, ALERTMANAGER_URL=stub.url)
     assert result.exit_code == 0
@@ -188,11 +188,11 @@ def test_by_alertmanager_a_severity_nobody_knows_is_warned_of(
 
 def test_a_login_in_alertmanagers_address_is_used_and_not_shown(stub: Stub) -> None:
     address = stub.url.replace("//", "//ana:p%40ss@")
-    stub.tell(POST, "bad label name", status=400)
+    stub.set_response(POST, "bad label name", status=400)
     result = receiver("fire", "DiskFull", "--via", "alertmanager", ALERTMANAGER_URL=address)
     assert result.exit_code == 1
     assert f"Alertmanager at {stub.url} did not take the alert: status 400, bad label name" in result.stderr
-    assert stub.asked[0].headers["Authorization"] == "Basic YW5hOnBAc3M="
+    assert stub.requests[0].headers["Authorization"] == "Basic YW5hOnBAc3M="
 
 
 def test_alertmanager_needs_an_address() -> None:

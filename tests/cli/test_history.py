@@ -53,37 +53,37 @@ def test_one_that_goes_on_says_so() -> None:
 
 
 def test_the_last_week_is_asked_for_by_default(stub: Stub) -> None:
-    stub.tell(LIST, {"incidents": [a_history_row()], "next_cursor": None})
+    stub.set_response(LIST, {"incidents": [a_history_row()], "next_cursor": None})
     result = receiver("history", RECEIVER_URL=stub.url, RECEIVER_API_TOKEN="t0ken")
     assert result.exit_code == 0
     assert ID in result.stdout
-    assert stub.asked[0].query == {"since": "7d", "limit": "200"}
-    assert stub.asked[0].headers["Authorization"] == "Bearer t0ken"
+    assert stub.requests[0].query == {"since": "7d", "limit": "200"}
+    assert stub.requests[0].headers["Authorization"] == "Bearer t0ken"
 
 
 def test_a_name_and_a_time_can_be_given(stub: Stub) -> None:
-    stub.tell(LIST, {"incidents": [], "next_cursor": None})
+    stub.set_response(LIST, {"incidents": [], "next_cursor": None})
     since = "2026-11-01T00:00:00+02:00"
     result = receiver("history", "DiskFull", "--since", since, RECEIVER_URL=stub.url)
-    assert stub.asked[0].query == {"alertname": "DiskFull", "since": since, "limit": "200"}
+    assert stub.requests[0].query == {"alertname": "DiskFull", "since": since, "limit": "200"}
     assert result.stdout == "No incidents since then.\n"
 
 
 def test_all_pages_are_shown(stub: Stub) -> None:
-    stub.tell(
+    stub.set_response(
         LIST,
         {"incidents": [a_history_row(id="newer")], "next_cursor": "1.000_a"},
         {"incidents": [a_history_row(id="older")], "next_cursor": None},
     )
     result = receiver("history", "--json", RECEIVER_URL=stub.url)
     assert [row["id"] for row in json.loads(result.stdout)["incidents"]] == ["newer", "older"]
-    assert stub.asked[1].query["cursor"] == "1.000_a"
-    assert stub.asked[1].query["since"] == "7d"
+    assert stub.requests[1].query["cursor"] == "1.000_a"
+    assert stub.requests[1].query["since"] == "7d"
 
 
 def test_a_time_that_the_receiver_does_not_know_is_told(stub: Stub) -> None:
     message = "since is 'x', expected a duration like 7d"
-    stub.tell(LIST, {"error": {"type": "bad_request", "message": message}}, status=400)
+    stub.set_response(LIST, {"error": {"type": "bad_request", "message": message}}, status=400)
     result = receiver("history", "--since", "x", RECEIVER_URL=stub.url)
     assert result.exit_code == 1
     assert result.stderr == f"Error: the receiver says: {message}\n"

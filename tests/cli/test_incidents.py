@@ -9,7 +9,7 @@ import pytest
 
 from receiver.cli.api_model import read_row
 from receiver.cli.incident_text import render_list
-from receiver.cli.terminal import measure
+from receiver.cli.terminal import measure_width
 from tests.cli.incidents_on_show import ID, OPENED_AT, a_row
 from tests.cli.invoke import receiver
 from tests.cli.stub import Stub
@@ -53,23 +53,23 @@ def test_an_acknowledged_incident_says_who_has_it_instead() -> None:
 
 def test_the_summary_is_cut_to_what_the_terminal_has_left() -> None:
     table = render_list([read_row(a_row(summary="磁盘已满" * 50))], OPENED_AT, width=140)
-    assert max(measure(line) for line in table.split("\n")) <= 140
+    assert max(measure_width(line) for line in table.split("\n")) <= 140
     assert table.endswith("…")
 
 
 def test_asks_for_open_ones_with_the_token(stub: Stub) -> None:
-    stub.tell(LIST, {"incidents": [a_row()], "next_cursor": None})
+    stub.set_response(LIST, {"incidents": [a_row()], "next_cursor": None})
     result = receiver("incidents", RECEIVER_URL=stub.url, RECEIVER_API_TOKEN="first, second")
     assert result.exit_code == 0
     assert "DiskFull" in result.stdout
-    assert stub.asked[0].query["state"] == "open"
-    assert stub.asked[0].headers["Authorization"] == "Bearer first"
+    assert stub.requests[0].query["state"] == "open"
+    assert stub.requests[0].headers["Authorization"] == "Bearer first"
 
 
 def test_all_asks_for_every_state(stub: Stub) -> None:
-    stub.tell(LIST, {"incidents": [a_row(state="resolved")], "next_cursor": None})
+    stub.set_response(LIST, {"incidents": [a_row(state="resolved")], "next_cursor": None})
     assert receiver("incidents", "--all", RECEIVER_URL=stub.url).exit_code == 0
-    assert "state" not in stub.asked[0].query
+    assert "state" not in stub.requests[0].query
 
 
 def test_follows_the_cursor_to_the_end(stub: Stub) -> None:
@@ -77,21 +77,23 @@ def test_follows_the_cursor_to_the_end(stub: Stub) -> None:
         {"incidents": [a_row(id="a")], "next_cursor": "c&1"},
         {"incidents": [a_row(id="b")], "next_cursor": None},
     ]
-    stub.tell(LIST, *pages)
+    stub.set_response(LIST, *pages)
     result = receiver("incidents", "--json", RECEIVER_URL=stub.url)
     assert [row["id"] for row in json.loads(result.stdout)["incidents"]] == ["a", "b"]
-    assert stub.asked[1].query["cursor"] == "c&1"
+    assert stub.requests[1].query["cursor"] == "c&1"
 
 
 def test_says_when_nothing_is_open(stub: Stub) -> None:
-    stub.tell(LIST, {"incidents": [], "next_cursor": None})
+    stub.set_response(LIST, {"incidents": [], "next_cursor": None})
     assert receiver("incidents", RECEIVER_URL=stub.url).stdout == "No open incidents.\n"
 
 
 @pytest.mark.parametrize("evil", ["\x1b[2J", "\x9b31m", "\u202e", "\r", "\x07", "\ud800"])
 @pytest.mark.parametrize("flags", [(), ("--json",)])
 def test_a_strangers_words_cannot_move_the_cursor(stub: Stub, evil: str, flags: tuple[str, ...]) -> None:
-    stub.tell(LIST, {"incidents": [a_row(alertname=f"A{evil}B", summary=f"x{evil}y")], "next_cursor": None})
+    stub.set_response(
+        LIST, {"incidents": [a_row(alertname=f"A{evil}B", summary=f"x{evil}y")], "next_cursor": None}
+    )
     result = receiver("incidents", *flags, RECEIVER_URL=stub.url)
     assert result.exit_code == 0
     assert evil not in result.stdout
@@ -114,7 +116,7 @@ def test_an_unreachable_receiver_is_said_in_a_sentence() -> None:
     ],
 )
 def test_a_locked_receiver_says_which_variable_to_set(stub: Stub, environ: dict[str, str], hint: str) -> None:
-    stub.tell(LIST, {"error": {"type": "unauthorized", "message": "send a token"}}, status=401)
+    stub.set_response(LIST, {"error": {"type": "unauthorized", "message": "send a token"}}, status=401)
     result = receiver("incidents", RECEIVER_URL=stub.url, **environ)
     assert result.exit_code == 1
     assert hint in result.stderr
@@ -123,21 +125,23 @@ def test_a_locked_receiver_says_which_variable_to_set(stub: Stub, environ: dict[
 
 @pytest.mark.parametrize("body", [b"<html>", [], {"incidents": 5}, {"incidents": ["x"]}, b"[" * 100_000])
 def test_another_server_is_not_mistaken_for_a_receiver(stub: Stub, body: object) -> None:
-    stub.tell(LIST, body)
+    stub.set_response(LIST, body)
     result = receiver("incidents", RECEIVER_URL=stub.url)
     assert result.exit_code == 1
     assert "is no receiver: set RECEIVER_URL" in result.stderr
 
 
 def test_a_row_of_another_version_is_told_instead_of_a_traceback(stub: Stub) -> None:
-    stub.tell(LIST, {"incidents": [a_row(firing="two")], "next_cursor": None})
+    stub.set_response(LIST, {"incidents": [a_row(firing="two")], "next_cursor": None})
     result = receiver("incidents", RECEIVER_URL=stub.url)
     assert result.exit_code == 1
     assert "another version" in result.stderr
 
 
 def test_a_store_that_is_away_is_told_in_the_receivers_words(stub: Stub) -> None:
-    stub.tell(LIST, {"error": {"type": "unavailable", "message": "the store can't take it now"}}, status=503)
+    stub.set_response(
+        LIST, {"error": {"type": "unavailable", "message": "the store can't take it now"}}, status=503
+    )
     assert "the store can't take it now" in receiver("incidents", RECEIVER_URL=stub.url).stderr
 
 
@@ -149,7 +153,7 @@ def test_an_address_that_is_none_is_a_fault(url: str) -> None:
 
 
 def test_a_storm_is_said_first(stub: Stub) -> None:
-    stub.tell(LIST, {"incidents": [a_row()], "next_cursor": None})
+    stub.set_response(LIST, {"incidents": [a_row()], "next_cursor": None})
     one = {
         "id": "storm-1",
         "target_key": "channel:#alerts-critical",
@@ -157,7 +161,7 @@ def test_a_storm_is_said_first(stub: Stub) -> None:
         "open": 90,
         "ended_at": None,
     }
-    stub.tell("GET /api/v1/storms", {"storms": [one]})
+    stub.set_response("GET /api/v1/storms", {"storms": [one]})
     said = receiver("incidents", RECEIVER_URL=stub.url).output.splitlines()
     assert said[0] == "Storm of #alerts-critical: 97 incidents, 90 open (storm-1)"
     assert said[1].startswith("ID ")

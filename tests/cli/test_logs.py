@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import pytest
 
 from receiver import logs
-from receiver.logs import STATE_EVERY_S, JsonFormatter, StateHandler, TextFormatter, hide
+from receiver.logs import STATE_EVERY_S, JsonFormatter, StateHandler, TextFormatter, hide_secrets
 from receiver.text import Secret
 
 
@@ -48,7 +48,7 @@ def test_a_stranger_can_not_write_a_line_of_ours(line) -> None:
 
 
 def test_a_secret_is_hidden_wherever_it_turns_up(line) -> None:
-    hide(Keys((Secret("xoxb-very-secret"),), Secret("ab")), {"pager": [Secret("routing-key-1")]})
+    hide_secrets(Keys((Secret("xoxb-very-secret"),), Secret("ab")), {"pager": [Secret("routing-key-1")]})
     error = ValueError("refused: https://x/?token=xoxb-very-secret")
     written = line("sent xoxb-very-secret", key="routing-key-1", nested=["routing-key-1"], error=error)
     assert "xoxb-very-secret" not in written

@@ -30,20 +30,20 @@ def in_force(for_s: float = 7199.0) -> dict[str, Any]:
 
 
 def test_begins_for_a_time(stub: Stub) -> None:
-    stub.tell(f"POST {PATH}", in_force())
+    stub.set_response(f"POST {PATH}", in_force())
     result = receiver(
         "maintenance", "--for", "2h", "--comment", "new disks", RECEIVER_URL=stub.url, USER="ana"
     )
     assert result.exit_code == 0
-    assert stub.asked[0].body == {"by": "ana", "via": "command line", "for": "2h", "comment": "new disks"}
+    assert stub.requests[0].body == {"by": "ana", "via": "command line", "for": "2h", "comment": "new disks"}
     assert result.stdout.startswith("MAINTENANCE until 2")
     assert "(in 1h 59m) by ana (new disks): nobody is paged." in result.stdout
 
 
 def test_a_time_of_day_is_the_next_one_in_the_own_time_zone(stub: Stub) -> None:
-    stub.tell(f"POST {PATH}", in_force())
+    stub.set_response(f"POST {PATH}", in_force())
     assert receiver("maintenance", "--until", "14:00", RECEIVER_URL=stub.url).exit_code == 0
-    until = datetime.fromisoformat(stub.asked[0].body["until"])
+    until = datetime.fromisoformat(stub.requests[0].body["until"])
     assert (until.hour, until.minute) == (14, 0)
     assert 0 < until.timestamp() - now() <= 86400 + 3600
     assert until.utcoffset() == until.astimezone().utcoffset()
@@ -77,41 +77,41 @@ def in_berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def test_in_the_night_clocks_are_set_back_a_time_is_the_next_one(
     stub: Stub, text: str, until: str, said: str
 ) -> None:
-    stub.tell(f"POST {PATH}", NONE | {"until": until, "by": "ana"})
+    stub.set_response(f"POST {PATH}", NONE | {"until": until, "by": "ana"})
     result = receiver("maintenance", "--until", text, RECEIVER_URL=stub.url)
-    assert stub.asked[0].body["until"] == until
+    assert stub.requests[0].body["until"] == until
     assert f"MAINTENANCE until {said} by ana" in result.stdout
 
 
 def test_a_moment_with_its_zone_is_sent_as_it_is(stub: Stub) -> None:
-    stub.tell(f"POST {PATH}", in_force())
+    stub.set_response(f"POST {PATH}", in_force())
     receiver("maintenance", "--until", "2026-11-23T14:00:00+09:00", RECEIVER_URL=stub.url)
-    sent = datetime.fromisoformat(stub.asked[0].body["until"])
+    sent = datetime.fromisoformat(stub.requests[0].body["until"])
     assert sent == datetime.fromisoformat("2026-11-23T14:00:00+09:00")
 
 
 def test_ends_it(stub: Stub) -> None:
-    stub.tell(f"DELETE {PATH}", NONE)
+    stub.set_response(f"DELETE {PATH}", NONE)
     result = receiver("maintenance", "--end", RECEIVER_URL=stub.url, USER="ana")
-    assert stub.asked[0].query == {"by": "ana", "via": "command line"}
+    assert stub.requests[0].query == {"by": "ana", "via": "command line"}
     assert result.stdout == "Maintenance is over: paging goes on.\n"
 
 
 def test_without_a_flag_shows_it(stub: Stub) -> None:
-    stub.tell(f"GET {PATH}", NONE, in_force())
+    stub.set_response(f"GET {PATH}", NONE, in_force())
     assert receiver("maintenance", RECEIVER_URL=stub.url).stdout == "No maintenance.\n"
     assert receiver("maintenance", RECEIVER_URL=stub.url).stdout.startswith("MAINTENANCE until ")
 
 
 def test_json_is_the_apis(stub: Stub) -> None:
-    stub.tell(f"GET {PATH}", NONE)
+    stub.set_response(f"GET {PATH}", NONE)
     assert '"until": null' in receiver("maintenance", "--json", RECEIVER_URL=stub.url).stdout
 
 
 @pytest.mark.parametrize("arguments", [["--for", "1h", "--end"], ["--for", "1h", "--until", "14:00"]])
 def test_only_one_thing_at_a_time(stub: Stub, arguments: list[str]) -> None:
     assert receiver("maintenance", *arguments, RECEIVER_URL=stub.url).exit_code == 2
-    assert stub.asked == []
+    assert stub.requests == []
 
 
 @pytest.mark.parametrize("text", ["soon", "25:00", "14:00:00:00", "2026-99-01"])
@@ -122,13 +122,13 @@ def test_what_is_no_time_is_refused(stub: Stub, text: str) -> None:
 
 
 def test_incidents_says_it_before_all_else(stub: Stub) -> None:
-    stub.tell("GET /api/v1/incidents", {"incidents": [], "next_cursor": None})
-    stub.tell(f"GET {PATH}", in_force())
+    stub.set_response("GET /api/v1/incidents", {"incidents": [], "next_cursor": None})
+    stub.set_response(f"GET {PATH}", in_force())
     said = receiver("incidents", RECEIVER_URL=stub.url).stdout
     assert said.startswith("MAINTENANCE until ")
     assert said.endswith("No open incidents.\n")
 
 
 def test_incidents_of_a_receiver_that_knows_no_maintenance_are_listed(stub: Stub) -> None:
-    stub.tell("GET /api/v1/incidents", {"incidents": [], "next_cursor": None})
+    stub.set_response("GET /api/v1/incidents", {"incidents": [], "next_cursor": None})
     assert receiver("incidents", RECEIVER_URL=stub.url).stdout == "No open incidents.\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from receiver.cli.options import Options, refuse_open_door
+from receiver.cli.options import Options, require_tokens
 from receiver.config.load import load_settings
 from receiver.config.settings import Settings
 from receiver.web.address import ListenAddress
@@ -28,7 +28,7 @@ def settings(*missing: str) -> Settings:
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "receiver.example"])
 def test_a_door_without_its_token_is_not_opened(host: str, missing: list[str]) -> None:
     with pytest.raises(click.ClickException) as refused:
-        refuse_open_door(options(host), settings(*missing))
+        require_tokens(options(host), settings(*missing))
     for name in TOKENS:
         assert (name in refused.value.message) == (name in missing)
 
@@ -37,7 +37,7 @@ def test_a_door_without_its_token_is_not_opened(host: str, missing: list[str]) -
 def test_insecure_opens_it_and_says_which_token_is_missing(
     missing: list[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    refuse_open_door(options("0.0.0.0", insecure=True), settings(*missing))
+    require_tokens(options("0.0.0.0", insecure=True), settings(*missing))
     [record] = caplog.records
     assert record.levelno == logging.WARNING
     assert "anybody" in record.getMessage()
@@ -52,5 +52,5 @@ def test_insecure_opens_it_and_says_which_token_is_missing(
 def test_where_nobody_can_come_in_nothing_is_said(
     host: str, missing: list[str], insecure: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    refuse_open_door(options(host, insecure=insecure), settings(*missing))
+    require_tokens(options(host, insecure=insecure), settings(*missing))
     assert caplog.records == []

@@ -20,20 +20,20 @@ def stub() -> Iterator[Stub]:
 
 
 def test_says_what_still_fires(stub: Stub) -> None:
-    stub.tell(ANSWER, a_whole(state="resolved", resolved_by="ana", firing=2))
+    stub.set_response(ANSWER, a_whole(state="resolved", resolved_by="ana", firing=2))
     result = receiver("resolve", ID, "--by", "ana", RECEIVER_URL=stub.url)
     assert result.exit_code == 0
     assert "is resolved by ana; 2 alerts still fire, and only a new one opens a new incident" in result.stdout
-    assert stub.asked[0].body == {"by": "ana", "via": "command line"}
+    assert stub.requests[0].body == {"by": "ana", "via": "command line"}
 
 
 def test_who_resolved_it_before_is_named(stub: Stub) -> None:
-    stub.tell(ANSWER, a_whole(state="resolved", resolved_by="bob", firing=0))
+    stub.set_response(ANSWER, a_whole(state="resolved", resolved_by="bob", firing=0))
     assert receiver("resolve", ID, "--by", "ana", RECEIVER_URL=stub.url).stdout.endswith(
         "is resolved by bob.\n"
     )
 
 
 def test_one_that_ended_by_itself_names_nobody(stub: Stub) -> None:
-    stub.tell(ANSWER, a_whole(state="resolved", resolved_by=None, firing=0))
+    stub.set_response(ANSWER, a_whole(state="resolved", resolved_by=None, firing=0))
     assert receiver("resolve", ID, "--by", "ana", RECEIVER_URL=stub.url).stdout.endswith("is resolved.\n")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.running import ROUTING, Running, call, until
+from tests.cli.running import ROUTING, Running, call, wait_until
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc, and kills as Linux does")
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at /proc,
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """One for the tests that only look."""
     shared = Running(tmp_path_factory.mktemp("shared"))
-    until(shared.is_ready, shared.log)
+    wait_until(shared.is_ready, shared.log)
     yield shared
     shared.end()
 
@@ -34,7 +34,7 @@ def running(tmp_path: Path) -> Iterator[Running]:
 
 
 def test_it_starts_answers_and_ends_in_order_with_no_process_left(running: Running) -> None:
-    until(running.is_ready, running.log)
+    wait_until(running.is_ready, running.log)
     assert running.get("/healthz") == 200
     assert running.get("/") == 200
 
@@ -73,23 +73,23 @@ def test_one_data_folder_takes_one_run(shared: Running) -> None:
 
 
 def test_killed_at_once_it_leaves_no_process_and_starts_again_at_once(running: Running) -> None:
-    until(running.is_ready, running.log)
+    wait_until(running.is_ready, running.log)
     running.kill()
-    until(lambda: not running.left_over(), lambda: str(running.left_over()))
+    wait_until(lambda: not running.left_over(), lambda: str(running.left_over()))
 
     again = Running(running.folder)
-    until(again.is_ready, again.log)
+    wait_until(again.is_ready, again.log)
     again.end()
     assert again.left_over() == []
 
 
 @pytest.mark.parametrize("child", ["valkey", "worker", "web"])
 def test_a_child_that_dies_is_started_again(running: Running, child: str) -> None:
-    until(running.is_ready, running.log)
+    wait_until(running.is_ready, running.log)
     before = running.process_of(child)
     os.kill(before, signal.SIGKILL)
-    until(lambda: running.process_of(child) != before, running.log)
-    until(running.is_ready, running.log)
+    wait_until(lambda: running.process_of(child) != before, running.log)
+    wait_until(running.is_ready, running.log)
     running.end()
     assert running.left_over() == []
 
@@ -97,32 +97,32 @@ def test_a_child_that_dies_is_started_again(running: Running, child: str) -> Non
 def test_what_was_answered_for_survives_a_kill_of_everything(running: Running) -> None:
     import redis
 
-    until(running.is_ready, running.log)
+    wait_until(running.is_ready, running.log)
     with redis.Redis(unix_socket_path=str(running.folder / ".receiver/valkey.sock")) as client:
         client.set("test:kept", "yes", ex=60)
     running.kill()
 
     again = Running(running.folder)
-    until(again.is_ready, again.log)
+    wait_until(again.is_ready, again.log)
     with redis.Redis(unix_socket_path=str(again.folder / ".receiver/valkey.sock")) as client:
         assert client.get("test:kept") == b"yes"
     again.end()
 
 
 def test_a_faulty_configuration_is_refused_while_running_and_a_right_one_taken(running: Running) -> None:
-    until(running.is_ready, running.log)
+    wait_until(running.is_ready, running.log)
     routing = running.folder / "routing.yaml"
 
     routing.write_text(ROUTING + "colour: red\n")
     running.process.send_signal(signal.SIGHUP)
-    until(lambda: running.events("configuration refused"), running.log)
+    wait_until(lambda: running.events("configuration refused"), running.log)
     assert "routing.yaml:4" in str(running.events("configuration refused")[0]["problem"])
     assert running.is_ready()
 
     routing.write_text(ROUTING.replace("#alerts-info", "#elsewhere"))
     running.process.send_signal(signal.SIGHUP)
-    until(lambda: len(running.events("configuration reloaded")) == 2, running.log)
-    until(running.is_ready, running.log)
+    wait_until(lambda: len(running.events("configuration reloaded")) == 2, running.log)
+    wait_until(running.is_ready, running.log)
     assert running.events("child died") == []
 
 
@@ -179,7 +179,7 @@ def test_a_folder_too_deep_for_a_socket_works_all_the_same(tmp_path: Path) -> No
     deep.mkdir(parents=True)
     running = Running(deep)
     try:
-        until(running.is_ready, running.log)
+        wait_until(running.is_ready, running.log)
     finally:
         running.end()
         note = deep / ".receiver" / "valkey.sock.folder"
@@ -191,7 +191,7 @@ def test_files_in_the_folder_are_not_taken_for_modules(tmp_path: Path) -> None:
     (tmp_path / "redis.py").write_text("raise RuntimeError('taken for a module')")
     running = Running(tmp_path)
     try:
-        until(running.is_ready, running.log)
+        wait_until(running.is_ready, running.log)
     finally:
         running.end()
 

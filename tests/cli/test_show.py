@@ -8,7 +8,7 @@ from datetime import timedelta, timezone
 
 import pytest
 
-from receiver.cli.api_model import read_whole
+from receiver.cli.api_model import read_incident
 from receiver.cli.incident_text import MAX_ALERTS, render_incident
 from tests.cli.incidents_on_show import (
     ID,
@@ -37,7 +37,7 @@ def stub() -> Iterator[Stub]:
 
 def test_an_incident_is_told_whole_in_the_readers_time() -> None:
     assert (
-        render_incident(read_whole(a_whole()), OPENED_AT + 60, SOMEWHERE)
+        render_incident(read_incident(a_whole()), OPENED_AT + 60, SOMEWHERE)
         == f"""\
 DiskFull (critical) open, next: Team Lead in 4m
 The disk of web-1 is full
@@ -71,7 +71,7 @@ Timeline
 def test_who_acknowledged_and_who_resolved_are_named() -> None:
     changes = {"state": "resolved", "acknowledged_at": moment(5), "acknowledged_by": "ana", "next_step": None}
     text = render_incident(
-        read_whole(a_whole(**changes, resolved_at=moment(9), resolved_by="bob")), OPENED_AT + 60, SOMEWHERE
+        read_incident(a_whole(**changes, resolved_at=moment(9), resolved_by="bob")), OPENED_AT + 60, SOMEWHERE
     )
     assert text.startswith("DiskFull (critical) resolved\n")
     assert "acknowledged  2026-11-23 14:03:05 EET (55s ago) by ana" in text
@@ -81,14 +81,14 @@ def test_who_acknowledged_and_who_resolved_are_named() -> None:
 def test_a_snooze_and_a_hold_say_until_when() -> None:
     suppression = {"reason": "silenced", "by": "bob", "since": moment(), "until": moment(3660)}
     changes = {"suppressed": suppression, "snoozed_until": moment(1860)}
-    text = render_incident(read_whole(a_whole(**changes)), OPENED_AT + 60, SOMEWHERE)
+    text = render_incident(read_incident(a_whole(**changes)), OPENED_AT + 60, SOMEWHERE)
     assert "snoozed   until 2026-11-23 14:34:00 (in 30m)" in text
     assert "held      silenced by bob until 2026-11-23 15:04:00 (in 1h)" in text
 
 
 def test_a_hold_of_which_nobody_knows_more_is_said_all_the_same() -> None:
     suppression = {"reason": "inhibited", "by": None, "since": moment(), "until": None}
-    text = render_incident(read_whole(a_whole(suppressed=suppression)), OPENED_AT + 60, SOMEWHERE)
+    text = render_incident(read_incident(a_whole(suppressed=suppression)), OPENED_AT + 60, SOMEWHERE)
     assert "  held      inhibited\n" in text
 
 
@@ -99,7 +99,7 @@ def test_silences_say_by_whom_why_and_until_when() -> None:
         a_silence(number=3, ended_at=moment(120), by="bob", comment=""),
         a_silence(number=4, until=moment(60), comment=""),
     ]
-    text = render_incident(read_whole(a_whole(silences=silences)), OPENED_AT + 60, SOMEWHERE)
+    text = render_incident(read_incident(a_whole(silences=silences)), OPENED_AT + 60, SOMEWHERE)
     assert (
         """\
 Silences
@@ -124,47 +124,47 @@ Silences
 )
 def test_the_timeline_says_by_which_side(by: str | None, via: str | None, said: str) -> None:
     timeline = [an_event("acknowledged", "Acknowledged", by=by, via=via)]
-    text = render_incident(read_whole(a_whole(timeline=timeline)), OPENED_AT, SOMEWHERE)
+    text = render_incident(read_incident(a_whole(timeline=timeline)), OPENED_AT, SOMEWHERE)
     assert text.endswith(f"  {said}")
 
 
 def test_a_step_that_could_not_be_told_says_so() -> None:
     steps = {"policy": "critical", "steps": [a_step("on-call", "given_up"), a_step("on-call#2", "telling")]}
-    text = render_incident(read_whole(a_whole(escalation=steps)), OPENED_AT)
+    text = render_incident(read_incident(a_whole(escalation=steps)), OPENED_AT)
     assert "On-call          could not be told" in text
     assert "On-call (again)  is being told" in text
 
 
 def test_many_alerts_are_counted_beyond_the_first() -> None:
     alerts = [an_alert_row("firing", f"web-{n}") for n in range(MAX_ALERTS + 7)]
-    assert "and 7 more" in render_incident(read_whole(a_whole(alerts=alerts)), OPENED_AT)
+    assert "and 7 more" in render_incident(read_incident(a_whole(alerts=alerts)), OPENED_AT)
 
 
 def test_what_a_receiver_of_another_version_lacks_is_left_out() -> None:
-    text = render_incident(read_whole({"id": ID, "state": "open", "news": [1]}), OPENED_AT)
+    text = render_incident(read_incident({"id": ID, "state": "open", "news": [1]}), OPENED_AT)
     assert "Deliveries" not in text
 
 
 def test_json_is_the_apis_own(stub: Stub) -> None:
-    stub.tell(ONE, a_whole(news="yes"))
+    stub.set_response(ONE, a_whole(news="yes"))
     assert json.loads(receiver("show", ID, "--json", RECEIVER_URL=stub.url).stdout) == a_whole(news="yes")
 
 
 def test_the_beginning_of_an_open_ones_id_is_enough(stub: Stub) -> None:
-    stub.tell(ONE, a_whole())
-    stub.tell(LIST, {"incidents": [a_row(), a_row(id="other")], "next_cursor": None})
+    stub.set_response(ONE, a_whole())
+    stub.set_response(LIST, {"incidents": [a_row(), a_row(id="other")], "next_cursor": None})
     assert ID in receiver("show", ID[:4], RECEIVER_URL=stub.url).stdout
 
 
 def test_a_beginning_that_several_have_is_refused_with_their_names(stub: Stub) -> None:
-    stub.tell(LIST, {"incidents": [a_row(id="abc1"), a_row(id="abc2")], "next_cursor": None})
+    stub.set_response(LIST, {"incidents": [a_row(id="abc1"), a_row(id="abc2")], "next_cursor": None})
     result = receiver("show", "abc", RECEIVER_URL=stub.url)
     assert result.exit_code == 1
     assert "abc1, abc2" in result.stderr
 
 
 def test_two_letters_are_no_id(stub: Stub) -> None:
-    stub.tell(LIST, {"incidents": [a_row()], "next_cursor": None})
+    stub.set_response(LIST, {"incidents": [a_row()], "next_cursor": None})
     result = receiver("show", ID[:2], RECEIVER_URL=stub.url)
     assert result.exit_code == 1
     assert f"no incident '{ID[:2]}'" in result.stderr
@@ -175,11 +175,11 @@ def test_what_can_be_no_id_is_never_asked_for(stub: Stub, name: str) -> None:
     result = receiver("show", name, RECEIVER_URL=stub.url)
     assert result.exit_code == 1
     assert "no incident" in result.stderr
-    assert stub.asked == []
+    assert stub.requests == []
 
 
 def test_an_unknown_id_is_told(stub: Stub) -> None:
-    stub.tell(LIST, {"incidents": [a_row()], "next_cursor": None})
+    stub.set_response(LIST, {"incidents": [a_row()], "next_cursor": None})
     result = receiver("show", "unknown-id", RECEIVER_URL=stub.url)
     assert result.exit_code == 1
     assert "no incident 'unknown-id'" in result.stderr
@@ -197,7 +197,7 @@ def test_a_strangers_words_cannot_move_the_cursor(stub: Stub) -> None:
         "suppressed": suppression,
         "silences": [silence],
     }
-    stub.tell(ONE, a_whole(alerts=[alert], timeline=[event], **changes))
+    stub.set_response(ONE, a_whole(alerts=[alert], timeline=[event], **changes))
     result = receiver("show", ID, RECEIVER_URL=stub.url)
     assert result.exit_code == 0
     assert "\x1b" not in result.stdout

@@ -20,26 +20,26 @@ def stub() -> Iterator[Stub]:
 
 
 def test_says_until_when(stub: Stub) -> None:
-    stub.tell(
+    stub.set_response(
         ANSWER, a_whole(silences=[a_silence(until=moment(60)), a_silence(number=2, until=moment(7200))])
     )
     result = receiver("silence", ID, "--for", "2h", RECEIVER_URL=stub.url, USER="ana")
     assert result.exit_code == 0
-    assert stub.asked[0].body == {"by": "ana", "via": "command line", "for": "2h"}
+    assert stub.requests[0].body == {"by": "ana", "via": "command line", "for": "2h"}
     assert result.stdout.startswith(
         f"DiskFull (critical, {ID}) is silenced in Alertmanager until 2026-11-23 "
     )
 
 
 def test_a_reason_can_be_given(stub: Stub) -> None:
-    stub.tell(ANSWER, a_whole(silences=[a_silence()]))
+    stub.set_response(ANSWER, a_whole(silences=[a_silence()]))
     receiver("silence", ID, "--for", "2h", "--comment", "disk is ordered", RECEIVER_URL=stub.url)
-    assert stub.asked[0].body["comment"] == "disk is ordered"
+    assert stub.requests[0].body["comment"] == "disk is ordered"
 
 
 def test_an_alertmanager_out_of_reach_is_one_sentence(stub: Stub) -> None:
     message = "Alertmanager could not be reached (no_answer); nothing is silenced"
-    stub.tell(ANSWER, {"error": {"type": "bad_gateway", "message": message}}, status=502)
+    stub.set_response(ANSWER, {"error": {"type": "bad_gateway", "message": message}}, status=502)
     result = receiver("silence", ID, "--for", "2h", RECEIVER_URL=stub.url)
     assert result.exit_code == 1
     assert result.stdout == ""
@@ -48,7 +48,7 @@ def test_an_alertmanager_out_of_reach_is_one_sentence(stub: Stub) -> None:
 
 def test_a_resolved_one_cannot_be_silenced(stub: Stub) -> None:
     message = "the incident is resolved: nothing of it fires"
-    stub.tell(ANSWER, {"error": {"type": "conflict", "message": message}}, status=409)
+    stub.set_response(ANSWER, {"error": {"type": "conflict", "message": message}}, status=409)
     result = receiver("silence", ID, "--for", "2h", RECEIVER_URL=stub.url)
     assert (result.exit_code, result.stderr) == (1, f"Error: the receiver says: {message}\n")
 

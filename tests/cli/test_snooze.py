@@ -25,22 +25,22 @@ def snoozed(**changes: Any) -> dict[str, Any]:
 
 
 def test_says_until_when_nobody_is_told(stub: Stub) -> None:
-    stub.tell(ANSWER, snoozed())
+    stub.set_response(ANSWER, snoozed())
     result = receiver("snooze", ID, "--for", "1h", RECEIVER_URL=stub.url, USER="ana")
     assert result.exit_code == 0
-    assert stub.asked[0].body == {"by": "ana", "via": "command line", "for": "1h"}
+    assert stub.requests[0].body == {"by": "ana", "via": "command line", "for": "1h"}
     assert result.stdout.startswith(f"DiskFull (critical, {ID}) is snoozed by ana until 2026-11-23 ")
     assert result.stdout.endswith("; nobody further is told till then.\n")
 
 
 def test_the_beginning_of_an_id_is_enough(stub: Stub) -> None:
-    stub.tell("GET /api/v1/incidents", {"incidents": [a_row()], "next_cursor": None})
-    stub.tell(ANSWER, snoozed())
+    stub.set_response("GET /api/v1/incidents", {"incidents": [a_row()], "next_cursor": None})
+    stub.set_response(ANSWER, snoozed())
     assert receiver("snooze", ID[:5], "--for", "1h", RECEIVER_URL=stub.url).exit_code == 0
 
 
 def test_a_resolved_one_has_nothing_to_snooze(stub: Stub) -> None:
-    stub.tell(ANSWER, a_whole(state="resolved", resolved_by="bob"))
+    stub.set_response(ANSWER, a_whole(state="resolved", resolved_by="bob"))
     result = receiver("snooze", ID, "--for", "1h", RECEIVER_URL=stub.url)
     assert "is resolved by bob: nothing to snooze" in result.stdout
 
@@ -53,12 +53,12 @@ def test_a_time_is_needed(stub: Stub, command: str, arguments: list[str]) -> Non
     result = receiver(command, ID, *arguments, RECEIVER_URL=stub.url)
     assert result.exit_code == 2
     assert "--for" in result.stderr
-    assert stub.asked == []
+    assert stub.requests == []
 
 
 def test_what_the_receiver_refuses_is_told_in_its_words(stub: Stub) -> None:
     message = "for is '9y', expected a time like 30m or 2h, a year at most"
-    stub.tell(ANSWER, {"error": {"type": "bad_request", "message": message}}, status=400)
+    stub.set_response(ANSWER, {"error": {"type": "bad_request", "message": message}}, status=400)
     result = receiver("snooze", ID, "--for", "9y", RECEIVER_URL=stub.url)
     assert result.exit_code == 1
     assert result.stderr == f"Error: the receiver says: {message}\n"

@@ -13,7 +13,7 @@ import pytest
 
 from receiver.cli.supervise import Child, Supervisor
 from receiver.process import Signals, is_orphan, start_child
-from tests.cli.running import clean_environ, until
+from tests.cli.running import clean_environ, wait_until
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_children_end_from_last_to_first(tmp_path: Path, signals: Signals) -> No
     children = [a_child(name, a_noter(tmp_path, name)) for name in ("store", "worker", "web")]
     for child in children:
         child.start()
-        until((tmp_path / child.name).exists)
+        wait_until((tmp_path / child.name).exists)
     Supervisor(children, signals, lambda: True).stop()
     assert (tmp_path / "ended").read_text().split() == ["web", "worker", "store"]
 
@@ -55,7 +55,7 @@ def test_a_child_that_will_not_end_is_killed_in_time_and_keeps_nobody_from_endin
     store = a_child("store", a_noter(tmp_path, "store"), ends_by_s=1.0)
     for child in (store, deaf):
         child.start()
-        until((tmp_path / child.name).exists)
+        wait_until((tmp_path / child.name).exists)
     process = deaf.process
     begun = time.monotonic()
     Supervisor([store, deaf], signals, lambda: True).stop()
@@ -68,9 +68,11 @@ def test_what_a_dead_child_had_started_goes_with_it(tmp_path: Path, signals: Sig
     child = a_child("web", f"sleep 60 & echo $! > {tmp_path}/grandchild; kill -9 $$")
     process = child.start()
     process.wait(5)
-    child.look_after()
+    child.restart_if_due()
     pid = int((tmp_path / "grandchild").read_text())
-    until(lambda: not Path(f"/proc/{pid}/cmdline").exists() or not Path(f"/proc/{pid}/cmdline").read_bytes())
+    wait_until(
+        lambda: not Path(f"/proc/{pid}/cmdline").exists() or not Path(f"/proc/{pid}/cmdline").read_bytes()
+    )
     child.kill()
 
 
@@ -79,14 +81,14 @@ def test_a_child_that_dies_at_once_is_started_at_ever_longer_waits(tmp_path: Pat
     waits = []
     for _ in range(3):
         child.start().wait(5)
-        waits.append(child.look_after())
+        waits.append(child.restart_if_due())
     assert [round(wait, 1) for wait in waits] == [0.2, 0.4, 0.8]
 
 
 def test_a_child_that_can_not_be_started_is_tried_again(tmp_path: Path, signals: Signals) -> None:
     child = Child("store", lambda: start_child([str(tmp_path / "missing")], {}), ends_by_s=1)
-    child.look_after()
-    assert 0 < child.look_after() <= 0.2
+    child.restart_if_due()
+    assert 0 < child.restart_if_due() <= 0.2
     assert not child.is_running
 
 
@@ -107,14 +109,14 @@ def test_a_reload_reaches_those_that_reload_and_only_when_it_is_wanted(
     supervisor = Supervisor([store, web], signals, only_the_second_is_right)
     for child in (store, web):
         child.start()
-    until((tmp_path / "web").exists)
+    wait_until((tmp_path / "web").exists)
 
     def drive() -> None:
         os.kill(os.getpid(), signal.SIGHUP)
-        until(lambda: asked)  # two at once would count as one
+        wait_until(lambda: asked)  # two at once would count as one
         os.kill(os.getpid(), signal.SIGHUP)
-        until((tmp_path / "reloaded").exists)
-        signals.end()
+        wait_until((tmp_path / "reloaded").exists)
+        signals.request_end()
 
     driver = threading.Thread(target=drive)
     driver.start()
@@ -140,7 +142,7 @@ def test_a_child_that_had_been_well_is_started_again_at_once_and_one_that_had_no
             dead = child.start()
             os.kill(dead.pid, signal.SIGKILL)
             dead.wait()
-            child.look_after()
+            child.restart_if_due()
             assert child.is_running is is_at_once
     finally:
         child.kill()

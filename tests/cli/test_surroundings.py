@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.running import PATIENCE_S, RECEIVER, ROUTING, Running, call, clean_environ, until
+from tests.cli.running import RECEIVER, ROUTING, TIMEOUT_S, Running, call, clean_environ, wait_until
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="looks at /proc, and limits files as Linux does"
@@ -58,7 +58,7 @@ def end(folder: Path, *arguments: str, limit: Callable[[], None] | None = None, 
         env=clean_environ(**environ),
         capture_output=True,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=TIMEOUT_S,
         check=False,
         preexec_fn=limit,
     )
@@ -87,9 +87,9 @@ class Web:
 
     def serves_and_ends(self) -> bool:
         try:
-            until(lambda: "Booting worker" in self.log() or self.process.poll() is not None, self.log)
+            wait_until(lambda: "Booting worker" in self.log() or self.process.poll() is not None, self.log)
             self.process.send_signal(signal.SIGTERM)
-            return self.process.wait(PATIENCE_S) == 0
+            return self.process.wait(TIMEOUT_S) == 0
         finally:
             self.process.kill()
 
@@ -124,7 +124,7 @@ def test_proxies_that_are_none_are_a_fault_that_names_the_variable(tmp_path: Pat
 def test_empty_variables_are_unset_ones_for_run(tmp_path: Path) -> None:
     running = Running(tmp_path, **dict.fromkeys(VARIABLES, ""))
     try:
-        until(running.is_ready, running.log)
+        wait_until(running.is_ready, running.log)
     finally:
         running.end()
     assert "Traceback" not in running.log()
@@ -212,7 +212,7 @@ def test_a_current_folder_that_is_gone_is_said(tmp_path: Path, command: str) -> 
             env=clean_environ(REDIS_URL=NOWHERE),
             capture_output=True,
             text=True,
-            timeout=PATIENCE_S,
+            timeout=TIMEOUT_S,
             check=False,
         )
     finally:

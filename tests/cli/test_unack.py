@@ -20,18 +20,18 @@ def stub() -> Iterator[Stub]:
 
 
 def test_the_escalation_goes_on(stub: Stub) -> None:
-    stub.tell(ANSWER, a_whole(next_step_at="2999-01-01T00:00:00Z"))
+    stub.set_response(ANSWER, a_whole(next_step_at="2999-01-01T00:00:00Z"))
     result = receiver("unack", ID, "--by", "ana", RECEIVER_URL=stub.url)
     assert result.exit_code == 0
     assert f"DiskFull (critical, {ID}) is not acknowledged; next: Team Lead in" in result.stdout
-    assert stub.asked[0].body == {"by": "ana", "via": "command line"}
+    assert stub.requests[0].body == {"by": "ana", "via": "command line"}
 
 
 def test_nobody_is_next_where_nobody_is_paged(stub: Stub) -> None:
-    stub.tell(ANSWER, a_whole(next_step=None, next_step_at=None))
+    stub.set_response(ANSWER, a_whole(next_step=None, next_step_at=None))
     assert receiver("unack", ID, RECEIVER_URL=stub.url).stdout.endswith("is not acknowledged.\n")
 
 
 def test_a_resolved_one_has_nothing_to_take_back(stub: Stub) -> None:
-    stub.tell(ANSWER, a_whole(state="resolved", next_step=None))
+    stub.set_response(ANSWER, a_whole(state="resolved", next_step=None))
     assert "is resolved: nothing to take back" in receiver("unack", ID, RECEIVER_URL=stub.url).stdout

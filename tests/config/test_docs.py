@@ -49,7 +49,7 @@ def test_every_key_of_the_top_level_is_explained(key: str) -> None:
         *escalations.POLICY_KEYS,
         *escalations.HEARTBEAT_KEYS,
         *escalations.RESPONDER_KEYS,
-        *escalations.PAGER_KEYS,
+        *escalations.PAGERDUTY_KEYS,
     ],
 )
 def test_every_key_of_a_section_is_explained(key: str) -> None:

@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from receiver.config.load import load_settings
 from receiver.config.model import Routing
 from receiver.config.nodes import parse_document
-from receiver.config.report import Report
+from receiver.config.report import Diagnostics
 from receiver.config.routing import KEYS, parse_routing
-from receiver.config.substitute import Substitution
+from receiver.config.substitute import Interpolation
 from receiver.errors import ConfigError
 from tests.config.files import PEOPLE, SMALLEST
 
@@ -69,10 +69,10 @@ PIECES += [
 
 def _load(text: str, environ: dict[str, str] | None = None) -> Routing | None:
     """Return the routing, None for a ConfigError that says where; anything else is raised."""
-    report, folder = Report("routing.yaml"), Path("/nonexistent")
+    diagnostics, folder = Diagnostics("routing.yaml"), Path("/nonexistent")
     try:
-        document = parse_document(text, report, Substitution(environ or {}, folder))
-        return parse_routing(document, report, environ or {}, folder)
+        document = parse_document(text, diagnostics, Interpolation(environ or {}, folder))
+        return parse_routing(document, diagnostics, environ or {}, folder)
     except ConfigError as error:
         problems = error.problems
     assert problems

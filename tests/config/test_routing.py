@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.config.model import AlertmanagerConfig, BusinessHours, Limits, Rate, Routing
+from receiver.config.model import AlertmanagerConfig, BusinessHours, LimitSettings, RateLimit, Routing
 from receiver.config.routing import load_routing
 from receiver.domain.matcher import parse_matcher
 from receiver.domain.policy import NO_POLICY, EscalationPolicy, Responder, Step, Target
@@ -161,7 +161,7 @@ def test_what_the_file_leaves_out_comes_from_the_environment(tmp_path: Path) -> 
     routing = load(tmp_path, SMALLEST + "alertmanager: {looks: 5}\n", environ)
     assert routing.slack_token == Secret("xoxb-1")
     assert routing.pagerduty_api_token == Secret("pd")
-    assert routing.alertmanagers == {"": AlertmanagerConfig(("http://am:9093",), looks=5)}
+    assert routing.alertmanagers == {"": AlertmanagerConfig(("http://am:9093",), missing_polls=5)}
     assert routing.prometheus_url == "http://prometheus"
 
 
@@ -198,7 +198,7 @@ def test_windows_counts_and_limits_are_read(tmp_path: Path) -> None:
     text += "limits: {slack_posts: 2/s, pagerduty: 1000/h}\nnotices: {channel: '#ops'}\n"
     routing = load(tmp_path, SMALLEST + text)
     assert (routing.flap_window, routing.flap_count, routing.history) == (300.0, 6, 604800.0)
-    assert routing.limits == Limits(slack_posts=Rate(2, 1.0), pagerduty=Rate(1000, 3600.0))
+    assert routing.limits == LimitSettings(slack_posts=RateLimit(2, 1.0), pagerduty=RateLimit(1000, 3600.0))
     assert (routing.heartbeat_url, routing.notices_channel) == ("https://beat/abc?x=1", "#ops")
 
 

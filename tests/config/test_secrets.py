@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.config.report import quote
+from receiver.config.report import quote_text
 from receiver.errors import ConfigError
 from tests.config.files import PEOPLE, SMALLEST, load
 
@@ -72,5 +72,5 @@ def test_a_login_in_an_address_is_masked(tmp_path: Path) -> None:
 
 @given(st.text())
 def test_a_quoted_text_is_short_and_on_one_line(text: str) -> None:
-    assert len(quote(text)) <= 62
-    assert len(quote(text).splitlines()) == 1
+    assert len(quote_text(text)) <= 62
+    assert len(quote_text(text).splitlines()) == 1

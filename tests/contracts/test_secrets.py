@@ -13,8 +13,8 @@ import pytest
 from receiver import logs
 from receiver.config.load import load_settings
 from receiver.config.routing import load_routing
-from receiver.logs import JsonFormatter, hide
-from receiver.wiring import build_machine, build_slack_interactions
+from receiver.logs import JsonFormatter, hide_secrets
+from receiver.wiring import build_slack_interactions, build_worker_services
 from tests.cli.running import call
 from tests.mocks.openid import MockProvider
 from tests.rig import ROUTING, Rig
@@ -67,15 +67,24 @@ def planted(rig: Rig, log: io.StringIO) -> Rig:
     """The whole receiver with a canary in every secret, and the log as the command line sets it up."""
     rig.environ |= {**ENVIRON, "SLACK_BOT_TOKEN": f"xoxb-{CANARY}"}
     rig.configure(ROUTING + SECRETS_IN_FILE)
-    hide(rig.parts.settings, rig.parts.routing)
+    hide_secrets(rig.services.settings, rig.services.routing)
     return rig
 
 
 def test_no_value_prints_a_secret(planted: Rig) -> None:
-    machine, porter = build_machine(planted.parts), build_slack_interactions(planted.parts)
-    for thing in (planted.parts, planted.parts.settings, planted.parts.routing, machine, porter):
+    worker_services, porter = (
+        build_worker_services(planted.services),
+        build_slack_interactions(planted.services),
+    )
+    for thing in (
+        planted.services,
+        planted.services.settings,
+        planted.services.routing,
+        worker_services,
+        porter,
+    ):
         assert CANARY not in repr(thing) + str(thing)
-    for responder in planted.parts.routing.responders.values():
+    for responder in planted.services.routing.responders.values():
         assert CANARY not in repr(responder)
 
 
@@ -152,14 +161,14 @@ def test_a_store_that_is_away_gives_no_password_away(planted: Rig, log: io.Strin
         answer = planted.client.get(path, headers=API)
         assert answer.status_code == 503
         assert CANARY not in answer.text
-    assert CANARY not in repr(planted.parts)
+    assert CANARY not in repr(planted.services)
     assert CANARY not in log.getvalue()
 
 
 def test_a_library_that_puts_an_address_into_its_error_is_not_believed(log: io.StringIO) -> None:
     """An address may be quoted whole, without its scheme, or with the password as it is meant."""
     settings = load_settings({"ALERTMANAGER_URL": f"http://me:{CANARY}%21pass@am:9093"})
-    hide(settings)
+    hide_secrets(settings)
     for text in (settings.alertmanager_url, f"me:{CANARY}%21pass@am", f"password {CANARY}!pass refused"):
         error = ConnectionError(text)
         logging.getLogger("library").error("could not connect to %s", text, exc_info=error)
@@ -171,7 +180,7 @@ def test_the_address_of_the_heartbeat_is_a_secret(tmp_path: Path, log: io.String
     path.write_text(
         f'version: 1\nroutes: [{{channel: "#a"}}]\nheartbeat_url: https://beat.example/{CANARY}\n'
     )
-    hide(load_routing(path, {}))
+    hide_secrets(load_routing(path, {}))
     logging.getLogger("library").error("no answer from https://beat.example/%s", CANARY)
     assert CANARY not in log.getvalue()
 

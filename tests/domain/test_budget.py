@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from receiver.config.model import Limits, Rate
+from receiver.config.model import LimitSettings, RateLimit
 from receiver.domain.action import Action, AddTimelineEntry, CheckAlertmanager
 from receiver.domain.alert import Severity
 from receiver.domain.budget import TokenBucket, find_bucket, is_initial, priority_at
@@ -25,7 +25,7 @@ from tests.builders import (
     an_update,
 )
 
-LIMITS = Limits()
+LIMITS = LimitSettings()
 NOW = OPENED_AT + 3600
 MENTIONED = a_step(a_responder("team-lead", slack="@team-lead"), 300.0)
 INCIDENT = an_incident()
@@ -70,7 +70,7 @@ def _without_key():
 
 @pytest.mark.parametrize(("count", "per_s"), [(1, 1.0), (1, 60.0), (2, 60.0), (120, 60.0), (1000, 3600.0)])
 def test_a_burst_and_a_windows_rate_stay_within_the_limit(count: int, per_s: float) -> None:
-    bucket = find_bucket(an_update(), Limits(slack_updates=Rate(count, per_s)))
+    bucket = find_bucket(an_update(), LimitSettings(slack_updates=RateLimit(count, per_s)))
     assert bucket is not None
     assert count == 1 or bucket.burst + bucket.rate * per_s <= count + 1e-9
 

@@ -21,7 +21,7 @@ from receiver.domain.person import Person
 from receiver.domain.plan import plan
 from receiver.domain.policy import EscalationPolicy
 from receiver.engine.perform import format_target
-from receiver.errors import PermanentDeliveryError, Refusal, TemporaryDeliveryError
+from receiver.errors import PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
 from tests.builders import OPENED_AT, a_group, a_policy, an_alert
 
 POLICY = a_policy()
@@ -85,7 +85,7 @@ class Life:
             )
         elif outcome == "fails for good":
             attempt = attempt.with_failure(
-                PermanentDeliveryError("is_archived", kind=Refusal.TARGET_GONE),
+                PermanentDeliveryError("is_archived", kind=RefusalKind.TARGET_GONE),
                 self.now,
                 was_maybe_sent=was,
                 salt="x",

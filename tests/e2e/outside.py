@@ -16,7 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tests.cli.running import Running, until
+from tests.cli.running import Running, wait_until
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 from tests.rig import KEYS, NAMES, ROUTING, UNLIMITED
@@ -73,7 +73,7 @@ class Outside:
             **self.environ,
         )
         try:
-            until(running.is_ready, running.log)
+            wait_until(running.is_ready, running.log)
         except AssertionError:
             running.kill()
             raise
@@ -185,7 +185,7 @@ class Alertmanagers:
             ]
             self._processes.append(subprocess.Popen(command, stdout=log, stderr=log))
             log.close()
-        until(lambda: all(self._answers(port) for port in self.ports))
+        wait_until(lambda: all(self._answers(port) for port in self.ports))
 
     def _write_config(self, route: str, receivers: Sequence[str] = ("the.receiver",)) -> None:
         """Write one route with its children, and *receivers* that are all our webhook; the first is the root's."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from tests.e2e.outside import Outside
-from tests.redis_servers import until
+from tests.redis_servers import wait_until
 
 Body = dict[str, Any]
 
@@ -23,7 +23,7 @@ def post_until_taken(outside: Outside, alerts: Body) -> None:
         assert statuses[-1] in (200, 503)
         return statuses[-1] == 200
 
-    until(is_taken, outside.describe)
+    wait_until(is_taken, outside.describe)
 
 
 def pages(outside: Outside, alerts: Body) -> int:

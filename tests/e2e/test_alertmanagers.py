@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.running import until
+from tests.cli.running import wait_until
 from tests.e2e.outside import ALERTMANAGER, Alertmanagers, Outside
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
@@ -172,7 +172,7 @@ def test_at_another_address_the_alerts_are_said_to_be_lost(outside: Outside, tmp
     pair = Alertmanagers(tmp_path, f"http://127.0.0.1:{outside.port}/receiver")
     try:
         pair.send(an_alert("DiskFull", "critical", started=dt.datetime.now(dt.UTC)))
-        until(lambda: outside.receiver.events("webhook at a wrong address"), outside.receiver.log)
+        wait_until(lambda: outside.receiver.events("webhook at a wrong address"), outside.receiver.log)
     finally:
         pair.stop()
     (first, *_) = outside.receiver.events("webhook at a wrong address")

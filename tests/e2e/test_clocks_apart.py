@@ -20,7 +20,7 @@ from tests.e2e.bodies import a_body
 from tests.e2e.outside import free_port
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
-from tests.redis_servers import Server, needs_redis, until
+from tests.redis_servers import Server, needs_redis, wait_until
 from tests.rig import KEYS, ROUTING, UNLIMITED
 
 pytestmark = [
@@ -124,14 +124,14 @@ def test_pages_are_prompt_the_receiver_is_ready_and_the_difference_is_said(
 ) -> None:
     hosts.start("worker")
     hosts.start_web(ahead_s)
-    until(hosts.is_ready, hosts.log)
+    wait_until(hosts.is_ready, hosts.log)
     hosts.post("Warm")  # everything is loaded
-    until(lambda: len(hosts.pagerduty.opened()) == 1, hosts.log)
+    wait_until(lambda: len(hosts.pagerduty.opened()) == 1, hosts.log)
     begun = time.monotonic()
     hosts.post("DiskFull")
-    until(lambda: len(hosts.pagerduty.opened()) == 2, hosts.log)
+    wait_until(lambda: len(hosts.pagerduty.opened()) == 2, hosts.log)
     assert time.monotonic() - begun < 2.0
-    until(lambda: len(hosts.slack.roots) == 2, hosts.log, 3.0)
+    wait_until(lambda: len(hosts.slack.roots) == 2, hosts.log, 3.0)
     for _ in range(10):
         assert hosts.ask("GET", "/readyz")[0] == 200
         time.sleep(0.2)
@@ -143,7 +143,7 @@ def test_pages_are_prompt_the_receiver_is_ready_and_the_difference_is_said(
 def test_clocks_that_agree_are_not_said(hosts: Hosts) -> None:
     hosts.start("worker")
     hosts.start_web()
-    until(hosts.is_ready, hosts.log)
+    wait_until(hosts.is_ready, hosts.log)
     assert hosts.ask("GET", "/api/v1/status")[1]["clocks"] == []
 
 
@@ -151,18 +151,18 @@ def test_clocks_that_agree_are_not_said(hosts: Hosts) -> None:
 def test_what_a_killed_worker_had_is_free_within_three_seconds(hosts: Hosts, ahead_s: int) -> None:
     killed = hosts.start("worker", ahead_s=ahead_s)
     hosts.start_web()
-    until(hosts.is_ready, hosts.log)
+    wait_until(hosts.is_ready, hosts.log)
     hosts.post("Warm")
-    until(lambda: len(hosts.pagerduty.opened()) == 1, hosts.log)
+    wait_until(lambda: len(hosts.pagerduty.opened()) == 1, hosts.log)
     hosts.pagerduty.hang(30.0)
     hosts.post("DiskFull")
-    until(lambda: len(hosts.pagerduty.triggers()) == 2, hosts.log)
+    wait_until(lambda: len(hosts.pagerduty.triggers()) == 2, hosts.log)
     hosts.start("worker")
-    until(lambda: hosts.ask("GET", "/readyz")[1]["workers"] == 2, hosts.log)
+    wait_until(lambda: hosts.ask("GET", "/readyz")[1]["workers"] == 2, hosts.log)
     time.sleep(3.0)
     assert len(hosts.pagerduty.triggers()) == 2  # it is held, whatever the clocks say
     killed.send_signal(signal.SIGKILL)
     begun = time.monotonic()
-    until(lambda: len(hosts.pagerduty.triggers()) == 3, hosts.log)
+    wait_until(lambda: len(hosts.pagerduty.triggers()) == 3, hosts.log)
     assert time.monotonic() - begun < 3.0
     assert len(hosts.pagerduty.opened()) == 2

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.running import until
+from tests.cli.running import wait_until
 from tests.e2e.bodies import a_body
 from tests.e2e.outside import Outside
 from tests.mocks.pagerduty import MockPagerDuty
@@ -47,7 +47,7 @@ def test_after_a_reload_with_another_key_the_page_is_resolved_under_its_own(outs
     (outside.folder / "routing.yaml").write_text(text + UNLIMITED)
     outside.receiver.process.send_signal(signal.SIGHUP)
     # Two web processes, their master and the worker.
-    until(lambda: len(outside.receiver.events("configuration reloaded")) >= 2, outside.receiver.log)
+    wait_until(lambda: len(outside.receiver.events("configuration reloaded")) >= 2, outside.receiver.log)
     outside.post(a_body("DiskFull", ended=dt.datetime.now(dt.UTC)))
     outside.sees(lambda: outside.pagerduty.still_open() == [])
     assert {event.routing_key for event in outside.pagerduty.events} == {ONCALL}

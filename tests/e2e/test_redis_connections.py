@@ -15,7 +15,7 @@ from tests.e2e.outside import Outside
 from tests.e2e.redis_traffic import Body, has_paged_once, post
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
-from tests.redis_servers import Server, needs_redis, until
+from tests.redis_servers import Server, needs_redis, wait_until
 
 pytestmark = [
     pytest.mark.alone,
@@ -44,7 +44,7 @@ def post_at_once(outside: Outside, bodies: list[Body]) -> list[int]:
             statuses.append(post(outside, body)[0])
             return statuses[-1] == 200
 
-        until(is_taken, outside.describe)
+        wait_until(is_taken, outside.describe)
         return statuses
 
     with ThreadPoolExecutor(len(bodies)) as threads:

@@ -16,8 +16,8 @@ from tests.e2e.outside import Outside
 from tests.e2e.redis_traffic import has_paged_once, post, post_until_taken
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
-from tests.redis_servers import Server, needs_redis, until
-from tests.slow_line import SlowLine
+from tests.redis_servers import Server, needs_redis, wait_until
+from tests.slow_line import SlowRelay
 
 pytestmark = [
     needs_redis,
@@ -56,11 +56,11 @@ class Fault:
 
 def kill_and_load(server: Server) -> None:
     """Come back with a large file to load: 90 keys of 0.1 s each."""
-    with server.client() as client:
+    with server.build_client() as client:
         for n in range(90):
             client.set(f"big:{n}", "x" * 100, ex=300)
         client.bgrewriteaof()
-        until(lambda: not client.info("persistence")["aof_rewrite_in_progress"])
+        wait_until(lambda: not client.info("persistence")["aof_rewrite_in_progress"])
     server.kill()
     server.options += ["--key-load-delay", "100000"]
     server.start(is_awaited=False)
@@ -71,40 +71,40 @@ def break_saving(server: Server) -> None:
     """Have its snapshot fail: where the file belongs lies a folder."""
     (server.folder / "dump.rdb").unlink(missing_ok=True)
     (server.folder / "dump.rdb").mkdir()
-    server.ask("CONFIG", "SET", "save", "1000 1000")
-    server.ask("BGSAVE")
-    with server.client() as client:
-        until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")
+    server.run_command("CONFIG", "SET", "save", "1000 1000")
+    server.run_command("BGSAVE")
+    with server.build_client() as client:
+        wait_until(lambda: client.info("persistence")["rdb_last_bgsave_status"] == "err")
 
 
 def mend_saving(server: Server) -> None:
     (server.folder / "dump.rdb").rmdir()
-    server.ask("BGSAVE")
+    server.run_command("BGSAVE")
 
 
 def unlock(server: Server) -> None:
-    with server.client(password="other") as client:
+    with server.build_client(password="other") as client:
         client.config_set("requirepass", "")
 
 
 def lock(server: Server) -> None:
-    server.ask("CONFIG", "SET", "requirepass", "other")
-    with server.client(password="other") as client:
+    server.run_command("CONFIG", "SET", "requirepass", "other")
+    with server.build_client(password="other") as client:
         client.client_kill_filter(_type="normal", skipme=True)
 
 
 FAULTS = {
-    "stopped": Fault(Server.stop, Server.go_on, "does not answer in time"),
+    "stopped": Fault(Server.stop, Server.resume, "does not answer in time"),
     "killed": Fault(Server.kill, Server.start, "can't be reached"),
     "loading its file": Fault(kill_and_load, lambda _: None, "LOADING|does not answer"),
     "out of memory": Fault(
-        lambda server: server.ask("CONFIG", "SET", "maxmemory", "1mb"),
-        lambda server: server.ask("CONFIG", "SET", "maxmemory", "0"),
+        lambda server: server.run_command("CONFIG", "SET", "maxmemory", "1mb"),
+        lambda server: server.run_command("CONFIG", "SET", "maxmemory", "0"),
         "OOM",
     ),
     "a replica now": Fault(
-        lambda server: server.ask("REPLICAOF", "127.0.0.1", "1"),
-        lambda server: server.ask("REPLICAOF", "NO", "ONE"),
+        lambda server: server.run_command("REPLICAOF", "127.0.0.1", "1"),
+        lambda server: server.run_command("REPLICAOF", "NO", "ONE"),
         "READONLY",
     ),
     "unable to save": Fault(break_saving, mend_saving, "MISCONF"),
@@ -133,35 +133,37 @@ def test_alertmanager_hears_503_in_time_and_all_goes_on_by_itself(
     fault.end(server)
     post_until_taken(outside, during)
     outside.sees(lambda: has_paged_once(outside, during))
-    until(lambda: outside.ask("GET", "/readyz")[0] == 200, outside.describe)
+    wait_until(lambda: outside.ask("GET", "/readyz")[0] == 200, outside.describe)
     assert has_paged_once(outside, before)
     assert outside.receiver.events("child died") == []
 
 
 def test_a_redis_that_would_forget_is_not_ready(outside: Outside, server: Server) -> None:
-    server.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    server.run_command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
     said = {
         "type": "eviction",
         "message": "Redis may throw away what it was given (maxmemory-policy is "
         "allkeys-lru): set maxmemory-policy noeviction",
     }
-    until(lambda: outside.ask("GET", "/readyz") == (503, {"error": said}), outside.describe)
-    server.ask("CONFIG", "SET", "maxmemory-policy", "noeviction")
-    until(lambda: outside.ask("GET", "/readyz")[0] == 200)
+    wait_until(lambda: outside.ask("GET", "/readyz") == (503, {"error": said}), outside.describe)
+    server.run_command("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    wait_until(lambda: outside.ask("GET", "/readyz")[0] == 200)
 
 
 def test_a_redis_that_is_slow_at_each_step_is_not_waited_for_too_long(tmp_path: Path) -> None:
     """Login, read and write take 1.8 s each: each alone is in time, together they are not."""
     server = Server(tmp_path / "redis").start()
-    server.ask("ACL", "SETUSER", "slow", "on", ">pw", "~*", "&*", "+@all")
-    line = SlowLine(server.port)
+    server.run_command("ACL", "SETUSER", "slow", "on", ">pw", "~*", "&*", "+@all")
+    line = SlowRelay(server.port)
     with MockSlack() as slack, MockPagerDuty() as pagerduty:
         url = f"redis://slow:pw@127.0.0.1:{line.port}/0"
         outside = Outside(tmp_path, slack, pagerduty, REDIS_URL=url)
         try:
             line.delay_s = 1.8
             for n in range(3):
-                server.ask("CLIENT", "KILL", "USER", "slow")  # so that every line begins with the login
+                server.run_command(
+                    "CLIENT", "KILL", "USER", "slow"
+                )  # so that every line begins with the login
                 begun = time.monotonic()
                 status, answer = post(outside, a_body(f"slow {n}"))
                 assert time.monotonic() - begun < 5.0

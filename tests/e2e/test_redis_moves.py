@@ -19,7 +19,7 @@ from tests.e2e.outside import Outside
 from tests.e2e.redis_traffic import Body, has_paged_once, pages, post, post_until_taken
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
-from tests.redis_servers import Cluster, Sentinels, Server, needs_redis, until
+from tests.redis_servers import Cluster, Sentinels, Server, needs_redis, wait_until
 
 pytestmark = [
     needs_redis,
@@ -64,7 +64,7 @@ class Traffic:
         """Tell whether the replica has all that the master wrote so far."""
         if self._master is None:
             return False
-        with suppress(redis.RedisError, OSError), self._master.client() as client:
+        with suppress(redis.RedisError, OSError), self._master.build_client() as client:
             client.set("marker", "1", ex=60)
             return bool(client.wait(1, 500))
         return False
@@ -90,7 +90,7 @@ def test_a_failover_loses_nothing_that_the_replica_had(
     try:
         traffic = Traffic(outside, 12, sentinels.master)
         traffic.start()
-        until(lambda: len(traffic.taken) >= 4, outside.describe)
+        wait_until(lambda: len(traffic.taken) >= 4, outside.describe)
         sentinels.master.kill()
         assert len(traffic.taken) < len(traffic.bodies)
         traffic.wait()
@@ -101,7 +101,7 @@ def test_a_failover_loses_nothing_that_the_replica_had(
             assert post(outside, one)[0] == 200
         outside.sees(lambda: all(has_paged_once(outside, one) for one in traffic.bodies))
         assert incidents_of(outside) == sorted(one["groupLabels"]["alertname"] for one in traffic.bodies)
-        until(lambda: outside.ask("GET", "/readyz")[0] == 200)
+        wait_until(lambda: outside.ask("GET", "/readyz")[0] == 200)
         assert outside.receiver.events("child died") == []
     finally:
         outside.kill_everything()
@@ -123,13 +123,13 @@ def test_a_master_that_is_demoted_is_left_for_the_new_one(
         before, after = a_body("Before"), a_body("After")
         post_until_taken(outside, before)
         outside.sees(lambda: has_paged_once(outside, before))
-        sentinels.sentinels[0].ask("SENTINEL", "FAILOVER", "receiver-master")
-        with sentinels.replica.client() as client:
-            until(lambda: is_master(client))
+        sentinels.sentinels[0].run_command("SENTINEL", "FAILOVER", "receiver-master")
+        with sentinels.replica.build_client() as client:
+            wait_until(lambda: is_master(client))
         post_until_taken(outside, after)
         outside.sees(lambda: has_paged_once(outside, after))
         assert pages(outside, before) == 1
-        until(lambda: outside.ask("GET", "/readyz")[0] == 200)
+        wait_until(lambda: outside.ask("GET", "/readyz")[0] == 200)
         assert incidents_of(outside) == ["After", "Before"]
     finally:
         outside.kill_everything()
@@ -144,16 +144,16 @@ def test_slots_that_move_while_alerts_fire_lose_and_double_nothing(
         try:
             traffic = Traffic(outside, 24)
             traffic.start()
-            until(lambda: len(traffic.taken) >= 4, outside.describe)
+            wait_until(lambda: len(traffic.taken) >= 4, outside.describe)
             for shard in range(CLUSTER_SHARDS):
                 slot = key_slot(Keys(shard).open.encode())
-                there = cluster.nodes.index(cluster.owner(slot))
-                cluster.move(slot, cluster.nodes[(there + 1) % 3], pause_s=0.05)
+                there = cluster.nodes.index(cluster.find_owner(slot))
+                cluster.move_slot(slot, cluster.nodes[(there + 1) % 3], pause_s=0.05)
             traffic.wait()
             outside.sees(lambda: all(has_paged_once(outside, one) for one in traffic.bodies), within_s=30.0)
             assert incidents_of(outside) == sorted(one["groupLabels"]["alertname"] for one in traffic.bodies)
-            assert all(int(node.ask("DBSIZE")) > 0 for node in cluster.nodes)  # type: ignore[call-overload]
-            until(lambda: outside.ask("GET", "/readyz")[0] == 200)
+            assert all(int(node.run_command("DBSIZE")) > 0 for node in cluster.nodes)  # type: ignore[call-overload]
+            wait_until(lambda: outside.ask("GET", "/readyz")[0] == 200)
             assert outside.receiver.events("child died") == []
         finally:
             outside.kill_everything()

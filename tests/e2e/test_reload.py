@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from receiver.domain.alert import fingerprint
-from tests.cli.running import PATIENCE_S, RECEIVER, Running, clean_environ, until
+from tests.cli.running import RECEIVER, TIMEOUT_S, Running, clean_environ, wait_until
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.rig import KEYS
 
@@ -77,27 +77,27 @@ def fire(running: Running, name: str, token: str) -> int:
 
 
 def test_a_secret_in_a_file_is_read_again_on_sighup(running: Running, pagerduty: MockPagerDuty) -> None:
-    until(running.is_ready, running.log)
+    wait_until(running.is_ready, running.log)
     assert fire(running, "Before", "hook-old") == 200
     assert ask(running, "GET", "/", "api-old") == 200
-    until(pagerduty.triggers, running.log)
+    wait_until(pagerduty.triggers, running.log)
 
     write(running.folder, "new", NEW_KEY)
     running.process.send_signal(signal.SIGHUP)
-    until(lambda: len(running.events("configuration reloaded")) == 2, running.log)
-    until(lambda: fire(running, "After", "hook-new") == 200, running.log)
-    until(lambda: fire(running, "After", "hook-old") in (401, 429), running.log)
-    until(lambda: ask(running, "GET", "/", "api-new") == 200, running.log)
-    until(lambda: ask(running, "GET", "/", "api-old") in (401, 429), running.log)
-    until(lambda: len(pagerduty.triggers()) == 2, running.log)
+    wait_until(lambda: len(running.events("configuration reloaded")) == 2, running.log)
+    wait_until(lambda: fire(running, "After", "hook-new") == 200, running.log)
+    wait_until(lambda: fire(running, "After", "hook-old") in (401, 429), running.log)
+    wait_until(lambda: ask(running, "GET", "/", "api-new") == 200, running.log)
+    wait_until(lambda: ask(running, "GET", "/", "api-old") in (401, 429), running.log)
+    wait_until(lambda: len(pagerduty.triggers()) == 2, running.log)
     assert [event.routing_key for event in pagerduty.triggers()] == [OLD_KEY, NEW_KEY]
 
     # Until it has gone, the web worker from before knows the former tokens.
-    until(lambda: "Worker exiting" in running.log(), running.log)
+    wait_until(lambda: "Worker exiting" in running.log(), running.log)
 
     (running.folder / "hook").write_text("")
     running.process.send_signal(signal.SIGHUP)
-    until(lambda: running.events("configuration refused"), running.log)
+    wait_until(lambda: running.events("configuration refused"), running.log)
     assert fire(running, "After", "hook-new") == 200
 
     for secret in ("hook-old", "hook-new", "api-old", "api-new", OLD_KEY, NEW_KEY):
@@ -141,14 +141,14 @@ def reload_metric(running: Running) -> float:
 
 
 def test_a_refused_reload_is_said_until_one_is_taken(plain: Running) -> None:
-    until(plain.is_ready, plain.log)
+    wait_until(plain.is_ready, plain.log)
     before = config(plain)
     assert before["error"] is None
     assert reload_metric(plain) == 1
 
     (plain.folder / "routing.yaml").write_text(PLAIN + "colour: red\n")
     plain.process.send_signal(signal.SIGHUP)
-    until(lambda: "worker on" in (config(plain)["error"] or ""), plain.log)
+    wait_until(lambda: "worker on" in (config(plain)["error"] or ""), plain.log)
     error = config(plain)["error"]
     assert error.startswith("routing.yaml:4: unknown key 'colour'")
     assert "web on " in error
@@ -158,8 +158,8 @@ def test_a_refused_reload_is_said_until_one_is_taken(plain: Running) -> None:
 
     (plain.folder / "routing.yaml").write_text(PLAIN.replace("#alerts", "#elsewhere"))
     plain.process.send_signal(signal.SIGHUP)
-    until(lambda: plain.is_ready() and config(plain)["error"] is None, plain.log)
-    until(lambda: plain.is_ready() and config(plain)["loaded_at"] > before["loaded_at"], plain.log)
+    wait_until(lambda: plain.is_ready() and config(plain)["error"] is None, plain.log)
+    wait_until(lambda: plain.is_ready() and config(plain)["loaded_at"] > before["loaded_at"], plain.log)
     assert reload_metric(plain) == 1
     assert "refused" not in get(plain, "/")
 
@@ -170,10 +170,10 @@ def test_with_a_faulty_secret_web_and_worker_refuse_both(tmp_path: Path) -> None
     (tmp_path / "hook").write_text("hook-token")
     running = Running(tmp_path, RECEIVER_WEBHOOK_TOKEN="${file:hook}")
     try:
-        until(running.is_ready, running.log)
+        wait_until(running.is_ready, running.log)
         (tmp_path / "hook").write_text("")
         running.process.send_signal(signal.SIGHUP)
-        until(lambda: "worker on" in (config(running)["error"] or ""), running.log)
+        wait_until(lambda: "worker on" in (config(running)["error"] or ""), running.log)
         assert "web on" in config(running)["error"]
         assert "RECEIVER_WEBHOOK_TOKEN" in config(running)["error"]
     finally:
@@ -182,7 +182,7 @@ def test_with_a_faulty_secret_web_and_worker_refuse_both(tmp_path: Path) -> None
 
 def test_a_web_process_says_what_a_worker_elsewhere_refused(plain: Running, tmp_path: Path) -> None:
     """A worker with a configuration of its own on the same store, as on another host; and it is killed."""
-    until(plain.is_ready, plain.log)
+    wait_until(plain.is_ready, plain.log)
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "routing.yaml").write_text(PLAIN)
@@ -196,22 +196,22 @@ def test_a_web_process_says_what_a_worker_elsewhere_refused(plain: Running, tmp_
             stderr=output,
         )
     try:
-        until(lambda: "worker started" in log.read_text(), log.read_text)
+        wait_until(lambda: "worker started" in log.read_text(), log.read_text)
         (elsewhere / "routing.yaml").write_text("version: 2\n")
         worker.send_signal(signal.SIGHUP)
-        until(lambda: config(plain)["error"], log.read_text)
+        wait_until(lambda: config(plain)["error"], log.read_text)
         assert config(plain)["error"].endswith(f"(process {worker.pid})]")
         assert "web on" not in config(plain)["error"]
         assert reload_metric(plain) == 0
     finally:
         os.kill(worker.pid, signal.SIGKILL)
-        worker.wait(PATIENCE_S)
-    until(lambda: config(plain)["error"] is None, log.read_text)
+        worker.wait(TIMEOUT_S)
+    wait_until(lambda: config(plain)["error"] is None, log.read_text)
     assert reload_metric(plain) == 1
 
 
 def test_the_last_webhook_is_known_after_a_kill_of_everything(plain: Running) -> None:
-    until(plain.is_ready, plain.log)
+    wait_until(plain.is_ready, plain.log)
     assert "no webhook has come yet" in get(plain, "/")
     assert ask(plain, "POST", "/webhooks/alertmanager?source=eu", "", {"alerts": []}) == 200
 
@@ -222,12 +222,12 @@ def test_the_last_webhook_is_known_after_a_kill_of_everything(plain: Running) ->
     import redis
 
     with redis.Redis(unix_socket_path=str(plain.folder / ".receiver/valkey.sock")) as client:
-        until(lambda: client.hlen("rcv:webhooks"), plain.log)
+        wait_until(lambda: client.hlen("rcv:webhooks"), plain.log)
     plain.kill()
-    until(lambda: not plain.left_over(), lambda: str(plain.left_over()))
+    wait_until(lambda: not plain.left_over(), lambda: str(plain.left_over()))
     again = Running(plain.folder)
     try:
-        until(again.is_ready, again.log)
+        wait_until(again.is_ready, again.log)
         assert dict(json.loads(get(again, "/api/v1/status"))["last_webhook_at"]) == {"eu": moment}
         assert "last webhook" in get(again, "/")
         assert 'receiver_last_webhook_timestamp_seconds{source="eu"}' in get(again, "/metrics")

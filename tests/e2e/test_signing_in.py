@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.cli.running import Running, until
+from tests.cli.running import Running, wait_until
 from tests.mocks.openid import MockProvider
 
 
@@ -34,13 +34,13 @@ def test_a_silent_provider_holds_up_who_signs_in_and_nobody_else(tmp_path: Path)
         }
         receiver = Running(tmp_path, **environ)
         try:
-            until(receiver.is_ready, receiver.log)
+            wait_until(receiver.is_ready, receiver.log)
             found: list[tuple[int, float]] = []
             ask = lambda: found.append(get(receiver.address, "/sign-in", {}))  # noqa: E731
             threads = [threading.Thread(target=ask) for _ in range(20)]
             for thread in threads:
                 thread.start()
-            until(lambda: provider.asked)
+            wait_until(lambda: provider.asked)
             for _ in range(5):
                 status, took_s = get(receiver.address, "/api/v1/incidents", token)
                 assert status == 200

@@ -41,11 +41,17 @@ class FakeOnCall:
 
 
 def build(rig: Rig, *, on_call_report: OnCallReport | None = None, **more: Any) -> SlackInteractionHandler:
-    parts = rig.parts
-    on_call_report = on_call_report or OnCallReport(parts.routing.responders)
-    zone = more.pop("zone", parts.routing.zone)
+    services = rig.services
+    on_call_report = on_call_report or OnCallReport(services.routing.responders)
+    zone = more.pop("zone", services.routing.zone)
     return SlackInteractionHandler(
-        parts.incident_service, parts.incidents, parts.routing, on_call_report, rig.clock, zone=zone, **more
+        services.incident_service,
+        services.incidents,
+        services.routing,
+        on_call_report,
+        rig.clock,
+        zone=zone,
+        **more,
     )
 
 
@@ -61,7 +67,7 @@ def reply_to(handler: SlackInteractionHandler, text: str, by: Person = ALICE) ->
 
 
 def load(rig: Rig, incident_id: str) -> Incident:
-    return rig.parts.incidents.load(incident_id)
+    return rig.services.incidents.load(incident_id)
 
 
 # --- buttons ---
@@ -472,6 +478,6 @@ def test_until_it_resolves_may_be_said_with_until(rig: Rig, handler: SlackIntera
 
 
 def test_the_team_has_the_zone_of_its_business_hours(rig: Rig) -> None:
-    assert str(rig.parts.routing.zone) == "UTC"
+    assert str(rig.services.routing.zone) == "UTC"
     rig.configure(f"{ROUTING}business_hours: {{timezone: America/New_York}}\n")
-    assert str(rig.parts.routing.zone) == "America/New_York"
+    assert str(rig.services.routing.zone) == "America/New_York"

@@ -13,13 +13,13 @@ from receiver.engine.worker import Worker
 from receiver.store.agenda import WorkQueue
 from receiver.store.connection import Client
 from receiver.store.keys import Keys
-from tests.moments import HANDED_IN
+from tests.moments import SHARED_CLOCK
 from tests.rig import Clock
 
 
 @pytest.fixture
 def work_queue(redis_client: Client) -> WorkQueue:
-    return WorkQueue(redis_client, moments=HANDED_IN)
+    return WorkQueue(redis_client, moments=SHARED_CLOCK)
 
 
 def a_periodic_task(clock: Clock) -> PeriodicTasks:

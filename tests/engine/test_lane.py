@@ -10,7 +10,7 @@ import pytest
 from receiver.domain.ports import Claims
 from receiver.engine.lane import QueueConsumer
 from receiver.errors import StoreError
-from tests.cli.running import until
+from tests.cli.running import wait_until
 
 
 class BrokenQueue:
@@ -94,7 +94,7 @@ def test_an_incident_claimed_again_while_in_progress_is_not_started_twice() -> N
     consumer = QueueConsumer("slack", "w1", ledger, lambda: slow, lambda: 0.0, threads=2)
     consumer.start()
     try:
-        until(lambda: ledger.claimed_times >= 3 and bool(slow.begun))
+        wait_until(lambda: ledger.claimed_times >= 3 and bool(slow.begun))
         assert slow.begun == ["a-1"]
     finally:
         slow.go_on.set()
@@ -111,10 +111,10 @@ def test_leases_from_before_the_start_expire_at_once_and_those_of_an_outage_soon
     consumer = QueueConsumer(name, "w1", ledger, lambda: slow, lambda: 100.0, threads=2)
     consumer.start()
     try:
-        until(lambda: len(slow.begun) == 1)
+        wait_until(lambda: len(slow.begun) == 1)
         assert ledger.ended == [((), at)]
         slow.go_on.set()
-        until(lambda: len(slow.begun) == 2)
+        wait_until(lambda: len(slow.begun) == 2)
         assert len(ledger.ended) == 2
         assert ledger.ended[1][1] == 100.5
     finally:
@@ -161,9 +161,9 @@ def test_an_incident_claimed_again_meanwhile_is_reconciled_once_more() -> None:
     consumer = QueueConsumer("slack", "w1", once, lambda: calm, lambda: 100.0, threads=2)
     consumer.start()
     try:
-        until(lambda: once.claimed_times >= 3)
+        wait_until(lambda: once.claimed_times >= 3)
         calm.go_on.set()
-        until(lambda: bool(once.released))
+        wait_until(lambda: bool(once.released))
         assert once.released == [{"slack": 100.0}]
     finally:
         consumer.stop()
@@ -231,6 +231,6 @@ def test_an_incident_claimed_again_while_it_is_released_is_reconciled_at_once(cl
     hasty.attach(consumer)
     consumer.start()
     try:
-        until(lambda: counting.count == 2)
+        wait_until(lambda: counting.count == 2)
     finally:
         consumer.stop()

@@ -34,14 +34,14 @@ class Bridge:
         rig.environ["PAGERDUTY_WEBHOOK_SECRET"] = SECRET
         rig.configure(ROUTING)
         self.pager = build_rest(rig) if has_token else None
-        parts = rig.parts
+        services = rig.services
         self.handler = PagerDutyWebhookHandler(
-            parts.incident_service, parts.incidents, self.pager, parts.routing, rig.clock
+            services.incident_service, services.incidents, self.pager, services.routing, rig.clock
         )
         periodic_tasks = PeriodicTasks(
-            {}, parts.job_queue, {"pagerduty": self.handler.handle_event}, rig.clock
+            {}, services.job_queue, {"pagerduty": self.handler.handle_event}, rig.clock
         )
-        rig.machine = replace(rig.machine, periodic_tasks=periodic_tasks)
+        rig.worker_services = replace(rig.worker_services, periodic_tasks=periodic_tasks)
 
     def delivers(self) -> list[int]:
         """Have PagerDuty deliver what waits, and everybody work it off."""
@@ -120,10 +120,10 @@ def test_an_event_for_our_own_acknowledgement_changes_nothing(rig: Rig, bridge: 
 
 def test_nor_does_it_end_a_snooze(rig: Rig, bridge: Bridge) -> None:
     incident_id = rig.fires("DiskFull")
-    rig.parts.incident_service.snooze(incident_id, Person("bob"), 3600.0, rig.clock())
+    rig.services.incident_service.snooze(incident_id, Person("bob"), 3600.0, rig.clock())
     rig.works()
     bridge.delivers()
-    assert rig.parts.incidents.load(incident_id).snoozed_until == rig.clock() + 3600
+    assert rig.services.incidents.load(incident_id).snoozed_until == rig.clock() + 3600
 
 
 def test_the_same_webhook_again_is_known(rig: Rig, bridge: Bridge) -> None:
@@ -144,8 +144,8 @@ def test_a_late_acknowledgement_is_ignored(rig: Rig, bridge: Bridge) -> None:
     incident_id = rig.fires("DiskFull")
     rig.pagerduty.acknowledges(bridge.page())
     rig.clock.moment += 60
-    rig.parts.incident_service.acknowledge(incident_id, Person("bob"), rig.clock())
-    rig.parts.incident_service.unacknowledge(incident_id, Person("bob"), rig.clock())
+    rig.services.incident_service.acknowledge(incident_id, Person("bob"), rig.clock())
+    rig.services.incident_service.unacknowledge(incident_id, Person("bob"), rig.clock())
     bridge.delivers()
     assert rig.state(incident_id) == "open"
 

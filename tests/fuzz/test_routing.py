@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from receiver.config.routing import load_routing
 from receiver.errors import ConfigError, Problem
-from receiver.runbooks.load import RunbookShelf
+from receiver.runbooks.load import RunbookCatalogue
 from tests.fuzz.mutations import FUZZED, NASTY
 
 SHIPPED = (Path(__file__).parents[2] / "routing.yaml").read_text(encoding="utf-8")
@@ -74,6 +74,6 @@ def test_every_file_is_read_or_refused_with_its_lines(tmp_path: Path) -> None:
         for severity in ("critical", "warning", "info", ""):
             route = routing.find_route({"alertname": "A", "severity": severity})
             routing.get_policy(route.escalation)
-        RunbookShelf(routing.runbooks)
+        RunbookCatalogue(routing.runbooks)
 
     load()

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
-from tests.cli.running import until
+from tests.cli.running import wait_until
 from tests.e2e.outside import ALERTMANAGER, Alertmanagers, free_port
 
 _CONFIG = """
@@ -27,7 +27,7 @@ class AlertmanagerPair(Alertmanagers):
         config = folder / "alertmanager.yml"
         config.write_text(_CONFIG)
         self._processes = [self._start(folder, n, cluster) for n in (0, 1)]
-        until(lambda: all(self._answers(port) for port in self.ports))
+        wait_until(lambda: all(self._answers(port) for port in self.ports))
         self._clock = folder / "clock"
 
     def now(self) -> float:

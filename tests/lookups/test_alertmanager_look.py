@@ -15,7 +15,7 @@ from receiver.domain.alert import fingerprint
 from receiver.domain.witness import Poll, RemoteAlert, Replica, UnreachableReplica
 from receiver.errors import TemporaryDeliveryError
 from receiver.lookups.alertmanager import AlertmanagerClient
-from receiver.lookups.exchange import exchange, parse_address
+from receiver.lookups.exchange import parse_base_url, send_request
 from tests.mocks.alertmanager import MockAlertmanager
 
 NOW = 1_795_435_380.0
@@ -238,7 +238,7 @@ def test_no_redirect_is_followed(alertmanager: MockAlertmanager) -> None:
 def test_an_endless_answer_is_broken_off(alertmanager: MockAlertmanager) -> None:
     alertmanager.answer_next("GET", 200, b"x" * 300_000)
     with pytest.raises(TemporaryDeliveryError, match="its answer is too long"):
-        exchange("GET", parse_address(alertmanager.url), "/", timeout_s=2, at_most=100_000)
+        send_request("GET", parse_base_url(alertmanager.url), "/", timeout_s=2, max_bytes=100_000)
 
 
 def test_an_answer_that_drips_in_is_broken_off() -> None:
@@ -260,7 +260,7 @@ def test_an_answer_that_drips_in_is_broken_off() -> None:
         started = time.monotonic()
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
         with pytest.raises(TemporaryDeliveryError, match="no answer within"):
-            exchange("GET", parse_address(url), "/", timeout_s=0.3)
+            send_request("GET", parse_base_url(url), "/", timeout_s=0.3)
         assert time.monotonic() - started < 1.0
         thread.join(6)
 
@@ -284,7 +284,7 @@ def test_a_login_in_the_address_is_used_and_never_shown() -> None:
         alertmanager.login = "bob:other"
         bad = client.poll()
         assert bad.unreachable == (UnreachableReplica(alertmanager.url, "HTTP 401: Unauthorized"),)
-        assert "s3cr" not in repr((good, bad, parse_address(url)))
+        assert "s3cr" not in repr((good, bad, parse_base_url(url)))
 
 
 def test_a_failure_on_the_way_does_not_quote_the_login() -> None:

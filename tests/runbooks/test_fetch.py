@@ -12,7 +12,7 @@ import pytest
 
 from receiver.domain.alert import Alert
 from receiver.runbooks.fetch import MAX_BYTES, TIMEOUT_S, RunbookFetcher
-from receiver.runbooks.load import RunbookShelf
+from receiver.runbooks.load import RunbookCatalogue
 
 PUBLIC = "93.184.216.34"
 WORDS = "# DiskFull\n\n## Meaning\n\nIt is full.\n\n## Mitigation\n\n1. Free it.\n"
@@ -85,17 +85,19 @@ def a_fetcher(wiki: Wiki, *allowed: str, addresses=(PUBLIC,), clock=None) -> Run
 
 
 def read(fetcher: RunbookFetcher, url: str) -> list[str]:
-    fetcher.find(url)
-    fetcher.wait()
-    return [runbook.name for runbook in fetcher.find(url)]
+    fetcher.find_runbooks(url)
+    fetcher.wait_for_fetches()
+    return [runbook.name for runbook in fetcher.find_runbooks(url)]
 
 
 def test_a_runbook_is_there_the_second_time_it_is_asked_for(wiki):
     wiki.has("/DiskFull.md")
     fetcher = a_fetcher(wiki)
-    assert fetcher.find("https://wiki.example.org/DiskFull.md") == ()
-    fetcher.wait()
-    assert [runbook.name for runbook in fetcher.find("https://wiki.example.org/DiskFull.md")] == ["DiskFull"]
+    assert fetcher.find_runbooks("https://wiki.example.org/DiskFull.md") == ()
+    fetcher.wait_for_fetches()
+    assert [runbook.name for runbook in fetcher.find_runbooks("https://wiki.example.org/DiskFull.md")] == [
+        "DiskFull"
+    ]
     assert wiki.asked == ["/DiskFull.md"]
 
 
@@ -105,10 +107,10 @@ def test_a_silent_server_delays_nobody_and_is_asked_once(wiki):
     fetcher = a_fetcher(wiki)
     begun = time.monotonic()
     for _ in range(50):
-        assert fetcher.find("https://wiki.example.org/DiskFull.md") == ()
+        assert fetcher.find_runbooks("https://wiki.example.org/DiskFull.md") == ()
     assert time.monotonic() - begun < 1
     wiki.gate.set()
-    fetcher.wait()
+    fetcher.wait_for_fetches()
     assert wiki.asked == ["/DiskFull.md"]
 
 
@@ -323,10 +325,10 @@ def an_alert(name: str = "DiskFull") -> Alert:
 def test_the_shelf_shows_the_link_first_and_the_words_once_they_are_there(wiki, tmp_path):
     wiki.has("/DiskFull.md")
     fetcher = a_fetcher(wiki)
-    shelf = RunbookShelf([tmp_path], fetcher=fetcher)
-    first = shelf.find_excerpt(an_alert())
-    fetcher.wait()
-    second = shelf.find_excerpt(an_alert())
+    catalogue = RunbookCatalogue([tmp_path], fetcher=fetcher)
+    first = catalogue.find_excerpt(an_alert())
+    fetcher.wait_for_fetches()
+    second = catalogue.find_excerpt(an_alert())
     assert first is not None
     assert second is not None
     assert first.sections == ()
@@ -336,14 +338,14 @@ def test_the_shelf_shows_the_link_first_and_the_words_once_they_are_there(wiki, 
 
 def test_the_shelfs_own_words_are_shown_and_nothing_is_fetched(wiki, tmp_path):
     (tmp_path / "a.md").write_text("## DiskFull (Critical)\n\n**Symptom**: ours\n")
-    shelf = RunbookShelf([tmp_path], fetcher=a_fetcher(wiki))
-    excerpt = shelf.find_excerpt(an_alert())
+    catalogue = RunbookCatalogue([tmp_path], fetcher=a_fetcher(wiki))
+    excerpt = catalogue.find_excerpt(an_alert())
     assert excerpt is not None
     assert excerpt.sections[0].parts[0].text == "ours"
     assert wiki.asked == []
 
 
 def test_without_allowed_hosts_nothing_is_ever_fetched(tmp_path):
-    excerpt = RunbookShelf([tmp_path]).find_excerpt(an_alert())
+    excerpt = RunbookCatalogue([tmp_path]).find_excerpt(an_alert())
     assert excerpt is not None
     assert (excerpt.sections, excerpt.url) == ((), "https://wiki.example.org/DiskFull.md")

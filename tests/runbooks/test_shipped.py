@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from receiver.runbooks.excerpt import EXCERPT_LIMIT, cut_excerpt, render_plain
-from receiver.runbooks.load import RunbookShelf
+from receiver.runbooks.load import RunbookCatalogue
 
-SHELF = RunbookShelf([Path(__file__).parents[2] / "runbooks"])
+SHELF = RunbookCatalogue([Path(__file__).parents[2] / "runbooks"])
 SEVERITIES = {
     "APIHighErrorRate": "warning",
     "APIRateLimitExceeded": "critical",
@@ -26,13 +26,13 @@ SEVERITIES = {
 
 
 def test_they_cover_thirteen_alerts_with_their_severities():
-    assert {runbook.name: runbook.severity for runbook in SHELF.all()} == SEVERITIES
+    assert {runbook.name: runbook.severity for runbook in SHELF.list_runbooks()} == SEVERITIES
     assert (SHELF.problems, SHELF.warnings) == ((), ())
 
 
 @pytest.mark.parametrize("name", SEVERITIES)
 def test_each_fits_into_a_message_with_all_its_sections(name):
-    runbook = SHELF.find(name)
+    runbook = SHELF.find_runbook(name)
     assert runbook is not None
     excerpt = cut_excerpt(runbook, EXCERPT_LIMIT)
     assert [section.title for section in excerpt.sections] == [
@@ -47,7 +47,7 @@ def test_each_fits_into_a_message_with_all_its_sections(name):
 
 
 def test_their_matrix_names_three_severities():
-    assert [(row.severity, row.response, row.path) for row in SHELF.matrix_rows()] == [
+    assert [(row.severity, row.response, row.path) for row in SHELF.list_matrix_rows()] == [
         ("critical", "5 minutes", ("On-call", "Team Lead", "Manager")),
         ("warning", "30 minutes", ("On-call", "Team Lead")),
         ("info", "Next business day", ("Team review",)),

@@ -15,9 +15,9 @@ from receiver.domain.action import AcknowledgePage, Page, ResolvePage, Update
 from receiver.domain.delivery import Receipt
 from receiver.domain.incident import Incident
 from receiver.domain.notification import Notification
-from receiver.errors import PermanentDeliveryError, Refusal, TemporaryDeliveryError
+from receiver.errors import PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
 from tests.mocks.pagerduty_account import Account, PagedIncident
-from tests.simulation.stage import Stage, pick
+from tests.simulation.stage import Scheduler, pick_by_chance
 
 TIMEOUT_S = 8.0
 
@@ -35,21 +35,21 @@ class Sent:
 
 
 @dataclass
-class Shown:
+class PostedMessage:
     """One message in Slack: who posted it, and how it looked, last look last."""
 
     reference: str
     channel: str
     notification: Notification
     metadata: dict[str, Any]
-    looks: list[Incident] = field(default_factory=list)
+    versions: list[Incident] = field(default_factory=list)
 
 
-class Double:
+class FakeChannel:
     """What both have: the ways to fail."""
 
-    def __init__(self, stage: Stage, queue: str) -> None:
-        self.stage = stage
+    def __init__(self, scheduler: Scheduler, queue: str) -> None:
+        self.scheduler = scheduler
         self.queue = queue
         self.chances: dict[str, float] = {}
         self.sent: list[Sent] = []
@@ -58,24 +58,30 @@ class Double:
     def send(self, notification: Notification) -> Receipt:
         """Take it and give the receipt; or fail, with or without having taken it."""
         action = notification.action
-        actor = self.stage.reach(f"{self.queue} <- {type(action).__name__} {action.key} {action.instance}")
+        actor = self.scheduler.wait_for_turn(
+            f"{self.queue} <- {type(action).__name__} {action.key} {action.instance}"
+        )
         self._before = tuple(actor.effects) if actor else ()
-        fate = pick(self.stage.rng, self.chances) if actor else ""
+        fate = pick_by_chance(self.scheduler.rng, self.chances) if actor else ""
         if fate:
-            self.stage.note(f"{self.queue}: {fate}")
+            self.scheduler.add_trace(f"{self.queue}: {fate}")
         if fate in ("refused", "limited", "silent", "hopeless"):
-            self._note(notification, fate)
+            self._record_sent(notification, fate)
             self._fail(fate)
-        receipt = self.take(notification, fate)
+        receipt = self.accept_notification(notification, fate)
         if fate == "slow":
-            self.stage.wait_until(self.stage.moment + self.stage.rng.uniform(0.1, TIMEOUT_S))
-            receipt = Receipt(self.stage.clock(), receipt.reference)
+            self.scheduler.wait_until(self.scheduler.moment + self.scheduler.rng.uniform(0.1, TIMEOUT_S))
+            receipt = Receipt(self.scheduler.clock(), receipt.reference)
         if fate == "lost":
             self._fail(fate)
         return receipt
 
-    def _note(self, notification: Notification, fate: str, opened: PagedIncident | None = None) -> None:
-        self.sent.append(Sent(self.stage.number, self.stage.moment, notification, fate, self._before, opened))
+    def _record_sent(
+        self, notification: Notification, fate: str, opened: PagedIncident | None = None
+    ) -> None:
+        self.sent.append(
+            Sent(self.scheduler.number, self.scheduler.moment, notification, fate, self._before, opened)
+        )
 
     def _fail(self, fate: str) -> None:
         if fate == "hopeless":
@@ -83,46 +89,48 @@ class Double:
         if fate == "refused":
             raise TemporaryDeliveryError("server_error")
         if fate == "limited":
-            raise TemporaryDeliveryError("rate_limited", retry_after=self.stage.rng.uniform(1, 10))
-        self.stage.wait_until(self.stage.moment + TIMEOUT_S)
+            raise TemporaryDeliveryError("rate_limited", retry_after=self.scheduler.rng.uniform(1, 10))
+        self.scheduler.wait_until(self.scheduler.moment + TIMEOUT_S)
         raise TemporaryDeliveryError("no_answer", maybe_sent=True)
 
-    def take(self, notification: Notification, fate: str) -> Receipt:
+    def accept_notification(self, notification: Notification, fate: str) -> Receipt:
         raise NotImplementedError
 
 
-class SlackDouble(Double):
+class FakeSlack(FakeChannel):
     """Holds messages as Slack does; what was posted can be found again unless the search fails."""
 
-    def __init__(self, stage: Stage) -> None:
-        super().__init__(stage, "slack")
-        self.messages: list[Shown] = []
+    def __init__(self, scheduler: Scheduler) -> None:
+        super().__init__(scheduler, "slack")
+        self.messages: list[PostedMessage] = []
         self.blind = 0.0  # the chance that it can't be searched
 
-    def take(self, notification: Notification, fate: str) -> Receipt:
+    def accept_notification(self, notification: Notification, fate: str) -> Receipt:
         action, incident = notification.action, notification.incident
-        self._note(notification, fate)
+        self._record_sent(notification, fate)
         if isinstance(action, Update):
             message = next((one for one in self.messages if one.reference == action.message), None)
             if message is None:
-                raise PermanentDeliveryError("message_not_found", kind=Refusal.MESSAGE_GONE)
-            message.looks.append(incident)
-            return Receipt(self.stage.clock(), message.reference)
+                raise PermanentDeliveryError("message_not_found", kind=RefusalKind.MESSAGE_GONE)
+            message.versions.append(incident)
+            return Receipt(self.scheduler.clock(), message.reference)
         reference = f"C1:{len(self.messages) + 1}.000000"
         self.messages.append(
-            Shown(reference, action.target.address, notification, metadata_for(notification), [incident])
+            PostedMessage(
+                reference, action.target.address, notification, metadata_for(notification), [incident]
+            )
         )
-        return Receipt(self.stage.clock(), reference)
+        return Receipt(self.scheduler.clock(), reference)
 
     def find_receipt(self, notification: Notification, since: float) -> Receipt | None:
         """Return the receipt of a message of the same mark, if one was posted."""
-        actor = self.stage.reach(f"slack: find {notification.action.key}")
-        if actor is not None and self.stage.rng.random() < self.blind:
-            self.stage.note("slack: can't be searched")
+        actor = self.scheduler.wait_for_turn(f"slack: find {notification.action.key}")
+        if actor is not None and self.scheduler.rng.random() < self.blind:
+            self.scheduler.add_trace("slack: can't be searched")
             return None
         for message in self.messages:
             if matches_metadata({"metadata": message.metadata}, notification):
-                return Receipt(self.stage.clock(), message.reference)
+                return Receipt(self.scheduler.clock(), message.reference)
         return None
 
     def replies_and_roots(self) -> dict[tuple[str, str, str, str], int]:
@@ -136,14 +144,14 @@ class SlackDouble(Double):
         return counts
 
 
-class PagerDouble(Double):
+class FakePagerDuty(FakeChannel):
     """PagerDuty's own keeping of events; a key opens one incident at a time."""
 
-    def __init__(self, stage: Stage) -> None:
-        super().__init__(stage, "pagerduty")
-        self.account = Account(stage.redis_clock)
+    def __init__(self, scheduler: Scheduler) -> None:
+        super().__init__(scheduler, "pagerduty")
+        self.account = Account(scheduler.redis_clock)
 
-    def take(self, notification: Notification, fate: str) -> Receipt:
+    def accept_notification(self, notification: Notification, fate: str) -> Receipt:
         action = notification.action
         kinds: dict[type, str] = {Page: "trigger", AcknowledgePage: "acknowledge", ResolvePage: "resolve"}
         before = len(self.account.opened())
@@ -155,8 +163,8 @@ class PagerDouble(Double):
         }
         self.account.take(event)
         opened = self.account.opened()[before:]
-        self._note(notification, fate, opened[0] if opened else None)
-        return Receipt(self.stage.clock(), key)
+        self._record_sent(notification, fate, opened[0] if opened else None)
+        return Receipt(self.scheduler.clock(), key)
 
     def find_receipt(self, notification: Notification, since: float) -> None:
         """Never looks: the key makes a repeat harmless."""

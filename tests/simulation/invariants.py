@@ -20,55 +20,55 @@ from receiver.store.keys import QUEUES, Keys
 from tests.mocks.pagerduty_account import PagedIncident
 from tests.simulation.doubles import Sent
 from tests.simulation.sender import TrueAlert, TrueGroup
-from tests.simulation.world import Seen, World
+from tests.simulation.world import RecordedState, Scenario
 from tests.valkey import find_keys_without_expiry
 
 # A reading and its effect lie this many effects of one actor apart at most: what it read may be so old.
 READ_AGO = 9
 # Workers are back 8 s after a kill, loans end after 2.4 s, retries come every 36 s at most: what is due this
 # long, while nobody answers, must have been tried.
-PATIENCE_S = 120.0
+DEADLINE_S = 120.0
 GIVEN_UP_AFTER_S = 120.0
 
 
-def find_faults(world: World) -> list[str]:
+def find_violations(scenario: Scenario) -> list[str]:
     """Return every promise that was broken, in words."""
-    incidents = {one: load(world, one) for one in world.history}
+    incidents = {one: load_incident(scenario, one) for one in scenario.history}
     whole = [incident for incident in incidents.values() if incident is not None]
     faults = [f"incident {one} is gone" for one, incident in incidents.items() if incident is None]
-    faults += _find_lost_alerts(world, whole)
-    for group in world.groups:
-        faults += _check_group(world, group, whole)
+    faults += _find_lost_alerts(scenario, whole)
+    for group in scenario.groups:
+        faults += _check_group(scenario, group, whole)
     for incident in whole:
-        faults += [f"{incident.id}: {fault}" for fault in _check_message(world, incident)]
+        faults += [f"{incident.id}: {fault}" for fault in _check_message(scenario, incident)]
         if incident.policy:
-            faults += [f"{incident.id}: {fault}" for fault in _check_pages(world, incident)]
-            faults += [f"{incident.id}: {fault}" for fault in _check_pager(world, incident, whole)]
-    return [*faults, *_check_rest(world)]
+            faults += [f"{incident.id}: {fault}" for fault in _check_pages(scenario, incident)]
+            faults += [f"{incident.id}: {fault}" for fault in _check_pager(scenario, incident, whole)]
+    return [*faults, *_check_rest(scenario)]
 
 
-def load(world: World, incident_id: str) -> Incident | None:
+def load_incident(scenario: Scenario, incident_id: str) -> Incident | None:
     try:
-        return world.truth.load(incident_id)
+        return scenario.truth.load(incident_id)
     except NotFound:
         return None
 
 
-def count_doubled(world: World) -> tuple[int, int]:
+def count_doubled(scenario: Scenario) -> tuple[int, int]:
     """Return how many things were said in Slack, and how many of them more than once."""
-    counts = world.slack.replies_and_roots()
+    counts = scenario.slack.replies_and_roots()
     return len(counts), sum(count > 1 for count in counts.values())
 
 
 # --- what came in ---
 
 
-def _find_lost_alerts(world: World, incidents: list[Incident]) -> Iterator[str]:
+def _find_lost_alerts(scenario: Scenario, incidents: list[Incident]) -> Iterator[str]:
     """Every alert that was answered 200 is in an incident, with its labels."""
     kept = {name for incident in incidents for name in incident.alerts}
     told = {
         alert["fingerprint"]
-        for body in world.accepted
+        for body in scenario.accepted
         for alert in body["alerts"]
         if alert["status"] == "firing"
     }
@@ -76,13 +76,13 @@ def _find_lost_alerts(world: World, incidents: list[Incident]) -> Iterator[str]:
         yield f"alert {name} was answered 200 and is in no incident"
 
 
-def _check_group(world: World, group: TrueGroup, incidents: list[Incident]) -> Iterator[str]:
+def _check_group(scenario: Scenario, group: TrueGroup, incidents: list[Incident]) -> Iterator[str]:
     """What fires does so in one latest incident of its route, and that is open unless a hand closed it.
 
     A group key has one such incident, and what comes by several ways is in one of theirs.
     """
     keys = group.keys
-    for route, alerts in _by_route(world, group).items():
+    for route, alerts in _by_route(scenario, group).items():
         latest = [i for i in incidents if i.group_key in keys and i.route == route and not i.is_past]
         firing = {alert.fingerprint for alert in alerts if alert.is_firing}
         for key, count in Counter(incident.group_key for incident in latest).items():
@@ -104,27 +104,27 @@ def _check_group(world: World, group: TrueGroup, incidents: list[Incident]) -> I
                 yield f"{group.name} on {route}: {name} fires in {count} incidents"
 
 
-def _by_route(world: World, group: TrueGroup) -> dict[str, list[TrueAlert]]:
+def _by_route(scenario: Scenario, group: TrueGroup) -> dict[str, list[TrueAlert]]:
     found: dict[str, list[TrueAlert]] = {}
     for alert in group.alerts:
-        found.setdefault(world.routing.find_route(alert.labels).name, []).append(alert)
+        found.setdefault(scenario.routing.find_route(alert.labels).name, []).append(alert)
     return found
 
 
 # --- Slack ---
 
 
-def _check_message(world: World, incident: Incident) -> Iterator[str]:
+def _check_message(scenario: Scenario, incident: Incident) -> Iterator[str]:
     """The incident's message is there, and looks as the incident stands."""
     root = incident.deliveries.get("root")
     if root is None or root.receipt is None:
         if not (root is not None and root.failed_at):
             yield "has no message"
         return
-    message = next(m for m in world.slack.messages if m.reference == root.receipt.reference)
-    if incident.deliveries["root"].failed_at or _was_hopeless(world.slack.sent, incident.id):
+    message = next(m for m in scenario.slack.messages if m.reference == root.receipt.reference)
+    if incident.deliveries["root"].failed_at or _was_hopeless(scenario.slack.sent, incident.id):
         return
-    look = message.looks[-1]
+    look = message.versions[-1]
     # What an incident closed by hand had firing may end later; that is not shown any more.
     is_same = look.firing == incident.firing or incident.is_closed_by_hand
     if not is_same or (look.state, look.severity) != (incident.state, incident.severity):
@@ -138,30 +138,30 @@ def _was_hopeless(sent: list[Sent], incident_id: str) -> bool:
 # --- pages ---
 
 
-def _check_pages(world: World, incident: Incident) -> Iterator[str]:
+def _check_pages(scenario: Scenario, incident: Incident) -> Iterator[str]:
     """No page too early, none after an acknowledgement or the end was stored, none left out."""
-    history = world.history[incident.id]
-    sent = world.pager.pages(incident.id)
+    history = scenario.history[incident.id]
+    sent = scenario.pager.pages(incident.id)
     for one in sent:
-        yield from _check_moment(world, one, sent)
+        yield from _check_moment(scenario, one, sent)
         yield from _check_wanted(one, history)
-    yield from _find_doubled_pages(world, incident, sent)
-    if not _was_hopeless(world.pager.sent, incident.id):
-        yield from _find_missed(world, incident, history, sent)
+    yield from _find_doubled_pages(scenario, incident, sent)
+    if not _was_hopeless(scenario.pager.sent, incident.id):
+        yield from _find_missed(scenario, incident, history, sent)
 
 
-def _check_moment(world: World, one: Sent, sent: list[Sent]) -> Iterator[str]:
+def _check_moment(scenario: Scenario, one: Sent, sent: list[Sent]) -> Iterator[str]:
     """A step waits from the step before: at the earliest from the moment that was first tried."""
     action, incident = one.notification.action, one.notification.incident
     assert isinstance(action, Page)
-    policy = resolve_policy(world.routing, incident)
+    policy = resolve_policy(scenario.routing, incident)
     index = [step.name for step in policy.steps].index(action.step.name)
     if not index:
         return
     before = [s.at for s in _tries(sent, policy.steps[index - 1].name, action.instance)]
     before += [
         message_sent.at
-        for message_sent in world.slack.sent
+        for message_sent in scenario.slack.sent
         if message_sent.notification.incident.id == incident.id
         # A page that did not arrive is said in the thread, and that tells the step, too.
         and message_sent.notification.action.key
@@ -178,11 +178,11 @@ def _check_moment(world: World, one: Sent, sent: list[Sent]) -> Iterator[str]:
         incident.run.cause == "reopened"
     ):  # a step before that is still open from the former run needs no telling
         earliest = min(earliest, incident.run.started_at + policy.steps[index].after)
-    if one.at < earliest - world.stepped_back - world.perils.apart_s - 0.002:
+    if one.at < earliest - scenario.stepped_back - scenario.fault_rates.apart_s - 0.002:
         yield f"{action.key} of run {action.instance} came {earliest - one.at:.3f} s too early"
 
 
-def _check_wanted(one: Sent, history: list[Seen]) -> Iterator[str]:
+def _check_wanted(one: Sent, history: list[RecordedState]) -> Iterator[str]:
     """Whoever pages has just read that nobody has it."""
     incident = one.notification.incident
     if incident.is_resolved or incident.is_acknowledged:
@@ -196,12 +196,12 @@ def _check_wanted(one: Sent, history: list[Seen]) -> Iterator[str]:
         yield f"{one.notification.action.key} was sent although it was not open for a while"
 
 
-def _find_doubled_pages(world: World, incident: Incident, sent: list[Sent]) -> Iterator[str]:
+def _find_doubled_pages(scenario: Scenario, incident: Incident, sent: list[Sent]) -> Iterator[str]:
     """One page of one run wakes its responder once under one key, and once more for each time PagerDuty ended
     it by itself.
     """
     group_id = f"receiver-{incident.group_id}-"
-    ended = sum(key.startswith(group_id) for key in world.auto_resolved)
+    ended = sum(key.startswith(group_id) for key in scenario.auto_resolved)
     woken = Counter(
         (one.notification.action.key, one.notification.action.instance, one.opened.routing_key)
         for one in sent
@@ -212,10 +212,12 @@ def _find_doubled_pages(world: World, incident: Incident, sent: list[Sent]) -> I
             yield f"{key} of run {instance} woke {times} times"
 
 
-def _find_missed(world: World, incident: Incident, history: list[Seen], sent: list[Sent]) -> Iterator[str]:
+def _find_missed(
+    scenario: Scenario, incident: Incident, history: list[RecordedState], sent: list[Sent]
+) -> Iterator[str]:
     """Each step that was due for long while nobody had it was tried."""
-    policy = resolve_policy(world.routing, incident)
-    for first, last in _unanswered(history, world.stage.moment):
+    policy = resolve_policy(scenario.routing, incident)
+    for first, last in _unanswered(history, scenario.scheduler.moment):
         run = first.incident.run
         instance = str(run.number)
         tried = [index for index, step in enumerate(policy.steps) if _tries(sent, step.name, instance)]
@@ -226,7 +228,7 @@ def _find_missed(world: World, incident: Incident, history: list[Seen], sent: li
         due = run.started_at if not is_standing else None
         for index, step in enumerate(policy.steps[begin:], begin):
             tries = _tries(sent, step.name, instance)
-            if due is not None and due + PATIENCE_S + world.perils.apart_s < last and not tries:
+            if due is not None and due + DEADLINE_S + scenario.fault_rates.apart_s < last and not tries:
                 yield f"page:{step.name} of run {instance} was due for {last - due:.0f} s and not tried"
                 break
             if not tries or index + 1 == len(policy.steps):
@@ -234,9 +236,9 @@ def _find_missed(world: World, incident: Incident, history: list[Seen], sent: li
             due = min(one.at for one in tries) + GIVEN_UP_AFTER_S + policy.steps[index + 1].after
 
 
-def _unanswered(history: list[Seen], end: float) -> Iterator[tuple[Seen, float]]:
+def _unanswered(history: list[RecordedState], end: float) -> Iterator[tuple[RecordedState, float]]:
     """Yield the stretches in which one run went on and nobody had it, each with its end."""
-    begun: Seen | None = None
+    begun: RecordedState | None = None
     for seen in history:
         now = seen.incident
         is_open = not now.is_resolved and not now.is_acknowledged and not now.is_paused
@@ -260,18 +262,18 @@ def _tries(sent: list[Sent], step: str, instance: str) -> list[Sent]:
 # --- PagerDuty ---
 
 
-def _check_pager(world: World, incident: Incident, incidents: list[Incident]) -> Iterator[str]:
+def _check_pager(scenario: Scenario, incident: Incident, incidents: list[Incident]) -> Iterator[str]:
     """PagerDuty shows of each responder what is so here.
 
     All incidents of a group go by one key, so an end refused for good of the one before shows here, too.
     """
-    refused = {one.notification.incident.group_id for one in world.pager.sent if one.fate == "hopeless"}
+    refused = {one.notification.incident.group_id for one in scenario.pager.sent if one.fate == "hopeless"}
     if incident.group_id in refused or incident.is_past:
         return
-    policy = resolve_policy(world.routing, incident)
+    policy = resolve_policy(scenario.routing, incident)
     reached = _responders(policy)
     for responder in reached:
-        yield from _check_line(world, incident, policy, responder)
+        yield from _check_line(scenario, incident, policy, responder)
 
 
 def _responders(policy: EscalationPolicy) -> list[Responder]:
@@ -279,11 +281,11 @@ def _responders(policy: EscalationPolicy) -> list[Responder]:
 
 
 def _check_line(
-    world: World, incident: Incident, policy: EscalationPolicy, responder: Responder
+    scenario: Scenario, incident: Incident, policy: EscalationPolicy, responder: Responder
 ) -> Iterator[str]:
     name, dedup = responder.name, dedup_key(incident, responder.name)
-    account = world.pager.account
-    lines = [account.incidents.get((key, dedup), []) for key in world.list_keys(name)]
+    account = scenario.pager.account
+    lines = [account.incidents.get((key, dedup), []) for key in scenario.list_keys(name)]
     for line in lines:
         yield from _find_overlaps(line)
     shown = sorted({line[-1].state for line in lines if line and line[-1].state != "resolved"})
@@ -300,13 +302,13 @@ def _check_line(
         was_told_now = any(
             one.notification.action.target.address == name
             and one.notification.action.instance == str(incident.run.number)
-            for one in world.pager.pages(incident.id)
+            for one in scenario.pager.pages(incident.id)
         )
         # A window that dropped the end of a former page and the new one leaves them an acknowledged one.
         if dropped >= {"resolve", "trigger"}:
             return
         # Nor again where PagerDuty ended by itself what they had from before.
-        if was_told_now or not (shown or dedup in world.auto_resolved):
+        if was_told_now or not (shown or dedup in scenario.auto_resolved):
             yield f"is open, and {name} has it {shown or 'not open'} in PagerDuty"
 
 
@@ -319,17 +321,17 @@ def _find_overlaps(line: list[PagedIncident]) -> Iterator[str]:
 # --- what is left ---
 
 
-def _check_rest(world: World) -> Iterator[str]:
+def _check_rest(scenario: Scenario) -> Iterator[str]:
     """Nothing is due, nothing is lent, and nothing stays for ever that is not open."""
-    now = world.stage.moment
-    for keys, queue in product(map(Keys, range(world.shards)), QUEUES):
-        due = world.beside.zrangebyscore(keys.queue(queue), "-inf", now)
+    now = scenario.scheduler.moment
+    for keys, queue in product(map(Keys, range(scenario.shards)), QUEUES):
+        due = scenario.observer.zrangebyscore(keys.queue(queue), "-inf", now)
         if due:
             yield f"{queue}: due and not done: {due}"
-        leased = world.beside.zrange(keys.leases(queue), 0, -1)
-        lease_owners = world.beside.hkeys(keys.lease_owners(queue))
+        leased = scenario.observer.zrange(keys.leases(queue), 0, -1)
+        lease_owners = scenario.observer.hkeys(keys.lease_owners(queue))
         if leased or lease_owners:
             yield f"{queue}: still on loan: {leased or lease_owners}"
-    leaked = find_keys_without_expiry(world.beside)
+    leaked = find_keys_without_expiry(scenario.observer)
     if leaked:
         yield f"keys that would stay for ever: {leaked}"

@@ -12,68 +12,70 @@ from redis.client import Pipeline
 
 from receiver.store.connection import Client, read_scripts
 from receiver.store.keys import QUEUES
-from tests.simulation.stage import NEVER, Stage, pick
+from tests.simulation.stage import NEVER, Scheduler, pick_by_chance
 
 TEXTS = read_scripts()
 SCRIPTS = {sha1(text.encode()).hexdigest(): name for name, text in TEXTS.items()}
 Args = tuple[Any, ...]
 
 
-class Line(redis.Redis):  # type: ignore[type-arg]
+class SimulatedRedis(redis.Redis):  # type: ignore[type-arg]
     """A client whose round trips go by the stage."""
 
-    stage: Stage
+    scheduler: Scheduler
     chances: dict[str, float]  # refused, lost, twice
     on_change: Callable[[list[str]], None]  # the group keys of scripts that ran
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
-        return self.trip([args], lambda: super(Line, self).execute_command(*args, **options))
+        return self.run_round_trip(
+            [args], lambda: super(SimulatedRedis, self).execute_command(*args, **options)
+        )
 
     def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Pipeline:
-        pipe = LinePipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
-        pipe.line = self
+        pipe = SimulatedPipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+        pipe.redis = self
         return pipe
 
-    def trip(self, calls: list[Args], do: Callable[[], Any]) -> Any:
+    def run_round_trip(self, calls: list[Args], do: Callable[[], Any]) -> Any:
         """Do one round trip; where the seed says so it fails before, or after it took effect."""
         name = name_trip(calls)
-        actor = self.stage.reach(name)
-        fate = "" if actor is None else pick(self.stage.rng, self.chances)
+        actor = self.scheduler.wait_for_turn(name)
+        fate = "" if actor is None else pick_by_chance(self.scheduler.rng, self.chances)
         if fate == "refused":
-            self.stage.note(f"{name}: refused")
+            self.scheduler.add_trace(f"{name}: refused")
             raise redis.ConnectionError("the line was cut before")
         answer = do()
         if fate == "twice":  # the answer was lost, and a line that was cut is opened anew once
-            self.stage.note(f"{name}: done twice")
+            self.scheduler.add_trace(f"{name}: done twice")
             answer = do()
-        self._tell(calls)
+        self._wake_actors(calls)
         if fate == "lost":
-            self.stage.note(f"{name}: the answer is lost")
+            self.scheduler.add_trace(f"{name}: the answer is lost")
             raise redis.TimeoutError("the line was cut after")
         return answer
 
-    def _tell(self, calls: list[Args]) -> None:
+    def _wake_actors(self, calls: list[Args]) -> None:
         for call in calls:
             script = SCRIPTS.get(call[1]) if call[0] == "EVALSHA" else None
             if script in (None, "claim", "renew", "look", "hasten", "depth"):
                 continue
             for queue, moment in find_wakes(call):
-                self.stage.wake(queue, moment)
+                self.scheduler.wake(queue, moment)
             if script == "commit":
                 self.on_change([key for key in call[3 : 3 + int(call[2])] if ":incident:" in key])
 
 
-class LinePipeline(Pipeline):  # type: ignore[type-arg]
-    line: Line
+class SimulatedPipeline(Pipeline):  # type: ignore[type-arg]
+    redis: SimulatedRedis
 
     def execute(self, raise_on_error: bool = True) -> Any:
         stack = list(self.command_stack)
 
         def do() -> Any:
             self.command_stack = list(stack)
-            return super(LinePipeline, self).execute(raise_on_error)
+            return super(SimulatedPipeline, self).execute(raise_on_error)
 
-        return self.line.trip([command[0] for command in stack], do)
+        return self.redis.run_round_trip([command[0] for command in stack], do)
 
 
 def name_trip(calls: list[Args]) -> str:
@@ -104,11 +106,11 @@ def _read_moment(text: str) -> float:
         return 0.0
 
 
-def open_line(url: str) -> tuple[Line, Client]:
+def open_redis(url: str) -> tuple[SimulatedRedis, Client]:
     """Return a line for the stage, and one beside it that sees what is so and never fails."""
     # Without the product's own pool of lines, which lets other threads go first: here are none.
     pools = (redis.ConnectionPool.from_url(url, protocol=2) for _ in range(2))
-    return Line.from_pool(next(pools)), redis.Redis.from_pool(next(pools))
+    return SimulatedRedis.from_pool(next(pools)), redis.Redis.from_pool(next(pools))
 
 
 def load_scripts(client: Client) -> None:

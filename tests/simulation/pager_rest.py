@@ -7,51 +7,51 @@ from collections.abc import Sequence
 from receiver.domain.pager_news import PagerDutyStatus
 from receiver.errors import TemporaryDeliveryError
 from tests.mocks.pagerduty_account import Account, PagedIncident, reference_of
-from tests.simulation.stage import Stage, pick
+from tests.simulation.stage import Scheduler, pick_by_chance
 
 
-class RestDouble:
+class FakePagerDutyRest:
     """Answers by PagerDuty's own clock, told in whole seconds of the asking host's clock."""
 
-    def __init__(self, stage: Stage, account: Account) -> None:
-        self.stage = stage
+    def __init__(self, scheduler: Scheduler, account: Account) -> None:
+        self.scheduler = scheduler
         self.account = account
         self.chances: dict[str, float] = {}
 
     def find_statuses(self, dedup_keys: Sequence[str]) -> dict[str, tuple[PagerDutyStatus, ...]]:
-        self._reach(f"statuses of {', '.join(dedup_keys)}")
+        self._wait_for_turn(f"statuses of {', '.join(dedup_keys)}")
         return {
             key: tuple(self._render(one) for one in reversed(self.account.opened()) if one.dedup_key == key)
             for key in dedup_keys
         }
 
     def find_status(self, incident_id: str) -> PagerDutyStatus:
-        self._reach(f"status of {incident_id}")
+        self._wait_for_turn(f"status of {incident_id}")
         incident = self.account.find(incident_id)
         assert incident is not None
         return self._render(incident)
 
     def find_alert_keys(self, incident_id: str) -> tuple[str, ...]:
-        self._reach(f"alerts of {incident_id}")
+        self._wait_for_turn(f"alerts of {incident_id}")
         incident = self.account.find(incident_id)
         assert incident is not None
         return (incident.dedup_key,)
 
     def find_open(self, dedup_key: str) -> tuple[str, ...]:
-        self._reach(f"open of {dedup_key}")
+        self._wait_for_turn(f"open of {dedup_key}")
         return tuple(one.id for one in self.account.still_open() if one.dedup_key == dedup_key)
 
     def find_on_call(self, schedule: str) -> tuple[()]:
         return ()
 
-    def _reach(self, what: str) -> None:
-        actor = self.stage.reach(f"pagerduty? {what}")
-        if actor is not None and pick(self.stage.rng, self.chances):
-            self.stage.note("pagerduty: no answer")
+    def _wait_for_turn(self, what: str) -> None:
+        actor = self.scheduler.wait_for_turn(f"pagerduty? {what}")
+        if actor is not None and pick_by_chance(self.scheduler.rng, self.chances):
+            self.scheduler.add_trace("pagerduty: no answer")
             raise TemporaryDeliveryError("no_answer")
 
     def _render(self, incident: PagedIncident) -> PagerDutyStatus:
-        ahead_s = self.stage.clock() - self.stage.redis_clock()
+        ahead_s = self.scheduler.clock() - self.scheduler.redis_clock()
         return PagerDutyStatus(
             incident.state,
             by=incident.acknowledged_by or incident.changed_by,

@@ -15,13 +15,13 @@ from receiver.config.load import load_settings
 from receiver.config.routing import load_routing
 from receiver.store.embedded import EmbeddedValkey
 from tests.rig import KEYS, ROUTING
-from tests.simulation.invariants import count_doubled, find_faults
-from tests.simulation.lines import load_scripts, open_line
-from tests.simulation.world import World
+from tests.simulation.invariants import count_doubled, find_violations
+from tests.simulation.lines import load_scripts, open_redis
+from tests.simulation.world import Scenario
 
 
 @dataclass
-class Found:
+class SimulationReport:
     """What became of some schedules."""
 
     schedules: int = 0
@@ -32,7 +32,7 @@ class Found:
     doubled: int = 0
     broken: dict[int, str] = field(default_factory=dict)  # by seed: what was broken, and the trace
 
-    def add(self, other: Found) -> None:
+    def merge(self, other: SimulationReport) -> None:
         for name in ("schedules", "effects", "kills", "pages", "said", "doubled"):
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.broken |= other.broken
@@ -44,7 +44,7 @@ class Found:
         )
 
 
-class Theatre:
+class SimulationEnv:
     """What all schedules share: the line to Valkey and the configuration."""
 
     def __init__(self, folder: Path, url: str) -> None:
@@ -55,66 +55,73 @@ class Theatre:
         # With one responder's key changed in each.
         changes = ({}, *({name: "1" * 31 + key[-1]} for name, key in KEYS.items()))
         self._routings = [load_routing(folder / "routing.yaml", environ | change) for change in changes]
-        self._line, self._beside = open_line(url)
-        load_scripts(self._beside)  # or the first schedule would be another one than when it is played again
+        self._redis, self._observer = open_redis(url)
+        load_scripts(
+            self._observer
+        )  # or the first schedule would be another one than when it is played again
 
     def close(self) -> None:
-        self._beside.flushall()
-        self._line.connection_pool.disconnect()
-        self._beside.close()
+        self._observer.flushall()
+        self._redis.connection_pool.disconnect()
+        self._observer.close()
 
-    def play(self, seed: int) -> tuple[World, list[str]]:
+    def run_scenario(self, seed: int) -> tuple[Scenario, list[str]]:
         """Play one schedule; return its world and the promises broken in it."""
-        self._beside.flushall()
-        world = World(seed, self._line, self._beside, self._settings, self._routings)
+        self._observer.flushall()
+        scenario = Scenario(seed, self._redis, self._observer, self._settings, self._routings)
         try:
-            world.play()
+            scenario.run()
         except Exception as error:  # noqa: BLE001  whatever it is, the product raised it
             faults = [f"{type(error).__name__}: {error}", *traceback.format_exception(error)]
-            world.stage.abandon()
-            return world, faults
-        faults = find_faults(world)
-        if world.perils.is_calm and count_doubled(world)[1]:
+            scenario.scheduler.abandon()
+            return scenario, faults
+        faults = find_violations(scenario)
+        if scenario.fault_rates.is_calm and count_doubled(scenario)[1]:
             faults.append("doubled in Slack though nothing went wrong")
-        world.stage.abandon()
-        return world, faults
+        scenario.scheduler.abandon()
+        return scenario, faults
 
-    def run(self, seeds: range) -> Found:
-        found = Found()
+    def run_scenarios(self, seeds: range) -> SimulationReport:
+        found = SimulationReport()
         logging.disable(logging.CRITICAL)  # thousands of failures that are meant to be
         try:
             for seed in seeds:
-                world, faults = self.play(seed)
-                said, doubled = count_doubled(world)
-                one = Found(
-                    1, world.stage.number, world.kills, len(world.pager.account.opened()), said, doubled
+                scenario, faults = self.run_scenario(seed)
+                said, doubled = count_doubled(scenario)
+                one = SimulationReport(
+                    1,
+                    scenario.scheduler.number,
+                    scenario.kills,
+                    len(scenario.pager.account.opened()),
+                    said,
+                    doubled,
                 )
                 if faults:
-                    one.broken[seed] = "\n".join(faults) + "\n" + world.stage.describe()
-                found.add(one)
+                    one.broken[seed] = "\n".join(faults) + "\n" + scenario.scheduler.describe()
+                found.merge(one)
         finally:
             logging.disable(logging.NOTSET)
         return found
 
 
-def play_all(seeds: range) -> Found:
+def run_all(seeds: range) -> SimulationReport:
     """Play schedules on all processors, each with a Valkey of its own."""
-    found = Found()
+    found = SimulationReport()
     processes = min(os.cpu_count() or 1, len(seeds), 4)
     spawn = multiprocessing.get_context("spawn")  # greenlets and sockets of this process are not for others
     with ProcessPoolExecutor(processes, spawn) as pool:
-        for part in pool.map(_play_alone, [seeds[n::processes] for n in range(processes)]):
-            found.add(part)
+        for part in pool.map(_run_isolated, [seeds[n::processes] for n in range(processes)]):
+            found.merge(part)
     return found
 
 
-def _play_alone(seeds: range) -> Found:
+def _run_isolated(seeds: range) -> SimulationReport:
     with tempfile.TemporaryDirectory(prefix="rcv-") as folder:
         server = EmbeddedValkey(Path(folder))
         process = server.start()
         try:
             server.wait_ready(process)
-            return Theatre(Path(folder), server.url).run(seeds)
+            return SimulationEnv(Path(folder), server.url).run_scenarios(seeds)
         finally:
             process.terminate()
             process.wait(10)

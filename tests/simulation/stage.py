@@ -24,7 +24,7 @@ class Killed(BaseException):
     """kill -9: no handler runs that the product has, and nothing is released."""
 
 
-class Restless(AssertionError):
+class EndlessRun(AssertionError):
     """Something is done again and again without end."""
 
 
@@ -37,12 +37,12 @@ class Actor:
     task: greenlet
     queue: str = ""
     wakes_at: float = 0.0
-    held: str = ""  # the incident it has on loan
+    claimed_id: str = ""  # the incident it has on loan
     is_asking: bool = False  # it has read the clock, and is about to claim by it
     effects: list[int] = field(default_factory=list)  # the numbers of its latest effects
 
 
-class Stage:
+class Scheduler:
     """Actors, the clock they share, and the trace of what they did."""
 
     def __init__(self, rng: random.Random, now: float) -> None:
@@ -53,7 +53,7 @@ class Stage:
         self.trace: list[str] = []
         self.ahead: Callable[[str], float] = lambda _: 0.0  # by how much a host's clock is
         self.stalled: dict[str, float] = {}  # host -> until when it stands still
-        self.dies: Callable[[Actor], bool] = lambda _: False  # before an effect
+        self.should_die: Callable[[Actor], bool] = lambda _: False  # before an effect
         self.on_killed: Callable[[str], None] = lambda _: None
         self._current: Actor | None = None
         self._doomed: list[str] = []
@@ -66,18 +66,18 @@ class Stage:
     def redis_clock(self) -> float:
         return self.moment
 
-    def note(self, line: str) -> None:
+    def add_trace(self, line: str) -> None:
         self.trace.append(f"{self.number:5d} {self.moment - 1.795e9:12.3f} {line}")
 
     # --- actors ---
 
     def start(self, name: str, host: str, work: Callable[[], object], queue: str = "") -> Actor:
         """Have *work* done by a new actor; it begins when the seed says so."""
-        actor = Actor(name, host, greenlet(lambda: self._run(work), self._hub), queue)
+        actor = Actor(name, host, greenlet(lambda: self._run_actor(work), self._hub), queue)
         self.actors.append(actor)
         return actor
 
-    def _run(self, work: Callable[[], object]) -> None:
+    def _run_actor(self, work: Callable[[], object]) -> None:
         with suppress(Killed):
             work()
 
@@ -87,7 +87,7 @@ class Stage:
 
     def kill(self, host: str) -> None:
         """Kill the process: all its actors, wherever they are."""
-        self.note(f"--- {host} is killed")
+        self.add_trace(f"--- {host} is killed")
         for actor in [one for one in self.actors if one.host == host]:
             self.actors.remove(actor)
             if actor.task:  # one that has not begun has nothing to unwind
@@ -140,33 +140,33 @@ class Stage:
             self._hub.switch()
             actor.wakes_at = 0.0
 
-    def reach(self, what: str) -> Actor | None:
+    def wait_for_turn(self, what: str) -> Actor | None:
         """Wait for one's turn to have an effect; None off the stage, where nothing is interrupted."""
         actor = self._current
         if actor is None:
             return None
         self._hub.switch()
-        if self.dies(actor):
+        if self.should_die(actor):
             self._doomed.append(actor.host)
             raise Killed
         self.number += 1
         actor.effects = [*actor.effects[-7:], self.number]
-        self.note(f"{actor.name}: {what}")
+        self.add_trace(f"{actor.name}: {what}")
         if self.number > EFFECTS_AT_MOST:
-            raise Restless(f"{self.number} effects and no rest")
+            raise EndlessRun(f"{self.number} effects and no rest")
         return actor
 
     def wake(self, queue: str, moment: float) -> None:
         """Have those of a lane who wait for work look at *moment*."""
         for actor in self.actors:
-            if actor.queue == queue and not actor.held:
+            if actor.queue == queue and not actor.claimed_id:
                 actor.wakes_at = min(actor.wakes_at, moment)
 
     def describe(self, last: int = 400) -> str:
         return "\n".join(self.trace[-last:])
 
 
-def pick(rng: random.Random, chances: dict[str, float]) -> str:
+def pick_by_chance(rng: random.Random, chances: dict[str, float]) -> str:
     """Return one of the names by its chance; empty for none."""
     left = rng.random()
     for name, chance in chances.items():

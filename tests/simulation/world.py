@@ -26,15 +26,15 @@ from receiver.store.incidents import RedisIncidents
 from receiver.store.keys import CLUSTER_SHARDS, QUEUES, TASKS
 from receiver.text import Secret
 from receiver.web.app import create_app
-from receiver.wiring import Machine, Parts, build_machine, build_parts
+from receiver.wiring import Services, WorkerServices, build_services, build_worker_services
 from tests.mocks.pagerduty_account import SERVICE
-from tests.moments import Apart
+from tests.moments import SkewedClock
 from tests.rig import START
-from tests.simulation.doubles import PagerDouble, SlackDouble
-from tests.simulation.lines import Line
-from tests.simulation.pager_rest import RestDouble
+from tests.simulation.doubles import FakePagerDuty, FakeSlack
+from tests.simulation.lines import SimulatedRedis
+from tests.simulation.pager_rest import FakePagerDutyRest
 from tests.simulation.sender import TrueGroup, change_truth, change_ways, draw_groups, write_bodies
-from tests.simulation.stage import NEVER, Actor, Stage
+from tests.simulation.stage import NEVER, Actor, Scheduler
 
 WORKERS = ("worker-1", "worker-2")
 RENEW_EVERY_S = 0.7
@@ -47,7 +47,7 @@ REST_S = 2 * 3600.0
 
 
 @dataclass(frozen=True)
-class Seen:
+class RecordedState:
     """How an incident stood from one effect on."""
 
     number: int
@@ -56,7 +56,7 @@ class Seen:
 
 
 @dataclass
-class Perils:
+class FaultRates:
     """How much goes wrong in this schedule, as chances at each effect."""
 
     store: dict[str, float] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Perils:
         return not (self.store or self.slack or self.pager or self.death or self.stall)
 
 
-def draw_perils(rng: random.Random) -> Perils:
+def draw_fault_rates(rng: random.Random) -> FaultRates:
     """Return what may go wrong; in some schedules nothing does, in some everything."""
 
     def some(**chances: float) -> dict[str, float]:
@@ -82,8 +82,8 @@ def draw_perils(rng: random.Random) -> Perils:
         return {name: chance * strength for name, chance in chances.items() if strength}
 
     if rng.random() < 0.08:
-        return Perils()
-    return Perils(
+        return FaultRates()
+    return FaultRates(
         store=some(refused=0.02, lost=0.02, twice=0.01),
         slack=some(refused=0.1, limited=0.05, silent=0.05, lost=0.05, slow=0.1),
         pager=some(refused=0.1, limited=0.05, silent=0.05, lost=0.05, slow=0.1),
@@ -96,47 +96,61 @@ def draw_perils(rng: random.Random) -> Perils:
     )
 
 
-class World:
-    """All of it; `play()` runs the schedule and lets it come to rest."""
+class Scenario:
+    """All of it; `run()` runs the schedule and lets it come to rest."""
 
     def __init__(
-        self, seed: int, line: Line, beside: Client, settings: Settings, routings: Sequence[Routing]
+        self,
+        seed: int,
+        redis_line: SimulatedRedis,
+        observer: Client,
+        settings: Settings,
+        routings: Sequence[Routing],
     ) -> None:
         self.seed = seed
         self.rng = random.Random(f"schedule {seed}")
-        self.stage = Stage(self.rng, START)
+        self.scheduler = Scheduler(self.rng, START)
         # In some schedules PagerDuty can be asked; in all, its responders' keys may change.
         self.is_asked = self.rng.random() < 0.5
         token = Secret("rest-token" if self.is_asked else "")
         self.routings = [replace(one, pagerduty_api_token=token) for one in routings]
         self.routing = routing = self.routings[0]
-        self.beside = beside
+        self.observer = observer
         self.shards = self.rng.choice((1, 1, 1, 1, CLUSTER_SHARDS))
-        self.moments = moments = Apart(self.stage.clock, self.stage.redis_clock)
+        self.moments = moments = SkewedClock(self.scheduler.clock, self.scheduler.redis_clock)
         # What is so, whatever fails.
-        self.truth = RedisIncidents(beside, history_s=routing.history, shards=self.shards, moments=moments)
-        self.truth_work_queue = WorkQueue(beside, shards=self.shards, moments=moments)
-        self.line = line
-        line.stage, line.chances, line.on_change = self.stage, {}, self._saw
-        self.slack = SlackDouble(self.stage)
-        self.pager = PagerDouble(self.stage)
+        self.truth = RedisIncidents(observer, history_s=routing.history, shards=self.shards, moments=moments)
+        self.truth_work_queue = WorkQueue(observer, shards=self.shards, moments=moments)
+        self.redis = redis_line
+        redis_line.scheduler, redis_line.chances, redis_line.on_change = (
+            self.scheduler,
+            {},
+            self._record_states,
+        )
+        self.slack = FakeSlack(self.scheduler)
+        self.pager = FakePagerDuty(self.scheduler)
         if self.shards > 1:  # the address decides how what is kept is spread, *line* leads where it lies
             settings = replace(settings, redis_url=Secret("redis+cluster://127.0.0.1:1"))
-        self.parts: Parts = build_parts(
-            settings, routing, self.stage.clock, client=line, moments=moments, pause=self._pause_ingester
+        self.services: Services = build_services(
+            settings,
+            routing,
+            self.scheduler.clock,
+            client=redis_line,
+            moments=moments,
+            pause=self._pause_ingester,
         )
         self.channels = {SLACK: self.slack, PAGERDUTY: self.pager}
-        self.rest = RestDouble(self.stage, self.pager.account)
+        self.rest = FakePagerDutyRest(self.scheduler, self.pager.account)
         self.keys = RoutingKeys()
         self.auto_resolved: list[str] = []  # the dedup key of each page that PagerDuty ended by itself
-        self.machine: Machine = self._build_machine(self.parts)
-        self.web = create_app(self.parts).test_client() if self.rng.random() < 0.1 else None
+        self.worker_services: WorkerServices = self._build_worker_services(self.services)
+        self.web = create_app(self.services).test_client() if self.rng.random() < 0.1 else None
         self.groups = draw_groups(self.rng)
-        self.perils = draw_perils(self.rng)
-        self.stage.ahead = self._ahead
-        self.stage.dies = self._dies
-        self.stage.on_killed = self._restart
-        self.history: dict[str, list[Seen]] = {}
+        self.fault_rates = draw_fault_rates(self.rng)
+        self.scheduler.ahead = self._ahead
+        self.scheduler.should_die = self._should_die
+        self.scheduler.on_killed = self._restart
+        self.history: dict[str, list[RecordedState]] = {}
         self.accepted: list[dict[str, Any]] = []  # every body answered 200
         self.known: list[str] = []  # incidents that were named in an answer
         self.stepped_back = 0.0  # by how many seconds the clock was, in all
@@ -146,9 +160,9 @@ class World:
         self._restarts: list[tuple[float, str]] = []
         self._lives = 0
 
-    def _build_machine(self, parts: Parts) -> Machine:
+    def _build_worker_services(self, services: Services) -> WorkerServices:
         rest = self.rest if self.is_asked else None
-        return build_machine(parts, self.channels, self.keys, rest)  # type: ignore[arg-type]
+        return build_worker_services(services, self.channels, self.keys, rest)  # type: ignore[arg-type]
 
     # --- processes ---
 
@@ -158,20 +172,20 @@ class World:
         if name == "web":
             name = f"web-{int(number.partition('.')[0]) % 2}"
         if name not in self._clocks:
-            half = self.perils.apart_s / 2 if host != "person" else 0.0
+            half = self.fault_rates.apart_s / 2 if host != "person" else 0.0
             self._clocks[name] = random.Random(f"clock {self.seed} {name}").uniform(-half, half)
         return self._clocks[name]
 
-    def _dies(self, actor: Actor) -> bool:
-        if not self.is_rough or not self.perils.death or actor.host == "person":
+    def _should_die(self, actor: Actor) -> bool:
+        if not self.is_rough or not self.fault_rates.death or actor.host == "person":
             return False
-        return self.rng.random() < self.perils.death
+        return self.rng.random() < self.fault_rates.death
 
     def _restart(self, host: str) -> None:
         self.kills += 1
         base = host.partition(".")[0]
         if base in WORKERS:
-            self._restarts.append((self.stage.moment + self.rng.uniform(0.1, 8.0), base))
+            self._restarts.append((self.scheduler.moment + self.rng.uniform(0.1, 8.0), base))
 
     def _start_worker(self, base: str) -> None:
         self._lives += 1
@@ -180,134 +194,140 @@ class World:
         for queue in QUEUES:
             is_busy = queue in (SLACK, PAGERDUTY)
             for number in range(is_busy + is_first):  # two of one process, and one of another
-                self._start_hand(host, queue, number)
+                self._start_thread(host, queue, number)
 
-    def _start_hand(self, host: str, queue: str, number: int) -> None:
+    def _start_thread(self, host: str, queue: str, number: int) -> None:
         cell: list[Actor] = []
-        actor = self.stage.start(f"{host}/{queue}-{number}", host, lambda: self._work(cell[0]), queue)
+        actor = self.scheduler.start(
+            f"{host}/{queue}-{number}", host, lambda: self._run_consumer(cell[0]), queue
+        )
         cell.append(actor)
 
-    def _work(self, me: Actor) -> None:
+    def _run_consumer(self, me: Actor) -> None:
         """Claim, reconcile, release, as a lane does."""
-        work_queue = self.parts.work_queue
+        work_queue = self.services.work_queue
         while True:
-            machine = self.machine.periodic_tasks if me.queue == TASKS else self.machine.reconciler
+            worker_services = (
+                self.worker_services.periodic_tasks if me.queue == TASKS else self.worker_services.reconciler
+            )
             me.is_asking = True
             try:
-                claims = work_queue.claim(me.queue, me.host, self.stage.clock(), 1)
+                claims = work_queue.claim(me.queue, me.host, self.scheduler.clock(), 1)
             except StoreError:
                 me.is_asking = False
-                self.stage.wait_until(self.stage.moment + 0.5)
+                self.scheduler.wait_until(self.scheduler.moment + 0.5)
                 continue
             me.is_asking = False
             if not claims.incidents:
                 ahead = self._ahead(me.host)
-                self.stage.wait_until(NEVER if claims.next_check_at is None else claims.next_check_at - ahead)
+                self.scheduler.wait_until(
+                    NEVER if claims.next_check_at is None else claims.next_check_at - ahead
+                )
                 continue
-            me.held = claims.incidents[0]
+            me.claimed_id = claims.incidents[0]
             try:
-                dues = machine.reconcile(me.held, me.queue, me.host)
-                work_queue.release(me.queue, me.host, me.held, dues)
+                dues = worker_services.reconcile(me.claimed_id, me.queue, me.host)
+                work_queue.release(me.queue, me.host, me.claimed_id, dues)
             except ClaimLost:
-                self.stage.note(f"{me.name}: claim lost")
+                self.scheduler.add_trace(f"{me.name}: claim lost")
             except StoreError as error:
-                self.stage.note(f"{me.name}: {error}")
-            me.held = ""
+                self.scheduler.add_trace(f"{me.name}: {error}")
+            me.claimed_id = ""
 
     # --- webhooks ---
 
     def _pause_ingester(self, seconds: float) -> None:
         """Wait for another's claim, which runs out by the server's clock."""
         time.sleep(seconds)
-        self.stage.wait_until(self.stage.moment + seconds)
+        self.scheduler.wait_until(self.scheduler.moment + seconds)
 
     def _post(self, group: TrueGroup, replica: int, key: str, body: bytes) -> None:
         """Have one of the pair post *body*, again while it is not taken."""
         group.busy.add((replica, key))
         self._lives += 1
-        self._try(group, (replica, key), body, 1)
+        self._try_post(group, (replica, key), body, 1)
 
-    def _try(self, group: TrueGroup, who: tuple[int, str], body: bytes, tries: int) -> None:
+    def _try_post(self, group: TrueGroup, who: tuple[int, str], body: bytes, tries: int) -> None:
         replica = who[0]
         answered: list[bool] = []
         host = f"web.{self._lives}.{tries}.{replica}"
 
         def work() -> None:
-            is_taken = self._take(body)
-            self.stage.reach("answers " + ("200" if is_taken else "503"))
+            is_taken = self._accept_webhook(body)
+            self.scheduler.wait_for_turn("answers " + ("200" if is_taken else "503"))
             if is_taken:
                 self.accepted.append(json.loads(body))
             answered.append(is_taken)
 
         def wait() -> None:
-            while any(actor.host == host for actor in self.stage.actors):
-                self.stage.wait_until(self.stage.moment + 0.05)
+            while any(actor.host == host for actor in self.scheduler.actors):
+                self.scheduler.wait_until(self.scheduler.moment + 0.05)
             if answered == [True] or tries == TRIES:
                 group.busy.discard(who)
                 return
-            self.stage.wait_until(self.stage.moment + self.rng.uniform(0.2, 3.0))
-            self._try(group, who, body, tries + 1)
+            self.scheduler.wait_until(self.scheduler.moment + self.rng.uniform(0.2, 3.0))
+            self._try_post(group, who, body, tries + 1)
 
-        self.stage.start(f"{host} {group.name}", host, work)
-        self.stage.start(f"alertmanager-{replica} {group.name}", "person", wait)
+        self.scheduler.start(f"{host} {group.name}", host, work)
+        self.scheduler.start(f"alertmanager-{replica} {group.name}", "person", wait)
 
-    def _take(self, body: bytes) -> bool:
+    def _accept_webhook(self, body: bytes) -> bool:
         if self.web is not None:
             answer = self.web.post("/webhooks/alertmanager", data=body, content_type="application/json")
             assert answer.status_code in (200, 503), answer.text
             if answer.status_code == 200:
-                self._know(answer.json["incidents"])
+                self._record_named(answer.json["incidents"])
             return answer.status_code == 200
-        now = self.stage.clock()
+        now = self.scheduler.clock()
         try:
-            ingester: IncidentIngester = self.parts.ingester
+            ingester: IncidentIngester = self.services.ingester
             result = ingester.ingest(alertmanager.parse_webhook(body, "", now).groups, now)
         except StoreError:
             return False
-        self._know(result.incidents)
+        self._record_named(result.incidents)
         return True
 
-    def _know(self, incidents: list[str]) -> None:
+    def _record_named(self, incidents: list[str]) -> None:
         self.known += [one for one in incidents if one not in self.known]
 
-    def _saw(self, keys: list[str]) -> None:
+    def _record_states(self, keys: list[str]) -> None:
         """Note how the incidents at these keys stand since this effect."""
         for held in self.truth.load_latest([key.rpartition(":")[2] for key in keys]):
             if held.incident is not None:
-                seen = Seen(self.stage.number, self.stage.moment, held.incident)
+                seen = RecordedState(self.scheduler.number, self.scheduler.moment, held.incident)
                 self.history.setdefault(held.incident.id, []).append(seen)
 
     # --- what happens ---
 
-    def play(self) -> None:
+    def run(self) -> None:
         """Run the schedule, and then let time pass without faults until nothing is left to do."""
         for base in WORKERS:
             self._start_worker(base)
         for _ in range(self.rng.randint(8, 30)):
-            self._happen()
+            self._run_one_event()
             for _ in range(self.rng.choice((0, 1, 3, 10, 30, 100))):
                 if not self._step():
                     break
-        self._rest()
+        self._settle()
 
     def _step(self) -> bool:
         for moment, base in list(self._restarts):
-            if moment <= self.stage.moment:
+            if moment <= self.scheduler.moment:
                 self._restarts.remove((moment, base))
                 self._start_worker(base)
-        return self.stage.step()
+        return self.scheduler.step()
 
-    def _happen(self) -> None:
+    def _run_one_event(self) -> None:
         """Let one thing happen."""
         what = self.rng.choices(
             (
-                self._news,
+                self._change_alert,
                 self._repeat,
-                self._person,
+                self._act_as_person,
                 self._moment_passes,
                 self._time_passes,
-                self._weather,
-                self._crash,
+                self._change_faults,
+                self._crash_host,
                 self._clock_is_set,
                 self._routes_change,
                 self._pager_does_something,
@@ -316,20 +336,20 @@ class World:
         )[0]
         what()
 
-    def _news(self) -> None:
+    def _change_alert(self) -> None:
         group = self.rng.choice(self.groups)
-        change_truth(group, self.rng, self.stage.moment)
+        change_truth(group, self.rng, self.scheduler.moment)
         if self.rng.random() < 0.15:  # over before anybody was told
-            change_truth(group, self.rng, self.stage.moment)
-        self._flush(group)
+            change_truth(group, self.rng, self.scheduler.moment)
+        self._post_group(group)
 
     def _repeat(self) -> None:
         """One of the pair, or both, post again; after a reload it may be a part of the group."""
         group = self.rng.choice(self.groups)
         if group.has_begun():
-            self._flush(group)
+            self._post_group(group)
 
-    def _flush(self, group: TrueGroup) -> None:
+    def _post_group(self, group: TrueGroup) -> None:
         for replica in self.rng.choice(((1,), (2,), (1, 2), (1, 2))):
             for way in group.ways:
                 if self.rng.random() < 0.1:  # each receiver has its own time
@@ -337,15 +357,15 @@ class World:
                 alerts = None
                 if self.rng.random() < 0.2:
                     alerts = [alert for alert in group.alerts if self.rng.random() < 0.6]
-                for key, body in write_bodies(group, way, replica, self.stage.moment, alerts).items():
+                for key, body in write_bodies(group, way, replica, self.scheduler.moment, alerts).items():
                     if (replica, key) not in group.busy:
                         self._post(group, replica, key, body)
 
-    def _person(self) -> None:
+    def _act_as_person(self) -> None:
         if not self.known:
             return
         incident_id = self.rng.choice(self.known)
-        incident_service, alice = self.parts.incident_service, Person("alice")
+        incident_service, alice = self.services.incident_service, Person("alice")
         doings: dict[str, Callable[[float], object]] = {
             "acknowledge": lambda now: incident_service.acknowledge(incident_id, alice, now),
             "unacknowledge": lambda now: incident_service.unacknowledge(incident_id, alice, now),
@@ -356,43 +376,43 @@ class World:
 
         def work() -> None:
             try:
-                doings[name](self.stage.clock())
+                doings[name](self.scheduler.clock())
             except (StoreError, NotFound) as error:
-                self.stage.note(f"{name}: {error}")
+                self.scheduler.add_trace(f"{name}: {error}")
 
         self._lives += 1
         host = f"web.{self._lives}"
-        self.stage.note(f"--- alice would {name} {incident_id}")
-        self.stage.start(f"{host} {name}", host, work)
+        self.scheduler.add_trace(f"--- alice would {name} {incident_id}")
+        self.scheduler.start(f"{host} {name}", host, work)
 
-    def _weather(self) -> None:
+    def _change_faults(self) -> None:
         """Faults come, or go."""
         is_rough = self.rng.random() < 0.5
-        perils = self.perils
-        self.line.chances = perils.store if is_rough else {}
-        self.slack.chances = {**perils.slack, "hopeless": perils.hopeless} if is_rough else {}
-        self.pager.chances = {**perils.pager, "hopeless": perils.hopeless} if is_rough else {}
+        fault_rates = self.fault_rates
+        self.redis.chances = fault_rates.store if is_rough else {}
+        self.slack.chances = {**fault_rates.slack, "hopeless": fault_rates.hopeless} if is_rough else {}
+        self.pager.chances = {**fault_rates.pager, "hopeless": fault_rates.hopeless} if is_rough else {}
         self.rest.chances = {
-            name: perils.pager[name] for name in ("refused", "silent") if name in perils.pager
+            name: fault_rates.pager[name] for name in ("refused", "silent") if name in fault_rates.pager
         }
         self.rest.chances = self.rest.chances if is_rough else {}
-        self.slack.blind = perils.blind if is_rough else 0.0
+        self.slack.blind = fault_rates.blind if is_rough else 0.0
 
-    def _crash(self) -> None:
-        hosts = sorted({actor.host for actor in self.stage.actors if actor.host != "person"})
-        if self.perils.death and hosts:
-            self.stage.kill(self.rng.choice(hosts))
-        if self.perils.stall and self.rng.random() < self.perils.stall and hosts:
+    def _crash_host(self) -> None:
+        hosts = sorted({actor.host for actor in self.scheduler.actors if actor.host != "person"})
+        if self.fault_rates.death and hosts:
+            self.scheduler.kill(self.rng.choice(hosts))
+        if self.fault_rates.stall and self.rng.random() < self.fault_rates.stall and hosts:
             host = self.rng.choice(hosts)
-            self.stage.note(f"--- {host} stands still")
-            self.stage.stalled[host] = self.stage.moment + self.rng.uniform(1.0, 10.0)
+            self.scheduler.add_trace(f"--- {host} stands still")
+            self.scheduler.stalled[host] = self.scheduler.moment + self.rng.uniform(1.0, 10.0)
 
     def _clock_is_set(self) -> None:
-        if self.rng.random() < self.perils.clock:
+        if self.rng.random() < self.fault_rates.clock:
             by = self.rng.uniform(-2.0, 2.0)
-            self.stage.note(f"--- the clock is set by {by:.3f} s")
+            self.scheduler.add_trace(f"--- the clock is set by {by:.3f} s")
             self.stepped_back += max(0.0, -by)
-            self.stage.moment += by
+            self.scheduler.moment += by
 
     def _routes_change(self) -> None:
         if self.rng.random() < 0.5:
@@ -402,7 +422,7 @@ class World:
 
     def _pager_does_something(self) -> None:
         """A maintenance window begins or ends, a page resolves by itself, or a responder's key is changed."""
-        if self.perils.is_calm:
+        if self.fault_rates.is_calm:
             return
         self.rng.choice((self._window_turns, self._page_resolves, self._key_changes))()
 
@@ -410,7 +430,9 @@ class World:
         if not self.is_asked:  # nothing shows it
             return
         deaf, key = self.pager.account.deaf, self.rng.choice(self.list_keys())
-        self.stage.note(f"--- the maintenance window of …{key[-2:]} {'ends' if key in deaf else 'begins'}")
+        self.scheduler.add_trace(
+            f"--- the maintenance window of …{key[-2:]} {'ends' if key in deaf else 'begins'}"
+        )
         deaf.symmetric_difference_update({key})
 
     def _page_resolves(self) -> None:
@@ -418,11 +440,11 @@ class World:
         found = self.pager.account.still_open()
         if not self.is_asked:
             # PagerDuty's clock is compared with ours: what ends so soon after a trigger is the page before it.
-            found = [one for one in found if one.opened_at + SOON_S < self.stage.moment]
-        if not found or not (self.is_asked or self.perils.apart_s <= 1.0):
+            found = [one for one in found if one.opened_at + SOON_S < self.scheduler.moment]
+        if not found or not (self.is_asked or self.fault_rates.apart_s <= 1.0):
             return
         one = self.rng.choice(found)
-        self.stage.note(f"--- PagerDuty resolves {one.id} by itself")
+        self.scheduler.add_trace(f"--- PagerDuty resolves {one.id} by itself")
         self.auto_resolved.append(one.dedup_key)
         self.pager.account.auto_resolves(one)
         if self.is_asked and self.rng.random() < 0.5:
@@ -435,33 +457,33 @@ class World:
             incident_key=one.dedup_key,
             status="resolved",
             by=SERVICE,
-            occurred_at=self.stage.moment,
+            occurred_at=self.scheduler.moment,
         )
 
         def tell() -> None:
             while True:
                 with suppress(StoreError):
-                    self.parts.job_queue.enqueue(
-                        "pagerduty", f"hook-{number}", asdict(news), self.stage.clock()
+                    self.services.job_queue.enqueue(
+                        "pagerduty", f"hook-{number}", asdict(news), self.scheduler.clock()
                     )
                     return
-                self.stage.wait_until(self.stage.moment + 1.0)
+                self.scheduler.wait_until(self.scheduler.moment + 1.0)
 
-        self.stage.start(f"pagerduty-hook-{number}", "person", tell)
+        self.scheduler.start(f"pagerduty-hook-{number}", "person", tell)
 
     def _key_changes(self) -> None:
         """All workers reload with another key for one responder; each remembers those of before."""
         self.routing = self.rng.choice(self.routings)
-        self.stage.note("--- a routing key is changed")
-        parts = build_parts(
-            self.parts.settings,
+        self.scheduler.add_trace("--- a routing key is changed")
+        services = build_services(
+            self.services.settings,
             self.routing,
-            self.stage.clock,
-            client=self.line,
+            self.scheduler.clock,
+            client=self.redis,
             moments=self.moments,
             pause=self._pause_ingester,
         )
-        self.machine = self._build_machine(parts)
+        self.worker_services = self._build_worker_services(services)
 
     def list_keys(self, name: str = "") -> list[str]:
         """Return all routing keys that a responder (or any) ever has."""
@@ -478,11 +500,13 @@ class World:
 
     def _moment_passes(self) -> None:
         """A moment passes, whoever is at work."""
-        self._pass_to(self.stage.moment + self.rng.choice((0.01, 0.1, 0.6, 1.0, 3.0)))
+        self._pass_to(self.scheduler.moment + self.rng.choice((0.01, 0.1, 0.6, 1.0, 3.0)))
 
     def _time_passes(self) -> None:
         """Longer time passes; each thing is worked off at its moment."""
-        self._work_until(self.stage.moment + self.rng.choice((2.0, 10.0, 60.0, 200.0, 310.0, 700.0, 1900.0)))
+        self._work_until(
+            self.scheduler.moment + self.rng.choice((2.0, 10.0, 60.0, 200.0, 310.0, 700.0, 1900.0))
+        )
 
     def _pass_to(self, moment: float) -> None:
         """Move the clock, with the loans of whoever lives kept alive meanwhile.
@@ -490,44 +514,46 @@ class World:
         A loan runs from when its taker read the clock: only a process that stands still for longer than a
         loan lasts would get there after its end.
         """
-        while self.stage.moment < moment:
-            for actor in [one for one in self.stage.actors if one.is_asking and self.stage.may_go_on(one)]:
-                if actor in self.stage.actors:
-                    self.stage.go_on(actor)
-            busy = [actor for actor in self.stage.actors if actor.held]
-            hop = min(moment, self.stage.moment + RENEW_EVERY_S) if busy else moment
-            self.stage.moment = hop
+        while self.scheduler.moment < moment:
+            for actor in [
+                one for one in self.scheduler.actors if one.is_asking and self.scheduler.may_go_on(one)
+            ]:
+                if actor in self.scheduler.actors:
+                    self.scheduler.go_on(actor)
+            busy = [actor for actor in self.scheduler.actors if actor.claimed_id]
+            hop = min(moment, self.scheduler.moment + RENEW_EVERY_S) if busy else moment
+            self.scheduler.moment = hop
             for actor in busy:
-                if self.stage.stalled.get(actor.host, 0.0) <= hop:
+                if self.scheduler.stalled.get(actor.host, 0.0) <= hop:
                     self._renew(actor, hop)
 
     def _renew(self, actor: Actor, now: float) -> None:
-        self.truth_work_queue.renew(actor.queue, actor.host, [actor.held], now)
+        self.truth_work_queue.renew(actor.queue, actor.host, [actor.claimed_id], now)
 
     def _work_until(self, end: float) -> None:
         while True:
             while self._step():
                 pass
-            moment = min([self.stage.next_moment(), *(at for at, _ in self._restarts)])
+            moment = min([self.scheduler.next_moment(), *(at for at, _ in self._restarts)])
             if moment > end:
                 break
-            self._pass_to(max(moment, self.stage.moment + 0.001))
+            self._pass_to(max(moment, self.scheduler.moment + 0.001))
         self._pass_to(end)
 
-    def _rest(self) -> None:
+    def _settle(self) -> None:
         """No more faults; the pair says once more what is true, and then time passes."""
-        self.stage.note("--- rest")
+        self.scheduler.add_trace("--- rest")
         self.is_rough = False
         self.pager.account.deaf.clear()
         self.rest.chances = {}
-        self.line.chances, self.slack.chances, self.pager.chances, self.slack.blind = {}, {}, {}, 0.0
-        self._work_until(self.stage.moment + 30.0)
+        self.redis.chances, self.slack.chances, self.pager.chances, self.slack.blind = {}, {}, {}, 0.0
+        self._work_until(self.scheduler.moment + 30.0)
         for group in self.groups:
             for replica in (1, 2):
                 for way in group.ways:
-                    for key, body in write_bodies(group, way, replica, self.stage.moment).items():
+                    for key, body in write_bodies(group, way, replica, self.scheduler.moment).items():
                         self._post(group, replica, key, body)
-        self._work_until(self.stage.moment + REST_S)
+        self._work_until(self.scheduler.moment + REST_S)
         for queue in QUEUES:  # even a wake-up that got lost is made up for by a look now and then
-            self.stage.wake(queue, 0.0)
-        self._work_until(self.stage.moment + 1.0)
+            self.scheduler.wake(queue, 0.0)
+        self._work_until(self.scheduler.moment + 1.0)

@@ -11,16 +11,16 @@ import trustme
 from receiver.config.load import load_settings
 from receiver.engine.intake import IncidentIngester
 from receiver.errors import ConfigError, StoreError
-from receiver.store.address import parse_address
+from receiver.store.address import parse_store_url
 from receiver.store.agenda import WorkQueue
-from receiver.store.condition import RedisCondition
+from receiver.store.condition import RedisServerCheck
 from receiver.store.connection import connect, count_shards, store_errors
 from receiver.store.errands import JobQueue
 from receiver.store.incidents import RedisIncidents
-from receiver.store.lines import LinePool, build_options
+from receiver.store.lines import ConnectionPool, build_options
 from receiver.store.moments import Moments
 from receiver.store.reviews import RedisReviews
-from receiver.store.simulated import RedisSimulated
+from receiver.store.simulated import RedisSimulatedMessages
 from tests.builders import a_group, an_alert
 from tests.redis_servers import Server, needs_redis
 from tests.rig import Clock
@@ -33,7 +33,7 @@ DOCS = Path(__file__).parents[2] / "docs" / "redis.md"
 
 
 def test_sentinels_are_listed_with_the_masters_name() -> None:
-    address = parse_address(
+    address = parse_store_url(
         "redis+sentinel://user:pw@one:1,two:2,[::1]:3,four/the-master/5?sentinel_password=s"
     )
     assert address.nodes == (("one", 1), ("two", 2), ("::1", 3), ("four", 26379))
@@ -49,15 +49,15 @@ def test_a_cluster_has_sixteen_shards_and_all_else_one() -> None:
 
 
 def test_sentinels_and_clusters_can_be_spoken_to_with_certificates() -> None:
-    address = parse_address("redis+cluster://one:1?ssl=true")
+    address = parse_store_url("redis+cluster://one:1?ssl=true")
     assert address.is_encrypted
-    address = parse_address("redis+sentinel://one:1/m?ssl_ca_certs=/ca.pem")
+    address = parse_store_url("redis+sentinel://one:1/m?ssl_ca_certs=/ca.pem")
     assert address.is_encrypted
     assert address.sentinel_options == {"ssl_ca_certs": "/ca.pem"}
 
 
 def test_no_password_shows_where_an_address_is_printed() -> None:
-    address = parse_address("redis+sentinel://user:s3cret@one:1/m?sentinel_password=s3cret")
+    address = parse_store_url("redis+sentinel://user:s3cret@one:1/m?sentinel_password=s3cret")
     assert "s3cret" not in repr(address)
 
 
@@ -74,7 +74,7 @@ FAULTY = (
 @pytest.mark.parametrize("url", FAULTY)
 def test_an_address_that_is_none_is_refused_without_its_password(url: str) -> None:
     with pytest.raises(ValueError) as caught:
-        parse_address(url.replace("://", "://user:s3cret@"))
+        parse_store_url(url.replace("://", "://user:s3cret@"))
     assert "s3cret" not in str(caught.value)
 
 
@@ -109,7 +109,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, 
 
 
 def until_it_answers(server: Server, url: str) -> None:
-    from tests.redis_servers import until
+    from tests.redis_servers import wait_until
 
     def answers() -> bool:
         try:
@@ -118,7 +118,7 @@ def until_it_answers(server: Server, url: str) -> None:
         except StoreError:
             return False
 
-    until(answers, server.log)
+    wait_until(answers, server.read_log)
 
 
 @needs_redis
@@ -139,9 +139,9 @@ def test_the_user_of_the_documentation_may_do_all_we_do(secured: tuple[Server, s
     job_queue = JobQueue(client, moments=moments)
     assert job_queue.enqueue("pagerduty", "e", {}, now)
     assert job_queue.record_once("slack", "s", 9)
-    simulated = RedisSimulated(client)
-    simulated.add({"a": 1})
-    assert simulated.newest(1)
+    simulated = RedisSimulatedMessages(client)
+    simulated.save_message({"a": 1})
+    assert simulated.list_newest(1)
     assert RedisReviews(client).load_reviews("route").version == 0
     for shards in (1, 16):
         incidents = RedisIncidents(client, history_s=1000, shards=shards)
@@ -149,9 +149,9 @@ def test_the_user_of_the_documentation_may_do_all_we_do(secured: tuple[Server, s
         for alert in (an_alert(), an_alert(), an_alert(ends_at=now)):
             ingester.ingest((a_group(alert, source=f"{shards} shards"),), now)
         assert [one.is_resolved for one in incidents.list_newest(limit=1).incidents] == [True]
-    condition = RedisCondition(client, Clock())
-    condition.try_writing()
-    assert condition.look()[0].policy == "noeviction"
+    condition = RedisServerCheck(client, Clock())
+    condition.check_writable()
+    assert condition.list_server_health()[0].policy == "noeviction"
     work_queue.deregister("w")
 
 
@@ -209,5 +209,7 @@ def test_a_line_can_be_made_with_every_option_that_the_settings_take(url: str, o
     except ConfigError:
         assert option.startswith(("ssl_", "socket_", "db")), "taken with every address"
         return
-    address = parse_address(url)
-    LinePool(connection_class=address.line, **{**build_options(2.0), **address.options}).make_connection()
+    address = parse_store_url(url)
+    ConnectionPool(
+        connection_class=address.connection_class, **{**build_options(2.0), **address.options}
+    ).make_connection()

@@ -11,14 +11,14 @@ from receiver.store.agenda import LEASE_S, WorkQueue
 from receiver.store.connection import Client
 from receiver.store.incidents import RedisIncidents
 from tests.builders import a_group, an_alert
-from tests.moments import HANDED_IN
+from tests.moments import SHARED_CLOCK
 
 NOW = 1_795_435_200.0
 
 
 @pytest.fixture
 def work_queue(redis_client: Client) -> WorkQueue:
-    return WorkQueue(redis_client, moments=HANDED_IN)
+    return WorkQueue(redis_client, moments=SHARED_CLOCK)
 
 
 def test_a_due_incident_is_claimed_by_one_worker(work_queue: WorkQueue) -> None:
@@ -52,7 +52,7 @@ def add_incoming(
     redis: Client, name: str, now: float, severity: str = "critical", *, is_incoming: bool = True
 ) -> str:
     """Keep a new incident, as intake does for news; return its id."""
-    incidents = RedisIncidents(redis, history_s=86400, moments=HANDED_IN)
+    incidents = RedisIncidents(redis, history_s=86400, moments=SHARED_CLOCK)
     group = a_group(an_alert(name, severity=severity))
     loaded = incidents.load_latest([group_id_of(group.source, group.group_key, "r")])[0]
     change = merge(loaded.incident, group, RouteSettings("r", "#a", "", ()), now)
@@ -242,7 +242,7 @@ def test_a_worker_is_listed_until_it_deregisters(work_queue: WorkQueue) -> None:
 
 
 def test_shards_spread_incidents_and_lose_none(redis_client: Client) -> None:
-    work_queue = WorkQueue(redis_client, shards=8, moments=HANDED_IN)
+    work_queue = WorkQueue(redis_client, shards=8, moments=SHARED_CLOCK)
     names = {f"slot{n}-1" for n in range(100)}
     for name in names:
         work_queue.enqueue("slack", name, NOW)

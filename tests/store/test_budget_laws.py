@@ -7,11 +7,11 @@ import itertools
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from receiver.config.model import Limits, Rate
+from receiver.config.model import LimitSettings, RateLimit
 from receiver.domain.budget import TokenBucket, build_post_bucket, build_update_bucket
 from receiver.store.budgets import RedisTokenBuckets
 from receiver.store.connection import Client
-from tests.moments import HANDED_IN
+from tests.moments import SHARED_CLOCK
 
 NOW = 1_795_435_200.0
 NUMBERS = itertools.count()
@@ -33,7 +33,7 @@ COMINGS = st.lists(
 
 def a_bucket(count: int, per_s: float) -> TokenBucket:
     """Return a bucket of that limit which nobody has used."""
-    bucket = build_update_bucket(Limits(slack_updates=Rate(count, per_s)))
+    bucket = build_update_bucket(LimitSettings(slack_updates=RateLimit(count, per_s)))
     return TokenBucket(f"{bucket.name}:{next(NUMBERS)}", bucket.burst, bucket.rate)
 
 
@@ -42,7 +42,7 @@ def a_bucket(count: int, per_s: float) -> TokenBucket:
 def test_no_window_has_more_than_the_limit(
     redis_client: Client, comings: list[tuple[str, float, float, int]], limit: tuple[int, float]
 ) -> None:
-    token_buckets, bucket, now = RedisTokenBuckets(redis_client, moments=HANDED_IN), a_bucket(*limit), NOW
+    token_buckets, bucket, now = RedisTokenBuckets(redis_client, moments=SHARED_CLOCK), a_bucket(*limit), NOW
     gone: list[float] = []
     rush = [(f"a-{n % 3}", 0.2, 0.0, 0) for n in range(120)]  # more than any of these limits takes
     for who, after, priority, pause in (*comings, *rush):
@@ -62,7 +62,7 @@ def test_every_waiter_that_keeps_coming_gets_a_token(
 ) -> None:
     """And no token is left lying: all are gone as soon as the rate allows, give or take a wait."""
     token_buckets, bucket = (
-        RedisTokenBuckets(redis_client, moments=HANDED_IN),
+        RedisTokenBuckets(redis_client, moments=SHARED_CLOCK),
         TokenBucket(f"posts:{next(NUMBERS)}", 3, 1.0),
     )
     due = {f"a-{n}": NOW + at for n, (at, _) in enumerate(wanted)}
@@ -86,7 +86,7 @@ def test_nobody_starves_behind_a_stream_that_fills_the_rate(
 ) -> None:
     """Two new ones come for each token, every one with a better place than it would have now."""
     token_buckets, bucket = (
-        RedisTokenBuckets(redis_client, moments=HANDED_IN),
+        RedisTokenBuckets(redis_client, moments=SHARED_CLOCK),
         TokenBucket(f"posts:{next(NUMBERS)}", 3, 1.0),
     )
     priority, now, backlog = NOW + priority_offset, NOW, []
@@ -106,10 +106,10 @@ def test_nobody_starves_behind_a_stream_that_fills_the_rate(
 def test_any_limit_that_can_be_written_makes_a_bucket() -> None:
     for count in (1, 2, 9, 120, 100_000):
         for per_s in (1.0, 60.0, 3600.0):
-            rate = Rate(count, per_s)
+            rate = RateLimit(count, per_s)
             for bucket in (
-                build_update_bucket(Limits(slack_updates=rate)),
-                build_post_bucket("#a", Limits(slack_posts=rate)),
+                build_update_bucket(LimitSettings(slack_updates=rate)),
+                build_post_bucket("#a", LimitSettings(slack_posts=rate)),
             ):
                 assert bucket.burst >= 1
                 assert bucket.rate > 0

@@ -7,7 +7,7 @@ import pytest
 from receiver.domain.budget import TokenBucket
 from receiver.store.budgets import RedisTokenBuckets
 from receiver.store.connection import Client
-from tests.moments import HANDED_IN
+from tests.moments import SHARED_CLOCK
 
 NOW = 1_795_435_200.0
 POSTS = TokenBucket("slack:post:#alerts", burst=3, rate=1.0)
@@ -15,7 +15,7 @@ POSTS = TokenBucket("slack:post:#alerts", burst=3, rate=1.0)
 
 @pytest.fixture
 def token_buckets(redis_client: Client) -> RedisTokenBuckets:
-    return RedisTokenBuckets(redis_client, moments=HANDED_IN)
+    return RedisTokenBuckets(redis_client, moments=SHARED_CLOCK)
 
 
 def ask(
@@ -47,7 +47,7 @@ def test_a_waiter_that_returns_at_its_retry_after_is_permitted(token_buckets: Re
 
 
 def test_two_workers_share_one_bucket(token_buckets: RedisTokenBuckets, redis_client: Client) -> None:
-    other = RedisTokenBuckets(redis_client, moments=HANDED_IN)
+    other = RedisTokenBuckets(redis_client, moments=SHARED_CLOCK)
     assert [ask(token_buckets, "a"), ask(other, "b"), ask(token_buckets, "c"), ask(other, "d")] == [
         0,
         0,

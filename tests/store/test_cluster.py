@@ -14,9 +14,9 @@ from receiver.store.agenda import LEASE_S, WorkQueue
 from receiver.store.connection import Client, Scripts, connect, count_shards, list_servers, store_errors
 from receiver.store.errands import JobQueue
 from receiver.store.keys import CLUSTER_SHARDS, Keys
-from receiver.store.simulated import RedisSimulated
-from tests.moments import HANDED_IN
-from tests.redis_servers import Cluster, Server, needs_redis, until
+from receiver.store.simulated import RedisSimulatedMessages
+from tests.moments import SHARED_CLOCK
+from tests.redis_servers import Cluster, Server, needs_redis, wait_until
 
 pytestmark = needs_redis
 NOW = 1_795_435_200.0
@@ -39,11 +39,11 @@ def client(cluster: Cluster) -> Iterator[Client]:
 
 @pytest.fixture
 def work_queue(cluster: Cluster, client: Client) -> WorkQueue:
-    return WorkQueue(client, shards=count_shards(cluster.url), moments=HANDED_IN)
+    return WorkQueue(client, shards=count_shards(cluster.url), moments=SHARED_CLOCK)
 
 
 def keys_on(node: Server) -> int:
-    return int(node.ask("DBSIZE"))  # type: ignore[call-overload]
+    return int(node.run_command("DBSIZE"))  # type: ignore[call-overload]
 
 
 def test_the_number_of_shards_never_changes() -> None:
@@ -121,7 +121,7 @@ def test_a_wake_up_reaches_a_listener_at_any_node(cluster: Cluster, work_queue: 
     is_listening.wait(5)
     for n in range(20):
         work_queue.enqueue("pagerduty", f"slot{n}-1", NOW + n)
-    until(lambda: len(heard) >= 20)
+    wait_until(lambda: len(heard) >= 20)
     assert sorted(heard) == [("pagerduty", NOW + n) for n in range(20)]
     thread.join(5)
 
@@ -131,10 +131,10 @@ def test_what_belongs_to_no_incident_is_kept_as_well(
 ) -> None:
     work_queue.heartbeat("w1", NOW)
     assert work_queue.list_workers(NOW - 3) == ["w1"]
-    simulated = RedisSimulated(client)
-    simulated.add({"text": "hello"})
-    assert simulated.newest(1) == [{"text": "hello"}]
-    job_queue = JobQueue(client, shards=count_shards(cluster.url), moments=HANDED_IN)
+    simulated = RedisSimulatedMessages(client)
+    simulated.save_message({"text": "hello"})
+    assert simulated.list_newest(1) == [{"text": "hello"}]
+    job_queue = JobQueue(client, shards=count_shards(cluster.url), moments=SHARED_CLOCK)
     assert job_queue.enqueue("pagerduty", "event-1", {"a": 1}, NOW)
     assert not job_queue.enqueue("pagerduty", "event-1", {"a": 1}, NOW)
     (name,) = work_queue.claim("tasks", "w1", NOW, 5).incidents
@@ -147,13 +147,13 @@ def test_what_belongs_to_no_incident_is_kept_as_well(
 def test_scripts_are_given_to_a_node_that_does_not_know_them(cluster: Cluster, client: Client) -> None:
     scripts = Scripts(client)
     for node in cluster.nodes:
-        node.ask("SCRIPT", "FLUSH")
+        node.run_command("SCRIPT", "FLUSH")
     calls = [
         ([keys.queue("slack"), keys.leases("slack"), keys.lease_owners("slack")], ["1", "2", "w", 1, "99"])
         for keys in map(Keys, range(CLUSTER_SHARDS))
     ]
     assert scripts.run_all("claim", calls) == [[b""]] * CLUSTER_SHARDS
-    cluster.nodes[1].ask("SCRIPT", "FLUSH")
+    cluster.nodes[1].run_command("SCRIPT", "FLUSH")
     assert [scripts.run("claim", *call) for call in calls] == [[b""]] * CLUSTER_SHARDS
 
 
@@ -163,8 +163,8 @@ def test_a_slot_that_has_moved_is_followed(cluster: Cluster, client: Client, wor
         work_queue.enqueue("slack", name, NOW)
     for shard in range(CLUSTER_SHARDS):
         slot = key_slot(Keys(shard).queue("slack").encode())
-        there = cluster.nodes.index(cluster.owner(slot))
-        cluster.move(slot, cluster.nodes[(there + 1) % 3])
+        there = cluster.nodes.index(cluster.find_owner(slot))
+        cluster.move_slot(slot, cluster.nodes[(there + 1) % 3])
     assert work_queue.depth("slack", NOW)[0] == 64
     assert set(work_queue.claim("slack", "w1", NOW, 100).incidents) == names
     assert all(work_queue.release("slack", "w1", name, {"slack": NOW + 1}) for name in names)
@@ -177,11 +177,11 @@ def test_while_a_slot_is_on_its_way_its_keys_are_read_where_they_are(
     slot = key_slot(keys.open.encode())
     client.set(keys.job("stays"), "here", ex=60)
     client.set(keys.job("goes"), "there", ex=60)
-    source = cluster.owner(slot)
+    source = cluster.find_owner(slot)
     target = next(node for node in cluster.nodes if node is not source)
-    target.ask("CLUSTER", "SETSLOT", slot, "IMPORTING", cluster.id_of(source))
-    source.ask("CLUSTER", "SETSLOT", slot, "MIGRATING", cluster.id_of(target))
-    source.ask("MIGRATE", "127.0.0.1", target.port, keys.job("goes"), 0, 5000)
+    target.run_command("CLUSTER", "SETSLOT", slot, "IMPORTING", cluster.id_of(source))
+    source.run_command("CLUSTER", "SETSLOT", slot, "MIGRATING", cluster.id_of(target))
+    source.run_command("MIGRATE", "127.0.0.1", target.port, keys.job("goes"), 0, 5000)
     try:
         assert client.get(keys.job("goes")) == b"there"
         with client.pipeline(transaction=False) as pipe:
@@ -191,7 +191,7 @@ def test_while_a_slot_is_on_its_way_its_keys_are_read_where_they_are(
         with pytest.raises(StoreError, match="TRYAGAIN"), store_errors():
             client.execute_command("EXISTS", keys.job("stays"), keys.job("goes"))
     finally:
-        cluster.move(slot, target)
+        cluster.move_slot(slot, target)
     assert client.get(keys.job("stays")) == b"here"
 
 
@@ -204,12 +204,12 @@ def test_a_dead_node_stops_only_what_lies_on_it(
     dead = cluster.nodes[2]
     dead.kill()
     taken: set[str] = set()
-    until(lambda: taken.update(claimed(work_queue)) or len(taken) >= 20)
+    wait_until(lambda: taken.update(claimed(work_queue)) or len(taken) >= 20)
     assert taken < names
     with pytest.raises(StoreError):
         work_queue.depth("slack", NOW)
     dead.start()
-    until(lambda: taken.update(claimed(work_queue)) or taken == names)
+    wait_until(lambda: taken.update(claimed(work_queue)) or taken == names)
     assert len(list_servers(client)) == 3
 
 
@@ -225,7 +225,7 @@ def test_a_plain_address_of_a_cluster_says_what_to_write(cluster: Cluster) -> No
     elsewhere = next(
         key
         for key in (Keys(n).probe for n in range(CLUSTER_SHARDS))
-        if cluster.owner(key_slot(key.encode())) is not cluster.nodes[0]
+        if cluster.find_owner(key_slot(key.encode())) is not cluster.nodes[0]
     )
     with pytest.raises(StoreError, match=r"redis\+cluster://"), store_errors():
         single.set(elsewhere, "1", ex=60)

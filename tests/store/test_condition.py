@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from receiver.errors import StoreError
-from receiver.store.condition import Condition, RedisCondition
+from receiver.store.condition import RedisServerCheck, ServerHealth
 from receiver.store.connection import connect
 from tests.redis_servers import Server, needs_redis
 from tests.rig import Clock
@@ -29,64 +29,64 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def condition(server: Server, clock: Clock) -> RedisCondition:
-    return RedisCondition(connect(server.url), clock)
+def condition(server: Server, clock: Clock) -> RedisServerCheck:
+    return RedisServerCheck(connect(server.url), clock)
 
 
-def test_a_redis_that_keeps_everything_is_fine(condition: RedisCondition) -> None:
-    condition.try_writing()
-    assert condition.find_fault() == ""
-    assert condition.look()[0].warnings == []
+def test_a_redis_that_keeps_everything_is_fine(condition: RedisServerCheck) -> None:
+    condition.check_writable()
+    assert condition.find_problem() == ""
+    assert condition.list_server_health()[0].warnings == []
 
 
 @pytest.mark.parametrize("policy", ["allkeys-lru", "volatile-ttl", "allkeys-random"])
 def test_a_redis_that_would_forget_is_at_fault(
-    server: Server, condition: RedisCondition, policy: str
+    server: Server, condition: RedisServerCheck, policy: str
 ) -> None:
-    server.ask("CONFIG", "SET", "maxmemory-policy", policy)
-    assert policy in condition.find_fault()
-    assert "set maxmemory-policy noeviction" in condition.find_fault()
+    server.run_command("CONFIG", "SET", "maxmemory-policy", policy)
+    assert policy in condition.find_problem()
+    assert "set maxmemory-policy noeviction" in condition.find_problem()
 
 
 def test_the_policy_is_asked_for_again_after_ten_seconds(
-    server: Server, condition: RedisCondition, clock: Clock
+    server: Server, condition: RedisServerCheck, clock: Clock
 ) -> None:
-    assert condition.find_fault() == ""
-    server.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    assert condition.find_problem() == ""
+    server.run_command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
     clock.moment += 9
-    assert condition.find_fault() == ""
+    assert condition.find_problem() == ""
     clock.moment += 2
-    assert condition.find_fault() != ""
+    assert condition.find_problem() != ""
 
 
 def test_a_provider_that_forbids_config_still_tells_its_policy(server: Server, clock: Clock) -> None:
-    server.ask("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
-    server.ask("ACL", "SETUSER", "default", "-config")
-    condition = RedisCondition(connect(server.url), clock)
-    assert "allkeys-lru" in condition.find_fault()
-    assert condition.look()[0].has_snapshots is None
+    server.run_command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    server.run_command("ACL", "SETUSER", "default", "-config")
+    condition = RedisServerCheck(connect(server.url), clock)
+    assert "allkeys-lru" in condition.find_problem()
+    assert condition.list_server_health()[0].has_snapshots is None
 
 
 def test_a_provider_that_forbids_info_is_believed(server: Server, clock: Clock) -> None:
-    server.ask("ACL", "SETUSER", "default", "-info")
-    assert RedisCondition(connect(server.url), clock).look() == [Condition()]
+    server.run_command("ACL", "SETUSER", "default", "-info")
+    assert RedisServerCheck(connect(server.url), clock).list_server_health() == [ServerHealth()]
 
 
-def test_nothing_on_disk_is_warned_of(server: Server, condition: RedisCondition) -> None:
-    server.ask("CONFIG", "SET", "appendonly", "no")
-    assert "keeps nothing on disk" in condition.look()[0].warnings[0]
-    server.ask("CONFIG", "SET", "save", "3600 1")
-    assert "append-only" in condition.look()[0].warnings[0]
+def test_nothing_on_disk_is_warned_of(server: Server, condition: RedisServerCheck) -> None:
+    server.run_command("CONFIG", "SET", "appendonly", "no")
+    assert "keeps nothing on disk" in condition.list_server_health()[0].warnings[0]
+    server.run_command("CONFIG", "SET", "save", "3600 1")
+    assert "append-only" in condition.list_server_health()[0].warnings[0]
 
 
-def test_memory_that_is_nearly_used_up_is_warned_of(server: Server, condition: RedisCondition) -> None:
-    used = condition.look()[0].used
-    server.ask("CONFIG", "SET", "maxmemory", used + used // 10)
-    assert "of its maxmemory" in condition.look()[0].warnings[0]
+def test_memory_that_is_nearly_used_up_is_warned_of(server: Server, condition: RedisServerCheck) -> None:
+    used = condition.list_server_health()[0].used
+    server.run_command("CONFIG", "SET", "maxmemory", used + used // 10)
+    assert "of its maxmemory" in condition.list_server_health()[0].warnings[0]
 
 
-def test_full_memory_shows_in_a_write(server: Server, condition: RedisCondition) -> None:
-    server.ask("CONFIG", "SET", "maxmemory", "1mb")
-    server.ask("CONFIG", "SET", "maxmemory", "1")
+def test_full_memory_shows_in_a_write(server: Server, condition: RedisServerCheck) -> None:
+    server.run_command("CONFIG", "SET", "maxmemory", "1mb")
+    server.run_command("CONFIG", "SET", "maxmemory", "1")
     with pytest.raises(StoreError, match="OOM"):
-        condition.try_writing()
+        condition.check_writable()

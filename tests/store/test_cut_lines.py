@@ -17,7 +17,7 @@ from receiver.store.connection import Client, connect
 from receiver.store.errands import JobQueue
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
-from tests.moments import HANDED_IN
+from tests.moments import SHARED_CLOCK
 from tests.rig import START, Clock, Rig
 
 
@@ -118,7 +118,7 @@ def test_a_delivery_kept_twice_is_told_once(rig: Rig, cutter: Cutter) -> None:
     before = len(rig.shows(incident)["timeline"])
     event = TimelineEvent(START, "delivered", "Something arrived")
     cutter.cuts_left = 1
-    rig.parts.incidents.record_delivery(incident, "test", Delivery("x", attempts=1), events=(event,))
+    rig.services.incidents.record_delivery(incident, "test", Delivery("x", attempts=1), events=(event,))
     assert cutter.cut == 1
     assert len(rig.shows(incident)["timeline"]) == before + 1
 
@@ -133,7 +133,7 @@ def test_what_is_remembered_twice_came_once(cutter: Cutter) -> None:
 
 
 def test_a_lease_whose_reply_was_lost_expires(cutter: Cutter) -> None:
-    work_queue = WorkQueue(connect(cutter.url), moments=HANDED_IN)
+    work_queue = WorkQueue(connect(cutter.url), moments=SHARED_CLOCK)
     work_queue.enqueue("slack", "a-1", START)
     work_queue.claim("slack", "w0", START - 1, 1)
     cutter.cuts_left = 1

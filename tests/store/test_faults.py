@@ -7,7 +7,7 @@ from redis import exceptions
 
 from receiver.errors import StoreError
 from receiver.store.connection import store_errors
-from receiver.store.faults import explain
+from receiver.store.faults import describe_error
 
 
 @pytest.mark.parametrize(
@@ -35,8 +35,8 @@ from receiver.store.faults import explain
     ],
 )
 def test_a_fault_says_in_one_line_what_to_do(error: Exception, said: str) -> None:
-    assert said in explain(error)
-    assert "\n" not in explain(error)
+    assert said in describe_error(error)
+    assert "\n" not in describe_error(error)
 
 
 def test_what_strangers_wrote_does_not_get_into_the_fault() -> None:

@@ -15,7 +15,7 @@ from receiver.store.connection import Client, connect
 from receiver.store.incidents import RedisIncidents
 from receiver.store.keys import CLUSTER_SHARDS, Keys, shard_of
 from tests.builders import OPENED_AT, a_group, an_alert
-from tests.redis_servers import Cluster, needs_redis, until
+from tests.redis_servers import Cluster, needs_redis, wait_until
 from tests.store.test_homes import Rules
 from tests.store.two_processes import Taking, a_hundred_alerts, ingest_all_at_once, one_alert
 
@@ -52,7 +52,7 @@ def check(url: str, take: Taking, times: int) -> None:
 @needs_redis
 def test_on_a_cluster_it_is_one_incident_each_of_200_times(cluster: Cluster, client: Client) -> None:
     check(cluster.url, one_alert, 200)
-    assert all(node.ask("DBSIZE") for node in cluster.nodes)
+    assert all(node.run_command("DBSIZE") for node in cluster.nodes)
 
 
 @needs_redis
@@ -79,7 +79,7 @@ def test_while_a_node_is_dead_what_fires_elsewhere_is_still_ingested(
     place = group_family_of("default", "#alerts")
 
     def is_on_dead(shard: int) -> bool:
-        return cluster.owner(key_slot(Keys(shard).open.encode())) is dead
+        return cluster.find_owner(key_slot(Keys(shard).open.encode())) is dead
 
     away = [shard for shard in range(CLUSTER_SHARDS) if is_on_dead(shard)]
     key = next(
@@ -102,5 +102,5 @@ def test_while_a_node_is_dead_what_fires_elsewhere_is_still_ingested(
             ingester.ingest((a_group(*alerts, new, group_key=key),), OPENED_AT)
     finally:
         dead.start()
-        until(cluster.is_ready)
+        wait_until(cluster.is_ready)
     assert ingester.ingest((a_group(*alerts, new, group_key=key),), OPENED_AT).new == 1

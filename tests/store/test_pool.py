@@ -15,8 +15,8 @@ import redis
 
 from receiver.errors import StoreError
 from receiver.store.connection import Client, connect, store_errors
-from receiver.store.lines import KEPT_IDLE, LinePool, build_pool_options
-from tests.redis_servers import Server, needs_redis, until
+from receiver.store.lines import MAX_IDLE, ConnectionPool, build_pool_options
+from tests.redis_servers import Server, needs_redis, wait_until
 
 pytestmark = needs_redis
 
@@ -30,7 +30,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 def count_lines(server: Server) -> int:
     """Return how many there are but for the one that asks."""
-    with server.client() as client:
+    with server.build_client() as client:
         return len(client.client_list()) - 1
 
 
@@ -171,21 +171,21 @@ def test_who_waits_gets_the_first_that_is_free(server: Server) -> None:
 
 def test_idle_lines_above_a_few_are_closed(server: Server) -> None:
     options = build_pool_options(10.0, 20)
-    pool = LinePool(host="127.0.0.1", port=server.port, idle_s=0.3, **options)
+    pool = ConnectionPool(host="127.0.0.1", port=server.port, idle_s=0.3, **options)
     client = redis.Redis.from_pool(pool)
     assert ask_from_many(client, 20) == [None] * 20
-    assert count_lines(server) > KEPT_IDLE
-    until(lambda: count_lines(server) == KEPT_IDLE, lambda: str(count_lines(server)))
+    assert count_lines(server) > MAX_IDLE
+    wait_until(lambda: count_lines(server) == MAX_IDLE, lambda: str(count_lines(server)))
     assert ask_from_many(client, 60) == [None] * 60
     client.close()
 
 
 def test_lines_that_are_needed_again_and_again_stay_open(server: Server) -> None:
     options = build_pool_options(10.0, 12)
-    pool = LinePool(host="127.0.0.1", port=server.port, idle_s=1.0, **options)
+    pool = ConnectionPool(host="127.0.0.1", port=server.port, idle_s=1.0, **options)
     client = redis.Redis.from_pool(pool)
     assert ask_from_many(client, 12) == [None] * 12
-    with server.client() as admin:
+    with server.build_client() as admin:
         before = admin.info("stats")["total_connections_received"]
         for _ in range(15):
             assert ask_from_many(client, 12) == [None] * 12
@@ -199,10 +199,10 @@ from gevent import monkey
 monkey.patch_all()
 import sys, threading, time
 import redis
-from receiver.store.lines import LinePool, build_pool_options
+from receiver.store.lines import ConnectionPool, build_pool_options
 
 port = int(sys.argv[1])
-pool = LinePool(host="127.0.0.1", port=port, idle_s=0.3, **build_pool_options(10.0, 8))
+pool = ConnectionPool(host="127.0.0.1", port=port, idle_s=0.3, **build_pool_options(10.0, 8))
 client, answers = redis.Redis.from_pool(pool), []
 
 def ask():
@@ -230,7 +230,7 @@ def test_the_same_holds_under_gevent(server: Server) -> None:
         timeout=60,
         check=True,
     )
-    assert (run.stdout.split(), run.stderr) == (["120", "True", "8", str(KEPT_IDLE)], "")
+    assert (run.stdout.split(), run.stderr) == (["120", "True", "8", str(MAX_IDLE)], "")
 
 
 def test_the_address_may_say_another_bound(server: Server) -> None:

@@ -6,7 +6,7 @@ import fakeredis
 import pytest
 
 from receiver.store.keys import SIMULATED, SIMULATED_FOR_S, SIMULATED_LIMIT
-from receiver.store.simulated import RedisSimulated
+from receiver.store.simulated import RedisSimulatedMessages
 
 
 @pytest.fixture
@@ -15,19 +15,19 @@ def client() -> fakeredis.FakeRedis:
 
 
 def test_the_newest_comes_first(client: fakeredis.FakeRedis) -> None:
-    simulated = RedisSimulated(client)
+    simulated = RedisSimulatedMessages(client)
     for number in range(3):
-        simulated.add({"text": f"message {number}"})
-    assert [message["text"] for message in simulated.newest(2)] == ["message 2", "message 1"]
+        simulated.save_message({"text": f"message {number}"})
+    assert [message["text"] for message in simulated.list_newest(2)] == ["message 2", "message 1"]
 
 
 def test_it_is_a_short_memory(client: fakeredis.FakeRedis) -> None:
-    simulated = RedisSimulated(client)
+    simulated = RedisSimulatedMessages(client)
     for number in range(SIMULATED_LIMIT + 20):
-        simulated.add({"number": number})
-    assert len(simulated.newest(10_000)) == SIMULATED_LIMIT
+        simulated.save_message({"number": number})
+    assert len(simulated.list_newest(10_000)) == SIMULATED_LIMIT
     assert 0 < client.ttl(SIMULATED) <= SIMULATED_FOR_S
 
 
 def test_nothing_sent_is_nothing_shown(client: fakeredis.FakeRedis) -> None:
-    assert RedisSimulated(client).newest(10) == []
+    assert RedisSimulatedMessages(client).list_newest(10) == []

@@ -13,7 +13,7 @@ from receiver.errors import NotFound
 from receiver.store.connection import Client
 from receiver.store.keys import Keys
 from receiver.store.storms import RedisStorms
-from tests.moments import HANDED_IN
+from tests.moments import SHARED_CLOCK
 
 NOW = 1_795_424_400.0
 TARGET_KEY = "channel:#alerts-critical"
@@ -21,7 +21,7 @@ TARGET_KEY = "channel:#alerts-critical"
 
 @pytest.fixture
 def storms(redis_client: Client) -> RedisStorms:
-    return RedisStorms(redis_client, history_s=1000, moments=HANDED_IN)
+    return RedisStorms(redis_client, history_s=1000, moments=SHARED_CLOCK)
 
 
 def a_storm(at: float = NOW, target_key: str = TARGET_KEY) -> Storm:

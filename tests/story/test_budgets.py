@@ -12,8 +12,8 @@ import pytest
 
 from receiver.domain.policy import PAGERDUTY, SLACK
 from receiver.domain.review_record import review_group_id
-from receiver.wiring import build_machine, build_parts
-from tests.moments import HANDED_IN
+from receiver.wiring import build_services, build_worker_services
+from tests.moments import SHARED_CLOCK
 from tests.rig import ROUTING, Rig
 from tests.slack_people import SECRET, SlackPeople
 
@@ -75,12 +75,12 @@ def test_two_workers_keep_to_one_budget(limited: Rig) -> None:
     limited.configure(ONE_CHANNEL)
     fire_many(limited, 40)
     machines = [
-        build_machine(
-            build_parts(
-                limited.parts.settings,
-                limited.parts.routing,
+        build_worker_services(
+            build_services(
+                limited.services.settings,
+                limited.services.routing,
                 limited.clock,
-                moments=HANDED_IN,
+                moments=SHARED_CLOCK,
                 storms_after_s=math.inf,
             )
         )
@@ -88,10 +88,10 @@ def test_two_workers_keep_to_one_budget(limited: Rig) -> None:
     ]
     for second in range(41):
         for _ in range(40):
-            for name, machine in zip("ab", machines, strict=True):
-                for incident in limited.parts.work_queue.claim(SLACK, name, limited.clock(), 1).incidents:
-                    dues = machine.reconciler.reconcile(incident, SLACK, name)
-                    limited.parts.work_queue.release(SLACK, name, incident, dues)
+            for name, worker_services in zip("ab", machines, strict=True):
+                for incident in limited.services.work_queue.claim(SLACK, name, limited.clock(), 1).incidents:
+                    dues = worker_services.reconciler.reconcile(incident, SLACK, name)
+                    limited.services.work_queue.release(SLACK, name, incident, dues)
         assert len(limited.roots()) <= 3 + second
         limited.clock.moment += 1
     assert len(limited.roots()) == 40
@@ -151,10 +151,10 @@ def test_a_due_step_is_in_front_of_five_hundred_new_alerts(limited: Rig) -> None
     limited.passes("4m50s")
     fire_many(limited, 500)
     limited.clock.moment += 10
-    taken = limited.parts.work_queue.claim(PAGERDUTY, "rig", limited.clock(), 1).incidents
+    taken = limited.services.work_queue.claim(PAGERDUTY, "rig", limited.clock(), 1).incidents
     assert taken == (old,)
-    dues = limited.machine.reconciler.reconcile(old, PAGERDUTY, "rig")
-    limited.parts.work_queue.release(PAGERDUTY, "rig", old, dues)
+    dues = limited.worker_services.reconciler.reconcile(old, PAGERDUTY, "rig")
+    limited.services.work_queue.release(PAGERDUTY, "rig", old, dues)
     assert limited.triggered() == ["on-call", "team-lead"]
 
 
@@ -247,7 +247,7 @@ def test_first_messages_go_before_replies(limited: Rig) -> None:
 
 def test_a_review_waits_for_its_turn_behind_first_messages_and_is_posted(limited: Rig) -> None:
     limited.configure(REVIEWED)
-    limited.machine.periodic_tasks.enqueue_all(limited.parts.work_queue)
+    limited.worker_services.periodic_tasks.enqueue_all(limited.services.work_queue)
     limited.fires("Reviewed", "info")
     limited.passes("20h59m59s", every="5m")
     fire_many(limited, 150, ("info",))
@@ -255,7 +255,7 @@ def test_a_review_waits_for_its_turn_behind_first_messages_and_is_posted(limited
     roots = [root.text for root in limited.roots() if root.channel == "#alerts-info"]
     assert len(roots) > 120
     assert not any("eview" in text.partition("\n")[0].replace("Reviewed", "") for text in roots)
-    (waiting,) = limited.parts.reviews.load_reviews(review_group_id("#alerts-info")).state.records
+    (waiting,) = limited.services.reviews.load_reviews(review_group_id("#alerts-info")).state.records
     assert waiting.delivery.attempts == 0
     limited.passes("1m")
     texts = [root.text for root in limited.roots()]
@@ -267,7 +267,7 @@ def test_a_review_waits_for_its_turn_behind_first_messages_and_is_posted(limited
 def test_a_mark_on_a_review_is_shown_when_the_turn_of_its_edit_comes(limited: Rig) -> None:
     limited.environ["SLACK_SIGNING_SECRET"] = SECRET
     limited.configure(REVIEWED.replace("limits: {}", "limits: {slack_updates: 1/m}"))
-    limited.machine.periodic_tasks.enqueue_all(limited.parts.work_queue)
+    limited.worker_services.periodic_tasks.enqueue_all(limited.services.work_queue)
     limited.fires("Info", "info")
     limited.passes("21h1m", every="5m")
     (review,) = [root for root in limited.roots() if "reviewed" in root.buttons]
@@ -283,7 +283,7 @@ def test_a_mark_on_a_review_is_shown_when_the_turn_of_its_edit_comes(limited: Ri
 
 def save_notices(rig: Rig, count: int, name: str = "trouble") -> None:
     for n in range(count):
-        rig.parts.notices.save_notice(f"{name} {n}", f"{name} {n}", rig.clock(), about="troubles")
+        rig.services.notices.save_notice(f"{name} {n}", f"{name} {n}", rig.clock(), about="troubles")
 
 
 def notices(rig: Rig) -> list[str]:
@@ -341,7 +341,7 @@ def test_a_notice_that_waits_is_no_attempt_and_takes_in_what_comes_meanwhile(lim
     fire_many(limited, 10)
     save_notices(limited, 1)
     limited.passes("3s")
-    assert limited.parts.notices.load_message().attempts == 0
+    assert limited.services.notices.load_message().attempts == 0
     save_notices(limited, 1, "another")
     limited.passes("10s")
     (notice,) = notices(limited)
@@ -377,7 +377,7 @@ def test_a_simulated_slack_has_no_rate_limit(limited: Rig) -> None:
     limited.configure(ONE_CHANNEL)
     fire_many(limited, 20)
     limited.works()
-    assert len(limited.parts.simulated.newest(50)) == 20
+    assert len(limited.services.simulated.list_newest(50)) == 20
 
 
 def test_pages_that_waited_and_are_no_longer_wanted_hold_up_nobody(limited: Rig) -> None:

@@ -65,7 +65,7 @@ def test_what_fires_again_later_goes_by_the_new_routes(rig: Rig, changed: str) -
     rig.passes("1h")
     again = rig.fires("DiskFull")
     assert again != former
-    route = rig.parts.routing.find_route({"alertname": "DiskFull", "severity": "critical"})
+    route = rig.services.routing.find_route({"alertname": "DiskFull", "severity": "critical"})
     assert rig.shows(again)["route"] == route.name
     assert rig.shows(again)["channel"] == route.channel
 
@@ -77,7 +77,7 @@ def test_a_new_alert_of_the_same_group_goes_by_the_new_routes(rig: Rig, changed:
     answer = rig.posts(rig.alert("DiskFull", host="a", at=rig.clock() - 10), rig.alert("DiskFull", host="b"))
     assert answer["new"] == 1
     assert answer["duplicates"] == 1
-    route = rig.parts.routing.find_route({"alertname": "DiskFull", "severity": "critical"})
+    route = rig.services.routing.find_route({"alertname": "DiskFull", "severity": "critical"})
     if rig.shows(former)["route"] != route.name:
         (other,) = set(answer["incidents"]) - {former}
         assert rig.shows(other)["route"] == route.name
@@ -103,5 +103,5 @@ def test_what_is_on_its_route_is_looked_up_no_more(rig: Rig) -> None:
     alert = rig.alert("DiskFull")
     rig.posts(alert)
     assert rig.posts(alert)["duplicates"] == 1
-    assert rig.parts.ingester._former is not None
-    assert rig.parts.ingester._former._owners == {}
+    assert rig.services.ingester._former is not None
+    assert rig.services.ingester._former._owners == {}

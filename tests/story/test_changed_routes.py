@@ -136,7 +136,7 @@ def test_what_a_hand_closed_stays_closed_under_the_new_key(rig: Rig, incident: s
 def test_an_owner_that_is_gone_does_not_count(rig: Rig, incident: str, redis_client: Client) -> None:
     """The incident was removed by hand, and what names it was not."""
     group_id = incident.partition("-")[0]
-    keys = rig.parts.incidents.keys_of(group_id)
+    keys = rig.services.incidents.keys_of(group_id)
     redis_client.delete(keys.incident(group_id), keys.timeline(incident))
     redis_client.zrem(keys.open, incident)
     assert posts(rig, disk(rig, "a"), group=BY_TEAM)["new"] == 1
@@ -146,7 +146,7 @@ def test_an_owner_that_is_gone_does_not_count(rig: Rig, incident: str, redis_cli
 def test_stored_owners_expire_with_their_alerts(rig: Rig, incident: str, redis_client: Client) -> None:
     [key] = redis_client.scan_iter("rcv:*:alert-owners:*")
     assert redis_client.hlen(key) == 2
-    assert 700 < redis_client.ttl(key) <= rig.parts.routing.history
+    assert 700 < redis_client.ttl(key) <= rig.services.routing.history
     posts(rig, ended(rig, "a"), group=BY_NAME)
     posts(rig, ended(rig, "b"), group=BY_TEAM)
     # Until they could no longer reopen it.

@@ -18,7 +18,7 @@ def sets_back(rig: Rig, seconds: float = HOUR) -> None:
     """Set the clock back; the worker notices that within a second, and looks at everything."""
     rig.clock.moment -= seconds
     for queue in QUEUES:
-        rig.parts.work_queue.reschedule_all(queue, rig.clock())
+        rig.services.work_queue.reschedule_all(queue, rig.clock())
     rig.works()
 
 
@@ -103,7 +103,7 @@ def test_a_lease_that_is_not_renewed_expires_in_time(rig: Rig, step) -> None:
     """A worker that was killed just before must not keep an incident until the clock is there again."""
     rig.posts(rig.alert("DiskFull"))
     for queue in QUEUES:
-        rig.parts.work_queue.claim(queue, "killed", rig.clock(), 10)
+        rig.services.work_queue.claim(queue, "killed", rig.clock(), 10)
     step(rig)
     rig.passes("3s")
     assert rig.paged() == ["on-call"]
@@ -111,7 +111,7 @@ def test_a_lease_that_is_not_renewed_expires_in_time(rig: Rig, step) -> None:
 
 def test_a_snooze_set_back_ends_once(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
-    rig.parts.incident_service.snooze(incident, Person("alice"), 1800.0, rig.clock())
+    rig.services.incident_service.snooze(incident, Person("alice"), 1800.0, rig.clock())
     rig.passes("10m")
     sets_back(rig)
     rig.passes("1h19m")
@@ -124,7 +124,7 @@ def test_a_snooze_set_back_ends_once(rig: Rig) -> None:
 
 def test_a_snooze_set_forward_over_its_end_is_over_once(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
-    rig.parts.incident_service.snooze(incident, Person("alice"), 1800.0, rig.clock())
+    rig.services.incident_service.snooze(incident, Person("alice"), 1800.0, rig.clock())
     rig.passes("1m")
     sets_forward(rig)
     rig.passes("10s")
@@ -155,7 +155,7 @@ def test_a_review_is_posted_once(rig: Rig, step) -> None:
     rig.configure(
         ROUTING.replace('channel: "#alerts-info"', 'channel: "#alerts-info", review: next-business-day')
     )
-    rig.machine.periodic_tasks.enqueue_all(rig.parts.work_queue)
+    rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
     rig.works()
     rig.fires("Curious", severity="info")
     rig.passes("21h30s", every="30s")  # Tuesday 09:00:30
@@ -173,8 +173,8 @@ def test_a_flap_across_a_step_back_is_the_same_incident(rig: Rig) -> None:
 
 
 def test_who_beat_before_the_clock_was_set_back_does_not_count_as_alive(rig: Rig) -> None:
-    rig.parts.work_queue.heartbeat("killed", rig.clock())
+    rig.services.work_queue.heartbeat("killed", rig.clock())
     rig.clock.moment -= HOUR
     assert rig.client.get("/readyz").status_code == 503
-    rig.parts.work_queue.heartbeat("alive", rig.clock())
+    rig.services.work_queue.heartbeat("alive", rig.clock())
     assert rig.client.get("/readyz").json["workers"] == 1

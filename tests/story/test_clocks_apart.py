@@ -16,23 +16,29 @@ from receiver.domain.policy import ALERTMANAGER, PAGERDUTY
 from receiver.engine.reconcile import resolve_policy
 from receiver.store.keys import QUEUES, TASKS
 from receiver.web.app import create_app
-from receiver.wiring import Machine, Parts, build_machine, build_notification_builder, build_parts
+from receiver.wiring import (
+    Services,
+    WorkerServices,
+    build_notification_builder,
+    build_services,
+    build_worker_services,
+)
 from tests.mocks.alertmanager import MockAlertmanager
-from tests.moments import Apart
+from tests.moments import SkewedClock
 from tests.rig import ROUTING, Rig
 from tests.story.outage import NOTICES, in_channel
 
 ALL_APART = (-3600.0, -30.0, -3.0, -0.3, 0.3, 3.0, 30.0, 3600.0)
 
 
-def build_apart(rig: Rig, seconds: float) -> Parts:
+def build_apart(rig: Rig, seconds: float) -> Services:
     """Return the parts of a process whose clock is *seconds* ahead of the rig's and Redis'."""
 
     def clock() -> float:
         return rig.clock() + seconds
 
-    settings, routing = rig.parts.settings, rig.parts.routing
-    return build_parts(settings, routing, clock, moments=Apart(clock, rig.clock))
+    settings, routing = rig.services.settings, rig.services.routing
+    return build_services(settings, routing, clock, moments=SkewedClock(clock, rig.clock))
 
 
 @pytest.fixture(params=ALL_APART)
@@ -116,7 +122,7 @@ def test_a_page_that_failed_is_tried_again_without_a_wait_for_the_other_clock(ri
 
 
 def test_the_receiver_is_ready_and_says_which_clocks_differ(rig: Rig, apart: float) -> None:
-    rig.parts.work_queue.heartbeat("run.host-b", rig.clock())
+    rig.services.work_queue.heartbeat("run.host-b", rig.clock())
     assert rig.client.get("/readyz").json == {"ready": True, "workers": 1}
     status = rig.client.get("/api/v1/status").json
     assert status["workers"] == 1
@@ -131,18 +137,18 @@ def test_two_workers_whose_clocks_differ_share_the_work(rig: Rig, apart: float) 
     a step, the next step is early.
     """
     other = build_apart(rig, apart)
-    machine = build_machine(other)
+    worker_services = build_worker_services(other)
     rig.pagerduty.fail_next(500, times=6)
     rig.posts(rig.alert("DiskFull"))
     tries = []
     for n in range(1000):
-        parts, handler = ((rig.parts, rig.machine), (other, machine))[n % 2]
+        services, handler = ((rig.services, rig.worker_services), (other, worker_services))[n % 2]
         for queue in QUEUES:
-            claims = parts.work_queue.claim(queue, f"w{n % 2}", parts.clock(), 1)
+            claims = services.work_queue.claim(queue, f"w{n % 2}", services.clock(), 1)
             for incident in claims.incidents:
                 before = len(rig.pagerduty.requests)
                 dues = handler.reconciler.reconcile(incident, queue, f"w{n % 2}")
-                assert parts.work_queue.release(queue, f"w{n % 2}", incident, dues)
+                assert services.work_queue.release(queue, f"w{n % 2}", incident, dues)
                 if queue == PAGERDUTY and len(rig.pagerduty.requests) > before:
                     tries.append(rig.clock())
         rig.clock.moment += 0.1
@@ -154,15 +160,17 @@ def test_two_workers_whose_clocks_differ_share_the_work(rig: Rig, apart: float) 
     assert sum(later - former < 0.3 for former, later in pairwise(first)) <= 1, tries
 
 
-def work_off(parts: Parts, machine: Machine, name: str, queues: tuple[str, ...] = QUEUES) -> None:
+def work_off(
+    services: Services, worker_services: WorkerServices, name: str, queues: tuple[str, ...] = QUEUES
+) -> None:
     """Have a worker do all that is due in *lanes*."""
     for _ in range(100):
         claimed = 0
         for queue in queues:
-            for entry in parts.work_queue.claim(queue, name, parts.clock(), 1).incidents:
+            for entry in services.work_queue.claim(queue, name, services.clock(), 1).incidents:
                 claimed += 1
-                handler = machine.periodic_tasks if queue == TASKS else machine.reconciler
-                parts.work_queue.release(queue, name, entry, handler.reconcile(entry, queue, name))
+                handler = worker_services.periodic_tasks if queue == TASKS else worker_services.reconciler
+                services.work_queue.release(queue, name, entry, handler.reconcile(entry, queue, name))
         if not claimed:
             return
     raise AssertionError("the agenda never comes to rest")
@@ -175,19 +183,19 @@ def test_a_silence_that_one_worker_created_is_checked_at_once_by_the_other(rig: 
         incident = rig.fires("DiskFull")
         other = build_apart(rig, apart)
         other.incident_service.silence(incident, Person("alice"), 3600.0, "known", other.clock())
-        machine = build_machine(other)
+        worker_services = build_worker_services(other)
         (entry,) = other.work_queue.claim(ALERTMANAGER, "other", other.clock(), 1).incidents
         loaded = other.incidents.load(entry)
         policy = resolve_policy(other.routing, loaded)
         for action in plan(loaded, policy, other.clock()).actions:
             if isinstance(action, CreateSilence):
-                machine.reconciler._dispatcher.dispatch(
+                worker_services.reconciler._dispatcher.dispatch(
                     build_notification_builder(other, None).build(action, loaded, policy, other.clock()),
                     "other",
                 )
         other.work_queue.release(ALERTMANAGER, "other", entry, {ALERTMANAGER: other.clock()})
         before = len(alertmanager.requests)
-        work_off(rig.parts, rig.machine, "rig")
+        work_off(rig.services, rig.worker_services, "rig")
         assert len(alertmanager.requests) - before < 10
         if abs(apart) < 3600:  # else it began, or ended, at another time than was meant
             assert rig.shows(incident)["suppressed"] is not None
@@ -210,8 +218,8 @@ heartbeats:
 """
     )
     other = build_apart(rig, apart)
-    workers = ((rig.parts, rig.machine), (other, build_machine(other)))
-    rig.machine.periodic_tasks.enqueue_all(rig.parts.work_queue)
+    workers = ((rig.services, rig.worker_services), (other, build_worker_services(other)))
+    rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
     rig.posts(rig.alert("Watchdog", "none"))
     for n in range(120):  # every 15 s for half an hour
         work_off(*workers[n % 2], f"w{n % 2}")

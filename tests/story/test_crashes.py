@@ -12,7 +12,7 @@ from receiver.domain.ports import Channel
 from receiver.engine.reconcile import Reconciler
 from receiver.errors import ClaimLost
 from receiver.store.agenda import LEASE_S
-from receiver.wiring import build_channels, build_machine, build_notification_builder
+from receiver.wiring import build_channels, build_notification_builder, build_worker_services
 from tests.rig import Rig
 
 
@@ -41,18 +41,18 @@ class Deadly:
 
 def kill_in(rig: Rig, queue: str, when: str) -> None:
     """Have a worker take what is due in *lane* and die in the channel's hands."""
-    channels = build_channels(rig.parts)
+    channels = build_channels(rig.services)
     channels[queue] = Deadly(channels[queue], when)
     dying = Reconciler(
-        rig.parts.incidents,
+        rig.services.incidents,
         channels,
-        rig.parts.routing,
-        build_notification_builder(rig.parts),
+        rig.services.routing,
+        build_notification_builder(rig.services),
         None,
         clock=rig.clock,
         keys=rig.keys,
     )
-    for incident in rig.parts.work_queue.claim(queue, "dying", rig.clock(), 10).incidents:
+    for incident in rig.services.work_queue.claim(queue, "dying", rig.clock(), 10).incidents:
         with pytest.raises(Killed):
             dying.reconcile(incident, queue, "dying")
 
@@ -85,8 +85,8 @@ def test_killed_while_notifying_the_next_step(rig: Rig, when: str) -> None:
 
 def test_killed_with_an_incident_on_loan(rig: Rig) -> None:
     rig.posts(rig.alert("DiskFull"))
-    rig.parts.work_queue.claim(SLACK, "dead", rig.clock(), 10)
-    rig.parts.work_queue.claim(PAGERDUTY, "dead", rig.clock(), 10)
+    rig.services.work_queue.claim(SLACK, "dead", rig.clock(), 10)
+    rig.services.work_queue.claim(PAGERDUTY, "dead", rig.clock(), 10)
     rig.works()
     assert rig.roots() == []
     rig.passes("3s")
@@ -98,7 +98,7 @@ def test_a_restart_neither_postpones_nor_doubles_a_step(rig: Rig) -> None:
     rig.fires("DiskFull")
     for _ in range(5):
         rig.passes("50s")
-        rig.machine = build_machine(rig.parts)
+        rig.worker_services = build_worker_services(rig.services)
     rig.passes("49s")
     assert rig.triggered() == ["on-call"]
     rig.passes("1s")
@@ -120,11 +120,11 @@ def test_everything_down_over_a_due_step(rig: Rig) -> None:
 def test_a_worker_whose_loan_ran_out_sends_nothing_more(rig: Rig) -> None:
     """It slept through its lease; another has taken over."""
     rig.posts(rig.alert("DiskFull"))
-    incident = rig.parts.work_queue.claim(SLACK, "asleep", rig.clock(), 1).incidents[0]
+    incident = rig.services.work_queue.claim(SLACK, "asleep", rig.clock(), 1).incidents[0]
     rig.clock.moment += LEASE_S
-    rig.parts.work_queue.claim(SLACK, "awake", rig.clock(), 1)
+    rig.services.work_queue.claim(SLACK, "awake", rig.clock(), 1)
     with pytest.raises(ClaimLost):
-        rig.machine.reconciler.reconcile(incident, SLACK, "asleep")
+        rig.worker_services.reconciler.reconcile(incident, SLACK, "asleep")
     assert rig.slack.messages == []
 
 
@@ -173,10 +173,10 @@ class Sleepy:
     seconds: float
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self.rig.parts.incidents, name)
+        return getattr(self.rig.services.incidents, name)
 
     def record_delivery(self, *args: Any, **options: Any) -> None:
-        self.rig.parts.incidents.record_delivery(*args, **options)
+        self.rig.services.incidents.record_delivery(*args, **options)
         self.rig.clock.moment += self.seconds
         self.seconds = 0.0
 
@@ -186,12 +186,12 @@ def test_a_worker_that_slept_between_noting_a_page_and_sending_it_sends_nothing(
     rig.posts(rig.alert("DiskFull"))
     rig.works((SLACK,))
     rig.clock.moment += 1
-    (incident,) = rig.parts.work_queue.claim(PAGERDUTY, "asleep", rig.clock(), 1).incidents
+    (incident,) = rig.services.work_queue.claim(PAGERDUTY, "asleep", rig.clock(), 1).incidents
     asleep = Reconciler(
         Sleepy(rig, 10.0),  # type: ignore[arg-type]
-        build_channels(rig.parts),
-        rig.parts.routing,
-        build_notification_builder(rig.parts),
+        build_channels(rig.services),
+        rig.services.routing,
+        build_notification_builder(rig.services),
         None,
         clock=rig.clock,
         keys=rig.keys,

@@ -7,7 +7,7 @@ import pytest
 from receiver.config.model import AlertmanagerConfig, Routing
 from receiver.domain.delivery import Delivery
 from receiver.domain.failure import Failure, has_new_credentials
-from receiver.errors import PermanentDeliveryError, Refusal
+from receiver.errors import PermanentDeliveryError, RefusalKind
 from receiver.text import Secret
 from tests.builders import an_incident
 from tests.rig import NAMES, ROUTING, Rig
@@ -29,7 +29,7 @@ def reloads(rig: Rig, text: str = ROUTING, **environ: str) -> None:
     """Go on with other secrets, as a worker does after SIGHUP and after a restart."""
     rig.environ |= environ
     rig.configure(text)
-    rig.machine.periodic_tasks.enqueue_all(rig.parts.work_queue)
+    rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
     rig.works()
 
 
@@ -180,17 +180,20 @@ def test_the_end_of_a_former_incident_does_not_close_the_page_of_the_next_one(ri
 def test_a_host_that_reloads_later_is_no_hindrance(rig: Rig) -> None:
     rig.slack.token = "xoxb-right"
     rig.fires("DiskFull")
-    old = rig.machine
+    old = rig.worker_services
     reloads(rig, SLACK_BOT_TOKEN="xoxb-right")
     rig.slack.workspace.messages.clear()
     rig.slack.token = "xoxb-newest"
     rig.fires("CpuHigh")
     rig.environ["SLACK_BOT_TOKEN"] = "xoxb-newest"
     rig.configure(ROUTING)
-    new, rig.machine = rig.machine, old  # the duty falls to the host that has not reloaded yet
-    new.periodic_tasks.enqueue_all(rig.parts.work_queue)
+    new, rig.worker_services = (
+        rig.worker_services,
+        old,
+    )  # the duty falls to the host that has not reloaded yet
+    new.periodic_tasks.enqueue_all(rig.services.work_queue)
     rig.works()
-    rig.machine = new
+    rig.worker_services = new
     rig.passes("1m")
     assert [root.text for root in rig.roots() if "CpuHigh" in root.text]
 
@@ -214,7 +217,7 @@ def test_no_secret_is_kept_in_the_store(rig: Rig) -> None:
     rig.refuses("on-call")
     rig.fires("DiskFull")
     rig.passes("1m")
-    redis = rig.parts.incidents._redis
+    redis = rig.services.incidents._redis
     kept = b"".join(name + redis.dump(name) for name in redis.scan_iter())
     for name in ("SLACK_BOT_TOKEN", "PAGERDUTY_ONCALL_KEY"):
         secret = rig.environ[name]
@@ -227,14 +230,14 @@ def test_alertmanagers_login_is_a_secret_like_others() -> None:
         return Routing(routes=(), alertmanagers={"": AlertmanagerConfig((url,))})
 
     before, after = routing("http://me:old@am:9093"), routing("http://me:new@am:9093")
-    assert "old" not in "".join(before.digests.values())
-    error = PermanentDeliveryError("unauthorized", kind=Refusal.CREDENTIALS)
+    assert "old" not in "".join(before.secret_digests.values())
+    error = PermanentDeliveryError("unauthorized", kind=RefusalKind.CREDENTIALS)
     attempt = Delivery().with_attempt("", "", "alertmanager:eu", 1.0)
     refused = attempt.with_failure(
-        error, 1.0, was_maybe_sent=False, salt="x", secret_digest=before.digests["alertmanager:"]
+        error, 1.0, was_maybe_sent=False, salt="x", secret_digest=before.secret_digests["alertmanager:"]
     )
-    assert not has_new_credentials(Failure(an_incident(), "silence:1", refused), before.digests)
-    assert has_new_credentials(Failure(an_incident(), "silence:1", refused), after.digests)
+    assert not has_new_credentials(Failure(an_incident(), "silence:1", refused), before.secret_digests)
+    assert has_new_credentials(Failure(an_incident(), "silence:1", refused), after.secret_digests)
 
 
 def test_the_timeline_names_the_event_that_was_refused(rig: Rig) -> None:

@@ -151,7 +151,7 @@ def test_a_wait_is_on_the_agenda_and_holds_no_thread(rig: Rig) -> None:
     """After a failed attempt the incident is given back at once, due at the retry's moment."""
     rig.slack.fail_next("chat.postMessage", status=429, retry_after=600)
     incident = rig.fires("DiskFull")
-    keys = rig.parts.incidents.keys_of(incident.partition("-")[0])
-    redis = rig.parts.incidents._redis
+    keys = rig.services.incidents.keys_of(incident.partition("-")[0])
+    redis = rig.services.incidents._redis
     assert redis.zcard(keys.leases("slack")) == 0
     assert redis.zscore(keys.queue("slack"), incident) <= rig.clock() + 600

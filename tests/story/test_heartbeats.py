@@ -31,7 +31,7 @@ def missing(rig: Rig, state: str = "open") -> list[dict[str, object]]:
 
 def configure(rig: Rig, text: str = ROUTING + HEARTBEATS) -> None:
     rig.configure(text)
-    rig.machine.periodic_tasks.enqueue_all(rig.parts.work_queue)
+    rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
     rig.works()
 
 
@@ -177,7 +177,7 @@ def test_an_outage_of_ours_resolves_nothing(rig: Rig) -> None:
 def test_when_redis_lost_everything_it_waits_for_the_first_signal_again(rig: Rig, redis_client) -> None:
     send_heartbeat(rig)
     redis_client.flushall()
-    rig.machine.periodic_tasks.enqueue_all(rig.parts.work_queue)
+    rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
     rig.passes("2h")
     assert rig.triggered() == []
 
@@ -185,7 +185,7 @@ def test_when_redis_lost_everything_it_waits_for_the_first_signal_again(rig: Rig
 def test_after_a_clock_was_set_back_missing_signals_are_noticed_all_the_same(rig: Rig) -> None:
     send_heartbeat(rig)
     rig.clock.moment -= 3600
-    rig.machine.periodic_tasks.enqueue_all(rig.parts.work_queue)
+    rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
     rig.works()
     rig.passes("6m59s")
     assert rig.triggered() == []
@@ -199,7 +199,7 @@ def test_a_miss_after_the_clock_was_set_back_over_the_last_one_opens_an_incident
     send_heartbeat(rig)
     rig.passes("1s")
     rig.clock.moment -= 3600
-    rig.machine.periodic_tasks.enqueue_all(rig.parts.work_queue)
+    rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
     rig.works()
     send_heartbeat(rig)
     rig.passes("10m")
@@ -239,7 +239,7 @@ def test_sources_without_end_are_bounded(rig: Rig) -> None:
     for number in range(210):
         rig.posts(rig.alert("Watchdog", "none"), source=f"s{number}")
     rig.passes("1m")
-    assert len(rig.parts.heartbeat_store.list_signals()) == 200
+    assert len(rig.services.heartbeat_store.list_signals()) == 200
 
 
 def test_in_maintenance_it_pages_nobody_until_that_is_over(rig: Rig) -> None:
@@ -258,8 +258,8 @@ def test_two_workers_that_check_at_once_open_one_incident(rig: Rig) -> None:
     rig.works()
     for _ in range(8):
         rig.clock.moment += 55
-        rig.machine.periodic_tasks.reconcile("heartbeats", "tasks", "a")
-        rig.machine.periodic_tasks.reconcile("heartbeats", "tasks", "b")
+        rig.worker_services.periodic_tasks.reconcile("heartbeats", "tasks", "a")
+        rig.worker_services.periodic_tasks.reconcile("heartbeats", "tasks", "b")
     rig.works()
     assert len(missing(rig)) == 1
     assert rig.triggered() == ["team-lead"]
@@ -267,8 +267,8 @@ def test_two_workers_that_check_at_once_open_one_incident(rig: Rig) -> None:
 
 def test_a_monitor_that_died_between_recording_the_miss_and_opening_opens_it_the_next_time(rig: Rig) -> None:
     send_heartbeat(rig)
-    (signal,) = rig.parts.heartbeat_store.list_signals()
-    rig.parts.heartbeat_store.record_missed(signal)
+    (signal,) = rig.services.heartbeat_store.list_signals()
+    rig.services.heartbeat_store.record_missed(signal)
     rig.passes("8m")
     assert rig.triggered() == ["team-lead"]
 

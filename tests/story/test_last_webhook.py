@@ -64,7 +64,7 @@ def test_repeats_and_empty_ones_count_and_what_was_refused_does_not(rig: Rig) ->
 
 def test_it_survives_a_restart_and_is_seen_by_others_once_it_is_written(rig: Rig) -> None:
     rig.posts(rig.alert("A"))
-    before = rig.parts
+    before = rig.services
     rig.configure(ROUTING)  # another process
     assert moments(rig) == {}
     before.last_webhooks.save()
@@ -74,7 +74,7 @@ def test_it_survives_a_restart_and_is_seen_by_others_once_it_is_written(rig: Rig
 def test_a_webhook_that_comes_again_costs_no_round_trip_more(rig: Rig) -> None:
     """Counted at Redis itself."""
     rig.posts(rig.alert("A"))
-    client = rig.parts.work_queue._redis
+    client = rig.services.work_queue._redis
     before = client.info("stats")["total_reads_processed"]
     rig.posts(rig.alert("A"))
     assert client.info("stats")["total_reads_processed"] - before - 1 == 1
@@ -82,26 +82,26 @@ def test_a_webhook_that_comes_again_costs_no_round_trip_more(rig: Rig) -> None:
 
 def test_a_hundred_webhooks_are_written_at_once(rig: Rig) -> None:
     for n in range(100):
-        rig.parts.last_webhooks.record(f"source-{n % 3}", START + n)
-    client = rig.parts.work_queue._redis
+        rig.services.last_webhooks.record(f"source-{n % 3}", START + n)
+    client = rig.services.work_queue._redis
     before = client.info("stats")["total_reads_processed"]
-    rig.parts.last_webhooks.save()
+    rig.services.last_webhooks.save()
     assert client.info("stats")["total_reads_processed"] - before - 1 == 1
     before = client.info("stats")["total_reads_processed"]
-    rig.parts.last_webhooks.save()
+    rig.services.last_webhooks.save()
     assert client.info("stats")["total_reads_processed"] - before - 1 == 0
 
 
 def test_what_the_store_does_not_take_is_written_later(rig: Rig) -> None:
     rig.posts(rig.alert("A"))
-    rig.parts.work_queue._redis.config_set("maxmemory", 1)
+    rig.services.work_queue._redis.config_set("maxmemory", 1)
     try:
         with pytest.raises(StoreError):
-            rig.parts.last_webhooks.save()
+            rig.services.last_webhooks.save()
     finally:
-        rig.parts.work_queue._redis.config_set("maxmemory", 0)
+        rig.services.work_queue._redis.config_set("maxmemory", 0)
     assert moments(rig) == {"": "2026-11-23T12:00:00.000Z"}
-    rig.parts.last_webhooks.save()
+    rig.services.last_webhooks.save()
     rig.configure(ROUTING)
     assert moments(rig) == {"": "2026-11-23T12:00:00.000Z"}
 
@@ -114,9 +114,9 @@ def test_of_many_sources_the_newest_are_kept(rig: Rig) -> None:
         rig.clock.moment = START + n
         rig.posts(rig.alert("A"), source=f"s{n:03}")
         if n % 10 == 0:
-            rig.parts.last_webhooks.save()
-    rig.parts.last_webhooks.save()
-    assert rig.parts.work_queue._redis.hlen(LAST_WEBHOOKS) == MAX_SOURCES
+            rig.services.last_webhooks.save()
+    rig.services.last_webhooks.save()
+    assert rig.services.work_queue._redis.hlen(LAST_WEBHOOKS) == MAX_SOURCES
     assert len(moments(rig)) == MAX_SOURCES
     rig.clock.moment = START + 300
     rig.posts(rig.alert("A"))
@@ -133,7 +133,7 @@ def test_a_long_and_hostile_name_is_cut_and_escaped(rig: Rig) -> None:
 
 def test_metrics_have_a_hundred_sources_at_most(rig: Rig) -> None:
     known = len(telemetry._sources)
-    telemetry.show_last_webhooks({f"many-{n}": START + n for n in range(300)})
+    telemetry.record_last_webhooks({f"many-{n}": START + n for n in range(300)})
     assert len(telemetry._sources) == max(known, 100)
     assert gauge(rig, telemetry.OTHER_SOURCES) == START + 299
 

@@ -20,8 +20,8 @@ def deploy(rig: Rig, number: int, pods: int) -> None:
 def test_alerts_that_ended_long_ago_are_compacted_and_still_counted(rig: Rig) -> None:
     incident = rig.fires("PodDown", pod="lasting")
     group_id = incident.partition("-")[0]
-    key = rig.parts.incidents.keys_of(group_id).incident(group_id)
-    client = rig.parts.incidents._redis  # nobody else tells how much is kept
+    key = rig.services.incidents.keys_of(group_id).incident(group_id)
+    client = rig.services.incidents._redis  # nobody else tells how much is kept
     sizes = []
     for number in range(12):
         deploy(rig, number, 100)

@@ -25,7 +25,7 @@ def ends(rig: Rig) -> None:
 
 @pytest.fixture
 def rig(rig: Rig) -> Rig:
-    rig.machine.periodic_tasks.enqueue_all(rig.parts.work_queue)
+    rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
     rig.works()
     return rig
 
@@ -130,10 +130,10 @@ def test_begun_anew_it_has_the_new_end(rig: Rig) -> None:
 def test_a_worker_killed_before_it_reported_the_end_delays_it_by_a_minute_at_most(rig: Rig) -> None:
     begins(rig, "6d")
     rig.fires("DiskFull")
-    found = rig.parts.maintenance.find_active(rig.clock())
+    found = rig.services.maintenance.find_active(rig.clock())
     from msgspec.structs import replace
 
-    rig.parts.maintenance.save(replace(found, ended_at=rig.clock()), rig.clock())
+    rig.services.maintenance.save(replace(found, ended_at=rig.clock()), rig.clock())
     rig.passes("1m")
     assert rig.paged() == ["on-call"]
 

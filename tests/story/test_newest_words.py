@@ -132,14 +132,15 @@ def test_newer_words_wake_no_worker_and_leave_the_version(rig: Rig) -> None:
     (incident,) = rig.posts(disk(rig, 91))["incidents"]
     rig.works()
     group_id = incident.partition("-")[0]
-    key = rig.parts.incidents.keys_of(group_id).incident(group_id)
-    client = rig.parts.incidents._redis
+    key = rig.services.incidents.keys_of(group_id).incident(group_id)
+    client = rig.services.incidents._redis
     version = client.hget(key, "v")
-    due = client.zrange(rig.parts.incidents.keys_of(group_id).queue("pagerduty"), 0, -1, withscores=True)
+    due = client.zrange(rig.services.incidents.keys_of(group_id).queue("pagerduty"), 0, -1, withscores=True)
     rig.posts(disk(rig, 92))
     assert client.hget(key, "v") == version
     assert (
-        client.zrange(rig.parts.incidents.keys_of(group_id).queue("pagerduty"), 0, -1, withscores=True) == due
+        client.zrange(rig.services.incidents.keys_of(group_id).queue("pagerduty"), 0, -1, withscores=True)
+        == due
     )
 
 
@@ -205,7 +206,7 @@ def test_words_that_change_for_hours_are_kept_once(rig: Rig, changed: int) -> No
     (incident,) = rig.posts(*(disk(rig, 10, host) for host in hosts))["incidents"]
     rig.works()
     group_id = incident.partition("-")[0]
-    client, key = rig.parts.incidents._redis, rig.parts.incidents.keys_of(group_id).incident(group_id)
+    client, key = rig.services.incidents._redis, rig.services.incidents.keys_of(group_id).incident(group_id)
     first = client.memory_usage(key, samples=0)
     for number in range(11, 40):
         rig.clock.moment += 60
@@ -221,7 +222,7 @@ def test_words_that_change_for_hours_are_kept_once(rig: Rig, changed: int) -> No
 
 
 def test_an_open_alert_takes_little_more_than_its_json(rig: Rig) -> None:
-    client = rig.parts.incidents._redis
+    client = rig.services.incidents._redis
     before, size = client.info("memory")["used_memory"], 0
     for _ in range(3):  # the second and third time with other words
         rig.clock.moment += 61

@@ -52,10 +52,10 @@ NO_CHUNKS: dict[str, Any] = {
 
 def refuse_webhook(rig: Rig, body: dict[str, Any] = NONSENSE) -> None:
     """Post what can't be read, and wait until the store was told of it."""
-    before = rig.parts.notices._redis.hgetall("rcv:{0}:notices")
+    before = rig.services.notices._redis.hgetall("rcv:{0}:notices")
     assert rig.client.post("/webhooks/alertmanager", **body).status_code == 400
     deadline = time.monotonic() + 1
-    while rig.parts.notices._redis.hgetall("rcv:{0}:notices") == before and time.monotonic() < deadline:
+    while rig.services.notices._redis.hgetall("rcv:{0}:notices") == before and time.monotonic() < deadline:
         time.sleep(0.01)
 
 
@@ -127,7 +127,7 @@ def test_without_a_channel_for_notices_nothing_is_kept(rig: Rig) -> None:
     rig.fires("DiskFull")
     rig.passes("10m")
     assert said(rig) == []
-    assert rig.parts.notices.list_pending() == ({}, 0)
+    assert rig.services.notices.list_pending() == ({}, 0)
 
 
 def test_without_slack_a_notice_is_simulated(rig: Rig) -> None:
@@ -136,7 +136,7 @@ def test_without_slack_a_notice_is_simulated(rig: Rig) -> None:
     rig.refuses("on-call")
     rig.fires("DiskFull")
     rig.passes("1m")
-    simulated = [one for one in rig.parts.simulated.newest(50) if one["key"] == "notice"]
+    simulated = [one for one in rig.services.simulated.list_newest(50) if one["key"] == "notice"]
     assert "invalid_routing_key" in simulated[0]["text"]
 
 
@@ -210,7 +210,7 @@ def test_beyond_ten_lines_troubles_are_counted_by_what_they_are_about() -> None:
 def test_a_thousand_troubles_over_five_minutes_are_six_messages_and_each_is_counted_once(rig: Rig) -> None:
     for n in range(1000):
         rig.clock.moment += 0.3
-        rig.parts.notices.save_notice(f"trouble {n}", f"trouble {n}", rig.clock(), about="swarm")
+        rig.services.notices.save_notice(f"trouble {n}", f"trouble {n}", rig.clock(), about="swarm")
         if n % 20 == 0:
             rig.works(("tasks",))
     rig.passes("5m")
@@ -225,15 +225,15 @@ def test_killed_between_saving_the_notice_and_the_failure_it_is_said_once(rig: R
         """Keeps the notice, and dies."""
 
         def save_notice(self, *args: Any, **more: Any) -> bool:
-            rig.parts.notices.save_notice(*args, **more)
+            rig.services.notices.save_notice(*args, **more)
             raise StoreError("killed")
 
-    parts = rig.parts
+    services = rig.services
     dying = Reconciler(
-        parts.incidents,
-        build_channels(parts),
-        parts.routing,
-        build_notification_builder(parts),
+        services.incidents,
+        build_channels(services),
+        services.routing,
+        build_notification_builder(services),
         None,
         clock=rig.clock,
         keys=rig.keys,
@@ -241,7 +241,7 @@ def test_killed_between_saving_the_notice_and_the_failure_it_is_said_once(rig: R
     )
     rig.slack.archive("#alerts-critical")
     rig.posts(rig.alert("DiskFull"))
-    incident = parts.work_queue.claim(SLACK, "dying", rig.clock(), 1).incidents[0]
+    incident = services.work_queue.claim(SLACK, "dying", rig.clock(), 1).incidents[0]
     with pytest.raises(StoreError):
         dying.reconcile(incident, SLACK, "dying")
     rig.passes("10m")
@@ -250,15 +250,15 @@ def test_killed_between_saving_the_notice_and_the_failure_it_is_said_once(rig: R
 
 
 def test_a_worker_killed_while_posting_makes_the_next_one_search_first(rig: Rig) -> None:
-    rig.parts.notices.save_notice("a trouble", "a trouble", rig.clock())
+    rig.services.notices.save_notice("a trouble", "a trouble", rig.clock())
     rig.clock.moment += 2
-    service = build_notice_service(rig.parts)
+    service = build_notice_service(rig.services)
     rig.slack.drop_answer("chat.postMessage")
     service.run(rig.clock())
-    message = rig.parts.notices.load_message()
-    rig.parts.notices.save_message(replace(message, retry_at=0.0))  # it died before it could note the end
+    message = rig.services.notices.load_message()
+    rig.services.notices.save_message(replace(message, retry_at=0.0))  # it died before it could note the end
     assert service.run(rig.clock()) == message.tried_at + 15
     rig.clock.moment += 15
     service.run(rig.clock())
     assert said(rig) == ["🛠 a trouble"]
-    assert rig.parts.notices.list_pending() == ({}, 0)
+    assert rig.services.notices.list_pending() == ({}, 0)

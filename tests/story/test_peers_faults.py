@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from receiver.domain.policy import PAGERDUTY, SLACK
-from receiver.wiring import build_machine
+from receiver.wiring import build_worker_services
 from tests.rig import ROUTING, Rig
 
 
@@ -50,7 +50,7 @@ def test_an_incident_on_loan_for_slack_can_be_paged(rig: Rig) -> None:
     """Seen elsewhere: whoever talks to Slack holds the only lease of the incident."""
     rig.posts(rig.alert("DiskFull"))
     rig.clock.moment += 1
-    assert rig.parts.work_queue.claim(SLACK, "stuck in Slack", rig.clock(), 1).incidents
+    assert rig.services.work_queue.claim(SLACK, "stuck in Slack", rig.clock(), 1).incidents
     rig.works((PAGERDUTY,))
     assert rig.paged() == ["on-call"]
 
@@ -61,7 +61,7 @@ def test_a_step_that_is_due_comes_before_alerts_that_came_later(rig: Rig) -> Non
     rig.clock.moment += 301
     for n in range(20):
         rig.posts(rig.alert(f"Alert{n}"))
-    taken = rig.parts.work_queue.claim(PAGERDUTY, "rig", rig.clock(), 1).incidents
+    taken = rig.services.work_queue.claim(PAGERDUTY, "rig", rig.clock(), 1).incidents
     assert taken == (waiting,)
 
 
@@ -99,7 +99,7 @@ def test_a_restart_does_not_start_a_steps_clock_again(rig: Rig) -> None:
     rig.fires("DiskFull")
     for _ in range(10):
         rig.passes("29s")
-        rig.machine = build_machine(rig.parts)
+        rig.worker_services = build_worker_services(rig.services)
     assert rig.triggered() == ["on-call"]
     rig.passes("10s")
     assert rig.triggered() == ["on-call", "team-lead"]

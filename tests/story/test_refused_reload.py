@@ -10,7 +10,7 @@ from receiver.domain.config_state import ConfigState
 from receiver.errors import Problem, StoreError
 from receiver.store.keys import CONFIG_REFUSED, CONFIG_REFUSED_FOR_S
 from receiver.web.app import create_app
-from receiver.wiring import Parts, build_parts
+from receiver.wiring import Services, build_services
 from tests.rig import ROUTING, START, Rig
 
 FAULT = Problem("routing.yaml", 4, "unknown key 'colour'", "'routes'")
@@ -22,9 +22,9 @@ class Process:
 
     def __init__(self, rig: Rig, name: str) -> None:
         self.state = ConfigState(rig.clock())
-        self.parts: Parts = build_parts(
-            rig.parts.settings,
-            rig.parts.routing,
+        self.parts: Services = build_services(
+            rig.services.settings,
+            rig.services.routing,
             rig.clock,
             process=name,
             find_config_state=lambda: self.state,
@@ -49,7 +49,7 @@ def gauge(rig: Rig, name: str) -> float | None:
 
 
 def banners(rig: Rig, path: str) -> list[str]:
-    rig.parts.work_queue.heartbeat("worker", rig.clock())
+    rig.services.work_queue.heartbeat("worker", rig.clock())
     return re.findall(r'<div class="banner alarm"><p><strong>([^<]+)</strong>', rig.client.get(path).text)
 
 
@@ -102,7 +102,7 @@ def test_what_a_killed_process_refused_is_forgotten(rig: Rig) -> None:
     """By the expiry of its key: a living one saves it again long before."""
     worker = Process(rig, "worker on a")
     worker.refuses(rig.clock())
-    client = rig.parts.work_queue._redis
+    client = rig.services.work_queue._redis
     assert 0 < client.ttl(CONFIG_REFUSED) <= CONFIG_REFUSED_FOR_S
     client.pexpire(CONFIG_REFUSED, 100)
     worker.parts.config.save()
@@ -120,7 +120,7 @@ def test_one_that_starts_takes_back_what_its_name_had_refused(rig: Rig) -> None:
 
 def test_a_store_that_is_away_is_told_the_next_time(rig: Rig) -> None:
     worker = Process(rig, "worker on a")
-    rig.parts.work_queue._redis.config_set("maxmemory", 1)
+    rig.services.work_queue._redis.config_set("maxmemory", 1)
     try:
         worker.refuses(rig.clock())
     except StoreError:
@@ -128,7 +128,7 @@ def test_a_store_that_is_away_is_told_the_next_time(rig: Rig) -> None:
     else:
         raise AssertionError("it was no fault")
     finally:
-        rig.parts.work_queue._redis.config_set("maxmemory", 0)
+        rig.services.work_queue._redis.config_set("maxmemory", 0)
     assert status(rig)["error"] is None
     worker.parts.config.save()
     assert status(rig)["error"] == f"{SAID} [worker on a]"

@@ -91,13 +91,13 @@ def test_asking_twice_sends_once(rig: Rig) -> None:
     rig.works()
     (row,) = failed(rig)
     unarchive(rig)
-    failure = rig.parts.failures.get_failure(row["id"])
+    failure = rig.services.failures.get_failure(row["id"])
     retry(rig, row["id"])
     retry(rig, row["id"])
     assert len(rig.roots()) == 1
     # Somebody who had read the failure before it was sent, and writes only now.
     again, event = retry_by_request(failure, Person("bob"), rig.clock())
-    assert not rig.parts.failures.retry_delivery(failure, again, event, rig.clock())
+    assert not rig.services.failures.retry_delivery(failure, again, event, rig.clock())
     rig.works()
     assert len(rig.roots()) == 1
 

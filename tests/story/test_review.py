@@ -21,7 +21,7 @@ def start_receiver(rig: Rig, hours: str, moment: float) -> None:
     """Have the receiver run from *moment* on."""
     rig.clock.moment = moment
     rig.configure(REVIEWED + hours)
-    rig.machine.periodic_tasks.enqueue_all(rig.parts.work_queue)
+    rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
     rig.works()
 
 
@@ -104,7 +104,7 @@ def test_a_review_refused_for_good_goes_to_the_fallback_channel_once_and_is_said
     rig.slack.workspace.add_channel("#ops")
     text = REVIEWED.replace("review: next-business-day}", 'review: next-business-day, fallback: "#ops"}')
     rig.configure(text + BERLIN + 'notices: {channel: "#monitoring"}\n')
-    rig.machine.periodic_tasks.enqueue_all(rig.parts.work_queue)
+    rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
     rig.fires("CertRenewed", "info")
     rig.slack.archive("#alerts-info")
     rig.passes("1d", every="5m")
@@ -117,7 +117,7 @@ def test_a_review_refused_for_good_goes_to_the_fallback_channel_once_and_is_said
 def test_a_review_refused_for_good_wakes_no_fallback_responder(rig: Rig) -> None:
     text = REVIEWED.replace("review: next-business-day}", "review: next-business-day, fallback: manager}")
     rig.configure(text + BERLIN)
-    rig.machine.periodic_tasks.enqueue_all(rig.parts.work_queue)
+    rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
     rig.fires("CertRenewed", "info")
     rig.passes("1m")
     rig.slack.archive("#alerts-info")

@@ -249,7 +249,7 @@ def test_made_up_words_are_a_bounded_number_of_notices(rig: Rig) -> None:
     for n in range(3 * WORDS_A_DAY):
         rig.posts(rig.alert("DiskFull", f"made-up-{n}", host=str(n)), group={"host": str(n)})
     rig.passes("20m")
-    keys = list(rig.parts.notices._redis.scan_iter("rcv:*notice:*"))
+    keys = list(rig.services.notices._redis.scan_iter("rcv:*notice:*"))
     assert len(keys) == WORDS_A_DAY + 1
     assert f"More than {WORDS_A_DAY} unknown severities came within a day" in notices(
         rig
@@ -262,7 +262,7 @@ def test_made_up_words_are_a_bounded_number_of_notices(rig: Rig) -> None:
 def test_many_words_in_one_incident_keep_it_small(rig: Rig) -> None:
     alerts = [rig.alert("A", "w" * 4000 + str(n), n=str(n)) for n in range(200)]
     (incident,) = rig.posts(*alerts, group={"job": "x"})["incidents"]
-    found = rig.parts.incidents.load(incident).unknown_severities
+    found = rig.services.incidents.load(incident).unknown_severities
     assert len(found) <= 3
     assert all(len(word) <= 60 for word in found)
 

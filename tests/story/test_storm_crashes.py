@@ -20,7 +20,7 @@ from receiver.store.connection import Client
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.pagerduty_account import PagedIncident
 from tests.mocks.slack import MockSlack
-from tests.mortal import Instant, Mortal, Rehearsal
+from tests.mortal import CrashingWorker, KillPoint, RecordedRun
 from tests.rig import NAMES, ROUTING, Clock, Rig
 from tests.simulation.lines import load_scripts
 from tests.story.outage import with_fallback
@@ -47,9 +47,9 @@ CHANNEL, ON_CALL, TEAM_LEAD = "channel:#alerts-critical", "responder:on-call", "
 class Play:
     """A storm from its first alert to its end, and after each act what must be so."""
 
-    def __init__(self, rig: Rig, dies: Callable[[Instant], bool]) -> None:
+    def __init__(self, rig: Rig, dies: Callable[[KillPoint], bool]) -> None:
         self.rig = rig
-        self.worker = Mortal(rig, dies)
+        self.worker = CrashingWorker(rig, dies)
         self.incidents: list[str] = []
 
     def run(self, last: Callable[[Play], None]) -> None:
@@ -209,7 +209,7 @@ def theatre(tmp_path: Path, valkey_url: str, redis_client: Client) -> Callable[.
     return open_
 
 
-def sample(instants: list[Instant]) -> list[Instant]:
+def sample(instants: list[KillPoint]) -> list[KillPoint]:
     """Return the instants to play: some, from the first to the last, or all."""
     if EVERY_INSTANT or len(instants) <= SAMPLED:
         return instants
@@ -219,7 +219,7 @@ def sample(instants: list[Instant]) -> list[Instant]:
 @pytest.mark.parametrize("act", ACTS, ids=lambda act: act.__name__)
 def test_killed_at_any_instant(theatre: Callable[[], Any], act: Callable[[Play], None]) -> None:
     with theatre() as rig:
-        rehearsal = Rehearsal(rig)
+        rehearsal = RecordedRun(rig)
         play = Play(rig, rehearsal)
         for one in ACTS[: ACTS.index(act)]:
             one(play)
@@ -240,7 +240,7 @@ def test_killed_at_any_instant(theatre: Callable[[], Any], act: Callable[[Play],
 
 def test_killed_at_any_instant_while_its_page_is_refused(theatre: Callable[..., Any]) -> None:
     with theatre(with_fallback("manager")) as rig:
-        rehearsal = Rehearsal(rig)
+        rehearsal = RecordedRun(rig)
         play = RefusedPlay(rig, rehearsal)
         play.begins()
         before = len(rehearsal.instants)

@@ -23,7 +23,7 @@ def rest(rig: Rig) -> None:
         "PAGERDUTY_WEBHOOK_SECRET": "pagerduty-secret",
     }
     rig.configure(ROUTING + NOTICES + LIMITS)
-    rig.machine.periodic_tasks.enqueue_all(rig.parts.work_queue)
+    rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
 
 
 def storm_page(rig: Rig) -> PagedIncident:

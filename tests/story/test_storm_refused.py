@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from receiver.wiring import build_machine
+from receiver.wiring import build_worker_services
 from tests.mocks.slack_workspace import SlackMessage
 from tests.rig import ROUTING, Rig
 from tests.story.outage import NOTICES, in_channel, with_fallback
@@ -31,7 +31,7 @@ def vendor_limits(rig: Rig) -> Iterator[None]:
 
 def configure(rig: Rig, text: str) -> None:
     rig.configure(text + LIMITS)
-    rig.machine = build_machine(rig.parts)
+    rig.worker_services = build_worker_services(rig.services)
 
 
 def refused_after_the_first(rig: Rig) -> list[str]:

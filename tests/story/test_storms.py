@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from receiver.wiring import build_machine
+from receiver.wiring import build_worker_services
 from tests.mocks.pagerduty_account import PagedIncident
 from tests.mocks.slack_workspace import SlackMessage
-from tests.mortal import Mortal
+from tests.mortal import CrashingWorker
 from tests.rig import NAMES, ROUTING, Rig
 from tests.slack_people import SECRET, SlackPeople
 
@@ -172,7 +172,7 @@ def test_a_responder_without_pagerduty_is_notified_in_the_storms_thread(rig: Rig
         '"@team-lead", pagerduty: {routing_key: "${PAGERDUTY_TEAM_LEAD_KEY}"}', '"@team-lead"'
     )
     rig.configure(pagerless + LIMITS)
-    rig.machine = build_machine(rig.parts)
+    rig.worker_services = build_worker_services(rig.services)
     last = breaks_out(rig)[-1]
     rig.passes("5m30s")
     steps = {step["step"]: step for step in rig.shows(last)["escalation"]["steps"]}
@@ -214,7 +214,7 @@ def test_acknowledging_a_storm_again_later_renews_what_was_acknowledged_with_it(
         "critical: {ack_timeout: 1h, steps: [{notify: on-call}, {notify: team-lead, after: 5m}]}",
     )
     rig.configure(hour + LIMITS)
-    rig.machine = build_machine(rig.parts)
+    rig.worker_services = build_worker_services(rig.services)
     ids = breaks_out(rig)
     rig.passes("30s")
     bundled = [one for one in ids if rig.shows(one)["storm"]]
@@ -367,7 +367,7 @@ def answering(rig: Rig) -> Rig:
     rig.environ |= {"PAGERDUTY_WEBHOOK_SECRET": "pagerduty-secret", "SLACK_SIGNING_SECRET": SECRET}
     rig.environ |= {"PAGERDUTY_API_TOKEN": "rest-token", "PAGERDUTY_API_URL": rig.pagerduty.url}
     rig.configure(ROUTING + 'pagerduty: {api_token: "${PAGERDUTY_API_TOKEN}"}\n' + LIMITS)
-    rig.machine = build_machine(rig.parts)
+    rig.worker_services = build_worker_services(rig.services)
     return rig
 
 
@@ -450,7 +450,7 @@ def test_an_unknown_storm_is_not_found(rig: Rig) -> None:
 def test_killed_again_and_again_every_step_is_notified_once(rig: Rig, is_after: bool) -> None:
     """Each worker dies after some round trips to Redis; `test_storm_crashes.py` looks at every single one."""
     deaths = itertools.count()
-    worker = Mortal(
+    worker = CrashingWorker(
         rig, lambda instant: instant.trip % 37 == 0 and instant.is_after is is_after and next(deaths) < 60
     )
     for n in range(MANY):

@@ -15,44 +15,44 @@ SECRET = "4c7c1a1e-secret"
 @pytest.fixture
 def stub() -> Iterator[Stub]:
     with Stub() as stub:
-        stub.tell(f"GET /ping/{SECRET}", {})
+        stub.set_response(f"GET /ping/{SECRET}", {})
         yield stub
 
 
 @pytest.fixture
 def watched(rig: Rig, stub: Stub) -> Rig:
     rig.configure(ROUTING + f'heartbeat_url: "{stub.url}/ping/{SECRET}"\n')
-    rig.machine.periodic_tasks.enqueue_all(rig.parts.work_queue)
+    rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
     rig.works()
     return rig
 
 
 def test_it_is_called_every_minute(watched: Rig, stub: Stub) -> None:
     watched.passes("10m")
-    assert len(stub.asked) == 11
-    assert {(asked.method, asked.path) for asked in stub.asked} == {("GET", f"/ping/{SECRET}")}
+    assert len(stub.requests) == 11
+    assert {(asked.method, asked.path) for asked in stub.requests} == {("GET", f"/ping/{SECRET}")}
 
 
 def test_it_is_not_called_while_work_is_left_lying(watched: Rig, stub: Stub) -> None:
     watched.posts(watched.alert("DiskFull"))
     watched.clock.moment += 61
     watched.works(("tasks",))
-    assert len(stub.asked) == 1
+    assert len(stub.requests) == 1
     watched.works()
     watched.passes("1m")
-    assert len(stub.asked) == 2
+    assert len(stub.requests) == 2
 
 
 def test_it_is_not_called_while_nothing_goes_through_to_the_pager(watched: Rig, stub: Stub) -> None:
     watched.pagerduty.stop()
     watched.fires("DiskFull")
     watched.passes("5m")
-    assert len(stub.asked) == 6
+    assert len(stub.requests) == 6
     watched.passes("10m")
-    assert len(stub.asked) <= 7
+    assert len(stub.requests) <= 7
     watched.pagerduty.start()
     watched.passes("2m")
-    assert len(stub.asked) >= 8
+    assert len(stub.requests) >= 8
 
 
 def test_a_page_that_was_refused_for_good_is_no_reason_for_silence(watched: Rig, stub: Stub) -> None:
@@ -61,18 +61,18 @@ def test_a_page_that_was_refused_for_good_is_no_reason_for_silence(watched: Rig,
     incident = watched.fires("DiskFull")
     watched.answers(incident, "acknowledge")
     watched.passes("20m")
-    assert len(stub.asked) == 21
+    assert len(stub.requests) == 21
 
 
 def test_a_call_that_fails_is_logged_once_without_the_address_and_disturbs_nobody(
     watched: Rig, stub: Stub, caplog
 ) -> None:
     caplog.set_level("INFO")
-    stub.tell(f"GET /ping/{SECRET}", {}, status=500)
+    stub.set_response(f"GET /ping/{SECRET}", {}, status=500)
     watched.passes("5m")
     watched.fires("DiskFull")
     assert watched.paged() == ["on-call"]
-    stub.tell(f"GET /ping/{SECRET}", {})
+    stub.set_response(f"GET /ping/{SECRET}", {})
     watched.passes("5m")
     said = [r for r in caplog.records if "heartbeat_url" in r.getMessage()]
     assert [r.getMessage() for r in said] == ["heartbeat_url not called", "heartbeat_url is called again"]
@@ -128,7 +128,7 @@ def test_the_status_says_what_is_simulated(rig: Rig) -> None:
 def test_the_status_says_how_each_heartbeat_does(rig: Rig) -> None:
     beat = "heartbeats: [{match: ['alertname=\"Watchdog\"'], every: 5m, grace: 2m, notify: on-call}]\n"
     rig.configure(ROUTING + beat)
-    rig.machine.periodic_tasks.enqueue_all(rig.parts.work_queue)
+    rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
     (row,) = status(rig)["heartbeats"]
     assert (row["state"], row["source"], row["last_at"]) == ("waiting", None, None)
     rig.posts(rig.alert("Watchdog", "none"), source="eu")
@@ -143,7 +143,7 @@ def test_the_status_says_how_each_heartbeat_does(rig: Rig) -> None:
 
 
 def test_the_status_says_the_workers_and_maintenance(rig: Rig) -> None:
-    rig.parts.work_queue.heartbeat("w1", rig.clock())
+    rig.services.work_queue.heartbeat("w1", rig.clock())
     rig.client.post("/api/v1/maintenance", json={"for": "1h", "by": "bob"})
     shown = status(rig)
     assert (shown["redis"], shown["workers"], shown["maintenance"]["by"]) == ("ok", 1, "bob")

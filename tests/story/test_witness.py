@@ -19,7 +19,7 @@ def alertmanager(rig: Rig) -> Iterator[MockAlertmanager]:
     """The Alertmanager in front of the rig, up for a while, showing what the rig fires."""
     with MockAlertmanager(clock=rig.clock) as alertmanager:
         rig.configure(ROUTING + f'alertmanager: {{url: "{alertmanager.url}"}}\n')
-        rig.machine.periodic_tasks.enqueue_all(rig.parts.work_queue)
+        rig.worker_services.periodic_tasks.enqueue_all(rig.services.work_queue)
         rig.passes("10m")
         yield alertmanager
 
@@ -37,7 +37,9 @@ def bob_silences(rig: Rig, alertmanager: MockAlertmanager, for_s: float, **label
 
 def silence(rig: Rig, incident: str, for_: str = "1h") -> int:
     """Silence over the API as a worker beside it would do it: in a thread of its own there."""
-    rig.parts.incident_service.silence(incident, ALICE, 3600.0 if for_ == "1h" else 0.0, "known", rig.clock())
+    rig.services.incident_service.silence(
+        incident, ALICE, 3600.0 if for_ == "1h" else 0.0, "known", rig.clock()
+    )
     rig.works()
     return rig.shows(incident)["silences"][-1]["number"]
 
@@ -150,7 +152,7 @@ def test_expiring_it_here_lets_it_go_on(rig: Rig, alertmanager: MockAlertmanager
     incident = fire(rig, alertmanager)
     number = silence(rig, incident)
     rig.passes("10m")
-    rig.parts.incident_service.expire_silence(incident, number, ALICE, rig.clock())
+    rig.services.incident_service.expire_silence(incident, number, ALICE, rig.clock())
     rig.passes("3s")
     assert alertmanager.in_force() == []
     assert rig.paged() == ["on-call", "team-lead"]

@@ -28,7 +28,7 @@ def configure(rig: Rig, provider: MockProvider, **environ: str) -> None:
 
 def browse(rig: Rig, *, use_cookies: bool = True) -> FlaskClient:
     """Return a browser of its own, with its own cookies; or what shows only those that a test writes."""
-    return create_app(rig.parts, rate_limits=RateLimits(rig.clock)).test_client(use_cookies=use_cookies)
+    return create_app(rig.services, rate_limits=RateLimits(rig.clock)).test_client(use_cookies=use_cookies)
 
 
 def opens(client: FlaskClient, path: str, **headers: str) -> TestResponse:

@@ -15,7 +15,7 @@ from tests.rig import ROUTING, Rig
 def guarded(rig: Rig) -> Rig:
     rig.environ |= {"RECEIVER_WEBHOOK_TOKEN": "hook-old,hook-new", "RECEIVER_API_TOKEN": "api-token"}
     rig.configure(ROUTING)
-    rig.client = create_app(rig.parts).test_client()
+    rig.client = create_app(rig.services).test_client()
     return rig
 
 
@@ -67,4 +67,4 @@ def test_no_secret_is_in_what_we_show(guarded: Rig) -> None:
     )
     for secret in ("hook-old", "api-token", "xoxb-test", guarded.environ["PAGERDUTY_ONCALL_KEY"]):
         assert secret not in shown
-    assert "xoxb" not in repr(guarded.parts.settings)
+    assert "xoxb" not in repr(guarded.services.settings)

@@ -119,7 +119,7 @@ def test_other_transitions_on_the_page(rig: Rig, what: str) -> None:
 
 def test_no_worker_is_a_warning_at_the_top(rig: Rig) -> None:
     assert "No worker is alive" in rig.client.get("/").text
-    rig.parts.work_queue.heartbeat("w", rig.clock())
+    rig.services.work_queue.heartbeat("w", rig.clock())
     assert "No worker is alive" not in rig.client.get("/").text
 
 
@@ -138,7 +138,7 @@ def etag(rig: Rig, path: str = "/") -> str:
 def test_the_etag_stays_while_only_time_passes_and_changes_with_the_content(rig: Rig) -> None:
     """Who has it is told so and no more, and the page is left alone with all a reader unfolded there."""
     incident = rig.fires("DiskFull")
-    rig.parts.work_queue.heartbeat("worker", rig.clock())
+    rig.services.work_queue.heartbeat("worker", rig.clock())
     for path in ("/", f"/incidents/{incident}"):
         before = etag(rig, path)
         rig.clock.moment += 1

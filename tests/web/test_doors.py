@@ -30,13 +30,13 @@ def guarded(rig: Rig) -> Rig:
         "PUBLIC_URL": "https://ops.example",
     }
     rig.configure(ROUTING)
-    rig.client = create_app(rig.parts, rate_limits=RateLimits(rig.clock)).test_client()
+    rig.client = create_app(rig.services, rate_limits=RateLimits(rig.clock)).test_client()
     return rig
 
 
 @pytest.fixture
 def open_rig(rig: Rig) -> Rig:
-    rig.client = create_app(rig.parts, rate_limits=RateLimits(rig.clock)).test_client()
+    rig.client = create_app(rig.services, rate_limits=RateLimits(rig.clock)).test_client()
     return rig
 
 
@@ -45,7 +45,7 @@ def open_rig(rig: Rig) -> Rig:
 
 def test_every_page_and_every_call_requires_a_token(guarded: Rig) -> None:
     """Asked of every route there is, so that a new one can't be forgotten."""
-    app = create_app(guarded.parts)
+    app = create_app(guarded.services)
     open_to_all = set()
     for rule in app.url_map.iter_rules():
         path = re.sub(r"<[^>]+>", "a", rule.rule)
@@ -58,7 +58,7 @@ def test_every_page_and_every_call_requires_a_token(guarded: Rig) -> None:
 def test_no_redirect_leads_to_the_name_that_was_asked_for(guarded: Rig) -> None:
     headers = {**API_TOKEN, "Host": "evil.example"}
     seen = 0
-    for rule in create_app(guarded.parts).url_map.iter_rules():
+    for rule in create_app(guarded.services).url_map.iter_rules():
         for path in ("/" + rule.rule, rule.rule + "/", rule.rule.replace("/", "//")):
             response = guarded.client.get(re.sub(r"<[^>]+>", "a", path), headers=headers)
             seen += 300 <= response.status_code < 400
@@ -166,7 +166,7 @@ def test_repeated_sign_ins_without_credentials_keep_no_responder_out(guarded: Ri
         "OIDC_CLIENT_SECRET": "secret",
     }
     guarded.configure(ROUTING)
-    client = create_app(guarded.parts, rate_limits=RateLimits(guarded.clock)).test_client()
+    client = create_app(guarded.services, rate_limits=RateLimits(guarded.clock)).test_client()
     strange = [client.get("/sign-in/callback?code=x", environ_base=HERE).status_code for _ in range(400)]
     assert strange.count(429) >= 300
     assert client.get("/", headers=API_TOKEN, environ_base=HERE).status_code == 200
@@ -233,7 +233,7 @@ def test_a_page_of_somebody_else_may_not_with_the_login_a_browser_keeps(
     body = guarded.payload(guarded.alert("DiskFull"))
     incident = guarded.client.post(HOOK, json=body, headers=HOOK_TOKEN).json["incidents"][0]
     assert acknowledge(guarded, incident, headers) == 403
-    assert not guarded.parts.incidents.load(incident).acknowledged_at
+    assert not guarded.services.incidents.load(incident).acknowledged_at
 
 
 def test_what_only_reads_may_come_from_anywhere_with_a_token(guarded: Rig) -> None:
@@ -381,7 +381,7 @@ def test_without_tokens_a_webhook_at_a_wrong_address_is_judged_like_all_else(
 ) -> None:
     body = rig.payload(rig.alert("DiskFull"))
     assert rig.client.post(path, json=body, headers=headers).status_code == 403
-    assert rig.parts.notices.list_pending() == ({}, 0)
+    assert rig.services.notices.list_pending() == ({}, 0)
 
 
 def test_where_a_token_is_asked_for_any_name_will_do(guarded: Rig) -> None:
@@ -431,7 +431,7 @@ def test_without_a_word_of_where_it_comes_from_an_origin_of_nobody_is_not_ours(
 
 
 def with_form(rig: Rig) -> Flask:
-    app = create_app(rig.parts)
+    app = create_app(rig.services)
     done: list[str] = []
     app.config["done"] = done
     form = "<form method=post>{{ csrf_field() }}{{ csrf_field() }}</form>"
@@ -524,7 +524,7 @@ def test_on_this_machine_alone_a_form_works_without_tls(open_rig: Rig) -> None:
 
 def test_every_answer_forbids_scripts_but_ours_frames_and_keeping(guarded: Rig) -> None:
     """Asked of every route there is, refused and answered."""
-    app = create_app(guarded.parts)
+    app = create_app(guarded.services)
     for rule in app.url_map.iter_rules():
         if rule.endpoint == "static" or rule.rule.startswith("/webhooks/"):
             continue

@@ -98,11 +98,11 @@ def test_a_store_that_is_away_is_503_within_5_s(rig: Rig) -> None:
 
 
 def test_a_store_that_takes_no_writes_is_503_and_nothing_is_half_saved(rig: Rig) -> None:
-    rig.parts.work_queue._redis.config_set("maxmemory", 1)
+    rig.services.work_queue._redis.config_set("maxmemory", 1)
     try:
         response = rig.client.post(HOOK, json=rig.payload(rig.alert("DiskFull")))
     finally:
-        rig.parts.work_queue._redis.config_set("maxmemory", 0)
+        rig.services.work_queue._redis.config_set("maxmemory", 0)
     assert response.status_code == 503
     assert rig.client.get("/api/v1/incidents").json["incidents"] == []
     assert rig.posts(rig.alert("DiskFull"))["new"] == 1
@@ -117,7 +117,7 @@ def test_repeats_cost_one_round_trip_and_changes_two(rig: Rig) -> None:
     """Counted at Redis itself: scripts and their commands run in one trip."""
 
     def trips(body: dict[str, object]) -> int:
-        client = rig.parts.work_queue._redis
+        client = rig.services.work_queue._redis
         before = client.info("stats")["total_reads_processed"]
         assert rig.client.post(HOOK, json=body).status_code == 200
         return int(client.info("stats")["total_reads_processed"]) - before - 1

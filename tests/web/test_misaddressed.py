@@ -61,7 +61,7 @@ def guarded(rig: Rig) -> Rig:
         "PUBLIC_URL": "https://ops.example",
     }
     rig.configure(NOTICES + ROUTING)
-    rig.client = create_app(rig.parts, rate_limits=RateLimits(rig.clock)).test_client()
+    rig.client = create_app(rig.services, rate_limits=RateLimits(rig.clock)).test_client()
     return rig
 
 
@@ -72,7 +72,7 @@ def list_notices(rig: Rig) -> list[str]:
 
 def wait_until_saved(rig: Rig) -> None:
     deadline = time.monotonic() + 2
-    while not rig.parts.notices._redis.hlen("rcv:{0}:notices") and time.monotonic() < deadline:
+    while not rig.services.notices._redis.hlen("rcv:{0}:notices") and time.monotonic() < deadline:
         time.sleep(0.01)
 
 

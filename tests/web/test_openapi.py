@@ -54,7 +54,7 @@ def test_every_answer_is_as_described(guarded: Rig, operation: AnyOperation, mod
     guarded.slack.archive("#alerts-critical")
     incident = guarded.fires("DiskFull", host="a")
     storm = Storm(new_storm_id("channel:#a", guarded.clock()), "channel:#a", guarded.clock())
-    guarded.parts.storm_store.start_storm(storm, "", guarded.clock())
+    guarded.services.storm_store.start_storm(storm, "", guarded.clock())
     known = {
         "incident_id": incident,
         "alertname": "DiskFull",
@@ -62,7 +62,7 @@ def test_every_answer_is_as_described(guarded: Rig, operation: AnyOperation, mod
         "storm_id": storm.id,
     }
     schema = schemathesis.openapi.from_dict(describe(guarded))
-    schema.app = create_app(guarded.parts)
+    schema.app = create_app(guarded.services)
     excluded = []
     if operation.id in LIMITED:
         excluded.append(positive_data_acceptance)
@@ -89,7 +89,7 @@ def test_every_answer_is_as_described(guarded: Rig, operation: AnyOperation, mod
 
 
 def test_every_route_of_the_api_is_described(guarded: Rig) -> None:
-    rules = create_app(guarded.parts).url_map.iter_rules()
+    rules = create_app(guarded.services).url_map.iter_rules()
     served = {
         rule.rule.replace("<", "{").replace(">", "}") for rule in rules if rule.rule.startswith("/api/")
     }

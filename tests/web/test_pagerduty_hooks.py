@@ -38,8 +38,8 @@ def post(rig: Rig, body: bytes, *, name: str = "w1", secret: str = SECRET, **hea
 
 def list_jobs(rig: Rig) -> list[dict[str, Any]]:
     """Return the errands that wait for a worker."""
-    claims = rig.parts.work_queue.claim(TASKS, "test", rig.clock(), 100)
-    found = [rig.parts.job_queue.find_job(one.removeprefix("job-")) for one in claims.incidents]
+    claims = rig.services.work_queue.claim(TASKS, "test", rig.clock(), 100)
+    found = [rig.services.job_queue.find_job(one.removeprefix("job-")) for one in claims.incidents]
     return [payload for kind, payload in filter(None, found) if kind == "pagerduty"]
 
 
@@ -133,10 +133,10 @@ def test_a_body_longer_than_pagerdutys_is_not_read(signed_rig: Rig) -> None:
 
 def test_while_redis_is_away_pagerduty_is_asked_to_come_again(signed_rig: Rig) -> None:
     class Away:
-        def put(self, *_: Any, **__: Any) -> bool:
+        def enqueue(self, *_: Any, **__: Any) -> bool:
             raise StoreError("redis is away")
 
-    object.__setattr__(signed_rig.parts, "errands", Away())
+    object.__setattr__(signed_rig.services, "job_queue", Away())
     status, response = post(signed_rig, an_event())
     assert (status, response["error"]["type"]) == (503, "unavailable")
     assert post(signed_rig, an_event("incident.triggered"))[0] == 202

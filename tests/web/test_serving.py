@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.running import clean_environ, until
+from tests.cli.running import clean_environ, wait_until
 
 SERVING = Path(__file__).parent / "serving.py"
 
@@ -27,7 +27,7 @@ class Serving:
             self.process = subprocess.Popen(
                 [sys.executable, str(SERVING)], cwd=folder, env=clean_environ(TMPDIR=str(folder)), stderr=log
             )
-        until((folder / "port").exists, self.log)
+        wait_until((folder / "port").exists, self.log)
         self.port = int((folder / "port").read_text())
 
     def configure(self, text: str) -> None:
@@ -71,7 +71,7 @@ def test_a_request_under_way_is_answered_before_the_end(serving: Serving) -> Non
     answers: list[str] = []
     asking = threading.Thread(target=lambda: answers.append(serving.ask("/slow")))
     asking.start()
-    until((serving.folder / "asked").exists, serving.log)
+    wait_until((serving.folder / "asked").exists, serving.log)
     serving.process.send_signal(signal.SIGTERM)
     asking.join(10)
     assert answers[0].startswith("first")
@@ -94,13 +94,13 @@ def test_a_faulty_configuration_changes_nothing_and_a_right_one_comes_into_force
     before = serving.ask()
     serving.configure("faulty")
     serving.process.send_signal(signal.SIGHUP)
-    until(lambda: "configuration refused" in serving.log(), serving.log)
+    wait_until(lambda: "configuration refused" in serving.log(), serving.log)
     assert serving.ask().split()[0] == "first"
     assert before.split()[0] == "first"
 
     serving.configure("second")
     serving.process.send_signal(signal.SIGHUP)
-    until(lambda: serving.ask().startswith("second"), serving.log)
+    wait_until(lambda: serving.ask().startswith("second"), serving.log)
 
 
 def test_no_request_is_rejected_during_a_reload(serving: Serving) -> None:
@@ -125,7 +125,7 @@ def test_a_master_that_is_killed_takes_its_workers_with_it(serving: Serving) -> 
         except OSError:
             return False
 
-    until(lambda: not any(is_alive(worker) for worker in workers), serving.log)
+    wait_until(lambda: not any(is_alive(worker) for worker in workers), serving.log)
 
 
 def test_the_metrics_folder_is_removed_with_it(serving: Serving) -> None:

@@ -46,7 +46,7 @@ def provider(rig: Rig) -> Iterator[MockProvider]:
 
 
 def fires(rig: Rig) -> str:
-    rig.client = create_app(rig.parts).test_client()
+    rig.client = create_app(rig.services).test_client()
     body = rig.payload(rig.alert("DiskFull"))
     incident = str(rig.client.post("/webhooks/alertmanager", json=body, headers=HOOK).json["incidents"][0])
     rig.works()
@@ -518,7 +518,7 @@ def test_a_page_of_somebody_else_cannot_use_the_session(rig: Rig, provider: Mock
     elsewhere = {"Origin": "https://evil.example", "Sec-Fetch-Site": "cross-site"}
     path = f"/api/v1/incidents/{incident}/acknowledge"
     assert client.post(path, json={}, headers=elsewhere, base_url=BASE_URL).status_code == 403
-    assert not rig.parts.incidents.load(incident).acknowledged_at
+    assert not rig.services.incidents.load(incident).acknowledged_at
 
 
 # --- a provider that is away ---
@@ -670,7 +670,7 @@ def test_with_a_provider_alone_this_machine_is_asked_too(rig: Rig) -> None:
         assert client.get("/api/v1/incidents", base_url=BASE_URL).status_code == 200
         # The key of our forms is then the client secret: nothing that a stranger could know.
         nonce = cookie_of(opens(client, "/"), "__Host-receiver_form").split(";")[0].partition("=")[2]
-        guess = sha256(b"forms\0" + rig.parts.run_id.encode()).digest()
+        guess = sha256(b"forms\0" + rig.services.run_id.encode()).digest()
         token = hmac.new(guess, nonce.encode(), sha256).hexdigest()
         response = client.post("/sign-out", data={"csrf_token": token}, base_url=BASE_URL)
         assert (response.status_code, bool(nonce)) == (403, True)

@@ -173,10 +173,10 @@ def test_a_request_played_again_within_five_minutes_is_harmless(
         return people.presses(what, incident, at=signed_at).status_code
 
     assert post() == 200
-    before = rig.parts.incidents.load(incident)
+    before = rig.services.incidents.load(incident)
     rig.clock.moment += 290
     assert post() == 200
-    assert rig.parts.incidents.load(incident) == before
+    assert rig.services.incidents.load(incident) == before
 
 
 def test_the_silence_button_opens_a_form_and_the_form_is_saved(rig: Rig, people: SlackPeople) -> None:
@@ -186,7 +186,7 @@ def test_the_silence_button_opens_a_form_and_the_form_is_saved(rig: Rig, people:
     assert view["private_metadata"] == incident
     response = people.submits(incident, choice="opening", comment="known", by="bob")
     assert (response.status_code, response.text) == (200, "")
-    (note,) = rig.parts.incidents.load(incident).silences
+    (note,) = rig.services.incidents.load(incident).silences
     assert (note.by, note.comment, note.until) == ("bob", "known", rig.clock() + 21 * 3600)
 
 
@@ -207,7 +207,7 @@ def test_a_silence_is_shown_and_expired_by_its_button(rig: Rig, people: SlackPeo
     (root,) = rig.roots()
     assert "🔕 Silence 1 by bob" in root.words
     people.presses("expire:1", root.buttons["expire:1"])
-    assert rig.parts.incidents.load(incident).silences[0].ended_at == rig.clock()
+    assert rig.services.incidents.load(incident).silences[0].ended_at == rig.clock()
 
 
 def test_commands_do_an_operators_daily_work(rig: Rig, people: SlackPeople) -> None:
@@ -285,7 +285,7 @@ def test_what_was_answered_with_200_is_in_the_store(rig: Rig, people: SlackPeopl
 
 def test_the_same_is_done_over_socket_mode(rig: Rig, people: SlackPeople) -> None:
     incident = rig.fires("DiskFull")
-    line = SlackSocket(Secret("xapp-test"), rig.slack.url, build_slack_interactions(rig.parts))
+    line = SlackSocket(Secret("xapp-test"), rig.slack.url, build_slack_interactions(rig.services))
     line.start()
     try:
         assert rig.slack.connections.wait_open()

@@ -10,7 +10,7 @@ from tests.web.locations import leads_to, list_links, resolve
 
 
 def titles(rig: Rig, path: str = "/") -> list[str]:
-    rig.parts.work_queue.heartbeat("worker", rig.clock())
+    rig.services.work_queue.heartbeat("worker", rig.clock())
     return re.findall(r'<div class="banner \w+"><p><strong>([^<]+)</strong>', rig.client.get(path).text)
 
 
@@ -64,6 +64,6 @@ def test_the_worst_comes_first(rig: Rig) -> None:
     rig.refuses("on-call")
     rig.fires("DiskFull")
     with rig.client.application.test_request_context():
-        levels = [trouble.level for trouble in list_status_warnings(rig.parts, stale=2)]
+        levels = [trouble.level for trouble in list_status_warnings(rig.services, stale=2)]
     assert levels == sorted(levels, key=["alarm", "warn", "note"].index)
     assert set(levels) == {"alarm", "warn", "note"}

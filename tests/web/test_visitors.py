@@ -40,7 +40,7 @@ def set_up(rig: Rig, **environ: str) -> None:
         **environ,
     }
     rig.configure(ROUTING)
-    rig.client = create_app(rig.parts).test_client()
+    rig.client = create_app(rig.services).test_client()
 
 
 def behind_proxy(rig: Rig, **environ: str) -> None:
@@ -87,7 +87,7 @@ def test_a_viewers_token_is_refused_whatever_would_change_anything(viewed: Rig) 
     """Asked of every route there is, so that a new one can't be forgotten."""
     incident = fires(viewed)
     refused = 0
-    for rule in create_app(viewed.parts).url_map.iter_rules():
+    for rule in create_app(viewed.services).url_map.iter_rules():
         for method in (rule.methods or set()) & {"POST", "PUT", "PATCH", "DELETE"}:
             if rule.rule.startswith("/webhooks/"):
                 continue
@@ -100,7 +100,7 @@ def test_a_viewers_token_is_refused_whatever_would_change_anything(viewed: Rig) 
             }
             refused += 1
     assert refused >= 12
-    assert not viewed.parts.incidents.load(incident).acknowledged_at
+    assert not viewed.services.incidents.load(incident).acknowledged_at
 
 
 def test_a_viewers_token_is_none_for_webhooks(viewed: Rig) -> None:
@@ -153,7 +153,7 @@ def test_a_form_that_a_viewer_sends_all_the_same_is_refused_in_words(viewed: Rig
     response = viewed.client.post(f"/incidents/{incident}/acknowledge", headers={**HTML, **VIEWER})
     assert response.status_code == 403
     assert "<h1>You may only read</h1>" in response.text
-    assert not viewed.parts.incidents.load(incident).acknowledged_at
+    assert not viewed.services.incidents.load(incident).acknowledged_at
 
 
 def test_every_page_says_who_one_is(viewed: Rig) -> None:
@@ -297,7 +297,7 @@ def test_roles_go_by_names_and_groups(rig: Rig, case: tuple[str, str, str, str, 
     if answers == 403:
         assert name in response.json["error"]["message"]
         assert "RECEIVER_RESPONDERS" in response.json["error"]["message"]
-        assert not rig.parts.incidents.load(incident).acknowledged_at
+        assert not rig.services.incidents.load(incident).acknowledged_at
 
 
 @pytest.fixture
@@ -394,7 +394,7 @@ def test_a_viewer_who_signed_in_cannot_answer_by_page_or_api(
 ) -> None:
     caplog.set_level(logging.INFO)
     configure(rig, provider, RECEIVER_RESPONDERS="alice")
-    rig.client = create_app(rig.parts).test_client()
+    rig.client = create_app(rig.services).test_client()
     incident, client, responder = fires(rig), browse(rig), browse(rig)
     signs_in(client, provider, "bob")
     signs_in(responder, provider, "alice")
@@ -405,7 +405,7 @@ def test_a_viewer_who_signed_in_cannot_answer_by_page_or_api(
         assert "You are bob, a viewer, and only read" in response.text
         path = f"/api/v1/incidents/{incident}/{what}"
         assert client.post(path, json={"for": "1h"}, base_url=BASE_URL).status_code == 403
-    assert rig.parts.incidents.load(incident).state == "open"
+    assert rig.services.incidents.load(incident).state == "open"
     assert "<button" in page
     buttons = re.findall(r"<button[^>]*>([^<]+)", opens(client, f"/incidents/{incident}").text)
     assert buttons == ["Sign out"]

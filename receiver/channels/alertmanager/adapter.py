@@ -11,7 +11,7 @@ from receiver.domain.delivery import Receipt
 from receiver.domain.notification import Notification
 from receiver.domain.witness import RemoteSilence
 from receiver.errors import DeliveryError, PermanentDeliveryError
-from receiver.text import clean, cut, one_line
+from receiver.text import clean_text, one_line, truncate_text
 
 # Alertmanager takes a start in the past for now; by a clock of ours that is ahead, the silence would
 # begin late.
@@ -138,5 +138,5 @@ def _build_mark(notification: Notification) -> str:
 
 def _render_comment(comment: str, mark: str) -> str:
     """Return *comment* within bounds, the mark at its end, once."""
-    text = clean(comment).replace(mark, "").strip()
-    return f"{cut(text, _MAX_COMMENT)} {mark}".strip()
+    text = clean_text(comment).replace(mark, "").strip()
+    return f"{truncate_text(text, _MAX_COMMENT)} {mark}".strip()

@@ -11,7 +11,7 @@ from receiver.channels.pagerduty.client import ApiResponse, EventsClient
 from receiver.channels.pagerduty.render import render_event, render_minimal
 from receiver.domain.delivery import Receipt
 from receiver.domain.notification import Notification
-from receiver.errors import DeliveryError, PermanentDeliveryError, Refusal, TemporaryDeliveryError
+from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
 from receiver.text import Secret
 
 Record = Callable[[Notification, Mapping[str, Any]], None]
@@ -106,6 +106,6 @@ def _convert_refusal(response: ApiResponse) -> DeliveryError:
     if _is_refused(response):
         return PermanentDeliveryError("invalid_event", detail)
     if response.status >= 400:
-        return PermanentDeliveryError("invalid_routing_key", detail, kind=Refusal.CREDENTIALS)
+        return PermanentDeliveryError("invalid_routing_key", detail, kind=RefusalKind.CREDENTIALS)
     # A redirect or stranger: a proxy in between, which may be gone the next time.
     return TemporaryDeliveryError("unexpected_answer", detail)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from urllib.parse import quote, urlsplit
 
-from receiver.text import clean, cut, is_web_link, one_line
+from receiver.text import clean_text, is_web_link, one_line, truncate_text
 
 MAX_NAME = 200
 MAX_VALUE = 4_000
@@ -21,7 +21,7 @@ def sanitize_line(text: str, limit: int) -> str:
 
 def sanitize_text(text: str, limit: int) -> str:
     """Return *text* without control characters, its lines kept, in at most *limit* characters."""
-    return cut(clean(_replace_surrogates(text[: 4 * limit])), limit)
+    return truncate_text(clean_text(_replace_surrogates(text[: 4 * limit])), limit)
 
 
 def sanitize_map(values: Mapping[str, str]) -> dict[str, str]:

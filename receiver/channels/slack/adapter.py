@@ -26,7 +26,7 @@ from receiver.channels.slack.render import render_message
 from receiver.domain.action import Action, Post, Reply, Update
 from receiver.domain.delivery import Receipt
 from receiver.domain.notification import Notification
-from receiver.errors import DeliveryError, PermanentDeliveryError, Refusal, TemporaryDeliveryError
+from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
 from receiver.text import Secret, one_line
 
 LogEvent = Callable[[str, Mapping[str, object]], None]
@@ -255,7 +255,7 @@ def _require_reference(text: str) -> Reference:
     reference = parse_reference(text)
     if reference is None:
         raise PermanentDeliveryError(
-            "message_not_found", "the reference is none of Slack's", kind=Refusal.MESSAGE_GONE
+            "message_not_found", "the reference is none of Slack's", kind=RefusalKind.MESSAGE_GONE
         )
     return reference
 

@@ -19,8 +19,8 @@ from receiver.domain.notification import Notification
 from receiver.domain.person import OnCallPerson
 from receiver.domain.policy import SLACK, Responder, Target
 from receiver.errors import DeliveryError
-from receiver.recall import Recall
-from receiver.text import fold
+from receiver.recall import Cache
+from receiver.text import lowercase_ascii
 
 # A page must not wait for a mention.
 _WAIT_S = 2.0
@@ -43,13 +43,13 @@ class UserDirectory:
         self._wait_s = wait_s
         self._groups = self._build_cache("usergroups.list", self._fetch_groups, clock)
         self._users = self._build_cache("users.list", self._fetch_users, clock)
-        self._emails: Recall[str] = Recall(
-            "users.lookupByEmail", self._fetch_id_by_email, clock, keep_s=_KEEP_S, retry_s=_RETRY_S
+        self._emails: Cache[str] = Cache(
+            "users.lookupByEmail", self._fetch_id_by_email, clock, ttl_s=_KEEP_S, retry_s=_RETRY_S
         )
 
     @staticmethod
-    def _build_cache(name: str, fetch: Callable[[str], Ids], clock: Callable[[], float]) -> Recall[Ids]:
-        return Recall(name, fetch, clock, keep_s=_KEEP_S, retry_s=_RETRY_S)
+    def _build_cache(name: str, fetch: Callable[[str], Ids], clock: Callable[[], float]) -> Cache[Ids]:
+        return Cache(name, fetch, clock, ttl_s=_KEEP_S, retry_s=_RETRY_S)
 
     def resolve_mentions(self, notification: Notification) -> Notification:
         """Return a step's reply with the IDs of those it names, as far as Slack tells them.
@@ -89,21 +89,21 @@ class UserDirectory:
     def _resolve_person(self, person: OnCallPerson, deadline: float) -> OnCallPerson:
         if not person.email or person.slack_id:
             return person
-        cached = self._emails.find(person.email, _remaining_s(deadline))
+        cached = self._emails.find_value(person.email, _remaining_s(deadline))
         return change(person, slack_id=cached.value) if cached is not None else person
 
     def _find_handle_id(self, handle: str, deadline: float) -> str:
         """Return the ID of the user group, else of the user, that goes by *handle*; empty if none."""
-        name = fold(handle.removeprefix("@"))
+        name = lowercase_ascii(handle.removeprefix("@"))
         for ids in (self._groups, self._users):
-            cached = ids.find(_ALL, _remaining_s(deadline))
+            cached = ids.find_value(_ALL, _remaining_s(deadline))
             if cached is not None and name in cached.value:
                 return cached.value[name]
         return ""
 
     def _fetch_groups(self, _: str) -> Ids:
         groups = list_objects(self._client.get("usergroups.list", {}), "usergroups")
-        found = {fold(str(group.get("handle", ""))): str(group.get("id", "")) for group in groups}
+        found = {lowercase_ascii(str(group.get("handle", ""))): str(group.get("id", "")) for group in groups}
         return {handle: group_id for handle, group_id in found.items() if handle and group_id}
 
     def _fetch_users(self, _: str) -> Ids:
@@ -146,12 +146,12 @@ def _is_handle(target: Target) -> bool:
 
 
 def _user_name(user: dict[str, Any]) -> str:
-    return fold(str(user.get("name") or ""))
+    return lowercase_ascii(str(user.get("name") or ""))
 
 
 def _display_name(user: dict[str, Any]) -> str:
     profile = user.get("profile")
-    return fold(str(profile.get("display_name") or "")) if isinstance(profile, dict) else ""
+    return lowercase_ascii(str(profile.get("display_name") or "")) if isinstance(profile, dict) else ""
 
 
 def _remaining_s(deadline: float) -> float:

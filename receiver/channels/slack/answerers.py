@@ -18,7 +18,7 @@ from receiver.channels.slack.directory import ChannelDirectory
 from receiver.channels.slack.people import is_user
 from receiver.domain.request import Request, is_read_only
 from receiver.errors import DeliveryError, PermanentDeliveryError
-from receiver.recall import Recall
+from receiver.recall import Cache
 
 # Slack waits 3 s for an answer, and the store needs its time, too.
 _WAIT_S = 1.0
@@ -81,14 +81,14 @@ class SlackResponderCheck:
         self._wait_s = wait_s
         self._user_directory = UserDirectory(client, clock)
         self._channel_directory = ChannelDirectory(client, clock)
-        self._team: Recall[_Team] = Recall(
-            "auth.test", lambda _: self._fetch_team(), clock, keep_s=_KEEP_S, retry_s=_RETRY_S
+        self._team: Cache[_Team] = Cache(
+            "auth.test", lambda _: self._fetch_team(), clock, ttl_s=_KEEP_S, retry_s=_RETRY_S
         )
-        self._users: Recall[_User] = Recall(
-            "users.info", self._fetch_user, clock, keep_s=_KEEP_S, retry_s=_RETRY_S
+        self._users: Cache[_User] = Cache(
+            "users.info", self._fetch_user, clock, ttl_s=_KEEP_S, retry_s=_RETRY_S
         )
-        self._members: Recall[frozenset[str]] = Recall(
-            "slack.responders", self._fetch_members, clock, keep_s=_KEEP_S, retry_s=_RETRY_S
+        self._members: Cache[frozenset[str]] = Cache(
+            "slack.responders", self._fetch_members, clock, ttl_s=_KEEP_S, retry_s=_RETRY_S
         )
 
     def find_refusal_reason(self, request: Request) -> str:
@@ -97,8 +97,8 @@ class SlackResponderCheck:
         """
         deadline = time.monotonic() + self._wait_s
         user_id = request.by.slack_id
-        team = self._team.find(_OURS, _remaining_s(deadline))
-        user = self._users.find(user_id, _remaining_s(deadline))
+        team = self._team.find_value(_OURS, _remaining_s(deadline))
+        user = self._users.find_value(user_id, _remaining_s(deadline))
         ours = team.value if team is not None else _Team(request.origin_team, "")
         known = user.value if user is not None else _User(request.team)
         if (
@@ -118,7 +118,7 @@ class SlackResponderCheck:
                 return ""
             if is_user(name):
                 continue
-            members = self._members.find(name, _remaining_s(deadline))
+            members = self._members.find_value(name, _remaining_s(deadline))
             if members is None:
                 is_known = False
             elif user_id in members.value:

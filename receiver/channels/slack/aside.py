@@ -5,13 +5,13 @@ from __future__ import annotations
 from receiver.channels.slack.blocks import section
 from receiver.channels.slack.message import MAX_TEXT, Message
 from receiver.channels.slack.mrkdwn import cut_escaped, disable_mentions, escape_line, link
-from receiver.errors import PermanentDeliveryError, Refusal
+from receiver.errors import PermanentDeliveryError, RefusalKind
 
 # The note of a receipt that was found after a crash: for which reason it was is not known any more.
 FOUND_OUTSIDE_THREAD = "The thread takes no reply: said in the channel"
 _MAX_NAME = 100
 # A reply to a message that is gone has no thread either.
-_NO_THREAD = (Refusal.THREAD, Refusal.MESSAGE_GONE)
+_NO_THREAD = (RefusalKind.THREAD, RefusalKind.MESSAGE_GONE)
 
 
 def is_thread_refusal(error: Exception) -> bool:

@@ -15,7 +15,7 @@ from slack_sdk.models.blocks import (
     SectionBlock,
 )
 
-from receiver.text import cut
+from receiver.text import truncate_text
 
 # https://docs.slack.dev/reference/block-kit/blocks
 MAX_BLOCKS = 50
@@ -35,7 +35,7 @@ def _mrkdwn(text: str) -> MarkdownTextObject:
 
 def header(text: str) -> Block:
     """Return a header; its text is plain, so nothing in it needs escaping."""
-    return HeaderBlock(text=PlainTextObject(text=cut(text, MAX_HEADER), emoji=True)).to_dict()
+    return HeaderBlock(text=PlainTextObject(text=truncate_text(text, MAX_HEADER), emoji=True)).to_dict()
 
 
 def section(text: str) -> Block:
@@ -49,7 +49,9 @@ def context(texts: Sequence[str]) -> Block:
 
 
 def button(text: str, action_id: str, value: str, style: str | None = None) -> ButtonElement:
-    return ButtonElement(text=cut(text, MAX_BUTTON_TEXT), action_id=action_id, value=value, style=style)
+    return ButtonElement(
+        text=truncate_text(text, MAX_BUTTON_TEXT), action_id=action_id, value=value, style=style
+    )
 
 
 def actions(buttons: Sequence[ButtonElement], block_id: str) -> Block:

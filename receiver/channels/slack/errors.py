@@ -12,7 +12,7 @@ from urllib.error import URLError
 
 from slack_sdk.errors import SlackApiError, SlackClientError
 
-from receiver.errors import PermanentDeliveryError, Refusal, TemporaryDeliveryError
+from receiver.errors import PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
 from receiver.text import one_line
 
 # Formatting that Slack refuses; a lower rung of the ladder may pass.
@@ -184,14 +184,14 @@ _REQUEST = frozenset(
 )
 # What each code that is refused for good is about.
 # https://docs.slack.dev/reference/methods/chat.postMessage, …/chat.update and those that are only read
-PERMANENT_ERRORS: Mapping[str, Refusal] = {
+PERMANENT_ERRORS: Mapping[str, RefusalKind] = {
     code: kind
     for codes, kind in (
-        (FORMAT_ERRORS | _REQUEST, Refusal.CONTENT),
-        (_CREDENTIALS, Refusal.CREDENTIALS),
-        (_TARGET_GONE, Refusal.TARGET_GONE),
-        (_MESSAGE_GONE, Refusal.MESSAGE_GONE),
-        (_THREAD, Refusal.THREAD),
+        (FORMAT_ERRORS | _REQUEST, RefusalKind.CONTENT),
+        (_CREDENTIALS, RefusalKind.CREDENTIALS),
+        (_TARGET_GONE, RefusalKind.TARGET_GONE),
+        (_MESSAGE_GONE, RefusalKind.MESSAGE_GONE),
+        (_THREAD, RefusalKind.THREAD),
     )
     for code in codes
 }

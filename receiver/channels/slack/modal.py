@@ -27,7 +27,7 @@ from receiver.domain.request import (
     UNTIL_BUSINESS_DAY,
     UNTIL_RESOLVED,
 )
-from receiver.text import cut
+from receiver.text import truncate_text
 
 # https://docs.slack.dev/reference/block-kit/composition-objects/option-object
 _MAX_ERROR = 150
@@ -74,7 +74,7 @@ def render_silence_form(incident: Incident, next_business_day_at: float, zone: s
 
 def render_form_errors(faults: Mapping[str, str]) -> dict[str, Any]:
     """Return the answer by which Slack shows a sentence at each field that is wrong, the form kept open."""
-    errors = {field: cut(plain(said), _MAX_ERROR) for field, said in faults.items()}
+    errors = {field: truncate_text(plain(said), _MAX_ERROR) for field, said in faults.items()}
     return {"response_action": "errors", "errors": errors}
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
 
-from receiver.text import clean, cut, find_real_host, is_web_link, one_line
+from receiver.text import clean_text, find_real_host, is_web_link, one_line, truncate_text
 
 # A link is shown whole or not at all; generator URLs of long queries would eat the message.
 MAX_URL = 1500
@@ -21,7 +21,7 @@ _MAX_TIMESTAMP = 253402300799  # the year 9999, the last that datetime can name
 
 def plain(text: str) -> str:
     """Return *text* for places that read no markup; lone surrogates, which are no UTF-8, as `?`."""
-    return clean(text).encode("utf-8", "replace").decode()
+    return clean_text(text).encode("utf-8", "replace").decode()
 
 
 def escape(text: str) -> str:
@@ -53,8 +53,8 @@ def escape_line(text: str, limit: int) -> str:
 
 def escape_text(text: str, limit: int) -> str:
     """Return stranger's *text* escaped with its line ends, blank lines dropped, within *limit*."""
-    lines = (" ".join(part.split()) for part in clean(text[: _source_limit(limit)]).split("\n"))
-    return cut_escaped(escape(cut("\n".join(filter(None, lines)), limit)), limit)
+    lines = (" ".join(part.split()) for part in clean_text(text[: _source_limit(limit)]).split("\n"))
+    return cut_escaped(escape(truncate_text("\n".join(filter(None, lines)), limit)), limit)
 
 
 def _source_limit(limit: int) -> int:
@@ -76,7 +76,7 @@ def bold(text: str, limit: int) -> str:
 
 def is_link(url: str) -> bool:
     """Tell whether *url* can stand in a message as a link."""
-    return len(url) <= MAX_URL and is_web_link(url) and escape(url).isprintable() and clean(url) == url
+    return len(url) <= MAX_URL and is_web_link(url) and escape(url).isprintable() and clean_text(url) == url
 
 
 def link(url: str, label: str) -> str:

@@ -24,7 +24,7 @@ from receiver.channels.slack.history import find_ts
 from receiver.channels.slack.message import FormattingLevel, Message
 from receiver.channels.slack.references import Reference, parse_reference, permalink
 from receiver.domain.delivery import Receipt
-from receiver.errors import DeliveryError, PermanentDeliveryError, Refusal, TemporaryDeliveryError
+from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
 from receiver.text import one_line
 
 Record = Callable[[Mapping[str, object]], None]
@@ -249,7 +249,7 @@ def _require_reference(text: str) -> Reference:
     reference = parse_reference(text)
     if reference is None:
         raise PermanentDeliveryError(
-            "message_not_found", "the reference is none of Slack's", kind=Refusal.MESSAGE_GONE
+            "message_not_found", "the reference is none of Slack's", kind=RefusalKind.MESSAGE_GONE
         )
     return reference
 

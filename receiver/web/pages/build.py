@@ -18,7 +18,7 @@ from receiver.web.pages.routing import add_routing
 from receiver.web.pages.runbooks import add_runbooks
 from receiver.web.pages.storm import add_storm
 from receiver.web.relative import make_relative, url_for
-from receiver.wiring import Parts
+from receiver.wiring import Services
 
 LINKS = (
     ("pages.show_dashboard", "Now"),
@@ -28,14 +28,14 @@ LINKS = (
 )
 
 
-def build_pages(parts: Parts) -> Blueprint:
+def build_pages(services: Services) -> Blueprint:
     """Return the pages' routes."""
     pages = Blueprint("pages", __name__)
     file_hashes = _hash_static_files()
 
     @pages.after_request
     def add_time_header(response: Response) -> Response:
-        response.headers["X-Receiver-Now"] = f"{parts.clock():.3f}"
+        response.headers["X-Receiver-Now"] = f"{services.clock():.3f}"
         return response
 
     @pages.app_template_filter("ago")
@@ -53,16 +53,16 @@ def build_pages(parts: Parts) -> Blueprint:
     @pages.app_context_processor
     def shared() -> dict[str, object]:
         return {
-            "page_now": f"{parts.clock():.3f}",
+            "page_now": f"{services.clock():.3f}",
             "page_links": LINKS,
             "static": lambda name: url_for("static", filename=name, v=file_hashes.get(name)),
             "own_address": lambda: make_relative(request.full_path.rstrip("?")),
-            "find_maintenance": lambda: show_maintenance(parts),
+            "find_maintenance": lambda: show_maintenance(services),
         }
 
     for add in (add_dashboard, add_incident, add_storm, add_history, add_runbooks, add_routing):
-        add(pages, parts)
-    add_maintenance_forms(pages, parts)
+        add(pages, services)
+    add_maintenance_forms(pages, services)
     return pages
 
 

@@ -12,17 +12,17 @@ from receiver.web.questions import read_query
 from receiver.web.rankings import NOISIEST, rank_alerts, rank_durations
 from receiver.web.relative import url_for
 from receiver.web.rows import format_moment
-from receiver.wiring import Parts
+from receiver.wiring import Services
 
 
-def add_history(pages: Blueprint, parts: Parts) -> None:
+def add_history(pages: Blueprint, services: Services) -> None:
     """Add the page to the blueprint."""
 
     @pages.get("/history")
     def history() -> str:
         """Show what was, and what it tells of the alerts."""
         asked = read_query(HistoryPageQuery, request.args)
-        report = build_history_report(parts, asked)
+        report = build_history_report(services, asked)
         return render_template(
             "history.html",
             asked=asked,

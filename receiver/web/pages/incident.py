@@ -34,22 +34,22 @@ from receiver.web.severity_troubles import list_severity_warnings
 from receiver.web.silencing import silence
 from receiver.web.stamp import conditional_response
 from receiver.web.troubles import list_serious_warnings
-from receiver.wiring import Parts
+from receiver.wiring import Services
 
 
-def add_incident(pages: Blueprint, parts: Parts) -> None:
+def add_incident(pages: Blueprint, services: Services) -> None:
     """Add the page and its answers to the blueprint."""
 
     @pages.get("/incidents/<incident_id>")
     def incident(incident_id: str) -> Response:
         """Show one incident: alerts, escalation, timeline, deliveries, its runbook, what was sent."""
-        found = parts.incidents.load(incident_id)
-        return _render_incident(parts, found, policy_finder(parts, parts.clock())(found))
+        found = services.incidents.load(incident_id)
+        return _render_incident(services, found, policy_finder(services, services.clock())(found))
 
     @pages.post("/incidents/<incident_id>/<what>")
     def post_transition(incident_id: str, what: str) -> Response:
         """Take what somebody makes of it, and show again the page they were on."""
-        _apply_transition(parts, incident_id, what)
+        _apply_transition(services, incident_id, what)
         page, _, query = request.form.get("back", "").partition("?")
         if page == "now":
             asked = read_query(DashboardQuery, dict(parse_qsl(query)))
@@ -59,20 +59,20 @@ def add_incident(pages: Blueprint, parts: Parts) -> None:
     @pages.post("/deliveries/<delivery_id>/retry")
     def retry_delivery(delivery_id: str) -> Response:
         """Have a delivery that gave up sent again, and show its incident."""
-        again = retry(parts, delivery_id, current_actor())
+        again = retry(services, delivery_id, current_actor())
         return redirect(url_for("pages.incident", incident_id=again.incident, _anchor="deliveries"), 303)
 
 
-def _render_incident(parts: Parts, found: Incident, policy: EscalationPolicy) -> Response:
-    now = parts.clock()
+def _render_incident(services: Services, found: Incident, policy: EscalationPolicy) -> Response:
+    now = services.clock()
     escalation = evaluate_escalation(found, policy, now)
     upcoming = escalation.next_step if not found.is_paused else None
-    whole = serialize_incident(found, policy, parts.incidents.load_timeline(found.id), now)
-    card, sent_messages = build_card(found, policy, now), list_sent_messages(parts, found, policy)
-    status_warnings = list_serious_warnings(parts, list_severity_warnings(parts, [found]))
+    whole = serialize_incident(found, policy, services.incidents.load_timeline(found.id), now)
+    card, sent_messages = build_card(found, policy, now), list_sent_messages(services, found, policy)
+    status_warnings = list_serious_warnings(services, list_severity_warnings(services, [found]))
     return conditional_response(
         "incident.html",
-        (whole, card, sent_messages, status_warnings, show_maintenance(parts)),
+        (whole, card, sent_messages, status_warnings, show_maintenance(services)),
         incident=whole,
         card=card,
         state=describe_state(found),
@@ -83,11 +83,11 @@ def _render_incident(parts: Parts, found: Incident, policy: EscalationPolicy) ->
         timeline=whole.timeline[: -PAGE_SIZE - 1 : -1],
         deliveries=sorted(whole.deliveries, key=_failed_first)[:PAGE_SIZE],
         message_link=_find_link(found),
-        can_silence=found.source in parts.routing.alertmanagers,
+        can_silence=found.source in services.routing.alertmanagers,
         name_delivery=delivery_label,
         sent_messages=sent_messages,
         status_warnings=status_warnings,
-        **_find_runbook(parts, found),
+        **_find_runbook(services, found),
     )
 
 
@@ -95,10 +95,10 @@ def _failed_first(row: DeliveryRow) -> tuple[bool, str]:
     return (row.state is not DeliveryState.FAILED, row.at or "")
 
 
-def _find_runbook(parts: Parts, incident: Incident) -> dict[str, object]:
+def _find_runbook(services: Services, incident: Incident) -> dict[str, object]:
     """Return the runbook that the incident's message is about, whole where we have it."""
-    excerpt = _find_excerpt(parts, incident)
-    runbook = parts.runbooks.find(excerpt.name if excerpt else incident.alertname)
+    excerpt = _find_excerpt(services, incident)
+    runbook = services.runbooks.find_runbook(excerpt.name if excerpt else incident.alertname)
     return {
         "runbook": runbook,
         "runbook_body": Markup(render_page(runbook.source, top=3)) if runbook else "",  # noqa: S704
@@ -107,8 +107,8 @@ def _find_runbook(parts: Parts, incident: Incident) -> dict[str, object]:
     }
 
 
-def _find_excerpt(parts: Parts, incident: Incident) -> Excerpt | None:
-    found = map(parts.runbooks.find_excerpt, incident.alerts.values())
+def _find_excerpt(services: Services, incident: Incident) -> Excerpt | None:
+    found = map(services.runbooks.find_excerpt, incident.alerts.values())
     return next((excerpt for excerpt in found if excerpt is not None), None)
 
 
@@ -117,10 +117,10 @@ def _find_link(incident: Incident) -> str:
     return message.receipt.link or "" if message is not None and message.receipt is not None else ""
 
 
-def _apply_transition(parts: Parts, incident_id: str, what: str) -> None:
+def _apply_transition(services: Services, incident_id: str, what: str) -> None:
     if what == "silence":
         silence(
-            parts,
+            services,
             incident_id,
             CreateSilenceRequest(by=current_user_name(), via=VIA, for_=request.form.get("for", "")),
         )
@@ -128,4 +128,4 @@ def _apply_transition(parts: Parts, incident_id: str, what: str) -> None:
     transitions = {"acknowledge": acknowledge, "unacknowledge": unacknowledge, "resolve": resolve}
     if what not in transitions:
         raise NotFound("answer", one_line(what, 40))
-    transitions[what](parts, incident_id, current_actor())
+    transitions[what](services, incident_id, current_actor())

@@ -16,22 +16,22 @@ from receiver.web.stamp import conditional_response
 from receiver.web.status import list_heartbeats
 from receiver.web.troubles import list_status_warnings
 from receiver.web.webhook_rows import list_webhooks
-from receiver.wiring import Parts
+from receiver.wiring import Services
 
 
-def add_dashboard(pages: Blueprint, parts: Parts) -> None:
+def add_dashboard(pages: Blueprint, services: Services) -> None:
     """Add the page to the blueprint."""
 
     @pages.get("/")
     def show_dashboard() -> Response:
         """Show what is open, most urgent first."""
         asked = read_query(DashboardQuery, request.args)
-        dashboard, counts = build_dashboard(parts, asked)
+        dashboard, counts = build_dashboard(services, asked)
         status_warnings, heartbeats = (
-            list_status_warnings(parts, counts.stale, counts.alarms),
-            list_heartbeats(parts),
+            list_status_warnings(services, counts.stale, counts.alarms),
+            list_heartbeats(services),
         )
-        maintenance, webhooks = show_maintenance(parts), list_webhooks(parts)
+        maintenance, webhooks = show_maintenance(services), list_webhooks(services)
         response = conditional_response(
             "now.html",
             # When the last webhook came changes all the time: a header says it to who has the page.
@@ -46,14 +46,14 @@ def add_dashboard(pages: Blueprint, parts: Parts) -> None:
             asked=asked,
             dashboard=dashboard,
             counts=counts,
-            routes=[route.name for route in parts.routing.routes],
+            routes=[route.name for route in services.routing.routes],
             status_warnings=status_warnings,
             heartbeats=heartbeats,
             maintenance=maintenance,
-            zone=parts.routing.zone,
+            zone=services.routing.zone,
             webhooks=webhooks,
-            hook_url=find_hook_url(parts.settings.public_url),
-            has_hook_token=bool(parts.settings.webhook_tokens),
+            hook_url=find_hook_url(services.settings.public_url),
+            has_hook_token=bool(services.settings.webhook_tokens),
             back=f"now?{urlencode(asked.list_fields())}",
             page_url=lambda page: url_for("pages.show_dashboard", **asked.list_fields(page)),
         )

@@ -19,7 +19,7 @@ from receiver.text import one_line
 from receiver.web.answers import RequestError
 from receiver.web.questions import read_query
 from receiver.web.relative import url_for
-from receiver.wiring import Parts
+from receiver.wiring import Services
 
 _MAX_LABELS = 60
 
@@ -30,21 +30,24 @@ class DryRun(Struct, frozen=True):
     labels: Annotated[str, Meta(max_length=4000)] = ""
 
 
-def add_routing(pages: Blueprint, parts: Parts) -> None:
+def add_routing(pages: Blueprint, services: Services) -> None:
     """Add the page to the blueprint."""
 
     @pages.get("/routing")
     def routing() -> str:
         """Show the routes and their escalations; with labels, where these would go."""
         asked = read_query(DryRun, request.args)
-        catalogue, rules = parts.runbooks, parts.routing
+        catalogue, rules = services.runbooks, services.routing
         labels = read_labels(asked.labels)
         return render_template(
             "routing.html",
             asked=asked,
             routing=rules,
             preview=preview_route(rules, catalogue, labels) if labels else None,
-            warnings=(*rules.warnings, *find_disagreements(rules, catalogue.all(), catalogue.matrix_rows())),
+            warnings=(
+                *rules.warnings,
+                *find_disagreements(rules, catalogue.list_runbooks(), catalogue.list_matrix_rows()),
+            ),
             policy_of=lambda route: rules.get_policy(route.escalation),
             duration=format_duration,
         )
@@ -57,9 +60,9 @@ def add_routing(pages: Blueprint, parts: Parts) -> None:
             raise RequestError(400, "a test alert needs a label alertname=…")
         is_over = request.form.get("does") == "resolve"
         annotations = {"summary": "A test alert, sent from the page"}
-        sample = TestAlert(labels, annotations, parts.clock(), is_resolved=is_over)
-        body = parse_webhook(json.dumps(sample.render_webhook()).encode(), "", parts.clock())
-        result = parts.ingester.ingest(body.groups, parts.clock())
+        sample = TestAlert(labels, annotations, services.clock(), is_resolved=is_over)
+        body = parse_webhook(json.dumps(sample.render_webhook()).encode(), "", services.clock())
+        result = services.ingester.ingest(body.groups, services.clock())
         if result.incidents and not is_over:
             return redirect(url_for("pages.incident", incident_id=result.incidents[0]), 303)
         return redirect(url_for("pages.routing", labels=request.form.get("labels", "")), 303)

@@ -12,19 +12,19 @@ from receiver.web.library import build_runbook_report
 from receiver.web.part import PAGE_SIZE, PageQuery, paginate
 from receiver.web.questions import read_query
 from receiver.web.relative import url_for
-from receiver.wiring import Parts
+from receiver.wiring import Services
 
 
-def add_runbooks(pages: Blueprint, parts: Parts) -> None:
+def add_runbooks(pages: Blueprint, services: Services) -> None:
     """Add the pages to the blueprint."""
-    url = parts.routing.prometheus_url
-    rules = PrometheusRules(url, parts.clock) if url else None
+    url = services.routing.prometheus_url
+    rules = PrometheusRules(url, services.clock) if url else None
 
     @pages.get("/runbooks")
     def runbooks() -> str:
         """List the runbooks, and what is missing or disagrees."""
         asked = read_query(PageQuery, request.args)
-        report = build_runbook_report(parts, rules.get_rules() if rules else None)
+        report = build_runbook_report(services, rules.get_rules() if rules else None)
         page_slice = paginate(report.usages, asked.page)
         return render_template(
             "runbooks.html",
@@ -39,7 +39,7 @@ def add_runbooks(pages: Blueprint, parts: Parts) -> None:
     @pages.get("/runbooks/<name>")
     def runbook(name: str) -> str:
         """Show a runbook whole."""
-        found = parts.runbooks.find(name)
+        found = services.runbooks.find_runbook(name)
         if found is None:
             raise NotFound("runbook", name)
         body = Markup(render_page(found.source, top=2))  # noqa: S704

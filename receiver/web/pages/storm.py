@@ -17,23 +17,23 @@ from receiver.web.relative import url_for
 from receiver.web.stamp import conditional_response
 from receiver.web.storms import acknowledge_storm, describe_storm
 from receiver.web.troubles import list_serious_warnings
-from receiver.wiring import Parts
+from receiver.wiring import Services
 
 
-def add_storm(pages: Blueprint, parts: Parts) -> None:
+def add_storm(pages: Blueprint, services: Services) -> None:
     """Add the page and its answer to the blueprint."""
 
     @pages.get("/storms/<storm_id>")
     def storm(storm_id: str) -> Response:
         """Show a storm: its numbers and its incidents, most urgent first."""
         asked = read_query(PageQuery, request.args)
-        loaded = parts.storm_store.load_storm(storm_id)
-        shown, status_warnings = describe_storm(parts, loaded), list_serious_warnings(parts)
-        heads = parts.incidents.load_heads(list_incident_ids(loaded))
-        dashboard = build_page(parts, heads.values(), asked.page)
+        loaded = services.storm_store.load_storm(storm_id)
+        shown, status_warnings = describe_storm(services, loaded), list_serious_warnings(services)
+        heads = services.incidents.load_heads(list_incident_ids(loaded))
+        dashboard = build_page(services, heads.values(), asked.page)
         return conditional_response(
             "storm.html",
-            (shown, replace(dashboard, at=""), status_warnings, show_maintenance(parts)),
+            (shown, replace(dashboard, at=""), status_warnings, show_maintenance(services)),
             storm=shown,
             name=loaded.storm.name,
             dashboard=dashboard,
@@ -44,5 +44,5 @@ def add_storm(pages: Blueprint, parts: Parts) -> None:
     @pages.post("/storms/<storm_id>/acknowledge")
     def acknowledge_all(storm_id: str) -> Response:
         """Acknowledge all that it counts, and show it again."""
-        acknowledge_storm(parts, storm_id, current_actor())
+        acknowledge_storm(services, storm_id, current_actor())
         return redirect(url_for("pages.storm", storm_id=storm_id), 303)

@@ -18,7 +18,7 @@ from receiver.web.people.sessions import Sessions, Signer
 from receiver.web.people.tries import LoginFlow, safe_redirect_path
 from receiver.web.people.visitor import Identity
 from receiver.web.relative import make_relative
-from receiver.wiring import Parts
+from receiver.wiring import Services
 from receiver.wiring.provider import build_oidc_client
 
 logger = logging.getLogger(__name__)
@@ -27,14 +27,14 @@ _TITLE = "You can't sign in"
 _ERROR = re.compile(r"[a-z_]{1,40}", re.ASCII)
 
 
-def build_signing_in(parts: Parts, request_guard: RequestGuard) -> Blueprint:
+def build_signing_in(services: Services, request_guard: RequestGuard) -> Blueprint:
     """Return the routes; only where a provider is configured."""
-    settings = parts.settings
+    settings = services.settings
     pages = Blueprint("signing_in", __name__)
-    oidc_client = build_oidc_client(settings, parts.clock)
+    oidc_client = build_oidc_client(settings, services.clock)
     signer, roles = Signer(settings), Roles(settings)
-    login_flow = LoginFlow(signer, settings.public_url, parts.clock)
-    sessions = Sessions(settings, signer, parts.clock)
+    login_flow = LoginFlow(signer, settings.public_url, services.clock)
+    sessions = Sessions(settings, signer, services.clock)
 
     @pages.get(SIGN_IN)
     def sign_in() -> Response:

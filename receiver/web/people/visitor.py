@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from flask import g
 
-from receiver.text import fold, one_line
+from receiver.text import lowercase_ascii, one_line
 
 MAX_NAME = 80
 _MAX_GROUPS = 500
@@ -74,7 +74,7 @@ def current_principal() -> Principal | None:
 
 def name_attribute(name: str) -> str:
     """Return the mark of a name or an e-mail address; the latter is the same in capitals."""
-    return f"name:{fold(name) if '@' in name else name}"
+    return f"name:{lowercase_ascii(name) if '@' in name else name}"
 
 
 def group_attribute(name: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 
 from receiver.channels.slack.adapter import SlackChannel
 from receiver.channels.slack.errors import PERMANENT_ERRORS, TEMPORARY_ERRORS
-from receiver.errors import PermanentDeliveryError, Refusal, TemporaryDeliveryError
+from receiver.errors import PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
 from receiver.text import Secret
 from tests.builders import a_notification
 from tests.mocks.slack import MockSlack
@@ -82,17 +82,17 @@ def test_what_is_under_way_at_slack_passes_by_itself(slack: MockSlack, code):
 @pytest.mark.parametrize(
     ("code", "kind"),
     [
-        ("token_revoked", Refusal.CREDENTIALS),
-        ("not_authed", Refusal.CREDENTIALS),
-        ("missing_scope", Refusal.CREDENTIALS),
-        ("account_inactive", Refusal.CREDENTIALS),
-        ("not_allowed_token_type", Refusal.CREDENTIALS),
-        ("is_archived", Refusal.TARGET_GONE),
-        ("restricted_action_thread_only_channel", Refusal.TARGET_GONE),
-        ("ekm_access_denied", Refusal.TARGET_GONE),
-        ("edit_window_closed", Refusal.MESSAGE_GONE),
-        ("restricted_action_thread_locked", Refusal.THREAD),
-        ("too_many_contact_cards", Refusal.CONTENT),
+        ("token_revoked", RefusalKind.CREDENTIALS),
+        ("not_authed", RefusalKind.CREDENTIALS),
+        ("missing_scope", RefusalKind.CREDENTIALS),
+        ("account_inactive", RefusalKind.CREDENTIALS),
+        ("not_allowed_token_type", RefusalKind.CREDENTIALS),
+        ("is_archived", RefusalKind.TARGET_GONE),
+        ("restricted_action_thread_only_channel", RefusalKind.TARGET_GONE),
+        ("ekm_access_denied", RefusalKind.TARGET_GONE),
+        ("edit_window_closed", RefusalKind.MESSAGE_GONE),
+        ("restricted_action_thread_locked", RefusalKind.THREAD),
+        ("too_many_contact_cards", RefusalKind.CONTENT),
     ],
 )
 def test_a_refusal_for_good_says_what_it_is_about(slack: MockSlack, code, kind):
