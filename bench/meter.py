@@ -9,7 +9,7 @@ from pathlib import Path
 
 from redis import Redis, RedisError
 
-from receiver.store.embedded import EmbeddedValkey
+from receiver.standalone.valkey import EmbeddedValkey
 from tests.cli.running import Running
 
 EVERY_S = 5.0

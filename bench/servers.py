@@ -14,7 +14,7 @@ from redis import Redis
 
 from bench.floor import WORKERS
 from receiver.process import kill_process_group, start_child
-from receiver.store.embedded import EmbeddedValkey
+from receiver.standalone.valkey import EmbeddedValkey
 from receiver.web.address import ListenAddress, open_listener
 
 ROOT = Path(__file__).resolve().parent.parent

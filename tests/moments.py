@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
-from receiver.store.moments import Moments
+from receiver.storage.timestamps import Moments
 
 
 class SharedClock(Moments):

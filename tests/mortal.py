@@ -14,9 +14,10 @@ from typing import Any
 
 import redis
 
+from receiver.storage.connection import Client, connect
 from receiver.store.agenda import LEASE_S
-from receiver.store.connection import Client, connect
-from receiver.wiring import build_services, build_worker_services
+from receiver.wiring.machine import build_worker_services
+from receiver.wiring.parts import build_services
 from tests.moments import SHARED_CLOCK
 from tests.rig import Rig
 from tests.simulation import lines

@@ -28,9 +28,10 @@ from receiver.config.settings import Settings
 from receiver.domain.alert import fingerprint
 from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.storms import MAX_INITIAL_WAIT_S
-from receiver.store.keys import QUEUES, TASKS, Keys
+from receiver.storage.keys import QUEUES, TASKS, Keys
 from receiver.web.app import create_app
-from receiver.wiring import Services, WorkerServices, build_services, build_worker_services
+from receiver.wiring.machine import WorkerServices, build_worker_services
+from receiver.wiring.parts import Services, build_services
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 from tests.mocks.slack_workspace import SlackMessage

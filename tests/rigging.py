@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.store.connection import Client
+from receiver.storage.connection import Client
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 from tests.rig import Clock, Rig

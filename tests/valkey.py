@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from receiver.store.connection import Client, connect
-from receiver.store.embedded import EmbeddedValkey
+from receiver.standalone.valkey import EmbeddedValkey
+from receiver.storage.connection import Client, connect
 
 
 @pytest.fixture(scope="session")

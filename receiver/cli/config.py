@@ -55,7 +55,7 @@ def load_config(config: Path) -> Config:
     if settings is None or routing is None:
         raise ConfigError(problems)
     # The hallway brings the vendors' libraries along, and `--help` should not wait for them.
-    from receiver.wiring import build_runbook_catalogue
+    from receiver.wiring.parts import build_runbook_catalogue
 
     return Config(settings, routing, build_runbook_catalogue(settings, routing))
 

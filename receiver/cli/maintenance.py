@@ -13,9 +13,8 @@ from receiver.cli.api import build_api
 from receiver.cli.api_model import MaintenanceRow, read_maintenance
 from receiver.cli.examples import show_examples
 from receiver.cli.terminal import print_json, print_text, read_moment, render_until
-from receiver.clock import format_duration
+from receiver.clock import format_duration, parse_time
 from receiver.text import one_line
-from receiver.wall_clock import parse_time
 
 
 @click.command(

@@ -52,8 +52,8 @@ def _probe_redis(config: Config, findings: Findings) -> None:
     url = config.settings.redis_url
     if not url:
         return
-    from receiver.store.condition import RedisServerCheck
-    from receiver.store.connection import connect, count_shards
+    from receiver.storage.connection import connect, count_shards
+    from receiver.storage.server_check import RedisServerCheck
 
     try:
         shards = count_shards(url.reveal())

@@ -13,13 +13,12 @@ from collections.abc import Callable, Mapping
 import click
 
 from receiver.cli.banner import render_banner
-from receiver.cli.datadir import DataDir
 from receiver.cli.options import RUN_ID, Options, require_tokens, running_options
-from receiver.cli.supervise import Child, Start, Supervisor
 from receiver.errors import StoreError
 from receiver.logs import setup_logs
 from receiver.process import Signals, start_child
-from receiver.store.embedded import EmbeddedValkey
+from receiver.standalone.supervisor import Child, Start, Supervisor
+from receiver.standalone.valkey import DataDir, EmbeddedValkey
 from receiver.web.address import bound_address, open_listener
 
 logger = logging.getLogger(__name__)

@@ -15,9 +15,8 @@ from datetime import datetime, tzinfo
 
 import click
 
-from receiver.clock import format_duration
+from receiver.clock import format_duration, is_tomorrow
 from receiver.text import clean_text, one_line
-from receiver.wall_clock import is_tomorrow
 
 MAX_CELL = 120
 _GAP = "  "

@@ -55,7 +55,7 @@ def worker(options: Options) -> None:
     routing = options.load_routing()
     check_metrics_dir(os.environ)
     # The libraries behind it take their time to load, and a fault should be told at once.
-    from receiver.wiring import build_worker
+    from receiver.wiring.worker import build_worker
 
     def load() -> Routing:
         options.load_settings()  # with one of its faults the web side refuses, and both go together

@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from zoneinfo import ZoneInfo
 
+from receiver.business_hours import BusinessHours, find_country
 from receiver.config.nodes import MappingNode, Node, describe_node, iter_items
 from receiver.config.report import Diagnostics
 from receiver.config.values import read_table, read_text
-from receiver.domain.calendar import BusinessHours, find_country
 
 KEYS = ("timezone", "days", "from", "to", "holidays")
 _DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")

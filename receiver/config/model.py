@@ -8,7 +8,7 @@ from datetime import tzinfo
 from functools import cached_property
 from pathlib import Path
 
-from receiver.domain.calendar import BusinessHours
+from receiver.business_hours import BusinessHours
 from receiver.domain.heartbeat import Heartbeat, find_heartbeat_policy
 from receiver.domain.policy import (
     ALERTMANAGER,

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from receiver.errors import DeliveryError, NotFound, PermanentDeliveryError
+from receiver.storage.keys import TASKS
 
 logger = logging.getLogger(__name__)
 
-TASKS = "tasks"
 _JOB_RETRY_AFTER_S = 5.0
 ENSURE_EVERY_S = 30.0
 

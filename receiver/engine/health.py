@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
-from receiver import telemetry
+from receiver import metrics
 from receiver.domain.delivery import Delivery
 from receiver.domain.health import TargetHealth, evaluate_channel
 from receiver.errors import DeliveryError, StoreError
@@ -88,7 +88,7 @@ class UptimePinger:
         outcome = "withheld"
         if not problem:
             outcome, problem = self._send_ping()
-        telemetry.UPTIME_PINGS.labels(outcome).inc()
+        metrics.UPTIME_PINGS.labels(outcome).inc()
         if problem != self._logged_problem:
             if problem:
                 logger.warning("heartbeat_url not called", extra={"fields": {"because": problem}})

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Protocol
 
-from receiver import telemetry
+from receiver import metrics
 from receiver.domain.policy import SLACK
 from receiver.domain.ports import LeaseQueue
 from receiver.errors import ClaimLost, StoreError
@@ -127,7 +127,7 @@ class QueueConsumer:
             return None
         except Exception:
             # Whatever it was: a lane whose dispatcher is gone would page nobody and look alive.
-            telemetry.WORKER_ERRORS.inc()
+            metrics.WORKER_ERRORS.inc()
             fields = {"queue": self.name}
             logger.exception("unhandled error in claim", extra={"fields": fields, "state": self.name})
             self._schedule_lease_expiry()
@@ -193,7 +193,7 @@ class QueueConsumer:
             logger.warning("redis unavailable", extra={"fields": fields, "state": self.name})
             return False
         except Exception as error:
-            telemetry.WORKER_ERRORS.inc()
+            metrics.WORKER_ERRORS.inc()
             # Many incidents may meet the same fault, each of them again every 5 s.
             state = f"{self.name} {type(error).__name__}"
             logger.exception("unhandled error in reconcile", extra={"fields": fields, "state": state})
@@ -213,7 +213,7 @@ class QueueConsumer:
             fields = {"incident": incident_id, "queue": self.name}
             logger.warning("redis unavailable", extra={"fields": fields, "state": self.name})
         except Exception:  # without its threads a lane would page nobody and look alive
-            telemetry.WORKER_ERRORS.inc()
+            metrics.WORKER_ERRORS.inc()
             fields = {"incident": incident_id, "queue": self.name}
             logger.exception("unhandled error in release", extra={"fields": fields, "state": self.name})
         self.wake(now)

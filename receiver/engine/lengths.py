@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import tzinfo
 
-from receiver.clock import parse_duration
+from receiver.clock import parse_duration, parse_time
 from receiver.domain.request import (
     FIELD_CHOICE,
     FIELD_CUSTOM,
@@ -13,7 +13,6 @@ from receiver.domain.request import (
     UNTIL_RESOLVED,
     ModalSubmit,
 )
-from receiver.wall_clock import parse_time
 
 # What is silenced for longer is a rule to be changed.
 MAX_DURATION_S = 366 * 86400.0

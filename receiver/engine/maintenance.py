@@ -12,7 +12,8 @@ from receiver.domain.incident import Incident
 from receiver.domain.maintenance import Maintenance
 from receiver.domain.person import Person
 from receiver.domain.policy import PAGERDUTY, SLACK
-from receiver.engine.duties import TASKS, TaskQueue
+from receiver.engine.duties import TaskQueue
+from receiver.storage.keys import TASKS
 
 TASK_NAME = "maintenance"
 _CHECK_EVERY_S = 60.0

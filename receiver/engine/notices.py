@@ -9,7 +9,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from receiver import telemetry
+from receiver import metrics
 from receiver.domain.action import Post
 from receiver.domain.budget import LOW_PRIORITY_OFFSET_S
 from receiver.domain.notice import (
@@ -91,7 +91,7 @@ class NoticeService:
         pending, left_out = self._notices.list_pending()
         old = tuple(name for name, notice in pending.items() if notice.at < now - KEPT_FOR_S)
         if old:
-            telemetry.NOTICES.labels("dropped").inc(len(old))
+            metrics.NOTICES.labels("dropped").inc(len(old))
             logger.error("notices dropped", extra={"fields": {"count": len(old)}})
             before = self._notices.load_message()
             self._notices.complete_message(NoticeMessage(names=old, posted_at=before.posted_at))
@@ -107,7 +107,7 @@ class NoticeService:
         except DeliveryError as error:
             return self._postpone(attempt, error, was_maybe_sent=was_maybe_sent)
         outcome = "simulated" if receipt.is_simulated else "delivered"
-        telemetry.NOTICES.labels(outcome).inc(len(message.names))
+        metrics.NOTICES.labels(outcome).inc(len(message.names))
         self._notices.complete_message(replace(attempt, posted_at=receipt.at), left_out=left_out)
         return receipt.at + PAUSE_S
 

@@ -9,7 +9,7 @@ from dataclasses import replace as replace_action
 
 from msgspec.structs import replace
 
-from receiver import telemetry
+from receiver import metrics
 from receiver.domain.action import (
     AcknowledgePage,
     Action,
@@ -220,7 +220,7 @@ class Dispatcher:
             found = channel.find_receipt(notification, attempt.first_attempt_at) if was_maybe_sent else None
             return (found, True) if found else (channel.send(notification), False)
         finally:
-            telemetry.DELIVERY_SECONDS.labels(queue).observe(time.monotonic() - started)
+            metrics.DELIVERY_SECONDS.labels(queue).observe(time.monotonic() - started)
 
     def _send_notice(self, action: Action, incident: Incident, after: Delivery) -> None:
         """Have it said where people look after us that a delivery was given up, before that is kept.
@@ -354,15 +354,15 @@ def _observe_lateness(notification: Notification) -> None:
         return
     due = next((s.due_at for s in notification.escalation.steps if s.step == action.step), None)
     if due is not None:
-        telemetry.ESCALATION_LATENESS.observe(max(0.0, notification.now - due))
+        metrics.ESCALATION_LATENESS.observe(max(0.0, notification.now - due))
 
 
 def _log_arrival(notification: Notification, receipt: Receipt) -> None:
     action, incident = notification.action, notification.incident
     outcome = "simulated" if receipt.is_simulated else "delivered"
-    telemetry.DELIVERIES.labels(action.queue, outcome).inc()
+    metrics.DELIVERIES.labels(action.queue, outcome).inc()
     if isinstance(action, Page):
-        telemetry.ESCALATIONS.labels(incident.policy, action.step.responder.name).inc()
+        metrics.ESCALATIONS.labels(incident.policy, action.step.responder.name).inc()
     if receipt.is_simulated:  # what would have been sent is logged where it is recorded
         return
     logger.info(
@@ -374,7 +374,7 @@ def _log_arrival(notification: Notification, receipt: Receipt) -> None:
 def _log_failure(notification: Notification, after: Delivery, error: DeliveryError) -> None:
     action = notification.action
     outcome = "temporary" if isinstance(error, TemporaryDeliveryError) else "permanent"
-    telemetry.DELIVERIES.labels(action.queue, outcome).inc()
+    metrics.DELIVERIES.labels(action.queue, outcome).inc()
     fields = {
         "incident": notification.incident.id,
         "key": action.key,

@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping
 
 from msgspec.structs import replace
 
-from receiver import telemetry
+from receiver import metrics
+from receiver.business_hours import BusinessHours, next_business_day_start
 from receiver.domain.action import Action, Post, Update
 from receiver.domain.budget import LOW_PRIORITY_OFFSET_S
-from receiver.domain.calendar import BusinessHours, next_business_day_start
 from receiver.domain.delivery import Delivery, Receipt
 from receiver.domain.incident import Incident
 from receiver.domain.notice import Notices
@@ -222,7 +222,7 @@ class ReviewService:
                 found = self._channel.find_review(notification, attempt.first_attempt_at)
             receipt = found or self._channel.send_review(notification)
         finally:
-            telemetry.DELIVERY_SECONDS.labels(SLACK).observe(time.monotonic() - started)
+            metrics.DELIVERY_SECONDS.labels(SLACK).observe(time.monotonic() - started)
         _log_arrival(record, receipt)
         # What arrived earlier shows how things stood then, so an edit may be wanted.
         return replace(
@@ -299,13 +299,13 @@ def _is_ready(moment: float | None, now: float) -> bool:
 
 def _log_arrival(record: ReviewRecord, receipt: Receipt) -> None:
     outcome = "simulated" if receipt.is_simulated else "delivered"
-    telemetry.DELIVERIES.labels(SLACK, outcome).inc()
+    metrics.DELIVERIES.labels(SLACK, outcome).inc()
     logger.info(outcome, extra={"fields": {"review": record.id, "route": record.review.route}})
 
 
 def _log_failure(record: ReviewRecord, after: Delivery, error: DeliveryError) -> None:
     outcome = "temporary" if isinstance(error, TemporaryDeliveryError) else "permanent"
-    telemetry.DELIVERIES.labels(SLACK, outcome).inc()
+    metrics.DELIVERIES.labels(SLACK, outcome).inc()
     fields = {
         "review": record.id,
         "target": after.target,

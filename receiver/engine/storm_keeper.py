@@ -11,7 +11,7 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from receiver import telemetry
+from receiver import metrics
 from receiver.domain import answers
 from receiver.domain.action import AcknowledgePage, Action, CheckPage, Page, Post, Reply, ResolvePage
 from receiver.domain.delivery import Delivery, Receipt
@@ -353,7 +353,7 @@ class StormReconciler:
             found = channel.find_storm(notification, attempt.first_attempt_at) if was_maybe_sent else None
             return (found, True) if found else (channel.send_storm(notification), False)
         finally:
-            telemetry.DELIVERY_SECONDS.labels(queue).observe(time.monotonic() - started)
+            metrics.DELIVERY_SECONDS.labels(queue).observe(time.monotonic() - started)
 
 
 def _format_check(before: Delivery, after: Delivery, who: str) -> str:
@@ -425,7 +425,7 @@ def _log_delivery(storm: Storm, action: Action, after: Delivery, reason: str = "
         outcome = "simulated" if after.receipt.is_simulated else "delivered"
     else:
         outcome = "permanent" if after.failed_at else "temporary"
-    telemetry.DELIVERIES.labels(action.queue, outcome).inc()
+    metrics.DELIVERIES.labels(action.queue, outcome).inc()
     fields = {"storm": storm.id, "key": action.key, "target": after.target}
     if reason:
         fields |= {"reason": reason, "detail": after.detail}

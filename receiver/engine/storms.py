@@ -13,7 +13,7 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from receiver import telemetry
+from receiver import metrics
 from receiver.domain.action import Action, FallbackMention, Page, Post, Reply
 from receiver.domain.delivery import BUNDLING, Delivery, Receipt
 from receiver.domain.escalation import current_delivery, page_key
@@ -103,7 +103,7 @@ class StormService:
         storm = Storm(new_storm_id(target_key, now), target_key, now, is_of_steps)
         storm_id = self._store.start_storm(storm, replacing, now)
         if storm_id == storm.id:
-            telemetry.STORMS.labels("channel" if storm.is_of_channel else "responder").inc()
+            metrics.STORMS.labels("channel" if storm.is_of_channel else "responder").inc()
             logger.warning("storm begins", extra={"fields": {"storm": storm_id, "target_key": target_key}})
         return storm_id
 
@@ -138,7 +138,7 @@ class StormService:
             events: tuple[TimelineEvent, ...] = ()
             if after.failed_at:
                 after = after.refused_with(storm_id, _name_target(action))
-                telemetry.DELIVERIES.labels(action.queue, "permanent").inc()
+                metrics.DELIVERIES.labels(action.queue, "permanent").inc()
                 events = (TimelineEvent(after.failed_at, "failed", _format_refusal(action, after)),)
             self._save_delivery(action, incident, after, events)
         else:
@@ -420,6 +420,6 @@ def _continues_bundling(action: Action, incident: Incident, policy: EscalationPo
 
 
 def _count_bundled(action: Action, incident: Incident) -> None:
-    telemetry.DELIVERIES.labels(action.queue, "bundled").inc()
+    metrics.DELIVERIES.labels(action.queue, "bundled").inc()
     if isinstance(action, Page):
-        telemetry.ESCALATIONS.labels(incident.policy, action.step.responder.name).inc()
+        metrics.ESCALATIONS.labels(incident.policy, action.step.responder.name).inc()

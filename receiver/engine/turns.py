@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Collection
 
-from receiver import telemetry
+from receiver import metrics
 from receiver.domain.action import Action
 from receiver.domain.budget import TokenBucket, VendorLimits, find_bucket, is_initial, priority_at
 from receiver.domain.incident import Incident
@@ -64,7 +64,7 @@ class RateLimiter:
         bucket = self._find_bucket(action)
         if bucket is None or error.reason != RATE_LIMITED or not isinstance(error, TemporaryDeliveryError):
             return
-        telemetry.RATE_LIMITED.labels(action.queue).inc()
+        metrics.RATE_LIMITED.labels(action.queue).inc()
         self._token_buckets.pause(bucket, self._clock() + error.retry_after)
         fields = {"bucket": bucket.name, "pause_s": round(error.retry_after, 1)}
         logger.warning("rate limited", extra={"fields": fields, "state": bucket.name})

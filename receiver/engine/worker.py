@@ -9,10 +9,11 @@ from collections.abc import Callable, Mapping
 
 from receiver.clock import CLOCKS_AGREE_WITHIN_S
 from receiver.domain.ports import LeaseQueue
-from receiver.engine.duties import ENSURE_EVERY_S, TASKS, PeriodicTasks
+from receiver.engine.duties import ENSURE_EVERY_S, PeriodicTasks
 from receiver.engine.lane import QueueConsumer, Reconciles
 from receiver.engine.reconcile import Reconciler
 from receiver.errors import StoreError
+from receiver.storage.keys import TASKS
 
 logger = logging.getLogger(__name__)
 

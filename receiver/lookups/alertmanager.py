@@ -12,9 +12,9 @@ from types import MappingProxyType
 from receiver import clock as wall
 from receiver.domain.witness import Poll, RemoteSilence, Replica, UnreachableReplica
 from receiver.errors import DeliveryError, PermanentDeliveryError, TemporaryDeliveryError
+from receiver.http_client import gather
 from receiver.lookups.alertmanager_body import format_timestamp
 from receiver.lookups.alertmanager_replica import AlertmanagerApi
-from receiver.lookups.together import gather
 
 _EVERYTHING: Mapping[str, str] = MappingProxyType({})
 

@@ -10,8 +10,8 @@ from urllib.parse import quote, urlencode
 from receiver.domain.matcher import Matcher
 from receiver.domain.witness import RemoteSilence, Replica
 from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
+from receiver.http_client import HttpResponse, parse_base_url, send_request
 from receiver.lookups import alertmanager_body as bodies
-from receiver.lookups.exchange import HttpResponse, parse_base_url, send_request
 
 T = TypeVar("T")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from receiver.errors import TemporaryDeliveryError
-from receiver.lookups.exchange import parse_base_url, send_request
+from receiver.http_client import parse_base_url, send_request
 
 TIMEOUT_S = 5.0
 _MAX_RESPONSE_BYTES = 64 * 1024

@@ -7,9 +7,9 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
+from receiver.cache import Cache
 from receiver.domain.person import OnCallPerson
 from receiver.domain.policy import Responder
-from receiver.recall import Cache
 
 # PagerDuty limits how often it may be asked this; and turns change seldom.
 CACHE_S = 120.0

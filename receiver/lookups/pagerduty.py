@@ -22,7 +22,7 @@ from receiver import clock as wall
 from receiver.domain.pager_news import PagerDutyStatus
 from receiver.domain.person import OnCallPerson
 from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
-from receiver.lookups.together import gather
+from receiver.http_client import gather
 from receiver.text import Secret, one_line
 
 with warnings.catch_warnings():

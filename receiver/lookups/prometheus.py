@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from receiver.errors import DeliveryError
-from receiver.lookups.exchange import parse_base_url, send_request
+from receiver.http_client import parse_base_url, send_request
 
 _TIMEOUT_S = 2.0
 _TTL_S = 60.0

@@ -16,10 +16,10 @@ from authlib.oauth2.auth import ClientAuth
 from authlib.oauth2.rfc6749.parameters import prepare_grant_uri, prepare_token_request
 from authlib.oauth2.rfc7636 import create_s256_code_challenge
 
+from receiver.cache import SingleValueCache
 from receiver.errors import ProviderUnavailable, SignInDenied, TemporaryDeliveryError
-from receiver.lookups.exchange import BaseUrl, HttpResponse, send_request
+from receiver.http_client import BaseUrl, HttpResponse, send_request
 from receiver.lookups.id_token import Claims, ExpectedClaims, UnknownKey, parse_keys, verify_id_token
-from receiver.lookups.kept import SingleValueCache
 from receiver.text import Secret, is_web_link
 
 TIMEOUT_S = 5.0

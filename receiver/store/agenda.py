@@ -9,9 +9,9 @@ from typing import Any
 from receiver.domain.alert import Severity
 from receiver.domain.ports import Claims
 from receiver.errors import StoreError
-from receiver.store.connection import Client, ScriptCall, Scripts, store_errors
-from receiver.store.keys import CLOCKS, CLOCKS_FOR_S, WAKE, WORKERS, WORKERS_FOR_S, Keys, shard_of
-from receiver.store.moments import BY_WALL_CLOCK, Moments
+from receiver.storage.connection import Client, ScriptCall, Scripts, store_errors
+from receiver.storage.keys import CLOCKS, CLOCKS_FOR_S, WAKE, WORKERS, WORKERS_FOR_S, Keys, shard_of
+from receiver.storage.timestamps import BY_WALL_CLOCK, Moments
 
 # A worker that was killed frees what it held after this long; others look twice a second, so
 # its incidents are taken up within 3 s.

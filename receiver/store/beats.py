@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import msgspec
 
 from receiver.domain.heartbeat import HeartbeatSignal
-from receiver.store.connection import Client, Scripts, store_errors
-from receiver.store.keys import (
+from receiver.storage.connection import Client, Scripts, store_errors
+from receiver.storage.keys import (
     HEARTBEAT_UPTIME,
     HEARTBEAT_UPTIME_FOR_S,
     HEARTBEATS,
@@ -16,7 +16,7 @@ from receiver.store.keys import (
     HEARTBEATS_FOR_S,
     HEARTBEATS_MISSED,
 )
-from receiver.store.moments import BY_WALL_CLOCK, Moments
+from receiver.storage.timestamps import BY_WALL_CLOCK, Moments
 
 _json = msgspec.json
 _Value = tuple[float, str]

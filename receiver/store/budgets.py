@@ -10,9 +10,9 @@ import math
 
 from receiver.domain.budget import TokenBucket
 from receiver.domain.ports import Permit
-from receiver.store.connection import Client, Scripts, store_errors
-from receiver.store.keys import TokenBucketKeys
-from receiver.store.moments import BY_WALL_CLOCK, Moments
+from receiver.storage.connection import Client, Scripts, store_errors
+from receiver.storage.keys import TokenBucketKeys
+from receiver.storage.timestamps import BY_WALL_CLOCK, Moments
 
 # Whoever waits for longer asks again after so many seconds, and one more for each hundred that wait.
 _MAX_RETRY_AFTER_S = 5.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import msgspec
 
 from receiver.domain.config_state import ConfigState
-from receiver.store.connection import Client, store_errors
-from receiver.store.keys import CONFIG_REFUSED, CONFIG_REFUSED_FOR_S
+from receiver.storage.connection import Client, store_errors
+from receiver.storage.keys import CONFIG_REFUSED, CONFIG_REFUSED_FOR_S
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(ConfigState)

@@ -9,9 +9,9 @@ from typing import Any
 
 import msgspec
 
-from receiver.store.connection import Client, Scripts, store_errors
-from receiver.store.keys import JOB_FOR_S, TASKS, WAKE, Keys, shard_of
-from receiver.store.moments import BY_WALL_CLOCK, Moments
+from receiver.storage.connection import Client, Scripts, store_errors
+from receiver.storage.keys import JOB_FOR_S, TASKS, WAKE, Keys, shard_of
+from receiver.storage.timestamps import BY_WALL_CLOCK, Moments
 
 _DONE = b"done"
 

@@ -10,10 +10,10 @@ from receiver.domain.delivery import Delivery
 from receiver.domain.failure import Failure, delivery_id, queue_for
 from receiver.domain.incident import TimelineEvent
 from receiver.errors import NotFound
+from receiver.storage.connection import Client, Scripts, store_errors
+from receiver.storage.keys import TIMELINE_LIMIT, WAKE, Keys
 from receiver.store import codec
-from receiver.store.connection import Client, Scripts, store_errors
 from receiver.store.incidents import RedisIncidents
-from receiver.store.keys import TIMELINE_LIMIT, WAKE, Keys
 
 _DELIVERY = b"d:"
 Entry = tuple[float, str]

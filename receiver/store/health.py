@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from receiver.domain.health import TargetHealth
-from receiver.store.connection import Client, store_errors
-from receiver.store.keys import HEALTH, HEALTH_FOR_S
+from receiver.storage.connection import Client, store_errors
+from receiver.storage.keys import HEALTH, HEALTH_FOR_S
 
 
 class RedisHealth:

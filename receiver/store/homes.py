@@ -24,9 +24,9 @@ from receiver.domain.ports import (
     VersionedIncident,
 )
 from receiver.errors import StoreError
+from receiver.storage.connection import ScriptCall, Scripts, store_errors
+from receiver.storage.keys import Keys, shard_of
 from receiver.store import codec
-from receiver.store.connection import ScriptCall, Scripts, store_errors
-from receiver.store.keys import Keys, shard_of
 
 # Processes and Redis may differ in what time it is: the index keeps a home somewhat longer than it counts.
 _CLOCKS_DIFFER_S = 60

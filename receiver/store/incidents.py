@@ -9,12 +9,12 @@ from receiver.domain.homes import WRITE_WITHIN_S, OwnershipChanges, find_ownersh
 from receiver.domain.incident import Incident, TimelineEvent, select_full_alerts
 from receiver.domain.ports import Claim, IncidentUpdate, OwnerReading, UpdateRefusal, VersionedIncident
 from receiver.errors import ClaimLost, NotFound
+from receiver.storage.connection import Client, Scripts, store_errors
+from receiver.storage.keys import QUEUES, TIMELINE_LIMIT, WAKE
+from receiver.storage.timestamps import BY_WALL_CLOCK, Moments
 from receiver.store import codec
-from receiver.store.connection import Client, Scripts, store_errors
 from receiver.store.homes import RedisAlertOwners, parse_refusal
-from receiver.store.keys import QUEUES, TIMELINE_LIMIT, WAKE
 from receiver.store.listing import RedisListing
-from receiver.store.moments import BY_WALL_CLOCK, Moments
 from receiver.store.packing import (
     DELIVERY,
     Fields,

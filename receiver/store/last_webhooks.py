@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from receiver.store.connection import Client, store_errors
-from receiver.store.keys import LAST_WEBHOOKS, LAST_WEBHOOKS_FOR_S
+from receiver.storage.connection import Client, store_errors
+from receiver.storage.keys import LAST_WEBHOOKS, LAST_WEBHOOKS_FOR_S
 
 
 class RedisLastWebhooks:

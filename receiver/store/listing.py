@@ -9,9 +9,9 @@ from msgspec.structs import replace
 
 from receiver.domain.incident import Incident
 from receiver.errors import NotFound
+from receiver.storage.connection import Client, store_errors
+from receiver.storage.keys import Keys, shard_of
 from receiver.store import codec
-from receiver.store.connection import Client, store_errors
-from receiver.store.keys import Keys, shard_of
 from receiver.store.packing import DELIVERY
 
 _SCANNED_AT_MOST = 5000

@@ -7,8 +7,8 @@ import math
 import msgspec
 
 from receiver.domain.maintenance import Maintenance
-from receiver.store.connection import Client, store_errors
-from receiver.store.keys import (
+from receiver.storage.connection import Client, store_errors
+from receiver.storage.keys import (
     MAINTENANCE,
     MAINTENANCE_ANNOUNCED,
     MAINTENANCE_ANNOUNCED_FOR_S,

@@ -8,9 +8,9 @@ import msgspec
 from msgspec.structs import replace
 
 from receiver.domain.notice import KEPT_FOR_S, MAX_ABOUT, MAX_LINE, Notice, NoticeMessage
-from receiver.store.connection import Client, Scripts, store_errors
-from receiver.store.keys import NOTICE_FOR_S, TASKS, WAKE, Keys, shard_of
-from receiver.store.moments import BY_WALL_CLOCK, Moments
+from receiver.storage.connection import Client, Scripts, store_errors
+from receiver.storage.keys import NOTICE_FOR_S, TASKS, WAKE, Keys, shard_of
+from receiver.storage.timestamps import BY_WALL_CLOCK, Moments
 from receiver.text import one_line
 
 TASK_NAME = "notices"

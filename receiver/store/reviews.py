@@ -7,8 +7,8 @@ from importlib import resources
 import msgspec
 
 from receiver.domain.review_record import ReviewState, VersionedReviews
-from receiver.store.connection import Client, store_errors
-from receiver.store.keys import REVIEWS_FOR_S, Keys, shard_of
+from receiver.storage.connection import Client, store_errors
+from receiver.storage.keys import REVIEWS_FOR_S, Keys, shard_of
 
 _encoder = msgspec.msgpack.Encoder()
 _states = msgspec.msgpack.Decoder(ReviewState)

@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
-from receiver.store.connection import Client, store_errors
-from receiver.store.keys import SIMULATED, SIMULATED_FOR_S, SIMULATED_LIMIT
+from receiver.storage.connection import Client, store_errors
+from receiver.storage.keys import SIMULATED, SIMULATED_FOR_S, SIMULATED_LIMIT
 
 
 class RedisSimulatedMessages:

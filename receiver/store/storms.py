@@ -8,9 +8,9 @@ import msgspec
 
 from receiver.domain.storm import JoinView, Member, Storm, VersionedStorm
 from receiver.errors import NotFound
-from receiver.store.connection import Client, Scripts, store_errors
-from receiver.store.keys import WAKE, Keys, shard_of
-from receiver.store.moments import BY_WALL_CLOCK, Moments
+from receiver.storage.connection import Client, Scripts, store_errors
+from receiver.storage.keys import WAKE, Keys, shard_of
+from receiver.storage.timestamps import BY_WALL_CLOCK, Moments
 
 _encoder = msgspec.msgpack.Encoder()
 _storm_decoder = msgspec.msgpack.Decoder(Storm)

@@ -10,7 +10,7 @@ from receiver.web.bodies import IncidentDetail
 from receiver.web.incident_json import describe_incident
 from receiver.web.people.visitor import current_principal
 from receiver.web.questions import MAX_VIA, ActorFields, SnoozeRequest
-from receiver.wiring import Services
+from receiver.wiring.parts import Services
 
 _MAX_NAME = 200
 _LONGEST_S = 366 * 86400.0

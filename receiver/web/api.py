@@ -39,7 +39,7 @@ from receiver.web.silencing import silence
 from receiver.web.status import show_status
 from receiver.web.status_bodies import MaintenanceRow, Status, StormList, StormRow
 from receiver.web.storms import acknowledge_storm, list_storms
-from receiver.wiring import Services
+from receiver.wiring.parts import Services
 
 _NO_INCIDENT = {HTTPStatus.NOT_FOUND: "There is no such incident, or none any more."}
 _INCIDENT = "/incidents/{incident_id}"

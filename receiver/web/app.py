@@ -13,10 +13,10 @@ from receiver.web.health import build_health
 from receiver.web.hooks import MAX_BODY, build_hooks
 from receiver.web.misaddressed import MisaddressedWebhooks, ignore_slashes
 from receiver.web.pagerduty_hooks import build_pagerduty_hooks
-from receiver.web.pages import build_pages
+from receiver.web.pages.build import build_pages
 from receiver.web.relative import make_relative, url_for
 from receiver.web.slack_hooks import build_slack_hooks
-from receiver.wiring import Services
+from receiver.wiring.parts import Services
 
 # Pages are ours alone: no script but ours and none in the page, nothing from elsewhere, in nobody's frame.
 _POLICY = (

@@ -19,7 +19,7 @@ from receiver.web.policies import policy_finder
 from receiver.web.rows import format_moment, serialize_row, step_status
 from receiver.web.severity_troubles import list_severity_warnings
 from receiver.web.troubles import StatusWarning
-from receiver.wiring import Services
+from receiver.wiring.parts import Services
 
 
 class DashboardQuery(PageQuery, frozen=True):

@@ -7,7 +7,7 @@ from receiver.web.answering import read_actor
 from receiver.web.bodies import FailedDelivery, FailurePage
 from receiver.web.questions import ActorFields, FailureQuery
 from receiver.web.rows import delivery_state, format_optional_moment
-from receiver.wiring import Services
+from receiver.wiring.parts import Services
 
 
 def list_failures(services: Services, asked: FailureQuery) -> FailurePage:

@@ -17,7 +17,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from flask import Flask, Response, g, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
-from receiver import telemetry
+from receiver import metrics
 from receiver.config.ways_in import CALLBACK
 from receiver.text import Secret, one_line
 from receiver.web.access import has_valid_token
@@ -29,7 +29,7 @@ from receiver.web.meter import IpRateLimiter, client_key
 from receiver.web.people.visitor import AuthMethod, Identity, Principal, current_principal
 from receiver.web.people.visitors import Authenticator
 from receiver.web.public_url import parse_public_url
-from receiver.wiring import Services
+from receiver.wiring.parts import Services
 
 logger = logging.getLogger(__name__)
 
@@ -308,7 +308,7 @@ def _parse_origin_host(origin: str) -> str:
 
 
 def _refuse(reason: str, status: int, message: str, wait_s: float = 0.0, *, title: str = "") -> Response:
-    telemetry.HTTP_REJECTED.labels(reason).inc()
+    metrics.HTTP_REJECTED.labels(reason).inc()
     response = error_response(status, message, title=title)
     if wait_s:
         response.headers["Retry-After"] = str(math.ceil(wait_s))

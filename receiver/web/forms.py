@@ -9,8 +9,9 @@ from __future__ import annotations
 import hmac
 from hashlib import sha256
 
-from flask import Response, g, request
+from flask import g, request
 from markupsafe import Markup
+from werkzeug.wrappers import Response
 
 from receiver.text import Secret
 from receiver.web.cookies import CookieJar, new_random

@@ -10,14 +10,14 @@ from flask import Blueprint, Response, jsonify
 from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
 
-from receiver import telemetry
+from receiver import metrics
 from receiver.clock import CLOCKS_AGREE_WITHIN_S
 from receiver.errors import StoreError
-from receiver.store.keys import QUEUES
+from receiver.storage.keys import QUEUES
 from receiver.web.answers import error_response
 from receiver.web.in_time import request_timeout
 from receiver.web.metrics_dir import VARIABLE
-from receiver.wiring import Services
+from receiver.wiring.parts import Services
 
 logger = logging.getLogger(__name__)
 
@@ -87,12 +87,12 @@ def _update_gauges(services: Services) -> None:
     """Bring the numbers that are read from the store up to now."""
     for queue in QUEUES:
         depth, lag = services.work_queue.depth(queue, services.clock())
-        telemetry.QUEUE_DEPTH.labels(queue).set(depth)
-        telemetry.QUEUE_LAG.labels(queue).set(lag)
-    telemetry.FAILED_DELIVERIES.set(services.incidents.count_failed())
-    telemetry.REDIS_MEMORY.set(services.server_check.get_memory_used_ratio())
-    telemetry.MAINTENANCE.set(services.maintenance.find_active(services.clock()) is not None)
-    telemetry.record_incident_counts(services.incidents.count_open())
-    telemetry.CONFIG_SUCCESSFUL.set(not services.config.list_refused())
-    telemetry.CONFIG_TIMESTAMP.set(services.config.state.loaded_at)
-    telemetry.record_last_webhooks(services.last_webhooks.list_all())
+        metrics.QUEUE_DEPTH.labels(queue).set(depth)
+        metrics.QUEUE_LAG.labels(queue).set(lag)
+    metrics.FAILED_DELIVERIES.set(services.incidents.count_failed())
+    metrics.REDIS_MEMORY.set(services.server_check.get_memory_used_ratio())
+    metrics.MAINTENANCE.set(services.maintenance.find_active(services.clock()) is not None)
+    metrics.record_incident_counts(services.incidents.count_open())
+    metrics.CONFIG_SUCCESSFUL.set(not services.config.list_refused())
+    metrics.CONFIG_TIMESTAMP.set(services.config.state.loaded_at)
+    metrics.record_last_webhooks(services.last_webhooks.list_all())

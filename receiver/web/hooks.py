@@ -11,12 +11,12 @@ from msgspec import json
 from prometheus_client import Counter
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
-from receiver import telemetry
+from receiver import metrics
 from receiver.config.model import Routing
 from receiver.domain.alert import ReceivedAlerts
 from receiver.domain.journey import find_severity_warnings
 from receiver.errors import PayloadError, PayloadTooLarge
-from receiver.sources import alertmanager
+from receiver.sources import alertmanager as alertmanager_webhook
 from receiver.text import one_line
 from receiver.web.answers import error_response
 from receiver.web.doors import RequestGuard
@@ -24,7 +24,7 @@ from receiver.web.in_time import request_timeout
 from receiver.web.lost_alerts import RejectedWebhooks
 from receiver.web.misframed import find_malformed_request
 from receiver.web.reading import PIECE, drain
-from receiver.wiring import Services
+from receiver.wiring.parts import Services
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +48,7 @@ def build_hooks(services: Services, request_guard: RequestGuard) -> Blueprint:
             return unauthorized
         now = services.clock()
         source = one_line(request.args.get("source", ""), _MAX_SOURCE) if request.query_string else ""
-        batch = alertmanager.parse_webhook(_read_body(), source, now)
+        batch = alertmanager_webhook.parse_webhook(_read_body(), source, now)
         with request_timeout():
             result = services.ingester.ingest(batch.groups, now)
         counts = {
@@ -142,12 +142,12 @@ def _list_warnings(routing: Routing, batch: ReceivedAlerts) -> list[str]:
 # Finding a metric by its labels takes as long as counting with it.
 @cache
 def _webhooks(code: int) -> Counter:
-    return telemetry.WEBHOOKS.labels(str(code))
+    return metrics.WEBHOOKS.labels(str(code))
 
 
 @cache
 def _alerts(outcome: str) -> Counter:
-    return telemetry.ALERTS.labels(outcome)
+    return metrics.ALERTS.labels(outcome)
 
 
 def _count_alerts(counts: dict[str, int], repaired: int) -> None:

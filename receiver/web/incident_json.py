@@ -5,7 +5,7 @@ from __future__ import annotations
 from receiver.web.bodies import IncidentDetail
 from receiver.web.policies import policy_finder
 from receiver.web.rows import serialize_incident
-from receiver.wiring import Services
+from receiver.wiring.parts import Services
 
 _OF_A_STEP = ("page", "step", "unreached", "fallback", "given_up")
 

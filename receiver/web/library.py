@@ -11,7 +11,7 @@ from receiver.domain.runbook import Runbook
 from receiver.domain.severity import LABEL, SeverityWords
 from receiver.errors import Problem
 from receiver.lookups.prometheus import AlertRule, AlertRules
-from receiver.wiring import Services
+from receiver.wiring.parts import Services
 
 _MAX_INCIDENTS = 5000
 

@@ -12,7 +12,7 @@ from receiver.web.incident_json import delivery_keys
 from receiver.web.policies import policy_finder
 from receiver.web.questions import HistoryQuery, ListQuery
 from receiver.web.rows import serialize_history_row, serialize_row
-from receiver.wiring import Services
+from receiver.wiring.parts import Services
 
 # Python knows no year after 9999, and a day, a zone or rounding may lead there.
 LATEST = datetime(9999, 12, 30, tzinfo=UTC).timestamp()

@@ -12,7 +12,7 @@ from receiver.web.answers import RequestError
 from receiver.web.questions import ActorFields, EmptyRequest, EndMaintenanceRequest, StartMaintenanceRequest
 from receiver.web.rows import format_moment
 from receiver.web.status_bodies import MaintenanceRow
-from receiver.wiring import Services
+from receiver.wiring.parts import Services
 
 _MAX_COMMENT = 300
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from flask import Blueprint, redirect, request
 from werkzeug.wrappers import Response
 
+from receiver.clock import parse_time
 from receiver.text import one_line
-from receiver.wall_clock import parse_time
 from receiver.web.maintenance import end_maintenance, start_maintenance
 from receiver.web.questions import EndMaintenanceRequest, StartMaintenanceRequest
 from receiver.web.relative import url_for
 from receiver.web.rows import format_moment
-from receiver.wiring import Services
+from receiver.wiring.parts import Services
 
 _MAX_FIELD = 300
 

@@ -14,13 +14,13 @@ from flask import Flask, Response, request
 from gunicorn.http.errors import ParseException
 from msgspec import DecodeError, Raw, Struct, json
 
-from receiver import telemetry
+from receiver import metrics
 from receiver.config.report import quote_text
 from receiver.web.access import has_valid_token
 from receiver.web.answers import error_response
 from receiver.web.lost_alerts import RejectedWebhooks
 from receiver.web.reading import PIECE, yield_to_others
-from receiver.wiring import Services
+from receiver.wiring.parts import Services
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -88,8 +88,8 @@ class MisaddressedWebhooks:
         head = body.read_head()
         if not _is_webhook(head, request.headers.get("User-Agent", "")):
             return None
-        telemetry.WEBHOOKS.labels("404").inc()
-        telemetry.ALERTS.labels("rejected").inc()
+        metrics.WEBHOOKS.labels("404").inc()
+        metrics.ALERTS.labels("rejected").inc()
         # The path may be part of somebody's secret, so what looks like a token is masked.
         path, sender = quote_text(request.path), str(request.remote_addr)
         fields = {"path": path, "from": sender}

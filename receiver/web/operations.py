@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 from msgspec import Struct
 
 from receiver.web.questions import read_body, read_query
-from receiver.wiring import Services
+from receiver.wiring.parts import Services
 
 PREFIX = "/api/v1"
 

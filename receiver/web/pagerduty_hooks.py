@@ -12,12 +12,12 @@ from hashlib import sha256
 from flask import Blueprint, Response, jsonify, request
 
 from receiver.engine.pager_desk import EVENTS
-from receiver.sources import pagerduty
+from receiver.sources import pagerduty as pagerduty_webhook
 from receiver.text import one_line
 from receiver.web.answers import error_response
 from receiver.web.in_time import request_timeout
 from receiver.web.reading import read_unverified_body
-from receiver.wiring import Services
+from receiver.wiring.parts import Services
 
 _KIND = "pagerduty"
 _MAX_ID = 200
@@ -30,13 +30,15 @@ def build_pagerduty_hooks(services: Services) -> Blueprint:
     @hooks.post("/pagerduty")
     def receive_pagerduty() -> Response:
         """Take an event; 202 only when it is kept, or nobody needs it. A repeat is known for two days."""
-        request.max_content_length = pagerduty.MAX_BODY
+        request.max_content_length = pagerduty_webhook.MAX_BODY
         header = request.headers.get("X-PagerDuty-Signature", "")
         # Who signs nothing has nothing read.
         body = read_unverified_body(request) if header and services.settings.pagerduty_webhook_secret else b""
-        if not pagerduty.verify_signature((services.settings.pagerduty_webhook_secret,), header, body):
+        if not pagerduty_webhook.verify_signature(
+            (services.settings.pagerduty_webhook_secret,), header, body
+        ):
             return error_response(401, "not signed with PAGERDUTY_WEBHOOK_SECRET")
-        event = pagerduty.parse_event(body)
+        event = pagerduty_webhook.parse_event(body)
         if event is None or event.event_type not in EVENTS:
             return _accepted("ignored")
         # Every attempt to deliver a webhook carries the same id; but the id is not signed, so a body

@@ -27,7 +27,7 @@ from receiver.domain.statistics import (
 from receiver.errors import NotFound
 from receiver.web.listing import LATEST, parse_since
 from receiver.web.part import PageQuery, paginate
-from receiver.wiring import Services
+from receiver.wiring.parts import Services
 
 # More than a quarter's incidents of a busy team; beyond it the oldest are left out, and the page says so.
 _MAX_INCIDENTS = 5000

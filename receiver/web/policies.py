@@ -7,7 +7,7 @@ from collections.abc import Callable
 from receiver.domain.incident import Incident
 from receiver.domain.policy import EscalationPolicy
 from receiver.engine.reconcile import resolve_policy
-from receiver.wiring import Services
+from receiver.wiring.parts import Services
 
 
 def policy_finder(services: Services, now: float) -> Callable[[Incident], EscalationPolicy]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from receiver.domain.runbook import Section
 from receiver.errors import NotFound
 from receiver.web.bodies import RunbookDetail, RunbookPart, RunbookSection
-from receiver.wiring import Services
+from receiver.wiring.parts import Services
 
 
 def describe_runbook(services: Services, name: str) -> RunbookDetail:

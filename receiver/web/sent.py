@@ -16,7 +16,8 @@ from receiver.domain.incident import Incident, dedup_key
 from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy
 from receiver.web.delivery_words import delivery_label
 from receiver.web.rows import format_moment
-from receiver.wiring import Services, build_notification_builder
+from receiver.wiring.channels import build_notification_builder
+from receiver.wiring.parts import Services
 
 _RECORDED_AT_MOST = 500
 _SHOWN_AT_MOST = 40

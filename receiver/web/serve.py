@@ -174,7 +174,7 @@ def _build_app(settings: Settings, routing: Routing, config: SharedConfigState) 
     from receiver.engine.background import Background
     from receiver.web.app import create_app
     from receiver.web.doors import RateLimits
-    from receiver.wiring import build_services
+    from receiver.wiring.parts import build_services
 
     process = f"web on {socket.gethostname()} (process {os.getppid()})"
     services = build_services(settings, routing, process=process, find_config_state=config.get_state)

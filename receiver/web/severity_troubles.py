@@ -9,7 +9,7 @@ from receiver.domain.journey import REMEDY, is_unpaged_critical
 from receiver.domain.severity import describe_unknown_severity
 from receiver.web.relative import url_for
 from receiver.web.troubles import Link, StatusWarning
-from receiver.wiring import Services
+from receiver.wiring.parts import Services
 
 _SHOWN = 5
 

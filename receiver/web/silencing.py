@@ -14,7 +14,7 @@ from receiver.web.answers import RequestError
 from receiver.web.bodies import IncidentDetail
 from receiver.web.incident_json import describe_incident
 from receiver.web.questions import CreateSilenceRequest
-from receiver.wiring import Services
+from receiver.wiring.parts import Services
 
 _MAX_COMMENT = 1000
 # How long a silence over the API waits for Alertmanager; the worker's own call takes 3 s at most.

@@ -10,10 +10,11 @@ from werkzeug.exceptions import RequestEntityTooLarge
 from receiver.channels.slack.porter import InteractionResult, SlackInteractions
 from receiver.domain.request import Request
 from receiver.errors import PayloadError
-from receiver.sources import slack
+from receiver.sources import slack as slack_requests
 from receiver.web.answers import error_response
 from receiver.web.reading import read_unverified_body
-from receiver.wiring import Services, build_slack_interactions
+from receiver.wiring.parts import Services
+from receiver.wiring.porter import build_slack_interactions
 
 logger = logging.getLogger(__name__)
 
@@ -32,11 +33,11 @@ def build_slack_hooks(services: Services, interactions: SlackInteractions | None
 
     @hooks.before_request
     def verify_signature() -> Response | None:
-        request.max_content_length = slack.MAX_BODY
+        request.max_content_length = slack_requests.MAX_BODY
         secret = services.settings.slack_signing_secret
         # Who signs nothing has nothing read.
         is_signed = secret and "X-Slack-Signature" in request.headers
-        if is_signed and slack.verify_signature(
+        if is_signed and slack_requests.verify_signature(
             secret, request.headers, read_unverified_body(request), services.clock()
         ):
             return None
@@ -49,12 +50,16 @@ def build_slack_hooks(services: Services, interactions: SlackInteractions | None
     @hooks.post("/interactions")
     def receive_interaction() -> Response:
         """Take a button or a form."""
-        return _handle_request(services, interactions, slack.parse_interaction(request.get_data(cache=True)))
+        return _handle_request(
+            services, interactions, slack_requests.parse_interaction(request.get_data(cache=True))
+        )
 
     @hooks.post("/commands")
     def receive_command() -> Response:
         """Take a command."""
-        return _handle_request(services, interactions, slack.parse_command(request.get_data(cache=True)))
+        return _handle_request(
+            services, interactions, slack_requests.parse_command(request.get_data(cache=True))
+        )
 
     @hooks.errorhandler(PayloadError)
     def invalid_payload(error: PayloadError) -> Response:
@@ -63,7 +68,7 @@ def build_slack_hooks(services: Services, interactions: SlackInteractions | None
 
     @hooks.errorhandler(RequestEntityTooLarge)
     def too_large(_: RequestEntityTooLarge) -> Response:
-        return error_response(413, f"the body is larger than {slack.MAX_BODY // 1024} KiB")
+        return error_response(413, f"the body is larger than {slack_requests.MAX_BODY // 1024} KiB")
 
     return hooks
 

@@ -21,7 +21,7 @@ from receiver.web.status_bodies import (
     HeartbeatState,
     Status,
 )
-from receiver.wiring import Services
+from receiver.wiring.parts import Services
 
 
 def show_status(services: Services, _name: str = "", _asked: EmptyRequest | None = None) -> Status:

@@ -17,7 +17,7 @@ from receiver.web.answering import read_actor
 from receiver.web.questions import ActorFields
 from receiver.web.rows import format_moment, format_optional_moment
 from receiver.web.status_bodies import NameCount, StormList, StormRow
-from receiver.wiring import Services
+from receiver.wiring.parts import Services
 
 _MAX_NAMES = 50
 

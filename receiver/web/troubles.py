@@ -11,7 +11,7 @@ from receiver.web.relative import url_for
 from receiver.web.rows import format_moment
 from receiver.web.status import describe_refusals, show_status
 from receiver.web.status_bodies import ChannelState, HeartbeatState, Status
-from receiver.wiring import Services
+from receiver.wiring.parts import Services
 
 _NAMES = {"slack": "Slack", "pagerduty": "PagerDuty", "alertmanager": "Alertmanager"}
 _LEVELS = ("alarm", "warn", "note")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from receiver.web.rows import format_moment
-from receiver.wiring import Services
+from receiver.wiring.parts import Services
 
 
 @dataclass(frozen=True)

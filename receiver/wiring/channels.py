@@ -20,8 +20,8 @@ from receiver.engine.page_checks import PageChecker
 from receiver.engine.pager_answers import PagerDutySync
 from receiver.engine.pager_questions import PagerDutyStatusClient
 from receiver.engine.turns import RateLimiter
+from receiver.http_client import parse_base_url
 from receiver.lookups.alertmanager import AlertmanagerClient
-from receiver.lookups.exchange import parse_base_url
 from receiver.lookups.oncall import PagerDutyOnCallLookup
 from receiver.lookups.pagerduty import PagerDutyRestClient
 from receiver.wiring.parts import Services

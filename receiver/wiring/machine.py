@@ -27,7 +27,7 @@ from receiver.engine.watch import AlertmanagerPoller
 from receiver.engine.witness import AlertmanagerStatusCheck
 from receiver.lookups.heartbeat_url import build_ping
 from receiver.lookups.pagerduty import PagerDutyRestClient
-from receiver.store.keys import QUEUES
+from receiver.storage.keys import QUEUES
 from receiver.store.notices import TASK_NAME as NOTICES
 from receiver.wiring.channels import (
     build_acknowledgement_check,

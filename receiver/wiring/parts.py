@@ -13,7 +13,6 @@ from receiver.config.model import Routing
 from receiver.config.settings import Settings
 from receiver.domain.config_state import ConfigState
 from receiver.engine.config_report import ConfigReport
-from receiver.engine.duties import TASKS
 from receiver.engine.hands import IncidentService
 from receiver.engine.heartbeats import TASK_NAME as HEARTBEATS
 from receiver.engine.heartbeats import HeartbeatFilter
@@ -22,19 +21,20 @@ from receiver.engine.last_webhooks import MAX_SOURCES, LastWebhooks
 from receiver.engine.maintenance import MaintenanceService
 from receiver.engine.storms import MAX_INITIAL_WAIT_S, StormService
 from receiver.runbooks.load import RunbookCatalogue
+from receiver.storage.connection import Client, connect, count_shards
+from receiver.storage.keys import TASKS
+from receiver.storage.server_check import RedisServerCheck
+from receiver.storage.timestamps import Moments
 from receiver.store.agenda import WorkQueue
 from receiver.store.beats import RedisHeartbeats
 from receiver.store.budgets import RedisTokenBuckets
-from receiver.store.condition import RedisServerCheck
 from receiver.store.config_states import RedisConfigStates
-from receiver.store.connection import Client, connect, count_shards
 from receiver.store.errands import JobQueue
 from receiver.store.failures import RedisFailures
 from receiver.store.health import RedisHealth
 from receiver.store.incidents import RedisIncidents
 from receiver.store.last_webhooks import RedisLastWebhooks
 from receiver.store.maintenance import RedisMaintenance
-from receiver.store.moments import Moments
 from receiver.store.notices import RedisNotices
 from receiver.store.reviews import RedisReviews
 from receiver.store.simulated import RedisSimulatedMessages

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from functools import partial
 
+from receiver.business_hours import next_business_day_start
 from receiver.channels.slack.porter import SlackInteractions
-from receiver.domain.calendar import next_business_day_start
 from receiver.domain.person import Person
 from receiver.engine.desk import SlackInteractionHandler
-from receiver.engine.duties import TASKS
 from receiver.engine.roster import OnCallReport
 from receiver.lookups.oncall import PagerDutyOnCallLookup
+from receiver.storage.keys import TASKS
 from receiver.wiring.channels import build_pagerduty_rest
 from receiver.wiring.parts import Services
 from receiver.wiring.speakers import build_review_service

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from receiver.business_hours import BusinessHours
 from receiver.channels.pagerduty.storm import PagerDutyStorms
 from receiver.channels.slack.address_book import UserDirectory
 from receiver.channels.slack.client import SlackClient
@@ -9,7 +10,6 @@ from receiver.channels.slack.notice_channel import SlackNotices
 from receiver.channels.slack.poster import MessagePoster, SimulatedPoster, SlackPoster
 from receiver.channels.slack.review_channel import SlackReviews
 from receiver.channels.slack.storm_channel import SlackStorms
-from receiver.domain.calendar import BusinessHours
 from receiver.domain.policy import PAGERDUTY, SLACK, Target
 from receiver.engine.health import DeliveryHealthRecorder
 from receiver.engine.notices import NoticeService

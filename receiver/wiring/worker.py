@@ -11,11 +11,11 @@ from receiver.config.settings import Settings
 from receiver.domain.config_state import ConfigState
 from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK
 from receiver.engine.background import Background
-from receiver.engine.duties import TASKS
 from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.worker import Worker
 from receiver.errors import ConfigError
 from receiver.sources.slack_socket import SlackSocket
+from receiver.storage.keys import TASKS
 from receiver.wiring.machine import build_worker_services
 from receiver.wiring.parts import build_services, open_store
 from receiver.wiring.porter import build_slack_interactions

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
-from receiver.store.embedded import EmbeddedValkey
+from receiver.standalone.valkey import EmbeddedValkey
 from tests.browser.chromium import CHROMIUM, FLAGS
 from tests.browser.week import break_out, list_paths, play_week, serve
 

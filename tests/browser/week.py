@@ -10,7 +10,7 @@ from pathlib import Path
 
 from werkzeug.serving import make_server
 
-from receiver.store.connection import connect
+from receiver.storage.connection import connect
 from receiver.web.app import create_app
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack

@@ -15,7 +15,7 @@ import redis
 
 from receiver.errors import StoreError
 from receiver.process import kill_process_group
-from receiver.store.embedded import EmbeddedValkey, find_server
+from receiver.standalone.valkey import EmbeddedValkey, find_server
 
 Process = subprocess.Popen
 

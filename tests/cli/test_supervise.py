@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from receiver.cli.supervise import Child, Supervisor
 from receiver.process import Signals, is_orphan, start_child
+from receiver.standalone.supervisor import Child, Supervisor
 from tests.cli.running import clean_environ, wait_until
 
 
@@ -138,7 +138,7 @@ def test_a_child_that_had_been_well_is_started_again_at_once_and_one_that_had_no
     child = a_child("worker", "sleep 60")
     try:
         for healthy_after_s, is_at_once in ((0.0, True), (60.0, False)):
-            monkeypatch.setattr("receiver.cli.supervise.HEALTHY_AFTER_S", healthy_after_s)
+            monkeypatch.setattr("receiver.standalone.supervisor.HEALTHY_AFTER_S", healthy_after_s)
             dead = child.start()
             os.kill(dead.pid, signal.SIGKILL)
             dead.wait()

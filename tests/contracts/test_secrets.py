@@ -14,7 +14,8 @@ from receiver import logs
 from receiver.config.load import load_settings
 from receiver.config.routing import load_routing
 from receiver.logs import JsonFormatter, hide_secrets
-from receiver.wiring import build_slack_interactions, build_worker_services
+from receiver.wiring.machine import build_worker_services
+from receiver.wiring.porter import build_slack_interactions
 from tests.cli.running import call
 from tests.mocks.openid import MockProvider
 from tests.rig import ROUTING, Rig

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receiver.domain.calendar import (
+from receiver.business_hours import (
     BusinessHours,
     find_country,
     is_business_day,

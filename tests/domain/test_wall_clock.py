@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from receiver.wall_clock import is_tomorrow, parse_time
+from receiver.clock import is_tomorrow, parse_time
 
 BERLIN = "Europe/Berlin"
 NEW_YORK = "America/New_York"

@@ -13,7 +13,7 @@ import pytest
 import redis
 from redis.crc import key_slot
 
-from receiver.store.keys import CLUSTER_SHARDS, Keys
+from receiver.storage.keys import CLUSTER_SHARDS, Keys
 from tests.e2e.bodies import a_body
 from tests.e2e.outside import Outside
 from tests.e2e.redis_traffic import Body, has_paged_once, pages, post, post_until_taken

@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from receiver.domain.calendar import BusinessHours, next_business_day_start
+from receiver.business_hours import BusinessHours, next_business_day_start
 from receiver.domain.incident import Incident
 from receiver.domain.person import OnCallPerson, Person
 from receiver.domain.policy import Responder

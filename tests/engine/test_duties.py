@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 import pytest
 
-from receiver.engine.duties import ENSURE_EVERY_S, TASKS, PeriodicTask, PeriodicTasks
+from receiver.engine.duties import ENSURE_EVERY_S, PeriodicTask, PeriodicTasks
 from receiver.engine.worker import Worker
+from receiver.storage.connection import Client
+from receiver.storage.keys import TASKS, Keys
 from receiver.store.agenda import WorkQueue
-from receiver.store.connection import Client
-from receiver.store.keys import Keys
 from tests.moments import SHARED_CLOCK
 from tests.rig import Clock
 

@@ -14,11 +14,11 @@ from zoneinfo import ZoneInfo
 import pytest
 from msgspec.structs import replace
 
+from receiver.business_hours import BusinessHours
 from receiver.channels.slack.client import SlackClient
 from receiver.channels.slack.poster import SlackPoster
 from receiver.channels.slack.review_channel import SlackReviews
 from receiver.domain.alert import Group
-from receiver.domain.calendar import BusinessHours
 from receiver.domain.delivery import Receipt
 from receiver.domain.incident import group_id_of
 from receiver.domain.merge import RouteSettings, merge
@@ -29,7 +29,7 @@ from receiver.domain.route import Route
 from receiver.engine.brief import LinkSettings
 from receiver.engine.review import ReviewService
 from receiver.errors import NotFound, StoreError
-from receiver.store.connection import Client
+from receiver.storage.connection import Client
 from receiver.store.incidents import RedisIncidents
 from receiver.store.reviews import RedisReviews
 from receiver.text import Secret

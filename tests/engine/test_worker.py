@@ -15,9 +15,9 @@ from receiver.config.load import load_settings
 from receiver.config.routing import load_routing
 from receiver.domain.ports import Claims
 from receiver.engine.worker import Worker
+from receiver.standalone.valkey import EmbeddedValkey
+from receiver.storage.connection import connect
 from receiver.store.agenda import WorkQueue
-from receiver.store.connection import connect
-from receiver.store.embedded import EmbeddedValkey
 from receiver.wiring.worker import ReceiverWorker
 from tests.rig import Clock, Rig
 from tests.support.log_lines import count_lines, written_log

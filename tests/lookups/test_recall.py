@@ -6,8 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from receiver.cache import Cache, CachedValue
 from receiver.errors import TemporaryDeliveryError
-from receiver.recall import Cache, CachedValue
 from tests.rig import Clock
 
 WAIT_S = 5.0

@@ -16,7 +16,7 @@ from receiver.domain.page_check import is_left_open
 from receiver.domain.policy import EscalationPolicy, Responder
 from receiver.engine.reconcile import resolve_policy
 from receiver.errors import NotFound
-from receiver.store.keys import QUEUES, Keys
+from receiver.storage.keys import QUEUES, Keys
 from tests.mocks.pagerduty_account import PagedIncident
 from tests.simulation.doubles import Sent
 from tests.simulation.sender import TrueAlert, TrueGroup

@@ -10,8 +10,8 @@ from typing import Any
 import redis
 from redis.client import Pipeline
 
-from receiver.store.connection import Client, read_scripts
-from receiver.store.keys import QUEUES
+from receiver.storage.connection import Client, read_scripts
+from receiver.storage.keys import QUEUES
 from tests.simulation.stage import NEVER, Scheduler, pick_by_chance
 
 TEXTS = read_scripts()

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from receiver.config.load import load_settings
 from receiver.config.routing import load_routing
-from receiver.store.embedded import EmbeddedValkey
+from receiver.standalone.valkey import EmbeddedValkey
 from tests.rig import KEYS, ROUTING
 from tests.simulation.invariants import count_doubled, find_violations
 from tests.simulation.lines import load_scripts, open_redis

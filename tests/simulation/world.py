@@ -20,13 +20,14 @@ from receiver.engine.intake import IncidentIngester
 from receiver.engine.routing_keys import RoutingKeys
 from receiver.errors import ClaimLost, NotFound, StoreError
 from receiver.sources import alertmanager
+from receiver.storage.connection import Client
+from receiver.storage.keys import CLUSTER_SHARDS, QUEUES, TASKS
 from receiver.store.agenda import WorkQueue
-from receiver.store.connection import Client
 from receiver.store.incidents import RedisIncidents
-from receiver.store.keys import CLUSTER_SHARDS, QUEUES, TASKS
 from receiver.text import Secret
 from receiver.web.app import create_app
-from receiver.wiring import Services, WorkerServices, build_services, build_worker_services
+from receiver.wiring.machine import WorkerServices, build_worker_services
+from receiver.wiring.parts import Services, build_services
 from tests.mocks.pagerduty_account import SERVICE
 from tests.moments import SkewedClock
 from tests.rig import START

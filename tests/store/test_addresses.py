@@ -11,14 +11,14 @@ import trustme
 from receiver.config.load import load_settings
 from receiver.engine.intake import IncidentIngester
 from receiver.errors import ConfigError, StoreError
-from receiver.store.address import parse_store_url
+from receiver.storage.address import parse_store_url
+from receiver.storage.connection import connect, count_shards, store_errors
+from receiver.storage.pool import ConnectionPool, build_options
+from receiver.storage.server_check import RedisServerCheck
+from receiver.storage.timestamps import Moments
 from receiver.store.agenda import WorkQueue
-from receiver.store.condition import RedisServerCheck
-from receiver.store.connection import connect, count_shards, store_errors
 from receiver.store.errands import JobQueue
 from receiver.store.incidents import RedisIncidents
-from receiver.store.lines import ConnectionPool, build_options
-from receiver.store.moments import Moments
 from receiver.store.reviews import RedisReviews
 from receiver.store.simulated import RedisSimulatedMessages
 from tests.builders import a_group, an_alert

@@ -7,8 +7,8 @@ import pytest
 from receiver.domain.incident import group_id_of
 from receiver.domain.merge import RouteSettings, merge
 from receiver.domain.ports import IncidentUpdate
+from receiver.storage.connection import Client
 from receiver.store.agenda import LEASE_S, WorkQueue
-from receiver.store.connection import Client
 from receiver.store.incidents import RedisIncidents
 from tests.builders import a_group, an_alert
 from tests.moments import SHARED_CLOCK

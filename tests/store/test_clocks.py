@@ -7,12 +7,12 @@ import time
 import pytest
 
 from receiver.domain.budget import TokenBucket
+from receiver.storage.connection import Client
+from receiver.storage.timestamps import Moments
 from receiver.store.agenda import LEASE_S, WorkQueue
 from receiver.store.beats import RedisHeartbeats
 from receiver.store.budgets import RedisTokenBuckets
-from receiver.store.connection import Client
 from receiver.store.errands import JobQueue
-from receiver.store.moments import Moments
 from receiver.store.notices import RedisNotices
 from tests.rig import START
 

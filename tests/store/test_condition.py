@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from receiver.errors import StoreError
-from receiver.store.condition import RedisServerCheck, ServerHealth
-from receiver.store.connection import connect
+from receiver.storage.connection import connect
+from receiver.storage.server_check import RedisServerCheck, ServerHealth
 from tests.redis_servers import Server, needs_redis
 from tests.rig import Clock
 

@@ -10,8 +10,8 @@ from subprocess import Popen
 import pytest
 
 from receiver.errors import StoreError
-from receiver.store.connection import Client, Scripts, connect, store_errors
-from receiver.store.embedded import EmbeddedValkey
+from receiver.standalone.valkey import EmbeddedValkey
+from receiver.storage.connection import Client, Scripts, connect, store_errors
 
 
 class Server:

@@ -12,8 +12,8 @@ import pytest
 
 from receiver.domain.delivery import Delivery
 from receiver.domain.incident import TimelineEvent
+from receiver.storage.connection import Client, connect
 from receiver.store.agenda import WorkQueue
-from receiver.store.connection import Client, connect
 from receiver.store.errands import JobQueue
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack

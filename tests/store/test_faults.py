@@ -6,8 +6,8 @@ import pytest
 from redis import exceptions
 
 from receiver.errors import StoreError
-from receiver.store.connection import store_errors
-from receiver.store.faults import describe_error
+from receiver.storage.connection import store_errors
+from receiver.storage.pool import describe_error
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ from receiver.domain.ports import AlertOwner, Claim, IncidentUpdate, UpdateRefus
 from receiver.domain.route import Route
 from receiver.domain.severity import BUILT_IN_WORDS
 from receiver.engine.intake import IncidentIngester, IngestResult
-from receiver.store.connection import Client
+from receiver.storage.connection import Client
+from receiver.storage.keys import Keys
 from receiver.store.incidents import RedisIncidents
-from receiver.store.keys import Keys
 from tests.builders import OPENED_AT, a_group, an_alert
 
 NOW = OPENED_AT

@@ -11,9 +11,9 @@ from receiver.domain.homes import group_family_of
 from receiver.domain.incident import group_id_of
 from receiver.engine.intake import IncidentIngester
 from receiver.errors import StoreError
-from receiver.store.connection import Client, connect
+from receiver.storage.connection import Client, connect
+from receiver.storage.keys import CLUSTER_SHARDS, Keys, shard_of
 from receiver.store.incidents import RedisIncidents
-from receiver.store.keys import CLUSTER_SHARDS, Keys, shard_of
 from tests.builders import OPENED_AT, a_group, an_alert
 from tests.redis_servers import Cluster, needs_redis, wait_until
 from tests.store.test_homes import Rules

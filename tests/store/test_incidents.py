@@ -16,8 +16,8 @@ from receiver.domain.route import Route
 from receiver.domain.severity import BUILT_IN_WORDS
 from receiver.engine.intake import IncidentIngester
 from receiver.errors import ClaimLost, NotFound, StoreError
+from receiver.storage.connection import Client, connect
 from receiver.store.agenda import WorkQueue
-from receiver.store.connection import Client, connect
 from receiver.store.incidents import RedisIncidents
 from tests.builders import OPENED_AT, a_group, an_alert
 from tests.moments import SHARED_CLOCK

@@ -14,8 +14,8 @@ import pytest
 import redis
 
 from receiver.errors import StoreError
-from receiver.store.connection import Client, connect, store_errors
-from receiver.store.lines import MAX_IDLE, ConnectionPool, build_pool_options
+from receiver.storage.connection import Client, connect, store_errors
+from receiver.storage.pool import MAX_IDLE, ConnectionPool, build_pool_options
 from tests.redis_servers import Server, needs_redis, wait_until
 
 pytestmark = needs_redis
@@ -199,7 +199,7 @@ from gevent import monkey
 monkey.patch_all()
 import sys, threading, time
 import redis
-from receiver.store.lines import ConnectionPool, build_pool_options
+from receiver.storage.pool import ConnectionPool, build_pool_options
 
 port = int(sys.argv[1])
 pool = ConnectionPool(host="127.0.0.1", port=port, idle_s=0.3, **build_pool_options(10.0, 8))

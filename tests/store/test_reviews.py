@@ -14,8 +14,8 @@ from receiver.domain.review import Review, ReviewItem
 from receiver.domain.review_ports import ReviewRepository
 from receiver.domain.review_record import ReviewState, review_group_id
 from receiver.errors import StoreError
-from receiver.store.connection import Client, connect
-from receiver.store.keys import REVIEWS_FOR_S
+from receiver.storage.connection import Client, connect
+from receiver.storage.keys import REVIEWS_FOR_S
 from receiver.store.reviews import RedisReviews
 
 NOW = 1_795_424_400.0

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from receiver.errors import StoreError
-from receiver.store.connection import connect, store_errors
+from receiver.storage.connection import connect, store_errors
 from tests.redis_servers import MASTER_NAME, SENTINEL, Server, free_port, needs_redis
 
 pytestmark = needs_redis

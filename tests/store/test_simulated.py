@@ -5,7 +5,7 @@ from __future__ import annotations
 import fakeredis
 import pytest
 
-from receiver.store.keys import SIMULATED, SIMULATED_FOR_S, SIMULATED_LIMIT
+from receiver.storage.keys import SIMULATED, SIMULATED_FOR_S, SIMULATED_LIMIT
 from receiver.store.simulated import RedisSimulatedMessages
 
 

@@ -10,8 +10,8 @@ from msgspec.structs import replace
 from receiver.domain.storm import Member, Storm, new_storm_id
 from receiver.domain.storm_ports import StormRepository
 from receiver.errors import NotFound
-from receiver.store.connection import Client
-from receiver.store.keys import Keys
+from receiver.storage.connection import Client
+from receiver.storage.keys import Keys
 from receiver.store.storms import RedisStorms
 from tests.moments import SHARED_CLOCK
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from receiver.domain.alert import Alert
 from receiver.engine.intake import IncidentIngester, IngestResult
-from receiver.store.connection import connect, count_shards
+from receiver.storage.connection import connect, count_shards
 from receiver.store.incidents import RedisIncidents
 from tests.builders import OPENED_AT, a_group, an_alert
 from tests.store.test_homes import Rules

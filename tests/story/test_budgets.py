@@ -12,7 +12,8 @@ import pytest
 
 from receiver.domain.policy import PAGERDUTY, SLACK
 from receiver.domain.review_record import review_group_id
-from receiver.wiring import build_services, build_worker_services
+from receiver.wiring.machine import build_worker_services
+from receiver.wiring.parts import build_services
 from tests.moments import SHARED_CLOCK
 from tests.rig import ROUTING, Rig
 from tests.slack_people import SECRET, SlackPeople

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from receiver.engine.routing_keys import RoutingKeys
-from receiver.store.keys import QUEUES, TASKS
+from receiver.storage.keys import QUEUES, TASKS
 from tests.rig import KEYS, ROUTING, Rig
 
 OLD, NEW = KEYS["PAGERDUTY_ONCALL_KEY"], "0" * 31 + "d"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from receiver.store.connection import Client
+from receiver.storage.connection import Client
 from tests.rig import Rig
 
 BY_NAME = {"alertname": "DiskFull"}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from receiver.domain.person import Person
-from receiver.store.keys import QUEUES
+from receiver.storage.keys import QUEUES
 from tests.rig import ROUTING, Rig
 
 HOUR = 3600.0

@@ -14,15 +14,11 @@ from receiver.domain.person import Person
 from receiver.domain.plan import plan
 from receiver.domain.policy import ALERTMANAGER, PAGERDUTY
 from receiver.engine.reconcile import resolve_policy
-from receiver.store.keys import QUEUES, TASKS
+from receiver.storage.keys import QUEUES, TASKS
 from receiver.web.app import create_app
-from receiver.wiring import (
-    Services,
-    WorkerServices,
-    build_notification_builder,
-    build_services,
-    build_worker_services,
-)
+from receiver.wiring.channels import build_notification_builder
+from receiver.wiring.machine import WorkerServices, build_worker_services
+from receiver.wiring.parts import Services, build_services
 from tests.mocks.alertmanager import MockAlertmanager
 from tests.moments import SkewedClock
 from tests.rig import ROUTING, Rig

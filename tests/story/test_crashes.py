@@ -12,7 +12,8 @@ from receiver.domain.ports import Channel
 from receiver.engine.reconcile import Reconciler
 from receiver.errors import ClaimLost
 from receiver.store.agenda import LEASE_S
-from receiver.wiring import build_channels, build_notification_builder, build_worker_services
+from receiver.wiring.channels import build_channels, build_notification_builder
+from receiver.wiring.machine import build_worker_services
 from tests.rig import Rig
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from receiver.lookups.alertmanager import AlertmanagerClient
-from receiver.store.connection import Client
+from receiver.storage.connection import Client
 from tests.mocks.alertmanager import MockAlertmanager
 from tests.mocks.pagerduty_account import PagedIncident
 from tests.rig import KEYS, ROUTING, Rig

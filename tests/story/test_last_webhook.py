@@ -7,10 +7,10 @@ import re
 import pytest
 from prometheus_client import REGISTRY
 
-from receiver import telemetry
+from receiver import metrics
 from receiver.engine.last_webhooks import MAX_SOURCES
 from receiver.errors import StoreError
-from receiver.store.keys import LAST_WEBHOOKS
+from receiver.storage.keys import LAST_WEBHOOKS
 from receiver.web.webhook_rows import format_age
 from tests.rig import ROUTING, START, Rig
 
@@ -132,10 +132,10 @@ def test_a_long_and_hostile_name_is_cut_and_escaped(rig: Rig) -> None:
 
 
 def test_metrics_have_a_hundred_sources_at_most(rig: Rig) -> None:
-    known = len(telemetry._sources)
-    telemetry.record_last_webhooks({f"many-{n}": START + n for n in range(300)})
-    assert len(telemetry._sources) == max(known, 100)
-    assert gauge(rig, telemetry.OTHER_SOURCES) == START + 299
+    known = len(metrics._sources)
+    metrics.record_last_webhooks({f"many-{n}": START + n for n in range(300)})
+    assert len(metrics._sources) == max(known, 100)
+    assert gauge(rig, metrics.OTHER_SOURCES) == START + 299
 
 
 # --- the page ---

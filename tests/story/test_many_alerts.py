@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from receiver.domain.incident import MAX_FULL_ALERTS
+from receiver.storage.connection import Client
 from receiver.store.codec import decode_alerts
-from receiver.store.connection import Client
 from tests.rig import Rig
 
 MANY = MAX_FULL_ALERTS + 500

@@ -16,7 +16,8 @@ from receiver.domain.policy import SLACK
 from receiver.engine.reconcile import Reconciler
 from receiver.errors import StoreError
 from receiver.web.lost_alerts import RejectedWebhooks
-from receiver.wiring import build_channels, build_notice_service, build_notification_builder
+from receiver.wiring.channels import build_channels, build_notification_builder
+from receiver.wiring.speakers import build_notice_service
 from tests.rig import ROUTING, Rig
 from tests.story.outage import NOTICES, in_channel
 

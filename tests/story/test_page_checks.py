@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from receiver.store.keys import TASKS
+from receiver.storage.keys import TASKS
 from tests.mocks.pagerduty_account import INTEGRATION, PagedIncident
 from tests.rig import KEYS, ROUTING, Rig
 

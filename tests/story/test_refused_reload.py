@@ -8,9 +8,9 @@ from prometheus_client import REGISTRY
 
 from receiver.domain.config_state import ConfigState
 from receiver.errors import Problem, StoreError
-from receiver.store.keys import CONFIG_REFUSED, CONFIG_REFUSED_FOR_S
+from receiver.storage.keys import CONFIG_REFUSED, CONFIG_REFUSED_FOR_S
 from receiver.web.app import create_app
-from receiver.wiring import Services, build_services
+from receiver.wiring.parts import Services, build_services
 from tests.rig import ROUTING, START, Rig
 
 FAULT = Problem("routing.yaml", 4, "unknown key 'colour'", "'routes'")

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from receiver.store.connection import Client
+from receiver.storage.connection import Client
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.pagerduty_account import PagedIncident
 from tests.mocks.slack import MockSlack

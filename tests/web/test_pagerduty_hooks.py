@@ -9,7 +9,7 @@ import pytest
 
 from receiver.errors import StoreError
 from receiver.sources.pagerduty import sign_body
-from receiver.store.keys import TASKS
+from receiver.storage.keys import TASKS
 from receiver.text import Secret
 from tests.rig import ROUTING, Rig
 

@@ -13,13 +13,13 @@ from typing import Any
 
 from msgspec.structs import replace as change
 
+from receiver.cache import Cache
 from receiver.channels.slack.client import SlackClient, list_objects, next_cursor
 from receiver.domain.action import FallbackMention, Reply
 from receiver.domain.notification import Notification
 from receiver.domain.person import OnCallPerson
 from receiver.domain.policy import SLACK, Responder, Target
 from receiver.errors import DeliveryError
-from receiver.recall import Cache
 from receiver.text import lowercase_ascii
 
 # A page must not wait for a mention.

@@ -12,13 +12,13 @@ from collections.abc import Callable
 
 from msgspec import Struct
 
+from receiver.cache import Cache
 from receiver.channels.slack.address_book import UserDirectory
 from receiver.channels.slack.client import SlackClient, next_cursor
 from receiver.channels.slack.directory import ChannelDirectory
 from receiver.channels.slack.people import is_user
 from receiver.domain.request import Request, is_read_only
 from receiver.errors import DeliveryError, PermanentDeliveryError
-from receiver.recall import Cache
 
 # Slack waits 3 s for an answer, and the store needs its time, too.
 _WAIT_S = 1.0

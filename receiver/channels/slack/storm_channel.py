@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import dataclasses
 from functools import partial
 
 from receiver.channels.slack.address_book import UserDirectory
@@ -49,7 +49,10 @@ class SlackStorms:
         if self._address_book is None or not isinstance(action, Reply) or action.step is None:
             return notification
         responder = self._address_book.resolve_responder(action.step.responder)
-        return replace(notification, action=replace(action, step=replace(action.step, responder=responder)))
+        return dataclasses.replace(
+            notification,
+            action=dataclasses.replace(action, step=dataclasses.replace(action.step, responder=responder)),
+        )
 
 
 def metadata_for(notification: StormNotification) -> MessageMetadata:

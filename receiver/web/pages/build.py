@@ -18,7 +18,7 @@ from receiver.web.pages.routing import add_routing
 from receiver.web.pages.runbooks import add_runbooks
 from receiver.web.pages.storm import add_storm
 from receiver.web.relative import make_relative, url_for
-from receiver.wiring import Services
+from receiver.wiring.parts import Services
 
 LINKS = (
     ("pages.show_dashboard", "Now"),

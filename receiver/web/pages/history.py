@@ -12,7 +12,7 @@ from receiver.web.questions import read_query
 from receiver.web.rankings import NOISIEST, rank_alerts, rank_durations
 from receiver.web.relative import url_for
 from receiver.web.rows import format_moment
-from receiver.wiring import Services
+from receiver.wiring.parts import Services
 
 
 def add_history(pages: Blueprint, services: Services) -> None:

@@ -34,7 +34,7 @@ from receiver.web.severity_troubles import list_severity_warnings
 from receiver.web.silencing import silence
 from receiver.web.stamp import conditional_response
 from receiver.web.troubles import list_serious_warnings
-from receiver.wiring import Services
+from receiver.wiring.parts import Services
 
 
 def add_incident(pages: Blueprint, services: Services) -> None:

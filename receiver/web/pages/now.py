@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from urllib.parse import urlencode
 
-from flask import Blueprint, Response, request
+from flask import Blueprint, request
+from werkzeug.wrappers import Response
 
 from receiver.web.board import DashboardQuery, build_dashboard
 from receiver.web.maintenance import show_maintenance
@@ -16,7 +17,7 @@ from receiver.web.stamp import conditional_response
 from receiver.web.status import list_heartbeats
 from receiver.web.troubles import list_status_warnings
 from receiver.web.webhook_rows import list_webhooks
-from receiver.wiring import Services
+from receiver.wiring.parts import Services
 
 
 def add_dashboard(pages: Blueprint, services: Services) -> None:

@@ -19,7 +19,7 @@ from receiver.text import one_line
 from receiver.web.answers import RequestError
 from receiver.web.questions import read_query
 from receiver.web.relative import url_for
-from receiver.wiring import Services
+from receiver.wiring.parts import Services
 
 _MAX_LABELS = 60
 

@@ -12,7 +12,7 @@ from receiver.web.library import build_runbook_report
 from receiver.web.part import PAGE_SIZE, PageQuery, paginate
 from receiver.web.questions import read_query
 from receiver.web.relative import url_for
-from receiver.wiring import Services
+from receiver.wiring.parts import Services
 
 
 def add_runbooks(pages: Blueprint, services: Services) -> None:

@@ -17,7 +17,7 @@ from receiver.web.relative import url_for
 from receiver.web.stamp import conditional_response
 from receiver.web.storms import acknowledge_storm, describe_storm
 from receiver.web.troubles import list_serious_warnings
-from receiver.wiring import Services
+from receiver.wiring.parts import Services
 
 
 def add_storm(pages: Blueprint, services: Services) -> None:

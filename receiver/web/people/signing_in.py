@@ -18,7 +18,7 @@ from receiver.web.people.sessions import Sessions, Signer
 from receiver.web.people.tries import LoginFlow, safe_redirect_path
 from receiver.web.people.visitor import Identity
 from receiver.web.relative import make_relative
-from receiver.wiring import Services
+from receiver.wiring.parts import Services
 from receiver.wiring.provider import build_oidc_client
 
 logger = logging.getLogger(__name__)

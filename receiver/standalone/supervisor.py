@@ -12,12 +12,10 @@ from contextlib import suppress
 from receiver.process import Signals, kill_process_group
 
 logger = logging.getLogger(__name__)
-
 FIRST_DELAY_S = 0.2
 LAST_DELAY_S = 5.0
 # Who lived this long was healthy: the next death starts with the short delay again.
 HEALTHY_AFTER_S = 10.0
-
 Start = Callable[[], "subprocess.Popen[bytes]"]
 
 

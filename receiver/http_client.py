@@ -9,16 +9,19 @@ from __future__ import annotations
 import base64
 import json
 import ssl
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from http.client import HTTPException, HTTPResponse, InvalidURL
 from ipaddress import ip_address
+from typing import TypeVar
 from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
 
-from receiver.errors import TemporaryDeliveryError
+from receiver.errors import DeliveryError, TemporaryDeliveryError
 from receiver.text import one_line
 
 MAX_RESPONSE_BYTES = 64 * 1024 * 1024
@@ -162,3 +165,39 @@ def _describe_failure(error: Exception, timeout_s: float) -> str:
     if isinstance(cause, OSError) and cause.strerror and not isinstance(cause, ssl.SSLError):
         return one_line(cause.strerror, 100).lower()
     return next((words for kind, words in _REASONS.items() if isinstance(cause, kind)), "no connection")
+
+
+T = TypeVar("T")
+
+
+def gather(calls: Sequence[Callable[[], T]], timeout_s: float) -> list[T | DeliveryError]:
+    """Return the answer to each question, or the DeliveryError it ended in, in their order.
+
+    Returns after *timeout_s* at the latest: who has not answered by then gave no answer. The thread
+    that is left behind ends by the question's own time-out, so ask nothing that changes anything.
+    """
+    deadline = time.monotonic() + timeout_s
+
+    def wait(answer: Future[T]) -> T | DeliveryError:
+        try:
+            return answer.result(max(0.0, deadline - time.monotonic()))
+        except DeliveryError as error:
+            return error
+        except TimeoutError:
+            return TemporaryDeliveryError("no_answer", f"no answer within {timeout_s:g} s")
+
+    return [wait(answer) for answer in [_start_call(call) for call in calls]]
+
+
+def _start_call(call: Callable[[], T]) -> Future[T]:
+    """Ask in a thread of its own; a daemon, so that it never keeps the process from ending."""
+    future: Future[T] = Future()
+
+    def answer() -> None:
+        try:
+            future.set_result(call())
+        except BaseException as error:  # noqa: BLE001  # raised again where it is waited for
+            future.set_exception(error)
+
+    threading.Thread(target=answer, name="question", daemon=True).start()
+    return future

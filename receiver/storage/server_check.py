@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from redis.exceptions import ResponseError
 
-from receiver.store.connection import Client, list_servers, store_errors
-from receiver.store.keys import Keys
+from receiver.storage.connection import Client, list_servers, store_errors
+from receiver.storage.keys import Keys
 
 NO_EVICTION = "noeviction"
 _PROBE_FOR_S = 60

@@ -13,7 +13,7 @@ from datetime import date, datetime, timedelta, tzinfo
 from functools import lru_cache
 from zoneinfo import ZoneInfo
 
-from receiver.wall_clock import find_moments
+from receiver.clock import find_moments
 
 # A year with all its holidays, and some days more.
 _SEARCHED_DAYS = 400

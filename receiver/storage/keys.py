@@ -18,7 +18,6 @@ QUEUES = ("slack", "pagerduty", "alertmanager", TASKS)
 CLUSTER_SHARDS = 16
 # Repeats of a webhook come within two days at most, nearly all within minutes.
 JOB_FOR_S = 2 * 86400
-
 # Deliveries of simulated channels, for the page: a list, capped, gone after a week.
 SIMULATED = "rcv:simulated"
 SIMULATED_LIMIT = 500

@@ -17,7 +17,7 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 import redis
 from redis.connection import parse_url
 
-from receiver.store.lines import NodeAddress, TcpConnection, TlsConnection, UnixSocketConnection
+from receiver.storage.pool import NodeAddress, TcpConnection, TlsConnection, UnixSocketConnection
 
 SENTINEL, CLUSTER = "redis+sentinel", "redis+cluster"
 _DEFAULT_PORT = {SENTINEL: 26379, CLUSTER: 6379}

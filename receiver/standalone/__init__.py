@@ -1,0 +1,1 @@
+"""The single-process mode: embedded Valkey and the supervisor of the children."""

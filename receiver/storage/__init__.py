@@ -1,0 +1,1 @@
+"""Redis: connections, keys and scripts; no business rule."""
