@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from bench.faults import LIMITED_WAIT_S
 from bench.traffic import PAGED_AFTER_S
-from receiver.domain.incident import parse_dedup_key
+from receiver.model.incident import parse_dedup_key
 from tests.mocks.pagerduty import MockPagerDuty, Request
 from tests.rig import NAMES
 

@@ -11,15 +11,15 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from receiver.domain.action import AcknowledgePage, Action, Page, Post, Reply, ResolvePage, Update
-from receiver.domain.alert import Alert, Group, fingerprint
-from receiver.domain.delivery import Delivery, Receipt
-from receiver.domain.escalation import EscalationState, evaluate_escalation
-from receiver.domain.incident import Incident, dedup_key
-from receiver.domain.merge import RouteSettings, merge
 from receiver.domain.notification import Links, Notification
-from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy, Responder, Step, Target
 from receiver.domain.runbook import Excerpt, Part, Section
+from receiver.model.actions import AcknowledgePage, Action, Page, Post, Reply, ResolvePage, Update
+from receiver.model.alert import Alert, Group, fingerprint
+from receiver.model.delivery import Delivery, Receipt
+from receiver.model.escalation import EscalationState, evaluate_escalation
+from receiver.model.incident import Incident, dedup_key
+from receiver.model.merge import merge
+from receiver.model.routing import PAGERDUTY, SLACK, EscalationPolicy, Responder, RouteSettings, Step, Target
 from receiver.text import Secret
 
 OPENED_AT = 1_795_435_380.0  # Monday 2026-11-23 12:03:00 UTC

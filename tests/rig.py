@@ -25,9 +25,9 @@ from receiver.config.load import load_settings
 from receiver.config.model import Routing
 from receiver.config.routing import load_routing
 from receiver.config.settings import Settings
-from receiver.domain.alert import fingerprint
 from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.storms import MAX_INITIAL_WAIT_S
+from receiver.model.alert import fingerprint
 from receiver.storage.keys import QUEUES, TASKS, Keys
 from receiver.web.app import create_app
 from receiver.wiring.machine import WorkerServices, build_worker_services

@@ -8,7 +8,7 @@ from pathlib import Path
 from receiver.config.model import Routing
 from receiver.config.settings import Settings
 from receiver.config.ways_in import list_auth_methods
-from receiver.domain.policy import PAGERDUTY
+from receiver.model.routing import PAGERDUTY
 from receiver.web.address import ListenAddress
 
 

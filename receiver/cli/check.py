@@ -15,8 +15,8 @@ from receiver.cli.findings import Findings
 from receiver.cli.terminal import print_text
 from receiver.config.coverage import find_disagreements
 from receiver.config.ways_in import list_auth_methods
-from receiver.domain.policy import PAGERDUTY
 from receiver.errors import ConfigError, Problem
+from receiver.model.routing import PAGERDUTY
 from receiver.text import one_line
 
 MAX_LINE = 1000

@@ -16,7 +16,7 @@ from receiver.cli.terminal import (
     render_until,
 )
 from receiver.clock import format_duration
-from receiver.domain.policy import Responder
+from receiver.model.routing import Responder
 from receiver.text import one_line
 
 MAX_LINE = 300

@@ -15,9 +15,9 @@ from receiver.cli.probe_pagerduty import PagerDutyProbe
 from receiver.cli.probe_slack import SlackProbe
 from receiver.clock import now
 from receiver.config.ways_in import CALLBACK
-from receiver.domain.policy import PAGERDUTY
-from receiver.domain.severity import LABEL, describe_unknown_severity
 from receiver.errors import ProviderUnavailable, StoreError
+from receiver.model.alert import LABEL, describe_unknown_severity
+from receiver.model.routing import PAGERDUTY
 from receiver.text import one_line
 
 TIMEOUT_S = 5.0

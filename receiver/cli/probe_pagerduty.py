@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 from receiver.cli.calls import JsonResponse, NoResponse, send_request, strip_login
 from receiver.cli.findings import Findings
 from receiver.clock import format_duration
-from receiver.domain.policy import PAGERDUTY, Responder
+from receiver.model.routing import PAGERDUTY, Responder
 from receiver.text import Secret, one_line
 
 Json = dict[str, Any]

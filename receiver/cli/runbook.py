@@ -10,7 +10,7 @@ import click
 from receiver.cli.config import config_option, load_config
 from receiver.cli.examples import show_examples
 from receiver.cli.terminal import print_text
-from receiver.domain.alert import Alert
+from receiver.model.alert import Alert
 from receiver.runbooks.load import RunbookCatalogue
 from receiver.runbooks.render import render_markdown
 from receiver.text import one_line

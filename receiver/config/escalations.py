@@ -18,8 +18,8 @@ from receiver.config.values import (
     read_text,
 )
 from receiver.domain.heartbeat import Heartbeat
-from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy, Responder, Step, Target
-from receiver.domain.severity import SeverityWords
+from receiver.model.alert import SeverityWords
+from receiver.model.routing import PAGERDUTY, SLACK, EscalationPolicy, Responder, Step, Target
 from receiver.text import Secret
 
 RESPONDER_KEYS = (SLACK, PAGERDUTY)

@@ -10,17 +10,18 @@ from pathlib import Path
 
 from receiver.business_hours import BusinessHours
 from receiver.domain.heartbeat import Heartbeat, find_heartbeat_policy
-from receiver.domain.policy import (
+from receiver.errors import Problem
+from receiver.model.alert import BUILT_IN_WORDS, SeverityWords
+from receiver.model.routing import (
     ALERTMANAGER,
     NO_POLICY,
     PAGERDUTY,
     SLACK,
     EscalationPolicy,
     Responder,
+    Route,
+    find_route,
 )
-from receiver.domain.route import Route, find_route
-from receiver.domain.severity import BUILT_IN_WORDS, SeverityWords
-from receiver.errors import Problem
 from receiver.text import Secret
 
 _UNSET = Secret()

@@ -10,9 +10,8 @@ from receiver.config.report import Diagnostics, quote_text, suggest_choice
 from receiver.config.services import read_links
 from receiver.config.severity_warnings import covers_matcher, warn_of_unpaged_criticals
 from receiver.config.values import is_channel, read_channel, read_list, read_matchers, read_table, read_text
-from receiver.domain.matcher import Matcher
-from receiver.domain.route import Route
-from receiver.domain.severity import LABEL, SeverityWords
+from receiver.model.alert import LABEL, SeverityWords
+from receiver.model.routing import Matcher, Route
 
 # Each route is compared with those before it, so their number is bounded.
 MAX_ROUTES = 1_000

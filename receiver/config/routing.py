@@ -27,7 +27,7 @@ from receiver.config.services import (
 from receiver.config.severities import read_severities
 from receiver.config.substitute import Interpolation
 from receiver.config.values import read_count, read_duration, read_table, read_url
-from receiver.domain.policy import PAGERDUTY
+from receiver.model.routing import PAGERDUTY
 
 __all__ = ["Routing", "load_routing", "parse_routing"]
 

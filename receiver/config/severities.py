@@ -5,8 +5,7 @@ from __future__ import annotations
 from receiver.config.nodes import MappingNode, ScalarNode, describe_node, iter_items
 from receiver.config.report import Diagnostics
 from receiver.config.values import read_table, read_text
-from receiver.domain.alert import Severity
-from receiver.domain.severity import BUILT_IN, MAX_WORD, SeverityWords, normalize_word
+from receiver.model.alert import BUILT_IN, MAX_WORD, Severity, SeverityWords, normalize_word
 
 KEYS = tuple(str(severity) for severity in Severity)
 

@@ -7,10 +7,8 @@ from collections.abc import Iterator, Sequence
 
 from receiver.config.nodes import ScalarNode
 from receiver.config.report import Diagnostics
-from receiver.domain.alert import Severity
-from receiver.domain.matcher import Matcher
-from receiver.domain.route import Route, find_route
-from receiver.domain.severity import LABEL, SeverityWords, describe_unknown_severity
+from receiver.model.alert import LABEL, Severity, SeverityWords, describe_unknown_severity
+from receiver.model.routing import Matcher, Route, find_route
 
 # Words that a regular expression lists, like `critical|page`; of any other it can't be told what it fits.
 _LISTED = re.compile(r"\(?((?:[\w-]+)(?:\|[\w-]*)*)\)?")

@@ -14,8 +14,8 @@ from receiver.config.nodes import MappingNode, Node, ScalarNode, SequenceNode, d
 from receiver.config.report import Diagnostics, quote_text, suggest_choice
 from receiver.config.severity_warnings import warn_of_unknown_words
 from receiver.config.urls import find_url_mistake
-from receiver.domain.matcher import Matcher, parse_matcher
-from receiver.domain.severity import SeverityWords
+from receiver.model.alert import SeverityWords
+from receiver.model.routing import Matcher, parse_matcher
 from receiver.text import Secret, truncate_text
 
 MAX_DURATION_S = 10 * 365 * 86400.0

@@ -10,10 +10,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from receiver.domain.action import AcknowledgePage, Action, Page, Post, Reply, ResolvePage, Update
-from receiver.domain.alert import Severity
-from receiver.domain.incident import Incident
-from receiver.domain.policy import SLACK
+from receiver.model.actions import AcknowledgePage, Action, Page, Post, Reply, ResolvePage, Update
+from receiver.model.alert import Severity
+from receiver.model.incident import Incident
+from receiver.model.routing import SLACK
 
 # Slack takes one message a second in a channel, and "short bursts": three is one incident with its replies.
 # https://docs.slack.dev/apis/web-api/rate-limits

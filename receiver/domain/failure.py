@@ -6,11 +6,10 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from receiver.domain.delivery import Delivery
-from receiver.domain.incident import Incident, TimelineEvent
-from receiver.domain.person import Person
-from receiver.domain.policy import PAGERDUTY, find_digest
 from receiver.errors import RefusalKind
+from receiver.model.delivery import Delivery
+from receiver.model.incident import Incident, Person, TimelineEvent
+from receiver.model.routing import PAGERDUTY, find_digest
 
 
 @dataclass(frozen=True)

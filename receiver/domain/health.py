@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from receiver.domain.page_check import RESOLVED_THERE, UNCONFIRMED
+from receiver.model.page_check import RESOLVED_THERE, UNCONFIRMED
 
 # A kind through which nothing went for so long, while something is tried, is not well.
 UNHEALTHY_AFTER_S = 300.0

@@ -9,10 +9,9 @@ from dataclasses import dataclass
 from msgspec import Struct
 
 from receiver.clock import format_duration
-from receiver.domain.alert import Alert, Group, fingerprint
-from receiver.domain.incident import group_id_of
-from receiver.domain.matcher import Matcher
-from receiver.domain.policy import EscalationPolicy, Responder, Step
+from receiver.model.alert import Alert, Group, fingerprint
+from receiver.model.incident import group_id_of
+from receiver.model.routing import EscalationPolicy, Matcher, Responder, Step
 
 ALERTNAME = "HeartbeatMissing"
 # The receiver's name in our own alerts, and their route, which is part of their incidents' identity.

@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
-from receiver.domain.alert import Alert, Severity, fingerprint
-from receiver.domain.incident import Incident
-from receiver.domain.policy import EscalationPolicy
-from receiver.domain.ports import RoutingTable, Runbooks
-from receiver.domain.route import Route, find_route
+from receiver.domain.ports import Runbooks
 from receiver.domain.runbook import Excerpt
-from receiver.domain.severity import describe_unknown_severity
+from receiver.model.alert import Alert, Severity, describe_unknown_severity, fingerprint
+from receiver.model.incident import Incident
+from receiver.model.routing import EscalationPolicy, Route, RoutingTable, find_route
 
 # What becomes of an unknown severity, and what to do about it.
 REMEDY = "it counts as none; if it is a word of yours, add it to `severities` in routing.yaml"

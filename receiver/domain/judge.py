@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from msgspec.structs import replace
 
-from receiver.domain.incident import AlertState, Incident, IncidentChange, Suppression, TimelineEvent
 from receiver.domain.witness import Poll, RemoteAlert, RemoteSilence
+from receiver.model.incident import AlertState, Incident, IncidentChange, Suppression, TimelineEvent
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ import re
 from collections.abc import Iterable, Mapping
 from urllib.parse import quote
 
-from receiver.domain.alert import Alert
-from receiver.domain.incident import Incident, find_firing
-from receiver.domain.matcher import Matcher
 from receiver.domain.notification import Links
+from receiver.model.alert import Alert
+from receiver.model.incident import Incident, find_firing
+from receiver.model.routing import Matcher
 from receiver.text import is_web_link
 
 # Slack's buttons take no longer address, browsers and proxies hardly.

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from receiver.domain.delivery import Receipt
+from receiver.model.delivery import Receipt
 from receiver.text import one_line
 
 # Troubles come in swarms: a revoked token fails a thousand deliveries within minutes.

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from receiver.domain.action import Action
-from receiver.domain.escalation import EscalationState
-from receiver.domain.incident import Incident
-from receiver.domain.person import OnCallPerson
 from receiver.domain.runbook import Excerpt
+from receiver.model.actions import Action
+from receiver.model.escalation import EscalationState
+from receiver.model.incident import Incident, OnCallPerson
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from receiver.domain.delivery import Delivery, Receipt
-from receiver.domain.incident import Incident, dedup_key
-from receiver.domain.page_line import PageState, acknowledgement_instance, hint_key, page_state
-from receiver.domain.policy import PAGERDUTY, Responder
+from receiver.model.delivery import Delivery, Receipt
+from receiver.model.delivery_status import PageState, acknowledgement_instance, hint_key, page_state
+from receiver.model.incident import Incident, dedup_key
+from receiver.model.routing import PAGERDUTY, Responder
 
 DONE_THERE = "done in PagerDuty"
 

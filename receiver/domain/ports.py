@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from receiver.domain.alert import Alert
 from receiver.domain.budget import TokenBucket
-from receiver.domain.delivery import Delivery, Receipt
-from receiver.domain.incident import Incident, IncidentChange, TimelineEvent
 from receiver.domain.notification import Notification
-from receiver.domain.person import OnCallPerson
-from receiver.domain.policy import EscalationPolicy, Responder
-from receiver.domain.route import Route
 from receiver.domain.runbook import Excerpt
-from receiver.domain.severity import SeverityWords
+from receiver.model.alert import Alert
+from receiver.model.delivery import Delivery, Receipt
+from receiver.model.incident import Incident, IncidentUpdate, OnCallPerson, TimelineEvent, VersionedIncident
+from receiver.model.owners import AlertOwner, Claim
+from receiver.model.routing import Responder
 
 
 class Channel(Protocol):
@@ -48,67 +45,6 @@ class OnCallLookup(Protocol):
         ...
 
 
-class RoutingTable(Protocol):
-    """What of the configuration decides over an incident."""
-
-    @property
-    def flap_window(self) -> float: ...
-    @property
-    def flap_count(self) -> int: ...
-    @property
-    def routes(self) -> tuple[Route, ...]: ...
-    @property
-    def responders(self) -> Mapping[str, Responder]: ...
-    @property
-    def alertmanagers(self) -> Mapping[str, object]: ...
-    @property
-    def severities(self) -> SeverityWords: ...
-    @property
-    def can_check_pagerduty(self) -> bool: ...
-    @property
-    def secret_digests(self) -> Mapping[str, str]: ...
-    def find_route(self, labels: Mapping[str, str]) -> Route: ...
-    def get_policy(self, name: str) -> EscalationPolicy: ...
-
-
-@dataclass(frozen=True)
-class VersionedIncident:
-    """A group's latest incident as read, and the version that a change of it must find.
-
-    *read_at_ms* is set by a divided store: when it was read, by the clock of its server.
-    """
-
-    group_id: str
-    incident: Incident | None
-    version: int
-    read_at_ms: int = 0
-
-
-@dataclass(frozen=True)
-class AlertOwner:
-    """The slot that has an alert, as the store knows it; its incident says whether that is still so.
-
-    A divided store adds *claim_id*, which names this very claim, and *age_s*, how long ago it was made.
-    """
-
-    group_id: str
-    claim_id: str = ""
-    age_s: float = math.inf
-
-
-@dataclass(frozen=True)
-class Claim:
-    """An alert, and the *group_id* to claim it for, if it is free or its ID is *former_claim_id*.
-
-    Without a slot only its home is asked for.
-    """
-
-    group_family: str
-    fingerprint: str
-    group_id: str = ""
-    former_claim_id: str = ""
-
-
 @dataclass(frozen=True)
 class OwnerReading:
     """What slots hold, and the homes of alerts by (neighbourhood, fingerprint) where they have one.
@@ -130,22 +66,6 @@ class UpdateRefusal:
 
     owners: Mapping[str, AlertOwner] = field(default_factory=dict)
     loaded: Mapping[str, VersionedIncident] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class IncidentUpdate:
-    """A change to be kept: what was read, how it stands now, and which lanes are to look at it.
-
-    *is_incoming* says that it came from outside, and may wait a little for what is due. *former_owners* is by
-    fingerprint what the homes hold that alerts have left: they are taken over if that has not changed since.
-    """
-
-    loaded: VersionedIncident
-    change: IncidentChange
-    queues: tuple[str, ...]
-    due: float
-    is_incoming: bool = False
-    former_owners: Mapping[str, VersionedIncident] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from receiver.domain.escalation import EscalationState
-from receiver.domain.incident import Incident
-from receiver.domain.person import Person
+from receiver.model.escalation import EscalationState
+from receiver.model.incident import Incident, Person
 
 # The form for a silence, and its fields: shared by who draws it and who reads it.
 SILENCE_FORM = "silence"

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from msgspec import Struct
 
-from receiver.domain.alert import Severity
-from receiver.domain.incident import Incident
+from receiver.model.alert import Severity
+from receiver.model.incident import Incident
 from receiver.text import one_line
 
 MAX_ITEMS = 50

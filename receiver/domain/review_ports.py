@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from receiver.domain.delivery import Receipt
-from receiver.domain.incident import Incident
 from receiver.domain.review_record import ReviewNotification, ReviewState, VersionedReviews
+from receiver.model.delivery import Receipt
+from receiver.model.incident import Incident
 
 
 class ReviewRepository(Protocol):

@@ -8,10 +8,9 @@ from datetime import UTC, tzinfo
 from msgspec import Struct
 from msgspec.structs import replace
 
-from receiver.domain.delivery import Delivery
-from receiver.domain.incident import compute_group_id, new_id
-from receiver.domain.person import Person
 from receiver.domain.review import Review
+from receiver.model.delivery import Delivery
+from receiver.model.incident import Person, compute_group_id, new_id
 
 # A team that comes back from two weeks off may still mark what it finds.
 MAX_RECORDS = 10

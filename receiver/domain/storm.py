@@ -19,12 +19,11 @@ from zlib import crc32
 
 from msgspec import Struct
 
-from receiver.domain.alert import Severity
-from receiver.domain.answers import AT_ONCE_S
-from receiver.domain.delivery import STORM, Delivery
-from receiver.domain.incident import Incident, to_base32
-from receiver.domain.person import Person
-from receiver.domain.policy import PAGERDUTY, SLACK
+from receiver.model.alert import Severity
+from receiver.model.delivery import STORM, Delivery
+from receiver.model.incident import Incident, Person, to_base32
+from receiver.model.routing import PAGERDUTY, SLACK
+from receiver.model.transitions import AT_ONCE_S
 
 CHANNEL = "channel"
 RESPONDER = "responder"
@@ -318,11 +317,6 @@ def channel_target_key(address: str) -> str:
 
 def responder_target_key(name: str) -> str:
     return f"{RESPONDER}:{name}"
-
-
-def is_storm(name: str) -> bool:
-    """Tell a storm's id from an incident's."""
-    return name.startswith(STORM)
 
 
 def new_storm_id(target_key: str, began_at: float) -> str:

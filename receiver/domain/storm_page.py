@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from receiver.domain.delivery import Delivery
 from receiver.domain.storm import Storm, StormResponse, page_key, storm_dedup_key
+from receiver.model.delivery import Delivery
 
 
 @dataclass(frozen=True)

@@ -8,26 +8,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from receiver.domain.action import (
-    AcknowledgePage,
-    Action,
-    CheckPage,
-    Page,
-    Plan,
-    Post,
-    Reply,
-    ResolvePage,
-    Update,
-)
-from receiver.domain.delivery import Delivery
-from receiver.domain.page_check import (
-    find_check_due_at,
-    find_resolve_check_due_at,
-    limit_check_wait,
-    postponed_until,
-)
-from receiver.domain.page_line import build_gone_responder
-from receiver.domain.policy import PAGERDUTY, SLACK, Responder, Step, Target
 from receiver.domain.storm import (
     BATCH_PAUSE_S,
     Member,
@@ -43,6 +23,26 @@ from receiver.domain.storm import (
     storm_dedup_key,
     summarize_storm,
 )
+from receiver.model.actions import (
+    AcknowledgePage,
+    Action,
+    CheckPage,
+    Page,
+    Plan,
+    Post,
+    Reply,
+    ResolvePage,
+    Update,
+)
+from receiver.model.delivery import Delivery
+from receiver.model.delivery_status import build_gone_responder
+from receiver.model.page_check import (
+    find_check_due_at,
+    find_resolve_check_due_at,
+    limit_check_wait,
+    postponed_until,
+)
+from receiver.model.routing import PAGERDUTY, SLACK, Responder, Step, Target
 
 # A page can't be edited, so it waits for those it is to count: until nobody came for so long, and no longer
 # than that. Of what is new, the first were paged one by one already. What reaches a further step does so in

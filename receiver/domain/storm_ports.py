@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from receiver.domain.action import Action
-from receiver.domain.delivery import Receipt
-from receiver.domain.incident import Incident
 from receiver.domain.storm import JoinView, Member, Storm, StormSummary, VersionedStorm
+from receiver.model.actions import Action
+from receiver.model.delivery import Receipt
+from receiver.model.incident import Incident
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 
-from receiver.domain.action import Action, FallbackMention, Page, Post, Reply, Update
-from receiver.domain.escalation import evaluate_escalation
-from receiver.domain.fallback import find_message
-from receiver.domain.incident import Incident, find_most_severe
 from receiver.domain.links import find_links
 from receiver.domain.notification import Links, Notification
-from receiver.domain.person import OnCallPerson
-from receiver.domain.policy import EscalationPolicy
 from receiver.domain.ports import OnCallLookup, Runbooks
+from receiver.model.actions import Action, FallbackMention, Page, Post, Reply, Update
+from receiver.model.delivery_status import find_message
+from receiver.model.escalation import evaluate_escalation
+from receiver.model.incident import Incident, OnCallPerson, find_most_severe
+from receiver.model.routing import EscalationPolicy
 
 
 @dataclass(frozen=True)

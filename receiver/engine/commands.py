@@ -8,10 +8,6 @@ from datetime import tzinfo
 from typing import Protocol
 
 from receiver.clock import format_duration
-from receiver.domain.escalation import evaluate_escalation
-from receiver.domain.incident import Incident, IncidentChange
-from receiver.domain.person import Person
-from receiver.domain.ports import RoutingTable
 from receiver.domain.request import (
     UNTIL_RESOLVED,
     Command,
@@ -27,6 +23,9 @@ from receiver.engine.roster import OnCallReport
 from receiver.engine.silencer import SilenceService
 from receiver.engine.standing import describe_state, incident_label
 from receiver.errors import NotFound
+from receiver.model.escalation import evaluate_escalation
+from receiver.model.incident import Incident, IncidentChange, Person
+from receiver.model.routing import RoutingTable
 
 MAX_LISTED = 20
 _SCANNED_AT_MOST = 1000

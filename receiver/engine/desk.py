@@ -9,9 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import tzinfo
 
-from receiver.domain.incident import Incident, IncidentChange
-from receiver.domain.person import Person
-from receiver.domain.ports import RoutingTable
 from receiver.domain.request import (
     FIELD_CHOICE,
     ButtonClick,
@@ -30,6 +27,8 @@ from receiver.engine.roster import OnCallReport
 from receiver.engine.silencer import SilenceService
 from receiver.engine.standing import describe_state
 from receiver.errors import NotFound
+from receiver.model.incident import Incident, IncidentChange, Person
+from receiver.model.routing import RoutingTable
 
 _EXPIRE = "expire:"
 

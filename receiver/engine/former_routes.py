@@ -11,12 +11,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from receiver.domain.alert import Alert
-from receiver.domain.homes import is_firing_in
-from receiver.domain.incident import Incident
-from receiver.domain.merge import RouteSettings
-from receiver.domain.ports import VersionedIncident
 from receiver.errors import StoreError
+from receiver.model.alert import Alert
+from receiver.model.incident import Incident, VersionedIncident
+from receiver.model.owners import is_firing_in
+from receiver.model.routing import RouteSettings
 
 # How long after the first time the store is asked again: other processes may still open incidents by the
 # routes that they had before.

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from receiver.domain import answers
-from receiver.domain.incident import Incident, IncidentChange
-from receiver.domain.person import Person
-from receiver.domain.ports import Incidents, IncidentUpdate, VersionedIncident
-from receiver.domain.silences import choose_matchers
-from receiver.engine.intake import MAX_PASSES, queues_for
+from receiver.domain.ports import Incidents
+from receiver.engine.intake import MAX_PASSES
 from receiver.errors import NotFound, StoreError
+from receiver.model import transitions
+from receiver.model.incident import Incident, IncidentChange, IncidentUpdate, Person, VersionedIncident
+from receiver.model.plan import queues_for
+from receiver.model.silences import choose_matchers
 
 
 class IncidentService:
@@ -25,23 +25,23 @@ class IncidentService:
         self._incidents = incidents
 
     def acknowledge(self, incident_id: str, by: Person, now: float) -> IncidentChange:
-        return self.update(incident_id, lambda incident: answers.acknowledge(incident, by, now), now)
+        return self.update(incident_id, lambda incident: transitions.acknowledge(incident, by, now), now)
 
     def unacknowledge(self, incident_id: str, by: Person, now: float) -> IncidentChange:
-        return self.update(incident_id, lambda incident: answers.unacknowledge(incident, by, now), now)
+        return self.update(incident_id, lambda incident: transitions.unacknowledge(incident, by, now), now)
 
     def resolve(self, incident_id: str, by: Person, now: float) -> IncidentChange:
-        return self.update(incident_id, lambda incident: answers.resolve(incident, by, now), now)
+        return self.update(incident_id, lambda incident: transitions.resolve(incident, by, now), now)
 
     def snooze(self, incident_id: str, by: Person, for_s: float, now: float) -> IncidentChange:
-        return self.update(incident_id, lambda incident: answers.snooze(incident, by, for_s, now), now)
+        return self.update(incident_id, lambda incident: transitions.snooze(incident, by, for_s, now), now)
 
     def silence(self, incident_id: str, by: Person, for_s: float, comment: str, now: float) -> IncidentChange:
         """Wish for a silence of what fires, for *for_s* seconds (0: until it resolves)."""
         matchers = choose_matchers(self._incidents.load(incident_id))
         return self.update(
             incident_id,
-            lambda incident: answers.silence(
+            lambda incident: transitions.silence(
                 incident, by, matchers=matchers, for_s=for_s, comment=comment, now=now
             ),
             now,
@@ -49,7 +49,7 @@ class IncidentService:
 
     def expire_silence(self, incident_id: str, number: int, by: Person, now: float) -> IncidentChange:
         return self.update(
-            incident_id, lambda incident: answers.expire_silence(incident, number, by, now), now
+            incident_id, lambda incident: transitions.expire_silence(incident, number, by, now), now
         )
 
     def update(

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Protocol
 
 from receiver import metrics
-from receiver.domain.delivery import Delivery
 from receiver.domain.health import TargetHealth, evaluate_channel
 from receiver.errors import DeliveryError, StoreError
+from receiver.model.delivery import Delivery
 from receiver.text import one_line
 
 logger = logging.getLogger(__name__)

@@ -8,14 +8,15 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from receiver.domain.alert import Alert, Group, fingerprint
 from receiver.domain.heartbeat import ROUTE, Heartbeat, HeartbeatSignal
-from receiver.domain.incident import AlertState, Incident, IncidentChange, TimelineEvent
-from receiver.domain.merge import RouteSettings, merge
 from receiver.domain.notice import Notices
-from receiver.domain.ports import Incidents, RoutingTable, VersionedIncident
+from receiver.domain.ports import Incidents
 from receiver.engine.hands import IncidentService
 from receiver.engine.intake import IncidentIngester
+from receiver.model.alert import Alert, Group, fingerprint
+from receiver.model.incident import AlertState, Incident, IncidentChange, TimelineEvent, VersionedIncident
+from receiver.model.merge import merge
+from receiver.model.routing import RouteSettings, RoutingTable
 from receiver.text import one_line
 
 logger = logging.getLogger(__name__)

@@ -12,20 +12,18 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from receiver.domain import answers
-from receiver.domain.incident import Incident, IncidentChange, TimelineEvent
-from receiver.domain.page_check import evaluate_page
-from receiver.domain.page_line import find_storm_paging, has_own_page
 from receiver.domain.paged import ResponderPage
-from receiver.domain.pager_news import PagerDutyStatus
-from receiver.domain.person import Person
-from receiver.domain.policy import PAGERDUTY, Responder
 from receiver.domain.ports import Incidents
 from receiver.domain.storm_page import BatchPage
 from receiver.engine.hands import IncidentService
 from receiver.engine.pager_answers import PagerDutySync
 from receiver.engine.pager_questions import PagerDutyStatusClient
 from receiver.errors import DeliveryError, NotFound, TemporaryDeliveryError
+from receiver.model import transitions
+from receiver.model.delivery_status import find_storm_paging, has_own_page
+from receiver.model.incident import Incident, IncidentChange, Person, TimelineEvent
+from receiver.model.page_check import PagerDutyStatus, evaluate_page
+from receiver.model.routing import PAGERDUTY, Responder
 
 logger = logging.getLogger(__name__)
 
@@ -151,7 +149,10 @@ class AcknowledgementCheck:
         self._respond(incident, what, by)
 
     def _respond(self, incident: Incident, what: str, by: Person) -> None:
-        now, transition = self._clock(), answers.acknowledge if what == "acknowledge" else answers.resolve
+        now, transition = (
+            self._clock(),
+            transitions.acknowledge if what == "acknowledge" else transitions.resolve,
+        )
 
         def change(latest: Incident) -> IncidentChange:
             return transition(latest, by, now) if latest.run == incident.run else IncidentChange(latest)

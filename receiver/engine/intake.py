@@ -11,8 +11,15 @@ from typing import Protocol
 from msgspec import Struct
 from msgspec.structs import replace
 
-from receiver.domain.alert import Alert, Group
-from receiver.domain.homes import (
+from receiver.domain.ports import Incidents, OwnerReading, UpdateRefusal
+from receiver.engine.former_routes import FormerRoutes, OpenIncidentReader
+from receiver.errors import StoreError
+from receiver.model.alert import Alert, Group
+from receiver.model.incident import IncidentChange, IncidentUpdate, VersionedIncident, group_id_of
+from receiver.model.merge import merge
+from receiver.model.owners import (
+    AlertOwner,
+    Claim,
     OwnershipContext,
     assign_owners,
     build_first_claims,
@@ -22,22 +29,8 @@ from receiver.domain.homes import (
     group_family_of,
     is_firing_in,
 )
-from receiver.domain.incident import Incident, IncidentChange, group_id_of
-from receiver.domain.merge import RouteSettings, merge
-from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK
-from receiver.domain.ports import (
-    AlertOwner,
-    Claim,
-    Incidents,
-    IncidentUpdate,
-    OwnerReading,
-    RoutingTable,
-    UpdateRefusal,
-    VersionedIncident,
-)
-from receiver.domain.route import Route
-from receiver.engine.former_routes import FormerRoutes, OpenIncidentReader
-from receiver.errors import StoreError
+from receiver.model.plan import queues_for
+from receiver.model.routing import Route, RouteSettings, RoutingTable
 
 # Each round means that another process changed the same group in the same millisecond.
 MAX_PASSES = 25
@@ -103,18 +96,6 @@ class _Pass:
     updates: list[tuple[_RoutedGroup, IncidentUpdate]] = field(default_factory=list)
     rewordings: list[tuple[_RoutedGroup, IncidentUpdate]] = field(default_factory=list)
     is_blocked: bool = False  # for a claim of another process
-
-
-def queues_for(incident: Incident, *, checks_alertmanager: bool = False) -> tuple[str, ...]:
-    """Return the lanes that may have something to do for the incident.
-
-    Nobody is paged without a policy, and Alertmanager is told nothing without a silence; it is
-    asked, for a step's sake, only when that is near, which is for the one who plans to say.
-    """
-    queues = (SLACK, PAGERDUTY) if incident.policy else (SLACK,)
-    return (
-        (*queues, ALERTMANAGER) if incident.silences or (incident.policy and checks_alertmanager) else queues
-    )
 
 
 class IncidentIngester:

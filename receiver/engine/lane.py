@@ -9,9 +9,9 @@ from queue import SimpleQueue
 from typing import Protocol
 
 from receiver import metrics
-from receiver.domain.policy import SLACK
 from receiver.domain.ports import LeaseQueue
 from receiver.errors import ClaimLost, StoreError
+from receiver.model.routing import SLACK
 
 logger = logging.getLogger(__name__)
 

@@ -8,11 +8,10 @@ from typing import Protocol
 
 from msgspec.structs import replace
 
-from receiver.domain.incident import Incident
 from receiver.domain.maintenance import Maintenance
-from receiver.domain.person import Person
-from receiver.domain.policy import PAGERDUTY, SLACK
 from receiver.engine.duties import TaskQueue
+from receiver.model.incident import Incident, Person
+from receiver.model.routing import PAGERDUTY, SLACK
 from receiver.storage.keys import TASKS
 
 TASK_NAME = "maintenance"

@@ -10,7 +10,6 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from receiver import metrics
-from receiver.domain.action import Post
 from receiver.domain.budget import LOW_PRIORITY_OFFSET_S
 from receiver.domain.notice import (
     GATHER_S,
@@ -22,9 +21,10 @@ from receiver.domain.notice import (
     next_wait_s,
     render_lines,
 )
-from receiver.domain.policy import Target
 from receiver.engine.turns import RateLimiter
 from receiver.errors import DeliveryError, TemporaryDeliveryError
+from receiver.model.actions import Post
+from receiver.model.routing import Target
 
 logger = logging.getLogger(__name__)
 

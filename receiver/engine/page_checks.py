@@ -10,14 +10,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from receiver.domain.action import CheckPage
-from receiver.domain.delivery import Delivery
-from receiver.domain.incident import Incident, TimelineEvent
 from receiver.domain.notice import Notices
-from receiver.domain.page_check import (
+from receiver.domain.paged import ResponderPage
+from receiver.domain.ports import Incidents
+from receiver.engine.health import DeliveryHealthRecorder
+from receiver.engine.pager_answers import PagerDutySync
+from receiver.engine.pager_questions import PagerDutyStatusClient
+from receiver.errors import DeliveryError, PermanentDeliveryError
+from receiver.model.actions import CheckPage
+from receiver.model.delivery import Delivery
+from receiver.model.incident import Incident, Person, TimelineEvent
+from receiver.model.page_check import (
     CONFIRMED,
     UNCONFIRMED,
     Finding,
+    PagerDutyStatus,
     evaluate_page,
     find_left_open,
     is_left_open,
@@ -30,15 +37,7 @@ from receiver.domain.page_check import (
     record_resolve_check,
     start_check,
 )
-from receiver.domain.paged import ResponderPage
-from receiver.domain.pager_news import PagerDutyStatus
-from receiver.domain.person import Person
-from receiver.domain.policy import PAGERDUTY
-from receiver.domain.ports import Incidents
-from receiver.engine.health import DeliveryHealthRecorder
-from receiver.engine.pager_answers import PagerDutySync
-from receiver.engine.pager_questions import PagerDutyStatusClient
-from receiver.errors import DeliveryError, PermanentDeliveryError
+from receiver.model.routing import PAGERDUTY
 from receiver.text import one_line
 
 logger = logging.getLogger(__name__)

@@ -6,13 +6,12 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from receiver.domain import answers
-from receiver.domain.delivery import Delivery
-from receiver.domain.incident import Incident, IncidentChange
 from receiver.domain.paged import ResponderPage
-from receiver.domain.person import Person
 from receiver.domain.ports import Incidents
 from receiver.engine.hands import IncidentService
+from receiver.model import transitions
+from receiver.model.delivery import Delivery
+from receiver.model.incident import Incident, IncidentChange, Person
 
 Transition = Callable[[Incident, float], IncidentChange]
 
@@ -37,7 +36,7 @@ class PagerDutySync:
 
         def transition(incident: Incident, now: float) -> IncidentChange:
             is_newer = occurred_at > incident.last_pagerduty_event_at
-            return answers.acknowledge(incident, by, now, is_renewing=is_newer)
+            return transitions.acknowledge(incident, by, now, is_renewing=is_newer)
 
         self._record(page, page.mark_done("acknowledge", now))
         self._update(page, occurred_at, transition, now)
@@ -46,11 +45,11 @@ class PagerDutySync:
         # PagerDuty tells its people again by itself; a page known to be acknowledged would be closed
         # and opened anew for it.
         self._record(page, page.mark_undone())
-        self._update(page, occurred_at, lambda incident, now: answers.unacknowledge(incident, by, now))
+        self._update(page, occurred_at, lambda incident, now: transitions.unacknowledge(incident, by, now))
 
     def resolve(self, page: ResponderPage, by: Person, occurred_at: float = 0.0) -> None:
         self._record(page, page.mark_done("resolve", self._clock()))
-        self._update(page, occurred_at, lambda incident, now: answers.resolve(incident, by, now))
+        self._update(page, occurred_at, lambda incident, now: transitions.resolve(incident, by, now))
 
     def mark_seen(self, page: ResponderPage, occurred_at: float) -> None:
         """Remember that something was told which is so here already: what is older is outdated."""

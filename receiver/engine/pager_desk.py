@@ -12,19 +12,18 @@ from typing import Any, Protocol, TypeVar
 
 from msgspec import ValidationError, convert
 
-from receiver.domain.delivery import Delivery, Receipt
-from receiver.domain.incident import TimelineEvent, dedup_key, parse_dedup_key
-from receiver.domain.page_line import build_gone_responder, list_paged_names
 from receiver.domain.paged import ResponderPage
-from receiver.domain.pager_news import PagerDutyEvent, PagerDutyStatus
-from receiver.domain.person import Person
-from receiver.domain.policy import PAGERDUTY
-from receiver.domain.ports import Incidents, RoutingTable
+from receiver.domain.ports import Incidents
 from receiver.domain.storm import parse_storm_dedup_key
 from receiver.engine.hands import IncidentService
 from receiver.engine.pager_answers import PagerDutySync
 from receiver.engine.storms import StormService
 from receiver.errors import NotFound, PermanentDeliveryError, TemporaryDeliveryError
+from receiver.model.delivery import Delivery, Receipt
+from receiver.model.delivery_status import build_gone_responder, list_paged_names
+from receiver.model.incident import Person, TimelineEvent, dedup_key, parse_dedup_key
+from receiver.model.page_check import PagerDutyEvent, PagerDutyStatus
+from receiver.model.routing import PAGERDUTY, RoutingTable
 
 T = TypeVar("T")
 

@@ -10,7 +10,18 @@ from dataclasses import replace as replace_action
 from msgspec.structs import replace
 
 from receiver import metrics
-from receiver.domain.action import (
+from receiver.domain.notice import Notices
+from receiver.domain.notification import Notification
+from receiver.domain.ports import Channel, Incidents
+from receiver.engine.hands import IncidentService
+from receiver.engine.health import DeliveryHealthRecorder
+from receiver.engine.inquiry import AcknowledgementCheck
+from receiver.engine.page_checks import PageChecker
+from receiver.engine.routing_keys import RoutingKeys
+from receiver.engine.turns import RateLimiter
+from receiver.engine.witness import AlertmanagerStatusCheck
+from receiver.errors import ClaimLost, DeliveryError, RefusalKind, TemporaryDeliveryError
+from receiver.model.actions import (
     AcknowledgePage,
     Action,
     AddTimelineEntry,
@@ -30,25 +41,13 @@ from receiver.domain.action import (
     Update,
     UpdateHeading,
 )
-from receiver.domain.answers import end_flapping, expire_acknowledgement
-from receiver.domain.delivery import Delivery, Receipt
-from receiver.domain.forgetting import compact_alerts
-from receiver.domain.heading import find_heading, update_heading
-from receiver.domain.incident import Incident, TimelineEvent
-from receiver.domain.notice import Notices
-from receiver.domain.notification import Notification
-from receiver.domain.page_check import is_resolved_too_often, is_unconfirmed
-from receiver.domain.policy import Step, find_digest
-from receiver.domain.ports import Channel, Incidents
-from receiver.engine.hands import IncidentService
-from receiver.engine.health import DeliveryHealthRecorder
-from receiver.engine.inquiry import AcknowledgementCheck
-from receiver.engine.intake import queues_for
-from receiver.engine.page_checks import PageChecker
-from receiver.engine.routing_keys import RoutingKeys
-from receiver.engine.turns import RateLimiter
-from receiver.engine.witness import AlertmanagerStatusCheck
-from receiver.errors import ClaimLost, DeliveryError, RefusalKind, TemporaryDeliveryError
+from receiver.model.delivery import Delivery, Receipt
+from receiver.model.heading import find_heading, update_heading
+from receiver.model.incident import Incident, TimelineEvent
+from receiver.model.page_check import is_resolved_too_often, is_unconfirmed
+from receiver.model.plan import queues_for
+from receiver.model.routing import Step, find_digest
+from receiver.model.transitions import compact_alerts, end_flapping, expire_acknowledgement
 from receiver.text import one_line
 
 logger = logging.getLogger(__name__)

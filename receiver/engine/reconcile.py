@@ -7,18 +7,11 @@ from dataclasses import dataclass, replace
 
 from msgspec.structs import replace as change_fields
 
-from receiver.domain.action import Action, Page, Plan
-from receiver.domain.delivery import Delivery
-from receiver.domain.incident import Incident
 from receiver.domain.notice import Notices
-from receiver.domain.plan import plan
-from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy, Responder, Target
-from receiver.domain.ports import Channel, Incidents, Permit, RoutingTable
-from receiver.domain.storm import is_storm
+from receiver.domain.ports import Channel, Incidents, Permit
 from receiver.engine.brief import NotificationBuilder
 from receiver.engine.health import DeliveryHealthRecorder
 from receiver.engine.inquiry import AcknowledgementCheck
-from receiver.engine.intake import queues_for
 from receiver.engine.page_checks import PageChecker
 from receiver.engine.perform import Dispatcher
 from receiver.engine.routing_keys import RoutingKeys
@@ -28,6 +21,11 @@ from receiver.engine.storms import StormService
 from receiver.engine.turns import RateLimiter
 from receiver.engine.witness import AlertmanagerStatusCheck
 from receiver.errors import NotFound
+from receiver.model.actions import Action, Page, Plan
+from receiver.model.delivery import Delivery, is_storm
+from receiver.model.incident import Incident
+from receiver.model.plan import plan, queues_for
+from receiver.model.routing import PAGERDUTY, SLACK, EscalationPolicy, Responder, RoutingTable, Target
 
 # More than an incident can want at once; beyond it others get their turn first.
 _ACTIONS_AT_MOST = 40

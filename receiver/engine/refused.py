@@ -6,9 +6,9 @@ import logging
 from collections.abc import Mapping
 from typing import Protocol
 
-from receiver.domain.delivery import Delivery
 from receiver.domain.failure import Failure, has_new_credentials, retry_with_new_credentials
-from receiver.domain.incident import TimelineEvent
+from receiver.model.delivery import Delivery
+from receiver.model.incident import TimelineEvent
 
 logger = logging.getLogger(__name__)
 

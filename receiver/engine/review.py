@@ -10,13 +10,8 @@ from msgspec.structs import replace
 
 from receiver import metrics
 from receiver.business_hours import BusinessHours, next_business_day_start
-from receiver.domain.action import Action, Post, Update
 from receiver.domain.budget import LOW_PRIORITY_OFFSET_S
-from receiver.domain.delivery import Delivery, Receipt
-from receiver.domain.incident import Incident
 from receiver.domain.notice import Notices
-from receiver.domain.person import Person
-from receiver.domain.policy import SLACK, Target
 from receiver.domain.review import STORING_S, gather_review
 from receiver.domain.review_ports import IncidentList, ReviewChannel, ReviewRepository
 from receiver.domain.review_record import (
@@ -26,10 +21,13 @@ from receiver.domain.review_record import (
     VersionedReviews,
     review_group_id,
 )
-from receiver.domain.route import Route
 from receiver.engine.brief import LinkSettings
 from receiver.engine.turns import RateLimiter
 from receiver.errors import DeliveryError, NotFound, StoreError, TemporaryDeliveryError
+from receiver.model.actions import Action, Post, Update
+from receiver.model.delivery import Delivery, Receipt
+from receiver.model.incident import Incident, Person
+from receiver.model.routing import SLACK, Route, Target
 
 logger = logging.getLogger(__name__)
 

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
-from receiver.domain.person import OnCallPerson
-from receiver.domain.policy import Responder
 from receiver.domain.request import TextLine
+from receiver.model.incident import OnCallPerson
+from receiver.model.routing import Responder
 
 _AT_ONCE = 16
 

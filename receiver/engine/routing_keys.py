@@ -12,10 +12,10 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import TypeVar
 
-from receiver.domain.action import AcknowledgePage, Page, ResolvePage
-from receiver.domain.delivery import Delivery
-from receiver.domain.policy import PAGERDUTY, Responder
 from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
+from receiver.model.actions import AcknowledgePage, Page, ResolvePage
+from receiver.model.delivery import Delivery
+from receiver.model.routing import PAGERDUTY, Responder
 from receiver.text import Secret
 
 PagerAction = TypeVar("PagerAction", bound=Page | AcknowledgePage | ResolvePage)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 
-from receiver.domain.incident import Incident
 from receiver.domain.journey import REMEDY, is_unpaged_critical
 from receiver.domain.notice import Notices
-from receiver.domain.ports import RoutingTable
-from receiver.domain.severity import describe_unknown_severity
+from receiver.model.alert import describe_unknown_severity
+from receiver.model.incident import Incident
+from receiver.model.routing import RoutingTable
 from receiver.text import one_line
 
 logger = logging.getLogger(__name__)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from receiver.domain.incident import Incident, SilenceRequest
-from receiver.domain.person import Person
 from receiver.engine.hands import IncidentService
+from receiver.model.incident import Incident, Person, SilenceRequest
 
 # Slack's requests are taken for five minutes; the same wish come again within them is no second one.
 REPEATED_WITHIN_S = 300.0

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from receiver.domain.heading import find_heading
-from receiver.domain.incident import Incident
+from receiver.model.heading import find_heading
+from receiver.model.incident import Incident
 from receiver.text import one_line
 
 _MAX_NAME = 100

@@ -12,30 +12,9 @@ from functools import partial
 from msgspec.structs import replace
 
 from receiver import metrics
-from receiver.domain import answers
-from receiver.domain.action import AcknowledgePage, Action, CheckPage, Page, Post, Reply, ResolvePage
-from receiver.domain.delivery import Delivery, Receipt
 from receiver.domain.failure import is_refused_under_former
-from receiver.domain.fallback import find_announcing_storm
-from receiver.domain.incident import Incident, IncidentChange, TimelineEvent
-from receiver.domain.messages import RELEASED_BY_STORM
 from receiver.domain.notice import Notices
-from receiver.domain.page_check import (
-    Finding,
-    evaluate_page,
-    find_left_open,
-    is_left_open,
-    is_resolved_too_often,
-    is_unconfirmed,
-    postpone_check,
-    record_check,
-    record_hint,
-    record_resolve_check,
-)
-from receiver.domain.pager_news import PagerDutyStatus
-from receiver.domain.person import Person
-from receiver.domain.policy import PAGERDUTY, SLACK, find_digest
-from receiver.domain.ports import Incidents, RoutingTable
+from receiver.domain.ports import Incidents
 from receiver.domain.storm import (
     Storm,
     StormResponse,
@@ -67,6 +46,26 @@ from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.storms import StormService
 from receiver.engine.turns import RateLimiter
 from receiver.errors import DeliveryError, NotFound, PermanentDeliveryError
+from receiver.model import transitions
+from receiver.model.actions import AcknowledgePage, Action, CheckPage, Page, Post, Reply, ResolvePage
+from receiver.model.delivery import Delivery, Receipt
+from receiver.model.delivery_status import find_announcing_storm
+from receiver.model.incident import Incident, IncidentChange, Person, TimelineEvent
+from receiver.model.messages import RELEASED_BY_STORM
+from receiver.model.page_check import (
+    Finding,
+    PagerDutyStatus,
+    evaluate_page,
+    find_left_open,
+    is_left_open,
+    is_resolved_too_often,
+    is_unconfirmed,
+    postpone_check,
+    record_check,
+    record_hint,
+    record_resolve_check,
+)
+from receiver.model.routing import PAGERDUTY, SLACK, RoutingTable, find_digest
 
 logger = logging.getLogger(__name__)
 
@@ -395,10 +394,10 @@ def _respond_if_included(incident: Incident, *, response: StormResponse, now: fl
     if incident.run.started_at > response.at:
         return IncidentChange(incident)
     if response.transition == "resolve":
-        return answers.resolve(incident, response.by, now)
+        return transitions.resolve(incident, response.by, now)
     is_theirs = incident.acknowledged_by in (response.by.name, response.previous_by)
     is_renewing = is_theirs and incident.acknowledged_at < response.at
-    return answers.acknowledge(incident, response.by, now, is_renewing=is_renewing)
+    return transitions.acknowledge(incident, response.by, now, is_renewing=is_renewing)
 
 
 def _summarize_for(action: Action, view: StormView) -> StormSummary:

@@ -14,13 +14,6 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from receiver import metrics
-from receiver.domain.action import Action, FallbackMention, Page, Post, Reply
-from receiver.domain.delivery import BUNDLING, Delivery, Receipt
-from receiver.domain.escalation import current_delivery, page_key
-from receiver.domain.fallback import FALLBACK, find_announcing_storm
-from receiver.domain.incident import Incident, TimelineEvent
-from receiver.domain.person import Person
-from receiver.domain.policy import EscalationPolicy
 from receiver.domain.ports import Incidents, LeaseQueue, Permit
 from receiver.domain.storm import (
     MAX_MEMBERS,
@@ -39,7 +32,7 @@ from receiver.domain.storm import (
 )
 from receiver.domain.storm_page import BatchPage
 from receiver.domain.storm_ports import StormRepository
-from receiver.engine.intake import MAX_PASSES, queues_for
+from receiver.engine.intake import MAX_PASSES
 from receiver.errors import (
     DeliveryError,
     PermanentDeliveryError,
@@ -47,6 +40,13 @@ from receiver.errors import (
     StoreError,
     TemporaryDeliveryError,
 )
+from receiver.model.actions import Action, FallbackMention, Page, Post, Reply
+from receiver.model.delivery import BUNDLING, Delivery, Receipt
+from receiver.model.delivery_status import FALLBACK, find_announcing_storm
+from receiver.model.escalation import current_delivery, page_key
+from receiver.model.incident import Incident, Person, TimelineEvent
+from receiver.model.plan import queues_for
+from receiver.model.routing import EscalationPolicy
 
 logger = logging.getLogger(__name__)
 

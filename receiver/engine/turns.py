@@ -9,11 +9,11 @@ import logging
 from collections.abc import Callable, Collection
 
 from receiver import metrics
-from receiver.domain.action import Action
 from receiver.domain.budget import TokenBucket, VendorLimits, find_bucket, is_initial, priority_at
-from receiver.domain.incident import Incident
 from receiver.domain.ports import Permit, TokenBuckets
 from receiver.errors import DeliveryError, TemporaryDeliveryError
+from receiver.model.actions import Action
+from receiver.model.incident import Incident
 
 logger = logging.getLogger(__name__)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
-from receiver.domain.incident import Incident
 from receiver.domain.judge import PollPolicy, evaluate_poll
 from receiver.engine.hands import IncidentService
 from receiver.engine.witness import AlertmanagerStatusCheck
 from receiver.errors import NotFound
+from receiver.model.incident import Incident
 
 
 class PolledIncidents(Protocol):

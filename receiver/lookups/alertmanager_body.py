@@ -13,8 +13,8 @@ from typing import Any
 import msgspec
 from msgspec import Struct
 
-from receiver.domain.alert import fingerprint
 from receiver.domain.witness import RemoteAlert, RemoteSilence, SilenceState
+from receiver.model.alert import fingerprint
 from receiver.text import one_line
 
 _MAX_TEXT = 10_000

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping
 from typing import TypeVar
 from urllib.parse import quote, urlencode
 
-from receiver.domain.matcher import Matcher
 from receiver.domain.witness import RemoteSilence, Replica
 from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
 from receiver.http_client import HttpResponse, parse_base_url, send_request
 from receiver.lookups import alertmanager_body as bodies
+from receiver.model.routing import Matcher
 
 T = TypeVar("T")
 

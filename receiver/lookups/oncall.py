@@ -8,8 +8,8 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from receiver.cache import Cache
-from receiver.domain.person import OnCallPerson
-from receiver.domain.policy import Responder
+from receiver.model.incident import OnCallPerson
+from receiver.model.routing import Responder
 
 # PagerDuty limits how often it may be asked this; and turns change seldom.
 CACHE_S = 120.0

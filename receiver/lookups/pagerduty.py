@@ -19,10 +19,10 @@ from requests import Response
 from urllib3.exceptions import HTTPError
 
 from receiver import clock as wall
-from receiver.domain.pager_news import PagerDutyStatus
-from receiver.domain.person import OnCallPerson
 from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
 from receiver.http_client import gather
+from receiver.model.incident import OnCallPerson
+from receiver.model.page_check import PagerDutyStatus
 from receiver.text import Secret, one_line
 
 with warnings.catch_warnings():

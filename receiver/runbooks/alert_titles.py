@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from receiver.domain.alert import Severity
-from receiver.domain.severity import BUILT_IN_WORDS
+from receiver.model.alert import BUILT_IN_WORDS, Severity
 
 _NAME = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*")
 _CAMEL = re.compile(r"[a-z0-9][A-Z]|[A-Z]{2}[a-z]")

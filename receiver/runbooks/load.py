@@ -9,10 +9,10 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from receiver import clock as wall
-from receiver.domain.alert import Alert
 from receiver.domain.matrix import MatrixRow
 from receiver.domain.runbook import Excerpt, Runbook
 from receiver.errors import Problem
+from receiver.model.alert import Alert
 from receiver.runbooks.disk import Listing, Stamp, describe_problem, list_files, read_file
 from receiver.runbooks.excerpt import EXCERPT_LIMIT, cut_excerpt
 from receiver.runbooks.fetch import RunbookFetcher

@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 
 from msgspec import DecodeError, Meta, Struct, field, json
 
-from receiver.domain.alert import Alert, ReceivedAlerts
+from receiver.model.alert import Alert, ReceivedAlerts
 from receiver.sources import bounds
 from receiver.sources.grouping import UNIDENTIFIED, Header, group_alerts, too_large
 from receiver.sources.repair import parse_leniently

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from receiver.domain.alert import fingerprint
+from receiver.model.alert import fingerprint
 
 MAX_ENTRIES = 128  # labels of an alert, or annotations
 MAX_NAME = 1024

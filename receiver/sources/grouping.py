@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 from msgspec import json
 
-from receiver.domain.alert import Alert, Group
 from receiver.errors import PayloadTooLarge
+from receiver.model.alert import Alert, Group
 from receiver.sources.bounds import MAX_GROUPS, MAX_KEY, shorten_name
 
 # What Go's regexp.QuoteMeta puts a backslash before. Alertmanager quotes its receiver's name:

@@ -11,7 +11,7 @@ import math
 import re
 from collections.abc import Iterable
 
-from receiver.domain.pager_news import PagerDutyEvent
+from receiver.model.page_check import PagerDutyEvent
 from receiver.sources import loose_json
 from receiver.sources.fields import Object, parse_timestamp
 from receiver.sources.loose_json import replace_surrogates

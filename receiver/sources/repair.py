@@ -6,8 +6,8 @@ mend; only a body without a single readable alert is refused, with a reason for 
 
 from __future__ import annotations
 
-from receiver.domain.alert import Alert, ReceivedAlerts
 from receiver.errors import PayloadError
+from receiver.model.alert import Alert, ReceivedAlerts
 from receiver.sources import bounds
 from receiver.sources.fields import (
     Object,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from receiver.domain.alert import fingerprint
+from receiver.model.alert import fingerprint
 
 RECEIVER = "receiver-fire"
 # What a firing alert ends at in Alertmanager's webhooks.

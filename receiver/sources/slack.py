@@ -14,7 +14,6 @@ from urllib.parse import parse_qsl
 
 from msgspec import DecodeError, json
 
-from receiver.domain.person import Person
 from receiver.domain.request import (
     FIELD_CHOICE,
     FIELD_COMMENT,
@@ -25,6 +24,7 @@ from receiver.domain.request import (
     ModalSubmit,
 )
 from receiver.errors import PayloadError
+from receiver.model.incident import Person
 from receiver.text import Secret, one_line
 
 SOURCE = "slack"

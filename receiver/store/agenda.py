@@ -6,9 +6,9 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from receiver.domain.alert import Severity
 from receiver.domain.ports import Claims
 from receiver.errors import StoreError
+from receiver.model.alert import Severity
 from receiver.storage.connection import Client, ScriptCall, Scripts, store_errors
 from receiver.storage.keys import CLOCKS, CLOCKS_FOR_S, WAKE, WORKERS, WORKERS_FOR_S, Keys, shard_of
 from receiver.storage.timestamps import BY_WALL_CLOCK, Moments

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import msgspec
 
-from receiver.domain.alert import Alert
-from receiver.domain.delivery import Delivery
-from receiver.domain.incident import Incident, TimelineEvent
+from receiver.model.alert import Alert
+from receiver.model.delivery import Delivery
+from receiver.model.incident import Incident, TimelineEvent
 
 _encoder = msgspec.msgpack.Encoder()
 _incidents = msgspec.msgpack.Decoder(Incident)

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from receiver.domain.delivery import Delivery
 from receiver.domain.failure import Failure, delivery_id, queue_for
-from receiver.domain.incident import TimelineEvent
 from receiver.errors import NotFound
+from receiver.model.delivery import Delivery
+from receiver.model.incident import TimelineEvent
 from receiver.storage.connection import Client, Scripts, store_errors
 from receiver.storage.keys import TIMELINE_LIMIT, WAKE, Keys
 from receiver.store import codec

@@ -14,16 +14,10 @@ from typing import Any
 
 from redis.exceptions import RedisError
 
-from receiver.domain.homes import CLAIM_FOR_S, find_ownership_changes, group_family_of
-from receiver.domain.ports import (
-    AlertOwner,
-    Claim,
-    IncidentUpdate,
-    OwnerReading,
-    UpdateRefusal,
-    VersionedIncident,
-)
+from receiver.domain.ports import OwnerReading, UpdateRefusal
 from receiver.errors import StoreError
+from receiver.model.incident import IncidentUpdate, VersionedIncident
+from receiver.model.owners import CLAIM_FOR_S, AlertOwner, Claim, find_ownership_changes, group_family_of
 from receiver.storage.connection import ScriptCall, Scripts, store_errors
 from receiver.storage.keys import Keys, shard_of
 from receiver.store import codec

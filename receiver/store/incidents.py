@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from receiver.domain.delivery import Delivery
-from receiver.domain.homes import WRITE_WITHIN_S, OwnershipChanges, find_ownership_changes, group_family_of
-from receiver.domain.incident import Incident, TimelineEvent, select_full_alerts
-from receiver.domain.ports import Claim, IncidentUpdate, OwnerReading, UpdateRefusal, VersionedIncident
+from receiver.domain.ports import OwnerReading, UpdateRefusal
 from receiver.errors import ClaimLost, NotFound
+from receiver.model.delivery import Delivery
+from receiver.model.incident import (
+    Incident,
+    IncidentUpdate,
+    TimelineEvent,
+    VersionedIncident,
+    select_full_alerts,
+)
+from receiver.model.owners import (
+    WRITE_WITHIN_S,
+    Claim,
+    OwnershipChanges,
+    find_ownership_changes,
+    group_family_of,
+)
 from receiver.storage.connection import Client, Scripts, store_errors
 from receiver.storage.keys import QUEUES, TIMELINE_LIMIT, WAKE
 from receiver.storage.timestamps import BY_WALL_CLOCK, Moments

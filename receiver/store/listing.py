@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from receiver.domain.incident import Incident
 from receiver.errors import NotFound
+from receiver.model.incident import Incident
 from receiver.storage.connection import Client, store_errors
 from receiver.storage.keys import Keys, shard_of
 from receiver.store import codec

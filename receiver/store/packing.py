@@ -7,9 +7,9 @@ from hashlib import sha256
 
 from msgspec.structs import replace
 
-from receiver.domain.alert import Alert
-from receiver.domain.delivery import Delivery
-from receiver.domain.incident import AlertState, Incident
+from receiver.model.alert import Alert
+from receiver.model.delivery import Delivery
+from receiver.model.incident import AlertState, Incident
 from receiver.store import codec
 
 # A delivery's field begins so; the rest is its key.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from receiver.clock import parse_duration
-from receiver.domain.person import Person
+from receiver.model.incident import Person
 from receiver.text import one_line
 from receiver.web.answers import RequestError
 from receiver.web.bodies import IncidentDetail

@@ -8,10 +8,10 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from receiver.domain.escalation import EscalationState, evaluate_escalation
-from receiver.domain.incident import Incident
-from receiver.domain.policy import EscalationPolicy
-from receiver.domain.severity import describe_unknown_severity
+from receiver.model.alert import describe_unknown_severity
+from receiver.model.escalation import EscalationState, evaluate_escalation
+from receiver.model.incident import Incident
+from receiver.model.routing import EscalationPolicy
 from receiver.web.bodies import IncidentRow, StepStatus
 from receiver.web.incident_json import delivery_keys
 from receiver.web.part import PageQuery, paginate

@@ -11,7 +11,7 @@ from typing import Annotated
 
 from msgspec import Meta, Struct
 
-from receiver.domain.alert import Severity
+from receiver.model.alert import Severity
 
 Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
 

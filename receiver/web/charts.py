@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
-from receiver.domain.statistics import Day
+from receiver.model.statistics import Day
 
 WIDTH, HEIGHT = 720, 180
 _FOOT, _HEAD, _LEFT = 24, 8, 36

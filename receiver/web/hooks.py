@@ -13,9 +13,9 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from receiver import metrics
 from receiver.config.model import Routing
-from receiver.domain.alert import ReceivedAlerts
 from receiver.domain.journey import find_severity_warnings
 from receiver.errors import PayloadError, PayloadTooLarge
+from receiver.model.alert import ReceivedAlerts
 from receiver.sources import alertmanager as alertmanager_webhook
 from receiver.text import one_line
 from receiver.web.answers import error_response

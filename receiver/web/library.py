@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from receiver.config.coverage import find_disagreements
 from receiver.domain.runbook import Runbook
-from receiver.domain.severity import LABEL, SeverityWords
 from receiver.errors import Problem
 from receiver.lookups.prometheus import AlertRule, AlertRules
+from receiver.model.alert import LABEL, SeverityWords
 from receiver.wiring.parts import Services
 
 _MAX_INCIDENTS = 5000

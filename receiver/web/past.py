@@ -9,13 +9,13 @@ from typing import Annotated
 from msgspec import Meta
 
 from receiver.clock import format_duration
-from receiver.domain.alert import Severity
-from receiver.domain.escalation import page_key
-from receiver.domain.incident import Incident
-from receiver.domain.matcher import Matcher
-from receiver.domain.renaming import RENAMED
-from receiver.domain.severity import LABEL, SeverityWords
-from receiver.domain.statistics import (
+from receiver.errors import NotFound
+from receiver.model.alert import LABEL, Severity, SeverityWords
+from receiver.model.escalation import page_key
+from receiver.model.incident import Incident
+from receiver.model.renaming import RENAMED
+from receiver.model.routing import Matcher
+from receiver.model.statistics import (
     AlertStats,
     Day,
     DurationStats,
@@ -24,7 +24,6 @@ from receiver.domain.statistics import (
     list_recommendations,
     measure_durations,
 )
-from receiver.errors import NotFound
 from receiver.web.listing import LATEST, parse_since
 from receiver.web.part import PageQuery, paginate
 from receiver.wiring.parts import Services

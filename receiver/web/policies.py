@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from receiver.domain.incident import Incident
-from receiver.domain.policy import EscalationPolicy
 from receiver.engine.reconcile import resolve_policy
+from receiver.model.incident import Incident
+from receiver.model.routing import EscalationPolicy
 from receiver.wiring.parts import Services
 
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from receiver.clock import format_duration
-from receiver.domain.alert import Severity
-from receiver.domain.statistics import AlertStats, DurationStats
+from receiver.model.alert import Severity
+from receiver.model.statistics import AlertStats, DurationStats
 from receiver.web.charts import Rank
 
 NOISIEST = 10

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 
 from msgspec.structs import asdict
 
-from receiver.domain.delivery import Delivery
-from receiver.domain.escalation import EscalationState, StepState, evaluate_escalation
 from receiver.domain.failure import delivery_id
-from receiver.domain.heading import find_heading
-from receiver.domain.incident import Incident, SilenceRequest, Suppression, TimelineEvent
-from receiver.domain.policy import EscalationPolicy
 from receiver.domain.storm import find_storm_of
+from receiver.model.delivery import Delivery
+from receiver.model.escalation import EscalationState, StepState, evaluate_escalation
+from receiver.model.heading import find_heading
+from receiver.model.incident import Incident, SilenceRequest, Suppression, TimelineEvent
+from receiver.model.routing import EscalationPolicy
 from receiver.web.bodies import (
     AlertRow,
     AlertStatus,

@@ -9,11 +9,11 @@ from typing import Any
 
 from receiver.channels.pagerduty.render import render_event
 from receiver.channels.slack.render import render_message
-from receiver.domain.action import Page, Post
-from receiver.domain.escalation import page_key
-from receiver.domain.fallback import find_message, message_target
-from receiver.domain.incident import Incident, dedup_key
-from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy
+from receiver.model.actions import Page, Post
+from receiver.model.delivery_status import find_message, message_target
+from receiver.model.escalation import page_key
+from receiver.model.incident import Incident, dedup_key
+from receiver.model.routing import PAGERDUTY, SLACK, EscalationPolicy
 from receiver.web.delivery_words import delivery_label
 from receiver.web.rows import format_moment
 from receiver.wiring.channels import build_notification_builder

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from receiver.domain.incident import Incident
 from receiver.domain.journey import REMEDY, is_unpaged_critical
-from receiver.domain.severity import describe_unknown_severity
+from receiver.model.alert import describe_unknown_severity
+from receiver.model.incident import Incident
 from receiver.web.relative import url_for
 from receiver.web.troubles import Link, StatusWarning
 from receiver.wiring.parts import Services

@@ -5,9 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from receiver.domain.delivery import Delivery
-from receiver.domain.incident import Incident
-from receiver.domain.person import Person
+from receiver.model.delivery import Delivery
+from receiver.model.incident import Incident, Person
 from receiver.text import one_line
 from receiver.web.answering import parse_for_field, read_actor
 from receiver.web.answers import RequestError

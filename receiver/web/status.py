@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from receiver.domain.config_state import ConfigState
 from receiver.domain.health import TargetHealth, evaluate_channel
 from receiver.domain.heartbeat import Heartbeat, HeartbeatSignal
-from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK
+from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK
 from receiver.web.health import SILENT_AFTER_S, compare_clocks
 from receiver.web.maintenance import show_maintenance
 from receiver.web.questions import EmptyRequest

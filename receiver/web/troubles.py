@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from receiver.domain.policy import PAGERDUTY
+from receiver.model.routing import PAGERDUTY
 from receiver.web.delivery_words import delivery_label
 from receiver.web.relative import url_for
 from receiver.web.rows import format_moment

@@ -11,7 +11,6 @@ from receiver.channels.pagerduty.adapter import PagerDutyChannel
 from receiver.channels.slack.adapter import SlackChannel
 from receiver.channels.slack.simulated import SimulatedSlack
 from receiver.domain.notification import Notification
-from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK
 from receiver.domain.ports import Channel
 from receiver.engine.brief import LinkSettings, NotificationBuilder
 from receiver.engine.health import DeliveryHealthRecorder
@@ -24,6 +23,7 @@ from receiver.http_client import parse_base_url
 from receiver.lookups.alertmanager import AlertmanagerClient
 from receiver.lookups.oncall import PagerDutyOnCallLookup
 from receiver.lookups.pagerduty import PagerDutyRestClient
+from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK
 from receiver.wiring.parts import Services
 
 logger = logging.getLogger(__name__)

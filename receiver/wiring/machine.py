@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from functools import partial
 
 from receiver.domain.judge import PollPolicy
-from receiver.domain.policy import PAGERDUTY, SLACK
 from receiver.domain.ports import Channel
 from receiver.engine.duties import PeriodicTask, PeriodicTasks
 from receiver.engine.health import TASK_NAME as UPTIME_PING
@@ -27,6 +26,7 @@ from receiver.engine.watch import AlertmanagerPoller
 from receiver.engine.witness import AlertmanagerStatusCheck
 from receiver.lookups.heartbeat_url import build_ping
 from receiver.lookups.pagerduty import PagerDutyRestClient
+from receiver.model.routing import PAGERDUTY, SLACK
 from receiver.storage.keys import QUEUES
 from receiver.store.notices import TASK_NAME as NOTICES
 from receiver.wiring.channels import (

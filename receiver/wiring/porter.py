@@ -6,10 +6,10 @@ from functools import partial
 
 from receiver.business_hours import next_business_day_start
 from receiver.channels.slack.porter import SlackInteractions
-from receiver.domain.person import Person
 from receiver.engine.desk import SlackInteractionHandler
 from receiver.engine.roster import OnCallReport
 from receiver.lookups.oncall import PagerDutyOnCallLookup
+from receiver.model.incident import Person
 from receiver.storage.keys import TASKS
 from receiver.wiring.channels import build_pagerduty_rest
 from receiver.wiring.parts import Services

@@ -10,7 +10,6 @@ from receiver.channels.slack.notice_channel import SlackNotices
 from receiver.channels.slack.poster import MessagePoster, SimulatedPoster, SlackPoster
 from receiver.channels.slack.review_channel import SlackReviews
 from receiver.channels.slack.storm_channel import SlackStorms
-from receiver.domain.policy import PAGERDUTY, SLACK, Target
 from receiver.engine.health import DeliveryHealthRecorder
 from receiver.engine.notices import NoticeService
 from receiver.engine.pager_questions import PagerDutyStatusClient
@@ -18,6 +17,7 @@ from receiver.engine.review import ReviewService
 from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.storm_keeper import StormRates, StormReconciler
 from receiver.engine.turns import RateLimiter
+from receiver.model.routing import PAGERDUTY, SLACK, Target
 from receiver.wiring.channels import build_link_settings, build_rate_limiter, build_simulated_recorder
 from receiver.wiring.parts import Services
 

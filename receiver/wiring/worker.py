@@ -9,11 +9,11 @@ import socket
 from receiver.config.model import Routing
 from receiver.config.settings import Settings
 from receiver.domain.config_state import ConfigState
-from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK
 from receiver.engine.background import Background
 from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.worker import Worker
 from receiver.errors import ConfigError
+from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK
 from receiver.sources.slack_socket import SlackSocket
 from receiver.storage.keys import TASKS
 from receiver.wiring.machine import build_worker_services

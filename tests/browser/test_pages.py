@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from receiver.domain.alert import fingerprint
+from receiver.model.alert import fingerprint
 from tests.browser.chromium import CHROMIUM
 from tests.e2e.outside import Outside
 

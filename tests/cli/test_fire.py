@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from receiver.domain.alert import fingerprint
+from receiver.model.alert import fingerprint
 from receiver.sources import alertmanager
 from tests.cli.invoke import receiver
 from tests.cli.stub import Stub

@@ -9,8 +9,8 @@ import pytest
 
 from receiver.config.load import load_settings
 from receiver.config.settings import Settings
-from receiver.domain.matcher import parse_matcher
 from receiver.errors import ConfigError, Problem
+from receiver.model.routing import parse_matcher
 from tests.cli.invoke import receiver
 from tests.config.files import SMALLEST, faults, load
 

@@ -10,9 +10,7 @@ import pytest
 
 from receiver.config.model import AlertmanagerConfig, BusinessHours, LimitSettings, RateLimit, Routing
 from receiver.config.routing import load_routing
-from receiver.domain.matcher import parse_matcher
-from receiver.domain.policy import NO_POLICY, EscalationPolicy, Responder, Step, Target
-from receiver.domain.route import Route
+from receiver.model.routing import NO_POLICY, EscalationPolicy, Responder, Route, Step, Target, parse_matcher
 from receiver.text import Secret
 from tests.config.files import PEOPLE, SMALLEST, load
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.domain.alert import Severity
+from receiver.model.alert import Severity
 from tests.config.files import PEOPLE, faults, load, warnings
 
 PAGED = PEOPLE + 'version: 1\nroutes:\n  - {channel: "#a", escalation: critical}\n'

@@ -12,11 +12,11 @@ from receiver.channels.alertmanager.adapter import AlertmanagerChannel
 from receiver.channels.pagerduty.adapter import PagerDutyChannel
 from receiver.channels.slack.adapter import SlackChannel
 from receiver.channels.slack.simulated import SimulatedSlack
-from receiver.domain.action import Action, CreateSilence
-from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, Target
 from receiver.domain.ports import Channel
 from receiver.errors import TemporaryDeliveryError
 from receiver.lookups.alertmanager import AlertmanagerClient
+from receiver.model.actions import Action, CreateSilence
+from receiver.model.routing import ALERTMANAGER, PAGERDUTY, Target
 from receiver.text import Secret
 from tests.builders import ROUTING_KEY, a_notification, a_page, a_post, an_incident
 

@@ -6,10 +6,10 @@ import pytest
 from msgspec.structs import replace
 
 from receiver.config.model import LimitSettings, RateLimit
-from receiver.domain.action import Action, AddTimelineEntry, CheckAlertmanager
-from receiver.domain.alert import Severity
 from receiver.domain.budget import TokenBucket, find_bucket, is_initial, priority_at
-from receiver.domain.policy import SLACK, Target
+from receiver.model.actions import Action, AddTimelineEntry, CheckAlertmanager
+from receiver.model.alert import Severity
+from receiver.model.routing import SLACK, Target
 from tests.builders import (
     OPENED_AT,
     ROUTING_KEY,

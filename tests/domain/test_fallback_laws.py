@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receiver.domain.action import FallbackMention, Page, Post
-from receiver.domain.plan import plan
-from receiver.domain.policy import SLACK, Responder, Target
+from receiver.model.actions import FallbackMention, Page, Post
+from receiver.model.plan import plan
+from receiver.model.routing import SLACK, Responder, Target
 from tests.builders import a_policy, a_responder, a_step
 from tests.domain.test_plan_laws import HOSTS, live
 

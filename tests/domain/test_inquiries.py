@@ -8,12 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from receiver.domain.action import Action, CheckPagerDuty, Page, Reply
-from receiver.domain.delivery import Delivery, Receipt
-from receiver.domain.escalation import CHECK_AHEAD_S, CHECK_FRESH_S
-from receiver.domain.incident import Incident, Suppression
-from receiver.domain.plan import plan
-from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy
+from receiver.model.actions import Action, CheckPagerDuty, Page, Reply
+from receiver.model.delivery import Delivery, Receipt
+from receiver.model.escalation import CHECK_AHEAD_S, CHECK_FRESH_S
+from receiver.model.incident import Incident, Suppression
+from receiver.model.plan import plan
+from receiver.model.routing import PAGERDUTY, SLACK, EscalationPolicy
 from tests.builders import OPENED_AT, a_policy, an_alert, an_incident
 
 POLICY = copy(a_policy(), checks_pagerduty=True)

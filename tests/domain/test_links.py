@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from receiver.domain.links import MAX_SILENCE_LINK, build_silence_link, find_links
-from receiver.domain.matcher import parse_matcher
 from receiver.domain.notification import Links
+from receiver.model.routing import parse_matcher
 from tests.builders import a_group, an_alert, an_incident
 
 AM = "http://alertmanager.example:9093"

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receiver.domain.matcher import parse_matcher
+from receiver.model.routing import parse_matcher
 from receiver.regexes import compile_full_match, compile_with_timeout
 
 COMPILERS = (compile_full_match, compile_with_timeout)

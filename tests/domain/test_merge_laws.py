@@ -8,11 +8,11 @@ import msgspec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from receiver.domain.alert import Alert, Group, Severity
-from receiver.domain.answers import acknowledge, resolve, unacknowledge
-from receiver.domain.incident import AlertState, EscalationRun, Incident, IncidentChange
-from receiver.domain.merge import RouteSettings, merge
-from receiver.domain.person import Person
+from receiver.model.alert import Alert, Group, Severity
+from receiver.model.incident import AlertState, EscalationRun, Incident, IncidentChange, Person
+from receiver.model.merge import merge
+from receiver.model.routing import RouteSettings
+from receiver.model.transitions import acknowledge, resolve, unacknowledge
 
 ROUTE_SETTINGS = RouteSettings(
     route="#alerts", channel="#alerts", policy="critical", steps=("on-call", "lead")

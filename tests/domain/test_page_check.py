@@ -5,18 +5,18 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from receiver.domain.delivery import Delivery, PageCheck, Receipt
-from receiver.domain.page_check import (
+from receiver.model.delivery import Delivery, PageCheck, Receipt
+from receiver.model.page_check import (
     CHECK_AFTER_S,
     CHECK_AGAIN_S,
     CHECK_EVERY_S,
     Finding,
+    PagerDutyStatus,
     find_check_due_at,
     limit_check_wait,
     postpone_check,
     record_check,
 )
-from receiver.domain.pager_news import PagerDutyStatus
 
 NOW = 1_000_000.0
 

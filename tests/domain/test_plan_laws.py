@@ -12,16 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from receiver.domain.action import AcknowledgePage, Action, Page, Post, ResolvePage
-from receiver.domain.answers import acknowledge, resolve, unacknowledge
-from receiver.domain.delivery import Delivery, Receipt
-from receiver.domain.incident import Incident, IncidentChange, dedup_key
-from receiver.domain.merge import RouteSettings, merge
-from receiver.domain.person import Person
-from receiver.domain.plan import plan
-from receiver.domain.policy import EscalationPolicy
 from receiver.engine.perform import format_target
 from receiver.errors import PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
+from receiver.model.actions import AcknowledgePage, Action, Page, Post, ResolvePage
+from receiver.model.delivery import Delivery, Receipt
+from receiver.model.incident import Incident, IncidentChange, Person, dedup_key
+from receiver.model.merge import merge
+from receiver.model.plan import plan
+from receiver.model.routing import EscalationPolicy, RouteSettings
+from receiver.model.transitions import acknowledge, resolve, unacknowledge
 from tests.builders import OPENED_AT, a_group, a_policy, an_alert
 
 POLICY = a_policy()

@@ -9,10 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from receiver.domain.alert import Alert
-from receiver.domain.incident import AlertState, Incident
-from receiver.domain.merge import RouteSettings, merge
-from receiver.domain.renaming import find_renamings, sort_joined
+from receiver.model.alert import Alert
+from receiver.model.incident import AlertState, Incident
+from receiver.model.merge import merge
+from receiver.model.renaming import find_renamings, sort_joined
+from receiver.model.routing import RouteSettings
 from tests.builders import OPENED_AT, a_group, an_alert
 
 ROUTE_SETTINGS = RouteSettings("a", "#a", "critical", ("on-call",))

@@ -6,9 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.domain.alert import Severity
-from receiver.domain.matcher import parse_matcher
-from receiver.domain.severity import BUILT_IN, BUILT_IN_WORDS, SeverityWords
+from receiver.model.alert import BUILT_IN, BUILT_IN_WORDS, Severity, SeverityWords
+from receiver.model.routing import parse_matcher
 
 CRITICAL = ["critical", "crit", "page", "p0", "p1", "sev0", "sev1", "disaster", "fatal", "emergency"]
 ERROR = ["error", "err", "major", "high", "p2", "sev2"]

@@ -13,11 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from receiver.domain.action import AcknowledgePage, Action, Page, ResolvePage
-from receiver.domain.answers import acknowledge, resolve
-from receiver.domain.delivery import Delivery, Receipt
-from receiver.domain.incident import Incident
-from receiver.domain.person import Person
 from receiver.domain.storm import (
     BATCH_PAUSE_S,
     MAX_MEMBERS,
@@ -30,6 +25,10 @@ from receiver.domain.storm import (
 )
 from receiver.domain.storm_plan import CloseBatch, CloseStorm, EndStorm, StormView, plan_storm
 from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
+from receiver.model.actions import AcknowledgePage, Action, Page, ResolvePage
+from receiver.model.delivery import Delivery, Receipt
+from receiver.model.incident import Incident, Person
+from receiver.model.transitions import acknowledge, resolve
 from tests.builders import OPENED_AT, a_responder, an_incident
 
 TARGET_KEY = "responder:on-call"

@@ -14,10 +14,10 @@ from dataclasses import dataclass, field, replace
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receiver.domain.action import Action, AddTimelineEntry
-from receiver.domain.escalation import STEP_TIMEOUT_S, EscalationState, evaluate_escalation
-from receiver.domain.plan import plan
-from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy, Responder, Step, Target
+from receiver.model.actions import Action, AddTimelineEntry
+from receiver.model.escalation import STEP_TIMEOUT_S, EscalationState, evaluate_escalation
+from receiver.model.plan import plan
+from receiver.model.routing import PAGERDUTY, SLACK, EscalationPolicy, Responder, Step, Target
 from tests.builders import OPENED_AT, a_policy, a_responder, a_step
 from tests.domain.test_plan_laws import Life
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import Any
 
-from receiver.domain.alert import fingerprint
+from receiver.model.alert import fingerprint
 
 FIRST = dt.datetime(2026, 11, 23, 12, tzinfo=dt.UTC)
 

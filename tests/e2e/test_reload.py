@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.domain.alert import fingerprint
+from receiver.model.alert import fingerprint
 from tests.cli.running import RECEIVER, TIMEOUT_S, Running, clean_environ, wait_until
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.rig import KEYS

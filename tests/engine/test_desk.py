@@ -10,9 +10,6 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from receiver.business_hours import BusinessHours, next_business_day_start
-from receiver.domain.incident import Incident
-from receiver.domain.person import OnCallPerson, Person
-from receiver.domain.policy import Responder
 from receiver.domain.request import (
     ButtonClick,
     Command,
@@ -24,6 +21,8 @@ from receiver.domain.request import (
 )
 from receiver.engine.desk import SlackInteractionHandler
 from receiver.engine.roster import OnCallReport
+from receiver.model.incident import Incident, OnCallPerson, Person
+from receiver.model.routing import Responder
 from tests.rig import ROUTING, START, Rig
 
 ALICE = Person("alice", "slack", "U0ALICE1")

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from receiver.domain.incident import Incident
 from receiver.engine.former_routes import FormerRoutes
 from receiver.errors import StoreError
+from receiver.model.incident import Incident
 
 
 class Slow:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
-from receiver.domain.person import Person
 from receiver.engine.duties import PeriodicTasks
 from receiver.engine.pager_desk import PagerDutyWebhookHandler
 from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
 from receiver.lookups.pagerduty import PagerDutyRestClient
+from receiver.model.incident import Person
 from receiver.sources.pagerduty import parse_event
 from receiver.text import Secret
 from tests.mocks.pagerduty_account import PagedIncident

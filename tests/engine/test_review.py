@@ -18,17 +18,15 @@ from receiver.business_hours import BusinessHours
 from receiver.channels.slack.client import SlackClient
 from receiver.channels.slack.poster import SlackPoster
 from receiver.channels.slack.review_channel import SlackReviews
-from receiver.domain.alert import Group
-from receiver.domain.delivery import Receipt
-from receiver.domain.incident import group_id_of
-from receiver.domain.merge import RouteSettings, merge
-from receiver.domain.person import Person
-from receiver.domain.ports import IncidentUpdate
 from receiver.domain.review_record import IN_FLIGHT_S, ReviewNotification, ReviewState, VersionedReviews
-from receiver.domain.route import Route
 from receiver.engine.brief import LinkSettings
 from receiver.engine.review import ReviewService
 from receiver.errors import NotFound, StoreError
+from receiver.model.alert import Group
+from receiver.model.delivery import Receipt
+from receiver.model.incident import IncidentUpdate, Person, group_id_of
+from receiver.model.merge import merge
+from receiver.model.routing import Route, RouteSettings
 from receiver.storage.connection import Client
 from receiver.store.incidents import RedisIncidents
 from receiver.store.reviews import RedisReviews

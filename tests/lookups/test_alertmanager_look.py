@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from receiver.domain.alert import fingerprint
 from receiver.domain.witness import Poll, RemoteAlert, Replica, UnreachableReplica
 from receiver.errors import TemporaryDeliveryError
 from receiver.http_client import parse_base_url, send_request
 from receiver.lookups.alertmanager import AlertmanagerClient
+from receiver.model.alert import fingerprint
 from tests.mocks.alertmanager import MockAlertmanager
 
 NOW = 1_795_435_380.0

@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from receiver.domain.alert import fingerprint
 from receiver.domain.witness import RemoteAlert
 from receiver.errors import PermanentDeliveryError
 from receiver.lookups.alertmanager import AlertmanagerClient
+from receiver.model.alert import fingerprint
 from tests.e2e.outside import ALERTMANAGER, free_port
 from tests.lookups.alertmanager_pair import AlertmanagerPair
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from receiver.domain.person import OnCallPerson
 from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
 from receiver.lookups.oncall import PagerDutyOnCallLookup
+from receiver.model.incident import OnCallPerson
 from tests.builders import a_responder
 from tests.rig import START, Clock
 

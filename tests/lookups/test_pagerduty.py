@@ -7,10 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from receiver.domain.escalation import CHECK_AHEAD_S
-from receiver.domain.person import OnCallPerson
 from receiver.errors import DeliveryError, PermanentDeliveryError, TemporaryDeliveryError
 from receiver.lookups.pagerduty import PagerDutyRestClient
+from receiver.model.escalation import CHECK_AHEAD_S
+from receiver.model.incident import OnCallPerson
 from receiver.text import Secret
 from tests.builders import OPENED_AT, ROUTING_KEY
 from tests.mocks.pagerduty import MockPagerDuty

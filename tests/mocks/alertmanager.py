@@ -25,8 +25,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 from urllib.parse import parse_qs, unquote, urlsplit
 
-from receiver.domain.alert import fingerprint
-from receiver.domain.matcher import parse_matcher
+from receiver.model.alert import fingerprint
+from receiver.model.routing import parse_matcher
 
 MAX_READ = 1024 * 1024
 MAX_HANG_S = 30.0

@@ -10,7 +10,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from receiver.domain.alert import Alert
+from receiver.model.alert import Alert
 from receiver.runbooks.fetch import MAX_BYTES, TIMEOUT_S, RunbookFetcher
 from receiver.runbooks.load import RunbookCatalogue
 

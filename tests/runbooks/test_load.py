@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.domain.alert import Alert
+from receiver.model.alert import Alert
 from receiver.runbooks.disk import MAX_FILE_BYTES
 from receiver.runbooks.load import RunbookCatalogue
 

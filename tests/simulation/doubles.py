@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from receiver.channels.slack.metadata import matches_metadata, metadata_for
-from receiver.domain.action import AcknowledgePage, Page, ResolvePage, Update
-from receiver.domain.delivery import Receipt
-from receiver.domain.incident import Incident
 from receiver.domain.notification import Notification
 from receiver.errors import PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
+from receiver.model.actions import AcknowledgePage, Page, ResolvePage, Update
+from receiver.model.delivery import Receipt
+from receiver.model.incident import Incident
 from tests.mocks.pagerduty_account import Account, PagedIncident
 from tests.simulation.stage import Scheduler, pick_by_chance
 

@@ -10,12 +10,12 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise, product
 
-from receiver.domain.action import Page
-from receiver.domain.incident import Incident, dedup_key
-from receiver.domain.page_check import is_left_open
-from receiver.domain.policy import EscalationPolicy, Responder
 from receiver.engine.reconcile import resolve_policy
 from receiver.errors import NotFound
+from receiver.model.actions import Page
+from receiver.model.incident import Incident, dedup_key
+from receiver.model.page_check import is_left_open
+from receiver.model.routing import EscalationPolicy, Responder
 from receiver.storage.keys import QUEUES, Keys
 from tests.mocks.pagerduty_account import PagedIncident
 from tests.simulation.doubles import Sent

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from receiver.domain.pager_news import PagerDutyStatus
 from receiver.errors import TemporaryDeliveryError
+from receiver.model.page_check import PagerDutyStatus
 from tests.mocks.pagerduty_account import Account, PagedIncident, reference_of
 from tests.simulation.stage import Scheduler, pick_by_chance
 

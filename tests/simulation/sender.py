@@ -8,7 +8,7 @@ import random
 from dataclasses import dataclass, field
 from typing import Any
 
-from receiver.domain.alert import fingerprint
+from receiver.model.alert import fingerprint
 
 SEVERITIES = ("critical", "critical", "warning", "info")
 

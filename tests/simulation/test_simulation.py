@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from receiver.domain.delivery import Receipt
 from receiver.domain.notification import Notification
+from receiver.model.delivery import Receipt
 from tests.simulation.doubles import FakePagerDuty, FakeSlack
 from tests.simulation.running import SimulationEnv, SimulationReport, run_all
 from tests.valkey import valkey_url

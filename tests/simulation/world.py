@@ -12,13 +12,12 @@ from typing import Any
 
 from receiver.config.model import Routing
 from receiver.config.settings import Settings
-from receiver.domain.incident import Incident
-from receiver.domain.pager_news import PagerDutyEvent
-from receiver.domain.person import Person
-from receiver.domain.policy import PAGERDUTY, SLACK
 from receiver.engine.intake import IncidentIngester
 from receiver.engine.routing_keys import RoutingKeys
 from receiver.errors import ClaimLost, NotFound, StoreError
+from receiver.model.incident import Incident, Person
+from receiver.model.page_check import PagerDutyEvent
+from receiver.model.routing import PAGERDUTY, SLACK
 from receiver.sources import alertmanager
 from receiver.storage.connection import Client
 from receiver.storage.keys import CLUSTER_SHARDS, QUEUES, TASKS

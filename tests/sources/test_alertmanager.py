@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from receiver.domain.alert import Alert, Group, ReceivedAlerts, fingerprint
 from receiver.errors import PayloadError
+from receiver.model.alert import Alert, Group, ReceivedAlerts, fingerprint
 from receiver.sources.alertmanager import parse_webhook
 from receiver.sources.repair import parse_leniently
 

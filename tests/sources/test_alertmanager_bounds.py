@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receiver.domain.alert import ReceivedAlerts
 from receiver.errors import PayloadError, PayloadTooLarge
+from receiver.model.alert import ReceivedAlerts
 from receiver.sources import bounds
 from receiver.sources.alertmanager import parse_webhook
 from tests.sources.odd_bodies import BODIES

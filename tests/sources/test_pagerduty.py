@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from receiver.domain.pager_news import PagerDutyEvent
+from receiver.model.page_check import PagerDutyEvent
 from receiver.sources.pagerduty import parse_event, sign_body, verify_signature
 from receiver.text import Secret
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.domain.person import Person
 from receiver.domain.request import ButtonClick, Command, ModalSubmit
 from receiver.errors import PayloadError
+from receiver.model.incident import Person
 from receiver.sources.slack import (
     parse_command,
     parse_interaction,

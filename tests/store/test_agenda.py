@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from receiver.domain.incident import group_id_of
-from receiver.domain.merge import RouteSettings, merge
-from receiver.domain.ports import IncidentUpdate
+from receiver.model.incident import IncidentUpdate, group_id_of
+from receiver.model.merge import merge
+from receiver.model.routing import RouteSettings
 from receiver.storage.connection import Client
 from receiver.store.agenda import LEASE_S, WorkQueue
 from receiver.store.incidents import RedisIncidents

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from receiver.domain.delivery import Delivery
-from receiver.domain.incident import TimelineEvent
+from receiver.model.delivery import Delivery
+from receiver.model.incident import TimelineEvent
 from receiver.storage.connection import Client, connect
 from receiver.store.agenda import WorkQueue
 from receiver.store.errands import JobQueue

@@ -7,16 +7,14 @@ from collections.abc import Callable
 
 import pytest
 
-from receiver.domain.alert import Alert, Group
-from receiver.domain.answers import resolve
-from receiver.domain.homes import CLAIM_FOR_S, WRITE_WITHIN_S, group_family_of
-from receiver.domain.incident import group_id_of
-from receiver.domain.merge import RouteSettings, merge
-from receiver.domain.person import Person
-from receiver.domain.ports import AlertOwner, Claim, IncidentUpdate, UpdateRefusal, VersionedIncident
-from receiver.domain.route import Route
-from receiver.domain.severity import BUILT_IN_WORDS
+from receiver.domain.ports import UpdateRefusal
 from receiver.engine.intake import IncidentIngester, IngestResult
+from receiver.model.alert import BUILT_IN_WORDS, Alert, Group
+from receiver.model.incident import IncidentUpdate, Person, VersionedIncident, group_id_of
+from receiver.model.merge import merge
+from receiver.model.owners import CLAIM_FOR_S, WRITE_WITHIN_S, AlertOwner, Claim, group_family_of
+from receiver.model.routing import Route, RouteSettings
+from receiver.model.transitions import resolve
 from receiver.storage.connection import Client
 from receiver.storage.keys import Keys
 from receiver.store.incidents import RedisIncidents

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 import pytest
 from redis.crc import key_slot
 
-from receiver.domain.homes import group_family_of
-from receiver.domain.incident import group_id_of
 from receiver.engine.intake import IncidentIngester
 from receiver.errors import StoreError
+from receiver.model.incident import group_id_of
+from receiver.model.owners import group_family_of
 from receiver.storage.connection import Client, connect
 from receiver.storage.keys import CLUSTER_SHARDS, Keys, shard_of
 from receiver.store.incidents import RedisIncidents

@@ -6,16 +6,14 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from receiver.domain.answers import resolve
-from receiver.domain.delivery import Delivery, Receipt
-from receiver.domain.incident import Incident, TimelineEvent, group_id_of
-from receiver.domain.merge import RouteSettings, merge
-from receiver.domain.person import Person
-from receiver.domain.ports import IncidentUpdate
-from receiver.domain.route import Route
-from receiver.domain.severity import BUILT_IN_WORDS
 from receiver.engine.intake import IncidentIngester
 from receiver.errors import ClaimLost, NotFound, StoreError
+from receiver.model.alert import BUILT_IN_WORDS
+from receiver.model.delivery import Delivery, Receipt
+from receiver.model.incident import Incident, IncidentUpdate, Person, TimelineEvent, group_id_of
+from receiver.model.merge import merge
+from receiver.model.routing import Route, RouteSettings
+from receiver.model.transitions import resolve
 from receiver.storage.connection import Client, connect
 from receiver.store.agenda import WorkQueue
 from receiver.store.incidents import RedisIncidents
@@ -199,7 +197,7 @@ def test_the_same_group_taken_by_many_at_once_makes_one_incident(
             return self.routes[0]
 
         def get_policy(self, name: str) -> object:
-            from receiver.domain.policy import NO_POLICY
+            from receiver.model.routing import NO_POLICY
 
             return NO_POLICY
 

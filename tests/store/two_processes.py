@@ -8,8 +8,8 @@ from collections.abc import Callable
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
-from receiver.domain.alert import Alert
 from receiver.engine.intake import IncidentIngester, IngestResult
+from receiver.model.alert import Alert
 from receiver.storage.connection import connect, count_shards
 from receiver.store.incidents import RedisIncidents
 from tests.builders import OPENED_AT, a_group, an_alert

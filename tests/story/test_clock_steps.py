@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from receiver.domain.person import Person
+from receiver.model.incident import Person
 from receiver.storage.keys import QUEUES
 from tests.rig import ROUTING, Rig
 

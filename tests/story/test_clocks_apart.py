@@ -9,11 +9,11 @@ from itertools import pairwise
 
 import pytest
 
-from receiver.domain.action import CreateSilence
-from receiver.domain.person import Person
-from receiver.domain.plan import plan
-from receiver.domain.policy import ALERTMANAGER, PAGERDUTY
 from receiver.engine.reconcile import resolve_policy
+from receiver.model.actions import CreateSilence
+from receiver.model.incident import Person
+from receiver.model.plan import plan
+from receiver.model.routing import ALERTMANAGER, PAGERDUTY
 from receiver.storage.keys import QUEUES, TASKS
 from receiver.web.app import create_app
 from receiver.wiring.channels import build_notification_builder

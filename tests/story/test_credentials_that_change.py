@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from receiver.config.model import AlertmanagerConfig, Routing
-from receiver.domain.delivery import Delivery
 from receiver.domain.failure import Failure, has_new_credentials
 from receiver.errors import PermanentDeliveryError, RefusalKind
+from receiver.model.delivery import Delivery
 from receiver.text import Secret
 from tests.builders import an_incident
 from tests.rig import NAMES, ROUTING, Rig

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from receiver.domain.incident import MAX_FULL_ALERTS
+from receiver.model.incident import MAX_FULL_ALERTS
 from receiver.storage.connection import Client
 from receiver.store.codec import decode_alerts
 from tests.rig import Rig

@@ -12,9 +12,9 @@ from gunicorn.http.errors import InvalidChunkSize
 from msgspec.structs import replace
 
 from receiver.domain.notice import Notice, render_lines
-from receiver.domain.policy import SLACK
 from receiver.engine.reconcile import Reconciler
 from receiver.errors import StoreError
+from receiver.model.routing import SLACK
 from receiver.web.lost_alerts import RejectedWebhooks
 from receiver.wiring.channels import build_channels, build_notification_builder
 from receiver.wiring.speakers import build_notice_service

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from receiver.domain.policy import PAGERDUTY, SLACK
+from receiver.model.routing import PAGERDUTY, SLACK
 from receiver.wiring.machine import build_worker_services
 from tests.rig import ROUTING, Rig
 

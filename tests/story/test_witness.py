@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from receiver.domain.person import Person
 from receiver.lookups.alertmanager import AlertmanagerClient
+from receiver.model.incident import Person
 from tests.mocks.alertmanager import MockAlertmanager
 from tests.rig import ROUTING, Rig
 

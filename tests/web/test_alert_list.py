@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from receiver.domain.alert import Severity
+from receiver.model.alert import Severity
 from receiver.web.alert_list import OPEN_AT_MOST, SHOWN_AT_MOST, list_alerts
 from receiver.web.bodies import AlertRow, AlertStatus
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from receiver import clock as wall
-from receiver.domain.action import CreateSilence, ExpireSilence
-from receiver.domain.delivery import Receipt
 from receiver.domain.notification import Notification
 from receiver.domain.witness import RemoteSilence
 from receiver.errors import DeliveryError, PermanentDeliveryError
+from receiver.model.actions import CreateSilence, ExpireSilence
+from receiver.model.delivery import Receipt
 from receiver.text import clean_text, one_line, truncate_text
 
 # Alertmanager takes a start in the past for now; by a clock of ours that is ahead, the silence would

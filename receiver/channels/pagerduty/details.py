@@ -17,13 +17,13 @@ from receiver.channels.pagerduty.tidy import (
     sanitize_map,
     sanitize_text,
 )
-from receiver.domain.action import Page
-from receiver.domain.alert import Alert
-from receiver.domain.delivery import Delivery
-from receiver.domain.fallback import FALLBACK, find_channel_failure, find_message, message_target
-from receiver.domain.incident import Incident, find_firing
 from receiver.domain.notification import Notification
 from receiver.domain.runbook import render_plain
+from receiver.model.actions import Page
+from receiver.model.alert import Alert
+from receiver.model.delivery import Delivery
+from receiver.model.delivery_status import FALLBACK, find_channel_failure, find_message, message_target
+from receiver.model.incident import Incident, find_firing
 
 Json = dict[str, Any]
 

@@ -16,11 +16,11 @@ from receiver.channels.pagerduty.tidy import (
     sanitize_line,
     sanitize_link,
 )
-from receiver.domain.action import AcknowledgePage, Action, Page, ResolvePage
-from receiver.domain.alert import Severity
-from receiver.domain.heading import IncidentHeading, find_heading, format_more
-from receiver.domain.incident import Incident, find_most_severe
 from receiver.domain.notification import Notification
+from receiver.model.actions import AcknowledgePage, Action, Page, ResolvePage
+from receiver.model.alert import Severity
+from receiver.model.heading import IncidentHeading, find_heading, format_more
+from receiver.model.incident import Incident, find_most_severe
 
 # The payload is refused above 512 KB; PagerDuty counts decimal kilobytes.
 MAX_EVENT = 512_000

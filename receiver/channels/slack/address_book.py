@@ -15,11 +15,11 @@ from msgspec.structs import replace as change
 
 from receiver.cache import Cache
 from receiver.channels.slack.client import SlackClient, list_objects, next_cursor
-from receiver.domain.action import FallbackMention, Reply
 from receiver.domain.notification import Notification
-from receiver.domain.person import OnCallPerson
-from receiver.domain.policy import SLACK, Responder, Target
 from receiver.errors import DeliveryError
+from receiver.model.actions import FallbackMention, Reply
+from receiver.model.incident import OnCallPerson
+from receiver.model.routing import SLACK, Responder, Target
 from receiver.text import lowercase_ascii
 
 # A page must not wait for a mention.

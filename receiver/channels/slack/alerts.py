@@ -10,9 +10,9 @@ from receiver.channels.slack.budget import BlockBudget
 from receiver.channels.slack.headline import severity_mark
 from receiver.channels.slack.labels import own_labels, render_labels, shared_labels
 from receiver.channels.slack.mrkdwn import bold, escape_line, escape_text, format_timestamp, is_link, link
-from receiver.domain.alert import Alert
-from receiver.domain.heading import find_heading
-from receiver.domain.incident import AlertState, Incident
+from receiver.model.alert import Alert
+from receiver.model.heading import find_heading
+from receiver.model.incident import AlertState, Incident
 
 MAX_IN_FULL = 10
 MAX_IN_SHORT = 10

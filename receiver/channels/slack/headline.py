@@ -6,9 +6,9 @@ from receiver.channels.slack.blocks import MAX_HEADER
 from receiver.channels.slack.mrkdwn import format_timestamp
 from receiver.channels.slack.people import MAX_BY, render_person
 from receiver.clock import format_duration
-from receiver.domain.alert import Severity
-from receiver.domain.heading import find_heading, format_more
-from receiver.domain.incident import Incident
+from receiver.model.alert import Severity
+from receiver.model.heading import find_heading, format_more
+from receiver.model.incident import Incident
 from receiver.text import one_line
 
 _MARKS = {

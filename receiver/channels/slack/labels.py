@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 
 from receiver.channels.slack.mrkdwn import code
-from receiver.domain.alert import Alert, Severity
-from receiver.domain.incident import AlertState, Incident
-from receiver.domain.severity import LABEL, normalize_word
+from receiver.model.alert import LABEL, Alert, Severity, normalize_word
+from receiver.model.incident import AlertState, Incident
 
 _MAX_LABEL = 120
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from receiver.channels.slack.mrkdwn import format_timestamp
-from receiver.domain.escalation import EscalationState
-from receiver.domain.incident import Incident
-from receiver.domain.messages import is_in_maintenance
+from receiver.model.escalation import EscalationState
+from receiver.model.incident import Incident
+from receiver.model.messages import is_in_maintenance
 
 
 def render_maintenance(incident: Incident, escalation: EscalationState) -> str:

@@ -6,7 +6,7 @@ import re
 
 from receiver.channels.slack.mrkdwn import disable_mentions, escape_line, format_timestamp
 from receiver.channels.slack.people import MAX_BY, is_user
-from receiver.domain.person import OnCallPerson
+from receiver.model.incident import OnCallPerson
 
 _MAX_ON_CALL = 5
 _USERGROUP = re.compile(r"S(?=[A-Z]*\d)[A-Z0-9]{3,20}")

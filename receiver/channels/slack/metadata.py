@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from receiver.domain.action import Reply
 from receiver.domain.notification import Notification
+from receiver.model.actions import Reply
 
 EVENT_TYPE = "incident"
 

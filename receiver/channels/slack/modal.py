@@ -18,7 +18,6 @@ from slack_sdk.models.views import View
 
 from receiver.channels.slack.headline import headline
 from receiver.channels.slack.mrkdwn import bold, format_timestamp, plain
-from receiver.domain.incident import Incident
 from receiver.domain.request import (
     FIELD_CHOICE,
     FIELD_COMMENT,
@@ -27,6 +26,7 @@ from receiver.domain.request import (
     UNTIL_BUSINESS_DAY,
     UNTIL_RESOLVED,
 )
+from receiver.model.incident import Incident
 from receiver.text import truncate_text
 
 # https://docs.slack.dev/reference/block-kit/composition-objects/option-object

@@ -23,8 +23,8 @@ from receiver.channels.slack.errors import FORMAT_ERRORS
 from receiver.channels.slack.history import find_ts
 from receiver.channels.slack.message import FormattingLevel, Message
 from receiver.channels.slack.references import Reference, parse_reference, permalink
-from receiver.domain.delivery import Receipt
 from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
+from receiver.model.delivery import Receipt
 from receiver.text import one_line
 
 Record = Callable[[Mapping[str, object]], None]

@@ -32,11 +32,11 @@ from receiver.channels.slack.stand_ins import (
     render_moved_notice,
 )
 from receiver.channels.slack.steps import render_page_failures, render_steps
-from receiver.domain.action import FallbackMention, Post, Reply, Update
-from receiver.domain.delivery import Delivery
-from receiver.domain.heading import find_heading, format_more
-from receiver.domain.incident import Incident
 from receiver.domain.notification import Notification
+from receiver.model.actions import FallbackMention, Post, Reply, Update
+from receiver.model.delivery import Delivery
+from receiver.model.heading import find_heading, format_more
+from receiver.model.incident import Incident
 
 # Of the room that the essential lines leave, alerts take all but this, which is the runbook's.
 _RUNBOOK_SHARE = 3500

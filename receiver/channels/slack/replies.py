@@ -15,12 +15,12 @@ from receiver.channels.slack.silences import render_suppression
 from receiver.channels.slack.stand_ins import render_fallback_reply, render_left_open
 from receiver.channels.slack.steps import title
 from receiver.clock import format_duration
-from receiver.domain.action import Reply
-from receiver.domain.escalation import current_delivery, page_key
-from receiver.domain.heading import build_heading, find_heading
-from receiver.domain.incident import Incident
 from receiver.domain.notification import Notification
-from receiver.domain.policy import PAGERDUTY, SLACK, Step
+from receiver.model.actions import Reply
+from receiver.model.escalation import current_delivery, page_key
+from receiver.model.heading import build_heading, find_heading
+from receiver.model.incident import Incident
+from receiver.model.routing import PAGERDUTY, SLACK, Step
 
 BUTTONS = "reminder"  # the block_id by which a click on its button comes back
 

@@ -9,8 +9,8 @@ from slack_sdk.models.blocks import ButtonElement
 from receiver.channels.slack.blocks import button
 from receiver.channels.slack.mrkdwn import escape_line, format_timestamp
 from receiver.channels.slack.people import render_person
-from receiver.domain.delivery import Delivery
-from receiver.domain.incident import Incident, SilenceRequest
+from receiver.model.delivery import Delivery
+from receiver.model.incident import Incident, SilenceRequest
 
 # All of them would take a third of the message; those that are left come up as others end.
 MAX_EXPIRE_BUTTONS = 8

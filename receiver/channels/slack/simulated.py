@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 
 from receiver import clock as real_clock
 from receiver.channels.slack.render import render_message
-from receiver.domain.action import Reply, Update
-from receiver.domain.delivery import Receipt
 from receiver.domain.notification import Notification
+from receiver.model.actions import Reply, Update
+from receiver.model.delivery import Receipt
 
 Record = Callable[[Mapping[str, object]], None]
 

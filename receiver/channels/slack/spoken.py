@@ -22,10 +22,10 @@ from receiver.channels.slack.mrkdwn import (
 from receiver.channels.slack.people import render_person
 from receiver.channels.slack.silences import render_silences, render_suppression
 from receiver.channels.slack.steps import render_page_failures, render_steps
-from receiver.domain.fallback import find_message
-from receiver.domain.heading import find_heading, format_more
-from receiver.domain.incident import Incident
 from receiver.domain.request import IncidentDetails, TextLine, TextReply
+from receiver.model.delivery_status import find_message
+from receiver.model.heading import find_heading, format_more
+from receiver.model.incident import Incident
 
 _MAX_SENTENCE = 600
 _MAX_LINE = 300

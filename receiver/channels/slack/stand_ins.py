@@ -7,14 +7,14 @@ from receiver.channels.slack.mentions import mention, mention_on_call
 from receiver.channels.slack.message import Message
 from receiver.channels.slack.mrkdwn import disable_mentions, escape_line, link
 from receiver.channels.slack.steps import title
-from receiver.domain.action import FallbackMention, Post, Update
-from receiver.domain.delivery import Delivery
-from receiver.domain.escalation import current_delivery, page_key
-from receiver.domain.fallback import FALLBACK, find_channel_failure, find_message, message_target
-from receiver.domain.heading import find_heading
-from receiver.domain.incident import Incident
 from receiver.domain.notification import Notification
-from receiver.domain.policy import PAGERDUTY, SLACK, Step
+from receiver.model.actions import FallbackMention, Post, Update
+from receiver.model.delivery import Delivery
+from receiver.model.delivery_status import FALLBACK, find_channel_failure, find_message, message_target
+from receiver.model.escalation import current_delivery, page_key
+from receiver.model.heading import find_heading
+from receiver.model.incident import Incident
+from receiver.model.routing import PAGERDUTY, SLACK, Step
 
 _MAX_NAME = 80
 _MAX_REASON = 60

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from receiver.channels.slack.headline import format_acknowledged, format_resolved
 from receiver.channels.slack.mrkdwn import escape_line, format_timestamp
 from receiver.clock import format_duration
-from receiver.domain.delivery import Delivery
-from receiver.domain.escalation import EscalationState, StepState, current_delivery, page_key, reply_key
-from receiver.domain.incident import Incident
-from receiver.domain.page_check import find_notified_at, is_resolved_too_often, is_unconfirmed
-from receiver.domain.policy import PAGERDUTY, SLACK, Step
+from receiver.model.delivery import Delivery
+from receiver.model.escalation import EscalationState, StepState, current_delivery, page_key, reply_key
+from receiver.model.incident import Incident
+from receiver.model.page_check import find_notified_at, is_resolved_too_often, is_unconfirmed
+from receiver.model.routing import PAGERDUTY, SLACK, Step
 
 MAX_TITLE = 40
 _MAX_STEPS = 8

@@ -19,12 +19,12 @@ from receiver.channels.slack.mrkdwn import (
     plain,
 )
 from receiver.channels.slack.people import MAX_BY
-from receiver.domain.action import Reply
-from receiver.domain.heading import find_heading
-from receiver.domain.incident import Incident
-from receiver.domain.policy import PAGERDUTY, SLACK
 from receiver.domain.storm import StormSummary
 from receiver.domain.storm_ports import StormNotification
+from receiver.model.actions import Reply
+from receiver.model.heading import find_heading
+from receiver.model.incident import Incident
+from receiver.model.routing import PAGERDUTY, SLACK
 from receiver.text import is_web_link
 
 BUTTONS = "storm"  # the block_id by which a click on the button comes back

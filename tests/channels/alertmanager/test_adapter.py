@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from receiver.channels.alertmanager.adapter import AlertmanagerChannel
-from receiver.domain.action import CreateSilence, ExpireSilence
-from receiver.domain.delivery import Receipt
 from receiver.domain.notification import Notification
-from receiver.domain.policy import Target
 from receiver.domain.ports import Channel
 from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
 from receiver.lookups.alertmanager import AlertmanagerClient
+from receiver.model.actions import CreateSilence, ExpireSilence
+from receiver.model.delivery import Receipt
+from receiver.model.routing import Target
 from tests.builders import OPENED_AT, a_notification, a_post, an_incident
 from tests.mocks.alertmanager import MockAlertmanager
 

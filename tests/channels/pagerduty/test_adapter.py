@@ -16,11 +16,11 @@ import pytest
 
 from receiver.channels.pagerduty.adapter import PagerDutyChannel
 from receiver.channels.pagerduty.client import EventsClient
-from receiver.domain.delivery import Receipt
 from receiver.domain.notification import Notification
-from receiver.domain.policy import PAGERDUTY, Target
 from receiver.domain.ports import Channel
 from receiver.errors import DeliveryError, PermanentDeliveryError, TemporaryDeliveryError
+from receiver.model.delivery import Receipt
+from receiver.model.routing import PAGERDUTY, Target
 from receiver.text import Secret
 from tests.builders import (
     OPENED_AT,

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from receiver.channels.pagerduty.render import MAX_EVENT, MAX_SUMMARY, render_event, render_minimal
-from receiver.domain.alert import Alert, Severity
-from receiver.domain.incident import Incident
 from receiver.domain.notification import Links, Notification
+from receiver.model.alert import Alert, Severity
+from receiver.model.incident import Incident
 from tests.builders import (
     OPENED_AT,
     ROUTING_KEY,

@@ -14,7 +14,7 @@ from typing import Any
 from receiver.channels.slack.message import FormattingLevel
 from receiver.channels.slack.render import render_message
 from receiver.domain.notification import Notification
-from receiver.domain.policy import NO_POLICY
+from receiver.model.routing import NO_POLICY
 from tests.builders import (
     OPENED_AT,
     a_delivery,

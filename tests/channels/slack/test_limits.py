@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from receiver.channels.slack.budget import MAX_TOTAL, measure
 from receiver.channels.slack.message import MAX_TEXT, FormattingLevel, Message
 from receiver.channels.slack.render import render_message
-from receiver.domain.incident import SilenceRequest, Suppression
 from receiver.domain.notification import Notification
 from receiver.domain.runbook import Excerpt, Part, Section
+from receiver.model.incident import SilenceRequest, Suppression
 from tests.builders import (
     OPENED_AT,
     a_delivery,

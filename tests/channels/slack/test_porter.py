@@ -7,7 +7,6 @@ import time
 import pytest
 
 from receiver.channels.slack.porter import SlackInteractions
-from receiver.domain.person import Person
 from receiver.domain.request import (
     ButtonClick,
     Command,
@@ -19,6 +18,7 @@ from receiver.domain.request import (
     TextReply,
 )
 from receiver.errors import StoreError
+from receiver.model.incident import Person
 from receiver.text import Secret
 from tests.builders import an_incident
 from tests.mocks.slack import MockSlack

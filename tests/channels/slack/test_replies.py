@@ -7,7 +7,7 @@ import pytest
 from receiver.channels.slack.mentions import mention
 from receiver.channels.slack.message import FormattingLevel, Message
 from receiver.channels.slack.render import render_message
-from receiver.domain.incident import EscalationRun
+from receiver.model.incident import EscalationRun
 from tests.builders import (
     OPENED_AT,
     a_delivery,

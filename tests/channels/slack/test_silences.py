@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from receiver.channels.slack.render import render_message
-from receiver.domain.incident import SilenceRequest, Suppression
+from receiver.model.incident import SilenceRequest, Suppression
 from tests.builders import (
     OPENED_AT,
     a_delivery,

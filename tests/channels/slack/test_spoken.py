@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 
 from receiver.channels.slack.message import MAX_TEXT
 from receiver.channels.slack.spoken import render_ephemeral
-from receiver.domain.incident import Suppression
 from receiver.domain.request import IncidentDetails, TextLine, TextReply
+from receiver.model.incident import Suppression
 from tests.builders import MESSAGE, OPENED_AT, a_delivery, a_receipt, an_alert, an_escalation, an_incident
 from tests.mocks import blockkit
 from tests.mocks.slack_workspace import SlackMessage

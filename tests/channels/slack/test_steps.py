@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from receiver.channels.slack.steps import render_page_failures, render_steps
-from receiver.domain.incident import EscalationRun
-from receiver.domain.policy import NO_POLICY
+from receiver.model.incident import EscalationRun
+from receiver.model.routing import NO_POLICY
 from tests.builders import (
     OPENED_AT,
     a_delivery,

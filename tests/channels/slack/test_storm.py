@@ -12,10 +12,10 @@ from msgspec.structs import replace
 from receiver.channels.slack.budget import MAX_TOTAL, measure
 from receiver.channels.slack.message import MAX_TEXT, FormattingLevel
 from receiver.channels.slack.storm import render_storm
-from receiver.domain.action import Post, Reply
-from receiver.domain.policy import SLACK, Step, Target
 from receiver.domain.storm import Member, MemberState, Storm, summarize_storm
 from receiver.domain.storm_ports import StormNotification
+from receiver.model.actions import Post, Reply
+from receiver.model.routing import SLACK, Step, Target
 from tests.builders import OPENED_AT, a_responder, an_incident
 from tests.mocks import blockkit
 

@@ -1,11 +1,4 @@
-"""What PagerDuty has of a page: the evidence beyond the 202 with which it takes an event.
-
-The Events API answers 202 also when the service is in a maintenance window or disabled, when an event rule
-drops the event, and whatever the state of the key's incident (PagerDuty support: "Maintenance windows", "Why
-incidents fail to trigger"). So with the REST key PagerDuty is asked what it has. What it says is kept in the
-page's delivery, and unsettles that where the page is to be triggered again: then it is missing for `plan()`
-like any page that did not arrive. All functions are pure.
-"""
+"""News from PagerDuty about its own incidents, and how they stand there."""
 
 from __future__ import annotations
 
@@ -14,8 +7,54 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from receiver.domain.delivery import Delivery, PageCheck
-from receiver.domain.pager_news import PagerDutyStatus
+from receiver.model.delivery import Delivery, PageCheck
+
+
+@dataclass(frozen=True)
+class PagerDutyEvent:
+    """One event of PagerDuty's about one of its incidents. A hint: it may be late or out of order.
+
+    *incident_key* is empty for an incident that was opened by alerts; *status* is the incident's, or
+    what a responder answered. *to* names who it went to, or who was asked to help; *merged_into* is
+    the PagerDuty incident that took this one's place. *is_person* tells whether a user of PagerDuty did it:
+    the event's `agent` is a user. Auto-resolve names a service or no agent, an integration names itself.
+    """
+
+    event_id: str
+    event_type: str
+    incident_id: str
+    incident_key: str = ""
+    status: str = ""
+    by: str = ""
+    occurred_at: float = 0.0
+    to: tuple[str, ...] = ()
+    merged_into: str = ""
+    is_person: bool = False
+
+
+@dataclass(frozen=True)
+class PagerDutyStatus:
+    """How an incident stands in PagerDuty: `triggered`, `acknowledged`, `resolved` or `merged`.
+
+    Merged is over, too, but its alerts go on in the incident *merged_into*. *by* acknowledged or resolved it,
+    and *is_person* tells whether that is a user of PagerDuty (`last_status_change_by` is a user):
+    auto-resolve, event rules and integrations are not. Moments are seconds since the epoch by our own
+    clock, 0 where they are not known. *id* and *link* are PagerDuty's own name and address of it.
+    """
+
+    status: str
+    by: str = ""
+    changed_at: float = 0.0
+    is_person: bool = False
+    created_at: float = 0.0
+    id: str = ""
+    link: str = ""
+    merged_into: str = ""
+
+    @property
+    def is_open(self) -> bool:
+        return self.status in ("triggered", "acknowledged")
+
 
 # After each trigger, and after each resolve of ours.
 CHECK_AFTER_S = 30.0
@@ -32,7 +71,6 @@ REOPENS_WITHIN_S = 3600.0
 RESOLVES_AGAIN = 2
 # PagerDuty's clock is not ours, and it makes incidents a moment after it takes the events.
 CLOCK_SLACK_S = 5.0
-
 CONFIRMED = "confirmed"
 UNCONFIRMED = "unconfirmed"
 RESOLVED_THERE = "resolved_there"

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from receiver.domain.heading import IncidentHeading
-from receiver.domain.policy import Responder, Step, Target
+from receiver.model.heading import IncidentHeading
+from receiver.model.routing import Responder, Step, Target
 
 
 @dataclass(frozen=True)

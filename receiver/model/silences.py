@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from receiver.domain.action import Action, CreateSilence, ExpireSilence
-from receiver.domain.delivery import Delivery
-from receiver.domain.escalation import ready_at
-from receiver.domain.incident import Incident, SilenceRequest, find_firing
-from receiver.domain.policy import ALERTMANAGER, Target
+from receiver.model.actions import Action, CreateSilence, ExpireSilence
+from receiver.model.delivery import Delivery
+from receiver.model.escalation import ready_at
+from receiver.model.incident import Incident, SilenceRequest, find_firing
+from receiver.model.routing import ALERTMANAGER, Target
 
 # One that lasts until the incident resolves is made for this long at a time, and prolonged when
 # less than that is left: an end that we could not tell is then not far.
@@ -16,7 +16,6 @@ _STRETCH_S = 2 * 3600.0
 _PROLONG_BELOW_S = 3600.0
 WARN_BEFORE_S = 900.0
 _MOST_SILENCES = 20
-
 Matchers = tuple[tuple[str, str], ...]
 
 

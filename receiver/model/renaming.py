@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from receiver.domain.alert import Alert
-from receiver.domain.delivery import Delivery
-from receiver.domain.incident import AlertState, Incident
+from receiver.model.alert import Alert
+from receiver.model.delivery import Delivery
+from receiver.model.incident import AlertState, Incident
 
 # The key under which it is kept that a label of an incident's alerts changes; *about* names the label.
 RENAMED = "renamed"

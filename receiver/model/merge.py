@@ -8,10 +8,9 @@ from dataclasses import dataclass, field
 from msgspec.structs import replace
 
 from receiver.clock import format_duration
-from receiver.domain.alert import Alert, Group, Severity
-from receiver.domain.answers import clear_acknowledgement, restart_escalation
-from receiver.domain.heading import build_heading, get_alert_name, summarize_alert
-from receiver.domain.incident import (
+from receiver.model.alert import Alert, Group, Severity
+from receiver.model.heading import build_heading, get_alert_name, summarize_alert
+from receiver.model.incident import (
     AlertState,
     EscalationRun,
     Incident,
@@ -21,7 +20,8 @@ from receiver.domain.incident import (
     list_firing_fingerprints,
     new_id,
 )
-from receiver.domain.severity import BUILT_IN_WORDS, SeverityWords
+from receiver.model.routing import RouteSettings
+from receiver.model.transitions import clear_acknowledgement, restart_escalation
 
 # A sender may make up a severity for each alert; these are enough to find out who it is.
 MAX_UNKNOWN_SEVERITIES = 3
@@ -29,21 +29,6 @@ MAX_UNKNOWN_SEVERITIES = 3
 _RECORD_RECEIVED_EVERY_S = 900.0
 # Newer words that come with repeats alone are kept this often and no oftener, for each group.
 _REWORDED_EVERY_S = 60.0
-
-
-@dataclass(frozen=True)
-class RouteSettings:
-    """What of the routing bears on a group's incident: its route, its policy, the flap settings, and how
-    its alerts' severities are read.
-    """
-
-    route: str
-    channel: str
-    policy: str
-    steps: tuple[str, ...] = ()
-    flap_window: float = 600.0
-    flap_count: int = 4
-    severities: SeverityWords = BUILT_IN_WORDS
 
 
 def find_worst_severity(severities: Iterable[Severity]) -> Severity:

@@ -5,24 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from receiver.domain.delivery import Delivery
-from receiver.domain.fallback import (
+from receiver.model.delivery import Delivery
+from receiver.model.delivery_status import (
+    build_gone_responder,
     fallback_mention_key,
     find_message,
     find_pending_message,
-    list_fallback_deliveries,
-    page_delayed_key,
-)
-from receiver.domain.incident import Incident
-from receiver.domain.page_check import find_accepted_at, find_notified_at, is_unconfirmed
-from receiver.domain.page_line import (
-    build_gone_responder,
     find_storm_paging,
     has_own_page,
+    list_fallback_deliveries,
     list_paged_names,
+    page_delayed_key,
     page_state,
 )
-from receiver.domain.policy import PAGERDUTY, SLACK, EscalationPolicy, Responder, Step
+from receiver.model.incident import Incident
+from receiver.model.page_check import find_accepted_at, find_notified_at, is_unconfirmed
+from receiver.model.routing import PAGERDUTY, SLACK, EscalationPolicy, Responder, Step
 
 # A step of which no receipt has come is given up this long after its first attempt, and the next wait
 # starts all the same; its delivery goes on behind.

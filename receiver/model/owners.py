@@ -8,15 +8,41 @@ alert fires in one of them at a time. The names of receivers are no part of this
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
 from msgspec import Struct, json
 
-from receiver.domain.alert import Alert, Group
-from receiver.domain.incident import Incident
-from receiver.domain.ports import AlertOwner, Claim, VersionedIncident
+from receiver.model.alert import Alert, Group
+from receiver.model.incident import Incident, VersionedIncident
+
+
+@dataclass(frozen=True)
+class AlertOwner:
+    """The slot that has an alert, as the store knows it; its incident says whether that is still so.
+
+    A divided store adds *claim_id*, which names this very claim, and *age_s*, how long ago it was made.
+    """
+
+    group_id: str
+    claim_id: str = ""
+    age_s: float = math.inf
+
+
+@dataclass(frozen=True)
+class Claim:
+    """An alert, and the *group_id* to claim it for, if it is free or its ID is *former_claim_id*.
+
+    Without a slot only its home is asked for.
+    """
+
+    group_family: str
+    fingerprint: str
+    group_id: str = ""
+    former_claim_id: str = ""
+
 
 # A claim without an incident is free after this long, by the clock of the server that holds it.
 CLAIM_FOR_S = 3.0

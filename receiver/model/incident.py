@@ -1,33 +1,50 @@
-"""Incidents: our lasting record of a group on a route, and how its alerts stand.
-
-How it changes is said in `merge.py` (news from outside) and `answers.py` (what people do): each
-takes how it stood and gives how it stands now. Storing that and acting on it are others' work,
-so each may be computed twice.
-"""
+"""People: who answered and by which side, and who has the pager."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 from msgspec import Struct, json
 
-from receiver.domain.alert import RANKS, Alert, Severity
-from receiver.domain.delivery import Delivery
+from receiver.model.alert import RANKS, Alert, Severity
+from receiver.model.delivery import Delivery
+
+
+class Person(Struct, frozen=True, omit_defaults=True):
+    """Who did something. *via* is the side it came from: slack, pagerduty, api, command line."""
+
+    name: str
+    via: str = "api"
+    slack_id: str = ""
+
+
+class OnCallPerson(Struct, frozen=True, omit_defaults=True):
+    """Who has the pager. *level* is the lowest of PagerDuty's escalation levels they stand on.
+
+    *until* is when their turn ends (0: never); *as_of* is set where PagerDuty is away, and is when
+    it last said so.
+    """
+
+    name: str
+    email: str = ""
+    level: int = 1
+    until: float = 0.0
+    as_of: float = 0.0
+    slack_id: str = ""  # where Slack knows the e-mail
+
 
 # How long we wait for a repeat before an incident is called stale: twice the longest gap there was, and
 # some minutes; where there was no repeat yet, twice the four hours of Alertmanager's own default.
 _STALE_MARGIN_S = 600.0
 _STALE_UNHEARD_S = 2 * 4 * 3600.0 + _STALE_MARGIN_S
-
 # Of so many alerts an incident keeps all that was told.
 MAX_FULL_ALERTS = 2000
-
 # The slot of a new group is computed twice; that of a longer group key is not cached, to bound the memory.
 _MAX_CACHED_KEY = 2000
-
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # no i, l, o, u: IDs are read aloud at night
 
 
@@ -340,3 +357,32 @@ def find_firing(incident: Incident) -> list[Alert]:
 def find_most_severe(incident: Incident) -> Alert | None:
     """Return the alert that stands for the others: the worst that fires, else any."""
     return next(iter(find_firing(incident) or incident.alerts.values()), None)
+
+
+@dataclass(frozen=True)
+class VersionedIncident:
+    """A group's latest incident as read, and the version that a change of it must find.
+
+    *read_at_ms* is set by a divided store: when it was read, by the clock of its server.
+    """
+
+    group_id: str
+    incident: Incident | None
+    version: int
+    read_at_ms: int = 0
+
+
+@dataclass(frozen=True)
+class IncidentUpdate:
+    """A change to be kept: what was read, how it stands now, and which lanes are to look at it.
+
+    *is_incoming* says that it came from outside, and may wait a little for what is due. *former_owners* is by
+    fingerprint what the homes hold that alerts have left: they are taken over if that has not changed since.
+    """
+
+    loaded: VersionedIncident
+    change: IncidentChange
+    queues: tuple[str, ...]
+    due: float
+    is_incoming: bool = False
+    former_owners: Mapping[str, VersionedIncident] = field(default_factory=dict)

@@ -4,29 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from receiver.domain.action import AcknowledgePage, Action, CheckPage, Page, ResolvePage
-from receiver.domain.delivery import Delivery
-from receiver.domain.escalation import (
-    EscalationState,
-    StepState,
-    current_delivery,
-    page_key,
-    ready_at,
-)
-from receiver.domain.fallback import find_fallback_responder
-from receiver.domain.incident import Incident, dedup_key
-from receiver.domain.page_check import (
-    CHECK_EVERY_S,
-    find_check_due_at,
-    find_resolve_check_due_at,
-    format_repeat,
-    postponed_until,
-)
-from receiver.domain.page_line import (
+from receiver.model.actions import AcknowledgePage, Action, CheckPage, Page, ResolvePage
+from receiver.model.delivery import Delivery
+from receiver.model.delivery_status import (
     FORMER_KEY_SEPARATOR,
     PageState,
     acknowledgement_instance,
     build_gone_responder,
+    find_fallback_responder,
     find_latest_page,
     hint_key,
     list_former_keys,
@@ -34,8 +19,17 @@ from receiver.domain.page_line import (
     list_paged_names,
     page_state,
 )
-from receiver.domain.policy import PAGERDUTY, EscalationPolicy, Responder, Target
-from receiver.domain.stand_ins import find_fallback_step
+from receiver.model.escalation import EscalationState, StepState, current_delivery, page_key, ready_at
+from receiver.model.incident import Incident, dedup_key
+from receiver.model.messages import find_fallback_step
+from receiver.model.page_check import (
+    CHECK_EVERY_S,
+    find_check_due_at,
+    find_resolve_check_due_at,
+    format_repeat,
+    postponed_until,
+)
+from receiver.model.routing import PAGERDUTY, EscalationPolicy, Responder, Target
 
 # A page waits this long for the incident's message, so that it can link to it: nobody is
 # later at the pager for half a second, and a silent Slack costs no more than that.

@@ -16,9 +16,7 @@ _NEXT_WAIT_S = 5.0
 _NEXT_WAIT_FOR_S = 120.0
 _LAST_WAIT_S = 30.0
 _JITTER = 0.2
-
 MAX_DETAIL = 300
-
 # How the ids of storms begin; a delivery whose target is one is folded into it.
 STORM = "storm-"
 # Why one that is folded waits: the storm has not come to it yet.
@@ -199,3 +197,8 @@ def next_try_at(delivery: Delivery, now: float, retry_after: float = 0.0, salt: 
         wait = _LAST_WAIT_S
     spread = zlib.crc32(f"{salt}/{n}".encode()) / 0xFFFFFFFF * 2 - 1
     return now + max(wait * (1 + _JITTER * spread), retry_after)
+
+
+def is_storm(name: str) -> bool:
+    """Tell a storm's id from an incident's."""
+    return name.startswith(STORM)

@@ -7,8 +7,14 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from receiver.clock import format_duration
-from receiver.domain.incident import EscalationRun, Incident, IncidentChange, SilenceRequest, TimelineEvent
-from receiver.domain.person import Person
+from receiver.model.incident import (
+    EscalationRun,
+    Incident,
+    IncidentChange,
+    Person,
+    SilenceRequest,
+    TimelineEvent,
+)
 
 # Acknowledgements closer together answer the same page: a double click, a request sent again, two people who
 # were both woken. The first one has it, and of its time nothing is over yet.
@@ -137,3 +143,30 @@ def _with_acknowledgement(incident: Incident, by: Person, now: float) -> Inciden
 def _build_change(incident: Incident, now: float, event: TimelineEvent) -> IncidentChange:
     changed = replace(incident, updated_at=now, revision=incident.revision + 1)
     return IncidentChange(changed, is_changed=True, events=(event,))
+
+
+# Copies of an ended firing come within Alertmanager's own retries and repeats of resolved alerts:
+# Prometheus repeats a resolve for a quarter of an hour.
+KEEP_ENDED_S = 3600.0
+COMPACT_FROM = 200
+
+
+def find_compactable(incident: Incident, now: float) -> frozenset[str]:
+    """Return the alerts that may be forgotten at *now*; none as long as they are few."""
+    if incident.is_resolved or len(incident.alert_states) < COMPACT_FROM:
+        return frozenset()
+    ended = frozenset(
+        name for name, s in incident.alert_states.items() if s.ends_at and s.ends_at + KEEP_ENDED_S <= now
+    )
+    return ended if len(ended) >= COMPACT_FROM else frozenset()
+
+
+def compact_alerts(incident: Incident, now: float) -> IncidentChange:
+    """Return *incident* without what may be forgotten; they still count in its total."""
+    names = find_compactable(incident, now)
+    if not names:
+        return IncidentChange(incident)
+    kept = {name: s for name, s in incident.alert_states.items() if name not in names}
+    return IncidentChange(
+        replace(incident, alert_states=kept, compacted=incident.compacted + len(names)), is_changed=True
+    )

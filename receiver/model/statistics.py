@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from statistics import median, quantiles
 
-from receiver.domain.alert import Severity
-from receiver.domain.delivery import Delivery
-from receiver.domain.incident import Incident
-from receiver.domain.renaming import RENAMED
+from receiver.model.alert import Severity
+from receiver.model.delivery import Delivery
+from receiver.model.incident import Incident
+from receiver.model.renaming import RENAMED
 from receiver.text import one_line
 
 SHORT_S = 300.0

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from msgspec.structs import replace
 
-from receiver.domain.alert import Alert
-from receiver.domain.incident import Incident, IncidentChange, find_firing
+from receiver.model.alert import Alert
+from receiver.model.incident import Incident, IncidentChange, find_firing
 from receiver.text import one_line
 
 MAX_SUMMARY = 300

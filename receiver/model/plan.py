@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from receiver.domain.action import (
+from receiver.model.actions import (
     Action,
     AddTimelineEntry,
     CheckAlertmanager,
@@ -22,7 +22,7 @@ from receiver.domain.action import (
     Post,
     UpdateHeading,
 )
-from receiver.domain.escalation import (
+from receiver.model.escalation import (
     CHECK_AHEAD_S,
     EscalationState,
     evaluate_escalation,
@@ -30,23 +30,24 @@ from receiver.domain.escalation import (
     list_checked_responders,
     timeout_key,
 )
-from receiver.domain.forgetting import find_compactable
-from receiver.domain.heading import find_heading
-from receiver.domain.incident import Incident
-from receiver.domain.messages import (
+from receiver.model.heading import find_heading
+from receiver.model.incident import Incident
+from receiver.model.messages import (
     acknowledgement_expires_at,
     acknowledgement_reminder_at,
     find_reminder_at,
+    list_fallback_messages,
     list_messages,
     list_replies,
     message_version,
+    page_delay_times,
 )
-from receiver.domain.page_check import limit_check_wait
-from receiver.domain.pages import list_checks, list_pages
-from receiver.domain.policy import ALERTMANAGER, PAGERDUTY, SLACK, EscalationPolicy, Target
-from receiver.domain.renaming import RENAMED, find_changing_label
-from receiver.domain.silences import list_silence_timestamps, list_silences
-from receiver.domain.stand_ins import list_fallback_messages, page_delay_times
+from receiver.model.page_check import limit_check_wait
+from receiver.model.paging import list_checks, list_pages
+from receiver.model.renaming import RENAMED, find_changing_label
+from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK, EscalationPolicy, Target
+from receiver.model.silences import list_silence_timestamps, list_silences
+from receiver.model.transitions import find_compactable
 from receiver.text import one_line
 
 # Workers on other hosts may be ahead of us by so much; beyond it the clock was set back.
@@ -264,3 +265,15 @@ def _list_skipped_steps(incident: Incident, policy: EscalationPolicy) -> Iterato
             yield AddTimelineEntry(
                 f"skipped:{name}", "", SLACK, Target(SLACK, incident.channel), 0.0, "", text
             )
+
+
+def queues_for(incident: Incident, *, checks_alertmanager: bool = False) -> tuple[str, ...]:
+    """Return the lanes that may have something to do for the incident.
+
+    Nobody is paged without a policy, and Alertmanager is told nothing without a silence; it is
+    asked, for a step's sake, only when that is near, which is for the one who plans to say.
+    """
+    queues = (SLACK, PAGERDUTY) if incident.policy else (SLACK,)
+    return (
+        (*queues, ALERTMANAGER) if incident.silences or (incident.policy and checks_alertmanager) else queues
+    )

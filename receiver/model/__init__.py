@@ -1,0 +1,1 @@
+"""The incident model: pure functions and values, without I/O, clock or logging."""

@@ -1,0 +1,245 @@
+"""Alertmanager's matchers: label =, !=, =~ or !~ a value; ours read the words of a severity, too."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from receiver.model.alert import BUILT_IN_WORDS, LABEL, Severity, SeverityWords
+from receiver.regexes import MatchFunction, compile_full_match
+from receiver.text import Secret
+
+_QUOTED = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_BARE_NAME = re.compile(r'[^\s"{}=!~,\\]++')
+_OPERATOR = re.compile(r"\s*+(=~|!~|!=|=)")
+# Without quotes these would become part of the value, so that nothing ever matches: `severity == critical`,
+# `severity='critical'`, and two matchers in one text, `severity=critical,team=db`.
+_NO_VALUE = tuple("=~!<>'‘’“”")
+_NEXT_MATCHER = re.compile(r",\s*+[^\s{}=!~,]++\s*+(?:=~|!~|!=|=)")
+_ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
+
+
+@dataclass(frozen=True)
+class Matcher:
+    """One test of one label; a label that is missing counts as empty, as in Alertmanager.
+
+    With *severities*, `severity` is tested as it was sent and as it is read: `=` and `=~` fit when one of
+    the two fits, `!=` and `!~` only when both do. What fits `warning` by `=` or `=~` fits error, too.
+    """
+
+    name: str
+    operator: str
+    value: str
+    _is_match: MatchFunction | None = field(default=None, compare=False, repr=False)
+    _severities: SeverityWords | None = field(default=None, compare=False, repr=False)
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        """Tell whether *labels* pass; a regular expression must fit the whole value."""
+        actual = labels.get(self.name, "")
+        read = self._severities.find_severity(actual) if self._severities is not None else None
+        if read is None:
+            return self._fits(actual)
+        if self.operator in ("!=", "!~"):
+            return self._fits(actual) and self._fits(read)
+        return (
+            self._fits(actual)
+            or self._fits(read)
+            or (read is Severity.ERROR and self._fits(Severity.WARNING))
+        )
+
+    def _fits(self, actual: str) -> bool:
+        if self._is_match is not None:
+            return self._is_match(actual) == (self.operator == "=~")
+        return (actual == self.value) == (self.operator == "=")
+
+    def __str__(self) -> str:
+        value = self.value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+        return f'{self.name}{self.operator}"{value}"'
+
+
+def parse_matcher(text: str, severities: SeverityWords | None = None) -> Matcher:
+    """Return the matcher written in *text*, e.g. `severity=~"critical|page"`.
+
+    One of ours reads severities by *severities*; without them it tests labels as Alertmanager does.
+    Raises ValueError with a sentence that says what is wrong.
+    """
+    parts = _split(text)
+    if parts is None:
+        raise ValueError(f'{text!r} is no matcher like severity="critical"')
+    name, operator, value = parts
+    is_match = None
+    if operator in ("=~", "!~"):
+        try:
+            is_match = compile_full_match(value)
+        except ValueError as error:
+            raise ValueError(f"{text!r} has a regular expression that can't be read: {error}") from error
+    return Matcher(name, operator, value, is_match, severities if name == LABEL else None)
+
+
+def _split(text: str) -> tuple[str, str, str] | None:
+    """Return name, operator and value; None where *text* is no matcher. Each character is read once."""
+    text = text.strip()
+    name = (_QUOTED if text.startswith('"') else _BARE_NAME).match(text)
+    operator = _OPERATOR.match(text, name.end()) if name is not None else None
+    if name is None or operator is None:
+        return None
+    value = text[operator.end() :].strip()
+    if value.startswith('"'):
+        is_value = _QUOTED.fullmatch(value) is not None
+    else:
+        is_value = '"' not in value and not value.startswith(_NO_VALUE) and not _NEXT_MATCHER.search(value)
+    return (_unquote(name[0]), operator[1], _unquote(value)) if is_value else None
+
+
+def _unquote(text: str) -> str:
+    if not text.startswith('"'):
+        return text
+    return re.sub(r"\\(.)", lambda m: _ESCAPES.get(m[1], m[0]), text[1:-1], flags=re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Route:
+    """One line of the routing file. *name* is its channel, made unique; it is part of an
+    incident's identity, so it changes only when the channel does.
+    """
+
+    name: str
+    channel: str
+    matchers: tuple[Matcher, ...] = ()
+    escalation: str = ""  # a policy's name; empty: nobody is paged
+    review: str = ""
+    fallback: str = ""
+    links: tuple[tuple[str, str], ...] = ()
+
+    def matches(self, labels: Mapping[str, str]) -> bool:
+        return all(matcher.matches(labels) for matcher in self.matchers)
+
+
+def find_route(routes: Iterable[Route], labels: Mapping[str, str]) -> Route | None:
+    """Return the first route that matches, or None."""
+    return next((route for route in routes if route.matches(labels)), None)
+
+
+SLACK = "slack"
+PAGERDUTY = "pagerduty"
+ALERTMANAGER = "alertmanager"
+_NO_SECRET = Secret()
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where a message goes: a channel kind and an address.
+
+    *address* is a Slack channel or handle; a PagerDuty routing key is kept in *secret*.
+    """
+
+    kind: str
+    address: str
+    secret: Secret = _NO_SECRET
+
+
+def find_digest(digests: Mapping[str, str], target: str) -> str:
+    """Return the digest of the secret that is sent to *target* (`kind:address`); empty where there is none.
+
+    *digests* are by target, or by `kind:` for all others of a kind.
+    """
+    kind = target.partition(":")[0]
+    return digests.get(target) or digests.get(f"{kind}:", "")
+
+
+@dataclass(frozen=True)
+class Responder:
+    """Whom a step notifies: a name with targets. Its PagerDuty schedule, if any, is for look-ups."""
+
+    name: str
+    targets: tuple[Target, ...]
+    schedule: str = ""
+
+    def find_target(self, kind: str) -> Target | None:
+        return next((target for target in self.targets if target.kind == kind), None)
+
+    @property
+    def title(self) -> str:
+        """The name as a person reads it: `team-lead` is `Team Lead`, `on-call` stays `On-call`."""
+        if self.name.lower() == "on-call":
+            return "On-call"
+        return " ".join(
+            word[:1].upper() + word[1:] for word in self.name.replace("_", "-").split("-") if word
+        )
+
+
+@dataclass(frozen=True)
+class Step:
+    """One notification of a responder, *after* seconds after the step before was told.
+
+    *name* is stable when other steps come and go: the responder's name, and `#2` from its
+    second step on.
+    """
+
+    name: str
+    responder: Responder
+    after: float = 0.0
+
+
+@dataclass(frozen=True)
+class EscalationPolicy:
+    """The steps in order; *ack_timeout* seconds until an acknowledgement is forgotten (0: never).
+
+    *others* are responders who may have been paged under an earlier form of the policy: they
+    are told the end, and nothing else. *checks_alertmanager* says that Alertmanager can be asked before a
+    further step, *checks_pagerduty* that PagerDuty can. *paused_until* is the end of a maintenance in which
+    nobody is paged (0: there is none). *fallback* is the route's: whom or what is told where something
+    is refused for good.
+    """
+
+    name: str
+    steps: tuple[Step, ...] = ()
+    ack_timeout: float = 0.0
+    others: tuple[Responder, ...] = ()
+    checks_alertmanager: bool = False
+    paused_until: float = 0.0
+    checks_pagerduty: bool = False
+    fallback: Target | Responder | None = None
+
+
+NO_POLICY = EscalationPolicy("")
+
+
+class RoutingTable(Protocol):
+    """What of the configuration decides over an incident."""
+
+    @property
+    def flap_window(self) -> float: ...
+    @property
+    def flap_count(self) -> int: ...
+    @property
+    def routes(self) -> tuple[Route, ...]: ...
+    @property
+    def responders(self) -> Mapping[str, Responder]: ...
+    @property
+    def alertmanagers(self) -> Mapping[str, object]: ...
+    @property
+    def severities(self) -> SeverityWords: ...
+    @property
+    def can_check_pagerduty(self) -> bool: ...
+    @property
+    def secret_digests(self) -> Mapping[str, str]: ...
+    def find_route(self, labels: Mapping[str, str]) -> Route: ...
+    def get_policy(self, name: str) -> EscalationPolicy: ...
+
+
+@dataclass(frozen=True)
+class RouteSettings:
+    """What of the routing bears on a group's incident: its route, its policy, the flap settings, and how
+    its alerts' severities are read.
+    """
+
+    route: str
+    channel: str
+    policy: str
+    steps: tuple[str, ...] = ()
+    flap_window: float = 600.0
+    flap_count: int = 4
+    severities: SeverityWords = BUILT_IN_WORDS
