@@ -13,9 +13,8 @@ from typing import Any
 
 from msgspec import Struct, json, msgpack
 
-from receiver.config.load import load_settings
 from receiver.config.model import Routing
-from receiver.config.settings import Settings
+from receiver.config.settings import Settings, load_settings
 from receiver.web.serve import WSGI, serve
 
 WORKERS = 2

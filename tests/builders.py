@@ -12,7 +12,6 @@ from typing import Any
 from msgspec.structs import replace
 
 from receiver.domain.notification import Links, Notification
-from receiver.domain.runbook import Excerpt, Part, Section
 from receiver.model.actions import AcknowledgePage, Action, Page, Post, Reply, ResolvePage, Update
 from receiver.model.alert import Alert, Group, fingerprint
 from receiver.model.delivery import Delivery, Receipt
@@ -20,6 +19,7 @@ from receiver.model.escalation import EscalationState, evaluate_escalation
 from receiver.model.incident import Incident, dedup_key
 from receiver.model.merge import merge
 from receiver.model.routing import PAGERDUTY, SLACK, EscalationPolicy, Responder, RouteSettings, Step, Target
+from receiver.runbooks.model import Excerpt, Part, Section
 from receiver.text import Secret
 
 OPENED_AT = 1_795_435_380.0  # Monday 2026-11-23 12:03:00 UTC

@@ -21,10 +21,9 @@ from typing import Any
 from werkzeug.test import TestResponse
 
 from receiver.clock import parse_duration
-from receiver.config.load import load_settings
 from receiver.config.model import Routing
 from receiver.config.routing import load_routing
-from receiver.config.settings import Settings
+from receiver.config.settings import Settings, load_settings
 from receiver.engine.routing_keys import RoutingKeys
 from receiver.engine.storms import MAX_INITIAL_WAIT_S
 from receiver.model.alert import fingerprint

@@ -8,8 +8,8 @@ from typing import Any
 from urllib.parse import urlencode
 
 from receiver.cli.calls import JsonResponse, NoResponse, bearer_header, send_request, strip_login
-from receiver.config.environment import Environment
 from receiver.config.mistakes import find_mistake
+from receiver.config.settings import Environment
 from receiver.config.urls import find_url_mistake
 from receiver.errors import NotFound, ReceiverError
 from receiver.text import one_line

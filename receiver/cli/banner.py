@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from receiver.config.model import Routing
-from receiver.config.settings import Settings
-from receiver.config.ways_in import list_auth_methods
+from receiver.config.settings import Settings, list_auth_methods
 from receiver.model.routing import PAGERDUTY
 from receiver.web.address import ListenAddress
 

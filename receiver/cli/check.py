@@ -13,8 +13,8 @@ from receiver.cli.config import Config, config_option, load_config, show_path
 from receiver.cli.examples import show_examples
 from receiver.cli.findings import Findings
 from receiver.cli.terminal import print_text
-from receiver.config.coverage import find_disagreements
-from receiver.config.ways_in import list_auth_methods
+from receiver.config.runbook_checks import find_disagreements
+from receiver.config.settings import list_auth_methods
 from receiver.errors import ConfigError, Problem
 from receiver.model.routing import PAGERDUTY
 from receiver.text import one_line

@@ -10,12 +10,11 @@ from typing import TypeVar
 
 import click
 
-from receiver.config.load import load_settings
 from receiver.config.model import Routing
 from receiver.config.routing import load_routing
-from receiver.config.settings import Settings
+from receiver.config.settings import Settings, load_settings
 from receiver.errors import ConfigError, Problem
-from receiver.runbooks.load import RunbookCatalogue
+from receiver.runbooks.catalogue import RunbookCatalogue
 from receiver.text import Secret
 
 T = TypeVar("T")

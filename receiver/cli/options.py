@@ -12,10 +12,9 @@ from typing import Any
 
 import click
 
-from receiver.config.load import load_settings
 from receiver.config.model import Routing
 from receiver.config.routing import load_routing
-from receiver.config.settings import Settings
+from receiver.config.settings import Settings, load_settings
 from receiver.logs import hide_secrets
 from receiver.web.address import ListenAddress, parse_address
 

@@ -14,7 +14,7 @@ from receiver.cli.findings import Findings
 from receiver.cli.probe_pagerduty import PagerDutyProbe
 from receiver.cli.probe_slack import SlackProbe
 from receiver.clock import now
-from receiver.config.ways_in import CALLBACK
+from receiver.config.settings import CALLBACK
 from receiver.errors import ProviderUnavailable, StoreError
 from receiver.model.alert import LABEL, describe_unknown_severity
 from receiver.model.routing import PAGERDUTY

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from receiver.cli.calls import JsonResponse, NoResponse, bearer_header, send_request, strip_login
 from receiver.cli.findings import Findings
 from receiver.config.model import Routing
-from receiver.config.values import is_channel
+from receiver.config.readers import is_channel
 from receiver.text import Secret, lowercase_ascii, one_line
 
 Json = dict[str, Any]

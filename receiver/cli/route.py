@@ -15,8 +15,8 @@ from receiver.cli.labels import collect_pairs, read_pair
 from receiver.cli.terminal import print_json, print_text, render_fields
 from receiver.clock import format_duration
 from receiver.domain.journey import RoutingPreview, preview_route
-from receiver.domain.runbook import Runbook
 from receiver.model.routing import PAGERDUTY, SLACK, Responder, Target
+from receiver.runbooks.model import Runbook
 from receiver.text import one_line
 
 

@@ -11,8 +11,8 @@ from receiver.cli.config import config_option, load_config
 from receiver.cli.examples import show_examples
 from receiver.cli.terminal import print_text
 from receiver.model.alert import Alert
-from receiver.runbooks.load import RunbookCatalogue
-from receiver.runbooks.render import render_markdown
+from receiver.runbooks.catalogue import RunbookCatalogue
+from receiver.runbooks.model import render_markdown
 from receiver.text import one_line
 
 MAX_SUGGESTIONS = 3

@@ -1,1 +1,1 @@
-"""The environment and routing.yaml, read and judged whole; what they mean is said in the domain."""
+"""The environment and routing.yaml: read, checked, and turned into the model."""

@@ -8,20 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
 
 from receiver.config.mistakes import BOT_TOKEN, find_wrong_slack_token, has_form_of_bot_token
 from receiver.config.model import AlertmanagerConfig, LimitSettings, RateLimit
-from receiver.config.nodes import (
-    MappingNode,
-    Node,
-    ScalarNode,
-    SequenceNode,
-    describe_node,
-    iter_items,
-    join_path,
-)
-from receiver.config.report import Diagnostics
-from receiver.config.values import (
+from receiver.config.readers import (
     read_any_table,
     read_channel,
     read_count,
@@ -31,8 +23,21 @@ from receiver.config.values import (
     read_secret,
     read_table,
     read_text,
+    read_texts,
     read_url,
 )
+from receiver.config.urls import find_host
+from receiver.config.yaml_tree import (
+    Diagnostics,
+    MappingNode,
+    Node,
+    ScalarNode,
+    SequenceNode,
+    describe_node,
+    iter_items,
+    join_path,
+)
+from receiver.model.alert import BUILT_IN, MAX_WORD, Severity, SeverityWords, normalize_word
 from receiver.text import Secret
 
 ALERTMANAGER_KEYS = ("url", "urls", "look_every", "looks", "trust_after")
@@ -204,3 +209,78 @@ def _find_or_default(
         return node
     line = table.line if table else root.lines.get(section, 1)
     return ScalarNode(line, join_path(section, key), default.strip(), raw="", is_from_environment=True)
+
+
+KEYS = tuple(str(severity) for severity in Severity)
+
+
+def read_severities(root: MappingNode, diagnostics: Diagnostics) -> SeverityWords:
+    """Return the built-in words with those of `severities`; no word has two meanings."""
+    table = read_table(root.find_node("severities"), diagnostics, KEYS)
+    own: dict[str, tuple[Severity, ScalarNode]] = {}
+    for key in KEYS if table else ():
+        for node in iter_items(table.find_node(key) if table else None):
+            text = read_text(node, diagnostics)
+            if isinstance(node, ScalarNode):
+                _add_word(own, text, Severity(key), node, diagnostics)
+    return SeverityWords({word: severity for word, (severity, _) in own.items()})
+
+
+def _add_word(
+    own: dict[str, tuple[Severity, ScalarNode]],
+    text: str,
+    severity: Severity,
+    node: ScalarNode,
+    diagnostics: Diagnostics,
+) -> None:
+    word = normalize_word(text)
+    if not word or len(text) > MAX_WORD:
+        what = f"{node.path} is empty" if not word else f"{node.path} is longer than {MAX_WORD} characters"
+        diagnostics.error(node.line, what, "a word as alerts have it")
+        return
+    built_in = BUILT_IN.get(word, severity)
+    first, first_item = own.setdefault(word, (severity, node))
+    if built_in is not severity:
+        diagnostics.error(node.line, f"{describe_node(node)} is built in as {built_in}", "another word")
+    elif first is not severity:
+        what = f"{describe_node(node)} is {first}, too (line {first_item.line})"
+        diagnostics.error(node.line, what, "each word once")
+
+
+@dataclass(frozen=True)
+class RunbookLocations:
+    paths: tuple[Path, ...]
+    hosts: tuple[str, ...]
+
+
+def read_runbooks(root: MappingNode, diagnostics: Diagnostics, folder: Path) -> RunbookLocations:
+    """Return the files and folders, from *folder* where relative, and the hosts of `https://host/`.
+
+    A path that isn't there is a warning: a folder may be mounted later.
+    """
+    paths: list[Path] = []
+    hosts: list[str] = []
+    for text, node in read_texts(root.find_node("runbooks"), diagnostics):
+        if "://" in text:
+            # Words that come in the clear could be anybody's, and they stand in our messages.
+            host = find_host(text) if text.lower().startswith("https://") else ""
+            if not host:
+                diagnostics.error(node.line, f"{describe_node(node)} is no usable address", "https://host/")
+            hosts.append(host)
+        elif "\0" in text:
+            diagnostics.error(node.line, f"{describe_node(node)} is no path", "a file or folder")
+        else:
+            path = folder / text
+            if not _exists(path):
+                diagnostics.warning(
+                    node.line, f"{describe_node(node)} is not there", "a Markdown file or a folder of them"
+                )
+            paths.append(path)
+    return RunbookLocations(tuple(dict.fromkeys(paths)), tuple(dict.fromkeys(hosts)))
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # a name that is too long, or a folder that we may not enter
+        return False

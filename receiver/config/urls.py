@@ -8,7 +8,7 @@ from collections.abc import Callable
 from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 
 from receiver.config.mistakes import Mistake, describe_raw_signs, find_raw_signs
-from receiver.config.report import suggest_choice
+from receiver.config.yaml_tree import suggest_choice
 from receiver.text import is_web_link
 
 _STORES = ("redis", "rediss", "unix", "redis+sentinel", "redis+cluster")

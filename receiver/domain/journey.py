@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from receiver.domain.ports import Runbooks
-from receiver.domain.runbook import Excerpt
 from receiver.model.alert import Alert, Severity, describe_unknown_severity, fingerprint
 from receiver.model.incident import Incident
 from receiver.model.routing import EscalationPolicy, Route, RoutingTable, find_route
+from receiver.runbooks.model import Excerpt
 
 # What becomes of an unknown severity, and what to do about it.
 REMEDY = "it counts as none; if it is a word of yours, add it to `severities` in routing.yaml"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from receiver.domain.runbook import Excerpt
 from receiver.model.actions import Action
 from receiver.model.escalation import EscalationState
 from receiver.model.incident import Incident, OnCallPerson
+from receiver.runbooks.model import Excerpt
 
 
 @dataclass(frozen=True)

@@ -8,12 +8,12 @@ from typing import Protocol
 
 from receiver.domain.budget import TokenBucket
 from receiver.domain.notification import Notification
-from receiver.domain.runbook import Excerpt
 from receiver.model.alert import Alert
 from receiver.model.delivery import Delivery, Receipt
 from receiver.model.incident import Incident, IncidentUpdate, OnCallPerson, TimelineEvent, VersionedIncident
 from receiver.model.owners import AlertOwner, Claim
 from receiver.model.routing import Responder
+from receiver.runbooks.model import Excerpt
 
 
 class Channel(Protocol):

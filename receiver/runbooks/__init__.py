@@ -1,1 +1,1 @@
-"""Markdown runbooks: found on disk, parsed, and cut to what a message can hold."""
+"""Runbooks: parsed from Markdown, found by alert, excerpted and rendered."""

@@ -8,9 +8,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from receiver.domain.runbook import Excerpt, Part, Runbook, Section, render_plain
-from receiver.runbooks.render import markdown_size, render_markdown
-from receiver.runbooks.titles import CANONICAL, DIAGNOSIS, ESCALATION, IMPACT, RESOLUTION, SYMPTOM
+from receiver.runbooks.model import (
+    Excerpt,
+    Part,
+    Runbook,
+    Section,
+    markdown_size,
+    render_markdown,
+    render_plain,
+)
+from receiver.runbooks.parser import CANONICAL, DIAGNOSIS, ESCALATION, IMPACT, RESOLUTION, SYMPTOM
 
 __all__ = ["EXCERPT_LIMIT", "cut_excerpt", "render_markdown", "render_plain"]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
-from receiver.domain.runbook import Part
+from receiver.runbooks.model import Part
 from receiver.text import clean_text
 
 # An HTML block is kept as bare words when it is short; a long one is decoration or an attack.

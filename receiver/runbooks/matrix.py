@@ -1,14 +1,29 @@
-"""The Escalation Matrix of a runbook file: which severity is promised what."""
+"""The Escalation Matrix of a runbook: what people were promised, row by row."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
-from receiver.domain.matrix import MatrixRow
 from receiver.runbooks.markdown import read_rows, split_blocks
-from receiver.runbooks.outline import MarkdownHeading, build_outline, plain_title
+from receiver.runbooks.parser import MarkdownHeading, build_outline, plain_title
 from receiver.text import one_line
+
+
+@dataclass(frozen=True)
+class MatrixRow:
+    """One severity's row as it is written: *response* is `5 minutes`, *path* (`On-call`, `Team Lead`).
+
+    *file* and *line* tell where it stands.
+    """
+
+    severity: str
+    response: str
+    path: tuple[str, ...]
+    file: str
+    line: int
+
 
 _TITLE = re.compile(r"\bescalation\s+matrix\b", re.IGNORECASE)
 _ARROW = re.compile(r"\s*(?:→|⟶|➜|-+>|=+>)\s*")

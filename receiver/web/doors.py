@@ -18,7 +18,7 @@ from flask import Flask, Response, g, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from receiver import metrics
-from receiver.config.ways_in import CALLBACK
+from receiver.config.settings import CALLBACK
 from receiver.text import Secret, one_line
 from receiver.web.access import has_valid_token
 from receiver.web.address import ListenAddress

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from receiver.config.coverage import find_disagreements
-from receiver.domain.runbook import Runbook
+from receiver.config.runbook_checks import find_disagreements
 from receiver.errors import Problem
 from receiver.lookups.prometheus import AlertRule, AlertRules
 from receiver.model.alert import LABEL, SeverityWords
+from receiver.runbooks.model import Runbook
 from receiver.wiring.parts import Services
 
 _MAX_INCIDENTS = 5000

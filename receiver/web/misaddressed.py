@@ -15,7 +15,7 @@ from gunicorn.http.errors import ParseException
 from msgspec import DecodeError, Raw, Struct, json
 
 from receiver import metrics
-from receiver.config.report import quote_text
+from receiver.config.yaml_tree import quote_text
 from receiver.web.access import has_valid_token
 from receiver.web.answers import error_response
 from receiver.web.lost_alerts import RejectedWebhooks

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from receiver.domain.runbook import Section
 from receiver.errors import NotFound
+from receiver.runbooks.model import Section
 from receiver.web.bodies import RunbookDetail, RunbookPart, RunbookSection
 from receiver.wiring.parts import Services
 

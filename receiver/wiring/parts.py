@@ -20,7 +20,7 @@ from receiver.engine.intake import IncidentIngester
 from receiver.engine.last_webhooks import MAX_SOURCES, LastWebhooks
 from receiver.engine.maintenance import MaintenanceService
 from receiver.engine.storms import MAX_INITIAL_WAIT_S, StormService
-from receiver.runbooks.load import RunbookCatalogue
+from receiver.runbooks.catalogue import RunbookCatalogue
 from receiver.storage.connection import Client, connect, count_shards
 from receiver.storage.keys import TASKS
 from receiver.storage.server_check import RedisServerCheck

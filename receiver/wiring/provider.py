@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from receiver.config.settings import Settings
-from receiver.config.ways_in import CALLBACK
+from receiver.config.settings import CALLBACK, Settings
 from receiver.lookups.provider import ClientRegistration, OidcClient
 
 

@@ -9,8 +9,7 @@ import click
 import pytest
 
 from receiver.cli.options import Options, require_tokens
-from receiver.config.load import load_settings
-from receiver.config.settings import Settings
+from receiver.config.settings import Settings, load_settings
 from receiver.web.address import ListenAddress
 
 TOKENS = {"RECEIVER_WEBHOOK_TOKEN": "hook-token", "RECEIVER_API_TOKEN": "api-token"}

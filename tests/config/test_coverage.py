@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from receiver.config.coverage import find_disagreements
 from receiver.config.model import Routing
 from receiver.config.routing import load_routing
-from receiver.domain.matrix import MatrixRow
-from receiver.domain.runbook import Runbook
+from receiver.config.runbook_checks import find_disagreements
+from receiver.runbooks.matrix import MatrixRow
+from receiver.runbooks.model import Runbook
 from tests.config.files import PEOPLE, load
 
 SHIPPED = Path(__file__).parents[2] / "routing.yaml"

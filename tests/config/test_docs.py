@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.config import escalations, hours, routes, services
+from receiver.config import escalations, routing, services
 from receiver.config.routing import KEYS
 from receiver.config.settings import Settings
 
@@ -41,8 +41,8 @@ def test_every_key_of_the_top_level_is_explained(key: str) -> None:
 @pytest.mark.parametrize(
     "key",
     [
-        *routes.KEYS,
-        *hours.KEYS,
+        *routing.KEYS,
+        *escalations.KEYS,
         *services.ALERTMANAGER_KEYS,
         *services.LIMIT_KEYS,
         *escalations.STEP_KEYS,

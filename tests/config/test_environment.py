@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.config.environment import Environment
-from receiver.config.load import load_settings
+from receiver.config.settings import Environment, load_settings
 from receiver.errors import ConfigError
 from tests.config.files import SMALLEST, load
 

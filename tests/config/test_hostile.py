@@ -10,12 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receiver.config.load import load_settings
 from receiver.config.model import Routing
-from receiver.config.nodes import parse_document
-from receiver.config.report import Diagnostics
 from receiver.config.routing import KEYS, parse_routing
-from receiver.config.substitute import Interpolation
+from receiver.config.settings import load_settings
+from receiver.config.yaml_tree import Diagnostics, Interpolation, parse_document
 from receiver.errors import ConfigError
 from tests.config.files import PEOPLE, SMALLEST
 

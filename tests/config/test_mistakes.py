@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.config.load import load_settings
-from receiver.config.settings import Settings
+from receiver.config.settings import Settings, load_settings
 from receiver.errors import ConfigError, Problem
 from receiver.model.routing import parse_matcher
 from tests.cli.invoke import receiver

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.config.report import quote_text
+from receiver.config.yaml_tree import quote_text
 from receiver.errors import ConfigError
 from tests.config.files import PEOPLE, SMALLEST, load
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from receiver.config.load import load_settings
-from receiver.config.settings import Settings
+from receiver.config.settings import Settings, load_settings
 from receiver.errors import ConfigError
 from receiver.text import Secret
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from receiver import logs
-from receiver.config.load import load_settings
 from receiver.config.routing import load_routing
+from receiver.config.settings import load_settings
 from receiver.logs import JsonFormatter, hide_secrets
 from receiver.wiring.machine import build_worker_services
 from receiver.wiring.porter import build_slack_interactions

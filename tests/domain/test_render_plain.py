@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from receiver.domain.runbook import Excerpt, Part, Section, render_plain
+from receiver.runbooks.model import Excerpt, Part, Section, render_plain
 from tests.builders import an_excerpt
 
 

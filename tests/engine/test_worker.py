@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from receiver.config.load import load_settings
 from receiver.config.routing import load_routing
+from receiver.config.settings import load_settings
 from receiver.domain.ports import Claims
 from receiver.engine.worker import Worker
 from receiver.standalone.valkey import EmbeddedValkey

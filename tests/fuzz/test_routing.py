@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from receiver.config.routing import load_routing
 from receiver.errors import ConfigError, Problem
-from receiver.runbooks.load import RunbookCatalogue
+from receiver.runbooks.catalogue import RunbookCatalogue
 from tests.fuzz.mutations import FUZZED, NASTY
 
 SHIPPED = (Path(__file__).parents[2] / "routing.yaml").read_text(encoding="utf-8")

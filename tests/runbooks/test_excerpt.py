@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.domain.runbook import Part, Runbook, Section
 from receiver.runbooks.excerpt import cut_excerpt, render_markdown, render_plain
-from receiver.runbooks.parse import parse_runbooks
+from receiver.runbooks.model import Part, Runbook, Section
+from receiver.runbooks.parser import parse_runbooks
 
 
 def a_runbook(**sections: list[Part] | str) -> Runbook:

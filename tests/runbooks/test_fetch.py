@@ -11,8 +11,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from receiver.model.alert import Alert
-from receiver.runbooks.fetch import MAX_BYTES, TIMEOUT_S, RunbookFetcher
-from receiver.runbooks.load import RunbookCatalogue
+from receiver.runbooks.catalogue import RunbookCatalogue
+from receiver.runbooks.remote import MAX_BYTES, TIMEOUT_S, RunbookFetcher
 
 PUBLIC = "93.184.216.34"
 WORDS = "# DiskFull\n\n## Meaning\n\nIt is full.\n\n## Mitigation\n\n1. Free it.\n"

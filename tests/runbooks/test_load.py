@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from receiver.model.alert import Alert
-from receiver.runbooks.disk import MAX_FILE_BYTES
-from receiver.runbooks.load import RunbookCatalogue
+from receiver.runbooks.catalogue import MAX_FILE_BYTES, RunbookCatalogue
 
 
 class Clock:
@@ -90,7 +89,7 @@ def test_a_file_that_is_too_large_is_a_problem(tmp_path):
 
 
 def test_no_more_files_are_read_than_anybody_needs(tmp_path, monkeypatch):
-    monkeypatch.setattr("receiver.runbooks.disk.MAX_FILES", 2)
+    monkeypatch.setattr("receiver.runbooks.catalogue.MAX_FILES", 2)
     for name in ("ADown", "BDown", "CDown"):
         write(tmp_path / f"{name}.md", name)
     catalogue = RunbookCatalogue([tmp_path])

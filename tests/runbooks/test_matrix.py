@@ -4,8 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.domain.matrix import MatrixRow
-from receiver.runbooks.matrix import find_matrix
+from receiver.runbooks.matrix import MatrixRow, find_matrix
 
 TABLE = """\
 # Procedures

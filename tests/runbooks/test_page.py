@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.runbooks.page import MAX_PAGE_CHARS, render_page
+from receiver.runbooks.html import MAX_PAGE_CHARS, render_page
 
 ALLOWED = {
     *(

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.domain.runbook import Part, Runbook
-from receiver.runbooks.parse import parse_runbooks
+from receiver.runbooks.model import Part, Runbook
+from receiver.runbooks.parser import parse_runbooks
 
 
 def parse(text: str, file: str = "alerts.md") -> dict[str, Runbook]:

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from receiver.runbooks.catalogue import RunbookCatalogue
 from receiver.runbooks.excerpt import EXCERPT_LIMIT, cut_excerpt, render_plain
-from receiver.runbooks.load import RunbookCatalogue
 
 SHELF = RunbookCatalogue([Path(__file__).parents[2] / "runbooks"])
 SEVERITIES = {

@@ -11,8 +11,8 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from receiver.config.load import load_settings
 from receiver.config.routing import load_routing
+from receiver.config.settings import load_settings
 from receiver.standalone.valkey import EmbeddedValkey
 from tests.rig import KEYS, ROUTING
 from tests.simulation.invariants import count_doubled, find_violations

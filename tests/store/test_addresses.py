@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from receiver.config.load import load_settings
+from receiver.config.settings import load_settings
 from receiver.engine.intake import IncidentIngester
 from receiver.errors import ConfigError, StoreError
 from receiver.storage.address import parse_store_url

@@ -18,12 +18,12 @@ from receiver.channels.pagerduty.tidy import (
     sanitize_text,
 )
 from receiver.domain.notification import Notification
-from receiver.domain.runbook import render_plain
 from receiver.model.actions import Page
 from receiver.model.alert import Alert
 from receiver.model.delivery import Delivery
 from receiver.model.delivery_status import FALLBACK, find_channel_failure, find_message, message_target
 from receiver.model.incident import Incident, find_firing
+from receiver.runbooks.model import render_plain
 
 Json = dict[str, Any]
 

@@ -8,7 +8,7 @@ from receiver.channels.slack.blocks import MAX_SECTION, Block, section
 from receiver.channels.slack.budget import BlockBudget, pack_sections
 from receiver.channels.slack.markdown import render_inline
 from receiver.channels.slack.mrkdwn import bold, escape, escape_line, is_link, link
-from receiver.domain.runbook import Excerpt, Part, Section
+from receiver.runbooks.model import Excerpt, Part, Section
 
 _BULLETS = ("•", "◦", "▪")
 _INDENT = "    "

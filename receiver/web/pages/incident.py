@@ -8,13 +8,13 @@ from flask import Blueprint, redirect, request
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
-from receiver.domain.runbook import Excerpt, render_plain
 from receiver.errors import NotFound
 from receiver.model.delivery_status import find_message
 from receiver.model.escalation import evaluate_escalation
 from receiver.model.incident import Incident
 from receiver.model.routing import EscalationPolicy
-from receiver.runbooks.page import render_page
+from receiver.runbooks.html import render_page
+from receiver.runbooks.model import Excerpt, render_plain
 from receiver.text import one_line
 from receiver.web.alert_list import list_alerts
 from receiver.web.answering import acknowledge, resolve, unacknowledge

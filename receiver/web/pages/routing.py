@@ -11,7 +11,7 @@ from msgspec import Meta, Struct
 from werkzeug.wrappers import Response
 
 from receiver.clock import format_duration
-from receiver.config.coverage import find_disagreements
+from receiver.config.runbook_checks import find_disagreements
 from receiver.domain.journey import preview_route
 from receiver.sources.alertmanager import parse_webhook
 from receiver.sources.sample import TestAlert

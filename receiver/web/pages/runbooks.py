@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from receiver.errors import NotFound
 from receiver.lookups.prometheus import PrometheusRules
-from receiver.runbooks.page import render_page
+from receiver.runbooks.html import render_page
 from receiver.web.library import build_runbook_report
 from receiver.web.part import PAGE_SIZE, PageQuery, paginate
 from receiver.web.questions import read_query

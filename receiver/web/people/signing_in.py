@@ -8,7 +8,7 @@ import re
 from flask import Blueprint, make_response, redirect, render_template, request
 from werkzeug.wrappers import Response
 
-from receiver.config.ways_in import CALLBACK
+from receiver.config.settings import CALLBACK
 from receiver.errors import ProviderUnavailable, SignInDenied
 from receiver.web.answers import error_response
 from receiver.web.doors import SIGN_IN, SIGN_OUT, RequestGuard

@@ -8,7 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from receiver.channels.slack.render import render_message
-from receiver.domain.runbook import Excerpt
+from receiver.runbooks.model import Excerpt
 from tests.builders import (
     MESSAGE,
     OPENED_AT,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from receiver.channels.slack.budget import BlockBudget, measure
 from receiver.channels.slack.runbook import render_runbook
-from receiver.domain.runbook import Excerpt, Part, Section
+from receiver.runbooks.model import Excerpt, Part, Section
 
 
 def shown(*parts: Part, title: str = "", characters: int = 9000, **changes) -> str:

@@ -1,20 +1,82 @@
-"""A YAML text as a tree of texts, lists and tables that know their line and their place.
+"""What is wrong with a configuration file, gathered while it is read; no secret gets in here.
 
-Reading is bounded: 1 MiB, 20 levels, 20,000 values with every alias counted where it is used,
-so a small file can't grow into a huge one.
+Values are quoted as they are written in the file, before `${...}` is filled in, and whatever
+looks like a token is masked: problems end up in terminals, logs and CI output.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+from typing import NoReturn
 
 import yaml
 
 from receiver.config.mistakes import list_bare_references
-from receiver.config.report import Diagnostics, quote_text
-from receiver.config.substitute import Interpolation
+from receiver.errors import ConfigError, Problem
+from receiver.text import one_line, truncate_text
+
+_QUOTED_LIMIT = 60
+_LISTED_LIMIT = 12
+# Slack's tokens by their prefix; others by being a long run that mixes letters and digits.
+_TOKEN = re.compile(r"\b(?:xox[a-z]|xapp)-\S+|(?=[A-Za-z+/]*\d)(?=[\d+/]*[A-Za-z])[A-Za-z\d+/]{20,}")
+_LOGIN = re.compile(r"(?<=://)[^/\s@]+(?=@)")
+
+
+class Diagnostics:
+    """The faults and warnings of one file. A fault refuses the file, a warning doesn't."""
+
+    def __init__(self, file: str) -> None:
+        self.file = file
+        self._errors: list[Problem] = []
+        self._warnings: list[Problem] = []
+
+    def error(self, line: int, what: str, expected: str = "") -> None:
+        self._errors.append(Problem(self.file, line, what, expected))
+
+    def warning(self, line: int, what: str, expected: str = "") -> None:
+        self._warnings.append(Problem(self.file, line, what, expected))
+
+    def abort(self, line: int, what: str, expected: str = "") -> NoReturn:
+        """Raise at once, with the faults so far: nothing behind this one can be read."""
+        self.error(line, what, expected)
+        raise ConfigError(_in_order(self._errors))
+
+    def raise_errors(self) -> None:
+        """Raise ConfigError with every fault by its line, if there is one."""
+        if self._errors:
+            raise ConfigError(_in_order(self._errors))
+
+    @property
+    def warnings(self) -> tuple[Problem, ...]:
+        return _in_order(self._warnings)
+
+
+def quote_text(text: str) -> str:
+    """Return *text* in quotes, short, on one line, with tokens and passwords masked."""
+    masked = _LOGIN.sub("***", _TOKEN.sub("***", one_line(text, 10 * _QUOTED_LIMIT)))
+    return f"'{truncate_text(masked, _QUOTED_LIMIT)}'"
+
+
+def suggest_choice(word: str, known: Iterable[str]) -> str:
+    """Return what was probably meant by *word*, or else all there is to choose from."""
+    choices = list(known)
+    near = get_close_matches(one_line(word, _QUOTED_LIMIT), choices, n=1)
+    if near:
+        return quote_text(near[0])
+    if not choices:
+        return "none, since none is defined"
+    more = ", …" if len(choices) > _LISTED_LIMIT else ""
+    return "one of " + ", ".join(one_line(choice, 40) for choice in choices[:_LISTED_LIMIT]) + more
+
+
+def _in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
+    """Sort by line and drop repeats: an alias is read once for every place that names it."""
+    return tuple(sorted(dict.fromkeys(problems), key=lambda problem: problem.line))
+
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 20
@@ -205,3 +267,62 @@ def iter_items(item: Node | None) -> Iterator[Node]:
         yield from item.items
     elif item is not None:
         yield item
+
+
+MAX_SECRET_BYTES = 64 * 1024
+_REFERENCE = re.compile(r"\$\{([^}]*)(\}?)")
+_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class Interpolation:
+    """Fills texts from one environment; a file is read once, relative to *folder*."""
+
+    def __init__(self, environ: Mapping[str, str], folder: Path) -> None:
+        self._environ = environ
+        self._folder = folder
+        self._files: dict[str, tuple[str, str]] = {}
+
+    def expand(self, text: str) -> tuple[str, list[str]]:
+        """Return *text* filled in, and a sentence for each reference that can't be.
+
+        An unset variable is empty and no fault. What is filled in isn't looked at again, so a
+        value may hold `${` itself.
+        """
+        faults: list[str] = []
+
+        def value_of(found: re.Match[str]) -> str:
+            value, fault = self._resolve_reference(found[1], is_closed=bool(found[2]))
+            if fault:
+                faults.append(fault)
+            return value
+
+        return _REFERENCE.sub(value_of, text), faults
+
+    def _resolve_reference(self, reference: str, *, is_closed: bool) -> tuple[str, str]:
+        if is_closed and reference.startswith("file:"):
+            path = reference.removeprefix("file:")
+            if path not in self._files:
+                self._files[path] = _read_secret(self._folder, path)
+            return self._files[path]
+        if is_closed and _NAME.fullmatch(reference):
+            return self._environ.get(reference, ""), ""
+        closing = "}" if is_closed else ""
+        return "", f"{quote_text('${' + reference + closing)} is neither ${{NAME}} nor ${{file:/path}}"
+
+
+def _read_secret(folder: Path, name: str) -> tuple[str, str]:
+    """Return the file's text without its last line end, or the sentence why there is none."""
+    try:
+        path = folder / name
+        # Anything but a regular file (a pipe, a terminal) could keep us waiting for ever.
+        if not path.is_file():
+            return "", f"the file {quote_text(name)} is not there"
+        with path.open("rb") as file:
+            raw = file.read(MAX_SECRET_BYTES + 1)
+        if len(raw) > MAX_SECRET_BYTES:
+            return "", f"the file {quote_text(name)} is larger than {MAX_SECRET_BYTES // 1024} KiB"
+        return raw.decode().rstrip("\r\n"), ""
+    except OSError as error:
+        return "", f"the file {quote_text(name)} can't be read: {error.strerror or type(error).__name__}"
+    except ValueError:  # a NUL in its name, or bytes that are no UTF-8
+        return "", f"the file {quote_text(name)} is no text"

@@ -8,12 +8,12 @@ from itertools import pairwise
 
 from receiver.clock import format_duration, parse_duration
 from receiver.config.model import Routing
-from receiver.config.report import quote_text
-from receiver.domain.matrix import MatrixRow
-from receiver.domain.runbook import Runbook
+from receiver.config.yaml_tree import quote_text
 from receiver.errors import Problem
 from receiver.model.alert import Severity
 from receiver.model.routing import EscalationPolicy, Route
+from receiver.runbooks.matrix import MatrixRow
+from receiver.runbooks.model import Runbook
 from receiver.text import one_line
 
 _RESPONSE = re.compile(r"(\d{1,6})\s*(s|sec|seconds?|m|min|minutes?|h|hours?|d|days?)\b\.?", re.IGNORECASE)

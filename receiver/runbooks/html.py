@@ -25,7 +25,6 @@ from receiver.text import clean_text, find_real_host
 MAX_PAGE_CHARS = 300_000
 # Anchors get a prefix, so that no heading can take the name of a part of the page around it.
 ANCHOR_PREFIX = "rb-"
-
 _WEB = re.compile(r"https?://|mailto:", re.IGNORECASE)
 
 

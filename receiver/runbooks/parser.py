@@ -1,0 +1,401 @@
+"""Which headings are an alert's name, and the severity they claim."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePath
+
+from receiver.model.alert import BUILT_IN_WORDS, Severity
+from receiver.runbooks.markdown import Block, blank_front_matter, bold, read_parts, split_blocks
+from receiver.runbooks.model import Part, Runbook, Section
+from receiver.text import clean_text
+
+_NAME = re.compile(r"[A-Za-z_:][A-Za-z0-9_:]*")
+_CAMEL = re.compile(r"[a-z0-9][A-Z]|[A-Z]{2}[a-z]")
+_PREFIX = re.compile(r"^(?:[^\w:]+|\d+[.)]\s+|alert(?: name)?:\s+)+", re.IGNORECASE)
+_CLAIM = re.compile(
+    r"^(?P<names>.*?)\s*(?:[(\[](?P<boxed>[^()\[\]]{1,40})[)\]]|\s[-–—]\s*(?P<bare>\w{1,20}))$"
+)
+_FILLERS = frozenset({"severity", "alert", "level", "and", "or"})
+# Longer is prose; Prometheus itself sets no bound.
+MAX_NAME_CHARS = 200
+MAX_TITLE_CHARS = 1000
+
+
+@dataclass(frozen=True)
+class AlertTitle:
+    """What a heading says if it is an alert's: its names, and a severity or an empty string."""
+
+    names: tuple[str, ...]
+    severity: str = ""
+
+    @property
+    def is_camel(self) -> bool:
+        """Tell whether every name is of several words written as one: `DiskFull`, `etcdNoLeader`."""
+        return all(is_camel(name) for name in self.names)
+
+
+def read_alert_title(title: str) -> AlertTitle | None:
+    """Return the alert names in *title*, or None when it is no list of single words.
+
+    `DiskFull`, `DiskFull (Warning)`, `ADown / BDown (Critical)`; the words alone make no alert,
+    so ask also for a severity or for the sections below.
+    """
+    if len(title) > MAX_TITLE_CHARS:
+        return None
+    names, severity = _split_severity(_PREFIX.sub("", title))
+    found = [name.strip() for name in re.split(r"[/,]", names)]
+    if not all(_NAME.fullmatch(name) and len(name) <= MAX_NAME_CHARS for name in found):
+        return None
+    return AlertTitle(tuple(dict.fromkeys(found)), severity)
+
+
+def is_name(text: str) -> bool:
+    return bool(_NAME.fullmatch(text)) and len(text) <= MAX_NAME_CHARS
+
+
+def is_camel(name: str) -> bool:
+    return _CAMEL.search(name) is not None
+
+
+def read_severity(words: str) -> str:
+    """Return the worst severity that *words* name (`Critical`, `severity: warning`), or an empty string.
+
+    Any other word among them means that they say something else.
+    """
+    found = []
+    for word in re.findall(r"\w+", words.lower()):
+        severity = BUILT_IN_WORDS.find_severity(word)
+        if severity not in (None, Severity.NONE):
+            found.append(severity)
+        elif word not in _FILLERS:
+            return ""
+    return str(max(found, key=lambda severity: severity.rank)) if found else ""
+
+
+def _split_severity(title: str) -> tuple[str, str]:
+    found = _CLAIM.match(title)
+    if found is None:
+        return title, ""
+    severity = read_severity(found["boxed"] or found["bare"])
+    return (found["names"], severity) if severity else (title, "")
+
+
+SYMPTOM = "Symptom"
+IMPACT = "Impact"
+DIAGNOSIS = "Diagnosis"
+RESOLUTION = "Resolution"
+ESCALATION = "Escalation"
+# In the order they are read.
+CANONICAL = (SYMPTOM, IMPACT, DIAGNOSIS, RESOLUTION, ESCALATION)
+_SYNONYMS = {
+    **dict.fromkeys(("symptom", "symptoms", "meaning", "description", "alert description"), SYMPTOM),
+    **dict.fromkeys(("impact", "impacts", "user impact", "customer impact"), IMPACT),
+    **dict.fromkeys(
+        (
+            "diagnosis",
+            "diagnostics",
+            "diagnose",
+            "investigation",
+            "troubleshooting",
+            "possible checks",
+            "checks",
+        ),
+        DIAGNOSIS,
+    ),
+    **dict.fromkeys(
+        (
+            "resolution",
+            "mitigation",
+            "mitigations",
+            "remediation",
+            "solution",
+            "fix",
+            "how to fix",
+            "what to do",
+        ),
+        RESOLUTION,
+    ),
+    **dict.fromkeys(
+        ("resolution steps", "mitigation steps", "remediation steps", "steps", "actions", "possible actions"),
+        RESOLUTION,
+    ),
+    **dict.fromkeys(("escalation", "escalate", "escalation path", "when to escalate"), ESCALATION),
+}
+# Bold labels that begin a section of their own. Any other (`**Note**:`, `**Step 1**:`) stays in
+# the section it stands in, so that no step of a resolution is lost to an unknown word.
+_OTHER_LABELS = frozenset(
+    (
+        *("prevention", "threshold", "thresholds", "target", "targets", "root cause", "background"),
+        *("long-term", "long-term fix", "short-term", "follow-up", "post-incident"),
+        *("severity", "owner", "team", "contact", "contacts"),
+        *("dashboard", "dashboards", "links", "references", "see also", "related alerts", "related runbooks"),
+    )
+)
+_LABEL = re.compile(
+    r"(?P<mark>\*\*|__)(?P<title>[^*_\n]{1,60}?)(?P<inner>\s*[:：])?\s*(?P=mark)"
+    r"(?P<outer>\s*[:：]|\s+[-–—](?=\s|$))?(?P<rest>.*)",
+    re.DOTALL,
+)
+_NUMBERING = re.compile(r"^\W*(?:\d+[.)]\s*)?|[\W_]+$")
+
+
+@dataclass(frozen=True)
+class Label:
+    """A bold label at the beginning of a paragraph, and the text behind it."""
+
+    title: str
+    rest: str
+
+
+def section_title(text: str) -> str:
+    """Return the section's name: one of CANONICAL where *text* means one, else *text* itself."""
+    return _SYNONYMS.get(_bare(text), text.strip().rstrip(":"))
+
+
+def is_canonical(text: str) -> bool:
+    return _bare(text) in _SYNONYMS
+
+
+def read_label(text: str) -> Label | None:
+    """Return the label that *text* begins with (`**Impact**: all tests wait`), if it is a section's."""
+    found = _LABEL.match(text.lstrip())
+    if found is None:
+        return None
+    rest = found["rest"].strip()
+    if not (found["inner"] or found["outer"]) and rest:
+        return None  # bold words in a sentence
+    bare = _bare(found["title"])
+    if bare in _SYNONYMS or bare in _OTHER_LABELS:
+        return Label(section_title(found["title"]), rest)
+    return None
+
+
+def _bare(text: str) -> str:
+    return " ".join(_NUMBERING.sub("", text).casefold().split())
+
+
+_DECORATION = re.compile(r"[`*]|(?<!\w)_|_(?!\w)")
+_LINK = re.compile(r"\[([^\[\]]*)\]\([^()]*\)")
+
+
+@dataclass
+class MarkdownHeading:
+    """One heading; the root of a text has level 0, line 0 and no title. Lines count from 1."""
+
+    title: str
+    level: int
+    line: int
+    end_line: int = 0
+    blocks: list[Block] = field(default_factory=list)
+    children: list[MarkdownHeading] = field(default_factory=list)
+
+    def walk(self) -> Iterator[MarkdownHeading]:
+        """Yield this heading and all inside it, in the order of the text."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+
+def build_outline(blocks: Sequence[Block], last_line: int) -> MarkdownHeading:
+    """Return the root of the tree of headings; only headings outside lists and quotes count."""
+    root = MarkdownHeading("", 0, 0, last_line)
+    path = [root]
+    for block in blocks:
+        if block.kind != "heading" or _is_swallowed_paragraph(block):
+            path[-1].blocks.append(block)
+            continue
+        level = int(block.tokens[0].tag[1:])
+        while path[-1].level >= level:
+            path.pop().end_line = block.line - 1
+        heading = MarkdownHeading(plain_title(block.text), level, block.line, last_line)
+        path[-1].children.append(heading)
+        path.append(heading)
+    return root
+
+
+def plain_title(text: str) -> str:
+    """Return a heading's Markdown as bare words on one line."""
+    return " ".join(_DECORATION.sub("", _LINK.sub(r"\1", text)).split())
+
+
+def _is_swallowed_paragraph(block: Block) -> bool:
+    """Tell whether a paragraph became a heading only by a rule (`---`) right below it."""
+    is_underlined = block.tokens[0].markup in ("-", "=")
+    return is_underlined and ("\n" in block.text or read_label(block.text) is not None)
+
+
+def read_sections(
+    alert: MarkdownHeading, is_other_alert: Callable[[MarkdownHeading], bool]
+) -> tuple[Section, ...]:
+    """Return the sections of *alert*, those of one title merged, alerts nested in it left out.
+
+    What stands before the first title is a section without one.
+    """
+    reader = _SectionReader(is_other_alert)
+    reader.read_labelled(alert.blocks)
+    for child in alert.children:
+        reader.read_heading(child)
+    return reader.build_sections()
+
+
+class _SectionReader:
+    def __init__(self, is_other_alert: Callable[[MarkdownHeading], bool]) -> None:
+        self._parts: dict[str, list[Part]] = {}
+        self._title = ""
+        self._is_other_alert = is_other_alert
+
+    def build_sections(self) -> tuple[Section, ...]:
+        return tuple(Section(title, tuple(parts)) for title, parts in self._parts.items() if parts)
+
+    def read_heading(self, heading: MarkdownHeading) -> None:
+        """Begin a section; headings inside a known one become bold lines of it."""
+        if self._is_other_alert(heading):
+            return
+        self._title = section_title(heading.title)
+        if is_canonical(heading.title):
+            self._read_subtree(heading)
+            return
+        self.read_labelled(heading.blocks)
+        for child in heading.children:
+            if is_canonical(child.title):
+                self.read_heading(child)
+            elif not self._is_other_alert(child):
+                self._add_parts([Part("paragraph", bold(child.title))])
+                self._read_subtree(child)
+
+    def read_labelled(self, blocks: Iterable[Block]) -> None:
+        """Take blocks among which bold labels begin sections."""
+        for block in blocks:
+            if block.kind not in ("paragraph", "heading"):
+                self._add_parts(read_parts([block]))
+                continue
+            for label, text in _split_labels(block.text):
+                self._title = label or self._title
+                self._add_text(block, text)
+
+    def _read_subtree(self, heading: MarkdownHeading) -> None:
+        self._add_parts(read_parts(heading.blocks))
+        for child in heading.children:
+            if not self._is_other_alert(child):
+                self._add_parts([Part("paragraph", bold(child.title))])
+                self._read_subtree(child)
+
+    def _add_text(self, block: Block, text: str) -> None:
+        if text:
+            self._add_parts(read_parts([block.with_text(text)]))
+
+    def _add_parts(self, parts: Iterable[Part]) -> None:
+        self._parts.setdefault(self._title, []).extend(part for part in parts if part.text or part.marker)
+
+
+def _split_labels(text: str) -> list[tuple[str, str]]:
+    """Return a paragraph as (section title or empty, text), split before every line with a label."""
+    pieces: list[tuple[str, list[str]]] = [("", [])]
+    for line in text.split("\n"):
+        label = read_label(line)
+        if label is None:
+            pieces[-1][1].append(line)
+        else:
+            pieces.append((label.title, [label.rest]))
+    return [(title, "\n".join(lines).strip()) for title, lines in pieces if title or lines]
+
+
+# The parent of headings that are alerts even where nothing else says so: `## Disk alerts`.
+_ALERTS = re.compile(r"\balerts\b", re.IGNORECASE)
+
+
+def parse_runbooks(text: str, file: str) -> tuple[Runbook, ...]:
+    """Return the runbooks in the Markdown *text*; *file* is its name, which may name an alert.
+
+    Never raises, whatever the text is. The same alert twice gives two runbooks, in order.
+    """
+    text = blank_front_matter(clean_text(text))
+    lines = text.split("\n")
+    root = build_outline(split_blocks(text), len(lines))
+    titles = dict(_find_alerts(root)) or _find_file_alert(root, file)
+    runbooks: list[Runbook] = []
+    for heading in root.walk():
+        if title := titles.get(heading.line):
+            runbooks += _read_runbooks(heading, title, titles.keys(), lines, file)
+    return tuple(runbooks)
+
+
+def _read_runbooks(
+    heading: MarkdownHeading, title: AlertTitle, alert_lines: Collection[int], lines: list[str], file: str
+) -> Iterator[Runbook]:
+    """Yield a runbook for each name in the heading."""
+    sections = read_sections(heading, lambda other: other.line in alert_lines)
+    first = max(1, heading.line)
+    source = "\n".join(lines[first - 1 : heading.end_line]).strip("\n")
+    severity = title.severity or _find_labelled_severity(heading)
+    for name in title.names:
+        yield Runbook(name, severity, sections, source, file, first)
+
+
+def _find_alerts(root: MarkdownHeading) -> Iterator[tuple[int, AlertTitle]]:
+    """Yield the line and title of every heading that is an alert by itself, in order."""
+    for parent in root.walk():
+        for heading in parent.children:
+            title = read_alert_title(heading.title)
+            if title is not None and _is_alert(heading, title, parent):
+                yield heading.line, title
+
+
+def _is_alert(heading: MarkdownHeading, title: AlertTitle, parent: MarkdownHeading) -> bool:
+    if any(is_canonical(name) for name in title.names):
+        return False  # `## Impact` of an alert, not an alert called Impact
+    if title.severity:
+        return True
+    sections = _list_canonical_sections(heading)
+    if title.is_camel:
+        return bool(sections) or (_ALERTS.search(parent.title) is not None and _has_content(heading))
+    return len(sections) >= 2
+
+
+def _find_file_alert(root: MarkdownHeading, file: str) -> dict[int, AlertTitle]:
+    """Return the alert that the whole file is about, if its name and first heading say so."""
+    stem = PurePath(file).stem
+    top = root.children[0] if root.children else root
+    if not is_name(stem):
+        return {}
+    if top is root or is_canonical(top.title):  # no title of its own: the file's name stands for it
+        is_alert = is_camel(stem) and _has_content(root)
+        return {root.line: AlertTitle((stem,))} if is_alert else {}
+    is_titled = _normalize_title(top.title) == _normalize_title(stem)
+    if (is_camel(stem) and (is_titled or _list_canonical_sections(top))) or (
+        is_titled and _list_canonical_sections(top)
+    ):
+        return {top.line: AlertTitle((stem,))}
+    return {}
+
+
+def _list_canonical_sections(heading: MarkdownHeading) -> set[str]:
+    """Return which sections of a runbook stand right below *heading*; Escalation alone tells nothing."""
+    titles = {section_title(child.title) for child in heading.children if is_canonical(child.title)}
+    for block in heading.blocks:
+        for line in block.text.split("\n"):
+            label = read_label(line)
+            if label is not None and is_canonical(label.title):
+                titles.add(label.title)
+    return titles - {ESCALATION}
+
+
+def _find_labelled_severity(heading: MarkdownHeading) -> str:
+    """Return what a `**Severity**: critical` anywhere in the alert claims, or an empty string."""
+    for part in heading.walk():
+        for block in part.blocks:
+            label = read_label(block.text)
+            if label is not None and label.title.casefold() == "severity":
+                return read_severity(label.rest)
+    return ""
+
+
+def _has_content(heading: MarkdownHeading) -> bool:
+    return any(part.blocks for part in heading.walk())
+
+
+def _normalize_title(text: str) -> str:
+    return re.sub(r"[\W_]+", "", text).casefold()
