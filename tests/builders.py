@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from receiver.domain.notification import Links, Notification
+from receiver.engine.notification import Links, Notification
 from receiver.model.actions import AcknowledgePage, Action, Page, Post, Reply, ResolvePage, Update
 from receiver.model.alert import Alert, Group, fingerprint
 from receiver.model.delivery import Delivery, Receipt

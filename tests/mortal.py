@@ -14,8 +14,8 @@ from typing import Any
 
 import redis
 
+from receiver.engine.queue import LEASE_S
 from receiver.storage.connection import Client, connect
-from receiver.store.agenda import LEASE_S
 from receiver.wiring.machine import build_worker_services
 from receiver.wiring.parts import build_services
 from tests.moments import SHARED_CLOCK

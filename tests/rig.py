@@ -24,10 +24,10 @@ from receiver.clock import parse_duration
 from receiver.config.model import Routing
 from receiver.config.routing import load_routing
 from receiver.config.settings import Settings, load_settings
-from receiver.engine.routing_keys import RoutingKeys
-from receiver.engine.storms import MAX_INITIAL_WAIT_S
+from receiver.incidents.routing_keys import RoutingKeys
 from receiver.model.alert import fingerprint
 from receiver.storage.keys import QUEUES, TASKS, Keys
+from receiver.storms.service import MAX_INITIAL_WAIT_S
 from receiver.web.app import create_app
 from receiver.wiring.machine import WorkerServices, build_worker_services
 from receiver.wiring.parts import Services, build_services

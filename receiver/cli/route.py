@@ -14,7 +14,7 @@ from receiver.cli.examples import show_examples
 from receiver.cli.labels import collect_pairs, read_pair
 from receiver.cli.terminal import print_json, print_text, render_fields
 from receiver.clock import format_duration
-from receiver.domain.journey import RoutingPreview, preview_route
+from receiver.incidents.routing_preview import RoutingPreview, preview_route
 from receiver.model.routing import PAGERDUTY, SLACK, Responder, Target
 from receiver.runbooks.model import Runbook
 from receiver.text import one_line

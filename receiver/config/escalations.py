@@ -29,7 +29,7 @@ from receiver.config.yaml_tree import (
     quote_text,
     suggest_choice,
 )
-from receiver.domain.heartbeat import Heartbeat
+from receiver.heartbeats.model import Heartbeat
 from receiver.model.alert import SeverityWords
 from receiver.model.routing import PAGERDUTY, SLACK, EscalationPolicy, Responder, Step, Target
 from receiver.text import Secret

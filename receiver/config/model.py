@@ -9,8 +9,8 @@ from functools import cached_property
 from pathlib import Path
 
 from receiver.business_hours import BusinessHours
-from receiver.domain.heartbeat import Heartbeat, find_heartbeat_policy
 from receiver.errors import Problem
+from receiver.heartbeats.model import Heartbeat, find_heartbeat_policy
 from receiver.model.alert import BUILT_IN_WORDS, SeverityWords
 from receiver.model.routing import (
     ALERTMANAGER,

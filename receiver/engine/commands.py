@@ -16,13 +16,11 @@ from receiver.domain.request import (
     TextLine,
     TextReply,
 )
-from receiver.engine.hands import IncidentService
 from receiver.engine.lengths import UNTIL, parse_duration_field
-from receiver.engine.reconcile import resolve_policy
 from receiver.engine.roster import OnCallReport
-from receiver.engine.silencer import SilenceService
-from receiver.engine.standing import describe_state, incident_label
 from receiver.errors import NotFound
+from receiver.incidents.reconciler import resolve_policy
+from receiver.incidents.service import IncidentService, SilenceService, describe_state, incident_label
 from receiver.model.escalation import evaluate_escalation
 from receiver.model.incident import Incident, IncidentChange, Person
 from receiver.model.routing import RoutingTable

@@ -21,12 +21,10 @@ from receiver.domain.request import (
     TextReply,
 )
 from receiver.engine.commands import IncidentQueries, SlackCommands
-from receiver.engine.hands import IncidentService
 from receiver.engine.lengths import FormFieldError, parse_duration_form
 from receiver.engine.roster import OnCallReport
-from receiver.engine.silencer import SilenceService
-from receiver.engine.standing import describe_state
 from receiver.errors import NotFound
+from receiver.incidents.service import IncidentService, SilenceService, describe_state
 from receiver.model.incident import Incident, IncidentChange, Person
 from receiver.model.routing import RoutingTable
 

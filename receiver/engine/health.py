@@ -1,20 +1,149 @@
-"""Noting how deliveries go, and telling somebody outside every minute that all is well."""
+"""How well the channels do, from when something last arrived and when something last did not."""
 
 from __future__ import annotations
 
 import logging
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 from receiver import metrics
-from receiver.domain.health import TargetHealth, evaluate_channel
-from receiver.errors import DeliveryError, StoreError
+from receiver.errors import DeliveryError, StoreError, TemporaryDeliveryError
+from receiver.http_client import parse_base_url, send_request
 from receiver.model.delivery import Delivery
+from receiver.model.page_check import RESOLVED_THERE, UNCONFIRMED
+from receiver.storage.connection import Client, store_errors
+from receiver.storage.keys import HEALTH, HEALTH_FOR_S
 from receiver.text import one_line
 
-logger = logging.getLogger(__name__)
+# A kind through which nothing went for so long, while something is tried, is not well.
+UNHEALTHY_AFTER_S = 300.0
+# Reasons why a page that PagerDuty accepted wakes nobody: they last until the responder's next event is in
+# order.
+DOUBTS = frozenset({UNCONFIRMED, RESOLVED_THERE})
+# Reasons why a place takes nothing that hold whatever arrives at others: for so long, as nobody says when
+# they end.
+REFUSALS = frozenset({"invalid_routing_key"})
+REFUSED_FOR_S = 3600.0
+# What is pending is tried every half minute; a failure older than this is of nothing that is pending.
+PENDING_WITHIN_S = 120.0
 
+
+@dataclass(frozen=True)
+class TargetHealth:
+    """One place of a channel kind: *since* is its first failure after *arrived_at*."""
+
+    channel: str
+    target: str
+    arrived_at: float = 0.0
+    failed_at: float = 0.0
+    since: float = 0.0
+    reason: str = ""
+
+    @property
+    def is_failing(self) -> bool:
+        return self.failed_at > self.arrived_at
+
+
+@dataclass(frozen=True)
+class ChannelHealth:
+    """A channel kind: `ok`, `failing` (its last word was a failure) or `unknown` (nothing was tried)."""
+
+    channel: str
+    state: str
+    since: float = 0.0
+    reason: str = ""
+    is_healthy: bool = True
+
+
+def evaluate_channel(channel: str, targets: Iterable[TargetHealth], now: float) -> ChannelHealth:
+    """Return how *kind* does at *now*, by what became of the last deliveries to each of its places."""
+    own = [target for target in targets if target.channel == channel]
+    arrived_at = max((target.arrived_at for target in own), default=0.0)
+    failing = [target for target in own if target.is_failing]
+    worst = max(failing, key=lambda p: p.failed_at, default=None)
+    doubtful = next((target for target in failing if _is_lasting(target, now)), None)
+    if doubtful is not None:
+        # PagerDuty takes every event meanwhile, also for other responders: that shows nothing of this one.
+        return ChannelHealth(channel, "failing", doubtful.since or doubtful.failed_at, doubtful.reason)
+    if worst is None or worst.failed_at <= arrived_at:
+        return ChannelHealth(channel, "ok" if own else "unknown", arrived_at)
+    since = min(target.since or target.failed_at for target in own if target.is_failing)
+    silent_for, is_pending = now - max(arrived_at, since), abs(now - worst.failed_at) <= PENDING_WITHIN_S
+    is_healthy = not (is_pending and silent_for > UNHEALTHY_AFTER_S)
+    return ChannelHealth(channel, "failing", since, worst.reason, is_healthy)
+
+
+def _is_lasting(target: TargetHealth, now: float) -> bool:
+    """Tell whether why nothing arrives at a place is not disproved by what arrives at another."""
+    is_refused = target.reason in REFUSALS and abs(now - target.failed_at) <= REFUSED_FOR_S
+    return is_refused or target.reason in DOUBTS
+
+
+class RedisHealth:
+    """Keeps how deliveries went. Every method raises StoreError when Redis can't do it."""
+
+    def __init__(self, client: Client) -> None:
+        self._redis = client
+
+    def record_arrival(self, channel: str, target: str, at: float) -> None:
+        """Note that something arrived."""
+        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.hset(HEALTH, f"arrived {channel} {target}", repr(at))
+            pipe.hdel(HEALTH, f"since {channel} {target}")
+            pipe.expire(HEALTH, HEALTH_FOR_S)
+            pipe.execute()
+
+    def record_failure(self, channel: str, target: str, reason: str, at: float) -> None:
+        """Note that something did not arrive, and why."""
+        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.hset(HEALTH, f"failed {channel} {target}", f"{at!r} {reason}")
+            pipe.hsetnx(HEALTH, f"since {channel} {target}", repr(at))
+            pipe.expire(HEALTH, HEALTH_FOR_S)
+            pipe.execute()
+
+    def list_targets(self) -> list[TargetHealth]:
+        """Return every place that something was tried at in the last week."""
+        with store_errors():
+            rows = {key.decode(): value.decode() for key, value in self._redis.hgetall(HEALTH).items()}
+        names = sorted({key.partition(" ")[2] for key in rows})
+        return [_parse_target(name, rows) for name in names]
+
+
+def _parse_target(name: str, rows: dict[str, str]) -> TargetHealth:
+    channel, _, target = name.partition(" ")
+    failed_at, _, reason = rows.get(f"failed {name}", "0").partition(" ")
+    return TargetHealth(
+        channel=channel,
+        target=target,
+        arrived_at=float(rows.get(f"arrived {name}", 0.0)),
+        failed_at=float(failed_at),
+        since=float(rows.get(f"since {name}", 0.0)),
+        reason=reason,
+    )
+
+
+TIMEOUT_S = 5.0
+_MAX_RESPONSE_BYTES = 64 * 1024
+
+
+def build_ping(url: str) -> Callable[[], None]:
+    """Return what calls *url* by GET; it raises TemporaryDeliveryError where no 2xx is the answer.
+
+    Takes five seconds at most, follows no redirect, and says nothing of the address in its error.
+    """
+    address, end = parse_base_url(url), "/" if url.endswith("/") else ""
+
+    def ping() -> None:
+        response = send_request("GET", address, end, timeout_s=TIMEOUT_S, max_bytes=_MAX_RESPONSE_BYTES)
+        if not response.is_ok:
+            raise TemporaryDeliveryError(f"status_{response.status}")
+
+    return ping
+
+
+logger = logging.getLogger(__name__)
 TASK_NAME = "heartbeat_url"
 PING_EVERY_S = 60.0
 LATE_AFTER_S = 60.0

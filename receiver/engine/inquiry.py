@@ -13,17 +13,17 @@ from typing import Protocol
 from msgspec.structs import replace
 
 from receiver.domain.paged import ResponderPage
-from receiver.domain.ports import Incidents
-from receiver.domain.storm_page import BatchPage
-from receiver.engine.hands import IncidentService
 from receiver.engine.pager_answers import PagerDutySync
 from receiver.engine.pager_questions import PagerDutyStatusClient
+from receiver.engine.ports import Incidents
 from receiver.errors import DeliveryError, NotFound, TemporaryDeliveryError
+from receiver.incidents.service import IncidentService
 from receiver.model import transitions
 from receiver.model.delivery_status import find_storm_paging, has_own_page
 from receiver.model.incident import Incident, IncidentChange, Person, TimelineEvent
 from receiver.model.page_check import PagerDutyStatus, evaluate_page
 from receiver.model.routing import PAGERDUTY, Responder
+from receiver.storms.model import BatchPage
 
 logger = logging.getLogger(__name__)
 

@@ -10,12 +10,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 
-from receiver.domain.notice import Notices
 from receiver.domain.paged import ResponderPage
-from receiver.domain.ports import Incidents
 from receiver.engine.health import DeliveryHealthRecorder
 from receiver.engine.pager_answers import PagerDutySync
 from receiver.engine.pager_questions import PagerDutyStatusClient
+from receiver.engine.ports import Incidents, Notices
 from receiver.errors import DeliveryError, PermanentDeliveryError
 from receiver.model.actions import CheckPage
 from receiver.model.delivery import Delivery

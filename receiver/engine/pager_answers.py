@@ -7,8 +7,8 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from receiver.domain.paged import ResponderPage
-from receiver.domain.ports import Incidents
-from receiver.engine.hands import IncidentService
+from receiver.engine.ports import Incidents
+from receiver.incidents.service import IncidentService
 from receiver.model import transitions
 from receiver.model.delivery import Delivery
 from receiver.model.incident import Incident, IncidentChange, Person

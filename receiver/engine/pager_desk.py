@@ -13,17 +13,17 @@ from typing import Any, Protocol, TypeVar
 from msgspec import ValidationError, convert
 
 from receiver.domain.paged import ResponderPage
-from receiver.domain.ports import Incidents
-from receiver.domain.storm import parse_storm_dedup_key
-from receiver.engine.hands import IncidentService
 from receiver.engine.pager_answers import PagerDutySync
-from receiver.engine.storms import StormService
+from receiver.engine.ports import Incidents
 from receiver.errors import NotFound, PermanentDeliveryError, TemporaryDeliveryError
+from receiver.incidents.service import IncidentService
 from receiver.model.delivery import Delivery, Receipt
 from receiver.model.delivery_status import build_gone_responder, list_paged_names
 from receiver.model.incident import Person, TimelineEvent, dedup_key, parse_dedup_key
 from receiver.model.page_check import PagerDutyEvent, PagerDutyStatus
 from receiver.model.routing import PAGERDUTY, RoutingTable
+from receiver.storms.model import parse_storm_dedup_key
+from receiver.storms.service import StormService
 
 T = TypeVar("T")
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
-from receiver.domain.storm import parse_storm_dedup_key
 from receiver.errors import TemporaryDeliveryError
 from receiver.model.escalation import CHECK_AHEAD_S
 from receiver.model.page_check import PagerDutyStatus
+from receiver.storms.model import parse_storm_dedup_key
 
 # Who asks holds a thread of the pages' lane meanwhile: while PagerDuty's API gives no answer, others go
 # on without one.

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Protocol
 
 from receiver.domain.judge import PollPolicy, evaluate_poll
-from receiver.engine.hands import IncidentService
 from receiver.engine.witness import AlertmanagerStatusCheck
 from receiver.errors import NotFound
+from receiver.incidents.service import IncidentService
 from receiver.model.incident import Incident
 
 

@@ -9,8 +9,8 @@ from typing import Protocol
 
 from receiver.domain.judge import PollPolicy, evaluate_poll
 from receiver.domain.witness import Poll, RemoteSilence
-from receiver.engine.hands import IncidentService
 from receiver.errors import DeliveryError
+from receiver.incidents.service import IncidentService
 
 # Many steps may be due at once; one answer does for all of them.
 _GOOD_FOR_S = 2.0

@@ -1,4 +1,4 @@
-"""The worker: one lane for each channel kind, woken when something is due, loans kept alive."""
+"""One lane of a worker: takes what is due off its agenda and has threads reconcile it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,232 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from queue import SimpleQueue
+from typing import Protocol
 
+from receiver import metrics
 from receiver.clock import CLOCKS_AGREE_WITHIN_S
-from receiver.domain.ports import LeaseQueue
-from receiver.engine.duties import ENSURE_EVERY_S, PeriodicTasks
-from receiver.engine.lane import QueueConsumer, Reconciles
-from receiver.engine.reconcile import Reconciler
-from receiver.errors import StoreError
+from receiver.engine.jobs import ENSURE_EVERY_S, PeriodicTasks
+from receiver.engine.ports import LeaseQueue
+from receiver.errors import ClaimLost, StoreError
+from receiver.incidents.reconciler import Reconciler
+from receiver.model.routing import SLACK
 from receiver.storage.keys import TASKS
 
 logger = logging.getLogger(__name__)
+# A wake-up may get lost with its line; nothing is later than this for it.
+_CHECK_AT_LEAST_EVERY_S = 0.5
+# After a fault of our own the incident is looked at again, but not in a hot loop.
+_AFTER_FAULT_S = 5.0
+_AFTER_OUTAGE_S = 0.5
+# What a killed worker had just sent may still be on its way: Slack is given time to show it to whoever looks
+# for it, PagerDuty joins what comes twice.
+_IN_FLIGHT_S = {SLACK: 2.0}
+
+
+class Reconciles(Protocol):
+    """Does what is missing for one entry of the agenda; returns when each lane is to look again."""
+
+    def reconcile(self, incident_id: str, queue: str, worker: str) -> dict[str, float | None]: ...
+
+
+class QueueConsumer:
+    """Claims, reconciles and releases the incidents of one channel kind, several at once."""
+
+    def __init__(
+        self,
+        name: str,
+        worker: str,
+        work_queue: LeaseQueue,
+        reconciler: Callable[[], Reconciles],
+        clock: Callable[[], float],
+        *,
+        threads: int,
+    ) -> None:
+        self.name = name
+        self._worker = worker
+        self._work_queue = work_queue
+        self._reconciler = reconciler
+        self._clock = clock
+        self._threads = threads
+        self._claimed: set[str] = set()
+        self._claimed_again: set[str] = set()  # of these, what was lent to us a second time
+        # When what is lent to us and not held ends: we were killed, or the store was away.
+        self._leases_expire_in_s: float | None = _IN_FLIGHT_S.get(name, 0.0)
+        self._state = threading.Condition()
+        self._next_check_at: float | None = None
+        self._is_stopping = False
+        self._entries: SimpleQueue[str | None] = SimpleQueue()
+
+    def start(self) -> None:
+        """Start the threads; they end after `stop`."""
+        for number in range(self._threads):
+            threading.Thread(target=self._run_thread, name=f"{self.name}-{number}", daemon=True).start()
+        threading.Thread(target=self._run_dispatcher, name=f"{self.name}-dispatch", daemon=True).start()
+
+    def wake(self, moment: float) -> None:
+        """Say that something in this lane is due at *moment*."""
+        with self._state:
+            if self._next_check_at is None or moment < self._next_check_at:
+                self._next_check_at = moment
+                self._state.notify_all()
+
+    def list_claimed(self) -> list[str]:
+        """Return the incidents this lane has on loan."""
+        with self._state:
+            return list(self._claimed)
+
+    def stop(self) -> None:
+        """Take no further incident; those in hand are finished."""
+        with self._state:
+            self._is_stopping = True
+            self._state.notify_all()
+        for _ in range(self._threads):
+            self._entries.put(None)
+
+    def wait_until_idle(self, timeout_s: float) -> bool:
+        """Return whether everything in hand is finished within *timeout_s*."""
+        with self._state:
+            return self._state.wait_for(lambda: not self._claimed, timeout_s)
+
+    def _run_dispatcher(self) -> None:
+        while not self._is_stopping:
+            with self._state:
+                free = self._threads - len(self._claimed)
+                self._next_check_at = None
+            next_check_at = self._claim_due(free) if free else None
+            with self._state:
+                if self._is_stopping:
+                    return
+                if self._next_check_at is not None:
+                    next_check_at = min(self._next_check_at, next_check_at or self._next_check_at)
+                self._next_check_at = next_check_at
+                self._state.wait_for(self._is_check_due, _CHECK_AT_LEAST_EVERY_S)
+
+    def _is_check_due(self) -> bool:
+        """Tell whether to look now. Waits no longer than until the next moment known."""
+        if self._is_stopping:
+            return True
+        if len(self._claimed) >= self._threads or self._next_check_at is None:
+            return False
+        left = self._next_check_at - self._clock()
+        if left > 0 and left < _CHECK_AT_LEAST_EVERY_S:
+            self._state.wait(left)
+            return True
+        return left <= 0
+
+    def _claim_due(self, free: int) -> float | None:
+        try:
+            self._expire_unheld_leases()
+            claims = self._work_queue.claim(self.name, self._worker, self._clock(), free)
+        except StoreError as error:
+            fields = {"queue": self.name, "error": str(error)}
+            logger.warning("work queue unavailable", extra={"fields": fields, "state": self.name})
+            self._schedule_lease_expiry()  # what was lent may not have reached us
+            return None
+        except Exception:
+            # Whatever it was: a lane whose dispatcher is gone would page nobody and look alive.
+            metrics.WORKER_ERRORS.inc()
+            fields = {"queue": self.name}
+            logger.exception("unhandled error in claim", extra={"fields": fields, "state": self.name})
+            self._schedule_lease_expiry()
+            return None
+        with self._state:
+            # A loan that ran out while the store was away, lent to us again: it is still being worked on, by
+            # a state that may be old, and what made it due is off the agenda. So it is looked at once more.
+            added = [incident_id for incident_id in claims.incidents if incident_id not in self._claimed]
+            self._claimed_again.update(self._claimed.intersection(claims.incidents))
+            self._claimed.update(added)
+        for incident_id in added:
+            self._entries.put(incident_id)
+        return claims.next_check_at
+
+    def _expire_unheld_leases(self) -> None:
+        with self._state:
+            wait_s, claimed = self._leases_expire_in_s, list(self._claimed)
+            self._leases_expire_in_s = None
+        if wait_s is None:
+            return
+        try:
+            self._work_queue.expire_leases(self.name, self._worker, claimed, self._clock() + wait_s)
+        except BaseException:
+            self._schedule_lease_expiry(wait_s)
+            raise
+
+    def _schedule_lease_expiry(self, wait_s: float = _AFTER_OUTAGE_S) -> None:
+        """Have what is lent to us, and not held, end in *wait_s*, or as late as meant: nobody works on it."""
+        with self._state:
+            self._leases_expire_in_s = max(wait_s, self._leases_expire_in_s or 0.0)
+
+    def _run_thread(self) -> None:
+        while (incident_id := self._entries.get()) is not None:
+            is_released = False
+            try:
+                is_released = self._reconcile_entry(incident_id)
+            finally:
+                with self._state:
+                    is_claimed_again = incident_id in self._claimed_again
+                    self._claimed.discard(incident_id)
+                    self._claimed_again.discard(incident_id)
+                    if not is_released:
+                        self._schedule_lease_expiry()
+                    self._state.notify_all()
+                if is_claimed_again and is_released:
+                    self._requeue_entry(incident_id)
+
+    def _reconcile_entry(self, incident_id: str) -> bool:
+        """Reconcile and give back; tell whether it is given back, or was no longer ours."""
+        fields = {"incident": incident_id, "queue": self.name}
+        try:
+            dues = self._reconciler().reconcile(incident_id, self.name, self._worker)
+            with self._state:
+                if incident_id in self._claimed_again:
+                    self._claimed_again.discard(incident_id)
+                    dues[self.name] = self._clock()
+            self._work_queue.release(self.name, self._worker, incident_id, dues)
+        except ClaimLost:
+            logger.info("claim lost", extra={"fields": fields})
+        except StoreError as error:
+            # Whoever takes it up next looks anew.
+            fields["error"] = str(error)
+            logger.warning("redis unavailable", extra={"fields": fields, "state": self.name})
+            return False
+        except Exception as error:
+            metrics.WORKER_ERRORS.inc()
+            # Many incidents may meet the same fault, each of them again every 5 s.
+            state = f"{self.name} {type(error).__name__}"
+            logger.exception("unhandled error in reconcile", extra={"fields": fields, "state": state})
+            return self._release_after_fault(incident_id)
+        return True
+
+    def _requeue_entry(self, incident_id: str) -> None:
+        """Have an incident looked at that was lent to us once more while we gave it back: no thread works on
+        that loan, so it ends now; and as it may be the one that was given back, the incident is put on the
+        agenda, too.
+        """
+        now = self._clock()
+        self._schedule_lease_expiry(0.0)
+        try:
+            self._work_queue.enqueue(self.name, incident_id, now)
+        except StoreError:
+            fields = {"incident": incident_id, "queue": self.name}
+            logger.warning("redis unavailable", extra={"fields": fields, "state": self.name})
+        except Exception:  # without its threads a lane would page nobody and look alive
+            metrics.WORKER_ERRORS.inc()
+            fields = {"incident": incident_id, "queue": self.name}
+            logger.exception("unhandled error in release", extra={"fields": fields, "state": self.name})
+        self.wake(now)
+
+    def _release_after_fault(self, incident_id: str) -> bool:
+        try:
+            due = self._clock() + _AFTER_FAULT_S
+            self._work_queue.release(self.name, self._worker, incident_id, {self.name: due})
+        except StoreError:
+            fields = {"incident": incident_id, "queue": self.name}
+            logger.warning("redis unavailable", extra={"fields": fields, "state": self.name})
+            return False
+        return True
+
 
 _HEARTBEAT_EVERY_S = 0.7
 _RECONNECT_AFTER_S = 0.5

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from receiver.domain.failure import Failure, retry_by_request
+from receiver.incidents.failures import Failure, retry_by_request
 from receiver.web.answering import read_actor
 from receiver.web.bodies import FailedDelivery, FailurePage
 from receiver.web.questions import ActorFields, FailureQuery

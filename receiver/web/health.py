@@ -12,6 +12,7 @@ from prometheus_client.multiprocess import MultiProcessCollector
 
 from receiver import metrics
 from receiver.clock import CLOCKS_AGREE_WITHIN_S
+from receiver.engine.queue import SILENT_AFTER_S
 from receiver.errors import StoreError
 from receiver.storage.keys import QUEUES
 from receiver.web.answers import error_response
@@ -20,9 +21,6 @@ from receiver.web.metrics_dir import VARIABLE
 from receiver.wiring.parts import Services
 
 logger = logging.getLogger(__name__)
-
-# A worker beats every 0.7 s.
-SILENT_AFTER_S = 3.0
 
 
 def build_health(services: Services) -> Blueprint:

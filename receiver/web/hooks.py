@@ -13,8 +13,8 @@ from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from receiver import metrics
 from receiver.config.model import Routing
-from receiver.domain.journey import find_severity_warnings
 from receiver.errors import PayloadError, PayloadTooLarge
+from receiver.incidents.routing_preview import find_severity_warnings
 from receiver.model.alert import ReceivedAlerts
 from receiver.sources import alertmanager as alertmanager_webhook
 from receiver.text import one_line

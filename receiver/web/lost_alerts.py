@@ -8,7 +8,7 @@ import logging
 import threading
 from collections.abc import Callable
 
-from receiver.domain.notice import Notices
+from receiver.engine.ports import Notices
 from receiver.errors import StoreError
 from receiver.text import one_line
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 
 from receiver.clock import parse_duration
-from receiver.domain.maintenance import LONGEST_S, Maintenance
+from receiver.maintenance import LONGEST_S, Maintenance
 from receiver.text import one_line
 from receiver.web.answering import read_actor
 from receiver.web.answers import RequestError

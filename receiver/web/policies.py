@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from receiver.engine.reconcile import resolve_policy
+from receiver.incidents.reconciler import resolve_policy
 from receiver.model.incident import Incident
 from receiver.model.routing import EscalationPolicy
 from receiver.wiring.parts import Services

@@ -6,13 +6,13 @@ from datetime import UTC, datetime
 
 from msgspec.structs import asdict
 
-from receiver.domain.failure import delivery_id
-from receiver.domain.storm import find_storm_of
+from receiver.incidents.failures import delivery_id
 from receiver.model.delivery import Delivery
 from receiver.model.escalation import EscalationState, StepState, evaluate_escalation
 from receiver.model.heading import find_heading
 from receiver.model.incident import Incident, SilenceRequest, Suppression, TimelineEvent
 from receiver.model.routing import EscalationPolicy
+from receiver.storms.model import find_storm_of
 from receiver.web.bodies import (
     AlertRow,
     AlertStatus,

@@ -23,7 +23,7 @@ from gunicorn.errors import HaltServer
 from gunicorn.glogging import Logger
 
 from receiver import clock as wall
-from receiver.domain.config_state import ConfigState
+from receiver.config_state import ConfigState
 from receiver.errors import ConfigError
 from receiver.logs import log_problems
 from receiver.process import end_with_parent, is_orphan
@@ -171,7 +171,7 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
 
 
 def _build_app(settings: Settings, routing: Routing, config: SharedConfigState) -> WSGI:
-    from receiver.engine.background import Background
+    from receiver.engine.jobs import Background
     from receiver.web.app import create_app
     from receiver.web.doors import RateLimits
     from receiver.wiring.parts import build_services

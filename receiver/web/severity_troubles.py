@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
-from receiver.domain.journey import REMEDY, is_unpaged_critical
+from receiver.incidents.routing_preview import REMEDY, is_unpaged_critical
 from receiver.model.alert import describe_unknown_severity
 from receiver.model.incident import Incident
 from receiver.web.relative import url_for

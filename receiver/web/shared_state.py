@@ -10,7 +10,7 @@ import mmap
 
 import msgspec
 
-from receiver.domain.config_state import MAX_ERROR, ConfigState
+from receiver.config_state import MAX_ERROR, ConfigState
 
 # Enough for an error of four bytes a character, with what stands around it.
 _BUFFER_SIZE = 4 * MAX_ERROR + 1024

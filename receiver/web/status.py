@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from receiver.domain.config_state import ConfigState
-from receiver.domain.health import TargetHealth, evaluate_channel
-from receiver.domain.heartbeat import Heartbeat, HeartbeatSignal
+from receiver.config_state import ConfigState
+from receiver.engine.health import TargetHealth, evaluate_channel
+from receiver.engine.queue import SILENT_AFTER_S
+from receiver.heartbeats.model import Heartbeat, HeartbeatSignal
 from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK
-from receiver.web.health import SILENT_AFTER_S, compare_clocks
+from receiver.web.health import compare_clocks
 from receiver.web.maintenance import show_maintenance
 from receiver.web.questions import EmptyRequest
 from receiver.web.rows import format_moment, format_optional_moment

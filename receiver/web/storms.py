@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from receiver.domain.storm import (
+from receiver.errors import NotFound
+from receiver.storms.model import (
     Storm,
     VersionedStorm,
     list_counted_members,
@@ -12,7 +13,6 @@ from receiver.domain.storm import (
     load_member_states,
     summarize_storm,
 )
-from receiver.errors import NotFound
 from receiver.web.answering import read_actor
 from receiver.web.questions import ActorFields
 from receiver.web.rows import format_moment, format_optional_moment

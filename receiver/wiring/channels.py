@@ -10,16 +10,16 @@ from receiver.channels.alertmanager.adapter import AlertmanagerChannel
 from receiver.channels.pagerduty.adapter import PagerDutyChannel
 from receiver.channels.slack.adapter import SlackChannel
 from receiver.channels.slack.simulated import SimulatedSlack
-from receiver.domain.notification import Notification
-from receiver.domain.ports import Channel
-from receiver.engine.brief import LinkSettings, NotificationBuilder
 from receiver.engine.health import DeliveryHealthRecorder
 from receiver.engine.inquiry import AcknowledgementCheck
+from receiver.engine.notification import Notification
 from receiver.engine.page_checks import PageChecker
 from receiver.engine.pager_answers import PagerDutySync
 from receiver.engine.pager_questions import PagerDutyStatusClient
-from receiver.engine.turns import RateLimiter
+from receiver.engine.ports import Channel
+from receiver.engine.rate_limit import RateLimiter
 from receiver.http_client import parse_base_url
+from receiver.incidents.notifications import LinkSettings, NotificationBuilder
 from receiver.lookups.alertmanager import AlertmanagerClient
 from receiver.lookups.oncall import PagerDutyOnCallLookup
 from receiver.lookups.pagerduty import PagerDutyRestClient

@@ -8,27 +8,26 @@ from dataclasses import dataclass
 from functools import partial
 
 from receiver.domain.judge import PollPolicy
-from receiver.domain.ports import Channel
-from receiver.engine.duties import PeriodicTask, PeriodicTasks
 from receiver.engine.health import TASK_NAME as UPTIME_PING
-from receiver.engine.health import DeliveryHealthRecorder, UptimePinger
-from receiver.engine.heartbeats import TASK_NAME as HEARTBEATS
-from receiver.engine.heartbeats import HeartbeatMonitor
-from receiver.engine.maintenance import TASK_NAME as MAINTENANCE
-from receiver.engine.maintenance import MaintenanceTask
+from receiver.engine.health import DeliveryHealthRecorder, UptimePinger, build_ping
+from receiver.engine.jobs import PeriodicTask, PeriodicTasks
 from receiver.engine.pager_desk import PagerDutyWebhookHandler
 from receiver.engine.pager_questions import PagerDutyStatusClient
-from receiver.engine.reconcile import Reconciler
-from receiver.engine.refused import TASK_NAME as REFUSED
-from receiver.engine.refused import RefusedDeliveries
-from receiver.engine.routing_keys import RoutingKeys
+from receiver.engine.ports import Channel
 from receiver.engine.watch import AlertmanagerPoller
 from receiver.engine.witness import AlertmanagerStatusCheck
-from receiver.lookups.heartbeat_url import build_ping
+from receiver.heartbeats.service import TASK_NAME as HEARTBEATS
+from receiver.heartbeats.service import HeartbeatMonitor
+from receiver.incidents.failures import TASK_NAME as REFUSED
+from receiver.incidents.failures import RefusedDeliveries
+from receiver.incidents.reconciler import Reconciler
+from receiver.incidents.routing_keys import RoutingKeys
 from receiver.lookups.pagerduty import PagerDutyRestClient
+from receiver.maintenance import TASK_NAME as MAINTENANCE
+from receiver.maintenance import MaintenanceTask
 from receiver.model.routing import PAGERDUTY, SLACK
+from receiver.notices import TASK_NAME as NOTICES
 from receiver.storage.keys import QUEUES
-from receiver.store.notices import TASK_NAME as NOTICES
 from receiver.wiring.channels import (
     build_acknowledgement_check,
     build_alertmanager_clients,

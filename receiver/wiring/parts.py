@@ -11,34 +11,29 @@ from functools import partial
 from receiver import clock as wall
 from receiver.config.model import Routing
 from receiver.config.settings import Settings
-from receiver.domain.config_state import ConfigState
-from receiver.engine.config_report import ConfigReport
-from receiver.engine.hands import IncidentService
-from receiver.engine.heartbeats import TASK_NAME as HEARTBEATS
-from receiver.engine.heartbeats import HeartbeatFilter
-from receiver.engine.intake import IncidentIngester
-from receiver.engine.last_webhooks import MAX_SOURCES, LastWebhooks
-from receiver.engine.maintenance import MaintenanceService
-from receiver.engine.storms import MAX_INITIAL_WAIT_S, StormService
+from receiver.config_state import ConfigReport, ConfigState, RedisConfigStates
+from receiver.engine.health import RedisHealth
+from receiver.engine.jobs import JobQueue
+from receiver.engine.queue import WorkQueue
+from receiver.engine.rate_limit import RedisTokenBuckets
+from receiver.heartbeats.service import TASK_NAME as HEARTBEATS
+from receiver.heartbeats.service import HeartbeatFilter, RedisHeartbeats
+from receiver.incidents.dispatcher import RedisSimulatedMessages
+from receiver.incidents.failures import RedisFailures
+from receiver.incidents.ingest import IncidentIngester
+from receiver.incidents.service import IncidentService
+from receiver.incidents.store import RedisIncidents
+from receiver.last_webhooks import MAX_SOURCES, LastWebhooks, RedisLastWebhooks
+from receiver.maintenance import MaintenanceService, RedisMaintenance
+from receiver.notices import RedisNotices
+from receiver.reviews.service import RedisReviews
 from receiver.runbooks.catalogue import RunbookCatalogue
 from receiver.storage.connection import Client, connect, count_shards
 from receiver.storage.keys import TASKS
 from receiver.storage.server_check import RedisServerCheck
 from receiver.storage.timestamps import Moments
-from receiver.store.agenda import WorkQueue
-from receiver.store.beats import RedisHeartbeats
-from receiver.store.budgets import RedisTokenBuckets
-from receiver.store.config_states import RedisConfigStates
-from receiver.store.errands import JobQueue
-from receiver.store.failures import RedisFailures
-from receiver.store.health import RedisHealth
-from receiver.store.incidents import RedisIncidents
-from receiver.store.last_webhooks import RedisLastWebhooks
-from receiver.store.maintenance import RedisMaintenance
-from receiver.store.notices import RedisNotices
-from receiver.store.reviews import RedisReviews
-from receiver.store.simulated import RedisSimulatedMessages
-from receiver.store.storms import RedisStorms
+from receiver.storms.service import MAX_INITIAL_WAIT_S, StormService
+from receiver.storms.store import RedisStorms
 
 Clock = Callable[[], float]
 

@@ -11,13 +11,13 @@ from receiver.channels.slack.poster import MessagePoster, SimulatedPoster, Slack
 from receiver.channels.slack.review_channel import SlackReviews
 from receiver.channels.slack.storm_channel import SlackStorms
 from receiver.engine.health import DeliveryHealthRecorder
-from receiver.engine.notices import NoticeService
 from receiver.engine.pager_questions import PagerDutyStatusClient
-from receiver.engine.review import ReviewService
-from receiver.engine.routing_keys import RoutingKeys
-from receiver.engine.storm_keeper import StormRates, StormReconciler
-from receiver.engine.turns import RateLimiter
+from receiver.engine.rate_limit import RateLimiter
+from receiver.incidents.routing_keys import RoutingKeys
 from receiver.model.routing import PAGERDUTY, SLACK, Target
+from receiver.notices import NoticeService
+from receiver.reviews.service import ReviewService
+from receiver.storms.reconciler import StormRates, StormReconciler
 from receiver.wiring.channels import build_link_settings, build_rate_limiter, build_simulated_recorder
 from receiver.wiring.parts import Services
 

@@ -8,11 +8,11 @@ import socket
 
 from receiver.config.model import Routing
 from receiver.config.settings import Settings
-from receiver.domain.config_state import ConfigState
-from receiver.engine.background import Background
-from receiver.engine.routing_keys import RoutingKeys
+from receiver.config_state import ConfigState
+from receiver.engine.jobs import Background
 from receiver.engine.worker import Worker
 from receiver.errors import ConfigError
+from receiver.incidents.routing_keys import RoutingKeys
 from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK
 from receiver.sources.slack_socket import SlackSocket
 from receiver.storage.keys import TASKS

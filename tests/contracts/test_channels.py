@@ -12,7 +12,7 @@ from receiver.channels.alertmanager.adapter import AlertmanagerChannel
 from receiver.channels.pagerduty.adapter import PagerDutyChannel
 from receiver.channels.slack.adapter import SlackChannel
 from receiver.channels.slack.simulated import SimulatedSlack
-from receiver.domain.ports import Channel
+from receiver.engine.ports import Channel
 from receiver.errors import TemporaryDeliveryError
 from receiver.lookups.alertmanager import AlertmanagerClient
 from receiver.model.actions import Action, CreateSilence

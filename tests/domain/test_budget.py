@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from receiver.config.model import LimitSettings, RateLimit
-from receiver.domain.budget import TokenBucket, find_bucket, is_initial, priority_at
+from receiver.engine.rate_limit import TokenBucket, find_bucket, is_initial, priority_at
 from receiver.model.actions import Action, AddTimelineEntry, CheckAlertmanager
 from receiver.model.alert import Severity
 from receiver.model.routing import SLACK, Target

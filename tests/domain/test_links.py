@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from receiver.domain.links import MAX_SILENCE_LINK, build_silence_link, find_links
-from receiver.domain.notification import Links
+from receiver.engine.notification import MAX_SILENCE_LINK, Links, build_silence_link, find_links
 from receiver.model.routing import parse_matcher
 from tests.builders import a_group, an_alert, an_incident
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from receiver.engine.perform import format_target
 from receiver.errors import PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
+from receiver.incidents.dispatcher import format_target
 from receiver.model.actions import AcknowledgePage, Action, Page, Post, ResolvePage
 from receiver.model.delivery import Delivery, Receipt
 from receiver.model.incident import Incident, IncidentChange, Person, dedup_key

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from msgspec.structs import replace
 
-from receiver.domain.review import MAX_IDS, MAX_ITEMS, STORING_S, Review, gather_review
-from receiver.domain.review_record import IN_FLIGHT_S, MAX_RECORDS, ReviewState
 from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
 from receiver.model.alert import Severity
 from receiver.model.delivery import Delivery, Receipt
 from receiver.model.incident import Incident, Person
+from receiver.reviews.model import (
+    IN_FLIGHT_S,
+    MAX_IDS,
+    MAX_ITEMS,
+    MAX_RECORDS,
+    STORING_S,
+    Review,
+    ReviewState,
+    gather_review,
+)
 from tests.builders import a_group, an_alert, an_incident
 
 FRIDAY = 1_795_197_720.0  # 2026-11-20 18:02 UTC

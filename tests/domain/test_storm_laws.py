@@ -13,7 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from receiver.domain.storm import (
+from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
+from receiver.model.actions import AcknowledgePage, Action, Page, ResolvePage
+from receiver.model.delivery import Delivery, Receipt
+from receiver.model.incident import Incident, Person
+from receiver.model.transitions import acknowledge, resolve
+from receiver.storms.model import (
     BATCH_PAUSE_S,
     MAX_MEMBERS,
     Member,
@@ -23,12 +28,7 @@ from receiver.domain.storm import (
     parse_storm_dedup_key,
     storm_dedup_key,
 )
-from receiver.domain.storm_plan import CloseBatch, CloseStorm, EndStorm, StormView, plan_storm
-from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
-from receiver.model.actions import AcknowledgePage, Action, Page, ResolvePage
-from receiver.model.delivery import Delivery, Receipt
-from receiver.model.incident import Incident, Person
-from receiver.model.transitions import acknowledge, resolve
+from receiver.storms.plan import CloseBatch, CloseStorm, EndStorm, StormView, plan_storm
 from tests.builders import OPENED_AT, a_responder, an_incident
 
 TARGET_KEY = "responder:on-call"

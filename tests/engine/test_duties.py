@@ -8,11 +8,11 @@ from collections.abc import Callable
 
 import pytest
 
-from receiver.engine.duties import ENSURE_EVERY_S, PeriodicTask, PeriodicTasks
+from receiver.engine.jobs import ENSURE_EVERY_S, PeriodicTask, PeriodicTasks
+from receiver.engine.queue import WorkQueue
 from receiver.engine.worker import Worker
 from receiver.storage.connection import Client
 from receiver.storage.keys import TASKS, Keys
-from receiver.store.agenda import WorkQueue
 from tests.moments import SHARED_CLOCK
 from tests.rig import Clock
 

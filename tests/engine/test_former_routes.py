@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from receiver.engine.former_routes import FormerRoutes
 from receiver.errors import StoreError
+from receiver.incidents.ingest import FormerRoutes
 from receiver.model.incident import Incident
 
 

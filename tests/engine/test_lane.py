@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from receiver.domain.ports import Claims
-from receiver.engine.lane import QueueConsumer
+from receiver.engine.queue import Claims
+from receiver.engine.worker import QueueConsumer
 from receiver.errors import StoreError
 from tests.cli.running import wait_until
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from receiver.engine.duties import PeriodicTasks
+from receiver.engine.jobs import PeriodicTasks
 from receiver.engine.pager_desk import PagerDutyWebhookHandler
 from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
 from receiver.lookups.pagerduty import PagerDutyRestClient

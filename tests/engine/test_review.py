@@ -18,18 +18,17 @@ from receiver.business_hours import BusinessHours
 from receiver.channels.slack.client import SlackClient
 from receiver.channels.slack.poster import SlackPoster
 from receiver.channels.slack.review_channel import SlackReviews
-from receiver.domain.review_record import IN_FLIGHT_S, ReviewNotification, ReviewState, VersionedReviews
-from receiver.engine.brief import LinkSettings
-from receiver.engine.review import ReviewService
 from receiver.errors import NotFound, StoreError
+from receiver.incidents.notifications import LinkSettings
+from receiver.incidents.store import RedisIncidents
 from receiver.model.alert import Group
 from receiver.model.delivery import Receipt
 from receiver.model.incident import IncidentUpdate, Person, group_id_of
 from receiver.model.merge import merge
 from receiver.model.routing import Route, RouteSettings
+from receiver.reviews.model import IN_FLIGHT_S, ReviewNotification, ReviewState, VersionedReviews
+from receiver.reviews.service import RedisReviews, ReviewService
 from receiver.storage.connection import Client
-from receiver.store.incidents import RedisIncidents
-from receiver.store.reviews import RedisReviews
 from receiver.text import Secret
 from tests.builders import a_group, an_alert
 from tests.mocks.slack import MockSlack

@@ -13,11 +13,10 @@ import pytest
 
 from receiver.config.routing import load_routing
 from receiver.config.settings import load_settings
-from receiver.domain.ports import Claims
+from receiver.engine.queue import Claims, WorkQueue
 from receiver.engine.worker import Worker
 from receiver.standalone.valkey import EmbeddedValkey
 from receiver.storage.connection import connect
-from receiver.store.agenda import WorkQueue
 from receiver.wiring.worker import ReceiverWorker
 from tests.rig import Clock, Rig
 from tests.support.log_lines import count_lines, written_log

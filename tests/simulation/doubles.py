@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from receiver.channels.slack.metadata import matches_metadata, metadata_for
-from receiver.domain.notification import Notification
+from receiver.engine.notification import Notification
 from receiver.errors import PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
 from receiver.model.actions import AcknowledgePage, Page, ResolvePage, Update
 from receiver.model.delivery import Receipt

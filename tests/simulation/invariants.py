@@ -10,8 +10,8 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise, product
 
-from receiver.engine.reconcile import resolve_policy
 from receiver.errors import NotFound
+from receiver.incidents.reconciler import resolve_policy
 from receiver.model.actions import Page
 from receiver.model.incident import Incident, dedup_key
 from receiver.model.page_check import is_left_open

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.domain.notification import Notification
+from receiver.engine.notification import Notification
 from receiver.model.delivery import Receipt
 from tests.simulation.doubles import FakePagerDuty, FakeSlack
 from tests.simulation.running import SimulationEnv, SimulationReport, run_all

@@ -12,17 +12,17 @@ from typing import Any
 
 from receiver.config.model import Routing
 from receiver.config.settings import Settings
-from receiver.engine.intake import IncidentIngester
-from receiver.engine.routing_keys import RoutingKeys
+from receiver.engine.queue import WorkQueue
 from receiver.errors import ClaimLost, NotFound, StoreError
+from receiver.incidents.ingest import IncidentIngester
+from receiver.incidents.routing_keys import RoutingKeys
+from receiver.incidents.store import RedisIncidents
 from receiver.model.incident import Incident, Person
 from receiver.model.page_check import PagerDutyEvent
 from receiver.model.routing import PAGERDUTY, SLACK
 from receiver.sources import alertmanager
 from receiver.storage.connection import Client
 from receiver.storage.keys import CLUSTER_SHARDS, QUEUES, TASKS
-from receiver.store.agenda import WorkQueue
-from receiver.store.incidents import RedisIncidents
 from receiver.text import Secret
 from receiver.web.app import create_app
 from receiver.wiring.machine import WorkerServices, build_worker_services

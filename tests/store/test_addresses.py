@@ -9,18 +9,18 @@ import pytest
 import trustme
 
 from receiver.config.settings import load_settings
-from receiver.engine.intake import IncidentIngester
+from receiver.engine.jobs import JobQueue
+from receiver.engine.queue import WorkQueue
 from receiver.errors import ConfigError, StoreError
+from receiver.incidents.dispatcher import RedisSimulatedMessages
+from receiver.incidents.ingest import IncidentIngester
+from receiver.incidents.store import RedisIncidents
+from receiver.reviews.service import RedisReviews
 from receiver.storage.address import parse_store_url
 from receiver.storage.connection import connect, count_shards, store_errors
 from receiver.storage.pool import ConnectionPool, build_options
 from receiver.storage.server_check import RedisServerCheck
 from receiver.storage.timestamps import Moments
-from receiver.store.agenda import WorkQueue
-from receiver.store.errands import JobQueue
-from receiver.store.incidents import RedisIncidents
-from receiver.store.reviews import RedisReviews
-from receiver.store.simulated import RedisSimulatedMessages
 from tests.builders import a_group, an_alert
 from tests.redis_servers import Server, needs_redis
 from tests.rig import Clock

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from receiver.engine.queue import LEASE_S, WorkQueue
+from receiver.incidents.store import RedisIncidents
 from receiver.model.incident import IncidentUpdate, group_id_of
 from receiver.model.merge import merge
 from receiver.model.routing import RouteSettings
 from receiver.storage.connection import Client
-from receiver.store.agenda import LEASE_S, WorkQueue
-from receiver.store.incidents import RedisIncidents
 from tests.builders import a_group, an_alert
 from tests.moments import SHARED_CLOCK
 

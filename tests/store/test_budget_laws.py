@@ -8,9 +8,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from receiver.config.model import LimitSettings, RateLimit
-from receiver.domain.budget import TokenBucket, build_post_bucket, build_update_bucket
+from receiver.engine.rate_limit import RedisTokenBuckets, TokenBucket, build_post_bucket, build_update_bucket
 from receiver.storage.connection import Client
-from receiver.store.budgets import RedisTokenBuckets
 from tests.moments import SHARED_CLOCK
 
 NOW = 1_795_435_200.0

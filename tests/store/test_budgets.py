@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from receiver.domain.budget import TokenBucket
+from receiver.engine.rate_limit import RedisTokenBuckets, TokenBucket
 from receiver.storage.connection import Client
-from receiver.store.budgets import RedisTokenBuckets
 from tests.moments import SHARED_CLOCK
 
 NOW = 1_795_435_200.0

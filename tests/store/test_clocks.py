@@ -6,14 +6,13 @@ import time
 
 import pytest
 
-from receiver.domain.budget import TokenBucket
+from receiver.engine.jobs import JobQueue
+from receiver.engine.queue import LEASE_S, WorkQueue
+from receiver.engine.rate_limit import RedisTokenBuckets, TokenBucket
+from receiver.heartbeats.service import RedisHeartbeats
+from receiver.notices import RedisNotices
 from receiver.storage.connection import Client
 from receiver.storage.timestamps import Moments
-from receiver.store.agenda import LEASE_S, WorkQueue
-from receiver.store.beats import RedisHeartbeats
-from receiver.store.budgets import RedisTokenBuckets
-from receiver.store.errands import JobQueue
-from receiver.store.notices import RedisNotices
 from tests.rig import START
 
 pytestmark = pytest.mark.parametrize("apart", [-3600.0, -30.0, -3.0, 0.0, 3.0, 30.0, 3600.0])

@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 from redis.crc import key_slot
 
+from receiver.engine.jobs import JobQueue
+from receiver.engine.queue import LEASE_S, WorkQueue
 from receiver.errors import StoreError
+from receiver.incidents.dispatcher import RedisSimulatedMessages
 from receiver.storage.connection import Client, Scripts, connect, count_shards, list_servers, store_errors
 from receiver.storage.keys import CLUSTER_SHARDS, Keys
-from receiver.store.agenda import LEASE_S, WorkQueue
-from receiver.store.errands import JobQueue
-from receiver.store.simulated import RedisSimulatedMessages
 from tests.moments import SHARED_CLOCK
 from tests.redis_servers import Cluster, Server, needs_redis, wait_until
 

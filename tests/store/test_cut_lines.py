@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from receiver.engine.jobs import JobQueue
+from receiver.engine.queue import WorkQueue
 from receiver.model.delivery import Delivery
 from receiver.model.incident import TimelineEvent
 from receiver.storage.connection import Client, connect
-from receiver.store.agenda import WorkQueue
-from receiver.store.errands import JobQueue
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 from tests.moments import SHARED_CLOCK

@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from receiver.domain.ports import UpdateRefusal
-from receiver.engine.intake import IncidentIngester, IngestResult
+from receiver.engine.ports import UpdateRefusal
+from receiver.incidents.ingest import IncidentIngester, IngestResult
+from receiver.incidents.store import RedisIncidents
 from receiver.model.alert import BUILT_IN_WORDS, Alert, Group
 from receiver.model.incident import IncidentUpdate, Person, VersionedIncident, group_id_of
 from receiver.model.merge import merge
@@ -17,7 +18,6 @@ from receiver.model.routing import Route, RouteSettings
 from receiver.model.transitions import resolve
 from receiver.storage.connection import Client
 from receiver.storage.keys import Keys
-from receiver.store.incidents import RedisIncidents
 from tests.builders import OPENED_AT, a_group, an_alert
 
 NOW = OPENED_AT

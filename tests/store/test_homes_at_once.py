@@ -7,13 +7,13 @@ from collections.abc import Iterator
 import pytest
 from redis.crc import key_slot
 
-from receiver.engine.intake import IncidentIngester
 from receiver.errors import StoreError
+from receiver.incidents.ingest import IncidentIngester
+from receiver.incidents.store import RedisIncidents
 from receiver.model.incident import group_id_of
 from receiver.model.owners import group_family_of
 from receiver.storage.connection import Client, connect
 from receiver.storage.keys import CLUSTER_SHARDS, Keys, shard_of
-from receiver.store.incidents import RedisIncidents
 from tests.builders import OPENED_AT, a_group, an_alert
 from tests.redis_servers import Cluster, needs_redis, wait_until
 from tests.store.test_homes import Rules

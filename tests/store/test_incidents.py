@@ -6,8 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from receiver.engine.intake import IncidentIngester
+from receiver.engine.queue import WorkQueue
 from receiver.errors import ClaimLost, NotFound, StoreError
+from receiver.incidents.ingest import IncidentIngester
+from receiver.incidents.store import RedisIncidents
 from receiver.model.alert import BUILT_IN_WORDS
 from receiver.model.delivery import Delivery, Receipt
 from receiver.model.incident import Incident, IncidentUpdate, Person, TimelineEvent, group_id_of
@@ -15,8 +17,6 @@ from receiver.model.merge import merge
 from receiver.model.routing import Route, RouteSettings
 from receiver.model.transitions import resolve
 from receiver.storage.connection import Client, connect
-from receiver.store.agenda import WorkQueue
-from receiver.store.incidents import RedisIncidents
 from tests.builders import OPENED_AT, a_group, an_alert
 from tests.moments import SHARED_CLOCK
 

@@ -7,16 +7,14 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from msgspec.structs import replace
 
-from receiver.domain.review import Review, ReviewItem
-from receiver.domain.review_ports import ReviewRepository
-from receiver.domain.review_record import ReviewState, review_group_id
 from receiver.errors import StoreError
 from receiver.model.alert import Severity
 from receiver.model.delivery import Delivery, Receipt
 from receiver.model.incident import Person
+from receiver.reviews.model import Review, ReviewItem, ReviewRepository, ReviewState, review_group_id
+from receiver.reviews.service import RedisReviews
 from receiver.storage.connection import Client, connect
 from receiver.storage.keys import REVIEWS_FOR_S
-from receiver.store.reviews import RedisReviews
 
 NOW = 1_795_424_400.0
 GROUP_ID = review_group_id("alerts-info")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import fakeredis
 import pytest
 
+from receiver.incidents.dispatcher import RedisSimulatedMessages
 from receiver.storage.keys import SIMULATED, SIMULATED_FOR_S, SIMULATED_LIMIT
-from receiver.store.simulated import RedisSimulatedMessages
 
 
 @pytest.fixture

@@ -7,12 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from msgspec.structs import replace
 
-from receiver.domain.storm import Member, Storm, new_storm_id
-from receiver.domain.storm_ports import StormRepository
 from receiver.errors import NotFound
 from receiver.storage.connection import Client
 from receiver.storage.keys import Keys
-from receiver.store.storms import RedisStorms
+from receiver.storms.model import Member, Storm, StormRepository, new_storm_id
+from receiver.storms.store import RedisStorms
 from tests.moments import SHARED_CLOCK
 
 NOW = 1_795_424_400.0

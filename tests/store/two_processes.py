@@ -8,10 +8,10 @@ from collections.abc import Callable
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
-from receiver.engine.intake import IncidentIngester, IngestResult
+from receiver.incidents.ingest import IncidentIngester, IngestResult
+from receiver.incidents.store import RedisIncidents
 from receiver.model.alert import Alert
 from receiver.storage.connection import connect, count_shards
-from receiver.store.incidents import RedisIncidents
 from tests.builders import OPENED_AT, a_group, an_alert
 from tests.store.test_homes import Rules
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from receiver.domain.review_record import review_group_id
 from receiver.model.routing import PAGERDUTY, SLACK
+from receiver.reviews.model import review_group_id
 from receiver.wiring.machine import build_worker_services
 from receiver.wiring.parts import build_services
 from tests.moments import SHARED_CLOCK

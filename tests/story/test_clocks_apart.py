@@ -9,7 +9,7 @@ from itertools import pairwise
 
 import pytest
 
-from receiver.engine.reconcile import resolve_policy
+from receiver.incidents.reconciler import resolve_policy
 from receiver.model.actions import CreateSilence
 from receiver.model.incident import Person
 from receiver.model.plan import plan

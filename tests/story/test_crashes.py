@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from receiver.domain.ports import Channel
-from receiver.engine.reconcile import Reconciler
+from receiver.engine.ports import Channel
+from receiver.engine.queue import LEASE_S
 from receiver.errors import ClaimLost
+from receiver.incidents.reconciler import Reconciler
 from receiver.model.routing import PAGERDUTY, SLACK
-from receiver.store.agenda import LEASE_S
 from receiver.wiring.channels import build_channels, build_notification_builder
 from receiver.wiring.machine import build_worker_services
 from tests.rig import Rig

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from receiver.config.model import AlertmanagerConfig, Routing
-from receiver.domain.failure import Failure, has_new_credentials
 from receiver.errors import PermanentDeliveryError, RefusalKind
+from receiver.incidents.failures import Failure, has_new_credentials
 from receiver.model.delivery import Delivery
 from receiver.text import Secret
 from tests.builders import an_incident

@@ -8,8 +8,8 @@ import pytest
 from prometheus_client import REGISTRY
 
 from receiver import metrics
-from receiver.engine.last_webhooks import MAX_SOURCES
 from receiver.errors import StoreError
+from receiver.last_webhooks import MAX_SOURCES
 from receiver.storage.keys import LAST_WEBHOOKS
 from receiver.web.webhook_rows import format_age
 from tests.rig import ROUTING, START, Rig

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from receiver.incidents.codec import decode_alerts
 from receiver.model.incident import MAX_FULL_ALERTS
 from receiver.storage.connection import Client
-from receiver.store.codec import decode_alerts
 from tests.rig import Rig
 
 MANY = MAX_FULL_ALERTS + 500

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from receiver.store.incidents import RedisIncidents
+from receiver.incidents.store import RedisIncidents
 from tests.rig import Rig
 
 GROUP = {"cluster": "eu"}

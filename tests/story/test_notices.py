@@ -11,10 +11,10 @@ import pytest
 from gunicorn.http.errors import InvalidChunkSize
 from msgspec.structs import replace
 
-from receiver.domain.notice import Notice, render_lines
-from receiver.engine.reconcile import Reconciler
 from receiver.errors import StoreError
+from receiver.incidents.reconciler import Reconciler
 from receiver.model.routing import SLACK
+from receiver.notices import Notice, render_lines
 from receiver.web.lost_alerts import RejectedWebhooks
 from receiver.wiring.channels import build_channels, build_notification_builder
 from receiver.wiring.speakers import build_notice_service

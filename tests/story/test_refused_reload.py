@@ -6,7 +6,7 @@ import re
 
 from prometheus_client import REGISTRY
 
-from receiver.domain.config_state import ConfigState
+from receiver.config_state import ConfigState
 from receiver.errors import Problem, StoreError
 from receiver.storage.keys import CONFIG_REFUSED, CONFIG_REFUSED_FOR_S
 from receiver.web.app import create_app

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from receiver.domain.failure import delivery_id, retry_by_request
+from receiver.incidents.failures import delivery_id, retry_by_request
 from receiver.model.incident import Person
 from tests.rig import ROUTING, Rig
 from tests.story.outage import NOTICES, in_channel, with_fallback

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from receiver.engine.severity_notices import WORDS_A_DAY
+from receiver.incidents.routing_preview import WORDS_A_DAY
 from tests.rig import ROUTING, Rig
 from tests.story.outage import NOTICES, in_channel
 

@@ -12,8 +12,8 @@ from schemathesis import Case, GenerationMode
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from receiver.domain.failure import delivery_id
-from receiver.domain.storm import Storm, new_storm_id
+from receiver.incidents.failures import delivery_id
+from receiver.storms.model import Storm, new_storm_id
 from receiver.web.api import OPERATIONS
 from receiver.web.app import create_app
 from receiver.web.operations import AnyOperation

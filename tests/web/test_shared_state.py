@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 
-from receiver.domain.config_state import MAX_ERROR, ConfigState
+from receiver.config_state import MAX_ERROR, ConfigState
 from receiver.errors import Problem
 from receiver.web.shared_state import SharedConfigState
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from receiver import clock as wall
-from receiver.domain.notification import Notification
 from receiver.domain.witness import RemoteSilence
+from receiver.engine.notification import Notification
 from receiver.errors import DeliveryError, PermanentDeliveryError
 from receiver.model.actions import CreateSilence, ExpireSilence
 from receiver.model.delivery import Receipt

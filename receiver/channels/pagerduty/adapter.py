@@ -9,7 +9,7 @@ from typing import Any
 from receiver import clock
 from receiver.channels.pagerduty.client import ApiResponse, EventsClient
 from receiver.channels.pagerduty.render import render_event, render_minimal
-from receiver.domain.notification import Notification
+from receiver.engine.notification import Notification
 from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
 from receiver.model.delivery import Receipt
 from receiver.text import Secret

@@ -17,7 +17,7 @@ from receiver.channels.pagerduty.tidy import (
     sanitize_map,
     sanitize_text,
 )
-from receiver.domain.notification import Notification
+from receiver.engine.notification import Notification
 from receiver.model.actions import Page
 from receiver.model.alert import Alert
 from receiver.model.delivery import Delivery

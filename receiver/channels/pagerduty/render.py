@@ -16,7 +16,7 @@ from receiver.channels.pagerduty.tidy import (
     sanitize_line,
     sanitize_link,
 )
-from receiver.domain.notification import Notification
+from receiver.engine.notification import Notification
 from receiver.model.actions import AcknowledgePage, Action, Page, ResolvePage
 from receiver.model.alert import Severity
 from receiver.model.heading import IncidentHeading, find_heading, format_more

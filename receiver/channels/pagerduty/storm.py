@@ -10,9 +10,8 @@ from receiver.channels.pagerduty.adapter import send_event
 from receiver.channels.pagerduty.client import EventsClient
 from receiver.channels.pagerduty.render import MAX_SUMMARY, SEVERITIES, render_action
 from receiver.channels.pagerduty.tidy import MAX_NAME, format_iso_time, sanitize_line, sanitize_link
-from receiver.domain.storm import StormSummary
-from receiver.domain.storm_ports import StormNotification
 from receiver.model.delivery import Receipt
+from receiver.storms.model import StormNotification, StormSummary
 
 Json = dict[str, Any]
 Record = Callable[[Mapping[str, object]], None]

@@ -23,7 +23,7 @@ from receiver.channels.slack.message import FormattingLevel, Message
 from receiver.channels.slack.metadata import matches_metadata, metadata_for
 from receiver.channels.slack.references import Reference, parse_reference, permalink
 from receiver.channels.slack.render import render_message
-from receiver.domain.notification import Notification
+from receiver.engine.notification import Notification
 from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
 from receiver.model.actions import Action, Post, Reply, Update
 from receiver.model.delivery import Receipt

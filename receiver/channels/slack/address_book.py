@@ -15,7 +15,7 @@ from msgspec.structs import replace as change
 
 from receiver.cache import Cache
 from receiver.channels.slack.client import SlackClient, list_objects, next_cursor
-from receiver.domain.notification import Notification
+from receiver.engine.notification import Notification
 from receiver.errors import DeliveryError
 from receiver.model.actions import FallbackMention, Reply
 from receiver.model.incident import OnCallPerson

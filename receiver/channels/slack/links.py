@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from receiver.channels.slack.mrkdwn import is_link, link
-from receiver.domain.notification import Notification
+from receiver.engine.notification import Notification
 
 _BETWEEN = " · "
 

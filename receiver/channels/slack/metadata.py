@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from receiver.domain.notification import Notification
+from receiver.engine.notification import Notification
 from receiver.model.actions import Reply
 
 EVENT_TYPE = "incident"

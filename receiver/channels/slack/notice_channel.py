@@ -5,8 +5,8 @@ from __future__ import annotations
 from receiver.channels.slack.message import MAX_TEXT, Message
 from receiver.channels.slack.mrkdwn import escape_line, join_lines
 from receiver.channels.slack.poster import MessageMetadata, MessagePoster
-from receiver.domain.notice import MAX_LINE, NoticeMessage
 from receiver.model.delivery import Receipt
+from receiver.notices import MAX_LINE, NoticeMessage
 
 _HEAD = "🛠 The receiver says:"
 # A line may carry a count behind its words.

@@ -32,7 +32,7 @@ from receiver.channels.slack.stand_ins import (
     render_moved_notice,
 )
 from receiver.channels.slack.steps import render_page_failures, render_steps
-from receiver.domain.notification import Notification
+from receiver.engine.notification import Notification
 from receiver.model.actions import FallbackMention, Post, Reply, Update
 from receiver.model.delivery import Delivery
 from receiver.model.heading import find_heading, format_more

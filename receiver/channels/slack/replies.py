@@ -15,7 +15,7 @@ from receiver.channels.slack.silences import render_suppression
 from receiver.channels.slack.stand_ins import render_fallback_reply, render_left_open
 from receiver.channels.slack.steps import title
 from receiver.clock import format_duration
-from receiver.domain.notification import Notification
+from receiver.engine.notification import Notification
 from receiver.model.actions import Reply
 from receiver.model.escalation import current_delivery, page_key
 from receiver.model.heading import build_heading, find_heading

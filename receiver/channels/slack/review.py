@@ -20,9 +20,8 @@ from receiver.channels.slack.mrkdwn import (
     link,
 )
 from receiver.channels.slack.people import MAX_BY
-from receiver.domain.review import Review, ReviewItem
-from receiver.domain.review_record import ReviewNotification, ReviewRecord
 from receiver.model.incident import Person
+from receiver.reviews.model import Review, ReviewItem, ReviewNotification, ReviewRecord
 from receiver.text import is_web_link
 
 BUTTONS = "review"  # the block_id by which a click on the button comes back

@@ -6,8 +6,8 @@ from functools import partial
 
 from receiver.channels.slack.poster import MessageMetadata, MessagePoster
 from receiver.channels.slack.review import render_review
-from receiver.domain.review_record import ReviewNotification
 from receiver.model.delivery import Receipt
+from receiver.reviews.model import ReviewNotification
 
 
 class SlackReviews:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from receiver import clock as real_clock
 from receiver.channels.slack.render import render_message
-from receiver.domain.notification import Notification
+from receiver.engine.notification import Notification
 from receiver.model.actions import Reply, Update
 from receiver.model.delivery import Receipt
 

@@ -7,7 +7,7 @@ from receiver.channels.slack.mentions import mention, mention_on_call
 from receiver.channels.slack.message import Message
 from receiver.channels.slack.mrkdwn import disable_mentions, escape_line, link
 from receiver.channels.slack.steps import title
-from receiver.domain.notification import Notification
+from receiver.engine.notification import Notification
 from receiver.model.actions import FallbackMention, Post, Update
 from receiver.model.delivery import Delivery
 from receiver.model.delivery_status import FALLBACK, find_channel_failure, find_message, message_target

@@ -19,12 +19,11 @@ from receiver.channels.slack.mrkdwn import (
     plain,
 )
 from receiver.channels.slack.people import MAX_BY
-from receiver.domain.storm import StormSummary
-from receiver.domain.storm_ports import StormNotification
 from receiver.model.actions import Reply
 from receiver.model.heading import find_heading
 from receiver.model.incident import Incident
 from receiver.model.routing import PAGERDUTY, SLACK
+from receiver.storms.model import StormNotification, StormSummary
 from receiver.text import is_web_link
 
 BUTTONS = "storm"  # the block_id by which a click on the button comes back

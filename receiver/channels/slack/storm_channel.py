@@ -8,9 +8,9 @@ from functools import partial
 from receiver.channels.slack.address_book import UserDirectory
 from receiver.channels.slack.poster import MessageMetadata, MessagePoster
 from receiver.channels.slack.storm import render_storm
-from receiver.domain.storm_ports import StormNotification
 from receiver.model.actions import Reply, Update
 from receiver.model.delivery import Receipt
+from receiver.storms.model import StormNotification
 
 
 class SlackStorms:

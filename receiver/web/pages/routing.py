@@ -12,7 +12,7 @@ from werkzeug.wrappers import Response
 
 from receiver.clock import format_duration
 from receiver.config.runbook_checks import find_disagreements
-from receiver.domain.journey import preview_route
+from receiver.incidents.routing_preview import preview_route
 from receiver.sources.alertmanager import parse_webhook
 from receiver.sources.sample import TestAlert
 from receiver.text import one_line

@@ -7,7 +7,7 @@ from dataclasses import replace
 from flask import Blueprint, redirect, request
 from werkzeug.wrappers import Response
 
-from receiver.domain.storm import list_incident_ids
+from receiver.storms.model import list_incident_ids
 from receiver.web.board import build_page
 from receiver.web.maintenance import show_maintenance
 from receiver.web.part import PageQuery

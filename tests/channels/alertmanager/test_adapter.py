@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from receiver.channels.alertmanager.adapter import AlertmanagerChannel
-from receiver.domain.notification import Notification
-from receiver.domain.ports import Channel
+from receiver.engine.notification import Notification
+from receiver.engine.ports import Channel
 from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
 from receiver.lookups.alertmanager import AlertmanagerClient
 from receiver.model.actions import CreateSilence, ExpireSilence

@@ -16,8 +16,8 @@ import pytest
 
 from receiver.channels.pagerduty.adapter import PagerDutyChannel
 from receiver.channels.pagerduty.client import EventsClient
-from receiver.domain.notification import Notification
-from receiver.domain.ports import Channel
+from receiver.engine.notification import Notification
+from receiver.engine.ports import Channel
 from receiver.errors import DeliveryError, PermanentDeliveryError, TemporaryDeliveryError
 from receiver.model.delivery import Receipt
 from receiver.model.routing import PAGERDUTY, Target

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from receiver.channels.pagerduty.render import MAX_EVENT, MAX_SUMMARY, render_event, render_minimal
-from receiver.domain.notification import Links, Notification
+from receiver.engine.notification import Links, Notification
 from receiver.model.alert import Alert, Severity
 from receiver.model.incident import Incident
 from tests.builders import (

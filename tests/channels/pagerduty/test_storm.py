@@ -11,10 +11,9 @@ from msgspec.structs import replace
 from receiver.channels.pagerduty.details import json_size
 from receiver.channels.pagerduty.render import MAX_EVENT, MAX_SUMMARY
 from receiver.channels.pagerduty.storm import PagerDutyStorms, render_storm_event
-from receiver.domain.storm import Member, MemberState, Storm, summarize_storm
-from receiver.domain.storm_ports import StormNotification
 from receiver.model.actions import Page, ResolvePage
 from receiver.model.routing import PAGERDUTY, Step, Target
+from receiver.storms.model import Member, MemberState, Storm, StormNotification, summarize_storm
 from tests.builders import OPENED_AT, a_responder, an_incident
 
 STORM = Storm("storm-0123456789abcde", "responder:on-call", OPENED_AT)

@@ -13,7 +13,7 @@ from typing import Any
 
 from receiver.channels.slack.message import FormattingLevel
 from receiver.channels.slack.render import render_message
-from receiver.domain.notification import Notification
+from receiver.engine.notification import Notification
 from receiver.model.routing import NO_POLICY
 from tests.builders import (
     OPENED_AT,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from receiver.channels.slack.adapter import SlackChannel
-from receiver.domain.ports import Channel
+from receiver.engine.ports import Channel
 from receiver.errors import DeliveryError, PermanentDeliveryError, TemporaryDeliveryError
 from receiver.text import Secret
 from tests.builders import (

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from receiver.channels.slack.budget import MAX_TOTAL, measure
 from receiver.channels.slack.message import MAX_TEXT, FormattingLevel, Message
 from receiver.channels.slack.render import render_message
-from receiver.domain.notification import Notification
+from receiver.engine.notification import Notification
 from receiver.model.incident import SilenceRequest, Suppression
 from receiver.runbooks.model import Excerpt, Part, Section
 from tests.builders import (

@@ -16,12 +16,10 @@ from receiver.channels.slack.message import MAX_TEXT, FormattingLevel, Message
 from receiver.channels.slack.poster import SimulatedPoster, SlackPoster
 from receiver.channels.slack.review import render_review
 from receiver.channels.slack.review_channel import SlackReviews
-from receiver.domain.review import Review, ReviewItem
-from receiver.domain.review_ports import ReviewChannel
-from receiver.domain.review_record import ReviewNotification, ReviewRecord
 from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
 from receiver.model.alert import Severity
 from receiver.model.incident import Person
+from receiver.reviews.model import Review, ReviewChannel, ReviewItem, ReviewNotification, ReviewRecord
 from receiver.text import Secret
 from tests.mocks import blockkit
 from tests.mocks.slack import MockSlack

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from receiver.channels.slack.simulated import SimulatedSlack
-from receiver.domain.ports import Channel
+from receiver.engine.ports import Channel
 from tests.builders import OPENED_AT, a_notification, a_reply, an_incident, an_update
 
 

@@ -12,10 +12,9 @@ from msgspec.structs import replace
 from receiver.channels.slack.budget import MAX_TOTAL, measure
 from receiver.channels.slack.message import MAX_TEXT, FormattingLevel
 from receiver.channels.slack.storm import render_storm
-from receiver.domain.storm import Member, MemberState, Storm, summarize_storm
-from receiver.domain.storm_ports import StormNotification
 from receiver.model.actions import Post, Reply
 from receiver.model.routing import SLACK, Step, Target
+from receiver.storms.model import Member, MemberState, Storm, StormNotification, summarize_storm
 from tests.builders import OPENED_AT, a_responder, an_incident
 from tests.mocks import blockkit
 

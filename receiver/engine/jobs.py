@@ -1,0 +1,196 @@
+"""What a process does every few seconds beside its work, so that nothing waits for it."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from secrets import token_hex
+from typing import Any, Protocol
+
+import msgspec
+
+from receiver.errors import DeliveryError, NotFound, PermanentDeliveryError, StoreError
+from receiver.storage.connection import Client, Scripts, store_errors
+from receiver.storage.keys import JOB_FOR_S, TASKS, WAKE, Keys, shard_of
+from receiver.storage.timestamps import BY_WALL_CLOCK, Moments
+
+logger = logging.getLogger(__name__)
+EVERY_S = 2.0
+
+
+class Background:
+    """Calls *works* again and again in a thread that ends with the process.
+
+    What the store does not take is tried again the next time; others log that it is away.
+    """
+
+    def __init__(self, callbacks: Sequence[Callable[[], None]], every_s: float = EVERY_S) -> None:
+        self._callbacks = callbacks
+        self._every_s = every_s
+        self._stopped = threading.Event()
+
+    def start(self) -> None:
+        threading.Thread(target=self._run, name="background", daemon=True).start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+    def _run(self) -> None:
+        while not self._stopped.wait(self._every_s):
+            for callback in self._callbacks:
+                try:
+                    callback()
+                except StoreError as error:
+                    logger.debug("redis unavailable", extra={"fields": {"error": str(error)}})
+
+
+_DONE = b"done"
+
+
+class JobQueue:
+    """Keeps errands until they are done. Raises StoreError when Redis can't."""
+
+    def __init__(self, client: Client, *, shards: int = 1, moments: Moments = BY_WALL_CLOCK) -> None:
+        self._redis = client
+        self._moments = moments
+        self._scripts = Scripts(client)
+        self._keys = Keys(shard_of("job", shards))
+
+    def enqueue(
+        self,
+        kind: str,
+        id: str,  # noqa: A002
+        payload: Mapping[str, Any],
+        now: float,
+        *,
+        also: Sequence[str] = (),
+    ) -> bool:
+        """Keep an errand and have a worker do it; False when one of that id, or of *also*, came before."""
+        name, *others = (_hash_id(kind, one) for one in (id, *also))
+        with store_errors():
+            answer = self._scripts.run(
+                "errand",
+                [self._keys.queue(TASKS), self._keys.job(name), *map(self._keys.job, others)],
+                [
+                    msgspec.json.encode({"kind": kind, "payload": payload}),
+                    JOB_FOR_S,
+                    f"job-{name}",
+                    self._moments.at(now),
+                    WAKE,
+                    TASKS,
+                ],
+            )
+        return bool(answer)
+
+    def record_once(self, kind: str, id: str, for_s: int) -> bool:  # noqa: A002
+        """Remember that something came; False when it is remembered already."""
+        # A mark of this call's own: where the line is cut and the command sent again, it finds itself.
+        mark = _DONE + b" " + token_hex(8).encode()
+        with store_errors():
+            found = self._redis.set(self._keys.job(_hash_id(kind, id)), mark, ex=for_s, nx=True, get=True)
+        return found is None or found == mark
+
+    def find_job(self, name: str) -> tuple[str, dict[str, Any]] | None:
+        """Return kind and payload of an errand that is still to be done."""
+        with store_errors():
+            packed = self._redis.get(self._keys.job(name))
+        if packed is None or packed.startswith(_DONE):
+            return None
+        job = msgspec.json.decode(packed)
+        return str(job["kind"]), dict(job["payload"])
+
+    def finish_job(self, name: str) -> None:
+        """Remember only that it was done, so that a repeat of it is known."""
+        with store_errors():
+            self._redis.set(self._keys.job(name), _DONE, ex=JOB_FOR_S)
+
+
+def _hash_id(kind: str, id: str) -> str:  # noqa: A002
+    return hashlib.sha256(f"{kind}/{id}".encode("utf-8", "replace")).hexdigest()[:32]
+
+
+_JOB_RETRY_AFTER_S = 5.0
+ENSURE_EVERY_S = 30.0
+
+
+class Jobs(Protocol):
+    """Where errands are kept."""
+
+    def find_job(self, name: str) -> tuple[str, dict[str, Any]] | None: ...
+    def finish_job(self, name: str) -> None: ...
+
+
+class TaskQueue(Protocol):
+    """Where duties wait for their moment."""
+
+    def enqueue(self, queue: str, incident_id: str, due: float) -> None: ...
+    def enqueue_if_absent(self, queue: str, incident_id: str, due: float) -> None: ...
+
+
+@dataclass(frozen=True)
+class PeriodicTask:
+    """Something to be done again and again: *work* does it and returns when next."""
+
+    run: Callable[[float], float]
+
+
+class PeriodicTasks:
+    """Does duties by name: `job-ID` once, the repeated ones under the names they are given."""
+
+    def __init__(
+        self,
+        tasks: Mapping[str, PeriodicTask],
+        jobs: Jobs,
+        job_handlers: Mapping[str, Callable[[dict[str, Any]], None]],
+        clock: Callable[[], float],
+    ) -> None:
+        self._tasks = tasks
+        self._jobs = jobs
+        self._job_handlers = job_handlers
+        self._clock = clock
+
+    def enqueue_all(self, work_queue: TaskQueue) -> None:
+        """Put every repeated duty on the agenda; one that waits there already keeps its moment."""
+        for name in self._tasks:
+            work_queue.enqueue(TASKS, name, self._clock())
+
+    def enqueue_missing(self, work_queue: TaskQueue) -> None:
+        """Put those back on the agenda that a store which lost its data has forgotten.
+
+        One that is just being done is on no agenda either, so it is put ahead, not to be done twice.
+        """
+        for name in self._tasks:
+            work_queue.enqueue_if_absent(TASKS, name, self._clock() + ENSURE_EVERY_S)
+
+    def reconcile(self, incident_id: str, queue: str, worker: str) -> dict[str, float | None]:
+        """Do the duty of that name; return when to do it again. Raises StoreError."""
+        del worker
+        kind, _, name = incident_id.partition("-")
+        if kind == "job":
+            return {queue: self._run_job(name)}
+        task = self._tasks.get(incident_id)
+        if task is None:  # it left the configuration
+            return {}
+        return {queue: task.run(self._clock())}
+
+    def _run_job(self, name: str) -> float | None:
+        job = self._jobs.find_job(name)
+        if job is None:
+            return None
+        kind, payload = job
+        handler = self._job_handlers.get(kind)
+        if handler is None:  # of a version that knew more than this one
+            return self._clock() + _JOB_RETRY_AFTER_S
+        try:
+            handler(payload)
+        except (PermanentDeliveryError, NotFound) as error:
+            logger.warning("job failed", extra={"fields": {"kind": kind, "error": repr(error)}})
+        except DeliveryError as error:
+            fields = {"kind": kind, "error": str(error)}
+            logger.warning("job retried", extra={"fields": fields, "state": kind})
+            return self._clock() + _JOB_RETRY_AFTER_S
+        self._jobs.finish_job(name)
+        return None

@@ -1,0 +1,258 @@
+"""The agenda in Redis: incidents by the next moment to look at them, one for each lane."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from receiver.errors import StoreError
+from receiver.model.alert import Severity
+from receiver.storage.connection import Client, ScriptCall, Scripts, store_errors
+from receiver.storage.keys import CLOCKS, CLOCKS_FOR_S, WAKE, WORKERS, WORKERS_FOR_S, Keys, shard_of
+from receiver.storage.timestamps import BY_WALL_CLOCK, Moments
+
+
+@dataclass(frozen=True)
+class Claims:
+    """What was lent, and the next moment to look for more (None: nothing is waiting)."""
+
+    incidents: tuple[str, ...]
+    next_check_at: float | None
+
+
+# A worker beats every 0.7 s.
+SILENT_AFTER_S = 3.0
+
+
+# A worker that was killed frees what it held after this long; others look twice a second, so
+# its incidents are taken up within 3 s.
+LEASE_S = 2.4
+# A loan that ends so much later than one made now was made before Redis' clock was set back, or by another
+# Redis before this one took over.
+_SET_BACK_S = 2.0
+# What has a moment of its own (a step, a retry) is taken up before news that came this many seconds
+# earlier, so no backlog of new alerts delays a step; and news is overtaken for no longer than that.
+_INCOMING_DELAY_S = {
+    Severity.CRITICAL: 20.0,
+    Severity.ERROR: 25.0,
+    Severity.WARNING: 30.0,
+    Severity.INFO: 40.0,
+    Severity.NONE: 40.0,
+}
+
+
+class WorkQueue:
+    """Lends incidents to workers when they are due. Raises StoreError when Redis can't do it.
+
+    What is due, loans and the lives of workers go by Redis' own clock; callers give and get moments of
+    their own.
+    """
+
+    def __init__(self, client: Client, *, shards: int = 1, moments: Moments = BY_WALL_CLOCK) -> None:
+        self._redis = client
+        self._scripts = Scripts(client)
+        self._shards = shards
+        self._moments = moments
+
+    def claim(self, queue: str, worker: str, now: float, count: int) -> Claims:
+        """Lend up to *count* incidents that are due in *lane* to *worker* until its lease ends."""
+        if self._shards == 1:
+            return self._claim_on_shard(Keys(0), queue, worker, now, count)
+        moments, fault = self._find_next_due(queue, now)
+        claimed: list[str] = []
+        for shard in sorted(moments, key=moments.__getitem__):  # whoever waits longest is first
+            if moments[shard] > now:
+                break
+            if len(claimed) >= count:
+                return Claims(tuple(claimed), now)
+            try:
+                claims = self._claim_on_shard(Keys(shard), queue, worker, now, count - len(claimed))
+            except StoreError as error:  # what lies on other nodes need not wait for this one
+                fault = fault or error
+                del moments[shard]
+                continue
+            claimed += claims.incidents
+            moments[shard] = math.inf if claims.next_check_at is None else claims.next_check_at
+        if fault is not None and not claimed:
+            raise fault
+        earliest = min(moments.values(), default=math.inf)
+        return Claims(tuple(claimed), None if earliest == math.inf else earliest)
+
+    def _claim_on_shard(self, keys: Keys, queue: str, worker: str, now: float, count: int) -> Claims:
+        """Lend what is due on one shard."""
+        after = self._moments.after
+        with store_errors():
+            next_check_at, *members = self._scripts.run(
+                "claim",
+                [keys.leases(queue), keys.lease_owners(queue), *_queue_keys(keys, queue)],
+                [
+                    after(now),
+                    after(now, LEASE_S),
+                    worker,
+                    count,
+                    after(now, LEASE_S + _SET_BACK_S),
+                    0,
+                    *_INCOMING_DELAY_S.values(),
+                ],
+            )
+        claimed = tuple(member.decode() for member in members)
+        return Claims(claimed, self._moments.parse(next_check_at, now) if next_check_at else None)
+
+    def _find_next_due(self, queue: str, now: float) -> tuple[dict[int, float], StoreError | None]:
+        """Return when each shard has something to do next, and the fault of those that can't be asked.
+
+        One round trip for each node, since an idle lane does this twice a second.
+        """
+        calls = [self._build_next_due_call(keys, queue, now) for keys in map(Keys, range(self._shards))]
+        with store_errors():
+            answers = self._scripts.run_each(calls, raise_on_error=False)
+        moments: dict[int, float] = {}
+        fault: StoreError | None = None
+        for shard, answer in enumerate(answers):
+            try:
+                with store_errors():
+                    if isinstance(answer, Exception):
+                        raise answer
+            except StoreError as error:
+                fault = error
+                continue
+            moments[shard] = self._moments.parse(answer, now) if answer else math.inf
+        return moments, fault
+
+    def _build_next_due_call(self, keys: Keys, queue: str, now: float) -> ScriptCall:
+        args = [self._moments.after(now), self._moments.after(now, LEASE_S + _SET_BACK_S)]
+        return "look", [keys.leases(queue), *_queue_keys(keys, queue)], args
+
+    def renew(self, queue: str, worker: str, incidents: Sequence[str], now: float) -> None:
+        """Prolong the loans that are still *worker*'s."""
+        by_shard: dict[int, list[str]] = {}
+        for incident_id in incidents:
+            by_shard.setdefault(self._shard(incident_id), []).append(incident_id)
+        with store_errors():
+            for shard, members in by_shard.items():
+                keys = Keys(shard)
+                self._scripts.run(
+                    "renew",
+                    [keys.leases(queue), keys.lease_owners(queue)],
+                    [worker, self._moments.after(now, LEASE_S), *members],
+                )
+
+    def expire_leases(self, queue: str, worker: str, in_progress: Sequence[str], at: float) -> None:
+        """Let *worker*'s loans end at *at*, if not earlier, but for those it is *at_work* on."""
+        args = [worker, self._moments.at(at), *in_progress]
+        with store_errors():
+            for keys in map(Keys, range(self._shards)):
+                self._scripts.run("end", [keys.leases(queue), keys.lease_owners(queue)], args)
+
+    def release(self, queue: str, worker: str, incident_id: str, dues: Mapping[str, float | None]) -> bool:
+        """Give an incident back; each lane of *dues* looks at it then, or earlier where a change
+        meanwhile asked for it. False when it was no longer *worker*'s.
+        """
+        keys = Keys(self._shard(incident_id))
+        args: list[Any] = [incident_id, worker, WAKE]
+        for other, due in dues.items():
+            args += ["" if due is None else self._moments.at(due), other]
+        with store_errors():
+            answer = self._scripts.run(
+                "release",
+                [keys.leases(queue), keys.lease_owners(queue), *(keys.queue(other) for other in dues)],
+                args,
+            )
+        return bool(answer)
+
+    def enqueue(self, queue: str, incident_id: str, due: float) -> None:
+        """Have *lane* look at an incident at *due*, or earlier if it would anyway."""
+        self._enqueue(queue, incident_id, due)
+
+    def enqueue_if_absent(self, queue: str, incident_id: str, due: float) -> None:
+        """Have *lane* look at it at *due*, unless it waits for some moment already."""
+        self._enqueue(queue, incident_id, due, "NX")
+
+    def _enqueue(self, queue: str, incident_id: str, due: float, condition: str = "") -> None:
+        key = Keys(self._shard(incident_id)).queue(queue)
+        with store_errors():
+            self._scripts.run("put", [key], [incident_id, self._moments.at(due), WAKE, queue, condition])
+
+    def reschedule_all(self, queue: str, now: float) -> None:
+        """Have *lane* look at everything that waits in it, and let no loan last longer than one made now."""
+        args = [self._moments.after(now), self._moments.after(now, LEASE_S)]
+        with store_errors():
+            for keys in map(Keys, range(self._shards)):
+                self._scripts.run("hasten", [keys.leases(queue), *_queue_keys(keys, queue)], args)
+
+    def depth(self, queue: str, now: float) -> tuple[int, float]:
+        """Return how many incidents are due in *lane*, and for how many seconds the first has been."""
+        shards = map(Keys, range(self._shards))
+        calls = [(_queue_keys(keys, queue), [self._moments.after(now)]) for keys in shards]
+        with store_errors():
+            rows = self._scripts.run_all("depth", calls)
+        first = min((self._moments.parse(at, now) for _, at in rows if at), default=math.inf)
+        return sum(int(due) for due, _ in rows), max(0.0, now - first)
+
+    def listen(self) -> Iterator[tuple[str, float] | None]:
+        """Yield `(lane, moment)` whenever something was put on an agenda, None about once a second."""
+        with store_errors():
+            subscription = self._redis.pubsub(ignore_subscribe_messages=True)
+            try:
+                subscription.subscribe(WAKE)
+                while True:
+                    message = subscription.get_message(timeout=1.0)
+                    yield None if message is None else self._parse_wake(message["data"])
+            finally:
+                subscription.close()
+
+    # --- who works here ---
+
+    def heartbeat(self, worker: str, now: float) -> float:
+        """Say that *worker* lives; return by how many seconds *now* is ahead of Redis' own clock."""
+        moments, host = self._moments, worker.partition(".")[2] or worker
+        expired_before = moments.after(now, -WORKERS_FOR_S)
+        with store_errors():
+            time, _ = self._scripts.run_each(
+                [
+                    ("beat", [WORKERS], [moments.after(now), worker, expired_before, WORKERS_FOR_S]),
+                    self._build_clocks_call(f"worker {host}", now),
+                ]
+            )
+        return moments.parse_ahead_s(time, now)
+
+    def compare_clocks(self, process: str, now: float) -> dict[str, float]:
+        """Note that the clock of *process* shows *now*; return by how many seconds that of each process which
+        noted it in the last two minutes is ahead of Redis' own.
+        """
+        with store_errors():
+            found = self._scripts.run_each([self._build_clocks_call(process, now)])[0]
+        notes = zip(found[::2], found[1::2], strict=True)
+        return {name.decode(): float(note.split()[1]) for name, note in sorted(notes)}
+
+    def _build_clocks_call(self, process: str, now: float) -> ScriptCall:
+        return "clocks", [CLOCKS], [self._moments.after(now), process, repr(now), CLOCKS_FOR_S]
+
+    def deregister(self, worker: str) -> None:
+        """Say that *worker* ended in order."""
+        with store_errors():
+            self._redis.zrem(WORKERS, worker)
+
+    def list_workers(self, since: float, until: float = math.inf) -> list[str]:
+        """Return the workers that gave their last sign of life after *since*, and not after *until*."""
+        latest = "+inf" if until == math.inf else self._moments.at(until)
+        with store_errors():
+            found = self._scripts.run("alive", [WORKERS], [self._moments.at(since), latest])
+        return [name.decode() for name in found]
+
+    def _parse_wake(self, data: bytes) -> tuple[str, float] | None:
+        queue, _, moment = data.decode("utf-8", "replace").partition(" ")
+        try:
+            return queue, self._moments.parse_wake(moment)
+        except ValueError:
+            return None
+
+    def _shard(self, incident_id: str) -> int:
+        return shard_of(incident_id.partition("-")[0], self._shards)
+
+
+def _queue_keys(keys: Keys, queue: str) -> list[str]:
+    """Return a lane's queues: what has a moment of its own, then news by severity."""
+    return [keys.queue(queue), *(keys.incoming(queue, severity) for severity in _INCOMING_DELAY_S)]

@@ -1,0 +1,1 @@
+"""Heartbeats: alerts that must keep coming, and what happens when they stop."""

@@ -1,0 +1,382 @@
+"""Beats in Redis: when each heartbeat last came from each source, and since when we have listened."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Protocol
+
+import msgspec
+from msgspec.structs import replace
+
+from receiver.engine.ports import Incidents, Notices
+from receiver.heartbeats.model import ROUTE, Heartbeat, HeartbeatSignal
+from receiver.incidents.ingest import IncidentIngester
+from receiver.incidents.service import IncidentService
+from receiver.model.alert import Alert, Group, fingerprint
+from receiver.model.incident import AlertState, Incident, IncidentChange, TimelineEvent, VersionedIncident
+from receiver.model.merge import merge
+from receiver.model.routing import RouteSettings, RoutingTable
+from receiver.storage.connection import Client, Scripts, store_errors
+from receiver.storage.keys import (
+    HEARTBEAT_UPTIME,
+    HEARTBEAT_UPTIME_FOR_S,
+    HEARTBEATS,
+    HEARTBEATS_FIRST,
+    HEARTBEATS_FOR_S,
+    HEARTBEATS_MISSED,
+)
+from receiver.storage.timestamps import BY_WALL_CLOCK, Moments
+from receiver.text import one_line
+
+_json = msgspec.json
+_Value = tuple[float, str]
+
+
+class RedisHeartbeats:
+    """Keeps the last beats. Every method raises StoreError when Redis can't do it."""
+
+    def __init__(self, client: Client, *, moments: Moments = BY_WALL_CLOCK) -> None:
+        self._redis = client
+        self._scripts = Scripts(client)
+        self._moments = moments
+
+    def save_signals(self, signals: Sequence[HeartbeatSignal]) -> list[float | None]:
+        """Keep *signals* as the last ones, in one round trip; return when each had come before."""
+        fields = [_field(signal) for signal in signals]
+        values = {
+            field: _json.encode((b.at, b.external_url)) for field, b in zip(fields, signals, strict=True)
+        }
+        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.hmget(HEARTBEATS, fields)
+            pipe.hset(HEARTBEATS, mapping=values)
+            pipe.expire(HEARTBEATS, HEARTBEATS_FOR_S)
+            former = pipe.execute()[0]
+        return [_decode(packed)[0] if packed else None for packed in former]
+
+    def admit_source(self, source: str, now: float, *, at_most: int, within_s: float) -> bool:
+        """Tell whether *source* is known, or new where fewer than *at_most* others were within *within_s*.
+
+        It is written first and then counted, so that of several at once none is one too many.
+        """
+        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.hsetnx(HEARTBEATS_FIRST, source, repr(now))
+            pipe.expire(HEARTBEATS_FIRST, HEARTBEATS_FOR_S)
+            pipe.hgetall(HEARTBEATS_FIRST)
+            is_new, _, rows = pipe.execute()
+        others = sum(float(at) > now - within_s for name, at in rows.items() if name != source.encode())
+        is_admitted = not is_new or others < at_most
+        if not is_admitted:
+            with store_errors():
+                self._redis.hdel(HEARTBEATS_FIRST, source)
+        return is_admitted
+
+    def list_signals(self) -> list[HeartbeatSignal]:
+        """Return the last beat of each heartbeat and source, newest first."""
+        with store_errors():
+            rows = self._redis.hgetall(HEARTBEATS)
+        signals = [
+            HeartbeatSignal(*_json.decode(field, type=tuple[str, str]), *_decode(row))
+            for field, row in rows.items()
+        ]
+        return sorted(signals, key=lambda signal: (-signal.at, signal.heartbeat, signal.source))
+
+    def delete_signal(self, signal: HeartbeatSignal) -> None:
+        """Wait for the first beat again."""
+        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.hdel(HEARTBEATS, _field(signal))
+            pipe.hdel(HEARTBEATS_MISSED, _field(signal))
+            pipe.execute()
+
+    def check_missed(self, signals: Sequence[HeartbeatSignal]) -> list[bool]:
+        """Tell for each of *signals* whether it was noted that the next one is missing."""
+        if not signals:
+            return []
+        with store_errors():
+            moments = self._redis.hmget(HEARTBEATS_MISSED, [_field(signal) for signal in signals])
+        return [bool(at) and float(at) == signal.at for signal, at in zip(signals, moments, strict=True)]
+
+    def record_missed(self, signal: HeartbeatSignal) -> None:
+        """Note that the beat after this one is missing."""
+        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.hset(HEARTBEATS_MISSED, _field(signal), repr(signal.at))
+            pipe.expire(HEARTBEATS_MISSED, HEARTBEATS_FOR_S)
+            pipe.execute()
+
+    def record_uptime(
+        self, now: float, ahead_s: float | None, *, down_after_s: float, differ_s: float
+    ) -> tuple[float, float]:
+        """Note that we listen; return since when we have, and by how much *now* is ahead of Redis' clock.
+
+        It is since *now* where no worker noted it in the last *down_after_s* seconds, by Redis' own clock, or
+        where ours was set by more than *differ_s* since it was *ahead_s* ahead.
+        """
+        with store_errors():
+            since, ahead = self._scripts.run(
+                "listen",
+                [HEARTBEAT_UPTIME],
+                [
+                    self._moments.after(now),
+                    repr(now),
+                    "" if ahead_s is None else f"{ahead_s:.6f}",
+                    differ_s,
+                    down_after_s,
+                    HEARTBEAT_UPTIME_FOR_S,
+                ],
+            )
+        return float(since), float(ahead)
+
+
+def _field(signal: HeartbeatSignal) -> bytes:
+    return _json.encode((signal.heartbeat, signal.source))
+
+
+def _decode(packed: bytes) -> _Value:
+    at, external_url = _json.decode(packed, type=_Value)
+    return at, external_url
+
+
+logger = logging.getLogger(__name__)
+TASK_NAME = "heartbeats"
+CHECK_EVERY_S = 30.0
+_IDLE_S = 3600.0
+# Not looked for so long: we were down, or the clock jumped. Who was not listened to is not accused.
+_DOWN_AFTER_S = 60.0
+# The clocks of our own processes may differ by so much; a beat further ahead is from before a step back.
+_CLOCKS_DIFFER_S = 5.0
+# Each source is a page that may come: whoever makes up names must not make them without end.
+_SOURCES_AT_MOST = 200
+_NEW_SOURCES_AT_MOST = 8
+_DAY_S = 86400.0
+_MAX_URL = 200
+
+
+class HeartbeatRepository(Protocol):
+    """Where beats are kept; every method may raise StoreError."""
+
+    def save_signals(self, signals: Sequence[HeartbeatSignal]) -> list[float | None]: ...
+    def admit_source(self, source: str, now: float, *, at_most: int, within_s: float) -> bool: ...
+    def list_signals(self) -> list[HeartbeatSignal]: ...
+    def delete_signal(self, signal: HeartbeatSignal) -> None: ...
+    def check_missed(self, signals: Sequence[HeartbeatSignal]) -> list[bool]: ...
+    def record_missed(self, signal: HeartbeatSignal) -> None: ...
+    def record_uptime(
+        self, now: float, ahead_s: float | None, *, down_after_s: float, differ_s: float
+    ) -> tuple[float, float]: ...
+
+
+class HeartbeatFilter:
+    """Takes beats out of what comes in. *wake* has the watch look at once.
+
+    Of *sources* only those count, where any are listed; else at most eight new ones a day. Others are said in
+    *notices*.
+    """
+
+    def __init__(
+        self,
+        heartbeats: Sequence[Heartbeat],
+        signals: HeartbeatRepository,
+        wake: Callable[[float], None],
+        *,
+        sources: Collection[str],
+        notices: Notices,
+    ) -> None:
+        self._heartbeats = tuple(heartbeats)
+        self._heartbeat_store = signals
+        self._wake = wake
+        self._sources = frozenset(sources)
+        self._notices = notices
+        self._matched = tuple({matcher.name for one in heartbeats for matcher in one.matchers})
+
+    def extract(self, groups: tuple[Group, ...], now: float) -> tuple[tuple[Group, ...], int]:
+        """Note the beats among *groups*; return the groups without them, and how many they were.
+
+        When this returns they are in the store. Raises StoreError.
+        """
+        if not self._heartbeats:
+            return groups, 0
+        found: dict[tuple[str, str], tuple[Heartbeat, HeartbeatSignal]] = {}
+        left, count = [], 0
+        for group in groups:
+            if not self._may_hold_signal(group):
+                left.append(group)
+                continue
+            others = tuple(
+                alert for alert in group.alerts if not self._find_signals(alert, group, now, found)
+            )
+            count += len(group.alerts) - len(others)
+            left.append(group if len(others) == len(group.alerts) else replace(group, alerts=others))
+        if found and self._sources:
+            found = {key: one for key, one in found.items() if self._is_listed(one[1], now)}
+        if found:
+            self._save_signals(list(found.values()), now)
+        return tuple(left), count
+
+    def _is_listed(self, signal: HeartbeatSignal, now: float) -> bool:
+        if signal.source in self._sources:
+            return True
+        self._reject_signal(signal, "it is not in `alertmanagers` of routing.yaml", now)
+        return False
+
+    def _reject_signal(self, signal: HeartbeatSignal, why: str, now: float) -> None:
+        """Say once a day that beats of a source are not listened for."""
+        source = one_line(signal.source, 80) or "(none)"
+        fields = {"source": source, "reason": why}
+        logger.warning("heartbeat not counted", extra={"fields": fields, "state": why})
+        text = f"Heartbeats from the source {source} do not count: {why}"
+        self._notices.save_notice(
+            "heartbeat sources", text, now, about="Heartbeats that do not count", every=_DAY_S
+        )
+
+    def _may_hold_signal(self, group: Group) -> bool:
+        """Tell whether *group* may hold a beat: each combination of the labels that count is tried once."""
+        names = self._matched
+        values = {tuple(map(alert.labels.get, names)) for alert in group.alerts}
+        labels_tried = [
+            {name: value or "" for name, value in zip(names, each, strict=True)} for each in values
+        ]
+        return any(heartbeat.matches(labels) for heartbeat in self._heartbeats for labels in labels_tried)
+
+    def _find_signals(
+        self,
+        alert: Alert,
+        group: Group,
+        now: float,
+        found: dict[tuple[str, str], tuple[Heartbeat, HeartbeatSignal]],
+    ) -> bool:
+        """Tell whether *alert* is a beat, of any heartbeat, and add it to *found*."""
+        mine = [heartbeat for heartbeat in self._heartbeats if heartbeat.is_signal(alert)]
+        for heartbeat in mine:
+            signal = HeartbeatSignal(
+                heartbeat.name, group.source, now, one_line(group.external_url, _MAX_URL)
+            )
+            found[heartbeat.name, group.source] = heartbeat, signal
+        return bool(mine)
+
+    def _save_signals(self, found: Sequence[tuple[Heartbeat, HeartbeatSignal]], now: float) -> None:
+        former = self._heartbeat_store.save_signals([signal for _, signal in found])
+        for (heartbeat, signal), before in zip(found, former, strict=True):
+            if before is None and not self._admit_source(signal, now):
+                continue
+            if before is None or not 0 <= now - before < heartbeat.every + heartbeat.grace:
+                self._wake(now)  # it may be back: nobody should be told a moment longer that it is missing
+                return
+
+    def _admit_source(self, signal: HeartbeatSignal, now: float) -> bool:
+        """Tell whether the first beat of *signal*'s source counts; it is forgotten where it does not."""
+        if self._sources:
+            return True
+        most = _NEW_SOURCES_AT_MOST
+        if self._heartbeat_store.admit_source(signal.source, now, at_most=most, within_s=_DAY_S):
+            return True
+        self._heartbeat_store.delete_signal(signal)
+        why = f"{most} new sources came within a day; list yours in `alertmanagers` of routing.yaml"
+        self._reject_signal(signal, why, now)
+        return False
+
+
+class HeartbeatMonitor:
+    """Looks which beats are missing, and brings their incidents to how that is."""
+
+    def __init__(
+        self,
+        routing: RoutingTable,
+        heartbeats: Sequence[Heartbeat],
+        signals: HeartbeatRepository,
+        ingester: IncidentIngester,
+        incidents: Incidents,
+    ) -> None:
+        self._routing = routing
+        self._heartbeats: Mapping[str, Heartbeat] = {one.name: one for one in heartbeats}
+        self._heartbeat_store = signals
+        self._ingester = ingester
+        self._incidents = incidents
+        self._incident_service = IncidentService(incidents)
+        self._ahead_s: float | None = None  # of Redis' clock, when we last looked
+
+    def run(self, now: float) -> float:
+        """Look once; return when to look again. Doing it twice changes nothing. Raises StoreError."""
+        since = self._track_uptime(now)
+        signals = self._heartbeat_store.list_signals()
+        for signal in signals[_SOURCES_AT_MOST:]:
+            logger.warning("too many sources of beats", extra={"fields": {"forgotten": signal.source}})
+            self._heartbeat_store.delete_signal(signal)
+        del signals[_SOURCES_AT_MOST:]
+        if not signals:
+            return now + _IDLE_S  # the first beat wakes us
+        loaded = self._incidents.load_latest([signal.group_id for signal in signals])
+        missed = self._heartbeat_store.check_missed(signals)
+        next_moments = [
+            self._update_incident(*each, since, now) for each in zip(signals, loaded, missed, strict=True)
+        ]
+        return min(now + CHECK_EVERY_S, *next_moments)
+
+    def _track_uptime(self, now: float) -> float:
+        """Return since when we have listened without a break, and note that we still do."""
+        since, self._ahead_s = self._heartbeat_store.record_uptime(
+            now, self._ahead_s, down_after_s=_DOWN_AFTER_S, differ_s=_CLOCKS_DIFFER_S
+        )
+        return since
+
+    def _update_incident(
+        self, signal: HeartbeatSignal, loaded: VersionedIncident, is_missed: bool, since: float, now: float
+    ) -> float:
+        """Bring one beat's incident to how it stands; return when it may be missing."""
+        heartbeat, alert_state = self._heartbeats.get(signal.heartbeat), _find_alert_state(loaded, signal)
+        later = now + CHECK_EVERY_S
+        if heartbeat is None:
+            self._retire_signal(signal, loaded.incident, now)
+            return later
+        if signal.at > now + _CLOCKS_DIFFER_S and not is_missed:
+            self._heartbeat_store.save_signals([replace(signal, at=now)])
+            return later
+        missing_at = heartbeat.missing_at(signal.at, since)
+        if now < missing_at:
+            if alert_state is not None and alert_state.is_firing and not is_missed:
+                self._ingester.ingest_group(
+                    signal.build_group(heartbeat, alert_state.starts_at, now),
+                    self._build_route_settings(signal, heartbeat),
+                    now,
+                )
+            return missing_at
+        if loaded.incident is None or alert_state is None or not alert_state.is_firing:
+            self._heartbeat_store.record_missed(signal)
+            starts_at = max(signal.at, alert_state.starts_at if alert_state is not None else 0.0)
+            self._ingester.ingest_group(
+                signal.build_group(heartbeat, starts_at), self._build_route_settings(signal, heartbeat), now
+            )
+        elif loaded.incident.is_closed_by_hand:
+            self._heartbeat_store.delete_signal(signal)  # whoever closed it knows: quiet until it beats again
+        return later
+
+    def _retire_signal(self, signal: HeartbeatSignal, incident: Incident | None, now: float) -> None:
+        """Resolve what is open for a heartbeat that left the configuration, and forget its beat."""
+        if incident is not None and not incident.is_resolved:
+            route_settings = RouteSettings(ROUTE, incident.channel, incident.policy)
+            text = f"The heartbeat {signal.heartbeat} is no longer in the configuration"
+
+            def retire(latest: Incident) -> IncidentChange:
+                change = merge(latest, signal.build_group(None, signal.at, now), route_settings, now)
+                return replace(change, events=(*change.events, TimelineEvent(now, "noted", text)))
+
+            self._incident_service.update(incident.id, retire, now)
+        self._heartbeat_store.delete_signal(signal)
+
+    def _build_route_settings(self, signal: HeartbeatSignal, heartbeat: Heartbeat) -> RouteSettings:
+        """Return its own route, the channel of the route that fits its labels, its one responder."""
+        policy = heartbeat.policy
+        return RouteSettings(
+            route=ROUTE,
+            channel=self._routing.find_route(signal.labels).channel,
+            policy=policy.name,
+            steps=tuple(step.name for step in policy.steps),
+            flap_window=self._routing.flap_window,
+            flap_count=self._routing.flap_count,
+            severities=self._routing.severities,
+        )
+
+
+def _find_alert_state(loaded: VersionedIncident, signal: HeartbeatSignal) -> AlertState | None:
+    if loaded.incident is None:
+        return None
+    return loaded.incident.alert_states.get(fingerprint(signal.labels))

@@ -1,0 +1,1 @@
+"""Incidents: ingestion, transitions, reconciliation and their store."""

@@ -1,0 +1,162 @@
+"""Packing: what lies in Redis as MessagePack, with field names, so that old forms stay readable."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from hashlib import sha256
+
+import msgspec
+from msgspec.structs import replace
+
+from receiver.model.alert import Alert
+from receiver.model.delivery import Delivery
+from receiver.model.incident import AlertState, Incident, TimelineEvent
+
+_encoder = msgspec.msgpack.Encoder()
+_incidents = msgspec.msgpack.Decoder(Incident)
+_alerts = msgspec.msgpack.Decoder(Alert)
+_batches = msgspec.msgpack.Decoder(list[Alert])
+_deliveries = msgspec.msgpack.Decoder(Delivery)
+_events = msgspec.msgpack.Decoder(TimelineEvent)
+
+
+def encode_incident(incident: Incident) -> bytes:
+    """Pack an incident without its alerts and deliveries, which lie in fields of their own."""
+    if incident.alerts or incident.deliveries or incident.is_past:
+        incident = msgspec.structs.replace(incident, alerts={}, deliveries={}, is_past=False)
+    return _encoder.encode(incident)
+
+
+def encode(value: Alert | Delivery | TimelineEvent) -> bytes:
+    return _encoder.encode(value)
+
+
+def encode_alerts(alerts: Sequence[Alert]) -> bytes:
+    return _encoder.encode(alerts)
+
+
+def encode_names(names: Sequence[str]) -> bytes:
+    return _encoder.encode(names)
+
+
+decode_alerts = _batches.decode
+decode_incident = _incidents.decode
+decode_alert = _alerts.decode
+decode_delivery = _deliveries.decode
+decode_event = _events.decode
+
+
+# A delivery's field begins so; the rest is its key.
+DELIVERY = b"d:"
+_ALERT, _BATCH = b"a:", b"b:"
+# As many alerts at once are kept in one field: a hundred fields cost Redis and us three times as much.
+_BATCH_FROM = 5
+Fields = list[str | bytes | int | float]
+
+
+def build_own_fields(alerts: Iterable[Alert]) -> Fields:
+    """Return a field of its own for each alert."""
+    fields: Fields = []
+    for alert in alerts:
+        fields += (_own_field(alert.fingerprint), encode(alert))
+    return fields
+
+
+def build_alert_fields(alerts: Sequence[Alert]) -> Fields:
+    """Return the fields in which alerts are kept; the same set of alerts goes where it went before."""
+    if len(alerts) < _BATCH_FROM:
+        return build_own_fields(alerts)
+    names = "".join(sorted(alert.fingerprint for alert in alerts)).encode()
+    return [_BATCH + sha256(names).hexdigest()[:16].encode(), encode_alerts(alerts)]
+
+
+def split_compacted_fields(fields: dict[bytes, bytes]) -> tuple[list[bytes], list[bytes]]:
+    """Return the fields that hold forgotten alerts only, and names and values of those that hold some."""
+    known = decode_incident(fields[b"head"]).alert_states
+    gone: list[bytes] = []
+    kept: list[bytes] = []
+    for name, packed in fields.items():
+        if name.startswith(_ALERT):
+            if name.removeprefix(_ALERT).decode() not in known:
+                gone.append(name)
+        elif name.startswith(_BATCH):
+            batch = decode_alerts(packed)
+            left = [alert for alert in batch if alert.fingerprint in known]
+            if not left:
+                gone.append(name)
+            elif len(left) < len(batch):
+                kept += (name, encode_alerts(left))
+    return gone, kept
+
+
+def may_have_batches(incident: Incident) -> bool:
+    return len(incident.alert_states) >= _BATCH_FROM
+
+
+def build_reworded_fields(
+    fields: Mapping[bytes, bytes], alerts: Sequence[Alert]
+) -> tuple[list[bytes], list[tuple[bytes, bytes]]]:
+    """Return the fields of a group's hash that go, and those to write, so that it holds *alerts* as they are.
+
+    A copy in a batch is replaced there, and one that also has a field of its own leaves the batch: however
+    often the words change, they are kept once.
+    """
+    words = {alert.fingerprint: alert for alert in alerts}
+    own = {name for name in words if _own_field(name) in fields}
+    placed = set(own)
+    gone: list[bytes] = []
+    kept: list[tuple[bytes, bytes]] = []
+    for field, packed in fields.items():
+        if not field.startswith(_BATCH):
+            continue
+        batch = decode_alerts(packed)
+        left = []
+        for alert in batch:
+            name = alert.fingerprint
+            if name not in words:
+                left.append(alert)
+            elif name not in placed:
+                placed.add(name)
+                left.append(words[name])
+        if not left:
+            gone.append(field)
+        elif left != batch:
+            kept.append((field, encode_alerts(left)))
+    kept += [(_own_field(name), encode(words[name])) for name in words if name in own or name not in placed]
+    return gone, kept
+
+
+def _own_field(fingerprint: str) -> bytes:
+    return _ALERT + fingerprint.encode()
+
+
+def unpack_incident(fields: dict[bytes, bytes], *, is_past: bool) -> Incident:
+    head = decode_incident(fields[b"head"])
+    alerts: dict[str, Alert] = {}
+    deliveries: dict[str, Delivery] = {}
+    for name, packed in fields.items():
+        if name.startswith(_ALERT):
+            _add_newer(alerts, decode_alert(packed), head.alert_states)
+        elif name.startswith(_BATCH):
+            for alert in decode_alerts(packed):
+                _add_newer(alerts, alert, head.alert_states)
+        elif name.startswith(DELIVERY):
+            deliveries[name.removeprefix(DELIVERY).decode()] = decode_delivery(packed)
+    return replace(head, alerts=alerts, deliveries=deliveries, is_past=is_past)
+
+
+def _add_newer(alerts: dict[str, Alert], alert: Alert, alert_states: Mapping[str, AlertState]) -> None:
+    """Add an alert of *alert_states* unless a later word on it is known: it may be kept alone and in batches.
+
+    Of several copies the one counts whose words have the checksum that its standing has.
+    """
+    alert_state = alert_states.get(alert.fingerprint)
+    if alert_state is None:
+        return
+    known = alerts.get(alert.fingerprint)
+    if known is None or _freshness(alert, alert_state) >= _freshness(known, alert_state):
+        alerts[alert.fingerprint] = alert
+
+
+def _freshness(alert: Alert, alert_state: AlertState) -> tuple[bool, float, float]:
+    return (alert.checksum == alert_state.checksum, alert.starts_at, alert.ends_at)

@@ -1,0 +1,269 @@
+"""Deliveries given up for good: how they are named in addresses, and what asking again makes of them."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from receiver.errors import NotFound, RefusalKind
+from receiver.incidents import codec
+from receiver.incidents.store import RedisIncidents
+from receiver.model.delivery import Delivery
+from receiver.model.incident import Incident, Person, TimelineEvent
+from receiver.model.routing import PAGERDUTY, find_digest
+from receiver.storage.connection import Client, Scripts, store_errors
+from receiver.storage.keys import TIMELINE_LIMIT, WAKE, Keys
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A delivery of an incident, with the incident's head. It may have been sent (again) since."""
+
+    incident: Incident
+    key: str
+    delivery: Delivery
+
+    @property
+    def id(self) -> str:
+        return delivery_id(self.incident.id, self.key)
+
+
+def delivery_id(incident_id: str, key: str) -> str:
+    """Return a delivery's own name: keys have characters that addresses don't."""
+    return f"{incident_id}.{hashlib.sha256(key.encode()).hexdigest()[:8]}"
+
+
+def queue_for(delivery: Delivery) -> str:
+    """Return whose workers try a delivery: the channel kind it goes to."""
+    return delivery.target.partition(":")[0]
+
+
+def has_new_credentials(failure: Failure, digests: Mapping[str, str]) -> bool:
+    """Tell whether a delivery was refused for credentials that are others now, by their *digests*.
+
+    What a past incident still has to tell PagerDuty is left: its dedup key is that of the incident that
+    holds the group now, and an old resolve would close that one's page.
+    """
+    if failure.incident.is_past and queue_for(failure.delivery) == PAGERDUTY:
+        return False
+    return is_refused_under_former(failure.delivery, digests)
+
+
+def is_refused_under_former(delivery: Delivery, digests: Mapping[str, str]) -> bool:
+    """Tell whether *delivery* was refused for credentials, and there are others now."""
+    if not delivery.failed_at or delivery.kind != RefusalKind.CREDENTIALS:
+        return False
+    digest = find_digest(digests, delivery.target)
+    return bool(digest) and digest != delivery.refused_under
+
+
+def retry_with_new_credentials(failure: Failure, now: float) -> tuple[Delivery, TimelineEvent]:
+    """Return the delivery as one still to be made with other credentials, and the timeline's line."""
+    text = f"Other credentials: sending {failure.key} to {failure.delivery.target} again"
+    return failure.delivery.revived(), TimelineEvent(now, "retried", text)
+
+
+def retry_by_request(failure: Failure, by: Person, now: float) -> tuple[Delivery, TimelineEvent]:
+    """Return the delivery as one still to be made, and how the timeline tells who asked.
+
+    What may have arrived is still looked for first. If nobody needs it any more, it is not made.
+    """
+    delivery = failure.delivery.revived()
+    text = f"Asked to send {failure.key} to {delivery.target} again"
+    return delivery, TimelineEvent(now, "retried", text, by=by.name, via=by.via)
+
+
+_DELIVERY = b"d:"
+Entry = tuple[float, str]
+
+
+@dataclass(frozen=True)
+class StoredFailurePage:
+    """Part of what was given up, newest first, and where the next part begins."""
+
+    failures: tuple[Failure, ...]
+    next_cursor: str | None
+
+
+class RedisFailures:
+    """Lists what was given up and has it sent again. Every method raises StoreError when Redis can't."""
+
+    def __init__(self, client: Client, incidents: RedisIncidents, *, shards: int = 1) -> None:
+        self._redis = client
+        self._scripts = Scripts(client)
+        self._incidents = incidents
+        self._shards = shards
+
+    def list_failures(self, limit: int, cursor: str = "") -> StoredFailurePage:
+        """Return deliveries given up and not sent since, newest first.
+
+        One whose incident is gone leaves the index with this.
+        """
+        found: list[Failure] = []
+        position = _parse_cursor(cursor)
+        while entries := self._list_entries(position, limit + 1 - len(found)):
+            for entry, failure in zip(entries, self._load_failures(entries), strict=True):
+                if len(found) == limit:
+                    return StoredFailurePage(tuple(found), _format_cursor(position))
+                position = entry
+                if failure is not None:
+                    found.append(failure)
+        return StoredFailurePage(tuple(found), None)
+
+    def get_failure(self, failure_id: str) -> Failure:
+        """Return the delivery of that ID as it stands, failed or not; else NotFound."""
+        incident_id = failure_id.partition(".")[0]
+        try:
+            incident = self._incidents.load(incident_id)
+        except NotFound:
+            raise NotFound("delivery", failure_id) from None
+        for key, delivery in incident.deliveries.items():
+            if delivery_id(incident_id, key) == failure_id:
+                return Failure(incident, key, delivery)
+        raise NotFound("delivery", failure_id)
+
+    def retry_delivery(self, failure: Failure, again: Delivery, event: TimelineEvent, now: float) -> bool:
+        """Keep *again* in the place of what failed, and wake its lane; False where it is failed no more."""
+        incident_id, queue = failure.incident.id, queue_for(again)
+        group_id = incident_id.partition("-")[0]
+        keys = self._incidents.keys_of(group_id)
+        with store_errors():
+            answer = self._scripts.run(
+                "retry",
+                [
+                    keys.incident(group_id),
+                    keys.past_incident(incident_id),
+                    keys.timeline(incident_id),
+                    keys.failed,
+                    keys.queue(queue),
+                ],
+                [
+                    incident_id,
+                    _DELIVERY + failure.key.encode(),
+                    f"{failure.delivery.failed_at:.3f}",
+                    codec.encode(again),
+                    codec.encode(event),
+                    TIMELINE_LIMIT,
+                    self._incidents.moments.at(now),
+                    WAKE,
+                    queue,
+                ],
+            )
+        return bool(answer)
+
+    def _list_entries(self, after: Entry | None, count: int) -> list[Entry]:
+        """Return index entries older than *after*, newest first."""
+        highest = "+inf" if after is None else f"{after[0]:.3f}"
+        entries: set[Entry] = set()
+        with store_errors():
+            for keys in map(Keys, range(self._shards)):
+                # Those of the very same moment as *after* come again, and are left out below.
+                ties = 0 if after is None else int(self._redis.zcount(keys.failed, highest, highest))
+                rows = self._redis.zrevrangebyscore(
+                    keys.failed, highest, "-inf", 0, count + ties, withscores=True
+                )
+                entries.update((score, member.decode()) for member, score in rows)
+        ordered = sorted(entries, reverse=True)
+        return [entry for entry in ordered if after is None or entry < after][:count]
+
+    def _load_failures(self, entries: list[Entry]) -> list[Failure | None]:
+        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
+            for _, member in entries:
+                incident_id, _, field = member.partition(" ")
+                keys, group_id = self._keys(member), incident_id.partition("-")[0]
+                pipe.hmget(keys.incident(group_id), "id", "head", field.encode())
+                pipe.hmget(keys.past_incident(incident_id), "id", "head", field.encode())
+            rows = pipe.execute()
+        return [
+            self._unpack(entry[1], latest, past)
+            for entry, latest, past in zip(entries, rows[::2], rows[1::2], strict=True)
+        ]
+
+    def _unpack(self, member: str, latest: list[bytes | None], past: list[bytes | None]) -> Failure | None:
+        incident_id, _, field = member.partition(" ")
+        is_past = latest[0] != incident_id.encode()
+        known, head, packed = past if is_past else latest
+        if known is None or head is None or packed is None:
+            with store_errors():
+                self._redis.zrem(self._keys(member).failed, member)
+            return None
+        key = field.removeprefix(_DELIVERY.decode())
+        incident = replace(codec.decode_incident(head), is_past=is_past)
+        return Failure(incident, key, codec.decode_delivery(packed))
+
+    def _keys(self, member: str) -> Keys:
+        return self._incidents.keys_of(member.partition("-")[0])
+
+
+def _format_cursor(entry: Entry | None) -> str | None:
+    """Return where to go on; a delivery's name stands for its key, which no address can hold."""
+    if entry is None:
+        return None
+    incident_id, _, field = entry[1].partition(" ")
+    return f"{entry[0]:.3f}_{incident_id}_{field.encode().hex()}"
+
+
+def _parse_cursor(cursor: str) -> Entry | None:
+    if not cursor:
+        return None
+    try:
+        score, incident_id, field = cursor.split("_")
+        return float(score), f"{incident_id} {bytes.fromhex(field).decode('utf-8', 'replace')}"
+    except ValueError:
+        raise NotFound("cursor", cursor) from None
+
+
+logger = logging.getLogger(__name__)
+TASK_NAME = "refused"
+# A reload begins the duty at once. Another host may not have reloaded yet when it runs it, so it is repeated.
+_EVERY_S = 30.0
+_PAGE = 200
+_PAGES = 50
+
+
+class FailureList(Protocol):
+    @property
+    def failures(self) -> tuple[Failure, ...]: ...
+    @property
+    def next_cursor(self) -> str | None: ...
+
+
+class Failures(Protocol):
+    """Where deliveries given up are listed; both raise StoreError."""
+
+    def list_failures(self, limit: int, cursor: str = "") -> FailureList: ...
+    def retry_delivery(self, failure: Failure, again: Delivery, event: TimelineEvent, now: float) -> bool: ...
+
+
+class RefusedDeliveries:
+    """Compares each delivery that was refused for its credentials with those of now.
+
+    *digests* are those of the configuration's secrets by target. What a worker sends again and is
+    refused again keeps the new digest, so each secret is tried once.
+    """
+
+    def __init__(self, failures: Failures, digests: Mapping[str, str]) -> None:
+        self._failures = failures
+        self._digests = digests
+
+    def run(self, now: float) -> float:
+        """Have what another secret may deliver sent again; return when to do so next. Raises StoreError."""
+        cursor, count = "", 0
+        for _ in range(_PAGES):
+            page = self._failures.list_failures(_PAGE, cursor)
+            for failure in page.failures:
+                if has_new_credentials(failure, self._digests):
+                    count += self._failures.retry_delivery(
+                        failure, *retry_with_new_credentials(failure, now), now
+                    )
+            if page.next_cursor is None:
+                break
+            cursor = page.next_cursor
+        if count:
+            logger.info("credentials changed: sent again", extra={"fields": {"deliveries": count}})
+        return now + _EVERY_S

@@ -1,0 +1,518 @@
+"""Alerts that fire on another route than the configuration has for them now: it was changed meanwhile.
+
+Such an alert stays in the incident in which it fires, so that a changed matcher, channel or order of routes
+pages nobody again, and its end is heard there. What is new goes by the new routes.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from receiver.engine.ports import Incidents, OwnerReading, UpdateRefusal
+from receiver.errors import StoreError
+from receiver.model.alert import Alert, Group
+from receiver.model.incident import Incident, IncidentChange, IncidentUpdate, VersionedIncident, group_id_of
+from receiver.model.merge import merge
+from receiver.model.owners import (
+    AlertOwner,
+    Claim,
+    OwnershipContext,
+    assign_owners,
+    build_first_claims,
+    build_next_claims,
+    find_leader,
+    find_unmatched_resolves,
+    group_family_of,
+    is_firing_in,
+)
+from receiver.model.plan import queues_for
+from receiver.model.routing import Route, RouteSettings, RoutingTable
+
+# How long after the first time the store is asked again: other processes may still open incidents by the
+# routes that they had before.
+_REFRESH_AFTER_S = (0.0, 15.0, 60.0, 300.0)
+# How often to see whether another thread has read what is open, and for how long: less than a webhook waits.
+_WAIT_S, _WAITS = 0.01, 350
+RoutedAlerts = tuple[RouteSettings, list[Alert]]
+
+
+class OpenIncidentReader(Protocol):
+    """Where open incidents are listed and read; may raise StoreError."""
+
+    def list_open(self) -> Iterator[Incident]: ...
+    def load_latest(self, group_ids: Sequence[str]) -> list[VersionedIncident]: ...
+
+
+@dataclass(frozen=True)
+class _FormerOwner:
+    """Where an alert fires: the incident's slot, and what it opened with."""
+
+    group_id: str
+    route: str
+    channel: str
+    policy: str
+    steps: tuple[str, ...]
+
+
+class FormerRoutes:
+    """Knows where each alert fired when this configuration was loaded. Threads may share it.
+
+    *route_settings* are those of the routes by name; *pause* lets so many seconds pass. An alert that comes
+    on the route on which it fires is forgotten: it stays there by itself. Another one is looked up each time,
+    which costs a round trip.
+    """
+
+    def __init__(
+        self,
+        incidents: OpenIncidentReader,
+        route_settings: Mapping[str, RouteSettings],
+        pause: Callable[[float], None],
+    ) -> None:
+        self._incidents = incidents
+        self._pause = pause
+        self._route_settings = route_settings
+        self._owners: dict[tuple[str, str], _FormerOwner] = {}
+        self._began_at: float | None = None
+        self._times = 0
+        self._refreshing = threading.Lock()
+
+    def assign_routes(self, source: str, routed_alerts: list[RoutedAlerts], now: float) -> list[RoutedAlerts]:
+        """Return *routed_alerts*, alerts of one group by the terms of their routes, with those that fire on
+        another route on that. Raises StoreError.
+        """
+        self._refresh(now)
+        if not self._owners:
+            return routed_alerts
+        moved = self._find_moved(source, routed_alerts)
+        if not moved:
+            return routed_alerts
+        group_ids = sorted({owner.group_id for owner in moved.values()})
+        loaded = {one.group_id: one.incident for one in self._incidents.load_latest(group_ids)}
+        placed: dict[str, RoutedAlerts] = {}
+        for route_settings, alerts in routed_alerts:
+            for alert in alerts:
+                owner = moved.get(alert.fingerprint)
+                if owner is not None and not is_firing_in(loaded[owner.group_id], alert.fingerprint):
+                    self._owners.pop((source, alert.fingerprint), None)  # it ended there
+                    owner = None
+                there = route_settings if owner is None else self._get_route_settings(owner, route_settings)
+                placed.setdefault(there.route, (there, []))[1].append(alert)
+        return list(placed.values())
+
+    def _find_moved(self, source: str, routed_alerts: list[RoutedAlerts]) -> dict[str, _FormerOwner]:
+        moved = {}
+        for route_settings, alerts in routed_alerts:
+            for alert in alerts:
+                owner = self._owners.get((source, alert.fingerprint))
+                if owner is not None and owner.route == route_settings.route:
+                    self._owners.pop((source, alert.fingerprint), None)
+                elif owner is not None:
+                    moved[alert.fingerprint] = owner
+        return moved
+
+    def _get_route_settings(self, owner: _FormerOwner, like: RouteSettings) -> RouteSettings:
+        """Return the terms of the route on which an alert fires; of one that is gone, by its incident."""
+        known = self._route_settings.get(owner.route)
+        if known is not None:
+            return known
+        return RouteSettings(
+            route=owner.route,
+            channel=owner.channel,
+            policy=owner.policy,
+            steps=owner.steps,
+            flap_window=like.flap_window,
+            flap_count=like.flap_count,
+            severities=like.severities,
+        )
+
+    def _refresh(self, now: float) -> None:
+        """Ask the store where it is time: one thread does, and only the first time the others wait for it."""
+        if not self._is_time(now):
+            return
+        for _ in range(_WAITS):
+            if self._refreshing.acquire(blocking=False):
+                break
+            if self._times:
+                return
+            self._pause(_WAIT_S)
+        else:
+            raise StoreError("what is open is still being read, for another webhook")
+        try:
+            if self._is_time(now):
+                self._load_open()
+        finally:
+            self._refreshing.release()
+
+    def _is_time(self, now: float) -> bool:
+        times = self._times
+        if times == len(_REFRESH_AFTER_S):
+            return False
+        if self._began_at is None or now < self._began_at:  # the clock was set back
+            self._began_at = now
+        return now >= self._began_at + _REFRESH_AFTER_S[times]
+
+    def _load_open(self) -> None:
+        for incident in self._incidents.list_open():
+            owner = _FormerOwner(
+                incident.group_id, incident.route, incident.channel, incident.policy, incident.steps
+            )
+            for name, alert_state in incident.alert_states.items():
+                if alert_state.is_firing:
+                    self._owners[incident.source, name] = owner
+        self._times += 1
+
+
+# Each round means that another process changed the same group in the same millisecond.
+MAX_PASSES = 25
+# How long to wait, again and again, for a claim of another process to become an incident: in all somewhat
+# more than the 3 s after which a claim is free, and less than the 5 s of a webhook.
+_WAITS_S = (0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, *(0.5,) * 5)
+
+
+@dataclass
+class IngestResult:
+    """What became of the alerts of one webhook, and the incidents they belong to."""
+
+    new: int = 0
+    duplicates: int = 0
+    resolved: int = 0
+    incidents: list[str] = field(default_factory=list)
+
+    def add_change(self, change: IncidentChange) -> None:
+        self.new += change.new
+        self.duplicates += change.duplicates
+        self.resolved += change.resolved
+        if change.incident is not None and change.incident.id not in self.incidents:
+            self.incidents.append(change.incident.id)
+
+
+class HeartbeatExtractor(Protocol):
+    """Takes the beats out of what comes in, and says how many they were."""
+
+    def extract(self, groups: tuple[Group, ...], now: float) -> tuple[tuple[Group, ...], int]: ...
+
+
+class _RoutedGroup(Struct, frozen=True):
+    """The alerts of one group that are on one route, and what is known of where they belong.
+
+    *owners* is None before the store said anything of that; *loaded* is what slots hold, where they
+    need not be read again; *claims* are to be made with the next reading.
+    """
+
+    group_id: str
+    group: Group
+    route_settings: RouteSettings
+    owners: Mapping[str, AlertOwner] | None = None
+    loaded: Mapping[str, VersionedIncident] = {}
+    claims: tuple[Claim, ...] = ()
+
+    @property
+    def group_family(self) -> str:
+        return group_family_of(self.group.source, self.route_settings.route)
+
+    @property
+    def group_ids(self) -> list[str]:
+        """The slots that have to be known before its alerts can be merged."""
+        if not self.owners:
+            return [self.group_id]
+        return list(dict.fromkeys((self.group_id, *(owner.group_id for owner in self.owners.values()))))
+
+
+@dataclass
+class _Pass:
+    """One go at everything that is left: what is to be written, and what is left after."""
+
+    remaining: list[_RoutedGroup]
+    updates: list[tuple[_RoutedGroup, IncidentUpdate]] = field(default_factory=list)
+    rewordings: list[tuple[_RoutedGroup, IncidentUpdate]] = field(default_factory=list)
+    is_blocked: bool = False  # for a claim of another process
+
+
+class IncidentIngester:
+    """Takes groups of alerts into incidents; *pause* lets so many seconds pass. With *open_incidents* what
+    fires stays where it is when its route was changed.
+    """
+
+    def __init__(
+        self,
+        incidents: Incidents,
+        routing: RoutingTable,
+        heartbeat_filter: HeartbeatExtractor | None = None,
+        pause: Callable[[float], None] = time.sleep,
+        open_incidents: OpenIncidentReader | None = None,
+    ) -> None:
+        self._incidents = incidents
+        self._pause = pause
+        self._heartbeat_filter = heartbeat_filter
+        self._routing = routing
+        self._route_settings = {route.name: _build_route_settings(routing, route) for route in routing.routes}
+        self._former = (
+            FormerRoutes(open_incidents, self._route_settings, pause) if open_incidents is not None else None
+        )
+        self._matched = tuple({matcher.name for route in routing.routes for matcher in route.matchers})
+
+    def ingest(self, groups: tuple[Group, ...], now: float) -> IngestResult:
+        """Return what became of *groups*; when this returns, everything is in the store.
+
+        One round trip when nothing is new, two when something is, and one for beats; newer words of repeats
+        count as something new, at most once a minute for each group, and cost a third where a group has many
+        alerts. For a copy of what fires in a neighbour two, and three for a change there. Where the store is
+        divided, several new alerts of one group take three, and so does an end. Raises StoreError.
+        """
+        result = IngestResult()
+        if self._heartbeat_filter is not None:
+            groups, result.duplicates = self._heartbeat_filter.extract(groups, now)
+        return self._ingest_all(self._route_groups(groups, now), result, now)
+
+    def ingest_group(self, group: Group, route_settings: RouteSettings, now: float) -> IngestResult:
+        """Take a group of our own, which *route_settings* say all about. Raises StoreError."""
+        return self._ingest_all([self._build_routed_group(group, route_settings)], IngestResult(), now)
+
+    def _build_routed_group(self, group: Group, route_settings: RouteSettings) -> _RoutedGroup:
+        """Return what has just come, or comes again after others changed what was known of it."""
+        routed_group = _RoutedGroup(
+            group_id_of(group.source, group.group_key, route_settings.route), group, route_settings
+        )
+        if not self._incidents.is_divided:
+            return routed_group
+        return replace(
+            routed_group,
+            owners={},
+            claims=build_first_claims(routed_group.group_family, routed_group.group_id, group.alerts),
+        )
+
+    def _ingest_all(self, pending: list[_RoutedGroup], result: IngestResult, now: float) -> IngestResult:
+        waits, passes = iter(_WAITS_S), 0
+        while pending:
+            current = self._run_pass(pending, result, now)
+            pending, passes = current.remaining, passes + 1
+            if current.is_blocked:
+                passes = 0
+                if (wait_s := next(waits, None)) is None:
+                    raise StoreError("an alert stays claimed by another process")
+                self._pause(wait_s)
+            elif pending and passes == MAX_PASSES:
+                raise StoreError("a group kept changing under our hands")
+        return result
+
+    def _run_pass(self, routed_groups: list[_RoutedGroup], result: IngestResult, now: float) -> _Pass:
+        """Take one arrival for each slot, as far as that goes in one reading and one writing."""
+        by_group_id: dict[str, _RoutedGroup] = {}
+        current = _Pass([a for a in routed_groups if by_group_id.setdefault(a.group_id, a) is not a])
+        for routed_group in self._load_groups(list(by_group_id.values())):
+            self._merge_group(routed_group, current, result, now)
+        if current.updates:
+            self._commit_updates(current, result)
+        if current.rewordings:
+            self._save_reworded(current, result)
+        return current
+
+    def _load_groups(self, routed_groups: list[_RoutedGroup]) -> list[_RoutedGroup]:
+        """Return *routed_groups* with what their slots hold, and with what came of their claims."""
+        group_ids = list(
+            dict.fromkeys(
+                group_id for a in routed_groups for group_id in a.group_ids if group_id not in a.loaded
+            )
+        )
+        claims = list(chain.from_iterable(a.claims for a in routed_groups))
+        if claims or self._incidents.is_divided:
+            reading = self._incidents.find_owners(group_ids, claims)
+            return [_with_reading(routed_group, reading) for routed_group in routed_groups]
+        read = (
+            {loaded.group_id: loaded for loaded in self._incidents.load_latest(group_ids)}
+            if group_ids
+            else {}
+        )
+        return [replace(a, loaded=_select_loaded(a, read)) for a in routed_groups]
+
+    def _merge_group(
+        self, routed_group: _RoutedGroup, current: _Pass, result: IngestResult, now: float
+    ) -> None:
+        """Merge what *routed_group* says into the incidents that its alerts belong to.
+
+        An alert that fires in a neighbour is a copy there, and its end is that one's, by whichever way it
+        comes.
+        """
+        if routed_group.owners is None:
+            self._merge_part(routed_group, routed_group.group_id, current, result, now)
+            return
+        alerts, is_divided = routed_group.group.alerts, self._incidents.is_divided
+        context = OwnershipContext(
+            routed_group.group_id,
+            routed_group.owners,
+            routed_group.loaded,
+            now,
+            routed_group.route_settings.flap_window,
+        )
+        assignment = assign_owners(alerts, context, is_divided=is_divided)
+        leader = find_leader(alerts) if assignment.pending else ""
+        if any(alert.fingerprint == leader for alert in assignment.pending):
+            current.is_blocked = True
+            current.remaining.append(
+                self._build_routed_group(routed_group.group, routed_group.route_settings)
+            )
+        elif assignment.unread_groups or assignment.claims:
+            claims = build_next_claims(routed_group.group_family, alerts, assignment)
+            current.remaining.append(replace(routed_group, claims=claims))
+        else:
+            for group_id, part in assignment.by_group_id.items():
+                self._merge_part(_with_alerts(routed_group, part), group_id, current, result, now)
+            if assignment.pending:
+                current.is_blocked = True
+                group = replace(routed_group.group, alerts=tuple(assignment.pending))
+                current.remaining.append(self._build_routed_group(group, routed_group.route_settings))
+
+    def _merge_part(
+        self, routed_group: _RoutedGroup, group_id: str, current: _Pass, result: IngestResult, now: float
+    ) -> None:
+        """Merge alerts into the incident of the slot they belong to."""
+        loaded = routed_group.loaded[group_id]
+        change = merge(loaded.incident, routed_group.group, routed_group.route_settings, now)
+        if routed_group.owners is None and find_unmatched_resolves(loaded.incident, routed_group.group):
+            # The end of a firing that this slot does not know: the store may know where that is.
+            group_family = routed_group.group_family
+            claims = tuple(Claim(group_family, alert.fingerprint) for alert in routed_group.group.alerts)
+            current.remaining.append(replace(routed_group, claims=claims))
+        elif change.is_reworded:
+            current.rewordings.append((routed_group, IncidentUpdate(loaded, change, (), now)))
+        elif not change.is_changed or change.incident is None:
+            result.add_change(change)
+        else:
+            queues, former_owners = queues_for(change.incident), _find_former_owners(routed_group, group_id)
+            current.updates.append(
+                (
+                    routed_group,
+                    IncidentUpdate(
+                        loaded, change, queues, now, is_incoming=True, former_owners=former_owners
+                    ),
+                )
+            )
+
+    def _commit_updates(self, current: _Pass, result: IngestResult) -> None:
+        """Write what is to be written; what is refused goes once more, by what is known then."""
+        refusals = self._incidents.try_commit([update for _, update in current.updates])
+        for (routed_group, update), refusal in zip(current.updates, refusals, strict=True):
+            if refusal is None:
+                result.add_change(update.change)
+            else:
+                current.remaining.append(self._build_retry(routed_group, update, refusal))
+
+    def _build_retry(
+        self, routed_group: _RoutedGroup, update: IncidentUpdate, refusal: UpdateRefusal
+    ) -> _RoutedGroup:
+        """Return what was refused as it goes on: it has homes elsewhere, or is read and asked for anew."""
+        if not refusal.owners:
+            return self._build_routed_group(routed_group.group, routed_group.route_settings)
+        owners = {**(routed_group.owners or {}), **refusal.owners}
+        return replace(
+            routed_group, owners=owners, loaded={**refusal.loaded, update.loaded.group_id: update.loaded}
+        )
+
+    def _save_reworded(self, current: _Pass, result: IngestResult) -> None:
+        """Keep newer words of repeats; where the group changed meanwhile, what came is merged once more."""
+        kept = self._incidents.save_reworded([update for _, update in current.rewordings])
+        for (routed_group, update), is_kept in zip(current.rewordings, kept, strict=True):
+            if is_kept:
+                result.add_change(update.change)
+            else:
+                current.remaining.append(
+                    self._build_routed_group(routed_group.group, routed_group.route_settings)
+                )
+
+    def _route_groups(self, groups: tuple[Group, ...], now: float) -> list[_RoutedGroup]:
+        routed_groups = []
+        for group in groups:
+            routed_alerts = [
+                (self._route_settings[name], alerts)
+                for name, alerts in self._sort_by_route(group.alerts).items()
+            ]
+            if self._former is not None:
+                routed_alerts = self._former.assign_routes(group.source, routed_alerts, now)
+            for route_settings, alerts in routed_alerts:
+                part = group if len(routed_alerts) == 1 else replace(group, alerts=tuple(alerts))
+                routed_groups.append(self._build_routed_group(part, route_settings))
+        return routed_groups
+
+    def _sort_by_route(self, alerts: tuple[Alert, ...]) -> dict[str, list[Alert]]:
+        """Return *alerts* by the name of their route.
+
+        Only the labels that matchers name decide, and most alerts of a group agree in those: each
+        combination is matched once.
+        """
+        by_route: dict[str, list[Alert]] = {}
+        alike: dict[tuple[str | None, ...], list[Alert]] = {}
+        for alert in alerts:
+            labels = alert.labels
+            values = tuple(map(labels.get, self._matched))
+            if values not in alike:
+                alike[values] = by_route.setdefault(self._routing.find_route(labels).name, [])
+            alike[values].append(alert)
+        return by_route
+
+
+def _with_alerts(routed_group: _RoutedGroup, alerts: Sequence[Alert]) -> _RoutedGroup:
+    if len(alerts) == len(routed_group.group.alerts):
+        return routed_group
+    return replace(routed_group, group=replace(routed_group.group, alerts=tuple(alerts)))
+
+
+def _find_former_owners(routed_group: _RoutedGroup, group_id: str) -> dict[str, VersionedIncident]:
+    """Return by fingerprint what the homes hold that are not *group_id*, to which the alerts go now."""
+    owners, former_owners = routed_group.owners or {}, {}
+    for alert in routed_group.group.alerts if owners else ():
+        owner = owners.get(alert.fingerprint)
+        if owner is not None and owner.group_id != group_id and owner.group_id in routed_group.loaded:
+            former_owners[alert.fingerprint] = routed_group.loaded[owner.group_id]
+    return former_owners
+
+
+def _select_loaded(
+    routed_group: _RoutedGroup, read: Mapping[str, VersionedIncident]
+) -> dict[str, VersionedIncident]:
+    """Return what its slots hold, as far as it was read, now or before."""
+    found = (
+        (group_id, read.get(group_id) or routed_group.loaded.get(group_id))
+        for group_id in routed_group.group_ids
+    )
+    return {group_id: loaded for group_id, loaded in found if loaded is not None}
+
+
+def _with_reading(routed_group: _RoutedGroup, reading: OwnerReading) -> _RoutedGroup:
+    """Return *routed_group* with the homes that *reading* told; raises its fault where that may matter."""
+    group_family, owners = routed_group.group_family, dict(routed_group.owners or {})
+    for alert in routed_group.group.alerts:
+        owner = reading.owners.get((group_family, alert.fingerprint))
+        if owner is not None:
+            owners[alert.fingerprint] = owner
+    routed_group = replace(routed_group, owners=owners, claims=())
+    routed_group = replace(routed_group, loaded=_select_loaded(routed_group, reading.loaded))
+    if reading.fault is not None and _is_owner_uncertain(routed_group):
+        raise reading.fault
+    return routed_group
+
+
+def _is_owner_uncertain(routed_group: _RoutedGroup) -> bool:
+    """Tell whether it matters that some homes could not be read: not for what fires in its own slot."""
+    incident, owners = routed_group.loaded[routed_group.group_id].incident, routed_group.owners or {}
+    names = (alert.fingerprint for alert in routed_group.group.alerts)
+    return any(name not in owners and not is_firing_in(incident, name) for name in names)
+
+
+def _build_route_settings(routing: RoutingTable, route: Route) -> RouteSettings:
+    return RouteSettings(
+        route=route.name,
+        channel=route.channel,
+        policy=route.escalation,
+        steps=tuple(step.name for step in routing.get_policy(route.escalation).steps),
+        flap_window=routing.flap_window,
+        flap_count=routing.flap_count,
+        severities=routing.severities,
+    )

@@ -1,0 +1,79 @@
+"""Gathering what a notification's words are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+
+from receiver.engine.notification import Links, Notification, find_links
+from receiver.engine.ports import OnCallLookup, Runbooks
+from receiver.model.actions import Action, FallbackMention, Page, Post, Reply, Update
+from receiver.model.delivery_status import find_message
+from receiver.model.escalation import evaluate_escalation
+from receiver.model.incident import Incident, OnCallPerson, find_most_severe
+from receiver.model.routing import EscalationPolicy
+
+
+@dataclass(frozen=True)
+class LinkSettings:
+    """Addresses that messages link to; empty where there is none. *more* is by route's name,
+    those under the empty name are for every route.
+    """
+
+    public_url: str = ""
+    alertmanagers: Mapping[str, str] = field(default_factory=dict)
+    more: Mapping[str, tuple[tuple[str, str], ...]] = field(default_factory=dict)
+
+
+class NotificationBuilder:
+    """Builds notifications from how an incident stands."""
+
+    def __init__(
+        self, runbooks: Runbooks, link_settings: LinkSettings, on_call: OnCallLookup | None = None
+    ) -> None:
+        self._runbooks = runbooks
+        self._link_settings = link_settings
+        self._on_call = on_call
+
+    def build(self, action: Action, incident: Incident, policy: EscalationPolicy, now: float) -> Notification:
+        """Return *action* with everything a channel needs to word it."""
+        is_whole = isinstance(action, Post | Update | Page) and not isinstance(action, FallbackMention)
+        most_severe = find_most_severe(incident) if is_whole else None
+        return Notification(
+            action=action,
+            incident=incident,
+            escalation=evaluate_escalation(incident, policy, now),
+            now=now,
+            excerpt=self._runbooks.find_excerpt(most_severe) if most_severe else None,
+            links=self._build_links(incident),
+            on_call=self._find_on_call(action, incident, policy),
+        )
+
+    def _find_on_call(
+        self, action: Action, incident: Incident, policy: EscalationPolicy
+    ) -> tuple[OnCallPerson, ...]:
+        """Return who has the pager now, for a step that is said in the thread; and of those the one who had
+        the incident before it reopened, where only PagerDuty's name for them is known.
+        """
+        if self._on_call is None or not isinstance(action, Reply | FallbackMention):
+            return ()
+        if action.step is not None:
+            return tuple(self._on_call.list_on_call(action.step.responder))
+        is_reopening = isinstance(action, Reply) and action.reply_kind == "reopened"
+        if not is_reopening or not incident.former_by or incident.former_ref:
+            return ()
+        responders = dict.fromkeys(step.responder for step in policy.steps)
+        people = chain.from_iterable(self._on_call.list_on_call(responder) for responder in responders)
+        return tuple(person for person in people if person.name == incident.former_by)[:1]
+
+    def _build_links(self, incident: Incident) -> Links:
+        message = find_message(incident)
+        link_settings = self._link_settings
+        return find_links(
+            incident,
+            public_url=link_settings.public_url,
+            alertmanager_url=link_settings.alertmanagers.get(incident.source, ""),
+            more=(*link_settings.more.get(incident.route, ()), *link_settings.more.get("", ())),
+            message=message.receipt.link if message and message.receipt else "",
+        )

@@ -1,0 +1,128 @@
+"""A dry run: where an alert with some labels would go."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from itertools import accumulate
+
+from receiver.engine.ports import Notices, Runbooks
+from receiver.model.alert import Alert, Severity, describe_unknown_severity, fingerprint
+from receiver.model.incident import Incident
+from receiver.model.routing import EscalationPolicy, Route, RoutingTable, find_route
+from receiver.runbooks.model import Excerpt
+from receiver.text import one_line
+
+# What becomes of an unknown severity, and what to do about it.
+REMEDY = "it counts as none; if it is a word of yours, add it to `severities` in routing.yaml"
+
+
+@dataclass(frozen=True)
+class RoutingPreview:
+    """Where an alert goes. *excerpt* is what its message would say of its runbook."""
+
+    route: Route
+    is_matched: bool  # else no route matches, and the last one takes it
+    policy: EscalationPolicy
+    excerpt: Excerpt | None
+    severity: str  # as it is read
+    warnings: tuple[str, ...] = ()  # of its severity
+
+    @property
+    def notify_at(self) -> list[float]:
+        """Seconds from the start at which each step is told, if nobody acknowledges."""
+        return list(accumulate(step.after for step in self.policy.steps))
+
+
+def preview_route(routing: RoutingTable, runbooks: Runbooks, labels: Mapping[str, str]) -> RoutingPreview:
+    """Return where an alert with *labels* goes; an empty label is none."""
+    kept = {name: value for name, value in labels.items() if value}
+    found = routing.find_route(kept)
+    return RoutingPreview(
+        route=found,
+        is_matched=find_route(routing.routes, kept) is not None,
+        policy=routing.get_policy(found.escalation),
+        excerpt=runbooks.find_excerpt(Alert(fingerprint(kept), kept, {}, 0.0)),
+        severity=routing.severities.read_severity(kept).value,
+        warnings=find_severity_warnings(routing, kept),
+    )
+
+
+def find_severity_warnings(routing: RoutingTable, labels: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what to warn of in an alert's severity: it is unknown, or critical and pages nobody."""
+    word = routing.severities.find_unknown_word(labels)
+    if word:
+        return (f"{describe_unknown_severity(word)}: {REMEDY}",)
+    route = routing.find_route(labels)
+    is_critical = routing.severities.read_severity(labels) is Severity.CRITICAL
+    if is_critical and not routing.get_policy(route.escalation).steps:
+        return (f"it is critical, but route {route.name} has no escalation: nobody is paged",)
+    return ()
+
+
+def is_unpaged_critical(routing: RoutingTable, incident: Incident) -> bool:
+    """Tell whether *incident* is critical and nobody is ever paged for it."""
+    return incident.severity is Severity.CRITICAL and not routing.get_policy(incident.policy).steps
+
+
+logger = logging.getLogger(__name__)
+# A sender may make up words without end: beyond so many in a day they are counted in one notice a day.
+WORDS_A_DAY = 20
+_DAY_S = 86400.0
+_MAX_NAME = 80
+
+
+class SeverityNotices:
+    """Says each unknown word and each such route once, from how an incident stands.
+
+    The notice's id keeps a second worker, and a second look after a crash, from saying it again; what this
+    process has said is remembered here too, so that an incident costs no round trip for it. Safe for
+    several threads.
+    """
+
+    def __init__(self, notices: Notices, routing: RoutingTable) -> None:
+        self._notices = notices
+        self._routing = routing
+        self._routes: set[str] = set()
+        self._words: dict[str, float] = {}
+        self._many_at = float("-inf")
+
+    def send_notices(self, incident: Incident, now: float) -> None:
+        """Put a notice for what is new in *incident*. Raises StoreError."""
+        if incident.is_resolved:
+            return
+        if is_unpaged_critical(self._routing, incident) and incident.route not in self._routes:
+            self._send_unpaged(incident, now)
+        for word in incident.unknown_severities:
+            if word not in self._words and self._routing.severities.find_severity(word) is None:
+                self._send_unknown(word, incident, now)
+
+    def _send_unpaged(self, incident: Incident, now: float) -> None:
+        text = f"{_label(incident)} is critical and pages nobody: route {incident.route} has no escalation"
+        about = "criticals on routes without escalation"
+        logger.warning("critical pages nobody", extra={"fields": _fields(incident)})
+        self._notices.save_notice(f"critical without escalation/{incident.route}", text, now, about=about)
+        self._routes.add(incident.route)  # no more than there are routes
+
+    def _send_unknown(self, word: str, incident: Incident, now: float) -> None:
+        if len(self._words) >= WORDS_A_DAY:
+            self._words = {one: at for one, at in self._words.items() if abs(now - at) < _DAY_S}
+        text = f"{_label(incident)} has the {describe_unknown_severity(word)}: {REMEDY}"
+        if len(self._words) < WORDS_A_DAY:
+            logger.warning("unknown severity", extra={"fields": _fields(incident)})
+            self._notices.save_notice(f"unknown severity/{word}", text, now, about="unknown severities")
+            self._words[word] = now
+        elif abs(now - self._many_at) >= _DAY_S:
+            text = f"More than {WORDS_A_DAY} unknown severities came within a day. The latest: {text}"
+            self._notices.save_notice("unknown severities", text, now, every=_DAY_S)
+            self._many_at = now
+
+
+def _fields(incident: Incident) -> dict[str, str]:
+    """Return what the log says; a label's value stays out of it."""
+    return {"incident": incident.id, "route": incident.route}
+
+
+def _label(incident: Incident) -> str:
+    return f"{one_line(incident.alertname, _MAX_NAME) or 'An alert'} ({incident.id})"

@@ -1,0 +1,429 @@
+"""Homes of alerts in Redis: which slot has each alert that fires, or did a short while ago.
+
+On one shard the script that writes an incident keeps them. On several the incident and the homes of its
+alerts lie apart: there each alert is claimed first, on the shard that follows from its neighbourhood and
+itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from redis.exceptions import RedisError
+
+from receiver.engine.ports import OwnerReading, UpdateRefusal
+from receiver.errors import ClaimLost, NotFound, StoreError
+from receiver.incidents import codec
+from receiver.incidents.codec import (
+    DELIVERY,
+    Fields,
+    build_alert_fields,
+    build_own_fields,
+    build_reworded_fields,
+    may_have_batches,
+    split_compacted_fields,
+    unpack_incident,
+)
+from receiver.incidents.queries import RedisListing
+from receiver.model.delivery import Delivery
+from receiver.model.incident import (
+    Incident,
+    IncidentUpdate,
+    TimelineEvent,
+    VersionedIncident,
+    select_full_alerts,
+)
+from receiver.model.owners import (
+    CLAIM_FOR_S,
+    WRITE_WITHIN_S,
+    AlertOwner,
+    Claim,
+    OwnershipChanges,
+    find_ownership_changes,
+    group_family_of,
+)
+from receiver.storage.connection import Client, ScriptCall, Scripts, store_errors
+from receiver.storage.keys import QUEUES, TIMELINE_LIMIT, WAKE, Keys, shard_of
+from receiver.storage.timestamps import BY_WALL_CLOCK, Moments
+
+# Processes and Redis may differ in what time it is: the index keeps a home somewhat longer than it counts.
+_CLOCKS_DIFFER_S = 60
+
+
+class RedisAlertOwners:
+    """Finds, claims and leaves homes. Raises StoreError when Redis can't."""
+
+    def __init__(self, scripts: Scripts, *, history_s: int, flap_window_s: float, shards: int) -> None:
+        self._scripts = scripts
+        self._history_s = history_s
+        self._shards = shards
+        # How long after its end an alert is looked for where it was.
+        self.kept_after_end_s = math.ceil(flap_window_s) + _CLOCKS_DIFFER_S
+
+    def find_owners(self, group_ids: Sequence[str], claims: Sequence[Claim]) -> OwnerReading:
+        """On one shard, return what *group_ids* hold, who owns the alerts, and what is held there."""
+        keys, by_family = Keys(0), _sort_claims(claims, 1)
+        calls: list[ScriptCall] = [("group_read", [keys.incident(group_id)], []) for group_id in group_ids]
+        for (family, _), asked in by_family.items():
+            names = [claim.fingerprint for claim in asked]
+            calls.append(("home_find", [keys.alert_owners(family), keys.incident("")], names))
+        with store_errors():
+            answers = self._scripts.run_each(calls)
+        loaded = {
+            group_id: _parse_loaded(group_id, row) for group_id, row in zip(group_ids, answers, strict=False)
+        }
+        owners: dict[tuple[str, str], AlertOwner] = {}
+        for (family, _), answer in zip(by_family, answers[len(group_ids) :], strict=True):
+            found = parse_refusal(answer)
+            owners |= {(family, name): owner for name, owner in found.owners.items()}
+            loaded = {**found.loaded, **loaded}
+        return OwnerReading(loaded, owners)
+
+    def claim_alerts(self, group_ids: Sequence[str], claims: Sequence[Claim]) -> OwnerReading:
+        """Make *claims*, one after the other on each shard, and return what *group_ids* hold beside."""
+        by_family = _sort_claims(claims, self._shards)
+        calls: list[ScriptCall] = [
+            ("group_read", [Keys(shard_of(group_id, self._shards)).incident(group_id)], [])
+            for group_id in group_ids
+        ]
+        for (family, shard), asked in by_family.items():
+            keys = Keys(shard)
+            words = [word for one in asked for word in (one.fingerprint, one.group_id, one.former_claim_id)]
+            calls.append(
+                (
+                    "home_claim",
+                    [keys.alert_owners(family), keys.ended_alert_owners(family)],
+                    [self._history_s, *words],
+                )
+            )
+        with store_errors():
+            answers = self._scripts.run_each(calls, raise_on_error=False)
+        loaded = {}
+        for group_id, answer in zip(group_ids, answers, strict=False):
+            with store_errors():
+                loaded[group_id] = _parse_loaded(group_id, _raise_if_error(answer))
+        owners: dict[tuple[str, str], AlertOwner] = {}
+        fault: StoreError | None = None
+        for ((family, _), asked), answer in zip(by_family.items(), answers[len(group_ids) :], strict=True):
+            try:
+                with store_errors():
+                    row = _raise_if_error(answer)
+            except StoreError as error:  # what fires in its own slot need not wait for that server
+                fault = fault or error
+                continue
+            for one, claim_id, age in zip(asked, row[::2], row[1::2], strict=True):
+                if claim_id:
+                    group_id = claim_id.decode().partition(" ")[0]
+                    owners[family, one.fingerprint] = AlertOwner(group_id, claim_id.decode(), age / 1000)
+        return OwnerReading(loaded, owners, fault)
+
+    def release_alerts(self, updates: Iterable[IncidentUpdate]) -> None:
+        """Have the homes of what ended with *updates* forgotten after a while, on several shards.
+
+        Where that fails they stay until their alert fires and ends again. The incident that a home names is
+        read before it is believed.
+        """
+        calls: list[ScriptCall] = []
+        for update in updates:
+            incident, group_id = update.change.incident, update.loaded.group_id
+            if incident is None:
+                continue
+            family = group_family_of(incident.source, incident.route)
+            ended = [
+                Claim(family, name) for name in find_ownership_changes(update.loaded.incident, incident).ended
+            ]
+            for (_, shard), claims in _sort_claims(ended, self._shards).items():
+                keys, names = Keys(shard), [claim.fingerprint for claim in claims]
+                args = [group_id, int(CLAIM_FOR_S * 1000), self.kept_after_end_s, *names]
+                calls.append(
+                    ("home_leave", [keys.alert_owners(family), keys.ended_alert_owners(family)], args)
+                )
+        if calls:
+            with suppress(RedisError, OSError):
+                self._scripts.run_each(calls, raise_on_error=False)
+
+
+def parse_refusal(answer: Any) -> UpdateRefusal:
+    """Return the homes in a script's answer, and what they hold; an answer of 0 has none."""
+    if not isinstance(answer, list):
+        return UpdateRefusal()
+    pairs, *rows = answer
+    owners = {
+        name.decode(): AlertOwner(group_id.decode())
+        for name, group_id in zip(pairs[::2], pairs[1::2], strict=True)
+    }
+    loaded = {}
+    for name, version, head in zip(rows[::3], rows[1::3], rows[2::3], strict=True):
+        loaded[name.decode()] = _parse_loaded(name.decode(), (version, head, 0))
+    return UpdateRefusal(owners, loaded)
+
+
+def _parse_loaded(group_id: str, row: Sequence[Any]) -> VersionedIncident:
+    version, head, moment = row
+    return VersionedIncident(
+        group_id, codec.decode_incident(head) if head else None, int(version), int(moment)
+    )
+
+
+def _raise_if_error(answer: Any) -> Any:
+    if isinstance(answer, Exception):
+        raise answer
+    return answer
+
+
+def _sort_claims(claims: Iterable[Claim], shards: int) -> dict[tuple[str, int], list[Claim]]:
+    """Return *claims* by neighbourhood and shard, each alert once."""
+    found: dict[tuple[str, int], dict[str, Claim]] = {}
+    for claim in claims:
+        shard = shard_of(f"{claim.group_family} {claim.fingerprint}", shards)
+        found.setdefault((claim.group_family, shard), {}).setdefault(claim.fingerprint, claim)
+    return {where: list(asked.values()) for where, asked in found.items()}
+
+
+class RedisIncidents(RedisListing):
+    """Keeps incidents. Every method raises StoreError when Redis can't do it."""
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        history_s: float,
+        flap_window_s: float = 600.0,
+        shards: int = 1,
+        moments: Moments = BY_WALL_CLOCK,
+    ) -> None:
+        super().__init__(client, shards=shards)
+        self.moments = moments
+        self._scripts = Scripts(client)
+        self._history_s = int(history_s)
+        self._owners = RedisAlertOwners(
+            self._scripts, history_s=self._history_s, flap_window_s=flap_window_s, shards=shards
+        )
+
+    # --- a group's latest, for whoever wants to change it ---
+
+    def load_latest(self, group_ids: Sequence[str]) -> list[VersionedIncident]:
+        """Return how each group stands, without alerts and deliveries, in one round trip."""
+        with store_errors():
+            if len(group_ids) == 1:
+                rows = [self._redis.hmget(self.keys_of(group_ids[0]).incident(group_ids[0]), "v", "head")]
+            else:
+                with self._redis.pipeline(transaction=False) as pipe:
+                    for group_id in group_ids:
+                        pipe.hmget(self.keys_of(group_id).incident(group_id), "v", "head")
+                    rows = pipe.execute()
+        return [
+            VersionedIncident(group_id, codec.decode_incident(head) if head else None, int(version or 0))
+            for group_id, (version, head) in zip(group_ids, rows, strict=True)
+        ]
+
+    def commit(self, updates: Sequence[IncidentUpdate]) -> list[bool]:
+        """Keep each change in one round trip; False where it was refused."""
+        return [refusal is None for refusal in self.try_commit(updates)]
+
+    def try_commit(self, updates: Sequence[IncidentUpdate]) -> list[UpdateRefusal | None]:
+        """Keep each change in one round trip. Refused, whole, is one whose group had changed since it was
+        read, or an alert of which begins to fire and is at home in a neighbour.
+
+        Where the store is divided, homes are not read here. Their claims still hold, since a change that
+        makes alerts fire is refused when it comes too late after its reading. Ends take one round trip more.
+        """
+        with store_errors():
+            answers = self._scripts.run_all("commit", [self._build_commit_call(update) for update in updates])
+        if self.is_divided:
+            self._owners.release_alerts(
+                update for update, answer in zip(updates, answers, strict=True) if answer == 1
+            )
+        return [None if answer == 1 else parse_refusal(answer) for answer in answers]
+
+    def save_reworded(self, updates: Sequence[IncidentUpdate]) -> list[bool]:
+        """Keep the newer words that each change holds, and its incident without a new version.
+
+        False where the group had changed since it was read; then nothing of it was written. One round trip,
+        and one more where alerts may lie in batches.
+        """
+        with store_errors():
+            whole = self._read_batches(updates)
+            calls = [self._build_reword_call(update, whole.get(update.loaded.group_id)) for update in updates]
+            return [answer == 1 for answer in self._scripts.run_all("tidy", calls)]
+
+    def _read_batches(self, updates: Sequence[IncidentUpdate]) -> dict[str, dict[bytes, bytes]]:
+        """Return all fields of those groups that may have batches, by slot."""
+        group_ids = [
+            w.loaded.group_id for w in updates if w.loaded.incident and may_have_batches(w.loaded.incident)
+        ]
+        if not group_ids:
+            return {}
+        with self._redis.pipeline(transaction=False) as pipe:
+            for group_id in group_ids:
+                pipe.hgetall(self.keys_of(group_id).incident(group_id))
+            return dict(zip(group_ids, pipe.execute(), strict=True))
+
+    def _build_reword_call(
+        self, update: IncidentUpdate, whole: dict[bytes, bytes] | None
+    ) -> tuple[list[str], Fields]:
+        incident, loaded = update.change.incident, update.loaded
+        if incident is None:
+            raise ValueError("a change without an incident has nothing to keep")
+        alerts = select_full_alerts(incident, update.change.reworded)
+        gone, kept = build_reworded_fields(whole, alerts) if whole is not None else ([], [])
+        fields: Fields = ["head", codec.encode_incident(incident)]
+        fields += [part for pair in kept for part in pair] if whole is not None else build_own_fields(alerts)
+        return [self.keys_of(loaded.group_id).incident(loaded.group_id)], [
+            loaded.version,
+            len(gone),
+            *gone,
+            *fields,
+        ]
+
+    def _build_commit_call(self, update: IncidentUpdate) -> tuple[list[str], Fields]:
+        incident, change, loaded = update.change.incident, update.change, update.loaded
+        if incident is None:
+            raise ValueError("a change without an incident has nothing to keep")
+        keys = self.keys_of(loaded.group_id)
+        is_put_aside = change.is_new and loaded.incident is not None
+        former = loaded.incident.id if loaded.incident else incident.id
+        indexes = (keys.closed, keys.open) if incident.is_resolved else (keys.open, keys.closed)
+        fields: Fields = ["head", codec.encode_incident(incident)]
+        fields += build_alert_fields(select_full_alerts(incident, change.changed_alerts))
+        fields += build_own_fields(select_full_alerts(incident, change.reworded))
+        changes = find_ownership_changes(loaded.incident, incident)
+        latest = 0
+        if self.is_divided:
+            if changes.begun and loaded.read_at_ms:
+                latest = loaded.read_at_ms + int(WRITE_WITHIN_S * 1000)
+            changes = OwnershipChanges()
+        seen = [(name, update.former_owners[name]) for name in changes.begun if name in update.former_owners]
+        left_owners = [f"{name} {owner.group_id} {owner.version}" for name, owner in seen]
+        group_family = group_family_of(incident.source, incident.route)
+        return (
+            [
+                keys.incident(loaded.group_id),
+                keys.past_incident(former),
+                keys.timeline(incident.id),
+                *indexes,
+                keys.alert_owners(group_family),
+                keys.ended_alert_owners(group_family),
+                *(
+                    keys.incoming(queue, incident.severity) if update.is_incoming else keys.queue(queue)
+                    for queue in update.queues
+                ),
+            ],
+            [
+                loaded.version,
+                int(is_put_aside),
+                self._history_s if incident.is_resolved else 0,
+                incident.id,
+                f"{incident.opened_at:.3f}",
+                self.moments.at(update.due),
+                WAKE,
+                self._history_s,
+                TIMELINE_LIMIT,
+                len(change.events),
+                *(codec.encode_names(names) for names in (changes.begun, changes.ended, left_owners)),
+                self._owners.kept_after_end_s,
+                latest,
+                *(codec.encode(event) for event in change.events),
+                *update.queues,
+                *fields,
+            ],
+        )
+
+    @property
+    def is_divided(self) -> bool:
+        """Whether neighbours may lie on several shards."""
+        return self._shards > 1
+
+    def find_owners(self, group_ids: Sequence[str], claims: Sequence[Claim]) -> OwnerReading:
+        """Make *claims*, and read *group_ids*, in one round trip.
+
+        On one shard nothing is claimed, as `try_commit` sees to that; the slots of the homes are read, too.
+        """
+        if self.is_divided:
+            return self._owners.claim_alerts(group_ids, claims)
+        return self._owners.find_owners(group_ids, claims)
+
+    # --- one incident, whole ---
+
+    def load(self, incident_id: str) -> Incident:
+        """Return the incident with its alerts and deliveries, in one round trip; else NotFound."""
+        group_id = incident_id.partition("-")[0]
+        keys = self.keys_of(group_id)
+        with store_errors(), self._redis.pipeline(transaction=False) as pipe:
+            pipe.hgetall(keys.incident(group_id))
+            pipe.hgetall(keys.past_incident(incident_id))
+            latest, past = pipe.execute()
+        if latest.get(b"id") == incident_id.encode():
+            return unpack_incident(latest, is_past=False)
+        if past:
+            return unpack_incident(past, is_past=True)
+        raise NotFound("incident", incident_id)
+
+    def load_timeline(self, incident_id: str) -> list[TimelineEvent]:
+        """Return what happened to the incident, oldest first."""
+        key = self.keys_of(incident_id.partition("-")[0]).timeline(incident_id)
+        with store_errors():
+            return [codec.decode_event(packed) for packed in self._redis.lrange(key, 0, -1)]
+
+    def record_delivery(
+        self,
+        incident_id: str,
+        key: str,
+        delivery: Delivery,
+        *,
+        worker: str = "",
+        queue: str = QUEUES[0],
+        events: Iterable[TimelineEvent] = (),
+        wake: Iterable[str] = (),
+        due: float = 0.0,
+    ) -> None:
+        """Keep how a delivery stands, and have the lanes of *wake* look at the incident at *due*.
+
+        With a *worker*, only while the incident is lent to it in *lane*; else ClaimLost. An
+        incident that is gone is left gone.
+        """
+        group_id = incident_id.partition("-")[0]
+        keys, queues, said = self.keys_of(group_id), tuple(wake), [codec.encode(event) for event in events]
+        with store_errors():
+            answer = self._scripts.run(
+                "record",
+                [
+                    keys.incident(group_id),
+                    keys.past_incident(incident_id),
+                    keys.timeline(incident_id),
+                    keys.lease_owners(queue),
+                    keys.failed,
+                    *(keys.queue(other) for other in queues),
+                ],
+                [
+                    incident_id,
+                    worker,
+                    DELIVERY + key.encode(),
+                    codec.encode(delivery),
+                    self.moments.at(due),
+                    WAKE,
+                    TIMELINE_LIMIT,
+                    len(said),
+                    *said,
+                    f"{delivery.failed_at:.3f}" if delivery.failed_at else "",
+                    self._history_s,
+                    *queues,
+                ],
+            )
+        if answer == 0:
+            raise ClaimLost(f"another worker has incident {incident_id}")
+
+    def drop_compacted(self, incident_id: str) -> None:
+        """Drop what is kept of alerts that the incident has forgotten; what changed meanwhile stays."""
+        group_id = incident_id.partition("-")[0]
+        key = self.keys_of(group_id).incident(group_id)
+        with store_errors():
+            fields = self._redis.hgetall(key)
+            if fields.get(b"id") != incident_id.encode():
+                return
+            gone, kept = split_compacted_fields(fields)
+            if gone or kept:
+                self._scripts.run("tidy", [key], [fields[b"v"], len(gone), *gone, *kept])

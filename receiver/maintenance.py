@@ -1,0 +1,177 @@
+"""Maintenance: a time in which nobody is paged, at somebody's word."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Callable, Iterator
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from receiver.engine.jobs import TaskQueue
+from receiver.model.incident import Incident, Person
+from receiver.model.routing import PAGERDUTY, SLACK
+from receiver.storage.connection import Client, store_errors
+from receiver.storage.keys import (
+    MAINTENANCE,
+    MAINTENANCE_ANNOUNCED,
+    MAINTENANCE_ANNOUNCED_FOR_S,
+    MAINTENANCE_FOR_S,
+    TASKS,
+)
+
+LONGEST_S = 7 * 86400.0
+
+
+class Maintenance(Struct, frozen=True, omit_defaults=True):
+    """Nobody is paged from *since* to *until*, unless somebody ends it before."""
+
+    since: float
+    until: float
+    by: str
+    comment: str = ""
+    ended_at: float = 0.0
+    ended_by: str = ""
+
+    def is_in_force(self, now: float) -> bool:
+        """Tell whether it holds at *now*; it does not begin later than it was asked for."""
+        return not self.ended_at and now < self.until
+
+    def name(self, now: float) -> str:
+        """Return a short text that differs whenever there is something new to be told of it."""
+        return f"{self.since:.3f}-{self.until:.3f}-{'on' if self.is_in_force(now) else 'over'}"
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(Maintenance)
+
+
+class RedisMaintenance:
+    """Keeps the latest maintenance. Every method raises StoreError when Redis can't do it."""
+
+    def __init__(self, client: Client) -> None:
+        self._redis = client
+
+    def find_latest(self) -> Maintenance | None:
+        """Return the latest maintenance, over or not; None when the last one is long over."""
+        with store_errors():
+            packed = self._redis.get(MAINTENANCE)
+        return _decoder.decode(packed) if packed else None
+
+    def find_active(self, now: float) -> Maintenance | None:
+        """Return the maintenance that is in force at *now*."""
+        latest = self.find_latest()
+        return latest if latest is not None and latest.is_in_force(now) else None
+
+    def paused_until(self, now: float) -> float:
+        """Return until when nobody is paged; 0 when there is no maintenance."""
+        found = self.find_active(now)
+        return found.until if found is not None else 0.0
+
+    def save(self, maintenance: Maintenance, now: float) -> None:
+        """Keep it in place of the one before, for a day longer than it lasts."""
+        expires_in_s = math.ceil(max(0.0, maintenance.until - now)) + MAINTENANCE_FOR_S
+        with store_errors():
+            self._redis.set(MAINTENANCE, _encoder.encode(maintenance), ex=expires_in_s)
+
+    def load_announced(self) -> str:
+        """Return the name under which it was last told."""
+        with store_errors():
+            return (self._redis.get(MAINTENANCE_ANNOUNCED) or b"").decode()
+
+    def save_announced(self, name: str) -> None:
+        """Remember that it is told."""
+        with store_errors():
+            self._redis.set(MAINTENANCE_ANNOUNCED, name, ex=MAINTENANCE_ANNOUNCED_FOR_S)
+
+
+TASK_NAME = "maintenance"
+_CHECK_EVERY_S = 60.0
+# What takes a notice: its id, by which it is said once, its text, and the moment.
+SendNotice = Callable[[str, str, float], None]
+
+
+class MaintenanceStore(Protocol):
+    """Where the switch is kept; every method may raise StoreError."""
+
+    def find_latest(self) -> Maintenance | None: ...
+    def find_active(self, now: float) -> Maintenance | None: ...
+    def save(self, maintenance: Maintenance, now: float) -> None: ...
+    def load_announced(self) -> str: ...
+    def save_announced(self, name: str) -> None: ...
+
+
+class OpenIncidentSource(Protocol):
+    """Where open incidents are listed."""
+
+    def list_open(self) -> Iterator[Incident]: ...
+
+
+class MaintenanceService:
+    """Begins and ends maintenance. Raises StoreError; both are harmless the second time."""
+
+    def __init__(self, store: MaintenanceStore, work_queue: TaskQueue) -> None:
+        self._store = store
+        self._work_queue = work_queue
+
+    def start(self, by: Person, until: float, comment: str, now: float) -> Maintenance:
+        """Page nobody from *now* to *until*, in place of any maintenance there is."""
+        maintenance = Maintenance(since=now, until=until, by=by.name, comment=comment)
+        self._store.save(maintenance, now)
+        self._work_queue.enqueue(TASKS, TASK_NAME, now)
+        return maintenance
+
+    def stop(self, by: Person, now: float) -> None:
+        """End it before its time."""
+        found = self._store.find_active(now)
+        if found is not None:
+            self._store.save(replace(found, ended_at=now, ended_by=by.name), now)
+        # Even where it was over already: whoever ended it may have been cut off here.
+        self._work_queue.enqueue(TASKS, TASK_NAME, now)
+
+
+class MaintenanceTask:
+    """Has every incident looked at when maintenance begins or ends, and says so once."""
+
+    def __init__(
+        self,
+        store: MaintenanceStore,
+        incidents: OpenIncidentSource,
+        work_queue: TaskQueue,
+        send_notice: SendNotice,
+    ) -> None:
+        self._store = store
+        self._incidents = incidents
+        self._work_queue = work_queue
+        self._send_notice = send_notice
+
+    def run(self, now: float) -> float:
+        """Tell what is new; return when to look again. What is told twice changes nothing."""
+        latest = self._store.find_latest()
+        if latest is None:
+            return now + _CHECK_EVERY_S
+        name = latest.name(now)
+        if name != self._store.load_announced():
+            self._enqueue_open_incidents(now)
+            self._send_notice(f"maintenance-{name}", describe_maintenance(latest, now), now)
+            self._store.save_announced(name)
+        return min(latest.until, now + _CHECK_EVERY_S) if latest.is_in_force(now) else now + _CHECK_EVERY_S
+
+    def _enqueue_open_incidents(self, now: float) -> None:
+        for incident in self._incidents.list_open():
+            if incident.policy:
+                for queue in (SLACK, PAGERDUTY):
+                    self._work_queue.enqueue(queue, incident.id, now)
+
+
+def describe_maintenance(maintenance: Maintenance, now: float) -> str:
+    """Return how it stands in a sentence, for people of any time zone."""
+    if not maintenance.is_in_force(now):
+        by = f", ended by {maintenance.ended_by}" if maintenance.ended_by else ""
+        return f"Maintenance is over{by}: paging goes on"
+    until = dt.datetime.fromtimestamp(maintenance.until, dt.UTC)
+    why = f" ({maintenance.comment})" if maintenance.comment else ""
+    return f"Maintenance by {maintenance.by} until {until:%Y-%m-%d %H:%M} UTC{why}: nobody is paged"

@@ -1,0 +1,309 @@
+"""Notices: the receiver's own troubles, each said once in the channel that `notices` names."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from receiver import metrics
+from receiver.engine.rate_limit import LOW_PRIORITY_OFFSET_S, RateLimiter
+from receiver.errors import DeliveryError, TemporaryDeliveryError
+from receiver.model.actions import Post
+from receiver.model.delivery import Receipt
+from receiver.model.routing import Target
+from receiver.storage.connection import Client, Scripts, store_errors
+from receiver.storage.keys import NOTICE_FOR_S, TASKS, WAKE, Keys, shard_of
+from receiver.storage.timestamps import BY_WALL_CLOCK, Moments
+from receiver.text import one_line
+
+# Troubles come in swarms: a revoked token fails a thousand deliveries within minutes.
+LINES = 10
+_KINDS = 5
+MAX_LINE = 300
+MAX_ABOUT = 120
+# So that the swarm's first message holds more than its first trouble, and that few follow.
+GATHER_S = 1.0
+PAUSE_S = 60.0
+# What could not be said for a day is no news.
+KEPT_FOR_S = 86400.0
+# By then an attempt is over, or whoever made it is dead; Slack is given ten seconds to answer.
+IN_FLIGHT_S = 15.0
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 5.0, 300.0
+
+
+class Notice(Struct, frozen=True, omit_defaults=True):
+    """One trouble. *about* is what it is counted under where there are too many to be said one by one."""
+
+    text: str
+    at: float
+    about: str = ""
+    repeats: int = 0  # how often the same came since it was said last
+
+
+class NoticeMessage(Struct, frozen=True, omit_defaults=True):
+    """How the message under way stands: which notices it holds, what it says, and its attempts."""
+
+    id: str = ""
+    names: tuple[str, ...] = ()
+    lines: tuple[str, ...] = ()
+    attempts: int = 0
+    began_at: float = 0.0
+    tried_at: float = 0.0
+    retry_at: float = 0.0
+    maybe_sent: bool = False
+    posted_at: float = 0.0  # when the last one was posted
+
+    @property
+    def next_attempt_at(self) -> float:
+        """When to go on; an attempt whose end nobody noted may still be under way."""
+        if not self.attempts:
+            return self.posted_at + PAUSE_S if self.posted_at else 0.0
+        return self.retry_at or self.tried_at + IN_FLIGHT_S
+
+
+class NoticeChannel(Protocol):
+    """Posts notices, once for each call; both raise a DeliveryError."""
+
+    def send_notice(self, message: NoticeMessage) -> Receipt: ...
+    def find_notice(self, message: NoticeMessage) -> Receipt | None: ...
+
+
+def render_lines(notices: Sequence[Notice], left_out: int = 0) -> tuple[str, ...]:
+    """Return what one message says of *notices*: the first ten, the rest counted by what they are about."""
+    lines = [_line(notice) for notice in notices[:LINES]]
+    rest = Counter(one_line(notice.about, MAX_ABOUT) or "others" for notice in notices[LINES:])
+    lines += [f"{count} more: {about}" for about, count in rest.most_common(_KINDS)]
+    left_out += sum(count for _, count in rest.most_common()[_KINDS:])
+    return (*lines, f"{left_out} more of other kinds") if left_out else tuple(lines)
+
+
+def next_wait_s(attempts: int) -> float:
+    """Return the seconds to wait after so many attempts: 5 s, doubled each time, five minutes at most."""
+    return min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2.0 ** min(attempts - 1, 10))
+
+
+def _line(notice: Notice) -> str:
+    more = f" (and {notice.repeats} more since the last notice)" if notice.repeats else ""
+    return one_line(notice.text, MAX_LINE) + more
+
+
+TASK_NAME = "notices"
+_MAX_NOTICES = 5_000
+_LEFT_OUT = b"+"
+_encoder = msgspec.msgpack.Encoder()
+_notice_decoder = msgspec.msgpack.Decoder(Notice)
+_message_decoder = msgspec.msgpack.Decoder(NoticeMessage)
+
+
+class RedisNotices:
+    """Keeps notices. Every method raises StoreError when Redis can't do it.
+
+    Where there is no channel for them (*is_wanted* is false), none is kept.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        *,
+        is_wanted: bool = True,
+        shards: int = 1,
+        moments: Moments = BY_WALL_CLOCK,
+    ) -> None:
+        self._redis = client
+        self._moments = moments
+        self._scripts = Scripts(client)
+        self._is_wanted = is_wanted
+        self._keys = Keys(shard_of(TASK_NAME, shards))
+
+    def save_notice(
+        self,
+        notice_id: str,
+        text: str,
+        now: float,
+        *,
+        about: str = "",
+        every: float = 0.0,
+        count: int = 1,
+    ) -> bool:
+        """Keep a notice and have it posted; False where one of that *notice_id* was said before.
+
+        With *every*, it may be said again after so many seconds, with how many came meanwhile.
+        """
+        if not self._is_wanted:
+            return False
+        name = hashlib.sha256(notice_id.encode("utf-8", "replace")).hexdigest()[:32]
+        notice = Notice(one_line(text, MAX_LINE), now, one_line(about, MAX_ABOUT))
+        with store_errors():
+            reply = self._scripts.run(
+                "notice",
+                [self._keys.notice(name), self._keys.notices, self._keys.queue(TASKS)],
+                [
+                    f"{now:.3f}",
+                    every,
+                    NOTICE_FOR_S,
+                    name,
+                    _encoder.encode(notice),
+                    _MAX_NOTICES,
+                    int(KEPT_FOR_S),
+                    count,
+                    TASK_NAME,
+                    self._moments.at(now),
+                    WAKE,
+                    TASKS,
+                ],
+            )
+        return bool(reply)
+
+    def list_pending(self) -> tuple[dict[str, Notice], int]:
+        """Return the notices to be posted by name, oldest first, and how many more there were to keep."""
+        with store_errors():
+            packed = self._redis.hgetall(self._keys.notices)
+        left_out = int(packed.pop(_LEFT_OUT, 0))
+        found = {name.decode(): _unpack(one) for name, one in packed.items()}
+        return dict(sorted(found.items(), key=lambda item: item[1].at)), left_out
+
+    def load_message(self) -> NoticeMessage:
+        """Return how the message under way stands."""
+        with store_errors():
+            packed = self._redis.get(self._keys.notice_message)
+        return _message_decoder.decode(packed) if packed else NoticeMessage()
+
+    def save_message(self, message: NoticeMessage) -> None:
+        """Keep how the message under way stands."""
+        with store_errors():
+            self._redis.set(self._keys.notice_message, _encoder.encode(message), ex=NOTICE_FOR_S)
+
+    def complete_message(self, message: NoticeMessage, *, left_out: int = 0) -> None:
+        """Forget the notices of *message*, and begin another."""
+        with store_errors(), self._redis.pipeline(transaction=True) as pipe:
+            if message.names:
+                pipe.hdel(self._keys.notices, *message.names)
+            if left_out:
+                pipe.hdel(self._keys.notices, _LEFT_OUT)
+            after = _encoder.encode(NoticeMessage(posted_at=message.posted_at))
+            pipe.set(self._keys.notice_message, after, ex=NOTICE_FOR_S)
+            pipe.execute()
+
+
+def _unpack(packed: bytes) -> Notice:
+    repeats, _, notice = packed.partition(b" ")
+    return replace(_notice_decoder.decode(notice), repeats=int(repeats))
+
+
+logger = logging.getLogger(__name__)
+# Whatever is put wakes the duty; this is for a wake-up that got lost.
+_IDLE_S = 3600.0
+# All that is pending is one message, so it waits as one.
+_WAITER = "notices"
+
+
+class NoticeRepository(Protocol):
+    """Where notices are kept."""
+
+    def list_pending(self) -> tuple[dict[str, Notice], int]: ...
+    def load_message(self) -> NoticeMessage: ...
+    def save_message(self, message: NoticeMessage) -> None: ...
+    def complete_message(self, message: NoticeMessage, *, left_out: int = 0) -> None: ...
+
+
+class NoticeService:
+    """Posts what is pending to *target*, by *channel*, when it is its turn there.
+
+    The attempt is noted before it is made, so a crash makes the next one look.
+    """
+
+    def __init__(
+        self,
+        notices: NoticeRepository,
+        channel: NoticeChannel,
+        clock: Callable[[], float],
+        rate_limiter: RateLimiter,
+        target: Target,
+    ) -> None:
+        self._notices = notices
+        self._channel = channel
+        self._clock = clock
+        self._rate_limiter = rate_limiter
+        self._action = Post(_WAITER, "", target.kind, target, 0.0, "")
+
+    def run(self, now: float) -> float:
+        """Post what is pending, if it is time; return the next moment to call this. Raises StoreError."""
+        message = self._notices.load_message()
+        if message.next_attempt_at > now:
+            return message.next_attempt_at
+        pending, left_out = self._drop_old(now)
+        if not pending:
+            if message.attempts:
+                self._notices.complete_message(replace(message, posted_at=0.0))
+            return now + _IDLE_S
+        wanted_at = next(iter(pending.values())).at
+        # One noted by a clock ahead of ours has waited for nobody knows how long: it waits no longer.
+        if 0 <= now - wanted_at < GATHER_S and not message.attempts:
+            return wanted_at + GATHER_S
+        permit = self._rate_limiter.acquire_by_priority(
+            self._action, _WAITER, min(wanted_at, now) + LOW_PRIORITY_OFFSET_S, now
+        )
+        if permit.retry_after_s > 0:
+            return now + permit.retry_after_s
+        if not message.maybe_sent:  # it can hold what came since
+            message = _build_message(message, pending, left_out, now)
+        return self._post_message(message, left_out, now)
+
+    def _drop_old(self, now: float) -> tuple[dict[str, Notice], int]:
+        """Return what is pending, without what could not be said for a day."""
+        pending, left_out = self._notices.list_pending()
+        old = tuple(name for name, notice in pending.items() if notice.at < now - KEPT_FOR_S)
+        if old:
+            metrics.NOTICES.labels("dropped").inc(len(old))
+            logger.error("notices dropped", extra={"fields": {"count": len(old)}})
+            before = self._notices.load_message()
+            self._notices.complete_message(NoticeMessage(names=old, posted_at=before.posted_at))
+        return {name: notice for name, notice in pending.items() if name not in old}, left_out
+
+    def _post_message(self, message: NoticeMessage, left_out: int, now: float) -> float:
+        was_maybe_sent = message.maybe_sent
+        attempt = replace(message, attempts=message.attempts + 1, tried_at=now, retry_at=0.0, maybe_sent=True)
+        self._notices.save_message(attempt)
+        try:
+            found = self._channel.find_notice(attempt) if was_maybe_sent else None
+            receipt = found or self._channel.send_notice(attempt)
+        except DeliveryError as error:
+            return self._postpone(attempt, error, was_maybe_sent=was_maybe_sent)
+        outcome = "simulated" if receipt.is_simulated else "delivered"
+        metrics.NOTICES.labels(outcome).inc(len(message.names))
+        self._notices.complete_message(replace(attempt, posted_at=receipt.at), left_out=left_out)
+        return receipt.at + PAUSE_S
+
+    def _postpone(self, attempt: NoticeMessage, error: DeliveryError, *, was_maybe_sent: bool) -> float:
+        """Note when to try again: whatever it was, somebody may put it in order within a day."""
+        wait, maybe_sent = next_wait_s(attempt.attempts), was_maybe_sent
+        if isinstance(error, TemporaryDeliveryError):
+            wait, maybe_sent = max(wait, error.retry_after), maybe_sent or error.maybe_sent
+        self._rate_limiter.apply_retry_after(self._action, error)
+        retry_at = self._clock() + wait
+        self._notices.save_message(replace(attempt, retry_at=retry_at, maybe_sent=maybe_sent))
+        fields = {"reason": error.reason, "attempts": attempt.attempts, "retry_at": retry_at}
+        logger.warning("notices not posted", extra={"fields": fields, "state": error.reason})
+        return retry_at
+
+
+def _build_message(
+    message: NoticeMessage, pending: dict[str, Notice], left_out: int, now: float
+) -> NoticeMessage:
+    """Return the message for all that is pending; attempts to post an earlier form of it count."""
+    names = tuple(pending)
+    return NoticeMessage(
+        id=hashlib.sha256("/".join((*names, str(left_out))).encode()).hexdigest()[:16],
+        names=names,
+        lines=render_lines(list(pending.values()), left_out),
+        attempts=message.attempts,
+        began_at=now,
+        posted_at=message.posted_at,
+    )

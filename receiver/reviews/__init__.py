@@ -1,0 +1,1 @@
+"""Reviews: the summary of a route's incidents at the next business day."""

@@ -1,0 +1,291 @@
+"""The review: what a route's alerts did since the team last looked at them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, tzinfo
+from typing import Protocol
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from receiver.model.alert import Severity
+from receiver.model.delivery import Delivery, Receipt
+from receiver.model.incident import Incident, Person, compute_group_id, new_id
+from receiver.text import one_line
+
+MAX_ITEMS = 50
+MAX_IDS = 3
+_MAX_NAME = 200
+# Whoever takes an incident in may need some seconds to store it. Opened this shortly before the
+# end of a review, it is left to the next one, so that each is in one review and none in no review.
+STORING_S = 10.0
+
+
+class ReviewItem(Struct, frozen=True, omit_defaults=True):
+    """The alerts of one name: how many, how many of them still fire, and when one last began."""
+
+    alertname: str
+    severity: Severity  # the worst
+    count: int
+    still_firing: int
+    last_at: float
+    incident_ids: tuple[str, ...] = ()  # the newest few
+
+
+class Review(Struct, frozen=True, omit_defaults=True):
+    """A route's alerts from *since* to *until*, and those from before that still fired then.
+
+    *items* come with what still fires first, then the most frequent; of further names only
+    their number, their alerts and how many of these still fire are kept.
+    """
+
+    route: str
+    channel: str
+    since: float
+    until: float
+    items: tuple[ReviewItem, ...]
+    more_names: int = 0
+    more_alerts: int = 0
+    more_firing: int = 0
+
+    @property
+    def count(self) -> int:
+        return self.more_alerts + sum(item.count for item in self.items)
+
+    @property
+    def still_firing(self) -> int:
+        return self.more_firing + sum(item.still_firing for item in self.items)
+
+
+@dataclass
+class _NameCount:
+    """What was counted of one name so far."""
+
+    alertname: str
+    severity: Severity = Severity.NONE
+    count: int = 0
+    still_firing: int = 0
+    last_at: float = 0.0
+    incident_ids: tuple[str, ...] = ()
+
+    def add_incident(self, incident: Incident, count: int, firing: int, until: float) -> None:
+        self.severity = max(self.severity, incident.severity, key=lambda severity: severity.rank)
+        self.count += count
+        self.still_firing += firing
+        self.last_at = max(self.last_at, _last_began_at(incident, until))
+        self.incident_ids = (*self.incident_ids, incident.id)[:MAX_IDS]
+
+    def build_item(self) -> ReviewItem:
+        return ReviewItem(
+            self.alertname, self.severity, self.count, self.still_firing, self.last_at, self.incident_ids
+        )
+
+
+def gather_review(
+    incidents: Iterable[Incident], route: str, channel: str, since: float, until: float
+) -> Review | None:
+    """Return what there is to review on *route*; None when there is nothing.
+
+    *incidents* come newest first and may be of any route and any time; they need no alerts and
+    no deliveries. Memory is taken by names only.
+    """
+    name_counts: dict[str, _NameCount] = {}
+    group_ids: set[str] = set()
+    for incident in incidents:
+        if incident.route != route:
+            continue
+        # What an older incident of the group says of its alerts is not kept up any more.
+        firing = 0 if incident.group_id in group_ids else incident.firing
+        group_ids.add(incident.group_id)
+        is_new = since - STORING_S < _began_at(incident) <= until - STORING_S
+        if is_new or (firing and not incident.is_resolved):
+            name = one_line(incident.alertname, _MAX_NAME)
+            name_count = name_counts.setdefault(name, _NameCount(name))
+            name_count.add_incident(incident, incident.total if is_new else firing, firing, until)
+    items = sorted((name_count.build_item() for name_count in name_counts.values()), key=_sort_key)
+    rest = items[MAX_ITEMS:]
+    if not items:
+        return None
+    return Review(
+        route=route,
+        channel=channel,
+        since=since,
+        until=until,
+        items=tuple(items[:MAX_ITEMS]),
+        more_names=len(rest),
+        more_alerts=sum(item.count for item in rest),
+        more_firing=sum(item.still_firing for item in rest),
+    )
+
+
+def _began_at(incident: Incident) -> float:
+    return max(incident.opened_at, incident.reopened_at)
+
+
+def _last_began_at(incident: Incident, until: float) -> float:
+    """Return when its alerts last began to fire; a sender's clock may be ahead of ours."""
+    starts = (min(alert_state.starts_at, until) for alert_state in incident.alert_states.values())
+    return max(_began_at(incident), *starts)
+
+
+def _sort_key(item: ReviewItem) -> tuple[bool, int, int, str]:
+    return (not item.still_firing, -item.count, -item.severity.rank, item.alertname)
+
+
+# A team that comes back from two weeks off may still mark what it finds.
+MAX_RECORDS = 10
+# By then an attempt is over, or whoever made it is dead; Slack is given ten seconds to answer.
+IN_FLIGHT_S = 15.0
+OPEN, REVIEWED = "open", "reviewed"
+
+
+class ReviewRecord(Struct, frozen=True, omit_defaults=True):
+    """One review as it was gathered, its message's delivery, the latest edit's, and who marked it."""
+
+    id: str
+    review: Review
+    delivery: Delivery = Delivery()
+    edit: Delivery = Delivery()
+    reviewed_by: Person | None = None
+    reviewed_at: float = 0.0
+
+    @property
+    def is_reviewed(self) -> bool:
+        return self.reviewed_by is not None
+
+    @property
+    def content_version(self) -> str:
+        """What its message should show."""
+        return REVIEWED if self.is_reviewed else OPEN
+
+    @property
+    def post_at(self) -> float | None:
+        """When to try (again) to post it; None where it is posted or given up.
+
+        While an attempt may be under way it is left alone, whoever holds it.
+        """
+        if self.delivery.is_settled:
+            return None
+        is_under_way = self.delivery.attempts > 0 and not self.delivery.retry_at
+        return self.delivery.last_attempt_at + IN_FLIGHT_S if is_under_way else self.delivery.retry_at
+
+    @property
+    def edit_at(self) -> float | None:
+        """When to try (again) to bring its message up to what is so; None where it is, or can't be."""
+        receipt = self.delivery.receipt
+        if (
+            receipt is None
+            or self.content_version in {OPEN, self.delivery.content_version}
+            or self.edit.is_settled
+        ):
+            return None
+        return self.edit.retry_at
+
+
+class ReviewState(Struct, frozen=True, omit_defaults=True):
+    """A route's reviews: the next one begins at *since*, and is due at the first opening after
+    *checked_at*. *records* come newest first, the newest ten.
+    """
+
+    since: float
+    checked_at: float
+    records: tuple[ReviewRecord, ...] = ()
+
+    def find_record(self, review_id: str) -> ReviewRecord | None:
+        return next((record for record in self.records if record.id == review_id), None)
+
+    @property
+    def pending(self) -> ReviewRecord | None:
+        """The review that is neither posted nor given up; there is one at most."""
+        return next((record for record in self.records if record.post_at is not None), None)
+
+    def mark_checked(self, now: float) -> ReviewState:
+        """Return the state after a look that found nothing."""
+        return replace(self, since=now, checked_at=now)
+
+    def with_review(self, review: Review) -> ReviewState:
+        """Return the state with a review to be posted."""
+        review_id = new_id(review_group_id(review.route), review.until, None)
+        records = (ReviewRecord(review_id, review), *self.records)[:MAX_RECORDS]
+        return ReviewState(review.until, review.until, records)
+
+    def with_record(self, record: ReviewRecord) -> ReviewState:
+        """Return the state with *record* in the place of its former form.
+
+        A newest review that can't be delivered at all leaves its time to the next one.
+        """
+        records = tuple(record if other.id == record.id else other for other in self.records)
+        is_lost = record.delivery.failed_at > 0 and records[0].id == record.id
+        return replace(self, since=record.review.since if is_lost else self.since, records=records)
+
+
+@dataclass(frozen=True)
+class VersionedReviews:
+    """A route's reviews as read (None: never looked at), and the version that a change must find."""
+
+    group_id: str
+    state: ReviewState | None
+    version: int
+
+
+@dataclass(frozen=True)
+class ReviewNotification:
+    """What a channel is handed: the review as it stands, and what its words need beside it.
+
+    *zone* is where the team works; *public_url* is our own address, *links* the route's.
+    """
+
+    record: ReviewRecord
+    zone: tzinfo = UTC
+    public_url: str = ""
+    links: tuple[tuple[str, str], ...] = ()
+
+
+def review_group_id(route: str) -> str:
+    """Return the place of a route's reviews: 12 characters, the first part of each review's id."""
+    return compute_group_id("", "review", "", route)
+
+
+class ReviewRepository(Protocol):
+    """Keeps how each route's reviews stand; every method may raise StoreError."""
+
+    def load_reviews(self, group_id: str) -> VersionedReviews: ...
+
+    def save_if_unchanged(self, loaded: VersionedReviews, state: ReviewState) -> bool:
+        """Keep *state*; False where somebody else changed it since *loaded* was read."""
+        ...
+
+
+class ReviewChannel(Protocol):
+    """Posts reviews. Raises a DeliveryError; never sleeps to retry."""
+
+    def send_review(self, notification: ReviewNotification) -> Receipt: ...
+
+    def find_review(self, notification: ReviewNotification, since: float) -> Receipt | None:
+        """Return the receipt of an earlier attempt (begun at *since*) that did arrive, if any."""
+        ...
+
+    def update_review(self, notification: ReviewNotification, message: str) -> Receipt:
+        """Bring the message with the reference *message* up to what is so now."""
+        ...
+
+
+class IncidentListPage(Protocol):
+    """Part of a list of incidents."""
+
+    @property
+    def incidents(self) -> tuple[Incident, ...]: ...
+    @property
+    def next_cursor(self) -> str | None: ...
+
+
+class IncidentList(Protocol):
+    """Lists incidents, newest first; may raise StoreError."""
+
+    def list_newest(
+        self, *, states: frozenset[str] = ..., limit: int = ..., cursor: str = ...
+    ) -> IncidentListPage:
+        """Return *limit* incidents of those *states* (none: all) from *cursor* on."""
+        ...

@@ -1,0 +1,1 @@
+"""Alert storms: many incidents bundled into one message and one page."""

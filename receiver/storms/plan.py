@@ -1,0 +1,357 @@
+"""The one place that decides what a storm still needs; as `plan.py` does for an incident.
+
+It looks at how the storm and its members stand, so calling it twice, late or after a crash is harmless.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from receiver.model.actions import (
+    AcknowledgePage,
+    Action,
+    CheckPage,
+    Page,
+    Plan,
+    Post,
+    Reply,
+    ResolvePage,
+    Update,
+)
+from receiver.model.delivery import Delivery
+from receiver.model.delivery_status import build_gone_responder
+from receiver.model.page_check import (
+    find_check_due_at,
+    find_resolve_check_due_at,
+    limit_check_wait,
+    postponed_until,
+)
+from receiver.model.routing import PAGERDUTY, SLACK, Responder, Step, Target
+from receiver.storms.model import (
+    BATCH_PAUSE_S,
+    Member,
+    MemberState,
+    Storm,
+    StormResponse,
+    covers,
+    hint_key,
+    is_page_delayed,
+    list_counted_members,
+    mention_key,
+    page_key,
+    storm_dedup_key,
+    summarize_storm,
+)
+
+# A page can't be edited, so it waits for those it is to count: until nobody came for so long, and no longer
+# than that. Of what is new, the first were paged one by one already. What reaches a further step does so in
+# the same batches in which it was told before, so that takes a little longer to come together.
+_GATHER_S = (1.5, 5.0)
+_GATHER_STEPS_S = (3.0, 6.0)
+# It is over when fewer joined in so many seconds than can be said in half of them.
+CALM_FOR_S = 30.0
+# When it is over, as many get a message of their own as can be said in so many seconds: short of 30, so that
+# they are no storm themselves.
+_RELEASE_FOR_S = 20.0
+# How often a storm looks at its members, by how old it is; edits follow no faster.
+_CHECK_INTERVALS = ((60.0, 5.0), (600.0, 10.0), (3600.0, 30.0))
+_LONGEST_CHECK_INTERVAL_S = 60.0
+_BUSY_S = 60.0
+
+
+@dataclass(frozen=True)
+class PropagateResponse(Action):
+    """Have every member hear of an answer that somebody gave the storm."""
+
+    response: StormResponse
+
+
+@dataclass(frozen=True)
+class CloseBatch(Action):
+    """Whoever joins from now on is of the next wave."""
+
+    batch: int
+
+
+@dataclass(frozen=True)
+class EndStorm(Action):
+    """The storm is over: nobody joins any more, and *released* are to have a message of their own."""
+
+    released: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ReleaseIncidents(Action):
+    """Have the incidents that are left say themselves."""
+
+
+@dataclass(frozen=True)
+class CloseStorm(Action):
+    """Nothing is left to do."""
+
+
+StormDecision = PropagateResponse | CloseBatch | EndStorm | ReleaseIncidents | CloseStorm
+
+
+@dataclass(frozen=True)
+class StormView:
+    """A storm with its members at *now*, and what the configuration says of its place.
+
+    *members* are those it speaks for at its place, *mentioned* those that reached a step that is told in
+    its thread. *rate* is how many the place can be told a second, *checks_pagerduty* tells whether
+    PagerDuty can be asked what it has of the storm's pages.
+    """
+
+    storm: Storm
+    members: Sequence[MemberState]
+    mentioned: Sequence[tuple[str, MemberState]]
+    rate: float
+    responders: dict[str, Responder]
+    now: float
+    checks_pagerduty: bool = False
+
+    @property
+    def counted_members(self) -> Sequence[MemberState]:
+        """Those the storm's message counts; where it speaks for none, those mentioned in its thread."""
+        return list_counted_members([*self.members, *(one for _, one in self.mentioned)])
+
+    def in_step(self, step: str) -> list[MemberState]:
+        return [one for name, one in self.mentioned if name == step]
+
+    def in_batch(self, batch: int) -> list[MemberState]:
+        return [one for one in self.members if one.member.batch == batch]
+
+    @property
+    def batches(self) -> list[int]:
+        return sorted({one.member.batch for one in self.members})
+
+    @property
+    def check_every_s(self) -> float:
+        age = self.now - self.storm.began_at
+        return next((every for until, every in _CHECK_INTERVALS if age < until), _LONGEST_CHECK_INTERVAL_S)
+
+    def find_delivery(self, key: str) -> Delivery:
+        return self.storm.deliveries.get(key, Delivery())
+
+    def ready_at(self, key: str, instance: str = "") -> float:
+        delivery = self.find_delivery(key)
+        return 0.0 if delivery.is_settled or delivery.instance != instance else delivery.retry_at
+
+
+def plan_storm(view: StormView) -> Plan:
+    """Return what the storm still needs, most urgent first, and when to look again (None: never)."""
+    storm = view.storm
+    if storm.resolved_at:
+        return Plan(())
+    wanted = [
+        *_list_responses(view),
+        *(_list_messages(view) if storm.is_of_channel else _list_pages(view)),
+        *_list_end_actions(view),
+    ]
+    missing = [action for action in wanted if not _is_done(storm, action)]
+    if not missing and not storm.is_active and all(one.is_resolved for one in view.counted_members):
+        missing = [CloseStorm("close_storm", "", storm.queue, _target_of_storm(storm), 0.0, "")]
+    return Plan(tuple(missing), next_check_at=_next_check_at(view))
+
+
+def _next_check_at(view: StormView) -> float:
+    moments = [view.now + view.check_every_s]
+    if view.storm.is_active and (calm_at := _calm_at(view)) > view.now:
+        moments.append(calm_at)
+    return min(moments)
+
+
+def _is_done(storm: Storm, action: Action) -> bool:
+    if isinstance(action, CloseBatch | EndStorm | CloseStorm):
+        return False
+    done = storm.deliveries.get(action.key)
+    if done is None or not done.is_settled or done.instance != action.instance:
+        return False
+    return not isinstance(action, Update) or done.content_version == action.content_version
+
+
+def _target_of_storm(storm: Storm) -> Target:
+    return Target(storm.queue, storm.name)
+
+
+def _list_responses(view: StormView) -> Iterator[Action]:
+    storm = view.storm
+    for response in storm.responses:
+        yield PropagateResponse(
+            response.key, response.instance, storm.queue, _target_of_storm(storm), 0.0, "", response
+        )
+
+
+# --- the pages of a responder's storm ---
+
+
+def _list_pages(view: StormView) -> Iterator[Action]:
+    name = view.storm.name
+    # One that left the configuration is paged no more; its pages are ended.
+    responder = view.responders.get(name) or build_gone_responder(name)
+    target = responder.find_target(PAGERDUTY)
+    if target is None:
+        return
+    for batch in view.batches:
+        if name in view.responders or view.find_delivery(page_key(batch)).may_have_arrived:
+            yield from _list_page_events(view, batch, responder, target)
+            yield from _list_page_checks(view, batch, responder, target)
+
+
+def _list_page_events(view: StormView, batch: int, responder: Responder, target: Target) -> Iterator[Action]:
+    """Yield what the pager is to be told of one wave next; events of one key go in order."""
+    members, storm = view.in_batch(batch), view.storm
+    key, dedup_key = page_key(batch), storm_dedup_key(storm.id, batch)
+    page = view.find_delivery(key)
+    is_over, is_open = all(one.is_resolved for one in members), any(one.is_open for one in members)
+    if is_open and not page.is_settled and storm.closed_batch < batch:
+        moment = max(view.ready_at(key), _page_at(view, batch, members))
+        step, digest = Step(responder.name, responder), target.secret.digest
+        yield Page(key, "", PAGERDUTY, target, moment, "", dedup_key, step, digest)
+        return
+    if not page.may_have_arrived or is_open:
+        return
+    if storm.closed_batch < batch:
+        yield CloseBatch("close_batch", str(batch), storm.queue, _target_of_storm(storm), 0.0, "", batch)
+        return
+    name = f"resolve:{batch}" if is_over else f"acknowledge:{batch}"
+    kind = ResolvePage if is_over else AcknowledgePage
+    instance = "" if is_over else storm.acknowledgement_instance(batch)
+    at = view.ready_at(name, instance)
+    yield kind(name, instance, PAGERDUTY, target, at, "", dedup_key, page.key_digest)
+    if page.earlier_key_digest:  # tried before a reload under another key, and maybe taken
+        name = f"{name}~{page.earlier_key_digest}"
+        at = view.ready_at(name, instance)
+        yield kind(name, instance, PAGERDUTY, target, at, "", dedup_key, page.earlier_key_digest)
+
+
+def _list_page_checks(view: StormView, batch: int, responder: Responder, target: Target) -> Iterator[Action]:
+    """Yield what PagerDuty is to be asked of one wave's page, once for all that it counts."""
+    is_open = any(one.is_open for one in view.in_batch(batch)) and view.storm.closed_batch < batch
+    of = page_key(batch) if is_open else f"resolve:{batch}"
+    event = view.find_delivery(of)
+    due_at = find_check_due_at(event) if is_open else find_resolve_check_due_at(event)
+    if due_at is None:
+        return
+    hint_receipt = view.find_delivery(hint_key(batch)).receipt
+    hint = hint_receipt.reference if hint_receipt is not None and is_open else ""
+    hint = "" if event.check is not None and event.check.hint == hint else hint
+    if hint or view.checks_pagerduty:
+        moment = limit_check_wait(event, postponed_until(event) if hint else due_at, view.now)
+        yield CheckPage(f"check:{batch}", "", PAGERDUTY, target, moment, "", responder, of, hint)
+
+
+def _page_at(view: StormView, batch: int, members: Sequence[MemberState]) -> float:
+    """Return when a wave is paged: soon after it began, and some time after the wave before."""
+    gathered = _gathered_at([one.member for one in members], view)
+    former = [
+        delivery.receipt.at
+        for key, delivery in view.storm.deliveries.items()
+        if key.startswith("page:") and key != page_key(batch) and delivery.receipt is not None
+    ]
+    return max([gathered, *(at + BATCH_PAUSE_S for at in former)])
+
+
+def _gathered_at(members: Sequence[Member], view: StormView) -> float:
+    """Return when those have come together who are told at once: now, where a worker whose clock is ahead of
+    ours let one in, as how long that has waited is not known.
+    """
+    joined, storm = [member.joined_at for member in members], view.storm
+    if max(joined) > view.now:
+        return view.now
+    quiet_s, at_most_s = _GATHER_STEPS_S if storm.is_of_channel or storm.is_of_steps else _GATHER_S
+    return min(min(joined) + at_most_s, max(joined) + quiet_s)
+
+
+# --- the message of a channel's storm ---
+
+
+def _list_messages(view: StormView) -> Iterator[Action]:
+    storm, target = view.storm, Target(SLACK, view.storm.name)
+    content_version = _content_version(view)
+    message = view.find_delivery("root").receipt
+    if message is None:
+        if view.counted_members:
+            yield Post("root", "", SLACK, target, view.ready_at("root"), content_version)
+        return
+    yield from _list_mentions(view, target, message.reference)
+    if not storm.is_active and any(not one.is_resolved for one in view.counted_members):
+        yield Reply(
+            "over", "", SLACK, target, view.ready_at("over"), "", message.reference, reply_kind="storm_over"
+        )
+    instance = message.reference
+    edit = view.find_delivery("update")
+    last = edit if edit.receipt is not None else view.find_delivery("root")
+    if content_version not in (last.content_version, edit.content_version if edit.failed_at else None):
+        last_at = last.receipt.at if last.receipt is not None else 0.0
+        moment = max(view.ready_at("update", instance), last_at + _edit_pause(view))
+        yield Update("update", instance, SLACK, target, moment, content_version, message=instance)
+
+
+def _edit_pause(view: StormView) -> float:
+    return min(view.check_every_s, 10.0) if view.now - view.storm.began_at >= _BUSY_S else 5.0
+
+
+def _content_version(view: StormView) -> str:
+    storm, mentions = view.storm, sorted({step for step, _ in view.mentioned})
+    state, summary = "w" if storm.is_active else "o", summarize_storm(view.counted_members)
+    return f"{state}{len(storm.responses)}.{summary.content_version}.{','.join(mentions)}"
+
+
+def _list_mentions(view: StormView, target: Target, reference: str) -> Iterator[Reply]:
+    """Yield a mention of each responder whose step members reached and nobody has told them of yet."""
+    for step in sorted({step for step, _ in view.mentioned}):
+        key, responder = mention_key(step), view.responders.get(step.partition("#")[0])
+        before = view.find_delivery(key)
+        not_notified = [
+            one.member
+            for name, one in view.mentioned
+            if name == step and one.is_open and not covers(before, one.member)
+        ]
+        if responder is None or not not_notified:
+            continue
+        instance = (
+            str(int(before.instance or 0) + 1)
+            if before.is_settled or not before.attempts
+            else before.instance
+        )
+        moment = max(view.ready_at(key, instance), _gathered_at(not_notified, view))
+        reply_kind = "storm_page_delayed" if is_page_delayed(step) else "storm_step"
+        yield Reply(key, instance, SLACK, target, moment, "", reference, reply_kind, Step(step, responder))
+
+
+# --- the end ---
+
+
+def _list_end_actions(view: StormView) -> Iterator[Action]:
+    storm = view.storm
+    if storm.released:
+        yield ReleaseIncidents("release_incidents", "", storm.queue, _target_of_storm(storm), 0.0, "")
+    if storm.is_active and _calm_at(view) <= view.now and _is_everyone_notified(view):
+        yield EndStorm("end_storm", "", storm.queue, _target_of_storm(storm), 0.0, "", _choose_released(view))
+
+
+def _calm_at(view: StormView) -> float:
+    """Return when it is calm if nobody joins any more."""
+    enough = max(1, int(view.rate * CALM_FOR_S / 2))
+    joined = sorted((one.member.joined_at for one in view.counted_members), reverse=True)
+    last = joined[enough - 1] if len(joined) >= enough else 0.0
+    return max(view.storm.began_at, last) + CALM_FOR_S
+
+
+def _is_everyone_notified(view: StormView) -> bool:
+    """Tell whether everybody who joined is told of: nobody may be between the storm and its end."""
+    deliveries = [
+        view.storm.find_notifying_delivery(one.id, one.member) for one in view.counted_members if one.is_open
+    ]
+    return all(delivery.is_settled for delivery in deliveries)
+
+
+def _choose_released(view: StormView) -> tuple[str, ...]:
+    """Return the incidents that are to have their own message: the worst, and of these the oldest."""
+    if not view.storm.is_of_channel:
+        return ()
+    firing = [one.incident for one in view.members if one.incident and not one.is_resolved]
+    firing.sort(key=lambda one: (-one.severity.rank, one.opened_at, one.id))
+    return tuple(one.id for one in firing[: int(view.rate * _RELEASE_FOR_S)])

@@ -1,0 +1,425 @@
+"""Storms: when one begins, what folds into it, and who answers it.
+
+To fold is to deliver: an attempt is noted, the incident becomes a member of the storm, and once the
+storm's own message or page has arrived that is the receipt. So what holds for every delivery holds here,
+after a crash too.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from receiver import metrics
+from receiver.engine.ports import Incidents, LeaseQueue
+from receiver.engine.rate_limit import Permit
+from receiver.errors import (
+    DeliveryError,
+    PermanentDeliveryError,
+    RefusalKind,
+    StoreError,
+    TemporaryDeliveryError,
+)
+from receiver.incidents.ingest import MAX_PASSES
+from receiver.model.actions import Action, FallbackMention, Page, Post, Reply
+from receiver.model.delivery import BUNDLING, Delivery, Receipt
+from receiver.model.delivery_status import FALLBACK, find_announcing_storm
+from receiver.model.escalation import current_delivery, page_key
+from receiver.model.incident import Incident, Person, TimelineEvent
+from receiver.model.plan import queues_for
+from receiver.model.routing import EscalationPolicy
+from receiver.storms.model import (
+    MAX_MEMBERS,
+    BatchPage,
+    JoinView,
+    Member,
+    Storm,
+    StormRepository,
+    StormResponse,
+    VersionedStorm,
+    channel_target_key,
+    hint_key,
+    may_renew,
+    member_name,
+    new_storm_id,
+    page_delayed_step,
+    responder_target_key,
+)
+
+logger = logging.getLogger(__name__)
+# A storm begins when a first message or page that came now would wait longer than this.
+MAX_INITIAL_WAIT_S = 30.0
+_CHECK_AGAIN_S = 1.0
+
+
+class WaitingList(Protocol):
+    """Who waits at a budget: `INCIDENT KEY` each."""
+
+    def __call__(self) -> Iterable[str]: ...
+
+
+class StormService:
+    """Begins storms, folds into them, and takes answers to them. Threads may share it."""
+
+    def __init__(
+        self,
+        store: StormRepository,
+        incidents: Incidents,
+        work_queue: LeaseQueue,
+        clock: Callable[[], float],
+        max_initial_wait_s: float = MAX_INITIAL_WAIT_S,
+    ) -> None:
+        self._max_initial_wait_s = max_initial_wait_s
+        self._store = store
+        self._incidents = incidents
+        self._work_queue = work_queue
+        self._clock = clock
+
+    # --- how one begins ---
+
+    def maybe_start(
+        self, permit: Permit, waiting_list: WaitingList, action: Action, incident: Incident, now: float
+    ) -> bool:
+        """Begin a storm at the action's place if its budget can't say all that is new in 30 s.
+
+        *waiting_list* gives those who wait there for a first one: they are looked at at once, so that they
+        fold. True when a storm is on there now and says *action*, so that it need not wait.
+        """
+        target_key = _find_target_key(action)
+        if not target_key or permit.initial_wait_s <= self._max_initial_wait_s:
+            return False
+        if not self._store.find_active(target_key):
+            self._start_storm(target_key, now)
+            for who in waiting_list():
+                self._work_queue.enqueue(action.queue, who.partition(" ")[0], now)
+        return not _may_have_arrived_alone(action, incident)
+
+    def _start_storm(
+        self, target_key: str, now: float, replacing: str = "", *, is_of_steps: bool = False
+    ) -> str:
+        storm = Storm(new_storm_id(target_key, now), target_key, now, is_of_steps)
+        storm_id = self._store.start_storm(storm, replacing, now)
+        if storm_id == storm.id:
+            metrics.STORMS.labels("channel" if storm.is_of_channel else "responder").inc()
+            logger.warning("storm begins", extra={"fields": {"storm": storm_id, "target_key": target_key}})
+        return storm_id
+
+    # --- folding ---
+
+    def bundle(
+        self, action: Action, incident: Incident, policy: EscalationPolicy, now: float, worker: str
+    ) -> Delivery | None:
+        """Fold *action* into a storm, if there is one that says it, and return its delivery as it is kept
+        now; None where it is to be done itself.
+
+        Raises StoreError and ClaimLost.
+        """
+        if not isinstance(action, Page | Post | Reply):
+            return None
+        before = incident.deliveries.get(action.key, Delivery())
+        name = _name_member(action, incident)
+        storm_id, join_view = self._find_storm(action, incident, policy, name, now)
+        if not storm_id:
+            return None
+        if before.refused_storm == storm_id and before.instance == action.instance:
+            self._retry_refused(storm_id, name)
+            join_view = None
+        attempt = before.with_attempt(action.instance, action.content_version, storm_id, now)
+        self._incidents.record_delivery(incident.id, action.key, attempt, worker=worker, queue=action.queue)
+        try:
+            after, storm = self._bundle_delivery(storm_id, name, action, attempt, join_view)
+        except DeliveryError as error:
+            after = attempt.with_failure(
+                error, self._clock(), was_maybe_sent=False, salt=f"{incident.id}/{action.key}"
+            )
+            events: tuple[TimelineEvent, ...] = ()
+            if after.failed_at:
+                after = after.refused_with(storm_id, _name_target(action))
+                metrics.DELIVERIES.labels(action.queue, "permanent").inc()
+                events = (TimelineEvent(after.failed_at, "failed", _format_refusal(action, after)),)
+            self._save_delivery(action, incident, after, events)
+        else:
+            _count_bundled(action, incident)
+            text = f"Folded into a storm of {storm.name}"
+            self._save_delivery(action, incident, after, (TimelineEvent(self._clock(), "bundled", text),))
+        return after
+
+    def _find_storm(
+        self,
+        action: Page | Post | Reply,
+        incident: Incident,
+        policy: EscalationPolicy,
+        name: str,
+        now: float,
+    ) -> tuple[str, JoinView | None]:
+        """Return the storm that says *action*, empty where it is said by itself, and as what it was found."""
+        if isinstance(action, Reply):
+            # Without a message of its own the incident has no thread but the storm's.
+            return find_announcing_storm(incident) if not action.message else "", None
+        before, target_key = incident.deliveries.get(action.key, Delivery()), _find_target_key(action)
+        is_single_mention = isinstance(action, FallbackMention) and not _is_refused(action, incident)
+        if _may_have_arrived_alone(action, incident) or not target_key or is_single_mention:
+            return "", None
+        if before.instance == action.instance and before.storm:
+            # It may count the incident for this very action, whatever became of the storm since.
+            join_view = self._store.load_for_join(before.storm, name)
+            if (
+                join_view is not None
+                and join_view.member is not None
+                and join_view.member.instance == _instance_of(action)
+            ):
+                return before.storm, join_view
+        storm_id, join_view = self._store.load_active_for_join(target_key, name)
+        is_on = join_view is not None and join_view.storm.is_active
+        if (
+            join_view is not None
+            and is_on
+            and (join_view.member_count < MAX_MEMBERS or join_view.member is not None)
+        ):
+            return storm_id, join_view
+        if is_on or _continues_bundling(action, incident, policy):
+            return self._start_storm(target_key, now, storm_id, is_of_steps=not is_on), None
+        return "", None
+
+    def _bundle_delivery(
+        self, storm_id: str, name: str, action: Action, attempt: Delivery, join_view: JoinView | None
+    ) -> tuple[Delivery, Storm]:
+        """Return the delivery with its receipt once the storm has said it; raises a DeliveryError.
+
+        *join_view* is the storm as it was just found, None where it wasn't looked at.
+        """
+        for _ in range(MAX_PASSES):
+            join_view = join_view or self._store.load_for_join(storm_id, name)
+            if join_view is None:
+                raise TemporaryDeliveryError(BUNDLING)  # looked at again, it is said by itself
+            member = join_view.member
+            if (
+                member is None
+                or member.instance != _instance_of(action)
+                or _may_join_next_batch(join_view, name, member)
+            ):
+                member = self._join(join_view, name, action)
+                if member is None:
+                    join_view = None  # it changed meanwhile
+                    continue
+            notifying = join_view.storm.find_notifying_delivery(name, member)
+            if notifying.failed_at:
+                raise PermanentDeliveryError(
+                    notifying.reason or BUNDLING,
+                    f"refused for all of {storm_id}",
+                    kind=RefusalKind(notifying.kind or RefusalKind.CONTENT),
+                    secret_digest=notifying.refused_under,
+                )
+            if notifying.receipt is None:
+                raise TemporaryDeliveryError(notifying.reason or BUNDLING, retry_after=_CHECK_AGAIN_S)
+            storm_receipt = notifying.receipt
+            at = max(member.joined_at, storm_receipt.at)  # when it was said, not when we found out
+            receipt = Receipt(at, is_simulated=storm_receipt.is_simulated, link=storm_receipt.link)
+            return attempt.with_receipt(receipt), join_view.storm
+        raise TemporaryDeliveryError(BUNDLING)
+
+    def _retry_refused(self, storm_id: str, name: str) -> None:
+        """Have tried once more what was refused for the member *name* and is asked for again: a page in the
+        next wave, with a page of its own; a message or a mention as it is.
+        """
+
+        def change(loaded: VersionedStorm) -> Storm:
+            storm, member = loaded.storm, loaded.members.get(name)
+            notifying = storm.find_notifying_delivery(name, member) if member is not None else Delivery()
+            if member is None or not notifying.failed_at:
+                return storm
+            if not storm.is_of_channel:
+                return replace(storm, closed_batch=max(storm.closed_batch, member.batch))
+            again = replace(notifying, failed_at=0.0, retry_at=0.0)
+            deliveries = {k: again if d is notifying else d for k, d in storm.deliveries.items()}
+            return replace(storm, deliveries=deliveries)
+
+        self.update_storm(storm_id, change, due=self._clock())
+
+    def _join(self, join_view: JoinView, name: str, action: Action) -> Member | None:
+        """Become a member; None where the storm changed meanwhile. Raises TemporaryDeliveryError where
+        nobody is let in any more.
+        """
+        storm = join_view.storm
+        # A storm that is over still has a thread, in which steps are told.
+        if not storm.is_active and (storm.resolved_at or not isinstance(action, Reply)):
+            raise TemporaryDeliveryError(BUNDLING)
+        now = self._clock()
+        member = Member(now, storm.current_batch, _instance_of(action))
+        due = None
+        if not storm.find_notifying_delivery(name, member).is_settled:
+            # The first is news; a look for each of a thousand that follow would be a thousand looks at all.
+            due = now + _CHECK_AGAIN_S if join_view.member_count else now
+        return member if self._store.add_member(join_view, name, member, due) else None
+
+    def _save_delivery(
+        self, action: Action, incident: Incident, after: Delivery, events: tuple[TimelineEvent, ...]
+    ) -> None:
+        others = (
+            [queue for queue in queues_for(incident) if queue != action.queue] if after.is_settled else []
+        )
+        self._incidents.record_delivery(
+            incident.id,
+            action.key,
+            after,
+            queue=action.queue,
+            events=events,
+            wake=others,
+            due=self._clock(),
+        )
+
+    # --- answers ---
+
+    def find_batch_page(self, storm_id: str, incident_id: str) -> BatchPage | None:
+        """Return the page that counts an incident; None where it is no member. Raises StoreError."""
+        join_view = self._store.load_for_join(storm_id, member_name(incident_id))
+        if join_view is None or join_view.member is None:
+            return None
+        return BatchPage(join_view.storm, join_view.member.batch)
+
+    def respond(
+        self,
+        storm_id: str,
+        transition: str,
+        by: Person,
+        now: float,
+        *,
+        batch: int = 0,
+        done_in_pagerduty: bool = False,
+        is_renewing: bool = False,
+    ) -> Storm:
+        """Have all that a storm counts acknowledged or resolved: those up to *batch*, 0 for all so far.
+
+        When this returns it is in the store, and a worker goes through the members. The second time
+        changes nothing, unless it *is_renewing* an acknowledgement. *done_in_pagerduty* says that PagerDuty
+        knows already. Raises NotFound and StoreError.
+        """
+
+        def change(loaded: VersionedStorm) -> Storm:
+            storm, last_joined = loaded.storm, max((one.batch for one in loaded.members.values()), default=1)
+            last = min(batch, last_joined) if batch else last_joined
+            response = StormResponse(transition, last, by, now)
+            before = next((one for one in storm.responses if one.key == response.key), None)
+            is_known = before is not None and not (is_renewing and may_renew(before, now))
+            if storm.resolved_at or is_known:
+                return storm
+            if before is not None:
+                response = replace(response, previous_by=before.by.name)
+            deliveries = dict(storm.deliveries)
+            if done_in_pagerduty:
+                instance = response.instance if transition == "acknowledge" else ""
+                delivery = Delivery().with_attempt(instance, "", f"pagerduty:{storm.name}", now)
+                deliveries[f"{transition}:{last}"] = delivery.with_receipt(
+                    Receipt(now, note="done in PagerDuty")
+                )
+            return replace(
+                storm,
+                responses=(*(one for one in storm.responses if one is not before), response),
+                closed_batch=max(storm.closed_batch, last),
+                deliveries=deliveries,
+            )
+
+        return self.update_storm(storm_id, change, due=now).storm
+
+    def record_hint(self, storm_id: str, batch: int, reference: str, now: float) -> None:
+        """Keep that something other than a person resolved a wave's page in PagerDuty: it is checked at once.
+
+        By *reference* it is weighed once. Raises NotFound and StoreError.
+        """
+        delivery = Delivery("", target=storm_id, attempts=1, receipt=Receipt(now, reference))
+
+        def change(loaded: VersionedStorm) -> Storm:
+            if f"resolve:{batch}" in loaded.storm.deliveries:  # it is the echo of our own resolve
+                return loaded.storm
+            return replace(loaded.storm, deliveries={**loaded.storm.deliveries, hint_key(batch): delivery})
+
+        self.update_storm(storm_id, change, due=now)
+
+    def update_storm(
+        self, storm_id: str, transform: Callable[[VersionedStorm], Storm], *, due: float | None = None
+    ) -> VersionedStorm:
+        """Change a storm by *transform*; what it gives may be computed several times. Return it as kept."""
+        for _ in range(MAX_PASSES):
+            loaded = self._store.load_storm(storm_id)
+            changed = transform(loaded)
+            if changed == loaded.storm or self._store.save_if_unchanged(loaded, changed, due=due):
+                return VersionedStorm(changed, loaded.version, loaded.joins, loaded.members)
+        raise StoreError("a storm kept changing under our hands")
+
+
+def _find_target_key(action: Action) -> str:
+    """Return the place that a first message, a call or a page is for; empty for anything else."""
+    if isinstance(action, Page):
+        return responder_target_key(action.step.responder.name)
+    if isinstance(action, FallbackMention) or (isinstance(action, Post) and action.key in ("root", FALLBACK)):
+        return channel_target_key(action.target.address)
+    return ""
+
+
+def _name_member(action: Page | Post | Reply, incident: Incident) -> str:
+    """Return the name under which the incident is a member: its own, or with a step that is mentioned."""
+    if not isinstance(action, Reply | FallbackMention) or action.step is None:
+        return member_name(incident.id)
+    is_page_delayed = isinstance(action, FallbackMention) or action.reply_kind == "page_delayed"
+    return member_name(
+        incident.id, page_delayed_step(action.step.name) if is_page_delayed else action.step.name
+    )
+
+
+def _name_target(action: Action) -> str:
+    return f"{action.target.kind}:{action.target.address}"
+
+
+def _format_refusal(action: Action, after: Delivery) -> str:
+    noun = "Page" if isinstance(action, Page) else "Reply" if isinstance(action, Reply) else "Message"
+    return f"{noun} to {after.target} given up: {after.reason}"
+
+
+def _is_refused(action: FallbackMention, incident: Incident) -> bool:
+    """Tell whether what *action* calls for was refused with a storm's page: then many call at once."""
+    step = action.step
+    return step is not None and bool(current_delivery(incident, page_key(step)).refused_storm)
+
+
+def _may_have_arrived_alone(action: Action, incident: Incident) -> bool:
+    """Tell whether *action* was tried by itself and may have arrived: a storm would say it a second time."""
+    before = incident.deliveries.get(action.key, Delivery())
+    return before.instance == action.instance and before.maybe_sent and not before.storm
+
+
+def _may_join_next_batch(join_view: JoinView, name: str, member: Member) -> bool:
+    """Tell whether a wave came after the member's, whose page was refused: what isn't settled joins it."""
+    return (
+        join_view.storm.current_batch > member.batch
+        and join_view.storm.find_notifying_delivery(name, member).failed_at > 0
+    )
+
+
+def _instance_of(action: Action) -> str:
+    return f"{action.key}/{action.instance}"
+
+
+def _continues_bundling(action: Action, incident: Incident, policy: EscalationPolicy) -> bool:
+    """Tell whether a step's page begins a storm of its responder: the incident is in one already, and so
+    are others, whose step is due as well.
+    """
+    root = incident.deliveries.get("root", Delivery())
+    if isinstance(action, FallbackMention):
+        return _is_refused(action, incident)
+    if isinstance(action, Post):
+        return action.key == FALLBACK and bool(root.refused_storm)
+    if not isinstance(action, Page) or not policy.steps or action.step.name == policy.steps[0].name:
+        return False
+    if incident.run.number == 1 and (root.is_bundled or root.refused_storm):
+        return True
+    pages = [current_delivery(incident, page_key(step)) for step in policy.steps]
+    return any(page.is_bundled or page.refused_storm for page in pages)
+
+
+def _count_bundled(action: Action, incident: Incident) -> None:
+    metrics.DELIVERIES.labels(action.queue, "bundled").inc()
+    if isinstance(action, Page):
+        metrics.ESCALATIONS.labels(incident.policy, action.step.responder.name).inc()
