@@ -6,8 +6,8 @@ import json
 import timeit
 from collections.abc import Callable
 
-from receiver.sources.alertmanager import parse_webhook
-from receiver.sources.repair import parse_leniently
+from receiver.integrations.alertmanager.lenient import parse_leniently
+from receiver.integrations.alertmanager.webhook import parse_webhook
 
 NOW = 1_795_435_200.0
 ROUNDS = 7

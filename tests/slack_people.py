@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
-from receiver.sources.slack import sign_body
+from receiver.integrations.slack.requests import sign_body
 from receiver.text import Secret
 from tests.mocks.slack import MockSlack
 from tests.mocks.slack_workspace import PEOPLE

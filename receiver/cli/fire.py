@@ -23,8 +23,8 @@ from receiver.cli.calls import JsonResponse, NoResponse, bearer_header, send_req
 from receiver.cli.examples import show_examples
 from receiver.cli.labels import collect_pairs, read_pair
 from receiver.cli.terminal import print_text
+from receiver.integrations.alertmanager.test_alerts import TestAlert
 from receiver.model.alert import BUILT_IN_WORDS, describe_unknown_severity
-from receiver.sources.sample import TestAlert
 from receiver.text import one_line
 
 SUMMARY = "A test alert, sent with `receiver fire`"

@@ -125,7 +125,7 @@ def _warn_of_severities(config: Config, file: str, findings: Findings) -> None:
     """Warn of unknown severities in Prometheus' alerting rules, each word once; rules that can't be read are
     left out.
     """
-    from receiver.lookups.prometheus import PrometheusRules
+    from receiver.integrations.prometheus import PrometheusRules
 
     words: dict[str, str] = {}
     for rule in PrometheusRules(config.routing.prometheus_url, now).get_rules().rules:

@@ -13,15 +13,15 @@ from msgspec.structs import replace
 
 from receiver import metrics
 from receiver.engine.health import DeliveryHealthRecorder
-from receiver.engine.inquiry import AcknowledgementCheck
 from receiver.engine.notification import Notification
-from receiver.engine.page_checks import PageChecker
 from receiver.engine.ports import Channel, Incidents, Notices
 from receiver.engine.rate_limit import RateLimiter
-from receiver.engine.witness import AlertmanagerStatusCheck
 from receiver.errors import ClaimLost, DeliveryError, RefusalKind, TemporaryDeliveryError
 from receiver.incidents.routing_keys import RoutingKeys
 from receiver.incidents.service import IncidentService
+from receiver.integrations.alertmanager.status_check import AlertmanagerStatusCheck
+from receiver.integrations.pagerduty.acknowledgement_check import AcknowledgementCheck
+from receiver.integrations.pagerduty.page_checks import PageChecker
 from receiver.model.actions import (
     AcknowledgePage,
     Action,

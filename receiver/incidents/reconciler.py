@@ -8,16 +8,16 @@ from dataclasses import dataclass, replace
 from msgspec.structs import replace as change_fields
 
 from receiver.engine.health import DeliveryHealthRecorder
-from receiver.engine.inquiry import AcknowledgementCheck
-from receiver.engine.page_checks import PageChecker
 from receiver.engine.ports import Channel, Incidents, Notices
 from receiver.engine.rate_limit import Permit, RateLimiter
-from receiver.engine.witness import AlertmanagerStatusCheck
 from receiver.errors import NotFound
 from receiver.incidents.dispatcher import Dispatcher
 from receiver.incidents.notifications import NotificationBuilder
 from receiver.incidents.routing_keys import RoutingKeys
 from receiver.incidents.routing_preview import SeverityNotices
+from receiver.integrations.alertmanager.status_check import AlertmanagerStatusCheck
+from receiver.integrations.pagerduty.acknowledgement_check import AcknowledgementCheck
+from receiver.integrations.pagerduty.page_checks import PageChecker
 from receiver.model.actions import Action, Page, Plan
 from receiver.model.delivery import Delivery, is_storm
 from receiver.model.incident import Incident

@@ -13,7 +13,6 @@ from msgspec.structs import replace
 
 from receiver import metrics
 from receiver.engine.health import DeliveryHealthRecorder
-from receiver.engine.pager_questions import PagerDutyStatusClient
 from receiver.engine.ports import Incidents, Notices
 from receiver.engine.rate_limit import RateLimiter
 from receiver.errors import DeliveryError, NotFound, PermanentDeliveryError
@@ -21,6 +20,7 @@ from receiver.incidents.dispatcher import describe_kind
 from receiver.incidents.failures import is_refused_under_former
 from receiver.incidents.routing_keys import RoutingKeys
 from receiver.incidents.service import IncidentService
+from receiver.integrations.pagerduty.acknowledgement_check import PagerDutyStatusClient
 from receiver.model import transitions
 from receiver.model.actions import AcknowledgePage, Action, CheckPage, Page, Post, Reply, ResolvePage
 from receiver.model.delivery import Delivery, Receipt

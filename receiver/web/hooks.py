@@ -15,8 +15,8 @@ from receiver import metrics
 from receiver.config.model import Routing
 from receiver.errors import PayloadError, PayloadTooLarge
 from receiver.incidents.routing_preview import find_severity_warnings
+from receiver.integrations.alertmanager import webhook as alertmanager_webhook
 from receiver.model.alert import ReceivedAlerts
-from receiver.sources import alertmanager as alertmanager_webhook
 from receiver.text import one_line
 from receiver.web.answers import error_response
 from receiver.web.doors import RequestGuard

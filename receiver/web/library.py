@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from receiver.config.runbook_checks import find_disagreements
 from receiver.errors import Problem
-from receiver.lookups.prometheus import AlertRule, AlertRules
+from receiver.integrations.prometheus import AlertRule, AlertRules
 from receiver.model.alert import LABEL, SeverityWords
 from receiver.runbooks.model import Runbook
 from receiver.wiring.parts import Services

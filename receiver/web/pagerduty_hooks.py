@@ -11,8 +11,8 @@ from hashlib import sha256
 
 from flask import Blueprint, Response, jsonify, request
 
-from receiver.engine.pager_desk import EVENTS
-from receiver.sources import pagerduty as pagerduty_webhook
+from receiver.integrations.pagerduty import webhook as pagerduty_webhook
+from receiver.integrations.pagerduty.sync import EVENTS
 from receiver.text import one_line
 from receiver.web.answers import error_response
 from receiver.web.in_time import request_timeout

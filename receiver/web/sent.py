@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from json import dumps
 from typing import Any
 
-from receiver.channels.pagerduty.render import render_event
-from receiver.channels.slack.render import render_message
+from receiver.integrations.pagerduty.event import render_event
+from receiver.integrations.slack.incident_message import render_message
 from receiver.model.actions import Page, Post
 from receiver.model.delivery_status import find_message, message_target
 from receiver.model.escalation import page_key

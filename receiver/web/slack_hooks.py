@@ -7,10 +7,10 @@ import logging
 from flask import Blueprint, Response, jsonify, request
 from werkzeug.exceptions import RequestEntityTooLarge
 
-from receiver.channels.slack.porter import InteractionResult, SlackInteractions
-from receiver.domain.request import Request
 from receiver.errors import PayloadError
-from receiver.sources import slack as slack_requests
+from receiver.integrations.slack import requests as slack_requests
+from receiver.integrations.slack.interactions import InteractionResult, SlackInteractions
+from receiver.integrations.slack.requests import Request
 from receiver.web.answers import error_response
 from receiver.web.reading import read_unverified_body
 from receiver.wiring.parts import Services

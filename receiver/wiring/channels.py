@@ -6,23 +6,21 @@ import logging
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from receiver.channels.alertmanager.adapter import AlertmanagerChannel
-from receiver.channels.pagerduty.adapter import PagerDutyChannel
-from receiver.channels.slack.adapter import SlackChannel
-from receiver.channels.slack.simulated import SimulatedSlack
 from receiver.engine.health import DeliveryHealthRecorder
-from receiver.engine.inquiry import AcknowledgementCheck
 from receiver.engine.notification import Notification
-from receiver.engine.page_checks import PageChecker
-from receiver.engine.pager_answers import PagerDutySync
-from receiver.engine.pager_questions import PagerDutyStatusClient
 from receiver.engine.ports import Channel
 from receiver.engine.rate_limit import RateLimiter
 from receiver.http_client import parse_base_url
 from receiver.incidents.notifications import LinkSettings, NotificationBuilder
-from receiver.lookups.alertmanager import AlertmanagerClient
-from receiver.lookups.oncall import PagerDutyOnCallLookup
-from receiver.lookups.pagerduty import PagerDutyRestClient
+from receiver.integrations.alertmanager.channel import AlertmanagerChannel
+from receiver.integrations.alertmanager.client import AlertmanagerClient
+from receiver.integrations.pagerduty.acknowledgement_check import AcknowledgementCheck, PagerDutyStatusClient
+from receiver.integrations.pagerduty.channel import PagerDutyChannel
+from receiver.integrations.pagerduty.oncall import PagerDutyOnCallLookup
+from receiver.integrations.pagerduty.page_checks import PageChecker
+from receiver.integrations.pagerduty.rest_api import PagerDutyRestClient
+from receiver.integrations.pagerduty.sync import PagerDutySync
+from receiver.integrations.slack.channel import SimulatedSlack, SlackChannel
 from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK
 from receiver.wiring.parts import Services
 

@@ -7,22 +7,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from receiver.domain.judge import PollPolicy
 from receiver.engine.health import TASK_NAME as UPTIME_PING
 from receiver.engine.health import DeliveryHealthRecorder, UptimePinger, build_ping
 from receiver.engine.jobs import PeriodicTask, PeriodicTasks
-from receiver.engine.pager_desk import PagerDutyWebhookHandler
-from receiver.engine.pager_questions import PagerDutyStatusClient
 from receiver.engine.ports import Channel
-from receiver.engine.watch import AlertmanagerPoller
-from receiver.engine.witness import AlertmanagerStatusCheck
 from receiver.heartbeats.service import TASK_NAME as HEARTBEATS
 from receiver.heartbeats.service import HeartbeatMonitor
 from receiver.incidents.failures import TASK_NAME as REFUSED
 from receiver.incidents.failures import RefusedDeliveries
 from receiver.incidents.reconciler import Reconciler
 from receiver.incidents.routing_keys import RoutingKeys
-from receiver.lookups.pagerduty import PagerDutyRestClient
+from receiver.integrations.alertmanager.status import PollPolicy
+from receiver.integrations.alertmanager.status_check import AlertmanagerPoller, AlertmanagerStatusCheck
+from receiver.integrations.pagerduty.acknowledgement_check import PagerDutyStatusClient
+from receiver.integrations.pagerduty.rest_api import PagerDutyRestClient
+from receiver.integrations.pagerduty.sync import PagerDutyWebhookHandler
 from receiver.maintenance import TASK_NAME as MAINTENANCE
 from receiver.maintenance import MaintenanceTask
 from receiver.model.routing import PAGERDUTY, SLACK

@@ -5,10 +5,9 @@ from __future__ import annotations
 from functools import partial
 
 from receiver.business_hours import next_business_day_start
-from receiver.channels.slack.porter import SlackInteractions
-from receiver.engine.desk import SlackInteractionHandler
-from receiver.engine.roster import OnCallReport
-from receiver.lookups.oncall import PagerDutyOnCallLookup
+from receiver.integrations.pagerduty.oncall import PagerDutyOnCallLookup
+from receiver.integrations.slack.commands import OnCallReport
+from receiver.integrations.slack.interactions import SlackInteractionHandler, SlackInteractions
 from receiver.model.incident import Person
 from receiver.storage.keys import TASKS
 from receiver.wiring.channels import build_pagerduty_rest

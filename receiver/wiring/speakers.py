@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from receiver.business_hours import BusinessHours
-from receiver.channels.pagerduty.storm import PagerDutyStorms
-from receiver.channels.slack.address_book import UserDirectory
-from receiver.channels.slack.client import SlackClient
-from receiver.channels.slack.notice_channel import SlackNotices
-from receiver.channels.slack.poster import MessagePoster, SimulatedPoster, SlackPoster
-from receiver.channels.slack.review_channel import SlackReviews
-from receiver.channels.slack.storm_channel import SlackStorms
 from receiver.engine.health import DeliveryHealthRecorder
-from receiver.engine.pager_questions import PagerDutyStatusClient
 from receiver.engine.rate_limit import RateLimiter
 from receiver.incidents.routing_keys import RoutingKeys
+from receiver.integrations.pagerduty.acknowledgement_check import PagerDutyStatusClient
+from receiver.integrations.pagerduty.channel import PagerDutyStorms
+from receiver.integrations.slack.client import SlackClient
+from receiver.integrations.slack.directory import UserDirectory
+from receiver.integrations.slack.posts import (
+    MessagePoster,
+    SimulatedPoster,
+    SlackNotices,
+    SlackPoster,
+    SlackReviews,
+    SlackStorms,
+)
 from receiver.model.routing import PAGERDUTY, SLACK, Target
 from receiver.notices import NoticeService
 from receiver.reviews.service import ReviewService

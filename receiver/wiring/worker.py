@@ -13,8 +13,8 @@ from receiver.engine.jobs import Background
 from receiver.engine.worker import Worker
 from receiver.errors import ConfigError
 from receiver.incidents.routing_keys import RoutingKeys
+from receiver.integrations.slack.socket_mode import SlackSocket
 from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK
-from receiver.sources.slack_socket import SlackSocket
 from receiver.storage.keys import TASKS
 from receiver.wiring.machine import build_worker_services
 from receiver.wiring.parts import build_services, open_store

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from receiver.integrations.alertmanager import webhook
 from receiver.model.alert import fingerprint
-from receiver.sources import alertmanager
 from tests.cli.invoke import receiver
 from tests.cli.stub import Stub
 
@@ -51,7 +51,7 @@ def test_the_receiver_reads_it_without_any_repair(stub: Stub, name: str, flags: 
     body = stub.requests[0].body
     # Received when it was sent, by the sender's clock: `fire` reads the real one.
     received_at = datetime.fromisoformat(body["alerts"][0]["startsAt"]).timestamp()
-    batch = alertmanager.parse_webhook(msgspec.json.encode(body), "", received_at)
+    batch = webhook.parse_webhook(msgspec.json.encode(body), "", received_at)
     assert (batch.total, batch.rejected, batch.repaired) == (1, 0, 0)
     alert = batch.groups[0].alerts[0]
     assert (alert.name, alert.is_firing) == (name, not flags)

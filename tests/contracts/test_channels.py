@@ -8,13 +8,12 @@ from dataclasses import replace
 
 import pytest
 
-from receiver.channels.alertmanager.adapter import AlertmanagerChannel
-from receiver.channels.pagerduty.adapter import PagerDutyChannel
-from receiver.channels.slack.adapter import SlackChannel
-from receiver.channels.slack.simulated import SimulatedSlack
 from receiver.engine.ports import Channel
 from receiver.errors import TemporaryDeliveryError
-from receiver.lookups.alertmanager import AlertmanagerClient
+from receiver.integrations.alertmanager.channel import AlertmanagerChannel
+from receiver.integrations.alertmanager.client import AlertmanagerClient
+from receiver.integrations.pagerduty.channel import PagerDutyChannel
+from receiver.integrations.slack.channel import SimulatedSlack, SlackChannel
 from receiver.model.actions import Action, CreateSilence
 from receiver.model.routing import ALERTMANAGER, PAGERDUTY, Target
 from receiver.text import Secret

@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from receiver.sources.slack import sign_body
+from receiver.integrations.slack.requests import sign_body
 from receiver.text import Secret
 from tests.cli.running import RECEIVER, clean_environ
 from tests.e2e.bodies import a_body

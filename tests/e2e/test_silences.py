@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.lookups.alertmanager import AlertmanagerClient
+from receiver.integrations.alertmanager.client import AlertmanagerClient
 from tests.e2e.outside import ALERTMANAGER, Alertmanagers, Outside, free_port
 from tests.e2e.test_alertmanagers import an_alert
 from tests.e2e.test_answers import post_signed

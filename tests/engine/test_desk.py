@@ -10,7 +10,9 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from receiver.business_hours import BusinessHours, next_business_day_start
-from receiver.domain.request import (
+from receiver.integrations.slack.commands import OnCallReport
+from receiver.integrations.slack.interactions import SlackInteractionHandler
+from receiver.integrations.slack.requests import (
     ButtonClick,
     Command,
     FormErrors,
@@ -19,8 +21,6 @@ from receiver.domain.request import (
     OpenModal,
     TextReply,
 )
-from receiver.engine.desk import SlackInteractionHandler
-from receiver.engine.roster import OnCallReport
 from receiver.model.incident import Incident, OnCallPerson, Person
 from receiver.model.routing import Responder
 from tests.rig import ROUTING, START, Rig

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from receiver.engine.jobs import PeriodicTasks
-from receiver.engine.pager_desk import PagerDutyWebhookHandler
 from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
-from receiver.lookups.pagerduty import PagerDutyRestClient
+from receiver.integrations.pagerduty.rest_api import PagerDutyRestClient
+from receiver.integrations.pagerduty.sync import PagerDutyWebhookHandler
+from receiver.integrations.pagerduty.webhook import parse_event
 from receiver.model.incident import Person
-from receiver.sources.pagerduty import parse_event
 from receiver.text import Secret
 from tests.mocks.pagerduty_account import PagedIncident
 from tests.rig import KEYS, ROUTING, Rig

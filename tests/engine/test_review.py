@@ -15,12 +15,11 @@ import pytest
 from msgspec.structs import replace
 
 from receiver.business_hours import BusinessHours
-from receiver.channels.slack.client import SlackClient
-from receiver.channels.slack.poster import SlackPoster
-from receiver.channels.slack.review_channel import SlackReviews
 from receiver.errors import NotFound, StoreError
 from receiver.incidents.notifications import LinkSettings
 from receiver.incidents.store import RedisIncidents
+from receiver.integrations.slack.client import SlackClient
+from receiver.integrations.slack.posts import SlackPoster, SlackReviews
 from receiver.model.alert import Group
 from receiver.model.delivery import Receipt
 from receiver.model.incident import IncidentUpdate, Person, group_id_of

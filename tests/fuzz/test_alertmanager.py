@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.sources.alertmanager import parse_webhook
+from receiver.integrations.alertmanager.webhook import parse_webhook
 from tests.fuzz.mutations import FUZZED, bodies
 from tests.fuzz.witness import Stumbles
 from tests.rig import Rig

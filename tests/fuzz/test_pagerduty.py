@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from receiver.sources.pagerduty import sign_body
+from receiver.integrations.pagerduty.webhook import sign_body
 from receiver.text import Secret
 from tests.fuzz.mutations import FUZZED, bodies
 from tests.fuzz.witness import Stumbles

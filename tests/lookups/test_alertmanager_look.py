@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from receiver.domain.witness import Poll, RemoteAlert, Replica, UnreachableReplica
 from receiver.errors import TemporaryDeliveryError
 from receiver.http_client import parse_base_url, send_request
-from receiver.lookups.alertmanager import AlertmanagerClient
+from receiver.integrations.alertmanager.client import AlertmanagerClient
+from receiver.integrations.alertmanager.status import Poll, RemoteAlert, Replica, UnreachableReplica
 from receiver.model.alert import fingerprint
 from tests.mocks.alertmanager import MockAlertmanager
 

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from receiver.domain.witness import RemoteAlert
 from receiver.errors import PermanentDeliveryError
-from receiver.lookups.alertmanager import AlertmanagerClient
+from receiver.integrations.alertmanager.client import AlertmanagerClient
+from receiver.integrations.alertmanager.status import RemoteAlert
 from receiver.model.alert import fingerprint
 from tests.e2e.outside import ALERTMANAGER, free_port
 from tests.lookups.alertmanager_pair import AlertmanagerPair

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from receiver.domain.witness import RemoteSilence
 from receiver.errors import DeliveryError, PermanentDeliveryError, TemporaryDeliveryError
-from receiver.lookups.alertmanager import AlertmanagerClient
+from receiver.integrations.alertmanager.client import AlertmanagerClient
+from receiver.integrations.alertmanager.status import RemoteSilence
 from tests.mocks.alertmanager import MockAlertmanager
 
 NOW = 1_795_435_380.0

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from receiver.errors import DeliveryError, PermanentDeliveryError, TemporaryDeliveryError
-from receiver.lookups.pagerduty import PagerDutyRestClient
+from receiver.integrations.pagerduty.rest_api import PagerDutyRestClient
 from receiver.model.escalation import CHECK_AHEAD_S
 from receiver.model.incident import OnCallPerson
 from receiver.text import Secret

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from receiver.channels.slack.metadata import matches_metadata, metadata_for
 from receiver.engine.notification import Notification
 from receiver.errors import PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
+from receiver.integrations.slack.channel import matches_metadata, metadata_for
 from receiver.model.actions import AcknowledgePage, Page, ResolvePage, Update
 from receiver.model.delivery import Receipt
 from receiver.model.incident import Incident

@@ -17,10 +17,10 @@ from receiver.errors import ClaimLost, NotFound, StoreError
 from receiver.incidents.ingest import IncidentIngester
 from receiver.incidents.routing_keys import RoutingKeys
 from receiver.incidents.store import RedisIncidents
+from receiver.integrations.alertmanager import webhook
 from receiver.model.incident import Incident, Person
 from receiver.model.page_check import PagerDutyEvent
 from receiver.model.routing import PAGERDUTY, SLACK
-from receiver.sources import alertmanager
 from receiver.storage.connection import Client
 from receiver.storage.keys import CLUSTER_SHARDS, QUEUES, TASKS
 from receiver.text import Secret
@@ -281,7 +281,7 @@ class Scenario:
         now = self.scheduler.clock()
         try:
             ingester: IncidentIngester = self.services.ingester
-            result = ingester.ingest(alertmanager.parse_webhook(body, "", now).groups, now)
+            result = ingester.ingest(webhook.parse_webhook(body, "", now).groups, now)
         except StoreError:
             return False
         self._record_named(result.incidents)

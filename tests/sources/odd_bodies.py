@@ -11,12 +11,12 @@ from contextlib import suppress
 from pathlib import Path
 
 from receiver.errors import PayloadError
-from receiver.sources import bounds
-from receiver.sources.alertmanager import parse_webhook
+from receiver.integrations import payload
+from receiver.integrations.alertmanager.webhook import parse_webhook
 
 NOW = 1_795_435_200.0
-_ROOM = bounds.MAX_REPAIRED - 1024
-_VALUES = bounds.MAX_REPAIRED_VALUES - 100
+_ROOM = payload.MAX_REPAIRED - 1024
+_VALUES = payload.MAX_REPAIRED_VALUES - 100
 
 
 def _fill(piece: bytes, values: int) -> bytes:

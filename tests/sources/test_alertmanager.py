@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from receiver.errors import PayloadError
+from receiver.integrations.alertmanager.lenient import parse_leniently
+from receiver.integrations.alertmanager.webhook import parse_webhook
 from receiver.model.alert import Alert, Group, ReceivedAlerts, fingerprint
-from receiver.sources.alertmanager import parse_webhook
-from receiver.sources.repair import parse_leniently
 
 PAYLOADS = Path(__file__).parent / "payloads"
 NOW = datetime.fromisoformat("2026-11-23T12:00:00+00:00").timestamp()

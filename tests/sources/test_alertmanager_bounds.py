@@ -15,9 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from receiver.errors import PayloadError, PayloadTooLarge
+from receiver.integrations import payload
+from receiver.integrations.alertmanager.webhook import parse_webhook
 from receiver.model.alert import ReceivedAlerts
-from receiver.sources import bounds
-from receiver.sources.alertmanager import parse_webhook
 from tests.sources.odd_bodies import BODIES
 
 PAYLOADS = sorted((Path(__file__).parent / "payloads").glob("*.json"))
@@ -52,12 +52,12 @@ def is_sound(batch: ReceivedAlerts) -> bool:
     msgspec.msgpack.encode(batch.groups)
     return all(
         alert.fingerprint
-        and len(alert.fingerprint) <= bounds.MAX_FINGERPRINT
-        and len(group.group_key) <= bounds.MAX_KEY
-        and len(alert.labels) <= bounds.MAX_ENTRIES
-        and len(alert.annotations) <= bounds.MAX_ENTRIES
-        and all(len(v) <= bounds.MAX_LABEL for v in alert.labels.values())
-        and all(len(v) <= bounds.MAX_ANNOTATION for v in alert.annotations.values())
+        and len(alert.fingerprint) <= payload.MAX_FINGERPRINT
+        and len(group.group_key) <= payload.MAX_KEY
+        and len(alert.labels) <= payload.MAX_ENTRIES
+        and len(alert.annotations) <= payload.MAX_ENTRIES
+        and all(len(v) <= payload.MAX_LABEL for v in alert.labels.values())
+        and all(len(v) <= payload.MAX_ANNOTATION for v in alert.annotations.values())
         and 0 < alert.starts_at <= NOW
         and 0 <= alert.ends_at <= NOW
         for group in batch.groups
@@ -71,7 +71,7 @@ def test_long_annotations_are_taken_and_cut() -> None:
     )
     annotations = batch.groups[0].alerts[0].annotations
     assert annotations["summary"] == "Disk full"
-    assert len(annotations["log"]) == bounds.MAX_ANNOTATION
+    assert len(annotations["log"]) == payload.MAX_ANNOTATION
     assert batch.repaired == 1
 
 
@@ -79,7 +79,7 @@ def test_alerts_that_differ_far_behind_in_a_label_stay_different() -> None:
     long = [an_alert(labels={"alertname": "DiskFull", "path": "x" * 10_000 + end}) for end in "ab"]
     one, other = parse_webhook(a_body(*long), "", NOW).groups[0].alerts
     assert one.fingerprint != other.fingerprint
-    assert len(one.labels["path"]) == bounds.MAX_LABEL
+    assert len(one.labels["path"]) == payload.MAX_LABEL
 
 
 def test_labels_of_a_megabyte_have_an_identity_too() -> None:
@@ -91,7 +91,7 @@ def test_labels_of_a_megabyte_have_an_identity_too() -> None:
 def test_of_thousands_of_labels_those_that_decide_are_kept() -> None:
     labels = {f"label_{n}": "x" for n in range(5000)} | {"severity": "critical", "alertname": "DiskFull"}
     alert = parse_webhook(a_body(an_alert(labels=labels)), "", NOW).groups[0].alerts[0]
-    assert len(alert.labels) == bounds.MAX_ENTRIES
+    assert len(alert.labels) == payload.MAX_ENTRIES
     assert alert.labels["severity"] == "critical"
     assert alert.name == "DiskFull"
 
@@ -153,7 +153,7 @@ def test_nonsense_is_refused_within_two_seconds(body: bytes) -> None:
 @pytest.mark.parametrize("name", BODIES)
 def test_a_body_that_needs_repairs_takes_two_seconds_at_most(name: str) -> None:
     body = BODIES[name]()
-    assert len(body) <= bounds.MAX_REPAIRED
+    assert len(body) <= payload.MAX_REPAIRED
     begun = time.process_time()
     read(body)
     assert time.process_time() - begun < 2
@@ -166,7 +166,7 @@ def test_a_body_that_needs_repairs_leaves_a_process_under_400_mib() -> None:
     assert int(found.stdout) < 400
 
 
-@pytest.mark.parametrize("size", [bounds.MAX_REPAIRED + 1, 32 * 1024 * 1024])
+@pytest.mark.parametrize("size", [payload.MAX_REPAIRED + 1, 32 * 1024 * 1024])
 def test_a_larger_body_is_taken_as_alertmanager_writes_it_and_else_refused_with_what_to_do(size: int) -> None:
     pad = "x" * 16_000
     alerts = [an_alert(annotations={"description": pad, "n": str(n)}) for n in range(size // 16_000 + 1)]

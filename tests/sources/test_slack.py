@@ -10,16 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.domain.request import ButtonClick, Command, ModalSubmit
 from receiver.errors import PayloadError
-from receiver.model.incident import Person
-from receiver.sources.slack import (
+from receiver.integrations.slack.requests import (
+    ButtonClick,
+    Command,
+    ModalSubmit,
     parse_command,
     parse_interaction,
     parse_interaction_payload,
     sign_body,
     verify_signature,
 )
+from receiver.model.incident import Person
 from receiver.text import Secret
 from tests.slack_people import a_command, a_press, a_submission
 

@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
-from receiver.domain.request import ButtonClick, Command, Request
-from receiver.sources.slack_line import SocketModeTimings
-from receiver.sources.slack_socket import SlackSocket
+from receiver.integrations.slack.requests import ButtonClick, Command, Request
+from receiver.integrations.slack.socket_mode import SlackSocket, SocketModeTimings
 from receiver.text import Secret
 from tests.mocks.slack import MockSlack
 from tests.slack_people import a_command, a_press, a_submission

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from receiver.lookups.alertmanager import AlertmanagerClient
+from receiver.integrations.alertmanager.client import AlertmanagerClient
 from receiver.storage.connection import Client
 from tests.mocks.alertmanager import MockAlertmanager
 from tests.mocks.pagerduty_account import PagedIncident

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from receiver.lookups.alertmanager import AlertmanagerClient
+from receiver.integrations.alertmanager.client import AlertmanagerClient
 from receiver.model.incident import Person
 from tests.mocks.alertmanager import MockAlertmanager
 from tests.rig import ROUTING, Rig

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from receiver.errors import StoreError
-from receiver.sources.pagerduty import sign_body
+from receiver.integrations.pagerduty.webhook import sign_body
 from receiver.storage.keys import TASKS
 from receiver.text import Secret
 from tests.rig import ROUTING, Rig

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 
 import pytest
 
-from receiver.sources.slack_socket import SlackSocket
+from receiver.integrations.slack.socket_mode import SlackSocket
 from receiver.text import Secret
 from receiver.web.slack_hooks import build_slack_interactions
 from tests.rig import ROUTING, Rig

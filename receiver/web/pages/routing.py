@@ -13,8 +13,8 @@ from werkzeug.wrappers import Response
 from receiver.clock import format_duration
 from receiver.config.runbook_checks import find_disagreements
 from receiver.incidents.routing_preview import preview_route
-from receiver.sources.alertmanager import parse_webhook
-from receiver.sources.sample import TestAlert
+from receiver.integrations.alertmanager.test_alerts import TestAlert
+from receiver.integrations.alertmanager.webhook import parse_webhook
 from receiver.text import one_line
 from receiver.web.answers import RequestError
 from receiver.web.questions import read_query

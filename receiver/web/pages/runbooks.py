@@ -6,7 +6,7 @@ from flask import Blueprint, render_template, request
 from markupsafe import Markup
 
 from receiver.errors import NotFound
-from receiver.lookups.prometheus import PrometheusRules
+from receiver.integrations.prometheus import PrometheusRules
 from receiver.runbooks.html import render_page
 from receiver.web.library import build_runbook_report
 from receiver.web.part import PAGE_SIZE, PageQuery, paginate

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from receiver.channels.alertmanager.adapter import AlertmanagerChannel
 from receiver.engine.notification import Notification
 from receiver.engine.ports import Channel
 from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
-from receiver.lookups.alertmanager import AlertmanagerClient
+from receiver.integrations.alertmanager.channel import AlertmanagerChannel
+from receiver.integrations.alertmanager.client import AlertmanagerClient
 from receiver.model.actions import CreateSilence, ExpireSilence
 from receiver.model.delivery import Receipt
 from receiver.model.routing import Target

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from receiver.channels.pagerduty.adapter import PagerDutyChannel
-from receiver.channels.pagerduty.client import EventsClient
 from receiver.engine.notification import Notification
 from receiver.engine.ports import Channel
 from receiver.errors import DeliveryError, PermanentDeliveryError, TemporaryDeliveryError
+from receiver.integrations.pagerduty.channel import PagerDutyChannel
+from receiver.integrations.pagerduty.events_api import EventsClient
 from receiver.model.delivery import Receipt
 from receiver.model.routing import PAGERDUTY, Target
 from receiver.text import Secret
@@ -340,6 +340,6 @@ def test_the_address_may_end_in_the_path(pagerduty: MockPagerDuty) -> None:
 
 def test_importing_the_channel_warns_of_nothing() -> None:
     """pdpyras warns at import; whoever runs the receiver can do nothing about it."""
-    command = [sys.executable, "-W", "error", "-c", "import receiver.channels.pagerduty.adapter"]
+    command = [sys.executable, "-W", "error", "-c", "import receiver.integrations.pagerduty.channel"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert (done.returncode, done.stderr) == (0, "")

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from receiver.channels.pagerduty.render import MAX_EVENT, MAX_SUMMARY, render_event, render_minimal
 from receiver.engine.notification import Links, Notification
+from receiver.integrations.pagerduty.event import MAX_EVENT, MAX_SUMMARY, render_event, render_minimal
 from receiver.model.alert import Alert, Severity
 from receiver.model.incident import Incident
 from tests.builders import (

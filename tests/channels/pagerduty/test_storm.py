@@ -8,9 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from receiver.channels.pagerduty.details import json_size
-from receiver.channels.pagerduty.render import MAX_EVENT, MAX_SUMMARY
-from receiver.channels.pagerduty.storm import PagerDutyStorms, render_storm_event
+from receiver.integrations.pagerduty.channel import PagerDutyStorms, render_storm_event
+from receiver.integrations.pagerduty.event import MAX_EVENT, MAX_SUMMARY, json_size
 from receiver.model.actions import Page, ResolvePage
 from receiver.model.routing import PAGERDUTY, Step, Target
 from receiver.storms.model import Member, MemberState, Storm, StormNotification, summarize_storm

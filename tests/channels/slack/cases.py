@@ -11,9 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from receiver.channels.slack.message import FormattingLevel
-from receiver.channels.slack.render import render_message
 from receiver.engine.notification import Notification
+from receiver.integrations.slack.blocks import FormattingLevel
+from receiver.integrations.slack.incident_message import render_message
 from receiver.model.routing import NO_POLICY
 from tests.builders import (
     OPENED_AT,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from receiver.channels.slack.adapter import SlackChannel
 from receiver.engine.ports import Channel
 from receiver.errors import DeliveryError, PermanentDeliveryError, TemporaryDeliveryError
+from receiver.integrations.slack.channel import SlackChannel
 from receiver.text import Secret
 from tests.builders import (
     OPENED_AT,

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from receiver.channels.slack.adapter import SlackChannel
 from receiver.engine.notification import Notification
+from receiver.integrations.slack.channel import SlackChannel
 from receiver.model.incident import OnCallPerson
 from receiver.text import Secret
 from tests.builders import OPENED_AT, a_notification, a_policy, a_post, a_reply, a_responder, a_step

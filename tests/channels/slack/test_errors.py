@@ -10,9 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from receiver.channels.slack.adapter import SlackChannel
-from receiver.channels.slack.errors import PERMANENT_ERRORS, TEMPORARY_ERRORS
 from receiver.errors import PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
+from receiver.integrations.slack.channel import SlackChannel
+from receiver.integrations.slack.errors import PERMANENT_ERRORS, TEMPORARY_ERRORS
 from receiver.text import Secret
 from tests.builders import a_notification
 from tests.mocks.slack import MockSlack

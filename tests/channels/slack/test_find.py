@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from receiver.channels.slack.adapter import SlackChannel
 from receiver.errors import TemporaryDeliveryError
+from receiver.integrations.slack.channel import SlackChannel
 from receiver.text import Secret
 from tests.builders import OPENED_AT, a_notification, a_post, a_reply, an_incident, an_update
 from tests.mocks.slack import MockSlack

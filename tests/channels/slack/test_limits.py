@@ -9,10 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receiver.channels.slack.budget import MAX_TOTAL, measure
-from receiver.channels.slack.message import MAX_TEXT, FormattingLevel, Message
-from receiver.channels.slack.render import render_message
 from receiver.engine.notification import Notification
+from receiver.integrations.slack.blocks import MAX_TEXT, MAX_TOTAL, FormattingLevel, Message, measure
+from receiver.integrations.slack.incident_message import render_message
 from receiver.model.incident import SilenceRequest, Suppression
 from receiver.runbooks.model import Excerpt, Part, Section
 from tests.builders import (

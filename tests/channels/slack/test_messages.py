@@ -7,7 +7,7 @@ import json
 import pytest
 from msgspec.structs import replace
 
-from receiver.channels.slack.render import render_message
+from receiver.integrations.slack.incident_message import render_message
 from receiver.runbooks.model import Excerpt
 from tests.builders import (
     MESSAGE,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.channels.slack.modal import render_form_errors, render_silence_form
+from receiver.integrations.slack.views import render_form_errors, render_silence_form
 from tests.builders import OPENED_AT, an_alert, an_incident
 from tests.mocks import views
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.channels.slack import mrkdwn
-from receiver.channels.slack.markdown import render_inline
+from receiver.integrations.slack import mrkdwn
+from receiver.integrations.slack.mrkdwn import render_inline
 
 # Whatever Slack would read as a command stands between < and >.
 COMMANDS = re.compile(r"[<>]")

@@ -6,8 +6,9 @@ import time
 
 import pytest
 
-from receiver.channels.slack.porter import SlackInteractions
-from receiver.domain.request import (
+from receiver.errors import StoreError
+from receiver.integrations.slack.interactions import SlackInteractions
+from receiver.integrations.slack.requests import (
     ButtonClick,
     Command,
     FormErrors,
@@ -17,7 +18,6 @@ from receiver.domain.request import (
     Request,
     TextReply,
 )
-from receiver.errors import StoreError
 from receiver.model.incident import Person
 from receiver.text import Secret
 from tests.builders import an_incident

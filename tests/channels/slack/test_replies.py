@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from receiver.channels.slack.mentions import mention
-from receiver.channels.slack.message import FormattingLevel, Message
-from receiver.channels.slack.render import render_message
+from receiver.integrations.slack.blocks import FormattingLevel, Message
+from receiver.integrations.slack.incident_message import render_message
+from receiver.integrations.slack.mrkdwn import mention
 from receiver.model.incident import EscalationRun
 from tests.builders import (
     OPENED_AT,

@@ -10,13 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from receiver.channels.slack.budget import MAX_TOTAL, measure
-from receiver.channels.slack.client import SlackClient
-from receiver.channels.slack.message import MAX_TEXT, FormattingLevel, Message
-from receiver.channels.slack.poster import SimulatedPoster, SlackPoster
-from receiver.channels.slack.review import render_review
-from receiver.channels.slack.review_channel import SlackReviews
 from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
+from receiver.integrations.slack.blocks import MAX_TEXT, MAX_TOTAL, FormattingLevel, Message, measure
+from receiver.integrations.slack.client import SlackClient
+from receiver.integrations.slack.posts import SimulatedPoster, SlackPoster, SlackReviews
+from receiver.integrations.slack.review_message import render_review
 from receiver.model.alert import Severity
 from receiver.model.incident import Person
 from receiver.reviews.model import Review, ReviewChannel, ReviewItem, ReviewNotification, ReviewRecord

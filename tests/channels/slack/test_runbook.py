@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from receiver.channels.slack.budget import BlockBudget, measure
-from receiver.channels.slack.runbook import render_runbook
+from receiver.integrations.slack.blocks import BlockBudget, measure
+from receiver.integrations.slack.runbook_section import render_runbook
 from receiver.runbooks.model import Excerpt, Part, Section
 
 

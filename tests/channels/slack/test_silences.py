@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from receiver.channels.slack.render import render_message
+from receiver.integrations.slack.incident_message import render_message
 from receiver.model.incident import SilenceRequest, Suppression
 from tests.builders import (
     OPENED_AT,

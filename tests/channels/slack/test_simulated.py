@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 
-from receiver.channels.slack.simulated import SimulatedSlack
 from receiver.engine.ports import Channel
+from receiver.integrations.slack.channel import SimulatedSlack
 from tests.builders import OPENED_AT, a_notification, a_reply, an_incident, an_update
 
 

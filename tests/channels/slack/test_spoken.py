@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.channels.slack.message import MAX_TEXT
-from receiver.channels.slack.spoken import render_ephemeral
-from receiver.domain.request import IncidentDetails, TextLine, TextReply
+from receiver.integrations.slack.blocks import MAX_TEXT
+from receiver.integrations.slack.requests import IncidentDetails, TextLine, TextReply
+from receiver.integrations.slack.views import render_ephemeral
 from receiver.model.incident import Suppression
 from tests.builders import MESSAGE, OPENED_AT, a_delivery, a_receipt, an_alert, an_escalation, an_incident
 from tests.mocks import blockkit

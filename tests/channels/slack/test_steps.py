@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from receiver.channels.slack.steps import render_page_failures, render_steps
+from receiver.integrations.slack.escalation_section import render_page_failures, render_steps
 from receiver.model.incident import EscalationRun
 from receiver.model.routing import NO_POLICY
 from tests.builders import (

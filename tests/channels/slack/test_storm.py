@@ -9,9 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from receiver.channels.slack.budget import MAX_TOTAL, measure
-from receiver.channels.slack.message import MAX_TEXT, FormattingLevel
-from receiver.channels.slack.storm import render_storm
+from receiver.integrations.slack.blocks import MAX_TEXT, MAX_TOTAL, FormattingLevel, measure
+from receiver.integrations.slack.storm_message import render_storm
 from receiver.model.actions import Post, Reply
 from receiver.model.routing import SLACK, Step, Target
 from receiver.storms.model import Member, MemberState, Storm, StormNotification, summarize_storm

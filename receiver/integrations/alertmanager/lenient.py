@@ -1,0 +1,260 @@
+"""What a body says of its alerts as a whole, and the groups that follow from it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from msgspec import json
+
+from receiver.errors import PayloadError, PayloadTooLarge
+from receiver.integrations import payload
+from receiver.integrations.payload import (
+    MAX_GROUPS,
+    MAX_KEY,
+    Object,
+    describe_type,
+    parse_count,
+    parse_json,
+    parse_link,
+    parse_status,
+    parse_text,
+    parse_texts,
+    parse_timestamp,
+    record_repair,
+    shorten_name,
+    truncate_texts,
+)
+from receiver.model.alert import Alert, Group, ReceivedAlerts
+from receiver.text import truncate_text
+
+# What Go's regexp.QuoteMeta puts a backslash before. Alertmanager quotes its receiver's name:
+# https://github.com/prometheus/alertmanager/issues/2447
+_QUOTED = re.compile(r"\\([\\.+*?()|\[\]{}^$])")
+_encode = json.Encoder(order="sorted").encode
+UNIDENTIFIED = "has too many labels in alerts without fingerprint"
+
+
+@dataclass(frozen=True)
+class Header:
+    """The fields of a body beside its alerts; *receiver* is still quoted."""
+
+    source: str
+    receiver: str = ""
+    group_key: str = ""
+    group_labels: dict[str, str] = field(default_factory=dict)
+    truncated: int = 0
+    external_url: str = ""
+
+
+def group_alerts(header: Header, alerts: Sequence[Alert]) -> tuple[Group, ...]:
+    """Return *alerts* in their groups, known by the group key, else by the group's labels.
+
+    Where the sender gave neither, nothing says that its alerts belong together: then each is its
+    own group, known by its own labels. Raises PayloadTooLarge where these are too many.
+    """
+    if not alerts:
+        return ()
+    key = header.group_key
+    if not key and header.group_labels:
+        key = _serialize_labels(header.group_labels)
+    if key:
+        return (_build_group(header, key, header.group_labels, alerts),)
+    apart: dict[str, list[Alert]] = {}
+    for alert in alerts:
+        apart.setdefault(_serialize_labels(alert.labels) if alert.labels else alert.fingerprint, []).append(
+            alert
+        )
+    if len(apart) > MAX_GROUPS:
+        raise too_large(f"has {len(apart):,} alerts without a group key, and {MAX_GROUPS:,} are taken")
+    return tuple(_build_group(header, key, members[0].labels, members) for key, members in apart.items())
+
+
+def too_large(how: str) -> PayloadTooLarge:
+    """Return the refusal of a body that would hold up others for too long, with what to do."""
+    advice = "send fewer alerts at once, see max_alerts in Alertmanager"
+    return PayloadTooLarge("alertmanager", f"the body {how}: {advice}")
+
+
+def _build_group(header: Header, key: str, labels: dict[str, str], alerts: Sequence[Alert]) -> Group:
+    return Group(
+        header.source,
+        _unquote(header.receiver),
+        shorten_name(key, MAX_KEY),
+        labels,
+        tuple(alerts),
+        header.truncated,
+        header.external_url,
+    )
+
+
+def _serialize_labels(labels: dict[str, str]) -> str:
+    return _encode(labels).decode()
+
+
+def _unquote(receiver: str) -> str:
+    r"""Undo Go's regexp.QuoteMeta: `web\.hook` is the receiver `web.hook`."""
+    return _QUOTED.sub(r"\1", receiver) if "\\" in receiver else receiver
+
+
+def parse_leniently(body: bytes, source: str, now: float) -> ReceivedAlerts:
+    """Return what *body* holds, mended where it is odd; *now* is the moment of receipt.
+
+    Raises PayloadTooLarge when mending it would take too long, PayloadError when the body is no JSON object
+    or holds no readable alert.
+    """
+    _check_size(body)
+    try:
+        raw = parse_json(body)
+    except ValueError as error:
+        raise PayloadError("alertmanager", str(error)) from None
+    if not isinstance(raw, dict):
+        raise PayloadError("alertmanager", f"the body is {describe_type(raw)}, not a JSON object")
+    entries = _find_alerts(raw)
+    readable = [entry for entry in entries if isinstance(entry, dict) and _find_refusal_reason(entry) is None]
+    if entries and not readable:
+        raise PayloadError(
+            "alertmanager", f"no readable alert: the first one {_find_refusal_reason(entries[0])}"
+        )
+    repairs: list[str] = []
+    header = _parse_header(raw, source, repairs)
+    alerts, repaired = _parse_alerts(readable, parse_status(raw.get("status")), now)
+    return ReceivedAlerts(
+        group_alerts(header, alerts), len(entries) - len(readable), len(alerts) if repairs else repaired
+    )
+
+
+def _check_size(body: bytes) -> None:
+    repairs = "is not quite as Alertmanager writes it, and"
+    if len(body) > payload.MAX_REPAIRED:
+        raise too_large(
+            f"{repairs} larger than the {payload.MAX_REPAIRED // 1024 // 1024} MiB that are mended"
+        )
+    if sum(body.count(mark) for mark in (b",", b"[", b"{")) > payload.MAX_REPAIRED_VALUES:
+        raise too_large(f"{repairs} of more than the {payload.MAX_REPAIRED_VALUES:,} values that are mended")
+
+
+def _find_alerts(raw: Object) -> list[object]:
+    """Return the entries of `alerts`; one that stands there alone, without a list, is taken too."""
+    if "alerts" not in raw:
+        raise PayloadError(
+            "alertmanager", f"no readable alert: it has no `alerts`{_describe_resemblance(raw)}"
+        )
+    entries = raw["alerts"]
+    if entries is None:
+        return []
+    if isinstance(entries, list):
+        return entries
+    if _find_refusal_reason(entries) is None:
+        return [entries]
+    raise PayloadError("alertmanager", f"no readable alert: `alerts` is {describe_type(entries)}, not a list")
+
+
+def _find_refusal_reason(entry: object) -> str | None:
+    """Return why *entry* is no readable alert, or None when it is one."""
+    if not isinstance(entry, dict):
+        return f"is {describe_type(entry)}, not an object"
+    if "labels" not in entry:
+        return "has no `labels`"
+    if not isinstance(entry["labels"], dict):
+        return f"has `labels` that are {describe_type(entry['labels'])}, not an object"
+    return None
+
+
+# What people point here by mistake, by a field that tells it.
+_RESEMBLANCES = {
+    "routing_key": "an event for PagerDuty",
+    "event_action": "an event for PagerDuty",
+    "event": "a webhook of PagerDuty, which belongs at /webhooks/pagerduty",
+    "blocks": "a message for Slack",
+    "attachments": "a message for Slack",
+    "embeds": "a message for Discord",
+    "@type": "a message for Microsoft Teams",
+    "ruleName": "a notification of Grafana's old alerting",
+    "labels": "a single alert without its group",
+    "text": "a message for a chat",
+}
+_CUSTOM = "; if Alertmanager's webhook_config has a `payload`, remove it"
+
+
+def _describe_resemblance(raw: Object) -> str:
+    name = next((name for field, name in _RESEMBLANCES.items() if field in raw), "")
+    return f" and looks like {name}{_CUSTOM}" if name else _CUSTOM
+
+
+def _parse_header(raw: Object, source: str, repairs: list[str]) -> Header:
+    labels = raw.get("groupLabels")
+    if not isinstance(labels, dict):
+        record_repair(repairs, "groupLabels", labels is not None)
+        labels = {}
+    return Header(
+        source=source,
+        receiver=truncate_text(parse_text(raw, "receiver", repairs), payload.MAX_NAME),
+        group_key=parse_text(raw, "groupKey", repairs),
+        group_labels=truncate_texts(parse_texts(labels, "groupLabels", repairs), payload.MAX_LABEL, repairs),
+        truncated=parse_count(raw.get("truncatedAlerts"), repairs),
+        external_url=parse_link(raw, "externalURL", repairs),
+    )
+
+
+def _parse_alerts(readable: list[Object], group_status: str, now: float) -> tuple[list[Alert], int]:
+    alerts, repaired, left = [], 0, payload.MAX_UNIDENTIFIED
+    for raw in readable:
+        repairs: list[str] = []
+        labels = parse_texts(raw["labels"], "labels", repairs)
+        fingerprint = payload.shorten_name(parse_text(raw, "fingerprint", repairs), payload.MAX_FINGERPRINT)
+        if not fingerprint:
+            if (left := left - payload.count_characters(labels)) < 0:
+                raise too_large(UNIDENTIFIED)
+            # Before anything is cut: alerts that differ far behind stay different.
+            fingerprint = payload.compute_fingerprint(labels)
+        alerts.append(_parse_alert(raw, fingerprint, labels, group_status, now=now, repairs=repairs))
+        repaired += bool(repairs)
+    return alerts, repaired
+
+
+def _parse_alert(
+    raw: Object,
+    fingerprint: str,
+    labels: dict[str, str],
+    group_status: str,
+    *,
+    now: float,
+    repairs: list[str],
+) -> Alert:
+    """Return the alert; what had to be mended is named in *repairs*."""
+    annotations = raw.get("annotations")
+    if not isinstance(annotations, dict):
+        record_repair(repairs, "annotations", annotations is not None)
+        annotations = {}
+    starts_at = parse_timestamp(raw.get("startsAt"), now)
+    record_repair(repairs, "startsAt", starts_at == 0.0)
+    return Alert(
+        fingerprint,
+        truncate_texts(labels, payload.MAX_LABEL, repairs),
+        truncate_texts(parse_texts(annotations, "annotations", repairs), payload.MAX_ANNOTATION, repairs),
+        min(starts_at, now) or now,
+        _parse_end(raw, group_status, now, repairs),
+        parse_link(raw, "generatorURL", repairs),
+    )
+
+
+def _parse_end(raw: Object, group_status: str, now: float, repairs: list[str]) -> float:
+    """Return when the alert ended, 0 while it fires.
+
+    Its own status decides; without one, an end that has passed; without an end either, the
+    status of the group.
+    """
+    ends_at = parse_timestamp(raw.get("endsAt"), now)
+    status = parse_status(raw.get("status"))
+    if not status:
+        record_repair(repairs, "status", True)
+        if raw.get("endsAt") is None:
+            status = group_status
+        elif 0.0 < ends_at <= now:
+            status = "resolved"
+    if status != "resolved":
+        return 0.0
+    record_repair(repairs, "endsAt", ends_at == 0.0)
+    return min(ends_at, now) or now

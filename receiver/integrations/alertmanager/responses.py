@@ -1,0 +1,178 @@
+"""Alertmanager's answers, read: what we don't know is passed over, what must be there is looked for.
+
+Written for the API v2 of 0.25 to 0.34. Matchers are not read: from 0.32 on they may be several sets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from receiver.integrations.alertmanager.status import RemoteAlert, RemoteSilence, SilenceState
+from receiver.model.alert import fingerprint
+from receiver.text import one_line
+
+_MAX_TEXT = 10_000
+_MAX_MESSAGE = 300
+# Alertmanager adds its retention to an end, and refuses what is then beyond the year 9999.
+_LAST = datetime(9000, 1, 1, tzinfo=UTC).timestamp()
+_STATES: dict[str, SilenceState] = {"active": "active", "pending": "pending", "expired": "expired"}
+
+
+class UnexpectedResponse(ValueError):
+    """What came back can't be read; the message says why. Never leaves this room."""
+
+
+class _Status(Struct):
+    state: Any = None
+    silenced_by: Any = msgspec.field(name="silencedBy", default=None)
+    inhibited_by: Any = msgspec.field(name="inhibitedBy", default=None)
+    muted_by: Any = msgspec.field(name="mutedBy", default=None)
+
+
+class _ApiAlert(Struct):
+    # Labels and annotations are most of an answer; they stay unread unless there is no fingerprint.
+    fingerprint: Any = None
+    labels: msgspec.Raw = msgspec.Raw(b"null")
+    ends_at: Any = msgspec.field(name="endsAt", default=None)
+    status: _Status | None = None
+    receivers: Any = None
+
+
+class _Silence(Struct):
+    id: str
+    status: _Status | None = None
+    starts_at: Any = msgspec.field(name="startsAt", default=None)
+    ends_at: Any = msgspec.field(name="endsAt", default=None)
+    created_by: Any = msgspec.field(name="createdBy", default=None)
+    comment: Any = None
+
+
+class _Uptime(Struct):
+    uptime: str
+
+
+def parse_alerts(body: bytes, now: float) -> dict[str, RemoteAlert]:
+    """Return the alerts of `GET /alerts` by fingerprint; *now* is by Alertmanager's clock.
+
+    Raises UnexpectedResponse when one can't be told: a list with a gap would show an alert as gone.
+    """
+    alerts = (_build_alert(alert, now) for alert in _decode(body, list[_ApiAlert] | None) or ())
+    return {alert.fingerprint: alert for alert in alerts}
+
+
+def _build_alert(alert: _ApiAlert, now: float) -> RemoteAlert:
+    status = alert.status or _Status()
+    return RemoteAlert(
+        fingerprint=_text(alert.fingerprint) or fingerprint(_decode(bytes(alert.labels), dict[str, str])),
+        # `active`, `suppressed` and `unprocessed` all fire; what is over, Alertmanager leaves out.
+        is_firing=not 0 < _parse_timestamp(alert.ends_at) <= now,
+        silenced_by=_texts(status.silenced_by),
+        inhibited_by=_texts(status.inhibited_by),
+        muted_by=_texts(status.muted_by),
+        receivers=_names(alert.receivers),
+    )
+
+
+def parse_silences(body: bytes) -> tuple[RemoteSilence, ...]:
+    """Return the silences of `GET /silences`; raises UnexpectedResponse."""
+    return tuple(_build_silence(silence) for silence in _decode(body, list[_Silence] | None) or ())
+
+
+def parse_silence(body: bytes) -> RemoteSilence:
+    """Return the silence of `GET /silence/ID`; raises UnexpectedResponse."""
+    return _build_silence(_decode(body, _Silence))
+
+
+def _build_silence(silence: _Silence) -> RemoteSilence:
+    state = _text(silence.status.state if silence.status else None)
+    return RemoteSilence(
+        id=silence.id,
+        state=_STATES.get(state, "active"),
+        starts_at=_parse_timestamp(silence.starts_at),
+        ends_at=_parse_timestamp(silence.ends_at),
+        by=_text(silence.created_by),
+        # Whole, as our mark stands at its end.
+        comment=silence.comment if isinstance(silence.comment, str) else "",
+    )
+
+
+def parse_uptime(body: bytes) -> float:
+    """Return since when the Alertmanager of `GET /status` is up, by its clock; raises UnexpectedResponse."""
+    timestamp = _parse_timestamp(_decode(body, _Uptime).uptime)
+    if timestamp <= 0:
+        raise UnexpectedResponse("it doesn't say since when it is up")
+    return timestamp
+
+
+def parse_silence_id(body: bytes) -> str:
+    """Return the id in the answer to `POST /silences`; raises UnexpectedResponse."""
+    answer = _decode(body, dict[str, Any])
+    silence_id = _text(answer.get("silenceID"))
+    if not silence_id:
+        raise UnexpectedResponse("no silence id in the answer")
+    return silence_id
+
+
+def parse_error_message(body: bytes) -> str:
+    """Return what an answer that is an error says, on one line; empty when it says nothing."""
+    try:
+        said = msgspec.json.decode(body[:_MAX_TEXT])
+    except (msgspec.DecodeError, RecursionError):
+        said = body[:_MAX_TEXT].decode("utf-8", "replace")
+    if isinstance(said, dict):
+        said = said.get("message") or said.get("error") or ""
+    return one_line(str(said), _MAX_MESSAGE) if said is not None else ""
+
+
+def parse_date_header(headers: Mapping[str, str]) -> float | None:
+    """Return the moment at which an answer was made, by the clock of who made it; None if untold."""
+    try:
+        return parsedate_to_datetime(headers.get("date", "")).timestamp()
+    except (ValueError, OverflowError):
+        return None
+
+
+def format_timestamp(at: float) -> str:
+    """Return *at* as Alertmanager takes it; what lies beyond the year 9000 ends there."""
+    timestamp = datetime.fromtimestamp(min(max(at, 0.0), _LAST), UTC)
+    return timestamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _decode(body: bytes, kind: Any) -> Any:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise UnexpectedResponse(one_line(f"not as Alertmanager answers: {error}", _MAX_MESSAGE)) from None
+
+
+def _parse_timestamp(value: object) -> float:
+    """Return the moment that *value* tells; 0 for none, the year 1 (Go's zero) included."""
+    if not isinstance(value, str):
+        return 0.0
+    try:
+        timestamp = datetime.fromisoformat(value)
+    except ValueError:
+        return 0.0
+    if timestamp.year < 1970:
+        return 0.0
+    return (timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)).timestamp()
+
+
+def _text(value: object) -> str:
+    return value[:_MAX_TEXT] if isinstance(value, str) else ""
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    """Return the texts in a list; null, which Go writes for an empty one, holds none."""
+    return tuple(text for text in value if isinstance(text, str)) if isinstance(value, list) else ()
+
+
+def _names(value: object) -> tuple[str, ...]:
+    entries = value if isinstance(value, list) else []
+    return tuple(_text(entry.get("name")) for entry in entries if isinstance(entry, dict))

@@ -1,0 +1,223 @@
+"""What Alertmanager says when it is asked: which alerts it knows, and which silences.
+
+Only how it was seen; what that means for an incident is judged elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from msgspec.structs import replace
+
+from receiver.model.incident import AlertState, Incident, IncidentChange, Suppression, TimelineEvent
+
+SilenceState = Literal["active", "pending", "expired"]
+
+
+@dataclass(frozen=True)
+class RemoteAlert:
+    """An alert as one Alertmanager shows it.
+
+    *silenced_by* holds ids of silences, *inhibited_by* fingerprints of alerts, *muted_by* names of
+    time intervals (told from Alertmanager 0.28 on). *receivers* are the receivers it is routed to.
+    """
+
+    fingerprint: str
+    is_firing: bool  # whatever mutes it; false once it is past its end
+    silenced_by: tuple[str, ...] = ()
+    inhibited_by: tuple[str, ...] = ()
+    muted_by: tuple[str, ...] = ()
+    receivers: tuple[str, ...] = ()
+
+    @property
+    def is_muted(self) -> bool:
+        """Tell whether Alertmanager keeps it to itself, for any of the three reasons."""
+        return bool(self.silenced_by or self.inhibited_by or self.muted_by)
+
+
+@dataclass(frozen=True)
+class Replica:
+    """One Alertmanager that answered: the alerts it knows, by fingerprint, and since when it is up.
+
+    *up_since* is by our own clock: how far the other one is off has been taken out.
+    """
+
+    url: str
+    alerts: Mapping[str, RemoteAlert]
+    up_since: float
+
+
+@dataclass(frozen=True)
+class UnreachableReplica:
+    """One Alertmanager that could not be asked, and why in a few words."""
+
+    url: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Poll:
+    """One look at all replicas, begun at *at*."""
+
+    at: float
+    replicas: tuple[Replica, ...] = ()
+    unreachable: tuple[UnreachableReplica, ...] = ()
+
+    @property
+    def is_complete(self) -> bool:
+        """Tell whether everybody there is has answered."""
+        return bool(self.replicas) and not self.unreachable
+
+
+@dataclass(frozen=True)
+class RemoteSilence:
+    """A silence as Alertmanager has it; *by* made it."""
+
+    id: str
+    state: SilenceState
+    starts_at: float
+    ends_at: float
+    by: str = ""
+    comment: str = ""
+
+
+@dataclass(frozen=True)
+class PollPolicy:
+    """How much a look is believed: an alert is gone after *missing_polls* polls in a row without it, once
+    every Alertmanager has been up for *min_uptime* seconds.
+    """
+
+    missing_polls: int = 3
+    min_uptime: float = 300.0
+
+
+@dataclass
+class _PollResult:
+    """What becomes of an incident's alerts."""
+
+    alert_states: dict[str, AlertState]
+    gone: list[str] = field(default_factory=list)
+    muted: list[RemoteAlert] = field(default_factory=list)
+    is_unmuted: bool = False  # something fires that nobody muted
+
+
+def evaluate_poll(
+    incident: Incident,
+    poll: Poll,
+    silences: Mapping[str, RemoteSilence],
+    policy: PollPolicy,
+    now: float,
+    *,
+    is_for_step: bool,
+) -> IncidentChange:
+    """Return how *incident* stands after *poll*.
+
+    Alertmanager away: nothing is known, and a hold ends with the silence it was for. An alert it
+    never showed is never judged gone, and one that is absent counts as unmuted until then. Only
+    looks that are not *is_for_step* count towards `looks in a row`: those come at their own pace.
+    """
+    if incident.is_resolved:
+        return IncidentChange(incident)
+    if not poll.replicas:
+        return _record_failed_check(incident, now, is_for_step=is_for_step)
+    result = _classify(incident, poll, policy, is_for_step=is_for_step)
+    changed = replace(incident, alert_states=result.alert_states)
+    events: list[TimelineEvent] = []
+    if result.gone:
+        changed = _resolve_missing(changed, len(result.gone), policy, now, events)
+    suppression = None if changed.is_resolved else _find_suppression(incident, result, silences, now)
+    if (suppression is None) != (incident.suppression is None) or (
+        suppression and suppression != incident.suppression
+    ):
+        events += _suppression_events(incident.suppression, suppression, now)
+        changed = replace(changed, suppression=suppression, revision=incident.revision + 1, updated_at=now)
+        # What PagerDuty said before a hold is old by its end.
+        changed = replace(changed, pagerduty_checked_at=0.0, pagerduty_check_failed=False)
+    if is_for_step or suppression != incident.suppression:
+        changed = replace(changed, alertmanager_checked_at=now, alertmanager_check_failed=False)
+    return IncidentChange(changed, is_changed=changed != incident, events=tuple(events))
+
+
+def _record_failed_check(incident: Incident, now: float, *, is_for_step: bool) -> IncidentChange:
+    changed = incident
+    if incident.suppression is not None and incident.suppression.until <= now:
+        changed = replace(changed, suppression=None, revision=incident.revision + 1, updated_at=now)
+    if is_for_step:
+        changed = replace(changed, alertmanager_checked_at=now, alertmanager_check_failed=True)
+    return IncidentChange(changed, is_changed=changed != incident)
+
+
+def _classify(incident: Incident, poll: Poll, policy: PollPolicy, *, is_for_step: bool) -> _PollResult:
+    result = _PollResult(dict(incident.alert_states))
+    is_trusted = poll.is_complete and all(
+        poll.at - replica.up_since >= policy.min_uptime for replica in poll.replicas
+    )
+    for fingerprint, alert_state in incident.alert_states.items():
+        if not alert_state.is_firing or alert_state.is_dismissed:
+            continue
+        seen = [replica.alerts[fingerprint] for replica in poll.replicas if fingerprint in replica.alerts]
+        seen = [alert for alert in seen if alert.is_firing]
+        if seen:
+            if not alert_state.is_seen or alert_state.absent_polls:
+                result.alert_states[fingerprint] = replace(alert_state, is_seen=True, absent_polls=0)
+            unmuted = [alert for alert in seen if not alert.is_muted]
+            result.is_unmuted |= bool(unmuted)
+            result.muted += seen[:1] if not unmuted else []
+        elif alert_state.is_seen and is_trusted and not is_for_step:
+            absent = alert_state.absent_polls + 1
+            is_gone = absent >= policy.missing_polls
+            result.alert_states[fingerprint] = replace(
+                alert_state, absent_polls=absent, ends_at=poll.at if is_gone else 0.0
+            )
+            result.gone += [fingerprint] if is_gone else []
+            result.is_unmuted |= not is_gone
+        else:
+            result.is_unmuted = True
+    return result
+
+
+def _resolve_missing(
+    incident: Incident, gone: int, policy: PollPolicy, now: float, events: list[TimelineEvent]
+) -> Incident:
+    count = "1 alert is" if gone == 1 else f"{gone} alerts are"
+    text = f"{count} gone from Alertmanager, looked {policy.missing_polls} times in a row; taken for resolved"
+    events.append(TimelineEvent(now, "alert_resolved", text))
+    incident = replace(incident, revision=incident.revision + 1, updated_at=now)
+    if any(s.is_firing and not s.is_dismissed for s in incident.alert_states.values()):
+        return incident
+    events.append(TimelineEvent(now, "resolved", "All alerts resolved"))
+    return replace(incident, resolved_at=now, suppression=None)
+
+
+def _find_suppression(
+    incident: Incident, result: _PollResult, silences: Mapping[str, RemoteSilence], now: float
+) -> Suppression | None:
+    """Return why the escalation is held; None when one firing alert is unmuted."""
+    if result.is_unmuted or not result.muted:
+        return None
+    since = incident.suppression.since if incident.suppression is not None else now
+    ids = [silence_id for alert in result.muted for silence_id in alert.silenced_by]
+    known = [silences[silence_id] for silence_id in ids if silence_id in silences]
+    if known:
+        first = min(known, key=lambda silence: silence.ends_at)
+        return Suppression("silenced", since, first.by, first.ends_at)
+    if ids:
+        return Suppression("silenced", since)
+    reason = "inhibited" if any(alert.inhibited_by for alert in result.muted) else "muted"
+    return Suppression(reason, since)
+
+
+def _suppression_events(
+    before: Suppression | None, after: Suppression | None, now: float
+) -> list[TimelineEvent]:
+    if after is None:
+        return [TimelineEvent(now, "released", "Fires unmuted again: the escalation goes on")]
+    if before is None:
+        return [
+            TimelineEvent(
+                now, "held", f"All that fires is {after.reason} in Alertmanager: nobody is paged", after.by
+            )
+        ]
+    return []

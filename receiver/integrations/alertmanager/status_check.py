@@ -1,0 +1,140 @@
+"""The witness: Alertmanager, asked whether what we escalate still fires unmuted."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from receiver.errors import DeliveryError, NotFound
+from receiver.incidents.service import IncidentService
+from receiver.integrations.alertmanager.status import Poll, PollPolicy, RemoteSilence, evaluate_poll
+from receiver.model.incident import Incident
+
+# Many steps may be due at once; one answer does for all of them.
+_GOOD_FOR_S = 2.0
+
+
+class Alertmanager(Protocol):
+    """One Alertmanager, or the members of one cluster."""
+
+    def poll(self, matchers: Mapping[str, str] = ...) -> Poll: ...
+    def list_silences(self, mark: str) -> Sequence[RemoteSilence]: ...
+
+
+@dataclass(frozen=True)
+class StatusSnapshot:
+    """A look, and the silences that it names."""
+
+    poll: Poll
+    silences: Mapping[str, RemoteSilence]
+
+
+class AlertmanagerStatusCheck:
+    """Asks the Alertmanager of a source, seldom enough; threads may share it."""
+
+    def __init__(
+        self,
+        alertmanagers: Mapping[str, Alertmanager],
+        poll_policies: Mapping[str, PollPolicy],
+        incident_service: IncidentService,
+        clock: Callable[[], float],
+    ) -> None:
+        self._alertmanagers = alertmanagers
+        self._poll_policies = poll_policies
+        self._incident_service = incident_service
+        self._clock = clock
+        self._asking = {source: threading.Lock() for source in alertmanagers}
+        self._snapshots: dict[str, StatusSnapshot] = {}
+
+    def fetch_status(self, source: str, *, since: float = 0.0) -> StatusSnapshot:
+        """Return how things stand in Alertmanager, asked a moment ago and after *since*."""
+        with self._asking[source]:
+            known = self._snapshots.get(source)
+            if (
+                known is not None
+                and known.poll.at > since
+                and abs(self._clock() - known.poll.at) <= _GOOD_FOR_S
+            ):
+                return known
+            poll = self._alertmanagers[source].poll()
+            self._snapshots[source] = snapshot = StatusSnapshot(poll, self._fetch_silences(source, poll))
+            return snapshot
+
+    def check_for_step(self, incident_id: str, source: str, since: float) -> None:
+        """Note on an incident what Alertmanager says of it now; raises StoreError."""
+        snapshot = self.fetch_status(source, since=since)
+        # Where *since* was noted by a host whose clock is ahead, this look came after it all the same.
+        now = max(self._clock(), since)
+        policy = self._poll_policies[source]
+        self._incident_service.update(
+            incident_id,
+            lambda incident: evaluate_poll(
+                incident, snapshot.poll, snapshot.silences, policy, now, is_for_step=True
+            ),
+            now,
+        )
+
+    def _fetch_silences(self, source: str, poll: Poll) -> dict[str, RemoteSilence]:
+        """Return the silences in force, where something is silenced: whose they are and until when."""
+        if not any(alert.silenced_by for replica in poll.replicas for alert in replica.alerts.values()):
+            return {}
+        try:
+            return {silence.id: silence for silence in self._alertmanagers[source].list_silences("")}
+        except DeliveryError:
+            return {}
+
+
+class PolledIncidents(Protocol):
+    """Where open incidents are listed."""
+
+    def list_open(self) -> Iterator[Incident]: ...
+
+
+class AlertmanagerPoller:
+    """Finds silences, their ends, and resolves that never arrived."""
+
+    def __init__(
+        self,
+        status_check: AlertmanagerStatusCheck,
+        incidents: PolledIncidents,
+        incident_service: IncidentService,
+        poll_policies: Mapping[str, PollPolicy],
+        clock: Callable[[], float],
+    ) -> None:
+        self._status_check = status_check
+        self._incidents = incidents
+        self._incident_service = incident_service
+        self._poll_policies = poll_policies
+        self._clock = clock
+
+    def poll_source(self, source: str) -> None:
+        """Look once, and note on each open incident of *source* what has changed.
+
+        Incidents that nothing has changed for are read and not written. Raises StoreError.
+        """
+        mine = [incident for incident in self._incidents.list_open() if incident.source == source]
+        if not mine:
+            return
+        snapshot, policy, now = (
+            self._status_check.fetch_status(source),
+            self._poll_policies[source],
+            self._clock(),
+        )
+
+        for incident in mine:
+            if not evaluate_poll(
+                incident, snapshot.poll, snapshot.silences, policy, now, is_for_step=False
+            ).is_changed:
+                continue
+            try:
+                self._incident_service.update(
+                    incident.id,
+                    lambda latest: evaluate_poll(
+                        latest, snapshot.poll, snapshot.silences, policy, now, is_for_step=False
+                    ),
+                    now,
+                )
+            except NotFound:
+                continue

@@ -1,0 +1,119 @@
+"""Alertmanager's webhook, version 4, and what resembles it (Grafana's, vmalert's, older ones).
+
+Bodies as Alertmanager writes them are decoded straight into typed structs; whatever those refuse
+goes to `parse_leniently`, which takes longer and takes almost anything.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from msgspec import DecodeError, Meta, Struct, field, json
+
+from receiver.integrations import payload
+from receiver.integrations.alertmanager.lenient import (
+    UNIDENTIFIED,
+    Header,
+    group_alerts,
+    parse_leniently,
+    too_large,
+)
+from receiver.model.alert import Alert, ReceivedAlerts
+
+# The bounds are checked while decoding, which costs next to nothing; `parse_leniently` cuts the rest.
+_Name = Annotated[str, Meta(max_length=payload.MAX_NAME)]
+_Labels = Annotated[
+    dict[_Name, Annotated[str, Meta(max_length=payload.MAX_LABEL)]], Meta(max_length=payload.MAX_ENTRIES)
+]
+_Annotations = Annotated[
+    dict[_Name, Annotated[str, Meta(max_length=payload.MAX_ANNOTATION)]], Meta(max_length=payload.MAX_ENTRIES)
+]
+_Link = Annotated[str, Meta(max_length=payload.MAX_LINK)]
+_Timestamp = Annotated[datetime, Meta(tz=True)]
+
+
+class _WebhookAlert(Struct, gc=False, rename="camel"):
+    """One alert as Alertmanager writes it: https://prometheus.io/docs/alerting/latest/configuration/#webhook_config."""
+
+    status: Literal["firing", "resolved"]
+    labels: _Labels
+    starts_at: _Timestamp
+    ends_at: _Timestamp | None = None  # 0001-01-01T00:00:00Z while it fires
+    annotations: _Annotations | None = None
+    generator_url: _Link | None = field(name="generatorURL", default=None)
+    fingerprint: Annotated[str, Meta(max_length=payload.MAX_FINGERPRINT)] | None = None  # since 0.19
+
+
+class _WebhookBody(Struct, gc=False, rename="camel"):
+    alerts: list[_WebhookAlert]
+    receiver: _Name = ""
+    group_key: str = ""
+    group_labels: _Labels | None = None
+    truncated_alerts: Annotated[int, Meta(ge=0)] = 0
+    external_url: _Link = field(name="externalURL", default="")
+
+
+_decoder = json.Decoder(_WebhookBody)
+# An alert has 20 bytes at least.
+_SMALLEST_WITH_TOO_MANY = 20 * payload.MAX_ALERTS
+
+
+def parse_webhook(body: bytes, source: str, now: float) -> ReceivedAlerts:
+    """Return the alerts that *body* holds, in their groups; none when its `alerts` is empty or null.
+
+    *source* tells Alertmanager clusters apart ("" for the only one), *now* is the moment of
+    receipt. Raises PayloadError when the body is no JSON object or holds no readable alert, PayloadTooLarge
+    when it would take too long, and nothing else whatever the body.
+    """
+    if len(body) > _SMALLEST_WITH_TOO_MANY and body.count(b'"labels"') > payload.MAX_ALERTS:
+        raise too_large(f"has more than {payload.MAX_ALERTS:,} alerts")
+    try:
+        typed = _decoder.decode(body)
+        # A moment that can't be is repaired like one that can't be read.
+        alerts = _to_alerts(typed.alerts, now)
+    except (DecodeError, UnicodeDecodeError, RecursionError, _ImplausibleTimestamp):
+        return parse_leniently(body, source, now)
+    header = Header(
+        source=source,
+        receiver=typed.receiver,
+        group_key=typed.group_key,
+        group_labels=typed.group_labels or {},
+        truncated=min(typed.truncated_alerts, payload.MAX_TRUNCATED),
+        external_url=typed.external_url,
+    )
+    return ReceivedAlerts(group_alerts(header, alerts))
+
+
+class _ImplausibleTimestamp(Exception):
+    """A moment that no clock can have shown, such as a start in the year 1 or in a century."""
+
+
+def _to_alerts(typed: list[_WebhookAlert], now: float) -> list[Alert]:
+    latest = payload.latest_plausible_at(now)
+    left = payload.MAX_UNIDENTIFIED
+    alerts = []
+    for raw in typed:
+        starts_at = raw.starts_at.timestamp()
+        ends_at = 0.0
+        if raw.status == "resolved":
+            ends_at = raw.ends_at.timestamp() if raw.ends_at is not None else 0.0
+            if not 0.0 < ends_at < latest:
+                raise _ImplausibleTimestamp
+            ends_at = min(ends_at, now)
+        if not 0.0 < starts_at < latest:
+            raise _ImplausibleTimestamp
+        if not raw.fingerprint and (left := left - payload.count_characters(raw.labels)) < 0:
+            raise too_large(UNIDENTIFIED)
+        alerts.append(
+            Alert(
+                raw.fingerprint or payload.compute_fingerprint(raw.labels),
+                raw.labels,
+                raw.annotations or {},
+                # The sender's clock may be ahead of ours. A start in the future would hide the next one.
+                min(starts_at, now),
+                ends_at,
+                raw.generator_url or "",
+            )
+        )
+    return alerts

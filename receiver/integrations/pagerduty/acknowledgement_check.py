@@ -1,0 +1,226 @@
+"""Questions to PagerDuty's REST API: by dedup key, and none for a while after one that got no answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Protocol
+
+from msgspec.structs import replace
+
+from receiver.engine.ports import Incidents
+from receiver.errors import DeliveryError, NotFound, TemporaryDeliveryError
+from receiver.incidents.service import IncidentService
+from receiver.integrations.pagerduty.page_state import ResponderPage
+from receiver.integrations.pagerduty.sync import PagerDutySync
+from receiver.model import transitions
+from receiver.model.delivery_status import find_storm_paging, has_own_page
+from receiver.model.escalation import CHECK_AHEAD_S
+from receiver.model.incident import Incident, IncidentChange, Person, TimelineEvent
+from receiver.model.page_check import PagerDutyStatus, evaluate_page
+from receiver.model.routing import PAGERDUTY, Responder
+from receiver.storms.model import BatchPage, parse_storm_dedup_key
+
+# Who asks holds a thread of the pages' lane meanwhile: while PagerDuty's API gives no answer, others go
+# on without one.
+_BACKOFF_S = 5.0
+_MAX_BACKOFF_S = 60.0
+
+
+class StatusSource(Protocol):
+    """Tells how PagerDuty's incidents stand, newest first, by dedup key; may raise a DeliveryError.
+
+    It answers within the time there is before a step (`CHECK_AHEAD_S`).
+    """
+
+    def find_statuses(self, dedup_keys: Sequence[str]) -> Mapping[str, Sequence[PagerDutyStatus]]: ...
+
+
+class PagerDutyStatusClient:
+    """Asks PagerDuty, for all threads of a process."""
+
+    def __init__(self, status_source: StatusSource, clock: Callable[[], float]) -> None:
+        self._status_source = status_source
+        self._clock = clock
+        self._backoff_until = 0.0
+        # What PagerDuty said of storms' pages a moment ago, and when.
+        self._cached: dict[str, tuple[float, Sequence[PagerDutyStatus]]] = {}
+
+    def find_statuses(self, keys: Sequence[str]) -> Mapping[str, Sequence[PagerDutyStatus]]:
+        """Return how the latest PagerDuty incidents of each key stand, newest first.
+
+        What was said of a storm's page within the time there is before a step is not asked again. Raises a
+        DeliveryError; right after one that PagerDuty gave no answer to, without asking.
+        """
+        now = self._clock()
+        cached = {key: one for key, one in self._cached.items() if abs(now - one[0]) < CHECK_AHEAD_S}
+        known = {key: cached[key][1] for key in keys if key in cached}
+        found = self._fetch(missing) if (missing := [key for key in keys if key not in known]) else {}
+        # Other threads ask, too: a new one each time, so that nobody's changes under their eyes.
+        self._cached = cached | {key: (now, found[key]) for key in found if parse_storm_dedup_key(key)}
+        return {**known, **found}
+
+    def _fetch(self, keys: Sequence[str]) -> Mapping[str, Sequence[PagerDutyStatus]]:
+        if self._clock() < self._backoff_until:
+            raise TemporaryDeliveryError("no_answer", "it gave none a moment ago")
+        try:
+            return self._status_source.find_statuses(keys)
+        except TemporaryDeliveryError as error:
+            if error.reason in ("no_answer", "rate_limited"):
+                wait = min(max(error.retry_after, _BACKOFF_S), _MAX_BACKOFF_S)
+                self._backoff_until = self._clock() + wait
+            raise
+
+
+logger = logging.getLogger(__name__)
+_RESPONSES = {"acknowledged": "acknowledge", "resolved": "resolve"}
+
+
+class StormPages(Protocol):
+    """Finds the page that a storm has for many, and takes answers to it; may raise StoreError."""
+
+    def find_batch_page(self, storm_id: str, incident_id: str) -> BatchPage | None: ...
+    def record_hint(self, storm_id: str, batch: int, reference: str, now: float) -> None: ...
+    def respond(
+        self,
+        storm_id: str,
+        transition: str,
+        by: Person,
+        now: float,
+        *,
+        batch: int = 0,
+        done_in_pagerduty: bool = False,
+    ) -> object: ...
+
+
+class AcknowledgementCheck:
+    """Asks PagerDuty about an incident's pages, and does here what somebody did there.
+
+    Where a storm's page told of it, that one is asked about: once for all whose steps are due together.
+    """
+
+    def __init__(
+        self,
+        status_client: PagerDutyStatusClient,
+        pagerduty_sync: PagerDutySync,
+        incident_service: IncidentService,
+        storms: StormPages,
+        incidents: Incidents,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        self._status_client = status_client
+        self._incidents = incidents
+        self._pagerduty_sync = pagerduty_sync
+        self._incident_service = incident_service
+        self._storms = storms
+        self._clock = clock
+
+    def check_pages(self, incident: Incident, responders: Sequence[Responder]) -> None:
+        """Ask about the pages of *responders* and note on *incident* that it was asked.
+
+        What was done there is done first: a step must not go on by the note alone. Raises StoreError.
+        """
+        pages = self._find_pages(incident, responders)
+        try:
+            found = self._status_client.find_statuses([page.key for page in pages])
+        except DeliveryError as error:
+            fields = {"incident": incident.id, "reason": error.reason}
+            logger.warning("pagerduty can't be asked", extra={"fields": fields, "state": error.reason})
+            # What won't change in a second isn't asked again for this step.
+            self._record_check(
+                incident, reason=error.reason, is_over=not isinstance(error, TemporaryDeliveryError)
+            )
+            return
+        for page in pages:
+            outcome = self._apply(page, found.get(page.key, ()), incident)
+            logger.info("pagerduty checked", extra={"fields": {"incident": incident.id, "outcome": outcome}})
+        self._record_check(incident)
+
+    def _find_pages(
+        self, incident: Incident, responders: Sequence[Responder]
+    ) -> list[ResponderPage | BatchPage]:
+        """Return the pages to ask about; what a storm has heard already is done at once."""
+        pages: list[ResponderPage | BatchPage] = []
+        for responder in responders:
+            if has_own_page(incident, responder):
+                pages.append(ResponderPage(incident, responder))
+            elif storm_id := find_storm_paging(incident, responder):
+                page = self._storms.find_batch_page(storm_id, incident.id)
+                known = page.response if page is not None else None
+                if known is not None and incident.run.started_at <= known.at:
+                    self._respond(incident, known.transition, known.by)
+                elif page is not None and page.may_be_open:
+                    pages.append(page)
+        return pages
+
+    def _apply(
+        self, page: ResponderPage | BatchPage, statuses: Sequence[PagerDutyStatus], incident: Incident
+    ) -> str:
+        """Do what a person did with the page in PagerDuty; return how it stands there, for the log.
+
+        Where something else resolved it, nothing is closed here: the page is checked at once.
+        """
+        finding = evaluate_page(statuses, page.sent_at, acknowledged_after=page.former_until)
+        status = finding.status
+        if not finding.is_answer or status is None:
+            if finding.what == "resolved" and status is not None:
+                self._record_hint(page, f"{status.id}@{status.changed_at:.0f}", incident)
+            return finding.what
+        by = Person(status.by or "PagerDuty", via=PAGERDUTY)
+        if isinstance(page, BatchPage):
+            self._respond_to_storm(page, _RESPONSES[finding.what], by, incident)
+        elif finding.what == "acknowledged":
+            self._pagerduty_sync.acknowledge(page, by)
+        else:
+            self._pagerduty_sync.resolve(page, by)
+        return finding.what
+
+    def _record_hint(self, page: ResponderPage | BatchPage, reference: str, incident: Incident) -> None:
+        """Have a page checked that something other than a person resolved."""
+        now = self._clock()
+        if isinstance(page, BatchPage):
+            with suppress(NotFound):
+                self._storms.record_hint(page.storm.id, page.batch, reference, now)
+        else:
+            hint = page.build_hint(reference, now)
+            self._incidents.record_delivery(incident.id, *hint, wake=(PAGERDUTY,), due=now)
+
+    def _respond_to_storm(self, page: BatchPage, what: str, by: Person, incident: Incident) -> None:
+        """Have all hear of it that *page* counts, and *incident* at once, as its step is due."""
+        with suppress(NotFound):
+            self._storms.respond(
+                page.storm.id, what, by, self._clock(), batch=page.batch, done_in_pagerduty=True
+            )
+        self._respond(incident, what, by)
+
+    def _respond(self, incident: Incident, what: str, by: Person) -> None:
+        now, transition = (
+            self._clock(),
+            transitions.acknowledge if what == "acknowledge" else transitions.resolve,
+        )
+
+        def change(latest: Incident) -> IncidentChange:
+            return transition(latest, by, now) if latest.run == incident.run else IncidentChange(latest)
+
+        self._incident_service.update(incident.id, change, now)
+
+    def _record_check(self, incident: Incident, *, reason: str = "", is_over: bool = False) -> None:
+        now = self._clock()
+
+        def note(latest: Incident) -> IncidentChange:
+            # A hold lasts, and what is known now will be old by its end.
+            if latest.is_suppressed or latest.is_resolved or latest.is_acknowledged:
+                return IncidentChange(latest)
+            is_unasked = bool(reason) and not is_over
+            checked = replace(latest, pagerduty_checked_at=now, pagerduty_check_failed=is_unasked)
+            is_first_failure = bool(reason) and not latest.pagerduty_check_failed
+            text = f"PagerDuty could not be asked whether somebody has it: {reason}"
+            return IncidentChange(
+                checked,
+                is_changed=True,
+                events=(TimelineEvent(now, "not_asked", text),) if is_first_failure else (),
+            )
+
+        self._incident_service.update(incident.id, note, now)

@@ -1,0 +1,292 @@
+"""Strangers' words and numbers, made fit to stand in an event."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from receiver.engine.notification import Notification
+from receiver.model.actions import AcknowledgePage, Action, Page, ResolvePage
+from receiver.model.alert import Alert, Severity
+from receiver.model.delivery import Delivery
+from receiver.model.delivery_status import FALLBACK, find_channel_failure, find_message, message_target
+from receiver.model.heading import IncidentHeading, find_heading, format_more
+from receiver.model.incident import Incident, find_firing, find_most_severe
+from receiver.runbooks.model import render_plain
+from receiver.text import clean_text, is_web_link, one_line, truncate_text
+
+MAX_NAME = 200
+MAX_VALUE = 4_000
+MAX_LINK = 4_000
+_ASCII_OF_LINKS = "%/:?#[]@!$&'()*+,;=~"
+
+
+def sanitize_line(text: str, limit: int) -> str:
+    """Return *text* on one line without control characters, in at most *limit* characters."""
+    return one_line(_replace_surrogates(text[: 4 * limit]), limit)
+
+
+def sanitize_text(text: str, limit: int) -> str:
+    """Return *text* without control characters, its lines kept, in at most *limit* characters."""
+    return truncate_text(clean_text(_replace_surrogates(text[: 4 * limit])), limit)
+
+
+def sanitize_map(values: Mapping[str, str]) -> dict[str, str]:
+    """Return labels or annotations by name, each bounded; those left without a name are dropped."""
+    sanitized = (
+        (sanitize_line(name, MAX_NAME), sanitize_text(values[name], MAX_VALUE)) for name in sorted(values)
+    )
+    return {name: value for name, value in sanitized if name}
+
+
+def sanitize_link(url: str) -> str:
+    """Return *url* in ASCII, or nothing when it is no http(s) link or too long to be one."""
+    if len(url) > MAX_LINK or not is_web_link(url):
+        return ""
+    link = quote(url, safe=_ASCII_OF_LINKS, errors="replace")
+    return link if len(link) <= MAX_LINK and find_host(link) else ""
+
+
+def find_host(url: str) -> str:
+    """Return the host *url* names; empty when it names none."""
+    try:
+        return urlsplit(url).hostname or ""
+    except ValueError:  # brackets that hold no IPv6 address
+        return ""
+
+
+def format_iso_time(at: float) -> str:
+    """Return the moment *at* as ISO 8601 in UTC; empty for a moment no calendar has."""
+    try:
+        timestamp = datetime.fromtimestamp(at, UTC)
+    except (ValueError, OverflowError, OSError):
+        return ""
+    return timestamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _replace_surrogates(text: str) -> str:
+    """Replace halves of surrogate pairs: no UTF-8 can carry them."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+Json = dict[str, Any]
+MAX_RUNBOOK = 20_000  # so that the runbook alone never costs the alerts their place
+_NOTE = "Too long for PagerDuty: {} left out."
+
+
+def json_size(value: object) -> int:
+    """Return the bytes *value* takes in a request: JSON as requests writes it, escaped to ASCII."""
+    return len(json.dumps(value, allow_nan=False))
+
+
+def render_details(notification: Notification, room: int) -> Json:
+    """Return the page's custom details in at most *room* bytes of JSON (a note when that is little)."""
+    head = _render_head(notification)
+    alerts = [_render_alert(notification.incident, alert) for alert in find_firing(notification.incident)]
+    runbook = sanitize_text(render_plain(notification.excerpt), MAX_RUNBOOK) if notification.excerpt else ""
+    for details in _candidates(head, alerts, runbook, room):
+        if json_size(details) <= room:
+            return details
+    return {"note": _NOTE.format("all details")}
+
+
+def _candidates(head: Json, alerts: Sequence[Json], runbook: str, room: int) -> Iterator[Json]:
+    """Yield the details ever shorter."""
+    runbook_field = {"runbook": runbook} if runbook else {}
+    yield head | ({"alerts": alerts} if alerts else {}) | runbook_field
+    bare = [{name: value for name, value in alert.items() if name != "annotations"} for alert in alerts]
+    yield head | {"alerts": bare, "note": _NOTE.format("annotations")} | runbook_field
+    rest = head | {"alerts": [], "alerts_left_out": len(bare), "note": _NOTE.format("annotations and alerts")}
+    fitting = _select_fitting(bare, room - json_size(rest | runbook_field))
+    yield rest | {"alerts": fitting, "alerts_left_out": len(bare) - len(fitting)} | runbook_field
+    yield rest | {"note": _NOTE.format("annotations, alerts and runbook")}
+
+
+def _select_fitting(alerts: Sequence[Json], room: int) -> list[Json]:
+    """Return the alerts that fit, in order; one giant doesn't keep the others out."""
+    fitting = []
+    for alert in alerts:
+        size = json_size(alert) + len(", ")
+        if size <= room:
+            fitting.append(alert)
+            room -= size
+    return fitting
+
+
+def _render_head(notification: Notification) -> Json:
+    incident = notification.incident
+    head: Json = {
+        "firing": incident.firing,
+        "total": incident.total,
+        "incident": incident.id,
+        "escalation": _render_step(notification),
+        "slack": _render_slack(incident),
+        "group_labels": sanitize_map(incident.group_labels),
+    }
+    if incident.truncated:
+        head["truncated"] = incident.truncated
+    return {name: value for name, value in head.items() if value not in ("", {})}
+
+
+def _render_step(notification: Notification) -> str:
+    """Return where the escalation stands: `Team Lead, step 2 of 3`."""
+    if not isinstance(notification.action, Page):
+        return ""
+    step = notification.action.step
+    names = [step_state.step.name for step_state in notification.escalation.steps]
+    title = sanitize_line(step.responder.title, MAX_NAME)
+    if step.name not in names:  # taken out of the policy meanwhile
+        return title
+    return f"{title}, step {names.index(step.name) + 1} of {len(names)}"
+
+
+def _render_slack(incident: Incident) -> str:
+    """Return what of Slack is out of order, for whoever looks for the message; empty when all is well."""
+    message, loss = find_message(incident), find_channel_failure(incident)
+    if message is not None and message is incident.deliveries.get(FALLBACK):
+        reason = message.instance or (loss.reason if loss is not None else "")
+        place = sanitize_line(message_target(incident, message).address, MAX_NAME)
+        return (
+            f"Slack could not be told in {sanitize_line(incident.channel, MAX_NAME)}: {reason}; see {place}"
+        )
+    if loss is not None:
+        return f"Slack could not be told: {sanitize_line(loss.reason, MAX_NAME)}"
+    root = incident.deliveries.get("root", Delivery())
+    if message is not None or not root.attempts:
+        return ""
+    return f"Slack could not be told yet: {sanitize_line(root.reason, MAX_NAME) or 'no answer'}"
+
+
+def _render_alert(incident: Incident, alert: Alert) -> Json:
+    rendered: Json = {
+        "name": sanitize_line(alert.name, MAX_NAME),
+        "since": format_iso_time(incident.alert_states[alert.fingerprint].starts_at),
+        "labels": sanitize_map(alert.labels),
+        "annotations": sanitize_map(alert.annotations),
+    }
+    return {name: value for name, value in rendered.items() if value}
+
+
+# The payload is refused above 512 KB; PagerDuty counts decimal kilobytes.
+MAX_EVENT = 512_000
+MAX_SUMMARY = 1_024
+_MAX_FIELD = 255
+_MAX_LINKS = 20
+_ROOM_FOR_ROUTING_KEY = 200  # it is added on sending; 32 characters and its name
+# NONE is an alert that doesn't say: Alertmanager's own PagerDuty integration calls that an error.
+SEVERITIES = {
+    Severity.CRITICAL: "critical",
+    Severity.ERROR: "error",
+    Severity.WARNING: "warning",
+    Severity.INFO: "info",
+    Severity.NONE: "error",
+}
+
+
+def render_event(notification: Notification) -> Json:
+    """Return the event for a Page, an AcknowledgePage or a ResolvePage, at most 512,000 bytes of JSON.
+
+    Raises TypeError for any other action.
+    """
+    return render_action(notification.action, lambda key: _render_trigger(notification, key))
+
+
+def render_action(action: Action, render_trigger: Callable[[str], Json]) -> Json:
+    """Return the event for *action*; what a page says is *render_trigger*'s, given the dedup key."""
+    match action:
+        case Page(dedup_key=dedup_key):
+            return render_trigger(dedup_key)
+        case AcknowledgePage(dedup_key=dedup_key):
+            return {"event_action": "acknowledge", "dedup_key": dedup_key}
+        case ResolvePage(dedup_key=dedup_key):
+            return {"event_action": "resolve", "dedup_key": dedup_key}
+        case _:
+            raise TypeError(f"{type(action).__name__} is nothing PagerDuty can do")
+
+
+def render_minimal(event: Mapping[str, Any]) -> Json:
+    """Return a trigger event with nothing in it that need not be, for when *event* was refused."""
+    payload = event["payload"]
+    return {
+        "event_action": event["event_action"],
+        "dedup_key": event["dedup_key"],
+        "payload": {name: payload[name] for name in ("summary", "source", "severity")},
+    }
+
+
+def render_summary(incident: Incident) -> str:
+    """Return the page's title, never empty: `[CRITICAL] DiskFull: / on db-1 is at 97 % (+1)`.
+
+    It is that of one alert; the others that fire are counted.
+    """
+    heading = find_heading(incident)
+    head = sanitize_line(heading.name, MAX_NAME) or "Alert without a name"
+    if incident.severity is not Severity.NONE:
+        head = f"[{incident.severity.upper()}] {head}"
+    count = format_more(incident.firing - 1)
+    if incident.truncated:
+        count += f", {incident.total - incident.truncated} of {incident.total} sent"
+    summary = sanitize_line(heading.summary, MAX_SUMMARY - len(head) - len(": ") - len(count))
+    return f"{head}: {summary}{count}" if summary else head + count
+
+
+def _render_trigger(notification: Notification, dedup_key: str) -> Json:
+    event: Json = {
+        "event_action": "trigger",
+        "dedup_key": dedup_key,
+        "payload": _render_payload(notification.incident),
+        "client": "receiver",
+    }
+    if client_url := sanitize_link(notification.links.incident):
+        event["client_url"] = client_url
+    if links := _render_links(notification):
+        event["links"] = links
+    event["payload"]["custom_details"] = {}
+    room = MAX_EVENT - _ROOM_FOR_ROUTING_KEY - json_size(event)
+    event["payload"]["custom_details"] = render_details(notification, room)
+    return event
+
+
+def _render_payload(incident: Incident) -> Json:
+    first, heading = find_most_severe(incident), find_heading(incident)
+    labels = first.labels if first else incident.group_labels
+    payload = {
+        "summary": render_summary(incident),
+        "source": _find_source(incident, heading),
+        "severity": SEVERITIES[incident.severity],
+        "timestamp": _find_start(incident),
+        "component": sanitize_line(labels.get("service") or labels.get("job") or "", _MAX_FIELD),
+        "group": sanitize_line(incident.route, _MAX_FIELD),
+        "class": sanitize_line(heading.name, _MAX_FIELD),
+    }
+    return {name: value for name, value in payload.items() if value}
+
+
+def _find_source(incident: Incident, heading: IncidentHeading) -> str:
+    """Return what is affected: the host of the alert that is named, else that of its Alertmanager."""
+    if host := sanitize_line(heading.host, _MAX_FIELD):
+        return host
+    return sanitize_line(find_host(sanitize_link(incident.external_url)), _MAX_FIELD) or "alertmanager"
+
+
+def _find_start(incident: Incident) -> str:
+    """Return when the trouble began: the earliest start of what fires, else when the incident opened."""
+    starts = [s.starts_at for s in incident.alert_states.values() if s.is_firing and s.starts_at > 0]
+    return format_iso_time(min([incident.opened_at, *starts])) or format_iso_time(incident.opened_at)
+
+
+def _render_links(notification: Notification) -> list[dict[str, str]]:
+    links, excerpt = notification.links, notification.excerpt
+    labelled = (
+        ("Slack message", links.message),
+        ("Incident", links.incident),
+        ("Runbook", excerpt.url if excerpt else ""),
+        ("Prometheus", links.prometheus),
+        ("Silence in Alertmanager", links.silence),
+        *links.more,
+    )
+    sanitized = ((sanitize_line(label, MAX_NAME), sanitize_link(url)) for label, url in labelled[:_MAX_LINKS])
+    return [{"href": url, "text": label or url[:MAX_NAME]} for label, url in sanitized if url]

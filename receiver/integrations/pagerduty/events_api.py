@@ -1,0 +1,147 @@
+"""The one door to pdpyras: an event goes out once, its answer comes back, nothing waits or repeats.
+
+pdpyras is superseded by `pagerduty`; moving on changes this file only: EventsAPISession becomes
+EventsApiV2Client, PDClientError becomes Error, PDHTTPError becomes HttpError.
+https://pagerduty.github.io/python-pagerduty/pdpyras_migration_guide.html
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass
+from ssl import SSLCertVerificationError
+from typing import Any
+
+from requests import Response, exceptions
+from urllib3.exceptions import HTTPError, MaxRetryError, SSLError
+
+from receiver.errors import TemporaryDeliveryError
+from receiver.text import Secret, one_line
+
+with warnings.catch_warnings():
+    # It warns at import that it has a successor. That is for us to know, not for whoever runs this:
+    # the successor speaks https only, so neither a test nor a plain proxy could stand in for PagerDuty.
+    warnings.filterwarnings("ignore", message='The package "pdpyras" is deprecated')
+    from pdpyras import EventsAPISession, PDClientError, PDHTTPError
+_MAX_MESSAGE = 300
+_MAX_RESPONSE = 64 * 1024
+_MAX_RETRY_AFTER_S = 3600.0
+# What pdpyras logs is of retries that we forbid it, and of counts that are no counts (see below).
+_quiet = logging.getLogger("receiver.channels.pagerduty.pdpyras")
+_quiet.setLevel(logging.CRITICAL)
+
+
+@dataclass(frozen=True)
+class ApiResponse:
+    """What PagerDuty said: the status, its words without our key, and the seconds it asks us to wait."""
+
+    status: int
+    message: str = ""
+    retry_after: float | None = None
+
+    @property
+    def is_accepted(self) -> bool:
+        return 200 <= self.status < 300
+
+
+class EventsClient:
+    """Sends events to one address; safe to use from several threads.
+
+    *timeout_s* bounds connecting, and each wait for the answer's next bytes.
+    """
+
+    def __init__(self, url: str, timeout_s: float) -> None:
+        self._url = url.rstrip("/").removesuffix("/v2/enqueue")
+        self._timeout_s = timeout_s
+
+    def post_event(self, routing_key: Secret, event: Mapping[str, Any]) -> ApiResponse:
+        """Send *event* once and return the answer, whatever its status.
+
+        Raises TemporaryDeliveryError where there is none: `unreachable` when nothing can have
+        arrived, `no_answer` when it may have.
+        """
+        # A session for each call: it carries the responder's key, and no line kept open can have
+        # gone stale meanwhile and swallow a page.
+        with _build_session(self._url, routing_key, self._timeout_s) as session:
+            try:
+                # No redirect is followed: it would hand the key to whoever it names.
+                response = session.post("/v2/enqueue", json=dict(event), allow_redirects=False)
+            except PDHTTPError as error:  # pdpyras' way to return a 401
+                response = error.response
+            except (PDClientError, HTTPError, OSError, ValueError) as error:
+                raise _convert_failure(error) from error
+        return _parse_response(response, routing_key)
+
+
+def _build_session(url: str, routing_key: Secret, timeout_s: float) -> EventsAPISession:
+    """Return a session that sends once: pdpyras' own retries can hold a thread for minutes.
+
+    Read in pdpyras 5.4.1, `PDSession.request`: a network fault is tried again while the count is
+    *not above* `max_network_attempts`, so only 0 is once. A 429 sleeps and repeats for ever unless
+    `retry` has an entry for it, and that entry returns at once only when no attempts at all are
+    left, which -1 says.
+    """
+    session = EventsAPISession(routing_key.reveal())
+    session.url = url
+    session.timeout = timeout_s
+    session.max_network_attempts = 0
+    session.max_http_attempts = -1
+    session.retry = {429: 1}
+    session.log = _quiet
+    return session
+
+
+def _convert_failure(error: Exception) -> TemporaryDeliveryError:
+    """Say what it means that there was no answer."""
+    cause = error.__cause__ if isinstance(error, PDClientError) else error
+    inner = cause.args[0] if isinstance(cause, exceptions.RequestException) and cause.args else cause
+    root = inner.reason if isinstance(inner, MaxRetryError) else inner
+    detail = one_line(f"{type(root).__name__}: {root}", _MAX_MESSAGE)
+    if isinstance(cause, ValueError) or (isinstance(inner, MaxRetryError) and _was_unsent(root)):
+        return TemporaryDeliveryError("unreachable", detail)
+    return TemporaryDeliveryError("no_answer", detail, maybe_sent=True)
+
+
+def _was_unsent(reason: object) -> bool:
+    """Tell whether it is sure that PagerDuty saw nothing.
+
+    urllib3 counts as a try (MaxRetryError) what went wrong on the way to a connection, and raises
+    bare what went wrong after it. Only TLS faults are counted at both times; of these a bad
+    certificate is noticed before anything is said.
+    """
+    if isinstance(reason, SSLError):
+        return bool(reason.args) and isinstance(reason.args[0], SSLCertVerificationError)
+    return True
+
+
+def _parse_response(response: Response, routing_key: Secret) -> ApiResponse:
+    wait = response.headers.get("Retry-After", "").strip()
+    is_number = re.fullmatch(r"\d{1,9}(\.\d+)?", wait, re.ASCII)
+    return ApiResponse(
+        status=response.status_code,
+        message=_parse_message(response.content[:_MAX_RESPONSE], routing_key),
+        retry_after=min(float(wait), _MAX_RETRY_AFTER_S) if is_number else None,
+    )
+
+
+def _parse_message(body: bytes, routing_key: Secret) -> str:
+    """Return the answer's message and errors, or its text where it is no JSON object."""
+    text = body.decode("utf-8", "replace")
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):
+        content = None
+    if isinstance(content, dict):
+        errors = content.get("errors")
+        messages = [
+            content.get("message"),
+            content.get("error"),
+            *(errors if isinstance(errors, list) else [errors]),
+        ]
+        text = "; ".join(str(word) for word in messages if word)
+    # Some gateways quote what they refuse; our key must not end in a log.
+    return one_line(text.replace(routing_key.reveal(), "***"), _MAX_MESSAGE)

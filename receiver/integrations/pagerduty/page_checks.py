@@ -1,0 +1,199 @@
+"""Asking PagerDuty what it has of a page, 30 s after each trigger and then every 15 minutes.
+
+A 202 of the Events API is no incident. What PagerDuty says is kept in the page's delivery; `plan()` wants the
+page again where PagerDuty has none. Without the REST key PagerDuty's webhooks and the repeats of the alerts
+stand for its answer.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+from receiver.engine.health import DeliveryHealthRecorder
+from receiver.engine.ports import Incidents, Notices
+from receiver.errors import DeliveryError, PermanentDeliveryError
+from receiver.integrations.pagerduty.acknowledgement_check import PagerDutyStatusClient
+from receiver.integrations.pagerduty.page_state import ResponderPage
+from receiver.integrations.pagerduty.sync import PagerDutySync
+from receiver.model.actions import CheckPage
+from receiver.model.delivery import Delivery
+from receiver.model.incident import Incident, Person, TimelineEvent
+from receiver.model.page_check import (
+    CONFIRMED,
+    UNCONFIRMED,
+    Finding,
+    PagerDutyStatus,
+    evaluate_page,
+    find_left_open,
+    is_left_open,
+    is_resolved_too_often,
+    is_unconfirmed,
+    postpone_check,
+    record_check,
+    record_hint,
+    record_repeat,
+    record_resolve_check,
+    start_check,
+)
+from receiver.model.routing import PAGERDUTY
+from receiver.text import one_line
+
+logger = logging.getLogger(__name__)
+CAUSES = "a maintenance window, a disabled service or an event rule"
+
+
+class PageChecker:
+    """Checks pages and resolves against what PagerDuty has. Threads may share it."""
+
+    def __init__(
+        self,
+        incidents: Incidents,
+        pagerduty_sync: PagerDutySync,
+        status_client: PagerDutyStatusClient | None,
+        clock: Callable[[], float],
+        *,
+        notices: Notices,
+        health: DeliveryHealthRecorder,
+    ) -> None:
+        self._incidents = incidents
+        self._pagerduty_sync = pagerduty_sync
+        self._status_client = status_client
+        self._clock = clock
+        self._notices = notices
+        self._health = health
+
+    def check_page(self, action: CheckPage, incident: Incident, worker: str) -> None:
+        """Ask about the event *action* names and save what was found in its delivery.
+
+        What a person did in PagerDuty is done here. Raises StoreError and ClaimLost.
+        """
+        page, before = ResponderPage(incident, action.responder), incident.deliveries[action.event_key]
+        try:
+            finding = self._evaluate_event(action, page, before)
+        except DeliveryError:
+            self._save_delivery(action, incident, postpone_check(before, self._clock()), worker, ())
+            return
+        now = self._clock()
+        if finding is None:
+            self._save_delivery(
+                action, incident, record_repeat(before, now, incident.last_received_at), worker, ()
+            )
+        elif incident.is_resolved:
+            self._save_resolve(action, incident, record_resolve_check(before, finding, now), worker)
+        elif finding.is_answer and finding.status is not None:
+            by = Person(finding.status.by or "PagerDuty", via=PAGERDUTY)
+            respond = (
+                self._pagerduty_sync.acknowledge
+                if finding.what == "acknowledged"
+                else self._pagerduty_sync.resolve
+            )
+            respond(page, by)
+        else:
+            after = record_hint(record_check(before, finding, now), action.hint)
+            self._save_page(action, incident, before, after, finding=finding, worker=worker)
+        outcome = finding.what if finding is not None else "repeated"
+        logger.info(
+            "page checked",
+            extra={"fields": {"incident": incident.id, "key": action.event_key, "outcome": outcome}},
+        )
+
+    def _evaluate_event(self, action: CheckPage, page: ResponderPage, event: Delivery) -> Finding | None:
+        """Return what PagerDuty has; None where it can't be asked and the alerts were repeated.
+
+        Without an API key, or with one that PagerDuty refuses, a webhook that told of a resolve is believed.
+        """
+        if self._status_client is None:
+            return None if action.is_repeated else Finding("resolved", PagerDutyStatus("resolved"))
+        try:
+            statuses = self._status_client.find_statuses([page.key]).get(page.key, ())
+        except PermanentDeliveryError:
+            if action.hint:
+                return Finding("resolved", PagerDutyStatus("resolved"))
+            raise
+        if page.incident.is_resolved:
+            return find_left_open(statuses, event)
+        return evaluate_page(statuses, page.sent_at, acknowledged_after=page.former_until)
+
+    def _save_page(
+        self,
+        action: CheckPage,
+        incident: Incident,
+        before: Delivery,
+        after: Delivery,
+        *,
+        finding: Finding,
+        worker: str,
+    ) -> None:
+        """Save what became of a page, and announce it where it turned bad or well."""
+        if finding.what == "resolved" and before.instance != str(incident.run.number):
+            # A page of a former run is not triggered again under its run: it counts as closed, so that the
+            # step that it stood for is paged anew.
+            page = ResponderPage(incident, action.responder)
+            done = page.mark_done("resolve", self._clock())
+            if done is not None:
+                self._incidents.record_delivery(
+                    incident.id, *done, events=(_resolved_event(finding, action, after),)
+                )
+            return
+        events: list[TimelineEvent] = []
+        now, who = self._clock(), action.responder.title
+        if is_unconfirmed(after) and not is_unconfirmed(before):
+            text = (
+                f"PagerDuty accepted the page to {who} and has no incident for it, probably due to {CAUSES}"
+            )
+            events.append(TimelineEvent(now, UNCONFIRMED, text))
+        elif is_unconfirmed(before) and after.receipt is not None:
+            events.append(TimelineEvent(now, CONFIRMED, f"PagerDuty has an incident for the page to {who}"))
+        if finding.what == "resolved":
+            events.append(_resolved_event(finding, action, after))
+        if is_resolved_too_often(after) and not is_resolved_too_often(before):
+            text = f"PagerDuty resolves the page to {who} again and again, and no person does"
+            self._send_notice(action, incident, before, text)
+        self._save_delivery(action, incident, after, worker, events)
+        if is_unconfirmed(after) or is_resolved_too_often(after) or after.receipt is not None:
+            self._health.record_delivery(PAGERDUTY, action.target.address, after, now)
+
+    def _save_resolve(self, action: CheckPage, incident: Incident, after: Delivery, worker: str) -> None:
+        events: list[TimelineEvent] = []
+        if is_left_open(after):
+            text = f"PagerDuty's incident for {action.responder.title} is still open after our resolves"
+            self._send_notice(action, incident, after, text)
+            events.append(TimelineEvent(self._clock(), "left_open", text))
+        self._save_delivery(action, incident, after, worker, events)
+
+    def _send_notice(self, action: CheckPage, incident: Incident, event: Delivery, text: str) -> None:
+        name = one_line(incident.alertname or incident.summary, 80)
+        self._notices.save_notice(
+            f"{incident.id}/{action.event_key}/{event.instance}/{action.key}",
+            f"{text} ({incident.severity.upper()} {name}, {incident.id})",
+            self._clock(),
+            about=text,
+        )
+
+    def _save_delivery(
+        self,
+        action: CheckPage,
+        incident: Incident,
+        after: Delivery,
+        worker: str,
+        events: Sequence[TimelineEvent],
+    ) -> None:
+        self._incidents.record_delivery(
+            incident.id,
+            action.event_key,
+            after,
+            worker=worker,
+            queue=action.queue,
+            events=events,
+            wake=("slack",) if events else (),
+            due=self._clock(),
+        )
+
+
+def _resolved_event(finding: Finding, action: CheckPage, after: Delivery) -> TimelineEvent:
+    by = f" by {finding.status.by}" if finding.status is not None and finding.status.by else ""
+    then = "it is paged again later" if is_resolved_too_often(after) else "it is paged again"
+    at = start_check(after).at
+    text = f"Resolved in PagerDuty{by}, which is no person, while it still fires: {then}"
+    return TimelineEvent(at, "resolved_there", f"{text} ({action.responder.title})", via=PAGERDUTY)

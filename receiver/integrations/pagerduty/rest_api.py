@@ -1,0 +1,298 @@
+"""What PagerDuty's REST API says: how its incidents stand, which pages they hold, who is on call.
+
+With `channels/pagerduty` the only door to pdpyras. Moving on to its successor `pagerduty` changes
+`_build_session` and the errors' names: APISession becomes RestApiV2Client.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from functools import partial
+from typing import Any
+
+from requests import Response
+from urllib3.exceptions import HTTPError
+
+from receiver import clock as wall
+from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
+from receiver.http_client import gather
+from receiver.model.incident import OnCallPerson
+from receiver.model.page_check import PagerDutyStatus
+from receiver.text import Secret, one_line
+
+with warnings.catch_warnings():
+    # It warns at import that it has a successor. That is for us to know, not for whoever runs this:
+    # the successor speaks https only, so neither a test nor a plain proxy could stand in for PagerDuty.
+    warnings.filterwarnings("ignore", message='The package "pdpyras" is deprecated')
+    from pdpyras import APISession, PDClientError, PDHTTPError
+Json = dict[str, Any]
+_ON_CALL_TIMEOUT_S = 3.0
+# Asked three seconds before a step is due.
+_STATUSES_TIMEOUT_S = 2.5
+# Of one key there are few in a month, which is as far back as PagerDuty looks.
+_LATEST = 25
+_WAIT_WHEN_LIMITED_S = 5.0
+_LONGEST_WAIT_S = 600.0
+_TRY_LATER = (408, 425)
+_CLOCKS_AGREE_WITHIN_S = 2.0
+_PAGE_SIZE = 100
+_PAGES_AT_MOST = 5
+_MAX_TEXT = 255
+_ID = re.compile(r"[A-Za-z0-9]{1,40}", re.ASCII)
+_WORST_LEVEL = 99
+# What PagerDuty calls a person in a reference; services, integrations and event rules have other types.
+USER_TYPES = frozenset({"user", "user_reference"})
+# What pdpyras logs is of retries that we forbid it, with addresses and the end of our token.
+_quiet = logging.getLogger("receiver.integrations.pagerduty.rest_api.pdpyras")
+_quiet.setLevel(logging.CRITICAL)
+
+
+class PagerDutyRestClient:
+    """Asks one PagerDuty account. Threads may share it; it asks once and never sleeps.
+
+    Every method raises TemporaryDeliveryError where asking again may help, PermanentDeliveryError
+    where it can't: `not_found`, `invalid_token`, `refused`. *timeout_s* bounds connecting, and each
+    wait for the answer's next bytes.
+    """
+
+    def __init__(
+        self, url: str, token: Secret, timeout_s: float = 5.0, clock: Callable[[], float] = wall.now
+    ) -> None:
+        self._clock = clock
+        self._url = url.rstrip("/")
+        self._token = token
+        self._timeout_s = timeout_s
+
+    def find_alert_keys(self, incident_id: str) -> tuple[str, ...]:
+        """Return the dedup keys of the alerts in a PagerDuty incident, without repeats."""
+        alerts = self._list_objects(f"incidents/{_require_id(incident_id)}/alerts", "alerts", {})
+        return tuple(dict.fromkeys(filter(None, (_text(alert.get("alert_key")) for alert in alerts))))
+
+    def find_status(self, incident_id: str) -> PagerDutyStatus:
+        """Return how a PagerDuty incident stands now; one that was merged into another, as merged."""
+        body, ahead_s = self._request(f"incidents/{_require_id(incident_id)}", {}, self._timeout_s)
+        return _parse_status(_object(body.get("incident")), ahead_s)
+
+    def find_open(self, dedup_key: str) -> tuple[str, ...]:
+        """Return the ids of the PagerDuty incidents in which a page of that key is open."""
+        query = {"incident_key": dedup_key, "statuses[]": ["triggered", "acknowledged"]}
+        return tuple(
+            _text(incident.get("id")) for incident in self._list_objects("incidents", "incidents", query)
+        )
+
+    def find_statuses(self, dedup_keys: Sequence[str]) -> dict[str, tuple[PagerDutyStatus, ...]]:
+        """Return how the latest PagerDuty incidents with a page of each key stand, newest first.
+
+        All keys are asked at once, as one question takes one key, and within 2.5 s in all:
+        https://developer.pagerduty.com/api-reference/9d0b4b12e36f9-list-incidents
+        """
+        questions = [partial(self._list_latest, dedup_key) for dedup_key in dedup_keys]
+        found: dict[str, tuple[PagerDutyStatus, ...]] = {}
+        for dedup_key, response in zip(dedup_keys, gather(questions, _STATUSES_TIMEOUT_S), strict=True):
+            if isinstance(response, DeliveryError):
+                raise response
+            found[dedup_key] = response
+        return found
+
+    def _list_latest(self, dedup_key: str) -> tuple[PagerDutyStatus, ...]:
+        query = {
+            "incident_key": dedup_key,
+            "statuses[]": ["triggered", "acknowledged", "resolved"],
+            "sort_by": "created_at:desc",
+            # Without it PagerDuty looks back one month, and an older open incident would seem to be missing.
+            "date_range": "all",
+            "limit": _LATEST,
+        }
+        body, ahead_s = self._request("incidents", query, self._timeout_s)
+        found = tuple(_parse_status(incident, ahead_s) for incident in _objects(body, "incidents"))
+        if found and found[0].status == "merged" and not any(status.is_open for status in found):
+            # The incident that took over has the alert, and usually is in the list; else it is asked.
+            return (*found, self.find_status(found[0].merged_into))
+        return found
+
+    def find_on_call(self, schedule: str) -> tuple[OnCallPerson, ...]:
+        """Return who is on call now by the schedule of that id: the lowest level first, each once."""
+        query = {"schedule_ids[]": [schedule], "include[]": ["users"], "earliest": "true"}
+        found: dict[str, OnCallPerson] = {}
+        for entry in self._list_objects("oncalls", "oncalls", query, _ON_CALL_TIMEOUT_S):
+            person, user_id = _parse_person(entry), _text(_object(entry.get("user")).get("id"))
+            if person.name:
+                known = found.setdefault(user_id or person.name, person)
+                if person.level < known.level:
+                    found[user_id or person.name] = person
+        return tuple(sorted(found.values(), key=lambda person: (person.level, person.name)))
+
+    def _list_objects(
+        self, path: str, name: str, query: Mapping[str, Any], timeout_s: float | None = None
+    ) -> Iterator[Json]:
+        """Yield the objects of a list, page by page."""
+        for number in range(_PAGES_AT_MOST):
+            more = {"limit": _PAGE_SIZE, "offset": number * _PAGE_SIZE}
+            body = self._get_body(path, {**query, **more}, timeout_s or self._timeout_s)
+            yield from _objects(body, name)
+            if body.get("more") is not True:
+                return
+
+    def _get_body(self, path: str, query: Mapping[str, Any], timeout_s: float) -> Json:
+        return self._request(path, query, timeout_s)[0]
+
+    def _request(self, path: str, query: Mapping[str, Any], timeout_s: float) -> tuple[Json, float]:
+        """Return the answer's body, and by how many seconds our clock is ahead of PagerDuty's."""
+        # A session for each call: requests' own are not made for several threads.
+        with _build_session(self._url, self._token, timeout_s) as session:
+            try:
+                # No redirect is followed: it would hand the token to whoever it names.
+                response = session.get(path, params=dict(query), allow_redirects=False)
+            except PDHTTPError as error:  # pdpyras' way to return a 401
+                response = error.response
+            except (PDClientError, HTTPError, OSError, ValueError) as error:
+                cause = error.__cause__ if isinstance(error, PDClientError) else error
+                # Only its kind: its words hold the address, and with it what was asked.
+                raise TemporaryDeliveryError("no_answer", type(cause).__name__) from None
+        return _parse_body(response), _measure_clock_lead(response, self._clock())
+
+
+def _measure_clock_lead(response: Response, now: float) -> float:
+    """Return by how many seconds our clock is ahead of PagerDuty's, by the answer's Date header (RFC 9110).
+
+    That is told in whole seconds and is a little old: below two seconds the clocks count as the same.
+    """
+    try:
+        ahead_s = now - parsedate_to_datetime(response.headers.get("Date", "")).timestamp()
+    except (TypeError, ValueError, OverflowError):
+        return 0.0
+    return ahead_s if abs(ahead_s) > _CLOCKS_AGREE_WITHIN_S else 0.0
+
+
+def _build_session(url: str, token: Secret, timeout_s: float) -> APISession:
+    """Return a session that asks once.
+
+    Read in pdpyras 5.4.1, `PDSession.request`: a network fault is tried again while the count is
+    *not above* `max_network_attempts`, so only 0 is once. A 429 sleeps and repeats for ever unless
+    `retry` has an entry for it, and that entry returns at once only when no attempts at all are
+    left, which -1 says.
+    """
+    session = APISession(token.reveal())
+    session.url = url
+    session.timeout = timeout_s
+    session.max_network_attempts = 0
+    session.max_http_attempts = -1
+    session.retry = {429: 1}
+    session.log = _quiet
+    return session
+
+
+def _parse_body(response: Response) -> Json:
+    if not 200 <= response.status_code < 300:
+        raise _convert_refusal(response)
+    try:
+        body = response.json()
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        raise TemporaryDeliveryError("not_json", f"HTTP {response.status_code}")
+    return body
+
+
+def _convert_refusal(response: Response) -> DeliveryError:
+    status, detail = response.status_code, f"HTTP {response.status_code}"
+    if status == 429:
+        return TemporaryDeliveryError("rate_limited", detail, retry_after=_find_wait(response))
+    if status >= 500 or status in _TRY_LATER:
+        return TemporaryDeliveryError("server_error", detail)
+    if status in (401, 403):
+        return PermanentDeliveryError("invalid_token", detail, kind=RefusalKind.CREDENTIALS)
+    if status == 404:
+        return PermanentDeliveryError("not_found", detail)
+    if status >= 400:
+        return PermanentDeliveryError("refused", detail)
+    return TemporaryDeliveryError("unexpected_answer", detail)
+
+
+def _find_wait(response: Response) -> float:
+    """Return the seconds a 429 asks us to wait: PagerDuty tells when its limit starts anew.
+
+    https://developer.pagerduty.com/docs/rest-api-rate-limits
+    """
+    for name in ("Retry-After", "ratelimit-reset"):
+        wait = response.headers.get(name, "").strip()
+        if re.fullmatch(r"\d{1,9}(\.\d+)?", wait, re.ASCII):
+            return min(float(wait), _LONGEST_WAIT_S)
+    return _WAIT_WHEN_LIMITED_S
+
+
+def _parse_status(incident: Json, ahead_s: float) -> PagerDutyStatus:
+    """Return how an incident stands; who resolved it is who changed it last. Its moments are given by our
+    clock, which is *ahead_s* seconds ahead of PagerDuty's.
+
+    https://developer.pagerduty.com/api-reference/9d0b4b12e36f9-list-incidents
+    """
+    reason = _object(incident.get("resolve_reason"))
+    status = "merged" if reason else _text(incident.get("status"))
+    acknowledgers = [_object(each.get("acknowledger")) for each in _objects(incident, "acknowledgements")]
+    by = acknowledgers[-1] if acknowledgers else {}
+    if status == "resolved":
+        by = _object(incident.get("last_status_change_by"))
+    return PagerDutyStatus(
+        status,
+        by=_text(by.get("summary")),
+        changed_at=_parse_timestamp(incident.get("last_status_change_at"), ahead_s),
+        is_person=_text(by.get("type")) in USER_TYPES,
+        created_at=_parse_timestamp(incident.get("created_at"), ahead_s),
+        id=_parse_id(incident.get("id")),
+        link=_text(incident.get("html_url")),
+        merged_into=_parse_id(_object(reason.get("incident")).get("id")),
+    )
+
+
+def _parse_person(entry: Json) -> OnCallPerson:
+    user, level = _object(entry.get("user")), entry.get("escalation_level")
+    return OnCallPerson(
+        name=_text(user.get("name")) or _text(user.get("summary")),
+        email=_text(user.get("email")),
+        level=level if isinstance(level, int) and 0 < level < _WORST_LEVEL else _WORST_LEVEL,
+        until=_parse_timestamp(entry.get("end")),
+    )
+
+
+def _require_id(incident_id: str) -> str:
+    """Return *incident_id*, which becomes part of an address; nothing but an id will do."""
+    if not _ID.fullmatch(incident_id):
+        raise PermanentDeliveryError("not_found", "that is no incident's id")
+    return incident_id
+
+
+def _parse_id(value: object) -> str:
+    """Return an id of PagerDuty's; it becomes part of an address, so nothing else will do."""
+    return value if isinstance(value, str) and _ID.fullmatch(value) else ""
+
+
+def _objects(body: Json, name: str) -> list[Json]:
+    found = body.get(name)
+    return [each for each in found if isinstance(each, dict)] if isinstance(found, list) else []
+
+
+def _object(value: object) -> Json:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str:
+    return one_line(value, _MAX_TEXT) if isinstance(value, str) else ""
+
+
+def _parse_timestamp(value: object, ahead_s: float = 0.0) -> float:
+    """Return a moment in ISO 8601 (UTC by default) as a clock *ahead_s* ahead shows it; else 0."""
+    try:
+        timestamp = datetime.fromisoformat(value) if isinstance(value, str) else None
+        if timestamp is None:
+            return 0.0
+        return max(
+            0.0, (timestamp if timestamp.tzinfo else timestamp.replace(tzinfo=UTC)).timestamp() + ahead_s
+        )
+    except (ValueError, OverflowError):
+        return 0.0

@@ -1,0 +1,376 @@
+"""What was done in PagerDuty, done here: once, without an echo, and only to the page it was about."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import Any, Protocol, TypeVar
+
+from msgspec import ValidationError, convert
+from msgspec.structs import replace
+
+from receiver.engine.ports import Incidents
+from receiver.errors import NotFound, PermanentDeliveryError, TemporaryDeliveryError
+from receiver.incidents.service import IncidentService
+from receiver.integrations.pagerduty.page_state import ResponderPage
+from receiver.model import transitions
+from receiver.model.delivery import Delivery, Receipt
+from receiver.model.delivery_status import build_gone_responder, list_paged_names
+from receiver.model.incident import (
+    Incident,
+    IncidentChange,
+    Person,
+    TimelineEvent,
+    dedup_key,
+    parse_dedup_key,
+)
+from receiver.model.page_check import PagerDutyEvent, PagerDutyStatus
+from receiver.model.routing import PAGERDUTY, RoutingTable
+from receiver.storms.model import parse_storm_dedup_key
+from receiver.storms.service import StormService
+
+Transition = Callable[[Incident, float], IncidentChange]
+
+
+class PagerDutySync:
+    """Has answers that somebody gave in PagerDuty. All raise NotFound and StoreError.
+
+    *occurred_at* is when PagerDuty says it was done (0: how it stands now, or nobody knows); what is older
+    than the last that was heard changes nothing. Nor does what was meant for an earlier run.
+    """
+
+    def __init__(
+        self, incident_service: IncidentService, incidents: Incidents, clock: Callable[[], float]
+    ) -> None:
+        self._incident_service = incident_service
+        self._incidents = incidents
+        self._clock = clock
+
+    def acknowledge(self, page: ResponderPage, by: Person, occurred_at: float = 0.0) -> None:
+        """Acknowledge; again, where that is newer than all that was heard: it renews."""
+        now = self._clock()
+
+        def transition(incident: Incident, now: float) -> IncidentChange:
+            is_newer = occurred_at > incident.last_pagerduty_event_at
+            return transitions.acknowledge(incident, by, now, is_renewing=is_newer)
+
+        self._record(page, page.mark_done("acknowledge", now))
+        self._update(page, occurred_at, transition, now)
+
+    def unacknowledge(self, page: ResponderPage, by: Person, occurred_at: float = 0.0) -> None:
+        # PagerDuty tells its people again by itself; a page known to be acknowledged would be closed
+        # and opened anew for it.
+        self._record(page, page.mark_undone())
+        self._update(page, occurred_at, lambda incident, now: transitions.unacknowledge(incident, by, now))
+
+    def resolve(self, page: ResponderPage, by: Person, occurred_at: float = 0.0) -> None:
+        self._record(page, page.mark_done("resolve", self._clock()))
+        self._update(page, occurred_at, lambda incident, now: transitions.resolve(incident, by, now))
+
+    def mark_seen(self, page: ResponderPage, occurred_at: float) -> None:
+        """Remember that something was told which is so here already: what is older is outdated."""
+        self._update(page, occurred_at, lambda incident, _: IncidentChange(incident))
+
+    def _update(
+        self, page: ResponderPage, occurred_at: float, transition: Transition, now: float = 0.0
+    ) -> None:
+        now, run = now or self._clock(), page.incident.run
+
+        def update(latest: Incident) -> IncidentChange:
+            if latest.run != run or 0 < occurred_at < latest.last_pagerduty_event_at:
+                return IncidentChange(latest)
+            change = transition(latest, now)
+            if change.incident is None or occurred_at <= latest.last_pagerduty_event_at:
+                return change
+            updated = replace(change.incident, last_pagerduty_event_at=occurred_at)
+            return IncidentChange(updated, is_changed=True, events=change.events)
+
+        self._incident_service.update(page.incident.id, update, now)
+
+    def _record(self, page: ResponderPage, done: tuple[str, Delivery] | None) -> None:
+        if done is not None:
+            self._incidents.record_delivery(page.incident.id, *done)
+
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+# Events that change something here, by the status that PagerDuty's incident must then have.
+_STATUSES = {
+    "incident.acknowledged": "acknowledged",
+    "incident.unacknowledged": "triggered",
+    "incident.resolved": "resolved",
+}
+# Events that people may want to know of.
+_NOTED_EVENTS = {
+    "incident.reopened": "reopened",
+    "incident.reassigned": "reassigned",
+    "incident.escalated": "escalated",
+    "incident.delegated": "delegated",
+    "incident.responder.added": "help was asked for",
+    "incident.responder.replied": "a request for help was answered",
+}
+EVENTS = frozenset({*_STATUSES, *_NOTED_EVENTS})
+# While news is as young as this, a PagerDuty that can't be asked just now is asked again; older news
+# is believed, for somebody may have answered and others are paged meanwhile.
+_ASK_AGAIN_FOR_S = 30.0
+# The end of a page and the next page may lie close together, and PagerDuty's clock is not ours.
+_CLOCK_SLACK_S = 5.0
+_NOTE_KEY = "note:pagerduty"
+_FORMER = "of a former page"
+_OUTDATED = "outdated"
+_ACKNOWLEDGING = ("acknowledged", "unacknowledged")
+# What changes nothing, and yet outdates what was told before it and comes after it.
+_NO_CHANGE = ("already acknowledged", "not acknowledged")
+
+
+class PagerDutyApi(Protocol):
+    """Tells how things stand in PagerDuty; every method may raise a DeliveryError."""
+
+    def find_alert_keys(self, incident_id: str) -> tuple[str, ...]: ...
+    def find_status(self, incident_id: str) -> PagerDutyStatus: ...
+    def find_open(self, dedup_key: str) -> tuple[str, ...]: ...
+
+
+class PagerDutyWebhookHandler:
+    """Does here what was done in PagerDuty. Without a *pager* the news itself is believed."""
+
+    def __init__(
+        self,
+        incident_service: IncidentService,
+        incidents: Incidents,
+        api: PagerDutyApi | None,
+        routing: RoutingTable,
+        clock: Callable[[], float],
+        *,
+        storms: StormService | None = None,
+    ) -> None:
+        self._pagerduty_sync = PagerDutySync(incident_service, incidents, clock)
+        self._storms = storms
+        self._incidents = incidents
+        self._api = api
+        self._routing = routing
+        self._clock = clock
+
+    def handle_event(self, event: Mapping[str, Any]) -> None:
+        """Do what *event* (the fields of a PagerDutyEvent) asks for; the second time changes nothing.
+
+        Raises TemporaryDeliveryError where PagerDuty must be asked and can't be, and StoreError.
+        """
+        try:
+            parsed = convert(dict(event), PagerDutyEvent)
+        except ValidationError as error:
+            logger.warning("pagerduty event not understood", extra={"fields": {"reason": str(error)}})
+            return
+        keys = tuple(self._find_keys(parsed))
+        pages = list(self._find_pages(keys))
+        batches = [page for page in map(parse_storm_dedup_key, keys) if page is not None]
+        if not pages and not batches:
+            _log(parsed, "not ours")
+            return
+        wanted = _STATUSES.get(parsed.event_type)
+        status = self._find_status(parsed, wanted) if wanted else PagerDutyStatus(parsed.status)
+        for page in pages:
+            _log(parsed, self._apply(page, parsed, status), page.incident.id)
+        for storm_id, batch in batches:
+            _log(parsed, self._apply_to_storm(storm_id, batch, parsed, status), storm_id)
+
+    # --- whose page it is ---
+
+    def _find_pages(self, keys: Iterable[str]) -> Iterator[ResponderPage]:
+        """Yield our pages in PagerDuty's incident; several where alerts were grouped or merged there."""
+        for key in keys:
+            parts = parse_dedup_key(key)
+            if parts is None:
+                continue
+            incident = self._incidents.load_latest([parts[0]])[0].incident
+            if incident is None:
+                continue
+            whole = self._incidents.load(incident.id)
+            # One that left the configuration may have been paged before.
+            gone = {name: build_gone_responder(name) for name in list_paged_names(whole)}
+            for name, responder in {**gone, **self._routing.responders}.items():
+                if dedup_key(whole, name) == key:
+                    yield ResponderPage(whole, responder)
+
+    def _find_keys(self, event: PagerDutyEvent) -> Iterable[str]:
+        key = event.incident_key
+        if parse_dedup_key(key) or parse_storm_dedup_key(key) or self._api is None:
+            return (event.incident_key,)
+        try:
+            return self._api.find_alert_keys(event.incident_id)
+        except PermanentDeliveryError as error:
+            _log_refusal("alerts", error)
+            return ()
+
+    # --- how it stands there ---
+
+    def _find_status(self, event: PagerDutyEvent, expected: str) -> PagerDutyStatus:
+        """Return how PagerDuty's incident stands: as PagerDuty says, or as the event makes us expect.
+
+        An answer of before the news comes of a part of PagerDuty that has not heard yet.
+        """
+        hint = PagerDutyStatus("merged" if event.merged_into else expected)
+        status = self._query(event, lambda api: api.find_status(event.incident_id), hint)
+        is_older = 0 < status.changed_at < int(event.occurred_at)  # told in whole seconds
+        return hint if is_older else status
+
+    def _query(self, event: PagerDutyEvent, question: Callable[[PagerDutyApi], T], otherwise: T) -> T:
+        if self._api is None:
+            return otherwise
+        try:
+            return question(self._api)
+        except PermanentDeliveryError as error:
+            _log_refusal("incidents", error)
+        except TemporaryDeliveryError:
+            if self._clock() - event.occurred_at < _ASK_AGAIN_FOR_S:
+                raise
+        return otherwise
+
+    # --- what it means here ---
+
+    def _apply(self, page: ResponderPage, event: PagerDutyEvent, status: PagerDutyStatus) -> str:
+        """Do what the news means for one page; return what became of it, for the log."""
+        if event.event_type in _NOTED_EVENTS:
+            return self._record_note(page, event, _describe_event(page, event))
+        if status.status == "merged" and event.event_type == "incident.resolved":
+            return self._record_note(
+                page, event, "PagerDuty: merged into another incident, where the page goes on"
+            )
+        reason = _find_reason_to_ignore(page, event, status)
+        if reason in _NO_CHANGE:
+            self._pagerduty_sync.mark_seen(page, event.occurred_at)
+        if reason:
+            return reason
+        by = Person(event.by or status.by or "PagerDuty", via=PAGERDUTY)
+        if event.event_type == "incident.resolved":
+            return self._resolve(page, event, by, is_person=event.is_person or status.is_person)
+        is_acknowledged = event.event_type == "incident.acknowledged"
+        answer = self._pagerduty_sync.acknowledge if is_acknowledged else self._pagerduty_sync.unacknowledge
+        answer(page, by, event.occurred_at)
+        return status.status
+
+    def _apply_to_storm(
+        self, storm_id: str, batch: int, event: PagerDutyEvent, status: PagerDutyStatus
+    ) -> str:
+        """Do for all that a storm's page counts what was done to the page; return what became of it.
+
+        PagerDuty tells its people again by itself when one is un-acknowledged there; each incident that it
+        counts is un-acknowledged here, one by one.
+        """
+        what = {"incident.acknowledged": "acknowledge", "incident.resolved": "resolve"}.get(event.event_type)
+        if self._storms is None or what is None:
+            return "nothing to do"
+        if status.status != _STATUSES[event.event_type]:
+            return "outdated"
+        by = Person(event.by or status.by or "PagerDuty", via=PAGERDUTY)
+        try:
+            if what == "resolve" and not (event.is_person or status.is_person):
+                self._storms.record_hint(storm_id, batch, event.event_id or event.incident_id, self._clock())
+                return "resolved by no person"
+            self._storms.respond(
+                storm_id,
+                what,
+                by,
+                self._clock(),
+                batch=batch,
+                done_in_pagerduty=True,
+                is_renewing=event.is_person,
+            )
+        except NotFound:
+            return "no storm of ours any more"
+        return _STATUSES[event.event_type]
+
+    def _resolve(self, page: ResponderPage, event: PagerDutyEvent, by: Person, *, is_person: bool) -> str:
+        """Close the incident, unless what ended is a page before the one that is open now.
+
+        A resolve by anything but a person closes nothing: auto-resolve, an event rule or another integration
+        does not know whether the alerts fire. The page is checked, and triggered again.
+        """
+        nothing: tuple[str, ...] = ()
+        still_open = self._query(event, lambda api: api.find_open(page.key), nothing)
+        if any(incident_id != event.incident_id for incident_id in still_open):
+            return _FORMER
+        if not is_person:
+            now = self._clock()
+            hint = page.build_hint(event.event_id or event.incident_id, now)
+            self._incidents.record_delivery(page.incident.id, *hint, wake=(PAGERDUTY,), due=now)
+            return "resolved by no person"
+        self._pagerduty_sync.resolve(page, by, event.occurred_at)
+        return "resolved"
+
+    def _record_note(self, page: ResponderPage, event: PagerDutyEvent, text: str) -> str:
+        """Have *text* in the timeline, once for each event."""
+        recorded = page.incident.deliveries.get(_NOTE_KEY, Delivery())
+        if event.event_id and recorded.instance == event.event_id:
+            return "already noted"
+        now = self._clock()
+        target = f"{PAGERDUTY}:{page.responder.name}"
+        note = Delivery(event.event_id, target=target, attempts=1, receipt=Receipt(now))
+        entry = TimelineEvent(now, "noted", text, event.by, PAGERDUTY)
+        self._incidents.record_delivery(page.incident.id, _NOTE_KEY, note, events=(entry,))
+        return "noted"
+
+
+def _find_reason_to_ignore(page: ResponderPage, event: PagerDutyEvent, status: PagerDutyStatus) -> str:
+    """Return why the news changes nothing here, for the log; empty where it does."""
+    incident, event_type = page.incident, event.event_type
+    slack_s = _CLOCK_SLACK_S if event_type == "incident.resolved" else 0.0
+    is_acknowledging, is_unacknowledging = (event_type == f"incident.{word}" for word in _ACKNOWLEDGING)
+    for why, is_so in (
+        (_OUTDATED, 0 < event.occurred_at < incident.last_pagerduty_event_at),
+        (_OUTDATED, status.status != _STATUSES.get(event_type)),
+        ("already closed", incident.is_resolved),
+        (_FORMER, not page.is_open),
+        (_FORMER, not is_unacknowledging and page.is_past(event.occurred_at, slack_s)),
+        ("not acknowledged", is_unacknowledging and not incident.is_acknowledged),
+        (
+            "already acknowledged",
+            is_acknowledging and incident.is_acknowledged and not _is_renewal(page, event),
+        ),
+    ):
+        if is_so:
+            return why
+    return ""
+
+
+def _is_renewal(page: ResponderPage, event: PagerDutyEvent) -> bool:
+    """Tell whether a person acknowledged once more there; our own acknowledgement comes back as news, too."""
+    latest = max(page.incident.acknowledged_at, page.incident.last_pagerduty_event_at)
+    return event.is_person and not page.incident.snoozed_until and event.occurred_at > latest
+
+
+def _describe_event(page: ResponderPage, event: PagerDutyEvent) -> str:
+    """Return the timeline's words for an event that changes nothing here."""
+    text = f"PagerDuty: {_NOTED_EVENTS[event.event_type]}"
+    if event.event_type == "incident.reopened":
+        return text + (f"; it stays closed here, {_why_closed(page)}" if page.incident.is_resolved else "")
+    if not event.to:
+        return text
+    people = ", ".join(event.to)
+    if event.event_type == "incident.responder.added":
+        return f"PagerDuty: {people} was asked to help"
+    if event.event_type == "incident.responder.replied":
+        return f"PagerDuty: {people} answered the request for help" + (
+            f" ({event.status})" if event.status else ""
+        )
+    return f"{text} to {people}"
+
+
+def _why_closed(page: ResponderPage) -> str:
+    by = page.incident.resolved_by
+    return f"as {by} closed it" if by else "as all its alerts are over"
+
+
+def _log(event: PagerDutyEvent, outcome: str, incident_id: str = "") -> None:
+    fields = {
+        "incident": incident_id,
+        "event": event.event_type,
+        "pagerduty": event.incident_id,
+        "outcome": outcome,
+    }
+    logger.info("pagerduty event", extra={"fields": fields})
+
+
+def _log_refusal(what: str, error: PermanentDeliveryError) -> None:
+    fields = {"what": what, "reason": error.reason}
+    logger.warning("pagerduty can't be asked", extra={"fields": fields, "state": f"{what} {error.reason}"})

@@ -1,0 +1,116 @@
+"""What PagerDuty tells us by its v3 webhooks.
+
+https://developer.pagerduty.com/docs/webhooks-overview
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import math
+import re
+from collections.abc import Iterable
+
+from receiver.integrations import payload
+from receiver.integrations.payload import Object, parse_timestamp, replace_surrogates
+from receiver.model.page_check import PagerDutyEvent
+from receiver.text import Secret, one_line
+
+# PagerDuty itself sends nothing longer than 256 KB.
+MAX_BODY = 1024 * 1024
+# What PagerDuty calls a person; services, integrations and event rules have types of their own.
+USER_TYPES = frozenset({"user", "user_reference"})
+_VERSION = "v1="
+_MAX_HEADER = 4096
+_MAX_TEXT = 255
+_MAX_NAMES = 5
+_ID = re.compile(r"[A-Za-z0-9]{1,40}", re.ASCII)
+
+
+def verify_signature(secrets: Iterable[Secret], header: str, body: bytes) -> bool:
+    """Tell whether one of the signatures in *header* is *body*'s by one of *secrets*.
+
+    There are several while a secret is being changed. All are compared whole, so that time tells
+    nothing; a secret of nothing signs nothing.
+    """
+    signatures = [part.strip() for part in header[:_MAX_HEADER].split(",")]
+    presented = [part.removeprefix(_VERSION) for part in signatures if part.startswith(_VERSION)]
+    matches = [
+        hmac.compare_digest(_digest(secret, body), signature.lower().encode("utf-8", "replace"))
+        for secret in secrets
+        if secret
+        for signature in presented
+    ]
+    return any(matches)
+
+
+def sign_body(secret: Secret, body: bytes) -> str:
+    """Return the signature that PagerDuty gives *body*."""
+    return _VERSION + _digest(secret, body).decode()
+
+
+def _digest(secret: Secret, body: bytes) -> bytes:
+    return hmac.new(secret.reveal().encode(), body, hashlib.sha256).hexdigest().encode()
+
+
+def parse_event(body: bytes) -> PagerDutyEvent | None:
+    """Return what *body* tells of an incident; None for anything else, and for what can't be read."""
+    try:
+        content = payload.parse_json(body)
+    except ValueError:
+        return None
+    event = _object(_object(content).get("event"))
+    event_type, data = _text(event.get("event_type")), _object(event.get("data"))
+    if not event_type.startswith("incident."):
+        return None
+    # A responder, a note or an update names its incident; an incident is its own.
+    incident = _object(data.get("incident")) or data
+    incident_id = _id(incident.get("id"))
+    if not incident_id:
+        return None
+    return PagerDutyEvent(
+        event_id=_text(event.get("id")),
+        event_type=event_type,
+        incident_id=incident_id,
+        incident_key=_text(incident.get("incident_key")),
+        status=_text(incident.get("status")) or _text(data.get("state")),
+        by=_find_actor(event),
+        occurred_at=parse_timestamp(event.get("occurred_at"), math.inf),
+        to=_list_receivers(event_type, data),
+        merged_into=_id(_object(_object(incident.get("resolve_reason")).get("incident")).get("id")),
+        is_person=_text(_object(event.get("agent")).get("type")) in USER_TYPES,
+    )
+
+
+def _find_actor(event: Object) -> str:
+    """Return who did it; a program where it was no person; empty where PagerDuty doesn't say."""
+    agent = _object(event.get("agent"))
+    return _name(agent) or _text(_object(event.get("client")).get("name"))
+
+
+def _list_receivers(event_type: str, data: Object) -> tuple[str, ...]:
+    """Return the names of those whose turn it is now, as far as they matter to *event_type*."""
+    found: list[object] = [data.get("user") or data.get("escalation_policy")]
+    if event_type == "incident.delegated":
+        found = [data.get("escalation_policy")]
+    elif isinstance(assignees := data.get("assignees"), list):
+        found = assignees
+    names = [_name(_object(each)) for each in found[:_MAX_NAMES]]
+    return tuple(dict.fromkeys(filter(None, names)))
+
+
+def _name(reference: Object) -> str:
+    return _text(reference.get("summary")) or _text(reference.get("name"))
+
+
+def _object(value: object) -> Object:
+    return value if isinstance(value, dict) else {}
+
+
+def _text(value: object) -> str:
+    return one_line(replace_surrogates(value), _MAX_TEXT) if isinstance(value, str) else ""
+
+
+def _id(value: object) -> str:
+    """Return an id of PagerDuty's; it becomes part of an address, so nothing else will do."""
+    return value if isinstance(value, str) and _ID.fullmatch(value) else ""

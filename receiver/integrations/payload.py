@@ -1,0 +1,261 @@
+"""How much of an alert is kept, and its identity, which is taken before anything is cut.
+
+The sizes are in characters, and far above what anybody writes: they keep strangers from filling
+the store, and what is beyond them is cut, never refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from math import ceil
+
+from msgspec import ValidationError, convert
+
+from receiver.model.alert import fingerprint
+from receiver.text import truncate_text
+
+MAX_ENTRIES = 128  # labels of an alert, or annotations
+MAX_NAME = 1024
+MAX_LABEL = 4 * 1024
+MAX_ANNOTATION = 16 * 1024
+MAX_LINK = 8 * 1024
+MAX_FINGERPRINT = 64
+MAX_KEY = 4 * 1024
+MAX_TRUNCATED = 1_000_000  # alerts that Alertmanager says it left out
+# What has to be mended takes fifty times as long as what is as Alertmanager writes it: so much is done in two
+# seconds, while others wait.
+MAX_REPAIRED = 8 * 1024 * 1024  # bytes of a body
+MAX_REPAIRED_VALUES = 150_000  # texts, numbers, lists and objects in it
+# Alerts of one body, and groups where each alert is its own: more are not done before the sender gives up.
+MAX_ALERTS = 50_000
+MAX_GROUPS = 5_000
+MAX_UNIDENTIFIED = 4 * 1024 * 1024  # characters of labels in alerts that came without a fingerprint
+# Alertmanager's own fingerprint goes byte by byte, 0.1 µs each: too slow for labels of a megabyte.
+_MAX_FINGERPRINTED = 64 * 1024
+_MAX_AHEAD_S = 86400.0
+
+
+def latest_plausible_at(now: float) -> float:
+    """Return the moment from which on nobody's clock is believed: a day ahead of ours."""
+    return now + _MAX_AHEAD_S
+
+
+def compute_fingerprint(labels: Mapping[str, str]) -> str:
+    """Return the fingerprint of an alert that came without one, from all its labels."""
+    if count_characters(labels) <= _MAX_FINGERPRINTED:
+        return fingerprint(labels)
+    digest = hashlib.sha256()
+    for name in sorted(labels):
+        digest.update(
+            b"%b\xff%b\xff" % (name.encode("utf-8", "replace"), labels[name].encode("utf-8", "replace"))
+        )
+    return digest.hexdigest()[:16]
+
+
+def count_characters(labels: Mapping[str, str]) -> int:
+    """Return how many characters *labels* have."""
+    return sum(map(len, labels.values())) + sum(map(len, labels))
+
+
+def shorten_name(name: str, limit: int) -> str:
+    """Return *name*, or where it is longer than *limit* its digest: other names stay other."""
+    return name if len(name) <= limit else hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()
+
+
+_MAX_DEPTH = 64
+_MAX_BRACKETS = 500_000
+_SURROGATE = re.compile("[\ud800-\udfff]")
+# A text (also one that never ends) or a bracket; possessive, so that no text is read twice.
+_TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{\]}]', re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class RawNumber:
+    """A number by its own digits: 1.50 stays 1.50, and a million digits cost nothing."""
+
+    text: str
+
+    @property
+    def value(self) -> float:
+        return int(self.text) if len(self.text) < 20 and self.text.lstrip("-").isdigit() else float(self.text)
+
+
+def parse_json(body: bytes) -> object:
+    """Return what *body* holds, its numbers as Number. Raises ValueError with a sentence."""
+    if not body.strip():
+        raise ValueError("the body is empty")
+    encoding = json.detect_encoding(body)
+    text = body.decode(encoding, "replace")
+    try:
+        try:
+            return _parse_text(text)
+        except RecursionError:
+            return _parse_text(_drop_deep_values(text))
+    except json.JSONDecodeError as error:
+        place = len(text[: error.pos].encode(encoding, "replace"))
+        what = error.msg.removesuffix(" starting at").lower()
+        raise ValueError(f"not JSON at byte {place}: {what}") from None
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def _parse_text(text: str) -> object:
+    value: object = json.loads(
+        text, strict=False, parse_int=RawNumber, parse_float=RawNumber, parse_constant=RawNumber
+    )
+    return value
+
+
+def _drop_deep_values(text: str) -> str:
+    """Return *text* with null for everything nested too deeply."""
+    if text.count("[") + text.count("{") > _MAX_BRACKETS:
+        raise RecursionError
+    kept, depth, since = [], 0, 0
+    for token in _TOKEN.finditer(text):
+        token_text = token[0]
+        if token_text in ("[", "{"):
+            depth += 1
+            if depth == _MAX_DEPTH:
+                kept.append(text[since : token.start()])
+        elif token_text in ("]", "}"):
+            if depth == _MAX_DEPTH:
+                kept.append("null")
+                since = token.end()
+            depth -= 1
+    if depth < _MAX_DEPTH:
+        kept.append(text[since:])
+    return "".join(kept)
+
+
+def to_text(value: object) -> str | None:
+    """Return *value* as the text somebody meant by it; None for null. Lists and objects stay JSON."""
+    if isinstance(value, str):
+        return replace_surrogates(value)
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, RawNumber):
+        return value.text
+    if value is None:
+        return None
+    try:
+        return replace_surrogates(
+            json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_get_number)
+        )
+    except RecursionError:
+        return "…"
+
+
+def _get_number(number: RawNumber) -> float:
+    return number.value
+
+
+def replace_surrogates(text: str) -> str:
+    """Return *text* with half surrogates replaced, so that it can be encoded."""
+    return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
+
+
+def describe_type(value: object) -> str:
+    """Return what *value* is, in words for a sentence."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true or false"
+    names = {str: "a text", RawNumber: "a number", list: "a list", dict: "an object"}
+    return names[type(value)]
+
+
+Object = dict[str, object]
+# Kept first where an alert has more labels or annotations than we keep: what decides and what is read.
+_FIRST = frozenset({"alertname", "severity", "summary", "description", "runbook_url", "runbook"})
+
+
+def parse_status(value: object) -> str:
+    """Return `firing` or `resolved`, or empty for anything else."""
+    word = value.strip().lower() if isinstance(value, str) else ""
+    return word if word in ("firing", "resolved") else ""
+
+
+def parse_timestamp(value: object, now: float) -> float:
+    """Return the moment that *value* tells, 0 when it tells none that can be.
+
+    Other forms of ISO 8601 than Alertmanager's are taken; without a zone, it is UTC.
+    """
+    if not isinstance(value, str) or len(value) > 64:
+        return 0.0
+    try:
+        timestamp = convert(value.strip(), datetime)
+    except (ValidationError, UnicodeEncodeError):  # the latter for half a character
+        try:
+            timestamp = datetime.fromisoformat(value.strip())
+        except ValueError:
+            return 0.0
+    if timestamp.tzinfo is None:
+        timestamp = timestamp.replace(tzinfo=UTC)
+    seconds = timestamp.timestamp()
+    return seconds if 0.0 < seconds < latest_plausible_at(now) else 0.0
+
+
+def parse_texts(raw: object, name: str, repairs: list[str]) -> dict[str, str]:
+    """Return the entries of *raw* as texts, whole; nulls are absent."""
+    texts = {}
+    for key, value in raw.items() if isinstance(raw, dict) else ():
+        text = to_text(value)
+        if text is not None:
+            texts[replace_surrogates(key)] = text
+        record_repair(
+            repairs, name, type(value) is not str or text != value or replace_surrogates(key) != key
+        )
+    return texts
+
+
+def truncate_texts(texts: dict[str, str], limit: int, repairs: list[str]) -> dict[str, str]:
+    """Return *texts* within our bounds."""
+    if len(texts) <= MAX_ENTRIES and all(
+        len(name) <= MAX_NAME and len(value) <= limit for name, value in texts.items()
+    ):
+        return texts
+    repairs.append("size")
+    names = sorted(texts, key=lambda name: name not in _FIRST)[:MAX_ENTRIES]
+    return {truncate_text(name, MAX_NAME): truncate_text(texts[name], limit) for name in names}
+
+
+def parse_text(raw: Object, name: str, repairs: list[str]) -> str:
+    """Return a field that must be a text; empty when it is none."""
+    value = raw.get(name)
+    if isinstance(value, str):
+        return replace_surrogates(value)
+    record_repair(repairs, name, value is not None)
+    return ""
+
+
+def parse_link(raw: Object, name: str, repairs: list[str]) -> str:
+    """Return a field that is an address; half an address leads nowhere, so a huge one is left out."""
+    text = parse_text(raw, name, repairs)
+    if len(text) <= MAX_LINK:
+        return text
+    repairs.append(name)
+    return ""
+
+
+def parse_count(value: object, repairs: list[str]) -> int:
+    """Return a count, also from a number that came as text; 0 when it is none."""
+    if value is None:
+        return 0
+    record_repair(repairs, "truncatedAlerts", not isinstance(value, RawNumber))
+    digits = to_text(value) if isinstance(value, str | RawNumber) else ""
+    try:
+        number = float(digits or "")
+    except ValueError:
+        record_repair(repairs, "truncatedAlerts", True)
+        return 0
+    return ceil(min(number, MAX_TRUNCATED)) if number > 0 else 0
+
+
+def record_repair(repairs: list[str], name: str, is_repaired: bool) -> None:
+    if is_repaired:
+        repairs.append(name)

@@ -1,0 +1,1 @@
+"""Slack: messages, interactions, commands and Socket Mode."""

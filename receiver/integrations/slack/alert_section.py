@@ -1,0 +1,175 @@
+"""Labels as a reader wants them: what all alerts share said once, what differs with each alert."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from receiver.integrations.slack.blocks import Block, BlockBudget, section
+from receiver.integrations.slack.headline import severity_mark
+from receiver.integrations.slack.mrkdwn import (
+    bold,
+    code,
+    escape_line,
+    escape_text,
+    format_timestamp,
+    is_link,
+    link,
+)
+from receiver.model.alert import LABEL, Alert, Severity, normalize_word
+from receiver.model.heading import find_heading
+from receiver.model.incident import AlertState, Incident
+
+_MAX_LABEL = 120
+
+
+def shared_labels(incident: Incident, alerts: Iterable[Alert]) -> dict[str, str]:
+    """Return the group's labels and those that all *alerts* have in common."""
+    shared: dict[str, str] | None = None
+    severity = incident.severity
+    for alert in alerts:
+        severity = incident.alert_states[alert.fingerprint].severity
+        if shared is None:
+            shared = dict(alert.labels)
+        else:
+            shared = {key: value for key, value in shared.items() if alert.labels.get(key) == value}
+    every = {**incident.group_labels, **(shared or {})}
+    return _without_stated(every, severity)
+
+
+def own_labels(alert: Alert, alert_state: AlertState, shared: Collection[str]) -> dict[str, str]:
+    """Return what tells *alert* from the others."""
+    return {
+        key: value
+        for key, value in _without_stated(alert.labels, alert_state.severity).items()
+        if key not in shared
+    }
+
+
+def _without_stated(labels: Mapping[str, str], severity: Severity) -> dict[str, str]:
+    """Return the labels in order, without what is said in words: the name, and the *severity* as it was
+    read. Where another word was sent, that word stays.
+    """
+    is_stated = severity is not Severity.NONE and normalize_word(labels.get(LABEL, "")) == severity
+    said = {"alertname", LABEL} if is_stated else {"alertname"}
+    return {key: value for key, value in sorted(labels.items()) if key not in said}
+
+
+def render_labels(labels: Mapping[str, str], limit: int) -> str:
+    """Return labels as code spans on one line within *limit*; those left out are counted."""
+    said = ""
+    for number, (key, value) in enumerate(labels.items()):
+        rest = f" +{len(labels) - number} more"
+        span = f"{' ' if said else ''}{code(f'{key}={value}', _MAX_LABEL)}"
+        if len(said) + len(span) + len(rest) > limit:
+            return (said + rest).lstrip()
+        said += span
+    return said
+
+
+MAX_IN_FULL = 10
+MAX_IN_SHORT = 10
+_MAX_NAME = 120
+_MAX_SUMMARY = 300
+_MAX_DESCRIPTION = 500
+_MAX_LABELS = 500
+_NAMELESS = "*alert without a name*"
+
+
+@dataclass(frozen=True)
+class AlertView:
+    """An alert as it stands in its incident."""
+
+    alert: Alert
+    alert_state: AlertState
+
+
+def sort_alerts(incident: Incident, fingerprints: Collection[str] | None = None) -> list[AlertView]:
+    """Return the incident's alerts (or those named), firing before resolved, worst and oldest first."""
+    shown = [
+        AlertView(alert, alert_state)
+        for fingerprint, alert_state in incident.alert_states.items()
+        if (alert := incident.alerts.get(fingerprint)) is not None
+        and (fingerprint in fingerprints if fingerprints is not None else _is_counted(incident, alert_state))
+    ]
+    return sorted(shown, key=_sort_key)
+
+
+def _is_counted(incident: Incident, alert_state: AlertState) -> bool:
+    return incident.is_resolved or not alert_state.is_dismissed
+
+
+def _sort_key(shown: AlertView) -> tuple[bool, int, float, list[tuple[str, str]]]:
+    alert_state = shown.alert_state
+    labels = sorted(shown.alert.labels.items())
+    return (not alert_state.is_firing, -alert_state.severity.rank, alert_state.starts_at, labels)
+
+
+def find_shared_labels(incident: Incident, alerts: Sequence[AlertView]) -> dict[str, str]:
+    return shared_labels(incident, (shown.alert for shown in alerts))
+
+
+def render_alerts(incident: Incident, alerts: Sequence[AlertView], budget: BlockBudget) -> list[Block]:
+    """Return the first alerts in full, as many as *budget* takes, and a line counting the others."""
+    if not budget.try_add_block(section(f"… and {count_rest(incident)} more")):
+        return []
+    shared, summary = find_shared_labels(incident, alerts), find_heading(incident).summary
+    blocks: list[Block] = []
+    for shown in alerts[:MAX_IN_FULL]:
+        block = section(_in_full(shown, shared, summary))
+        if not budget.try_add_block(block):
+            break
+        blocks.append(block)
+    rest = count_rest(incident, alerts[: len(blocks)])
+    return [*blocks, section(rest)] if rest else blocks
+
+
+def count_rest(incident: Incident, said: Sequence[AlertView] = ()) -> str:
+    """Return the count of the alerts that are not among those *said*; empty when there are none."""
+    truncated = incident.truncated
+    rest = incident.total - truncated - len(said)
+    firing = incident.firing - sum(shown.alert_state.is_firing for shown in said)
+    left_out = f"{truncated} more left out by Alertmanager" if truncated else ""
+    if rest < 1:
+        return f"… and {left_out}" if left_out else ""
+    counted = f"… and {rest} more" if said else f"{rest} {'alert' if rest == 1 else 'alerts'}"
+    return ", ".join(filter(None, (f"{counted} ({firing} firing)", left_out)))
+
+
+def _in_full(shown: AlertView, shared: Collection[str], summary: str) -> str:
+    alert = shown.alert
+    said = [_head(shown), render_labels(own_labels(alert, shown.alert_state, shared), _MAX_LABELS)]
+    own = escape_line(alert.summary, _MAX_SUMMARY)
+    if shown.alert_state.is_firing:
+        said += [own if own != escape_line(summary, _MAX_SUMMARY) else "", _description(alert)]
+    return "\n".join(filter(None, said))
+
+
+def _head(shown: AlertView) -> str:
+    alert, alert_state = shown.alert, shown.alert_state
+    name = bold(alert.name, _MAX_NAME) or _NAMELESS
+    when = f"since {format_timestamp(alert_state.starts_at)}"
+    mark = severity_mark(alert_state.severity)
+    if not alert_state.is_firing:
+        mark, when = "✅", f"resolved {format_timestamp(alert_state.ends_at)}"
+    source = f" · {link(alert.generator_url, 'Prometheus')}" if is_link(alert.generator_url) else ""
+    return f"{mark} {name} {when}{source}"
+
+
+def _description(alert: Alert) -> str:
+    """Return the longer words, where they are others than the summary."""
+    for key in ("description", "message"):
+        text = alert.annotations.get(key, "").strip()
+        if text and text != alert.summary:
+            return escape_text(text, _MAX_DESCRIPTION)
+    return ""
+
+
+def short_lines(alerts: Sequence[AlertView], shared: Collection[str] = ()) -> Iterator[str]:
+    """Yield one line for each of the first alerts."""
+    for shown in alerts[:MAX_IN_SHORT]:
+        mark = severity_mark(shown.alert_state.severity) if shown.alert_state.is_firing else "✅"
+        labels = render_labels(own_labels(shown.alert, shown.alert_state, shared), 100)
+        summary = escape_line(shown.alert.summary, 80)
+        name = bold(shown.alert.name, 60) or _NAMELESS
+        yield " ".join(filter(None, (mark, name, labels, f"· {summary}" if summary else "")))

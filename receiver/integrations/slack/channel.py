@@ -1,0 +1,355 @@
+"""The mark every message of ours carries, by which it is found again after a crash."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from slack_sdk.errors import SlackObjectFormationError
+
+from receiver import clock as real_clock
+from receiver.engine.notification import Notification
+from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
+from receiver.integrations.slack.blocks import MAX_TEXT, FormattingLevel, Message, section
+from receiver.integrations.slack.client import (
+    Reference,
+    SlackClient,
+    list_objects,
+    next_cursor,
+    parse_reference,
+    permalink,
+)
+from receiver.integrations.slack.directory import ChannelDirectory, UserDirectory
+from receiver.integrations.slack.errors import FORMAT_ERRORS
+from receiver.integrations.slack.incident_message import render_message
+from receiver.integrations.slack.mrkdwn import cut_escaped, disable_mentions, escape_line, link
+from receiver.model.actions import Action, Post, Reply, Update
+from receiver.model.delivery import Receipt
+from receiver.text import Secret, one_line
+
+EVENT_TYPE = "incident"
+
+
+def metadata_for(notification: Notification) -> dict[str, Any]:
+    """Return the metadata for the notification's message.
+
+    A reply is also told by what it shows: later ones of its key tell of later alerts. A message
+    that is edited anyhow is the same whatever it showed first.
+    """
+    action = notification.action
+    payload = {"incident": notification.incident.id, "key": action.key, "about": action.instance}
+    if isinstance(action, Reply):
+        payload["shown"] = action.content_version
+    return {"event_type": EVENT_TYPE, "event_payload": payload}
+
+
+def matches_metadata(message: Any, notification: Notification) -> bool:
+    """Tell whether *message*, as Slack gives it back, is the notification's."""
+    return isinstance(message, dict) and message.get("metadata") == metadata_for(notification)
+
+
+# The note of a receipt that was found after a crash: for which reason it was is not known any more.
+FOUND_OUTSIDE_THREAD = "The thread takes no reply: said in the channel"
+_MAX_NAME = 100
+# A reply to a message that is gone has no thread either.
+_NO_THREAD = (RefusalKind.THREAD, RefusalKind.MESSAGE_GONE)
+
+
+def is_thread_refusal(error: Exception) -> bool:
+    """Tell whether a reply was refused for its thread's sake: the channel may take it."""
+    return isinstance(error, PermanentDeliveryError) and error.kind in _NO_THREAD
+
+
+def render_outside_thread(reply: Message, url: str, name: str) -> Message:
+    """Return what the *reply* is in the channel: the same, and to which message it belongs.
+
+    *url* leads to that message, empty where it is not known; *name* comes from strangers.
+    """
+    tail = (
+        f"↪️ In place of a reply to {link(url, disable_mentions(escape_line(name, _MAX_NAME))) or 'a message'}"
+    )
+    text = f"{cut_escaped(reply.text, MAX_TEXT - len(tail) - 1)}\n{tail}"
+    blocks = (*reply.blocks, section(tail)) if reply.blocks else ()
+    return Message(text, blocks, reply.links_names)
+
+
+def format_outside_thread_note(error: Exception) -> str:
+    """Return the note for the receipt of a reply that was said in the channel."""
+    reason = error.reason if isinstance(error, PermanentDeliveryError) else type(error).__name__
+    return f"The thread takes no reply ({reason}): said in the channel"
+
+
+LogEvent = Callable[[str, Mapping[str, object]], None]
+_LOG = logging.getLogger(__name__)
+# Clocks of ours and Slack's differ; looking back too far finds nothing wrong, as marks are exact.
+_CLOCK_SLACK_S = 60.0
+# Few messages come between an attempt and the look for it.
+_HISTORY_PAGES = 3
+_HISTORY_SIZE = 200
+
+
+def _log(event: str, fields: Mapping[str, object]) -> None:
+    _LOG.warning(event, extra={"fields": dict(fields)})
+
+
+class SlackChannel:
+    """Reaches Slack's channels. Threads may share one; it never sleeps and never tries twice."""
+
+    def __init__(
+        self,
+        token: Secret,
+        base_url: str = "https://slack.com/api/",
+        timeout_s: float = 10.0,
+        log_event: LogEvent = _log,
+        clock: Callable[[], float] = real_clock.now,
+    ) -> None:
+        self._client = SlackClient(token, base_url, timeout_s)
+        self._channel_directory = ChannelDirectory(self._client, clock)
+        self._user_directory = UserDirectory(self._client, clock)
+        self._log_event = log_event
+        self._clock = clock
+
+    def send(self, notification: Notification) -> Receipt:
+        """Post, edit or reply; return the receipt with the reference `CHANNEL:TS`.
+
+        Formatting that Slack refuses is given up rung by rung within this one call, and a reply that
+        its thread refuses is posted in the channel; the receipt's note says so. Raises a DeliveryError
+        for anything else.
+        """
+        notification = self._user_directory.resolve_mentions(notification)
+        try:
+            return self._send_formatted(notification)
+        except PermanentDeliveryError as error:
+            if _find_root(notification.action) is None or not is_thread_refusal(error):
+                raise
+            self._log_event("slack's thread takes no reply", _log_fields(notification, error))
+            return self._send_formatted(notification, outside_thread_note=format_outside_thread_note(error))
+
+    def _send_formatted(self, notification: Notification, *, outside_thread_note: str = "") -> Receipt:
+        """Send at the highest level that Slack takes; with *outside_thread_note*, post in the channel."""
+        for level in FormattingLevel:
+            message = render_message(notification, level)
+            if outside_thread_note:
+                message = self._render_outside_thread(notification, message)
+            try:
+                response = self._post_or_update(
+                    notification, message, is_outside_thread=bool(outside_thread_note)
+                )
+            except (PermanentDeliveryError, SlackObjectFormationError) as error:
+                if not self._can_degrade(notification, level, error):
+                    raise
+            else:
+                return self._build_receipt(notification, response, level, note=outside_thread_note)
+        raise PermanentDeliveryError("invalid_blocks")
+
+    def _render_outside_thread(self, notification: Notification, message: Message) -> Message:
+        incident, root = notification.incident, _find_root(notification.action)
+        url = permalink(self._channel_directory.find_team_url(), root) if root is not None else ""
+        return render_outside_thread(message, url, incident.alertname or incident.summary)
+
+    def find_receipt(self, notification: Notification, since: float) -> Receipt | None:
+        """Return the receipt of a post or reply tried since *since* that did arrive.
+
+        An edit is never looked for: repeating it is harmless. None also where Slack won't
+        tell (a scope is missing, it is away): then it is sent again.
+        """
+        try:
+            found, is_outside_thread = self._find_sent_message(notification, since - _CLOCK_SLACK_S)
+            if found is None:
+                return None
+            return self._build_receipt(
+                notification,
+                found,
+                FormattingLevel.FULL,
+                note=FOUND_OUTSIDE_THREAD if is_outside_thread else "",
+            )
+        except DeliveryError as error:
+            self._log_event("slack could not be searched", _log_fields(notification, error))
+            return None
+
+    def _post_or_update(
+        self, notification: Notification, message: Message, *, is_outside_thread: bool
+    ) -> dict[str, Any]:
+        action = notification.action
+        if isinstance(action, Update):
+            reference = _require_reference(action.message)
+            content = {"text": message.text, "blocks": list(message.blocks)}
+            target = {"channel": reference.channel, "ts": reference.ts}
+            # The default of chat.update alone is to make links and mentions of plain names.
+            return self._client.post("chat.update", {**target, **content, "parse": "none"})
+        return self._client.post(
+            "chat.postMessage", _post_arguments(notification, message, is_outside_thread=is_outside_thread)
+        )
+
+    def _can_degrade(
+        self,
+        notification: Notification,
+        level: FormattingLevel,
+        error: PermanentDeliveryError | SlackObjectFormationError,
+    ) -> bool:
+        """Tell whether a lower rung may pass, and log what was refused and where in it."""
+        refused = not isinstance(error, DeliveryError) or error.reason in FORMAT_ERRORS
+        if refused:
+            fields = {**_log_fields(notification, error), "formatting": level.name.lower()}
+            self._log_event("slack refused the formatting", fields)
+        return refused and level is not FormattingLevel.PLAIN
+
+    def _build_receipt(
+        self,
+        notification: Notification,
+        response: Mapping[str, Any],
+        level: FormattingLevel,
+        *,
+        note: str = "",
+    ) -> Receipt:
+        at = self._clock()
+        reference = parse_reference(f"{response.get('channel')}:{response.get('ts')}")
+        if reference is None:
+            raise TemporaryDeliveryError("odd_answer", "no channel or ts", maybe_sent=True)
+        action, thread_ts = notification.action, ""
+        if isinstance(action, Reply):
+            thread_ts = "" if note else _require_reference(action.message).ts
+        else:
+            self._channel_directory.remember_channel(action.target.address, reference.channel)
+        link = permalink(self._channel_directory.find_team_url(), reference, thread_ts)
+        refused = (
+            ""
+            if level is FormattingLevel.FULL
+            else f"Slack refused the formatting: sent as {level.name.lower()}"
+        )
+        return Receipt(at, str(reference), link=link, note="; ".join(filter(None, (note, refused))))
+
+    def _find_sent_message(
+        self, notification: Notification, oldest: float
+    ) -> tuple[dict[str, Any] | None, bool]:
+        """Return channel and ts of the notification's own message, and whether that is a reply outside of
+        its thread.
+        """
+        action = notification.action
+        arguments: dict[str, Any] = {"oldest": f"{oldest:.6f}", "limit": _HISTORY_SIZE}
+        root = _find_root(action)
+        if root is not None and (found := self._find_reply(notification, root, arguments)):
+            return found, False
+        if root is None and not isinstance(action, Post):
+            return None, False
+        channel = self._channel_directory.find_channel(_get_channel(action))
+        if channel is None:
+            return None, False
+        found = self._search_messages(
+            "conversations.history", {**arguments, "channel": channel}, notification
+        )
+        return found, root is not None
+
+    def _find_reply(
+        self, notification: Notification, root: Reference, arguments: dict[str, Any]
+    ) -> dict[str, Any] | None:
+        query = {**arguments, "channel": root.channel, "ts": root.ts}
+        try:
+            return self._search_messages("conversations.replies", query, notification)
+        except PermanentDeliveryError as error:
+            if not is_thread_refusal(error):
+                raise
+            return None
+
+    def _search_messages(
+        self, method: str, arguments: dict[str, Any], notification: Notification
+    ) -> dict[str, Any] | None:
+        """Return channel and ts of the notification's own message among the latest; None if absent."""
+        arguments = {**arguments, "include_all_metadata": True}
+        for _ in range(_HISTORY_PAGES):
+            page = self._client.get(method, arguments)
+            for message in list_objects(page, "messages"):
+                if matches_metadata(message, notification):
+                    return {"channel": arguments["channel"], "ts": message.get("ts")}
+            arguments["cursor"] = next_cursor(page)
+            if not arguments["cursor"]:
+                return None
+        return None
+
+
+def _find_root(action: Action) -> Reference | None:
+    """Return the message that a reply belongs to; None for other actions, and where it was simulated."""
+    return parse_reference(action.message) if isinstance(action, Reply) else None
+
+
+def _get_channel(action: Action) -> str:
+    """Return where *action* is posted: a reply in its message's channel, by the ID that Slack gave it."""
+    root = _find_root(action)
+    return root.channel if root is not None else action.target.address
+
+
+def _post_arguments(
+    notification: Notification, message: Message, *, is_outside_thread: bool
+) -> dict[str, Any]:
+    action = notification.action
+    arguments: dict[str, Any] = {
+        "channel": _get_channel(action),
+        "text": message.text,
+        "parse": "none",
+        "metadata": metadata_for(notification),
+        "unfurl_links": False,
+        "unfurl_media": False,
+    }
+    if message.blocks:
+        arguments["blocks"] = list(message.blocks)
+    if message.links_names:
+        arguments["link_names"] = True
+    if isinstance(action, Reply) and not is_outside_thread:
+        arguments["thread_ts"] = _require_reference(action.message).ts
+    return arguments
+
+
+def _require_reference(text: str) -> Reference:
+    """Return the message to edit or reply to; one that was only simulated is none in Slack."""
+    reference = parse_reference(text)
+    if reference is None:
+        raise PermanentDeliveryError(
+            "message_not_found", "the reference is none of Slack's", kind=RefusalKind.MESSAGE_GONE
+        )
+    return reference
+
+
+def _log_fields(notification: Notification, error: Exception) -> dict[str, object]:
+    fields: dict[str, object] = {"incident": notification.incident.id, "key": notification.action.key}
+    if isinstance(error, DeliveryError):
+        return {**fields, "reason": error.reason, "detail": error.detail}
+    return {**fields, "reason": "render_failed", "detail": one_line(str(error), 500)}
+
+
+Record = Callable[[Mapping[str, object]], None]
+
+
+class SimulatedSlack:
+    """Stands in for SlackChannel; nothing leaves the house, and every receipt says so."""
+
+    def __init__(self, record: Record, clock: Callable[[], float] = real_clock.now) -> None:
+        self._record = record
+        self._clock = clock
+
+    def send(self, notification: Notification) -> Receipt:
+        """Record what Slack would have been sent; an edit keeps the message's reference."""
+        action, message = notification.action, render_message(notification)
+        reference = f"simulated:{notification.incident.id}:{action.key}"
+        if isinstance(action, Update):
+            reference = action.message
+        at = self._clock()
+        self._record(
+            {
+                "at": at,
+                "incident": notification.incident.id,
+                "to": f"{action.target.kind}:{action.target.address}",
+                "key": action.key,
+                "action": type(action).__name__.lower(),
+                "channel": action.target.address,
+                "thread": action.message if isinstance(action, Reply) else "",
+                "message": reference,
+                "text": message.text,
+                "blocks": list(message.blocks),
+            }
+        )
+        return Receipt(at, reference, is_simulated=True)
+
+    def find_receipt(self, notification: Notification, since: float) -> Receipt | None:  # noqa: ARG002  # the port's
+        """Return None: what was recorded twice does no harm."""
+        return None

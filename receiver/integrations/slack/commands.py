@@ -1,0 +1,302 @@
+"""How long somebody wants silence for, as typed or chosen: a duration, or the time of day it ends."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import tzinfo
+from typing import Protocol
+
+from receiver.clock import format_duration, parse_duration, parse_time
+from receiver.errors import NotFound
+from receiver.incidents.reconciler import resolve_policy
+from receiver.incidents.service import IncidentService, SilenceService, describe_state, incident_label
+from receiver.integrations.slack.requests import (
+    FIELD_CHOICE,
+    FIELD_CUSTOM,
+    UNTIL_BUSINESS_DAY,
+    UNTIL_RESOLVED,
+    Command,
+    IncidentDetails,
+    InteractionResponse,
+    ModalSubmit,
+    TextLine,
+    TextReply,
+)
+from receiver.model.escalation import evaluate_escalation
+from receiver.model.incident import Incident, IncidentChange, OnCallPerson, Person
+from receiver.model.routing import Responder, RoutingTable
+
+# What is silenced for longer is a rule to be changed.
+MAX_DURATION_S = 366 * 86400.0
+UNTIL = "until"
+
+
+class FormFieldError(ValueError):
+    """A field of a form can't be taken; *field* is its name, the text a sentence for who sent it."""
+
+    def __init__(self, field: str, what: str) -> None:
+        super().__init__(what)
+        self.field = field
+
+
+def parse_duration_field(text: str, now: float, zone: tzinfo) -> tuple[float, str]:
+    """Return the seconds that *text* says, or 0 and what is wrong with it.
+
+    It is a duration like `2h`, or until when in *zone*: `14:00`, `until 14:00`, `2026-11-23T14:00`.
+    """
+    words = "".join(text.lower().split())
+    if not words:
+        return 0.0, "For how long?"
+    try:
+        end = words.removeprefix(UNTIL)
+        seconds = parse_time(end, now, zone) - now if ":" in end else parse_duration(words)
+    except ValueError:
+        return 0.0, f"A time is written like 30m, 2h or 1h30m, or until 14:00 ({zone})"
+    if not 1.0 <= seconds <= MAX_DURATION_S:
+        return 0.0, "It must be between a second and a year"
+    return seconds, ""
+
+
+def parse_duration_form(
+    form: ModalSubmit, now: float, next_business_day_start: Callable[[float], float] | None, zone: tzinfo
+) -> float:
+    """Return the seconds a form asks for, 0 until it resolves; an own duration counts before the choice.
+
+    Raises FormFault.
+    """
+    field, text = (FIELD_CUSTOM, form.custom) if form.custom else (FIELD_CHOICE, form.choice)
+    if field == FIELD_CHOICE and text == UNTIL_RESOLVED:
+        return 0.0
+    if field == FIELD_CHOICE and text == UNTIL_BUSINESS_DAY and next_business_day_start is not None:
+        return max(1.0, next_business_day_start(now) - now)
+    seconds, fault = parse_duration_field(text, now, zone)
+    if fault:
+        raise FormFieldError(field, fault)
+    return seconds
+
+
+_AT_ONCE = 16
+
+
+class OnCallSource(Protocol):
+    """Knows who has the pager; empty where nobody is known. Never raises, and answers in 2 s."""
+
+    def list_on_call(self, responder: Responder) -> Sequence[OnCallPerson]: ...
+
+
+class OnCallReport:
+    """The responders, and who stands for them just now. Without *on_call* that can't be told."""
+
+    def __init__(self, responders: Mapping[str, Responder], on_call: OnCallSource | None = None) -> None:
+        self._responders = responders
+        self._on_call = on_call
+
+    def list_lines(self) -> tuple[TextLine, ...]:
+        """Return a line for each responder and person.
+
+        All are asked at once: each question may take 2 s, and Slack waits 3 s for the whole.
+        """
+        responders = [responder for responder in self._responders.values() if responder.schedule]
+        if self._on_call is None or not responders:
+            return (
+                TextLine("That isn't configured: it takes pagerduty's api_token and a responder's schedule"),
+            )
+        with ThreadPoolExecutor(min(len(responders), _AT_ONCE)) as pool:
+            found = list(pool.map(self._on_call.list_on_call, responders))
+        return tuple(
+            line
+            for responder, people in zip(responders, found, strict=True)
+            for line in _format_responder(responder, people)
+        )
+
+
+def _format_responder(responder: Responder, people: Sequence[OnCallPerson]) -> list[TextLine]:
+    if not people:
+        return [TextLine(f"{responder.title}: nobody is known")]
+    return [
+        TextLine(
+            f"{responder.title}: {one.name}{', as PagerDuty last said,' if one.as_of else ''}", one.until
+        )
+        for one in people
+    ]
+
+
+MAX_LISTED = 20
+_SCANNED_AT_MOST = 1000
+_LINKED = ("root", "root2", "fallback")  # the deliveries that know where the message is
+_OPEN = frozenset({"open", "acknowledged"})
+_WHOLE_ID = re.compile(r"[0-9a-z]{12}-[0-9a-z]{9}", re.ASCII)
+HELP = tuple(
+    TextLine(text)
+    for text in (
+        "list: the open incidents",
+        "show ID: how one stands",
+        "ack ID, unack ID, resolve ID; ack again: the time after which paging goes on begins anew",
+        "snooze ID 1h: it is yours, and paging goes on when the time is over",
+        "silence ID 2h [comment]: in Alertmanager; with “resolved” in place of 2h until it resolves",
+        "In place of 1h or 2h you can also say “until 14:00”.",
+        "oncall: who has the pager",
+        "An ID may be cut short while only one open incident's begins so.",
+    )
+)
+CommandHandler = Callable[[str, Person], InteractionResponse]
+
+
+class FoundIncidents(Protocol):
+    """Part of a list of incidents."""
+
+    @property
+    def incidents(self) -> tuple[Incident, ...]: ...
+    @property
+    def next_cursor(self) -> str | None: ...
+
+
+class IncidentQueries(Protocol):
+    """Where incidents are looked up; both may raise StoreError."""
+
+    def load(self, incident_id: str) -> Incident: ...
+    def list_newest(
+        self, *, states: frozenset[str], limit: int, deliveries: Sequence[str]
+    ) -> FoundIncidents: ...
+
+
+class SlackCommands:
+    """Does what is typed. Raises NotFound and StoreError."""
+
+    def __init__(
+        self,
+        incident_service: IncidentService,
+        incidents: IncidentQueries,
+        routing: RoutingTable,
+        *,
+        silencer: SilenceService,
+        on_call_report: OnCallReport,
+        clock: Callable[[], float],
+        zone: tzinfo,
+    ) -> None:
+        self._incident_service = incident_service
+        self._incidents = incidents
+        self._routing = routing
+        self._silencer = silencer
+        self._on_call_report = on_call_report
+        self._clock = clock
+        self._zone = zone
+        self._handlers: Mapping[str, CommandHandler] = {
+            "": self._list_open,
+            "list": self._list_open,
+            "show": self._show_incident,
+            "ack": self._build_handler(incident_service.acknowledge, "Acknowledged"),
+            "unack": self._build_handler(incident_service.unacknowledge, "Un-acknowledged"),
+            "resolve": self._build_handler(incident_service.resolve, "Resolved"),
+            "snooze": self._snooze_incident,
+            "silence": self._silence_incident,
+            "oncall": self._list_on_call,
+            "help": self._show_help,
+        }
+
+    def handle_command(self, command: Command) -> InteractionResponse:
+        """Do what is typed; what isn't understood is answered with what is."""
+        word, _, rest = command.text.strip().partition(" ")
+        handler = self._handlers.get(command.name)
+        if handler is None:
+            return TextReply(f"“{word}” is nothing I know. What you can ask:", lines=HELP)
+        return handler(rest.strip(), command.by)
+
+    def _show_help(self, _arguments: str, _by: Person) -> InteractionResponse:
+        return TextReply("What you can ask:", lines=HELP)
+
+    def _list_on_call(self, _arguments: str, _by: Person) -> InteractionResponse:
+        return TextReply("On call now:", lines=self._on_call_report.list_lines())
+
+    def _list_open(self, _arguments: str, _by: Person) -> InteractionResponse:
+        found = self._incidents.list_newest(states=_OPEN, limit=MAX_LISTED, deliveries=_LINKED)
+        count = len(found.incidents)
+        if not count:
+            return TextReply("No incident is open")
+        some = f"The newest {count}" if found.next_cursor else str(count)
+        return TextReply(
+            f"{some} open {'incident' if count == 1 else 'incidents'}:", incidents=found.incidents
+        )
+
+    def _show_incident(self, arguments: str, _by: Person) -> InteractionResponse:
+        incident = self._find_incident(arguments)
+        if isinstance(incident, TextReply):
+            return incident
+        whole = self._incidents.load(incident.id)
+        now = self._clock()
+        return IncidentDetails(
+            whole, evaluate_escalation(whole, resolve_policy(self._routing, whole), now), now
+        )
+
+    def _build_handler(
+        self, transition: Callable[[str, Person, float], IncidentChange], done: str
+    ) -> CommandHandler:
+        """Return what does *how* to the incident that is named, and says *done*."""
+
+        def apply_transition(arguments: str, by: Person) -> InteractionResponse:
+            incident = self._find_incident(arguments)
+            if isinstance(incident, TextReply):
+                return incident
+            change = transition(incident.id, by, self._clock())
+            if change.is_changed:
+                return TextReply(f"{done}: {incident_label(incident)}")
+            return TextReply(describe_state(change.incident or incident))
+
+        return apply_transition
+
+    def _snooze_incident(self, arguments: str, by: Person) -> InteractionResponse:
+        which, _, duration = arguments.partition(" ")
+        incident = self._find_incident(which)
+        if isinstance(incident, TextReply):
+            return incident
+        now = self._clock()
+        for_s, fault = parse_duration_field(duration, now, self._zone)
+        if fault:
+            return TextReply(f"{fault}. Say it like: snooze {which} 1h")
+        change = self._incident_service.snooze(incident.id, by, for_s, now)
+        if not change.is_changed:
+            return TextReply(describe_state(change.incident or incident))
+        text = f"Snoozed for {format_duration(for_s)}: {incident_label(incident)}"
+        return TextReply(text, until=now + for_s)
+
+    def _silence_incident(self, arguments: str, by: Person) -> InteractionResponse:
+        which, _, rest = arguments.partition(" ")
+        duration, _, comment = rest.strip().partition(" ")
+        if duration.lower() == UNTIL:
+            duration, _, comment = comment.strip().partition(" ")
+        incident = self._find_incident(which)
+        if isinstance(incident, TextReply):
+            return incident
+        now = self._clock()
+        is_until_resolved = duration.lower() == UNTIL_RESOLVED
+        for_s, fault = (0.0, "") if is_until_resolved else parse_duration_field(duration, now, self._zone)
+        refusal = self._silencer.silence_refusal_reason(incident)
+        if fault or refusal:
+            return TextReply(refusal or f"{fault}. Say it like: silence {which} 2h")
+        self._silencer.request_silence(incident, by, for_s, comment.strip(), now)
+        if not for_s:
+            return TextReply(f"Silenced until it resolves: {incident_label(incident)}")
+        text = f"Silenced for {format_duration(for_s)}: {incident_label(incident)}"
+        return TextReply(text, until=now + for_s)
+
+    def _find_incident(self, arguments: str) -> Incident | TextReply:
+        """Return the incident that *arguments* name: its whole ID, or how an open one's begins.
+
+        An answer says why there is none. Raises NotFound for a whole ID that nobody has.
+        """
+        name = arguments.strip("`'\"<>“” ").lower()
+        if _WHOLE_ID.fullmatch(name):
+            return self._incidents.load(name)
+        if not name:
+            return TextReply("Which one? Say its ID, or how it begins; “list” shows those that are open")
+        page = self._incidents.list_newest(states=_OPEN, limit=_SCANNED_AT_MOST, deliveries=_LINKED)
+        fitting = tuple(incident for incident in page.incidents if incident.id.startswith(name))
+        if not fitting:
+            raise NotFound("open incident", name)
+        if len(fitting) > 1:
+            return TextReply(
+                f"Several IDs begin with {name}; say more of it:", incidents=fitting[:MAX_LISTED]
+            )
+        return fitting[0]

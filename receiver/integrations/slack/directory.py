@@ -1,0 +1,214 @@
+"""What we learn of the workspace along the way: its address, its channels' IDs."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+from msgspec.structs import replace as change
+
+from receiver.cache import Cache
+from receiver.engine.notification import Notification
+from receiver.errors import DeliveryError
+from receiver.integrations.slack.client import SlackClient, is_channel_id, list_objects, next_cursor
+from receiver.model.actions import FallbackMention, Reply
+from receiver.model.incident import OnCallPerson
+from receiver.model.routing import SLACK, Responder, Target
+from receiver.text import lowercase_ascii
+
+# A workspace may have ten thousand channels; a look-up after a crash must not take minutes.
+_CHANNEL_PAGES = 3
+_PAGE_SIZE = 1000
+_RETRY_AFTER_S = 300.0
+
+
+class ChannelDirectory:
+    """Channel IDs by name and the team's address, each asked for once. Threads may share it."""
+
+    def __init__(self, client: SlackClient, clock: Callable[[], float]) -> None:
+        self._client = client
+        self._clock = clock
+        self._channels: dict[str, str] = {}
+        self._team_url = ""
+        self._requested_at = 0.0
+
+    def remember_channel(self, address: str, channel_id: str) -> None:
+        """Remember the ID that Slack answered with for *address*."""
+        self._channels[address.lstrip("#")] = channel_id
+
+    def find_channel(self, address: str) -> str | None:
+        """Return the ID of the channel at *address*; None where that can't be told."""
+        name = address.lstrip("#")
+        if is_channel_id(name):
+            return name
+        if name not in self._channels:
+            self._fetch_channels(name)
+        return self._channels.get(name)
+
+    def _fetch_channels(self, name: str) -> None:
+        cursor = ""
+        for _ in range(_CHANNEL_PAGES):
+            page = self._client.get("conversations.list", _list_arguments(cursor))
+            for channel in list_objects(page, "channels"):
+                self.remember_channel(str(channel.get("name", "")), str(channel.get("id", "")))
+            cursor = next_cursor(page)
+            if name in self._channels or not cursor:
+                return
+
+    def find_team_url(self) -> str:
+        """Return the workspace's address; empty while Slack won't tell, and then asked again later."""
+        now = self._clock()
+        # abs: a clock that was set back must not stop the asking.
+        if not self._team_url and abs(now - self._requested_at) >= _RETRY_AFTER_S:
+            self._requested_at = now
+            try:
+                self._team_url = str(self._client.post("auth.test", {}).get("url") or "")
+            except DeliveryError:
+                return ""
+        return self._team_url
+
+
+def _list_arguments(cursor: str) -> dict[str, str | int | bool]:
+    arguments: dict[str, str | int | bool] = {
+        "limit": _PAGE_SIZE,
+        "types": "public_channel,private_channel",
+        "exclude_archived": True,
+    }
+    return {**arguments, "cursor": cursor} if cursor else arguments
+
+
+# A page must not wait for a mention.
+_WAIT_S = 2.0
+_KEEP_S = 600.0
+_RETRY_S = 60.0
+# users.list: https://docs.slack.dev/reference/methods/users.list
+_PAGES = 20
+_ALL = "everybody"
+_UNKNOWN = ("users_not_found", "user_not_found")
+Ids = dict[str, str]
+
+
+class UserDirectory:
+    """IDs of users and user groups, each answer kept for ten minutes. Threads may share it."""
+
+    def __init__(self, client: SlackClient, clock: Callable[[], float], wait_s: float = _WAIT_S) -> None:
+        self._client = client
+        self._wait_s = wait_s
+        self._groups = self._build_cache("usergroups.list", self._fetch_groups, clock)
+        self._users = self._build_cache("users.list", self._fetch_users, clock)
+        self._emails: Cache[str] = Cache(
+            "users.lookupByEmail", self._fetch_id_by_email, clock, ttl_s=_KEEP_S, retry_s=_RETRY_S
+        )
+
+    @staticmethod
+    def _build_cache(name: str, fetch: Callable[[str], Ids], clock: Callable[[], float]) -> Cache[Ids]:
+        return Cache(name, fetch, clock, ttl_s=_KEEP_S, retry_s=_RETRY_S)
+
+    def resolve_mentions(self, notification: Notification) -> Notification:
+        """Return a step's reply with the IDs of those it names, as far as Slack tells them.
+
+        Never raises, and waits for two seconds at most in all; who isn't found by then stays a name.
+        """
+        action = notification.action
+        if not isinstance(action, Reply | FallbackMention):
+            return notification
+        deadline = time.monotonic() + self._wait_s
+        on_call = tuple(self._resolve_person(person, deadline) for person in notification.on_call)
+        if action.step is None:
+            return replace(notification, on_call=on_call)
+        responder = self._resolve_responder(action.step.responder, deadline)
+        step = replace(action.step, responder=responder)
+        return replace(notification, action=replace(action, step=step), on_call=on_call)
+
+    def resolve_responder(self, responder: Responder) -> Responder:
+        """Return *responder* with the ID of its handle, as far as Slack tells it within two seconds."""
+        return self._resolve_responder(responder, time.monotonic() + self._wait_s)
+
+    def find_handle_id(self, handle: str) -> str:
+        """Return the ID of the user group, else of the user, that goes by *handle*; empty if none is told
+        within two seconds.
+        """
+        return self._find_handle_id(handle, time.monotonic() + self._wait_s)
+
+    def _resolve_responder(self, responder: Responder, deadline: float) -> Responder:
+        targets = (
+            replace(target, address=self._find_handle_id(target.address, deadline) or target.address)
+            if _is_handle(target)
+            else target
+            for target in responder.targets
+        )
+        return replace(responder, targets=tuple(targets))
+
+    def _resolve_person(self, person: OnCallPerson, deadline: float) -> OnCallPerson:
+        if not person.email or person.slack_id:
+            return person
+        cached = self._emails.find_value(person.email, _remaining_s(deadline))
+        return change(person, slack_id=cached.value) if cached is not None else person
+
+    def _find_handle_id(self, handle: str, deadline: float) -> str:
+        """Return the ID of the user group, else of the user, that goes by *handle*; empty if none."""
+        name = lowercase_ascii(handle.removeprefix("@"))
+        for ids in (self._groups, self._users):
+            cached = ids.find_value(_ALL, _remaining_s(deadline))
+            if cached is not None and name in cached.value:
+                return cached.value[name]
+        return ""
+
+    def _fetch_groups(self, _: str) -> Ids:
+        groups = list_objects(self._client.get("usergroups.list", {}), "usergroups")
+        found = {lowercase_ascii(str(group.get("handle", ""))): str(group.get("id", "")) for group in groups}
+        return {handle: group_id for handle, group_id in found.items() if handle and group_id}
+
+    def _fetch_users(self, _: str) -> Ids:
+        """Return users by display name, and by user name, which is theirs alone.
+
+        A display name that several share is nobody's.
+        """
+        users = [user for user in self._list_users() if not user.get("deleted") and user.get("id")]
+        names = [(_display_name(user), str(user["id"])) for user in users]
+        times = Counter(name for name, _ in names)
+        shown = {name: user_id for name, user_id in names if name and times[name] == 1}
+        return shown | {name: str(user["id"]) for user in users if (name := _user_name(user))}
+
+    def _list_users(self) -> Iterator[dict[str, Any]]:
+        cursor = ""
+        for _ in range(_PAGES):
+            page = self._client.get(
+                "users.list", {"limit": _PAGE_SIZE} | ({"cursor": cursor} if cursor else {})
+            )
+            yield from list_objects(page, "members")
+            cursor = next_cursor(page)
+            if not cursor:
+                return
+
+    def _fetch_id_by_email(self, email: str) -> str:
+        """Return the ID of the user with that e-mail; empty where Slack knows none."""
+        try:
+            user = self._client.get("users.lookupByEmail", {"email": email}).get("user")
+        except DeliveryError as error:
+            if error.reason in _UNKNOWN:
+                return ""
+            raise
+        if not isinstance(user, dict) or user.get("deleted"):
+            return ""
+        return str(user.get("id") or "")
+
+
+def _is_handle(target: Target) -> bool:
+    return target.kind == SLACK and target.address.startswith("@")
+
+
+def _user_name(user: dict[str, Any]) -> str:
+    return lowercase_ascii(str(user.get("name") or ""))
+
+
+def _display_name(user: dict[str, Any]) -> str:
+    profile = user.get("profile")
+    return lowercase_ascii(str(profile.get("display_name") or "")) if isinstance(profile, dict) else ""
+
+
+def _remaining_s(deadline: float) -> float:
+    return max(0.0, deadline - time.monotonic())

@@ -1,0 +1,100 @@
+"""The state at a glance: the first line of a message, and what a phone shows of it."""
+
+from __future__ import annotations
+
+from receiver.clock import format_duration
+from receiver.integrations.slack.blocks import MAX_HEADER
+from receiver.integrations.slack.mrkdwn import MAX_BY, format_timestamp, render_person
+from receiver.model.alert import Severity
+from receiver.model.heading import find_heading, format_more
+from receiver.model.incident import Incident
+from receiver.text import one_line
+
+_MARKS = {
+    Severity.CRITICAL: "🔴",
+    Severity.ERROR: "🟠",
+    Severity.WARNING: "🟡",
+    Severity.INFO: "🔵",
+    Severity.NONE: "⚪",
+}
+
+
+def severity_mark(severity: Severity) -> str:
+    return _MARKS[severity]
+
+
+def severity_word(severity: Severity) -> str:
+    return "NO SEVERITY" if severity is Severity.NONE else severity.value.upper()
+
+
+def headline(incident: Incident) -> str:
+    """Return severity and state on one plain line, unescaped: `🔴 CRITICAL · DiskFull (+1) [2 firing / 3]`.
+
+    The name is cut before anything else is.
+    """
+    heading = find_heading(incident)
+    name = one_line(heading.name, MAX_HEADER)
+    start, end = f"{_state(incident)} · ", _counts(incident)
+    end = (format_more(heading.more_names) if name else "") + end
+    name = name or heading.summary or "alert without a name"
+    return start + one_line(name, MAX_HEADER - len(start) - len(end)) + end
+
+
+def _state(incident: Incident) -> str:
+    severity = severity_word(incident.severity)
+    if incident.is_closed_by_hand:
+        return f"✅ Resolved by {one_line(incident.resolved_by, MAX_BY)}"
+    if incident.is_resolved:
+        return "✅ Resolved"
+    if incident.is_acknowledged:
+        done = "Snoozed" if incident.snoozed_until else "Acknowledged"
+        return f"👀 {done} by {one_line(incident.acknowledged_by, MAX_BY)} · {severity}"
+    return f"{severity_mark(incident.severity)} {severity}"
+
+
+def _counts(incident: Incident) -> str:
+    """Return the counts, where they say more than the state does; and whether it flaps."""
+    firing, total = incident.firing, incident.total
+    still = "still " if incident.is_resolved and firing else ""
+    shown = total > 1 or bool(still)
+    counts = f" [{firing} {still}firing / {total}]" if shown else ""
+    if incident.truncated:
+        counts = f" [{firing} {still}firing, {count_sent(incident)}]"
+    return counts + (" · flapping" if incident.is_flapping and not incident.is_resolved else "")
+
+
+def count_sent(incident: Incident) -> str:
+    """Return how many of a group's alerts Alertmanager sent, where it left some out: `2 of 500 sent`."""
+    return f"{incident.total - incident.truncated} of {incident.total} sent"
+
+
+def history(incident: Incident, *, is_edit: bool = False) -> str:
+    """Return when it opened and what became of it, as mrkdwn on one line; in an edit with mentions."""
+    said = [f"Opened {format_timestamp(incident.opened_at)}"]
+    if incident.generation:
+        times = "once" if incident.generation == 1 else f"{incident.generation} times"
+        said.append(f"reopened {times}, last {format_timestamp(incident.reopened_at)}")
+    if incident.is_acknowledged:
+        said.append(format_acknowledged(incident, is_edit=is_edit))
+    if incident.is_resolved:
+        said.append(f"{format_resolved(incident, is_edit=is_edit)}, after {lasted(incident)}")
+    return " · ".join(said)
+
+
+def format_acknowledged(incident: Incident, *, is_edit: bool = False) -> str:
+    """Return who has it since when, and until when if that is limited."""
+    by = render_person(incident.acknowledged_by, incident.acknowledged_ref, is_edit=is_edit)
+    if incident.snoozed_until:
+        return f"snoozed by {by} until {format_timestamp(incident.snoozed_until)}"
+    return f"acknowledged by {by} {format_timestamp(incident.acknowledged_at)}"
+
+
+def format_resolved(incident: Incident, *, is_edit: bool = False) -> str:
+    """Return since when it is over, and who closed it if somebody did."""
+    by = render_person(incident.resolved_by, incident.resolved_ref, is_edit=is_edit)
+    return f"resolved{f' by {by}' if incident.resolved_by else ''} {format_timestamp(incident.resolved_at)}"
+
+
+def lasted(incident: Incident) -> str:
+    """Return how long it was open, since it last reopened."""
+    return format_duration(incident.resolved_at - (incident.reopened_at or incident.opened_at))

@@ -1,0 +1,284 @@
+"""The desk: takes what people ask from a chat, does it, and says what became of it.
+
+It changes nothing but through the hands, so the same request is harmless the second time; an acknowledgement
+that a person gives again begins its time anew.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import tzinfo
+from typing import Any
+from urllib.parse import urlsplit
+
+from receiver.errors import DeliveryError, NotFound, StoreError
+from receiver.incidents.service import IncidentService, SilenceService, describe_state
+from receiver.integrations.slack.client import SlackClient, post_response
+from receiver.integrations.slack.commands import (
+    FormFieldError,
+    IncidentQueries,
+    OnCallReport,
+    SlackCommands,
+    parse_duration_form,
+)
+from receiver.integrations.slack.permissions import SlackResponderCheck
+from receiver.integrations.slack.requests import (
+    FIELD_CHOICE,
+    ButtonClick,
+    Command,
+    FormErrors,
+    IncidentDetails,
+    InteractionResponse,
+    ModalSubmit,
+    OpenModal,
+    Request,
+    TextReply,
+)
+from receiver.integrations.slack.views import render_ephemeral, render_form_errors, render_silence_form
+from receiver.model.incident import Incident, IncidentChange, Person
+from receiver.model.routing import RoutingTable
+from receiver.text import Secret
+
+_EXPIRE = "expire:"
+
+
+class SlackInteractionHandler:
+    """Carries requests out. Threads may share it.
+
+    A time of day is one in *zone*. *next_business_day_start* tells when the next business day starts, None
+    where that isn't configured;
+    *can_silence* whether there is an Alertmanager for an incident. *mark_reviewed* is for the button of
+    a review, whose value is the review's id; *acknowledge_storm* for that of a storm.
+    """
+
+    def __init__(
+        self,
+        incident_service: IncidentService,
+        incidents: IncidentQueries,
+        routing: RoutingTable,
+        on_call_report: OnCallReport,
+        clock: Callable[[], float],
+        *,
+        zone: tzinfo,
+        next_business_day_start: Callable[[float], float] | None = None,
+        can_silence: Callable[[Incident], bool] = lambda _: True,
+        mark_reviewed: Callable[[str, Person, float], object] | None = None,
+        acknowledge_storm: Callable[[str, Person, float], object] | None = None,
+    ) -> None:
+        self._acknowledge_storm = acknowledge_storm
+        self._incident_service = incident_service
+        self._incidents = incidents
+        self._clock = clock
+        self._zone = zone
+        self._next_business_day_start = next_business_day_start
+        self._mark_reviewed = mark_reviewed
+        self._silencer = SilenceService(incident_service, can_silence)
+        self._commands = SlackCommands(
+            incident_service,
+            incidents,
+            routing,
+            silencer=self._silencer,
+            on_call_report=on_call_report,
+            clock=clock,
+            zone=zone,
+        )
+
+    def handle(self, request: Request) -> InteractionResponse:
+        """Do what is asked; when this returns, it is in the store. Raises StoreError, else nothing."""
+        try:
+            match request:
+                case ButtonClick():
+                    return self._handle_click(request)
+                case ModalSubmit():
+                    return self._handle_form(request)
+                case Command():
+                    return self._commands.handle_command(request)
+        except NotFound as error:
+            gone = f"There is no {error.kind} {error.name}; it may have been closed longer ago than is kept"
+            return FormErrors({FIELD_CHOICE: gone}) if isinstance(request, ModalSubmit) else TextReply(gone)
+
+    def _handle_click(self, click: ButtonClick) -> InteractionResponse:
+        """Do what a button stands for; buttons that are none of ours ask nothing of us."""
+        now, by, incident_id = self._clock(), click.by, click.value
+        match click.button:
+            case "acknowledge":
+                return _reply_unless_done(self._incident_service.acknowledge(incident_id, by, now), by)
+            case "unacknowledge":
+                return _reply_unless_done(self._incident_service.unacknowledge(incident_id, by, now), by)
+            case "resolve":
+                return _reply_unless_done(self._incident_service.resolve(incident_id, by, now), by)
+            case "silence":
+                return self._open_form(click, now)
+            case "reviewed" | "acknowledge_storm":
+                record_response = (
+                    self._mark_reviewed if click.button == "reviewed" else self._acknowledge_storm
+                )
+                if record_response is not None:
+                    record_response(click.value, by, now)
+                return None
+        return self._expire_silence(click, now) if click.button.startswith(_EXPIRE) else None
+
+    def _expire_silence(self, click: ButtonClick, now: float) -> InteractionResponse:
+        incident_id, _, number = click.value.partition("#")
+        if not number.isascii() or not number.isdigit() or len(number) > 9:
+            return None
+        change = self._incident_service.expire_silence(incident_id, int(number), click.by, now)
+        return None if change.is_changed else TextReply("That silence has ended already")
+
+    def _open_form(self, click: ButtonClick, now: float) -> InteractionResponse:
+        incident = self._incidents.load(click.value)
+        refusal = self._silencer.silence_refusal_reason(incident)
+        if refusal:
+            return TextReply(refusal)
+        next_business_day_at = self._next_business_day_start(now) if self._next_business_day_start else 0.0
+        return OpenModal(incident, click.trigger_id, next_business_day_at, str(self._zone))
+
+    def _handle_form(self, form: ModalSubmit) -> InteractionResponse:
+        now = self._clock()
+        try:
+            for_s = parse_duration_form(form, now, self._next_business_day_start, self._zone)
+        except FormFieldError as fault:
+            return FormErrors({fault.field: str(fault)})
+        incident = self._incidents.load(form.incident_id)
+        refusal = self._silencer.silence_refusal_reason(incident)
+        if refusal:
+            return FormErrors({FIELD_CHOICE: refusal})
+        self._silencer.request_silence(incident, form.by, for_s, form.comment, now)
+        return None
+
+
+def _reply_unless_done(change: IncidentChange, by: Person) -> InteractionResponse:
+    """Return nothing where a press did something, or repeats what its presser did before."""
+    incident = change.incident
+    if change.is_changed or incident is None:
+        return None
+    author = incident.resolved_ref if incident.is_resolved else incident.acknowledged_ref
+    return None if author and author == by.slack_id else TextReply(describe_state(incident))
+
+
+logger = logging.getLogger(__name__)
+# Slack waits 3 s for an answer, and a form can be opened no longer than that:
+# https://docs.slack.dev/interactivity/handling-user-interaction
+_TIMEOUT_S = 2.0
+# Where Slack takes words for somebody who pressed or typed something.
+_RESPONSE_HOSTS = (".slack.com", ".slack-gov.com")
+_STORE_UNAVAILABLE = "The store can't take it now, so nothing was done. Try again in a moment."
+
+
+@dataclass(frozen=True)
+class InteractionResult:
+    """How a request ended. *body* is Slack's answer, None for an empty one.
+
+    *is_saved* is false where the store could not take it: then nothing was done. *followup* is for who
+    asked, to be said at *response_url* where the body could not tell them.
+    """
+
+    body: Mapping[str, Any] | None = None
+    is_saved: bool = True
+    followup: Mapping[str, Any] | None = None
+    response_url: str = ""
+
+
+class SlackInteractions:
+    """Carries requests. Threads may share it.
+
+    Without a *token* forms can't be opened, and Slack is not asked who somebody is.
+    *handle_request* is the request handler's, and may raise StoreError.
+    *responders* are those of `slack.responders`, see `SlackResponderCheck`.
+    """
+
+    def __init__(
+        self,
+        handle_request: Callable[[Request], InteractionResponse],
+        token: Secret,
+        base_url: str = "https://slack.com/api/",
+        *,
+        clock: Callable[[], float] = time.time,
+        responders: tuple[str, ...] = (),
+    ) -> None:
+        self._handle_request = handle_request
+        self._client = SlackClient(token, base_url, _TIMEOUT_S) if token else None
+        self._responder_check = SlackResponderCheck(self._client, clock, responders) if self._client else None
+        self._own_host = urlsplit(base_url).netloc
+
+    def handle(self, request: Request, is_new: Callable[[], bool] = lambda: True) -> InteractionResult:
+        """Have it done and return what Slack is answered, within Slack's 3 s. Raises nothing.
+
+        *is_new* tells whether this very request never came before; a repeat is not done again.
+        """
+        refusal = (
+            self._responder_check.find_refusal_reason(request) if self._responder_check is not None else ""
+        )
+        if refusal:
+            fields = {"by": request.by.name, "user": request.by.slack_id, "team": request.team}
+            logger.warning("answer refused", extra={"fields": fields, "state": refusal})
+            return _build_result(request, TextReply(refusal))
+        try:
+            outcome = self._handle_request(request) if is_new() else None
+        except StoreError as error:
+            fields = {"by": request.by.name, "error": str(error)}
+            logger.warning("redis unavailable", extra={"fields": fields, "state": "requests"})
+            return _build_result(request, TextReply(_STORE_UNAVAILABLE), is_saved=False)
+        if isinstance(outcome, OpenModal):
+            outcome = self._open_modal(outcome)
+        return _build_result(request, outcome) if outcome is not None else InteractionResult()
+
+    def _open_modal(self, form: OpenModal) -> TextReply | None:
+        """Open the form; return what to say where that failed."""
+        if self._client is None:
+            return TextReply(
+                "The form can't be opened without SLACK_BOT_TOKEN. Use the command: silence ID 2h"
+            )
+        view = render_silence_form(form.incident, form.next_business_day_at, form.zone)
+        try:
+            self._client.post("views.open", {"trigger_id": form.trigger_id, "view": view})
+        except DeliveryError as error:
+            fields = {"incident": form.incident.id, "reason": error.reason, "detail": error.detail}
+            logger.warning("silence form not opened", extra={"fields": fields})
+            command = f"silence {form.incident.id} 2h"
+            return TextReply(f"Slack did not open the form ({error.reason}). Press again, or say: {command}")
+        return None
+
+    def send_followup(self, result: InteractionResult) -> None:
+        """Say what is still to be said to who asked; a failure is only logged. Takes 2 s at most."""
+        if result.followup is None or not self._is_slack_url(result.response_url):
+            return
+        try:
+            post_response(result.response_url, result.followup, _TIMEOUT_S)
+        except DeliveryError as error:
+            fields = {"reason": error.reason, "detail": error.detail}
+            logger.warning("slack follow-up not delivered", extra={"fields": fields})
+
+    def _is_slack_url(self, url: str) -> bool:
+        """Tell whether *url* is Slack's, or the place that stands in for it."""
+        try:
+            parts = urlsplit(url)
+            host = parts.hostname or ""
+        except ValueError:
+            return False
+        is_slack = parts.scheme == "https" and host.endswith(_RESPONSE_HOSTS)
+        return is_slack or (parts.scheme in ("http", "https") and parts.netloc == self._own_host)
+
+
+def _build_result(
+    request: Request, outcome: TextReply | IncidentDetails | FormErrors, *, is_saved: bool = True
+) -> InteractionResult:
+    """Return *outcome* as Slack takes it: a form and a command are answered at once, a button is not."""
+    if isinstance(request, ModalSubmit):
+        errors = outcome.fields if isinstance(outcome, FormErrors) else {FIELD_CHOICE: _format_text(outcome)}
+        return InteractionResult(render_form_errors(errors), is_saved=is_saved)
+    if isinstance(outcome, FormErrors):
+        outcome = TextReply(" ".join(outcome.fields.values()))
+    message = render_ephemeral(outcome)
+    if isinstance(request, Command) and is_saved:
+        return InteractionResult(message)
+    # Slack shows no body of an answer that says no, but over a socket it does.
+    body = message if isinstance(request, Command) else None
+    return InteractionResult(body, is_saved, message, request.response_url)
+
+
+def _format_text(outcome: TextReply | IncidentDetails) -> str:
+    return outcome.text if isinstance(outcome, TextReply) else outcome.incident.alertname

@@ -1,0 +1,216 @@
+"""Slack's own markup: how text from strangers gets into it without becoming markup.
+
+Everything from labels, annotations, runbooks and people's names passes here exactly once, at
+the edge. Only `& < >` can be escaped in mrkdwn; with them escaped nothing is a mention, a date
+or a link any more: https://docs.slack.dev/messaging/formatting-message-text
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from markdown_it import MarkdownIt
+from markdown_it.token import Token
+
+from receiver.model.incident import OnCallPerson
+from receiver.text import clean_text, find_real_host, is_web_link, one_line, truncate_text
+
+# A link is shown whole or not at all; generator URLs of long queries would eat the message.
+MAX_URL = 1500
+_HALF_ENTITY = re.compile(r"&[a-z]*$")
+_MAX_TIMESTAMP = 253402300799  # the year 9999, the last that datetime can name
+
+
+def plain(text: str) -> str:
+    """Return *text* for places that read no markup; lone surrogates, which are no UTF-8, as `?`."""
+    return clean_text(text).encode("utf-8", "replace").decode()
+
+
+def escape(text: str) -> str:
+    """Return *text* so that Slack shows its `& < >` and reads none of it as a command."""
+    return plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def cut_escaped(text: str, limit: int) -> str:
+    """Return escaped *text* in at most *limit* characters, no entity halved."""
+    if len(text) <= limit:
+        return text
+    return _HALF_ENTITY.sub("", text[: max(0, limit - 1)]).rstrip() + "…" if limit > 0 else ""
+
+
+def join_lines(lines: Iterable[str], limit: int) -> str:
+    """Return the lines that fit in *limit* characters, each whole: half a link is none."""
+    fitting: list[str] = []
+    for each in filter(None, lines):
+        if len(each) + 1 <= limit:
+            fitting.append(each)
+            limit -= len(each) + 1
+    return "\n".join(fitting)
+
+
+def escape_line(text: str, limit: int) -> str:
+    """Return stranger's *text* escaped, on one line, in at most *limit* characters."""
+    return cut_escaped(escape(one_line(text[: _source_limit(limit)], limit)), limit)
+
+
+def escape_text(text: str, limit: int) -> str:
+    """Return stranger's *text* escaped with its line ends, blank lines dropped, within *limit*."""
+    lines = (" ".join(part.split()) for part in clean_text(text[: _source_limit(limit)]).split("\n"))
+    return cut_escaped(escape(truncate_text("\n".join(filter(None, lines)), limit)), limit)
+
+
+def _source_limit(limit: int) -> int:
+    """Return how much of a text to look at for *limit* characters of it, blanks aside."""
+    return 8 * limit + 200
+
+
+def code(text: str, limit: int) -> str:
+    """Return stranger's *text* as a code span; a backtick would end it, so it becomes a quote."""
+    inner = escape_line(text[: _source_limit(limit)].replace("`", "'"), max(1, limit - 2))
+    return f"`{inner}`" if inner else "`(empty)`"
+
+
+def bold(text: str, limit: int) -> str:
+    """Return stranger's *text* in bold, on one line; empty when there is none."""
+    inner = escape_line(text, max(1, limit - 2))
+    return f"*{inner}*" if inner else ""
+
+
+def is_link(url: str) -> bool:
+    """Tell whether *url* can stand in a message as a link."""
+    return len(url) <= MAX_URL and is_web_link(url) and escape(url).isprintable() and clean_text(url) == url
+
+
+def link(url: str, label: str) -> str:
+    """Return a link to *url*; the bare label where *url* is none that can be shown. Where the label reads as
+    the address of another host, the real one is said behind it.
+    """
+    inner = escape_line(label.replace("|", "¦"), 200)
+    if not is_link(url):
+        return inner
+    real = find_real_host(label, url)
+    return f"<{escape(url)}|{inner or 'link'}>" + (f" ({escape_line(real, 100)})" if real else "")
+
+
+def format_timestamp(at: float) -> str:
+    """Return the moment as each reader's own zone shows it; in UTC where Slack can't."""
+    stamp = min(max(0, int(at)), _MAX_TIMESTAMP)
+    fallback = datetime.fromtimestamp(stamp, UTC).strftime("%Y-%m-%d %H:%M UTC")
+    return f"<!date^{stamp}^{{date_short_pretty}} {{time}}|{fallback}>"
+
+
+def disable_mentions(text: str) -> str:
+    """Return *text* so that not even `link_names` finds a name in it: each @ is set apart."""
+    return text.replace("@", "@\u200b")
+
+
+MAX_BY = 40
+_USER = re.compile(r"[UW](?=[A-Z]*\d)[A-Z0-9]{3,20}")
+
+
+def is_user(name: str) -> bool:
+    """Tell whether *name* is the ID of a Slack user."""
+    return _USER.fullmatch(name) is not None
+
+
+def render_person(name: str, slack_id: str = "", *, is_edit: bool = False) -> str:
+    """Return who did something: by name, or as a link to their profile in an edit.
+
+    An edit notifies nobody; anything newly posted would, so there it is the bare name.
+    """
+    return f"<@{slack_id}>" if is_edit and is_user(slack_id) else escape_line(name, MAX_BY)
+
+
+_MAX_ON_CALL = 5
+_USERGROUP = re.compile(r"S(?=[A-Z]*\d)[A-Z0-9]{3,20}")
+
+
+def mention(address: str) -> str:
+    """Return a Slack address as it is mentioned: a name as @name, an ID as the token Slack knows."""
+    name = address.strip("<@!> ").removeprefix("subteam^").lstrip("@")
+    if is_user(name):
+        return f"<@{name}>"
+    if _USERGROUP.fullmatch(name):
+        return f"<!subteam^{name}>"
+    return f"@{escape_line(name, 80)}" if name else ""
+
+
+def mention_on_call(people: tuple[OnCallPerson, ...]) -> str:
+    """Return who stands for the responder: mentioned where Slack knows them, else by name."""
+    names = [
+        f"<@{person.slack_id}>"
+        if is_user(person.slack_id)
+        else disable_mentions(escape_line(person.name, MAX_BY))
+        for person in people[:_MAX_ON_CALL]
+    ]
+    as_of = max((person.as_of for person in people), default=0.0)
+    return ", ".join(names) + (f" (on call as of {format_timestamp(as_of)})" if as_of else "")
+
+
+# A sentence longer than this is not read in a chat; and parsing is not for free.
+MAX_SOURCE = 6000
+_PARSER: Final = MarkdownIt("commonmark").enable("strikethrough")
+_MARKS = {"strong": "*", "em": "_", "s": "~"}
+
+
+def render_inline(text: str) -> str:
+    """Return a paragraph's or item's Markdown as mrkdwn: bold, italics, code spans and links.
+
+    Links that are no web addresses keep their words. Everything else is shown as written.
+    """
+    tokens = _PARSER.parseInline(text[:MAX_SOURCE])
+    return "".join(_pieces(tokens[0].children or ())).strip() if tokens else ""
+
+
+def _pieces(tokens: Sequence[Token]) -> Iterator[str]:
+    depth = dict.fromkeys(_MARKS, 0)
+    label: list[str] | None = None
+    url = ""
+    for token in tokens:
+        kind, _, edge = token.type.rpartition("_")
+        if token.type == "link_open":
+            label, url = [], str(token.attrGet("href") or "")
+        elif token.type == "link_close":
+            yield _link(url, "".join(label or ()))
+            label = None
+        elif label is not None:
+            label.append(token.content or " ")
+        elif kind in _MARKS:
+            yield from _mark(kind, edge, depth)
+        else:
+            yield _piece(token)
+
+
+def _mark(kind: str, edge: str, depth: dict[str, int]) -> Iterator[str]:
+    """Yield the mark where its outermost pair opens or closes: Slack knows no bold in bold."""
+    depth[kind] += 1 if edge == "open" else -1
+    if depth[kind] == (1 if edge == "open" else 0):
+        yield _MARKS[kind]
+
+
+def _piece(token: Token) -> str:
+    if token.type == "code_inline":
+        return code(token.content, MAX_SOURCE)
+    if token.type == "softbreak":
+        return " "
+    if token.type == "hardbreak":
+        return "\n"
+    if token.type == "image":
+        return _link(str(token.attrGet("src") or ""), token.content or "image")
+    if token.type == "html_inline":
+        return _html(token.content)
+    return escape(token.content)
+
+
+def _link(url: str, label: str) -> str:
+    return link(url, label) if is_link(url) else escape_line(label, 1000)
+
+
+def _html(tag: str) -> str:
+    """A line break is one, a comment is nothing; `<node>` is likely meant as written."""
+    if tag.lower().replace(" ", "").rstrip("/>") == "<br":
+        return "\n"
+    return "" if tag.startswith("<!--") else escape(tag)

@@ -1,0 +1,180 @@
+"""Who may answer in Slack: people of our own workspace, and of those whom `slack.responders` names.
+
+A signature tells that Slack sent a request, not whose it is: in a shared channel people of other workspaces
+press our buttons, too. A request names the workspace its user is of, and `users.info` says the rest:
+https://docs.slack.dev/reference/methods/users.info
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from msgspec import Struct
+
+from receiver.cache import Cache
+from receiver.errors import DeliveryError, PermanentDeliveryError
+from receiver.integrations.slack.client import SlackClient, next_cursor
+from receiver.integrations.slack.directory import ChannelDirectory, UserDirectory
+from receiver.integrations.slack.mrkdwn import is_user
+from receiver.integrations.slack.requests import Request, is_read_only
+
+# Slack waits 3 s for an answer, and the store needs its time, too.
+_WAIT_S = 1.0
+_KEEP_S = 600.0
+_RETRY_S = 30.0
+# Not of our workspace, and nobody whom it shares a channel with.
+_UNKNOWN = ("user_not_found", "user_not_visible")
+_PAGES = 20
+_PAGE_SIZE = 1000
+_OURS = "ours"
+OTHER_WORKSPACE = "You are not of the workspace that this receiver is installed in, so you can't answer here"
+GUEST = "Guests of this workspace can't answer here"
+NOT_LISTED = "You are not among those who may answer: slack.responders in routing.yaml says who may"
+MEMBERS_UNKNOWN = (
+    "Slack does not tell just now who may answer (slack.responders), so nothing was done. Try again, or use "
+    "the receiver's page or its command line"
+)
+
+
+class _Team(Struct, frozen=True):
+    """Our workspace, and the organization it is part of; empty where there is none."""
+
+    id: str
+    enterprise: str
+
+    def includes_user_of(self, team: str, enterprise: str) -> bool:
+        """Tell whether a user of *team* is one of us, or a colleague in another workspace of ours."""
+        ours = {self.id, self.enterprise} - {""}
+        return not ours or not team or team in ours or enterprise in ours
+
+
+class _User(Struct, frozen=True):
+    """What Slack says of a user."""
+
+    team: str = ""
+    enterprise: str = ""
+    is_guest: bool = False
+    is_external: bool = False  # of another workspace, by a shared channel
+    is_deleted: bool = False
+
+
+class SlackResponderCheck:
+    """Tells who may answer. Threads may share it; what Slack told is kept for ten minutes.
+
+    *listed* are `@group`, `@user`, the ID of a user, or `#channel` for its members; with none, every full
+    member of our workspace may. While Slack does not say who somebody is, the workspace in their request
+    decides.
+    """
+
+    def __init__(
+        self,
+        client: SlackClient,
+        clock: Callable[[], float],
+        listed: tuple[str, ...] = (),
+        wait_s: float = _WAIT_S,
+    ) -> None:
+        self._client = client
+        self._listed = listed
+        self._wait_s = wait_s
+        self._user_directory = UserDirectory(client, clock)
+        self._channel_directory = ChannelDirectory(client, clock)
+        self._team: Cache[_Team] = Cache(
+            "auth.test", lambda _: self._fetch_team(), clock, ttl_s=_KEEP_S, retry_s=_RETRY_S
+        )
+        self._users: Cache[_User] = Cache(
+            "users.info", self._fetch_user, clock, ttl_s=_KEEP_S, retry_s=_RETRY_S
+        )
+        self._members: Cache[frozenset[str]] = Cache(
+            "slack.responders", self._fetch_members, clock, ttl_s=_KEEP_S, retry_s=_RETRY_S
+        )
+
+    def find_refusal_reason(self, request: Request) -> str:
+        """Return why *request* is not done, in a sentence; empty where it may be. Never raises, and waits for
+        a second at most in all.
+        """
+        deadline = time.monotonic() + self._wait_s
+        user_id = request.by.slack_id
+        team = self._team.find_value(_OURS, _remaining_s(deadline))
+        user = self._users.find_value(user_id, _remaining_s(deadline))
+        ours = team.value if team is not None else _Team(request.origin_team, "")
+        known = user.value if user is not None else _User(request.team)
+        if (
+            known.is_external
+            or known.is_deleted
+            or not ours.includes_user_of(known.team or request.team, known.enterprise)
+        ):
+            return OTHER_WORKSPACE
+        return GUEST if known.is_guest else self._find_unlisted_reason(request, deadline)
+
+    def _find_unlisted_reason(self, request: Request, deadline: float) -> str:
+        if not self._listed or is_read_only(request):
+            return ""
+        user_id, is_known = request.by.slack_id, True
+        for name in self._listed:
+            if name == user_id:
+                return ""
+            if is_user(name):
+                continue
+            members = self._members.find_value(name, _remaining_s(deadline))
+            if members is None:
+                is_known = False
+            elif user_id in members.value:
+                return ""
+        return NOT_LISTED if is_known else MEMBERS_UNKNOWN
+
+    def _fetch_team(self) -> _Team:
+        response = self._client.post("auth.test", {})
+        return _Team(str(response.get("team_id") or ""), str(response.get("enterprise_id") or ""))
+
+    def _fetch_user(self, user_id: str) -> _User:
+        try:
+            user = self._client.get("users.info", {"user": user_id}).get("user")
+        except DeliveryError as error:
+            if error.reason in _UNKNOWN:
+                return _User(is_external=True)
+            raise
+        if not isinstance(user, dict):
+            raise PermanentDeliveryError("no_user")
+        organization = user.get("enterprise_user")
+        return _User(
+            team=str(user.get("team_id") or ""),
+            enterprise=str(organization.get("enterprise_id") or "") if isinstance(organization, dict) else "",
+            is_guest=bool(user.get("is_restricted") or user.get("is_ultra_restricted")),
+            is_external=bool(user.get("is_stranger")),
+            is_deleted=bool(user.get("deleted")),
+        )
+
+    def _fetch_members(self, name: str) -> frozenset[str]:
+        """Return the IDs of those whom a name of *listed* stands for; raises a DeliveryError."""
+        if name.startswith("#"):
+            channel = self._channel_directory.find_channel(name)
+            if channel is None:
+                raise PermanentDeliveryError("channel_not_found")
+            return frozenset(self._list_members(channel))
+        found = self._user_directory.find_handle_id(name)
+        if not found:
+            raise PermanentDeliveryError("handle_not_found")
+        if is_user(found):
+            return frozenset({found})
+        return frozenset(_texts(self._client.get("usergroups.users.list", {"usergroup": found}).get("users")))
+
+    def _list_members(self, channel: str) -> list[str]:
+        members: list[str] = []
+        cursor = ""
+        for _ in range(_PAGES):
+            query = {"channel": channel, "limit": _PAGE_SIZE} | ({"cursor": cursor} if cursor else {})
+            page = self._client.get("conversations.members", query)
+            members += _texts(page.get("members"))
+            cursor = next_cursor(page)
+            if not cursor:
+                break
+        return members
+
+
+def _texts(found: object) -> list[str]:
+    return [each for each in found if isinstance(each, str)] if isinstance(found, list) else []
+
+
+def _remaining_s(deadline: float) -> float:
+    return max(0.0, deadline - time.monotonic())

@@ -1,0 +1,303 @@
+"""What somebody asks of us from a chat, and what they hear back.
+
+A request is a button pressed, a form sent or a command typed; who carries it out (the desk) and
+who words the reply know nothing of how it came.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+from urllib.parse import parse_qsl
+
+from msgspec import DecodeError, json
+
+from receiver.errors import PayloadError
+from receiver.model.escalation import EscalationState
+from receiver.model.incident import Incident, Person
+from receiver.text import Secret, one_line
+
+# The form for a silence, and its fields: shared by who draws it and who reads it.
+SILENCE_FORM = "silence"
+FIELD_CHOICE = "choice"
+FIELD_CUSTOM = "own"
+FIELD_COMMENT = "comment"
+# Choices that are no duration.
+UNTIL_BUSINESS_DAY = "opening"
+UNTIL_RESOLVED = "resolved"
+
+
+@dataclass(frozen=True)
+class ButtonClick:
+    """A button was pressed. *value* is the incident's id, and `#NUMBER` behind it for one silence.
+
+    *trigger_id* allows to open a form, for some 3 s; *response_url* takes words for the presser. As in every
+    request, *team* is the workspace the user is of and *place* that in which it was made, as far as is said.
+    """
+
+    button: str
+    value: str
+    by: Person
+    trigger_id: str = ""
+    response_url: str = ""
+    team: str = ""
+    origin_team: str = ""
+
+
+@dataclass(frozen=True)
+class ModalSubmit:
+    """The form for a silence was sent: a choice or an own duration, and a comment."""
+
+    incident_id: str
+    choice: str
+    custom: str
+    comment: str
+    by: Person
+    team: str = ""
+    origin_team: str = ""
+
+
+@dataclass(frozen=True)
+class Command:
+    """A line was typed: `ack 0h2k…`, without the command's own name."""
+
+    text: str
+    by: Person
+    response_url: str = ""
+    team: str = ""
+    origin_team: str = ""
+
+    @property
+    def name(self) -> str:
+        """What the command is, in small letters; empty for none, which lists what is open."""
+        return self.text.strip().partition(" ")[0].lower()
+
+
+Request = ButtonClick | ModalSubmit | Command
+# Commands that change nothing; any other may.
+_READ_ONLY_COMMANDS = frozenset({"", "list", "show", "oncall", "help"})
+
+
+def is_read_only(request: Request) -> bool:
+    """Tell whether a request only asks how things stand."""
+    return isinstance(request, Command) and request.name in _READ_ONLY_COMMANDS
+
+
+@dataclass(frozen=True)
+class TextLine:
+    """Words on a line, plain and not escaped yet; *until* is a moment to be said behind them (0: none)."""
+
+    text: str
+    until: float = 0.0
+
+
+@dataclass(frozen=True)
+class TextReply:
+    """Words for who asked, as in a line; more *lines* come below, then one for each of *incidents*."""
+
+    text: str
+    until: float = 0.0
+    lines: tuple[TextLine, ...] = ()
+    incidents: tuple[Incident, ...] = ()
+
+
+@dataclass(frozen=True)
+class IncidentDetails:
+    """One incident, as it stands at *now*."""
+
+    incident: Incident
+    escalation: EscalationState
+    now: float
+
+
+@dataclass(frozen=True)
+class OpenModal:
+    """Show the form for a silence. *next_business_day_at* is when that day starts (0: not known),
+    *zone* the name of the time zone that times of day are in.
+    """
+
+    incident: Incident
+    trigger_id: str
+    next_business_day_at: float = 0.0
+    zone: str = "UTC"
+
+
+@dataclass(frozen=True)
+class FormErrors:
+    """The form can't be taken: a sentence for each field that is wrong."""
+
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+# None: it is done, and the incident's message says so by itself.
+InteractionResponse = TextReply | IncidentDetails | OpenModal | FormErrors | None
+
+
+SOURCE = "slack"
+# https://docs.slack.dev/authentication/verifying-requests-from-slack: older ones may be replayed.
+MAX_AGE_S = 300.0
+# Far above what Slack sends: a pressed message comes along whole, of 13,000 characters at most.
+MAX_BODY = 1024 * 1024
+MAX_ID = 100
+MAX_TEXT = 1000
+_MAX_FIELDS = 100
+_MAX_NAME = 80
+_MAX_TOKEN = 2000
+_TIMESTAMP = re.compile(r"[0-9]{1,12}", re.ASCII)
+_USER = re.compile(r"[UW][A-Z0-9]{1,30}", re.ASCII)
+Json = Mapping[str, Any]
+
+
+class Headers(Protocol):
+    """A request's headers, as Flask and dictionaries hold them."""
+
+    def items(self) -> Iterable[tuple[str, str]]: ...
+
+
+def verify_signature(secret: Secret, headers: Headers, body: bytes, now: float) -> bool:
+    """Tell whether Slack signed *body*, as it came in, with *secret* within five minutes of *now*.
+
+    Always false without a secret.
+    """
+    found = {name.lower(): value for name, value in headers.items()}
+    timestamp = found.get("x-slack-request-timestamp", "")
+    presented = found.get("x-slack-signature", "")
+    if not secret or not _TIMESTAMP.fullmatch(timestamp) or abs(now - int(timestamp)) > MAX_AGE_S:
+        return False
+    return hmac.compare_digest(
+        sign_body(secret, timestamp, body).encode(), presented.encode("utf-8", "replace")
+    )
+
+
+def sign_body(secret: Secret, timestamp: str, body: bytes) -> str:
+    """Return the signature Slack gives *body*, sent at *timestamp* (seconds since 1970, as text)."""
+    signed = b"v0:" + timestamp.encode() + b":" + body
+    return "v0=" + hmac.new(secret.reveal().encode(), signed, hashlib.sha256).hexdigest()
+
+
+def parse_interaction(body: bytes) -> ButtonClick | ModalSubmit | None:
+    """Return the button or form in a form-encoded body; None for what asks nothing of us.
+
+    Raises PayloadError for what can't be read.
+    """
+    text = _parse_form(body).get("payload")
+    if text is None:
+        raise PayloadError(SOURCE, "the form has no field named payload")
+    try:
+        payload = json.decode(text)
+    except (DecodeError, RecursionError, UnicodeError):
+        raise PayloadError(SOURCE, "the payload is no JSON") from None
+    return parse_interaction_payload(payload)
+
+
+def parse_interaction_payload(payload: object) -> ButtonClick | ModalSubmit | None:
+    """Return what a payload asks, None for nothing; raises PayloadError where it can't be read."""
+    if not isinstance(payload, dict):
+        raise PayloadError(SOURCE, "the payload is no JSON object")
+    kind = payload.get("type")
+    if kind == "block_actions":
+        return _parse_click(payload)
+    if kind == "view_submission":
+        return _parse_submission(payload)
+    return None
+
+
+def parse_command(body: bytes) -> Command | None:
+    """Return the command in a form-encoded body, None for Slack's own look whether we are there.
+
+    Raises PayloadError for what is none.
+    """
+    fields = _parse_form(body)
+    return None if fields.get("ssl_check") == "1" else parse_command_fields(fields)
+
+
+def parse_command_fields(fields: object) -> Command:
+    """Return the command in its fields; raises PayloadError where nobody typed it."""
+    if not isinstance(fields, dict):
+        raise PayloadError(SOURCE, "the command is no object")
+    by = _parse_person(fields.get("user_id"), fields.get("user_name"))
+    team = _team(fields.get("team_id"))
+    text, url = one_line(_text(fields.get("text")), MAX_TEXT), _token(fields.get("response_url"))
+    return Command(text, by, url, team=team, origin_team=team)
+
+
+def _parse_form(body: bytes) -> dict[str, str]:
+    try:
+        pairs = parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MAX_FIELDS)
+    except (UnicodeDecodeError, ValueError):
+        raise PayloadError(SOURCE, "the body is no form") from None
+    return dict(pairs)
+
+
+def _parse_click(payload: Json) -> ButtonClick | None:
+    """Return the button that was pressed; None for links, menus and the like."""
+    action = next(iter(_list(payload.get("actions"))), None)
+    button = _text(_map(action).get("action_id"))
+    if _map(action).get("type") != "button" or not button:
+        return None
+    user = _map(payload.get("user"))
+    return ButtonClick(
+        button=button[:MAX_ID],
+        value=_text(_map(action).get("value"))[:MAX_ID],
+        by=_parse_person(user.get("id"), user.get("username") or user.get("name")),
+        trigger_id=_token(payload.get("trigger_id")),
+        response_url=_token(payload.get("response_url")),
+        team=_team(user.get("team_id")),
+        origin_team=_team(_map(payload.get("team")).get("id")),
+    )
+
+
+def _parse_submission(payload: Json) -> ModalSubmit | None:
+    view, user = _map(payload.get("view")), _map(payload.get("user"))
+    if view.get("callback_id") != SILENCE_FORM:
+        return None
+    values = _map(_map(view.get("state")).get("values"))
+    return ModalSubmit(
+        incident_id=_text(view.get("private_metadata"))[:MAX_ID],
+        choice=_value(values, FIELD_CHOICE),
+        custom=_value(values, FIELD_CUSTOM),
+        comment=_value(values, FIELD_COMMENT),
+        by=_parse_person(user.get("id"), user.get("username") or user.get("name")),
+        team=_team(user.get("team_id")),
+        origin_team=_team(_map(payload.get("team")).get("id")),
+    )
+
+
+def _value(values: Json, name: str) -> str:
+    """Return what stands in the field *name*: text, or the option that is selected."""
+    element = _map(_map(values.get(name)).get(name))
+    text = element.get("value") or _map(element.get("selected_option")).get("value")
+    return one_line(_text(text), MAX_TEXT)
+
+
+def _parse_person(user_id: object, name: object) -> Person:
+    """Return who did it; Slack always says, so without an id this is none of Slack's."""
+    slack_id = _text(user_id)
+    if not _USER.fullmatch(slack_id):
+        raise PayloadError(SOURCE, "it does not say which user it is from")
+    return Person(one_line(_text(name), _MAX_NAME) or slack_id, SOURCE, slack_id)
+
+
+def _team(thing: object) -> str:
+    return _text(thing)[:MAX_ID]
+
+
+def _token(thing: object) -> str:
+    text = _text(thing)
+    return text if len(text) <= _MAX_TOKEN else ""
+
+
+def _text(thing: object) -> str:
+    return thing if isinstance(thing, str) else ""
+
+
+def _map(thing: object) -> Json:
+    return thing if isinstance(thing, dict) else {}
+
+
+def _list(thing: object) -> list[Any]:
+    return thing if isinstance(thing, list) else []

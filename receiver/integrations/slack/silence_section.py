@@ -1,0 +1,89 @@
+"""What is muted: why nobody is paged, and the silences wished for in the message, each with its end."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from slack_sdk.models.blocks import ButtonElement
+
+from receiver.integrations.slack.blocks import button
+from receiver.integrations.slack.mrkdwn import escape_line, format_timestamp, render_person
+from receiver.model.delivery import Delivery
+from receiver.model.incident import Incident, SilenceRequest
+
+# All of them would take a third of the message; those that are left come up as others end.
+MAX_EXPIRE_BUTTONS = 8
+_MAX_LINES = 4
+_MAX_COMMENT = 150
+
+
+def render_suppression(incident: Incident) -> str:
+    """Return why nobody is paged though it fires; empty when nothing holds the escalation."""
+    suppression = incident.suppression
+    if suppression is None or incident.is_resolved:
+        return ""
+    if suppression.reason == "silenced":
+        by = f" by {render_person(suppression.by)}" if suppression.by else ""
+        until = f" until {format_timestamp(suppression.until)}" if suppression.until else ""
+        return f"⏸ Silenced{by}{until}: nobody is paged"
+    if suppression.reason == "inhibited":
+        return "⏸ Inhibited in Alertmanager by another alert: nobody is paged"
+    return "⏸ Muted in Alertmanager by a time interval: nobody is paged"
+
+
+def render_stale(incident: Incident, now: float) -> str:
+    """Return that nothing was heard of it for too long; empty while its sender repeats it."""
+    if not incident.is_stale(now):
+        return ""
+    heard_at = max(incident.last_received_at, incident.opened_at)
+    return f"⚠️ Stale: no repeat since {format_timestamp(heard_at)}, so whether it still fires is not known"
+
+
+def render_silences(incident: Incident, now: float) -> str:
+    """Return the silences that are wished for, a line for each wish; empty when there are none."""
+    groups: dict[tuple[str, float, float, str], list[SilenceRequest]] = {}
+    for request in active_silences(incident, now):
+        groups.setdefault((request.by, request.requested_at, request.until, request.comment), []).append(
+            request
+        )
+    said = [_format_requests(incident, requests) for requests in list(groups.values())[:_MAX_LINES]]
+    if len(groups) > _MAX_LINES:
+        said.append(f"… and {len(groups) - _MAX_LINES} more silences")
+    return "\n".join(said)
+
+
+def active_silences(incident: Incident, now: float) -> list[SilenceRequest]:
+    """Return the silences that should be in force; those until it resolves are over when it is."""
+    return [
+        request
+        for request in incident.silences
+        if request.is_active(now) and not (request.is_until_resolved and incident.is_resolved)
+    ]
+
+
+def expire_buttons(incident: Incident, now: float) -> Iterator[ButtonElement]:
+    """Yield a button for each silence, the first ones; it carries the incident's id and the number."""
+    active = active_silences(incident, now)
+    for request in active[:MAX_EXPIRE_BUTTONS]:
+        name = "Expire silence" if len(active) == 1 else f"Expire silence {request.number}"
+        yield button(name, f"expire:{request.number}", f"{incident.id}#{request.number}")
+
+
+def _format_requests(incident: Incident, requests: list[SilenceRequest]) -> str:
+    request, count = requests[0], len(requests)
+    what = "Silence" if count == 1 else f"{count} silences"
+    numbers = f"{request.number}" if count == 1 else f"{request.number} to {requests[-1].number}"
+    until = "it resolves" if request.is_until_resolved else format_timestamp(request.until)
+    comment = escape_line(request.comment, _MAX_COMMENT)
+    said = f"🔕 {what} {numbers} by {render_person(request.by)} until {until}"
+    return said + (f" · {comment}" if comment else "") + _format_failure(incident, requests)
+
+
+def _format_failure(incident: Incident, requests: list[SilenceRequest]) -> str:
+    """Return what keeps Alertmanager from having them; empty while all is well or just begun."""
+    for request in requests:
+        made = incident.deliveries.get(f"silence:{request.number}", Delivery())
+        if made.receipt is None and made.reason:
+            state = "given up" if made.failed_at else "not made yet"
+            return f" · ⚠️ {state}: {escape_line(made.reason, 60)}"
+    return ""

@@ -1,0 +1,320 @@
+"""A line to Slack: slack_sdk's client for Socket Mode, made fit for a worker that must not stop.
+
+Where slack_sdk would sleep for as long as Slack says, ask for new lines as fast as it can, or read
+from a line that was cut without a pause, this one doesn't.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket as sockets
+import threading
+import time
+import urllib.request
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+from urllib.parse import urlsplit
+
+from slack_sdk import WebClient
+from slack_sdk.errors import SlackApiError
+from slack_sdk.socket_mode import SocketModeClient
+from slack_sdk.socket_mode.client import BaseSocketModeClient
+from slack_sdk.socket_mode.request import SocketModeRequest
+from slack_sdk.socket_mode.response import SocketModeResponse
+
+from receiver.errors import PayloadError
+from receiver.integrations.slack.requests import Request, parse_command_fields, parse_interaction_payload
+from receiver.text import Secret, one_line
+
+logger = logging.getLogger(__name__)
+# slack_sdk logs what it receives and, in failures, addresses that hold a ticket; we tell what matters.
+_SILENT: Final = logging.getLogger("receiver.integrations.slack.socket_mode.sdk")
+_SILENT.setLevel(logging.CRITICAL + 1)
+_TIMEOUT_S = 10
+_AT_ONCE = 4
+_READ_SIZE = 16 * 1024
+_LONGEST_WAIT_S = 60.0
+_LONGEST_RETRY_AFTER_S = 600.0
+
+
+@dataclass(frozen=True)
+class SocketModeTimings:
+    """How a line is watched, and how soon a new one is asked for.
+
+    A line that was lost is missed at the next ping, one that is silent after four of them. Slack lets
+    an app ask for a line about once a minute, in bursts more often, so each wait is twice the last:
+    https://docs.slack.dev/reference/methods/apps.connections.open
+    """
+
+    ping_every_s: float = 3.0
+    first_wait_s: float = 1.0
+
+
+class SocketModeConnection(SocketModeClient):
+    """One line at a time, opened anew when it is lost until `close_for_good`."""
+
+    def __init__(self, app_token: Secret, base_url: str, timings: SocketModeTimings) -> None:
+        web = WebClient(
+            base_url=base_url.rstrip("/") + "/",
+            timeout=_TIMEOUT_S,
+            retry_handlers=[],
+            logger=_SILENT,
+        )
+        web.proxy = None  # urllib reads the proxy settings itself, and keeps NO_PROXY
+        self._timings = timings
+        self._wait_s = timings.first_wait_s
+        self._not_before = 0.0
+        self._close_lock = threading.Lock()
+        super().__init__(
+            app_token=app_token.reveal(),
+            logger=_SILENT,
+            web_client=web,
+            ping_interval=timings.ping_every_s,
+            receive_buffer_size=_READ_SIZE,
+            concurrency=_AT_ONCE,
+            on_error_listeners=[_log_connection_lost],
+        )
+
+    def issue_new_wss_url(self) -> str:
+        """Return where to connect; raises while it is too early to ask again."""
+        now = time.monotonic()
+        if now < self._not_before:
+            raise TimeoutError("asked not long ago")
+        self._not_before = now + self._wait_s
+        self._wait_s = min(2 * self._wait_s, _LONGEST_WAIT_S)
+        try:
+            response = self.web_client.apps_connections_open(app_token=self.app_token)
+            url = str(response["url"])
+        except SlackApiError as error:
+            reason = one_line(str(error.response.get("error") or error.response.status_code), 80)
+            self._not_before = max(self._not_before, now + _retry_after(error))
+            _log_connection_failed(reason)
+            raise
+        except Exception as error:
+            _log_connection_failed(type(error).__name__)
+            raise
+        self.proxy = _find_proxy(urlsplit(url).hostname or "")
+        return url
+
+    def connect(self) -> None:
+        """Connect, in place of the line there was; its end is noticed, and so is the new one's."""
+        super().connect()
+        session = self.current_session
+        if session is not None and session.sock is not None:
+            session.sock = closable_socket = _Socket(session.sock)  # type: ignore[assignment]
+            session.disconnect = _build_disconnect(closable_socket, session.disconnect)  # type: ignore[method-assign]
+            self._wait_s = self._timings.first_wait_s
+            logger.info("socket mode connected")
+
+    def close_for_good(self) -> None:
+        """Close for good, once what was received is done and acknowledged; takes as long as that does.
+
+        Called again, it closes what was being opened at the first time.
+        """
+        with self._close_lock:
+            self.closed = True
+            self.auto_reconnect_enabled = self.default_auto_reconnect_enabled = False
+            self.message_queue.put(None)  # wakes who waits for more
+            self.message_workers.shutdown()
+            self.close()
+
+
+class _Closed(ConnectionError):
+    """The line ended because we ended it."""
+
+
+class _Socket:
+    """A socket that raises where it has ended; slack_sdk would read on from it at full speed."""
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+        self._is_closed = False
+
+    def recv(self, size: int) -> bytes:
+        """Return what comes; raises a ConnectionError when nothing more will."""
+        received = bytes(self._sock.recv(size))
+        if not received:
+            raise _Closed if self._is_closed else ConnectionResetError("the line was cut")
+        return received
+
+    def interrupt_reads(self) -> None:
+        """Have whoever reads from it return at once."""
+        self._is_closed = True
+        with suppress(OSError):
+            self._sock.shutdown(sockets.SHUT_RDWR)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sock, name)
+
+
+def _build_disconnect(closable_socket: _Socket, disconnect: Callable[[], None]) -> Callable[[], None]:
+    """Return a *disconnect* that several threads may call, and that waits for no word from Slack."""
+    lock = threading.Lock()
+
+    def close() -> None:
+        with lock:
+            closable_socket.interrupt_reads()
+            disconnect()
+
+    return close
+
+
+def _log_connection_failed(reason: str) -> None:
+    logger.warning("socket mode connection failed", extra={"fields": {"reason": reason}, "state": reason})
+
+
+def _log_connection_lost(error: Exception) -> None:
+    if not isinstance(error, _Closed):
+        name = type(error).__name__
+        logger.warning("socket mode connection lost", extra={"fields": {"error": name}, "state": name})
+
+
+def _retry_after(error: SlackApiError) -> float:
+    headers = {str(name).lower(): value for name, value in error.response.headers.items()}
+    try:
+        return min(max(0.0, float(headers.get("retry-after", 0))), _LONGEST_RETRY_AFTER_S)
+    except (TypeError, ValueError):
+        return 0.0
+
+
+def _find_proxy(host: str) -> str | None:
+    """Return the proxy for *host* from HTTPS_PROXY, none where NO_PROXY has the host."""
+    if urllib.request.proxy_bypass(host):
+        return None
+    return os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy") or None
+
+
+_RETRY_EVERY_S = 0.5
+_STOP_S = 5.0
+_REMEMBERED = 1000
+_USUAL = SocketModeTimings()
+
+
+class HandledInteraction(Protocol):
+    """How a request ended: the body of Slack's answer, and whether it is in the store."""
+
+    @property
+    def body(self) -> Mapping[str, Any] | None: ...
+    @property
+    def is_saved(self) -> bool: ...
+
+
+class InteractionHandler(Protocol):
+    """Has requests done; neither method raises."""
+
+    def handle(self, request: Request) -> HandledInteraction: ...
+    def send_followup(self, result: Any) -> None: ...
+
+
+class SlackSocket:
+    """Holds a line to Slack from `start` to `stop`, and opens it anew whenever it is lost."""
+
+    def __init__(
+        self,
+        app_token: Secret,
+        base_url: str,
+        handler: InteractionHandler,
+        timings: SocketModeTimings = _USUAL,
+    ) -> None:
+        self._app_token = app_token
+        self._base_url = base_url
+        self._handler = handler
+        self._timings = timings
+        self._stopping = threading.Event()
+        self._connection: SocketModeConnection | None = None
+        # What was done lately, with its answer: an envelope that Slack sends again is not done again.
+        self._done: OrderedDict[str, Mapping[str, Any] | None] = OrderedDict()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the line is open just now."""
+        return self._connection is not None and self._connection.is_connected()
+
+    def use_handler(self, handler: InteractionHandler) -> None:
+        """Have requests done by another carrier from now on, as after a change of configuration."""
+        self._handler = handler
+
+    def start(self) -> None:
+        """Open the line, behind; returns at once. A Slack that is away is tried again and again."""
+        self._connection = SocketModeConnection(self._app_token, self._base_url, self._timings)
+        self._connection.socket_mode_request_listeners.append(self._receive_envelope)
+        threading.Thread(
+            target=self._connect, args=(self._connection,), name="slack-socket", daemon=True
+        ).start()
+
+    def stop(self) -> None:
+        """Close the line for good; what is being done is done and acknowledged, for 5 s at most."""
+        self._stopping.set()
+        if self._connection is None:
+            return
+        closing = threading.Thread(
+            target=self._connection.close_for_good, name="slack-socket-end", daemon=True
+        )
+        closing.start()
+        closing.join(_STOP_S)
+
+    def _connect(self, connection: SocketModeConnection) -> None:
+        """Open the first line; from then on the client opens the next ones itself."""
+        while not self._stopping.is_set():
+            with suppress(Exception):  # told by the line, and tried again
+                connection.connect()
+                break
+            self._stopping.wait(_RETRY_EVERY_S)
+        if self._stopping.is_set():
+            connection.close_for_good()
+
+    def _receive_envelope(self, client: BaseSocketModeClient, envelope: SocketModeRequest) -> None:
+        try:
+            self._handle_envelope(client, envelope)
+        except Exception:
+            # slack_sdk would go on without a word.
+            logger.exception("unhandled error in Slack request")
+
+    def _handle_envelope(self, client: BaseSocketModeClient, envelope: SocketModeRequest) -> None:
+        """Do what one envelope asks, and acknowledge it; an unreadable one too, as no repeat mends it."""
+        try:
+            request = _parse_envelope(envelope)
+        except PayloadError as error:
+            logger.warning("unreadable request from Slack", extra={"fields": {"reason": error.reason}})
+            request = None
+        if request is None:
+            _acknowledge_envelope(client, envelope, None)
+            return
+        if envelope.envelope_id in self._done:
+            _acknowledge_envelope(client, envelope, self._done[envelope.envelope_id])
+            return
+        handler = self._handler
+        result = handler.handle(request)
+        if result.is_saved:
+            self._remember_envelope(envelope.envelope_id, result.body)
+        if result.is_saved or result.body is not None:
+            _acknowledge_envelope(client, envelope, result.body)
+        if result.body is None:
+            handler.send_followup(result)
+
+    def _remember_envelope(self, envelope_id: str, body: Mapping[str, Any] | None) -> None:
+        self._done[envelope_id] = body
+        while len(self._done) > _REMEMBERED:
+            self._done.popitem(last=False)
+
+
+def _parse_envelope(envelope: SocketModeRequest) -> Request | None:
+    if envelope.type == "interactive":
+        return parse_interaction_payload(envelope.payload)
+    return parse_command_fields(envelope.payload) if envelope.type == "slash_commands" else None
+
+
+def _acknowledge_envelope(
+    client: BaseSocketModeClient, envelope: SocketModeRequest, body: Mapping[str, Any] | None
+) -> None:
+    payload = dict(body) if body is not None and envelope.accepts_response_payload else None
+    try:
+        client.send_socket_mode_response(SocketModeResponse(envelope.envelope_id, payload))
+    except Exception as error:  # noqa: BLE001  # the line is gone; Slack shows that to who asked
+        logger.warning(
+            "socket mode: envelope not acknowledged", extra={"fields": {"error": type(error).__name__}}
+        )

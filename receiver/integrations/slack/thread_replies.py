@@ -1,0 +1,185 @@
+"""The replies in an incident's thread: what people must notice, since an edit notifies nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from receiver.clock import format_duration
+from receiver.engine.notification import Notification
+from receiver.integrations.slack.alert_section import find_shared_labels, short_lines, sort_alerts
+from receiver.integrations.slack.blocks import MAX_TEXT, FormattingLevel, Message, actions, button, section
+from receiver.integrations.slack.escalation_section import title
+from receiver.integrations.slack.fallback_message import render_fallback_reply, render_left_open
+from receiver.integrations.slack.headline import lasted, severity_mark, severity_word
+from receiver.integrations.slack.mrkdwn import (
+    MAX_BY,
+    code,
+    disable_mentions,
+    escape_line,
+    format_timestamp,
+    is_user,
+    join_lines,
+    mention,
+    mention_on_call,
+)
+from receiver.integrations.slack.silence_section import render_suppression
+from receiver.model.actions import Reply
+from receiver.model.escalation import current_delivery, page_key
+from receiver.model.heading import build_heading, find_heading
+from receiver.model.incident import Incident
+from receiver.model.routing import PAGERDUTY, SLACK, Step
+
+BUTTONS = "reminder"  # the block_id by which a click on its button comes back
+
+
+def render_reply(notification: Notification, reply: Reply, level: FormattingLevel) -> Message:
+    """Return the words of one reply; a kind that is not known yet is the headline alone."""
+    if reply.reply_kind == "step" and reply.step is not None:
+        return Message(_step(notification, reply.step), links_names=True)
+    if (
+        reply.reply_kind in ("page_delayed", "unconfirmed", "resolved_there", "instead")
+        and reply.step is not None
+    ):
+        return render_fallback_reply(notification, reply.reply_kind, reply.step)
+    if reply.reply_kind == "joined":
+        return _joined(notification.incident, reply.fingerprints, level)
+    if reply.reply_kind == "ack_reminder":
+        return _ack_reminder(notification.incident, notification.now, level)
+    return Message(_render_text(notification, reply))
+
+
+def _render_text(notification: Notification, reply: Reply) -> str:
+    render_kind = _RENDERERS.get(reply.reply_kind)
+    if render_kind is not None:
+        return render_kind(notification.incident)
+    if reply.reply_kind == "reopened":
+        return _reopened(notification)
+    if reply.reply_kind == "left_open":
+        return render_left_open(notification.incident, reply.key)
+    if reply.reply_kind == "renamed":
+        return _renamed(reply.instance)
+    if reply.reply_kind == "silence_ends":
+        return _silence_ends(notification.incident, reply.key)
+    return _reminder(notification.incident, notification.now)
+
+
+def _step(notification: Notification, step: Step) -> str:
+    """Return who is told and why. Names are made mentions in it, so a label's @ is set apart."""
+    incident = notification.incident
+    target = step.responder.find_target(SLACK)
+    is_paged = step.responder.find_target(PAGERDUTY) is not None
+    handle = mention(target.address) if target else ""
+    who = " ".join(filter(None, (title(step), handle, mention_on_call(notification.on_call))))
+    receipt = current_delivery(incident, page_key(step)).receipt
+    simulated = " (simulated)" if receipt is not None and receipt.is_simulated else ""
+    heading = find_heading(incident)
+    what = disable_mentions(escape_line(heading.counted_name or heading.counted_summary, 100))
+    return (
+        f"📟 {'Paging' if is_paged else 'Telling'} {who}{simulated}: {_why(notification, step)}\n"
+        f"{severity_mark(incident.severity)} {severity_word(incident.severity)} · {what}"
+    )
+
+
+def _why(notification: Notification, step: Step) -> str:
+    run, steps = notification.incident.run, notification.escalation.steps
+    first = next((s.step.name for s in steps if not s.is_carried_over), None)
+    if step.name != first:
+        return f"not acknowledged for {format_duration(notification.now - run.started_at)}"
+    if run.cause == "unacknowledged":
+        return "not acknowledged any more"
+    return "firing again" if run.cause == "reopened" else "a new incident"
+
+
+def _joined(incident: Incident, fingerprints: tuple[str, ...], level: FormattingLevel) -> Message:
+    joined = sort_alerts(incident, frozenset(fingerprints))
+    count = len(fingerprints)
+    alerts = [shown.alert for shown in joined]
+    name = escape_line(build_heading(alerts, incident.group_labels).counted_name, 100) if alerts else ""
+    head = f"➕ {count} {'alert' if count == 1 else 'alerts'} joined{f' · {name}' if name else ''}"
+    shown = list(short_lines(joined, find_shared_labels(incident, sort_alerts(incident))))
+    rest = f"… and {count - len(shown)} more" if count > len(shown) else ""
+    said = join_lines([head, *shown, rest], MAX_TEXT)
+    return Message(said) if level is FormattingLevel.PLAIN else Message(head, (section(said),))
+
+
+def _resolved(incident: Incident) -> str:
+    if not incident.resolved_by:
+        return f"✅ Resolved after {lasted(incident)}"
+    said = f"✅ Resolved by {escape_line(incident.resolved_by, MAX_BY)} after {lasted(incident)}"
+    return f"{said}: {_still_firing(incident)}" if incident.firing else said
+
+
+def _still_firing(incident: Incident) -> str:
+    return "1 alert still fires" if incident.firing == 1 else f"{incident.firing} alerts still fire"
+
+
+def _reopened(notification: Notification) -> str:
+    incident = notification.incident
+    said = f"🔁 Firing again {format_timestamp(incident.reopened_at)}"
+    if incident.over_for:
+        said += f", {format_duration(incident.over_for)} after it resolved"
+    if incident.is_acknowledged:
+        said += f" · still acknowledged by {escape_line(incident.acknowledged_by, MAX_BY)}"
+    elif incident.former_by:
+        said += f" · {_format_former_responder(notification)}, your acknowledgement ended when it resolved"
+    return said + (" · flapping: nobody is paged anew" if incident.is_flapping else "")
+
+
+def _format_former_responder(notification: Notification) -> str:
+    """Return who had it before it resolved: mentioned where Slack knows them."""
+    incident = notification.incident
+    if is_user(incident.former_ref):
+        return mention(incident.former_ref)
+    return mention_on_call(notification.on_call) or escape_line(incident.former_by, MAX_BY)
+
+
+def _reminder(incident: Incident, now: float) -> str:
+    ago = format_duration(now - incident.resolved_at)
+    by = escape_line(incident.resolved_by, MAX_BY)
+    return f"⏰ Closed by {by} {ago} ago, but {_still_firing(incident)}"
+
+
+def _ack_reminder(incident: Incident, now: float, level: FormattingLevel) -> Message:
+    """Return the reminder with a button that begins the acknowledgement's time anew."""
+    ago = format_duration(now - incident.acknowledged_at)
+    by = escape_line(incident.acknowledged_by, MAX_BY)
+    said = (
+        f"⏰ Acknowledged by {by} {ago} ago, and {_still_firing(incident)}. "
+        "Paging goes on when as long again has passed, unless it is acknowledged again, snoozed or resolved"
+    )
+    if level is FormattingLevel.PLAIN:
+        return Message(said)
+    buttons = [button("Still on it", "acknowledge", incident.id, style="primary")]
+    return Message(said, (section(said), actions(buttons, BUTTONS)))
+
+
+def _renamed(label: str) -> str:
+    return (
+        f"💡 {code(label, 100)} is part of the labels: each new value of it is a new alert. "
+        "In the rule, move it from `labels` to `annotations`. Its further changes are not said here"
+    )
+
+
+def _silence_ends(incident: Incident, key: str) -> str:
+    """Return the warning before a silence ends; *key* is `silence_ends:NUMBER`."""
+    number = key.rpartition(":")[2]
+    request = next((request for request in incident.silences if str(request.number) == number), None)
+    if request is None or not request.until:
+        return f"🔔 A silence ends soon, and {_still_firing(incident)}"
+    by = escape_line(request.by, MAX_BY)
+    return f"🔔 The silence by {by} ends {format_timestamp(request.until)}, and {_still_firing(incident)}"
+
+
+def _suppressed(incident: Incident) -> str:
+    return render_suppression(incident) or "⏸ Nobody was paged for a while"
+
+
+def _check_failed(_incident: Incident) -> str:
+    return "⚠️ Alertmanager could not be asked whether this is silenced: paging all the same"
+
+
+_RENDERERS: dict[str, Callable[[Incident], str]] = {
+    "resolved": _resolved,
+    "held": _suppressed,
+    "not_asked": _check_failed,
+}

@@ -1,0 +1,192 @@
+"""The form for a silence, and what Slack is told when it can't be taken. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from slack_sdk.models.blocks import (
+    InputBlock,
+    Option,
+    PlainTextInputElement,
+    PlainTextObject,
+    RadioButtonsElement,
+)
+from slack_sdk.models.blocks.basic_components import MarkdownTextObject
+from slack_sdk.models.blocks.blocks import SectionBlock
+from slack_sdk.models.views import View
+
+from receiver.integrations.slack.blocks import MAX_TEXT, BlockBudget, pack_sections, section
+from receiver.integrations.slack.escalation_section import render_page_failures, render_steps
+from receiver.integrations.slack.headline import count_sent, headline, history, severity_mark
+from receiver.integrations.slack.mrkdwn import (
+    bold,
+    code,
+    cut_escaped,
+    escape_line,
+    escape_text,
+    format_timestamp,
+    join_lines,
+    link,
+    plain,
+    render_person,
+)
+from receiver.integrations.slack.requests import (
+    FIELD_CHOICE,
+    FIELD_COMMENT,
+    FIELD_CUSTOM,
+    SILENCE_FORM,
+    UNTIL_BUSINESS_DAY,
+    UNTIL_RESOLVED,
+    IncidentDetails,
+    TextLine,
+    TextReply,
+)
+from receiver.integrations.slack.silence_section import render_silences, render_suppression
+from receiver.model.delivery_status import find_message
+from receiver.model.heading import find_heading, format_more
+from receiver.model.incident import Incident
+from receiver.text import truncate_text
+
+# https://docs.slack.dev/reference/block-kit/composition-objects/option-object
+_MAX_ERROR = 150
+_MAX_CUSTOM = 30
+_MAX_COMMENT = 300
+
+
+def render_silence_form(incident: Incident, next_business_day_at: float, zone: str = "UTC") -> dict[str, Any]:
+    """Return the view for views.open; *next_business_day_at* is when that day starts (0: not known),
+    *zone* the name of the zone of a time of day.
+
+    It carries the incident's id, so that whoever sends it need not say it.
+    """
+    options = list(_options(next_business_day_at))
+    view = View(
+        type="modal",
+        callback_id=SILENCE_FORM,
+        private_metadata=incident.id,
+        title=PlainTextObject(text="Silence"),
+        submit=PlainTextObject(text="Silence"),
+        close=PlainTextObject(text="Cancel"),
+        blocks=[
+            SectionBlock(
+                text=MarkdownTextObject(text=_render_intro(incident, next_business_day_at), verbatim=True)
+            ),
+            InputBlock(
+                block_id=FIELD_CHOICE,
+                label=PlainTextObject(text="For how long"),
+                element=RadioButtonsElement(
+                    action_id=FIELD_CHOICE, options=options, initial_option=options[0]
+                ),
+            ),
+            _text_field(
+                FIELD_CUSTOM,
+                "Or a time of your own",
+                _MAX_CUSTOM,
+                f"Like 30m, 1h30m or until 14:00 ({zone}); it goes first",
+            ),
+            _text_field(FIELD_COMMENT, "Comment", _MAX_COMMENT, "Why; it is shown in Alertmanager too"),
+        ],
+    )
+    return dict(view.to_dict())
+
+
+def render_form_errors(faults: Mapping[str, str]) -> dict[str, Any]:
+    """Return the answer by which Slack shows a sentence at each field that is wrong, the form kept open."""
+    errors = {field: truncate_text(plain(said), _MAX_ERROR) for field, said in faults.items()}
+    return {"response_action": "errors", "errors": errors}
+
+
+def _options(next_business_day_at: float) -> Iterator[Option]:
+    yield Option(value="1h", text=PlainTextObject(text="1 hour"))
+    yield Option(value="4h", text=PlainTextObject(text="4 hours"))
+    if next_business_day_at:
+        yield Option(value=UNTIL_BUSINESS_DAY, text=PlainTextObject(text="Until the next business day"))
+    yield Option(value=UNTIL_RESOLVED, text=PlainTextObject(text="Until it resolves"))
+
+
+def _render_intro(incident: Incident, next_business_day_at: float) -> str:
+    said = f"{bold(headline(incident), 300)}\nWhat it silences in Alertmanager wakes nobody meanwhile."
+    return (
+        f"{said}\nThe next business day starts {format_timestamp(next_business_day_at)}."
+        if next_business_day_at
+        else said
+    )
+
+
+def _text_field(name: str, label: str, limit: int, hint: str) -> InputBlock:
+    return InputBlock(
+        block_id=name,
+        label=PlainTextObject(text=label),
+        hint=PlainTextObject(text=hint),
+        element=PlainTextInputElement(action_id=name, max_length=limit),
+        optional=True,
+    )
+
+
+_MAX_SENTENCE = 600
+_MAX_LINE = 300
+_MAX_NAME = 120
+_ROOM_FOR_REST = 150
+
+
+def render_ephemeral(said: TextReply | IncidentDetails) -> dict[str, Any]:
+    """Return the message as a command is answered with, or a response_url is posted.
+
+    Nobody else sees it, and nothing in it pings anybody.
+    """
+    lines = list(_render_details(said) if isinstance(said, IncidentDetails) else _render_reply(said))
+    blocks, left_out = pack_sections(lines, BlockBudget().reserve_characters(_ROOM_FOR_REST))
+    if left_out:
+        blocks.append(section(f"… and {left_out} more"))
+    text = cut_escaped(join_lines(lines, MAX_TEXT), MAX_TEXT) or "Done"
+    # Without it, a button's words would take the place of the message it belongs to.
+    return {"response_type": "ephemeral", "replace_original": False, "text": text, "blocks": blocks}
+
+
+def _render_reply(reply: TextReply) -> Iterator[str]:
+    yield f"{escape_line(reply.text, _MAX_SENTENCE)}{_format_until(reply)}"
+    for each in reply.lines:
+        yield f"• {escape_line(each.text, _MAX_LINE)}{_format_until(each)}"
+    for incident in reply.incidents:
+        yield _render_row(incident)
+
+
+def _format_until(said: TextReply | TextLine) -> str:
+    return f" until {format_timestamp(said.until)}" if said.until else ""
+
+
+def _render_row(incident: Incident) -> str:
+    """Return an incident on a line: its mark, name, ID, who has it, and where its message is."""
+    heading = find_heading(incident)
+    name = bold(heading.name or heading.summary, _MAX_NAME) or "*alert without a name*"
+    said = [f"{severity_mark(incident.severity)} {name} {code(incident.id, 60)}", f"{incident.firing} firing"]
+    if incident.is_acknowledged:
+        said.append(f"👀 {render_person(incident.acknowledged_by)}")
+    said.append(f"since {format_timestamp(incident.opened_at)}")
+    return " · ".join([*said, *_message_link(incident)])
+
+
+def _render_details(details: IncidentDetails) -> Iterator[str]:
+    incident, escalation = details.incident, details.escalation
+    yield f"{bold(headline(incident), 400)} {code(incident.id, 60)}"
+    heading = find_heading(incident)
+    if heading.summary:
+        yield escape_text(heading.summary, _MAX_SENTENCE) + format_more(heading.more)
+    sent = f", {count_sent(incident)}" if incident.truncated else ""
+    yield f"{incident.firing} of {incident.total} alerts firing{sent}"
+    for text in (
+        render_suppression(incident),
+        render_steps(incident, escalation),
+        render_page_failures(incident, escalation),
+        render_silences(incident, details.now),
+    ):
+        if text:
+            yield text
+    yield " · ".join([history(incident), *_message_link(incident)])
+
+
+def _message_link(incident: Incident) -> Iterator[str]:
+    message = find_message(incident)
+    if message is not None and message.receipt is not None and message.receipt.link:
+        yield link(message.receipt.link, "message")
