@@ -15,7 +15,7 @@ from msgspec import Struct, json, msgpack
 
 from receiver.config.model import Routing
 from receiver.config.settings import Settings, load_settings
-from receiver.web.serve import WSGI, serve
+from receiver.web.gunicorn import WSGI, serve
 
 WORKERS = 2
 

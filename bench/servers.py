@@ -15,7 +15,7 @@ from redis import Redis
 from bench.floor import WORKERS
 from receiver.process import kill_process_group, start_child
 from receiver.standalone.valkey import EmbeddedValkey
-from receiver.web.address import ListenAddress, open_listener
+from receiver.web.server.listen import ListenAddress, open_listener
 
 ROOT = Path(__file__).resolve().parent.parent
 ROUTING = ROOT / "routing.yaml"

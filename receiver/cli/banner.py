@@ -8,7 +8,7 @@ from pathlib import Path
 from receiver.config.model import Routing
 from receiver.config.settings import Settings, list_auth_methods
 from receiver.model.routing import PAGERDUTY
-from receiver.web.address import ListenAddress
+from receiver.web.server.listen import ListenAddress
 
 
 def render_banner(address: ListenAddress, data_dir: Path, settings: Settings, routing: Routing) -> str:

@@ -16,7 +16,7 @@ from receiver.config.model import Routing
 from receiver.config.routing import load_routing
 from receiver.config.settings import Settings, load_settings
 from receiver.logs import hide_secrets
-from receiver.web.address import ListenAddress, parse_address
+from receiver.web.server.listen import ListenAddress, parse_address
 
 logger = logging.getLogger(__name__)
 

@@ -137,7 +137,7 @@ def _warn_of_severities(config: Config, file: str, findings: Findings) -> None:
 
 
 def _probe_provider(config: Config, findings: Findings) -> None:
-    from receiver.wiring.provider import build_oidc_client
+    from receiver.web.auth.oidc import build_oidc_client
 
     try:
         issuer = build_oidc_client(config.settings, now).check()

@@ -19,7 +19,7 @@ from receiver.logs import setup_logs
 from receiver.process import Signals, start_child
 from receiver.standalone.supervisor import Child, Start, Supervisor
 from receiver.standalone.valkey import DataDir, EmbeddedValkey
-from receiver.web.address import bound_address, open_listener
+from receiver.web.server.listen import bound_address, open_listener
 
 logger = logging.getLogger(__name__)
 

@@ -15,8 +15,8 @@ from receiver.cli.options import (
     running_options,
 )
 from receiver.logs import setup_logs
-from receiver.web.address import open_listener
-from receiver.web.gunicorn_variables import correct_gunicorn_variables
+from receiver.web.environment import correct_gunicorn_variables
+from receiver.web.server.listen import open_listener
 
 
 @click.command()
@@ -31,7 +31,7 @@ def web(options: Options, fd: int | None) -> None:
     options.load_routing()  # a fault is told before anything else is tried
     correct_gunicorn_variables(os.environ)
     # It imports gunicorn, which reads those variables while it is imported.
-    from receiver.web.serve import serve
+    from receiver.web.gunicorn import serve
 
     listener = socket.socket(fileno=fd) if fd is not None else open_listener(options.listen)
     serve(

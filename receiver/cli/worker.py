@@ -16,7 +16,7 @@ from receiver.config.model import Routing
 from receiver.errors import ConfigError
 from receiver.logs import log_problems, setup_logs
 from receiver.process import Signals, is_orphan
-from receiver.web.metrics_dir import check_metrics_dir
+from receiver.web.environment import check_metrics_dir
 
 logger = logging.getLogger(__name__)
 

@@ -1,1 +1,1 @@
-"""HTTP: the webhooks, the API and the pages. Decides nothing; asks the engine and the store."""
+"""The web process: webhooks, API and pages."""

@@ -6,16 +6,14 @@ from flask import Flask, Response, request
 
 from receiver.config.model import Routing
 from receiver.config.settings import Settings
-from receiver.web.answers import register_error_handlers
-from receiver.web.api import build_api
-from receiver.web.doors import RateLimits, RequestGuard
-from receiver.web.health import build_health
-from receiver.web.hooks import MAX_BODY, build_hooks
+from receiver.web.api.routes import build_api
+from receiver.web.auth.guard import RateLimits, RequestGuard
 from receiver.web.misaddressed import MisaddressedWebhooks, ignore_slashes
-from receiver.web.pagerduty_hooks import build_pagerduty_hooks
-from receiver.web.pages.build import build_pages
-from receiver.web.relative import make_relative, url_for
-from receiver.web.slack_hooks import build_slack_hooks
+from receiver.web.monitoring import build_health
+from receiver.web.pages.blueprint import build_pages
+from receiver.web.server.errors import register_error_handlers
+from receiver.web.urls import make_relative, url_for
+from receiver.web.webhooks import MAX_BODY, build_hooks, build_pagerduty_hooks, build_slack_hooks
 from receiver.wiring.parts import Services
 
 # Pages are ours alone: no script but ours and none in the page, nothing from elsewhere, in nobody's frame.
@@ -68,7 +66,7 @@ def create_app(
     ):
         app.register_blueprint(blueprint)
     if services.settings.oidc_issuer:
-        from receiver.web.people.signing_in import build_signing_in  # brings Authlib, which others do without
+        from receiver.web.auth.login import build_signing_in
 
         app.register_blueprint(build_signing_in(services, request_guard))
     register_error_handlers(app)

@@ -16,10 +16,10 @@ from msgspec import DecodeError, Raw, Struct, json
 
 from receiver import metrics
 from receiver.config.yaml_tree import quote_text
-from receiver.web.access import has_valid_token
-from receiver.web.answers import error_response
-from receiver.web.lost_alerts import RejectedWebhooks
-from receiver.web.reading import PIECE, yield_to_others
+from receiver.web.auth.guard import has_valid_token
+from receiver.web.server.connection import PIECE, yield_to_others
+from receiver.web.server.errors import error_response
+from receiver.web.webhooks import RejectedWebhooks
 from receiver.wiring.parts import Services
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ import pytest
 
 from receiver.cli.options import Options, require_tokens
 from receiver.config.settings import Settings, load_settings
-from receiver.web.address import ListenAddress
+from receiver.web.server.listen import ListenAddress
 
 TOKENS = {"RECEIVER_WEBHOOK_TOKEN": "hook-token", "RECEIVER_API_TOKEN": "api-token"}
 

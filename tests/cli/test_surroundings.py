@@ -149,7 +149,7 @@ def test_a_folder_of_metrics_that_is_none_is_named(tmp_path: Path, command: str,
 def test_web_keeps_its_metrics_in_memory_where_no_temporary_folder_is(tmp_path: Path) -> None:
     script = (
         "import os, tempfile\n"
-        "from receiver.web.metrics_dir import provide_metrics_dir, remove_metrics_dir\n"
+        "from receiver.web.environment import provide_metrics_dir, remove_metrics_dir\n"
         "tempfile._candidate_tempdir_list = lambda: ['/nowhere']\n"
         "environ = {}\n"
         "provide_metrics_dir(environ)\n"

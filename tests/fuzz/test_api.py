@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from receiver.web.api import OPERATIONS
-from receiver.web.operations import PREFIX
+from receiver.web.api.openapi import PREFIX
+from receiver.web.api.routes import OPERATIONS
 from tests.fuzz.mutations import FUZZED, NASTY, bodies
 from tests.fuzz.witness import Stumbles
 from tests.rig import ROUTING, Rig

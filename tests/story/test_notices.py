@@ -15,7 +15,7 @@ from receiver.errors import StoreError
 from receiver.incidents.reconciler import Reconciler
 from receiver.model.routing import SLACK
 from receiver.notices import Notice, render_lines
-from receiver.web.lost_alerts import RejectedWebhooks
+from receiver.web.webhooks import RejectedWebhooks
 from receiver.wiring.channels import build_channels, build_notification_builder
 from receiver.wiring.speakers import build_notice_service
 from tests.rig import ROUTING, Rig

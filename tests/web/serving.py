@@ -11,8 +11,8 @@ from pathlib import Path
 
 from receiver.errors import ConfigError, Problem
 from receiver.logs import setup_logs
-from receiver.web.address import ListenAddress, open_listener
-from receiver.web.serve import serve
+from receiver.web.gunicorn import serve
+from receiver.web.server.listen import ListenAddress, open_listener
 
 LARGE = b"x" * 20 * 1024 * 1024
 

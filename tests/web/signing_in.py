@@ -9,7 +9,7 @@ from flask.testing import FlaskClient
 from werkzeug.test import TestResponse
 
 from receiver.web.app import create_app
-from receiver.web.doors import RateLimits
+from receiver.web.auth.guard import RateLimits
 from tests.mocks.openid import MockProvider
 from tests.rig import ROUTING, Rig
 

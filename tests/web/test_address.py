@@ -6,7 +6,13 @@ import socket
 
 import pytest
 
-from receiver.web.address import AddressError, ListenAddress, bound_address, open_listener, parse_address
+from receiver.web.server.listen import (
+    AddressError,
+    ListenAddress,
+    bound_address,
+    open_listener,
+    parse_address,
+)
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from receiver.model.alert import Severity
-from receiver.web.alert_list import OPEN_AT_MOST, SHOWN_AT_MOST, list_alerts
-from receiver.web.bodies import AlertRow, AlertStatus
+from receiver.web.api.responses import AlertRow, AlertStatus
+from receiver.web.pages.incident import OPEN_AT_MOST, SHOWN_AT_MOST, list_alerts
 
 
 def row(instance: str, status: AlertStatus = AlertStatus.FIRING, **labels: str) -> AlertRow:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from receiver.web.delivery_words import delivery_label
+from receiver.web.pages.warnings import delivery_label
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from flask import Flask, render_template_string
 from flask.testing import FlaskClient
 
 from receiver.web.app import create_app
-from receiver.web.doors import RateLimits
+from receiver.web.auth.guard import RateLimits
 from tests.rig import ROUTING, Rig
 
 HOOK = "/webhooks/alertmanager"

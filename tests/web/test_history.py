@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from receiver.web.listing import parse_since
+from receiver.web.api.incidents import parse_since
 from tests.rig import ROUTING, START, Rig
 from tests.web.test_api import ROW
 

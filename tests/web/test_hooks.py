@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from receiver.web.hooks import MAX_BODY
+from receiver.web.webhooks import MAX_BODY
 from tests.rig import Rig
 from tests.story.test_notices import NO_CHUNKS
 

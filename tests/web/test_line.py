@@ -7,7 +7,13 @@ from collections.abc import Iterator
 
 import pytest
 
-from receiver.web.line import HEAD_S, MIN_BYTES_PER_S, STALL_TIMEOUT_S, ClientConnection, reject_client
+from receiver.web.server.connection import (
+    HEAD_S,
+    MIN_BYTES_PER_S,
+    STALL_TIMEOUT_S,
+    ClientConnection,
+    reject_client,
+)
 
 IDLE_S = 75.0
 

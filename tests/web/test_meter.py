@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from receiver.web.meter import MAX_KEYS, IpRateLimiter, client_key
+from receiver.web.auth.guard import MAX_KEYS, IpRateLimiter, client_key
 from tests.rig import Clock
 
 HERE = "192.0.2.1"

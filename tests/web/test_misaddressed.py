@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from receiver.web.app import create_app
-from receiver.web.doors import RateLimits
+from receiver.web.auth.guard import RateLimits
 from receiver.web.misaddressed import MAX_READ
 from tests.rig import ROUTING, Rig
 from tests.story.outage import NOTICES, in_channel

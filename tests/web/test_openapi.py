@@ -14,9 +14,9 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from receiver.incidents.failures import delivery_id
 from receiver.storms.model import Storm, new_storm_id
-from receiver.web.api import OPERATIONS
+from receiver.web.api.openapi import AnyOperation
+from receiver.web.api.routes import OPERATIONS
 from receiver.web.app import create_app
-from receiver.web.operations import AnyOperation
 from tests.rig import ROUTING, Rig
 
 BEARER = {"Authorization": "Bearer api-token"}

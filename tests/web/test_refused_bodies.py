@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from receiver.web.gevent_worker import MAX_DRAINING_PER_ADDRESS
-from receiver.web.line import LINGER_BYTES, LINGER_S
+from receiver.web.server.connection import LINGER_BYTES, LINGER_S
+from receiver.web.server.worker import MAX_DRAINING_PER_ADDRESS
 from tests.web.test_serving import Serving
 from tests.web.test_slow_clients import is_closed
 

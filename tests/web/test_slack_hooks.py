@@ -11,7 +11,7 @@ import pytest
 
 from receiver.integrations.slack.socket_mode import SlackSocket
 from receiver.text import Secret
-from receiver.web.slack_hooks import build_slack_interactions
+from receiver.web.webhooks import build_slack_interactions
 from tests.rig import ROUTING, Rig
 from tests.slack_people import SECRET, SlackPeople, a_command, a_press, a_submission
 from tests.support.log_lines import count_lines, written_log

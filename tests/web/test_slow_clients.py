@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.web.line import HEAD_S, STALL_TIMEOUT_S
+from receiver.web.server.connection import HEAD_S, STALL_TIMEOUT_S
 from tests.web.test_serving import Serving
 
 ROOM = 64

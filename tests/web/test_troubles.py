@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from receiver.web.troubles import list_status_warnings
+from receiver.web.pages.warnings import list_status_warnings
 from tests.rig import ROUTING, Rig
 from tests.web.locations import leads_to, list_links, resolve
 

@@ -12,7 +12,7 @@ import pytest
 from flask.testing import FlaskClient
 
 from receiver.web.app import create_app
-from receiver.web.people.visitor import name_attribute
+from receiver.web.auth.principal import name_attribute
 from tests.mocks.openid import MockProvider
 from tests.rig import ROUTING, Rig
 from tests.web.signing_in import (

@@ -1,7 +1,11 @@
-"""The page of one incident."""
+"""The alerts of an incident as its page lists them: what all have in common is said once."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from json import dumps
+from typing import Any
 from urllib.parse import parse_qsl
 
 from flask import Blueprint, redirect, request
@@ -9,32 +13,153 @@ from markupsafe import Markup
 from werkzeug.wrappers import Response
 
 from receiver.errors import NotFound
-from receiver.model.delivery_status import find_message
-from receiver.model.escalation import evaluate_escalation
-from receiver.model.incident import Incident
-from receiver.model.routing import EscalationPolicy
+from receiver.integrations.pagerduty.event import render_event
+from receiver.integrations.slack.incident_message import render_message
+from receiver.model.actions import Page, Post
+from receiver.model.delivery_status import find_message, message_target
+from receiver.model.escalation import evaluate_escalation, page_key
+from receiver.model.incident import Incident, dedup_key
+from receiver.model.routing import PAGERDUTY, SLACK, EscalationPolicy
 from receiver.runbooks.html import render_page
 from receiver.runbooks.model import Excerpt, render_plain
 from receiver.text import one_line
-from receiver.web.alert_list import list_alerts
-from receiver.web.answering import acknowledge, resolve, unacknowledge
-from receiver.web.board import DashboardQuery, build_card, describe_state, list_badges
-from receiver.web.bodies import DeliveryRow, DeliveryState
-from receiver.web.deliveries import retry
-from receiver.web.delivery_words import delivery_label
-from receiver.web.maintenance import show_maintenance
-from receiver.web.part import PAGE_SIZE
-from receiver.web.policies import policy_finder
-from receiver.web.questions import CreateSilenceRequest, read_query
-from receiver.web.reader import VIA, current_actor, current_user_name
-from receiver.web.relative import url_for
-from receiver.web.rows import serialize_incident
-from receiver.web.sent import list_sent_messages
-from receiver.web.severity_troubles import list_severity_warnings
-from receiver.web.silencing import silence
-from receiver.web.stamp import conditional_response
-from receiver.web.troubles import list_serious_warnings
+from receiver.web.api.incidents import acknowledge, resolve, retry, silence, unacknowledge
+from receiver.web.api.requests import CreateSilenceRequest, read_query
+from receiver.web.api.responses import AlertRow, AlertStatus, DeliveryRow, DeliveryState
+from receiver.web.api.serializers import format_moment, policy_finder, serialize_incident
+from receiver.web.api.status import show_maintenance
+from receiver.web.pages.dashboard import DashboardQuery, build_card, describe_state, list_badges
+from receiver.web.pages.rendering import (
+    PAGE_SIZE,
+    VIA,
+    conditional_response,
+    current_actor,
+    current_user_name,
+)
+from receiver.web.pages.warnings import delivery_label, list_serious_warnings, list_severity_warnings
+from receiver.web.urls import url_for
+from receiver.wiring.channels import build_notification_builder
 from receiver.wiring.parts import Services
+
+SHOWN_AT_MOST = 100
+# More are folded away, so that on a phone the runbook isn't a walk.
+OPEN_AT_MOST = 4
+
+
+@dataclass(frozen=True)
+class AlertItem:
+    """One alert with what is its own."""
+
+    row: AlertRow
+    labels: dict[str, str]
+    annotations: dict[str, str]
+
+
+@dataclass(frozen=True)
+class AlertList:
+    """The alerts of an incident, those that fire first; *left_out* counts those beyond what is shown."""
+
+    labels: dict[str, str]
+    annotations: dict[str, str]
+    first: tuple[AlertItem, ...]
+    collapsed: tuple[AlertItem, ...]
+    left_out: int
+
+
+def list_alerts(rows: Sequence[AlertRow]) -> AlertList:
+    """Return *rows* with their common labels and annotations apart; of a single alert none is common. Those
+    without labels, of which only is kept how they stand, come last.
+    """
+    labelled = [row for row in rows if row.labels]
+    labels = _find_common([row.labels for row in labelled])
+    annotations = _find_common([row.annotations for row in labelled])
+    shown = sorted(rows, key=lambda row: (row.status is not AlertStatus.FIRING, not row.labels))[
+        :SHOWN_AT_MOST
+    ]
+    items = tuple(
+        AlertItem(row, _without(row.labels, labels), _without(row.annotations, annotations)) for row in shown
+    )
+    left_out = len(rows) - len(shown)
+    return AlertList(labels, annotations, items[:OPEN_AT_MOST], items[OPEN_AT_MOST:], left_out)
+
+
+def _find_common(maps: Sequence[dict[str, str]]) -> dict[str, str]:
+    if len(maps) < 2:
+        return {}
+    return {
+        name: value for name, value in maps[0].items() if all(each.get(name) == value for each in maps[1:])
+    }
+
+
+def _without(found: dict[str, str], common: dict[str, str]) -> dict[str, str]:
+    return {name: value for name, value in found.items() if name not in common}
+
+
+_RECORDED_AT_MOST = 500
+_SHOWN_AT_MOST = 40
+
+
+@dataclass(frozen=True)
+class SentMessage:
+    """One message: where to, what it was for, its words and the whole of it."""
+
+    at: str
+    to: str
+    what: str
+    text: str
+    whole: str
+    simulated: bool = False
+
+
+def list_sent_messages(services: Services, incident: Incident, policy: EscalationPolicy) -> list[SentMessage]:
+    """Return the messages of an incident, newest first; of a message that is edited its latest form."""
+    recorded = [
+        one for one in services.simulated.list_newest(_RECORDED_AT_MOST) if one.get("incident") == incident.id
+    ]
+    found = [*map(_render_recorded, recorded), *_render_current(services, incident, policy)]
+    return sorted(found, key=lambda message: message.at, reverse=True)[:_SHOWN_AT_MOST]
+
+
+def _render_recorded(message: Mapping[str, Any]) -> SentMessage:
+    whole = message.get("event") or {k: message[k] for k in ("text", "blocks") if k in message}
+    return SentMessage(
+        at=format_moment(float(message.get("at", 0.0))),
+        to=str(message.get("to") or message.get("channel") or ""),
+        what=delivery_label(str(message.get("key", ""))),
+        text=str(message.get("text", "")),
+        whole=dumps(whole, indent=2, ensure_ascii=False),
+        simulated=True,
+    )
+
+
+def _render_current(
+    services: Services, incident: Incident, policy: EscalationPolicy
+) -> Iterator[SentMessage]:
+    notification_builder, now = build_notification_builder(services), services.clock()
+    message = find_message(incident)
+    if message is not None and message.receipt is not None and not message.receipt.is_simulated:
+        target = message_target(incident, message)
+        post = Post("root", "", SLACK, target, 0.0, "")
+        rendered = render_message(notification_builder.build(post, incident, policy, now))
+        whole = dumps({"text": rendered.text, "blocks": list(rendered.blocks)}, indent=2, ensure_ascii=False)
+        at = format_moment(message.receipt.at)
+        yield SentMessage(at, f"slack:{target.address}", "the message, as it reads now", rendered.text, whole)
+    for step in policy.steps:
+        page, paged = step.responder.find_target(PAGERDUTY), incident.deliveries.get(page_key(step))
+        if page is None or paged is None or paged.receipt is None or paged.receipt.is_simulated:
+            continue
+        if paged.is_bundled:  # a storm's page told it, and none of its own was sent
+            continue
+        key = dedup_key(incident, step.responder.name)
+        action = Page(page_key(step), paged.instance, PAGERDUTY, page, 0.0, "", key, step)
+        event = render_event(notification_builder.build(action, incident, policy, now))
+        yield SentMessage(
+            format_moment(paged.receipt.at),
+            f"pagerduty:{step.responder.name}",
+            "the page, as it would read now",
+            str(event["payload"]["summary"]),
+            dumps(event, indent=2, ensure_ascii=False),
+        )
 
 
 def add_incident(pages: Blueprint, services: Services) -> None:

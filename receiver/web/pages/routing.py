@@ -16,9 +16,9 @@ from receiver.incidents.routing_preview import preview_route
 from receiver.integrations.alertmanager.test_alerts import TestAlert
 from receiver.integrations.alertmanager.webhook import parse_webhook
 from receiver.text import one_line
-from receiver.web.answers import RequestError
-from receiver.web.questions import read_query
-from receiver.web.relative import url_for
+from receiver.web.api.requests import read_query
+from receiver.web.server.errors import RequestError
+from receiver.web.urls import url_for
 from receiver.wiring.parts import Services
 
 _MAX_LABELS = 60

@@ -1,18 +1,96 @@
-"""The pages of the runbooks."""
+"""The library: every runbook with how often it was used, and what is missing or disagrees."""
 
 from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from flask import Blueprint, render_template, request
 from markupsafe import Markup
 
-from receiver.errors import NotFound
-from receiver.integrations.prometheus import PrometheusRules
+from receiver.config.runbook_checks import find_disagreements
+from receiver.errors import NotFound, Problem
+from receiver.integrations.prometheus import AlertRule, AlertRules, PrometheusRules
+from receiver.model.alert import LABEL, SeverityWords
 from receiver.runbooks.html import render_page
-from receiver.web.library import build_runbook_report
-from receiver.web.part import PAGE_SIZE, PageQuery, paginate
-from receiver.web.questions import read_query
-from receiver.web.relative import url_for
+from receiver.runbooks.model import Runbook
+from receiver.web.api.requests import read_query
+from receiver.web.pages.rendering import PAGE_SIZE, PageQuery, paginate
+from receiver.web.urls import url_for
 from receiver.wiring.parts import Services
+
+_MAX_INCIDENTS = 5000
+
+
+@dataclass(frozen=True)
+class RunbookUsage:
+    """One runbook: how many incidents it was for, and whether Prometheus has a rule of its name."""
+
+    runbook: Runbook
+    incident_count: int
+    has_alert_rule: bool
+
+
+@dataclass(frozen=True)
+class RunbookReport:
+    """All runbooks, and what is wrong with them."""
+
+    usages: tuple[RunbookUsage, ...]
+    alerts_without_runbook: tuple[tuple[str, int], ...]
+    rules_without_runbook: tuple[str, ...]
+    disagreements: tuple[str, ...]
+    problems: tuple[Problem, ...]
+    error: str = ""
+    asks_prometheus: bool = False
+
+
+def build_runbook_report(services: Services, rules: AlertRules | None) -> RunbookReport:
+    """Return the library as the kept history shows it. Raises StoreError."""
+    catalogue = services.runbooks
+    found = services.incidents.list_newest(limit=_MAX_INCIDENTS).incidents
+    seen = Counter(incident.alertname for incident in found)
+    known = {runbook.name: runbook for runbook in catalogue.list_runbooks()}
+    rules_by_name = {rule.name: rule for rule in rules.rules} if rules else {}
+    used = Counter(dict.fromkeys(known, 0))
+    missing: Counter[str] = Counter()
+    for name, count in seen.items():
+        runbook = catalogue.find_runbook(name)
+        if runbook is None:
+            missing[name] += count
+        else:
+            used[runbook.name] += count
+    return RunbookReport(
+        usages=tuple(RunbookUsage(known[name], used[name], name in rules_by_name) for name in sorted(known)),
+        alerts_without_runbook=tuple(missing.most_common()),
+        rules_without_runbook=tuple(
+            sorted(
+                name
+                for name, rule in rules_by_name.items()
+                if catalogue.find_runbook(name) is None and not rule.runbook_url
+            )
+        ),
+        disagreements=tuple(_disagreements(known.values(), rules_by_name, services.routing.severities)),
+        problems=(
+            *catalogue.problems,
+            *catalogue.warnings,
+            *find_disagreements(services.routing, catalogue.list_runbooks(), catalogue.list_matrix_rows()),
+        ),
+        error=rules.trouble if rules else "",
+        asks_prometheus=rules is not None,
+    )
+
+
+def _disagreements(
+    runbooks: Iterable[Runbook], rules_by_name: dict[str, AlertRule], severities: SeverityWords
+) -> Iterable[str]:
+    for runbook in runbooks:
+        rule = rules_by_name.get(runbook.name)
+        if rule is None or not (rule.severity and runbook.severity):
+            continue
+        said, is_so = (severities.read_severity({LABEL: each.severity}) for each in (runbook, rule))
+        if said is not is_so:
+            yield f"{runbook.name}: the runbook says {said}, its rule in Prometheus {is_so}"
 
 
 def add_runbooks(pages: Blueprint, services: Services) -> None:

@@ -1,0 +1,247 @@
+"""Answers over the API: acknowledge, un-acknowledge, resolve and snooze, and who gives them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+
+from receiver.clock import parse_duration
+from receiver.incidents.failures import Failure, retry_by_request
+from receiver.model.delivery import Delivery
+from receiver.model.incident import Incident, Person
+from receiver.text import one_line
+from receiver.web.api.requests import (
+    MAX_VIA,
+    ActorFields,
+    CreateSilenceRequest,
+    FailureQuery,
+    HistoryQuery,
+    ListQuery,
+    SnoozeRequest,
+)
+from receiver.web.api.responses import FailedDelivery, FailurePage, HistoryPage, IncidentDetail, IncidentPage
+from receiver.web.api.serializers import (
+    delivery_keys,
+    delivery_state,
+    describe_incident,
+    format_optional_moment,
+    policy_finder,
+    serialize_history_row,
+    serialize_row,
+)
+from receiver.web.auth.principal import current_principal
+from receiver.web.server.errors import RequestError
+from receiver.wiring.parts import Services
+
+_MAX_NAME = 200
+_LONGEST_S = 366 * 86400.0
+_API = "api"
+
+
+def acknowledge(services: Services, incident_id: str, asked: ActorFields) -> IncidentDetail:
+    """Acknowledge the incident and return it as it then is; given again, its time begins anew."""
+    services.incident_service.acknowledge(incident_id, read_actor(asked), services.clock())
+    return describe_incident(services, incident_id)
+
+
+def unacknowledge(services: Services, incident_id: str, asked: ActorFields) -> IncidentDetail:
+    """Take the acknowledgement back and return the incident as it then is."""
+    services.incident_service.unacknowledge(incident_id, read_actor(asked), services.clock())
+    return describe_incident(services, incident_id)
+
+
+def resolve(services: Services, incident_id: str, asked: ActorFields) -> IncidentDetail:
+    """Close the incident by hand and return it as it then is."""
+    services.incident_service.resolve(incident_id, read_actor(asked), services.clock())
+    return describe_incident(services, incident_id)
+
+
+def snooze(services: Services, incident_id: str, asked: SnoozeRequest) -> IncidentDetail:
+    """Hold the incident's escalation for a time and return it as it then is."""
+    services.incident_service.snooze(incident_id, read_actor(asked), parse_for_field(asked), services.clock())
+    return describe_incident(services, incident_id)
+
+
+def read_actor(asked: ActorFields) -> Person:
+    """Return who it is that answers; without a name it is the API.
+
+    Whoever signed in, or is named by a trusted proxy, answers by that name and no other.
+    """
+    principal, via = current_principal(), one_line(asked.via or "", MAX_VIA) or _API
+    if principal is not None and principal.is_verified:
+        return Person(principal.name, via)
+    return Person(one_line(asked.by or "", _MAX_NAME) or _API, via)
+
+
+def parse_for_field(asked: SnoozeRequest) -> float:
+    """Return for how many seconds it is asked; Refusal with a sentence for what is no such time."""
+    try:
+        for_s = parse_duration(asked.for_)
+    except ValueError:
+        for_s = 0.0
+    if not 0 < for_s <= _LONGEST_S:
+        raise RequestError(
+            400, f"for is {one_line(asked.for_, 100)!r}, expected a time like 30m or 2h, a year at most"
+        )
+    return for_s
+
+
+_MAX_COMMENT = 1000
+# How long a silence over the API waits for Alertmanager; the worker's own call takes 3 s at most.
+_WAIT_S = 4.5
+_POLL_EVERY_S = 0.05
+
+
+def silence(services: Services, incident_id: str, asked: CreateSilenceRequest) -> IncidentDetail:
+    """Silence what fires of the incident, and return it once Alertmanager has the silence.
+
+    Raises Refusal: 409 where nothing fires, 502 when Alertmanager can't be reached; the wish is
+    then taken back.
+    """
+    by, for_s, now = read_actor(asked), parse_for_field(asked), services.clock()
+    incident = services.incidents.load(incident_id)
+    if incident.is_resolved:
+        raise RequestError(409, "the incident is resolved: nothing of it fires")
+    if incident.source not in services.routing.alertmanagers:
+        raise RequestError(502, "no Alertmanager is configured; set alertmanager.url in routing.yaml")
+    change = services.incident_service.silence(
+        incident_id, by, for_s, one_line(asked.comment or "", _MAX_COMMENT), now
+    )
+    if not change.is_changed or change.incident is None:
+        raise RequestError(409, "nothing of the incident fires that could be silenced")
+    requested = _find_requested(incident, change.incident, by, now)
+    try:
+        _wait_until_created(services, incident_id, requested)
+    except RequestError:
+        _withdraw_silences(services, incident_id, requested, by)
+        raise
+    return describe_incident(services, incident_id)
+
+
+def _find_requested(before: Incident, after: Incident, by: Person, now: float) -> list[int]:
+    """Return the numbers of the silences just wished for; somebody else may have done so meanwhile."""
+    former = {request.number for request in before.silences}
+    return [
+        request.number
+        for request in after.silences
+        if request.number not in former and (request.by, request.requested_at) == (by.name, now)
+    ]
+
+
+def _wait_until_created(services: Services, incident_id: str, requested: Sequence[int]) -> None:
+    """Return once Alertmanager has all silences; Refusal when one can't be made, or it takes too long."""
+    end = time.monotonic() + _WAIT_S
+    while time.monotonic() < end:
+        deliveries = services.incidents.load(incident_id).deliveries
+        made = [deliveries.get(f"silence:{number}", Delivery()) for number in requested]
+        if all(one.receipt for one in made):
+            return
+        reason = next((one.reason for one in made if one.reason), "")
+        if reason:
+            raise RequestError(502, f"Alertmanager could not be reached ({reason}); nothing is silenced")
+        time.sleep(_POLL_EVERY_S)
+    raise RequestError(502, "Alertmanager could not be reached in time; nothing is silenced")
+
+
+def _withdraw_silences(services: Services, incident_id: str, numbers: Sequence[int], by: Person) -> None:
+    """Take the wish back: one that was refused must not come true later, unasked."""
+    for number in numbers:
+        services.incident_service.expire_silence(incident_id, number, by, services.clock())
+
+
+# Python knows no year after 9999, and a day, a zone or rounding may lead there.
+LATEST = datetime(9999, 12, 30, tzinfo=UTC).timestamp()
+_STATES = {
+    "": frozenset[str](),
+    "open": frozenset({"open", "acknowledged"}),
+    "acknowledged": frozenset({"acknowledged"}),
+    "resolved": frozenset({"resolved"}),
+}
+
+
+def list_incidents(services: Services, asked: ListQuery) -> IncidentPage:
+    """Return part of the incidents, newest first."""
+    page = services.incidents.list_newest(
+        states=_STATES[asked.state],
+        severity=asked.severity,
+        alertname=asked.alertname,
+        limit=asked.limit,
+        cursor=asked.cursor,
+        deliveries=delivery_keys(services),
+    )
+    now = services.clock()
+    resolve_policy = policy_finder(services, now)
+    rows = [serialize_row(one, resolve_policy(one), now) for one in page.incidents]
+    return IncidentPage(rows, page.next_cursor)
+
+
+def list_history(services: Services, asked: HistoryQuery) -> HistoryPage:
+    """Return part of the incidents that opened at or after a moment, closed and open, newest first."""
+    now = services.clock()
+    page = services.incidents.list_newest(
+        alertname=asked.alertname,
+        opened_from=parse_since(asked.since, now),
+        limit=asked.limit,
+        cursor=asked.cursor,
+        deliveries=delivery_keys(services),
+    )
+    resolve_policy = policy_finder(services, now)
+    rows = [serialize_history_row(one, resolve_policy(one), now) for one in page.incidents]
+    return HistoryPage(rows, page.next_cursor)
+
+
+def parse_since(text: str, now: float, name: str = "since") -> float:
+    """Return the moment that `7d` (back from *now*), a day or RFC 3339 says; 0 for nothing. It is such that a
+    day can be told of it in each time zone.
+
+    Raises Refusal with a sentence about *name*. A `+` that became a blank on its way through an address is
+    taken for what it was.
+    """
+    if not text:
+        return 0.0
+    try:
+        return max(0.0, now - parse_duration(text))
+    except ValueError:
+        pass
+    try:
+        moment = datetime.fromisoformat(text.replace(" ", "+"))
+        return min(max(0.0, moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()), LATEST)
+    except (ValueError, OverflowError):
+        raise RequestError(
+            400,
+            f"{name} is {one_line(text, 100)!r}, expected a duration like 7d, a day like 2026-11-23 "
+            "or a moment like 2026-11-23T12:00:00Z",
+        ) from None
+
+
+def list_failures(services: Services, asked: FailureQuery) -> FailurePage:
+    """Return part of the deliveries that were given up and not sent since, newest first."""
+    page = services.failures.list_failures(asked.limit, asked.cursor)
+    return FailurePage([_serialize_failure(failure) for failure in page.failures], page.next_cursor)
+
+
+def retry(services: Services, failure_id: str, asked: ActorFields) -> FailedDelivery:
+    """Have a delivery sent again, at once; the second time changes nothing. Raises NotFound."""
+    failure, now = services.failures.get_failure(failure_id), services.clock()
+    if failure.delivery.failed_at:
+        again, event = retry_by_request(failure, read_actor(asked), now)
+        services.failures.retry_delivery(failure, again, event, now)
+    return _serialize_failure(services.failures.get_failure(failure_id))
+
+
+def _serialize_failure(failure: Failure) -> FailedDelivery:
+    incident, delivery = failure.incident, failure.delivery
+    return FailedDelivery(
+        id=failure.id,
+        incident=incident.id,
+        alertname=incident.alertname,
+        severity=incident.severity,
+        target=delivery.target,
+        what=failure.key,
+        state=delivery_state(delivery),
+        reason=delivery.reason or None,
+        detail=delivery.detail or None,
+        attempts=delivery.attempts,
+        failed_at=format_optional_moment(delivery.failed_at),
+    )

@@ -1,0 +1,190 @@
+"""What the API can be asked, as types: questions are read by them, and described from them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_type_hints
+
+import msgspec
+from msgspec import Meta, Struct
+
+from receiver.text import one_line
+from receiver.web.server.errors import RequestError
+
+Q = TypeVar("Q", bound=Struct)
+HIGHEST_LIMIT = 200
+MAX_VIA = 40
+_DURATION = (
+    "^(0|(?=.)" + "".join(f"([0-9]{{1,9}}{unit})?" for unit in ("y", "w", "d", "h", "m", "s", "ms")) + ")$"
+)
+_EXPECTED = "expected"  # in a field's `extra`: what to say to whom has sent something else
+Limit = Annotated[
+    int,
+    Meta(
+        ge=1,
+        le=HIGHEST_LIMIT,
+        description="How many at most.",
+        extra={_EXPECTED: f"a number from 1 to {HIGHEST_LIMIT}"},
+    ),
+]
+Cursor = Annotated[
+    str,
+    Meta(
+        pattern=r"^([0-9]{1,12}\.[0-9]{3}_[0-9a-z-]{1,64})?$",
+        description="The `next_cursor` of the part before.",
+        extra={_EXPECTED: "the next_cursor of the part before"},
+    ),
+]
+AlertName = Annotated[str, Meta(description="Only those of this alert name.")]
+
+
+class EmptyRequest(Struct, frozen=True):
+    """Nothing can be said beside the path."""
+
+
+class ListQuery(Struct, frozen=True):
+    """Which incidents to list."""
+
+    state: Annotated[
+        Literal["open", "acknowledged", "resolved", ""],
+        Meta(
+            description="Only those in this state; `open` includes acknowledged.",
+            extra={_EXPECTED: "open, acknowledged or resolved"},
+        ),
+    ] = ""
+    severity: Annotated[
+        Literal["critical", "error", "warning", "info", "none", ""],
+        Meta(
+            description="Only those of this severity.",
+            extra={_EXPECTED: "critical, error, warning, info or none"},
+        ),
+    ] = ""
+    alertname: AlertName = ""
+    limit: Limit = 50
+    cursor: Cursor = ""
+
+
+class HistoryQuery(Struct, frozen=True):
+    """Which incidents of the past to list."""
+
+    alertname: AlertName = ""
+    since: Annotated[
+        str,
+        Meta(
+            description="Only those that opened at or after this: a moment in RFC 3339, a day (UTC), or a "
+            "duration back from now, like `7d`.",
+            extra_json_schema={
+                "anyOf": [
+                    {"format": "date-time"},
+                    {"format": "date"},
+                    {"pattern": _DURATION},
+                    {"maxLength": 0},
+                ]
+            },
+        ),
+    ] = ""
+    limit: Limit = 50
+    cursor: Cursor = ""
+
+
+class FailureQuery(Struct, frozen=True):
+    """Which deliveries to list."""
+
+    state: Annotated[
+        Literal["failed"],
+        Meta(description="Only those in this state.", extra={_EXPECTED: "failed"}),
+    ] = "failed"
+    limit: Limit = 50
+    cursor: Annotated[
+        str,
+        Meta(
+            pattern=r"^([0-9]{1,12}\.[0-9]{3}_[0-9a-z-]{1,64}_([0-9a-f]{2}){1,400})?$",
+            description="The `next_cursor` of the part before.",
+            extra={_EXPECTED: "the next_cursor of the part before"},
+        ),
+    ] = ""
+
+
+_BY = "Your name, for the timeline and for Slack; whoever signed in, or comes by a proxy, has theirs."
+
+
+class ActorFields(Struct, frozen=True, kw_only=True):
+    """Who it is that answers."""
+
+    by: Annotated[str | None, Meta(description=_BY)] = None
+    via: Annotated[
+        Annotated[str, Meta(max_length=MAX_VIA)] | None,
+        Meta(description="The side it comes from; `api` if left out."),
+    ] = None
+
+
+class SnoozeRequest(ActorFields, frozen=True, kw_only=True):
+    """Who snoozes it, and for how long."""
+
+    for_: Annotated[
+        str,
+        Meta(
+            description="How long, a year at most.", examples=["1h"], extra_json_schema={"pattern": _DURATION}
+        ),
+    ] = msgspec.field(name="for")
+
+
+class CreateSilenceRequest(SnoozeRequest, frozen=True, kw_only=True):
+    """Who silences it, for how long, and why."""
+
+    comment: Annotated[str | None, Meta(description="Why, for whoever finds it in Alertmanager.")] = None
+
+
+class StartMaintenanceRequest(ActorFields, frozen=True, kw_only=True):
+    """Who wants nobody to be paged, until when, and why: one of `for` and `until`, 7 days at most."""
+
+    for_: Annotated[
+        str | None,
+        Meta(description="How long.", examples=["2h"], extra_json_schema={"pattern": _DURATION}),
+    ] = msgspec.field(name="for", default=None)
+    until: Annotated[
+        str | None,
+        Meta(description="Until when.", extra_json_schema={"format": "date-time"}),
+    ] = None
+    comment: Annotated[str | None, Meta(description="Why, for whoever wonders.")] = None
+
+
+class EndMaintenanceRequest(Struct, frozen=True):
+    """Who it is that ends it."""
+
+    by: Annotated[str, Meta(description="Your name.")] = ""
+    via: Annotated[
+        str, Meta(max_length=MAX_VIA, description="The side it comes from.", extra={_EXPECTED: "a word"})
+    ] = ""
+
+
+def read_query(kind: type[Q], found: Mapping[str, str]) -> Q:
+    """Return what an address asks after its `?`; Refusal with a sentence where it makes no sense.
+
+    What *kind* doesn't know is ignored.
+    """
+    hints = get_type_hints(kind, include_extras=True)
+    return kind(**{name: _convert(name, found[name], hint) for name, hint in hints.items() if name in found})
+
+
+def read_body(kind: type[Q], body: bytes) -> Q:
+    """Return what a body asks, nothing being the same as `{}`; Refusal with a sentence for others."""
+    try:
+        return msgspec.json.decode(body or b"{}", type=kind)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise RequestError(
+            400, f'the body can\'t be read: {one_line(str(error), 200)}; expected JSON like {{"by": "name"}}'
+        ) from None
+
+
+def _convert(name: str, value: str, hint: Any) -> object:
+    notes = [note for note in get_args(hint)[1:] if isinstance(note, Meta)]
+    # Python's `$`, unlike that of other languages, also stands before a line end that is the last letter.
+    ends_early = value.endswith("\n") and any(note.pattern for note in notes)
+    with suppress(msgspec.ValidationError):
+        if not ends_early:
+            return msgspec.convert(value, hint, strict=False)
+    extras = (note.extra or {} for note in notes)
+    expected = next((extra[_EXPECTED] for extra in extras if _EXPECTED in extra), "another value")
+    raise RequestError(400, f"{name} is {one_line(value, 100)!r}, expected {expected}")

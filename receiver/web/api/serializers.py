@@ -1,0 +1,279 @@
+"""Incidents' escalations as lists and pages show them: paused while there is maintenance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from msgspec.structs import asdict
+
+from receiver.errors import NotFound
+from receiver.incidents.failures import delivery_id
+from receiver.incidents.reconciler import resolve_policy
+from receiver.model.delivery import Delivery
+from receiver.model.escalation import EscalationState, StepState, evaluate_escalation
+from receiver.model.heading import find_heading
+from receiver.model.incident import Incident, SilenceRequest, Suppression, TimelineEvent
+from receiver.model.routing import EscalationPolicy
+from receiver.runbooks.model import Section
+from receiver.storms.model import find_storm_of
+from receiver.web.api.responses import (
+    AlertRow,
+    AlertStatus,
+    DeliveryRow,
+    DeliveryState,
+    Escalation,
+    EventRow,
+    HistoryRow,
+    IncidentDetail,
+    IncidentRow,
+    MatcherRow,
+    RunbookDetail,
+    RunbookPart,
+    RunbookSection,
+    SilenceRow,
+    State,
+    StepRow,
+    StepStatus,
+    SuppressionRow,
+)
+from receiver.wiring.parts import Services
+
+
+def policy_finder(services: Services, now: float) -> Callable[[Incident], EscalationPolicy]:
+    """Return what gives an incident's escalation as it is at *now*: paused while there is maintenance."""
+    paused_until = services.maintenance.paused_until(now)
+
+    def resolve(incident: Incident) -> EscalationPolicy:
+        return resolve_policy(services.routing, incident, paused_until)
+
+    return resolve
+
+
+def format_moment(moment: float) -> str:
+    """Return a moment in RFC 3339, in UTC to the millisecond."""
+    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def format_optional_moment(moment: float | None) -> str | None:
+    """Return a moment in RFC 3339, None for none and for 0."""
+    return format_moment(moment) if moment else None
+
+
+def serialize_row(incident: Incident, policy: EscalationPolicy, now: float) -> IncidentRow:
+    """Return one row of the list. *incident* needs its deliveries, its alerts it does not."""
+    heading = find_heading(incident)
+    upcoming = evaluate_escalation(incident, policy, now).next_step
+    return IncidentRow(
+        id=incident.id,
+        state=State(incident.state),
+        severity=incident.severity,
+        alertname=heading.name,
+        summary=heading.counted_summary,
+        receiver=incident.receiver,
+        group_key=incident.group_key,
+        group_labels=incident.group_labels,
+        route=incident.route,
+        channel=incident.channel,
+        firing=incident.firing,
+        total=incident.total,
+        opened_at=format_moment(incident.opened_at),
+        updated_at=format_moment(incident.updated_at),
+        acknowledged_by=incident.acknowledged_by or None,
+        next_step=upcoming.step.name if upcoming else None,
+        next_step_at=format_optional_moment(upcoming.due_at) if upcoming else None,
+    )
+
+
+def serialize_history_row(incident: Incident, policy: EscalationPolicy, now: float) -> HistoryRow:
+    """Return one row of the history: that of the list, and how long things took."""
+    return HistoryRow(
+        **asdict(serialize_row(incident, policy, now)),
+        resolved_at=format_optional_moment(incident.resolved_at),
+        duration_s=_seconds_after_opening(incident, incident.resolved_at),
+        acknowledged_after_s=_seconds_after_opening(incident, incident.first_acknowledged_at),
+    )
+
+
+def serialize_incident(
+    incident: Incident, policy: EscalationPolicy, timeline: list[TimelineEvent], now: float
+) -> IncidentDetail:
+    """Return one incident with its alerts, timeline, escalation and deliveries."""
+    return IncidentDetail(
+        **asdict(serialize_row(incident, policy, now)),
+        source=incident.source,
+        truncated=incident.truncated,
+        acknowledged_at=format_optional_moment(incident.acknowledged_at),
+        resolved_at=format_optional_moment(incident.resolved_at),
+        resolved_by=incident.resolved_by or None,
+        previous=incident.previous or None,
+        snoozed_until=format_optional_moment(incident.snoozed_until),
+        stale_at=None if incident.is_resolved else format_optional_moment(incident.stale_at),
+        suppressed=_serialize_suppression(incident.suppression),
+        storm=find_storm_of(incident.deliveries) or None,
+        silences=[_serialize_silence(incident, request) for request in incident.silences],
+        alerts=[_serialize_alert(incident, fingerprint) for fingerprint in incident.alert_states],
+        timeline=[_serialize_event(event) for event in timeline],
+        escalation=_serialize_escalation(policy, evaluate_escalation(incident, policy, now)),
+        deliveries=[_serialize_delivery(incident.id, *each) for each in sorted(incident.deliveries.items())],
+    )
+
+
+def step_status(step_state: StepState) -> StepStatus:
+    """Return how a step stands in one word."""
+    if not step_state.is_due:
+        return StepStatus.WAITING if step_state.due_at is not None else StepStatus.LATER
+    if step_state.is_unconfirmed:
+        return StepStatus.UNCONFIRMED
+    if step_state.is_timed_out:
+        return StepStatus.GIVEN_UP
+    is_notified = step_state.notified_at is not None or step_state.is_carried_over
+    return StepStatus.NOTIFIED if is_notified else StepStatus.NOTIFYING
+
+
+def _seconds_after_opening(incident: Incident, moment: float) -> float | None:
+    """Return the seconds from opening to *moment*, None where there is none."""
+    return round(max(0.0, moment - incident.opened_at), 3) if moment else None
+
+
+def _serialize_suppression(suppression: Suppression | None) -> SuppressionRow | None:
+    if suppression is None:
+        return None
+    return SuppressionRow(
+        reason=suppression.reason,
+        by=suppression.by or None,
+        since=format_moment(suppression.since),
+        until=format_optional_moment(suppression.until),
+    )
+
+
+def _serialize_silence(incident: Incident, request: SilenceRequest) -> SilenceRow:
+    made = incident.deliveries.get(f"silence:{request.number}")
+    return SilenceRow(
+        number=request.number,
+        silence_id=made.receipt.reference if made and made.receipt else None,
+        matchers=[MatcherRow(name=name, value=value) for name, value in request.matchers],
+        by=request.by,
+        comment=request.comment,
+        until=format_optional_moment(request.until),
+        until_resolved=request.is_until_resolved,
+        ended_at=format_optional_moment(request.ended_at),
+    )
+
+
+def _serialize_alert(incident: Incident, fingerprint: str) -> AlertRow:
+    alert_state, alert = incident.alert_states[fingerprint], incident.alerts.get(fingerprint)
+    return AlertRow(
+        fingerprint=fingerprint,
+        status=AlertStatus.FIRING if alert_state.is_firing else AlertStatus.RESOLVED,
+        severity=alert_state.severity,
+        starts_at=format_optional_moment(alert_state.starts_at),
+        ends_at=format_optional_moment(alert_state.ends_at),
+        labels=alert.labels if alert else {},
+        annotations=alert.annotations if alert else {},
+        generator_url=alert.generator_url if alert else "",
+    )
+
+
+def _serialize_event(event: TimelineEvent) -> EventRow:
+    return EventRow(
+        at=format_moment(event.at),
+        what=event.what,
+        text=event.text,
+        by=event.by or None,
+        via=event.via or None,
+    )
+
+
+def _serialize_escalation(policy: EscalationPolicy, escalation: EscalationState) -> Escalation:
+    return Escalation(
+        policy=policy.name or None,
+        steps=[
+            StepRow(
+                step=step_state.step.name,
+                responder=step_state.step.responder.name,
+                state=step_status(step_state),
+                due_at=format_optional_moment(step_state.due_at),
+                notified_at=format_optional_moment(step_state.notified_at),
+                given_up_at=format_optional_moment(step_state.timed_out_at),
+            )
+            for step_state in escalation.steps
+        ],
+    )
+
+
+def _serialize_delivery(incident_id: str, key: str, delivery: Delivery) -> DeliveryRow:
+    receipt = delivery.receipt
+    return DeliveryRow(
+        id=key,
+        target=delivery.target,
+        state=delivery_state(delivery),
+        attempts=delivery.attempts,
+        at=format_optional_moment(receipt.at if receipt else delivery.last_attempt_at),
+        retry_at=format_optional_moment(delivery.retry_at),
+        reason=delivery.reason or None,
+        detail=delivery.detail or None,
+        simulated=bool(receipt and receipt.is_simulated),
+        link=(receipt.link if receipt else "") or None,
+        note=(receipt.note if receipt else "") or None,
+        retry_id=delivery_id(incident_id, key) if delivery.failed_at else None,
+    )
+
+
+def delivery_state(delivery: Delivery) -> DeliveryState:
+    """Return how a delivery stands in one word."""
+    if delivery.receipt:
+        return DeliveryState.DELIVERED
+    return DeliveryState.FAILED if delivery.failed_at else DeliveryState.PENDING
+
+
+_OF_A_STEP = ("page", "step", "unreached", "fallback", "given_up")
+
+
+def delivery_keys(services: Services) -> tuple[str, ...]:
+    """Return the deliveries by which an escalation's progress is told, of all policies."""
+    names = {step.name for policy in services.routing.policies.values() for step in policy.steps}
+    names |= {heartbeat.notify.name for heartbeat in services.routing.heartbeats}
+    responders = services.routing.responders
+    return (
+        *("root", "root2", "fallback"),
+        *(f"{kind}:{name}" for kind in _OF_A_STEP for name in sorted(names)),
+        *(f"{kind}:{name}#fallback" for kind in ("page", "step") for name in sorted(_fallbacks(services))),
+        *(f"{kind}:{name}" for kind in ("acknowledge", "resolve") for name in sorted(responders)),
+    )
+
+
+def describe_incident(services: Services, incident_id: str) -> IncidentDetail:
+    """Return one incident as the API shows it. Raises NotFound."""
+    incident = services.incidents.load(incident_id)
+    timeline = services.incidents.load_timeline(incident_id)
+    now = services.clock()
+    return serialize_incident(incident, policy_finder(services, now)(incident), timeline, now)
+
+
+def _fallbacks(services: Services) -> set[str]:
+    """Return the responders that stand in on some route."""
+    return {route.fallback for route in services.routing.routes} & set(services.routing.responders)
+
+
+def describe_runbook(services: Services, name: str) -> RunbookDetail:
+    """Return a runbook's sections and its Markdown. Raises NotFound."""
+    runbook = services.runbooks.find_runbook(name)
+    if runbook is None:
+        raise NotFound("runbook", name)
+    return RunbookDetail(
+        name=runbook.name,
+        severity=runbook.severity,
+        sections=[_serialize_section(section) for section in runbook.sections],
+        markdown=runbook.source,
+    )
+
+
+def _serialize_section(section: Section) -> RunbookSection:
+    return RunbookSection(
+        title=section.title,
+        parts=[
+            RunbookPart(kind=part.kind, text=part.text, depth=part.depth, marker=part.marker, lang=part.lang)
+            for part in section.parts
+        ],
+    )

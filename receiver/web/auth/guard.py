@@ -1,0 +1,430 @@
+"""Who is let in: tokens, as a bearer or as the password of basic auth."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import logging
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from functools import lru_cache
+from hashlib import sha256
+from urllib.parse import quote, urlencode, urlsplit
+
+from flask import Flask, Request, Response, g, redirect, request
+from werkzeug.wrappers import Response as BaseResponse
+
+from receiver import metrics
+from receiver.config.settings import CALLBACK, Settings
+from receiver.text import Secret, one_line
+from receiver.web.auth.csrf import CsrfProtection
+from receiver.web.auth.principal import (
+    AuthMethod,
+    Identity,
+    Principal,
+    Role,
+    Roles,
+    TrustedProxy,
+    clean_name,
+    current_principal,
+)
+from receiver.web.auth.sessions import Sessions, Signer
+from receiver.web.server.errors import error_response, wants_html
+from receiver.web.server.listen import ListenAddress
+from receiver.web.urls import parse_public_url
+from receiver.wiring.parts import Services
+
+
+def has_valid_token(request: Request, tokens: tuple[Secret, ...]) -> bool:
+    """Tell whether the request shows one of *tokens*; with none set everybody is let in."""
+    return not tokens or find_token(request, tokens) is not None
+
+
+def find_token(request: Request, tokens: tuple[Secret, ...]) -> Secret | None:
+    """Return the one of *tokens* that the request shows.
+
+    Each token is compared whole, by its digest and whatever the outcome, so that time tells nothing,
+    not even how long a token is.
+    """
+    presented = _digest(_presented_token(request))
+    matches = [token for token in tokens if hmac.compare_digest(presented, _digest(token.reveal()))]
+    return matches[0] if matches else None
+
+
+def _digest(text: str) -> bytes:
+    return sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
+def _presented_token(request: Request) -> str:
+    auth = request.authorization
+    if auth is None:
+        return ""
+    if auth.type == "basic":
+        return auth.password or ""
+    return auth.token or "" if auth.type == "bearer" else ""
+
+
+# Who was not heard of for longest is forgotten first: whoever commands more addresses than this is stopped by
+# no count.
+MAX_KEYS = 10_000
+
+
+class IpRateLimiter:
+    """Lets whoever has a name do something *burst* times at once, and *per_s* times a second for ever."""
+
+    def __init__(self, burst: int, per_s: float, clock: Callable[[], float]) -> None:
+        self._burst = burst
+        self._per_s = per_s
+        self._clock = clock
+        self._full_at: OrderedDict[str, float] = OrderedDict()  # when all of its burst is there again
+
+    def acquire(self, key: str) -> float:
+        """Count one time, and return 0; or how many seconds to wait until there is one, uncounted."""
+        now = self._clock()
+        whole_s = self._burst / self._per_s
+        # A clock that was set back makes nobody wait longer than for a whole burst.
+        full_at = min(max(self._full_at.pop(key, now), now), now + whole_s)
+        wait_s = full_at + 1 / self._per_s - now - whole_s
+        self._full_at[key] = full_at if wait_s > 1e-9 else full_at + 1 / self._per_s
+        if len(self._full_at) > MAX_KEYS:
+            self._full_at.popitem(last=False)
+        return wait_s if wait_s > 1e-9 else 0.0
+
+
+def client_key(address: str | None) -> str:
+    """Return who comes from there: the holder of one IPv6 address has 2⁶⁴ of them."""
+    if address is None:
+        return ""
+    try:
+        found = ipaddress.ip_address(address.partition("%")[0])
+    except ValueError:  # a Unix socket
+        return ""
+    if isinstance(found, ipaddress.IPv4Address):
+        return str(found)
+    if found.ipv4_mapped:
+        return str(found.ipv4_mapped)
+    return str(ipaddress.ip_network((found, 64), strict=False).network_address)
+
+
+class Authenticator:
+    """Tells who a request is from. A token that is right goes before all else: whoever shows it means it."""
+
+    def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
+        self._requires_auth = settings.requires_auth
+        self._tokens = ((settings.api_tokens, Role.RESPONDER), (settings.viewer_tokens, Role.VIEWER))
+        self._roles = Roles(settings)
+        self._proxy = TrustedProxy(settings)
+        self._sessions = Sessions(settings, Signer(settings), clock) if settings.oidc_issuer else None
+
+    def authenticate(self, request: Request) -> Principal | Identity | None:
+        """Return a visitor; an Identity for somebody who may not come in; None for a stranger."""
+        if not self._requires_auth:
+            return Principal(_find_login(request), Role.RESPONDER, AuthMethod.OPEN)
+        if principal := self.find_by_token(request):
+            return principal
+        if identity := self._proxy.find_identity(request):
+            return self._authorize(identity, AuthMethod.PROXY)
+        signed_in = self._sessions.find_identity() if self._sessions is not None else None
+        return self._authorize(signed_in, AuthMethod.SIGN_IN) if signed_in is not None else None
+
+    def find_by_token(self, request: Request) -> Principal | None:
+        """Return who shows one of our tokens."""
+        for tokens, role in self._tokens:
+            if token := find_token(request, tokens):
+                return Principal(_find_login(request), role, AuthMethod.TOKEN, token.digest)
+        return None
+
+    def _authorize(self, identity: Identity, auth_method: AuthMethod) -> Principal | Identity:
+        role = self._roles.find_role(identity.attributes)
+        return Principal(identity.name, role, auth_method) if role else identity
+
+
+def _find_login(request: Request) -> str:
+    """Return the name that somebody gives beside a token: nobody vouches for it."""
+    auth = request.authorization
+    return clean_name(auth.username or "") if auth and auth.type == "basic" else ""
+
+
+logger = logging.getLogger(__name__)
+_OPEN_PATHS = frozenset({"/healthz", "/readyz"})
+_SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+# Their senders sign what they send.
+_SIGNED_WEBHOOKS = ("/webhooks/slack", "/webhooks/pagerduty")
+_BELOW_SIGNED = tuple(f"{path}/" for path in _SIGNED_WEBHOOKS)
+SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
+# What a form of a page or a question to the API may hold.
+MAX_BODY = 64 * 1024
+
+
+class RateLimits:
+    """How often somebody may come; in each web process for itself.
+
+    Whom we know is counted by token and name, and signing in apart: behind one proxy, all have one address,
+    and a stranger there must keep nobody out. A right token is never kept out for the wrong ones before it.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.failures = IpRateLimiter(burst=20, per_s=20 / 60, clock=clock)
+        self.sign_ins = IpRateLimiter(burst=60, per_s=1, clock=clock)
+        self.requests = IpRateLimiter(burst=300, per_s=50, clock=clock)
+
+
+class RequestGuard:
+    """Asks whoever comes who they are, how often they come, and from where they were sent."""
+
+    def __init__(self, services: Services, rate_limits: RateLimits | None = None) -> None:
+        """Without *rates* everybody may come as often as they like."""
+        settings = services.settings
+        self._requires_auth = settings.requires_auth
+        self._webhook_tokens = settings.webhook_tokens
+        self._allowed_hosts = frozenset(settings.allowed_hosts)
+        self._sign_in_paths = {SIGN_IN, CALLBACK, SIGN_OUT} if settings.oidc_issuer else set()
+        self._authenticator = Authenticator(settings, services.clock)
+        self._public = parse_public_url(settings.public_url)
+        self._is_open = not (self._requires_auth and settings.webhook_tokens)
+        self._rate_limits = rate_limits
+        secrets = (*settings.api_tokens, *filter(None, [settings.oidc_client_secret]))
+        self._csrf = CsrfProtection(secrets, services.run_id, settings.public_url)
+
+    def guard_against_sites(self, app: Flask) -> None:
+        """Refuse on all of *app*'s routes what another site's page sends, where no token is asked for."""
+        app.before_request(self._refuse_other_site)
+
+    def init_app(self, app: Flask) -> None:
+        """Stand before all of *app*'s routes but the webhooks'."""
+        app.jinja_env.globals["csrf_field"] = self._csrf.render_field
+        app.jinja_env.globals["is_open_to_all"] = self.is_open_to_all
+        app.jinja_env.globals["current_principal"] = current_principal
+        app.jinja_env.globals["can_respond"] = can_respond
+        app.jinja_env.globals["can_sign_in"] = bool(self._sign_in_paths)
+        app.jinja_env.globals["sign_in_url"] = self._sign_in_url
+        app.before_request(self._check_request)
+        app.after_request(self._csrf.save_cookie)
+
+    def require_token(self, tokens: tuple[Secret, ...], name: str) -> Response | None:
+        """Return what to answer to whoever shows none of *tokens*, the values of setting *name*."""
+        return None if has_valid_token(request, tokens) else self._refuse_without_token(name)
+
+    def require_api_token(self) -> Response | None:
+        """Return what to answer to whoever shows no token of the API, so that a browser asks for one."""
+        return (
+            None
+            if self._authenticator.find_by_token(request)
+            else self._refuse_without_token("RECEIVER_API_TOKEN")
+        )
+
+    def deny_unlisted(self, identity: Identity) -> Response:
+        """Return what to answer to somebody whom we know, and who may not come in."""
+        lists = "RECEIVER_RESPONDERS nor in RECEIVER_VIEWERS"
+        return _refuse("unlisted", 403, f"you are {identity.name} and neither in {lists}", title="Not you")
+
+    def record_failure(self) -> Response | None:
+        """Count that an address showed what was wrong; return what to answer where that is too often."""
+        wait_s = self._rate_limits.failures.acquire(_client_key()) if self._rate_limits is not None else 0.0
+        if not wait_s:
+            return None
+        return _refuse("too_many_failures", 429, "too many wrong tokens came from your address", wait_s)
+
+    def is_open_to_all(self) -> bool:
+        """Tell whether other machines reach us and are asked for no token: somebody said --insecure."""
+        return self._is_open and not _is_on_loopback()
+
+    def _check_request(self) -> BaseResponse | None:
+        path = request.path
+        if path in _OPEN_PATHS or path.startswith("/static/"):
+            return None
+        if path.startswith("/webhooks/"):
+            # Each asks by itself; where there is none of ours, a stranger is not told so.
+            is_ours = request.url_rule is not None
+            return None if is_ours else self.require_token(self._webhook_tokens, "RECEIVER_WEBHOOK_TOKEN")
+        request.max_content_length = MAX_BODY
+        is_signing_in = path in self._sign_in_paths
+        if not is_signing_in and (response := self._authenticate()):
+            return response
+        if path == "/metrics":
+            return None
+        if wait_s := self._acquire_request(is_signing_in=is_signing_in):
+            return _refuse("too_many_requests", 429, "too many requests came from you", wait_s)
+        is_safe = request.method in _SAFE_METHODS
+        return None if is_safe else self._refuse_unsafe_request(is_form=not path.startswith("/api/"))
+
+    def _acquire_request(self, *, is_signing_in: bool) -> float:
+        """Count a request; return how many seconds to wait where that is one too many."""
+        if self._rate_limits is None:
+            return 0.0
+        limiter = self._rate_limits.sign_ins if is_signing_in else self._rate_limits.requests
+        principal = current_principal()
+        if is_signing_in or principal is None or principal.auth_method is AuthMethod.OPEN:
+            return limiter.acquire(_client_key())
+        return limiter.acquire(f"{principal.auth_method} {principal.digest} {principal.name}")
+
+    # --- where no token is asked for ---
+
+    def _refuse_other_site(self) -> Response | None:
+        """Refuse what a page of somebody else makes a browser ask, where no token is asked for.
+
+        A browser keeps such a page from reading our answers only as long as its name is not one that leads to
+        us (DNS rebinding), and lets it send `text/plain` to anybody. So where only this machine reaches us,
+        we answer to names that nobody else can let lead here; beyond that to any, or those of
+        RECEIVER_ALLOWED_HOSTS.
+        """
+        if self._requires_token(request.path):
+            return None
+        if not self._is_allowed_host(request.host):
+            hint = "set PUBLIC_URL or RECEIVER_ALLOWED_HOSTS, or a token"
+            shown = one_line(request.host, 80)
+            return _refuse(
+                "unknown_host", 403, f"without a token we do not answer to the name {shown}: {hint}"
+            )
+        if not self._is_same_origin() and not _is_navigation():
+            return _refuse("cross_site", 403, "this was sent by a page of somebody else; see PUBLIC_URL")
+        return None
+
+    def _requires_token(self, path: str) -> bool:
+        if path.startswith("/webhooks/"):
+            return bool(self._webhook_tokens) or path in _SIGNED_WEBHOOKS or path.startswith(_BELOW_SIGNED)
+        return self._requires_auth
+
+    def _is_allowed_host(self, host: str) -> bool:
+        if self._is_our_host(host.lower()):
+            return True
+        if self._allowed_hosts:
+            return _parse_hostname(host.lower()) in self._allowed_hosts
+        return not _is_on_loopback()
+
+    def _authenticate(self) -> BaseResponse | None:
+        """Note who comes, or return what to answer to somebody who may not come in."""
+        found = self._authenticator.authenticate(request)
+        if isinstance(found, Principal):
+            g.principal = found
+            return None
+        if found is not None:
+            return self.deny_unlisted(found)
+        is_fragment = "HX-Request" in request.headers
+        can_redirect = request.method == "GET" and wants_html() and not is_fragment
+        if self._sign_in_paths and can_redirect and "Authorization" not in request.headers:
+            return redirect(f"{self._sign_in_url()}?{urlencode({'next': _requested_path()})}", 303)
+        refused = self._refuse_without_token("RECEIVER_API_TOKEN")
+        if self._sign_in_paths and (is_fragment or wants_html()):
+            # A page that is open asks again and again: it is loaded anew, which leads to the provider, and
+            # the browser's own question for a password helps nobody.
+            refused.headers.pop("WWW-Authenticate", None)
+            refused.headers["HX-Refresh"] = "true"
+        return refused
+
+    def _sign_in_url(self) -> str:
+        """Return where to sign in: at PUBLIC_URL, where the provider leads back to and the cookies are."""
+        is_at_public_url = request.host.lower() == self._public.host and not self._public.path
+        return SIGN_IN if is_at_public_url else f"{self._public.url}{SIGN_IN}"
+
+    def _refuse_without_token(self, name: str) -> Response:
+        if "Authorization" in request.headers and self._rate_limits is not None:
+            if refused := self.record_failure():
+                return refused
+            fields = {"path": request.path, "from": request.remote_addr}
+            logger.warning("wrong token refused", extra={"fields": fields, "state": "wrong token"})
+        return _refuse("token", 401, f"send {name} as a bearer token or as basic auth's password")
+
+    def _refuse_unsafe_request(self, *, is_form: bool) -> Response | None:
+        """Refuse what a page of somebody else made a browser send, with the login that the browser keeps."""
+        if not self._is_same_origin():
+            return _refuse("cross_site", 403, "this was sent by a page of somebody else; see PUBLIC_URL")
+        if request.path not in self._sign_in_paths and not can_respond():
+            return _refuse("viewer", 403, _describe_read_only(), title="You may only read")
+        if is_form and not self._csrf.is_valid():
+            return _refuse("form", 403, "this form is not of the page you last saw; load it again")
+        return None
+
+    def _is_same_origin(self) -> bool:
+        """Tell whether a page of ours sent the request, or no page at all.
+
+        Browsers say where a request comes from, programs don't. Compare net/http.CrossOriginProtection:
+        https://pkg.go.dev/net/http#CrossOriginProtection
+        """
+        environ = request.environ  # asked of every webhook; werkzeug's headers take ten times as long
+        site, origin = environ.get("HTTP_SEC_FETCH_SITE"), environ.get("HTTP_ORIGIN")
+        if site is not None:
+            return site in ("same-origin", "none")
+        return origin is None or self._is_our_origin(origin)
+
+    def _is_our_origin(self, origin: str) -> bool:
+        """Tell whether a page at *origin* is ours.
+
+        Behind a proxy the Host may be the proxy's name for us, and browsers are at PUBLIC_URL. With TLS
+        there, a page at that name without it may be of somebody between.
+        """
+        host = _parse_origin_host(origin)
+        if host and host == self._public.host:
+            return origin.lower().startswith("https:") or not self._public.is_secure
+        return bool(host) and host == request.host.lower()
+
+    def _is_our_host(self, host: str) -> bool:
+        """Tell whether a page at *host* can only be ours: nobody else can let that name lead here."""
+        return _is_ip_or_localhost(host) or _parse_hostname(host) == _parse_hostname(self._public.host) != ""
+
+
+def can_respond() -> bool:
+    """Tell whether whoever comes may change anything."""
+    principal = current_principal()
+    return principal is not None and principal.can_respond
+
+
+def _requested_path() -> str:
+    """Return what the request is for, written as in an address."""
+    query = request.query_string.decode("latin-1")
+    return f"{quote(request.path)}?{query}" if query else quote(request.path)
+
+
+def _describe_read_only() -> str:
+    principal = current_principal()
+    if principal is None or principal.auth_method is AuthMethod.TOKEN:
+        return "this token only reads; one of RECEIVER_API_TOKEN may answer, too"
+    return f"you are {principal.name}, a viewer, and only read; RECEIVER_RESPONDERS says who may answer"
+
+
+def _client_key() -> str:
+    return client_key(request.remote_addr)
+
+
+def _is_on_loopback() -> bool:
+    return ListenAddress(request.environ["SERVER_NAME"], 0).is_loopback
+
+
+def _is_navigation() -> bool:
+    """Tell whether somebody follows a link to us, as in a chat; its page can't read what we answer."""
+    headers = request.headers
+    is_opening = (headers.get("Sec-Fetch-Mode"), headers.get("Sec-Fetch-Dest")) == ("navigate", "document")
+    return is_opening and request.method in ("GET", "HEAD")
+
+
+@lru_cache(maxsize=128)
+def _is_ip_or_localhost(host: str) -> bool:
+    name = _parse_hostname(host)
+    return name == "localhost" or name.replace(".", "").isdigit() or ":" in name
+
+
+def _parse_hostname(host: str) -> str:
+    """Return the name in `name:port`; empty for nonsense, which is nobody's."""
+    try:
+        return urlsplit(f"//{host}").hostname or ""
+    except ValueError:
+        return ""
+
+
+def _parse_origin_host(origin: str) -> str:
+    """Return `host` or `host:port`; empty for `null` and for nonsense, which is nobody's."""
+    try:
+        url = urlsplit(origin)
+        return url.netloc.lower() if url.hostname else ""
+    except ValueError:
+        return ""
+
+
+def _refuse(reason: str, status: int, message: str, wait_s: float = 0.0, *, title: str = "") -> Response:
+    metrics.HTTP_REJECTED.labels(reason).inc()
+    response = error_response(status, message, title=title)
+    if wait_s:
+        response.headers["Retry-After"] = str(math.ceil(wait_s))
+    return response

@@ -1,0 +1,173 @@
+"""Tries to sign in: what goes to the provider with somebody, and is known again when they come back.
+
+A browser keeps one random cookie for all its tries, so that ten tabs can sign in at once and leave nothing
+behind. All else of a try is in its state, signed for that cookie, or made of the two by our key.
+"""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import re
+from base64 import urlsafe_b64encode
+from collections.abc import Callable
+from dataclasses import dataclass
+from hashlib import sha256
+from secrets import token_urlsafe
+
+from flask import Blueprint, make_response, redirect, render_template, request
+from werkzeug.wrappers import Response
+
+from receiver.config.settings import CALLBACK
+from receiver.errors import ProviderUnavailable, SignInDenied
+from receiver.web.auth.csrf import CookieJar, new_random
+from receiver.web.auth.guard import SIGN_IN, SIGN_OUT, RequestGuard
+from receiver.web.auth.oidc import SignIn, build_oidc_client
+from receiver.web.auth.principal import Identity, Roles, parse_identity
+from receiver.web.auth.sessions import Sessions, Signer
+from receiver.web.server.errors import error_response
+from receiver.web.urls import make_relative
+from receiver.wiring.parts import Services
+
+# Passwords are looked up and second factors searched for.
+LOGIN_ATTEMPT_S = 15 * 60
+_COOKIE = "receiver_sign_in"
+_MAX_PATH = 500
+# Ours: one `/`, never two, never what a browser reads as a host's beginning, nothing unseen.
+_PATH = re.compile(r"/(?![/\\])[!-\[\]-~]*", re.ASCII)
+_SIGN_IN_PATHS = ("/sign-in", "/sign-out")
+
+
+@dataclass(frozen=True)
+class LoginAttempt:
+    """A try, and where its visitor wanted to go."""
+
+    sign_in: SignIn
+    path: str
+
+
+class LoginFlow:
+    """Begins tries, and finds them again."""
+
+    def __init__(self, signer: Signer, public_url: str, clock: Callable[[], float]) -> None:
+        self._signer = signer
+        self._cookies = CookieJar(public_url)
+        self._clock = clock
+
+    def start(self, path: str) -> tuple[LoginAttempt, str]:
+        """Return a new try to get to *path*, and the browser that it is for."""
+        browser = self._cookies.find_random(_COOKIE) or new_random()
+        attempt_id, path = token_urlsafe(16), safe_redirect_path(path)
+        value = {"id": attempt_id, "path": path, "until": self._clock() + LOGIN_ATTEMPT_S}
+        state = self._signer.sign_value(f"login {browser}", value)
+        return self._build_attempt(state, browser, attempt_id, path), browser
+
+    def save_cookie(self, response: Response, browser: str) -> None:
+        """Have the browser show that it is the one."""
+        self._cookies.set_cookie(response, _COOKIE, browser, LOGIN_ATTEMPT_S)
+
+    def get_attempt(self, state: str) -> LoginAttempt:
+        """Return the try that comes back with *state*; SignInRefused where this browser began none."""
+        browser = self._cookies.find_random(_COOKIE)
+        state_values = self._signer.read_signed(f"login {browser}", state) if browser else {}
+        if not browser or not state_values:
+            raise SignInDenied("this browser didn't begin to sign in here")
+        if self._clock() >= state_values["until"]:
+            raise SignInDenied("signing in took too long")
+        return self._build_attempt(state, browser, state_values["id"], state_values["path"])
+
+    def _build_attempt(self, state: str, browser: str, attempt_id: str, path: str) -> LoginAttempt:
+        nonce, verifier = (self._derive(what, browser, attempt_id) for what in ("nonce", "verifier"))
+        return LoginAttempt(SignIn(state, nonce, verifier), path)
+
+    def _derive(self, what: str, browser: str, attempt_id: str) -> str:
+        digest = hmac.new(self._signer.key, f"{what} {browser} {attempt_id}".encode(), sha256).digest()
+        return urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+def safe_redirect_path(path: str) -> str:
+    """Return *path* if it is one of our pages', else the first page's."""
+    is_ours = len(path) <= _MAX_PATH and bool(_PATH.fullmatch(path))
+    return "/" if not is_ours or path.startswith(_SIGN_IN_PATHS) else path
+
+
+logger = logging.getLogger(__name__)
+_TITLE = "You can't sign in"
+_ERROR = re.compile(r"[a-z_]{1,40}", re.ASCII)
+
+
+def build_signing_in(services: Services, request_guard: RequestGuard) -> Blueprint:
+    """Return the routes; only where a provider is configured."""
+    settings = services.settings
+    pages = Blueprint("signing_in", __name__)
+    oidc_client = build_oidc_client(settings, services.clock)
+    signer, roles = Signer(settings), Roles(settings)
+    login_flow = LoginFlow(signer, settings.public_url, services.clock)
+    sessions = Sessions(settings, signer, services.clock)
+
+    @pages.get(SIGN_IN)
+    def sign_in() -> Response:
+        """Send the browser to the provider; with `by=token`, have it ask for a token instead."""
+        path = safe_redirect_path(request.args.get("next", "/"))
+        if request.args.get("by") == "token":
+            return request_guard.require_api_token() or redirect(make_relative(path), 303)
+        attempt, browser = login_flow.start(path)
+        try:
+            response = redirect(oidc_client.authorization_url(attempt.sign_in), 303)
+        except ProviderUnavailable as error:
+            return _provider_unavailable(error)
+        login_flow.save_cookie(response, browser)
+        return response
+
+    @pages.get(CALLBACK)
+    def handle_callback() -> Response:
+        """Take the provider's word for who it is, and show the page that they wanted."""
+        try:
+            attempt = login_flow.get_attempt(request.args.get("state", ""))
+            identity = parse_identity(
+                oidc_client.fetch_claims(attempt.sign_in, _get_code()), settings.oidc_groups_claim
+            )
+        except ProviderUnavailable as error:
+            return _provider_unavailable(error)
+        except SignInDenied as error:
+            fields = {"reason": str(error), "from": request.remote_addr}
+            logger.warning("sign-in denied", extra={"fields": fields, "state": "sign-in denied"})
+            return request_guard.record_failure() or error_response(
+                403, f"{error}; begin again", title=_TITLE
+            )
+        return _complete_sign_in(identity, attempt.path)
+
+    @pages.post(SIGN_OUT)
+    def sign_out() -> Response:
+        """End the session here; the provider's own goes on."""
+        response = make_response(render_template("signed_out.html"))
+        sessions.end_session(response)
+        return response
+
+    def _complete_sign_in(identity: Identity, path: str) -> Response:
+        role = roles.find_role(identity.attributes)
+        fields = {"name": identity.name, "role": role, "from": request.remote_addr}
+        if role is None:
+            logger.warning("sign-in denied: no role", extra={"fields": fields})
+            return request_guard.deny_unlisted(identity)
+        logger.info("signed in", extra={"fields": fields})
+        response = redirect(make_relative(path), 303)
+        sessions.start_session(response, identity)
+        return response
+
+    return pages
+
+
+def _get_code() -> str:
+    """Return the code that the provider gave; SignInRefused where it gave an error."""
+    code, error = request.args.get("code", ""), request.args.get("error", "")
+    if not code:
+        reason = error if _ERROR.fullmatch(error) else "no code"
+        raise SignInDenied(f"the provider says {reason}")
+    return code
+
+
+def _provider_unavailable(error: ProviderUnavailable) -> Response:
+    extra = {"fields": {"reason": str(error)}, "state": "OpenID provider"}
+    logger.warning("OpenID provider can't be asked", extra=extra)
+    return error_response(502, f"the provider can't be asked: {error}", title=_TITLE)

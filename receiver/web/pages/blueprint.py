@@ -1,0 +1,72 @@
+"""The pages' blueprint: who is let in, and what all templates know."""
+
+from __future__ import annotations
+
+from hashlib import sha256
+from importlib import resources
+from pathlib import PurePath
+
+from flask import Blueprint, Response, request
+
+from receiver.text import is_web_link
+from receiver.web.api.status import show_maintenance
+from receiver.web.pages.dashboard import add_dashboard, add_maintenance_forms, add_storm
+from receiver.web.pages.history import add_history
+from receiver.web.pages.incident import add_incident
+from receiver.web.pages.routing import add_routing
+from receiver.web.pages.runbooks import add_runbooks
+from receiver.web.urls import make_relative, url_for
+from receiver.wiring.parts import Services
+
+LINKS = (
+    ("pages.show_dashboard", "Now"),
+    ("pages.history", "History"),
+    ("pages.runbooks", "Runbooks"),
+    ("pages.routing", "Routing"),
+)
+
+
+def build_pages(services: Services) -> Blueprint:
+    """Return the pages' routes."""
+    pages = Blueprint("pages", __name__)
+    file_hashes = _hash_static_files()
+
+    @pages.after_request
+    def add_time_header(response: Response) -> Response:
+        response.headers["X-Receiver-Now"] = f"{services.clock():.3f}"
+        return response
+
+    @pages.app_template_filter("ago")
+    def ago(moment: str | None) -> str:
+        return moment[:19].replace("T", " ") + " UTC" if moment else ""
+
+    @pages.app_template_filter("basename")
+    def basename(path: str) -> str:
+        return PurePath(path).name
+
+    @pages.app_template_filter("is_web")
+    def is_web(address: str | None) -> bool:
+        return bool(address) and is_web_link(str(address))
+
+    @pages.app_context_processor
+    def shared() -> dict[str, object]:
+        return {
+            "page_now": f"{services.clock():.3f}",
+            "page_links": LINKS,
+            "static": lambda name: url_for("static", filename=name, v=file_hashes.get(name)),
+            "own_address": lambda: make_relative(request.full_path.rstrip("?")),
+            "find_maintenance": lambda: show_maintenance(services),
+        }
+
+    for add in (add_dashboard, add_incident, add_storm, add_history, add_runbooks, add_routing):
+        add(pages, services)
+    add_maintenance_forms(pages, services)
+    return pages
+
+
+def _hash_static_files() -> dict[str, str]:
+    """Return a stamp of each static file, so that a browser keeps it until it changes."""
+    folder = resources.files("receiver.web") / "static"
+    return {
+        file.name: sha256(file.read_bytes()).hexdigest()[:12] for file in folder.iterdir() if file.is_file()
+    }

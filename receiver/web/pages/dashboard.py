@@ -1,0 +1,326 @@
+"""The board: what is open, most urgent first, in parts of a hundred."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Annotated, Literal
+from urllib.parse import urlencode
+
+from flask import Blueprint, redirect, request
+from msgspec import Meta
+from werkzeug.wrappers import Response
+
+from receiver.clock import parse_time
+from receiver.model.alert import describe_unknown_severity
+from receiver.model.escalation import EscalationState, evaluate_escalation
+from receiver.model.incident import Incident
+from receiver.model.routing import EscalationPolicy
+from receiver.storms.model import list_incident_ids
+from receiver.text import one_line
+from receiver.web.api.requests import EndMaintenanceRequest, StartMaintenanceRequest, read_query
+from receiver.web.api.responses import IncidentRow, StepStatus
+from receiver.web.api.serializers import (
+    delivery_keys,
+    format_moment,
+    policy_finder,
+    serialize_row,
+    step_status,
+)
+from receiver.web.api.status import (
+    acknowledge_storm,
+    describe_storm,
+    end_maintenance,
+    list_heartbeats,
+    show_maintenance,
+    start_maintenance,
+)
+from receiver.web.misaddressed import find_hook_url
+from receiver.web.pages.rendering import PageQuery, conditional_response, current_actor, paginate
+from receiver.web.pages.warnings import (
+    StatusWarning,
+    list_serious_warnings,
+    list_severity_warnings,
+    list_status_warnings,
+    list_webhooks,
+)
+from receiver.web.urls import url_for
+from receiver.wiring.parts import Services
+
+
+class DashboardQuery(PageQuery, frozen=True):
+    """Which of the open incidents to show; as it stands in the address."""
+
+    state: Literal["", "unacknowledged", "acknowledged", "stale"] = ""
+    severity: Literal["", "critical", "error", "warning", "info", "none"] = ""
+    route: Annotated[str, Meta(max_length=300)] = ""
+    text: Annotated[str, Meta(max_length=200)] = ""
+
+    @property
+    def is_filtered(self) -> bool:
+        return bool(self.state or self.severity or self.route or self.text)
+
+    def matches(self, incident: Incident, now: float) -> bool:
+        return (
+            self._has_state(incident, now)
+            and self.severity in ("", incident.severity)
+            and self.route in ("", incident.route)
+            and (not self.text or self.text.casefold() in _searchable_text(incident))
+        )
+
+    def _has_state(self, incident: Incident, now: float) -> bool:
+        if self.state == "stale":
+            return incident.is_stale(now)
+        return self.state in ("", "acknowledged" if incident.is_acknowledged else "unacknowledged")
+
+
+@dataclass(frozen=True)
+class IncidentCard:
+    """One incident on the board. *why_none* says why no step is waited for."""
+
+    row: IncidentRow
+    state: str
+    badges: tuple[str, ...]
+    next: str
+    no_step_reason: str
+
+
+@dataclass(frozen=True)
+class Dashboard:
+    """One part of some incidents; *total* counts all that fit the question."""
+
+    at: str
+    total: int
+    page: int
+    pages: int
+    cards: tuple[IncidentCard, ...]
+
+
+@dataclass(frozen=True)
+class OpenCounts:
+    """How many incidents are open at all, whatever is asked for: no filter makes a night look quiet."""
+
+    open: int
+    unacknowledged: int
+    stale: int
+    alarms: tuple[StatusWarning, ...] = ()  # about the severities of what is open
+
+    @property
+    def title(self) -> str:
+        return f"({self.unacknowledged}) {self.words}" if self.unacknowledged else self.words
+
+    @property
+    def words(self) -> str:
+        if not self.open:
+            return "Nothing open"
+        text = f"{self.open} open"
+        if not self.unacknowledged:
+            return text
+        if self.unacknowledged < self.open:
+            return f"{text}, {self.unacknowledged} of them nobody has"
+        return f"{text}, nobody has {'it' if self.open == 1 else 'them'}"
+
+
+def build_dashboard(services: Services, asked: DashboardQuery) -> tuple[Dashboard, OpenCounts]:
+    """Return the part of the open incidents that is asked for, and how many there are. Raises StoreError."""
+    now, everything = services.clock(), list(services.incidents.list_open())
+    counts = OpenCounts(
+        open=len(everything),
+        unacknowledged=sum(not incident.is_acknowledged for incident in everything),
+        stale=sum(incident.is_stale(now) for incident in everything),
+        alarms=list_severity_warnings(services, everything),
+    )
+    return build_page(services, [one for one in everything if asked.matches(one, now)], asked.page), counts
+
+
+def build_page(services: Services, incidents: Iterable[Incident], page: int) -> Dashboard:
+    """Return the part of *incidents* that a page shows, most urgent first. Raises StoreError."""
+    now, found = services.clock(), sorted(incidents, key=sort_key)
+    page_slice = paginate(found, page)
+    ids = [incident.id for incident in page_slice.rows]
+    heads, resolve_policy = (
+        services.incidents.load_heads(ids, delivery_keys(services)),
+        policy_finder(services, now),
+    )
+    return Dashboard(
+        at=format_moment(now),
+        total=len(found),
+        page=page_slice.page,
+        pages=page_slice.pages,
+        cards=tuple(build_card(heads[one], resolve_policy(heads[one]), now) for one in ids if one in heads),
+    )
+
+
+def sort_key(incident: Incident) -> tuple[bool, bool, bool, int, float]:
+    """Return what orders incidents: what nobody has first, then the worse, then the older."""
+    return (
+        incident.is_resolved,
+        incident.is_acknowledged,
+        incident.is_paused,
+        -incident.severity.rank,
+        incident.opened_at,
+    )
+
+
+def build_card(incident: Incident, policy: EscalationPolicy, now: float) -> IncidentCard:
+    """Return an incident as the board shows it."""
+    row = serialize_row(incident, policy, now)
+    escalation = evaluate_escalation(incident, policy, now)
+    step = escalation.next_step
+    waits = step is not None and row.next_step_at is not None and not incident.is_paused
+    return IncidentCard(
+        row=row,
+        state=describe_state(incident),
+        badges=tuple(list_badges(incident, now)),
+        next=step.step.responder.title if step is not None and waits else "",
+        no_step_reason=_explain_no_step(incident, escalation),
+    )
+
+
+def describe_state(incident: Incident) -> str:
+    """Return the state in words, with who has it."""
+    if incident.is_resolved:
+        return f"resolved by {incident.resolved_by}" if incident.resolved_by else "resolved"
+    if not incident.is_acknowledged:
+        return "open, nobody has it"
+    done = "snoozed" if incident.snoozed_until else "acknowledged"
+    return f"{done} by {incident.acknowledged_by}"
+
+
+def list_badges(incident: Incident, now: float) -> list[str]:
+    badges = []
+    if incident.suppression is not None:
+        badges.append(incident.suppression.reason)
+    if incident.is_flapping:
+        badges.append("flapping")
+    if incident.is_stale(now):
+        badges.append("stale: its sender is silent")
+    badges += [describe_unknown_severity(word) for word in incident.unknown_severities]
+    return badges
+
+
+def _explain_no_step(incident: Incident, escalation: EscalationState) -> str:
+    if incident.is_resolved:
+        return "it is over"
+    if not incident.policy:
+        return "nobody is paged"
+    if incident.is_acknowledged:
+        return "nobody, it is taken"
+    if incident.is_paused:
+        return "waits while it is muted" if incident.is_suppressed else "waits while it is quiet"
+    notifying = [
+        one.step.responder.title for one in escalation.steps if step_status(one) is StepStatus.NOTIFYING
+    ]
+    return f"{notifying[0]}, being told now" if notifying else "nobody further"
+
+
+def _searchable_text(incident: Incident) -> str:
+    words = (incident.id, incident.alertname, incident.summary, incident.channel, incident.acknowledged_by)
+    return " ".join((*words, *(f"{k}={v}" for k, v in incident.group_labels.items()))).casefold()
+
+
+_MAX_FIELD = 300
+
+
+def add_maintenance_forms(pages: Blueprint, services: Services) -> None:
+    """Give *pages* the routes that the forms post to; both lead back to the first page."""
+
+    @pages.post("/maintenance")
+    def post_maintenance() -> Response:
+        """Begin maintenance; a time that makes no sense is refused with a sentence."""
+        for_, until = _read_end(_field("for") or "")
+        body = StartMaintenanceRequest(
+            by=_field("by"), via="page", for_=for_, until=until, comment=_field("comment")
+        )
+        start_maintenance(services, "", body)
+        return redirect(url_for("pages.show_dashboard"), 303)
+
+    @pages.post("/maintenance/end")
+    def post_maintenance_end() -> Response:
+        """End maintenance."""
+        end_maintenance(services, "", EndMaintenanceRequest(by=_field("by") or "", via="page"))
+        return redirect(url_for("pages.show_dashboard"), 303)
+
+    def _read_end(text: str) -> tuple[str | None, str | None]:
+        """Return a duration like `2h`, or the moment of a time of day in the team's zone, in RFC 3339."""
+        text = text.lower().removeprefix("until").strip()
+        if ":" not in text:
+            return text or None, None
+        try:
+            return None, format_moment(parse_time(text, services.clock(), services.routing.zone))
+        except (ValueError, OverflowError):
+            return None, text  # refused with a sentence
+
+
+def _field(name: str) -> str | None:
+    return one_line(request.form.get(name, ""), _MAX_FIELD) or None
+
+
+def add_dashboard(pages: Blueprint, services: Services) -> None:
+    """Add the page to the blueprint."""
+
+    @pages.get("/")
+    def show_dashboard() -> Response:
+        """Show what is open, most urgent first."""
+        asked = read_query(DashboardQuery, request.args)
+        dashboard, counts = build_dashboard(services, asked)
+        status_warnings, heartbeats = (
+            list_status_warnings(services, counts.stale, counts.alarms),
+            list_heartbeats(services),
+        )
+        maintenance, webhooks = show_maintenance(services), list_webhooks(services)
+        response = conditional_response(
+            "now.html",
+            # When the last webhook came changes all the time: a header says it to who has the page.
+            (
+                replace(dashboard, at=""),
+                counts,
+                status_warnings,
+                heartbeats,
+                maintenance,
+                [row.source for row in webhooks],
+            ),
+            asked=asked,
+            dashboard=dashboard,
+            counts=counts,
+            routes=[route.name for route in services.routing.routes],
+            status_warnings=status_warnings,
+            heartbeats=heartbeats,
+            maintenance=maintenance,
+            zone=services.routing.zone,
+            webhooks=webhooks,
+            hook_url=find_hook_url(services.settings.public_url),
+            has_hook_token=bool(services.settings.webhook_tokens),
+            back=f"now?{urlencode(asked.list_fields())}",
+            page_url=lambda page: url_for("pages.show_dashboard", **asked.list_fields(page)),
+        )
+        response.headers["X-Receiver-Webhooks"] = ",".join(row.at for row in webhooks)
+        return response
+
+
+def add_storm(pages: Blueprint, services: Services) -> None:
+    """Add the page and its answer to the blueprint."""
+
+    @pages.get("/storms/<storm_id>")
+    def storm(storm_id: str) -> Response:
+        """Show a storm: its numbers and its incidents, most urgent first."""
+        asked = read_query(PageQuery, request.args)
+        loaded = services.storm_store.load_storm(storm_id)
+        shown, status_warnings = describe_storm(services, loaded), list_serious_warnings(services)
+        heads = services.incidents.load_heads(list_incident_ids(loaded))
+        dashboard = build_page(services, heads.values(), asked.page)
+        return conditional_response(
+            "storm.html",
+            (shown, replace(dashboard, at=""), status_warnings, show_maintenance(services)),
+            storm=shown,
+            name=loaded.storm.name,
+            dashboard=dashboard,
+            status_warnings=status_warnings,
+            page_url=lambda page: url_for("pages.storm", storm_id=storm_id, **asked.list_fields(page)),
+        )
+
+    @pages.post("/storms/<storm_id>/acknowledge")
+    def acknowledge_all(storm_id: str) -> Response:
+        """Acknowledge all that it counts, and show it again."""
+        acknowledge_storm(services, storm_id, current_actor())
+        return redirect(url_for("pages.storm", storm_id=storm_id), 303)

@@ -1,0 +1,251 @@
+"""Deliveries in the reader's words; by their keys only programs know them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from receiver.incidents.routing_preview import REMEDY, is_unpaged_critical
+from receiver.model.alert import describe_unknown_severity
+from receiver.model.incident import Incident
+from receiver.model.routing import PAGERDUTY
+from receiver.web.api.responses import ChannelState, HeartbeatState, Status
+from receiver.web.api.serializers import format_moment
+from receiver.web.api.status import describe_refusals, show_status
+from receiver.web.urls import url_for
+from receiver.wiring.parts import Services
+
+_LABELS = {
+    "root": "the message",
+    "root2": "the message in place of the first",
+    "update": "the message's latest form",
+    "fallback": "the message in the fallback channel",
+    "reminder": "a reminder in the thread",
+    "ack_reminder": "a reminder in the thread",
+    "renamed": "a note on a label that changes",
+    "renamed_hint": "a hint in the thread on a label that changes",
+}
+_LABELS_WITH_NAME = {
+    "page": "page to {}",
+    "step": "word to {} in the thread",
+    "unreached": "word that {} can't be paged",
+    "given_up": "note that {} could not be told",
+    "acknowledge": "acknowledgement of the page to {}",
+    "resolve": "end of the page to {}",
+    "silence": "silence {}",
+    "prolong": "silence {}, prolonged",
+    "silence_ends": "word that silence {} ends",
+    "unconfirmed": "word that PagerDuty has no incident for {}",
+    "resolved_there": "word that something in PagerDuty resolves the page to {}",
+}
+
+
+def delivery_label(key: str) -> str:
+    """Return what a delivery is, from its key: `page:on-call` is "page to on-call"."""
+    kind, _, name = key.partition(":")
+    if kind == "left_open":
+        return "word that a PagerDuty incident is left to be closed by hand"
+    name = name.partition("~")[0]
+    if key in _LABELS:
+        return _LABELS[key]
+    return (
+        _LABELS_WITH_NAME[kind].format(name) if name and kind in _LABELS_WITH_NAME else key.replace("_", " ")
+    )
+
+
+_SHOWN = 5
+
+
+def list_severity_warnings(services: Services, incidents: Iterable[Incident]) -> tuple[StatusWarning, ...]:
+    """Return what the severities of open *incidents* make known. It follows from the incidents, so it is
+    shown until they are over, or until a word is in `severities`.
+    """
+    unpaged: list[Incident] = []
+    words: dict[str, Incident] = {}
+    for incident in incidents:
+        if incident.is_resolved:
+            continue
+        if is_unpaged_critical(services.routing, incident):
+            unpaged.append(incident)
+        for word in incident.unknown_severities:
+            if services.routing.severities.find_severity(word) is None:
+                words.setdefault(word, incident)
+    return (*_warn_of_unpaged(unpaged), *_warn_of_unknown(words))
+
+
+def _warn_of_unpaged(incidents: list[Incident]) -> Iterator[StatusWarning]:
+    if not incidents:
+        return
+    count = len(incidents)
+    title = "A critical pages nobody." if count == 1 else f"{count} criticals page nobody."
+    routes = list(dict.fromkeys(incident.route for incident in incidents))
+    more = f" and {len(routes) - _SHOWN} more" if len(routes) > _SHOWN else ""
+    words = (
+        f"No escalation on {'route' if len(routes) == 1 else 'routes'} {', '.join(routes[:_SHOWN])}{more}:"
+    )
+    yield StatusWarning("alarm", title, words, links=tuple(map(_link, incidents[:_SHOWN])))
+
+
+def _warn_of_unknown(words: dict[str, Incident]) -> Iterator[StatusWarning]:
+    for word, incident in list(words.items())[:_SHOWN]:
+        title = f"An alert has the {describe_unknown_severity(word)}."
+        yield StatusWarning("alarm", title, f"{REMEDY[0].upper()}{REMEDY[1:]}:", links=(_link(incident),))
+    if len(words) > _SHOWN:
+        yield StatusWarning("alarm", f"{len(words) - _SHOWN} more severities are unknown.")
+
+
+def _link(incident: Incident) -> Link:
+    words = incident.alertname or incident.id
+    return Link(url_for("pages.incident", incident_id=incident.id), words)
+
+
+@dataclass(frozen=True)
+class WebhookRow:
+    """The last webhook of one source: when it came (RFC 3339), and how long ago that is, in words."""
+
+    source: str
+    at: str
+    ago: str
+
+
+def list_webhooks(services: Services) -> list[WebhookRow]:
+    """Return the last webhook of each source, by the names of the sources. Raises StoreError."""
+    now = services.clock()
+    return [
+        WebhookRow(source, format_moment(at), format_age(now - at))
+        for source, at in services.last_webhooks.list_all().items()
+    ]
+
+
+def format_age(seconds: float) -> str:
+    """Return `40 s ago`, as the page's script says it on."""
+    whole = max(0, int(seconds))
+    for unit, length, beyond in (("s", 1, 60), ("min", 60, 3600), ("h", 3600, 48 * 3600)):
+        if whole < beyond:
+            return f"{whole // length} {unit} ago"
+    return f"{whole // 86400} d ago"
+
+
+_NAMES = {"slack": "Slack", "pagerduty": "PagerDuty", "alertmanager": "Alertmanager"}
+_LEVELS = ("alarm", "warn", "note")
+_FAILED_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Link:
+    """Where to read more, or to do something about it."""
+
+    url: str
+    words: str
+
+
+@dataclass(frozen=True)
+class StatusWarning:
+    """One thing to be said: *level* is `alarm`, `warn` or `note`; *since* is in RFC 3339."""
+
+    level: str
+    title: str
+    words: str = ""
+    since: str = ""
+    links: tuple[Link, ...] = ()
+
+
+def list_status_warnings(
+    services: Services, stale: int = 0, alarms: Sequence[StatusWarning] = ()
+) -> list[StatusWarning]:
+    """Return what readers must know before they trust what they see, worst first. Raises StoreError.
+
+    *stale* is how many open incidents are, and *alarms* what their severities make known, as whoever lists
+    them knows.
+    """
+    status = show_status(services)
+    found = [
+        *alarms,
+        *_find_failing_components(status),
+        *_find_refused_config(services),
+        *_find_failed(services),
+        *_find_storms(services),
+        *_find_stale(stale),
+        *_find_simulated(services),
+    ]
+    return sorted(found, key=lambda warning: _LEVELS.index(warning.level))
+
+
+def list_serious_warnings(services: Services, alarms: Sequence[StatusWarning] = ()) -> list[StatusWarning]:
+    """Return those without what is only of note: that is said on the first page, and above what is on fire
+    it would be in the way.
+    """
+    return [warning for warning in list_status_warnings(services, alarms=alarms) if warning.level != "note"]
+
+
+def _find_failing_components(status: Status) -> Iterator[StatusWarning]:
+    if not status.workers:
+        words = "Alerts are taken, but nothing is posted and nobody is paged."
+        yield StatusWarning("alarm", "No worker is alive.", words)
+    for kind, channel in status.channels.items():
+        if channel.state is ChannelState.FAILING:
+            yield StatusWarning(
+                "alarm", f"{_NAMES[kind]} is failing.", channel.reason or "", channel.since or ""
+            )
+    if status.clocks:
+        said = "; ".join(f"{one.process}: {one.ahead_s:+g} s" for one in status.clocks)
+        yield StatusWarning("warn", "Clocks differ.", f"Against Redis' own, {said}. Set them by NTP.")
+    for heartbeat in status.heartbeats:
+        if heartbeat.state is HeartbeatState.MISSING:
+            source = f" from {heartbeat.source}" if heartbeat.source else ""
+            yield StatusWarning(
+                "alarm", f"No heartbeat {heartbeat.heartbeat}{source}.", since=heartbeat.last_at or ""
+            )
+
+
+def _find_refused_config(services: Services) -> Iterator[StatusWarning]:
+    refused = services.config.list_refused()
+    if refused:
+        since = min(state.refused_at for state in refused.values())
+        words = f"The old one stays in force: {describe_refusals(refused)}."
+        yield StatusWarning("alarm", "A new configuration was refused.", words, format_moment(since))
+
+
+def _find_failed(services: Services) -> Iterator[StatusWarning]:
+    count = services.incidents.count_failed()
+    if not count:
+        return
+    links = tuple(
+        Link(
+            url_for("pages.incident", incident_id=failure.incident.id, _anchor="deliveries"),
+            f"{failure.incident.alertname or failure.incident.id}: {delivery_label(failure.key)}",
+        )
+        for failure in services.failures.list_failures(_FAILED_SHOWN).failures
+    )
+    title = "1 delivery was given up." if count == 1 else f"{count} deliveries were given up."
+    words = f"The newest {len(links)}:" if count > len(links) else ""
+    yield StatusWarning("alarm", title, words, links=links)
+
+
+def _find_storms(services: Services) -> Iterator[StatusWarning]:
+    for storm in services.storm_store.list_unresolved():
+        if storm.is_active:
+            link = Link(url_for("pages.storm", storm_id=storm.id), "what it counts")
+            yield StatusWarning("warn", f"A storm is on in {storm.name}.", links=(link,))
+
+
+def _find_stale(stale: int) -> Iterator[StatusWarning]:
+    if stale:
+        title = "1 incident is stale." if stale == 1 else f"{stale} incidents are stale."
+        link = Link(url_for("pages.show_dashboard", state="stale"), "show")
+        yield StatusWarning(
+            "warn", title, "Who sent it has been silent for long: it may be over.", links=(link,)
+        )
+
+
+def _find_simulated(services: Services) -> Iterator[StatusWarning]:
+    names = [] if services.routing.slack_token else ["Slack"]
+    titles = [
+        responder.title
+        for responder in services.routing.responders.values()
+        if (target := responder.find_target(PAGERDUTY)) is not None and not target.secret
+    ]
+    names += [f"PagerDuty for {', '.join(titles)}"] if titles else []
+    if names:
+        words = "Nothing is sent there; what would have been sent stands with each incident."
+        yield StatusWarning("note", f"Simulated: {'; '.join(names)}.", words)

@@ -1,0 +1,1 @@
+"""HTTP below Flask: connections, timeouts, malformed requests and errors."""

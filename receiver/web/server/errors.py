@@ -1,0 +1,113 @@
+"""Errors for people: a page in words, where programs get JSON."""
+
+from __future__ import annotations
+
+import logging
+
+from flask import Flask, Response, render_template, request
+from gunicorn.http.errors import ParseException
+from msgspec import json
+from werkzeug.exceptions import ClientDisconnected, HTTPException, MethodNotAllowed
+
+from receiver.errors import NotFound, PayloadError, ReceiverError, StoreError
+from receiver.web.server.malformed import INTERNAL_ERROR, find_malformed_request, render_error_body
+
+_JSON_PATHS = ("/api/", "/webhooks/", "/static/", "/metrics", "/healthz", "/readyz")
+_TITLES = {
+    401: "Who are you?",
+    403: "Not from there",
+    404: "There is no such page",
+    429: "Too many at once",
+    500: "That went wrong",
+    502: "That went wrong",
+    503: "The receiver can't answer now",
+}
+
+
+def wants_html() -> bool:
+    """Tell whether a person waits before a browser: it asks for HTML, as no program does by itself."""
+    return not request.path.startswith(_JSON_PATHS) and "text/html" in request.headers.get("Accept", "")
+
+
+def render_error_page(status: int, message: str, title: str = "") -> Response:
+    """Return the error as a page, below *title* or what is usual. It asks the store for nothing, since that
+    may be what is away.
+    """
+    heading = title or _TITLES.get(status, "That can't be done")
+    sentence = f"{message[:1].upper()}{message[1:].rstrip('.')}."
+    page = render_template("error.html", status=status, heading=heading, message=sentence)
+    return Response(page, status, content_type="text/html; charset=utf-8")
+
+
+logger = logging.getLogger(__name__)
+
+
+class RequestError(ReceiverError):
+    """A request can't be done; the message is a sentence for whoever sent it."""
+
+    def __init__(self, status: int, message: str) -> None:
+        self.status = status
+        super().__init__(message)
+
+
+def json_response(body: object) -> Response:
+    """Return *body* as a JSON answer."""
+    return Response(json.encode(body) + b"\n", content_type="application/json")
+
+
+def error_response(status: int, message: str, kind: str = "", *, title: str = "") -> Response:
+    """Return an error in the form all of ours have: JSON, and for people a page, with *title* above it."""
+    if wants_html():
+        response = render_error_page(status, message, title)
+    else:
+        response = Response(render_error_body(status, message, kind), status, content_type="application/json")
+    if status == 401:
+        # Lets a browser ask for the token, as the password with any name.
+        response.headers["WWW-Authenticate"] = 'Basic realm="receiver", charset="UTF-8"'
+    return response
+
+
+def register_error_handlers(app: Flask) -> None:
+    """Give *app* an answer for each error it may meet."""
+
+    @app.errorhandler(NotFound)
+    def not_found(error: NotFound) -> Response:
+        closed = "; it may have been closed longer ago than is kept" if error.kind == "incident" else ""
+        return error_response(404, f"{error}{closed}")
+
+    @app.errorhandler(RequestError)
+    def request_error(error: RequestError) -> Response:
+        return error_response(error.status, str(error))
+
+    @app.errorhandler(PayloadError)
+    def invalid_payload(error: PayloadError) -> Response:
+        return error_response(400, error.reason)
+
+    @app.errorhandler(StoreError)
+    def store_unavailable(error: StoreError) -> Response:
+        # Once for all paths: Alertmanager, browsers and monitoring all ask again while it is away.
+        fields = {"path": request.path, "error": str(error)}
+        logger.warning("redis unavailable", extra={"fields": fields, "state": "requests"})
+        return error_response(503, "the store can't take it now, send it again")
+
+    @app.errorhandler(ClientDisconnected)
+    def client_disconnected(_: ClientDisconnected) -> Response:
+        return error_response(408, "the body came too slowly or broke off")
+
+    @app.errorhandler(ParseException)
+    def malformed_request(error: ParseException) -> Response:
+        # gunicorn finds out while we read the body: chunks that are none.
+        found = find_malformed_request(error)
+        return internal_error(error) if found is None else error_response(found.status, found.message)
+
+    @app.errorhandler(HTTPException)
+    def http_error(error: HTTPException) -> Response:
+        response = error_response(error.code or 500, error.description or error.name)
+        if isinstance(error, MethodNotAllowed) and error.valid_methods:
+            response.headers["Allow"] = ", ".join(sorted(error.valid_methods))
+        return response
+
+    @app.errorhandler(Exception)
+    def internal_error(error: Exception) -> Response:
+        logger.error("unhandled error in request", exc_info=error, extra={"fields": {"path": request.path}})
+        return error_response(500, INTERNAL_ERROR)

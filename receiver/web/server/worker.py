@@ -1,0 +1,180 @@
+"""The gunicorn worker of the web side: gevent's, which is held up by nobody and ends promptly."""
+
+from __future__ import annotations
+
+import logging
+import os
+import resource
+import socket
+import time
+from contextlib import suppress
+from types import FrameType
+from typing import Any
+
+import gevent
+from gevent import monkey
+from gunicorn.workers.ggevent import GeventWorker
+
+from receiver.web.server.connection import ClientConnection, reject_client, yield_to_others
+from receiver.web.server.malformed import INTERNAL_ERROR, find_malformed_request, render_final_response
+
+logger = logging.getLogger(__name__)
+# Connections of one process at once. One more takes the place of one that is being drained, else of one whose
+# body has to be read before its signature can be checked, else of the one that has been idle longest; where
+# all are busy it is told to come again.
+MAX_CONNECTIONS = 1000
+TOO_MANY_CONNECTIONS = render_final_response(503, "too many connections, send it again", "Retry-After: 1")
+# Those that are just being told so.
+SPARE_CONNECTIONS = 100
+# So many of one address are read a little more after an answer that did not wait for their body; further ones
+# are closed at once.
+MAX_DRAINING_PER_ADDRESS = 8
+_WARN_EVERY_S = 60.0
+# Only for a connection that opens in the very second in which we end and then says nothing.
+FINAL_WAIT_S = 1.5
+
+
+class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
+    """Bounds how many connections there are and how long each may take, and closes idle ones at the end.
+
+    Alertmanager and browsers hold connections open between requests; gunicorn's own worker would wait
+    for them to be used or to run out. A request under way is finished, within `graceful_timeout`.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._connections: dict[gevent.Greenlet, ClientConnection] = {}
+        self._idle: dict[ClientConnection, None] = {}  # in the order in which they became idle
+        self._unverified: dict[
+            ClientConnection, None
+        ] = {}  # whose body is read to find out whether it is signed
+        self._draining: dict[ClientConnection, tuple[str, gevent.Greenlet]] = {}  # with their addresses
+        self._capacity = min(MAX_CONNECTIONS, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 2)
+        self._warned_at = -_WARN_EVERY_S
+        self.worker_connections = self._capacity + SPARE_CONNECTIONS
+
+    def handle(self, listener: socket.socket, client: socket.socket, addr: Any) -> None:
+        """Serve the requests of one connection, in a greenlet of its own."""
+        if len(self._connections) >= self._capacity and not self._make_room():
+            reject_client(client, TOO_MANY_CONNECTIONS)
+            return
+        greenlet = gevent.getcurrent()
+        address = addr[0] if addr else ""
+        connection = self._connections[greenlet] = ClientConnection(
+            client, drain=lambda connection: self._drain(connection, address), unverified=self._unverified
+        )
+        try:
+            super().handle(listener, connection, addr)
+        finally:
+            del self._connections[greenlet]
+
+    def load_wsgi(self) -> None:
+        super().load_wsgi()
+        self.wsgi: Any = _close_after_unread_body(self.wsgi)
+
+    def handle_request(self, listener_name: Any, req: Any, sock: ClientConnection, addr: Any) -> None:
+        sock.set_request(req)
+        super().handle_request(listener_name, req, sock, addr)
+
+    def handle_error(self, req: Any, client: ClientConnection, addr: Any, exc: BaseException) -> None:
+        """Answer what the application did not hear of, or failed at, as it answers all else that is wrong."""
+        found = find_malformed_request(exc)
+        if found is None:
+            fields = {"path": getattr(req, "path", "")}
+            logger.error("unhandled error in request", exc_info=exc, extra={"fields": fields})
+            client.reject(render_final_response(500, INTERNAL_ERROR))
+            return
+        # gunicorn would log what was sent, and that may be a token.
+        fields = {"from": addr[0] if addr else "", "status": found.status, "reason": found.message}
+        # Anybody can send such: a line a minute of each kind, with their number.
+        logger.warning("request could not be read", extra={"fields": fields, "state": found.message})
+        client.reject(render_final_response(found.status, found.message))
+
+    def timeout_ctx(self) -> _IdleWait:
+        """Return what gunicorn holds around the wait for a connection's next request."""
+        idle_s = self.cfg.keepalive if self.alive else FINAL_WAIT_S
+        return _IdleWait(self._connections[gevent.getcurrent()], self._idle, idle_s)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        super().handle_exit(sig, frame)
+        gevent.spawn(self._close_idle)
+
+    def _make_room(self) -> bool:
+        """Close the connection that has been idle longest; False when all are busy."""
+        if time.monotonic() >= self._warned_at + _WARN_EVERY_S:
+            self._warned_at = time.monotonic()
+            logger.warning("too many connections", extra={"fields": {"room": self._capacity}})
+        for connection, (_, greenlet) in self._draining.items():
+            del self._draining[connection]
+            greenlet.kill(_DrainingEnded, block=False)
+            return True
+        for connections in (self._unverified, self._idle):
+            for connection in connections:
+                del connections[connection]
+                _shutdown(connection)
+                return True
+        return False
+
+    def _drain(self, connection: ClientConnection, address: str) -> None:
+        """Read a little of a body that nobody wants, where not too many of *address* do."""
+        if [one for one, _ in self._draining.values()].count(address) >= MAX_DRAINING_PER_ADDRESS:
+            return
+        self._draining[connection] = address, gevent.getcurrent()
+        with suppress(_DrainingEnded):
+            connection.linger()
+        self._draining.pop(connection, None)
+
+    def _close_idle(self) -> None:
+        for _, greenlet in self._draining.values():
+            greenlet.kill(_DrainingEnded, block=False)
+        for connection in list(self._idle):
+            _shutdown(connection)
+
+
+class _DrainingEnded(gevent.GreenletExit):  # type: ignore[misc]  # gevent has no types
+    """What ends the draining of a connection."""
+
+
+class _IdleWait:
+    """A connection's wait for its next request, with the reading of its head."""
+
+    def __init__(
+        self, connection: ClientConnection, idle: dict[ClientConnection, None], idle_s: float
+    ) -> None:
+        self._connection = connection
+        self._idle = idle
+        self._idle_s = idle_s
+
+    def __enter__(self) -> None:
+        self._idle[self._connection] = None
+        self._connection.await_request(self._idle_s)
+
+    def __exit__(self, *_: object) -> None:
+        self._idle.pop(self._connection, None)
+        self._connection.begin_body()
+        # A client that sends many requests without waiting for the answers never makes us wait for it.
+        yield_to_others()
+
+
+def _close_after_unread_body(application: Any) -> Any:
+    """Return *application* such that a connection ends with an answer that did not wait for the body."""
+
+    def wsgi_app(environ: dict[str, Any], start_response: Any) -> Any:
+        def start(*args: Any) -> Any:
+            environ["gunicorn.socket"].begin_response()
+            return start_response(*args)
+
+        return application(environ, start)
+
+    return wsgi_app
+
+
+def _shutdown(connection: ClientConnection) -> None:
+    """End a line's wait as if the other side had hung up.
+
+    A request that came in at this very moment is still read and answered. gevent's own shutdown() would
+    break off the reading.
+    """
+    native_socket = monkey.get_original("socket", "socket")
+    with suppress(OSError), native_socket(fileno=os.dup(connection.fileno())) as twin:
+        twin.shutdown(socket.SHUT_RD)

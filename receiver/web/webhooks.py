@@ -1,0 +1,336 @@
+"""Putting a notice of webhooks that were refused, since Alertmanager drops them: seldom, and never while it
+waits.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import cache
+from hashlib import sha256
+
+from flask import Blueprint, Response, jsonify, request
+from gunicorn.http.errors import ParseException
+from msgspec import json
+from prometheus_client import Counter
+from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
+
+from receiver import metrics
+from receiver.config.model import Routing
+from receiver.engine.ports import Notices
+from receiver.errors import PayloadError, PayloadTooLarge, StoreError
+from receiver.incidents.routing_preview import find_severity_warnings
+from receiver.integrations.alertmanager import webhook as alertmanager_webhook
+from receiver.integrations.pagerduty import webhook as pagerduty_webhook
+from receiver.integrations.pagerduty.sync import EVENTS
+from receiver.integrations.slack import requests as slack_requests
+from receiver.integrations.slack.interactions import InteractionResult, SlackInteractions
+from receiver.integrations.slack.requests import Request
+from receiver.model.alert import ReceivedAlerts
+from receiver.text import one_line
+from receiver.web.auth.guard import RequestGuard
+from receiver.web.server.connection import PIECE, drain, read_unverified_body, request_timeout
+from receiver.web.server.errors import error_response
+from receiver.web.server.malformed import find_malformed_request
+from receiver.wiring.parts import Services
+from receiver.wiring.porter import build_slack_interactions
+
+logger = logging.getLogger(__name__)
+NOTICE_EVERY_S = 3600.0
+# Between two times that this process tells the store what it has refused since.
+_SAVE_EVERY_S = 10.0
+
+
+class RejectedWebhooks:
+    """Counts webhooks that are lost in one way, *topic*, and puts a notice of the first in each hour."""
+
+    def __init__(self, notices: Notices, clock: Callable[[], float], topic: str = "webhooks refused") -> None:
+        self._notices = notices
+        self._clock = clock
+        self._topic = topic
+        self._lock = threading.Lock()
+        self._is_saving = False
+        self._saved_at = 0.0
+        self._count = 0
+
+    def record_rejection(self, reason: str, sender: str) -> None:
+        """Count a webhook that was refused; returns at once, and never fails.
+
+        The store is told by a thread, one at a time: it may be away, and the answer must not wait.
+        """
+        now = self._clock()
+        with self._lock:
+            self._count += 1
+            if self._is_saving or abs(now - self._saved_at) < _SAVE_EVERY_S:
+                return
+            self._is_saving, count, self._count = True, self._count, 0
+        who, why = one_line(sender, 60), one_line(reason, 200)
+        text = f"A webhook from {who} was refused, and its alerts are lost: {why}"
+        thread = threading.Thread(
+            target=self._save_notice, args=(text, now, count), name="lost-alerts", daemon=True
+        )
+        thread.start()
+
+    def _save_notice(self, text: str, now: float, count: int) -> None:
+        try:
+            self._notices.save_notice(
+                self._topic, text, now, about=self._topic, every=NOTICE_EVERY_S, count=count
+            )
+        except StoreError as error:
+            fields = {"error": str(error)}
+            logger.warning("redis unavailable", extra={"fields": fields, "state": "lost alerts"})
+            with self._lock:
+                self._count += count
+        else:
+            self._saved_at = now
+        finally:
+            with self._lock:
+                self._is_saving = False
+
+
+MAX_BODY = 32 * 1024 * 1024
+_MAX_SOURCE = 100
+_MAX_WARNINGS = 10
+
+
+def build_hooks(services: Services, request_guard: RequestGuard) -> Blueprint:
+    """Return the routes that Alertmanager posts to."""
+    hooks = Blueprint("hooks", __name__, url_prefix="/webhooks")
+
+    @hooks.post("/alertmanager")
+    def receive_alertmanager() -> Response:
+        """Take a webhook; 200 only when everything in it is in the store. With `?warnings=true` the answer
+        also tells what is odd about its severities, as `receiver fire` shows it.
+        """
+        if unauthorized := request_guard.require_token(
+            services.settings.webhook_tokens, "RECEIVER_WEBHOOK_TOKEN"
+        ):
+            return unauthorized
+        now = services.clock()
+        source = one_line(request.args.get("source", ""), _MAX_SOURCE) if request.query_string else ""
+        batch = alertmanager_webhook.parse_webhook(_read_body(), source, now)
+        with request_timeout():
+            result = services.ingester.ingest(batch.groups, now)
+        counts = {
+            "new": result.new,
+            "duplicates": result.duplicates,
+            "resolved": result.resolved,
+            "rejected": batch.rejected,
+        }
+        _count_alerts(counts, batch.repaired)
+        services.last_webhooks.record(source, now)
+        response = {"alerts": batch.total, **counts, "incidents": result.incidents}
+        if request.query_string and request.args.get("warnings") == "true":
+            response["warnings"] = _list_warnings(services.routing, batch)
+        return Response(json.encode(response), content_type="application/json")
+
+    @hooks.after_request
+    def count(response: Response) -> Response:
+        _webhooks(response.status_code).inc()
+        return response
+
+    _handle_rejections(hooks, RejectedWebhooks(services.notices, services.clock))
+    return hooks
+
+
+def _handle_rejections(hooks: Blueprint, rejected: RejectedWebhooks) -> None:
+    """Have what can't be taken refused in words. Alertmanager drops what we answer 4xx, so that is a lost
+    alert: it is said where people look.
+    """
+
+    @hooks.errorhandler(PayloadError)
+    def invalid_payload(error: PayloadError) -> Response:
+        _alerts("rejected").inc()
+        _record_rejected(rejected, error.reason)
+        return error_response(413 if isinstance(error, PayloadTooLarge) else 400, error.reason)
+
+    @hooks.errorhandler(RequestEntityTooLarge)
+    def too_large(_: RequestEntityTooLarge) -> Response:
+        _record_rejected(rejected, "too large; see max_alerts in Alertmanager")
+        return error_response(
+            413, f"the body is larger than {MAX_BODY // 1024 // 1024} MiB; see max_alerts in Alertmanager"
+        )
+
+    @hooks.errorhandler(ParseException)
+    def malformed_request(error: ParseException) -> Response:
+        # gunicorn finds out while we read the body: chunks that are none.
+        if (found := find_malformed_request(error)) is None:
+            raise error
+        _record_rejected(rejected, found.message)
+        return error_response(found.status, found.message)
+
+    @hooks.errorhandler(ClientDisconnected)
+    def client_disconnected(_: ClientDisconnected) -> Response:
+        # Too slow, or gone: a 5xx is what Alertmanager sends again for.
+        logger.warning("webhook broke off", extra={"fields": {"from": request.remote_addr}})
+        return error_response(503, "the body came too slowly or broke off, send it again")
+
+
+def _record_rejected(rejected: RejectedWebhooks, reason: str) -> None:
+    logger.error("webhook refused", extra={"fields": {"reason": reason, "from": request.remote_addr}})
+    rejected.record_rejection(reason, str(request.remote_addr))
+
+
+def _read_body() -> bytes:
+    """Return the body. One that comes in chunks is cut at the limit without a word, so the limit
+    that Flask holds is one byte more than ours.
+    """
+    encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if encoding not in ("identity", ""):
+        raise PayloadError(
+            "alertmanager", f"the body is compressed ({one_line(encoding, 40)!r}), expected plain"
+        )
+    length = request.content_length
+    is_small = length is not None and length <= PIECE
+    body = request.get_data(cache=False) if is_small else drain(request.stream)
+    if len(body) > MAX_BODY:
+        raise RequestEntityTooLarge
+    return body
+
+
+def _list_warnings(routing: Routing, batch: ReceivedAlerts) -> list[str]:
+    """Return what to warn of in the severities of what fires, each once; for who sends test alerts."""
+    found: dict[str, None] = {}
+    for alert in (alert for group in batch.groups for alert in group.alerts if alert.is_firing):
+        if len(found) >= _MAX_WARNINGS:
+            break
+        if not any(heartbeat.matches(alert.labels) for heartbeat in routing.heartbeats):
+            found |= dict.fromkeys(find_severity_warnings(routing, alert.labels))
+    return list(found)
+
+
+# Finding a metric by its labels takes as long as counting with it.
+@cache
+def _webhooks(code: int) -> Counter:
+    return metrics.WEBHOOKS.labels(str(code))
+
+
+@cache
+def _alerts(outcome: str) -> Counter:
+    return metrics.ALERTS.labels(outcome)
+
+
+def _count_alerts(counts: dict[str, int], repaired: int) -> None:
+    """Count what became of the alerts, under the names of the metric."""
+    for outcome, number in (
+        ("new", counts["new"]),
+        ("duplicate", counts["duplicates"]),
+        ("resolved", counts["resolved"]),
+        ("rejected", counts["rejected"]),
+        ("repaired", repaired),
+    ):
+        if number:
+            _alerts(outcome).inc(number)
+
+
+# A signature is good for five minutes either way.
+_SIGNED_FOR_S = 660
+
+
+def build_slack_hooks(services: Services, interactions: SlackInteractions | None = None) -> Blueprint:
+    """Return the routes that Slack posts to.
+
+    Each answers within Slack's 3 s, with 200 only when what was asked is in the store. Slack signs
+    when it sends; a request is taken within five minutes, and one that comes again is not done again.
+    """
+    hooks = Blueprint("slack_hooks", __name__, url_prefix="/webhooks/slack")
+    interactions = interactions or build_slack_interactions(services)
+
+    @hooks.before_request
+    def verify_signature() -> Response | None:
+        request.max_content_length = slack_requests.MAX_BODY
+        secret = services.settings.slack_signing_secret
+        # Who signs nothing has nothing read.
+        is_signed = secret and "X-Slack-Signature" in request.headers
+        if is_signed and slack_requests.verify_signature(
+            secret, request.headers, read_unverified_body(request), services.clock()
+        ):
+            return None
+        # Anybody can send such: a line a minute, with their number.
+        logger.warning("unsigned request refused", extra={"fields": {"path": request.path}, "state": "slack"})
+        return error_response(
+            401, "the signature is missing, wrong, too old, or SLACK_SIGNING_SECRET is unset"
+        )
+
+    @hooks.post("/interactions")
+    def receive_interaction() -> Response:
+        """Take a button or a form."""
+        return _handle_request(
+            services, interactions, slack_requests.parse_interaction(request.get_data(cache=True))
+        )
+
+    @hooks.post("/commands")
+    def receive_command() -> Response:
+        """Take a command."""
+        return _handle_request(
+            services, interactions, slack_requests.parse_command(request.get_data(cache=True))
+        )
+
+    @hooks.errorhandler(PayloadError)
+    def invalid_payload(error: PayloadError) -> Response:
+        logger.warning("unreadable request from Slack", extra={"fields": {"reason": error.reason}})
+        return error_response(400, error.reason)
+
+    @hooks.errorhandler(RequestEntityTooLarge)
+    def too_large(_: RequestEntityTooLarge) -> Response:
+        return error_response(413, f"the body is larger than {slack_requests.MAX_BODY // 1024} KiB")
+
+    return hooks
+
+
+def _handle_request(services: Services, interactions: SlackInteractions, asked: Request | None) -> Response:
+    """Have done what is asked, and answer; what is left to say is said once Slack has the answer."""
+    if asked is None:
+        return Response(status=200)
+    signature = request.headers.get("X-Slack-Signature", "")
+    result: InteractionResult = interactions.handle(
+        asked, lambda: services.job_queue.record_once("slack", signature, _SIGNED_FOR_S)
+    )
+    response = Response(status=200) if result.body is None else jsonify(result.body)
+    if not result.is_saved:
+        response.status_code = 503
+    response.call_on_close(lambda: interactions.send_followup(result))
+    return response
+
+
+_KIND = "pagerduty"
+_MAX_ID = 200
+
+
+def build_pagerduty_hooks(services: Services) -> Blueprint:
+    """Return the route that PagerDuty posts to."""
+    hooks = Blueprint("pagerduty_hooks", __name__, url_prefix="/webhooks")
+
+    @hooks.post("/pagerduty")
+    def receive_pagerduty() -> Response:
+        """Take an event; 202 only when it is kept, or nobody needs it. A repeat is known for two days."""
+        request.max_content_length = pagerduty_webhook.MAX_BODY
+        header = request.headers.get("X-PagerDuty-Signature", "")
+        # Who signs nothing has nothing read.
+        body = read_unverified_body(request) if header and services.settings.pagerduty_webhook_secret else b""
+        if not pagerduty_webhook.verify_signature(
+            (services.settings.pagerduty_webhook_secret,), header, body
+        ):
+            return error_response(401, "not signed with PAGERDUTY_WEBHOOK_SECRET")
+        event = pagerduty_webhook.parse_event(body)
+        if event is None or event.event_type not in EVENTS:
+            return _accepted("ignored")
+        # Every attempt to deliver a webhook carries the same id; but the id is not signed, so a body
+        # that was captured is known by itself as well.
+        name = one_line(request.headers.get("X-Webhook-Id", ""), _MAX_ID)
+        names = [one for one in (name, sha256(body).hexdigest()) if one]
+        with request_timeout():
+            is_new = services.job_queue.enqueue(
+                _KIND, names[0], asdict(event), services.clock(), also=names[1:]
+            )
+        return _accepted("taken" if is_new else "repeated")
+
+    return hooks
+
+
+def _accepted(outcome: str) -> Response:
+    response = jsonify({"outcome": outcome})
+    response.status_code = 202
+    return response
