@@ -14,10 +14,10 @@ from typing import Any
 
 import redis
 
+from receiver.app.services import build_services
+from receiver.app.worker import build_worker_services
 from receiver.engine.queue import LEASE_S
 from receiver.storage.connection import Client, connect
-from receiver.wiring.machine import build_worker_services
-from receiver.wiring.parts import build_services
 from tests.moments import SHARED_CLOCK
 from tests.rig import Rig
 from tests.simulation import lines

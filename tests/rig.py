@@ -20,6 +20,8 @@ from typing import Any
 
 from werkzeug.test import TestResponse
 
+from receiver.app.services import Services, build_services
+from receiver.app.worker import WorkerServices, build_worker_services
 from receiver.clock import parse_duration
 from receiver.config.model import Routing
 from receiver.config.routing import load_routing
@@ -29,8 +31,6 @@ from receiver.model.alert import fingerprint
 from receiver.storage.keys import QUEUES, TASKS, Keys
 from receiver.storms.service import MAX_INITIAL_WAIT_S
 from receiver.web.app import create_app
-from receiver.wiring.machine import WorkerServices, build_worker_services
-from receiver.wiring.parts import Services, build_services
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 from tests.mocks.slack_workspace import SlackMessage

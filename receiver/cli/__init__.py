@@ -1,8 +1,4 @@
-"""The command line: one file for each command, read only when the command is used.
-
-A command `name` is the click command in `cli/name.py` that is called `command`, or like the file.
-Reports and refuses here; decides nothing that the rooms below should decide.
-"""
+"""The command line: one module for each group of commands, imported only when one of its commands is used."""
 
 from __future__ import annotations
 
@@ -16,29 +12,29 @@ import click
 
 from receiver.errors import ConfigError, ReceiverError
 
-# In the order of `receiver --help`; commands that share a file name it.
+# Command: module, in the order of `receiver --help`.
 COMMANDS: dict[str, str] = {
     "run": "run",
-    "web": "web",
-    "worker": "worker",
+    "web": "serve",
+    "worker": "serve",
     "init": "init",
     "check": "check",
     "route": "route",
-    "runbook": "runbook",
+    "runbook": "route",
     "fire": "fire",
     "drill": "drill",
     "replay": "replay",
     "incidents": "incidents",
-    "show": "show",
-    "ack": "ack",
-    "unack": "unack",
-    "resolve": "resolve",
-    "snooze": "snooze",
-    "silence": "silence",
+    "show": "incidents",
+    "ack": "answer",
+    "unack": "answer",
+    "resolve": "answer",
+    "snooze": "answer",
+    "silence": "answer",
     "maintenance": "maintenance",
-    "history": "history",
-    "failed": "failed",
-    "retry": "retry",
+    "history": "incidents",
+    "failed": "deliveries",
+    "retry": "deliveries",
 }
 
 

@@ -9,10 +9,8 @@ from pathlib import Path
 
 import click
 
-from receiver.cli.config import Config, config_option, load_config, show_path
-from receiver.cli.examples import show_examples
-from receiver.cli.findings import Findings
-from receiver.cli.terminal import print_text
+from receiver.cli.configuration import Config, Findings, config_option, load_config, show_path
+from receiver.cli.terminal import print_text, show_examples
 from receiver.config.runbook_checks import find_disagreements
 from receiver.config.settings import list_auth_methods
 from receiver.errors import ConfigError, Problem
@@ -39,7 +37,7 @@ def check(config: Path, is_online: bool) -> None:
     """
     findings, loaded = inspect_config(config)
     if is_online and loaded is not None:
-        from receiver.cli.probe import probe_all
+        from receiver.cli.probes import probe_all
 
         probe_all(loaded, str(config), findings)
     for line in _render_findings(findings):

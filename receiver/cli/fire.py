@@ -1,16 +1,16 @@
-"""`receiver fire ALERTNAME`: a test alert, by the way a real one takes."""
+"""Labels and annotations as people type them: `NAME=VALUE`."""
 
 from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
 from receiver import clock
-from receiver.cli.api import (
+from receiver.cli.api_client import (
     DEFAULT_URL,
     ReceiverApiError,
     describe_unauthorized,
@@ -19,13 +19,29 @@ from receiver.cli.api import (
     read_token,
     read_url,
 )
-from receiver.cli.calls import JsonResponse, NoResponse, bearer_header, send_request, strip_login
-from receiver.cli.examples import show_examples
-from receiver.cli.labels import collect_pairs, read_pair
-from receiver.cli.terminal import print_text
+from receiver.cli.http import JsonResponse, NoResponse, bearer_header, send_request, strip_login
+from receiver.cli.terminal import print_text, show_examples
 from receiver.integrations.alertmanager.test_alerts import TestAlert
 from receiver.model.alert import BUILT_IN_WORDS, describe_unknown_severity
 from receiver.text import one_line
+
+
+def read_pair(text: str) -> tuple[str, str]:
+    """Return `NAME=VALUE` as a pair, for click; quotes around the value are the shell's business."""
+    name, equals, value = text.partition("=")
+    if not name.strip() or not equals:
+        raise click.BadParameter(f"{text!r} is no NAME=VALUE, like severity=critical")
+    return name.strip(), value
+
+
+def collect_pairs(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
+    """Return pairs as a mapping; raises click's error for a name with two values."""
+    found: dict[str, str] = {}
+    for name, value in pairs:
+        if found.setdefault(name, value) != value:
+            raise click.UsageError(f"{name} is given twice, as {found[name]!r} and as {value!r}")
+    return found
+
 
 SUMMARY = "A test alert, sent with `receiver fire`"
 DEFAULT_SEVERITY = "warning"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import tzinfo
 
-from receiver.cli.api_model import AlertRow, DeliveryRow, EventRow, IncidentDetail, Row, SilenceRow, StepRow
+from receiver.cli.api_client import AlertRow, DeliveryRow, EventRow, IncidentDetail, Row, SilenceRow, StepRow
 from receiver.cli.terminal import (
     read_moment,
     render_age,

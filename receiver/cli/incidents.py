@@ -1,18 +1,68 @@
-"""`receiver incidents`: what is open."""
+"""Incidents of the past in words, for the terminal. Pure: the time zone is handed in."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from datetime import tzinfo
 
 import click
 
 from receiver import clock
-from receiver.cli.api import ReceiverApi, ReceiverApiError, build_api
-from receiver.cli.api_model import read_maintenance, read_row
-from receiver.cli.examples import show_examples
-from receiver.cli.incident_text import format_storm, render_list
+from receiver.cli.api_client import (
+    HistoryRow,
+    ReceiverApi,
+    ReceiverApiError,
+    build_api,
+    read_history_row,
+    read_incident,
+    read_maintenance,
+    read_row,
+)
+from receiver.cli.incident_text import format_storm, render_incident, render_list
 from receiver.cli.maintenance import format_maintenance
-from receiver.cli.terminal import find_width, print_json, print_text
+from receiver.cli.terminal import (
+    find_width,
+    print_json,
+    print_text,
+    render_moment,
+    render_table,
+    show_examples,
+)
+from receiver.clock import format_duration
+from receiver.text import one_line
+
+_HEAD = ("ID", "SEVERITY", "ALERT", "OPENED", "LASTED", "ACKNOWLEDGED", "SUMMARY")
+
+
+def render_history(rows: Sequence[HistoryRow], width: int | None = None, zone: tzinfo | None = None) -> str:
+    """Return incidents as a table, at most *width* columns wide where there is room."""
+    return render_table(_HEAD, [_format_row(row, zone) for row in rows], width)
+
+
+def format_lasted(row: HistoryRow) -> str:
+    """Return `12m`, or how it stands while it isn't over."""
+    return format_duration(row.duration_s) if row.duration_s is not None else f"still {row.state}"
+
+
+def format_acknowledged(row: HistoryRow) -> str:
+    """Return `after 2m by ana`; empty when nobody has it."""
+    if row.acknowledged_after_s is None:
+        return ""
+    by = f" by {one_line(row.acknowledged_by, 40)}" if row.acknowledged_by else ""
+    return f"after {format_duration(row.acknowledged_after_s)}{by}"
+
+
+def _format_row(row: HistoryRow, zone: tzinfo | None) -> tuple[str, ...]:
+    return (
+        row.id,
+        row.severity,
+        one_line(row.alertname, 40),
+        render_moment(row.opened_at, zone),
+        format_lasted(row),
+        format_acknowledged(row),
+        row.summary,
+    )
 
 
 @click.command(
@@ -53,3 +103,53 @@ def _find_maintenance(api: ReceiverApi) -> str:
         return format_maintenance(read_maintenance(api.get_maintenance()), clock.now())
     except ReceiverApiError:
         return ""
+
+
+@click.command(epilog=show_examples("receiver show 3f9k", "receiver show 3f9kc2m7w0xa-1hq8zj5v2 --json"))
+@click.argument("incident_id", metavar="ID")
+@click.option("--json", "is_json", is_flag=True, help="The API's own JSON.")
+def show(incident_id: str, is_json: bool) -> None:
+    """Show one incident: its alerts, who was told, who is next, and what happened.
+
+    Of an open incident's ID the beginning is enough. Times are those of your own time zone.
+    """
+    raw = build_api(os.environ).get_incident(incident_id)
+    if is_json:
+        print_json(raw)
+    else:
+        print_text(render_incident(read_incident(raw), clock.now()))
+
+
+@click.command(
+    epilog=show_examples(
+        "receiver history",
+        "receiver history HighCPUUsage --since 90d",
+        "receiver history --since 2026-11-01",
+        "receiver history --json | jq '[.incidents[].duration_s]'",
+    )
+)
+@click.argument("alertname", required=False, default="")
+@click.option(
+    "--since",
+    metavar="WHEN",
+    default="7d",
+    show_default=True,
+    help="Those that opened since: a duration back, a day (UTC), or a moment in RFC 3339.",
+)
+@click.option("--json", "is_json", is_flag=True, help="The API's own JSON.")
+def history(alertname: str, since: str, is_json: bool) -> None:
+    """List closed and open incidents, newest first: how long they lasted, and who had them how soon.
+
+    Asks the receiver at RECEIVER_URL (http://127.0.0.1:9080 if unset) with RECEIVER_API_TOKEN.
+    """
+    page = build_api(os.environ).list_history(alertname, since)
+    if is_json:
+        print_json(page)
+        return
+    rows = [read_history_row(row) for row in page["incidents"]]
+    if not rows:
+        print_text("No incidents since then.")
+        return
+    print_text(render_history(rows, find_width()))
+    if page["next_cursor"]:
+        print_text("… and older ones.")

@@ -8,11 +8,9 @@ from datetime import datetime
 import click
 
 from receiver import clock
-from receiver.cli.answering import MAX_NAME
-from receiver.cli.api import build_api
-from receiver.cli.api_model import MaintenanceRow, read_maintenance
-from receiver.cli.examples import show_examples
-from receiver.cli.terminal import print_json, print_text, read_moment, render_until
+from receiver.cli.answer import MAX_NAME
+from receiver.cli.api_client import MaintenanceRow, build_api, read_maintenance
+from receiver.cli.terminal import print_json, print_text, read_moment, render_until, show_examples
 from receiver.clock import format_duration, parse_time
 from receiver.text import one_line
 

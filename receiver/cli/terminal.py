@@ -116,3 +116,9 @@ def _fit_cell(text: str, columns: int) -> str:
     while measure_width(kept) > columns - 1:
         kept = kept[:-1]
     return kept.rstrip() + "…"
+
+
+def show_examples(*lines: str) -> str:
+    """Return an epilog for click that keeps each line as it is."""
+    title = "Example:" if len(lines) == 1 else "Examples:"
+    return "\n".join(["\b", title, *(f"  {line}" for line in lines)])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from flask import Flask, Response, request
 
+from receiver.app.services import Services
 from receiver.config.model import Routing
 from receiver.config.settings import Settings
 from receiver.web.api.routes import build_api
@@ -14,7 +15,6 @@ from receiver.web.pages.blueprint import build_pages
 from receiver.web.server.errors import register_error_handlers
 from receiver.web.urls import make_relative, url_for
 from receiver.web.webhooks import MAX_BODY, build_hooks, build_pagerduty_hooks, build_slack_hooks
-from receiver.wiring.parts import Services
 
 # Pages are ours alone: no script but ours and none in the page, nothing from elsewhere, in nobody's frame.
 _POLICY = (

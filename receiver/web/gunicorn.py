@@ -170,10 +170,10 @@ class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
 
 
 def _build_app(settings: Settings, routing: Routing, config: SharedConfigState) -> WSGI:
+    from receiver.app.services import build_services
     from receiver.engine.jobs import Background
     from receiver.web.app import create_app
     from receiver.web.auth.guard import RateLimits
-    from receiver.wiring.parts import build_services
 
     process = f"web on {socket.gethostname()} (process {os.getppid()})"
     services = build_services(settings, routing, process=process, find_config_state=config.get_state)

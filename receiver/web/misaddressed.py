@@ -15,12 +15,12 @@ from gunicorn.http.errors import ParseException
 from msgspec import DecodeError, Raw, Struct, json
 
 from receiver import metrics
+from receiver.app.services import Services
 from receiver.config.yaml_tree import quote_text
 from receiver.web.auth.guard import has_valid_token
 from receiver.web.server.connection import PIECE, yield_to_others
 from receiver.web.server.errors import error_response
 from receiver.web.webhooks import RejectedWebhooks
-from receiver.wiring.parts import Services
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment

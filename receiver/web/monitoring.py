@@ -11,6 +11,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, CollectorRegistry, 
 from prometheus_client.multiprocess import MultiProcessCollector
 
 from receiver import metrics
+from receiver.app.services import Services
 from receiver.clock import CLOCKS_AGREE_WITHIN_S
 from receiver.engine.queue import SILENT_AFTER_S
 from receiver.errors import StoreError
@@ -18,7 +19,6 @@ from receiver.storage.keys import QUEUES
 from receiver.web.environment import VARIABLE
 from receiver.web.server.connection import request_timeout
 from receiver.web.server.errors import error_response
-from receiver.wiring.parts import Services
 
 logger = logging.getLogger(__name__)
 

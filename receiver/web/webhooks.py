@@ -18,6 +18,8 @@ from prometheus_client import Counter
 from werkzeug.exceptions import ClientDisconnected, RequestEntityTooLarge
 
 from receiver import metrics
+from receiver.app.channels import build_slack_interactions
+from receiver.app.services import Services
 from receiver.config.model import Routing
 from receiver.engine.ports import Notices
 from receiver.errors import PayloadError, PayloadTooLarge, StoreError
@@ -34,8 +36,6 @@ from receiver.web.auth.guard import RequestGuard
 from receiver.web.server.connection import PIECE, drain, read_unverified_body, request_timeout
 from receiver.web.server.errors import error_response
 from receiver.web.server.malformed import find_malformed_request
-from receiver.wiring.parts import Services
-from receiver.wiring.porter import build_slack_interactions
 
 logger = logging.getLogger(__name__)
 NOTICE_EVERY_S = 3600.0

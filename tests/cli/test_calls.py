@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from receiver.cli.calls import NoResponse, bearer_header, send_request, strip_login
+from receiver.cli.http import NoResponse, bearer_header, send_request, strip_login
 from tests.cli.stub import Stub
 
 
@@ -89,7 +89,7 @@ def test_what_speaks_no_http_is_told(piece: bytes) -> None:
 
 
 def test_an_answer_that_is_too_long_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("receiver.cli.calls.MAX_RESPONSE_BYTES", 1000)
+    monkeypatch.setattr("receiver.cli.http.MAX_RESPONSE_BYTES", 1000)
     with Stub() as stub:
         stub.set_response("GET /a", b"x" * 100_000)
         with pytest.raises(NoResponse):

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from receiver.cli import probe
+from receiver.cli import probes
 from tests.cli.invoke import receiver
 from tests.cli.stub import Stub
 from tests.mocks.openid import MockProvider
@@ -344,7 +344,7 @@ def test_what_is_no_alertmanager_and_an_ill_prometheus_are_faults(stub: Stub) ->
 
 @pytest.mark.usefixtures("config")
 def test_services_that_are_away_are_faults_of_the_right_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(probe, "TIMEOUT_S", 0.5)
+    monkeypatch.setattr(probes, "TIMEOUT_S", 0.5)
     with Stub() as gone:
         url = gone.url
     redis = url.replace("http", "redis").replace("//", "//:p4ssw0rd@")

@@ -8,8 +8,8 @@ from datetime import timedelta, timezone
 
 import pytest
 
-from receiver.cli.api_model import read_history_row
-from receiver.cli.history_text import render_history
+from receiver.cli.api_client import read_history_row
+from receiver.cli.incidents import render_history
 from tests.cli.incidents_on_show import ID, a_history_row, moment
 from tests.cli.invoke import receiver
 from tests.cli.stub import Stub

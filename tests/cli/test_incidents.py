@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from receiver.cli.api_model import read_row
+from receiver.cli.api_client import read_row
 from receiver.cli.incident_text import render_list
 from receiver.cli.terminal import measure_width
 from tests.cli.incidents_on_show import ID, OPENED_AT, a_row

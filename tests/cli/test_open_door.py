@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
-from receiver.cli.options import Options, require_tokens
+from receiver.cli.serve import Options, require_tokens
 from receiver.config.settings import Settings, load_settings
 from receiver.web.server.listen import ListenAddress
 

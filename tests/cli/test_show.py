@@ -8,7 +8,7 @@ from datetime import timedelta, timezone
 
 import pytest
 
-from receiver.cli.api_model import read_incident
+from receiver.cli.api_client import read_incident
 from receiver.cli.incident_text import MAX_ALERTS, render_incident
 from tests.cli.incidents_on_show import (
     ID,

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from receiver import logs
+from receiver.app.channels import build_slack_interactions
+from receiver.app.worker import build_worker_services
 from receiver.config.routing import load_routing
 from receiver.config.settings import load_settings
 from receiver.logs import JsonFormatter, hide_secrets
-from receiver.wiring.machine import build_worker_services
-from receiver.wiring.porter import build_slack_interactions
 from tests.cli.running import call
 from tests.mocks.openid import MockProvider
 from tests.rig import ROUTING, Rig

@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 
+from receiver.app.worker import ReceiverWorker
 from receiver.config.routing import load_routing
 from receiver.config.settings import load_settings
 from receiver.engine.queue import Claims, WorkQueue
 from receiver.engine.worker import Worker
 from receiver.standalone.valkey import EmbeddedValkey
 from receiver.storage.connection import connect
-from receiver.wiring.worker import ReceiverWorker
 from tests.rig import Clock, Rig
 from tests.support.log_lines import count_lines, written_log
 

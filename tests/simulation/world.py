@@ -10,6 +10,8 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from receiver.app.services import Services, build_services
+from receiver.app.worker import WorkerServices, build_worker_services
 from receiver.config.model import Routing
 from receiver.config.settings import Settings
 from receiver.engine.queue import WorkQueue
@@ -25,8 +27,6 @@ from receiver.storage.connection import Client
 from receiver.storage.keys import CLUSTER_SHARDS, QUEUES, TASKS
 from receiver.text import Secret
 from receiver.web.app import create_app
-from receiver.wiring.machine import WorkerServices, build_worker_services
-from receiver.wiring.parts import Services, build_services
 from tests.mocks.pagerduty_account import SERVICE
 from tests.moments import SkewedClock
 from tests.rig import START

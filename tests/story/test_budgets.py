@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from receiver.app.services import build_services
+from receiver.app.worker import build_worker_services
 from receiver.model.routing import PAGERDUTY, SLACK
 from receiver.reviews.model import review_group_id
-from receiver.wiring.machine import build_worker_services
-from receiver.wiring.parts import build_services
 from tests.moments import SHARED_CLOCK
 from tests.rig import ROUTING, Rig
 from tests.slack_people import SECRET, SlackPeople

@@ -9,6 +9,9 @@ from itertools import pairwise
 
 import pytest
 
+from receiver.app.channels import build_notification_builder
+from receiver.app.services import Services, build_services
+from receiver.app.worker import WorkerServices, build_worker_services
 from receiver.incidents.reconciler import resolve_policy
 from receiver.model.actions import CreateSilence
 from receiver.model.incident import Person
@@ -16,9 +19,6 @@ from receiver.model.plan import plan
 from receiver.model.routing import ALERTMANAGER, PAGERDUTY
 from receiver.storage.keys import QUEUES, TASKS
 from receiver.web.app import create_app
-from receiver.wiring.channels import build_notification_builder
-from receiver.wiring.machine import WorkerServices, build_worker_services
-from receiver.wiring.parts import Services, build_services
 from tests.mocks.alertmanager import MockAlertmanager
 from tests.moments import SkewedClock
 from tests.rig import ROUTING, Rig

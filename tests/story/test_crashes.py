@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
+from receiver.app.channels import build_channels, build_notification_builder
+from receiver.app.worker import build_worker_services
 from receiver.engine.ports import Channel
 from receiver.engine.queue import LEASE_S
 from receiver.errors import ClaimLost
 from receiver.incidents.reconciler import Reconciler
 from receiver.model.routing import PAGERDUTY, SLACK
-from receiver.wiring.channels import build_channels, build_notification_builder
-from receiver.wiring.machine import build_worker_services
 from tests.rig import Rig
 
 

@@ -11,13 +11,12 @@ import pytest
 from gunicorn.http.errors import InvalidChunkSize
 from msgspec.structs import replace
 
+from receiver.app.channels import build_channels, build_notice_service, build_notification_builder
 from receiver.errors import StoreError
 from receiver.incidents.reconciler import Reconciler
 from receiver.model.routing import SLACK
 from receiver.notices import Notice, render_lines
 from receiver.web.webhooks import RejectedWebhooks
-from receiver.wiring.channels import build_channels, build_notification_builder
-from receiver.wiring.speakers import build_notice_service
 from tests.rig import ROUTING, Rig
 from tests.story.outage import NOTICES, in_channel
 

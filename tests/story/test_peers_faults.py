@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
+from receiver.app.worker import build_worker_services
 from receiver.model.routing import PAGERDUTY, SLACK
-from receiver.wiring.machine import build_worker_services
 from tests.rig import ROUTING, Rig
 
 

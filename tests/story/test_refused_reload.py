@@ -6,11 +6,11 @@ import re
 
 from prometheus_client import REGISTRY
 
+from receiver.app.services import Services, build_services
 from receiver.config_state import ConfigState
 from receiver.errors import Problem, StoreError
 from receiver.storage.keys import CONFIG_REFUSED, CONFIG_REFUSED_FOR_S
 from receiver.web.app import create_app
-from receiver.wiring.parts import Services, build_services
 from tests.rig import ROUTING, START, Rig
 
 FAULT = Problem("routing.yaml", 4, "unknown key 'colour'", "'routes'")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from receiver.wiring.machine import build_worker_services
+from receiver.app.worker import build_worker_services
 from tests.mocks.pagerduty_account import INTEGRATION, PagedIncident
 from tests.mocks.slack_workspace import SlackMessage
 from tests.rig import Rig

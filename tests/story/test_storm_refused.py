@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from receiver.wiring.machine import build_worker_services
+from receiver.app.worker import build_worker_services
 from tests.mocks.slack_workspace import SlackMessage
 from tests.rig import ROUTING, Rig
 from tests.story.outage import NOTICES, in_channel, with_fallback

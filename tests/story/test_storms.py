@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from receiver.wiring.machine import build_worker_services
+from receiver.app.worker import build_worker_services
 from tests.mocks.pagerduty_account import PagedIncident
 from tests.mocks.slack_workspace import SlackMessage
 from tests.mortal import CrashingWorker

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
+from receiver.app.services import Services
 from receiver.clock import parse_duration
 from receiver.incidents.failures import Failure, retry_by_request
 from receiver.model.delivery import Delivery
@@ -32,7 +33,6 @@ from receiver.web.api.serializers import (
 )
 from receiver.web.auth.principal import current_principal
 from receiver.web.server.errors import RequestError
-from receiver.wiring.parts import Services
 
 _MAX_NAME = 200
 _LONGEST_S = 366 * 86400.0

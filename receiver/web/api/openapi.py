@@ -16,9 +16,9 @@ from typing import Any, Generic, TypeVar
 import msgspec
 from msgspec import Struct
 
+from receiver.app.services import Services
 from receiver.web.api.requests import read_body, read_query
 from receiver.web.server.malformed import ErrorAnswer
-from receiver.wiring.parts import Services
 
 PREFIX = "/api/v1"
 Q = TypeVar("Q", bound=Struct)

@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import Blueprint, Response, request
 
+from receiver.app.services import Services
 from receiver.web.api.incidents import (
     acknowledge,
     list_failures,
@@ -52,7 +53,6 @@ from receiver.web.api.status import (
     start_maintenance,
 )
 from receiver.web.server.errors import json_response
-from receiver.wiring.parts import Services
 
 _NO_INCIDENT = {HTTPStatus.NOT_FOUND: "There is no such incident, or none any more."}
 _INCIDENT = "/incidents/{incident_id}"

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 
 from msgspec.structs import asdict
 
+from receiver.app.services import Services
 from receiver.errors import NotFound
 from receiver.incidents.failures import delivery_id
 from receiver.incidents.reconciler import resolve_policy
@@ -37,7 +38,6 @@ from receiver.web.api.responses import (
     StepStatus,
     SuppressionRow,
 )
-from receiver.wiring.parts import Services
 
 
 def policy_finder(services: Services, now: float) -> Callable[[Incident], EscalationPolicy]:

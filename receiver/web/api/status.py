@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 
+from receiver.app.services import Services
 from receiver.clock import parse_duration
 from receiver.config_state import ConfigState
 from receiver.engine.health import TargetHealth, evaluate_channel
@@ -45,7 +46,6 @@ from receiver.web.api.responses import (
 from receiver.web.api.serializers import format_moment, format_optional_moment
 from receiver.web.monitoring import compare_clocks
 from receiver.web.server.errors import RequestError
-from receiver.wiring.parts import Services
 
 _MAX_COMMENT = 300
 

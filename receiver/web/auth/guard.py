@@ -17,6 +17,7 @@ from flask import Flask, Request, Response, g, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
 from receiver import metrics
+from receiver.app.services import Services
 from receiver.config.settings import CALLBACK, Settings
 from receiver.text import Secret, one_line
 from receiver.web.auth.csrf import CsrfProtection
@@ -34,7 +35,6 @@ from receiver.web.auth.sessions import Sessions, Signer
 from receiver.web.server.errors import error_response, wants_html
 from receiver.web.server.listen import ListenAddress
 from receiver.web.urls import parse_public_url
-from receiver.wiring.parts import Services
 
 
 def has_valid_token(request: Request, tokens: tuple[Secret, ...]) -> bool:

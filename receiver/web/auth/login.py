@@ -18,6 +18,7 @@ from secrets import token_urlsafe
 from flask import Blueprint, make_response, redirect, render_template, request
 from werkzeug.wrappers import Response
 
+from receiver.app.services import Services
 from receiver.config.settings import CALLBACK
 from receiver.errors import ProviderUnavailable, SignInDenied
 from receiver.web.auth.csrf import CookieJar, new_random
@@ -27,7 +28,6 @@ from receiver.web.auth.principal import Identity, Roles, parse_identity
 from receiver.web.auth.sessions import Sessions, Signer
 from receiver.web.server.errors import error_response
 from receiver.web.urls import make_relative
-from receiver.wiring.parts import Services
 
 # Passwords are looked up and second factors searched for.
 LOGIN_ATTEMPT_S = 15 * 60

@@ -8,6 +8,7 @@ from pathlib import PurePath
 
 from flask import Blueprint, Response, request
 
+from receiver.app.services import Services
 from receiver.text import is_web_link
 from receiver.web.api.status import show_maintenance
 from receiver.web.pages.dashboard import add_dashboard, add_maintenance_forms, add_storm
@@ -16,7 +17,6 @@ from receiver.web.pages.incident import add_incident
 from receiver.web.pages.routing import add_routing
 from receiver.web.pages.runbooks import add_runbooks
 from receiver.web.urls import make_relative, url_for
-from receiver.wiring.parts import Services
 
 LINKS = (
     ("pages.show_dashboard", "Now"),

@@ -11,6 +11,7 @@ from flask import Blueprint, redirect, request
 from msgspec import Meta
 from werkzeug.wrappers import Response
 
+from receiver.app.services import Services
 from receiver.clock import parse_time
 from receiver.model.alert import describe_unknown_severity
 from receiver.model.escalation import EscalationState, evaluate_escalation
@@ -45,7 +46,6 @@ from receiver.web.pages.warnings import (
     list_webhooks,
 )
 from receiver.web.urls import url_for
-from receiver.wiring.parts import Services
 
 
 class DashboardQuery(PageQuery, frozen=True):

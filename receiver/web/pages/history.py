@@ -11,6 +11,7 @@ from typing import Annotated
 from flask import Blueprint, render_template, request
 from msgspec import Meta
 
+from receiver.app.services import Services
 from receiver.clock import format_duration
 from receiver.errors import NotFound
 from receiver.model.alert import LABEL, Severity, SeverityWords
@@ -33,7 +34,6 @@ from receiver.web.api.serializers import format_moment
 from receiver.web.pages.dashboard import describe_state
 from receiver.web.pages.rendering import PageQuery, paginate
 from receiver.web.urls import url_for
-from receiver.wiring.parts import Services
 
 WIDTH, HEIGHT = 720, 180
 _FOOT, _HEAD, _LEFT = 24, 8, 36

@@ -12,6 +12,8 @@ from flask import Blueprint, redirect, request
 from markupsafe import Markup
 from werkzeug.wrappers import Response
 
+from receiver.app.channels import build_notification_builder
+from receiver.app.services import Services
 from receiver.errors import NotFound
 from receiver.integrations.pagerduty.event import render_event
 from receiver.integrations.slack.incident_message import render_message
@@ -38,8 +40,6 @@ from receiver.web.pages.rendering import (
 )
 from receiver.web.pages.warnings import delivery_label, list_serious_warnings, list_severity_warnings
 from receiver.web.urls import url_for
-from receiver.wiring.channels import build_notification_builder
-from receiver.wiring.parts import Services
 
 SHOWN_AT_MOST = 100
 # More are folded away, so that on a phone the runbook isn't a walk.

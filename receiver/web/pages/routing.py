@@ -10,6 +10,7 @@ from flask import Blueprint, redirect, render_template, request
 from msgspec import Meta, Struct
 from werkzeug.wrappers import Response
 
+from receiver.app.services import Services
 from receiver.clock import format_duration
 from receiver.config.runbook_checks import find_disagreements
 from receiver.incidents.routing_preview import preview_route
@@ -19,7 +20,6 @@ from receiver.text import one_line
 from receiver.web.api.requests import read_query
 from receiver.web.server.errors import RequestError
 from receiver.web.urls import url_for
-from receiver.wiring.parts import Services
 
 _MAX_LABELS = 60
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from flask import Blueprint, render_template, request
 from markupsafe import Markup
 
+from receiver.app.services import Services
 from receiver.config.runbook_checks import find_disagreements
 from receiver.errors import NotFound, Problem
 from receiver.integrations.prometheus import AlertRule, AlertRules, PrometheusRules
@@ -18,7 +19,6 @@ from receiver.runbooks.model import Runbook
 from receiver.web.api.requests import read_query
 from receiver.web.pages.rendering import PAGE_SIZE, PageQuery, paginate
 from receiver.web.urls import url_for
-from receiver.wiring.parts import Services
 
 _MAX_INCIDENTS = 5000
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from receiver.app.services import Services
 from receiver.incidents.routing_preview import REMEDY, is_unpaged_critical
 from receiver.model.alert import describe_unknown_severity
 from receiver.model.incident import Incident
@@ -13,7 +14,6 @@ from receiver.web.api.responses import ChannelState, HeartbeatState, Status
 from receiver.web.api.serializers import format_moment
 from receiver.web.api.status import describe_refusals, show_status
 from receiver.web.urls import url_for
-from receiver.wiring.parts import Services
 
 _LABELS = {
     "root": "the message",

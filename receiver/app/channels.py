@@ -4,25 +4,45 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
+from receiver.app.services import Services
+from receiver.business_hours import BusinessHours, next_business_day_start
 from receiver.engine.health import DeliveryHealthRecorder
 from receiver.engine.notification import Notification
 from receiver.engine.ports import Channel
 from receiver.engine.rate_limit import RateLimiter
 from receiver.http_client import parse_base_url
 from receiver.incidents.notifications import LinkSettings, NotificationBuilder
+from receiver.incidents.routing_keys import RoutingKeys
 from receiver.integrations.alertmanager.channel import AlertmanagerChannel
 from receiver.integrations.alertmanager.client import AlertmanagerClient
 from receiver.integrations.pagerduty.acknowledgement_check import AcknowledgementCheck, PagerDutyStatusClient
-from receiver.integrations.pagerduty.channel import PagerDutyChannel
+from receiver.integrations.pagerduty.channel import PagerDutyChannel, PagerDutyStorms
 from receiver.integrations.pagerduty.oncall import PagerDutyOnCallLookup
 from receiver.integrations.pagerduty.page_checks import PageChecker
 from receiver.integrations.pagerduty.rest_api import PagerDutyRestClient
 from receiver.integrations.pagerduty.sync import PagerDutySync
 from receiver.integrations.slack.channel import SimulatedSlack, SlackChannel
-from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK
-from receiver.wiring.parts import Services
+from receiver.integrations.slack.client import SlackClient
+from receiver.integrations.slack.commands import OnCallReport
+from receiver.integrations.slack.directory import UserDirectory
+from receiver.integrations.slack.interactions import SlackInteractionHandler, SlackInteractions
+from receiver.integrations.slack.posts import (
+    MessagePoster,
+    SimulatedPoster,
+    SlackNotices,
+    SlackPoster,
+    SlackReviews,
+    SlackStorms,
+)
+from receiver.model.incident import Person
+from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK, Target
+from receiver.notices import NoticeService
+from receiver.reviews.service import ReviewService
+from receiver.storage.keys import TASKS
+from receiver.storms.reconciler import StormRates, StormReconciler
 
 logger = logging.getLogger(__name__)
 
@@ -147,3 +167,119 @@ def build_rate_limiter(services: Services) -> RateLimiter:
     """Return what has everybody keep to the limits of this configuration."""
     simulated = () if services.routing.slack_token else (SLACK,)
     return RateLimiter(services.token_buckets, services.routing.limits, services.clock, simulated=simulated)
+
+
+_TIMEOUT_S = 10.0
+
+
+def build_review_service(services: Services, *, timeout_s: float = _TIMEOUT_S) -> ReviewService:
+    """Return what posts the reviews of the routes that ask for them."""
+    clock = services.clock
+    hours = services.routing.business_hours or BusinessHours()
+    routing = services.routing
+    return ReviewService(
+        services.reviews,
+        services.incidents,
+        SlackReviews(_build_poster(services, timeout_s)),
+        hours,
+        clock,
+        link_settings=build_link_settings(services),
+        # A responder is not woken for what nobody was woken for.
+        fallbacks={r.name: r.fallback for r in routing.routes if r.fallback not in routing.responders},
+        notices=services.notices,
+        rate_limiter=build_rate_limiter(services),
+    )
+
+
+def build_notice_service(services: Services) -> NoticeService:
+    """Return what posts the receiver's own troubles."""
+    name = services.routing.notices_channel
+    channel = SlackNotices(name, _build_poster(services))
+    return NoticeService(
+        services.notices, channel, services.clock, build_rate_limiter(services), Target(SLACK, name)
+    )
+
+
+def build_storm_reconciler(
+    services: Services,
+    rate_limiter: RateLimiter,
+    keys: RoutingKeys,
+    status_client: PagerDutyStatusClient | None,
+) -> StormReconciler:
+    """Return what says what storms have to say; simulated where there are no credentials."""
+    routing, settings, clock = services.routing, services.settings, services.clock
+    book = UserDirectory(_build_client(services), clock) if routing.slack_token else None
+    slack = SlackStorms(_build_poster(services), book)
+    pager = PagerDutyStorms(
+        settings.pagerduty_events_url, clock=clock, record=build_simulated_recorder(services)
+    )
+    limits = routing.limits
+    rates = StormRates(
+        limits.slack_posts.count / limits.slack_posts.per_s, limits.pagerduty.count / limits.pagerduty.per_s
+    )
+    return StormReconciler(
+        services.storm_store,
+        services.storms,
+        services.incidents,
+        heads=services.incidents,
+        channels={SLACK: slack, PAGERDUTY: pager},
+        routing=routing,
+        rates=rates,
+        clock=clock,
+        rate_limiter=rate_limiter,
+        paused_until=services.maintenance.paused_until,
+        public_url=settings.public_url,
+        status_client=status_client,
+        keys=keys,
+        notices=services.notices,
+        health=DeliveryHealthRecorder(services.health),
+    )
+
+
+def _build_poster(services: Services, timeout_s: float = _TIMEOUT_S) -> MessagePoster:
+    """Return what posts to Slack; simulated where there is no token."""
+    if not services.routing.slack_token:
+        return SimulatedPoster(build_simulated_recorder(services), services.clock)
+    return SlackPoster(_build_client(services, timeout_s), services.clock)
+
+
+def _build_client(services: Services, timeout_s: float = _TIMEOUT_S) -> SlackClient:
+    return SlackClient(services.routing.slack_token, services.settings.slack_api_url, timeout_s)
+
+
+# Slack waits 3 s for the answer to a button, and what we do meanwhile must fit.
+_SLACK_TIMEOUT_S = 2.0
+
+
+def build_slack_interactions(services: Services) -> SlackInteractions:
+    """Return what does what people ask in Slack, over HTTP and over a socket alike."""
+    routing, rest = services.routing, build_pagerduty_rest(services)
+    hours = routing.business_hours
+    review_service = build_review_service(services, timeout_s=_SLACK_TIMEOUT_S)
+
+    def mark_reviewed(review_id: str, by: Person, now: float) -> None:
+        record = review_service.mark_reviewed(review_id, by, now)
+        if record.edit_at is not None:  # Slack could not be told just now
+            services.work_queue.enqueue(TASKS, f"review-{record.review.route}", max(now, record.edit_at))
+
+    handler = SlackInteractionHandler(
+        services.incident_service,
+        services.incidents,
+        routing,
+        OnCallReport(routing.responders, PagerDutyOnCallLookup(rest, services.clock) if rest else None),
+        services.clock,
+        zone=routing.zone,
+        next_business_day_start=partial(next_business_day_start, hours) if hours is not None else None,
+        can_silence=lambda incident: incident.source in routing.alertmanagers,
+        mark_reviewed=mark_reviewed,
+        acknowledge_storm=lambda storm_id, by, now: services.storms.respond(
+            storm_id, "acknowledge", by, now, is_renewing=True
+        ),
+    )
+    return SlackInteractions(
+        handler.handle,
+        routing.slack_token,
+        services.settings.slack_api_url,
+        clock=services.clock,
+        responders=routing.slack_responders,
+    )

@@ -8,11 +8,9 @@ here a short time-out and the status are all that is wanted.
 
 from __future__ import annotations
 
-from receiver.cli.calls import JsonResponse, NoResponse, send_request, strip_login
-from receiver.cli.config import Config
-from receiver.cli.findings import Findings
-from receiver.cli.probe_pagerduty import PagerDutyProbe
-from receiver.cli.probe_slack import SlackProbe
+from receiver.cli.configuration import Config, Findings
+from receiver.cli.http import JsonResponse, NoResponse, send_request, strip_login
+from receiver.cli.vendor_probes import PagerDutyProbe, SlackProbe
 from receiver.clock import now
 from receiver.config.settings import CALLBACK
 from receiver.errors import ProviderUnavailable, StoreError

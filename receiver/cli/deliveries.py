@@ -1,18 +1,60 @@
-"""`receiver retry`: what could not be delivered is sent again."""
+"""Deliveries that were given up in words, for the terminal. Pure: the moment is handed in."""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 import click
 
-from receiver.cli.answering import MAX_NAME
-from receiver.cli.api import ReceiverApi, build_api
-from receiver.cli.api_model import FailedRow, read_failed
-from receiver.cli.examples import show_examples
-from receiver.cli.terminal import print_text
+from receiver import clock
+from receiver.cli.answer import MAX_NAME
+from receiver.cli.api_client import FailedRow, ReceiverApi, build_api, read_failed
+from receiver.cli.terminal import find_width, print_json, print_text, render_age, render_table, show_examples
 from receiver.errors import NotFound
 from receiver.text import one_line
+
+_HEAD = ("ID", "SEVERITY", "ALERT", "WHERE", "WHAT", "TRIES", "GIVEN UP", "WHY")
+
+
+def render_failed(rows: Sequence[FailedRow], now: float, width: int | None = None) -> str:
+    """Return deliveries as a table, at most *width* columns wide where there is room."""
+    return render_table(_HEAD, [_format_row(row, now) for row in rows], width)
+
+
+def _format_row(row: FailedRow, now: float) -> tuple[str, ...]:
+    return (
+        row.id,
+        row.severity,
+        one_line(row.alertname, 40),
+        one_line(row.target, 60),
+        one_line(row.what, 60),
+        str(row.attempts),
+        render_age(row.failed_at, now),
+        ": ".join(filter(None, (row.reason, row.detail))),
+    )
+
+
+@click.command(
+    epilog=show_examples("receiver failed", "receiver failed --json | jq -r '.deliveries[].reason'")
+)
+@click.option("--json", "is_json", is_flag=True, help="The API's own JSON.")
+def failed(is_json: bool) -> None:
+    """List the deliveries that were given up and not sent since, newest first.
+
+    Asks the receiver at RECEIVER_URL (http://127.0.0.1:9080 if unset) with RECEIVER_API_TOKEN.
+    """
+    page = build_api(os.environ).list_failed()
+    if is_json:
+        print_json(page)
+        return
+    rows = [read_failed(row) for row in page["deliveries"]]
+    if not rows:
+        print_text("Nothing was given up.")
+        return
+    print_text(render_failed(rows, clock.now(), find_width()))
+    if page["next_cursor"]:
+        print_text("… and older ones.")
 
 
 @click.command(epilog=show_examples("receiver retry --all", "receiver retry x1qepmtzfr3f-1m84ss6xd.4813494d"))

@@ -1,9 +1,9 @@
-"""The configuration, for commands that need no running receiver."""
+"""What `receiver check` found: faults, warnings and what is good."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -17,8 +17,31 @@ from receiver.errors import ConfigError, Problem
 from receiver.runbooks.catalogue import RunbookCatalogue
 from receiver.text import Secret
 
-T = TypeVar("T")
 
+class Findings:
+    """Gathers what is found, in the order in which it is found."""
+
+    def __init__(self) -> None:
+        self.errors: list[Problem] = []
+        self.warnings: list[Problem] = []
+        self.passed: list[str] = []
+
+    def error(self, file: str, what: str, expected: str = "") -> None:
+        """Note a fault of something that has no line."""
+        self.errors.append(Problem(file, 1, what, expected))
+
+    def warning(self, file: str, what: str, expected: str = "") -> None:
+        self.warnings.append(Problem(file, 1, what, expected))
+
+    def ok(self, sentence: str) -> None:
+        self.passed.append(sentence)
+
+    def add_warnings(self, problems: Iterable[Problem]) -> None:
+        """Note warnings, each once."""
+        self.warnings = list(dict.fromkeys([*self.warnings, *problems]))
+
+
+T = TypeVar("T")
 config_option = click.option(
     "--config",
     type=click.Path(path_type=Path),
@@ -54,7 +77,7 @@ def load_config(config: Path) -> Config:
     if settings is None or routing is None:
         raise ConfigError(problems)
     # The hallway brings the vendors' libraries along, and `--help` should not wait for them.
-    from receiver.wiring.parts import build_runbook_catalogue
+    from receiver.app.services import build_runbook_catalogue
 
     return Config(settings, routing, build_runbook_catalogue(settings, routing))
 
