@@ -142,7 +142,7 @@ class RedisNotices:
         notice = Notice(one_line(text, MAX_LINE), now, one_line(about, MAX_ABOUT))
         with store_errors():
             reply = self._scripts.run(
-                "notice",
+                "put_notice",
                 [self._keys.notice(name), self._keys.notices, self._keys.queue(TASKS)],
                 [
                     f"{now:.3f}",

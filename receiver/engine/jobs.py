@@ -72,7 +72,7 @@ class JobQueue:
         name, *others = (_hash_id(kind, one) for one in (id, *also))
         with store_errors():
             answer = self._scripts.run(
-                "errand",
+                "enqueue_job",
                 [self._keys.queue(TASKS), self._keys.job(name), *map(self._keys.job, others)],
                 [
                     msgspec.json.encode({"kind": kind, "payload": payload}),

@@ -123,7 +123,7 @@ class WorkQueue:
 
     def _build_next_due_call(self, keys: Keys, queue: str, now: float) -> ScriptCall:
         args = [self._moments.after(now), self._moments.after(now, LEASE_S + _SET_BACK_S)]
-        return "look", [keys.leases(queue), *_queue_keys(keys, queue)], args
+        return "due", [keys.leases(queue), *_queue_keys(keys, queue)], args
 
     def renew(self, queue: str, worker: str, incidents: Sequence[str], now: float) -> None:
         """Prolong the loans that are still *worker*'s."""
@@ -144,7 +144,7 @@ class WorkQueue:
         args = [worker, self._moments.at(at), *in_progress]
         with store_errors():
             for keys in map(Keys, range(self._shards)):
-                self._scripts.run("end", [keys.leases(queue), keys.lease_owners(queue)], args)
+                self._scripts.run("expire_leases", [keys.leases(queue), keys.lease_owners(queue)], args)
 
     def release(self, queue: str, worker: str, incident_id: str, dues: Mapping[str, float | None]) -> bool:
         """Give an incident back; each lane of *dues* looks at it then, or earlier where a change
@@ -173,21 +173,21 @@ class WorkQueue:
     def _enqueue(self, queue: str, incident_id: str, due: float, condition: str = "") -> None:
         key = Keys(self._shard(incident_id)).queue(queue)
         with store_errors():
-            self._scripts.run("put", [key], [incident_id, self._moments.at(due), WAKE, queue, condition])
+            self._scripts.run("enqueue", [key], [incident_id, self._moments.at(due), WAKE, queue, condition])
 
     def reschedule_all(self, queue: str, now: float) -> None:
         """Have *lane* look at everything that waits in it, and let no loan last longer than one made now."""
         args = [self._moments.after(now), self._moments.after(now, LEASE_S)]
         with store_errors():
             for keys in map(Keys, range(self._shards)):
-                self._scripts.run("hasten", [keys.leases(queue), *_queue_keys(keys, queue)], args)
+                self._scripts.run("reschedule", [keys.leases(queue), *_queue_keys(keys, queue)], args)
 
     def depth(self, queue: str, now: float) -> tuple[int, float]:
         """Return how many incidents are due in *lane*, and for how many seconds the first has been."""
         shards = map(Keys, range(self._shards))
         calls = [(_queue_keys(keys, queue), [self._moments.after(now)]) for keys in shards]
         with store_errors():
-            rows = self._scripts.run_all("depth", calls)
+            rows = self._scripts.run_all("queue_depth", calls)
         first = min((self._moments.parse(at, now) for _, at in rows if at), default=math.inf)
         return sum(int(due) for due, _ in rows), max(0.0, now - first)
 
@@ -212,7 +212,11 @@ class WorkQueue:
         with store_errors():
             time, _ = self._scripts.run_each(
                 [
-                    ("beat", [WORKERS], [moments.after(now), worker, expired_before, WORKERS_FOR_S]),
+                    (
+                        "worker_heartbeat",
+                        [WORKERS],
+                        [moments.after(now), worker, expired_before, WORKERS_FOR_S],
+                    ),
                     self._build_clocks_call(f"worker {host}", now),
                 ]
             )
@@ -228,7 +232,7 @@ class WorkQueue:
         return {name.decode(): float(note.split()[1]) for name, note in sorted(notes)}
 
     def _build_clocks_call(self, process: str, now: float) -> ScriptCall:
-        return "clocks", [CLOCKS], [self._moments.after(now), process, repr(now), CLOCKS_FOR_S]
+        return "compare_clocks", [CLOCKS], [self._moments.after(now), process, repr(now), CLOCKS_FOR_S]
 
     def deregister(self, worker: str) -> None:
         """Say that *worker* ended in order."""
@@ -239,7 +243,7 @@ class WorkQueue:
         """Return the workers that gave their last sign of life after *since*, and not after *until*."""
         latest = "+inf" if until == math.inf else self._moments.at(until)
         with store_errors():
-            found = self._scripts.run("alive", [WORKERS], [self._moments.at(since), latest])
+            found = self._scripts.run("list_workers", [WORKERS], [self._moments.at(since), latest])
         return [name.decode() for name in found]
 
     def _parse_wake(self, data: bytes) -> tuple[str, float] | None:

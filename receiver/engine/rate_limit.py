@@ -215,7 +215,7 @@ class RedisTokenBuckets:
         keys = TokenBucketKeys(bucket.name)
         with store_errors():
             retry_after, initial_wait = self._scripts.run(
-                "take",
+                "take_token",
                 [keys.state, keys.waiters, keys.waiter_deadlines, keys.initial_waiters],
                 [
                     self._moments.after(now),
@@ -236,7 +236,7 @@ class RedisTokenBuckets:
         """Let nobody go before *until*; a pause that ends later stands."""
         with store_errors():
             self._scripts.run(
-                "pause", [TokenBucketKeys(bucket.name).state], [self._moments.at(until), _RETENTION_S]
+                "pause_bucket", [TokenBucketKeys(bucket.name).state], [self._moments.at(until), _RETENTION_S]
             )
 
     def list_waiters(self, bucket: TokenBucket) -> list[str]:

@@ -113,7 +113,7 @@ class RedisHeartbeats:
         """
         with store_errors():
             since, ahead = self._scripts.run(
-                "listen",
+                "record_uptime",
                 [HEARTBEAT_UPTIME],
                 [
                     self._moments.after(now),

@@ -134,7 +134,7 @@ class RedisFailures:
         keys = self._incidents.keys_of(group_id)
         with store_errors():
             answer = self._scripts.run(
-                "retry",
+                "retry_delivery",
                 [
                     keys.incident(group_id),
                     keys.past_incident(incident_id),

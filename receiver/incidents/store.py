@@ -66,10 +66,10 @@ class RedisAlertOwners:
     def find_owners(self, group_ids: Sequence[str], claims: Sequence[Claim]) -> OwnerReading:
         """On one shard, return what *group_ids* hold, who owns the alerts, and what is held there."""
         keys, by_family = Keys(0), _sort_claims(claims, 1)
-        calls: list[ScriptCall] = [("group_read", [keys.incident(group_id)], []) for group_id in group_ids]
+        calls: list[ScriptCall] = [("read_incident", [keys.incident(group_id)], []) for group_id in group_ids]
         for (family, _), asked in by_family.items():
             names = [claim.fingerprint for claim in asked]
-            calls.append(("home_find", [keys.alert_owners(family), keys.incident("")], names))
+            calls.append(("find_owners", [keys.alert_owners(family), keys.incident("")], names))
         with store_errors():
             answers = self._scripts.run_each(calls)
         loaded = {
@@ -86,7 +86,7 @@ class RedisAlertOwners:
         """Make *claims*, one after the other on each shard, and return what *group_ids* hold beside."""
         by_family = _sort_claims(claims, self._shards)
         calls: list[ScriptCall] = [
-            ("group_read", [Keys(shard_of(group_id, self._shards)).incident(group_id)], [])
+            ("read_incident", [Keys(shard_of(group_id, self._shards)).incident(group_id)], [])
             for group_id in group_ids
         ]
         for (family, shard), asked in by_family.items():
@@ -94,7 +94,7 @@ class RedisAlertOwners:
             words = [word for one in asked for word in (one.fingerprint, one.group_id, one.former_claim_id)]
             calls.append(
                 (
-                    "home_claim",
+                    "claim_owners",
                     [keys.alert_owners(family), keys.ended_alert_owners(family)],
                     [self._history_s, *words],
                 )
@@ -139,7 +139,7 @@ class RedisAlertOwners:
                 keys, names = Keys(shard), [claim.fingerprint for claim in claims]
                 args = [group_id, int(CLAIM_FOR_S * 1000), self.kept_after_end_s, *names]
                 calls.append(
-                    ("home_leave", [keys.alert_owners(family), keys.ended_alert_owners(family)], args)
+                    ("release_owners", [keys.alert_owners(family), keys.ended_alert_owners(family)], args)
                 )
         if calls:
             with suppress(RedisError, OSError):
@@ -248,7 +248,7 @@ class RedisIncidents(RedisListing):
         with store_errors():
             whole = self._read_batches(updates)
             calls = [self._build_reword_call(update, whole.get(update.loaded.group_id)) for update in updates]
-            return [answer == 1 for answer in self._scripts.run_all("tidy", calls)]
+            return [answer == 1 for answer in self._scripts.run_all("compact", calls)]
 
     def _read_batches(self, updates: Sequence[IncidentUpdate]) -> dict[str, dict[bytes, bytes]]:
         """Return all fields of those groups that may have batches, by slot."""
@@ -426,4 +426,4 @@ class RedisIncidents(RedisListing):
                 return
             gone, kept = split_compacted_fields(fields)
             if gone or kept:
-                self._scripts.run("tidy", [key], [fields[b"v"], len(gone), *gone, *kept])
+                self._scripts.run("compact", [key], [fields[b"v"], len(gone), *gone, *kept])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterator, Mapping
-from importlib import resources
 
 import msgspec
 from msgspec.structs import replace
@@ -32,7 +31,7 @@ from receiver.reviews.model import (
     gather_review,
     review_group_id,
 )
-from receiver.storage.connection import Client, store_errors
+from receiver.storage.connection import Client, read_scripts, store_errors
 from receiver.storage.keys import REVIEWS_FOR_S, Keys, shard_of
 
 _encoder = msgspec.msgpack.Encoder()
@@ -45,8 +44,7 @@ class RedisReviews:
     def __init__(self, client: Client, *, shards: int = 1) -> None:
         self._redis = client
         self._shards = shards
-        script = resources.files("receiver.store") / "scripts" / "review.lua"
-        self._script = client.register_script(script.read_text())
+        self._script = client.register_script(read_scripts()["save_review"])
 
     def load_reviews(self, group_id: str) -> VersionedReviews:
         """Return how the reviews at *group_id* stand; no state where the route was never looked at."""

@@ -133,10 +133,15 @@ def list_servers(client: Client) -> list[Client]:
 
 @cache
 def read_scripts() -> dict[str, str]:
-    """Return the text of each script by name. Lua has no include: what several need stands before each."""
-    folder = resources.files("receiver.store") / "scripts"
-    texts = {file.name: file.read_text() for file in folder.iterdir() if file.name.endswith(".lua")}
-    shared = texts.pop("_moments.lua")
+    """Return the text of each script by name: a package keeps those that it runs in its folder `scripts`.
+
+    Lua has no include: what several need stands before each.
+    """
+    root = resources.files("receiver")
+    folders = [root / "scripts", *(package / "scripts" for package in root.iterdir() if package.is_dir())]
+    files = [file for folder in folders if folder.is_dir() for file in folder.iterdir()]
+    texts = {file.name: file.read_text() for file in files if file.name.endswith(".lua")}
+    shared = texts.pop("_timestamps.lua")
     return {
         name.removesuffix(".lua"): shared + text if "moment(" in text else text
         for name, text in texts.items()

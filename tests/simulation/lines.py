@@ -57,7 +57,7 @@ class SimulatedRedis(redis.Redis):  # type: ignore[type-arg]
     def _wake_actors(self, calls: list[Args]) -> None:
         for call in calls:
             script = SCRIPTS.get(call[1]) if call[0] == "EVALSHA" else None
-            if script in (None, "claim", "renew", "look", "hasten", "depth"):
+            if script in (None, "claim", "renew", "due", "reschedule", "queue_depth"):
                 continue
             for queue, moment in find_wakes(call):
                 self.scheduler.wake(queue, moment)

@@ -1,4 +1,4 @@
--- Moments as store/moments.py writes them: `in SECONDS` counts from now by Redis' own clock (TIME), any other
+-- Moments as storage/timestamps.py writes them: `in SECONDS` counts from now by Redis' own clock (TIME), any other
 -- one stands as it is.
 local function moment(text)
   local seconds = string.match(text, '^in (.+)$')

@@ -3,7 +3,7 @@
 -- KEYS: group, past, timeline, index to be in, index to leave, owners, owners left, then a key for each queue
 --       to wake
 -- ARGV: version read, put the former incident aside?, seconds to keep (0: for ever), id, moment for
---       the index, moment due (see _moments.lua), wake channel, seconds to keep what is put aside, timeline cap,
+--       the index, moment due (see _timestamps.lua), wake channel, seconds to keep what is put aside, timeline cap,
 --       number of events, three packed lists: the alerts that begin to fire, those that cease to, and
 --       `ALERT GROUP_ID VERSION` for each owner known to be left, as it was seen; seconds to keep the owner of what ceased to fire,
 --       the latest moment to write (in ms, 0: any); the events, the queues' names, then fields and values
