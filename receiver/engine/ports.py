@@ -1,18 +1,21 @@
-"""What the engine needs from the rooms around it."""
+"""Protocols of what the worker, the reconciler and the dispatcher call in packages above or beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from receiver.engine.notification import Notification
 from receiver.engine.queue import Claims
+from receiver.engine.rate_limit import Permit
+from receiver.model.actions import Action, CheckPage
 from receiver.model.alert import Alert
 from receiver.model.delivery import Delivery, Receipt
 from receiver.model.incident import Incident, IncidentUpdate, OnCallPerson, TimelineEvent, VersionedIncident
 from receiver.model.owners import AlertOwner, Claim
-from receiver.model.routing import Responder
+from receiver.model.page_check import PagerDutyStatus
+from receiver.model.routing import EscalationPolicy, Responder
 from receiver.runbooks.model import Excerpt
 
 
@@ -28,6 +31,67 @@ class Channel(Protocol):
 
         None when it did not, or when that can't be told; then it is sent (again).
         """
+        ...
+
+
+class Reconciles(Protocol):
+    """Does what is missing for one entry of a work queue."""
+
+    def reconcile(self, incident_id: str, queue: str, worker: str) -> dict[str, float | None]:
+        """Do it; return by queue when the entry is due again. Raises StoreError, ClaimLost."""
+        ...
+
+
+class Bundler(Protocol):
+    """Bundles what cannot be sent one by one in time."""
+
+    def maybe_start(
+        self,
+        permit: Permit,
+        waiting_list: Callable[[], Sequence[str]],
+        action: Action,
+        incident: Incident,
+        now: float,
+    ) -> bool:
+        """Start a bundle where *permit* shows that too much waits; True where it announces *action* now."""
+        ...
+
+    def bundle(
+        self, action: Action, incident: Incident, policy: EscalationPolicy, now: float, worker: str
+    ) -> Delivery | None:
+        """Return the delivery of *action* in a bundle; None where it is to be sent by itself."""
+        ...
+
+
+class StatusCheck(Protocol):
+    """Asks Alertmanager before an escalation step whether the incident's alerts still fire."""
+
+    def check_for_step(self, incident_id: str, source: str, since: float) -> None:
+        """Record the answer on the incident. Raises StoreError."""
+        ...
+
+
+class PageAcknowledgementCheck(Protocol):
+    """Asks the pager before an escalation step whether a page was acknowledged."""
+
+    def check_pages(self, incident: Incident, responders: Sequence[Responder]) -> None:
+        """Record the answer on the incident. Raises StoreError."""
+        ...
+
+
+class PageCheck(Protocol):
+    """Asks the pager what became of an event that it accepted."""
+
+    def check_page(self, action: CheckPage, incident: Incident, worker: str) -> None:
+        """Record the answer in the event's delivery. Raises StoreError, ClaimLost."""
+        ...
+
+
+class PageStatuses(Protocol):
+    """Asks the pager for the incidents under dedup keys."""
+
+    def find_statuses(self, keys: Sequence[str]) -> Mapping[str, Sequence[PagerDutyStatus]]:
+        """Return them by key. Raises DeliveryError."""
         ...
 
 

@@ -7,14 +7,12 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from queue import SimpleQueue
-from typing import Protocol
 
 from receiver import metrics
 from receiver.clock import CLOCKS_AGREE_WITHIN_S
 from receiver.engine.jobs import ENSURE_EVERY_S, PeriodicTasks
-from receiver.engine.ports import LeaseQueue
+from receiver.engine.ports import LeaseQueue, Reconciles
 from receiver.errors import ClaimLost, StoreError
-from receiver.incidents.reconciler import Reconciler
 from receiver.model.routing import SLACK
 from receiver.storage.keys import TASKS
 
@@ -27,12 +25,6 @@ _AFTER_OUTAGE_S = 0.5
 # What a killed worker had just sent may still be on its way: Slack is given time to show it to whoever looks
 # for it, PagerDuty joins what comes twice.
 _IN_FLIGHT_S = {SLACK: 2.0}
-
-
-class Reconciles(Protocol):
-    """Does what is missing for one entry of the agenda; returns when each lane is to look again."""
-
-    def reconcile(self, incident_id: str, queue: str, worker: str) -> dict[str, float | None]: ...
 
 
 class QueueConsumer:
@@ -248,7 +240,7 @@ class Worker:
         self,
         name: str,
         work_queue: LeaseQueue,
-        reconciler: Reconciler,
+        reconciler: Reconciles,
         periodic_tasks: PeriodicTasks,
         clock: Callable[[], float],
         *,
@@ -288,7 +280,7 @@ class Worker:
         """Ask `run` to end; may be called from a signal handler."""
         self._stopped.set()
 
-    def use_configuration(self, reconciler: Reconciler, periodic_tasks: PeriodicTasks) -> None:
+    def use_configuration(self, reconciler: Reconciles, periodic_tasks: PeriodicTasks) -> None:
         """Go on with another configuration; what is in hand is finished with the old one."""
         self._reconciler = reconciler
         self._periodic_tasks = periodic_tasks

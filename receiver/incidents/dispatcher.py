@@ -14,14 +14,18 @@ from msgspec.structs import replace
 from receiver import metrics
 from receiver.engine.health import DeliveryHealthRecorder
 from receiver.engine.notification import Notification
-from receiver.engine.ports import Channel, Incidents, Notices
+from receiver.engine.ports import (
+    Channel,
+    Incidents,
+    Notices,
+    PageAcknowledgementCheck,
+    PageCheck,
+    StatusCheck,
+)
 from receiver.engine.rate_limit import RateLimiter
 from receiver.errors import ClaimLost, DeliveryError, RefusalKind, TemporaryDeliveryError
 from receiver.incidents.routing_keys import RoutingKeys
 from receiver.incidents.service import IncidentService
-from receiver.integrations.alertmanager.status_check import AlertmanagerStatusCheck
-from receiver.integrations.pagerduty.acknowledgement_check import AcknowledgementCheck
-from receiver.integrations.pagerduty.page_checks import PageChecker
 from receiver.model.actions import (
     AcknowledgePage,
     Action,
@@ -96,14 +100,14 @@ class Dispatcher:
         self,
         incidents: Incidents,
         channels: Mapping[str, Channel],
-        status_check: AlertmanagerStatusCheck | None,
+        status_check: StatusCheck | None,
         clock: Callable[[], float],
         *,
         rate_limiter: RateLimiter | None = None,
         health: DeliveryHealthRecorder | None = None,
-        acknowledgement_check: AcknowledgementCheck | None = None,
+        acknowledgement_check: PageAcknowledgementCheck | None = None,
         notices: Notices | None = None,
-        checker: PageChecker | None = None,
+        checker: PageCheck | None = None,
         keys: RoutingKeys,
         digests: Mapping[str, str],
     ) -> None:

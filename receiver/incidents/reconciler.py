@@ -3,28 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from msgspec.structs import replace as change_fields
 
 from receiver.engine.health import DeliveryHealthRecorder
-from receiver.engine.ports import Channel, Incidents, Notices
+from receiver.engine.ports import (
+    Bundler,
+    Channel,
+    Incidents,
+    Notices,
+    PageAcknowledgementCheck,
+    PageCheck,
+    Reconciles,
+    StatusCheck,
+)
 from receiver.engine.rate_limit import Permit, RateLimiter
 from receiver.errors import NotFound
 from receiver.incidents.dispatcher import Dispatcher
 from receiver.incidents.notifications import NotificationBuilder
 from receiver.incidents.routing_keys import RoutingKeys
 from receiver.incidents.routing_preview import SeverityNotices
-from receiver.integrations.alertmanager.status_check import AlertmanagerStatusCheck
-from receiver.integrations.pagerduty.acknowledgement_check import AcknowledgementCheck
-from receiver.integrations.pagerduty.page_checks import PageChecker
 from receiver.model.actions import Action, Page, Plan
 from receiver.model.delivery import Delivery, is_storm
 from receiver.model.incident import Incident
-from receiver.model.plan import plan, queues_for
-from receiver.model.routing import PAGERDUTY, SLACK, EscalationPolicy, Responder, RoutingTable, Target
-from receiver.storms.reconciler import StormReconciler
-from receiver.storms.service import StormService
+from receiver.model.plan import plan, queues_for, resolve_policy
+from receiver.model.routing import PAGERDUTY, EscalationPolicy, RoutingTable
 
 # More than an incident can want at once; beyond it others get their turn first.
 _ACTIONS_AT_MOST = 40
@@ -76,18 +80,18 @@ class Reconciler:
         channels: Mapping[str, Channel],
         routing: RoutingTable,
         notification_builder: NotificationBuilder,
-        status_check: AlertmanagerStatusCheck | None,
+        status_check: StatusCheck | None,
         *,
         clock: Callable[[], float],
         keys: RoutingKeys,
         rate_limiter: RateLimiter | None = None,
         paused_until: Callable[[float], float] = lambda _now: 0.0,
         health: DeliveryHealthRecorder | None = None,
-        acknowledgement_check: AcknowledgementCheck | None = None,
+        acknowledgement_check: PageAcknowledgementCheck | None = None,
         notices: Notices | None = None,
-        storms: StormService | None = None,
-        storm_reconciler: StormReconciler | None = None,
-        checker: PageChecker | None = None,
+        storms: Bundler | None = None,
+        storm_reconciler: Reconciles | None = None,
+        checker: PageCheck | None = None,
     ) -> None:
         self._paused_until = paused_until
         self._storms = storms
@@ -239,27 +243,3 @@ class Reconciler:
             return True
         wanted = plan(former, resolve_policy(self._routing, former), now)
         return not any(action.queue == PAGERDUTY for action in wanted.actions)
-
-
-def resolve_policy(routing: RoutingTable, incident: Incident, paused_until: float = 0.0) -> EscalationPolicy:
-    """Return the incident's policy as the configuration has it now, with all other responders
-    as those who may have been paged before it changed, and the route's fallback; *paused_until* is a
-    maintenance's end.
-    """
-    policy = routing.get_policy(incident.policy)
-    named = {step.responder.name for step in policy.steps}
-    others = tuple(r for name, r in routing.responders.items() if name not in named)
-    return replace(
-        policy,
-        others=others,
-        checks_alertmanager=incident.source in routing.alertmanagers,
-        checks_pagerduty=routing.can_check_pagerduty,
-        paused_until=paused_until,
-        fallback=_find_fallback(routing, incident),
-    )
-
-
-def _find_fallback(routing: RoutingTable, incident: Incident) -> Target | Responder | None:
-    """Return whom or what the incident's route names for what is refused for good."""
-    name = next((route.fallback for route in routing.routes if route.name == incident.route), "")
-    return routing.responders.get(name) or (Target(SLACK, name) if name else None)

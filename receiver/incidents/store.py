@@ -12,8 +12,6 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from redis.exceptions import RedisError
-
 from receiver.engine.ports import OwnerReading, UpdateRefusal
 from receiver.errors import ClaimLost, NotFound, StoreError
 from receiver.incidents import codec
@@ -142,7 +140,7 @@ class RedisAlertOwners:
                     ("release_owners", [keys.alert_owners(family), keys.ended_alert_owners(family)], args)
                 )
         if calls:
-            with suppress(RedisError, OSError):
+            with suppress(StoreError), store_errors():
                 self._scripts.run_each(calls, raise_on_error=False)
 
 

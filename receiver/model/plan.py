@@ -45,7 +45,15 @@ from receiver.model.messages import (
 from receiver.model.page_check import limit_check_wait
 from receiver.model.paging import list_checks, list_pages
 from receiver.model.renaming import RENAMED, find_changing_label
-from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK, EscalationPolicy, Target
+from receiver.model.routing import (
+    ALERTMANAGER,
+    PAGERDUTY,
+    SLACK,
+    EscalationPolicy,
+    Responder,
+    RoutingTable,
+    Target,
+)
 from receiver.model.silences import list_silence_timestamps, list_silences
 from receiver.model.transitions import find_compactable
 from receiver.text import one_line
@@ -277,3 +285,27 @@ def queues_for(incident: Incident, *, checks_alertmanager: bool = False) -> tupl
     return (
         (*queues, ALERTMANAGER) if incident.silences or (incident.policy and checks_alertmanager) else queues
     )
+
+
+def resolve_policy(routing: RoutingTable, incident: Incident, paused_until: float = 0.0) -> EscalationPolicy:
+    """Return the incident's policy as the configuration has it now, with all other responders
+    as those who may have been paged before it changed, and the route's fallback; *paused_until* is a
+    maintenance's end.
+    """
+    policy = routing.get_policy(incident.policy)
+    named = {step.responder.name for step in policy.steps}
+    others = tuple(r for name, r in routing.responders.items() if name not in named)
+    return replace(
+        policy,
+        others=others,
+        checks_alertmanager=incident.source in routing.alertmanagers,
+        checks_pagerduty=routing.can_check_pagerduty,
+        paused_until=paused_until,
+        fallback=_find_fallback(routing, incident),
+    )
+
+
+def _find_fallback(routing: RoutingTable, incident: Incident) -> Target | Responder | None:
+    """Return whom or what the incident's route names for what is refused for good."""
+    name = next((route.fallback for route in routing.routes if route.name == incident.route), "")
+    return routing.responders.get(name) or (Target(SLACK, name) if name else None)

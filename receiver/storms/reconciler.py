@@ -13,14 +13,13 @@ from msgspec.structs import replace
 
 from receiver import metrics
 from receiver.engine.health import DeliveryHealthRecorder
-from receiver.engine.ports import Incidents, Notices
+from receiver.engine.ports import Incidents, Notices, PageStatuses
 from receiver.engine.rate_limit import RateLimiter
 from receiver.errors import DeliveryError, NotFound, PermanentDeliveryError
 from receiver.incidents.dispatcher import describe_kind
 from receiver.incidents.failures import is_refused_under_former
 from receiver.incidents.routing_keys import RoutingKeys
 from receiver.incidents.service import IncidentService
-from receiver.integrations.pagerduty.acknowledgement_check import PagerDutyStatusClient
 from receiver.model import transitions
 from receiver.model.actions import AcknowledgePage, Action, CheckPage, Page, Post, Reply, ResolvePage
 from receiver.model.delivery import Delivery, Receipt
@@ -104,7 +103,7 @@ class StormReconciler:
         rate_limiter: RateLimiter | None = None,
         paused_until: Callable[[float], float] = lambda _now: 0.0,
         public_url: str = "",
-        status_client: PagerDutyStatusClient | None = None,
+        status_client: PageStatuses | None = None,
         notices: Notices | None = None,
         health: DeliveryHealthRecorder | None = None,
     ) -> None:

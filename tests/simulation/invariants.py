@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from itertools import pairwise, product
 
 from receiver.errors import NotFound
-from receiver.incidents.reconciler import resolve_policy
 from receiver.model.actions import Page
 from receiver.model.incident import Incident, dedup_key
 from receiver.model.page_check import is_left_open
+from receiver.model.plan import resolve_policy
 from receiver.model.routing import EscalationPolicy, Responder
 from receiver.storage.keys import QUEUES, Keys
 from tests.mocks.pagerduty_account import PagedIncident

@@ -12,10 +12,9 @@ import pytest
 from receiver.app.channels import build_notification_builder
 from receiver.app.services import Services, build_services
 from receiver.app.worker import WorkerServices, build_worker_services
-from receiver.incidents.reconciler import resolve_policy
 from receiver.model.actions import CreateSilence
 from receiver.model.incident import Person
-from receiver.model.plan import plan
+from receiver.model.plan import plan, resolve_policy
 from receiver.model.routing import ALERTMANAGER, PAGERDUTY
 from receiver.storage.keys import QUEUES, TASKS
 from receiver.web.app import create_app

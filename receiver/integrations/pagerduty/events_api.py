@@ -31,7 +31,7 @@ _MAX_MESSAGE = 300
 _MAX_RESPONSE = 64 * 1024
 _MAX_RETRY_AFTER_S = 3600.0
 # What pdpyras logs is of retries that we forbid it, and of counts that are no counts (see below).
-_quiet = logging.getLogger("receiver.channels.pagerduty.pdpyras")
+_quiet = logging.getLogger("receiver.integrations.pagerduty.pdpyras")
 _quiet.setLevel(logging.CRITICAL)
 
 

@@ -17,7 +17,7 @@ from receiver.text import Secret, one_line
 
 # slack_sdk tells each failure on its own logger, which we tell ourselves; and it builds the
 # text of a debug line for each request unless its logger has a level of its own.
-_SILENT: Final = logging.getLogger("receiver.channels.slack.sdk")
+_SILENT: Final = logging.getLogger("receiver.integrations.slack.sdk")
 _SILENT.setLevel(logging.CRITICAL)
 
 

@@ -10,7 +10,6 @@ from typing import Protocol
 
 from receiver.clock import format_duration, parse_duration, parse_time
 from receiver.errors import NotFound
-from receiver.incidents.reconciler import resolve_policy
 from receiver.incidents.service import IncidentService, SilenceService, describe_state, incident_label
 from receiver.integrations.slack.requests import (
     FIELD_CHOICE,
@@ -26,6 +25,7 @@ from receiver.integrations.slack.requests import (
 )
 from receiver.model.escalation import evaluate_escalation
 from receiver.model.incident import Incident, IncidentChange, OnCallPerson, Person
+from receiver.model.plan import resolve_policy
 from receiver.model.routing import Responder, RoutingTable
 
 # What is silenced for longer is a rule to be changed.

@@ -10,11 +10,11 @@ from msgspec.structs import asdict
 from receiver.app.services import Services
 from receiver.errors import NotFound
 from receiver.incidents.failures import delivery_id
-from receiver.incidents.reconciler import resolve_policy
 from receiver.model.delivery import Delivery
 from receiver.model.escalation import EscalationState, StepState, evaluate_escalation
 from receiver.model.heading import find_heading
 from receiver.model.incident import Incident, SilenceRequest, Suppression, TimelineEvent
+from receiver.model.plan import resolve_policy
 from receiver.model.routing import EscalationPolicy
 from receiver.runbooks.model import Section
 from receiver.storms.model import find_storm_of
