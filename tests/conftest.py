@@ -12,6 +12,10 @@ from collections.abc import Generator
 import pytest
 from hypothesis import settings
 
+from tests.fixtures import redis_client, rig, valkey_url
+
+__all__ = ["redis_client", "rig", "valkey_url"]
+
 # How long an example takes is the machine's business, which others use, too.
 settings.register_profile("receiver", deadline=None)
 settings.load_profile("receiver")

@@ -17,7 +17,7 @@ from tests.e2e.redis_traffic import has_paged_once, post, post_until_taken
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 from tests.redis_servers import Server, needs_redis, wait_until
-from tests.slow_line import SlowRelay
+from tests.slow_connection import SlowRelay
 
 pytestmark = [
     needs_redis,

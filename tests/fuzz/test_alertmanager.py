@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from receiver.integrations.alertmanager.webhook import parse_webhook
 from tests.fuzz.mutations import FUZZED, bodies
-from tests.fuzz.witness import Stumbles
+from tests.fuzz.oracle import Stumbles
 from tests.rig import Rig
 
 HOOK = "/webhooks/alertmanager"
-PAYLOADS = Path(__file__).parents[1] / "sources" / "payloads"
+PAYLOADS = Path(__file__).parents[1] / "integrations" / "alertmanager" / "payloads"
 
 
 def read_payloads() -> list[Any]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from receiver.web.api.openapi import PREFIX
 from receiver.web.api.routes import OPERATIONS
 from tests.fuzz.mutations import FUZZED, NASTY, bodies
-from tests.fuzz.witness import Stumbles
+from tests.fuzz.oracle import Stumbles
 from tests.rig import ROUTING, Rig
 
 TEXTS = [str(text).encode("utf-8", "replace").decode() for text in NASTY]

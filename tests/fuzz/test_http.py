@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fuzz.mutations import FUZZED, scramble
-from tests.web.test_serving import Serving
+from tests.web.test_gunicorn import Serving
 
 REQUESTS = [
     b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",

@@ -11,7 +11,7 @@ from hypothesis import given
 from receiver.integrations.pagerduty.webhook import sign_body
 from receiver.text import Secret
 from tests.fuzz.mutations import FUZZED, bodies
-from tests.fuzz.witness import Stumbles
+from tests.fuzz.oracle import Stumbles
 from tests.rig import ROUTING, Rig
 
 SECRET = "pagerduty-secret"

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fuzz.mutations import FUZZED, NASTY, bodies
-from tests.fuzz.witness import Stumbles
+from tests.fuzz.oracle import Stumbles
 from tests.rig import ROUTING, Rig
 from tests.slack_people import SECRET, SlackPeople, a_command, a_press, a_submission
 

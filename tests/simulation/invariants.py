@@ -18,7 +18,7 @@ from receiver.model.plan import resolve_policy
 from receiver.model.routing import EscalationPolicy, Responder
 from receiver.storage.keys import QUEUES, Keys
 from tests.mocks.pagerduty_account import PagedIncident
-from tests.simulation.doubles import Sent
+from tests.simulation.fakes import Sent
 from tests.simulation.sender import TrueAlert, TrueGroup
 from tests.simulation.world import RecordedState, Scenario
 from tests.valkey import find_keys_without_expiry

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from receiver.errors import TemporaryDeliveryError
 from receiver.model.page_check import PagerDutyStatus
 from tests.mocks.pagerduty_account import Account, PagedIncident, reference_of
-from tests.simulation.stage import Scheduler, pick_by_chance
+from tests.simulation.scheduler import Scheduler, pick_by_chance
 
 
 class FakePagerDutyRest:

@@ -15,8 +15,8 @@ from receiver.config.routing import load_routing
 from receiver.config.settings import load_settings
 from receiver.standalone.valkey import EmbeddedValkey
 from tests.rig import KEYS, ROUTING
+from tests.simulation.connections import load_scripts, open_redis
 from tests.simulation.invariants import count_doubled, find_violations
-from tests.simulation.lines import load_scripts, open_redis
 from tests.simulation.world import Scenario
 
 

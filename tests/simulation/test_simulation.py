@@ -14,7 +14,7 @@ import pytest
 
 from receiver.engine.notification import Notification
 from receiver.model.delivery import Receipt
-from tests.simulation.doubles import FakePagerDuty, FakeSlack
+from tests.simulation.fakes import FakePagerDuty, FakeSlack
 from tests.simulation.running import SimulationEnv, SimulationReport, run_all
 from tests.valkey import valkey_url
 

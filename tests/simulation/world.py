@@ -30,11 +30,11 @@ from receiver.web.app import create_app
 from tests.mocks.pagerduty_account import SERVICE
 from tests.moments import SkewedClock
 from tests.rig import START
-from tests.simulation.doubles import FakePagerDuty, FakeSlack
-from tests.simulation.lines import SimulatedRedis
+from tests.simulation.connections import SimulatedRedis
+from tests.simulation.fakes import FakePagerDuty, FakeSlack
 from tests.simulation.pager_rest import FakePagerDutyRest
+from tests.simulation.scheduler import NEVER, Actor, Scheduler
 from tests.simulation.sender import TrueGroup, change_truth, change_ways, draw_groups, write_bodies
-from tests.simulation.stage import NEVER, Actor, Scheduler
 
 WORKERS = ("worker-1", "worker-2")
 RENEW_EVERY_S = 0.7

@@ -12,7 +12,7 @@ from receiver.incidents.routing_preview import WORDS_A_DAY
 from tests.rig import ROUTING, Rig
 from tests.story.outage import NOTICES, in_channel
 
-PAYLOADS = Path(__file__).parents[1] / "sources" / "payloads"
+PAYLOADS = Path(__file__).parents[1] / "integrations" / "alertmanager" / "payloads"
 OWN = "severities: {critical: [störung], error: [ugly]}\n"
 UNPAGED = ROUTING.replace(", escalation: critical}", "}")
 

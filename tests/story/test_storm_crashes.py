@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 
 from receiver.storage.connection import Client
+from tests.crashing_worker import CrashingWorker, KillPoint, RecordedRun
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.pagerduty_account import PagedIncident
 from tests.mocks.slack import MockSlack
-from tests.mortal import CrashingWorker, KillPoint, RecordedRun
 from tests.rig import NAMES, ROUTING, Clock, Rig
-from tests.simulation.lines import load_scripts
+from tests.simulation.connections import load_scripts
 from tests.story.outage import with_fallback
 from tests.valkey import find_keys_without_expiry
 

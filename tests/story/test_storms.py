@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from receiver.app.worker import build_worker_services
+from tests.crashing_worker import CrashingWorker
 from tests.mocks.pagerduty_account import PagedIncident
 from tests.mocks.slack_workspace import SlackMessage
-from tests.mortal import CrashingWorker
 from tests.rig import NAMES, ROUTING, Rig
 from tests.slack_people import SECRET, SlackPeople
 

@@ -1,0 +1,168 @@
+"""A pair of real Alertmanagers, asked and told."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from receiver.errors import PermanentDeliveryError
+from receiver.integrations.alertmanager.client import AlertmanagerClient
+from receiver.integrations.alertmanager.status import RemoteAlert
+from receiver.model.alert import fingerprint
+from tests.e2e.outside import ALERTMANAGER, free_port
+from tests.integrations.alertmanager.alertmanager_pair import AlertmanagerPair
+
+pytestmark = [
+    pytest.mark.needs_alertmanager,
+    pytest.mark.skipif(ALERTMANAGER is None, reason="no prometheus-alertmanager on the path"),
+]
+
+MARK = "[receiver abc-1#1]"
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AlertmanagerPair]:
+    pair = AlertmanagerPair(tmp_path_factory.mktemp("pair"))
+    yield pair
+    pair.stop()
+
+
+@pytest.fixture
+def client(pair: AlertmanagerPair) -> AlertmanagerClient:
+    return AlertmanagerClient(pair.urls, clock=pair.now)
+
+
+def soon(is_so: Callable[[], object], within_s: float = 10.0) -> None:
+    """Wait for what gossip brings about."""
+    deadline = time.monotonic() + within_s
+    while not is_so():
+        assert time.monotonic() < deadline, "not so in time"
+        time.sleep(0.05)
+
+
+def get_alerts(client: AlertmanagerClient, **labels: str) -> list[RemoteAlert | None]:
+    """Return how each replica sees the alert."""
+    poll = client.poll({"alertname": labels["alertname"]})
+    assert poll.is_complete, poll.unreachable
+    return [replica.alerts.get(fingerprint(labels)) for replica in poll.replicas]
+
+
+def silence(
+    pair: AlertmanagerPair,
+    client: AlertmanagerClient,
+    name: str,
+    *,
+    for_s: float = 600,
+    silence_id: str = "",
+    mark: str = MARK,
+) -> str:
+    now = pair.now()
+    return client.make_silence(
+        {"alertname": name},
+        now - 600,
+        now + for_s,
+        by="alice",
+        comment=f"known {mark}",
+        silence_id=silence_id,
+    )
+
+
+def test_both_show_what_fires_and_since_when_they_are_up(
+    pair: AlertmanagerPair, client: AlertmanagerClient
+) -> None:
+    pair.fires(alertname="Fires", where='a "b" \\ c\nd')
+    seen = get_alerts(client, alertname="Fires", where='a "b" \\ c\nd')
+    assert [alert is not None and (alert.is_firing, alert.is_muted, alert.receivers) for alert in seen] == [
+        (True, False, ("nobody",))
+    ] * 2
+    poll = client.poll({"alertname": "Fires", "where": 'a "b" \\ c\nd'})
+    assert [len(replica.alerts) for replica in poll.replicas] == [1, 1]
+    assert all(0 < poll.at - replica.up_since < 120 for replica in poll.replicas)
+
+
+def test_what_has_resolved_is_shown_no_more(pair: AlertmanagerPair, client: AlertmanagerClient) -> None:
+    pair.fires(alertname="Resolves")
+    assert None not in get_alerts(client, alertname="Resolves")
+    pair.resolves(alertname="Resolves")
+    soon(lambda: get_alerts(client, alertname="Resolves") == [None, None])
+
+
+def test_a_worse_alert_inhibits_and_is_named(pair: AlertmanagerPair, client: AlertmanagerClient) -> None:
+    down = {"alertname": "ClusterDown", "severity": "critical", "cluster": "one"}
+    pair.fires(**down)
+    pair.fires(alertname="Slow", severity="warning", cluster="one")
+    for alert in get_alerts(client, alertname="Slow", severity="warning", cluster="one"):
+        assert alert is not None
+        assert alert.is_firing
+        assert alert.inhibited_by == (fingerprint(down),)
+
+
+def test_a_silence_reaches_both_and_its_end_too(pair: AlertmanagerPair, client: AlertmanagerClient) -> None:
+    pair.fires(alertname="Noisy")
+    silence_id = silence(pair, client, "Noisy")
+    soon(
+        lambda: all(
+            alert and alert.silenced_by == (silence_id,) for alert in get_alerts(client, alertname="Noisy")
+        )
+    )
+    assert all(alert and alert.is_firing for alert in get_alerts(client, alertname="Noisy"))
+
+    client.expire_silence(silence_id)
+    soon(lambda: all(alert and not alert.is_muted for alert in get_alerts(client, alertname="Noisy")))
+    client.expire_silence(silence_id)
+    seen = client.get_silence(silence_id)
+    assert seen is not None
+    assert seen.state == "expired"
+    with pytest.raises(PermanentDeliveryError, match="silence_expired"):
+        silence(pair, client, "Noisy", silence_id=silence_id)
+
+
+def test_prolonging_keeps_the_id(pair: AlertmanagerPair, client: AlertmanagerClient) -> None:
+    silence_id = silence(pair, client, "Long", for_s=60)
+    before = client.get_silence(silence_id)
+    assert silence(pair, client, "Long", for_s=6000, silence_id=silence_id) == silence_id
+    after = client.get_silence(silence_id)
+    assert before is not None
+    assert after is not None
+    assert (after.state, after.starts_at, after.by) == ("active", before.starts_at, "alice")
+    assert after.ends_at == pytest.approx(before.ends_at + 5940, abs=5)
+
+
+def test_a_silence_is_found_by_its_mark_wherever_it_was_made(
+    pair: AlertmanagerPair, client: AlertmanagerClient
+) -> None:
+    mark = "[receiver found-1#1]"
+    silence_id = silence(pair, AlertmanagerClient(pair.urls[1:]), "Found", mark=mark)
+    assert [seen.id for seen in client.list_silences(mark)] == [silence_id]
+    first = AlertmanagerClient(pair.urls[:1])
+    soon(lambda: [seen.id for seen in first.list_silences(mark)] == [silence_id])
+    client.expire_silence(silence_id)
+    soon(lambda: client.list_silences(mark) == ())
+
+
+def test_with_one_of_them_down_the_other_is_asked_and_told(pair: AlertmanagerPair) -> None:
+    pair.fires(alertname="Half")
+    down = f"http://127.0.0.1:{free_port()}"
+    half = AlertmanagerClient([down, pair.urls[0]])
+    poll = half.poll({"alertname": "Half"})
+    assert [(replica.url, replica.reason) for replica in poll.unreachable] == [(down, "connection refused")]
+    assert [len(replica.alerts) for replica in poll.replicas] == [1]
+
+    silence_id = silence(pair, half, "Half")
+    [replica] = half.poll({"alertname": "Half"}).replicas
+    assert [alert.silenced_by for alert in replica.alerts.values()] == [(silence_id,)]
+    half.expire_silence(silence_id)
+
+
+def test_what_it_never_had_is_none_and_ended(client: AlertmanagerClient) -> None:
+    unknown = "5b9f6ac0-3d2f-4ab9-9a5b-1f1f1f1f1f1f"
+    assert client.get_silence(unknown) is None
+    client.expire_silence(unknown)
+    client.expire_silence("no id at all")
+
+
+def test_its_refusal_is_told_in_its_words(pair: AlertmanagerPair, client: AlertmanagerClient) -> None:
+    with pytest.raises(PermanentDeliveryError, match="end time can't be in the past"):
+        silence(pair, client, "Past", for_s=-60)

@@ -1,0 +1,145 @@
+"""Whole messages, compared with files that a reader can judge."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from msgspec.structs import replace
+
+from receiver.integrations.slack.incident_message import render_message
+from receiver.runbooks.model import Excerpt
+from tests.builders import (
+    MESSAGE,
+    OPENED_AT,
+    a_delivery,
+    a_notification,
+    a_post,
+    a_receipt,
+    an_alert,
+    an_incident,
+    an_update,
+    some_links,
+)
+from tests.integrations.slack.cases import FOLDER, NAMES, rendered
+from tests.mocks import blockkit
+from tests.mocks.slack_workspace import SlackMessage
+
+
+def shown(notification) -> SlackMessage:
+    message = render_message(notification)
+    return SlackMessage("#c", "C1", "1.0", message.text, list(message.blocks))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_typical_messages_are_as_written_down(name):
+    assert rendered(name) == json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_slack_takes_the_typical_messages(name):
+    assert blockkit.check(rendered(name)["blocks"]) == []
+
+
+def test_every_file_of_a_message_is_compared():
+    assert {path.stem for path in FOLDER.glob("*.json")} == set(NAMES)
+
+
+def test_an_open_incident_has_buttons_that_carry_its_id():
+    incident = an_incident()
+    assert shown(a_notification(incident)).buttons == dict.fromkeys(
+        ("acknowledge", "resolve", "silence"), incident.id
+    )
+
+
+def test_an_acknowledged_incident_can_be_unacknowledged_instead():
+    incident = an_incident(acknowledged_by="alice")
+    assert set(shown(a_notification(incident)).buttons) == {"unacknowledge", "resolve", "silence"}
+
+
+def test_a_resolved_incident_has_no_buttons():
+    assert shown(a_notification(an_incident(resolved_by="alice"))).buttons == {}
+
+
+def test_alerts_are_shown_firing_first_and_worst_first():
+    alerts = [
+        an_alert(instance="late", starts_at=OPENED_AT),
+        an_alert(instance="over", ends_at=OPENED_AT),
+        an_alert(instance="mild", severity="warning"),
+        an_alert(instance="early", starts_at=OPENED_AT - 900),
+    ]
+    words = shown(a_notification(an_incident(*alerts))).words
+    places = [words.rindex(f"instance={name}") for name in ("early", "late", "mild", "over")]
+    assert places == sorted(places)
+
+
+def test_alerts_beyond_the_first_are_counted():
+    alerts = [an_alert(instance=f"web-{n}") for n in range(22)]
+    words = shown(a_notification(an_incident(*alerts))).words
+    assert "[22 firing / 22]" in words
+    assert "… and 12 more (12 firing)" in words
+
+
+def test_alerts_that_were_dismissed_with_an_earlier_incident_are_not_shown():
+    incident = an_incident(an_alert(instance="new"), an_alert(instance="dismissed"))
+    dismissed = next(fp for fp, a in incident.alerts.items() if a.labels["instance"] == "dismissed")
+    alert_states = {
+        **incident.alert_states,
+        dismissed: replace(incident.alert_states[dismissed], is_dismissed=True),
+    }
+    assert (
+        "instance=dismissed" not in shown(a_notification(replace(incident, alert_states=alert_states))).words
+    )
+
+
+def test_an_alert_whose_labels_are_not_at_hand_is_still_counted():
+    incident = replace(an_incident(an_alert(), an_alert(instance="web-2")), alerts={})
+    assert "2 alerts (2 firing)" in shown(a_notification(incident)).words
+
+
+def test_an_unknown_severity_is_named_as_its_sender_wrote_it():
+    words = shown(a_notification(an_incident(an_alert(severity="sev9")))).words
+    assert "NO SEVERITY" in words
+    assert "`severity=sev9`" in words
+
+
+def test_a_name_that_is_too_long_leaves_the_counts_standing():
+    alerts = [an_alert("N" * 500, instance=str(n)) for n in range(3)]
+    header = render_message(a_notification(an_incident(*alerts))).blocks[0]["text"]["text"]
+    assert len(header) <= 150
+    assert header.endswith("… [3 firing / 3]")
+
+
+def test_a_flapping_incident_says_so():
+    incident = an_incident(flapping_until=OPENED_AT + 600)
+    assert "flapping" in shown(a_notification(incident)).text
+
+
+def test_a_message_that_stands_in_for_another_links_it():
+    link = "https://example.slack.com/archives/C0CRITICAL/p1"
+    deliveries = {"root": a_delivery(receipt=a_receipt(reference=MESSAGE, link=link))}
+    incident = an_incident(deliveries=deliveries)
+    linked = f"<{link}|an earlier message>"
+    assert linked in shown(a_notification(incident, a_post(key="root2", replaces=MESSAGE))).words
+    assert linked in shown(a_notification(incident, an_update(message="C0CRITICAL:2.0"))).words
+    assert linked not in shown(a_notification(incident, an_update(message=MESSAGE))).words
+
+
+def test_a_runbook_that_could_not_be_read_is_linked():
+    excerpt = Excerpt("HighCPUUsage", url="https://wiki.example/runbook")
+    message = shown(a_notification(excerpt=excerpt))
+    assert "<https://wiki.example/runbook|Runbook>" in message.words
+    assert "📖" not in message.words
+
+
+def test_an_address_that_is_no_web_address_is_not_linked():
+    incident = an_incident(an_alert(generator_url="javascript:alert(1)"))
+    links = some_links(prometheus="https://x|y>", more=(("Bad", "file:///etc"),))
+    words = shown(a_notification(incident, links=links)).words
+    assert "javascript:" not in words
+    assert "x|y" not in words
+    assert "file:" not in words
+
+
+def test_the_same_notification_is_the_same_message():
+    assert rendered("firing") == rendered("firing")

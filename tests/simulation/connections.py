@@ -1,0 +1,119 @@
+"""The line to a real Valkey, as seen from the stage: each round trip is an effect, and may fail."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from hashlib import sha1
+from itertools import pairwise
+from typing import Any
+
+import redis
+from redis.client import Pipeline
+
+from receiver.storage.connection import Client, read_scripts
+from receiver.storage.keys import QUEUES
+from tests.simulation.scheduler import NEVER, Scheduler, pick_by_chance
+
+TEXTS = read_scripts()
+SCRIPTS = {sha1(text.encode()).hexdigest(): name for name, text in TEXTS.items()}
+Args = tuple[Any, ...]
+
+
+class SimulatedRedis(redis.Redis):  # type: ignore[type-arg]
+    """A client whose round trips go by the stage."""
+
+    scheduler: Scheduler
+    chances: dict[str, float]  # refused, lost, twice
+    on_change: Callable[[list[str]], None]  # the group keys of scripts that ran
+
+    def execute_command(self, *args: Any, **options: Any) -> Any:
+        return self.run_round_trip(
+            [args], lambda: super(SimulatedRedis, self).execute_command(*args, **options)
+        )
+
+    def pipeline(self, transaction: bool = True, shard_hint: Any = None) -> Pipeline:
+        pipe = SimulatedPipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+        pipe.redis = self
+        return pipe
+
+    def run_round_trip(self, calls: list[Args], do: Callable[[], Any]) -> Any:
+        """Do one round trip; where the seed says so it fails before, or after it took effect."""
+        name = name_trip(calls)
+        actor = self.scheduler.wait_for_turn(name)
+        fate = "" if actor is None else pick_by_chance(self.scheduler.rng, self.chances)
+        if fate == "refused":
+            self.scheduler.add_trace(f"{name}: refused")
+            raise redis.ConnectionError("the line was cut before")
+        answer = do()
+        if fate == "twice":  # the answer was lost, and a line that was cut is opened anew once
+            self.scheduler.add_trace(f"{name}: done twice")
+            answer = do()
+        self._wake_actors(calls)
+        if fate == "lost":
+            self.scheduler.add_trace(f"{name}: the answer is lost")
+            raise redis.TimeoutError("the line was cut after")
+        return answer
+
+    def _wake_actors(self, calls: list[Args]) -> None:
+        for call in calls:
+            script = SCRIPTS.get(call[1]) if call[0] == "EVALSHA" else None
+            if script in (None, "claim", "renew", "due", "reschedule", "queue_depth"):
+                continue
+            for queue, moment in find_wakes(call):
+                self.scheduler.wake(queue, moment)
+            if script == "commit":
+                self.on_change([key for key in call[3 : 3 + int(call[2])] if ":incident:" in key])
+
+
+class SimulatedPipeline(Pipeline):  # type: ignore[type-arg]
+    redis: SimulatedRedis
+
+    def execute(self, raise_on_error: bool = True) -> Any:
+        stack = list(self.command_stack)
+
+        def do() -> Any:
+            self.command_stack = list(stack)
+            return super(SimulatedPipeline, self).execute(raise_on_error)
+
+        return self.redis.run_round_trip([command[0] for command in stack], do)
+
+
+def name_trip(calls: list[Args]) -> str:
+    """Return what a round trip does: the scripts it runs, and its other commands."""
+    return ",".join(dict.fromkeys(_name(call) for call in calls))
+
+
+def _name(call: Args) -> str:
+    return SCRIPTS.get(call[1], "script") if call[0] == "EVALSHA" else str(call[0]).lower()
+
+
+def find_wakes(call: Args) -> list[tuple[str, float]]:
+    """Return whom a script told to look, and when: at once, where no moment stands before the lane."""
+    wakes = []
+    for before, word in pairwise(call):
+        if word in QUEUES:
+            moment = 0.0
+            if isinstance(before, str) and before not in QUEUES:
+                moment = _read_moment(before)
+            wakes.append((word, moment))
+    return wakes
+
+
+def _read_moment(text: str) -> float:
+    try:
+        return float(text) if text else NEVER
+    except ValueError:
+        return 0.0
+
+
+def open_redis(url: str) -> tuple[SimulatedRedis, Client]:
+    """Return a line for the stage, and one beside it that sees what is so and never fails."""
+    # Without the product's own pool of lines, which lets other threads go first: here are none.
+    pools = (redis.ConnectionPool.from_url(url, protocol=2) for _ in range(2))
+    return SimulatedRedis.from_pool(next(pools)), redis.Redis.from_pool(next(pools))
+
+
+def load_scripts(client: Client) -> None:
+    """Have the server know all scripts, as it does a moment after it started."""
+    for text in TEXTS.values():
+        client.script_load(text)

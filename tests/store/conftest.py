@@ -1,3 +1,0 @@
-from tests.valkey import redis_client, valkey_url
-
-__all__ = ["redis_client", "valkey_url"]

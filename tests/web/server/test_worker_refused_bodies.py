@@ -1,0 +1,104 @@
+"""A body that nobody wants holds no connection: on gunicorn as `receiver web` starts it."""
+
+from __future__ import annotations
+
+import http.client
+import resource
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from receiver.web.server.connection import LINGER_BYTES, LINGER_S
+from receiver.web.server.worker import MAX_DRAINING_PER_ADDRESS
+from tests.web.server.test_worker_slow_clients import is_closed
+from tests.web.test_gunicorn import Serving
+
+# What both ends' buffers take while nobody reads.
+ROOM_ON_THE_WAY = 8 * 1024 * 1024
+HEADS = {
+    "with a length": b"POST /refused HTTP/1.1\r\nHost: a\r\nContent-Length: 100000000\r\n\r\nx",
+    "in chunks": b"POST /refused HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n",
+    "of a question": b"GET /refused HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n",
+}
+# What a client goes on with each tenth of a second.
+PIECES = {"with a length": b"x", "in chunks": b"1\r\nx\r\n", "of a question": b"x"}
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> Iterator[Serving]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
+    serving = Serving(tmp_path)
+    serving.ask()
+    yield serving
+    serving.process.kill()
+    serving.process.wait(5)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def begin(serving: Serving, head: bytes) -> socket.socket:
+    client = socket.create_connection(("127.0.0.1", serving.port), timeout=10)
+    client.sendall(head)
+    return client
+
+
+def read_response(client: socket.socket) -> http.client.HTTPResponse:
+    response = http.client.HTTPResponse(client)
+    response.begin()
+    return response
+
+
+@pytest.mark.parametrize("kind", HEADS)
+def test_the_answer_does_not_wait_for_it_and_ends_the_connection(serving: Serving, kind: str) -> None:
+    client = begin(serving, HEADS[kind])
+    begun = time.monotonic()
+    response = read_response(client)
+    assert (response.status, response.getheader("Connection"), response.read()) == (401, "close", b"no")
+    assert time.monotonic() - begun < LINGER_S
+    while not is_closed(client):
+        assert time.monotonic() - begun < LINGER_S + 2.0, "still open"
+        client.setblocking(True)
+        with suppress(OSError):
+            client.send(PIECES[kind])
+        time.sleep(0.1)
+
+
+def test_who_sends_a_lot_of_it_reads_the_answer_and_is_left(serving: Serving) -> None:
+    client = begin(serving, HEADS["with a length"])
+    begun, sent = time.monotonic(), 0
+    client.settimeout(0.1)
+    while time.monotonic() - begun < LINGER_S + 2.0:
+        try:
+            sent += client.send(b"x" * 100_000)
+        except TimeoutError:
+            continue
+        except OSError:
+            break
+    else:
+        pytest.fail("still open")
+    assert sent < LINGER_BYTES + ROOM_ON_THE_WAY
+    client.setblocking(True)
+    assert read_response(client).status == 401
+
+
+def test_a_body_that_is_there_keeps_the_connection(serving: Serving) -> None:
+    connection = serving.connect()
+    for _ in range(3):
+        connection.request("POST", "/", body=b"x" * 100_000)
+        response = connection.getresponse()
+        assert response.status == 200
+        assert response.getheader("Connection") != "close"
+        response.read()
+
+
+def test_a_few_of_an_address_are_awaited(serving: Serving) -> None:
+    crowd = [begin(serving, HEADS["with a length"]) for _ in range(100)]
+    time.sleep(LINGER_S / 2)
+    still_open = [client for client in crowd if not is_closed(client)]
+    assert len(still_open) <= 2 * MAX_DRAINING_PER_ADDRESS  # in two processes
+    for client in crowd:
+        client.close()
