@@ -27,8 +27,8 @@ _LONGEST = (  # files and single tests
     "test_storm_crashes.py",
     "test_storms.py",
     "test_access.py",
-    "test_running.py",
-    "test_budgets.py",
+    "test_run.py",
+    "test_rate_limits.py",
     "test_storm_refused.py",
 )
 _NO_SKIP = os.environ.get("RECEIVER_TESTS_NO_SKIP") == "1"
