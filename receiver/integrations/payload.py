@@ -1,7 +1,7 @@
-"""How much of an alert is kept, and its identity, which is taken before anything is cut.
+"""Tolerant parsing of webhook bodies: JSON, fields of the wrong type, size limits, and fingerprints.
 
-The sizes are in characters, and far above what anybody writes: they keep strangers from filling
-the store, and what is beyond them is cut, never refused.
+The limits of an alert are in characters and far above real alerts; they keep a sender from filling the store.
+Longer values are truncated, not refused. A fingerprint is computed before anything is truncated.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from msgspec import ValidationError, convert
 from receiver.model.alert import fingerprint
 from receiver.text import truncate_text
 
-MAX_ENTRIES = 128  # labels of an alert, or annotations
+MAX_ENTRIES = 128  # labels or annotations of one alert
 MAX_NAME = 1024
 MAX_LABEL = 4 * 1024
 MAX_ANNOTATION = 16 * 1024
@@ -27,26 +27,26 @@ MAX_LINK = 8 * 1024
 MAX_FINGERPRINT = 64
 MAX_KEY = 4 * 1024
 MAX_TRUNCATED = 1_000_000  # alerts that Alertmanager says it left out
-# What has to be mended takes fifty times as long as what is as Alertmanager writes it: so much is done in two
-# seconds, while others wait.
+# Parsing a body that needs repair takes fifty times as long as parsing Alertmanager's own format: two seconds
+# for a body of this size, during which other requests wait.
 MAX_REPAIRED = 8 * 1024 * 1024  # bytes of a body
-MAX_REPAIRED_VALUES = 150_000  # texts, numbers, lists and objects in it
-# Alerts of one body, and groups where each alert is its own: more are not done before the sender gives up.
+MAX_REPAIRED_VALUES = 150_000  # strings, numbers, lists and objects in it
+# Alerts of one body, and groups built from alerts without a group key: more exceed the sender's timeout.
 MAX_ALERTS = 50_000
 MAX_GROUPS = 5_000
 MAX_UNIDENTIFIED = 4 * 1024 * 1024  # characters of labels in alerts that came without a fingerprint
-# Alertmanager's own fingerprint goes byte by byte, 0.1 µs each: too slow for labels of a megabyte.
+# Alertmanager's fingerprint algorithm costs 0.1 µs per byte: too slow for a megabyte of labels.
 _MAX_FINGERPRINTED = 64 * 1024
 _MAX_AHEAD_S = 86400.0
 
 
 def latest_plausible_at(now: float) -> float:
-    """Return the moment from which on nobody's clock is believed: a day ahead of ours."""
+    """Return the limit for timestamps: one at least a day ahead of *now* is not believed."""
     return now + _MAX_AHEAD_S
 
 
 def compute_fingerprint(labels: Mapping[str, str]) -> str:
-    """Return the fingerprint of an alert that came without one, from all its labels."""
+    """Return a fingerprint computed from all *labels*, for an alert that came without one."""
     if count_characters(labels) <= _MAX_FINGERPRINTED:
         return fingerprint(labels)
     digest = hashlib.sha256()
@@ -58,25 +58,25 @@ def compute_fingerprint(labels: Mapping[str, str]) -> str:
 
 
 def count_characters(labels: Mapping[str, str]) -> int:
-    """Return how many characters *labels* have."""
+    """Return the number of characters in the names and values of *labels*."""
     return sum(map(len, labels.values())) + sum(map(len, labels))
 
 
 def shorten_name(name: str, limit: int) -> str:
-    """Return *name*, or where it is longer than *limit* its digest: other names stay other."""
+    """Return *name*, or its SHA-256 digest if it is longer than *limit*: distinct names stay distinct."""
     return name if len(name) <= limit else hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()
 
 
 _MAX_DEPTH = 64
 _MAX_BRACKETS = 500_000
 _SURROGATE = re.compile("[\ud800-\udfff]")
-# A text (also one that never ends) or a bracket; possessive, so that no text is read twice.
+# A string (also an unterminated one) or a bracket; possessive quantifiers prevent backtracking.
 _TOKEN = re.compile(r'"[^"\\]*+(?:\\.[^"\\]*+)*+"?|[\[{\]}]', re.DOTALL)
 
 
 @dataclass(frozen=True, slots=True)
 class RawNumber:
-    """A number by its own digits: 1.50 stays 1.50, and a million digits cost nothing."""
+    """A number kept as its source text: 1.50 stays 1.50, and a million digits are not converted."""
 
     text: str
 
@@ -86,7 +86,7 @@ class RawNumber:
 
 
 def parse_json(body: bytes) -> object:
-    """Return what *body* holds, its numbers as Number. Raises ValueError with a sentence."""
+    """Return the value of the JSON *body*, its numbers as `RawNumber`; raises ValueError with a reason."""
     if not body.strip():
         raise ValueError("the body is empty")
     encoding = json.detect_encoding(body)
@@ -112,7 +112,7 @@ def _parse_text(text: str) -> object:
 
 
 def _drop_deep_values(text: str) -> str:
-    """Return *text* with null for everything nested too deeply."""
+    """Return *text* with null in place of every value nested `_MAX_DEPTH` levels deep."""
     if text.count("[") + text.count("{") > _MAX_BRACKETS:
         raise RecursionError
     kept, depth, since = [], 0, 0
@@ -133,7 +133,7 @@ def _drop_deep_values(text: str) -> str:
 
 
 def to_text(value: object) -> str | None:
-    """Return *value* as the text somebody meant by it; None for null. Lists and objects stay JSON."""
+    """Return a parsed JSON *value* as text; None for null. Lists and objects become JSON."""
     if isinstance(value, str):
         return replace_surrogates(value)
     if isinstance(value, bool):
@@ -155,12 +155,12 @@ def _get_number(number: RawNumber) -> float:
 
 
 def replace_surrogates(text: str) -> str:
-    """Return *text* with half surrogates replaced, so that it can be encoded."""
+    """Return *text* with lone surrogates replaced, so that it can be encoded."""
     return text if text.isascii() else _SURROGATE.sub("\ufffd", text)
 
 
 def describe_type(value: object) -> str:
-    """Return what *value* is, in words for a sentence."""
+    """Return the type of a parsed JSON *value* in words, for an error message."""
     if value is None:
         return "null"
     if isinstance(value, bool):
@@ -170,7 +170,7 @@ def describe_type(value: object) -> str:
 
 
 Object = dict[str, object]
-# Kept first where an alert has more labels or annotations than we keep: what decides and what is read.
+# Kept first when an alert has more than MAX_ENTRIES labels or annotations: routing and the message use them.
 _FIRST = frozenset({"alertname", "severity", "summary", "description", "runbook_url", "runbook"})
 
 
@@ -181,15 +181,15 @@ def parse_status(value: object) -> str:
 
 
 def parse_timestamp(value: object, now: float) -> float:
-    """Return the moment that *value* tells, 0 when it tells none that can be.
+    """Return the timestamp *value* in seconds since 1970; 0 if it is unreadable or implausible.
 
-    Other forms of ISO 8601 than Alertmanager's are taken; without a zone, it is UTC.
+    Accepts other forms of ISO 8601 than Alertmanager's; without a zone, it is UTC.
     """
     if not isinstance(value, str) or len(value) > 64:
         return 0.0
     try:
         timestamp = convert(value.strip(), datetime)
-    except (ValidationError, UnicodeEncodeError):  # the latter for half a character
+    except (ValidationError, UnicodeEncodeError):  # the latter for a lone surrogate
         try:
             timestamp = datetime.fromisoformat(value.strip())
         except ValueError:
@@ -201,7 +201,7 @@ def parse_timestamp(value: object, now: float) -> float:
 
 
 def parse_texts(raw: object, name: str, repairs: list[str]) -> dict[str, str]:
-    """Return the entries of *raw* as texts, whole; nulls are absent."""
+    """Return the entries of *raw* as texts, not truncated and without nulls; record repairs under *name*."""
     texts = {}
     for key, value in raw.items() if isinstance(raw, dict) else ():
         text = to_text(value)
@@ -214,7 +214,7 @@ def parse_texts(raw: object, name: str, repairs: list[str]) -> dict[str, str]:
 
 
 def truncate_texts(texts: dict[str, str], limit: int, repairs: list[str]) -> dict[str, str]:
-    """Return *texts* within our bounds."""
+    """Return at most MAX_ENTRIES of *texts*, values truncated to *limit* characters."""
     if len(texts) <= MAX_ENTRIES and all(
         len(name) <= MAX_NAME and len(value) <= limit for name, value in texts.items()
     ):
@@ -225,7 +225,7 @@ def truncate_texts(texts: dict[str, str], limit: int, repairs: list[str]) -> dic
 
 
 def parse_text(raw: Object, name: str, repairs: list[str]) -> str:
-    """Return a field that must be a text; empty when it is none."""
+    """Return the field *name* of *raw*; empty if it is not a string."""
     value = raw.get(name)
     if isinstance(value, str):
         return replace_surrogates(value)
@@ -234,7 +234,7 @@ def parse_text(raw: Object, name: str, repairs: list[str]) -> str:
 
 
 def parse_link(raw: Object, name: str, repairs: list[str]) -> str:
-    """Return a field that is an address; half an address leads nowhere, so a huge one is left out."""
+    """Return the field *name*, a URL; empty if it is too long, because a truncated URL is useless."""
     text = parse_text(raw, name, repairs)
     if len(text) <= MAX_LINK:
         return text
@@ -243,7 +243,7 @@ def parse_link(raw: Object, name: str, repairs: list[str]) -> str:
 
 
 def parse_count(value: object, repairs: list[str]) -> int:
-    """Return a count, also from a number that came as text; 0 when it is none."""
+    """Return *value* as a count, also from a number in a string; 0 if it is not a number."""
     if value is None:
         return 0
     record_repair(repairs, "truncatedAlerts", not isinstance(value, RawNumber))

@@ -1,4 +1,4 @@
-"""Prometheus' alerting rules: which alerts may come, and what severity they say.
+"""Read the alerting rules from Prometheus: their names, severities and runbook links.
 
 https://prometheus.io/docs/prometheus/latest/querying/api/#rules
 """
@@ -21,7 +21,7 @@ _RULES_AT_MOST = 10_000
 
 @dataclass(frozen=True)
 class AlertRule:
-    """One alerting rule. *severity* is empty where it says none, or fills it in from a template."""
+    """One alerting rule. *severity* is empty if the rule sets none or sets it from a template."""
 
     name: str
     severity: str = ""
@@ -30,14 +30,14 @@ class AlertRule:
 
 @dataclass(frozen=True)
 class AlertRules:
-    """All of them, or why they could not be read."""
+    """All alerting rules, or in *trouble* the reason why they could not be read."""
 
     rules: tuple[AlertRule, ...] = ()
     trouble: str = ""
 
 
 class PrometheusRules:
-    """Reads the rules, once a minute at most."""
+    """Reads the rules from Prometheus, cached for a minute. Threads may share it."""
 
     def __init__(self, url: str, clock: Callable[[], float]) -> None:
         self._address = parse_base_url(url)
@@ -47,7 +47,7 @@ class PrometheusRules:
         self._known = AlertRules()
 
     def get_rules(self) -> AlertRules:
-        """Return the rules. Never raises, and answers within some seconds."""
+        """Return the rules, from the cache or with one request (timeout 2 s). Never raises."""
         with self._reading:
             if abs(self._clock() - self._read_at) >= _TTL_S:
                 self._known = self._fetch_rules()

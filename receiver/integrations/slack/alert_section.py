@@ -1,4 +1,4 @@
-"""Labels as a reader wants them: what all alerts share said once, what differs with each alert."""
+"""The alerts in a message: sorted, in full or on one line each, labels that all share rendered only once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MAX_LABEL = 120
 
 
 def shared_labels(incident: Incident, alerts: Iterable[Alert]) -> dict[str, str]:
-    """Return the group's labels and those that all *alerts* have in common."""
+    """Return the group's labels and the labels that all *alerts* share."""
     shared: dict[str, str] | None = None
     severity = incident.severity
     for alert in alerts:
@@ -38,7 +38,7 @@ def shared_labels(incident: Incident, alerts: Iterable[Alert]) -> dict[str, str]
 
 
 def own_labels(alert: Alert, alert_state: AlertState, shared: Collection[str]) -> dict[str, str]:
-    """Return what tells *alert* from the others."""
+    """Return the labels of *alert* that are not in *shared*."""
     return {
         key: value
         for key, value in _without_stated(alert.labels, alert_state.severity).items()
@@ -47,8 +47,8 @@ def own_labels(alert: Alert, alert_state: AlertState, shared: Collection[str]) -
 
 
 def _without_stated(labels: Mapping[str, str], severity: Severity) -> dict[str, str]:
-    """Return the labels in order, without what is said in words: the name, and the *severity* as it was
-    read. Where another word was sent, that word stays.
+    """Return the labels sorted by name, without those that the message states elsewhere: the alert name, and
+    the severity label if its value is the *severity* itself. An alias is kept.
     """
     is_stated = severity is not Severity.NONE and normalize_word(labels.get(LABEL, "")) == severity
     said = {"alertname", LABEL} if is_stated else {"alertname"}
@@ -56,7 +56,7 @@ def _without_stated(labels: Mapping[str, str], severity: Severity) -> dict[str, 
 
 
 def render_labels(labels: Mapping[str, str], limit: int) -> str:
-    """Return labels as code spans on one line within *limit*; those left out are counted."""
+    """Return labels as code spans on one line within *limit* characters, and the count of omitted ones."""
     said = ""
     for number, (key, value) in enumerate(labels.items()):
         rest = f" +{len(labels) - number} more"
@@ -78,14 +78,14 @@ _NAMELESS = "*alert without a name*"
 
 @dataclass(frozen=True)
 class AlertView:
-    """An alert as it stands in its incident."""
+    """An alert and its state in the incident."""
 
     alert: Alert
     alert_state: AlertState
 
 
 def sort_alerts(incident: Incident, fingerprints: Collection[str] | None = None) -> list[AlertView]:
-    """Return the incident's alerts (or those named), firing before resolved, worst and oldest first."""
+    """Return the incident's alerts (or those in *fingerprints*): firing first, then by severity and age."""
     shown = [
         AlertView(alert, alert_state)
         for fingerprint, alert_state in incident.alert_states.items()
@@ -110,7 +110,7 @@ def find_shared_labels(incident: Incident, alerts: Sequence[AlertView]) -> dict[
 
 
 def render_alerts(incident: Incident, alerts: Sequence[AlertView], budget: BlockBudget) -> list[Block]:
-    """Return the first alerts in full, as many as *budget* takes, and a line counting the others."""
+    """Return the first alerts in full, as many as fit into *budget*, and a line that counts the others."""
     if not budget.try_add_block(section(f"… and {count_rest(incident)} more")):
         return []
     shared, summary = find_shared_labels(incident, alerts), find_heading(incident).summary
@@ -125,7 +125,7 @@ def render_alerts(incident: Incident, alerts: Sequence[AlertView], budget: Block
 
 
 def count_rest(incident: Incident, said: Sequence[AlertView] = ()) -> str:
-    """Return the count of the alerts that are not among those *said*; empty when there are none."""
+    """Return a line that counts the alerts not in *said*; empty if there are none."""
     truncated = incident.truncated
     rest = incident.total - truncated - len(said)
     firing = incident.firing - sum(shown.alert_state.is_firing for shown in said)
@@ -157,7 +157,7 @@ def _head(shown: AlertView) -> str:
 
 
 def _description(alert: Alert) -> str:
-    """Return the longer words, where they are others than the summary."""
+    """Return the description or message annotation, unless it repeats the summary."""
     for key in ("description", "message"):
         text = alert.annotations.get(key, "").strip()
         if text and text != alert.summary:

@@ -1,4 +1,4 @@
-"""The few kinds of blocks our messages are made of, as slack_sdk's models check them."""
+"""The Block Kit blocks of our messages, validated by slack_sdk's models, and the size limits of a message."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ Block = dict[str, Any]
 
 
 def _mrkdwn(text: str) -> MarkdownTextObject:
-    # verbatim: else Slack makes links of bare addresses and mentions of plain names by itself,
+    # verbatim: otherwise Slack turns bare URLs into links and plain names into mentions,
     # https://docs.slack.dev/reference/block-kit/composition-objects/text-object
     return MarkdownTextObject(text=text, verbatim=True)
 
 
 def header(text: str) -> Block:
-    """Return a header; its text is plain, so nothing in it needs escaping."""
+    """Return a header block; its text is plain_text and needs no escaping."""
     return HeaderBlock(text=PlainTextObject(text=truncate_text(text, MAX_HEADER), emoji=True)).to_dict()
 
 
 def section(text: str) -> Block:
-    """Return a section of mrkdwn of at most 3,000 characters."""
+    """Return a section block of mrkdwn; Slack allows 3,000 characters."""
     return SectionBlock(text=_mrkdwn(text)).to_dict()
 
 
 def context(texts: Sequence[str]) -> Block:
-    """Return small grey lines of mrkdwn, ten at most."""
+    """Return a context block (small grey mrkdwn), ten elements at most."""
     return ContextBlock(elements=[_mrkdwn(text) for text in texts[:MAX_CONTEXT_ELEMENTS]]).to_dict()
 
 
@@ -60,19 +60,19 @@ def actions(buttons: Sequence[ButtonElement], block_id: str) -> Block:
     return ActionsBlock(elements=list(buttons), block_id=block_id).to_dict()
 
 
-# Slack refuses some 13,000 characters over all blocks (`msg_blocks_too_long`), which it does not
-# document: https://github.com/slackapi/bolt-js/issues/2509
+# Slack refuses about 13,000 characters over all blocks (`msg_blocks_too_long`), an undocumented limit:
+# https://github.com/slackapi/bolt-js/issues/2509
 MAX_TOTAL = 12_000
 _SEPARATOR = 2
 
 
 def measure(blocks: Sequence[Block]) -> int:
-    """Return the characters *blocks* have as JSON."""
+    """Return the length of *blocks* as JSON, in characters."""
     return len(dumps(list(blocks), ensure_ascii=False))
 
 
 class BlockBudget:
-    """The room left in one message; what was once taken is not given back."""
+    """The characters and blocks that one message may still use."""
 
     def __init__(self, characters: int = MAX_TOTAL, blocks: int = MAX_BLOCKS) -> None:
         self.characters = characters
@@ -80,15 +80,15 @@ class BlockBudget:
 
     @classmethod
     def remaining(cls, used: Sequence[Block]) -> BlockBudget:
-        """Return what is left of a message that already has the blocks *taken*."""
+        """Return the remaining budget of a message that already has the blocks *used*."""
         return cls(MAX_TOTAL - measure(used), MAX_BLOCKS - len(used))
 
     def reserve_characters(self, characters: int) -> BlockBudget:
-        """Return a budget of its own that leaves *characters* and a block of this one alone."""
+        """Return a new budget, smaller than this one by *characters* and one block."""
         return BlockBudget(self.characters - characters, self.blocks - 1)
 
     def try_add_block(self, block: Block) -> bool:
-        """Tell whether *block* still fits, and count it if so."""
+        """Return whether *block* still fits; if so, subtract it from the budget."""
         cost = measure([block]) - 2 + _SEPARATOR
         if cost > self.characters or self.blocks < 1:
             return False
@@ -98,14 +98,14 @@ class BlockBudget:
 
 
 def pack_sections(pieces: Sequence[str], budget: BlockBudget) -> tuple[list[Block], int]:
-    """Return sections holding *pieces*, each whole, as many as fit; and how many were left out.
+    """Return sections with as many whole *pieces* as fit into *budget*, and the number of omitted pieces.
 
-    Stops at the first that doesn't fit, so the order holds and nothing is shown out of its place.
+    Stops at the first piece that does not fit, so that none in the middle is missing.
     """
     texts: list[str] = []
     for number, piece in enumerate(pieces):
         if texts and len(texts[-1]) + 1 + len(piece) <= MAX_SECTION:
-            cost = len(dumps(piece, ensure_ascii=False))  # its two quotes pay for the line end
+            cost = len(dumps(piece, ensure_ascii=False))  # its two quotes count for the escaped line end
             if cost > budget.characters:
                 return _render_sections(texts), len(pieces) - number
             budget.characters -= cost
@@ -121,25 +121,25 @@ def _render_sections(texts: Sequence[str]) -> list[Block]:
     return [section(text) for text in texts]
 
 
-# Slack cuts at 40,000 and may split at some 4,000, and a split message can't be edited as one:
+# Slack truncates at 40,000 characters and may split at about 4,000; a split message can't be edited as one:
 # https://api.slack.com/changelog/2018-04-truncating-really-long-messages
 MAX_TEXT = 3000
 
 
 class FormattingLevel(IntEnum):
-    """A rung of the ladder that is gone down when Slack refuses what a message is made of."""
+    """How much formatting a message uses; when Slack refuses the formatting, the next level is tried."""
 
     FULL = 0
-    COMPACT = 1  # no alerts in full, no runbook
-    PLAIN = 2  # no blocks at all
+    COMPACT = 1  # a count in place of the alerts, no runbook
+    PLAIN = 2  # no blocks, only text
 
 
 @dataclass(frozen=True)
 class Message:
-    """*text* is the whole message where there are no *blocks*, else what a phone shows of it.
+    """A message: *text* is all of it if there are no *blocks*, else the text of the push notification.
 
-    *links_names* asks Slack to make mentions of names like @team-lead: only where we alone
-    have written the text.
+    *links_names* makes Slack turn names like @team-lead into mentions: only if the untrusted parts of *text*
+    went through `disable_mentions`.
     """
 
     text: str

@@ -1,4 +1,4 @@
-"""The mark every message of ours carries, by which it is found again after a crash."""
+"""The Slack channel of incidents: posts, edits and replies, and finds a sent message again after a crash."""
 
 from __future__ import annotations
 
@@ -32,10 +32,10 @@ EVENT_TYPE = "incident"
 
 
 def metadata_for(notification: Notification) -> dict[str, Any]:
-    """Return the metadata for the notification's message.
+    """Return the message metadata by which the notification's message is found again after a crash.
 
-    A reply is also told by what it shows: later ones of its key tell of later alerts. A message
-    that is edited anyhow is the same whatever it showed first.
+    For a reply it includes the content version, because later replies with the same key are other messages.
+    The incident's message is edited later, so its first content version does not identify it.
     """
     action = notification.action
     payload = {"incident": notification.incident.id, "key": action.key, "about": action.instance}
@@ -45,26 +45,26 @@ def metadata_for(notification: Notification) -> dict[str, Any]:
 
 
 def matches_metadata(message: Any, notification: Notification) -> bool:
-    """Tell whether *message*, as Slack gives it back, is the notification's."""
+    """Return whether *message*, as Slack returns it, carries the metadata of *notification*."""
     return isinstance(message, dict) and message.get("metadata") == metadata_for(notification)
 
 
-# The note of a receipt that was found after a crash: for which reason it was is not known any more.
+# The note of a receipt that was found after a crash: the error code is not known any more.
 FOUND_OUTSIDE_THREAD = "The thread takes no reply: said in the channel"
 _MAX_NAME = 100
-# A reply to a message that is gone has no thread either.
+# A reply to a deleted message has no thread either.
 _NO_THREAD = (RefusalKind.THREAD, RefusalKind.MESSAGE_GONE)
 
 
 def is_thread_refusal(error: Exception) -> bool:
-    """Tell whether a reply was refused for its thread's sake: the channel may take it."""
+    """Return whether Slack refused a reply because of its thread; the channel may accept it."""
     return isinstance(error, PermanentDeliveryError) and error.kind in _NO_THREAD
 
 
 def render_outside_thread(reply: Message, url: str, name: str) -> Message:
-    """Return what the *reply* is in the channel: the same, and to which message it belongs.
+    """Return *reply* as a message for the channel, with a link to the message that it belongs to.
 
-    *url* leads to that message, empty where it is not known; *name* comes from strangers.
+    *url* is the permalink of that message, empty if not known; *name* is untrusted and gets escaped.
     """
     tail = (
         f"↪️ In place of a reply to {link(url, disable_mentions(escape_line(name, _MAX_NAME))) or 'a message'}"
@@ -75,16 +75,17 @@ def render_outside_thread(reply: Message, url: str, name: str) -> Message:
 
 
 def format_outside_thread_note(error: Exception) -> str:
-    """Return the note for the receipt of a reply that was said in the channel."""
+    """Return the receipt's note for a reply that was posted in the channel because of *error*."""
     reason = error.reason if isinstance(error, PermanentDeliveryError) else type(error).__name__
     return f"The thread takes no reply ({reason}): said in the channel"
 
 
 LogEvent = Callable[[str, Mapping[str, object]], None]
 _LOG = logging.getLogger(__name__)
-# Clocks of ours and Slack's differ; looking back too far finds nothing wrong, as marks are exact.
+# Allows for the difference between our clock and Slack's; a longer search finds no wrong message, because the
+# metadata must be equal.
 _CLOCK_SLACK_S = 60.0
-# Few messages come between an attempt and the look for it.
+# Few messages are posted between an attempt and the search for it.
 _HISTORY_PAGES = 3
 _HISTORY_SIZE = 200
 
@@ -94,7 +95,7 @@ def _log(event: str, fields: Mapping[str, object]) -> None:
 
 
 class SlackChannel:
-    """Reaches Slack's channels. Threads may share one; it never sleeps and never tries twice."""
+    """Sends notifications to Slack. Threads may share it; it never sleeps and never retries."""
 
     def __init__(
         self,
@@ -113,9 +114,9 @@ class SlackChannel:
     def send(self, notification: Notification) -> Receipt:
         """Post, edit or reply; return the receipt with the reference `CHANNEL:TS`.
 
-        Formatting that Slack refuses is given up rung by rung within this one call, and a reply that
-        its thread refuses is posted in the channel; the receipt's note says so. Raises a DeliveryError
-        for anything else.
+        If Slack refuses the formatting, the next FormattingLevel is tried within this call; if the thread
+        refuses a reply, it is posted in the channel. The receipt's note says so. Raises a DeliveryError
+        for any other failure.
         """
         notification = self._user_directory.resolve_mentions(notification)
         try:
@@ -127,7 +128,7 @@ class SlackChannel:
             return self._send_formatted(notification, outside_thread_note=format_outside_thread_note(error))
 
     def _send_formatted(self, notification: Notification, *, outside_thread_note: str = "") -> Receipt:
-        """Send at the highest level that Slack takes; with *outside_thread_note*, post in the channel."""
+        """Send at the highest level that Slack accepts; with *outside_thread_note*, post in the channel."""
         for level in FormattingLevel:
             message = render_message(notification, level)
             if outside_thread_note:
@@ -149,10 +150,10 @@ class SlackChannel:
         return render_outside_thread(message, url, incident.alertname or incident.summary)
 
     def find_receipt(self, notification: Notification, since: float) -> Receipt | None:
-        """Return the receipt of a post or reply tried since *since* that did arrive.
+        """Return the receipt of a post or reply that was attempted since *since* and did arrive; else None.
 
-        An edit is never looked for: repeating it is harmless. None also where Slack won't
-        tell (a scope is missing, it is away): then it is sent again.
+        None for an edit, which may be repeated, and if Slack can't be searched (unavailable, or a scope is
+        missing): then the message is sent again.
         """
         try:
             found, is_outside_thread = self._find_sent_message(notification, since - _CLOCK_SLACK_S)
@@ -176,7 +177,7 @@ class SlackChannel:
             reference = _require_reference(action.message)
             content = {"text": message.text, "blocks": list(message.blocks)}
             target = {"channel": reference.channel, "ts": reference.ts}
-            # The default of chat.update alone is to make links and mentions of plain names.
+            # Only chat.update turns plain URLs and names into links and mentions by default.
             return self._client.post("chat.update", {**target, **content, "parse": "none"})
         return self._client.post(
             "chat.postMessage", _post_arguments(notification, message, is_outside_thread=is_outside_thread)
@@ -188,7 +189,7 @@ class SlackChannel:
         level: FormattingLevel,
         error: PermanentDeliveryError | SlackObjectFormationError,
     ) -> bool:
-        """Tell whether a lower rung may pass, and log what was refused and where in it."""
+        """Return whether to try the next level; log a refused formatting with Slack's detail."""
         refused = not isinstance(error, DeliveryError) or error.reason in FORMAT_ERRORS
         if refused:
             fields = {**_log_fields(notification, error), "formatting": level.name.lower()}
@@ -223,8 +224,8 @@ class SlackChannel:
     def _find_sent_message(
         self, notification: Notification, oldest: float
     ) -> tuple[dict[str, Any] | None, bool]:
-        """Return channel and ts of the notification's own message, and whether that is a reply outside of
-        its thread.
+        """Return channel and ts of the notification's message (None if not found), and whether it is a reply
+        that was posted outside its thread.
         """
         action = notification.action
         arguments: dict[str, Any] = {"oldest": f"{oldest:.6f}", "limit": _HISTORY_SIZE}
@@ -255,7 +256,7 @@ class SlackChannel:
     def _search_messages(
         self, method: str, arguments: dict[str, Any], notification: Notification
     ) -> dict[str, Any] | None:
-        """Return channel and ts of the notification's own message among the latest; None if absent."""
+        """Return channel and ts of the notification's message in the latest pages; None if not found."""
         arguments = {**arguments, "include_all_metadata": True}
         for _ in range(_HISTORY_PAGES):
             page = self._client.get(method, arguments)
@@ -269,12 +270,12 @@ class SlackChannel:
 
 
 def _find_root(action: Action) -> Reference | None:
-    """Return the message that a reply belongs to; None for other actions, and where it was simulated."""
+    """Return the message that a reply belongs to; None for other actions and for a simulated message."""
     return parse_reference(action.message) if isinstance(action, Reply) else None
 
 
 def _get_channel(action: Action) -> str:
-    """Return where *action* is posted: a reply in its message's channel, by the ID that Slack gave it."""
+    """Return the channel for *action*; for a reply, the channel ID of its message."""
     root = _find_root(action)
     return root.channel if root is not None else action.target.address
 
@@ -301,7 +302,7 @@ def _post_arguments(
 
 
 def _require_reference(text: str) -> Reference:
-    """Return the message to edit or reply to; one that was only simulated is none in Slack."""
+    """Return the message to edit or reply to; raises a PermanentDeliveryError for a simulated one."""
     reference = parse_reference(text)
     if reference is None:
         raise PermanentDeliveryError(
@@ -321,14 +322,14 @@ Record = Callable[[Mapping[str, object]], None]
 
 
 class SimulatedSlack:
-    """Stands in for SlackChannel; nothing leaves the house, and every receipt says so."""
+    """Replaces SlackChannel if there is no token: records messages and returns simulated receipts."""
 
     def __init__(self, record: Record, clock: Callable[[], float] = real_clock.now) -> None:
         self._record = record
         self._clock = clock
 
     def send(self, notification: Notification) -> Receipt:
-        """Record what Slack would have been sent; an edit keeps the message's reference."""
+        """Record the message that would have been sent; an edit keeps the message's reference."""
         action, message = notification.action, render_message(notification)
         reference = f"simulated:{notification.incident.id}:{action.key}"
         if isinstance(action, Update):
@@ -350,6 +351,6 @@ class SimulatedSlack:
         )
         return Receipt(at, reference, is_simulated=True)
 
-    def find_receipt(self, notification: Notification, since: float) -> Receipt | None:  # noqa: ARG002  # the port's
-        """Return None: what was recorded twice does no harm."""
+    def find_receipt(self, notification: Notification, since: float) -> Receipt | None:  # noqa: ARG002  # protocol
+        """Return None: recording a message twice is harmless."""
         return None

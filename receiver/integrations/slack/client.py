@@ -1,4 +1,4 @@
-"""Slack's Web API, one call at a time: no retry, no sleep, and only our own errors."""
+"""Client of Slack's Web API (no retries, no sleeps, only DeliveryErrors); references and permalinks."""
 
 from __future__ import annotations
 
@@ -15,32 +15,32 @@ from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
 from receiver.integrations.slack.errors import slack_errors
 from receiver.text import Secret, one_line
 
-# slack_sdk tells each failure on its own logger, which we tell ourselves; and it builds the
-# text of a debug line for each request unless its logger has a level of its own.
+# slack_sdk logs each failure, which we log ourselves; and it formats a debug line for each request unless
+# its logger has an explicit level.
 _SILENT: Final = logging.getLogger("receiver.integrations.slack.sdk")
 _SILENT.setLevel(logging.CRITICAL)
 
 
 class SlackClient:
-    """Calls methods of the Web API. Threads may share it."""
+    """Calls methods of the Web API with *timeout_s* in seconds. Threads may share it."""
 
     def __init__(self, token: Secret, base_url: str, timeout_s: float) -> None:
         self._web = WebClient(
             token=token.reveal(),
             base_url=base_url.rstrip("/") + "/",
-            timeout=timeout_s,  # type: ignore[arg-type]  # seconds; urllib takes parts of them
-            retry_handlers=[],  # the default one repeats a post whose answer was lost: a message twice
+            timeout=timeout_s,  # type: ignore[arg-type]  # seconds; urllib accepts fractions
+            retry_handlers=[],  # the default one repeats a post whose response was lost: a duplicate message
             logger=_SILENT,
         )
-        # urllib reads the proxy settings itself, and unlike slack_sdk it keeps NO_PROXY.
+        # urllib reads the proxy settings itself and, unlike slack_sdk, respects NO_PROXY.
         self._web.proxy = None
 
     def post(self, method: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Call a writing method with a JSON body; return Slack's answer or raise a DeliveryError."""
+        """Call *method* with a JSON body; return Slack's response or raise a DeliveryError."""
         return self._call_method(method, json=dict(arguments))
 
     def get(self, method: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-        """Call a reading method, which takes no JSON."""
+        """Call a *method* that accepts no JSON body, with query parameters; see `post`."""
         return self._call_method(method, params=dict(arguments))
 
     def _call_method(self, method: str, **body: dict[str, Any]) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def post_response(url: str, message: Mapping[str, Any], timeout_s: float) -> Non
     """Post *message* to a response_url, which needs no token; raises a DeliveryError."""
     webhook = WebhookClient(
         url,
-        timeout=timeout_s,  # type: ignore[arg-type]  # seconds; urllib takes parts of them
+        timeout=timeout_s,  # type: ignore[arg-type]  # seconds; urllib accepts fractions
         retry_handlers=[],
         logger=_SILENT,
     )
@@ -68,13 +68,13 @@ def post_response(url: str, message: Mapping[str, Any], timeout_s: float) -> Non
 
 
 def list_objects(page: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
-    """Return the objects in a page's list *name*; whatever else is there is left out."""
+    """Return the objects in the list *name* of *page*; other items are skipped."""
     found = page.get(name)
     return [item for item in found if isinstance(item, dict)] if isinstance(found, list) else []
 
 
 def next_cursor(page: Mapping[str, Any]) -> str:
-    """Return where the next page begins; empty after the last."""
+    """Return the cursor of the next page; empty after the last."""
     metadata = page.get("response_metadata")
     return str(metadata.get("next_cursor") or "") if isinstance(metadata, dict) else ""
 
@@ -85,7 +85,7 @@ _CHANNEL_ID = re.compile(r"[CGD](?=[A-Z]*\d)[A-Z0-9]{7,20}")
 
 @dataclass(frozen=True)
 class Reference:
-    """A message in Slack: `C024BE91L:1503435956.000247`."""
+    """A message in Slack, as text `C024BE91L:1503435956.000247` (channel ID and ts)."""
 
     channel: str
     ts: str
@@ -95,25 +95,25 @@ class Reference:
 
 
 def parse_reference(text: str) -> Reference | None:
-    """Return the reference in *text*; None where it is none of Slack's (a simulated one)."""
+    """Return the reference in *text*; None if it is not one of Slack's (a simulated one)."""
     found = _REFERENCE.fullmatch(text)
     return Reference(found["channel"], found["ts"]) if found else None
 
 
 def is_channel_id(address: str) -> bool:
-    """Tell whether *address* is a channel's ID rather than its name."""
+    """Return whether *address* is a channel ID, not a channel name."""
     return _CHANNEL_ID.fullmatch(address) is not None
 
 
 def permalink(team_url: str, reference: Reference, thread_ts: str = "") -> str:
-    """Return where a person sees the message; empty where the team's address is not known."""
+    """Return the URL of the message; empty if the URL of the workspace is not known."""
     if not team_url:
         return ""
     url = f"{team_url.rstrip('/')}/archives/{reference.channel}/p{reference.ts.replace('.', '')}"
     return f"{url}?thread_ts={thread_ts}&cid={reference.channel}" if thread_ts else url
 
 
-# Few messages come between an attempt and the look for it.
+# Few messages are posted between an attempt and the search for it.
 _PAGES = 3
 _PAGE_SIZE = 200
 
@@ -121,9 +121,9 @@ _PAGE_SIZE = 200
 def find_ts(
     client: SlackClient, method: str, arguments: Mapping[str, Any], is_ours: Callable[[dict[str, Any]], bool]
 ) -> str | None:
-    """Return the ts of the first message that *is_ours*, None if there is none; raises a DeliveryError.
+    """Return the ts of the first message for which *is_ours* is true, else None; raises a DeliveryError.
 
-    *method* is one that gives pages of `messages`.
+    *method* must return pages of `messages`; the first `_PAGES` pages are searched.
     """
     query = {**arguments, "limit": _PAGE_SIZE, "include_all_metadata": True}
     for _ in range(_PAGES):

@@ -1,4 +1,4 @@
-"""How long somebody wants silence for, as typed or chosen: a duration, or the time of day it ends."""
+"""The slash command: parsing its text, durations (also of the silence form), the handlers, who is on call."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ from receiver.model.incident import Incident, IncidentChange, OnCallPerson, Pers
 from receiver.model.plan import resolve_policy
 from receiver.model.routing import Responder, RoutingTable
 
-# What is silenced for longer is a rule to be changed.
+# To mute alerts for longer, change the alerting rule.
 MAX_DURATION_S = 366 * 86400.0
 UNTIL = "until"
 
 
 class FormFieldError(ValueError):
-    """A field of a form can't be taken; *field* is its name, the text a sentence for who sent it."""
+    """A field of a form is invalid; *field* is its name, *what* the error message for the user."""
 
     def __init__(self, field: str, what: str) -> None:
         super().__init__(what)
@@ -42,9 +42,9 @@ class FormFieldError(ValueError):
 
 
 def parse_duration_field(text: str, now: float, zone: tzinfo) -> tuple[float, str]:
-    """Return the seconds that *text* says, or 0 and what is wrong with it.
+    """Return the duration in seconds and an empty string, or 0 and the error message for the user.
 
-    It is a duration like `2h`, or until when in *zone*: `14:00`, `until 14:00`, `2026-11-23T14:00`.
+    *text* is a duration like `2h`, or an end time in *zone*: `14:00`, `until 14:00`, `2026-11-23T14:00`.
     """
     words = "".join(text.lower().split())
     if not words:
@@ -62,9 +62,9 @@ def parse_duration_field(text: str, now: float, zone: tzinfo) -> tuple[float, st
 def parse_duration_form(
     form: ModalSubmit, now: float, next_business_day_start: Callable[[float], float] | None, zone: tzinfo
 ) -> float:
-    """Return the seconds a form asks for, 0 until it resolves; an own duration counts before the choice.
+    """Return the duration that *form* asks for in seconds, 0 for "until it resolves".
 
-    Raises FormFault.
+    A custom duration takes precedence over the choice. Raises FormFieldError.
     """
     field, text = (FIELD_CUSTOM, form.custom) if form.custom else (FIELD_CHOICE, form.choice)
     if field == FIELD_CHOICE and text == UNTIL_RESOLVED:
@@ -81,22 +81,22 @@ _AT_ONCE = 16
 
 
 class OnCallSource(Protocol):
-    """Knows who has the pager; empty where nobody is known. Never raises, and answers in 2 s."""
+    """Returns who is on call for a responder, empty if not known; never raises, and takes 2 s at most."""
 
     def list_on_call(self, responder: Responder) -> Sequence[OnCallPerson]: ...
 
 
 class OnCallReport:
-    """The responders, and who stands for them just now. Without *on_call* that can't be told."""
+    """Lists who is on call for each responder; without *on_call*, says that this is not configured."""
 
     def __init__(self, responders: Mapping[str, Responder], on_call: OnCallSource | None = None) -> None:
         self._responders = responders
         self._on_call = on_call
 
     def list_lines(self) -> tuple[TextLine, ...]:
-        """Return a line for each responder and person.
+        """Return a line for each responder and person on call.
 
-        All are asked at once: each question may take 2 s, and Slack waits 3 s for the whole.
+        The look-ups run in parallel: each may take 2 s, and Slack waits 3 s for the response.
         """
         responders = [responder for responder in self._responders.values() if responder.schedule]
         if self._on_call is None or not responders:
@@ -125,7 +125,7 @@ def _format_responder(responder: Responder, people: Sequence[OnCallPerson]) -> l
 
 MAX_LISTED = 20
 _SCANNED_AT_MOST = 1000
-_LINKED = ("root", "root2", "fallback")  # the deliveries that know where the message is
+_LINKED = ("root", "root2", "fallback")  # the deliveries whose receipts have the link to the message
 _OPEN = frozenset({"open", "acknowledged"})
 _WHOLE_ID = re.compile(r"[0-9a-z]{12}-[0-9a-z]{9}", re.ASCII)
 HELP = tuple(
@@ -145,7 +145,7 @@ CommandHandler = Callable[[str, Person], InteractionResponse]
 
 
 class FoundIncidents(Protocol):
-    """Part of a list of incidents."""
+    """One page of a list of incidents."""
 
     @property
     def incidents(self) -> tuple[Incident, ...]: ...
@@ -154,7 +154,7 @@ class FoundIncidents(Protocol):
 
 
 class IncidentQueries(Protocol):
-    """Where incidents are looked up; both may raise StoreError."""
+    """Loads and lists incidents; both methods may raise StoreError, `load` also NotFound."""
 
     def load(self, incident_id: str) -> Incident: ...
     def list_newest(
@@ -163,7 +163,7 @@ class IncidentQueries(Protocol):
 
 
 class SlackCommands:
-    """Does what is typed. Raises NotFound and StoreError."""
+    """Executes slash commands. Raises NotFound and StoreError."""
 
     def __init__(
         self,
@@ -197,7 +197,7 @@ class SlackCommands:
         }
 
     def handle_command(self, command: Command) -> InteractionResponse:
-        """Do what is typed; what isn't understood is answered with what is."""
+        """Execute *command* and return the response; for an unknown command, the help text."""
         word, _, rest = command.text.strip().partition(" ")
         handler = self._handlers.get(command.name)
         if handler is None:
@@ -233,7 +233,7 @@ class SlackCommands:
     def _build_handler(
         self, transition: Callable[[str, Person, float], IncidentChange], done: str
     ) -> CommandHandler:
-        """Return what does *how* to the incident that is named, and says *done*."""
+        """Return a handler that applies *transition* to the named incident and replies with *done*."""
 
         def apply_transition(arguments: str, by: Person) -> InteractionResponse:
             incident = self._find_incident(arguments)
@@ -282,9 +282,9 @@ class SlackCommands:
         return TextReply(text, until=now + for_s)
 
     def _find_incident(self, arguments: str) -> Incident | TextReply:
-        """Return the incident that *arguments* name: its whole ID, or how an open one's begins.
+        """Return the incident that *arguments* name: by its full ID, or by a unique prefix if it is open.
 
-        An answer says why there is none. Raises NotFound for a whole ID that nobody has.
+        Returns a TextReply if the ID is missing or ambiguous. Raises NotFound if no incident matches.
         """
         name = arguments.strip("`'\"<>“” ").lower()
         if _WHOLE_ID.fullmatch(name):

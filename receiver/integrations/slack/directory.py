@@ -1,4 +1,4 @@
-"""What we learn of the workspace along the way: its address, its channels' IDs."""
+"""Cached look-ups in the Slack workspace: its URL, channel IDs, IDs of users and user groups."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from receiver.model.incident import OnCallPerson
 from receiver.model.routing import SLACK, Responder, Target
 from receiver.text import lowercase_ascii
 
-# A workspace may have ten thousand channels; a look-up after a crash must not take minutes.
+# A workspace may have ten thousand channels; a search after a crash must not take minutes.
 _CHANNEL_PAGES = 3
 _PAGE_SIZE = 1000
 _RETRY_AFTER_S = 300.0
 
 
 class ChannelDirectory:
-    """Channel IDs by name and the team's address, each asked for once. Threads may share it."""
+    """Channel IDs by name, and the URL of the workspace; both are kept once known. Threads may share it."""
 
     def __init__(self, client: SlackClient, clock: Callable[[], float]) -> None:
         self._client = client
@@ -36,11 +36,11 @@ class ChannelDirectory:
         self._requested_at = 0.0
 
     def remember_channel(self, address: str, channel_id: str) -> None:
-        """Remember the ID that Slack answered with for *address*."""
+        """Remember *channel_id*, which Slack returned for the channel *address*."""
         self._channels[address.lstrip("#")] = channel_id
 
     def find_channel(self, address: str) -> str | None:
-        """Return the ID of the channel at *address*; None where that can't be told."""
+        """Return the ID of the channel *address* (name or ID); None if not found. Raises a DeliveryError."""
         name = address.lstrip("#")
         if is_channel_id(name):
             return name
@@ -59,9 +59,9 @@ class ChannelDirectory:
                 return
 
     def find_team_url(self) -> str:
-        """Return the workspace's address; empty while Slack won't tell, and then asked again later."""
+        """Return the URL of the workspace; empty if the request failed (retried after five minutes)."""
         now = self._clock()
-        # abs: a clock that was set back must not stop the asking.
+        # abs: if the clock was set back, the request must still be repeated.
         if not self._team_url and abs(now - self._requested_at) >= _RETRY_AFTER_S:
             self._requested_at = now
             try:
@@ -80,7 +80,7 @@ def _list_arguments(cursor: str) -> dict[str, str | int | bool]:
     return {**arguments, "cursor": cursor} if cursor else arguments
 
 
-# A page must not wait for a mention.
+# A page must not wait long for the look-up of a mention.
 _WAIT_S = 2.0
 _KEEP_S = 600.0
 _RETRY_S = 60.0
@@ -92,7 +92,7 @@ Ids = dict[str, str]
 
 
 class UserDirectory:
-    """IDs of users and user groups, each answer kept for ten minutes. Threads may share it."""
+    """IDs of users and user groups, cached for ten minutes. Threads may share it."""
 
     def __init__(self, client: SlackClient, clock: Callable[[], float], wait_s: float = _WAIT_S) -> None:
         self._client = client
@@ -108,9 +108,9 @@ class UserDirectory:
         return Cache(name, fetch, clock, ttl_s=_KEEP_S, retry_s=_RETRY_S)
 
     def resolve_mentions(self, notification: Notification) -> Notification:
-        """Return a step's reply with the IDs of those it names, as far as Slack tells them.
+        """Return *notification* with Slack IDs for the handles and people that its reply mentions.
 
-        Never raises, and waits for two seconds at most in all; who isn't found by then stays a name.
+        Never raises, and waits two seconds at most in total; what is not found by then stays a name.
         """
         action = notification.action
         if not isinstance(action, Reply | FallbackMention):
@@ -124,12 +124,12 @@ class UserDirectory:
         return replace(notification, action=replace(action, step=step), on_call=on_call)
 
     def resolve_responder(self, responder: Responder) -> Responder:
-        """Return *responder* with the ID of its handle, as far as Slack tells it within two seconds."""
+        """Return *responder* with its Slack handles replaced by IDs, if found within two seconds."""
         return self._resolve_responder(responder, time.monotonic() + self._wait_s)
 
     def find_handle_id(self, handle: str) -> str:
-        """Return the ID of the user group, else of the user, that goes by *handle*; empty if none is told
-        within two seconds.
+        """Return the ID of the user group, else of the user, with this *handle*; empty if not found within
+        two seconds.
         """
         return self._find_handle_id(handle, time.monotonic() + self._wait_s)
 
@@ -149,7 +149,7 @@ class UserDirectory:
         return change(person, slack_id=cached.value) if cached is not None else person
 
     def _find_handle_id(self, handle: str, deadline: float) -> str:
-        """Return the ID of the user group, else of the user, that goes by *handle*; empty if none."""
+        """Return the ID of the user group, else of the user, with this *handle*; empty if not found."""
         name = lowercase_ascii(handle.removeprefix("@"))
         for ids in (self._groups, self._users):
             cached = ids.find_value(_ALL, _remaining_s(deadline))
@@ -163,9 +163,9 @@ class UserDirectory:
         return {handle: group_id for handle, group_id in found.items() if handle and group_id}
 
     def _fetch_users(self, _: str) -> Ids:
-        """Return users by display name, and by user name, which is theirs alone.
+        """Return user IDs by user name, which is unique, and by display name.
 
-        A display name that several share is nobody's.
+        A display name that several users share is left out.
         """
         users = [user for user in self._list_users() if not user.get("deleted") and user.get("id")]
         names = [(_display_name(user), str(user["id"])) for user in users]
@@ -185,7 +185,7 @@ class UserDirectory:
                 return
 
     def _fetch_id_by_email(self, email: str) -> str:
-        """Return the ID of the user with that e-mail; empty where Slack knows none."""
+        """Return the ID of the user with that e-mail address; empty if there is none."""
         try:
             user = self._client.get("users.lookupByEmail", {"email": email}).get("user")
         except DeliveryError as error:

@@ -1,4 +1,4 @@
-"""What Slack's failures mean for us: try again, say it elsewhere, or tell the fallback."""
+"""Classification of Slack's errors: temporary, or permanent with a RefusalKind."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from receiver.errors import PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
 from receiver.text import one_line
 
-# Formatting that Slack refuses; a lower rung of the ladder may pass.
+# Slack refuses the formatting; a lower FormattingLevel may be accepted.
 FORMAT_ERRORS = frozenset(
     {
         "attachment_payload_limit_exceeded",
@@ -30,14 +30,14 @@ FORMAT_ERRORS = frozenset(
         "unsupported_block",
     }
 )
-# These pass by themselves: a limit, a fault inside of Slack, a workspace or channel that is being moved.
-# A code in no list of this module counts as one of them, so that a new one loses no alert.
+# Temporary: a rate limit, an internal error of Slack, a workspace or channel that is being moved.
+# An unknown code counts as temporary, so that a new code loses no alert.
 TEMPORARY_ERRORS = frozenset(
     {
         "external_channel_migrating",
         "fatal_error",
         "internal_error",
-        "invalid_cursor",  # a search begins anew
+        "invalid_cursor",  # a search starts again from the first page
         "list_record_comment_fetch_failed",
         "message_limit_exceeded",
         "org_login_required",
@@ -50,8 +50,8 @@ TEMPORARY_ERRORS = frozenset(
         "update_failed",
     }
 )
-# The token, or what it may do: another token may pass. Slack answers `invalid_auth` to a network that
-# is not allowed, too.
+# The token or its scopes: another token may be accepted. Slack also returns `invalid_auth` to a client whose
+# network is not allowed.
 _CREDENTIALS = frozenset(
     {
         "access_denied",
@@ -95,7 +95,7 @@ _TARGET_GONE = frozenset(
         "restricted_action",
         "restricted_action_read_only_channel",
         "restricted_action_thread_only_channel",
-        "team_not_found",  # a channel's name where an org-wide token needs its ID
+        "team_not_found",  # a channel name, and an org-wide token needs the channel ID
         "user_not_found",
         "user_not_in_channel",
     }
@@ -111,7 +111,7 @@ _THREAD = frozenset(
         "thread_not_found",
     }
 )
-# The request itself: what we send, or what we ask for.
+# The request itself is invalid.
 _REQUEST = frozenset(
     {
         "app_missing_action_url",
@@ -182,8 +182,8 @@ _REQUEST = frozenset(
         "view_too_large",
     }
 )
-# What each code that is refused for good is about.
-# https://docs.slack.dev/reference/methods/chat.postMessage, …/chat.update and those that are only read
+# The kind of each permanent error code.
+# https://docs.slack.dev/reference/methods/chat.postMessage, …/chat.update and the reading methods we call
 PERMANENT_ERRORS: Mapping[str, RefusalKind] = {
     code: kind
     for codes, kind in (
@@ -195,18 +195,18 @@ PERMANENT_ERRORS: Mapping[str, RefusalKind] = {
     )
     for code in codes
 }
-# Slack says of these that the work may have been done before they were raised.
+# According to Slack, the request may have been executed before one of these errors was raised.
 _MAYBE_DONE = frozenset({"fatal_error", "internal_error", "request_timeout", "service_unavailable"})
-# Slack always names a wait with a 429; a proxy's may lack one.
+# Slack sends Retry-After with every 429; a 429 of a proxy may have none.
 _WAIT_S = 5.0
 _LONGEST_WAIT_S = 600.0
 
 
 @contextmanager
 def slack_errors() -> Iterator[None]:
-    """Turn whatever slack_sdk raises into our two kinds of delivery failure.
+    """Convert every exception of slack_sdk into a TemporaryDeliveryError or a PermanentDeliveryError.
 
-    A failure before the request left (no name, no connection) is never `maybe_sent`.
+    A failure before the request was sent (DNS, refused connection) never has `maybe_sent`.
     """
     try:
         yield
@@ -215,12 +215,12 @@ def slack_errors() -> Iterator[None]:
     except (URLError, OSError) as error:
         raise _convert_network_error(error) from error
     except (InvalidURL, UnicodeEncodeError, SlackClientError) as error:
-        # Their text may hold the token, as a header that can't be written.
+        # Their text may contain the token, if the header can't be encoded.
         raise PermanentDeliveryError("bad_request", type(error).__name__) from None
     except HTTPException as error:
         raise TemporaryDeliveryError("no_answer", type(error).__name__, maybe_sent=True) from error
     except (UnicodeDecodeError, LookupError, AttributeError, RecursionError) as error:
-        # An answer in no charset, or JSON that is no object: slack_sdk trips over it.
+        # slack_sdk fails on a response with an unknown charset and on JSON that is not an object.
         raise TemporaryDeliveryError("not_json", type(error).__name__, maybe_sent=True) from error
     except ValueError as error:
         raise PermanentDeliveryError("bad_request", type(error).__name__) from None
@@ -242,14 +242,14 @@ def _convert_api_error(error: SlackApiError) -> TemporaryDeliveryError | Permane
 
 
 def _code(error: SlackApiError) -> str:
-    """Return Slack's error code; empty where the answer was none of Slack's."""
+    """Return Slack's error code; empty if the response did not come from Slack."""
     data = error.response.data
     code = data.get("error") if isinstance(data, dict) else None
     return code if isinstance(code, str) and code.isidentifier() and len(code) <= 80 else ""
 
 
 def _detail(error: SlackApiError) -> str:
-    """Return what Slack says on top of the code: the place in the blocks, the scope needed."""
+    """Return Slack's details of the error: the place in the blocks, the missing scope."""
     data = error.response.data if isinstance(error.response.data, dict) else {}
     metadata = data.get("response_metadata")
     messages = metadata.get("messages") if isinstance(metadata, dict) else None
@@ -277,7 +277,7 @@ def _convert_network_error(error: OSError) -> TemporaryDeliveryError | Permanent
 
 
 def _was_never_sent(cause: object) -> bool:
-    """Tell whether the request can't have left us: nobody was there to take it."""
+    """Return whether the request was certainly not sent: there was no connection."""
     if isinstance(cause, (ConnectionRefusedError, socket.gaierror, ssl.SSLCertVerificationError)):
         return True
     return isinstance(cause, OSError) and cause.errno in (errno.ENETUNREACH, errno.EHOSTUNREACH)

@@ -1,4 +1,4 @@
-"""The escalation in one line: who was told, who is next and when; and what can't be delivered."""
+"""The escalation in one line: who was notified, who is next and when; and pages that were not delivered."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _MAX_FAILURES = 4
 
 
 def render_steps(incident: Incident, escalation: EscalationState, *, is_edit: bool = False) -> str:
-    """Return the escalation as mrkdwn: told steps, then those that wait or what stopped them.
+    """Return the escalation as mrkdwn: notified steps, then waiting steps or what stopped the escalation.
 
-    Empty where the incident has no steps. In an edit people are mentioned, which pings nobody.
+    Empty if the incident has no steps. In an edit people are mentioned: an edit sends no notification.
     """
     if not escalation.steps:
         return ""
@@ -65,7 +65,7 @@ def _format_step(incident: Incident, step_state: StepState) -> str:
 
 
 def _format_waiting(incident: Incident, step_state: StepState) -> str:
-    """Return what a step waits for: its moment, the step before it, or the end of what holds it."""
+    """Return what a step waits for: the end of a suppression, its due time, or the step before it."""
     if incident.is_suppressed:
         return " held"
     if step_state.due_at is not None:
@@ -74,7 +74,7 @@ def _format_waiting(incident: Incident, step_state: StepState) -> str:
 
 
 def _format_notified(incident: Incident, step_state: StepState) -> str | None:
-    """Return how and when the step was told, by the receipt that arrived first."""
+    """Return how and when the step was notified, by its earliest receipt; None if it was not."""
     notified = []
     for kind, key, word in (
         (PAGERDUTY, page_key(step_state.step), "paged"),
@@ -89,7 +89,7 @@ def _format_notified(incident: Incident, step_state: StepState) -> str | None:
 
 
 def _find_delivery(incident: Incident, key: str, step_state: StepState) -> Delivery:
-    """Return the step's delivery: of this run, or of an earlier one that stands on."""
+    """Return the step's delivery: of this escalation run, or of an earlier run for a step carried over."""
     if step_state.is_carried_over:
         return incident.deliveries.get(key, Delivery())
     return current_delivery(incident, key)
@@ -100,7 +100,7 @@ def _format_simulated(*, is_so: bool) -> str:
 
 
 def render_page_failures(incident: Incident, escalation: EscalationState) -> str:
-    """Return what PagerDuty has not taken, a line for each page; empty when all is well."""
+    """Return a line for each page not delivered, without a PagerDuty incident, or resolved while it fires."""
     said = list(_page_failures(incident, escalation))
     if len(said) > _MAX_FAILURES:
         said = [*said[:_MAX_FAILURES], f"… and {len(said) - _MAX_FAILURES} more pages not delivered"]

@@ -1,4 +1,4 @@
-"""What is said in Slack where something else could not be delivered: a page, or a whole channel."""
+"""Messages sent because a delivery failed: a page to PagerDuty, or everything in a Slack channel."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from receiver.model.routing import PAGERDUTY, SLACK, Step
 
 _MAX_NAME = 80
 _MAX_REASON = 60
-# Whoever looks at the channel now: there is nobody we know by name.
+# Notifies the active members of the channel, if we know no person to mention.
 _HERE = "<!here>"
 
 
 def render_fallback_reply(notification: Notification, reply_kind: str, step: Step) -> Message:
-    """Return the reply where PagerDuty is out of reach (`page_delayed`), has no incident for a page
-    that it took (`unconfirmed`) or lets a machine resolve it (`resolved_there`), or says who
-    stands in (`instead`).
+    """Return the reply of *reply_kind*: PagerDuty can't be reached (`page_delayed`), has no incident for an
+    accepted page (`unconfirmed`), resolves the page automatically while it fires (`resolved_there`), or the
+    fallback responder is notified (`instead`).
     """
     incident = notification.incident
     if reply_kind == "page_delayed":
@@ -49,9 +49,9 @@ def render_fallback_reply(notification: Notification, reply_kind: str, step: Ste
 
 
 def render_left_open(incident: Incident, key: str) -> str:
-    """Return which PagerDuty incident has to be closed or acknowledged by hand.
+    """Return which PagerDuty incident has to be resolved or acknowledged manually.
 
-    *key* is `left_open:` and the key of the event that did not get through, like `resolve:on-call`.
+    *key* is `left_open:` and the key of the event that had no effect, like `resolve:on-call`.
     """
     event = incident.deliveries.get(key.partition(":")[2], Delivery())
     name = event.target.partition(":")[2]
@@ -70,7 +70,7 @@ def _list_pages(incident: Incident, target: str) -> list[Delivery]:
 
 
 def _page_link(event: Delivery) -> str:
-    """Return PagerDuty's incident as a link, its id where it has no address; empty where none is known."""
+    """Return PagerDuty's incident as a link, or its ID if the URL is not known; empty if there is none."""
     if event.check is None or not event.check.incident:
         return ""
     name = escape_line(event.check.incident, _MAX_NAME)
@@ -78,7 +78,7 @@ def _page_link(event: Delivery) -> str:
 
 
 def render_fallback_mention(notification: Notification, fallback_mention: FallbackMention) -> Message:
-    """Return the message by which the fallback channel is told a step of the escalation."""
+    """Return the message in the fallback channel that mentions the responder of an undelivered step."""
     incident = notification.incident
     if fallback_mention.step is None:
         return _render_mention(
@@ -92,7 +92,7 @@ def render_fallback_mention(notification: Notification, fallback_mention: Fallba
 
 
 def render_fallback_notice(notification: Notification) -> str:
-    """Return for which channel a message stands in, and why; empty for the incident's own message."""
+    """Return for which channel the fallback message was sent, and why; empty for any other message."""
     incident, action = notification.incident, notification.action
     fallback = incident.deliveries.get(FALLBACK, Delivery())
     reference = fallback.receipt.reference if fallback.receipt is not None else ""
@@ -106,7 +106,7 @@ def render_fallback_notice(notification: Notification) -> str:
 
 
 def render_moved_notice(notification: Notification) -> str:
-    """Return where a message goes on that stood in for a while; empty for any other."""
+    """Return the link to the message that replaces a fallback message; empty for any other message."""
     action = notification.action
     message = find_message(notification.incident)
     if not isinstance(action, Update) or action.key != "moved" or message is None or message.receipt is None:
@@ -116,7 +116,7 @@ def render_moved_notice(notification: Notification) -> str:
 
 
 def _addressee(notification: Notification, step: Step) -> str:
-    """Return whom to mention: the responder's address, else who is on call, else whoever is there."""
+    """Return whom to mention: the responder's Slack address, else who is on call, else `@here`."""
     target = step.responder.find_target(SLACK)
     handle = mention(target.address) if target else mention_on_call(notification.on_call)
     return f"{title(step)} {handle or _HERE}"
@@ -131,7 +131,7 @@ def _shorten_reason(reason: str) -> str:
 
 
 def _render_mention(incident: Incident, text: str, place: str = "") -> Message:
-    """Return a message whose names are made mentions, so a label's @ is set apart."""
+    """Return a message with `links_names`, so each @ in labels is disabled."""
     heading = find_heading(incident)
     what = disable_mentions(escape_line(heading.counted_name or heading.counted_summary, 100))
     head = f"{severity_mark(incident.severity)} {severity_word(incident.severity)} · {what}"

@@ -1,4 +1,4 @@
-"""The state at a glance: the first line of a message, and what a phone shows of it."""
+"""The headline of an incident (severity, state, name, counts), and its history on one line."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def severity_word(severity: Severity) -> str:
 def headline(incident: Incident) -> str:
     """Return severity and state on one plain line, unescaped: `🔴 CRITICAL · DiskFull (+1) [2 firing / 3]`.
 
-    The name is cut before anything else is.
+    If it is too long, only the name is truncated.
     """
     heading = find_heading(incident)
     name = one_line(heading.name, MAX_HEADER)
@@ -53,7 +53,7 @@ def _state(incident: Incident) -> str:
 
 
 def _counts(incident: Incident) -> str:
-    """Return the counts, where they say more than the state does; and whether it flaps."""
+    """Return the alert counts if they add something to the state, and whether the incident is flapping."""
     firing, total = incident.firing, incident.total
     still = "still " if incident.is_resolved and firing else ""
     shown = total > 1 or bool(still)
@@ -64,12 +64,12 @@ def _counts(incident: Incident) -> str:
 
 
 def count_sent(incident: Incident) -> str:
-    """Return how many of a group's alerts Alertmanager sent, where it left some out: `2 of 500 sent`."""
+    """Return how many alerts Alertmanager sent of a truncated group: `2 of 500 sent`."""
     return f"{incident.total - incident.truncated} of {incident.total} sent"
 
 
 def history(incident: Incident, *, is_edit: bool = False) -> str:
-    """Return when it opened and what became of it, as mrkdwn on one line; in an edit with mentions."""
+    """Return when it opened, reopened, was acknowledged and resolved; in an edit, people are mentioned."""
     said = [f"Opened {format_timestamp(incident.opened_at)}"]
     if incident.generation:
         times = "once" if incident.generation == 1 else f"{incident.generation} times"
@@ -82,7 +82,7 @@ def history(incident: Incident, *, is_edit: bool = False) -> str:
 
 
 def format_acknowledged(incident: Incident, *, is_edit: bool = False) -> str:
-    """Return who has it since when, and until when if that is limited."""
+    """Return who acknowledged it and when, or who snoozed it and until when."""
     by = render_person(incident.acknowledged_by, incident.acknowledged_ref, is_edit=is_edit)
     if incident.snoozed_until:
         return f"snoozed by {by} until {format_timestamp(incident.snoozed_until)}"
@@ -90,11 +90,11 @@ def format_acknowledged(incident: Incident, *, is_edit: bool = False) -> str:
 
 
 def format_resolved(incident: Incident, *, is_edit: bool = False) -> str:
-    """Return since when it is over, and who closed it if somebody did."""
+    """Return when it was resolved, and by whom if it was resolved manually."""
     by = render_person(incident.resolved_by, incident.resolved_ref, is_edit=is_edit)
     return f"resolved{f' by {by}' if incident.resolved_by else ''} {format_timestamp(incident.resolved_at)}"
 
 
 def lasted(incident: Incident) -> str:
-    """Return how long it was open, since it last reopened."""
+    """Return how long it was open, counted from its last reopening."""
     return format_duration(incident.resolved_at - (incident.reopened_at or incident.opened_at))

@@ -1,4 +1,4 @@
-"""What a message says while maintenance keeps everybody from being paged."""
+"""The message of an incident: its blocks or its plain text, links, buttons and the maintenance line."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ from receiver.model.messages import is_in_maintenance
 
 
 def render_maintenance(incident: Incident, escalation: EscalationState) -> str:
-    """Return until when nobody is paged; empty where nobody would be."""
+    """Return until when maintenance pauses paging; empty if it pauses none."""
     if not is_in_maintenance(incident, escalation):
         return ""
     return f"🔧 Maintenance until {format_timestamp(escalation.paused_until)}: nobody is paged"
@@ -73,7 +73,7 @@ _BETWEEN = " · "
 
 
 def render_links(notification: Notification, limit: int) -> str:
-    """Return the links as mrkdwn within *limit*, most useful first; empty when there are none."""
+    """Return the links as mrkdwn within *limit* characters, most useful first; empty if there are none."""
     said = ""
     for label, url in _links(notification):
         if not is_link(url):
@@ -95,7 +95,7 @@ def _links(notification: Notification) -> Iterator[tuple[str, str]]:
     yield from links.more
 
 
-# Of the room that the essential lines leave, alerts take all but this, which is the runbook's.
+# Characters reserved for the runbook; the alerts may use the rest that the essential lines leave.
 _RUNBOOK_SHARE = 3500
 _MAX_SUMMARY = 600
 _MAX_LABELS = 700
@@ -107,7 +107,7 @@ BUTTONS = "answers"  # the block_id by which a click on one of them comes back
 def render_message(notification: Notification, level: FormattingLevel = FormattingLevel.FULL) -> Message:
     """Return what Slack is sent for a Post, an Update or a Reply.
 
-    Each *level* keeps every limit of Slack's; a lower one asks less of it.
+    Every *level* respects Slack's limits; the lower ones use less formatting.
     """
     if isinstance(notification.action, Reply):
         return render_reply(notification, notification.action, level)
@@ -133,7 +133,7 @@ def _blocks(notification: Notification, alerts: list[AlertView], level: Formatti
 
 
 def _runbook_cost(notification: Notification, budget: BlockBudget) -> int:
-    """Return how much of *budget* the runbook would use."""
+    """Return how many characters of *budget* the runbook would use."""
     before = budget.characters
     _runbook(notification, budget)
     return before - budget.characters
@@ -165,7 +165,7 @@ def _tail(notification: Notification) -> Iterator[Block]:
 
 
 def _state_lines(notification: Notification) -> Iterator[str]:
-    """Yield how the escalation stands, what holds it, and what of it could not be delivered."""
+    """Yield the lines on maintenance, fallback, suppression, staleness, escalation, pages and silences."""
     incident, escalation = notification.incident, notification.escalation
     yield from filter(
         None,
@@ -186,9 +186,9 @@ def _is_edit(notification: Notification) -> bool:
 
 
 def _buttons(notification: Notification) -> list[ButtonElement]:
-    """Return the buttons that fit the state: what is resolved can only have a silence left to expire."""
+    """Return the buttons for the incident's state; if resolved, only those that expire a silence."""
     incident = notification.incident
-    if render_moved_notice(notification):  # people answer where it goes on
+    if render_moved_notice(notification):  # the buttons are on the message that replaces this one
         return []
     expire = list(expire_buttons(incident, notification.now))
     if incident.is_resolved:
@@ -216,7 +216,7 @@ def _labels(incident: Incident, alerts: list[AlertView], limit: int) -> str:
 
 
 def _history(notification: Notification) -> str:
-    """Return the incident's past on a line, and the message that this one stands in for."""
+    """Return the incident's history on one line, with a link to the message before or after this one."""
     said, replaced = (
         history(notification.incident, is_edit=_is_edit(notification)),
         _find_replaced_message(notification),
@@ -230,7 +230,7 @@ def _history(notification: Notification) -> str:
 
 
 def _find_replaced_message(notification: Notification) -> str:
-    """Return the reference of the message that could not be edited any more, if there is one."""
+    """Return the reference of an earlier message that this one replaces; empty if there is none."""
     action = notification.action
     if isinstance(action, Post):
         return action.replaces
@@ -247,7 +247,7 @@ def _permalink(incident: Incident, reference: str) -> str:
 
 
 def _plain(notification: Notification, alerts: list[AlertView]) -> str:
-    """Return the message without blocks, in whole lines: the essential ones, then alerts."""
+    """Return the message as text without blocks; the alerts use the room that the other lines leave."""
     incident = notification.incident
     head = [f"*{_escaped_headline(incident)}*", _summary(notification), _labels(incident, alerts, 300)]
     tail = [*_state_lines(notification), _history(notification), render_links(notification, 600)]
@@ -257,7 +257,7 @@ def _plain(notification: Notification, alerts: list[AlertView]) -> str:
 
 
 def _fitting_lines(lines: Iterator[str], room: int) -> Iterator[str]:
-    """Yield lines until the first that has no *room* left."""
+    """Yield lines until the first that does not fit into the remaining *room*."""
     for each in lines:
         room -= len(each) + 1
         if room < 0:

@@ -1,7 +1,7 @@
-"""The desk: takes what people ask from a chat, does it, and says what became of it.
+"""Handling of interactions: button clicks, the silence form and slash commands, and the responses to them.
 
-It changes nothing but through the hands, so the same request is harmless the second time; an acknowledgement
-that a person gives again begins its time anew.
+Incidents change only through IncidentService, so that repeating a request is harmless; a repeated
+acknowledgement restarts the acknowledgement timeout.
 """
 
 from __future__ import annotations
@@ -46,12 +46,12 @@ _EXPIRE = "expire:"
 
 
 class SlackInteractionHandler:
-    """Carries requests out. Threads may share it.
+    """Executes requests. Threads may share it.
 
-    A time of day is one in *zone*. *next_business_day_start* tells when the next business day starts, None
-    where that isn't configured;
-    *can_silence* whether there is an Alertmanager for an incident. *mark_reviewed* is for the button of
-    a review, whose value is the review's id; *acknowledge_storm* for that of a storm.
+    Times of day are in *zone*. *next_business_day_start* returns the start of the next business day; None if
+    business hours are not configured. *can_silence* returns whether the incident's Alertmanager is known.
+    *mark_reviewed* and *acknowledge_storm* handle the buttons of reviews and storms; their first argument is
+    the ID of the review or storm.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class SlackInteractionHandler:
         )
 
     def handle(self, request: Request) -> InteractionResponse:
-        """Do what is asked; when this returns, it is in the store. Raises StoreError, else nothing."""
+        """Execute *request*; when this returns, the change is stored. Raises only StoreError."""
         try:
             match request:
                 case ButtonClick():
@@ -101,7 +101,7 @@ class SlackInteractionHandler:
             return FormErrors({FIELD_CHOICE: gone}) if isinstance(request, ModalSubmit) else TextReply(gone)
 
     def _handle_click(self, click: ButtonClick) -> InteractionResponse:
-        """Do what a button stands for; buttons that are none of ours ask nothing of us."""
+        """Execute the action of a button; unknown buttons are ignored."""
         now, by, incident_id = self._clock(), click.by, click.value
         match click.button:
             case "acknowledge":
@@ -151,7 +151,7 @@ class SlackInteractionHandler:
 
 
 def _reply_unless_done(change: IncidentChange, by: Person) -> InteractionResponse:
-    """Return nothing where a press did something, or repeats what its presser did before."""
+    """Return None if the click changed something or repeats this user's own; else the incident's state."""
     incident = change.incident
     if change.is_changed or incident is None:
         return None
@@ -160,20 +160,20 @@ def _reply_unless_done(change: IncidentChange, by: Person) -> InteractionRespons
 
 
 logger = logging.getLogger(__name__)
-# Slack waits 3 s for an answer, and a form can be opened no longer than that:
+# Slack waits 3 s for a response, and a form can be opened only within that time:
 # https://docs.slack.dev/interactivity/handling-user-interaction
 _TIMEOUT_S = 2.0
-# Where Slack takes words for somebody who pressed or typed something.
+# The hosts of Slack's response URLs.
 _RESPONSE_HOSTS = (".slack.com", ".slack-gov.com")
 _STORE_UNAVAILABLE = "The store can't take it now, so nothing was done. Try again in a moment."
 
 
 @dataclass(frozen=True)
 class InteractionResult:
-    """How a request ended. *body* is Slack's answer, None for an empty one.
+    """The result of a request. *body* is the response to Slack, None for an empty one.
 
-    *is_saved* is false where the store could not take it: then nothing was done. *followup* is for who
-    asked, to be said at *response_url* where the body could not tell them.
+    *is_saved* is false if the store was unavailable: then nothing was changed. *followup* is a message for
+    the user, to be posted to *response_url* if the response body can't show it.
     """
 
     body: Mapping[str, Any] | None = None
@@ -183,10 +183,10 @@ class InteractionResult:
 
 
 class SlackInteractions:
-    """Carries requests. Threads may share it.
+    """Checks permissions, executes requests and builds the response to Slack. Threads may share it.
 
-    Without a *token* forms can't be opened, and Slack is not asked who somebody is.
-    *handle_request* is the request handler's, and may raise StoreError.
+    Without a *token* forms can't be opened, and permissions are not checked.
+    *handle_request* is `SlackInteractionHandler.handle` and may raise StoreError.
     *responders* are those of `slack.responders`, see `SlackResponderCheck`.
     """
 
@@ -205,9 +205,9 @@ class SlackInteractions:
         self._own_host = urlsplit(base_url).netloc
 
     def handle(self, request: Request, is_new: Callable[[], bool] = lambda: True) -> InteractionResult:
-        """Have it done and return what Slack is answered, within Slack's 3 s. Raises nothing.
+        """Execute *request* and return the response to Slack, within Slack's 3 s. Raises nothing.
 
-        *is_new* tells whether this very request never came before; a repeat is not done again.
+        *is_new* returns false if the same request was received before; then it is not executed again.
         """
         refusal = (
             self._responder_check.find_refusal_reason(request) if self._responder_check is not None else ""
@@ -227,7 +227,7 @@ class SlackInteractions:
         return _build_result(request, outcome) if outcome is not None else InteractionResult()
 
     def _open_modal(self, form: OpenModal) -> TextReply | None:
-        """Open the form; return what to say where that failed."""
+        """Open the form in Slack; return the reply to the user if that failed."""
         if self._client is None:
             return TextReply(
                 "The form can't be opened without SLACK_BOT_TOKEN. Use the command: silence ID 2h"
@@ -243,7 +243,7 @@ class SlackInteractions:
         return None
 
     def send_followup(self, result: InteractionResult) -> None:
-        """Say what is still to be said to who asked; a failure is only logged. Takes 2 s at most."""
+        """Post the follow-up of *result*, if it has one; a failure is only logged. Takes 2 s at most."""
         if result.followup is None or not self._is_slack_url(result.response_url):
             return
         try:
@@ -253,7 +253,7 @@ class SlackInteractions:
             logger.warning("slack follow-up not delivered", extra={"fields": fields})
 
     def _is_slack_url(self, url: str) -> bool:
-        """Tell whether *url* is Slack's, or the place that stands in for it."""
+        """Return whether *url* is on a host of Slack or on the configured API host."""
         try:
             parts = urlsplit(url)
             host = parts.hostname or ""
@@ -266,7 +266,7 @@ class SlackInteractions:
 def _build_result(
     request: Request, outcome: TextReply | IncidentDetails | FormErrors, *, is_saved: bool = True
 ) -> InteractionResult:
-    """Return *outcome* as Slack takes it: a form and a command are answered at once, a button is not."""
+    """Return the result with *outcome* in the response for a form or command, as a follow-up for a button."""
     if isinstance(request, ModalSubmit):
         errors = outcome.fields if isinstance(outcome, FormErrors) else {FIELD_CHOICE: _format_text(outcome)}
         return InteractionResult(render_form_errors(errors), is_saved=is_saved)
@@ -275,7 +275,7 @@ def _build_result(
     message = render_ephemeral(outcome)
     if isinstance(request, Command) and is_saved:
         return InteractionResult(message)
-    # Slack shows no body of an answer that says no, but over a socket it does.
+    # Slack ignores the body of an HTTP error, but shows that of a Socket Mode response.
     body = message if isinstance(request, Command) else None
     return InteractionResult(body, is_saved, message, request.response_url)
 

@@ -1,8 +1,8 @@
-"""Slack's own markup: how text from strangers gets into it without becoming markup.
+"""Slack's mrkdwn: escaping untrusted text, links, timestamps, mentions, and Markdown converted to mrkdwn.
 
-Everything from labels, annotations, runbooks and people's names passes here exactly once, at
-the edge. Only `& < >` can be escaped in mrkdwn; with them escaped nothing is a mention, a date
-or a link any more: https://docs.slack.dev/messaging/formatting-message-text
+Every label, annotation, runbook and user name is escaped here exactly once, when the message is rendered.
+mrkdwn can escape only `& < >`; escaped text contains no mention, date or link:
+https://docs.slack.dev/messaging/formatting-message-text
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from markdown_it.token import Token
 from receiver.model.incident import OnCallPerson
 from receiver.text import clean_text, find_real_host, is_web_link, one_line, truncate_text
 
-# A link is shown whole or not at all; generator URLs of long queries would eat the message.
+# Links are not truncated but left out; generator URLs of long queries would use up the message.
 MAX_URL = 1500
 _HALF_ENTITY = re.compile(r"&[a-z]*$")
-_MAX_TIMESTAMP = 253402300799  # the year 9999, the last that datetime can name
+_MAX_TIMESTAMP = 253402300799  # the year 9999, the last that datetime supports
 
 
 def plain(text: str) -> str:
-    """Return *text* for places that read no markup; lone surrogates, which are no UTF-8, as `?`."""
+    """Return *text* for plain_text fields; lone surrogates, which UTF-8 can't encode, become `?`."""
     return clean_text(text).encode("utf-8", "replace").decode()
 
 
 def escape(text: str) -> str:
-    """Return *text* so that Slack shows its `& < >` and reads none of it as a command."""
+    """Return *text* with `& < >` escaped, so that Slack shows it literally."""
     return plain(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def cut_escaped(text: str, limit: int) -> str:
-    """Return escaped *text* in at most *limit* characters, no entity halved."""
+    """Return escaped *text* truncated to *limit* characters, without splitting an entity."""
     if len(text) <= limit:
         return text
     return _HALF_ENTITY.sub("", text[: max(0, limit - 1)]).rstrip() + "…" if limit > 0 else ""
 
 
 def join_lines(lines: Iterable[str], limit: int) -> str:
-    """Return the lines that fit in *limit* characters, each whole: half a link is none."""
+    """Return the lines that fit into *limit* characters, each complete: a truncated link does not work."""
     fitting: list[str] = []
     for each in filter(None, lines):
         if len(each) + 1 <= limit:
@@ -52,41 +52,41 @@ def join_lines(lines: Iterable[str], limit: int) -> str:
 
 
 def escape_line(text: str, limit: int) -> str:
-    """Return stranger's *text* escaped, on one line, in at most *limit* characters."""
+    """Return untrusted *text* escaped, on one line, in at most *limit* characters."""
     return cut_escaped(escape(one_line(text[: _source_limit(limit)], limit)), limit)
 
 
 def escape_text(text: str, limit: int) -> str:
-    """Return stranger's *text* escaped with its line ends, blank lines dropped, within *limit*."""
+    """Return untrusted *text* escaped, without blank lines, in at most *limit* characters."""
     lines = (" ".join(part.split()) for part in clean_text(text[: _source_limit(limit)]).split("\n"))
     return cut_escaped(escape(truncate_text("\n".join(filter(None, lines)), limit)), limit)
 
 
 def _source_limit(limit: int) -> int:
-    """Return how much of a text to look at for *limit* characters of it, blanks aside."""
+    """Return how many characters to read for *limit* characters of output; allows for white space."""
     return 8 * limit + 200
 
 
 def code(text: str, limit: int) -> str:
-    """Return stranger's *text* as a code span; a backtick would end it, so it becomes a quote."""
+    """Return untrusted *text* as a code span; a backtick would end it and is replaced by a quote."""
     inner = escape_line(text[: _source_limit(limit)].replace("`", "'"), max(1, limit - 2))
     return f"`{inner}`" if inner else "`(empty)`"
 
 
 def bold(text: str, limit: int) -> str:
-    """Return stranger's *text* in bold, on one line; empty when there is none."""
+    """Return untrusted *text* in bold, on one line; empty if *text* is."""
     inner = escape_line(text, max(1, limit - 2))
     return f"*{inner}*" if inner else ""
 
 
 def is_link(url: str) -> bool:
-    """Tell whether *url* can stand in a message as a link."""
+    """Return whether *url* can be a link in a message."""
     return len(url) <= MAX_URL and is_web_link(url) and escape(url).isprintable() and clean_text(url) == url
 
 
 def link(url: str, label: str) -> str:
-    """Return a link to *url*; the bare label where *url* is none that can be shown. Where the label reads as
-    the address of another host, the real one is said behind it.
+    """Return a link to *url*, or only the label if `is_link` is false. If the label looks like the address of
+    another host, the real host follows the link.
     """
     inner = escape_line(label.replace("|", "¦"), 200)
     if not is_link(url):
@@ -96,14 +96,14 @@ def link(url: str, label: str) -> str:
 
 
 def format_timestamp(at: float) -> str:
-    """Return the moment as each reader's own zone shows it; in UTC where Slack can't."""
+    """Return *at* as a date that Slack shows in each reader's time zone; the fallback text is in UTC."""
     stamp = min(max(0, int(at)), _MAX_TIMESTAMP)
     fallback = datetime.fromtimestamp(stamp, UTC).strftime("%Y-%m-%d %H:%M UTC")
     return f"<!date^{stamp}^{{date_short_pretty}} {{time}}|{fallback}>"
 
 
 def disable_mentions(text: str) -> str:
-    """Return *text* so that not even `link_names` finds a name in it: each @ is set apart."""
+    """Return *text* with a zero-width space after each @, so that `link_names` finds no name in it."""
     return text.replace("@", "@\u200b")
 
 
@@ -112,14 +112,14 @@ _USER = re.compile(r"[UW](?=[A-Z]*\d)[A-Z0-9]{3,20}")
 
 
 def is_user(name: str) -> bool:
-    """Tell whether *name* is the ID of a Slack user."""
+    """Return whether *name* is the ID of a Slack user."""
     return _USER.fullmatch(name) is not None
 
 
 def render_person(name: str, slack_id: str = "", *, is_edit: bool = False) -> str:
-    """Return who did something: by name, or as a link to their profile in an edit.
+    """Return a person's name, or in an edit a mention, which links to the profile.
 
-    An edit notifies nobody; anything newly posted would, so there it is the bare name.
+    A mention in an edit sends no notification; in a new message it would, so there the name is used.
     """
     return f"<@{slack_id}>" if is_edit and is_user(slack_id) else escape_line(name, MAX_BY)
 
@@ -129,7 +129,7 @@ _USERGROUP = re.compile(r"S(?=[A-Z]*\d)[A-Z0-9]{3,20}")
 
 
 def mention(address: str) -> str:
-    """Return a Slack address as it is mentioned: a name as @name, an ID as the token Slack knows."""
+    """Return the mention of a Slack address: a name as @name, an ID as Slack's mention token."""
     name = address.strip("<@!> ").removeprefix("subteam^").lstrip("@")
     if is_user(name):
         return f"<@{name}>"
@@ -139,7 +139,7 @@ def mention(address: str) -> str:
 
 
 def mention_on_call(people: tuple[OnCallPerson, ...]) -> str:
-    """Return who stands for the responder: mentioned where Slack knows them, else by name."""
+    """Return the people on call: mentioned if their Slack ID is known, else by name."""
     names = [
         f"<@{person.slack_id}>"
         if is_user(person.slack_id)
@@ -150,7 +150,7 @@ def mention_on_call(people: tuple[OnCallPerson, ...]) -> str:
     return ", ".join(names) + (f" (on call as of {format_timestamp(as_of)})" if as_of else "")
 
 
-# A sentence longer than this is not read in a chat; and parsing is not for free.
+# More text is not readable in a message, and bounds the time for parsing.
 MAX_SOURCE = 6000
 _PARSER: Final = MarkdownIt("commonmark").enable("strikethrough")
 _MARKS = {"strong": "*", "em": "_", "s": "~"}
@@ -159,7 +159,7 @@ _MARKS = {"strong": "*", "em": "_", "s": "~"}
 def render_inline(text: str) -> str:
     """Return a paragraph's or item's Markdown as mrkdwn: bold, italics, code spans and links.
 
-    Links that are no web addresses keep their words. Everything else is shown as written.
+    Of a link without a web address only the label remains. Everything else is shown as written.
     """
     tokens = _PARSER.parseInline(text[:MAX_SOURCE])
     return "".join(_pieces(tokens[0].children or ())).strip() if tokens else ""
@@ -185,7 +185,7 @@ def _pieces(tokens: Sequence[Token]) -> Iterator[str]:
 
 
 def _mark(kind: str, edge: str, depth: dict[str, int]) -> Iterator[str]:
-    """Yield the mark where its outermost pair opens or closes: Slack knows no bold in bold."""
+    """Yield the marker only for the outermost pair: mrkdwn can't nest bold in bold."""
     depth[kind] += 1 if edge == "open" else -1
     if depth[kind] == (1 if edge == "open" else 0):
         yield _MARKS[kind]
@@ -210,7 +210,7 @@ def _link(url: str, label: str) -> str:
 
 
 def _html(tag: str) -> str:
-    """A line break is one, a comment is nothing; `<node>` is likely meant as written."""
+    """Return an HTML tag as mrkdwn: `<br>` is a line end, comments are dropped, `<node>` stays as written."""
     if tag.lower().replace(" ", "").rstrip("/>") == "<br":
         return "\n"
     return "" if tag.startswith("<!--") else escape(tag)

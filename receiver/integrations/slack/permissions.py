@@ -1,7 +1,7 @@
-"""Who may answer in Slack: people of our own workspace, and of those whom `slack.responders` names.
+"""Permission check for Slack requests: full members of our workspace, limited by `slack.responders`.
 
-A signature tells that Slack sent a request, not whose it is: in a shared channel people of other workspaces
-press our buttons, too. A request names the workspace its user is of, and `users.info` says the rest:
+The signature proves that Slack sent a request, but not that the user may act: in a shared channel, users of
+other workspaces can click our buttons. The request has the user's workspace; `users.info` has the rest:
 https://docs.slack.dev/reference/methods/users.info
 """
 
@@ -19,11 +19,11 @@ from receiver.integrations.slack.directory import ChannelDirectory, UserDirector
 from receiver.integrations.slack.mrkdwn import is_user
 from receiver.integrations.slack.requests import Request, is_read_only
 
-# Slack waits 3 s for an answer, and the store needs its time, too.
+# Slack waits 3 s for a response, and the store needs part of that.
 _WAIT_S = 1.0
 _KEEP_S = 600.0
 _RETRY_S = 30.0
-# Not of our workspace, and nobody whom it shares a channel with.
+# The user is not in our workspace and shares no channel with it.
 _UNKNOWN = ("user_not_found", "user_not_visible")
 _PAGES = 20
 _PAGE_SIZE = 1000
@@ -38,33 +38,32 @@ MEMBERS_UNKNOWN = (
 
 
 class _Team(Struct, frozen=True):
-    """Our workspace, and the organization it is part of; empty where there is none."""
+    """The IDs of our workspace and of its Enterprise organization; empty if there is none."""
 
     id: str
     enterprise: str
 
     def includes_user_of(self, team: str, enterprise: str) -> bool:
-        """Tell whether a user of *team* is one of us, or a colleague in another workspace of ours."""
+        """Return whether a user of *team* and *enterprise* is ours; true if our team or theirs is unknown."""
         ours = {self.id, self.enterprise} - {""}
         return not ours or not team or team in ours or enterprise in ours
 
 
 class _User(Struct, frozen=True):
-    """What Slack says of a user."""
+    """The fields of `users.info` that decide on permission."""
 
     team: str = ""
     enterprise: str = ""
     is_guest: bool = False
-    is_external: bool = False  # of another workspace, by a shared channel
+    is_external: bool = False  # of another workspace, through a shared channel
     is_deleted: bool = False
 
 
 class SlackResponderCheck:
-    """Tells who may answer. Threads may share it; what Slack told is kept for ten minutes.
+    """Checks whether the user of a request may act. Threads may share it; look-ups are cached for 10 min.
 
-    *listed* are `@group`, `@user`, the ID of a user, or `#channel` for its members; with none, every full
-    member of our workspace may. While Slack does not say who somebody is, the workspace in their request
-    decides.
+    *listed* are `@group`, `@user`, the ID of a user, or `#channel` for its members; if empty, every full
+    member of our workspace may act. If `users.info` is not available, the workspace in the request decides.
     """
 
     def __init__(
@@ -90,8 +89,8 @@ class SlackResponderCheck:
         )
 
     def find_refusal_reason(self, request: Request) -> str:
-        """Return why *request* is not done, in a sentence; empty where it may be. Never raises, and waits for
-        a second at most in all.
+        """Return the message for the user why *request* is refused; empty if it is allowed. Never raises, and
+        waits one second at most in total.
         """
         deadline = time.monotonic() + self._wait_s
         user_id = request.by.slack_id
@@ -146,7 +145,7 @@ class SlackResponderCheck:
         )
 
     def _fetch_members(self, name: str) -> frozenset[str]:
-        """Return the IDs of those whom a name of *listed* stands for; raises a DeliveryError."""
+        """Return the user IDs for *name*, an entry of `slack.responders`; raises a DeliveryError."""
         if name.startswith("#"):
             channel = self._channel_directory.find_channel(name)
             if channel is None:

@@ -1,4 +1,4 @@
-"""Messages of no single incident (reviews, storms, notices): posted, found again after a crash, edited."""
+"""Messages of reviews, storms and notices: posted, edited, and found again after a crash."""
 
 from __future__ import annotations
 
@@ -37,13 +37,14 @@ from receiver.text import one_line
 Record = Callable[[Mapping[str, object]], None]
 Render = Callable[[FormattingLevel], Message]
 _LOG = logging.getLogger(__name__)
-# Clocks of ours and Slack's differ; looking back too far finds nothing wrong, as marks are exact.
+# Allows for the difference between our clock and Slack's; a longer search finds no wrong message, because the
+# metadata must be equal.
 _CLOCK_SLACK_S = 60.0
 
 
 @dataclass(frozen=True)
 class MessageMetadata:
-    """What one message is known by, in its metadata and to us: whose it is, and which of theirs."""
+    """Identifies a message: *kind* and *id* of the review, storm or notice, and *key* within it."""
 
     kind: str
     id: str
@@ -56,7 +57,7 @@ class MessageMetadata:
 
 
 class MessagePoster(Protocol):
-    """Sends once for each call, and never sleeps. A *thread* is the reference of the message it hangs on."""
+    """Posts, edits and finds messages; no retries or sleeps. `thread` is the reference to reply to."""
 
     def post_message(
         self, metadata: MessageMetadata, channel: str, render: Render, thread: str = ""
@@ -70,7 +71,7 @@ class MessagePoster(Protocol):
 
 
 class SlackPoster:
-    """Posts to Slack. Threads may share one."""
+    """Posts to Slack. Threads may share it."""
 
     def __init__(self, client: SlackClient, clock: Callable[[], float] = real_clock.now) -> None:
         self._client = client
@@ -82,8 +83,8 @@ class SlackPoster:
     ) -> Receipt:
         """Post a message, or a reply in *thread*; return the receipt with the reference `CHANNEL:TS`.
 
-        Formatting that Slack refuses is given up within this one call, and a reply that its thread refuses
-        is posted in the channel; the receipt's note says so. Raises a DeliveryError for anything else.
+        If Slack refuses the formatting, plain text is sent within this call; if the thread refuses the reply,
+        it is posted in the channel. The receipt's note says so. Raises a DeliveryError for any other failure.
         """
         where: dict[str, Any] = {
             "channel": channel,
@@ -115,8 +116,8 @@ class SlackPoster:
         return replace(receipt, note="; ".join(filter(None, (note, receipt.note))))
 
     def edit_message(self, metadata: MessageMetadata, channel: str, render: Render, message: str) -> Receipt:
-        """Bring *message* up to what is so now; twice is harmless. Raises a DeliveryError."""
-        del channel  # Poster's
+        """Replace the content of *message*; repeating it is harmless. Raises a DeliveryError."""
+        del channel  # required by MessagePoster
         reference = _require_reference(message)
         where = {"channel": reference.channel, "ts": reference.ts}
         return self._send_formatted("chat.update", where, metadata, render)[0]
@@ -124,9 +125,9 @@ class SlackPoster:
     def find_receipt(
         self, metadata: MessageMetadata, channel: str, since: float, thread: str = ""
     ) -> Receipt | None:
-        """Return the receipt of a post tried since *since* that did arrive.
+        """Return the receipt of a post that was attempted since *since* and did arrive; else None.
 
-        None also where Slack won't tell: then it is sent again.
+        None also if Slack can't be searched: then the message is sent again.
         """
         oldest = f"{since - _CLOCK_SLACK_S:.6f}"
         root = parse_reference(thread)
@@ -194,7 +195,7 @@ class SlackPoster:
 
 
 class SimulatedPoster:
-    """Stands in for SlackPoster without a token: what would have been sent is handed to a recorder."""
+    """Replaces SlackPoster if there is no token: records the messages and sends nothing."""
 
     def __init__(self, record: Record, clock: Callable[[], float] = real_clock.now) -> None:
         self._record = record
@@ -203,7 +204,7 @@ class SimulatedPoster:
     def post_message(
         self, metadata: MessageMetadata, channel: str, render: Render, thread: str = ""
     ) -> Receipt:
-        """Record what Slack would have been sent."""
+        """Record the message that would have been sent."""
         name = f"{metadata.kind}:{metadata.id}:{metadata.key}"
         action = "reply" if thread else "post"
         return self._record_message(
@@ -211,14 +212,14 @@ class SimulatedPoster:
         )
 
     def edit_message(self, metadata: MessageMetadata, channel: str, render: Render, message: str) -> Receipt:
-        """Record the edit; it keeps the message's reference."""
+        """Record the edit; the message keeps its reference."""
         return self._record_message(metadata, channel, render, action="update", message=message)
 
     def find_receipt(
         self, metadata: MessageMetadata, channel: str, since: float, thread: str = ""
     ) -> Receipt | None:
-        """Return None: what was recorded twice does no harm."""
-        del metadata, channel, since, thread  # Poster's
+        """Return None: recording a message twice is harmless."""
+        del metadata, channel, since, thread  # required by MessagePoster
         return None
 
     def _record_message(
@@ -251,7 +252,7 @@ class SimulatedPoster:
 
 
 def _require_reference(text: str) -> Reference:
-    """Return the message to edit or reply to; one that was only simulated is none in Slack."""
+    """Return the message to edit or reply to; raises a PermanentDeliveryError for a simulated one."""
     reference = parse_reference(text)
     if reference is None:
         raise PermanentDeliveryError(
@@ -261,9 +262,9 @@ def _require_reference(text: str) -> Reference:
 
 
 def _render_content(message: Message, *, is_edit: bool) -> dict[str, Any]:
-    """Return the words as Slack takes them: it makes no links and mentions of its own of them.
+    """Return Slack's arguments; `parse` keeps plain URLs and names from becoming links and mentions.
 
-    In an edit an empty list of blocks takes away those of before.
+    In an edit, an empty list of blocks removes the previous blocks.
     """
     content: dict[str, Any] = {"text": message.text, "parse": "none"}
     if message.links_names:
@@ -277,7 +278,7 @@ def _log_warning(event: str, metadata: MessageMetadata, error: Exception) -> Non
 
 
 class SlackReviews:
-    """Sends reviews by a *poster*, once for each call. Threads may share one. Raises DeliveryErrors."""
+    """Sends reviews through *poster*, without retries. Threads may share it. Raises DeliveryErrors."""
 
     def __init__(self, poster: MessagePoster) -> None:
         self._poster = poster
@@ -290,26 +291,26 @@ class SlackReviews:
         )
 
     def update_review(self, notification: ReviewNotification, message: str) -> Receipt:
-        """Bring the message up to what is so now; twice is harmless."""
+        """Replace the content of the review's *message*; repeating it is harmless."""
         channel, render = notification.record.review.channel, partial(render_review, notification)
         return self._poster.edit_message(review_metadata_for(notification), channel, render, message)
 
     def find_review(self, notification: ReviewNotification, since: float) -> Receipt | None:
-        """Return the receipt of a post tried since *since* that did arrive, as far as that can be told."""
+        """Return the receipt of a post that was attempted since *since* and did arrive; None if not found."""
         return self._poster.find_receipt(
             review_metadata_for(notification), notification.record.review.channel, since
         )
 
 
 def review_metadata_for(notification: ReviewNotification) -> MessageMetadata:
-    """Return what the review's message is known by."""
+    """Return the metadata that identifies the review's message."""
     return MessageMetadata("review", notification.record.id, "review")
 
 
 class SlackStorms:
-    """Says by a *poster* what a storm has to say, once for each call. Threads may share one.
+    """Sends the messages of storms through *poster*, without retries. Threads may share it.
 
-    With an *address_book* whom a step names is mentioned. Raises DeliveryErrors.
+    *address_book* finds the IDs for mentioning a step's responder. Raises DeliveryErrors.
     """
 
     def __init__(self, poster: MessagePoster, address_book: UserDirectory | None = None) -> None:
@@ -326,8 +327,8 @@ class SlackStorms:
         return self._poster.post_message(metadata, channel, render, _thread(notification))
 
     def find_storm(self, notification: StormNotification, since: float) -> Receipt | None:
-        """Return the receipt of a post or reply tried since *since* that did arrive, as far as that can be
-        told; None for an edit, which may be repeated.
+        """Return the receipt of a post or reply that was attempted since *since* and did arrive; None if not
+        found, and for an edit, which may be repeated.
         """
         action = notification.action
         if isinstance(action, Update):
@@ -337,7 +338,7 @@ class SlackStorms:
         )
 
     def _resolve_mentions(self, notification: StormNotification) -> StormNotification:
-        """Return a step's reply with the ID of whom it names, as far as Slack tells it."""
+        """Return *notification* with Slack IDs for the responder of a step's reply, as far as found."""
         action = notification.action
         if self._address_book is None or not isinstance(action, Reply) or action.step is None:
             return notification
@@ -349,7 +350,7 @@ class SlackStorms:
 
 
 def storm_metadata_for(notification: StormNotification) -> MessageMetadata:
-    """Return what a storm's message or reply is known by."""
+    """Return the metadata that identifies a storm's message or reply."""
     action = notification.action
     more = {"key": action.key, "about": action.instance}
     return MessageMetadata("storm", notification.storm.id, action.key, more)
@@ -361,30 +362,30 @@ def _thread(notification: StormNotification) -> str:
 
 
 _HEAD = "🛠 The receiver says:"
-# A line may carry a count behind its words.
+# A line may end with a count.
 _ROOM = MAX_LINE + 60
 
 
 class SlackNotices:
-    """Posts notices in one *channel* by a *poster*, once for each call. Raises DeliveryErrors."""
+    """Posts notices in *channel* through *poster*, without retries. Raises DeliveryErrors."""
 
     def __init__(self, channel: str, poster: MessagePoster) -> None:
         self._channel = channel
         self._poster = poster
 
     def send_notice(self, message: NoticeMessage) -> Receipt:
-        """Post what *message* says."""
+        """Post *message*; return the receipt with its reference."""
         return self._poster.post_message(
             _metadata_for(message), self._channel, lambda _: Message(render_notice(message))
         )
 
     def find_notice(self, message: NoticeMessage) -> Receipt | None:
-        """Return the receipt of an earlier attempt that did arrive; None also where Slack won't tell."""
+        """Return the receipt of an earlier attempt that did arrive; None if not found."""
         return self._poster.find_receipt(_metadata_for(message), self._channel, message.began_at)
 
 
 def render_notice(message: NoticeMessage) -> str:
-    """Return the message's text; alert names in it come from strangers, and ping nobody."""
+    """Return the text of *message*; alert names in it are untrusted and are escaped."""
     lines = [escape_line(each, _ROOM) for each in message.lines]
     if len(lines) == 1:
         return join_lines([f"🛠 {lines[0]}"], MAX_TEXT)

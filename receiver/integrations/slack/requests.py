@@ -1,7 +1,6 @@
-"""What somebody asks of us from a chat, and what they hear back.
+"""Requests from Slack (button click, form, slash command), the responses to them, signatures and parsing.
 
-A request is a button pressed, a form sent or a command typed; who carries it out (the desk) and
-who words the reply know nothing of how it came.
+The handlers and renderers do not depend on whether a request came by HTTP or by Socket Mode.
 """
 
 from __future__ import annotations
@@ -21,22 +20,22 @@ from receiver.model.escalation import EscalationState
 from receiver.model.incident import Incident, Person
 from receiver.text import Secret, one_line
 
-# The form for a silence, and its fields: shared by who draws it and who reads it.
+# The form for a silence, and its fields: used for rendering and for parsing it.
 SILENCE_FORM = "silence"
 FIELD_CHOICE = "choice"
 FIELD_CUSTOM = "own"
 FIELD_COMMENT = "comment"
-# Choices that are no duration.
+# Choices that are not durations.
 UNTIL_BUSINESS_DAY = "opening"
 UNTIL_RESOLVED = "resolved"
 
 
 @dataclass(frozen=True)
 class ButtonClick:
-    """A button was pressed. *value* is the incident's id, and `#NUMBER` behind it for one silence.
+    """A click on a button. *value* is the incident's ID, followed by `#NUMBER` for one of its silences.
 
-    *trigger_id* allows to open a form, for some 3 s; *response_url* takes words for the presser. As in every
-    request, *team* is the workspace the user is of and *place* that in which it was made, as far as is said.
+    *trigger_id* allows opening a form for about 3 s; replies to the user can be posted to *response_url*.
+    As in every request, *team* is the user's workspace, *origin_team* that of the click; empty if not given.
     """
 
     button: str
@@ -50,7 +49,7 @@ class ButtonClick:
 
 @dataclass(frozen=True)
 class ModalSubmit:
-    """The form for a silence was sent: a choice or an own duration, and a comment."""
+    """A submitted form for a silence: a choice or a custom duration, and a comment."""
 
     incident_id: str
     choice: str
@@ -63,7 +62,7 @@ class ModalSubmit:
 
 @dataclass(frozen=True)
 class Command:
-    """A line was typed: `ack 0h2k…`, without the command's own name."""
+    """A slash command: *text* is what follows its name, like `ack 0h2k…`."""
 
     text: str
     by: Person
@@ -73,23 +72,23 @@ class Command:
 
     @property
     def name(self) -> str:
-        """What the command is, in small letters; empty for none, which lists what is open."""
+        """The subcommand in lower case; empty if there is none, which lists the open incidents."""
         return self.text.strip().partition(" ")[0].lower()
 
 
 Request = ButtonClick | ModalSubmit | Command
-# Commands that change nothing; any other may.
+# Commands that change nothing; all others may.
 _READ_ONLY_COMMANDS = frozenset({"", "list", "show", "oncall", "help"})
 
 
 def is_read_only(request: Request) -> bool:
-    """Tell whether a request only asks how things stand."""
+    """Return whether *request* changes nothing."""
     return isinstance(request, Command) and request.name in _READ_ONLY_COMMANDS
 
 
 @dataclass(frozen=True)
 class TextLine:
-    """Words on a line, plain and not escaped yet; *until* is a moment to be said behind them (0: none)."""
+    """A line of text, plain and not escaped yet; *until* is a time to append (0: none)."""
 
     text: str
     until: float = 0.0
@@ -97,7 +96,7 @@ class TextLine:
 
 @dataclass(frozen=True)
 class TextReply:
-    """Words for who asked, as in a line; more *lines* come below, then one for each of *incidents*."""
+    """A reply to the user: *text* and *until* as in TextLine, *lines*, and a line for each of *incidents*."""
 
     text: str
     until: float = 0.0
@@ -107,7 +106,7 @@ class TextReply:
 
 @dataclass(frozen=True)
 class IncidentDetails:
-    """One incident, as it stands at *now*."""
+    """The details of one incident and its escalation at *now*."""
 
     incident: Incident
     escalation: EscalationState
@@ -116,8 +115,8 @@ class IncidentDetails:
 
 @dataclass(frozen=True)
 class OpenModal:
-    """Show the form for a silence. *next_business_day_at* is when that day starts (0: not known),
-    *zone* the name of the time zone that times of day are in.
+    """Open the form for a silence. *next_business_day_at* is the start of the next business day (0: not
+    known), *zone* the name of the time zone of times of day.
     """
 
     incident: Incident
@@ -128,19 +127,19 @@ class OpenModal:
 
 @dataclass(frozen=True)
 class FormErrors:
-    """The form can't be taken: a sentence for each field that is wrong."""
+    """The form is invalid: an error message for each wrong field."""
 
     fields: Mapping[str, str] = field(default_factory=dict)
 
 
-# None: it is done, and the incident's message says so by itself.
+# None: done without a reply, because the update of the incident's message shows it.
 InteractionResponse = TextReply | IncidentDetails | OpenModal | FormErrors | None
 
 
 SOURCE = "slack"
-# https://docs.slack.dev/authentication/verifying-requests-from-slack: older ones may be replayed.
+# Older requests may be replayed: https://docs.slack.dev/authentication/verifying-requests-from-slack
 MAX_AGE_S = 300.0
-# Far above what Slack sends: a pressed message comes along whole, of 13,000 characters at most.
+# Far above what Slack sends: a click includes the whole message, of 13,000 characters at most.
 MAX_BODY = 1024 * 1024
 MAX_ID = 100
 MAX_TEXT = 1000
@@ -153,15 +152,15 @@ Json = Mapping[str, Any]
 
 
 class Headers(Protocol):
-    """A request's headers, as Flask and dictionaries hold them."""
+    """The headers of a request, as Flask and dictionaries provide them."""
 
     def items(self) -> Iterable[tuple[str, str]]: ...
 
 
 def verify_signature(secret: Secret, headers: Headers, body: bytes, now: float) -> bool:
-    """Tell whether Slack signed *body*, as it came in, with *secret* within five minutes of *now*.
+    """Return whether Slack signed the raw *body* with *secret*, within five minutes of *now*.
 
-    Always false without a secret.
+    Always false if *secret* is empty.
     """
     found = {name.lower(): value for name, value in headers.items()}
     timestamp = found.get("x-slack-request-timestamp", "")
@@ -174,15 +173,15 @@ def verify_signature(secret: Secret, headers: Headers, body: bytes, now: float) 
 
 
 def sign_body(secret: Secret, timestamp: str, body: bytes) -> str:
-    """Return the signature Slack gives *body*, sent at *timestamp* (seconds since 1970, as text)."""
+    """Return Slack's signature of *body*, sent at *timestamp* (seconds since 1970, as text)."""
     signed = b"v0:" + timestamp.encode() + b":" + body
     return "v0=" + hmac.new(secret.reveal().encode(), signed, hashlib.sha256).hexdigest()
 
 
 def parse_interaction(body: bytes) -> ButtonClick | ModalSubmit | None:
-    """Return the button or form in a form-encoded body; None for what asks nothing of us.
+    """Return the click or form in a form-encoded body; None for interactions that are not handled.
 
-    Raises PayloadError for what can't be read.
+    Raises PayloadError if the body can't be parsed.
     """
     text = _parse_form(body).get("payload")
     if text is None:
@@ -195,7 +194,7 @@ def parse_interaction(body: bytes) -> ButtonClick | ModalSubmit | None:
 
 
 def parse_interaction_payload(payload: object) -> ButtonClick | ModalSubmit | None:
-    """Return what a payload asks, None for nothing; raises PayloadError where it can't be read."""
+    """Return the click or form in *payload*, None if not handled; raises PayloadError if malformed."""
     if not isinstance(payload, dict):
         raise PayloadError(SOURCE, "the payload is no JSON object")
     kind = payload.get("type")
@@ -207,16 +206,16 @@ def parse_interaction_payload(payload: object) -> ButtonClick | ModalSubmit | No
 
 
 def parse_command(body: bytes) -> Command | None:
-    """Return the command in a form-encoded body, None for Slack's own look whether we are there.
+    """Return the command in a form-encoded body, None for Slack's `ssl_check` request.
 
-    Raises PayloadError for what is none.
+    Raises PayloadError if the body is not a command.
     """
     fields = _parse_form(body)
     return None if fields.get("ssl_check") == "1" else parse_command_fields(fields)
 
 
 def parse_command_fields(fields: object) -> Command:
-    """Return the command in its fields; raises PayloadError where nobody typed it."""
+    """Return the command in *fields*; raises PayloadError if they are malformed or have no user."""
     if not isinstance(fields, dict):
         raise PayloadError(SOURCE, "the command is no object")
     by = _parse_person(fields.get("user_id"), fields.get("user_name"))
@@ -234,7 +233,7 @@ def _parse_form(body: bytes) -> dict[str, str]:
 
 
 def _parse_click(payload: Json) -> ButtonClick | None:
-    """Return the button that was pressed; None for links, menus and the like."""
+    """Return the clicked button; None for links, menus and other elements."""
     action = next(iter(_list(payload.get("actions"))), None)
     button = _text(_map(action).get("action_id"))
     if _map(action).get("type") != "button" or not button:
@@ -268,14 +267,14 @@ def _parse_submission(payload: Json) -> ModalSubmit | None:
 
 
 def _value(values: Json, name: str) -> str:
-    """Return what stands in the field *name*: text, or the option that is selected."""
+    """Return the value of the form field *name*: its text or its selected option."""
     element = _map(_map(values.get(name)).get(name))
     text = element.get("value") or _map(element.get("selected_option")).get("value")
     return one_line(_text(text), MAX_TEXT)
 
 
 def _parse_person(user_id: object, name: object) -> Person:
-    """Return who did it; Slack always says, so without an id this is none of Slack's."""
+    """Return the user; raises PayloadError without a valid user ID, which Slack always sends."""
     slack_id = _text(user_id)
     if not _USER.fullmatch(slack_id):
         raise PayloadError(SOURCE, "it does not say which user it is from")

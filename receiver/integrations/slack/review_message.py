@@ -1,4 +1,4 @@
-"""A review's message: what fired since the last one, as rows. Pure."""
+"""The message of a review: a row for each alert name that fired since the last review. Pure."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ _MAX_LINKED = 10
 _WEEKDAY_IS_CLEAR_S = 6 * 86400.0
 _WEEKDAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
-# Rows link their newest incidents: several where there is room for it, else one.
+# Links from a row to its newest incidents: three if the message has room for that, else one.
 _LINKS_A_ROW = (3, 1)
 
 
 def render_review(notification: ReviewNotification, level: FormattingLevel = FormattingLevel.FULL) -> Message:
-    """Return the review as one message; at level PLAIN without blocks, and so without its button."""
+    """Return the review as one message; at level PLAIN without blocks and therefore without the button."""
     title = _title(notification)
     if level is FormattingLevel.PLAIN:
         return Message(_plain(notification, title))
@@ -59,7 +59,7 @@ def render_review(notification: ReviewNotification, level: FormattingLevel = For
 def _blocks(notification: ReviewNotification, title: str) -> list[Block]:
     head, tail = [header(title)], list(_tail(notification))
     review = notification.record.review
-    # Whatever is left out is counted on a line, and so is what the review itself counts only.
+    # Omitted rows are counted on a line, as are the names that the review has no item for.
     beside = BlockBudget.remaining([*head, *tail, section(_rest(review, len(review.items)))])
     room, blocks = beside.characters, beside.blocks
     shown: list[Block] = []
@@ -84,7 +84,7 @@ def _tail(notification: ReviewNotification) -> Iterator[Block]:
 
 
 def _title(notification: ReviewNotification) -> str:
-    """Return the headline, plain: `Review: 12 alerts since Friday 17:02`, by the team's own clock."""
+    """Return the headline, plain: `Review: 12 alerts since Friday 17:02`, in the team's time zone."""
     review = notification.record.review
     since = datetime.fromtimestamp(review.since, notification.zone)
     day = _WEEKDAYS[since.weekday()]
@@ -118,7 +118,7 @@ def _incidents(item: ReviewItem, public_url: str, links: int) -> str:
 
 
 def _rest(review: Review, left_out: int) -> str:
-    """Return a line that counts the names without a row, the last *left_out* items among them."""
+    """Return a line that counts the names without a row, including the last *left_out* items."""
     items = review.items[len(review.items) - left_out :]
     names = review.more_names + len(items)
     if not names:
@@ -143,13 +143,13 @@ def _reviewed(record: ReviewRecord) -> str:
 
 
 def _who(person: Person) -> str:
-    """Return the person's mention, which pings nobody in an edit; the name where Slack knows none."""
+    """Return the person's mention, which notifies no one in an edit; the name if there is no Slack ID."""
     mentioned = mention(person.slack_id) if person.slack_id else ""
     return mentioned if mentioned.startswith("<@") else escape_line(person.name, MAX_BY) or "somebody"
 
 
 def _plain(notification: ReviewNotification, title: str) -> str:
-    """Return the review in whole lines, as many as a text may have."""
+    """Return the review as text without blocks, with as many rows as fit."""
     record = notification.record
     items = record.review.items
     end = [_links(notification), _reviewed(record) if record.is_reviewed else ""]
@@ -160,7 +160,7 @@ def _plain(notification: ReviewNotification, title: str) -> str:
 
 
 def _fitting(rows: Sequence[str], room: int) -> list[str]:
-    """Return the first *rows*, until one has no *room* left."""
+    """Return the first *rows*, as many as fit into *room* characters."""
     fitting: list[str] = []
     for row in rows:
         room -= len(row) + 1

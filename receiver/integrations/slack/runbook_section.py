@@ -1,4 +1,4 @@
-"""A runbook's excerpt in a message: whole list items, whole code blocks, or not at all."""
+"""The excerpt of a runbook in a message; list items and code blocks are shown complete or left out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _TOO_LONG = "… _(too long to show here)_"
 
 
 def render_runbook(excerpt: Excerpt, budget: BlockBudget) -> list[Block]:
-    """Return the excerpt as sections within *budget*; none where there is no room for a word."""
+    """Return the excerpt as sections within *budget*; none if not even the first part fits."""
     pieces = list(_pieces(excerpt))
     if not pieces:
         return []
@@ -36,7 +36,7 @@ def _rest(excerpt: Excerpt) -> str:
 
 
 def _pieces(excerpt: Excerpt) -> Iterator[str]:
-    """Yield the parts as mrkdwn; a section's title goes with its first part."""
+    """Yield the parts as mrkdwn; the title of a section is joined to its first part."""
     for sector in excerpt.sections:
         title = bold(sector.title, 200)
         for piece in _parts(sector):
@@ -47,7 +47,7 @@ def _pieces(excerpt: Excerpt) -> Iterator[str]:
 def _parts(sector: Section) -> Iterator[str]:
     for part in sector.parts:
         piece = _part(part)
-        if len(piece) > MAX_SECTION - 450:  # leaves room for the titles that may come with it
+        if len(piece) > MAX_SECTION - 450:  # leaves room for the titles that may be joined to it
             yield _indent(part) + _TOO_LONG
         elif piece:
             yield piece
@@ -66,7 +66,7 @@ def _part(part: Part) -> str:
 
 
 def _fence(text: str) -> str:
-    """Return *text* as a fence, which three backticks inside would end."""
+    """Return *text* as a code block; three backticks inside would end it and are replaced."""
     inner = escape(text.replace(_FENCE, "'''")).strip("\n")
     return f"{_FENCE}\n{inner}\n{_FENCE}" if inner.strip() else ""
 
@@ -78,7 +78,7 @@ def _marker(part: Part) -> str:
 
 
 def _indent(part: Part) -> str:
-    """An item stands under its parent's text; what belongs to it one step further in."""
+    """Return the indent: a list item aligns with its parent's text, its other parts are one level deeper."""
     depth = part.depth - 1 if part.marker else part.depth
     return _INDENT * min(max(0, depth), _MAX_DEPTH)
 

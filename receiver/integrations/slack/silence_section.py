@@ -1,4 +1,4 @@
-"""What is muted: why nobody is paged, and the silences wished for in the message, each with its end."""
+"""Suppression, staleness and the requested silences in a message, and the buttons that expire silences."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from receiver.integrations.slack.mrkdwn import escape_line, format_timestamp, re
 from receiver.model.delivery import Delivery
 from receiver.model.incident import Incident, SilenceRequest
 
-# All of them would take a third of the message; those that are left come up as others end.
+# More buttons would take a third of the message; the others appear as silences end.
 MAX_EXPIRE_BUTTONS = 8
 _MAX_LINES = 4
 _MAX_COMMENT = 150
 
 
 def render_suppression(incident: Incident) -> str:
-    """Return why nobody is paged though it fires; empty when nothing holds the escalation."""
+    """Return why the escalation of a firing incident is suppressed; empty if it is not."""
     suppression = incident.suppression
     if suppression is None or incident.is_resolved:
         return ""
@@ -32,7 +32,7 @@ def render_suppression(incident: Incident) -> str:
 
 
 def render_stale(incident: Incident, now: float) -> str:
-    """Return that nothing was heard of it for too long; empty while its sender repeats it."""
+    """Return the warning that Alertmanager no longer repeats the incident; empty if it is not stale."""
     if not incident.is_stale(now):
         return ""
     heard_at = max(incident.last_received_at, incident.opened_at)
@@ -40,7 +40,7 @@ def render_stale(incident: Incident, now: float) -> str:
 
 
 def render_silences(incident: Incident, now: float) -> str:
-    """Return the silences that are wished for, a line for each wish; empty when there are none."""
+    """Return a line for each request of active silences; empty if there are none."""
     groups: dict[tuple[str, float, float, str], list[SilenceRequest]] = {}
     for request in active_silences(incident, now):
         groups.setdefault((request.by, request.requested_at, request.until, request.comment), []).append(
@@ -53,7 +53,7 @@ def render_silences(incident: Incident, now: float) -> str:
 
 
 def active_silences(incident: Incident, now: float) -> list[SilenceRequest]:
-    """Return the silences that should be in force; those until it resolves are over when it is."""
+    """Return the silences that should be active; those "until it resolves" end with the incident."""
     return [
         request
         for request in incident.silences
@@ -62,7 +62,7 @@ def active_silences(incident: Incident, now: float) -> list[SilenceRequest]:
 
 
 def expire_buttons(incident: Incident, now: float) -> Iterator[ButtonElement]:
-    """Yield a button for each silence, the first ones; it carries the incident's id and the number."""
+    """Yield a button for each of the first active silences; its value is the incident's ID and the number."""
     active = active_silences(incident, now)
     for request in active[:MAX_EXPIRE_BUTTONS]:
         name = "Expire silence" if len(active) == 1 else f"Expire silence {request.number}"
@@ -80,7 +80,7 @@ def _format_requests(incident: Incident, requests: list[SilenceRequest]) -> str:
 
 
 def _format_failure(incident: Incident, requests: list[SilenceRequest]) -> str:
-    """Return what keeps Alertmanager from having them; empty while all is well or just begun."""
+    """Return why a silence was not created in Alertmanager; empty if no attempt failed."""
     for request in requests:
         made = incident.deliveries.get(f"silence:{request.number}", Delivery())
         if made.receipt is None and made.reason:

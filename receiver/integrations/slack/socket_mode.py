@@ -1,7 +1,7 @@
-"""A line to Slack: slack_sdk's client for Socket Mode, made fit for a worker that must not stop.
+"""Socket Mode: the connection to Slack, reconnecting, and handling the requests that it delivers.
 
-Where slack_sdk would sleep for as long as Slack says, ask for new lines as fast as it can, or read
-from a line that was cut without a pause, this one doesn't.
+Unlike slack_sdk's client, this one does not sleep for a whole Retry-After, does not request new connections
+without a pause, and does not read in a busy loop from a connection that was closed.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from receiver.integrations.slack.requests import Request, parse_command_fields, 
 from receiver.text import Secret, one_line
 
 logger = logging.getLogger(__name__)
-# slack_sdk logs what it receives and, in failures, addresses that hold a ticket; we tell what matters.
+# slack_sdk logs what it receives and, in failures, URLs that contain a ticket; we log what matters.
 _SILENT: Final = logging.getLogger("receiver.integrations.slack.socket_mode.sdk")
 _SILENT.setLevel(logging.CRITICAL + 1)
 _TIMEOUT_S = 10
@@ -43,10 +43,10 @@ _LONGEST_RETRY_AFTER_S = 600.0
 
 @dataclass(frozen=True)
 class SocketModeTimings:
-    """How a line is watched, and how soon a new one is asked for.
+    """The ping interval of a connection, and the first wait before a new connection is requested (seconds).
 
-    A line that was lost is missed at the next ping, one that is silent after four of them. Slack lets
-    an app ask for a line about once a minute, in bursts more often, so each wait is twice the last:
+    A lost connection is detected at the next ping, a silent one after four pings. Slack allows about one
+    `apps.connections.open` a minute, more in bursts, so the wait doubles each time:
     https://docs.slack.dev/reference/methods/apps.connections.open
     """
 
@@ -55,7 +55,7 @@ class SocketModeTimings:
 
 
 class SocketModeConnection(SocketModeClient):
-    """One line at a time, opened anew when it is lost until `close_for_good`."""
+    """One connection at a time; reconnects when it is lost, until `close_for_good`."""
 
     def __init__(self, app_token: Secret, base_url: str, timings: SocketModeTimings) -> None:
         web = WebClient(
@@ -64,7 +64,7 @@ class SocketModeConnection(SocketModeClient):
             retry_handlers=[],
             logger=_SILENT,
         )
-        web.proxy = None  # urllib reads the proxy settings itself, and keeps NO_PROXY
+        web.proxy = None  # urllib reads the proxy settings itself and respects NO_PROXY
         self._timings = timings
         self._wait_s = timings.first_wait_s
         self._not_before = 0.0
@@ -80,7 +80,7 @@ class SocketModeConnection(SocketModeClient):
         )
 
     def issue_new_wss_url(self) -> str:
-        """Return where to connect; raises while it is too early to ask again."""
+        """Request a WebSocket URL and return it; raises TimeoutError during the wait between requests."""
         now = time.monotonic()
         if now < self._not_before:
             raise TimeoutError("asked not long ago")
@@ -101,7 +101,7 @@ class SocketModeConnection(SocketModeClient):
         return url
 
     def connect(self) -> None:
-        """Connect, in place of the line there was; its end is noticed, and so is the new one's."""
+        """Open a connection in place of the old one; wrap its socket so that its end is detected."""
         super().connect()
         session = self.current_session
         if session is not None and session.sock is not None:
@@ -111,38 +111,38 @@ class SocketModeConnection(SocketModeClient):
             logger.info("socket mode connected")
 
     def close_for_good(self) -> None:
-        """Close for good, once what was received is done and acknowledged; takes as long as that does.
+        """Close without reconnecting, after the received requests are handled and acknowledged.
 
-        Called again, it closes what was being opened at the first time.
+        A second call closes a connection that was being opened during the first call.
         """
         with self._close_lock:
             self.closed = True
             self.auto_reconnect_enabled = self.default_auto_reconnect_enabled = False
-            self.message_queue.put(None)  # wakes who waits for more
+            self.message_queue.put(None)  # wakes the thread that waits for messages
             self.message_workers.shutdown()
             self.close()
 
 
 class _Closed(ConnectionError):
-    """The line ended because we ended it."""
+    """The connection ended because we closed it."""
 
 
 class _Socket:
-    """A socket that raises where it has ended; slack_sdk would read on from it at full speed."""
+    """A socket whose `recv` raises at the end of the connection; slack_sdk would read on in a busy loop."""
 
     def __init__(self, sock: Any) -> None:
         self._sock = sock
         self._is_closed = False
 
     def recv(self, size: int) -> bytes:
-        """Return what comes; raises a ConnectionError when nothing more will."""
+        """Return the received bytes; raises a ConnectionError at the end of the connection."""
         received = bytes(self._sock.recv(size))
         if not received:
             raise _Closed if self._is_closed else ConnectionResetError("the line was cut")
         return received
 
     def interrupt_reads(self) -> None:
-        """Have whoever reads from it return at once."""
+        """Shut the socket down, so that a blocked `recv` returns at once."""
         self._is_closed = True
         with suppress(OSError):
             self._sock.shutdown(sockets.SHUT_RDWR)
@@ -152,7 +152,7 @@ class _Socket:
 
 
 def _build_disconnect(closable_socket: _Socket, disconnect: Callable[[], None]) -> Callable[[], None]:
-    """Return a *disconnect* that several threads may call, and that waits for no word from Slack."""
+    """Return a wrapper of *disconnect* that several threads may call and that does not wait for Slack."""
     lock = threading.Lock()
 
     def close() -> None:
@@ -182,7 +182,7 @@ def _retry_after(error: SlackApiError) -> float:
 
 
 def _find_proxy(host: str) -> str | None:
-    """Return the proxy for *host* from HTTPS_PROXY, none where NO_PROXY has the host."""
+    """Return the proxy for *host* from HTTPS_PROXY; None if NO_PROXY matches *host*."""
     if urllib.request.proxy_bypass(host):
         return None
     return os.environ.get("HTTPS_PROXY") or os.environ.get("https_proxy") or None
@@ -195,7 +195,7 @@ _USUAL = SocketModeTimings()
 
 
 class HandledInteraction(Protocol):
-    """How a request ended: the body of Slack's answer, and whether it is in the store."""
+    """The result of a request: the body of the response to Slack, and whether the change is stored."""
 
     @property
     def body(self) -> Mapping[str, Any] | None: ...
@@ -204,14 +204,14 @@ class HandledInteraction(Protocol):
 
 
 class InteractionHandler(Protocol):
-    """Has requests done; neither method raises."""
+    """Executes requests and posts follow-ups; neither method raises."""
 
     def handle(self, request: Request) -> HandledInteraction: ...
     def send_followup(self, result: Any) -> None: ...
 
 
 class SlackSocket:
-    """Holds a line to Slack from `start` to `stop`, and opens it anew whenever it is lost."""
+    """Keeps a connection to Slack from `start` to `stop`, and reconnects when it is lost."""
 
     def __init__(
         self,
@@ -226,20 +226,20 @@ class SlackSocket:
         self._timings = timings
         self._stopping = threading.Event()
         self._connection: SocketModeConnection | None = None
-        # What was done lately, with its answer: an envelope that Slack sends again is not done again.
+        # The latest envelope IDs with their responses: an envelope that Slack repeats is not executed again.
         self._done: OrderedDict[str, Mapping[str, Any] | None] = OrderedDict()
 
     @property
     def is_connected(self) -> bool:
-        """Whether the line is open just now."""
+        """Whether the connection is open."""
         return self._connection is not None and self._connection.is_connected()
 
     def use_handler(self, handler: InteractionHandler) -> None:
-        """Have requests done by another carrier from now on, as after a change of configuration."""
+        """Use *handler* for the next requests, as after a change of the configuration."""
         self._handler = handler
 
     def start(self) -> None:
-        """Open the line, behind; returns at once. A Slack that is away is tried again and again."""
+        """Connect in a background thread, with retries; returns at once."""
         self._connection = SocketModeConnection(self._app_token, self._base_url, self._timings)
         self._connection.socket_mode_request_listeners.append(self._receive_envelope)
         threading.Thread(
@@ -247,7 +247,7 @@ class SlackSocket:
         ).start()
 
     def stop(self) -> None:
-        """Close the line for good; what is being done is done and acknowledged, for 5 s at most."""
+        """Close the connection; wait 5 s at most until the requests in progress are done and acknowledged."""
         self._stopping.set()
         if self._connection is None:
             return
@@ -258,9 +258,9 @@ class SlackSocket:
         closing.join(_STOP_S)
 
     def _connect(self, connection: SocketModeConnection) -> None:
-        """Open the first line; from then on the client opens the next ones itself."""
+        """Open the first connection, with retries; slack_sdk's client opens the next ones."""
         while not self._stopping.is_set():
-            with suppress(Exception):  # told by the line, and tried again
+            with suppress(Exception):  # logged by the connection, and retried
                 connection.connect()
                 break
             self._stopping.wait(_RETRY_EVERY_S)
@@ -271,11 +271,11 @@ class SlackSocket:
         try:
             self._handle_envelope(client, envelope)
         except Exception:
-            # slack_sdk would go on without a word.
+            # slack_sdk would ignore the error without logging it.
             logger.exception("unhandled error in Slack request")
 
     def _handle_envelope(self, client: BaseSocketModeClient, envelope: SocketModeRequest) -> None:
-        """Do what one envelope asks, and acknowledge it; an unreadable one too, as no repeat mends it."""
+        """Execute and acknowledge the request of *envelope*; acknowledge an unreadable one, too."""
         try:
             request = _parse_envelope(envelope)
         except PayloadError as error:
@@ -314,7 +314,7 @@ def _acknowledge_envelope(
     payload = dict(body) if body is not None and envelope.accepts_response_payload else None
     try:
         client.send_socket_mode_response(SocketModeResponse(envelope.envelope_id, payload))
-    except Exception as error:  # noqa: BLE001  # the line is gone; Slack shows that to who asked
+    except Exception as error:  # noqa: BLE001  # the connection is lost; Slack shows an error to the user
         logger.warning(
             "socket mode: envelope not acknowledged", extra={"fields": {"error": type(error).__name__}}
         )

@@ -1,4 +1,4 @@
-"""A storm's message and its replies: what it counts, as a few lines. Pure."""
+"""The message of a storm and its replies: counts of its incidents on a few lines. Pure."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ _MAX_NAME = 80
 
 
 def render_storm(notification: StormNotification, level: FormattingLevel = FormattingLevel.FULL) -> Message:
-    """Return what Slack is sent for a storm; at level PLAIN without blocks, and so without its button."""
+    """Return the message or reply of a storm; at level PLAIN without blocks and thus without the button."""
     action = notification.action
     if isinstance(action, Reply):
         if action.reply_kind == "storm_step":
@@ -84,7 +84,7 @@ def _states(summary: StormSummary) -> str:
 
 
 def _lines(notification: StormNotification) -> Iterator[str]:
-    """Yield what is counted; the last line is the small print."""
+    """Yield the lines of the message; the last one is for the context block."""
     summary = notification.summary
     yield " · ".join(
         f"{severity_mark(severity)} {number} {severity_word(severity).lower()}"
@@ -102,7 +102,7 @@ def _lines(notification: StormNotification) -> Iterator[str]:
 
 
 def _names(names: Sequence[tuple[str, int]]) -> str:
-    """Return the names with their numbers, the most frequent first, the rest as one number."""
+    """Return the first *names* with their numbers, one on a line, and the sum of the others."""
     shown = [
         f"{number} × {bold(name, _MAX_NAME) or '*alert without a name*'}"
         for name, number in names[:_MAX_NAMES]
@@ -112,7 +112,7 @@ def _names(names: Sequence[tuple[str, int]]) -> str:
 
 
 def _acknowledged_by(people: Sequence[tuple[str, int]]) -> str:
-    """Return who has how many; those who have fewest are counted."""
+    """Return the first *people* with their numbers of incidents, and the count of the others."""
     shown = [
         f"{escape_line(name, MAX_BY) or 'somebody'}{f' ({number})' if len(people) > 1 else ''}"
         for name, number in people[:_MAX_ACKNOWLEDGED_BY]
@@ -138,7 +138,7 @@ def _small_print(notification: StormNotification) -> str:
 
 
 def _step(notification: StormNotification, reply: Reply) -> str:
-    """Return who is told of the members that reached a step. Names are made mentions in it."""
+    """Return which responder is notified of the members that reached a step; sent with `link_names`."""
     if reply.step is None:
         return ""
     responder = reply.step.responder
@@ -149,7 +149,7 @@ def _step(notification: StormNotification, reply: Reply) -> str:
 
 
 def _page_delayed(notification: StormNotification, reply: Reply) -> str:
-    """Return that PagerDuty has not taken the page for so many, with whom to mention."""
+    """Return that PagerDuty can't be reached, the number of unpaged members, and the responder's mention."""
     if reply.step is None:
         return ""
     target = reply.step.responder.find_target(SLACK)
@@ -159,7 +159,7 @@ def _page_delayed(notification: StormNotification, reply: Reply) -> str:
 
 
 def _end(notification: StormNotification) -> str:
-    """Return that the storm is over, and what fires on without a message of its own."""
+    """Return that the storm is over, and the names that still fire without a message of their own."""
     number = len(notification.storm.released)
     own = f"; {_incidents(number)} {'gets a message of its' if number == 1 else 'get messages of their'} own"
     head = f"🌤 The storm is over{own if number else ''}"

@@ -1,4 +1,4 @@
-"""The replies in an incident's thread: what people must notice, since an edit notifies nobody."""
+"""The replies in an incident's thread: for changes that need a notification, which an edit does not send."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ BUTTONS = "reminder"  # the block_id by which a click on its button comes back
 
 
 def render_reply(notification: Notification, reply: Reply, level: FormattingLevel) -> Message:
-    """Return the words of one reply; a kind that is not known yet is the headline alone."""
+    """Return the message for *reply*, according to its `reply_kind`."""
     if reply.reply_kind == "step" and reply.step is not None:
         return Message(_step(notification, reply.step), links_names=True)
     if (
@@ -64,7 +64,7 @@ def _render_text(notification: Notification, reply: Reply) -> str:
 
 
 def _step(notification: Notification, step: Step) -> str:
-    """Return who is told and why. Names are made mentions in it, so a label's @ is set apart."""
+    """Return who is notified and why. Sent with `link_names`, so each @ in labels is disabled."""
     incident = notification.incident
     target = step.responder.find_target(SLACK)
     is_paged = step.responder.find_target(PAGERDUTY) is not None
@@ -126,7 +126,7 @@ def _reopened(notification: Notification) -> str:
 
 
 def _format_former_responder(notification: Notification) -> str:
-    """Return who had it before it resolved: mentioned where Slack knows them."""
+    """Return who had acknowledged it before it resolved: mentioned if the Slack ID is known, else by name."""
     incident = notification.incident
     if is_user(incident.former_ref):
         return mention(incident.former_ref)
@@ -140,7 +140,7 @@ def _reminder(incident: Incident, now: float) -> str:
 
 
 def _ack_reminder(incident: Incident, now: float, level: FormattingLevel) -> Message:
-    """Return the reminder with a button that begins the acknowledgement's time anew."""
+    """Return the reminder with a button that restarts the acknowledgement timeout."""
     ago = format_duration(now - incident.acknowledged_at)
     by = escape_line(incident.acknowledged_by, MAX_BY)
     said = (

@@ -1,4 +1,4 @@
-"""The form for a silence, and what Slack is told when it can't be taken. Pure."""
+"""The form for a silence and its errors, and the ephemeral replies to commands and clicks. Pure."""
 
 from __future__ import annotations
 
@@ -55,10 +55,10 @@ _MAX_COMMENT = 300
 
 
 def render_silence_form(incident: Incident, next_business_day_at: float, zone: str = "UTC") -> dict[str, Any]:
-    """Return the view for views.open; *next_business_day_at* is when that day starts (0: not known),
-    *zone* the name of the zone of a time of day.
+    """Return the view for views.open; *next_business_day_at* is the start of the next business day (0: not
+    known), *zone* the name of the time zone of times of day.
 
-    It carries the incident's id, so that whoever sends it need not say it.
+    The incident's ID is in the view's `private_metadata`, which Slack returns with the submitted form.
     """
     options = list(_options(next_business_day_at))
     view = View(
@@ -92,7 +92,7 @@ def render_silence_form(incident: Incident, next_business_day_at: float, zone: s
 
 
 def render_form_errors(faults: Mapping[str, str]) -> dict[str, Any]:
-    """Return the answer by which Slack shows a sentence at each field that is wrong, the form kept open."""
+    """Return the response that keeps the form open and shows an error message at each wrong field."""
     errors = {field: truncate_text(plain(said), _MAX_ERROR) for field, said in faults.items()}
     return {"response_action": "errors", "errors": errors}
 
@@ -131,16 +131,16 @@ _ROOM_FOR_REST = 150
 
 
 def render_ephemeral(said: TextReply | IncidentDetails) -> dict[str, Any]:
-    """Return the message as a command is answered with, or a response_url is posted.
+    """Return the message for the response to a command or for a response_url.
 
-    Nobody else sees it, and nothing in it pings anybody.
+    Only the user sees it, and it contains no mentions.
     """
     lines = list(_render_details(said) if isinstance(said, IncidentDetails) else _render_reply(said))
     blocks, left_out = pack_sections(lines, BlockBudget().reserve_characters(_ROOM_FOR_REST))
     if left_out:
         blocks.append(section(f"… and {left_out} more"))
     text = cut_escaped(join_lines(lines, MAX_TEXT), MAX_TEXT) or "Done"
-    # Without it, a button's words would take the place of the message it belongs to.
+    # Without `replace_original`, the reply to a click would replace the message of the button.
     return {"response_type": "ephemeral", "replace_original": False, "text": text, "blocks": blocks}
 
 
@@ -157,7 +157,7 @@ def _format_until(said: TextReply | TextLine) -> str:
 
 
 def _render_row(incident: Incident) -> str:
-    """Return an incident on a line: its mark, name, ID, who has it, and where its message is."""
+    """Return an incident on one line: severity, name, ID, who acknowledged it, and a link to its message."""
     heading = find_heading(incident)
     name = bold(heading.name or heading.summary, _MAX_NAME) or "*alert without a name*"
     said = [f"{severity_mark(incident.severity)} {name} {code(incident.id, 60)}", f"{incident.firing} firing"]
