@@ -1,4 +1,4 @@
-"""The Flask application: every door in one place."""
+"""The Flask application: all blueprints, request guards and response headers are registered here."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from receiver.web.server.errors import register_error_handlers
 from receiver.web.urls import make_relative, url_for
 from receiver.web.webhooks import MAX_BODY, build_hooks, build_pagerduty_hooks, build_slack_hooks
 
-# Pages are ours alone: no script but ours and none in the page, nothing from elsewhere, in nobody's frame.
+# Pages load only our own scripts and styles, no inline scripts, nothing from other hosts, and in no frame.
 _POLICY = (
     "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; img-src 'self'; "
     "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
 )
-# On every answer: a browser may show an error, or what it should not have asked for, as a page, too.
+# Set on every response: a browser may also render an error or a JSON response as a page.
 _HEADERS = {
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
-    # With no-referrer, browsers would say `null` for the origin of our own forms.
+    # With no-referrer, browsers would send `Origin: null` with our own forms.
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -40,9 +40,9 @@ def create_app(
     routing: Routing | None = None,
     rate_limits: RateLimits | None = None,
 ) -> Flask:
-    """Return the application on *parts*; *settings* and *routing* are those the parts were built of.
+    """Return the application on *services*; *settings* and *routing* are the ones *services* was built from.
 
-    Without *rate_limits* nobody comes too often.
+    Without *rate_limits* requests are not rate-limited.
     """
     del settings, routing
     app = Flask("receiver.web")
@@ -54,7 +54,7 @@ def create_app(
     request_guard.guard_against_sites(app)
     MisaddressedWebhooks(services).init_app(
         app
-    )  # before tokens are asked for: a lost webhook is told so everywhere
+    )  # before tokens are checked: a misaddressed webhook gets its 404 everywhere
     request_guard.init_app(app)
     app.register_blueprint(build_pagerduty_hooks(services))
     app.register_blueprint(build_slack_hooks(services))
@@ -73,10 +73,10 @@ def create_app(
 
     @app.after_request
     def finish(response: Response) -> Response:
-        if request.path.startswith("/webhooks/"):  # to programs, as fast as can be
+        if request.path.startswith("/webhooks/"):  # read by programs only: skip the rest for speed
             response.headers["X-Content-Type-Options"] = "nosniff"
             return response
-        here = request.host_url  # before it, where werkzeug leads from two slashes to one
+        here = request.host_url  # absolute where werkzeug redirects from `//` to `/`
         if (location := response.headers.get("Location", "")).startswith(here):
             response.headers["Location"] = make_relative("/" + location.removeprefix(here))
         for name, value in _HEADERS.items():

@@ -17,7 +17,10 @@ _PROXIES = "FORWARDED_ALLOW_IPS"
 
 
 def correct_gunicorn_variables(environ: MutableMapping[str, str]) -> None:
-    """Remove from *environ* what would end gunicorn; raises ConfigError where a choice can't be read."""
+    """Remove variables from *environ* that would make gunicorn fail.
+
+    Raises ConfigError where FORWARDED_ALLOW_IPS can't be parsed.
+    """
     for name in _NUMBERS:
         value = environ.get(name, "").strip()
         if not (value.isascii() and value.isdigit() and int(value)):
@@ -44,13 +47,13 @@ _PROBE_BYTES = 4096
 
 
 class MetricsDirError(ReceiverError):
-    """There is no folder for the metrics that we can write to."""
+    """There is no writable folder for the metrics."""
 
 
 def check_metrics_dir(environ: MutableMapping[str, str]) -> None:
-    """Raise MetricsDirError where the variable names a folder that can't be written.
+    """Raise MetricsDirError where the variable names a folder that is not writable.
 
-    An empty variable is removed: to prometheus_client it would name the current folder.
+    An empty variable is removed: prometheus_client would take it for the current folder.
     """
     for name in (VARIABLE, VARIABLE.lower()):
         given = environ.get(name, "").strip()
@@ -67,14 +70,14 @@ def check_metrics_dir(environ: MutableMapping[str, str]) -> None:
 
 
 def provide_metrics_dir(environ: MutableMapping[str, str]) -> None:
-    """Have *environ* name a folder that can be written, a new one where it names none; or MetricsDirError."""
+    """Make *environ* name a writable folder, a new one where it names none; raises MetricsDirError."""
     check_metrics_dir(environ)
     if VARIABLE not in environ:
         environ[VARIABLE] = environ.get(VARIABLE.lower()) or _make_folder()
 
 
 def remove_metrics_dir(environ: MutableMapping[str, str]) -> None:
-    """Remove the folder if `provide_metrics_dir` has made it."""
+    """Remove the folder if `provide_metrics_dir` created it."""
     folder = Path(environ[VARIABLE])
     if folder.name.startswith(_PREFIX):
         shutil.rmtree(folder, ignore_errors=True)
@@ -105,7 +108,7 @@ def _make_folder() -> str:
 
 
 def _try_writing(folder: str) -> None:
-    """Write a little: a full disk and a limit on the size of files show in nothing else."""
+    """Write some bytes: only that reveals a full disk or a limit on file sizes."""
     with tempfile.TemporaryFile(dir=folder) as probe:
         probe.write(bytes(_PROBE_BYTES))
 

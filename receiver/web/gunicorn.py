@@ -1,8 +1,8 @@
-"""Serves the web side with gunicorn: a master that holds the configuration, and its workers.
+"""Runs the web side under gunicorn: a master process that holds the configuration, and its workers.
 
-Only gevent's workers import the application: they patch the standard library first, and what had been
-imported in the master before the fork (redis, requests, ssl) would keep its blocking sockets. So nothing
-here may import them.
+Only the gevent workers import the application. They patch the standard library first; modules that the master
+had imported before the fork (redis, requests, ssl) would keep their blocking sockets. So this module must not
+import any of them.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ if TYPE_CHECKING:
 
 
 logger = logging.getLogger(__name__)
-# Alertmanager comes every few seconds at the busiest and keeps its connections for minutes.
+# Alertmanager sends every few seconds under load and keeps its connections for minutes.
 KEEPALIVE_S = 75
 GRACEFUL_TIMEOUT_S = 5
-# A worker that can't even say that it lives for this long is replaced.
+# gunicorn replaces a worker that has not updated its heartbeat file for this long.
 TIMEOUT_S = 30
 WSGI = Callable[..., Any]
 
@@ -58,9 +58,9 @@ def serve(
 ) -> None:
     """Serve until SIGTERM, then leave by SystemExit; SIGHUP calls *load* and *load_settings* again.
 
-    Both raise ConfigError for a faulty configuration: at the start that ends us, later the old one
-    is kept. Process *parent* is ours and we end with it; *build* makes the application inside each worker.
-    Raises MetricsDirError where no folder can be written.
+    Both raise ConfigError for a faulty configuration: at the start that ends the process, later the old
+    configuration stays in force. The process ends together with its parent process *parent*. *build* makes
+    the application inside each worker. Raises MetricsDirError where no folder for metrics can be written.
     """
     provide_metrics_dir(os.environ)
     server = WebServer(settings, load, listener, workers, build, load_settings=load_settings)
@@ -68,7 +68,7 @@ def serve(
 
 
 class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
-    """What gunicorn asks for its settings and its application."""
+    """The settings and the application, as gunicorn's BaseApplication asks for them."""
 
     def __init__(
         self,
@@ -103,8 +103,8 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
             "limit_request_line": MAX_LINE,
             "limit_request_fields": MAX_HEADERS,
             "limit_request_field_size": MAX_HEADER,
-            # Nobody in front of us may say under which path we are; X-Forwarded-Proto of a proxy on this
-            # machine is believed.
+            # No proxy may set SCRIPT_NAME or PATH_INFO by a header; X-Forwarded-Proto is accepted from a
+            # proxy on this host.
             "forwarder_headers": "",
             "sendfile": False,
             "preload_app": False,
@@ -123,10 +123,10 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
         return self._build(self._settings, self._routing)
 
     def reload(self) -> None:
-        """Change none of gunicorn's own settings: the flags were given once."""
+        """Do nothing: gunicorn's own settings come from command-line flags, which do not change."""
 
     def reload_routing(self) -> bool:
-        """Read the configuration again; False when it is faulty, and the old one stays."""
+        """Load the configuration again; False where it is faulty, and the old one stays in force."""
         try:
             self._settings, self._routing = self._load_settings(), self._load()
         except ConfigError as error:
@@ -139,7 +139,7 @@ class WebServer(BaseApplication):  # type: ignore[misc]  # gunicorn has no types
 
 
 class WebArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
-    """gunicorn's master, which replaces its workers only for a configuration that is right."""
+    """gunicorn's master, which replaces its workers only after a valid configuration was loaded."""
 
     def __init__(self, app: WebServer, parent: int | None) -> None:
         self._parent = parent
@@ -150,14 +150,17 @@ class WebArbiter(Arbiter):  # type: ignore[misc]  # gunicorn has no types
             super().reload()
 
     def murder_workers(self) -> None:
-        """Called every second. Linux ends us with our parent (see `process.start_child`), macOS doesn't."""
+        """Also end this process if its parent is gone; gunicorn calls this every second.
+
+        On Linux the kernel does that (see `process.start_child`), on macOS it does not.
+        """
         super().murder_workers()
         if self._parent is not None and is_orphan(self._parent):
             raise HaltServer("the parent process is gone")
 
 
 class GunicornLogger(Logger):  # type: ignore[misc]  # gunicorn has no types
-    """Sends gunicorn's own events to our logs; requests are not logged, they are counted."""
+    """Sends gunicorn's own events to our logs; requests are counted by metrics, not logged."""
 
     def setup(self, cfg: Any) -> None:
         self.cfg = cfg
@@ -179,29 +182,30 @@ def _build_app(settings: Settings, routing: Routing, config: SharedConfigState) 
     services = build_services(settings, routing, process=process, find_config_state=config.get_state)
     app: WSGI = create_app(services, settings, routing, RateLimits())
     Background([services.last_webhooks.save, services.config.save]).start()
-    # What is loaded by now stays for good. Without this the garbage collector walks all of it again and
-    # again, 30 ms each time, in which nobody is answered.
+    # Everything loaded so far lives as long as the process. Without freeze() each full garbage collection
+    # would walk it again, which blocks all requests for 30 ms.
     gc.collect()
     gc.freeze()
     return app
 
 
 def _prepare_worker(arbiter: WebArbiter, _worker: WebWorker) -> None:
-    # Until gunicorn sets its own a second later, the master's handler is still in place here, which only
-    # notes the signal: a worker told to end while it starts would not, and be waited for.
+    # Until gunicorn installs the worker's handlers about a second later, the handler inherited from the
+    # master only queues signals: a worker that gets SIGTERM while it starts would not end, and the master
+    # would wait for it.
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     end_with_parent(arbiter.pid)()
 
 
 def _remove_worker_metrics(_arbiter: WebArbiter, worker: WebWorker) -> None:
-    """Remove a dead worker's gauges of the living, so that they count only who lives.
+    """Remove the `gauge_live*` files of a dead worker, so that these gauges count living processes only.
 
-    As prometheus_client.multiprocess.mark_process_dead, which the master must not import.
+    Does the same as prometheus_client.multiprocess.mark_process_dead, which the master must not import.
     """
     for path in Path(os.environ[VARIABLE]).glob(f"gauge_live*_{worker.pid}.db"):
         path.unlink(missing_ok=True)
 
 
 def _remove_metrics(_arbiter: WebArbiter) -> None:
-    """Remove the folder of numbers if `serve` made it; called in the master only."""
+    """Remove the folder for metrics if `serve` created it; gunicorn calls this in the master only."""
     remove_metrics_dir(os.environ)

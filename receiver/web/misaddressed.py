@@ -1,5 +1,7 @@
-"""Alertmanager's webhooks at another address of ours than theirs. Alertmanager drops what is answered 404, so
-each of them is a lost alert: the sender is told the right address, and people are told as well.
+"""Alertmanager's webhooks that are sent to a wrong path of the receiver.
+
+Alertmanager drops a webhook that is answered 404, so its alerts are lost. The response names the right URL,
+and a notice tells the operators.
 """
 
 from __future__ import annotations
@@ -33,14 +35,14 @@ _SIGNATURES = ("X-PagerDuty-Signature", "X-Slack-Signature")
 MAX_READ = 1024 * 1024
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 _HOST = re.compile(r"[\w.-]{1,255}(:\d{1,5})?|\[[0-9A-Fa-f:.]{2,45}\](:\d{1,5})?", re.ASCII)
-# Alertmanager puts the version behind the alerts, so it is not in the first piece of a large body.
+# Alertmanager writes `version` after the alerts, so the head of a large body does not contain it.
 _ALERTS = re.compile(rb'"alerts"\s*:\s*\[')
 _VERSION = re.compile(rb'"version"\s*:\s*"[14]"')
 _SENDERS = ("Alertmanager/", "Grafana")
 
 
 class _Webhook(Struct, gc=False):
-    """What makes a body one of theirs; Grafana's, which are taken as well, have version 1."""
+    """The fields that identify a webhook of Alertmanager (version 4) or Grafana (version 1)."""
 
     version: Literal["4", "1"]
     alerts: Raw
@@ -50,9 +52,9 @@ _decoder = json.Decoder(_Webhook)
 
 
 def ignore_slashes(application: WSGIApplication) -> WSGIApplication:
-    """Return *application*, at whose webhooks a `/` more, at the end or elsewhere, makes no difference.
+    """Return *application* wrapped so that superfluous slashes in the path of a webhook are ignored.
 
-    Their senders drop what is answered 404, and PUBLIC_URL with a `/` at its end makes `//webhooks/…` of it.
+    Senders drop a webhook that is answered 404, and a PUBLIC_URL with a trailing `/` leads to `//webhooks/…`.
     """
 
     def wsgi_app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -67,9 +69,9 @@ def ignore_slashes(application: WSGIApplication) -> WSGIApplication:
 
 
 class MisaddressedWebhooks:
-    """Finds them, before anything else looks at a request.
+    """Answers misaddressed webhooks, before any other check of a request.
 
-    Where tokens are set, only with one of the webhook's: others hear what they always heard.
+    Where webhook tokens are set, only requests with one of them; others get the usual response.
     """
 
     def __init__(self, services: Services) -> None:
@@ -78,7 +80,7 @@ class MisaddressedWebhooks:
         self._rejected = RejectedWebhooks(services.notices, services.clock, "webhooks at a wrong address")
 
     def init_app(self, app: Flask) -> None:
-        """Look at everything that is posted to *app*."""
+        """Check every POST request to *app*."""
         app.before_request(self._refuse_misaddressed)
 
     def _refuse_misaddressed(self) -> Response | None:
@@ -90,7 +92,7 @@ class MisaddressedWebhooks:
             return None
         metrics.WEBHOOKS.labels("404").inc()
         metrics.ALERTS.labels("rejected").inc()
-        # The path may be part of somebody's secret, so what looks like a token is masked.
+        # The path may contain a secret, so anything that looks like a token is masked.
         path, sender = quote_text(request.path), str(request.remote_addr)
         fields = {"path": path, "from": sender}
         logger.error("webhook at a wrong address", extra={"fields": fields, "state": "wrong address"})
@@ -103,9 +105,9 @@ class MisaddressedWebhooks:
         )
 
     def _may_be_webhook(self) -> bool:
-        """Tell what can be told without reading: no form, and not sent by a page in a browser.
+        """Tell by the headers whether the request may be a webhook: no form, and not sent by a browser.
 
-        Of what comes to a signed webhook without a signature nothing is read unless it says that it is JSON.
+        At a signed webhook's path, only a body that is declared as JSON and has no signature is read.
         """
         headers = request.headers
         if "Origin" in headers or "Sec-Fetch-Site" in headers or request.mimetype in _FORMS:
@@ -116,9 +118,9 @@ class MisaddressedWebhooks:
 
 
 def find_hook_url(public_url: str) -> str:
-    """Return where Alertmanager's webhooks are taken, by the name at which we were reached just now.
+    """Return the URL of Alertmanager's webhook, with the host name of the current request.
 
-    By PUBLIC_URL where that is the name, as only it knows of a path before ours.
+    Where that is the host of PUBLIC_URL, the URL is based on PUBLIC_URL, which may contain a path prefix.
     """
     host = request.host
     if not _HOST.fullmatch(host):
@@ -128,7 +130,7 @@ def find_hook_url(public_url: str) -> str:
 
 
 def _is_webhook(head: bytes, sender: str) -> bool:
-    """Tell whether a body that begins with *head* is a webhook. Never fails."""
+    """Tell whether a body that begins with *head* is a webhook of *sender*, a User-Agent. Never fails."""
     if len(head) < MAX_READ:
         try:
             _decoder.decode(head)
@@ -141,7 +143,7 @@ def _is_webhook(head: bytes, sender: str) -> bool:
 
 
 class _RewoundStream:
-    """A stream whose head was read, and that is read from its beginning all the same."""
+    """A stream whose first bytes were read ahead and are returned again by `read`."""
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream = stream
@@ -149,7 +151,7 @@ class _RewoundStream:
         self._error: ParseException | None = None
 
     def read_head(self) -> bytes:
-        """Return the first MiB, or all there is; what can't be read is for the one it is for to find."""
+        """Return the first MAX_READ bytes, or all if there are fewer; `read` raises its ParseException."""
         head = bytearray()
         try:
             while len(head) < MAX_READ and (piece := self._stream.read(min(PIECE, MAX_READ - len(head)))):
@@ -161,7 +163,7 @@ class _RewoundStream:
         return bytes(head)
 
     def read(self, size: int = -1) -> bytes:
-        """Return up to *size* bytes, all that is left for a negative one."""
+        """Return up to *size* bytes; all remaining ones for a negative *size*."""
         if size < 0:
             head, self._head = bytes(self._head), self._head[:0]
             return head + self._read_on(size)

@@ -1,4 +1,4 @@
-"""Whether the process lives, whether it can do its work, and its numbers."""
+"""The endpoints for monitoring: /healthz (liveness), /readyz (readiness) and /metrics (Prometheus)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 def build_health(services: Services) -> Blueprint:
-    """Return the routes that monitoring asks."""
+    """Return the blueprint with the three endpoints."""
     health = Blueprint("health", __name__)
 
     @health.get("/healthz")
@@ -33,7 +33,7 @@ def build_health(services: Services) -> Blueprint:
 
     @health.get("/readyz")
     def readyz() -> Response:
-        """Ready: Redis takes and keeps what it is given, and a worker (under `run`: this run's) lives."""
+        """Return 200 if Redis takes and keeps writes and a worker (under `run`: of this run) is alive."""
         try:
             with request_timeout():
                 services.server_check.check_writable()
@@ -63,18 +63,18 @@ def build_health(services: Services) -> Blueprint:
 
 
 def _list_workers(services: Services) -> list[str]:
-    """Return the workers that live, under `run` only this run's."""
+    """Return the names of the living workers, under `run` only those of this run."""
     now = services.clock()
-    # What beat at a moment ahead of now is from before Redis' clock was set back.
+    # A heartbeat later than now was written before Redis' clock was set back.
     workers = services.work_queue.list_workers(now - SILENT_AFTER_S, now + SILENT_AFTER_S)
-    compare_clocks(services)  # so that it is known of this process to whoever asks another one
+    compare_clocks(services)  # records this process's clock, so that /readyz of other processes sees it
     return [name for name in workers if not services.run_id or name.startswith(f"{services.run_id}.")]
 
 
 def compare_clocks(services: Services) -> dict[str, float]:
-    """Return by how many seconds each process's clock is ahead of Redis' own, after noting ours.
+    """Record this process's clock; return by how many seconds each process's clock is ahead of Redis' own.
 
-    Empty while all of them agree. Raises StoreError.
+    Returns an empty dict while all clocks agree. Raises StoreError.
     """
     ahead = services.work_queue.compare_clocks(f"web {socket.gethostname()}", services.clock())
     differences = (0.0, *ahead.values())
@@ -82,7 +82,7 @@ def compare_clocks(services: Services) -> dict[str, float]:
 
 
 def _update_gauges(services: Services) -> None:
-    """Bring the numbers that are read from the store up to now."""
+    """Set the gauges whose values are read from Redis."""
     for queue in QUEUES:
         depth, lag = services.work_queue.depth(queue, services.clock())
         metrics.QUEUE_DEPTH.labels(queue).set(depth)

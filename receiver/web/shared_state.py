@@ -1,7 +1,7 @@
-"""How the master of the web side stands to its configuration, in memory that its workers share.
+"""The state of the master's configuration, in memory shared with the web workers.
 
-Only the master loads a configuration, and it must not open a connection to Redis (see `serve`): its workers
-say it to the others.
+Only the master loads the configuration, and it must not open a connection to Redis (see web/gunicorn.py), so
+its workers publish the state to the other processes.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import msgspec
 
 from receiver.config_state import MAX_ERROR, ConfigState
 
-# Enough for an error of four bytes a character, with what stands around it.
+# Enough for the longest error at four bytes per character, plus the other fields.
 _BUFFER_SIZE = 4 * MAX_ERROR + 1024
 _LENGTH = 4
 _encoder = msgspec.msgpack.Encoder()
@@ -20,11 +20,11 @@ _decoder = msgspec.msgpack.Decoder(ConfigState)
 
 
 class SharedConfigState:
-    """One state that a process sets, and that those it has forked since read.
+    """One state that a process sets, and that the processes forked from it read.
 
-    There are two slots, and a byte that counts how often a state was set, by which one of them is valid: it
-    changes last, and who finds it changed after reading reads again. So a reader sees either the old state or
-    the new one.
+    The memory holds two buffers and one byte that counts the writes; its parity selects the valid buffer. The
+    byte changes last, and a reader that finds it changed after reading reads again. So a reader gets either
+    the old state or the new one, never a mixture.
     """
 
     def __init__(self, state: ConfigState) -> None:
@@ -32,7 +32,7 @@ class SharedConfigState:
         self.set_state(state)
 
     def set_state(self, state: ConfigState) -> None:
-        """Show *state* from now on. Only one process may call this."""
+        """Publish *state*. Only one process may call this."""
         times = (self._memory[0] + 1) % 256
         packed = _encoder.encode(state)
         begin = 1 + times % 2 * _BUFFER_SIZE

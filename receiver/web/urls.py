@@ -1,4 +1,4 @@
-"""PUBLIC_URL in its parts: where browsers reach us, maybe below a prefix that a proxy takes off."""
+"""The parts of PUBLIC_URL, and relative links, which also work below a path prefix that a proxy strips."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 @dataclass(frozen=True)
 class PublicUrl:
-    """The address without a `/` at its end; every part is empty where none is set.
+    """PUBLIC_URL without a trailing `/`; all parts are empty where it is not set.
 
-    *host* and *origin* are written as browsers do: small letters, no default port, no login.
+    *host* and *origin* are written as browsers send them: lower case, no default port, no user info.
     """
 
     url: str = ""
@@ -30,7 +30,7 @@ class PublicUrl:
 
 
 def parse_public_url(url: str) -> PublicUrl:
-    """Return the parts of PUBLIC_URL, which was checked when it was read."""
+    """Return the parts of PUBLIC_URL, which was validated with the settings."""
     if not url:
         return PublicUrl()
     parts = urlsplit(url)
@@ -40,17 +40,17 @@ def parse_public_url(url: str) -> PublicUrl:
 
 
 def url_for(endpoint: str, **values: Any) -> str:
-    """Return the address of a route, relative to the page that is asked for; takes what Flask's does."""
+    """Return the URL of a route relative to the requested page; takes the arguments of Flask's url_for."""
     return make_relative(flask.url_for(endpoint, **values))
 
 
 def make_relative(path: str) -> str:
-    """Return *path*, which begins with one `/`, relative to what is asked for."""
+    """Return *path*, which begins with one `/`, relative to the requested page."""
     return ("../" * _count_folders() or "./") + path.removeprefix("/")
 
 
 def _count_folders() -> int:
-    """Return how deep the page lies, by its path as the browser wrote it: a `%2F` in it divides nothing."""
+    """Return the depth of the requested path as the browser sent it; an encoded `%2F` is no separator."""
     asked = str(request.environ.get("RAW_URI") or "")
     path = asked.partition("?")[0] if asked.startswith("/") else urlsplit(request.url).path
     return max(0, path.count("/") - 1)

@@ -1,5 +1,7 @@
-"""Putting a notice of webhooks that were refused, since Alertmanager drops them: seldom, and never while it
-waits.
+"""The webhook endpoints of Alertmanager, Slack and PagerDuty.
+
+Alertmanager drops a webhook that is answered 4xx, so `RejectedWebhooks` posts a notice about such lost
+alerts: rarely, and without delaying the response.
 """
 
 from __future__ import annotations
@@ -39,12 +41,12 @@ from receiver.web.server.malformed import find_malformed_request
 
 logger = logging.getLogger(__name__)
 NOTICE_EVERY_S = 3600.0
-# Between two times that this process tells the store what it has refused since.
+# Minimum time between two writes of the count of rejections to Redis, for each process.
 _SAVE_EVERY_S = 10.0
 
 
 class RejectedWebhooks:
-    """Counts webhooks that are lost in one way, *topic*, and puts a notice of the first in each hour."""
+    """Counts the webhooks that are lost for one reason, *topic*, and saves one notice an hour about them."""
 
     def __init__(self, notices: Notices, clock: Callable[[], float], topic: str = "webhooks refused") -> None:
         self._notices = notices
@@ -56,9 +58,10 @@ class RejectedWebhooks:
         self._count = 0
 
     def record_rejection(self, reason: str, sender: str) -> None:
-        """Count a webhook that was refused; returns at once, and never fails.
+        """Count a rejected webhook; returns at once, and never fails.
 
-        The store is told by a thread, one at a time: it may be away, and the answer must not wait.
+        A thread, one at a time, writes the notice to Redis: Redis may be unavailable, and the response must
+        not wait.
         """
         now = self._clock()
         with self._lock:
@@ -96,13 +99,14 @@ _MAX_WARNINGS = 10
 
 
 def build_hooks(services: Services, request_guard: RequestGuard) -> Blueprint:
-    """Return the routes that Alertmanager posts to."""
+    """Return the blueprint of Alertmanager's webhook."""
     hooks = Blueprint("hooks", __name__, url_prefix="/webhooks")
 
     @hooks.post("/alertmanager")
     def receive_alertmanager() -> Response:
-        """Take a webhook; 200 only when everything in it is in the store. With `?warnings=true` the answer
-        also tells what is odd about its severities, as `receiver fire` shows it.
+        """Ingest a webhook; answers 200 only once all of it is stored in Redis.
+
+        With `?warnings=true` the response also lists warnings about severities, which `receiver fire` shows.
         """
         if unauthorized := request_guard.require_token(
             services.settings.webhook_tokens, "RECEIVER_WEBHOOK_TOKEN"
@@ -136,8 +140,9 @@ def build_hooks(services: Services, request_guard: RequestGuard) -> Blueprint:
 
 
 def _handle_rejections(hooks: Blueprint, rejected: RejectedWebhooks) -> None:
-    """Have what can't be taken refused in words. Alertmanager drops what we answer 4xx, so that is a lost
-    alert: it is said where people look.
+    """Answer webhooks that can't be ingested with an error message, and record them in *rejected*.
+
+    Alertmanager drops a webhook that is answered 4xx, so its alerts are lost: a notice tells the operators.
     """
 
     @hooks.errorhandler(PayloadError)
@@ -155,7 +160,7 @@ def _handle_rejections(hooks: Blueprint, rejected: RejectedWebhooks) -> None:
 
     @hooks.errorhandler(ParseException)
     def malformed_request(error: ParseException) -> Response:
-        # gunicorn finds out while we read the body: chunks that are none.
+        # gunicorn raises this while the body is read: invalid chunked encoding.
         if (found := find_malformed_request(error)) is None:
             raise error
         _record_rejected(rejected, found.message)
@@ -163,7 +168,7 @@ def _handle_rejections(hooks: Blueprint, rejected: RejectedWebhooks) -> None:
 
     @hooks.errorhandler(ClientDisconnected)
     def client_disconnected(_: ClientDisconnected) -> Response:
-        # Too slow, or gone: a 5xx is what Alertmanager sends again for.
+        # The client was too slow or disconnected. Alertmanager retries after a 5xx.
         logger.warning("webhook broke off", extra={"fields": {"from": request.remote_addr}})
         return error_response(503, "the body came too slowly or broke off, send it again")
 
@@ -174,8 +179,9 @@ def _record_rejected(rejected: RejectedWebhooks, reason: str) -> None:
 
 
 def _read_body() -> bytes:
-    """Return the body. One that comes in chunks is cut at the limit without a word, so the limit
-    that Flask holds is one byte more than ours.
+    """Return the body; raises RequestEntityTooLarge above MAX_BODY, and PayloadError for a compressed one.
+
+    Werkzeug cuts a chunked body at `max_content_length` without an error, so Flask's limit is MAX_BODY + 1.
     """
     encoding = request.headers.get("Content-Encoding", "identity").strip().lower()
     if encoding not in ("identity", ""):
@@ -191,7 +197,7 @@ def _read_body() -> bytes:
 
 
 def _list_warnings(routing: Routing, batch: ReceivedAlerts) -> list[str]:
-    """Return what to warn of in the severities of what fires, each once; for who sends test alerts."""
+    """Return the warnings about the severities of the firing alerts, each once, for `?warnings=true`."""
     found: dict[str, None] = {}
     for alert in (alert for group in batch.groups for alert in group.alerts if alert.is_firing):
         if len(found) >= _MAX_WARNINGS:
@@ -201,7 +207,7 @@ def _list_warnings(routing: Routing, batch: ReceivedAlerts) -> list[str]:
     return list(found)
 
 
-# Finding a metric by its labels takes as long as counting with it.
+# Looking up a metric by its labels takes as long as incrementing it.
 @cache
 def _webhooks(code: int) -> Counter:
     return metrics.WEBHOOKS.labels(str(code))
@@ -213,7 +219,7 @@ def _alerts(outcome: str) -> Counter:
 
 
 def _count_alerts(counts: dict[str, int], repaired: int) -> None:
-    """Count what became of the alerts, under the names of the metric."""
+    """Count the alerts by outcome, under the label values of the metric."""
     for outcome, number in (
         ("new", counts["new"]),
         ("duplicate", counts["duplicates"]),
@@ -225,15 +231,15 @@ def _count_alerts(counts: dict[str, int], repaired: int) -> None:
             _alerts(outcome).inc(number)
 
 
-# A signature is good for five minutes either way.
+# Slack's signatures are valid for five minutes before and after their timestamp.
 _SIGNED_FOR_S = 660
 
 
 def build_slack_hooks(services: Services, interactions: SlackInteractions | None = None) -> Blueprint:
-    """Return the routes that Slack posts to.
+    """Return the blueprint of Slack's webhooks.
 
-    Each answers within Slack's 3 s, with 200 only when what was asked is in the store. Slack signs
-    when it sends; a request is taken within five minutes, and one that comes again is not done again.
+    Each answers within Slack's limit of 3 s, and with 200 only once the request is stored in Redis. A request
+    is accepted within five minutes of its signed timestamp; a repeated one has no effect.
     """
     hooks = Blueprint("slack_hooks", __name__, url_prefix="/webhooks/slack")
     interactions = interactions or build_slack_interactions(services)
@@ -242,13 +248,13 @@ def build_slack_hooks(services: Services, interactions: SlackInteractions | None
     def verify_signature() -> Response | None:
         request.max_content_length = slack_requests.MAX_BODY
         secret = services.settings.slack_signing_secret
-        # Who signs nothing has nothing read.
+        # The body of an unsigned request is not read.
         is_signed = secret and "X-Slack-Signature" in request.headers
         if is_signed and slack_requests.verify_signature(
             secret, request.headers, read_unverified_body(request), services.clock()
         ):
             return None
-        # Anybody can send such: a line a minute, with their number.
+        # Any client can cause this, so the log is limited to one line a minute, with a count.
         logger.warning("unsigned request refused", extra={"fields": {"path": request.path}, "state": "slack"})
         return error_response(
             401, "the signature is missing, wrong, too old, or SLACK_SIGNING_SECRET is unset"
@@ -256,14 +262,14 @@ def build_slack_hooks(services: Services, interactions: SlackInteractions | None
 
     @hooks.post("/interactions")
     def receive_interaction() -> Response:
-        """Take a button or a form."""
+        """Handle a button click or a submitted form."""
         return _handle_request(
             services, interactions, slack_requests.parse_interaction(request.get_data(cache=True))
         )
 
     @hooks.post("/commands")
     def receive_command() -> Response:
-        """Take a command."""
+        """Handle a slash command."""
         return _handle_request(
             services, interactions, slack_requests.parse_command(request.get_data(cache=True))
         )
@@ -281,7 +287,7 @@ def build_slack_hooks(services: Services, interactions: SlackInteractions | None
 
 
 def _handle_request(services: Services, interactions: SlackInteractions, asked: Request | None) -> Response:
-    """Have done what is asked, and answer; what is left to say is said once Slack has the answer."""
+    """Handle and answer the request; the follow-up message is sent after the response."""
     if asked is None:
         return Response(status=200)
     signature = request.headers.get("X-Slack-Signature", "")
@@ -300,15 +306,17 @@ _MAX_ID = 200
 
 
 def build_pagerduty_hooks(services: Services) -> Blueprint:
-    """Return the route that PagerDuty posts to."""
+    """Return the blueprint of PagerDuty's webhook."""
     hooks = Blueprint("pagerduty_hooks", __name__, url_prefix="/webhooks")
 
     @hooks.post("/pagerduty")
     def receive_pagerduty() -> Response:
-        """Take an event; 202 only when it is kept, or nobody needs it. A repeat is known for two days."""
+        """Enqueue an event; answers 202 only once it is stored or ignored. A repeat is recognized for two
+        days.
+        """
         request.max_content_length = pagerduty_webhook.MAX_BODY
         header = request.headers.get("X-PagerDuty-Signature", "")
-        # Who signs nothing has nothing read.
+        # The body of an unsigned request is not read.
         body = read_unverified_body(request) if header and services.settings.pagerduty_webhook_secret else b""
         if not pagerduty_webhook.verify_signature(
             (services.settings.pagerduty_webhook_secret,), header, body
@@ -317,8 +325,8 @@ def build_pagerduty_hooks(services: Services) -> Blueprint:
         event = pagerduty_webhook.parse_event(body)
         if event is None or event.event_type not in EVENTS:
             return _accepted("ignored")
-        # Every attempt to deliver a webhook carries the same id; but the id is not signed, so a body
-        # that was captured is known by itself as well.
+        # PagerDuty sends the same id with every delivery attempt. The id is not signed, so the digest of the
+        # body is stored, too, to recognize a replayed body.
         name = one_line(request.headers.get("X-Webhook-Id", ""), _MAX_ID)
         names = [one for one in (name, sha256(body).hexdigest()) if one]
         with request_timeout():

@@ -1,4 +1,4 @@
-"""Answers over the API: acknowledge, un-acknowledge, resolve and snooze, and who gives them."""
+"""The API's operations on incidents, history and failed deliveries."""
 
 from __future__ import annotations
 
@@ -40,33 +40,33 @@ _API = "api"
 
 
 def acknowledge(services: Services, incident_id: str, asked: ActorFields) -> IncidentDetail:
-    """Acknowledge the incident and return it as it then is; given again, its time begins anew."""
+    """Acknowledge the incident and return it; a repeated call restarts the acknowledgement timeout."""
     services.incident_service.acknowledge(incident_id, read_actor(asked), services.clock())
     return describe_incident(services, incident_id)
 
 
 def unacknowledge(services: Services, incident_id: str, asked: ActorFields) -> IncidentDetail:
-    """Take the acknowledgement back and return the incident as it then is."""
+    """Remove the acknowledgement and return the incident."""
     services.incident_service.unacknowledge(incident_id, read_actor(asked), services.clock())
     return describe_incident(services, incident_id)
 
 
 def resolve(services: Services, incident_id: str, asked: ActorFields) -> IncidentDetail:
-    """Close the incident by hand and return it as it then is."""
+    """Resolve the incident by hand and return it."""
     services.incident_service.resolve(incident_id, read_actor(asked), services.clock())
     return describe_incident(services, incident_id)
 
 
 def snooze(services: Services, incident_id: str, asked: SnoozeRequest) -> IncidentDetail:
-    """Hold the incident's escalation for a time and return it as it then is."""
+    """Pause the escalation of the incident for a time and return it."""
     services.incident_service.snooze(incident_id, read_actor(asked), parse_for_field(asked), services.clock())
     return describe_incident(services, incident_id)
 
 
 def read_actor(asked: ActorFields) -> Person:
-    """Return who it is that answers; without a name it is the API.
+    """Return the person who acts; without a name it is `api`.
 
-    Whoever signed in, or is named by a trusted proxy, answers by that name and no other.
+    For a signed-in user, or one named by a trusted proxy, it is always their verified name.
     """
     principal, via = current_principal(), one_line(asked.via or "", MAX_VIA) or _API
     if principal is not None and principal.is_verified:
@@ -75,7 +75,7 @@ def read_actor(asked: ActorFields) -> Person:
 
 
 def parse_for_field(asked: SnoozeRequest) -> float:
-    """Return for how many seconds it is asked; Refusal with a sentence for what is no such time."""
+    """Return the duration in seconds; raises RequestError with a message where it is invalid or too long."""
     try:
         for_s = parse_duration(asked.for_)
     except ValueError:
@@ -88,16 +88,16 @@ def parse_for_field(asked: SnoozeRequest) -> float:
 
 
 _MAX_COMMENT = 1000
-# How long a silence over the API waits for Alertmanager; the worker's own call takes 3 s at most.
+# How long the API waits until Alertmanager has the silence; the worker's request takes 3 s at most.
 _WAIT_S = 4.5
 _POLL_EVERY_S = 0.05
 
 
 def silence(services: Services, incident_id: str, asked: CreateSilenceRequest) -> IncidentDetail:
-    """Silence what fires of the incident, and return it once Alertmanager has the silence.
+    """Silence the incident's firing alerts, and return it once Alertmanager has the silence.
 
-    Raises Refusal: 409 where nothing fires, 502 when Alertmanager can't be reached; the wish is
-    then taken back.
+    Raises RequestError: 409 where no alert fires, 502 where Alertmanager can't be reached; the request is
+    then withdrawn.
     """
     by, for_s, now = read_actor(asked), parse_for_field(asked), services.clock()
     incident = services.incidents.load(incident_id)
@@ -120,7 +120,7 @@ def silence(services: Services, incident_id: str, asked: CreateSilenceRequest) -
 
 
 def _find_requested(before: Incident, after: Incident, by: Person, now: float) -> list[int]:
-    """Return the numbers of the silences just wished for; somebody else may have done so meanwhile."""
+    """Return the numbers of the silences just requested; another request may have added some meanwhile."""
     former = {request.number for request in before.silences}
     return [
         request.number
@@ -130,7 +130,7 @@ def _find_requested(before: Incident, after: Incident, by: Person, now: float) -
 
 
 def _wait_until_created(services: Services, incident_id: str, requested: Sequence[int]) -> None:
-    """Return once Alertmanager has all silences; Refusal when one can't be made, or it takes too long."""
+    """Return once Alertmanager has all silences; raises RequestError where one fails or takes too long."""
     end = time.monotonic() + _WAIT_S
     while time.monotonic() < end:
         deliveries = services.incidents.load(incident_id).deliveries
@@ -145,12 +145,12 @@ def _wait_until_created(services: Services, incident_id: str, requested: Sequenc
 
 
 def _withdraw_silences(services: Services, incident_id: str, numbers: Sequence[int], by: Person) -> None:
-    """Take the wish back: one that was refused must not come true later, unasked."""
+    """Expire the requested silences: one that was answered with an error must not be created later."""
     for number in numbers:
         services.incident_service.expire_silence(incident_id, number, by, services.clock())
 
 
-# Python knows no year after 9999, and a day, a zone or rounding may lead there.
+# Python has no year after 9999, and adding a day, a time zone or rounding may lead there.
 LATEST = datetime(9999, 12, 30, tzinfo=UTC).timestamp()
 _STATES = {
     "": frozenset[str](),
@@ -161,7 +161,7 @@ _STATES = {
 
 
 def list_incidents(services: Services, asked: ListQuery) -> IncidentPage:
-    """Return part of the incidents, newest first."""
+    """Return one page of the incidents, newest first."""
     page = services.incidents.list_newest(
         states=_STATES[asked.state],
         severity=asked.severity,
@@ -177,7 +177,7 @@ def list_incidents(services: Services, asked: ListQuery) -> IncidentPage:
 
 
 def list_history(services: Services, asked: HistoryQuery) -> HistoryPage:
-    """Return part of the incidents that opened at or after a moment, closed and open, newest first."""
+    """Return one page of the incidents that opened at or after a moment, closed and open, newest first."""
     now = services.clock()
     page = services.incidents.list_newest(
         alertname=asked.alertname,
@@ -192,11 +192,10 @@ def list_history(services: Services, asked: HistoryQuery) -> HistoryPage:
 
 
 def parse_since(text: str, now: float, name: str = "since") -> float:
-    """Return the moment that `7d` (back from *now*), a day or RFC 3339 says; 0 for nothing. It is such that a
-    day can be told of it in each time zone.
+    """Return the moment for `7d` (back from *now*), a date or RFC 3339; 0 for an empty *text*.
 
-    Raises Refusal with a sentence about *name*. A `+` that became a blank on its way through an address is
-    taken for what it was.
+    It is limited to LATEST, so that it has a date in every time zone. A blank is read as the `+` that it was
+    before URL decoding. Raises RequestError with a message about *name*.
     """
     if not text:
         return 0.0
@@ -216,13 +215,13 @@ def parse_since(text: str, now: float, name: str = "since") -> float:
 
 
 def list_failures(services: Services, asked: FailureQuery) -> FailurePage:
-    """Return part of the deliveries that were given up and not sent since, newest first."""
+    """Return one page of the failed deliveries that were not sent since, newest first."""
     page = services.failures.list_failures(asked.limit, asked.cursor)
     return FailurePage([_serialize_failure(failure) for failure in page.failures], page.next_cursor)
 
 
 def retry(services: Services, failure_id: str, asked: ActorFields) -> FailedDelivery:
-    """Have a delivery sent again, at once; the second time changes nothing. Raises NotFound."""
+    """Send a failed delivery again, at once; the second time changes nothing. Raises NotFound."""
     failure, now = services.failures.get_failure(failure_id), services.clock()
     if failure.delivery.failed_at:
         again, event = retry_by_request(failure, read_actor(asked), now)

@@ -1,7 +1,7 @@
-"""An operation of the API: its address, what it can be asked, what it answers, and what does it.
+"""Operations of the API (path, request and response types, handler) and the OpenAPI document of them.
 
-Requests are read, answers written and the description made from the same operations, so that none of the
-three can say something else.
+Requests are parsed, responses serialized and the document generated from the same operations, so they can't
+contradict each other.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ A = TypeVar("A")
 
 @dataclass(frozen=True)
 class Operation(Generic[Q, A]):
-    """One thing that the API does.
+    """One operation of the API.
 
-    *path* comes after PREFIX and has one `{name}` at most, which *run* is handed (else an empty
-    text). A POST is asked by its body, others by the address. *refusals* are the statuses of its
-    errors beside those that all operations have.
+    *path* is relative to PREFIX and has at most one `{name}`, which is passed to *run* (else an empty
+    string). A POST has its request in the body, other methods in the query. *errors* are the statuses of its
+    errors beside those common to all operations.
     """
 
     method: str
@@ -45,7 +45,7 @@ class Operation(Generic[Q, A]):
 
     @property
     def name(self) -> str | None:
-        """What the path's `{name}` is called; None where it has none."""
+        """The name of the path's parameter; None where it has none."""
         match = re.search(r"{(\w+)}", self.path)
         return match[1] if match else None
 
@@ -54,7 +54,10 @@ class Operation(Generic[Q, A]):
         return self.method == "POST"
 
     def handle(self, services: Services, name: str, query: Mapping[str, str], body: bytes) -> A:
-        """Do as asked, and return the answer. Raises Refusal, NotFound and StoreError."""
+        """Parse the request, run the operation and return the response.
+
+        Raises RequestError, NotFound and StoreError.
+        """
         asked = read_body(self.request_type, body) if self.has_body else read_query(self.request_type, query)
         return self.run(services, name, asked)
 
@@ -92,9 +95,9 @@ _SCHEMES = {
 
 
 def render_openapi(operations: Sequence[AnyOperation], *, server: str = "", is_open: bool = False) -> Json:
-    """Return the description of *operations*, reached at *server* (empty: where it was fetched).
+    """Return the OpenAPI document of *operations*, with *server* as base URL (empty: that of the document).
 
-    *is_open* says that no token is asked for.
+    *is_open* says that no token is required.
     """
     kinds = {kind: None for one in operations for kind in (one.request_type, one.response_type)}
     refs, schemas = msgspec.json.schema_components((*kinds, ErrorAnswer), ref_template=_REF)
@@ -145,7 +148,7 @@ def _render_name(name: str) -> Json:
 
 
 def _render_parameter(name: str, schema: Json) -> Json:
-    """Return a parameter of the address; its description stands beside its schema, not in it."""
+    """Return a query parameter; its description belongs beside its schema, not into it."""
     rest = {word: value for word, value in schema.items() if word != "description"}
     return {"name": name, "in": "query", "description": schema.get("description", ""), "schema": rest}
 

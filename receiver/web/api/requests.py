@@ -1,4 +1,4 @@
-"""What the API can be asked, as types: questions are read by them, and described from them."""
+"""The request types of the API; requests are parsed, and the OpenAPI document is generated, from them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_VIA = 40
 _DURATION = (
     "^(0|(?=.)" + "".join(f"([0-9]{{1,9}}{unit})?" for unit in ("y", "w", "d", "h", "m", "s", "ms")) + ")$"
 )
-_EXPECTED = "expected"  # in a field's `extra`: what to say to whom has sent something else
+_EXPECTED = "expected"  # in a field's `extra`: what the error message says was expected
 Limit = Annotated[
     int,
     Meta(
@@ -160,16 +160,16 @@ class EndMaintenanceRequest(Struct, frozen=True):
 
 
 def read_query(kind: type[Q], found: Mapping[str, str]) -> Q:
-    """Return what an address asks after its `?`; Refusal with a sentence where it makes no sense.
+    """Return the query as *kind*; raises RequestError with a message where a value is invalid.
 
-    What *kind* doesn't know is ignored.
+    Unknown parameters are ignored.
     """
     hints = get_type_hints(kind, include_extras=True)
     return kind(**{name: _convert(name, found[name], hint) for name, hint in hints.items() if name in found})
 
 
 def read_body(kind: type[Q], body: bytes) -> Q:
-    """Return what a body asks, nothing being the same as `{}`; Refusal with a sentence for others."""
+    """Return the JSON body as *kind*, an empty one as `{}`; raises RequestError with a message."""
     try:
         return msgspec.json.decode(body or b"{}", type=kind)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
@@ -180,7 +180,7 @@ def read_body(kind: type[Q], body: bytes) -> Q:
 
 def _convert(name: str, value: str, hint: Any) -> object:
     notes = [note for note in get_args(hint)[1:] if isinstance(note, Meta)]
-    # Python's `$`, unlike that of other languages, also stands before a line end that is the last letter.
+    # Python's `$`, unlike that of other languages, also matches before a trailing newline.
     ends_early = value.endswith("\n") and any(note.pattern for note in notes)
     with suppress(msgspec.ValidationError):
         if not ends_early:

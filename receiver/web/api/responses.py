@@ -1,7 +1,7 @@
-"""What the API answers, as types: the JSON is made from them, and so is its description.
+"""The response types of the API; the JSON and the OpenAPI document are generated from them.
 
-Moments are RFC 3339 texts in UTC; what there is nothing to say of is null. The order of the fields is
-the order in the JSON.
+Times are RFC 3339 strings in UTC; a missing value is null. The order of the fields is their order in the
+JSON.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The API under /api/v1: incidents to read and to answer, and runbooks."""
+"""The operations of the API under /api/v1, and their routes."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ _INCIDENT = "/incidents/{incident_id}"
 
 
 def build_api(services: Services) -> Blueprint:
-    """Return the API's routes."""
+    """Return the blueprint of the API."""
     api = Blueprint("api", __name__, url_prefix=PREFIX)
 
     for operation in OPERATIONS:
@@ -68,7 +68,7 @@ def build_api(services: Services) -> Blueprint:
 
 
 def describe_api(services: Services, _name: str = "", _asked: EmptyRequest | None = None) -> dict[str, Any]:
-    """Return the API's description, as this receiver is configured."""
+    """Return the OpenAPI document for this receiver's configuration."""
     settings = services.settings
     return render_openapi(OPERATIONS, server=settings.public_url, is_open=not settings.requires_auth)
 

@@ -1,4 +1,4 @@
-"""Incidents' escalations as lists and pages show them: paused while there is maintenance."""
+"""Serializers of incidents, their parts and runbooks into the API's response types."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from receiver.web.api.responses import (
 
 
 def policy_finder(services: Services, now: float) -> Callable[[Incident], EscalationPolicy]:
-    """Return what gives an incident's escalation as it is at *now*: paused while there is maintenance."""
+    """Return a function that returns an incident's escalation policy at *now*: paused during maintenance."""
     paused_until = services.maintenance.paused_until(now)
 
     def resolve(incident: Incident) -> EscalationPolicy:
@@ -61,7 +61,7 @@ def format_optional_moment(moment: float | None) -> str | None:
 
 
 def serialize_row(incident: Incident, policy: EscalationPolicy, now: float) -> IncidentRow:
-    """Return one row of the list. *incident* needs its deliveries, its alerts it does not."""
+    """Return one row of the list. *incident* needs its deliveries but not its alerts."""
     heading = find_heading(incident)
     upcoming = evaluate_escalation(incident, policy, now).next_step
     return IncidentRow(
@@ -86,7 +86,7 @@ def serialize_row(incident: Incident, policy: EscalationPolicy, now: float) -> I
 
 
 def serialize_history_row(incident: Incident, policy: EscalationPolicy, now: float) -> HistoryRow:
-    """Return one row of the history: that of the list, and how long things took."""
+    """Return one row of the history: that of the list, and the durations."""
     return HistoryRow(
         **asdict(serialize_row(incident, policy, now)),
         resolved_at=format_optional_moment(incident.resolved_at),
@@ -120,7 +120,7 @@ def serialize_incident(
 
 
 def step_status(step_state: StepState) -> StepStatus:
-    """Return how a step stands in one word."""
+    """Return the status of an escalation step."""
     if not step_state.is_due:
         return StepStatus.WAITING if step_state.due_at is not None else StepStatus.LATER
     if step_state.is_unconfirmed:
@@ -132,7 +132,7 @@ def step_status(step_state: StepState) -> StepStatus:
 
 
 def _seconds_after_opening(incident: Incident, moment: float) -> float | None:
-    """Return the seconds from opening to *moment*, None where there is none."""
+    """Return the seconds from opening to *moment*, None for 0."""
     return round(max(0.0, moment - incident.opened_at), 3) if moment else None
 
 
@@ -221,7 +221,7 @@ def _serialize_delivery(incident_id: str, key: str, delivery: Delivery) -> Deliv
 
 
 def delivery_state(delivery: Delivery) -> DeliveryState:
-    """Return how a delivery stands in one word."""
+    """Return the state of a delivery."""
     if delivery.receipt:
         return DeliveryState.DELIVERED
     return DeliveryState.FAILED if delivery.failed_at else DeliveryState.PENDING
@@ -231,7 +231,7 @@ _OF_A_STEP = ("page", "step", "unreached", "fallback", "given_up")
 
 
 def delivery_keys(services: Services) -> tuple[str, ...]:
-    """Return the deliveries by which an escalation's progress is told, of all policies."""
+    """Return the keys of the deliveries, of all policies, that determine the progress of an escalation."""
     names = {step.name for policy in services.routing.policies.values() for step in policy.steps}
     names |= {heartbeat.notify.name for heartbeat in services.routing.heartbeats}
     responders = services.routing.responders
@@ -244,7 +244,7 @@ def delivery_keys(services: Services) -> tuple[str, ...]:
 
 
 def describe_incident(services: Services, incident_id: str) -> IncidentDetail:
-    """Return one incident as the API shows it. Raises NotFound."""
+    """Return one incident with all its details. Raises NotFound."""
     incident = services.incidents.load(incident_id)
     timeline = services.incidents.load_timeline(incident_id)
     now = services.clock()
@@ -252,7 +252,7 @@ def describe_incident(services: Services, incident_id: str) -> IncidentDetail:
 
 
 def _fallbacks(services: Services) -> set[str]:
-    """Return the responders that stand in on some route."""
+    """Return the responders that are the fallback of a route."""
     return {route.fallback for route in services.routing.routes} & set(services.routing.responders)
 
 

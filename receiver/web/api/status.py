@@ -1,4 +1,4 @@
-"""The maintenance switch over the API and on the page."""
+"""The API's operations on maintenance, storms and the status of the receiver."""
 
 from __future__ import annotations
 
@@ -53,12 +53,12 @@ _MAX_COMMENT = 300
 def show_maintenance(
     services: Services, _name: str = "", _asked: EmptyRequest | None = None
 ) -> MaintenanceRow:
-    """Return the maintenance that is in force; all null where there is none."""
+    """Return the active maintenance; all fields are null where there is none."""
     return render_maintenance(services.maintenance.find_active(services.clock()))
 
 
 def start_maintenance(services: Services, _name: str, asked: StartMaintenanceRequest) -> MaintenanceRow:
-    """Page nobody from now on until a moment, in place of any maintenance there is."""
+    """Start maintenance, in which no pages are sent; it replaces an active one."""
     by, now = read_actor(asked), services.clock()
     until = _read_until(asked, now)
     return render_maintenance(
@@ -84,7 +84,7 @@ def render_maintenance(found: Maintenance | None) -> MaintenanceRow:
 
 
 def _read_until(asked: StartMaintenanceRequest, now: float) -> float:
-    """Return the moment asked for; Refusal with a sentence for none, two, or one too far away."""
+    """Return the requested end; raises RequestError with a message for none, two, or one too far ahead."""
     if bool(asked.for_) == bool(asked.until):
         raise RequestError(400, "expected for, like 2h, or until, like 2026-11-23T14:00:00Z")
     name, text = ("for", asked.for_ or "") if asked.for_ else ("until", asked.until or "")
@@ -99,7 +99,7 @@ def _read_until(asked: StartMaintenanceRequest, now: float) -> float:
 
 
 def _parse_moment(text: str) -> float:
-    """Return the moment that RFC 3339 says; without a zone it is UTC."""
+    """Return the moment for an RFC 3339 text; without a zone it is UTC."""
     moment = datetime.fromisoformat(text)
     return moment.replace(tzinfo=moment.tzinfo or UTC).timestamp()
 
@@ -119,13 +119,13 @@ def list_storms(services: Services) -> StormList:
 
 
 def acknowledge_storm(services: Services, storm_id: str, asked: ActorFields) -> StormRow:
-    """Acknowledge all that a storm counts; the members hear of it within moments."""
+    """Acknowledge all incidents that a storm counts; when this returns, a worker still goes through them."""
     services.storms.respond(storm_id, "acknowledge", read_actor(asked), services.clock(), is_renewing=True)
     return describe_storm(services, services.storm_store.load_storm(storm_id))
 
 
 def describe_storm(services: Services, loaded: VersionedStorm) -> StormRow:
-    """Return a storm with the numbers of its members as they stand now."""
+    """Return a storm with the current counts of its members."""
     storm = loaded.storm
     heads = services.incidents.load_heads(list_incident_ids(loaded))
     summary = summarize_storm(list_counted_members(load_member_states(loaded, heads)))
@@ -157,11 +157,11 @@ def _find_link(storm: Storm) -> str | None:
 
 
 def show_status(services: Services, _name: str = "", _asked: EmptyRequest | None = None) -> Status:
-    """Return how store, workers, channels and heartbeats do. Raises StoreError."""
+    """Return the status of Redis, workers, channels, heartbeats and others. Raises StoreError."""
     now = services.clock()
     targets = services.health.list_targets()
     return Status(
-        redis="ok",  # else there is no answer but 503
+        redis="ok",  # otherwise StoreError leads to a 503
         workers=len(services.work_queue.list_workers(now - SILENT_AFTER_S, now + SILENT_AFTER_S)),
         channels={
             kind: _serialize_channel(services, kind, targets, now)
@@ -182,7 +182,7 @@ def show_status(services: Services, _name: str = "", _asked: EmptyRequest | None
 
 
 def describe_refusals(refused: Mapping[str, ConfigState]) -> str:
-    """Return why configurations were refused, each reason once with the processes; empty for none."""
+    """Return why configurations were refused, each reason once with its processes; empty for none."""
     processes: dict[str, list[str]] = {}
     for process, state in refused.items():
         processes.setdefault(state.error, []).append(process or "this process")
@@ -190,7 +190,7 @@ def describe_refusals(refused: Mapping[str, ConfigState]) -> str:
 
 
 def list_heartbeats(services: Services) -> list[HeartbeatRow]:
-    """Return each heartbeat from each source, and those that wait for their first beat."""
+    """Return each heartbeat from each source, and those that were never received."""
     signals = services.heartbeat_store.list_signals() if services.routing.heartbeats else []
     missed = services.heartbeat_store.check_missed(signals)
     rows = []

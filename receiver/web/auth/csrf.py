@@ -1,4 +1,7 @@
-"""Our cookies: for us alone, unseen by scripts, and over TLS only where there is TLS."""
+"""Cookies, and the CSRF token of forms.
+
+Our cookies are HttpOnly, limited to our path, and Secure where the connection uses TLS.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +21,15 @@ _RANDOM = re.compile(r"[A-Za-z0-9_-]{43}", re.ASCII)
 
 
 def new_random() -> str:
-    """Return a word that nobody guesses."""
+    """Return a random URL-safe string of 256 bits."""
     return token_urlsafe(32)
 
 
 class CookieJar:
-    """Reads and sets them, each by its short name; they are for what lies below PUBLIC_URL's path.
+    """Reads and sets our cookies by their short names; their path is that of PUBLIC_URL.
 
-    *is_direct* has them for our own address, where there is no such path, and maybe no TLS either.
+    With *is_direct* they are for requests to our own address, past the proxy: there the path is `/`, and
+    there may be no TLS.
     """
 
     def __init__(self, public_url: str, *, is_direct: bool = False) -> None:
@@ -37,15 +41,15 @@ class CookieJar:
         return request.cookies.get(self._full_name(name), "")
 
     def find_random(self, name: str) -> str:
-        """Return the random word that the browser keeps; empty where it keeps none of ours."""
+        """Return the random string in cookie *name*; empty where there is none or it has another form."""
         found = self.read_cookie(name)
         return found if _RANDOM.fullmatch(found) else ""
 
     def set_cookie(self, response: Response, name: str, value: str, max_age_s: int | None = None) -> None:
-        """Hand it to the browser, until that is closed or for *max_age_s*.
+        """Set the cookie, for *max_age_s* seconds or until the browser is closed.
 
-        Lax, as Strict would not show us the cookie when somebody comes by a link in Slack, or from the page
-        where they signed in.
+        SameSite is Lax: with Strict, a browser would not send the cookie when a user follows a link in Slack
+        or comes back from the OIDC provider.
         """
         response.set_cookie(
             self._full_name(name),
@@ -58,7 +62,7 @@ class CookieJar:
         )
 
     def delete_cookie(self, response: Response, name: str) -> None:
-        """Take it away from the browser."""
+        """Delete the cookie in the browser."""
         response.delete_cookie(
             self._full_name(name), secure=self._is_secure, httponly=True, samesite="Lax", path=self._path
         )
@@ -70,16 +74,16 @@ class CookieJar:
     def _full_name(self, name: str) -> str:
         if not self._is_secure:
             return name
-        # A browser takes these prefixes only from a secure page, and the first only of this very host and
-        # for all of it.
+        # Browsers accept these prefixes only over TLS, and `__Host-` only for this exact host and path `/`.
         return f"__Host-{name}" if self._path == "/" else f"__Secure-{name}"
 
 
 FIELD = "csrf_token"
 _COOKIE = "receiver_form"
-# The same for our own address, where PUBLIC_URL has a path: the cookie of that path is not sent there.
+# The same for requests to our own address where PUBLIC_URL has a path: browsers do not send the cookie of
+# that path there.
 _DIRECT_COOKIE = "receiver_form_direct"
-# A proxy that sets one of these tells that it is there. One that sets none can't be told from a browser.
+# Headers that reveal a proxy. A proxy that sets none of them can't be told from a browser.
 _PROXY_HEADERS = (
     "Forwarded",
     "Via",
@@ -92,10 +96,10 @@ _PROXY_HEADERS = (
 
 
 class CsrfProtection:
-    """Gives forms their token, and knows them again in any web process.
+    """Issues the CSRF tokens of forms and verifies them in any web process.
 
-    The key comes from what all of those share: the first of *secrets*, or where there is none, and so only
-    one machine, the name of this run.
+    The key is derived from what all web processes share: the first of *secrets*, or *run_id* where there are
+    none; without secrets the receiver runs on a single host.
     """
 
     def __init__(self, secrets: tuple[Secret, ...], run_id: str, public_url: str) -> None:
@@ -106,7 +110,7 @@ class CsrfProtection:
         self._direct = CookieJar(public_url, is_direct=True)
 
     def render_field(self) -> Markup:
-        """Return the hidden field that every form of a page has to hold: `{{ csrf_field() }}`."""
+        """Return the hidden field that every form of a page must contain: `{{ csrf_field() }}`."""
         nonce = self._cookies.find_random(_COOKIE)
         if not nonce:
             known = self._direct.find_random(_DIRECT_COOKIE) if self._public.path else ""
@@ -114,7 +118,7 @@ class CsrfProtection:
         return Markup('<input type="hidden" name="{}" value="{}">').format(FIELD, self._sign_nonce(nonce))
 
     def is_valid(self) -> bool:
-        """Tell whether the request is a form of ours, sent by the browser that was given it."""
+        """Tell whether the form's token matches the cookie of the browser that sent it."""
         nonces = [self._cookies.find_random(_COOKIE)]
         if self._is_direct():
             nonces.append(self._direct.find_random(_DIRECT_COOKIE))
@@ -122,24 +126,25 @@ class CsrfProtection:
         return any(hmac.compare_digest(self._sign_nonce(nonce).encode(), token) for nonce in nonces if nonce)
 
     def save_cookie(self, response: Response) -> Response:
-        """Hand the browser a new cookie where a form was rendered for one that had none."""
+        """Set a new cookie where a form was rendered for a browser that had none."""
         if "form_cookie" in g:
-            # Were it not shown to us each time, the new one would make the forms in all their other tabs
-            # strange to us.
+            # Only in that case: replacing an existing cookie would invalidate the forms in the user's other
+            # tabs.
             self._cookies.set_cookie(response, _COOKIE, g.form_cookie)
             if self._may_be_direct():
                 self._direct.set_cookie(response, _DIRECT_COOKIE, g.form_cookie)
         return response
 
     def _may_be_direct(self) -> bool:
-        """Tell whether the browser may be at our own address while PUBLIC_URL has a path."""
+        """Tell whether the browser may be using our own address while PUBLIC_URL has a path."""
         is_proxied = any(name in request.headers for name in _PROXY_HEADERS)
         return bool(self._public.path) and not is_proxied and request.host.lower() != self._public.host
 
     def _is_direct(self) -> bool:
-        """Tell whether the browser says that the form is of a page at our own address.
+        """Tell whether the Origin header says that the form is on a page at our own address.
 
-        There the cookie may be without TLS, so that others could plant one of theirs; it counts nowhere else.
+        The cookie may be sent without TLS there, so an attacker on the network could plant one; it is
+        accepted for this origin only.
         """
         origin = request.headers.get("Origin", "").lower()
         is_here = origin in (f"http://{request.host.lower()}", f"https://{request.host.lower()}")

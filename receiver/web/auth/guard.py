@@ -1,4 +1,4 @@
-"""Who is let in: tokens, as a bearer or as the password of basic auth."""
+"""Authentication by token, proxy or session, rate limits, and the guard in front of all routes."""
 
 from __future__ import annotations
 
@@ -38,15 +38,15 @@ from receiver.web.urls import parse_public_url
 
 
 def has_valid_token(request: Request, tokens: tuple[Secret, ...]) -> bool:
-    """Tell whether the request shows one of *tokens*; with none set everybody is let in."""
+    """Tell whether the request carries one of *tokens*; always true where *tokens* is empty."""
     return not tokens or find_token(request, tokens) is not None
 
 
 def find_token(request: Request, tokens: tuple[Secret, ...]) -> Secret | None:
-    """Return the one of *tokens* that the request shows.
+    """Return the one of *tokens* that the request carries, as a bearer token or as the basic auth password.
 
-    Each token is compared whole, by its digest and whatever the outcome, so that time tells nothing,
-    not even how long a token is.
+    All tokens are compared, by their digests and in constant time, so that the response time reveals neither
+    a token nor its length.
     """
     presented = _digest(_presented_token(request))
     matches = [token for token in tokens if hmac.compare_digest(presented, _digest(token.reveal()))]
@@ -66,25 +66,25 @@ def _presented_token(request: Request) -> str:
     return auth.token or "" if auth.type == "bearer" else ""
 
 
-# Who was not heard of for longest is forgotten first: whoever commands more addresses than this is stopped by
-# no count.
+# Above this number, the key that was used least recently is dropped: an attacker with more addresses than
+# this is not limited by the count.
 MAX_KEYS = 10_000
 
 
 class IpRateLimiter:
-    """Lets whoever has a name do something *burst* times at once, and *per_s* times a second for ever."""
+    """A token bucket for each key: *burst* requests at once, refilled at *per_s* per second."""
 
     def __init__(self, burst: int, per_s: float, clock: Callable[[], float]) -> None:
         self._burst = burst
         self._per_s = per_s
         self._clock = clock
-        self._full_at: OrderedDict[str, float] = OrderedDict()  # when all of its burst is there again
+        self._full_at: OrderedDict[str, float] = OrderedDict()  # when its bucket is full again
 
     def acquire(self, key: str) -> float:
-        """Count one time, and return 0; or how many seconds to wait until there is one, uncounted."""
+        """Take one token and return 0; else take none and return the seconds until there is one."""
         now = self._clock()
         whole_s = self._burst / self._per_s
-        # A clock that was set back makes nobody wait longer than for a whole burst.
+        # After a clock was set back, the wait is never longer than for a full bucket.
         full_at = min(max(self._full_at.pop(key, now), now), now + whole_s)
         wait_s = full_at + 1 / self._per_s - now - whole_s
         self._full_at[key] = full_at if wait_s > 1e-9 else full_at + 1 / self._per_s
@@ -94,7 +94,7 @@ class IpRateLimiter:
 
 
 def client_key(address: str | None) -> str:
-    """Return who comes from there: the holder of one IPv6 address has 2⁶⁴ of them."""
+    """Return the rate limit key of an address: one client owns an IPv4 address or an IPv6 /64 network."""
     if address is None:
         return ""
     try:
@@ -109,7 +109,7 @@ def client_key(address: str | None) -> str:
 
 
 class Authenticator:
-    """Tells who a request is from. A token that is right goes before all else: whoever shows it means it."""
+    """Finds out who sent a request. A valid token takes precedence over a proxy's header and a session."""
 
     def __init__(self, settings: Settings, clock: Callable[[], float]) -> None:
         self._requires_auth = settings.requires_auth
@@ -119,7 +119,7 @@ class Authenticator:
         self._sessions = Sessions(settings, Signer(settings), clock) if settings.oidc_issuer else None
 
     def authenticate(self, request: Request) -> Principal | Identity | None:
-        """Return a visitor; an Identity for somebody who may not come in; None for a stranger."""
+        """Return a Principal; an Identity that has no role; None for an unauthenticated request."""
         if not self._requires_auth:
             return Principal(_find_login(request), Role.RESPONDER, AuthMethod.OPEN)
         if principal := self.find_by_token(request):
@@ -130,7 +130,7 @@ class Authenticator:
         return self._authorize(signed_in, AuthMethod.SIGN_IN) if signed_in is not None else None
 
     def find_by_token(self, request: Request) -> Principal | None:
-        """Return who shows one of our tokens."""
+        """Return the principal of a valid API or viewer token."""
         for tokens, role in self._tokens:
             if token := find_token(request, tokens):
                 return Principal(_find_login(request), role, AuthMethod.TOKEN, token.digest)
@@ -142,7 +142,7 @@ class Authenticator:
 
 
 def _find_login(request: Request) -> str:
-    """Return the name that somebody gives beside a token: nobody vouches for it."""
+    """Return the user name sent with basic auth beside a token; it is not verified."""
     auth = request.authorization
     return clean_name(auth.username or "") if auth and auth.type == "basic" else ""
 
@@ -150,19 +150,20 @@ def _find_login(request: Request) -> str:
 logger = logging.getLogger(__name__)
 _OPEN_PATHS = frozenset({"/healthz", "/readyz"})
 _SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
-# Their senders sign what they send.
+# Slack and PagerDuty sign their webhooks, so these need no token.
 _SIGNED_WEBHOOKS = ("/webhooks/slack", "/webhooks/pagerduty")
 _BELOW_SIGNED = tuple(f"{path}/" for path in _SIGNED_WEBHOOKS)
 SIGN_IN, SIGN_OUT = "/sign-in", "/sign-out"
-# What a form of a page or a question to the API may hold.
+# Maximum body size of a form or an API request.
 MAX_BODY = 64 * 1024
 
 
 class RateLimits:
-    """How often somebody may come; in each web process for itself.
+    """The rate limits on requests, counted separately in each web process.
 
-    Whom we know is counted by token and name, and signing in apart: behind one proxy, all have one address,
-    and a stranger there must keep nobody out. A right token is never kept out for the wrong ones before it.
+    Authenticated requests are counted by token and name. Sign-ins have a limit of their own, by address:
+    behind one proxy all clients share an address, and unauthenticated requests there must not block users who
+    are signed in. A valid token is accepted however many wrong ones came before.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -172,10 +173,10 @@ class RateLimits:
 
 
 class RequestGuard:
-    """Asks whoever comes who they are, how often they come, and from where they were sent."""
+    """Checks authentication, rate limits and the origin of every request."""
 
     def __init__(self, services: Services, rate_limits: RateLimits | None = None) -> None:
-        """Without *rates* everybody may come as often as they like."""
+        """Without *rate_limits* requests are not rate-limited."""
         settings = services.settings
         self._requires_auth = settings.requires_auth
         self._webhook_tokens = settings.webhook_tokens
@@ -189,11 +190,11 @@ class RequestGuard:
         self._csrf = CsrfProtection(secrets, services.run_id, settings.public_url)
 
     def guard_against_sites(self, app: Flask) -> None:
-        """Refuse on all of *app*'s routes what another site's page sends, where no token is asked for."""
+        """Refuse requests from other sites' pages on all routes of *app* that need no token."""
         app.before_request(self._refuse_other_site)
 
     def init_app(self, app: Flask) -> None:
-        """Stand before all of *app*'s routes but the webhooks'."""
+        """Check the requests to all routes of *app* except the webhooks, which have their own checks."""
         app.jinja_env.globals["csrf_field"] = self._csrf.render_field
         app.jinja_env.globals["is_open_to_all"] = self.is_open_to_all
         app.jinja_env.globals["current_principal"] = current_principal
@@ -204,11 +205,11 @@ class RequestGuard:
         app.after_request(self._csrf.save_cookie)
 
     def require_token(self, tokens: tuple[Secret, ...], name: str) -> Response | None:
-        """Return what to answer to whoever shows none of *tokens*, the values of setting *name*."""
+        """Return a 401 unless the request carries one of *tokens*, the values of setting *name*."""
         return None if has_valid_token(request, tokens) else self._refuse_without_token(name)
 
     def require_api_token(self) -> Response | None:
-        """Return what to answer to whoever shows no token of the API, so that a browser asks for one."""
+        """Return a 401 unless the request carries an API or viewer token; it makes a browser ask for one."""
         return (
             None
             if self._authenticator.find_by_token(request)
@@ -216,19 +217,19 @@ class RequestGuard:
         )
 
     def deny_unlisted(self, identity: Identity) -> Response:
-        """Return what to answer to somebody whom we know, and who may not come in."""
+        """Return a 403 for an identity without a role."""
         lists = "RECEIVER_RESPONDERS nor in RECEIVER_VIEWERS"
         return _refuse("unlisted", 403, f"you are {identity.name} and neither in {lists}", title="Not you")
 
     def record_failure(self) -> Response | None:
-        """Count that an address showed what was wrong; return what to answer where that is too often."""
+        """Count a failed authentication of the client's address; return a 429 if there were too many."""
         wait_s = self._rate_limits.failures.acquire(_client_key()) if self._rate_limits is not None else 0.0
         if not wait_s:
             return None
         return _refuse("too_many_failures", 429, "too many wrong tokens came from your address", wait_s)
 
     def is_open_to_all(self) -> bool:
-        """Tell whether other machines reach us and are asked for no token: somebody said --insecure."""
+        """Tell whether other hosts can reach us without a token, because of --insecure."""
         return self._is_open and not _is_on_loopback()
 
     def _check_request(self) -> BaseResponse | None:
@@ -236,7 +237,8 @@ class RequestGuard:
         if path in _OPEN_PATHS or path.startswith("/static/"):
             return None
         if path.startswith("/webhooks/"):
-            # Each asks by itself; where there is none of ours, a stranger is not told so.
+            # Each webhook checks its own token; for an unknown path, an unauthenticated client gets 401
+            # instead of 404.
             is_ours = request.url_rule is not None
             return None if is_ours else self.require_token(self._webhook_tokens, "RECEIVER_WEBHOOK_TOKEN")
         request.max_content_length = MAX_BODY
@@ -251,7 +253,7 @@ class RequestGuard:
         return None if is_safe else self._refuse_unsafe_request(is_form=not path.startswith("/api/"))
 
     def _acquire_request(self, *, is_signing_in: bool) -> float:
-        """Count a request; return how many seconds to wait where that is one too many."""
+        """Count a request against its rate limit; return the seconds to wait if that is exceeded, else 0."""
         if self._rate_limits is None:
             return 0.0
         limiter = self._rate_limits.sign_ins if is_signing_in else self._rate_limits.requests
@@ -260,15 +262,15 @@ class RequestGuard:
             return limiter.acquire(_client_key())
         return limiter.acquire(f"{principal.auth_method} {principal.digest} {principal.name}")
 
-    # --- where no token is asked for ---
+    # --- routes that need no token ---
 
     def _refuse_other_site(self) -> Response | None:
-        """Refuse what a page of somebody else makes a browser ask, where no token is asked for.
+        """Refuse what another site's page made a browser send, on routes that need no token.
 
-        A browser keeps such a page from reading our answers only as long as its name is not one that leads to
-        us (DNS rebinding), and lets it send `text/plain` to anybody. So where only this machine reaches us,
-        we answer to names that nobody else can let lead here; beyond that to any, or those of
-        RECEIVER_ALLOWED_HOSTS.
+        The same-origin policy does not protect us if the attacker's host name resolves to our address (DNS
+        rebinding), and it lets any page send `text/plain` to us. So if we listen on loopback only, we answer
+        only to host names that an attacker can't point at us; otherwise to any name, or to those of
+        RECEIVER_ALLOWED_HOSTS if it is set.
         """
         if self._requires_token(request.path):
             return None
@@ -295,7 +297,7 @@ class RequestGuard:
         return not _is_on_loopback()
 
     def _authenticate(self) -> BaseResponse | None:
-        """Note who comes, or return what to answer to somebody who may not come in."""
+        """Set `g.principal`, or return a response that refuses the request or redirects it to the sign-in."""
         found = self._authenticator.authenticate(request)
         if isinstance(found, Principal):
             g.principal = found
@@ -308,14 +310,16 @@ class RequestGuard:
             return redirect(f"{self._sign_in_url()}?{urlencode({'next': _requested_path()})}", 303)
         refused = self._refuse_without_token("RECEIVER_API_TOKEN")
         if self._sign_in_paths and (is_fragment or wants_html()):
-            # A page that is open asks again and again: it is loaded anew, which leads to the provider, and
-            # the browser's own question for a password helps nobody.
+            # An open page polls in the background: HX-Refresh reloads it, which redirects to the provider.
+            # The browser's own password prompt would be of no use.
             refused.headers.pop("WWW-Authenticate", None)
             refused.headers["HX-Refresh"] = "true"
         return refused
 
     def _sign_in_url(self) -> str:
-        """Return where to sign in: at PUBLIC_URL, where the provider leads back to and the cookies are."""
+        """Return the URL of the sign-in at PUBLIC_URL: the provider redirects there, and cookies belong to
+        it.
+        """
         is_at_public_url = request.host.lower() == self._public.host and not self._public.path
         return SIGN_IN if is_at_public_url else f"{self._public.url}{SIGN_IN}"
 
@@ -328,7 +332,7 @@ class RequestGuard:
         return _refuse("token", 401, f"send {name} as a bearer token or as basic auth's password")
 
     def _refuse_unsafe_request(self, *, is_form: bool) -> Response | None:
-        """Refuse what a page of somebody else made a browser send, with the login that the browser keeps."""
+        """Refuse an unsafe request if another site's page sent it or the principal may only read."""
         if not self._is_same_origin():
             return _refuse("cross_site", 403, "this was sent by a page of somebody else; see PUBLIC_URL")
         if request.path not in self._sign_in_paths and not can_respond():
@@ -338,22 +342,23 @@ class RequestGuard:
         return None
 
     def _is_same_origin(self) -> bool:
-        """Tell whether a page of ours sent the request, or no page at all.
+        """Tell whether one of our pages sent the request, or a client that is no browser.
 
-        Browsers say where a request comes from, programs don't. Compare net/http.CrossOriginProtection:
+        Browsers send Sec-Fetch-Site or Origin, other programs do not. Compare net/http.CrossOriginProtection:
         https://pkg.go.dev/net/http#CrossOriginProtection
         """
-        environ = request.environ  # asked of every webhook; werkzeug's headers take ten times as long
+        environ = request.environ  # runs for every webhook; werkzeug's headers are ten times slower
         site, origin = environ.get("HTTP_SEC_FETCH_SITE"), environ.get("HTTP_ORIGIN")
         if site is not None:
             return site in ("same-origin", "none")
         return origin is None or self._is_our_origin(origin)
 
     def _is_our_origin(self, origin: str) -> bool:
-        """Tell whether a page at *origin* is ours.
+        """Tell whether *origin* is the origin of our pages.
 
-        Behind a proxy the Host may be the proxy's name for us, and browsers are at PUBLIC_URL. With TLS
-        there, a page at that name without it may be of somebody between.
+        Behind a proxy the Host header may be an internal name, while browsers use PUBLIC_URL. If PUBLIC_URL
+        uses TLS, an origin with the same host but plain HTTP is refused: an attacker on the network may have
+        sent the page.
         """
         host = _parse_origin_host(origin)
         if host and host == self._public.host:
@@ -361,18 +366,20 @@ class RequestGuard:
         return bool(host) and host == request.host.lower()
 
     def _is_our_host(self, host: str) -> bool:
-        """Tell whether a page at *host* can only be ours: nobody else can let that name lead here."""
+        """Tell whether *host* is an IP address, localhost or PUBLIC_URL's: an attacker can't point those at
+        us.
+        """
         return _is_ip_or_localhost(host) or _parse_hostname(host) == _parse_hostname(self._public.host) != ""
 
 
 def can_respond() -> bool:
-    """Tell whether whoever comes may change anything."""
+    """Tell whether the current principal may change anything."""
     principal = current_principal()
     return principal is not None and principal.can_respond
 
 
 def _requested_path() -> str:
-    """Return what the request is for, written as in an address."""
+    """Return the path and the query of the request, percent-encoded."""
     query = request.query_string.decode("latin-1")
     return f"{quote(request.path)}?{query}" if query else quote(request.path)
 
@@ -393,7 +400,7 @@ def _is_on_loopback() -> bool:
 
 
 def _is_navigation() -> bool:
-    """Tell whether somebody follows a link to us, as in a chat; its page can't read what we answer."""
+    """Tell whether the browser follows a link to us; the linking page can't read the response."""
     headers = request.headers
     is_opening = (headers.get("Sec-Fetch-Mode"), headers.get("Sec-Fetch-Dest")) == ("navigate", "document")
     return is_opening and request.method in ("GET", "HEAD")
@@ -406,7 +413,7 @@ def _is_ip_or_localhost(host: str) -> bool:
 
 
 def _parse_hostname(host: str) -> str:
-    """Return the name in `name:port`; empty for nonsense, which is nobody's."""
+    """Return the name in `name:port`; empty where it can't be parsed, which matches no host."""
     try:
         return urlsplit(f"//{host}").hostname or ""
     except ValueError:
@@ -414,7 +421,7 @@ def _parse_hostname(host: str) -> str:
 
 
 def _parse_origin_host(origin: str) -> str:
-    """Return `host` or `host:port`; empty for `null` and for nonsense, which is nobody's."""
+    """Return `host` or `host:port`; empty for `null` or where it can't be parsed, which matches no host."""
     try:
         url = urlsplit(origin)
         return url.netloc.lower() if url.hostname else ""

@@ -1,7 +1,8 @@
-"""Tries to sign in: what goes to the provider with somebody, and is known again when they come back.
+"""The sign-in at the OIDC provider: its routes and the state of login attempts.
 
-A browser keeps one random cookie for all its tries, so that ten tabs can sign in at once and leave nothing
-behind. All else of a try is in its state, signed for that cookie, or made of the two by our key.
+A browser keeps one random cookie for all its login attempts, so that several tabs can sign in at once and the
+server stores nothing. The rest of an attempt is in its `state` parameter, signed for that cookie, or is
+derived from both with our key.
 """
 
 from __future__ import annotations
@@ -29,25 +30,26 @@ from receiver.web.auth.sessions import Sessions, Signer
 from receiver.web.server.errors import error_response
 from receiver.web.urls import make_relative
 
-# Passwords are looked up and second factors searched for.
+# Long enough to look up a password and a second factor.
 LOGIN_ATTEMPT_S = 15 * 60
 _COOKIE = "receiver_sign_in"
 _MAX_PATH = 500
-# Ours: one `/`, never two, never what a browser reads as a host's beginning, nothing unseen.
+# A path on this host: it begins with a single `/`, not with `//` or `/\`, which browsers read as the start of
+# a host name, and has only printable ASCII characters without `\`.
 _PATH = re.compile(r"/(?![/\\])[!-\[\]-~]*", re.ASCII)
 _SIGN_IN_PATHS = ("/sign-in", "/sign-out")
 
 
 @dataclass(frozen=True)
 class LoginAttempt:
-    """A try, and where its visitor wanted to go."""
+    """A login attempt, and the path to redirect to after it."""
 
     sign_in: SignIn
     path: str
 
 
 class LoginFlow:
-    """Begins tries, and finds them again."""
+    """Starts login attempts, and finds them again when the provider redirects back."""
 
     def __init__(self, signer: Signer, public_url: str, clock: Callable[[], float]) -> None:
         self._signer = signer
@@ -55,7 +57,7 @@ class LoginFlow:
         self._clock = clock
 
     def start(self, path: str) -> tuple[LoginAttempt, str]:
-        """Return a new try to get to *path*, and the browser that it is for."""
+        """Return a new login attempt that leads to *path*, and the value of the browser's cookie."""
         browser = self._cookies.find_random(_COOKIE) or new_random()
         attempt_id, path = token_urlsafe(16), safe_redirect_path(path)
         value = {"id": attempt_id, "path": path, "until": self._clock() + LOGIN_ATTEMPT_S}
@@ -63,11 +65,11 @@ class LoginFlow:
         return self._build_attempt(state, browser, attempt_id, path), browser
 
     def save_cookie(self, response: Response, browser: str) -> None:
-        """Have the browser show that it is the one."""
+        """Set the cookie that binds login attempts to this browser."""
         self._cookies.set_cookie(response, _COOKIE, browser, LOGIN_ATTEMPT_S)
 
     def get_attempt(self, state: str) -> LoginAttempt:
-        """Return the try that comes back with *state*; SignInRefused where this browser began none."""
+        """Return the attempt of *state*; raises SignInDenied if another browser started it or it expired."""
         browser = self._cookies.find_random(_COOKIE)
         state_values = self._signer.read_signed(f"login {browser}", state) if browser else {}
         if not browser or not state_values:
@@ -86,7 +88,7 @@ class LoginFlow:
 
 
 def safe_redirect_path(path: str) -> str:
-    """Return *path* if it is one of our pages', else the first page's."""
+    """Return *path* if it is a path of our pages, else `/`."""
     is_ours = len(path) <= _MAX_PATH and bool(_PATH.fullmatch(path))
     return "/" if not is_ours or path.startswith(_SIGN_IN_PATHS) else path
 
@@ -97,7 +99,7 @@ _ERROR = re.compile(r"[a-z_]{1,40}", re.ASCII)
 
 
 def build_signing_in(services: Services, request_guard: RequestGuard) -> Blueprint:
-    """Return the routes; only where a provider is configured."""
+    """Return the blueprint of the sign-in; only for a configured provider."""
     settings = services.settings
     pages = Blueprint("signing_in", __name__)
     oidc_client = build_oidc_client(settings, services.clock)
@@ -107,7 +109,7 @@ def build_signing_in(services: Services, request_guard: RequestGuard) -> Bluepri
 
     @pages.get(SIGN_IN)
     def sign_in() -> Response:
-        """Send the browser to the provider; with `by=token`, have it ask for a token instead."""
+        """Redirect to the provider; with `by=token`, make the browser prompt for a token instead."""
         path = safe_redirect_path(request.args.get("next", "/"))
         if request.args.get("by") == "token":
             return request_guard.require_api_token() or redirect(make_relative(path), 303)
@@ -121,7 +123,7 @@ def build_signing_in(services: Services, request_guard: RequestGuard) -> Bluepri
 
     @pages.get(CALLBACK)
     def handle_callback() -> Response:
-        """Take the provider's word for who it is, and show the page that they wanted."""
+        """Verify the provider's claims, start a session and redirect to the requested page."""
         try:
             attempt = login_flow.get_attempt(request.args.get("state", ""))
             identity = parse_identity(
@@ -139,7 +141,7 @@ def build_signing_in(services: Services, request_guard: RequestGuard) -> Bluepri
 
     @pages.post(SIGN_OUT)
     def sign_out() -> Response:
-        """End the session here; the provider's own goes on."""
+        """End the session here; the session at the provider continues."""
         response = make_response(render_template("signed_out.html"))
         sessions.end_session(response)
         return response
@@ -159,7 +161,7 @@ def build_signing_in(services: Services, request_guard: RequestGuard) -> Bluepri
 
 
 def _get_code() -> str:
-    """Return the code that the provider gave; SignInRefused where it gave an error."""
+    """Return the provider's authorization code; raises SignInDenied where it returned an error."""
     code, error = request.args.get("code", ""), request.args.get("error", "")
     if not code:
         reason = error if _ERROR.fullmatch(error) else "no code"

@@ -1,4 +1,4 @@
-"""Whether an ID token is to be believed: who wrote it, for whom, when, and for which sign-in.
+"""The OpenID Connect client: discovery, the token request, and the validation of ID tokens.
 
 https://openid.net/specs/openid-connect-core-1_0.html#IDTokenValidation
 """
@@ -27,21 +27,21 @@ from receiver.http_client import BaseUrl, HttpResponse, send_request
 from receiver.text import Secret, is_web_link
 
 Claims = dict[str, Any]
-# Signatures that only the provider can make. Not `none`, which anybody can; not HS256 and its kin, whose key
-# would be our client secret, or by a well-known trick the provider's public key.
+# Algorithms for which only the provider has the key. Not `none`, which needs no key; not HS256 and the like,
+# whose key would be our client secret or, by a well-known attack, the provider's public key.
 ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
-# What the provider's clock may differ from ours.
+# Tolerated difference between the provider's clock and ours.
 LEEWAY_S = 60
 _MAX_KEYS = 100
 
 
 class UnknownKey(SignInDenied):
-    """No key that we know made the signature; the provider may have a new one by now."""
+    """No known key verifies the signature; the provider may have rotated its keys."""
 
 
 @dataclass(frozen=True)
 class ExpectedClaims:
-    """What the token must say."""
+    """The values that the ID token must contain."""
 
     issuer: str
     client_id: str
@@ -49,9 +49,9 @@ class ExpectedClaims:
 
 
 def parse_keys(body: Any) -> KeySet:
-    """Return the provider's public keys for signatures, leaving out those that we can't use.
+    """Return the provider's public signing keys, without those that we can't use.
 
-    Raises ValueError where there is none.
+    Raises ValueError where none is left.
     """
     rows = body.get("keys") if isinstance(body, dict) else None
     found = [_parse_key(row) for row in (rows if isinstance(rows, list) else [])[:_MAX_KEYS]]
@@ -64,7 +64,7 @@ def parse_keys(body: Any) -> KeySet:
 def verify_id_token(
     text: str, keys: KeySet, expected: ExpectedClaims, access_token: str, now: float
 ) -> Claims:
-    """Return the token's claims; raises SignInRefused, and UnknownKey where other keys might help."""
+    """Return the token's claims; raises SignInDenied, or UnknownKey where newer keys may help."""
     try:
         token = jwt.decode(text, keys, algorithms=ALGORITHMS)
     except (BadSignatureError, InvalidKeyIdError):
@@ -101,17 +101,18 @@ def _parse_key(row: Any) -> Key | None:
 
 TIMEOUT_S = 5.0
 CACHED_FOR_S = 3600.0
-# An unknown key has the keys read again; whoever brings it must not choose how often.
+# Minimum time between two reads. A token with an unknown key makes us read the keys again; the client that
+# sends it must not control how often.
 PAUSE_S = 10.0
 _MAX_ANSWER = 256 * 1024
 _ERROR = re.compile(r"[a-z_]{1,40}", re.ASCII)
-# How we prove who we are: by the first that the provider takes; where it says nothing, by the first.
+# Methods of client authentication: the first one that the provider supports, or the first if it names none.
 _CLIENT_AUTH_METHODS = ("client_secret_basic", "client_secret_post")
 
 
 @dataclass(frozen=True)
 class ClientRegistration:
-    """As what the provider knows us."""
+    """Our registration at the provider."""
 
     issuer: str
     client_id: str
@@ -122,7 +123,7 @@ class ClientRegistration:
 
 @dataclass(frozen=True)
 class SignIn:
-    """One try to sign in: what comes back with it, what its ID token must hold, what its code needs."""
+    """The secrets of a login attempt: `state`, the ID token's `nonce`, the PKCE verifier of the code."""
 
     state: str
     nonce: str = field(repr=False)
@@ -131,7 +132,7 @@ class SignIn:
 
 @dataclass(frozen=True)
 class ProviderMetadata:
-    """What the provider tells of itself."""
+    """The provider's endpoints and its method of client authentication."""
 
     issuer: str
     authorization_endpoint: str
@@ -142,7 +143,7 @@ class ProviderMetadata:
 
 
 class OidcClient:
-    """Asks one provider. Everything here raises ProviderAway where it can't be asked."""
+    """Talks to one provider. All methods raise ProviderUnavailable where it can't be reached."""
 
     def __init__(self, registration: ClientRegistration, clock: Callable[[], float]) -> None:
         self._registration = registration
@@ -151,7 +152,7 @@ class OidcClient:
         self._keys = SingleValueCache(self._fetch_keys, clock, ttl_s=CACHED_FOR_S, retry_s=PAUSE_S)
 
     def authorization_url(self, sign_in: SignIn) -> str:
-        """Return the address at which somebody signs in."""
+        """Return the URL at which the user signs in."""
         challenge = create_s256_code_challenge(sign_in.verifier)
         address: str = prepare_grant_uri(
             self._metadata.get_value().authorization_endpoint,
@@ -167,7 +168,7 @@ class OidcClient:
         return address
 
     def fetch_claims(self, sign_in: SignIn, code: str) -> Claims:
-        """Return what the provider says of whoever brings *code*; raises SignInRefused for a wrong one."""
+        """Exchange *code* and return the user's claims; raises SignInDenied for an invalid code or token."""
         metadata = self._metadata.get_value()
         response = self._exchange_code(metadata, sign_in, code)
         access_token, id_token = response.get("access_token"), response.get("id_token")
@@ -181,15 +182,15 @@ class OidcClient:
         )
         if userinfo.get("sub") != claims["sub"]:
             raise SignInDenied("the provider tells of somebody else than its ID token")
-        return {**userinfo, **claims}  # what is signed goes before what is not
+        return {**userinfo, **claims}  # signed claims take precedence
 
     def check(self) -> str:
-        """Return its issuer, once both its addresses and its keys could be read."""
+        """Return the provider's issuer, after reading its configuration and its keys."""
         self._keys.get_value()
         return self._metadata.get_value().issuer
 
     def _exchange_code(self, metadata: ProviderMetadata, sign_in: SignIn, code: str) -> dict[str, Any]:
-        """Return the tokens for a code."""
+        """Return the response of the token endpoint for *code*."""
         body = prepare_token_request(
             "authorization_code",
             code=code,
@@ -218,7 +219,7 @@ class OidcClient:
             return verify_id_token(id_token, self._keys.refresh(), expected, access_token, now)
 
     def _fetch_metadata(self) -> ProviderMetadata:
-        """Ask where everything is: https://openid.net/specs/openid-connect-discovery-1_0.html."""
+        """Read the provider's configuration: https://openid.net/specs/openid-connect-discovery-1_0.html."""
         found = _read_object(
             _fetch(f"{self._registration.issuer}/.well-known/openid-configuration"), "its configuration"
         )
@@ -245,7 +246,7 @@ class OidcClient:
     def _get_endpoint(self, found: dict[str, Any], name: str) -> str:
         address = found.get(name)
         is_usable = isinstance(address, str) and is_web_link(address)
-        # Nothing goes in the clear where the issuer itself doesn't.
+        # Where the issuer uses HTTPS, its endpoints must, too.
         if (
             not is_usable
             or urlsplit(self._registration.issuer).scheme == "https" != urlsplit(str(address)).scheme
@@ -283,7 +284,7 @@ def _read_object(response: HttpResponse, what: str) -> dict[str, Any]:
 
 
 def _find_error(response: HttpResponse) -> str:
-    """Return the word it says, if it is one of those that a standard could have."""
+    """Return the OAuth error code of the response; empty where it has none of the standard form."""
     found = _parse_json(response)
     error = str(found.get("error", "")) if isinstance(found, dict) else ""
     return error if _ERROR.fullmatch(error) else ""
@@ -297,7 +298,7 @@ def _parse_json(response: HttpResponse) -> Any:
 
 
 def build_oidc_client(settings: Settings, clock: Callable[[], float]) -> OidcClient:
-    """Return the provider, which is asked nothing yet."""
+    """Return the client of the configured provider; sends no request yet."""
     registration = ClientRegistration(
         issuer=settings.oidc_issuer,
         client_id=settings.oidc_client_id,

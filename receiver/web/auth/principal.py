@@ -1,4 +1,4 @@
-"""Which role somebody has whom a proxy or a provider names."""
+"""Principals, identities and roles: who sent a request, and what the settings allow them."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _GROUP = "group:"
 
 
 class Roles:
-    """Reads RECEIVER_RESPONDERS and RECEIVER_VIEWERS.
+    """Assigns roles by RECEIVER_RESPONDERS and RECEIVER_VIEWERS.
 
-    A group is only what is written as one. Otherwise whoever may choose their own name would choose that of
-    the responders' group.
+    An entry means a group only if it is written as `group:NAME`. Otherwise a user who may choose their own
+    name could choose that of the responders' group.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -30,14 +30,14 @@ class Roles:
         self._viewers = frozenset(map(_parse_entry, settings.viewers))
 
     def find_role(self, attributes: Iterable[str]) -> Role | None:
-        """Return the role of somebody with *attributes*; None for those who may not come in."""
+        """Return the role of an identity with *attributes*; None where it has none."""
         given = frozenset(attributes)
         if not self._responders or given & self._responders:
             return Role.RESPONDER
         return Role.VIEWER if not self._viewers or given & self._viewers else None
 
     def list_known(self, attributes: Iterable[str]) -> list[str]:
-        """Return those of *attributes* that decide anything, the responders' first."""
+        """Return those of *attributes* that are listed in the settings, the responders' first."""
         given = frozenset(attributes)
         return [*sorted(given & self._responders), *sorted(given & self._viewers - self._responders)]
 
@@ -52,26 +52,26 @@ _MAX_GROUPS = 500
 
 
 class Role(StrEnum):
-    """What a visitor may do: a viewer reads, a responder also answers and changes."""
+    """What a principal may do: a viewer reads, a responder also answers and changes."""
 
     VIEWER = "viewer"
     RESPONDER = "responder"
 
 
 class AuthMethod(StrEnum):
-    """How a visitor came in."""
+    """How a principal was authenticated."""
 
-    OPEN = "open"  # nobody is asked
-    TOKEN = "token"  # noqa: S105  # nosec B105  # the way's name
+    OPEN = "open"  # no authentication required
+    TOKEN = "token"  # noqa: S105  # nosec B105  # a name, no secret
     PROXY = "proxy"
     SIGN_IN = "sign-in"
 
 
 @dataclass(frozen=True)
 class Identity:
-    """Whom a proxy or a provider names.
+    """A user as named by a proxy or the OIDC provider.
 
-    *attributes* is what the settings may list them by: names, e-mail addresses and groups.
+    *attributes* are what the settings may list: names, e-mail addresses and groups.
     """
 
     name: str
@@ -80,17 +80,17 @@ class Identity:
 
 @dataclass(frozen=True)
 class Principal:
-    """Somebody who was let in."""
+    """An authenticated user or token."""
 
     name: str
     role: Role
     auth_method: AuthMethod
-    # Of the token that was shown.
+    # The digest of the token, for AuthMethod.TOKEN.
     digest: str = ""
 
     @property
     def is_verified(self) -> bool:
-        """Whether somebody whom we trust says who it is, so that they can't sign with another name."""
+        """Whether a trusted source vouches for the name, so that requests can't use another one."""
         return self.auth_method in (AuthMethod.PROXY, AuthMethod.SIGN_IN)
 
     @property
@@ -99,18 +99,18 @@ class Principal:
 
     @property
     def label(self) -> str:
-        """Who they are, for themselves to read."""
+        """The name as it is shown to the user."""
         return self.name or ("somebody with a token" if self.auth_method is AuthMethod.TOKEN else "somebody")
 
 
 def current_principal() -> Principal | None:
-    """Return whose request this is; None where a door refused them, or asks nobody."""
+    """Return the principal of this request; None where it was refused or its route is open to all."""
     found: Principal | None = g.get("principal")
     return found
 
 
 def name_attribute(name: str) -> str:
-    """Return the mark of a name or an e-mail address; the latter is the same in capitals."""
+    """Return the attribute of a name or an e-mail address; the latter is compared without case."""
     return f"name:{lowercase_ascii(name) if '@' in name else name}"
 
 
@@ -119,12 +119,12 @@ def group_attribute(name: str) -> str:
 
 
 def group_attributes(names: Sequence[str]) -> set[str]:
-    """Return the marks of groups as a provider or a proxy tells them, of so many at most."""
+    """Return the attributes of the groups that a provider or a proxy lists, of the first _MAX_GROUPS."""
     return {group_attribute(name.strip()) for name in names[:_MAX_GROUPS] if name.strip()}
 
 
 def clean_name(text: str) -> str:
-    """Return a stranger's name as we keep it."""
+    """Return a name from a request on one line and shortened to MAX_NAME."""
     return one_line(text, MAX_NAME)
 
 
@@ -134,8 +134,8 @@ logger = logging.getLogger(__name__)
 class TrustedProxy:
     """Reads the headers of RECEIVER_USER_HEADER and RECEIVER_GROUPS_HEADER.
 
-    Only the other end of the connection counts, never what a header says of it. This machine itself is
-    trusted only where it is listed, and a peer without an address, as on a Unix socket, never is.
+    Only the peer address of the connection counts, never a header. Loopback is trusted only where it is
+    listed, and a peer without an address, as on a Unix socket, never is.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -143,13 +143,13 @@ class TrustedProxy:
         self._user, self._groups = settings.user_header, settings.groups_header
 
     def find_identity(self, request: Request) -> Identity | None:
-        """Return whom the proxy names; None where it names nobody, and where it is not the proxy."""
+        """Return the identity that the proxy names; None where it names none or the peer is no proxy."""
         if not self._proxies or not self._is_trusted(request.remote_addr):
             return None
         header = _read_header(request, self._user)
         name = clean_name(header)
         if "," in header:
-            # Two such headers reach us as one with a comma: the proxy's, and one that somebody sent to it.
+            # WSGI joins two headers of this name with a comma: the proxy's, and one that the client sent.
             logger.warning("proxy names more than one", extra={"fields": {"header": self._user}})
             return None
         if not name:
@@ -167,12 +167,12 @@ def _parse_ip(peer: str) -> IPv4Address | IPv6Address | None:
         address = ip_address(peer.partition("%")[0])
     except ValueError:
         return None
-    # Listening on [::], IPv4 comes in as ::ffff:10.0.0.5.
+    # On a [::] socket, IPv4 peers have addresses like ::ffff:10.0.0.5.
     return getattr(address, "ipv4_mapped", None) or address
 
 
 def _read_header(request: Request, name: str) -> str:
-    """Return what it says: UTF-8, as proxies write it, which WSGI hands on as if it were Latin-1."""
+    """Return the header's text: proxies write UTF-8, which WSGI decodes as Latin-1."""
     text = request.headers.get(name, "")
     try:
         return text.encode("latin-1").decode()
@@ -181,11 +181,12 @@ def _read_header(request: Request, name: str) -> str:
 
 
 def parse_identity(claims: Mapping[str, Any], groups_claim: str) -> Identity:
-    """Return a name for the timeline, and what roles go by.
+    """Return the name for the timeline and the attributes for the role; raises SignInDenied without a name.
 
-    The name is the first of user name, e-mail, display name and number that there is. Roles go by the user
-    name, by an e-mail address only where the provider has verified it, since anybody may write one into
-    their profile, and by groups. A user name with an @ is taken for an address like that.
+    The name is the first of `preferred_username`, `email`, `name` and `sub` that is present. The role depends
+    on the user name, on the e-mail address if the provider has verified it, since users may put any into
+    their profile, and on the groups. A user name with an @ does not count, since it may be an unverified
+    address.
     """
     email = _find_claim(claims, "email") if claims.get("email_verified") in (True, "true") else ""
     user = _find_claim(claims, "preferred_username")
@@ -205,6 +206,6 @@ def _find_claim(claims: Mapping[str, Any], name: str) -> str:
 
 
 def _list_texts(value: Any) -> list[str]:
-    """Return the groups: a list of names, as most providers have it, or a single one."""
+    """Return the group names: most providers send a list, some a single name."""
     found = value if isinstance(value, list) else [value]
     return [one for one in found if isinstance(one, str)]

@@ -1,4 +1,4 @@
-"""Who has signed in: a signed cookie, which any web process can read and nobody else can write."""
+"""Sessions: a signed cookie that every web process can read and only the receiver can write."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from receiver.web.auth.principal import Identity, Roles
 
 SESSION_S = 12 * 3600
 _COOKIE = "receiver_session"
-# A browser takes 4,096 bytes with the name, and drops a longer one: signing in would begin again for ever.
+# Browsers drop a cookie of more than 4,096 bytes including its name: the sign-in would repeat endlessly.
 _MAX_COOKIE = 3500
 
 
 class Signer:
-    """Signs and reads small values, each for one purpose.
+    """Signs and verifies small values, each for one purpose.
 
-    The key comes from what all web processes share and nobody else knows, the client's secret, so another
-    secret ends every session. Nothing here is secret from the browser that keeps it.
+    The key is derived from the OIDC client secret, which all web processes share, so changing the secret ends
+    every session. The values are signed, not encrypted: the browser can read them.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -34,7 +34,7 @@ class Signer:
         return str(self._serializer(purpose).dumps(value))
 
     def read_signed(self, purpose: str, text: str) -> dict[str, Any]:
-        """Return what was signed for *purpose*; nothing where it was not by us."""
+        """Return the value that was signed for *purpose*; an empty dict where the signature is invalid."""
         try:
             found = self._serializer(purpose).loads(text)
         except (BadData, UnicodeError):
@@ -47,10 +47,10 @@ class Signer:
 
 
 class Sessions:
-    """Remembers who signed in, for twelve hours from then, however busy they are.
+    """Keeps users signed in for twelve hours from their sign-in, whether active or not.
 
-    Of names and groups it keeps those that the settings list, so that any number of groups fits a cookie.
-    Roles are not kept: who is taken from a list loses the role at once.
+    Of the names and groups the cookie keeps only those listed in the settings, so that it stays small. The
+    role is not stored: it is computed for each request, so removing a user from a list takes effect at once.
     """
 
     def __init__(self, settings: Settings, signer: Signer, clock: Callable[[], float]) -> None:
@@ -60,7 +60,7 @@ class Sessions:
         self._clock = clock
 
     def start_session(self, response: Response, identity: Identity) -> None:
-        """Have the browser show who it is from now on."""
+        """Set the session cookie for *identity*."""
         attributes = self._roles.list_known(identity.attributes)
         value = {"name": identity.name, "attributes": attributes, "until": self._clock() + SESSION_S}
         while len(signed := self._signer.sign_value("session", value)) > _MAX_COOKIE and attributes:
@@ -68,12 +68,12 @@ class Sessions:
         self._cookies.set_cookie(response, _COOKIE, signed, SESSION_S)
 
     def find_identity(self) -> Identity | None:
-        """Return who signed in with the browser that asks; None where nobody did, or too long ago."""
+        """Return the signed-in user; None where there is no session or it has expired."""
         session = self._signer.read_signed("session", self._cookies.read_cookie(_COOKIE))
         if not session or self._clock() >= session["until"]:
             return None
         return Identity(session["name"], frozenset(session["attributes"]))
 
     def end_session(self, response: Response) -> None:
-        """Have the browser forget it."""
+        """Delete the session cookie."""
         self._cookies.delete_cookie(response, _COOKIE)

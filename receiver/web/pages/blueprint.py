@@ -1,4 +1,4 @@
-"""The pages' blueprint: who is let in, and what all templates know."""
+"""The blueprint of the pages, with the filters and variables that all templates share."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LINKS = (
 
 
 def build_pages(services: Services) -> Blueprint:
-    """Return the pages' routes."""
+    """Return the blueprint of the pages."""
     pages = Blueprint("pages", __name__)
     file_hashes = _hash_static_files()
 
@@ -65,7 +65,7 @@ def build_pages(services: Services) -> Blueprint:
 
 
 def _hash_static_files() -> dict[str, str]:
-    """Return a stamp of each static file, so that a browser keeps it until it changes."""
+    """Return a hash of each static file for its URL, so that browsers may cache the file until it changes."""
     folder = resources.files("receiver.web") / "static"
     return {
         file.name: sha256(file.read_bytes()).hexdigest()[:12] for file in folder.iterdir() if file.is_file()

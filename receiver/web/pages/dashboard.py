@@ -1,4 +1,7 @@
-"""The board: what is open, most urgent first, in parts of a hundred."""
+"""The dashboard of open incidents, the page of a storm, and the forms for maintenance.
+
+Incidents are listed most urgent first, a hundred per page.
+"""
 
 from __future__ import annotations
 
@@ -49,7 +52,7 @@ from receiver.web.urls import url_for
 
 
 class DashboardQuery(PageQuery, frozen=True):
-    """Which of the open incidents to show; as it stands in the address."""
+    """The filter of the dashboard, as query parameters."""
 
     state: Literal["", "unacknowledged", "acknowledged", "stale"] = ""
     severity: Literal["", "critical", "error", "warning", "info", "none"] = ""
@@ -76,7 +79,7 @@ class DashboardQuery(PageQuery, frozen=True):
 
 @dataclass(frozen=True)
 class IncidentCard:
-    """One incident on the board. *why_none* says why no step is waited for."""
+    """One incident on the dashboard. *no_step_reason* says why no step is waited for."""
 
     row: IncidentRow
     state: str
@@ -87,7 +90,7 @@ class IncidentCard:
 
 @dataclass(frozen=True)
 class Dashboard:
-    """One part of some incidents; *total* counts all that fit the question."""
+    """One page of a list of incidents; *total* counts all that match the filter."""
 
     at: str
     total: int
@@ -98,7 +101,7 @@ class Dashboard:
 
 @dataclass(frozen=True)
 class OpenCounts:
-    """How many incidents are open at all, whatever is asked for: no filter makes a night look quiet."""
+    """The number of all open incidents: a filter must not hide how many are open."""
 
     open: int
     unacknowledged: int
@@ -122,7 +125,7 @@ class OpenCounts:
 
 
 def build_dashboard(services: Services, asked: DashboardQuery) -> tuple[Dashboard, OpenCounts]:
-    """Return the part of the open incidents that is asked for, and how many there are. Raises StoreError."""
+    """Return the open incidents that match *asked*, one page of them, and the counts. Raises StoreError."""
     now, everything = services.clock(), list(services.incidents.list_open())
     counts = OpenCounts(
         open=len(everything),
@@ -134,7 +137,7 @@ def build_dashboard(services: Services, asked: DashboardQuery) -> tuple[Dashboar
 
 
 def build_page(services: Services, incidents: Iterable[Incident], page: int) -> Dashboard:
-    """Return the part of *incidents* that a page shows, most urgent first. Raises StoreError."""
+    """Return page *page* of *incidents*, most urgent first. Raises StoreError."""
     now, found = services.clock(), sorted(incidents, key=sort_key)
     page_slice = paginate(found, page)
     ids = [incident.id for incident in page_slice.rows]
@@ -152,7 +155,7 @@ def build_page(services: Services, incidents: Iterable[Incident], page: int) -> 
 
 
 def sort_key(incident: Incident) -> tuple[bool, bool, bool, int, float]:
-    """Return what orders incidents: what nobody has first, then the worse, then the older."""
+    """Return the sort key: unacknowledged incidents first, then by severity, then the oldest first."""
     return (
         incident.is_resolved,
         incident.is_acknowledged,
@@ -163,7 +166,7 @@ def sort_key(incident: Incident) -> tuple[bool, bool, bool, int, float]:
 
 
 def build_card(incident: Incident, policy: EscalationPolicy, now: float) -> IncidentCard:
-    """Return an incident as the board shows it."""
+    """Return an incident as the dashboard shows it."""
     row = serialize_row(incident, policy, now)
     escalation = evaluate_escalation(incident, policy, now)
     step = escalation.next_step
@@ -178,7 +181,7 @@ def build_card(incident: Incident, policy: EscalationPolicy, now: float) -> Inci
 
 
 def describe_state(incident: Incident) -> str:
-    """Return the state in words, with who has it."""
+    """Return the state in words, with the name of the person who acknowledged or resolved it."""
     if incident.is_resolved:
         return f"resolved by {incident.resolved_by}" if incident.resolved_by else "resolved"
     if not incident.is_acknowledged:
@@ -223,11 +226,11 @@ _MAX_FIELD = 300
 
 
 def add_maintenance_forms(pages: Blueprint, services: Services) -> None:
-    """Give *pages* the routes that the forms post to; both lead back to the first page."""
+    """Add the routes that the forms post to; both redirect to the dashboard."""
 
     @pages.post("/maintenance")
     def post_maintenance() -> Response:
-        """Begin maintenance; a time that makes no sense is refused with a sentence."""
+        """Start maintenance; an invalid time is refused with a message."""
         for_, until = _read_end(_field("for") or "")
         body = StartMaintenanceRequest(
             by=_field("by"), via="page", for_=for_, until=until, comment=_field("comment")
@@ -242,14 +245,14 @@ def add_maintenance_forms(pages: Blueprint, services: Services) -> None:
         return redirect(url_for("pages.show_dashboard"), 303)
 
     def _read_end(text: str) -> tuple[str | None, str | None]:
-        """Return a duration like `2h`, or the moment of a time of day in the team's zone, in RFC 3339."""
+        """Return a duration like `2h`, or the next moment (RFC 3339) of a time of day in the team's zone."""
         text = text.lower().removeprefix("until").strip()
         if ":" not in text:
             return text or None, None
         try:
             return None, format_moment(parse_time(text, services.clock(), services.routing.zone))
         except (ValueError, OverflowError):
-            return None, text  # refused with a sentence
+            return None, text  # start_maintenance refuses it with a message
 
 
 def _field(name: str) -> str | None:
@@ -257,11 +260,11 @@ def _field(name: str) -> str | None:
 
 
 def add_dashboard(pages: Blueprint, services: Services) -> None:
-    """Add the page to the blueprint."""
+    """Add the dashboard to the blueprint."""
 
     @pages.get("/")
     def show_dashboard() -> Response:
-        """Show what is open, most urgent first."""
+        """Show the open incidents, most urgent first."""
         asked = read_query(DashboardQuery, request.args)
         dashboard, counts = build_dashboard(services, asked)
         status_warnings, heartbeats = (
@@ -271,7 +274,7 @@ def add_dashboard(pages: Blueprint, services: Services) -> None:
         maintenance, webhooks = show_maintenance(services), list_webhooks(services)
         response = conditional_response(
             "now.html",
-            # When the last webhook came changes all the time: a header says it to who has the page.
+            # The time of the last webhook always changes, so it is sent in a header and not part of the ETag.
             (
                 replace(dashboard, at=""),
                 counts,
@@ -299,11 +302,11 @@ def add_dashboard(pages: Blueprint, services: Services) -> None:
 
 
 def add_storm(pages: Blueprint, services: Services) -> None:
-    """Add the page and its answer to the blueprint."""
+    """Add the page of a storm and its acknowledgement to the blueprint."""
 
     @pages.get("/storms/<storm_id>")
     def storm(storm_id: str) -> Response:
-        """Show a storm: its numbers and its incidents, most urgent first."""
+        """Show a storm: its counts and its incidents, most urgent first."""
         asked = read_query(PageQuery, request.args)
         loaded = services.storm_store.load_storm(storm_id)
         shown, status_warnings = describe_storm(services, loaded), list_serious_warnings(services)
@@ -321,6 +324,6 @@ def add_storm(pages: Blueprint, services: Services) -> None:
 
     @pages.post("/storms/<storm_id>/acknowledge")
     def acknowledge_all(storm_id: str) -> Response:
-        """Acknowledge all that it counts, and show it again."""
+        """Acknowledge all incidents that the storm counts, and redirect to its page."""
         acknowledge_storm(services, storm_id, current_actor())
         return redirect(url_for("pages.storm", storm_id=storm_id), 303)

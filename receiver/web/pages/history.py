@@ -1,4 +1,7 @@
-"""Charts as SVG: where each bar stands. Colours are the stylesheet's, figures stand in a table beside."""
+"""The history page: past incidents, statistics and SVG charts.
+
+The charts are only coordinates: the stylesheet sets the colours, and a table beside shows the figures.
+"""
 
 from __future__ import annotations
 
@@ -43,7 +46,7 @@ _NAME_AT_MOST = 32
 
 @dataclass(frozen=True)
 class Bar:
-    """One rectangle, in the chart's own units. *kind* is its class in the stylesheet."""
+    """One rectangle, in units of the chart. *kind* is its CSS class."""
 
     x: float
     y: float
@@ -55,7 +58,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Rank:
-    """One name with its figure, and the figure in words."""
+    """A name with a value, and the value in words."""
 
     name: str
     value: float
@@ -64,7 +67,7 @@ class Rank:
 
 @dataclass(frozen=True)
 class ChartLabel:
-    """Words at a place."""
+    """A text at a position."""
 
     x: float
     y: float
@@ -73,7 +76,7 @@ class ChartLabel:
 
 @dataclass(frozen=True)
 class Chart:
-    """A chart: bars, words below them, and lines across with their figures."""
+    """A chart: bars, labels below them, and grid lines with their values."""
 
     bars: tuple[Bar, ...]
     labels: tuple[ChartLabel, ...]
@@ -83,7 +86,7 @@ class Chart:
 
 
 def draw_days(days: Sequence[Day]) -> Chart:
-    """Return a bar for each day, its severities upon each other, the worst at the bottom."""
+    """Return a chart with a stacked bar for each day, the highest severity at the bottom."""
     top = _round_up(max((day.total for day in days), default=0))
     room, step = HEIGHT - _FOOT - _HEAD, (WIDTH - _LEFT) / max(1, len(days))
     bars: list[Bar] = []
@@ -111,7 +114,7 @@ def draw_days(days: Sequence[Day]) -> Chart:
 
 
 def draw_ranks(ranks: Sequence[Rank]) -> Chart:
-    """Return a lying bar for each name."""
+    """Return a chart with a horizontal bar for each name."""
     top = max((rank.value for rank in ranks), default=0) or 1
     row, left = 26, 250
     room = WIDTH - left - 70
@@ -126,7 +129,7 @@ def draw_ranks(ranks: Sequence[Rank]) -> Chart:
 
 
 def _round_up(value: int) -> int:
-    """Return the next even number of a round size, so that the half of it is a whole one."""
+    """Return a round even number that is not below *value*, so that its half is an integer."""
     for top in (2, 4, 10, 20, 40, 100, 200, 400, 1000, 2000, 4000, 10_000):
         if value <= top:
             return top
@@ -142,7 +145,7 @@ NOISIEST = 10
 
 @dataclass(frozen=True)
 class Ranking:
-    """One thing that alerts do, and which did it most often."""
+    """The alerts with the highest values of one statistic."""
 
     id: str
     title: str
@@ -150,7 +153,7 @@ class Ranking:
 
 
 def rank_alerts(stats: Sequence[AlertStats]) -> list[Ranking]:
-    """Return a ranking for each thing that any of *stats* did at all."""
+    """Return the rankings of *stats*, without empty ones."""
     asked: tuple[tuple[str, str, Callable[[AlertStats], int]], ...] = (
         ("noisiest", "The noisiest alerts", lambda one: one.count),
         ("nobodys", "Alerts that nobody acknowledged", lambda one: one.unacknowledged),
@@ -164,7 +167,7 @@ def rank_alerts(stats: Sequence[AlertStats]) -> list[Ranking]:
 def rank_durations(
     acknowledging: Mapping[Severity, DurationStats], resolving: Mapping[Severity, DurationStats]
 ) -> list[Rank]:
-    """Return how long it took until incidents were acknowledged and resolved, the worst severity first."""
+    """Return the times to acknowledgement and to resolution, the highest severity first."""
     severities = sorted({*acknowledging, *resolving}, key=lambda severity: -severity.rank)
     found = []
     for severity in severities:
@@ -189,7 +192,7 @@ def _rank(stats: Sequence[AlertStats], count: Callable[[AlertStats], int]) -> tu
     )
 
 
-# More than a quarter's incidents of a busy team; beyond it the oldest are left out, and the page says so.
+# More than a busy team has in a quarter; beyond it the oldest are left out, and the page says so.
 _MAX_INCIDENTS = 5000
 _WHOLE_AT_MOST = 1000
 _DAYS_AT_MOST = 92
@@ -198,7 +201,7 @@ _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 
 
 class HistoryPageQuery(PageQuery, frozen=True):
-    """Which of the past to show; as it stands in the address."""
+    """The filter of the history page, as query parameters."""
 
     alertname: Annotated[str, Meta(max_length=300)] = ""
     label: Annotated[str, Meta(max_length=1000)] = ""
@@ -206,7 +209,7 @@ class HistoryPageQuery(PageQuery, frozen=True):
     until: Annotated[str, Meta(max_length=40)] = ""
 
     def has_label(self, labels: dict[str, str], severities: SeverityWords) -> bool:
-        """Tell whether *labels* have the one asked for; `severity` is tested as routes test it."""
+        """Tell whether *labels* contain the requested one; `severity` is compared as routes compare it."""
         name, _, value = (piece.strip() for piece in self.label.partition("="))
         matcher = Matcher(name, "=", value.strip('"'), None, severities if name == LABEL else None)
         return name in labels and matcher.matches(labels)
@@ -214,7 +217,7 @@ class HistoryPageQuery(PageQuery, frozen=True):
 
 @dataclass(frozen=True)
 class HistoryReport:
-    """What is asked for of the past: one part of it, and what all of it tells."""
+    """The result of a history query: one page of incidents, and statistics of all that match."""
 
     found: int
     is_cut: bool
@@ -229,7 +232,7 @@ class HistoryReport:
 
 
 def build_history_report(services: Services, asked: HistoryPageQuery) -> HistoryReport:
-    """Return what opened in that time. Raises Refusal for a moment that makes no sense, StoreError."""
+    """Return what opened in the requested time. Raises StoreError, RequestError for an invalid time."""
     now = services.clock()
     until = _read_until(asked.until, now)
     since = max(parse_since(asked.since, now), now - services.routing.history)
@@ -243,7 +246,7 @@ def build_history_report(services: Services, asked: HistoryPageQuery) -> History
     )
     found = _with_label(services, asked, page.incidents) if asked.label else list(page.incidents)
     zone = services.routing.zone
-    # A millisecond before the end: midnight ends a day and belongs to the next.
+    # One millisecond before the end, since midnight belongs to the next day.
     last = min(now, until - 0.001) if until else now
     stats = compute_alert_stats(found, zone)
     page_slice = paginate(found, asked.page)
@@ -262,7 +265,7 @@ def build_history_report(services: Services, asked: HistoryPageQuery) -> History
 
 
 def _read_until(text: str, now: float) -> float:
-    """Return the moment that ends the time asked for, 0 for none; a day counts whole."""
+    """Return the end of the requested time, 0 for none; a date includes the whole day."""
     moment = parse_since(text, now, "until")
     return moment + _DAY_S if moment and _DAY.fullmatch(text) and moment < LATEST else moment
 
@@ -270,7 +273,10 @@ def _read_until(text: str, now: float) -> float:
 def _with_label(
     services: Services, asked: HistoryPageQuery, incidents: tuple[Incident, ...]
 ) -> list[Incident]:
-    """Return those of which an alert has the label. Only the newest are looked through alert by alert."""
+    """Return the incidents of which the group or an alert has the requested label.
+
+    Alerts are loaded only for the newest _WHOLE_AT_MOST incidents.
+    """
     found = []
     for number, incident in enumerate(incidents):
         if asked.has_label(incident.group_labels, services.routing.severities) or (
@@ -289,16 +295,16 @@ def _has_alert(services: Services, asked: HistoryPageQuery, incident_id: str) ->
 
 
 def format_delay(incident: Incident, moment: float) -> str:
-    """Return how long after opening *moment* came; empty where it did not."""
+    """Return the time from opening to *moment* in words; empty for 0."""
     return format_duration(max(0.0, moment - incident.opened_at)) if moment else ""
 
 
 def add_history(pages: Blueprint, services: Services) -> None:
-    """Add the page to the blueprint."""
+    """Add the history page to the blueprint."""
 
     @pages.get("/history")
     def history() -> str:
-        """Show what was, and what it tells of the alerts."""
+        """Show past incidents and statistics of their alerts."""
         asked = read_query(HistoryPageQuery, request.args)
         report = build_history_report(services, asked)
         return render_template(

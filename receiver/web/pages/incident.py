@@ -1,4 +1,4 @@
-"""The alerts of an incident as its page lists them: what all have in common is said once."""
+"""The page of one incident: its alerts, escalation, timeline, deliveries, runbook and sent messages."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ from receiver.web.pages.warnings import delivery_label, list_serious_warnings, l
 from receiver.web.urls import url_for
 
 SHOWN_AT_MOST = 100
-# More are folded away, so that on a phone the runbook isn't a walk.
+# Further alerts are collapsed, so that the runbook is not far down the page on a phone.
 OPEN_AT_MOST = 4
 
 
 @dataclass(frozen=True)
 class AlertItem:
-    """One alert with what is its own."""
+    """One alert, with the labels and annotations that are not common to all."""
 
     row: AlertRow
     labels: dict[str, str]
@@ -57,7 +57,10 @@ class AlertItem:
 
 @dataclass(frozen=True)
 class AlertList:
-    """The alerts of an incident, those that fire first; *left_out* counts those beyond what is shown."""
+    """The alerts of an incident, firing ones first.
+
+    *labels* and *annotations* are common to all alerts; *left_out* counts those beyond SHOWN_AT_MOST.
+    """
 
     labels: dict[str, str]
     annotations: dict[str, str]
@@ -67,8 +70,9 @@ class AlertList:
 
 
 def list_alerts(rows: Sequence[AlertRow]) -> AlertList:
-    """Return *rows* with their common labels and annotations apart; of a single alert none is common. Those
-    without labels, of which only is kept how they stand, come last.
+    """Return *rows* with their common labels and annotations separated; a single alert has none in common.
+
+    Alerts without labels, of which only the state is kept, come last.
     """
     labelled = [row for row in rows if row.labels]
     labels = _find_common([row.labels for row in labelled])
@@ -101,7 +105,7 @@ _SHOWN_AT_MOST = 40
 
 @dataclass(frozen=True)
 class SentMessage:
-    """One message: where to, what it was for, its words and the whole of it."""
+    """One message: its target, its purpose, its text and the whole payload."""
 
     at: str
     to: str
@@ -112,7 +116,7 @@ class SentMessage:
 
 
 def list_sent_messages(services: Services, incident: Incident, policy: EscalationPolicy) -> list[SentMessage]:
-    """Return the messages of an incident, newest first; of a message that is edited its latest form."""
+    """Return the messages of an incident, newest first; of an edited message only the latest version."""
     recorded = [
         one for one in services.simulated.list_newest(_RECORDED_AT_MOST) if one.get("incident") == incident.id
     ]
@@ -148,7 +152,7 @@ def _render_current(
         page, paged = step.responder.find_target(PAGERDUTY), incident.deliveries.get(page_key(step))
         if page is None or paged is None or paged.receipt is None or paged.receipt.is_simulated:
             continue
-        if paged.is_bundled:  # a storm's page told it, and none of its own was sent
+        if paged.is_bundled:  # part of a storm's page; none of its own was sent
             continue
         key = dedup_key(incident, step.responder.name)
         action = Page(page_key(step), paged.instance, PAGERDUTY, page, 0.0, "", key, step)
@@ -163,17 +167,17 @@ def _render_current(
 
 
 def add_incident(pages: Blueprint, services: Services) -> None:
-    """Add the page and its answers to the blueprint."""
+    """Add the page of an incident and its forms to the blueprint."""
 
     @pages.get("/incidents/<incident_id>")
     def incident(incident_id: str) -> Response:
-        """Show one incident: alerts, escalation, timeline, deliveries, its runbook, what was sent."""
+        """Show one incident: alerts, escalation, timeline, deliveries, runbook and sent messages."""
         found = services.incidents.load(incident_id)
         return _render_incident(services, found, policy_finder(services, services.clock())(found))
 
     @pages.post("/incidents/<incident_id>/<what>")
     def post_transition(incident_id: str, what: str) -> Response:
-        """Take what somebody makes of it, and show again the page they were on."""
+        """Apply a transition such as `acknowledge`, and redirect to the page with the form."""
         _apply_transition(services, incident_id, what)
         page, _, query = request.form.get("back", "").partition("?")
         if page == "now":
@@ -183,7 +187,7 @@ def add_incident(pages: Blueprint, services: Services) -> None:
 
     @pages.post("/deliveries/<delivery_id>/retry")
     def retry_delivery(delivery_id: str) -> Response:
-        """Have a delivery that gave up sent again, and show its incident."""
+        """Retry a failed delivery, and redirect to its incident."""
         again = retry(services, delivery_id, current_actor())
         return redirect(url_for("pages.incident", incident_id=again.incident, _anchor="deliveries"), 303)
 
@@ -221,7 +225,7 @@ def _failed_first(row: DeliveryRow) -> tuple[bool, str]:
 
 
 def _find_runbook(services: Services, incident: Incident) -> dict[str, object]:
-    """Return the runbook that the incident's message is about, whole where we have it."""
+    """Return the runbook of the incident's first alert that has an excerpt, as variables of the template."""
     excerpt = _find_excerpt(services, incident)
     runbook = services.runbooks.find_runbook(excerpt.name if excerpt else incident.alertname)
     return {

@@ -1,7 +1,7 @@
-"""The stamp of what a page shows, so that a browser that still has it is told so and no more.
+"""Conditional responses (ETag), pagination, and the principal as an actor.
 
-A page that is asked for every few seconds would else cost a phone megabytes, close what its reader has
-unfolded and lose what they have marked, for nothing.
+Pages poll every few seconds. Without an ETag each poll would transfer the whole page, and replacing it would
+collapse what the user has expanded and lose their text selection.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ _HEADER = "X-Receiver-Stamp"
 
 
 def etag_of(*shown: object) -> str:
-    """Return a word that stays the same as long as *shown* does, so no moment of now belongs in it."""
-    # Forms that were shown with another token than the browser now has don't work.
+    """Return an ETag of the rendered data; never include the current time."""
+    # The CSRF token is part of it: a page with forms for another token must be loaded again.
     render_token = cast("Callable[[], str]", current_app.jinja_env.globals["csrf_field"])
     return sha256(repr((shown, render_token())).encode("utf-8", "backslashreplace")).hexdigest()[:16]
 
 
 def conditional_response(template: str, shown: tuple[object, ...], **context: object) -> Response:
-    """Return the page, or nothing (204) to a script that has it with the stamp of what is *shown*."""
+    """Return the page, or 204 if the request carries the ETag of *shown* in X-Receiver-Stamp."""
     etag = etag_of(*shown)
     if request.headers.get(_HEADER) == etag:
         return Response(status=204)
@@ -41,19 +41,19 @@ PAGE_SIZE = 100
 
 
 class PageQuery(Struct, frozen=True):
-    """Which part of a list to show; as it stands in the address."""
+    """The page of a list, as a query parameter."""
 
     page: Annotated[int, Meta(ge=1, le=1_000_000)] = 1
 
     def list_fields(self, page: int = 0) -> dict[str, Any]:
-        """Return what of it has to stand in an address, for *page* if that is given."""
+        """Return the query parameters without defaults, for *page* if it is given."""
         fields = asdict(self) | {"page": page or self.page}
         return {name: value for name, value in fields.items() if value and (name, value) != ("page", 1)}
 
 
 @dataclass(frozen=True)
 class PageSlice(Generic[T]):
-    """One part, and which of how many it is."""
+    """The rows of one page, its number and the number of pages."""
 
     rows: Sequence[T]
     page: int
@@ -61,7 +61,7 @@ class PageSlice(Generic[T]):
 
 
 def paginate(rows: Sequence[T], page: int) -> PageSlice[T]:
-    """Return the part of *rows* that *page* shows, the last one where there are not so many."""
+    """Return the rows on page *page*, or on the last page if there are fewer."""
     pages = max(1, -(-len(rows) // PAGE_SIZE))
     page = min(page, pages)
     return PageSlice(rows[(page - 1) * PAGE_SIZE : page * PAGE_SIZE], page, pages)
@@ -71,11 +71,11 @@ VIA = "page"
 
 
 def current_user_name() -> str:
-    """Return the name that a browser signed in with."""
+    """Return the name of the current principal, or a placeholder."""
     principal = current_principal()
     return (principal.name if principal is not None else "") or "somebody on the page"
 
 
 def current_actor() -> ActorFields:
-    """Return the answer's signature."""
+    """Return the current principal as the actor of a transition."""
     return ActorFields(by=current_user_name(), via=VIA)

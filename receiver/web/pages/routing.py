@@ -1,4 +1,4 @@
-"""The page of the routing: where alerts go, a dry run, a test alert."""
+"""The routing page: routes, a dry run of labels, and a test alert."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MAX_LABELS = 60
 
 
 class DryRun(Struct, frozen=True):
-    """Labels to be sent through the routes: `name=value`, with blanks between, quoted as in a shell."""
+    """Labels to route: `name=value` separated by spaces, quoted as in a shell."""
 
     labels: Annotated[str, Meta(max_length=4000)] = ""
 
@@ -35,7 +35,7 @@ def add_routing(pages: Blueprint, services: Services) -> None:
 
     @pages.get("/routing")
     def routing() -> str:
-        """Show the routes and their escalations; with labels, where these would go."""
+        """Show the routes and their escalation policies; with labels, also the route that they match."""
         asked = read_query(DryRun, request.args)
         catalogue, rules = services.runbooks, services.routing
         labels = read_labels(asked.labels)
@@ -54,7 +54,7 @@ def add_routing(pages: Blueprint, services: Services) -> None:
 
     @pages.post("/routing/fire")
     def fire() -> Response:
-        """Send a test alert through the very door that Alertmanager's come in by."""
+        """Send a test alert through the same parser and ingester as Alertmanager's webhooks."""
         labels = read_labels(request.form.get("labels", ""))
         if not labels.get("alertname"):
             raise RequestError(400, "a test alert needs a label alertname=…")
@@ -69,7 +69,7 @@ def add_routing(pages: Blueprint, services: Services) -> None:
 
 
 def read_labels(text: str) -> dict[str, str]:
-    """Return the labels written in *text*; Refusal with a sentence where one is none."""
+    """Return the labels in *text*; raises RequestError with a message where one can't be parsed."""
     found: dict[str, str] = {}
     try:
         pieces = shlex.split(text)

@@ -1,4 +1,4 @@
-"""The library: every runbook with how often it was used, and what is missing or disagrees."""
+"""The pages of the runbook catalogue: each runbook with its use, and what is missing or inconsistent."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MAX_INCIDENTS = 5000
 
 @dataclass(frozen=True)
 class RunbookUsage:
-    """One runbook: how many incidents it was for, and whether Prometheus has a rule of its name."""
+    """A runbook, the number of its incidents, and whether Prometheus has an alerting rule of its name."""
 
     runbook: Runbook
     incident_count: int
@@ -34,7 +34,7 @@ class RunbookUsage:
 
 @dataclass(frozen=True)
 class RunbookReport:
-    """All runbooks, and what is wrong with them."""
+    """All runbooks, and the problems found in them."""
 
     usages: tuple[RunbookUsage, ...]
     alerts_without_runbook: tuple[tuple[str, int], ...]
@@ -46,7 +46,7 @@ class RunbookReport:
 
 
 def build_runbook_report(services: Services, rules: AlertRules | None) -> RunbookReport:
-    """Return the library as the kept history shows it. Raises StoreError."""
+    """Return the catalogue with counts from the kept history. Raises StoreError."""
     catalogue = services.runbooks
     found = services.incidents.list_newest(limit=_MAX_INCIDENTS).incidents
     seen = Counter(incident.alertname for incident in found)
@@ -100,7 +100,7 @@ def add_runbooks(pages: Blueprint, services: Services) -> None:
 
     @pages.get("/runbooks")
     def runbooks() -> str:
-        """List the runbooks, and what is missing or disagrees."""
+        """List the runbooks, and what is missing or inconsistent."""
         asked = read_query(PageQuery, request.args)
         report = build_runbook_report(services, rules.get_rules() if rules else None)
         page_slice = paginate(report.usages, asked.page)
@@ -116,7 +116,7 @@ def add_runbooks(pages: Blueprint, services: Services) -> None:
 
     @pages.get("/runbooks/<name>")
     def runbook(name: str) -> str:
-        """Show a runbook whole."""
+        """Show a whole runbook."""
         found = services.runbooks.find_runbook(name)
         if found is None:
             raise NotFound("runbook", name)

@@ -1,4 +1,4 @@
-"""Deliveries in the reader's words; by their keys only programs know them."""
+"""The warnings above the pages: failing components, failed deliveries, storms, stale incidents and others."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _LABELS_WITH_NAME = {
 
 
 def delivery_label(key: str) -> str:
-    """Return what a delivery is, from its key: `page:on-call` is "page to on-call"."""
+    """Return the description of a delivery for its key: `page:on-call` is "page to on-call"."""
     kind, _, name = key.partition(":")
     if kind == "left_open":
         return "word that a PagerDuty incident is left to be closed by hand"
@@ -57,8 +57,10 @@ _SHOWN = 5
 
 
 def list_severity_warnings(services: Services, incidents: Iterable[Incident]) -> tuple[StatusWarning, ...]:
-    """Return what the severities of open *incidents* make known. It follows from the incidents, so it is
-    shown until they are over, or until a word is in `severities`.
+    """Return warnings about critical *incidents* that page no responder, and about unknown severities.
+
+    They are computed from the open incidents, so they are shown until those are resolved or `severities`
+    contains the word.
     """
     unpaged: list[Incident] = []
     words: dict[str, Incident] = {}
@@ -101,7 +103,7 @@ def _link(incident: Incident) -> Link:
 
 @dataclass(frozen=True)
 class WebhookRow:
-    """The last webhook of one source: when it came (RFC 3339), and how long ago that is, in words."""
+    """The last webhook of one source: its time (RFC 3339) and its age in words."""
 
     source: str
     at: str
@@ -109,7 +111,7 @@ class WebhookRow:
 
 
 def list_webhooks(services: Services) -> list[WebhookRow]:
-    """Return the last webhook of each source, by the names of the sources. Raises StoreError."""
+    """Return the last webhook of each source, ordered by source. Raises StoreError."""
     now = services.clock()
     return [
         WebhookRow(source, format_moment(at), format_age(now - at))
@@ -118,7 +120,7 @@ def list_webhooks(services: Services) -> list[WebhookRow]:
 
 
 def format_age(seconds: float) -> str:
-    """Return `40 s ago`, as the page's script says it on."""
+    """Return an age like `40 s ago`, in the format of page.js."""
     whole = max(0, int(seconds))
     for unit, length, beyond in (("s", 1, 60), ("min", 60, 3600), ("h", 3600, 48 * 3600)):
         if whole < beyond:
@@ -133,7 +135,7 @@ _FAILED_SHOWN = 5
 
 @dataclass(frozen=True)
 class Link:
-    """Where to read more, or to do something about it."""
+    """A link to details or to an action."""
 
     url: str
     words: str
@@ -141,7 +143,7 @@ class Link:
 
 @dataclass(frozen=True)
 class StatusWarning:
-    """One thing to be said: *level* is `alarm`, `warn` or `note`; *since* is in RFC 3339."""
+    """One warning: *level* is `alarm`, `warn` or `note`; *since* is in RFC 3339."""
 
     level: str
     title: str
@@ -153,10 +155,9 @@ class StatusWarning:
 def list_status_warnings(
     services: Services, stale: int = 0, alarms: Sequence[StatusWarning] = ()
 ) -> list[StatusWarning]:
-    """Return what readers must know before they trust what they see, worst first. Raises StoreError.
+    """Return all warnings, the most severe first. Raises StoreError.
 
-    *stale* is how many open incidents are, and *alarms* what their severities make known, as whoever lists
-    them knows.
+    *stale* is the number of stale open incidents and *alarms* their severity warnings, which the caller has.
     """
     status = show_status(services)
     found = [
@@ -172,9 +173,7 @@ def list_status_warnings(
 
 
 def list_serious_warnings(services: Services, alarms: Sequence[StatusWarning] = ()) -> list[StatusWarning]:
-    """Return those without what is only of note: that is said on the first page, and above what is on fire
-    it would be in the way.
-    """
+    """Return the warnings without notes, which only the dashboard shows."""
     return [warning for warning in list_status_warnings(services, alarms=alarms) if warning.level != "note"]
 
 

@@ -1,9 +1,11 @@
-"""One client's connection, on which everything has its time: nobody who is slow holds it for ever.
+"""A client connection with a deadline for every phase, so that no slow client occupies it for ever.
 
-A wait for the next request, a request's head, its body and our answer each have a bound of their own.
-A body and an answer may be long, so theirs is a least speed, not a length: 32 MiB over a line of a
-megabit pass, one byte a second doesn't. The same as Apache's mod_reqtimeout:
+Each phase has its own limit: the wait for the next request, the request head, the body and the response. A
+body or a response may be large, so its limit is a minimum transfer rate instead of a duration: 32 MiB at one
+megabit per second pass, one byte per second does not. Apache's mod_reqtimeout works the same way:
 https://httpd.apache.org/docs/2.4/mod/mod_reqtimeout.html
+
+The module also holds the helpers that read a request body, and `request_timeout` for Redis calls.
 """
 
 from __future__ import annotations
@@ -22,25 +24,26 @@ from gunicorn.http.body import ChunkedReader
 
 from receiver.errors import StoreError
 
-HEAD_S = 10.0  # from its first byte to its last
-# A body and an answer may stand still for so long, and take so long beyond what their size allows:
-# a MiB has 30 s, 32 MiB have eleven minutes.
+HEAD_S = 10.0  # from the first byte of a request head to its last
+# A body or a response may stall for STALL_TIMEOUT_S at most, and take that long in total plus the time that
+# its size takes at MIN_BYTES_PER_S: about 30 s for a MiB, eleven minutes for 32 MiB.
 STALL_TIMEOUT_S = 10.0
 MIN_BYTES_PER_S = 50 * 1024
 _PIECE = 64 * 1024
-# Of what comes after our last answer so much is read, and for so long.
+# Limits for reading what the client still sends after our last response.
 LINGER_S = 1.0
 LINGER_BYTES = 64 * 1024
 
 
 class ClientConnection:
-    """A client's socket as gunicorn uses it, with deadlines; everything else is the socket's own.
+    """The client socket that gunicorn uses, with deadlines; all other attributes are those of the socket.
 
-    Between requests and in a head, too slow looks as if the other side had hung up: no request was
-    there yet. In a body or an answer it raises ConnectionResetError.
+    While waiting for a request or reading its head, a timeout looks to gunicorn as if the client had closed
+    the connection, since there is no request to answer yet. In a body or a response it raises
+    ConnectionResetError.
 
-    *drain* is called where the line is to be closed with a body on it that nobody reads: it may `linger`.
-    *unverified* holds the lines whose body is read although nobody knows yet who sends it.
+    *drain* is called when the connection closes with an unread request body; it may call `linger`.
+    *unverified* collects the connections whose body is being read before its signature can be checked.
     """
 
     def __init__(
@@ -65,24 +68,24 @@ class ClientConnection:
         self._sent = 0
 
     def await_request(self, idle_s: float) -> None:
-        """A request may begin within *idle_s* seconds; its head then has HEAD_S."""
+        """Wait *idle_s* seconds for a request to begin; its head then has HEAD_S seconds."""
         self._is_waiting = self._is_head = True
         self._deadline = self._clock() + idle_s
         self._responding_since, self._sent = None, 0
 
     def begin_body(self) -> None:
-        """The head is there: what comes now is the body."""
+        """Switch from the limits of the head to those of the body."""
         self._is_waiting = self._is_head = False
         self._received = 0
         self._deadline = self._clock() + STALL_TIMEOUT_S
 
     def set_request(self, request: Any) -> None:
-        """Note gunicorn's *request*, which is answered from here on."""
+        """Remember gunicorn's *request*, which is the one being answered from now on."""
         self._request = request
 
     @contextmanager
     def mark_unverified(self) -> Iterator[None]:
-        """Have the line closed rather than others turned away, as long as this context lasts."""
+        """Allow the worker to close this connection to make room for others while the context is active."""
         self._unverified[self] = None
         try:
             yield
@@ -90,26 +93,27 @@ class ClientConnection:
             self._unverified.pop(self, None)
 
     def begin_response(self) -> None:
-        """Have this the line's last answer where the body is not read by now: nobody is waited for, for what
-        nobody wants.
+        """Close the connection after this response if the request body has not been read completely.
+
+        The response does not wait for a body that the application does not read.
         """
         if self._request is not None and _is_unread(self._request):
             self._is_unread = True
             self._request.force_close()
 
     def close(self) -> None:
-        """Hang up."""
+        """Close the connection, after draining a body that was not read."""
         if self._is_unread:
             self._is_unread = False
             self._drain(self)
         self._client.close()
 
     def linger(self) -> None:
-        """Read a little of what still comes, so that our answer reaches the other side."""
+        """Read some of what the client still sends, so that our response reaches it."""
         _linger(self._client, LINGER_S)
 
     def recv(self, size: int) -> bytes:
-        """Return what came, b"" at the end."""
+        """Return the bytes that arrived, b"" at the end of the stream."""
         self._responding_since, self._sent = None, 0
         left_s = self._deadline - self._clock()
         if not self._is_head:
@@ -130,7 +134,7 @@ class ClientConnection:
         return data
 
     def sendall(self, data: bytes) -> None:
-        """Send all of it, as fast as the other side takes it but not slower than it has to."""
+        """Send all of *data*; raises ConnectionResetError where the client reads too slowly."""
         view = memoryview(data)
         if self._responding_since is None:
             self._responding_since = self._clock()
@@ -152,7 +156,7 @@ class ClientConnection:
     send = sendall
 
     def reject(self, response: bytes) -> None:
-        """Give the client its last answer, and hang up."""
+        """Send *response* as the last one and close the connection."""
         reject_client(self._client, response)
 
     def _time_out(self) -> bytes:
@@ -165,7 +169,7 @@ class ClientConnection:
 
 
 def reject_client(client: Any, response: bytes, linger_s: float = LINGER_S) -> None:
-    """Give a client its last answer, and hang up; it is tried for *linger_s*."""
+    """Send *response*, `_linger` and close the connection; *linger_s* bounds each of the first two."""
     client.settimeout(linger_s)
     try:
         client.sendall(response)
@@ -177,8 +181,10 @@ def reject_client(client: Any, response: bytes, linger_s: float = LINGER_S) -> N
 
 
 def _linger(client: Any, seconds: float) -> None:
-    """End our side, and wait for theirs for so long: with something of theirs unread, closing would take our
-    answer away from them. LINGER_BYTES are read of it at most; whoever sends on may see the answer then.
+    """Shut down our side and read for up to *seconds*, and LINGER_BYTES at most.
+
+    Closing a socket with unread data makes the kernel send a reset, which can destroy our response before the
+    client reads it. A client that sends more than LINGER_BYTES may still lose it.
     """
     end, left = time.monotonic() + seconds, LINGER_BYTES
     with suppress(OSError):
@@ -193,7 +199,7 @@ def _linger(client: Any, seconds: float) -> None:
 
 
 def _is_unread(request: Any) -> bool:
-    """Tell whether some of the body of gunicorn's *request* is still to come."""
+    """Tell whether part of the body of gunicorn's *request* has not been read yet."""
     reader = request.body.reader
     if isinstance(reader, ChunkedReader):
         return reader.parser is not None
@@ -201,16 +207,17 @@ def _is_unread(request: Any) -> bool:
 
 
 def _too_slow() -> ConnectionResetError:
-    # gunicorn takes this for the other side's doing, which it is, and says nothing in the log.
+    # gunicorn treats this as a disconnect by the client and does not log it.
     return ConnectionResetError(errno.ECONNRESET, "the other side is too slow")
 
 
-# Below this a body comes at once; one of 32 MiB takes longer than a small webhook may wait.
+# Size of one read. A body up to this size is read in one call; a larger one (up to 32 MiB) is read in pieces,
+# so that other requests, such as small webhooks, are served in between.
 PIECE = 256 * 1024
 
 
 def drain(stream: IO[bytes]) -> bytes:
-    """Return what *stream* holds; whoever bounds it bounds this."""
+    """Read *stream* to its end and return its content; the caller limits the size."""
     body = bytearray()
     while piece := stream.read(PIECE):
         body += piece
@@ -219,8 +226,9 @@ def drain(stream: IO[bytes]) -> bytes:
 
 
 def read_unverified_body(request: Request) -> bytes:
-    """Return the body of a *request* by which its signature is to be checked. Anybody may have sent it, so
-    it is broken off where there is no room for others.
+    """Return the body of a *request* whose signature is still to be checked.
+
+    Any client may have sent it, so the worker may close this connection when it needs room for others.
     """
     connection = request.environ.get("gunicorn.socket")
     with connection.mark_unverified() if isinstance(connection, ClientConnection) else nullcontext():
@@ -228,20 +236,21 @@ def read_unverified_body(request: Request) -> bytes:
 
 
 def yield_to_others() -> None:
-    """Let others go first: under gevent, whoever always finds more to read there would never give way."""
+    """Let other greenlets run: one that always finds data to read would never yield by itself."""
     time.sleep(0)
 
 
-# Alertmanager is to hear 503 within 5 s. Each single wait ends after 2 s (see store/connection.py), but
-# there may be several.
+# Alertmanager has to get its 503 within 5 s. A single Redis call ends after 2 s (see storage/connection.py),
+# but one request may make several.
 REQUEST_TIMEOUT_S = 4.0
 _ADVICE = "it does not answer in time: see its load and the network"
 
 
 def request_timeout(seconds: float = REQUEST_TIMEOUT_S) -> AbstractContextManager[object]:
-    """Have StoreError raised in the midst of what is done in this context for longer than *seconds*.
+    """Raise StoreError inside this context once it has lasted longer than *seconds*.
 
-    Lines in use are given up then. Only where gevent serves; elsewhere each single wait has its end.
+    Redis connections in use at that moment are discarded. Works under gevent only; elsewhere the context has
+    no effect, and only the timeout of each Redis call applies.
     """
     if not is_module_patched("socket"):
         return nullcontext()

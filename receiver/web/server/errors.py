@@ -1,4 +1,4 @@
-"""Errors for people: a page in words, where programs get JSON."""
+"""Error handlers of the application: an HTML page for browsers, JSON for programs."""
 
 from __future__ import annotations
 
@@ -25,13 +25,14 @@ _TITLES = {
 
 
 def wants_html() -> bool:
-    """Tell whether a person waits before a browser: it asks for HTML, as no program does by itself."""
+    """Tell whether a browser sent the request: it accepts HTML, and the path is not one for programs."""
     return not request.path.startswith(_JSON_PATHS) and "text/html" in request.headers.get("Accept", "")
 
 
 def render_error_page(status: int, message: str, title: str = "") -> Response:
-    """Return the error as a page, below *title* or what is usual. It asks the store for nothing, since that
-    may be what is away.
+    """Return the error as an HTML page headed *title*, or the default title of *status*.
+
+    It does not read from Redis, which may be the reason for the error.
     """
     heading = title or _TITLES.get(status, "That can't be done")
     sentence = f"{message[:1].upper()}{message[1:].rstrip('.')}."
@@ -43,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 
 class RequestError(ReceiverError):
-    """A request can't be done; the message is a sentence for whoever sent it."""
+    """A request that is refused with *status*; the message is a sentence for the client."""
 
     def __init__(self, status: int, message: str) -> None:
         self.status = status
@@ -51,24 +52,27 @@ class RequestError(ReceiverError):
 
 
 def json_response(body: object) -> Response:
-    """Return *body* as a JSON answer."""
+    """Return *body* encoded as a JSON response."""
     return Response(json.encode(body) + b"\n", content_type="application/json")
 
 
 def error_response(status: int, message: str, kind: str = "", *, title: str = "") -> Response:
-    """Return an error in the form all of ours have: JSON, and for people a page, with *title* above it."""
+    """Return an error in the common form: JSON, or for browsers an HTML page headed *title*.
+
+    *kind* is the `type` of the JSON error where the status does not determine it.
+    """
     if wants_html():
         response = render_error_page(status, message, title)
     else:
         response = Response(render_error_body(status, message, kind), status, content_type="application/json")
     if status == 401:
-        # Lets a browser ask for the token, as the password with any name.
+        # Makes a browser prompt for a password, which is the token; the user name is arbitrary.
         response.headers["WWW-Authenticate"] = 'Basic realm="receiver", charset="UTF-8"'
     return response
 
 
 def register_error_handlers(app: Flask) -> None:
-    """Give *app* an answer for each error it may meet."""
+    """Register a handler on *app* for every error that a view can raise."""
 
     @app.errorhandler(NotFound)
     def not_found(error: NotFound) -> Response:
@@ -85,7 +89,7 @@ def register_error_handlers(app: Flask) -> None:
 
     @app.errorhandler(StoreError)
     def store_unavailable(error: StoreError) -> Response:
-        # Once for all paths: Alertmanager, browsers and monitoring all ask again while it is away.
+        # One log line for all paths, since Alertmanager, browsers and monitoring all repeat their requests.
         fields = {"path": request.path, "error": str(error)}
         logger.warning("redis unavailable", extra={"fields": fields, "state": "requests"})
         return error_response(503, "the store can't take it now, send it again")
@@ -96,7 +100,7 @@ def register_error_handlers(app: Flask) -> None:
 
     @app.errorhandler(ParseException)
     def malformed_request(error: ParseException) -> Response:
-        # gunicorn finds out while we read the body: chunks that are none.
+        # gunicorn raises this while the body is read: invalid chunked encoding.
         found = find_malformed_request(error)
         return internal_error(error) if found is None else error_response(found.status, found.message)
 

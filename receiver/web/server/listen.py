@@ -1,4 +1,4 @@
-"""Where the web side listens: an address, its socket, and who may be let in there without a token."""
+"""The address that the web process listens on, and its listening socket."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from receiver.errors import ReceiverError
 
 BACKLOG = 2048
-# A predecessor that was killed may hold the port a moment longer than its life.
+# The kernel may keep the port busy for a moment after the previous process was killed.
 IN_USE_TIMEOUT_S = 1.5
 _ADDRESS = re.compile(r"(?:\[(?P<v6>[^\]]+)\]|(?P<host>[^:\[\]]+)):(?P<port>\d{1,5})", re.ASCII)
 
 
 class AddressError(ReceiverError):
-    """We can't listen there."""
+    """The receiver can't listen on this address."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class ListenAddress:
 
     @property
     def is_loopback(self) -> bool:
-        """Whether only this machine can reach it; a name counts only if it is `localhost`."""
+        """Whether the address is reachable from this host only; of host names, only `localhost` counts."""
         try:
             return ipaddress.ip_address(self.host).is_loopback
         except ValueError:
@@ -41,13 +41,13 @@ class ListenAddress:
 
     @property
     def url(self) -> str:
-        """How a browser on this machine reaches it."""
+        """The URL for a browser on the same host."""
         everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # compared, not bound
         return f"http://{ListenAddress(everywhere.get(self.host, self.host), self.port)}"
 
 
 def parse_address(text: str) -> ListenAddress:
-    """Return the address in `HOST:PORT` or `[::1]:PORT`; raises ValueError with a sentence."""
+    """Return the address in `HOST:PORT` or `[::1]:PORT`; raises ValueError with a full sentence."""
     match = _ADDRESS.fullmatch(text)
     if match is None or int(match["port"]) > 65535:
         raise ValueError(f"{text!r} is no address like 127.0.0.1:9080 or [::1]:9080")
@@ -55,7 +55,7 @@ def parse_address(text: str) -> ListenAddress:
 
 
 def open_listener(address: ListenAddress) -> socket.socket:
-    """Return a listening socket on *address*; raises AddressError when that can't be had."""
+    """Return a listening socket on *address*; raises AddressError where it can't be opened."""
     deadline = time.monotonic() + IN_USE_TIMEOUT_S
     while True:
         try:
@@ -71,13 +71,13 @@ def open_listener(address: ListenAddress) -> socket.socket:
 
 
 def bound_address(listener: socket.socket, address: ListenAddress) -> ListenAddress:
-    """Return *address* with the port that *listener* really got."""
+    """Return *address* with the port that *listener* is bound to."""
     return ListenAddress(address.host, int(listener.getsockname()[1]))
 
 
 def _bind(address: ListenAddress) -> socket.socket:
     found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    # `localhost` often means both families; IPv4 is what people then type.
+    # `localhost` often resolves to both families; prefer IPv4, which is what people usually type.
     family, kind, protocol, _, where = min(found, key=lambda entry: entry[0] != socket.AF_INET)
     listener = socket.socket(family, kind, protocol)
     try:

@@ -1,6 +1,7 @@
-"""The one form of every error: JSON with a type for programs and a sentence for people.
+"""The common JSON form of errors, and the responses to requests that gunicorn can't parse.
 
-Knows no Flask: some are answered before the application hears of a request, and the master imports this.
+Does not import Flask: some of these are sent before the application sees a request, and gunicorn's master
+imports this module.
 """
 
 from __future__ import annotations
@@ -48,12 +49,12 @@ _TYPES = {
 
 
 def render_error_body(status: int, message: str, kind: str = "") -> bytes:
-    """Return the body of an error; *kind* is its type where the status does not tell it."""
+    """Return the JSON body of an error; *kind* is its `type` where the status does not determine it."""
     return json.encode(ErrorAnswer(ErrorBody(kind or _TYPES.get(status, "error"), message))) + b"\n"
 
 
 def render_final_response(status: int, message: str, *headers: str) -> bytes:
-    """Return a whole answer with an error, for a connection that is closed after it."""
+    """Return a complete HTTP response with an error, for a connection that is closed after it."""
     body = render_error_body(status, message)
     head = (
         f"HTTP/1.1 {status} {HTTPStatus(status).phrase}",
@@ -68,14 +69,14 @@ def render_final_response(status: int, message: str, *headers: str) -> bytes:
 
 
 MAX_LINE = 4094
-# Far more than browsers and proxies send, far less than gunicorn's own: every connection may fill them.
+# More than browsers and proxies send, but far less than gunicorn's defaults: every connection may use it up.
 MAX_HEADERS = 64
 MAX_HEADER = 8190
 
 
 @dataclass(frozen=True)
 class MalformedRequest:
-    """Why a request could not be read: a status, and a sentence for whoever sent it."""
+    """Why a request can't be parsed: an HTTP status, and a sentence for the client."""
 
     status: int
     message: str
@@ -90,7 +91,7 @@ _NO_HEADER = MalformedRequest(
 _NO_CHUNK = MalformedRequest(
     400, "a chunk of the body can't be read: send its size in hexadecimal, CR LF, its data and CR LF"
 )
-# By gunicorn's names for them: its older versions lack some.
+# Keyed by the names of gunicorn's exceptions, since older versions lack some of the classes.
 _MALFORMED = {
     "LimitRequestLine": MalformedRequest(
         414, f"the request line is longer than {MAX_LINE} bytes: send a shorter address"
@@ -120,12 +121,12 @@ _MALFORMED = {
     "InvalidChunkExtension": _NO_CHUNK,
     "ChunkMissingTerminator": _NO_CHUNK,
 }
-# Not the sender's fault, though they are raised as if they were.
+# Subclasses of ParseException that are not the client's fault.
 _NOT_MALFORMED = ("ConfigurationProblem", "InvalidResponseHeader", "InvalidResponseHeaderName")
 
 
 def find_malformed_request(error: BaseException) -> MalformedRequest | None:
-    """Return what is wrong with the request that gunicorn could not read; None where *error* is another."""
+    """Return what is wrong with a request that gunicorn could not parse; None for any other *error*."""
     name = type(error).__name__
     if not isinstance(error, ParseException) or name in _NOT_MALFORMED:
         return None

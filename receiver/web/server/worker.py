@@ -1,4 +1,4 @@
-"""The gunicorn worker of the web side: gevent's, which is held up by nobody and ends promptly."""
+"""The gunicorn worker class of the web side: gevent's, with connection limits and a prompt shutdown."""
 
 from __future__ import annotations
 
@@ -19,26 +19,27 @@ from receiver.web.server.connection import ClientConnection, reject_client, yiel
 from receiver.web.server.malformed import INTERNAL_ERROR, find_malformed_request, render_final_response
 
 logger = logging.getLogger(__name__)
-# Connections of one process at once. One more takes the place of one that is being drained, else of one whose
-# body has to be read before its signature can be checked, else of the one that has been idle longest; where
-# all are busy it is told to come again.
+# Maximum number of connections of one process. One more replaces a connection that is being drained, else one
+# whose body is read before its signature can be checked, else the one that has been idle longest. If all are
+# busy, the new one is answered 503.
 MAX_CONNECTIONS = 1000
 TOO_MANY_CONNECTIONS = render_final_response(503, "too many connections, send it again", "Retry-After: 1")
-# Those that are just being told so.
+# Additional connections, which are only answered 503.
 SPARE_CONNECTIONS = 100
-# So many of one address are read a little more after an answer that did not wait for their body; further ones
-# are closed at once.
+# Number of connections per client address that are drained after a response that did not wait for the body;
+# further ones are closed at once.
 MAX_DRAINING_PER_ADDRESS = 8
 _WARN_EVERY_S = 60.0
-# Only for a connection that opens in the very second in which we end and then says nothing.
+# Idle time during shutdown, for a connection that opens at that moment and sends no request.
 FINAL_WAIT_S = 1.5
 
 
 class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
-    """Bounds how many connections there are and how long each may take, and closes idle ones at the end.
+    """Limits the number of connections and the duration of each, and closes idle ones at shutdown.
 
-    Alertmanager and browsers hold connections open between requests; gunicorn's own worker would wait
-    for them to be used or to run out. A request under way is finished, within `graceful_timeout`.
+    Alertmanager and browsers keep connections open between requests; gunicorn's own worker would wait for
+    their next request or for the keep-alive timeout. A request in progress is finished, within
+    `graceful_timeout`.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -54,7 +55,7 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         self.worker_connections = self._capacity + SPARE_CONNECTIONS
 
     def handle(self, listener: socket.socket, client: socket.socket, addr: Any) -> None:
-        """Serve the requests of one connection, in a greenlet of its own."""
+        """Serve the requests of one connection, in its own greenlet."""
         if len(self._connections) >= self._capacity and not self._make_room():
             reject_client(client, TOO_MANY_CONNECTIONS)
             return
@@ -77,21 +78,21 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         super().handle_request(listener_name, req, sock, addr)
 
     def handle_error(self, req: Any, client: ClientConnection, addr: Any, exc: BaseException) -> None:
-        """Answer what the application did not hear of, or failed at, as it answers all else that is wrong."""
+        """Answer a request that gunicorn could not parse, or at which the application failed."""
         found = find_malformed_request(exc)
         if found is None:
             fields = {"path": getattr(req, "path", "")}
             logger.error("unhandled error in request", exc_info=exc, extra={"fields": fields})
             client.reject(render_final_response(500, INTERNAL_ERROR))
             return
-        # gunicorn would log what was sent, and that may be a token.
+        # gunicorn's own handler logs the received data, which may contain a token.
         fields = {"from": addr[0] if addr else "", "status": found.status, "reason": found.message}
-        # Anybody can send such: a line a minute of each kind, with their number.
+        # Any client can cause this, so the log is limited to one line a minute for each reason, with a count.
         logger.warning("request could not be read", extra={"fields": fields, "state": found.message})
         client.reject(render_final_response(found.status, found.message))
 
     def timeout_ctx(self) -> _IdleWait:
-        """Return what gunicorn holds around the wait for a connection's next request."""
+        """Return the context that gunicorn enters to wait for the next request of a connection."""
         idle_s = self.cfg.keepalive if self.alive else FINAL_WAIT_S
         return _IdleWait(self._connections[gevent.getcurrent()], self._idle, idle_s)
 
@@ -100,7 +101,7 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         gevent.spawn(self._close_idle)
 
     def _make_room(self) -> bool:
-        """Close the connection that has been idle longest; False when all are busy."""
+        """Close a connection that is draining, else unverified, else idle longest; False if there is none."""
         if time.monotonic() >= self._warned_at + _WARN_EVERY_S:
             self._warned_at = time.monotonic()
             logger.warning("too many connections", extra={"fields": {"room": self._capacity}})
@@ -116,7 +117,7 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
         return False
 
     def _drain(self, connection: ClientConnection, address: str) -> None:
-        """Read a little of a body that nobody wants, where not too many of *address* do."""
+        """Drain *connection* for a moment, unless too many connections of *address* are being drained."""
         if [one for one, _ in self._draining.values()].count(address) >= MAX_DRAINING_PER_ADDRESS:
             return
         self._draining[connection] = address, gevent.getcurrent()
@@ -132,11 +133,11 @@ class WebWorker(GeventWorker):  # type: ignore[misc]  # gunicorn has no types
 
 
 class _DrainingEnded(gevent.GreenletExit):  # type: ignore[misc]  # gevent has no types
-    """What ends the draining of a connection."""
+    """Raised in a greenlet to stop draining its connection."""
 
 
 class _IdleWait:
-    """A connection's wait for its next request, with the reading of its head."""
+    """The wait of a connection for its next request, including the reading of the request head."""
 
     def __init__(
         self, connection: ClientConnection, idle: dict[ClientConnection, None], idle_s: float
@@ -152,12 +153,12 @@ class _IdleWait:
     def __exit__(self, *_: object) -> None:
         self._idle.pop(self._connection, None)
         self._connection.begin_body()
-        # A client that sends many requests without waiting for the answers never makes us wait for it.
+        # A client that pipelines requests never makes this greenlet wait, so yield explicitly.
         yield_to_others()
 
 
 def _close_after_unread_body(application: Any) -> Any:
-    """Return *application* such that a connection ends with an answer that did not wait for the body."""
+    """Return *application* wrapped so that a response sent before the body was read closes the connection."""
 
     def wsgi_app(environ: dict[str, Any], start_response: Any) -> Any:
         def start(*args: Any) -> Any:
@@ -170,10 +171,10 @@ def _close_after_unread_body(application: Any) -> Any:
 
 
 def _shutdown(connection: ClientConnection) -> None:
-    """End a line's wait as if the other side had hung up.
+    """End the wait of *connection* as if the client had closed it.
 
-    A request that came in at this very moment is still read and answered. gevent's own shutdown() would
-    break off the reading.
+    A request that arrives at this moment is still read and answered. gevent's own shutdown() would interrupt
+    the reading.
     """
     native_socket = monkey.get_original("socket", "socket")
     with suppress(OSError), native_socket(fileno=os.dup(connection.fileno())) as twin:
