@@ -1,4 +1,4 @@
-"""Runbook files on disk: which there are, whether they changed, and their text."""
+"""The runbook catalogue: lists, reads and reloads runbook files, and finds the runbook of an alert."""
 
 from __future__ import annotations
 
@@ -22,25 +22,25 @@ from receiver.text import is_web_link
 
 MAX_FILE_BYTES = 1024 * 1024
 MAX_FILES = 5000
-# Folders full of other things must not keep us walking for ever.
+# Limits the walk through a folder with many other files.
 MAX_ENTRIES = 200_000
 SUFFIXES = (".md", ".markdown")
-# What changes with a file's content: time of change twice, since a copy can set the first.
+# Changes with a file's content: mtime and ctime in ns (a copy can set the mtime), size, inode.
 Stamp = tuple[int, int, int, int]
 
 
 @dataclass
 class Listing:
-    """The runbook files found, each with its stamp, in reading order, and what was wrong."""
+    """The runbook files with their stamps, in the order of reading, and the problems found."""
 
     files: dict[Path, Stamp] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
 
 def list_files(paths: Sequence[Path]) -> Listing:
-    """Return the Markdown files that *paths* (files, or folders with all below them) hold.
+    """Return the Markdown files of *paths* (files, or folders with all their subfolders).
 
-    Hidden files and folders are left out, and links that lead out of their folder. Never raises.
+    Skips hidden files and folders, and symbolic links that point outside their folder. Never raises.
     """
     listing = Listing()
     seen: set[tuple[int, int]] = set()
@@ -56,7 +56,7 @@ def list_files(paths: Sequence[Path]) -> Listing:
 
 
 def read_file(path: Path) -> str:
-    """Return the file's text, bytes that are no UTF-8 replaced; raises OSError."""
+    """Return the file's text, with invalid UTF-8 replaced; raises OSError."""
     with path.open("rb") as file:
         return file.read(MAX_FILE_BYTES).decode("utf-8-sig", "replace")
 
@@ -97,7 +97,7 @@ def _walk_folder(folder: Path, listing: Listing) -> Iterator[Path]:
 
 
 def _list_file(path: Path, listing: Listing, seen: set[tuple[int, int]]) -> None:
-    """Note *path* unless it was noted under another name; raises OSError when it isn't there."""
+    """Add *path* unless the same file was added under another name; raises OSError when it is missing."""
     found = path.stat()
     if not stat.S_ISREG(found.st_mode):
         return
@@ -115,12 +115,12 @@ def _list_file(path: Path, listing: Listing, seen: set[tuple[int, int]]) -> None
 
 
 def describe_problem(path: Path, error: Exception) -> Problem:
-    """Return what to tell about a path that can't be read."""
+    """Return the problem to report for a path that cannot be read."""
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
     return Problem(str(path), 1, f"can't be read: {reason}", "a Markdown file or a folder of them")
 
 
-# How often a look at the disk is worth its cost; an edit shows within this.
+# Interval between checks for changed files, and the longest delay until an edit takes effect.
 CHECK_EVERY_S = 2.0
 MAX_LINK_CHARS = 2000
 ANNOTATIONS = ("runbook_url", "runbook")
@@ -128,7 +128,7 @@ ANNOTATIONS = ("runbook_url", "runbook")
 
 @dataclass(frozen=True)
 class _File:
-    """One file as it was read."""
+    """The parsed contents of one file."""
 
     stamp: Stamp
     runbooks: tuple[Runbook, ...]
@@ -137,22 +137,23 @@ class _File:
 
 @dataclass(frozen=True)
 class _Contents:
-    """Everything on the shelf at one moment; replaced as a whole, so readers need no lock."""
+    """The contents of the catalogue; replaced as a whole, so readers need no lock."""
 
     files: dict[Path, _File] = field(default_factory=dict)
     by_name: dict[str, Runbook] = field(default_factory=dict)
     by_folded: dict[str, Runbook] = field(default_factory=dict)
-    excerpts: dict[str, Excerpt] = field(default_factory=dict)  # filled as they are asked for
+    excerpts: dict[str, Excerpt] = field(default_factory=dict)  # filled on demand
     problems: tuple[Problem, ...] = ()
     warnings: tuple[Problem, ...] = ()
 
 
 class RunbookCatalogue:
-    """Finds runbooks by alert name, exactly or else in any case; where two files tell of one alert,
-    the first counts. Safe for several threads.
+    """Finds runbooks by alert name, exactly or else ignoring case; of two runbooks for one alert the first
+    is used. Thread-safe.
 
-    *paths* are files and folders; *public_url* is where our own page is reached, for links to the
-    rest of a runbook; from *allowed_hosts* a `runbook_url` is read; *limit* is an excerpt's length.
+    *paths* are files and folders; *public_url* is our own base URL, for links to the rest of a runbook;
+    *allowed_hosts* are the hosts from which a `runbook_url` is fetched; *limit* is the maximum length of an
+    excerpt in characters.
     """
 
     def __init__(
@@ -176,12 +177,12 @@ class RunbookCatalogue:
 
     @property
     def problems(self) -> tuple[Problem, ...]:
-        """Paths that are not there and files that can't be read."""
+        """Missing paths and unreadable files."""
         return self._get_contents().problems
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
-        """Second runbooks for an alert, which nobody will see."""
+        """Second runbooks for an alert, which are never used."""
         return self._get_contents().warnings
 
     def list_runbooks(self) -> tuple[Runbook, ...]:
@@ -201,10 +202,10 @@ class RunbookCatalogue:
         return contents.by_name.get(name) or contents.by_folded.get(name.casefold())
 
     def find_excerpt(self, alert: Alert) -> Excerpt | None:
-        """Return the words for *alert*: from the shelf, or what its runbook link gave, or the link alone.
+        """Return the excerpt for *alert*: from the catalogue, from its runbook link, or the link alone.
 
-        A `runbook` annotation may also name a runbook of the shelf. Reads no link itself: words
-        from an allowed host are there some seconds after the first asking.
+        A `runbook` annotation may also name a runbook of the catalogue. Never waits for a link: the first
+        call starts fetching it in the background, and later calls return the text.
         """
         link = _find_link(alert)
         runbook = self._find_named(alert) or self.find_runbook(alert.name)
@@ -218,7 +219,7 @@ class RunbookCatalogue:
         return Excerpt(alert.name, url=link)
 
     def _find_named(self, alert: Alert) -> Runbook | None:
-        """Return the runbook that an annotation names: `DiskFull`, or a path like `runbooks/DiskFull.md`."""
+        """Return the runbook named in an annotation: `DiskFull`, or a path like `runbooks/DiskFull.md`."""
         for key in ANNOTATIONS:
             text = alert.annotations.get(key, "").strip()
             if text and len(text) <= MAX_LINK_CHARS and not is_web_link(text):
@@ -228,7 +229,7 @@ class RunbookCatalogue:
         return None
 
     def _build_excerpt(self, runbook: Runbook, link: str) -> Excerpt:
-        """Return the runbook's excerpt; the alert's own link unless only our page has the rest."""
+        """Return the runbook's excerpt. Its URL is our page if it is cut or *link* is empty, else *link*."""
         excerpts = self._get_contents().excerpts
         excerpt = excerpts.get(runbook.name)
         if excerpt is None:
@@ -237,11 +238,11 @@ class RunbookCatalogue:
         return replace(excerpt, url=page if page and (excerpt.is_cut or not link) else link)
 
     def _get_contents(self) -> _Contents:
-        """Return what is on the shelf, after a look at the disk when the last is too long ago.
+        """Return the contents, after reloading changed files if the last check is `CHECK_EVERY_S` ago.
 
-        One thread looks; the others go on with what there is.
+        One thread reloads; the others use the previous contents meanwhile.
         """
-        # abs: a clock that was set back must not stop the looking.
+        # abs: a clock that was set back must not stop the checks.
         if abs(self._clock() - self._checked_at) >= CHECK_EVERY_S and self._reload_lock.acquire(
             blocking=False
         ):
@@ -259,13 +260,13 @@ class RunbookCatalogue:
 
 
 def _is_same(listing: Listing, contents: _Contents) -> bool:
-    """Tell whether the disk is as it was read; a file that could not be read then is tried again."""
+    """Return whether the files are unchanged; false after a read error, so that the file is read again."""
     stamps = [(path, file.stamp) for path, file in contents.files.items()]
     return stamps == list(listing.files.items()) and tuple(listing.problems) == contents.problems
 
 
 def _read_contents(listing: Listing, before: _Contents) -> _Contents:
-    """Return the contents of the files listed; what did not change is taken from *before*."""
+    """Return the contents of the listed files; unchanged files are taken from *before*."""
     files: dict[Path, _File] = {}
     problems = list(listing.problems)
     for path, stamp in listing.files.items():
@@ -308,6 +309,6 @@ def _find_link(alert: Alert) -> str:
 
 
 def _choose_runbook(runbooks: Sequence[Runbook], name: str) -> Runbook | None:
-    """Return the runbook of *name*; the only one of a page serves whatever it is called."""
+    """Return the runbook called *name*; if there is only one, return it whatever its name."""
     named = (runbook for runbook in runbooks if runbook.name.casefold() == name.casefold())
     return next(named, runbooks[0] if len(runbooks) == 1 else None)

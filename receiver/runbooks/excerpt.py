@@ -1,6 +1,6 @@
-"""The part of a runbook that a message can hold: whole parts only, the most useful first.
+"""Cutting a runbook to the size of a message: whole parts only, the most useful first.
 
-A fence, a table or a list item with all that belongs to it is kept or left out as one.
+A code block, a table or a list item with its contents is kept or left out as a whole.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from receiver.runbooks.parser import CANONICAL, DIAGNOSIS, ESCALATION, IMPACT, R
 
 __all__ = ["EXCERPT_LIMIT", "cut_excerpt", "render_markdown", "render_plain"]
 
-# Leaves a Slack message room for the alerts themselves: all its blocks together hold about 9,000
-# characters, and one section of text 3,000.
+# Leaves room for the alerts in a Slack message: all its blocks together have about 9,000 characters, a
+# section of text 3,000.
 EXCERPT_LIMIT = 2500
 
 Unit = tuple[Part, ...]  # shown together or not at all
 
 
 def cut_excerpt(runbook: Runbook, limit: int = EXCERPT_LIMIT, url: str = "") -> Excerpt:
-    """Return what of *runbook* fits in *limit* characters of Markdown; titles and markers count.
+    """Return the excerpt of *runbook* in *limit* characters of Markdown, titles and list markers included.
 
-    Shown are Symptom, Impact, Diagnosis, Resolution and Escalation, or everything in a runbook
-    that has none of them; *is_cut* tells that some of that was left out. What is too long is cut
-    from its end: Diagnosis first, of which only the beginning, an eighth of the limit, stands before
-    the last step of the Resolution. A part longer than the limit by itself is left out alone.
+    It has the sections Symptom, Impact, Diagnosis, Resolution and Escalation, or all sections if the runbook
+    has none of these; `is_cut` is set if parts of them are left out. Sections are cut at their end, Diagnosis
+    first: only its first parts, up to an eighth of the limit, have priority over the Resolution. A part that
+    is longer than the limit by itself is skipped. *url* becomes the excerpt's link.
     """
     shown = _choose_sections(runbook)
     stacks = {section.title: _Stack(section, limit) for section in shown}
@@ -47,7 +47,7 @@ def cut_excerpt(runbook: Runbook, limit: int = EXCERPT_LIMIT, url: str = "") -> 
 
 
 def _choose_sections(runbook: Runbook) -> list[Section]:
-    """Return the sections an excerpt shows, in reading order, each title once."""
+    """Return the sections for an excerpt, in reading order, each title once."""
     by_title: dict[str, Section] = {}
     for section in runbook.sections:
         known = by_title.get(section.title)
@@ -55,15 +55,15 @@ def _choose_sections(runbook: Runbook) -> list[Section]:
     chosen = [by_title[title] for title in CANONICAL if title in by_title]
     if not chosen:
         return list(by_title.values())
-    if SYMPTOM not in by_title and "" in by_title:  # words before the first title tell what it means
+    if SYMPTOM not in by_title and "" in by_title:  # the text before the first title describes the symptom
         chosen.insert(0, by_title[""])
     return chosen
 
 
 def _list_shares(titles: Iterable[str], limit: int) -> list[tuple[str, int]]:
-    """Return who may take how much, in turn; a section's second turn goes on where its first stopped.
+    """Return (section title, characters) in the order of allocation; a second share continues the first.
 
-    Every section has a share of its own before the rest is handed out, so that none is starved.
+    Each section gets a share before the rest is allocated, so that no section is left without space.
     """
     known = list(titles)
     shares = [
@@ -79,7 +79,7 @@ def _list_shares(titles: Iterable[str], limit: int) -> list[tuple[str, int]]:
 
 
 class _Stack:
-    """The units of one section, taken from the top while there is room."""
+    """The units of one section, taken in order while they fit."""
 
     def __init__(self, section: Section, limit: int) -> None:
         self.chosen: list[Part] = []
@@ -92,7 +92,7 @@ class _Stack:
     def take_share(self, share: int, left: int) -> int:
         """Take units within *share* and *left* characters; return how many characters they used.
 
-        The very first words, a Symptom's or an Impact's, may be two fifths of the whole.
+        The first unit of the Symptom, the Impact or an untitled section may take two fifths of the limit.
         """
         used = 0
         while self._next < len(self._remaining):
@@ -108,7 +108,7 @@ class _Stack:
 
 
 def _group_units(parts: Sequence[Part]) -> list[Unit]:
-    """Return *parts* as units: an item with all inside it, a line with the block it announces."""
+    """Return *parts* as units: a list item with its contents, a lead-in with the block that follows."""
     groups: list[list[Part]] = []
     for part in parts:
         if groups and _belongs_to_previous(part, groups[-1][-1]):
@@ -122,11 +122,11 @@ def _belongs_to_previous(part: Part, before: Part) -> bool:
     if part.depth > 1 or (part.depth == 1 and not part.marker):
         return True  # inside the item above
     if part.kind == "code" and part.depth == 0 and before.depth > 0:
-        return True  # written at the margin, and still the command of the step above it
+        return True  # not indented, but it is the command of the step above
     return before.kind == "paragraph" and before.depth == 0 and _announces_block(before.text)
 
 
 def _announces_block(text: str) -> bool:
-    """Tell whether a paragraph is only the lead of what follows: `Run this:`, or a bold title."""
+    """Return whether a paragraph only introduces the next block: `Run this:`, or a bold title."""
     is_title = text.startswith("**") and text.endswith("**") and "**" not in text[2:-2]
     return is_title or text.rstrip("*_ ").endswith(":")

@@ -1,7 +1,7 @@
-"""A runbook as HTML for the web page: all of its Markdown, and nothing a stranger could plant.
+"""Rendering a runbook as safe HTML for the web page.
 
-Raw HTML is shown as text, links lead to http, https, mailto or a heading of the page itself,
-and pictures are only named, since loading one would tell somebody who reads the page.
+Raw HTML is shown as text, links may lead to http, https, mailto or a heading of the page itself, and images
+are replaced by their alt text: loading one would reveal the reader to another server.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from markdown_it.utils import OptionsDict
 from receiver.runbooks.markdown import blank_front_matter
 from receiver.text import clean_text, find_real_host
 
-# A page longer than this is shown from its beginning; writing its inline markup takes seconds.
+# Longer pages are truncated, as rendering their inline markup takes seconds.
 MAX_PAGE_CHARS = 300_000
-# Anchors get a prefix, so that no heading can take the name of a part of the page around it.
+# A prefix for anchors, so that no heading can take the ID of another element of the page.
 ANCHOR_PREFIX = "rb-"
 _WEB = re.compile(r"https?://|mailto:", re.IGNORECASE)
 
 
 @lru_cache(maxsize=16)
 def render_page(source_markdown: str, top: int = 0) -> str:
-    """Return safe HTML (a run of blocks, no page around it) of *source_markdown*. Never raises.
+    """Return *source_markdown* as safe HTML (block elements without a page around them). Never raises.
 
-    With *top*, the highest heading is of that level and none is left out below it, as a page that has
-    headings of its own around it needs. What was rendered is kept, until the file's text is another one.
+    With *top*, the highest heading has that level and levels below it have no gaps, to fit under the headings
+    of the page around it. The result is cached by the text.
     """
     text = blank_front_matter(clean_text(source_markdown))
     if len(text) > MAX_PAGE_CHARS:
@@ -52,7 +52,7 @@ def render_page(source_markdown: str, top: int = 0) -> str:
 def _build_parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark", {"html": False}).enable("table")
     parser.add_render_rule("image", _render_image)
-    parser.render("| *a* |\n|---|\n")  # compiles the rules before threads meet here
+    parser.render("| *a* |\n|---|\n")  # compiles the rules before several threads use the parser
     return parser
 
 
@@ -68,10 +68,11 @@ def _render_image(
 
 
 def _filter_links(tokens: Sequence[Token]) -> list[Token]:
-    """Return *tokens* with those links that lead somewhere known; of the others only the words remain. Behind
-    words that read as another host's address stands the real host.
+    """Return *tokens* with allowed links only; other links become plain text.
+
+    The real host is added after a link text that looks like the address of another host.
     """
-    opened: Token | None = None  # there is no link in a link
+    opened: Token | None = None  # links are never nested
     words, filtered = "", []
     for token in tokens:
         filtered.append(token)
@@ -100,7 +101,7 @@ def _link_attributes(href: str) -> dict[str, str | int | float]:
 
 
 def _name_headings(tokens: Sequence[Token]) -> None:
-    """Give headings the anchors a table of contents expects: `## API Alerts` is `#api-alerts`."""
+    """Give headings the anchors that tables of contents link to: `## API Alerts` is `#api-alerts`."""
     seen: dict[str, int] = {}
     for heading, inline in pairwise(tokens):
         if heading.type != "heading_open":
@@ -112,7 +113,7 @@ def _name_headings(tokens: Sequence[Token]) -> None:
 
 
 def _level_headings(tokens: Sequence[Token], top: int) -> None:
-    """Let headings begin at level *top* and go down by one at a time."""
+    """Renumber the heading levels: the highest is *top*, each level below it one more, without gaps."""
     above: list[int] = []
     for opening, closing in zip(
         (token for token in tokens if token.type == "heading_open"),

@@ -1,7 +1,7 @@
-"""Markdown as blocks: the parser we use, and the parts that a run of blocks is made of.
+"""Parsing Markdown into top-level blocks, and blocks into parts.
 
-Inline markup is left as written, since every channel renders it its own way; that also keeps
-hostile text cheap to read.
+Inline markup is kept unparsed, since every channel renders it differently; that also makes hostile text cheap
+to parse.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from markdown_it.token import Token
 from receiver.runbooks.model import Part
 from receiver.text import clean_text
 
-# An HTML block is kept as bare words when it is short; a long one is decoration or an attack.
+# A short HTML block is kept as plain text; a longer one is decoration or an attack, and dropped.
 MAX_HTML_CHARS = 4000
-# A front matter that does not end soon is a horizontal rule at the top of a text.
+# Without an end within these lines, the first `---` is a horizontal rule, not front matter.
 MAX_FRONT_MATTER_LINES = 200
 
 _TAG = re.compile(r"<!--.*?-->|<[^<>]*>", re.DOTALL)
@@ -28,7 +28,7 @@ _REFERENCE = re.compile(r"\[([^\[\]]{1,200})\]\[([^\[\]]{0,200})\]")
 def _build_parser() -> MarkdownIt:
     parser = MarkdownIt("commonmark").enable("table")
     parser.core.ruler.disable("inline")
-    # The first parse compiles the parser's rule tables; done here, no two threads race for it.
+    # The first parse compiles the parser's rule tables; do it here, before several threads use it.
     parser.parse("| a |\n|---|\n")
     return parser
 
@@ -38,14 +38,14 @@ _PARSER = _build_parser()
 
 @dataclass(frozen=True)
 class Block:
-    """One top-level block with everything inside it, and the references its text may use."""
+    """One top-level block with its contents, and the link references its text may use."""
 
     tokens: tuple[Token, ...]
     references: dict[str, str] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def line(self) -> int:
-        """The line it begins in, counted from 1."""
+        """The line in which it begins, counted from 1."""
         return (self.tokens[0].map or [0])[0] + 1
 
     @property
@@ -60,12 +60,12 @@ class Block:
         return ""
 
     def with_text(self, text: str) -> Block:
-        """Return a paragraph of *text* in the place of this heading or paragraph."""
+        """Return a paragraph of *text* that replaces this heading or paragraph."""
         return Block((self.tokens[1].copy(content=text),), self.references)
 
 
 def blank_front_matter(text: str) -> str:
-    """Return *text* with the `---` … `---` at its top made blank lines, so that line numbers stay."""
+    """Return *text* with its front matter (`---` … `---`) as blank lines, which keeps line numbers."""
     lines = text.split("\n")
     if lines[0].rstrip() != "---":
         return text
@@ -76,7 +76,7 @@ def blank_front_matter(text: str) -> str:
 
 
 def split_blocks(text: str) -> tuple[Block, ...]:
-    """Return the top-level blocks of the Markdown *text*, front matter left out."""
+    """Return the top-level blocks of the Markdown *text* without its front matter."""
     env: dict[str, dict[str, dict[str, str]]] = {}
     tokens = _PARSER.parse(blank_front_matter(clean_text(text)), env)
     references = {name: found["href"] for name, found in env.get("references", {}).items()}
@@ -129,7 +129,7 @@ class _PartReader:
         self.parts: list[Part] = []
         self._references = references
         self._lists: list[_List] = []
-        self._marker = ""  # of an item that has begun and has no text yet
+        self._marker = ""  # of a list item without text so far
         self._is_heading = False
         self._table: list[Token] = []
         self._is_table = False
@@ -194,12 +194,12 @@ class _PartReader:
             self.parts.append(Part(kind, text, len(self._lists), lang=lang))
 
     def _begin_item(self) -> None:
-        """Note an item that starts with something else than text."""
+        """Add a list item without text, if it starts with another block."""
         if self._marker:
             self._add_text("")
 
     def _resolve_references(self, text: str) -> str:
-        """Write reference links out, since a part may be shown without its definitions."""
+        """Replace reference links by inline links, since a part may be shown without the definitions."""
         if not self._references:
             return text
         return _REFERENCE.sub(self._link, text)
@@ -211,7 +211,7 @@ class _PartReader:
 
 
 def bold(text: str) -> str:
-    """Return *text* as a bold line, the way a heading is shown inside a section."""
+    """Return *text* as a bold line, as a heading is shown inside a section."""
     line = " ".join(text.replace("**", "").split())
     return f"**{line}**" if line else ""
 

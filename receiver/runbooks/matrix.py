@@ -1,4 +1,4 @@
-"""The Escalation Matrix of a runbook: what people were promised, row by row."""
+"""Parsing the Escalation Matrix of a runbook: response time and escalation path by severity."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from receiver.text import one_line
 
 @dataclass(frozen=True)
 class MatrixRow:
-    """One severity's row as it is written: *response* is `5 minutes`, *path* (`On-call`, `Team Lead`).
+    """The row of one severity, as written: *response* is `5 minutes`, *path* (`On-call`, `Team Lead`).
 
-    *file* and *line* tell where it stands.
+    *file* and *line* are its position.
     """
 
     severity: str
@@ -27,7 +27,7 @@ class MatrixRow:
 
 _TITLE = re.compile(r"\bescalation\s+matrix\b", re.IGNORECASE)
 _ARROW = re.compile(r"\s*(?:→|⟶|➜|-+>|=+>)\s*")
-# What a column is called, and where it stands when it is called something else.
+# Patterns for the titles of the columns; a column without a matching title is found by its position.
 _COLUMNS = (
     re.compile(r"severity|level|priority", re.IGNORECASE),
     re.compile(r"response|time|within", re.IGNORECASE),
@@ -37,12 +37,12 @@ MAX_CELL_CHARS = 500
 
 
 def find_matrix(text: str, file: str) -> tuple[MatrixRow, ...]:
-    """Return the rows of every table under a heading `Escalation Matrix`; *file* is only noted.
+    """Return the rows of every table under a heading `Escalation Matrix`; *file* is only copied to the rows.
 
-    Severities are in lower case; a cell that is missing is empty. Never raises.
+    Severities are in lower case; missing cells are empty. Never raises.
     """
     if _TITLE.search(text) is None:
-        return ()  # most files have none, and needn't be parsed for it
+        return ()  # most files have none; do not parse them
     root = build_outline(split_blocks(text), text.count("\n") + 1)
     matrices = [heading for heading in root.walk() if _TITLE.search(heading.title)]
     return tuple(row for heading in matrices for row in _read_tables(heading, file))
@@ -61,7 +61,7 @@ def _read_tables(heading: MarkdownHeading, file: str) -> Iterator[MatrixRow]:
 
 
 def _find_columns(head: Sequence[str]) -> list[int]:
-    """Return where severity, response and path stand."""
+    """Return the indexes of the columns severity, response and path."""
     found: list[int] = []
     for place, pattern in enumerate(_COLUMNS):
         named = (n for n, cell in enumerate(head) if pattern.search(cell) and n not in found)

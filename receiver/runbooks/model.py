@@ -1,4 +1,4 @@
-"""Runbooks as parsed: sections of parts, ready to be shown whole or in part."""
+"""Parsed runbooks and excerpts: sections made of parts, and their rendering as text and Markdown."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Part:
-    """One piece of a section that is shown whole or not at all.
+    """A part of a section; an excerpt shows all of it or nothing.
 
-    *kind* is `paragraph`, `item`, `code` or `table`. *text* is Markdown for the inline kinds,
-    the bare code for `code`, the Markdown source for `table`. *depth* is the nesting in lists
-    (0 outside); *marker* is `-` or `1.` for an item, and empty for what belongs to the item
-    above it. *lang* is a fence's language.
+    *kind* is `paragraph`, `item`, `code` or `table`. *text* is Markdown for `paragraph` and `item`, the bare
+    code for `code`, the Markdown source for `table`. *depth* is the nesting in lists (0 outside); *marker* is
+    `-` or `1.` for an item, and empty for the further contents of the item above. *lang* is the language of
+    a code block.
     """
 
     kind: str
@@ -26,7 +26,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Section:
-    """A titled run of parts (`Symptom`, `Impact`, `Diagnosis`, …); the first may have no title."""
+    """A title (`Symptom`, `Impact`, `Diagnosis`, …) and its parts; the first section may have no title."""
 
     title: str
     parts: tuple[Part, ...]
@@ -34,12 +34,12 @@ class Section:
 
 @dataclass(frozen=True)
 class Runbook:
-    """What to do about one alert. *severity* is what its heading claims, or empty."""
+    """The runbook of one alert. *severity* is the one in its heading or label, or empty."""
 
     name: str
     severity: str
     sections: tuple[Section, ...]
-    source: str = ""  # the Markdown it was read from, for a page that shows it whole
+    source: str = ""  # its Markdown, for the web page
     file: str = ""
     line: int = 1
 
@@ -48,8 +48,8 @@ class Runbook:
 class Excerpt:
     """The part of a runbook that is shown in a message.
 
-    *is_cut* tells that something was left out; *url* leads to the rest (empty: nowhere to link).
-    An annotation's runbook link that could not be read here is an excerpt with a url only.
+    *is_cut* is set when something was left out; *url* is the link to the rest (empty: no link). For a
+    runbook link that was not fetched, the excerpt has only a *url*.
     """
 
     name: str
@@ -59,9 +59,9 @@ class Excerpt:
 
 
 def render_plain(excerpt: Excerpt) -> str:
-    """Return the excerpt's words as plain text, for places that show no markup.
+    """Return the excerpt as plain text, for channels without markup.
 
-    Empty when it has no words of its own (a url only). Markdown inside a sentence stays as written.
+    Empty when it has only a URL. Inline Markdown stays as written.
     """
     blocks = ["\n".join(_plain_lines(section)) for section in excerpt.sections]
     words = "\n\n".join(block for block in blocks if block)
@@ -73,7 +73,7 @@ def render_plain(excerpt: Excerpt) -> str:
 def _plain_lines(section: Section) -> list[str]:
     lines = [section.title] if section.title else []
     for part in section.parts:
-        # What belongs to the item above stands under its text, an item under its parent's.
+        # Indent an item's further contents to its text, and a nested item to its parent's text.
         indent = "  " * (max(0, part.depth - 1) if part.marker else part.depth)
         if part.kind == "code":
             indent += "  "
@@ -84,7 +84,7 @@ def _plain_lines(section: Section) -> list[str]:
     return lines
 
 
-# What would begin a block at the start of a line: `> 10 %`, `# of errors`, `- 3`, `1. May`, `===`.
+# Markers that would begin a block at the start of a line: `> 10 %`, `# of errors`, `- 3`, `1. May`, `===`.
 _BLOCK_MARK = re.compile(r"^(\d{0,9})([>#+.)=~|-](?=\s|$|[>#=~|-]))", re.MULTILINE)
 
 
@@ -105,9 +105,9 @@ def render_section(section: Section) -> str:
 
 
 def markdown_size(parts: Iterable[Part], title: str = "") -> int:
-    """Return how many characters *parts* and *title* take in `render_markdown`, blank lines included.
+    """Return the length of *parts* and *title* in `render_markdown` in characters, blank lines included.
 
-    Sizes add up: the size of a section is that of its title and of its parts.
+    Sizes are additive: the size of a section is the sum of its title and its parts.
     """
     return len(_title(title)) + sum(len(block) for block in _blocks(parts))
 
@@ -117,7 +117,7 @@ def _title(title: str) -> str:
 
 
 def _blocks(parts: Iterable[Part]) -> Iterator[str]:
-    """Yield each part with the blank line after it, indented to where it stands in its lists."""
+    """Yield each part with the blank line after it, indented by its nesting in lists."""
     widths: list[int] = []
     for part in parts:
         del widths[max(0, part.depth - 1 if part.marker else part.depth) :]
@@ -132,12 +132,12 @@ def _blocks(parts: Iterable[Part]) -> Iterator[str]:
 
 
 def _inline(part: Part) -> str:
-    """Return a part's text so that no line of it begins a quote, a list or a heading by accident."""
+    """Return a part's text, escaped so that no line begins a quote, a list or a heading by accident."""
     return part.text if part.kind == "table" else _BLOCK_MARK.sub(r"\1\\\2", part.text)
 
 
 def _fence(part: Part) -> str:
-    """Return code between backticks, more of them than it holds itself."""
+    """Return a fenced code block, with a fence longer than any run of backticks in the code."""
     longest = max((len(run) for run in re.findall(r"`+", part.text)), default=0)
     marks = "`" * max(3, longest + 1)
     return f"{marks}{part.lang.replace('`', '')}\n{part.text}\n{marks}"

@@ -1,4 +1,4 @@
-"""Which headings are an alert's name, and the severity they claim."""
+"""Parsing runbooks from Markdown: alert names and severities in headings, sections, labels, outline."""
 
 from __future__ import annotations
 
@@ -19,29 +19,29 @@ _CLAIM = re.compile(
     r"^(?P<names>.*?)\s*(?:[(\[](?P<boxed>[^()\[\]]{1,40})[)\]]|\s[-–—]\s*(?P<bare>\w{1,20}))$"
 )
 _FILLERS = frozenset({"severity", "alert", "level", "and", "or"})
-# Longer is prose; Prometheus itself sets no bound.
+# A longer text is prose; Prometheus has no limit.
 MAX_NAME_CHARS = 200
 MAX_TITLE_CHARS = 1000
 
 
 @dataclass(frozen=True)
 class AlertTitle:
-    """What a heading says if it is an alert's: its names, and a severity or an empty string."""
+    """The alert names in a heading, and the severity or an empty string."""
 
     names: tuple[str, ...]
     severity: str = ""
 
     @property
     def is_camel(self) -> bool:
-        """Tell whether every name is of several words written as one: `DiskFull`, `etcdNoLeader`."""
+        """Return whether every name is in camel case: `DiskFull`, `etcdNoLeader`."""
         return all(is_camel(name) for name in self.names)
 
 
 def read_alert_title(title: str) -> AlertTitle | None:
-    """Return the alert names in *title*, or None when it is no list of single words.
+    """Return the alert names in *title*, or None when it is not a list of single words.
 
-    `DiskFull`, `DiskFull (Warning)`, `ADown / BDown (Critical)`; the words alone make no alert,
-    so ask also for a severity or for the sections below.
+    Examples: `DiskFull`, `DiskFull (Warning)`, `ADown / BDown (Critical)`. Single words alone do not make an
+    alert: the caller must also check the severity or the sections below.
     """
     if len(title) > MAX_TITLE_CHARS:
         return None
@@ -61,9 +61,9 @@ def is_camel(name: str) -> bool:
 
 
 def read_severity(words: str) -> str:
-    """Return the worst severity that *words* name (`Critical`, `severity: warning`), or an empty string.
+    """Return the most severe severity in *words* (`Critical`, `severity: warning`), or an empty string.
 
-    Any other word among them means that they say something else.
+    With any other word, *words* are not a severity, and the result is empty.
     """
     found = []
     for word in re.findall(r"\w+", words.lower()):
@@ -88,7 +88,7 @@ IMPACT = "Impact"
 DIAGNOSIS = "Diagnosis"
 RESOLUTION = "Resolution"
 ESCALATION = "Escalation"
-# In the order they are read.
+# In reading order.
 CANONICAL = (SYMPTOM, IMPACT, DIAGNOSIS, RESOLUTION, ESCALATION)
 _SYNONYMS = {
     **dict.fromkeys(("symptom", "symptoms", "meaning", "description", "alert description"), SYMPTOM),
@@ -124,8 +124,8 @@ _SYNONYMS = {
     ),
     **dict.fromkeys(("escalation", "escalate", "escalation path", "when to escalate"), ESCALATION),
 }
-# Bold labels that begin a section of their own. Any other (`**Note**:`, `**Step 1**:`) stays in
-# the section it stands in, so that no step of a resolution is lost to an unknown word.
+# Bold labels that begin a section of their own. Any other label (`**Note**:`, `**Step 1**:`) stays in its
+# section, so that no step of a resolution is lost because of an unknown word.
 _OTHER_LABELS = frozenset(
     (
         *("prevention", "threshold", "thresholds", "target", "targets", "root cause", "background"),
@@ -144,14 +144,14 @@ _NUMBERING = re.compile(r"^\W*(?:\d+[.)]\s*)?|[\W_]+$")
 
 @dataclass(frozen=True)
 class Label:
-    """A bold label at the beginning of a paragraph, and the text behind it."""
+    """A bold label at the beginning of a paragraph, and the text after it."""
 
     title: str
     rest: str
 
 
 def section_title(text: str) -> str:
-    """Return the section's name: one of CANONICAL where *text* means one, else *text* itself."""
+    """Return the section's title: the one of `CANONICAL` that *text* is a synonym of, else *text* itself."""
     return _SYNONYMS.get(_bare(text), text.strip().rstrip(":"))
 
 
@@ -160,7 +160,7 @@ def is_canonical(text: str) -> bool:
 
 
 def read_label(text: str) -> Label | None:
-    """Return the label that *text* begins with (`**Impact**: all tests wait`), if it is a section's."""
+    """Return the label at the start of *text* (`**Impact**: all tests wait`), if it begins a section."""
     found = _LABEL.match(text.lstrip())
     if found is None:
         return None
@@ -183,7 +183,7 @@ _LINK = re.compile(r"\[([^\[\]]*)\]\([^()]*\)")
 
 @dataclass
 class MarkdownHeading:
-    """One heading; the root of a text has level 0, line 0 and no title. Lines count from 1."""
+    """One heading with its contents; the root has level 0, line 0 and no title. Lines count from 1."""
 
     title: str
     level: int
@@ -193,7 +193,7 @@ class MarkdownHeading:
     children: list[MarkdownHeading] = field(default_factory=list)
 
     def walk(self) -> Iterator[MarkdownHeading]:
-        """Yield this heading and all inside it, in the order of the text."""
+        """Yield this heading and all headings inside it, in the order of the text."""
         yield self
         for child in self.children:
             yield from child.walk()
@@ -217,12 +217,12 @@ def build_outline(blocks: Sequence[Block], last_line: int) -> MarkdownHeading:
 
 
 def plain_title(text: str) -> str:
-    """Return a heading's Markdown as bare words on one line."""
+    """Return a heading's Markdown as plain text on one line."""
     return " ".join(_DECORATION.sub("", _LINK.sub(r"\1", text)).split())
 
 
 def _is_swallowed_paragraph(block: Block) -> bool:
-    """Tell whether a paragraph became a heading only by a rule (`---`) right below it."""
+    """Return whether a heading is really a paragraph with a rule (`---`) directly below it."""
     is_underlined = block.tokens[0].markup in ("-", "=")
     return is_underlined and ("\n" in block.text or read_label(block.text) is not None)
 
@@ -230,9 +230,9 @@ def _is_swallowed_paragraph(block: Block) -> bool:
 def read_sections(
     alert: MarkdownHeading, is_other_alert: Callable[[MarkdownHeading], bool]
 ) -> tuple[Section, ...]:
-    """Return the sections of *alert*, those of one title merged, alerts nested in it left out.
+    """Return the sections of *alert*: those with the same title are merged, nested alerts are left out.
 
-    What stands before the first title is a section without one.
+    The text before the first title is a section without a title.
     """
     reader = _SectionReader(is_other_alert)
     reader.read_labelled(alert.blocks)
@@ -251,7 +251,7 @@ class _SectionReader:
         return tuple(Section(title, tuple(parts)) for title, parts in self._parts.items() if parts)
 
     def read_heading(self, heading: MarkdownHeading) -> None:
-        """Begin a section; headings inside a known one become bold lines of it."""
+        """Begin a section; headings inside a canonical section become bold lines."""
         if self._is_other_alert(heading):
             return
         self._title = section_title(heading.title)
@@ -267,7 +267,7 @@ class _SectionReader:
                 self._read_subtree(child)
 
     def read_labelled(self, blocks: Iterable[Block]) -> None:
-        """Take blocks among which bold labels begin sections."""
+        """Add *blocks* to the current section; a bold label begins a new one."""
         for block in blocks:
             if block.kind not in ("paragraph", "heading"):
                 self._add_parts(read_parts([block]))
@@ -292,7 +292,7 @@ class _SectionReader:
 
 
 def _split_labels(text: str) -> list[tuple[str, str]]:
-    """Return a paragraph as (section title or empty, text), split before every line with a label."""
+    """Return a paragraph as (section title or empty string, text), split before every line with a label."""
     pieces: list[tuple[str, list[str]]] = [("", [])]
     for line in text.split("\n"):
         label = read_label(line)
@@ -303,14 +303,14 @@ def _split_labels(text: str) -> list[tuple[str, str]]:
     return [(title, "\n".join(lines).strip()) for title, lines in pieces if title or lines]
 
 
-# The parent of headings that are alerts even where nothing else says so: `## Disk alerts`.
+# A heading whose camel-case children are alerts even without known sections: `## Disk alerts`.
 _ALERTS = re.compile(r"\balerts\b", re.IGNORECASE)
 
 
 def parse_runbooks(text: str, file: str) -> tuple[Runbook, ...]:
-    """Return the runbooks in the Markdown *text*; *file* is its name, which may name an alert.
+    """Return the runbooks in the Markdown *text*; *file* is its name, which may be the name of an alert.
 
-    Never raises, whatever the text is. The same alert twice gives two runbooks, in order.
+    Never raises for any text. An alert that appears twice gives two runbooks, in order.
     """
     text = blank_front_matter(clean_text(text))
     lines = text.split("\n")
@@ -336,7 +336,7 @@ def _read_runbooks(
 
 
 def _find_alerts(root: MarkdownHeading) -> Iterator[tuple[int, AlertTitle]]:
-    """Yield the line and title of every heading that is an alert by itself, in order."""
+    """Yield the line and title of every heading that is an alert, in order."""
     for parent in root.walk():
         for heading in parent.children:
             title = read_alert_title(heading.title)
@@ -356,12 +356,12 @@ def _is_alert(heading: MarkdownHeading, title: AlertTitle, parent: MarkdownHeadi
 
 
 def _find_file_alert(root: MarkdownHeading, file: str) -> dict[int, AlertTitle]:
-    """Return the alert that the whole file is about, if its name and first heading say so."""
+    """Return the alert of the whole file, by its line, if file name and first heading indicate one."""
     stem = PurePath(file).stem
     top = root.children[0] if root.children else root
     if not is_name(stem):
         return {}
-    if top is root or is_canonical(top.title):  # no title of its own: the file's name stands for it
+    if top is root or is_canonical(top.title):  # the file has no title: use its name
         is_alert = is_camel(stem) and _has_content(root)
         return {root.line: AlertTitle((stem,))} if is_alert else {}
     is_titled = _normalize_title(top.title) == _normalize_title(stem)
@@ -373,7 +373,7 @@ def _find_file_alert(root: MarkdownHeading, file: str) -> dict[int, AlertTitle]:
 
 
 def _list_canonical_sections(heading: MarkdownHeading) -> set[str]:
-    """Return which sections of a runbook stand right below *heading*; Escalation alone tells nothing."""
+    """Return the canonical sections directly below *heading*, but Escalation, which proves nothing alone."""
     titles = {section_title(child.title) for child in heading.children if is_canonical(child.title)}
     for block in heading.blocks:
         for line in block.text.split("\n"):
@@ -384,7 +384,7 @@ def _list_canonical_sections(heading: MarkdownHeading) -> set[str]:
 
 
 def _find_labelled_severity(heading: MarkdownHeading) -> str:
-    """Return what a `**Severity**: critical` anywhere in the alert claims, or an empty string."""
+    """Return the severity of a label `**Severity**: critical` anywhere in the alert, or an empty string."""
     for part in heading.walk():
         for block in part.blocks:
             label = read_label(block.text)

@@ -1,4 +1,7 @@
-"""Which IP addresses are the world's: a link from an alert must not lead into our own network."""
+"""Fetching runbooks by the link in an alert: only from allowed hosts, and only at public IP addresses.
+
+The link comes from outside and must not lead into our own network (server-side request forgery).
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from receiver.text import one_line
 # stateless translator, https://www.rfc-editor.org/rfc/rfc2765#section-2.1
 _NAT64 = int(ipaddress.IPv6Address("64:ff9b::"))
 _TRANSLATED = int(ipaddress.IPv6Address("::ffff:0:0:0"))
-# Not the world's, whatever Python's tables say.
+# Not public, although some Python versions say so.
 _LOCAL = tuple(
     map(
         ipaddress.ip_network,
@@ -42,7 +45,7 @@ _ISATAP = (0x00005EFE, 0x02005EFE)
 
 
 def is_address(host: str) -> bool:
-    """Tell whether a host is written as an address and not as a name."""
+    """Return whether *host* is an IP address, not a name."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
@@ -51,7 +54,7 @@ def is_address(host: str) -> bool:
 
 
 def is_public(address: str) -> bool:
-    """Tell whether an address is one of the world's: not of this machine, of our network, or of many."""
+    """Return whether *address* is a public unicast address: not loopback, private or multicast."""
     try:
         found = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:
@@ -81,21 +84,21 @@ def _find_inner(found: ipaddress.IPv4Address | ipaddress.IPv6Address) -> ipaddre
 MAX_BYTES = 256 * 1024
 TIMEOUT_S = 3.0
 CACHE_S = 600.0
-# A link that failed is tried again sooner: its server may only have been restarting.
+# A failed link is fetched again sooner: its server may only have been restarting.
 RETRY_S = 60.0
 MAX_REDIRECTS = 3
 MAX_AT_ONCE = 4
 MAX_CACHED = 500
 _TEXT_TYPES = ("text/plain", "text/markdown", "text/x-markdown", "application/octet-stream", "")
 _log = logging.getLogger(__name__)
-# Opens a connection to (host, port) at an address that was already looked up and judged.
+# Opens a connection to (host, port) at an address that was already resolved and checked.
 Connect = Callable[[str, int, str], http.client.HTTPConnection]
-# Gives the addresses of (host, port).
+# Returns the addresses of (host, port).
 Resolve = Callable[[str, int], Collection[str]]
 
 
 class FetchError(Exception):
-    """A link can't be read; never leaves this module but as a line in the log."""
+    """A link cannot be fetched; leaves this module only as a log line."""
 
 
 @dataclass(frozen=True)
@@ -106,10 +109,10 @@ class _CachedFetch:
 
 
 class RunbookFetcher:
-    """Reads runbooks by link. *allowed_hosts* are `host` (port 443) or `host:port`, in any case.
+    """Fetches runbooks by link. *allowed_hosts* are `host` (port 443) or `host:port`, ignoring case.
 
-    A host is reached only at public addresses, unless it is itself allowed as an IP address, so
-    that no link from an alert and no name server can point us at our own network.
+    Connects only to public addresses, unless the allowed host is an IP address itself, so that neither a link
+    in an alert nor a name server can direct requests into our own network.
     """
 
     def __init__(
@@ -128,19 +131,22 @@ class RunbookFetcher:
         self._running: dict[str, threading.Thread] = {}
 
     def find_runbooks(self, url: str) -> tuple[Runbook, ...]:
-        """Return the runbooks last read from *url*, at once; empty when there are none (yet)."""
+        """Return the runbooks last fetched from *url*, without waiting; empty when there are none yet.
+
+        Starts a fetch in the background when the cached result has expired.
+        """
         if not self.is_allowed(url):
             return ()
         with self._lock:
             cached = self._cache.get(url)
-            # abs: a clock that was set back must not stop the reading.
+            # abs: a clock that was set back must not stop the fetching.
             is_old = cached is None or abs(self._clock() - cached.fetched_at) >= cached.valid_for_s
             if is_old and url not in self._running and len(self._running) < MAX_AT_ONCE:
                 self._start_fetch(url)
         return cached.runbooks or () if cached else ()
 
     def is_allowed(self, url: str) -> bool:
-        """Tell whether *url* is https on an allowed host, without a password in it."""
+        """Return whether *url* is https on an allowed host, without credentials."""
         try:
             parts = urlsplit(url)
             host, port = parts.hostname or "", parts.port or 443
@@ -150,7 +156,7 @@ class RunbookFetcher:
         return parts.scheme == "https" and "@" not in parts.netloc and not names.isdisjoint(self._allowed)
 
     def wait_for_fetches(self, timeout_s: float = 10.0) -> None:
-        """Wait until all reading that has begun is over (for the command line and tests)."""
+        """Wait until all running fetches have ended (for the command line and tests)."""
         with self._lock:
             threads = list(self._running.values())
         for thread in threads:
@@ -160,7 +166,7 @@ class RunbookFetcher:
         thread = threading.Thread(target=self._refresh_url, args=(url,), name="runbook-fetch", daemon=True)
         try:
             thread.start()
-        except RuntimeError:  # no more threads, or the process is ending: the message goes out without
+        except RuntimeError:  # no more threads, or the process is ending: sent without the text
             return
         self._running[url] = thread
 
@@ -178,7 +184,7 @@ class RunbookFetcher:
                 del self._running[url]
 
     def _save_result(self, url: str, runbooks: tuple[Runbook, ...] | None) -> None:
-        """Note what was read; after a failure the words read before stay."""
+        """Cache the result; after a failure the previous runbooks stay."""
         before = self._cache.pop(url, None)
         if runbooks is None and before is not None:
             runbooks, valid_for_s = before.runbooks, RETRY_S
@@ -189,7 +195,7 @@ class RunbookFetcher:
             del self._cache[next(iter(self._cache))]
 
     def _fetch_text(self, url: str) -> str:
-        """Return the text behind *url*, following redirects on its own host only."""
+        """Return the text at *url*; follow redirects on the same host only."""
         host = urlsplit(url).netloc
         for _ in range(MAX_REDIRECTS + 1):
             parts = urlsplit(url)
@@ -202,7 +208,7 @@ class RunbookFetcher:
         raise FetchError("too many redirects")
 
     def _send_request(self, parts: SplitResult) -> bytes | str:
-        """Return the body, or the address of a redirect."""
+        """Return the body, or the location of a redirect."""
         host, port = parts.hostname or "", parts.port or 443
         deadline = wall.now() + TIMEOUT_S
         connection = self._connect(host, port, self._find_address(host, port))
@@ -214,7 +220,7 @@ class RunbookFetcher:
             connection.request(
                 "GET", target, headers={"User-Agent": "receiver", "Accept": "text/markdown, text/plain"}
             )
-            # A time-out of the socket bounds each wait; the watch bounds a head that drips.
+            # The socket timeout limits each wait; the timer limits the whole, if headers arrive slowly.
             response = connection.getresponse()
             if response.status in (301, 302, 303, 307, 308):
                 return response.headers.get("Location", "")
@@ -228,7 +234,7 @@ class RunbookFetcher:
             connection.close()
 
     def _find_address(self, host: str, port: int) -> str:
-        """Return an address of *host* that we may go to; all of them must be such."""
+        """Return an address of *host* to connect to; all its addresses must be allowed."""
         is_named_by_address = is_address(host)
         addresses = [host] if is_named_by_address else list(self._resolve(host, port))
         if not addresses:
@@ -250,7 +256,7 @@ def resolve_host(host: str, port: int) -> list[str]:
 
 
 class _PinnedConnection(http.client.HTTPSConnection):
-    """HTTPS to an address that was judged before, so that a second look-up can't change it."""
+    """An HTTPS connection to an already checked address, so that a second DNS lookup cannot change it."""
 
     def __init__(self, host: str, port: int, address: str) -> None:
         self._tls = ssl.create_default_context()
@@ -270,7 +276,7 @@ def _shut_down_socket(connection: http.client.HTTPConnection) -> None:
 
 
 def _read_body(response: http.client.HTTPResponse, deadline: float) -> bytes:
-    """Return the whole body; a server that drips is given up at *deadline*."""
+    """Return the whole body; raise FetchError if it is too large or not complete at *deadline*."""
     body = bytearray()
     while chunk := response.read1(MAX_BYTES + 1 - len(body)):
         body += chunk

@@ -1,1 +1,1 @@
-"""Alertmanager: its webhook, its API and the check of what it still shows."""
+"""Alertmanager: webhook, API client, silences and status check."""

@@ -1,4 +1,4 @@
-"""Silences in Alertmanager: one wish for each call, known again by the mark at its comment's end."""
+"""Creating and expiring silences in Alertmanager; a mark at the end of the comment identifies ours."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from receiver.model.actions import CreateSilence, ExpireSilence
 from receiver.model.delivery import Receipt
 from receiver.text import clean_text, one_line, truncate_text
 
-# Alertmanager takes a start in the past for now; by a clock of ours that is ahead, the silence would
-# begin late.
+# Alertmanager starts a silence whose start is in the past at once. Without this margin the silence would
+# start late when our clock is ahead.
 _CLOCK_SLACK_S = 600.0
-# Alertmanager may keep an end in whole milliseconds.
+# Alertmanager may store the end in whole milliseconds.
 _SAME_END_S = 1.0
 _MAX_NAME = 200
 _MAX_COMMENT = 2_000
 
 
 class SilenceApi(Protocol):
-    """One cluster's silences. Each raises a DeliveryError when it can't be done or told."""
+    """The silences of one cluster. Every method raises a DeliveryError on failure."""
 
     def make_silence(
         self,
@@ -35,29 +35,29 @@ class SilenceApi(Protocol):
         comment: str,
         silence_id: str = "",
     ) -> str:
-        """Make it, or give *silence_id* another end; return its id."""
+        """Create a silence, or change the end of *silence_id*; return its ID."""
         ...
 
     def expire_silence(self, silence_id: str) -> None:
-        """End it; harmless the second time."""
+        """Expire the silence; harmless the second time."""
         ...
 
     def list_silences(self, mark: str) -> Sequence[RemoteSilence]:
-        """Return those, pending or active, with *mark* in their comment."""
+        """Return the pending and active silences with *mark* in their comment."""
         ...
 
 
 class AlertmanagerChannel:
-    """Makes and ends silences. *clients* are the Alertmanagers by source, "" for any other source."""
+    """Creates and expires silences. *clients* are the clients by source, "" for any other source."""
 
     def __init__(self, clients: Mapping[str, SilenceApi], clock: Callable[[], float] = wall.now) -> None:
         self._clients = clients
         self._clock = clock
 
     def send(self, notification: Notification) -> Receipt:
-        """Make, prolong or end the silence once; the receipt's reference is its id.
+        """Create, extend or expire the silence once; the receipt's reference is its ID.
 
-        Raises a DeliveryError: `no_alertmanager` for good where the incident's source has none.
+        Raises a DeliveryError: the permanent `no_alertmanager` if the incident's source has no client.
         """
         action, client = notification.action, self._get_client(notification)
         match action:
@@ -70,10 +70,10 @@ class AlertmanagerChannel:
         return Receipt(self._clock(), reference)
 
     def find_receipt(self, notification: Notification, since: float) -> Receipt | None:  # noqa: ARG002
-        """Return the receipt of a silence that was made, or prolonged so far, though nobody said so.
+        """Return the receipt if the silence was created or extended although the response was lost.
 
-        Ending one is never looked for: it is harmless the second time. Raises a DeliveryError when
-        nobody can be asked: a silence made twice would outlive its end.
+        Expiring needs no lookup: it is harmless the second time. Raises a DeliveryError when no replica
+        answers: a second silence could outlive the first.
         """
         action = notification.action
         if not isinstance(action, CreateSilence):
@@ -93,7 +93,7 @@ def _make_silence(client: SilenceApi, action: CreateSilence, notification: Notif
     silence_id = action.silence_id
     if silence_id:
         active = [silence.id for silence in _list_own_silences(client, notification)]
-        # Alertmanager gives a new id to what it had lost, and when it can't just change a silence.
+        # Alertmanager assigns a new ID to a silence that it had lost or cannot change in place.
         silence_id = silence_id if silence_id in active or not active else active[-1]
     return client.make_silence(
         dict(action.matchers),
@@ -106,9 +106,9 @@ def _make_silence(client: SilenceApi, action: CreateSilence, notification: Notif
 
 
 def _expire_silence(client: SilenceApi, action: ExpireSilence, notification: Notification) -> str:
-    """End the silence, and any other of the same mark: made twice, or with a new id on prolonging.
+    """Expire the silence, and others with the same mark: created twice, or given a new ID when extended.
 
-    Without an id, of a silence that may have been made, it is the mark alone that tells.
+    Without an ID (it is not known whether the silence was created) only the mark identifies it.
     """
     if action.silence_id:
         client.expire_silence(action.silence_id)
@@ -117,7 +117,7 @@ def _expire_silence(client: SilenceApi, action: ExpireSilence, notification: Not
     except DeliveryError:
         if not action.silence_id:
             raise
-        others = []  # what was asked for is done
+        others = []  # the requested silence is expired
     for other in others:
         if other.id != action.silence_id:
             client.expire_silence(other.id)
@@ -125,18 +125,18 @@ def _expire_silence(client: SilenceApi, action: ExpireSilence, notification: Not
 
 
 def _list_own_silences(client: SilenceApi, notification: Notification) -> list[RemoteSilence]:
-    """Return the silences made for this wish; a mark inside of a comment is only somebody's words."""
+    """Return the silences created for this action; the mark counts only at the end of a comment."""
     mark = _build_mark(notification)
     return [one for one in client.list_silences(mark) if one.comment.rstrip().endswith(mark)]
 
 
 def _build_mark(notification: Notification) -> str:
-    """Return what tells our silence from all others; the number is the last part of the action's key."""
+    """Return the mark that identifies our silence; the number is the last part of the action's key."""
     number = notification.action.key.rpartition(":")[2]
     return f"[receiver {notification.incident.id}#{number}]"
 
 
 def _render_comment(comment: str, mark: str) -> str:
-    """Return *comment* within bounds, the mark at its end, once."""
+    """Return *comment*, truncated, with the mark at its end and nowhere else."""
     text = clean_text(comment).replace(mark, "").strip()
     return f"{truncate_text(text, _MAX_COMMENT)} {mark}".strip()

@@ -1,4 +1,7 @@
-"""A single Alertmanager's API v2: each method is one thing asked or told, and raises a DeliveryError."""
+"""Clients for Alertmanager's API v2: `AlertmanagerApi` for one replica, `AlertmanagerClient` for a cluster.
+
+Errors are DeliveryErrors. https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml
+"""
 
 from __future__ import annotations
 
@@ -19,16 +22,16 @@ from receiver.model.routing import Matcher
 
 T = TypeVar("T")
 _EVERY_STATE = (("active", "true"), ("silenced", "true"), ("inhibited", "true"), ("unprocessed", "true"))
-# Our clock and theirs are the same when they differ by less: a date in HTTP has whole seconds, and
-# an answer is under way for some.
+# Clocks that differ by less count as equal: an HTTP date has whole seconds, and a response may take
+# some seconds to arrive.
 _SAME_CLOCK_S = 5.0
 _TRY_LATER = (408, 425, 429)
-# 404, and 422 for what can't be the id of a silence.
+# 404, and 422 for an invalid silence ID.
 _UNKNOWN = (404, 422)
 
 
 class AlertmanagerApi:
-    """One replica. *url* may hold a path prefix and a login; *timeout_s* bounds each request."""
+    """One replica. *url* may have a path prefix and credentials; *timeout_s* limits each request."""
 
     def __init__(self, url: str, timeout_s: float, clock: Callable[[], float]) -> None:
         self._address = parse_base_url(url)
@@ -37,45 +40,45 @@ class AlertmanagerApi:
 
     @property
     def url(self) -> str:
-        """The address without its login."""
+        """The URL without credentials."""
         return self._address.url
 
     def get_alerts(self, labels: Mapping[str, str]) -> Replica:
-        """Return the alerts that have *labels*, whatever mutes them; both requests within the time-out."""
+        """Return the alerts with *labels*, muted or not; both requests share the timeout."""
         deadline = time.monotonic() + self._timeout_s
         response = self._request("GET", f"/alerts?{_render_filter(labels)}")
         dated_at = bodies.parse_date_header(response.headers)
         now = self._clock() if dated_at is None else dated_at
         alerts = _parse_body(response, lambda body: bodies.parse_alerts(body, now))
-        # Asked last: if it restarts in between, the list comes with its new start, and an empty list
-        # never with the old one.
+        # Request the status last: after a restart in between, the new start time comes with the old list;
+        # the other way round, an empty list could come with the old start time.
         status = self._request("GET", "/status", max(0.1, deadline - time.monotonic()))
         up_since = _parse_body(status, bodies.parse_uptime) + self._measure_clock_lead(status)
         return Replica(self.url, alerts, up_since)
 
     def check_status(self) -> None:
-        """Return if it answers."""
+        """Return normally if the replica answers."""
         self._request("GET", "/status")
 
     def list_silences(self) -> tuple[RemoteSilence, ...]:
-        """Return all silences; from 0.34 on without those that have expired."""
+        """Return all silences; since Alertmanager 0.34 without expired ones."""
         return _parse_body(self._request("GET", "/silences?expired=false"), bodies.parse_silences)
 
     def find_silence(self, silence_id: str) -> RemoteSilence | None:
-        """Return the silence, None when it is not known here."""
+        """Return the silence; None when this replica does not know it."""
         response = self._request("GET", _silence_path(silence_id), or_statuses=_UNKNOWN)
         return _parse_body(response, bodies.parse_silence) if response.is_ok else None
 
     def post_silence(self, silence: Mapping[str, object]) -> str:
-        """Have *silence* made or changed, and return its id."""
+        """Create or change *silence* and return its ID."""
         return _parse_body(
             self._request("POST", "/silences", body=silence), bodies.parse_silence_id, may_be_done=True
         )
 
     def expire_silence(self, silence_id: str) -> bool:
-        """End the silence; return False when it is not known here."""
+        """Expire the silence; return False when this replica does not know it."""
         response = self._request("DELETE", _silence_path(silence_id), or_statuses=(*_UNKNOWN, 500))
-        # 0.25 answers 500 for one that it doesn't know, and for one that has ended already.
+        # Alertmanager 0.25 returns 500 for an unknown silence and for an expired one.
         message = bodies.parse_error_message(response.body)
         is_unknown = response.status in _UNKNOWN or message.endswith("not found")
         if response.status == 500 and not is_unknown and not message.endswith("already expired"):
@@ -91,7 +94,7 @@ class AlertmanagerApi:
         body: object = None,
         or_statuses: tuple[int, ...] = (),
     ) -> HttpResponse:
-        """Return an answer that is good, or has one of *or_statuses*."""
+        """Return a response with a 2xx status or one of *or_statuses*; raise a DeliveryError for others."""
         timeout_s = timeout_s or self._timeout_s
         response = send_request(method, self._address, f"/api/v2{path}", body=body, timeout_s=timeout_s)
         if not response.is_ok and response.status not in or_statuses:
@@ -99,7 +102,7 @@ class AlertmanagerApi:
         return response
 
     def _measure_clock_lead(self, response: HttpResponse) -> float:
-        """Return by how much our clock is ahead of the one that dated *response*; 0 where unknown."""
+        """Return by how many seconds our clock is ahead of the Date header of *response*; 0 if unknown."""
         dated_at = bodies.parse_date_header(response.headers)
         ahead = 0.0 if dated_at is None else self._clock() - dated_at
         return ahead if abs(ahead) > _SAME_CLOCK_S else 0.0
@@ -122,14 +125,14 @@ def _parse_body(response: HttpResponse, decode: Callable[[bytes], T], *, may_be_
 
 
 def _convert_refusal(response: HttpResponse, *, may_be_done: bool) -> DeliveryError:
-    """Return the error that an answer other than a 2xx means, with Alertmanager's words."""
+    """Return the DeliveryError for a response other than a 2xx, with Alertmanager's message."""
     message = response.headers.get("location", "") if 300 <= response.status < 400 else ""
     detail = f"HTTP {response.status}: {message or bodies.parse_error_message(response.body)}".rstrip(": ")
     if response.status in (401, 403):
         return PermanentDeliveryError("unauthorized", detail, kind=RefusalKind.CREDENTIALS)
     if 400 <= response.status < 500 and response.status not in _TRY_LATER:
         return PermanentDeliveryError("refused", detail)
-    # A gateway that lost its answer, or a failure at work, may have left it done; a 503 has not.
+    # After an internal error or a gateway error the request may have taken effect; after a 503 it has not.
     is_open = may_be_done and response.status in (500, 502, 504)
     reason = "server_error" if response.status >= 500 else "unexpected_answer"
     return TemporaryDeliveryError(reason, detail, maybe_sent=is_open)
@@ -139,10 +142,10 @@ _EVERYTHING: Mapping[str, str] = MappingProxyType({})
 
 
 class AlertmanagerClient:
-    """An Alertmanager, or all replicas of a cluster; threads may share it.
+    """A client for one Alertmanager or all replicas of a cluster; thread-safe.
 
-    *urls* may hold path prefixes and logins. *timeout_s* bounds a question that is put to all
-    replicas as a whole, and otherwise each request. Nothing is tried twice.
+    *urls* may have path prefixes and credentials. *timeout_s* limits a query of all replicas as a whole,
+    and otherwise each request. There are no retries.
     """
 
     def __init__(
@@ -153,9 +156,9 @@ class AlertmanagerClient:
         self._clock = clock
 
     def poll(self, matchers: Mapping[str, str] = _EVERYTHING) -> Poll:
-        """Return what all replicas show of the alerts with the labels *matchers* (none: of all).
+        """Return the alerts with the labels *matchers* (empty: all alerts) from all replicas.
 
-        Raises nothing: a replica that can't be asked, or answers what can't be read, is in `unreachable`.
+        Never raises: a replica that does not answer, or whose response is invalid, is in `unreachable`.
         """
         at = self._clock()
         answers = gather(
@@ -173,9 +176,9 @@ class AlertmanagerClient:
         )
 
     def list_silences(self, mark: str) -> tuple[RemoteSilence, ...]:
-        """Return the silences, none expired, with *mark* in their comment ("" for all), oldest first.
+        """Return the silences that are not expired, with *mark* in their comment ("" for all), oldest first.
 
-        As the replicas that answer have them; raises a DeliveryError when none does.
+        Merges the replicas that answer; raises a DeliveryError when none does.
         """
         answers = gather([replica.list_silences for replica in self._replicas], self._timeout_s)
         errors = [answer for answer in answers if isinstance(answer, DeliveryError)]
@@ -193,7 +196,7 @@ class AlertmanagerClient:
     def get_silence(self, silence_id: str) -> RemoteSilence | None:
         """Return the silence, expired or not; None when there is none.
 
-        Raises a DeliveryError when one replica can't be asked and no other knows it.
+        Raises a DeliveryError when a replica does not answer and no other knows the silence.
         """
         errors = []
         for replica in self._replicas:
@@ -218,13 +221,13 @@ class AlertmanagerClient:
         comment: str,
         silence_id: str = "",
     ) -> str:
-        """Silence what has the labels *matchers*, and return the silence's id.
+        """Silence the alerts with the labels *matchers*, and return the silence's ID.
 
-        A *starts_at* that is past means now. With a *silence_id* that silence is given another end
-        and keeps its start; where Alertmanager has lost it, it is made anew, with another id. Raises
-        PermanentDeliveryError `silence_expired` when it is over there: somebody may have ended it on
-        purpose. A 4xx is permanent too, with Alertmanager's words; TemporaryDeliveryError when no
-        replica can take it now, or one may have taken it without telling.
+        A *starts_at* in the past means now. With *silence_id*, changes the end of that silence and keeps its
+        start; if Alertmanager has lost it, creates it again with another ID. Raises PermanentDeliveryError
+        `silence_expired` if it is expired there: a user may have expired it on purpose. A 4xx is permanent,
+        too, with Alertmanager's message. Raises TemporaryDeliveryError when no replica accepts it now, or one
+        may have accepted it but its response was lost.
         """
         if not matchers:
             raise PermanentDeliveryError("no_matchers", "it would silence everything")
@@ -232,7 +235,7 @@ class AlertmanagerClient:
         if former is not None and former.state == "expired":
             raise PermanentDeliveryError("silence_expired", "it has ended in Alertmanager meanwhile")
         silence: dict[str, object] = {
-            # In one order always: with others than before, Alertmanager would make a new silence.
+            # Always in the same order: for changed matchers Alertmanager would create a new silence.
             "matchers": [_build_equality_matcher(name, matchers[name]) for name in sorted(matchers)],
             "startsAt": format_timestamp(former.starts_at if former else starts_at),
             "endsAt": format_timestamp(ends_at),
@@ -242,9 +245,9 @@ class AlertmanagerClient:
         return self._post_silence({"id": former.id, **silence} if former else silence)
 
     def expire_silence(self, silence_id: str) -> None:
-        """End the silence; one that is over already, or that nobody knows, counts as done.
+        """Expire the silence; one that is already expired, or unknown to all replicas, counts as done.
 
-        Raises a DeliveryError when one replica can't be told and no other knows it.
+        Raises a DeliveryError when a replica does not answer and no other knows the silence.
         """
         errors = []
         for replica in self._replicas:
@@ -257,12 +260,12 @@ class AlertmanagerClient:
             raise _choose_error(errors)
 
     def _post_silence(self, silence: Mapping[str, object]) -> str:
-        """Tell the first replica that takes it; return the id."""
+        """Send the silence to the first replica that accepts it; return the ID."""
         errors = []
         for replica in self._replicas:
             try:
-                # A replica that hangs is found out before it may have taken anything. Otherwise,
-                # with the first one hanging, the second would never be told.
+                # Detect a hanging replica before it may have accepted the silence: after a timeout of the
+                # POST itself, the next replica could not be tried.
                 replica.check_status()
                 return replica.post_silence(silence)
             except DeliveryError as error:
@@ -277,7 +280,7 @@ def _build_equality_matcher(name: str, value: str) -> dict[str, object]:
 
 
 def _choose_error(errors: Sequence[DeliveryError]) -> DeliveryError:
-    """Return the error to raise for all: one that may pass goes before one that won't."""
+    """Return the error to raise for all replicas: a temporary one is preferred to a permanent one."""
     if not errors:
         return PermanentDeliveryError("no_alertmanager", "no address is configured")
     return next((error for error in errors if isinstance(error, TemporaryDeliveryError)), errors[0])

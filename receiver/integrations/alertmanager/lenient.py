@@ -1,4 +1,7 @@
-"""What a body says of its alerts as a whole, and the groups that follow from it."""
+"""Lenient parsing: repairs webhook bodies that do not match the format, and groups the alerts.
+
+`group_alerts` is also used for bodies that need no repair.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +32,7 @@ from receiver.integrations.payload import (
 from receiver.model.alert import Alert, Group, ReceivedAlerts
 from receiver.text import truncate_text
 
-# What Go's regexp.QuoteMeta puts a backslash before. Alertmanager quotes its receiver's name:
+# The characters that Go's regexp.QuoteMeta escapes. Alertmanager escapes its receiver's name:
 # https://github.com/prometheus/alertmanager/issues/2447
 _QUOTED = re.compile(r"\\([\\.+*?()|\[\]{}^$])")
 _encode = json.Encoder(order="sorted").encode
@@ -38,7 +41,7 @@ UNIDENTIFIED = "has too many labels in alerts without fingerprint"
 
 @dataclass(frozen=True)
 class Header:
-    """The fields of a body beside its alerts; *receiver* is still quoted."""
+    """The fields of a body other than its alerts; *receiver* is still escaped."""
 
     source: str
     receiver: str = ""
@@ -49,10 +52,10 @@ class Header:
 
 
 def group_alerts(header: Header, alerts: Sequence[Alert]) -> tuple[Group, ...]:
-    """Return *alerts* in their groups, known by the group key, else by the group's labels.
+    """Return *alerts* in their groups, identified by the group key, else by the group labels.
 
-    Where the sender gave neither, nothing says that its alerts belong together: then each is its
-    own group, known by its own labels. Raises PayloadTooLarge where these are too many.
+    If the body has neither, each alert is a group of its own, identified by its labels. Raises
+    PayloadTooLarge for more than `MAX_GROUPS` of these.
     """
     if not alerts:
         return ()
@@ -72,7 +75,7 @@ def group_alerts(header: Header, alerts: Sequence[Alert]) -> tuple[Group, ...]:
 
 
 def too_large(how: str) -> PayloadTooLarge:
-    """Return the refusal of a body that would hold up others for too long, with what to do."""
+    """Return the error for a body that would take too long to process, with advice for the operator."""
     advice = "send fewer alerts at once, see max_alerts in Alertmanager"
     return PayloadTooLarge("alertmanager", f"the body {how}: {advice}")
 
@@ -99,10 +102,10 @@ def _unquote(receiver: str) -> str:
 
 
 def parse_leniently(body: bytes, source: str, now: float) -> ReceivedAlerts:
-    """Return what *body* holds, mended where it is odd; *now* is the moment of receipt.
+    """Return the alerts of *body*, repaired where necessary; *now* is the time of receipt.
 
-    Raises PayloadTooLarge when mending it would take too long, PayloadError when the body is no JSON object
-    or holds no readable alert.
+    Raises PayloadTooLarge when the repair would take too long, PayloadError when the body is not a JSON
+    object or has no valid alert.
     """
     _check_size(body)
     try:
@@ -136,7 +139,7 @@ def _check_size(body: bytes) -> None:
 
 
 def _find_alerts(raw: Object) -> list[object]:
-    """Return the entries of `alerts`; one that stands there alone, without a list, is taken too."""
+    """Return the entries of `alerts`; a single alert without a list is accepted, too."""
     if "alerts" not in raw:
         raise PayloadError(
             "alertmanager", f"no readable alert: it has no `alerts`{_describe_resemblance(raw)}"
@@ -152,7 +155,7 @@ def _find_alerts(raw: Object) -> list[object]:
 
 
 def _find_refusal_reason(entry: object) -> str | None:
-    """Return why *entry* is no readable alert, or None when it is one."""
+    """Return why *entry* is not a valid alert, or None when it is one."""
     if not isinstance(entry, dict):
         return f"is {describe_type(entry)}, not an object"
     if "labels" not in entry:
@@ -162,7 +165,7 @@ def _find_refusal_reason(entry: object) -> str | None:
     return None
 
 
-# What people point here by mistake, by a field that tells it.
+# Payloads that are sent here by mistake, by a field that identifies them.
 _RESEMBLANCES = {
     "routing_key": "an event for PagerDuty",
     "event_action": "an event for PagerDuty",
@@ -207,7 +210,7 @@ def _parse_alerts(readable: list[Object], group_status: str, now: float) -> tupl
         if not fingerprint:
             if (left := left - payload.count_characters(labels)) < 0:
                 raise too_large(UNIDENTIFIED)
-            # Before anything is cut: alerts that differ far behind stay different.
+            # Before truncation, so that alerts that differ only in the truncated part stay different.
             fingerprint = payload.compute_fingerprint(labels)
         alerts.append(_parse_alert(raw, fingerprint, labels, group_status, now=now, repairs=repairs))
         repaired += bool(repairs)
@@ -223,7 +226,7 @@ def _parse_alert(
     now: float,
     repairs: list[str],
 ) -> Alert:
-    """Return the alert; what had to be mended is named in *repairs*."""
+    """Return the alert; add the names of repaired fields to *repairs*."""
     annotations = raw.get("annotations")
     if not isinstance(annotations, dict):
         record_repair(repairs, "annotations", annotations is not None)
@@ -243,8 +246,8 @@ def _parse_alert(
 def _parse_end(raw: Object, group_status: str, now: float, repairs: list[str]) -> float:
     """Return when the alert ended, 0 while it fires.
 
-    Its own status decides; without one, an end that has passed; without an end either, the
-    status of the group.
+    Its own status decides; without a status, whether its end has passed; without an end either, the status
+    of the group.
     """
     ends_at = parse_timestamp(raw.get("endsAt"), now)
     status = parse_status(raw.get("status"))

@@ -1,6 +1,6 @@
-"""Alertmanager's answers, read: what we don't know is passed over, what must be there is looked for.
+"""Parsing Alertmanager's API responses: ignores unknown fields, requires the needed ones.
 
-Written for the API v2 of 0.25 to 0.34. Matchers are not read: from 0.32 on they may be several sets.
+For the API v2 of Alertmanager 0.25 to 0.34. Matchers are not parsed: since 0.32 there may be several sets.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from receiver.text import one_line
 
 _MAX_TEXT = 10_000
 _MAX_MESSAGE = 300
-# Alertmanager adds its retention to an end, and refuses what is then beyond the year 9999.
+# Alertmanager adds its retention to the end of a silence, and refuses a sum beyond the year 9999.
 _LAST = datetime(9000, 1, 1, tzinfo=UTC).timestamp()
 _STATES: dict[str, SilenceState] = {"active": "active", "pending": "pending", "expired": "expired"}
 
 
 class UnexpectedResponse(ValueError):
-    """What came back can't be read; the message says why. Never leaves this room."""
+    """The response is invalid; the message says why. Never leaves this package."""
 
 
 class _Status(Struct):
@@ -36,7 +36,7 @@ class _Status(Struct):
 
 
 class _ApiAlert(Struct):
-    # Labels and annotations are most of an answer; they stay unread unless there is no fingerprint.
+    # Labels and annotations are most of a response; they are decoded only without a fingerprint.
     fingerprint: Any = None
     labels: msgspec.Raw = msgspec.Raw(b"null")
     ends_at: Any = msgspec.field(name="endsAt", default=None)
@@ -60,7 +60,7 @@ class _Uptime(Struct):
 def parse_alerts(body: bytes, now: float) -> dict[str, RemoteAlert]:
     """Return the alerts of `GET /alerts` by fingerprint; *now* is by Alertmanager's clock.
 
-    Raises UnexpectedResponse when one can't be told: a list with a gap would show an alert as gone.
+    Raises UnexpectedResponse when a single alert is invalid: without it, the alert would count as gone.
     """
     alerts = (_build_alert(alert, now) for alert in _decode(body, list[_ApiAlert] | None) or ())
     return {alert.fingerprint: alert for alert in alerts}
@@ -70,7 +70,7 @@ def _build_alert(alert: _ApiAlert, now: float) -> RemoteAlert:
     status = alert.status or _Status()
     return RemoteAlert(
         fingerprint=_text(alert.fingerprint) or fingerprint(_decode(bytes(alert.labels), dict[str, str])),
-        # `active`, `suppressed` and `unprocessed` all fire; what is over, Alertmanager leaves out.
+        # `active`, `suppressed` and `unprocessed` all fire; Alertmanager omits resolved alerts.
         is_firing=not 0 < _parse_timestamp(alert.ends_at) <= now,
         silenced_by=_texts(status.silenced_by),
         inhibited_by=_texts(status.inhibited_by),
@@ -97,13 +97,13 @@ def _build_silence(silence: _Silence) -> RemoteSilence:
         starts_at=_parse_timestamp(silence.starts_at),
         ends_at=_parse_timestamp(silence.ends_at),
         by=_text(silence.created_by),
-        # Whole, as our mark stands at its end.
+        # Not truncated, as our mark is at its end.
         comment=silence.comment if isinstance(silence.comment, str) else "",
     )
 
 
 def parse_uptime(body: bytes) -> float:
-    """Return since when the Alertmanager of `GET /status` is up, by its clock; raises UnexpectedResponse."""
+    """Return the start time of Alertmanager in `GET /status`, by its clock; raises UnexpectedResponse."""
     timestamp = _parse_timestamp(_decode(body, _Uptime).uptime)
     if timestamp <= 0:
         raise UnexpectedResponse("it doesn't say since when it is up")
@@ -111,7 +111,7 @@ def parse_uptime(body: bytes) -> float:
 
 
 def parse_silence_id(body: bytes) -> str:
-    """Return the id in the answer to `POST /silences`; raises UnexpectedResponse."""
+    """Return the ID in the response to `POST /silences`; raises UnexpectedResponse."""
     answer = _decode(body, dict[str, Any])
     silence_id = _text(answer.get("silenceID"))
     if not silence_id:
@@ -120,7 +120,7 @@ def parse_silence_id(body: bytes) -> str:
 
 
 def parse_error_message(body: bytes) -> str:
-    """Return what an answer that is an error says, on one line; empty when it says nothing."""
+    """Return the message of an error response, on one line; empty without a message."""
     try:
         said = msgspec.json.decode(body[:_MAX_TEXT])
     except (msgspec.DecodeError, RecursionError):
@@ -131,7 +131,7 @@ def parse_error_message(body: bytes) -> str:
 
 
 def parse_date_header(headers: Mapping[str, str]) -> float | None:
-    """Return the moment at which an answer was made, by the clock of who made it; None if untold."""
+    """Return the time in the Date header, by the server's clock; None without a valid header."""
     try:
         return parsedate_to_datetime(headers.get("date", "")).timestamp()
     except (ValueError, OverflowError):
@@ -139,7 +139,7 @@ def parse_date_header(headers: Mapping[str, str]) -> float | None:
 
 
 def format_timestamp(at: float) -> str:
-    """Return *at* as Alertmanager takes it; what lies beyond the year 9000 ends there."""
+    """Return *at* as ISO 8601 in UTC, limited to the year 9000."""
     timestamp = datetime.fromtimestamp(min(max(at, 0.0), _LAST), UTC)
     return timestamp.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -152,7 +152,7 @@ def _decode(body: bytes, kind: Any) -> Any:
 
 
 def _parse_timestamp(value: object) -> float:
-    """Return the moment that *value* tells; 0 for none, the year 1 (Go's zero) included."""
+    """Return the time *value* in seconds; 0 for an invalid one and for the year 1 (Go's zero time)."""
     if not isinstance(value, str):
         return 0.0
     try:
@@ -169,7 +169,7 @@ def _text(value: object) -> str:
 
 
 def _texts(value: object) -> tuple[str, ...]:
-    """Return the texts in a list; null, which Go writes for an empty one, holds none."""
+    """Return the strings in a list; none for null, which Go writes for an empty list."""
     return tuple(text for text in value if isinstance(text, str)) if isinstance(value, list) else ()
 
 

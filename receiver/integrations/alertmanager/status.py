@@ -1,6 +1,6 @@
-"""What Alertmanager says when it is asked: which alerts it knows, and which silences.
+"""The result of polling Alertmanager (alerts, silences), and its evaluation for an incident.
 
-Only how it was seen; what that means for an incident is judged elsewhere.
+`evaluate_poll` decides which alerts are gone and whether the escalation is suppressed.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ SilenceState = Literal["active", "pending", "expired"]
 
 @dataclass(frozen=True)
 class RemoteAlert:
-    """An alert as one Alertmanager shows it.
+    """An alert in the API of one Alertmanager.
 
-    *silenced_by* holds ids of silences, *inhibited_by* fingerprints of alerts, *muted_by* names of
-    time intervals (told from Alertmanager 0.28 on). *receivers* are the receivers it is routed to.
+    *silenced_by* has IDs of silences, *inhibited_by* fingerprints of alerts, *muted_by* names of time
+    intervals (since Alertmanager 0.28). *receivers* are the receivers it is routed to.
     """
 
     fingerprint: str
-    is_firing: bool  # whatever mutes it; false once it is past its end
+    is_firing: bool  # muted or not; false once its end has passed
     silenced_by: tuple[str, ...] = ()
     inhibited_by: tuple[str, ...] = ()
     muted_by: tuple[str, ...] = ()
@@ -33,15 +33,15 @@ class RemoteAlert:
 
     @property
     def is_muted(self) -> bool:
-        """Tell whether Alertmanager keeps it to itself, for any of the three reasons."""
+        """Return whether Alertmanager sends no notification for it, for any of the three reasons."""
         return bool(self.silenced_by or self.inhibited_by or self.muted_by)
 
 
 @dataclass(frozen=True)
 class Replica:
-    """One Alertmanager that answered: the alerts it knows, by fingerprint, and since when it is up.
+    """One Alertmanager that answered: its alerts by fingerprint, and its start time.
 
-    *up_since* is by our own clock: how far the other one is off has been taken out.
+    *up_since* is converted to our clock.
     """
 
     url: str
@@ -51,7 +51,7 @@ class Replica:
 
 @dataclass(frozen=True)
 class UnreachableReplica:
-    """One Alertmanager that could not be asked, and why in a few words."""
+    """One Alertmanager that did not answer, and the short reason."""
 
     url: str
     reason: str
@@ -59,7 +59,7 @@ class UnreachableReplica:
 
 @dataclass(frozen=True)
 class Poll:
-    """One look at all replicas, begun at *at*."""
+    """One poll of all replicas, started at *at*."""
 
     at: float
     replicas: tuple[Replica, ...] = ()
@@ -67,13 +67,13 @@ class Poll:
 
     @property
     def is_complete(self) -> bool:
-        """Tell whether everybody there is has answered."""
+        """Return whether all replicas have answered."""
         return bool(self.replicas) and not self.unreachable
 
 
 @dataclass(frozen=True)
 class RemoteSilence:
-    """A silence as Alertmanager has it; *by* made it."""
+    """A silence in Alertmanager's API, created by *by*."""
 
     id: str
     state: SilenceState
@@ -85,8 +85,8 @@ class RemoteSilence:
 
 @dataclass(frozen=True)
 class PollPolicy:
-    """How much a look is believed: an alert is gone after *missing_polls* polls in a row without it, once
-    every Alertmanager has been up for *min_uptime* seconds.
+    """When an absent alert counts as gone: after *missing_polls* polls in a row without it, if every replica
+    has been up for *min_uptime* seconds.
     """
 
     missing_polls: int = 3
@@ -95,12 +95,12 @@ class PollPolicy:
 
 @dataclass
 class _PollResult:
-    """What becomes of an incident's alerts."""
+    """The evaluated state of an incident's alerts."""
 
     alert_states: dict[str, AlertState]
     gone: list[str] = field(default_factory=list)
     muted: list[RemoteAlert] = field(default_factory=list)
-    is_unmuted: bool = False  # something fires that nobody muted
+    is_unmuted: bool = False  # at least one alert fires unmuted
 
 
 def evaluate_poll(
@@ -112,11 +112,11 @@ def evaluate_poll(
     *,
     is_for_step: bool,
 ) -> IncidentChange:
-    """Return how *incident* stands after *poll*.
+    """Return the change that *poll* makes to *incident*.
 
-    Alertmanager away: nothing is known, and a hold ends with the silence it was for. An alert it
-    never showed is never judged gone, and one that is absent counts as unmuted until then. Only
-    looks that are not *is_for_step* count towards `looks in a row`: those come at their own pace.
+    If no replica answered, a suppression ends with its silence, or at once if its end is unknown. An alert
+    that Alertmanager never returned never counts as gone; an absent alert counts as unmuted until it is
+    gone. Polls with *is_for_step* do not count towards `missing_polls`, as their interval is irregular.
     """
     if incident.is_resolved:
         return IncidentChange(incident)
@@ -133,7 +133,7 @@ def evaluate_poll(
     ):
         events += _suppression_events(incident.suppression, suppression, now)
         changed = replace(changed, suppression=suppression, revision=incident.revision + 1, updated_at=now)
-        # What PagerDuty said before a hold is old by its end.
+        # PagerDuty's status from before a suppression is outdated at its end.
         changed = replace(changed, pagerduty_checked_at=0.0, pagerduty_check_failed=False)
     if is_for_step or suppression != incident.suppression:
         changed = replace(changed, alertmanager_checked_at=now, alertmanager_check_failed=False)
@@ -194,7 +194,7 @@ def _resolve_missing(
 def _find_suppression(
     incident: Incident, result: _PollResult, silences: Mapping[str, RemoteSilence], now: float
 ) -> Suppression | None:
-    """Return why the escalation is held; None when one firing alert is unmuted."""
+    """Return why the escalation is suppressed; None when one firing alert is unmuted."""
     if result.is_unmuted or not result.muted:
         return None
     since = incident.suppression.since if incident.suppression is not None else now

@@ -1,4 +1,7 @@
-"""The witness: Alertmanager, asked whether what we escalate still fires unmuted."""
+"""The Alertmanager status check before an escalation step, and the periodic poll of open incidents.
+
+Both ask Alertmanager whether the alerts of an incident still fire unmuted.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from receiver.incidents.service import IncidentService
 from receiver.integrations.alertmanager.status import Poll, PollPolicy, RemoteSilence, evaluate_poll
 from receiver.model.incident import Incident
 
-# Many steps may be due at once; one answer does for all of them.
+# Many steps may be due at once; they share one poll.
 _GOOD_FOR_S = 2.0
 
 
@@ -25,14 +28,14 @@ class Alertmanager(Protocol):
 
 @dataclass(frozen=True)
 class StatusSnapshot:
-    """A look, and the silences that it names."""
+    """A poll, and the silences that its alerts refer to."""
 
     poll: Poll
     silences: Mapping[str, RemoteSilence]
 
 
 class AlertmanagerStatusCheck:
-    """Asks the Alertmanager of a source, seldom enough; threads may share it."""
+    """Polls the Alertmanager of a source, with a cache of `_GOOD_FOR_S` seconds; thread-safe."""
 
     def __init__(
         self,
@@ -49,7 +52,7 @@ class AlertmanagerStatusCheck:
         self._snapshots: dict[str, StatusSnapshot] = {}
 
     def fetch_status(self, source: str, *, since: float = 0.0) -> StatusSnapshot:
-        """Return how things stand in Alertmanager, asked a moment ago and after *since*."""
+        """Return a poll that is at most `_GOOD_FOR_S` seconds old and was started after *since*."""
         with self._asking[source]:
             known = self._snapshots.get(source)
             if (
@@ -63,9 +66,9 @@ class AlertmanagerStatusCheck:
             return snapshot
 
     def check_for_step(self, incident_id: str, source: str, since: float) -> None:
-        """Note on an incident what Alertmanager says of it now; raises StoreError."""
+        """Poll Alertmanager and apply the result to the incident; raises StoreError."""
         snapshot = self.fetch_status(source, since=since)
-        # Where *since* was noted by a host whose clock is ahead, this look came after it all the same.
+        # *since* may come from a host whose clock is ahead: this poll was started after it all the same.
         now = max(self._clock(), since)
         policy = self._poll_policies[source]
         self._incident_service.update(
@@ -77,7 +80,7 @@ class AlertmanagerStatusCheck:
         )
 
     def _fetch_silences(self, source: str, poll: Poll) -> dict[str, RemoteSilence]:
-        """Return the silences in force, where something is silenced: whose they are and until when."""
+        """Return the unexpired silences by ID, for their author and end; empty when no alert is silenced."""
         if not any(alert.silenced_by for replica in poll.replicas for alert in replica.alerts.values()):
             return {}
         try:
@@ -87,13 +90,13 @@ class AlertmanagerStatusCheck:
 
 
 class PolledIncidents(Protocol):
-    """Where open incidents are listed."""
+    """Lists the open incidents."""
 
     def list_open(self) -> Iterator[Incident]: ...
 
 
 class AlertmanagerPoller:
-    """Finds silences, their ends, and resolves that never arrived."""
+    """Polls periodically to detect silences, their ends, and resolves whose webhook never arrived."""
 
     def __init__(
         self,
@@ -110,9 +113,9 @@ class AlertmanagerPoller:
         self._clock = clock
 
     def poll_source(self, source: str) -> None:
-        """Look once, and note on each open incident of *source* what has changed.
+        """Poll once, and apply the result to each open incident of *source*.
 
-        Incidents that nothing has changed for are read and not written. Raises StoreError.
+        Incidents without a change are read but not written. Raises StoreError.
         """
         mine = [incident for incident in self._incidents.list_open() if incident.source == source]
         if not mine:

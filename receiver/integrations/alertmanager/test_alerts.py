@@ -1,4 +1,4 @@
-"""A test alert, in the form Alertmanager sends it and in the form Alertmanager takes it."""
+"""Test alerts, as the body of Alertmanager's webhook and as the body of its `POST /api/v2/alerts`."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from typing import Any
 from receiver.model.alert import fingerprint
 
 RECEIVER = "receiver-fire"
-# What a firing alert ends at in Alertmanager's webhooks.
+# The `endsAt` of a firing alert in Alertmanager's webhooks.
 _NEVER = "0001-01-01T00:00:00Z"
 
 
 @dataclass(frozen=True)
 class TestAlert:
-    """One alert at the moment *now*: it fires, or it has just ended."""
+    """One alert at the time *now*: firing, or just resolved."""
 
     labels: dict[str, str]
     annotations: dict[str, str]
@@ -26,7 +26,7 @@ class TestAlert:
     def render_webhook(self) -> dict[str, Any]:
         """Return the body of a webhook, version 4.
 
-        Same labels give the same alert in the same group, so that a second one resolves the first.
+        The same labels give the same alert in the same group, so a resolved alert resolves the earlier one.
         """
         status = "resolved" if self.is_resolved else "firing"
         group = {"alertname": self.labels["alertname"]}
@@ -55,7 +55,7 @@ class TestAlert:
     def render_post(self) -> list[dict[str, Any]]:
         """Return the body for Alertmanager's `POST /api/v2/alerts`.
 
-        Without startsAt it takes the moment itself, or keeps the start that it knows:
+        Without `startsAt` Alertmanager uses the current time, or keeps the start that it has:
         https://github.com/prometheus/alertmanager/blob/main/api/v2/api.go
         """
         alert: dict[str, Any] = {"labels": self.labels, "annotations": self.annotations}

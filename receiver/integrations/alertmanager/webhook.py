@@ -1,7 +1,7 @@
-"""Alertmanager's webhook, version 4, and what resembles it (Grafana's, vmalert's, older ones).
+"""Parsing Alertmanager's webhook, version 4, and similar ones (Grafana, vmalert, older versions).
 
-Bodies as Alertmanager writes them are decoded straight into typed structs; whatever those refuse
-goes to `parse_leniently`, which takes longer and takes almost anything.
+Bodies in Alertmanager's format are decoded into typed structs; all others go to `parse_leniently`, which is
+slower and accepts almost anything.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from receiver.integrations.alertmanager.lenient import (
 )
 from receiver.model.alert import Alert, ReceivedAlerts
 
-# The bounds are checked while decoding, which costs next to nothing; `parse_leniently` cuts the rest.
+# The limits are checked while decoding, which is cheap; `parse_leniently` truncates what exceeds them.
 _Name = Annotated[str, Meta(max_length=payload.MAX_NAME)]
 _Labels = Annotated[
     dict[_Name, Annotated[str, Meta(max_length=payload.MAX_LABEL)]], Meta(max_length=payload.MAX_ENTRIES)
@@ -34,7 +34,7 @@ _Timestamp = Annotated[datetime, Meta(tz=True)]
 
 
 class _WebhookAlert(Struct, gc=False, rename="camel"):
-    """One alert as Alertmanager writes it: https://prometheus.io/docs/alerting/latest/configuration/#webhook_config."""
+    """One alert in Alertmanager's format: https://prometheus.io/docs/alerting/latest/configuration/#webhook_config."""
 
     status: Literal["firing", "resolved"]
     labels: _Labels
@@ -55,22 +55,22 @@ class _WebhookBody(Struct, gc=False, rename="camel"):
 
 
 _decoder = json.Decoder(_WebhookBody)
-# An alert has 20 bytes at least.
+# An alert takes at least 20 bytes.
 _SMALLEST_WITH_TOO_MANY = 20 * payload.MAX_ALERTS
 
 
 def parse_webhook(body: bytes, source: str, now: float) -> ReceivedAlerts:
-    """Return the alerts that *body* holds, in their groups; none when its `alerts` is empty or null.
+    """Return the alerts of *body* in their groups; none when its `alerts` is empty or null.
 
-    *source* tells Alertmanager clusters apart ("" for the only one), *now* is the moment of
-    receipt. Raises PayloadError when the body is no JSON object or holds no readable alert, PayloadTooLarge
-    when it would take too long, and nothing else whatever the body.
+    *source* identifies the Alertmanager cluster ("" for the only one), *now* is the time of receipt. Raises
+    PayloadError when the body is not a JSON object or has no valid alert, PayloadTooLarge when it would take
+    too long, and no other exception for any body.
     """
     if len(body) > _SMALLEST_WITH_TOO_MANY and body.count(b'"labels"') > payload.MAX_ALERTS:
         raise too_large(f"has more than {payload.MAX_ALERTS:,} alerts")
     try:
         typed = _decoder.decode(body)
-        # A moment that can't be is repaired like one that can't be read.
+        # An implausible time is repaired like an invalid one.
         alerts = _to_alerts(typed.alerts, now)
     except (DecodeError, UnicodeDecodeError, RecursionError, _ImplausibleTimestamp):
         return parse_leniently(body, source, now)
@@ -86,7 +86,7 @@ def parse_webhook(body: bytes, source: str, now: float) -> ReceivedAlerts:
 
 
 class _ImplausibleTimestamp(Exception):
-    """A moment that no clock can have shown, such as a start in the year 1 or in a century."""
+    """A time that cannot be right, such as a start in the year 1 or in a hundred years."""
 
 
 def _to_alerts(typed: list[_WebhookAlert], now: float) -> list[Alert]:
@@ -110,7 +110,7 @@ def _to_alerts(typed: list[_WebhookAlert], now: float) -> list[Alert]:
                 raw.fingerprint or payload.compute_fingerprint(raw.labels),
                 raw.labels,
                 raw.annotations or {},
-                # The sender's clock may be ahead of ours. A start in the future would hide the next one.
+                # The sender's clock may be ahead of ours. A start in the future would hide the next start.
                 min(starts_at, now),
                 ends_at,
                 raw.generator_url or "",

@@ -1,4 +1,8 @@
-"""Questions to PagerDuty's REST API: by dedup key, and none for a while after one that got no answer."""
+"""The acknowledgement check: before an escalation step, ask PagerDuty's REST API about the earlier pages.
+
+`PagerDutyStatusClient` looks up the status by dedup key and backs off after a request without an answer;
+`AcknowledgementCheck` applies to the incident what was done in PagerDuty.
+"""
 
 from __future__ import annotations
 
@@ -22,42 +26,42 @@ from receiver.model.page_check import PagerDutyStatus, evaluate_page
 from receiver.model.routing import PAGERDUTY, Responder
 from receiver.storms.model import BatchPage, parse_storm_dedup_key
 
-# Who asks holds a thread of the pages' lane meanwhile: while PagerDuty's API gives no answer, others go
-# on without one.
+# A lookup blocks a worker thread of the PagerDuty queue. While the API does not answer, further lookups
+# therefore fail at once, and the steps go on without the check.
 _BACKOFF_S = 5.0
 _MAX_BACKOFF_S = 60.0
 
 
 class StatusSource(Protocol):
-    """Tells how PagerDuty's incidents stand, newest first, by dedup key; may raise a DeliveryError.
+    """Returns the status of PagerDuty's incidents by dedup key, newest first; may raise a DeliveryError.
 
-    It answers within the time there is before a step (`CHECK_AHEAD_S`).
+    It must answer within `CHECK_AHEAD_S`, the time between the check and the step.
     """
 
     def find_statuses(self, dedup_keys: Sequence[str]) -> Mapping[str, Sequence[PagerDutyStatus]]: ...
 
 
 class PagerDutyStatusClient:
-    """Asks PagerDuty, for all threads of a process."""
+    """Looks up statuses in PagerDuty, with a cache and a back-off shared by all threads of a process."""
 
     def __init__(self, status_source: StatusSource, clock: Callable[[], float]) -> None:
         self._status_source = status_source
         self._clock = clock
         self._backoff_until = 0.0
-        # What PagerDuty said of storms' pages a moment ago, and when.
+        # The time and the result of the last lookup of each storm page.
         self._cached: dict[str, tuple[float, Sequence[PagerDutyStatus]]] = {}
 
     def find_statuses(self, keys: Sequence[str]) -> Mapping[str, Sequence[PagerDutyStatus]]:
-        """Return how the latest PagerDuty incidents of each key stand, newest first.
+        """Return the statuses of the latest PagerDuty incidents of each key, newest first.
 
-        What was said of a storm's page within the time there is before a step is not asked again. Raises a
-        DeliveryError; right after one that PagerDuty gave no answer to, without asking.
+        The status of a storm page is cached for `CHECK_AHEAD_S`. Raises a DeliveryError; during the back-off
+        after a request without an answer or a 429, it raises without sending a request.
         """
         now = self._clock()
         cached = {key: one for key, one in self._cached.items() if abs(now - one[0]) < CHECK_AHEAD_S}
         known = {key: cached[key][1] for key in keys if key in cached}
         found = self._fetch(missing) if (missing := [key for key in keys if key not in known]) else {}
-        # Other threads ask, too: a new one each time, so that nobody's changes under their eyes.
+        # Other threads read the cache: replace the dict instead of changing it.
         self._cached = cached | {key: (now, found[key]) for key in found if parse_storm_dedup_key(key)}
         return {**known, **found}
 
@@ -78,7 +82,7 @@ _RESPONSES = {"acknowledged": "acknowledge", "resolved": "resolve"}
 
 
 class StormPages(Protocol):
-    """Finds the page that a storm has for many, and takes answers to it; may raise StoreError."""
+    """Finds the storm page that counts an incident, and applies responses to it; may raise StoreError."""
 
     def find_batch_page(self, storm_id: str, incident_id: str) -> BatchPage | None: ...
     def record_hint(self, storm_id: str, batch: int, reference: str, now: float) -> None: ...
@@ -95,9 +99,10 @@ class StormPages(Protocol):
 
 
 class AcknowledgementCheck:
-    """Asks PagerDuty about an incident's pages, and does here what somebody did there.
+    """Looks up an incident's pages in PagerDuty, and applies acknowledgements and resolves found there.
 
-    Where a storm's page told of it, that one is asked about: once for all whose steps are due together.
+    An incident that was paged by a storm is looked up by the storm's page: once for all incidents whose steps
+    are due together.
     """
 
     def __init__(
@@ -118,9 +123,9 @@ class AcknowledgementCheck:
         self._clock = clock
 
     def check_pages(self, incident: Incident, responders: Sequence[Responder]) -> None:
-        """Ask about the pages of *responders* and note on *incident* that it was asked.
+        """Look up the pages of *responders*, apply the result, and record the check on *incident*.
 
-        What was done there is done first: a step must not go on by the note alone. Raises StoreError.
+        The check is recorded last: the next step may start as soon as it is. Raises StoreError.
         """
         pages = self._find_pages(incident, responders)
         try:
@@ -128,7 +133,7 @@ class AcknowledgementCheck:
         except DeliveryError as error:
             fields = {"incident": incident.id, "reason": error.reason}
             logger.warning("pagerduty can't be asked", extra={"fields": fields, "state": error.reason})
-            # What won't change in a second isn't asked again for this step.
+            # A permanent error would only repeat: do not ask again for this step.
             self._record_check(
                 incident, reason=error.reason, is_over=not isinstance(error, TemporaryDeliveryError)
             )
@@ -141,7 +146,7 @@ class AcknowledgementCheck:
     def _find_pages(
         self, incident: Incident, responders: Sequence[Responder]
     ) -> list[ResponderPage | BatchPage]:
-        """Return the pages to ask about; what a storm has heard already is done at once."""
+        """Return the pages to look up; a response that the storm already has is applied at once."""
         pages: list[ResponderPage | BatchPage] = []
         for responder in responders:
             if has_own_page(incident, responder):
@@ -158,9 +163,9 @@ class AcknowledgementCheck:
     def _apply(
         self, page: ResponderPage | BatchPage, statuses: Sequence[PagerDutyStatus], incident: Incident
     ) -> str:
-        """Do what a person did with the page in PagerDuty; return how it stands there, for the log.
+        """Apply what a person did with the page in PagerDuty; return its state there, for the log.
 
-        Where something else resolved it, nothing is closed here: the page is checked at once.
+        A resolve that did not come from a person closes nothing here: it triggers a page check at once.
         """
         finding = evaluate_page(statuses, page.sent_at, acknowledged_after=page.former_until)
         status = finding.status
@@ -178,7 +183,7 @@ class AcknowledgementCheck:
         return finding.what
 
     def _record_hint(self, page: ResponderPage | BatchPage, reference: str, incident: Incident) -> None:
-        """Have a page checked that something other than a person resolved."""
+        """Schedule a check of a page that was not resolved by a person."""
         now = self._clock()
         if isinstance(page, BatchPage):
             with suppress(NotFound):
@@ -188,7 +193,7 @@ class AcknowledgementCheck:
             self._incidents.record_delivery(incident.id, *hint, wake=(PAGERDUTY,), due=now)
 
     def _respond_to_storm(self, page: BatchPage, what: str, by: Person, incident: Incident) -> None:
-        """Have all hear of it that *page* counts, and *incident* at once, as its step is due."""
+        """Apply the response to all incidents of *page*, and to *incident* at once, as its step is due."""
         with suppress(NotFound):
             self._storms.respond(
                 page.storm.id, what, by, self._clock(), batch=page.batch, done_in_pagerduty=True
@@ -210,7 +215,7 @@ class AcknowledgementCheck:
         now = self._clock()
 
         def note(latest: Incident) -> IncidentChange:
-            # A hold lasts, and what is known now will be old by its end.
+            # A suppression can last for hours; this result would be outdated at its end.
             if latest.is_suppressed or latest.is_resolved or latest.is_acknowledged:
                 return IncidentChange(latest)
             is_unasked = bool(reason) and not is_over

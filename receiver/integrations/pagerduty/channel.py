@@ -1,4 +1,7 @@
-"""Pages by PagerDuty: one event for each call, its outcome a receipt or one of our two failures."""
+"""Sending PagerDuty events for incidents (`PagerDutyChannel`) and for storms (`PagerDutyStorms`).
+
+Each call sends one event and returns a receipt, or raises a temporary or a permanent DeliveryError.
+"""
 
 from __future__ import annotations
 
@@ -26,11 +29,10 @@ from receiver.storms.model import StormNotification, StormSummary
 from receiver.text import Secret
 
 Record = Callable[[Notification, Mapping[str, Any]], None]
-# A 429 that names no wait: long enough to help, short enough for a page.
+# The pause after a 429 without Retry-After: long enough to help, short enough for a page.
 _WAIT_WHEN_LIMITED_S = 5.0
 _TRY_LATER = (408, 425)
-# A server that failed at its work, or a gateway that lost its answer, may have taken the event; one
-# that says 503 has not.
+# After an internal error or a gateway error the event may have been accepted; after a 503 it was not.
 _MAYBE_ACCEPTED = (500, 502, 504)
 _NO_SUCH_KEY = (401, 403, 404)
 _MENTIONS_KEY = re.compile(r"routing.?key|integration.?key|invalid.?key", re.IGNORECASE)
@@ -41,10 +43,10 @@ def _discard_event(_notification: Notification, _event: Mapping[str, Any]) -> No
 
 
 class PagerDutyChannel:
-    """Pages, acknowledges and resolves; the routing key is the target's secret.
+    """Triggers, acknowledges and resolves pages; the routing key is the target's secret.
 
-    Without a key it is simulated: *record* is handed what would have been sent. *timeout_s* bounds
-    connecting, and each wait for the answer's next bytes.
+    Without a key the channel is simulated: *record* is called with the event instead of sending it.
+    *timeout_s* limits connecting, and each wait for the next bytes of the response.
     """
 
     def __init__(
@@ -61,8 +63,8 @@ class PagerDutyChannel:
     def send(self, notification: Notification) -> Receipt:
         """Send the event once; the receipt's reference is the dedup key.
 
-        A page that is refused for what it says is sent again at once with next to nothing in it: a
-        page without details still wakes. Raises a DeliveryError otherwise; never sleeps.
+        A page whose content PagerDuty refuses is sent again at once with the required fields only: a page
+        without details still wakes the responder. Raises a DeliveryError otherwise; never sleeps.
         """
         event = render_event(notification)
         routing_key = notification.action.target.secret
@@ -74,17 +76,19 @@ class PagerDutyChannel:
         return Receipt(self._clock(), dedup_key, note=note)
 
     def find_receipt(self, notification: Notification, since: float) -> None:  # noqa: ARG002
-        """Return None always: the dedup key makes sending again harmless, so nobody need look.
+        """Return None always: the dedup key makes sending again harmless, so no lookup is needed.
 
-        A trigger of an open key joins its alert; acknowledging or resolving twice changes nothing.
+        A trigger with the key of an open alert is merged into it; acknowledging or resolving a second time
+        changes nothing.
         """
         return
 
 
 def send_event(client: EventsClient, routing_key: Secret, event: Mapping[str, Any]) -> str:
-    """Send *event*, a refused trigger once more with next to nothing in it, and return what that gave up.
+    """Send *event*; send a refused trigger once more with the required fields only.
 
-    Raises a DeliveryError when it is not accepted.
+    Returns the note for the receipt, which says that details were left out; empty if they were not. Raises a
+    DeliveryError when the event is not accepted.
     """
     response, note = client.post_event(routing_key, event), ""
     if event["event_action"] == "trigger" and _is_refused(response):
@@ -96,14 +100,14 @@ def send_event(client: EventsClient, routing_key: Secret, event: Mapping[str, An
 
 
 def _is_refused(response: ApiResponse) -> bool:
-    """Tell whether PagerDuty refused what the event says, rather than us or the moment."""
+    """Return whether PagerDuty refused the content of the event, not the routing key or the rate."""
     if response.status in _NO_SUCH_KEY or response.status in _TRY_LATER or response.status == 429:
         return False
     return 400 <= response.status < 500 and not _MENTIONS_KEY.search(response.message)
 
 
 def _convert_refusal(response: ApiResponse) -> DeliveryError:
-    """Return the error that an answer other than a 2xx means."""
+    """Return the DeliveryError for a response other than a 2xx."""
     detail = f"HTTP {response.status}: {response.message}" if response.message else f"HTTP {response.status}"
     if response.status == 429:
         wait = _WAIT_WHEN_LIMITED_S if response.retry_after is None else response.retry_after
@@ -117,7 +121,7 @@ def _convert_refusal(response: ApiResponse) -> DeliveryError:
         return PermanentDeliveryError("invalid_event", detail)
     if response.status >= 400:
         return PermanentDeliveryError("invalid_routing_key", detail, kind=RefusalKind.CREDENTIALS)
-    # A redirect or stranger: a proxy in between, which may be gone the next time.
+    # A redirect or another unexpected status comes from a proxy in between; a retry may get past it.
     return TemporaryDeliveryError("unexpected_answer", detail)
 
 
@@ -129,7 +133,7 @@ _MAX_CHANNELS = 3
 
 
 class PagerDutyStorms:
-    """Pages, acknowledges and resolves for storms; without a routing key it is simulated."""
+    """Triggers, acknowledges and resolves storm pages; without a routing key it is simulated."""
 
     def __init__(
         self,

@@ -1,4 +1,7 @@
-"""Strangers' words and numbers, made fit to stand in an event."""
+"""Rendering of PagerDuty events: cleaned and truncated text, custom details, payload and links.
+
+https://developer.pagerduty.com/docs/events-api-v2-overview
+"""
 
 from __future__ import annotations
 
@@ -35,7 +38,7 @@ def sanitize_text(text: str, limit: int) -> str:
 
 
 def sanitize_map(values: Mapping[str, str]) -> dict[str, str]:
-    """Return labels or annotations by name, each bounded; those left without a name are dropped."""
+    """Return labels or annotations sorted by name, each truncated; entries without a name are dropped."""
     sanitized = (
         (sanitize_line(name, MAX_NAME), sanitize_text(values[name], MAX_VALUE)) for name in sorted(values)
     )
@@ -43,7 +46,7 @@ def sanitize_map(values: Mapping[str, str]) -> dict[str, str]:
 
 
 def sanitize_link(url: str) -> str:
-    """Return *url* in ASCII, or nothing when it is no http(s) link or too long to be one."""
+    """Return *url* in ASCII; empty when it is not an http(s) link or is longer than `MAX_LINK`."""
     if len(url) > MAX_LINK or not is_web_link(url):
         return ""
     link = quote(url, safe=_ASCII_OF_LINKS, errors="replace")
@@ -51,7 +54,7 @@ def sanitize_link(url: str) -> str:
 
 
 def find_host(url: str) -> str:
-    """Return the host *url* names; empty when it names none."""
+    """Return the host of *url*; empty when it has none."""
     try:
         return urlsplit(url).hostname or ""
     except ValueError:  # brackets that hold no IPv6 address
@@ -59,7 +62,7 @@ def find_host(url: str) -> str:
 
 
 def format_iso_time(at: float) -> str:
-    """Return the moment *at* as ISO 8601 in UTC; empty for a moment no calendar has."""
+    """Return the moment *at* as ISO 8601 in UTC; empty when it is out of range."""
     try:
         timestamp = datetime.fromtimestamp(at, UTC)
     except (ValueError, OverflowError, OSError):
@@ -68,22 +71,22 @@ def format_iso_time(at: float) -> str:
 
 
 def _replace_surrogates(text: str) -> str:
-    """Replace halves of surrogate pairs: no UTF-8 can carry them."""
+    """Replace lone surrogates, which UTF-8 cannot encode."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 Json = dict[str, Any]
-MAX_RUNBOOK = 20_000  # so that the runbook alone never costs the alerts their place
+MAX_RUNBOOK = 20_000  # so that the runbook never displaces the alerts
 _NOTE = "Too long for PagerDuty: {} left out."
 
 
 def json_size(value: object) -> int:
-    """Return the bytes *value* takes in a request: JSON as requests writes it, escaped to ASCII."""
+    """Return the size of *value* in a request in bytes: JSON as requests writes it, escaped to ASCII."""
     return len(json.dumps(value, allow_nan=False))
 
 
 def render_details(notification: Notification, room: int) -> Json:
-    """Return the page's custom details in at most *room* bytes of JSON (a note when that is little)."""
+    """Return the page's custom details in at most *room* bytes of JSON; only a note if nothing else fits."""
     head = _render_head(notification)
     alerts = [_render_alert(notification.incident, alert) for alert in find_firing(notification.incident)]
     runbook = sanitize_text(render_plain(notification.excerpt), MAX_RUNBOOK) if notification.excerpt else ""
@@ -94,7 +97,7 @@ def render_details(notification: Notification, room: int) -> Json:
 
 
 def _candidates(head: Json, alerts: Sequence[Json], runbook: str, room: int) -> Iterator[Json]:
-    """Yield the details ever shorter."""
+    """Yield the details, each version shorter than the one before."""
     runbook_field = {"runbook": runbook} if runbook else {}
     yield head | ({"alerts": alerts} if alerts else {}) | runbook_field
     bare = [{name: value for name, value in alert.items() if name != "annotations"} for alert in alerts]
@@ -106,7 +109,7 @@ def _candidates(head: Json, alerts: Sequence[Json], runbook: str, room: int) -> 
 
 
 def _select_fitting(alerts: Sequence[Json], room: int) -> list[Json]:
-    """Return the alerts that fit, in order; one giant doesn't keep the others out."""
+    """Return the alerts that fit, in order; an alert that is too large is skipped."""
     fitting = []
     for alert in alerts:
         size = json_size(alert) + len(", ")
@@ -132,19 +135,19 @@ def _render_head(notification: Notification) -> Json:
 
 
 def _render_step(notification: Notification) -> str:
-    """Return where the escalation stands: `Team Lead, step 2 of 3`."""
+    """Return the escalation step of the page: `Team Lead, step 2 of 3`."""
     if not isinstance(notification.action, Page):
         return ""
     step = notification.action.step
     names = [step_state.step.name for step_state in notification.escalation.steps]
     title = sanitize_line(step.responder.title, MAX_NAME)
-    if step.name not in names:  # taken out of the policy meanwhile
+    if step.name not in names:  # removed from the policy meanwhile
         return title
     return f"{title}, step {names.index(step.name) + 1} of {len(names)}"
 
 
 def _render_slack(incident: Incident) -> str:
-    """Return what of Slack is out of order, for whoever looks for the message; empty when all is well."""
+    """Return why the Slack message is missing or elsewhere, for the responder; empty when it is in place."""
     message, loss = find_message(incident), find_channel_failure(incident)
     if message is not None and message is incident.deliveries.get(FALLBACK):
         reason = message.instance or (loss.reason if loss is not None else "")
@@ -170,13 +173,13 @@ def _render_alert(incident: Incident, alert: Alert) -> Json:
     return {name: value for name, value in rendered.items() if value}
 
 
-# The payload is refused above 512 KB; PagerDuty counts decimal kilobytes.
+# PagerDuty refuses a payload above 512 KB, in decimal kilobytes.
 MAX_EVENT = 512_000
 MAX_SUMMARY = 1_024
 _MAX_FIELD = 255
 _MAX_LINKS = 20
-_ROOM_FOR_ROUTING_KEY = 200  # it is added on sending; 32 characters and its name
-# NONE is an alert that doesn't say: Alertmanager's own PagerDuty integration calls that an error.
+_ROOM_FOR_ROUTING_KEY = 200  # added on sending: 32 characters and the field name
+# NONE: the alert has no severity. Alertmanager's own PagerDuty integration sends `error` then.
 SEVERITIES = {
     Severity.CRITICAL: "critical",
     Severity.ERROR: "error",
@@ -195,7 +198,7 @@ def render_event(notification: Notification) -> Json:
 
 
 def render_action(action: Action, render_trigger: Callable[[str], Json]) -> Json:
-    """Return the event for *action*; what a page says is *render_trigger*'s, given the dedup key."""
+    """Return the event for *action*; *render_trigger* renders a page's event from its dedup key."""
     match action:
         case Page(dedup_key=dedup_key):
             return render_trigger(dedup_key)
@@ -208,7 +211,7 @@ def render_action(action: Action, render_trigger: Callable[[str], Json]) -> Json
 
 
 def render_minimal(event: Mapping[str, Any]) -> Json:
-    """Return a trigger event with nothing in it that need not be, for when *event* was refused."""
+    """Return the trigger event with its required fields only, for when *event* was refused."""
     payload = event["payload"]
     return {
         "event_action": event["event_action"],
@@ -220,7 +223,7 @@ def render_minimal(event: Mapping[str, Any]) -> Json:
 def render_summary(incident: Incident) -> str:
     """Return the page's title, never empty: `[CRITICAL] DiskFull: / on db-1 is at 97 % (+1)`.
 
-    It is that of one alert; the others that fire are counted.
+    It describes one alert and counts the other firing ones.
     """
     heading = find_heading(incident)
     head = sanitize_line(heading.name, MAX_NAME) or "Alert without a name"
@@ -266,14 +269,14 @@ def _render_payload(incident: Incident) -> Json:
 
 
 def _find_source(incident: Incident, heading: IncidentHeading) -> str:
-    """Return what is affected: the host of the alert that is named, else that of its Alertmanager."""
+    """Return the affected host: that of the alert in the title, else that of its Alertmanager."""
     if host := sanitize_line(heading.host, _MAX_FIELD):
         return host
     return sanitize_line(find_host(sanitize_link(incident.external_url)), _MAX_FIELD) or "alertmanager"
 
 
 def _find_start(incident: Incident) -> str:
-    """Return when the trouble began: the earliest start of what fires, else when the incident opened."""
+    """Return the earliest start of the firing alerts or the opening of the incident, whichever is earlier."""
     starts = [s.starts_at for s in incident.alert_states.values() if s.is_firing and s.starts_at > 0]
     return format_iso_time(min([incident.opened_at, *starts])) or format_iso_time(incident.opened_at)
 

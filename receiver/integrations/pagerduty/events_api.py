@@ -1,7 +1,7 @@
-"""The one door to pdpyras: an event goes out once, its answer comes back, nothing waits or repeats.
+"""A client for PagerDuty's Events API v2: sends each event once, without retries or waiting.
 
-pdpyras is superseded by `pagerduty`; moving on changes this file only: EventsAPISession becomes
-EventsApiV2Client, PDClientError becomes Error, PDHTTPError becomes HttpError.
+Only this module and `rest_api` import pdpyras. It is superseded by `pagerduty`; to migrate this module,
+replace EventsAPISession by EventsApiV2Client, PDClientError by Error, and PDHTTPError by HttpError.
 https://pagerduty.github.io/python-pagerduty/pdpyras_migration_guide.html
 """
 
@@ -23,21 +23,21 @@ from receiver.errors import TemporaryDeliveryError
 from receiver.text import Secret, one_line
 
 with warnings.catch_warnings():
-    # It warns at import that it has a successor. That is for us to know, not for whoever runs this:
-    # the successor speaks https only, so neither a test nor a plain proxy could stand in for PagerDuty.
+    # pdpyras warns at import that it is deprecated; operators need not see that. The successor supports
+    # https only, so neither a test server nor a plain HTTP proxy could take the place of PagerDuty.
     warnings.filterwarnings("ignore", message='The package "pdpyras" is deprecated')
     from pdpyras import EventsAPISession, PDClientError, PDHTTPError
 _MAX_MESSAGE = 300
 _MAX_RESPONSE = 64 * 1024
 _MAX_RETRY_AFTER_S = 3600.0
-# What pdpyras logs is of retries that we forbid it, and of counts that are no counts (see below).
+# pdpyras logs retries, which we disable, and the attempt counts that disable them (see `_build_session`).
 _quiet = logging.getLogger("receiver.integrations.pagerduty.pdpyras")
 _quiet.setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)
 class ApiResponse:
-    """What PagerDuty said: the status, its words without our key, and the seconds it asks us to wait."""
+    """PagerDuty's response: status, message without our routing key, and Retry-After in seconds."""
 
     status: int
     message: str = ""
@@ -49,9 +49,9 @@ class ApiResponse:
 
 
 class EventsClient:
-    """Sends events to one address; safe to use from several threads.
+    """Sends events to one URL; thread-safe.
 
-    *timeout_s* bounds connecting, and each wait for the answer's next bytes.
+    *timeout_s* limits connecting, and each wait for the next bytes of the response.
     """
 
     def __init__(self, url: str, timeout_s: float) -> None:
@@ -59,16 +59,16 @@ class EventsClient:
         self._timeout_s = timeout_s
 
     def post_event(self, routing_key: Secret, event: Mapping[str, Any]) -> ApiResponse:
-        """Send *event* once and return the answer, whatever its status.
+        """Send *event* once and return the response, whatever its status.
 
-        Raises TemporaryDeliveryError where there is none: `unreachable` when nothing can have
+        Raises TemporaryDeliveryError without a response: `unreachable` when the event cannot have
         arrived, `no_answer` when it may have.
         """
-        # A session for each call: it carries the responder's key, and no line kept open can have
-        # gone stale meanwhile and swallow a page.
+        # A session for each call: it holds the responder's key, and a kept connection could have gone
+        # stale and lose a page.
         with _build_session(self._url, routing_key, self._timeout_s) as session:
             try:
-                # No redirect is followed: it would hand the key to whoever it names.
+                # Follow no redirect: it would send the key to another host.
                 response = session.post("/v2/enqueue", json=dict(event), allow_redirects=False)
             except PDHTTPError as error:  # pdpyras' way to return a 401
                 response = error.response
@@ -78,12 +78,12 @@ class EventsClient:
 
 
 def _build_session(url: str, routing_key: Secret, timeout_s: float) -> EventsAPISession:
-    """Return a session that sends once: pdpyras' own retries can hold a thread for minutes.
+    """Return a session that sends once: pdpyras' own retries can block a thread for minutes.
 
-    Read in pdpyras 5.4.1, `PDSession.request`: a network fault is tried again while the count is
-    *not above* `max_network_attempts`, so only 0 is once. A 429 sleeps and repeats for ever unless
-    `retry` has an entry for it, and that entry returns at once only when no attempts at all are
-    left, which -1 says.
+    From the source of pdpyras 5.4.1, `PDSession.request`: a network error is retried while the count is
+    not above `max_network_attempts`, so only 0 means one attempt. A 429 sleeps and retries without end unless
+    `retry` has an entry for it, and that entry returns at once only when no attempts at all are left, which
+    -1 achieves.
     """
     session = EventsAPISession(routing_key.reveal())
     session.url = url
@@ -96,7 +96,7 @@ def _build_session(url: str, routing_key: Secret, timeout_s: float) -> EventsAPI
 
 
 def _convert_failure(error: Exception) -> TemporaryDeliveryError:
-    """Say what it means that there was no answer."""
+    """Return the DeliveryError for a request without a response."""
     cause = error.__cause__ if isinstance(error, PDClientError) else error
     inner = cause.args[0] if isinstance(cause, exceptions.RequestException) and cause.args else cause
     root = inner.reason if isinstance(inner, MaxRetryError) else inner
@@ -107,11 +107,10 @@ def _convert_failure(error: Exception) -> TemporaryDeliveryError:
 
 
 def _was_unsent(reason: object) -> bool:
-    """Tell whether it is sure that PagerDuty saw nothing.
+    """Return whether PagerDuty certainly received nothing.
 
-    urllib3 counts as a try (MaxRetryError) what went wrong on the way to a connection, and raises
-    bare what went wrong after it. Only TLS faults are counted at both times; of these a bad
-    certificate is noticed before anything is said.
+    urllib3 wraps errors while connecting in MaxRetryError and raises later errors bare. Only TLS errors are
+    wrapped in both cases; of these, a bad certificate is detected before the request is sent.
     """
     if isinstance(reason, SSLError):
         return bool(reason.args) and isinstance(reason.args[0], SSLCertVerificationError)
@@ -129,7 +128,7 @@ def _parse_response(response: Response, routing_key: Secret) -> ApiResponse:
 
 
 def _parse_message(body: bytes, routing_key: Secret) -> str:
-    """Return the answer's message and errors, or its text where it is no JSON object."""
+    """Return the response's message and errors, or its text when it is not a JSON object."""
     text = body.decode("utf-8", "replace")
     try:
         content = json.loads(text)
@@ -143,5 +142,5 @@ def _parse_message(body: bytes, routing_key: Secret) -> str:
             *(errors if isinstance(errors, list) else [errors]),
         ]
         text = "; ".join(str(word) for word in messages if word)
-    # Some gateways quote what they refuse; our key must not end in a log.
+    # Some gateways quote the refused request; our key must not reach the log.
     return one_line(text.replace(routing_key.reveal(), "***"), _MAX_MESSAGE)

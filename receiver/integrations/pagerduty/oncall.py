@@ -1,4 +1,4 @@
-"""Who has the pager now."""
+"""Lookup of the people on call by a PagerDuty schedule, cached."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from receiver.cache import Cache
 from receiver.model.incident import OnCallPerson
 from receiver.model.routing import Responder
 
-# PagerDuty limits how often it may be asked this; and turns change seldom.
+# PagerDuty rate-limits this request, and on-call shifts change rarely.
 CACHE_S = 120.0
 _RETRY_S = 30.0
-# Whoever asks has somebody to wake, and a name is worth no more than that.
+# The caller is about to send a page; the name is not worth a longer delay.
 _WAIT_S = 2.0
 
 
 class ScheduleApi(Protocol):
-    """Tells who is on call by a schedule's id; raises a DeliveryError."""
+    """Returns the people on call by the ID of a schedule; raises a DeliveryError."""
 
     def find_on_call(self, schedule: str) -> tuple[OnCallPerson, ...]: ...
 
 
 class PagerDutyOnCallLookup:
-    """The people on call, each answer kept for *cache_s* seconds. Threads may share it.
+    """Looks up the people on call and caches each result for *cache_s* seconds. Thread-safe.
 
-    Without *schedules* (there is no token) nobody is known.
+    A lookup waits *wait_s* seconds at most. Without *schedules* (no API token) every result is empty.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class PagerDutyOnCallLookup:
             self._answers = Cache("oncall", schedules.find_on_call, clock, ttl_s=cache_s, retry_s=_RETRY_S)
 
     def list_on_call(self, responder: Responder) -> tuple[OnCallPerson, ...]:
-        """Return who stands for *responder* now; empty without a schedule, or where nobody knows.
+        """Return who is on call for *responder* now; empty without a schedule, or when that is unknown.
 
-        Never raises, and waits for two seconds at most. While PagerDuty is away it is who was known
-        last, as far as their turn hasn't ended, with `as_of` set.
+        Never raises. While PagerDuty is unavailable, returns the last known people whose shift has not
+        ended, with `as_of` set.
         """
         if not responder.schedule or self._answers is None:
             return ()

@@ -1,8 +1,8 @@
-"""Asking PagerDuty what it has of a page, 30 s after each trigger and then every 15 minutes.
+"""The page check: asks PagerDuty about a page's incident 30 s after each trigger, then every 15 minutes.
 
-A 202 of the Events API is no incident. What PagerDuty says is kept in the page's delivery; `plan()` wants the
-page again where PagerDuty has none. Without the REST key PagerDuty's webhooks and the repeats of the alerts
-stand for its answer.
+A 202 of the Events API does not mean that PagerDuty opened an incident. The result is saved in the page's
+delivery; `plan()` wants the page again when PagerDuty has no incident. Without a REST API key, PagerDuty's
+webhooks and repeated alerts are used instead.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ CAUSES = "a maintenance window, a disabled service or an event rule"
 
 
 class PageChecker:
-    """Checks pages and resolves against what PagerDuty has. Threads may share it."""
+    """Compares our pages and resolves with PagerDuty's incidents. Thread-safe."""
 
     def __init__(
         self,
@@ -64,9 +64,10 @@ class PageChecker:
         self._health = health
 
     def check_page(self, action: CheckPage, incident: Incident, worker: str) -> None:
-        """Ask about the event *action* names and save what was found in its delivery.
+        """Look up the event that *action* names and save the result in its delivery.
 
-        What a person did in PagerDuty is done here. Raises StoreError and ClaimLost.
+        An acknowledgement or resolve by a person in PagerDuty is applied to the incident. Raises StoreError
+        and ClaimLost.
         """
         page, before = ResponderPage(incident, action.responder), incident.deliveries[action.event_key]
         try:
@@ -99,9 +100,9 @@ class PageChecker:
         )
 
     def _evaluate_event(self, action: CheckPage, page: ResponderPage, event: Delivery) -> Finding | None:
-        """Return what PagerDuty has; None where it can't be asked and the alerts were repeated.
+        """Return the state in PagerDuty; None when it cannot be looked up and the alerts were repeated.
 
-        Without an API key, or with one that PagerDuty refuses, a webhook that told of a resolve is believed.
+        Without an API key, or with one that PagerDuty refuses, the resolve in a webhook is trusted.
         """
         if self._status_client is None:
             return None if action.is_repeated else Finding("resolved", PagerDutyStatus("resolved"))
@@ -125,10 +126,10 @@ class PageChecker:
         finding: Finding,
         worker: str,
     ) -> None:
-        """Save what became of a page, and announce it where it turned bad or well."""
+        """Save the result for a page, with timeline entries and notices for what changed."""
         if finding.what == "resolved" and before.instance != str(incident.run.number):
-            # A page of a former run is not triggered again under its run: it counts as closed, so that the
-            # step that it stood for is paged anew.
+            # A page of an earlier escalation run is not triggered again under that run: mark it as resolved,
+            # so that the current run pages the step anew.
             page = ResponderPage(incident, action.responder)
             done = page.mark_done("resolve", self._clock())
             if done is not None:

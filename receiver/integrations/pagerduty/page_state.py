@@ -1,4 +1,4 @@
-"""A page as PagerDuty's news finds it: what was sent, and what the news may change of it."""
+"""The state of a responder's page, and the delivery records for what was done to it in PagerDuty."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DONE_THERE = "done in PagerDuty"
 
 @dataclass(frozen=True)
 class ResponderPage:
-    """An incident of ours, loaded, and the responder whose PagerDuty incident the news is about."""
+    """A loaded incident, and the responder whose PagerDuty incident is concerned."""
 
     incident: Incident
     responder: Responder
@@ -25,15 +25,15 @@ class ResponderPage:
 
     @property
     def key(self) -> str:
-        """The name by which PagerDuty knows the page."""
+        """The dedup key of the page in PagerDuty."""
         return dedup_key(self.incident, self.responder.name)
 
     @property
     def is_open(self) -> bool:
-        """Whether PagerDuty's incident is this incident's, and still open as far as we know.
+        """Whether PagerDuty's incident belongs to this incident, and is still open as far as we know.
 
-        One that we remember nothing of is, unless it may be the group's former incident's. One whose
-        end PagerDuty told us of counts until that end is kept here, too.
+        Without a record of a page it counts as open, unless it may belong to an earlier incident of the
+        group. One that was resolved in PagerDuty still counts as open, so that the resolve is applied here.
         """
         state = self.state
         if not state.opened:
@@ -43,22 +43,23 @@ class ResponderPage:
         return is_closed_there or (state.is_open and not state.is_closing)
 
     def is_past(self, moment: float, slack_s: float = 0.0) -> bool:
-        """Tell whether something of *moment* (0: unknown) was about a page before the one open now.
+        """Return whether an event at *moment* (0: unknown) was about a page before the one open now.
 
-        Only where there was one: their dedup keys are the same. *slack_s* is for clocks that differ.
+        Always false when there was no former page; former pages share the dedup key. *slack_s* allows for
+        clocks that differ.
         """
         until = self.former_until
         return bool(moment and until) and moment < until + slack_s
 
     @property
     def former_until(self) -> float:
-        """Until when what was done in PagerDuty may have been about a former page; 0 where there was none."""
+        """The time before which an action in PagerDuty may concern a former page; 0 when there was none."""
         run = self.incident.run
         return max(run.started_at, self.sent_at) if self.incident.previous or run.number > 1 else 0.0
 
     @property
     def sent_at(self) -> float:
-        """When the page open now was first tried; 0 where none was."""
+        """The first attempt to send the page that is open now; 0 without one."""
         name, instance = f"page:{self.responder.name}", str(self.state.opened)
         return max(
             (
@@ -70,10 +71,10 @@ class ResponderPage:
         )
 
     def mark_done(self, kind: str, now: float) -> tuple[str, Delivery] | None:
-        """Return how `acknowledge` or `resolve` stands when PagerDuty itself did it, with its key.
+        """Return the key and the delivery of an `acknowledge` or `resolve` that was done in PagerDuty.
 
-        So nobody tells PagerDuty what it told us. None where nothing is open there, or that is known.
-        *now* is when the incident counts as acknowledged.
+        Its receipt keeps us from sending PagerDuty its own action. None when no page is open there, or the
+        receipt exists. *now* is the time of the incident's acknowledgement.
         """
         instance, before = str(self.state.opened), self._find_delivery(kind)
         if kind == "acknowledge":
@@ -84,12 +85,13 @@ class ResponderPage:
         return f"{kind}:{self.responder.name}", attempt.with_receipt(Receipt(now, self.key, note=DONE_THERE))
 
     def mark_undone(self) -> tuple[str, Delivery]:
-        """Return how `acknowledge` stands when PagerDuty took it back, with its key: not done."""
+        """Return the key and the reset delivery of an `acknowledge` that was revoked in PagerDuty."""
         return f"acknowledge:{self.responder.name}", Delivery("0")
 
     def build_hint(self, reference: str, now: float) -> tuple[str, Delivery]:
-        """Return what is kept where PagerDuty tells that something other than a person resolved the page,
-        with its key: the page is checked for it once, by *reference*.
+        """Return the key and the delivery that requests a check of a page resolved by no person.
+
+        The page is checked once for each *reference*.
         """
         target = f"{PAGERDUTY}:{self.responder.name}"
         receipt = Receipt(now, reference)

@@ -1,7 +1,7 @@
-"""What PagerDuty's REST API says: how its incidents stand, which pages they hold, who is on call.
+"""A client for PagerDuty's REST API: status of incidents, dedup keys of their alerts, people on call.
 
-With `channels/pagerduty` the only door to pdpyras. Moving on to its successor `pagerduty` changes
-`_build_session` and the errors' names: APISession becomes RestApiV2Client.
+Only this module and `events_api` import pdpyras. To migrate to its successor `pagerduty`, replace APISession
+by RestApiV2Client in `_build_session`, and rename the exceptions.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from receiver.model.page_check import PagerDutyStatus
 from receiver.text import Secret, one_line
 
 with warnings.catch_warnings():
-    # It warns at import that it has a successor. That is for us to know, not for whoever runs this:
-    # the successor speaks https only, so neither a test nor a plain proxy could stand in for PagerDuty.
+    # pdpyras warns at import that it is deprecated; operators need not see that. The successor supports
+    # https only, so neither a test server nor a plain HTTP proxy could take the place of PagerDuty.
     warnings.filterwarnings("ignore", message='The package "pdpyras" is deprecated')
     from pdpyras import APISession, PDClientError, PDHTTPError
 Json = dict[str, Any]
 _ON_CALL_TIMEOUT_S = 3.0
-# Asked three seconds before a step is due.
+# The check is done three seconds before a step is due.
 _STATUSES_TIMEOUT_S = 2.5
-# Of one key there are few in a month, which is as far back as PagerDuty looks.
+# The newest incidents of one key; a key has few in a month.
 _LATEST = 25
 _WAIT_WHEN_LIMITED_S = 5.0
 _LONGEST_WAIT_S = 600.0
@@ -45,19 +45,19 @@ _PAGES_AT_MOST = 5
 _MAX_TEXT = 255
 _ID = re.compile(r"[A-Za-z0-9]{1,40}", re.ASCII)
 _WORST_LEVEL = 99
-# What PagerDuty calls a person in a reference; services, integrations and event rules have other types.
+# The reference types of a person; services, integrations and event rules have other types.
 USER_TYPES = frozenset({"user", "user_reference"})
-# What pdpyras logs is of retries that we forbid it, with addresses and the end of our token.
+# pdpyras logs retries, which we disable, with URLs and the last characters of our token.
 _quiet = logging.getLogger("receiver.integrations.pagerduty.rest_api.pdpyras")
 _quiet.setLevel(logging.CRITICAL)
 
 
 class PagerDutyRestClient:
-    """Asks one PagerDuty account. Threads may share it; it asks once and never sleeps.
+    """Reads from one PagerDuty account. Thread-safe; sends each request once and never sleeps.
 
-    Every method raises TemporaryDeliveryError where asking again may help, PermanentDeliveryError
-    where it can't: `not_found`, `invalid_token`, `refused`. *timeout_s* bounds connecting, and each
-    wait for the answer's next bytes.
+    Every method raises TemporaryDeliveryError when a retry may help, PermanentDeliveryError when it
+    cannot: `not_found`, `invalid_token`, `refused`. *timeout_s* limits connecting, and each wait for the
+    next bytes of the response.
     """
 
     def __init__(
@@ -74,21 +74,21 @@ class PagerDutyRestClient:
         return tuple(dict.fromkeys(filter(None, (_text(alert.get("alert_key")) for alert in alerts))))
 
     def find_status(self, incident_id: str) -> PagerDutyStatus:
-        """Return how a PagerDuty incident stands now; one that was merged into another, as merged."""
+        """Return the current status of a PagerDuty incident; `merged` if it was merged into another."""
         body, ahead_s = self._request(f"incidents/{_require_id(incident_id)}", {}, self._timeout_s)
         return _parse_status(_object(body.get("incident")), ahead_s)
 
     def find_open(self, dedup_key: str) -> tuple[str, ...]:
-        """Return the ids of the PagerDuty incidents in which a page of that key is open."""
+        """Return the IDs of the open PagerDuty incidents with a page of that key."""
         query = {"incident_key": dedup_key, "statuses[]": ["triggered", "acknowledged"]}
         return tuple(
             _text(incident.get("id")) for incident in self._list_objects("incidents", "incidents", query)
         )
 
     def find_statuses(self, dedup_keys: Sequence[str]) -> dict[str, tuple[PagerDutyStatus, ...]]:
-        """Return how the latest PagerDuty incidents with a page of each key stand, newest first.
+        """Return the statuses of the latest PagerDuty incidents with a page of each key, newest first.
 
-        All keys are asked at once, as one question takes one key, and within 2.5 s in all:
+        A request takes one key, so all keys are requested in parallel, within 2.5 s in total:
         https://developer.pagerduty.com/api-reference/9d0b4b12e36f9-list-incidents
         """
         questions = [partial(self._list_latest, dedup_key) for dedup_key in dedup_keys]
@@ -104,19 +104,19 @@ class PagerDutyRestClient:
             "incident_key": dedup_key,
             "statuses[]": ["triggered", "acknowledged", "resolved"],
             "sort_by": "created_at:desc",
-            # Without it PagerDuty looks back one month, and an older open incident would seem to be missing.
+            # By default PagerDuty searches one month, and an older open incident would seem to be missing.
             "date_range": "all",
             "limit": _LATEST,
         }
         body, ahead_s = self._request("incidents", query, self._timeout_s)
         found = tuple(_parse_status(incident, ahead_s) for incident in _objects(body, "incidents"))
         if found and found[0].status == "merged" and not any(status.is_open for status in found):
-            # The incident that took over has the alert, and usually is in the list; else it is asked.
+            # The incident it was merged into has the alert; it is usually in the list, else request it.
             return (*found, self.find_status(found[0].merged_into))
         return found
 
     def find_on_call(self, schedule: str) -> tuple[OnCallPerson, ...]:
-        """Return who is on call now by the schedule of that id: the lowest level first, each once."""
+        """Return who is on call now by the schedule with that ID: lowest level first, each person once."""
         query = {"schedule_ids[]": [schedule], "include[]": ["users"], "earliest": "true"}
         found: dict[str, OnCallPerson] = {}
         for entry in self._list_objects("oncalls", "oncalls", query, _ON_CALL_TIMEOUT_S):
@@ -142,25 +142,25 @@ class PagerDutyRestClient:
         return self._request(path, query, timeout_s)[0]
 
     def _request(self, path: str, query: Mapping[str, Any], timeout_s: float) -> tuple[Json, float]:
-        """Return the answer's body, and by how many seconds our clock is ahead of PagerDuty's."""
-        # A session for each call: requests' own are not made for several threads.
+        """Return the response's body, and by how many seconds our clock is ahead of PagerDuty's."""
+        # A session for each call: sessions of requests are not thread-safe.
         with _build_session(self._url, self._token, timeout_s) as session:
             try:
-                # No redirect is followed: it would hand the token to whoever it names.
+                # Follow no redirect: it would send the token to another host.
                 response = session.get(path, params=dict(query), allow_redirects=False)
             except PDHTTPError as error:  # pdpyras' way to return a 401
                 response = error.response
             except (PDClientError, HTTPError, OSError, ValueError) as error:
                 cause = error.__cause__ if isinstance(error, PDClientError) else error
-                # Only its kind: its words hold the address, and with it what was asked.
+                # Only the type: the message holds the URL with the query.
                 raise TemporaryDeliveryError("no_answer", type(cause).__name__) from None
         return _parse_body(response), _measure_clock_lead(response, self._clock())
 
 
 def _measure_clock_lead(response: Response, now: float) -> float:
-    """Return by how many seconds our clock is ahead of PagerDuty's, by the answer's Date header (RFC 9110).
+    """Return by how many seconds our clock is ahead of PagerDuty's, from the Date header (RFC 9110).
 
-    That is told in whole seconds and is a little old: below two seconds the clocks count as the same.
+    The header has whole seconds and is slightly old: below two seconds the clocks count as equal.
     """
     try:
         ahead_s = now - parsedate_to_datetime(response.headers.get("Date", "")).timestamp()
@@ -170,12 +170,12 @@ def _measure_clock_lead(response: Response, now: float) -> float:
 
 
 def _build_session(url: str, token: Secret, timeout_s: float) -> APISession:
-    """Return a session that asks once.
+    """Return a session that sends each request once.
 
-    Read in pdpyras 5.4.1, `PDSession.request`: a network fault is tried again while the count is
-    *not above* `max_network_attempts`, so only 0 is once. A 429 sleeps and repeats for ever unless
-    `retry` has an entry for it, and that entry returns at once only when no attempts at all are
-    left, which -1 says.
+    From the source of pdpyras 5.4.1, `PDSession.request`: a network error is retried while the count is
+    not above `max_network_attempts`, so only 0 means one attempt. A 429 sleeps and retries without end unless
+    `retry` has an entry for it, and that entry returns at once only when no attempts at all are left, which
+    -1 achieves.
     """
     session = APISession(token.reveal())
     session.url = url
@@ -215,7 +215,7 @@ def _convert_refusal(response: Response) -> DeliveryError:
 
 
 def _find_wait(response: Response) -> float:
-    """Return the seconds a 429 asks us to wait: PagerDuty tells when its limit starts anew.
+    """Return the seconds to wait after a 429: PagerDuty sends the time until its rate limit resets.
 
     https://developer.pagerduty.com/docs/rest-api-rate-limits
     """
@@ -227,8 +227,9 @@ def _find_wait(response: Response) -> float:
 
 
 def _parse_status(incident: Json, ahead_s: float) -> PagerDutyStatus:
-    """Return how an incident stands; who resolved it is who changed it last. Its moments are given by our
-    clock, which is *ahead_s* seconds ahead of PagerDuty's.
+    """Return the status of an incident; a resolved one was resolved by the agent that changed it last.
+
+    Times are converted to our clock, which is *ahead_s* seconds ahead of PagerDuty's.
 
     https://developer.pagerduty.com/api-reference/9d0b4b12e36f9-list-incidents
     """
@@ -261,14 +262,14 @@ def _parse_person(entry: Json) -> OnCallPerson:
 
 
 def _require_id(incident_id: str) -> str:
-    """Return *incident_id*, which becomes part of an address; nothing but an id will do."""
+    """Return *incident_id* if it is a valid ID, as it becomes part of a URL; else raise `not_found`."""
     if not _ID.fullmatch(incident_id):
         raise PermanentDeliveryError("not_found", "that is no incident's id")
     return incident_id
 
 
 def _parse_id(value: object) -> str:
-    """Return an id of PagerDuty's; it becomes part of an address, so nothing else will do."""
+    """Return *value* if it is a PagerDuty ID, else an empty string: it becomes part of a URL."""
     return value if isinstance(value, str) and _ID.fullmatch(value) else ""
 
 
@@ -286,7 +287,7 @@ def _text(value: object) -> str:
 
 
 def _parse_timestamp(value: object, ahead_s: float = 0.0) -> float:
-    """Return a moment in ISO 8601 (UTC by default) as a clock *ahead_s* ahead shows it; else 0."""
+    """Return the ISO 8601 time *value* (UTC by default) plus *ahead_s*, in seconds; 0 if invalid."""
     try:
         timestamp = datetime.fromisoformat(value) if isinstance(value, str) else None
         if timestamp is None:

@@ -1,4 +1,8 @@
-"""What was done in PagerDuty, done here: once, without an echo, and only to the page it was about."""
+"""Apply to our incidents what was done in PagerDuty.
+
+`PagerDutySync` applies acknowledgements, their revocation and resolves once, without sending them back to
+PagerDuty; `PagerDutyWebhookHandler` finds the page of a webhook event and decides what the event changes.
+"""
 
 from __future__ import annotations
 
@@ -33,10 +37,10 @@ Transition = Callable[[Incident, float], IncidentChange]
 
 
 class PagerDutySync:
-    """Has answers that somebody gave in PagerDuty. All raise NotFound and StoreError.
+    """Applies what a person did in PagerDuty to an incident. Every method raises NotFound and StoreError.
 
-    *occurred_at* is when PagerDuty says it was done (0: how it stands now, or nobody knows); what is older
-    than the last that was heard changes nothing. Nor does what was meant for an earlier run.
+    `occurred_at` is PagerDuty's time of the event (0: the current state, or unknown). An event older than the
+    latest one seen changes nothing, nor does one for an earlier escalation run.
     """
 
     def __init__(
@@ -47,7 +51,7 @@ class PagerDutySync:
         self._clock = clock
 
     def acknowledge(self, page: ResponderPage, by: Person, occurred_at: float = 0.0) -> None:
-        """Acknowledge; again, where that is newer than all that was heard: it renews."""
+        """Acknowledge the incident; an event newer than all seen renews an acknowledgement."""
         now = self._clock()
 
         def transition(incident: Incident, now: float) -> IncidentChange:
@@ -58,8 +62,8 @@ class PagerDutySync:
         self._update(page, occurred_at, transition, now)
 
     def unacknowledge(self, page: ResponderPage, by: Person, occurred_at: float = 0.0) -> None:
-        # PagerDuty tells its people again by itself; a page known to be acknowledged would be closed
-        # and opened anew for it.
+        # PagerDuty notifies its users again by itself. If the page still counted as acknowledged, it would
+        # be resolved and triggered anew for that.
         self._record(page, page.mark_undone())
         self._update(page, occurred_at, lambda incident, now: transitions.unacknowledge(incident, by, now))
 
@@ -68,7 +72,7 @@ class PagerDutySync:
         self._update(page, occurred_at, lambda incident, now: transitions.resolve(incident, by, now))
 
     def mark_seen(self, page: ResponderPage, occurred_at: float) -> None:
-        """Remember that something was told which is so here already: what is older is outdated."""
+        """Record the time of an event that changes nothing here, so that older events are outdated."""
         self._update(page, occurred_at, lambda incident, _: IncidentChange(incident))
 
     def _update(
@@ -94,13 +98,13 @@ class PagerDutySync:
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
-# Events that change something here, by the status that PagerDuty's incident must then have.
+# Events that change an incident, with the status that PagerDuty's incident must have then.
 _STATUSES = {
     "incident.acknowledged": "acknowledged",
     "incident.unacknowledged": "triggered",
     "incident.resolved": "resolved",
 }
-# Events that people may want to know of.
+# Events that are only recorded in the timeline.
 _NOTED_EVENTS = {
     "incident.reopened": "reopened",
     "incident.reassigned": "reassigned",
@@ -110,21 +114,21 @@ _NOTED_EVENTS = {
     "incident.responder.replied": "a request for help was answered",
 }
 EVENTS = frozenset({*_STATUSES, *_NOTED_EVENTS})
-# While news is as young as this, a PagerDuty that can't be asked just now is asked again; older news
-# is believed, for somebody may have answered and others are paged meanwhile.
+# When PagerDuty cannot be asked about an event younger than this, the job is retried. An older event is
+# trusted: a person may have responded, and others would be paged meanwhile.
 _ASK_AGAIN_FOR_S = 30.0
-# The end of a page and the next page may lie close together, and PagerDuty's clock is not ours.
+# The end of a page and the next page may be close together, and PagerDuty's clock differs from ours.
 _CLOCK_SLACK_S = 5.0
 _NOTE_KEY = "note:pagerduty"
 _FORMER = "of a former page"
 _OUTDATED = "outdated"
 _ACKNOWLEDGING = ("acknowledged", "unacknowledged")
-# What changes nothing, and yet outdates what was told before it and comes after it.
+# Reasons for which an event changes nothing, but still outdates earlier events that arrive after it.
 _NO_CHANGE = ("already acknowledged", "not acknowledged")
 
 
 class PagerDutyApi(Protocol):
-    """Tells how things stand in PagerDuty; every method may raise a DeliveryError."""
+    """Reads the current state in PagerDuty; every method may raise a DeliveryError."""
 
     def find_alert_keys(self, incident_id: str) -> tuple[str, ...]: ...
     def find_status(self, incident_id: str) -> PagerDutyStatus: ...
@@ -132,7 +136,7 @@ class PagerDutyApi(Protocol):
 
 
 class PagerDutyWebhookHandler:
-    """Does here what was done in PagerDuty. Without a *pager* the news itself is believed."""
+    """Handles PagerDuty's webhook events. Without *api* it trusts the event itself."""
 
     def __init__(
         self,
@@ -152,9 +156,9 @@ class PagerDutyWebhookHandler:
         self._clock = clock
 
     def handle_event(self, event: Mapping[str, Any]) -> None:
-        """Do what *event* (the fields of a PagerDutyEvent) asks for; the second time changes nothing.
+        """Apply *event* (the fields of a PagerDutyEvent); the second time changes nothing.
 
-        Raises TemporaryDeliveryError where PagerDuty must be asked and can't be, and StoreError.
+        Raises StoreError, and TemporaryDeliveryError when PagerDuty must be asked and does not answer.
         """
         try:
             parsed = convert(dict(event), PagerDutyEvent)
@@ -174,10 +178,10 @@ class PagerDutyWebhookHandler:
         for storm_id, batch in batches:
             _log(parsed, self._apply_to_storm(storm_id, batch, parsed, status), storm_id)
 
-    # --- whose page it is ---
+    # --- find the pages ---
 
     def _find_pages(self, keys: Iterable[str]) -> Iterator[ResponderPage]:
-        """Yield our pages in PagerDuty's incident; several where alerts were grouped or merged there."""
+        """Yield the pages of ours with *keys*; several when PagerDuty grouped or merged alerts."""
         for key in keys:
             parts = parse_dedup_key(key)
             if parts is None:
@@ -186,7 +190,7 @@ class PagerDutyWebhookHandler:
             if incident is None:
                 continue
             whole = self._incidents.load(incident.id)
-            # One that left the configuration may have been paged before.
+            # A responder may have been paged before it was removed from the configuration.
             gone = {name: build_gone_responder(name) for name in list_paged_names(whole)}
             for name, responder in {**gone, **self._routing.responders}.items():
                 if dedup_key(whole, name) == key:
@@ -202,16 +206,16 @@ class PagerDutyWebhookHandler:
             _log_refusal("alerts", error)
             return ()
 
-    # --- how it stands there ---
+    # --- get the current status ---
 
     def _find_status(self, event: PagerDutyEvent, expected: str) -> PagerDutyStatus:
-        """Return how PagerDuty's incident stands: as PagerDuty says, or as the event makes us expect.
+        """Return the status of PagerDuty's incident: as the API says, or *expected* from the event.
 
-        An answer of before the news comes of a part of PagerDuty that has not heard yet.
+        A status older than the event comes from a part of PagerDuty that is not up to date yet.
         """
         hint = PagerDutyStatus("merged" if event.merged_into else expected)
         status = self._query(event, lambda api: api.find_status(event.incident_id), hint)
-        is_older = 0 < status.changed_at < int(event.occurred_at)  # told in whole seconds
+        is_older = 0 < status.changed_at < int(event.occurred_at)  # the API has whole seconds
         return hint if is_older else status
 
     def _query(self, event: PagerDutyEvent, question: Callable[[PagerDutyApi], T], otherwise: T) -> T:
@@ -226,10 +230,10 @@ class PagerDutyWebhookHandler:
                 raise
         return otherwise
 
-    # --- what it means here ---
+    # --- apply the event ---
 
     def _apply(self, page: ResponderPage, event: PagerDutyEvent, status: PagerDutyStatus) -> str:
-        """Do what the news means for one page; return what became of it, for the log."""
+        """Apply the event to one page; return the outcome for the log."""
         if event.event_type in _NOTED_EVENTS:
             return self._record_note(page, event, _describe_event(page, event))
         if status.status == "merged" and event.event_type == "incident.resolved":
@@ -252,10 +256,10 @@ class PagerDutyWebhookHandler:
     def _apply_to_storm(
         self, storm_id: str, batch: int, event: PagerDutyEvent, status: PagerDutyStatus
     ) -> str:
-        """Do for all that a storm's page counts what was done to the page; return what became of it.
+        """Apply the event to all incidents that a storm page counts; return the outcome for the log.
 
-        PagerDuty tells its people again by itself when one is un-acknowledged there; each incident that it
-        counts is un-acknowledged here, one by one.
+        Un-acknowledging does nothing here: PagerDuty notifies its users again by itself, and each incident of
+        the page is un-acknowledged on its own.
         """
         what = {"incident.acknowledged": "acknowledge", "incident.resolved": "resolve"}.get(event.event_type)
         if self._storms is None or what is None:
@@ -281,9 +285,9 @@ class PagerDutyWebhookHandler:
         return _STATUSES[event.event_type]
 
     def _resolve(self, page: ResponderPage, event: PagerDutyEvent, by: Person, *, is_person: bool) -> str:
-        """Close the incident, unless what ended is a page before the one that is open now.
+        """Resolve the incident, unless the resolved page is a former one and another is open now.
 
-        A resolve by anything but a person closes nothing: auto-resolve, an event rule or another integration
+        A resolve by anything but a person changes nothing: auto-resolve, an event rule or another integration
         does not know whether the alerts fire. The page is checked, and triggered again.
         """
         nothing: tuple[str, ...] = ()
@@ -299,7 +303,7 @@ class PagerDutyWebhookHandler:
         return "resolved"
 
     def _record_note(self, page: ResponderPage, event: PagerDutyEvent, text: str) -> str:
-        """Have *text* in the timeline, once for each event."""
+        """Add *text* to the timeline, once for each event."""
         recorded = page.incident.deliveries.get(_NOTE_KEY, Delivery())
         if event.event_id and recorded.instance == event.event_id:
             return "already noted"
@@ -312,7 +316,7 @@ class PagerDutyWebhookHandler:
 
 
 def _find_reason_to_ignore(page: ResponderPage, event: PagerDutyEvent, status: PagerDutyStatus) -> str:
-    """Return why the news changes nothing here, for the log; empty where it does."""
+    """Return why the event changes nothing here, for the log; empty when it does."""
     incident, event_type = page.incident, event.event_type
     slack_s = _CLOCK_SLACK_S if event_type == "incident.resolved" else 0.0
     is_acknowledging, is_unacknowledging = (event_type == f"incident.{word}" for word in _ACKNOWLEDGING)
@@ -334,13 +338,13 @@ def _find_reason_to_ignore(page: ResponderPage, event: PagerDutyEvent, status: P
 
 
 def _is_renewal(page: ResponderPage, event: PagerDutyEvent) -> bool:
-    """Tell whether a person acknowledged once more there; our own acknowledgement comes back as news, too."""
+    """Return whether a person acknowledged again in PagerDuty; our acknowledgements cause events, too."""
     latest = max(page.incident.acknowledged_at, page.incident.last_pagerduty_event_at)
     return event.is_person and not page.incident.snoozed_until and event.occurred_at > latest
 
 
 def _describe_event(page: ResponderPage, event: PagerDutyEvent) -> str:
-    """Return the timeline's words for an event that changes nothing here."""
+    """Return the timeline text for an event that changes nothing here."""
     text = f"PagerDuty: {_NOTED_EVENTS[event.event_type]}"
     if event.event_type == "incident.reopened":
         return text + (f"; it stays closed here, {_why_closed(page)}" if page.incident.is_resolved else "")

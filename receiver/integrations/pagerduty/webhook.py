@@ -1,4 +1,4 @@
-"""What PagerDuty tells us by its v3 webhooks.
+"""PagerDuty's v3 webhooks: verifying the signature and parsing the event.
 
 https://developer.pagerduty.com/docs/webhooks-overview
 """
@@ -18,7 +18,7 @@ from receiver.text import Secret, one_line
 
 # PagerDuty itself sends nothing longer than 256 KB.
 MAX_BODY = 1024 * 1024
-# What PagerDuty calls a person; services, integrations and event rules have types of their own.
+# The reference types of a person; services, integrations and event rules have other types.
 USER_TYPES = frozenset({"user", "user_reference"})
 _VERSION = "v1="
 _MAX_HEADER = 4096
@@ -28,10 +28,10 @@ _ID = re.compile(r"[A-Za-z0-9]{1,40}", re.ASCII)
 
 
 def verify_signature(secrets: Iterable[Secret], header: str, body: bytes) -> bool:
-    """Tell whether one of the signatures in *header* is *body*'s by one of *secrets*.
+    """Return whether one of the signatures in *header* is that of *body* by one of *secrets*.
 
-    There are several while a secret is being changed. All are compared whole, so that time tells
-    nothing; a secret of nothing signs nothing.
+    There are several secrets during a rotation. All signatures are compared, each in
+    constant time, so that timing reveals nothing; empty secrets are ignored.
     """
     signatures = [part.strip() for part in header[:_MAX_HEADER].split(",")]
     presented = [part.removeprefix(_VERSION) for part in signatures if part.startswith(_VERSION)]
@@ -45,7 +45,7 @@ def verify_signature(secrets: Iterable[Secret], header: str, body: bytes) -> boo
 
 
 def sign_body(secret: Secret, body: bytes) -> str:
-    """Return the signature that PagerDuty gives *body*."""
+    """Return the signature that PagerDuty would send for *body*."""
     return _VERSION + _digest(secret, body).decode()
 
 
@@ -54,7 +54,7 @@ def _digest(secret: Secret, body: bytes) -> bytes:
 
 
 def parse_event(body: bytes) -> PagerDutyEvent | None:
-    """Return what *body* tells of an incident; None for anything else, and for what can't be read."""
+    """Return the incident event in *body*; None for any other event and for an invalid body."""
     try:
         content = payload.parse_json(body)
     except ValueError:
@@ -63,7 +63,7 @@ def parse_event(body: bytes) -> PagerDutyEvent | None:
     event_type, data = _text(event.get("event_type")), _object(event.get("data"))
     if not event_type.startswith("incident."):
         return None
-    # A responder, a note or an update names its incident; an incident is its own.
+    # A responder, a note or an update refers to its incident; else the data is the incident.
     incident = _object(data.get("incident")) or data
     incident_id = _id(incident.get("id"))
     if not incident_id:
@@ -83,13 +83,13 @@ def parse_event(body: bytes) -> PagerDutyEvent | None:
 
 
 def _find_actor(event: Object) -> str:
-    """Return who did it; a program where it was no person; empty where PagerDuty doesn't say."""
+    """Return the name of the event's agent, else of its client program; empty without both."""
     agent = _object(event.get("agent"))
     return _name(agent) or _text(_object(event.get("client")).get("name"))
 
 
 def _list_receivers(event_type: str, data: Object) -> tuple[str, ...]:
-    """Return the names of those whose turn it is now, as far as they matter to *event_type*."""
+    """Return the names of the users or escalation policy that an event of *event_type* assigns or asks."""
     found: list[object] = [data.get("user") or data.get("escalation_policy")]
     if event_type == "incident.delegated":
         found = [data.get("escalation_policy")]
@@ -112,5 +112,5 @@ def _text(value: object) -> str:
 
 
 def _id(value: object) -> str:
-    """Return an id of PagerDuty's; it becomes part of an address, so nothing else will do."""
+    """Return *value* if it is a PagerDuty ID, else an empty string: it becomes part of a URL."""
     return value if isinstance(value, str) and _ID.fullmatch(value) else ""
