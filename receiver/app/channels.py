@@ -1,4 +1,4 @@
-"""What reaches the outside: channels, and those who may be asked."""
+"""Builds the channels and the clients of the vendors."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ logger = logging.getLogger(__name__)
 
 
 def build_alertmanager_clients(services: Services) -> dict[str, AlertmanagerClient]:
-    """Return who may be asked about the alerts of each source."""
+    """Return the client of each source's Alertmanager."""
     configured = services.routing.alertmanagers.items()
     return {
         source: AlertmanagerClient(one.urls, clock=services.clock) for source, one in configured if one.urls
@@ -56,7 +56,7 @@ def build_alertmanager_clients(services: Services) -> dict[str, AlertmanagerClie
 
 
 def build_channels(services: Services) -> dict[str, Channel]:
-    """Return the channel of each lane: simulated where there are no credentials."""
+    """Return the channel of each queue; simulated if there are no credentials."""
     settings, clock = services.settings, services.clock
     token = services.routing.slack_token
 
@@ -86,7 +86,7 @@ def build_channels(services: Services) -> dict[str, Channel]:
 
 
 def build_simulated_recorder(services: Services) -> Callable[[Mapping[str, Any]], None]:
-    """Return what is handed each message that went nowhere for want of credentials."""
+    """Return a function that records each message that was simulated because credentials are missing."""
 
     def record(message: Mapping[str, Any]) -> None:
         fields = {name: message.get(name) for name in ("incident", "to", "key", "text")}
@@ -97,7 +97,7 @@ def build_simulated_recorder(services: Services) -> Callable[[Mapping[str, Any]]
 
 
 def build_pagerduty_rest(services: Services) -> PagerDutyRestClient | None:
-    """Return who may be asked about PagerDuty's incidents and schedules; None without a token."""
+    """Return a client for PagerDuty's incidents and schedules; None without a token."""
     token = services.routing.pagerduty_api_token
     return (
         PagerDutyRestClient(services.settings.pagerduty_api_url, token, clock=services.clock)
@@ -109,7 +109,7 @@ def build_pagerduty_rest(services: Services) -> PagerDutyRestClient | None:
 def build_acknowledgement_check(
     services: Services, status_client: PagerDutyStatusClient | None
 ) -> AcknowledgementCheck | None:
-    """Return what asks PagerDuty before a further step; None without a token."""
+    """Return the check for an acknowledgement in PagerDuty before a further step; None without a token."""
     if status_client is None:
         return None
     answers = PagerDutySync(services.incident_service, services.incidents, services.clock)
@@ -124,7 +124,7 @@ def build_acknowledgement_check(
 
 
 def build_page_checker(services: Services, status_client: PagerDutyStatusClient | None) -> PageChecker:
-    """Return what checks that PagerDuty has each page; without a token it goes by PagerDuty's webhooks."""
+    """Return the check that PagerDuty has each page; without a token it relies on PagerDuty's webhooks."""
     answers = PagerDutySync(services.incident_service, services.incidents, services.clock)
     return PageChecker(
         services.incidents,
@@ -137,12 +137,12 @@ def build_page_checker(services: Services, status_client: PagerDutyStatusClient 
 
 
 def build_link_settings(services: Services) -> LinkSettings:
-    """Return the addresses that messages link to."""
+    """Return the URLs that messages link to."""
     routing = services.routing
     more: dict[str, tuple[tuple[str, str], ...]] = {route.name: route.links for route in routing.routes}
     return LinkSettings(
         public_url=services.settings.public_url,
-        # Without a login: these are shown to people.
+        # Without a login, since users see these.
         alertmanagers={
             source: parse_base_url(one.urls[0]).url
             for source, one in routing.alertmanagers.items()
@@ -155,7 +155,7 @@ def build_link_settings(services: Services) -> LinkSettings:
 def build_notification_builder(
     services: Services, rest: PagerDutyRestClient | None = None
 ) -> NotificationBuilder:
-    """Return what gathers the words of notifications under this configuration."""
+    """Return the builder of notifications under this configuration."""
     return NotificationBuilder(
         services.runbooks,
         build_link_settings(services),
@@ -164,7 +164,7 @@ def build_notification_builder(
 
 
 def build_rate_limiter(services: Services) -> RateLimiter:
-    """Return what has everybody keep to the limits of this configuration."""
+    """Return the limiter that makes all processes keep this configuration's rate limits."""
     simulated = () if services.routing.slack_token else (SLACK,)
     return RateLimiter(services.token_buckets, services.routing.limits, services.clock, simulated=simulated)
 
@@ -173,7 +173,7 @@ _TIMEOUT_S = 10.0
 
 
 def build_review_service(services: Services, *, timeout_s: float = _TIMEOUT_S) -> ReviewService:
-    """Return what posts the reviews of the routes that ask for them."""
+    """Return the service that posts the reviews of the routes that have them."""
     clock = services.clock
     hours = services.routing.business_hours or BusinessHours()
     routing = services.routing
@@ -184,7 +184,7 @@ def build_review_service(services: Services, *, timeout_s: float = _TIMEOUT_S) -
         hours,
         clock,
         link_settings=build_link_settings(services),
-        # A responder is not woken for what nobody was woken for.
+        # A review pages no responder: its incidents paged none.
         fallbacks={r.name: r.fallback for r in routing.routes if r.fallback not in routing.responders},
         notices=services.notices,
         rate_limiter=build_rate_limiter(services),
@@ -192,7 +192,7 @@ def build_review_service(services: Services, *, timeout_s: float = _TIMEOUT_S) -
 
 
 def build_notice_service(services: Services) -> NoticeService:
-    """Return what posts the receiver's own troubles."""
+    """Return the service that posts notices."""
     name = services.routing.notices_channel
     channel = SlackNotices(name, _build_poster(services))
     return NoticeService(
@@ -206,7 +206,7 @@ def build_storm_reconciler(
     keys: RoutingKeys,
     status_client: PagerDutyStatusClient | None,
 ) -> StormReconciler:
-    """Return what says what storms have to say; simulated where there are no credentials."""
+    """Return the reconciler of storms; simulated if there are no credentials."""
     routing, settings, clock = services.routing, services.settings, services.clock
     book = UserDirectory(_build_client(services), clock) if routing.slack_token else None
     slack = SlackStorms(_build_poster(services), book)
@@ -237,7 +237,7 @@ def build_storm_reconciler(
 
 
 def _build_poster(services: Services, timeout_s: float = _TIMEOUT_S) -> MessagePoster:
-    """Return what posts to Slack; simulated where there is no token."""
+    """Return the client that posts to Slack; simulated without a token."""
     if not services.routing.slack_token:
         return SimulatedPoster(build_simulated_recorder(services), services.clock)
     return SlackPoster(_build_client(services, timeout_s), services.clock)
@@ -247,19 +247,19 @@ def _build_client(services: Services, timeout_s: float = _TIMEOUT_S) -> SlackCli
     return SlackClient(services.routing.slack_token, services.settings.slack_api_url, timeout_s)
 
 
-# Slack waits 3 s for the answer to a button, and what we do meanwhile must fit.
+# Slack waits 3 s for the response to a button click, so our calls within it must be shorter.
 _SLACK_TIMEOUT_S = 2.0
 
 
 def build_slack_interactions(services: Services) -> SlackInteractions:
-    """Return what does what people ask in Slack, over HTTP and over a socket alike."""
+    """Return the handler of Slack's buttons and commands, over HTTP and Socket Mode alike."""
     routing, rest = services.routing, build_pagerduty_rest(services)
     hours = routing.business_hours
     review_service = build_review_service(services, timeout_s=_SLACK_TIMEOUT_S)
 
     def mark_reviewed(review_id: str, by: Person, now: float) -> None:
         record = review_service.mark_reviewed(review_id, by, now)
-        if record.edit_at is not None:  # Slack could not be told just now
+        if record.edit_at is not None:  # Slack could not be updated now
             services.work_queue.enqueue(TASKS, f"review-{record.review.route}", max(now, record.edit_at))
 
     handler = SlackInteractionHandler(

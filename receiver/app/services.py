@@ -1,4 +1,4 @@
-"""The parts that both sides work with, connected to the store."""
+"""Builds the services that web process and worker share, connected to Redis."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ Clock = Callable[[], float]
 
 @dataclass(frozen=True)
 class Services:
-    """What the web side works with."""
+    """The services under one configuration."""
 
     settings: Settings
     routing: Routing
@@ -80,12 +80,11 @@ def build_services(
     process: str = "",
     find_config_state: Callable[[], ConfigState] | None = None,
 ) -> Services:
-    """Return the parts, connected to the store of *settings* when first used, or through *client*.
+    """Return the services, connected to the Redis of *settings* at first use, or through *client*.
 
-    A storm begins where what is new would wait for longer than *storms_after_s*. Scripts ask Redis for its
-    own clock, unless other *moments* are given. *pause* lets a webhook wait for so many seconds.
-    *find_config_state* says how this *process* stands to its configuration, where that can change while the
-    parts are used.
+    A storm begins when a new message or page would wait longer than *storms_after_s*. Lua scripts use the
+    time of Redis unless other *moments* are given. *pause* sleeps for so many seconds within a webhook.
+    *find_config_state* returns the state of this *process*'s configuration, where that can change later.
     """
     loaded = ConfigState(clock())
     url = settings.redis_url.reveal()
@@ -138,14 +137,14 @@ def build_services(
 
 
 def open_store(settings: Settings) -> Client:
-    """Return a client of the store of *settings*, with as many connections as they allow one process."""
+    """Return a client for the Redis of *settings*, with their maximum of connections."""
     return connect(settings.redis_url.reveal(), max_connections=settings.redis_max_connections)
 
 
 def build_runbook_catalogue(
     settings: Settings, routing: Routing, clock: Clock = wall.now
 ) -> RunbookCatalogue:
-    """Return the runbooks that *routing* names."""
+    """Return the catalogue of the runbooks that *routing* names."""
     return RunbookCatalogue(
         routing.runbooks,
         public_url=settings.public_url,

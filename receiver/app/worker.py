@@ -1,4 +1,4 @@
-"""What a worker does under one configuration."""
+"""Builds the worker: reconciler, periodic tasks and queues under one configuration, and reloads it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class WorkerServices:
-    """What a worker works with under one configuration."""
+    """The parts of a worker that depend on the configuration."""
 
     reconciler: Reconciler
     periodic_tasks: PeriodicTasks
@@ -68,10 +68,10 @@ def build_worker_services(
     keys: RoutingKeys | None = None,
     rest: PagerDutyRestClient | None = None,
 ) -> WorkerServices:
-    """Return what a worker does with incidents and duties under this configuration.
+    """Return the reconciler and the periodic tasks under this configuration.
 
-    *channels* and *rest* are used in place of those that it names. *keys* are the routing keys that the
-    process has known; those of this configuration are added.
+    *channels* and *rest* replace those of the configuration. *keys* are the routing keys that the process
+    remembers; those of this configuration are added.
     """
     routing, clock = services.routing, services.clock
     keys = keys or RoutingKeys()
@@ -119,7 +119,7 @@ def build_worker_services(
 
 
 def _build_periodic_tasks(services: Services, poller: AlertmanagerPoller) -> dict[str, PeriodicTask]:
-    """Return by name what is done again and again."""
+    """Return the periodic tasks by name."""
     routing, review_service = services.routing, build_review_service(services)
     maintenance_task = MaintenanceTask(
         services.maintenance, services.incidents, services.work_queue, _build_notifier(services)
@@ -150,7 +150,7 @@ def _build_periodic_tasks(services: Services, poller: AlertmanagerPoller) -> dic
 
 
 def _build_notifier(services: Services) -> Callable[[str, str, float], None]:
-    """Return what says a trouble in the log, and in the channel of notices where there is one."""
+    """Return a function that reports a problem in the log and, if configured, in the channel of `notices`."""
 
     def report_problem(notice_id: str, text: str, now: float) -> None:
         logger.warning(text)
@@ -167,17 +167,17 @@ def _build_poll_task(poller: AlertmanagerPoller, source: str, every_s: float) ->
     return run_poll
 
 
-# A channel that is slow to answer holds a thread for its time-out; others go on meanwhile.
+# A slow vendor occupies a thread until the timeout; the other threads go on.
 THREADS = {SLACK: 8, PAGERDUTY: 8, ALERTMANAGER: 4, TASKS: 4}
 
 
 class ReceiverWorker:
-    """A worker that can be given another configuration."""
+    """A worker whose configuration can be replaced."""
 
     def __init__(self, settings: Settings, routing: Routing) -> None:
         self._settings = settings
         host = socket.gethostname()
-        self._client = open_store(settings)  # one for all configurations: another would have lines of its own
+        self._client = open_store(settings)  # shared by all configurations
         services = build_services(
             settings,
             routing,
@@ -190,7 +190,7 @@ class ReceiverWorker:
         self._background = Background([services.config.save])
         self._keys = RoutingKeys()
         worker_services = build_worker_services(services, keys=self._keys)
-        # Under `run` the one that takes our place has our name, and so what was lent to us.
+        # Under `run` our successor has the same name, and so inherits our leases.
         name = f"{services.run_id or secrets.token_hex(8)}.{host}"
         self._worker = Worker(
             name,
@@ -217,11 +217,11 @@ class ReceiverWorker:
             self._socket.stop()
 
     def stop(self) -> None:
-        """Ask `run` to end."""
+        """Ask `run` to return."""
         self._worker.stop()
 
     def reload(self, routing: Routing) -> None:
-        """Go on with another configuration."""
+        """Replace the configuration."""
         services = build_services(self._settings, routing, client=self._client)
         worker_services = build_worker_services(services, keys=self._keys)
         self._worker.use_configuration(worker_services.reconciler, worker_services.periodic_tasks)
@@ -230,10 +230,10 @@ class ReceiverWorker:
         self._config_state = ConfigState(self._clock())
 
     def record_refused_config(self, error: ConfigError) -> None:
-        """Go on with the configuration in force, as another one is faulty, and have that said."""
+        """Keep the configuration in force after a faulty one was refused, and report that."""
         self._config_state = self._config_state.with_refusal(error.problems, self._clock())
 
 
 def build_worker(settings: Settings, routing: Routing) -> ReceiverWorker:
-    """Return a worker on the store of *settings*."""
+    """Return a worker on the Redis of *settings*."""
     return ReceiverWorker(settings, routing)

@@ -12,7 +12,7 @@ import click
 
 from receiver.errors import ConfigError, ReceiverError
 
-# Command: module, in the order of `receiver --help`.
+# Command → module, in the order of `receiver --help`.
 COMMANDS: dict[str, str] = {
     "run": "run",
     "web": "serve",
@@ -39,7 +39,7 @@ COMMANDS: dict[str, str] = {
 
 
 class CommandGroup(click.Group):
-    """Finds commands in their files, and says what is wrong in words instead of a traceback."""
+    """Imports commands on demand, and prints errors as sentences instead of tracebacks."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
         return [name for name, file in COMMANDS.items() if importlib.util.find_spec(f"{__name__}.{file}")]

@@ -1,4 +1,4 @@
-"""What the answers to an incident share: whom to name, for how long, and how to say what came of it."""
+"""The commands that change an incident (ack, unack, resolve, snooze, silence), and what they share."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def send_action(
     describe_outcome: Callable[[IncidentDetail, str], str],
     **more: str,
 ) -> None:
-    """Send *answer* to the receiver at RECEIVER_URL, and print what *say_outcome* makes of the incident.
+    """Send *action* to the receiver at RECEIVER_URL, and print *describe_outcome* of the returned incident.
 
-    *more* is what the answer says beside the name.
+    *more* goes into the request body beside the name.
     """
     name = one_line(by, MAX_NAME)
     if not name:
@@ -57,7 +57,7 @@ def send_action(
 
 
 def _check_duration(_context: click.Context, _option: click.Parameter, text: str) -> str:
-    """Return *text* for click; its error for what is no duration. How long it may be, the receiver says."""
+    """Return *text*, or raise click's error if it is no duration. The receiver checks the maximum."""
     try:
         seconds = clock.parse_duration(text)
     except ValueError:
@@ -68,18 +68,18 @@ def _check_duration(_context: click.Context, _option: click.Parameter, text: str
 
 
 def describe_incident(incident: IncidentDetail) -> str:
-    """Return the incident as a sentence names it."""
+    """Return the incident as named in a sentence."""
     return f"{one_line(incident.alertname, 100)} ({incident.severity}, {incident.id})"
 
 
 def describe_resolved(incident: IncidentDetail) -> str:
-    """Return that it is resolved, and by whom."""
+    """Return the sentence that it is resolved, and by whom."""
     by = f" by {one_line(incident.resolved_by, MAX_NAME)}" if incident.resolved_by else ""
     return f"{describe_incident(incident)} is resolved{by}"
 
 
 def describe_next_step(incident: IncidentDetail) -> str:
-    """Return who hears of it next, as the end of a sentence."""
+    """Return which responder is notified next, as the end of a sentence."""
     upcoming = format_next_step(incident, clock.now())
     return f"; {upcoming}" if upcoming else ""
 

@@ -1,4 +1,4 @@
-"""Incidents as the API gives them, typed for showing; what a receiver of another version lacks is empty."""
+"""The API's client and its answers, typed for display; fields that an older receiver lacks are empty."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ T = TypeVar("T", bound=Struct)
 
 
 class Row(Struct, frozen=True):
-    """One incident in the list. Moments are RFC 3339 texts in UTC."""
+    """One incident in the list. Timestamps are RFC 3339 texts in UTC."""
 
     id: str
     state: str = ""
@@ -69,7 +69,7 @@ class EventRow(Struct, frozen=True):
 
 
 class SuppressionRow(Struct, frozen=True):
-    """Why nobody further is told though it fires."""
+    """Why escalation is suppressed although alerts fire."""
 
     reason: str = ""
     by: str | None = None
@@ -77,7 +77,7 @@ class SuppressionRow(Struct, frozen=True):
 
 
 class SilenceRow(Struct, frozen=True):
-    """A silence that was wished for."""
+    """A requested silence."""
 
     number: int = 0
     silence_id: str | None = None
@@ -115,7 +115,7 @@ class DeliveryRow(Struct, frozen=True):
 
 
 class IncidentDetail(Row, frozen=True):
-    """One incident with all that is known of it."""
+    """One incident with all its details."""
 
     acknowledged_at: str | None = None
     resolved_at: str | None = None
@@ -130,7 +130,7 @@ class IncidentDetail(Row, frozen=True):
 
 
 class MaintenanceRow(Struct, frozen=True):
-    """The maintenance in force; no *until* where there is none."""
+    """The maintenance in force; *until* is empty if there is none."""
 
     until: str | None = None
     by: str | None = None
@@ -138,12 +138,12 @@ class MaintenanceRow(Struct, frozen=True):
 
 
 def read_maintenance(raw: Any) -> MaintenanceRow:
-    """Return the maintenance in force; raises ApiError for what has another form."""
+    """Convert the maintenance in force; raises ReceiverApiError for another form."""
     return _convert_row(raw, MaintenanceRow)
 
 
 class FailedRow(Struct, frozen=True):
-    """A delivery that was given up."""
+    """A failed delivery."""
 
     id: str
     incident: str = ""
@@ -159,22 +159,22 @@ class FailedRow(Struct, frozen=True):
 
 
 def read_failed(raw: Any) -> FailedRow:
-    """Return a delivery that was given up; raises ApiError for one that has another form."""
+    """Convert a failed delivery; raises ReceiverApiError for another form."""
     return _convert_row(raw, FailedRow)
 
 
 def read_row(raw: Any) -> Row:
-    """Return a row of the list; raises ApiError for one that has another form."""
+    """Convert a row of the list; raises ReceiverApiError for another form."""
     return _convert_row(raw, Row)
 
 
 def read_history_row(raw: Any) -> HistoryRow:
-    """Return a row of the history; raises ApiError for one that has another form."""
+    """Convert a row of the history; raises ReceiverApiError for another form."""
     return _convert_row(raw, HistoryRow)
 
 
 def read_incident(raw: Any) -> IncidentDetail:
-    """Return a whole incident; raises ApiError for one that has another form."""
+    """Convert a whole incident; raises ReceiverApiError for another form."""
     return _convert_row(raw, IncidentDetail)
 
 
@@ -189,22 +189,22 @@ def _convert_row(raw: Any, kind: type[T]) -> T:
 
 Json = dict[str, Any]
 DEFAULT_URL = "http://127.0.0.1:9080"
-PAGE_SIZE = 200  # the most that the API gives at once
+PAGE_SIZE = 200  # the API's maximum
 MAX_PAGES = 100
-# How the timeline says by which side an answer came.
+# The origin of an action in the timeline.
 VIA = "command line"
-# Shorter beginnings are too easily somebody else's incident.
+# A shorter prefix too easily matches another incident.
 MIN_PREFIX = 3
 _ID = re.compile(r"[A-Za-z0-9_-]{1,100}", re.ASCII)
 _FAILURE_ID = re.compile(r"[A-Za-z0-9_-]{1,100}\.[0-9a-f]{8}", re.ASCII)
 
 
 class ReceiverApiError(ReceiverError):
-    """The receiver can't be asked, or says no; the message is a sentence for the operator."""
+    """The receiver can't be reached, or refuses; the message is a sentence for the operator."""
 
 
 class ReceiverApi:
-    """A running receiver. Every method raises ApiError; those for one incident NotFound, too."""
+    """A running receiver. Every method raises ReceiverApiError; those for one incident NotFound, too."""
 
     def __init__(self, url: str, token: str) -> None:
         self._url = url
@@ -213,30 +213,30 @@ class ReceiverApi:
     def list_incidents(self, state: str = "") -> Json:
         """Return all incidents in *state* (`open` includes acknowledged), newest first, as one page.
 
-        Its `next_cursor` is null but where there are more than anybody reads.
+        Its `next_cursor` is null unless MAX_PAGES is reached.
         """
         return self._list_all("incidents", {"state": state})
 
     def list_history(self, alertname: str = "", since: str = "") -> Json:
-        """Return all incidents that opened since, newest first, as one page; see `list_incidents`.
+        """Return all incidents opened since *since*, newest first, as one page; see `list_incidents`.
 
-        *since* is a duration back, a day or a moment.
+        *since* is a duration before now, a day or a time.
         """
         return self._list_all("history", {"alertname": alertname, "since": since})
 
     def list_failed(self) -> Json:
-        """Return all deliveries that were given up, newest first, as one page; see `list_incidents`."""
+        """Return all failed deliveries, newest first, as one page; see `list_incidents`."""
         return self._list_all("deliveries", {"state": "failed"})
 
     def retry_delivery(self, failure_id: str, by: str) -> Json:
-        """Have a delivery sent again, and return it as it stands then."""
+        """Retry a failed delivery, and return its new state."""
         if not _FAILURE_ID.fullmatch(failure_id):
             raise NotFound("delivery", one_line(failure_id, 120))
         path = f"/api/v1/deliveries/{failure_id}/retry"
         return self._send_request("POST", path, body={"by": by, "via": VIA})
 
     def list_storms(self) -> list[Json]:
-        """Return the storms that are not resolved; none where the receiver knows of no such thing."""
+        """Return the storms that are not resolved; none if the receiver has no such endpoint."""
         try:
             found = self._send_request("GET", "/api/v1/storms", "storms").get("storms")
         except NotFound:  # a receiver older than this command
@@ -244,13 +244,13 @@ class ReceiverApi:
         return [storm for storm in found if isinstance(storm, dict)] if isinstance(found, list) else []
 
     def get_incident(self, incident_id: str) -> Json:
-        """Return one incident whole; the beginning of an open one's ID will do."""
+        """Return one incident with all details; for an open one a prefix of the ID suffices."""
         return self._with_id(
             incident_id, lambda known: self._send_request("GET", f"/api/v1/incidents/{known}", known)
         )
 
     def change_incident(self, incident_id: str, answer: str, by: str, **more: str) -> Json:
-        """Give an incident an answer (`acknowledge`, `snooze`, …), and return it as it stands then.
+        """Post an action (`acknowledge`, `snooze`, …) on an incident, and return its new state.
 
         *more* goes into the body, as `for` and `comment`.
         """
@@ -261,20 +261,20 @@ class ReceiverApi:
         )
 
     def get_maintenance(self) -> Json:
-        """Return the maintenance in force; all null where there is none."""
+        """Return the maintenance in force; all fields null if there is none."""
         return self._send_request("GET", "/api/v1/maintenance")
 
     def start_maintenance(self, by: str, **more: str | None) -> Json:
-        """Page nobody until what *more* says: `for` or `until`, and `comment`."""
+        """Start a maintenance (no pages); *more* contains `for` or `until`, and `comment`."""
         body = {"by": by, "via": VIA, **{name: value for name, value in more.items() if value}}
         return self._send_request("POST", "/api/v1/maintenance", body=body)
 
     def end_maintenance(self, by: str) -> Json:
-        """End it; the second time changes nothing."""
+        """End the maintenance; the second time changes nothing."""
         return self._send_request("DELETE", "/api/v1/maintenance?" + urlencode({"by": by, "via": VIA}))
 
     def _list_all(self, what: str, wanted: Mapping[str, str]) -> Json:
-        """Return the pages of a list as one."""
+        """Return all pages of a list as one."""
         name = "deliveries" if what == "deliveries" else "incidents"
         rows: list[Any] = []
         cursor = ""
@@ -292,7 +292,7 @@ class ReceiverApi:
         return {name: rows, "next_cursor": cursor or None}
 
     def _with_id(self, incident_id: str, ask: Callable[[str], Json]) -> Json:
-        """Return what *ask* gives for the ID, or else for the one open incident whose ID begins so."""
+        """Call *ask* with the ID, or else with that of the only open incident with this prefix."""
         if not _ID.fullmatch(incident_id):
             raise NotFound("incident", one_line(incident_id, 100))
         try:
@@ -341,14 +341,14 @@ class ReceiverApi:
 
 
 def build_api(environ: Mapping[str, str]) -> ReceiverApi:
-    """Return the receiver that *environ* names; raises ApiError for an address that is none."""
+    """Return a client for the receiver in *environ*; raises ReceiverApiError for an invalid URL."""
     return ReceiverApi(
         read_url(environ, "RECEIVER_URL", DEFAULT_URL), read_token(environ, "RECEIVER_API_TOKEN")
     )
 
 
 def read_url(environ: Mapping[str, str], name: str, default: str = "") -> str:
-    """Return the address in a variable, without `/` at its end; raises ApiError for none and a bad one."""
+    """Return the URL in a variable, without trailing `/`; raises ReceiverApiError if missing or invalid."""
     url = environ.get(name, "").strip() or default
     if not url:
         raise ReceiverApiError(f"{name} is not set")
@@ -358,13 +358,13 @@ def read_url(environ: Mapping[str, str], name: str, default: str = "") -> str:
 
 
 def read_token(environ: Mapping[str, str], name: str) -> str:
-    """Return the first of the tokens in a variable, empty for none; raises ConfigError for a missing file."""
+    """Return the first token in a variable, empty if unset; raises ConfigError for a missing file."""
     tokens = (token.strip() for token in Environment(environ).get(name, "").split(","))
     return next((token for token in tokens if token), "")
 
 
 def read_error(answer: JsonResponse) -> tuple[str, str]:
-    """Return type and message of an error in the receiver's own form; empty where it has another."""
+    """Return type and message of an error in the receiver's own form; empty for another form."""
     found = answer.parse_json()
     error = found.get("error") if isinstance(found, dict) else None
     if not isinstance(error, dict):
@@ -381,6 +381,6 @@ def describe_unreachable(url: str, error: NoResponse) -> str:
 
 
 def describe_unauthorized(url: str, variable: str, *, has_token: bool) -> str:
-    """Return the sentence for a receiver that wants another token than *variable* gave."""
+    """Return the sentence for a receiver that rejects the token of *variable*."""
     fault = f"it refuses the one in {variable}" if has_token else f"set {variable} to one of its tokens"
     return f"the receiver at {strip_login(url)} asks for a token: {fault}"

@@ -1,4 +1,4 @@
-"""`receiver check`: every fault of the configuration at once, and what it amounts to."""
+"""`receiver check`: report every fault of the configuration at once, and a summary."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def check(config: Path, is_online: bool) -> None:
 
 
 def inspect_config(config: Path) -> tuple[Findings, Config | None]:
-    """Return what can be told without asking anybody, and the configuration if it can be used."""
+    """Return what can be found without the network, and the configuration if it is usable."""
     findings = Findings()
     try:
         loaded = load_config(config)
@@ -69,7 +69,7 @@ def inspect_config(config: Path) -> tuple[Findings, Config | None]:
 
 
 def _find_unreadable(loaded: Config) -> Iterator[Problem]:
-    """Yield the files that can't be read; of a path that isn't there the configuration told already."""
+    """Yield the files that can't be read; missing paths were already reported with the configuration."""
     missing = {str(path) for path in loaded.routing.runbooks if not path.exists()}
     return (problem for problem in loaded.catalogue.problems if problem.file not in missing)
 
@@ -88,7 +88,7 @@ def _render_problem(problem: Problem) -> str:
 
 
 def _summarize(config: Path, findings: Findings, loaded: Config | None) -> str:
-    """Return the whole in one sentence."""
+    """Return the summary as one sentence."""
     if findings.errors:
         return f"{config} is not fine: {_format_count(len(findings.errors), 'fault')}."
     if loaded is None:
@@ -106,7 +106,7 @@ def _summarize(config: Path, findings: Findings, loaded: Config | None) -> str:
 
 
 def _describe_simulated(loaded: Config) -> str:
-    """Return which channels are only simulated, for want of a token or a key."""
+    """Return which channels are simulated because a token or key is missing."""
     simulated = [] if loaded.slack_token else ["Slack"]
     pagers = {name: who.find_target(PAGERDUTY) for name, who in loaded.routing.responders.items()}
     silent = [name for name, pager in pagers.items() if pager is not None and not pager.secret]

@@ -1,4 +1,4 @@
-"""What `receiver check` found: faults, warnings and what is good."""
+"""The findings of `receiver check`, and loading the configuration for the commands."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from receiver.text import Secret
 
 
 class Findings:
-    """Gathers what is found, in the order in which it is found."""
+    """Collects findings in the order in which they are found."""
 
     def __init__(self) -> None:
         self.errors: list[Problem] = []
@@ -27,7 +27,7 @@ class Findings:
         self.passed: list[str] = []
 
     def error(self, file: str, what: str, expected: str = "") -> None:
-        """Note a fault of something that has no line."""
+        """Add a fault of something that has no line number."""
         self.errors.append(Problem(file, 1, what, expected))
 
     def warning(self, file: str, what: str, expected: str = "") -> None:
@@ -37,7 +37,7 @@ class Findings:
         self.passed.append(sentence)
 
     def add_warnings(self, problems: Iterable[Problem]) -> None:
-        """Note warnings, each once."""
+        """Add warnings, each once."""
         self.warnings = list(dict.fromkeys([*self.warnings, *problems]))
 
 
@@ -53,7 +53,7 @@ config_option = click.option(
 
 @dataclass(frozen=True)
 class Config:
-    """The configuration with what the environment adds to it, and the runbooks it names."""
+    """The environment's settings, the routing, and the runbooks that it names."""
 
     settings: Settings
     routing: Routing
@@ -70,13 +70,13 @@ class Config:
 
 
 def load_config(config: Path) -> Config:
-    """Return what the file and the environment say; raises ConfigError with every fault of both."""
+    """Load the file and the environment; raises ConfigError with every fault of both."""
     problems: list[Problem] = []
     settings = _load_or_collect(lambda: load_settings(os.environ), problems)
     routing = _load_or_collect(lambda: load_routing(config, os.environ), problems)
     if settings is None or routing is None:
         raise ConfigError(problems)
-    # The hallway brings the vendors' libraries along, and `--help` should not wait for them.
+    # Importing `app` loads the vendors' libraries; `--help` must not wait for them.
     from receiver.app.services import build_runbook_catalogue
 
     return Config(settings, routing, build_runbook_catalogue(settings, routing))
@@ -91,7 +91,7 @@ def _load_or_collect(load: Callable[[], T], problems: list[Problem]) -> T | None
 
 
 def show_path(path: str) -> str:
-    """Return *path* as seen from the current folder, where it lies in it."""
+    """Return *path* relative to the current folder if it lies below it."""
     try:
         return str(Path(path).relative_to(Path.cwd()))
     except (ValueError, OSError):

@@ -1,4 +1,4 @@
-"""Deliveries that were given up in words, for the terminal. Pure: the moment is handed in."""
+"""`receiver failed` and `receiver retry`: list and retry failed deliveries."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def retry(failure_id: str, is_all: bool, by: str) -> None:
 
 
 def _choose_rows(rows: list[FailedRow], failure_id: str) -> list[FailedRow]:
-    """Return those that *failure_id* names; one beginning of several incidents names none of them."""
+    """Return the rows that *failure_id* names; none if a prefix matches several incidents."""
     found = [row for row in rows if row.id.startswith(failure_id)]
     if not found:
         raise NotFound("delivery that was given up,", one_line(failure_id, 100))

@@ -1,4 +1,4 @@
-"""Labels and annotations as people type them: `NAME=VALUE`."""
+"""`receiver fire`: send a test alert, with labels and annotations as `NAME=VALUE`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from receiver.text import one_line
 
 
 def read_pair(text: str) -> tuple[str, str]:
-    """Return `NAME=VALUE` as a pair, for click; quotes around the value are the shell's business."""
+    """Parse `NAME=VALUE` for click; quotes around the value are left to the shell."""
     name, equals, value = text.partition("=")
     if not name.strip() or not equals:
         raise click.BadParameter(f"{text!r} is no NAME=VALUE, like severity=critical")
@@ -103,7 +103,7 @@ def fire(
 
 
 def _gather_labels(alertname: str, severity: str, labels: Mapping[str, str]) -> dict[str, str]:
-    """Return all labels without empty ones, which Alertmanager drops too."""
+    """Return all labels without the empty ones, which Alertmanager drops, too."""
     if labels.get("alertname", alertname) != alertname or not alertname.strip():
         raise click.UsageError("the alert's name is the argument, and can't be empty or another label")
     found = {"alertname": alertname, "severity": severity, **labels}
@@ -111,7 +111,7 @@ def _gather_labels(alertname: str, severity: str, labels: Mapping[str, str]) -> 
 
 
 def _send_webhook(sample: TestAlert, environ: Mapping[str, str]) -> str:
-    """Post to the receiver; return what came of it in words."""
+    """Post to the receiver; return a description of the result."""
     url = read_url(environ, "RECEIVER_URL", DEFAULT_URL)
     token = read_token(environ, "RECEIVER_WEBHOOK_TOKEN")
     address = f"{url}/webhooks/alertmanager?warnings=true"
@@ -150,7 +150,7 @@ def _describe_outcome(sample: TestAlert, found: Mapping[str, Any]) -> str:
 
 
 def _list_warnings(found: Mapping[str, Any]) -> list[str]:
-    """Return what the receiver warns of; an older one doesn't."""
+    """Return the receiver's warnings; an older version sends none."""
     warnings = found.get("warnings")
     return [f"warning: {one_line(str(each), 300)}" for each in warnings] if isinstance(warnings, list) else []
 
@@ -160,7 +160,7 @@ def _format_labels(sample: TestAlert) -> str:
 
 
 def _describe_end(sample: TestAlert) -> str:
-    """Return how to end the alert, ready to be copied."""
+    """Return the command that ends the alert, ready to be copied."""
     rest = {name: value for name, value in sample.labels.items() if name not in ("alertname", "severity")}
     words = ["receiver", "fire", sample.labels["alertname"]]
     severity = sample.labels.get("severity", "")
@@ -171,7 +171,7 @@ def _describe_end(sample: TestAlert) -> str:
 
 
 def _send_alertmanager(sample: TestAlert, environ: Mapping[str, str]) -> str:
-    """Post to Alertmanager; return in words what will come of it."""
+    """Post to Alertmanager; return a description of what will follow."""
     url = read_url(environ, "ALERTMANAGER_URL")
     try:
         answer = send_request("POST", f"{url}/api/v2/alerts", body=sample.render_post())
@@ -188,7 +188,7 @@ def _send_alertmanager(sample: TestAlert, environ: Mapping[str, str]) -> str:
         f"Alertmanager has {name}, and tells the receiver after its group_wait. Unless it is sent again it "
         "ends by itself after resolve_timeout (5m by default)."
     )
-    # Only the receiver knows the words that routing.yaml adds, and only the webhook's answer tells them.
+    # Only the receiver knows the words of routing.yaml, and only the webhook's response reports them.
     word = BUILT_IN_WORDS.find_unknown_word(sample.labels)
     if not word:
         return said

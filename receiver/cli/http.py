@@ -1,6 +1,6 @@
-"""One HTTP request and its answer, for commands that ask a server something.
+"""One HTTP request and its response, for commands that query a server.
 
-Bounded in time and size; follows no redirect, since the token would go along to whoever is named there.
+Limited in time and size; follows no redirect, since the token would be sent to its target.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from receiver.errors import ReceiverError
 from receiver.text import one_line
 
 TIMEOUT_S = 10.0
-MAX_RESPONSE_BYTES = 64 * 1024 * 1024  # an incident of 2,000 alerts with long annotations is some of that
+MAX_RESPONSE_BYTES = 64 * 1024 * 1024  # 2,000 alerts with long annotations take a part of that
 _CHUNK = 64 * 1024
 _REASONS: dict[type[Exception], str] = {
     ssl.SSLError: "it does not speak TLS as we do",
@@ -32,12 +32,12 @@ _REASONS: dict[type[Exception], str] = {
 
 
 class NoResponse(ReceiverError):
-    """Nobody answered; the message is the reason in a few words, without the address."""
+    """No response; the message is the reason in a few words, without the URL."""
 
 
 @dataclass(frozen=True)
 class JsonResponse:
-    """What came back, whatever its status."""
+    """A response, whatever its status."""
 
     status: int
     body: bytes = b""
@@ -48,7 +48,7 @@ class JsonResponse:
         return 200 <= self.status < 300
 
     def parse_json(self) -> Any:
-        """Return the body as JSON has it; None where it is none."""
+        """Return the body parsed as JSON; None if it isn't JSON."""
         try:
             return json.loads(self.body)
         except (ValueError, RecursionError):
@@ -64,10 +64,10 @@ def send_request(
     headers: Mapping[str, str] | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> JsonResponse:
-    """Send a request, *body* as JSON, and return the answer; raises NoAnswer when there is none.
+    """Send a request, *body* as JSON, and return the response; raises NoResponse if there is none.
 
-    *url* is an http or https address whose scheme was checked before. A login in it is sent as basic
-    auth, unless there is an *authorization*.
+    *url* is an http or https URL whose scheme was checked before. A login in it is sent as basic
+    auth, unless *authorization* is given.
     """
     address, login = _split_login(url)
     fields = {"Accept": "application/json", "User-Agent": "receiver", **(headers or {})}
@@ -90,21 +90,21 @@ def bearer_header(token: str) -> str:
 
 
 def strip_login(url: str) -> str:
-    """Return *url* as it may be shown: without a login."""
+    """Return *url* without its login, fit for display."""
     parts = urlsplit(url)
     return one_line(urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])), 200)
 
 
 class _RedirectRefuser(HTTPRedirectHandler):
     def redirect_request(self, *_: object) -> None:
-        """Go nowhere: the redirect itself is the answer then."""
+        """Follow no redirect: it is returned as the response."""
 
 
 def _send(request: Request, timeout_s: float) -> JsonResponse:
     deadline = time.monotonic() + timeout_s
     try:
         response = _build_opener(request.full_url).open(request, timeout=timeout_s)
-    except HTTPError as error:  # an answer all the same
+    except HTTPError as error:  # also a response
         with error:
             return JsonResponse(error.code, _read_body(error, deadline), dict(error.headers.items()))
     with response:
@@ -112,7 +112,7 @@ def _send(request: Request, timeout_s: float) -> JsonResponse:
 
 
 def _read_body(response: HTTPResponse | HTTPError, deadline: float) -> bytes:
-    """Return the body; raises TimeoutError when it drips in, HTTPException when it is too long."""
+    """Return the body; raises TimeoutError if it takes too long, HTTPException if it is too large."""
     body = bytearray()
     while chunk := response.read1(_CHUNK):
         body += chunk
@@ -120,13 +120,13 @@ def _read_body(response: HTTPResponse | HTTPError, deadline: float) -> bytes:
             raise HTTPException("too long")
         if time.monotonic() > deadline:
             raise TimeoutError
-    if getattr(response, "length", None):  # what was announced and did not come; read1 doesn't mind
+    if getattr(response, "length", None):  # less than Content-Length; read1 does not check it
         raise ConnectionError
     return bytes(body)
 
 
 def _build_opener(url: str) -> OpenerDirector:
-    """Return what sends requests: by the proxy of the environment, but never to this machine itself."""
+    """Return an opener that uses the environment's proxy, but never for loopback addresses."""
     if _is_loopback(urlsplit(url).hostname or ""):
         return build_opener(_RedirectRefuser, ProxyHandler({}))
     return build_opener(_RedirectRefuser)
@@ -151,7 +151,7 @@ def _split_login(url: str) -> tuple[str, str]:
 
 
 def _describe_failure(error: Exception, timeout_s: float) -> str:
-    """Return the reason in words, with nothing of the request in it."""
+    """Return the reason, without any part of the request."""
     cause = error.reason if isinstance(error, URLError) and isinstance(error.reason, Exception) else error
     if isinstance(cause, TimeoutError):
         return f"no answer within {timeout_s:g} s"

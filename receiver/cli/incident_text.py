@@ -1,4 +1,4 @@
-"""An incident in words, for the terminal. Pure: the moment and the time zone are handed in."""
+"""Format incidents and storms as text for the terminal. Pure: time and time zone are parameters."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from receiver.model.routing import Responder
 from receiver.text import one_line
 
 MAX_LINE = 300
-# The whole list is in `--json`; a terminal is for an overview.
+# `--json` contains the whole list; the terminal shows an overview.
 MAX_ALERTS = 20
 _HEAD = ("ID", "SEVERITY", "ALERT", "FIRING", "OPENED", "STATE", "SUMMARY")
 
@@ -47,20 +47,20 @@ def format_storm(storm: Mapping[str, object]) -> str:
 
 
 def format_next_step(row: Row, now: float) -> str:
-    """Return `next: Team Lead in 3m 12s`, empty when nobody is to be told."""
+    """Return `next: Team Lead in 3m 12s`, empty if no step is due."""
     if not row.next_step:
         return ""
     return f"next: {format_step(row.next_step)} {_format_when(row.next_step_at, now)}".rstrip()
 
 
 def format_step(name: str) -> str:
-    """Return a step's name as people read it: `team-lead#2` is `Team Lead (again)`."""
+    """Return a step's name for display: `team-lead#2` is `Team Lead (again)`."""
     responder, again, _ = one_line(name, 80).partition("#")
     return Responder(responder, ()).title + (" (again)" if again else "")
 
 
 def render_incident(incident: IncidentDetail, now: float, zone: tzinfo | None = None) -> str:
-    """Return all that is worth reading of an incident, in paragraphs."""
+    """Return the incident's details as paragraphs."""
     title = f"{one_line(incident.alertname, 100)} ({incident.severity}) {format_state(incident, now)}"
     paragraphs = [
         "\n".join(line for line in (title, one_line(incident.summary, MAX_LINE)) if line),
@@ -122,7 +122,7 @@ def _format_by(text: str, name: str | None) -> str:
 
 
 def _format_until(text: str | None, now: float, zone: tzinfo | None) -> str:
-    """Return `until 2026-11-23 13:03:00, tomorrow (in 12h)`, empty for no end."""
+    """Return `until 2026-11-23 13:03:00, tomorrow (in 12h)`, empty if it does not end."""
     moment = read_moment(text)
     if moment is None:
         return ""
@@ -131,7 +131,7 @@ def _format_until(text: str | None, now: float, zone: tzinfo | None) -> str:
 
 
 def _format_suppression(incident: IncidentDetail, now: float, zone: tzinfo | None) -> str:
-    """Return why nobody further is told: `silenced by bob until 2026-11-23 13:03:00 (in 12m)`."""
+    """Return why escalation is suppressed: `silenced by bob until 2026-11-23 13:03:00 (in 12m)`."""
     if incident.suppressed is None:
         return ""
     suppression = _format_by(one_line(incident.suppressed.reason or "muted", 40), incident.suppressed.by)
@@ -201,7 +201,7 @@ def _event_cells(incident: IncidentDetail, zone: tzinfo | None) -> Iterator[tupl
 
 
 def _format_via(event: EventRow) -> str:
-    """Return ` (slack)`: by which side somebody did it, unless that is all that is known of them."""
+    """Return ` (slack)`: where the action came from, unless only that is known of the user."""
     return f" ({one_line(event.via, 40)})" if event.by and event.via and event.via != event.by else ""
 
 
@@ -211,6 +211,6 @@ def _table_lines(rows: Iterator[tuple[str, ...]]) -> list[str]:
 
 
 def _titled(title: str, lines: Iterator[str] | list[str]) -> str:
-    """Return lines indented under their title; nothing where there are none."""
+    """Return lines indented under their title; nothing if there are none."""
     indented = [f"  {line}" for line in lines]
     return "\n".join([one_line(title, MAX_LINE), *indented]) if indented else ""

@@ -1,4 +1,4 @@
-"""Incidents of the past in words, for the terminal. Pure: the time zone is handed in."""
+"""`receiver incidents`, `show` and `history`: the lists of incidents, and one with its details."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def render_history(rows: Sequence[HistoryRow], width: int | None = None, zone: t
 
 
 def format_lasted(row: HistoryRow) -> str:
-    """Return `12m`, or how it stands while it isn't over."""
+    """Return `12m`, or `still open` with its state while it isn't resolved."""
     return format_duration(row.duration_s) if row.duration_s is not None else f"still {row.state}"
 
 
 def format_acknowledged(row: HistoryRow) -> str:
-    """Return `after 2m by ana`; empty when nobody has it."""
+    """Return `after 2m by ana`; empty if it was not acknowledged."""
     if row.acknowledged_after_s is None:
         return ""
     by = f" by {one_line(row.acknowledged_by, 40)}" if row.acknowledged_by else ""
@@ -98,7 +98,7 @@ def incidents(is_all: bool, is_json: bool) -> None:
 
 
 def _find_maintenance(api: ReceiverApi) -> str:
-    """Return the line about maintenance; empty where there is none, or the receiver knows of none."""
+    """Return the line about maintenance; empty if there is none, or the receiver has no such endpoint."""
     try:
         return format_maintenance(read_maintenance(api.get_maintenance()), clock.now())
     except ReceiverApiError:

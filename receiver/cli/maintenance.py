@@ -1,4 +1,4 @@
-"""`receiver maintenance`: page nobody for a time, and see or end that."""
+"""`receiver maintenance`: start, show or end a maintenance, during which no pages are sent."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def format_maintenance(row: MaintenanceRow, now: float) -> str:
 
 
 def _read_time(text: str) -> str:
-    """Return a moment that a person wrote, in RFC 3339; without a zone it is this machine's."""
+    """Parse a time that a user typed into RFC 3339; without a zone it is in local time."""
     try:
         moment = datetime.fromtimestamp(parse_time(text, clock.now(), None)).astimezone()
     except (ValueError, OverflowError, OSError):

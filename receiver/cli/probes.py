@@ -1,9 +1,9 @@
-"""What `receiver check --online` tries: reads a little from each service, pages nobody.
+"""The online checks of `receiver check --online`: each reads a little from one service; no pages are sent.
 
-It changes nothing, but for a key in Redis that goes after a minute.
+The only thing they write is a key in Redis that expires after a minute.
 
-Asks over plain HTTP, not by the vendors' clients: they live behind the doors of their channels, and
-here a short time-out and the status are all that is wanted.
+They use plain HTTP instead of the vendors' clients, which may be imported in `integrations/` only; a
+short timeout and the status suffice here.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _PAGERDUTY_JSON = "application/vnd.pagerduty+json;version=2"
 
 
 def probe_all(config: Config, file: str, findings: Findings) -> None:
-    """Try everything that *config* names, one after the other; *file* is where a fault is put."""
+    """Check every service that *config* names, one after the other; faults are reported for *file*."""
     _probe_redis(config, findings)
     if config.slack_token:
         SlackProbe(config.settings.slack_api_url, config.slack_token, file, TIMEOUT_S).run(
@@ -59,8 +59,8 @@ def _probe_redis(config: Config, findings: Findings) -> None:
         condition.check_writable()
         servers = condition.list_server_health()
     except (StoreError, ValueError) as error:
-        # A part of the address that can't be read (a port that is none) is a ValueError of redis', which
-        # quotes the address; only its kind is told.
+        # For an invalid part of the URL (a port, for example) redis-py raises a ValueError that quotes the
+        # URL; report only its kind.
         reason = one_line(str(error), 200) if isinstance(error, StoreError) else "it has an unknown form"
         findings.error("environment", f"REDIS_URL can't be used: {reason}", "a Redis that answers")
         return
@@ -80,7 +80,7 @@ def _probe_pagerduty_keys(config: Config, file: str, findings: Findings) -> None
         return
     url = config.settings.pagerduty_events_url
     try:
-        # Any answer will do, there is nothing to read here: it shows that pages have a way out.
+        # Any response shows that pages can be sent; there is nothing to read here.
         send_request("GET", url, timeout_s=TIMEOUT_S)
     except NoResponse as error:
         findings.error(file, f"PagerDuty's events at {strip_login(url)}: {error}", "a way to it")
@@ -120,8 +120,8 @@ def _probe_prometheus(config: Config, file: str, findings: Findings) -> None:
 
 
 def _warn_of_severities(config: Config, file: str, findings: Findings) -> None:
-    """Warn of unknown severities in Prometheus' alerting rules, each word once; rules that can't be read are
-    left out.
+    """Warn of unknown severities in Prometheus' alerting rules, each word once; unreadable rules are
+    skipped.
     """
     from receiver.integrations.prometheus import PrometheusRules
 
@@ -157,7 +157,7 @@ def _send_get(
     authorization: str = "",
     headers: dict[str, str] | None = None,
 ) -> JsonResponse | None:
-    """Return the answer; None, and a fault noted, when there is none."""
+    """Return the response; None, and a fault is added, if there is none."""
     try:
         return send_request("GET", url, authorization=authorization, headers=headers, timeout_s=TIMEOUT_S)
     except NoResponse as error:

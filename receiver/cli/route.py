@@ -1,4 +1,4 @@
-"""`receiver runbook ALERTNAME`: the words that would be posted with an alert."""
+"""`receiver route` and `receiver runbook`: dry runs of the routing and of a runbook's excerpt."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def runbook(alertname: str, config: Path) -> None:
 
 
 def describe_missing(alertname: str, catalogue: RunbookCatalogue) -> str:
-    """Return the sentence for an alert without runbook, with the names that come near."""
+    """Return the sentence for an alert without runbook, with similar names."""
     said = f"no runbook for {one_line(alertname, 100)!r}"
     known = {name.casefold(): name for name in catalogue.list_names()}
     near = get_close_matches(alertname[:200].casefold(), known, n=MAX_SUGGESTIONS)
@@ -77,7 +77,7 @@ def route(labels: tuple[tuple[str, str], ...], config: Path, is_json: bool) -> N
 
 @dataclass(frozen=True)
 class RouteResult:
-    """A journey under a configuration, and the runbook at its end."""
+    """The routing of an alert under a configuration, and its runbook."""
 
     preview: RoutingPreview
     runbook: Runbook | None
@@ -85,7 +85,7 @@ class RouteResult:
 
 
 def trace_route(config: Config, labels: Mapping[str, str]) -> RouteResult:
-    """Return where an alert with *labels* goes."""
+    """Return where an alert with *labels* is routed."""
     preview = preview_route(config.routing, config.catalogue, labels)
     excerpt = preview.excerpt
     return RouteResult(
@@ -94,7 +94,7 @@ def trace_route(config: Config, labels: Mapping[str, str]) -> RouteResult:
 
 
 def render_json(result: RouteResult) -> dict[str, Any]:
-    """Return the journey for programs."""
+    """Return the result as JSON."""
     preview = result.preview
     steps = [
         {
@@ -120,7 +120,7 @@ def render_json(result: RouteResult) -> dict[str, Any]:
 
 
 def render_text(result: RouteResult) -> str:
-    """Return the journey for people."""
+    """Return the result as text."""
     preview = result.preview
     simulated = "" if result.has_slack else " (simulated)"
     fields = [
@@ -171,7 +171,7 @@ def _is_simulated(target: Target, result: RouteResult) -> bool:
 
 
 def _format_target(target: Target) -> str:
-    """Return a target as `kind:address`; a routing key is no address."""
+    """Return a target as `kind:address`; a routing key is a secret and left out."""
     return f"{target.kind}:{target.address}"
 
 

@@ -1,4 +1,4 @@
-"""What `receiver run` says when it is up: where things are, and what is only simulated."""
+"""`receiver run`: the web process, the worker and an embedded Valkey under a supervisor."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from receiver.web.server.listen import ListenAddress, bound_address, open_listen
 
 
 def render_banner(address: ListenAddress, data_dir: Path, settings: Settings, routing: Routing) -> str:
-    """Return the lines for somebody who starts this for the first time."""
+    """Return the start message: addresses, data folder, and what is simulated."""
     kept = "in the Redis of REDIS_URL" if settings.redis_url else f"in {data_dir}"
     hook = f"url: '{settings.public_url or address.url}/webhooks/alertmanager'"
     if settings.webhook_tokens:
@@ -57,7 +57,7 @@ def _find_simulated(routing: Routing) -> Iterator[str]:
 
 
 logger = logging.getLogger(__name__)
-# Seconds after the order to end by which each must have; ten are promised for all together.
+# Seconds after the stop request by which each must have ended; ten are promised for all together.
 VALKEY_ENDS_BY_S = 9.4
 WORKER_ENDS_BY_S = 8.2
 WEB_ENDS_BY_S = 2.5
@@ -67,7 +67,7 @@ WEB_ENDS_BY_S = 2.5
 @running_options
 def run(options: Options) -> None:
     """Run all of it here: web, worker and, unless REDIS_URL is set, an embedded Valkey."""
-    os.umask(0o077)  # what we and our children write is nobody else's to read
+    os.umask(0o077)  # files that we and our children write are readable by our user only
     setup_logs()
     settings = options.load_settings()
     routing = options.load_routing()
@@ -108,7 +108,7 @@ def _supervise(
     is_reload_wanted: Callable[[], bool],
     banner: str,
 ) -> None:
-    """Start everything, keep it running until a signal says to end, and leave no process."""
+    """Start everything, keep it running until a stop signal, and leave no process."""
     store = _build_store_child(valkey, signals) if valkey is not None else None
     supervisor = Supervisor([store, *children] if store else children, signals, is_reload_wanted)
     try:
@@ -119,10 +119,10 @@ def _supervise(
         click.echo(banner)
         supervisor.run()
     except StoreError:
-        if not signals.is_ending:  # asked to end while the store was still loading: no fault of anybody
+        if not signals.is_ending:  # asked to end while Valkey was still loading: not an error
             raise
     finally:
-        listener.close()  # the web side has its own; with both closed, a late sender is told at once
+        listener.close()  # the web process has its own; with both closed, connections are refused at once
         supervisor.stop()
         if valkey is not None:
             valkey.remove_socket()
@@ -147,12 +147,12 @@ def _build_child_environ(data_dir: DataDir, valkey: EmbeddedValkey | None) -> Ma
 def _build_starter(
     command: str, options: Options, environ: Mapping[str, str], listener: socket.socket | None = None
 ) -> Start:
-    """Return what starts `receiver COMMAND` with our own flags; *listener* is handed down to it.
+    """Return a function that starts `receiver COMMAND` with our flags; *listener* is inherited by it.
 
-    Handing the socket down keeps the address ours while the web side is started again: requests wait
-    for it then instead of being refused.
+    The inherited socket keeps our address while the web process restarts: requests wait instead of being
+    refused.
     """
-    # -P: a file that happens to lie in this folder (a redis.py) must not be taken for a module.
+    # -P: a file in the current folder (a redis.py) must not shadow a module.
     command_line = [sys.executable, "-P", "-m", "receiver", command, "--config", str(options.config)]
     command_line += ["--listen", str(options.listen), "--data-dir", str(options.data_dir)]
     command_line += ["--workers", str(options.workers), *(["--insecure"] if options.insecure else [])]
@@ -162,16 +162,16 @@ def _build_starter(
 
 
 def _build_reload_guard(signals: Signals) -> Callable[[], bool]:
-    """Return what tells at SIGHUP whether to reload: not without our terminal.
+    """Return a check at SIGHUP whether to reload: False after our terminal was closed.
 
-    Whether the configuration is right each child finds out by itself: one that refuses it has that said by
-    status, page and metrics.
+    Each child validates the configuration itself; a refusal appears in the status, on the page and in
+    the metrics.
     """
     had_terminal = sys.stderr.isatty()
 
     def is_reload_wanted() -> bool:
         if had_terminal and not sys.stderr.isatty():
-            signals.request_end()  # the same signal says that somebody closed the window we ran in
+            signals.request_end()  # a closed terminal window sends SIGHUP, too
             return False
         return True
 

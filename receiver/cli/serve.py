@@ -1,4 +1,4 @@
-"""The flags that `run`, `web` and `worker` share, so that one set of them fits all three."""
+"""`receiver web` and `receiver worker`, and the flags that they share with `run`."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ from receiver.web.environment import check_metrics_dir, correct_gunicorn_variabl
 from receiver.web.server.listen import ListenAddress, open_listener, parse_address
 
 logger = logging.getLogger(__name__)
-# Set by `run` for its children: names this run, and says that their parent is a supervisor.
+# Set by `run` for its children: the ID of this run; its presence means that a supervisor is the parent.
 RUN_ID = "RECEIVER_RUN_ID"
 
 
 @dataclass(frozen=True)
 class Options:
-    """What was asked for on the command line."""
+    """The flags of the command line."""
 
     config: Path
     listen: ListenAddress
@@ -40,13 +40,13 @@ class Options:
     insecure: bool
 
     def load_settings(self) -> Settings:
-        """Read the environment; raises ConfigError. No log shows its secrets from now on."""
+        """Read the environment; raises ConfigError. From now on logs mask its secrets."""
         settings = load_settings(os.environ)
         hide_secrets(settings)
         return settings
 
     def load_routing(self) -> Routing:
-        """Read the configuration as it is now; raises ConfigError. No log shows its secrets from now on."""
+        """Read the current configuration; raises ConfigError. From now on logs mask its secrets."""
         routing = load_routing(self.config, os.environ)
         hide_secrets(routing)
         return routing
@@ -82,7 +82,7 @@ _OPTIONS = (
 
 
 def running_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Hand *command* the flags of a running receiver as one `Options`; flags of its own follow by name."""
+    """Give *command* the flags of a running receiver as one `Options`; its own flags follow by name."""
 
     def read(config: Path, listen: str, data_dir: Path, workers: int, insecure: bool, **others: Any) -> None:
         try:
@@ -98,9 +98,9 @@ def running_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def require_tokens(options: Options, settings: Settings) -> None:
-    """Raise click's error when others could reach us and nobody would ask them for a token.
+    """Raise click's error if other machines can reach us and no token is required.
 
-    With --insecure that is only said, aloud.
+    With --insecure, log a warning instead.
     """
     if options.listen.is_loopback:
         return
@@ -132,7 +132,7 @@ def require_redis(settings: Settings) -> None:
 
 
 def find_supervisor() -> int | None:
-    """Return the process of the `run` that started us, if one did."""
+    """Return the process ID of the `run` that started us, or None."""
     return os.getppid() if os.environ.get(RUN_ID) else None
 
 
@@ -145,9 +145,9 @@ def web(options: Options, fd: int | None) -> None:
     settings = options.load_settings()
     require_redis(settings)
     require_tokens(options, settings)
-    options.load_routing()  # a fault is told before anything else is tried
+    options.load_routing()  # report a fault before anything else is tried
     correct_gunicorn_variables(os.environ)
-    # It imports gunicorn, which reads those variables while it is imported.
+    # This imports gunicorn, which reads those variables at import time.
     from receiver.web.gunicorn import serve
 
     listener = socket.socket(fileno=fd) if fd is not None else open_listener(options.listen)
@@ -161,16 +161,16 @@ def web(options: Options, fd: int | None) -> None:
     )
 
 
-# What is under way then is left to its lease: another worker finds it after 3 s.
+# Work still in progress then is left to its lease: another worker claims it after 3 s.
 STOP_TIMEOUT_S = 8.0
 CHECK_EVERY_S = 0.5
 
 
 class RunnableWorker(Protocol):
-    """What `wiring.build_worker` gives."""
+    """What `receiver.app.worker.build_worker` returns."""
 
     def run(self) -> None:
-        """Work until `stop()` is called, from another thread."""
+        """Work until `stop()` is called from another thread."""
         ...
 
     def stop(self) -> None: ...
@@ -178,7 +178,7 @@ class RunnableWorker(Protocol):
     def reload(self, routing: Routing) -> None: ...
 
     def record_refused_config(self, error: ConfigError) -> None:
-        """Go on with the configuration in force, and have it said that another one was refused."""
+        """Keep the configuration in force, and report that another one was refused."""
         ...
 
 
@@ -195,11 +195,11 @@ def worker(options: Options) -> None:
     require_redis(settings)
     routing = options.load_routing()
     check_metrics_dir(os.environ)
-    # The libraries behind it take their time to load, and a fault should be told at once.
+    # Its libraries take long to import, and a fault should be reported at once.
     from receiver.app.worker import build_worker
 
     def load() -> Routing:
-        options.load_settings()  # with one of its faults the web side refuses, and both go together
+        options.load_settings()  # with a fault here the web process refuses, and both must refuse together
         return options.load_routing()
 
     run_worker(build_worker(settings, routing), signals, load, find_supervisor())
@@ -208,14 +208,14 @@ def worker(options: Options) -> None:
 def run_worker(
     built: RunnableWorker, signals: Signals, load: Callable[[], Routing], parent: int | None
 ) -> None:
-    """Run *built* in a thread and obey *signals* until it has ended; leaves by SystemExit 1 if it crashed."""
+    """Run *built* in a thread and handle *signals* until it ends; raises SystemExit(1) if it crashed."""
     crashed = threading.Event()
     thread = threading.Thread(target=_run, args=(built, crashed), name="worker")
     thread.start()
     while thread.is_alive() and not signals.is_ending:
         if signals.wait_for_signal(CHECK_EVERY_S) == signal.SIGHUP:
             _reload(built, load)
-        if parent is not None and is_orphan(parent):  # Linux would have ended us, macOS doesn't
+        if parent is not None and is_orphan(parent):  # Linux ends us with the parent, macOS doesn't
             os._exit(1)
     built.stop()
     thread.join(STOP_TIMEOUT_S)

@@ -1,7 +1,7 @@
-"""What people read on a terminal: safe to show, aligned, in their own time zone.
+"""Text output for a terminal: safe characters, aligned, in the local time zone.
 
-Labels and annotations come from strangers; none of their characters may move the cursor, change a
-colour or turn a line around.
+Labels and annotations are untrusted input; no character of them may move the cursor, change a
+colour or reverse the text direction.
 """
 
 from __future__ import annotations
@@ -24,23 +24,23 @@ _NARROWEST = 20
 
 
 def print_text(text: str, *, err: bool = False) -> None:
-    """Print *text*, cleaned; what the terminal's encoding lacks becomes a question mark."""
+    """Print *text*, sanitized; characters that the terminal's encoding lacks become question marks."""
     encoding = getattr(sys.stderr if err else sys.stdout, "encoding", None) or "utf-8"
     click.echo(clean_text(text).encode(encoding, "replace").decode(encoding), err=err)
 
 
 def print_json(value: object) -> None:
-    """Print *value* as JSON in plain ASCII, which no terminal can misread."""
+    """Print *value* as JSON in plain ASCII, which every terminal shows correctly."""
     click.echo(json.dumps(value, indent=2))
 
 
 def find_width() -> int | None:
-    """Return how many columns the terminal has; None when the output goes elsewhere."""
+    """Return the terminal's width in columns; None if the output is no terminal."""
     return shutil.get_terminal_size().columns if sys.stdout.isatty() else None
 
 
 def render_table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int | None = None) -> str:
-    """Return rows under their head, aligned; the last column is cut to what *width* leaves it."""
+    """Return rows under their head, aligned; the last column is cut to the rest of *width*."""
     cells = [list(head), *([one_line(cell, MAX_CELL) for cell in row] for row in rows)]
     sizes = [max(measure_width(row[n]) for row in cells) for n in range(len(head) - 1)]
     if width is not None:
@@ -51,7 +51,7 @@ def render_table(head: Sequence[str], rows: Sequence[Sequence[str]], width: int 
 
 
 def render_fields(fields: Sequence[tuple[str, str]], indent: str = "") -> str:
-    """Return `name  value` lines, aligned, without those that have no value."""
+    """Return `name  value` lines, aligned, without those with an empty value."""
     filled = [(name, value) for name, value in fields if value]
     size = max((measure_width(name) for name, _ in filled), default=0)
     return "\n".join(f"{indent}{_pad_cell(name, size)}{_GAP}{value}" for name, value in filled)
@@ -66,7 +66,7 @@ def measure_width(text: str) -> int:
 
 
 def read_moment(text: str | None) -> float | None:
-    """Return the moment that an RFC 3339 text says, in seconds since 1970; None for none."""
+    """Parse RFC 3339 into seconds since 1970; None for None."""
     try:
         return datetime.fromisoformat(text).timestamp() if text else None
     except (ValueError, OverflowError, OSError):
@@ -74,13 +74,13 @@ def read_moment(text: str | None) -> float | None:
 
 
 def render_moment(text: str | None, zone: tzinfo | None = None) -> str:
-    """Return an RFC 3339 text as `2026-11-23 13:03:00` in *zone*, by default the reader's own."""
+    """Return an RFC 3339 text as `2026-11-23 13:03:00` in *zone*, by default the local one."""
     moment = read_moment(text)
     return _local(moment, zone).strftime("%Y-%m-%d %H:%M:%S") if moment is not None else ""
 
 
 def render_until(text: str | None, now: float, zone: tzinfo | None = None) -> str:
-    """Return an RFC 3339 text as `2026-11-23 13:03:00`, and where that is tomorrow, that it is."""
+    """Return an RFC 3339 text as `2026-11-23 13:03:00`, with `tomorrow` if it is."""
     moment = read_moment(text)
     if moment is None:
         return ""
@@ -96,7 +96,7 @@ def render_since(text: str | None, now: float, zone: tzinfo | None = None) -> st
 
 
 def render_age(text: str | None, now: float) -> str:
-    """Return how long ago it was: `12m ago`."""
+    """Return how long ago *text* was: `12m ago`."""
     moment = read_moment(text)
     return f"{format_duration(now - moment)} ago" if moment is not None else ""
 
@@ -119,6 +119,6 @@ def _fit_cell(text: str, columns: int) -> str:
 
 
 def show_examples(*lines: str) -> str:
-    """Return an epilog for click that keeps each line as it is."""
+    """Return an epilog for click that keeps the line breaks."""
     title = "Example:" if len(lines) == 1 else "Examples:"
     return "\n".join(["\b", title, *(f"  {line}" for line in lines)])

@@ -1,4 +1,4 @@
-"""What `receiver check --online` asks Slack: whether the token is good, and the channels are there."""
+"""The online checks of Slack (token, channels, responders) and PagerDuty (key, services)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from receiver.model.routing import PAGERDUTY, Responder
 from receiver.text import Secret, lowercase_ascii, one_line
 
 Json = dict[str, Any]
-# Slack gives at most 1000 at once, and takes some twenty requests a minute:
+# Slack returns at most 1000 at once, and allows some twenty requests a minute:
 # https://docs.slack.dev/reference/methods/conversations.list
 PAGE_SIZE = 1000
 MAX_PAGES = 15
@@ -25,7 +25,7 @@ _RESPONDERS = "a user group, a user or a channel of this workspace"
 
 @dataclass(frozen=True)
 class _Listing:
-    """Channels by their ID and by their `#name`; none where there is a *reason* why not."""
+    """Channels by their ID and by their `#name`; if they can't be listed, *reason* tells why."""
 
     channels: dict[str, Json] = field(default_factory=dict)
     reason: str = ""
@@ -33,7 +33,7 @@ class _Listing:
 
 
 class SlackProbe:
-    """Asks Slack with one token; *file* is where a fault is put."""
+    """Queries Slack with one token; faults are reported for *file*."""
 
     def __init__(self, base_url: str, token: Secret, file: str, timeout_s: float) -> None:
         self._base_url = base_url
@@ -42,7 +42,7 @@ class SlackProbe:
         self._timeout_s = timeout_s
 
     def run(self, routing: Routing, findings: Findings) -> None:
-        """Note whether the token is taken, and then what is wrong with the channels that *routing* names."""
+        """Check the token, then the channels that *routing* names."""
         try:
             answer = self._call_api("auth.test")
         except NoResponse as error:
@@ -69,7 +69,7 @@ class SlackProbe:
             findings.warning(self._file, f"Slack's channels and people could not be listed: {error}")
 
     def _probe_responders(self, listing: _Listing, names: tuple[str, ...], findings: Findings) -> None:
-        """Note who of `slack.responders` Slack does not know: a name that is misspelt lets nobody answer."""
+        """Report unknown members of `slack.responders`: a misspelt name would let no user respond."""
         handles = self._list_handles() if any(name.startswith("@") for name in names) else frozenset[str]()
         for name in names:
             is_channel_known = name in listing.channels or bool(listing.reason)
@@ -84,7 +84,7 @@ class SlackProbe:
                 findings.ok(f"{name} may answer in Slack")
 
     def _list_handles(self) -> frozenset[str] | None:
-        """Return the handles of all user groups and users; None where Slack does not list them."""
+        """Return the handles of all user groups and users; None if Slack refuses to list them."""
         handles: set[str] = set()
         for method, kind in (("usergroups.list", "usergroups"), ("users.list", "members")):
             cursor = ""
@@ -124,7 +124,7 @@ class SlackProbe:
                 findings.ok(f"Slack has {name}")
 
     def _list_channels(self) -> _Listing:
-        """Return the channels that the bot can see, the private ones too where it may."""
+        """Return the channels that the bot can see, including private ones if its scopes allow."""
         listing = self._list_kinds("public_channel,private_channel")
         if listing.reason.startswith("missing_scope"):
             return replace(self._list_kinds("public_channel"), has_private=False)
@@ -158,7 +158,7 @@ class SlackProbe:
 
 
 def _list_handles_of(one: Json) -> set[str]:
-    """Return by which handles a user group, or a user who is still there, goes."""
+    """Return the handles of a user group, or of a user who is not deactivated."""
     profile = one.get("profile")
     shown = profile.get("display_name") if isinstance(profile, dict) else ""
     names = (
@@ -173,7 +173,7 @@ def _next_cursor(found: Json) -> str:
 
 
 def _list_routed_channels(routing: Routing) -> list[str]:
-    """Return every channel that may be posted to, each once; a direct message (D…) is in no list."""
+    """Return every channel that we may post to, each once; a direct message (D…) is in no list."""
     routes = routing.routes
     fallbacks = [
         route.fallback
@@ -189,7 +189,7 @@ def _may_post_anywhere(channel: Json, scopes: frozenset[str]) -> bool:
 
 
 def _scopes(answer: JsonResponse) -> frozenset[str]:
-    """Return what the token may do, as Slack says in a header; empty where it doesn't say."""
+    """Return the token's scopes from Slack's header; empty if it is missing."""
     headers = {name.lower(): value for name, value in answer.headers.items()}
     return frozenset(scope.strip() for scope in headers.get("x-oauth-scopes", "").split(",") if scope.strip())
 
@@ -200,7 +200,7 @@ def _read(answer: JsonResponse) -> Json:
 
 
 def _error(found: Json, answer: JsonResponse) -> str:
-    """Return Slack's own word for what is wrong."""
+    """Return Slack's error code."""
     word = one_line(str(found.get("error") or f"status {answer.status}"), 100)
     needed = one_line(str(found.get("needed") or ""), 100)
     return f"{word} (needed: {needed})" if needed else word
@@ -213,7 +213,7 @@ _MAX_NAME = 80
 
 
 class PagerDutyProbe:
-    """Reads what one account says of the responders' services; it pages nobody."""
+    """Reads an account's configuration of the responders' services; sends no pages."""
 
     def __init__(self, url: str, token: Secret, file: str, timeout_s: float) -> None:
         self._url = url.rstrip("/")
@@ -222,7 +222,7 @@ class PagerDutyProbe:
         self._timeout_s = timeout_s
 
     def run(self, responders: Mapping[str, Responder], findings: Findings) -> None:
-        """Try the key, then look for what keeps the services of *responders* from waking anybody."""
+        """Check the key, then whether the services of *responders* would notify a user."""
         answer = self._call_api("abilities", {}, findings)
         if answer is None:
             return
@@ -244,7 +244,7 @@ class PagerDutyProbe:
             self._check_services(names, findings)
 
     def _check_services(self, names: Mapping[str, str], findings: Findings) -> None:
-        """Say what is wrong with the services whose integrations have the keys of *names*."""
+        """Report what is wrong with the services whose integrations have the keys of *names*."""
         services = list(self._list_objects("services", {"include[]": "integrations"}, findings))
         windows = [
             {**window, "is_ongoing": kind == "ongoing"}
@@ -301,7 +301,7 @@ class PagerDutyProbe:
             findings.ok(f"{what} is enabled, and resolves nothing by itself")
 
     def _list_objects(self, name: str, asked: Mapping[str, str], findings: Findings) -> Iterator[Json]:
-        """Yield the objects of a list, page by page; what can't be read is a warning."""
+        """Yield the objects of a list, page by page; unreadable pages are a warning."""
         for number in range(_PAGES_AT_MOST):
             more = {"limit": str(_PAGE_SIZE), "offset": str(number * _PAGE_SIZE)}
             answer = self._call_api(name, {**asked, **more}, findings)

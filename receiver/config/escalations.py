@@ -1,4 +1,4 @@
-"""The responders, escalations and heartbeats of routing.yaml."""
+"""Read the responders, escalations, heartbeats and business hours of routing.yaml."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PAGERDUTY_KEYS = ("routing_key", "schedule")
 POLICY_KEYS = ("steps", "ack_timeout")
 STEP_KEYS = ("notify", "after")
 HEARTBEAT_KEYS = ("match", "every", "grace", "notify")
-# A name stands in keys like `page:on-call#2`, so it has neither `#` nor `:`.
+# A name is a part of keys like `page:on-call#2`, so it may contain neither `#` nor `:`.
 _NAME = re.compile(r"[^\W_][\w .-]{0,63}")
 _HANDLE = re.compile(r"@[^\s@#<>&|]{1,80}|[UWS][A-Z0-9]{2,20}")
 # https://developer.pagerduty.com/docs/events-api-v2-overview
@@ -47,7 +47,7 @@ _ROUTING_KEY = re.compile(r"[A-Za-z0-9]{32}", re.ASCII)
 
 
 def read_responders(root: MappingNode, diagnostics: Diagnostics) -> dict[str, Responder]:
-    """Return the responders by name; each has a target at least."""
+    """Return the responders by name; each has at least one target."""
     table = read_any_table(root.find_node("responders"), diagnostics)
     responders = {}
     for name in table.items if table else ():
@@ -180,7 +180,7 @@ def read_heartbeats(
     responders: Mapping[str, Responder],
     severities: SeverityWords,
 ) -> tuple[Heartbeat, ...]:
-    """Return the alerts that must keep coming."""
+    """Return the heartbeats: the alerts that a source must keep sending."""
     heartbeats = [
         _read_heartbeat(node, diagnostics, responders, severities)
         for node in read_list(root.find_node("heartbeats"), diagnostics)
@@ -214,7 +214,7 @@ _TIME = re.compile(r"([01]?[0-9]|2[0-4]):([0-5][0-9])", re.ASCII)
 
 
 def read_business_hours(root: MappingNode, diagnostics: Diagnostics) -> BusinessHours | None:
-    """Return the business hours, None where the file has none; what is left out has a default."""
+    """Return the business hours, None if the file has none; a key that is left out has a default."""
     table = read_table(root.find_node("business_hours"), diagnostics, KEYS)
     if table is None:
         return None
@@ -241,7 +241,7 @@ def _read_timezone(node: Node | None, diagnostics: Diagnostics, default: str) ->
     try:
         ZoneInfo(name)
     except (ValueError, OSError, LookupError):
-        # Not every machine has the list of zones, and UTC needs none.
+        # Some systems have no time zone database; UTC works without one.
         if name != "UTC":
             diagnostics.error(
                 node.line, f"{describe_node(node)} is no time zone", "one like UTC or Europe/Berlin"
@@ -251,7 +251,7 @@ def _read_timezone(node: Node | None, diagnostics: Diagnostics, default: str) ->
 
 
 def _read_days(node: Node | None, diagnostics: Diagnostics, default: frozenset[int]) -> frozenset[int]:
-    """Read `mon-fri`, `mon,wed` or a list of such; a span may run over the week's end."""
+    """Parse `mon-fri`, `mon,wed` or a list of these; a range may wrap around the end of the week."""
     days: set[int] = set()
     for member in iter_items(node):
         for span in re.split(r"\s*,\s*", read_text(member, diagnostics)):
@@ -266,7 +266,7 @@ def _read_days(node: Node | None, diagnostics: Diagnostics, default: frozenset[i
 
 
 def _read_time(node: Node | None, diagnostics: Diagnostics, default: int) -> int:
-    """Return the minutes since midnight of `09:00`; `24:00` is the day's end."""
+    """Parse `09:00` into minutes since midnight; `24:00` is the end of the day."""
     text = read_text(node, diagnostics)
     if node is None or not text:
         return default

@@ -1,7 +1,7 @@
-"""Values that were not meant as they are: in quotes, with a reference that nothing fills in, of another kind.
+"""Detect values that were probably not meant literally: quotes, unexpanded references, wrong tokens.
 
-A shell removes quotes and fills in `$NAME`; Docker's `--env-file`, systemd's `Environment=` in part, and
-routing.yaml do not. Nothing of a value gets into what is returned here: it may be a secret.
+A shell removes quotes and expands `$NAME`; Docker's `--env-file`, systemd's `Environment=` (in part) and
+routing.yaml do not. The returned texts contain no part of the value, since it may be a secret.
 """
 
 from __future__ import annotations
@@ -9,20 +9,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-# What is wrong, as it stands behind the name of the value; and what was expected.
+# (what is wrong, to follow the name of the value; what was expected)
 Mistake = tuple[str, str]
 
 _QUOTES = "\"'“”‘’`"
-# As in shells and Make, Kubernetes, and Windows.
+# The syntax of shells and Make, of Kubernetes, and of Windows.
 _REFERENCE = re.compile(r"\$[A-Za-z_]\w*|\$\([A-Za-z_]\w*\)|%[A-Za-z_]\w*%", re.ASCII)
 _FILLED_BY_OTHERS = re.compile(r"\$\{[^}]*\}|\$\([A-Za-z_]\w*\)", re.ASCII)
-# A whole user, password or host of an address. Slack's and PagerDuty's tokens hold no `$`.
+# A whole user name, password or host of a URL. Slack's and PagerDuty's tokens contain no `$`.
 _PART_OF_ADDRESS = re.compile(r"[/:@]\$[A-Za-z_]\w*(?=[:@/?#]|$)", re.ASCII)
-# In routing.yaml, where `${NAME}` is filled in and `$NAME` is not. `\$` and `$$` are not meant so.
+# routing.yaml expands `${NAME}` but not `$NAME`. `\$` and `$$` are not meant as references.
 _BARE = re.compile(r"(?<![\\$])\$(?:([A-Za-z_]\w*)|\(([A-Za-z_]\w*)\))", re.ASCII)
 
-BOT_TOKEN, APP_TOKEN = "xoxb-", "xapp-"  # how they begin
-# A bot's token that is rotated: https://docs.slack.dev/authentication/using-token-rotation
+BOT_TOKEN, APP_TOKEN = "xoxb-", "xapp-"  # the prefixes of the tokens
+# A bot token with rotation: https://docs.slack.dev/authentication/using-token-rotation
 _ROTATED = "xoxe.xoxb-"
 # https://docs.slack.dev/authentication/tokens
 _SLACK_TOKENS = {
@@ -42,7 +42,7 @@ _SLACK_TOKENS = {
 
 
 def find_mistake(value: str) -> Mistake | None:
-    """Return why *value*, of an environment variable, can't have been meant; None where it may have been."""
+    """Return what is wrong with *value* of an environment variable; None if nothing is."""
     if mistake := find_quotes(value):
         return mistake
     if _REFERENCE.fullmatch(value) or _FILLED_BY_OTHERS.search(value):
@@ -59,24 +59,24 @@ def find_mistake(value: str) -> Mistake | None:
 
 
 def find_quotes(value: str) -> Mistake | None:
-    """Return that *value* begins or ends with a quote; None where it does not."""
+    """Return a mistake if *value* begins or ends with a quote, else None."""
     if value and (value[0] in _QUOTES or value[-1] in _QUOTES):
         return "stands in quotes", "the value without them: env files keep quotes as a part of the value"
     return None
 
 
 def list_bare_references(raw: str) -> list[str]:
-    """Return the names that *written*, a text of routing.yaml, refers to in a form that isn't filled in."""
+    """Return the names that *raw*, a text of routing.yaml, refers to in a form that is not expanded."""
     return list(dict.fromkeys(found[1] or found[2] for found in _BARE.finditer(raw)))
 
 
 def is_bare_reference(text: str) -> bool:
-    """Tell whether the whole of *text* is such a reference."""
+    """Tell whether the whole of *text* is an unexpanded reference."""
     return _REFERENCE.fullmatch(text) is not None
 
 
 def find_wrong_slack_token(token: str, prefix: str) -> Mistake | None:
-    """Return that *token* is one of Slack's that does not begin with *prefix*; empty: is one of Slack's."""
+    """Return a mistake if *token* is a Slack token without *prefix*; if that is empty, any Slack token."""
     begin = next((one for one in _SLACK_TOKENS if token.startswith(one)), "")
     if not begin or (begin == prefix) or (begin == _ROTATED and prefix == BOT_TOKEN):
         return None
@@ -89,10 +89,10 @@ def has_form_of_bot_token(token: str) -> bool:
 
 
 def find_raw_signs(address: str) -> str:
-    """Return the signs that a login must not hold as they are, if *address* may have some in its login.
+    """Return the characters of *address* that probably belong to its login and need percent-encoding.
 
-    An address ends its login at the first `/`, `?` or `#`, so a password with one of them makes another
-    address of it. Whether the address is usable is for the caller to know.
+    A URL's login ends at the first `/`, `?` or `#`, so a password with one of them yields another URL.
+    The caller checks whether the address is usable.
     """
     login, is_login, _ = address.partition("://")[2].rpartition("@")
     if not is_login:
@@ -101,7 +101,7 @@ def find_raw_signs(address: str) -> str:
 
 
 def describe_raw_signs(signs: str) -> str:
-    """Return what to write for *signs* in a login: `%23 for # and %2F for /`."""
+    """Return how to write *signs* in a login: `%23 for # and %2F for /`."""
     return " and ".join(f"%{ord(sign):02X} for {'a blank' if sign == ' ' else sign}" for sign in signs)
 
 

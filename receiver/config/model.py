@@ -1,4 +1,4 @@
-"""What routing.yaml says, as frozen values; a secret or an address with a login prints nothing."""
+"""The content of routing.yaml as frozen values; the repr hides secrets and URLs that may contain a login."""
 
 from __future__ import annotations
 
@@ -37,11 +37,11 @@ class RateLimit:
 
 @dataclass(frozen=True)
 class LimitSettings:
-    """How fast we may go, so that a vendor doesn't slow us down.
+    """The rate limits that we keep, so that a vendor does not throttle us.
 
-    Slack takes one message a second in each channel and fifty updates a minute in all:
-    https://docs.slack.dev/apis/web-api/rate-limits. PagerDuty takes 120 events a minute for
-    each key: https://developer.pagerduty.com/docs/events-api-v2-overview.
+    Slack accepts one message a second in each channel and fifty updates a minute in all:
+    https://docs.slack.dev/apis/web-api/rate-limits. PagerDuty accepts 120 events a minute for
+    each routing key: https://developer.pagerduty.com/docs/events-api-v2-overview.
     """
 
     slack_posts: RateLimit = RateLimit(1, 1.0)  # for each channel
@@ -51,10 +51,10 @@ class LimitSettings:
 
 @dataclass(frozen=True)
 class AlertmanagerConfig:
-    """One Alertmanager, or the members of one cluster, that we may ask.
+    """One Alertmanager, or the members of one cluster, that we poll.
 
-    We look every *look_every* seconds, and believe that an alert is gone after *looks* looks in
-    a row without it, once the Alertmanager has been up for *trust_after* seconds.
+    We poll every *poll_interval_s* seconds. An alert counts as gone after *missing_polls* polls in a row
+    without it, once the Alertmanager has been up for *min_uptime_s* seconds.
     """
 
     urls: tuple[str, ...] = field(repr=False)
@@ -65,7 +65,7 @@ class AlertmanagerConfig:
 
 @dataclass(frozen=True)
 class Routing:
-    """The whole of routing.yaml. Moments are far away from here: every number is seconds or a count."""
+    """The whole of routing.yaml. It holds no points in time: every number is seconds or a count."""
 
     routes: tuple[Route, ...]
     policies: Mapping[str, EscalationPolicy] = field(default_factory=dict)
@@ -73,11 +73,11 @@ class Routing:
     runbooks: tuple[Path, ...] = ()  # Markdown files and folders
     runbook_hosts: tuple[str, ...] = ()  # `host` or `host:port` that runbook links may be read from
     slack_token: Secret = _UNSET  # empty: Slack is simulated
-    slack_responders: tuple[str, ...] = ()  # who may answer in Slack; none: every member of the workspace
-    pagerduty_api_token: Secret = _UNSET  # empty: PagerDuty's REST API isn't asked
-    # By the source in the webhook's address; "" is the one of `alertmanager:`. Only with an address.
+    slack_responders: tuple[str, ...] = ()  # who may respond in Slack; empty: every member of the workspace
+    pagerduty_api_token: Secret = _UNSET  # empty: PagerDuty's REST API isn't called
+    # By the source in the webhook's URL; "" is that of `alertmanager:`. Only those with a URL.
     alertmanagers: Mapping[str, AlertmanagerConfig] = field(default_factory=dict)
-    sources: tuple[str, ...] = ()  # all that `alertmanagers:` names, also those without an address
+    sources: tuple[str, ...] = ()  # all sources in `alertmanagers:`, also those without a URL
     prometheus_url: str = field(default="", repr=False)
     links: tuple[tuple[str, str], ...] = ()
     notices_channel: str = ""
@@ -93,17 +93,17 @@ class Routing:
 
     @property
     def zone(self) -> tzinfo:
-        """The time zone of the team: that of its business hours."""
+        """The team's time zone: that of its business hours."""
         return (self.business_hours or BusinessHours()).zone
 
     @property
     def can_check_pagerduty(self) -> bool:
-        """Whether PagerDuty's REST API can be asked."""
+        """Whether we can call PagerDuty's REST API."""
         return bool(self.pagerduty_api_token)
 
     @cached_property
     def secret_digests(self) -> Mapping[str, str]:
-        """Digests of the secrets by where they are sent, so that a change of one is noticed."""
+        """Digests of the secrets by where they are sent, to detect a changed secret."""
         found = {f"{SLACK}:": self.slack_token.digest}
         for name, responder in self.responders.items():
             if (target := responder.find_target(PAGERDUTY)) is not None:
@@ -113,9 +113,9 @@ class Routing:
         return found
 
     def find_route(self, labels: Mapping[str, str]) -> Route:
-        """Return the first route that matches; the last one where none does, so no alert is lost."""
+        """Return the first route that matches, else the last one, so that no alert is lost."""
         return find_route(self.routes, labels) or self.routes[-1]
 
     def get_policy(self, name: str) -> EscalationPolicy:
-        """Return the escalation of that name, NO_POLICY for none or one that is gone."""
+        """Return the escalation named *name*; NO_POLICY for an empty name or one that no longer exists."""
         return self.policies.get(name) or find_heartbeat_policy(self.heartbeats, name) or NO_POLICY

@@ -1,4 +1,4 @@
-"""What is odd about how the matchers of routing.yaml read severities; only ever warnings."""
+"""Read single values of routing.yaml (texts, durations, URLs, matchers, …), and check routes' severities."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from receiver.model.alert import LABEL, Severity, SeverityWords, describe_unknow
 from receiver.model.routing import Matcher, Route, find_route, parse_matcher
 from receiver.text import Secret, truncate_text
 
-# Words that a regular expression lists, like `critical|page`; of any other it can't be told what it fits.
+# A regular expression that only lists words, like `critical|page`; what any other one matches is unknown.
 _LISTED = re.compile(r"\(?((?:[\w-]+)(?:\|[\w-]*)*)\)?")
 _CRITICAL = str(Severity.CRITICAL)
 
@@ -31,9 +31,9 @@ _CRITICAL = str(Severity.CRITICAL)
 def warn_of_unknown_words(
     matcher: Matcher, node: ScalarNode, diagnostics: Diagnostics, severities: SeverityWords
 ) -> None:
-    """Warn of severities that a matcher names and that are no words we know.
+    """Warn of severities in a matcher that are unknown words.
 
-    Nothing is said of what `${…}` filled in, since that may be a secret.
+    Nothing is reported for values that come from `${…}`, since they may be secrets.
     """
     if matcher.name != LABEL or node.value != node.raw.strip():
         return
@@ -46,7 +46,7 @@ def warn_of_unknown_words(
 
 
 def _list_words(matcher: Matcher) -> tuple[str, ...]:
-    """Return the values that the matcher names, as far as that can be told."""
+    """Return the values that the matcher lists, if its form allows that."""
     if matcher.operator in ("=", "!="):
         return (matcher.value,)
     listed = _LISTED.fullmatch(matcher.value)
@@ -54,9 +54,9 @@ def _list_words(matcher: Matcher) -> tuple[str, ...]:
 
 
 def warn_of_unpaged_criticals(routes: Sequence[tuple[Route, int, str]], diagnostics: Diagnostics) -> None:
-    """Warn of routes without escalation that take a critical; *routes* are with their line and path.
+    """Warn of routes without escalation that critical alerts reach; *routes* come with line and path.
 
-    Tried are `severity="critical"` alone, and with the labels that each route's `=` matchers name.
+    Tried are `severity="critical"` alone, and with the labels of each route's `=` matchers.
     """
     found = [route for route, _, _ in routes]
     if all(route.escalation for route in found):
@@ -73,7 +73,7 @@ def warn_of_unpaged_criticals(routes: Sequence[tuple[Route, int, str]], diagnost
 
 
 def _list_criticals(routes: Sequence[tuple[Route, int, str]]) -> Iterator[tuple[dict[str, str], str]]:
-    """Yield the labels of criticals to try, each once, with what was added in words."""
+    """Yield the label sets of critical alerts to try, each once, with a description of the added labels."""
     yield {LABEL: _CRITICAL}, ""
     tried = {frozenset[tuple[str, str]]()}
     for route, _, path in routes:
@@ -84,9 +84,9 @@ def _list_criticals(routes: Sequence[tuple[Route, int, str]]) -> Iterator[tuple[
 
 
 def covers_matcher(earlier: Matcher, later: Matcher) -> bool:
-    """Tell whether all that fits *later* fits *earlier*, two matchers of the severity; False where unsure.
+    """Tell whether *earlier* matches all that *later* matches (two severity matchers); False if unknown.
 
-    What fits `severity="page"` is read as critical, and what fits `severity="error"` fits warning.
+    What matches `severity="page"` is read as critical; what matches `severity="error"` matches warning, too.
     """
     return (
         later.operator == "="
@@ -104,7 +104,7 @@ _KINDS = {ScalarNode: "a text", SequenceNode: "a list", MappingNode: "a table"}
 
 
 def read_table(node: Node | None, diagnostics: Diagnostics, known: Sequence[str]) -> MappingNode | None:
-    """Return the table, with each key that isn't *known* reported; None for anything else."""
+    """Return the table and report each key that isn't *known*; None for anything but a table."""
     table = read_any_table(node, diagnostics)
     for key in table.items if table else ():
         if table and key not in known:
@@ -116,7 +116,7 @@ def read_table(node: Node | None, diagnostics: Diagnostics, known: Sequence[str]
 
 
 def read_any_table(node: Node | None, diagnostics: Diagnostics) -> MappingNode | None:
-    """Return a table whose keys are names of the user's own choice."""
+    """Return a table whose keys are names that the user chooses."""
     if node is None or isinstance(node, MappingNode):
         return node
     _report_wrong_kind(node, diagnostics, "a table")
@@ -134,7 +134,7 @@ def read_list(node: Node | None, diagnostics: Diagnostics) -> tuple[Node, ...]:
 
 
 def read_text(node: Node | None, diagnostics: Diagnostics, default: str = "") -> str:
-    """Return the text filled in; it may be empty."""
+    """Return the expanded text; it may be empty."""
     if node is None:
         return default
     if isinstance(node, ScalarNode):
@@ -144,7 +144,7 @@ def read_text(node: Node | None, diagnostics: Diagnostics, default: str = "") ->
 
 
 def read_secret(node: Node | None, diagnostics: Diagnostics, default: str = "") -> Secret:
-    """Return the text as a secret; one that can't have been meant (with blanks, in quotes) is a fault."""
+    """Return the text as a secret; one that contains blanks or is in quotes is a fault."""
     value = read_text(node, diagnostics, default)
     if isinstance(node, ScalarNode) and value:
         if re.search(r"\s", value):
@@ -154,9 +154,9 @@ def read_secret(node: Node | None, diagnostics: Diagnostics, default: str = "") 
 
 
 def _report_mistake(node: ScalarNode, diagnostics: Diagnostics) -> bool:
-    """Report a value in quotes or a reference that isn't filled in; tell whether it is one.
+    """Report a value in quotes or an unexpanded reference; tell whether it is one.
 
-    What the environment gives in place of a key that is left out is told of with its variable.
+    A default from the environment is reported with its variable instead.
     """
     if node.is_from_environment:
         return False
@@ -175,7 +175,7 @@ def _report_mistake(node: ScalarNode, diagnostics: Diagnostics) -> bool:
 
 
 def read_texts(node: Node | None, diagnostics: Diagnostics) -> tuple[tuple[str, ScalarNode], ...]:
-    """Return the texts that aren't empty of a list, or of one text alone, each with its item."""
+    """Return the non-empty texts of a list, or of a single text, each with its node."""
     found = []
     for member in iter_items(node):
         value = read_text(member, diagnostics)
@@ -185,7 +185,7 @@ def read_texts(node: Node | None, diagnostics: Diagnostics) -> tuple[tuple[str, 
 
 
 def read_duration(node: Node | None, diagnostics: Diagnostics, default: float, least: float = 0.0) -> float:
-    """Return seconds, at least *least* and at most ten years."""
+    """Return seconds, from *least* to ten years."""
     if node is None:
         return default
     if not isinstance(node, ScalarNode):
@@ -208,7 +208,7 @@ def read_duration(node: Node | None, diagnostics: Diagnostics, default: float, l
 
 
 def read_count(node: Node | None, diagnostics: Diagnostics, default: int, least: int = 1) -> int:
-    """Return a whole number from *least* to a million."""
+    """Return an integer from *least* to a million."""
     if node is None:
         return default
     text = node.value if isinstance(node, ScalarNode) else ""
@@ -221,7 +221,7 @@ def read_count(node: Node | None, diagnostics: Diagnostics, default: int, least:
 
 
 def read_rate(node: Node | None, diagnostics: Diagnostics) -> tuple[int, float] | None:
-    """Return `50/m` as (50, 60.0); None where it is left out or wrong."""
+    """Return `50/m` as (50, 60.0); None if it is absent or wrong."""
     if node is None:
         return None
     found = _RATE.fullmatch(node.value) if isinstance(node, ScalarNode) else None
@@ -232,10 +232,10 @@ def read_rate(node: Node | None, diagnostics: Diagnostics) -> tuple[int, float] 
 
 
 def read_url(node: Node | None, diagnostics: Diagnostics, *, is_base: bool = False) -> str:
-    """Return an http(s) address; empty means that it isn't configured.
+    """Return an http(s) URL; empty if it isn't configured.
 
-    A base address gets paths put behind it, so it has no query and loses its last `/`. The
-    address isn't quoted in a problem: some carry a password or are a secret by themselves.
+    Paths are appended to a base URL, so it may have no query and loses its trailing `/`. Problems do not
+    quote the URL: some contain a password or are a secret themselves.
     """
     value = read_text(node, diagnostics)
     if not isinstance(node, ScalarNode) or not value or _report_mistake(node, diagnostics):
@@ -247,7 +247,7 @@ def read_url(node: Node | None, diagnostics: Diagnostics, *, is_base: bool = Fal
 
 
 def read_channel(node: Node | None, diagnostics: Diagnostics) -> str:
-    """Return a Slack channel, `#name` or an ID; empty where none is given."""
+    """Return a Slack channel, `#name` or an ID; empty if none is given."""
     value = read_text(node, diagnostics)
     if not isinstance(node, ScalarNode) or not value:
         return ""
@@ -268,7 +268,7 @@ def is_channel(text: str) -> bool:
 def read_matchers(
     node: Node | None, diagnostics: Diagnostics, severities: SeverityWords
 ) -> tuple[Matcher, ...]:
-    """Return the matchers of a list, or of one text alone; they read severities by *severities*."""
+    """Return the matchers of a list, or of a single text; they interpret severities by *severities*."""
     found = (_read_matcher(member, diagnostics, severities) for member in iter_items(node))
     return tuple(matcher for matcher in found if matcher is not None)
 
@@ -280,7 +280,7 @@ def _read_matcher(node: Node, diagnostics: Diagnostics, severities: SeverityWord
     try:
         matcher = parse_matcher(node.value, severities)
     except (ValueError, RecursionError) as error:
-        # The error quotes the filled-in text, which is only ours to show when it is the written one.
+        # The error quotes the expanded text; show it only if it equals the text in the file.
         reason = _describe_reason(error) if node.value == node.raw.strip() else ""
         what = f"{describe_node(node)} is no matcher{reason}"
         diagnostics.error(node.line, what, """one like 'severity="critical"'""")

@@ -1,4 +1,4 @@
-"""routing.yaml → Routing: read whole, all faults at once, each with its line."""
+"""Load routing.yaml into `Routing`: every fault at once, each with its line; and read its routes."""
 
 from __future__ import annotations
 
@@ -76,15 +76,15 @@ KEYS = (
 
 
 def load_routing(path: Path, environ: Mapping[str, str]) -> Routing:
-    """Return what the file says, with `${...}` filled in from *environ* and mounted secrets.
+    """Load the file, with `${...}` expanded from *environ* and mounted secrets.
 
-    Raises ConfigError with every fault of the file, by line. What is only odd, or simulated for
-    want of a token, is in the result's warnings.
+    Raises ConfigError with every fault of the file, sorted by line. Oddities, and channels that are
+    simulated because a token is missing, are in the result's warnings.
     """
     environ = Environment(environ)
     diagnostics = Diagnostics(str(path))
     text = _read_file(path, diagnostics)
-    folder = path.parent.absolute()  # a process that changes its folder later still finds the runbooks
+    folder = path.parent.absolute()  # absolute, so that the runbooks are found after a chdir
     document = parse_document(text, diagnostics, Interpolation(environ, folder))
     return parse_routing(document, diagnostics, environ, folder)
 
@@ -92,7 +92,7 @@ def load_routing(path: Path, environ: Mapping[str, str]) -> Routing:
 def parse_routing(
     document: Node | None, diagnostics: Diagnostics, environ: Mapping[str, str], folder: Path
 ) -> Routing:
-    """Return what a document says; relative paths in it start from *folder*."""
+    """Parse a document; relative paths in it are resolved against *folder*."""
     if document is None:
         diagnostics.abort(1, "the file is empty", "version: 1 and routes:")
     root = read_table(document, diagnostics, KEYS)
@@ -165,7 +165,7 @@ def _read_file(path: Path, diagnostics: Diagnostics) -> str:
         diagnostics.abort(raw.count(b"\n", 0, error.start) + 1, "a byte that is no UTF-8", "UTF-8")
 
 
-# Each route is compared with those before it, so their number is bounded.
+# Each route is compared with all routes before it, so their number is limited.
 MAX_ROUTES = 1_000
 NEXT_BUSINESS_DAY = "next-business-day"
 ROUTE_KEYS = ("match", "channel", "escalation", "review", "fallback", "links")
@@ -173,7 +173,7 @@ ROUTE_KEYS = ("match", "channel", "escalation", "review", "fallback", "links")
 
 @dataclass(frozen=True)
 class _ParsedRoute:
-    """A route, and where it stands."""
+    """A route with its position in the file."""
 
     route: Route
     line: int
@@ -182,13 +182,13 @@ class _ParsedRoute:
 
 @dataclass(frozen=True)
 class _MatcherSets:
-    """A route's matchers: those of the severity, of which one may fit all that another fits, and the rest."""
+    """A route's matchers: those of the severity, which may cover one another, and the others."""
 
     severities: frozenset[Matcher]
     others: frozenset[Matcher]
 
     def covers(self, later: _MatcherSets) -> bool:
-        """Tell whether all that passes *later* passes these: they ask for less, or for a wider severity."""
+        """Tell whether each alert that matches *later* matches these: fewer matchers, or a wider severity."""
         return self.others <= later.others and all(
             one in later.severities or any(covers_matcher(one, other) for other in later.severities)
             for one in self.severities
@@ -207,7 +207,7 @@ def read_routes(
     responders: Collection[str],
     severities: SeverityWords,
 ) -> tuple[Route, ...]:
-    """Return the routes in order; *escalations* and *responders* are the names they may use."""
+    """Return the routes in order; *escalations* and *responders* are the names that they may refer to."""
     node = root.find_node("routes")
     members = read_list(node, diagnostics)
     if not members:
@@ -256,7 +256,7 @@ def _read_route(
 
 
 def _name_route(channel: str, matchers: tuple[Matcher, ...], taken: Collection[str]) -> str:
-    """Return the channel, with the matchers behind it where another route has that name already."""
+    """Return the channel, followed by the matchers if another route already has that name."""
     name, n = channel, 1
     while name in taken:
         name = f"{channel} {','.join(str(matcher) for matcher in matchers)}".strip()
@@ -289,7 +289,7 @@ def _read_fallback(node: Node | None, diagnostics: Diagnostics, responders: Coll
 
 
 def _warn_of_order(found: list[_ParsedRoute], diagnostics: Diagnostics) -> None:
-    """Warn of routes that can't be reached, and of alerts that no route matches."""
+    """Warn of unreachable routes, and of alerts that no route matches."""
     seen: list[tuple[_MatcherSets, str]] = []
     for each in found:
         matchers = _split_matchers(each.route)

@@ -1,4 +1,4 @@
-"""Where runbooks promise something else than routing.yaml does; pure, and only ever warnings."""
+"""Compare the runbooks with routing.yaml and warn where they differ; pure."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ _MAX_TITLES = 20
 def find_disagreements(
     routing: Routing, runbooks: Sequence[Runbook], matrix: Sequence[MatrixRow]
 ) -> tuple[Problem, ...]:
-    """Return a warning for each promise that isn't kept, by file and line.
+    """Return a warning for each difference, by file and line.
 
-    A runbook promises that its alert, at its severity, reaches people whom the Escalation
-    Matrix names; a row of the matrix promises who hears of it, in which order and how soon.
+    A runbook states that its alert, at its severity, reaches responders of the Escalation Matrix; a row
+    of the matrix states which responders are notified, in which order and how soon.
     """
     problems = [problem for row in matrix for problem in _check_row(routing, row)]
     problems += [problem for runbook in runbooks for problem in _check_runbook(routing, runbook, matrix)]
@@ -35,7 +35,7 @@ def find_disagreements(
 
 
 def _check_runbook(routing: Routing, runbook: Runbook, matrix: Sequence[MatrixRow]) -> Iterator[Problem]:
-    """Yield a warning when nobody is paged for an alert whose severity promises it."""
+    """Yield a warning if an alert pages no responder although its severity demands it."""
     severity = routing.severities.find_severity(runbook.severity)
     labels = {"alertname": runbook.name, "severity": runbook.severity.strip().lower()}
     route = routing.find_route(labels)
@@ -58,12 +58,12 @@ def _check_runbook(routing: Routing, runbook: Runbook, matrix: Sequence[MatrixRo
 
 
 def _is_meant(route: Route, labels: Mapping[str, str]) -> bool:
-    """Tell whether the route asks for these labels, and isn't only what is left for all others."""
+    """Tell whether the route matches these labels explicitly, and isn't only the catch-all."""
     return bool(route.matchers) and route.matches(labels)
 
 
 def _check_row(routing: Routing, row: MatrixRow) -> Iterator[Problem]:
-    """Yield what the escalation of this row's severity does otherwise than the row says."""
+    """Yield how the escalation of this row's severity differs from the row."""
     route = routing.find_route({"severity": row.severity.strip().lower()})
     policy = routing.get_policy(route.escalation)
     statement = f"the Escalation Matrix says {quote_text(row.severity)}"
@@ -102,13 +102,13 @@ def _check_waits(row: MatrixRow, policy: EscalationPolicy, statement: str) -> It
 
 
 def _find_response(text: str) -> float | None:
-    """Return the seconds that `5 minutes` or `1 h` says; None for words like `immediately`."""
+    """Return the seconds of `5 minutes` or `1 h`; None for words like `immediately`."""
     found = _RESPONSE.search(text)
     return parse_duration(f"{found[1]}{found[2][0].lower()}") if found else None
 
 
 def _is_review(row: MatrixRow) -> bool:
-    """Tell whether the row means that people look at it some time, instead of being paged."""
+    """Tell whether the row demands a later review instead of a page."""
     return not row.path or any(_REVIEW.search(text) for text in (row.response, *row.path))
 
 
@@ -117,7 +117,7 @@ def _list_titles(policy: EscalationPolicy) -> tuple[str, ...]:
 
 
 def _normalize_titles(titles: Sequence[str]) -> list[str]:
-    """Return titles as they compare: `Team Lead` and `team-lead` are the same person."""
+    """Return titles in a comparable form: `Team Lead` and `team-lead` are the same."""
     return [re.sub(r"[\s_-]+", "", title).casefold() for title in titles]
 
 

@@ -1,7 +1,8 @@
-"""The services of routing.yaml: slack, pagerduty, alertmanager(s), prometheus, notices and limits.
+"""Read the services of routing.yaml: slack, pagerduty, alertmanager(s), prometheus, notices, limits; also
+severities and runbooks.
 
-Where a token or an address isn't given in the file, the environment's variable of the same
-meaning stands in, so that the smallest file works with a filled environment.
+The environment variable of the same meaning is the default of a token or URL that the file omits, so
+that the smallest file works with a complete environment.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ _RESPONDERS = '"@group", "@user", "#channel" for its members, or the ID of a use
 
 
 def read_slack_token(root: MappingNode, diagnostics: Diagnostics, environ: Mapping[str, str]) -> Secret:
-    """Return slack.token; an empty one is a warning, for Slack is simulated then."""
+    """Return slack.token; an empty one is a warning, since Slack is simulated then."""
     table = read_table(root.find_node("slack"), diagnostics, _SLACK_KEYS)
     node = _find_or_default(table, root, "slack", "token", environ.get("SLACK_BOT_TOKEN", ""))
     token = read_secret(node, diagnostics)
@@ -65,7 +66,7 @@ def read_slack_token(root: MappingNode, diagnostics: Diagnostics, environ: Mappi
 
 
 def read_slack_responders(root: MappingNode, diagnostics: Diagnostics) -> tuple[str, ...]:
-    """Return slack.responders: who may answer in Slack; none where every member of the workspace may."""
+    """Return slack.responders: who may respond in Slack; empty if every member of the workspace may."""
     table = root.find_node("slack")
     node = table.find_node("responders") if isinstance(table, MappingNode) else None
     found = []
@@ -83,7 +84,7 @@ def read_slack_responders(root: MappingNode, diagnostics: Diagnostics) -> tuple[
 def read_pagerduty_token(
     root: MappingNode, diagnostics: Diagnostics, environ: Mapping[str, str], *, is_needed: bool
 ) -> Secret:
-    """Return pagerduty.api_token; an empty one is a warning where somebody is paged by PagerDuty."""
+    """Return pagerduty.api_token; an empty one is a warning if *is_needed*: PagerDuty pages a responder."""
     table = read_table(root.find_node("pagerduty"), diagnostics, ("api_token",))
     node = _find_or_default(table, root, "pagerduty", "api_token", environ.get("PAGERDUTY_API_TOKEN", ""))
     token = read_secret(node, diagnostics)
@@ -93,7 +94,7 @@ def read_pagerduty_token(
 
 
 def read_prometheus_url(root: MappingNode, diagnostics: Diagnostics, environ: Mapping[str, str]) -> str:
-    """Return prometheus.url, empty where there is none."""
+    """Return prometheus.url, empty if unset."""
     table = read_table(root.find_node("prometheus"), diagnostics, ("url",))
     node = _find_or_default(table, root, "prometheus", "url", environ.get("PROMETHEUS_URL", ""))
     return read_url(node, diagnostics, is_base=True)
@@ -102,7 +103,7 @@ def read_prometheus_url(root: MappingNode, diagnostics: Diagnostics, environ: Ma
 def read_alertmanagers(
     root: MappingNode, diagnostics: Diagnostics, environ: Mapping[str, str]
 ) -> dict[str, AlertmanagerConfig]:
-    """Return the Alertmanagers that have an address, by source; the single one's source is ""."""
+    """Return the Alertmanagers that have a URL, by source; the source of `alertmanager:` is ""."""
     several = read_any_table(root.find_node("alertmanagers"), diagnostics)
     if several is None:
         default = environ.get("ALERTMANAGER_URL", "")
@@ -128,13 +129,13 @@ def read_alertmanagers(
 
 
 def read_sources(root: MappingNode) -> tuple[str, ...]:
-    """Return the sources that `alertmanagers` names."""
+    """Return the sources in `alertmanagers`."""
     several = root.find_node("alertmanagers")
     return tuple(several.items) if isinstance(several, MappingNode) else ()
 
 
 def _warn_of_no_alertmanager(source: str, root: MappingNode, diagnostics: Diagnostics) -> None:
-    """Warn that it isn't asked: silences are not heeded, and an alert whose resolve was lost stays open."""
+    """Warn that it isn't polled: silences are ignored, and an alert whose resolve was lost stays open."""
     section: Node | MappingNode | None = root.find_node("alertmanagers" if source else "alertmanager")
     line = root.lines.get("alertmanager", 1)
     if source and isinstance(section, MappingNode):
@@ -171,20 +172,20 @@ def _read_urls(node: Node | None, diagnostics: Diagnostics) -> tuple[str, ...]:
 
 
 def read_notices_channel(root: MappingNode, diagnostics: Diagnostics) -> str:
-    """Return the channel for our own troubles, empty where there is none."""
+    """Return the channel for notices of the receiver itself, empty if unset."""
     table = read_table(root.find_node("notices"), diagnostics, ("channel",))
     return read_channel(table.find_node("channel"), diagnostics) if table else ""
 
 
 def read_links(node: Node | None, diagnostics: Diagnostics) -> tuple[tuple[str, str], ...]:
-    """Return labelled links in the file's order; one whose address came out empty is left out."""
+    """Return labelled links in the file's order; a link whose expanded URL is empty is left out."""
     table = read_any_table(node, diagnostics)
     links = [(label, read_url(table.find_node(label), diagnostics)) for label in table.items] if table else []
     return tuple((label, url) for label, url in links if label and url)
 
 
 def read_limits(root: MappingNode, diagnostics: Diagnostics) -> LimitSettings:
-    """Return the rates, each with its default."""
+    """Return the rate limits, each with its default."""
     standard = LimitSettings()
     table = read_table(root.find_node("limits"), diagnostics, LIMIT_KEYS)
     if table is None:
@@ -204,7 +205,7 @@ def read_limits(root: MappingNode, diagnostics: Diagnostics) -> LimitSettings:
 def _find_or_default(
     table: MappingNode | None, root: MappingNode, section: str, key: str, default: str
 ) -> Node:
-    """Return the item behind *key*, or the environment's value put in its place."""
+    """Return the node of *key*, or one with the environment's value in its place."""
     if table is not None and (node := table.find_node(key)) is not None:
         return node
     line = table.line if table else root.lines.get(section, 1)
@@ -215,7 +216,7 @@ KEYS = tuple(str(severity) for severity in Severity)
 
 
 def read_severities(root: MappingNode, diagnostics: Diagnostics) -> SeverityWords:
-    """Return the built-in words with those of `severities`; no word has two meanings."""
+    """Return the built-in words and those of `severities`; a word with two meanings is a fault."""
     table = read_table(root.find_node("severities"), diagnostics, KEYS)
     own: dict[str, tuple[Severity, ScalarNode]] = {}
     for key in KEYS if table else ():
@@ -254,15 +255,15 @@ class RunbookLocations:
 
 
 def read_runbooks(root: MappingNode, diagnostics: Diagnostics, folder: Path) -> RunbookLocations:
-    """Return the files and folders, from *folder* where relative, and the hosts of `https://host/`.
+    """Return files and folders, resolved against *folder*, and the hosts of `https://host/`.
 
-    A path that isn't there is a warning: a folder may be mounted later.
+    A path that does not exist is a warning: a folder may be mounted later.
     """
     paths: list[Path] = []
     hosts: list[str] = []
     for text, node in read_texts(root.find_node("runbooks"), diagnostics):
         if "://" in text:
-            # Words that come in the clear could be anybody's, and they stand in our messages.
+            # Text fetched without TLS can be forged on the way, and we post it in our messages.
             host = find_host(text) if text.lower().startswith("https://") else ""
             if not host:
                 diagnostics.error(node.line, f"{describe_node(node)} is no usable address", "https://host/")
@@ -282,5 +283,5 @@ def read_runbooks(root: MappingNode, diagnostics: Diagnostics, folder: Path) -> 
 def _exists(path: Path) -> bool:
     try:
         return path.exists()
-    except OSError:  # a name that is too long, or a folder that we may not enter
+    except OSError:  # a name that is too long, or a folder without permission
         return False

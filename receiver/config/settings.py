@@ -1,4 +1,4 @@
-"""What the environment sets. What is unset has a default that works on one machine."""
+"""The settings from environment variables: defaults (for one machine), reading and checking."""
 
 from __future__ import annotations
 
@@ -20,102 +20,102 @@ _UNSET = Secret()
 
 @dataclass(frozen=True)
 class Settings:
-    """The environment's variables under their own names; an empty variable is an unset one.
+    """The environment variables under their own names; an empty variable counts as unset.
 
-    Addresses have no unit and no `/` at their end, but for slack_api_url.
+    URLs have no trailing `/`, except slack_api_url.
     """
 
-    # Where the state is kept. Unset: `run` starts a store of its own, `web` and `worker` refuse.
-    # A secret, for the address may hold a password.
+    # Where the state is stored. Unset: `run` starts an embedded Valkey, `web` and `worker` refuse to start.
+    # A secret, since the URL may contain a password.
     redis_url: Secret = _UNSET
-    # How many connections to Redis (in a cluster: to each node) one process has at most.
+    # The most connections of one process to Redis (in a cluster: to each node).
     redis_max_connections: int = 10
-    # How many MiB the store that `run` starts may take. Full, it takes nothing more; alerts are sent again.
+    # Memory limit of the embedded Valkey in MiB. When full it refuses writes; alerts are sent again.
     embedded_max_memory: int = 512
 
-    # The bot's token (xoxb-…). Unset: Slack is simulated, so that a first try needs no account.
+    # The bot token (xoxb-…). Unset: Slack is simulated, so that a first try needs no account.
     slack_bot_token: Secret = _UNSET
-    # Proves that a button or a command comes from Slack. Unset: those webhooks are refused.
+    # Verifies that a button click or command comes from Slack. Unset: those requests are refused.
     slack_signing_secret: Secret = _UNSET
-    # Opens Socket Mode (xapp-…), where Slack can't reach us. Unset: no socket.
+    # Opens Socket Mode (xapp-…), for when Slack can't reach us. Unset: no socket.
     slack_app_token: Secret = _UNSET
 
-    # Reads PagerDuty's REST API. Unset: nothing is read there; pages go by routing keys.
+    # For PagerDuty's REST API. Unset: it isn't called; pages only need routing keys.
     pagerduty_api_token: Secret = _UNSET
-    # Proves that a webhook comes from PagerDuty. Unset: those webhooks are refused.
+    # Verifies that a webhook comes from PagerDuty. Unset: those webhooks are refused.
     pagerduty_webhook_secret: Secret = _UNSET
 
-    # What senders of alerts, and readers of API, metrics and page, must show. Several, so that
-    # one can be changed without a gap. Unset: open, and then on loopback only.
+    # What senders of alerts, and clients of API, metrics and pages, must present. Several are allowed, so
+    # that a token can be rotated without a gap. Unset: no token is required, and then only on loopback.
     webhook_tokens: tuple[Secret, ...] = ()
     api_tokens: tuple[Secret, ...] = ()
-    # Those of readers only: dashboards, and whoever collects /metrics.
+    # Read-only tokens: for dashboards, and for Prometheus to scrape /metrics.
     viewer_tokens: tuple[Secret, ...] = ()
 
-    # The proxies whose word we take for who comes, and the headers in which they say it. Unset: no
-    # header says anything, whoever sends it.
+    # The proxies that we trust to authenticate users, and the headers with the user's names. Unset: these
+    # headers are ignored.
     trusted_proxies: tuple[Network, ...] = ()
     user_header: str = ""
     groups_header: str = ""
 
-    # The OpenID provider that people sign in with. Unset: nobody signs in.
+    # The OpenID provider for signing in. Unset: there is no sign-in.
     oidc_issuer: str = ""
     oidc_client_id: str = ""
     oidc_client_secret: Secret = _UNSET
     oidc_scopes: str = "openid profile email"
     oidc_groups_claim: str = "groups"
 
-    # Who of those that a proxy or a provider names may answer, and who may only read. Unset:
-    # everybody they let in answers; with responders set, everybody else reads.
+    # Which users of the proxy or provider may respond, and which may only read. Unset: all of them may
+    # respond; if only responders are set, all others may only read.
     responders: tuple[str, ...] = ()
     viewers: tuple[str, ...] = ()
 
-    # Our own address as people reach it. Unset: messages hold no link to us, since a wrong
-    # one is worse than none.
+    # The URL under which users reach us. Unset: messages contain no link to us, since a wrong one is
+    # worse than none.
     public_url: str = ""
 
-    # To which names we answer beside our own where no token is asked for. Unset: on loopback to none, and
-    # beyond it to any.
+    # The host names that we accept besides our own where no token is required. Unset: on loopback none,
+    # otherwise any.
     allowed_hosts: tuple[str, ...] = ()
 
-    # The vendors' own addresses; others for a proxy or a test. slack_sdk joins its methods to
-    # an address that ends in `/`. Not printed, for a proxy's may hold a login.
+    # The vendors' URLs; changed for a proxy or a test. slack_sdk appends its methods to a URL with a
+    # trailing `/`. Not printed, since a proxy's may contain a login.
     slack_api_url: str = field(default="https://slack.com/api/", repr=False)
     pagerduty_events_url: str = field(default="https://events.pagerduty.com", repr=False)
     pagerduty_api_url: str = field(default="https://api.pagerduty.com", repr=False)
 
-    # Unset: nobody is asked whether alerts still fire, and no query is run. Not printed, for
-    # they may hold a login.
+    # Unset: Alertmanager is not polled, and no query is run. Not printed, since they may contain a
+    # login.
     alertmanager_url: str = field(default="", repr=False)
     prometheus_url: str = field(default="", repr=False)
 
     @property
     def has_identity_source(self) -> bool:
-        """Whether somebody else tells us who comes: a provider, or a proxy."""
+        """Whether a provider or a proxy tells us who the user is."""
         return bool(self.oidc_issuer or self.trusted_proxies)
 
     @property
     def requires_auth(self) -> bool:
-        """Whether API, metrics and page are for those only whom we know."""
+        """Whether API, metrics and pages require authentication."""
         return bool(self.api_tokens or self.viewer_tokens or self.has_identity_source)
 
 
 SettingsFault = tuple[str, str]
-# Where a provider sends people back to, behind PUBLIC_URL; that has to be registered there.
+# Where a provider redirects to, below PUBLIC_URL; it has to be registered there.
 CALLBACK = "/sign-in/callback"
-# A cookie holds those of a visitor's names and groups that are listed, and it has to fit a browser's 4 KiB.
+# The cookie contains those names and groups of the user that are listed; a browser allows 4 KiB.
 MAX_NAME = 100
 
 
 def find_auth_faults(settings: Settings) -> Iterator[SettingsFault]:
-    """Yield what is wrong and what was expected."""
+    """Yield each fault and what was expected."""
     yield from _find_proxy_faults(settings)
     yield from _find_provider_faults(settings)
     yield from _find_role_faults(settings)
 
 
 def list_auth_methods(settings: Settings) -> list[str]:
-    """Return how people and programs get in to API and page, one way an entry; none where all may."""
+    """Return the authentication methods of API and pages; empty if no authentication is required."""
     methods = ["RECEIVER_API_TOKEN"] if settings.api_tokens else []
     methods += ["RECEIVER_VIEWER_TOKEN (reads)"] if settings.viewer_tokens else []
     if settings.trusted_proxies:
@@ -155,7 +155,7 @@ def _find_provider_faults(settings: Settings) -> Iterator[SettingsFault]:
     if "@" in parts.netloc:
         yield "OIDC_ISSUER holds a login", "an address without one"
     elif settings.oidc_issuer and parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
-        # Its keys come from there: whoever could change them on the way could sign in as anybody.
+        # The provider's keys are fetched from there: an attacker on the way could sign in as any user.
         yield "OIDC_ISSUER is not https", "https://…, or http:// on this machine"
 
 
@@ -170,7 +170,7 @@ def _find_role_faults(settings: Settings) -> Iterator[SettingsFault]:
             "OIDC_ISSUER or RECEIVER_TRUSTED_PROXY, too",
         )
     elif settings.viewers and not settings.responders:
-        # Everybody would be a responder, and the list of viewers would keep nobody out.
+        # All other users would be responders, and the list of viewers would exclude none of them.
         yield "RECEIVER_VIEWERS is set without RECEIVER_RESPONDERS", "both"
     if any(len(name) > MAX_NAME for name in (*settings.responders, *settings.viewers)):
         yield (
@@ -190,10 +190,10 @@ _IN_FILE = re.compile(r"\s*\$\{file:[^}]*\}\s*")
 
 
 class Environment(Mapping[str, str]):
-    """Variables by name; one that names a file is read from it whenever it is asked for.
+    """Variables by name; a value `${file:PATH}` is read from that file at each access.
 
-    So a secret that changes is the new one after the next reload. Raises ConfigError for a file that
-    can't be read and for an empty one: nothing must not come to mean that nobody is asked for it.
+    So a secret that was rotated takes effect at the next reload. Raises ConfigError for a file that
+    can't be read and for an empty one: an empty file must not turn authentication off.
     """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
@@ -219,12 +219,12 @@ class Environment(Mapping[str, str]):
 
 Network = IPv4Network | IPv6Network
 _HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}", re.ASCII)
-# What a browser sends of itself, or what means something else to us, names nobody.
+# Headers that every browser sends, or that have another meaning here, identify no user.
 _NO_NAMES = frozenset({"authorization", "cookie", "host", "origin", "user-agent", "accept", "referer"})
 
 
 class EnvReader:
-    """Reads variables, one form at a time; no value gets into a problem."""
+    """Reads variables, with one method for each form; no problem quotes a value."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = Environment(environ)
@@ -237,23 +237,23 @@ class EnvReader:
         return Secret(text)
 
     def read_slack_token(self, name: str, prefix: str = "") -> Secret:
-        """Return a secret that isn't another token of Slack's than those that begin with *prefix*."""
+        """Return a Slack token; one of another kind than *prefix* is a fault."""
         secret = self.read_secret(name)
         if mistake := find_wrong_slack_token(secret.reveal(), prefix):
             self.error(f"{name} {mistake[0]}", mistake[1])
         return secret
 
     def read_secrets(self, name: str) -> tuple[Secret, ...]:
-        """Return the tokens between the commas, each once."""
+        """Return the comma-separated tokens without duplicates."""
         tokens = (token.strip() for token in self._read_variable(name).split(","))
         found = tuple(Secret(token) for token in dict.fromkeys(tokens) if token)
         if self._read_variable(name) and not found:
-            # A token of nothing must not mean that everybody is let in.
+            # An empty token must not let every client in.
             self.error(f"{name} holds no token", "tokens separated by commas")
         return found
 
     def read_words(self, name: str, expected: str) -> tuple[str, ...]:
-        """Return what stands between the commas, each once."""
+        """Return the comma-separated words without duplicates."""
         found = tuple(
             dict.fromkeys(word for word in map(str.strip, self._read_variable(name).split(",")) if word)
         )
@@ -262,7 +262,7 @@ class EnvReader:
         return found
 
     def read_hosts(self, name: str) -> tuple[str, ...]:
-        """Return names of hosts in small letters, without ports."""
+        """Return host names in lower case, without ports."""
         expected = "names of hosts separated by commas, without port, like receiver.internal"
         found = self.read_words(name, expected)
         for word in found:
@@ -283,7 +283,7 @@ class EnvReader:
         return int(text)
 
     def read_networks(self, name: str) -> tuple[Network, ...]:
-        """Return addresses and networks; one that holds every address there is would be no choice."""
+        """Return addresses and networks; a network that contains every address is a fault."""
         found, expected = [], "addresses or networks separated by commas, like 10.0.0.5 or 10.1.0.0/16"
         for word in self.read_words(name, expected):
             try:
@@ -315,10 +315,10 @@ class EnvReader:
         return Secret(text)
 
     def _read_variable(self, name: str) -> str:
-        """Return a variable's value; empty, with a fault, where it can't have been meant."""
+        """Return a variable's value; empty, with a fault, if it is a mistake."""
         try:
             text = self._environ.get(name, "").strip()
-        except ConfigError as error:  # a file that is not there
+        except ConfigError as error:  # a file that does not exist
             self.problems += [problem for problem in error.problems if problem not in self.problems]
             return ""
         if mistake := find_mistake(text):
@@ -332,14 +332,14 @@ class EnvReader:
             self.problems.append(problem)
 
 
-# A worker listens on one all the time, and needs another for everything else.
+# A worker needs one connection to listen on all the time, and another for everything else.
 _CONNECTIONS = range(2, 1001)
 _MEBIBYTES = range(32, 1024 * 1024 + 1)
 _PEOPLE = "names, e-mail addresses and group:NAME, separated by commas"
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
-    """Return the settings in *environ*; raises ConfigError with every variable that is wrong."""
+    """Return the settings in *environ*; raises ConfigError with every wrong variable."""
     reader = EnvReader(environ)
     settings = Settings(
         redis_url=reader.read_store_url("REDIS_URL"),

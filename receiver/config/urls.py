@@ -1,4 +1,4 @@
-"""What we take for an address: http or https, with a host, and a port that can be."""
+"""Check http(s) URLs and the URL of Redis: scheme, host, port, database and options."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ _MAX_WAIT_S = 60.0
 
 
 def is_url(text: str) -> bool:
-    """Tell whether *text* is an http(s) address with a host."""
+    """Tell whether *text* is an http(s) URL with a host."""
     return _split(text) is not None
 
 
 def is_base_url(text: str) -> bool:
-    """Tell whether paths can be put behind *text*: an http(s) address without query or fragment."""
+    """Tell whether paths can be appended to *text*: an http(s) URL without query or fragment."""
     parts = _split(text)
     return parts is not None and not parts.query and not parts.fragment
 
 
 def find_url_mistake(text: str, *, is_base: bool = False) -> Mistake | None:
-    """Return what is wrong with an http(s) address, and what was expected; None where it can be used."""
+    """Return what is wrong with an http(s) URL, and what was expected; None if it is usable."""
     if (is_base_url if is_base else is_url)(text):
         parts = urlsplit(text)
-        # `http://user:12/34@host` is an address, of the host `user`; nobody has such a path.
+        # `http://user:12/34@host` parses as a URL of the host `user`; such a path is never meant.
         is_cut = is_base and "@" in parts.path and ":" in parts.netloc and "@" not in parts.netloc
         if not is_cut:
             return None
@@ -47,9 +47,9 @@ def find_url_mistake(text: str, *, is_base: bool = False) -> Mistake | None:
 
 
 def find_store_mistake(text: str) -> Mistake | None:
-    """Return what is wrong with an address of a store, and what was expected; None where it can be used.
+    """Return what is wrong with a Redis URL, and what was expected; None if it is usable.
 
-    Only what stands in the address is looked at: whether anything answers there is not.
+    Only the text is checked; nothing is connected to.
     """
     scheme = text.partition("://")[0]
     if scheme not in _STORES:
@@ -61,7 +61,7 @@ def find_store_mistake(text: str) -> Mistake | None:
 
 
 def _find_place_mistake(text: str) -> Mistake | None:
-    """Return what is wrong before the `?`: with the host and port, or several of them, and the database."""
+    """Return what is wrong before the `?`: the host and port (or several of them) and the database."""
     if _is_store_place(text):
         return None
     head, slash, _ = text.partition("?")[0].rpartition("/")
@@ -69,7 +69,7 @@ def _find_place_mistake(text: str) -> Mistake | None:
 
 
 def _is_store_place(text: str) -> bool:
-    """Tell whether *text* names a store: its scheme, host and port, or several of them, and its database."""
+    """Tell whether *text* has a valid scheme, host and port (or several of them), and database."""
     try:
         parts = urlsplit(text)
         scheme, path = parts.scheme, parts.path.strip("/")
@@ -94,14 +94,14 @@ def _is_database(text: str) -> bool:
 
 
 def _find_option_mistake(text: str, scheme: str) -> Mistake | None:
-    """Return what is wrong behind the `?`: redis-py would fail on it only when it connects."""
+    """Return what is wrong after the `?`: redis-py would fail on it only when it connects."""
     known = {**_OPTIONS, **(_TCP_OPTIONS if scheme != "unix" else {})}
     if scheme in ("rediss", "redis+sentinel", "redis+cluster"):
         known |= _TLS_OPTIONS
     if scheme in ("redis+sentinel", "redis+cluster"):
         known["ssl"] = _is_switch
     if scheme == "redis+cluster":
-        del known["db"]  # it has only one
+        del known["db"]  # a cluster has only database 0
     if scheme == "redis+sentinel":
         known |= {"sentinel_username": bool, "sentinel_password": bool}
     for name, value in parse_qsl(urlsplit(text).query, keep_blank_values=True):
@@ -171,7 +171,7 @@ _TLS_OPTIONS: dict[str, Callable[[str], bool]] = {
 
 
 def find_host(text: str) -> str:
-    """Return `host` or `host:port` of an address, in lower case; empty where it is none."""
+    """Return `host` or `host:port` of a URL, in lower case; empty if it isn't one."""
     parts = _split(text)
     return parts.netloc.rpartition("@")[2].lower() if parts else ""
 
@@ -182,6 +182,6 @@ def _split(text: str) -> SplitResult | None:
     try:
         parts = urlsplit(text)
         is_usable = bool(parts.hostname) and parts.port != 0
-    except ValueError:  # a port beyond 65535, or an IPv6 address that is none
+    except ValueError:  # a port beyond 65535, or an invalid IPv6 address
         return None
     return parts if is_usable else None

@@ -1,7 +1,7 @@
-"""What is wrong with a configuration file, gathered while it is read; no secret gets in here.
+"""Parse a YAML file into nodes with lines and paths, expand `${...}`, and collect faults and warnings.
 
-Values are quoted as they are written in the file, before `${...}` is filled in, and whatever
-looks like a token is masked: problems end up in terminals, logs and CI output.
+Problems quote values as written in the file, before `${...}` is expanded, and mask whatever looks
+like a token, since they end up in terminals, logs and CI output.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from receiver.text import one_line, truncate_text
 
 _QUOTED_LIMIT = 60
 _LISTED_LIMIT = 12
-# Slack's tokens by their prefix; others by being a long run that mixes letters and digits.
+# Slack's tokens by their prefix; others as a long run of mixed letters and digits.
 _TOKEN = re.compile(r"\b(?:xox[a-z]|xapp)-\S+|(?=[A-Za-z+/]*\d)(?=[\d+/]*[A-Za-z])[A-Za-z\d+/]{20,}")
 _LOGIN = re.compile(r"(?<=://)[^/\s@]+(?=@)")
 
 
 class Diagnostics:
-    """The faults and warnings of one file. A fault refuses the file, a warning doesn't."""
+    """The faults and warnings of one file. A fault rejects the file, a warning doesn't."""
 
     def __init__(self, file: str) -> None:
         self.file = file
@@ -41,12 +41,12 @@ class Diagnostics:
         self._warnings.append(Problem(self.file, line, what, expected))
 
     def abort(self, line: int, what: str, expected: str = "") -> NoReturn:
-        """Raise at once, with the faults so far: nothing behind this one can be read."""
+        """Raise at once, with the faults so far: what follows can't be read."""
         self.error(line, what, expected)
         raise ConfigError(_in_order(self._errors))
 
     def raise_errors(self) -> None:
-        """Raise ConfigError with every fault by its line, if there is one."""
+        """Raise ConfigError with every fault, sorted by line, if there is one."""
         if self._errors:
             raise ConfigError(_in_order(self._errors))
 
@@ -62,7 +62,7 @@ def quote_text(text: str) -> str:
 
 
 def suggest_choice(word: str, known: Iterable[str]) -> str:
-    """Return what was probably meant by *word*, or else all there is to choose from."""
+    """Return the closest match of *word*, or else all choices."""
     choices = list(known)
     near = get_close_matches(one_line(word, _QUOTED_LIMIT), choices, n=1)
     if near:
@@ -74,7 +74,7 @@ def suggest_choice(word: str, known: Iterable[str]) -> str:
 
 
 def _in_order(problems: Iterable[Problem]) -> tuple[Problem, ...]:
-    """Sort by line and drop repeats: an alias is read once for every place that names it."""
+    """Sort by line and drop duplicates: an alias is read once for every place that uses it."""
     return tuple(sorted(dict.fromkeys(problems), key=lambda problem: problem.line))
 
 
@@ -88,10 +88,10 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True)
 class ScalarNode:
-    """A single value. *written* is what stands in the file, *value* what it says filled in.
+    """A single value. *raw* is the text in the file, *value* the same expanded.
 
-    Numbers and booleans stay the text they are written as, so `17:00`, `NO` and `0123` mean
-    what their reader sees. Problems quote *written* only: *value* may hold a secret.
+    Numbers and booleans keep the text of the file, so that `17:00`, `NO` and `0123` mean what they look
+    like. Problems quote *raw* only, since *value* may contain a secret.
     """
 
     line: int
@@ -99,7 +99,7 @@ class ScalarNode:
     value: str = field(repr=False)
     raw: str
     is_null: bool = False
-    is_from_environment: bool = False  # the environment's, where the file leaves it out
+    is_from_environment: bool = False  # a default from the environment
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class MappingNode:
     lines: dict[str, int]
 
     def find_node(self, key: str) -> Node | None:
-        """Return the value; None where the key is absent or has nothing behind it."""
+        """Return the value; None if the key is absent or has no value."""
         item = self.items.get(key)
         return None if isinstance(item, ScalarNode) and item.is_null else item
 
@@ -128,13 +128,13 @@ Node = ScalarNode | SequenceNode | MappingNode
 
 
 def parse_document(text: str, diagnostics: Diagnostics, interpolation: Interpolation) -> Node | None:
-    """Return the tree in *text*, None for an empty one; what can't be read at all raises ConfigError."""
+    """Parse *text*; None for an empty document. Raises ConfigError for invalid YAML."""
     node = _compose_yaml(text, diagnostics)
     return None if node is None else _Builder(diagnostics, interpolation).build_node(node, "", 0)
 
 
 class _Loader(yaml.SafeLoader):
-    """Stops at MAX_DEPTH, as PyYAML composes by recursion, and at MAX_VALUES, as it is slow."""
+    """Stops at MAX_DEPTH, since PyYAML recurses, and at MAX_VALUES, since it is slow."""
 
     depth = 0
     count = 0
@@ -161,7 +161,7 @@ def _compose_yaml(text: str, diagnostics: Diagnostics) -> yaml.Node | None:
         line = text.count("\n", 0, error.position) + 1
         diagnostics.abort(line, "no YAML: a control character", "printable text")
     except (yaml.YAMLError, ValueError, OverflowError):
-        # PyYAML lets these through for \U escapes beyond Unicode and for endless numbers.
+        # PyYAML raises other errors for \U escapes beyond Unicode and for endless numbers.
         diagnostics.abort(1, "no YAML: a number or an escape is out of bounds")
 
 
@@ -174,7 +174,7 @@ class _Builder:
     def build_node(self, node: yaml.Node, path: str, depth: int) -> Node:
         line = node.start_mark.line + 1
         self._left -= 1
-        if self._left < 0 or depth > MAX_DEPTH:  # an alias may stand for much, even for itself
+        if self._left < 0 or depth > MAX_DEPTH:  # an alias may expand to much, even to itself
             self._diagnostics.abort(
                 line, f"more than {MAX_VALUES} values or {MAX_DEPTH} levels", "fewer aliases"
             )
@@ -207,7 +207,7 @@ class _Builder:
         return table
 
     def _merge_alias(self, table: MappingNode, node: yaml.Node, depth: int) -> None:
-        """Add the keys of `<<: *alias` (or a list of them) that the table doesn't have itself."""
+        """Add the keys of `<<: *alias` (or a list of them) that the table doesn't define itself."""
         other = self.build_node(node, table.path, depth + 1)
         for source in other.items if isinstance(other, SequenceNode) else (other,):
             if not isinstance(source, MappingNode):
@@ -251,18 +251,18 @@ class _Builder:
 
 
 def join_path(path: str, key: str) -> str:
-    """Return the place of *key* as problems name it: `slack.token`."""
+    """Return the path of *key* as problems name it: `slack.token`."""
     name = quote_text(key)[1:-1]
     return f"{path}.{name}" if path else name
 
 
 def describe_node(item: Node) -> str:
-    """Return where an item is and, for a text, what is written there."""
+    """Return the path of a node and, for a text, its text in the file."""
     return f"{item.path} {quote_text(item.raw)}" if isinstance(item, ScalarNode) else item.path or "the file"
 
 
 def iter_items(item: Node | None) -> Iterator[Node]:
-    """Yield the members of a list, or the item itself where one stands alone; nothing for None."""
+    """Yield the members of a list, or the node itself if it is no list; nothing for None."""
     if isinstance(item, SequenceNode):
         yield from item.items
     elif item is not None:
@@ -275,7 +275,7 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Interpolation:
-    """Fills texts from one environment; a file is read once, relative to *folder*."""
+    """Expands references from one environment; a secret's file is read once, relative to *folder*."""
 
     def __init__(self, environ: Mapping[str, str], folder: Path) -> None:
         self._environ = environ
@@ -283,10 +283,10 @@ class Interpolation:
         self._files: dict[str, tuple[str, str]] = {}
 
     def expand(self, text: str) -> tuple[str, list[str]]:
-        """Return *text* filled in, and a sentence for each reference that can't be.
+        """Return *text* expanded, and a sentence for each reference that can't be expanded.
 
-        An unset variable is empty and no fault. What is filled in isn't looked at again, so a
-        value may hold `${` itself.
+        An unset variable expands to nothing and is no fault. Values are not expanded again, so a value
+        may itself contain `${`.
         """
         faults: list[str] = []
 
@@ -311,10 +311,10 @@ class Interpolation:
 
 
 def _read_secret(folder: Path, name: str) -> tuple[str, str]:
-    """Return the file's text without its last line end, or the sentence why there is none."""
+    """Return the file's text without its last line end, or a sentence why it can't be read."""
     try:
         path = folder / name
-        # Anything but a regular file (a pipe, a terminal) could keep us waiting for ever.
+        # Reading anything but a regular file (a pipe, a terminal) could block for ever.
         if not path.is_file():
             return "", f"the file {quote_text(name)} is not there"
         with path.open("rb") as file:

