@@ -1,4 +1,4 @@
-"""Alertmanager in, Slack and PagerDuty out, escalation on timers; nothing lost, nobody paged twice."""
+"""A webhook receiver for Alertmanager: Slack messages, PagerDuty pages and timed escalation."""
 
 from importlib.metadata import PackageNotFoundError, version
 

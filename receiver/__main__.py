@@ -1,4 +1,4 @@
-"""`python -m receiver` is `receiver`."""
+"""`python -m receiver` runs the `receiver` command."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Business hours: when the next business day begins, and whether one is on.
+"""Business hours: when the next business day begins, and whether a time is within business hours.
 
-Times of day are the wall clock's in the hours' own zone. Where a change of the clocks skips one,
-the first moment after the gap stands in for it; one that comes twice means the first time.
+Times of day are in the time zone of the hours. A time that a clock change skips means the first moment
+after the gap; a time that occurs twice means the first occurrence.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from zoneinfo import ZoneInfo
 
 from receiver.clock import find_moments
 
-# A year with all its holidays, and some days more.
+# More than a year, so that any configured business day occurs.
 _SEARCHED_DAYS = 400
 _MIDNIGHT = datetime.min.time()
 _COUNTRY = re.compile(r"([a-z]{2})(?:-([^-].{0,40}))?", re.ASCII | re.IGNORECASE)
@@ -23,10 +23,10 @@ _COUNTRY = re.compile(r"([a-z]{2})(?:-([^-].{0,40}))?", re.ASCII | re.IGNORECASE
 
 @dataclass(frozen=True)
 class BusinessHours:
-    """When somebody is at work: *days* are 0 (Monday) to 6, *start* and *end* minutes since midnight.
+    """The business hours: `days` are 0 (Monday) to 6, `start` and `end` minutes since midnight.
 
-    *timezone* is a name zoneinfo knows; *holidays* a country code like `US`, one of its parts like
-    `DE-BY`, or empty.
+    `timezone` is a zoneinfo name; `holidays` a country code like `US`, a subdivision like `DE-BY`, or
+    empty.
     """
 
     timezone: str = "UTC"
@@ -41,9 +41,9 @@ class BusinessHours:
 
 
 def next_business_day_start(hours: BusinessHours, after: float) -> float:
-    """Return the first moment strictly after *after* at which a business day begins.
+    """Return the first time strictly after *after* at which a business day begins.
 
-    Raises ValueError when there is none in 400 days, as with no *days* at all.
+    Raises ValueError when there is none in 400 days, as with empty `days`.
     """
     moment = next((at for at in _list_business_day_starts(hours, after) if at > after), None)
     if moment is None:
@@ -52,7 +52,7 @@ def next_business_day_start(hours: BusinessHours, after: float) -> float:
 
 
 def is_business_time(hours: BusinessHours, at: float) -> bool:
-    """Tell whether *at* lies within business hours; the end itself does not."""
+    """Tell whether *at* is within business hours; the end is exclusive."""
     day = datetime.fromtimestamp(at, hours.zone).date()
     if not is_business_day(hours, day):
         return False
@@ -61,12 +61,12 @@ def is_business_time(hours: BusinessHours, at: float) -> bool:
 
 
 def is_business_day(hours: BusinessHours, day: date) -> bool:
-    """Tell whether somebody works on *day*."""
+    """Tell whether *day* is a business day: in `days` and not a public holiday."""
     return day.weekday() in hours.days and day not in _find_holidays(hours.holidays, day.year)
 
 
 def find_country(code: str) -> str | None:
-    """Return *code* (`us`, `DE-BY`) as the list of holidays spells it; None where that has none."""
+    """Return *code* (`us`, `DE-BY`) as the `holidays` library spells it; None where it has no such code."""
     found = _COUNTRY.fullmatch(code)
     if found is None:
         return None
@@ -81,29 +81,29 @@ def find_country(code: str) -> str | None:
 
 
 def _list_business_day_starts(hours: BusinessHours, since: float) -> Iterator[float]:
-    """Yield when each business day begins, from that of *since* on, in order."""
+    """Yield the start of each business day, from the day of *since* on, in order."""
     zone = hours.zone
     first = datetime.fromtimestamp(since, zone).date()
     for day in (first + timedelta(days=n) for n in range(_SEARCHED_DAYS)):
         if not is_business_day(hours, day):
             continue
         moment = _moment_of(zone, day, hours.start)
-        # Samoa went without the 30th of December 2011: no such day, no opening.
+        # Samoa skipped 30 December 2011: such a day has no start.
         if datetime.fromtimestamp(moment, zone).date() == day:
             yield moment
 
 
 def _moment_of(zone: tzinfo, day: date, minutes: int) -> float:
-    """Return when the clock of *zone* first shows so many *minutes* since midnight of *day*."""
+    """Return when the clock of *zone* first shows *minutes* since midnight on *day*."""
     return find_moments(datetime.combine(day, _MIDNIGHT) + timedelta(minutes=minutes), zone)[0]
 
 
 @lru_cache(maxsize=64)
 def _find_holidays(code: str, year: int) -> frozenset[date]:
-    """Return the public holidays of a year; *code* is one that `find_country` gave, or empty."""
+    """Return the public holidays of *year*; *code* is a result of `find_country`, or empty."""
     if not code:
         return frozenset()
-    import holidays  # here, as few processes need it
+    import holidays  # imported here, because few processes need it
 
     country, _, part = code.partition("-")
     return frozenset(holidays.country_holidays(country, subdiv=part or None, years=year))

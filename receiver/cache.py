@@ -1,4 +1,4 @@
-"""Remembering what others answered, so that asking them again delays nobody."""
+"""Caches of remote answers that return a stale value while they refresh it, so that callers rarely wait."""
 
 from __future__ import annotations
 
@@ -13,33 +13,33 @@ from receiver.errors import DeliveryError, ReceiverError, TemporaryDeliveryError
 
 V = TypeVar("V")
 logger = logging.getLogger(__name__)
-# Far more questions than anybody has; beyond them the memory starts anew.
+# Far more keys than are in use; at this size the cache is cleared.
 _MAX_ENTRIES = 2000
 
 
 @dataclass(frozen=True)
 class CachedValue(Generic[V]):
-    """An answer, and the moment it was given."""
+    """A value, and the time it was fetched at."""
 
     value: V
     fetched_at: float
 
 
 class _Entry(Generic[V]):
-    """What is known of one question; *asking* is set when the asking under way is over."""
+    """The state of one key; `refreshing` is None, or an event that is set when the current refresh ends."""
 
     def __init__(self) -> None:
         self.cached: CachedValue[V] | None = None
         self.refreshed_at = 0.0
-        self.valid_for_s = 0.0  # 0: ask at once
+        self.valid_for_s = 0.0  # 0: fetch at once
         self.refreshing: threading.Event | None = None
 
 
 class Cache(Generic[V]):
-    """Answers to questions, each kept for *keep_s* seconds. Threads may share it.
+    """Values by key, each valid for *ttl_s* seconds. Threads may share it.
 
-    *ask* answers one question or raises a DeliveryError; then the last good answer stands, however
-    old, and it is not asked again for *retry_s* seconds (longer where the error says so).
+    *fetch* returns the value of a key or raises a DeliveryError; then the last value stays, however
+    old, and is not fetched again for *retry_s* seconds (longer where the error says so).
     """
 
     def __init__(
@@ -60,14 +60,14 @@ class Cache(Generic[V]):
         self._entries: dict[str, _Entry[V]] = {}
 
     def find_value(self, key: str, wait_s: float) -> CachedValue[V] | None:
-        """Return the answer to *question*; None while there has been none.
+        """Return the value of *key*; None while there has been none.
 
-        Once an answer is too old, whoever comes first waits for the next one, *wait_s* seconds at
-        most, and has the old one then; others have the old one at once. Asking goes on behind.
+        When a value has expired, the first caller waits up to *wait_s* seconds for the new one and
+        otherwise gets the old one; other callers get the old one at once. The refresh runs in a thread.
         """
         with self._lock:
             entry = self._get_entry(key)
-            # Not before it was learned either: then the clock was set back, and how old it is isn't known.
+            # A negative age means that the clock was set back: the real age is unknown, so refresh.
             if entry.refreshing is None and 0 <= self._clock() - entry.refreshed_at < entry.valid_for_s:
                 return entry.cached
             if entry.refreshing is not None and entry.cached is not None:
@@ -82,8 +82,8 @@ class Cache(Generic[V]):
         return self._entries.setdefault(key, _Entry())
 
     def _start_refresh(self, key: str, entry: _Entry[V]) -> threading.Event:
-        # A thread of its own, since no library bounds the whole of an exchange; and a daemon, so
-        # that it keeps no process from ending.
+        # A thread, because no HTTP library limits the total time of a request; a daemon thread, so that
+        # it does not keep the process from exiting.
         entry.refreshing = threading.Event()
         arguments = (key, entry, entry.refreshing)
         threading.Thread(target=self._refresh, args=arguments, name=f"ask {self._name}", daemon=True).start()
@@ -113,10 +113,10 @@ T = TypeVar("T")
 
 
 class SingleValueCache(Generic[T]):
-    """Asks again after *for_s*; where that fails, the old answer stays in force, if there is one.
+    """One value, fetched again after *ttl_s* seconds; where that fails, the old value stays, if any.
 
-    However many want it at once, one asks and the others wait for it. After a failure nobody is asked
-    for *pause_s*.
+    Of concurrent callers one fetches and the others wait for it. After a failure *fetch* is not called
+    for *retry_s* seconds.
     """
 
     def __init__(
@@ -133,7 +133,7 @@ class SingleValueCache(Generic[T]):
         self._failure: ReceiverError | None = None
 
     def get_value(self) -> T:
-        """Return the answer; raises what asking raises, where there never was one."""
+        """Return the value; raises the error of *fetch* where there never was one."""
         with self._lock:
             if self._value is None or self._is_over(self._fetched_at, self._ttl_s):
                 self._fetch_value()
@@ -142,7 +142,7 @@ class SingleValueCache(Generic[T]):
             return self._value
 
     def refresh(self) -> T:
-        """Return a newer answer, where the last is not quite new."""
+        """Return a value not older than the retry time; fetches a new one otherwise."""
         with self._lock:
             if self._is_over(self._fetched_at, self._retry_s):
                 self._fetch_value()
@@ -157,5 +157,5 @@ class SingleValueCache(Generic[T]):
             self._failure, self._failed_at = error, self._clock()
 
     def _is_over(self, since: float, wait_s: float) -> bool:
-        """Tell whether *wait_s* have passed; a clock that was set back makes nobody wait for it."""
+        """Tell whether *wait_s* have passed since *since*, or the clock was set back."""
         return not 0 <= self._clock() - since < wait_s

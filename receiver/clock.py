@@ -1,6 +1,6 @@
-"""The only reader of the clock, and durations as people write them.
+"""The clock, the only module that reads it, and parsing and formatting of durations and times of day.
 
-A moment is a float of seconds since 1970 in UTC, everywhere in the receiver.
+A time is a float of seconds since 1970 in UTC, everywhere in the receiver.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import time
 from datetime import datetime, timedelta, tzinfo
 from datetime import time as time_of_day
 
-# Hosts' clocks that differ by more are said to differ. Nothing is late for it.
+# Larger differences between the clocks of hosts are reported. They delay nothing.
 CLOCKS_AGREE_WITHIN_S = 2.0
 _UNITS_S = {
     "y": 365 * 86400.0,
@@ -29,14 +29,14 @@ _DURATION = re.compile(
 
 
 def now() -> float:
-    """Return this moment by the wall clock, in seconds since 1970."""
+    """Return the current time of the wall clock, in seconds since 1970."""
     return time.time()
 
 
 def parse_duration(text: str) -> float:
-    """Return the seconds in a duration written Prometheus' way (`5m`, `1h30m`, `0`).
+    """Return the seconds of a duration in Prometheus format (`5m`, `1h30m`, `0`).
 
-    Raises ValueError with a sentence for anything else.
+    Raises ValueError, with a message for people, for anything else.
     """
     if text == "0":
         return 0.0
@@ -49,7 +49,7 @@ def parse_duration(text: str) -> float:
 
 
 def format_duration(seconds: float) -> str:
-    """Return *seconds* as people say it, two units at most: `4m`, `1h 5m`, `2d 3h`."""
+    """Return *seconds* as text with two units at most: `4m`, `1h 5m`, `2d 3h`."""
     left = max(0, round(seconds))
     if left == 0:
         return "0s"
@@ -70,26 +70,26 @@ _TIME_OF_DAY = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])", re.ASCII)
 
 
 def parse_time(text: str, now: float, zone: tzinfo | None) -> float:
-    """Return the moment that *text* means at *now*: `14:00`, `2026-11-23T14:00`, or one with its own zone.
+    """Return the time that *text* means at *now*: `14:00`, `2026-11-23T14:00`, or one with a UTC offset.
 
-    A time of day is the next one, whichever of the two where it comes twice; a day's time that comes twice
-    is the first that is still ahead. Raises ValueError for anything else.
+    A time of day means its next occurrence. A date with a time that occurs twice (when clocks go back) means
+    the first occurrence after *now*. Raises ValueError for anything else.
     """
     found = _TIME_OF_DAY.fullmatch(text)
     if found is None:
         return _parse_moment(text, now, zone)
     of_day = time_of_day(int(found[1]), int(found[2]))
     today = _to_wall(now, zone).date()
-    # Clocks that go back at midnight show the end of yesterday again.
+    # Include yesterday: when clocks go back at midnight, its last hour occurs again.
     days = (today + timedelta(days=n) for n in (-1, 0, 1, 2))
     moments = (moment for day in days for moment in find_moments(datetime.combine(day, of_day), zone))
     return next(moment for moment in moments if moment > now)
 
 
 def find_moments(wall: datetime, zone: tzinfo | None) -> tuple[float, ...]:
-    """Return when the clock of *zone* shows *wall*, which has no zone itself: once, or twice.
+    """Return the one or two times at which the clock of *zone* shows *wall*, a datetime without a zone.
 
-    For a time in a gap it is the first moment after it.
+    For a *wall* in the gap of a clock change it is the first time after the gap.
     """
     first, second = (_to_moment(wall, zone, fold) for fold in (0, 1))
     if _to_wall(first, zone) != wall:
@@ -122,7 +122,7 @@ def _to_wall(moment: float, zone: tzinfo | None) -> datetime:
 
 
 def _find_change(zone: tzinfo | None, before: float, after: float) -> float:
-    """Return the first whole second with the offset of *after*; *before* has the one it replaced."""
+    """Return the first whole second between *before* and *after* that has the UTC offset of *after*."""
     low, high = int(before), int(after)
     offset = _find_offset(high, zone)
     while high - low > 1:

@@ -1,4 +1,4 @@
-"""How a process stands to its configuration: which one is in force there, and why a newer one is not."""
+"""The configuration state of each process: when it loaded the one in use, and why it refused a newer one."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ MAX_ERROR = 500
 
 
 class ConfigState(Struct, frozen=True):
-    """The configuration in force was loaded at *loaded_at*. *error* says why a newer one was refused, at
-    *refused_at*; empty where none was.
+    """A process's configuration was loaded at `loaded_at`; `error` says why a newer one was refused at
+    `refused_at`, empty where none was.
     """
 
     loaded_at: float
@@ -26,12 +26,12 @@ class ConfigState(Struct, frozen=True):
     error: str = ""
 
     def with_refusal(self, problems: Sequence[Problem], now: float) -> ConfigState:
-        """Return how the process stands after it refused another one for *problems*."""
+        """Return the state after the process refused a newer configuration because of *problems*."""
         return ConfigState(self.loaded_at, now, describe_problems(problems))
 
 
 def describe_problems(problems: Sequence[Problem]) -> str:
-    """Return the first of *problems*, and how many more there are, on one line."""
+    """Return the first of *problems* and the number of others, on one line."""
     first = one_line(str(problems[0]), MAX_ERROR) if problems else "it can't be read"
     more = len(problems) - 1
     if more < 1:
@@ -44,24 +44,23 @@ _decoder = msgspec.msgpack.Decoder(ConfigState)
 
 
 class RedisConfigStates:
-    """Keeps refusals by the name of the process. Raises StoreError when Redis can't do it.
+    """Stores refused configurations by process name. Raises StoreError when Redis is unavailable.
 
-    The key expires unless one of them is saved again, so what a killed process refused is forgotten; Redis'
-    own time decides, and no clock of ours.
+    The key has a TTL that every save renews, so the entries of killed processes expire.
     """
 
     def __init__(self, client: Client) -> None:
         self._redis = client
 
     def save(self, process: str, state: ConfigState) -> None:
-        """Keep that *process* refused a configuration; to be called again before it expires."""
+        """Save that *process* refused a configuration; call it again before the TTL ends."""
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
             pipe.hset(CONFIG_REFUSED, process, _encoder.encode(state))
             pipe.expire(CONFIG_REFUSED, CONFIG_REFUSED_FOR_S)
             pipe.execute()
 
     def remove(self, process: str) -> None:
-        """Forget what *process* refused: it has loaded a configuration since."""
+        """Remove the entry of *process*, which has loaded a configuration since."""
         with store_errors():
             self._redis.hdel(CONFIG_REFUSED, process)
 
@@ -73,7 +72,7 @@ class RedisConfigStates:
 
 
 class ConfigStateStore(Protocol):
-    """Where refusals are kept; every method may raise StoreError."""
+    """Stores refused configurations; every method may raise StoreError."""
 
     def save(self, process: str, state: ConfigState) -> None: ...
     def remove(self, process: str) -> None: ...
@@ -81,21 +80,21 @@ class ConfigStateStore(Protocol):
 
 
 class ConfigReport:
-    """Tells how *process* stands to its configuration, and knows how all do."""
+    """Publishes the configuration state of *process*, and lists the refused ones of all processes."""
 
     def __init__(self, process: str, find_state: Callable[[], ConfigState], store: ConfigStateStore) -> None:
         self.process = process
         self._find_state = find_state
         self._store = store
-        self._is_saved = True  # what one of our name, before us, had refused
+        self._is_saved = True  # an earlier process of the same name may have left an entry
 
     @property
     def state(self) -> ConfigState:
-        """How this process stands."""
+        """The configuration state of this process."""
         return self._find_state()
 
     def save(self) -> None:
-        """Have the others know; to be called every few seconds. Raises StoreError."""
+        """Publish the state to the other processes; call it every few seconds. Raises StoreError."""
         state = self.state
         if state.error:
             self._is_saved = True
@@ -105,7 +104,7 @@ class ConfigReport:
             self._is_saved = False
 
     def list_refused(self) -> dict[str, ConfigState]:
-        """Return the states of all processes that go on with an old configuration. Raises StoreError."""
+        """Return the states of all processes that still use an old configuration. Raises StoreError."""
         found, own = self._store.list_refused(), self.state
         found.pop(self.process, None)
         return {**found, self.process: own} if own.error else found

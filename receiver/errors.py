@@ -1,4 +1,4 @@
-"""Every error the receiver raises itself; a library's own errors end at its door."""
+"""All errors of the receiver; the package that uses a library converts the library's errors to these."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from enum import StrEnum
 
 
 class ReceiverError(Exception):
-    """The root of everything we raise on purpose."""
+    """The base class of all errors of the receiver."""
 
 
 @dataclass(frozen=True)
 class Problem:
-    """One fault of the configuration: where it is, what is there, what was expected."""
+    """One fault of the configuration: where it is, what was found, what was expected."""
 
     file: str
     line: int
@@ -26,7 +26,7 @@ class Problem:
 
 
 class ConfigError(ReceiverError):
-    """The configuration can't be used; *problems* names every fault, not only the first."""
+    """The configuration is invalid; *problems* lists every fault, not only the first."""
 
     def __init__(self, problems: Sequence[Problem]) -> None:
         self.problems = tuple(problems)
@@ -34,7 +34,7 @@ class ConfigError(ReceiverError):
 
 
 class PayloadError(ReceiverError):
-    """A body from outside that can't be read at all: a 400, and a lost alert."""
+    """A request body that can't be parsed at all: answered with 400, the alert is lost."""
 
     def __init__(self, source: str, reason: str) -> None:
         self.source = source
@@ -43,11 +43,11 @@ class PayloadError(ReceiverError):
 
 
 class PayloadTooLarge(PayloadError):
-    """A body from outside that would take too long to mend: a 413, and a lost alert."""
+    """A malformed request body too large to repair: answered with 413, the alert is lost."""
 
 
 class NotFound(ReceiverError):
-    """There is no such thing."""
+    """There is no *kind* with this *name*."""
 
     def __init__(self, kind: str, name: str) -> None:
         self.kind = kind
@@ -56,9 +56,9 @@ class NotFound(ReceiverError):
 
 
 class StoreError(ReceiverError):
-    """Redis could not take or give what we asked: a 503, so that Alertmanager sends again.
+    """Redis could not execute a command: answered with 503, so that Alertmanager retries.
 
-    *advice* is one line for people, without addresses: what is the matter, and what to do.
+    *advice* is one line for operators, without addresses: the cause and the remedy.
     """
 
     def __init__(self, message: str, advice: str = "") -> None:
@@ -67,11 +67,11 @@ class StoreError(ReceiverError):
 
 
 class ClaimLost(StoreError):
-    """Another worker holds the incident now; stop quietly."""
+    """Another worker has the lease on the incident now; stop without logging an error."""
 
 
 class DeliveryError(ReceiverError):
-    """A channel could not deliver; *reason* is one short word, also the metric's label."""
+    """A channel could not deliver; *reason* is one short word, used in logs and notices."""
 
     def __init__(self, reason: str, detail: str = "") -> None:
         self.reason = reason
@@ -80,9 +80,9 @@ class DeliveryError(ReceiverError):
 
 
 class TemporaryDeliveryError(DeliveryError):
-    """Worth another try, after *retry_after* seconds at the earliest.
+    """A retry may succeed, after *retry_after* seconds at the earliest.
 
-    *maybe_sent* says that the other side may have taken it although we got no answer.
+    *maybe_sent* says that the vendor may have accepted the request although no response came.
     """
 
     def __init__(
@@ -99,19 +99,19 @@ class TemporaryDeliveryError(DeliveryError):
 
 
 class RefusalKind(StrEnum):
-    """What a vendor's refusal for good is about; each integration sets it from the vendor's codes."""
+    """The cause of a vendor's permanent refusal; each integration sets it from the vendor's codes."""
 
-    CONTENT = ""  # what was sent, or how: the same is refused for ever
-    CREDENTIALS = "credentials"  # the token or key, or what it may do: another one may pass
-    TARGET_GONE = "target_gone"  # nothing can be said at this address any more
+    CONTENT = ""  # what was sent, or how: the same request is always refused
+    CREDENTIALS = "credentials"  # the token or key, or its permissions: another one may be accepted
+    TARGET_GONE = "target_gone"  # the channel or service no longer accepts messages
     MESSAGE_GONE = "message_gone"  # the message can't be edited any more
     THREAD = "thread"  # the thread takes no reply; its channel may
 
 
 class PermanentDeliveryError(DeliveryError):
-    """Sending the same again can't help; *kind* says what the refusal is about.
+    """A retry of the same request can't succeed; *kind* is the cause of the refusal.
 
-    *secret_digest* is of the secret it was refused under, where whatever raises it knows that.
+    *secret_digest* is the digest of the secret that was used, where the code that raises this knows it.
     """
 
     def __init__(
@@ -128,8 +128,8 @@ class PermanentDeliveryError(DeliveryError):
 
 
 class ProviderUnavailable(ReceiverError):
-    """The OpenID provider can't be asked, or answers what no provider should; the message says why."""
+    """The OpenID provider is unreachable or returns an invalid response; the message says why."""
 
 
 class SignInDenied(ReceiverError):
-    """Somebody can't be signed in with what they brought; the message says why, and nothing of it."""
+    """A sign-in is denied; the message says why, without any part of the credentials."""

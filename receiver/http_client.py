@@ -1,7 +1,7 @@
-"""One HTTP request and its answer: sent once, bounded in time and size, to nobody but the one asked.
+"""The HTTP client: one request, sent once, with a time limit and a response size limit; and parallel calls.
 
-No redirect is followed, since a password would go along to whoever is named there, and a request to
-this machine itself never takes the proxy of the environment.
+It follows no redirect, because that would send the password to another host, and does not use the
+environment's proxy for requests to this host.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _CHUNK = 256 * 1024
 
 
 class _ResponseTooLong(HTTPException):
-    """An answer is longer than we read."""
+    """A response is longer than the limit."""
 
 
 _REASONS: dict[type[Exception], str] = {
@@ -44,7 +44,7 @@ _REASONS: dict[type[Exception], str] = {
 
 @dataclass(frozen=True)
 class BaseUrl:
-    """A base address of http or https as it may be shown, its login apart and never printed."""
+    """An http or https base URL that is safe to show, with its login separate and never printed."""
 
     url: str
     login: str = field(default="", repr=False)  # the Authorization header
@@ -52,7 +52,7 @@ class BaseUrl:
 
 @dataclass(frozen=True)
 class HttpResponse:
-    """What came back, whatever its status. The names of *headers* are in lower case."""
+    """A response of any status. The names in `headers` are in lower case."""
 
     status: int
     body: bytes = b""
@@ -84,11 +84,11 @@ def send_request(
     timeout_s: float,
     max_bytes: int = MAX_RESPONSE_BYTES,
 ) -> HttpResponse:
-    """Send a request, *body* as JSON or an encoded *form*, and return the answer, of *at_most* so many bytes.
+    """Send a request with *body* as JSON, or an encoded *form*; return the response of up to *max_bytes*.
 
     Raises TemporaryDeliveryError when there is none: `unreachable` when nothing was sent, else
-    `no_answer`; what isn't a GET may have been taken then. *timeout_s* bounds connecting, and each
-    wait for the answer; one that drips in is broken off at the first piece that comes too late.
+    `no_answer`, with `maybe_sent` unless it is a GET. *timeout_s* limits connecting and each read; a
+    body that arrives in small pieces is aborted at the first piece after the limit.
     """
     headers = {"Accept": "application/json", "User-Agent": "receiver"}
     if address.login:
@@ -101,27 +101,27 @@ def send_request(
         data = form.encode()
         headers["Content-Type"] = "application/x-www-form-urlencoded"
     try:
-        # The scheme is http or https, see Address.
+        # The scheme is http or https, see BaseUrl.
         request = Request(address.url + path, data=data, headers=headers, method=method)  # noqa: S310
         return _send(request, timeout_s, max_bytes)
     except (URLError, OSError, HTTPException, ValueError) as error:
-        # urllib wraps in a URLError what went wrong until the request was out, and nothing after it.
+        # urllib wraps errors in a URLError only until the request is sent.
         is_unsent = isinstance(error, URLError | ValueError | InvalidURL)
         reason, why = ("unreachable" if is_unsent else "no_answer"), _describe_failure(error, timeout_s)
-        # Without the cause: it may quote the password.
+        # Without the cause: its message may contain the password.
         raise TemporaryDeliveryError(reason, why, maybe_sent=not is_unsent and method != "GET") from None
 
 
 class _NoRedirect(HTTPRedirectHandler):
     def redirect_request(self, *_: object) -> None:
-        """Go nowhere: the redirect itself is the answer then."""
+        """Return None, so that the redirect itself is the response."""
 
 
 def _send(request: Request, timeout_s: float, max_bytes: int) -> HttpResponse:
     deadline = time.monotonic() + timeout_s
     try:
         response = _build_opener(request.full_url).open(request, timeout=timeout_s)
-    except HTTPError as error:  # an answer all the same
+    except HTTPError as error:  # also a response
         response = error
     with response:
         headers = {name.lower(): value for name, value in response.headers.items()}
@@ -129,7 +129,7 @@ def _send(request: Request, timeout_s: float, max_bytes: int) -> HttpResponse:
 
 
 def _read_body(response: HTTPResponse | HTTPError, deadline: float, max_bytes: int) -> bytes:
-    """Return the body; raises TimeoutError when it drips in, _TooLong when there is no end to it."""
+    """Return the body; raises TimeoutError after *deadline*, `_ResponseTooLong` over *max_bytes*."""
     body = bytearray()
     while chunk := response.read1(_CHUNK):
         body += chunk
@@ -137,7 +137,7 @@ def _read_body(response: HTTPResponse | HTTPError, deadline: float, max_bytes: i
             raise _ResponseTooLong
         if time.monotonic() > deadline:
             raise TimeoutError
-    if getattr(response, "length", None):  # what was announced and did not come; read1 doesn't mind
+    if getattr(response, "length", None):  # Content-Length bytes are missing; read1 does not raise
         raise ConnectionError
     return bytes(body)
 
@@ -156,7 +156,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _describe_failure(error: Exception, timeout_s: float) -> str:
-    """Return the reason in a few words, with nothing of the request in it."""
+    """Return the reason in a few words, without any part of the request."""
     cause = error.reason if isinstance(error, URLError) and isinstance(error.reason, Exception) else error
     if isinstance(cause, TimeoutError):
         return f"no answer within {timeout_s:g} s"
@@ -171,10 +171,10 @@ T = TypeVar("T")
 
 
 def gather(calls: Sequence[Callable[[], T]], timeout_s: float) -> list[T | DeliveryError]:
-    """Return the answer to each question, or the DeliveryError it ended in, in their order.
+    """Run *calls* in parallel; return the result of each, or its DeliveryError, in the same order.
 
-    Returns after *timeout_s* at the latest: who has not answered by then gave no answer. The thread
-    that is left behind ends by the question's own time-out, so ask nothing that changes anything.
+    Returns after *timeout_s* at the latest, with `no_answer` for calls that are not done. Their threads
+    run on until the call's own timeout, so the calls must be read-only.
     """
     deadline = time.monotonic() + timeout_s
 
@@ -190,13 +190,13 @@ def gather(calls: Sequence[Callable[[], T]], timeout_s: float) -> list[T | Deliv
 
 
 def _start_call(call: Callable[[], T]) -> Future[T]:
-    """Ask in a thread of its own; a daemon, so that it never keeps the process from ending."""
+    """Run *call* in a daemon thread, which does not keep the process from exiting."""
     future: Future[T] = Future()
 
     def answer() -> None:
         try:
             future.set_result(call())
-        except BaseException as error:  # noqa: BLE001  # raised again where it is waited for
+        except BaseException as error:  # noqa: BLE001  # raised again by the waiting thread
             future.set_exception(error)
 
     threading.Thread(target=answer, name="question", daemon=True).start()

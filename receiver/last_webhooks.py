@@ -1,4 +1,4 @@
-"""The last webhook of each source in Redis."""
+"""The time of the last webhook of each source: its store in Redis, and the recorder of this process."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from receiver.storage.keys import LAST_WEBHOOKS, LAST_WEBHOOKS_FOR_S
 
 
 class RedisLastWebhooks:
-    """Keeps one moment for each of at most *limit* sources. Raises StoreError when Redis can't do it."""
+    """Stores one time for each of at most *limit* sources. Raises StoreError when Redis is unavailable."""
 
     def __init__(self, client: Client, *, limit: int) -> None:
         self._redis = client
         self._limit = limit
 
     def save(self, moments: Mapping[str, float]) -> None:
-        """Keep *moments* by source, and forget the oldest of too many."""
+        """Save *moments* by source, and delete the oldest sources over the limit."""
         if not moments:
             return
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
@@ -33,25 +33,25 @@ class RedisLastWebhooks:
                 self._redis.hdel(LAST_WEBHOOKS, *(source for source, _ in by_age[: -self._limit]))
 
     def list_all(self) -> dict[str, float]:
-        """Return when each source's last webhook came."""
+        """Return the time of the last webhook by source."""
         with store_errors():
             found = self._redis.hgetall(LAST_WEBHOOKS)
         return {source.decode(): float(at) for source, at in found.items()}
 
 
-# Sources are named by whoever sends (`?source=`).
+# The sender chooses the source name (`?source=`), so their number must be limited.
 MAX_SOURCES = 20
 
 
 class LastWebhookStore(Protocol):
-    """Where moments are kept; every method may raise StoreError."""
+    """Stores the times; every method may raise StoreError."""
 
     def save(self, moments: Mapping[str, float]) -> None: ...
     def list_all(self) -> dict[str, float]: ...
 
 
 class LastWebhooks:
-    """Keeps the moments that this process knows, and tells those of all. Threads may share it."""
+    """Collects the times of this process, and lists those of all. Threads may share it."""
 
     def __init__(self, store: LastWebhookStore) -> None:
         self._store = store
@@ -59,13 +59,13 @@ class LastWebhooks:
         self._unsaved: dict[str, float] = {}
 
     def record(self, source: str, now: float) -> None:
-        """Record that a webhook of *source* was accepted; waits for nothing."""
+        """Record in memory that a webhook of *source* was accepted; does no I/O."""
         with self._lock:
             if source in self._unsaved or len(self._unsaved) < MAX_SOURCES:
                 self._unsaved[source] = now
 
     def save(self) -> None:
-        """Write what was recorded since the last time; what can't be written is kept. Raises StoreError."""
+        """Save what was recorded since the last call; on a StoreError it stays in memory and is raised."""
         with self._lock:
             unsaved, self._unsaved = self._unsaved, {}
         try:
@@ -76,7 +76,7 @@ class LastWebhooks:
             raise
 
     def list_all(self) -> dict[str, float]:
-        """Return when the last webhook of each source came, by source. Raises StoreError."""
+        """Return the time of the last webhook by source. Raises StoreError."""
         moments = self._store.list_all()
         with self._lock:
             moments |= self._unsaved

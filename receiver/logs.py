@@ -1,19 +1,19 @@
-"""Structured logs: one line for each event, on stderr, and never a secret in it.
+"""Structured logs: one line for each event, on stderr, with all secrets masked.
 
-Everybody logs with the standard library:
+All modules log with the standard library:
 
     logger = logging.getLogger(__name__)
-    logger.info("step told", extra={"fields": {"incident": incident.id, "step": step.name}})
+    logger.info("step notified", extra={"fields": {"incident": incident.id, "step": step.name}})
 
-The message is a fixed phrase that can be searched for; whatever varies goes into `fields`. On a
-terminal a line is text for people, anywhere else it is one JSON object. Line ends and control
-characters of strangers are escaped in both, so that nobody can write a log line but we.
+The message is a fixed phrase that can be searched for; variable data goes into `fields`. On a
+terminal a line is text for people, anywhere else it is one JSON object. In both, line ends and control
+characters in untrusted text are escaped, so that a sender can't forge a log line.
 
-A loop that meets the same failure at every try names the state that lasts:
+A loop that repeats the same failure names it as a `state`:
 
-    logger.warning("work queue unavailable", extra={"fields": {"lane": lane}, "state": lane})
+    logger.warning("work queue unavailable", extra={"fields": {"queue": queue}, "state": queue})
 
-The first such line is written, and then one a minute with a `count` of those since the last one.
+The first such line is written, and then one a minute with a `count` of the lines since the last one.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ from receiver.text import Secret, clean_text, truncate_text
 MAX_VALUE = 2_000
 MAX_TRACEBACK = 20_000
 STATE_EVERY_S = 60.0
-# Far more states than the code names; beyond them the one that was written longest ago is forgotten.
+# Far more states than are in use; over the limit, the least recently written one is removed.
 _STATES_AT_MOST = 1_000
-# Shorter ones would blot out innocent words, and protect nothing.
+# Masking shorter secrets would mask ordinary words, and they protect nothing.
 _MIN_SECRET = 6
 
 _PLAIN = re.compile(r"[\w./:@#%+,*-]+")
@@ -50,10 +50,10 @@ _secrets: set[str] = set()
 
 
 def hide_secrets(*holders: Any) -> None:
-    """Print `***` instead of every Secret in *holders* from now on, whoever logs it (a library's error, say).
+    """Log `***` instead of every Secret in *holders* from now on, also in the errors of libraries.
 
-    A holder is a Secret, or a dataclass, mapping or collection with some inside, however deep. The
-    password in an address is one, too.
+    A holder is a Secret, or a dataclass, mapping or collection that contains secrets at any depth. The
+    password in a URL is a secret, too.
     """
     for secret in _find_secrets(holders):
         if len(text := secret.reveal()) >= _MIN_SECRET:
@@ -61,9 +61,9 @@ def hide_secrets(*holders: Any) -> None:
 
 
 def setup_logs(stream: TextIO | None = None) -> None:
-    """Send every log line of this process to *stream* (stderr); called twice, it does the same again.
+    """Send every log line of this process to *stream* (default stderr); calling it again is harmless.
 
-    Uncaught errors become a log line too.
+    Uncaught errors are logged, too.
     """
     target = stream if stream is not None else sys.stderr
     handler = StateHandler(target)
@@ -78,17 +78,17 @@ def setup_logs(stream: TextIO | None = None) -> None:
 
 
 def log_problems(error: ConfigError) -> None:
-    """Log that a new configuration is refused, and every reason."""
+    """Log each problem of a refused new configuration."""
     logger = logging.getLogger(__name__)
     for problem in error.problems:
         logger.error("configuration refused", extra={"fields": {"problem": str(problem)}})
 
 
 class StateHandler(logging.StreamHandler[TextIO]):
-    """Writes log lines; of a state that lasts (a record's `state`) one line a minute, with its count.
+    """Writes log lines; of lines with a `state`, one a minute with the count of repeats.
 
-    A state is the logger, the message and `state` together. It is over when no line of it came for a
-    minute: then the next one is written at once again.
+    The logger, the message and `state` identify a state. It ends when no line of it came for a minute;
+    the next line is then written at once.
     """
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
@@ -98,7 +98,7 @@ class StateHandler(logging.StreamHandler[TextIO]):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write *record*, unless its state was written less than a minute ago."""
-        # Called with the handler's lock held, which logging also renews in a forked child.
+        # Called with the handler's lock held, which logging also reinitializes in a forked child.
         state = getattr(record, "state", None)
         count = 1 if state is None else self._count(record, str(state))
         if count > 1:
@@ -107,7 +107,7 @@ class StateHandler(logging.StreamHandler[TextIO]):
             super().emit(record)
 
     def _count(self, record: logging.LogRecord, name: str) -> int:
-        """Return how many lines of this state *record* stands for; 0: it is not to be written yet."""
+        """Return how many lines of this state *record* stands for; 0 means do not write it yet."""
         key, now = (record.name, str(record.msg), name), self._clock()
         state = self._states.get(key)
         if state is None or now - state.met_at >= STATE_EVERY_S:
@@ -120,7 +120,7 @@ class StateHandler(logging.StreamHandler[TextIO]):
         else:
             count = state.unwritten + 1
             state = _State(written_at=now, met_at=now)
-        self._states.pop(key, None)  # the order is that of writing
+        self._states.pop(key, None)  # keep the dict ordered by the time of writing
         self._states[key] = state
         if len(self._states) > _STATES_AT_MOST:
             del self._states[next(iter(self._states))]
@@ -129,7 +129,7 @@ class StateHandler(logging.StreamHandler[TextIO]):
 
 @dataclass
 class _State:
-    """A state that lasts: when its last line was written and when it was last met, and how often between."""
+    """A repeated state: when its last line was written, when it last occurred, and how often in between."""
 
     written_at: float
     met_at: float
@@ -150,12 +150,12 @@ class JsonFormatter(logging.Formatter):
             line.setdefault(name, value)
         if error := _error(record):
             line["error"] = error
-        # Plain ASCII: neither a terminal nor a log store can be confused by what a stranger wrote.
+        # ASCII only: untrusted text can't confuse a terminal or a log store.
         return json.dumps(line)
 
 
 class TextFormatter(logging.Formatter):
-    """`12:00:01 warning step given up incident=a1 step=on-call`, for a person at a terminal."""
+    """`12:00:01 warning step timed out incident=a1 step=on-call`, for a person at a terminal."""
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created).astimezone().strftime("%H:%M:%S")
@@ -163,7 +163,7 @@ class TextFormatter(logging.Formatter):
         parts = [at, f"{record.levelname.lower():<7}", event]
         parts += [f"{name}={_quote(value)}" for name, value in _fields(record).items()]
         if error := _error(record):
-            # The only thing on more than one line: indented, so that it can't pass for a line of its own.
+            # The only multi-line part: indented, so that it can't be taken for a separate log line.
             parts.append("\n    " + error.rstrip().replace("\n", "\n    "))
         return " ".join(parts)
 
@@ -176,7 +176,7 @@ def _fields(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def _plain(value: Any) -> Any:
-    """Return *value* as something JSON has; what JSON has not becomes text."""
+    """Return *value* as a JSON value; types that JSON lacks become text."""
     if value is None or isinstance(value, bool | int) or (isinstance(value, float) and isfinite(value)):
         return value
     if isinstance(value, list | tuple | set | frozenset):
@@ -200,7 +200,7 @@ def _find_secrets(holder: Any) -> Iterator[Secret]:
         for field in fields(holder):
             value = getattr(holder, field.name)
             if isinstance(value, str) and field.metadata.get("kind") == "secret":
-                yield Secret(value)  # an address that is a secret by itself
+                yield Secret(value)  # a URL that is a secret as a whole
             yield from _find_secrets(value)
     elif isinstance(holder, Mapping):
         yield from _find_secrets(list(holder.values()))
@@ -210,7 +210,7 @@ def _find_secrets(holder: Any) -> Iterator[Secret]:
 
 
 def _find_logins(text: str) -> Iterator[Secret]:
-    """Yield the password in an address, as it is written and as it is meant."""
+    """Yield the login and password in a URL, percent-encoded and decoded."""
     for login in _LOGIN.findall(text):
         password = login.partition(":")[2] or login
         yield from (Secret(login), Secret(password), Secret(unquote(password)))

@@ -1,4 +1,4 @@
-"""Maintenance: a time in which nobody is paged, at somebody's word."""
+"""Maintenance: a period without pages, started by a person; its store, service and periodic task."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LONGEST_S = 7 * 86400.0
 
 
 class Maintenance(Struct, frozen=True, omit_defaults=True):
-    """Nobody is paged from *since* to *until*, unless somebody ends it before."""
+    """No pages are sent from `since` to `until`, unless a person ends it earlier."""
 
     since: float
     until: float
@@ -37,11 +37,11 @@ class Maintenance(Struct, frozen=True, omit_defaults=True):
     ended_by: str = ""
 
     def is_in_force(self, now: float) -> bool:
-        """Tell whether it holds at *now*; it does not begin later than it was asked for."""
+        """Tell whether it is active at *now*; it starts when it is requested."""
         return not self.ended_at and now < self.until
 
     def name(self, now: float) -> str:
-        """Return a short text that differs whenever there is something new to be told of it."""
+        """Return a short text that changes whenever a new announcement is due."""
         return f"{self.since:.3f}-{self.until:.3f}-{'on' if self.is_in_force(now) else 'over'}"
 
 
@@ -50,52 +50,52 @@ _decoder = msgspec.msgpack.Decoder(Maintenance)
 
 
 class RedisMaintenance:
-    """Keeps the latest maintenance. Every method raises StoreError when Redis can't do it."""
+    """Stores the latest maintenance. Every method raises StoreError when Redis is unavailable."""
 
     def __init__(self, client: Client) -> None:
         self._redis = client
 
     def find_latest(self) -> Maintenance | None:
-        """Return the latest maintenance, over or not; None when the last one is long over."""
+        """Return the latest maintenance, ended or not; None when it ended so long ago that it expired."""
         with store_errors():
             packed = self._redis.get(MAINTENANCE)
         return _decoder.decode(packed) if packed else None
 
     def find_active(self, now: float) -> Maintenance | None:
-        """Return the maintenance that is in force at *now*."""
+        """Return the maintenance that is active at *now*, if any."""
         latest = self.find_latest()
         return latest if latest is not None and latest.is_in_force(now) else None
 
     def paused_until(self, now: float) -> float:
-        """Return until when nobody is paged; 0 when there is no maintenance."""
+        """Return until when pages are paused; 0 when there is no maintenance."""
         found = self.find_active(now)
         return found.until if found is not None else 0.0
 
     def save(self, maintenance: Maintenance, now: float) -> None:
-        """Keep it in place of the one before, for a day longer than it lasts."""
+        """Save it in place of the previous one, for a day longer than it lasts."""
         expires_in_s = math.ceil(max(0.0, maintenance.until - now)) + MAINTENANCE_FOR_S
         with store_errors():
             self._redis.set(MAINTENANCE, _encoder.encode(maintenance), ex=expires_in_s)
 
     def load_announced(self) -> str:
-        """Return the name under which it was last told."""
+        """Return the name of the last announced maintenance state."""
         with store_errors():
             return (self._redis.get(MAINTENANCE_ANNOUNCED) or b"").decode()
 
     def save_announced(self, name: str) -> None:
-        """Remember that it is told."""
+        """Record that *name* was announced."""
         with store_errors():
             self._redis.set(MAINTENANCE_ANNOUNCED, name, ex=MAINTENANCE_ANNOUNCED_FOR_S)
 
 
 TASK_NAME = "maintenance"
 _CHECK_EVERY_S = 60.0
-# What takes a notice: its id, by which it is said once, its text, and the moment.
+# Saves a notice: its id, which makes it appear once, its text, and the time.
 SendNotice = Callable[[str, str, float], None]
 
 
 class MaintenanceStore(Protocol):
-    """Where the switch is kept; every method may raise StoreError."""
+    """Stores the latest maintenance; every method may raise StoreError."""
 
     def find_latest(self) -> Maintenance | None: ...
     def find_active(self, now: float) -> Maintenance | None: ...
@@ -105,36 +105,36 @@ class MaintenanceStore(Protocol):
 
 
 class OpenIncidentSource(Protocol):
-    """Where open incidents are listed."""
+    """Lists the open incidents; may raise StoreError."""
 
     def list_open(self) -> Iterator[Incident]: ...
 
 
 class MaintenanceService:
-    """Begins and ends maintenance. Raises StoreError; both are harmless the second time."""
+    """Starts and ends maintenance. Raises StoreError; both are harmless the second time."""
 
     def __init__(self, store: MaintenanceStore, work_queue: TaskQueue) -> None:
         self._store = store
         self._work_queue = work_queue
 
     def start(self, by: Person, until: float, comment: str, now: float) -> Maintenance:
-        """Page nobody from *now* to *until*, in place of any maintenance there is."""
+        """Pause pages from *now* to *until*, replacing any current maintenance."""
         maintenance = Maintenance(since=now, until=until, by=by.name, comment=comment)
         self._store.save(maintenance, now)
         self._work_queue.enqueue(TASKS, TASK_NAME, now)
         return maintenance
 
     def stop(self, by: Person, now: float) -> None:
-        """End it before its time."""
+        """End the current maintenance, if any."""
         found = self._store.find_active(now)
         if found is not None:
             self._store.save(replace(found, ended_at=now, ended_by=by.name), now)
-        # Even where it was over already: whoever ended it may have been cut off here.
+        # Also where it had ended already: the earlier call may have failed before this line.
         self._work_queue.enqueue(TASKS, TASK_NAME, now)
 
 
 class MaintenanceTask:
-    """Has every incident looked at when maintenance begins or ends, and says so once."""
+    """Enqueues every open incident when maintenance begins or ends, and saves one notice about it."""
 
     def __init__(
         self,
@@ -149,7 +149,7 @@ class MaintenanceTask:
         self._send_notice = send_notice
 
     def run(self, now: float) -> float:
-        """Tell what is new; return when to look again. What is told twice changes nothing."""
+        """Announce a new state; return when to run again. Announcing it twice changes nothing."""
         latest = self._store.find_latest()
         if latest is None:
             return now + _CHECK_EVERY_S
@@ -168,7 +168,7 @@ class MaintenanceTask:
 
 
 def describe_maintenance(maintenance: Maintenance, now: float) -> str:
-    """Return how it stands in a sentence, for people of any time zone."""
+    """Return the state in a sentence, with times in UTC."""
     if not maintenance.is_in_force(now):
         by = f", ended by {maintenance.ended_by}" if maintenance.ended_by else ""
         return f"Maintenance is over{by}: paging goes on"

@@ -1,4 +1,4 @@
-"""Every metric, by name. What they mean is told in docs/metrics.md."""
+"""All Prometheus metrics; docs/metrics.md describes them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ UPTIME_PINGS = Counter(
     "receiver_uptime_pings_total", "Times heartbeat_url was to be called, by outcome.", ["outcome"]
 )
 NOTICES = Counter("receiver_notices_total", "Notices, by what became of them.", ["outcome"])
-# Read from the store when they are asked for.
+# Set from the store at each scrape.
 INCIDENTS = Gauge(
     "receiver_incidents",
     "Incidents by state and severity.",
@@ -81,13 +81,13 @@ LAST_WEBHOOK = Gauge(
     ["source"],
     multiprocess_mode="mostrecent",
 )
-# A child of a metric can't be removed where processes share them, and senders choose the names.
+# In multiprocess mode a label value can't be removed again, and senders choose the source names.
 _MAX_SOURCES = 100
 OTHER_SOURCES = "(others)"
 
 
 def record_last_webhooks(moments: Mapping[str, float]) -> None:
-    """Set when the last webhook of each source came; of sources beyond the first hundred, of all together."""
+    """Set the time of the last webhook of each source; sources after the first hundred share one label."""
     others = 0.0
     for source, at in moments.items():
         if source in _sources or len(_sources) < _MAX_SOURCES:
@@ -103,7 +103,7 @@ _sources: set[str] = set()
 
 
 def record_incident_counts(census: dict[tuple[str, str], int]) -> None:
-    """Set how many incidents are open; what was counted before and is no more becomes 0."""
+    """Set the number of unresolved incidents from *census* by (state, severity); missing pairs become 0."""
     for state in ("open", "acknowledged"):
         for severity in ("critical", "error", "warning", "info", "none"):
             INCIDENTS.labels(state, severity).set(census.get((state, severity), 0))

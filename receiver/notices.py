@@ -1,4 +1,4 @@
-"""Notices: the receiver's own troubles, each said once in the channel that `notices` names."""
+"""Notices: problems of the receiver itself, each posted once to the channel that `notices` names."""
 
 from __future__ import annotations
 
@@ -23,32 +23,32 @@ from receiver.storage.keys import NOTICE_FOR_S, TASKS, WAKE, Keys, shard_of
 from receiver.storage.timestamps import BY_WALL_CLOCK, Moments
 from receiver.text import one_line
 
-# Troubles come in swarms: a revoked token fails a thousand deliveries within minutes.
+# Problems come in large numbers: a revoked token fails a thousand deliveries within minutes.
 LINES = 10
 _KINDS = 5
 MAX_LINE = 300
 MAX_ABOUT = 120
-# So that the swarm's first message holds more than its first trouble, and that few follow.
+# Wait to collect more notices into the first message, and pause so that few messages follow.
 GATHER_S = 1.0
 PAUSE_S = 60.0
-# What could not be said for a day is no news.
+# A notice that could not be posted for a day is dropped.
 KEPT_FOR_S = 86400.0
-# By then an attempt is over, or whoever made it is dead; Slack is given ten seconds to answer.
+# By then an attempt has ended or its worker has died; a request to Slack times out after ten seconds.
 IN_FLIGHT_S = 15.0
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 5.0, 300.0
 
 
 class Notice(Struct, frozen=True, omit_defaults=True):
-    """One trouble. *about* is what it is counted under where there are too many to be said one by one."""
+    """One problem. `about` groups the notices that are only counted because there are too many."""
 
     text: str
     at: float
     about: str = ""
-    repeats: int = 0  # how often the same came since it was said last
+    repeats: int = 0  # how often it occurred since it was last posted
 
 
 class NoticeMessage(Struct, frozen=True, omit_defaults=True):
-    """How the message under way stands: which notices it holds, what it says, and its attempts."""
+    """The state of the current message: the notices in it, its lines, and its attempts."""
 
     id: str = ""
     names: tuple[str, ...] = ()
@@ -58,25 +58,25 @@ class NoticeMessage(Struct, frozen=True, omit_defaults=True):
     tried_at: float = 0.0
     retry_at: float = 0.0
     maybe_sent: bool = False
-    posted_at: float = 0.0  # when the last one was posted
+    posted_at: float = 0.0  # when the previous message was posted
 
     @property
     def next_attempt_at(self) -> float:
-        """When to go on; an attempt whose end nobody noted may still be under way."""
+        """When to post or retry; an attempt without a saved result may still be in flight."""
         if not self.attempts:
             return self.posted_at + PAUSE_S if self.posted_at else 0.0
         return self.retry_at or self.tried_at + IN_FLIGHT_S
 
 
 class NoticeChannel(Protocol):
-    """Posts notices, once for each call; both raise a DeliveryError."""
+    """Posts notices; both methods raise a DeliveryError and do not retry."""
 
     def send_notice(self, message: NoticeMessage) -> Receipt: ...
     def find_notice(self, message: NoticeMessage) -> Receipt | None: ...
 
 
 def render_lines(notices: Sequence[Notice], left_out: int = 0) -> tuple[str, ...]:
-    """Return what one message says of *notices*: the first ten, the rest counted by what they are about."""
+    """Return the lines of one message: the first ten of *notices*, the rest counted by their `about`."""
     lines = [_line(notice) for notice in notices[:LINES]]
     rest = Counter(one_line(notice.about, MAX_ABOUT) or "others" for notice in notices[LINES:])
     lines += [f"{count} more: {about}" for about, count in rest.most_common(_KINDS)]
@@ -85,7 +85,7 @@ def render_lines(notices: Sequence[Notice], left_out: int = 0) -> tuple[str, ...
 
 
 def next_wait_s(attempts: int) -> float:
-    """Return the seconds to wait after so many attempts: 5 s, doubled each time, five minutes at most."""
+    """Return the seconds to wait after *attempts*: 5 s, doubled each time, five minutes at most."""
     return min(_LONGEST_WAIT_S, _FIRST_WAIT_S * 2.0 ** min(attempts - 1, 10))
 
 
@@ -103,9 +103,9 @@ _message_decoder = msgspec.msgpack.Decoder(NoticeMessage)
 
 
 class RedisNotices:
-    """Keeps notices. Every method raises StoreError when Redis can't do it.
+    """Stores notices. Every method raises StoreError when Redis is unavailable.
 
-    Where there is no channel for them (*is_wanted* is false), none is kept.
+    Without a channel for notices (*is_wanted* is false), none is saved.
     """
 
     def __init__(
@@ -132,9 +132,10 @@ class RedisNotices:
         every: float = 0.0,
         count: int = 1,
     ) -> bool:
-        """Keep a notice and have it posted; False where one of that *notice_id* was said before.
+        """Save a notice to be posted; False where one with that *notice_id* was saved before.
 
-        With *every*, it may be said again after so many seconds, with how many came meanwhile.
+        With *every* (seconds), it may be posted again after that time, with the number of occurrences
+        (*count* each) since.
         """
         if not self._is_wanted:
             return False
@@ -162,7 +163,7 @@ class RedisNotices:
         return bool(reply)
 
     def list_pending(self) -> tuple[dict[str, Notice], int]:
-        """Return the notices to be posted by name, oldest first, and how many more there were to keep."""
+        """Return the pending notices by name, oldest first, and how many more exceeded the limit."""
         with store_errors():
             packed = self._redis.hgetall(self._keys.notices)
         left_out = int(packed.pop(_LEFT_OUT, 0))
@@ -170,18 +171,18 @@ class RedisNotices:
         return dict(sorted(found.items(), key=lambda item: item[1].at)), left_out
 
     def load_message(self) -> NoticeMessage:
-        """Return how the message under way stands."""
+        """Return the state of the current message."""
         with store_errors():
             packed = self._redis.get(self._keys.notice_message)
         return _message_decoder.decode(packed) if packed else NoticeMessage()
 
     def save_message(self, message: NoticeMessage) -> None:
-        """Keep how the message under way stands."""
+        """Save the state of the current message."""
         with store_errors():
             self._redis.set(self._keys.notice_message, _encoder.encode(message), ex=NOTICE_FOR_S)
 
     def complete_message(self, message: NoticeMessage, *, left_out: int = 0) -> None:
-        """Forget the notices of *message*, and begin another."""
+        """Delete the notices of *message* and start the next one."""
         with store_errors(), self._redis.pipeline(transaction=True) as pipe:
             if message.names:
                 pipe.hdel(self._keys.notices, *message.names)
@@ -198,14 +199,14 @@ def _unpack(packed: bytes) -> Notice:
 
 
 logger = logging.getLogger(__name__)
-# Whatever is put wakes the duty; this is for a wake-up that got lost.
+# Every saved notice enqueues the task; this interval covers a lost enqueue.
 _IDLE_S = 3600.0
-# All that is pending is one message, so it waits as one.
+# All pending notices go into one message, so they are one waiter of the token bucket.
 _WAITER = "notices"
 
 
 class NoticeRepository(Protocol):
-    """Where notices are kept."""
+    """Stores notices and the current message; every method may raise StoreError."""
 
     def list_pending(self) -> tuple[dict[str, Notice], int]: ...
     def load_message(self) -> NoticeMessage: ...
@@ -214,9 +215,9 @@ class NoticeRepository(Protocol):
 
 
 class NoticeService:
-    """Posts what is pending to *target*, by *channel*, when it is its turn there.
+    """Posts the pending notices to *target* through *channel*, when the rate limit permits.
 
-    The attempt is noted before it is made, so a crash makes the next one look.
+    The attempt is saved before it is made, so after a crash the next one checks whether it arrived.
     """
 
     def __init__(
@@ -234,7 +235,7 @@ class NoticeService:
         self._action = Post(_WAITER, "", target.kind, target, 0.0, "")
 
     def run(self, now: float) -> float:
-        """Post what is pending, if it is time; return the next moment to call this. Raises StoreError."""
+        """Post the pending notices, if due; return when to call this again. Raises StoreError."""
         message = self._notices.load_message()
         if message.next_attempt_at > now:
             return message.next_attempt_at
@@ -244,7 +245,7 @@ class NoticeService:
                 self._notices.complete_message(replace(message, posted_at=0.0))
             return now + _IDLE_S
         wanted_at = next(iter(pending.values())).at
-        # One noted by a clock ahead of ours has waited for nobody knows how long: it waits no longer.
+        # A notice from a host whose clock is ahead has waited for an unknown time: post it now.
         if 0 <= now - wanted_at < GATHER_S and not message.attempts:
             return wanted_at + GATHER_S
         permit = self._rate_limiter.acquire_by_priority(
@@ -252,12 +253,12 @@ class NoticeService:
         )
         if permit.retry_after_s > 0:
             return now + permit.retry_after_s
-        if not message.maybe_sent:  # it can hold what came since
+        if not message.maybe_sent:  # otherwise find_notice looks for the same message
             message = _build_message(message, pending, left_out, now)
         return self._post_message(message, left_out, now)
 
     def _drop_old(self, now: float) -> tuple[dict[str, Notice], int]:
-        """Return what is pending, without what could not be said for a day."""
+        """Drop the notices that could not be posted for a day; return the others as `list_pending` does."""
         pending, left_out = self._notices.list_pending()
         old = tuple(name for name, notice in pending.items() if notice.at < now - KEPT_FOR_S)
         if old:
@@ -282,7 +283,7 @@ class NoticeService:
         return receipt.at + PAUSE_S
 
     def _postpone(self, attempt: NoticeMessage, error: DeliveryError, *, was_maybe_sent: bool) -> float:
-        """Note when to try again: whatever it was, somebody may put it in order within a day."""
+        """Save when to retry, also after a permanent error: an operator may fix it within a day."""
         wait, maybe_sent = next_wait_s(attempt.attempts), was_maybe_sent
         if isinstance(error, TemporaryDeliveryError):
             wait, maybe_sent = max(wait, error.retry_after), maybe_sent or error.maybe_sent
@@ -297,7 +298,7 @@ class NoticeService:
 def _build_message(
     message: NoticeMessage, pending: dict[str, Notice], left_out: int, now: float
 ) -> NoticeMessage:
-    """Return the message for all that is pending; attempts to post an earlier form of it count."""
+    """Return the message for all pending notices; attempts to post an earlier version of it count."""
     names = tuple(pending)
     return NoticeMessage(
         id=hashlib.sha256("/".join((*names, str(left_out))).encode()).hexdigest()[:16],

@@ -1,4 +1,4 @@
-"""Processes: children that never outlive their parent, and signals taken one at a time."""
+"""Processes: child processes that are killed when their parent dies, and signals read from a queue."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class Signals:
-    """The signals asked for, in order of arrival; nothing runs inside a signal handler.
+    """Receives the *wanted* signals in order of arrival; nothing else runs inside the signal handler.
 
-    A handler may interrupt a thread that holds the very lock the handler wants, so ours only puts the
-    number into a queue that allows this (https://docs.python.org/3/library/queue.html#simplequeue-objects).
-    Must be made in the main thread.
+    A handler may interrupt a thread that holds a lock the handler needs, so ours only puts the number
+    into a reentrant queue (https://docs.python.org/3/library/queue.html#simplequeue-objects).
+    Must be created in the main thread.
     """
 
     def __init__(self, *wanted: signal.Signals) -> None:
@@ -32,11 +32,11 @@ class Signals:
 
     @property
     def is_ending(self) -> bool:
-        """Whether we were ever asked to end, read or unread yet."""
+        """Whether SIGTERM or SIGINT has arrived, also if it has not been read from the queue yet."""
         return self._ending
 
     def request_end(self) -> None:
-        """Do as if we had been asked to end."""
+        """Act as if SIGTERM had arrived."""
         self._enqueue_signal(signal.SIGTERM, None)
 
     def wait_for_signal(self, timeout_s: float) -> signal.Signals | None:
@@ -60,10 +60,10 @@ def start_child(
     output: IO[bytes] | None = None,
     umask: int = -1,
 ) -> subprocess.Popen[bytes]:
-    """Start *command* as a child that is killed when we die, however we die.
+    """Start *command* as a child process that is killed when this process dies, even by SIGKILL.
 
-    It gets a session of its own, so that Ctrl-C reaches only us and we can end things in order.
-    Call it from the main thread: Linux kills the child when the starting *thread* ends.
+    It gets its own session, so that Ctrl-C reaches only this process, which stops its children in order.
+    Call it from the main thread: Linux kills the child when the thread that started it ends.
     """
     return subprocess.Popen(
         command,
@@ -79,16 +79,16 @@ def start_child(
 
 
 def end_with_parent(parent: int) -> Callable[[], None]:
-    """Return what a fresh child of process *parent* calls so as to be killed when that one dies.
+    """Return a function that a new child of process *parent* calls to be killed when *parent* dies.
 
-    Only Linux can do this; elsewhere look at `is_orphan` now and then.
+    Only Linux supports this; on other systems poll `is_orphan`.
     """
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
 
     def set_death_signal() -> None:
         if libc is not None:
             libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if is_orphan(parent):  # it died before we could ask
+        if is_orphan(parent):  # it died before prctl was called
             os._exit(1)
 
     return set_death_signal
@@ -100,7 +100,7 @@ def is_orphan(parent: int) -> bool:
 
 
 def kill_process_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill a child of `start_child` and all its children at once; returns when it is gone."""
+    """Kill a child of `start_child` and all its children at once; returns when it has exited."""
     with suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
     process.wait()

@@ -1,7 +1,7 @@
 """Regular expressions of matchers, in RE2's syntax as in Alertmanager, matched in linear time.
 
-Python's `re` tries one way after another: an expression such as `([a-z]+[.]?)+:9100` takes minutes for a
-label of forty characters. RE2 looks at each character once for each state of the expression.
+Python's `re` backtracks: an expression such as `([a-z]+[.]?)+:9100` takes minutes for a label of forty
+characters. RE2 reads each character once for each state of the expression.
 
 https://github.com/google/re2/wiki/Syntax
 https://pkg.go.dev/github.com/prometheus/alertmanager/pkg/labels#Matcher
@@ -18,20 +18,20 @@ from typing import Any
 
 logger = logging.getLogger(__name__)
 
-# More than people write; RE2 compiles it in a few milliseconds.
+# Longer than real expressions; RE2 compiles this length in a few milliseconds.
 MAX_LENGTH = 4096
-# Without RE2: how long one label may take, before it counts as one that does not fit.
+# Without RE2: the time limit for one label, after which it counts as not matching.
 _TIMEOUT_S = 0.05
-# What RE2 for C++ takes and Go's does not: one byte of a character.
+# `\C` (one byte of a character) is valid in RE2 for C++, but not in Go's RE2.
 _BYTE = re.compile(r"(?<!\\)(?:\\\\)*+\\C")
 
 MatchFunction = Callable[[str], bool]
 
 
 def compile_full_match(expression: str) -> MatchFunction:
-    """Return what tells whether *expression* fits the whole of a text, as Alertmanager's `=~` does.
+    """Return a function that tells whether *expression* matches a whole text, as Alertmanager's `=~` does.
 
-    As in Go, `.` is any character but a line feed. Raises ValueError with the reason.
+    As in Go, `.` matches any character but a line feed. Raises ValueError with the reason.
     """
     if len(expression) > MAX_LENGTH:
         raise ValueError(f"it is longer than {MAX_LENGTH} characters")
@@ -59,7 +59,7 @@ def _compile_re2(expression: str) -> MatchFunction:
 
 
 def compile_with_timeout(expression: str) -> MatchFunction:
-    """Do the same without RE2: a repeat within a repeat is refused, and matching is bounded in time."""
+    """Do the same without RE2: nested repeats raise ValueError, and matching has a time limit."""
     import regex
 
     try:
@@ -81,7 +81,7 @@ def compile_with_timeout(expression: str) -> MatchFunction:
 
 
 def _has_nested_repeats(parsed: Any, *, is_within: bool = False) -> bool:
-    """Tell whether something that is repeated without a small bound holds another such repeat."""
+    """Tell whether a repeat that may match more than once contains another such repeat."""
     for code, argument in parsed:
         is_repeat = code in (_constants.MAX_REPEAT, _constants.MIN_REPEAT)
         is_long = is_repeat and argument[1] > 1
@@ -94,7 +94,7 @@ def _has_nested_repeats(parsed: Any, *, is_within: bool = False) -> bool:
 
 
 def _list_inner(argument: Any) -> list[Any]:
-    """Return the parsed expressions within the argument of one node."""
+    """Return the parsed subexpressions in the argument of one node."""
     if isinstance(argument, _parser.SubPattern):
         return [argument]
     if isinstance(argument, list | tuple):

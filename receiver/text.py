@@ -1,4 +1,4 @@
-"""Cutting, cleaning and hiding text."""
+"""Truncating and cleaning text, secrets that do not print themselves, and checks of links."""
 
 from __future__ import annotations
 
@@ -8,29 +8,30 @@ from typing import Final
 from unicodedata import normalize
 from urllib.parse import urlsplit
 
-# Control characters, and what is not seen or changes how others are read: marks of direction and of no
-# width, fillers, soft hyphens, notes between the lines, and tags. A selector that makes an emoji stays.
+# Control characters, and invisible characters or those that change how others are displayed: direction marks,
+# zero-width characters, fillers, soft hyphens, interlinear annotations, and tags. The variation selectors of
+# emoji stay.
 _CONTROL = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f"
     "\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0d\ufeff\uffa0\ufff0-\ufffb"
     "\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff]"
 )
-# What reads as an address: with a scheme anywhere in a text, without one where a word of it is one.
+# What looks like an address: anywhere in a text with a scheme, as a whole word without one.
 _SHOWN_HOST = re.compile(r"[a-z][a-z0-9+.-]{0,15}:/+([^\s/\\?#@:]+)", re.IGNORECASE)
 _BARE_HOST = re.compile(
     r"(?:mailto:|//)?(?:[^\s/@]+@)?((?:[\w-]+\.)+(?:[a-z][a-z0-9-]+|\d{1,3})|localhost)(?::\d+)?(?:[/?#@]\S*)?",
     re.IGNORECASE,
 )
-# NFKC makes a dot of the others, but for the ideographic one, which browsers take for a dot.
+# NFKC turns the other dots into ".", but not the ideographic one, which browsers treat as a dot.
 _DOTS = str.maketrans({"\u3002": "."})
 _AROUND = " \t\n.,;:!?()[]<>\"'"
-# Nobody reads more of a link's text than this before they follow it.
+# Only this much of a link's text is checked: a person does not read more before following it.
 _MAX_SHOWN = 2000
 _SMALL_LETTERS = {capital: capital + 32 for capital in range(ord("A"), ord("Z") + 1)}
 
 
 class Secret:
-    """A text that never prints itself; only `reveal()` gives it out."""
+    """A text that never prints itself; only `reveal()` returns it."""
 
     __slots__ = ("_digest", "_text")
 
@@ -40,7 +41,7 @@ class Secret:
 
     @property
     def digest(self) -> str:
-        """The first 16 hex digits of its SHA-256, by which it is known again; empty where it is empty."""
+        """The first 16 hex digits of its SHA-256, to compare secrets; empty where the secret is empty."""
         return self._digest
 
     def reveal(self) -> str:
@@ -62,7 +63,7 @@ class Secret:
 
 
 def truncate_text(text: str, limit: int) -> str:
-    """Return *text* in at most *limit* characters, ending in … when something was cut."""
+    """Return *text* in at most *limit* characters, ending in … when it was truncated."""
     if len(text) <= limit:
         return text
     return text[: max(0, limit - 1)].rstrip() + "…" if limit > 0 else ""
@@ -79,9 +80,9 @@ def one_line(text: str, limit: int) -> str:
 
 
 def lowercase_ascii(name: str) -> str:
-    """Return *name* with A to Z in small letters, and all else as it is.
+    """Return *name* with A to Z in lower case and all else unchanged.
 
-    The sign of a kelvin, say, is no k: somebody could take another's name.
+    The Kelvin sign, for example, does not become k; otherwise one user could take another's name.
     """
     return name.translate(_SMALL_LETTERS)
 
@@ -92,10 +93,10 @@ def is_web_link(url: str) -> bool:
 
 
 def find_real_host(label: str, url: str) -> str:
-    """Return the host of *url* where *label*, by which a link to it is shown, reads as another's address;
+    """Return the host of *url* where *label*, the text of the link, looks like the address of another host;
     empty where it does not.
 
-    `https://bank.example@evil.example/` reads as one of the bank's.
+    `https://bank.example@evil.example/` looks like an address of the bank.
     """
     text = normalize("NFKC", clean_text(label[:_MAX_SHOWN])).translate(_DOTS)
     words = text.split()
@@ -103,7 +104,7 @@ def find_real_host(label: str, url: str) -> str:
         found[1]
         for word in words
         if (found := _BARE_HOST.fullmatch(word.strip(_AROUND)))
-        # A number such as 1.2 is an address only where it stands alone.
+        # A number such as 1.2 is an address only where it is the whole text.
         and (len(words) == 1 or not found[1].replace(".", "").isdigit() or found[1].count(".") == 3)
     ]
     shown = [host.lower() for host in (*_SHOWN_HOST.findall(text), *bare)]

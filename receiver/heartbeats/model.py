@@ -1,4 +1,4 @@
-"""Heartbeats: alerts that must keep coming, and the incident that one is which stopped."""
+"""The values of heartbeats: the heartbeat, its latest signal, and the alert that it is missing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from receiver.model.incident import group_id_of
 from receiver.model.routing import EscalationPolicy, Matcher, Responder, Step
 
 ALERTNAME = "HeartbeatMissing"
-# The receiver's name in our own alerts, and their route, which is part of their incidents' identity.
+# The Alertmanager receiver name in our own alerts, and their route, which is part of their group IDs.
 RECEIVER = "receiver"
 ROUTE = "heartbeat"
 _POLICY = "heartbeat:"
@@ -23,7 +23,7 @@ _NO_NAME = "default"
 
 @dataclass(frozen=True)
 class Heartbeat:
-    """An alert that must keep coming: when none matched for *every* + *grace* seconds, *notify*."""
+    """An alert that must keep coming: when none matched for `every` + `grace` seconds, page `notify`."""
 
     matchers: tuple[Matcher, ...]
     every: float
@@ -32,38 +32,39 @@ class Heartbeat:
 
     @property
     def name(self) -> str:
-        """Its matchers as text."""
+        """Its matchers as text, which identifies it."""
         return ",".join(str(matcher) for matcher in self.matchers)
 
     @property
     def policy(self) -> EscalationPolicy:
-        """The escalation of an incident that is this one's missing: its one responder."""
+        """The escalation policy of its incident: one step, its responder."""
         return EscalationPolicy(f"{_POLICY}{self.name}", (Step(self.notify.name, self.notify),))
 
     def matches(self, labels: Mapping[str, str]) -> bool:
         return all(matcher.matches(labels) for matcher in self.matchers)
 
     def is_signal(self, alert: Alert) -> bool:
-        """Tell whether *alert* is a beat: it fires, and matches. A resolved one is none."""
+        """Tell whether *alert* is a signal of this heartbeat: it matches and is firing."""
         return alert.is_firing and self.matches(alert.labels)
 
     def missing_at(self, signal_at: float, up_since: float) -> float:
-        """Return when it counts as missing after the beat at *signal_at*, if no other comes.
+        """Return when it counts as missing after the signal at *signal_at*, if no other comes.
 
-        Nobody is accused of what came while we did not listen: then the whole time runs anew.
+        After a downtime of the receiver the whole time starts again at *up_since*, because signals that
+        were sent meanwhile were not received.
         """
         return max(signal_at, up_since) + self.every + self.grace
 
 
 def find_heartbeat_policy(heartbeats: Iterable[Heartbeat], name: str) -> EscalationPolicy | None:
-    """Return the escalation of that name, if it is a heartbeat's."""
+    """Return the escalation policy called *name*, if it belongs to one of *heartbeats*."""
     if not name.startswith(_POLICY):
         return None
     return next((one.policy for one in heartbeats if one.policy.name == name), None)
 
 
 class HeartbeatSignal(Struct, frozen=True):
-    """The last beat of a heartbeat (by its name) from a source; *external_url* is who sent it."""
+    """The latest signal of a heartbeat (by name) from a source; `external_url` is the sender's."""
 
     heartbeat: str
     source: str
@@ -72,7 +73,7 @@ class HeartbeatSignal(Struct, frozen=True):
 
     @property
     def group_id(self) -> str:
-        """Where the incident of its missing is kept; the same whatever the routes are."""
+        """The group ID of the incident for a missing signal; it does not depend on the routes."""
         return group_id_of(self.source, self._group_key, ROUTE)
 
     @property
@@ -81,7 +82,7 @@ class HeartbeatSignal(Struct, frozen=True):
 
     @property
     def labels(self) -> dict[str, str]:
-        """The labels of the alert that it is missing."""
+        """The labels of the alert for a missing signal."""
         return {
             "alertname": ALERTNAME,
             "heartbeat": self.heartbeat,
@@ -90,9 +91,9 @@ class HeartbeatSignal(Struct, frozen=True):
         }
 
     def build_group(self, heartbeat: Heartbeat | None, starts_at: float, ends_at: float = 0.0) -> Group:
-        """Return our own alert that it is missing since *starts_at*; over, with *ends_at*.
+        """Return our own alert that it is missing since *starts_at*; resolved if *ends_at* is given.
 
-        No *heartbeat* is one that has left the configuration.
+        *heartbeat* is None where it has left the configuration.
         """
         alert = Alert(
             fingerprint=fingerprint(self.labels),

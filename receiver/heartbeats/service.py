@@ -1,4 +1,4 @@
-"""Beats in Redis: when each heartbeat last came from each source, and since when we have listened."""
+"""Heartbeats: their store in Redis, the filter that takes their signals out of webhooks, the monitor."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _Value = tuple[float, str]
 
 
 class RedisHeartbeats:
-    """Keeps the last beats. Every method raises StoreError when Redis can't do it."""
+    """Stores the latest signals. Every method raises StoreError when Redis is unavailable."""
 
     def __init__(self, client: Client, *, moments: Moments = BY_WALL_CLOCK) -> None:
         self._redis = client
@@ -42,7 +42,7 @@ class RedisHeartbeats:
         self._moments = moments
 
     def save_signals(self, signals: Sequence[HeartbeatSignal]) -> list[float | None]:
-        """Keep *signals* as the last ones, in one round trip; return when each had come before."""
+        """Save *signals* as the latest ones, in one round trip; return the previous time of each."""
         fields = [_field(signal) for signal in signals]
         values = {
             field: _json.encode((b.at, b.external_url)) for field, b in zip(fields, signals, strict=True)
@@ -55,9 +55,9 @@ class RedisHeartbeats:
         return [_decode(packed)[0] if packed else None for packed in former]
 
     def admit_source(self, source: str, now: float, *, at_most: int, within_s: float) -> bool:
-        """Tell whether *source* is known, or new where fewer than *at_most* others were within *within_s*.
+        """Tell whether *source* is known, or new with fewer than *at_most* other new ones in *within_s*.
 
-        It is written first and then counted, so that of several at once none is one too many.
+        It is written before counting, so that concurrent calls can't exceed the limit.
         """
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
             pipe.hsetnx(HEARTBEATS_FIRST, source, repr(now))
@@ -72,7 +72,7 @@ class RedisHeartbeats:
         return is_admitted
 
     def list_signals(self) -> list[HeartbeatSignal]:
-        """Return the last beat of each heartbeat and source, newest first."""
+        """Return the latest signal of each heartbeat and source, newest first."""
         with store_errors():
             rows = self._redis.hgetall(HEARTBEATS)
         signals = [
@@ -82,14 +82,14 @@ class RedisHeartbeats:
         return sorted(signals, key=lambda signal: (-signal.at, signal.heartbeat, signal.source))
 
     def delete_signal(self, signal: HeartbeatSignal) -> None:
-        """Wait for the first beat again."""
+        """Delete a signal and its missed mark; the heartbeat then waits for its first signal."""
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
             pipe.hdel(HEARTBEATS, _field(signal))
             pipe.hdel(HEARTBEATS_MISSED, _field(signal))
             pipe.execute()
 
     def check_missed(self, signals: Sequence[HeartbeatSignal]) -> list[bool]:
-        """Tell for each of *signals* whether it was noted that the next one is missing."""
+        """Tell for each of *signals* whether `record_missed` was called for it."""
         if not signals:
             return []
         with store_errors():
@@ -97,7 +97,7 @@ class RedisHeartbeats:
         return [bool(at) and float(at) == signal.at for signal, at in zip(signals, moments, strict=True)]
 
     def record_missed(self, signal: HeartbeatSignal) -> None:
-        """Note that the beat after this one is missing."""
+        """Record that the signal after this one is missing."""
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
             pipe.hset(HEARTBEATS_MISSED, _field(signal), repr(signal.at))
             pipe.expire(HEARTBEATS_MISSED, HEARTBEATS_FOR_S)
@@ -106,10 +106,10 @@ class RedisHeartbeats:
     def record_uptime(
         self, now: float, ahead_s: float | None, *, down_after_s: float, differ_s: float
     ) -> tuple[float, float]:
-        """Note that we listen; return since when we have, and by how much *now* is ahead of Redis' clock.
+        """Record that the receiver is up; return since when, and by how much *now* is ahead of Redis' clock.
 
-        It is since *now* where no worker noted it in the last *down_after_s* seconds, by Redis' own clock, or
-        where ours was set by more than *differ_s* since it was *ahead_s* ahead.
+        It is up since *now* where no worker recorded it in the last *down_after_s* seconds by Redis' clock,
+        or where this host's clock was set by more than *differ_s* since it was *ahead_s* seconds ahead.
         """
         with store_errors():
             since, ahead = self._scripts.run(
@@ -140,11 +140,11 @@ logger = logging.getLogger(__name__)
 TASK_NAME = "heartbeats"
 CHECK_EVERY_S = 30.0
 _IDLE_S = 3600.0
-# Not looked for so long: we were down, or the clock jumped. Who was not listened to is not accused.
+# After this time without a check the receiver was down, or the clock jumped: no heartbeat is missing then.
 _DOWN_AFTER_S = 60.0
-# The clocks of our own processes may differ by so much; a beat further ahead is from before a step back.
+# Clocks of our hosts may differ by this much; a signal further ahead was saved before a clock was set back.
 _CLOCKS_DIFFER_S = 5.0
-# Each source is a page that may come: whoever makes up names must not make them without end.
+# Each source can cause a page, and clients choose the source names: limit them.
 _SOURCES_AT_MOST = 200
 _NEW_SOURCES_AT_MOST = 8
 _DAY_S = 86400.0
@@ -152,7 +152,7 @@ _MAX_URL = 200
 
 
 class HeartbeatRepository(Protocol):
-    """Where beats are kept; every method may raise StoreError."""
+    """Stores signals; every method may raise StoreError."""
 
     def save_signals(self, signals: Sequence[HeartbeatSignal]) -> list[float | None]: ...
     def admit_source(self, source: str, now: float, *, at_most: int, within_s: float) -> bool: ...
@@ -166,10 +166,10 @@ class HeartbeatRepository(Protocol):
 
 
 class HeartbeatFilter:
-    """Takes beats out of what comes in. *wake* has the watch look at once.
+    """Extracts heartbeat signals from incoming alerts. *wake* makes the monitor run at once.
 
-    Of *sources* only those count, where any are listed; else at most eight new ones a day. Others are said in
-    *notices*.
+    If *sources* lists any, only those count; else at most eight new ones a day. Rejected sources are
+    reported in *notices*.
     """
 
     def __init__(
@@ -189,9 +189,9 @@ class HeartbeatFilter:
         self._matched = tuple({matcher.name for one in heartbeats for matcher in one.matchers})
 
     def extract(self, groups: tuple[Group, ...], now: float) -> tuple[tuple[Group, ...], int]:
-        """Note the beats among *groups*; return the groups without them, and how many they were.
+        """Save the signals among *groups*; return the groups without them, and the number of signals.
 
-        When this returns they are in the store. Raises StoreError.
+        When this returns, they are saved. Raises StoreError.
         """
         if not self._heartbeats:
             return groups, 0
@@ -219,7 +219,7 @@ class HeartbeatFilter:
         return False
 
     def _reject_signal(self, signal: HeartbeatSignal, why: str, now: float) -> None:
-        """Say once a day that beats of a source are not listened for."""
+        """Save a notice, at most once a day, that signals of a source do not count."""
         source = one_line(signal.source, 80) or "(none)"
         fields = {"source": source, "reason": why}
         logger.warning("heartbeat not counted", extra={"fields": fields, "state": why})
@@ -229,7 +229,7 @@ class HeartbeatFilter:
         )
 
     def _may_hold_signal(self, group: Group) -> bool:
-        """Tell whether *group* may hold a beat: each combination of the labels that count is tried once."""
+        """Tell whether *group* may hold a signal; tries each combination of the matched labels once."""
         names = self._matched
         values = {tuple(map(alert.labels.get, names)) for alert in group.alerts}
         labels_tried = [
@@ -244,7 +244,7 @@ class HeartbeatFilter:
         now: float,
         found: dict[tuple[str, str], tuple[Heartbeat, HeartbeatSignal]],
     ) -> bool:
-        """Tell whether *alert* is a beat, of any heartbeat, and add it to *found*."""
+        """Tell whether *alert* is a signal of any heartbeat, and add it to *found*."""
         mine = [heartbeat for heartbeat in self._heartbeats if heartbeat.is_signal(alert)]
         for heartbeat in mine:
             signal = HeartbeatSignal(
@@ -259,11 +259,11 @@ class HeartbeatFilter:
             if before is None and not self._admit_source(signal, now):
                 continue
             if before is None or not 0 <= now - before < heartbeat.every + heartbeat.grace:
-                self._wake(now)  # it may be back: nobody should be told a moment longer that it is missing
+                self._wake(now)  # it may be back: resolve its incident without delay
                 return
 
     def _admit_source(self, signal: HeartbeatSignal, now: float) -> bool:
-        """Tell whether the first beat of *signal*'s source counts; it is forgotten where it does not."""
+        """Tell whether the first signal of a source counts; it is deleted where it does not."""
         if self._sources:
             return True
         most = _NEW_SOURCES_AT_MOST
@@ -276,7 +276,7 @@ class HeartbeatFilter:
 
 
 class HeartbeatMonitor:
-    """Looks which beats are missing, and brings their incidents to how that is."""
+    """Checks which signals are missing, and opens or resolves their incidents."""
 
     def __init__(
         self,
@@ -292,10 +292,10 @@ class HeartbeatMonitor:
         self._ingester = ingester
         self._incidents = incidents
         self._incident_service = IncidentService(incidents)
-        self._ahead_s: float | None = None  # of Redis' clock, when we last looked
+        self._ahead_s: float | None = None  # of Redis' clock, at the last check
 
     def run(self, now: float) -> float:
-        """Look once; return when to look again. Doing it twice changes nothing. Raises StoreError."""
+        """Check once; return when to check again. Doing it twice changes nothing. Raises StoreError."""
         since = self._track_uptime(now)
         signals = self._heartbeat_store.list_signals()
         for signal in signals[_SOURCES_AT_MOST:]:
@@ -303,7 +303,7 @@ class HeartbeatMonitor:
             self._heartbeat_store.delete_signal(signal)
         del signals[_SOURCES_AT_MOST:]
         if not signals:
-            return now + _IDLE_S  # the first beat wakes us
+            return now + _IDLE_S  # the first signal enqueues this task
         loaded = self._incidents.load_latest([signal.group_id for signal in signals])
         missed = self._heartbeat_store.check_missed(signals)
         next_moments = [
@@ -312,7 +312,7 @@ class HeartbeatMonitor:
         return min(now + CHECK_EVERY_S, *next_moments)
 
     def _track_uptime(self, now: float) -> float:
-        """Return since when we have listened without a break, and note that we still do."""
+        """Record that the receiver is up; return since when without a gap."""
         since, self._ahead_s = self._heartbeat_store.record_uptime(
             now, self._ahead_s, down_after_s=_DOWN_AFTER_S, differ_s=_CLOCKS_DIFFER_S
         )
@@ -321,7 +321,7 @@ class HeartbeatMonitor:
     def _update_incident(
         self, signal: HeartbeatSignal, loaded: VersionedIncident, is_missed: bool, since: float, now: float
     ) -> float:
-        """Bring one beat's incident to how it stands; return when it may be missing."""
+        """Open or resolve the incident of one signal; return when to check it again."""
         heartbeat, alert_state = self._heartbeats.get(signal.heartbeat), _find_alert_state(loaded, signal)
         later = now + CHECK_EVERY_S
         if heartbeat is None:
@@ -346,11 +346,11 @@ class HeartbeatMonitor:
                 signal.build_group(heartbeat, starts_at), self._build_route_settings(signal, heartbeat), now
             )
         elif loaded.incident.is_closed_by_hand:
-            self._heartbeat_store.delete_signal(signal)  # whoever closed it knows: quiet until it beats again
+            self._heartbeat_store.delete_signal(signal)  # a person closed it: wait for the next signal
         return later
 
     def _retire_signal(self, signal: HeartbeatSignal, incident: Incident | None, now: float) -> None:
-        """Resolve what is open for a heartbeat that left the configuration, and forget its beat."""
+        """Resolve the incident of a heartbeat that left the configuration, and delete its signal."""
         if incident is not None and not incident.is_resolved:
             route_settings = RouteSettings(ROUTE, incident.channel, incident.policy)
             text = f"The heartbeat {signal.heartbeat} is no longer in the configuration"
@@ -363,7 +363,7 @@ class HeartbeatMonitor:
         self._heartbeat_store.delete_signal(signal)
 
     def _build_route_settings(self, signal: HeartbeatSignal, heartbeat: Heartbeat) -> RouteSettings:
-        """Return its own route, the channel of the route that fits its labels, its one responder."""
+        """Return the route `heartbeat`, with the channel that the labels route to and its one responder."""
         policy = heartbeat.policy
         return RouteSettings(
             route=ROUTE,

@@ -1,4 +1,4 @@
-"""The review: what a route's alerts did since the team last looked at them."""
+"""The values of reviews: what a route's alerts did since its last review, the stored state, the protocols."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from receiver.text import one_line
 MAX_ITEMS = 50
 MAX_IDS = 3
 _MAX_NAME = 200
-# Whoever takes an incident in may need some seconds to store it. Opened this shortly before the
-# end of a review, it is left to the next one, so that each is in one review and none in no review.
+# A web process may need some seconds to store an incident. One opened this shortly before the end of a
+# review goes into the next review, so that each incident is in exactly one.
 STORING_S = 10.0
 
 
 class ReviewItem(Struct, frozen=True, omit_defaults=True):
-    """The alerts of one name: how many, how many of them still fire, and when one last began."""
+    """The alerts of one name: how many, how many of them still fire, and when the latest started."""
 
     alertname: str
-    severity: Severity  # the worst
+    severity: Severity  # the highest
     count: int
     still_firing: int
     last_at: float
@@ -35,10 +35,10 @@ class ReviewItem(Struct, frozen=True, omit_defaults=True):
 
 
 class Review(Struct, frozen=True, omit_defaults=True):
-    """A route's alerts from *since* to *until*, and those from before that still fired then.
+    """A route's alerts from `since` to `until`, and older ones that still fired at `until`.
 
-    *items* come with what still fires first, then the most frequent; of further names only
-    their number, their alerts and how many of these still fire are kept.
+    `items` are sorted: still firing first, then the most frequent. Of further alert names only their
+    number, their alerts and how many of these still fire are kept.
     """
 
     route: str
@@ -61,7 +61,7 @@ class Review(Struct, frozen=True, omit_defaults=True):
 
 @dataclass
 class _NameCount:
-    """What was counted of one name so far."""
+    """The counts of one alert name so far."""
 
     alertname: str
     severity: Severity = Severity.NONE
@@ -86,17 +86,17 @@ class _NameCount:
 def gather_review(
     incidents: Iterable[Incident], route: str, channel: str, since: float, until: float
 ) -> Review | None:
-    """Return what there is to review on *route*; None when there is nothing.
+    """Return the review of *route* from *since* to *until*; None when there is nothing to review.
 
     *incidents* come newest first and may be of any route and any time; they need no alerts and
-    no deliveries. Memory is taken by names only.
+    no deliveries. Memory grows with the number of alert names only.
     """
     name_counts: dict[str, _NameCount] = {}
     group_ids: set[str] = set()
     for incident in incidents:
         if incident.route != route:
             continue
-        # What an older incident of the group says of its alerts is not kept up any more.
+        # Only the group's newest incident has current alert states.
         firing = 0 if incident.group_id in group_ids else incident.firing
         group_ids.add(incident.group_id)
         is_new = since - STORING_S < _began_at(incident) <= until - STORING_S
@@ -125,7 +125,7 @@ def _began_at(incident: Incident) -> float:
 
 
 def _last_began_at(incident: Incident, until: float) -> float:
-    """Return when its alerts last began to fire; a sender's clock may be ahead of ours."""
+    """Return when its alerts last started firing, *until* at most; a sender's clock may be ahead."""
     starts = (min(alert_state.starts_at, until) for alert_state in incident.alert_states.values())
     return max(_began_at(incident), *starts)
 
@@ -134,15 +134,15 @@ def _sort_key(item: ReviewItem) -> tuple[bool, int, int, str]:
     return (not item.still_firing, -item.count, -item.severity.rank, item.alertname)
 
 
-# A team that comes back from two weeks off may still mark what it finds.
+# Ten business days: after two weeks off, a team can still mark every review as reviewed.
 MAX_RECORDS = 10
-# By then an attempt is over, or whoever made it is dead; Slack is given ten seconds to answer.
+# By then an attempt has ended or its worker has died; a request to Slack times out after ten seconds.
 IN_FLIGHT_S = 15.0
 OPEN, REVIEWED = "open", "reviewed"
 
 
 class ReviewRecord(Struct, frozen=True, omit_defaults=True):
-    """One review as it was gathered, its message's delivery, the latest edit's, and who marked it."""
+    """A gathered review, the deliveries of its message and latest edit, and who marked it as reviewed."""
 
     id: str
     review: Review
@@ -157,14 +157,14 @@ class ReviewRecord(Struct, frozen=True, omit_defaults=True):
 
     @property
     def content_version(self) -> str:
-        """What its message should show."""
+        """The content version that its message should show."""
         return REVIEWED if self.is_reviewed else OPEN
 
     @property
     def post_at(self) -> float | None:
-        """When to try (again) to post it; None where it is posted or given up.
+        """When to post it or retry; None where it is posted or failed for good.
 
-        While an attempt may be under way it is left alone, whoever holds it.
+        An attempt that may still be in flight in some worker is not repeated before it has timed out.
         """
         if self.delivery.is_settled:
             return None
@@ -173,7 +173,7 @@ class ReviewRecord(Struct, frozen=True, omit_defaults=True):
 
     @property
     def edit_at(self) -> float | None:
-        """When to try (again) to bring its message up to what is so; None where it is, or can't be."""
+        """When to edit its message or retry; None where it is up to date or can't be edited."""
         receipt = self.delivery.receipt
         if (
             receipt is None
@@ -185,8 +185,8 @@ class ReviewRecord(Struct, frozen=True, omit_defaults=True):
 
 
 class ReviewState(Struct, frozen=True, omit_defaults=True):
-    """A route's reviews: the next one begins at *since*, and is due at the first opening after
-    *checked_at*. *records* come newest first, the newest ten.
+    """A route's reviews: the next one covers the time from `since`, and is due at the start of the first
+    business day after `checked_at`. `records` are the newest ten, newest first.
     """
 
     since: float
@@ -198,23 +198,23 @@ class ReviewState(Struct, frozen=True, omit_defaults=True):
 
     @property
     def pending(self) -> ReviewRecord | None:
-        """The review that is neither posted nor given up; there is one at most."""
+        """The review that is neither posted nor failed for good; there is one at most."""
         return next((record for record in self.records if record.post_at is not None), None)
 
     def mark_checked(self, now: float) -> ReviewState:
-        """Return the state after a look that found nothing."""
+        """Return the state after a check that found nothing to review."""
         return replace(self, since=now, checked_at=now)
 
     def with_review(self, review: Review) -> ReviewState:
-        """Return the state with a review to be posted."""
+        """Return the state with *review* as the pending one."""
         review_id = new_id(review_group_id(review.route), review.until, None)
         records = (ReviewRecord(review_id, review), *self.records)[:MAX_RECORDS]
         return ReviewState(review.until, review.until, records)
 
     def with_record(self, record: ReviewRecord) -> ReviewState:
-        """Return the state with *record* in the place of its former form.
+        """Return the state with *record* replacing the one of the same id.
 
-        A newest review that can't be delivered at all leaves its time to the next one.
+        If the newest review fails for good, the next review covers its time too.
         """
         records = tuple(record if other.id == record.id else other for other in self.records)
         is_lost = record.delivery.failed_at > 0 and records[0].id == record.id
@@ -223,7 +223,7 @@ class ReviewState(Struct, frozen=True, omit_defaults=True):
 
 @dataclass(frozen=True)
 class VersionedReviews:
-    """A route's reviews as read (None: never looked at), and the version that a change must find."""
+    """A route's reviews as loaded (None: never checked), and the version for compare-and-set."""
 
     group_id: str
     state: ReviewState | None
@@ -232,9 +232,10 @@ class VersionedReviews:
 
 @dataclass(frozen=True)
 class ReviewNotification:
-    """What a channel is handed: the review as it stands, and what its words need beside it.
+    """What a channel sends: the review and what is needed to render it.
 
-    *zone* is where the team works; *public_url* is our own address, *links* the route's.
+    `zone` is the time zone of the business hours, `public_url` the receiver's own address, `links` the
+    route's links.
     """
 
     record: ReviewRecord
@@ -244,17 +245,17 @@ class ReviewNotification:
 
 
 def review_group_id(route: str) -> str:
-    """Return the place of a route's reviews: 12 characters, the first part of each review's id."""
+    """Return the group ID of a route's reviews: 12 characters, the first part of each review's id."""
     return compute_group_id("", "review", "", route)
 
 
 class ReviewRepository(Protocol):
-    """Keeps how each route's reviews stand; every method may raise StoreError."""
+    """Stores the state of each route's reviews; every method may raise StoreError."""
 
     def load_reviews(self, group_id: str) -> VersionedReviews: ...
 
     def save_if_unchanged(self, loaded: VersionedReviews, state: ReviewState) -> bool:
-        """Keep *state*; False where somebody else changed it since *loaded* was read."""
+        """Save *state* by compare-and-set; False where it changed since *loaded* was read."""
         ...
 
 
@@ -268,7 +269,7 @@ class ReviewChannel(Protocol):
         ...
 
     def update_review(self, notification: ReviewNotification, message: str) -> Receipt:
-        """Bring the message with the reference *message* up to what is so now."""
+        """Edit the message with the reference *message* to show the current state."""
         ...
 
 
@@ -287,5 +288,5 @@ class IncidentList(Protocol):
     def list_newest(
         self, *, states: frozenset[str] = ..., limit: int = ..., cursor: str = ...
     ) -> IncidentListPage:
-        """Return *limit* incidents of those *states* (none: all) from *cursor* on."""
+        """Return up to *limit* incidents in *states* (empty: all) from *cursor* on."""
         ...

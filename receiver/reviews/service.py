@@ -1,4 +1,4 @@
-"""Reviews in Redis: a small hash for each route, changed by compare-and-set."""
+"""Reviews: their store in Redis (a hash for each route, changed by compare-and-set) and their service."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ _states = msgspec.msgpack.Decoder(ReviewState)
 
 
 class RedisReviews:
-    """Keeps how each route's reviews stand. Every method raises StoreError when Redis can't do it."""
+    """Stores the state of each route's reviews. Every method raises StoreError when Redis is unavailable."""
 
     def __init__(self, client: Client, *, shards: int = 1) -> None:
         self._redis = client
@@ -47,13 +47,13 @@ class RedisReviews:
         self._script = client.register_script(read_scripts()["save_review"])
 
     def load_reviews(self, group_id: str) -> VersionedReviews:
-        """Return how the reviews at *group_id* stand; no state where the route was never looked at."""
+        """Return the reviews of *group_id*; without a state where the route was never checked."""
         with store_errors():
             version, state = self._redis.hmget(self._key(group_id), "v", "state")
         return VersionedReviews(group_id, _states.decode(state) if state else None, int(version or 0))
 
     def save_if_unchanged(self, loaded: VersionedReviews, state: ReviewState) -> bool:
-        """Keep *state* for another 400 days; False where somebody changed it since *loaded* was read."""
+        """Save *state* for another 400 days; False where it changed since *loaded* was read."""
         with store_errors():
             answer = self._script(
                 keys=[self._key(loaded.group_id)],
@@ -66,11 +66,11 @@ class RedisReviews:
 
 
 logger = logging.getLogger(__name__)
-# Gather, post, edit, and one more look.
+# Gather, post, edit, and one more step that finds nothing.
 _STEPS_AT_MOST = 4
 _ROUNDS = 20
 _PAGE = 200
-# A storm of ungrouped alerts over a long weekend; the oldest beyond it are not counted.
+# Enough for a storm of ungrouped alerts over a long weekend; older incidents are not counted.
 _SCANNED_AT_MOST = 50_000
 _OPEN = frozenset({"open", "acknowledged"})
 _NOWHERE = LinkSettings()
@@ -78,10 +78,10 @@ _NO_FALLBACKS: Mapping[str, str] = {}
 
 
 class ReviewService:
-    """Posts a route's review when it is due, and marks it when somebody has looked at it.
+    """Posts a route's review when it is due, and marks it as reviewed.
 
-    Everything is kept before it is done, by compare-and-set, so a second worker finds what the first
-    one does, and a crash leaves what the next one looks for. Every method may raise StoreError.
+    Each attempt is saved by compare-and-set before it is made, so a second worker sees it, and after a
+    crash the next worker can check whether it arrived. Every method may raise StoreError.
     """
 
     def __init__(
@@ -108,22 +108,22 @@ class ReviewService:
         self._rate_limiter = rate_limiter
 
     def next_due_at(self, route: Route, now: float) -> float:
-        """Return the next moment to call `run`: *now* for a route that was never looked at."""
+        """Return when to call `run` next: *now* for a route that was never checked."""
         state = self._reviews.load_reviews(review_group_id(route.name)).state
         if state is None:
             return now
         pending = state.pending
         post_at = pending.post_at if pending is not None else None
         moments = [record.edit_at for record in state.records]
-        # A review that can't be posted yet is not overtaken by the next one.
+        # The next review waits until the pending one is posted.
         moments.append(next_business_day_start(self._hours, state.checked_at) if post_at is None else post_at)
         return max(now, min(moment for moment in moments if moment is not None))
 
     def run(self, route: Route, now: float) -> float:
-        """Do what is due on *route*; return the next moment to call this again.
+        """Do what is due on *route*; return when to call this again.
 
-        A failure to deliver is kept and tried again later, not raised. The first call ever for a
-        route only notes when its first review begins.
+        A failed delivery is saved and retried later, not raised. The first call for a route only
+        records the start of its first review.
         """
         due = now
         for _ in range(_STEPS_AT_MOST):
@@ -136,10 +136,10 @@ class ReviewService:
         return due
 
     def mark_reviewed(self, review_id: str, by: Person, now: float) -> ReviewRecord:
-        """Note that *by* has looked at a review, and say so in its message; else NotFound.
+        """Record that *by* has reviewed it, and show that in its message. Raises NotFound.
 
-        The first one counts; the second time changes nothing. The mark is kept when this returns;
-        where Slack could not be told, `edit_at` of the record says since when `run` is to try again.
+        The first person counts; the second time changes nothing. The mark is saved when this returns;
+        if the edit in Slack failed, the record's `edit_at` says when `run` is to retry.
         """
         group_id = review_id.partition("-")[0]
         record = self._update_record(group_id, review_id, lambda record: _mark_record(record, by, now))
@@ -152,7 +152,7 @@ class ReviewService:
     # --- one step ---
 
     def _run_step(self, route: Route, now: float) -> float:
-        """Do one thing; return 0, or how many seconds it must wait for its turn."""
+        """Do one action; return 0, or the seconds it must wait for its permit."""
         loaded = self._reviews.load_reviews(review_group_id(route.name))
         state = loaded.state
         if state is None:
@@ -175,7 +175,7 @@ class ReviewService:
         return 0.0
 
     def _find_wait_s(self, record: ReviewRecord, now: float) -> float:
-        """Return how many seconds the review's post, or its edit, must wait for its turn."""
+        """Return the seconds that the review's post or edit must wait for its permit."""
         if self._rate_limiter is None:
             return 0.0
         wanted_at = record.reviewed_at or record.review.until
@@ -185,7 +185,7 @@ class ReviewService:
         ).retry_after_s
 
     def _gather_review(self, loaded: VersionedReviews, state: ReviewState, route: Route, now: float) -> None:
-        """Keep what there is to review, to be posted next, or that there is nothing."""
+        """Save the review to post next, or that there is nothing to review."""
         incidents = self._list_incidents(state.since - STORING_S)
         review = gather_review(incidents, route.name, route.channel, state.since, now)
         is_kept = self._reviews.save_if_unchanged(
@@ -195,7 +195,7 @@ class ReviewService:
             logger.info("nothing to review", extra={"fields": {"route": route.name}})
 
     def _list_incidents(self, since: float) -> Iterator[Incident]:
-        """Yield incidents newest first: all that opened after *since*, of the older ones those open."""
+        """Yield incidents newest first: all opened after *since*, and unresolved older ones."""
         states: frozenset[str] = frozenset()
         cursor = ""
         for _ in range(_SCANNED_AT_MOST // _PAGE):
@@ -211,7 +211,7 @@ class ReviewService:
     def _post_review(
         self, loaded: VersionedReviews, state: ReviewState, record: ReviewRecord, now: float
     ) -> None:
-        """Note the attempt, post, note how it ended. Whoever can't note it leaves it to who could."""
+        """Save the attempt, post, save the result. Return early where another worker changed the reviews."""
         before = record.delivery
         attempt = before.with_attempt(
             record.id, record.content_version, f"{SLACK}:{record.review.channel}", now
@@ -231,7 +231,7 @@ class ReviewService:
         )
 
     def _redirect_to_fallback(self, record: ReviewRecord) -> ReviewRecord:
-        """Return a review that was refused for good with the fallback channel instead, once."""
+        """Return a review that failed for good with the fallback channel as its target, once."""
         if not record.delivery.failed_at:
             return record
         review, delivery = record.review, record.delivery
@@ -246,7 +246,7 @@ class ReviewService:
     def _send_review(
         self, record: ReviewRecord, before: Delivery, attempt: Delivery, *, was_maybe_sent: bool
     ) -> Delivery:
-        """Return *attempt* with the receipt of an earlier one that is found to have arrived, or its own."""
+        """Return *attempt* with the receipt of an earlier attempt that arrived, or else of a new post."""
         notification = self._build_notification(record)
         started = time.monotonic()
         try:
@@ -257,14 +257,14 @@ class ReviewService:
         finally:
             metrics.DELIVERY_SECONDS.labels(SLACK).observe(time.monotonic() - started)
         _log_arrival(record, receipt)
-        # What arrived earlier shows how things stood then, so an edit may be wanted.
+        # An earlier attempt shows the state of that time, so an edit may be needed.
         return replace(
             attempt.with_receipt(receipt),
             content_version=before.content_version if found else attempt.content_version,
         )
 
     def _edit_message(self, group_id: str, record: ReviewRecord, now: float) -> ReviewRecord:
-        """Bring the message up to what is so now. Twice is harmless, so no attempt is noted before."""
+        """Edit the message to show the current state. It is idempotent, so no attempt is saved before."""
         receipt = record.delivery.receipt
         if receipt is None:
             return record
@@ -288,7 +288,7 @@ class ReviewService:
         if self._rate_limiter is not None:
             self._rate_limiter.apply_retry_after(_action_of(record), error)
 
-    # --- what it is made of ---
+    # --- helpers ---
 
     def _build_notification(self, record: ReviewRecord) -> ReviewNotification:
         links = (
@@ -300,7 +300,7 @@ class ReviewService:
     def _update_record(
         self, group_id: str, review_id: str, transform: Callable[[ReviewRecord], ReviewRecord]
     ) -> ReviewRecord | None:
-        """Keep the review changed by *transform*, and return it; None where there is none (any more)."""
+        """Save the review changed by *transform* and return it; None where it does not exist (any more)."""
         for _ in range(_ROUNDS):
             loaded = self._reviews.load_reviews(group_id)
             record = loaded.state.find_record(review_id) if loaded.state is not None else None
@@ -319,7 +319,7 @@ def _mark_record(record: ReviewRecord, by: Person, now: float) -> ReviewRecord:
 
 
 def _action_of(record: ReviewRecord) -> Action:
-    """Return the review's edit where it is posted, else its post, as the budgets know them."""
+    """Return the review's edit where it is posted, else its post, to find its token bucket."""
     target, receipt = Target(SLACK, record.review.channel), record.delivery.receipt
     if receipt is None:
         return Post("review", record.id, SLACK, target, 0.0, record.content_version)

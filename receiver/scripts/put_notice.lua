@@ -1,8 +1,9 @@
--- Keep a notice and have it posted, once for each id, or once in so many seconds.
--- KEYS: what was said of this id, notices to be posted, queue
--- ARGV: now, seconds until it may be said again (0: never), seconds to remember it, its name, the
---       notice, how many are kept, seconds to keep them, how many it stands for, task, moment due,
---       wake channel, queue
+-- Save a notice and enqueue the task that posts it, once for each id, or once per period.
+-- KEYS: state of this id, pending notices, work queue
+-- ARGV: now, period in seconds after which the id may be posted again (0: never), seconds to keep the state,
+--       its name, the packed notice, limit of pending notices, seconds to keep them, how many occurrences it
+--       stands for, task, due at, wake channel, queue name
+-- Returns 1 if saved, 0 if the id was saved before.
 local at = redis.call('HGET', KEYS[1], 'at')
 if at and (tonumber(ARGV[2]) == 0 or tonumber(ARGV[1]) < tonumber(at) + tonumber(ARGV[2])) then
   redis.call('HINCRBY', KEYS[1], 'more', ARGV[8])

@@ -1,1 +1,1 @@
-"""Alert storms: many incidents bundled into one message and one page."""
+"""Alert storms: many new incidents bundled into one message or one page."""

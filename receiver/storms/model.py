@@ -1,11 +1,12 @@
-"""Storms: a place where more new incidents arrive than can be said one by one, and what it counts.
+"""The values of storms: the storm, its members and its responses, its names and keys, and its protocols.
 
-A place is a channel or a responder. While a storm is on there, what an incident would say at it is
-*folded*: the incident becomes a member of the storm, and the storm's one message or page is the receipt
-of all of them. State, timers and answers stay each incident's own.
+A storm belongs to one target: a channel or a responder. While it is active, the messages or pages of new
+incidents for that target are bundled: the incident becomes a member of the storm, and the receipt of the
+storm's message or page is the receipt of all members. Each incident keeps its own state, timers and
+transitions.
 
-Members are counted in waves. A page tells one wave; once that wave is acknowledged or over, whoever joins
-is of the next one, which has a page of its own.
+Members are grouped in batches. One page covers one batch; once that batch is acknowledged or resolved, new
+members join the next batch, which has its own page.
 """
 
 from __future__ import annotations
@@ -29,18 +30,18 @@ from receiver.model.transitions import AT_ONCE_S
 
 CHANNEL = "channel"
 RESPONDER = "responder"
-# A storm with as many takes no more: the place gets another one, so none is left uncounted, and one look
-# at all of them stays short.
+# A storm with this many members accepts no more, and its target gets another storm: every incident is still
+# counted, and evaluating all members of one storm stays fast.
 MAX_MEMBERS = 5000
-# A mention covers those who reach its step this long after it, as a page those who join while it is open.
-# And this long lies between two pages of one storm.
+# A mention covers members that reach its step up to this long after it, as an open page covers members that
+# join its batch. It is also the pause between two pages of one storm.
 BATCH_PAUSE_S = 120.0
 _MAX_NEWEST = 5
 _PAGE_DELAYED = "#page_delayed"
 
 
 class Member(Struct, frozen=True, array_like=True):
-    """An incident that the storm speaks for. *instance* is which of its notifications was folded."""
+    """An incident in a storm. `instance` identifies its notification that was bundled."""
 
     joined_at: float
     batch: int = 1
@@ -48,9 +49,9 @@ class Member(Struct, frozen=True, array_like=True):
 
 
 class StormResponse(Struct, frozen=True, array_like=True):
-    """Somebody answered the storm: `acknowledge` or `resolve`, for all it counted in waves up to *batch*.
+    """A person's response to a storm: `acknowledge` or `resolve`, for all members of batches up to `batch`.
 
-    An acknowledgement that is given again takes the place of the one before; *previous_by* is who gave that.
+    A renewed acknowledgement replaces the previous one; `previous_by` is the person who gave that one.
     """
 
     transition: str
@@ -61,36 +62,36 @@ class StormResponse(Struct, frozen=True, array_like=True):
 
     @property
     def key(self) -> str:
-        """The delivery key under which it is kept that all members have heard of it."""
+        """The delivery key that records that the response was applied to all members."""
         return f"response:{self.transition}:{self.batch}"
 
     @property
     def instance(self) -> str:
-        """Which instance of it that is about."""
+        """The instance of the response under that key, changed by a renewal."""
         return f"{self.at:.3f}"
 
 
 def may_renew(response: StormResponse, now: float) -> bool:
-    """Tell whether the same answer at *now* is a new one: not that of a double click."""
+    """Tell whether a repeated acknowledgement at *now* renews *response*, and is not a double click."""
     return response.transition == "acknowledge" and abs(now - response.at) >= AT_ONCE_S
 
 
 class Storm(Struct, frozen=True, omit_defaults=True):
-    """A storm as it stands; its members are kept apart.
+    """The state of a storm; its members are stored separately.
 
-    *closed_batch* is the last wave that nobody joins any more. *released* are the incidents that had
-    their own message when the storm was over.
+    `closed_batch` is the last batch that accepts no more members. `released` lists the incidents that get
+    their own message when the storm ends.
     """
 
     id: str
     target_key: str
     began_at: float
-    is_of_steps: bool = False  # it began with a further step of incidents that were folded before
+    is_of_steps: bool = False  # started by a later escalation step of incidents bundled before
     closed_batch: int = 0
     responses: tuple[StormResponse, ...] = ()
-    ended_at: float = 0.0  # nobody joins any more
+    ended_at: float = 0.0  # no incident joins from then on
     released: tuple[str, ...] = ()
-    resolved_at: float = 0.0  # all its members are resolved, and everything about it is said
+    resolved_at: float = 0.0  # all members are resolved and all deliveries are done
     deliveries: dict[str, Delivery] = {}
 
     @property
@@ -99,12 +100,12 @@ class Storm(Struct, frozen=True, omit_defaults=True):
 
     @property
     def current_batch(self) -> int:
-        """The wave that whoever joins now is of."""
+        """The batch that a new member joins."""
         return self.closed_batch + 1
 
     @property
     def name(self) -> str:
-        """Where it is, as people read it: `#alerts-critical` or `on-call`."""
+        """The display name of its target: `#alerts-critical` or `on-call`."""
         return self.target_key.partition(":")[2]
 
     @property
@@ -117,12 +118,12 @@ class Storm(Struct, frozen=True, omit_defaults=True):
 
     @property
     def acknowledgement(self) -> StormResponse | None:
-        """The last acknowledgement of all it counts, if there was one."""
+        """The latest acknowledgement of the storm, if any."""
         return next((one for one in reversed(self.responses) if one.transition == "acknowledge"), None)
 
     def acknowledgement_instance(self, batch: int) -> str:
-        """Return which acknowledgement of a wave its page is to show; empty where its members were answered
-        one by one.
+        """Return the instance of the acknowledgement that a batch's page shows; empty where the members were
+        acknowledged one by one.
         """
         return next(
             (
@@ -134,7 +135,7 @@ class Storm(Struct, frozen=True, omit_defaults=True):
         )
 
     def find_notifying_delivery(self, name: str, member: Member) -> Delivery:
-        """Return the delivery whose arrival tells *member*: the message, a wave's page, a step's mention."""
+        """Return the delivery that notifies *member*: the message, its batch's page or its step's mention."""
         step = parse_member_name(name)[1]
         if not self.is_of_channel:
             return self.deliveries.get(page_key(member.batch), Delivery())
@@ -146,17 +147,17 @@ class Storm(Struct, frozen=True, omit_defaults=True):
 
 @dataclass(frozen=True)
 class VersionedStorm:
-    """A storm as read, with its members, and what a change of it must find."""
+    """A loaded storm with its members, and the version and join count for compare-and-set."""
 
     storm: Storm
     version: int
-    joins: int  # how often somebody joined
+    joins: int  # how many joins were written
     members: Mapping[str, Member]
 
 
 @dataclass(frozen=True)
 class JoinView:
-    """A storm as somebody finds it who wants to join: how many it has, and the member they are already."""
+    """A storm as loaded for a join, with its member count and the joining member's entry if it has one."""
 
     storm: Storm
     version: int
@@ -166,7 +167,7 @@ class JoinView:
 
 @dataclass(frozen=True)
 class MemberState:
-    """A member as its incident stands. *incident* is None when it is gone, which counts as resolved."""
+    """A member with its incident. `incident` is None when it no longer exists, which counts as resolved."""
 
     id: str
     member: Member
@@ -182,47 +183,47 @@ class MemberState:
 
     @property
     def is_open(self) -> bool:
-        """It fires, and nobody has it."""
+        """The incident is firing and unacknowledged."""
         return self.state == "open"
 
 
 @dataclass(frozen=True)
 class StormSummary:
-    """A storm's members in numbers; the names are strangers' words."""
+    """A storm's members in numbers; `names` are untrusted text from alerts."""
 
     total: int
     open: int
     acknowledged: int
     resolved: int
-    severity: Severity  # the worst of what is not resolved, or of all
+    severity: Severity  # the highest of the unresolved incidents, or of all
     severities: tuple[tuple[Severity, int], ...]
-    names: tuple[tuple[str, int], ...]  # by how many there are
-    acknowledged_by: tuple[tuple[str, int], ...]  # who has what is acknowledged, by how much
+    names: tuple[tuple[str, int], ...]  # most frequent first
+    acknowledged_by: tuple[tuple[str, int], ...]  # the person, and how many they acknowledged
     channels: tuple[str, ...]
     newest: tuple[Incident, ...]
 
     @property
     def content_version(self) -> str:
-        """A short text that differs whenever the numbers do."""
+        """A short text that changes whenever the summary does."""
         newest = self.newest[0].id if self.newest else ""
         acknowledged_by = crc32(repr(self.acknowledged_by).encode())
         return f"{self.total}.{self.open}.{self.acknowledged}.{self.resolved}.{newest}.{acknowledged_by}"
 
 
 def load_member_states(loaded: VersionedStorm, heads: Mapping[str, Incident]) -> list[MemberState]:
-    """Return every member of a storm as its incident, one of *heads*, stands."""
+    """Return every member of a storm with its incident from *heads*."""
     return [
         MemberState(name, one, heads.get(parse_member_name(name)[0])) for name, one in loaded.members.items()
     ]
 
 
 def list_incident_ids(loaded: VersionedStorm) -> list[str]:
-    """Return the incidents that a storm speaks for, each once."""
+    """Return the ids of the incidents in a storm, sorted, without duplicates."""
     return sorted({parse_member_name(name)[0] for name in loaded.members})
 
 
 def split_members(states: Iterable[MemberState]) -> tuple[list[MemberState], list[tuple[str, MemberState]]]:
-    """Return those the storm speaks for, and those that reached a step, each with the step's name."""
+    """Return the bundled members, and the members that reached a step, each with the step's name."""
     own, mentioned = [], []
     for one in states:
         step = parse_member_name(one.id)[1]
@@ -234,15 +235,15 @@ def split_members(states: Iterable[MemberState]) -> tuple[list[MemberState], lis
 
 
 def list_counted_members(states: Iterable[MemberState]) -> list[MemberState]:
-    """Return those whom a storm's message counts: those it speaks for; where it speaks for none, as in a
-    fallback channel, each that is mentioned in its thread.
+    """Return the members that a storm's message counts: the bundled ones; where there are none, as in a
+    fallback channel, the ones mentioned in its thread.
     """
     own, mentioned = split_members(states)
     return own or list({parse_member_name(one.id)[0]: one for _, one in mentioned}.values())
 
 
 def summarize_storm(members: Iterable[MemberState]) -> StormSummary:
-    """Return the numbers of *members*."""
+    """Return the summary of *members*."""
     states = list(members)
     state_counts = Counter(one.state for one in states)
     incidents = [one.incident for one in states if one.incident is not None]
@@ -269,7 +270,7 @@ def _sort_by_number(counter: Counter[str]) -> tuple[tuple[str, int], ...]:
 
 
 def covers(mention: Delivery, member: Member) -> bool:
-    """Tell whether a step's *mention* that was made (or given up) tells *member*, too."""
+    """Tell whether a step's *mention* that was sent (or failed for good) also covers *member*."""
     at = mention.receipt.at if mention.receipt is not None else mention.failed_at
     return mention.is_settled and member.joined_at <= at + BATCH_PAUSE_S
 
@@ -279,7 +280,7 @@ def page_key(batch: int) -> str:
 
 
 def hint_key(batch: int) -> str:
-    """Return the key of what a webhook told of a wave's page that no person resolved in PagerDuty."""
+    """Return the key of the hint from a webhook that a batch's page was resolved, but not by a person."""
     return f"hint:{batch}"
 
 
@@ -288,7 +289,7 @@ def mention_key(step: str) -> str:
 
 
 def page_delayed_step(step: str) -> str:
-    """Return the name under which members are mentioned whose page for *step* PagerDuty has not taken."""
+    """Return the step name used to mention members whose page for *step* PagerDuty has not accepted."""
     return f"{step}{_PAGE_DELAYED}"
 
 
@@ -297,18 +298,18 @@ def is_page_delayed(step: str) -> bool:
 
 
 def member_name(incident_id: str, step: str = "") -> str:
-    """Return the name of a member: the incident's, and the step's where it reached one that is mentioned."""
+    """Return the name of a member: the incident id, and the step where the member is mentioned for one."""
     return f"{incident_id} {step}".rstrip()
 
 
 def parse_member_name(name: str) -> tuple[str, str]:
-    """Return the incident and the step of a member's name."""
+    """Return the incident id and the step (or an empty text) of a member's name."""
     incident_id, _, step = name.partition(" ")
     return incident_id, step
 
 
 def find_storm_of(deliveries: Mapping[str, Delivery]) -> str:
-    """Return the storm that speaks for an incident with these *deliveries*, empty where none does."""
+    """Return the id of the storm that bundles an incident with these *deliveries*, empty where none does."""
     keys = ("root", *sorted(key for key in deliveries if key.startswith("page:")))
     return next((deliveries[key].storm for key in keys if key in deliveries and deliveries[key].storm), "")
 
@@ -322,37 +323,37 @@ def responder_target_key(name: str) -> str:
 
 
 def new_storm_id(target_key: str, began_at: float) -> str:
-    """Return the id of a storm that begins at *target_key* now: `storm-` and a word that sorts by time."""
+    """Return the id of a storm of *target_key*: `storm-` and base 32 digits that sort by *began_at*."""
     digest = hashlib.sha256(target_key.encode("utf-8", "replace")).digest()
     return STORM + to_base32(int(began_at * 1000), 9) + to_base32(int.from_bytes(digest[:4], "big") >> 2, 6)
 
 
 def storm_dedup_key(storm_id: str, batch: int) -> str:
-    """Return the name under which PagerDuty knows the page of a wave."""
+    """Return the PagerDuty dedup key of a batch's page."""
     return f"receiver-{storm_id}-{batch}"
 
 
 def parse_storm_dedup_key(key: str) -> tuple[str, int] | None:
-    """Return the storm and the wave of a page of ours, None for any other key."""
+    """Return the storm id and the batch of a storm's dedup key, None for any other key."""
     match = re.fullmatch(r"receiver-(storm-[0-9a-z]{15})-([0-9]{1,6})", key, re.ASCII)
     return (match[1], int(match[2])) if match else None
 
 
 @dataclass(frozen=True)
 class BatchPage:
-    """The page of one wave of a storm."""
+    """The page of one batch of a storm."""
 
     storm: Storm
     batch: int
 
     @property
     def key(self) -> str:
-        """The name by which PagerDuty knows it."""
+        """Its PagerDuty dedup key."""
         return storm_dedup_key(self.storm.id, self.batch)
 
     @property
     def may_be_open(self) -> bool:
-        """Tell whether PagerDuty may have it."""
+        """Tell whether the page may have reached PagerDuty."""
         return self._delivery.may_have_arrived
 
     @property
@@ -361,12 +362,12 @@ class BatchPage:
 
     @property
     def response(self) -> StormResponse | None:
-        """The last answer that was given for all it counts."""
+        """The latest response that covers the batch."""
         return next((one for one in reversed(self.storm.responses) if one.batch >= self.batch), None)
 
     @property
     def former_until(self) -> float:
-        """Until when something may have been about another page: never, for each has its own key."""
+        """The time until which an event may belong to an earlier page: 0, as each page has its own key."""
         return 0.0
 
     @property
@@ -376,10 +377,10 @@ class BatchPage:
 
 @dataclass(frozen=True)
 class StormNotification:
-    """One message about a storm, with everything its words are made of.
+    """One message about a storm, with everything needed to render it.
 
-    *summary* counts those the action is about: all members, those open in a page's wave, or all open.
-    *without_message* counts, by name, what still fires without a message of its own once the storm is over.
+    `summary` counts the members the action is about: all, those open in a page's batch, or all open.
+    `without_message` counts, by alert name, what still fires without its own message after the storm ended.
     """
 
     action: Action
@@ -391,7 +392,7 @@ class StormNotification:
 
 
 class StormChannel(Protocol):
-    """Says what a storm has to say. Raises a DeliveryError; never sleeps to retry."""
+    """Sends the messages and pages of storms. Raises a DeliveryError; never sleeps to retry."""
 
     def send_storm(self, notification: StormNotification) -> Receipt: ...
 
@@ -401,39 +402,39 @@ class StormChannel(Protocol):
 
 
 class StormRepository(Protocol):
-    """Keeps storms; every method may raise StoreError."""
+    """Stores storms; every method may raise StoreError."""
 
     def start_storm(self, storm: Storm, replacing: str, due: float) -> str:
-        """Keep a storm that begins, and return the one that is on at its place: this one, unless there
-        is one already other than *replacing*.
+        """Save a new storm due at *due*, unless its target has an active storm other than *replacing*; return
+        the id of the target's active storm.
         """
         ...
 
     def find_active(self, target_key: str) -> str:
-        """Return the storm that is on at *target_key*, empty where none is."""
+        """Return the id of the active storm of *target_key*, empty where there is none."""
         ...
 
     def load_storm(self, storm_id: str) -> VersionedStorm:
-        """Return the storm with its members; else NotFound."""
+        """Return the storm with its members; raises NotFound."""
         ...
 
     def load_for_join(self, storm_id: str, name: str) -> JoinView | None:
-        """Return the storm as the member *name* finds it; None when it is gone."""
+        """Return the storm and the entry of the member *name*; None when the storm no longer exists."""
         ...
 
     def load_active_for_join(self, target_key: str, name: str) -> tuple[str, JoinView | None]:
-        """Return the storm that is on at *target_key*, empty where none is, and how *name* finds it."""
+        """Return the id of the active storm of *target_key* (or empty), and `load_for_join` of it."""
         ...
 
     def add_member(self, join_view: JoinView, name: str, member: Member, due: float | None) -> bool:
-        """Add a member, and have the storm look at itself at *due*; False where it changed meanwhile."""
+        """Add a member and enqueue the storm for *due*; False where the storm changed since it was loaded."""
         ...
 
     def save_if_unchanged(
         self, loaded: VersionedStorm, storm: Storm, *, due: float | None = None, if_none_joined: bool = False
     ) -> bool:
-        """Keep how the storm stands now; False where it changed since *loaded* was read, or, if asked,
-        where somebody joined.
+        """Save the storm by compare-and-set; False where it changed since *loaded* was read, or, with
+        *if_none_joined*, where a member joined since.
         """
         ...
 
@@ -443,8 +444,8 @@ class StormRepository(Protocol):
 
 
 class IncidentHeads(Protocol):
-    """Where members are looked up; may raise StoreError."""
+    """Loads the incidents of members; may raise StoreError."""
 
     def load_heads(self, ids: Sequence[str]) -> Mapping[str, Incident]:
-        """Return the incidents that are kept, without alerts and deliveries."""
+        """Return the incidents that exist, by id, without alerts and deliveries."""
         ...

@@ -1,6 +1,7 @@
-"""The one place that decides what a storm still needs; as `plan.py` does for an incident.
+"""Decides which actions a storm still needs, as `receiver.model.plan` does for an incident.
 
-It looks at how the storm and its members stand, so calling it twice, late or after a crash is harmless.
+`plan_storm` depends only on the current state of the storm and its members, so calling it twice, late or
+after a crash is harmless.
 """
 
 from __future__ import annotations
@@ -44,17 +45,17 @@ from receiver.storms.model import (
     summarize_storm,
 )
 
-# A page can't be edited, so it waits for those it is to count: until nobody came for so long, and no longer
-# than that. Of what is new, the first were paged one by one already. What reaches a further step does so in
-# the same batches in which it was told before, so that takes a little longer to come together.
+# (quiet, at most) in seconds. A page can't be edited, so it waits for its members: until none joined for the
+# quiet time, and at most the second time after the first. For new incidents this is short, as the first of
+# them were paged one by one already. Members reach a later step in groups, so they get more time.
 _GATHER_S = (1.5, 5.0)
 _GATHER_STEPS_S = (3.0, 6.0)
-# It is over when fewer joined in so many seconds than can be said in half of them.
+# A storm ends when fewer members joined in this time than can be sent in half of it.
 CALM_FOR_S = 30.0
-# When it is over, as many get a message of their own as can be said in so many seconds: short of 30, so that
-# they are no storm themselves.
+# When a storm ends, as many incidents get their own message as can be sent in this time. It is less than the
+# 30 seconds of delay that start a storm.
 _RELEASE_FOR_S = 20.0
-# How often a storm looks at its members, by how old it is; edits follow no faster.
+# (age, interval): how often a storm evaluates its members, by its age. Edits are no more frequent.
 _CHECK_INTERVALS = ((60.0, 5.0), (600.0, 10.0), (3600.0, 30.0))
 _LONGEST_CHECK_INTERVAL_S = 60.0
 _BUSY_S = 60.0
@@ -62,33 +63,33 @@ _BUSY_S = 60.0
 
 @dataclass(frozen=True)
 class PropagateResponse(Action):
-    """Have every member hear of an answer that somebody gave the storm."""
+    """Apply a response to the storm to all its members."""
 
     response: StormResponse
 
 
 @dataclass(frozen=True)
 class CloseBatch(Action):
-    """Whoever joins from now on is of the next wave."""
+    """Close a batch: members that join from now on belong to the next one."""
 
     batch: int
 
 
 @dataclass(frozen=True)
 class EndStorm(Action):
-    """The storm is over: nobody joins any more, and *released* are to have a message of their own."""
+    """End the storm: no incident joins any more, and those in `released` get their own message."""
 
     released: tuple[str, ...]
 
 
 @dataclass(frozen=True)
 class ReleaseIncidents(Action):
-    """Have the incidents that are left say themselves."""
+    """Let the released incidents send their own messages."""
 
 
 @dataclass(frozen=True)
 class CloseStorm(Action):
-    """Nothing is left to do."""
+    """Mark the storm as resolved: nothing is left to do."""
 
 
 StormDecision = PropagateResponse | CloseBatch | EndStorm | ReleaseIncidents | CloseStorm
@@ -96,11 +97,11 @@ StormDecision = PropagateResponse | CloseBatch | EndStorm | ReleaseIncidents | C
 
 @dataclass(frozen=True)
 class StormView:
-    """A storm with its members at *now*, and what the configuration says of its place.
+    """A storm with its members at `now`, and the configuration of its target.
 
-    *members* are those it speaks for at its place, *mentioned* those that reached a step that is told in
-    its thread. *rate* is how many the place can be told a second, *checks_pagerduty* tells whether
-    PagerDuty can be asked what it has of the storm's pages.
+    `members` are the bundled incidents, `mentioned` those that reached a step that is mentioned in the
+    storm's thread. `rate` is how many messages or pages a second the target accepts; `checks_pagerduty`
+    tells whether the state of the storm's pages can be read from PagerDuty.
     """
 
     storm: Storm
@@ -113,7 +114,7 @@ class StormView:
 
     @property
     def counted_members(self) -> Sequence[MemberState]:
-        """Those the storm's message counts; where it speaks for none, those mentioned in its thread."""
+        """The members that the storm's message counts: the bundled ones, or else the mentioned ones."""
         return list_counted_members([*self.members, *(one for _, one in self.mentioned)])
 
     def in_step(self, step: str) -> list[MemberState]:
@@ -140,7 +141,7 @@ class StormView:
 
 
 def plan_storm(view: StormView) -> Plan:
-    """Return what the storm still needs, most urgent first, and when to look again (None: never)."""
+    """Return the actions the storm still needs, most urgent first, and the next check time (None: never)."""
     storm = view.storm
     if storm.resolved_at:
         return Plan(())
@@ -188,7 +189,7 @@ def _list_responses(view: StormView) -> Iterator[Action]:
 
 def _list_pages(view: StormView) -> Iterator[Action]:
     name = view.storm.name
-    # One that left the configuration is paged no more; its pages are ended.
+    # A responder that left the configuration is not paged any more; its open pages are resolved.
     responder = view.responders.get(name) or build_gone_responder(name)
     target = responder.find_target(PAGERDUTY)
     if target is None:
@@ -200,7 +201,7 @@ def _list_pages(view: StormView) -> Iterator[Action]:
 
 
 def _list_page_events(view: StormView, batch: int, responder: Responder, target: Target) -> Iterator[Action]:
-    """Yield what the pager is to be told of one wave next; events of one key go in order."""
+    """Yield the next PagerDuty events of one batch; events with one dedup key are sent in order."""
     members, storm = view.in_batch(batch), view.storm
     key, dedup_key = page_key(batch), storm_dedup_key(storm.id, batch)
     page = view.find_delivery(key)
@@ -220,14 +221,14 @@ def _list_page_events(view: StormView, batch: int, responder: Responder, target:
     instance = "" if is_over else storm.acknowledgement_instance(batch)
     at = view.ready_at(name, instance)
     yield kind(name, instance, PAGERDUTY, target, at, "", dedup_key, page.key_digest)
-    if page.earlier_key_digest:  # tried before a reload under another key, and maybe taken
+    if page.earlier_key_digest:  # sent with another routing key before a reload, and maybe accepted
         name = f"{name}~{page.earlier_key_digest}"
         at = view.ready_at(name, instance)
         yield kind(name, instance, PAGERDUTY, target, at, "", dedup_key, page.earlier_key_digest)
 
 
 def _list_page_checks(view: StormView, batch: int, responder: Responder, target: Target) -> Iterator[Action]:
-    """Yield what PagerDuty is to be asked of one wave's page, once for all that it counts."""
+    """Yield the check of one batch's page in PagerDuty, one for all its members."""
     is_open = any(one.is_open for one in view.in_batch(batch)) and view.storm.closed_batch < batch
     of = page_key(batch) if is_open else f"resolve:{batch}"
     event = view.find_delivery(of)
@@ -243,7 +244,7 @@ def _list_page_checks(view: StormView, batch: int, responder: Responder, target:
 
 
 def _page_at(view: StormView, batch: int, members: Sequence[MemberState]) -> float:
-    """Return when a wave is paged: soon after it began, and some time after the wave before."""
+    """Return when a batch is paged: soon after its first member joined, and a pause after the last page."""
     gathered = _gathered_at([one.member for one in members], view)
     former = [
         delivery.receipt.at
@@ -254,8 +255,8 @@ def _page_at(view: StormView, batch: int, members: Sequence[MemberState]) -> flo
 
 
 def _gathered_at(members: Sequence[Member], view: StormView) -> float:
-    """Return when those have come together who are told at once: now, where a worker whose clock is ahead of
-    ours let one in, as how long that has waited is not known.
+    """Return when *members* are notified together: now, where a member joined in the future (by a worker
+    whose clock is ahead), as its waiting time is unknown.
     """
     joined, storm = [member.joined_at for member in members], view.storm
     if max(joined) > view.now:
@@ -300,7 +301,7 @@ def _content_version(view: StormView) -> str:
 
 
 def _list_mentions(view: StormView, target: Target, reference: str) -> Iterator[Reply]:
-    """Yield a mention of each responder whose step members reached and nobody has told them of yet."""
+    """Yield a mention for each step that members reached and that no settled mention covers yet."""
     for step in sorted({step for step, _ in view.mentioned}):
         key, responder = mention_key(step), view.responders.get(step.partition("#")[0])
         before = view.find_delivery(key)
@@ -333,7 +334,7 @@ def _list_end_actions(view: StormView) -> Iterator[Action]:
 
 
 def _calm_at(view: StormView) -> float:
-    """Return when it is calm if nobody joins any more."""
+    """Return when the storm ends if no member joins until then."""
     enough = max(1, int(view.rate * CALM_FOR_S / 2))
     joined = sorted((one.member.joined_at for one in view.counted_members), reverse=True)
     last = joined[enough - 1] if len(joined) >= enough else 0.0
@@ -341,7 +342,7 @@ def _calm_at(view: StormView) -> float:
 
 
 def _is_everyone_notified(view: StormView) -> bool:
-    """Tell whether everybody who joined is told of: nobody may be between the storm and its end."""
+    """Tell whether the deliveries of all open members are settled, so that none is lost at the end."""
     deliveries = [
         view.storm.find_notifying_delivery(one.id, one.member) for one in view.counted_members if one.is_open
     ]
@@ -349,7 +350,7 @@ def _is_everyone_notified(view: StormView) -> bool:
 
 
 def _choose_released(view: StormView) -> tuple[str, ...]:
-    """Return the incidents that are to have their own message: the worst, and of these the oldest."""
+    """Return the incidents that get their own message: the highest severity first, then the oldest."""
     if not view.storm.is_of_channel:
         return ()
     firing = [one.incident for one in view.members if one.incident and not one.is_resolved]

@@ -1,4 +1,4 @@
-"""Bringing one storm to how it should be: look at its members, plan, do one thing, look again."""
+"""The reconciler of storms: load a storm and its members, plan, do one action, and repeat."""
 
 from __future__ import annotations
 
@@ -70,13 +70,13 @@ from receiver.storms.service import StormService
 
 logger = logging.getLogger(__name__)
 _ACTIONS_AT_MOST = 40
-# A storm goes before all that it stands for.
+# A storm's actions get the priority of incidents that are this much older, so they precede its members'.
 _AHEAD_S = 60.0
 
 
 @dataclass(frozen=True)
 class StormRates:
-    """How many new ones can be said a second: in a channel, and to a responder."""
+    """How many new messages a channel, or pages a responder, can be sent a second."""
 
     channel: float
     responder: float
@@ -86,7 +86,7 @@ class StormRates:
 
 
 class StormReconciler:
-    """Does for one storm what is missing."""
+    """Does the missing actions of one storm."""
 
     def __init__(
         self,
@@ -125,8 +125,8 @@ class StormReconciler:
         self._public_url = public_url
 
     def reconcile(self, storm_id: str, queue: str, worker: str) -> dict[str, float | None]:
-        """Do what is missing; return when to look again. Raises StoreError."""
-        del worker  # whoever changed the storm first has it; the other finds it changed
+        """Do the missing actions; return when *queue* is due again. Raises StoreError."""
+        del worker  # compare-and-set decides between two workers, not a lease
         for _ in range(_ACTIONS_AT_MOST):
             try:
                 loaded = _revive(self._store.load_storm(storm_id), self._routing.secret_digests)
@@ -162,7 +162,7 @@ class StormReconciler:
         )
 
     def _find_wait_s(self, view: StormView, action: Action) -> float:
-        """Return how many seconds the action must wait: for its turn, or for the end of maintenance."""
+        """Return the seconds the action must wait, for its permit or for the end of maintenance."""
         wakes = isinstance(action, Page) or (isinstance(action, Reply) and action.step is not None)
         if wakes and (until := self._paused_until(view.now)) > view.now:
             return until - view.now
@@ -174,7 +174,7 @@ class StormReconciler:
             action, f"{storm.id} {action.key}", priority, view.now
         ).retry_after_s
 
-    # --- what a storm decides about itself ---
+    # --- changes of the storm itself ---
 
     def _apply_action(self, action: Action, loaded: VersionedStorm, view: StormView) -> None:
         storm, now = loaded.storm, view.now
@@ -204,12 +204,12 @@ class StormReconciler:
                 self._dispatch(action, loaded, view)
 
     def _mark_done(self, storm_id: str, action: Action, now: float) -> None:
-        """Keep that something is done that leaves no receipt elsewhere."""
+        """Save a receipt for an action that is not sent to a channel."""
         done = Delivery(action.instance, attempts=1, receipt=Receipt(now))
         self._storms.update_storm(storm_id, lambda loaded: _with_delivery(loaded.storm, action.key, done))
 
     def _propagate_response(self, response: StormResponse, view: StormView) -> None:
-        """Have the members hear of *response*; those that joined later or were told anew since don't."""
+        """Apply *response* to the members, except those of later batches or with a later escalation run."""
         for one in view.counted_members:
             if one.incident is None or one.is_resolved or one.member.batch > response.batch:
                 continue
@@ -220,7 +220,7 @@ class StormReconciler:
                 continue
 
     def _release_incident(self, incident_id: str, storm: Storm, now: float) -> None:
-        """Have an incident say itself: its plan wants a message of its own from now on."""
+        """Release an incident from the storm: from now on its plan contains its own message."""
         try:
             incident = self._incidents.load(incident_id)
         except NotFound:
@@ -235,17 +235,17 @@ class StormReconciler:
             incident_id, RELEASED_BY_STORM, released, queue=SLACK, events=(event,), wake=(SLACK,), due=now
         )
 
-    # --- what it says ---
+    # --- deliveries ---
 
     def _dispatch(self, action: Action, loaded: VersionedStorm, view: StormView) -> None:
-        """Note the attempt, send, note how it ended. Whoever can't note it leaves it to who could."""
+        """Save the attempt, send, save the result. Return early where another worker changed the storm."""
         storm, now = loaded.storm, view.now
         before = storm.deliveries.get(action.key, Delivery())
         digest = action.key_digest if isinstance(action, Page | AcknowledgePage | ResolvePage) else ""
         target = f"{action.queue}:{action.target.address}"
         attempt = before.with_attempt(action.instance, action.content_version, target, now, key_digest=digest)
         was_maybe_sent = attempt.attempts > 1 and before.maybe_sent
-        if was_maybe_sent and isinstance(action, Post):  # which of the tries will be found is not known
+        if was_maybe_sent and isinstance(action, Post):  # find_storm may find any of the attempts
             attempt = replace(attempt, content_version=before.content_version)
         if not self._store.save_if_unchanged(loaded, _with_delivery(storm, action.key, attempt)):
             return
@@ -282,8 +282,8 @@ class StormReconciler:
             self._health.record_delivery(action.queue, action.target.address, after, self._clock())
 
     def _save_failure_notice(self, notification: StormNotification, after: Delivery) -> None:
-        """Have it said where people look after us that something was given up, before that is kept: once for
-        all that the storm counts.
+        """Save one notice that a delivery failed for good, for all members. This happens before the failure
+        is saved, so that a crash can't lose the notice.
         """
         if self._notices is None or not after.failed_at:
             return
@@ -297,9 +297,9 @@ class StormReconciler:
         )
 
     def _check_page(self, action: CheckPage, loaded: VersionedStorm, now: float) -> None:
-        """Ask PagerDuty what it has of a page, once for all that it counts, and keep what was found.
+        """Read a page's state from PagerDuty, once for all members of the batch, and save the finding.
 
-        Where the storm changed meanwhile nothing is kept: it is looked at anew.
+        Where the storm changed meanwhile, nothing is saved and the next pass evaluates it again.
         """
         storm, before = loaded.storm, loaded.storm.deliveries[action.event_key]
         batch, is_page = int(action.event_key.partition(":")[2]), action.event_key.startswith("page:")
@@ -332,7 +332,7 @@ class StormReconciler:
         try:
             statuses = self._status_client.find_statuses([key]).get(key, ())
         except PermanentDeliveryError:
-            if action.hint:  # as without an API key
+            if action.hint:  # trust the webhook, as without an API key
                 return Finding("resolved", PagerDutyStatus("resolved"))
             raise
         return evaluate_page(statuses, event.first_attempt_at) if is_page else find_left_open(statuses, event)
@@ -355,7 +355,7 @@ class StormReconciler:
 
 
 def _format_check(before: Delivery, after: Delivery, who: str) -> str:
-    """Return what people are to hear of a storm's event that was checked; empty where that is no news."""
+    """Return the text of a notice about a checked event; empty where nothing is new."""
     if is_unconfirmed(after) and not is_unconfirmed(before):
         return (
             f"PagerDuty accepted the storm's page to {who} and has no incident for it, probably due to a "
@@ -369,7 +369,7 @@ def _format_check(before: Delivery, after: Delivery, who: str) -> str:
 
 
 def _revive(loaded: VersionedStorm, digests: Mapping[str, str]) -> VersionedStorm:
-    """Return the storm with what was refused for credentials that are others now as still to be made."""
+    """Reset deliveries to pending that were refused for the old credentials, where there are new ones."""
     storm = loaded.storm
     mended = {
         key: delivery.revived()
@@ -386,9 +386,10 @@ def _with_delivery(storm: Storm, key: str, delivery: Delivery) -> Storm:
 
 
 def _respond_if_included(incident: Incident, *, response: StormResponse, now: float) -> IncidentChange:
-    """Answer for *incident*, unless its run began after the answer was given.
+    """Apply *response* to *incident*, unless its escalation run started after the response.
 
-    Acknowledged again, a storm renews what was acknowledged with it before, and leaves others theirs.
+    A renewed acknowledgement of the storm renews the acknowledgements by the same or the previous person,
+    not those by others.
     """
     if incident.run.started_at > response.at:
         return IncidentChange(incident)
@@ -400,7 +401,7 @@ def _respond_if_included(incident: Incident, *, response: StormResponse, now: fl
 
 
 def _summarize_for(action: Action, view: StormView) -> StormSummary:
-    """Return the numbers of those that *action* is about."""
+    """Return the summary of the members that *action* is about."""
     kind, _, name = action.key.partition(":")
     if kind == "page":
         return summarize_storm(one for one in view.in_batch(int(name)) if one.is_open)
@@ -411,7 +412,7 @@ def _summarize_for(action: Action, view: StormView) -> StormSummary:
 
 
 def _count_without_message(view: StormView) -> tuple[tuple[str, int], ...]:
-    """Return by name what still fires and has no message of its own."""
+    """Return the unresolved members without their own message, counted by alert name."""
     with_message = set(view.storm.released)
     return summarize_storm(
         one for one in view.members if not one.is_resolved and one.id not in with_message

@@ -1,8 +1,8 @@
-"""Storms: when one begins, what folds into it, and who answers it.
+"""The service of storms: start a storm, bundle incidents into it, and record responses to it.
 
-To fold is to deliver: an attempt is noted, the incident becomes a member of the storm, and once the
-storm's own message or page has arrived that is the receipt. So what holds for every delivery holds here,
-after a crash too.
+Bundling is a delivery: the attempt is saved, the incident becomes a member of the storm, and the receipt of
+the storm's message or page becomes the incident's receipt. So bundling has the guarantees of every other
+delivery, also after a crash.
 """
 
 from __future__ import annotations
@@ -50,19 +50,19 @@ from receiver.storms.model import (
 )
 
 logger = logging.getLogger(__name__)
-# A storm begins when a first message or page that came now would wait longer than this.
+# A storm starts when an initial message or page enqueued now would wait longer than this for a permit.
 MAX_INITIAL_WAIT_S = 30.0
 _CHECK_AGAIN_S = 1.0
 
 
 class WaitingList(Protocol):
-    """Who waits at a budget: `INCIDENT KEY` each."""
+    """Lists the waiters of a token bucket, each as `INCIDENT KEY`."""
 
     def __call__(self) -> Iterable[str]: ...
 
 
 class StormService:
-    """Begins storms, folds into them, and takes answers to them. Threads may share it."""
+    """Starts storms, bundles incidents into them, and records responses. Threads may share it."""
 
     def __init__(
         self,
@@ -78,15 +78,15 @@ class StormService:
         self._work_queue = work_queue
         self._clock = clock
 
-    # --- how one begins ---
+    # --- starting ---
 
     def maybe_start(
         self, permit: Permit, waiting_list: WaitingList, action: Action, incident: Incident, now: float
     ) -> bool:
-        """Begin a storm at the action's place if its budget can't say all that is new in 30 s.
+        """Start a storm if the target's rate limit delays an initial message or page by more than 30 s.
 
-        *waiting_list* gives those who wait there for a first one: they are looked at at once, so that they
-        fold. True when a storm is on there now and says *action*, so that it need not wait.
+        The incidents of *waiting_list*, which wait there for an initial message or page, are enqueued for
+        *now* so that they are bundled. True when the target has an active storm that can bundle *action*.
         """
         target_key = _find_target_key(action)
         if not target_key or permit.initial_wait_s <= self._max_initial_wait_s:
@@ -107,13 +107,13 @@ class StormService:
             logger.warning("storm begins", extra={"fields": {"storm": storm_id, "target_key": target_key}})
         return storm_id
 
-    # --- folding ---
+    # --- bundling ---
 
     def bundle(
         self, action: Action, incident: Incident, policy: EscalationPolicy, now: float, worker: str
     ) -> Delivery | None:
-        """Fold *action* into a storm, if there is one that says it, and return its delivery as it is kept
-        now; None where it is to be done itself.
+        """Bundle *action* into a storm, if there is one for it, and return the saved delivery; None where
+        *action* must be sent by itself.
 
         Raises StoreError and ClaimLost.
         """
@@ -155,16 +155,16 @@ class StormService:
         name: str,
         now: float,
     ) -> tuple[str, JoinView | None]:
-        """Return the storm that says *action*, empty where it is said by itself, and as what it was found."""
+        """Return the id of the storm for *action*, empty to send it by itself, and the storm if loaded."""
         if isinstance(action, Reply):
-            # Without a message of its own the incident has no thread but the storm's.
+            # Without its own message the incident has only the storm's thread.
             return find_announcing_storm(incident) if not action.message else "", None
         before, target_key = incident.deliveries.get(action.key, Delivery()), _find_target_key(action)
         is_single_mention = isinstance(action, FallbackMention) and not _is_refused(action, incident)
         if _may_have_arrived_alone(action, incident) or not target_key or is_single_mention:
             return "", None
         if before.instance == action.instance and before.storm:
-            # It may count the incident for this very action, whatever became of the storm since.
+            # The storm may already have the incident as a member for this action, even if it has ended since.
             join_view = self._store.load_for_join(before.storm, name)
             if (
                 join_view is not None
@@ -187,14 +187,14 @@ class StormService:
     def _bundle_delivery(
         self, storm_id: str, name: str, action: Action, attempt: Delivery, join_view: JoinView | None
     ) -> tuple[Delivery, Storm]:
-        """Return the delivery with its receipt once the storm has said it; raises a DeliveryError.
+        """Join the storm; return the delivery with its receipt once the storm's own delivery has one.
 
-        *join_view* is the storm as it was just found, None where it wasn't looked at.
+        *join_view* is the storm as just loaded, None where it was not. Raises a DeliveryError.
         """
         for _ in range(MAX_PASSES):
             join_view = join_view or self._store.load_for_join(storm_id, name)
             if join_view is None:
-                raise TemporaryDeliveryError(BUNDLING)  # looked at again, it is said by itself
+                raise TemporaryDeliveryError(BUNDLING)  # at the retry it is sent by itself
             member = join_view.member
             if (
                 member is None
@@ -203,7 +203,7 @@ class StormService:
             ):
                 member = self._join(join_view, name, action)
                 if member is None:
-                    join_view = None  # it changed meanwhile
+                    join_view = None  # the storm changed: load it again
                     continue
             notifying = join_view.storm.find_notifying_delivery(name, member)
             if notifying.failed_at:
@@ -216,14 +216,14 @@ class StormService:
             if notifying.receipt is None:
                 raise TemporaryDeliveryError(notifying.reason or BUNDLING, retry_after=_CHECK_AGAIN_S)
             storm_receipt = notifying.receipt
-            at = max(member.joined_at, storm_receipt.at)  # when it was said, not when we found out
+            at = max(member.joined_at, storm_receipt.at)  # when the storm delivered it, not when we read that
             receipt = Receipt(at, is_simulated=storm_receipt.is_simulated, link=storm_receipt.link)
             return attempt.with_receipt(receipt), join_view.storm
         raise TemporaryDeliveryError(BUNDLING)
 
     def _retry_refused(self, storm_id: str, name: str) -> None:
-        """Have tried once more what was refused for the member *name* and is asked for again: a page in the
-        next wave, with a page of its own; a message or a mention as it is.
+        """Retry a delivery that was refused for the member *name* and is wanted again: a page as the page of
+        the next batch, a message or mention as the same delivery.
         """
 
         def change(loaded: VersionedStorm) -> Storm:
@@ -240,18 +240,18 @@ class StormService:
         self.update_storm(storm_id, change, due=self._clock())
 
     def _join(self, join_view: JoinView, name: str, action: Action) -> Member | None:
-        """Become a member; None where the storm changed meanwhile. Raises TemporaryDeliveryError where
-        nobody is let in any more.
+        """Add the member; None where the storm changed since it was loaded. Raises TemporaryDeliveryError
+        where the storm accepts no more members.
         """
         storm = join_view.storm
-        # A storm that is over still has a thread, in which steps are told.
+        # A storm that has ended still has a thread for the replies of escalation steps.
         if not storm.is_active and (storm.resolved_at or not isinstance(action, Reply)):
             raise TemporaryDeliveryError(BUNDLING)
         now = self._clock()
         member = Member(now, storm.current_batch, _instance_of(action))
         due = None
         if not storm.find_notifying_delivery(name, member).is_settled:
-            # The first is news; a look for each of a thousand that follow would be a thousand looks at all.
+            # At once for the first member; later joins share one evaluation of all members a second.
             due = now + _CHECK_AGAIN_S if join_view.member_count else now
         return member if self._store.add_member(join_view, name, member, due) else None
 
@@ -271,10 +271,10 @@ class StormService:
             due=self._clock(),
         )
 
-    # --- answers ---
+    # --- responses ---
 
     def find_batch_page(self, storm_id: str, incident_id: str) -> BatchPage | None:
-        """Return the page that counts an incident; None where it is no member. Raises StoreError."""
+        """Return the page of an incident's batch; None where it is not a member. Raises StoreError."""
         join_view = self._store.load_for_join(storm_id, member_name(incident_id))
         if join_view is None or join_view.member is None:
             return None
@@ -291,11 +291,11 @@ class StormService:
         done_in_pagerduty: bool = False,
         is_renewing: bool = False,
     ) -> Storm:
-        """Have all that a storm counts acknowledged or resolved: those up to *batch*, 0 for all so far.
+        """Acknowledge or resolve all members of a storm in the batches up to *batch*; 0 means all so far.
 
-        When this returns it is in the store, and a worker goes through the members. The second time
-        changes nothing, unless it *is_renewing* an acknowledgement. *done_in_pagerduty* says that PagerDuty
-        knows already. Raises NotFound and StoreError.
+        When this returns, the response is saved; a worker then applies it to the members. The second time
+        changes nothing, unless *is_renewing* renews an acknowledgement. With *done_in_pagerduty* nothing is
+        sent to PagerDuty. Raises NotFound and StoreError.
         """
 
         def change(loaded: VersionedStorm) -> Storm:
@@ -325,14 +325,14 @@ class StormService:
         return self.update_storm(storm_id, change, due=now).storm
 
     def record_hint(self, storm_id: str, batch: int, reference: str, now: float) -> None:
-        """Keep that something other than a person resolved a wave's page in PagerDuty: it is checked at once.
+        """Record that something other than a person resolved a batch's page in PagerDuty, and check it now.
 
-        By *reference* it is weighed once. Raises NotFound and StoreError.
+        *reference* makes a repeated hint count once. Raises NotFound and StoreError.
         """
         delivery = Delivery("", target=storm_id, attempts=1, receipt=Receipt(now, reference))
 
         def change(loaded: VersionedStorm) -> Storm:
-            if f"resolve:{batch}" in loaded.storm.deliveries:  # it is the echo of our own resolve
+            if f"resolve:{batch}" in loaded.storm.deliveries:  # caused by our own resolve event
                 return loaded.storm
             return replace(loaded.storm, deliveries={**loaded.storm.deliveries, hint_key(batch): delivery})
 
@@ -341,7 +341,7 @@ class StormService:
     def update_storm(
         self, storm_id: str, transform: Callable[[VersionedStorm], Storm], *, due: float | None = None
     ) -> VersionedStorm:
-        """Change a storm by *transform*; what it gives may be computed several times. Return it as kept."""
+        """Change a storm by *transform*, which may be called several times; return the saved storm."""
         for _ in range(MAX_PASSES):
             loaded = self._store.load_storm(storm_id)
             changed = transform(loaded)
@@ -351,7 +351,7 @@ class StormService:
 
 
 def _find_target_key(action: Action) -> str:
-    """Return the place that a first message, a call or a page is for; empty for anything else."""
+    """Return the target key of an initial message, a fallback mention or a page; empty for other actions."""
     if isinstance(action, Page):
         return responder_target_key(action.step.responder.name)
     if isinstance(action, FallbackMention) or (isinstance(action, Post) and action.key in ("root", FALLBACK)):
@@ -360,7 +360,7 @@ def _find_target_key(action: Action) -> str:
 
 
 def _name_member(action: Page | Post | Reply, incident: Incident) -> str:
-    """Return the name under which the incident is a member: its own, or with a step that is mentioned."""
+    """Return the incident's member name, with the step where the action is a mention for a step."""
     if not isinstance(action, Reply | FallbackMention) or action.step is None:
         return member_name(incident.id)
     is_page_delayed = isinstance(action, FallbackMention) or action.reply_kind == "page_delayed"
@@ -379,19 +379,19 @@ def _format_refusal(action: Action, after: Delivery) -> str:
 
 
 def _is_refused(action: FallbackMention, incident: Incident) -> bool:
-    """Tell whether what *action* calls for was refused with a storm's page: then many call at once."""
+    """Tell whether the step's page was refused with a storm's page: then many mentions come at once."""
     step = action.step
     return step is not None and bool(current_delivery(incident, page_key(step)).refused_storm)
 
 
 def _may_have_arrived_alone(action: Action, incident: Incident) -> bool:
-    """Tell whether *action* was tried by itself and may have arrived: a storm would say it a second time."""
+    """Tell whether *action* was sent by itself and may have arrived: a storm would send it twice."""
     before = incident.deliveries.get(action.key, Delivery())
     return before.instance == action.instance and before.maybe_sent and not before.storm
 
 
 def _may_join_next_batch(join_view: JoinView, name: str, member: Member) -> bool:
-    """Tell whether a wave came after the member's, whose page was refused: what isn't settled joins it."""
+    """Tell whether the member may move to a newer batch because the page of its own batch was refused."""
     return (
         join_view.storm.current_batch > member.batch
         and join_view.storm.find_notifying_delivery(name, member).failed_at > 0
@@ -403,8 +403,8 @@ def _instance_of(action: Action) -> str:
 
 
 def _continues_bundling(action: Action, incident: Incident, policy: EscalationPolicy) -> bool:
-    """Tell whether a step's page begins a storm of its responder: the incident is in one already, and so
-    are others, whose step is due as well.
+    """Tell whether *action* starts a storm for its target: the incident was bundled or refused in a storm
+    before, so the same action is due for the other members too.
     """
     root = incident.deliveries.get("root", Delivery())
     if isinstance(action, FallbackMention):

@@ -1,4 +1,4 @@
-"""Storms in Redis: a small hash for each, changed by compare-and-set, and a hash of its members."""
+"""Storms in Redis: a hash for each storm, changed by compare-and-set, and a hash of its members."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ _member_decoder = msgspec.msgpack.Decoder(Member)
 
 
 class RedisStorms:
-    """Keeps storms. Every method raises StoreError when Redis can't do it.
+    """Stores storms. Every method raises StoreError when Redis is unavailable.
 
-    All storms lie on one shard, the one where the agenda looks for an entry of theirs.
+    All storms are on one shard, the one that holds their work queue entries.
     """
 
     def __init__(
@@ -31,10 +31,10 @@ class RedisStorms:
         self._scripts = Scripts(client)
         self._history_s = int(history_s)
         self._keys = Keys(shard_of("storm", shards))
-        self._latest: dict[str, str] = {}  # the storm that was last seen at a place, as a guess
+        self._latest: dict[str, str] = {}  # the last known active storm by target key, a guess
 
     def start_storm(self, storm: Storm, replacing: str, due: float) -> str:
-        """Keep a storm that begins; return the one that is on at its place then."""
+        """Save a new storm unless its target has one other than *replacing*; return the active storm's id."""
         keys = self._keys
         with store_errors():
             reply: bytes = self._scripts.run(
@@ -54,16 +54,16 @@ class RedisStorms:
         return reply.decode()
 
     def find_active(self, target_key: str) -> str:
-        """Return the storm that is on at *target_key*, empty where none is."""
+        """Return the id of the active storm of *target_key*, empty where there is none."""
         with store_errors():
             found = self._redis.hget(self._keys.active_storms, target_key)
         return found.decode() if found else ""
 
     def load_storm(self, storm_id: str) -> VersionedStorm:
-        """Return the storm with its members, in one round trip; else NotFound."""
+        """Return the storm with its members, in one round trip; raises NotFound."""
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
-            # In this order: who joins in between is a member that isn't counted, and a change that must
-            # not miss anybody is then not kept.
+            # The join count first: a member that joins in between is then in the members but not in the
+            # count, so a save with `if_none_joined` fails instead of missing it.
             pipe.hmget(self._keys.storm(storm_id), "v", "n", "state")
             pipe.hgetall(self._keys.storm_members(storm_id))
             (version, joins, state), members = pipe.execute()
@@ -73,15 +73,15 @@ class RedisStorms:
         return VersionedStorm(_storm_decoder.decode(state), int(version), int(joins), known)
 
     def load_for_join(self, storm_id: str, name: str) -> JoinView | None:
-        """Return the storm as the member *name* finds it; None when it is gone."""
+        """Return the storm and the entry of the member *name*; None when the storm no longer exists."""
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
             self._queue_reads(pipe, storm_id, name)
             return _parse_join_view(*pipe.execute())
 
     def load_active_for_join(self, target_key: str, name: str) -> tuple[str, JoinView | None]:
-        """Return the storm that is on at *target_key*, empty where none is, and it as *name* finds it.
+        """Return the id of the active storm of *target_key* (or empty), and it with the entry of *name*.
 
-        One round trip where it is the storm that was there when somebody last asked here.
+        One round trip where the storm is the one this process last found active for the target.
         """
         likely_id = self._latest.get(target_key, "")
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
@@ -103,7 +103,7 @@ class RedisStorms:
         pipe.hget(self._keys.storm_members(storm_id), name)
 
     def add_member(self, join_view: JoinView, name: str, member: Member, due: float | None) -> bool:
-        """Add a member; False where the storm changed since *join_view* was read."""
+        """Add a member and enqueue the storm for *due*; False where it changed since *join_view* was read."""
         storm, keys = join_view.storm, self._keys
         with store_errors():
             reply = self._scripts.run(
@@ -124,7 +124,7 @@ class RedisStorms:
     def save_if_unchanged(
         self, loaded: VersionedStorm, storm: Storm, *, due: float | None = None, if_none_joined: bool = False
     ) -> bool:
-        """Keep how the storm stands now; False where somebody changed it since *loaded* was read."""
+        """Save the storm; False where it changed, or with *if_none_joined* grew, since *loaded* was read."""
         keys = self._keys
         with store_errors():
             reply = self._scripts.run(
@@ -162,7 +162,7 @@ class RedisStorms:
 
 
 def _parse_join_view(head: list[bytes | None], count: bytes, member: bytes | None) -> JoinView | None:
-    """Return a storm as it was read, None where it is gone."""
+    """Parse the replies of `_queue_reads`; None where the storm no longer exists."""
     version, state = head
     if state is None or version is None:
         return None

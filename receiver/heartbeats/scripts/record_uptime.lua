@@ -1,7 +1,8 @@
--- Note that we listen for beats, and tell since when without a break.
--- KEYS: listening   ARGV: now, the process's clock, by how much it was ahead when it asked last ('': unknown),
---       by how much more or less it may be, seconds after which there was a break, seconds to keep
--- Returns that moment by a process's clock, and by how much this process's is ahead of Redis'.
+-- Record that the receiver is up, and return since when without a gap.
+-- KEYS: uptime
+-- ARGV: now by Redis' clock, now by the process's clock, by how much that was ahead at its last call
+--       ('': unknown), tolerated change of that, seconds without a call that make a gap, seconds to keep
+-- Returns the start of the uptime by a process's clock, and by how much this process's is ahead of Redis'.
 local now, since = tonumber(moment(ARGV[1])), ARGV[2]
 local ahead = ARGV[2] - now
 local is_set = ARGV[3] ~= '' and math.abs(ahead - ARGV[3]) > tonumber(ARGV[4])

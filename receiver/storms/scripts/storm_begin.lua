@@ -1,8 +1,8 @@
--- Keep a storm that begins, unless another is on at its place.
--- KEYS: storms on, storm, unresolved storms, queue
--- ARGV: place, the storm it is to take the place of (''), id, packed state, moment it began, moment due,
---       wake channel, queue
--- Returns the storm that is on then.
+-- Save a new storm, unless its target has another active storm.
+-- KEYS: active storms by target, storm, unresolved storms, work queue
+-- ARGV: target key, id of the active storm it may replace ('' for none), id, packed state, began at, due at,
+--       wake channel, queue name
+-- Returns the id of the target's active storm.
 local on = redis.call('HGET', KEYS[1], ARGV[1]) or ''
 if on ~= '' and on ~= ARGV[2] then return on end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])

@@ -1,8 +1,9 @@
--- Keep how a storm stands, unless somebody else changed that first.
--- KEYS: storm, members, storms on, unresolved storms, queue
--- ARGV: version read, joins read ('' doesn't ask), packed state, id, its place where it is over there
---       ('' while it is on), seconds to keep (0: it is not resolved), moment due ('' leaves the queue),
---       wake channel, queue
+-- Save a storm by compare-and-set on its version and, optionally, its join count.
+-- KEYS: storm, members, active storms by target, unresolved storms, work queue
+-- ARGV: version read, join count read ('' is not compared), packed state, id, its target key if it has ended
+--       ('' while it is active), seconds to keep (0: not resolved, no expiry), due at ('' does not enqueue),
+--       wake channel, queue name
+-- Returns 1 if saved, 0 if it changed.
 if (redis.call('HGET', KEYS[1], 'v') or '0') ~= ARGV[1] then return 0 end
 if ARGV[2] ~= '' and redis.call('HGET', KEYS[1], 'n') ~= ARGV[2] then return 0 end
 redis.call('HSET', KEYS[1], 'v', tostring(tonumber(ARGV[1]) + 1), 'state', ARGV[3])
