@@ -1,7 +1,7 @@
-"""What can be wanted: each action is one thing to do, known by its key and what it is about.
+"""The actions that a plan may contain, and the plan itself.
 
-A key names the kind of notification within its incident, *instance* which instance of it; once
-that instance is delivered or given up, the action is no longer missing.
+An action's key names the kind of notification within its incident, its `instance` which one of that kind.
+Once that instance is delivered or has failed for good, the action is no longer missing.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from receiver.model.routing import Responder, Step, Target
 
 @dataclass(frozen=True)
 class Action:
-    """One thing to do. *lane* is the channel kind whose workers do it."""
+    """One thing to do. *queue* is the kind of channel whose workers do it."""
 
     key: str
     instance: str
     queue: str
     target: Target
-    ready_at: float  # not before this moment: a retry's wait
-    content_version: str  # for messages that follow the state: which state
+    ready_at: float  # do it no earlier than this: the end of a retry's wait
+    content_version: str  # of messages that are edited when the state changes: the state they show
 
 
 @dataclass(frozen=True)
 class Post(Action):
-    """The incident's message in its channel. *replaces* links the message it stands in for."""
+    """The incident's message in its channel. *replaces* is the reference of the message it replaces."""
 
     replaces: str = ""
 
 
 @dataclass(frozen=True)
 class FallbackMention(Post):
-    """A step told in the fallback channel, with a mention: *why* nobody could be told otherwise.
+    """A mention of the step's responder in the fallback channel, because the step's own targets failed.
 
-    *link* leads to the incident's message, where there is one.
+    *why* is the reason of that failure, *link* the address of the incident's message, where there is one.
     """
 
     step: Step | None = None
@@ -45,7 +45,7 @@ class FallbackMention(Post):
 
 @dataclass(frozen=True)
 class Update(Action):
-    """Bring the message up to what is so now. *message* is the message's reference."""
+    """Edit the message to show the current state. *message* is the message's reference."""
 
     message: str
 
@@ -54,9 +54,10 @@ class Update(Action):
 class Reply(Action):
     """A reply in the message's thread.
 
-    *reply_kind* is `step` (a step of the escalation, with a mention), `page_delayed` (the same where
-    PagerDuty can't be reached), `instead` (the fallback responder), `joined`, `renamed` (*instance* a label),
-    `resolved`, `reopened` or `reminder`; *fingerprints* are the alerts that joined.
+    *reply_kind* is `step` (an escalation step, with a mention), `page_delayed` (the same where PagerDuty
+    can't be reached), `instead` (the fallback responder), `joined`, `renamed` (*instance* is the label),
+    `resolved`, `reopened`, `reminder`, `ack_reminder`, `not_asked`, `silence_ends`, `left_open`,
+    `unconfirmed` or `resolved_there`. *fingerprints* are the alerts that joined.
     """
 
     message: str
@@ -67,8 +68,10 @@ class Reply(Action):
 
 @dataclass(frozen=True)
 class Page(Action):
-    """Wake a responder. *key_digest* is of the routing key it goes out under, empty where it is simulated;
-    *former_key_digest* that of the page before it, where that is open under another key.
+    """Page a responder.
+
+    *key_digest* is the digest of the routing key it is sent with, empty where the page is simulated;
+    *former_key_digest* is that of the page before it, where that one is open under another key.
     """
 
     dedup_key: str
@@ -79,7 +82,7 @@ class Page(Action):
 
 @dataclass(frozen=True)
 class AcknowledgePage(Action):
-    """Tell the pager that somebody has it, under the routing key that the page went out under."""
+    """Acknowledge a page at PagerDuty, under the routing key that the page was sent with."""
 
     dedup_key: str
     key_digest: str = ""
@@ -87,7 +90,7 @@ class AcknowledgePage(Action):
 
 @dataclass(frozen=True)
 class ResolvePage(Action):
-    """Tell the pager that it is over, under the routing key that the page went out under."""
+    """Resolve a page at PagerDuty, under the routing key that the page was sent with."""
 
     dedup_key: str
     key_digest: str = ""
@@ -95,26 +98,26 @@ class ResolvePage(Action):
 
 @dataclass(frozen=True)
 class ExpireAcknowledgement(Action):
-    """Take an acknowledgement back that has run out."""
+    """End the acknowledgement given at *acknowledged_at*, whose timeout is over."""
 
     acknowledged_at: float
 
 
 @dataclass(frozen=True)
 class EndFlapping(Action):
-    """End the flapping that was marked until that moment."""
+    """End the flapping whose window ends at *flapping_until*."""
 
     flapping_until: float
 
 
 @dataclass(frozen=True)
 class CompactAlerts(Action):
-    """Let go of the many alerts that ended long ago."""
+    """Compact the incident: drop the states of alerts that ended long ago."""
 
 
 @dataclass(frozen=True)
 class UpdateHeading(Action):
-    """Keep with the incident what it is called, for lists: *heading* was computed at *revision*."""
+    """Store the heading with the incident, for lists. *heading* was computed at *revision*."""
 
     heading: IncidentHeading
     revision: int
@@ -122,25 +125,25 @@ class UpdateHeading(Action):
 
 @dataclass(frozen=True)
 class CheckAlertmanager(Action):
-    """Ask Alertmanager whether the incident's alerts still fire unmuted, later than *since*."""
+    """Ask Alertmanager, later than *since*, whether the incident's alerts still fire unmuted."""
 
     since: float = 0.0
 
 
 @dataclass(frozen=True)
 class CheckPagerDuty(Action):
-    """Ask PagerDuty whether somebody has answered the pages of *responders*."""
+    """Ask PagerDuty whether a person has acknowledged or resolved the pages of *responders*."""
 
     responders: tuple[Responder, ...] = ()
 
 
 @dataclass(frozen=True)
 class CheckPage(Action):
-    """Ask PagerDuty what it has of a responder's page.
+    """Ask PagerDuty for the state of a responder's page.
 
     *event_key* is the delivery key of the event to ask about: a page, or a resolve of ours. *hint* names
-    the webhook that tells of a resolve there, empty without one; *is_repeated* says that the alerts are
-    repeated. Both are for where PagerDuty can't be asked.
+    the webhook that reported a resolve there, empty without one; *is_repeated* says that Alertmanager has
+    repeated the alerts since. Both are used where PagerDuty can't be asked.
     """
 
     responder: Responder
@@ -151,14 +154,14 @@ class CheckPage(Action):
 
 @dataclass(frozen=True)
 class AddTimelineEntry(Action):
-    """Say something in the timeline, once."""
+    """Add an entry to the incident's timeline, once."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What is missing now, and when to look again if nothing else happens (None: never)."""
+    """The missing actions, and when to plan again if nothing else happens (None: never)."""
 
     actions: tuple[Action, ...]
     next_check_at: float | None = None
@@ -166,9 +169,9 @@ class Plan:
 
 @dataclass(frozen=True)
 class CreateSilence(Action):
-    """Have Alertmanager silence what has exactly these labels, from now until *ends_at*.
+    """Create or prolong a silence in Alertmanager for exactly these labels, from now until *ends_at*.
 
-    *silence_id* is the one to be prolonged, empty for a new one.
+    *silence_id* is the silence to prolong, empty for a new one.
     """
 
     matchers: tuple[tuple[str, str], ...]
@@ -180,6 +183,6 @@ class CreateSilence(Action):
 
 @dataclass(frozen=True)
 class ExpireSilence(Action):
-    """End a silence in Alertmanager."""
+    """Expire a silence in Alertmanager."""
 
     silence_id: str

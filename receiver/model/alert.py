@@ -1,4 +1,4 @@
-"""Alerts and the groups Alertmanager sends them in."""
+"""Alerts, the groups Alertmanager sends them in, and the words of the `severity` label."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from receiver.text import one_line
 
 
 class Severity(StrEnum):
-    """How bad it is, worst first; NONE where a label is missing or unknown. `severity.py` has the words."""
+    """Worst first; NONE where the label is missing or unknown. `BUILT_IN` maps the label's values."""
 
     CRITICAL = "critical"
     ERROR = "error"
@@ -25,7 +25,7 @@ class Severity(StrEnum):
 
     @property
     def rank(self) -> int:
-        """A number that grows with badness."""
+        """A number that is larger for a worse severity."""
         return RANKS[self]
 
 
@@ -34,7 +34,7 @@ RANKS = {severity: len(Severity) - n for n, severity in enumerate(Severity)}
 
 
 class Alert(Struct, frozen=True, omit_defaults=True):
-    """One labelled problem as its sender described it; *fingerprint* is its identity."""
+    """An alert as its sender described it; *fingerprint* is its identity."""
 
     fingerprint: str
     labels: dict[str, str]
@@ -53,7 +53,7 @@ class Alert(Struct, frozen=True, omit_defaults=True):
 
     @property
     def summary(self) -> str:
-        """The sender's own words, the shortest kind first; empty when there are none."""
+        """The first non-empty of the annotations summary, title, message, description; else empty."""
         for key in ("summary", "title", "message", "description"):
             if text := self.annotations.get(key, "").strip():
                 return text
@@ -61,7 +61,7 @@ class Alert(Struct, frozen=True, omit_defaults=True):
 
     @property
     def host(self) -> str:
-        """What is affected: the first of the usual labels that name a machine or a pod; empty without one."""
+        """What is affected: the first of the usual labels that name a host or a pod; empty without one."""
         return next((text for name in _HOSTS if (text := self.labels.get(name, "").strip())), "")
 
     @property
@@ -69,20 +69,20 @@ class Alert(Struct, frozen=True, omit_defaults=True):
         """CRC-32 of what may differ between two copies of the alert: its annotations and generatorURL."""
         try:
             return crc32(_encode((self.annotations, self.generator_url)))
-        except UnicodeEncodeError:  # half a character
+        except UnicodeEncodeError:  # a lone surrogate
             words = repr((sorted(self.annotations.items()), self.generator_url))
             return crc32(words.encode("utf-8", "backslashreplace"))
 
 
 class Group(Struct, frozen=True):
-    """The alerts that came together under one group key."""
+    """The alerts of one payload under one group key."""
 
     source: str
     receiver: str
     group_key: str
     group_labels: dict[str, str]
     alerts: tuple[Alert, ...]
-    truncated: int = 0  # how many alerts Alertmanager left out, so nothing can be said of the whole
+    truncated: int = 0  # how many alerts Alertmanager left out; then the whole group's state is unknown
     external_url: str = ""  # of the Alertmanager that sent it; never part of the identity
 
     @property
@@ -92,10 +92,10 @@ class Group(Struct, frozen=True):
 
 @dataclass(frozen=True)
 class ReceivedAlerts:
-    """What one posted body held: usually one group, several where nothing said what belongs together.
+    """The alerts of one request body: usually one group, several where the body has no group key.
 
-    *rejected* counts the alerts that could not be read and are in no group, *repaired* those that
-    could after a repair (all of them, when it was a field of the whole group).
+    *rejected* counts the alerts that could not be parsed and are in no group, *repaired* those that could
+    after a repair (all of them, when a field of the whole group was repaired).
     """
 
     groups: tuple[Group, ...] = ()
@@ -117,7 +117,7 @@ _MASK = 0xFFFFFFFFFFFFFFFF
 
 
 def fingerprint(labels: Mapping[str, str]) -> str:
-    """Return the 16 hex digits by which Alertmanager knows an alert with these labels."""
+    """Return Alertmanager's fingerprint of an alert with these labels: 16 hex digits."""
     total = _FNV_OFFSET
     for name in sorted(labels):
         for byte in (*name.encode("utf-8", "replace"), 0xFF, *labels[name].encode("utf-8", "replace"), 0xFF):
@@ -126,7 +126,7 @@ def fingerprint(labels: Mapping[str, str]) -> str:
 
 
 LABEL: Final = "severity"
-# A longer word is unknown, and is shown cut.
+# A longer value is unknown, and is displayed truncated.
 MAX_WORD = 60
 _MAX_NORMALIZED = 4 * MAX_WORD
 BUILT_IN: Final[Mapping[str, Severity]] = {
@@ -147,16 +147,16 @@ BUILT_IN: Final[Mapping[str, Severity]] = {
 
 
 class SeverityWords:
-    """Reads the value of a `severity` label: the built-in words and a team's *own*, in any case of letters.
+    """Maps `severity` labels to severities, ignoring case: the built-in words and a team's *own*.
 
-    Immutable, so it may be shared by threads and handed to pure functions.
+    Immutable, so threads may share it and pure functions may take it.
     """
 
     __slots__ = ("_find_normalized", "_words")
 
     def __init__(self, own: Mapping[str, Severity] | None = None) -> None:
         self._words: Final = {**BUILT_IN, **{normalize_word(word): one for word, one in (own or {}).items()}}
-        # Each matcher of each route asks for the same few words; what a sender makes up stays bounded.
+        # Each matcher of each route looks up the same few words; the bound limits made-up ones.
         self._find_normalized = lru_cache(maxsize=1024)(lambda word: self._words.get(normalize_word(word)))
 
     def __eq__(self, other: object) -> bool:
@@ -166,19 +166,19 @@ class SeverityWords:
         return hash(frozenset(self._words.items()))
 
     def find_severity(self, word: str) -> Severity | None:
-        """Return the severity that *word* names; None for an empty and an unknown one."""
-        # Nearly always it is spelled plainly, and this is asked for alerts of each webhook.
+        """Return the severity that *word* names; None for an empty or unknown word."""
+        # The fast path: this runs for the alerts of each webhook, and most words need no normalization.
         if (found := self._words.get(word)) is not None:
             return found
         return self._find_normalized(word) if 0 < len(word) <= _MAX_NORMALIZED else None
 
     def read_severity(self, labels: Mapping[str, str]) -> Severity:
-        """Return the severity that *labels* name, NONE where it is missing or unknown."""
+        """Return the severity that *labels* name; NONE where it is missing or unknown."""
         word = labels.get(LABEL, "")
         return self._words.get(word) or self.find_severity(word) or Severity.NONE
 
     def find_unknown_word(self, labels: Mapping[str, str]) -> str:
-        """Return the severity of *labels* as it may be shown if it is no word we know, else an empty text."""
+        """Return the severity label, truncated for display, if it is unknown; else an empty text."""
         word = labels.get(LABEL, "")
         return one_line(word, MAX_WORD) if self.find_severity(word) is None else ""
 
@@ -187,10 +187,10 @@ BUILT_IN_WORDS: Final = SeverityWords()
 
 
 def normalize_word(word: str) -> str:
-    """Return *word* as words are compared: on one line, without invisible characters, in lower case."""
+    """Return *word* in the form used for comparison: one line, no invisible characters, lower case."""
     return one_line(word, MAX_WORD + 1).casefold()
 
 
 def describe_unknown_severity(word: str) -> str:
-    """Return how an unknown severity is said everywhere: `unknown severity "wobbly"`."""
+    """Return the text for an unknown severity, the same everywhere: `unknown severity "wobbly"`."""
     return f'unknown severity "{word}"'

@@ -1,4 +1,4 @@
-"""What became of a notification: attempts, receipts, and when to try again."""
+"""The state of a notification: attempts, receipt, failure, time of the next attempt, PagerDuty's answer."""
 
 from __future__ import annotations
 
@@ -10,37 +10,38 @@ from msgspec.structs import replace
 from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
 from receiver.text import truncate_text
 
-# The contract of every channel: quick tries first, for a blip; then patience.
+# The retry schedule of every channel: short waits first, for brief faults, then longer ones.
 _FIRST_WAITS_S = (0.5, 1.0, 2.0, 4.0)
 _NEXT_WAIT_S = 5.0
 _NEXT_WAIT_FOR_S = 120.0
 _LAST_WAIT_S = 30.0
 _JITTER = 0.2
 MAX_DETAIL = 300
-# How the ids of storms begin; a delivery whose target is one is folded into it.
+# The prefix of storm IDs; a delivery whose target is a storm is bundled into it.
 STORM = "storm-"
-# Why one that is folded waits: the storm has not come to it yet.
+# The reason of a bundled delivery that waits: the storm has not sent it yet.
 BUNDLING = "storm"
 
 
 class Receipt(Struct, frozen=True, omit_defaults=True):
-    """It arrived. *reference* is the channel's own name for it (`C024BE91L:1503435956.000247`)."""
+    """Proof that it arrived. *reference* is the channel's own ID of it (`C024BE91L:1503435956.000247`)."""
 
     at: float
     reference: str = ""
     is_simulated: bool = False
-    link: str = ""  # where a person can see it
-    note: str = ""  # what was given up to get it through, e.g. the formatting
+    link: str = ""  # its address for a browser
+    note: str = ""  # what was left out to get it accepted, e.g. the formatting
 
 
 class PageCheck(Struct, frozen=True, omit_defaults=True):
-    """What PagerDuty had of a page when it was last asked; see `page_check.py`.
+    """What PagerDuty had of a page at the last check; see `page_check.py`.
 
-    *accepted_at* is the first 202 of this instance, *notified_at* that of the trigger that PagerDuty made an
-    incident of (0 while it has none). *attempt* is the attempt that was asked about at *at*, *again_at* when
-    to ask again where PagerDuty gave no answer. *misses* counts the findings in a row that the event had no
-    effect; *resolved_at* holds when a machine lately resolved the incident. *incident* and *link* are
-    PagerDuty's id and address of it. *hint* names the last word of PagerDuty's webhook that was weighed.
+    *accepted_at* is the first 202 of this instance, *notified_at* that of the trigger for which PagerDuty
+    has an incident (0 while it has none). *attempt* is the attempt that was checked at *at*, *again_at* when
+    to ask again after PagerDuty gave no answer. *found* is the result, such as `confirmed`; *misses* counts
+    the checks in a row that found no effect of the event. *resolved_at* holds the recent times at which
+    automation resolved the incident. *incident* and *link* are PagerDuty's ID and address of it. *hint* names
+    the last PagerDuty webhook that was taken into account.
     """
 
     accepted_at: float = 0.0
@@ -57,32 +58,32 @@ class PageCheck(Struct, frozen=True, omit_defaults=True):
 
 
 class Delivery(Struct, frozen=True, omit_defaults=True):
-    """How the latest instance of one notification stands.
+    """The state of the latest instance of one notification.
 
-    The key names the kind of notification within its incident (`root`, `page:on-call`), and
-    *instance* which instance of it: a run of the escalation, a state shown. So an incident keeps
-    few deliveries however long it lives.
+    The key names the kind of notification within its incident (`root`, `page:on-call`), *instance* which
+    one of that kind: an escalation run, or a message. So an incident keeps few deliveries however long it
+    is open.
     """
 
     instance: str = ""
-    content_version: str = ""  # what the last attempt showed, for messages that follow the state
-    target: str = ""  # kind:address, without secrets; or the storm it is folded into
+    content_version: str = ""  # of the last attempt, for messages that are edited when the state changes
+    target: str = ""  # kind:address, without secrets; or the storm it is bundled into
     attempts: int = 0
     first_attempt_at: float = 0.0
     last_attempt_at: float = 0.0
-    maybe_sent: bool = False  # some attempt's end is not known: it may have arrived
+    maybe_sent: bool = False  # the result of an attempt is unknown: it may have arrived
     retry_at: float = 0.0
     reason: str = ""
     detail: str = ""
-    failed_at: float = 0.0  # given up for good
-    kind: str = ""  # then: what the refusal is about, a `RefusalKind`
-    refused_under: str = ""  # the digest of the secret it was refused under, where the refusal is about that
+    failed_at: float = 0.0  # when it was refused for good
+    kind: str = ""  # of that refusal, a `RefusalKind`
+    refused_under: str = ""  # the digest of the secret that was refused, for a refusal of credentials
     receipt: Receipt | None = None
     earlier: str = ""  # the latest instance before this one that may have arrived
-    key_digest: str = ""  # of the routing key that an event to PagerDuty went out under
+    key_digest: str = ""  # of the routing key that an event to PagerDuty was sent with
     earlier_key_digest: str = ""  # that of *earlier*, where it differs and its incident was still open
-    check: PageCheck | None = None  # of an event to PagerDuty: what it had of it when it was asked
-    refused_storm: str = ""  # the storm that was to say it and could not
+    check: PageCheck | None = None  # of an event to PagerDuty: the result of the last check
+    refused_storm: str = ""  # the storm it was bundled into, whose delivery was refused
 
     @property
     def is_settled(self) -> bool:
@@ -90,12 +91,12 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
 
     @property
     def storm(self) -> str:
-        """The storm whose message or page says this one, too; empty where it is said by itself."""
+        """The storm whose message or page includes this one; empty where it is sent by itself."""
         return self.target if self.target.startswith(STORM) else ""
 
     @property
     def is_bundled(self) -> bool:
-        """A storm has said it: nothing of its own stands in the channel, or is open at the pager."""
+        """A storm has delivered it: it has no message in the channel and no PagerDuty incident of its own."""
         return self.receipt is not None and bool(self.storm)
 
     def with_attempt(
@@ -108,10 +109,10 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
         key_digest: str = "",
         former_key_digest: str = "",
     ) -> Delivery:
-        """Return this delivery with one more attempt noted, or a fresh one for another instance.
+        """Return this delivery with one more attempt, or a new delivery for another instance.
 
-        Until its end is noted, an attempt may have arrived. *key_digest* is of the routing key it goes
-        out under, *former_key_digest* that of an earlier instance that is still open under another key.
+        Until its result is recorded, an attempt may have arrived. *key_digest* is that of the routing key it
+        is sent with, *former_key_digest* that of an earlier instance that is still open under another key.
         """
         former = Delivery() if self.is_settled or self.instance != instance else self
         is_other = (
@@ -120,7 +121,7 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
             and not self.storm
         )
         earlier_digest = former_key_digest if is_other else self.earlier_key_digest
-        if is_other and self.instance == instance:  # tried anew after a reload, under another key
+        if is_other and self.instance == instance:  # retried after a reload, under another key
             earlier_digest = self.key_digest
         return Delivery(
             instance=instance,
@@ -143,7 +144,7 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
     def with_failure(
         self, error: DeliveryError, now: float, *, was_maybe_sent: bool, salt: str, secret_digest: str = ""
     ) -> Delivery:
-        """Return this delivery with its last attempt failed: to be tried again, or given up.
+        """Return this delivery with its last attempt failed: to be retried, or failed for good.
 
         *was_maybe_sent* tells whether an attempt before the last one may have arrived; *secret_digest* is
         that of the secret that is configured for its target.
@@ -167,26 +168,26 @@ class Delivery(Struct, frozen=True, omit_defaults=True):
         )
 
     def revived(self) -> Delivery:
-        """Return this delivery, which was given up, as one still to be made; attempts that may have
-        arrived are still looked for.
+        """Return this delivery, which failed for good, as one to be attempted again. It keeps `maybe_sent`,
+        so an earlier attempt that may have arrived is still checked for.
         """
         return replace(self, failed_at=0.0, retry_at=0.0, kind="", refused_under="")
 
     def refused_with(self, storm_id: str, target: str) -> Delivery:
-        """Return this delivery, given up, as one that *storm_id* could not say: failed at its own target."""
+        """Return this failed delivery with its own *target*, as refused while bundled into *storm_id*."""
         return replace(self, target=target, refused_storm=storm_id)
 
     @property
     def may_have_arrived(self) -> bool:
-        """It has a receipt, or an attempt whose end nobody knows."""
+        """It has a receipt, or an attempt whose result is unknown."""
         return self.receipt is not None or self.maybe_sent
 
 
 def next_try_at(delivery: Delivery, now: float, retry_after: float = 0.0, salt: str = "") -> float:
     """Return when to try again after the attempt that failed at *now*.
 
-    0.5, 1, 2, 4 s, then every 5 s for two minutes, then every 30 s, each ± 20 %; never before
-    *retry_after* seconds. The spread comes from *salt* and the count, so it is repeatable.
+    The waits are 0.5, 1, 2, 4 s, then 5 s for two minutes, then 30 s, each ± 20 %; never less than
+    *retry_after* seconds. The jitter follows from *salt* and the number of attempts, so it is repeatable.
     """
     n = delivery.attempts
     if n <= len(_FIRST_WAITS_S):
@@ -200,5 +201,5 @@ def next_try_at(delivery: Delivery, now: float, retry_after: float = 0.0, salt: 
 
 
 def is_storm(name: str) -> bool:
-    """Tell a storm's id from an incident's."""
+    """Tell whether *name* is the ID of a storm, not of an incident."""
     return name.startswith(STORM)

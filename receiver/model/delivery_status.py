@@ -1,4 +1,4 @@
-"""How a responder's page for an incident stands at PagerDuty, from what was tried and received."""
+"""What an incident's deliveries say about its pages at PagerDuty, its message and its fallback."""
 
 from __future__ import annotations
 
@@ -9,20 +9,24 @@ from receiver.model.delivery import Delivery
 from receiver.model.incident import Incident
 from receiver.model.routing import PAGERDUTY, SLACK, EscalationPolicy, Responder, Step, Target
 
-# Stands between a responder's name and the digest of a former key in the key of a delivery.
+# Separates a responder's name from the digest of a former routing key in a delivery key.
 FORMER_KEY_SEPARATOR = "~"
 
 
 @dataclass(frozen=True)
 class PageState:
-    """A responder's PagerDuty incident for this incident: which run's page opened and closed it."""
+    """The state of a responder's PagerDuty incident for this incident.
+
+    *opened*, *closed* and *acknowledged* are the numbers of the escalation runs whose page was opened,
+    resolved and acknowledged last; 0: none.
+    """
 
     opened: int = 0
     closed: int = 0
-    is_closing: bool = False  # a resolve was tried and nobody knows its end yet
+    is_closing: bool = False  # a resolve was attempted and has no result yet
     acknowledged: int = 0
-    is_known: bool = False  # the page that opened it has a receipt; else it may never have arrived
-    key_digest: str = ""  # of the routing key that page went out under
+    is_known: bool = False  # the page that opened it has a receipt; otherwise it may not have arrived
+    key_digest: str = ""  # of the routing key that page was sent with
 
     @property
     def is_open(self) -> bool:
@@ -30,7 +34,7 @@ class PageState:
 
 
 def page_state(incident: Incident, responder: Responder) -> PageState:
-    """Return how the responder's PagerDuty incident stands, from what was tried and received."""
+    """Return the state of the responder's PagerDuty incident, from our attempts and receipts."""
     pages = (_latest_page(delivery) for delivery in _list_pages(incident, responder))
     opened, is_known, _, key_digest = max(pages, default=(0, False, 0.0, ""))
     closing = incident.deliveries.get(f"resolve:{responder.name}", Delivery("0"))
@@ -47,8 +51,8 @@ def page_state(incident: Incident, responder: Responder) -> PageState:
 
 
 def list_former_keys(incident: Incident, responder: Responder) -> dict[str, int]:
-    """Return the digests of other routing keys under which PagerDuty incidents may be open, with the last run
-    that paged under each: the responder's key was changed while they were.
+    """Return the digests of the responder's former routing keys under which PagerDuty incidents may be open,
+    each with the last escalation run that paged under it. The key was changed while they were open.
     """
     latest = page_state(incident, responder).key_digest
     found: dict[str, int] = {}
@@ -64,19 +68,20 @@ def list_former_keys(incident: Incident, responder: Responder) -> dict[str, int]
 
 
 def build_gone_responder(name: str) -> Responder:
-    """Return a responder that was paged and has left the configuration; its key is known by digest only."""
+    """Return a paged responder that left the configuration; only the digest of its key is known."""
     return Responder(name, (Target(PAGERDUTY, name),))
 
 
 def list_paged_names(incident: Incident) -> list[str]:
-    """Return the names of all responders to whom pages of the incident's own were sent."""
+    """Return the names of all responders to whom a page of this incident was sent, not only a storm's."""
     pages = (delivery for key, delivery in incident.deliveries.items() if key.startswith("page:"))
     return sorted({page.target.partition(":")[2] for page in pages if page.target and not page.storm})
 
 
 def list_notified_names(incident: Incident) -> set[str]:
-    """Return the names of all responders whose pager something was to be told: a page, its acknowledgement or
-    its end. Of any other responder PagerDuty knows nothing, and nothing has to be asked.
+    """Return the names of all responders with a page, acknowledgement or resolve for PagerDuty.
+
+    PagerDuty has nothing of any other responder, so those need no event and no check.
     """
     names = set()
     for key in incident.deliveries:
@@ -95,8 +100,8 @@ def _list_pages(incident: Incident, responder: Responder) -> list[Delivery]:
 
 
 def find_latest_page(incident: Incident, responder: Responder) -> str:
-    """Return the delivery key of the last page to *responder* in the run that opened its PagerDuty incident;
-    empty where no page of the incident's own may stand there.
+    """Return the delivery key of the last page to *responder* in the escalation run that opened its PagerDuty
+    incident; empty where PagerDuty can have no page of this incident.
     """
     instance = str(page_state(incident, responder).opened)
     found = [
@@ -112,25 +117,27 @@ def find_latest_page(incident: Incident, responder: Responder) -> str:
 
 
 def hint_key(responder: Responder) -> str:
-    """Return the delivery key of what a webhook of PagerDuty's told of the responder's page."""
+    """Return the delivery key that records the latest PagerDuty webhook about the responder's page."""
     return f"hint:{responder.name}"
 
 
 def acknowledgement_instance(opened: int, acknowledged_at: float) -> str:
-    """Return which instance of telling the pager that somebody has it this is: of the page that run *opened*,
-    and of this acknowledgement. Given again, it is told again, so that PagerDuty's own time begins anew, too.
+    """Return the instance of an acknowledgement sent to PagerDuty, for the page of run *opened*.
+
+    Each later acknowledgement is another instance and is sent too, so that PagerDuty's own acknowledgement
+    timeout starts again.
     """
     return f"{opened}@{acknowledged_at:.3f}"
 
 
 def has_own_page(incident: Incident, responder: Responder) -> bool:
-    """Tell whether a page to *responder* is open of which we know no end."""
+    """Tell whether a page to *responder* is open and no resolve of it is in progress."""
     state = page_state(incident, responder)
     return state.is_open and not state.is_closing
 
 
 def find_storm_paging(incident: Incident, responder: Responder) -> str:
-    """Return the storm whose page told *responder* of this run of the incident, empty where none did."""
+    """Return the storm whose page notified *responder* in this escalation run; empty where none did."""
     run = str(incident.run.number)
     return next(
         (
@@ -146,10 +153,10 @@ def find_storm_paging(incident: Incident, responder: Responder) -> str:
 
 
 def _latest_page(delivery: Delivery) -> tuple[int, bool, float, str]:
-    """Return the latest run whose page may stand at PagerDuty, whether that is known to have arrived, when it
-    was last tried, and under which key (by its digest).
+    """Return the latest run whose page may be at PagerDuty, whether it has a receipt, when it was last
+    attempted, and the digest of its routing key.
 
-    A page that is folded into a storm's has opened none of this incident's own.
+    A page that is bundled into a storm's opened no PagerDuty incident for this incident.
     """
     if delivery.may_have_arrived and not delivery.storm:
         return (
@@ -166,30 +173,30 @@ def _is_of(key: str, responder: Responder) -> bool:
     return name == responder.name or name.rpartition("#")[0] == responder.name
 
 
-# The delivery key of the message that stands in for the incident's own, in the fallback channel.
+# The delivery key of the incident's message in the fallback channel.
 FALLBACK = "fallback"
 _MESSAGES = ("root", "root2", FALLBACK)
-# An edit or a reply so refused means that the message itself is out of reach.
+# An edit or reply refused with one of these kinds means that the channel itself is out of reach.
 _OUT_OF_REACH = (RefusalKind.TARGET_GONE, RefusalKind.CREDENTIALS)
 
 
 def build_fallback_step(responder: Responder) -> Step:
-    """Return the step by which a fallback responder is told; no step of a policy can have its name."""
+    """Return the step that notifies a fallback responder. No step of a policy can have its name."""
     return Step(f"{responder.name}#{FALLBACK}", responder)
 
 
 def fallback_mention_key(step: Step) -> str:
-    """Return the delivery key of what tells *step* in the fallback channel."""
+    """Return the delivery key of the fallback mention of *step*."""
     return f"{FALLBACK}:{step.name}"
 
 
 def page_delayed_key(step: Step) -> str:
-    """Return the delivery key of the reply that says that PagerDuty can't be reached."""
+    """Return the delivery key of the reply that reports the delayed page of *step*."""
     return f"unreached:{step.name}"
 
 
 def find_message(incident: Incident) -> Delivery | None:
-    """Return the delivery of the incident's message: of those that arrived, the newest."""
+    """Return the delivery of the incident's own message, the newest that arrived; None without one."""
     found = [
         d
         for key in _MESSAGES
@@ -199,8 +206,8 @@ def find_message(incident: Incident) -> Delivery | None:
 
 
 def find_announcing_storm(incident: Incident) -> str:
-    """Return the storm whose message stands for the incident's own, and its thread for the incident's; empty
-    where none does. It may be one of the fallback channel.
+    """Return the storm whose message and thread take the place of the incident's own; empty where none does.
+    It may be a storm of the fallback channel.
     """
     if find_message(incident) is not None:
         return ""
@@ -209,18 +216,18 @@ def find_announcing_storm(incident: Incident) -> str:
 
 
 def is_announced_by_storm(incident: Incident) -> bool:
-    """Tell whether a storm's message stands for the incident's own."""
+    """Tell whether a storm's message takes the place of the incident's own."""
     return bool(find_announcing_storm(incident))
 
 
 def message_target(incident: Incident, message: Delivery) -> Target:
-    """Return the channel in which *message* stands."""
+    """Return the channel that *message* was posted in."""
     kind, _, address = message.target.partition(":")
     return Target(SLACK, address if kind == SLACK and address else incident.channel)
 
 
 def find_channel_failure(incident: Incident) -> Delivery | None:
-    """Return what shows that nothing can be said in the incident's own channel; None where it can."""
+    """Return a delivery that shows that the incident's own channel accepts no messages; None without one."""
     for key in ("root2", "root"):
         delivery = incident.deliveries.get(key)
         if delivery is not None and delivery.failed_at:
@@ -237,18 +244,18 @@ def find_channel_failure(incident: Incident) -> Delivery | None:
 
 
 def find_fallback_channel(incident: Incident, policy: EscalationPolicy) -> Target | None:
-    """Return the fallback where it is another channel than the incident's own."""
+    """Return the fallback where it is a channel other than the incident's own; else None."""
     fallback = policy.fallback
     return fallback if isinstance(fallback, Target) and fallback.address != incident.channel else None
 
 
 def find_fallback_responder(policy: EscalationPolicy) -> Responder | None:
-    """Return the fallback where it is a responder."""
+    """Return the fallback where it is a responder; else None."""
     return policy.fallback if isinstance(policy.fallback, Responder) else None
 
 
 def is_in_fallback_channel(incident: Incident) -> bool:
-    """Tell whether the incident's message stands in the fallback channel, or is on its way there."""
+    """Tell whether the incident's message is in the fallback channel, or about to be posted there."""
     message = find_message(incident)
     if message is not None and message is incident.deliveries.get(FALLBACK):
         return True
@@ -256,10 +263,10 @@ def is_in_fallback_channel(incident: Incident) -> bool:
 
 
 def find_step_failure(incident: Incident, step: Step) -> Delivery | None:
-    """Return what of *step* was given up for good in this run, what wakes somebody first.
+    """Return the delivery of *step* that failed for good in this run, the page first; None without one.
 
-    The reply counts only where it is meant for somebody, not where it says who is paged. Without a
-    message there is no thread, and its fate is the message's.
+    The reply counts only where the responder has a Slack target, not where it only says who is paged.
+    While there is no message there is no thread, so the message's failure counts as the reply's.
     """
     page = run_delivery(incident, f"page:{step.name}")
     if page.failed_at:
@@ -272,10 +279,10 @@ def find_step_failure(incident: Incident, step: Step) -> Delivery | None:
 
 
 def needs_fallback_mention(incident: Incident, policy: EscalationPolicy, step: Step) -> bool:
-    """Tell whether *step* is to be told in the fallback channel.
+    """Tell whether *step* needs a mention in the fallback channel.
 
-    A message that stands there has a thread, in which steps are told anyhow, and in which a page that
-    failed is said.
+    Where the incident's message is in that channel, its thread already reports the steps and failed pages,
+    so only a lost reply needs one.
     """
     if find_fallback_channel(incident, policy) is None:
         return False
@@ -289,10 +296,10 @@ def needs_fallback_mention(incident: Incident, policy: EscalationPolicy, step: S
 def list_fallback_deliveries(
     incident: Incident, policy: EscalationPolicy, step: Step, due_at: float
 ) -> list[Delivery]:
-    """Return the deliveries whose arrival tells *step* beside those to its own targets.
+    """Return the deliveries whose receipt also makes *step* notified, beside those to its own targets.
 
-    One that stands in for several steps tells those that were due when it arrived, and none that came
-    later.
+    A delivery to the fallback responder is shared by several steps: it notifies those that were due when it
+    arrived, and no later ones.
     """
     found = []
     page_delayed = run_delivery(incident, page_delayed_key(step))
@@ -315,7 +322,7 @@ def list_fallback_deliveries(
 
 
 def find_pending_message(incident: Incident, policy: EscalationPolicy) -> Delivery:
-    """Return the delivery of the message in whose thread replies will be, while there is none."""
+    """Return the delivery of the message whose thread replies will go to, while none has arrived."""
     root = incident.deliveries.get("root", Delivery())
     if root.failed_at and find_fallback_channel(incident, policy) is not None:
         return incident.deliveries.get(FALLBACK, Delivery())
@@ -323,12 +330,12 @@ def find_pending_message(incident: Incident, policy: EscalationPolicy) -> Delive
 
 
 def run_delivery(incident: Incident, key: str) -> Delivery:
-    """Return the delivery of *key* in this run of the escalation; an empty one if there is none."""
+    """Return the delivery of *key* in this escalation run; an empty one if there is none."""
     delivery, run = incident.deliveries.get(key), str(incident.run.number)
     return delivery if delivery is not None and delivery.instance == run else Delivery(run)
 
 
 def _is_page_delayed(incident: Incident, step: Step) -> bool:
-    """Tell whether a page that was refused for good is sure to be said in a thread."""
+    """Tell whether the step's page was refused for good and there is a thread that will report it."""
     has_thread = find_message(incident) is not None or is_announced_by_storm(incident)
     return run_delivery(incident, f"page:{step.name}").failed_at > 0 and has_thread

@@ -1,4 +1,4 @@
-"""Where an incident's escalation stands: which steps are told, and when the next one is due."""
+"""The state of an incident's escalation: which steps are notified, and when the next one is due."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from receiver.model.incident import Incident
 from receiver.model.page_check import find_accepted_at, find_notified_at, is_unconfirmed
 from receiver.model.routing import PAGERDUTY, SLACK, EscalationPolicy, Responder, Step
 
-# A step of which no receipt has come is given up this long after its first attempt, and the next wait
-# starts all the same; its delivery goes on behind.
+# A step without a receipt times out this long after its first attempt, and the wait for the next step
+# starts all the same; its deliveries are still retried.
 STEP_TIMEOUT_S = 120.0
-# Alertmanager and PagerDuty are asked a little before a step after the first is due, so that nobody is
-# paged later for it; an answer this long before the step is still good, and without a word from
-# Alertmanager this long after it the step is told all the same.
+# Alertmanager and PagerDuty are checked CHECK_AHEAD_S before a step after the first is due, so that the
+# check delays no page. An answer up to CHECK_FRESH_S before the due time is recent enough; without an answer
+# from Alertmanager CHECK_GRACE_S after it, the step is sent all the same.
 CHECK_AHEAD_S = 3.0
 CHECK_FRESH_S = 10.0
 CHECK_GRACE_S = 3.0
@@ -35,11 +35,11 @@ CHECK_GRACE_S = 3.0
 
 @dataclass(frozen=True)
 class StepState:
-    """One step as it stands: *due_at* is None while that can't be known yet.
+    """The state of one step. *due_at* is None while it is unknown.
 
-    *notified_at* is the first receipt of what tells it, and nothing else. *wait_started_at* is when the wait
-    for the next step began: with that receipt, or when it was given up. While neither is so, *times_out_at*
-    is when it is to be given up.
+    *notified_at* is the time of the step's first receipt (of a page: see `find_notified_at`).
+    *wait_started_at* is when the wait for the next step began: when a channel first accepted the
+    notification, or when the step timed out. Until then, *times_out_at* is when it will time out.
     """
 
     step: Step
@@ -49,20 +49,20 @@ class StepState:
     times_out_at: float | None = None
     wait_started_at: float | None = None
     is_due: bool = False
-    is_unconfirmed: bool = False  # PagerDuty took its page and has no incident for it, whoever else told it
-    is_carried_over: bool = False  # told in an earlier run, and still open there
+    is_unconfirmed: bool = False  # PagerDuty accepted its page and has no incident for it
+    is_carried_over: bool = False  # notified in an earlier run, and not again in this one
 
     @property
     def is_timed_out(self) -> bool:
-        """It was given up, and no receipt has come since."""
+        """It timed out, and no receipt has come since."""
         return self.timed_out_at is not None and self.notified_at is None
 
 
 @dataclass(frozen=True)
 class EscalationState:
-    """All steps in order; *next_check_at* is when this changes by itself.
+    """All steps in order; *next_check_at* is when the state next changes without an event.
 
-    *paused_until* is the end of a maintenance, in which nobody is paged (0: there is none).
+    *paused_until* is the end of a maintenance that stops paging (0: there is none).
     """
 
     steps: tuple[StepState, ...]
@@ -75,7 +75,7 @@ class EscalationState:
 
     @property
     def next_step(self) -> StepState | None:
-        """The step that is waited for; None while that can't be known, and at the end."""
+        """The next step that is not due yet; None while its due time is unknown, and after the last step."""
         for step_state in self.steps:
             if not step_state.is_due:
                 return step_state if step_state.due_at is not None else None
@@ -93,15 +93,15 @@ def reply_key(step: Step) -> str:
 
 
 def timeout_key(step: Step) -> str:
-    """Return the key under which an incident keeps that the step was given up, and when."""
+    """Return the delivery key whose receipt records when the step timed out."""
     return f"given_up:{step.name}"
 
 
 def evaluate_escalation(incident: Incident, policy: EscalationPolicy, now: float) -> EscalationState:
-    """Return where the escalation stands at *now*.
+    """Return the state of the escalation at *now*.
 
-    Steps before the one a run starts with count as told before; an acknowledged or resolved
-    incident reaches no further step than it had tried.
+    Steps before the one that the run starts with count as notified in an earlier run. In an acknowledged or
+    resolved incident, no step becomes due that had no attempt before.
     """
     first = _first_step(incident, policy)
     step_states = [_build_carried_over(incident, step) for step in policy.steps[:first]]
@@ -137,13 +137,13 @@ def _evaluate_step(
         return StepState(step)
     if not is_begun and now < policy.paused_until:
         return StepState(step, max(due_at, policy.paused_until))
-    # What is to be told as soon as a run begins is due even where the clock was set back since.
+    # A first step without a wait is due even where the clock was set back since the run started.
     is_due = due_at <= now or (is_first and due_at <= incident.run.started_at)
     if not is_begun and not (is_due and (is_first or may_notify(incident, policy, due_at, now))):
         return StepState(step, due_at)
     deliveries = _notifying_deliveries(incident, policy, step, due_at)
     notified_at = min((at for d in deliveries if (at := find_notified_at(d)) is not None), default=None)
-    # A page that PagerDuty took and has no incident for notifies nobody, and it delays nothing either.
+    # A page without an incident at PagerDuty notifies no person, but its acceptance starts the next wait.
     accepted_at = min((at for d in deliveries if (at := find_accepted_at(d)) is not None), default=None)
     wait_started_at = min((at for at in (accepted_at, timed_out_at) if at is not None), default=None)
     times_out_at = None
@@ -162,7 +162,7 @@ def _evaluate_step(
 
 
 def _build_carried_over(incident: Incident, step: Step, due_at: float | None = None) -> StepState:
-    """Return how a step stands that is not told anew in this run; the next wait begins with the run."""
+    """Return the state of a step that is not sent again in this run; the next wait starts with the run."""
     moments = (find_notified_at(d) for key in _step_keys(step) if (d := incident.deliveries.get(key)))
     notified_at = min((at for at in moments if at is not None), default=None)
     started_at = incident.run.started_at
@@ -170,11 +170,12 @@ def _build_carried_over(incident: Incident, step: Step, due_at: float | None = N
 
 
 def may_notify(incident: Incident, policy: EscalationPolicy, due_at: float, now: float) -> bool:
-    """Tell whether those who are asked before it let a step after the first be told at *now*.
+    """Tell whether the checks allow a step after the first to be sent at *now*.
 
-    Held, it waits. Otherwise both must have been asked lately. Alertmanager is asked in a lane of its
-    own, so it is waited for only so long; PagerDuty is asked by whoever is about to tell the step, who
-    notes it even where there was no answer. So neither holds anybody up.
+    Not while the incident is paused. Otherwise both checks must be recent. Alertmanager is checked by the
+    workers of its own queue, so a step waits only CHECK_GRACE_S for it. PagerDuty is checked by the worker
+    that is about to send the step, and that worker records the check even without an answer. So neither
+    outage blocks a step.
     """
     if incident.is_paused:
         return False
@@ -188,12 +189,12 @@ def may_notify(incident: Incident, policy: EscalationPolicy, due_at: float, now:
 
 
 def is_fresh(checked_at: float, due_at: float) -> bool:
-    """Tell whether what was asked at *asked_at* was so late enough to decide over a step due at *due_at*."""
+    """Tell whether a check at *checked_at* is recent enough for a step that is due at *due_at*."""
     return checked_at >= due_at - CHECK_FRESH_S
 
 
 def list_checked_responders(incident: Incident, policy: EscalationPolicy) -> tuple[Responder, ...]:
-    """Return the responders whose pages PagerDuty is asked about: as far as we know, open there."""
+    """Return the responders for the acknowledgement check: those with a page that we know as open."""
     if not policy.checks_pagerduty:
         return ()
     responders = {one.name: one for one in (*policy.others, *(step.responder for step in policy.steps))}
@@ -205,7 +206,7 @@ def _is_really_paged(incident: Incident, responder: Responder) -> bool:
     if has_own_page(incident, responder) and page_state(incident, responder).key_digest:
         return True
     target = responder.find_target(PAGERDUTY)
-    # Without its key a page is simulated.
+    # Without a routing key a page is simulated.
     return target is not None and bool(target.secret and find_storm_paging(incident, responder))
 
 
@@ -223,11 +224,11 @@ def _times_out_at(
     due_at: float,
     now: float,
 ) -> float | None:
-    """Return when a step without a receipt is to be given up: at once where all that tells it failed for
-    good, else some time after its first attempt; None before that attempt.
+    """Return when a step without a receipt times out: at once where all its deliveries failed for good,
+    else STEP_TIMEOUT_S after its first attempt; None before that attempt.
 
-    The worker that gives the step up keeps when it did so, and the next wait begins then: time in which no
-    worker lived takes no responder's time to answer away.
+    The worker that times the step out stores the time, and the next wait starts then: an outage of all
+    workers does not shorten a responder's time to answer.
     """
     if incident.is_resolved or incident.is_acknowledged or not deliveries:
         return None
@@ -237,7 +238,7 @@ def _times_out_at(
     message = find_message(incident) or find_pending_message(incident, policy)
     is_late = message.attempts > 0 and (message.receipt is None or message.receipt.at > due_at)
     if is_late and not step.responder.find_target(PAGERDUTY):
-        own.append(message)  # it stood for the step's reply, which had no thread
+        own.append(message)  # it counts as the step's reply, which had no thread
     first_at = min((max(d.first_attempt_at, due_at) for d in own), default=None)
     return first_at + STEP_TIMEOUT_S if first_at is not None else None
 
@@ -245,10 +246,10 @@ def _times_out_at(
 def _notifying_deliveries(
     incident: Incident, policy: EscalationPolicy, step: Step, due_at: float
 ) -> list[Delivery]:
-    """Return the deliveries whose arrival tells the step: one for each target, and what stands in for them.
+    """Return the deliveries whose receipt makes the step notified: one for each target, and its fallbacks.
 
-    The reply in the thread is a target only where the responder has a Slack address. While the
-    incident's message can't be posted, there is no thread: its fate is then the reply's.
+    The reply in the thread counts only where the responder has a Slack target. Until the incident's message
+    is posted there is no thread: the message then counts as the reply.
     """
     found = []
     if step.responder.find_target(PAGERDUTY):
@@ -266,19 +267,19 @@ def _own_deliveries(incident: Incident, step: Step) -> tuple[Delivery, Delivery]
 
 
 def _step_keys(step: Step) -> tuple[str, ...]:
-    """Return the keys of all deliveries that tell this step and no other."""
+    """Return the keys of all deliveries that belong to this step alone."""
     return page_key(step), reply_key(step), page_delayed_key(step), fallback_mention_key(step)
 
 
 def current_delivery(incident: Incident, key: str, instance: str | None = None) -> Delivery:
-    """Return the delivery of *key* in this run (or about *instance*); an empty one if there is none."""
+    """Return the delivery of *key* in this run (or of *instance*); an empty one if there is none."""
     instance = str(incident.run.number) if instance is None else instance
     delivery = incident.deliveries.get(key)
     return delivery if delivery is not None and delivery.instance == instance else Delivery(instance)
 
 
 def ready_at(incident: Incident, key: str, instance: str = "") -> float:
-    """Return the end of a retry's wait; 0 where nothing failed."""
+    """Return the end of a retry's wait; 0 without a failed attempt."""
     delivery = incident.deliveries.get(key)
     if delivery is None or delivery.instance != instance or delivery.is_settled:
         return 0.0
@@ -286,7 +287,7 @@ def ready_at(incident: Incident, key: str, instance: str = "") -> float:
 
 
 def _first_step(incident: Incident, policy: EscalationPolicy) -> int:
-    """Return the index of the step this run starts with: the last one tried before, if any."""
+    """Return the index of the step this run starts with: after an un-acknowledge, the last one attempted."""
     run = incident.run
     if run.cause != "unacknowledged":
         return 0
@@ -305,9 +306,8 @@ def _first_step(incident: Incident, policy: EscalationPolicy) -> int:
 
 
 def _was_kept_open(incident: Incident, step: Step) -> bool:
-    """Tell whether a reopened incident need not tell its first step anew: it flaps, or PagerDuty, which has
-    not heard of the end yet, goes on waking the responder for the page before. It does not for one that was
-    acknowledged.
+    """Tell whether a reopened incident does not send its first step again: it is flapping, or the former page
+    is still open at PagerDuty, which goes on notifying the responder. An acknowledged page does not.
     """
     if incident.run.is_quiet:
         return True

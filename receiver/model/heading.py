@@ -1,7 +1,7 @@
-"""What an incident is called: name, summary and host, all of the one alert that stands for the others.
+"""The heading of an incident: name, summary and host of its representative alert.
 
-Computed when something is rendered, from what fires then. Where the alerts are not loaded, as in lists, the
-name and summary that are kept with the incident stand in; `merge` and a worker keep those up.
+Computed from the firing alerts at rendering. Where the alerts are not loaded, as in lists, the name and
+summary stored with the incident are used; `merge` and the workers keep those up to date.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ MAX_SUMMARY = 300
 
 @dataclass(frozen=True)
 class IncidentHeading:
-    """The words of one alert, and how many other names, and other words altogether, there are.
+    """Name, summary and host of one alert. *host* is empty where the alert names none or is not loaded.
 
-    *host* is empty where the alert names none or is not loaded.
+    *more* counts the other pairs of name and summary, *more_names* the other names.
     """
 
     name: str
@@ -41,17 +41,17 @@ class IncidentHeading:
 
 
 def format_counted(text: str, more: int) -> str:
-    """Return *text* with the number of others that it stands for: `db-1 (+4)`."""
+    """Return *text* with the number of others: `db-1 (+4)`."""
     return f"{text}{format_more(more)}" if text else ""
 
 
 def format_more(more: int) -> str:
-    """Return ` (+4)`, the one form in which the others are counted; empty for none."""
+    """Return ` (+4)`, the common form of a number of others; empty for none."""
     return f" (+{more})" if more > 0 else ""
 
 
 def find_heading(incident: Incident) -> IncidentHeading:
-    """Return what *incident* is called now; what is over keeps the words of the alert that ended last."""
+    """Return the heading of *incident* now; once nothing fires, the stored one of the last firing alert."""
     firing = find_firing(incident)
     if firing:
         return build_heading(firing, incident.group_labels)
@@ -60,9 +60,9 @@ def find_heading(incident: Incident) -> IncidentHeading:
 
 
 def build_heading(alerts: Sequence[Alert], group_labels: dict[str, str]) -> IncidentHeading:
-    """Return the heading of *alerts*, of which the first stands for the others."""
+    """Return the heading of *alerts*, of which the first represents the others."""
     first = alerts[0]
-    # Asked for all alerts of a group on each change of it, so the label is read without a call of `name`.
+    # Runs for all alerts of a group on each change of it, so it reads the label without the `name` property.
     said = {(one.labels.get("alertname", ""), one.summary) for one in alerts} if len(alerts) > 1 else set()
     names = {name for name, _ in said if name} - {first.name}
     return IncidentHeading(
@@ -83,9 +83,9 @@ def summarize_alert(alert: Alert) -> str:
 
 
 def update_heading(incident: Incident, heading: IncidentHeading, revision: int) -> IncidentChange:
-    """Return *incident* with the words of *heading*, which was computed from its alerts at *revision*.
+    """Return *incident* with *heading*, which was computed from its alerts at *revision*.
 
-    An incident that changed since is left alone: its heading is computed anew.
+    An incident that changed since is returned unchanged: its heading will be computed again.
     """
     titled = replace(incident, alertname=heading.name, summary=heading.summary, more=heading.more)
     if incident.revision != revision or titled == incident:

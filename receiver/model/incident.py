@@ -1,4 +1,4 @@
-"""People: who answered and by which side, and who has the pager."""
+"""The incident with its alert states, escalation run, silences and timeline; its IDs and changes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from receiver.model.delivery import Delivery
 
 
 class Person(Struct, frozen=True, omit_defaults=True):
-    """Who did something. *via* is the side it came from: slack, pagerduty, api, command line."""
+    """The person who did something. *via* is where it came from: slack, pagerduty, api, command line."""
 
     name: str
     via: str = "api"
@@ -23,10 +23,10 @@ class Person(Struct, frozen=True, omit_defaults=True):
 
 
 class OnCallPerson(Struct, frozen=True, omit_defaults=True):
-    """Who has the pager. *level* is the lowest of PagerDuty's escalation levels they stand on.
+    """A person on call. *level* is the lowest of their escalation levels in PagerDuty.
 
-    *until* is when their turn ends (0: never); *as_of* is set where PagerDuty is away, and is when
-    it last said so.
+    *until* is when their shift ends (0: never). *as_of* is set while PagerDuty can't be reached: the time
+    of its last answer.
     """
 
     name: str
@@ -34,25 +34,25 @@ class OnCallPerson(Struct, frozen=True, omit_defaults=True):
     level: int = 1
     until: float = 0.0
     as_of: float = 0.0
-    slack_id: str = ""  # where Slack knows the e-mail
+    slack_id: str = ""  # where Slack has a user with this e-mail address
 
 
-# How long we wait for a repeat before an incident is called stale: twice the longest gap there was, and
-# some minutes; where there was no repeat yet, twice the four hours of Alertmanager's own default.
+# An incident is stale without a repeat for twice the longest gap so far, plus ten minutes; before the first
+# repeat, for twice Alertmanager's default `repeat_interval` of four hours, plus ten minutes.
 _STALE_MARGIN_S = 600.0
 _STALE_UNHEARD_S = 2 * 4 * 3600.0 + _STALE_MARGIN_S
-# Of so many alerts an incident keeps all that was told.
+# An incident keeps labels and annotations of at most so many alerts.
 MAX_FULL_ALERTS = 2000
-# The slot of a new group is computed twice; that of a longer group key is not cached, to bound the memory.
+# A new group's ID is computed twice, so it is cached; not for longer group keys, to bound the memory.
 _MAX_CACHED_KEY = 2000
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # no i, l, o, u: IDs are read aloud at night
 
 
 class AlertState(Struct, frozen=True, array_like=True):
-    """How one alert of an incident stands; its labels are kept apart, they are seldom needed.
+    """The state of one alert of an incident. Its labels are stored apart, because they are seldom needed.
 
-    *join* counts the occasions on which alerts joined (0: with the first); *is_dismissed* is
-    for an alert that fires on in an incident closed by hand: its copies stay duplicates.
+    *join* is the number of the occasion on which it joined (0: the incident opened with it). *is_dismissed*
+    marks an alert that still fires in an incident a person closed: its copies stay duplicates.
     """
 
     starts_at: float
@@ -61,11 +61,11 @@ class AlertState(Struct, frozen=True, array_like=True):
     join: int = 0
     is_dismissed: bool = False
     ended_before_at: float = 0.0  # the end of the firing before this one
-    is_seen: bool = False  # Alertmanager's API has shown it, so its absence there may mean something
-    absent_polls: int = 0  # how many looks in a row it was absent
-    changed_at: tuple[float, ...] = ()  # when it lately ended or fired again
-    checksum: int = 0  # of the annotations and the generatorURL that are kept of it
-    join_at_end: int = 0  # the occasion on which alerts joined when it ended, or were to join next
+    is_seen: bool = False  # Alertmanager's API has listed it, so its absence there counts
+    absent_polls: int = 0  # in how many status polls in a row it was absent
+    changed_at: tuple[float, ...] = ()  # the recent times at which it ended or fired again
+    checksum: int = 0  # of its stored annotations and generatorURL
+    join_at_end: int = 0  # the number that alerts joining in the payload of its end got, or would have got
 
     @property
     def is_firing(self) -> bool:
@@ -73,23 +73,22 @@ class AlertState(Struct, frozen=True, array_like=True):
 
 
 class EscalationRun(Struct, frozen=True, array_like=True):
-    """One run of the escalation: it starts when the incident opens, reopens or is un-acknowledged.
+    """One pass through the steps: it starts when the incident opens, reopens or is un-acknowledged.
 
-    *since* is the number of the run that the last opening or reopening started.
+    *since* is the number of the run that started with the last opening or reopening.
     """
 
     number: int
     started_at: float
     cause: str = "opened"  # or reopened, unacknowledged
     since: int = 1
-    is_quiet: bool = False  # flapping: the first step is not told anew
+    is_quiet: bool = False  # flapping: the first step is not sent again
 
 
 class Suppression(Struct, frozen=True, omit_defaults=True):
-    """Why nobody is paged though it fires: all that fires is muted in Alertmanager.
+    """Why escalation steps wait: all firing alerts are muted in Alertmanager.
 
-    *reason* is `silenced`, `inhibited` or `muted` (by a time interval). *until* is 0 where nobody
-    knows.
+    *reason* is `silenced`, `inhibited` or `muted` (by a time interval). *until* is 0 where it is unknown.
     """
 
     reason: str
@@ -99,10 +98,10 @@ class Suppression(Struct, frozen=True, omit_defaults=True):
 
 
 class SilenceRequest(Struct, frozen=True, omit_defaults=True):
-    """A silence that somebody wished for here; it lives in Alertmanager.
+    """A silence that was requested through the receiver; the silence itself is in Alertmanager.
 
-    *until* is 0 for one that lasts until the incident resolves. *ended_at* says that it is no longer
-    wanted. Its id in Alertmanager is the reference of the receipt of `silence:NUMBER`.
+    *until* is 0 for one that lasts until the incident resolves. *ended_at* is when it was withdrawn.
+    Its ID in Alertmanager is the reference in the receipt of `silence:NUMBER`.
     """
 
     number: int
@@ -118,14 +117,14 @@ class SilenceRequest(Struct, frozen=True, omit_defaults=True):
         return self.until == 0.0
 
     def is_active(self, now: float) -> bool:
-        """Tell whether it should be in force."""
+        """Tell whether Alertmanager should have this silence."""
         return not self.ended_at and (self.is_until_resolved or now < self.until)
 
 
 class Incident(Struct, frozen=True, omit_defaults=True):
     """One Alertmanager group on one route, from first firing to resolved.
 
-    *alerts*, *deliveries* and *is_past* are stored apart from the rest and filled in on loading.
+    *alerts*, *deliveries* and *is_past* are stored apart from the rest and set on loading.
     """
 
     id: str
@@ -138,7 +137,7 @@ class Incident(Struct, frozen=True, omit_defaults=True):
     policy: str
     steps: tuple[str, ...]  # the policy's steps when it opened
     severity: Severity
-    # Of the alert that stands for the others, for lists that load no alerts; see `heading.py`.
+    # Of the representative alert, for lists that load no alerts; see `heading.py`.
     alertname: str
     summary: str
     opened_at: float
@@ -146,39 +145,39 @@ class Incident(Struct, frozen=True, omit_defaults=True):
     run: EscalationRun
     alert_states: dict[str, AlertState]
     external_url: str = ""
-    revision: int = 0  # grows with every change that a reader can see
+    revision: int = 0  # grows with every visible change
     joins: int = 0
     generation: int = 0  # how often it reopened
     reopened_at: float = 0.0
     over_for: float = 0.0  # how long it was resolved before it reopened
-    flapping_until: float = 0.0  # an alert of it changed too often: until it was quiet for so long
-    quiet_at: float = 0.0  # while flapping: since when all its alerts are over
+    flapping_until: float = 0.0  # when flapping ends, if no alert changes too often until then
+    quiet_at: float = 0.0  # while flapping: since when none of its alerts fires
     acknowledged_at: float = 0.0
     acknowledged_by: str = ""
-    acknowledged_ref: str = ""  # the Slack user, where it was one
-    snoozed_until: float = 0.0  # the acknowledgement's end, where it has one
-    first_acknowledged_at: float = 0.0  # stays, whatever becomes of the acknowledgement
-    former_by: str = ""  # who had it when its alerts resolved, before it last reopened
-    former_ref: str = ""  # the Slack user, where it was one
+    acknowledged_ref: str = ""  # the ID of the Slack user, where it was one
+    snoozed_until: float = 0.0  # the end of a snooze
+    first_acknowledged_at: float = 0.0  # is kept when the acknowledgement ends
+    former_by: str = ""  # who had acknowledged it when it resolved, before it last reopened
+    former_ref: str = ""  # the ID of that Slack user, where it was one
     resolved_at: float = 0.0
-    resolved_by: str = ""  # empty: its alerts resolved
+    resolved_by: str = ""  # the person who closed it; empty: its alerts resolved
     resolved_ref: str = ""
     suppression: Suppression | None = None
     silences: tuple[SilenceRequest, ...] = ()
-    alertmanager_checked_at: float = 0.0  # when Alertmanager was last asked for a step's sake
-    alertmanager_check_failed: bool = False  # and could not be
-    pagerduty_checked_at: float = 0.0  # when PagerDuty was last asked for a step's sake
-    pagerduty_check_failed: bool = False  # and could not be
-    last_pagerduty_event_at: float = 0.0  # of the latest that PagerDuty itself told of it, by its own clock
-    last_received_at: float = 0.0  # when its sender last spoke of it, to a quarter of an hour
-    longest_gap: float = 0.0  # between two times it did
-    more: int = 0  # how many other names and summaries there are among what fires
-    truncated: int = 0  # how many alerts Alertmanager left out that are not known here
-    reworded_at: float = 0.0  # when newer words of its alerts were last kept
-    compacted: int = 0  # how many alerts ended so long ago that nothing else is known of them
-    unknown_severities: tuple[str, ...] = ()  # the first words of its alerts that name no severity, as shown
-    previous: str = ""  # the incident that held this group before
-    is_past: bool = False  # another incident holds its group now
+    alertmanager_checked_at: float = 0.0  # when Alertmanager was last checked for an escalation step
+    alertmanager_check_failed: bool = False  # that check got no answer
+    pagerduty_checked_at: float = 0.0  # when PagerDuty was last checked for an escalation step
+    pagerduty_check_failed: bool = False  # that check got no answer
+    last_pagerduty_event_at: float = 0.0  # of PagerDuty's latest event about it, by PagerDuty's clock
+    last_received_at: float = 0.0  # when its sender last sent it, to a quarter of an hour
+    longest_gap: float = 0.0  # between two such times, in seconds
+    more: int = 0  # how many other pairs of name and summary the firing alerts have
+    truncated: int = 0  # how many alerts Alertmanager left out that the incident does not have
+    reworded_at: float = 0.0  # when newer annotations of its alerts were last stored
+    compacted: int = 0  # how many ended alerts were dropped by compaction
+    unknown_severities: tuple[str, ...] = ()  # the first unknown severity labels of its alerts, for display
+    previous: str = ""  # the ID of the group's incident before this one
+    is_past: bool = False  # its group has a newer incident
     alerts: dict[str, Alert] = {}
     deliveries: dict[str, Delivery] = {}
 
@@ -197,7 +196,7 @@ class Incident(Struct, frozen=True, omit_defaults=True):
 
     @property
     def is_flapping(self) -> bool:
-        """It stays open until it was quiet for a window, and nobody is paged while nothing fires."""
+        """It stays open until nothing changed too often for a flap window; steps wait while nothing fires."""
         return self.flapping_until > 0
 
     @property
@@ -206,12 +205,12 @@ class Incident(Struct, frozen=True, omit_defaults=True):
 
     @property
     def is_paused(self) -> bool:
-        """Nobody is to be told of a step now: all that fires is muted, or what flaps is quiet."""
+        """Escalation steps wait: all firing alerts are muted, or it is flapping and nothing fires."""
         return self.is_suppressed or self.quiet_at > 0
 
     @property
     def stale_at(self) -> float:
-        """When its sender has been silent for so long that its state is no longer known."""
+        """When its state becomes unknown, because its sender has sent nothing for too long."""
         silence_s = 2 * self.longest_gap + _STALE_MARGIN_S if self.longest_gap else _STALE_UNHEARD_S
         return max(self.last_received_at, self.opened_at) + silence_s
 
@@ -227,7 +226,7 @@ class Incident(Struct, frozen=True, omit_defaults=True):
 
     @property
     def group_id(self) -> str:
-        """The group's place, shared by all incidents of this group on this route."""
+        """The group ID, shared by all incidents of this group on this route."""
         return self.id.partition("-")[0]
 
     @property
@@ -250,15 +249,15 @@ class TimelineEvent(Struct, frozen=True, omit_defaults=True):
     what: str  # opened, joined, alert_resolved, resolved, reopened, acknowledged, …
     text: str
     by: str = ""
-    via: str = ""  # the side it came from
+    via: str = ""  # where it came from, as in `Person`
 
 
 class IncidentChange(Struct, frozen=True):
-    """What `merge` and its like say: how the incident stands now and what that means for storing.
+    """The result of `merge` or of a transition: the incident as it is now, and what the store has to write.
 
-    *is_new* asks for the slot's former incident to be put aside. *reworded* are repeats with newer words
-    than those kept. When *is_changed* is false nothing has to be written, unless *is_reworded*: then the
-    incident and those alerts, without a new version and without waking a worker.
+    *is_new* makes this the group ID's incident in place of the former one. *reworded* are repeats whose
+    annotations are newer than those stored. When *is_changed* is false nothing has to be written, unless
+    *is_reworded*: then the incident and those alerts, without a new version and without waking a worker.
     """
 
     incident: Incident | None
@@ -274,9 +273,9 @@ class IncidentChange(Struct, frozen=True):
 
 
 def group_id_of(source: str, group_key: str, route: str) -> str:
-    """Return the group's place on a route: 12 characters, a pure function of its identity.
+    """Return the group ID of a group on a route: 12 characters, a pure function of its identity.
 
-    The receiver's name is no part of that: it may be changed, and one alert may come under several.
+    The receiver's name is no part of it: it may be changed, and an alert may come under several receivers.
     """
     compute = _compute_group_id_cached if len(group_key) <= _MAX_CACHED_KEY else compute_group_id
     return compute(source, group_key, route)
@@ -292,23 +291,23 @@ _compute_group_id_cached = lru_cache(maxsize=1024)(compute_group_id)
 
 
 def dedup_key(incident: Incident, responder: str) -> str:
-    """Return the name under which PagerDuty knows this incident's page to *responder*.
+    """Return PagerDuty's `dedup_key` for this incident's pages to *responder*.
 
-    It depends on the group's identity alone, so that even after Redis lost everything the same
-    alert lands on the PagerDuty incident that is already open.
+    It depends on the group's identity and the responder alone, so that the same alert joins the open
+    PagerDuty incident even after Redis lost all data.
     """
     tail = hashlib.sha256(json.encode([incident.group_id, responder])).hexdigest()[:16]
     return f"receiver-{incident.group_id}-{tail}"
 
 
 def parse_dedup_key(key: str) -> tuple[str, str] | None:
-    """Return the slot and the responder's part of a dedup key of ours, None for anybody else's."""
+    """Return the group ID and the responder's part of a dedup key of ours; None for any other key."""
     match = re.fullmatch(r"receiver-([0-9a-z]{12})-([0-9a-f]{16})", key)
     return (match[1], match[2]) if match else None
 
 
 def to_base32(number: int, digits: int) -> str:
-    """Return *number* in letters and digits that are told apart when read aloud."""
+    """Return *number* as *digits* base-32 digits that are easily told apart when read aloud."""
     return "".join([_ALPHABET[(number >> 5 * n) & 31] for n in range(digits - 1, -1, -1)])
 
 
@@ -320,9 +319,9 @@ def new_id(group_id: str, opened_at: float, previous: Incident | None) -> str:
 
 
 def list_firing_fingerprints(alert_states: Mapping[str, AlertState]) -> list[str]:
-    """Return the fingerprints of what fires, worst first, and of these the oldest first.
+    """Return the fingerprints of the firing alerts, worst first, and of these the oldest first.
 
-    Of those alike, the one that was told first comes first: Alertmanager sorts a group by its labels.
+    Equal ones keep the order in which they were received: Alertmanager sorts a group by its labels.
     """
     firing = [
         (-RANKS[s.severity], s.starts_at, n, fingerprint)
@@ -334,8 +333,8 @@ def list_firing_fingerprints(alert_states: Mapping[str, AlertState]) -> list[str
 
 
 def select_full_alerts(incident: Incident, alerts: Sequence[Alert]) -> Sequence[Alert]:
-    """Return those of *alerts* that are kept with labels and annotations: where an incident has more than
-    MAX_WHOLE, those that fire, the worst first. How each stands is kept of all.
+    """Return those of *alerts* that are stored with labels and annotations: where an incident has more than
+    MAX_FULL_ALERTS, the firing ones first, the worst first. The alert states of all are stored.
     """
     alert_states = incident.alert_states
     if not alerts or len(alert_states) <= MAX_FULL_ALERTS:
@@ -348,22 +347,22 @@ def select_full_alerts(incident: Incident, alerts: Sequence[Alert]) -> Sequence[
 
 
 def find_firing(incident: Incident) -> list[Alert]:
-    """Return the alerts that fire, worst first, and of these the oldest first."""
+    """Return the firing alerts, worst first, and of these the oldest first."""
     return [
         incident.alerts[fp] for fp in list_firing_fingerprints(incident.alert_states) if fp in incident.alerts
     ]
 
 
 def find_most_severe(incident: Incident) -> Alert | None:
-    """Return the alert that stands for the others: the worst that fires, else any."""
+    """Return the representative alert: the worst that fires, else any; None without alerts."""
     return next(iter(find_firing(incident) or incident.alerts.values()), None)
 
 
 @dataclass(frozen=True)
 class VersionedIncident:
-    """A group's latest incident as read, and the version that a change of it must find.
+    """A group's latest incident as read, and its version for the compare-and-set of a change.
 
-    *read_at_ms* is set by a divided store: when it was read, by the clock of its server.
+    *read_at_ms* is set where Redis has several shards: when it was read, by the clock of the Redis server.
     """
 
     group_id: str
@@ -374,10 +373,11 @@ class VersionedIncident:
 
 @dataclass(frozen=True)
 class IncidentUpdate:
-    """A change to be kept: what was read, how it stands now, and which lanes are to look at it.
+    """A change to commit: what was read, the changed incident, and the queues to enqueue it in for *due*.
 
-    *is_incoming* says that it came from outside, and may wait a little for what is due. *former_owners* is by
-    fingerprint what the homes hold that alerts have left: they are taken over if that has not changed since.
+    *is_incoming* puts it into the queues of incoming changes, which may wait a little for due work.
+    *former_owners* maps the fingerprint of an alert to its former owner as read: the alert changes its owner
+    only if that one is unchanged since.
     """
 
     loaded: VersionedIncident

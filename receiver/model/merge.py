@@ -1,4 +1,4 @@
-"""What news of a group's alerts makes of its incident."""
+"""Merge an incoming alert group into its incident."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from receiver.model.incident import (
 from receiver.model.routing import RouteSettings
 from receiver.model.transitions import clear_acknowledgement, restart_escalation
 
-# A sender may make up a severity for each alert; these are enough to find out who it is.
+# A sender may invent a severity for each alert; so many are enough to identify the sender.
 MAX_UNKNOWN_SEVERITIES = 3
-# A repeat costs a write this often and no oftener, so that we know whether they go on.
+# Repeats write `last_received_at` at most this often, so that we know whether they go on.
 _RECORD_RECEIVED_EVERY_S = 900.0
-# Newer words that come with repeats alone are kept this often and no oftener, for each group.
+# Newer annotations that come with repeats alone are stored at most this often for each group.
 _REWORDED_EVERY_S = 60.0
 
 
@@ -38,10 +38,10 @@ def find_worst_severity(severities: Iterable[Severity]) -> Severity:
 def merge(
     incident: Incident | None, group: Group, route_settings: RouteSettings, now: float
 ) -> IncidentChange:
-    """Return how the slot's *incident* stands after *group*'s news.
+    """Return the change of *incident*, the latest of the group ID, that the alerts of *group* make.
 
-    All alerts of *group* are on the route of *route_settings*. Merging the same twice changes nothing
-    the second time.
+    All alerts of *group* are on the route of *route_settings*. Merging the same group a second time changes
+    nothing.
     """
     if incident is None:
         alert_merge = _apply_alerts({}, 0, group, route_settings, now)
@@ -62,10 +62,10 @@ def _open_incident(
     route_settings: RouteSettings,
     now: float,
 ) -> IncidentChange:
-    """Open a new incident for what *alert_merge* says joined.
+    """Open a new incident for the joined alerts of *alert_merge*.
 
-    What fires on from before is carried into it, dismissed, and so is what *group* tells of
-    older firings: the next copy of it must find them.
+    Alerts of *previous* that still fire are carried over as dismissed, and so are ended ones that are in
+    *group*: their next copies must count as duplicates.
     """
     alerts = tuple(alert_merge.joined)
     alert_states = _carry_over_states(alert_merge, group) if previous else alert_merge.alert_states
@@ -108,7 +108,7 @@ def _open_incident(
 
 
 def _carry_over_states(alert_merge: _AlertMerge, group: Group) -> dict[str, AlertState]:
-    """Return the standings of the former incident as the next one begins with them."""
+    """Return the alert states with which the next incident begins."""
     begun = {alert.fingerprint for alert in alert_merge.joined}
     fingerprints = {alert.fingerprint for alert in group.alerts}
     return {
@@ -120,7 +120,7 @@ def _carry_over_states(alert_merge: _AlertMerge, group: Group) -> dict[str, Aler
 
 @dataclass
 class _AlertMerge:
-    """What one payload does to the alerts of an incident."""
+    """The effect of one payload on the alerts of an incident."""
 
     alert_states: dict[str, AlertState]
     route_settings: RouteSettings
@@ -129,7 +129,7 @@ class _AlertMerge:
     ended: list[Alert] = field(default_factory=list)
     earlier: list[Alert] = field(default_factory=list)
     flapping: set[str] = field(default_factory=set)
-    words: dict[str, Alert] = field(default_factory=dict)  # what the payload says of each alert
+    words: dict[str, Alert] = field(default_factory=dict)  # each alert as in the payload, by fingerprint
     reworded: list[Alert] = field(default_factory=list)
     duplicates: int = 0
 
@@ -153,7 +153,7 @@ class _AlertMerge:
                 alert.starts_at,
                 0.0,
                 self.route_settings.severities.read_severity(alert.labels),
-                # What flaps joined when it first did; nobody is told of it again.
+                # A flapping alert keeps its first join, so that no reply announces it again.
                 known.join if alert.fingerprint in self.flapping else join,
                 ended_before_at=known.ends_at,
                 changed_at=changed_at,
@@ -164,19 +164,19 @@ class _AlertMerge:
         self.duplicates += 1
         if alert.checksum != known.checksum and _is_current(alert, known):
             self.reworded.append(alert)
-        # A late copy of the firing before would draw this one's start back, and then its end would end this.
+        # A late copy of an earlier firing must not move this start back: its end would then end this one.
         if known.is_firing and known.ended_before_at <= alert.starts_at < known.starts_at:
             self.alert_states[alert.fingerprint] = replace(known, starts_at=alert.starts_at)
             self.earlier.append(alert)
 
     def mark_reworded_saved(self) -> None:
-        """Have the newer words of repeats count as kept."""
+        """Record the checksums of reworded repeats as stored."""
         for alert in self.reworded:
             alert_state = self.alert_states[alert.fingerprint]
             self.alert_states[alert.fingerprint] = replace(alert_state, checksum=alert.checksum)
 
     def _apply_resolved(self, alert: Alert, known: AlertState | None, join: int) -> None:
-        # A copy of an earlier firing's end, late on its way, ends nothing that began after it.
+        # A late copy of the end of an earlier firing does not end a firing that began after it.
         is_late = known is not None and alert.starts_at < known.starts_at and alert.ends_at < known.starts_at
         if known is None or not known.is_firing or is_late:
             self.duplicates += 1
@@ -188,7 +188,7 @@ class _AlertMerge:
         self.ended.append(alert)
 
     def _record_change(self, known: AlertState, name: str) -> tuple[float, ...]:
-        """Return when the alert lately changed its state, with this time; more than so many: it flaps."""
+        """Return the alert's recent changes and this one; mark it as flapping where they are too many."""
         window, count = self.route_settings.flap_window, self.route_settings.flap_count
         changed_at = (*(at for at in known.changed_at if abs(self.now - at) < window), self.now)[
             -(count + 1) :
@@ -199,7 +199,7 @@ class _AlertMerge:
 
     @property
     def payload_alerts(self) -> dict[str, Alert]:
-        """What fires, as the payload words it."""
+        """The firing alerts as in the payload, by fingerprint."""
         joined = {alert.fingerprint for alert in self.joined}
         return {
             name: alert
@@ -219,7 +219,7 @@ class _AlertMerge:
 def _apply_alerts(
     alert_states: dict[str, AlertState], join: int, group: Group, route_settings: RouteSettings, now: float
 ) -> _AlertMerge:
-    """Return what *group* does to *alert_states*; of an alert told twice in it, the firing word counts."""
+    """Return the effect of *group* on *alert_states*; of two copies of an alert, the firing one counts."""
     words: dict[str, Alert] = {}
     for alert in group.alerts:
         if alert.is_firing or alert.fingerprint not in words:
@@ -232,7 +232,7 @@ def _apply_alerts(
 
 
 def _is_current(alert: Alert, known: AlertState | None) -> bool:
-    """Tell whether a firing copy is of the firing that goes on, and no late one of the firing before."""
+    """Tell whether a firing copy belongs to the present firing, and is no late copy of the firing before."""
     return (
         known is not None
         and known.is_firing
@@ -288,7 +288,7 @@ def _merge_open(
 
 
 def _merge_repeats(incident: Incident, group: Group, alert_merge: _AlertMerge, now: float) -> IncidentChange:
-    """Return what repeats alone make of *incident*: newer words of its alerts, seldom, and nothing else."""
+    """Merge repeats alone: store newer annotations and the number of truncated alerts, but seldom."""
     truncated = incident.truncated
     is_counted_anew = (
         (truncated or group.truncated) and not incident.is_resolved and bool(alert_merge.payload_alerts)
@@ -313,7 +313,7 @@ def _with_reworded_at(incident: Incident, alert_merge: _AlertMerge, now: float) 
 
 
 def _count_truncated(alert_states: Mapping[str, AlertState], group: Group) -> int:
-    """Return how many alerts Alertmanager left out of *group* that are not known from before."""
+    """Return how many alerts Alertmanager left out of *group*, less those that *alert_states* has firing."""
     if not group.truncated:
         return 0
     fingerprints = {alert.fingerprint for alert in group.alerts}
@@ -329,10 +329,11 @@ def _with_heading(
     before: Incident | None = None,
     ended: Iterable[Alert] = (),
 ) -> Incident:
-    """Return *incident* with the name and summary of the alert that stands for what fires.
+    """Return *incident* with the name and summary of its representative alert.
 
-    Only what the payload tells can be used here: where it leaves out some of what fires, a worker, which has
-    all alerts, completes it. What is over keeps the last words of the alert that stood for it *before*.
+    Only the alerts of the payload are available here: where some firing ones are missing, a worker, which
+    loads all alerts, completes the heading. Once nothing fires, the heading is that of the representative
+    alert of *before*, as it *ended*.
     """
     firing = list_firing_fingerprints(incident.alert_states)
     labels = incident.group_labels
@@ -349,7 +350,7 @@ def _with_heading(
 
 
 def _with_last_received(incident: Incident, now: float) -> Incident:
-    """Return *incident* with its sender heard of at *now*."""
+    """Return *incident* as received from its sender at *now*."""
     gap = now - max(incident.last_received_at, incident.opened_at)
     return replace(incident, last_received_at=now, longest_gap=max(incident.longest_gap, gap))
 
@@ -361,7 +362,7 @@ def _with_flapping(
     now: float,
     events: list[TimelineEvent],
 ) -> Incident:
-    """Return *incident* marked as flapping for another window, if an alert of it changes too often."""
+    """Return *incident* marked as flapping for another flap window, if an alert of it changes too often."""
     if not alert_merge.flapping:
         return incident
     if not incident.is_flapping:
@@ -374,12 +375,12 @@ def _with_flapping(
 def _with_joined(
     incident: Incident, alert_merge: _AlertMerge, now: float, events: list[TimelineEvent]
 ) -> Incident:
-    """Return *incident* with alerts joined: never less severe, and un-acknowledged when worse."""
+    """Return *incident* with alerts joined: its severity only rises, and a rise ends an acknowledgement."""
     joined = alert_merge.joined
     events.append(TimelineEvent(now, "joined", _format_count(len(joined), "alert") + " joined"))
     most_severe = max(joined, key=lambda alert: alert_merge.alert_states[alert.fingerprint].severity.rank)
     severity = alert_merge.alert_states[most_severe.fingerprint].severity
-    # Alertmanager sends nothing that is muted, so what joins is held no longer.
+    # Alertmanager does not send muted alerts, so joined alerts end the suppression.
     unknown = _find_unknown(incident.unknown_severities, joined, alert_merge)
     incident = replace(incident, suppression=None, quiet_at=0.0, unknown_severities=unknown)
     if not {alert.fingerprint for alert in joined} <= alert_merge.flapping:
@@ -396,7 +397,7 @@ def _with_joined(
 def _find_unknown(
     known: tuple[str, ...], joined: Iterable[Alert], alert_merge: _AlertMerge
 ) -> tuple[str, ...]:
-    """Return *known* with the severities of *joined* alerts that are no words we know."""
+    """Return *known* with the unknown severity labels of the *joined* alerts added."""
     words = dict.fromkeys(known)
     for alert in joined:
         if alert_merge.alert_states[alert.fingerprint].severity is not Severity.NONE:
@@ -411,9 +412,9 @@ def _find_unknown(
 def _merge_resolved(
     incident: Incident, group: Group, route_settings: RouteSettings, now: float
 ) -> IncidentChange:
-    """Reopen within the flap window, or open the next incident.
+    """Reopen within the flap window, else open the next incident.
 
-    What flaps pages nobody anew, so whoever has it keeps it.
+    A flapping incident does not page again, so its acknowledgement is kept.
     """
     alert_merge = _apply_alerts(incident.alert_states, incident.joins, group, route_settings, now)
     if not alert_merge.joined:
@@ -458,7 +459,7 @@ def _merge_resolved(
 def _without_acknowledger(
     incident: Incident, now: float, events: list[TimelineEvent], *, is_flapping: bool
 ) -> Incident:
-    """Return *incident* as it reopens: its acknowledgement has ended with the resolve, unless it flaps."""
+    """Return *incident* for reopening: without its acknowledgement, unless it is flapping."""
     if is_flapping or not incident.is_acknowledged:
         return replace(incident, former_by="", former_ref="")
     by, ref = incident.acknowledged_by, incident.acknowledged_ref
@@ -469,7 +470,7 @@ def _without_acknowledger(
 def _merge_closed(
     incident: Incident, group: Group, route_settings: RouteSettings, now: float
 ) -> IncidentChange:
-    """A hand closed it while it fired: only what is new, or fires anew, opens the next one."""
+    """Merge into an incident that a person closed: alerts that start to fire open the next one."""
     alert_merge = _apply_alerts(incident.alert_states, incident.joins + 1, group, route_settings, now)
     return (
         _open_incident(incident, group, alert_merge, route_settings, now)
@@ -481,9 +482,9 @@ def _merge_closed(
 def _update_resolved(
     incident: Incident, group: Group, alert_merge: _AlertMerge, now: float
 ) -> IncidentChange:
-    """Return the closed *incident* with what is told of the alerts that fire on in it.
+    """Update the alert states of a closed *incident* whose alerts may still fire.
 
-    Their ends matter: only so can their next firing be told from a copy of this one.
+    Their ends must be recorded, so that their next firing is not taken for a copy of this one.
     """
     if not (alert_merge.ended or alert_merge.earlier):
         return _merge_repeats(incident, group, alert_merge, now)

@@ -1,4 +1,4 @@
-"""What an incident's message and its thread still need in Slack."""
+"""The messages, edits and replies that an incident wants in Slack, those of its fallback included."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ from receiver.model.renaming import find_changing_label, sort_joined
 from receiver.model.routing import SLACK, EscalationPolicy, Step, Target
 from receiver.model.silences import list_ending_silences
 
-# Edits that follow one another are merged: Slack takes some fifty a minute for all channels.
+# Edits in close succession are merged: Slack accepts some fifty a minute for all channels.
 EDIT_PAUSE_S = 1.0
-# Where alerts only change their names, that is shown once a minute.
+# An incident whose alerts only change a label is edited at most once a minute.
 _RENAMED_PAUSE_S = 60.0
-# An incident closed by hand whose alerts fire on is called to mind once.
+# After this time there is one reminder of an incident that was closed by hand and still fires.
 REMIND_AFTER_S = 4 * 3600.0
-# The key under which an incident keeps which storm has left it to have a message of its own.
+# The delivery key that records which storm released the incident to have a message of its own.
 RELEASED_BY_STORM = "left"
 
 
 def message_version(incident: Incident, escalation: EscalationState, now: float) -> str:
-    """Return a short text that differs whenever the incident's message should look different."""
+    """Return the message's content version: a short text that differs whenever it must look different."""
     state = {"resolved": "r", "acknowledged": "a", "open": "o"}[incident.state]
     steps = ",".join(f"{s.step.name}={_step_version(incident, s)}" for s in escalation.due_steps)
     stale = "s" if incident.is_stale(now) else ""
@@ -64,7 +64,7 @@ def message_version(incident: Incident, escalation: EscalationState, now: float)
 
 
 def is_in_maintenance(incident: Incident, escalation: EscalationState) -> bool:
-    """Tell whether maintenance keeps somebody from being paged who otherwise would be, now or later."""
+    """Tell whether a maintenance stops an escalation step that would otherwise be sent, now or later."""
     return bool(escalation.paused_until and escalation.steps) and not incident.is_resolved
 
 
@@ -89,10 +89,10 @@ def _step_version(incident: Incident, step_state: StepState) -> str:
 
 
 def _message_instance(incident: Incident) -> str:
-    """Return which instance of its message the incident is to have.
+    """Return the instance of its own message that the incident is to have.
 
-    One that a storm has said has a new one when it reopens, or when the storm leaves it to itself; but what
-    is over by then, the storm has said, too.
+    A message that is bundled into a storm's gets a new instance when the incident reopens, or when the storm
+    releases the incident before it is resolved. A resolve is reported by the storm itself.
     """
     root = incident.deliveries.get("root", Delivery())
     if not root.is_bundled:
@@ -142,7 +142,7 @@ def _find_pause(incident: Incident, before: str, content_version: str) -> float:
 
 
 def _without_counts(content_version: str) -> list[str]:
-    """Return what a face says beside how often alerts joined and something changed."""
+    """Return the parts of *content_version* without the numbers of joins and revisions."""
     state, *counts = content_version.split(".", 3)
     return [state, *counts[2:]]
 
@@ -150,7 +150,7 @@ def _without_counts(content_version: str) -> list[str]:
 def list_replies(
     incident: Incident, policy: EscalationPolicy, escalation: EscalationState, now: float
 ) -> Iterator[Action]:
-    """Yield the replies in the message's thread: what people must notice, as edits notify nobody."""
+    """Yield the replies in the message's thread: what must notify people, because edits do not."""
     message = find_message(incident)
     if message is None or message.receipt is None:
         yield from _storm_replies(incident, escalation)
@@ -172,7 +172,7 @@ def list_replies(
 
 
 def _step_replies(incident: Incident, escalation: EscalationState, reference: str) -> Iterator[Reply]:
-    """Yield each step of this run, and what its page met at PagerDuty."""
+    """Yield a reply for each step of this run, and for each problem of its page at PagerDuty."""
     for step_state in escalation.due_steps:
         if not step_state.is_carried_over:
             key, instance = reply_key(step_state.step), str(incident.run.number)
@@ -181,14 +181,14 @@ def _step_replies(incident: Incident, escalation: EscalationState, reference: st
 
 
 def _left_open_replies(incident: Incident, kind: str, reference: str) -> Iterator[Reply]:
-    """Yield each event of *kind* that PagerDuty could not be told, or that had no effect there."""
+    """Yield a reply for each event of *kind* that PagerDuty refused for good, or that had no effect there."""
     for key, delivery in incident.deliveries.items():
         if key.startswith(kind) and (delivery.failed_at or is_left_open(delivery)):
             yield _build_reply(incident, f"left_open:{key}", delivery.instance, "left_open", reference)
 
 
 def _page_warning_replies(incident: Incident, step: Step, reference: str) -> Iterator[Reply]:
-    """Yield, once in a run, that PagerDuty has no incident for a page, or that a machine resolves it."""
+    """Yield, once in a run, that PagerDuty has no incident for a page, or that automation resolves it."""
     page, instance = current_delivery(incident, page_key(step)), str(incident.run.number)
     if is_unconfirmed(page):
         yield _build_reply(
@@ -201,8 +201,9 @@ def _page_warning_replies(incident: Incident, step: Step, reference: str) -> Ite
 
 
 def _storm_replies(incident: Incident, escalation: EscalationState) -> Iterator[Reply]:
-    """Yield the steps that are told in a storm's thread, where it has the incident's message: only those
-    who have an address in Slack are. The reply has no message of the incident's own.
+    """Yield the step replies for the thread of the storm whose message includes the incident's.
+
+    Only responders with a Slack target get one. The reply's `message` is empty: the incident has none.
     """
     if not is_announced_by_storm(incident) or incident.is_resolved or incident.is_acknowledged:
         return
@@ -215,7 +216,7 @@ def _storm_replies(incident: Incident, escalation: EscalationState) -> Iterator[
 
 
 def _first_posted_version(incident: Incident) -> tuple[str, int, int]:
-    """Return what the message showed when it was posted: state, generation, joins."""
+    """Return state, generation and joins of the content version with which the message was posted."""
     root = incident.deliveries.get("root", Delivery())
     first = root if root.receipt is not None else incident.deliveries[FALLBACK]
     state, generation, joins, *_ = re.split(r"(?<=^\w)|\.", first.content_version)
@@ -242,8 +243,8 @@ def _reminder_replies(
 
 
 def _joined_replies(incident: Incident, reference: str) -> Iterator[Reply]:
-    """Yield one reply for all alerts that joined since the last was said; one that only changed its name
-    is said the first time.
+    """Yield one reply for all alerts that joined since the last such reply. An alert that only changed a
+    label is included only the first time.
     """
     reported = _first_posted_version(incident)[2]
     last = incident.deliveries.get("joined", Delivery())
@@ -296,7 +297,7 @@ def _thread_target(incident: Incident) -> Target:
 
 
 def acknowledgement_expires_at(incident: Incident, policy: EscalationPolicy) -> float | None:
-    """Return when the acknowledgement runs out: a snooze's end, or the policy's time."""
+    """Return when the acknowledgement ends: with the snooze, or by the policy's timeout; None: never."""
     if not incident.is_acknowledged or incident.is_resolved:
         return None
     if incident.snoozed_until:
@@ -305,21 +306,21 @@ def acknowledgement_expires_at(incident: Incident, policy: EscalationPolicy) -> 
 
 
 def acknowledgement_reminder_at(incident: Incident, policy: EscalationPolicy) -> float | None:
-    """Return when whoever acknowledged is reminded: at half of the time they have."""
+    """Return when the acknowledging person is reminded: at half of the acknowledgement timeout."""
     if incident.snoozed_until or acknowledgement_expires_at(incident, policy) is None:
         return None
     return incident.acknowledged_at + policy.ack_timeout / 2
 
 
 def find_reminder_at(incident: Incident, now: float) -> float | None:
-    """Return when an incident closed by hand that fires on is called to mind, if that lies after *now*."""
+    """Return when to remind of an incident that was closed by hand and still fires, if later than *now*."""
     if not incident.is_closed_by_hand or incident.is_past or not incident.firing:
         return None
     at = incident.resolved_at + REMIND_AFTER_S
     return at if at > now else None
 
 
-# PagerDuty is quick; a page that it has not taken by now may not come through for a while.
+# PagerDuty normally accepts a page within seconds; one not accepted by then may be delayed for long.
 PAGE_DELAYED_AFTER_S = 10.0
 
 
@@ -330,7 +331,7 @@ def list_fallback_messages(
     content_version: str,
     now: float,
 ) -> Iterator[Action]:
-    """Yield what Slack is to show in the place of what failed; *content_version* is the message's face."""
+    """Yield the Slack messages that replace failed deliveries. *content_version* is the message's."""
     yield from _fallback_post(incident, policy, content_version)
     message = find_message(incident)
     if message is not None and message.receipt is not None:
@@ -349,9 +350,9 @@ def list_fallback_messages(
 def find_fallback_step(
     incident: Incident, policy: EscalationPolicy, escalation: EscalationState
 ) -> StepState | None:
-    """Return the step by which the fallback responder is to be paged in this run; None where none is.
+    """Return the step that notifies the fallback responder in this run; None where nothing failed.
 
-    Twice is once: however much fails, there is one page, which later failures find open.
+    However many deliveries fail, it is one step: there is one page, which later failures find open.
     """
     responder = find_fallback_responder(policy)
     if responder is None:
@@ -359,7 +360,7 @@ def find_fallback_step(
     failed_times = [failure.failed_at for _, failure in _step_failures(incident, escalation)]
     root, run = incident.deliveries.get("root", Delivery()), incident.run
     is_anew = run.cause == "unacknowledged" or run.is_quiet
-    # One that was posted has been seen: that its edits are refused later wakes nobody.
+    # A failed root message was never posted. Refused edits of a posted one notify no responder.
     if root.failed_at and (not policy.steps or not is_anew):
         failed_times.append(max(root.failed_at, run.started_at))
     if not failed_times:
@@ -368,7 +369,7 @@ def find_fallback_step(
 
 
 def page_delay_times(incident: Incident, escalation: EscalationState, now: float) -> Iterator[float]:
-    """Yield when a page that is not taken by then is said in the thread."""
+    """Yield the times after *now* at which a page that is not accepted by then is reported as delayed."""
     if not _may_notify(incident, escalation):
         return
     for step_state in escalation.due_steps:
@@ -385,15 +386,17 @@ def _may_notify(incident: Incident, escalation: EscalationState) -> bool:
 
 
 def _is_awaited(page: Delivery) -> bool:
-    """Tell whether PagerDuty was asked to take the page, and never took it. One that a storm is to say waits
-    for that; of one that PagerDuty took and has no incident for, other words are said.
+    """Tell whether the page was sent and PagerDuty has not accepted it.
+
+    A page that waits for its storm does not count. A page that PagerDuty accepted and has no incident for is
+    reported by another reply.
     """
     was_never_taken = page.check is None or page.failed_at > 0
     return page.attempts > 0 and was_never_taken and (not page.storm or page.reason not in ("", BUNDLING))
 
 
 def _step_failures(incident: Incident, escalation: EscalationState) -> Iterator[tuple[Step, Delivery]]:
-    """Yield the steps of this run of which something was given up for good, and what."""
+    """Yield the steps of this run of which a delivery failed for good, with that delivery."""
     for step_state in escalation.due_steps:
         failure = None if step_state.is_carried_over else find_step_failure(incident, step_state.step)
         if failure is not None:
@@ -401,14 +404,14 @@ def _step_failures(incident: Incident, escalation: EscalationState) -> Iterator[
 
 
 def _fallback_post(incident: Incident, policy: EscalationPolicy, content_version: str) -> Iterator[Action]:
-    """Yield the message that stands in for the incident's own; once, also where it is lost again."""
+    """Yield the fallback message, once: it is not replaced where it is lost in turn."""
     channel, failure = find_fallback_channel(incident, policy), find_channel_failure(incident)
     before = incident.deliveries.get(FALLBACK)
     if channel is None or (failure is None and before is None):
         return
     if failure is None and before is not None and not before.maybe_sent:
-        return  # the channel is back before anything was said elsewhere
-    # What is noted with the first attempt stays, so that another reason later is no other message.
+        return  # the channel accepts messages again, and no fallback message was sent
+    # The instance of the first attempt is kept, so that another reason later is no other message.
     instance = before.instance if before is not None else failure.reason if failure is not None else ""
     former = find_message(incident)
     replaces = former.receipt.reference if former is not None and former.receipt is not None else ""
@@ -418,7 +421,7 @@ def _fallback_post(incident: Incident, policy: EscalationPolicy, content_version
 
 
 def _moved_notice(incident: Incident, message: Delivery) -> Iterator[Action]:
-    """Yield a last edit of the message that stood in, once the incident's own arrived after all."""
+    """Yield a last edit of the fallback message, once the incident's own message arrived after all."""
     former = incident.deliveries.get(FALLBACK)
     if former is None or former.receipt is None or former.is_bundled or former is message:
         return
@@ -430,8 +433,8 @@ def _moved_notice(incident: Incident, message: Delivery) -> Iterator[Action]:
 def _page_delay_replies(
     incident: Incident, escalation: EscalationState, message: Delivery | None, now: float
 ) -> Iterator[Action]:
-    """Yield a reply for each page that PagerDuty has not taken in time, or never will; without a *message* of
-    the incident's own it is for the thread of the storm that speaks for it.
+    """Yield a reply for each page that PagerDuty has not accepted in time, or has refused for good. Without a
+    *message* of the incident's own, the reply is for the thread of its storm.
     """
     for step_state in escalation.due_steps:
         page = current_delivery(incident, page_key(step_state.step))
@@ -446,7 +449,7 @@ def _page_delay_replies(
 def _fallback_replies(
     incident: Incident, policy: EscalationPolicy, escalation: EscalationState, message: Delivery
 ) -> Iterator[Action]:
-    """Yield what the thread is told of the fallback: that a responder stands in, or the step itself."""
+    """Yield the replies about the fallback: the mention of a fallback responder, or the step itself."""
     step_state = find_fallback_step(incident, policy, escalation)
     if step_state is not None:
         yield _build_fallback_reply(
@@ -461,7 +464,7 @@ def _fallback_replies(
 def _storm_fallback_replies(
     incident: Incident, policy: EscalationPolicy, escalation: EscalationState
 ) -> Iterator[Action]:
-    """Yield that a fallback responder stands in who is told in Slack alone."""
+    """Yield the reply in a storm's thread that notifies a fallback responder with a Slack target."""
     step_state = find_fallback_step(incident, policy, escalation)
     if step_state is not None and step_state.step.responder.find_target(SLACK):
         yield _build_fallback_reply(

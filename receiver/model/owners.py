@@ -1,8 +1,11 @@
-"""Where a firing alert is at home: in the incident that has it, whichever way it comes.
+"""The owner of a firing alert: the incident that it belongs to, under whatever group key a copy of it comes.
 
 One alert may come under several group keys: `continue: true` sends it to two receivers, and changed routes
-or another `group_by` give its group a new key. Groups of one source on one route are neighbours, and an
-alert fires in one of them at a time. The names of receivers are no part of this.
+or another `group_by` give its group a new key. Groups of one source on one route are a group family of
+sibling groups, and an alert fires in one of them at a time. The names of receivers play no part.
+
+Where Redis has several shards, an incident and the owners of its alerts may lie on different ones, so each
+alert is claimed before the incident is written.
 """
 
 from __future__ import annotations
@@ -21,9 +24,9 @@ from receiver.model.incident import Incident, VersionedIncident
 
 @dataclass(frozen=True)
 class AlertOwner:
-    """The slot that has an alert, as the store knows it; its incident says whether that is still so.
+    """The group ID that owns an alert according to the store. Its incident tells whether that still holds.
 
-    A divided store adds *claim_id*, which names this very claim, and *age_s*, how long ago it was made.
+    With several shards, *claim_id* identifies the claim and *age_s* is its age.
     """
 
     group_id: str
@@ -33,9 +36,9 @@ class AlertOwner:
 
 @dataclass(frozen=True)
 class Claim:
-    """An alert, and the *group_id* to claim it for, if it is free or its ID is *former_claim_id*.
+    """A request to claim an alert for *group_id*, if it has no owner or its claim is *former_claim_id*.
 
-    Without a slot only its home is asked for.
+    With an empty *group_id* the owner is only looked up.
     """
 
     group_family: str
@@ -44,17 +47,17 @@ class Claim:
     former_claim_id: str = ""
 
 
-# A claim without an incident is free after this long, by the clock of the server that holds it.
+# A claim without an incident expires after this long, by the clock of the Redis server that has it.
 CLAIM_FOR_S = 3.0
-# An incident is written within this time of the reading that went before its claims, else not at all.
+# An incident is written within this time after it was read, before its claims, or not at all.
 WRITE_WITHIN_S = 2.0
-# So a claim that is to be used has to be younger than this.
+# So a claim must be younger than this to be used.
 _FRESH_FOR_S = CLAIM_FOR_S - WRITE_WITHIN_S
 
 
 @dataclass(frozen=True)
 class OwnershipChanges:
-    """The fingerprints that a change makes fire in its slot, and those that fire there no longer."""
+    """The fingerprints that start to fire in a group ID's incident by a change, and those that stop."""
 
     begun: tuple[str, ...] = ()
     ended: tuple[str, ...] = ()
@@ -62,21 +65,21 @@ class OwnershipChanges:
 
 @lru_cache(maxsize=256)
 def group_family_of(source: str, route: str) -> str:
-    """Return the short name that neighbours share, a pure function of what they share."""
+    """Return the ID of a group family: 16 hex digits, a pure function of the arguments."""
     return hashlib.sha256(json.encode([source, route])).hexdigest()[:16]
 
 
 def is_firing_in(incident: Incident | None, fingerprint: str) -> bool:
-    """Tell whether the alert fires in *incident*; also when a hand has closed that since."""
+    """Tell whether the alert fires in *incident*, also where a person has closed that."""
     alert_state = incident.alert_states.get(fingerprint) if incident is not None else None
     return alert_state is not None and alert_state.is_firing
 
 
 def is_owned_by(incident: Incident | None, fingerprint: str, now: float, flap_window: float) -> bool:
-    """Tell whether the alert belongs to *incident*: it fires there, or would fire there again.
+    """Tell whether *incident* owns the alert: the alert fires there, or would fire there again.
 
-    What ended less than *flap_window* ago reopens or rejoins its incident, by whichever way it comes; what
-    ended in an incident that was closed by hand opens another one.
+    An alert that ended less than *flap_window* seconds ago reopens or rejoins its incident, whatever its
+    group key. An alert that ended in an incident that was closed by hand opens another one.
     """
     alert_state = incident.alert_states.get(fingerprint) if incident is not None else None
     if incident is None or alert_state is None:
@@ -90,7 +93,7 @@ def is_owned_by(incident: Incident | None, fingerprint: str, now: float, flap_wi
 
 
 def find_unmatched_resolves(incident: Incident | None, group: Group) -> tuple[Alert, ...]:
-    """Return the resolved alerts that end a firing of which the slot's *incident* knows nothing."""
+    """Return the unmatched resolves: resolved alerts whose firing *incident* does not have."""
     return tuple(a for a in group.alerts if not a.is_firing and _is_unmatched(incident, a))
 
 
@@ -100,7 +103,11 @@ def _is_unmatched(incident: Incident | None, alert: Alert) -> bool:
 
 
 class OwnershipContext(Struct, frozen=True):
-    """What is known beside a group's alerts: their slot, their homes by fingerprint, and what slots hold."""
+    """What is known beside the alerts of a group.
+
+    *group_id* is the group's own, *owners* are by fingerprint, *loaded* are the incidents read so far, by
+    group ID, and *flap_window* is in seconds.
+    """
 
     group_id: str
     owners: Mapping[str, AlertOwner]
@@ -111,15 +118,16 @@ class OwnershipContext(Struct, frozen=True):
 
 @dataclass
 class OwnerAssignment:
-    """Where the alerts of a group belong, as far as that can be said.
+    """The alerts of a group by the group ID that owns them, as far as that can be decided.
 
-    *unread_groups* are slots that must be read first, *claims* is what the store must be asked for before
-    anything is written, *pending* are alerts that another slot has claimed a moment ago and not written yet.
+    *unread_groups* are the group IDs whose incidents must be read first. *claims* must be made before an
+    incident is written: each is the group ID to claim the alert for, and the ID of the claim before, if any.
+    *pending* are alerts that another group ID claimed a moment ago and that its incident does not have yet.
     """
 
     by_group_id: dict[str, list[Alert]] = field(default_factory=dict)
     unread_groups: dict[str, str] = field(default_factory=dict)  # by fingerprint
-    claims: dict[str, tuple[str, str]] = field(default_factory=dict)  # target and mark by fingerprint
+    claims: dict[str, tuple[str, str]] = field(default_factory=dict)  # target and former claim by fingerprint
     pending: list[Alert] = field(default_factory=list)
 
     def add_alert(self, group_id: str, alert: Alert) -> None:
@@ -127,10 +135,10 @@ class OwnerAssignment:
 
 
 def assign_owners(alerts: Sequence[Alert], context: OwnershipContext, *, is_divided: bool) -> OwnerAssignment:
-    """Return where each of *alerts* belongs: to its home, else to the slot of its own group.
+    """Assign each of *alerts* to its owner, else to the group ID of its own group.
 
-    Where the store is divided, an alert that does not fire in its slot yet has to be claimed for it before
-    that is written; else `commit` sees to that.
+    Where the store *is_divided* into several shards, an alert that does not fire in the incident yet must be
+    claimed before that incident is written. On one shard, the store's commit does both at once.
     """
     assignment = OwnerAssignment()
     for alert in alerts:
@@ -166,10 +174,11 @@ def _assign_owner(
 
 
 def build_first_claims(group_family: str, group_id: str, alerts: Sequence[Alert]) -> tuple[Claim, ...]:
-    """Return what to ask a divided store of a group that has just come: whose its alerts are.
+    """Return the first claims for an incoming group where Redis has several shards.
 
-    Only the first of those that fire is claimed, the others when that one is settled: so two groups of the
-    same alerts, taken by two processes at once, never share them out between them.
+    They look up the owner of every alert, but claim only the leader (see `find_leader`). The others are
+    claimed once the leader has an owner: so two groups with the same alerts, ingested by two processes at
+    once, never divide the alerts between them.
     """
     leader = find_leader(alerts)
     return tuple(
@@ -181,7 +190,7 @@ def build_first_claims(group_family: str, group_id: str, alerts: Sequence[Alert]
 def build_next_claims(
     group_family: str, alerts: Sequence[Alert], assignment: OwnerAssignment
 ) -> tuple[Claim, ...]:
-    """Return the claims that *placement* of *alerts* lacks: all of them once the leader is settled."""
+    """Return the claims that *assignment* still lacks: only the leader's, until the leader has an owner."""
     leader, claims = find_leader(alerts), assignment.claims
     if leader in assignment.unread_groups:
         return ()
@@ -191,12 +200,12 @@ def build_next_claims(
 
 
 def find_leader(alerts: Sequence[Alert]) -> str:
-    """Return the alert that is claimed first: the same one for every group of the same alerts."""
+    """Return the fingerprint to claim first: the least that fires, so the same for the same alerts."""
     return min((alert.fingerprint for alert in alerts if alert.is_firing), default="")
 
 
 def find_ownership_changes(before: Incident | None, after: Incident) -> OwnershipChanges:
-    """Return which alerts began and ceased to fire in a slot that held *before* and holds *after*."""
+    """Return which alerts started and stopped firing from *before* to *after*, incidents of one group ID."""
     if before is not None and before.alert_states is after.alert_states:
         return OwnershipChanges()
     fires = _list_firing_fingerprints(after)

@@ -1,4 +1,4 @@
-"""News from PagerDuty about its own incidents, and how they stand there."""
+"""PagerDuty's events and answers about its incidents, and the page check that evaluates them."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from receiver.model.delivery import Delivery, PageCheck
 
 @dataclass(frozen=True)
 class PagerDutyEvent:
-    """One event of PagerDuty's about one of its incidents. A hint: it may be late or out of order.
+    """A webhook event about a PagerDuty incident. It is only a hint: it may be late or out of order.
 
-    *incident_key* is empty for an incident that was opened by alerts; *status* is the incident's, or
-    what a responder answered. *to* names who it went to, or who was asked to help; *merged_into* is
-    the PagerDuty incident that took this one's place. *is_person* tells whether a user of PagerDuty did it:
+    *incident_key* is empty for an incident that was opened by alerts; *status* is the incident's status, or
+    a responder's answer. *to* names the new assignees, or the people who were asked to help; *merged_into* is
+    the PagerDuty incident that this one was merged into. *is_person* tells whether a PagerDuty user did it:
     the event's `agent` is a user. Auto-resolve names a service or no agent, an integration names itself.
     """
 
@@ -34,12 +34,12 @@ class PagerDutyEvent:
 
 @dataclass(frozen=True)
 class PagerDutyStatus:
-    """How an incident stands in PagerDuty: `triggered`, `acknowledged`, `resolved` or `merged`.
+    """The status of a PagerDuty incident: `triggered`, `acknowledged`, `resolved` or `merged`.
 
-    Merged is over, too, but its alerts go on in the incident *merged_into*. *by* acknowledged or resolved it,
-    and *is_person* tells whether that is a user of PagerDuty (`last_status_change_by` is a user):
-    auto-resolve, event rules and integrations are not. Moments are seconds since the epoch by our own
-    clock, 0 where they are not known. *id* and *link* are PagerDuty's own name and address of it.
+    A merged incident is over, too, but its alerts go on in the incident *merged_into*. *by* acknowledged or
+    resolved it, and *is_person* tells whether that is a PagerDuty user (`last_status_change_by` is a user):
+    auto-resolve, event rules and integrations are not. Times are in seconds since the epoch by our own clock,
+    0 where unknown. *id* and *link* are PagerDuty's ID and address of it.
     """
 
     status: str
@@ -56,35 +56,35 @@ class PagerDutyStatus:
         return self.status in ("triggered", "acknowledged")
 
 
-# After each trigger, and after each resolve of ours.
+# The check after each trigger, and after each resolve of ours.
 CHECK_AFTER_S = 30.0
-# A confirmed page that nobody acknowledged.
+# The checks of a confirmed page that is not acknowledged.
 CHECK_EVERY_S = 900.0
-# PagerDuty that could not be asked is asked again; sooner helps no one, as a step asks for itself.
+# The next try after PagerDuty could not be asked. Escalation steps have a check of their own.
 CHECK_AGAIN_S = 60.0
-# Pauses from one trigger of an unconfirmed page to the next; the last one goes on.
+# Pauses from one trigger of an unconfirmed page to the next; the last one repeats.
 RETRIGGER_AFTER_S = (0.0, 30.0, 60.0, 120.0, 240.0, 300.0)
-# A page that a machine resolves is triggered again so often in an hour, and no oftener.
+# A page that automation resolves is triggered again at most so often in an hour.
 REOPENS_AT_MOST = 3
 REOPENS_WITHIN_S = 3600.0
-# A resolve that left its incident open is sent again so often.
+# A resolve that left its incident open is sent again at most so often.
 RESOLVES_AGAIN = 2
-# PagerDuty's clock is not ours, and it makes incidents a moment after it takes the events.
+# PagerDuty's clock may differ from ours, and it creates an incident a moment after it accepts the event.
 CLOCK_SLACK_S = 5.0
 CONFIRMED = "confirmed"
 UNCONFIRMED = "unconfirmed"
 RESOLVED_THERE = "resolved_there"
 STILL_OPEN = "still_open"
 REPEATED = "repeated"
-# Reasons by which an event that PagerDuty took is sent again: no fault of its API.
+# Reasons for sending an accepted event again; they are no failures of PagerDuty's API.
 RESENT_REASONS = frozenset({UNCONFIRMED, RESOLVED_THERE, STILL_OPEN, REPEATED})
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What PagerDuty has of a page: `triggered`, `acknowledged`, `resolved` or `none`.
+    """The result of a page check, *what*: `triggered`, `acknowledged`, `resolved` or `none`.
 
-    *status* is the incident that shows it, None for `none`.
+    *status* is the PagerDuty incident that shows it, None for `none`.
     """
 
     what: str
@@ -101,12 +101,12 @@ class Finding:
 def evaluate_page(
     statuses: Sequence[PagerDutyStatus], sent_at: float, *, acknowledged_after: float = 0.0
 ) -> Finding:
-    """Return what *statuses*, the latest incidents of a page's key, newest first, say of the page sent at
+    """Evaluate *statuses*, the latest PagerDuty incidents of a page's key, newest first, for the page sent at
     *sent_at*.
 
-    An acknowledgement counts only where it was given after *acknowledged_after* or at an unknown time: an
-    earlier one was of a former page of the key. An incident that was resolved before the page was sent is a
-    former page's, too. `merged` is no resolve: the alert goes on in another incident.
+    An acknowledgement counts only if it was given after *acknowledged_after* or at an unknown time: an
+    earlier one belongs to a former page of the key. So does an incident that was resolved before the page was
+    sent. `merged` is no resolve: the alert goes on in another incident.
     """
     is_open = [status for status in statuses if status.is_open]
     for status in is_open:
@@ -125,9 +125,9 @@ def evaluate_page(
 
 
 def find_left_open(statuses: Sequence[PagerDutyStatus], resolve: Delivery) -> Finding:
-    """Return the incident that our *resolve* should have closed and did not.
+    """Return the PagerDuty incident that our *resolve* should have closed and did not, as `triggered`.
 
-    One that PagerDuty opened after the resolve is of a later page of the same key.
+    An incident that PagerDuty opened after the resolve belongs to a later page of the same key.
     """
     sent_at, known = resolve.last_attempt_at, start_check(resolve).incident
     for status in statuses:
@@ -138,14 +138,14 @@ def find_left_open(statuses: Sequence[PagerDutyStatus], resolve: Delivery) -> Fi
 
 
 def record_hint(page: Delivery, hint: str) -> Delivery:
-    """Return *page* with the webhook named *hint* taken into account; unchanged where there was none."""
+    """Return *page* with the webhook *hint* recorded as taken into account; unchanged for an empty one."""
     return replace(page, check=replace(start_check(page), hint=hint)) if hint else page
 
 
 def record_check(page: Delivery, finding: Finding, now: float) -> Delivery:
-    """Return *page* with what was found of its last trigger at *now*; unsettled where it is missing there.
+    """Return *page* with the *finding* about its last trigger; unsettled where it must be sent again.
 
-    A machine's resolve is one finding `resolved`: a person's ends the incident, which is others' work.
+    A `resolved` finding must be by automation. A person's resolve ends our incident, which the caller does.
     """
     check = start_check(page)
     status = finding.status
@@ -167,9 +167,9 @@ def record_check(page: Delivery, finding: Finding, now: float) -> Delivery:
 
 
 def record_resolve_check(resolve: Delivery, finding: Finding, now: float) -> Delivery:
-    """Return our *resolve* with whether its incident is closed at *now*; unsettled where it is not.
+    """Return our *resolve* with the *finding* about its incident at *now*; unsettled where that is open.
 
-    After `RESOLVES_AGAIN` more resolves it stays settled, found `still_open`: a person has to close it.
+    After `RESOLVES_AGAIN` more resolves it stays settled, found `still_open`: a person must close it.
     """
     check, status = start_check(resolve), finding.status
     checked = replace(check, at=now, attempt=resolve.attempts)
@@ -188,8 +188,9 @@ def record_resolve_check(resolve: Delivery, finding: Finding, now: float) -> Del
 
 
 def record_repeat(page: Delivery, now: float, heard_at: float) -> Delivery:
-    """Return *page* to be triggered again, as its alerts were repeated and PagerDuty can't be asked; once for
-    each *heard_at*, also where the clock was set back since.
+    """Return *page* to be triggered again, because its alerts were repeated and PagerDuty can't be asked.
+
+    That happens once for each *heard_at*, the time of the repeat, also where the clock was set back since.
     """
     return _mark_undone(page, replace(start_check(page), hint=format_repeat(heard_at)), REPEATED, now)
 
@@ -199,12 +200,12 @@ def format_repeat(heard_at: float) -> str:
 
 
 def postpone_check(delivery: Delivery, now: float) -> Delivery:
-    """Return *delivery* with its check put off, as PagerDuty could not be asked at *now*."""
+    """Return *delivery* with its check postponed, because PagerDuty could not be asked at *now*."""
     return replace(delivery, check=replace(start_check(delivery), again_at=now + CHECK_AGAIN_S))
 
 
 def start_check(page: Delivery) -> PageCheck:
-    """Return what is known of *page*; of one never checked, that its 202 is all there is."""
+    """Return the last check of *page*; for a page never checked, one made from its receipt."""
     if page.check is not None:
         return page.check
     at = page.receipt.at if page.receipt is not None else 0.0
@@ -212,9 +213,9 @@ def start_check(page: Delivery) -> PageCheck:
 
 
 def find_check_due_at(page: Delivery) -> float | None:
-    """Return when PagerDuty is to be asked about a page that it took; None where it need not be.
+    """Return when to check a page that PagerDuty accepted; None where no check is needed.
 
-    One that is to be triggered again is asked about after that.
+    A page that is to be triggered again is checked after that.
     """
     receipt, check = page.receipt, page.check
     if receipt is None or receipt.is_simulated or page.storm:
@@ -227,14 +228,14 @@ def find_check_due_at(page: Delivery) -> float | None:
 
 
 def postponed_until(event: Delivery) -> float:
-    """Return until when PagerDuty is not to be asked again, as it could not be asked; 0.0 where it could."""
+    """Return until when the check is postponed because PagerDuty could not be asked; 0.0 where it is not."""
     return event.check.again_at if event.check is not None else 0.0
 
 
 def limit_check_wait(event: Delivery, due_at: float, now: float) -> float:
-    """Return *due_at*, the moment of a check of *event*, without a wait that a clock ahead of ours began.
+    """Return *due_at*, the time of a check of *event*, without a wait that began by a clock ahead of ours.
 
-    Checked or postponed now, it has its next wait by our clock.
+    After a check or a postponement now, the next wait is by our clock.
     """
     check, again_at = event.check, postponed_until(event)
     if due_at <= now:
@@ -247,7 +248,7 @@ def limit_check_wait(event: Delivery, due_at: float, now: float) -> float:
 
 
 def find_resolve_check_due_at(resolve: Delivery) -> float | None:
-    """Return when PagerDuty is to be asked whether our *resolve* closed its incident; None where not."""
+    """Return when to check whether our *resolve* closed its incident; None where no check is needed."""
     receipt, check = resolve.receipt, resolve.check
     if receipt is None or receipt.is_simulated or receipt.note:
         return None
@@ -257,24 +258,24 @@ def find_resolve_check_due_at(resolve: Delivery) -> float | None:
 
 
 def is_unconfirmed(page: Delivery) -> bool:
-    """Tell whether PagerDuty took the page and had no incident of it when it was last asked."""
+    """Tell whether PagerDuty accepted the page and had no incident for it at the last check."""
     return page.check is not None and page.check.found == UNCONFIRMED
 
 
 def is_resolved_too_often(page: Delivery) -> bool:
-    """Tell whether a machine in PagerDuty resolves the page more often than it may be triggered again."""
+    """Tell whether automation in PagerDuty resolves the page more often than it may be triggered again."""
     check = page.check
     return check is not None and check.found == RESOLVED_THERE and len(check.resolved_at) > REOPENS_AT_MOST
 
 
 def is_left_open(resolve: Delivery) -> bool:
-    """Tell whether PagerDuty's incident is open after all our resolves."""
+    """Tell whether PagerDuty's incident is still open after all our resolves."""
     return resolve.is_settled and resolve.check is not None and resolve.check.found == STILL_OPEN
 
 
 def find_notified_at(delivery: Delivery) -> float | None:
-    """Return when a page's responder was notified: with the 202 of the trigger that PagerDuty has an incident
-    for, None while it has none. Of any other delivery, when it arrived.
+    """Return when a page's responder was notified: the time of the 202 of the trigger for which PagerDuty has
+    an incident, None while it has none. For any other delivery, the time of its receipt.
     """
     if delivery.check is not None:
         return delivery.check.notified_at or None
@@ -282,7 +283,7 @@ def find_notified_at(delivery: Delivery) -> float | None:
 
 
 def find_accepted_at(delivery: Delivery) -> float | None:
-    """Return when the channel first took it: from then on the next step's wait runs, confirmed or not."""
+    """Return when the channel first accepted it. The wait for the next step starts then, confirmed or not."""
     if delivery.check is not None:
         return delivery.check.accepted_at or None
     return delivery.receipt.at if delivery.receipt is not None else None

@@ -1,4 +1,4 @@
-"""What each responder's pager still needs to be told; events of one key go in order."""
+"""The events for PagerDuty and the page checks that an incident wants; events of one key go in order."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from receiver.model.page_check import (
 )
 from receiver.model.routing import PAGERDUTY, EscalationPolicy, Responder, Target
 
-# A page waits this long for the incident's message, so that it can link to it: nobody is
-# later at the pager for half a second, and a silent Slack costs no more than that.
+# A page waits at most this long for the incident's message, so that it can link to it. Half a second does
+# not matter to a responder, and a Slack outage delays a page no longer than that.
 LINK_GRACE_S = 0.5
 
 
 def list_pages(incident: Incident, policy: EscalationPolicy, escalation: EscalationState) -> Iterator[Action]:
-    """Yield what each responder's pager is to be told next; events of one key go in order."""
+    """Yield the next event for each responder's page at PagerDuty."""
     due_steps = [] if escalation.paused_until else [s for s in escalation.due_steps if not s.is_carried_over]
     fallback_step = None if escalation.paused_until else find_fallback_step(incident, policy, escalation)
     notified = list_notified_names(incident)
@@ -52,10 +52,10 @@ def list_pages(incident: Incident, policy: EscalationPolicy, escalation: Escalat
 
 
 def list_checks(incident: Incident, policy: EscalationPolicy) -> Iterator[Action]:
-    """Yield what PagerDuty is to be asked of each page, with the moment: whether it has it, or closed it.
+    """Yield the check of each page, with its time: whether PagerDuty has an incident for it, or closed it.
 
-    Nothing is asked of a page that somebody has, while its incident is open, and nothing of a former incident
-    of the group: PagerDuty knows both by the same key.
+    No page is checked while our incident is acknowledged and open, and no resolve of a former incident of
+    the group: PagerDuty has both incidents under the same key.
     """
     notified = list_notified_names(incident)
     if not notified or (incident.is_acknowledged and not incident.is_resolved):
@@ -92,7 +92,7 @@ def list_checks(incident: Incident, policy: EscalationPolicy) -> Iterator[Action
 
 
 def _check_page(incident: Incident, responder: Responder) -> tuple[str, float, str] | None:
-    """Return the page to ask about, when, and the webhook that told of its end since the last check."""
+    """Return the delivery key of the page to check, when, and the webhook that reported its resolve since."""
     state, run = page_state(incident, responder), incident.run
     if not state.is_open or state.is_closing or not (state.opened == run.number or run.cause == "reopened"):
         return None
@@ -117,7 +117,7 @@ def _check_resolve(incident: Incident, responder: Responder) -> tuple[str, float
 
 
 def _is_repeated(incident: Incident, page: Delivery) -> bool:
-    """Tell whether the alerts were repeated a quarter of an hour after the page's last trigger."""
+    """Tell whether the alerts were repeated at least `CHECK_EVERY_S` after the page's last trigger."""
     is_done = page.check is not None and page.check.hint == format_repeat(incident.last_received_at)
     return (
         not is_done
@@ -127,8 +127,8 @@ def _is_repeated(incident: Incident, page: Delivery) -> bool:
 
 
 def _list_paged(incident: Incident, policy: EscalationPolicy) -> Iterator[tuple[Responder, Target]]:
-    """Yield every responder that may have been paged, once, with the target; one that left the configuration,
-    too, for its pages are to be ended.
+    """Yield every responder that may have been paged, once, with the PagerDuty target; also those that left
+    the configuration, because their pages must be resolved.
     """
     known: dict[str, Responder] = {}
     for responder in (
@@ -150,7 +150,7 @@ def _list_paged(incident: Incident, policy: EscalationPolicy) -> Iterator[tuple[
 def _next_events(
     incident: Incident, responder: Responder, target: Target, due_steps: list[StepState]
 ) -> Iterator[Action]:
-    """Yield the event that is next for a responder's page; a resolve under a former key goes beside it."""
+    """Yield the next event for a responder's page; a resolve under a former key may go beside it."""
     state = page_state(incident, responder)
     if state.is_closing:
         closing = incident.deliveries[f"resolve:{responder.name}"]
@@ -173,14 +173,14 @@ def _next_events(
 
 
 def _is_under_key(digest: str, target: Target) -> bool:
-    """Tell whether an event that goes out now joins what went out under the key of *digest* (empty: none)."""
+    """Tell whether an event sent to *target* joins those sent under the key of *digest* (empty: none)."""
     return digest in ("", target.secret.digest)
 
 
 def _end_former_keys(incident: Incident, responder: Responder) -> Iterator[Action]:
-    """Yield what ends the pages that went out under a key which the responder has no more.
+    """Yield the acknowledgements and resolves of pages that were sent under the responder's former keys.
 
-    A page of a former run has one after it under the new key: it is resolved at once.
+    A page of a former run is resolved at once, because a later page under the new key took its place.
     """
     for key, opened in list_former_keys(incident, responder).items():
         name = f"{responder.name}{FORMER_KEY_SEPARATOR}{key}"
@@ -193,8 +193,8 @@ def _end_former_keys(incident: Incident, responder: Responder) -> Iterator[Actio
 
 
 def _must_close_first(incident: Incident, state: PageState) -> bool:
-    """Tell whether an acknowledged page must be closed, since PagerDuty would join the new one
-    to it and wake nobody: it has no way back from acknowledged.
+    """Tell whether an acknowledged page must be resolved before the new one: PagerDuty would join the new
+    event to it and notify no one, because an event cannot un-acknowledge an incident.
     """
     return state.is_open and state.opened < incident.run.number and state.acknowledged == state.opened
 
@@ -208,7 +208,7 @@ def _end_page(
     key_digest: str,
     name: str = "",
 ) -> AcknowledgePage | ResolvePage:
-    """Return the event that acknowledges or resolves a page, under the key that it went out under."""
+    """Return the event that acknowledges or resolves a page, under the key that the page was sent with."""
     verb = "resolve" if kind is ResolvePage else "acknowledge"
     event = f"{verb}:{name or responder.name}"
     joined = dedup_key(incident, responder.name)
@@ -221,7 +221,7 @@ def _end_page(
 def _next_page(
     incident: Incident, responder: Responder, target: Target, due_steps: list[StepState], state: PageState
 ) -> Page | None:
-    """Return the page that is missing; of several, the one whose wait ends first."""
+    """Return the missing page, of several the one that is ready first; None where none is to be sent."""
     if incident.is_paused or incident.is_acknowledged or not due_steps:
         return None
     instance, grace, key = str(incident.run.number), _link_grace(incident), target.secret.digest

@@ -1,7 +1,7 @@
-"""The one place that decides what an incident still needs.
+"""Compute the plan of an incident: the actions it wants now, minus those delivered or failed for good.
 
-It says everything that should be so by now and drops what is done. Nothing is cancelled,
-because nothing was promised.
+The wanted actions follow from the incident's state each time. None is scheduled ahead, so none has to be
+cancelled. The module also resolves the incident's policy from the routing, and its queues.
 """
 
 from __future__ import annotations
@@ -58,17 +58,17 @@ from receiver.model.silences import list_silence_timestamps, list_silences
 from receiver.model.transitions import find_compactable
 from receiver.text import one_line
 
-# Workers on other hosts may be ahead of us by so much; beyond it the clock was set back.
+# The clocks of other hosts may be ahead of ours by so much; beyond that, our clock was set back.
 _CLOCKS_DIFFER_S = 5.0
-# PagerDuty that could not be asked for a step's sake is asked again this much later, while there is time.
+# A failed acknowledgement check is repeated after this time, while the step is not due yet.
 PAGERDUTY_CHECK_AGAIN_S = 1.0
 
 
 def plan(incident: Incident, policy: EscalationPolicy, now: float) -> Plan:
-    """Return what *incident* still needs at *now*, most urgent first, and when to look again.
+    """Return the missing actions of *incident* at *now*, most urgent first, and when to plan again.
 
-    Looks at how things stand, not at what happened, so calling it twice, late or after a crash
-    is harmless. Actions may carry a `ready_at` that lies ahead: a retry's wait.
+    It depends on the state, not on events, so calling it twice, late or after a crash is harmless.
+    The `ready_at` of an action may be later than *now*: the end of a retry's wait.
     """
     escalation = evaluate_escalation(incident, policy, now)
     content_version = message_version(incident, escalation, now)
@@ -95,7 +95,7 @@ def plan(incident: Incident, policy: EscalationPolicy, now: float) -> Plan:
 def _next_times(
     incident: Incident, policy: EscalationPolicy, escalation: EscalationState, now: float
 ) -> Iterator[float]:
-    """Yield the moments ahead at which something will be missing."""
+    """Yield the times after *now* at which an action will be missing."""
     for moment in (
         escalation.next_check_at,
         None if incident.is_resolved else escalation.paused_until or None,
@@ -119,9 +119,10 @@ def _is_done(incident: Incident, action: Action) -> bool:
 
 
 def _without_lost_wait(incident: Incident, action: Action, now: float) -> Action:
-    """Return *action* without a wait that was begun before the clock was set back, or by a clock ahead of
-    ours: how much of it is over nobody knows, and a page must not wait for the clock to come there. What was
-    not tried waits for no other host's clock at all.
+    """Return *action* without a wait that began before the clock was set back, or by a clock ahead of ours.
+
+    How much of such a wait is over is unknown, and a page must not wait until the clock gets there. An action
+    without an attempt does not wait for another host's clock at all.
     """
     delivery = incident.deliveries.get(action.key)
     if isinstance(action, CheckPage):
@@ -137,8 +138,8 @@ def _without_lost_wait(incident: Incident, action: Action, now: float) -> Action
 
 
 def _list_expirations(incident: Incident, policy: EscalationPolicy, now: float) -> Iterator[Action]:
-    """Yield the end of an acknowledgement or of flapping whose time is over; in the pager's lane where
-    it may page, for a silent Slack must not delay that.
+    """Yield the acknowledgement timeout and the end of flapping that are due. Where they may lead to a page
+    they go into PagerDuty's queue, so that a Slack outage does not delay it.
     """
     at = acknowledgement_expires_at(incident, policy)
     queue = PAGERDUTY if incident.policy else SLACK
@@ -155,7 +156,7 @@ def _list_expirations(incident: Incident, policy: EscalationPolicy, now: float) 
 def _list_alertmanager_checks(
     incident: Incident, policy: EscalationPolicy, escalation: EscalationState, now: float
 ) -> Iterator[Action]:
-    """Yield a look at Alertmanager where one is to decide something."""
+    """Yield an Alertmanager status check where a near step, a changed silence or a suppression needs one."""
     if not policy.checks_alertmanager or incident.is_resolved:
         return
     changed_at = _silence_changed_at(incident)
@@ -170,13 +171,13 @@ def _list_alertmanager_checks(
 
 
 def _is_step_near(incident: Incident, escalation: EscalationState, now: float) -> bool:
-    """Tell whether a step after the first is about to be due and nobody has looked for its sake."""
+    """Tell whether a step after the first is about to be due and has no recent Alertmanager check."""
     due_at = _find_near_due_at(incident, escalation, now)
     return due_at is not None and not is_fresh(incident.alertmanager_checked_at, due_at)
 
 
 def _find_near_due_at(incident: Incident, escalation: EscalationState, now: float) -> float | None:
-    """Return when the step after the first that is about to be decided is due, None where none is."""
+    """Return when the next step after the first is due, if that is near; else None."""
     step = escalation.next_step
     if step is None or step.due_at is None or step is escalation.steps[0] or incident.is_paused:
         return None
@@ -186,10 +187,10 @@ def _find_near_due_at(incident: Incident, escalation: EscalationState, now: floa
 def _list_pagerduty_checks(
     incident: Incident, policy: EscalationPolicy, escalation: EscalationState, now: float
 ) -> Iterator[Action]:
-    """Yield a question to PagerDuty where a step is to be decided.
+    """Yield an acknowledgement check where a step is about to be due.
 
-    The pages' lane asks ahead of time; where it came to nothing by then, as that lane hangs or all
-    were late, any other asks before it tells the step itself.
+    A worker of PagerDuty's queue checks ahead of time. If that has not happened by the due time, because that
+    queue hangs or all workers are late, a worker of Slack's queue checks before it sends the step.
     """
     due_at, responders = (
         _find_near_due_at(incident, escalation, now),
@@ -209,7 +210,7 @@ def _list_pagerduty_checks(
 
 
 def _silence_changed_at(incident: Incident) -> float:
-    """Return when a silence of ours was last made or ended."""
+    """Return when a silence of ours was last created or expired; 0 without one."""
     receipts = (
         delivery.receipt
         for key, delivery in incident.deliveries.items()
@@ -224,7 +225,7 @@ def _is_suppression_over(incident: Incident, now: float) -> bool:
 
 
 def _list_heading_updates(incident: Incident) -> Iterator[Action]:
-    """Yield what the incident is called, where lists would still show the words of another alert."""
+    """Yield an update of the stored heading where it differs from that of the loaded alerts."""
     if incident.is_past or not incident.alerts:
         return
     heading = find_heading(incident)
@@ -239,9 +240,9 @@ def _list_compactions(incident: Incident, now: float) -> Iterator[Action]:
 
 
 def _list_step_timeouts(incident: Incident, escalation: EscalationState, now: float) -> Iterator[Action]:
-    """Yield a note for each step that is to be given up, for the next wait begins with it.
+    """Yield a timeline entry for each step that times out now, because the next wait starts with it.
 
-    It is of the lane that tells the step, behind what that is about to try once more.
+    It goes into the queue of the step's own channel, behind an attempt that is about to be made there.
     """
     for step_state in escalation.steps:
         if step_state.times_out_at is None or step_state.times_out_at > now:
@@ -255,7 +256,7 @@ def _list_step_timeouts(incident: Incident, escalation: EscalationState, now: fl
 
 
 def _list_label_warnings(incident: Incident) -> Iterator[Action]:
-    """Yield a note, once, that a label of the incident's alerts makes a new alert of each value."""
+    """Yield a timeline entry, once, that each value of a label of the alerts makes a new alert."""
     if incident.is_resolved or not (label := find_changing_label(incident)):
         return
     text = f"`{one_line(label, 100)}` is part of the labels: each new value of it is a new alert"
@@ -263,7 +264,7 @@ def _list_label_warnings(incident: Incident) -> Iterator[Action]:
 
 
 def _list_skipped_steps(incident: Incident, policy: EscalationPolicy) -> Iterator[Action]:
-    """Yield a note for each step that left the configuration while the incident is open."""
+    """Yield a timeline entry for each step that left the configuration while the incident is open."""
     if incident.is_resolved:
         return
     names = {step.name for step in policy.steps}
@@ -276,10 +277,10 @@ def _list_skipped_steps(incident: Incident, policy: EscalationPolicy) -> Iterato
 
 
 def queues_for(incident: Incident, *, checks_alertmanager: bool = False) -> tuple[str, ...]:
-    """Return the lanes that may have something to do for the incident.
+    """Return the queues that may have work for the incident.
 
-    Nobody is paged without a policy, and Alertmanager is told nothing without a silence; it is
-    asked, for a step's sake, only when that is near, which is for the one who plans to say.
+    PagerDuty's queue is included with a policy; Alertmanager's with a silence, or with a policy where the
+    caller says by *checks_alertmanager* that a step which needs a check is near.
     """
     queues = (SLACK, PAGERDUTY) if incident.policy else (SLACK,)
     return (
@@ -288,9 +289,10 @@ def queues_for(incident: Incident, *, checks_alertmanager: bool = False) -> tupl
 
 
 def resolve_policy(routing: RoutingTable, incident: Incident, paused_until: float = 0.0) -> EscalationPolicy:
-    """Return the incident's policy as the configuration has it now, with all other responders
-    as those who may have been paged before it changed, and the route's fallback; *paused_until* is a
-    maintenance's end.
+    """Return the incident's policy as now configured, with the route's fallback.
+
+    Its `others` are all other responders: they may have been paged before the configuration changed.
+    *paused_until* is the end of a maintenance.
     """
     policy = routing.get_policy(incident.policy)
     named = {step.responder.name for step in policy.steps}
@@ -306,6 +308,6 @@ def resolve_policy(routing: RoutingTable, incident: Incident, paused_until: floa
 
 
 def _find_fallback(routing: RoutingTable, incident: Incident) -> Target | Responder | None:
-    """Return whom or what the incident's route names for what is refused for good."""
+    """Return the fallback responder or channel of the incident's route; None without one."""
     name = next((route.fallback for route in routing.routes if route.name == incident.route), "")
     return routing.responders.get(name) or (Target(SLACK, name) if name else None)

@@ -1,7 +1,7 @@
-"""Alerts that change their name: a value in a label makes a new alert at each evaluation of its rule.
+"""Alerts with a changing label: a measured value in a label makes a new alert at each evaluation of the rule.
 
-An alert that joins while one of the same name ends, where both differ in one label only, took that one's
-place. All of this follows from how the alerts of an incident stand, so it can be told at any time.
+An alert that joins while another ends, where both differ in one label only, has taken that one's place.
+This is computed from the alert states of an incident alone, so it can be computed at any time.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from receiver.model.alert import Alert
 from receiver.model.delivery import Delivery
 from receiver.model.incident import AlertState, Incident
 
-# The key under which it is kept that a label of an incident's alerts changes; *about* names the label.
+# The delivery key that records that a label of an incident's alerts changes; its `instance` is the label.
 RENAMED = "renamed"
-# An alert that vanishes without a resolve is ended by its sender five minutes later, and Alertmanager tells
-# that with its group's next interval, which is five minutes, too.
+# An alert that vanishes without a resolve is ended by its sender five minutes later, and Alertmanager sends
+# that at the group's next interval, which is five minutes, too.
 _TOGETHER_S = 900.0
-# A severity that changes is news, and another name is another alert.
+# Another severity is always reported, and another name is another alert.
 _MEANINGFUL = frozenset({"alertname", "severity"})
 
 
@@ -33,14 +33,14 @@ class Renaming:
 
 @dataclass(frozen=True)
 class Joined:
-    """The alerts that joined and are not said yet: those to be said, and until when that may wait."""
+    """The joined alerts that a reply should list, and until when that reply may wait."""
 
     fingerprints: tuple[str, ...]
     wait_until: float = 0.0
 
 
 def find_renamings(incident: Incident) -> list[Renaming]:
-    """Return the alerts that took another one's place, in the order in which they joined."""
+    """Return the alerts that took another's place, in the order in which they joined."""
     ended: dict[tuple[str, int], list[tuple[Alert, AlertState]]] = {}
     for alert, alert_state in _list_known(incident):
         if not alert_state.is_firing:
@@ -73,7 +73,7 @@ def find_renamings(incident: Incident) -> list[Renaming]:
 
 
 def find_changing_label(incident: Incident) -> str:
-    """Return the label that changed twice, or was found to before; empty where none did."""
+    """Return the label that changed on two occasions, or is recorded as changing; empty where none is."""
     recorded = incident.deliveries.get(RENAMED, Delivery()).instance
     if recorded or incident.joins < 2:
         return recorded
@@ -85,11 +85,11 @@ def find_changing_label(incident: Incident) -> str:
 
 
 def sort_joined(incident: Incident, said: int) -> Joined:
-    """Return which alerts that joined after the occasion *said* are news.
+    """Return which alerts that joined after the occasion *said* are to be reported.
 
-    One that took another's place is, the first time; from the second change of the same label on it is not.
-    One that looks like the next change waits for the end of the one before, and is news if that does not
-    end.
+    An alert that took another's place is reported at the first change of that label, and not from the second
+    on. An alert that looks like the next change waits for the former alert to end, and is reported if that
+    does not end.
     """
     pending = [fp for fp, s in incident.alert_states.items() if s.join > said and s.is_firing]
     if not pending:
@@ -108,7 +108,7 @@ def sort_joined(incident: Incident, said: int) -> Joined:
 
 
 def _may_be_next(incident: Incident, fingerprint: str, label: str) -> bool:
-    """Tell whether an alert that fires differs in *label* alone from an older one that fires, too."""
+    """Tell whether a firing alert differs in *label* alone from an older one that fires, too."""
     alert, alert_state = incident.alerts.get(fingerprint), incident.alert_states[fingerprint]
     return alert is not None and any(
         other.fingerprint != fingerprint and s.is_firing and s.join < alert_state.join
@@ -125,7 +125,7 @@ def _list_known(incident: Incident) -> Iterator[tuple[Alert, AlertState]]:
 
 
 def _list_shapes(alert: Alert) -> Iterator[tuple[str, int]]:
-    """Yield each label that may differ, with a number that stays the same whatever its value is."""
+    """Yield each label that may change, with a hash of the alert's other labels."""
     parts = {name: hash((name, value)) for name, value in alert.labels.items()}
     whole = sum(parts.values())
     for name, part in parts.items():
@@ -134,7 +134,7 @@ def _list_shapes(alert: Alert) -> Iterator[tuple[str, int]]:
 
 
 def _differ_in(one: Alert, other: Alert, label: str) -> bool:
-    """Tell whether two alerts have all labels alike but *label*, which both have."""
+    """Tell whether two alerts have the same labels and values except the value of *label*."""
     if one.labels.keys() != other.labels.keys() or label in _MEANINGFUL:
         return False
     return [name for name, value in one.labels.items() if other.labels[name] != value] == [label]

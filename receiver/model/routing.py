@@ -1,4 +1,7 @@
-"""Alertmanager's matchers: label =, !=, =~ or !~ a value; ours read the words of a severity, too."""
+"""Matchers, routes, responders, escalation policies, and the settings that the model takes from the routing.
+
+Matchers are Alertmanager's: label =, !=, =~ or !~ a value. Those of our routes know severity words, too.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from receiver.text import Secret
 _QUOTED = re.compile(r'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _BARE_NAME = re.compile(r'[^\s"{}=!~,\\]++')
 _OPERATOR = re.compile(r"\s*+(=~|!~|!=|=)")
-# Without quotes these would become part of the value, so that nothing ever matches: `severity == critical`,
+# Without quotes these would become part of the value, so that no alert ever matches: `severity == critical`,
 # `severity='critical'`, and two matchers in one text, `severity=critical,team=db`.
 _NO_VALUE = tuple("=~!<>'‘’“”")
 _NEXT_MATCHER = re.compile(r",\s*+[^\s{}=!~,]++\s*+(?:=~|!~|!=|=)")
@@ -23,10 +26,11 @@ _ESCAPES = {"n": "\n", "t": "\t", '"': '"', "\\": "\\"}
 
 @dataclass(frozen=True)
 class Matcher:
-    """One test of one label; a label that is missing counts as empty, as in Alertmanager.
+    """A condition on one label; a missing label counts as empty, as in Alertmanager.
 
-    With *severities*, `severity` is tested as it was sent and as it is read: `=` and `=~` fit when one of
-    the two fits, `!=` and `!~` only when both do. What fits `warning` by `=` or `=~` fits error, too.
+    With *_severities*, the label `severity` is tested as it was sent and as the severity it names: `=` and
+    `=~` match when one of the two does, `!=` and `!~` only when both do. By `=` and `=~`, a matcher of
+    `warning` matches `error`, too.
     """
 
     name: str
@@ -36,7 +40,7 @@ class Matcher:
     _severities: SeverityWords | None = field(default=None, compare=False, repr=False)
 
     def matches(self, labels: Mapping[str, str]) -> bool:
-        """Tell whether *labels* pass; a regular expression must fit the whole value."""
+        """Tell whether *labels* match; a regular expression must match the whole value."""
         actual = labels.get(self.name, "")
         read = self._severities.find_severity(actual) if self._severities is not None else None
         if read is None:
@@ -62,8 +66,8 @@ class Matcher:
 def parse_matcher(text: str, severities: SeverityWords | None = None) -> Matcher:
     """Return the matcher written in *text*, e.g. `severity=~"critical|page"`.
 
-    One of ours reads severities by *severities*; without them it tests labels as Alertmanager does.
-    Raises ValueError with a sentence that says what is wrong.
+    With *severities* it is one of our routes' and knows severity words; without, it tests labels as
+    Alertmanager does. Raises ValueError with a sentence that says what is wrong.
     """
     parts = _split(text)
     if parts is None:
@@ -79,7 +83,7 @@ def parse_matcher(text: str, severities: SeverityWords | None = None) -> Matcher
 
 
 def _split(text: str) -> tuple[str, str, str] | None:
-    """Return name, operator and value; None where *text* is no matcher. Each character is read once."""
+    """Return name, operator and value; None where *text* is no matcher. Runs in linear time."""
     text = text.strip()
     name = (_QUOTED if text.startswith('"') else _BARE_NAME).match(text)
     operator = _OPERATOR.match(text, name.end()) if name is not None else None
@@ -101,14 +105,14 @@ def _unquote(text: str) -> str:
 
 @dataclass(frozen=True)
 class Route:
-    """One line of the routing file. *name* is its channel, made unique; it is part of an
-    incident's identity, so it changes only when the channel does.
+    """One route of `routing.yaml`. *name* is its channel, made unique; it is part of an incident's identity,
+    so it changes only when the channel does.
     """
 
     name: str
     channel: str
     matchers: tuple[Matcher, ...] = ()
-    escalation: str = ""  # a policy's name; empty: nobody is paged
+    escalation: str = ""  # a policy's name; empty: no escalation
     review: str = ""
     fallback: str = ""
     links: tuple[tuple[str, str], ...] = ()
@@ -151,7 +155,7 @@ def find_digest(digests: Mapping[str, str], target: str) -> str:
 
 @dataclass(frozen=True)
 class Responder:
-    """Whom a step notifies: a name with targets. Its PagerDuty schedule, if any, is for look-ups."""
+    """Whom a step notifies: a name with targets. *schedule* is a PagerDuty schedule, for look-ups only."""
 
     name: str
     targets: tuple[Target, ...]
@@ -162,7 +166,7 @@ class Responder:
 
     @property
     def title(self) -> str:
-        """The name as a person reads it: `team-lead` is `Team Lead`, `on-call` stays `On-call`."""
+        """The name for display: `team-lead` becomes `Team Lead`, `on-call` becomes `On-call`."""
         if self.name.lower() == "on-call":
             return "On-call"
         return " ".join(
@@ -172,10 +176,10 @@ class Responder:
 
 @dataclass(frozen=True)
 class Step:
-    """One notification of a responder, *after* seconds after the step before was told.
+    """One notification of a responder, *after* seconds after the step before was notified or timed out.
 
-    *name* is stable when other steps come and go: the responder's name, and `#2` from its
-    second step on.
+    *name* stays the same when other steps are added or removed: the responder's name, with `#2`, `#3` from
+    the responder's second step on.
     """
 
     name: str
@@ -185,13 +189,13 @@ class Step:
 
 @dataclass(frozen=True)
 class EscalationPolicy:
-    """The steps in order; *ack_timeout* seconds until an acknowledgement is forgotten (0: never).
+    """The steps in order; an acknowledgement ends after *ack_timeout* seconds (0: never).
 
-    *others* are responders who may have been paged under an earlier form of the policy: they
-    are told the end, and nothing else. *checks_alertmanager* says that Alertmanager can be asked before a
-    further step, *checks_pagerduty* that PagerDuty can. *paused_until* is the end of a maintenance in which
-    nobody is paged (0: there is none). *fallback* is the route's: whom or what is told where something
-    is refused for good.
+    *others* are responders who may have been paged under an earlier version of the policy: their pages are
+    acknowledged and resolved, and no step pages them. *checks_alertmanager* says that Alertmanager can be
+    asked before a step after the first, *checks_pagerduty* that PagerDuty can. *paused_until* is the end of a
+    maintenance that stops paging (0: there is none). *fallback* is the route's channel or responder for
+    notifications that are refused for good.
     """
 
     name: str
@@ -208,7 +212,7 @@ NO_POLICY = EscalationPolicy("")
 
 
 class RoutingTable(Protocol):
-    """What of the configuration decides over an incident."""
+    """The part of the configuration that the model reads."""
 
     @property
     def flap_window(self) -> float: ...
@@ -232,8 +236,9 @@ class RoutingTable(Protocol):
 
 @dataclass(frozen=True)
 class RouteSettings:
-    """What of the routing bears on a group's incident: its route, its policy, the flap settings, and how
-    its alerts' severities are read.
+    """The settings for merging a group: its route and policy, the flap settings, and the severity words.
+
+    *flap_window* is in seconds; more than *flap_count* changes of an alert within it are flapping.
     """
 
     route: str

@@ -1,4 +1,4 @@
-"""The silences wished for on an incident: made, prolonged and ended in Alertmanager."""
+"""The silences requested for an incident: when to create, prolong and expire them in Alertmanager."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from receiver.model.escalation import ready_at
 from receiver.model.incident import Incident, SilenceRequest, find_firing
 from receiver.model.routing import ALERTMANAGER, Target
 
-# One that lasts until the incident resolves is made for this long at a time, and prolonged when
-# less than that is left: an end that we could not tell is then not far.
+# A silence until the incident resolves is created for _STRETCH_S at a time, and prolonged when less than
+# _PROLONG_BELOW_S is left: if we fail to expire it, it ends soon by itself.
 _STRETCH_S = 2 * 3600.0
 _PROLONG_BELOW_S = 3600.0
 WARN_BEFORE_S = 900.0
@@ -20,10 +20,10 @@ Matchers = tuple[tuple[str, str], ...]
 
 
 def choose_matchers(incident: Incident) -> tuple[Matchers, ...]:
-    """Return the matchers of each silence to make: the labels that all firing alerts share.
+    """Return the matchers of each silence to create: the labels that all firing alerts share.
 
-    Where not even the alertname is shared, one silence for each alert with all its labels: a wider
-    one would silence what nobody meant. Of many alerts the worst 20 then get one.
+    Where not even the alertname is shared, each alert gets a silence with all its labels: a wider one would
+    silence other alerts, too. Of many alerts only the worst 20 then get one.
     """
     firing = find_firing(incident)
     if not firing:
@@ -41,13 +41,13 @@ def _sort_labels(labels: Mapping[str, str]) -> Matchers:
 
 
 def list_silences(incident: Incident, now: float) -> Iterator[Action]:
-    """Yield what Alertmanager is still to be told of the incident's silences."""
+    """Yield the silences of the incident that are still to be created, prolonged or expired."""
     target = Target(ALERTMANAGER, incident.source)
     for request in incident.silences:
         made = incident.deliveries.get(f"silence:{request.number}", Delivery())
         if _is_over(incident, request, now):
             if made.may_have_arrived and (request.ended_at or request.is_until_resolved):
-                # One that nobody knows the id of is found there by its mark.
+                # Without a known ID, the channel finds it in Alertmanager by the marker in its comment.
                 key, known = f"expire:{request.number}", made.receipt.reference if made.receipt else ""
                 yield ExpireSilence(key, "", ALERTMANAGER, target, ready_at(incident, key), "", known)
             continue
@@ -57,7 +57,7 @@ def list_silences(incident: Incident, now: float) -> Iterator[Action]:
 def _list_making(
     incident: Incident, request: SilenceRequest, made: Delivery, target: Target, now: float
 ) -> Iterator[Action]:
-    """Yield the making of a silence, or the next stretch of one that lasts until it resolves."""
+    """Yield the creation of a silence, or the next stretch of one that lasts until the incident resolves."""
     stretch = _stretch(request, now) if request.is_until_resolved else 1
     is_prolonged = made.receipt is not None and stretch > 1
     if made.is_settled and not is_prolonged:
@@ -81,7 +81,7 @@ def _list_making(
 
 
 def _stretch(request: SilenceRequest, now: float) -> int:
-    """Return in which of its stretches a silence without an end is: its end is an hour ahead at least."""
+    """Return the number of the stretch to request now: it ends `_PROLONG_BELOW_S` after *now* or later."""
     return int((now - request.requested_at + _PROLONG_BELOW_S) // _STRETCH_S) + 1
 
 
@@ -90,7 +90,7 @@ def _is_over(incident: Incident, request: SilenceRequest, now: float) -> bool:
 
 
 def list_silence_timestamps(incident: Incident, now: float) -> Iterator[float]:
-    """Yield the moments ahead at which something is to be done about a silence."""
+    """Yield the times at which a silence is to be prolonged, or warned of, or ends."""
     for request in incident.silences:
         if _is_over(incident, request, now):
             continue
@@ -101,7 +101,7 @@ def list_silence_timestamps(incident: Incident, now: float) -> Iterator[float]:
 
 
 def list_ending_silences(incident: Incident, now: float) -> Iterator[SilenceRequest]:
-    """Yield the silences that end within a quarter of an hour while something still fires."""
+    """Yield the silences that end within a quarter of an hour while alerts still fire."""
     for request in incident.silences:
         is_near = not request.is_until_resolved and request.until - WARN_BEFORE_S <= now < request.until
         if (

@@ -1,4 +1,4 @@
-"""What many incidents tell together: how many, how soon taken, which alerts are noise."""
+"""Statistics of many incidents: counts by day, times to acknowledge and resolve, noisy alerts."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Day:
 
 @dataclass(frozen=True)
 class DurationStats:
-    """How long something took: of how many, the median and what nine in ten stay below, in seconds."""
+    """Durations in seconds: their number, median and 90th percentile."""
 
     count: int
     median: float
@@ -43,9 +43,11 @@ class DurationStats:
 
 @dataclass(frozen=True)
 class AlertStats:
-    """What one alert did: how often it opened, how often it was short, taken, paged at night, flapping.
+    """Counts of the incidents with one alert name.
 
-    *label* is one of its labels that holds a value and so makes new alerts, empty where none was seen.
+    *count* opened, *short* of them resolved by themselves within `SHORT_S`, *unacknowledged* resolved without
+    an acknowledgement though they had a policy. They were paged *pages* times, *night_pages* of these at
+    night, and *reopened* so many times. *label* is a changing label that makes new alerts, empty without one.
     """
 
     alertname: str
@@ -59,7 +61,7 @@ class AlertStats:
 
 
 def count_days(incidents: Iterable[Incident], since: float, until: float, zone: tzinfo) -> list[Day]:
-    """Return each day from *since* to *until* with what opened on it; quiet days too."""
+    """Return each day from *since* to *until* in *zone* with the incidents opened on it; empty days too."""
     found: defaultdict[date, Counter[Severity]] = defaultdict(Counter)
     for incident in incidents:
         found[_day(incident.opened_at, zone)][incident.severity] += 1
@@ -75,7 +77,7 @@ def count_days(incidents: Iterable[Incident], since: float, until: float, zone: 
 def measure_durations(
     incidents: Iterable[Incident], moment: Callable[[Incident], float]
 ) -> dict[Severity, DurationStats]:
-    """Return how long after opening *moment* came, by severity; those where it never came don't count."""
+    """Return by severity how long after opening *moment* came; incidents where it is 0 don't count."""
     durations: defaultdict[Severity, list[float]] = defaultdict(list)
     for incident in incidents:
         if at := moment(incident):
@@ -85,7 +87,7 @@ def measure_durations(
 
 
 def compute_alert_stats(incidents: Iterable[Incident], zone: tzinfo) -> list[AlertStats]:
-    """Return what each alert did, the most frequent first. Pages are counted where deliveries are loaded."""
+    """Return the statistics of each alert, the most frequent first. Pages need loaded deliveries."""
     by_name: defaultdict[str, list[Incident]] = defaultdict(list)
     for incident in incidents:
         by_name[incident.alertname].append(incident)
@@ -94,7 +96,7 @@ def compute_alert_stats(incidents: Iterable[Incident], zone: tzinfo) -> list[Ale
 
 
 def list_recommendations(stats: Iterable[AlertStats]) -> list[str]:
-    """Return what could be made better, each with its figures."""
+    """Return recommendations for noisy alerts, each as a sentence with its figures."""
     return [recommendation for one in stats for recommendation in _recommend(one)]
 
 

@@ -1,4 +1,7 @@
-"""What people make of an incident: each answer is one change of one state, whatever side it comes from."""
+"""The transitions of an incident: acknowledge, snooze, resolve, silence, end of flapping, compaction.
+
+Each returns an `IncidentChange`. They are the same for Slack, PagerDuty, the API and the command line.
+"""
 
 from __future__ import annotations
 
@@ -16,16 +19,16 @@ from receiver.model.incident import (
     TimelineEvent,
 )
 
-# Acknowledgements closer together answer the same page: a double click, a request sent again, two people who
-# were both woken. The first one has it, and of its time nothing is over yet.
+# Acknowledgements closer together answer the same page: a double click, a retried request, two people who
+# were both paged. The first one counts, and its timeout has only just begun.
 AT_ONCE_S = 60.0
 
 
 def acknowledge(incident: Incident, by: Person, now: float, *, is_renewing: bool = True) -> IncidentChange:
-    """Somebody has it: paging stops; a snooze becomes lasting.
+    """Acknowledge it: escalation stops; a snooze becomes an acknowledgement without an end of its own.
 
-    Given again it is theirs who gave it last, and its time begins anew. What is not *is_renewing*, or comes
-    within a minute, changes nothing then.
+    A second acknowledgement replaces the person and starts the timeout again. It changes nothing if it is not
+    *is_renewing*, or comes within a minute.
     """
     if incident.is_resolved:
         return IncidentChange(incident)
@@ -41,7 +44,7 @@ def acknowledge(incident: Incident, by: Person, now: float, *, is_renewing: bool
 
 
 def snooze(incident: Incident, by: Person, for_s: float, now: float) -> IncidentChange:
-    """Hold the escalation for *for_s* seconds; then it is as if it were un-acknowledged."""
+    """Acknowledge it for *for_s* seconds; then it is un-acknowledged and the escalation restarts."""
     if incident.is_resolved:
         return IncidentChange(incident)
     snoozed = replace(_with_acknowledgement(incident, by, now), snoozed_until=now + for_s)
@@ -50,7 +53,7 @@ def snooze(incident: Incident, by: Person, for_s: float, now: float) -> Incident
 
 
 def unacknowledge(incident: Incident, by: Person, now: float) -> IncidentChange:
-    """Nobody has it any more: the step last told is told again at once."""
+    """End the acknowledgement: the last step that was sent is sent again at once."""
     if incident.is_resolved or not incident.is_acknowledged:
         return IncidentChange(incident)
     event = TimelineEvent(now, "unacknowledged", "Un-acknowledged", by.name, by.via)
@@ -58,7 +61,7 @@ def unacknowledge(incident: Incident, by: Person, now: float) -> IncidentChange:
 
 
 def expire_acknowledgement(incident: Incident, acknowledged_at: float, now: float) -> IncidentChange:
-    """The acknowledgement of *acknowledged_at* has run out; another one has not."""
+    """End the acknowledgement of *acknowledged_at*, whose timeout is over; a later one stays."""
     if incident.is_resolved or incident.acknowledged_at != acknowledged_at:
         return IncidentChange(incident)
     text = "Snooze ended" if incident.snoozed_until else "Acknowledged, and not resolved in time"
@@ -66,7 +69,7 @@ def expire_acknowledgement(incident: Incident, acknowledged_at: float, now: floa
 
 
 def end_flapping(incident: Incident, flapping_until: float, now: float) -> IncidentChange:
-    """What flapped until then was quiet for the window: over if nothing of it fires, else as any other."""
+    """End the flapping whose window ended at *flapping_until*, and resolve the incident if nothing fires."""
     if incident.is_resolved or not incident.is_flapping or incident.flapping_until != flapping_until:
         return IncidentChange(incident)
     calmed = replace(incident, flapping_until=0.0, quiet_at=0.0)
@@ -77,7 +80,7 @@ def end_flapping(incident: Incident, flapping_until: float, now: float) -> Incid
 
 
 def resolve(incident: Incident, by: Person, now: float) -> IncidentChange:
-    """Close it by hand, also while it fires. The second time changes nothing."""
+    """Resolve it by hand, also while alerts fire. The second time changes nothing."""
     if incident.is_resolved:
         return IncidentChange(incident)
     closed = replace(incident, resolved_at=now, resolved_by=by.name or "somebody", resolved_ref=by.slack_id)
@@ -93,7 +96,7 @@ def silence(
     comment: str,
     now: float,
 ) -> IncidentChange:
-    """Wish for a silence of each of *matchers*, for *for_s* seconds (0: until it resolves)."""
+    """Request a silence for each of *matchers*, for *for_s* seconds (0: until the incident resolves)."""
     if incident.is_resolved or not matchers:
         return IncidentChange(incident)
     first = max((request.number for request in incident.silences), default=0) + 1
@@ -107,7 +110,7 @@ def silence(
 
 
 def expire_silence(incident: Incident, number: int, by: Person, now: float) -> IncidentChange:
-    """No longer wish for the silence of that number. The second time changes nothing."""
+    """Withdraw the requested silence of that *number*. The second time changes nothing."""
     if not any(request.number == number and request.is_active(now) for request in incident.silences):
         return IncidentChange(incident)
     requests = tuple(
@@ -119,7 +122,7 @@ def expire_silence(incident: Incident, number: int, by: Person, now: float) -> I
 
 
 def restart_escalation(incident: Incident, now: float) -> Incident:
-    """Return *incident* un-acknowledged: the step last told is told again, then the next waits."""
+    """Return *incident* un-acknowledged, with a new escalation run that starts with the last step sent."""
     run = EscalationRun(incident.run.number + 1, now, "unacknowledged", incident.run.since)
     return replace(clear_acknowledgement(incident), run=run)
 
@@ -145,14 +148,14 @@ def _build_change(incident: Incident, now: float, event: TimelineEvent) -> Incid
     return IncidentChange(changed, is_changed=True, events=(event,))
 
 
-# Copies of an ended firing come within Alertmanager's own retries and repeats of resolved alerts:
+# Copies of an ended firing come only as long as Alertmanager retries and resolved alerts are repeated:
 # Prometheus repeats a resolve for a quarter of an hour.
 KEEP_ENDED_S = 3600.0
 COMPACT_FROM = 200
 
 
 def find_compactable(incident: Incident, now: float) -> frozenset[str]:
-    """Return the alerts that may be forgotten at *now*; none as long as they are few."""
+    """Return the fingerprints that may be compacted at *now*; none as long as they are few."""
     if incident.is_resolved or len(incident.alert_states) < COMPACT_FROM:
         return frozenset()
     ended = frozenset(
@@ -162,7 +165,7 @@ def find_compactable(incident: Incident, now: float) -> frozenset[str]:
 
 
 def compact_alerts(incident: Incident, now: float) -> IncidentChange:
-    """Return *incident* without what may be forgotten; they still count in its total."""
+    """Return *incident* without the alert states that may be compacted; they still count in its total."""
     names = find_compactable(incident, now)
     if not names:
         return IncidentChange(incident)
