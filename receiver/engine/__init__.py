@@ -1,1 +1,1 @@
-"""Generic machinery: work queue, worker, dispatcher, rate limits, jobs; knows no vendor."""
+"""Generic machinery: work queue, worker, jobs, rate limits, delivery health."""

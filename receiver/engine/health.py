@@ -1,4 +1,8 @@
-"""How well the channels do, from when something last arrived and when something last did not."""
+"""Delivery health of the channels, and the uptime ping that depends on it.
+
+The last success and the last failure of each target lie in Redis. `evaluate_channel` derives the state of a
+channel from them; `UptimePinger` calls the `heartbeat_url` while queues and channels are healthy.
+"""
 
 from __future__ import annotations
 
@@ -17,22 +21,25 @@ from receiver.storage.connection import Client, store_errors
 from receiver.storage.keys import HEALTH, HEALTH_FOR_S
 from receiver.text import one_line
 
-# A kind through which nothing went for so long, while something is tried, is not well.
+# A channel is unhealthy when deliveries have been tried for this long without a success.
 UNHEALTHY_AFTER_S = 300.0
-# Reasons why a page that PagerDuty accepted wakes nobody: they last until the responder's next event is in
-# order.
+# Reasons why a page that PagerDuty accepted created no open incident there. They hold until the responder's
+# next event succeeds.
 DOUBTS = frozenset({UNCONFIRMED, RESOLVED_THERE})
-# Reasons why a place takes nothing that hold whatever arrives at others: for so long, as nobody says when
-# they end.
+# Reasons that concern one target only, whatever arrives at others. PagerDuty does not report when they end,
+# so they expire.
 REFUSALS = frozenset({"invalid_routing_key"})
 REFUSED_FOR_S = 3600.0
-# What is pending is tried every half minute; a failure older than this is of nothing that is pending.
+# A pending delivery is retried every 30 s; a failure older than this belongs to no pending delivery.
 PENDING_WITHIN_S = 120.0
 
 
 @dataclass(frozen=True)
 class TargetHealth:
-    """One place of a channel kind: *since* is its first failure after *arrived_at*."""
+    """Last results of one target; all moments are Unix times.
+
+    *since* is the first failure after *arrived_at*.
+    """
 
     channel: str
     target: str
@@ -48,7 +55,7 @@ class TargetHealth:
 
 @dataclass(frozen=True)
 class ChannelHealth:
-    """A channel kind: `ok`, `failing` (its last word was a failure) or `unknown` (nothing was tried)."""
+    """State of a channel: `ok`, `failing` (the last delivery failed) or `unknown` (nothing was tried)."""
 
     channel: str
     state: str
@@ -58,14 +65,14 @@ class ChannelHealth:
 
 
 def evaluate_channel(channel: str, targets: Iterable[TargetHealth], now: float) -> ChannelHealth:
-    """Return how *kind* does at *now*, by what became of the last deliveries to each of its places."""
+    """Return the state of *channel* at *now*, from the last deliveries to each of its *targets*."""
     own = [target for target in targets if target.channel == channel]
     arrived_at = max((target.arrived_at for target in own), default=0.0)
     failing = [target for target in own if target.is_failing]
     worst = max(failing, key=lambda p: p.failed_at, default=None)
     doubtful = next((target for target in failing if _is_lasting(target, now)), None)
     if doubtful is not None:
-        # PagerDuty takes every event meanwhile, also for other responders: that shows nothing of this one.
+        # PagerDuty still accepts events for other responders: their success says nothing about this one.
         return ChannelHealth(channel, "failing", doubtful.since or doubtful.failed_at, doubtful.reason)
     if worst is None or worst.failed_at <= arrived_at:
         return ChannelHealth(channel, "ok" if own else "unknown", arrived_at)
@@ -76,19 +83,19 @@ def evaluate_channel(channel: str, targets: Iterable[TargetHealth], now: float) 
 
 
 def _is_lasting(target: TargetHealth, now: float) -> bool:
-    """Tell whether why nothing arrives at a place is not disproved by what arrives at another."""
+    """Tell whether a target's failure stands even when deliveries to other targets succeed."""
     is_refused = target.reason in REFUSALS and abs(now - target.failed_at) <= REFUSED_FOR_S
     return is_refused or target.reason in DOUBTS
 
 
 class RedisHealth:
-    """Keeps how deliveries went. Every method raises StoreError when Redis can't do it."""
+    """Stores the last success and failure of each target. Every method raises StoreError if Redis fails."""
 
     def __init__(self, client: Client) -> None:
         self._redis = client
 
     def record_arrival(self, channel: str, target: str, at: float) -> None:
-        """Note that something arrived."""
+        """Record a successful delivery."""
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
             pipe.hset(HEALTH, f"arrived {channel} {target}", repr(at))
             pipe.hdel(HEALTH, f"since {channel} {target}")
@@ -96,7 +103,7 @@ class RedisHealth:
             pipe.execute()
 
     def record_failure(self, channel: str, target: str, reason: str, at: float) -> None:
-        """Note that something did not arrive, and why."""
+        """Record a failed delivery and its reason."""
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
             pipe.hset(HEALTH, f"failed {channel} {target}", f"{at!r} {reason}")
             pipe.hsetnx(HEALTH, f"since {channel} {target}", repr(at))
@@ -104,7 +111,7 @@ class RedisHealth:
             pipe.execute()
 
     def list_targets(self) -> list[TargetHealth]:
-        """Return every place that something was tried at in the last week."""
+        """Return every target to which a delivery was tried in the last week."""
         with store_errors():
             rows = {key.decode(): value.decode() for key, value in self._redis.hgetall(HEALTH).items()}
         names = sorted({key.partition(" ")[2] for key in rows})
@@ -129,9 +136,9 @@ _MAX_RESPONSE_BYTES = 64 * 1024
 
 
 def build_ping(url: str) -> Callable[[], None]:
-    """Return what calls *url* by GET; it raises TemporaryDeliveryError where no 2xx is the answer.
+    """Return a function that GETs *url* and raises TemporaryDeliveryError unless the answer is 2xx.
 
-    Takes five seconds at most, follows no redirect, and says nothing of the address in its error.
+    It takes five seconds at most and follows no redirect. Its error does not contain the URL.
     """
     address, end = parse_base_url(url), "/" if url.endswith("/") else ""
 
@@ -147,13 +154,13 @@ logger = logging.getLogger(__name__)
 TASK_NAME = "heartbeat_url"
 PING_EVERY_S = 60.0
 LATE_AFTER_S = 60.0
-# The same news of the same place is written no oftener.
+# The same result for the same target is written at most this often.
 _RECORD_EVERY_S = 5.0
 _MAX_REASON = 100
 
 
 class HealthStore(Protocol):
-    """Where health is kept; every method may raise StoreError."""
+    """Store of delivery health; every method may raise StoreError."""
 
     def record_arrival(self, channel: str, target: str, at: float) -> None: ...
     def record_failure(self, channel: str, target: str, reason: str, at: float) -> None: ...
@@ -165,7 +172,7 @@ class QueueDepths(Protocol):
 
 
 class DeliveryHealthRecorder:
-    """Notes how deliveries go; that can't be noted disturbs no delivery. Threads may share it."""
+    """Records the results of deliveries, and ignores a StoreError: no delivery fails for it. Thread-safe."""
 
     def __init__(self, store: HealthStore) -> None:
         self._store = store
@@ -173,7 +180,7 @@ class DeliveryHealthRecorder:
         self._recorded: dict[tuple[str, str], tuple[str, float]] = {}
 
     def record_delivery(self, channel: str, target: str, delivery: Delivery, now: float) -> None:
-        """Note what became of a delivery to a place."""
+        """Record the result of a delivery to a target."""
         reason = "" if delivery.receipt else one_line(delivery.reason, _MAX_REASON) or "unknown"
         with self._lock:
             known, at = self._recorded.get((channel, target), (None, 0.0))
@@ -191,9 +198,9 @@ class DeliveryHealthRecorder:
 
 
 class UptimePinger:
-    """Calls an address while all is well. A call that fails is logged once until that changes.
+    """Calls the `heartbeat_url` while the receiver is healthy; each change of the problem is logged once.
 
-    *call* raises a DeliveryError, and says nothing of the address in it: it may be a secret.
+    *ping* raises a DeliveryError that does not contain the URL, which may hold a secret.
     """
 
     def __init__(
@@ -212,7 +219,10 @@ class UptimePinger:
         self._logged_problem = ""
 
     def run(self, now: float) -> float:
-        """Call if all is well; return when to do it again. Raises StoreError: then nothing is well."""
+        """Ping if the receiver is healthy; return the time of the next run.
+
+        Raises StoreError, and sends no ping then.
+        """
         problem = self.find_problem(now)
         outcome = "withheld"
         if not problem:
@@ -227,7 +237,7 @@ class UptimePinger:
         return now + PING_EVERY_S
 
     def find_problem(self, now: float) -> str:
-        """Return what is not well, in a few words that stay the same while it is; empty when all is."""
+        """Return the first problem as a text that stays the same while it lasts; empty if there is none."""
         for queue in self._queues:
             if self._work_queue.depth(queue, now)[1] >= LATE_AFTER_S:
                 return f"queue {queue} is late"

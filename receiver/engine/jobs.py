@@ -1,4 +1,8 @@
-"""What a process does every few seconds beside its work, so that nothing waits for it."""
+"""Background callbacks, one-time jobs, and periodic tasks.
+
+`Background` runs callbacks in a thread of the process. `JobQueue` stores one-time jobs in Redis, such as a
+webhook to be handled later. `PeriodicTasks` is the reconciler of the `tasks` queue: it runs jobs and tasks.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +26,9 @@ EVERY_S = 2.0
 
 
 class Background:
-    """Calls *works* again and again in a thread that ends with the process.
+    """Runs *callbacks* every *every_s* seconds in a daemon thread.
 
-    What the store does not take is tried again the next time; others log that it is away.
+    A StoreError is only logged at debug level, since other components report it; the next round tries again.
     """
 
     def __init__(self, callbacks: Sequence[Callable[[], None]], every_s: float = EVERY_S) -> None:
@@ -51,7 +55,7 @@ _DONE = b"done"
 
 
 class JobQueue:
-    """Keeps errands until they are done. Raises StoreError when Redis can't."""
+    """Stores jobs until they are done. Raises StoreError if Redis fails."""
 
     def __init__(self, client: Client, *, shards: int = 1, moments: Moments = BY_WALL_CLOCK) -> None:
         self._redis = client
@@ -68,7 +72,7 @@ class JobQueue:
         *,
         also: Sequence[str] = (),
     ) -> bool:
-        """Keep an errand and have a worker do it; False when one of that id, or of *also*, came before."""
+        """Store a job and enqueue it; return False if its *id*, or one of *also*, is known already."""
         name, *others = (_hash_id(kind, one) for one in (id, *also))
         with store_errors():
             answer = self._scripts.run(
@@ -86,15 +90,15 @@ class JobQueue:
         return bool(answer)
 
     def record_once(self, kind: str, id: str, for_s: int) -> bool:  # noqa: A002
-        """Remember that something came; False when it is remembered already."""
-        # A mark of this call's own: where the line is cut and the command sent again, it finds itself.
+        """Record an ID for *for_s* seconds; return False if it is recorded already."""
+        # Unique per call: if the connection breaks and the command is sent again, it finds its own value.
         mark = _DONE + b" " + token_hex(8).encode()
         with store_errors():
             found = self._redis.set(self._keys.job(_hash_id(kind, id)), mark, ex=for_s, nx=True, get=True)
         return found is None or found == mark
 
     def find_job(self, name: str) -> tuple[str, dict[str, Any]] | None:
-        """Return kind and payload of an errand that is still to be done."""
+        """Return kind and payload of a job that is not done; else None."""
         with store_errors():
             packed = self._redis.get(self._keys.job(name))
         if packed is None or packed.startswith(_DONE):
@@ -103,7 +107,7 @@ class JobQueue:
         return str(job["kind"]), dict(job["payload"])
 
     def finish_job(self, name: str) -> None:
-        """Remember only that it was done, so that a repeat of it is known."""
+        """Replace the job by a marker, so that a repeated request for it is recognized."""
         with store_errors():
             self._redis.set(self._keys.job(name), _DONE, ex=JOB_FOR_S)
 
@@ -117,14 +121,14 @@ ENSURE_EVERY_S = 30.0
 
 
 class Jobs(Protocol):
-    """Where errands are kept."""
+    """Store of jobs."""
 
     def find_job(self, name: str) -> tuple[str, dict[str, Any]] | None: ...
     def finish_job(self, name: str) -> None: ...
 
 
 class TaskQueue(Protocol):
-    """Where duties wait for their moment."""
+    """Work queue in which jobs and periodic tasks wait until they are due."""
 
     def enqueue(self, queue: str, incident_id: str, due: float) -> None: ...
     def enqueue_if_absent(self, queue: str, incident_id: str, due: float) -> None: ...
@@ -132,13 +136,13 @@ class TaskQueue(Protocol):
 
 @dataclass(frozen=True)
 class PeriodicTask:
-    """Something to be done again and again: *work* does it and returns when next."""
+    """A task that repeats: *run* takes the current time and returns the time of the next run."""
 
     run: Callable[[float], float]
 
 
 class PeriodicTasks:
-    """Does duties by name: `job-ID` once, the repeated ones under the names they are given."""
+    """Runs the entries of the `tasks` queue: `job-ID` is a job, any other name a periodic task."""
 
     def __init__(
         self,
@@ -153,26 +157,27 @@ class PeriodicTasks:
         self._clock = clock
 
     def enqueue_all(self, work_queue: TaskQueue) -> None:
-        """Put every repeated duty on the agenda; one that waits there already keeps its moment."""
+        """Enqueue every periodic task now; a task that is already due earlier keeps its time."""
         for name in self._tasks:
             work_queue.enqueue(TASKS, name, self._clock())
 
     def enqueue_missing(self, work_queue: TaskQueue) -> None:
-        """Put those back on the agenda that a store which lost its data has forgotten.
+        """Enqueue the periodic tasks that are missing in the queue, for example after Redis lost its data.
 
-        One that is just being done is on no agenda either, so it is put ahead, not to be done twice.
+        A task that is running is not in the queue either. So they are due in `ENSURE_EVERY_S`, not now: a
+        running task is not started twice.
         """
         for name in self._tasks:
             work_queue.enqueue_if_absent(TASKS, name, self._clock() + ENSURE_EVERY_S)
 
     def reconcile(self, incident_id: str, queue: str, worker: str) -> dict[str, float | None]:
-        """Do the duty of that name; return when to do it again. Raises StoreError."""
+        """Run the job or task that *incident_id* names; return when it is due again. Raises StoreError."""
         del worker
         kind, _, name = incident_id.partition("-")
         if kind == "job":
             return {queue: self._run_job(name)}
         task = self._tasks.get(incident_id)
-        if task is None:  # it left the configuration
+        if task is None:  # removed from the configuration
             return {}
         return {queue: task.run(self._clock())}
 
@@ -182,7 +187,7 @@ class PeriodicTasks:
             return None
         kind, payload = job
         handler = self._job_handlers.get(kind)
-        if handler is None:  # of a version that knew more than this one
+        if handler is None:  # enqueued by a newer version
             return self._clock() + _JOB_RETRY_AFTER_S
         try:
             handler(payload)

@@ -1,4 +1,4 @@
-"""Where a reader of a notification can go on: addresses built from what the incident knows."""
+"""The notification that a channel renders, and the links in it."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from receiver.model.routing import Matcher
 from receiver.runbooks.model import Excerpt
 from receiver.text import is_web_link
 
-# Slack's buttons take no longer address, browsers and proxies hardly.
+# Slack's buttons accept no longer URL; many browsers and proxies do not either.
 MAX_SILENCE_LINK = 2_000
-# Other names have to be quoted, which Alertmanager understands from 0.27 on:
+# Other label names must be quoted, which Alertmanager supports from 0.27 on:
 # https://prometheus.io/docs/alerting/latest/configuration/#label-matchers
 _PLAIN_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 
 
 def build_silence_link(external_url: str, labels: Mapping[str, str]) -> str:
-    """Return the address of Alertmanager's form for a silence of *labels*, filled in.
+    """Return the URL of Alertmanager's silence form, filled in with *labels*.
 
-    Empty when *external_url* is no http(s) link. The form is left blank where the labels are too
-    long for an address: leaving some out would silence more than is meant.
+    Empty if *external_url* is no http(s) URL. If the labels make the URL too long, the form is left blank:
+    with only some of them it would silence too much.
     """
     if not is_web_link(external_url):
         return ""
@@ -45,11 +45,11 @@ def find_links(
     more: Iterable[tuple[str, str]] = (),
     message: str = "",
 ) -> Links:
-    """Return every link known for *incident*; what is no http(s) link is left out.
+    """Return every link known for *incident*, without those that are no http(s) URLs.
 
-    *public_url* is the receiver's own address, *message* the incident's message in Slack, *more*
-    labelled links. *alertmanager_url* goes before the address the incident's Alertmanager gave,
-    *prometheus_url* stands in where no firing alert tells its origin.
+    *public_url* is the receiver's own URL, *message* the link to the incident's Slack message, *more*
+    are labelled links. *alertmanager_url* overrides the external URL that Alertmanager sent;
+    *prometheus_url* is used if no firing alert has a generator URL.
     """
     firing = find_firing(incident)
     alertmanager = alertmanager_url if is_web_link(alertmanager_url) else incident.external_url
@@ -71,7 +71,7 @@ def _render_matcher(name: str, value: str) -> str:
 
 
 def _find_shared_labels(alerts: list[Alert]) -> dict[str, str]:
-    """Return the labels that all *alerts* have alike."""
+    """Return the labels that are equal in all *alerts*."""
     if not alerts:
         return {}
     return {
@@ -83,7 +83,7 @@ def _find_shared_labels(alerts: list[Alert]) -> dict[str, str]:
 
 @dataclass(frozen=True)
 class Links:
-    """Where a reader can go on; empty strings are places that are not known.
+    """URLs for the reader of a notification; an empty string is an unknown URL.
 
     *more* are the labelled links of the configuration.
     """
@@ -97,7 +97,7 @@ class Links:
 
 @dataclass(frozen=True)
 class Notification:
-    """What a channel is handed: the action, and how things stand at *now*."""
+    """The input of a channel: the action, and the state of the incident and its escalation at *now*."""
 
     action: Action
     incident: Incident
@@ -105,4 +105,4 @@ class Notification:
     now: float
     excerpt: Excerpt | None = None
     links: Links = Links()
-    on_call: tuple[OnCallPerson, ...] = ()  # who stands for the step's responder, where that is known
+    on_call: tuple[OnCallPerson, ...] = ()  # who is on call for the step's responder, if known

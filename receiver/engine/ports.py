@@ -1,4 +1,4 @@
-"""Protocols of what the worker, the reconciler and the dispatcher call in packages above or beside them."""
+"""Protocols that the worker, the reconciler and the dispatcher need from other packages."""
 
 from __future__ import annotations
 
@@ -20,30 +20,33 @@ from receiver.runbooks.model import Excerpt
 
 
 class Channel(Protocol):
-    """Reaches targets of one kind."""
+    """Sends notifications to the targets of one kind."""
 
     def send(self, notification: Notification) -> Receipt:
-        """Deliver and return the receipt; raises a DeliveryError. Never sleeps to retry."""
+        """Deliver and return the receipt. Raises DeliveryError; never sleeps to retry."""
         ...
 
     def find_receipt(self, notification: Notification, since: float) -> Receipt | None:
-        """Return the receipt of an earlier attempt (begun at *since*) that did arrive, if any.
+        """Return the receipt of an earlier attempt, begun at *since*, that did arrive.
 
-        None when it did not, or when that can't be told; then it is sent (again).
+        None if it did not arrive or the channel cannot tell; then the notification is sent again.
         """
         ...
 
 
 class Reconciles(Protocol):
-    """Does what is missing for one entry of a work queue."""
+    """Reconciles one entry of a work queue: dispatches the actions that are missing."""
 
     def reconcile(self, incident_id: str, queue: str, worker: str) -> dict[str, float | None]:
-        """Do it; return by queue when the entry is due again. Raises StoreError, ClaimLost."""
+        """Reconcile the entry; return by queue when it is due again (None: never).
+
+        Raises StoreError, ClaimLost.
+        """
         ...
 
 
 class Bundler(Protocol):
-    """Bundles what cannot be sent one by one in time."""
+    """Bundles notifications that the rate limits do not allow to be sent one by one in time."""
 
     def maybe_start(
         self,
@@ -53,13 +56,13 @@ class Bundler(Protocol):
         incident: Incident,
         now: float,
     ) -> bool:
-        """Start a bundle where *permit* shows that too much waits; True where it announces *action* now."""
+        """Start a storm if *permit* shows too long a wait; True if the storm announces *action* now."""
         ...
 
     def bundle(
         self, action: Action, incident: Incident, policy: EscalationPolicy, now: float, worker: str
     ) -> Delivery | None:
-        """Return the delivery of *action* in a bundle; None where it is to be sent by itself."""
+        """Return the delivery of *action* as part of a storm; None if it must be sent by itself."""
         ...
 
 
@@ -72,7 +75,7 @@ class StatusCheck(Protocol):
 
 
 class PageAcknowledgementCheck(Protocol):
-    """Asks the pager before an escalation step whether a page was acknowledged."""
+    """Asks PagerDuty before an escalation step whether a page was acknowledged."""
 
     def check_pages(self, incident: Incident, responders: Sequence[Responder]) -> None:
         """Record the answer on the incident. Raises StoreError."""
@@ -80,7 +83,7 @@ class PageAcknowledgementCheck(Protocol):
 
 
 class PageCheck(Protocol):
-    """Asks the pager what became of an event that it accepted."""
+    """Asks PagerDuty for the incident that an accepted event created."""
 
     def check_page(self, action: CheckPage, incident: Incident, worker: str) -> None:
         """Record the answer in the event's delivery. Raises StoreError, ClaimLost."""
@@ -88,32 +91,32 @@ class PageCheck(Protocol):
 
 
 class PageStatuses(Protocol):
-    """Asks the pager for the incidents under dedup keys."""
+    """Asks PagerDuty for the incidents of dedup keys."""
 
     def find_statuses(self, keys: Sequence[str]) -> Mapping[str, Sequence[PagerDutyStatus]]:
-        """Return them by key. Raises DeliveryError."""
+        """Return the statuses by dedup key. Raises DeliveryError."""
         ...
 
 
 class Runbooks(Protocol):
-    """Finds the runbook's words for an alert."""
+    """Finds the runbook excerpt for an alert."""
 
     def find_excerpt(self, alert: Alert) -> Excerpt | None: ...
 
 
 class OnCallLookup(Protocol):
-    """Knows who has the pager now."""
+    """Looks up who is on call."""
 
     def list_on_call(self, responder: Responder) -> Sequence[OnCallPerson]:
-        """Return them, empty where nobody is known. Never raises, and answers within 2 s."""
+        """Return the people on call; empty if unknown. Never raises, and returns within 2 s."""
         ...
 
 
 @dataclass(frozen=True)
 class OwnerReading:
-    """What slots hold, and the homes of alerts by (neighbourhood, fingerprint) where they have one.
+    """The incidents by group ID, and the owners of alerts by (group family, fingerprint).
 
-    *fault* says that homes on some servers could not be read.
+    *fault* is set if the owners on some Redis nodes could not be read.
     """
 
     loaded: Mapping[str, VersionedIncident]
@@ -123,9 +126,9 @@ class OwnerReading:
 
 @dataclass(frozen=True)
 class UpdateRefusal:
-    """Why a change was not written: its group had changed since, or alerts of it are at home elsewhere.
+    """Why a change was not written: its group was changed meanwhile, or other groups own some of its alerts.
 
-    Then *owners* says where, and *loaded* is what these slots hold.
+    In the second case *owners* holds those owners by fingerprint, and *loaded* their incidents by group ID.
     """
 
     owners: Mapping[str, AlertOwner] = field(default_factory=dict)
@@ -133,45 +136,45 @@ class UpdateRefusal:
 
 
 class Incidents(Protocol):
-    """Keeps incidents; every method may raise StoreError."""
+    """Store of incidents; every method may raise StoreError."""
 
     def load_latest(self, group_ids: Sequence[str]) -> list[VersionedIncident]: ...
 
     def commit(self, updates: Sequence[IncidentUpdate]) -> list[bool]:
-        """Keep each change; False where it was refused."""
+        """Write each change; False where it was refused."""
         ...
 
     def try_commit(self, updates: Sequence[IncidentUpdate]) -> list[UpdateRefusal | None]:
-        """Keep each change, and say why it was refused where it was."""
+        """Write each change; return None where it was written, else the reason of the refusal."""
         ...
 
     def save_reworded(self, updates: Sequence[IncidentUpdate]) -> list[bool]:
-        """Keep the newer words that each change holds, without a new version and without waking a worker;
-        False where the group had changed since it was read.
+        """Write the newer labels and annotations of each change, without a new version and without waking a
+        worker; False where the group was changed since it was read.
         """
         ...
 
     @property
     def is_divided(self) -> bool:
-        """Whether neighbours may lie on several servers.
+        """Whether the groups of one family may lie on several Redis nodes.
 
-        Then `try_commit` does not know where alerts are at home, and they have to be claimed first.
+        Then `try_commit` cannot check the owners of alerts, and the alerts must be claimed first.
         """
         ...
 
     def find_owners(self, group_ids: Sequence[str], claims: Sequence[Claim]) -> OwnerReading:
         """Make *claims*, and read *group_ids*, in one round trip.
 
-        Where the store is not divided it only tells homes, and reads the slots of these as well.
+        If the store is not divided, it claims nothing: it returns the owners, and reads their groups as well.
         """
         ...
 
     def load(self, incident_id: str) -> Incident:
-        """Return the incident with its alerts and deliveries; else NotFound."""
+        """Return the incident with its alerts and deliveries. Raises NotFound."""
         ...
 
     def drop_compacted(self, incident_id: str) -> None:
-        """Drop what is kept of alerts that the incident has forgotten."""
+        """Delete the stored alerts that `compact_alerts` removed from the incident."""
         ...
 
     def record_delivery(
@@ -186,12 +189,12 @@ class Incidents(Protocol):
         wake: Iterable[str] = (),
         due: float = 0.0,
     ) -> None:
-        """Keep how a delivery stands; with a *worker*, ClaimLost when it no longer has the incident."""
+        """Store the state of a delivery. With a *worker*, raises ClaimLost if it does not hold the lease."""
         ...
 
 
 class LeaseQueue(Protocol):
-    """Lends incidents that are due; every method may raise StoreError."""
+    """Work queue that leases due incidents to workers; every method may raise StoreError."""
 
     def claim(self, queue: str, worker: str, now: float, count: int) -> Claims: ...
     def renew(self, queue: str, worker: str, incidents: Sequence[str], now: float) -> None: ...
@@ -208,7 +211,7 @@ class LeaseQueue(Protocol):
 
 
 class Notices(Protocol):
-    """Keeps notices until they are posted."""
+    """Stores notices until they are posted."""
 
     def save_notice(
         self,
@@ -220,8 +223,8 @@ class Notices(Protocol):
         every: float = 0.0,
         count: int = 1,
     ) -> bool:
-        """Keep a notice and have it posted; False where one of that *notice_id* was said before.
+        """Store a notice to be posted; return False if one with that *notice_id* was posted before.
 
-        With *every*, it may be said again after so many seconds. Raises StoreError.
+        With *every*, it may be posted again after that many seconds. Raises StoreError.
         """
         ...

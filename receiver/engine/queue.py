@@ -1,4 +1,4 @@
-"""The agenda in Redis: incidents by the next moment to look at them, one for each lane."""
+"""The work queues in Redis: incidents by due time, with leases, and the heartbeats of workers."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from receiver.storage.timestamps import BY_WALL_CLOCK, Moments
 
 @dataclass(frozen=True)
 class Claims:
-    """What was lent, and the next moment to look for more (None: nothing is waiting)."""
+    """The claimed incidents, and the time at which to claim again (None: the queue is empty)."""
 
     incidents: tuple[str, ...]
     next_check_at: float | None
 
 
-# A worker beats every 0.7 s.
+# A worker sends a heartbeat every 0.7 s.
 SILENT_AFTER_S = 3.0
 
 
-# A worker that was killed frees what it held after this long; others look twice a second, so
-# its incidents are taken up within 3 s.
+# The leases of a killed worker expire after this long. Other workers poll twice a second, so they claim its
+# incidents within 3 s.
 LEASE_S = 2.4
-# A loan that ends so much later than one made now was made before Redis' clock was set back, or by another
-# Redis before this one took over.
+# A lease that ends this much later than a new one was made before Redis' clock was set back, or on another
+# Redis before a failover.
 _SET_BACK_S = 2.0
-# What has a moment of its own (a step, a retry) is taken up before news that came this many seconds
-# earlier, so no backlog of new alerts delays a step; and news is overtaken for no longer than that.
+# Scheduled entries (a step, a retry) are claimed before incoming changes that arrived up to this many seconds
+# earlier. So a backlog of new alerts delays no step, and an incoming change waits no longer than that for it.
 _INCOMING_DELAY_S = {
     Severity.CRITICAL: 20.0,
     Severity.ERROR: 25.0,
@@ -44,10 +44,9 @@ _INCOMING_DELAY_S = {
 
 
 class WorkQueue:
-    """Lends incidents to workers when they are due. Raises StoreError when Redis can't do it.
+    """Leases due incidents to workers. Raises StoreError if Redis fails.
 
-    What is due, loans and the lives of workers go by Redis' own clock; callers give and get moments of
-    their own.
+    Due times, leases and heartbeats use Redis' own clock; callers pass and get times of their own clock.
     """
 
     def __init__(self, client: Client, *, shards: int = 1, moments: Moments = BY_WALL_CLOCK) -> None:
@@ -57,19 +56,19 @@ class WorkQueue:
         self._moments = moments
 
     def claim(self, queue: str, worker: str, now: float, count: int) -> Claims:
-        """Lend up to *count* incidents that are due in *lane* to *worker* until its lease ends."""
+        """Lease up to *count* due incidents of *queue* to *worker* for `LEASE_S`."""
         if self._shards == 1:
             return self._claim_on_shard(Keys(0), queue, worker, now, count)
         moments, fault = self._find_next_due(queue, now)
         claimed: list[str] = []
-        for shard in sorted(moments, key=moments.__getitem__):  # whoever waits longest is first
+        for shard in sorted(moments, key=moments.__getitem__):  # longest wait first
             if moments[shard] > now:
                 break
             if len(claimed) >= count:
                 return Claims(tuple(claimed), now)
             try:
                 claims = self._claim_on_shard(Keys(shard), queue, worker, now, count - len(claimed))
-            except StoreError as error:  # what lies on other nodes need not wait for this one
+            except StoreError as error:  # claim from the other nodes all the same
                 fault = fault or error
                 del moments[shard]
                 continue
@@ -81,7 +80,7 @@ class WorkQueue:
         return Claims(tuple(claimed), None if earliest == math.inf else earliest)
 
     def _claim_on_shard(self, keys: Keys, queue: str, worker: str, now: float, count: int) -> Claims:
-        """Lend what is due on one shard."""
+        """Lease due incidents of one shard."""
         after = self._moments.after
         with store_errors():
             next_check_at, *members = self._scripts.run(
@@ -101,9 +100,9 @@ class WorkQueue:
         return Claims(claimed, self._moments.parse(next_check_at, now) if next_check_at else None)
 
     def _find_next_due(self, queue: str, now: float) -> tuple[dict[int, float], StoreError | None]:
-        """Return when each shard has something to do next, and the fault of those that can't be asked.
+        """Return the next due time of each shard, and the error of those that cannot be read.
 
-        One round trip for each node, since an idle lane does this twice a second.
+        One round trip per node, since an idle queue is polled twice a second.
         """
         calls = [self._build_next_due_call(keys, queue, now) for keys in map(Keys, range(self._shards))]
         with store_errors():
@@ -126,7 +125,7 @@ class WorkQueue:
         return "due", [keys.leases(queue), *_queue_keys(keys, queue)], args
 
     def renew(self, queue: str, worker: str, incidents: Sequence[str], now: float) -> None:
-        """Prolong the loans that are still *worker*'s."""
+        """Extend the leases that *worker* still holds; leases of other workers stay as they are."""
         by_shard: dict[int, list[str]] = {}
         for incident_id in incidents:
             by_shard.setdefault(self._shard(incident_id), []).append(incident_id)
@@ -140,15 +139,15 @@ class WorkQueue:
                 )
 
     def expire_leases(self, queue: str, worker: str, in_progress: Sequence[str], at: float) -> None:
-        """Let *worker*'s loans end at *at*, if not earlier, but for those it is *at_work* on."""
+        """Expire *worker*'s leases at *at*, or earlier if they end earlier, except those *in_progress*."""
         args = [worker, self._moments.at(at), *in_progress]
         with store_errors():
             for keys in map(Keys, range(self._shards)):
                 self._scripts.run("expire_leases", [keys.leases(queue), keys.lease_owners(queue)], args)
 
     def release(self, queue: str, worker: str, incident_id: str, dues: Mapping[str, float | None]) -> bool:
-        """Give an incident back; each lane of *dues* looks at it then, or earlier where a change
-        meanwhile asked for it. False when it was no longer *worker*'s.
+        """Release a lease, and enqueue the incident in each queue of *dues* at the given time, or earlier if
+        a change enqueued it earlier. False, without any effect, if *worker* no longer holds the lease.
         """
         keys = Keys(self._shard(incident_id))
         args: list[Any] = [incident_id, worker, WAKE]
@@ -163,11 +162,11 @@ class WorkQueue:
         return bool(answer)
 
     def enqueue(self, queue: str, incident_id: str, due: float) -> None:
-        """Have *lane* look at an incident at *due*, or earlier if it would anyway."""
+        """Enqueue an incident in *queue* at *due*; an earlier due time is kept."""
         self._enqueue(queue, incident_id, due)
 
     def enqueue_if_absent(self, queue: str, incident_id: str, due: float) -> None:
-        """Have *lane* look at it at *due*, unless it waits for some moment already."""
+        """Enqueue an incident in *queue* at *due*, unless it is in the queue already."""
         self._enqueue(queue, incident_id, due, "NX")
 
     def _enqueue(self, queue: str, incident_id: str, due: float, condition: str = "") -> None:
@@ -176,14 +175,14 @@ class WorkQueue:
             self._scripts.run("enqueue", [key], [incident_id, self._moments.at(due), WAKE, queue, condition])
 
     def reschedule_all(self, queue: str, now: float) -> None:
-        """Have *lane* look at everything that waits in it, and let no loan last longer than one made now."""
+        """Make every entry of *queue* due now, and let no lease end later than one made now."""
         args = [self._moments.after(now), self._moments.after(now, LEASE_S)]
         with store_errors():
             for keys in map(Keys, range(self._shards)):
                 self._scripts.run("reschedule", [keys.leases(queue), *_queue_keys(keys, queue)], args)
 
     def depth(self, queue: str, now: float) -> tuple[int, float]:
-        """Return how many incidents are due in *lane*, and for how many seconds the first has been."""
+        """Return how many incidents are due in *queue*, and for how many seconds the oldest has been due."""
         shards = map(Keys, range(self._shards))
         calls = [(_queue_keys(keys, queue), [self._moments.after(now)]) for keys in shards]
         with store_errors():
@@ -192,7 +191,7 @@ class WorkQueue:
         return sum(int(due) for due, _ in rows), max(0.0, now - first)
 
     def listen(self) -> Iterator[tuple[str, float] | None]:
-        """Yield `(lane, moment)` whenever something was put on an agenda, None about once a second."""
+        """Yield `(queue, due time)` for each incident that is enqueued, and None about once a second."""
         with store_errors():
             subscription = self._redis.pubsub(ignore_subscribe_messages=True)
             try:
@@ -203,10 +202,10 @@ class WorkQueue:
             finally:
                 subscription.close()
 
-    # --- who works here ---
+    # --- heartbeats of workers ---
 
     def heartbeat(self, worker: str, now: float) -> float:
-        """Say that *worker* lives; return by how many seconds *now* is ahead of Redis' own clock."""
+        """Record a heartbeat of *worker*; return by how many seconds *now* is ahead of Redis' own clock."""
         moments, host = self._moments, worker.partition(".")[2] or worker
         expired_before = moments.after(now, -WORKERS_FOR_S)
         with store_errors():
@@ -223,8 +222,8 @@ class WorkQueue:
         return moments.parse_ahead_s(time, now)
 
     def compare_clocks(self, process: str, now: float) -> dict[str, float]:
-        """Note that the clock of *process* shows *now*; return by how many seconds that of each process which
-        noted it in the last two minutes is ahead of Redis' own.
+        """Record that the clock of *process* shows *now*; return for each process that did so in the last two
+        minutes by how many seconds its clock is ahead of Redis' own.
         """
         with store_errors():
             found = self._scripts.run_each([self._build_clocks_call(process, now)])[0]
@@ -235,12 +234,12 @@ class WorkQueue:
         return "compare_clocks", [CLOCKS], [self._moments.after(now), process, repr(now), CLOCKS_FOR_S]
 
     def deregister(self, worker: str) -> None:
-        """Say that *worker* ended in order."""
+        """Remove *worker* from the list of workers after an orderly shutdown."""
         with store_errors():
             self._redis.zrem(WORKERS, worker)
 
     def list_workers(self, since: float, until: float = math.inf) -> list[str]:
-        """Return the workers that gave their last sign of life after *since*, and not after *until*."""
+        """Return the workers whose last heartbeat lies between *since* and *until*."""
         latest = "+inf" if until == math.inf else self._moments.at(until)
         with store_errors():
             found = self._scripts.run("list_workers", [WORKERS], [self._moments.at(since), latest])
@@ -258,5 +257,5 @@ class WorkQueue:
 
 
 def _queue_keys(keys: Keys, queue: str) -> list[str]:
-    """Return a lane's queues: what has a moment of its own, then news by severity."""
+    """Return the keys of a queue: scheduled entries, then incoming changes by severity."""
     return [keys.queue(queue), *(keys.incoming(queue, severity) for severity in _INCOMING_DELAY_S)]

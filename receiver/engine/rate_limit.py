@@ -1,8 +1,8 @@
-"""Budgets: how fast a vendor lets itself be called, and who goes first when more is wanted than that.
+"""Rate limits of the vendors' APIs, and the order of the calls that wait for them.
 
-A budget is a token bucket: each call takes a token. Whoever finds none left waits in a queue by
-*rank*, a moment: when it was first wanted, plus a handicap for what matters less. As time goes on
-everybody's place comes, so nothing starves.
+Each limit is a token bucket; each call takes a token. If none is left, the call waits in a queue by priority.
+A priority is a time: when the action was first wanted, plus an offset for less important actions. So every
+waiting call comes first at some time, and none starves.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from receiver.storage.timestamps import BY_WALL_CLOCK, Moments
 
 @dataclass(frozen=True)
 class Permit:
-    """Whether to go: a token was taken where *wait_s* is 0, else ask again after so many seconds.
+    """The answer of a token bucket: a token was taken if *retry_after_s* is 0, else ask again after it.
 
-    *firsts_wait_s* is how long a first message or page that came now would wait for those before it; a pause
-    is not counted.
+    *initial_wait_s* is how long an incident's first message or page that came now would wait for those before
+    it; a pause of the bucket is not counted. Both are seconds.
     """
 
     retry_after_s: float = 0.0
@@ -37,41 +37,41 @@ class Permit:
 
 
 class TokenBuckets(Protocol):
-    """Shares what a vendor takes among all that want to call it; every method may raise StoreError."""
+    """Token buckets that all workers share; every method may raise StoreError."""
 
     def acquire(
         self, bucket: TokenBucket, who: str, priority_at: float, now: float, *, is_initial: bool
     ) -> Permit:
-        """Take a token where it is *who*'s turn. Who has to wait keeps its place by asking again."""
+        """Take a token if *who* is among the first in the queue; else *who* must ask again."""
         ...
 
     def pause(self, bucket: TokenBucket, until: float) -> None:
-        """Let nobody go before *until*: the vendor said so."""
+        """Grant no token before *until*, after a 429 from the vendor."""
         ...
 
     def list_waiters(self, bucket: TokenBucket) -> list[str]:
-        """Return who waits for a first message or page."""
+        """Return the callers that wait to send an incident's first message or page."""
         ...
 
 
-# Slack takes one message a second in a channel, and "short bursts": three is one incident with its replies.
-# https://docs.slack.dev/apis/web-api/rate-limits
+# Slack accepts one message per second in a channel, and "short bursts": three is one incident with its
+# replies. https://docs.slack.dev/apis/web-api/rate-limits
 _POST_BURST = 3
-# A limit for any minute allows what may go at once plus what comes in during that minute; so the part
-# that may go at once is taken off the rest. Edits come in clusters, pages must go on coming.
+# Within a minute a bucket grants its burst plus the tokens of that minute; so the burst is subtracted from
+# the rate. Edits come in clusters and get a larger burst; pages need a steady rate.
 _UPDATES_AT_ONCE = 1 / 5
 _EVENTS_AT_ONCE = 1 / 10
-# Handicaps, in seconds. Steps that are due go before all that is new, whatever its severity.
+# Priority offsets in seconds. Due escalation steps go before everything new, whatever its severity.
 _DUE_STEP_S = -30.0
 _PAGE_S = 0.0
 _POST_S = 2.0
 _ACKNOWLEDGE_PAGE_S = 10.0
 _RESOLVE_PAGE_S = 15.0
-# Beyond the first messages of every severity.
+# After the first messages of every severity.
 _RESOLVED_REPLY_S = 65.0
 _REPLY_S = 70.0
 _EDIT_S = 80.0
-# Reviews and notices: behind all that is first said of an incident, and behind resolves.
+# Reviews and notices: after the first messages of all incidents, and after resolves.
 LOW_PRIORITY_OFFSET_S = _REPLY_S
 _SEVERITY_S = {
     Severity.CRITICAL: 0.0,
@@ -92,7 +92,7 @@ class CallRate(Protocol):
 
 
 class VendorLimits(Protocol):
-    """What the configuration says a vendor takes."""
+    """The configured rate limits of the vendors."""
 
     @property
     def slack_posts(self) -> CallRate: ...
@@ -104,7 +104,7 @@ class VendorLimits(Protocol):
 
 @dataclass(frozen=True)
 class TokenBucket:
-    """One thing that is limited: *burst* tokens at most, *rate* new ones a second."""
+    """One rate limit: *burst* tokens at most, *rate* new ones per second."""
 
     name: str
     burst: int
@@ -112,7 +112,7 @@ class TokenBucket:
 
 
 def find_bucket(action: Action, limits: VendorLimits) -> TokenBucket | None:
-    """Return the bucket that *action* takes a token of; None for what nobody limits."""
+    """Return the bucket from which *action* takes a token; None if it is not limited."""
     match action:
         case Update():
             return build_update_bucket(limits)
@@ -135,34 +135,34 @@ def build_update_bucket(limits: VendorLimits) -> TokenBucket:
 
 
 def _build_window_bucket(name: str, rate: CallRate, at_once: float) -> TokenBucket:
-    """Return a bucket that gives no more than *rate* in any window, wherever that begins."""
+    """Return a bucket that grants at most *rate* in every window, wherever the window begins."""
     burst = max(1, int(rate.count * at_once))
     return TokenBucket(name, burst, max(1, rate.count - burst) / rate.per_s)
 
 
 def priority_at(action: Action, incident: Incident, now: float) -> float:
-    """Return the place in the queue, as a moment: the least goes first.
+    """Return the priority as a time: the lowest goes first.
 
-    It is when the action was first wanted (never later than *now*, lest a clock that was ahead makes
-    it wait) plus its handicap. It follows from how the incident stands, so whoever comes again, late or
-    from another worker, gets the same place.
+    It is the time at which the action was first wanted, plus its offset. That time is never later than *now*,
+    so a clock that was ahead delays nothing. The priority depends only on the state of the incident: a retry,
+    also by another worker, gets the same place.
     """
     wanted_at, priority_offset = _find_origin_and_offset(action, incident)
     return min(wanted_at, now) + priority_offset
 
 
 def _find_origin_and_offset(action: Action, incident: Incident) -> tuple[float, float]:
-    """Return when *action* was first wanted, and its handicap."""
+    """Return when *action* was first wanted, and its priority offset in seconds."""
     severity_offset = _SEVERITY_S[incident.severity]
     wanted_at, priority_offset = _changed_at(incident), _EDIT_S + severity_offset
     match action:
         case Page(step=step) | Reply(step=step) if step is not None:
             wanted_at, priority_offset = incident.run.started_at, _DUE_STEP_S
             if action.instance == "1" and step.after == 0:
-                # Where nobody is mentioned, the reply only says that somebody was paged.
+                # A reply to a responder without a Slack target only records that a page was sent.
                 wakes = isinstance(action, Page) or step.responder.find_target(SLACK)
                 priority_offset = _PAGE_S + severity_offset if wakes else _REPLY_S
-        case ResolvePage() if not incident.is_resolved:  # a step that is told anew waits for it
+        case ResolvePage() if not incident.is_resolved:  # a repeated page waits for this resolve
             wanted_at, priority_offset = incident.run.started_at, _DUE_STEP_S
         case ResolvePage():
             wanted_at, priority_offset = incident.resolved_at, _RESOLVE_PAGE_S
@@ -185,23 +185,23 @@ def is_initial(action: Action) -> bool:
 
 
 def _changed_at(incident: Incident) -> float:
-    """Return when the incident last became something that its message doesn't show yet, at the latest."""
+    """Return the latest time at which the incident can have changed since its message was last edited."""
     sent_at = (d.receipt.at for key, d in incident.deliveries.items() if d.receipt and key != "update")
     return max(incident.updated_at, max(sent_at, default=0.0))
 
 
-# Whoever waits for longer asks again after so many seconds, and one more for each hundred that wait.
+# A caller with a longer wait asks again after this many seconds, plus one second per hundred waiters.
 _MAX_RETRY_AFTER_S = 5.0
-# Who waits and is this late is forgotten; whoever comes later still gets the same place.
+# A waiter that is this late in asking again loses its place; if it asks later, its priority is the same.
 _DEADLINE_GRACE_S = 2.0
-# Where Redis' clock is further back than this it was set back, or another Redis has taken over.
+# A larger step back means that Redis' clock was set back, or that another Redis took over in a failover.
 _SET_BACK_S = 2.0
-# Longer than any pause that a vendor asks for.
+# Longer than any Retry-After of a vendor.
 _RETENTION_S = 2 * 3600
 
 
 class RedisTokenBuckets:
-    """Gives turns. Raises StoreError when Redis can't; each call is one round trip."""
+    """Token buckets in Redis. Raises StoreError if Redis fails; each call is one round trip."""
 
     def __init__(self, client: Client, *, moments: Moments = BY_WALL_CLOCK) -> None:
         self._redis = client
@@ -211,7 +211,7 @@ class RedisTokenBuckets:
     def acquire(
         self, bucket: TokenBucket, who: str, priority_at: float, now: float, *, is_initial: bool
     ) -> Permit:
-        """Take a token where it is *who*'s turn, else queue it until it asks again, or fails to."""
+        """Take a token if *who* is among the first in the queue; else queue it until it should ask again."""
         keys = TokenBucketKeys(bucket.name)
         with store_errors():
             retry_after, initial_wait = self._scripts.run(
@@ -233,14 +233,14 @@ class RedisTokenBuckets:
         return Permit(float(retry_after), float(initial_wait))
 
     def pause(self, bucket: TokenBucket, until: float) -> None:
-        """Let nobody go before *until*; a pause that ends later stands."""
+        """Grant no token before *until*; a pause that ends later is kept."""
         with store_errors():
             self._scripts.run(
                 "pause_bucket", [TokenBucketKeys(bucket.name).state], [self._moments.at(until), _RETENTION_S]
             )
 
     def list_waiters(self, bucket: TokenBucket) -> list[str]:
-        """Return who waits for a first one, in the order they will go."""
+        """Return the callers that wait to send a first message or page, by priority."""
         with store_errors():
             members = self._redis.zrange(TokenBucketKeys(bucket.name).initial_waiters, 0, -1)
         return [member.decode() for member in members]
@@ -252,7 +252,7 @@ _GRANTED = Permit()
 
 
 class RateLimiter:
-    """Gives turns by the configured limits. Lanes that are *simulated* call nobody, and go at once."""
+    """Grants permits by the configured limits. The queues in *simulated* call no vendor: always granted."""
 
     def __init__(
         self,
@@ -268,7 +268,7 @@ class RateLimiter:
         self._simulated = simulated
 
     def acquire(self, action: Action, incident: Incident, now: float) -> Permit:
-        """Tell whether *action* may be done now; a token is taken then. Raises StoreError."""
+        """Return a permit for *action*; a token is taken if it may be dispatched now. Raises StoreError."""
         bucket = self._find_bucket(action)
         if bucket is None:
             return _GRANTED
@@ -276,7 +276,7 @@ class RateLimiter:
         return self._token_buckets.acquire(bucket, who, priority, now, is_initial=is_initial(action))
 
     def acquire_by_priority(self, action: Action, who: str, priority: float, now: float) -> Permit:
-        """Tell whether what is said of no single incident may be done now, as `acquire` does."""
+        """Return a permit as `acquire` does, for an action that belongs to no single incident."""
         bucket = self._find_bucket(action)
         return (
             _GRANTED
@@ -285,12 +285,12 @@ class RateLimiter:
         )
 
     def list_waiters(self, action: Action) -> list[str]:
-        """Return who waits where *action* does for a first message or page: `INCIDENT KEY` each."""
+        """Return `INCIDENT KEY` of the first messages or pages that wait for the bucket of *action*."""
         bucket = self._find_bucket(action)
         return [] if bucket is None else list(self._token_buckets.list_waiters(bucket))
 
     def apply_retry_after(self, action: Action, error: DeliveryError) -> None:
-        """Let nobody call where *action* was told to wait: the limit is not its own. Raises StoreError."""
+        """Pause the whole bucket of *action* after a 429: the vendor's limit is shared. Raises StoreError."""
         bucket = self._find_bucket(action)
         if bucket is None or error.reason != RATE_LIMITED or not isinstance(error, TemporaryDeliveryError):
             return

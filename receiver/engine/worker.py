@@ -1,4 +1,8 @@
-"""One lane of a worker: takes what is due off its agenda and has threads reconcile it."""
+"""The worker: claims due entries of the work queues, reconciles them in threads, and renews its leases.
+
+A `QueueConsumer` works on one queue; a `Worker` runs one consumer per queue, the heartbeat, and the listener
+for wake-ups.
+"""
 
 from __future__ import annotations
 
@@ -17,18 +21,18 @@ from receiver.model.routing import SLACK
 from receiver.storage.keys import TASKS
 
 logger = logging.getLogger(__name__)
-# A wake-up may get lost with its line; nothing is later than this for it.
+# A wake-up may be lost with its connection; polling limits the delay to this.
 _CHECK_AT_LEAST_EVERY_S = 0.5
-# After a fault of our own the incident is looked at again, but not in a hot loop.
+# After an unhandled error the incident is reconciled again, but not in a hot loop.
 _AFTER_FAULT_S = 5.0
 _AFTER_OUTAGE_S = 0.5
-# What a killed worker had just sent may still be on its way: Slack is given time to show it to whoever looks
-# for it, PagerDuty joins what comes twice.
+# A message of a killed worker may still be in flight: Slack gets this time to show it to the search for an
+# earlier attempt. PagerDuty deduplicates events by itself.
 _IN_FLIGHT_S = {SLACK: 2.0}
 
 
 class QueueConsumer:
-    """Claims, reconciles and releases the incidents of one channel kind, several at once."""
+    """Claims, reconciles and releases the incidents of one queue, in several threads."""
 
     def __init__(
         self,
@@ -47,8 +51,8 @@ class QueueConsumer:
         self._clock = clock
         self._threads = threads
         self._claimed: set[str] = set()
-        self._claimed_again: set[str] = set()  # of these, what was lent to us a second time
-        # When what is lent to us and not held ends: we were killed, or the store was away.
+        self._claimed_again: set[str] = set()  # of these, the ones claimed a second time
+        # When to expire our leases that no thread works on, left from before a restart or an outage of Redis.
         self._leases_expire_in_s: float | None = _IN_FLIGHT_S.get(name, 0.0)
         self._state = threading.Condition()
         self._next_check_at: float | None = None
@@ -62,19 +66,19 @@ class QueueConsumer:
         threading.Thread(target=self._run_dispatcher, name=f"{self.name}-dispatch", daemon=True).start()
 
     def wake(self, moment: float) -> None:
-        """Say that something in this lane is due at *moment*."""
+        """Tell the consumer that an entry of its queue is due at *moment*."""
         with self._state:
             if self._next_check_at is None or moment < self._next_check_at:
                 self._next_check_at = moment
                 self._state.notify_all()
 
     def list_claimed(self) -> list[str]:
-        """Return the incidents this lane has on loan."""
+        """Return the incidents on which this consumer holds a lease."""
         with self._state:
             return list(self._claimed)
 
     def stop(self) -> None:
-        """Take no further incident; those in hand are finished."""
+        """Claim no further incident; those already claimed are finished."""
         with self._state:
             self._is_stopping = True
             self._state.notify_all()
@@ -82,7 +86,7 @@ class QueueConsumer:
             self._entries.put(None)
 
     def wait_until_idle(self, timeout_s: float) -> bool:
-        """Return whether everything in hand is finished within *timeout_s*."""
+        """Wait up to *timeout_s* for the claimed incidents; return whether all are finished."""
         with self._state:
             return self._state.wait_for(lambda: not self._claimed, timeout_s)
 
@@ -101,7 +105,7 @@ class QueueConsumer:
                 self._state.wait_for(self._is_check_due, _CHECK_AT_LEAST_EVERY_S)
 
     def _is_check_due(self) -> bool:
-        """Tell whether to look now. Waits no longer than until the next moment known."""
+        """Tell whether to claim now. Waits until the next known due time if that is near."""
         if self._is_stopping:
             return True
         if len(self._claimed) >= self._threads or self._next_check_at is None:
@@ -119,18 +123,19 @@ class QueueConsumer:
         except StoreError as error:
             fields = {"queue": self.name, "error": str(error)}
             logger.warning("work queue unavailable", extra={"fields": fields, "state": self.name})
-            self._schedule_lease_expiry()  # what was lent may not have reached us
+            self._schedule_lease_expiry()  # the answer with a lease may be lost
             return None
         except Exception:
-            # Whatever it was: a lane whose dispatcher is gone would page nobody and look alive.
+            # Any error: without its dispatcher thread a queue would send no pages.
             metrics.WORKER_ERRORS.inc()
             fields = {"queue": self.name}
             logger.exception("unhandled error in claim", extra={"fields": fields, "state": self.name})
             self._schedule_lease_expiry()
             return None
         with self._state:
-            # A loan that ran out while the store was away, lent to us again: it is still being worked on, by
-            # a state that may be old, and what made it due is off the agenda. So it is looked at once more.
+            # A lease may expire while Redis is unavailable, and this worker may claim the incident again. A
+            # thread still reconciles it, perhaps from an old state, and the claim took the entry off the
+            # queue. So it is reconciled once more afterwards.
             added = [incident_id for incident_id in claims.incidents if incident_id not in self._claimed]
             self._claimed_again.update(self._claimed.intersection(claims.incidents))
             self._claimed.update(added)
@@ -151,7 +156,9 @@ class QueueConsumer:
             raise
 
     def _schedule_lease_expiry(self, wait_s: float = _AFTER_OUTAGE_S) -> None:
-        """Have what is lent to us, and not held, end in *wait_s*, or as late as meant: nobody works on it."""
+        """Expire our leases that no thread is working on in *wait_s* seconds, or later if a later expiry is
+        already scheduled.
+        """
         with self._state:
             self._leases_expire_in_s = max(wait_s, self._leases_expire_in_s or 0.0)
 
@@ -172,7 +179,7 @@ class QueueConsumer:
                     self._requeue_entry(incident_id)
 
     def _reconcile_entry(self, incident_id: str) -> bool:
-        """Reconcile and give back; tell whether it is given back, or was no longer ours."""
+        """Reconcile and release an incident; return True if it is released or the lease was lost before."""
         fields = {"incident": incident_id, "queue": self.name}
         try:
             dues = self._reconciler().reconcile(incident_id, self.name, self._worker)
@@ -184,22 +191,22 @@ class QueueConsumer:
         except ClaimLost:
             logger.info("claim lost", extra={"fields": fields})
         except StoreError as error:
-            # Whoever takes it up next looks anew.
+            # The next worker that claims it reads it again.
             fields["error"] = str(error)
             logger.warning("redis unavailable", extra={"fields": fields, "state": self.name})
             return False
         except Exception as error:
             metrics.WORKER_ERRORS.inc()
-            # Many incidents may meet the same fault, each of them again every 5 s.
+            # Many incidents may fail with the same error, each of them again every 5 s.
             state = f"{self.name} {type(error).__name__}"
             logger.exception("unhandled error in reconcile", extra={"fields": fields, "state": state})
             return self._release_after_fault(incident_id)
         return True
 
     def _requeue_entry(self, incident_id: str) -> None:
-        """Have an incident looked at that was lent to us once more while we gave it back: no thread works on
-        that loan, so it ends now; and as it may be the one that was given back, the incident is put on the
-        agenda, too.
+        """Enqueue an incident that was claimed again while it was being released. No thread works on the
+        second lease, so it expires now. The release may have ended that second lease instead, so the incident
+        is also enqueued.
         """
         now = self._clock()
         self._schedule_lease_expiry(0.0)
@@ -208,7 +215,7 @@ class QueueConsumer:
         except StoreError:
             fields = {"incident": incident_id, "queue": self.name}
             logger.warning("redis unavailable", extra={"fields": fields, "state": self.name})
-        except Exception:  # without its threads a lane would page nobody and look alive
+        except Exception:  # without its threads a queue would send no pages
             metrics.WORKER_ERRORS.inc()
             fields = {"incident": incident_id, "queue": self.name}
             logger.exception("unhandled error in release", extra={"fields": fields, "state": self.name})
@@ -227,14 +234,14 @@ class QueueConsumer:
 
 _HEARTBEAT_EVERY_S = 0.7
 _RECONNECT_AFTER_S = 0.5
-# A clock is corrected by less than this all the time.
+# NTP corrects clocks by less than this all the time.
 _CLOCK_STEP_S = 1.0
-# Only an answer as prompt as this tells how clocks differ.
+# With a slower answer the round trip distorts the measured difference of the clocks.
 _PROMPT_S = 0.5
 
 
 class Worker:
-    """Works off the agenda until stopped. Any number of workers may share one store."""
+    """Processes all work queues until stopped. Any number of workers may share one Redis."""
 
     def __init__(
         self,
@@ -253,7 +260,7 @@ class Worker:
         self._periodic_tasks = periodic_tasks
         self._stopped = threading.Event()
         self._is_redis_unavailable = False
-        self._ahead_s: float | None = None  # of Redis' clock, at the last beat
+        self._ahead_s: float | None = None  # of Redis' clock, at the last heartbeat
         self._clocks_differ = False
         self._consumers = {
             queue: QueueConsumer(queue, name, work_queue, self._find_reconciler(queue), clock, threads=count)
@@ -264,12 +271,12 @@ class Worker:
         return (lambda: self._periodic_tasks) if queue == TASKS else (lambda: self._reconciler)
 
     def run(self) -> None:
-        """Work until `stop`; what is in hand then is finished, for some seconds at most."""
+        """Run until `stop`; then finish the claimed incidents, for 6 seconds at most."""
         for consumer in self._consumers.values():
             consumer.start()
         threading.Thread(target=self._listen_for_wakes, name="listen", daemon=True).start()
         logger.info("worker started", extra={"fields": {"worker": self.name}})
-        ensure_at = 0.0  # until the duties are begun
+        ensure_at = 0.0  # 0: the periodic tasks are not enqueued yet
         while not self._stopped.is_set():
             ensure_at = self._ensure_tasks(ensure_at)
             self._heartbeat()
@@ -281,15 +288,15 @@ class Worker:
         self._stopped.set()
 
     def use_configuration(self, reconciler: Reconciles, periodic_tasks: PeriodicTasks) -> None:
-        """Go on with another configuration; what is in hand is finished with the old one."""
+        """Switch to another configuration; claimed incidents are finished with the old one."""
         self._reconciler = reconciler
         self._periodic_tasks = periodic_tasks
         self._enqueue_all_tasks()
 
     def _ensure_tasks(self, ensure_at: float) -> float:
-        """Begin the duties, and see now and then that none was lost; return when to do so next."""
+        """Enqueue the periodic tasks, and later those that were lost; return the time of the next check."""
         now = self._clock()
-        if now < ensure_at <= now + ENSURE_EVERY_S:  # further off: the clock was put back
+        if now < ensure_at <= now + ENSURE_EVERY_S:  # further off: the clock was set back
             return ensure_at
         is_done = self._enqueue_missing_tasks() if ensure_at else self._enqueue_all_tasks()
         return now + ENSURE_EVERY_S if is_done else ensure_at
@@ -309,8 +316,8 @@ class Worker:
         return True
 
     def _check_clocks(self, now: float, ahead_s: float) -> None:
-        """Have everything looked at once where Redis' clock or ours was set, or another Redis took over: what
-        waits would be early or late by as much, and what is not due goes on waiting. Raises StoreError.
+        """Reschedule all queues to now if Redis' clock or ours was set, or another Redis took over: all due
+        times are wrong by that step. Entries that are not due get a new due time. Raises StoreError.
         """
         if self._ahead_s is not None and abs(ahead_s - self._ahead_s) > _CLOCK_STEP_S:
             seconds = round(ahead_s - self._ahead_s, 3)
@@ -326,7 +333,7 @@ class Worker:
         self._clocks_differ = clocks_differ
 
     def _listen_for_wakes(self) -> None:
-        """Pass on what the store says is due. Lost wake-ups cost half a second, no more."""
+        """Pass wake-ups from Redis to the consumers. A lost wake-up costs half a second at most."""
         while not self._stopped.is_set():
             try:
                 for wake in self._work_queue.listen():
@@ -340,7 +347,7 @@ class Worker:
                 self._stopped.wait(_RECONNECT_AFTER_S)
 
     def _heartbeat(self) -> None:
-        """Say that we live, and keep what we have on loan."""
+        """Renew all leases, record the heartbeat, and compare our clock with Redis' clock."""
         try:
             now = self._clock()
             for queue, consumer in self._consumers.items():
@@ -348,7 +355,7 @@ class Worker:
                     self._work_queue.renew(queue, self.name, claimed, now)
             asked_at = self._clock()
             ahead_s = self._work_queue.heartbeat(self.name, asked_at)
-            if 0 <= self._clock() - asked_at < _PROMPT_S:  # else the way there and back counts, too
+            if 0 <= self._clock() - asked_at < _PROMPT_S:  # else the round trip distorts it
                 self._check_clocks(asked_at, ahead_s)
         except StoreError as error:
             self._is_redis_unavailable = True

@@ -1,4 +1,9 @@
-"""Packing: what lies in Redis as MessagePack, with field names, so that old forms stay readable."""
+"""Encoding of incidents, alerts, deliveries and events as MessagePack, with field names so that the fields
+can be extended; and the layout of an incident's Redis hash.
+
+The hash has a field `head` (the incident without alerts and deliveries), `a:FINGERPRINT` for a single alert,
+`b:DIGEST` for a batch of alerts, and `d:KEY` for a delivery.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +26,7 @@ _events = msgspec.msgpack.Decoder(TimelineEvent)
 
 
 def encode_incident(incident: Incident) -> bytes:
-    """Pack an incident without its alerts and deliveries, which lie in fields of their own."""
+    """Encode an incident without its alerts and deliveries, which have fields of their own."""
     if incident.alerts or incident.deliveries or incident.is_past:
         incident = msgspec.structs.replace(incident, alerts={}, deliveries={}, is_past=False)
     return _encoder.encode(incident)
@@ -46,16 +51,16 @@ decode_delivery = _deliveries.decode
 decode_event = _events.decode
 
 
-# A delivery's field begins so; the rest is its key.
+# Prefix of a delivery's field; the rest is its key.
 DELIVERY = b"d:"
 _ALERT, _BATCH = b"a:", b"b:"
-# As many alerts at once are kept in one field: a hundred fields cost Redis and us three times as much.
+# From this many alerts on, one field holds all of them: a hundred fields take three times as long.
 _BATCH_FROM = 5
 Fields = list[str | bytes | int | float]
 
 
 def build_own_fields(alerts: Iterable[Alert]) -> Fields:
-    """Return a field of its own for each alert."""
+    """Return one field for each alert."""
     fields: Fields = []
     for alert in alerts:
         fields += (_own_field(alert.fingerprint), encode(alert))
@@ -63,7 +68,7 @@ def build_own_fields(alerts: Iterable[Alert]) -> Fields:
 
 
 def build_alert_fields(alerts: Sequence[Alert]) -> Fields:
-    """Return the fields in which alerts are kept; the same set of alerts goes where it went before."""
+    """Return the fields that store *alerts*; the same set of alerts always has the same field names."""
     if len(alerts) < _BATCH_FROM:
         return build_own_fields(alerts)
     names = "".join(sorted(alert.fingerprint for alert in alerts)).encode()
@@ -71,7 +76,7 @@ def build_alert_fields(alerts: Sequence[Alert]) -> Fields:
 
 
 def split_compacted_fields(fields: dict[bytes, bytes]) -> tuple[list[bytes], list[bytes]]:
-    """Return the fields that hold forgotten alerts only, and names and values of those that hold some."""
+    """Return the fields that hold only compacted alerts, and the new names and values of mixed batches."""
     known = decode_incident(fields[b"head"]).alert_states
     gone: list[bytes] = []
     kept: list[bytes] = []
@@ -96,10 +101,10 @@ def may_have_batches(incident: Incident) -> bool:
 def build_reworded_fields(
     fields: Mapping[bytes, bytes], alerts: Sequence[Alert]
 ) -> tuple[list[bytes], list[tuple[bytes, bytes]]]:
-    """Return the fields of a group's hash that go, and those to write, so that it holds *alerts* as they are.
+    """Return the fields of a group's hash to delete, and those to write, so that it holds *alerts*.
 
-    A copy in a batch is replaced there, and one that also has a field of its own leaves the batch: however
-    often the words change, they are kept once.
+    An alert in a batch is replaced there; if it also has a field of its own, it is removed from the batch. So
+    each alert is stored once, however often its labels and annotations change.
     """
     words = {alert.fingerprint: alert for alert in alerts}
     own = {name for name in words if _own_field(name) in fields}
@@ -146,9 +151,9 @@ def unpack_incident(fields: dict[bytes, bytes], *, is_past: bool) -> Incident:
 
 
 def _add_newer(alerts: dict[str, Alert], alert: Alert, alert_states: Mapping[str, AlertState]) -> None:
-    """Add an alert of *alert_states* unless a later word on it is known: it may be kept alone and in batches.
+    """Add an alert of *alert_states* unless *alerts* has a newer copy of it from another field.
 
-    Of several copies the one counts whose words have the checksum that its standing has.
+    Of several copies, the one counts whose checksum is equal to that of its alert state.
     """
     alert_state = alert_states.get(alert.fingerprint)
     if alert_state is None:

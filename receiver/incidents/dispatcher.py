@@ -1,4 +1,7 @@
-"""What simulated channels would have sent, kept for the page."""
+"""The dispatcher: stores the attempt, sends through the channel, and stores the receipt.
+
+Also holds the list of messages that simulated channels did not send.
+"""
 
 from __future__ import annotations
 
@@ -59,13 +62,13 @@ from receiver.text import one_line
 
 
 class RedisSimulatedMessages:
-    """A short memory of messages that went nowhere for want of credentials."""
+    """The latest messages that were not sent, since their channel has no credentials."""
 
     def __init__(self, client: Client) -> None:
         self._redis = client
 
     def save_message(self, message: Mapping[str, Any]) -> None:
-        """Keep *message* as the newest."""
+        """Store *message* as the newest one."""
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
             pipe.lpush(SIMULATED, msgspec.json.encode(message))
             pipe.ltrim(SIMULATED, 0, SIMULATED_LIMIT - 1)
@@ -79,8 +82,8 @@ class RedisSimulatedMessages:
 
 
 logger = logging.getLogger(__name__)
-# A process that was stopped for this long may have lost its loan meanwhile, and what it was about to send may
-# be over: whoever has the incident now looks anew. No answer of the store takes as long; loans last longer.
+# A process that was paused for longer may have lost its lease, and its action may be obsolete: it must not
+# send. A request to Redis times out earlier, and leases last longer.
 _MAX_PAUSE_S = 2.2
 _NOUNS: dict[type[Action], str] = {
     Page: "Page",
@@ -94,7 +97,7 @@ _NOUNS: dict[type[Action], str] = {
 
 
 class Dispatcher:
-    """Performs actions through the channels and keeps what became of them."""
+    """Performs actions through the channels and stores the deliveries."""
 
     def __init__(
         self,
@@ -125,11 +128,11 @@ class Dispatcher:
         self._clock = clock
 
     def dispatch(self, notification: Notification, worker: str) -> Delivery | None:
-        """Do the notification's action once; return the delivery as it is kept now, None where the action
-        changed the incident itself. A failure is kept, not raised.
+        """Perform the notification's action once; return the stored delivery, or None if the action changed
+        the incident itself. A DeliveryError is stored in the delivery, not raised.
 
-        Raises StoreError when the attempt or its end can't be noted, ClaimLost when another
-        worker has the incident; nothing is sent without its attempt noted.
+        The attempt is stored before anything is sent. Raises StoreError if the attempt or its result cannot
+        be stored, ClaimLost if *worker* no longer holds the lease.
         """
         action, incident = notification.action, notification.incident
         if isinstance(action, CheckPage):
@@ -154,7 +157,7 @@ class Dispatcher:
             self._record_outcome(action, incident, recorded)
             return recorded
         was_maybe_sent = attempt.attempts > 1 and before.maybe_sent
-        if was_maybe_sent and isinstance(action, Post):  # which of the tries will be found is not known
+        if was_maybe_sent and isinstance(action, Post):  # the search may find any attempt
             attempt = replace(attempt, content_version=before.content_version)
         began_at = self._clock()
         self._incidents.record_delivery(incident.id, action.key, attempt, worker=worker, queue=action.queue)
@@ -164,7 +167,7 @@ class Dispatcher:
             _observe_lateness(notification)
         after = self._attempt_once(notification, attempt, was_maybe_sent=was_maybe_sent)
         self._record_outcome(action, incident, after)
-        # That PagerDuty took an event says nothing of a page that it took before and had no incident of.
+        # An accepted event says nothing about an earlier page of which PagerDuty created no incident.
         is_in_doubt = after.receipt is not None and (is_unconfirmed(after) or is_resolved_too_often(after))
         if self._health is not None and not is_in_doubt:
             self._health.record_delivery(action.queue, action.target.address, after, self._clock())
@@ -173,7 +176,7 @@ class Dispatcher:
     def _attempt_once(
         self, notification: Notification, attempt: Delivery, *, was_maybe_sent: bool
     ) -> Delivery:
-        """Send once, and return *attempt* with its end: arrived, to be tried again, or given up."""
+        """Send once, and return *attempt* with its result: delivered, to be retried, or failed."""
         action, incident = notification.action, notification.incident
         try:
             if isinstance(action, Page | AcknowledgePage | ResolvePage):
@@ -193,7 +196,7 @@ class Dispatcher:
                 self._rate_limiter.apply_retry_after(action, error)
             self._send_notice(action, incident, after)
             return after
-        # What arrived earlier shows how things stood then, so an edit will be wanted.
+        # A message that arrived earlier shows an older content version, so that the plan wants an edit.
         is_older = is_found and isinstance(action, Post)
         _log_arrival(notification, receipt)
         return replace(
@@ -212,7 +215,7 @@ class Dispatcher:
         incident: Incident,
         now: float,
     ) -> None:
-        """Do what changes the incident itself and leaves no delivery: the change is its receipt."""
+        """Perform an action that changes the incident itself; the change takes the place of a receipt."""
         if isinstance(action, ExpireAcknowledgement):
             self._incident_service.update(
                 incident.id, lambda latest: expire_acknowledgement(latest, action.acknowledged_at, now), now
@@ -237,7 +240,7 @@ class Dispatcher:
     def _send_or_find(
         self, notification: Notification, attempt: Delivery, *, was_maybe_sent: bool
     ) -> tuple[Receipt, bool]:
-        """Return the receipt, and whether it is an earlier attempt's that was found to have arrived."""
+        """Return the receipt, and whether it belongs to an earlier attempt that the channel found."""
         queue = notification.action.queue
         channel = self._channels[queue]
         started = time.monotonic()
@@ -248,9 +251,9 @@ class Dispatcher:
             metrics.DELIVERY_SECONDS.labels(queue).observe(time.monotonic() - started)
 
     def _send_notice(self, action: Action, incident: Incident, after: Delivery) -> None:
-        """Have it said where people look after us that a delivery was given up, before that is kept.
+        """Save a notice about a delivery that failed permanently, before the failure is stored.
 
-        A message that somebody deleted is posted anew, so that its edit is refused is no trouble.
+        There is no notice for the edit of a deleted message, since the message is posted again.
         """
         is_reposted = after.kind == RefusalKind.MESSAGE_GONE and "root2" not in incident.deliveries
         if self._notices is None or not after.failed_at or (isinstance(action, Update) and is_reposted):
@@ -266,14 +269,14 @@ class Dispatcher:
         )
 
     def _record_outcome(self, action: Action, incident: Incident, after: Delivery) -> None:
-        """Keep how the delivery stands. The receipt of something sent is kept even when the
-        incident was lent to somebody else meanwhile: it is the truth.
+        """Store the delivery, and wake the other queues that depend on it. A result is stored even if another
+        worker has claimed the incident in between: the message was sent.
         """
         others = [queue for queue in queues_for(incident) if queue != action.queue]
         wakes_others = isinstance(action, Page | Post | CreateSilence | ExpireSilence) or (
             isinstance(action, Reply) and action.step is not None
         )
-        # That PagerDuty can't be told of an end is said in the thread.
+        # If PagerDuty refuses an acknowledge or resolve, Slack's queue posts that in the thread.
         wakes_others = wakes_others or (
             isinstance(action, AcknowledgePage | ResolvePage) and after.failed_at > 0
         )
@@ -289,7 +292,7 @@ class Dispatcher:
 
 
 def _start_attempt(before: Delivery, action: Action, now: float) -> Delivery:
-    """Return *before* with one more attempt of *action*; an event to PagerDuty goes under a key."""
+    """Return *before* with one more attempt of *action*; a PagerDuty event records the digest of its key."""
     match action:
         case Page():
             keys = {"key_digest": action.key_digest, "former_key_digest": action.former_key_digest}
@@ -301,7 +304,7 @@ def _start_attempt(before: Delivery, action: Action, now: float) -> Delivery:
 
 
 def format_target(action: Action) -> str:
-    """Return where an action goes, as people read it; a page goes to its responder."""
+    """Return the target of an action as `KIND:ADDRESS`; the address of a page is its responder."""
     return f"{action.target.kind}:{action.target.address}"
 
 
@@ -336,9 +339,9 @@ def _timeline_events(action: Action, after: Delivery, now: float) -> list[Timeli
 
 
 def _describe_arrival(action: Action, note: str) -> str:
-    """Return how the timeline tells that *action* is done; empty for what nobody looks for there.
+    """Return the timeline's text for a delivered *action*; empty for actions that the timeline omits.
 
-    *note* is the receipt's: what was given up to get it through.
+    *note* is the receipt's note: what the channel left out so that the vendor accepted the message.
     """
     text = ""
     match action:
@@ -369,7 +372,7 @@ def _describe_notified_step(action: FallbackMention | Reply, step: Step, note: s
 
 
 def describe_kind(action: Action) -> str:
-    """Return what kind of message or event an action sends, as the timeline and notices name it."""
+    """Return the name of an action's kind for the timeline and notices."""
     return _NOUNS.get(type(action), "Message")
 
 
@@ -388,7 +391,7 @@ def _log_arrival(notification: Notification, receipt: Receipt) -> None:
     metrics.DELIVERIES.labels(action.queue, outcome).inc()
     if isinstance(action, Page):
         metrics.ESCALATIONS.labels(incident.policy, action.step.responder.name).inc()
-    if receipt.is_simulated:  # what would have been sent is logged where it is recorded
+    if receipt.is_simulated:  # the simulated channel logs it
         return
     logger.info(
         outcome,
@@ -409,6 +412,6 @@ def _log_failure(notification: Notification, after: Delivery, error: DeliveryErr
         "attempts": after.attempts,
         "retry_at": after.retry_at or None,
     }
-    # A channel that is away is a state of its lane, whichever incidents wait for it; what is given up is not.
+    # A temporary failure is a state of the queue, so it is logged once; each permanent failure is logged.
     state = f"{action.queue} {error.reason}" if after.retry_at else None
     logger.warning("not delivered", extra={"fields": fields, "state": state})

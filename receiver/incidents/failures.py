@@ -1,4 +1,7 @@
-"""Deliveries given up for good: how they are named in addresses, and what asking again makes of them."""
+"""Deliveries that failed permanently: their IDs, their list in Redis, and sending them again.
+
+They are sent again by request, or by the periodic task `refused` after their credentials were changed.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from receiver.storage.keys import TIMELINE_LIMIT, WAKE, Keys
 
 @dataclass(frozen=True)
 class Failure:
-    """A delivery of an incident, with the incident's head. It may have been sent (again) since."""
+    """A delivery of an incident, with the incident's head. It may have been sent in between."""
 
     incident: Incident
     key: str
@@ -34,20 +37,20 @@ class Failure:
 
 
 def delivery_id(incident_id: str, key: str) -> str:
-    """Return a delivery's own name: keys have characters that addresses don't."""
+    """Return the ID of a delivery for URLs; a key may have characters that URLs do not allow."""
     return f"{incident_id}.{hashlib.sha256(key.encode()).hexdigest()[:8]}"
 
 
 def queue_for(delivery: Delivery) -> str:
-    """Return whose workers try a delivery: the channel kind it goes to."""
+    """Return the queue of a delivery: the kind of its target."""
     return delivery.target.partition(":")[0]
 
 
 def has_new_credentials(failure: Failure, digests: Mapping[str, str]) -> bool:
-    """Tell whether a delivery was refused for credentials that are others now, by their *digests*.
+    """Tell whether a delivery was refused for credentials that have changed since, by their *digests*.
 
-    What a past incident still has to tell PagerDuty is left: its dedup key is that of the incident that
-    holds the group now, and an old resolve would close that one's page.
+    False for PagerDuty events of a past incident: its dedup key is also that of the group's latest incident,
+    and an old resolve would close the page of that one.
     """
     if failure.incident.is_past and queue_for(failure.delivery) == PAGERDUTY:
         return False
@@ -55,7 +58,7 @@ def has_new_credentials(failure: Failure, digests: Mapping[str, str]) -> bool:
 
 
 def is_refused_under_former(delivery: Delivery, digests: Mapping[str, str]) -> bool:
-    """Tell whether *delivery* was refused for credentials, and there are others now."""
+    """Tell whether *delivery* was refused for its credentials, and the configuration has others now."""
     if not delivery.failed_at or delivery.kind != RefusalKind.CREDENTIALS:
         return False
     digest = find_digest(digests, delivery.target)
@@ -63,15 +66,16 @@ def is_refused_under_former(delivery: Delivery, digests: Mapping[str, str]) -> b
 
 
 def retry_with_new_credentials(failure: Failure, now: float) -> tuple[Delivery, TimelineEvent]:
-    """Return the delivery as one still to be made with other credentials, and the timeline's line."""
+    """Return the delivery as pending, to be sent with the new credentials, and its timeline event."""
     text = f"Other credentials: sending {failure.key} to {failure.delivery.target} again"
     return failure.delivery.revived(), TimelineEvent(now, "retried", text)
 
 
 def retry_by_request(failure: Failure, by: Person, now: float) -> tuple[Delivery, TimelineEvent]:
-    """Return the delivery as one still to be made, and how the timeline tells who asked.
+    """Return the delivery as pending, and the timeline event that names *by*.
 
-    What may have arrived is still looked for first. If nobody needs it any more, it is not made.
+    If an earlier attempt may have arrived, the channel is asked first. If the plan no longer wants the
+    delivery, it is not sent.
     """
     delivery = failure.delivery.revived()
     text = f"Asked to send {failure.key} to {delivery.target} again"
@@ -84,14 +88,14 @@ Entry = tuple[float, str]
 
 @dataclass(frozen=True)
 class StoredFailurePage:
-    """Part of what was given up, newest first, and where the next part begins."""
+    """A page of the failed deliveries, newest first, and the cursor of the next page."""
 
     failures: tuple[Failure, ...]
     next_cursor: str | None
 
 
 class RedisFailures:
-    """Lists what was given up and has it sent again. Every method raises StoreError when Redis can't."""
+    """Lists failed deliveries and sends them again. Every method raises StoreError if Redis fails."""
 
     def __init__(self, client: Client, incidents: RedisIncidents, *, shards: int = 1) -> None:
         self._redis = client
@@ -100,9 +104,9 @@ class RedisFailures:
         self._shards = shards
 
     def list_failures(self, limit: int, cursor: str = "") -> StoredFailurePage:
-        """Return deliveries given up and not sent since, newest first.
+        """Return the deliveries that failed permanently and were not sent since, newest first.
 
-        One whose incident is gone leaves the index with this.
+        Entries whose incident no longer exists are removed from the index.
         """
         found: list[Failure] = []
         position = _parse_cursor(cursor)
@@ -116,7 +120,7 @@ class RedisFailures:
         return StoredFailurePage(tuple(found), None)
 
     def get_failure(self, failure_id: str) -> Failure:
-        """Return the delivery of that ID as it stands, failed or not; else NotFound."""
+        """Return the delivery of that ID, failed or not. Raises NotFound."""
         incident_id = failure_id.partition(".")[0]
         try:
             incident = self._incidents.load(incident_id)
@@ -128,7 +132,7 @@ class RedisFailures:
         raise NotFound("delivery", failure_id)
 
     def retry_delivery(self, failure: Failure, again: Delivery, event: TimelineEvent, now: float) -> bool:
-        """Keep *again* in the place of what failed, and wake its lane; False where it is failed no more."""
+        """Replace the failed delivery by *again*, and wake its queue; False if it is no longer failed."""
         incident_id, queue = failure.incident.id, queue_for(again)
         group_id = incident_id.partition("-")[0]
         keys = self._incidents.keys_of(group_id)
@@ -162,7 +166,7 @@ class RedisFailures:
         entries: set[Entry] = set()
         with store_errors():
             for keys in map(Keys, range(self._shards)):
-                # Those of the very same moment as *after* come again, and are left out below.
+                # Entries with the same score as *after* are returned again, and left out below.
                 ties = 0 if after is None else int(self._redis.zcount(keys.failed, highest, highest))
                 rows = self._redis.zrevrangebyscore(
                     keys.failed, highest, "-inf", 0, count + ties, withscores=True
@@ -201,7 +205,7 @@ class RedisFailures:
 
 
 def _format_cursor(entry: Entry | None) -> str | None:
-    """Return where to go on; a delivery's name stands for its key, which no address can hold."""
+    """Return the cursor after *entry*; the field is in hex, since URLs do not allow all its characters."""
     if entry is None:
         return None
     incident_id, _, field = entry[1].partition(" ")
@@ -220,7 +224,7 @@ def _parse_cursor(cursor: str) -> Entry | None:
 
 logger = logging.getLogger(__name__)
 TASK_NAME = "refused"
-# A reload begins the duty at once. Another host may not have reloaded yet when it runs it, so it is repeated.
+# A reload runs the task at once. It may run on a host that has not reloaded yet, so it is repeated.
 _EVERY_S = 30.0
 _PAGE = 200
 _PAGES = 50
@@ -234,17 +238,17 @@ class FailureList(Protocol):
 
 
 class Failures(Protocol):
-    """Where deliveries given up are listed; both raise StoreError."""
+    """Store of failed deliveries; both methods raise StoreError."""
 
     def list_failures(self, limit: int, cursor: str = "") -> FailureList: ...
     def retry_delivery(self, failure: Failure, again: Delivery, event: TimelineEvent, now: float) -> bool: ...
 
 
 class RefusedDeliveries:
-    """Compares each delivery that was refused for its credentials with those of now.
+    """Periodic task that sends refused deliveries again after their credentials have changed.
 
-    *digests* are those of the configuration's secrets by target. What a worker sends again and is
-    refused again keeps the new digest, so each secret is tried once.
+    *digests* are the digests of the configured secrets by target. A delivery that is refused again records
+    the new digest, so each secret is tried once.
     """
 
     def __init__(self, failures: Failures, digests: Mapping[str, str]) -> None:
@@ -252,7 +256,7 @@ class RefusedDeliveries:
         self._digests = digests
 
     def run(self, now: float) -> float:
-        """Have what another secret may deliver sent again; return when to do so next. Raises StoreError."""
+        """Send again what has new credentials; return the time of the next run. Raises StoreError."""
         cursor, count = "", 0
         for _ in range(_PAGES):
             page = self._failures.list_failures(_PAGE, cursor)

@@ -1,7 +1,8 @@
-"""Alerts that fire on another route than the configuration has for them now: it was changed meanwhile.
+"""Ingestion of alert groups: find the route of each alert, merge the alerts into their incidents, and commit.
 
-Such an alert stays in the incident in which it fires, so that a changed matcher, channel or order of routes
-pages nobody again, and its end is heard there. What is new goes by the new routes.
+After a change of the routes an alert that fires already stays in its incident (`FormerRoutes`). So a changed
+matcher, channel or order of routes sends no second page, and the resolve reaches that incident. New alerts
+use the new routes.
 """
 
 from __future__ import annotations
@@ -36,16 +37,16 @@ from receiver.model.owners import (
 from receiver.model.plan import queues_for
 from receiver.model.routing import Route, RouteSettings, RoutingTable
 
-# How long after the first time the store is asked again: other processes may still open incidents by the
-# routes that they had before.
+# Delays after the first read at which open incidents are read again: other processes may still open incidents
+# by the former routes.
 _REFRESH_AFTER_S = (0.0, 15.0, 60.0, 300.0)
-# How often to see whether another thread has read what is open, and for how long: less than a webhook waits.
+# Polling interval and count while another thread reads the open incidents: shorter than a webhook's timeout.
 _WAIT_S, _WAITS = 0.01, 350
 RoutedAlerts = tuple[RouteSettings, list[Alert]]
 
 
 class OpenIncidentReader(Protocol):
-    """Where open incidents are listed and read; may raise StoreError."""
+    """Store of open incidents; both methods may raise StoreError."""
 
     def list_open(self) -> Iterator[Incident]: ...
     def load_latest(self, group_ids: Sequence[str]) -> list[VersionedIncident]: ...
@@ -53,7 +54,7 @@ class OpenIncidentReader(Protocol):
 
 @dataclass(frozen=True)
 class _FormerOwner:
-    """Where an alert fires: the incident's slot, and what it opened with."""
+    """The owner of a firing alert: the incident's group ID, and the route settings with which it opened."""
 
     group_id: str
     route: str
@@ -63,11 +64,11 @@ class _FormerOwner:
 
 
 class FormerRoutes:
-    """Knows where each alert fired when this configuration was loaded. Threads may share it.
+    """The owners of the alerts that fired when this configuration was loaded. Thread-safe.
 
-    *route_settings* are those of the routes by name; *pause* lets so many seconds pass. An alert that comes
-    on the route on which it fires is forgotten: it stays there by itself. Another one is looked up each time,
-    which costs a round trip.
+    *route_settings* are the present settings by route name; *pause* sleeps for a number of seconds. An alert
+    that arrives on the route on which it fires is dropped from the list, since it needs no reassignment. Any
+    other alert of the list is looked up each time, which costs a round trip.
     """
 
     def __init__(
@@ -85,8 +86,8 @@ class FormerRoutes:
         self._refreshing = threading.Lock()
 
     def assign_routes(self, source: str, routed_alerts: list[RoutedAlerts], now: float) -> list[RoutedAlerts]:
-        """Return *routed_alerts*, alerts of one group by the terms of their routes, with those that fire on
-        another route on that. Raises StoreError.
+        """Return *routed_alerts*, the alerts of one group by route settings, with the alerts that fire
+        already on another route moved to that route. Raises StoreError.
         """
         self._refresh(now)
         if not self._owners:
@@ -101,7 +102,7 @@ class FormerRoutes:
             for alert in alerts:
                 owner = moved.get(alert.fingerprint)
                 if owner is not None and not is_firing_in(loaded[owner.group_id], alert.fingerprint):
-                    self._owners.pop((source, alert.fingerprint), None)  # it ended there
+                    self._owners.pop((source, alert.fingerprint), None)  # resolved there
                     owner = None
                 there = route_settings if owner is None else self._get_route_settings(owner, route_settings)
                 placed.setdefault(there.route, (there, []))[1].append(alert)
@@ -119,7 +120,7 @@ class FormerRoutes:
         return moved
 
     def _get_route_settings(self, owner: _FormerOwner, like: RouteSettings) -> RouteSettings:
-        """Return the terms of the route on which an alert fires; of one that is gone, by its incident."""
+        """Return the settings of the owner's route; built from its incident if the route was removed."""
         known = self._route_settings.get(owner.route)
         if known is not None:
             return known
@@ -134,7 +135,7 @@ class FormerRoutes:
         )
 
     def _refresh(self, now: float) -> None:
-        """Ask the store where it is time: one thread does, and only the first time the others wait for it."""
+        """Read the open incidents if that is due. One thread reads; only the first time the others wait."""
         if not self._is_time(now):
             return
         for _ in range(_WAITS):
@@ -170,16 +171,16 @@ class FormerRoutes:
         self._times += 1
 
 
-# Each round means that another process changed the same group in the same millisecond.
+# Each further pass means that another process changed the same group in the same millisecond.
 MAX_PASSES = 25
-# How long to wait, again and again, for a claim of another process to become an incident: in all somewhat
-# more than the 3 s after which a claim is free, and less than the 5 s of a webhook.
+# Waits for a claim of another process to become an incident: in total a little more than the 3 s after which
+# a claim expires, and less than the 5 s timeout of a webhook.
 _WAITS_S = (0.005, 0.01, 0.02, 0.04, 0.08, 0.15, 0.3, *(0.5,) * 5)
 
 
 @dataclass
 class IngestResult:
-    """What became of the alerts of one webhook, and the incidents they belong to."""
+    """The counts of alerts in one webhook, and the IDs of their incidents."""
 
     new: int = 0
     duplicates: int = 0
@@ -195,16 +196,16 @@ class IngestResult:
 
 
 class HeartbeatExtractor(Protocol):
-    """Takes the beats out of what comes in, and says how many they were."""
+    """Removes heartbeat alerts from incoming groups; returns the remaining groups and the number removed."""
 
     def extract(self, groups: tuple[Group, ...], now: float) -> tuple[tuple[Group, ...], int]: ...
 
 
 class _RoutedGroup(Struct, frozen=True):
-    """The alerts of one group that are on one route, and what is known of where they belong.
+    """The alerts of one group on one route, and what is known of their owners.
 
-    *owners* is None before the store said anything of that; *loaded* is what slots hold, where they
-    need not be read again; *claims* are to be made with the next reading.
+    *owners* is None before it was read from the store; *loaded* holds the incidents by group ID that need not
+    be read again; *claims* are to be made with the next read.
     """
 
     group_id: str
@@ -220,7 +221,7 @@ class _RoutedGroup(Struct, frozen=True):
 
     @property
     def group_ids(self) -> list[str]:
-        """The slots that have to be known before its alerts can be merged."""
+        """The IDs of the groups that must be loaded before the alerts can be merged."""
         if not self.owners:
             return [self.group_id]
         return list(dict.fromkeys((self.group_id, *(owner.group_id for owner in self.owners.values()))))
@@ -228,17 +229,17 @@ class _RoutedGroup(Struct, frozen=True):
 
 @dataclass
 class _Pass:
-    """One go at everything that is left: what is to be written, and what is left after."""
+    """One pass over the pending groups: the updates to write, and the groups left for the next pass."""
 
     remaining: list[_RoutedGroup]
     updates: list[tuple[_RoutedGroup, IncidentUpdate]] = field(default_factory=list)
     rewordings: list[tuple[_RoutedGroup, IncidentUpdate]] = field(default_factory=list)
-    is_blocked: bool = False  # for a claim of another process
+    is_blocked: bool = False  # by a claim of another process
 
 
 class IncidentIngester:
-    """Takes groups of alerts into incidents; *pause* lets so many seconds pass. With *open_incidents* what
-    fires stays where it is when its route was changed.
+    """Ingests groups of alerts into incidents. *pause* sleeps for a number of seconds. With *open_incidents*,
+    firing alerts stay in their incident when their route changes.
     """
 
     def __init__(
@@ -260,12 +261,13 @@ class IncidentIngester:
         self._matched = tuple({matcher.name for route in routing.routes for matcher in route.matchers})
 
     def ingest(self, groups: tuple[Group, ...], now: float) -> IngestResult:
-        """Return what became of *groups*; when this returns, everything is in the store.
+        """Ingest *groups* and return the counts; everything is stored when this returns.
 
-        One round trip when nothing is new, two when something is, and one for beats; newer words of repeats
-        count as something new, at most once a minute for each group, and cost a third where a group has many
-        alerts. For a copy of what fires in a neighbour two, and three for a change there. Where the store is
-        divided, several new alerts of one group take three, and so does an end. Raises StoreError.
+        Round trips: one for duplicates, two for a change, and one more for heartbeat alerts. Newer labels or
+        annotations of a duplicate count as a change, at most once a minute per group, and take three for a
+        group with many alerts. A duplicate of an alert in a sibling group takes two, a change there three. If
+        the store is divided, several new alerts of one group take three, as does a resolve. Raises
+        StoreError.
         """
         result = IngestResult()
         if self._heartbeat_filter is not None:
@@ -273,11 +275,11 @@ class IncidentIngester:
         return self._ingest_all(self._route_groups(groups, now), result, now)
 
     def ingest_group(self, group: Group, route_settings: RouteSettings, now: float) -> IngestResult:
-        """Take a group of our own, which *route_settings* say all about. Raises StoreError."""
+        """Ingest a group that the receiver itself created, with the given settings. Raises StoreError."""
         return self._ingest_all([self._build_routed_group(group, route_settings)], IngestResult(), now)
 
     def _build_routed_group(self, group: Group, route_settings: RouteSettings) -> _RoutedGroup:
-        """Return what has just come, or comes again after others changed what was known of it."""
+        """Return *group* with nothing known of its owners: on arrival, or again after a concurrent change."""
         routed_group = _RoutedGroup(
             group_id_of(group.source, group.group_key, route_settings.route), group, route_settings
         )
@@ -304,7 +306,7 @@ class IncidentIngester:
         return result
 
     def _run_pass(self, routed_groups: list[_RoutedGroup], result: IngestResult, now: float) -> _Pass:
-        """Take one arrival for each slot, as far as that goes in one reading and one writing."""
+        """Process one routed group for each group ID, with one read and one write."""
         by_group_id: dict[str, _RoutedGroup] = {}
         current = _Pass([a for a in routed_groups if by_group_id.setdefault(a.group_id, a) is not a])
         for routed_group in self._load_groups(list(by_group_id.values())):
@@ -316,7 +318,7 @@ class IncidentIngester:
         return current
 
     def _load_groups(self, routed_groups: list[_RoutedGroup]) -> list[_RoutedGroup]:
-        """Return *routed_groups* with what their slots hold, and with what came of their claims."""
+        """Return *routed_groups* with their incidents loaded and the results of their claims."""
         group_ids = list(
             dict.fromkeys(
                 group_id for a in routed_groups for group_id in a.group_ids if group_id not in a.loaded
@@ -336,10 +338,10 @@ class IncidentIngester:
     def _merge_group(
         self, routed_group: _RoutedGroup, current: _Pass, result: IngestResult, now: float
     ) -> None:
-        """Merge what *routed_group* says into the incidents that its alerts belong to.
+        """Merge the alerts of *routed_group* into the incidents that own them.
 
-        An alert that fires in a neighbour is a copy there, and its end is that one's, by whichever way it
-        comes.
+        An alert that fires in a sibling group is a duplicate there, and its resolve applies there too, under
+        whatever group key it comes.
         """
         if routed_group.owners is None:
             self._merge_part(routed_group, routed_group.group_id, current, result, now)
@@ -373,11 +375,11 @@ class IncidentIngester:
     def _merge_part(
         self, routed_group: _RoutedGroup, group_id: str, current: _Pass, result: IngestResult, now: float
     ) -> None:
-        """Merge alerts into the incident of the slot they belong to."""
+        """Merge alerts into the incident of the group that owns them."""
         loaded = routed_group.loaded[group_id]
         change = merge(loaded.incident, routed_group.group, routed_group.route_settings, now)
         if routed_group.owners is None and find_unmatched_resolves(loaded.incident, routed_group.group):
-            # The end of a firing that this slot does not know: the store may know where that is.
+            # A resolve of an alert that does not fire in this group: ask the store for its owner.
             group_family = routed_group.group_family
             claims = tuple(Claim(group_family, alert.fingerprint) for alert in routed_group.group.alerts)
             current.remaining.append(replace(routed_group, claims=claims))
@@ -397,7 +399,7 @@ class IncidentIngester:
             )
 
     def _commit_updates(self, current: _Pass, result: IngestResult) -> None:
-        """Write what is to be written; what is refused goes once more, by what is known then."""
+        """Commit the updates; a refused one is retried in the next pass with the owners of the refusal."""
         refusals = self._incidents.try_commit([update for _, update in current.updates])
         for (routed_group, update), refusal in zip(current.updates, refusals, strict=True):
             if refusal is None:
@@ -408,7 +410,7 @@ class IncidentIngester:
     def _build_retry(
         self, routed_group: _RoutedGroup, update: IncidentUpdate, refusal: UpdateRefusal
     ) -> _RoutedGroup:
-        """Return what was refused as it goes on: it has homes elsewhere, or is read and asked for anew."""
+        """Return the refused group for the next pass: with the owners of the refusal, or to be read again."""
         if not refusal.owners:
             return self._build_routed_group(routed_group.group, routed_group.route_settings)
         owners = {**(routed_group.owners or {}), **refusal.owners}
@@ -417,7 +419,7 @@ class IncidentIngester:
         )
 
     def _save_reworded(self, current: _Pass, result: IngestResult) -> None:
-        """Keep newer words of repeats; where the group changed meanwhile, what came is merged once more."""
+        """Save newer labels and annotations of duplicates; if the group was changed, merge again."""
         kept = self._incidents.save_reworded([update for _, update in current.rewordings])
         for (routed_group, update), is_kept in zip(current.rewordings, kept, strict=True):
             if is_kept:
@@ -442,10 +444,10 @@ class IncidentIngester:
         return routed_groups
 
     def _sort_by_route(self, alerts: tuple[Alert, ...]) -> dict[str, list[Alert]]:
-        """Return *alerts* by the name of their route.
+        """Return *alerts* by route name.
 
-        Only the labels that matchers name decide, and most alerts of a group agree in those: each
-        combination is matched once.
+        Only labels that matchers name decide, and most alerts of a group agree in those: each combination of
+        values is matched once.
         """
         by_route: dict[str, list[Alert]] = {}
         alike: dict[tuple[str | None, ...], list[Alert]] = {}
@@ -465,7 +467,7 @@ def _with_alerts(routed_group: _RoutedGroup, alerts: Sequence[Alert]) -> _Routed
 
 
 def _find_former_owners(routed_group: _RoutedGroup, group_id: str) -> dict[str, VersionedIncident]:
-    """Return by fingerprint what the homes hold that are not *group_id*, to which the alerts go now."""
+    """Return by fingerprint the incidents of former owners, for the alerts that *group_id* takes over."""
     owners, former_owners = routed_group.owners or {}, {}
     for alert in routed_group.group.alerts if owners else ():
         owner = owners.get(alert.fingerprint)
@@ -477,7 +479,7 @@ def _find_former_owners(routed_group: _RoutedGroup, group_id: str) -> dict[str, 
 def _select_loaded(
     routed_group: _RoutedGroup, read: Mapping[str, VersionedIncident]
 ) -> dict[str, VersionedIncident]:
-    """Return what its slots hold, as far as it was read, now or before."""
+    """Return the incidents of its groups by group ID, from *read* or from an earlier read."""
     found = (
         (group_id, read.get(group_id) or routed_group.loaded.get(group_id))
         for group_id in routed_group.group_ids
@@ -486,7 +488,7 @@ def _select_loaded(
 
 
 def _with_reading(routed_group: _RoutedGroup, reading: OwnerReading) -> _RoutedGroup:
-    """Return *routed_group* with the homes that *reading* told; raises its fault where that may matter."""
+    """Return *routed_group* with the owners of *reading*; raises its fault if an owner may be missing."""
     group_family, owners = routed_group.group_family, dict(routed_group.owners or {})
     for alert in routed_group.group.alerts:
         owner = reading.owners.get((group_family, alert.fingerprint))
@@ -500,7 +502,7 @@ def _with_reading(routed_group: _RoutedGroup, reading: OwnerReading) -> _RoutedG
 
 
 def _is_owner_uncertain(routed_group: _RoutedGroup) -> bool:
-    """Tell whether it matters that some homes could not be read: not for what fires in its own slot."""
+    """Tell whether an unread owner matters: not for an alert that fires in the group itself."""
     incident, owners = routed_group.loaded[routed_group.group_id].incident, routed_group.owners or {}
     names = (alert.fingerprint for alert in routed_group.group.alerts)
     return any(name not in owners and not is_firing_in(incident, name) for name in names)

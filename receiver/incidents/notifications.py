@@ -1,4 +1,4 @@
-"""Gathering what a notification's words are made of."""
+"""Building the notification that a channel renders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from receiver.model.routing import EscalationPolicy
 
 @dataclass(frozen=True)
 class LinkSettings:
-    """Addresses that messages link to; empty where there is none. *more* is by route's name,
+    """URLs for the links in messages; empty where there is none. *more* holds labelled links by route name;
     those under the empty name are for every route.
     """
 
@@ -27,7 +27,7 @@ class LinkSettings:
 
 
 class NotificationBuilder:
-    """Builds notifications from how an incident stands."""
+    """Builds notifications from the state of an incident."""
 
     def __init__(
         self, runbooks: Runbooks, link_settings: LinkSettings, on_call: OnCallLookup | None = None
@@ -37,7 +37,7 @@ class NotificationBuilder:
         self._on_call = on_call
 
     def build(self, action: Action, incident: Incident, policy: EscalationPolicy, now: float) -> Notification:
-        """Return *action* with everything a channel needs to word it."""
+        """Return *action* with everything a channel needs to render it."""
         is_whole = isinstance(action, Post | Update | Page) and not isinstance(action, FallbackMention)
         most_severe = find_most_severe(incident) if is_whole else None
         return Notification(
@@ -53,8 +53,8 @@ class NotificationBuilder:
     def _find_on_call(
         self, action: Action, incident: Incident, policy: EscalationPolicy
     ) -> tuple[OnCallPerson, ...]:
-        """Return who has the pager now, for a step that is said in the thread; and of those the one who had
-        the incident before it reopened, where only PagerDuty's name for them is known.
+        """Return who is on call, for a step that is posted in the thread. For a reopening, return the person
+        who had acknowledged the incident before, if only their PagerDuty name is known.
         """
         if self._on_call is None or not isinstance(action, Reply | FallbackMention):
             return ()

@@ -1,4 +1,4 @@
-"""Incidents in lists: what is open, what was, and how many there are; without their alerts."""
+"""Lists and counts of open and closed incidents, without their alerts."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ _SCANNED_AT_MOST = 5000
 
 @dataclass(frozen=True)
 class StoredIncidentPage:
-    """Part of a list of incidents, newest first, and where the next part begins."""
+    """A page of incidents, newest first, and the cursor of the next page."""
 
     incidents: tuple[Incident, ...]
     next_cursor: str | None
 
 
 class RedisListing:
-    """Lists incidents. Every method raises StoreError when Redis can't do it."""
+    """Lists incidents. Every method raises StoreError if Redis fails."""
 
     def __init__(self, client: Client, *, shards: int = 1) -> None:
         self._redis = client
         self._shards = shards
 
     def keys_of(self, group_id: str) -> Keys:
-        """Return the keys of the shard on which *group_id* lies."""
+        """Return the keys of the shard of *group_id*."""
         return Keys(shard_of(group_id, self._shards))
 
     def list_newest(
@@ -48,10 +48,11 @@ class RedisListing:
         cursor: str = "",
         deliveries: Sequence[str] = (),
     ) -> StoredIncidentPage:
-        """Return incidents, newest first; no states = all. Looks at 5,000 at most in one call.
+        """Return incidents, newest first; without *states*, all. Scans 5,000 at most in one call.
 
-        Those that opened before *opened_from*, or not before *opened_before*, are left out. They come
-        without their alerts, and with those deliveries only whose keys are given.
+        Only incidents opened from *opened_from* on and before *opened_before* (Unix times) are returned. They
+        have no alerts, and only the deliveries with the keys in *deliveries*. Raises NotFound for an invalid
+        *cursor*.
         """
         found: list[Incident] = []
         position = _parse_cursor(cursor) or ((opened_before, "") if opened_before else None)
@@ -84,7 +85,7 @@ class RedisListing:
     def _list_newest_entries(
         self, states: frozenset[str], after: tuple[float, str] | None, count: int, opened_from: float = 0.0
     ) -> list[tuple[float, str]]:
-        """Return index entries older than *after* and not than *opened_from*, newest first."""
+        """Return index entries older than *after*, but not older than *opened_from*, newest first."""
         highest = "+inf" if after is None else f"{after[0]:.3f}"
         lowest = f"{opened_from:.3f}"
         entries: set[tuple[float, str]] = set()
@@ -98,7 +99,7 @@ class RedisListing:
         return [entry for entry in ordered if after is None or entry < after][:count]
 
     def _load_heads(self, ids: Sequence[str], deliveries: Sequence[str]) -> list[Incident | None]:
-        """Return the incidents of *ids* with some deliveries; None for those that are gone."""
+        """Return the incidents of *ids* with the given deliveries; None for those that do not exist."""
         fields = ["id", "head", *(DELIVERY + key.encode() for key in deliveries)]
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
             for incident_id in ids:
@@ -119,7 +120,7 @@ class RedisListing:
         return heads
 
     def load_heads(self, ids: Sequence[str], deliveries: Sequence[str] = ()) -> dict[str, Incident]:
-        """Return those of *ids* that are kept, without alerts, and with the deliveries of those keys only."""
+        """Return the incidents of *ids* that exist, without alerts and with the given deliveries only."""
         found: dict[str, Incident] = {}
         for start in range(0, len(ids), 500):
             heads = self._load_heads(ids[start : start + 500], deliveries)
@@ -127,14 +128,14 @@ class RedisListing:
         return found
 
     def count_failed(self) -> int:
-        """Return how many deliveries are given up and were not sent since."""
+        """Return how many deliveries failed permanently and were not sent since."""
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
             for keys in map(Keys, range(self._shards)):
                 pipe.zcard(keys.failed)
             return sum(map(int, pipe.execute()))
 
     def count_open(self) -> dict[tuple[str, str], int]:
-        """Return how many open incidents there are by state and severity (of the newest 5,000)."""
+        """Return the number of open incidents by (state, severity), among the newest 5,000."""
         counts: dict[tuple[str, str], int] = {}
         position: tuple[float, str] | None = None
         for _ in range(_SCANNED_AT_MOST // 500):

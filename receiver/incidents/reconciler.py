@@ -1,4 +1,4 @@
-"""Bringing one incident to how it should be: look, plan, do one thing, look again."""
+"""The reconciler of one incident: load it, plan, dispatch one action, repeat."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ from receiver.model.incident import Incident
 from receiver.model.plan import plan, queues_for, resolve_policy
 from receiver.model.routing import PAGERDUTY, EscalationPolicy, RoutingTable
 
-# More than an incident can want at once; beyond it others get their turn first.
+# More actions than an incident can want at once; beyond it, the incident is released and enqueued again.
 _ACTIONS_AT_MOST = 40
-# How often to look whether the group's former incident has told the pager its end.
+# Polling interval until the page of the group's former incident is resolved in PagerDuty.
 _PREDECESSOR_WAIT_S = 1.0
 
 
 @dataclass(frozen=True)
 class _Evaluation:
-    """An incident as a lane finds it: what is *wanted*, which of that is *ready* to be done in the lane, and
-    at which moments more will be.
+    """The plan of an incident for one queue: all that is *wanted*, the actions of the queue that are *ready*,
+    and the times at which *later* ones will be.
     """
 
     incident: Incident
@@ -51,11 +51,11 @@ class _Evaluation:
     later: list[float]
 
     def find_due_times(self, waits: Mapping[str, float]) -> dict[str, float | None]:
-        """Return when each lane is to look again where all that is ready *waits*."""
+        """Return the next due time for each queue; *waits* holds the end of the wait of each ready action."""
         wanted = self.wanted
         queues = queues_for(self.incident, checks_alertmanager=self.policy.checks_alertmanager)
         dues: dict[str, float | None] = dict.fromkeys(queues, wanted.next_check_at)
-        for action in wanted.actions:  # a fallback may need a lane that nobody else wakes
+        for action in wanted.actions:  # a fallback may need a queue that nothing else wakes
             if action.queue not in dues:
                 dues[action.queue] = max(self.now, action.ready_at)
         moments = [wanted.next_check_at, *self.later, *(waits[action.key] for action in self.ready)]
@@ -65,14 +65,14 @@ class _Evaluation:
 
 @dataclass(frozen=True)
 class _Dispatched:
-    """What was done: the delivery as it is kept now, None where the incident itself was changed."""
+    """A dispatched action: its stored delivery, or None if the action changed the incident itself."""
 
     key: str
     delivery: Delivery | None
 
 
 class Reconciler:
-    """Does for one incident, in one lane, what is missing."""
+    """Dispatches the missing actions of one incident in one queue."""
 
     def __init__(
         self,
@@ -117,11 +117,11 @@ class Reconciler:
         self._severity_notices = SeverityNotices(notices, routing) if notices is not None else None
 
     def reconcile(self, incident_id: str, queue: str, worker: str) -> dict[str, float | None]:
-        """Do what is missing in *lane*; return when each lane is to look again.
+        """Dispatch the missing actions of *queue*; return the next due time for each queue.
 
-        The incident is read anew before each action, since a timer that fires must know the
-        latest acknowledgement. After the last one it is not: whoever changed it meanwhile has had each
-        lane look again, and `release` keeps that. Raises StoreError, ClaimLost.
+        The incident is read again before each action, since an escalation step must know the latest
+        acknowledgement. It is not read again after the last action: a process that changed it has enqueued it
+        in each queue, and `release` keeps that entry. Raises StoreError, ClaimLost.
         """
         if is_storm(incident_id):
             return (
@@ -144,7 +144,7 @@ class Reconciler:
         return {queue: self._clock()}
 
     def _load(self, incident_id: str, queue: str) -> _Evaluation | None:
-        """Read the incident, and see what is to be done in *lane*; None where it is gone."""
+        """Load the incident and plan for *queue*; None if it does not exist."""
         now = self._clock()
         try:
             incident = self._incidents.load(incident_id)
@@ -156,8 +156,8 @@ class Reconciler:
     def _evaluate_after(
         self, evaluation: _Evaluation, dispatched: _Dispatched, waits: Mapping[str, float]
     ) -> _Evaluation | None:
-        """Return how things stand after what was *done*; None where the incident is to be read for that: more
-        than a delivery was changed, or more is to be done, by how it stands then.
+        """Return the evaluation after an action was *dispatched*; None if the incident must be read again:
+        the action changed more than its delivery, or another action is ready.
         """
         if dispatched.delivery is None:
             return None
@@ -176,7 +176,7 @@ class Reconciler:
     def _dispatch_one(
         self, evaluation: _Evaluation, waits: dict[str, float], worker: str
     ) -> _Dispatched | None:
-        """Do one of the actions that are ready; return what was done, None where none could be."""
+        """Dispatch one of the ready actions; return None if none may be dispatched now."""
         incident, policy, now = evaluation.incident, evaluation.policy, evaluation.now
         if self._storms is not None:
             for action in evaluation.ready:
@@ -192,8 +192,8 @@ class Reconciler:
     def _find_next_action(
         self, incident: Incident, ready: list[Action], waits: dict[str, float], now: float
     ) -> Action | None:
-        """Return the first action whose turn it is, None where all have to wait; *waits* learns until when,
-        by key, so that nothing is asked twice meanwhile.
+        """Return the first action that gets a permit, None if all have to wait. The time until which an
+        action waits is added to *waits* by key, so that the rate limiter is not asked again before.
         """
         for action in ready:
             if waits.get(action.key, now) > now:
@@ -211,7 +211,7 @@ class Reconciler:
     def _maybe_start_storm(
         self, permit: Permit, action: Action, incident: Incident, now: float, waits: dict[str, float]
     ) -> None:
-        """Have what waits looked at again at once where a storm says it now."""
+        """Start a storm if too much waits; then the action stops waiting, since the storm announces it."""
         rate_limiter, storms = self._rate_limiter, self._storms
         if rate_limiter is None or storms is None:
             return
@@ -221,7 +221,7 @@ class Reconciler:
     def _split_by_readiness(
         self, incident: Incident, actions: list[Action], now: float
     ) -> tuple[list[Action], list[float]]:
-        """Return the actions that can be done now, and the moments at which others can."""
+        """Return the actions that are ready now, and the times at which the others will be."""
         ready = [action for action in actions if action.ready_at <= now]
         later = [action.ready_at for action in actions if action.ready_at > now]
         if (
@@ -234,8 +234,8 @@ class Reconciler:
         return ready, later
 
     def _is_former_page_ended(self, incident: Incident, now: float) -> bool:
-        """Tell whether the pager knows the end of the group's former incident: both go by the
-        same dedup key, and an end that came late would close the new page.
+        """Tell whether PagerDuty has all events of the group's former incident. Both incidents use the same
+        dedup key, so a late resolve would close the new page.
         """
         try:
             former = self._incidents.load(incident.previous)

@@ -1,8 +1,8 @@
-"""PagerDuty's routing keys by their digest: those of the configuration, and those that it had before.
+"""PagerDuty's routing keys by digest: those of the configuration, and those of former configurations.
 
-An incident keeps the digest of the key under which a page was sent, never the key. PagerDuty joins and ends
-events of one routing key only, so what follows on a page must go under its key, also after a reload that
-changed the key or removed the responder.
+An incident stores the digest of the key with which a page was sent, never the key. PagerDuty deduplicates and
+resolves events within one routing key only. So the acknowledge and resolve of a page must be sent with its
+key, also after a reload that changed the key or removed the responder.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from receiver.text import Secret
 PagerAction = TypeVar("PagerAction", bound=Page | AcknowledgePage | ResolvePage)
 KEY_UNKNOWN = "key_unknown"
 KEY_GONE = "key_gone"
-# A worker that lacks a key leaves the event to others for so long: one that ran before the reload has it.
+# A worker without the key retries for this long: a worker that ran before the reload may send the event.
 _KEY_WAIT_S = 30.0
 _ASK_AGAIN_S = 1.0
-# More former keys than any reload leaves behind; the oldest go first.
+# More former keys than any number of reloads leaves behind; the oldest are dropped first.
 _MAX_KEYS = 1000
 
 
 class RoutingKeys:
-    """The keys a process knows; it lives as long as the process, and threads may share it."""
+    """The routing keys that a process knows, in memory for the life of the process. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -47,10 +47,10 @@ class RoutingKeys:
                 del self._keys[digest]
 
     def add_routing_key(self, action: PagerAction, attempt: Delivery, now: float) -> PagerAction:
-        """Return *action* with the key it must go out under; without a digest it is simulated.
+        """Return *action* with the routing key of its digest; an action without a digest is simulated.
 
-        Raises TemporaryDeliveryError while another worker may have the key, PermanentDeliveryError once
-        *attempt* has waited for one for 30 s.
+        If this process does not have the key, raises TemporaryDeliveryError for the first 30 s of *attempt*,
+        since another worker may have it, then PermanentDeliveryError.
         """
         if not action.key_digest:
             return action

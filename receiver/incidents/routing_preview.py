@@ -1,4 +1,6 @@
-"""A dry run: where an alert with some labels would go."""
+"""Dry run of the routing for a set of labels, and notices about unknown severities and critical incidents
+without escalation.
+"""
 
 from __future__ import annotations
 
@@ -14,29 +16,29 @@ from receiver.model.routing import EscalationPolicy, Route, RoutingTable, find_r
 from receiver.runbooks.model import Excerpt
 from receiver.text import one_line
 
-# What becomes of an unknown severity, and what to do about it.
+# How an unknown severity is treated, and the remedy.
 REMEDY = "it counts as none; if it is a word of yours, add it to `severities` in routing.yaml"
 
 
 @dataclass(frozen=True)
 class RoutingPreview:
-    """Where an alert goes. *excerpt* is what its message would say of its runbook."""
+    """The route of an alert. *excerpt* is the part of its runbook that its message would show."""
 
     route: Route
-    is_matched: bool  # else no route matches, and the last one takes it
+    is_matched: bool  # else no route matches, and the last one is used
     policy: EscalationPolicy
     excerpt: Excerpt | None
-    severity: str  # as it is read
-    warnings: tuple[str, ...] = ()  # of its severity
+    severity: str  # as the receiver reads it
+    warnings: tuple[str, ...] = ()  # about its severity
 
     @property
     def notify_at(self) -> list[float]:
-        """Seconds from the start at which each step is told, if nobody acknowledges."""
+        """Seconds from the start at which each step is notified, if the incident is not acknowledged."""
         return list(accumulate(step.after for step in self.policy.steps))
 
 
 def preview_route(routing: RoutingTable, runbooks: Runbooks, labels: Mapping[str, str]) -> RoutingPreview:
-    """Return where an alert with *labels* goes; an empty label is none."""
+    """Return the routing of an alert with *labels*; an empty label counts as missing."""
     kept = {name: value for name, value in labels.items() if value}
     found = routing.find_route(kept)
     return RoutingPreview(
@@ -50,7 +52,7 @@ def preview_route(routing: RoutingTable, runbooks: Runbooks, labels: Mapping[str
 
 
 def find_severity_warnings(routing: RoutingTable, labels: Mapping[str, str]) -> tuple[str, ...]:
-    """Return what to warn of in an alert's severity: it is unknown, or critical and pages nobody."""
+    """Return warnings about an alert's severity: it is unknown, or critical without an escalation."""
     word = routing.severities.find_unknown_word(labels)
     if word:
         return (f"{describe_unknown_severity(word)}: {REMEDY}",)
@@ -62,23 +64,22 @@ def find_severity_warnings(routing: RoutingTable, labels: Mapping[str, str]) -> 
 
 
 def is_unpaged_critical(routing: RoutingTable, incident: Incident) -> bool:
-    """Tell whether *incident* is critical and nobody is ever paged for it."""
+    """Tell whether *incident* is critical and its escalation policy has no steps."""
     return incident.severity is Severity.CRITICAL and not routing.get_policy(incident.policy).steps
 
 
 logger = logging.getLogger(__name__)
-# A sender may make up words without end: beyond so many in a day they are counted in one notice a day.
+# A client may send any number of unknown severities: beyond this many in a day, one daily notice covers them.
 WORDS_A_DAY = 20
 _DAY_S = 86400.0
 _MAX_NAME = 80
 
 
 class SeverityNotices:
-    """Says each unknown word and each such route once, from how an incident stands.
+    """Sends one notice per unknown severity, and per route with critical incidents but no escalation.
 
-    The notice's id keeps a second worker, and a second look after a crash, from saying it again; what this
-    process has said is remembered here too, so that an incident costs no round trip for it. Safe for
-    several threads.
+    The ID of a notice prevents a second one by another worker or after a crash. The process also remembers
+    its notices, which saves a round trip per incident. Thread-safe.
     """
 
     def __init__(self, notices: Notices, routing: RoutingTable) -> None:
@@ -89,7 +90,7 @@ class SeverityNotices:
         self._many_at = float("-inf")
 
     def send_notices(self, incident: Incident, now: float) -> None:
-        """Put a notice for what is new in *incident*. Raises StoreError."""
+        """Save notices for what *incident* shows for the first time. Raises StoreError."""
         if incident.is_resolved:
             return
         if is_unpaged_critical(self._routing, incident) and incident.route not in self._routes:
@@ -120,7 +121,7 @@ class SeverityNotices:
 
 
 def _fields(incident: Incident) -> dict[str, str]:
-    """Return what the log says; a label's value stays out of it."""
+    """Return the fields of the log line; they contain no label values."""
     return {"incident": incident.id, "route": incident.route}
 
 

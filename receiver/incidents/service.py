@@ -1,4 +1,6 @@
-"""An incident in a few words: which it is, and why an answer changed nothing."""
+"""Transitions of incidents by request (acknowledge, resolve, snooze, silence, …), and short descriptions of
+incidents for replies.
+"""
 
 from __future__ import annotations
 
@@ -25,14 +27,14 @@ _MAX_NAME = 100
 
 
 def incident_label(incident: Incident) -> str:
-    """Return name and ID, as `DiskFull (0h2k…)`."""
+    """Return name and ID, such as `DiskFull (0h2k…)`."""
     heading = find_heading(incident)
     name = one_line(heading.name or heading.summary, _MAX_NAME) or "The incident"
     return f"{name} ({incident.id})"
 
 
 def describe_state(incident: Incident) -> str:
-    """Return how an incident stands already, for somebody whose answer came to nothing."""
+    """Return the state of an incident as text, for a person whose request changed nothing."""
     name = incident_label(incident)
     if incident.is_resolved:
         by = f", by {incident.resolved_by}" if incident.resolved_by else ""
@@ -43,11 +45,10 @@ def describe_state(incident: Incident) -> str:
 
 
 class IncidentService:
-    """Changes incidents at somebody's word.
+    """Applies transitions to incidents.
 
-    When a method returns, the answer is in the store and on the agenda; workers do the rest. All
-    raise NotFound and StoreError, and all are harmless the second time: an acknowledgement given again begins
-    its time anew.
+    When a method returns, the change is stored and the incident is enqueued; workers do the rest. All methods
+    raise NotFound and StoreError, and may be repeated: a second acknowledgement restarts its timeout.
     """
 
     def __init__(self, incidents: Incidents) -> None:
@@ -66,7 +67,7 @@ class IncidentService:
         return self.update(incident_id, lambda incident: transitions.snooze(incident, by, for_s, now), now)
 
     def silence(self, incident_id: str, by: Person, for_s: float, comment: str, now: float) -> IncidentChange:
-        """Wish for a silence of what fires, for *for_s* seconds (0: until it resolves)."""
+        """Request a silence of the firing alerts for *for_s* seconds (0: until the incident resolves)."""
         matchers = choose_matchers(self._incidents.load(incident_id))
         return self.update(
             incident_id,
@@ -84,10 +85,10 @@ class IncidentService:
     def update(
         self, incident_id: str, transition: Callable[[Incident], IncidentChange], now: float
     ) -> IncidentChange:
-        """Change an incident by *transition*, and have it on the agenda. Raises NotFound and StoreError.
+        """Apply *transition* to an incident, commit and enqueue it. Raises NotFound and StoreError.
 
-        An incident whose group has a newer one is closed for good: it is handed to *transition*, but
-        nothing of it is kept.
+        An incident whose group has a newer one cannot change any more: *transition* is called with it, but
+        the result is not stored.
         """
         group_id = incident_id.partition("-")[0]
         for _ in range(MAX_PASSES):
@@ -105,25 +106,25 @@ class IncidentService:
         raise StoreError("an incident kept changing under our hands")
 
 
-# Slack's requests are taken for five minutes; the same wish come again within them is no second one.
+# The receiver accepts Slack's requests for five minutes; an equal request within them is a repetition.
 REPEATED_WITHIN_S = 300.0
 
 
 class SilenceService:
-    """Wishes for silences. *can_silence* tells whether there is an Alertmanager for an incident."""
+    """Requests silences. *can_silence* tells whether an Alertmanager is configured for an incident."""
 
     def __init__(self, incident_service: IncidentService, can_silence: Callable[[Incident], bool]) -> None:
         self._incident_service = incident_service
         self._can_silence = can_silence
 
     def silence_refusal_reason(self, incident: Incident) -> str:
-        """Return why there can be no silence; empty when there can."""
+        """Return why *incident* cannot be silenced; empty if it can."""
         if incident.is_resolved:
             return "It is resolved: there is nothing to silence"
         return "" if self._can_silence(incident) else "No Alertmanager is configured that could silence it"
 
     def request_silence(self, incident: Incident, by: Person, for_s: float, comment: str, now: float) -> None:
-        """Wish for a silence of *for_s* seconds (0: until it resolves), unless just that is wished for."""
+        """Request a silence of *for_s* seconds (0: until it resolves), unless the same one is requested."""
         if not any(_is_same(request, by, for_s, comment, now) for request in incident.silences):
             self._incident_service.silence(incident.id, by, for_s, comment, now)
 

@@ -1,8 +1,8 @@
-"""Homes of alerts in Redis: which slot has each alert that fires, or did a short while ago.
+"""The store of incidents in Redis, and the index of alert owners.
 
-On one shard the script that writes an incident keeps them. On several the incident and the homes of its
-alerts lie apart: there each alert is claimed first, on the shard that follows from its neighbourhood and
-itself.
+The index holds the owner of each alert that fires or ended a short while ago. On one shard the script that
+commits an incident maintains it. On several shards an incident and the owners of its alerts may lie on
+different nodes. So each alert is claimed first, on the shard of its group family and fingerprint.
 """
 
 from __future__ import annotations
@@ -47,22 +47,22 @@ from receiver.storage.connection import Client, ScriptCall, Scripts, store_error
 from receiver.storage.keys import QUEUES, TIMELINE_LIMIT, WAKE, Keys, shard_of
 from receiver.storage.timestamps import BY_WALL_CLOCK, Moments
 
-# Processes and Redis may differ in what time it is: the index keeps a home somewhat longer than it counts.
+# The clocks of processes and Redis may differ, so the index keeps an owner longer than it is valid.
 _CLOCKS_DIFFER_S = 60
 
 
 class RedisAlertOwners:
-    """Finds, claims and leaves homes. Raises StoreError when Redis can't."""
+    """Finds, claims and releases the owners of alerts. Raises StoreError if Redis fails."""
 
     def __init__(self, scripts: Scripts, *, history_s: int, flap_window_s: float, shards: int) -> None:
         self._scripts = scripts
         self._history_s = history_s
         self._shards = shards
-        # How long after its end an alert is looked for where it was.
+        # How long the owner of an alert is kept after the alert ended.
         self.kept_after_end_s = math.ceil(flap_window_s) + _CLOCKS_DIFFER_S
 
     def find_owners(self, group_ids: Sequence[str], claims: Sequence[Claim]) -> OwnerReading:
-        """On one shard, return what *group_ids* hold, who owns the alerts, and what is held there."""
+        """On one shard, return the owners of the alerts, their incidents, and those of *group_ids*."""
         keys, by_family = Keys(0), _sort_claims(claims, 1)
         calls: list[ScriptCall] = [("read_incident", [keys.incident(group_id)], []) for group_id in group_ids]
         for (family, _), asked in by_family.items():
@@ -81,7 +81,7 @@ class RedisAlertOwners:
         return OwnerReading(loaded, owners)
 
     def claim_alerts(self, group_ids: Sequence[str], claims: Sequence[Claim]) -> OwnerReading:
-        """Make *claims*, one after the other on each shard, and return what *group_ids* hold beside."""
+        """On several shards, make *claims*, and return the owners and the incidents of *group_ids*."""
         by_family = _sort_claims(claims, self._shards)
         calls: list[ScriptCall] = [
             ("read_incident", [Keys(shard_of(group_id, self._shards)).incident(group_id)], [])
@@ -109,7 +109,7 @@ class RedisAlertOwners:
             try:
                 with store_errors():
                     row = _raise_if_error(answer)
-            except StoreError as error:  # what fires in its own slot need not wait for that server
+            except StoreError as error:  # alerts that fire in their own group do not need that node
                 fault = fault or error
                 continue
             for one, claim_id, age in zip(asked, row[::2], row[1::2], strict=True):
@@ -119,10 +119,10 @@ class RedisAlertOwners:
         return OwnerReading(loaded, owners, fault)
 
     def release_alerts(self, updates: Iterable[IncidentUpdate]) -> None:
-        """Have the homes of what ended with *updates* forgotten after a while, on several shards.
+        """On several shards, let the owners of the alerts that ended with *updates* expire.
 
-        Where that fails they stay until their alert fires and ends again. The incident that a home names is
-        read before it is believed.
+        A failure is ignored: such an owner stays until its alert fires and ends again. That does no harm,
+        since the incident that an owner names is always read as well.
         """
         calls: list[ScriptCall] = []
         for update in updates:
@@ -145,7 +145,7 @@ class RedisAlertOwners:
 
 
 def parse_refusal(answer: Any) -> UpdateRefusal:
-    """Return the homes in a script's answer, and what they hold; an answer of 0 has none."""
+    """Return the owners in a script's answer and their incidents; none for an answer of 0."""
     if not isinstance(answer, list):
         return UpdateRefusal()
     pairs, *rows = answer
@@ -173,7 +173,7 @@ def _raise_if_error(answer: Any) -> Any:
 
 
 def _sort_claims(claims: Iterable[Claim], shards: int) -> dict[tuple[str, int], list[Claim]]:
-    """Return *claims* by neighbourhood and shard, each alert once."""
+    """Return *claims* by (group family, shard), each alert once."""
     found: dict[tuple[str, int], dict[str, Claim]] = {}
     for claim in claims:
         shard = shard_of(f"{claim.group_family} {claim.fingerprint}", shards)
@@ -182,7 +182,7 @@ def _sort_claims(claims: Iterable[Claim], shards: int) -> dict[tuple[str, int], 
 
 
 class RedisIncidents(RedisListing):
-    """Keeps incidents. Every method raises StoreError when Redis can't do it."""
+    """The store of incidents. Every method raises StoreError if Redis fails."""
 
     def __init__(
         self,
@@ -201,10 +201,10 @@ class RedisIncidents(RedisListing):
             self._scripts, history_s=self._history_s, flap_window_s=flap_window_s, shards=shards
         )
 
-    # --- a group's latest, for whoever wants to change it ---
+    # --- the latest incident of a group, for changes ---
 
     def load_latest(self, group_ids: Sequence[str]) -> list[VersionedIncident]:
-        """Return how each group stands, without alerts and deliveries, in one round trip."""
+        """Return each group's latest incident without alerts and deliveries, in one round trip."""
         with store_errors():
             if len(group_ids) == 1:
                 rows = [self._redis.hmget(self.keys_of(group_ids[0]).incident(group_ids[0]), "v", "head")]
@@ -219,15 +219,16 @@ class RedisIncidents(RedisListing):
         ]
 
     def commit(self, updates: Sequence[IncidentUpdate]) -> list[bool]:
-        """Keep each change in one round trip; False where it was refused."""
+        """Write each change, in one round trip; False where it was refused."""
         return [refusal is None for refusal in self.try_commit(updates)]
 
     def try_commit(self, updates: Sequence[IncidentUpdate]) -> list[UpdateRefusal | None]:
-        """Keep each change in one round trip. Refused, whole, is one whose group had changed since it was
-        read, or an alert of which begins to fire and is at home in a neighbour.
+        """Write each change by compare-and-set, in one round trip; return None where it was written.
 
-        Where the store is divided, homes are not read here. Their claims still hold, since a change that
-        makes alerts fire is refused when it comes too late after its reading. Ends take one round trip more.
+        A change is refused as a whole if its group was changed since it was read, or if a sibling group owns
+        an alert that begins to fire in it. If the store is divided, the owners are not checked here. The
+        claims made before are still valid, since a change in which alerts begin to fire is refused if it
+        comes too late after its read. Resolves take one more round trip then.
         """
         with store_errors():
             answers = self._scripts.run_all("commit", [self._build_commit_call(update) for update in updates])
@@ -238,10 +239,10 @@ class RedisIncidents(RedisListing):
         return [None if answer == 1 else parse_refusal(answer) for answer in answers]
 
     def save_reworded(self, updates: Sequence[IncidentUpdate]) -> list[bool]:
-        """Keep the newer words that each change holds, and its incident without a new version.
+        """Write the newer labels and annotations of each change, and its incident, without a new version.
 
-        False where the group had changed since it was read; then nothing of it was written. One round trip,
-        and one more where alerts may lie in batches.
+        False where the group was changed since it was read; then nothing is written. One round trip, and one
+        more if alerts may lie in batches.
         """
         with store_errors():
             whole = self._read_batches(updates)
@@ -249,7 +250,7 @@ class RedisIncidents(RedisListing):
             return [answer == 1 for answer in self._scripts.run_all("compact", calls)]
 
     def _read_batches(self, updates: Sequence[IncidentUpdate]) -> dict[str, dict[bytes, bytes]]:
-        """Return all fields of those groups that may have batches, by slot."""
+        """Return all fields of the groups that may have batches, by group ID."""
         group_ids = [
             w.loaded.group_id for w in updates if w.loaded.incident and may_have_batches(w.loaded.incident)
         ]
@@ -332,22 +333,22 @@ class RedisIncidents(RedisListing):
 
     @property
     def is_divided(self) -> bool:
-        """Whether neighbours may lie on several shards."""
+        """Whether the groups of one family may lie on several shards."""
         return self._shards > 1
 
     def find_owners(self, group_ids: Sequence[str], claims: Sequence[Claim]) -> OwnerReading:
         """Make *claims*, and read *group_ids*, in one round trip.
 
-        On one shard nothing is claimed, as `try_commit` sees to that; the slots of the homes are read, too.
+        On one shard nothing is claimed, as `try_commit` checks the owners; their incidents are read as well.
         """
         if self.is_divided:
             return self._owners.claim_alerts(group_ids, claims)
         return self._owners.find_owners(group_ids, claims)
 
-    # --- one incident, whole ---
+    # --- one complete incident ---
 
     def load(self, incident_id: str) -> Incident:
-        """Return the incident with its alerts and deliveries, in one round trip; else NotFound."""
+        """Return the incident with its alerts and deliveries, in one round trip. Raises NotFound."""
         group_id = incident_id.partition("-")[0]
         keys = self.keys_of(group_id)
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
@@ -361,7 +362,7 @@ class RedisIncidents(RedisListing):
         raise NotFound("incident", incident_id)
 
     def load_timeline(self, incident_id: str) -> list[TimelineEvent]:
-        """Return what happened to the incident, oldest first."""
+        """Return the timeline of the incident, oldest event first; empty if there is none."""
         key = self.keys_of(incident_id.partition("-")[0]).timeline(incident_id)
         with store_errors():
             return [codec.decode_event(packed) for packed in self._redis.lrange(key, 0, -1)]
@@ -378,10 +379,11 @@ class RedisIncidents(RedisListing):
         wake: Iterable[str] = (),
         due: float = 0.0,
     ) -> None:
-        """Keep how a delivery stands, and have the lanes of *wake* look at the incident at *due*.
+        """Store the state of a delivery, add *events* to the timeline, and enqueue the incident in the queues
+        *wake* at *due*.
 
-        With a *worker*, only while the incident is lent to it in *lane*; else ClaimLost. An
-        incident that is gone is left gone.
+        With a *worker*, raises ClaimLost unless it holds the lease in *queue*. Does nothing if the incident
+        no longer exists.
         """
         group_id = incident_id.partition("-")[0]
         keys, queues, said = self.keys_of(group_id), tuple(wake), [codec.encode(event) for event in events]
@@ -415,7 +417,7 @@ class RedisIncidents(RedisListing):
             raise ClaimLost(f"another worker has incident {incident_id}")
 
     def drop_compacted(self, incident_id: str) -> None:
-        """Drop what is kept of alerts that the incident has forgotten; what changed meanwhile stays."""
+        """Delete the stored alerts that were compacted; does nothing if the group is changed meanwhile."""
         group_id = incident_id.partition("-")[0]
         key = self.keys_of(group_id).incident(group_id)
         with store_errors():

@@ -1,1 +1,1 @@
-"""Redis: connections, keys and scripts; no business rule."""
+"""Redis: connections, keys and Lua scripts; no business rules."""

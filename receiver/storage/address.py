@@ -1,11 +1,11 @@
-"""REDIS_URL taken apart: which servers, and how a line to them is opened.
+"""Parsing of REDIS_URL into the servers and the options of a connection.
 
     redis://, rediss://, unix://                          one server, as redis-py reads it
     redis+sentinel://[user:password@]host:port,…/service[/db]
     redis+cluster://[user:password@]host:port,…
 
-The last two take `?ssl=true` and the `ssl_…` of rediss://; sentinels have logins of their own,
-`?sentinel_username=…&sentinel_password=…`.
+The last two accept `?ssl=true` and the `ssl_…` parameters of rediss://. The credentials of the sentinels are
+separate: `?sentinel_username=…&sentinel_password=…`.
 """
 
 from __future__ import annotations
@@ -29,13 +29,13 @@ _CONNECTION_CLASSES: dict[type, type] = {
 
 @dataclass(frozen=True)
 class StoreAddress:
-    """Where the store is. What may hold a secret is not printed."""
+    """The parsed REDIS_URL. Fields that may hold a secret are not in its repr."""
 
     kind: str
     nodes: tuple[NodeAddress, ...] = ()
     service: str = ""
     connection_class: type = TcpConnection
-    # How a line to Redis is opened; and, where they differ, one to a sentinel.
+    # Options of a connection to Redis, and those of a connection to a sentinel.
     options: dict[str, Any] = field(default_factory=dict, repr=False)
     sentinel_options: dict[str, Any] = field(default_factory=dict, repr=False)
 
@@ -45,7 +45,7 @@ class StoreAddress:
 
 
 def parse_store_url(url: str) -> StoreAddress:
-    """Return *url* taken apart; raises ValueError where it can't be, without a word of a password."""
+    """Parse *url*. Raises ValueError if it is invalid; the message contains no password."""
     scheme = url.partition("://")[0]
     if scheme not in (SENTINEL, CLUSTER):
         options, connection_class = _parse_options(url)

@@ -1,4 +1,7 @@
-"""Which node of a Redis Cluster holds which slots, as far as we know."""
+"""A client for Redis Cluster: the map of hash slots to nodes, redirects, and pipelines over several nodes.
+
+https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/
+"""
 
 from __future__ import annotations
 
@@ -19,21 +22,21 @@ from redis.exceptions import TimeoutError as RedisTimeoutError
 from receiver.storage.address import StoreAddress
 from receiver.storage.pool import ConnectionPool, NodeAddress, PoolExhausted
 
-# The commands whose first key is not their first word, by where it is; None: no key at all.
+# The position of the first key, for commands in which it is not the first argument; None: no key at all.
 _KEY_AT = {"EVALSHA": 3, "EVAL": 3, "PUBLISH": None, "PING": None, "INFO": None, "CONFIG": None}
-# A cluster that is down is not asked for its map at every command.
+# While a cluster is down, its slot map is not requested at every command.
 _REFRESH_EVERY_S = 0.5
 _REFRESH_TIMEOUT_S = 3.0
 
 
 @dataclass(frozen=True)
 class _SlotTable:
-    """Ranges of slots by their first one."""
+    """Ranges of hash slots, sorted by their first slot, and their nodes."""
 
     starts: tuple[int, ...] = ()
     ends: tuple[int, ...] = ()
     nodes: tuple[NodeAddress, ...] = ()
-    # What moved since the cluster was asked.
+    # Slots that moved (MOVED) since the map was loaded.
     moved: dict[int, NodeAddress] = field(default_factory=dict)
 
     def find_node(self, slot: int) -> NodeAddress | None:
@@ -44,7 +47,7 @@ class _SlotTable:
 
 
 class SlotMap:
-    """Is asked for where a slot is, and asks the cluster when it doubts what it knows."""
+    """The node of each hash slot; the map is loaded from the cluster when it may be outdated."""
 
     def __init__(self, seeds: Sequence[NodeAddress], get_client: Callable[[NodeAddress], Any]) -> None:
         self.seeds = tuple(seeds)
@@ -55,7 +58,7 @@ class SlotMap:
         self._next_refresh_at = 0.0
 
     def find_node(self, slot: int | None) -> NodeAddress:
-        """Return the node that holds *slot*, or any for None; raises redis' errors."""
+        """Return the node that holds *slot*, or a random one for None. Raises redis-py's errors."""
         self._refresh_if_stale()
         if slot is None:
             return random.choice(self.list_masters())  # noqa: S311  # nosec B311  # spreads load, hides nothing
@@ -71,12 +74,12 @@ class SlotMap:
         return list(dict.fromkeys((*self._table.nodes, *self._table.moved.values())))
 
     def record_move(self, slot: int, node: NodeAddress) -> None:
-        """Note that *node* holds *slot* now; others may have moved with it."""
+        """Record that *node* holds *slot* now. The map is reloaded, since other slots may have moved too."""
         self._table.moved[slot] = node
         self._is_stale = True
 
     def mark_suspect(self, node: NodeAddress) -> None:
-        """Note that *node* did not answer as it should: another may have its slots by now."""
+        """Record that *node* failed: after a failover another node may hold its slots, so reload the map."""
         self._suspect = node
         self._is_stale = True
 
@@ -101,14 +104,14 @@ class SlotMap:
             raise error
 
     def _list_candidates(self) -> list[NodeAddress]:
-        """Return whom to ask, in the order of trust."""
+        """Return the nodes from which to load the map: in random order, the suspect one last."""
         known = list(dict.fromkeys((*self._table.nodes, *self.seeds)))
         random.shuffle(known)
         return sorted(known, key=lambda node: node == self._suspect)
 
 
 def find_slot(args: Sequence[Any]) -> int | None:
-    """Return the slot of a command's (first) key; None for a command without one."""
+    """Return the hash slot of a command's first key; None for a command without a key."""
     at = _KEY_AT.get(str(args[0]).upper(), 1)
     if at is None or len(args) <= at:
         return None
@@ -117,9 +120,9 @@ def find_slot(args: Sequence[Any]) -> int | None:
 
 
 def _parse_slots(rows: Sequence[Any], asked: NodeAddress) -> _SlotTable:
-    """Return the map in an answer to CLUSTER SLOTS: `[start, end, [host, port, …], replicas …]` each.
+    """Parse the answer to CLUSTER SLOTS, rows of `[start, end, [host, port, …], replicas …]`.
 
-    A node that does not know its own address has none there: then it is the one by which we reached it.
+    A node that does not know its own address omits it; then the address of *asked* is used.
     """
     ranges = []
     for start, end, master, *_ in sorted(rows, key=lambda row: row[0]):
@@ -130,18 +133,18 @@ def _parse_slots(rows: Sequence[Any], asked: NodeAddress) -> _SlotTable:
     return _SlotTable(*(tuple(column) for column in zip(*ranges, strict=True)))  # type: ignore[arg-type]
 
 
-# A slot that is on its way may answer with a node that has just given it on.
+# During a resharding a redirect may lead to a node that has moved the slot on.
 _MAX_REDIRECTS = 5
-# What one node does not pass on to the others.
+# Commands that a node does not replicate to the other masters.
 _ALL_NODES_COMMANDS = ("SCRIPT", "FLUSHALL")
-# After these the map of the cluster may be an old one.
+# Errors after which the slot map may be outdated.
 _NODE_ERRORS = (RedisConnectionError, RedisTimeoutError, ClusterDownError, OSError)
 Args = tuple[Any, ...]
 Options = dict[str, Any]
 
 
 class ClusterNodes:
-    """The nodes of a cluster, each with lines of its own, and the map of who holds which slots."""
+    """The nodes of a cluster, each with its own connection pool, and the slot map."""
 
     def __init__(self, address: StoreAddress, pool_options: Options) -> None:
         self._connection_class = address.connection_class
@@ -156,7 +159,7 @@ class ClusterNodes:
             pool = ConnectionPool(
                 connection_class=self._connection_class, host=host, port=port, **self._options
             )
-            # Where two threads come at once, the first one's: a second pool would be beyond the bound.
+            # If two threads come at once, both use the first pool: two pools would exceed the limit.
             self._clients.setdefault(node, redis.Redis.from_pool(pool))
         return self._clients[node]
 
@@ -165,13 +168,13 @@ class ClusterNodes:
             client.close()
 
     def record_move(self, moved: MovedError, asked: NodeAddress) -> NodeAddress:
-        """Note where a slot is now; return that node."""
+        """Record the slot's node of a MOVED redirect; return that node."""
         node = (moved.host or asked[0], int(moved.port))
         self.slot_map.record_move(int(moved.slot_id), node)
         return node
 
     def run_asking(self, ask: AskError, asked: NodeAddress, args: Args, options: Options) -> Any:
-        """Run a command on the node to which its slot is on its way."""
+        """Run a command after an ASK redirect, on the node to which its slot is being migrated."""
         node = (ask.host or asked[0], int(ask.port))
         with self.get_client(node).pipeline(transaction=False) as pipe:
             pipe.execute_command("ASKING")
@@ -183,15 +186,15 @@ class ClusterNodes:
 
 
 class ClusterClient(CoreCommands):
-    """What we use of a client of redis', over all nodes of a cluster."""
+    """The part of redis-py's client interface that the receiver uses, over all nodes of a cluster."""
 
-    _event_dispatcher: Any = None  # redis' hints ask for it
+    _event_dispatcher: Any = None  # required by redis-py's type hints
 
     def __init__(self, address: StoreAddress, pool_options: Options) -> None:
         self._nodes = ClusterNodes(address, pool_options)
 
     def execute_command(self, *args: Any, **options: Any) -> Any:
-        """Run one command where its key lies; those without a key anywhere."""
+        """Run a command on the node of its first key; without a key, on any node."""
         if str(args[0]).partition(" ")[0].upper() in _ALL_NODES_COMMANDS:
             return self._run_on_all_nodes(args, options)
         nodes = self._nodes
@@ -209,7 +212,7 @@ class ClusterClient(CoreCommands):
         raise ClusterDownError("a slot keeps moving")
 
     def _run_on_all_nodes(self, args: Args, options: Options) -> Any:
-        """Run a command on each node; raises only when none could do it: the others do without."""
+        """Run a command on each node; return the first answer. Raises only if it fails on all nodes."""
         answers: list[Any] = []
         for client in self.list_masters():
             try:
@@ -222,13 +225,13 @@ class ClusterClient(CoreCommands):
         return done[0]
 
     def pipeline(self, transaction: bool = False) -> ClusterPipeline:
-        """Return a batch; there are no transactions over nodes."""
+        """Return a pipeline. Raises ValueError for a transaction, which a cluster cannot do over nodes."""
         if transaction:
             raise ValueError("a cluster has no transactions over its nodes")
         return ClusterPipeline(self._nodes)
 
     def pubsub(self, **options: Any) -> Any:
-        """Return a listener at one of the nodes: what is published at any of them reaches it."""
+        """Return a subscriber at one of the nodes; the cluster forwards all published messages to it."""
         node = self._nodes.slot_map.find_node(None)
         return _Listener(node, self._nodes, options)
 
@@ -244,7 +247,7 @@ class ClusterClient(CoreCommands):
 
 
 class _Listener:
-    """redis' own listener at one node; when that is lost, the next one is to be opened elsewhere."""
+    """redis-py's subscriber at one node; an error marks the node as suspect, so the next one uses another."""
 
     def __init__(self, node: NodeAddress, nodes: ClusterNodes, options: dict[str, Any]) -> None:
         self._node = node
@@ -269,7 +272,7 @@ class _Listener:
 
 
 class ClusterPipeline(CoreCommands):
-    """Commands that go together: one batch for each node, in the order in which they were given."""
+    """A pipeline: one batch of commands for each node, in their order."""
 
     _event_dispatcher: Any = None
 
@@ -288,7 +291,9 @@ class ClusterPipeline(CoreCommands):
         return self
 
     def execute(self, raise_on_error: bool = True) -> list[Any]:
-        """Return the answers in order. A fault stands where its answer would, or is raised: the first."""
+        """Return the answers in order. With *raise_on_error* the first error is raised, else errors stand in
+        place of the answers.
+        """
         commands, self._commands = self._commands, []
         answers: list[Any] = [ClusterDownError("a slot keeps moving")] * len(commands)
         pending = list(range(len(commands)))
@@ -311,7 +316,7 @@ class ClusterPipeline(CoreCommands):
         return answers
 
     def _group_by_node(self, commands: Sequence[Any], numbers: Sequence[int]) -> dict[NodeAddress, list[int]]:
-        """Return the numbers of commands by their node; one without a key goes with the one before it."""
+        """Return the numbers of the commands by node; one without a key uses the node of the one before."""
         by_node: dict[NodeAddress, list[int]] = {}
         node: NodeAddress | None = None
         for number in numbers:
@@ -322,7 +327,7 @@ class ClusterPipeline(CoreCommands):
         return by_node
 
     def _run_batch(self, node: NodeAddress, batch: Sequence[tuple[Args, Options]]) -> list[Any]:
-        """Return what one node answers to its part."""
+        """Return the answers of one node to its batch; errors stand in place of answers."""
         try:
             with self._nodes.get_client(node).pipeline(transaction=False) as pipe:
                 for args, options in batch:

@@ -1,5 +1,6 @@
-"""Asking the sentinels who is the master, each time a line is opened.
+"""Connecting to Redis (a single server, Sentinel or Cluster), and running the Lua scripts.
 
+With Sentinel, the sentinels are asked for the master each time a connection is opened:
 https://redis.io/docs/latest/develop/reference/sentinel-clients/
 """
 
@@ -33,12 +34,12 @@ from receiver.storage.pool import (
     quote_error,
 )
 
-# Three that are silent, and a master that is, still fit into the time in which Alertmanager is answered.
+# Three sentinels and a master that do not answer still fit into the timeout of Alertmanager's webhook.
 _QUERY_TIMEOUT_S = 0.5
 
 
 def connect_through_sentinels(address: StoreAddress, pool_options: dict[str, Any]) -> redis.Redis:
-    """Return a client of whoever is the master of the service; it connects when first used."""
+    """Return a client of the current master of the service; it connects when first used."""
     sentinels = Sentinels(address)
     pool = ConnectionPool(
         connection_class=MasterTlsConnection if address.is_encrypted else MasterConnection,
@@ -62,11 +63,11 @@ class Sentinels:
             "ssl": address.is_encrypted,
         }
         self._master: NodeAddress | None = None
-        # Its idle lines lead to a former master when there is another.
+        # After a failover its idle connections lead to the former master and are closed.
         self.pool: ConnectionPool | None = None
 
     def find_master(self) -> NodeAddress:
-        """Return where the master is, as the first sentinel says that knows it; raises NoAnswer."""
+        """Return the master's address from the first sentinel that knows it. Raises RedisTimeoutError."""
         for node in list(self._nodes):
             master = self._query_master(node)
             if master is None:
@@ -79,7 +80,7 @@ class Sentinels:
         raise RedisTimeoutError(f"none of {len(self._nodes)} sentinels knows the master of {self._service!r}")
 
     def _query_master(self, node: NodeAddress) -> NodeAddress | None:
-        """Return whom the sentinel at *node* names; None when it is away or knows none."""
+        """Return the master that the sentinel at *node* names; None if it is unavailable or knows none."""
         host, port = node
         try:
             with closing(redis.Redis(host, port, **self._options)) as sentinel:
@@ -88,19 +89,19 @@ class Sentinels:
             return None
         if not found:
             return None
-        name, number = found  # type: ignore[misc]  # redis' hints know an awaited answer as well
+        name, number = found  # type: ignore[misc]  # redis-py's type hints include awaitables
         return (name.decode() if isinstance(name, bytes) else str(name)), int(number)
 
 
-# redis' own hints leave open whether an answer comes now or is awaited, and bytes or text.
+# redis-py's type hints do not tell whether an answer is awaitable, nor whether it is bytes or text.
 Client = Any
-# Alertmanager is to hear 503 within 5 s; a read and a write that both time out must fit.
+# Alertmanager must get a 503 within 5 s, also if both a read and a write time out.
 TIMEOUT_S = 2.0
 
 
 @contextmanager
 def store_errors() -> Iterator[None]:
-    """Turn what redis raises into a StoreError that says what is the matter, and what Redis said."""
+    """Convert errors of redis-py into a StoreError with a description, advice, and Redis' message."""
     try:
         yield
     except (RedisError, OSError) as error:
@@ -109,8 +110,9 @@ def store_errors() -> Iterator[None]:
 
 
 def connect(url: str, timeout_s: float = TIMEOUT_S, max_connections: int = MAX_CONNECTIONS) -> Client:
-    """Return a client for *url* with *max_connections* lines to each server at most; it connects when first
-    used. Raises ValueError for no such address.
+    """Return a client for *url* with at most *max_connections* connections to each server; it connects when
+    first used. *timeout_s* applies to each connect, command, and wait for a connection. Raises ValueError for
+    an invalid URL.
     """
     address = parse_store_url(url)
     options = {**build_pool_options(timeout_s, max_connections), **address.options}
@@ -122,20 +124,20 @@ def connect(url: str, timeout_s: float = TIMEOUT_S, max_connections: int = MAX_C
 
 
 def count_shards(url: str) -> int:
-    """Return over how many shards the store at *url* spreads what it keeps: the same for all processes."""
+    """Return the number of shards of the Redis at *url*; it is the same for all processes."""
     return CLUSTER_SHARDS if url.startswith(f"{CLUSTER}://") else 1
 
 
 def list_servers(client: Client) -> list[Client]:
-    """Return a client of each server that keeps a part: the nodes of a cluster, or the one there is."""
+    """Return a client of each server that holds data: the masters of a cluster, or the single server."""
     return client.list_masters() if isinstance(client, ClusterClient) else [client]
 
 
 @cache
 def read_scripts() -> dict[str, str]:
-    """Return the text of each script by name: a package keeps those that it runs in its folder `scripts`.
+    """Return the text of each Lua script by name; they lie in the folder `scripts` of each package.
 
-    Lua has no include: what several need stands before each.
+    Lua in Redis has no include, so the shared functions are prepended to each script that uses them.
     """
     root = resources.files("receiver")
     folders = [root / "scripts", *(package / "scripts" for package in root.iterdir() if package.is_dir())]
@@ -153,14 +155,14 @@ ScriptCall = tuple[str, Sequence[str], Sequence[Any]]
 
 
 class Scripts:
-    """The Lua scripts, sent by their digest, and whole when Redis doesn't know them (yet)."""
+    """Runs the Lua scripts by their digest (EVALSHA), and loads them if Redis does not know them."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
         self._scripts = {name: client.register_script(text) for name, text in read_scripts().items()}
 
     def run(self, name: str, keys: Sequence[str], args: Sequence[Any]) -> Any:
-        """Run one script and return its answer."""
+        """Run one script and return its answer. Raises redis-py's errors."""
         script = self._scripts[name]
         try:
             return self._client.evalsha(script.sha, len(keys), *keys, *args)
@@ -169,11 +171,11 @@ class Scripts:
             return self._client.evalsha(script.sha, len(keys), *keys, *args)
 
     def run_all(self, name: str, calls: Sequence[tuple[Sequence[str], Sequence[Any]]]) -> list[Any]:
-        """Run one script for each call, in one round trip."""
+        """Run one script for each call, in one round trip; return the answers in order."""
         return self.run_each([(name, *call) for call in calls])
 
     def run_each(self, calls: Sequence[ScriptCall], *, raise_on_error: bool = True) -> list[Any]:
-        """Run scripts in one round trip; without *raise_on_error* a fault stands where its answer would."""
+        """Run scripts in one round trip; without *raise_on_error*, errors stand in place of the answers."""
         if len(calls) == 1 and raise_on_error:
             return [self.run(*calls[0])]
         try:

@@ -1,8 +1,8 @@
-"""Every Redis key: its name, its type, and when it goes.
+"""All Redis keys: name, type and expiry.
 
-All keys that one atomic step touches carry the same hash tag `{n}`, the shard's number, so they
-lie on one node of a Redis Cluster. A group's shard follows from its slot; a single Redis has
-one shard. What is kept for ever is what is still open, and bounded by it.
+All keys that one script uses have the same hash tag `{n}`, the number of the shard, so they lie on one node
+of a Redis Cluster. The shard of a group is a hash of its group ID; a single Redis has one shard. Keys without
+expiry hold only what is open or active.
 """
 
 from __future__ import annotations
@@ -10,54 +10,54 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass
 
-# What is done once, or again and again, for no single incident.
+# The queue of jobs and periodic tasks.
 TASKS = "tasks"
 QUEUES = ("slack", "pagerduty", "alertmanager", TASKS)
-# Over so many shards a cluster spreads what it keeps. What is kept is found by this number, so it is the
-# same in all processes and versions, for ever; nodes beyond it stay empty.
+# Number of shards in a Redis Cluster. It determines the key names, so it must be the same in all processes
+# and never change; more nodes than this stay empty.
 CLUSTER_SHARDS = 16
 # Repeats of a webhook come within two days at most, nearly all within minutes.
 JOB_FOR_S = 2 * 86400
-# Deliveries of simulated channels, for the page: a list, capped, gone after a week.
+# Messages of simulated channels, for the web page: a list, capped, expires after a week.
 SIMULATED = "rcv:simulated"
 SIMULATED_LIMIT = 500
 SIMULATED_FOR_S = 7 * 86400
-# Workers by their last beat, by Redis' own clock: a sorted set, gone when all have been silent for an hour.
+# Workers by their last heartbeat (Redis' own clock): a sorted set, expires after an hour without heartbeats.
 WORKERS = "rcv:workers"
 WORKERS_FOR_S = 3600
-# Where workers are told `QUEUE MOMENT`: a channel of publish and subscribe, nothing is kept.
+# Wake-ups of workers, `QUEUE TIME`: a pub/sub channel, nothing is stored.
 WAKE = "rcv:wake"
-# A route's reviews are kept this long after the last one; a route that is in use has one each business day.
+# Expiry of a route's reviews after the last one; a route in use has one each business day.
 REVIEWS_FOR_S = 400 * 86400
-# The maintenance switch: a string, gone a day after its end; and under which name that was told: a string,
+# The maintenance: a string, expires a day after its end. The name of the announced maintenance: a string,
 # kept longer than any maintenance lasts.
 MAINTENANCE = "rcv:maintenance"
 MAINTENANCE_FOR_S = 86400
 MAINTENANCE_ANNOUNCED = "rcv:maintenance:announced"
 MAINTENANCE_ANNOUNCED_FOR_S = 30 * 86400
-# The last beat of each heartbeat from each source, and after which of them the next was missing: hashes,
-# gone when no beat has come for so long.
+# The last signal of each heartbeat from each source, and the last signal before a reported miss: hashes,
+# expire when no signal has arrived for this long.
 HEARTBEATS = "rcv:heartbeats"
 HEARTBEATS_MISSED = "rcv:heartbeats:missed"
-# A hash: when each source's first beat came.
+# A hash: time of the first signal from each source.
 HEARTBEATS_FIRST = "rcv:heartbeats:first"
 HEARTBEATS_FOR_S = 400 * 86400
-# Since when we have listened for beats: a hash, written twice a minute.
+# Since when the receiver has been able to receive heartbeats: a hash, written twice a minute.
 HEARTBEAT_UPTIME = "rcv:heartbeats:uptime"
 HEARTBEAT_UPTIME_FOR_S = 86400
-# By how much the clock of each process is ahead of Redis' own: a hash, gone two minutes after the last note.
+# By how much the clock of each process is ahead of Redis' own: a hash, expires after two minutes.
 CLOCKS = "rcv:clocks"
 CLOCKS_FOR_S = 120
-# When something last arrived at each place, and when it did not: a hash, gone after a week without either.
+# The last success and failure of deliveries to each target: a hash, expires after a week without deliveries.
 HEALTH = "rcv:health"
 HEALTH_FOR_S = 7 * 86400
-# When the last webhook of each source came: a hash, capped, gone when none has come for so long.
+# Time of the last webhook from each source: a hash, capped, expires when none has arrived for this long.
 LAST_WEBHOOKS = "rcv:webhooks"
 LAST_WEBHOOKS_FOR_S = 400 * 86400
-# Processes that go on with an old configuration, as they refused a new one: a hash, gone unless saved again.
+# Processes that refused a new configuration and run the old one: a hash, expires unless written again.
 CONFIG_REFUSED = "rcv:config:refused"
 CONFIG_REFUSED_FOR_S = 10
-# That a trouble was said is remembered for so long; a retry that fails again says nothing new.
+# A posted notice is remembered for this long, so that a retry that fails again posts no second one.
 NOTICE_FOR_S = 14 * 86400
 # Each timeline is capped: an incident that flaps for a month must not fill the memory.
 TIMELINE_LIMIT = 500
@@ -85,100 +85,98 @@ class Keys:
         return self._name("timeline", incident_id)
 
     def alert_owners(self, group_family: str) -> str:
-        """A hash: the slot that has each alert, and on several shards when it was claimed. It holds what
-        fires, and what ended a short while ago. Expires `history` after it was last written, as it is with
-        every change, and with a repeat each quarter of an hour; soon after the end of all that was in it.
+        """A hash: the group ID of each alert's owner, on several shards with the time of the claim. It holds
+        alerts that fire or ended a short while ago. Expires `history` after the last write, which happens
+        with every change, and with a duplicate every 15 minutes; soon after all its alerts have ended.
         """
         return self._name("alert-owners", group_family)
 
     def ended_alert_owners(self, group_family: str) -> str:
-        """A sorted set: alerts that ended, by when their homes are forgotten. Expires as the homes do."""
+        """A sorted set: ended alerts by the time when their owners are dropped. Expires with the owners."""
         return self._name("ended-alert-owners", group_family)
 
     def job(self, name: str) -> str:
-        """A string: what came in and is to be worked on, or that it came. Expires in two days at most."""
+        """A string: a pending job, or a marker that it is known. Expires in two days at most."""
         return self._name("job", name)
 
     def reviews(self, group_id: str) -> str:
-        """A hash: how a route's reviews stand. Expires 400 days after it was last written."""
+        """A hash: the state of a route's reviews. Expires 400 days after the last write."""
         return self._name("reviews", group_id)
 
     def notice(self, name: str) -> str:
-        """A hash: when a notice was said last, and how many came since. Expires after two weeks."""
+        """A hash: when a notice was last posted, and how many came since. Expires after two weeks."""
         return self._name("notice", name)
 
     @property
     def notices(self) -> str:
-        """A hash: notices that are to be posted. Expires a day after the last was put."""
+        """A hash: notices to be posted. Expires a day after the last one was added."""
         return self._name("notices")
 
     @property
     def notice_message(self) -> str:
-        """A string: how the message with notices stands. Expires two weeks after it was written."""
+        """A string: the state of the message with notices. Expires two weeks after the last write."""
         return self._name("notice-message")
 
     @property
     def probe(self) -> str:
-        """A string: shows that the shard takes writes. Expires in a minute."""
+        """A string: written to test that the shard accepts writes. Expires in a minute."""
         return self._name("probe")
 
     def storm(self, storm_id: str) -> str:
-        """A hash: a storm. No expiry until it is resolved, `history` from then on."""
+        """A hash: a storm. No expiry until it is resolved, then `history`."""
         return self._name("storm", storm_id)
 
     def storm_members(self, storm_id: str) -> str:
-        """A hash: the incidents that a storm speaks for, capped. Expires as its storm does."""
+        """A hash: the incidents that a storm bundles, capped. Expires as its storm does."""
         return self._name("storm-members", storm_id)
 
     @property
     def active_storms(self) -> str:
-        """A hash: the storm that is on at each place. No expiry: it holds what is on."""
+        """A hash: the active storm of each target. No expiry: it holds only active storms."""
         return self._name("storms", "active")
 
     @property
     def unresolved_storms(self) -> str:
-        """A sorted set: unresolved storms by when they began. No expiry: it holds what is open."""
+        """A sorted set: unresolved storms by start time. No expiry: it holds only unresolved storms."""
         return self._name("storms", "unresolved")
 
     @property
     def open(self) -> str:
-        """A sorted set: open incidents by when they opened. No expiry: it holds what is open."""
+        """A sorted set: open incidents by opening time. No expiry: it holds only open incidents."""
         return self._name("open")
 
     @property
     def closed(self) -> str:
-        """A sorted set: closed incidents by when they opened. Expires `history` after the last closing."""
+        """A sorted set: closed incidents by opening time. Expires `history` after the last one closed."""
         return self._name("closed")
 
     @property
     def failed(self) -> str:
-        """A sorted set: deliveries given up, by when. Expires `history` after the last of them."""
+        """A sorted set: failed deliveries by time of failure. Expires `history` after the last one."""
         return self._name("failed")
 
     def queue(self, queue: str) -> str:
-        """A sorted set: incidents by the moment to look at them, by Redis' own clock. No expiry: it holds
-        what is due.
-        """
+        """A sorted set: incidents by due time (Redis' own clock). No expiry: it holds pending entries."""
         return self._name("queue", queue)
 
     def incoming(self, queue: str, severity: str) -> str:
-        """A sorted set: incidents that news came of, by when. No expiry: it holds what is due."""
+        """A sorted set: incidents with incoming changes, by arrival. No expiry: it holds pending entries."""
         return self._name("queue", queue, severity)
 
     def leases(self, queue: str) -> str:
-        """A sorted set: incidents lent to a worker, by when the loan ends by Redis' own clock. No expiry: a
-        dead worker's loans are found by their moment.
+        """A sorted set: leased incidents by the end of the lease (Redis' own clock). No expiry: the expired
+        leases of a dead worker are found by their score.
         """
         return self._name("leases", queue)
 
     def lease_owners(self, queue: str) -> str:
-        """A hash: which worker each lent incident is lent to. Goes with the claims."""
+        """A hash: the worker that holds the lease of each incident. Fields are removed with the leases."""
         return self._name("lease-owners", queue)
 
 
 @dataclass(frozen=True)
 class TokenBucketKeys:
-    """The keys of one budget. All expire when nobody asked for hours."""
+    """The keys of one token bucket. All expire after some hours without a request."""
 
     bucket: str
 
@@ -187,25 +185,25 @@ class TokenBucketKeys:
 
     @property
     def state(self) -> str:
-        """A hash: tokens left, when that was counted, and until when nobody goes."""
+        """A hash: tokens left, when they were counted, and the end of a pause."""
         return self._name("state")
 
     @property
     def waiters(self) -> str:
-        """A sorted set: who waits, by rank."""
+        """A sorted set: waiting callers by priority."""
         return self._name("waiters")
 
     @property
     def waiter_deadlines(self) -> str:
-        """A sorted set: who waits, by the moment after which nobody waits for them."""
+        """A sorted set: waiting callers by the time after which they lose their place."""
         return self._name("waiter-deadlines")
 
     @property
     def initial_waiters(self) -> str:
-        """A sorted set: who waits for an incident's first message or page, by rank."""
+        """A sorted set: callers that wait to send an incident's first message or page, by priority."""
         return self._name("initial-waiters")
 
 
 def shard_of(group_id: str, shards: int) -> int:
-    """Return the shard on which a group lies."""
+    """Return the number of the shard that holds a group; 0 if there is only one shard."""
     return zlib.crc32(group_id.encode()) % shards if shards > 1 else 0

@@ -1,6 +1,7 @@
-"""What Redis' faults mean, and what to do about each: one line for people.
+"""The connection pool of Redis, and the description of Redis' errors with advice for operators.
 
-The words are Redis' own, see `src/server.c` and https://redis.io/docs/latest/operate/oss_and_stack/management/.
+The codes and phrases are Redis' own, see `src/server.c` and
+https://redis.io/docs/latest/operate/oss_and_stack/management/.
 """
 
 from __future__ import annotations
@@ -22,26 +23,26 @@ from redis.retry import Retry
 
 
 class MasterDemoted(exceptions.ConnectionError):
-    """Whom we asked to write takes no writes any more: the line leads to a former master."""
+    """The server accepts no writes any more: the connection leads to a former master."""
 
 
 class PoolExhausted(exceptions.RedisError):
-    """All lines that this process may have were in use for as long as one is waited for."""
+    """All connections that this process may have were in use for the whole timeout."""
 
 
-# The word with which Redis' answer begins, where redis-py has no class for it.
+# By the code with which Redis' error begins, if redis-py has no class for it.
 _BY_WORD = {
     "MISCONF": "it can't save to its disk and refuses writes (MISCONF): see its log and the disk's room",
     "NOREPLICAS": "too few of its replicas are in reach to take writes (NOREPLICAS): see the replicas",
     "BUSY": "a script holds it up (BUSY): see what else uses this Redis",
 }
 _IS_CLUSTER = "it is a Redis Cluster (MOVED, CROSSSLOT): use redis+cluster:// in REDIS_URL"
-# Some answers have no word of their own.
+# Some errors have no code.
 _BY_PHRASE = {
     "cluster support disabled": "it is no Redis Cluster: use redis:// in REDIS_URL",
     "max number of clients": "it takes no more lines: raise its maxclients, or lower REDIS_MAX_CONNECTIONS",
 }
-# The first that fits: a class may be a kind of one further down.
+# The first match counts: a class may be a subclass of a later one.
 _BY_CLASS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
     (
         (exceptions.ReadOnlyError, MasterDemoted),
@@ -67,7 +68,7 @@ _MAX_DETAIL = 300
 
 
 def describe_error(error: BaseException) -> str:
-    """Return what is the matter with Redis in one line without addresses or secrets."""
+    """Return a description of the error with advice, in one line without addresses or secrets."""
     message = _strip_command(error)
     by_text = [sentence for phrase, sentence in _BY_PHRASE.items() if phrase in message]
     by_class = [sentence for kind, sentence in _BY_CLASS if isinstance(error, kind)]
@@ -76,40 +77,40 @@ def describe_error(error: BaseException) -> str:
 
 
 def quote_error(error: BaseException) -> str:
-    """Return what Redis said, in one line of bounded length, for logs."""
+    """Return Redis' error message in one line of bounded length, for logs."""
     message = " ".join(_strip_command(error).split())[:_MAX_DETAIL]
     return f"{type(error).__name__}: {message}"
 
 
 def _strip_command(error: BaseException) -> str:
-    """Return Redis' own words, without the command that redis-py puts before them in a batch: it may
-    hold what strangers wrote.
+    """Return Redis' own message, without the command that redis-py puts before it in a pipeline: the command
+    may contain data of clients.
     """
     return str(error).rpartition("of pipeline caused error: ")[2]
 
 
 NodeAddress = tuple[str, int]
-# One process has no more lines to a server than this, unless REDIS_MAX_CONNECTIONS says otherwise.
+# Default maximum of connections of one process to a server, see REDIS_MAX_CONNECTIONS.
 MAX_CONNECTIONS = 10
-# Of the lines that nobody needs any more so many are kept, the others are closed after so many seconds.
+# This many idle connections are kept; the others are closed after IDLE_S seconds.
 MAX_IDLE = 4
 IDLE_S = 0.5
-# What Redis says where it takes no more lines, and how long it is then left alone.
+# Redis' error when it accepts no more connections, and the wait before the next try.
 MAX_CLIENTS_ERROR = "max number of clients reached"
 _MAX_CLIENTS_WAIT_S = 0.05
 
 
 def build_pool_options(timeout_s: float, max_connections: int) -> dict[str, Any]:
-    """Return what all our pools have in common: how many lines, and how long one is waited for."""
+    """Return the options of all pools: the number of connections, and the wait for one in seconds."""
     return {**build_options(timeout_s), "timeout": timeout_s, "max_connections": max_connections}
 
 
 def build_options(timeout_s: float) -> dict[str, Any]:
-    """Return what all our lines have in common.
+    """Return the options of all connections.
 
-    A line that was cut while idle is opened anew once, at once; nothing else is tried again
-    here, since whoever asked knows better whether it still matters. What was on its way when a line
-    was cut may so be done twice: every script bears that.
+    After a connection error the command is retried once, at once, on a new connection: the old one may have
+    been closed while idle. Nothing else is retried here, since only the caller knows whether the command
+    still matters. So a command that was in flight may run twice; every script tolerates that.
     """
     return {
         "socket_timeout": timeout_s,
@@ -117,14 +118,14 @@ def build_options(timeout_s: float) -> dict[str, Any]:
         "health_check_interval": 0,
         "retry": _ReconnectOnce(timeout_s),
         "protocol": 2,
-        # Telling Redis our library's name costs every new line a round trip, and needs a permission.
+        # CLIENT SETINFO would cost every new connection a round trip, and needs a permission.
         "driver_info": None,
     }
 
 
 class _ReconnectOnce(Retry):
-    """Opens a line anew, once, at once. Where Redis takes no more lines, it waits for *timeout_s* until
-    another process closes one: what was sent was not done.
+    """Reconnects once, at once. If Redis accepts no more connections, it retries for up to *timeout_s*
+    seconds until another process closes one; that is safe, since Redis has not run the command.
     """
 
     def __init__(self, timeout_s: float) -> None:
@@ -132,7 +133,7 @@ class _ReconnectOnce(Retry):
         super().__init__(NoBackoff(), 1, supported_errors=(RedisConnectionError,))
 
     def call_with_retry(self, *args: Any, **options: Any) -> Any:
-        """Return what the command gives; raises its last fault."""
+        """Return the result of the command. Raises its last error."""
         deadline = time.monotonic() + self._timeout_s
         while True:
             try:
@@ -144,11 +145,11 @@ class _ReconnectOnce(Retry):
 
 
 class _FailoverConnection(AbstractConnection):
-    """A line that is given up when its other end turns out to be a replica."""
+    """A connection that is closed if its server turns out to be a replica."""
 
     def read_response(self, *args: Any, **options: Any) -> Any:
-        """Return the answer; raises Demoted where it is READONLY, and then whoever is the master by now
-        (by name, by a sentinel) is asked once more: a replica has written nothing.
+        """Return the answer. Raises MasterDemoted if it is READONLY; then the retry connects to the present
+        master (by DNS name or sentinel). That is safe, since a replica has written nothing.
         """
         try:
             return super().read_response(*args, **options)
@@ -158,19 +159,19 @@ class _FailoverConnection(AbstractConnection):
 
 
 class TcpConnection(_FailoverConnection, redis.Connection):
-    """Over TCP."""
+    """A connection over TCP."""
 
 
 class TlsConnection(_FailoverConnection, redis.SSLConnection):
-    """Over TCP, encrypted."""
+    """A connection over TLS."""
 
 
 class UnixSocketConnection(_FailoverConnection, redis.UnixDomainSocketConnection):
-    """Over a socket of this machine."""
+    """A connection over a Unix domain socket."""
 
 
 class _MasterLookup(AbstractConnection):
-    """A line that asks who is the master each time it is opened."""
+    """A connection that looks up the master each time it is opened."""
 
     def __init__(self, *, find_master: Callable[[], NodeAddress], **options: Any) -> None:
         self._find_master = find_master
@@ -178,31 +179,31 @@ class _MasterLookup(AbstractConnection):
 
     def _connect(self) -> Any:
         self.host, self.port = self._find_master()
-        return super()._connect()  # type: ignore[safe-super, no-untyped-call]  # Line's, by the order of the bases
+        return super()._connect()  # type: ignore[safe-super, no-untyped-call]  # the other base's, by MRO
 
 
 class MasterConnection(_MasterLookup, TcpConnection):
-    """Over TCP to the master that the sentinels name."""
+    """A connection over TCP to the master that the sentinels name."""
 
 
 class MasterTlsConnection(_MasterLookup, TlsConnection):
-    """Over TCP, encrypted, to the master that the sentinels name."""
+    """A connection over TLS to the master that the sentinels name."""
 
 
 def _yield_to_others() -> None:
-    """Let others go first under gevent, where whoever always finds its answers there would never give way.
+    """Yield to other greenlets under gevent: a greenlet that never waits for an answer would never switch.
 
-    Threads need no such word, and even a sleep of no time costs them 60 µs: Linux ends it late.
+    Threads do not need this, and even `sleep(0)` costs them 60 µs on Linux.
     """
     if time.sleep.__module__ != "time":
         time.sleep(0)
 
 
 class _IdleConnections:
-    """The free lines, last used first, and below them a None for each line that may still be opened.
+    """A stack of the free connections, with a None below them for each connection that may still be opened.
 
     The standard library's queue takes its lock each time, which costs a tenth of a webhook under gevent. Here
-    only those that have to wait take one; each step on the list is one that no thread breaks into.
+    only waiting threads take a lock; each operation on the list is atomic.
     """
 
     def __init__(self, maxsize: int) -> None:
@@ -212,20 +213,20 @@ class _IdleConnections:
         self._freed = threading.Condition()
 
     def put_nowait(self, item: Any) -> None:
-        """Add a line, or a None; raises queue.Full where all are there."""
+        """Add a connection or a None. Raises queue.Full if all are there."""
         if len(self.queue) >= self._maxsize:
             raise queue.Full
         if item is None:
             self.queue.insert(0, item)
         else:
             self.queue.append(item)
-        # A waiter counts itself before it looks for the last time, so it finds this item or is notified.
+        # A waiter counts itself before its last check of the list, so it finds this item or is notified.
         if self._waiters:
             with self._freed:
                 self._freed.notify()
 
     def get(self, timeout: float) -> Any:
-        """Return a line, or a None; raises queue.Empty where none becomes free within *timeout* seconds."""
+        """Return a connection or a None. Raises queue.Empty if none becomes free within *timeout* seconds."""
         try:
             return self.queue.pop()
         except IndexError:
@@ -245,20 +246,20 @@ class _IdleConnections:
                         self._freed.wait(left)
             finally:
                 self._waiters -= 1
-                # A waiter that was told and then broken off (a request's time limit) passes the word on.
+                # A waiter that was notified and then interrupted (a request's time limit) notifies the next.
                 if self._waiters and self.queue:
                     self._freed.notify()
 
 
 class ConnectionPool(redis.BlockingConnectionPool):
-    """Lends lines as they are, *max_connections* at once; who finds none free waits for one.
+    """A pool of at most `max_connections` connections; a caller waits if none is free.
 
-    A line that turned out to be broken is thrown away, never lent again. Of the idle lines all but
-    `MAX_IDLE` are closed when they have been idle for *idle_s*, so that other processes may have them.
+    A broken connection is discarded. All idle connections but `MAX_IDLE` are closed when they have been idle
+    for *idle_s* seconds, so that other processes can use their places.
 
-    redis' own `get_connection` and `release` first poll each line and then count it for OpenTelemetry; under
-    gevent that takes longer than the command. A line that was cut while idle shows when it is used, and
-    the retry of `build_options` opens it anew.
+    redis-py's own `get_connection` and `release` poll each connection and then count it for OpenTelemetry;
+    under gevent that takes longer than the command. Here a connection that was closed while idle fails when
+    it is used, and the retry of `build_options` reconnects.
     """
 
     def __init__(self, *, idle_s: float = IDLE_S, **options: Any) -> None:
@@ -267,7 +268,7 @@ class ConnectionPool(redis.BlockingConnectionPool):
         super().__init__(queue_class=_IdleConnections, **options)  # type: ignore[no-untyped-call]
 
     def get_connection(self, *_args: Any, **_options: Any) -> Any:
-        """Return a free line, or a new one; it stands, as far as we know. Raises NoFreeLine."""
+        """Return a free connection or a new one, connected but not checked. Raises PoolExhausted."""
         self._checkpid()
         _yield_to_others()
         try:
@@ -284,7 +285,7 @@ class ConnectionPool(redis.BlockingConnectionPool):
         return connection
 
     def release(self, connection: Any) -> None:
-        """Take a line back, unless it is from before a fork; None is the right to open one."""
+        """Put a connection back, unless it is from before a fork; None stands for an unopened one."""
         self._checkpid()
         if connection is None:
             self.pool.put_nowait(None)
@@ -305,7 +306,7 @@ class ConnectionPool(redis.BlockingConnectionPool):
         self.pool.put_nowait(None)
 
     def _has_spare(self) -> bool:
-        """Tell whether more lines are idle than we keep."""
+        """Tell whether more than `MAX_IDLE` connections are idle."""
         free = self.pool.queue
         return len(free) > MAX_IDLE and free[-MAX_IDLE - 1] is not None
 
@@ -316,13 +317,13 @@ class ConnectionPool(redis.BlockingConnectionPool):
             timer.start()
 
     def _close_spare(self) -> None:
-        """Close the lines below the first KEPT_IDLE that nobody has used for *idle_s*."""
+        """Close the connections beyond `MAX_IDLE` that have been idle for `idle_s` seconds."""
         self._is_closing.release()
         latest = time.monotonic() - self._idle_s
         free = self.pool.queue
         for connection in free[:-MAX_IDLE]:
             if connection is not None and connection.idle_since <= latest:
-                with suppress(ValueError):  # somebody needs it after all
+                with suppress(ValueError):  # another thread has taken it
                     free.remove(connection)
                     self._discard_connection(connection)
         if self._has_spare():

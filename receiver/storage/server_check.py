@@ -1,4 +1,4 @@
-"""In what condition Redis is: whether it takes writes, would forget keys, and survives a restart."""
+"""Checks of the Redis servers: whether they accept writes, may evict keys, and keep data over a restart."""
 
 from __future__ import annotations
 
@@ -12,14 +12,17 @@ from receiver.storage.keys import Keys
 
 NO_EVICTION = "noeviction"
 _PROBE_FOR_S = 60
-# Asking costs a round trip to each server; what is asked for changes by hand only.
+# A check costs a round trip to each server, and the settings change only by hand.
 _CHECK_EVERY_S = 10.0
 _NEARLY_FULL = 0.8
 
 
 @dataclass(frozen=True)
 class ServerHealth:
-    """One server's; empty, zero or None is what it does not tell."""
+    """Memory and persistence of one server, in bytes; empty, zero or None is unknown.
+
+    *policy* is its maxmemory-policy, *limit* its maxmemory.
+    """
 
     policy: str = ""
     used: int = 0
@@ -29,7 +32,7 @@ class ServerHealth:
 
     @property
     def problem(self) -> str:
-        """Return why nothing may be kept there, and what to do; empty where all is well."""
+        """Return why this server is unsafe as a store, with the remedy; empty if it is safe."""
         if self.policy in ("", NO_EVICTION):
             return ""
         return (
@@ -39,7 +42,7 @@ class ServerHealth:
 
     @property
     def warnings(self) -> list[str]:
-        """Return what is better changed."""
+        """Return what should be changed, with the remedy of each."""
         found = []
         if self.has_aof is False and self.has_snapshots is False:
             found.append("Redis keeps nothing on disk: a restart forgets every incident; set appendonly yes")
@@ -56,7 +59,7 @@ class ServerHealth:
 
 
 class RedisServerCheck:
-    """Looks at the servers. Raises StoreError when Redis can't be asked."""
+    """Checks the servers. Raises StoreError if Redis fails."""
 
     def __init__(self, client: Client, clock: Callable[[], float], *, shards: int = 1) -> None:
         self._redis = client
@@ -66,14 +69,14 @@ class RedisServerCheck:
         self._checked_at: float | None = None
 
     def check_writable(self) -> None:
-        """Write a little to every shard: a full disk or memory, or a replica, shows in nothing else."""
+        """Write a key to every shard: only a write reveals a full disk or memory, or a replica."""
         with store_errors(), self._redis.pipeline(transaction=False) as pipe:
             for keys in map(Keys, range(self._shards)):
                 pipe.set(keys.probe, "", ex=_PROBE_FOR_S)
             pipe.execute()
 
     def find_problem(self) -> str:
-        """Return why nothing may be kept there, as of 10 seconds ago at most; empty where all is well."""
+        """Return why a server is unsafe as a store, cached for 10 seconds; empty if all are safe."""
         now = self._clock()
         if self._checked_at is None or not 0 <= now - self._checked_at < _CHECK_EVERY_S:
             self._problem = next((one.problem for one in self.list_server_health() if one.problem), "")
@@ -81,17 +84,17 @@ class RedisServerCheck:
         return self._problem
 
     def get_memory_used_ratio(self) -> float:
-        """Return how much of its memory the fullest server uses, from 0 to 1; 0 where none has a limit."""
+        """Return the memory use of the fullest server, from 0 to 1 of its limit; 0 if none has a limit."""
         return max((one.used / one.limit for one in self.list_server_health() if one.limit), default=0.0)
 
     def list_server_health(self) -> list[ServerHealth]:
-        """Return how each server is."""
+        """Return the condition of each server."""
         with store_errors():
             return [_check_server(server) for server in list_servers(self._redis)]
 
 
 def _check_server(server: Client) -> ServerHealth:
-    """Return how one server is; a provider may forbid to ask for a part, or all, of it."""
+    """Return the condition of one server; values that the provider does not let us read stay unknown."""
     try:
         memory, persistence = server.info("memory"), server.info("persistence")
     except ResponseError:  # NOPERM, or a command that was renamed away

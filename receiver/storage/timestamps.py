@@ -1,8 +1,8 @@
-"""Moments on the agenda: they go by Redis' own clock, which the scripts read (TIME), and by no other.
+"""Times in the work queues and leases, which use Redis' own clock only (TIME).
 
-Hosts' clocks differ. So no moment of a process's own clock is ever kept where another process compares it
-with its own: a script is told how many seconds from now something is due or a lease ends, and adds that to
-Redis' TIME. What comes back is told as seconds from now, too.
+The clocks of hosts differ. So a process never stores a time of its own clock that another process compares
+with its clock. A script gets the seconds from now until something is due or a lease ends, and adds them to
+Redis' TIME. It returns times as seconds from now, too.
 
 https://redis.io/docs/latest/commands/time/
 """
@@ -18,34 +18,34 @@ _FROM_NOW = "in "
 
 
 class Moments:
-    """Moments of one process's *clock* as scripts take and give them."""
+    """Converts times of one process's *clock* (Unix times) into the scripts' form `in SECONDS`, and back."""
 
     def __init__(self, clock: Callable[[], float] = wall.now) -> None:
         self._clock = clock
 
     def at(self, moment: float) -> str:
-        """Return a moment of this process's clock, never before its time: rounded up to the millisecond."""
+        """Return *moment* of this process's clock for a script, rounded up to the millisecond."""
         return _from_now(moment - self._clock())
 
-    def after(self, now: float, seconds: float = 0.0) -> str:  # noqa: ARG002  # now is for clocks handed in
-        """Return the moment *seconds* after *now*, which is this very moment."""
+    def after(self, now: float, seconds: float = 0.0) -> str:  # noqa: ARG002  # now is for test clocks
+        """Return for a script the time *seconds* after *now*, which must be the present time."""
         return _from_now(seconds)
 
     def parse(self, text: bytes, now: float) -> float:
-        """Return a moment that a script gave as one of this process's clock, which showed *now* then."""
+        """Return a time from a script as a time of this process's clock, which showed *now* at the call."""
         return now + parse_from_now(text.decode())
 
     def parse_wake(self, text: str) -> float:
-        """Return a moment that was just published as one of this process's clock; raises ValueError."""
+        """Return a time that was just published as a time of this process's clock. Raises ValueError."""
         return self._clock() + parse_from_now(text)
 
     def parse_ahead_s(self, text: bytes, now: float) -> float:
-        """Return by how many seconds *now* is ahead of Redis' clock, which showed *text*."""
+        """Return by how many seconds *now* is ahead of Redis' clock, which showed *text* (a Unix time)."""
         return now - float(text)
 
 
 def parse_from_now(text: str) -> float:
-    """Return the seconds in `in SECONDS`; raises ValueError."""
+    """Parse `in SECONDS` and return the seconds. Raises ValueError."""
     if not text.startswith(_FROM_NOW):
         raise ValueError(f"{text!r} is no moment from now")
     return float(text.removeprefix(_FROM_NOW))
@@ -56,10 +56,10 @@ def _from_now(seconds: float) -> str:
 
 
 def round_up(seconds: float) -> float:
-    """Return seconds from now in whole milliseconds, never less; what lies ahead is at least one away, or who
-    comes by Redis' clock would find it not due by its own.
+    """Round seconds from now up to milliseconds; a future time is at least one millisecond ahead. So an entry
+    that is due by Redis' clock is also due by the clock of the process.
 
-    A millionth is lost in the difference of two moments, and no reason for another millisecond.
+    A floating-point error of a microsecond does not add another millisecond.
     """
     rounded = math.ceil(seconds * 1000 - 1e-3) / 1000
     return max(rounded, 0.001) if seconds > 0 else rounded

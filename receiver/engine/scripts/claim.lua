@@ -1,7 +1,8 @@
 -- Claim incidents that are due for a worker.
--- KEYS: leases, lease_owners, then the queues   ARGV: now, end of the lease, worker, how many, latest end to
---       believe, then for each queue the seconds by which it lets others go first
--- Returns the next moment to look ('' if none), then what was leased.
+-- KEYS: leases, lease_owners, then the queues
+-- ARGV: now, end of the lease, worker, how many, latest plausible end of a lease, then for each queue the
+--       seconds that are added to its due times when sorting
+-- Returns the time of the next claim ('' if none), then the leased incidents.
 local now, ends_at, latest, count = moment(ARGV[1]), moment(ARGV[2]), moment(ARGV[5]), tonumber(ARGV[4])
 local claimed = {}
 local function lease(member)
@@ -13,8 +14,8 @@ end
 for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, count)) do
   lease(member)
 end
--- A lease that ends too late to be true is of a worker whose clock was set back, or that is gone: a living
--- one has prolonged it since, by the clock as it is now.
+-- A lease that ends implausibly late was made before Redis' clock was set back, and its worker is gone: a
+-- live worker would have renewed it by the present clock.
 if #claimed < count then
   for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. latest, '+inf', 'LIMIT', 0, count - #claimed)) do
     lease(member)

@@ -1,6 +1,6 @@
--- Tell when a queue has something to do next on this shard.
--- KEYS: leases, then the queues   ARGV: now, latest end of a lease to believe
--- Returns that moment, '' if there is none.
+-- Return the next due time of a queue on this shard.
+-- KEYS: leases, then the queues   ARGV: now, latest plausible end of a lease
+-- Returns that time, '' if there is none.
 local now, next_at = moment(ARGV[1]), nil
 local last = redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2]
 if last and tonumber(last) > tonumber(moment(ARGV[2])) then next_at = now end

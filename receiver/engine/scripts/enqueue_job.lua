@@ -1,6 +1,6 @@
--- Keep a job and enqueue it, once for each id it is known by.
--- KEYS: queue, job, then other names of the same
--- ARGV: payload, seconds to keep, member, moment due, wake channel, queue
+-- Store a job and enqueue it, unless one of its names is known already.
+-- KEYS: queue, job, then other names of the same job
+-- ARGV: payload, seconds to keep, member, due time, wake channel, queue
 for i = 2, #KEYS do
   if redis.call('EXISTS', KEYS[i]) == 1 then return 0 end
 end

@@ -1,5 +1,5 @@
--- Let a worker's leases end that it does not work on: its own from before it was killed, or from before the
--- store was away.   KEYS: leases, lease_owners   ARGV: worker, when they end, then what it works on
+-- Expire those leases of a worker on which it does not work: left from before it was killed or Redis was
+-- unavailable.   KEYS: leases, lease_owners   ARGV: worker, when they end, then the incidents in progress
 local in_progress, ends_at = {}, moment(ARGV[2])
 for i = 3, #ARGV do in_progress[ARGV[i]] = true end
 local lease_owners = redis.call('HGETALL', KEYS[2])

@@ -1,3 +1,3 @@
--- Tell which workers gave their last sign of life between two moments.
--- KEYS: workers   ARGV: the two moments
+-- List the workers whose last heartbeat lies between two times.
+-- KEYS: workers   ARGV: the two times
 return redis.call('ZRANGEBYSCORE', KEYS[1], moment(ARGV[1]), moment(ARGV[2]))

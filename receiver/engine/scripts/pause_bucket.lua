@@ -1,5 +1,5 @@
--- Let nobody go before a moment; after it one goes, and then as many as the rate allows.
--- KEYS: state   ARGV: moment, seconds to keep
+-- Grant no token before a given time; after it grant one, and then as many as the rate allows.
+-- KEYS: state   ARGV: that time, seconds to keep
 local state = redis.call('HMGET', KEYS[1], 'tokens', 'until')
 local tokens, paused = tonumber(state[1] or 1), tonumber(state[2] or 0)
 redis.call('HSET', KEYS[1], 'tokens', string.format('%.9f', math.min(1, tokens)))

@@ -1,6 +1,6 @@
--- Tell how much is due in a queue on this shard, and since when.
+-- Count the due entries of a queue on this shard.
 -- KEYS: the queues   ARGV: now
--- Returns the count, and the earliest moment on its queue ('' if there is none).
+-- Returns the count, and the earliest due time ('' if the queue is empty).
 local now, due, first = moment(ARGV[1]), 0, nil
 for i = 1, #KEYS do
   due = due + redis.call('ZCOUNT', KEYS[i], '-inf', now)

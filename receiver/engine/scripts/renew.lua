@@ -1,4 +1,4 @@
--- Prolong a worker's leases.   KEYS: leases, lease_owners   ARGV: worker, new end, then the incidents
+-- Renew a worker's leases.   KEYS: leases, lease_owners   ARGV: worker, new end, then the incidents
 local kept, ends_at = 0, moment(ARGV[2])
 for i = 3, #ARGV do
   if redis.call('HGET', KEYS[2], ARGV[i]) == ARGV[1] then

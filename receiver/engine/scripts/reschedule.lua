@@ -1,4 +1,4 @@
--- Have everything looked at that waits in a queue on this shard, and let no lease last longer than one made now.
+-- Make all entries of a queue on this shard due now, and let no lease end later than one made now.
 -- KEYS: leases, then the queues   ARGV: now, end of a lease made now
 local function advance(key, at)
   for _, member in ipairs(redis.call('ZRANGEBYSCORE', key, '(' .. at, '+inf')) do

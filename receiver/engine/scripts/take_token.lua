@@ -1,14 +1,15 @@
--- Give whoever asks a token, if those who go before leave one; else say how long to wait.
+-- Grant the caller a token if enough are left for it and the waiters before it; else return how long to wait.
 -- KEYS: state, waiters (by priority), waiter deadlines, initial waiters (by priority)
--- ARGV: now, burst, rate, who, priority, is it a first one?, seconds after which to ask again,
---       seconds of grace, by how much Redis' clock may be set back unnoticed, seconds to keep
--- Returns the wait in seconds (0: go), and that of a first one that would come now and meet no pause.
+-- ARGV: now, burst, rate, caller, priority, is it a first message or page?, seconds after which to ask
+--       again, seconds of grace, tolerated step back of Redis' clock in seconds, seconds to keep
+-- Returns the wait in seconds (0: granted), and the wait of a first message or page that came now, without
+-- a pause.
 local now, burst, rate, who, priority = tonumber(moment(ARGV[1])), tonumber(ARGV[2]), tonumber(ARGV[3]), ARGV[4], ARGV[5]
 local state = redis.call('HMGET', KEYS[1], 'tokens', 'at', 'until')
 local tokens = math.min(burst, tonumber(state[1] or burst))
 local at, paused = tonumber(state[2] or now), tonumber(state[3] or 0)
 if now < at - tonumber(ARGV[9]) then
-  -- The clock was set back: a pause ends after as long as it would have, and whoever waits comes again.
+  -- The clock was set back: shift the pause by the same step; the waiters will ask again.
   if paused > 0 then paused = paused - (at - now) end
   at = now
   redis.call('DEL', KEYS[2], KEYS[3], KEYS[4])
@@ -31,8 +32,8 @@ if pause == 0 and position < math.floor(tokens + 1e-6) then
   remove(who)
 else
   wait = pause + math.max(0, position + 1 - tokens) / rate
-  -- Whoever left is waited for until it should have asked again: that is soon, a little less so where
-  -- many ask. No moment is finer than a millisecond, and 0 would mean to go.
+  -- A waiter keeps its place until it should have asked again. That time is short, and longer where many
+  -- wait. Times are rounded to milliseconds, and 0 would mean granted.
   wait = math.max(0.001, math.min(wait, tonumber(ARGV[7]) + redis.call('ZCARD', KEYS[2]) / 100))
   redis.call('ZADD', KEYS[3], now + wait + tonumber(ARGV[8]), who)
   if ARGV[6] == '1' then redis.call('ZADD', KEYS[4], 'LT', priority, who) else redis.call('ZREM', KEYS[4], who) end

@@ -1,5 +1,5 @@
--- Note that a worker lives.
--- KEYS: workers   ARGV: now, worker, moment before which workers are forgotten, seconds to keep
+-- Record a worker's heartbeat.
+-- KEYS: workers   ARGV: now, worker, time before which other workers are dropped, seconds to keep
 -- Returns Redis' own clock.
 local now = moment(ARGV[1])
 redis.call('ZADD', KEYS[1], now, ARGV[2])

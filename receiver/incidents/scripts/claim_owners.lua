@@ -1,8 +1,8 @@
--- Claim alerts for groups, each at most once, and tell their owners.
--- KEYS: owners, owners left
--- ARGV: seconds to keep, then for each alert its name, the group_id to claim it for ('' only asks), and the claim
---       that this one takes the place of ('' for none)
--- Returns for each alert its claim `GROUP_ID MOMENT` ('' for none) and the age of that in ms.
+-- Claim alerts for groups, unless they have an owner, and return their owners.
+-- KEYS: owners, ended owners
+-- ARGV: seconds to keep, then for each alert its fingerprint, the group_id to claim it for ('': only read),
+--       and the claim that this one replaces ('' for none)
+-- Returns for each alert its claim `GROUP_ID TIME` ('' for none) and the age of that in ms.
 -- A claim of the same group_id whose alert has ended is made anew.
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -38,7 +38,7 @@ if is_changed then
     redis.call('ZREM', KEYS[2], alert)
   end
 end
--- What fires for very long without a change is kept, too.
+-- Extend the expiry also without a change: an alert may fire for very long.
 if is_changed or redis.call('TTL', KEYS[1]) * 2 < tonumber(ARGV[1]) then
   redis.call('EXPIRE', KEYS[1], ARGV[1])
   redis.call('EXPIRE', KEYS[2], ARGV[1])

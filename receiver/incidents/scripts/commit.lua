@@ -1,14 +1,15 @@
--- Write a changed incident, unless another process changed its group first, or an alert that is to fire in
--- it already fires in a neighbour.
--- KEYS: group, past, timeline, index to be in, index to leave, owners, owners left, then a key for each queue
---       to wake
--- ARGV: version read, put the former incident aside?, seconds to keep (0: for ever), id, moment for
---       the index, moment due (see _timestamps.lua), wake channel, seconds to keep what is put aside, timeline cap,
---       number of events, three packed lists: the alerts that begin to fire, those that cease to, and
---       `ALERT GROUP_ID VERSION` for each owner known to be left, as it was seen; seconds to keep the owner of what ceased to fire,
---       the latest moment to write (in ms, 0: any); the events, the queues' names, then fields and values
--- Returns 1, or 0 when the group was changed or it is too late, else {{ALERT, GROUP_ID, ...}, GROUP_ID, version, head, ...}:
--- the owners that stand against it, and what these hold.
+-- Write a changed incident, unless another process changed its group first, or a sibling group owns an alert
+-- that begins to fire in it.
+-- KEYS: group, past, timeline, index to be in, index to leave, owners, ended owners, then the key of each
+--       queue in which to enqueue it
+-- ARGV: version read, move the former incident to past?, seconds to keep (0: no expiry), id, score in the
+--       index, due time (see _timestamps.lua), wake channel, seconds to keep the past incident, timeline cap,
+--       number of events, three packed lists: the alerts that begin to fire, those that end, and
+--       `ALERT GROUP_ID VERSION` for each former owner as it was read; seconds to keep the owner of an
+--       ended alert, latest time of the write (in ms, 0: any); the events, the queues' names, then fields
+--       and values
+-- Returns 1 if written, 0 if the group was changed or it is too late, else
+-- {{ALERT, GROUP_ID, ...}, GROUP_ID, version, head, ...}: the owners that prevent it, and their incidents.
 if (redis.call('HGET', KEYS[1], 'v') or '0') ~= ARGV[1] then return 0 end
 local keep, group_id = tonumber(ARGV[3]), ARGV[4]:match('^[^-]*')
 local begun, ended, is_left = cmsgpack.unpack(ARGV[11]), cmsgpack.unpack(ARGV[12]), {}

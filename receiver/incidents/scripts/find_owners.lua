@@ -1,4 +1,4 @@
--- Tell which groups own alerts, and what these hold.
+-- Find the groups that own alerts, and their incidents.
 -- KEYS: owners, a group   ARGV: the alerts
 -- Returns {{ALERT, GROUP_ID, ...}, GROUP_ID, version, head, ...}.
 local owners, others = {}, {}

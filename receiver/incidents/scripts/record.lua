@@ -1,15 +1,15 @@
--- Keep how a delivery stands, wherever its incident lies by now.
--- KEYS: group, past, timeline, lease_owners, index of what was given up, then a key for each queue to wake
--- ARGV: id, worker ('' writes without asking whose the incident is), field, value, moment due, wake
---       channel, timeline cap, number of events, the events, then moment given up ('' if it wasn't),
---       seconds to keep the index, and the queues' names
--- Returns 1, 0 when another worker has the incident, -1 when the incident is gone.
+-- Store the state of a delivery, in the group's latest incident or in a past one.
+-- KEYS: group, past, timeline, lease_owners, index of failed deliveries, then a key for each queue to wake
+-- ARGV: id, worker ('' does not check the lease), field, value, due time, wake channel, timeline cap, number
+--       of events, the events, then the time of the final failure ('' if there is none), seconds to keep the
+--       index, and the queues' names
+-- Returns 1 if written, 0 if the worker does not hold the lease, -1 if the incident does not exist.
 if ARGV[2] ~= '' and redis.call('HGET', KEYS[4], ARGV[1]) ~= ARGV[2] then return 0 end
 local hash_key = KEYS[1]
 if redis.call('HGET', KEYS[1], 'id') ~= ARGV[1] then hash_key = KEYS[2] end
 if redis.call('EXISTS', hash_key) == 0 then return -1 end
 local n = tonumber(ARGV[8])
--- Sent twice, since the line was cut before the answer came: what it says was said the first time.
+-- The client repeats the call if the connection breaks before the answer; then the events are there already.
 local is_known = redis.call('HGET', hash_key, ARGV[3]) == ARGV[4]
 redis.call('HSET', hash_key, ARGV[3], ARGV[4])
 if n > 0 and not is_known then

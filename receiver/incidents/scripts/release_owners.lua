@@ -1,6 +1,6 @@
--- Have the owners of alerts that ended forgotten after a while, unless they were claimed again.
--- KEYS: owners, owners left
--- ARGV: group_id, ms for which a claim may still become an incident, seconds to keep, then the alerts
+-- Let the owners of ended alerts expire, unless the alerts were claimed again.
+-- KEYS: owners, ended owners
+-- ARGV: group_id, ms within which a claim may still become an incident, seconds to keep, then the alerts
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 for i = 4, #ARGV do

@@ -1,6 +1,6 @@
--- Have a delivery that was given up sent again, unless somebody asked or it was sent meanwhile.
--- KEYS: group, past, timeline, index of what was given up, queue
--- ARGV: id, field, moment given up, delivery, event, timeline cap, moment due, wake channel, queue
+-- Send a failed delivery again, unless it was retried or sent in between.
+-- KEYS: group, past, timeline, index of failed deliveries, queue
+-- ARGV: id, field, time of the failure, delivery, event, timeline cap, due time, wake channel, queue
 local entry = ARGV[1] .. ' ' .. ARGV[2]
 local given_up = redis.call('ZSCORE', KEYS[4], entry)
 if not given_up or tonumber(given_up) ~= tonumber(ARGV[3]) then return 0 end
