@@ -21,7 +21,7 @@ from receiver.cli.api_client import (
 )
 from receiver.cli.http import JsonResponse, NoResponse, bearer_header, send_request, strip_login
 from receiver.cli.terminal import print_text, show_examples
-from receiver.integrations.alertmanager.test_alerts import TestAlert
+from receiver.integrations.alertmanager.sample_alerts import TestAlert
 from receiver.model.alert import BUILT_IN_WORDS, describe_unknown_severity
 from receiver.text import one_line
 

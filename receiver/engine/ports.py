@@ -82,7 +82,7 @@ class PageAcknowledgementCheck(Protocol):
         ...
 
 
-class PageCheck(Protocol):
+class PageEventCheck(Protocol):
     """Asks PagerDuty for the incident that an accepted event created."""
 
     def check_page(self, action: CheckPage, incident: Incident, worker: str) -> None:

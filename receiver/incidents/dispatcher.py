@@ -22,7 +22,7 @@ from receiver.engine.ports import (
     Incidents,
     Notices,
     PageAcknowledgementCheck,
-    PageCheck,
+    PageEventCheck,
     StatusCheck,
 )
 from receiver.engine.rate_limit import RateLimiter
@@ -110,7 +110,7 @@ class Dispatcher:
         health: DeliveryHealthRecorder | None = None,
         acknowledgement_check: PageAcknowledgementCheck | None = None,
         notices: Notices | None = None,
-        checker: PageCheck | None = None,
+        checker: PageEventCheck | None = None,
         keys: RoutingKeys,
         digests: Mapping[str, str],
     ) -> None:

@@ -14,7 +14,7 @@ from receiver.engine.ports import (
     Incidents,
     Notices,
     PageAcknowledgementCheck,
-    PageCheck,
+    PageEventCheck,
     Reconciles,
     StatusCheck,
 )
@@ -91,7 +91,7 @@ class Reconciler:
         notices: Notices | None = None,
         storms: Bundler | None = None,
         storm_reconciler: Reconciles | None = None,
-        checker: PageCheck | None = None,
+        checker: PageEventCheck | None = None,
     ) -> None:
         self._paused_until = paused_until
         self._storms = storms

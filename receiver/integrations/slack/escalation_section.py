@@ -5,10 +5,27 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from receiver.clock import format_duration
-from receiver.integrations.slack.headline import format_acknowledged, format_resolved
-from receiver.integrations.slack.mrkdwn import escape_line, format_timestamp
+from receiver.engine.notification import Notification
+from receiver.integrations.slack.blocks import Message
+from receiver.integrations.slack.headline import (
+    format_acknowledged,
+    format_resolved,
+    severity_mark,
+    severity_word,
+)
+from receiver.integrations.slack.mrkdwn import (
+    disable_mentions,
+    escape_line,
+    format_timestamp,
+    link,
+    mention,
+    mention_on_call,
+)
+from receiver.model.actions import FallbackMention, Post, Update
 from receiver.model.delivery import Delivery
+from receiver.model.delivery_status import FALLBACK, find_channel_failure, find_message, message_target
 from receiver.model.escalation import EscalationState, StepState, current_delivery, page_key, reply_key
+from receiver.model.heading import find_heading
 from receiver.model.incident import Incident
 from receiver.model.page_check import find_notified_at, is_resolved_too_often, is_unconfirmed
 from receiver.model.routing import PAGERDUTY, SLACK, Step
@@ -121,3 +138,126 @@ def _page_failures(incident: Incident, escalation: EscalationState) -> Iterator[
             yield f"⚠️ PagerDuty: page to {who} not delivered, given up ({why})"
         elif not incident.is_resolved:
             yield f"⚠️ PagerDuty: page to {who} not delivered yet ({why})"
+
+
+_MAX_NAME = 80
+_MAX_REASON = 60
+# Notifies the active members of the channel, if we know no person to mention.
+_HERE = "<!here>"
+
+
+def render_fallback_reply(notification: Notification, reply_kind: str, step: Step) -> Message:
+    """Return the reply of *reply_kind*: PagerDuty can't be reached (`page_delayed`), has no incident for an
+    accepted page (`unconfirmed`), resolves the page automatically while it fires (`resolved_there`), or the
+    fallback responder is notified (`instead`).
+    """
+    incident = notification.incident
+    if reply_kind == "page_delayed":
+        reason = _format_reason(incident, step)
+        return _render_mention(
+            incident, f"⚠️ PagerDuty can't be reached ({reason}): {_addressee(notification, step)}"
+        )
+    if reply_kind == "unconfirmed":
+        text = f"⚠️ PagerDuty accepted the page and has no incident for it: {_addressee(notification, step)}"
+        causes = "Likely a maintenance window, a disabled service or an event rule; the page is sent again"
+        return _render_mention(incident, f"{text}\n{causes}")
+    if reply_kind == "resolved_there":
+        text = f"⚠️ Something in PagerDuty resolves this page while it fires: {_addressee(notification, step)}"
+        causes = "Look for auto-resolve of the service, an event rule or another integration"
+        return _render_mention(
+            incident, f"{text}\n{causes}", _page_link(current_delivery(incident, page_key(step)))
+        )
+    target = step.responder.find_target(SLACK)
+    who = " ".join(filter(None, (title(step), mention(target.address) if target else "")))
+    verb = "Paging" if step.responder.find_target(PAGERDUTY) else "Telling"
+    return _render_mention(notification.incident, f"📟 {verb} {who} in place of who could not be reached")
+
+
+def render_left_open(incident: Incident, key: str) -> str:
+    """Return which PagerDuty incident has to be resolved or acknowledged manually.
+
+    *key* is `left_open:` and the key of the event that had no effect, like `resolve:on-call`.
+    """
+    event = incident.deliveries.get(key.partition(":")[2], Delivery())
+    name = event.target.partition(":")[2]
+    verb = "acknowledge" if key.startswith("left_open:acknowledge") else "resolve"
+    page = _page_link(event) or next(filter(None, map(_page_link, _list_pages(incident, event.target))), "")
+    which = f"PagerDuty incident {page}" if page else "PagerDuty's incident for this"
+    who = escape_line(name, _MAX_NAME)
+    if event.failed_at:
+        return f"⚠️ {which} ({who}) could not be told ({_shorten_reason(event.reason)}): {verb} it by hand"
+    return f"⚠️ {which} ({who}) is still open after our resolves: {verb} it by hand"
+
+
+def _list_pages(incident: Incident, target: str) -> list[Delivery]:
+    found = incident.deliveries.items()
+    return [page for key, page in found if key.startswith("page:") and page.target == target]
+
+
+def _page_link(event: Delivery) -> str:
+    """Return PagerDuty's incident as a link, or its ID if the URL is not known; empty if there is none."""
+    if event.check is None or not event.check.incident:
+        return ""
+    name = escape_line(event.check.incident, _MAX_NAME)
+    return link(event.check.link, name) if event.check.link else name
+
+
+def render_fallback_mention(notification: Notification, fallback_mention: FallbackMention) -> Message:
+    """Return the message in the fallback channel that mentions the responder of an undelivered step."""
+    incident = notification.incident
+    if fallback_mention.step is None:
+        return _render_mention(
+            incident, f"⚠️ Not delivered ({_shorten_reason(fallback_mention.why)}): {_HERE}"
+        )
+    failed = f"{title(fallback_mention.step)} could not be told ({_shorten_reason(fallback_mention.why)})"
+    text = f"⚠️ {failed}: {_addressee(notification, fallback_mention.step)}"
+    return _render_mention(
+        incident, text, link(fallback_mention.link, "message") if fallback_mention.link else ""
+    )
+
+
+def render_fallback_notice(notification: Notification) -> str:
+    """Return for which channel the fallback message was sent, and why; empty for any other message."""
+    incident, action = notification.incident, notification.action
+    fallback = incident.deliveries.get(FALLBACK, Delivery())
+    reference = fallback.receipt.reference if fallback.receipt is not None else ""
+    is_edited = isinstance(action, Update) and action.message == reference
+    if not is_edited and not (isinstance(action, Post) and action.key == FALLBACK):
+        return ""
+    loss = find_channel_failure(incident)
+    reason = fallback.instance or (loss.reason if loss is not None else "")
+    why = f" ({_shorten_reason(reason)})" if reason else ""
+    return f"↪️ Here in place of {escape_line(incident.channel, _MAX_NAME)}, which could not be told{why}"
+
+
+def render_moved_notice(notification: Notification) -> str:
+    """Return the link to the message that replaces a fallback message; empty for any other message."""
+    action = notification.action
+    message = find_message(notification.incident)
+    if not isinstance(action, Update) or action.key != "moved" or message is None or message.receipt is None:
+        return ""
+    place = message_target(notification.incident, message).address
+    return f"goes on in {link(message.receipt.link, place)}"
+
+
+def _addressee(notification: Notification, step: Step) -> str:
+    """Return whom to mention: the responder's Slack address, else who is on call, else `@here`."""
+    target = step.responder.find_target(SLACK)
+    handle = mention(target.address) if target else mention_on_call(notification.on_call)
+    return f"{title(step)} {handle or _HERE}"
+
+
+def _format_reason(incident: Incident, step: Step) -> str:
+    return _shorten_reason(current_delivery(incident, page_key(step)).reason or "no_answer")
+
+
+def _shorten_reason(reason: str) -> str:
+    return disable_mentions(escape_line(reason, _MAX_REASON))
+
+
+def _render_mention(incident: Incident, text: str, place: str = "") -> Message:
+    """Return a message with `links_names`, so each @ in labels is disabled."""
+    heading = find_heading(incident)
+    what = disable_mentions(escape_line(heading.counted_name or heading.counted_summary, 100))
+    head = f"{severity_mark(incident.severity)} {severity_word(incident.severity)} · {what}"
+    return Message("\n".join((text, " · ".join(filter(None, (head, place))))), links_names=True)

@@ -29,11 +29,12 @@ from receiver.integrations.slack.blocks import (
     header,
     section,
 )
-from receiver.integrations.slack.escalation_section import render_page_failures, render_steps
-from receiver.integrations.slack.fallback_message import (
+from receiver.integrations.slack.escalation_section import (
     render_fallback_mention,
     render_fallback_notice,
     render_moved_notice,
+    render_page_failures,
+    render_steps,
 )
 from receiver.integrations.slack.headline import headline, history
 from receiver.integrations.slack.mrkdwn import (

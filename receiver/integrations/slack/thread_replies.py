@@ -8,8 +8,7 @@ from receiver.clock import format_duration
 from receiver.engine.notification import Notification
 from receiver.integrations.slack.alert_section import find_shared_labels, short_lines, sort_alerts
 from receiver.integrations.slack.blocks import MAX_TEXT, FormattingLevel, Message, actions, button, section
-from receiver.integrations.slack.escalation_section import title
-from receiver.integrations.slack.fallback_message import render_fallback_reply, render_left_open
+from receiver.integrations.slack.escalation_section import render_fallback_reply, render_left_open, title
 from receiver.integrations.slack.headline import lasted, severity_mark, severity_word
 from receiver.integrations.slack.mrkdwn import (
     MAX_BY,

@@ -14,7 +14,7 @@ from receiver.app.services import Services
 from receiver.clock import format_duration
 from receiver.config.runbook_checks import find_disagreements
 from receiver.incidents.routing_preview import preview_route
-from receiver.integrations.alertmanager.test_alerts import TestAlert
+from receiver.integrations.alertmanager.sample_alerts import TestAlert
 from receiver.integrations.alertmanager.webhook import parse_webhook
 from receiver.text import one_line
 from receiver.web.api.requests import read_query
