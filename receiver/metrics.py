@@ -26,7 +26,7 @@ ESCALATION_LATENESS = Histogram(
 )
 HTTP_REJECTED = Counter("receiver_http_rejected_total", "Requests not let in, by the reason.", ["reason"])
 STORMS = Counter("receiver_storms_total", "Storms begun.", ["target"])
-WORKER_ERRORS = Counter("receiver_worker_errors_total", "Faults of our own met while working off the agenda.")
+WORKER_ERRORS = Counter("receiver_worker_errors_total", "Unhandled errors in the worker.")
 UPTIME_PINGS = Counter(
     "receiver_uptime_pings_total", "Times heartbeat_url was to be called, by outcome.", ["outcome"]
 )

@@ -302,7 +302,7 @@ class IncidentIngester:
                     raise StoreError("an alert stays claimed by another process")
                 self._pause(wait_s)
             elif pending and passes == MAX_PASSES:
-                raise StoreError("a group kept changing under our hands")
+                raise StoreError("a group kept being changed by other processes")
         return result
 
     def _run_pass(self, routed_groups: list[_RoutedGroup], result: IngestResult, now: float) -> _Pass:

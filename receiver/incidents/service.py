@@ -103,7 +103,7 @@ class IncidentService:
                 return change
             if self._incidents.commit([IncidentUpdate(loaded, change, queues_for(change.incident), now)])[0]:
                 return change
-        raise StoreError("an incident kept changing under our hands")
+        raise StoreError("an incident kept being changed by other processes")
 
 
 # The receiver accepts Slack's requests for five minutes; an equal request within them is a repetition.

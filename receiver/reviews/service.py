@@ -311,7 +311,7 @@ class ReviewService:
                 loaded, loaded.state.with_record(changed)
             ):
                 return changed
-        raise StoreError("a review kept changing under our hands")
+        raise StoreError("a review kept being changed by other processes")
 
 
 def _mark_record(record: ReviewRecord, by: Person, now: float) -> ReviewRecord:

@@ -347,7 +347,7 @@ class StormService:
             changed = transform(loaded)
             if changed == loaded.storm or self._store.save_if_unchanged(loaded, changed, due=due):
                 return VersionedStorm(changed, loaded.version, loaded.joins, loaded.members)
-        raise StoreError("a storm kept changing under our hands")
+        raise StoreError("a storm kept being changed by other processes")
 
 
 def _find_target_key(action: Action) -> str:
