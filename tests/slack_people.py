@@ -1,7 +1,7 @@
 """People in Slack: they press, fill in and type, and Slack signs what it posts for them.
 
 people = SlackPeople(rig.client, rig.clock, rig.slack)
-people.presses("acknowledge", incident, by="alice")
+people.clicks("acknowledge", incident, by="alice")
 people.types("ack 0h2k")
 """
 
@@ -25,7 +25,7 @@ def user_of(name: str) -> dict[str, str]:
     return {"id": USERS[name], "username": name, "name": name, "team_id": "T0EXAMPLE"}
 
 
-def a_press(button: str, value: str, by: str = "alice", **changes: Any) -> dict[str, Any]:
+def a_click(button: str, value: str, by: str = "alice", **changes: Any) -> dict[str, Any]:
     """Return what Slack sends for a button of a message, in the form of its documentation."""
     action = {
         "action_id": button,
@@ -119,8 +119,8 @@ class SlackPeople:
     def interacts(self, payload: dict[str, Any], **how: Any) -> Any:
         return self.posts("interactions", urlencode({"payload": json.dumps(payload)}).encode(), **how)
 
-    def presses(self, button: str, value: str, by: str = "alice", **how: Any) -> Any:
-        return self.interacts(a_press(button, value, by, response_url=self.slack.response_url), **how)
+    def clicks(self, button: str, value: str, by: str = "alice", **how: Any) -> Any:
+        return self.interacts(a_click(button, value, by, response_url=self.slack.response_url), **how)
 
     def submits(self, incident: str, **form: Any) -> Any:
         return self.interacts(a_submission(incident, **form))

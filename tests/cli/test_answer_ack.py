@@ -67,7 +67,7 @@ def test_the_beginning_of_an_id_is_enough(stub: Stub) -> None:
     assert receiver("ack", ID[:5], RECEIVER_URL=stub.url).exit_code == 0
 
 
-def test_an_unknown_incident_is_told(stub: Stub) -> None:
+def test_an_unknown_incident_is_reported(stub: Stub) -> None:
     stub.set_response(LIST, {"incidents": [], "next_cursor": None})
     result = receiver("ack", "nowhere", RECEIVER_URL=stub.url)
     assert result.exit_code == 1

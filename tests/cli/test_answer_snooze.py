@@ -24,7 +24,7 @@ def snoozed(**changes: Any) -> dict[str, Any]:
     return a_whole(state="acknowledged", acknowledged_by="ana", snoozed_until=moment(3600)) | changes
 
 
-def test_says_until_when_nobody_is_told(stub: Stub) -> None:
+def test_says_until_when_nobody_is_notified(stub: Stub) -> None:
     stub.set_response(ANSWER, snoozed())
     result = receiver("snooze", ID, "--for", "1h", RECEIVER_URL=stub.url, USER="ana")
     assert result.exit_code == 0
@@ -56,7 +56,7 @@ def test_a_time_is_needed(stub: Stub, command: str, arguments: list[str]) -> Non
     assert stub.requests == []
 
 
-def test_what_the_receiver_refuses_is_told_in_its_words(stub: Stub) -> None:
+def test_what_the_receiver_refuses_is_reported_in_its_words(stub: Stub) -> None:
     message = "for is '9y', expected a time like 30m or 2h, a year at most"
     stub.set_response(ANSWER, {"error": {"type": "bad_request", "message": message}}, status=400)
     result = receiver("snooze", ID, "--for", "9y", RECEIVER_URL=stub.url)

@@ -79,7 +79,7 @@ def test_simulated_channels_are_warnings_and_named_at_the_end() -> None:
     assert result.stdout.endswith("Slack and PagerDuty for team-lead are simulated.\n")
 
 
-def test_every_fault_is_told_with_its_line(config: Path) -> None:
+def test_every_fault_is_reported_with_its_line(config: Path) -> None:
     config.write_text(
         ROUTING.replace("notify: on-call", "notify: oncall").replace('channel: "#alerts-info"', "chanel: x")
     )
@@ -117,7 +117,7 @@ def test_a_second_runbook_for_an_alert_is_a_warning(config: Path) -> None:
     assert "warning: runbooks/more.md:1: a second runbook for DiskFull" in receiver("check", **FULL).stdout
 
 
-def test_runbooks_that_are_not_there_are_told_once(config: Path) -> None:
+def test_runbooks_that_are_not_there_are_reported_once(config: Path) -> None:
     config.write_text(ROUTING.replace("runbooks/", "elsewhere/"))
     result = receiver("check", **FULL)
     assert result.exit_code == 0
@@ -150,7 +150,7 @@ def test_a_critical_that_pages_nobody_and_an_unknown_severity_are_warnings(confi
     assert "with 3 warnings" in result.stdout  # the runbook's own is the third
 
 
-def test_a_fault_in_the_words_of_severities_is_told_with_its_line(config: Path) -> None:
+def test_a_fault_in_the_words_of_severities_is_reported_with_its_line(config: Path) -> None:
     config.write_text(f"{ROUTING}severities: {{warning: [p1]}}\n")
     result = receiver("check", **FULL)
     assert result.exit_code == 1

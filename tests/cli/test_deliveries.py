@@ -38,7 +38,7 @@ def a_failure(**changes: Any) -> dict[str, Any]:
     } | changes
 
 
-def tell(stub: Stub, *rows: dict[str, Any]) -> None:
+def set_failures(stub: Stub, *rows: dict[str, Any]) -> None:
     stub.set_response(LIST, {"deliveries": list(rows), "next_cursor": None})
     for row in rows:
         stub.set_response(f"POST /api/v1/deliveries/{row['id']}/retry", row | {"state": "pending"})
@@ -48,8 +48,8 @@ def posts(stub: Stub) -> list[str]:
     return [asked.path for asked in stub.requests if asked.method == "POST"]
 
 
-def test_what_was_given_up_is_listed_with_its_reason(stub: Stub) -> None:
-    tell(stub, a_failure(reason="invalid_routing_key", detail="HTTP 400: Invalid routing key"))
+def test_what_failed_for_good_is_listed_with_its_reason(stub: Stub) -> None:
+    set_failures(stub, a_failure(reason="invalid_routing_key", detail="HTTP 400: Invalid routing key"))
     result = receiver("failed", RECEIVER_URL=stub.url, RECEIVER_API_TOKEN="t0ken")
     assert result.exit_code == 0
     for said in (FIRST, "DiskFull", "slack:#alerts-critical", "invalid_routing_key: HTTP 400"):
@@ -58,19 +58,19 @@ def test_what_was_given_up_is_listed_with_its_reason(stub: Stub) -> None:
     assert stub.requests[0].headers["Authorization"] == "Bearer t0ken"
 
 
-def test_nothing_given_up_is_said(stub: Stub) -> None:
-    tell(stub)
+def test_nothing_failed_for_good_is_said(stub: Stub) -> None:
+    set_failures(stub)
     assert receiver("failed", RECEIVER_URL=stub.url).stdout == "Nothing was given up.\n"
 
 
 def test_json_is_the_apis_own(stub: Stub) -> None:
-    tell(stub, a_failure())
+    set_failures(stub, a_failure())
     result = receiver("failed", "--json", RECEIVER_URL=stub.url)
     assert json.loads(result.stdout) == {"deliveries": [a_failure()], "next_cursor": None}
 
 
 def test_one_is_sent_again_by_name(stub: Stub) -> None:
-    tell(stub, a_failure(), a_failure(id=SECOND, what="page:on-call"))
+    set_failures(stub, a_failure(), a_failure(id=SECOND, what="page:on-call"))
     result = receiver("retry", FIRST, "--by", "ana", RECEIVER_URL=stub.url)
     assert result.exit_code == 0
     assert posts(stub) == [f"/api/v1/deliveries/{FIRST}/retry"]
@@ -79,20 +79,22 @@ def test_one_is_sent_again_by_name(stub: Stub) -> None:
 
 
 def test_all_of_an_incident_are_sent_again_by_its_id(stub: Stub) -> None:
-    tell(stub, a_failure(), a_failure(id=SECOND), a_failure(id="other-1.00000000", incident="other-1"))
+    set_failures(
+        stub, a_failure(), a_failure(id=SECOND), a_failure(id="other-1.00000000", incident="other-1")
+    )
     receiver("retry", ID, RECEIVER_URL=stub.url)
     assert len(posts(stub)) == 2
 
 
 def test_all_are_sent_again(stub: Stub) -> None:
-    tell(stub, a_failure(), a_failure(id="other-1.00000000", incident="other-1"))
+    set_failures(stub, a_failure(), a_failure(id="other-1.00000000", incident="other-1"))
     result = receiver("retry", "--all", RECEIVER_URL=stub.url)
     assert len(posts(stub)) == 2
     assert "2 deliveries are sent again." in result.stdout
 
 
 def test_a_beginning_of_several_incidents_sends_none(stub: Stub) -> None:
-    tell(
+    set_failures(
         stub,
         a_failure(id="other-1.00000000", incident="other-1"),
         a_failure(id="other-2.0000000a", incident="b"),
@@ -103,7 +105,7 @@ def test_a_beginning_of_several_incidents_sends_none(stub: Stub) -> None:
 
 
 def test_what_is_not_listed_can_not_be_sent_again(stub: Stub) -> None:
-    tell(stub, a_failure())
+    set_failures(stub, a_failure())
     result = receiver("retry", "nothing", RECEIVER_URL=stub.url)
     assert result.exit_code == 1
     assert posts(stub) == []
@@ -111,6 +113,6 @@ def test_what_is_not_listed_can_not_be_sent_again(stub: Stub) -> None:
 
 @pytest.mark.parametrize("arguments", [(), (FIRST, "--all")])
 def test_either_one_or_all_must_be_asked_for(stub: Stub, arguments: tuple[str, ...]) -> None:
-    tell(stub, a_failure())
+    set_failures(stub, a_failure())
     assert receiver("retry", *arguments, RECEIVER_URL=stub.url).exit_code == 2
     assert stub.requests == []

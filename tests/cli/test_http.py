@@ -83,7 +83,7 @@ def test_a_dripping_server_is_left_in_time() -> None:
 @pytest.mark.parametrize(
     "piece", [b"SSH-2.0-OpenSSH_9.2\r\n", b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nx"]
 )
-def test_what_speaks_no_http_is_told(piece: bytes) -> None:
+def test_what_speaks_no_http_is_reported(piece: bytes) -> None:
     with a_server_that_sends(piece) as url, pytest.raises(NoResponse):
         send_request("GET", url, timeout_s=2)
 
@@ -103,7 +103,7 @@ def test_a_token_that_cannot_be_sent_is_not_quoted() -> None:
     assert caught.value.__cause__ is None
 
 
-def test_a_name_that_is_nowhere_is_told() -> None:
+def test_a_name_that_is_nowhere_is_reported() -> None:
     with pytest.raises(NoResponse):
         send_request("GET", "http://nowhere.invalid./", timeout_s=5)
 

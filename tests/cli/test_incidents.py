@@ -131,14 +131,14 @@ def test_another_server_is_not_mistaken_for_a_receiver(stub: Stub, body: object)
     assert "is no receiver: set RECEIVER_URL" in result.stderr
 
 
-def test_a_row_of_another_version_is_told_instead_of_a_traceback(stub: Stub) -> None:
+def test_a_row_of_another_version_is_reported_instead_of_a_traceback(stub: Stub) -> None:
     stub.set_response(LIST, {"incidents": [a_row(firing="two")], "next_cursor": None})
     result = receiver("incidents", RECEIVER_URL=stub.url)
     assert result.exit_code == 1
     assert "another version" in result.stderr
 
 
-def test_a_store_that_is_away_is_told_in_the_receivers_words(stub: Stub) -> None:
+def test_a_store_that_is_away_is_reported_in_the_receivers_words(stub: Stub) -> None:
     stub.set_response(
         LIST, {"error": {"type": "unavailable", "message": "the store can't take it now"}}, status=503
     )

@@ -81,7 +81,7 @@ def test_all_pages_are_shown(stub: Stub) -> None:
     assert stub.requests[1].query["since"] == "7d"
 
 
-def test_a_time_that_the_receiver_does_not_know_is_told(stub: Stub) -> None:
+def test_a_time_that_the_receiver_does_not_know_is_reported(stub: Stub) -> None:
     message = "since is 'x', expected a duration like 7d"
     stub.set_response(LIST, {"error": {"type": "bad_request", "message": message}}, status=400)
     result = receiver("history", "--since", "x", RECEIVER_URL=stub.url)

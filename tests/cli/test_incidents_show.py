@@ -35,7 +35,7 @@ def stub() -> Iterator[Stub]:
         yield stub
 
 
-def test_an_incident_is_told_whole_in_the_readers_time() -> None:
+def test_an_incident_is_shown_whole_in_the_readers_time() -> None:
     assert (
         render_incident(read_incident(a_whole()), OPENED_AT + 60, SOMEWHERE)
         == f"""\
@@ -78,7 +78,7 @@ def test_who_acknowledged_and_who_resolved_are_named() -> None:
     assert "resolved      2026-11-23 14:03:09 EET (51s ago) by bob" in text
 
 
-def test_a_snooze_and_a_hold_say_until_when() -> None:
+def test_a_snooze_and_a_suppression_say_until_when() -> None:
     suppression = {"reason": "silenced", "by": "bob", "since": moment(), "until": moment(3660)}
     changes = {"suppressed": suppression, "snoozed_until": moment(1860)}
     text = render_incident(read_incident(a_whole(**changes)), OPENED_AT + 60, SOMEWHERE)
@@ -86,7 +86,7 @@ def test_a_snooze_and_a_hold_say_until_when() -> None:
     assert "held      silenced by bob until 2026-11-23 15:04:00 (in 1h)" in text
 
 
-def test_a_hold_of_which_nobody_knows_more_is_said_all_the_same() -> None:
+def test_a_suppression_of_which_nobody_knows_more_is_said_all_the_same() -> None:
     suppression = {"reason": "inhibited", "by": None, "since": moment(), "until": None}
     text = render_incident(read_incident(a_whole(suppressed=suppression)), OPENED_AT + 60, SOMEWHERE)
     assert "  held      inhibited\n" in text
@@ -128,7 +128,7 @@ def test_the_timeline_says_by_which_side(by: str | None, via: str | None, said: 
     assert text.endswith(f"  {said}")
 
 
-def test_a_step_that_could_not_be_told_says_so() -> None:
+def test_a_step_that_timed_out_says_so() -> None:
     steps = {"policy": "critical", "steps": [a_step("on-call", "given_up"), a_step("on-call#2", "telling")]}
     text = render_incident(read_incident(a_whole(escalation=steps)), OPENED_AT)
     assert "On-call          could not be told" in text
@@ -178,7 +178,7 @@ def test_what_can_be_no_id_is_never_asked_for(stub: Stub, name: str) -> None:
     assert stub.requests == []
 
 
-def test_an_unknown_id_is_told(stub: Stub) -> None:
+def test_an_unknown_id_is_reported(stub: Stub) -> None:
     stub.set_response(LIST, {"incidents": [a_row()], "next_cursor": None})
     result = receiver("show", "unknown-id", RECEIVER_URL=stub.url)
     assert result.exit_code == 1

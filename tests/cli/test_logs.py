@@ -120,7 +120,7 @@ def test_a_state_is_written_at_once_and_then_once_a_minute_with_its_count() -> N
     ]
 
 
-def test_each_lane_and_each_event_is_a_state_of_its_own() -> None:
+def test_each_queue_and_each_event_is_a_state_of_its_own() -> None:
     lines = Lines()
     for _ in range(3):
         lines.log("work queue unavailable", "slack")

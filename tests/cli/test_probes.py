@@ -199,7 +199,7 @@ def test_a_channel_may_be_private_where_private_ones_cannot_be_listed(stub: Stub
 
 
 @pytest.mark.usefixtures("config")
-def test_what_is_not_slack_is_told(stub: Stub) -> None:
+def test_what_is_not_slack_is_reported(stub: Stub) -> None:
     stub.set_response(AUTH, b"<html>", status=502)
     result = check_slack(stub)
     assert result.exit_code == 1
@@ -366,7 +366,7 @@ def test_services_that_are_away_are_faults_of_the_right_place(monkeypatch: pytes
     assert "p4ssw0rd" not in result.output
 
 
-def test_faults_of_the_file_are_told_without_asking_anybody(config: Path, stub: Stub) -> None:
+def test_faults_of_the_file_are_reported_without_asking_anybody(config: Path, stub: Stub) -> None:
     config.write_text("version: 2\n")
     assert receiver("check", "--online", ALERTMANAGER_URL=stub.url).exit_code == 1
     assert stub.requests == []

@@ -37,7 +37,7 @@ def config(tmp_path: Path) -> Path:
     return file
 
 
-def test_tells_route_channel_steps_and_runbook(config: Path) -> None:
+def test_shows_route_channel_steps_and_runbook(config: Path) -> None:
     result = receiver("route", "--config", config, "alertname=DiskFull", "severity=critical", "team=web")
     assert result.exit_code == 0
     assert (
@@ -116,7 +116,7 @@ def test_a_value_may_hold_an_equals_sign_and_be_empty(config: Path) -> None:
     assert receiver("route", "--config", config, "expr=a=b", "team=").exit_code == 0
 
 
-def test_a_faulty_configuration_is_told_by_line(tmp_path: Path) -> None:
+def test_a_faulty_configuration_is_reported_by_line(tmp_path: Path) -> None:
     file = tmp_path / "routing.yaml"
     file.write_text("version: 1\nroutes:\n  - {chanel: x}\n")
     result = receiver("route", "--config", file, "severity=critical")

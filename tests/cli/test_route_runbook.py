@@ -46,14 +46,14 @@ def test_a_runbook_cannot_move_the_cursor(config: Path) -> None:
     assert "\x1b" not in receiver("runbook", "DiskFull", "--config", config).stdout
 
 
-def test_a_missing_one_is_told_with_a_near_name(config: Path) -> None:
+def test_a_missing_one_is_reported_with_a_near_name(config: Path) -> None:
     result = receiver("runbook", "diskful", "--config", config)
     assert result.exit_code == 1
     assert result.stdout == ""
     assert "no runbook for 'diskful': did you mean DiskFull?" in result.stderr
 
 
-def test_a_missing_one_with_no_name_near_is_told(config: Path) -> None:
+def test_a_missing_one_with_no_name_near_is_reported(config: Path) -> None:
     result = receiver("runbook", "Watchdog", "--config", config)
     assert result.exit_code == 1
     assert "no runbook for 'Watchdog' among the 1 there are" in result.stderr

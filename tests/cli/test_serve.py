@@ -25,7 +25,7 @@ def settings(*missing: str) -> Settings:
 
 @pytest.mark.parametrize("missing", [[*TOKENS], *([name] for name in TOKENS)])
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "receiver.example"])
-def test_a_door_without_its_token_is_not_opened(host: str, missing: list[str]) -> None:
+def test_an_endpoint_without_its_token_is_not_opened(host: str, missing: list[str]) -> None:
     with pytest.raises(click.ClickException) as refused:
         require_tokens(options(host), settings(*missing))
     for name in TOKENS:

@@ -365,7 +365,7 @@ responders:
     assert [fault.split(":")[0] for fault in found] == ["1", "2", "4", "4", "4", "6", "6"]
 
 
-def test_a_fault_under_an_alias_is_told_once(tmp_path: Path) -> None:
+def test_a_fault_under_an_alias_is_reported_once(tmp_path: Path) -> None:
     text = "version: 1\nroutes:\n  - {channel: '#a', links: &l {X: nowhere}}\nlinks: *l\n"
     lines = [fault.split(":")[0] for fault in faults(tmp_path, text)]
     assert lines == ["3", "3"]  # two places, one line

@@ -49,7 +49,7 @@ def test_a_responders_second_step_is_numbered(tmp_path: Path) -> None:
     assert [step.name for step in policy.steps] == ["on-call", "team-lead", "on-call#2"]
 
 
-def test_an_escalation_may_forget_acknowledgements(tmp_path: Path) -> None:
+def test_an_escalation_may_time_acknowledgements_out(tmp_path: Path) -> None:
     policy = _people(tmp_path, "  other: {steps: [{notify: on-call}], ack_timeout: 1h30m}\n").policies[
         "other"
     ]

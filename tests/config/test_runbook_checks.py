@@ -43,7 +43,7 @@ def test_titles_compare_without_case_and_hyphens(shipped: Routing, title: str) -
     assert _said(shipped, MatrixRow("warning", "30m", (title, "teamlead"), "a.md", 1)) == []
 
 
-def test_another_order_of_responders_is_told(shipped: Routing) -> None:
+def test_another_order_of_responders_is_reported(shipped: Routing) -> None:
     row = MatrixRow("Warning", "30 minutes", ("Team Lead", "On-call"), "a.md", 7)
     assert _said(shipped, row) == [
         (
@@ -53,7 +53,7 @@ def test_another_order_of_responders_is_told(shipped: Routing) -> None:
     ]
 
 
-def test_another_wait_is_told_for_each_step(shipped: Routing) -> None:
+def test_another_wait_is_reported_for_each_step(shipped: Routing) -> None:
     row = MatrixRow("Critical", "15 min", CRITICAL.path, "a.md", 7)
     assert _said(shipped, row) == [
         (
@@ -72,7 +72,7 @@ def test_a_response_time_is_read_in_usual_spellings(shipped: Routing, response: 
     assert _said(shipped, MatrixRow("Critical", response, CRITICAL.path, "a.md", 7)) == []
 
 
-def test_a_review_that_wakes_people_is_told(shipped: Routing) -> None:
+def test_a_review_that_wakes_people_is_reported(shipped: Routing) -> None:
     row = MatrixRow("Warning", "Next business day", ("Team review",), "a.md", 7)
     assert _said(shipped, row) == [
         (
@@ -82,7 +82,7 @@ def test_a_review_that_wakes_people_is_told(shipped: Routing) -> None:
     ]
 
 
-def test_a_review_that_nobody_holds_is_told(tmp_path: Path) -> None:
+def test_a_review_that_no_route_has_is_reported(tmp_path: Path) -> None:
     routing = load(tmp_path, "version: 1\nroutes: [{channel: '#a'}]\n")
     assert _said(routing, INFO) == [
         (
@@ -92,7 +92,7 @@ def test_a_review_that_nobody_holds_is_told(tmp_path: Path) -> None:
     ]
 
 
-def test_a_runbooks_severity_that_pages_nobody_is_told(tmp_path: Path) -> None:
+def test_a_runbooks_severity_that_pages_nobody_is_reported(tmp_path: Path) -> None:
     text = "version: 1\nroutes:\n  - {match: severity=page, channel: '#page', escalation: critical}\n"
     routing = load(tmp_path, text + "  - {channel: '#rest', review: next-business-day}\n" + PEOPLE)
     said = _said(routing, CRITICAL, INFO, runbooks=(_runbook("Critical"), _runbook("Info")))
@@ -103,7 +103,7 @@ def test_a_runbooks_severity_that_pages_nobody_is_told(tmp_path: Path) -> None:
     assert len(said) == 2  # the matrix's own row is the other
 
 
-def test_a_critical_runbook_on_the_catch_all_is_told_without_a_matrix(tmp_path: Path) -> None:
+def test_a_critical_runbook_on_the_catch_all_is_reported_without_a_matrix(tmp_path: Path) -> None:
     routing = load(tmp_path, "version: 1\nroutes: [{channel: '#rest'}]\n")
     assert _said(routing, runbooks=(_runbook("Critical"), _runbook("Warning"))) == [
         (

@@ -35,7 +35,7 @@ PLACES = [
 
 
 @pytest.mark.parametrize("place", PLACES)
-def test_no_fault_tells_what_was_filled_in(tmp_path: Path, place: str) -> None:
+def test_no_fault_shows_what_was_filled_in(tmp_path: Path, place: str) -> None:
     text = place.format("${SECRET}", "${SECRET}").replace("'ftp://${SECRET}'", "'ftp://${SECRET}'")
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, text + "\n", {"SECRET": SECRET})

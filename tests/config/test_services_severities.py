@@ -32,7 +32,7 @@ def test_own_words_are_read_in_lists_and_alone(tmp_path: Path) -> None:
     assert warnings(tmp_path, text, TOKENS) == []
 
 
-def test_every_fault_of_the_words_is_told_with_its_line(tmp_path: Path) -> None:
+def test_every_fault_of_the_words_is_reported_with_its_line(tmp_path: Path) -> None:
     text = f"""{PAGED}severities:
   critcal: [a]
   critical: [bad, p3]
@@ -83,7 +83,7 @@ heartbeats: [{{match: ['severity="critical"', 'job="beat"'], notify: on-call, ev
         ('severity!~"(page|wobbly)"', "wobbly"),
     ],
 )
-def test_an_unknown_word_in_a_matcher_is_told(tmp_path: Path, matcher: str, word: str) -> None:
+def test_an_unknown_word_in_a_matcher_is_reported(tmp_path: Path, matcher: str, word: str) -> None:
     text = (
         PEOPLE + f"version: 1\nroutes:\n  - {{match: ['{matcher}'], channel: '#a', escalation: critical}}\n"
     )
@@ -104,7 +104,7 @@ def test_an_unknown_word_in_a_matcher_is_told(tmp_path: Path, matcher: str, word
         "severity=~.+",
     ],
 )
-def test_known_words_and_patterns_of_any_are_not_told(tmp_path: Path, matcher: str) -> None:
+def test_known_words_and_patterns_of_any_are_not_reported(tmp_path: Path, matcher: str) -> None:
     text = (
         PEOPLE + f"version: 1\nroutes:\n  - {{match: ['{matcher}'], channel: '#a', escalation: critical}}\n"
     )
@@ -125,7 +125,7 @@ routes:
     assert not any("secret" in line for line in said)
 
 
-def test_an_unknown_word_in_a_heartbeat_is_told(tmp_path: Path) -> None:
+def test_an_unknown_word_in_a_heartbeat_is_reported(tmp_path: Path) -> None:
     text = PAGED + "heartbeats: [{match: 'severity=\"wobbly\"', notify: on-call, every: 1m}]\n"
     assert ['unknown severity "wobbly"' in line for line in warnings(tmp_path, text, TOKENS)] == [True]
 

@@ -166,7 +166,9 @@ def test_who_is_let_in_by_name() -> None:
         (PROXY, True),
     ],
 )
-def test_one_way_in_is_enough_for_strangers_to_be_asked(environ: dict[str, str], is_asked: bool) -> None:
+def test_one_authentication_method_is_enough_for_auth_to_be_required(
+    environ: dict[str, str], is_asked: bool
+) -> None:
     assert load_settings(environ).requires_auth == is_asked
 
 

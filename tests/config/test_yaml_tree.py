@@ -58,7 +58,7 @@ def test_matchers_and_lists_are_filled_in_too(tmp_path: Path) -> None:
     assert (str(route.matchers[0]), route.channel) == ('team="db"', "#db")
 
 
-def test_every_wrong_reference_of_a_string_is_told(tmp_path: Path) -> None:
+def test_every_wrong_reference_of_a_string_is_reported(tmp_path: Path) -> None:
     found = faults(tmp_path, SMALLEST + "slack:\n  token: '${a-b}${file:/no/where}'\n")
     assert found == [
         "5: slack.token: '${a-b}' is neither ${NAME} nor ${file:/path}",

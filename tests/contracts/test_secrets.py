@@ -89,7 +89,7 @@ def test_no_value_prints_a_secret(planted: Rig) -> None:
         assert CANARY not in repr(responder)
 
 
-def test_no_answer_no_page_no_metric_and_no_log_tells_a_secret(planted: Rig, log: io.StringIO) -> None:
+def test_no_answer_no_page_no_metric_and_no_log_shows_a_secret(planted: Rig, log: io.StringIO) -> None:
     body = planted.payload(planted.alert("DiskFull"))
     answer = planted.client.post("/webhooks/alertmanager", json=body, headers=HOOK)
     incident = answer.json["incidents"][0]
@@ -123,7 +123,7 @@ def test_no_answer_no_page_no_metric_and_no_log_tells_a_secret(planted: Rig, log
     assert log.getvalue()
 
 
-def test_signing_in_tells_no_secret(planted: Rig, log: io.StringIO) -> None:
+def test_signing_in_shows_no_secret(planted: Rig, log: io.StringIO) -> None:
     """Whatever becomes of it: a session, a provider that doesn't know us, one that echoes what it was sent."""
     back = "http://127.0.0.1:9/sign-in/callback"
     with MockProvider(redirect_uri=back, clock=planted.clock) as provider:
@@ -190,7 +190,7 @@ def test_the_address_of_the_heartbeat_is_a_secret(tmp_path: Path, log: io.String
     "arguments", [["check"], ["check", "--online"], ["route", "severity=critical"], ["run"], ["incidents"]]
 )
 @pytest.mark.parametrize("fault", ["", "colour: red\n"])
-def test_no_command_tells_a_secret(tmp_path: Path, arguments: list[str], fault: str) -> None:
+def test_no_command_shows_a_secret(tmp_path: Path, arguments: list[str], fault: str) -> None:
     (tmp_path / "routing.yaml").write_text(ROUTING + SECRETS_IN_FILE + fault)
     (tmp_path / "runbooks").mkdir()
     if arguments == ["run"]:

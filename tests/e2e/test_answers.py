@@ -21,7 +21,7 @@ from tests.e2e.outside import QUICK_ROUTING, Outside
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.pagerduty_webhooks import post_to
 from tests.mocks.slack import MockSlack
-from tests.slack_people import SECRET, a_command, a_press
+from tests.slack_people import SECRET, a_click, a_command
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="kills as Linux does")
 
@@ -45,8 +45,8 @@ def post_signed(outside: Outside, path: str, fields: dict[str, str]) -> None:
         assert answer.status == 200
 
 
-def press(outside: Outside, incident: str) -> None:
-    post_signed(outside, "interactions", {"payload": json.dumps(a_press("acknowledge", incident))})
+def click(outside: Outside, incident: str) -> None:
+    post_signed(outside, "interactions", {"payload": json.dumps(a_click("acknowledge", incident))})
 
 
 def command(outside: Outside, incident: str) -> None:
@@ -70,7 +70,7 @@ def command_line(outside: Outside, incident: str) -> None:
     subprocess.run([*RECEIVER, "ack", incident], env=environ, check=True, timeout=20, capture_output=True)
 
 
-SIDES: list[Callable[[Outside, str], None]] = [press, command, pagerduty, api, command_line]
+SIDES: list[Callable[[Outside, str], None]] = [click, command, pagerduty, api, command_line]
 
 
 def is_acknowledged_everywhere(outside: Outside, name: str, incident: str) -> bool:
@@ -99,7 +99,7 @@ def test_each_side_reaches_the_others_within_two_seconds_and_stops_the_escalatio
     assert outside.paged() == ["on-call"] * len(SIDES)
 
 
-@pytest.mark.parametrize("side", [press, pagerduty], ids=["press", "pagerduty"])
+@pytest.mark.parametrize("side", [click, pagerduty], ids=["click", "pagerduty"])
 def test_killed_between_the_answer_and_what_follows(
     outside: Outside, side: Callable[[Outside, str], None]
 ) -> None:
@@ -123,7 +123,7 @@ def test_over_a_socket_that_we_open_nothing_is_lost_with_a_worker(tmp_path: Path
                 name = f"Alert{number}"
                 incident = outside.post(a_body(name))["incidents"][0]
                 outside.sees(lambda name=name: [root for root in slack.roots if name in root.text])
-                assert slack.connections.deliver("interactive", a_press("acknowledge", incident)) is not None
+                assert slack.connections.deliver("interactive", a_click("acknowledge", incident)) is not None
                 outside.sees(lambda name=name, one=incident: is_acknowledged_everywhere(outside, name, one))
                 if number == 0:
                     opened = slack.connections.opened

@@ -83,7 +83,7 @@ def test_a_reload_resolves_nothing_and_pages_nobody_anew(outside: Outside, pair:
     assert "30 firing / 30" in outside.slack.roots[0].text
 
 
-def test_an_end_that_is_told_again_changes_nothing(outside: Outside, pair: Alertmanagers) -> None:
+def test_an_end_that_is_sent_again_changes_nothing(outside: Outside, pair: Alertmanagers) -> None:
     """Prometheus tells each end for a quarter of an hour, to each of the pair."""
     started = dt.datetime.now(dt.UTC)
     pair.send(an_alert("db-1", started=started))

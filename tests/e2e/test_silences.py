@@ -17,7 +17,7 @@ from tests.e2e.test_answers import post_signed
 from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.slack import MockSlack
 from tests.rig import ROUTING
-from tests.slack_people import a_press, a_submission
+from tests.slack_people import a_click, a_submission
 
 pytestmark = [
     pytest.mark.needs_alertmanager,
@@ -56,7 +56,7 @@ def fire(outside: Outside, pair: Alertmanagers) -> tuple[str, dt.datetime]:
     return listed["incidents"][0]["id"], started
 
 
-def test_a_silence_made_here_holds_the_escalation_until_it_is_expired(
+def test_a_silence_made_here_suppresses_the_escalation_until_it_is_expired(
     outside: Outside, pair: Alertmanagers
 ) -> None:
     incident, _ = fire(outside, pair)
@@ -86,7 +86,7 @@ def test_the_silence_button_silences_there_and_expiring_it_lets_it_go_on(
     time.sleep(8)
     assert outside.paged() == ["on-call"]
     assert "expire:1" in outside.slack.roots[0].buttons
-    post_signed(outside, "interactions", {"payload": json.dumps(a_press("expire:1", f"{incident}#1"))})
+    post_signed(outside, "interactions", {"payload": json.dumps(a_click("expire:1", f"{incident}#1"))})
     outside.sees(lambda: outside.paged() == ["on-call", "team-lead"])
     outside.sees(lambda: not client.list_silences(incident), within_s=3)  # the pair gossips
 

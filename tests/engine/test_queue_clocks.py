@@ -116,7 +116,7 @@ def test_depth_and_lag_are_the_same_for_both(web: Host, worker: Host) -> None:
         assert (depth, lag < 2.0) == (1, True)
 
 
-def test_the_difference_is_told(web: Host, worker: Host, apart: float) -> None:
+def test_the_difference_is_reported(web: Host, worker: Host, apart: float) -> None:
     worker.work_queue.heartbeat("run.host-b", worker.clock())
     found = web.work_queue.compare_clocks("web host-a", web.clock())
     assert set(found) == {"web host-a", "worker host-b"}

@@ -56,7 +56,7 @@ def test_events_of_one_routing_key_share_a_bucket_that_does_not_tell_the_key() -
     assert find_bucket(a_page(step=other), LIMITS) != bucket
 
 
-def test_what_goes_nowhere_has_no_budget() -> None:
+def test_what_goes_nowhere_has_no_rate_limit() -> None:
     here = Target(SLACK, "#a")
     assert find_bucket(CheckAlertmanager("look", "", SLACK, here, 0.0, ""), LIMITS) is None
     assert find_bucket(AddTimelineEntry("note", "", SLACK, here, 0.0, "", "words"), LIMITS) is None

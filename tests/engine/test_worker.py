@@ -142,7 +142,7 @@ def test_a_clock_that_is_apart_from_redis_is_logged_once(caplog: pytest.LogCaptu
     assert not work_queue.rescheduled
 
 
-def test_another_configuration_goes_by_the_lines_to_redis_that_there_are(rig: Rig) -> None:
+def test_another_configuration_uses_the_connections_to_redis_that_there_are(rig: Rig) -> None:
     """Each reload used to bring a pool of its own, beside the one by which the lanes claim."""
     settings = load_settings(rig.environ)
     routing = load_routing(rig.folder / "routing.yaml", rig.environ)

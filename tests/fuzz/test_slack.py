@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.fuzz.mutations import FUZZED, NASTY, bodies
 from tests.fuzz.oracle import Stumbles
 from tests.rig import ROUTING, Rig
-from tests.slack_people import SECRET, SlackPeople, a_command, a_press, a_submission
+from tests.slack_people import SECRET, SlackPeople, a_click, a_command, a_submission
 
 WORDS = ["ack", "unack", "resolve", "silence", "snooze", "show", "list", "help", "1h", "for", "#", "@alice"]
 
@@ -28,7 +28,7 @@ def test_no_button_and_no_form_is_a_fault(
     rig: Rig, people: SlackPeople, caplog: pytest.LogCaptureFixture
 ) -> None:
     stumbles, incident = Stumbles(caplog), rig.fires("DiskFull")
-    originals = [a_press(button, incident) for button in ("acknowledge", "resolve", "silence", "reviewed")]
+    originals = [a_click(button, incident) for button in ("acknowledge", "resolve", "silence", "reviewed")]
     originals += [a_submission(incident), a_submission(incident, None, "2h", "why")]
 
     @FUZZED

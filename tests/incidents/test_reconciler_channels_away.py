@@ -25,7 +25,7 @@ def test_slack_and_pagerduty_away_are_a_line_each(rig: Rig) -> None:
     assert failures(log.getvalue()) == [("pagerduty", "server_error"), ("slack", "internal_error")]
 
 
-def test_what_is_given_up_is_always_logged(rig: Rig) -> None:
+def test_what_fails_for_good_is_always_logged(rig: Rig) -> None:
     with written_log() as log:
         rig.pagerduty.fail_next(status=400, times=100)
         for n in range(3):

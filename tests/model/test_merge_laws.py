@@ -387,12 +387,12 @@ def test_an_incident_is_packed_and_unpacked_unchanged(
 def test_late_copies_of_a_firing_that_ended_do_not_end_the_next_one() -> None:
     """The slower of a pair told of the first firing and of its end while the alert already fired again."""
 
-    def told(starts_at: float, ends_at: float = 0.0) -> Group:
+    def reported(starts_at: float, ends_at: float = 0.0) -> Group:
         return Group("", "on-call", "{}:{}", {}, (Alert("a", {"alertname": "a"}, {}, starts_at, ends_at),))
 
-    first, first_end = told(START), told(START, START + 9)
+    first, first_end = reported(START), reported(START, START + 9)
     incident = None
-    for after, group in enumerate([first, first_end, told(START + 19), first, first_end]):
+    for after, group in enumerate([first, first_end, reported(START + 19), first, first_end]):
         incident = merge(incident, group, ROUTE_SETTINGS, START + 20 + after).incident
     assert incident is not None
     assert not incident.is_resolved

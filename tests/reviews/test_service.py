@@ -439,7 +439,7 @@ def test_an_older_review_can_still_be_marked(office):
     assert [bool(root.buttons) for root in office.slack.roots] == [False, True]
 
 
-def test_a_button_pressed_before_the_receipt_was_saved_is_shown_in_the_end(office):
+def test_a_button_clicked_before_the_receipt_was_saved_is_shown_in_the_end(office):
     """The worker died after the post; somebody pressed the button before the next one looked."""
     is_due(office)
     with pytest.raises(Death):

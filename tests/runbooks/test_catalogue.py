@@ -67,7 +67,7 @@ def test_a_path_that_is_not_there_is_a_problem_and_no_crash(tmp_path):
     assert catalogue.list_names() == ["DiskFull"]
 
 
-def test_a_second_runbook_for_an_alert_is_told_and_the_first_is_used(tmp_path):
+def test_a_second_runbook_for_an_alert_is_reported_and_the_first_is_used(tmp_path):
     write(tmp_path / "a.md", words="first")
     write(tmp_path / "b.md", words="second")
     catalogue = RunbookCatalogue([tmp_path])
@@ -241,7 +241,7 @@ def test_an_alert_without_a_runbook_has_its_link_at_least(tmp_path):
 
 
 @pytest.mark.parametrize("named", ["DiskSlow", "runbooks/DiskSlow.md", " diskslow "])
-def test_an_annotation_may_name_another_runbook_of_the_shelf(tmp_path, named):
+def test_an_annotation_may_name_another_runbook_of_the_catalogue(tmp_path, named):
     write(tmp_path / "a.md", "DiskFull")
     write(tmp_path / "b.md", "DiskSlow")
     excerpt = RunbookCatalogue([tmp_path]).find_excerpt(an_alert(runbook=named))

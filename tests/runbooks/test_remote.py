@@ -219,7 +219,7 @@ def test_a_redirect_is_judged_anew(wiki):
     assert wiki.asked == ["/old"]
 
 
-def test_a_server_whose_answer_drips_is_given_up(wiki):
+def test_a_server_whose_answer_drips_times_out(wiki):
     """Each header comes in time, and there is no end of them."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -322,7 +322,7 @@ def an_alert(name: str = "DiskFull") -> Alert:
     return Alert("f" * 16, {"alertname": name}, {"runbook_url": "https://wiki.example.org/DiskFull.md"}, 0.0)
 
 
-def test_the_shelf_shows_the_link_first_and_the_words_once_they_are_there(wiki, tmp_path):
+def test_the_catalogue_shows_the_link_first_and_the_words_once_they_are_there(wiki, tmp_path):
     wiki.has("/DiskFull.md")
     fetcher = a_fetcher(wiki)
     catalogue = RunbookCatalogue([tmp_path], fetcher=fetcher)
@@ -336,7 +336,7 @@ def test_the_shelf_shows_the_link_first_and_the_words_once_they_are_there(wiki, 
     assert first.url == second.url == "https://wiki.example.org/DiskFull.md"
 
 
-def test_the_shelfs_own_words_are_shown_and_nothing_is_fetched(wiki, tmp_path):
+def test_the_catalogues_own_words_are_shown_and_nothing_is_fetched(wiki, tmp_path):
     (tmp_path / "a.md").write_text("## DiskFull (Critical)\n\n**Symptom**: ours\n")
     catalogue = RunbookCatalogue([tmp_path], fetcher=a_fetcher(wiki))
     excerpt = catalogue.find_excerpt(an_alert())

@@ -460,7 +460,7 @@ class Scenario:
             occurred_at=self.scheduler.moment,
         )
 
-        def tell() -> None:
+        def notify() -> None:
             while True:
                 with suppress(StoreError):
                     self.services.job_queue.enqueue(
@@ -469,7 +469,7 @@ class Scenario:
                     return
                 self.scheduler.wait_until(self.scheduler.moment + 1.0)
 
-        self.scheduler.start(f"pagerduty-hook-{number}", "person", tell)
+        self.scheduler.start(f"pagerduty-hook-{number}", "person", notify)
 
     def _key_changes(self) -> None:
         """All workers reload with another key for one responder; each remembers those of before."""

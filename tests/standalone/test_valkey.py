@@ -29,7 +29,7 @@ def started(tmp_path: Path) -> Iterator[list[Process]]:
         kill_process_group(process)
 
 
-def test_what_it_was_told_is_there_after_a_kill(tmp_path: Path, started: list[Process]) -> None:
+def test_what_was_written_is_there_after_a_kill(tmp_path: Path, started: list[Process]) -> None:
     valkey = EmbeddedValkey(tmp_path)
     started.append(valkey.start())
     valkey.wait_ready(started[-1])

@@ -79,7 +79,7 @@ def test_an_address_that_is_none_is_refused_without_its_password(url: str) -> No
 
 
 @pytest.mark.parametrize("url", FAULTY)
-def test_an_address_that_is_none_is_told_with_all_other_faults_of_the_settings(url: str) -> None:
+def test_an_address_that_is_none_is_reported_with_all_other_faults_of_the_settings(url: str) -> None:
     with pytest.raises(ConfigError, match="REDIS_URL"):
         load_settings({"REDIS_URL": url})
 
@@ -202,7 +202,7 @@ OPTIONS = {
 @pytest.mark.parametrize(
     "url", ["redis://h", "rediss://h", "unix:///s", "redis+sentinel://h/s", "redis+cluster://h"]
 )
-def test_a_line_can_be_made_with_every_option_that_the_settings_take(url: str, option: str) -> None:
+def test_a_connection_can_be_made_with_every_option_that_the_settings_take(url: str, option: str) -> None:
     url = f"{url}?{option}={OPTIONS[option]}"
     try:
         load_settings({"REDIS_URL": url})

@@ -51,7 +51,7 @@ def test_the_number_of_shards_never_changes() -> None:
     assert CLUSTER_SHARDS == 16
 
 
-def test_the_agenda_spreads_over_all_nodes_and_loses_none(
+def test_the_work_queue_spreads_over_all_nodes_and_loses_none(
     cluster: Cluster, client: Client, work_queue: WorkQueue
 ) -> None:
     names = {f"slot{n}-1" for n in range(200)}
@@ -70,7 +70,7 @@ def test_no_more_is_claimed_than_was_asked_for_and_the_earliest_first(work_queue
     assert claims.next_check_at == NOW
 
 
-def test_the_next_moment_of_all_shards_is_told(work_queue: WorkQueue) -> None:
+def test_the_next_moment_of_all_shards_is_reported(work_queue: WorkQueue) -> None:
     for n in range(50):
         work_queue.enqueue("slack", f"slot{n}-1", NOW + 100 - n)
     assert work_queue.claim("slack", "w1", NOW, 3) == work_queue.claim("slack", "w1", NOW, 3)

@@ -45,7 +45,7 @@ def ping_from_many(client: Client) -> list[bool]:
         return list(pool.map(lambda _: client.ping(), range(64)))
 
 
-def test_lines_that_were_cut_while_idle_are_opened_anew(server: Server) -> None:
+def test_connections_that_were_cut_while_idle_are_opened_anew(server: Server) -> None:
     client = connect(server.url)
     assert all(ping_from_many(client))
     server.end()
@@ -53,7 +53,7 @@ def test_lines_that_were_cut_while_idle_are_opened_anew(server: Server) -> None:
     assert all(ping_from_many(client))
 
 
-def test_several_commands_at_once_survive_a_line_cut_while_idle(server: Server) -> None:
+def test_several_commands_at_once_survive_a_connection_cut_while_idle(server: Server) -> None:
     client = connect(server.url)
     client.ping()
     server.end()
@@ -84,14 +84,14 @@ def test_a_server_that_is_away_is_a_store_error_and_its_return_is_noticed(server
     assert client.ping()
 
 
-def test_a_silent_server_costs_the_line_and_no_later_answer(server: Server) -> None:
+def test_a_silent_server_costs_the_connection_and_no_later_answer(server: Server) -> None:
     client = connect(server.url, timeout_s=0.2)
     with pytest.raises(StoreError), store_errors():
         client.blpop("nothing", 0.6)
     assert client.echo("mine") == b"mine"
 
 
-def test_lines_are_used_again(server: Server) -> None:
+def test_connections_are_used_again(server: Server) -> None:
     client = connect(server.url)
     for _ in range(10):
         client.ping()

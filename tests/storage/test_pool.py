@@ -28,7 +28,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     server.kill()
 
 
-def count_lines(server: Server) -> int:
+def count_connections(server: Server) -> int:
     """Return how many there are but for the one that asks."""
     with server.build_client() as client:
         return len(client.client_list()) - 1
@@ -50,7 +50,7 @@ def ask_from_many(client: Client, count: int) -> list[object]:
         return list(threads.map(ask, range(count)))
 
 
-def test_a_process_has_no_more_lines_than_it_may_and_all_are_answered(server: Server) -> None:
+def test_a_process_has_no_more_connections_than_it_may_and_all_are_answered(server: Server) -> None:
     client = connect(server.url, timeout_s=10.0, max_connections=5)
     most = []
     with ThreadPoolExecutor(1) as watcher:
@@ -58,7 +58,7 @@ def test_a_process_has_no_more_lines_than_it_may_and_all_are_answered(server: Se
 
         def watch() -> None:
             while not done.is_set():
-                most.append(count_lines(server))
+                most.append(count_connections(server))
 
         watching = watcher.submit(watch)
         assert ask_from_many(client, 60) == [None] * 60
@@ -68,7 +68,7 @@ def test_a_process_has_no_more_lines_than_it_may_and_all_are_answered(server: Se
     client.close()
 
 
-def test_where_redis_takes_no_further_line_those_that_stand_go_on(tmp_path: Path) -> None:
+def test_where_redis_takes_no_further_connection_those_that_are_open_go_on(tmp_path: Path) -> None:
     """Failed lines used to be lent again before the good ones, for ever."""
     server = Server(tmp_path, "--maxclients", "10").start()
     try:
@@ -83,7 +83,7 @@ def test_where_redis_takes_no_further_line_those_that_stand_go_on(tmp_path: Path
         server.kill()
 
 
-def test_who_has_no_line_while_others_hold_all_gets_the_first_that_they_close(tmp_path: Path) -> None:
+def test_who_has_no_connection_while_others_hold_all_gets_the_first_that_they_close(tmp_path: Path) -> None:
     """Another process keeps a few idle lines and closes the rest, so the wait is short."""
     server = Server(tmp_path, "--maxclients", "10").start()
     try:
@@ -99,7 +99,7 @@ def test_who_has_no_line_while_others_hold_all_gets_the_first_that_they_close(tm
         server.kill()
 
 
-def test_who_has_no_line_while_others_use_all_is_told_so_in_time(tmp_path: Path) -> None:
+def test_who_has_no_connection_while_others_use_all_is_told_so_in_time(tmp_path: Path) -> None:
     server = Server(tmp_path, "--maxclients", "10").start()
     try:
         others = [redis.Redis(port=server.port) for _ in range(10)]
@@ -116,7 +116,7 @@ def test_who_has_no_line_while_others_use_all_is_told_so_in_time(tmp_path: Path)
         server.kill()
 
 
-def test_a_line_that_did_not_open_is_not_lent_again_before_an_idle_one(server: Server) -> None:
+def test_a_connection_that_did_not_open_is_not_used_again_before_an_idle_one(server: Server) -> None:
     client = connect(server.url, max_connections=3)
     pool = client.connection_pool
     good, other = pool.get_connection(), pool.get_connection()
@@ -169,18 +169,18 @@ def test_who_waits_gets_the_first_that_is_free(server: Server) -> None:
     client.close()
 
 
-def test_idle_lines_above_a_few_are_closed(server: Server) -> None:
+def test_idle_connections_above_a_few_are_closed(server: Server) -> None:
     options = build_pool_options(10.0, 20)
     pool = ConnectionPool(host="127.0.0.1", port=server.port, idle_s=0.3, **options)
     client = redis.Redis.from_pool(pool)
     assert ask_from_many(client, 20) == [None] * 20
-    assert count_lines(server) > MAX_IDLE
-    wait_until(lambda: count_lines(server) == MAX_IDLE, lambda: str(count_lines(server)))
+    assert count_connections(server) > MAX_IDLE
+    wait_until(lambda: count_connections(server) == MAX_IDLE, lambda: str(count_connections(server)))
     assert ask_from_many(client, 60) == [None] * 60
     client.close()
 
 
-def test_lines_that_are_needed_again_and_again_stay_open(server: Server) -> None:
+def test_connections_that_are_needed_again_and_again_stay_open(server: Server) -> None:
     options = build_pool_options(10.0, 12)
     pool = ConnectionPool(host="127.0.0.1", port=server.port, idle_s=1.0, **options)
     client = redis.Redis.from_pool(pool)
@@ -236,11 +236,11 @@ def test_the_same_holds_under_gevent(server: Server) -> None:
 def test_the_address_may_say_another_bound(server: Server) -> None:
     client = connect(f"{server.url}?max_connections=3", timeout_s=10.0, max_connections=10)
     assert ask_from_many(client, 12) == [None] * 12
-    assert count_lines(server) == 3
+    assert count_connections(server) == 3
     client.close()
 
 
-def test_many_threads_share_few_lines_and_none_waits_in_vain(server: Server) -> None:
+def test_many_threads_share_few_connections_and_none_waits_in_vain(server: Server) -> None:
     """Who waits is told of each line that becomes free, however often others are faster."""
     client = connect(server.url, timeout_s=5.0, max_connections=2)
     done: list[int] = []

@@ -113,7 +113,7 @@ def test_whichever_answer_of_the_work_is_lost_all_is_done_once(rig: Rig, cutter:
     assert len(rig.roots()) == 1
 
 
-def test_a_delivery_kept_twice_is_told_once(rig: Rig, cutter: Cutter) -> None:
+def test_a_delivery_kept_twice_is_shown_once(rig: Rig, cutter: Cutter) -> None:
     incident = rig.fires("DiskFull")
     before = len(rig.shows(incident)["timeline"])
     event = TimelineEvent(START, "delivered", "Something arrived")

@@ -23,7 +23,7 @@ def restarts(rig: Rig) -> None:
     rig.configure((rig.folder / "routing.yaml").read_text())
 
 
-def told(rig: Rig, key: str) -> list[str]:
+def sent(rig: Rig, key: str) -> list[str]:
     return [event.action for event in rig.pagerduty.events if event.routing_key == key]
 
 
@@ -31,8 +31,8 @@ def test_a_resolve_goes_under_the_key_of_its_page(rig: Rig) -> None:
     rig.fires("DiskFull")
     rotates(rig)
     rig.ends("DiskFull")
-    assert told(rig, OLD) == ["trigger", "resolve"]
-    assert told(rig, NEW) == []
+    assert sent(rig, OLD) == ["trigger", "resolve"]
+    assert sent(rig, NEW) == []
     assert rig.pagerduty.still_open() == []
 
 
@@ -40,8 +40,8 @@ def test_an_acknowledgement_goes_under_the_key_of_its_page(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rotates(rig)
     rig.answers(incident, "acknowledge")
-    assert told(rig, OLD) == ["trigger", "acknowledge"]
-    assert told(rig, NEW) == []
+    assert sent(rig, OLD) == ["trigger", "acknowledge"]
+    assert sent(rig, NEW) == []
 
 
 def test_paged_anew_under_the_new_key_the_old_incident_is_closed(rig: Rig) -> None:
@@ -50,11 +50,11 @@ def test_paged_anew_under_the_new_key_the_old_incident_is_closed(rig: Rig) -> No
     rig.answers(incident, "acknowledge")
     rig.passes("1m")
     rig.answers(incident, "unacknowledge")
-    assert told(rig, NEW) == ["trigger"]
-    assert told(rig, OLD)[-1] == "resolve"
+    assert sent(rig, NEW) == ["trigger"]
+    assert sent(rig, OLD)[-1] == "resolve"
     rig.ends("DiskFull")
-    assert told(rig, NEW) == ["trigger", "resolve"]
-    assert told(rig, OLD).count("resolve") == 1
+    assert sent(rig, NEW) == ["trigger", "resolve"]
+    assert sent(rig, OLD).count("resolve") == 1
     assert rig.pagerduty.still_open() == []
 
 
@@ -68,8 +68,8 @@ def test_a_page_closed_before_its_key_changed_is_not_closed_again(rig: Rig) -> N
     rig.passes("1m")
     rig.ends("DiskFull")
     rig.passes("1m")
-    assert told(rig, OLD) == ["trigger", "resolve"]
-    assert told(rig, NEW) == ["trigger", "resolve"]
+    assert sent(rig, OLD) == ["trigger", "resolve"]
+    assert sent(rig, NEW) == ["trigger", "resolve"]
 
 
 def test_a_removed_responders_page_is_ended_under_its_key(rig: Rig) -> None:
@@ -130,8 +130,8 @@ def test_a_key_that_no_worker_has_is_reported_with_the_incident_to_close_by_hand
     said = [reply for reply in rig.replies() if f"{by_hand} by hand" in reply]
     assert len(said) == 1
     assert rig.pagerduty.opened()[0].id in said[0]
-    assert told(rig, OLD) == ["trigger"]
-    assert told(rig, NEW) == []
+    assert sent(rig, OLD) == ["trigger"]
+    assert sent(rig, NEW) == []
     rig.passes("1h")
     assert sum("by hand" in reply for reply in rig.replies()) == 1
 
@@ -142,12 +142,12 @@ def test_a_worker_without_the_key_leaves_the_event_to_one_that_has_it(rig: Rig) 
     rotates(rig)
     restarts(rig)
     rig.answers(incident, "resolve")
-    assert told(rig, OLD) == ["trigger"]
+    assert sent(rig, OLD) == ["trigger"]
     rig.clock.moment += 2
     rig.keys = old
     rig.configure((rig.folder / "routing.yaml").read_text())
     rig.works(tuple(queue for queue in QUEUES if queue != TASKS))
-    assert told(rig, OLD) == ["trigger", "resolve"]
+    assert sent(rig, OLD) == ["trigger", "resolve"]
 
 
 def test_a_new_page_does_not_wait_for_a_lost_key(rig: Rig) -> None:
@@ -157,7 +157,7 @@ def test_a_new_page_does_not_wait_for_a_lost_key(rig: Rig) -> None:
     restarts(rig)
     rig.passes("1m")
     rig.answers(incident, "unacknowledge")
-    assert told(rig, NEW) == ["trigger"]
+    assert sent(rig, NEW) == ["trigger"]
 
 
 def test_a_page_tried_before_and_after_the_change_is_ended_under_both_keys(rig: Rig) -> None:
@@ -167,8 +167,8 @@ def test_a_page_tried_before_and_after_the_change_is_ended_under_both_keys(rig: 
     rig.passes("1m")
     rig.ends("DiskFull")
     rig.passes("1m")
-    assert told(rig, OLD) == ["trigger", "resolve"]
-    assert told(rig, NEW) == ["trigger", "resolve"]
+    assert sent(rig, OLD) == ["trigger", "resolve"]
+    assert sent(rig, NEW) == ["trigger", "resolve"]
     assert rig.pagerduty.still_open() == []
 
 

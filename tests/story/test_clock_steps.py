@@ -172,7 +172,7 @@ def test_a_flap_across_a_step_back_is_the_same_incident(rig: Rig) -> None:
     assert answer["incidents"] == [incident]
 
 
-def test_who_beat_before_the_clock_was_set_back_does_not_count_as_alive(rig: Rig) -> None:
+def test_a_heartbeat_from_before_the_clock_was_set_back_does_not_count_as_alive(rig: Rig) -> None:
     rig.services.work_queue.heartbeat("killed", rig.clock())
     rig.clock.moment -= HOUR
     assert rig.client.get("/readyz").status_code == 503

@@ -204,7 +204,7 @@ def test_a_notice_of_the_web_side_is_posted_as_soon_as_ever(rig: Rig, apart: flo
     assert [message.text for message in in_channel(rig, "#monitoring")]
 
 
-def test_a_beat_that_stays_away_is_noticed_whichever_worker_looks(rig: Rig, apart: float) -> None:
+def test_a_heartbeat_that_stays_away_is_noticed_whichever_worker_checks(rig: Rig, apart: float) -> None:
     rig.configure(
         ROUTING
         + """

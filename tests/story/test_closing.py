@@ -108,7 +108,7 @@ def test_who_had_it_is_mentioned_where_slack_knows_them(rig: Rig) -> None:
     rig.configure(ROUTING)
     incident = rig.fires("DiskFull")
     people = SlackPeople(rig.client, rig.clock, rig.slack)
-    people.presses("acknowledge", incident)
+    people.clicks("acknowledge", incident)
     rig.passes("5s")
     rig.ends("DiskFull")
     rig.passes("1m")

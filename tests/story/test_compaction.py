@@ -13,53 +13,53 @@ FORGETFUL = ROUTING.replace(
 
 
 @pytest.fixture
-def forgetful(rig: Rig) -> Rig:
+def timed(rig: Rig) -> Rig:
     rig.configure(FORGETFUL)
     return rig
 
 
-def test_whoever_acknowledged_is_reminded_at_half_of_the_time(forgetful: Rig) -> None:
-    incident = forgetful.fires("DiskFull")
-    forgetful.answers(incident, "acknowledge", "alice")
-    forgetful.passes("29m")
-    told = len(forgetful.replies())
-    forgetful.passes("2m")
-    assert len(forgetful.replies()) == told + 1
-    assert "alice" in forgetful.replies()[-1]
+def test_whoever_acknowledged_is_reminded_at_half_of_the_time(timed: Rig) -> None:
+    incident = timed.fires("DiskFull")
+    timed.answers(incident, "acknowledge", "alice")
+    timed.passes("29m")
+    told = len(timed.replies())
+    timed.passes("2m")
+    assert len(timed.replies()) == told + 1
+    assert "alice" in timed.replies()[-1]
 
 
-def test_an_acknowledgement_that_ran_out_is_taken_back(forgetful: Rig) -> None:
-    incident = forgetful.fires("DiskFull")
-    forgetful.passes("6m")
-    forgetful.answers(incident, "acknowledge", "alice")
-    forgetful.passes("59m")
-    assert forgetful.state(incident) == "acknowledged"
-    assert forgetful.paged() == ["on-call", "team-lead"]
-    forgetful.passes("1m")
-    assert forgetful.state(incident) == "open"
-    assert forgetful.paged() == ["on-call", "team-lead", "team-lead"]
-    forgetful.passes("5m")
-    assert forgetful.paged()[3:] == ["manager"]
+def test_an_acknowledgement_that_ran_out_is_taken_back(timed: Rig) -> None:
+    incident = timed.fires("DiskFull")
+    timed.passes("6m")
+    timed.answers(incident, "acknowledge", "alice")
+    timed.passes("59m")
+    assert timed.state(incident) == "acknowledged"
+    assert timed.paged() == ["on-call", "team-lead"]
+    timed.passes("1m")
+    assert timed.state(incident) == "open"
+    assert timed.paged() == ["on-call", "team-lead", "team-lead"]
+    timed.passes("5m")
+    assert timed.paged()[3:] == ["manager"]
 
 
-def test_what_resolved_in_time_is_not_taken_back(forgetful: Rig) -> None:
-    incident = forgetful.fires("DiskFull")
-    forgetful.answers(incident, "acknowledge")
-    forgetful.passes("50m")
-    forgetful.ends("DiskFull")
-    forgetful.passes("10h")
-    assert forgetful.state(incident) == "resolved"
-    assert forgetful.paged() == ["on-call"]
+def test_what_resolved_in_time_is_not_taken_back(timed: Rig) -> None:
+    incident = timed.fires("DiskFull")
+    timed.answers(incident, "acknowledge")
+    timed.passes("50m")
+    timed.ends("DiskFull")
+    timed.passes("10h")
+    assert timed.state(incident) == "resolved"
+    assert timed.paged() == ["on-call"]
 
 
-def test_an_acknowledgement_given_anew_has_its_full_time(forgetful: Rig) -> None:
-    incident = forgetful.fires("DiskFull")
-    forgetful.answers(incident, "acknowledge", "alice")
-    forgetful.passes("50m")
-    forgetful.answers(incident, "unacknowledge", "alice")
-    forgetful.answers(incident, "acknowledge", "bob")
-    forgetful.passes("59m")
-    assert forgetful.state(incident) == "acknowledged"
+def test_an_acknowledgement_given_anew_has_its_full_time(timed: Rig) -> None:
+    incident = timed.fires("DiskFull")
+    timed.answers(incident, "acknowledge", "alice")
+    timed.passes("50m")
+    timed.answers(incident, "unacknowledge", "alice")
+    timed.answers(incident, "acknowledge", "bob")
+    timed.passes("59m")
+    assert timed.state(incident) == "acknowledged"
 
 
 def test_a_snooze_pauses_the_escalation_for_its_time(rig: Rig) -> None:

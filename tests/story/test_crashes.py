@@ -84,7 +84,7 @@ def test_killed_while_notifying_the_next_step(rig: Rig, when: str) -> None:
     assert rig.paged() == ["on-call", "team-lead", "manager"]
 
 
-def test_killed_with_an_incident_on_loan(rig: Rig) -> None:
+def test_killed_with_an_incident_leased(rig: Rig) -> None:
     rig.posts(rig.alert("DiskFull"))
     rig.services.work_queue.claim(SLACK, "dead", rig.clock(), 10)
     rig.services.work_queue.claim(PAGERDUTY, "dead", rig.clock(), 10)
@@ -118,7 +118,7 @@ def test_everything_down_over_a_due_step(rig: Rig) -> None:
     assert rig.paged() == ["on-call", "team-lead", "manager"]
 
 
-def test_a_worker_whose_loan_ran_out_sends_nothing_more(rig: Rig) -> None:
+def test_a_worker_whose_lease_ran_out_sends_nothing_more(rig: Rig) -> None:
     """It slept through its lease; another has taken over."""
     rig.posts(rig.alert("DiskFull"))
     incident = rig.services.work_queue.claim(SLACK, "asleep", rig.clock(), 1).incidents[0]

@@ -147,7 +147,7 @@ def test_a_failed_step_is_not_skipped_as_done(rig: Rig) -> None:
     assert "on-call" in rig.paged()
 
 
-def test_a_wait_is_on_the_agenda_and_holds_no_thread(rig: Rig) -> None:
+def test_a_wait_is_in_the_work_queue_and_holds_no_thread(rig: Rig) -> None:
     """After a failed attempt the incident is given back at once, due at the retry's moment."""
     rig.slack.fail_next("chat.postMessage", status=429, retry_after=600)
     incident = rig.fires("DiskFull")

@@ -100,7 +100,7 @@ def test_what_flapped_and_then_fires_on_is_flapping_no_more(rig: Rig) -> None:
     assert rig.state(incident) == "resolved"
 
 
-def test_one_alert_that_flaps_in_a_group_is_not_told_each_time(rig: Rig) -> None:
+def test_one_alert_that_flaps_in_a_group_is_not_reported_each_time(rig: Rig) -> None:
     group = {"alertname": "DiskFull"}
     rig.posts(rig.alert("DiskFull", host="a"), rig.alert("DiskFull", host="b"), group=group)
     rig.passes("5s")

@@ -149,7 +149,7 @@ def test_over_a_clock_set_back_it_lasts_until_its_moment(rig: Rig) -> None:
     assert rig.paged() == ["on-call"]
 
 
-def test_the_list_says_when_somebody_is_told_then(rig: Rig) -> None:
+def test_the_list_says_when_somebody_is_notified_then(rig: Rig) -> None:
     begins(rig)
     rig.fires("DiskFull")
     (row,) = rig.client.get("/api/v1/incidents").json["incidents"]
@@ -248,7 +248,7 @@ def test_a_time_that_makes_no_sense_is_refused_with_a_sentence(rig: Rig, asked: 
     assert "expected" in answer.json["error"]["message"]
 
 
-def test_the_metric_tells_it(rig: Rig) -> None:
+def test_the_metric_shows_it(rig: Rig) -> None:
     begins(rig)
     assert "receiver_maintenance 1.0" in rig.client.get("/metrics").text
     ends(rig)

@@ -59,7 +59,7 @@ def refuse_webhook(rig: Rig, body: dict[str, Any] = NONSENSE) -> None:
         time.sleep(0.01)
 
 
-def test_a_delivery_given_up_is_said_once(rig: Rig) -> None:
+def test_a_delivery_that_failed_for_good_is_said_once(rig: Rig) -> None:
     rig.slack.archive("#alerts-critical")
     incident = rig.fires("DiskFull")
     rig.passes("3h")
@@ -76,7 +76,7 @@ def test_what_is_only_late_is_not_said(rig: Rig) -> None:
     assert said(rig) == []
 
 
-def test_many_troubles_are_a_few_messages(rig: Rig) -> None:
+def test_many_notices_are_a_few_messages(rig: Rig) -> None:
     rig.slack.archive("#alerts-critical")
     for n in range(40):
         rig.posts(rig.alert(f"DiskFull{n}"))
@@ -140,7 +140,7 @@ def test_without_slack_a_notice_is_simulated(rig: Rig) -> None:
     assert "invalid_routing_key" in simulated[0]["text"]
 
 
-def test_a_page_given_up_for_a_hostile_alert_pings_nobody(rig: Rig) -> None:
+def test_a_page_that_failed_for_a_hostile_alert_pings_nobody(rig: Rig) -> None:
     rig.refuses("on-call")
     rig.fires("<!channel> @here")
     rig.passes("1m")
@@ -148,7 +148,7 @@ def test_a_page_given_up_for_a_hostile_alert_pings_nobody(rig: Rig) -> None:
     assert message.pings == []
 
 
-def test_a_deleted_message_that_is_posted_anew_is_no_trouble(rig: Rig) -> None:
+def test_a_deleted_message_that_is_posted_anew_makes_no_notice(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("5s")
     rig.slack.lose(rig.roots()[0])
@@ -200,14 +200,14 @@ def test_a_store_that_is_away_neither_delays_nor_fails_the_refusal() -> None:
     assert time.monotonic() - began < 0.25
 
 
-def test_beyond_ten_lines_troubles_are_counted_by_what_they_are_about() -> None:
+def test_beyond_ten_lines_notices_are_counted_by_what_they_are_about() -> None:
     notices = [Notice(f"n{n}", n, "page: no" if n % 2 else "message: no") for n in range(15)]
     lines = render_lines(notices, left_out=3)
     assert lines[:10] == tuple(f"n{n}" for n in range(10))
     assert lines[10:] == ("3 more: message: no", "2 more: page: no", "3 more of other kinds")
 
 
-def test_a_thousand_troubles_over_five_minutes_are_six_messages_and_each_is_counted_once(rig: Rig) -> None:
+def test_a_thousand_notices_over_five_minutes_are_six_messages_and_each_is_counted_once(rig: Rig) -> None:
     for n in range(1000):
         rig.clock.moment += 0.3
         rig.services.notices.save_notice(f"trouble {n}", f"trouble {n}", rig.clock(), about="swarm")

@@ -46,7 +46,7 @@ def test_no_page_waits_for_a_message_to_slack(rig: Rig) -> None:
     assert rig.roots() == []
 
 
-def test_an_incident_on_loan_for_slack_can_be_paged(rig: Rig) -> None:
+def test_an_incident_leased_for_slack_can_be_paged(rig: Rig) -> None:
     """Seen elsewhere: whoever talks to Slack holds the only lease of the incident."""
     rig.posts(rig.alert("DiskFull"))
     rig.clock.moment += 1

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.rig import ROUTING, Rig
-from tests.slack_people import SECRET, SlackPeople, a_press, a_submission
+from tests.slack_people import SECRET, SlackPeople, a_click, a_submission
 
 OTHERS = "T0OTHER"
 TOKEN = 'slack: {token: "${SLACK_BOT_TOKEN}"}'
@@ -32,15 +32,15 @@ def heard(rig: Rig) -> str:
     return str(rig.slack.followups[-1]["text"]) if rig.slack.followups else ""
 
 
-def presses(rig: Rig, people: SlackPeople, incident: str, by: str = "alice", **changes: Any) -> str:
+def clicks(rig: Rig, people: SlackPeople, incident: str, by: str = "alice", **changes: Any) -> str:
     """Have the button of an incident pressed; return who has acknowledged it then."""
-    people.interacts(a_press("acknowledge", incident, by, response_url=rig.slack.response_url, **changes))
+    people.interacts(a_click("acknowledge", incident, by, response_url=rig.slack.response_url, **changes))
     rig.works()
     return str(rig.shows(incident)["acknowledged_by"] or "")
 
 
 def test_a_member_may(rig: Rig, people: SlackPeople) -> None:
-    assert presses(rig, people, rig.fires("DiskFull")) == "alice"
+    assert clicks(rig, people, rig.fires("DiskFull")) == "alice"
 
 
 @pytest.mark.parametrize(
@@ -57,7 +57,7 @@ def test_a_member_may(rig: Rig, people: SlackPeople) -> None:
 def test_who_is_no_full_member_may_not(rig: Rig, people: SlackPeople, fields: dict[str, Any]) -> None:
     rig.slack.add_user("U0ALICE1", "alice", **fields)
     incident = rig.fires("DiskFull")
-    assert presses(rig, people, incident) == ""
+    assert clicks(rig, people, incident) == ""
     assert "can't answer here" in heard(rig)
     for asked in (f"ack {incident}", f"resolve {incident}", "list", f"show {incident}"):
         assert "can't answer here" in people.hears(asked)
@@ -68,15 +68,15 @@ def test_who_is_no_full_member_may_not(rig: Rig, people: SlackPeople, fields: di
 
 def test_who_slack_does_not_know_here_may_not(rig: Rig, people: SlackPeople) -> None:
     rig.slack.workspace.users = []
-    assert presses(rig, people, rig.fires("DiskFull")) == ""
+    assert clicks(rig, people, rig.fires("DiskFull")) == ""
 
 
 def test_while_slack_does_not_say_who_somebody_is_the_request_decides(rig: Rig, people: SlackPeople) -> None:
     rig.slack.fail_next("users.info", error="missing_scope", times=100)
     incident = rig.fires("DiskFull")
     stranger = {"id": "U0ALICE1", "username": "alice", "team_id": OTHERS}
-    assert presses(rig, people, incident, user=stranger) == ""
-    assert presses(rig, people, incident) == "alice"
+    assert clicks(rig, people, incident, user=stranger) == ""
+    assert clicks(rig, people, incident) == "alice"
 
 
 def test_while_slack_says_nothing_the_place_of_the_request_decides(rig: Rig, people: SlackPeople) -> None:
@@ -84,8 +84,8 @@ def test_while_slack_says_nothing_the_place_of_the_request_decides(rig: Rig, peo
     for method in ("users.info", "auth.test"):
         rig.slack.fail_next(method, error="internal_error", times=100)
     stranger = {"id": "U0ALICE1", "username": "alice", "team_id": OTHERS}
-    assert presses(rig, people, incident, user=stranger) == ""
-    assert presses(rig, people, incident) == "alice"
+    assert clicks(rig, people, incident, user=stranger) == ""
+    assert clicks(rig, people, incident) == "alice"
 
 
 def test_a_colleague_in_another_workspace_of_the_organization_may(rig: Rig, people: SlackPeople) -> None:
@@ -93,7 +93,7 @@ def test_a_colleague_in_another_workspace_of_the_organization_may(rig: Rig, peop
     rig.slack.add_user(
         "U0ALICE1", "alice", team_id=OTHERS, enterprise_user={"enterprise_id": "E0OURS", "teams": [OTHERS]}
     )
-    assert presses(rig, people, rig.fires("DiskFull")) == "alice"
+    assert clicks(rig, people, rig.fires("DiskFull")) == "alice"
 
 
 @pytest.mark.parametrize("name", ["@oncall", "@alice", "U0ALICE1", "#responders", "#responders members"])
@@ -103,16 +103,16 @@ def test_only_those_who_are_named_may_change_anything(rig: Rig, name: str) -> No
     rig.slack.add_members("#responders", "U0ALICE1")
     people = configure(rig, "@nobody-yet", name)
     incident = rig.fires("DiskFull")
-    assert presses(rig, people, incident, "bob") == ""
+    assert clicks(rig, people, incident, "bob") == ""
     assert "not among those who may answer" in heard(rig) or "does not tell just now" in heard(rig)
     assert "1 open incident" in people.hears("list", "bob")
-    assert presses(rig, people, incident, "alice") == "alice"
+    assert clicks(rig, people, incident, "alice") == "alice"
 
 
 def test_who_is_not_named_is_told_so(rig: Rig) -> None:
     people = configure(rig, "U0ALICE1")
     incident = rig.fires("DiskFull")
-    assert presses(rig, people, incident, "bob") == ""
+    assert clicks(rig, people, incident, "bob") == ""
     assert "not among those who may answer" in heard(rig)
     assert "not among those who may answer" in people.hears(f"ack {incident}", "bob")
     form = people.interacts(a_submission(incident, by="bob"))
@@ -124,30 +124,30 @@ def test_while_slack_does_not_say_who_is_named_nobody_else_may(rig: Rig) -> None
     people = configure(rig, "@oncall")
     rig.slack.fail_next("usergroups.list", error="internal_error", times=100)
     incident = rig.fires("DiskFull")
-    assert presses(rig, people, incident) == ""
+    assert clicks(rig, people, incident) == ""
     assert "does not tell just now who may answer" in heard(rig)
 
 
 def test_what_slack_said_before_stands_while_it_is_away(rig: Rig) -> None:
     rig.slack.add_usergroup("S0ONCALL", "oncall", "U0ALICE1")
     people = configure(rig, "@oncall")
-    assert presses(rig, people, rig.fires("DiskFull")) == "alice"
+    assert clicks(rig, people, rig.fires("DiskFull")) == "alice"
     for method in ("users.info", "auth.test", "usergroups.list", "usergroups.users.list"):
         rig.slack.fail_next(method, error="internal_error", times=100)
     rig.passes("20m")
-    assert presses(rig, people, rig.fires("DiskSlow")) == "alice"
+    assert clicks(rig, people, rig.fires("DiskSlow")) == "alice"
 
 
 def test_a_guest_who_is_named_may_not_either(rig: Rig) -> None:
     rig.slack.add_user("U0ALICE1", "alice", is_restricted=True)
     people = configure(rig, "U0ALICE1")
-    assert presses(rig, people, rig.fires("DiskFull")) == ""
+    assert clicks(rig, people, rig.fires("DiskFull")) == ""
 
 
 def test_a_refused_answer_is_logged_without_a_secret(
     rig: Rig, people: SlackPeople, caplog: pytest.LogCaptureFixture
 ) -> None:
     rig.slack.add_user("U0ALICE1", "alice", is_restricted=True)
-    presses(rig, people, rig.fires("DiskFull"))
+    clicks(rig, people, rig.fires("DiskFull"))
     assert "answer refused" in caplog.text
     assert rig.slack.response_url not in caplog.text

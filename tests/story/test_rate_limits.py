@@ -72,7 +72,7 @@ def test_two_hundred_new_incidents_are_all_said_the_worst_first(limited: Rig) ->
     assert limited.clock() - began < 200
 
 
-def test_two_workers_keep_to_one_budget(limited: Rig) -> None:
+def test_two_workers_keep_to_one_rate_limit(limited: Rig) -> None:
     limited.configure(ONE_CHANNEL)
     fire_many(limited, 40)
     machines = [
@@ -214,7 +214,7 @@ def test_resolves_do_not_starve_behind_a_stream_of_new_criticals(limited: Rig) -
     assert [words for words in limited.replies() if "Resolved" in words]
 
 
-def test_an_edit_whose_turn_comes_late_shows_what_is_so_then(limited: Rig) -> None:
+def test_an_edit_permitted_late_shows_what_is_so_then(limited: Rig) -> None:
     limited.configure(LIMITED.replace("limits: {}", "limits: {slack_updates: 1/m}"))
     incident = limited.fires("Edited", "info", host="0")
     limited.passes("5s")
@@ -246,7 +246,7 @@ def test_first_messages_go_before_replies(limited: Rig) -> None:
     assert any("joined" in words for words in limited.replies())
 
 
-def test_a_review_waits_for_its_turn_behind_first_messages_and_is_posted(limited: Rig) -> None:
+def test_a_review_waits_for_its_permit_behind_first_messages_and_is_posted(limited: Rig) -> None:
     limited.configure(REVIEWED)
     limited.worker_services.periodic_tasks.enqueue_all(limited.services.work_queue)
     limited.fires("Reviewed", "info")
@@ -265,7 +265,7 @@ def test_a_review_waits_for_its_turn_behind_first_messages_and_is_posted(limited
     assert limited.slack.limited == []
 
 
-def test_a_mark_on_a_review_is_shown_when_the_turn_of_its_edit_comes(limited: Rig) -> None:
+def test_a_mark_on_a_review_is_shown_when_its_edit_gets_a_permit(limited: Rig) -> None:
     limited.environ["SLACK_SIGNING_SECRET"] = SECRET
     limited.configure(REVIEWED.replace("limits: {}", "limits: {slack_updates: 1/m}"))
     limited.worker_services.periodic_tasks.enqueue_all(limited.services.work_queue)
@@ -274,7 +274,7 @@ def test_a_mark_on_a_review_is_shown_when_the_turn_of_its_edit_comes(limited: Ri
     (review,) = [root for root in limited.roots() if "reviewed" in root.buttons]
     limited.answers(limited.fires("Edited", "warning"), "acknowledge")
     limited.passes("5s")
-    SlackPeople(limited.client, limited.clock, limited.slack).presses("reviewed", review.buttons["reviewed"])
+    SlackPeople(limited.client, limited.clock, limited.slack).clicks("reviewed", review.buttons["reviewed"])
     limited.passes("30s")
     assert review.edits == 0
     limited.passes("2m")

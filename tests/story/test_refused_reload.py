@@ -118,7 +118,7 @@ def test_one_that_starts_takes_back_what_its_name_had_refused(rig: Rig) -> None:
     assert status(rig)["error"] is None
 
 
-def test_a_store_that_is_away_is_told_the_next_time(rig: Rig) -> None:
+def test_a_store_that_is_away_gets_the_refusal_the_next_time(rig: Rig) -> None:
     worker = Process(rig, "worker on a")
     rig.services.work_queue._redis.config_set("maxmemory", 1)
     try:

@@ -76,7 +76,7 @@ def test_the_second_change_brings_a_hint_and_no_reply_follows(rig: Rig) -> None:
     assert "`value` is part of the labels" in rig.client.get("/history").text.replace("&#39;", "'")
 
 
-def test_the_end_may_be_told_after_the_new_alert(rig: Rig) -> None:
+def test_the_end_may_be_sent_after_the_new_alert(rig: Rig) -> None:
     """The sender ends the old one by silence, five minutes later."""
     churn = Churn(rig)
     for _ in range(10):
@@ -87,7 +87,7 @@ def test_the_end_may_be_told_after_the_new_alert(rig: Rig) -> None:
     assert len(joined(rig)) == 2
 
 
-def test_the_end_may_be_told_before_the_new_alert(rig: Rig) -> None:
+def test_the_end_may_be_sent_before_the_new_alert(rig: Rig) -> None:
     other = queue(rig, "0", queue="orders")
     rig.posts(other, group=GROUP)
     churn = Churn(rig)

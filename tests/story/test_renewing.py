@@ -80,7 +80,7 @@ def test_by_the_reminders_button(rig: Rig, incident: str, people: SlackPeople) -
     assert (
         "Paging goes on when as long again has passed, unless it is acknowledged again" in reminder(rig).words
     )
-    people.presses("acknowledge", incident, by="alice")
+    people.clicks("acknowledge", incident, by="alice")
     rig.works()
     is_renewed(rig, incident, "alice")
 
@@ -125,13 +125,13 @@ def test_an_event_for_our_own_acknowledgement_renews_nothing(rig: Rig, incident:
     assert rig.state(incident) == "open"
 
 
-def test_a_press_that_slack_sends_again_renews_once(rig: Rig, incident: str, people: SlackPeople) -> None:
+def test_a_click_that_slack_sends_again_renews_once(rig: Rig, incident: str, people: SlackPeople) -> None:
     sent_at = rig.clock()
-    people.presses("acknowledge", incident, at=sent_at)
+    people.clicks("acknowledge", incident, at=sent_at)
     rig.works()
     at = rig.shows(incident)["acknowledged_at"]
     rig.passes("2m")
-    people.presses("acknowledge", incident, at=sent_at)
+    people.clicks("acknowledge", incident, at=sent_at)
     assert rig.shows(incident)["acknowledged_at"] == at
 
 

@@ -36,7 +36,7 @@ def unarchive(rig: Rig, channel: str = CRITICAL) -> None:
     rig.slack.workspace.archived.discard(channel.lstrip("#"))
 
 
-def test_a_delivery_given_up_is_listed_counted_and_shown(rig: Rig) -> None:
+def test_a_delivery_that_failed_for_good_is_listed_counted_and_shown(rig: Rig) -> None:
     rig.slack.archive(CRITICAL)
     incident = rig.fires("DiskFull")
     (row,) = failed(rig)
@@ -141,7 +141,7 @@ def test_what_may_have_arrived_is_looked_for_before_it_is_sent_again(rig: Rig) -
     assert failed(rig) == []
 
 
-def test_the_incidents_own_message_takes_over_from_the_one_that_stood_in(rig: Rig) -> None:
+def test_the_incidents_own_message_takes_over_from_the_fallback_message(rig: Rig) -> None:
     rig.slack.workspace.add_channel("#ops")
     rig.configure(with_fallback("#ops"))
     rig.slack.archive(CRITICAL)

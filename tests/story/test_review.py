@@ -81,7 +81,7 @@ def test_whoever_has_looked_at_it_says_so_with_a_button(rig: Rig) -> None:
     rig.passes("1d", every="5m")
     (review,) = [root for root in rig.roots() if "reviewed" in root.buttons]
     people = SlackPeople(rig.client, rig.clock, rig.slack)
-    assert people.presses("reviewed", review.buttons["reviewed"], by="alice").status_code == 200
+    assert people.clicks("reviewed", review.buttons["reviewed"], by="alice").status_code == 200
     rig.passes("5s")
     (review,) = [root for root in rig.roots() if "eview" in root.text]
     assert "reviewed" not in review.buttons
@@ -95,7 +95,7 @@ def test_a_mark_that_slack_could_not_show_is_shown_soon_after(rig: Rig) -> None:
     rig.passes("1d", every="5m")
     (review,) = [root for root in rig.roots() if "reviewed" in root.buttons]
     rig.slack.fail_next("chat.update", status=503)
-    SlackPeople(rig.client, rig.clock, rig.slack).presses("reviewed", review.buttons["reviewed"])
+    SlackPeople(rig.client, rig.clock, rig.slack).clicks("reviewed", review.buttons["reviewed"])
     rig.passes("10s")
     assert [root for root in rig.roots() if "reviewed" in root.buttons] == []
 

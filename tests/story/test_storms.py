@@ -422,7 +422,7 @@ def test_the_button_under_the_message_acknowledges_all_it_counts(answering: Rig)
     ids = breaks_out(rig)
     rig.passes("20s")
     people = SlackPeople(rig.client, rig.clock, rig.slack)
-    answer = people.presses("acknowledge_storm", storm(rig)["id"])
+    answer = people.clicks("acknowledge_storm", storm(rig)["id"])
     assert answer.status_code == 200
     rig.passes("20s")
     assert [rig.shows(one)["state"] for one in ids].count("acknowledged") == storm(rig)["total"]
@@ -470,7 +470,7 @@ def _all(rig: Rig) -> list[dict[str, Any]]:
     return list(rig.client.get("/api/v1/incidents?limit=200").json["incidents"])
 
 
-def test_what_may_have_arrived_waits_for_its_turn_in_a_storm(rig: Rig) -> None:
+def test_what_may_have_arrived_waits_for_its_permit_in_a_storm(rig: Rig) -> None:
     """No storm says what may stand there already; yet because one was on, it was looked at again and again,
     without a pause, until its turn came.
     """

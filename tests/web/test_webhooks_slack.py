@@ -13,7 +13,7 @@ from receiver.integrations.slack.socket_mode import SlackSocket
 from receiver.text import Secret
 from receiver.web.webhooks import build_slack_interactions
 from tests.rig import ROUTING, Rig
-from tests.slack_people import SECRET, SlackPeople, a_command, a_press, a_submission
+from tests.slack_people import SECRET, SlackPeople, a_click, a_command, a_submission
 from tests.support.log_lines import count_lines, written_log
 
 WITH_ALERTMANAGER = ROUTING + 'alertmanager: {url: "http://127.0.0.1:1"}\nbusiness_hours: {timezone: UTC}\n'
@@ -29,7 +29,7 @@ def people(rig: Rig) -> SlackPeople:
 # --- who is let in ---
 
 BODIES = [
-    ("interactions", urlencode({"payload": json.dumps(a_press("acknowledge", "INCIDENT"))}).encode()),
+    ("interactions", urlencode({"payload": json.dumps(a_click("acknowledge", "INCIDENT"))}).encode()),
     ("interactions", urlencode({"payload": json.dumps(a_submission("INCIDENT"))}).encode()),
     ("commands", urlencode(a_command("ack INCIDENT")).encode()),
 ]
@@ -118,7 +118,7 @@ def test_what_asks_nothing_of_us_is_200(people: SlackPeople) -> None:
 
 def test_a_button_click_stops_the_escalation_and_shows_everywhere(rig: Rig, people: SlackPeople) -> None:
     incident = rig.fires("DiskFull")
-    assert people.presses("acknowledge", incident).status_code == 200
+    assert people.clicks("acknowledge", incident).status_code == 200
     assert rig.state(incident) == "acknowledged"
     rig.passes("30m")
     assert rig.paged() == ["on-call"]
@@ -137,7 +137,7 @@ def test_the_buttons_of_the_message_do_what_they_say(rig: Rig, people: SlackPeop
         ("resolve", "resolved"),
     ):
         (root,) = rig.roots()
-        assert people.presses(button, root.buttons[button]).status_code == 200
+        assert people.clicks(button, root.buttons[button]).status_code == 200
         rig.passes("2s")
         assert rig.state(incident) == state
     assert rig.roots()[0].buttons == {}
@@ -145,11 +145,11 @@ def test_the_buttons_of_the_message_do_what_they_say(rig: Rig, people: SlackPeop
 
 def test_clicking_twice_changes_nothing_more(rig: Rig, people: SlackPeople) -> None:
     incident = rig.fires("DiskFull")
-    people.presses("acknowledge", incident)
+    people.clicks("acknowledge", incident)
     rig.passes("10s")
     before, outside = rig.shows(incident), rig.outside()
-    assert people.presses("acknowledge", incident).status_code == 200
-    assert people.presses("acknowledge", incident, by="bob").status_code == 200
+    assert people.clicks("acknowledge", incident).status_code == 200
+    assert people.clicks("acknowledge", incident, by="bob").status_code == 200
     rig.passes("10s")
     assert (rig.shows(incident), rig.outside()) == (before, outside)
     assert [words["text"] for words in rig.slack.followups] == [
@@ -170,7 +170,7 @@ def test_a_request_played_again_within_five_minutes_is_harmless(
             return people.submits(incident).status_code
         if what == "command":
             return people.types(f"ack {incident}", at=signed_at).status_code
-        return people.presses(what, incident, at=signed_at).status_code
+        return people.clicks(what, incident, at=signed_at).status_code
 
     assert post() == 200
     before = rig.services.incidents.load(incident)
@@ -181,7 +181,7 @@ def test_a_request_played_again_within_five_minutes_is_harmless(
 
 def test_the_silence_button_opens_a_form_and_the_form_is_saved(rig: Rig, people: SlackPeople) -> None:
     incident = rig.fires("DiskFull")
-    people.presses("silence", incident)
+    people.clicks("silence", incident)
     (view,) = rig.slack.workspace.views
     assert view["private_metadata"] == incident
     response = people.submits(incident, choice="opening", comment="known", by="bob")
@@ -206,7 +206,7 @@ def test_a_silence_is_shown_and_expired_by_its_button(rig: Rig, people: SlackPeo
     rig.works(("slack",))
     (root,) = rig.roots()
     assert "🔕 Silence 1 by bob" in root.words
-    people.presses("expire:1", root.buttons["expire:1"])
+    people.clicks("expire:1", root.buttons["expire:1"])
     assert rig.services.incidents.load(incident).silences[0].ended_at == rig.clock()
 
 
@@ -238,7 +238,7 @@ def test_a_slack_that_hangs_does_not_delay_the_response(rig: Rig, people: SlackP
     incident = rig.fires("DiskFull")
     rig.slack.hang("views.open")
     began = time.monotonic()
-    assert people.presses("silence", incident).status_code == 200
+    assert people.clicks("silence", incident).status_code == 200
     assert time.monotonic() - began < 3
     assert f"silence {incident} 2h" in rig.slack.followups[0]["text"]
     rig.slack.heal()
@@ -249,7 +249,7 @@ def test_a_store_that_is_away_is_503_within_3_s_and_said(rig: Rig, people: Slack
     rig.configure(WITH_ALERTMANAGER)
     people.client = rig.client
     for post in (
-        lambda: people.presses("acknowledge", "i"),
+        lambda: people.clicks("acknowledge", "i"),
         lambda: people.types("list"),
         lambda: people.submits("i"),
     ):
@@ -266,14 +266,14 @@ def test_a_store_that_is_silent_is_503_within_3_s(rig: Rig, people: SlackPeople)
         rig.configure(WITH_ALERTMANAGER)
         people.client = rig.client
         began = time.monotonic()
-        assert people.presses("acknowledge", "0" * 12 + "-" + "0" * 9).status_code == 503
+        assert people.clicks("acknowledge", "0" * 12 + "-" + "0" * 9).status_code == 503
         assert time.monotonic() - began < 3
 
 
 def test_what_was_answered_with_200_is_in_the_store(rig: Rig, people: SlackPeople) -> None:
     """Nothing has worked yet: whoever looks next, in whatever process, finds it."""
     incident = rig.fires("DiskFull")
-    people.presses("acknowledge", incident)
+    people.clicks("acknowledge", incident)
     rig.configure(WITH_ALERTMANAGER)
     assert rig.state(incident) == "acknowledged"
     rig.passes("30m")
@@ -289,13 +289,13 @@ def test_the_same_is_done_over_socket_mode(rig: Rig, people: SlackPeople) -> Non
     line.start()
     try:
         assert rig.slack.connections.wait_open()
-        press = a_press("acknowledge", incident, response_url=rig.slack.response_url)
+        press = a_click("acknowledge", incident, response_url=rig.slack.response_url)
         assert rig.slack.connections.deliver("interactive", press, takes_payload=False) is not None
         assert rig.state(incident) == "acknowledged"
         said = rig.slack.connections.deliver("slash_commands", a_command("list"))
         assert said is not None
         assert incident in json.dumps(said["payload"]["blocks"])
-        rig.slack.connections.deliver("interactive", a_press("silence", incident), takes_payload=False)
+        rig.slack.connections.deliver("interactive", a_click("silence", incident), takes_payload=False)
         assert rig.slack.workspace.views[0]["private_metadata"] == incident
         refused = rig.slack.connections.deliver("interactive", a_submission(incident, own="soon"))
         assert refused is not None

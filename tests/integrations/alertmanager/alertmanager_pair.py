@@ -74,12 +74,12 @@ class AlertmanagerPair(Alertmanagers):
 
     def fires(self, **labels: str) -> None:
         """Tell both that it fires, as Prometheus does."""
-        self._tell(labels, self._now() + dt.timedelta(minutes=5))
+        self._report(labels, self._now() + dt.timedelta(minutes=5))
 
     def resolves(self, **labels: str) -> None:
-        self._tell(labels, self._now())
+        self._report(labels, self._now())
 
-    def _tell(self, labels: dict[str, str], ends_at: dt.datetime) -> None:
+    def _report(self, labels: dict[str, str], ends_at: dt.datetime) -> None:
         started = self._now() - dt.timedelta(minutes=1)
         alert: dict[str, Any] = {
             "labels": labels,

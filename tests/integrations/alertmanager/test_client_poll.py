@@ -64,7 +64,7 @@ def test_a_firing_alert_is_seen_unmuted(alertmanager: MockAlertmanager) -> None:
     assert not get_alerts(alertmanager)[key].is_muted
 
 
-def test_what_mutes_an_alert_is_told(alertmanager: MockAlertmanager) -> None:
+def test_what_mutes_an_alert_is_reported(alertmanager: MockAlertmanager) -> None:
     silenced = alertmanager.fires(**LABELS)
     inhibited = alertmanager.fires(alertname="Slow")
     resting = alertmanager.fires(alertname="Backup")
@@ -201,7 +201,7 @@ def test_nobody_configured_shows_nothing() -> None:
     assert not poll.is_complete
 
 
-def test_a_refusal_is_told_in_its_own_words(alertmanager: MockAlertmanager) -> None:
+def test_a_refusal_is_reported_in_its_own_words(alertmanager: MockAlertmanager) -> None:
     alertmanager.answer_next("GET", 400, b'"bad matcher format: foo"')
     assert reason(alertmanager) == "HTTP 400: bad matcher format: foo"
     alertmanager.answer_next("GET", 503, b"<html>\nno upstream\x1b[0m</html>")

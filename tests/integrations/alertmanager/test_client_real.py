@@ -142,7 +142,7 @@ def test_a_silence_is_found_by_its_mark_wherever_it_was_made(
     soon(lambda: client.list_silences(mark) == ())
 
 
-def test_with_one_of_them_down_the_other_is_asked_and_told(pair: AlertmanagerPair) -> None:
+def test_with_one_of_them_down_the_other_is_polled_and_gets_the_silence(pair: AlertmanagerPair) -> None:
     pair.fires(alertname="Half")
     down = f"http://127.0.0.1:{free_port()}"
     half = AlertmanagerClient([down, pair.urls[0]])
@@ -163,6 +163,6 @@ def test_what_it_never_had_is_none_and_ended(client: AlertmanagerClient) -> None
     client.expire_silence("no id at all")
 
 
-def test_its_refusal_is_told_in_its_words(pair: AlertmanagerPair, client: AlertmanagerClient) -> None:
+def test_its_refusal_is_reported_in_its_words(pair: AlertmanagerPair, client: AlertmanagerClient) -> None:
     with pytest.raises(PermanentDeliveryError, match="end time can't be in the past"):
         silence(pair, client, "Past", for_s=-60)

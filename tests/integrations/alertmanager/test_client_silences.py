@@ -81,7 +81,7 @@ def test_a_silence_is_made_of_equal_labels(
     }
 
 
-def test_a_silence_of_everything_is_refused_before_it_is_told(
+def test_a_silence_of_everything_is_refused_before_it_is_sent(
     alertmanager: MockAlertmanager, client: AlertmanagerClient
 ) -> None:
     with pytest.raises(PermanentDeliveryError, match="no_matchers"):
@@ -153,7 +153,7 @@ def test_the_second_replica_takes_it_when_the_first_will_not(
     assert len(alertmanager.in_force()) == 1
 
 
-def test_only_one_replica_is_told(alertmanager: MockAlertmanager, clock: Clock) -> None:
+def test_only_one_replica_gets_it(alertmanager: MockAlertmanager, clock: Clock) -> None:
     with MockAlertmanager(clock=clock) as other:
         make(AlertmanagerClient([other.url, alertmanager.url], 0.5, clock))
         assert len(other.in_force()) == 1
@@ -161,7 +161,7 @@ def test_only_one_replica_is_told(alertmanager: MockAlertmanager, clock: Clock) 
 
 
 @pytest.mark.parametrize("status", [0, 500, 502, 504])
-def test_what_may_have_been_taken_is_told_to_nobody_else(
+def test_what_may_have_been_taken_is_sent_to_nobody_else(
     alertmanager: MockAlertmanager, clock: Clock, status: int
 ) -> None:
     """Two silences of one wish: one of them would outlive its end."""
@@ -175,7 +175,7 @@ def test_what_may_have_been_taken_is_told_to_nobody_else(
     assert alertmanager.requests == []
 
 
-def test_a_time_out_after_it_was_told_may_have_been_taken(
+def test_a_time_out_after_it_was_sent_may_have_been_taken(
     alertmanager: MockAlertmanager, client: AlertmanagerClient
 ) -> None:
     alertmanager.hang_next("POST")

@@ -171,7 +171,9 @@ def test_a_silent_pagerduty_costs_no_more_than_the_timeout(pagerduty: MockPagerD
     assert pagerduty.events == []
 
 
-def test_a_cut_line_may_have_been_sent(pagerduty: MockPagerDuty, channel: PagerDutyChannel) -> None:
+def test_what_a_cut_connection_carried_may_have_been_sent(
+    pagerduty: MockPagerDuty, channel: PagerDutyChannel
+) -> None:
     pagerduty.drop_answer()
     error = temporary(channel)
 
@@ -206,7 +208,7 @@ def test_a_name_that_nobody_knows_is_unreachable() -> None:
     assert (caught.value.reason, caught.value.maybe_sent) == ("unreachable", False)
 
 
-def test_a_line_that_speaks_no_http_is_no_answer() -> None:
+def test_a_connection_that_speaks_no_http_is_no_answer() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def babble() -> None:
@@ -239,7 +241,7 @@ def test_refused_details_cost_the_details_and_not_the_page(
     assert [request.status for request in pagerduty.requests] == [400, 202]
 
 
-def test_an_event_refused_twice_is_given_up(pagerduty: MockPagerDuty, channel: PagerDutyChannel) -> None:
+def test_an_event_refused_twice_fails_for_good(pagerduty: MockPagerDuty, channel: PagerDutyChannel) -> None:
     pagerduty.fail_next(400, words="summary is in bad taste", times=2)
     error = permanent(channel)
     assert (error.reason, error.detail) == ("invalid_event", "HTTP 400: summary is in bad taste")
@@ -261,7 +263,7 @@ def test_a_refused_resolve_is_not_sent_again(pagerduty: MockPagerDuty, channel: 
 
 
 @pytest.mark.parametrize("key", ["f" * 32, "too-short", "0123456789abcdef0123456789abcde-"])
-def test_a_key_pagerduty_does_not_know_is_given_up_at_once(pagerduty: MockPagerDuty, key: str) -> None:
+def test_a_key_pagerduty_does_not_know_fails_for_good_at_once(pagerduty: MockPagerDuty, key: str) -> None:
     error = permanent(PagerDutyChannel(pagerduty.url), the_page(key))
     assert error.reason == "invalid_routing_key"
     assert key not in str(error)

@@ -131,7 +131,7 @@ def test_it_can_be_waited_for(pagerduty: MockPagerDuty) -> None:
         pagerduty.wait_until(lambda mock: len(mock.opened()) > 1, timeout_s=0.01)
 
 
-def test_changes_are_told_by_webhooks_in_order_each_signed(pagerduty: MockPagerDuty) -> None:
+def test_changes_are_sent_by_webhooks_in_order_each_signed(pagerduty: MockPagerDuty) -> None:
     pagerduty.webhooks.secrets = ("old", "new")
     post(pagerduty, an_event())
     [incident] = pagerduty.opened()
@@ -163,7 +163,7 @@ def test_a_webhook_is_tried_again_after_a_5xx_and_dropped_after_a_4xx(pagerduty:
     assert pagerduty.webhooks.dropped[0].answers == [503, 404]
 
 
-def test_what_changes_nothing_is_not_told(pagerduty: MockPagerDuty) -> None:
+def test_what_changes_nothing_is_not_sent(pagerduty: MockPagerDuty) -> None:
     for action in ("trigger", "trigger", "acknowledge", "acknowledge", "resolve", "resolve"):
         post(pagerduty, an_event(action))
     told = [webhook.event_type for webhook in pagerduty.webhooks.waiting]

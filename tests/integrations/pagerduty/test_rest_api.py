@@ -178,7 +178,7 @@ def test_a_pagerduty_that_is_away_is_no_answer(pagerduty: MockPagerDuty, rest: P
     assert "a-secret-key" not in str(raised.value)
 
 
-def test_a_pagerduty_that_never_answers_is_given_up(pagerduty: MockPagerDuty) -> None:
+def test_a_pagerduty_that_never_answers_times_out(pagerduty: MockPagerDuty) -> None:
     pagerduty.is_silent = True
     with pytest.raises(TemporaryDeliveryError, match="no_answer"):
         PagerDutyRestClient(pagerduty.url, Secret(TOKEN), timeout_s=0.1).find_open("k")

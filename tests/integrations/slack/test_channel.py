@@ -113,7 +113,7 @@ def test_without_the_teams_address_there_is_only_no_link(slack, channel):
 @pytest.mark.parametrize(
     "error", ["invalid_blocks", "msg_blocks_too_long", "invalid_blocks_format", "msg_too_long"]
 )
-def test_formatting_that_slack_refuses_is_given_up_and_said(slack, channel, log_events, error):
+def test_formatting_that_slack_refuses_fails_for_good_and_is_said(slack, channel, log_events, error):
     slack.fail_next("chat.postMessage", error=error, messages=("[ERROR] bad [json-pointer:/blocks/3]",))
     receipt = channel.send(a_notification(excerpt=an_excerpt()))
     assert receipt.note == "Slack refused the formatting: sent as compact"

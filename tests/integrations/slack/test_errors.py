@@ -171,7 +171,7 @@ def test_silence_may_hide_a_delivery(slack: MockSlack):
     assert (error.reason, error.maybe_sent) == ("no_answer", True)
 
 
-def test_a_cut_line_may_hide_a_delivery(slack: MockSlack):
+def test_a_cut_connection_may_hide_a_delivery(slack: MockSlack):
     slack.drop_answer(POST)
     error = temporary(slack.url)
     assert (error.reason, error.maybe_sent) == ("no_answer", True)

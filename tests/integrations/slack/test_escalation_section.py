@@ -54,7 +54,7 @@ def test_a_step_notified_in_slack_alone_is_no_page():
     assert said == "⏫ On-call paged 12:03 → Team Lead told in Slack 12:08 → Manager at 12:13"
 
 
-def test_a_step_that_was_given_up_is_said():
+def test_a_step_that_timed_out_is_said():
     deliveries = {
         "page:on-call": a_delivery(received=False, reason="no_answer", failed_at=OPENED_AT),
         "given_up:on-call": a_delivery(),

@@ -115,7 +115,7 @@ def test_a_flapping_incident_says_so():
     assert "flapping" in shown(a_notification(incident)).text
 
 
-def test_a_message_that_stands_in_for_another_links_it():
+def test_a_message_that_replaces_another_links_it():
     link = "https://example.slack.com/archives/C0CRITICAL/p1"
     deliveries = {"root": a_delivery(receipt=a_receipt(reference=MESSAGE, link=link))}
     incident = an_incident(deliveries=deliveries)

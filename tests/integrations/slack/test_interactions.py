@@ -89,20 +89,20 @@ def test_a_button_does_what_it_says_and_twice_is_once(
     assert first.state == state
 
 
-def test_who_pressed_is_kept_with_their_id(rig: Rig, handler: SlackInteractionHandler) -> None:
+def test_who_clicked_is_kept_with_their_id(rig: Rig, handler: SlackInteractionHandler) -> None:
     incident_id = rig.fires("DiskFull")
     handler.handle(ButtonClick("acknowledge", incident_id, ALICE))
     incident = load(rig, incident_id)
     assert (incident.acknowledged_by, incident.acknowledged_ref) == ("alice", "U0ALICE1")
 
 
-def test_pressing_again_what_one_did_oneself_says_nothing(rig: Rig, handler: SlackInteractionHandler) -> None:
+def test_clicking_again_what_one_did_oneself_says_nothing(rig: Rig, handler: SlackInteractionHandler) -> None:
     incident_id = rig.fires("DiskFull")
     handler.handle(ButtonClick("acknowledge", incident_id, ALICE))
     assert handler.handle(ButtonClick("acknowledge", incident_id, ALICE)) is None
 
 
-def test_pressing_what_another_did_tells_who(rig: Rig, handler: SlackInteractionHandler) -> None:
+def test_clicking_what_another_did_tells_who(rig: Rig, handler: SlackInteractionHandler) -> None:
     incident_id = rig.fires("DiskFull")
     handler.handle(ButtonClick("acknowledge", incident_id, ALICE))
     answer = handler.handle(ButtonClick("acknowledge", incident_id, BOB))
@@ -398,7 +398,7 @@ def test_without_pagerduty_it_says_that_it_is_not_configured(rig: Rig) -> None:
     )
 
 
-def test_people_on_call_are_told_with_their_turns_end(rig: Rig) -> None:
+def test_people_on_call_are_shown_with_their_turns_end(rig: Rig) -> None:
     pagers = FakeOnCall(**{"on-call": (OnCallPerson("alice", until=START), OnCallPerson("bob", as_of=START))})
     on_call_report = OnCallReport(responders("on-call", "team-lead"), pagers)
     assert on_call(rig, on_call_report) == [

@@ -28,7 +28,7 @@ TOKEN = Secret("xoxb-test")
 FORM = ModalSubmit("the-incident", "1h", "", "", ALICE)
 
 
-def a_press(slack: MockSlack) -> ButtonClick:
+def a_click(slack: MockSlack) -> ButtonClick:
     return ButtonClick("silence", "the-incident", ALICE, "111.222.valid", slack.response_url)
 
 
@@ -47,13 +47,13 @@ def broken(_: Request) -> InteractionResponse:
 
 
 def test_a_button_that_did_something_is_answered_with_nothing(slack):
-    result = build_interactions(slack, None).handle(a_press(slack))
+    result = build_interactions(slack, None).handle(a_click(slack))
     assert (result.body, result.is_saved, result.followup) == (None, True, None)
 
 
 def test_the_reply_to_a_click_is_a_followup_since_slack_reads_no_body_there(slack):
     interactions = build_interactions(slack, TextReply("Acknowledged already"))
-    result = interactions.handle(a_press(slack))
+    result = interactions.handle(a_click(slack))
     assert result.body is None
     interactions.send_followup(result)
     assert [words["text"] for words in slack.followups] == ["Acknowledged already"]
@@ -80,7 +80,7 @@ def test_a_form_with_an_error_stays_open_and_says_where(slack):
 
 def test_the_silence_button_opens_the_form(slack):
     form = OpenModal(an_incident(id="the-incident"), "111.222.valid")
-    result = build_interactions(slack, form).handle(a_press(slack))
+    result = build_interactions(slack, form).handle(a_click(slack))
     assert (result.body, result.followup) == (None, None)
     assert slack.calls_of("views.open")[0].arguments["trigger_id"] == "111.222.valid"
     assert slack.workspace.views[0]["private_metadata"] == "the-incident"
@@ -90,7 +90,7 @@ def test_the_silence_button_opens_the_form(slack):
 def test_a_form_that_slack_does_not_open_is_said_with_another_way(slack, fault):
     slack.fail_next("views.open", **fault)
     interactions = build_interactions(slack, OpenModal(an_incident(id="the-incident"), "111.222.valid"))
-    result = interactions.handle(a_press(slack))
+    result = interactions.handle(a_click(slack))
     assert result.is_saved
     interactions.send_followup(result)
     assert "silence the-incident 2h" in slack.followups[0]["text"]
@@ -100,14 +100,14 @@ def test_a_form_that_slack_does_not_open_is_said_with_another_way(slack, fault):
 def test_a_slack_that_hangs_holds_the_answer_for_two_seconds_only(slack):
     slack.hang("views.open")
     began = time.monotonic()
-    result = build_interactions(slack, OpenModal(an_incident(), "111.222.valid")).handle(a_press(slack))
+    result = build_interactions(slack, OpenModal(an_incident(), "111.222.valid")).handle(a_click(slack))
     assert time.monotonic() - began < 2.7
     assert result.followup is not None
     slack.heal()
 
 
 def test_without_a_token_the_command_is_named_in_place_of_the_form(slack):
-    result = build_interactions(slack, OpenModal(an_incident(), "111"), Secret()).handle(a_press(slack))
+    result = build_interactions(slack, OpenModal(an_incident(), "111"), Secret()).handle(a_click(slack))
     assert result.followup is not None
     assert "SLACK_BOT_TOKEN" in result.followup["text"]
     assert slack.calls == []
@@ -115,7 +115,7 @@ def test_without_a_token_the_command_is_named_in_place_of_the_form(slack):
 
 def test_while_the_store_is_unavailable_the_request_is_not_saved_and_the_reply_says_so(slack):
     interactions = SlackInteractions(broken, TOKEN, slack.url)
-    for request in (a_press(slack), a_command(slack)):
+    for request in (a_click(slack), a_command(slack)):
         result = interactions.handle(request)
         assert not result.is_saved
         interactions.send_followup(result)

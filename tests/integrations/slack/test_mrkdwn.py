@@ -87,7 +87,7 @@ def test_a_link_keeps_its_query():
         (9e15, "<!date^253402300799^{date_short_pretty} {time}|9999-12-31 23:59 UTC>"),
     ],
 )
-def test_a_moment_is_told_in_the_readers_zone(at, shown):
+def test_a_moment_is_shown_in_the_readers_zone(at, shown):
     assert mrkdwn.format_timestamp(at) == shown
 
 

@@ -23,7 +23,7 @@ from receiver.integrations.slack.requests import (
 )
 from receiver.model.incident import Person
 from receiver.text import Secret
-from tests.slack_people import a_command, a_press, a_submission
+from tests.slack_people import a_click, a_command, a_submission
 
 NOW = 1_531_420_618.0
 STAMP = "1531420618"
@@ -95,8 +95,8 @@ def test_bytes_that_are_no_text_can_be_signed():
     assert verify_signature(SECRET, headers(sign_body(SECRET, STAMP, body)), body, NOW)
 
 
-def test_a_button_tells_who_pressed_what():
-    payload = a_press("acknowledge", "the-incident", response_url="https://hooks.slack.com/actions/T/1/x")
+def test_a_button_tells_who_clicked_what():
+    payload = a_click("acknowledge", "the-incident", response_url="https://hooks.slack.com/actions/T/1/x")
     assert parse_interaction(interaction(payload)) == ButtonClick(
         "acknowledge",
         "the-incident",
@@ -108,8 +108,8 @@ def test_a_button_tells_who_pressed_what():
     )
 
 
-def test_a_presser_without_a_name_goes_by_their_id():
-    payload = a_press("resolve", "the-incident") | {"user": {"id": "U111"}}
+def test_whoever_clicks_without_a_name_goes_by_their_id():
+    payload = a_click("resolve", "the-incident") | {"user": {"id": "U111"}}
     press = parse_interaction(interaction(payload))
     assert press is not None
     assert press.by == Person("U111", "slack", "U111")
@@ -135,11 +135,11 @@ def test_fields_left_empty_are_empty():
         {"type": "shortcut", "user": {"id": "U111"}},
         {},
         {"type": ["block_actions"]},
-        a_press("x", "y") | {"actions": []},
-        a_press("x", "y") | {"actions": None},
-        a_press("x", "y") | {"actions": ["text"]},
-        a_press("x", "y") | {"actions": [{"type": "static_select", "action_id": "x"}]},
-        a_press("", "y"),
+        a_click("x", "y") | {"actions": []},
+        a_click("x", "y") | {"actions": None},
+        a_click("x", "y") | {"actions": ["text"]},
+        a_click("x", "y") | {"actions": [{"type": "static_select", "action_id": "x"}]},
+        a_click("", "y"),
         a_submission("i") | {"view": {"callback_id": "another app's"}},
         a_submission("i") | {"view": None},
     ],
@@ -161,9 +161,9 @@ def test_what_asks_nothing_of_us_is_nothing(payload):
         b"payload=%ff%fe{}",
         b"\xff",
         b"&".join(b"a=%d" % n for n in range(200)),
-        interaction(a_press("acknowledge", "i") | {"user": {}}),
-        interaction(a_press("acknowledge", "i") | {"user": {"id": "not an id"}}),
-        interaction(a_press("acknowledge", "i") | {"user": {"id": "<!channel>"}}),
+        interaction(a_click("acknowledge", "i") | {"user": {}}),
+        interaction(a_click("acknowledge", "i") | {"user": {"id": "not an id"}}),
+        interaction(a_click("acknowledge", "i") | {"user": {"id": "<!channel>"}}),
     ],
 )
 def test_what_can_not_be_read_is_said_to_be_so(body):
@@ -172,7 +172,7 @@ def test_what_can_not_be_read_is_said_to_be_so(body):
 
 
 def test_long_values_are_cut():
-    press = parse_interaction(interaction(a_press("acknowledge" * 100, "i" * 10_000)))
+    press = parse_interaction(interaction(a_click("acknowledge" * 100, "i" * 10_000)))
     assert isinstance(press, ButtonClick)
     assert (len(press.button), len(press.value)) == (100, 100)
 
@@ -198,7 +198,7 @@ def test_a_command_of_slacks_example_is_read():
     )
 
 
-def test_slacks_look_whether_we_are_there_asks_nothing():
+def test_slacks_check_whether_we_are_there_asks_nothing():
     assert parse_command(b"ssl_check=1&token=x") is None
 
 

@@ -235,7 +235,7 @@ def test_where_slack_refuses_the_search_it_counts_as_not_sent(slack, reviews):
     assert reviews.find_review(a_notification(), 0.0) is None
 
 
-def test_blocks_that_slack_refuses_are_given_up(slack, reviews):
+def test_blocks_that_slack_refuses_fail_for_good(slack, reviews):
     slack.fail_next("chat.postMessage", error="invalid_blocks")
     receipt = reviews.send_review(a_notification())
     assert "plain" in receipt.note

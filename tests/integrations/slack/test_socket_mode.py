@@ -14,7 +14,7 @@ from receiver.integrations.slack.requests import ButtonClick, Command, Request
 from receiver.integrations.slack.socket_mode import SlackSocket, SocketModeTimings
 from receiver.text import Secret
 from tests.mocks.slack import MockSlack
-from tests.slack_people import a_command, a_press, a_submission
+from tests.slack_people import a_click, a_command, a_submission
 
 TOKEN = Secret("xapp-test")
 QUICK = SocketModeTimings(ping_every_s=0.2, first_wait_s=0.05)
@@ -81,7 +81,7 @@ def test_buttons_forms_and_commands_come_over_the_connection(slack, start):
     start(handler)
     assert slack.connections.wait_open()
     assert (
-        slack.connections.deliver("interactive", a_press("acknowledge", "i"), takes_payload=False) is not None
+        slack.connections.deliver("interactive", a_click("acknowledge", "i"), takes_payload=False) is not None
     )
     assert slack.connections.deliver("interactive", a_submission("i")) is not None
     assert slack.connections.deliver("slash_commands", a_command("list")) is not None
@@ -97,7 +97,7 @@ def test_an_envelope_is_acknowledged_only_when_it_is_done(slack, start):
 
     start(FakeHandler(slow))
     slack.connections.wait_open()
-    assert slack.connections.deliver("interactive", a_press("acknowledge", "i"), timeout_s=0.3) is None
+    assert slack.connections.deliver("interactive", a_click("acknowledge", "i"), timeout_s=0.3) is None
     may_end.set()
     assert wait_for(lambda: slack.connections.acknowledged)
 
@@ -133,7 +133,7 @@ def test_a_result_without_a_body_is_sent_as_a_followup(slack, start):
     handler = FakeHandler()
     start(handler)
     slack.connections.wait_open()
-    slack.connections.deliver("interactive", a_press("acknowledge", "i"))
+    slack.connections.deliver("interactive", a_click("acknowledge", "i"))
     assert wait_for(lambda: handler.followups)
 
 
@@ -141,7 +141,7 @@ def test_a_request_that_could_not_be_saved_is_not_acknowledged(slack, start):
     handler = FakeHandler(lambda _: FakeResult(is_saved=False))
     start(handler)
     slack.connections.wait_open()
-    assert slack.connections.deliver("interactive", a_press("acknowledge", "i"), timeout_s=0.5) is None
+    assert slack.connections.deliver("interactive", a_click("acknowledge", "i"), timeout_s=0.5) is None
     assert handler.followups
 
 
@@ -175,7 +175,7 @@ def test_an_unhandled_error_is_logged_and_the_connection_goes_on(slack, start, c
 
     start(FakeHandler(break_down))
     slack.connections.wait_open()
-    assert slack.connections.deliver("interactive", a_press("acknowledge", "i"), timeout_s=0.3) is None
+    assert slack.connections.deliver("interactive", a_click("acknowledge", "i"), timeout_s=0.3) is None
     assert slack.connections.deliver("slash_commands", a_command("list")) is not None
     assert "unhandled error in Slack request" in caplog.text
 
@@ -295,6 +295,6 @@ def test_a_long_envelope_is_read_whole(slack, start):
     handler = FakeHandler()
     start(handler)
     slack.connections.wait_open()
-    payload = a_press("acknowledge", "i", message={"text": "x" * 60_000})
+    payload = a_click("acknowledge", "i", message={"text": "x" * 60_000})
     assert slack.connections.deliver("interactive", payload) is not None
     assert len(handler.requests) == 1

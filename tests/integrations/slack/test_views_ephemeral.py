@@ -42,7 +42,7 @@ def test_incidents_come_a_line_each_with_id_and_message():
     assert row.endswith(f"<{link}|message>")
 
 
-def test_one_incident_is_told_whole():
+def test_one_incident_is_shown_whole():
     incident = an_incident(suppression=Suppression("silenced", OPENED_AT, "bob", OPENED_AT + 600))
     said = words(render_ephemeral(IncidentDetails(incident, an_escalation(incident), OPENED_AT)))
     for piece in (

@@ -27,7 +27,7 @@ def test_a_silent_slack_and_pagerduty_are_said_on_every_page_that_shows_state(ri
     assert "Slack is failing." in titles(rig, f"/incidents/{incident}")
 
 
-def test_what_was_given_up_leads_to_where_it_can_be_sent_again(rig: Rig) -> None:
+def test_what_failed_for_good_leads_to_where_it_can_be_sent_again(rig: Rig) -> None:
     rig.refuses("on-call")
     incident = rig.fires("DiskFull")
     page = rig.client.get("/").text

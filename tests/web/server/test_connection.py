@@ -107,7 +107,7 @@ def test_a_body_that_stands_still_is_broken_off_however_fast_it_was(
     assert client.now == STALL_TIMEOUT_S
 
 
-def test_a_body_of_32_mib_passes_over_a_slow_line(client: Client, connection: ClientConnection) -> None:
+def test_a_body_of_32_mib_passes_over_a_slow_connection(client: Client, connection: ClientConnection) -> None:
     connection.begin_body()
     client.pieces = [(1.0, b"x" * MIN_BYTES_PER_S)] * 656
     assert len(read_all(connection)) > 32 * 1024 * 1024
