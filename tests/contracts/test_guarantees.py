@@ -31,7 +31,7 @@ def test_every_story_is_named_by_a_promise_or_is_about_words() -> None:
     elsewhere = {
         "tests/story/test_closing.py",  # what an incident is: the README's own words
         "tests/story/test_configuration_changes.py",
-        "tests/story/test_compaction.py",
+        "tests/story/test_acknowledgement_timeout.py",
         "tests/story/test_long_lives.py",
         "tests/story/test_on_call.py",
         "tests/story/test_review.py",

@@ -28,7 +28,7 @@ from typing import Any, Self
 from urllib.parse import parse_qsl, urlsplit
 
 from tests.mocks.limits import BurstLimit, WindowLimit
-from tests.mocks.slack_lines import MockSocketMode, new_ticket
+from tests.mocks.slack_connections import MockSocketMode, new_ticket
 from tests.mocks.slack_workspace import (
     CHANNELS,
     Answer,

@@ -9,7 +9,7 @@ from tests.mocks.pagerduty_account import INTEGRATION, PagedIncident
 from tests.mocks.slack_workspace import SlackMessage
 from tests.rig import Rig
 from tests.slack_people import SECRET, SlackPeople
-from tests.story.test_compaction import FORGETFUL
+from tests.story.test_acknowledgement_timeout import FORGETFUL
 
 PAGERDUTY = 'pagerduty: {api_token: "${PAGERDUTY_API_TOKEN}"}\n'
 
