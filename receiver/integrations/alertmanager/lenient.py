@@ -129,13 +129,13 @@ def parse_leniently(body: bytes, source: str, now: float) -> ReceivedAlerts:
 
 
 def _check_size(body: bytes) -> None:
-    repairs = "is not quite as Alertmanager writes it, and"
+    prefix = "is not quite as Alertmanager writes it, and"
     if len(body) > payload.MAX_REPAIRED:
         raise too_large(
-            f"{repairs} larger than the {payload.MAX_REPAIRED // 1024 // 1024} MiB that are mended"
+            f"{prefix} larger than the {payload.MAX_REPAIRED // 1024 // 1024} MiB that are mended"
         )
     if sum(body.count(mark) for mark in (b",", b"[", b"{")) > payload.MAX_REPAIRED_VALUES:
-        raise too_large(f"{repairs} of more than the {payload.MAX_REPAIRED_VALUES:,} values that are mended")
+        raise too_large(f"{prefix} of more than the {payload.MAX_REPAIRED_VALUES:,} values that are mended")
 
 
 def _find_alerts(raw: Object) -> list[object]:

@@ -57,6 +57,7 @@ class _WebhookBody(Struct, gc=False, rename="camel"):
 _decoder = json.Decoder(_WebhookBody)
 # An alert takes at least 20 bytes.
 _SMALLEST_WITH_TOO_MANY = 20 * payload.MAX_ALERTS
+_TOO_MANY = f"has more than {payload.MAX_ALERTS:,} alerts"
 
 
 def parse_webhook(body: bytes, source: str, now: float) -> ReceivedAlerts:
@@ -66,10 +67,13 @@ def parse_webhook(body: bytes, source: str, now: float) -> ReceivedAlerts:
     PayloadError when the body is not a JSON object or has no valid alert, PayloadTooLarge when it would take
     too long, and no other exception for any body.
     """
+    # Counted before decoding, for the memory that it takes, and after it, since a key may be escaped.
     if len(body) > _SMALLEST_WITH_TOO_MANY and body.count(b'"labels"') > payload.MAX_ALERTS:
-        raise too_large(f"has more than {payload.MAX_ALERTS:,} alerts")
+        raise too_large(_TOO_MANY)
     try:
         typed = _decoder.decode(body)
+        if len(typed.alerts) > payload.MAX_ALERTS:
+            raise too_large(_TOO_MANY)
         # An implausible time is repaired like an invalid one.
         alerts = _to_alerts(typed.alerts, now)
     except (DecodeError, UnicodeDecodeError, RecursionError, _ImplausibleTimestamp):

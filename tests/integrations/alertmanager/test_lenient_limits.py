@@ -307,8 +307,9 @@ def test_many_labels_without_fingerprints_are_too_much_however_well_they_are_wri
         parse_webhook(body.encode(), "", NOW)
 
 
-def test_more_alerts_than_can_be_taken_in_time_are_too_many():
-    one = b'{"status":"firing","labels":{"a":"%d"},"startsAt":"2026-11-30T10:00:00Z"}'
+@pytest.mark.parametrize("key", [b'"labels"', b'"\\u006cabels"'])
+def test_more_alerts_than_can_be_taken_in_time_are_too_many(key: bytes):
+    one = b'{"status":"firing",' + key + b':{"a":"%d"},"startsAt":"2026-11-30T10:00:00Z"}'
     body = b'{"groupKey":"k","alerts":[' + b",".join(one % n for n in range(50_001)) + b"]}"
     with pytest.raises(PayloadTooLarge, match=r"more than 50,000 alerts: .* max_alerts"):
         parse_webhook(body, "", NOW)
