@@ -22,7 +22,7 @@ from tests.moments import SHARED_CLOCK
 from tests.rig import Rig
 from tests.simulation import connections as lines
 
-# Until the loans of the dead end, and what waited for them is done.
+# Until the leases of a killed worker expire, and what waited for them is done.
 RECOVERS_IN_S = LEASE_S + 2.0
 
 
@@ -97,10 +97,10 @@ class CrashingWorker:
 
 
 class RecordedRun:
-    """Notes the instants at which a death would leave something else behind than at the one before.
+    """Records the instants at which a kill leaves another state behind than at the instant before.
 
-    Those right after a claim and after a release are left out: the one leaves only a loan, as every instant of
-    the work that follows does, the other nothing that waits.
+    Those right after a claim and after a release are left out: the one leaves only a lease, as every instant
+    of the work that follows does, the other leaves nothing that waits.
     """
 
     def __init__(self, rig: Rig) -> None:

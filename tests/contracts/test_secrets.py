@@ -73,7 +73,7 @@ def planted(rig: Rig, log: io.StringIO) -> Rig:
 
 
 def test_no_value_prints_a_secret(planted: Rig) -> None:
-    worker_services, porter = (
+    worker_services, interactions = (
         build_worker_services(planted.services),
         build_slack_interactions(planted.services),
     )
@@ -82,7 +82,7 @@ def test_no_value_prints_a_secret(planted: Rig) -> None:
         planted.services.settings,
         planted.services.routing,
         worker_services,
-        porter,
+        interactions,
     ):
         assert CANARY not in repr(thing) + str(thing)
     for responder in planted.services.routing.responders.values():

@@ -52,7 +52,7 @@ def test_an_unexpected_error_while_claiming_does_not_stop_the_consumer() -> None
 
 
 class Ledger:
-    """Lends `a-1` again and again, and notes when loans that nobody works on were to end."""
+    """Leases `a-1` on every claim, and records when leases without a thread were made to expire."""
 
     def __init__(self) -> None:
         self.ended: list[tuple[tuple[str, ...], float]] = []
@@ -144,8 +144,8 @@ class Once:
         pass
 
 
-class Calm:
-    """Finds nothing to do, once told to go on."""
+class Blocking:
+    """A reconciler that blocks until `go_on` is set, and then finds nothing to do."""
 
     def __init__(self) -> None:
         self.go_on = threading.Event()
@@ -157,12 +157,12 @@ class Calm:
 
 def test_an_incident_claimed_again_meanwhile_is_reconciled_once_more() -> None:
     """What made it due is off the agenda by then: news that came since would wait for ever."""
-    once, calm = Once(), Calm()
-    consumer = QueueConsumer("slack", "w1", once, lambda: calm, lambda: 100.0, threads=2)
+    once, blocking = Once(), Blocking()
+    consumer = QueueConsumer("slack", "w1", once, lambda: blocking, lambda: 100.0, threads=2)
     consumer.start()
     try:
         wait_until(lambda: once.claimed_times >= 3)
-        calm.go_on.set()
+        blocking.go_on.set()
         wait_until(lambda: bool(once.released))
         assert once.released == [{"slack": 100.0}]
     finally:
@@ -225,7 +225,7 @@ class Counting:
 
 @pytest.mark.parametrize("claims_before", [True, False], ids=["before", "after"])
 def test_an_incident_claimed_again_while_it_is_released_is_reconciled_at_once(claims_before: bool) -> None:
-    """Else nobody works on it until the loan ends: an acknowledgement reached PagerDuty 2.4 s late."""
+    """Else no thread works on it until the lease expires: an acknowledgement reached PagerDuty 2.4 s late."""
     hasty, counting = Hasty(claims_before=claims_before), Counting()
     consumer = QueueConsumer("pagerduty", "w1", hasty, lambda: counting, lambda: 0.0, threads=2)
     hasty.attach(consumer)

@@ -25,8 +25,8 @@ from tests.valkey import find_keys_without_expiry
 
 # A reading and its effect lie this many effects of one actor apart at most: what it read may be so old.
 READ_AGO = 9
-# Workers are back 8 s after a kill, loans end after 2.4 s, retries come every 36 s at most: what is due this
-# long, while nobody answers, must have been tried.
+# Workers are back 8 s after a kill, leases expire after 2.4 s, retries come every 36 s at most: what is due this
+# long, while no person responds, must have been tried.
 DEADLINE_S = 120.0
 GIVEN_UP_AFTER_S = 120.0
 
@@ -331,7 +331,7 @@ def _check_rest(scenario: Scenario) -> Iterator[str]:
         leased = scenario.observer.zrange(keys.leases(queue), 0, -1)
         lease_owners = scenario.observer.hkeys(keys.lease_owners(queue))
         if leased or lease_owners:
-            yield f"{queue}: still on loan: {leased or lease_owners}"
+            yield f"{queue}: still leased: {leased or lease_owners}"
     leaked = find_keys_without_expiry(scenario.observer)
     if leaked:
         yield f"keys that would stay for ever: {leaked}"

@@ -509,10 +509,10 @@ class Scenario:
         )
 
     def _pass_to(self, moment: float) -> None:
-        """Move the clock, with the loans of whoever lives kept alive meanwhile.
+        """Move the clock, and renew the leases of the running workers meanwhile.
 
-        A loan runs from when its taker read the clock: only a process that stands still for longer than a
-        loan lasts would get there after its end.
+        A lease starts when its worker read the clock, so only a process that is paused for longer than a lease
+        would continue after its expiry.
         """
         while self.scheduler.moment < moment:
             for actor in [

@@ -1,4 +1,4 @@
-"""Laws of a storm's plan: nobody who joined is left untold, and nobody is woken twice for one wave.
+"""Laws of a storm's plan: every member is announced, and no one is paged twice for one batch.
 
 A random life of a responder's storm is lived in memory: incidents join and end, people answer, time
 passes, deliveries arrive, fail or are cut off by a crash. A model of PagerDuty holds what the engineer meets.

@@ -67,7 +67,7 @@ def test_a_member_that_joined_is_loaded(storms):
 
 
 def test_no_member_is_added_to_a_storm_that_changed_since_it_was_read(storms):
-    """Else somebody could slip into a wave that was just acknowledged, and nobody would be told."""
+    """Else a member could join a batch that was just acknowledged, and no one would be notified of it."""
     storm = start(storms, a_storm())
     join_view = storms.load_for_join(storm.id, "abc-1")
     assert storms.save_if_unchanged(storms.load_storm(storm.id), replace(storm, closed_batch=1))

@@ -1,4 +1,4 @@
-"""Alertmanager's door: what it takes, what it refuses, and in which words."""
+"""Alertmanager's webhook: what is accepted, what is refused, and with which message."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""PagerDuty's door: what it lets in, and that nothing signed is ever refused."""
+"""PagerDuty's webhook: what is accepted, and that no signed request is ever refused."""
 
 from __future__ import annotations
 

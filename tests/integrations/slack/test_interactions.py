@@ -1,4 +1,4 @@
-"""The desk: what people ask in a chat, done once, and told in words."""
+"""Buttons, views and commands of Slack: each is handled once and answered with a text."""
 
 from __future__ import annotations
 

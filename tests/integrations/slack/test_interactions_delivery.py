@@ -1,4 +1,4 @@
-"""Between the desk and Slack: which answer goes where, and what happens when Slack is away."""
+"""Responses to interactions: which goes where, and what happens when Slack is unavailable."""
 
 from __future__ import annotations
 
