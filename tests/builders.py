@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from receiver.engine.notification import Links, Notification
+from receiver.engine.notification import IncidentNotification, Links
 from receiver.model.actions import AcknowledgePage, Action, Page, Post, Reply, ResolvePage, Update
 from receiver.model.alert import Alert, Group, fingerprint
 from receiver.model.delivery import Delivery, Receipt
@@ -283,11 +283,11 @@ def a_notification(
     excerpt: Excerpt | None = None,
     links: Links | None = None,
     escalation: EscalationState | None = None,
-) -> Notification:
+) -> IncidentNotification:
     """Return a notification, by default the incident's first message, at the moment it changed last."""
     incident = incident or an_incident()
     if now is None:
         now = max(incident.updated_at, incident.acknowledged_at, incident.resolved_at)
     if escalation is None:
         escalation = evaluate_escalation(incident, policy or a_policy(), now)
-    return Notification(action or a_post(), incident, escalation, now, excerpt, links or Links())
+    return IncidentNotification(action or a_post(), incident, escalation, now, excerpt, links or Links())

@@ -10,7 +10,7 @@ from typing import Any
 from receiver.app.services import Services
 from receiver.business_hours import BusinessHours, next_business_day_start
 from receiver.engine.health import DeliveryHealthRecorder
-from receiver.engine.notification import Notification
+from receiver.engine.notification import IncidentNotification
 from receiver.engine.ports import Channel
 from receiver.engine.rate_limit import RateLimiter
 from receiver.http_client import parse_base_url
@@ -62,7 +62,7 @@ def build_channels(services: Services) -> dict[str, Channel]:
 
     record = build_simulated_recorder(services)
 
-    def record_event(notification: Notification, event: Mapping[str, Any]) -> None:
+    def record_event(notification: IncidentNotification, event: Mapping[str, Any]) -> None:
         target = notification.action.target
         record(
             {

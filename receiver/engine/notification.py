@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import ClassVar
 from urllib.parse import quote
 
 from receiver.model.actions import Action
@@ -96,13 +97,51 @@ class Links:
 
 
 @dataclass(frozen=True)
+class SubjectId:
+    """Names what a notification is about: *kind* (`incident`, `storm`, `review`, `notice`) and *id*."""
+
+    kind: str
+    id: str
+
+
+@dataclass(frozen=True)
 class Notification:
-    """The input of a channel: the action, and the state of the incident and its escalation at *now*."""
+    """The input of a channel: the action, and in each subclass the state to render.
+
+    *first_attempt_at* is when the first attempt of the delivery was saved; the dispatcher sets it.
+    """
 
     action: Action
+    first_attempt_at: float = field(default=0.0, kw_only=True)
+
+    noun: ClassVar[str] = "Message"  # what a `Post` of it is called in notices
+
+    @property
+    def subject(self) -> SubjectId:
+        """What it is about; names it in log lines and in the metadata of its message."""
+        raise NotImplementedError
+
+    @property
+    def title(self) -> str:
+        """The name of its subject, for a link to it; untrusted, and empty without one."""
+        return ""
+
+
+@dataclass(frozen=True)
+class IncidentNotification(Notification):
+    """The state of an incident and its escalation at *now*."""
+
     incident: Incident
     escalation: EscalationState
     now: float
     excerpt: Excerpt | None = None
     links: Links = Links()
     on_call: tuple[OnCallPerson, ...] = ()  # who is on call for the step's responder, if known
+
+    @property
+    def subject(self) -> SubjectId:
+        return SubjectId("incident", self.incident.id)
+
+    @property
+    def title(self) -> str:
+        return self.incident.alertname or self.incident.summary

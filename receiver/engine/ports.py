@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from receiver.engine.notification import Notification
+from receiver.engine.notification import IncidentNotification
 from receiver.engine.queue import Claims
 from receiver.engine.rate_limit import Permit
 from receiver.model.actions import Action, CheckPage
@@ -22,11 +22,11 @@ from receiver.runbooks.model import Excerpt
 class Channel(Protocol):
     """Sends notifications to the targets of one kind."""
 
-    def send(self, notification: Notification) -> Receipt:
+    def send(self, notification: IncidentNotification) -> Receipt:
         """Deliver and return the receipt. Raises DeliveryError; never sleeps to retry."""
         ...
 
-    def find_receipt(self, notification: Notification, since: float) -> Receipt | None:
+    def find_receipt(self, notification: IncidentNotification, since: float) -> Receipt | None:
         """Return the receipt of an earlier attempt, begun at *since*, that did arrive.
 
         None if it did not arrive or the channel cannot tell; then the notification is sent again.

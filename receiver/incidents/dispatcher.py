@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from receiver import metrics
 from receiver.engine.health import DeliveryHealthRecorder
-from receiver.engine.notification import Notification
+from receiver.engine.notification import IncidentNotification
 from receiver.engine.ports import (
     Channel,
     Incidents,
@@ -127,7 +127,7 @@ class Dispatcher:
         self._channels = channels
         self._clock = clock
 
-    def dispatch(self, notification: Notification, worker: str) -> Delivery | None:
+    def dispatch(self, notification: IncidentNotification, worker: str) -> Delivery | None:
         """Perform the notification's action once; return the stored delivery, or None if the action changed
         the incident itself. A DeliveryError is stored in the delivery, not raised.
 
@@ -174,7 +174,7 @@ class Dispatcher:
         return after
 
     def _attempt_once(
-        self, notification: Notification, attempt: Delivery, *, was_maybe_sent: bool
+        self, notification: IncidentNotification, attempt: Delivery, *, was_maybe_sent: bool
     ) -> Delivery:
         """Send once, and return *attempt* with its result: delivered, to be retried, or failed."""
         action, incident = notification.action, notification.incident
@@ -238,7 +238,7 @@ class Dispatcher:
             self._status_check.check_for_step(incident.id, incident.source, action.since)
 
     def _send_or_find(
-        self, notification: Notification, attempt: Delivery, *, was_maybe_sent: bool
+        self, notification: IncidentNotification, attempt: Delivery, *, was_maybe_sent: bool
     ) -> tuple[Receipt, bool]:
         """Return the receipt, and whether it belongs to an earlier attempt that the channel found."""
         queue = notification.action.queue
@@ -376,7 +376,7 @@ def describe_kind(action: Action) -> str:
     return _NOUNS.get(type(action), "Message")
 
 
-def _observe_lateness(notification: Notification) -> None:
+def _observe_lateness(notification: IncidentNotification) -> None:
     action = notification.action
     if not isinstance(action, Page):
         return
@@ -385,7 +385,7 @@ def _observe_lateness(notification: Notification) -> None:
         metrics.ESCALATION_LATENESS.observe(max(0.0, notification.now - due))
 
 
-def _log_arrival(notification: Notification, receipt: Receipt) -> None:
+def _log_arrival(notification: IncidentNotification, receipt: Receipt) -> None:
     action, incident = notification.action, notification.incident
     outcome = "simulated" if receipt.is_simulated else "delivered"
     metrics.DELIVERIES.labels(action.queue, outcome).inc()
@@ -399,7 +399,7 @@ def _log_arrival(notification: Notification, receipt: Receipt) -> None:
     )
 
 
-def _log_failure(notification: Notification, after: Delivery, error: DeliveryError) -> None:
+def _log_failure(notification: IncidentNotification, after: Delivery, error: DeliveryError) -> None:
     action = notification.action
     outcome = "temporary" if isinstance(error, TemporaryDeliveryError) else "permanent"
     metrics.DELIVERIES.labels(action.queue, outcome).inc()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 
-from receiver.engine.notification import Links, Notification, find_links
+from receiver.engine.notification import IncidentNotification, Links, find_links
 from receiver.engine.ports import OnCallLookup, Runbooks
 from receiver.model.actions import Action, FallbackMention, Page, Post, Reply, Update
 from receiver.model.delivery_status import find_message
@@ -36,11 +36,13 @@ class NotificationBuilder:
         self._link_settings = link_settings
         self._on_call = on_call
 
-    def build(self, action: Action, incident: Incident, policy: EscalationPolicy, now: float) -> Notification:
+    def build(
+        self, action: Action, incident: Incident, policy: EscalationPolicy, now: float
+    ) -> IncidentNotification:
         """Return *action* with everything a channel needs to render it."""
         is_whole = isinstance(action, Post | Update | Page) and not isinstance(action, FallbackMention)
         most_severe = find_most_severe(incident) if is_whole else None
-        return Notification(
+        return IncidentNotification(
             action=action,
             incident=incident,
             escalation=evaluate_escalation(incident, policy, now),

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from receiver.engine.notification import Notification
+from receiver.engine.notification import IncidentNotification
 from receiver.errors import PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
 from receiver.integrations.slack.channel import matches_metadata, metadata_for
 from receiver.model.actions import AcknowledgePage, Page, ResolvePage, Update
@@ -28,7 +28,7 @@ class Sent:
 
     number: int  # of the effect
     at: float
-    notification: Notification
+    notification: IncidentNotification
     fate: str  # "" when it was taken and answered
     seen: tuple[int, ...]  # the actor's effects before
     opened: PagedIncident | None = None
@@ -40,7 +40,7 @@ class PostedMessage:
 
     reference: str
     channel: str
-    notification: Notification
+    notification: IncidentNotification
     metadata: dict[str, Any]
     versions: list[Incident] = field(default_factory=list)
 
@@ -55,7 +55,7 @@ class FakeChannel:
         self.sent: list[Sent] = []
         self._before: tuple[int, ...] = ()
 
-    def send(self, notification: Notification) -> Receipt:
+    def send(self, notification: IncidentNotification) -> Receipt:
         """Take it and give the receipt; or fail, with or without having taken it."""
         action = notification.action
         actor = self.scheduler.wait_for_turn(
@@ -77,7 +77,7 @@ class FakeChannel:
         return receipt
 
     def _record_sent(
-        self, notification: Notification, fate: str, opened: PagedIncident | None = None
+        self, notification: IncidentNotification, fate: str, opened: PagedIncident | None = None
     ) -> None:
         self.sent.append(
             Sent(self.scheduler.number, self.scheduler.moment, notification, fate, self._before, opened)
@@ -93,7 +93,7 @@ class FakeChannel:
         self.scheduler.wait_until(self.scheduler.moment + TIMEOUT_S)
         raise TemporaryDeliveryError("no_answer", maybe_sent=True)
 
-    def accept_notification(self, notification: Notification, fate: str) -> Receipt:
+    def accept_notification(self, notification: IncidentNotification, fate: str) -> Receipt:
         raise NotImplementedError
 
 
@@ -105,7 +105,7 @@ class FakeSlack(FakeChannel):
         self.messages: list[PostedMessage] = []
         self.blind = 0.0  # the chance that it can't be searched
 
-    def accept_notification(self, notification: Notification, fate: str) -> Receipt:
+    def accept_notification(self, notification: IncidentNotification, fate: str) -> Receipt:
         action, incident = notification.action, notification.incident
         self._record_sent(notification, fate)
         if isinstance(action, Update):
@@ -122,7 +122,7 @@ class FakeSlack(FakeChannel):
         )
         return Receipt(self.scheduler.clock(), reference)
 
-    def find_receipt(self, notification: Notification, since: float) -> Receipt | None:
+    def find_receipt(self, notification: IncidentNotification, since: float) -> Receipt | None:
         """Return the receipt of a message of the same mark, if one was posted."""
         actor = self.scheduler.wait_for_turn(f"slack: find {notification.action.key}")
         if actor is not None and self.scheduler.rng.random() < self.blind:
@@ -151,7 +151,7 @@ class FakePagerDuty(FakeChannel):
         super().__init__(scheduler, "pagerduty")
         self.account = Account(scheduler.redis_clock)
 
-    def accept_notification(self, notification: Notification, fate: str) -> Receipt:
+    def accept_notification(self, notification: IncidentNotification, fate: str) -> Receipt:
         action = notification.action
         kinds: dict[type, str] = {Page: "trigger", AcknowledgePage: "acknowledge", ResolvePage: "resolve"}
         before = len(self.account.opened())
@@ -166,7 +166,7 @@ class FakePagerDuty(FakeChannel):
         self._record_sent(notification, fate, opened[0] if opened else None)
         return Receipt(self.scheduler.clock(), key)
 
-    def find_receipt(self, notification: Notification, since: float) -> None:
+    def find_receipt(self, notification: IncidentNotification, since: float) -> None:
         """Never looks: the key makes a repeat harmless."""
 
     def pages(self, incident_id: str) -> list[Sent]:
@@ -177,4 +177,4 @@ class FakePagerDuty(FakeChannel):
         ]
 
 
-Find = Callable[[Notification, float], Receipt | None]
+Find = Callable[[IncidentNotification, float], Receipt | None]

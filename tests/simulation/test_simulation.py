@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from receiver.engine.notification import Notification
+from receiver.engine.notification import IncidentNotification
 from receiver.model.delivery import Receipt
 from tests.simulation.fakes import FakePagerDuty, FakeSlack
 from tests.simulation.running import SimulationEnv, SimulationReport, run_all
@@ -57,7 +57,7 @@ def test_a_page_that_goes_nowhere_is_noticed(
 ) -> None:
     """The checks themselves must be able to fail."""
 
-    def swallow(self: FakePagerDuty, notification: Notification, fate: str) -> Receipt:
+    def swallow(self: FakePagerDuty, notification: IncidentNotification, fate: str) -> Receipt:
         return Receipt(self.scheduler.moment, "lost")
 
     monkeypatch.setattr(FakePagerDuty, "accept_notification", swallow)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from receiver import clock
-from receiver.engine.notification import Notification
+from receiver.engine.notification import IncidentNotification
 from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
 from receiver.integrations.pagerduty.event import (
     MAX_NAME,
@@ -28,7 +28,7 @@ from receiver.model.delivery import Receipt
 from receiver.storms.model import StormNotification, StormSummary
 from receiver.text import Secret
 
-Record = Callable[[Notification, Mapping[str, Any]], None]
+Record = Callable[[IncidentNotification, Mapping[str, Any]], None]
 # The pause after a 429 without Retry-After: long enough to help, short enough for a page.
 _WAIT_WHEN_LIMITED_S = 5.0
 _TRY_LATER = (408, 425)
@@ -38,7 +38,7 @@ _NO_SUCH_KEY = (401, 403, 404)
 _MENTIONS_KEY = re.compile(r"routing.?key|integration.?key|invalid.?key", re.IGNORECASE)
 
 
-def _discard_event(_notification: Notification, _event: Mapping[str, Any]) -> None:
+def _discard_event(_notification: IncidentNotification, _event: Mapping[str, Any]) -> None:
     """Record nothing."""
 
 
@@ -60,7 +60,7 @@ class PagerDutyChannel:
         self._clock = clock
         self._record = record
 
-    def send(self, notification: Notification) -> Receipt:
+    def send(self, notification: IncidentNotification) -> Receipt:
         """Send the event once; the receipt's reference is the dedup key.
 
         A page whose content PagerDuty refuses is sent again at once with the required fields only: a page
@@ -75,7 +75,7 @@ class PagerDutyChannel:
         note = send_event(self._client, routing_key, event)
         return Receipt(self._clock(), dedup_key, note=note)
 
-    def find_receipt(self, notification: Notification, since: float) -> None:  # noqa: ARG002
+    def find_receipt(self, notification: IncidentNotification, since: float) -> None:  # noqa: ARG002
         """Return None always: the dedup key makes sending again harmless, so no lookup is needed.
 
         A trigger with the key of an open alert is merged into it; acknowledging or resolving a second time

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from receiver.engine.notification import Notification
+from receiver.engine.notification import IncidentNotification
 from receiver.model.actions import AcknowledgePage, Action, Page, ResolvePage
 from receiver.model.alert import Alert, Severity
 from receiver.model.delivery import Delivery
@@ -85,7 +85,7 @@ def json_size(value: object) -> int:
     return len(json.dumps(value, allow_nan=False))
 
 
-def render_details(notification: Notification, room: int) -> Json:
+def render_details(notification: IncidentNotification, room: int) -> Json:
     """Return the page's custom details in at most *room* bytes of JSON; only a note if nothing else fits."""
     head = _render_head(notification)
     alerts = [_render_alert(notification.incident, alert) for alert in find_firing(notification.incident)]
@@ -119,7 +119,7 @@ def _select_fitting(alerts: Sequence[Json], room: int) -> list[Json]:
     return fitting
 
 
-def _render_head(notification: Notification) -> Json:
+def _render_head(notification: IncidentNotification) -> Json:
     incident = notification.incident
     head: Json = {
         "firing": incident.firing,
@@ -134,7 +134,7 @@ def _render_head(notification: Notification) -> Json:
     return {name: value for name, value in head.items() if value not in ("", {})}
 
 
-def _render_step(notification: Notification) -> str:
+def _render_step(notification: IncidentNotification) -> str:
     """Return the escalation step of the page: `Team Lead, step 2 of 3`."""
     if not isinstance(notification.action, Page):
         return ""
@@ -189,7 +189,7 @@ SEVERITIES = {
 }
 
 
-def render_event(notification: Notification) -> Json:
+def render_event(notification: IncidentNotification) -> Json:
     """Return the event for a Page, an AcknowledgePage or a ResolvePage, at most 512,000 bytes of JSON.
 
     Raises TypeError for any other action.
@@ -236,7 +236,7 @@ def render_summary(incident: Incident) -> str:
     return f"{head}: {summary}{count}" if summary else head + count
 
 
-def _render_trigger(notification: Notification, dedup_key: str) -> Json:
+def _render_trigger(notification: IncidentNotification, dedup_key: str) -> Json:
     event: Json = {
         "event_action": "trigger",
         "dedup_key": dedup_key,
@@ -281,7 +281,7 @@ def _find_start(incident: Incident) -> str:
     return format_iso_time(min([incident.opened_at, *starts])) or format_iso_time(incident.opened_at)
 
 
-def _render_links(notification: Notification) -> list[dict[str, str]]:
+def _render_links(notification: IncidentNotification) -> list[dict[str, str]]:
     links, excerpt = notification.links, notification.excerpt
     labelled = (
         ("Slack message", links.message),

@@ -9,7 +9,7 @@ from typing import Any
 from slack_sdk.errors import SlackObjectFormationError
 
 from receiver import clock as real_clock
-from receiver.engine.notification import Notification
+from receiver.engine.notification import IncidentNotification
 from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
 from receiver.integrations.slack.blocks import MAX_TEXT, FormattingLevel, Message, section
 from receiver.integrations.slack.client import (
@@ -31,7 +31,7 @@ from receiver.text import Secret, one_line
 EVENT_TYPE = "incident"
 
 
-def metadata_for(notification: Notification) -> dict[str, Any]:
+def metadata_for(notification: IncidentNotification) -> dict[str, Any]:
     """Return the message metadata by which the notification's message is found again after a crash.
 
     For a reply it includes the content version, because later replies with the same key are other messages.
@@ -44,7 +44,7 @@ def metadata_for(notification: Notification) -> dict[str, Any]:
     return {"event_type": EVENT_TYPE, "event_payload": payload}
 
 
-def matches_metadata(message: Any, notification: Notification) -> bool:
+def matches_metadata(message: Any, notification: IncidentNotification) -> bool:
     """Return whether *message*, as Slack returns it, carries the metadata of *notification*."""
     return isinstance(message, dict) and message.get("metadata") == metadata_for(notification)
 
@@ -111,7 +111,7 @@ class SlackChannel:
         self._log_event = log_event
         self._clock = clock
 
-    def send(self, notification: Notification) -> Receipt:
+    def send(self, notification: IncidentNotification) -> Receipt:
         """Post, edit or reply; return the receipt with the reference `CHANNEL:TS`.
 
         If Slack refuses the formatting, the next FormattingLevel is tried within this call; if the thread
@@ -127,7 +127,9 @@ class SlackChannel:
             self._log_event("slack's thread takes no reply", _log_fields(notification, error))
             return self._send_formatted(notification, outside_thread_note=format_outside_thread_note(error))
 
-    def _send_formatted(self, notification: Notification, *, outside_thread_note: str = "") -> Receipt:
+    def _send_formatted(
+        self, notification: IncidentNotification, *, outside_thread_note: str = ""
+    ) -> Receipt:
         """Send at the highest level that Slack accepts; with *outside_thread_note*, post in the channel."""
         for level in FormattingLevel:
             message = render_message(notification, level)
@@ -144,12 +146,12 @@ class SlackChannel:
                 return self._build_receipt(notification, response, level, note=outside_thread_note)
         raise PermanentDeliveryError("invalid_blocks")
 
-    def _render_outside_thread(self, notification: Notification, message: Message) -> Message:
+    def _render_outside_thread(self, notification: IncidentNotification, message: Message) -> Message:
         incident, root = notification.incident, _find_root(notification.action)
         url = permalink(self._channel_directory.find_team_url(), root) if root is not None else ""
         return render_outside_thread(message, url, incident.alertname or incident.summary)
 
-    def find_receipt(self, notification: Notification, since: float) -> Receipt | None:
+    def find_receipt(self, notification: IncidentNotification, since: float) -> Receipt | None:
         """Return the receipt of a post or reply that was attempted since *since* and did arrive; else None.
 
         None for an edit, which may be repeated, and if Slack can't be searched (unavailable, or a scope is
@@ -170,7 +172,7 @@ class SlackChannel:
             return None
 
     def _post_or_update(
-        self, notification: Notification, message: Message, *, is_outside_thread: bool
+        self, notification: IncidentNotification, message: Message, *, is_outside_thread: bool
     ) -> dict[str, Any]:
         action = notification.action
         if isinstance(action, Update):
@@ -185,7 +187,7 @@ class SlackChannel:
 
     def _can_degrade(
         self,
-        notification: Notification,
+        notification: IncidentNotification,
         level: FormattingLevel,
         error: PermanentDeliveryError | SlackObjectFormationError,
     ) -> bool:
@@ -198,7 +200,7 @@ class SlackChannel:
 
     def _build_receipt(
         self,
-        notification: Notification,
+        notification: IncidentNotification,
         response: Mapping[str, Any],
         level: FormattingLevel,
         *,
@@ -222,7 +224,7 @@ class SlackChannel:
         return Receipt(at, str(reference), link=link, note="; ".join(filter(None, (note, refused))))
 
     def _find_sent_message(
-        self, notification: Notification, oldest: float
+        self, notification: IncidentNotification, oldest: float
     ) -> tuple[dict[str, Any] | None, bool]:
         """Return channel and ts of the notification's message (None if not found), and whether it is a reply
         that was posted outside its thread.
@@ -243,7 +245,7 @@ class SlackChannel:
         return found, root is not None
 
     def _find_reply(
-        self, notification: Notification, root: Reference, arguments: dict[str, Any]
+        self, notification: IncidentNotification, root: Reference, arguments: dict[str, Any]
     ) -> dict[str, Any] | None:
         query = {**arguments, "channel": root.channel, "ts": root.ts}
         try:
@@ -254,7 +256,7 @@ class SlackChannel:
             return None
 
     def _search_messages(
-        self, method: str, arguments: dict[str, Any], notification: Notification
+        self, method: str, arguments: dict[str, Any], notification: IncidentNotification
     ) -> dict[str, Any] | None:
         """Return channel and ts of the notification's message in the latest pages; None if not found."""
         arguments = {**arguments, "include_all_metadata": True}
@@ -281,7 +283,7 @@ def _get_channel(action: Action) -> str:
 
 
 def _post_arguments(
-    notification: Notification, message: Message, *, is_outside_thread: bool
+    notification: IncidentNotification, message: Message, *, is_outside_thread: bool
 ) -> dict[str, Any]:
     action = notification.action
     arguments: dict[str, Any] = {
@@ -311,7 +313,7 @@ def _require_reference(text: str) -> Reference:
     return reference
 
 
-def _log_fields(notification: Notification, error: Exception) -> dict[str, object]:
+def _log_fields(notification: IncidentNotification, error: Exception) -> dict[str, object]:
     fields: dict[str, object] = {"incident": notification.incident.id, "key": notification.action.key}
     if isinstance(error, DeliveryError):
         return {**fields, "reason": error.reason, "detail": error.detail}
@@ -328,7 +330,7 @@ class SimulatedSlack:
         self._record = record
         self._clock = clock
 
-    def send(self, notification: Notification) -> Receipt:
+    def send(self, notification: IncidentNotification) -> Receipt:
         """Record the message that would have been sent; an edit keeps the message's reference."""
         action, message = notification.action, render_message(notification)
         reference = f"simulated:{notification.incident.id}:{action.key}"
@@ -351,6 +353,6 @@ class SimulatedSlack:
         )
         return Receipt(at, reference, is_simulated=True)
 
-    def find_receipt(self, notification: Notification, since: float) -> Receipt | None:  # noqa: ARG002  # protocol
+    def find_receipt(self, notification: IncidentNotification, since: float) -> Receipt | None:  # noqa: ARG002  # protocol
         """Return None: recording a message twice is harmless."""
         return None

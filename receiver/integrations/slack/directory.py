@@ -11,7 +11,7 @@ from typing import Any
 from msgspec.structs import replace as change
 
 from receiver.cache import Cache
-from receiver.engine.notification import Notification
+from receiver.engine.notification import IncidentNotification
 from receiver.errors import DeliveryError
 from receiver.integrations.slack.client import SlackClient, is_channel_id, list_objects, next_cursor
 from receiver.model.actions import FallbackMention, Reply
@@ -107,7 +107,7 @@ class UserDirectory:
     def _build_cache(name: str, fetch: Callable[[str], Ids], clock: Callable[[], float]) -> Cache[Ids]:
         return Cache(name, fetch, clock, ttl_s=_KEEP_S, retry_s=_RETRY_S)
 
-    def resolve_mentions(self, notification: Notification) -> Notification:
+    def resolve_mentions(self, notification: IncidentNotification) -> IncidentNotification:
         """Return *notification* with Slack IDs for the handles and people that its reply mentions.
 
         Never raises, and waits two seconds at most in total; what is not found by then stays a name.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from receiver.clock import format_duration
-from receiver.engine.notification import Notification
+from receiver.engine.notification import IncidentNotification
 from receiver.integrations.slack.blocks import Message
 from receiver.integrations.slack.headline import (
     format_acknowledged,
@@ -146,7 +146,7 @@ _MAX_REASON = 60
 _HERE = "<!here>"
 
 
-def render_fallback_reply(notification: Notification, reply_kind: str, step: Step) -> Message:
+def render_fallback_reply(notification: IncidentNotification, reply_kind: str, step: Step) -> Message:
     """Return the reply of *reply_kind*: PagerDuty can't be reached (`page_delayed`), has no incident for an
     accepted page (`unconfirmed`), resolves the page automatically while it fires (`resolved_there`), or the
     fallback responder is notified (`instead`).
@@ -202,7 +202,7 @@ def _page_link(event: Delivery) -> str:
     return link(event.check.link, name) if event.check.link else name
 
 
-def render_fallback_mention(notification: Notification, fallback_mention: FallbackMention) -> Message:
+def render_fallback_mention(notification: IncidentNotification, fallback_mention: FallbackMention) -> Message:
     """Return the message in the fallback channel that mentions the responder of an undelivered step."""
     incident = notification.incident
     if fallback_mention.step is None:
@@ -216,7 +216,7 @@ def render_fallback_mention(notification: Notification, fallback_mention: Fallba
     )
 
 
-def render_fallback_notice(notification: Notification) -> str:
+def render_fallback_notice(notification: IncidentNotification) -> str:
     """Return for which channel the fallback message was sent, and why; empty for any other message."""
     incident, action = notification.incident, notification.action
     fallback = incident.deliveries.get(FALLBACK, Delivery())
@@ -230,7 +230,7 @@ def render_fallback_notice(notification: Notification) -> str:
     return f"↪️ Here in place of {escape_line(incident.channel, _MAX_NAME)}, which could not be told{why}"
 
 
-def render_moved_notice(notification: Notification) -> str:
+def render_moved_notice(notification: IncidentNotification) -> str:
     """Return the link to the message that replaces a fallback message; empty for any other message."""
     action = notification.action
     message = find_message(notification.incident)
@@ -240,7 +240,7 @@ def render_moved_notice(notification: Notification) -> str:
     return f"goes on in {link(message.receipt.link, place)}"
 
 
-def _addressee(notification: Notification, step: Step) -> str:
+def _addressee(notification: IncidentNotification, step: Step) -> str:
     """Return whom to mention: the responder's Slack address, else who is on call, else `@here`."""
     target = step.responder.find_target(SLACK)
     handle = mention(target.address) if target else mention_on_call(notification.on_call)

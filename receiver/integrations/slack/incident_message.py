@@ -7,7 +7,7 @@ from functools import partial
 
 from slack_sdk.models.blocks import ButtonElement
 
-from receiver.engine.notification import Notification
+from receiver.engine.notification import IncidentNotification
 from receiver.integrations.slack.alert_section import (
     AlertView,
     count_rest,
@@ -73,7 +73,7 @@ def render_maintenance(incident: Incident, escalation: EscalationState) -> str:
 _BETWEEN = " · "
 
 
-def render_links(notification: Notification, limit: int) -> str:
+def render_links(notification: IncidentNotification, limit: int) -> str:
     """Return the links as mrkdwn within *limit* characters, most useful first; empty if there are none."""
     said = ""
     for label, url in _links(notification):
@@ -85,7 +85,7 @@ def render_links(notification: Notification, limit: int) -> str:
     return f"🔗 {said}" if said else ""
 
 
-def _links(notification: Notification) -> Iterator[tuple[str, str]]:
+def _links(notification: IncidentNotification) -> Iterator[tuple[str, str]]:
     links, excerpt = notification.links, notification.excerpt
     yield "Incident", links.incident
     if excerpt is not None:
@@ -105,7 +105,9 @@ _ROOM_FOR_COUNT = 60
 BUTTONS = "answers"  # the block_id by which a click on one of them comes back
 
 
-def render_message(notification: Notification, level: FormattingLevel = FormattingLevel.FULL) -> Message:
+def render_message(
+    notification: IncidentNotification, level: FormattingLevel = FormattingLevel.FULL
+) -> Message:
     """Return what Slack is sent for a Post, an Update or a Reply.
 
     Every *level* respects Slack's limits; the lower ones use less formatting.
@@ -121,7 +123,9 @@ def render_message(notification: Notification, level: FormattingLevel = Formatti
     return Message(cut_escaped(text, MAX_TEXT), tuple(_blocks(notification, alerts, level)))
 
 
-def _blocks(notification: Notification, alerts: list[AlertView], level: FormattingLevel) -> list[Block]:
+def _blocks(
+    notification: IncidentNotification, alerts: list[AlertView], level: FormattingLevel
+) -> list[Block]:
     head, tail = list(_head(notification, alerts)), list(_tail(notification))
     if level is FormattingLevel.COMPACT:
         return [*head, section(count_rest(notification.incident) or "No alerts"), *tail]
@@ -133,20 +137,20 @@ def _blocks(notification: Notification, alerts: list[AlertView], level: Formatti
     return [*head, *shown, *tail, *_runbook(notification, BlockBudget.remaining([*head, *shown, *tail]))]
 
 
-def _runbook_cost(notification: Notification, budget: BlockBudget) -> int:
+def _runbook_cost(notification: IncidentNotification, budget: BlockBudget) -> int:
     """Return how many characters of *budget* the runbook would use."""
     before = budget.characters
     _runbook(notification, budget)
     return before - budget.characters
 
 
-def _runbook(notification: Notification, budget: BlockBudget) -> list[Block]:
+def _runbook(notification: IncidentNotification, budget: BlockBudget) -> list[Block]:
     if notification.excerpt is None or notification.incident.is_resolved:
         return []
     return render_runbook(notification.excerpt, budget)
 
 
-def _head(notification: Notification, alerts: list[AlertView]) -> Iterator[Block]:
+def _head(notification: IncidentNotification, alerts: list[AlertView]) -> Iterator[Block]:
     yield header(plain(headline(notification.incident)))
     said = "\n".join(
         filter(None, (_summary(notification), _labels(notification.incident, alerts, _MAX_LABELS)))
@@ -155,7 +159,7 @@ def _head(notification: Notification, alerts: list[AlertView]) -> Iterator[Block
         yield section(said)
 
 
-def _tail(notification: Notification) -> Iterator[Block]:
+def _tail(notification: IncidentNotification) -> Iterator[Block]:
     for text in _state_lines(notification):
         yield section(text)
     yield context([_history(notification)])
@@ -165,7 +169,7 @@ def _tail(notification: Notification) -> Iterator[Block]:
         yield actions(buttons, BUTTONS)
 
 
-def _state_lines(notification: Notification) -> Iterator[str]:
+def _state_lines(notification: IncidentNotification) -> Iterator[str]:
     """Yield the lines on maintenance, fallback, suppression, staleness, escalation, pages and silences."""
     incident, escalation = notification.incident, notification.escalation
     yield from filter(
@@ -182,11 +186,11 @@ def _state_lines(notification: Notification) -> Iterator[str]:
     )
 
 
-def _is_edit(notification: Notification) -> bool:
+def _is_edit(notification: IncidentNotification) -> bool:
     return isinstance(notification.action, Update)
 
 
-def _buttons(notification: Notification) -> list[ButtonElement]:
+def _buttons(notification: IncidentNotification) -> list[ButtonElement]:
     """Return the buttons for the incident's state; if resolved, only those that expire a silence."""
     incident = notification.incident
     if render_moved_notice(notification):  # the buttons are on the message that replaces this one
@@ -206,7 +210,7 @@ def _escaped_headline(incident: Incident) -> str:
     return escape(headline(incident))
 
 
-def _summary(notification: Notification) -> str:
+def _summary(notification: IncidentNotification) -> str:
     heading = find_heading(notification.incident)
     said = escape_text(heading.summary, _MAX_SUMMARY)
     return said + format_more(heading.more) if said else ""
@@ -216,7 +220,7 @@ def _labels(incident: Incident, alerts: list[AlertView], limit: int) -> str:
     return render_labels(find_shared_labels(incident, alerts), limit)
 
 
-def _history(notification: Notification) -> str:
+def _history(notification: IncidentNotification) -> str:
     """Return the incident's history on one line, with a link to the message before or after this one."""
     said, replaced = (
         history(notification.incident, is_edit=_is_edit(notification)),
@@ -230,7 +234,7 @@ def _history(notification: Notification) -> str:
     return f"{said} · goes on from {link(url, 'an earlier message')}"
 
 
-def _find_replaced_message(notification: Notification) -> str:
+def _find_replaced_message(notification: IncidentNotification) -> str:
     """Return the reference of an earlier message that this one replaces; empty if there is none."""
     action = notification.action
     if isinstance(action, Post):
@@ -247,7 +251,7 @@ def _permalink(incident: Incident, reference: str) -> str:
     return ""
 
 
-def _plain(notification: Notification, alerts: list[AlertView]) -> str:
+def _plain(notification: IncidentNotification, alerts: list[AlertView]) -> str:
     """Return the message as text without blocks; the alerts use the room that the other lines leave."""
     incident = notification.incident
     head = [f"*{_escaped_headline(incident)}*", _summary(notification), _labels(incident, alerts, 300)]

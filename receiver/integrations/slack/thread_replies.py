@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from receiver.clock import format_duration
-from receiver.engine.notification import Notification
+from receiver.engine.notification import IncidentNotification
 from receiver.integrations.slack.alert_section import find_shared_labels, short_lines, sort_alerts
 from receiver.integrations.slack.blocks import MAX_TEXT, FormattingLevel, Message, actions, button, section
 from receiver.integrations.slack.escalation_section import render_fallback_reply, render_left_open, title
@@ -31,7 +31,7 @@ from receiver.model.routing import PAGERDUTY, SLACK, Step
 BUTTONS = "reminder"  # the block_id by which a click on its button comes back
 
 
-def render_reply(notification: Notification, reply: Reply, level: FormattingLevel) -> Message:
+def render_reply(notification: IncidentNotification, reply: Reply, level: FormattingLevel) -> Message:
     """Return the message for *reply*, according to its `reply_kind`."""
     if reply.reply_kind == "step" and reply.step is not None:
         return Message(_step(notification, reply.step), links_names=True)
@@ -47,7 +47,7 @@ def render_reply(notification: Notification, reply: Reply, level: FormattingLeve
     return Message(_render_text(notification, reply))
 
 
-def _render_text(notification: Notification, reply: Reply) -> str:
+def _render_text(notification: IncidentNotification, reply: Reply) -> str:
     render_kind = _RENDERERS.get(reply.reply_kind)
     if render_kind is not None:
         return render_kind(notification.incident)
@@ -62,7 +62,7 @@ def _render_text(notification: Notification, reply: Reply) -> str:
     return _reminder(notification.incident, notification.now)
 
 
-def _step(notification: Notification, step: Step) -> str:
+def _step(notification: IncidentNotification, step: Step) -> str:
     """Return who is notified and why. Sent with `link_names`, so each @ in labels is disabled."""
     incident = notification.incident
     target = step.responder.find_target(SLACK)
@@ -79,7 +79,7 @@ def _step(notification: Notification, step: Step) -> str:
     )
 
 
-def _why(notification: Notification, step: Step) -> str:
+def _why(notification: IncidentNotification, step: Step) -> str:
     run, steps = notification.incident.run, notification.escalation.steps
     first = next((s.step.name for s in steps if not s.is_carried_over), None)
     if step.name != first:
@@ -112,7 +112,7 @@ def _still_firing(incident: Incident) -> str:
     return "1 alert still fires" if incident.firing == 1 else f"{incident.firing} alerts still fire"
 
 
-def _reopened(notification: Notification) -> str:
+def _reopened(notification: IncidentNotification) -> str:
     incident = notification.incident
     said = f"🔁 Firing again {format_timestamp(incident.reopened_at)}"
     if incident.over_for:
@@ -124,7 +124,7 @@ def _reopened(notification: Notification) -> str:
     return said + (" · flapping: nobody is paged anew" if incident.is_flapping else "")
 
 
-def _format_former_responder(notification: Notification) -> str:
+def _format_former_responder(notification: IncidentNotification) -> str:
     """Return who had acknowledged it before it resolved: mentioned if the Slack ID is known, else by name."""
     incident = notification.incident
     if is_user(incident.former_ref):

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from receiver.engine.notification import Notification
+from receiver.engine.notification import IncidentNotification
 from receiver.engine.ports import Channel
 from receiver.errors import PermanentDeliveryError, TemporaryDeliveryError
 from receiver.integrations.alertmanager.channel import AlertmanagerChannel
@@ -42,7 +42,7 @@ def a_channel(alertmanager: MockAlertmanager, *sources: str) -> Channel:
 
 def a_silence_request(
     number: int = 1, *, key: str = "silence", for_s: float = 3600, **changes: Any
-) -> Notification:
+) -> IncidentNotification:
     fields: dict[str, Any] = {
         "matchers": LABELS,
         "ends_at": NOW + for_s,
@@ -54,7 +54,7 @@ def a_silence_request(
     return a_notification(INCIDENT, action, now=NOW)
 
 
-def an_end(silence_id: str, number: int = 1) -> Notification:
+def an_end(silence_id: str, number: int = 1) -> IncidentNotification:
     action = ExpireSilence(**_to_alertmanager(f"expire:{number}"), silence_id=silence_id)
     return a_notification(INCIDENT, action, now=NOW)
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from receiver.engine.notification import Notification
+from receiver.engine.notification import IncidentNotification
 from receiver.engine.ports import Channel
 from receiver.errors import DeliveryError, PermanentDeliveryError, TemporaryDeliveryError
 from receiver.integrations.pagerduty.channel import PagerDutyChannel
@@ -51,11 +51,11 @@ def channel(pagerduty: MockPagerDuty) -> PagerDutyChannel:
     return PagerDutyChannel(pagerduty.url, timeout_s=1.0, clock=lambda: OPENED_AT + 1)
 
 
-def the_page(routing_key: str = ROUTING_KEY) -> Notification:
+def the_page(routing_key: str = ROUTING_KEY) -> IncidentNotification:
     return a_notification(INCIDENT, a_page(INCIDENT, a_step(a_responder(pagerduty=routing_key))))
 
 
-def refuse(channel: Channel, notification: Notification) -> DeliveryError:
+def refuse(channel: Channel, notification: IncidentNotification) -> DeliveryError:
     """Send, and return the failure it must end in, having made sure that nothing slept."""
     started = time.monotonic()
     with pytest.raises(DeliveryError) as caught:
@@ -66,13 +66,13 @@ def refuse(channel: Channel, notification: Notification) -> DeliveryError:
     return caught.value
 
 
-def temporary(channel: Channel, notification: Notification | None = None) -> TemporaryDeliveryError:
+def temporary(channel: Channel, notification: IncidentNotification | None = None) -> TemporaryDeliveryError:
     error = refuse(channel, notification or the_page())
     assert isinstance(error, TemporaryDeliveryError)
     return error
 
 
-def permanent(channel: Channel, notification: Notification | None = None) -> PermanentDeliveryError:
+def permanent(channel: Channel, notification: IncidentNotification | None = None) -> PermanentDeliveryError:
     error = refuse(channel, notification or the_page())
     assert isinstance(error, PermanentDeliveryError)
     return error
@@ -103,7 +103,7 @@ def test_acknowledge_and_resolve_turn_it(pagerduty: MockPagerDuty, channel: Page
 
 
 def test_without_a_key_it_is_simulated_and_recorded(pagerduty: MockPagerDuty) -> None:
-    recorded: list[tuple[Notification, Mapping[str, Any]]] = []
+    recorded: list[tuple[IncidentNotification, Mapping[str, Any]]] = []
     channel = PagerDutyChannel(
         pagerduty.url, clock=lambda: OPENED_AT, record=lambda *what: recorded.append(what)
     )

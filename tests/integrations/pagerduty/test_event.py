@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from receiver.engine.notification import Links, Notification
+from receiver.engine.notification import IncidentNotification, Links
 from receiver.integrations.pagerduty.event import MAX_EVENT, MAX_SUMMARY, render_event, render_minimal
 from receiver.model.alert import Alert, Severity
 from receiver.model.incident import Incident
@@ -33,7 +33,7 @@ from tests.builders import (
 from tests.mocks.pagerduty_rules import find_errors
 
 
-def a_page_of(incident: Incident, **more: Any) -> Notification:
+def a_page_of(incident: Incident, **more: Any) -> IncidentNotification:
     return a_notification(incident, a_page(incident), **more)
 
 

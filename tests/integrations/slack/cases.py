@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from receiver.engine.notification import Notification
+from receiver.engine.notification import IncidentNotification
 from receiver.integrations.slack.blocks import FormattingLevel
 from receiver.integrations.slack.incident_message import render_message
 from receiver.model.routing import NO_POLICY
@@ -34,7 +34,7 @@ ONE_RESOLVED = (*EACH_FIRING[:2], an_alert(instance="web-3:9100", ends_at=OPENED
 PAGED = {"page:on-call": a_delivery(at=OPENED_AT + 1)}
 
 
-def firing() -> Notification:
+def firing() -> IncidentNotification:
     description = "The CPU of web-1 is busy.\n\nRequests <slow> & queue up."
     alert = an_alert(
         labels={"job": "node", "team": "web"},
@@ -44,28 +44,28 @@ def firing() -> Notification:
     return a_notification(incident, excerpt=an_excerpt(), links=some_links(incident))
 
 
-def several_firing() -> Notification:
+def several_firing() -> IncidentNotification:
     incident = an_incident(*ONE_RESOLVED, id="the-incident", deliveries=PAGED)
     return a_notification(incident, an_update(), links=some_links(incident))
 
 
-def acknowledged() -> Notification:
+def acknowledged() -> IncidentNotification:
     incident = an_incident(*ONE_RESOLVED, id="the-incident", deliveries=PAGED, acknowledged_by="alice")
     return a_notification(incident, an_update())
 
 
-def resolved() -> Notification:
+def resolved() -> IncidentNotification:
     over = (an_alert(instance=f"web-{n}:9100", ends_at=OPENED_AT + 240) for n in range(1, 3))
     incident = an_incident(*over, id="the-incident", deliveries=PAGED, resolved_at=OPENED_AT + 300)
     return a_notification(incident, an_update(), excerpt=an_excerpt(), links=some_links(incident))
 
 
-def resolved_by_hand() -> Notification:
+def resolved_by_hand() -> IncidentNotification:
     incident = an_incident(*EACH_FIRING, id="the-incident", deliveries=PAGED, resolved_by="bob")
     return a_notification(incident, an_update())
 
 
-def simulated_pages() -> Notification:
+def simulated_pages() -> IncidentNotification:
     deliveries = {
         "page:on-call": a_delivery(simulated=True),
         "page:team-lead": a_delivery(at=OPENED_AT + 300, received=False, reason="rate_limited"),
@@ -74,7 +74,7 @@ def simulated_pages() -> Notification:
     return a_notification(incident, an_update(), now=OPENED_AT + 301)
 
 
-def no_severity_no_page() -> Notification:
+def no_severity_no_page() -> IncidentNotification:
     alert = an_alert("", severity="sev9", annotations={}, generator_url="")
     return a_notification(
         an_incident(alert, id="the-incident", channel="#alerts-info"),
@@ -83,7 +83,7 @@ def no_severity_no_page() -> Notification:
     )
 
 
-MESSAGES: dict[str, Callable[[], Notification]] = {
+MESSAGES: dict[str, Callable[[], IncidentNotification]] = {
     case.__name__: case
     for case in (
         firing,
@@ -95,13 +95,13 @@ MESSAGES: dict[str, Callable[[], Notification]] = {
         no_severity_no_page,
     )
 }
-LOWER: dict[str, tuple[Callable[[], Notification], FormattingLevel]] = {
+LOWER: dict[str, tuple[Callable[[], IncidentNotification], FormattingLevel]] = {
     "several_firing.compact": (several_firing, FormattingLevel.COMPACT),
     "several_firing.plain": (several_firing, FormattingLevel.PLAIN),
 }
 
 
-def joined() -> Notification:
+def joined() -> IncidentNotification:
     fingerprints = [alert.fingerprint for alert in EACH_FIRING[1:]]
     return a_notification(an_incident(*EACH_FIRING), a_reply("joined", fingerprints=fingerprints))
 

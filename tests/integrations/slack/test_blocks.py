@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from receiver.engine.notification import Notification
+from receiver.engine.notification import IncidentNotification
 from receiver.integrations.slack.blocks import MAX_TEXT, MAX_TOTAL, FormattingLevel, Message, measure
 from receiver.integrations.slack.incident_message import render_message
 from receiver.model.incident import SilenceRequest, Suppression
@@ -72,7 +72,7 @@ PARTS = st.lists(
 )
 
 
-def assert_slack_takes(message: Message, notification: Notification) -> None:
+def assert_slack_takes(message: Message, notification: IncidentNotification) -> None:
     blocks = list(message.blocks)
     assert blockkit.check(blocks) == []
     assert measure(blocks) <= MAX_TOTAL

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from receiver.engine.notification import Notification
+from receiver.engine.notification import IncidentNotification
 from receiver.integrations.slack.channel import SlackChannel
 from receiver.model.incident import OnCallPerson
 from receiver.text import Secret
@@ -28,7 +28,7 @@ def channel(slack: MockSlack, clock: Clock) -> SlackChannel:
     return SlackChannel(Secret("xoxb-1"), slack.url, clock=clock)
 
 
-def a_step_reply(slack: str = "@team-lead", *on_call: OnCallPerson) -> Notification:
+def a_step_reply(slack: str = "@team-lead", *on_call: OnCallPerson) -> IncidentNotification:
     """Return the reply of a step whose responder has that address in Slack."""
     message = "C0ALERTSCRITICAL:1795435380.000100"
     reply = a_reply("step", step=a_step(a_responder("team-lead", slack=slack)), message=message)
