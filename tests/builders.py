@@ -1,4 +1,4 @@
-"""Alerts, incidents and notifications for tests: sensible until you say otherwise.
+"""Builders of alerts, incidents and notifications for tests, with sensible defaults.
 
 an_incident(an_alert(), an_alert(instance="web-2"), acknowledged_by="alice")
 a_notification(an_incident(), a_reply("joined"))
@@ -24,7 +24,7 @@ from receiver.text import Secret
 
 OPENED_AT = 1_795_435_380.0  # Monday 2026-11-23 12:03:00 UTC
 CHANNEL = "#alerts-critical"
-MESSAGE = "C0CRITICAL:1795435380.000100"  # a message's reference, as the Slack channel gives it
+MESSAGE = "C0CRITICAL:1795435380.000100"  # a message reference in the form of the Slack channel
 ROUTING_KEY = "0123456789abcdef0123456789abcdef"
 
 
@@ -40,7 +40,7 @@ def an_alert(
     generator_url: str = "http://prometheus.example:9090/graph?g0.expr=cpu+%3E+0.9&g0.tab=1",
     **more: Any,
 ) -> Alert:
-    """Return an alert; *labels* come on top of name, severity and instance, an empty value drops one."""
+    """Return an alert; *labels* are added to name, severity and instance, and an empty value removes a label."""
     all_labels = {"alertname": name, "severity": severity, "instance": instance, **(labels or {})}
     all_labels = {key: value for key, value in all_labels.items() if value}
     if annotations is None:
@@ -57,7 +57,7 @@ def an_alert(
 
 
 def a_group(*alerts: Alert, **changes: Any) -> Group:
-    """Return the group Alertmanager would send *alerts* in, grouped by alertname."""
+    """Return the group, grouped by alertname, that Alertmanager would send *alerts* in."""
     alerts = alerts or (an_alert(),)
     name = alerts[0].name
     fields: dict[str, Any] = {
@@ -87,7 +87,7 @@ def a_step(responder: Responder | None = None, after: float = 0.0, name: str = "
 
 
 def a_policy(*steps: Step, name: str = "critical", ack_timeout: float = 0.0) -> EscalationPolicy:
-    """Return On-call at once, Team Lead after 5 m, Manager after 5 m more; or the *steps* given."""
+    """Return a policy: on-call at once, team lead after 5 m, manager after 5 m more; or the given *steps*."""
     steps = steps or (
         a_step(a_responder("on-call")),
         a_step(a_responder("team-lead", slack="@team-lead"), 300.0),
@@ -107,8 +107,8 @@ def an_incident(
 ) -> Incident:
     """Return the incident that *alerts* (or *group*) opened, with its alerts loaded.
 
-    Alerts that are over fired first. *changes* are fields of Incident to overwrite;
-    `acknowledged_by` and `resolved_by` alone mean a minute after it opened.
+    An alert with an end fires first and is then resolved. *changes* are fields of Incident to overwrite;
+    `acknowledged_by` and `resolved_by` without a time mean one minute after the incident opened.
     """
     group = group or a_group(*alerts)
     policy = policy or a_policy()
@@ -142,7 +142,9 @@ def a_delivery(
     simulated: bool = False,
     **changes: Any,
 ) -> Delivery:
-    """Return a delivery tried once at *at*, and received at once unless *received* is false."""
+    """Return a delivery with one attempt at *at*; it has a receipt of the same time unless *received* is
+    false.
+    """
     receipt = a_receipt(at, simulated=simulated) if received else None
     fields: dict[str, Any] = {
         "instance": instance,
@@ -183,7 +185,9 @@ def a_reply(
     instance: str = "1",
     content_version: str = "",
 ) -> Reply:
-    """Return a reply; one that says `step` is about the policy's first step unless given another."""
+    """Return a reply; a reply of the kind `step` belongs to the first step of the policy unless *step* is
+    given.
+    """
     if reply_kind == "step" and step is None:
         step = a_policy().steps[0]
     key = key or (f"step:{step.name}" if step else reply_kind)
@@ -284,7 +288,7 @@ def a_notification(
     links: Links | None = None,
     escalation: EscalationState | None = None,
 ) -> IncidentNotification:
-    """Return a notification, by default the incident's first message, at the moment it changed last."""
+    """Return a notification as of the incident's last change; by default of the incident's first message."""
     incident = incident or an_incident()
     if now is None:
         now = max(incident.updated_at, incident.acknowledged_at, incident.resolved_at)

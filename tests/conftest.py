@@ -1,7 +1,7 @@
-"""For all tests: their order, and with RECEIVER_TESTS_NO_SKIP=1, as `.ci/run` sets it, a skipped test is a failed one.
+"""Settings for all tests: their order, and whether a skipped test fails.
 
-A machine of one's own may lack Alertmanager or Chromium; where everything is installed, a skip is a test
-that nobody has run.
+With RECEIVER_TESTS_NO_SKIP=1, as `.ci/run` sets it, a skipped test fails: a developer's machine may lack
+Alertmanager or Chromium, but where everything is installed a skip means that the test never runs.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tests.fixtures import redis_client, rig, valkey_url
 
 __all__ = ["redis_client", "rig", "valkey_url"]
 
-# How long an example takes is the machine's business, which others use, too.
+# No deadline for Hypothesis: other processes use the machine, too.
 settings.register_profile("receiver", deadline=None)
 settings.load_profile("receiver")
 
@@ -35,7 +35,7 @@ _NO_SKIP = os.environ.get("RECEIVER_TESTS_NO_SKIP") == "1"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, so that no process is left alone with it at the end."""
+    """Run the longest tests first, so that no pytest process works alone at the end."""
     places = {name: place for place, name in enumerate(_LONGEST)}
     items.sort(key=lambda item: places.get(item.name, places.get(item.path.name, len(places))))
 

@@ -1,8 +1,9 @@
-"""A worker that dies at a chosen instant, as by kill -9; nothing of the product is replaced for that.
+"""A worker that is killed at a chosen instant, as by kill -9; no part of the product is replaced.
 
-What a worker leaves behind is what it wrote to Redis and what it sent. All it does in Redis goes by a line that
-counts round trips, and a rehearsal notes those before or after which something had been written or sent since
-the last: between two such instants a death leaves the same behind, so these are all there are.
+Only what a worker wrote to Redis and sent to the vendors survives it. Its Redis client counts the round
+trips. A recorded run (`RecordedRun`) lists the round trips before or after which something had been written
+or sent since the previous one. A kill between two of these instants has the same effect, so they are all that
+need a test.
 """
 
 from __future__ import annotations
@@ -22,17 +23,17 @@ from tests.moments import SHARED_CLOCK
 from tests.rig import Rig
 from tests.simulation import connections as lines
 
-# Until the leases of a killed worker expire, and what waited for them is done.
+# Until the leases of the killed worker have expired and the waiting work is done.
 RECOVERS_IN_S = LEASE_S + 2.0
 
 
 class Killed(BaseException):
-    """What happens to a process in the middle of a line."""
+    """Raised to kill the worker in the middle of its work."""
 
 
 @dataclass(frozen=True)
 class KillPoint:
-    """Before or after a round trip to Redis: its number, and what it does there."""
+    """The instant before or after a round trip to Redis: its number and its name."""
 
     trip: int
     what: str
@@ -43,14 +44,14 @@ class KillPoint:
 
 
 class CountingRedis(lines.SimulatedRedis):
-    """A client that tells of each round trip, before and after."""
+    """A Redis client that calls `on_round_trip` before and after each round trip."""
 
     on_round_trip: Callable[[KillPoint], None]
     trips = 0
 
     def run_round_trip(self, calls: list[lines.Args], do: Callable[[], Any]) -> Any:
         what = lines.name_trip(calls)
-        if what == "look":  # by which the rig finds out what is due: no worker's doing
+        if what == "look":  # the rig itself asks what is due; a worker does not
             return do()
         self.trips += 1
         number = self.trips
@@ -61,20 +62,20 @@ class CountingRedis(lines.SimulatedRedis):
 
 
 class CrashingWorker:
-    """The worker of a rig; wherever *dies* says so it dies, and another goes on."""
+    """The worker of a rig; it is killed at each instant for which *should_die* returns true, then replaced."""
 
-    def __init__(self, rig: Rig, dies: Callable[[KillPoint], bool] = lambda _: False) -> None:
+    def __init__(self, rig: Rig, should_die: Callable[[KillPoint], bool] = lambda _: False) -> None:
         self.rig = rig
         self.deaths: list[KillPoint] = []
-        self._should_die = dies
+        self._should_die = should_die
         url = rig.services.settings.redis_url.reveal()
-        line: CountingRedis = CountingRedis.from_pool(redis.ConnectionPool.from_url(url, protocol=2))
-        line.on_round_trip = self._on_round_trip
+        client: CountingRedis = CountingRedis.from_pool(redis.ConnectionPool.from_url(url, protocol=2))
+        client.on_round_trip = self._on_round_trip
         rig.services = build_services(
             rig.services.settings,
             rig.services.routing,
             rig.clock,
-            client=line,
+            client=client,
             moments=SHARED_CLOCK,
             storms_after_s=rig.storms_after_s,
         )
@@ -86,38 +87,38 @@ class CrashingWorker:
             raise Killed
 
     def passes(self, seconds: float) -> None:
-        """Let time pass, and after a death at least as much as it may cost."""
+        """Advance the clock by *seconds*; after a kill at least until the leases have expired."""
         end = self.rig.clock() + seconds
-        while (left := end - self.rig.clock()) > 0:
+        while (remaining := end - self.rig.clock()) > 0:
             try:
-                self.rig.passes(f"{math.ceil(left * 1000)}ms")
+                self.rig.passes(f"{math.ceil(remaining * 1000)}ms")
             except Killed:
                 self.rig.worker_services = build_worker_services(self.rig.services)
                 end = max(end, self.rig.clock() + RECOVERS_IN_S)
 
 
 class RecordedRun:
-    """Records the instants at which a kill leaves another state behind than at the instant before.
+    """Records the instants at which a kill would leave another state behind than at the instant before.
 
-    Those right after a claim and after a release are left out: the one leaves only a lease, as every instant
-    of the work that follows does, the other leaves nothing that waits.
+    Instants right after a claim or a release are left out: the claim leaves only a lease, as every later
+    instant of the same work does, and the release leaves nothing to do.
     """
 
     def __init__(self, rig: Rig) -> None:
         self.instants: list[KillPoint] = []
         self._rig = rig
         self._observer: Client = connect(rig.services.settings.redis_url.reveal())
-        self._left = self._observe_effects()
+        self._last_effects = self._observe_effects()
 
     def __call__(self, instant: KillPoint) -> bool:
-        left = self._observe_effects()
-        if left != self._left:
-            self._left = left
+        effects = self._observe_effects()
+        if effects != self._last_effects:
+            self._last_effects = effects
             if instant.what not in ("claim", "release"):
                 self.instants.append(instant)
         return False
 
     def _observe_effects(self) -> tuple[int, ...]:
-        """Return what counts up with everything that is written or sent."""
+        """Return counters that grow with everything that is written or sent."""
         written = self._observer.info("persistence")["rdb_changes_since_last_save"]
         return written, len(self._rig.slack.calls), len(self._rig.pagerduty.requests)

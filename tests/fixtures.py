@@ -1,4 +1,4 @@
-"""The fixture `rig`: the whole receiver on the test run's Valkey."""
+"""The fixture `rig`: the whole receiver on the Valkey of the test run."""
 
 from __future__ import annotations
 

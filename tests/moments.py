@@ -1,4 +1,4 @@
-"""Redis' own clock as tests move it, in the place of the one that scripts ask Redis for."""
+"""Stand-ins for the server clock that scripts read from Redis, so that tests can set it."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from receiver.storage.timestamps import Moments
 
 
 class SharedClock(Moments):
-    """All clocks are one, and every moment is the one that is handed in."""
+    """All hosts and Redis have the same clock: the time handed in is used as it is."""
 
     def at(self, moment: float) -> str:
         rounded = math.ceil(moment * 1000) / 1000
-        return f"{rounded if rounded >= moment else rounded + 0.001:.3f}"  # never before its time
+        return f"{rounded if rounded >= moment else rounded + 0.001:.3f}"  # rounded up, never early
 
     def after(self, now: float, seconds: float = 0.0) -> str:
         return repr(now + seconds)
@@ -26,16 +26,16 @@ class SharedClock(Moments):
 
 
 class SkewedClock(Moments):
-    """Processes whose *clock* differs from Redis' own, *redis_clock*."""
+    """For processes whose *clock* differs from Redis' own clock, *redis_clock*."""
 
     def __init__(self, clock: Callable[[], float], redis_clock: Callable[[], float]) -> None:
         super().__init__(clock)
         self._redis_clock = redis_clock
 
     def at(self, moment: float) -> str:
-        left = moment - self._clock()
-        due = math.ceil((self._redis_clock() + left) * 1000 - 1e-3) / 1000
-        return f"{max(due, self._redis_clock() + 0.001) if left > 0 else due:.6f}"
+        remaining = moment - self._clock()
+        due = math.ceil((self._redis_clock() + remaining) * 1000 - 1e-3) / 1000
+        return f"{max(due, self._redis_clock() + 0.001) if remaining > 0 else due:.6f}"
 
     def after(self, now: float, seconds: float = 0.0) -> str:
         return f"{self._redis_clock() + seconds:.6f}"

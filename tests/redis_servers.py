@@ -1,6 +1,7 @@
-"""Real Redis servers on ports of their own on loopback: one with TLS and ACL, sentinels, a cluster.
+"""Real Redis servers on their own loopback ports: one with TLS and ACL, sentinels, a cluster.
 
-They are Debian's `redis-server` and `redis-sentinel`; `needs_redis` skips what can't be had.
+They are Debian's `redis-server` and `redis-sentinel`; `needs_redis` skips a test where these are not
+installed.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ MASTER_NAME = "receiver-master"
 
 
 def free_port() -> int:
-    """Return a port that is free, also 10,000 higher, where a cluster's node talks to the others."""
+    """Return a port that is free and whose port + 10,000 is free too: a cluster node uses that for its bus."""
     while True:
         with socket.socket() as probe, socket.socket() as bus:
             probe.bind(("127.0.0.1", 0))
@@ -43,17 +44,17 @@ def free_port() -> int:
 
 
 def wait_until(
-    holds: Callable[[], object], describe: Callable[[], str] = str, within_s: float = TIMEOUT_S
+    is_so: Callable[[], object], describe: Callable[[], str] = str, within_s: float = TIMEOUT_S
 ) -> None:
-    """Wait for something that another process does."""
+    """Wait until *holds* returns true for another process; AssertionError after *within_s*."""
     deadline = time.monotonic() + within_s
-    while not holds():
+    while not is_so():
         assert time.monotonic() < deadline, describe()
         time.sleep(0.05)
 
 
 class Server:
-    """One process, which can be killed, stopped for a while, and started again on the same port and files."""
+    """One server process, which can be killed, stopped and started again on the same port and files."""
 
     def __init__(
         self, folder: Path, *options: str, program: str | None = SERVER, is_encrypted: bool = False
@@ -103,12 +104,12 @@ class Server:
         return False
 
     def run_command(self, *args: object) -> object:
-        """Run one command as an administrator would."""
+        """Run one command as an administrator."""
         with self.build_client() as client:
             return client.execute_command(*args)
 
     def kill(self) -> None:
-        """kill -9."""
+        """Kill the process as `kill -9` does."""
         if self.process is not None:
             self.process.send_signal(signal.SIGCONT)
             self.process.kill()
@@ -116,7 +117,7 @@ class Server:
             self.process = None
 
     def stop(self) -> None:
-        """SIGSTOP: it keeps its lines, and says nothing."""
+        """Stop the process with SIGSTOP: it keeps its connections but does not answer."""
         assert self.process is not None
         self.process.send_signal(signal.SIGSTOP)
 
@@ -126,7 +127,7 @@ class Server:
 
 
 class Sentinels:
-    """A master, a replica and three sentinels that hand over within some two seconds."""
+    """A master, a replica and three sentinels that fail over within about two seconds."""
 
     def __init__(self, folder: Path) -> None:
         self.master = Server(
@@ -174,7 +175,7 @@ class Sentinels:
 
 
 class Cluster:
-    """Three masters that share the slots evenly."""
+    """Three masters that own equal shares of the slots."""
 
     def __init__(self, folder: Path, *options: str) -> None:
         self.nodes = [
@@ -198,12 +199,12 @@ class Cluster:
 
     def is_ready(self) -> bool:
         infos = [bytes(node.run_command("CLUSTER", "INFO")) for node in self.nodes]  # type: ignore[arg-type]
-        return all(b"cluster_state:ok" in one and b"cluster_known_nodes:3" in one for one in infos) and all(
-            len(self.list_owner_ports(node)) == 3 for node in self.nodes
-        )
+        return all(
+            b"cluster_state:ok" in info and b"cluster_known_nodes:3" in info for info in infos
+        ) and all(len(self.list_owner_ports(node)) == 3 for node in self.nodes)
 
-    def list_owner_ports(self, asked: Server | None = None) -> set[int]:
-        rows: Sequence = (asked or self.nodes[0]).run_command("CLUSTER", "SLOTS")  # type: ignore[assignment]
+    def list_owner_ports(self, node: Server | None = None) -> set[int]:
+        rows: Sequence = (node or self.nodes[0]).run_command("CLUSTER", "SLOTS")  # type: ignore[assignment]
         return {int(row[2][1]) for row in rows}
 
     def id_of(self, node: Server) -> str:

@@ -1,12 +1,12 @@
-"""The whole receiver in one thread: real Valkey, mock Slack and PagerDuty, and a clock you move.
+"""The whole receiver in one thread: real Valkey, mock Slack and PagerDuty, and a clock that the test sets.
 
     rig.fires("DiskFull", severity="critical")
     assert rig.paged() == ["on-call"]
     rig.passes("5m")
     assert rig.paged() == ["on-call", "team-lead"]
 
-Every webhook is worked off at once; `rig.posts(...)` only posts it, and `rig.works()` works off
-what is due.
+Each webhook is processed at once. `rig.posts(...)` only posts it; `rig.works()` lets the worker process
+everything that is due.
 """
 
 from __future__ import annotations
@@ -62,12 +62,13 @@ routes:
   - {match: [],                      channel: "#alerts-info"}
 """
 
-# For tests of other things: with the clock standing still, a budget would put off whatever is more than a burst.
+# The clock stands still while work is processed, so a rate limit would delay everything above its burst.
+# Tests that are not about rate limits therefore switch them off.
 UNLIMITED = "\nlimits: {slack_posts: 10000/s, slack_updates: 10000/s, pagerduty: 10000/s}\n"
 
 
 class Clock:
-    """A clock that stands still until it is moved."""
+    """A clock that stands still until the test sets it."""
 
     def __init__(self, moment: float = START) -> None:
         self.moment = moment
@@ -77,7 +78,7 @@ class Clock:
 
 
 class Rig:
-    """The receiver, its outside, and time."""
+    """The receiver, the mock vendors and the clock."""
 
     def __init__(
         self,
@@ -93,7 +94,7 @@ class Rig:
         self.pagerduty = pagerduty
         self.clock = clock
         self.storms_after_s = MAX_INITIAL_WAIT_S
-        self.keys = RoutingKeys()  # a worker's, for as long as it lives
+        self.keys = RoutingKeys()  # a worker keeps them until it ends
         (folder / "runbooks").mkdir(exist_ok=True)
         self.environ = {
             "REDIS_URL": valkey_url,
@@ -108,7 +109,7 @@ class Rig:
     # --- the receiver ---
 
     def configure(self, text: str) -> None:
-        """Go on with another routing.yaml, as after SIGHUP; what names no limits has none."""
+        """Apply another routing.yaml, as after SIGHUP; without `limits` there are no rate limits."""
         (self.folder / "routing.yaml").write_text(text if "limits:" in text else text + UNLIMITED)
         settings: Settings = load_settings(self.environ)
         routing: Routing = load_routing(self.folder / "routing.yaml", self.environ)
@@ -119,7 +120,7 @@ class Rig:
         self.worker_services: WorkerServices = build_worker_services(self.services, keys=self.keys)
 
     def works(self, queues: tuple[str, ...] = QUEUES) -> float | None:
-        """Work off everything that is due in *lanes*; return the next moment something is."""
+        """Let the worker process everything that is due in *queues*; return when the next entry is due."""
         for _ in range(1000):
             moments = self._find_dues(queues)
             was_idle = True
@@ -141,19 +142,21 @@ class Rig:
         raise AssertionError("the agenda never comes to rest")
 
     def _find_dues(self, queues: tuple[str, ...]) -> dict[str, float]:
-        """Return when each lane has something to do next; one round trip, where to claim takes one for each."""
+        """Return the next due time of each queue in one round trip; claiming would take one per queue."""
         work_queue, now = self.services.work_queue, self.clock()
-        looks = work_queue._scripts.run_each(
+        texts = work_queue._scripts.run_each(
             [work_queue._build_next_due_call(Keys(0), queue, now) for queue in queues]
         )
         return {
-            queue: work_queue._moments.parse(look, now) if look else math.inf
-            for queue, look in zip(queues, looks, strict=True)
+            queue: work_queue._moments.parse(text, now) if text else math.inf
+            for queue, text in zip(queues, texts, strict=True)
         }
 
     def passes(self, duration: str, *, every: str = "0") -> None:
-        """Let time pass, working off each thing at its moment; with *every* no oftener than that, for long times
-        in which only duties come round.
+        """Advance the clock, processing each queue entry when it is due.
+
+        *every* is the shortest interval between two runs of the worker: for long times with only periodic
+        tasks.
         """
         end, pause = self.clock() + parse_duration(duration), max(parse_duration(every), 0.001)
         while True:
@@ -169,7 +172,7 @@ class Rig:
     def posts(
         self, *alerts: dict[str, Any], group: Mapping[str, str] | None = None, **fields: Any
     ) -> dict[str, Any]:
-        """Post alerts as one group; return what the receiver answered."""
+        """Post alerts as one group; return the receiver's response."""
         source = fields.pop("source", "")
         answer = self.client.post(
             "/webhooks/alertmanager" + (f"?source={source}" if source else ""),
@@ -181,7 +184,7 @@ class Rig:
     def payload(
         self, *alerts: dict[str, Any], group: Mapping[str, str] | None = None, **fields: Any
     ) -> dict[str, Any]:
-        """Return a body as Alertmanager posts it."""
+        """Return a webhook body as Alertmanager posts it."""
         labels = (
             {"alertname": alerts[0]["labels"]["alertname"]} if group is None and alerts else dict(group or {})
         )
@@ -210,7 +213,7 @@ class Rig:
         ended: bool = False,
         **labels: str,
     ) -> dict[str, Any]:
-        """Return one alert as it stands in a payload; *at* is when it began."""
+        """Return one alert in the form of a webhook payload; *at* is when it started."""
         everything = {"alertname": name, "severity": severity, **labels}
         return {
             "status": "resolved" if ended else "firing",
@@ -223,28 +226,28 @@ class Rig:
         }
 
     def fires(self, name: str, severity: str = "critical", **labels: str) -> str:
-        """Fire one alert in a group of its own name, and work it off; return the incident's id."""
+        """Fire one alert in a group of its own name, let the worker process it, and return the incident's ID."""
         answer = self.posts(self.alert(name, severity, **labels))
         self.works()
         return str(answer["incidents"][0])
 
     def ends(self, name: str, severity: str = "critical", **labels: str) -> dict[str, Any]:
-        """Resolve it, and work that off."""
+        """Resolve that alert and let the worker process it."""
         answer = self.posts(self.alert(name, severity, ended=True, at=self.clock() - 1, **labels))
         self.works()
         return answer
 
-    # --- people ---
+    # --- people and API clients ---
 
     def answers(self, incident_id: str, answer: str, by: str = "alice") -> dict[str, Any]:
-        """Acknowledge, unacknowledge or resolve over the API, and work that off."""
+        """Acknowledge, unacknowledge or resolve over the API, and let the worker process it."""
         reply = self.client.post(f"/api/v1/incidents/{incident_id}/{answer}", json={"by": by})
         assert reply.status_code == 200, reply.text
         self.works()
         return dict(reply.json)
 
     def submits(self, path: str, *, auth: tuple[str, str] | None = None, **fields: str) -> TestResponse:
-        """Send a form of the first page as a browser does, with the token that stands in it."""
+        """Submit a form of the dashboard as a browser does, with the page's CSRF token."""
         token = re.search(r'name="csrf_token" value="([0-9a-f]+)"', self.client.get("/").text)
         assert token is not None
         answer = self.client.post(path, data={"csrf_token": token[1], **fields}, auth=auth)
@@ -259,34 +262,34 @@ class Rig:
     def state(self, incident_id: str) -> str:
         return str(self.shows(incident_id)["state"])
 
-    # --- what came out ---
+    # --- results ---
 
     def roots(self) -> list[SlackMessage]:
-        """Return the messages that are no replies, as they stand now."""
+        """Return the Slack messages that are not replies, in their current version."""
         return self.slack.roots
 
     def replies(self) -> list[str]:
-        """Return what was said in threads, in order."""
+        """Return the texts of all thread replies, in order."""
         return [reply.words for reply in self.slack.replies()]
 
     def outside(self) -> tuple[object, object]:
-        """Return everything people can see; equal before and after what they must not notice."""
+        """Return everything that is visible in Slack and PagerDuty, to check that nothing changed there."""
         return [(m.words, m.edits) for m in self.slack.messages], [e.body for e in self.pagerduty.events]
 
     def refuses(self, responder: str) -> None:
-        """Have PagerDuty refuse the responder's key from now on."""
+        """Let PagerDuty refuse the responder's routing key from now on."""
         self.pagerduty.routing_keys = [key for key, name in NAMES.items() if name != responder]
 
     def paged(self) -> list[str]:
-        """Return whom PagerDuty woke, in order: each incident it opened woke somebody once."""
+        """Return the responders whom PagerDuty paged, in order: once for each incident it opened."""
         return [NAMES[incident.routing_key] for incident in self.pagerduty.opened()]
 
     def triggered(self) -> list[str]:
-        """Return the responders of all trigger events, also those that joined an open incident."""
+        """Return the responders of all trigger events, also of those that joined an open incident."""
         return [NAMES[event.routing_key] for event in self.pagerduty.triggers()]
 
     def events(self, responder: str = "on-call") -> list[str]:
-        """Return the actions PagerDuty was told for a responder, in order."""
+        """Return the actions of the events PagerDuty received for a responder, in order."""
         return [e.action for e in self.pagerduty.events if NAMES[e.routing_key] == responder]
 
 

@@ -1,4 +1,4 @@
-"""People in Slack: they press, fill in and type, and Slack signs what it posts for them.
+"""People in Slack: they click buttons, submit forms and type commands; Slack signs what it posts.
 
 people = SlackPeople(rig.client, rig.clock, rig.slack)
 people.clicks("acknowledge", incident, by="alice")
@@ -26,7 +26,7 @@ def user_of(name: str) -> dict[str, str]:
 
 
 def a_click(button: str, value: str, by: str = "alice", **changes: Any) -> dict[str, Any]:
-    """Return what Slack sends for a button of a message, in the form of its documentation."""
+    """Return the payload that Slack sends for a click on a button, as Slack documents it."""
     action = {
         "action_id": button,
         "block_id": "answers",
@@ -56,7 +56,7 @@ def a_submission(
     comment: str | None = None,
     by: str = "alice",
 ) -> dict[str, Any]:
-    """Return what Slack sends for the silence form."""
+    """Return the payload that Slack sends for the silence form."""
     selected = {"text": {"type": "plain_text", "text": "…"}, "value": choice} if choice else None
     values = {
         "choice": {"choice": {"type": "radio_buttons", "selected_option": selected}},
@@ -91,7 +91,7 @@ def a_command(text: str, by: str = "alice", **changes: str) -> dict[str, str]:
 
 
 class SlackPeople:
-    """They reach the receiver over HTTP."""
+    """People whose actions reach the receiver over HTTP."""
 
     def __init__(
         self, client: Any, clock: Callable[[], float], slack: MockSlack, secret: str = SECRET
@@ -103,17 +103,17 @@ class SlackPeople:
 
     def posts(self, path: str, body: bytes, *, at: float | None = None, **headers: str) -> Any:
         """Post a signed body; *headers* replace Slack's (`signature=…`, `timestamp=…`)."""
-        stamp = headers.get("timestamp", str(int(self.clock() if at is None else at)))
+        timestamp = headers.get("timestamp", str(int(self.clock() if at is None else at)))
         signature = headers.get("signature")
         if signature is None:
-            signature = sign_body(self.secret, stamp, body)
+            signature = sign_body(self.secret, timestamp, body)
         answer = self.client.post(
             f"/webhooks/slack/{path}",
             data=body,
             content_type="application/x-www-form-urlencoded",
-            headers={"X-Slack-Request-Timestamp": stamp, "X-Slack-Signature": signature},
+            headers={"X-Slack-Request-Timestamp": timestamp, "X-Slack-Signature": signature},
         )
-        answer.close()  # what is said after the answer is said then
+        answer.close()  # runs what the receiver does after its response
         return answer
 
     def interacts(self, payload: dict[str, Any], **how: Any) -> Any:
@@ -130,7 +130,7 @@ class SlackPeople:
         return self.posts("commands", urlencode(fields).encode(), **how)
 
     def hears(self, text: str, by: str = "alice") -> str:
-        """Type a command and return every word of the reply."""
+        """Type a command and return the whole text of the reply."""
         answer = self.types(text, by)
         assert answer.status_code == 200, answer.text
         assert answer.json["response_type"] == "ephemeral"

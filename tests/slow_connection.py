@@ -1,4 +1,4 @@
-"""A relay on loopback that lets every answer wait, as a far or busy server would."""
+"""A relay on loopback that delays every response, as a distant or busy server would."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import time
 
 
 class SlowRelay:
-    """Carries lines to a port; each piece of an answer comes *delay_s* later."""
+    """Forwards connections to *port*; each piece of a response arrives *delay_s* later."""
 
     def __init__(self, port: int) -> None:
         self.delay_s = 0.0
@@ -28,10 +28,10 @@ class SlowRelay:
 
     def _forward(self, source: socket.socket, target: socket.socket, is_answer: bool) -> None:
         with contextlib.suppress(OSError):
-            while said := source.recv(65536):
+            while data := source.recv(65536):
                 if is_answer:
                     time.sleep(self.delay_s)
-                target.sendall(said)
+                target.sendall(data)
         with contextlib.suppress(OSError):
             target.shutdown(socket.SHUT_RDWR)
 

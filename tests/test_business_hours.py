@@ -21,7 +21,7 @@ EVERY_DAY = frozenset(range(7))
 
 
 def at(text: str, zone: str = "UTC", fold: int = 0) -> float:
-    """Return the moment of a local time, `2026-11-23 09:00`."""
+    """Return the timestamp of a local time such as `2026-11-23 09:00`."""
     return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone), fold=fold).timestamp()
 
 
@@ -56,7 +56,7 @@ def test_the_next_business_day_begins(after, holidays, expected):
 
 
 CLOCK_CHANGES = [
-    # zone, start, after, the opening, its moment in UTC
+    # zone, start, after, expected start of business and its time in UTC
     pytest.param(
         "Europe/Berlin", "09:00", "2026-03-28 12:00", "2026-03-29 07:00", id="Berlin, the spring sunday"
     ),
@@ -96,7 +96,7 @@ CLOCK_CHANGES = [
 
 
 @pytest.mark.parametrize(("zone", "start", "after", "expected"), CLOCK_CHANGES)
-def test_an_opening_keeps_to_the_wall_clock_when_it_changes(zone, start, after, expected):
+def test_a_business_day_starts_by_the_wall_clock_when_that_changes(zone, start, after, expected):
     hours = BusinessHours(zone, EVERY_DAY, start=minutes(start), end=24 * 60)
     opening = next_business_day_start(hours, at(after, zone))
     assert local(opening) == local(at(expected))
@@ -105,7 +105,7 @@ def test_an_opening_keeps_to_the_wall_clock_when_it_changes(zone, start, after, 
     )
 
 
-def test_a_start_that_comes_twice_opens_once():
+def test_a_start_time_that_occurs_twice_opens_the_business_day_once():
     zone = "Europe/Berlin"
     hours = BusinessHours(zone, EVERY_DAY, start=150, end=24 * 60)
     first = next_business_day_start(hours, at("2026-10-24 12:00", zone))
@@ -114,8 +114,8 @@ def test_a_start_that_comes_twice_opens_once():
     assert local(next_business_day_start(hours, between), zone) == "Mon 2026-10-26 02:30"
 
 
-def test_a_day_that_a_zone_left_out_is_no_business_day():
-    """Samoa went from Thursday the 29th to Saturday the 31st of December 2011."""
+def test_a_date_that_a_zone_skipped_is_no_business_day():
+    """Samoa had no 30th December 2011: the 31st followed the 29th."""
     zone = "Pacific/Apia"
     opening = next_business_day_start(BusinessHours(zone), at("2011-12-29 12:00", zone))
     assert local(opening, zone) == "Mon 2012-01-02 09:00"
@@ -137,18 +137,18 @@ OPEN = [
 
 
 @pytest.mark.parametrize(("moment", "expected"), OPEN)
-def test_business_hours_are_on_between_start_and_end_of_a_business_day(moment, expected):
+def test_business_time_is_between_start_and_end_of_a_business_day(moment, expected):
     hours = BusinessHours("America/New_York", holidays="US")
     assert is_business_time(hours, at(moment, "America/New_York")) is expected
 
 
-def test_a_day_that_ends_at_midnight_is_on_until_then():
+def test_a_business_day_that_ends_at_midnight_lasts_until_midnight():
     hours = BusinessHours(start=22 * 60, end=24 * 60)
     assert is_business_time(hours, at("2026-11-23 23:59") + 59.9)
     assert not is_business_time(hours, at("2026-11-24 00:00"))
 
 
-def test_a_business_day_is_on_from_the_end_of_the_gap_that_took_its_start():
+def test_a_business_day_whose_start_is_in_a_clock_gap_begins_at_the_end_of_the_gap():
     zone = "Europe/Berlin"
     hours = BusinessHours(zone, EVERY_DAY, start=150, end=17 * 60)
     gap = at("2026-03-29 03:00", zone)
@@ -172,7 +172,7 @@ COUNTRIES = [
 
 
 @pytest.mark.parametrize(("code", "expected"), COUNTRIES)
-def test_a_country_is_one_that_the_list_of_holidays_knows(code, expected):
+def test_a_country_is_found_if_the_holiday_list_has_it(code, expected):
     assert find_country(code) == expected
 
 
@@ -196,7 +196,7 @@ MOMENTS = st.floats(at("2015-01-01 00:00"), at("2035-01-01 00:00"))
 
 @settings(max_examples=300, deadline=None)
 @given(HOURS, MOMENTS)
-def test_an_opening_is_the_first_start_of_a_business_day_after_the_moment(hours, after):
+def test_the_next_start_is_the_first_start_of_a_business_day_after_the_given_time(hours, after):
     opening = next_business_day_start(hours, after)
     assert opening > after
     wall = datetime.fromtimestamp(opening, hours.zone)
@@ -204,10 +204,10 @@ def test_an_opening_is_the_first_start_of_a_business_day_after_the_moment(hours,
     assert is_business_time(hours, opening)
     nominal = datetime.combine(wall.date(), datetime.min.time()) + timedelta(minutes=hours.start)
     if wall.replace(tzinfo=None) != nominal:
-        # The clock jumped over the start: a second before it showed an earlier time than that.
+        # The clock jumped over the start: one second earlier it showed a time before the start.
         before = datetime.fromtimestamp(opening - 1, hours.zone).replace(tzinfo=None)
         assert before < nominal < wall.replace(tzinfo=None)
-    # Nothing opened between: an opening after any moment in between is this one.
+    # There is no other start in between: from any time in between, this one is the next.
     for share in (0.0, 0.3, 0.9):
         assert next_business_day_start(hours, after + share * (opening - after - 0.001)) == opening
 

@@ -1,4 +1,4 @@
-"""Remembering answers: fresh ones at once, old ones while the other side is away."""
+"""The cache: fresh values at once, stale values while the source is unavailable."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ WAIT_S = 5.0
 
 
 class Oracle:
-    """Answers what it is told to, and counts how often it was asked."""
+    """A source that returns the value it was given and counts the calls."""
 
     def __init__(self) -> None:
         self.answer: Any = "one"
-        self.asked: list[str] = []
+        self.questions: list[str] = []
         self.can_respond = threading.Event()
         self.can_respond.set()
 
     def __call__(self, question: str) -> Any:
-        self.asked.append(question)
+        self.questions.append(question)
         assert self.can_respond.wait(WAIT_S)
         if isinstance(self.answer, Exception):
             raise self.answer
@@ -34,109 +34,111 @@ def a_cache(oracle: Callable[[str], str], clock: Clock) -> Cache[str]:
     return Cache("test", oracle, clock, ttl_s=120.0, retry_s=30.0)
 
 
-def test_an_answer_is_kept_for_its_time() -> None:
+def test_a_value_is_cached_for_its_ttl() -> None:
     oracle, clock = Oracle(), Clock()
-    recall = a_cache(oracle, clock)
-    begun = clock.moment
-    assert recall.find_value("q", WAIT_S) == CachedValue("one", begun)
+    cache = a_cache(oracle, clock)
+    start = clock.moment
+    assert cache.find_value("q", WAIT_S) == CachedValue("one", start)
     oracle.answer = "two"
     clock.moment += 119
-    assert recall.find_value("q", WAIT_S) == CachedValue("one", begun)
+    assert cache.find_value("q", WAIT_S) == CachedValue("one", start)
     clock.moment += 1
-    assert recall.find_value("q", WAIT_S) == CachedValue("two", begun + 120)
-    assert oracle.asked == ["q", "q"]
+    assert cache.find_value("q", WAIT_S) == CachedValue("two", start + 120)
+    assert oracle.questions == ["q", "q"]
 
 
-def test_each_question_has_its_own_answer() -> None:
-    recall = a_cache(lambda question: question * 2, Clock())
-    assert (recall.find_value("a", WAIT_S).value, recall.find_value("b", WAIT_S).value) == ("aa", "bb")
+def test_each_key_has_its_own_value() -> None:
+    cache = a_cache(lambda question: question * 2, Clock())
+    assert (cache.find_value("a", WAIT_S).value, cache.find_value("b", WAIT_S).value) == ("aa", "bb")
 
 
-def test_the_last_good_answer_stands_while_the_other_side_is_away() -> None:
+def test_the_last_good_value_is_returned_while_the_source_is_unavailable() -> None:
     oracle, clock = Oracle(), Clock()
-    recall = a_cache(oracle, clock)
-    begun = clock.moment
-    recall.find_value("q", WAIT_S)
+    cache = a_cache(oracle, clock)
+    start = clock.moment
+    cache.find_value("q", WAIT_S)
     oracle.answer = TemporaryDeliveryError("no_answer")
     clock.moment += 1000
-    assert recall.find_value("q", WAIT_S) == CachedValue("one", begun)
+    assert cache.find_value("q", WAIT_S) == CachedValue("one", start)
 
 
-def test_who_did_not_answer_is_left_alone_for_a_while() -> None:
+def test_a_source_that_failed_is_not_called_again_before_the_retry_time() -> None:
     oracle, clock = Oracle(), Clock()
-    recall = a_cache(oracle, clock)
+    cache = a_cache(oracle, clock)
     oracle.answer = TemporaryDeliveryError("no_answer")
-    assert recall.find_value("q", WAIT_S) is None
+    assert cache.find_value("q", WAIT_S) is None
     clock.moment += 29
-    assert recall.find_value("q", WAIT_S) is None
-    assert len(oracle.asked) == 1
+    assert cache.find_value("q", WAIT_S) is None
+    assert len(oracle.questions) == 1
     oracle.answer = "back"
     clock.moment += 1
-    assert recall.find_value("q", WAIT_S).value == "back"
+    assert cache.find_value("q", WAIT_S).value == "back"
 
 
-def test_a_wait_that_was_asked_for_is_kept() -> None:
+def test_the_retry_after_of_the_source_is_respected() -> None:
     oracle, clock = Oracle(), Clock()
-    recall = a_cache(oracle, clock)
+    cache = a_cache(oracle, clock)
     oracle.answer = TemporaryDeliveryError("rate_limited", retry_after=100)
-    recall.find_value("q", WAIT_S)
+    cache.find_value("q", WAIT_S)
     clock.moment += 99
-    recall.find_value("q", WAIT_S)
-    assert len(oracle.asked) == 1
+    cache.find_value("q", WAIT_S)
+    assert len(oracle.questions) == 1
 
 
-def test_an_answer_on_its_way_keeps_nobody_waiting_who_can_have_the_old_one() -> None:
+def test_a_caller_gets_the_stale_value_while_a_refresh_is_running() -> None:
     oracle, clock = Oracle(), Clock()
-    recall = a_cache(oracle, clock)
-    recall.find_value("q", WAIT_S)
+    cache = a_cache(oracle, clock)
+    cache.find_value("q", WAIT_S)
     oracle.can_respond.clear()
     oracle.answer = "two"
     clock.moment += 120
 
-    assert recall.find_value("q", 0.0).value == "one"  # the first asks, and waits no longer than it may
-    assert recall.find_value("q", WAIT_S).value == "one"  # the second doesn't wait at all
+    assert (
+        cache.find_value("q", 0.0).value == "one"
+    )  # the first caller starts the refresh and waits no longer than allowed
+    assert cache.find_value("q", WAIT_S).value == "one"  # the second caller doesn't wait at all
 
-    assert len(oracle.asked) == 2
+    assert len(oracle.questions) == 2
     oracle.can_respond.set()
 
 
-def test_who_knows_nothing_yet_waits_for_the_answer_on_its_way() -> None:
+def test_a_caller_without_a_stale_value_waits_for_the_running_call() -> None:
     oracle, clock = Oracle(), Clock()
-    recall = a_cache(oracle, clock)
+    cache = a_cache(oracle, clock)
     oracle.can_respond.clear()
-    assert recall.find_value("q", 0.0) is None
+    assert cache.find_value("q", 0.0) is None
     oracle.can_respond.set()
-    assert recall.find_value("q", WAIT_S).value == "one"
-    assert oracle.asked == ["q"]
+    assert cache.find_value("q", WAIT_S).value == "one"
+    assert oracle.questions == ["q"]
 
 
-def test_many_at_once_ask_once() -> None:
+def test_concurrent_callers_share_one_call() -> None:
     oracle, clock = Oracle(), Clock()
-    recall = a_cache(oracle, clock)
-    found: list[Any] = []
+    cache = a_cache(oracle, clock)
+    values: list[Any] = []
     threads = [
-        threading.Thread(target=lambda: found.append(recall.find_value("q", WAIT_S))) for _ in range(20)
+        threading.Thread(target=lambda: values.append(cache.find_value("q", WAIT_S))) for _ in range(20)
     ]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join(WAIT_S)
-    assert [answer.value for answer in found] == ["one"] * 20
-    assert oracle.asked == ["q"]
+    assert [answer.value for answer in values] == ["one"] * 20
+    assert oracle.questions == ["q"]
 
 
-def test_the_memory_has_an_end() -> None:
+def test_the_number_of_cached_values_is_bounded() -> None:
     oracle, clock = Oracle(), Clock()
-    recall = a_cache(oracle, clock)
+    cache = a_cache(oracle, clock)
     for n in range(2100):
-        recall.find_value(str(n), WAIT_S)
-    assert len(recall._entries) <= 2000
+        cache.find_value(str(n), WAIT_S)
+    assert len(cache._entries) <= 2000
 
 
-def test_an_answer_from_before_the_clock_was_set_back_is_asked_anew() -> None:
+def test_a_value_from_before_the_clock_was_set_back_is_loaded_again() -> None:
     oracle, clock = Oracle(), Clock()
-    recall = a_cache(oracle, clock)
-    recall.find_value("q", WAIT_S)
+    cache = a_cache(oracle, clock)
+    cache.find_value("q", WAIT_S)
     oracle.answer = "two"
     clock.moment -= 3600
-    assert recall.find_value("q", WAIT_S) == CachedValue("two", clock.moment)
+    assert cache.find_value("q", WAIT_S) == CachedValue("two", clock.moment)

@@ -1,4 +1,4 @@
-"""Times of day as people write them, above all on the nights when clocks change."""
+"""Times of day as people type them, above all in the nights when clocks change."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from receiver.clock import is_tomorrow, parse_time
 
 BERLIN = "Europe/Berlin"
 NEW_YORK = "America/New_York"
-LORD_HOWE = "Australia/Lord_Howe"  # by half an hour
+LORD_HOWE = "Australia/Lord_Howe"  # its clocks change by half an hour
 
-# Zone, the day whose night it is, and the times that the clock leaves out or shows twice.
+# Zone, the day, and the first and last minute that the clock skips or shows twice.
 NIGHTS = [
     pytest.param(BERLIN, "2026-03-29", ("02:00", "02:59"), id="Berlin, spring"),
     pytest.param(BERLIN, "2026-10-25", ("02:00", "02:59"), id="Berlin, autumn"),
@@ -29,7 +29,7 @@ NIGHTS = [
 
 
 def at(text: str, zone: str, fold: int = 0) -> float:
-    """Return the moment of a local time, `2026-11-23 09:00`."""
+    """Return the timestamp of a local time such as `2026-11-23 09:00`."""
     return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone), fold=fold).timestamp()
 
 
@@ -44,10 +44,11 @@ def minutes(first: str, last: str) -> list[str]:
     return [(start + timedelta(minutes=n)).strftime("%H:%M") for n in range(count)]
 
 
-def look_at_the_clock(zone: tzinfo, since: float, changing: tuple[str, str]) -> dict[str, list[float]]:
-    """Return when each minute of a day is shown from *since* on, found by looking at the clock every minute.
+def find_times_shown(zone: tzinfo, since: float, changing: tuple[str, str]) -> dict[str, list[float]]:
+    """Return, for each time of day, the timestamps from *since* on at which the clock shows it.
 
-    Those that are left out are met when the clock jumps over them.
+    Found by reading the clock every minute. The skipped times of day count as shown when the clock jumps over
+    them.
     """
     found: dict[str, list[float]] = defaultdict(list)
     before = shown(since - 60, zone)
@@ -55,20 +56,21 @@ def look_at_the_clock(zone: tzinfo, since: float, changing: tuple[str, str]) -> 
         now = shown(moment, zone)
         found[now].append(moment)
         if before < changing[0] and now > changing[1]:
-            for left_out in minutes(*changing):
-                found[left_out].append(moment)
+            for skipped in minutes(*changing):
+                found[skipped].append(moment)
         before = now
     return found
 
 
 @pytest.mark.parametrize(("zone_name", "day", "changing"), NIGHTS)
-def test_a_time_of_day_is_the_next_one_at_every_minute_of_the_night(
+def test_a_time_of_day_means_its_next_occurrence_at_every_minute_of_the_night(
     zone_name: str, day: str, changing: tuple[str, str]
 ) -> None:
     zone, midnight = ZoneInfo(zone_name), at(f"{day} 00:00", zone_name)
-    moments = look_at_the_clock(zone, midnight, changing)
+    moments = find_times_shown(zone, midnight, changing)
     assert len(moments) == 24 * 60
-    # Each minute that is left out or comes twice, some around them, and the rest of the day coarsely.
+    # Each minute that is skipped or shown twice, some minutes around those, and a sample of the rest of the
+    # day.
     texts = minutes(*changing) + minutes("00:50", "01:10") + minutes("02:50", "03:10")
     texts += minutes("00:00", "23:59")[::90]
     wrong = []
@@ -81,18 +83,18 @@ def test_a_time_of_day_is_the_next_one_at_every_minute_of_the_night(
 
 
 @pytest.mark.parametrize(("zone_name", "day", "changing"), NIGHTS)
-def test_within_a_minute_that_very_minute_is_the_next_one(
+def test_the_current_minute_means_its_next_occurrence(
     zone_name: str, day: str, changing: tuple[str, str]
 ) -> None:
     zone, midnight = ZoneInfo(zone_name), at(f"{day} 00:00", zone_name)
-    moments = look_at_the_clock(zone, midnight, changing)
+    moments = find_times_shown(zone, midnight, changing)
     for now in (midnight + 60 * n + 30 for n in range(5 * 60)):
         text = shown(now, zone)
         assert parse_time(text, now, zone) == next(each for each in moments[text] if each > now)
 
 
 EXAMPLES = [
-    # now and its fold, what is typed, when that is and its fold, whether that is tomorrow
+    # now and its fold, the typed text, the expected time and its fold, whether that is tomorrow
     pytest.param(("2026-10-25 02:10", 1), "02:30", ("2026-10-25 02:30", 1), False, id="the second 02:30"),
     pytest.param(("2026-10-25 02:40", 0), "02:30", ("2026-10-25 02:30", 1), False, id="02:30 comes again"),
     pytest.param(("2026-10-25 01:50", 0), "02:30", ("2026-10-25 02:30", 0), False, id="the first 02:30"),
@@ -112,7 +114,7 @@ EXAMPLES = [
 
 
 @pytest.mark.parametrize(("now", "text", "expected", "tomorrow"), EXAMPLES)
-def test_what_is_typed_in_berlin(
+def test_times_typed_in_berlin(
     now: tuple[str, int], text: str, expected: tuple[str, int], tomorrow: bool
 ) -> None:
     typed_at, zone = at(now[0], BERLIN, now[1]), ZoneInfo(BERLIN)
@@ -121,14 +123,14 @@ def test_what_is_typed_in_berlin(
     assert is_tomorrow(moment, typed_at, zone) is tomorrow
 
 
-def test_a_moment_with_its_own_zone_is_that_moment() -> None:
+def test_a_time_with_a_utc_offset_means_exactly_that_time() -> None:
     now = at("2026-10-25 02:40", BERLIN)
     assert parse_time("2026-10-25T02:30+01:00", now, ZoneInfo(BERLIN)) == at("2026-10-25 02:30", BERLIN, 1)
     assert parse_time("2026-10-25T00:30:00Z", now, ZoneInfo(NEW_YORK)) == at("2026-10-25 00:30", "UTC")
 
 
 def test_clocks_that_go_back_at_midnight_show_the_end_of_yesterday_again() -> None:
-    """St. John's went from 00:01 to 23:01 until 2011."""
+    """Until 2011 the clocks of St. John's went back from 00:01 to 23:01."""
     zone = "America/St_Johns"
     now = at("2010-11-07 00:00", zone) + 30
     assert parse_time("23:30", now, ZoneInfo(zone)) == at("2010-11-06 23:30", zone, fold=1)
@@ -138,7 +140,7 @@ def test_clocks_that_go_back_at_midnight_show_the_end_of_yesterday_again() -> No
 @pytest.mark.parametrize(
     "text", ["", "soon", "25:00", "14:60", "14", "14:00:00:00", "2026-99-01", "١٤:٠٠", "0001-01-01"]
 )
-def test_what_is_no_time_is_refused(text: str) -> None:
+def test_text_that_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match=r".*"):
         parse_time(
             text, at("2026-11-23 12:00", BERLIN), None if text.startswith("0001") else ZoneInfo(BERLIN)
@@ -147,7 +149,7 @@ def test_what_is_no_time_is_refused(text: str) -> None:
 
 @pytest.fixture(params=[BERLIN, NEW_YORK, LORD_HOWE])
 def machine_zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ZoneInfo]:
-    """The zone that this machine has meanwhile."""
+    """Set the time zone of this machine for one test."""
     monkeypatch.setenv("TZ", request.param)
     time.tzset()
     yield ZoneInfo(request.param)
@@ -155,7 +157,7 @@ def machine_zone(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
     time.tzset()
 
 
-def test_the_zone_of_the_machine_does_as_any_other(machine_zone: ZoneInfo) -> None:
+def test_the_time_zone_of_the_machine_works_as_any_other(machine_zone: ZoneInfo) -> None:
     for param in NIGHTS:
         zone_name, day, _ = param.values
         if zone_name != str(machine_zone):

@@ -14,7 +14,7 @@ from receiver.storage.connection import Client, connect
 
 @pytest.fixture(scope="session")
 def valkey_url() -> Iterator[str]:
-    """The address of a Valkey of our own, on a Unix socket in a folder of its own."""
+    """Return the address of a Valkey for this test run, on a Unix socket in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="rcv-") as folder:
         server = EmbeddedValkey(Path(folder))
         process = server.start()
@@ -28,7 +28,9 @@ def valkey_url() -> Iterator[str]:
 
 @pytest.fixture
 def redis_client(valkey_url: str) -> Iterator[Client]:
-    """A client of it; every key must have an expiry or be one that holds what is open."""
+    """Return a client of an empty Valkey; afterwards, every key must have an expiry or belong to an open
+    object.
+    """
     client = connect(valkey_url)
     client.flushall()
     yield client
@@ -38,7 +40,7 @@ def redis_client(valkey_url: str) -> Iterator[Client]:
 
 
 def find_keys_without_expiry(client: Client) -> list[str]:
-    """Return keys that never go although nothing open needs them."""
+    """Return the keys without an expiry that no open incident or storm needs."""
     open_ids = {
         m
         for index in ("open", "storms:unresolved")
