@@ -194,8 +194,8 @@ class Play:
 def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
     folder = tmp_path_factory.mktemp("storm")
     with MockSlack() as slack, MockPagerDuty() as pagerduty:
-        slack.keep_limits()
-        pagerduty.keep_limits()
+        slack.enforce_limits()
+        pagerduty.enforce_limits()
         outside = Outside(folder, slack, pagerduty, STORMY_ROUTING)
         try:
             pair = Alertmanagers(folder, f"http://127.0.0.1:{outside.port}", route=EACH_ITS_OWN, pace=PACE)

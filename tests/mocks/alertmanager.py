@@ -1,10 +1,11 @@
-"""An Alertmanager on loopback: its API v2 as far as we use it, by a clock of yours.
+"""A mock Alertmanager on loopback: the part of API v2 that the receiver uses, with a clock that the test
+sets.
 
-with MockAlertmanager(clock=rig.clock) as alertmanager:
-    client = AlertmanagerClient([alertmanager.url])
-    alertmanager.fires(alertname="DiskFull")
-    ...
-    assert alertmanager.in_force() == [...]
+    with MockAlertmanager(clock=rig.clock) as alertmanager:
+        client = AlertmanagerClient([alertmanager.url])
+        alertmanager.fires(alertname="DiskFull")
+        ...
+        assert alertmanager.in_force() == [...]
 """
 
 from __future__ import annotations
@@ -52,18 +53,18 @@ class MockAlert:
 
 @dataclass(frozen=True)
 class _Fault:
-    status: int = 0  # this answer, and no effect
+    status: int = 0  # respond with this status, without effect
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
-    is_dropped: bool = False  # takes effect, then cuts the line
-    is_hanging: bool = False  # takes effect, and never answers
+    is_dropped: bool = False  # process the request, then close the connection without a response
+    is_hanging: bool = False  # process the request and never respond
 
 
 class MockAlertmanager:
-    """One replica. *prefix* is the path it lives under, *login* (`user:password`) is asked for if given.
+    """One Alertmanager replica. *prefix* is its path prefix; *login* (`user:password`) is required if given.
 
-    After `stop()` it refuses connections; `start()` brings it back on the same port with all it
-    knew, `restart()` with silences only, as Alertmanager keeps no alerts.
+    After `stop()` it refuses connections. `start()` brings it back on the same port with its whole state,
+    `restart()` only with its silences, as Alertmanager does not store alerts.
     """
 
     def __init__(self, *, clock: Callable[[], float] = time.time, prefix: str = "", login: str = "") -> None:
@@ -72,7 +73,7 @@ class MockAlertmanager:
         self.silences: dict[str, dict[str, Any]] = {}
         self.requests: list[Request] = []
         self.up_since = clock()
-        self.is_silent = False  # takes connections and never answers
+        self.is_silent = False  # accepts connections and never responds
         self.dates_answers = True
         self._prefix = prefix
         self.login = login
@@ -83,7 +84,7 @@ class MockAlertmanager:
         self._server: ThreadingHTTPServer | None = None
         self._thread: threading.Thread | None = None
 
-    # --- life
+    # --- start and stop
 
     def __enter__(self) -> Self:
         self.start()
@@ -101,7 +102,7 @@ class MockAlertmanager:
         self._thread.start()
 
     def stop(self) -> None:
-        """Refuse connections from now on; whoever waits for an answer is cut off."""
+        """Refuse connections from now on and close those that wait for a response."""
         if self._server is None or self._thread is None:
             return
         server, self._server = self._server, None
@@ -111,7 +112,7 @@ class MockAlertmanager:
         self._thread.join(5)
 
     def restart(self) -> None:
-        """Forget all alerts, and be up since now."""
+        """Drop all alerts and begin a new uptime."""
         with self._lock:
             self.alerts.clear()
             self.up_since = self.clock()
@@ -120,17 +121,17 @@ class MockAlertmanager:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}{self._prefix}"
 
-    # --- what is so
+    # --- alerts and silences
 
     def fires(self, **labels: str) -> str:
-        """Know a firing alert with *labels*; return its fingerprint."""
+        """Add a firing alert with *labels*; return its fingerprint."""
         with self._lock:
             key = fingerprint(labels)
             self.alerts.setdefault(key, MockAlert(labels))
             return key
 
     def resolves(self, **labels: str) -> None:
-        """Know it no more."""
+        """Remove the alert with *labels*."""
         with self._lock:
             self.alerts.pop(fingerprint(labels), None)
 
@@ -145,26 +146,26 @@ class MockAlertmanager:
         with self._lock:
             return [silence for silence in self.silences.values() if self.state_of(silence) == "active"]
 
-    # --- what goes wrong
+    # --- faults
 
     def answer_next(
         self, method: str, status: int, body: bytes = b"", headers: Mapping[str, str] | None = None
     ) -> None:
-        """Answer the next request of *method* so, and take nothing from it."""
+        """Respond to the next request of *method* with *status* and *body*, without effect."""
         self._faults.append((method, _Fault(status, body, headers or {})))
 
     def drop_answer(self, method: str) -> None:
-        """Take the next request of *method*, then cut the line without an answer."""
+        """Process the next request of *method*, then close the connection without a response."""
         self._faults.append((method, _Fault(is_dropped=True)))
 
     def hang_next(self, method: str) -> None:
-        """Take the next request of *method*, and never answer."""
+        """Process the next request of *method* and never respond."""
         self._faults.append((method, _Fault(is_dropped=True, is_hanging=True)))
 
     # --- one request
 
     def handle(self, request: Request) -> tuple[int, bytes, Mapping[str, str]] | None:
-        """Return status, body and headers of the answer; None for a cut line."""
+        """Return status, body and headers of the response; None to close the connection without a response."""
         with self._lock:
             self.requests.append(request)
             is_silent = self.is_silent
@@ -241,7 +242,7 @@ class MockAlertmanager:
         return {**silence, "status": {"state": self.state_of(silence)}}
 
     def _set_silence(self, request: dict[str, Any]) -> Answer:
-        """Keep it as Alertmanager does: change it where only its end is another, else replace it."""
+        """Store a silence as Alertmanager does: update it if only its end differs, otherwise replace it."""
         if not request["matchers"] or _seconds(request["endsAt"]) <= max(
             self.clock(), _seconds(request["startsAt"])
         ):
@@ -265,7 +266,7 @@ class MockAlertmanager:
     def _delete(self, silence_id: str) -> Answer:
         silence = self.silences.get(unquote(silence_id))
         if silence is None:
-            return 500, "silence not found"  # as 0.25; later ones answer 404
+            return 500, "silence not found"  # as Alertmanager 0.25 does; later versions respond with 404
         if self.state_of(silence) == "expired":
             return 500, f"silence {silence_id} already expired"
         silence["endsAt"] = _text(self.clock())
@@ -273,7 +274,7 @@ class MockAlertmanager:
 
 
 def _text(at: float) -> str:
-    """Return *at* with the digits that Alertmanager writes."""
+    """Return *at* in the format of Alertmanager."""
     return dt.datetime.fromtimestamp(at, dt.UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -315,7 +316,7 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in {"Content-Length": str(len(body)), "Connection": "close", **headers}.items():
             self.send_header(name, value)
         self.end_headers()
-        with contextlib.suppress(OSError):  # who asked has gone
+        with contextlib.suppress(OSError):  # the client has closed the connection
             self.wfile.write(body)
             self.wfile.flush()
 
@@ -325,7 +326,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.shutdown(socket.SHUT_RDWR)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def _basic(login: str) -> str:

@@ -1,9 +1,9 @@
-"""What Slack's Block Kit refuses, as far as our messages could ever break it.
+"""The faults that Slack's Block Kit refuses, as far as our messages could have them.
 
-`check(blocks)` returns sentences in Slack's own form, each ending in a JSON pointer, as they
-come in `response_metadata.messages` of an `invalid_blocks` answer. Limits are from
-https://docs.slack.dev/reference/block-kit/blocks (and its pages for each block, element and
-composition object) unless another source stands beside them.
+`check(blocks)` returns sentences in Slack's own form, each ending in a JSON pointer, as in
+`response_metadata.messages` of an `invalid_blocks` response. Limits are from
+https://docs.slack.dev/reference/block-kit/blocks (and its pages for each block, element and composition
+object) unless another source is given beside them.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ Faults = Iterator[str]
 
 
 def is_too_long(blocks: list[Any]) -> bool:
-    """Tell whether all blocks together are more than Slack takes (`msg_blocks_too_long`)."""
+    """Return whether all blocks together are longer than Slack accepts (`msg_blocks_too_long`)."""
     return len(dumps(blocks, ensure_ascii=False)) > MAX_TOTAL
 
 
 def check(blocks: Any) -> list[str]:
-    """Return every fault of a message's blocks; none for what Slack takes."""
+    """Return every fault of a message's blocks; an empty list if Slack accepts them."""
     return list(_blocks(blocks))
 
 

@@ -1,10 +1,10 @@
-"""An OpenID provider on loopback: it signs with real RSA keys and refuses what real ones refuse.
+"""A mock OpenID provider on loopback: it signs with real RSA keys and refuses what real providers refuse.
 
-with MockProvider(redirect_uri="https://ops.example/sign-in/callback", clock=rig.clock) as provider:
-    provider.people["alice"] = {"groups": ["sre"]}
-    back = provider.signs_in(address, "alice")   # where a browser comes back to, with its code
+    with MockProvider(redirect_uri="https://ops.example/sign-in/callback", clock=rig.clock) as provider:
+        provider.people["alice"] = {"groups": ["sre"]}
+        back = provider.signs_in(address, "alice")   # the URL that the browser is sent back to, with its code
 
-A browser that opens `/authorize` is shown a link for each of *people*.
+A browser that opens `/authorize` gets a page with a link for each of *people*.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _new_key() -> RSAKey:
 
 
 class MockProvider:
-    """*people* are claims by user name; *twist* changes claims and head of an ID token before it is signed."""
+    """*people* are claims by user name; *twist* changes claims and header of an ID token before signing."""
 
     def __init__(
         self,
@@ -56,9 +56,9 @@ class MockProvider:
         self.twist: Callable[[dict[str, Any], dict[str, Any]], None] = lambda _claims, _head: None
         self.write: Callable[[dict[str, Any], dict[str, Any]], str] = self._sign
         self.userinfo: Callable[[dict[str, Any]], Any] = lambda claims: claims
-        self.said: dict[str, Any] = {}  # in place of what the configuration says
-        self.faults: dict[str, Answer] = {}  # in place of the answer at a path
-        self.is_silent = False  # takes connections and never answers
+        self.said: dict[str, Any] = {}  # overrides members of the discovery document
+        self.faults: dict[str, Answer] = {}  # overrides the response of a path
+        self.is_silent = False  # accepts connections and never responds
         self.asked: list[str] = []
         self._ends_in, self._proofs = issuer_ends_in, proofs
         self._codes: dict[str, dict[str, str]] = {}
@@ -66,7 +66,7 @@ class MockProvider:
         self._stopped = threading.Event()
         self._port = 0
 
-    # --- its life ---
+    # --- start and stop ---
 
     def __enter__(self) -> Self:
         self.start()
@@ -101,7 +101,9 @@ class MockProvider:
     # --- people ---
 
     def signs_in(self, address: str, name: str) -> str:
-        """Sign somebody in who was sent to *address*, and return where they are sent back."""
+        """Sign in as *name* at the authorization URL *address*; return the URL that the browser is redirected
+        to.
+        """
         parts = urlsplit(address)
         assert f"{parts.scheme}://{parts.netloc}{parts.path}" == f"{self.url}/authorize"
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
@@ -112,11 +114,11 @@ class MockProvider:
         return f"{query['redirect_uri']}?{urlencode({'code': code, 'state': query['state']})}"
 
     def rotate(self) -> None:
-        """Sign with a new key from now on, and publish it alone."""
+        """Sign with a new key from now on and publish only that."""
         self.key = _new_key()
         self.published = [self.key]
 
-    # --- what it answers ---
+    # --- requests ---
 
     def answer(self, method: str, target: str, headers: dict[str, str], body: str) -> Answer:
         path, query = urlsplit(target).path, urlsplit(target).query
@@ -136,7 +138,7 @@ class MockProvider:
             name = asked.pop("as")
             return 302, self.signs_in(f"{self.url}/authorize?{urlencode(asked)}", name)
         if (method, path) == ("POST", "/token"):
-            return self._trade(headers, {key: values[0] for key, values in parse_qs(body).items()})
+            return self._exchange_code(headers, {key: values[0] for key, values in parse_qs(body).items()})
         if (method, path) == ("GET", "/userinfo"):
             claims = self._tokens.get(headers.get("authorization", "").removeprefix("Bearer "))
             return (200, self.userinfo(dict(claims))) if claims else (401, {"error": "invalid_token"})
@@ -156,7 +158,7 @@ class MockProvider:
         }
 
     def _find_fault(self, query: dict[str, str]) -> str:
-        """Return what is wrong with a question for a code; a real provider shows that to the person."""
+        """Return what is wrong with an authorization request; a real provider shows that to the user."""
         wanted = {"response_type": "code", "client_id": CLIENT_ID, "code_challenge_method": "S256"}
         for name, value in wanted.items():
             if query.get(name) != value:
@@ -180,10 +182,10 @@ class MockProvider:
         head = '<!doctype html><title>Provider</title><link rel="icon" href="data:,">'  # no favicon.ico
         return 200, head + "".join(links)
 
-    def _trade(self, headers: dict[str, str], form: dict[str, str]) -> Answer:
+    def _exchange_code(self, headers: dict[str, str], form: dict[str, str]) -> Answer:
         if not self._is_client(headers.get("authorization", ""), form):
             return 401, {"error": "invalid_client"}
-        asked = self._codes.pop(form.get("code", ""), None)  # a code is good once
+        asked = self._codes.pop(form.get("code", ""), None)  # a code is valid once
         verifier = form.get("code_verifier", "")
         challenge = base64.urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).decode().rstrip("=")
         if (
@@ -248,8 +250,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", str(len(payload)))
             self.end_headers()
             self.wfile.write(payload)
-        except OSError:  # the one who asked has gone
+        except OSError:  # the client has closed the connection
             pass
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""

@@ -1,7 +1,7 @@
-"""A PagerDuty on loopback: takes events, answers its REST API, tells of changes by webhooks.
+"""A mock PagerDuty on loopback: Events API v2, the reading part of the REST API, and webhooks.
 
-It is as strict as the real one and as unreliable as asked. What people do there is done by methods
-(`acknowledges`, `resolves`, …); the webhooks wait in `webhooks` until they are delivered.
+It is as strict as the real one and fails when the test wants it to. Actions of people are methods
+(`acknowledges`, `resolves`, …); webhooks wait in `webhooks` until the test delivers them.
 
     with MockPagerDuty() as pagerduty:
         channel = PagerDutyChannel(pagerduty.url)
@@ -9,7 +9,7 @@ It is as strict as the real one and as unreliable as asked. What people do there
         ...
         assert [incident.state for incident in pagerduty.opened(ROUTING_KEY)] == ["triggered"]
 
-`python -m tests.mocks.pagerduty --port 4511` runs it alone and prints every event it takes.
+`python -m tests.mocks.pagerduty --port 4511` runs it alone and prints every event it accepts.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ MAX_HANG_S = 60.0
 
 @dataclass(frozen=True)
 class Request:
-    """One request as it came; *status* is what it was answered, 0 for no answer."""
+    """One request as received; *status* is the status of the response, 0 if there was none."""
 
     at: float
     body: dict[str, Any]
@@ -50,21 +50,21 @@ class Request:
 
 @dataclass(frozen=True)
 class _Fault:
-    """What goes wrong with one request."""
+    """How one request fails."""
 
-    status: int = 0  # this answer, and no effect
+    status: int = 0  # respond with this status, without effect
     retry_after: float | str | None = None
-    hangs_for: float = 0.0  # takes effect, answers late
-    is_dropped: bool = False  # takes effect, never answers
+    hangs_for: float = 0.0  # process the event, respond after so many seconds
+    is_dropped: bool = False  # process the event, never respond
     words: str = ""
 
 
 class MockPagerDuty(Account):
-    """The Events API v2 on 127.0.0.1, and the state PagerDuty would be in.
+    """The Events API v2 on 127.0.0.1, and the incidents that PagerDuty would have.
 
-    Any key of 32 letters and digits is good unless *routing_keys* names the good ones. *clock*
-    gives the moments noted. After `stop()` it refuses connections; `start()` brings it back on
-    the same port with all it knew.
+    Every key of 32 letters and digits is valid unless *routing_keys* lists the valid ones. *clock* gives the
+    recorded times. After `stop()` it refuses connections; `start()` brings it back on the same port with its
+    whole state.
     """
 
     def __init__(
@@ -88,7 +88,7 @@ class MockPagerDuty(Account):
         self._server: ThreadingHTTPServer | None = None
         self._thread: threading.Thread | None = None
 
-    # --- life
+    # --- start and stop
 
     def __enter__(self) -> Self:
         self.start()
@@ -105,7 +105,7 @@ class MockPagerDuty(Account):
         self._thread.start()
 
     def stop(self) -> None:
-        """Refuse connections from now on; whoever waits for an answer is cut off."""
+        """Refuse connections from now on and close those that wait for a response."""
         if self._server is None or self._thread is None:
             return
         server, self._server = self._server, None
@@ -116,42 +116,42 @@ class MockPagerDuty(Account):
         self._thread.join(5)
 
     def now(self) -> float:
-        """Return what PagerDuty's clock shows."""
+        """Return the time of PagerDuty's clock."""
         return self._clock()
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
 
-    # --- what goes wrong
+    # --- faults
 
     def fail_next(
         self, status: int = 503, *, retry_after: float | str | None = None, times: int = 1, words: str = ""
     ) -> None:
-        """Answer the next *times* requests with *status*, and take nothing from them."""
+        """Respond to the next *times* requests with *status*, without effect."""
         self._faults.extend([_Fault(status, retry_after, words=words)] * times)
 
     def hang(self, seconds: float, times: int = 1) -> None:
-        """Take the next events, but answer only after *seconds* (or when stopped)."""
+        """Process the next events, but respond only after *seconds* (or when stopped)."""
         self._faults.extend([_Fault(hangs_for=min(seconds, MAX_HANG_S))] * times)
 
     def drop_answer(self, times: int = 1) -> None:
-        """Take the next events, then cut the line without an answer."""
+        """Process the next events, then close the connection without a response."""
         self._faults.extend([_Fault(is_dropped=True)] * times)
 
-    def keep_limits(self, count: int = 120) -> None:
-        """From now on take *count* events in any 60 s for each key; the real one takes 120."""
+    def enforce_limits(self, count: int = 120) -> None:
+        """Accept at most *count* events in any 60 s for each routing key; the real PagerDuty accepts 120."""
         with self._changed:
             self._limit = WindowLimit(count, 60.0)
 
     @property
     def limited(self) -> list[Request]:
-        """What was answered 429."""
+        """Return the requests that were refused with 429."""
         return [request for request in self.requests if request.status == 429]
 
     @property
     def is_silent(self) -> bool:
-        """While true, connections are taken and nothing else: no event, no answer."""
+        """While true, connections are accepted but no event is processed and no response sent."""
         return self._is_silent
 
     @is_silent.setter
@@ -160,20 +160,20 @@ class MockPagerDuty(Account):
             self._is_silent = value
             self._changed.notify_all()
 
-    # --- what came of it
+    # --- results
 
     def wait_until(self, claim: Callable[[MockPagerDuty], object], timeout_s: float = 10.0) -> None:
-        """Return as soon as *claim* holds of this PagerDuty; AssertionError after *timeout_s*."""
+        """Return as soon as *claim* is true; AssertionError after *timeout_s*."""
         with self._changed:
             if self._changed.wait_for(lambda: claim(self), timeout_s):
                 return
-        took = [(event.action, event.dedup_key) for event in self.events]
-        raise AssertionError(f"not so within {timeout_s} s; requests {len(self.requests)}, events {took}")
+        events = [(event.action, event.dedup_key) for event in self.events]
+        raise AssertionError(f"not so within {timeout_s} s; requests {len(self.requests)}, events {events}")
 
     # --- one request
 
     def handle(self, raw: bytes) -> tuple[int, dict[str, str], dict[str, Any]] | None:
-        """Return status, headers and body of the answer to *raw*; None for a cut line."""
+        """Return status, headers and body of the response to *raw*; None to close the connection without one."""
         server = self._server
         with self._changed:
             if self._is_silent:
@@ -187,8 +187,8 @@ class MockPagerDuty(Account):
                 self._changed.wait_for(lambda: self._server is not server, fault.hangs_for)
         return None if fault.is_dropped or self._server is not server else (status, headers, answer)
 
-    def look_up(self, path: str, query: Query, headers: Mapping[str, str]) -> Answer | None:
-        """Return the answer to a question to the REST API; the same faults befall it."""
+    def handle_get(self, path: str, query: Query, headers: Mapping[str, str]) -> Answer | None:
+        """Return the response to a GET of the REST API; the same faults apply to it."""
         server = self._server
         with self._changed:
             if self._is_silent:
@@ -214,7 +214,7 @@ class MockPagerDuty(Account):
         event = json.loads(raw)
         if self._limit is not None and (wait := self._limit.acquire(event["routing_key"], self._clock())):
             return _refuse(_Fault(429, wait, words="Requests throttled"))
-        dedup_key = self.take(event)
+        dedup_key = self.process_event(event)
         return 202, {}, {"status": "success", "message": "Event processed", "dedup_key": dedup_key}
 
     def _find_errors(self, raw: bytes) -> list[str]:
@@ -256,8 +256,8 @@ class _Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
-    timeout = 30  # a line on which nobody speaks
-    wbufsize = 65536  # headers and body in one packet: no wait for Nagle
+    timeout = 30  # closes a connection without requests
+    wbufsize = 65536  # headers and body in one packet, so that Nagle's algorithm adds no wait
     server: _Server
 
     def do_POST(self) -> None:
@@ -274,7 +274,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         parts = urlsplit(self.path)
-        answer = self.server.owner.look_up(parts.path, parse_qs(parts.query), self.headers)
+        answer = self.server.owner.handle_get(parts.path, parse_qs(parts.query), self.headers)
         if answer is None:
             self._cut()
         else:
@@ -293,7 +293,7 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self.wfile.write(body)
             self.wfile.flush()
-        except OSError:  # who asked has gone
+        except OSError:  # the client has closed the connection
             self.close_connection = True
 
     def _cut(self) -> None:
@@ -306,7 +306,7 @@ class _Handler(BaseHTTPRequestHandler):
         return super().date_time_string(self.server.owner.now() if timestamp is None else timestamp)
 
     def log_message(self, *_: object) -> None:
-        """Say nothing."""
+        """Log nothing."""
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What the mock PagerDuty answers to its REST API: the same state that events and people changed."""
+"""The REST API of the mock PagerDuty: it reads the state that events and people changed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _ACCEPT = "application/vnd.pagerduty+json;version=2"
 class Rest:
     """The reading part of the REST API over one account.
 
-    *token* is the only good one (empty: any). *on_call* holds each schedule's entries: name, e-mail,
+    *token* is the only valid one (empty: any). *on_call* holds the entries of each schedule: name, e-mail,
     and whatever else an entry has.
     """
 
@@ -26,19 +26,19 @@ class Rest:
         self.token = token
         self.on_call: dict[str, list[dict[str, Any]]] = {}
         self.page_size = 100
-        self.odd_body: bytes | None = None  # said in place of every good answer
+        self.odd_body: bytes | None = None  # replaces the body of every successful response
         self.asked: list[tuple[str, Query]] = []
         self._account = account
 
     def puts_on_call(self, schedule: str, name: str, email: str = "", **entry: Any) -> None:
-        """Add somebody to a schedule's people on call."""
+        """Add a person to those on call in a schedule."""
         entries = self.on_call.setdefault(schedule, [])
         user = {"id": f"PUSER{len(entries)}{schedule[-3:]}", "type": "user", "name": name, "summary": name}
         fields = {"escalation_level": 1, "start": "2026-11-20T09:00:00Z", "end": "2026-11-27T09:00:00Z"}
         entries.append({"user": {**user, "email": email}, **fields, **entry})
 
     def answer(self, path: str, query: Query, headers: Mapping[str, str]) -> Answer:
-        """Return the answer to a GET."""
+        """Return the response to a GET."""
         self.asked.append((path, query))
         token = (headers.get("Authorization") or "").removeprefix("Token token=")
         if not token or self.token not in ("", token):
@@ -67,7 +67,7 @@ class Rest:
         ]
 
     def _find_incidents(self, query: Query) -> list[dict[str, Any]]:
-        """The key finds an incident by its alerts' keys."""
+        """Find incidents by the dedup keys of their alerts."""
         keys, states = query.get("incident_key", ()), query.get("statuses[]", ())
         return [
             self._render(incident)
@@ -117,5 +117,5 @@ class Rest:
 
 
 def iso(moment: float) -> str:
-    """Return a moment as PagerDuty's REST API tells it: in whole seconds."""
+    """Return a time in the format of PagerDuty's REST API: in whole seconds."""
     return dt.datetime.fromtimestamp(int(moment), dt.UTC).isoformat().replace("+00:00", "Z")

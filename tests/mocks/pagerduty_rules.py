@@ -1,4 +1,4 @@
-"""What PagerDuty's Events API v2 refuses, in the order its reference names the fields.
+"""What PagerDuty's Events API v2 refuses, in the order in which its reference names the fields.
 
 https://developer.pagerduty.com/docs/events-api-v2/trigger-events/
 """
@@ -16,7 +16,7 @@ SEVERITIES = ("critical", "error", "warning", "info")
 
 
 def find_errors(event: dict[str, Any]) -> list[str]:
-    """Return everything that is wrong with *event*, in PagerDuty's manner; empty when it is good."""
+    """Return every error of *event*, worded as PagerDuty does; an empty list if it is valid."""
     return [*_check_envelope(event), *_check_payload(event), *_check_links(event), *_check_images(event)]
 
 

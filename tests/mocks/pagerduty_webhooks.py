@@ -1,9 +1,9 @@
-"""The webhooks that the mock PagerDuty sends: kept until they are handed to whoever takes them.
+"""The webhooks of the mock PagerDuty: they wait until the test delivers them.
 
     pagerduty.acknowledges(pagerduty.opened()[0], by="Alice Doe")
-    pagerduty.webhooks.deliver(post)   # post(body, headers) returns the status it is answered
+    pagerduty.webhooks.deliver(post)   # post(body, headers) returns the status of the response
 
-Attempts that are not answered by a 2xx are repeated, a 4xx drops the event, as PagerDuty does.
+As with PagerDuty, an attempt that gets no 2xx is repeated, and a 4xx drops the event.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Post = Callable[[bytes, dict[str, str]], int]
 
 @dataclass
 class Webhook:
-    """One event on its way. *answers* are the statuses of its attempts."""
+    """One event to be delivered. *answers* are the statuses of its attempts."""
 
     event_type: str
     body: bytes
@@ -36,11 +36,11 @@ class Webhook:
 
 
 class Webhooks:
-    """An outbox, in order. *secrets* sign; several while one is being changed."""
+    """An outbox in order. *secrets* sign the events; there are several while a secret is being replaced."""
 
     def __init__(self, clock: Callable[[], float], secrets: tuple[str, ...] = ("pagerduty-secret",)) -> None:
         self.secrets = secrets
-        self.names_keys = False  # say the dedup key, as PagerDuty does for incidents of a single event
+        self.names_keys = False  # include the dedup key, as PagerDuty does for incidents with a single event
         self.waiting: list[Webhook] = []
         self.done: list[Webhook] = []
         self.dropped: list[Webhook] = []
@@ -48,13 +48,13 @@ class Webhooks:
         self._lock = threading.Lock()
 
     def add(self, event: str, incident: PagedIncident, by: str, details: dict[str, Any]) -> None:
-        """Take the news of a change."""
+        """Enqueue the event of a change."""
         body = render_event(event, incident, by, self._clock(), names_key=self.names_keys, **details)
         with self._lock:
             self.waiting.append(self.seal(event, body))
 
     def seal(self, event: str, body: bytes) -> Webhook:
-        """Return *body* as it is sent."""
+        """Return a webhook with *body*, its headers and its signatures."""
         headers = {
             "Content-Type": "application/json",
             "User-Agent": "PagerDuty-Webhook/V3.0",
@@ -65,7 +65,7 @@ class Webhooks:
         return Webhook(event, body, headers)
 
     def deliver(self, post: Post) -> list[int]:
-        """Try everything that waits, in order, until one must be tried again; return the answers."""
+        """Attempt everything that waits, in order, until one attempt must be repeated; return the statuses."""
         answers = []
         while self.waiting:
             webhook = self.waiting[0]
@@ -90,7 +90,9 @@ def render_event(
     state: str = "",
     names_key: bool = False,
 ) -> bytes:
-    """Return a v3 event's body. Of an incident with alerts it names no incident key, unless *names_key*."""
+    """Return the body of a v3 event; without the incident key, which incidents with alerts do not have,
+    unless *names_key*.
+    """
     reference = {"id": incident.id, "type": "incident_reference", "summary": incident.summary}
     to = {"id": "PUSER", "type": "user_reference", "summary": responder or incident.assigned_to}
     data: dict[str, Any] = {
@@ -132,7 +134,9 @@ def sign(secret: str, body: bytes) -> str:
 
 
 def post_to(url: str, timeout_s: float = 5.0) -> Post:
-    """Return what posts to a receiver that runs elsewhere; 0 where there is no answer in time."""
+    """Return a function that posts to a receiver in another process; it returns 0 if there is no response in
+    time.
+    """
 
     def post(body: bytes, headers: dict[str, str]) -> int:
         request = urllib.request.Request(url, data=body, headers=headers)

@@ -1,14 +1,15 @@
-"""A Slack server on loopback that refuses what the real one refuses, and fails when told to.
+"""A mock Slack on loopback that refuses what the real one refuses, and fails when the test wants it to.
 
     with MockSlack() as slack:
         ...  # point SLACK_API_URL at slack.url, with any token that starts with xoxb-
         assert slack.roots[0].channel == "#alerts-critical"
 
     slack.fail_next("chat.postMessage", status=429, retry_after=3)
-    slack.drop_answer("chat.postMessage")   # takes effect, then cuts the line
-    slack.keep_limits()                     # 429 for what Slack takes no more of
+    slack.drop_answer("chat.postMessage")   # takes effect, then closes the connection
+    slack.enforce_limits()                  # 429 above Slack's rate limits
 
-Socket Mode's lines are `slack.connections`; words posted to `slack.response_url` are in `slack.followups`.
+Socket Mode's connections are in `slack.connections`; messages posted to `slack.response_url` in
+`slack.followups`.
 
 Alone, printing each message and edit as a line of JSON: `python -m tests.mocks.slack --port 9090`.
 """
@@ -46,7 +47,7 @@ _TURN_S = 0.005
 
 @dataclass
 class Fault:
-    """What happens to the next calls of a method instead of, before or after the usual."""
+    """How the next calls of a method fail."""
 
     kind: str  # fail, hang, drop
     times: int = 1
@@ -61,7 +62,7 @@ class Fault:
 
 @dataclass(frozen=True)
 class Call:
-    """A request that arrived, whatever became of it."""
+    """A request as received, whether it succeeded or not."""
 
     method: str
     arguments: Arguments
@@ -80,14 +81,14 @@ class MockSlack:
         clock: Callable[[], float] = time.time,
         on_message: Callable[[str, SlackMessage], None] | None = None,
     ) -> None:
-        """*token* is the only one let in (default: any bot token); *clock* gives the messages' ts."""
+        """*token* is the only valid one (default: any bot token); *clock* gives the messages' ts."""
         self.workspace = Workspace(channels, clock)
         self.token = token
-        self.is_silent = False  # takes connections and never answers
+        self.is_silent = False  # accepts connections and never responds
         self.calls: list[Call] = []
         self.connections = MockSocketMode()
-        self.followups: list[dict[str, Any]] = []  # what came to a response_url
-        self.limited: list[Call] = []  # what was answered 429 for coming too fast
+        self.followups: list[dict[str, Any]] = []  # posted to a response_url
+        self.limited: list[Call] = []  # calls that were refused with 429
         self._limits: tuple[BurstLimit, WindowLimit] | None = None
         self._faults: dict[str, deque[Fault]] = {}
         self._on_message = on_message
@@ -114,14 +115,14 @@ class MockSlack:
 
     @property
     def response_url(self) -> str:
-        """Where words for who pressed or typed something are taken."""
+        """Return the URL for messages to the person who clicked a button or typed a command."""
         return f"http://127.0.0.1:{self._server.server_address[1]}/words/1"
 
-    # --- what it holds ---------------------------------------------------------------------
+    # --- state -----------------------------------------------------------------------------
 
     @property
     def messages(self) -> list[SlackMessage]:
-        """All messages, replies too, oldest first, as they stand now."""
+        """Return all messages with replies, oldest first, in their current version."""
         with self._changed:
             return list(self.workspace.messages)
 
@@ -130,7 +131,7 @@ class MockSlack:
         return [message for message in self.messages if not message.is_reply]
 
     def replies(self, root: SlackMessage | None = None) -> list[SlackMessage]:
-        """Return the replies to *root*, or all there are."""
+        """Return the replies to *root*, or all replies."""
         replies = [message for message in self.messages if message.is_reply]
         return [m for m in replies if root is None or (m.channel, m.thread_ts) == (root.channel, root.ts)]
 
@@ -139,18 +140,18 @@ class MockSlack:
             return [call for call in self.calls if call.method == method]
 
     def wait_for(self, is_so: Callable[[], object], timeout_s: float = 10.0) -> bool:
-        """Wait until *is_so* after some call, and tell whether it came about."""
+        """Wait until *is_so* returns true after a call; return whether it did."""
         deadline = time.monotonic() + timeout_s
         with self._changed:
             while not is_so():
-                left = deadline - time.monotonic()
-                if left <= 0:
+                remaining = deadline - time.monotonic()
+                if remaining <= 0:
                     return False
-                self._changed.wait(left)
+                self._changed.wait(remaining)
         return True
 
     def add_user(self, user_id: str, name: str, email: str = "", **fields: Any) -> None:
-        """Have the workspace know a user, as a member unless *fields* say otherwise."""
+        """Add a user to the workspace: a full member unless *fields* say otherwise."""
         self.workspace.users = [one for one in self.workspace.users if one["id"] != user_id]
         self.workspace.users.append(a_user(user_id, name, email, **fields))
 
@@ -165,17 +166,17 @@ class MockSlack:
         self.workspace.archived.add(channel.lstrip("#"))
 
     def refuse_replies(self, place: SlackMessage | str, error: str) -> None:
-        """From now on a message's thread, or every thread of a channel, takes no reply."""
+        """Refuse replies to one message, or to every message of a channel, from now on."""
         ids = self.workspace.channels
         name = ids[place.lstrip("#")] if isinstance(place, str) else place.reference
         self.workspace.threads_refused[name] = error
 
-    def lose(self, message: SlackMessage) -> None:
-        """Somebody deletes the message."""
+    def delete_message(self, message: SlackMessage) -> None:
+        """Delete the message, as a person would."""
         with self._changed:
             self.workspace.messages.remove(message)
 
-    # --- how it fails ----------------------------------------------------------------------
+    # --- faults ----------------------------------------------------------------------------
 
     def fail_next(
         self,
@@ -193,20 +194,20 @@ class MockSlack:
         self._plan(method, Fault("fail", times, status, error, retry_after, messages, body, content_type))
 
     def hang(self, method: str = ANY, seconds: float = 60.0, times: int = 1) -> None:
-        """Let the next calls wait, and then take effect and be answered as usual."""
+        """Delay the next calls; then they take effect and get the usual response."""
         self._plan(method, Fault("hang", times, seconds=seconds))
 
     def drop_answer(self, method: str = ANY, times: int = 1) -> None:
-        """Let the next calls take effect, and then cut the line."""
+        """Let the next calls take effect, then close the connection without a response."""
         self._plan(method, Fault("drop", times))
 
-    def keep_limits(self, burst: int = 3) -> None:
-        """From now on take one message a second in a channel, with *burst* at once, and 50 edits a minute."""
+    def enforce_limits(self, burst: int = 3) -> None:
+        """Accept one message a second in a channel, *burst* at once, and 50 edits a minute from now on."""
         with self._changed:
             self._limits = BurstLimit(1.0, burst), WindowLimit(50, 60.0)
 
     def heal(self) -> None:
-        """Forget all faults that were ordered."""
+        """Remove all faults."""
         self.is_silent = False
         with self._changed:
             self._faults.clear()
@@ -226,10 +227,10 @@ class MockSlack:
                 return fault
         return None
 
-    # --- a call ----------------------------------------------------------------------------
+    # --- calls -----------------------------------------------------------------------------
 
     def answer(self, method: str, headers: Message, body: bytes) -> tuple[int, dict[str, str], bytes] | None:
-        """Return status, headers and body for one request; None means to cut the line."""
+        """Return status, headers and body for one request; None to close the connection without a response."""
         arguments = _arguments(headers, body)
         with self._changed:
             self.calls.append(Call(method, arguments or {}, self.workspace.clock()))
@@ -250,7 +251,7 @@ class MockSlack:
         return _json(200, answer)
 
     def _is_too_fast(self, method: str, arguments: Arguments) -> int:
-        """Return the seconds for Retry-After, 0 for what is taken."""
+        """Return the seconds for Retry-After, 0 if the call is accepted."""
         if self._limits is None:
             return 0
         posts, edits = self._limits
@@ -309,7 +310,7 @@ class MockSlack:
 
 
 def _arguments(headers: Message, body: bytes) -> Arguments | None:
-    """Return what was sent, as JSON or as a form; None for JSON that can't be read."""
+    """Return the arguments, sent as JSON or as a form; None for malformed JSON."""
     text = body.decode("utf-8", "replace")
     if headers.get_content_type() != "application/json":
         return dict(parse_qsl(text, keep_blank_values=True))
@@ -338,7 +339,7 @@ def _json(status: int, answer: Answer) -> tuple[int, dict[str, str], bytes]:
 
 def _handler(slack: MockSlack) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        timeout = 60  # a client that sends nothing holds no thread for ever
+        timeout = 60  # a client that sends nothing must not occupy its thread for ever
 
         def do_POST(self) -> None:
             length = min(int(self.headers.get("Content-Length") or 0), _MAX_BODY)
@@ -362,15 +363,15 @@ def _handler(slack: MockSlack) -> type[BaseHTTPRequestHandler]:
             if answer is not None:
                 self._send(*answer)
 
-        def _send(self, status: int, headers: dict[str, str], said: bytes) -> None:
+        def _send(self, status: int, headers: dict[str, str], payload: bytes) -> None:
             try:
                 self.send_response(status)
-                for name, value in {**headers, "Content-Length": str(len(said))}.items():
+                for name, value in {**headers, "Content-Length": str(len(payload))}.items():
                     self.send_header(name, value)
                 self.end_headers()
-                self.wfile.write(said)
+                self.wfile.write(payload)
             except OSError:
-                pass  # the client went away, as its time-out allows
+                pass  # the client has closed the connection, for example after its timeout
 
         def log_message(self, *_arguments: Any) -> None:
             pass
@@ -379,13 +380,13 @@ def _handler(slack: MockSlack) -> type[BaseHTTPRequestHandler]:
 
 
 def _print(method: str, message: SlackMessage) -> None:
-    shown = {"method": method, **asdict(message)}
-    shown.pop("versions")
-    print(json.dumps(shown, ensure_ascii=False), flush=True)
+    record = {"method": method, **asdict(message)}
+    record.pop("versions")
+    print(json.dumps(record, ensure_ascii=False), flush=True)
 
 
 def main() -> None:
-    """Serve until interrupted, printing what arrives."""
+    """Serve until interrupted and print what arrives."""
     parser = argparse.ArgumentParser(description="A mock Slack on loopback")
     parser.add_argument("--port", type=int, default=9090)
     parser.add_argument("--channel", action="append", default=[], help="one more channel")

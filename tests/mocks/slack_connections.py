@@ -1,4 +1,4 @@
-"""Socket Mode's other end: WebSockets on the mock Slack's own port, envelopes out, acknowledgements in."""
+"""The server side of Socket Mode: WebSockets on the mock Slack's port, envelopes out, acknowledgements in."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class MockSocket:
             self.sock.sendall(bytes([0x80 | opcode]) + length + data)
 
     def read(self) -> tuple[int, bytes]:
-        """Return the next frame's opcode and data; raises OSError at the end of the line."""
+        """Return the next frame's opcode and data; OSError when the connection is closed."""
         first, second = self._exactly(2)
         size = second & 0x7F
         if size == 126:
@@ -52,13 +52,13 @@ class MockSocket:
 
 
 class MockSocketMode:
-    """All open lines. An envelope goes to one of them, in turn; what comes back is kept."""
+    """All open connections. Envelopes are sent to them in turn; acknowledgements are recorded."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._open: list[MockSocket] = []
         self._sent = 0
-        self.opened = 0  # how many there have been
+        self.opened = 0  # the number of connections ever opened
         self.acknowledged: dict[str, Any] = {}
 
     @property
@@ -67,21 +67,21 @@ class MockSocketMode:
             return len(self._open)
 
     def wait_open(self, count: int = 1, timeout_s: float = 10.0) -> bool:
-        """Wait until so many lines are open; tell whether it came about."""
+        """Wait until *count* connections are open; return whether they are."""
         with self._changed:
             return self._changed.wait_for(lambda: len(self._open) >= count, timeout_s)
 
     def deliver(
         self, kind: str, payload: Any, *, timeout_s: float = 5.0, takes_payload: bool = True
     ) -> dict[str, Any] | None:
-        """Send an envelope over one line; return its acknowledgement, None when there was none in time."""
+        """Send an envelope over one connection; return its acknowledgement, None if there is none in time."""
         envelope_id = self.send(kind, payload, takes_payload=takes_payload)
         with self._changed:
             self._changed.wait_for(lambda: envelope_id in self.acknowledged, timeout_s)
             return self.acknowledged.get(envelope_id)
 
     def send(self, kind: str, payload: Any, *, takes_payload: bool = True, again: str = "") -> str:
-        """Send an envelope, *again* under the id of one that was sent before."""
+        """Send an envelope; *again* is the ID of an envelope sent before, to repeat that."""
         with self._changed:
             self._sent += 1
             envelope_id = again or f"envelope-{self._sent}"
@@ -96,14 +96,14 @@ class MockSocketMode:
         return envelope_id
 
     def refresh(self) -> None:
-        """Ask every client to come with a new line, as Slack does every few hours."""
+        """Ask every client to open a new connection, as Slack does every few hours."""
         with self._changed:
             connections = list(self._open)
         for connection in connections:
             connection.send(_TEXT, json.dumps({"type": "disconnect", "reason": "refresh_requested"}).encode())
 
     def cut(self) -> None:
-        """Cut all lines without a word."""
+        """Close all connections without notice."""
         with self._changed:
             connections = list(self._open)
         for connection in connections:
@@ -111,7 +111,7 @@ class MockSocketMode:
                 connection.sock.shutdown(socket.SHUT_RDWR)
 
     def serve(self, handler: BaseHTTPRequestHandler) -> None:
-        """Answer the handshake on *handler*'s connection, and hold the line until it ends."""
+        """Respond to the handshake on *handler*'s connection and serve the WebSocket until it closes."""
         key = handler.headers.get("Sec-WebSocket-Key", "").encode()
         accept = base64.b64encode(hashlib.sha1(key + _MAGIC).digest()).decode()
         handler.wfile.write(

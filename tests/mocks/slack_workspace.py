@@ -1,7 +1,7 @@
-"""A Slack workspace as far as our app can see it: channels, messages, people, and its refusals.
+"""A Slack workspace as our app sees it: channels, messages, people, and what it refuses.
 
-Answers are the dictionaries Slack gives; no HTTP here. Behaviour is after
-https://docs.slack.dev/reference/methods and the notes beside the single rules.
+Responses are the dictionaries that Slack returns; there is no HTTP here. The behaviour follows
+https://docs.slack.dev/reference/methods and the sources given beside the single rules.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Answer = dict[str, Any]
 
 @dataclass
 class SlackMessage:
-    """A message as it stands now; *versions* are what it said before each edit."""
+    """A message in its current version; *versions* are the texts before each edit."""
 
     channel: str
     channel_id: str
@@ -35,7 +35,7 @@ class SlackMessage:
     blocks: list[dict[str, Any]] = field(default_factory=list)
     metadata: dict[str, Any] | None = None
     thread_ts: str = ""
-    makes_mentions: bool = False  # Slack was asked to find names in the plain text
+    makes_mentions: bool = False  # Slack was asked to turn names in the plain text into mentions
     versions: list[tuple[str, list[dict[str, Any]]]] = field(default_factory=list)
 
     @property
@@ -52,7 +52,7 @@ class SlackMessage:
 
     @property
     def words(self) -> str:
-        """All it says, text and blocks, one piece a line."""
+        """The whole message, text and blocks, one piece per line."""
         return "\n".join([self.text, *_texts(self.blocks)])
 
     @property
@@ -63,7 +63,7 @@ class SlackMessage:
 
     @property
     def pings(self) -> list[str]:
-        """Whom it notifies: mention tokens in mrkdwn, and names where they are made mentions."""
+        """Whom it notifies: mention tokens in mrkdwn, and names if Slack turns names into mentions."""
         said = [self.text, *_texts(self.blocks, only="mrkdwn")]
         found = [token for text in said for token in _TOKEN.findall(text)]
         return found + (["@" + name for name in _NAME.findall(self.text)] if self.makes_mentions else [])
@@ -81,12 +81,12 @@ def _texts(thing: Any, only: str = "") -> Iterator[str]:
 
 
 TEAM = "T0EXAMPLE"
-# Those who press and type in tests.
+# The people who click buttons and type commands in tests.
 PEOPLE = {"alice": "U0ALICE1", "bob": "U0BOB001", "carol": "U0CAROL1"}
 
 
 def a_user(user_id: str, name: str, email: str = "", **fields: Any) -> dict[str, Any]:
-    """Return a full member of the workspace; *fields* replace what makes one."""
+    """Return a full member of the workspace; *fields* override the defaults."""
     profile = {"email": email or f"{name}@example.org", "display_name": name, "real_name": name}
     return {"id": user_id, "team_id": TEAM, "name": name, "deleted": False, "profile": profile, **fields}
 
@@ -102,16 +102,16 @@ class Refused(Exception):
 
 
 class Workspace:
-    """Keeps the state. Not safe for threads: the server lets one in at a time."""
+    """The state of the workspace. It is not thread-safe: the server calls it from one thread at a time."""
 
     def __init__(self, channels: tuple[str, ...], clock: Callable[[], float]) -> None:
         self.clock = clock
         self.channels: dict[str, str] = {}
         self.archived: set[str] = set()
-        self.threads_refused: dict[str, str] = {}  # by a message's reference or a channel's ID, the error
+        self.threads_refused: dict[str, str] = {}  # the error by message reference or channel ID
         self.messages: list[SlackMessage] = []
         self.users: list[dict[str, Any]] = [a_user(user_id, name) for name, user_id in PEOPLE.items()]
-        self.enterprise = ""  # the organization that the workspace is part of
+        self.enterprise = ""  # the Enterprise Grid organization of the workspace
         self.members: dict[str, list[str]] = {}  # of channels and user groups, by their ID
         self.usergroups: list[dict[str, Any]] = []
         self.views: list[dict[str, Any]] = []
@@ -120,7 +120,7 @@ class Workspace:
             self.add_channel(name)
 
     def add_channel(self, name: str, channel_id: str = "") -> str:
-        """Return the ID of a channel, made up from its name unless given."""
+        """Return the ID of a new channel, derived from its name unless given."""
         name = name.lstrip("#")
         made_up = "C0" + re.sub(r"[^A-Z0-9]", "", name.upper()).ljust(8, "0")[:18]
         self.channels[name] = channel_id or made_up
@@ -174,7 +174,7 @@ class Workspace:
         return {"channel": channel_id, "ts": message.ts, "message": shown, **warning}
 
     def _chat_update(self, arguments: Arguments) -> Answer:
-        """Blocks left out stay as they were; an empty list takes them away."""
+        """Blocks that are left out stay; an empty list removes them."""
         _, channel_id = self._channel(arguments, by_name=False)
         text, blocks = _content(arguments)
         if len(text) > MAX_TEXT:
@@ -187,7 +187,7 @@ class Workspace:
         message.versions.append((message.text, message.blocks))
         message.text = text
         message.blocks = message.blocks if blocks is None else blocks
-        # Unlike a post, an edit makes mentions and links of plain names unless told not to.
+        # Unlike a post, an edit turns plain names into mentions and links unless told not to.
         parse = arguments.get("parse") or "client"
         message.makes_mentions = _is_true(arguments.get("link_names")) or parse != "none"
         return {"channel": channel_id, "ts": message.ts, "text": text}
@@ -260,7 +260,7 @@ class Workspace:
         raise Refused("users_not_found")
 
     def _channel(self, arguments: Arguments, *, by_name: bool) -> tuple[str, str]:
-        """Return name and ID of the channel asked for; only posting takes a name."""
+        """Return name and ID of the requested channel; only posting accepts a name."""
         asked = str(arguments.get("channel") or "")
         for name, channel_id in self.channels.items():
             if asked == channel_id or (by_name and asked.lstrip("#") == name):
@@ -270,7 +270,7 @@ class Workspace:
         raise Refused("channel_not_found")
 
     def name_channel(self, asked: str) -> str:
-        """Return the name of a channel that is asked for by name or ID."""
+        """Return the name of a channel given by name or ID."""
         return next((name for name, one in self.channels.items() if asked == one), asked.lstrip("#"))
 
     def _next_ts(self) -> str:
@@ -279,7 +279,7 @@ class Workspace:
 
 
 def _content(arguments: Arguments) -> tuple[str, list[dict[str, Any]] | None]:
-    """Return text and blocks (None where left out), refused as Slack refuses them."""
+    """Return text and blocks (None if left out); raise Refused as Slack refuses them."""
     text = arguments.get("text") or ""
     if not isinstance(text, str):
         raise Refused("invalid_arguments", ["[ERROR] must provide a string [json-pointer:/text]"])
@@ -314,7 +314,7 @@ def _parsed(arguments: Arguments, name: str, error: str) -> Any:
 
 
 def _shown(message: SlackMessage, arguments: Arguments) -> dict[str, Any]:
-    """Return the message as history gives it; the metadata's payload only when asked for."""
+    """Return the message as history returns it; the metadata's payload only on request."""
     shown: dict[str, Any] = {"type": "message", "ts": message.ts, "text": message.text}
     shown["blocks"] = message.blocks
     if message.thread_ts:

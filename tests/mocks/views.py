@@ -1,7 +1,7 @@
-"""What Slack refuses of a modal, as far as our form could break it.
+"""What Slack refuses of a modal, as far as our form could have such faults.
 
-Limits are from https://docs.slack.dev/reference/views/modal-views and the pages of the input block,
-radio buttons and plain-text input.
+Limits are from https://docs.slack.dev/reference/views/modal-views and the pages of the input block, radio
+buttons and plain-text input.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MAX_INPUT = 3000
 
 
 def check(view: Any) -> list[str]:
-    """Return every fault of a view; none for what Slack takes."""
+    """Return every fault of a view; an empty list if Slack accepts it."""
     if not isinstance(view, dict) or view.get("type") != "modal":
         return ["must be a modal"]
     faults = [

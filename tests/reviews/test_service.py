@@ -425,7 +425,7 @@ def test_a_mark_that_slack_did_not_take_is_shown_later(office):
 
 def test_a_message_that_somebody_deleted_is_not_edited_for_ever(office):
     review_id = a_posted_review(office)
-    office.slack.lose(office.slack.roots[0])
+    office.slack.delete_message(office.slack.roots[0])
     record = office.review_service().mark_reviewed(review_id, ALICE, office.now)
     assert record.edit_at is None
     assert office.works() == at("2026-11-20 09:00")

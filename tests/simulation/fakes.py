@@ -161,7 +161,7 @@ class FakePagerDuty(FakeChannel):
             "routing_key": action.target.secret.reveal(),
             "dedup_key": key,
         }
-        self.account.take(event)
+        self.account.process_event(event)
         opened = self.account.opened()[before:]
         self._record_sent(notification, fate, opened[0] if opened else None)
         return Receipt(self.scheduler.clock(), key)

@@ -151,7 +151,7 @@ def test_a_page_that_failed_for_a_hostile_alert_pings_nobody(rig: Rig) -> None:
 def test_a_deleted_message_that_is_posted_anew_makes_no_notice(rig: Rig) -> None:
     incident = rig.fires("DiskFull")
     rig.passes("5s")
-    rig.slack.lose(rig.roots()[0])
+    rig.slack.delete_message(rig.roots()[0])
     rig.answers(incident, "acknowledge")
     rig.passes("10m")
     assert said(rig) == []

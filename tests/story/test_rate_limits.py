@@ -37,8 +37,8 @@ def limited(rig: Rig) -> Iterator[Rig]:
     storm speaks for it: here it is the budgets that are looked at.
     """
     rig.storms_after_s = math.inf
-    rig.slack.keep_limits()
-    rig.pagerduty.keep_limits()
+    rig.slack.enforce_limits()
+    rig.pagerduty.enforce_limits()
     rig.configure(LIMITED)
     return rig
 

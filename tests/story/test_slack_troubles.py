@@ -8,11 +8,11 @@ from tests.rig import Rig
 def test_a_message_that_was_deleted_is_posted_anew_once_with_a_link(rig: Rig) -> None:
     incident = rig.fires("DiskFull", host="a")
     rig.passes("5s")
-    rig.slack.lose(rig.roots()[0])
+    rig.slack.delete_message(rig.roots()[0])
     rig.posts(rig.alert("DiskFull", host="a"), rig.alert("DiskFull", host="b"))
     rig.passes("10s")
     assert len(rig.roots()) == 1  # the mock forgot the lost one
-    rig.slack.lose(rig.roots()[0])
+    rig.slack.delete_message(rig.roots()[0])
     rig.answers(incident, "resolve")
     rig.passes("1h")
     assert rig.roots() == []

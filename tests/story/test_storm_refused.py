@@ -21,8 +21,8 @@ OPS = "#ops"
 def vendor_limits(rig: Rig) -> Iterator[None]:
     rig.slack.workspace.add_channel(OPS)
     rig.slack.workspace.add_channel("#monitoring")
-    rig.slack.keep_limits()
-    rig.pagerduty.keep_limits(EVENTS_A_MINUTE)
+    rig.slack.enforce_limits()
+    rig.pagerduty.enforce_limits(EVENTS_A_MINUTE)
     configure(rig, NOTICES + ROUTING)
     yield
     assert rig.slack.limited == []

@@ -25,8 +25,8 @@ LIMITS = f"limits: {{pagerduty: {EVENTS_A_MINUTE}/m}}\n"
 @pytest.fixture(autouse=True)
 def vendor_limits(rig: Rig) -> Iterator[None]:
     """Have the receiver keep to what Slack and PagerDuty take, the storm's own messages and pages too."""
-    rig.slack.keep_limits()
-    rig.pagerduty.keep_limits(EVENTS_A_MINUTE)
+    rig.slack.enforce_limits()
+    rig.pagerduty.enforce_limits(EVENTS_A_MINUTE)
     rig.configure(ROUTING + LIMITS)
     yield
     assert rig.slack.limited == []

@@ -33,7 +33,7 @@ def rest(pagerduty: MockPagerDuty) -> PagerDutyRestClient:
 
 def opens(pagerduty: MockPagerDuty, dedup_key: str = "k") -> PagedIncident:
     event = {"routing_key": ROUTING_KEY, "event_action": "trigger", "dedup_key": dedup_key}
-    pagerduty.take({**event, "payload": {"summary": "s", "source": "h", "severity": "error"}})
+    pagerduty.process_event({**event, "payload": {"summary": "s", "source": "h", "severity": "error"}})
     return pagerduty.opened()[-1]
 
 

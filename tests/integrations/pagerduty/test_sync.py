@@ -348,7 +348,7 @@ def test_who_it_was_handed_to_is_in_the_timeline(rig: Rig, bridge: Bridge) -> No
     bridge.delivers()
     rig.pagerduty.assigns(bridge.page(), "Carol", by="Bob", how="reassigned")
     bridge.delivers()
-    rig.pagerduty.asks_for_help(bridge.page(), of="Maeve")
+    rig.pagerduty.requests_responder(bridge.page(), of="Maeve")
     bridge.delivers()
     assert bridge.story(incident_id, "noted") == [
         "PagerDuty: escalated to Bob (None)",
@@ -386,7 +386,7 @@ def test_reopened_there_stays_closed_here_with_the_reason(rig: Rig, bridge: Brid
 def test_an_incident_of_somebody_elses_changes_nothing(rig: Rig, bridge: Bridge) -> None:
     incident_id = rig.fires("DiskFull")
     event = {"routing_key": "f" * 32, "event_action": "trigger", "dedup_key": "theirs"}
-    rig.pagerduty.take({**event, "payload": {"summary": "s", "source": "h", "severity": "error"}})
+    rig.pagerduty.process_event({**event, "payload": {"summary": "s", "source": "h", "severity": "error"}})
     rig.pagerduty.acknowledges(rig.pagerduty.opened()[-1])
     bridge.delivers()
     assert rig.state(incident_id) == "open"

@@ -162,7 +162,7 @@ def test_a_message_that_was_only_simulated_can_not_be_edited_or_replied_to(slack
 
 def test_a_message_that_somebody_deleted_is_said_to_be_gone(slack, channel):
     receipt = channel.send(a_notification())
-    slack.lose(slack.roots[0])
+    slack.delete_message(slack.roots[0])
     with pytest.raises(PermanentDeliveryError, match="message_not_found"):
         channel.send(a_notification(action=an_update(message=receipt.reference)))
 
