@@ -13,11 +13,11 @@ from pathlib import Path
 
 from receiver.config.routing import load_routing
 from receiver.config.settings import load_settings
-from receiver.standalone.valkey import EmbeddedValkey
 from tests.rig import KEYS, ROUTING
 from tests.simulation.connections import load_scripts, open_redis
 from tests.simulation.invariants import count_doubled, find_violations
 from tests.simulation.world import Scenario
+from tests.valkey import run_valkey
 
 
 @dataclass
@@ -116,12 +116,5 @@ def run_all(seeds: range) -> SimulationReport:
 
 
 def _run_isolated(seeds: range) -> SimulationReport:
-    with tempfile.TemporaryDirectory(prefix="rcv-") as folder:
-        server = EmbeddedValkey(Path(folder))
-        process = server.start()
-        try:
-            server.wait_ready(process)
-            return SimulationEnv(Path(folder), server.url).run_scenarios(seeds)
-        finally:
-            process.terminate()
-            process.wait(10)
+    with tempfile.TemporaryDirectory(prefix="rcv-") as folder, run_valkey() as url:
+        return SimulationEnv(Path(folder), url).run_scenarios(seeds)
