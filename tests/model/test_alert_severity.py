@@ -1,4 +1,4 @@
-"""How the words of a severity are read, and how our matchers test them."""
+"""How the text of a severity label is parsed, and how our matchers test it."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def fits(matcher: str, word: str | None, words: SeverityWords = BUILT_IN_WORDS) 
         (["none"], Severity.NONE),
     ],
 )
-def test_every_word_is_read_in_any_case_of_letters(words: list[str], severity: Severity) -> None:
+def test_severity_words_are_case_insensitive(words: list[str], severity: Severity) -> None:
     for word in words:
         for written in (word, word.upper(), word.capitalize(), f" {word}\n"):
             assert read(written) is severity
             assert not BUILT_IN_WORDS.find_unknown_word({"severity": written})
 
 
-def test_there_are_no_other_words_than_those_agreed() -> None:
+def test_the_built_in_severity_words_are_the_documented_ones() -> None:
     assert set(BUILT_IN) == {*CRITICAL, *ERROR, *WARNING, *INFO, "none"}
 
 
-def test_a_teams_own_words_are_added_to_the_built_in_ones() -> None:
+def test_configured_severity_words_are_added_to_the_built_in_ones() -> None:
     assert read("STÖRUNG", OWN) is Severity.CRITICAL
     assert read("Ticket-2", OWN) is Severity.WARNING
     assert read("Very Bad", OWN) is Severity.ERROR
@@ -56,7 +56,7 @@ def test_a_teams_own_words_are_added_to_the_built_in_ones() -> None:
 @pytest.mark.parametrize(
     "labels", [{}, {"severity": ""}, {"severity": "none"}, {"severity": " "}, {"severity": "None"}]
 )
-def test_no_severity_needs_no_warning(labels: dict[str, str]) -> None:
+def test_an_alert_without_a_severity_causes_no_warning(labels: dict[str, str]) -> None:
     assert BUILT_IN_WORDS.read_severity(labels) is Severity.NONE
     assert BUILT_IN_WORDS.find_unknown_word(labels) == ""
 
@@ -64,13 +64,13 @@ def test_no_severity_needs_no_warning(labels: dict[str, str]) -> None:
 @pytest.mark.parametrize(
     ("word", "shown"), [("wobbly", "wobbly"), ("Wob\u200bbly\n", "Wobbly"), ("x" * 5000, "x" * 59 + "…")]
 )
-def test_an_unknown_word_is_shown_short_and_on_one_line(word: str, shown: str) -> None:
+def test_an_unknown_severity_is_shortened_and_shown_on_one_line(word: str, shown: str) -> None:
     assert read(word) is Severity.NONE
     assert BUILT_IN_WORDS.find_unknown_word({"severity": word}) == shown
 
 
 @pytest.mark.parametrize("word", ["page", "Critical", "P1", "sev0", "CRIT ", "disaster"])
-def test_what_is_read_as_critical_fits_a_matcher_of_critical(word: str) -> None:
+def test_an_alias_of_critical_matches_critical(word: str) -> None:
     assert fits('severity="critical"', word)
     assert fits('severity=~"critical|warning"', word)
     assert not fits('severity!="critical"', word)
@@ -79,7 +79,7 @@ def test_what_is_read_as_critical_fits_a_matcher_of_critical(word: str) -> None:
     assert fits('severity!="warning"', word)
 
 
-def test_a_matcher_may_name_the_word_as_it_was_sent() -> None:
+def test_a_matcher_may_name_the_severity_as_it_was_sent() -> None:
     assert fits('severity="page"', "page")
     assert fits('severity=~"pa.e|none"', "page")
     assert not fits('severity="page"', "critical")
@@ -88,14 +88,15 @@ def test_a_matcher_may_name_the_word_as_it_was_sent() -> None:
     assert fits('severity!="page"', "crit")
 
 
-def test_what_fits_warning_fits_error_too_but_not_the_other_way_round() -> None:
+def test_an_error_matches_warning_but_a_warning_does_not_match_error() -> None:
     for word in ERROR:
         assert fits('severity="error"', word)
         assert fits('severity="warning"', word)
         assert fits('severity=~"warn.*"', word)
         assert not fits('severity="critical"', word)
         assert not fits('severity="info"', word)
-        # As sent and as read it is no warning, so a route for all but warnings takes it.
+        # Neither the label as sent nor the severity parsed from it is a warning, so a route for everything
+        # but warnings matches.
         assert fits('severity!="warning"', word)
         assert fits('severity!~"warning|info"', word)
         assert not fits('severity!="error"', word)
@@ -104,7 +105,7 @@ def test_what_fits_warning_fits_error_too_but_not_the_other_way_round() -> None:
 
 
 @pytest.mark.parametrize("word", [None, "", "wobbly"])
-def test_without_a_known_word_it_is_tested_as_alertmanager_does(word: str | None) -> None:
+def test_an_unknown_severity_is_matched_as_alertmanager_does(word: str | None) -> None:
     for matcher in ('severity="none"', 'severity="critical"', 'severity=~"n.*"', f'severity!="{word or ""}"'):
         assert not fits(matcher, word)
     assert fits('severity!="none"', word)
@@ -112,14 +113,14 @@ def test_without_a_known_word_it_is_tested_as_alertmanager_does(word: str | None
     assert fits('severity=~".*"', word)
 
 
-def test_other_labels_are_tested_as_they_are() -> None:
+def test_other_labels_are_matched_unchanged() -> None:
     matcher = parse_matcher('level="critical"', BUILT_IN_WORDS)
     assert not matcher.matches({"level": "page"})
     assert matcher.matches({"level": "critical"})
     assert str(parse_matcher('severity="critical"', BUILT_IN_WORDS)) == 'severity="critical"'
 
 
-def test_a_teams_own_word_fits_where_its_severity_does() -> None:
+def test_a_configured_severity_word_matches_where_its_severity_does() -> None:
     assert fits('severity="critical"', "störung", OWN)
     assert not fits('severity="critical"', "störung")
 
@@ -129,14 +130,14 @@ def test_a_teams_own_word_fits_where_its_severity_does() -> None:
     st.sampled_from(["critical", "error", "warning", "info", "none", "page", "wobbly", ""]),
     st.sampled_from([*CRITICAL, *WARNING, *INFO, "none", "Page", "wobbly", "", "P3 "]),
 )
-def test_unlike_is_the_opposite_of_like(operator: str, value: str, word: str) -> None:
+def test_a_negative_matcher_is_the_opposite_of_the_positive_one(operator: str, value: str, word: str) -> None:
     like = fits(f'severity{operator}"{value}"', word)
     unlike = fits(f'severity!{operator[1:] or "="}"{value}"', word)
     assert like != unlike
 
 
 @given(st.text(max_size=200))
-def test_reading_never_raises_and_knows_a_word_or_shows_it(word: str) -> None:
+def test_parsing_a_severity_never_raises_and_an_unknown_word_is_shown(word: str) -> None:
     shown = BUILT_IN_WORDS.find_unknown_word({"severity": word})
     assert len(shown) <= 60
     assert "\n" not in shown

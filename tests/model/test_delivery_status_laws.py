@@ -1,4 +1,4 @@
-"""Laws of what stands in: whatever fails in whatever order, it comes to rest and wakes nobody twice."""
+"""Properties of fallback messages: whatever fails in whatever order, planning ends and no one is paged twice."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ LAW = settings(max_examples=300, deadline=None)
 
 @LAW
 @given(LIVES, st.sampled_from(POLICIES))
-def test_once_everything_arrived_nothing_is_wanted_and_what_is_due_lies_ahead(happenings, policy) -> None:
+def test_after_all_receipts_no_action_is_planned_and_the_next_check_is_in_the_future(
+    happenings, policy
+) -> None:
     life = live(happenings, policy=policy)
     life.marks_done()
     assert life.incident is not None
@@ -51,7 +53,7 @@ def test_once_everything_arrived_nothing_is_wanted_and_what_is_due_lies_ahead(ha
 
 @LAW
 @given(LIVES, st.sampled_from(POLICIES))
-def test_nobody_is_woken_twice_in_one_run(happenings, policy) -> None:
+def test_each_responder_is_paged_once_per_escalation_run(happenings, policy) -> None:
     life = live(happenings, policy=policy)
     life.marks_done()
     assert len(life.woken) == len(set(life.woken))
@@ -59,7 +61,7 @@ def test_nobody_is_woken_twice_in_one_run(happenings, policy) -> None:
 
 @LAW
 @given(LIVES, st.sampled_from(POLICIES))
-def test_nobody_is_woken_for_what_is_over(happenings, policy) -> None:
+def test_no_responder_is_paged_for_a_resolved_incident(happenings, policy) -> None:
     life = live(happenings, policy=policy)
     life.answers("resolve")
     woken = len(life.woken)

@@ -1,8 +1,7 @@
-"""Laws of rule 5, tried over nights in which any target fails and all of us may be away: when a step is told, and
-when the next one is due.
+"""Properties of guarantee 5 over random outages: when a step is notified and when the next step is due.
 
-A night is lived in memory, without answers: each target takes what it is sent, fails for a while, or refuses it
-for good, and now and then no worker lives, also in the middle of an attempt.
+A night is simulated in memory without any response: each target accepts deliveries, fails for a while, or
+refuses them permanently, and sometimes no worker runs, also in the middle of an attempt.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ from tests.builders import OPENED_AT, a_policy, a_responder, a_step
 from tests.model.test_plan_laws import Life
 
 AFTER_S = 300.0
-# A failing target is tried this often at least, and a worker is never later than it takes to look again.
+# A failing target is attempted at least this often, and a worker is never later than its polling interval.
 RETRIES_S = 36.0
-# Back after an outage, one lane gives a step up while another is about to tell it.
+# After an outage, one queue times a step out while another is about to notify it.
 AT_ONCE_S = 1.0
 HORIZON_S = 8 * 3600.0
 LAW = settings(max_examples=100, deadline=None)
@@ -32,7 +31,7 @@ LAW = settings(max_examples=100, deadline=None)
 BOTH = {"slack": "@them", "pagerduty": "0" * 32}
 KINDS = (BOTH, {"slack": "@them", "pagerduty": ""}, {"slack": "", "pagerduty": "0" * 32})
 NAMES = ("on-call", "team-lead", "manager")
-# Whoever stands in may be a stranger, have no pager, or be one of those who are told anyhow.
+# The fallback responder may be unknown to the policy, may have no pager, or may be one of its steps.
 FALLBACKS = (
     None,
     Target(SLACK, "#ops"),
@@ -41,7 +40,7 @@ FALLBACKS = (
     "on-call",
     "manager",
 )
-# How long a target fails (for ever: inf), or that it refuses.
+# How long a target fails in seconds, or that it refuses every delivery.
 FATES = st.sampled_from([0.0, 0.0, 20.0, 90.0, 400.0, 1000.0, "refuses"])
 AWAY = st.lists(
     st.tuples(
@@ -82,26 +81,26 @@ class Night(Life):
     waits: dict[str, float] = field(default_factory=dict)
 
     def passes(self) -> None:
-        """Live until nothing is due any more."""
+        """Run until nothing is due any more."""
         self.hears(True, "a", False)
         while self.now < OPENED_AT + HORIZON_S:
             self.wakes_up()
             assert self.incident is not None
-            wanted = plan(self.incident, self.policy, self.now)
+            planned = plan(self.incident, self.policy, self.now)
             ready = [
                 a
                 for queue in self.queues
-                for a in wanted.actions
+                for a in planned.actions
                 if a.queue == queue and a.ready_at <= self.now
             ]
             if ready:
                 self.tries(ready[0])
                 self.checks()
                 continue
-            moments = [a.ready_at for a in wanted.actions] + (
-                [wanted.next_check_at] if wanted.next_check_at is not None else []
+            due_times = [a.ready_at for a in planned.actions] + (
+                [planned.next_check_at] if planned.next_check_at is not None else []
             )
-            later = [at for at in moments if at > self.now]
+            later = [at for at in due_times if at > self.now]
             if not later:
                 return
             self.now = min(later)
@@ -142,9 +141,9 @@ class Night(Life):
         return evaluate_escalation(self.incident, self.policy, self.now)
 
     def notifying_keys(self, step: Step) -> list[str]:
-        """Return the keys of all that may tell *step*; what stands in for several tells each.
+        """Return the delivery keys that can notify *step*; a shared fallback message notifies several steps.
 
-        The reply of a step that nobody is mentioned in says only that somebody is paged.
+        A reply without a mention only says that the responder is paged, so it does not notify the step.
         """
         own = [f"{kind}:{step.name}" for kind in ("page", "unreached", "fallback")]
         if step.responder.find_target(SLACK):
@@ -153,7 +152,7 @@ class Night(Life):
         shared = responder.name if isinstance(responder, Responder) else ""
         return [*own, f"page:{shared}#fallback", f"step:{shared}#fallback"]
 
-    def begun_at(self, step: Step) -> float | None:
+    def find_first_attempt(self, step: Step) -> float | None:
         tried = [self.attempts.get(f"{kind}:{step.name}", []) for kind in ("page", "step")]
         return min(itertools.chain(*tried), default=None)
 
@@ -162,17 +161,19 @@ class Night(Life):
         for step_state in steps:
             if step_state.notified_at is not None:
                 assert step_state.due_at is not None
-                assert step_state.notified_at >= step_state.due_at, "told before it was due"
-                known = [self.receipts.get(key) for key in self.notifying_keys(step_state.step)]
-                assert step_state.notified_at in known, "told at another moment than a receipt's"
+                assert step_state.notified_at >= step_state.due_at, "notified before it was due"
+                receipt_times = [self.receipts.get(key) for key in self.notifying_keys(step_state.step)]
+                assert step_state.notified_at in receipt_times, "notified at a time without a receipt"
             if step_state.wait_started_at is not None:
-                kept = self.waits.setdefault(step_state.step.name, step_state.wait_started_at)
-                assert step_state.wait_started_at == kept, "a wait that had begun was moved"
+                first_start = self.waits.setdefault(step_state.step.name, step_state.wait_started_at)
+                assert step_state.wait_started_at == first_start, "a wait that had started was moved"
         for before, step_state in itertools.pairwise(steps):
-            begun_at = self.begun_at(step_state.step)
-            if begun_at is not None:
+            first_attempt_at = self.find_first_attempt(step_state.step)
+            if first_attempt_at is not None:
                 assert before.wait_started_at is not None
-                assert begun_at >= before.wait_started_at + AFTER_S, "the wait before it was cut short"
+                assert first_attempt_at >= before.wait_started_at + AFTER_S, (
+                    "the wait before it was cut short"
+                )
 
 
 def live(policy, fates, away, queues) -> Night:
@@ -186,7 +187,7 @@ def live(policy, fates, away, queues) -> Night:
 def test_a_step_is_notified_with_its_first_receipt_and_the_next_wait_runs_in_full(
     policy, fates, away, queues
 ) -> None:
-    live(policy, fates, away, queues)  # looks at it after each thing that is done
+    live(policy, fates, away, queues)  # asserts after each attempt
 
 
 @LAW
@@ -196,7 +197,9 @@ def test_the_next_wait_begins_with_the_first_receipt_or_two_minutes_after_the_fi
 ) -> None:
     night = live(policy, fates, away, queues)
     for step_state in night.escalation().steps:
-        assert step_state.wait_started_at is not None, f"{step_state.step.name} was never told or given up"
+        assert step_state.wait_started_at is not None, (
+            f"{step_state.step.name} was neither notified nor timed out"
+        )
         own = [night.receipts.get(key) for key in night.notifying_keys(step_state.step)[:-2]]
         assert step_state.wait_started_at <= min(
             (at for at in own if at is not None), default=step_state.wait_started_at
@@ -206,10 +209,10 @@ def test_the_next_wait_begins_with_the_first_receipt_or_two_minutes_after_the_fi
         assert step_state.timed_out_at == step_state.wait_started_at
         if "refuses" in fates.values():
             continue
-        begun_at = night.begun_at(step_state.step) or step_state.due_at
+        first_attempt_at = night.find_first_attempt(step_state.step) or step_state.due_at
         if not step_state.step.responder.find_target(PAGERDUTY):
-            begun_at = step_state.due_at  # there was no thread, and the message's own attempts count
-        assert step_state.wait_started_at >= begun_at + STEP_TIMEOUT_S
+            first_attempt_at = step_state.due_at  # without a thread, the attempts of the message itself count
+        assert step_state.wait_started_at >= first_attempt_at + STEP_TIMEOUT_S
 
 
 @LAW
@@ -217,7 +220,7 @@ def test_the_next_wait_begins_with_the_first_receipt_or_two_minutes_after_the_fi
 def test_no_two_steps_are_notified_within_one_wait_however_long_the_outage(
     policy, fates, away, queues
 ) -> None:
-    """Where targets take or refuse, and none fails for a while: then no telling goes on behind the next wait."""
+    """Each target accepts or refuses and none fails for a while, so no attempt continues into the next wait."""
     fates = {target: fate if fate == "refuses" else 0.0 for target, fate in fates.items()}
     night = live(policy, fates, away, queues)
     for before, step_state in itertools.pairwise(night.escalation().steps):

@@ -1,4 +1,4 @@
-"""What holds for every merge, whatever the incident has been through and whatever comes in."""
+"""Properties of every merge, whatever happened to the incident before and whatever the payload contains."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ NAMES = "abcd"
 
 
 @dataclass(frozen=True)
-class Word:
-    """What a payload says of one alert; *age* is how long ago its firing began."""
+class AlertReport:
+    """One alert of a payload; *age* is how long ago it started firing."""
 
     name: str
     is_firing: bool
@@ -43,34 +43,34 @@ class Word:
 
 @dataclass(frozen=True)
 class Payload:
-    words: tuple[Word, ...]
+    reports: tuple[AlertReport, ...]
     is_truncated: bool = False
-    after: float = 1.0  # seconds since what happened before
+    after: float = 1.0  # seconds since the previous step
 
     def at(self, now: float) -> Group:
-        alerts = tuple(word.at(now) for word in self.words)
+        alerts = tuple(word.at(now) for word in self.reports)
         return Group("", "on-call", "{}:{}", {"alertname": "a"}, alerts, int(self.is_truncated))
 
 
 @dataclass(frozen=True)
 class Response:
-    """What a person does."""
+    """The response of a person: acknowledge, unacknowledge or resolve."""
 
-    does: str
+    response: str
     after: float = 1.0
 
 
-words = st.builds(
-    Word,
+reports = st.builds(
+    AlertReport,
     name=st.sampled_from(NAMES),
     is_firing=st.booleans(),
     severity=st.sampled_from(["critical", "warning", "info", "odd"]),
     age=st.sampled_from([0.0, 0.5, 30.0, 5000.0]),
 )
-# Alertmanager says one thing of an alert in one payload.
-unique_words = st.lists(words, max_size=4, unique_by=lambda word: word.name).map(tuple)
+# Alertmanager lists an alert once in a payload.
+unique_reports = st.lists(reports, max_size=4, unique_by=lambda word: word.name).map(tuple)
 waits = st.sampled_from([0.25, 1.0, 60.0, 599.0, 600.0, 4000.0])
-payloads = st.builds(Payload, unique_words, is_truncated=st.booleans(), after=waits)
+payloads = st.builds(Payload, unique_reports, is_truncated=st.booleans(), after=waits)
 responses = st.builds(Response, st.sampled_from(["acknowledge", "unacknowledge", "resolve"]), after=waits)
 pasts = st.lists(payloads | responses, max_size=8)
 
@@ -80,13 +80,13 @@ def apply_step(incident: Incident | None, what: Payload | Response, now: float) 
         return merge(incident, what.at(now), ROUTE_SETTINGS, now)
     if incident is None:
         return IncidentChange(None)
-    return {"acknowledge": acknowledge, "unacknowledge": unacknowledge, "resolve": resolve}[what.does](
+    return {"acknowledge": acknowledge, "unacknowledge": unacknowledge, "resolve": resolve}[what.response](
         incident, Person("ana"), now
     )
 
 
 def replay(past: list[Payload | Response]) -> tuple[Incident | None, float]:
-    """Return the incident after *past*, and the moment."""
+    """Return the incident after *past*, and the time."""
     incident, now = None, START
     for what in past:
         now += what.after
@@ -97,20 +97,21 @@ def replay(past: list[Payload | Response]) -> tuple[Incident | None, float]:
 @given(pasts, payloads)
 @settings(max_examples=200, deadline=None)
 @example(
-    # The next incident opens with a copy of a firing dismissed before, which began earlier than was known.
-    [Payload((Word("a", is_firing=True),)), Response("resolve")],
-    Payload((Word("a", is_firing=True, age=30.0), Word("b", is_firing=True))),
+    # The next incident opens with a copy of a firing that was dismissed before, with an earlier start than
+    # the known one.
+    [Payload((AlertReport("a", is_firing=True),)), Response("resolve")],
+    Payload((AlertReport("a", is_firing=True, age=30.0), AlertReport("b", is_firing=True))),
 )
 @example(
-    # The same with a firing that has ended: its late copy stays a copy in the next incident too.
+    # The same with a firing that has ended: its late copy is still a duplicate in the next incident.
     [
-        Payload((Word("a", is_firing=True),)),
-        Payload((Word("a", is_firing=False),), is_truncated=True),
+        Payload((AlertReport("a", is_firing=True),)),
+        Payload((AlertReport("a", is_firing=False),), is_truncated=True),
         Response("resolve"),
     ],
-    Payload((Word("a", is_firing=True, age=30.0), Word("b", is_firing=True))),
+    Payload((AlertReport("a", is_firing=True, age=30.0), AlertReport("b", is_firing=True))),
 )
-def test_merging_twice_is_merging_once(past: list[Payload | Response], payload: Payload) -> None:
+def test_merging_a_payload_twice_is_merging_it_once(past: list[Payload | Response], payload: Payload) -> None:
     incident, now = replay(past)
     group = payload.at(now + payload.after)
     once = merge(incident, group, ROUTE_SETTINGS, now + payload.after)
@@ -127,17 +128,15 @@ def test_merging_twice_is_merging_once(past: list[Payload | Response], payload: 
 def test_the_counts_of_a_payload_add_up(past: list[Payload | Response], payload: Payload) -> None:
     incident, now = replay(past)
     change = merge(incident, payload.at(now + payload.after), ROUTE_SETTINGS, now + payload.after)
-    assert change.new + change.duplicates + change.resolved == len(payload.words)
+    assert change.new + change.duplicates + change.resolved == len(payload.reports)
 
 
 @given(pasts, payloads)
 @settings(max_examples=200, deadline=None)
-def test_a_resolved_alert_that_nobody_knows_changes_nothing(
-    past: list[Payload | Response], payload: Payload
-) -> None:
+def test_an_unmatched_resolve_changes_nothing(past: list[Payload | Response], payload: Payload) -> None:
     incident, now = replay(past)
-    unknown = tuple(Word(f"unknown-{word.name}", is_firing=False) for word in payload.words)
-    # An untruncated payload may end an incident that waits for just that.
+    unknown = tuple(AlertReport(f"unknown-{word.name}", is_firing=False) for word in payload.reports)
+    # An untruncated payload may resolve an incident that waits for such a payload.
     is_open = incident is not None and not incident.is_resolved
     group = Payload(unknown, is_truncated=is_open).at(now + 1)
     change = merge(incident, group, ROUTE_SETTINGS, now + 1)
@@ -148,16 +147,14 @@ def test_a_resolved_alert_that_nobody_knows_changes_nothing(
 
 @given(pasts, st.booleans())
 @settings(max_examples=200, deadline=None)
-def test_copies_of_what_fires_change_nothing_a_reader_sees(
-    past: list[Payload | Response], older: bool
-) -> None:
+def test_copies_of_firing_alerts_change_nothing_visible(past: list[Payload | Response], older: bool) -> None:
     incident, now = replay(past)
     firing = (
         [name for name, alert_state in incident.alert_states.items() if alert_state.is_firing]
         if incident
         else []
     )
-    copies = tuple(Word(name, is_firing=True, age=90_000.0 if older else 0.0) for name in firing)
+    copies = tuple(AlertReport(name, is_firing=True, age=90_000.0 if older else 0.0) for name in firing)
     change = merge(incident, Payload(copies, is_truncated=True).at(now + 1), ROUTE_SETTINGS, now + 1)
     assert not change.events
     assert change.new == 0
@@ -171,11 +168,11 @@ def test_copies_of_what_fires_change_nothing_a_reader_sees(
 
 
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=6))
-def test_of_all_copies_of_a_firing_the_earliest_start_is_kept(ages: list[float]) -> None:
+def test_the_earliest_start_of_all_copies_of_a_firing_is_stored(ages: list[float]) -> None:
     now, incident = START, None
     for age in ages:
         incident = merge(
-            incident, Payload((Word("a", is_firing=True, age=age),)).at(now), ROUTE_SETTINGS, now
+            incident, Payload((AlertReport("a", is_firing=True, age=age),)).at(now), ROUTE_SETTINGS, now
         ).incident
     assert incident is not None
     assert incident.alert_states["a"].starts_at == now - max(ages)
@@ -191,9 +188,9 @@ def test_an_alert_that_a_payload_leaves_out_keeps_its_state(
     change = merge(incident, payload.at(now + payload.after), ROUTE_SETTINGS, now + payload.after)
     if incident is None or change.incident is None or change.is_new:
         return
-    told = {word.name for word in payload.words}
+    reported_names = {word.name for word in payload.reports}
     for name, alert_state in incident.alert_states.items():
-        if name not in told:
+        if name not in reported_names:
             assert change.incident.alert_states[name] == alert_state
 
 
@@ -213,12 +210,12 @@ def test_an_incident_is_resolved_only_when_every_alert_of_it_is(
 
 @given(pasts, payloads)
 @settings(max_examples=200, deadline=None)
-def test_an_untruncated_payload_resolves_what_fires_no_more(
+def test_an_untruncated_payload_without_a_firing_alert_resolves_the_incident(
     past: list[Payload | Response], payload: Payload
 ) -> None:
     incident, now = replay(past)
     after = merge(incident, payload.at(now + payload.after), ROUTE_SETTINGS, now + payload.after).incident
-    if after is None or after.is_resolved or payload.is_truncated or not payload.words:
+    if after is None or after.is_resolved or payload.is_truncated or not payload.reports:
         return
     assert any(s.is_firing and not s.is_dismissed for s in after.alert_states.values())
 
@@ -243,7 +240,7 @@ def test_the_severity_is_never_lower_while_it_is_open(
 
 @given(pasts, payloads)
 @settings(max_examples=200, deadline=None)
-def test_an_acknowledgement_ends_only_when_it_got_worse(
+def test_an_acknowledgement_ends_only_with_an_unacknowledged_event(
     past: list[Payload | Response], payload: Payload
 ) -> None:
     incident, now = replay(past)
@@ -251,13 +248,15 @@ def test_an_acknowledgement_ends_only_when_it_got_worse(
     after = change.incident
     if incident is None or after is None or change.is_new or not incident.is_acknowledged:
         return
-    got_worse = any(event.what == "unacknowledged" for event in change.events)
-    assert after.is_acknowledged != got_worse
+    is_unacknowledged = any(event.what == "unacknowledged" for event in change.events)
+    assert after.is_acknowledged != is_unacknowledged
 
 
 @given(pasts, payloads)
 @settings(max_examples=200, deadline=None)
-def test_what_joins_an_open_incident_moves_no_timer(past: list[Payload | Response], payload: Payload) -> None:
+def test_alerts_that_join_an_open_incident_move_no_timer(
+    past: list[Payload | Response], payload: Payload
+) -> None:
     incident, now = replay(past)
     after = merge(incident, payload.at(now + payload.after), ROUTE_SETTINGS, now + payload.after).incident
     if incident is None or after is None or incident.is_resolved or incident.is_acknowledged:
@@ -267,7 +266,7 @@ def test_what_joins_an_open_incident_moves_no_timer(past: list[Payload | Respons
 
 @given(pasts, payloads)
 @settings(max_examples=200, deadline=None)
-def test_an_identity_never_changes_and_a_new_one_is_never_used_again(
+def test_an_incident_id_never_changes_and_is_never_reused(
     past: list[Payload | Response], payload: Payload
 ) -> None:
     incident, now = replay(past)
@@ -282,38 +281,41 @@ def test_an_identity_never_changes_and_a_new_one_is_never_used_again(
 @given(pasts, st.sampled_from(NAMES))
 @settings(max_examples=200, deadline=None)
 @example(
-    # It fires on in an incident closed by hand, is carried into the next, and ends after that one did.
+    # The alert fires on in a manually resolved incident, is carried over to the next one, and ends after that
+    # is resolved.
     [
-        Payload((Word("a", is_firing=True),)),
+        Payload((AlertReport("a", is_firing=True),)),
         Response("resolve"),
-        Payload((Word("b", is_firing=True),)),
-        Payload((Word("b", is_firing=False),)),
-        Payload((Word("a", is_firing=False),)),
+        Payload((AlertReport("b", is_firing=True),)),
+        Payload((AlertReport("b", is_firing=False),)),
+        Payload((AlertReport("a", is_firing=False),)),
     ],
     "a",
 )
 @example(
-    # The same, and its end comes with the payload that opens the incident after.
+    # The same, and its end arrives with the payload that opens the following incident.
     [
-        Payload((Word("a", is_firing=True),)),
+        Payload((AlertReport("a", is_firing=True),)),
         Response("resolve"),
-        Payload((Word("b", is_firing=True),)),
-        Payload((Word("b", is_firing=False),)),
-        Payload((Word("a", is_firing=False), Word("b", is_firing=True)), after=4000.0),
+        Payload((AlertReport("b", is_firing=True),)),
+        Payload((AlertReport("b", is_firing=False),)),
+        Payload((AlertReport("a", is_firing=False), AlertReport("b", is_firing=True)), after=4000.0),
     ],
     "a",
 )
-def test_an_alert_that_fires_after_its_resolve_is_never_taken_for_a_copy(
+def test_an_alert_that_fires_after_its_resolve_is_never_a_duplicate(
     past: list[Payload | Response], name: str
 ) -> None:
     incident, now = replay(past)
     ended = merge(
         incident,
-        Payload((Word(name, is_firing=False),), is_truncated=True).at(now + 1),
+        Payload((AlertReport(name, is_firing=False),), is_truncated=True).at(now + 1),
         ROUTE_SETTINGS,
         now + 1,
     )
-    fires = merge(ended.incident, Payload((Word(name, is_firing=True),)).at(now + 2), ROUTE_SETTINGS, now + 2)
+    fires = merge(
+        ended.incident, Payload((AlertReport(name, is_firing=True),)).at(now + 2), ROUTE_SETTINGS, now + 2
+    )
     assert fires.new == 1
     assert fires.incident is not None
     assert not fires.incident.is_resolved
@@ -321,32 +323,32 @@ def test_an_alert_that_fires_after_its_resolve_is_never_taken_for_a_copy(
     assert not fires.incident.alert_states[name].is_dismissed
 
 
-@given(pasts, st.lists(words, max_size=4).map(tuple))
+@given(pasts, st.lists(reports, max_size=4).map(tuple))
 @settings(max_examples=200, deadline=None)
-@example([], (Word("a", is_firing=True), Word("a", is_firing=False)))
-def test_merging_twice_is_merging_once_even_where_a_payload_contradicts_itself(
-    past: list[Payload | Response], told: tuple[Word, ...]
+@example([], (AlertReport("a", is_firing=True), AlertReport("a", is_firing=False)))
+def test_merging_twice_is_merging_once_even_if_a_payload_contradicts_itself(
+    past: list[Payload | Response], contents: tuple[AlertReport, ...]
 ) -> None:
     incident, now = replay(past)
-    group = Payload(told).at(now + 1)
+    group = Payload(contents).at(now + 1)
     once = merge(incident, group, ROUTE_SETTINGS, now + 1)
     twice = merge(once.incident, group, ROUTE_SETTINGS, now + 2)
     assert twice.incident == once.incident
-    assert once.new + once.duplicates + once.resolved == len(told)
+    assert once.new + once.duplicates + once.resolved == len(contents)
 
 
 @given(pasts)
 @settings(max_examples=200, deadline=None)
 @example(
-    # b's late copy, of a firing that has ended, rides along with c, which is new.
+    # A late copy of b, whose firing has ended, arrives together with c, which is new.
     [
-        Payload((Word("a", is_firing=True), Word("b", is_firing=True))),
-        Payload((Word("b", is_firing=False),)),
+        Payload((AlertReport("a", is_firing=True), AlertReport("b", is_firing=True))),
+        Payload((AlertReport("b", is_firing=False),)),
         Response("resolve"),
-        Payload((Word("b", is_firing=True, age=5000.0), Word("c", is_firing=True))),
+        Payload((AlertReport("b", is_firing=True, age=5000.0), AlertReport("c", is_firing=True))),
     ]
 )
-def test_what_counts_as_new_is_what_begins_to_fire(past: list[Payload | Response]) -> None:
+def test_alerts_that_start_firing_are_counted_as_new(past: list[Payload | Response]) -> None:
     incident, now = replay(past[:-1])
     if not past or not isinstance(past[-1], Payload):
         return
@@ -368,7 +370,7 @@ alert_states = st.builds(
 
 @given(pasts, st.dictionaries(st.text(st.characters(codec="utf-8"), max_size=5), alert_states, max_size=5))
 @settings(max_examples=200, deadline=None)
-def test_an_incident_is_packed_and_unpacked_unchanged(
+def test_an_incident_is_serialized_and_parsed_unchanged(
     past: list[Payload | Response], more: dict[str, AlertState]
 ) -> None:
     incident, _ = replay(past)
@@ -378,14 +380,16 @@ def test_an_incident_is_packed_and_unpacked_unchanged(
         incident,
         alert_states={**incident.alert_states, **more},
         run=EscalationRun(3, START, "unacknowledged", 2, is_quiet=True),
-        alerts={"a": Word("a", is_firing=False).at(START)},
+        alerts={"a": AlertReport("a", is_firing=False).at(START)},
     )
     packed = msgspec.msgpack.encode(incident)
     assert msgspec.msgpack.decode(packed, type=Incident) == incident
 
 
 def test_late_copies_of_a_firing_that_ended_do_not_end_the_next_one() -> None:
-    """The slower of a pair told of the first firing and of its end while the alert already fired again."""
+    """The slower of two Alertmanagers reports the first firing and its end while the alert already fires
+    again.
+    """
 
     def reported(starts_at: float, ends_at: float = 0.0) -> Group:
         return Group("", "on-call", "{}:{}", {}, (Alert("a", {"alertname": "a"}, {}, starts_at, ends_at),))

@@ -1,4 +1,4 @@
-"""When PagerDuty is asked about a page, where hosts' clocks differ."""
+"""When the state of a page is checked at PagerDuty, for hosts whose clocks differ."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ def sent(at: float) -> Delivery:
 
 
 def due(page: Delivery, now: float) -> float:
-    moment = find_check_due_at(page)
-    assert moment is not None
-    return limit_check_wait(page, moment, now)
+    due_at = find_check_due_at(page)
+    assert due_at is not None
+    return limit_check_wait(page, due_at, now)
 
 
 @pytest.mark.parametrize("ahead", [0.0, 4.0])
-def test_a_page_sent_by_a_clock_near_ours_is_checked_in_its_time(ahead: float) -> None:
+def test_a_page_sent_by_a_clock_close_to_ours_is_checked_on_time(ahead: float) -> None:
     assert due(sent(NOW + ahead), NOW) == NOW + ahead + CHECK_AFTER_S
 
 
 @pytest.mark.parametrize("ahead", [6.0, 60.0, 86400.0])
-def test_a_page_sent_by_a_clock_ahead_is_checked_now_and_then_in_time(ahead: float) -> None:
+def test_a_page_sent_by_a_clock_ahead_is_checked_at_once_and_then_on_time(ahead: float) -> None:
     page = sent(NOW + ahead)
     assert due(page, NOW) == NOW
     checked = record_check(page, Finding("triggered", PagerDutyStatus("triggered")), NOW)
@@ -45,14 +45,14 @@ def test_a_page_sent_by_a_clock_ahead_is_checked_now_and_then_in_time(ahead: flo
 
 
 @pytest.mark.parametrize("ahead", [0.0, 60.0, 86400.0])
-def test_a_check_that_got_no_answer_waits_by_our_clock(ahead: float) -> None:
+def test_a_check_without_a_response_is_postponed_by_our_clock(ahead: float) -> None:
     postponed = postpone_check(sent(NOW + ahead - CHECK_AFTER_S), NOW)
     again_at = NOW + CHECK_AGAIN_S
     assert due(postponed, NOW) == again_at
     assert due(postponed, again_at) <= again_at
 
 
-def test_a_wait_of_a_clock_that_was_set_back_by_a_day_is_void() -> None:
+def test_a_wait_from_before_the_clock_was_set_back_by_a_day_is_ignored() -> None:
     later = NOW + 86400
     page = replace(sent(NOW), check=PageCheck(attempt=1, at=later))
     assert due(page, NOW) == NOW

@@ -1,7 +1,9 @@
-"""Laws of plan: whatever happened in whatever order, what is done is done and what is due lies ahead.
+"""Properties of plan(): after any history, completed actions are not planned again and the next check lies
+ahead.
 
-A random life of an incident is lived in memory: news, answers, time, deliveries that arrive,
-fail, fail for good or are cut off by a crash. A model of PagerDuty holds what the engineer meets.
+A random history of an incident runs in memory: incoming alerts, responses of people, time, and deliveries
+that arrive, fail, fail permanently or are interrupted by a crash. A model of PagerDuty holds the pages that
+the engineer gets.
 """
 
 from __future__ import annotations
@@ -30,32 +32,32 @@ HOSTS = ("a", "b")
 
 @dataclass
 class Life:
-    """One incident's life, and what PagerDuty makes of it."""
+    """The history of one incident, and the state of its pages in PagerDuty."""
 
     policy: EscalationPolicy = POLICY
     now: float = OPENED_AT
     incident: Incident | None = None
     open_pages: dict[str, str] = field(default_factory=dict)  # dedup key -> triggered, acknowledged
-    woken: list[tuple[str, str, str]] = field(default_factory=list)  # incident, step, run
+    woken: list[tuple[str, str, str]] = field(default_factory=list)  # incident, step, escalation run
 
-    def take(self, change: IncidentChange) -> None:
+    def apply_change(self, change: IncidentChange) -> None:
         if change.incident is not None and change.is_changed:
-            kept = {} if change.is_new or self.incident is None else self.incident.deliveries
-            self.incident = replace(change.incident, deliveries=kept)
+            deliveries = {} if change.is_new or self.incident is None else self.incident.deliveries
+            self.incident = replace(change.incident, deliveries=deliveries)
 
     def hears(self, firing: bool, host: str, truncated: bool) -> None:
         self.now += 0.001
         alert = an_alert(instance=host, starts_at=self.now - 1, ends_at=0.0 if firing else self.now)
         change = merge(self.incident, a_group(alert, truncated=int(truncated)), ROUTE_SETTINGS, self.now)
         if change.is_new and self.incident is not None:
-            self.marks_done()  # the engine waits for the former incident's end
-        self.take(change)
+            self.marks_done()  # the engine completes the former incident first
+        self.apply_change(change)
 
     def answers(self, answer: str) -> None:
         if self.incident is None:
             return
         how = {"acknowledge": acknowledge, "unacknowledge": unacknowledge, "resolve": resolve}[answer]
-        self.take(how(self.incident, Person("alice"), self.now))
+        self.apply_change(how(self.incident, Person("alice"), self.now))
 
     def ready(self) -> list[Action]:
         if self.incident is None:
@@ -104,16 +106,16 @@ class Life:
             self.open_pages.pop(action.dedup_key, None)
 
     def marks_done(self) -> None:
-        """Let everything arrive, however long its retries wait."""
+        """Let every delivery arrive, however long its retries wait."""
         for _ in range(200):
             assert self.incident is not None
-            wanted = plan(self.incident, self.policy, self.now)
-            if not wanted.actions:
+            planned = plan(self.incident, self.policy, self.now)
+            if not planned.actions:
                 return
-            soonest = min(wanted.actions, key=lambda action: action.ready_at)
+            soonest = min(planned.actions, key=lambda action: action.ready_at)
             self.now = max(self.now, soonest.ready_at)
-            self.dispatches(next(a for a in wanted.actions if a.ready_at <= self.now), "arrives")
-        raise AssertionError("something is wanted for ever")
+            self.dispatches(next(a for a in planned.actions if a.ready_at <= self.now), "arrives")
+        raise AssertionError("an action is planned again and again")
 
 
 OUTCOMES = st.sampled_from(["arrives"] * 5 + ["fails", "fails for good", "crashes before", "crashes after"])
@@ -144,7 +146,7 @@ LIVES = st.lists(HAPPENINGS, max_size=40)
 
 @settings(max_examples=300, deadline=None)
 @given(LIVES)
-def test_once_everything_arrived_nothing_is_wanted_and_what_is_due_lies_ahead(
+def test_after_all_receipts_no_action_is_planned_and_the_next_check_is_in_the_future(
     happenings: list[tuple],
 ) -> None:
     life = live(happenings)
@@ -157,7 +159,7 @@ def test_once_everything_arrived_nothing_is_wanted_and_what_is_due_lies_ahead(
 
 @settings(max_examples=300, deadline=None)
 @given(LIVES)
-def test_when_it_is_over_no_page_is_left_open(happenings: list[tuple]) -> None:
+def test_a_resolved_incident_leaves_no_page_open(happenings: list[tuple]) -> None:
     life = live([h for h in happenings if h[-1] != "fails for good"])
     life.answers("resolve")
     life.marks_done()
@@ -166,7 +168,7 @@ def test_when_it_is_over_no_page_is_left_open(happenings: list[tuple]) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(LIVES)
-def test_while_it_is_open_and_unacknowledged_somebody_is_paged(happenings: list[tuple]) -> None:
+def test_an_open_unacknowledged_incident_has_an_open_page(happenings: list[tuple]) -> None:
     life = live([h for h in happenings if h[-1] != "fails for good"])
     life.marks_done()
     assert life.incident is not None
@@ -187,7 +189,7 @@ def test_an_acknowledged_incident_is_acknowledged_in_pagerduty(happenings: list[
 
 @settings(max_examples=300, deadline=None)
 @given(LIVES)
-def test_no_step_wakes_its_responder_twice_in_one_run(happenings: list[tuple]) -> None:
+def test_each_step_pages_its_responder_once_per_escalation_run(happenings: list[tuple]) -> None:
     life = live(happenings)
     life.marks_done()
     assert len(life.woken) == len(set(life.woken))
@@ -195,7 +197,7 @@ def test_no_step_wakes_its_responder_twice_in_one_run(happenings: list[tuple]) -
 
 @settings(max_examples=300, deadline=None)
 @given(LIVES)
-def test_planning_twice_wants_the_same(happenings: list[tuple]) -> None:
+def test_planning_twice_gives_the_same_plan(happenings: list[tuple]) -> None:
     life = live(happenings)
     assert life.incident is not None
     assert plan(life.incident, POLICY, life.now) == plan(life.incident, POLICY, life.now)
@@ -203,7 +205,7 @@ def test_planning_twice_wants_the_same(happenings: list[tuple]) -> None:
 
 @settings(max_examples=300, deadline=None)
 @given(LIVES)
-def test_nobody_is_paged_for_what_is_resolved_or_acknowledged(happenings: list[tuple]) -> None:
+def test_no_responder_is_paged_for_a_resolved_or_acknowledged_incident(happenings: list[tuple]) -> None:
     life = live(happenings)
     assert life.incident is not None
     pages = [a for a in plan(life.incident, POLICY, life.now).actions if isinstance(a, Page)]
@@ -213,7 +215,7 @@ def test_nobody_is_paged_for_what_is_resolved_or_acknowledged(happenings: list[t
 
 @settings(max_examples=300, deadline=None)
 @given(LIVES)
-def test_an_acknowledgement_ends_when_it_resolves_unless_it_flaps(happenings: list[tuple]) -> None:
+def test_an_acknowledgement_ends_with_the_incident_unless_it_flaps(happenings: list[tuple]) -> None:
     life = live([h for h in happenings if h[-1] != "fails for good"])
     life.answers("acknowledge")
     for host in HOSTS:
@@ -224,7 +226,7 @@ def test_an_acknowledgement_ends_when_it_resolves_unless_it_flaps(happenings: li
         return
     life.hears(True, "a", False)
     after = life.incident
-    if after.id != before.id:  # the flap window was over: it is another incident
+    if after.id != before.id:  # the flap window was over, so this is another incident
         return
     life.marks_done()
     if after.run.is_quiet:
@@ -233,21 +235,21 @@ def test_an_acknowledgement_ends_when_it_resolves_unless_it_flaps(happenings: li
         return
     assert after.state == "open"
     assert after.former_by == "alice"
-    # Woken anew, unless PagerDuty had heard neither of the acknowledgement nor of the end.
+    # The responder is paged again, unless PagerDuty got neither the acknowledgement nor the resolve.
     assert life.open_pages[dedup_key(after, "on-call")] == "triggered"
 
 
 @settings(max_examples=200, deadline=None)
 @given(LIVES)
-def test_there_is_one_message(happenings: list[tuple]) -> None:
+def test_an_incident_has_one_message(happenings: list[tuple]) -> None:
     life = live(happenings, only="arrives")
     assert life.incident is not None
     posts = [a for a in plan(life.incident, POLICY, life.now).actions if isinstance(a, Post)]
     assert len(posts) == (0 if "root" in life.incident.deliveries else 1)
 
 
-def test_a_renewed_page_that_does_not_arrive_leaves_the_earlier_one_known() -> None:
-    """The next run's page failed, and nobody told PagerDuty of the end: its incident stayed open."""
+def test_an_earlier_page_is_still_resolved_after_a_renewed_page_failed() -> None:
+    """The page of the next escalation run failed, and no resolve was sent: PagerDuty's incident stayed open."""
     life = live([("works", "arrives"), ("passes", 1.0), ("works", "arrives")])
     life.answers("acknowledge")
     life.answers("unacknowledge")

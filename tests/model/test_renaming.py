@@ -1,4 +1,4 @@
-"""Which alerts took another one's place, told from how an incident's alerts stand."""
+"""Which alerts replaced another one whose labels changed, found from the alert states of an incident."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def value(number: int, at: float, ended: float = 0.0, **labels: str) -> Alert:
 
 
 @dataclass
-class Live:
+class StoredIncident:
     """An incident with all its alerts, as the store has it."""
 
     incident: Incident | None = None
@@ -32,48 +32,48 @@ class Live:
 
     def hears(self, *alerts: Alert) -> None:
         change = merge(self.incident, a_group(*alerts), ROUTE_SETTINGS, self.now)
-        known = self.incident.alerts if self.incident else {}
+        former = self.incident.alerts if self.incident else {}
         assert change.incident is not None
-        told = {
+        reported = {
             alert.fingerprint: alert for alert in alerts if alert.fingerprint in change.incident.alert_states
         }
-        self.incident = replace(change.incident, alerts={**known, **told})
+        self.incident = replace(change.incident, alerts={**former, **reported})
 
 
 @pytest.mark.parametrize("label", ["severity", "alertname"])
-def test_a_label_that_says_what_it_is_makes_another_alert(label: str) -> None:
-    live = Live()
+def test_an_alert_with_another_name_or_severity_is_another_alert(label: str) -> None:
+    stored = StoredIncident()
     first = an_alert(severity="warning", starts_at=OPENED_AT)
-    live.hears(first)
-    live.now += 60
+    stored.hears(first)
+    stored.now += 60
     other = an_alert(
         **({"severity": "critical"} if label == "severity" else {"name": "Other", "severity": "warning"})
     )
-    live.hears(replace(other, starts_at=live.now), replace(first, ends_at=live.now))
-    assert live.incident is not None
-    assert find_renamings(live.incident) == []
+    stored.hears(replace(other, starts_at=stored.now), replace(first, ends_at=stored.now))
+    assert stored.incident is not None
+    assert find_renamings(stored.incident) == []
 
 
-def test_one_end_stands_for_one_change() -> None:
-    live = Live()
-    live.hears(value(0, OPENED_AT), value(9, OPENED_AT, host="other"))
-    live.now += 60
-    live.hears(value(0, OPENED_AT, live.now), value(1, live.now), value(2, live.now))
-    assert live.incident is not None
-    assert len(find_renamings(live.incident)) == 1
-    assert len(sort_joined(live.incident, 0).fingerprints) == 2
+def test_one_resolved_alert_is_replaced_by_one_alert_only() -> None:
+    stored = StoredIncident()
+    stored.hears(value(0, OPENED_AT), value(9, OPENED_AT, host="other"))
+    stored.now += 60
+    stored.hears(value(0, OPENED_AT, stored.now), value(1, stored.now), value(2, stored.now))
+    assert stored.incident is not None
+    assert len(find_renamings(stored.incident)) == 1
+    assert len(sort_joined(stored.incident, 0).fingerprints) == 2
 
 
 @pytest.mark.parametrize(("gap", "count"), [(0.0, 1), (890.0, 1), (2000.0, 0)])
-def test_an_end_long_before_is_another_matter(gap: float, count: int) -> None:
-    live = Live()
-    live.hears(value(0, OPENED_AT), value(9, OPENED_AT, host="other"))
-    live.now += 60
-    live.hears(value(0, OPENED_AT, live.now))
-    live.now += gap
-    live.hears(value(1, live.now))
-    assert live.incident is not None
-    assert len(find_renamings(live.incident)) == count
+def test_an_alert_that_ended_long_before_is_not_replaced(gap: float, count: int) -> None:
+    stored = StoredIncident()
+    stored.hears(value(0, OPENED_AT), value(9, OPENED_AT, host="other"))
+    stored.now += 60
+    stored.hears(value(0, OPENED_AT, stored.now))
+    stored.now += gap
+    stored.hears(value(1, stored.now))
+    assert stored.incident is not None
+    assert len(find_renamings(stored.incident)) == count
 
 
 payloads = st.lists(
@@ -83,33 +83,35 @@ payloads = st.lists(
 
 @settings(max_examples=150, deadline=None)
 @given(st.lists(st.tuples(payloads, st.sampled_from([10.0, 300.0, 2000.0])), min_size=2, max_size=8))
-def test_there_are_no_more_changes_than_ends_and_nothing_is_both(
+def test_there_are_no_more_renamings_than_ended_alerts_and_a_renamed_alert_is_not_joined(
     past: list[tuple[list[tuple[int, str, bool]], float]],
 ) -> None:
-    live = Live()
-    live.hears(value(0, OPENED_AT, host="a"))
-    began: dict[tuple[int, str], float] = {}
-    for told, wait in past:
-        live.now += wait
+    stored = StoredIncident()
+    stored.hears(value(0, OPENED_AT, host="a"))
+    started_at: dict[tuple[int, str], float] = {}
+    for reports, wait in past:
+        stored.now += wait
         alerts = []
-        for number, host, is_firing in told:
-            at = began.setdefault((number, host), live.now)
-            alerts.append(value(number, at, 0.0 if is_firing else live.now, host=host))
+        for number, host, is_firing in reports:
+            at = started_at.setdefault((number, host), stored.now)
+            alerts.append(value(number, at, 0.0 if is_firing else stored.now, host=host))
             if not is_firing:
-                began.pop((number, host))
-        live.hears(*alerts)
-    incident = live.incident
+                started_at.pop((number, host))
+        stored.hears(*alerts)
+    incident = stored.incident
     assert incident is not None
     ended = [s for s in incident.alert_states.values() if not s.is_firing]
-    found = find_renamings(incident)
-    assert len(found) <= len(ended)
-    assert len({one.fingerprint for one in found}) == len(found)
-    assert {one.label for one in found} <= {"value", "host"}
-    assert all(_joined(incident.alert_states[one.fingerprint]) for one in found)
-    news = sort_joined(incident, 0).fingerprints
+    renamings = find_renamings(incident)
+    assert len(renamings) <= len(ended)
+    assert len({renaming.fingerprint for renaming in renamings}) == len(renamings)
+    assert {renaming.label for renaming in renamings} <= {"value", "host"}
+    assert all(_joined(incident.alert_states[renaming.fingerprint]) for renaming in renamings)
+    joined = sort_joined(incident, 0).fingerprints
     firing = {fp for fp, s in incident.alert_states.items() if s.join and s.is_firing}
-    assert set(news) <= firing
-    assert firing - set(news) <= {one.fingerprint for one in found}  # what is left out took another's place
+    assert set(joined) <= firing
+    assert firing - set(joined) <= {
+        renaming.fingerprint for renaming in renamings
+    }  # the alerts that are left out replaced another one
 
 
 def _joined(alert_state: AlertState) -> bool:

@@ -1,6 +1,6 @@
-"""Matchers: read as Alertmanager reads them, and fast whatever a stranger writes in a label.
+"""Matchers: with the meaning they have in Alertmanager, and fast whatever a label contains.
 
-Alertmanager's are Go's regexp, which is RE2: https://github.com/google/re2/wiki/Syntax
+Alertmanager uses Go's regexp, which has the syntax of RE2: https://github.com/google/re2/wiki/Syntax
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ COMPILERS = (compile_full_match, compile_with_timeout)
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Bound the CPU time, which other processes do not take."""
+    """Fail if the block takes more CPU time than *seconds*; other processes do not count."""
     started = time.process_time()
     yield
     assert time.process_time() - started < seconds
@@ -30,7 +30,7 @@ def within(seconds: float) -> Iterator[None]:
 
 # --- time ---
 
-# Each takes Python's `re` minutes or more.
+# Python's `re` needs minutes or more for each of these.
 CATASTROPHES = [
     ("([a-z0-9-]+[.]?)+:9100", "a" * 40),
     ("(a+)+b", "a" * 60),
@@ -46,7 +46,7 @@ CATASTROPHES = [
 
 @pytest.mark.parametrize(("expression", "value"), CATASTROPHES)
 @pytest.mark.parametrize("operator", ["=~", "!~"])
-def test_a_label_can_not_hold_up_a_matcher(expression: str, value: str, operator: str) -> None:
+def test_no_label_value_makes_a_matcher_slow(expression: str, value: str, operator: str) -> None:
     matcher = parse_matcher(f'instance{operator}"{expression}"')
     with within(0.5):
         assert matcher.matches({"instance": value}) is (operator == "!~")
@@ -75,7 +75,7 @@ def test_without_re2_a_repeat_within_a_repeat_is_refused(expression: str) -> Non
 @pytest.mark.parametrize(
     "expression", ["a+b+", "(?:ab?)+", "(a|b)+", "db-[0-9]{1,3}(:[0-9]+)?", "(prod|staging)-.*"]
 )
-def test_without_re2_what_people_write_is_taken(expression: str) -> None:
+def test_without_re2_usual_expressions_are_accepted(expression: str) -> None:
     assert not compile_with_timeout(expression)("")
 
 
@@ -97,7 +97,7 @@ def test_without_re2_what_people_write_is_taken(expression: str) -> None:
         "a=~((((((((((a{9}){9}){9}){9}){9}){9}){9}){9}){9}){9})",
     ],
 )
-def test_reading_a_matcher_takes_linear_time(text: str) -> None:
+def test_parsing_a_matcher_takes_linear_time(text: str) -> None:
     with within(0.5):
         try:
             parse_matcher(text)
@@ -110,7 +110,7 @@ def test_reading_a_matcher_takes_linear_time(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("expression", "fits", "does_not"),
+    ("expression", "fits", "non_matching"),
     [
         ("web", ["web"], ["web-1", "a web", "", "web\n"]),
         ("web|db", ["web", "db"], ["webdb", "web|db", "xdb"]),
@@ -119,7 +119,7 @@ def test_reading_a_matcher_takes_linear_time(text: str) -> None:
         ("", [""], ["x"]),
         (".*", ["", "x y"], ["a\nb"]),
         ("(?i)prod", ["PROD", "Prod"], ["production"]),
-        (r"\d+", ["12"], ["١٢", "1a"]),  # ASCII digits only, unlike Python's
+        (r"\d+", ["12"], ["١٢", "1a"]),  # ASCII digits only, unlike in Python
         (r"\w+", ["a_1"], ["ä"]),
         (r"\pL+", ["äß"], ["1"]),
         (r"[[:digit:]]+", ["7"], ["a"]),
@@ -131,12 +131,12 @@ def test_reading_a_matcher_takes_linear_time(text: str) -> None:
         ("x*?y", ["xxy", "y"], ["x"]),
     ],
 )
-def test_expressions_mean_what_alertmanager_takes_them_for(
-    expression: str, fits: list[str], does_not: list[str]
+def test_expressions_have_the_meaning_of_alertmanager(
+    expression: str, fits: list[str], non_matching: list[str]
 ) -> None:
     test = compile_full_match(expression)
     assert [value for value in fits if not test(value)] == []
-    assert [value for value in does_not if test(value)] == []
+    assert [value for value in non_matching if test(value)] == []
 
 
 @pytest.mark.parametrize(
@@ -157,13 +157,13 @@ def test_expressions_mean_what_alertmanager_takes_them_for(
         "a" * 4097,
     ],
 )
-def test_what_alertmanager_refuses_is_refused_with_a_reason(expression: str) -> None:
+def test_expressions_that_alertmanager_refuses_are_refused_with_a_reason(expression: str) -> None:
     with pytest.raises(ValueError, match=r"has a regular expression that can't be read: .{8}"):
         parse_matcher(f"a=~{expression}")
 
 
 @pytest.mark.parametrize("value", ["\udce9", "a\x00b", "\U0010ffff"])
-def test_odd_characters_in_a_label_are_only_characters(value: str) -> None:
+def test_special_characters_in_a_label_value_are_matched_literally(value: str) -> None:
     assert parse_matcher("a=~.+").matches({"a": value})
     assert not parse_matcher("a=~b").matches({"a": value})
 
@@ -185,7 +185,7 @@ def test_odd_characters_in_a_label_are_only_characters(value: str) -> None:
         ("größe=1", ("größe", "=", "1")),
     ],
 )
-def test_how_a_matcher_is_written(text: str, parts: tuple[str, str, str]) -> None:
+def test_the_forms_of_a_matcher(text: str, parts: tuple[str, str, str]) -> None:
     matcher = parse_matcher(text)
     assert (matcher.name, matcher.operator, matcher.value) == parts
 
@@ -208,7 +208,7 @@ def test_how_a_matcher_is_written(text: str, parts: tuple[str, str, str]) -> Non
         "a=<b",
     ],
 )
-def test_what_is_no_matcher_is_refused(text: str) -> None:
+def test_text_that_is_no_matcher_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is no matcher like"):
         parse_matcher(text)
 
@@ -218,18 +218,18 @@ def test_what_is_no_matcher_is_refused(text: str) -> None:
 
 @dataclass(frozen=True)
 class Node:
-    """One expression as it is written, and which ends it reaches from each start in a text."""
+    """An expression, and which ends it reaches from each start in a text."""
 
     written: str
     ends: Callable[[str, frozenset[int]], frozenset[int]]
     has_repeat: bool = False
 
 
-def _one(written: str, takes: Callable[[str], bool]) -> Node:
-    return Node(written, lambda text, at: frozenset(i + 1 for i in at if i < len(text) and takes(text[i])))
+def _single(written: str, accepts: Callable[[str], bool]) -> Node:
+    return Node(written, lambda text, at: frozenset(i + 1 for i in at if i < len(text) and accepts(text[i])))
 
 
-def _both(first: Node, second: Node) -> Node:
+def _sequence(first: Node, second: Node) -> Node:
     return Node(
         first.written + second.written,
         lambda text, at: second.ends(text, first.ends(text, at)),
@@ -237,7 +237,7 @@ def _both(first: Node, second: Node) -> Node:
     )
 
 
-def _either(first: Node, second: Node) -> Node:
+def _alternative(first: Node, second: Node) -> Node:
     return Node(
         f"(?:{first.written}|{second.written})",
         lambda text, at: first.ends(text, at) | second.ends(text, at),
@@ -261,12 +261,12 @@ def _repeated(inner: Node, least: int, most: int | None) -> Node:
 
 ATOMS = st.sampled_from(
     [
-        *(_one(letter, letter.__eq__) for letter in "abä-"),
-        _one(".", lambda c: c != "\n"),
-        _one("[a-c]", lambda c: "a" <= c <= "c"),
-        _one("[^a]", lambda c: c != "a"),
-        _one(r"\.", ".".__eq__),
-        _one(r"\n", "\n".__eq__),
+        *(_single(letter, letter.__eq__) for letter in "abä-"),
+        _single(".", lambda c: c != "\n"),
+        _single("[a-c]", lambda c: "a" <= c <= "c"),
+        _single("[^a]", lambda c: c != "a"),
+        _single(r"\.", ".".__eq__),
+        _single(r"\n", "\n".__eq__),
     ]
 )
 BOUNDS = st.sampled_from([(0, None), (1, None), (0, 1), (2, 3), (2, None), (0, 2)])
@@ -274,8 +274,8 @@ BOUNDS = st.sampled_from([(0, None), (1, None), (0, 1), (2, 3), (2, None), (0, 2
 
 def _grow(nodes: st.SearchStrategy[Node]) -> st.SearchStrategy[Node]:
     return st.one_of(
-        st.builds(_both, nodes, nodes),
-        st.builds(_either, nodes, nodes),
+        st.builds(_sequence, nodes, nodes),
+        st.builds(_alternative, nodes, nodes),
         st.builds(lambda node, bounds: _repeated(node, *bounds), nodes, BOUNDS),
     )
 
