@@ -13,10 +13,10 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.client import HTTPException, HTTPResponse, InvalidURL
 from ipaddress import ip_address
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.error import HTTPError, URLError
 from urllib.parse import unquote, urlsplit, urlunsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, ProxyHandler, Request, build_opener
@@ -38,7 +38,7 @@ _REASONS: dict[type[Exception], str] = {
     ConnectionError: "the connection was cut",
     InvalidURL: "the address can't be used",
     HTTPException: "what answers there speaks no HTTP that we can read",
-    ValueError: "the address can't be used",
+    ValueError: "the address or the token has characters that can't be sent",
 }
 
 
@@ -48,6 +48,13 @@ class BaseUrl:
 
     url: str
     login: str = field(default="", repr=False)  # the Authorization header
+
+    def __str__(self) -> str:
+        return one_line(self.url, 200)
+
+    def with_token(self, token: str) -> BaseUrl:
+        """Return it with the bearer *token* as its login; unchanged where there is none."""
+        return replace(self, login=f"Bearer {token}") if token else self
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,13 @@ class HttpResponse:
     @property
     def is_ok(self) -> bool:
         return 200 <= self.status < 300
+
+    def parse_json(self) -> Any:
+        """Return the body parsed as JSON; None if it isn't JSON."""
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
 
 
 def parse_base_url(url: str) -> BaseUrl:
@@ -81,6 +95,7 @@ def send_request(
     *,
     body: object = None,
     form: str = "",
+    accept: str = "application/json",
     timeout_s: float,
     max_bytes: int = MAX_RESPONSE_BYTES,
 ) -> HttpResponse:
@@ -90,7 +105,7 @@ def send_request(
     `no_answer`, with `maybe_sent` unless it is a GET. *timeout_s* limits connecting and each read; a
     body that arrives in small pieces is aborted at the first piece after the limit.
     """
-    headers = {"Accept": "application/json", "User-Agent": "receiver"}
+    headers = {"Accept": accept, "User-Agent": "receiver"}
     if address.login:
         headers["Authorization"] = address.login
     data = None

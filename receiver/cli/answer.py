@@ -9,10 +9,11 @@ from typing import Any, TypeVar
 import click
 
 from receiver import clock
-from receiver.cli.api_client import IncidentDetail, build_api, read_incident
+from receiver.cli.api_client import build_api, read_answer
 from receiver.cli.incident_text import format_next_step
 from receiver.cli.terminal import print_text, render_until, show_examples
 from receiver.text import one_line
+from receiver.web.api.responses import IncidentDetail
 
 F = TypeVar("F", bound=Callable[..., Any])
 MAX_NAME = 200
@@ -52,7 +53,7 @@ def send_action(
     if not name:
         raise click.BadParameter("is empty, expected a name", param_hint="--by")
     raw = build_api(os.environ).change_incident(incident_id, action, name, **more)
-    incident = read_incident(raw)
+    incident = read_answer(raw, IncidentDetail)
     print_text(describe_outcome(incident, name) + ".")
 
 

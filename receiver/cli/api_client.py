@@ -1,194 +1,77 @@
-"""The API's client and its answers, typed for display; fields that an older receiver lacks are empty."""
+"""The client of the receiver's API; its answers have the types of `web/api/responses.py`."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from enum import Enum
+from functools import cache
+from types import UnionType
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from urllib.parse import urlencode
 
 import msgspec
 from msgspec import Struct
 
-from receiver.cli.http import JsonResponse, NoResponse, bearer_header, send_request, strip_login
 from receiver.config.mistakes import find_mistake
 from receiver.config.settings import Environment
 from receiver.config.urls import find_url_mistake
-from receiver.errors import NotFound, ReceiverError
+from receiver.errors import NotFound, ReceiverError, TemporaryDeliveryError
+from receiver.http_client import HttpResponse, parse_base_url, send_request
 from receiver.text import one_line
 
 T = TypeVar("T", bound=Struct)
 
 
-class Row(Struct, frozen=True):
-    """One incident in the list. Timestamps are RFC 3339 texts in UTC."""
+def read_answer(raw: Any, kind: type[T]) -> T:
+    """Convert *raw* to a *kind* of `web/api/responses.py`; raises ReceiverApiError for another form.
 
-    id: str
-    state: str = ""
-    severity: str = ""
-    alertname: str = ""
-    summary: str = ""
-    receiver: str = ""
-    group_labels: dict[str, str] = {}
-    route: str = ""
-    channel: str = ""
-    firing: int = 0
-    total: int = 0
-    opened_at: str | None = None
-    updated_at: str | None = None
-    acknowledged_by: str | None = None
-    next_step: str | None = None
-    next_step_at: str | None = None
-
-
-class HistoryRow(Row, frozen=True):
-    """One incident in the history."""
-
-    resolved_at: str | None = None
-    duration_s: float | None = None
-    acknowledged_after_s: float | None = None
-
-
-class AlertRow(Struct, frozen=True):
-    status: str = ""
-    labels: dict[str, str] = {}
-    annotations: dict[str, str] = {}
-    starts_at: str | None = None
-    ends_at: str | None = None
-    generator_url: str = ""
-
-
-class EventRow(Struct, frozen=True):
-    """One line of the timeline."""
-
-    at: str | None = None
-    what: str = ""
-    text: str = ""
-    by: str | None = None
-    via: str | None = None
-
-
-class SuppressionRow(Struct, frozen=True):
-    """Why escalation is suppressed although alerts fire."""
-
-    reason: str = ""
-    by: str | None = None
-    until: str | None = None
-
-
-class SilenceRow(Struct, frozen=True):
-    """A requested silence."""
-
-    number: int = 0
-    silence_id: str | None = None
-    by: str = ""
-    comment: str = ""
-    until: str | None = None
-    ended_at: str | None = None
-
-
-class StepRow(Struct, frozen=True):
-    step: str = ""
-    responder: str = ""
-    state: str = ""
-    due_at: str | None = None
-    notified_at: str | None = None
-    given_up_at: str | None = None
-
-
-class EscalationRow(Struct, frozen=True):
-    policy: str | None = None
-    steps: list[StepRow] = []
-
-
-class DeliveryRow(Struct, frozen=True):
-    id: str = ""
-    target: str = ""
-    state: str = ""
-    attempts: int = 0
-    at: str | None = None
-    retry_at: str | None = None
-    reason: str | None = None
-    detail: str | None = None
-    simulated: bool = False
-    link: str | None = None
-
-
-class IncidentDetail(Row, frozen=True):
-    """One incident with all its details."""
-
-    acknowledged_at: str | None = None
-    resolved_at: str | None = None
-    resolved_by: str | None = None
-    snoozed_until: str | None = None
-    suppressed: SuppressionRow | None = None
-    silences: list[SilenceRow] = []
-    alerts: list[AlertRow] = []
-    timeline: list[EventRow] = []
-    escalation: EscalationRow = EscalationRow()
-    deliveries: list[DeliveryRow] = []
-
-
-class MaintenanceRow(Struct, frozen=True):
-    """The maintenance in force; *until* is empty if there is none."""
-
-    until: str | None = None
-    by: str | None = None
-    comment: str | None = None
-
-
-def read_maintenance(raw: Any) -> MaintenanceRow:
-    """Convert the maintenance in force; raises ReceiverApiError for another form."""
-    return _convert_row(raw, MaintenanceRow)
-
-
-class FailedRow(Struct, frozen=True):
-    """A failed delivery."""
-
-    id: str
-    incident: str = ""
-    alertname: str = ""
-    severity: str = ""
-    target: str = ""
-    what: str = ""
-    state: str = ""
-    reason: str | None = None
-    detail: str | None = None
-    attempts: int = 0
-    failed_at: str | None = None
-
-
-def read_failed(raw: Any) -> FailedRow:
-    """Convert a failed delivery; raises ReceiverApiError for another form."""
-    return _convert_row(raw, FailedRow)
-
-
-def read_row(raw: Any) -> Row:
-    """Convert a row of the list; raises ReceiverApiError for another form."""
-    return _convert_row(raw, Row)
-
-
-def read_history_row(raw: Any) -> HistoryRow:
-    """Convert a row of the history; raises ReceiverApiError for another form."""
-    return _convert_row(raw, HistoryRow)
-
-
-def read_incident(raw: Any) -> IncidentDetail:
-    """Convert a whole incident; raises ReceiverApiError for another form."""
-    return _convert_row(raw, IncidentDetail)
-
-
-def _convert_row(raw: Any, kind: type[T]) -> T:
+    The receiver may be of another version: what *kind* does not have is left out, what the answer
+    lacks is empty, and a word that *kind* does not know stays a text.
+    """
     try:
-        return msgspec.convert(raw, kind)
+        found: T = msgspec.convert(raw, _loosen(kind))
     except msgspec.ValidationError as error:
         raise ReceiverApiError(
             f"the receiver's answer has an unknown form ({error}): is it of another version?"
         ) from None
+    return found
+
+
+@cache
+def _loosen(kind: Any) -> Any:
+    """Return the type *kind* with a default for every field but `id`, and texts for its enumerations."""
+    parts = get_args(kind)
+    if get_origin(kind) is Annotated:
+        return _loosen(parts[0])
+    if _is_optional(kind):
+        return _loosen(parts[0]) | None
+    if get_origin(kind) is list:
+        return list[_loosen(parts[0])]  # type: ignore[misc]  # a type at runtime
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return str
+    if not (isinstance(kind, type) and issubclass(kind, Struct)):
+        return kind
+    hints = get_type_hints(kind, include_extras=True)
+    return msgspec.defstruct(
+        kind.__name__, [_loosen_field(name, _loosen(hint)) for name, hint in hints.items()], kw_only=True
+    )
+
+
+def _loosen_field(name: str, kind: Any) -> tuple[str, Any] | tuple[str, Any, Any]:
+    if name == "id":
+        return name, kind
+    empty = msgspec.field(default_factory=get_origin(kind) or kind)
+    return name, kind, None if _is_optional(kind) else empty
+
+
+def _is_optional(kind: Any) -> bool:
+    return get_origin(kind) in (Union, UnionType)  # all of them are `X | None`
 
 
 Json = dict[str, Any]
 DEFAULT_URL = "http://127.0.0.1:9080"
+TIMEOUT_S = 10.0
 PAGE_SIZE = 200  # the API's maximum
 MAX_PAGES = 100
 # The origin of an action in the timeline.
@@ -206,9 +89,24 @@ class ReceiverApiError(ReceiverError):
 class ReceiverApi:
     """A running receiver. Every method raises ReceiverApiError; those for one incident NotFound, too."""
 
-    def __init__(self, url: str, token: str) -> None:
-        self._url = url
-        self._token = token
+    def __init__(self, url: str, token: str, variable: str) -> None:
+        self.address = parse_base_url(url).with_token(token)
+        self._token_fault = (
+            f"it refuses the one in {variable}" if token else f"set {variable} to one of its tokens"
+        )
+
+    def send(self, method: str, path: str, body: Json | None = None) -> HttpResponse:
+        """Send a request; return any response but a 401, for which this raises."""
+        try:
+            answer = send_request(method, self.address, path, body=body, timeout_s=TIMEOUT_S)
+        except TemporaryDeliveryError as error:
+            raise ReceiverApiError(
+                f"no receiver answers at {self.address}: {error.detail}. "
+                "Start it with `receiver run`, or set RECEIVER_URL to where it listens"
+            ) from None
+        if answer.status == 401:
+            raise ReceiverApiError(f"the receiver at {self.address} asks for a token: {self._token_fault}")
+        return answer
 
     def list_incidents(self, state: str = "") -> Json:
         """Return all incidents in *state* (`open` includes acknowledged), newest first, as one page.
@@ -313,20 +211,11 @@ class ReceiverApi:
         return found[0]
 
     def _send_request(self, method: str, path: str, incident_id: str = "", body: Json | None = None) -> Json:
-        try:
-            answer = send_request(
-                method, self._url + path, authorization=bearer_header(self._token), body=body
-            )
-        except NoResponse as error:
-            raise ReceiverApiError(describe_unreachable(self._url, error)) from None
+        answer = self.send(method, path, body)
         found = answer.parse_json()
         if answer.is_ok and isinstance(found, dict):
             return found
         kind, message = read_error(answer)
-        if answer.status == 401:
-            raise ReceiverApiError(
-                describe_unauthorized(self._url, "RECEIVER_API_TOKEN", has_token=bool(self._token))
-            )
         if kind == "not_found" and incident_id:
             raise NotFound("incident", incident_id)
         if message:
@@ -335,16 +224,19 @@ class ReceiverApi:
 
     def _build_unexpected_error(self, status: int = 200) -> ReceiverApiError:
         return ReceiverApiError(
-            f"what answers at {strip_login(self._url)} (status {status}) is no receiver: "
+            f"what answers at {self.address} (status {status}) is no receiver: "
             "set RECEIVER_URL to where it listens"
         )
 
 
-def build_api(environ: Mapping[str, str]) -> ReceiverApi:
-    """Return a client for the receiver in *environ*; raises ReceiverApiError for an invalid URL."""
-    return ReceiverApi(
-        read_url(environ, "RECEIVER_URL", DEFAULT_URL), read_token(environ, "RECEIVER_API_TOKEN")
-    )
+def build_api(environ: Mapping[str, str], variable: str = "RECEIVER_API_TOKEN") -> ReceiverApi:
+    """Return a client with the first token in *variable*, if any.
+
+    Raises ReceiverApiError for an invalid RECEIVER_URL, ConfigError for a missing file of tokens.
+    """
+    tokens = (token.strip() for token in Environment(environ).get(variable, "").split(","))
+    token = next((token for token in tokens if token), "")
+    return ReceiverApi(read_url(environ, "RECEIVER_URL", DEFAULT_URL), token, variable)
 
 
 def read_url(environ: Mapping[str, str], name: str, default: str = "") -> str:
@@ -357,30 +249,10 @@ def read_url(environ: Mapping[str, str], name: str, default: str = "") -> str:
     return url.rstrip("/")
 
 
-def read_token(environ: Mapping[str, str], name: str) -> str:
-    """Return the first token in a variable, empty if unset; raises ConfigError for a missing file."""
-    tokens = (token.strip() for token in Environment(environ).get(name, "").split(","))
-    return next((token for token in tokens if token), "")
-
-
-def read_error(answer: JsonResponse) -> tuple[str, str]:
+def read_error(answer: HttpResponse) -> tuple[str, str]:
     """Return type and message of an error in the receiver's own form; empty for another form."""
     found = answer.parse_json()
     error = found.get("error") if isinstance(found, dict) else None
     if not isinstance(error, dict):
         return "", ""
     return one_line(str(error.get("type", "")), 50), one_line(str(error.get("message", "")), 500)
-
-
-def describe_unreachable(url: str, error: NoResponse) -> str:
-    """Return the sentence for a receiver that doesn't answer."""
-    return (
-        f"no receiver answers at {strip_login(url)}: {error}. "
-        "Start it with `receiver run`, or set RECEIVER_URL to where it listens"
-    )
-
-
-def describe_unauthorized(url: str, variable: str, *, has_token: bool) -> str:
-    """Return the sentence for a receiver that rejects the token of *variable*."""
-    fault = f"it refuses the one in {variable}" if has_token else f"set {variable} to one of its tokens"
-    return f"the receiver at {strip_login(url)} asks for a token: {fault}"

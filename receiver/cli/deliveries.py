@@ -8,21 +8,22 @@ from collections.abc import Sequence
 import click
 
 from receiver import clock
-from receiver.cli.answer import MAX_NAME
-from receiver.cli.api_client import FailedRow, ReceiverApi, build_api, read_failed
+from receiver.cli.api_client import ReceiverApi, build_api, read_answer
+from receiver.cli.options import MAX_NAME, by_option, json_option
 from receiver.cli.terminal import find_width, print_json, print_text, render_age, render_table, show_examples
 from receiver.errors import NotFound
 from receiver.text import one_line
+from receiver.web.api.responses import FailedDelivery
 
 _HEAD = ("ID", "SEVERITY", "ALERT", "WHERE", "WHAT", "TRIES", "GIVEN UP", "WHY")
 
 
-def render_failed(rows: Sequence[FailedRow], now: float, width: int | None = None) -> str:
+def render_failed(rows: Sequence[FailedDelivery], now: float, width: int | None = None) -> str:
     """Return deliveries as a table, at most *width* columns wide where there is room."""
     return render_table(_HEAD, [_format_row(row, now) for row in rows], width)
 
 
-def _format_row(row: FailedRow, now: float) -> tuple[str, ...]:
+def _format_row(row: FailedDelivery, now: float) -> tuple[str, ...]:
     return (
         row.id,
         row.severity,
@@ -38,7 +39,7 @@ def _format_row(row: FailedRow, now: float) -> tuple[str, ...]:
 @click.command(
     epilog=show_examples("receiver failed", "receiver failed --json | jq -r '.deliveries[].reason'")
 )
-@click.option("--json", "is_json", is_flag=True, help="The API's own JSON.")
+@json_option
 def failed(is_json: bool) -> None:
     """List the deliveries that were given up and not sent since, newest first.
 
@@ -48,7 +49,7 @@ def failed(is_json: bool) -> None:
     if is_json:
         print_json(page)
         return
-    rows = [read_failed(row) for row in page["deliveries"]]
+    rows = [read_answer(row, FailedDelivery) for row in page["deliveries"]]
     if not rows:
         print_text("Nothing was given up.")
         return
@@ -60,13 +61,7 @@ def failed(is_json: bool) -> None:
 @click.command(epilog=show_examples("receiver retry --all", "receiver retry x1qepmtzfr3f-1m84ss6xd.4813494d"))
 @click.argument("failure_id", metavar="[ID]", required=False, default="")
 @click.option("--all", "is_all", is_flag=True, help="Everything that `receiver failed` lists.")
-@click.option(
-    "--by",
-    metavar="NAME",
-    default=lambda: os.environ.get("USER") or "cli",
-    show_default="$USER",
-    help="Who asks, for the timeline.",
-)
+@by_option("Who asks, for the timeline.")
 def retry(failure_id: str, is_all: bool, by: str) -> None:
     """Send again what was given up: one delivery, all of an incident, or everything.
 
@@ -76,14 +71,14 @@ def retry(failure_id: str, is_all: bool, by: str) -> None:
     if bool(failure_id) == is_all:
         raise click.UsageError("give an ID that `receiver failed` lists, or --all")
     api = build_api(os.environ)
-    rows = [read_failed(row) for row in api.list_failed()["deliveries"]]
+    rows = [read_answer(row, FailedDelivery) for row in api.list_failed()["deliveries"]]
     found = rows if is_all else _choose_rows(rows, failure_id)
     for row in found:
         _retry_delivery(api, row, by)
     print_text(_format_count(len(found)) if found else "Nothing was given up.")
 
 
-def _choose_rows(rows: list[FailedRow], failure_id: str) -> list[FailedRow]:
+def _choose_rows(rows: list[FailedDelivery], failure_id: str) -> list[FailedDelivery]:
     """Return the rows that *failure_id* names; none if a prefix matches several incidents."""
     found = [row for row in rows if row.id.startswith(failure_id)]
     if not found:
@@ -93,8 +88,8 @@ def _choose_rows(rows: list[FailedRow], failure_id: str) -> list[FailedRow]:
     return found
 
 
-def _retry_delivery(api: ReceiverApi, row: FailedRow, by: str) -> None:
-    after = read_failed(api.retry_delivery(row.id, one_line(by, MAX_NAME) or "cli"))
+def _retry_delivery(api: ReceiverApi, row: FailedDelivery, by: str) -> None:
+    after = read_answer(api.retry_delivery(row.id, one_line(by, MAX_NAME) or "cli"), FailedDelivery)
     what = one_line(f"{after.what} to {after.target} of {after.alertname}", 200)
     print_text(f"{row.id}: {what} is sent again")
 

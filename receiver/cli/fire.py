@@ -11,16 +11,15 @@ import click
 
 from receiver import clock
 from receiver.cli.api_client import (
-    DEFAULT_URL,
+    TIMEOUT_S,
     ReceiverApiError,
-    describe_unauthorized,
-    describe_unreachable,
+    build_api,
     read_error,
-    read_token,
     read_url,
 )
-from receiver.cli.http import JsonResponse, NoResponse, bearer_header, send_request, strip_login
 from receiver.cli.terminal import print_text, show_examples
+from receiver.errors import TemporaryDeliveryError
+from receiver.http_client import HttpResponse, parse_base_url, send_request
 from receiver.integrations.alertmanager.sample_alerts import TestAlert
 from receiver.model.alert import BUILT_IN_WORDS, describe_unknown_severity
 from receiver.text import one_line
@@ -112,22 +111,13 @@ def _gather_labels(alertname: str, severity: str, labels: Mapping[str, str]) -> 
 
 def _send_webhook(sample: TestAlert, environ: Mapping[str, str]) -> str:
     """Post to the receiver; return a description of the result."""
-    url = read_url(environ, "RECEIVER_URL", DEFAULT_URL)
-    token = read_token(environ, "RECEIVER_WEBHOOK_TOKEN")
-    address = f"{url}/webhooks/alertmanager?warnings=true"
-    try:
-        answer = send_request(
-            "POST", address, authorization=bearer_header(token), body=sample.render_webhook()
-        )
-    except NoResponse as error:
-        raise ReceiverApiError(describe_unreachable(url, error)) from None
+    api = build_api(environ, "RECEIVER_WEBHOOK_TOKEN")
+    answer = api.send("POST", "/webhooks/alertmanager?warnings=true", sample.render_webhook())
     found = answer.parse_json()
     if answer.is_ok and isinstance(found, dict) and "alerts" in found:
         return "\n".join([_describe_outcome(sample, found), *_list_warnings(found)])
-    if answer.status == 401:
-        raise ReceiverApiError(describe_unauthorized(url, "RECEIVER_WEBHOOK_TOKEN", has_token=bool(token)))
     message = read_error(answer)[1] or f"status {answer.status}: is RECEIVER_URL right?"
-    raise ReceiverApiError(f"{strip_login(url)} did not take the alert: {message}")
+    raise ReceiverApiError(f"{api.address} did not take the alert: {message}")
 
 
 def _describe_outcome(sample: TestAlert, found: Mapping[str, Any]) -> str:
@@ -172,14 +162,16 @@ def _describe_end(sample: TestAlert) -> str:
 
 def _send_alertmanager(sample: TestAlert, environ: Mapping[str, str]) -> str:
     """Post to Alertmanager; return a description of what will follow."""
-    url = read_url(environ, "ALERTMANAGER_URL")
+    address = parse_base_url(read_url(environ, "ALERTMANAGER_URL"))
     try:
-        answer = send_request("POST", f"{url}/api/v2/alerts", body=sample.render_post())
-    except NoResponse as error:
-        raise ReceiverApiError(f"no Alertmanager answers at {strip_login(url)}: {error}") from None
+        answer = send_request(
+            "POST", address, "/api/v2/alerts", body=sample.render_post(), timeout_s=TIMEOUT_S
+        )
+    except TemporaryDeliveryError as error:
+        raise ReceiverApiError(f"no Alertmanager answers at {address}: {error.detail}") from None
     if not answer.is_ok:
         raise ReceiverApiError(
-            f"Alertmanager at {strip_login(url)} did not take the alert: {_describe_refusal(answer)}"
+            f"Alertmanager at {address} did not take the alert: {_describe_refusal(answer)}"
         )
     name = one_line(sample.labels["alertname"], 100)
     if sample.is_resolved:
@@ -196,7 +188,7 @@ def _send_alertmanager(sample: TestAlert, environ: Mapping[str, str]) -> str:
     return f"{said}\nwarning: {warning}, unless `severities` in the receiver's routing.yaml has it"
 
 
-def _describe_refusal(answer: JsonResponse) -> str:
+def _describe_refusal(answer: HttpResponse) -> str:
     found = answer.parse_json()
     if isinstance(found, dict):
         found = found.get("message")

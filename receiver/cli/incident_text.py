@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import tzinfo
 
-from receiver.cli.api_client import AlertRow, DeliveryRow, EventRow, IncidentDetail, Row, SilenceRow, StepRow
 from receiver.cli.terminal import (
     read_moment,
     render_age,
@@ -18,6 +17,15 @@ from receiver.cli.terminal import (
 from receiver.clock import format_duration
 from receiver.model.routing import Responder
 from receiver.text import one_line
+from receiver.web.api.responses import (
+    AlertRow,
+    DeliveryRow,
+    EventRow,
+    IncidentDetail,
+    IncidentRow,
+    SilenceRow,
+    StepRow,
+)
 
 MAX_LINE = 300
 # `--json` contains the whole list; the terminal shows an overview.
@@ -25,12 +33,12 @@ MAX_ALERTS = 20
 _HEAD = ("ID", "SEVERITY", "ALERT", "FIRING", "OPENED", "STATE", "SUMMARY")
 
 
-def render_list(rows: Sequence[Row], now: float, width: int | None = None) -> str:
+def render_list(rows: Sequence[IncidentRow], now: float, width: int | None = None) -> str:
     """Return incidents as a table, at most *width* columns wide where there is room."""
     return render_table(_HEAD, [_list_cells(row, now) for row in rows], width)
 
 
-def format_state(row: Row, now: float) -> str:
+def format_state(row: IncidentRow, now: float) -> str:
     """Return `open, next: Team Lead in 3m 12s`, `acknowledged by alice` or `resolved`."""
     if row.state == "acknowledged" and row.acknowledged_by:
         return f"acknowledged by {one_line(row.acknowledged_by, 60)}"
@@ -46,7 +54,7 @@ def format_storm(storm: Mapping[str, object]) -> str:
     return one_line(f"Storm of {place}: {counts}{over} ({storm.get('id')})", MAX_LINE)
 
 
-def format_next_step(row: Row, now: float) -> str:
+def format_next_step(row: IncidentRow, now: float) -> str:
     """Return `next: Team Lead in 3m 12s`, empty if no step is due."""
     if not row.next_step:
         return ""
@@ -77,7 +85,7 @@ def render_incident(incident: IncidentDetail, now: float, zone: tzinfo | None = 
     return "\n\n".join(paragraph for paragraph in paragraphs if paragraph)
 
 
-def _list_cells(row: Row, now: float) -> tuple[str, ...]:
+def _list_cells(row: IncidentRow, now: float) -> tuple[str, ...]:
     state = format_state(row, now)
     return (
         row.id,
@@ -90,7 +98,7 @@ def _list_cells(row: Row, now: float) -> tuple[str, ...]:
     )
 
 
-def _format_firing(row: Row) -> str:
+def _format_firing(row: IncidentRow) -> str:
     return str(row.firing) if row.firing == row.total else f"{row.firing} of {row.total}"
 
 
@@ -175,7 +183,7 @@ def _step_cells(step: StepRow, now: float, zone: tzinfo | None) -> tuple[str, ..
 
 
 def _delivery_cells(delivery: DeliveryRow, now: float, zone: tzinfo | None) -> tuple[str, ...]:
-    said = delivery.state
+    said = str(delivery.state)
     if delivery.reason:
         said += f" ({': '.join(filter(None, (delivery.reason, delivery.detail)))})"
     if delivery.state == "pending" and delivery.retry_at:

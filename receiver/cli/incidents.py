@@ -10,17 +10,14 @@ import click
 
 from receiver import clock
 from receiver.cli.api_client import (
-    HistoryRow,
     ReceiverApi,
     ReceiverApiError,
     build_api,
-    read_history_row,
-    read_incident,
-    read_maintenance,
-    read_row,
+    read_answer,
 )
 from receiver.cli.incident_text import format_storm, render_incident, render_list
 from receiver.cli.maintenance import format_maintenance
+from receiver.cli.options import json_option
 from receiver.cli.terminal import (
     find_width,
     print_json,
@@ -31,6 +28,7 @@ from receiver.cli.terminal import (
 )
 from receiver.clock import format_duration
 from receiver.text import one_line
+from receiver.web.api.responses import HistoryRow, IncidentDetail, IncidentRow, MaintenanceRow
 
 _HEAD = ("ID", "SEVERITY", "ALERT", "OPENED", "LASTED", "ACKNOWLEDGED", "SUMMARY")
 
@@ -73,7 +71,7 @@ def _format_row(row: HistoryRow, zone: tzinfo | None) -> tuple[str, ...]:
     )
 )
 @click.option("--all", "is_all", is_flag=True, help="Resolved ones too.")
-@click.option("--json", "is_json", is_flag=True, help="The API's own JSON.")
+@json_option
 def incidents(is_all: bool, is_json: bool) -> None:
     """List the open incidents, newest first, and who hears of them next.
 
@@ -88,7 +86,7 @@ def incidents(is_all: bool, is_json: bool) -> None:
         print_text(maintenance + ".\n")
     for storm in api.list_storms():
         print_text(format_storm(storm))
-    rows = [read_row(row) for row in page["incidents"]]
+    rows = [read_answer(row, IncidentRow) for row in page["incidents"]]
     if not rows:
         print_text("No incidents." if is_all else "No open incidents.")
         return
@@ -100,14 +98,14 @@ def incidents(is_all: bool, is_json: bool) -> None:
 def _find_maintenance(api: ReceiverApi) -> str:
     """Return the line about maintenance; empty if there is none, or the receiver has no such endpoint."""
     try:
-        return format_maintenance(read_maintenance(api.get_maintenance()), clock.now())
+        return format_maintenance(read_answer(api.get_maintenance(), MaintenanceRow), clock.now())
     except ReceiverApiError:
         return ""
 
 
 @click.command(epilog=show_examples("receiver show 3f9k", "receiver show 3f9kc2m7w0xa-1hq8zj5v2 --json"))
 @click.argument("incident_id", metavar="ID")
-@click.option("--json", "is_json", is_flag=True, help="The API's own JSON.")
+@json_option
 def show(incident_id: str, is_json: bool) -> None:
     """Show one incident: its alerts, who was told, who is next, and what happened.
 
@@ -117,7 +115,7 @@ def show(incident_id: str, is_json: bool) -> None:
     if is_json:
         print_json(raw)
     else:
-        print_text(render_incident(read_incident(raw), clock.now()))
+        print_text(render_incident(read_answer(raw, IncidentDetail), clock.now()))
 
 
 @click.command(
@@ -136,7 +134,7 @@ def show(incident_id: str, is_json: bool) -> None:
     show_default=True,
     help="Those that opened since: a duration back, a day (UTC), or a moment in RFC 3339.",
 )
-@click.option("--json", "is_json", is_flag=True, help="The API's own JSON.")
+@json_option
 def history(alertname: str, since: str, is_json: bool) -> None:
     """List closed and open incidents, newest first: how long they lasted, and who had them how soon.
 
@@ -146,7 +144,7 @@ def history(alertname: str, since: str, is_json: bool) -> None:
     if is_json:
         print_json(page)
         return
-    rows = [read_history_row(row) for row in page["incidents"]]
+    rows = [read_answer(row, HistoryRow) for row in page["incidents"]]
     if not rows:
         print_text("No incidents since then.")
         return

@@ -8,11 +8,12 @@ from datetime import datetime
 import click
 
 from receiver import clock
-from receiver.cli.answer import MAX_NAME
-from receiver.cli.api_client import MaintenanceRow, build_api, read_maintenance
+from receiver.cli.api_client import build_api, read_answer
+from receiver.cli.options import MAX_NAME, by_option, json_option
 from receiver.cli.terminal import print_json, print_text, read_moment, render_until, show_examples
 from receiver.clock import format_duration, parse_time
 from receiver.text import one_line
+from receiver.web.api.responses import MaintenanceRow
 
 
 @click.command(
@@ -27,14 +28,8 @@ from receiver.text import one_line
 @click.option("--until", metavar="TIME", help="Page nobody until the next 14:00, or until 2026-11-23T14:00.")
 @click.option("--end", "is_end", is_flag=True, help="End it: what still fires is paged at once.")
 @click.option("--comment", metavar="TEXT", default="", help="Why, for whoever wonders.")
-@click.option(
-    "--by",
-    metavar="NAME",
-    default=lambda: os.environ.get("USER") or "cli",
-    show_default="$USER",
-    help="Who it is.",
-)
-@click.option("--json", "is_json", is_flag=True, help="The API's own JSON.")
+@by_option("Who it is.")
+@json_option
 def maintenance(
     *, for_: str | None, until: str | None, is_end: bool, comment: str, by: str, is_json: bool
 ) -> None:
@@ -56,7 +51,7 @@ def maintenance(
     if is_json:
         print_json(raw)
         return
-    said = format_maintenance(read_maintenance(raw), clock.now())
+    said = format_maintenance(read_answer(raw, MaintenanceRow), clock.now())
     print_text((said or ("Maintenance is over: paging goes on" if is_end else "No maintenance")) + ".")
 
 

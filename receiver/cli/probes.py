@@ -9,18 +9,17 @@ short timeout and the status suffice here.
 from __future__ import annotations
 
 from receiver.cli.configuration import Config, Findings
-from receiver.cli.http import JsonResponse, NoResponse, send_request, strip_login
 from receiver.cli.vendor_probes import PagerDutyProbe, SlackProbe
 from receiver.clock import now
 from receiver.config.settings import CALLBACK
-from receiver.errors import ProviderUnavailable, StoreError
+from receiver.errors import ProviderUnavailable, StoreError, TemporaryDeliveryError
+from receiver.http_client import BaseUrl, HttpResponse, parse_base_url, send_request
 from receiver.model.alert import LABEL, describe_unknown_severity
 from receiver.model.routing import PAGERDUTY
 from receiver.text import one_line
 
 TIMEOUT_S = 5.0
 _WORDS_AT_MOST = 10
-_PAGERDUTY_JSON = "application/vnd.pagerduty+json;version=2"
 
 
 def probe_all(config: Config, file: str, findings: Findings) -> None:
@@ -78,12 +77,12 @@ def _probe_pagerduty_keys(config: Config, file: str, findings: Findings) -> None
     keys = {pager.secret for pager in pagers if pager is not None and pager.secret}
     if not keys:
         return
-    url = config.settings.pagerduty_events_url
+    address = parse_base_url(config.settings.pagerduty_events_url)
     try:
         # Any response shows that pages can be sent; there is nothing to read here.
-        send_request("GET", url, timeout_s=TIMEOUT_S)
-    except NoResponse as error:
-        findings.error(file, f"PagerDuty's events at {strip_login(url)}: {error}", "a way to it")
+        send_request("GET", address, "", timeout_s=TIMEOUT_S)
+    except TemporaryDeliveryError as error:
+        findings.error(file, f"PagerDuty's events at {address}: {error.detail}", "a way to it")
         return
     are = "routing key is" if len(keys) == 1 else "routing keys are"
     findings.ok(
@@ -93,29 +92,30 @@ def _probe_pagerduty_keys(config: Config, file: str, findings: Findings) -> None
 
 
 def _probe_alertmanager(url: str, file: str, findings: Findings) -> None:
-    answer = _send_get(f"{url}/api/v2/status", "Alertmanager", file, findings)
+    address = parse_base_url(url)
+    answer = _send_get(address, "/api/v2/status", "Alertmanager", file, findings)
     if answer is None:
         return
     found = answer.parse_json()
     if not answer.is_ok or not isinstance(found, dict) or "cluster" not in found:
-        what = f"what answers at {strip_login(url)} (status {answer.status}) is no Alertmanager"
+        what = f"what answers at {address} (status {answer.status}) is no Alertmanager"
         findings.error(file, what, "the address of its web page, without a path of ours")
         return
     info = found.get("versionInfo")
     version = str(info.get("version", "")) if isinstance(info, dict) else ""
-    findings.ok(one_line(f"Alertmanager {version}", 60) + f" answers at {strip_login(url)}")
+    findings.ok(one_line(f"Alertmanager {version}", 60) + f" answers at {address}")
 
 
 def _probe_prometheus(config: Config, file: str, findings: Findings) -> None:
-    url = config.routing.prometheus_url
-    answer = _send_get(f"{url}/-/healthy", "Prometheus", file, findings)
+    address = parse_base_url(config.routing.prometheus_url)
+    answer = _send_get(address, "/-/healthy", "Prometheus", file, findings)
     if answer is None:
         return
     if not answer.is_ok:
-        what = f"Prometheus at {strip_login(url)} is not healthy (status {answer.status})"
+        what = f"Prometheus at {address} is not healthy (status {answer.status})"
         findings.error(file, what, "200 at /-/healthy")
         return
-    findings.ok(f"Prometheus answers at {strip_login(url)}")
+    findings.ok(f"Prometheus answers at {address}")
     _warn_of_severities(config, file, findings)
 
 
@@ -148,18 +148,10 @@ def _probe_provider(config: Config, findings: Findings) -> None:
     findings.ok(f"{issuer} has people sign in; {back} must be registered there, and is not tried")
 
 
-def _send_get(
-    url: str,
-    who: str,
-    file: str,
-    findings: Findings,
-    *,
-    authorization: str = "",
-    headers: dict[str, str] | None = None,
-) -> JsonResponse | None:
+def _send_get(address: BaseUrl, path: str, who: str, file: str, findings: Findings) -> HttpResponse | None:
     """Return the response; None, and a fault is added, if there is none."""
     try:
-        return send_request("GET", url, authorization=authorization, headers=headers, timeout_s=TIMEOUT_S)
-    except NoResponse as error:
-        findings.error(file, f"{who} at {strip_login(url)} can't be asked: {error}", "an answer")
+        return send_request("GET", address, path, timeout_s=TIMEOUT_S)
+    except TemporaryDeliveryError as error:
+        findings.error(file, f"{who} at {address} can't be asked: {error.detail}", "an answer")
         return None

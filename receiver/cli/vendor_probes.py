@@ -8,10 +8,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 from receiver.cli.configuration import Findings
-from receiver.cli.http import JsonResponse, NoResponse, bearer_header, send_request, strip_login
 from receiver.clock import format_duration
 from receiver.config.model import Routing
 from receiver.config.readers import is_channel
+from receiver.errors import TemporaryDeliveryError
+from receiver.http_client import BaseUrl, HttpResponse, parse_base_url, send_request
 from receiver.model.routing import PAGERDUTY, Responder
 from receiver.text import Secret, lowercase_ascii, one_line
 
@@ -36,8 +37,7 @@ class SlackProbe:
     """Queries Slack with one token; faults are reported for *file*."""
 
     def __init__(self, base_url: str, token: Secret, file: str, timeout_s: float) -> None:
-        self._base_url = base_url
-        self._token = token
+        self._address = parse_base_url(base_url).with_token(token.reveal())
         self._file = file
         self._timeout_s = timeout_s
 
@@ -45,12 +45,12 @@ class SlackProbe:
         """Check the token, then the channels that *routing* names."""
         try:
             answer = self._call_api("auth.test")
-        except NoResponse as error:
-            findings.error(self._file, f"Slack at {strip_login(self._base_url)}: {error}", "an answer")
+        except TemporaryDeliveryError as error:
+            findings.error(self._file, f"Slack at {self._address}: {error.detail}", "an answer")
             return
         found = _read(answer)
         if "ok" not in found:
-            what = f"what answers at {strip_login(self._base_url)} (status {answer.status}) is not Slack"
+            what = f"what answers at {self._address} (status {answer.status}) is not Slack"
             findings.error(self._file, what, "Slack's API, see SLACK_API_URL")
             return
         if not found["ok"]:
@@ -65,8 +65,8 @@ class SlackProbe:
             listing = self._list_channels()
             self._probe_channels(listing, _list_routed_channels(routing), scopes, findings)
             self._probe_responders(listing, routing.slack_responders, findings)
-        except NoResponse as error:
-            findings.warning(self._file, f"Slack's channels and people could not be listed: {error}")
+        except TemporaryDeliveryError as error:
+            findings.warning(self._file, f"Slack's channels and people could not be listed: {error.detail}")
 
     def _probe_responders(self, listing: _Listing, names: tuple[str, ...], findings: Findings) -> None:
         """Report unknown members of `slack.responders`: a misspelt name would let no user respond."""
@@ -149,12 +149,10 @@ class SlackProbe:
                 return _Listing(channels)
         return _Listing(reason=f"more than {MAX_PAGES * PAGE_SIZE} channels, too many to look through")
 
-    def _call_api(self, method: str, **arguments: object) -> JsonResponse:
+    def _call_api(self, method: str, **arguments: object) -> HttpResponse:
         query = urlencode({name: value for name, value in arguments.items() if value})
-        url = f"{self._base_url}{method}" + (f"?{query}" if query else "")
-        return send_request(
-            "GET", url, authorization=bearer_header(self._token.reveal()), timeout_s=self._timeout_s
-        )
+        path = f"/{method}" + (f"?{query}" if query else "")
+        return send_request("GET", self._address, path, timeout_s=self._timeout_s)
 
 
 def _list_handles_of(one: Json) -> set[str]:
@@ -188,18 +186,18 @@ def _may_post_anywhere(channel: Json, scopes: frozenset[str]) -> bool:
     return "chat:write.public" in scopes and not channel.get("is_private")
 
 
-def _scopes(answer: JsonResponse) -> frozenset[str]:
+def _scopes(answer: HttpResponse) -> frozenset[str]:
     """Return the token's scopes from Slack's header; empty if it is missing."""
-    headers = {name.lower(): value for name, value in answer.headers.items()}
-    return frozenset(scope.strip() for scope in headers.get("x-oauth-scopes", "").split(",") if scope.strip())
+    scopes = answer.headers.get("x-oauth-scopes", "").split(",")
+    return frozenset(scope.strip() for scope in scopes if scope.strip())
 
 
-def _read(answer: JsonResponse) -> Json:
+def _read(answer: HttpResponse) -> Json:
     found = answer.parse_json()
     return found if isinstance(found, dict) else {}
 
 
-def _error(found: Json, answer: JsonResponse) -> str:
+def _error(found: Json, answer: HttpResponse) -> str:
     """Return Slack's error code."""
     word = one_line(str(found.get("error") or f"status {answer.status}"), 100)
     needed = one_line(str(found.get("needed") or ""), 100)
@@ -216,8 +214,7 @@ class PagerDutyProbe:
     """Reads an account's configuration of the responders' services; sends no pages."""
 
     def __init__(self, url: str, token: Secret, file: str, timeout_s: float) -> None:
-        self._url = url.rstrip("/")
-        self._token = token
+        self._address = BaseUrl(parse_base_url(url).url, f"Token token={token.reveal()}")
         self._file = file
         self._timeout_s = timeout_s
 
@@ -318,18 +315,12 @@ class PagerDutyProbe:
             if body.get("more") is not True:
                 return
 
-    def _call_api(self, path: str, asked: Mapping[str, str], findings: Findings) -> JsonResponse | None:
-        url = f"{self._url}/{path}" + (f"?{urlencode(asked)}" if asked else "")
+    def _call_api(self, path: str, asked: Mapping[str, str], findings: Findings) -> HttpResponse | None:
+        path = f"/{path}" + (f"?{urlencode(asked)}" if asked else "")
         try:
-            return send_request(
-                "GET",
-                url,
-                authorization=f"Token token={self._token.reveal()}",
-                headers={"Accept": _JSON},
-                timeout_s=self._timeout_s,
-            )
-        except NoResponse as error:
-            what = f"PagerDuty's API at {strip_login(self._url)} can't be asked: {error}"
+            return send_request("GET", self._address, path, accept=_JSON, timeout_s=self._timeout_s)
+        except TemporaryDeliveryError as error:
+            what = f"PagerDuty's API at {self._address} can't be asked: {error.detail}"
             findings.error(self._file, what, "an answer")
             return None
 

@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from receiver.cli.api_client import read_row
+from receiver.cli.api_client import read_answer
 from receiver.cli.incident_text import render_list
 from receiver.cli.terminal import measure_width
+from receiver.web.api.responses import IncidentRow
 from tests.cli.incidents_on_show import ID, OPENED_AT, a_row
 from tests.cli.invoke import receiver
 from tests.cli.stub import Stub
@@ -24,7 +25,7 @@ def stub() -> Iterator[Stub]:
 
 
 def test_open_incidents_are_a_table_that_says_who_is_next() -> None:
-    table = render_list([read_row(a_row())], OPENED_AT + 108)
+    table = render_list([read_answer(a_row(), IncidentRow)], OPENED_AT + 108)
     head, line = table.split("\n")
     assert head.split() == ["ID", "SEVERITY", "ALERT", "FIRING", "OPENED", "STATE", "SUMMARY"]
     assert line.split("  ") == [
@@ -40,19 +41,21 @@ def test_open_incidents_are_a_table_that_says_who_is_next() -> None:
 
 def test_a_step_that_is_due_is_next_now() -> None:
     table = render_list(
-        [read_row(a_row(next_step="on-call#2", next_step_at=a_row()["opened_at"]))], OPENED_AT
+        [read_answer(a_row(next_step="on-call#2", next_step_at=a_row()["opened_at"]), IncidentRow)], OPENED_AT
     )
     assert "open, next: On-call (again) now" in table
 
 
 def test_an_acknowledged_incident_says_who_has_it_instead() -> None:
-    table = render_list([read_row(a_row(state="acknowledged", acknowledged_by="ana"))], OPENED_AT)
+    table = render_list(
+        [read_answer(a_row(state="acknowledged", acknowledged_by="ana"), IncidentRow)], OPENED_AT
+    )
     assert "acknowledged by ana" in table
     assert "next" not in table
 
 
 def test_the_summary_is_cut_to_what_the_terminal_has_left() -> None:
-    table = render_list([read_row(a_row(summary="磁盘已满" * 50))], OPENED_AT, width=140)
+    table = render_list([read_answer(a_row(summary="磁盘已满" * 50), IncidentRow)], OPENED_AT, width=140)
     assert max(measure_width(line) for line in table.split("\n")) <= 140
     assert table.endswith("…")
 

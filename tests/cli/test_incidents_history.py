@@ -8,8 +8,9 @@ from datetime import timedelta, timezone
 
 import pytest
 
-from receiver.cli.api_client import read_history_row
+from receiver.cli.api_client import read_answer
 from receiver.cli.incidents import render_history
+from receiver.web.api.responses import HistoryRow
 from tests.cli.incidents_on_show import ID, a_history_row, moment
 from tests.cli.invoke import receiver
 from tests.cli.stub import Stub
@@ -25,7 +26,7 @@ def stub() -> Iterator[Stub]:
 
 
 def cells(**changes: object) -> list[str]:
-    table = render_history([read_history_row(a_history_row(**changes))], zone=SOMEWHERE)
+    table = render_history([read_answer(a_history_row(**changes), HistoryRow)], zone=SOMEWHERE)
     return [cell.strip() for cell in table.split("\n")[1].split("  ") if cell.strip()]
 
 

@@ -8,8 +8,9 @@ from datetime import timedelta, timezone
 
 import pytest
 
-from receiver.cli.api_client import read_incident
+from receiver.cli.api_client import read_answer
 from receiver.cli.incident_text import MAX_ALERTS, render_incident
+from receiver.web.api.responses import IncidentDetail
 from tests.cli.incidents_on_show import (
     ID,
     OPENED_AT,
@@ -37,7 +38,7 @@ def stub() -> Iterator[Stub]:
 
 def test_an_incident_is_shown_whole_in_the_readers_time() -> None:
     assert (
-        render_incident(read_incident(a_whole()), OPENED_AT + 60, SOMEWHERE)
+        render_incident(read_answer(a_whole(), IncidentDetail), OPENED_AT + 60, SOMEWHERE)
         == f"""\
 DiskFull (critical) open, next: Team Lead in 4m
 The disk of web-1 is full
@@ -71,7 +72,9 @@ Timeline
 def test_who_acknowledged_and_who_resolved_are_named() -> None:
     changes = {"state": "resolved", "acknowledged_at": moment(5), "acknowledged_by": "ana", "next_step": None}
     text = render_incident(
-        read_incident(a_whole(**changes, resolved_at=moment(9), resolved_by="bob")), OPENED_AT + 60, SOMEWHERE
+        read_answer(a_whole(**changes, resolved_at=moment(9), resolved_by="bob"), IncidentDetail),
+        OPENED_AT + 60,
+        SOMEWHERE,
     )
     assert text.startswith("DiskFull (critical) resolved\n")
     assert "acknowledged  2026-11-23 14:03:05 EET (55s ago) by ana" in text
@@ -81,14 +84,16 @@ def test_who_acknowledged_and_who_resolved_are_named() -> None:
 def test_a_snooze_and_a_suppression_say_until_when() -> None:
     suppression = {"reason": "silenced", "by": "bob", "since": moment(), "until": moment(3660)}
     changes = {"suppressed": suppression, "snoozed_until": moment(1860)}
-    text = render_incident(read_incident(a_whole(**changes)), OPENED_AT + 60, SOMEWHERE)
+    text = render_incident(read_answer(a_whole(**changes), IncidentDetail), OPENED_AT + 60, SOMEWHERE)
     assert "snoozed   until 2026-11-23 14:34:00 (in 30m)" in text
     assert "held      silenced by bob until 2026-11-23 15:04:00 (in 1h)" in text
 
 
 def test_a_suppression_of_which_nobody_knows_more_is_said_all_the_same() -> None:
     suppression = {"reason": "inhibited", "by": None, "since": moment(), "until": None}
-    text = render_incident(read_incident(a_whole(suppressed=suppression)), OPENED_AT + 60, SOMEWHERE)
+    text = render_incident(
+        read_answer(a_whole(suppressed=suppression), IncidentDetail), OPENED_AT + 60, SOMEWHERE
+    )
     assert "  held      inhibited\n" in text
 
 
@@ -99,7 +104,7 @@ def test_silences_say_by_whom_why_and_until_when() -> None:
         a_silence(number=3, ended_at=moment(120), by="bob", comment=""),
         a_silence(number=4, until=moment(60), comment=""),
     ]
-    text = render_incident(read_incident(a_whole(silences=silences)), OPENED_AT + 60, SOMEWHERE)
+    text = render_incident(read_answer(a_whole(silences=silences), IncidentDetail), OPENED_AT + 60, SOMEWHERE)
     assert (
         """\
 Silences
@@ -124,24 +129,24 @@ Silences
 )
 def test_the_timeline_says_by_which_side(by: str | None, via: str | None, said: str) -> None:
     timeline = [an_event("acknowledged", "Acknowledged", by=by, via=via)]
-    text = render_incident(read_incident(a_whole(timeline=timeline)), OPENED_AT, SOMEWHERE)
+    text = render_incident(read_answer(a_whole(timeline=timeline), IncidentDetail), OPENED_AT, SOMEWHERE)
     assert text.endswith(f"  {said}")
 
 
 def test_a_step_that_timed_out_says_so() -> None:
     steps = {"policy": "critical", "steps": [a_step("on-call", "given_up"), a_step("on-call#2", "telling")]}
-    text = render_incident(read_incident(a_whole(escalation=steps)), OPENED_AT)
+    text = render_incident(read_answer(a_whole(escalation=steps), IncidentDetail), OPENED_AT)
     assert "On-call          could not be told" in text
     assert "On-call (again)  is being told" in text
 
 
 def test_many_alerts_are_counted_beyond_the_first() -> None:
     alerts = [an_alert_row("firing", f"web-{n}") for n in range(MAX_ALERTS + 7)]
-    assert "and 7 more" in render_incident(read_incident(a_whole(alerts=alerts)), OPENED_AT)
+    assert "and 7 more" in render_incident(read_answer(a_whole(alerts=alerts), IncidentDetail), OPENED_AT)
 
 
 def test_what_a_receiver_of_another_version_lacks_is_left_out() -> None:
-    text = render_incident(read_incident({"id": ID, "state": "open", "news": [1]}), OPENED_AT)
+    text = render_incident(read_answer({"id": ID, "state": "open", "news": [1]}, IncidentDetail), OPENED_AT)
     assert "Deliveries" not in text
 
 
@@ -203,3 +208,11 @@ def test_a_strangers_words_cannot_move_the_cursor(stub: Stub) -> None:
     assert "\x1b" not in result.stdout
     assert "\u202e" not in result.stdout
     assert "\nForged" not in result.stdout
+
+
+def test_a_newer_receiver_may_add_fields_and_words() -> None:
+    alert = an_alert_row("muted", "web-1") | {"severity": "fatal", "news": 1}
+    changes = {"state": "parked", "severity": "fatal", "alerts": [alert], "news": {"a": 1}}
+    text = render_incident(read_answer(a_whole(**changes), IncidentDetail), OPENED_AT)
+    assert text.startswith("DiskFull (fatal) parked\n")
+    assert "muted since" in text
