@@ -1,7 +1,8 @@
-"""Laws of a storm's plan: every member is announced, and no one is paged twice for one batch.
+"""Properties of a storm's plan: every member is counted in a page, and no batch pages its responder twice.
 
-A random life of a responder's storm is lived in memory: incidents join and end, people answer, time
-passes, deliveries arrive, fail or are cut off by a crash. A model of PagerDuty holds what the engineer meets.
+A random history of a responder's storm runs in memory: incidents join and end, people respond, time passes,
+deliveries arrive, fail or are interrupted by a crash. A model of PagerDuty holds the pages that the engineer
+gets.
 """
 
 from __future__ import annotations
@@ -108,7 +109,7 @@ class Life:
             self.open_pages.pop(action.dedup_key, None)
 
     def settles(self) -> None:
-        """Let everything arrive, however long it has to wait."""
+        """Let every delivery arrive, however long its retries wait."""
         for _ in range(300):
             wanted = plan_storm(self.view())
             if not wanted.actions:
@@ -142,7 +143,7 @@ def live(happenings: list[tuple]) -> Life:
 
 @settings(max_examples=300, deadline=None)
 @given(LIVES)
-def test_once_everything_arrived_nothing_is_wanted_and_what_is_due_lies_ahead(
+def test_after_all_receipts_no_action_is_planned_and_the_next_check_is_in_the_future(
     happenings: list[tuple],
 ) -> None:
     life = live(happenings)
@@ -192,7 +193,9 @@ def test_no_batch_pages_twice_and_batches_come_two_minutes_apart(happenings: lis
 
 @settings(max_examples=300, deadline=None)
 @given(LIVES)
-def test_when_all_are_resolved_no_page_is_left_open_and_the_storm_is_over(happenings: list[tuple]) -> None:
+def test_after_all_members_are_resolved_no_page_is_open_and_the_storm_has_ended(
+    happenings: list[tuple],
+) -> None:
     life = live(happenings)
     for which in range(len(life.incidents)):
         life.answers("resolve", which)
@@ -205,7 +208,7 @@ def test_when_all_are_resolved_no_page_is_left_open_and_the_storm_is_over(happen
 
 @settings(max_examples=200, deadline=None)
 @given(LIVES)
-def test_planning_twice_wants_the_same(happenings: list[tuple]) -> None:
+def test_planning_twice_gives_the_same_plan(happenings: list[tuple]) -> None:
     life = live(happenings)
     assert plan_storm(life.view()) == plan_storm(life.view())
 
@@ -217,13 +220,15 @@ def test_the_dedup_key_of_a_batch_is_parsed_and_no_other_key_is() -> None:
     assert parse_storm_dedup_key(f"receiver-{storm_id}-x") is None
 
 
-def test_storms_of_two_targets_that_begin_at_once_are_two() -> None:
+def test_two_targets_with_a_storm_from_the_same_instant_have_two_storms() -> None:
     assert new_storm_id(TARGET_KEY, OPENED_AT) != new_storm_id("channel:#a", OPENED_AT)
     assert MAX_MEMBERS >= 1000
 
 
-def test_a_batch_is_paged_at_once_where_a_clock_ahead_of_ours_let_members_in() -> None:
-    """How long they have waited for company is not known; waiting for that clock, they would be late."""
+def test_a_batch_is_paged_at_once_if_its_members_joined_by_a_clock_ahead_of_ours() -> None:
+    """How long these members have waited is unknown; waiting until the time of the other clock would page too
+    late.
+    """
     for ahead, is_ready in ((-10.0, True), (-0.5, False), (0.1, True), (3.0, True), (3600.0, True)):
         life = Life()
         life.joins()

@@ -1,4 +1,6 @@
-"""Storms on a real Valkey: one at a place, changed by one at a time, and gone when nobody needs them."""
+"""Storms on a real Valkey: one active storm per target, saved by compare-and-set, and expired after their
+end.
+"""
 
 from __future__ import annotations
 
@@ -39,13 +41,13 @@ def test_one_storm_is_active_at_a_target(storms):
     assert [one.id for one in storms.list_unresolved()] == [first.id]
 
 
-def test_many_that_start_one_at_once_agree(storms):
+def test_concurrent_starts_at_a_target_agree_on_one_storm(storms):
     with ThreadPoolExecutor(8) as pool:
         begun = set(pool.map(lambda n: storms.start_storm(a_storm(NOW + n), "", NOW), range(20)))
     assert begun == {storms.find_active(TARGET_KEY)}
 
 
-def test_a_full_storm_is_replaced_by_another_once(storms):
+def test_a_full_storm_is_replaced_once_by_another_storm(storms):
     first = start(storms, a_storm())
     second, third = a_storm(NOW + 1), a_storm(NOW + 2)
     assert storms.start_storm(second, first.id, NOW) == second.id
@@ -67,7 +69,9 @@ def test_a_member_that_joined_is_loaded(storms):
 
 
 def test_no_member_is_added_to_a_storm_that_changed_since_it_was_read(storms):
-    """Else a member could join a batch that was just acknowledged, and no one would be notified of it."""
+    """Else an incident could join a batch that was just acknowledged, and no responder would be notified of
+    it.
+    """
     storm = start(storms, a_storm())
     join_view = storms.load_for_join(storm.id, "abc-1")
     assert storms.save_if_unchanged(storms.load_storm(storm.id), replace(storm, closed_batch=1))
@@ -75,7 +79,7 @@ def test_no_member_is_added_to_a_storm_that_changed_since_it_was_read(storms):
     assert storms.load_storm(storm.id).members == {}
 
 
-def test_a_change_that_must_not_miss_a_member_is_not_saved_when_one_joined(storms):
+def test_a_change_that_must_know_all_members_is_not_saved_if_one_joined(storms):
     storm = start(storms, a_storm())
     loaded = storms.load_storm(storm.id)
     assert storms.add_member(storms.load_for_join(storm.id, "abc-1"), "abc-1", Member(NOW), None)
@@ -83,7 +87,7 @@ def test_a_change_that_must_not_miss_a_member_is_not_saved_when_one_joined(storm
     assert storms.save_if_unchanged(loaded, replace(storm, closed_batch=1))
 
 
-def test_two_changes_of_the_same_state_are_one(storms):
+def test_of_two_changes_of_the_same_state_only_one_is_saved(storms):
     storm = start(storms, a_storm())
     loaded = storms.load_storm(storm.id)
     assert storms.save_if_unchanged(loaded, replace(storm, closed_batch=1))
