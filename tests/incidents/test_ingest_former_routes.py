@@ -1,4 +1,6 @@
-"""What is open is read once, however many webhooks come at once after a configuration was loaded."""
+"""The open incidents are read once after a configuration change, however many webhooks arrive at the same
+time.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +16,16 @@ from receiver.model.incident import Incident
 
 
 class Slow:
-    """Incidents that take a while to list; *fails* so many times."""
+    """Incidents that are listed slowly; the first *failures* calls raise StoreError."""
 
-    def __init__(self, fails: int = 0) -> None:
+    def __init__(self, failures: int = 0) -> None:
         self.listed = 0
-        self._fails = fails
+        self._failures = failures
 
     def list_open(self) -> Iterator[Incident]:
         self.listed += 1
         time.sleep(0.1)
-        if self.listed <= self._fails:
+        if self.listed <= self._failures:
             raise StoreError("away")
         return iter(())
 
@@ -32,17 +34,17 @@ class Slow:
 
 
 def assign_at_once(former: FormerRoutes, count: int, now: float) -> list[str]:
-    """Let *count* threads place something at the same instant; return what they raised."""
+    """Call `assign_routes` in *count* threads at the same instant; return the messages of their errors."""
     start, raised = threading.Barrier(count), []
 
-    def place() -> None:
+    def assign() -> None:
         start.wait(10)
         try:
             former.assign_routes("", [], now)
         except StoreError as error:
             raised.append(str(error))
 
-    threads = [threading.Thread(target=place) for _ in range(count)]
+    threads = [threading.Thread(target=assign) for _ in range(count)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -50,7 +52,7 @@ def assign_at_once(former: FormerRoutes, count: int, now: float) -> list[str]:
     return raised
 
 
-def test_one_reads_what_is_open_and_the_others_wait_for_it() -> None:
+def test_one_thread_reads_the_open_incidents_and_the_others_wait_for_it() -> None:
     slow = Slow()
     former = FormerRoutes(slow, {}, time.sleep)  # type: ignore[arg-type]
     assert assign_at_once(former, 60, 1000.0) == []
@@ -59,7 +61,7 @@ def test_one_reads_what_is_open_and_the_others_wait_for_it() -> None:
     assert slow.listed == 2
 
 
-def test_where_the_store_is_away_the_next_one_tries() -> None:
+def test_after_a_store_error_the_next_thread_reads_the_open_incidents() -> None:
     slow = Slow(fails=1)
     former = FormerRoutes(slow, {}, time.sleep)  # type: ignore[arg-type]
     assert assign_at_once(former, 10, 1000.0) == ["away"]
@@ -73,7 +75,7 @@ def test_waiting_too_long_is_an_error() -> None:
         former.assign_routes("", [], 1000.0)
 
 
-def test_it_is_read_four_times_in_all() -> None:
+def test_the_open_incidents_are_read_four_times_in_all() -> None:
     slow = Slow()
     former = FormerRoutes(slow, {}, time.sleep)  # type: ignore[arg-type]
     for now in range(1000, 2000, 5):

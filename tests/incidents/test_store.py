@@ -1,4 +1,4 @@
-"""Incidents on a real Valkey: kept at once or not at all, found again, and gone in time."""
+"""Incidents on a real Valkey: saved in one step or not at all, loaded again, and expired in time."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def save_group(incidents: RedisIncidents, group: object, now: float = NOW) -> In
     return change.incident
 
 
-def test_what_was_saved_is_loaded_whole(incidents: RedisIncidents) -> None:
+def test_a_saved_incident_is_loaded_completely(incidents: RedisIncidents) -> None:
     alert = an_alert()
     incident = save_group(incidents, a_group(alert))
     loaded = incidents.load(incident.id)
@@ -47,7 +47,7 @@ def test_what_was_saved_is_loaded_whole(incidents: RedisIncidents) -> None:
     assert [event.what for event in incidents.load_timeline(incident.id)] == ["opened"]
 
 
-def test_a_change_of_what_somebody_else_changed_meanwhile_is_refused(incidents: RedisIncidents) -> None:
+def test_a_change_of_an_incident_that_changed_meanwhile_is_refused(incidents: RedisIncidents) -> None:
     group = a_group(an_alert())
     group_id = group_id_of(group.source, group.group_key, ROUTE_SETTINGS.route)
     loaded = incidents.load_latest([group_id])[0]
@@ -67,7 +67,7 @@ def test_many_groups_are_loaded_and_saved_at_once(incidents: RedisIncidents) -> 
     assert all(loaded.incident for loaded in incidents.load_latest(group_ids))
 
 
-def test_the_former_incident_of_a_group_is_put_aside_and_stays_readable(incidents: RedisIncidents) -> None:
+def test_the_former_incident_of_a_group_stays_readable(incidents: RedisIncidents) -> None:
     first = save_group(incidents, a_group(an_alert()))
     save_group(incidents, a_group(an_alert(ends_at=NOW + 1)), NOW + 1)
     second = save_group(incidents, a_group(an_alert(starts_at=NOW + 5000)), NOW + 5000)
@@ -77,7 +77,7 @@ def test_the_former_incident_of_a_group_is_put_aside_and_stays_readable(incident
     assert not incidents.load(second.id).is_past
 
 
-def test_a_receipt_reaches_an_incident_that_was_put_aside(incidents: RedisIncidents) -> None:
+def test_a_receipt_of_a_former_incident_is_saved(incidents: RedisIncidents) -> None:
     first = save_group(incidents, a_group(an_alert()))
     save_group(incidents, a_group(an_alert(ends_at=NOW + 1)), NOW + 1)
     second = save_group(incidents, a_group(an_alert(starts_at=NOW + 5000)), NOW + 5000)
@@ -98,7 +98,7 @@ def test_an_attempt_is_recorded_only_by_the_worker_with_the_lease(
     assert incidents.load(incident.id).deliveries["root"].attempts == 1
 
 
-def test_an_incident_that_is_gone_is_left_gone(incidents: RedisIncidents, redis_client: Client) -> None:
+def test_an_expired_incident_is_not_created_again(incidents: RedisIncidents, redis_client: Client) -> None:
     incident = save_group(incidents, a_group(an_alert()))
     redis_client.flushall()
     incidents.record_delivery(
@@ -129,7 +129,7 @@ def test_a_reopened_incident_no_longer_expires(incidents: RedisIncidents, redis_
     assert redis_client.ttl(keys.timeline(incident.id)) == -1
 
 
-def test_they_are_listed_newest_first_page_by_page(incidents: RedisIncidents) -> None:
+def test_incidents_are_listed_newest_first_page_by_page(incidents: RedisIncidents) -> None:
     ids = [
         save_group(incidents, a_group(an_alert(f"Alert{n}"), group_key=str(n)), NOW + n).id for n in range(7)
     ]
@@ -141,7 +141,7 @@ def test_they_are_listed_newest_first_page_by_page(incidents: RedisIncidents) ->
     assert listed == ids[::-1]
 
 
-def test_they_are_listed_by_state_severity_and_name(incidents: RedisIncidents) -> None:
+def test_incidents_are_filtered_by_state_severity_and_name(incidents: RedisIncidents) -> None:
     save_group(incidents, a_group(an_alert("A", severity="critical"), group_key="a"))
     closed = save_group(incidents, a_group(an_alert("B", severity="warning"), group_key="b"))
     loaded = incidents.load_latest([closed.group_id])[0]
@@ -158,18 +158,18 @@ def test_they_are_listed_by_state_severity_and_name(incidents: RedisIncidents) -
     assert names(alertname="A") == ["A"]
 
 
-def test_a_cursor_of_nobodys_making_is_refused_in_words(incidents: RedisIncidents) -> None:
+def test_an_invalid_cursor_is_refused_with_a_message(incidents: RedisIncidents) -> None:
     with pytest.raises(NotFound):
         incidents.list_newest(cursor="nonsense")
 
 
-def test_a_group_of_two_thousand_alerts_is_kept(incidents: RedisIncidents) -> None:
+def test_a_group_of_two_thousand_alerts_is_saved(incidents: RedisIncidents) -> None:
     group = a_group(*(an_alert(instance=f"host-{n}") for n in range(2000)))
     incident = save_group(incidents, group)
     assert len(incidents.load(incident.id).alerts) == 2000
 
 
-def test_of_an_alert_kept_alone_and_in_a_batch_the_later_word_counts(incidents: RedisIncidents) -> None:
+def test_the_later_copy_of_an_alert_saved_alone_and_in_a_batch_is_loaded(incidents: RedisIncidents) -> None:
     hosts = [f"host-{n}" for n in range(10)]
     save_group(incidents, a_group(*(an_alert(instance=host) for host in hosts)))
     later = an_alert(instance="host-3", ends_at=NOW + 1, annotations={"summary": "over"})
@@ -184,7 +184,7 @@ def test_of_an_alert_kept_alone_and_in_a_batch_the_later_word_counts(incidents: 
     assert incidents.load(incident.id).alerts[later.fingerprint] == again
 
 
-def test_the_same_group_taken_by_many_at_once_makes_one_incident(
+def test_the_same_group_ingested_by_many_threads_makes_one_incident(
     valkey_url: str, redis_client: Client
 ) -> None:
     class Rules:
@@ -201,19 +201,19 @@ def test_the_same_group_taken_by_many_at_once_makes_one_incident(
 
             return NO_POLICY
 
-    def take(_: int) -> object:
+    def ingest(_: int) -> object:
         return IncidentIngester(RedisIncidents(connect(valkey_url), history_s=1000), Rules()).ingest(
             (a_group(an_alert(), an_alert(instance="web-2")),), NOW
         )
 
     with ThreadPoolExecutor(16) as pool:
-        taken = list(pool.map(take, range(32)))
-    assert len({incident for one in taken for incident in one.incidents}) == 1
-    assert sum(one.new for one in taken) == 2
-    assert sum(one.duplicates for one in taken) == 62
+        results = list(pool.map(ingest, range(32)))
+    assert len({incident for result in results for incident in result.incidents}) == 1
+    assert sum(result.new for result in results) == 2
+    assert sum(result.duplicates for result in results) == 62
 
 
-def test_a_store_that_does_not_answer_is_a_store_error() -> None:
-    lost = RedisIncidents(connect("unix:///nonexistent/valkey.sock"), history_s=10)
+def test_an_unreachable_redis_is_a_store_error() -> None:
+    unreachable = RedisIncidents(connect("unix:///nonexistent/valkey.sock"), history_s=10)
     with pytest.raises(StoreError):
-        lost.load_latest(["a"])
+        unreachable.load_latest(["a"])

@@ -1,4 +1,6 @@
-"""Where alerts are at home: kept in one step with their incident, and never believed when it is over."""
+"""Owners of alerts: saved in one step with their incident, and ignored once their incident or alert has
+ended.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,7 @@ class Rules:
 
 
 class Counting:
-    """The store, and how often it was asked."""
+    """The store, with a record of the calls it gets."""
 
     def __init__(self, incidents: RedisIncidents) -> None:
         self._incidents = incidents
@@ -54,7 +56,7 @@ class Counting:
 
 
 class Interrupted:
-    """The store, and what another process does just before each writing, once."""
+    """The store, with one call of *meanwhile*, as another process, just before the first write."""
 
     def __init__(self, incidents: RedisIncidents, meanwhile: Callable[[], object]) -> None:
         self._incidents = incidents
@@ -124,8 +126,8 @@ def claim(incidents: RedisIncidents, alert: Alert, key: str, former: str = "") -
     return reading.owners[FAMILY, alert.fingerprint]
 
 
-def grow_old(client: Client, alert: Alert, by_s: float = CLAIM_FOR_S) -> None:
-    """Let the claim of an alert be older."""
+def age_claim(client: Client, alert: Alert, by_s: float = CLAIM_FOR_S) -> None:
+    """Make the claim of an alert older by *by_s* seconds."""
     for key in client.scan_iter("rcv:*:alert-owners:*"):
         if found := client.hget(key, alert.fingerprint):
             name, _, moment = found.decode().partition(" ")
@@ -138,7 +140,7 @@ def test_a_new_firing_alert_is_owned_by_its_group(incidents: RedisIncidents) -> 
     assert owners(incidents, first, second, an_alert(instance="c")) == [group_id(ONE), group_id(ONE), ""]
 
 
-def test_very_many_alerts_have_owners_like_one(incidents: RedisIncidents) -> None:
+def test_thousands_of_alerts_get_owners(incidents: RedisIncidents) -> None:
     alerts = [an_alert(instance=f"web-{n}") for n in range(401)]
     assert ingest_alerts(incidents, ONE, *alerts).new == 401
     assert set(owners(incidents, *alerts)) == {group_id(ONE)}
@@ -147,7 +149,7 @@ def test_very_many_alerts_have_owners_like_one(incidents: RedisIncidents) -> Non
     assert ingest_alerts(incidents, TWO, *ended).resolved == 401
 
 
-def test_an_alert_that_fires_in_a_sibling_group_is_refused_and_nothing_is_written(
+def test_an_alert_that_fires_in_a_sibling_group_is_refused_and_nothing_is_saved(
     single: RedisIncidents,
 ) -> None:
     alert, new = an_alert(), an_alert(instance="new")
@@ -194,7 +196,9 @@ def test_an_end_releases_only_its_own_ownership(single: RedisIncidents, redis_cl
     assert redis_client.zcard(Keys(0).ended_alert_owners(FAMILY)) == 0
 
 
-def test_closed_by_hand_what_fires_on_keeps_its_owner(incidents: RedisIncidents) -> None:
+def test_an_alert_that_still_fires_keeps_the_manually_resolved_incident_as_owner(
+    incidents: RedisIncidents,
+) -> None:
     alert = an_alert()
     ingest_alerts(incidents, ONE, alert)
     loaded = load_group(incidents, ONE)
@@ -202,7 +206,7 @@ def test_closed_by_hand_what_fires_on_keeps_its_owner(incidents: RedisIncidents)
     assert ingest_alerts(incidents, TWO, alert).duplicates == 1
 
 
-def test_whichever_key_it_comes_under_it_fires_and_ends_once(incidents: RedisIncidents) -> None:
+def test_an_alert_under_several_group_keys_fires_and_ends_once(incidents: RedisIncidents) -> None:
     alerts = [an_alert(instance=f"web-{n}") for n in range(20)]
     for n, alert in enumerate(alerts):
         assert ingest_alerts(incidents, f"{{}}:{n}", alert).new == 1
@@ -214,23 +218,23 @@ def test_whichever_key_it_comes_under_it_fires_and_ends_once(incidents: RedisInc
     assert not load_group(incidents, ONE).incident.is_resolved
 
 
-def test_within_the_flap_window_it_goes_back_to_where_it_was_and_later_it_is_free(
+def test_within_the_flap_window_an_alert_returns_to_its_owner_and_later_it_has_none(
     incidents: RedisIncidents, redis_client: Client
 ) -> None:
     ingest_alerts(incidents, ONE, an_alert())
-    grow_old(redis_client, an_alert()) if incidents.is_divided else None
+    age_claim(redis_client, an_alert()) if incidents.is_divided else None
     ingest_alerts(incidents, ONE, an_alert(ends_at=NOW + 1), now=NOW + 1)
     again = an_alert(starts_at=NOW + 500)
     ingest_alerts(incidents, TWO, again, now=NOW + 600)
     assert load_group(incidents, TWO).incident is None
     assert load_group(incidents, ONE).incident.generation == 1
     ingest_alerts(incidents, TWO, an_alert(starts_at=NOW + 500, ends_at=NOW + 700), now=NOW + 700)
-    grow_old(redis_client, an_alert()) if incidents.is_divided else None
+    age_claim(redis_client, an_alert()) if incidents.is_divided else None
     ingest_alerts(incidents, TWO, an_alert(starts_at=NOW + 1300), now=NOW + 1300)
     assert load_group(incidents, TWO).incident is not None
 
 
-# --- what it costs ---
+# --- round trips ---
 
 
 def trips(incidents: RedisIncidents, *news: Group) -> list[int]:
@@ -254,19 +258,19 @@ def test_a_copy_under_a_further_group_key_costs_two_round_trips(incidents: Redis
     assert trips(incidents, *fires) == [2, 2, 2, 2, 1]
 
 
-def test_so_do_a_hundred_of_them_also_where_their_group_has_others(incidents: RedisIncidents) -> None:
+def test_a_hundred_copies_under_a_further_group_key_cost_two_round_trips(incidents: RedisIncidents) -> None:
     alerts = [an_alert(instance=f"web-{n}") for n in range(100)]
     ingest_alerts(incidents, TWO, an_alert(instance="other"))
     assert trips(incidents, group(ONE, *alerts))[0] == 2 + incidents.is_divided
     assert trips(incidents, group(TWO, *alerts), group(ONE, *alerts)) == [2, 1]
 
 
-def test_an_end_under_a_further_group_key_costs_three_round_trips(incidents: RedisIncidents) -> None:
+def test_a_resolve_under_a_further_group_key_costs_three_round_trips(incidents: RedisIncidents) -> None:
     ingest_alerts(incidents, ONE, an_alert())
     assert trips(incidents, group(TWO, an_alert(ends_at=NOW))) == [3]
 
 
-# --- on several shards an alert is claimed before it is written ---
+# --- on several shards an alert is claimed before its incident is written ---
 
 
 def test_a_claim_is_made_once_and_returned_with_its_age(
@@ -276,7 +280,7 @@ def test_a_claim_is_made_once_and_returned_with_its_age(
     first = claim(divided, alert, ONE)
     assert first.group_id == group_id(ONE)
     assert 0 <= first.age_s < 1
-    grow_old(redis_client, alert, 5)
+    age_claim(redis_client, alert, 5)
     second = claim(divided, alert, TWO)
     assert second.group_id == group_id(ONE)
     assert 5 <= second.age_s < 6
@@ -286,7 +290,7 @@ def test_a_claim_is_made_once_and_returned_with_its_age(
     )
 
 
-def test_while_another_process_writes_what_it_claimed_a_copy_waits(divided: RedisIncidents) -> None:
+def test_a_copy_waits_while_another_process_writes_the_claimed_alert(divided: RedisIncidents) -> None:
     alert = an_alert()
     claim(divided, alert, ONE)
     pauses: list[float] = []
@@ -304,7 +308,9 @@ def test_while_another_process_writes_what_it_claimed_a_copy_waits(divided: Redi
 
 
 def test_a_claim_without_an_incident_is_free_after_three_seconds(divided: RedisIncidents) -> None:
-    """Its process died in between. The webhook that waits for it is answered within its 5 s."""
+    """The process ended between claim and write. The webhook that waits for the claim is answered within its
+    5 s.
+    """
     alert = an_alert()
     claim(divided, alert, ONE)
     begun = time.monotonic()
@@ -313,25 +319,25 @@ def test_a_claim_without_an_incident_is_free_after_three_seconds(divided: RedisI
     assert owners(divided, alert) == [group_id(TWO)]
 
 
-def test_what_was_claimed_too_long_ago_is_claimed_again_before_it_is_written(
+def test_an_old_claim_is_renewed_before_the_incident_is_written(
     divided: RedisIncidents, redis_client: Client
 ) -> None:
     alert = an_alert()
     claim(divided, alert, ONE)
-    grow_old(redis_client, alert)
+    age_claim(redis_client, alert)
     assert ingest_alerts(divided, ONE, alert).new == 1
     reading = divided.find_owners([], [Claim(FAMILY, alert.fingerprint)])
     assert reading.owners[FAMILY, alert.fingerprint].age_s < 1
 
 
-def test_a_process_that_stood_still_after_its_claim_writes_nothing(
+def test_a_process_that_paused_longer_than_its_claim_writes_nothing(
     divided: RedisIncidents, redis_client: Client
 ) -> None:
-    """Longer than its claim lasts: meanwhile another way has opened the incident."""
+    """Meanwhile a webhook of the other group key has opened the incident."""
     alert = an_alert()
 
     def meanwhile() -> None:
-        grow_old(redis_client, alert)
+        age_claim(redis_client, alert)
         assert ingest_alerts(divided, TWO, alert).new == 1
         time.sleep(WRITE_WITHIN_S)
 
@@ -340,8 +346,8 @@ def test_a_process_that_stood_still_after_its_claim_writes_nothing(
     assert load_group(divided, ONE).incident is None
 
 
-def test_of_one_group_that_two_processes_take_neither_gets_a_part(divided: RedisIncidents) -> None:
-    """The first of its alerts is claimed before the others: who has that has them all."""
+def test_two_processes_that_ingest_one_group_never_share_its_alerts(divided: RedisIncidents) -> None:
+    """The first of its alerts is claimed before the others, so the process that claims it gets all of them."""
     alerts = sorted((an_alert(instance=f"web-{n}") for n in range(30)), key=lambda one: one.fingerprint)
     claim(divided, alerts[0], ONE)
 
@@ -353,7 +359,7 @@ def test_of_one_group_that_two_processes_take_neither_gets_a_part(divided: Redis
     assert ingester.ingest((group(TWO, *alerts),), NOW).duplicates == 30
 
 
-def test_where_another_has_a_part_the_rest_does_not_wait_for_that(divided: RedisIncidents) -> None:
+def test_unclaimed_alerts_do_not_wait_for_those_claimed_by_another_process(divided: RedisIncidents) -> None:
     alerts = sorted((an_alert(instance=f"web-{n}") for n in range(3)), key=lambda one: one.fingerprint)
     claim(divided, alerts[2], ONE)
     seen = []
@@ -373,7 +379,7 @@ def test_owners_of_ended_alerts_expire(divided: RedisIncidents, redis_client: Cl
     alerts = [an_alert(instance=f"web-{n}") for n in range(30)]
     ingest_alerts(divided, ONE, *alerts)
     for alert in alerts:
-        grow_old(redis_client, alert)
+        age_claim(redis_client, alert)
     ingest_alerts(divided, ONE, *(an_alert(instance=f"web-{n}", ends_at=NOW) for n in range(30)))
     assert set(owners(divided, *alerts)) == {group_id(ONE)}
     keys = list(redis_client.scan_iter("rcv:*:*alert-owners*"))
@@ -381,12 +387,12 @@ def test_owners_of_ended_alerts_expire(divided: RedisIncidents, redis_client: Cl
     assert all(600 < redis_client.ttl(key) <= 660 for key in keys)
 
 
-def test_a_late_end_does_not_release_the_owner_of_the_next_firing(
+def test_a_late_resolve_does_not_release_the_owner_of_the_next_firing(
     divided: RedisIncidents, redis_client: Client
 ) -> None:
-    """A process stands still between writing an end and saying so to the index."""
+    """A process pauses between saving the end of an alert and releasing its owner."""
     ingest_alerts(divided, ONE, an_alert())
-    grow_old(redis_client, an_alert())
+    age_claim(redis_client, an_alert())
     update = an_update(divided, group(ONE, an_alert(ends_at=NOW)))
     assert divided.commit([update]) == [True]
     ingest_alerts(divided, ONE, an_alert(starts_at=NOW + 60), now=NOW + 60)
@@ -396,7 +402,9 @@ def test_a_late_end_does_not_release_the_owner_of_the_next_firing(
     ]
 
 
-def test_what_fires_for_very_long_keeps_its_owner(divided: RedisIncidents, redis_client: Client) -> None:
+def test_an_alert_that_fires_for_very_long_keeps_its_owner(
+    divided: RedisIncidents, redis_client: Client
+) -> None:
     ingest_alerts(divided, ONE, an_alert())
     [key] = redis_client.scan_iter("rcv:*:alert-owners:*")
     redis_client.expire(key, 10)

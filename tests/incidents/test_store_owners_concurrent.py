@@ -1,4 +1,4 @@
-"""Alertmanager flushes the groups of two receivers at the same moment, and two processes take them at once."""
+"""Alertmanager sends the groups of two receivers at the same instant, and two processes ingest them at once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from receiver.storage.connection import Client, connect
 from receiver.storage.keys import CLUSTER_SHARDS, Keys, shard_of
 from tests.builders import OPENED_AT, a_group, an_alert
 from tests.incidents.test_store_owners import Rules
-from tests.incidents.two_processes import Taking, a_hundred_alerts, ingest_all_at_once, one_alert
+from tests.incidents.two_processes import AlertsOf, a_hundred_alerts, ingest_all_at_once, one_alert
 from tests.redis_servers import Cluster, needs_redis, wait_until
 
 pytestmark = pytest.mark.timeout(300)
@@ -37,70 +37,78 @@ def client(cluster: Cluster) -> Iterator[Client]:
     client.close()
 
 
-def check(url: str, take: Taking, times: int) -> None:
-    """Each alert is new once, a duplicate once, and both are told the same single incident."""
+def check(url: str, alerts_of: AlertsOf, times: int) -> None:
+    """Each alert is new once and a duplicate once, and both processes return the same single incident."""
     slow = []
-    for n, ((one, one_s), (other, other_s)) in enumerate(ingest_all_at_once(url, take, times)):
-        count = len(take(n))
-        assert (one.new + other.new, one.duplicates + other.duplicates) == (count, count), n
-        assert one.incidents == other.incidents, n
-        assert len(one.incidents) == 1, n
-        slow.append(max(one_s, other_s))
-    assert sorted(slow)[times // 2] < 0.5, "as a rule nobody waits for a claim to run out"
+    for n, ((first, first_s), (other, other_s)) in enumerate(ingest_all_at_once(url, alerts_of, times)):
+        count = len(alerts_of(n))
+        assert (first.new + other.new, first.duplicates + other.duplicates) == (count, count), n
+        assert first.incidents == other.incidents, n
+        assert len(first.incidents) == 1, n
+        slow.append(max(first_s, other_s))
+    assert sorted(slow)[times // 2] < 0.5, "as a rule no process waits for a claim to expire"
 
 
 @needs_redis
-def test_on_a_cluster_it_is_one_incident_each_of_200_times(cluster: Cluster, client: Client) -> None:
+def test_on_a_cluster_two_processes_create_one_incident_each_of_200_times(
+    cluster: Cluster, client: Client
+) -> None:
     check(cluster.url, one_alert, 200)
     assert all(node.run_command("DBSIZE") for node in cluster.nodes)
 
 
 @needs_redis
-def test_so_is_a_group_of_a_hundred(cluster: Cluster, client: Client) -> None:
+def test_on_a_cluster_two_processes_create_one_incident_of_a_hundred_alerts(
+    cluster: Cluster, client: Client
+) -> None:
     check(cluster.url, a_hundred_alerts, 30)
 
 
-def test_on_one_redis_it_is_one_incident_each_of_200_times(valkey_url: str, redis_client: Client) -> None:
+def test_on_one_redis_two_processes_create_one_incident_each_of_200_times(
+    valkey_url: str, redis_client: Client
+) -> None:
     check(valkey_url, one_alert, 200)
 
 
-def test_so_is_a_group_of_a_hundred_on_one_redis(valkey_url: str, redis_client: Client) -> None:
+def test_on_one_redis_two_processes_create_one_incident_of_a_hundred_alerts(
+    valkey_url: str, redis_client: Client
+) -> None:
     check(valkey_url, a_hundred_alerts, 30)
 
 
 @needs_redis
-def test_while_a_node_is_dead_what_fires_elsewhere_is_still_ingested(
+def test_while_a_cluster_node_is_down_alerts_of_the_other_nodes_are_ingested(
     cluster: Cluster, client: Client
 ) -> None:
-    """A copy needs its own slot only; what is new needs the shard of its claim."""
-    dead = cluster.nodes[2]
+    """A duplicate needs only the shard of its incident; a new alert also needs the shard of its claim."""
+    dead_node = cluster.nodes[2]
     incidents = RedisIncidents(client, history_s=1000, shards=CLUSTER_SHARDS)
     ingester = IncidentIngester(incidents, Rules())  # type: ignore[arg-type]
-    place = group_family_of("default", "#alerts")
+    family = group_family_of("default", "#alerts")
 
-    def is_on_dead(shard: int) -> bool:
-        return cluster.find_owner(key_slot(Keys(shard).open.encode())) is dead
+    def is_on_dead_node(shard: int) -> bool:
+        return cluster.find_owner(key_slot(Keys(shard).open.encode())) is dead_node
 
-    away = [shard for shard in range(CLUSTER_SHARDS) if is_on_dead(shard)]
+    unavailable = [shard for shard in range(CLUSTER_SHARDS) if is_on_dead_node(shard)]
     key = next(
         f"{{}}:{{{n}}}"
         for n in range(99)
-        if shard_of(group_id_of("default", f"{{}}:{{{n}}}", "#alerts"), CLUSTER_SHARDS) not in away
+        if shard_of(group_id_of("default", f"{{}}:{{{n}}}", "#alerts"), CLUSTER_SHARDS) not in unavailable
     )
-    # Claims of these lie on all nodes.
+    # The claims of these alerts are spread over all nodes.
     alerts = [an_alert(instance=f"web-{n}") for n in range(30)]
     new = next(
         alert
         for alert in (an_alert(instance=f"new-{n}") for n in range(99))
-        if shard_of(f"{place} {alert.fingerprint}", CLUSTER_SHARDS) in away
+        if shard_of(f"{family} {alert.fingerprint}", CLUSTER_SHARDS) in unavailable
     )
     assert ingester.ingest((a_group(*alerts, group_key=key),), OPENED_AT).new == 30
-    dead.kill()
+    dead_node.kill()
     try:
         assert ingester.ingest((a_group(*alerts, group_key=key),), OPENED_AT).duplicates == 30
         with pytest.raises(StoreError):
             ingester.ingest((a_group(*alerts, new, group_key=key),), OPENED_AT)
     finally:
-        dead.start()
+        dead_node.start()
         wait_until(cluster.is_ready)
     assert ingester.ingest((a_group(*alerts, new, group_key=key),), OPENED_AT).new == 1
