@@ -1,38 +1,28 @@
-"""A client for PagerDuty's Events API v2: sends each event once, without retries or waiting.
-
-Only this module and `rest_api` import pdpyras. It is superseded by `pagerduty`; to migrate this module,
-replace EventsAPISession by EventsApiV2Client, PDClientError by Error, and PDHTTPError by HttpError.
-https://pagerduty.github.io/python-pagerduty/pdpyras_migration_guide.html
-"""
+"""A client for PagerDuty's Events API v2: sends each event once, without retries or waiting."""
 
 from __future__ import annotations
 
 import json
-import logging
-import re
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from ssl import SSLCertVerificationError
 from typing import Any
 
 from requests import Response, exceptions
-from urllib3.exceptions import HTTPError, MaxRetryError, SSLError
+from urllib3.exceptions import MaxRetryError, SSLError
 
 from receiver.errors import TemporaryDeliveryError
+from receiver.integrations.pagerduty.session import (
+    NoResponse,
+    find_retry_after,
+    open_events_session,
+    send_once,
+)
 from receiver.text import Secret, one_line
 
-with warnings.catch_warnings():
-    # pdpyras warns at import that it is deprecated; operators need not see that. The successor supports
-    # https only, so neither a test server nor a plain HTTP proxy could take the place of PagerDuty.
-    warnings.filterwarnings("ignore", message='The package "pdpyras" is deprecated')
-    from pdpyras import EventsAPISession, PDClientError, PDHTTPError
 _MAX_MESSAGE = 300
 _MAX_RESPONSE = 64 * 1024
 _MAX_RETRY_AFTER_S = 3600.0
-# pdpyras logs retries, which we disable, and the attempt counts that disable them (see `_build_session`).
-_quiet = logging.getLogger("receiver.integrations.pagerduty.pdpyras")
-_quiet.setLevel(logging.CRITICAL)
 
 
 @dataclass(frozen=True)
@@ -64,40 +54,16 @@ class EventsClient:
         Raises TemporaryDeliveryError without a response: `unreachable` when the event cannot have
         arrived, `no_answer` when it may have.
         """
-        # A session for each call: it holds the responder's key, and a kept connection could have gone
-        # stale and lose a page.
-        with _build_session(self._url, routing_key, self._timeout_s) as session:
-            try:
-                # Follow no redirect: it would send the key to another host.
-                response = session.post("/v2/enqueue", json=dict(event), allow_redirects=False)
-            except PDHTTPError as error:  # pdpyras' way to return a 401
-                response = error.response
-            except (PDClientError, HTTPError, OSError, ValueError) as error:
-                raise _convert_failure(error) from error
+        session = open_events_session(routing_key)
+        try:
+            response = send_once(session, self._url, self._timeout_s, "post", "/v2/enqueue", json=dict(event))
+        except NoResponse as error:
+            raise _convert_failure(error.cause) from error
         return _parse_response(response, routing_key)
 
 
-def _build_session(url: str, routing_key: Secret, timeout_s: float) -> EventsAPISession:
-    """Return a session that sends once: pdpyras' own retries can block a thread for minutes.
-
-    From the source of pdpyras 5.4.1, `PDSession.request`: a network error is retried while the count is
-    not above `max_network_attempts`, so only 0 means one attempt. A 429 sleeps and retries without end unless
-    `retry` has an entry for it, and that entry returns at once only when no attempts at all are left, which
-    -1 achieves.
-    """
-    session = EventsAPISession(routing_key.reveal())
-    session.url = url
-    session.timeout = timeout_s
-    session.max_network_attempts = 0
-    session.max_http_attempts = -1
-    session.retry = {429: 1}
-    session.log = _quiet
-    return session
-
-
-def _convert_failure(error: Exception) -> TemporaryDeliveryError:
+def _convert_failure(cause: BaseException | None) -> TemporaryDeliveryError:
     """Return the DeliveryError for a request without a response."""
-    cause = error.__cause__ if isinstance(error, PDClientError) else error
     inner = cause.args[0] if isinstance(cause, exceptions.RequestException) and cause.args else cause
     root = inner.reason if isinstance(inner, MaxRetryError) else inner
     detail = one_line(f"{type(root).__name__}: {root}", _MAX_MESSAGE)
@@ -118,12 +84,10 @@ def _was_unsent(reason: object) -> bool:
 
 
 def _parse_response(response: Response, routing_key: Secret) -> ApiResponse:
-    wait = response.headers.get("Retry-After", "").strip()
-    is_number = re.fullmatch(r"\d{1,9}(\.\d+)?", wait, re.ASCII)
     return ApiResponse(
         status=response.status_code,
         message=_parse_message(response.content[:_MAX_RESPONSE], routing_key),
-        retry_after=min(float(wait), _MAX_RETRY_AFTER_S) if is_number else None,
+        retry_after=find_retry_after(response, "Retry-After", at_most=_MAX_RETRY_AFTER_S),
     )
 
 

@@ -1,14 +1,8 @@
-"""A client for PagerDuty's REST API: status of incidents, dedup keys of their alerts, people on call.
-
-Only this module and `events_api` import pdpyras. To migrate to its successor `pagerduty`, replace APISession
-by RestApiV2Client in `_build_session`, and rename the exceptions.
-"""
+"""A client for PagerDuty's REST API: status of incidents, dedup keys of their alerts, people on call."""
 
 from __future__ import annotations
 
-import logging
 import re
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -16,20 +10,20 @@ from functools import partial
 from typing import Any
 
 from requests import Response
-from urllib3.exceptions import HTTPError
 
 from receiver import clock as wall
 from receiver.errors import DeliveryError, PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
 from receiver.http_client import gather
+from receiver.integrations.pagerduty.session import (
+    NoResponse,
+    find_retry_after,
+    open_rest_session,
+    send_once,
+)
 from receiver.model.incident import OnCallPerson
 from receiver.model.page_check import PagerDutyStatus
 from receiver.text import Secret, one_line
 
-with warnings.catch_warnings():
-    # pdpyras warns at import that it is deprecated; operators need not see that. The successor supports
-    # https only, so neither a test server nor a plain HTTP proxy could take the place of PagerDuty.
-    warnings.filterwarnings("ignore", message='The package "pdpyras" is deprecated')
-    from pdpyras import APISession, PDClientError, PDHTTPError
 Json = dict[str, Any]
 _ON_CALL_TIMEOUT_S = 3.0
 # The check is done three seconds before a step is due.
@@ -47,9 +41,6 @@ _ID = re.compile(r"[A-Za-z0-9]{1,40}", re.ASCII)
 _WORST_LEVEL = 99
 # The reference types of a person; services, integrations and event rules have other types.
 USER_TYPES = frozenset({"user", "user_reference"})
-# pdpyras logs retries, which we disable, with URLs and the last characters of our token.
-_quiet = logging.getLogger("receiver.integrations.pagerduty.rest_api.pdpyras")
-_quiet.setLevel(logging.CRITICAL)
 
 
 class PagerDutyRestClient:
@@ -143,17 +134,12 @@ class PagerDutyRestClient:
 
     def _request(self, path: str, query: Mapping[str, Any], timeout_s: float) -> tuple[Json, float]:
         """Return the response's body, and by how many seconds our clock is ahead of PagerDuty's."""
-        # A session for each call: sessions of requests are not thread-safe.
-        with _build_session(self._url, self._token, timeout_s) as session:
-            try:
-                # Follow no redirect: it would send the token to another host.
-                response = session.get(path, params=dict(query), allow_redirects=False)
-            except PDHTTPError as error:  # pdpyras' way to return a 401
-                response = error.response
-            except (PDClientError, HTTPError, OSError, ValueError) as error:
-                cause = error.__cause__ if isinstance(error, PDClientError) else error
-                # Only the type: the message holds the URL with the query.
-                raise TemporaryDeliveryError("no_answer", type(cause).__name__) from None
+        session = open_rest_session(self._token)
+        try:
+            response = send_once(session, self._url, timeout_s, "get", path, params=dict(query))
+        except NoResponse as error:
+            # Only the type: the message holds the URL with the query.
+            raise TemporaryDeliveryError("no_answer", type(error.cause).__name__) from None
         return _parse_body(response), _measure_clock_lead(response, self._clock())
 
 
@@ -167,24 +153,6 @@ def _measure_clock_lead(response: Response, now: float) -> float:
     except (TypeError, ValueError, OverflowError):
         return 0.0
     return ahead_s if abs(ahead_s) > _CLOCKS_AGREE_WITHIN_S else 0.0
-
-
-def _build_session(url: str, token: Secret, timeout_s: float) -> APISession:
-    """Return a session that sends each request once.
-
-    From the source of pdpyras 5.4.1, `PDSession.request`: a network error is retried while the count is
-    not above `max_network_attempts`, so only 0 means one attempt. A 429 sleeps and retries without end unless
-    `retry` has an entry for it, and that entry returns at once only when no attempts at all are left, which
-    -1 achieves.
-    """
-    session = APISession(token.reveal())
-    session.url = url
-    session.timeout = timeout_s
-    session.max_network_attempts = 0
-    session.max_http_attempts = -1
-    session.retry = {429: 1}
-    session.log = _quiet
-    return session
 
 
 def _parse_body(response: Response) -> Json:
@@ -202,7 +170,10 @@ def _parse_body(response: Response) -> Json:
 def _convert_refusal(response: Response) -> DeliveryError:
     status, detail = response.status_code, f"HTTP {response.status_code}"
     if status == 429:
-        return TemporaryDeliveryError("rate_limited", detail, retry_after=_find_wait(response))
+        # The time until the rate limit resets: https://developer.pagerduty.com/docs/rest-api-rate-limits
+        wait = find_retry_after(response, "Retry-After", "ratelimit-reset", at_most=_LONGEST_WAIT_S)
+        retry_after = _WAIT_WHEN_LIMITED_S if wait is None else wait
+        return TemporaryDeliveryError("rate_limited", detail, retry_after=retry_after)
     if status >= 500 or status in _TRY_LATER:
         return TemporaryDeliveryError("server_error", detail)
     if status in (401, 403):
@@ -212,18 +183,6 @@ def _convert_refusal(response: Response) -> DeliveryError:
     if status >= 400:
         return PermanentDeliveryError("refused", detail)
     return TemporaryDeliveryError("unexpected_answer", detail)
-
-
-def _find_wait(response: Response) -> float:
-    """Return the seconds to wait after a 429: PagerDuty sends the time until its rate limit resets.
-
-    https://developer.pagerduty.com/docs/rest-api-rate-limits
-    """
-    for name in ("Retry-After", "ratelimit-reset"):
-        wait = response.headers.get(name, "").strip()
-        if re.fullmatch(r"\d{1,9}(\.\d+)?", wait, re.ASCII):
-            return min(float(wait), _LONGEST_WAIT_S)
-    return _WAIT_WHEN_LIMITED_S
 
 
 def _parse_status(incident: Json, ahead_s: float) -> PagerDutyStatus:

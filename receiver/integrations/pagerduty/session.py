@@ -1,0 +1,84 @@
+"""The one door to pdpyras: one request to PagerDuty, sent once, without retries or waiting.
+
+pdpyras is superseded by `pagerduty`; to migrate, replace APISession by RestApiV2Client, EventsAPISession by
+EventsApiV2Client, PDClientError by Error, and PDHTTPError by HttpError.
+https://pagerduty.github.io/python-pagerduty/pdpyras_migration_guide.html
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import warnings
+
+from requests import Response
+from urllib3.exceptions import HTTPError
+
+from receiver.text import Secret
+
+with warnings.catch_warnings():
+    # pdpyras warns at import that it is deprecated; operators need not see that. The successor supports
+    # https only, so neither a test server nor a plain HTTP proxy could take the place of PagerDuty.
+    warnings.filterwarnings("ignore", message='The package "pdpyras" is deprecated')
+    from pdpyras import APISession, EventsAPISession, PDClientError, PDHTTPError, PDSession
+# pdpyras logs retries, which we disable, with URLs and the last characters of our token.
+_quiet = logging.getLogger("receiver.integrations.pagerduty.pdpyras")
+_quiet.setLevel(logging.CRITICAL)
+
+
+class NoResponse(Exception):
+    """No response came; `cause` is the error of requests, urllib3 or the operating system."""
+
+    def __init__(self, cause: BaseException | None) -> None:
+        self.cause = cause
+        super().__init__()
+
+
+def open_rest_session(token: Secret) -> PDSession:
+    """Return a session for the REST API."""
+    return APISession(token.reveal())
+
+
+def open_events_session(routing_key: Secret) -> PDSession:
+    """Return a session for the Events API; it adds the key to the event."""
+    return EventsAPISession(routing_key.reveal())
+
+
+def send_once(
+    session: PDSession, url: str, timeout_s: float, method: str, path: str, **arguments: object
+) -> Response:
+    """Send one request and return the response, whatever its status; raises NoResponse if there is none.
+
+    *session* is used for this request only: sessions of requests are not thread-safe, and a kept connection
+    could have gone stale and lose a page. *timeout_s* limits connecting, and each wait for the next bytes.
+
+    From the source of pdpyras 5.4.1, `PDSession.request`: a network error is retried while the count is
+    not above `max_network_attempts`, so only 0 means one attempt. A 429 sleeps and retries without end unless
+    `retry` has an entry for it, and that entry returns at once only when no attempts at all are left, which
+    -1 achieves.
+    """
+    session.url = url
+    session.timeout = timeout_s
+    session.max_network_attempts = 0
+    session.max_http_attempts = -1
+    session.retry = {429: 1}
+    session.log = _quiet
+    found: Response
+    with session:
+        try:
+            # Follow no redirect: it would send the key to another host.
+            found = getattr(session, method)(path, allow_redirects=False, **arguments)
+        except PDHTTPError as error:  # pdpyras' way to return a 401
+            found = error.response
+        except (PDClientError, HTTPError, OSError, ValueError) as error:
+            raise NoResponse(error.__cause__ if isinstance(error, PDClientError) else error) from error
+    return found
+
+
+def find_retry_after(response: Response, *names: str, at_most: float) -> float | None:
+    """Return the seconds in the first of the headers *names* that has any, no more than *at_most*."""
+    for name in names:
+        wait = response.headers.get(name, "").strip()
+        if re.fullmatch(r"\d{1,9}(\.\d+)?", wait, re.ASCII):
+            return min(float(wait), at_most)
+    return None
