@@ -4,90 +4,236 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from dataclasses import dataclass, field, fields
+from ipaddress import ip_address
 from pathlib import Path
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
-from receiver.config.mistakes import APP_TOKEN, BOT_TOKEN, find_mistake, find_wrong_slack_token
-from receiver.config.urls import find_store_mistake, find_url_mistake
+from receiver.config.fields import Fault, Format
+from receiver.config.formats import (
+    BASE_URL,
+    FOLDER_URL,
+    HEADER,
+    HOSTS,
+    NETWORKS,
+    SECRET,
+    STORE_URL,
+    TEXT,
+    TOKENS,
+    Network,
+    count,
+    slack_token,
+    words,
+)
+from receiver.config.mistakes import APP_TOKEN, BOT_TOKEN, find_mistake
 from receiver.config.yaml_tree import Interpolation
 from receiver.errors import ConfigError, Problem
 from receiver.text import Secret
 
+T = TypeVar("T")
 _UNSET = Secret()
+
+
+def setting(name: str, kind: Format[T], default: T, text: str) -> T:
+    """Declare the environment variable *name*; *text* is its meaning, in Markdown."""
+    declared: T = field(
+        default=default,
+        repr=not (kind.is_secret and isinstance(default, str)),  # a URL may contain a login
+        metadata={"setting": Setting(name, kind, default, text)},
+    )
+    return declared
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One environment variable."""
+
+    name: str
+    kind: Format[Any]
+    default: Any
+    text: str
+
+    def parse(self, text: str) -> Any:
+        """Return the value; raises Fault."""
+        if mistake := find_mistake(text):
+            raise Fault(*mistake)
+        return self.kind.parse(text)
+
+
+_PEOPLE = "names, e-mail addresses and group:NAME, separated by commas"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The environment variables under their own names; an empty variable counts as unset.
+    """The environment variables; an empty one counts as unset. URLs have no trailing `/`, except Slack's."""
 
-    URLs have no trailing `/`, except slack_api_url.
-    """
-
-    # Where the state is stored. Unset: `run` starts an embedded Valkey, `web` and `worker` refuse to start.
-    # A secret, since the URL may contain a password.
-    redis_url: Secret = _UNSET
-    # The most connections of one process to Redis (in a cluster: to each node).
-    redis_max_connections: int = 10
-    # Memory limit of the embedded Valkey in MiB. When full it refuses writes; alerts are sent again.
-    embedded_max_memory: int = 512
-
-    # The bot token (xoxb-…). Unset: Slack is simulated, so that a first try needs no account.
-    slack_bot_token: Secret = _UNSET
-    # Verifies that a button click or command comes from Slack. Unset: those requests are refused.
-    slack_signing_secret: Secret = _UNSET
-    # Opens Socket Mode (xapp-…), for when Slack can't reach us. Unset: no socket.
-    slack_app_token: Secret = _UNSET
-
-    # For PagerDuty's REST API. Unset: it isn't called; pages only need routing keys.
-    pagerduty_api_token: Secret = _UNSET
-    # Verifies that a webhook comes from PagerDuty. Unset: those webhooks are refused.
-    pagerduty_webhook_secret: Secret = _UNSET
-
-    # What senders of alerts, and clients of API, metrics and pages, must present. Several are allowed, so
-    # that a token can be rotated without a gap. Unset: no token is required, and then only on loopback.
-    webhook_tokens: tuple[Secret, ...] = ()
-    api_tokens: tuple[Secret, ...] = ()
-    # Read-only tokens: for dashboards, and for Prometheus to scrape /metrics.
-    viewer_tokens: tuple[Secret, ...] = ()
-
-    # The proxies that we trust to authenticate users, and the headers with the user's names. Unset: these
-    # headers are ignored.
-    trusted_proxies: tuple[Network, ...] = ()
-    user_header: str = ""
-    groups_header: str = ""
-
-    # The OpenID provider for signing in. Unset: there is no sign-in.
-    oidc_issuer: str = ""
-    oidc_client_id: str = ""
-    oidc_client_secret: Secret = _UNSET
-    oidc_scopes: str = "openid profile email"
-    oidc_groups_claim: str = "groups"
-
-    # Which users of the proxy or provider may respond, and which may only read. Unset: all of them may
-    # respond; if only responders are set, all others may only read.
-    responders: tuple[str, ...] = ()
-    viewers: tuple[str, ...] = ()
-
-    # The URL under which users reach us. Unset: messages contain no link to us, since a wrong one is
-    # worse than none.
-    public_url: str = ""
-
-    # The host names that we accept besides our own where no token is required. Unset: on loopback none,
-    # otherwise any.
-    allowed_hosts: tuple[str, ...] = ()
-
-    # The vendors' URLs; changed for a proxy or a test. slack_sdk appends its methods to a URL with a
-    # trailing `/`. Not printed, since a proxy's may contain a login.
-    slack_api_url: str = field(default="https://slack.com/api/", repr=False)
-    pagerduty_events_url: str = field(default="https://events.pagerduty.com", repr=False)
-    pagerduty_api_url: str = field(default="https://api.pagerduty.com", repr=False)
-
-    # Unset: Alertmanager is not polled, and no query is run. Not printed, since they may contain a
-    # login.
-    alertmanager_url: str = field(default="", repr=False)
-    prometheus_url: str = field(default="", repr=False)
+    redis_url: Secret = setting(
+        "REDIS_URL",
+        STORE_URL,
+        _UNSET,
+        "Where the state is stored: `redis://host:6379/0`, `rediss://…` (TLS), `unix:///path/to/socket`, "
+        "`redis+sentinel://host:port,host:port/service` or `redis+cluster://host:port,host:port`; "
+        "[more](../redis.md). Unset, `receiver run` starts an embedded Valkey in the data folder; `web` and "
+        "`worker` require it.",
+    )
+    redis_max_connections: int = setting(
+        "REDIS_MAX_CONNECTIONS",
+        # A worker needs one connection to listen on all the time, and another for everything else.
+        count(2, 1000),
+        10,
+        "The most connections to Redis (in a cluster: to each node) of one process, from 2 to 1000. A "
+        "request that finds none free waits for one, 2 seconds at most. [How many there are in "
+        "all](../redis.md#connections).",
+    )
+    embedded_max_memory: int = setting(
+        "RECEIVER_EMBEDDED_MAX_MEMORY",
+        count(32, 1024 * 1024),
+        512,
+        "The memory limit, in MiB, of the Valkey that `receiver run` starts. When it is full, webhooks are "
+        "answered 503 and Alertmanager sends them again.",
+    )
+    slack_bot_token: Secret = setting(
+        "SLACK_BOT_TOKEN",
+        slack_token(BOT_TOKEN),
+        _UNSET,
+        "The bot's token, `xoxb-…`; a user's (`xoxp-…`) or an app-level one is a fault. Unset: Slack is "
+        "simulated.",
+    )
+    slack_signing_secret: Secret = setting(
+        "SLACK_SIGNING_SECRET",
+        slack_token(),
+        _UNSET,
+        "Verifies that buttons and commands come from Slack. Unset: those webhooks are refused.",
+    )
+    slack_app_token: Secret = setting(
+        "SLACK_APP_TOKEN",
+        slack_token(APP_TOKEN),
+        _UNSET,
+        "App-level token, `xapp-…`, for Socket Mode: buttons and commands without an open port. Unset: no "
+        "socket.",
+    )
+    pagerduty_api_token: Secret = setting(
+        "PAGERDUTY_API_TOKEN",
+        slack_token(),
+        _UNSET,
+        "For PagerDuty's REST API, for example to read who is on call. Pages don't need it: they use the "
+        "routing keys in `routing.yaml`. Unset: the API isn't called.",
+    )
+    pagerduty_webhook_secret: Secret = setting(
+        "PAGERDUTY_WEBHOOK_SECRET",
+        slack_token(),
+        _UNSET,
+        "Verifies that a webhook comes from PagerDuty. Unset: those webhooks are refused.",
+    )
+    webhook_tokens: tuple[Secret, ...] = setting(
+        "RECEIVER_WEBHOOK_TOKEN",
+        TOKENS,
+        (),
+        "What Alertmanager must present, as a bearer token or as the password of basic auth.",
+    )
+    api_tokens: tuple[Secret, ...] = setting(
+        "RECEIVER_API_TOKEN",
+        TOKENS,
+        (),
+        "What clients of the API, of `/metrics` and of the web page must present; the command line presents "
+        "it, too.",
+    )
+    viewer_tokens: tuple[Secret, ...] = setting(
+        "RECEIVER_VIEWER_TOKEN",
+        TOKENS,
+        (),
+        "Reads all of that and changes nothing: for dashboards, and for Prometheus to scrape `/metrics`.",
+    )
+    oidc_issuer: str = setting(
+        "OIDC_ISSUER",
+        BASE_URL,
+        "",
+        "Your OpenID provider, as it names itself: `https://login.example.org/realms/ops`. With the next "
+        "two and `PUBLIC_URL`, users sign in there. Register `PUBLIC_URL` + `/sign-in/callback` as the "
+        "redirect URI, for a confidential web client with the authorization code flow. `receiver check "
+        "--online` tries it.",
+    )
+    oidc_client_id: str = setting("OIDC_CLIENT_ID", TEXT, "", "The client ID that the provider gave us.")
+    oidc_client_secret: Secret = setting(
+        "OIDC_CLIENT_SECRET", SECRET, _UNSET, "The client's secret. Changing it ends every session."
+    )
+    oidc_scopes: str = setting(
+        "OIDC_SCOPES",
+        TEXT,
+        "openid profile email",
+        "The scopes that are requested; some providers need `groups` here, too.",
+    )
+    oidc_groups_claim: str = setting(
+        "OIDC_GROUPS_CLAIM", TEXT, "groups", "The claim that holds a user's groups."
+    )
+    trusted_proxies: tuple[Network, ...] = setting(
+        "RECEIVER_TRUSTED_PROXY",
+        NETWORKS,
+        (),
+        "Addresses and networks of reverse proxies that authenticate users, like `10.0.0.5,10.1.0.0/16`. "
+        "Unset: the two headers are ignored.",
+    )
+    user_header: str = setting(
+        "RECEIVER_USER_HEADER",
+        HEADER,
+        "",
+        "The header in which they send the user's name, like `X-Forwarded-User` or `Remote-User`.",
+    )
+    groups_header: str = setting(
+        "RECEIVER_GROUPS_HEADER", HEADER, "", "The header with the user's groups, separated by commas."
+    )
+    responders: tuple[str, ...] = setting(
+        "RECEIVER_RESPONDERS",
+        words(_PEOPLE),
+        (),
+        "Which of these users may respond: names, e-mail addresses and `group:NAME`, separated by commas. "
+        "Unset: all of them.",
+    )
+    viewers: tuple[str, ...] = setting(
+        "RECEIVER_VIEWERS",
+        words(_PEOPLE),
+        (),
+        "Which other users may read, written likewise. Unset: all others.",
+    )
+    public_url: str = setting(
+        "PUBLIC_URL",
+        BASE_URL,
+        "",
+        "How users reach this receiver, for links in messages. Unset: no such links. It may have a path, "
+        "see [below a path](#below-a-path).",
+    )
+    allowed_hosts: tuple[str, ...] = setting(
+        "RECEIVER_ALLOWED_HOSTS",
+        HOSTS,
+        (),
+        "Names (without port, separated by commas) to which the receiver answers where no token is "
+        "required, beside IP addresses, `localhost` and the host of `PUBLIC_URL`. Unset: on loopback none, "
+        "beyond it (`--insecure`) any.",
+    )
+    slack_api_url: str = setting(
+        "SLACK_API_URL", FOLDER_URL, "https://slack.com/api/", "Slack's API, or a proxy for it."
+    )
+    pagerduty_events_url: str = setting(
+        "PAGERDUTY_EVENTS_URL",
+        BASE_URL,
+        "https://events.pagerduty.com",
+        "PagerDuty's Events API, for pages. In the EU: `https://events.eu.pagerduty.com`.",
+    )
+    pagerduty_api_url: str = setting(
+        "PAGERDUTY_API_URL",
+        BASE_URL,
+        "https://api.pagerduty.com",
+        "PagerDuty's REST API. In the EU: `https://api.eu.pagerduty.com`.",
+    )
+    alertmanager_url: str = setting(
+        "ALERTMANAGER_URL",
+        BASE_URL,
+        "",
+        "Your Alertmanager, polled to learn whether an alert still fires. Used by `routing.yaml`, and by "
+        "`receiver fire`.",
+    )
+    prometheus_url: str = setting("PROMETHEUS_URL", BASE_URL, "", "Your Prometheus. Used by `routing.yaml`.")
 
     @property
     def has_identity_source(self) -> bool:
@@ -217,166 +363,38 @@ class Environment(Mapping[str, str]):
         return len(self._environ)
 
 
-Network = IPv4Network | IPv6Network
-_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}", re.ASCII)
-# Headers that every browser sends, or that have another meaning here, identify no user.
-_NO_NAMES = frozenset({"authorization", "cookie", "host", "origin", "user-agent", "accept", "referer"})
-
-
-class EnvReader:
-    """Reads variables, with one method for each form; no problem quotes a value."""
-
-    def __init__(self, environ: Mapping[str, str]) -> None:
-        self._environ = Environment(environ)
-        self.problems: list[Problem] = []
-
-    def read_secret(self, name: str) -> Secret:
-        text = self._read_variable(name)
-        if re.search(r"\s", text):
-            self.error(f"{name} has blanks in it", "a token")
-        return Secret(text)
-
-    def read_slack_token(self, name: str, prefix: str = "") -> Secret:
-        """Return a Slack token; one of another kind than *prefix* is a fault."""
-        secret = self.read_secret(name)
-        if mistake := find_wrong_slack_token(secret.reveal(), prefix):
-            self.error(f"{name} {mistake[0]}", mistake[1])
-        return secret
-
-    def read_secrets(self, name: str) -> tuple[Secret, ...]:
-        """Return the comma-separated tokens without duplicates."""
-        tokens = (token.strip() for token in self._read_variable(name).split(","))
-        found = tuple(Secret(token) for token in dict.fromkeys(tokens) if token)
-        if self._read_variable(name) and not found:
-            # An empty token must not let every client in.
-            self.error(f"{name} holds no token", "tokens separated by commas")
-        return found
-
-    def read_words(self, name: str, expected: str) -> tuple[str, ...]:
-        """Return the comma-separated words without duplicates."""
-        found = tuple(
-            dict.fromkeys(word for word in map(str.strip, self._read_variable(name).split(",")) if word)
-        )
-        if self._read_variable(name) and not found:
-            self.error(f"{name} names nobody", expected)
-        return found
-
-    def read_hosts(self, name: str) -> tuple[str, ...]:
-        """Return host names in lower case, without ports."""
-        expected = "names of hosts separated by commas, without port, like receiver.internal"
-        found = self.read_words(name, expected)
-        for word in found:
-            if not re.fullmatch(r"[0-9A-Za-z_-]+(?:\.[0-9A-Za-z_-]+)*", word) or len(word) > 253:
-                self.error(f"{name} holds what is no name of a host", expected)
-        return tuple(word.lower() for word in found)
-
-    def read_text(self, name: str, default: str = "") -> str:
-        return self._read_variable(name) or default
-
-    def read_count(self, name: str, default: int, allowed: range) -> int:
-        text = self._read_variable(name)
-        if not text:
-            return default
-        if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) not in allowed:
-            self.error(f"{name} is no usable number", f"a whole number from {allowed[0]} to {allowed[-1]}")
-            return default
-        return int(text)
-
-    def read_networks(self, name: str) -> tuple[Network, ...]:
-        """Return addresses and networks; a network that contains every address is a fault."""
-        found, expected = [], "addresses or networks separated by commas, like 10.0.0.5 or 10.1.0.0/16"
-        for word in self.read_words(name, expected):
-            try:
-                network = ip_network(word)
-            except ValueError:
-                self.error(f"{name} holds something that is no address and no network", expected)
-                continue
-            if network.prefixlen == 0:
-                self.error(f"{name} trusts everybody", expected)
-            found.append(network)
-        return tuple(found)
-
-    def read_header(self, name: str) -> str:
-        text = self._read_variable(name)
-        if text and (not _HEADER.fullmatch(text) or text.lower() in _NO_NAMES):
-            self.error(f"{name} is no header that names somebody", "one like X-Forwarded-User")
-        return text
-
-    def read_url(self, name: str, default: str = "") -> str:
-        text = self._read_variable(name) or default
-        if text and (mistake := find_url_mistake(text, is_base=True)):
-            self.error(f"{name} {mistake[0]}", mistake[1])
-        return text.rstrip("/")
-
-    def read_store_url(self, name: str) -> Secret:
-        text = self._read_variable(name)
-        if text and (mistake := find_store_mistake(text)):
-            self.error(f"{name} {mistake[0]}", mistake[1])
-        return Secret(text)
-
-    def _read_variable(self, name: str) -> str:
-        """Return a variable's value; empty, with a fault, if it is a mistake."""
-        try:
-            text = self._environ.get(name, "").strip()
-        except ConfigError as error:  # a file that does not exist
-            self.problems += [problem for problem in error.problems if problem not in self.problems]
-            return ""
-        if mistake := find_mistake(text):
-            self.error(f"{name} {mistake[0]}", mistake[1])
-            return ""
-        return text
-
-    def error(self, what: str, expected: str) -> None:
-        problem = Problem("environment", 1, what, expected)
-        if problem not in self.problems:
-            self.problems.append(problem)
-
-
-# A worker needs one connection to listen on all the time, and another for everything else.
-_CONNECTIONS = range(2, 1001)
-_MEBIBYTES = range(32, 1024 * 1024 + 1)
-_PEOPLE = "names, e-mail addresses and group:NAME, separated by commas"
-
-
 def load_settings(environ: Mapping[str, str]) -> Settings:
-    """Return the settings in *environ*; raises ConfigError with every wrong variable."""
-    reader = EnvReader(environ)
-    settings = Settings(
-        redis_url=reader.read_store_url("REDIS_URL"),
-        redis_max_connections=reader.read_count(
-            "REDIS_MAX_CONNECTIONS", Settings.redis_max_connections, _CONNECTIONS
-        ),
-        embedded_max_memory=reader.read_count(
-            "RECEIVER_EMBEDDED_MAX_MEMORY", Settings.embedded_max_memory, _MEBIBYTES
-        ),
-        slack_bot_token=reader.read_slack_token("SLACK_BOT_TOKEN", BOT_TOKEN),
-        slack_signing_secret=reader.read_slack_token("SLACK_SIGNING_SECRET"),
-        slack_app_token=reader.read_slack_token("SLACK_APP_TOKEN", APP_TOKEN),
-        pagerduty_api_token=reader.read_slack_token("PAGERDUTY_API_TOKEN"),
-        pagerduty_webhook_secret=reader.read_slack_token("PAGERDUTY_WEBHOOK_SECRET"),
-        webhook_tokens=reader.read_secrets("RECEIVER_WEBHOOK_TOKEN"),
-        api_tokens=reader.read_secrets("RECEIVER_API_TOKEN"),
-        viewer_tokens=reader.read_secrets("RECEIVER_VIEWER_TOKEN"),
-        trusted_proxies=reader.read_networks("RECEIVER_TRUSTED_PROXY"),
-        user_header=reader.read_header("RECEIVER_USER_HEADER"),
-        groups_header=reader.read_header("RECEIVER_GROUPS_HEADER"),
-        oidc_issuer=reader.read_url("OIDC_ISSUER"),
-        oidc_client_id=reader.read_text("OIDC_CLIENT_ID"),
-        oidc_client_secret=reader.read_secret("OIDC_CLIENT_SECRET"),
-        oidc_scopes=reader.read_text("OIDC_SCOPES", Settings.oidc_scopes),
-        oidc_groups_claim=reader.read_text("OIDC_GROUPS_CLAIM", Settings.oidc_groups_claim),
-        responders=reader.read_words("RECEIVER_RESPONDERS", _PEOPLE),
-        viewers=reader.read_words("RECEIVER_VIEWERS", _PEOPLE),
-        public_url=reader.read_url("PUBLIC_URL"),
-        allowed_hosts=reader.read_hosts("RECEIVER_ALLOWED_HOSTS"),
-        slack_api_url=reader.read_url("SLACK_API_URL", Settings.slack_api_url) + "/",
-        pagerduty_events_url=reader.read_url("PAGERDUTY_EVENTS_URL", Settings.pagerduty_events_url),
-        pagerduty_api_url=reader.read_url("PAGERDUTY_API_URL", Settings.pagerduty_api_url),
-        alertmanager_url=reader.read_url("ALERTMANAGER_URL"),
-        prometheus_url=reader.read_url("PROMETHEUS_URL"),
-    )
+    """Return the settings in *environ*.
+
+    Raises ConfigError with every wrong variable; no problem quotes a value.
+    """
+    environ = Environment(environ)
+    problems: list[Problem] = []
+    values: dict[str, Any] = {}
+    faulty: set[str] = set()
+    for each in fields(Settings):
+        declared: Setting = each.metadata["setting"]
+        name = declared.name
+        try:
+            if text := environ.get(name, "").strip():
+                values[each.name] = declared.parse(text)
+        except Fault as fault:
+            problems.append(_report(f"{name} {fault.what}", fault.expected))
+            faulty.add(name)
+            if isinstance(declared.default, str):
+                values[each.name] = text  # set, although it is unusable
+        except ConfigError as error:  # a file that does not exist
+            problems += error.problems
+            faulty.add(name)
+    settings = Settings(**values)
+    # What is wrong between the variables, unless it follows from one that was reported.
     for what, expected in find_auth_faults(settings):
-        reader.error(what, expected)
-    if reader.problems:
-        raise ConfigError(reader.problems)
+        if not any(name in what for name in faulty):
+            problems.append(_report(what, expected))
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
     return settings
+
+
+def _report(what: str, expected: str) -> Problem:
+    return Problem("environment", 1, what, expected)

@@ -12,23 +12,11 @@ from receiver.config.routing import KEYS
 from receiver.config.settings import Settings
 
 DOCS = (Path(__file__).parents[2] / "docs" / "settings.md").read_text(encoding="utf-8")
-RENAMED = {
-    "webhook_tokens": "RECEIVER_WEBHOOK_TOKEN",
-    "api_tokens": "RECEIVER_API_TOKEN",
-    "viewer_tokens": "RECEIVER_VIEWER_TOKEN",
-    "trusted_proxies": "RECEIVER_TRUSTED_PROXY",
-    "user_header": "RECEIVER_USER_HEADER",
-    "groups_header": "RECEIVER_GROUPS_HEADER",
-    "embedded_max_memory": "RECEIVER_EMBEDDED_MAX_MEMORY",
-    "allowed_hosts": "RECEIVER_ALLOWED_HOSTS",
-    "responders": "RECEIVER_RESPONDERS",
-    "viewers": "RECEIVER_VIEWERS",
-}
 
 
 @pytest.mark.parametrize("field", fields(Settings), ids=lambda field: field.name)
 def test_every_variable_is_explained(field) -> None:
-    name = RENAMED.get(field.name, field.name.upper())
+    name = field.metadata["setting"].name
     default = f"`{field.default}`" if isinstance(field.default, str | int) and field.default else "unset"
     assert f"| `{name}` | {default} |" in DOCS
 

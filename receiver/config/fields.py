@@ -1,0 +1,371 @@
+"""Declared fields: each key of routing.yaml and each environment variable is one field.
+
+A field has a kind, a default and a text. The kind reads a value, and describes itself for the JSON Schema.
+The reference pages and the schema are generated from the same fields (`receiver.config.reference`).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Generic, NoReturn, TypeVar
+
+from receiver.config.mistakes import find_quotes, is_bare_reference
+from receiver.config.yaml_tree import (
+    Diagnostics,
+    MappingNode,
+    Node,
+    ScalarNode,
+    SequenceNode,
+    describe_node,
+    iter_items,
+    join_path,
+    quote_text,
+    suggest_choice,
+)
+from receiver.model.alert import BUILT_IN_WORDS, SeverityWords
+
+T = TypeVar("T")
+S = TypeVar("S", bound="Section")
+Schema = dict[str, Any]
+_NAMES = {ScalarNode: "a text", SequenceNode: "a list", MappingNode: "a table"}
+
+
+class Fault(Exception):
+    """What is wrong with a value, and what was expected. The reader of the value adds its place."""
+
+    def __init__(self, what: str, expected: str = "") -> None:
+        super().__init__(what)
+        self.what, self.expected = what, expected
+
+
+class Unreadable(Exception):
+    """A value has a fault that is already among the diagnostics."""
+
+
+@dataclass
+class Reader:
+    """Reads one file: where its faults go, and what its values may refer to."""
+
+    diagnostics: Diagnostics
+    root: MappingNode
+    environ: Mapping[str, str]
+    folder: Path  # relative paths in the file are resolved against it
+    severities: SeverityWords = BUILT_IN_WORDS  # with the file's own words, once these are read
+
+    def fail(self, node: Node, what: str, expected: str = "") -> NoReturn:
+        self.diagnostics.error(node.line, what, expected)
+        raise Unreadable
+
+    def fail_kind(self, node: Node, expected: str) -> NoReturn:
+        self.fail(node, f"{node.path or 'the file'} is {_NAMES[type(node)]}", expected)
+
+    def list_names(self, section: str) -> tuple[str, ...]:
+        """Return the names that *section*, a table of the top level, defines."""
+        node = self.root.find_node(section)
+        return tuple(node.items) if isinstance(node, MappingNode) else ()
+
+
+class Kind(ABC, Generic[T]):
+    """How a value is written."""
+
+    is_empty_absent: bool = False  # whether an empty text counts as an absent value
+    EMPTY: ClassVar[Any] = None  # what an absent value without a default is
+
+    @abstractmethod
+    def read(self, node: Node, reader: Reader) -> T:
+        """Return the value; raises Unreadable after its faults were added to the diagnostics."""
+
+    def is_blank(self, node: Node) -> bool:
+        """Tell whether *node* counts as absent."""
+        return self.is_empty_absent and isinstance(node, ScalarNode) and not node.value
+
+    @abstractmethod
+    def describe(self) -> Schema:
+        """Return the JSON Schema."""
+
+    def format(self, value: T) -> str:
+        """Return *value* as it is written in the file."""
+        return str(value)
+
+
+@dataclass(frozen=True)
+class Format(Kind[T]):
+    """How a value is written as one text, in the environment and in routing.yaml alike."""
+
+    form: str  # in words: what is expected in place of a list
+    parse: Callable[[str], T]  # raises Fault
+    pattern: str = ""  # for the JSON Schema; a text with `${` always fits
+    types: tuple[str, ...] = ("string",)  # of the JSON Schema: how it may be written without quotes
+    is_secret: bool = False  # may be or contain one: never quoted, and checked for quotes and `$NAME`
+    is_empty_absent: bool = True
+    find_oddity: Callable[[T], Fault | None] | None = None  # for a warning
+    write: Callable[[T], str] = str
+
+    def read(self, node: Node, reader: Reader) -> T:
+        if not isinstance(node, ScalarNode):
+            reader.fail_kind(node, self.form)
+        shown = node.path if self.is_secret else describe_node(node)
+        try:
+            if self.is_secret:
+                _check_literal(node)
+            value = self.parse_node(node, reader)
+        except Fault as fault:
+            reader.fail(node, f"{shown} {fault.what}", fault.expected)
+        if self.find_oddity and (odd := self.find_oddity(value)):
+            reader.diagnostics.warning(node.line, f"{shown}{odd.what}", odd.expected)
+        return value
+
+    def parse_node(self, node: ScalarNode, reader: Reader) -> T:  # noqa: ARG002 - for those that override it
+        """Parse the expanded text; a format that needs more of the file than the text overrides this."""
+        return self.parse(node.value)
+
+    def describe(self) -> Schema:
+        schema: Schema = {"type": self.types[0] if len(self.types) == 1 else list(self.types)}
+        if self.pattern:
+            schema["pattern"] = rf"^(?:{self.pattern})$|\$\{{" + ("|^$" if self.is_empty_absent else "")
+        return schema
+
+    def format(self, value: T) -> str:
+        return self.write(value)
+
+
+def _check_literal(node: ScalarNode) -> None:
+    """Refuse a secret or URL in quotes, or an unexpanded reference in its place.
+
+    A default from the environment is reported with its variable instead.
+    """
+    if node.is_from_environment:
+        return
+    if mistake := find_quotes(node.value):
+        raise Fault(*mistake)
+    if is_bare_reference(node.value):
+        is_written = node.value == node.raw.strip()
+        shown = f"{quote_text(node.raw)} " if is_written else ""
+        expected = f"${{{node.value.strip('$()%')}}}" if is_written else "the value itself"
+        raise Fault(f"{shown}is not filled in, it is taken as it stands", expected)
+
+
+@dataclass(frozen=True)
+class Reference(Format[str]):
+    """A name that another section defines."""
+
+    section: str = ""
+    noun: str = ""
+
+    def parse_node(self, node: ScalarNode, reader: Reader) -> str:
+        names = reader.list_names(self.section)
+        if node.value not in names:
+            raise Fault(f"is no {self.noun}", suggest_choice(node.raw, names))
+        return node.value
+
+
+@dataclass(frozen=True)
+class ListOf(Kind[tuple[T, ...]]):
+    """Values of one kind; unless *is_strict*, a single one may stand without its list."""
+
+    EMPTY = ()
+
+    item: Kind[T]
+    is_strict: bool = False
+    limit: int = 0  # 0: none
+
+    def read(self, node: Node, reader: Reader) -> tuple[T, ...]:
+        if self.is_strict and not isinstance(node, SequenceNode):
+            reader.fail_kind(node, "a list")
+        members = [member for member in iter_items(node) if not self.item.is_blank(member)]
+        if self.limit and len(members) > self.limit:
+            line = members[self.limit].line
+            reader.diagnostics.abort(line, f"more than {self.limit} {node.path}", "fewer")
+        found = []
+        for member in members:
+            try:
+                found.append(self.item.read(member, reader))
+            except Unreadable:
+                continue
+        return tuple(found)
+
+    def is_blank(self, node: Node) -> bool:
+        return not self.is_strict and self.item.is_blank(node)
+
+    def describe(self) -> Schema:
+        item = self.item.describe()
+        several = {"type": "array", "items": item}
+        return several if self.is_strict else {"anyOf": [item, several]}
+
+    def format(self, value: tuple[T, ...]) -> str:
+        return ", ".join(map(self.item.format, value))
+
+
+@dataclass(frozen=True)
+class MapOf(Kind[Mapping[str, T]]):
+    """Values of one kind under names that the user chooses."""
+
+    EMPTY: ClassVar[Mapping[str, Any]] = {}
+
+    item: Kind[T]
+    check_name: Callable[[str], object] = str  # raises Fault
+    pattern: str = ""  # of the names
+
+    def read(self, node: Node, reader: Reader) -> dict[str, T]:
+        if not isinstance(node, MappingNode):
+            reader.fail_kind(node, "a table")
+        found = {}
+        for name, line in node.lines.items():
+            try:
+                self.check_name(name)
+                child = node.find_node(name)
+                if child is None and isinstance(self.item, Table):
+                    found[name] = self.item.read(_absent(line, node.path, name), reader)
+                elif child is not None and not self.item.is_blank(child):
+                    found[name] = self.item.read(child, reader)
+            except Fault as fault:
+                reader.diagnostics.error(line, f"{quote_text(name)} {fault.what}", fault.expected)
+            except Unreadable:
+                continue
+        return found
+
+    def describe(self) -> Schema:
+        schema: Schema = {"type": "object", "additionalProperties": self.item.describe()}
+        return {**schema, "propertyNames": {"pattern": f"^(?:{self.pattern})$"}} if self.pattern else schema
+
+
+def _absent(line: int, path: str, name: str) -> MappingNode:
+    """Return a table without keys in place of one that is absent."""
+    return MappingNode(line, join_path(path, name), {}, {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A table with known keys: each field made by `key` is one of them."""
+
+    EXCLUSIVE: ClassVar[tuple[str, ...]] = ()  # two keys, of which one may be there
+
+    node: MappingNode = field(default=MappingNode(1, "", {}, {}), repr=False, compare=False)
+
+    def check(self, reader: Reader) -> None:
+        """Report what is wrong or odd between the keys."""
+
+    def find_line(self, name: str) -> int:
+        """Return the line of the value of *name*, else of the table."""
+        child = self.node.find_node(name)
+        return child.line if child else self.node.line
+
+
+@dataclass(frozen=True)
+class Table(Kind[S]):
+    """A section; a list in its place stands for its key *list_as*."""
+
+    section: type[S]
+    form: str = "a table"
+    list_as: str = ""
+
+    @cached_property
+    def keys(self) -> dict[str, Key]:
+        """The section's keys by attribute, in the order of their declaration."""
+        found = {each.name: each.metadata.get("key") for each in fields(self.section)}
+        return {name: replace(each, name=each.name or name) for name, each in found.items() if each}
+
+    def read(self, node: Node, reader: Reader) -> S:
+        if isinstance(node, SequenceNode) and self.list_as:
+            node = MappingNode(node.line, node.path, {self.list_as: node}, {self.list_as: node.line})
+        if not isinstance(node, MappingNode):
+            reader.fail_kind(node, self.form)
+        self._check_keys(node, [each.name for each in self.keys.values()], reader)
+        values: dict[str, Any] = {}
+        for attribute, each in self.keys.items():
+            try:
+                values[attribute] = each.read(node, reader)
+            except Unreadable:
+                if each.default is not MISSING:
+                    values[attribute] = each.default
+        if len(values) < len(self.keys):
+            raise Unreadable
+        section = self.section(node=node, **values)
+        section.check(reader)
+        return section
+
+    def _check_keys(self, node: MappingNode, known: list[str], reader: Reader) -> None:
+        place = f" in {node.path}" if node.path else ""
+        for name in node.items:
+            if name not in known:
+                what = f"unknown key {quote_text(name)}{place}"
+                reader.diagnostics.error(node.lines[name], what, suggest_choice(name, known))
+        both = self.section.EXCLUSIVE
+        if both and all(name in node.items for name in both):
+            what = f"{node.path} has {' and '.join(both)}" if node.path else " and ".join(both)
+            reader.diagnostics.error(min(node.lines[name] for name in both), what, "one of the two")
+
+    def describe(self) -> Schema:
+        keys = self.keys.values()
+        schema: Schema = {
+            "type": "object",
+            "properties": {each.name: each.describe() for each in keys},
+            "additionalProperties": False,
+        }
+        if required := [each.name for each in keys if each.required]:
+            schema["required"] = required
+        if self.section.EXCLUSIVE:
+            schema["not"] = {"required": list(self.section.EXCLUSIVE)}
+        return {"anyOf": [schema, schema["properties"][self.list_as]]} if self.list_as else schema
+
+
+@dataclass(frozen=True)
+class Key:
+    """One key of a section."""
+
+    name: str
+    kind: Kind[Any]
+    text: str  # Markdown: what it means
+    default: Any
+    required: str  # what is expected where it is missing; empty: it is optional
+    variable: str  # the environment variable that is its default
+    shown: str  # its default on the reference page, where that is no value
+
+    def read(self, table: MappingNode, reader: Reader) -> Any:
+        node, path = table.find_node(self.name), join_path(table.path, self.name)
+        if node is None and self.variable:
+            value = reader.environ.get(self.variable, "").strip()
+            node = ScalarNode(table.line, path, value, raw="", is_from_environment=True)
+        is_empty_list = isinstance(node, SequenceNode) and not node.items
+        if self.required and (node is None or is_empty_list or self.kind.is_blank(node)):
+            line = table.lines.get(self.name, table.line)
+            what = f"{table.path} has no {self.name}" if table.path else f"no {self.name}"
+            reader.diagnostics.error(line, what, self.required)
+            raise Unreadable
+        if node is not None and not self.kind.is_blank(node):
+            return self.kind.read(node, reader)
+        if self.default is MISSING and isinstance(self.kind, Table):
+            return self.kind.read(
+                _absent(table.lines.get(self.name, table.line), table.path, self.name), reader
+            )
+        return self.kind.EMPTY if self.default is MISSING else self.default
+
+    def describe(self) -> Schema:
+        schema = self.kind.describe()
+        if not self.required:
+            schema = {"anyOf": [*schema.get("anyOf", [schema]), {"type": "null"}]}
+        return {"description": self.text, **schema} if self.text else schema
+
+
+def key(
+    kind: Kind[T],
+    text: str = "",
+    *,
+    default: Any = MISSING,
+    name: str = "",
+    required: str = "",
+    variable: str = "",
+    shown: str = "",
+) -> T:
+    """Declare a key of a section; its name is that of the attribute unless *name* is given.
+
+    Without *default*, an absent list or table is an empty one.
+    """
+    declared: T = field(
+        default=default, metadata={"key": Key(name, kind, text, default, required, variable, shown)}
+    )
+    return declared

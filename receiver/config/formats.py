@@ -1,0 +1,406 @@
+"""The formats of single values, such as tokens, URLs, durations, channels and times of day."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from receiver.business_hours import find_country
+from receiver.clock import format_duration, parse_duration
+from receiver.config.fields import Fault, Format, Reader
+from receiver.config.mistakes import BOT_TOKEN, find_wrong_slack_token, has_form_of_bot_token
+from receiver.config.urls import find_host, find_store_mistake, find_url_mistake
+from receiver.config.yaml_tree import ScalarNode
+from receiver.model.alert import LABEL, MAX_WORD, describe_unknown_severity, normalize_word
+from receiver.model.routing import Matcher, parse_matcher
+from receiver.text import Secret, truncate_text
+
+Network = IPv4Network | IPv6Network
+MAX_DURATION_S = 10 * 365 * 86400.0
+MAX_COUNT = 1_000_000
+
+
+def _by_pattern(pattern: str, what: str, expected: str) -> Callable[[str], str]:
+    form = re.compile(pattern)
+
+    def parse(text: str) -> str:
+        if not form.fullmatch(text):
+            raise Fault(what, expected)
+        return text
+
+    return parse
+
+
+TEXT = Format("a text", str, types=("string", "number", "boolean"))
+
+
+def choice(noun: str, *choices: str) -> Format[str]:
+    pattern = "|".join(map(re.escape, choices))
+    return Format("a text", _by_pattern(pattern, f"is no {noun}", " or ".join(choices)), pattern)
+
+
+def duration(least: float = 0.0) -> Format[float]:
+    """Seconds, from *least* to ten years."""
+
+    def parse(text: str) -> float:
+        try:
+            seconds = parse_duration(text)
+        except (ValueError, OverflowError):
+            raise Fault("is no duration", "one like 30s, 5m or 1h30m") from None
+        if not least <= seconds <= MAX_DURATION_S:
+            raise Fault(
+                "is out of bounds", f"at least {least:g}s" if seconds < least else "ten years at most"
+            )
+        return seconds
+
+    return Format(
+        "a duration like 30s, 5m or 1h30m",
+        parse,
+        r"0|(?:\d+y)?(?:\d+w)?(?:\d+d)?(?:\d+h)?(?:\d+m)?(?:\d+s)?(?:\d+ms)?",
+        ("string", "integer"),
+        is_empty_absent=False,
+        write=lambda seconds: format_duration(seconds) if seconds else "0",
+    )
+
+
+def count(least: int, most: int = MAX_COUNT) -> Format[int]:
+    expected = f"a whole number from {least} " + ("on" if most == MAX_COUNT else f"to {most}")
+
+    def parse(text: str) -> int:
+        if not re.fullmatch(r"[0-9]{1,7}", text, re.ASCII) or not least <= int(text) <= most:
+            raise Fault("is no usable number", expected)
+        return int(text)
+
+    return Format(expected, parse, "[0-9]+", ("integer", "string"), is_empty_absent=False)
+
+
+@dataclass(frozen=True)
+class RateLimit:
+    """At most *count* requests in any *per_s* seconds."""
+
+    count: int
+    per_s: float
+
+
+_RATE = re.compile(r"([1-9][0-9]{0,5})\s*/\s*([smh])")
+_RATE_UNITS_S = {"s": 1.0, "m": 60.0, "h": 3600.0}
+
+
+def _parse_rate(text: str) -> RateLimit:
+    found = _RATE.fullmatch(text)
+    if not found:
+        raise Fault("is no rate", "one like 1/s, 50/m or 1000/h")
+    return RateLimit(int(found[1]), _RATE_UNITS_S[found[2]])
+
+
+def _format_rate(rate: RateLimit) -> str:
+    return f"{rate.count}/{next(unit for unit, size in _RATE_UNITS_S.items() if size == rate.per_s)}"
+
+
+RATE = Format(
+    "a rate like 1/s, 50/m or 1000/h", _parse_rate, _RATE.pattern, is_empty_absent=False, write=_format_rate
+)
+
+
+# --- tokens and addresses: never quoted ---
+
+
+def _parse_secret(text: str) -> Secret:
+    if re.search(r"\s", text):
+        raise Fault("has blanks in it", "a token")
+    return Secret(text)
+
+
+def slack_token(prefix: str = "") -> Format[Secret]:
+    """A token that is no Slack token of another kind than *prefix*."""
+
+    def parse(text: str) -> Secret:
+        secret = _parse_secret(text)
+        if mistake := find_wrong_slack_token(text, prefix):
+            raise Fault(*mistake)
+        return secret
+
+    return Format("a text", parse, is_secret=True)
+
+
+def _find_odd_bot_token(token: Secret) -> Fault | None:
+    if has_form_of_bot_token(token.reveal()):
+        return None
+    return Fault(" has not the form of a bot token", f"one like {BOT_TOKEN}…")
+
+
+_ROUTING_KEY_LENGTH = 32  # https://developer.pagerduty.com/docs/events-api-v2-overview
+
+
+def _find_odd_routing_key(key: Secret) -> Fault | None:
+    if re.fullmatch(rf"[A-Za-z0-9]{{{_ROUTING_KEY_LENGTH}}}", key.reveal(), re.ASCII):
+        return None
+    return Fault(
+        " has not the form of a PagerDuty integration key", f"{_ROUTING_KEY_LENGTH} letters and digits"
+    )
+
+
+SECRET = Format("a text", _parse_secret, types=("string", "number"), is_secret=True)
+FILE_BOT_TOKEN = replace(slack_token(BOT_TOKEN), find_oddity=_find_odd_bot_token)
+ROUTING_KEY = replace(SECRET, find_oddity=_find_odd_routing_key)
+
+
+def _parse_tokens(text: str) -> tuple[Secret, ...]:
+    found = tuple(map(Secret, _split_words(text)))
+    if not found:  # an empty token must not let every client in
+        raise Fault("holds no token", "tokens separated by commas")
+    return found
+
+
+def _split_words(text: str) -> list[str]:
+    return list(dict.fromkeys(word for word in map(str.strip, text.split(",")) if word))
+
+
+TOKENS = Format("a text", _parse_tokens, is_secret=True)
+
+
+def _parse_url(text: str, *, is_base: bool = False) -> str:
+    if mistake := find_url_mistake(text, is_base=is_base):
+        raise Fault(*mistake)
+    return text.rstrip("/") if is_base else text
+
+
+def _parse_store_url(text: str) -> Secret:
+    if mistake := find_store_mistake(text):
+        raise Fault(*mistake)
+    return Secret(text)
+
+
+_WEB = r"https?://\S+"
+URL = Format("a text", _parse_url, _WEB, is_secret=True)
+# Paths are appended to it, so it may have no query and loses its trailing `/`.
+BASE_URL = Format("a text", lambda text: _parse_url(text, is_base=True), _WEB, is_secret=True)
+# slack_sdk appends its methods to a URL with a trailing `/`.
+FOLDER_URL = Format("a text", lambda text: _parse_url(text, is_base=True) + "/", _WEB, is_secret=True)
+STORE_URL = Format("a text", _parse_store_url, is_secret=True)
+
+
+# --- users, hosts and networks in the environment ---
+
+
+def words(expected: str) -> Format[tuple[str, ...]]:
+    """Words separated by commas, without duplicates."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        if not (found := tuple(_split_words(text))):
+            raise Fault("names nobody", expected)
+        return found
+
+    return Format("a text", parse)
+
+
+_HOSTS = "names of hosts separated by commas, without port, like receiver.internal"
+_NETWORKS = "addresses or networks separated by commas, like 10.0.0.5 or 10.1.0.0/16"
+_HOST = re.compile(r"[0-9A-Za-z_-]+(?:\.[0-9A-Za-z_-]+)*")
+_HEADER = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,63}", re.ASCII)
+# Headers that every browser sends, or that have another meaning here, identify no user.
+_NO_NAMES = frozenset({"authorization", "cookie", "host", "origin", "user-agent", "accept", "referer"})
+
+
+def _parse_hosts(text: str) -> tuple[str, ...]:
+    found = words(_HOSTS).parse(text)
+    if not all(len(word) <= 253 and _HOST.fullmatch(word) for word in found):
+        raise Fault("holds what is no name of a host", _HOSTS)
+    return tuple(word.lower() for word in found)
+
+
+def _parse_networks(text: str) -> tuple[Network, ...]:
+    try:
+        found = tuple(map(ip_network, words(_NETWORKS).parse(text)))
+    except ValueError:
+        raise Fault("holds something that is no address and no network", _NETWORKS) from None
+    if any(network.prefixlen == 0 for network in found):
+        raise Fault("trusts everybody", _NETWORKS)
+    return found
+
+
+def _parse_header(text: str) -> str:
+    if not _HEADER.fullmatch(text) or text.lower() in _NO_NAMES:
+        raise Fault("is no header that names somebody", "one like X-Forwarded-User")
+    return text
+
+
+HOSTS = Format("a text", _parse_hosts)
+NETWORKS = Format("a text", _parse_networks)
+HEADER = Format("a text", _parse_header)
+
+
+# --- Slack's names ---
+
+_CHANNEL = r"#[^\s#@,:<>&]{1,80}|[CGD][A-Z0-9]{2,20}"
+_HANDLE = r"@[^\s@#<>&|]{1,80}|[UWS][A-Z0-9]{2,20}"
+_MEMBER = r"@[^\s@]{1,80}|#[^\s#]{1,80}|[UW][A-Z0-9]{3,20}"
+MEMBERS = '"@group", "@user", "#channel" for its members, or the ID of a user'
+
+
+def is_channel(text: str) -> bool:
+    """Tell whether *text* has the form of a Slack channel's name or ID."""
+    return bool(re.fullmatch(_CHANNEL, text))
+
+
+def _find_odd_channel(channel: str) -> Fault | None:
+    is_odd = channel.startswith("#") and channel != channel.lower()
+    return Fault(": Slack knows channels in lower case only") if is_odd else None
+
+
+CHANNEL = Format(
+    "a text",
+    _by_pattern(_CHANNEL, "is no Slack channel", "#name or an ID (C…, G…, D…)"),
+    _CHANNEL,
+    find_oddity=_find_odd_channel,
+)
+HANDLE = Format(
+    "a text",
+    _by_pattern(_HANDLE, "is nobody in Slack", "@name or an ID (U…, W…, S… for a user group)"),
+    _HANDLE,
+)
+_parse_member = _by_pattern(_MEMBER, "is nobody in Slack", MEMBERS)
+MEMBER = Format(
+    "a text",
+    lambda text: _parse_member(text.removesuffix(" members")),
+    rf"(?:{_MEMBER})(?: members)?",
+    is_empty_absent=False,
+)
+
+
+# --- matchers, severities and runbooks ---
+
+# A regular expression that only lists words, like `critical|page`; what any other one matches is unknown.
+_LISTED = re.compile(r"\(?((?:[\w-]+)(?:\|[\w-]*)*)\)?")
+
+
+class _MatcherFormat(Format[Matcher]):
+    """A matcher; it interprets severities by the words of the file."""
+
+    def parse_node(self, node: ScalarNode, reader: Reader) -> Matcher:
+        is_literal = node.value == node.raw.strip()  # else it may contain a secret
+        try:
+            matcher = parse_matcher(node.value, reader.severities)
+        except (ValueError, RecursionError) as error:
+            cause = error.__cause__
+            is_shown = is_literal and isinstance(cause, ValueError)
+            reason = f": {truncate_text(str(cause), 80)}" if is_shown else ""
+            raise Fault(f"is no matcher{reason}", """one like 'severity="critical"'""") from None
+        for word in _list_words(matcher) if matcher.name == LABEL and is_literal else ():
+            if unknown := reader.severities.find_unknown_word({LABEL: word}):
+                what = f"{node.path} has the {describe_unknown_severity(unknown)}"
+                reader.diagnostics.warning(node.line, what, "a known one, or that word in `severities`")
+        return matcher
+
+
+def _list_words(matcher: Matcher) -> tuple[str, ...]:
+    """Return the values that the matcher lists, if its form allows that."""
+    if matcher.operator in ("=", "!="):
+        return (matcher.value,)
+    listed = _LISTED.fullmatch(matcher.value)
+    return tuple(listed[1].split("|")) if listed else ()
+
+
+MATCHER = _MatcherFormat("""a matcher like 'severity="critical"'""", parse_matcher, is_empty_absent=False)
+
+
+def _parse_word(text: str) -> str:
+    word = normalize_word(text)
+    if not word or len(text) > MAX_WORD:
+        what = f"is longer than {MAX_WORD} characters" if word else "is empty"
+        raise Fault(what, "a word as alerts have it")
+    return word
+
+
+WORD = Format("a text", _parse_word, types=("string", "number", "boolean"), is_empty_absent=False)
+
+
+class _RunbookFormat(Format["Path | str"]):
+    """A file or folder, which may not be there yet; or the host of `https://host/`."""
+
+    def parse_node(self, node: ScalarNode, reader: Reader) -> Path | str:
+        text = node.value
+        if "://" in text:
+            # Text fetched without TLS can be forged on the way, and we post it in our messages.
+            host = find_host(text) if text.lower().startswith("https://") else ""
+            if not host:
+                raise Fault("is no usable address", "https://host/")
+            return host
+        if "\0" in text:
+            raise Fault("is no path", "a file or folder")
+        return reader.folder / text
+
+
+def _find_missing_runbook(place: Path | str) -> Fault | None:
+    try:
+        is_missing = isinstance(place, Path) and not place.exists()
+    except OSError:  # a name that is too long, or a folder without permission
+        is_missing = True
+    return Fault(" is not there", "a Markdown file or a folder of them") if is_missing else None
+
+
+RUNBOOK = _RunbookFormat("a text", str, find_oddity=_find_missing_runbook)
+
+
+# --- business hours ---
+
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_TIME = re.compile(r"([01]?[0-9]|2[0-4]):([0-5][0-9])", re.ASCII)
+
+
+def _parse_timezone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (ValueError, OSError, LookupError):
+        # Some systems have no time zone database; UTC works without one.
+        if name != "UTC":
+            raise Fault("is no time zone", "one like UTC or Europe/Berlin") from None
+    return name
+
+
+def _parse_days(text: str) -> frozenset[int]:
+    """Parse `mon-fri` or `mon,wed`; a range may wrap around the end of the week."""
+    days: set[int] = set()
+    for span in re.split(r"\s*,\s*", text):
+        first, _, last = span.lower().partition("-")
+        first, last = first.strip()[:3], (last or first).strip()[:3]
+        if first not in _DAYS or last not in _DAYS:
+            raise Fault("are no days", "mon-fri or mon,wed")
+        start = _DAYS.index(first)
+        days.update((start + n) % 7 for n in range((_DAYS.index(last) - start) % 7 + 1))
+    return frozenset(days)
+
+
+def _parse_time(text: str) -> int:
+    """Parse `09:00` into minutes since midnight; `24:00` is the end of the day."""
+    found = _TIME.fullmatch(text)
+    minutes = int(found[1]) * 60 + int(found[2]) if found else -1
+    if not 0 <= minutes <= 24 * 60:
+        raise Fault("is no time of day", 'one like "09:00"')
+    return minutes
+
+
+def _parse_country(text: str) -> str:
+    if country := find_country(text):
+        return country
+    is_part = find_country(text.partition("-")[0]) is not None
+    raise Fault(
+        "is no country", "one of its parts, like DE-BY" if is_part else "a code of two letters like US"
+    )
+
+
+TIMEZONE = Format("a text", _parse_timezone)
+DAYS = Format("a text", _parse_days)
+# YAML 1.1 reads 8:30 as a number.
+TIME = Format(
+    "a text",
+    _parse_time,
+    _TIME.pattern,
+    ("string", "integer"),
+    write=lambda minutes: f'"{minutes // 60:02}:{minutes % 60:02}"',
+)
+COUNTRY = Format("a text", _parse_country, types=("string", "boolean"))
