@@ -1,4 +1,4 @@
-"""Duties go on, also when the store has forgotten them."""
+"""Periodic tasks go on, also after Redis has lost its data."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_a_worker_enqueues_tasks_again_after_redis_lost_its_data(
         worker.stop()
         running.join(10)
         for thread in threading.enumerate():
-            if thread.name == "listen":  # it holds the line that the test is about to close
+            if thread.name == "listen":  # it uses the connection that the test closes next
                 thread.join(10)
 
 

@@ -25,7 +25,7 @@ def test_an_address_is_joined_with_one_slash(address: str) -> None:
     assert build_silence_link(address, {"a": "b"}) == f"{AM}/#/silences/new?filter=%7Ba%3D%22b%22%7D"
 
 
-def test_a_path_in_front_of_alertmanager_is_kept() -> None:
+def test_the_path_prefix_of_alertmanager_stays_in_the_link() -> None:
     link = build_silence_link("https://monitor.example/alertmanager/", {"a": "b"})
     assert link.startswith("https://monitor.example/alertmanager/#/silences/new?")
 
@@ -33,7 +33,7 @@ def test_a_path_in_front_of_alertmanager_is_kept() -> None:
 @pytest.mark.parametrize(
     "address", ["", "alertmanager:9093", "javascript:alert(1)", "http://a b", "http://a|b"]
 )
-def test_no_web_address_means_no_link(address: str) -> None:
+def test_without_a_web_address_there_is_no_link(address: str) -> None:
     assert build_silence_link(address, {"a": "b"}) == ""
 
 
@@ -42,18 +42,18 @@ def test_quotes_backslashes_and_line_ends_in_values_are_escaped() -> None:
     assert unquote(link.partition("filter=")[2]) == '{path="C:\\\\\\"x\\"\\n"}'
 
 
-def test_a_name_only_newer_alertmanagers_allow_is_quoted() -> None:
+def test_a_label_name_that_only_newer_alertmanagers_allow_is_quoted() -> None:
     link = build_silence_link(AM, {"k8s.pod": "web", 'say "hi"': "x"})
     assert unquote(link.partition("filter=")[2]) == '{"k8s.pod"="web","say \\"hi\\""="x"}'
 
 
 @pytest.mark.parametrize("labels", [{}, {"a": "x" * MAX_SILENCE_LINK}])
-def test_the_form_is_blank_rather_than_about_more_than_is_meant(labels: dict[str, str]) -> None:
+def test_the_silence_form_is_empty_if_its_matchers_would_match_other_alerts(labels: dict[str, str]) -> None:
     assert build_silence_link(AM, labels) == f"{AM}/#/silences/new"
 
 
 @given(st.dictionaries(st.text(min_size=1, max_size=20), st.text(max_size=40), max_size=1))
-def test_whatever_the_labels_the_link_is_plain_and_says_them(labels: dict[str, str]) -> None:
+def test_the_link_has_all_labels_whatever_their_characters(labels: dict[str, str]) -> None:
     link = build_silence_link(AM, labels)
 
     assert link.isascii()
@@ -81,12 +81,12 @@ def test_an_incident_has_all_its_links() -> None:
     )
 
 
-def test_what_is_not_known_is_empty() -> None:
+def test_links_without_an_address_are_empty() -> None:
     incident = an_incident(group=a_group(an_alert(generator_url=""), external_url=""))
     assert find_links(incident) == Links()
 
 
-def test_nothing_but_web_links_is_given() -> None:
+def test_only_http_links_are_used() -> None:
     incident = an_incident(group=a_group(an_alert(generator_url="javascript:x"), external_url="file:///etc"))
     links = find_links(
         incident,
@@ -98,12 +98,12 @@ def test_nothing_but_web_links_is_given() -> None:
     assert links == Links()
 
 
-def test_the_configured_alertmanager_goes_before_the_one_that_sent() -> None:
+def test_the_configured_alertmanager_is_preferred_to_the_sender() -> None:
     links = find_links(an_incident(), alertmanager_url="https://am.example")
     assert links.silence.startswith("https://am.example/#/silences/new?filter=")
 
 
-def test_without_group_labels_the_silence_is_of_what_firing_alerts_share() -> None:
+def test_without_group_labels_the_silence_has_the_labels_that_all_firing_alerts_share() -> None:
     alerts = (
         an_alert("A", instance="1", labels={"job": "node"}),
         an_alert("A", instance="2", labels={"job": "node"}),
@@ -113,18 +113,18 @@ def test_without_group_labels_the_silence_is_of_what_firing_alerts_share() -> No
     assert unquote(links.silence).endswith('{alertname="A",job="node",severity="critical"}')
 
 
-def test_the_origin_is_that_of_the_first_firing_alert_with_one() -> None:
+def test_the_generator_link_is_that_of_the_first_firing_alert_with_one() -> None:
     over = an_alert(instance="1", ends_at=9e9, generator_url="http://over.example")
     mute = an_alert(instance="2", generator_url="")
     tells = an_alert(instance="3", generator_url="http://tells.example")
     assert find_links(an_incident(over, mute, tells)).prometheus == "http://tells.example"
 
 
-def test_prometheus_is_the_fallback_where_no_alert_has_an_origin() -> None:
+def test_prometheus_is_linked_if_no_alert_has_a_generator_url() -> None:
     links = find_links(an_incident(an_alert(generator_url="")), prometheus_url="http://prometheus.example")
     assert links.prometheus == "http://prometheus.example"
 
 
-def test_alerts_that_were_not_loaded_are_done_without() -> None:
+def test_links_are_built_without_alerts_that_were_not_loaded() -> None:
     incident = replace(an_incident(group=a_group(group_labels={})), alerts={})
     assert find_links(incident).silence == f"{AM}/#/silences/new"

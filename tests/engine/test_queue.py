@@ -1,4 +1,4 @@
-"""The agenda on a real Valkey: who gets what, when, and what a dead worker leaves behind."""
+"""The work queue on a real Valkey: which worker claims what and when, and what a killed worker leaves behind."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_a_due_incident_is_claimed_by_one_worker(work_queue: WorkQueue) -> None:
     assert work_queue.claim("slack", "w2", NOW, 5).incidents == ()
 
 
-def test_queues_do_not_hinder_each_other(work_queue: WorkQueue) -> None:
+def test_queues_are_independent_of_each_other(work_queue: WorkQueue) -> None:
     work_queue.enqueue("slack", "a-1", NOW)
     work_queue.enqueue("pagerduty", "a-1", NOW)
     assert work_queue.claim("slack", "w1", NOW, 5).incidents == ("a-1",)
@@ -42,7 +42,9 @@ def test_nothing_is_claimed_before_its_time(work_queue: WorkQueue) -> None:
     assert work_queue.claim("slack", "w1", NOW + 10, 5).incidents == ("a-1",)
 
 
-def test_the_earliest_goes_first_so_new_alerts_wait_behind_due_steps(work_queue: WorkQueue) -> None:
+def test_the_earliest_entry_is_claimed_first_so_new_alerts_wait_behind_due_steps(
+    work_queue: WorkQueue,
+) -> None:
     work_queue.enqueue("pagerduty", "new-1", NOW)
     work_queue.enqueue("pagerduty", "step-1", NOW - 1)
     assert work_queue.claim("pagerduty", "w1", NOW, 1).incidents == ("step-1",)
@@ -51,7 +53,7 @@ def test_the_earliest_goes_first_so_new_alerts_wait_behind_due_steps(work_queue:
 def add_incoming(
     redis: Client, name: str, now: float, severity: str = "critical", *, is_incoming: bool = True
 ) -> str:
-    """Keep a new incident, as intake does for news; return its id."""
+    """Save a new incident with incoming changes, as ingest does; return its ID."""
     incidents = RedisIncidents(redis, history_s=86400, moments=SHARED_CLOCK)
     group = a_group(an_alert(name, severity=severity))
     loaded = incidents.load_latest([group_id_of(group.source, group.group_key, "r")])[0]
@@ -63,7 +65,7 @@ def add_incoming(
     return change.incident.id
 
 
-def test_a_due_step_goes_before_incoming_alerts_that_came_earlier(
+def test_a_due_step_is_claimed_before_earlier_incoming_alerts(
     work_queue: WorkQueue, redis_client: Client
 ) -> None:
     """A step must not wait behind a backlog of new alerts."""
@@ -73,7 +75,7 @@ def test_a_due_step_goes_before_incoming_alerts_that_came_earlier(
     assert set(work_queue.claim("slack", "w1", NOW + 5, 500).incidents) == incoming
 
 
-def test_incoming_alerts_are_not_overtaken_for_ever(work_queue: WorkQueue, redis_client: Client) -> None:
+def test_incoming_alerts_are_claimed_in_bounded_time(work_queue: WorkQueue, redis_client: Client) -> None:
     incoming = add_incoming(redis_client, "New", NOW)
     claimed: list[str] = []
     for second in range(60):
@@ -83,7 +85,7 @@ def test_incoming_alerts_are_not_overtaken_for_ever(work_queue: WorkQueue, redis
     assert claimed.index(incoming) in (20, 21)
 
 
-def test_incoming_critical_alerts_go_before_other_incoming_alerts(
+def test_incoming_critical_alerts_are_claimed_before_other_incoming_alerts(
     work_queue: WorkQueue, redis_client: Client
 ) -> None:
     info = add_incoming(redis_client, "Info", NOW, "info")
@@ -93,7 +95,7 @@ def test_incoming_critical_alerts_go_before_other_incoming_alerts(
     assert work_queue.claim("slack", "w1", NOW + 2, 2).incidents == (info,)
 
 
-def test_an_answer_is_not_incoming_and_does_not_wait_for_incoming_alerts(
+def test_the_response_of_a_person_does_not_wait_behind_incoming_alerts(
     work_queue: WorkQueue, redis_client: Client
 ) -> None:
     add_incoming(redis_client, "New", NOW)
@@ -180,13 +182,13 @@ def test_an_expired_lease_is_not_renewed(work_queue: WorkQueue) -> None:
 
 
 def test_a_lease_from_before_the_clock_was_set_back_delays_nothing(work_queue: WorkQueue) -> None:
-    """A worker died, and the clock was set back by an hour: its incidents must not stay lent for as long."""
+    """A worker was killed and the clock set back by an hour: the leases must not last an hour longer."""
     work_queue.enqueue("slack", "a-1", NOW)
     work_queue.claim("slack", "dead", NOW + 3600, 5)
     assert work_queue.claim("slack", "w2", NOW, 5).incidents == ("a-1",)
 
 
-def test_a_lease_from_before_the_clock_was_set_back_a_little_stands(work_queue: WorkQueue) -> None:
+def test_a_lease_from_before_a_small_clock_correction_is_valid(work_queue: WorkQueue) -> None:
     work_queue.enqueue("slack", "a-1", NOW)
     work_queue.claim("slack", "w1", NOW + 1.5, 5)
     assert work_queue.claim("slack", "w2", NOW, 5).incidents == ()
@@ -208,7 +210,7 @@ def test_a_change_of_a_claimed_incident_is_claimed_right_after_its_release(work_
     assert work_queue.claim("slack", "w2", NOW + 1, 5).incidents == ("a-1",)
 
 
-def test_an_incident_released_without_a_due_time_is_done(work_queue: WorkQueue) -> None:
+def test_an_incident_released_without_a_due_time_leaves_the_queue(work_queue: WorkQueue) -> None:
     work_queue.enqueue("slack", "a-1", NOW)
     work_queue.claim("slack", "w1", NOW, 5)
     work_queue.release("slack", "w1", "a-1", {"slack": None})
@@ -223,7 +225,7 @@ def test_releasing_enqueues_the_incident_in_the_other_queue(work_queue: WorkQueu
     assert work_queue.claim("pagerduty", "w1", NOW + 5, 5).incidents == ("a-1",)
 
 
-def test_many_busy_incidents_hide_none_that_waits(work_queue: WorkQueue) -> None:
+def test_many_leased_incidents_do_not_hide_a_due_one(work_queue: WorkQueue) -> None:
     for n in range(50):
         work_queue.enqueue("slack", f"busy-{n}", NOW - 1)
     assert len(work_queue.claim("slack", "w1", NOW, 50).incidents) == 50
@@ -241,7 +243,7 @@ def test_a_worker_is_listed_until_it_deregisters(work_queue: WorkQueue) -> None:
     assert work_queue.list_workers(NOW - 3) == []
 
 
-def test_shards_spread_incidents_and_lose_none(redis_client: Client) -> None:
+def test_incidents_are_spread_over_shards_and_all_are_claimed(redis_client: Client) -> None:
     work_queue = WorkQueue(redis_client, shards=8, moments=SHARED_CLOCK)
     names = {f"slot{n}-1" for n in range(100)}
     for name in names:

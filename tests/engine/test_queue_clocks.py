@@ -1,4 +1,4 @@
-"""Hosts whose clocks differ, on Redis' own clock: no moment of one is compared with the other's."""
+"""Hosts whose clocks differ: due times are converted to Redis' own clock and never compared between hosts."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ pytestmark = pytest.mark.parametrize("apart", [-3600.0, -30.0, -3.0, 0.0, 3.0, 3
 
 
 class Host:
-    """A process with a clock that runs, and is *ahead* of the other one's by so many seconds."""
+    """A process whose clock runs *ahead* seconds ahead of the other process."""
 
     def __init__(self, client: Client, ahead: float) -> None:
-        begun = time.monotonic()
-        self.clock = lambda: START + ahead + (time.monotonic() - begun)
+        start = time.monotonic()
+        self.clock = lambda: START + ahead + (time.monotonic() - start)
         self.moments = Moments(self.clock)
         self.work_queue = WorkQueue(client, moments=self.moments)
         self.client = client
@@ -42,18 +42,18 @@ def worker(redis_client: Client) -> Host:
     return Host(redis_client, 0.0)
 
 
-def test_what_is_due_at_once_is_claimed_at_once(web: Host, worker: Host) -> None:
+def test_an_entry_that_is_due_at_once_is_claimed_at_once(web: Host, worker: Host) -> None:
     web.work_queue.enqueue("slack", "a-1", web.clock())
     assert worker.claim() == ("a-1",)
 
 
-def test_every_store_puts_what_is_due_at_once_so(web: Host, worker: Host) -> None:
+def test_jobs_and_notices_that_are_due_at_once_are_claimed_at_once(web: Host, worker: Host) -> None:
     JobQueue(web.client, moments=web.moments).enqueue("pagerduty", "x", {}, web.clock())
     RedisNotices(web.client, moments=web.moments).save_notice("n", "A notice", web.clock())
     assert len(worker.claim("tasks")) == 2
 
 
-def test_what_is_due_later_is_claimed_after_that_time_and_not_before(web: Host, worker: Host) -> None:
+def test_an_entry_is_not_claimed_before_its_due_time(web: Host, worker: Host) -> None:
     web.work_queue.enqueue("slack", "a-1", web.clock() + 0.4)
     claims = worker.work_queue.claim("slack", "w", worker.clock(), 5)
     assert claims.incidents == ()
@@ -63,37 +63,35 @@ def test_what_is_due_later_is_claimed_after_that_time_and_not_before(web: Host, 
     assert worker.claim() == ("a-1",)
 
 
-def test_a_wake_up_tells_the_moment_by_the_clock_of_whoever_hears_it(web: Host, worker: Host) -> None:
+def test_a_wake_up_has_the_due_time_by_the_clock_of_the_listener(web: Host, worker: Host) -> None:
     wakes = worker.work_queue.listen()
-    next(wakes)  # it listens from now on
+    next(wakes)  # from now on it is subscribed
     web.work_queue.enqueue("slack", "a-1", web.clock() + 7.0)
-    queue, moment = next(wake for wake in wakes if wake is not None)
+    queue, due_at = next(wake for wake in wakes if wake is not None)
     assert queue == "slack"
-    assert moment - worker.clock() == pytest.approx(7.0, abs=1.0)
+    assert due_at - worker.clock() == pytest.approx(7.0, abs=1.0)
 
 
-def test_what_is_not_due_by_the_clock_of_its_claimer_is_put_back_and_not_claimed_again_at_once(
-    web: Host, worker: Host
-) -> None:
-    """No hot loop: what is given back for later goes by the offset from whoever gives it back."""
+def test_an_entry_released_as_not_yet_due_is_not_claimed_again_at_once(web: Host, worker: Host) -> None:
+    """There is no hot loop: the new due time is stored relative to the clock of the host that releases it."""
     web.work_queue.enqueue("slack", "a-1", web.clock())
     assert worker.claim() == ("a-1",)
     worker.work_queue.release("slack", "w", "a-1", {"slack": worker.clock() + 30.0})
     assert worker.claim() == web.claim() == ()
 
 
-def test_a_lease_holds_against_the_other_worker_and_expires_in_time(web: Host, worker: Host) -> None:
+def test_a_lease_excludes_the_other_worker_and_expires_in_time(web: Host, worker: Host) -> None:
     web.work_queue.enqueue("slack", "a-1", web.clock())
     assert web.claim(worker="killed") == ("a-1",)
-    begun = time.monotonic()
+    start = time.monotonic()
     assert worker.claim() == ()
     while not worker.claim():
-        assert time.monotonic() - begun < 3.0
+        assert time.monotonic() - start < 3.0
         time.sleep(0.02)
-    assert time.monotonic() - begun > LEASE_S - 0.2
+    assert time.monotonic() - start > LEASE_S - 0.2
 
 
-def test_a_renewed_lease_stands(web: Host, worker: Host) -> None:
+def test_a_renewed_lease_is_valid(web: Host, worker: Host) -> None:
     web.work_queue.enqueue("slack", "a-1", web.clock())
     assert web.claim(worker="alive") == ("a-1",)
     for _ in range(5):
@@ -102,13 +100,13 @@ def test_a_renewed_lease_stands(web: Host, worker: Host) -> None:
         assert worker.claim() == ()
 
 
-def test_a_worker_lives_for_whoever_asks(web: Host, worker: Host) -> None:
+def test_both_hosts_list_the_worker_as_running(web: Host, worker: Host) -> None:
     worker.work_queue.heartbeat("w", worker.clock())
     assert web.work_queue.list_workers(web.clock() - 3, web.clock() + 3) == ["w"]
     assert web.work_queue.list_workers(web.clock() + 1, web.clock() + 3) == []
 
 
-def test_depth_and_lag_are_the_same_for_both(web: Host, worker: Host) -> None:
+def test_depth_and_lag_are_the_same_on_both_hosts(web: Host, worker: Host) -> None:
     web.work_queue.enqueue("slack", "a-1", web.clock())
     web.work_queue.enqueue("slack", "b-1", web.clock() + 60)
     for host in (web, worker):
@@ -116,15 +114,15 @@ def test_depth_and_lag_are_the_same_for_both(web: Host, worker: Host) -> None:
         assert (depth, lag < 2.0) == (1, True)
 
 
-def test_the_difference_is_reported(web: Host, worker: Host, apart: float) -> None:
+def test_the_difference_between_the_clocks_is_reported(web: Host, worker: Host, apart: float) -> None:
     worker.work_queue.heartbeat("run.host-b", worker.clock())
     found = web.work_queue.compare_clocks("web host-a", web.clock())
     assert set(found) == {"web host-a", "worker host-b"}
     assert found["web host-a"] - found["worker host-b"] == pytest.approx(apart, abs=0.5)
 
 
-def test_a_bucket_is_shared_by_both(web: Host, worker: Host) -> None:
-    """By two clocks each would find that time had passed, or was set back, and fill the bucket again."""
+def test_both_hosts_share_a_token_bucket(web: Host, worker: Host) -> None:
+    """With two clocks, each host would see time passing or going back, and refill the bucket."""
     token_buckets = [RedisTokenBuckets(host.client, moments=host.moments) for host in (web, worker)]
     bucket = TokenBucket("posts:apart", 3, 0.01)
     went = [
@@ -135,7 +133,7 @@ def test_a_bucket_is_shared_by_both(web: Host, worker: Host) -> None:
     assert went.count(True) == 3
 
 
-def test_a_pause_holds_for_both_and_is_over_for_both(web: Host, worker: Host) -> None:
+def test_a_pause_begins_and_ends_for_both_hosts(web: Host, worker: Host) -> None:
     one, other = (RedisTokenBuckets(host.client, moments=host.moments) for host in (web, worker))
     bucket = TokenBucket("posts:paused", 3, 10.0)
     one.pause(bucket, web.clock() + 0.5)
@@ -146,11 +144,11 @@ def test_a_pause_holds_for_both_and_is_over_for_both(web: Host, worker: Host) ->
 
 def test_uptime_goes_on_whichever_worker_records_it(web: Host, worker: Host) -> None:
     one, other = (RedisHeartbeats(host.client, moments=host.moments) for host in (web, worker))
-    began = web.clock()
-    since, ahead = one.record_uptime(began, None, down_after_s=60.0, differ_s=5.0)
-    assert since == began
+    start = web.clock()
+    since, ahead = one.record_uptime(start, None, down_after_s=60.0, differ_s=5.0)
+    assert since == start
     for signals, host in ((other, worker), (one, web)):
-        assert signals.record_uptime(host.clock(), None, down_after_s=60.0, differ_s=5.0)[0] == began
-    assert one.record_uptime(web.clock(), ahead, down_after_s=60.0, differ_s=5.0)[0] == began
+        assert signals.record_uptime(host.clock(), None, down_after_s=60.0, differ_s=5.0)[0] == start
+    assert one.record_uptime(web.clock(), ahead, down_after_s=60.0, differ_s=5.0)[0] == start
     set_at = web.clock() + 600.0
     assert one.record_uptime(set_at, ahead, down_after_s=60.0, differ_s=5.0)[0] == set_at

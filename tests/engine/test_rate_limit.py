@@ -1,4 +1,4 @@
-"""Which bucket a call takes a token of, and who goes before whom."""
+"""Which token bucket a delivery uses, and the priorities of deliveries."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_edits_of_all_channels_share_one_bucket() -> None:
     assert find_bucket(an_update("#a"), LIMITS) == TokenBucket("slack:update", 10, 40 / 60)
 
 
-def test_events_of_one_routing_key_share_a_bucket_that_does_not_tell_the_key() -> None:
+def test_events_of_one_routing_key_share_a_bucket_whose_name_hides_the_key() -> None:
     bucket = find_bucket(a_page(), LIMITS)
     assert bucket is not None
     assert bucket == find_bucket(an_acknowledge_page(), LIMITS) == find_bucket(a_resolve_page(), LIMITS)
@@ -56,7 +56,7 @@ def test_events_of_one_routing_key_share_a_bucket_that_does_not_tell_the_key() -
     assert find_bucket(a_page(step=other), LIMITS) != bucket
 
 
-def test_what_goes_nowhere_has_no_rate_limit() -> None:
+def test_actions_without_a_vendor_request_have_no_rate_limit() -> None:
     here = Target(SLACK, "#a")
     assert find_bucket(CheckAlertmanager("look", "", SLACK, here, 0.0, ""), LIMITS) is None
     assert find_bucket(AddTimelineEntry("note", "", SLACK, here, 0.0, "", "words"), LIMITS) is None
@@ -69,7 +69,7 @@ def _without_key():
 
 
 @pytest.mark.parametrize(("count", "per_s"), [(1, 1.0), (1, 60.0), (2, 60.0), (120, 60.0), (1000, 3600.0)])
-def test_a_burst_and_a_windows_rate_stay_within_the_limit(count: int, per_s: float) -> None:
+def test_burst_and_rate_of_a_bucket_stay_within_the_limit(count: int, per_s: float) -> None:
     bucket = find_bucket(an_update(), LimitSettings(slack_updates=RateLimit(count, per_s)))
     assert bucket is not None
     assert count == 1 or bucket.burst + bucket.rate * per_s <= count + 1e-9
@@ -95,37 +95,39 @@ def test_a_burst_and_a_windows_rate_stay_within_the_limit(count: int, per_s: flo
         pytest.param((a_post(), WARNING), (a_reply("step"), INCIDENT), id="words about a page"),
     ],
 )
-def test_of_what_is_wanted_at_once(former: tuple[Action, object], latter: tuple[Action, object]) -> None:
+def test_priorities_of_actions_that_are_due_together(
+    former: tuple[Action, object], latter: tuple[Action, object]
+) -> None:
     assert priority_at(*former, NOW) < priority_at(*latter, NOW)
 
 
-def test_everybodys_place_comes_with_time() -> None:
+def test_an_old_action_has_priority_over_a_new_incident() -> None:
     old = priority_at(an_update(), WARNING, NOW)
     fresh = an_incident(opened_at=OPENED_AT + 200)
     assert old < priority_at(a_page(), fresh, NOW)
 
 
-def test_a_due_step_goes_before_all_that_opened_since_its_incident() -> None:
+def test_a_due_step_has_priority_over_incidents_that_opened_later() -> None:
     fresh = an_incident(opened_at=OPENED_AT + 1)
     assert priority_at(a_page(step=MENTIONED), WARNING, NOW) < priority_at(a_page(), fresh, NOW)
 
 
-def test_who_comes_again_gets_the_same_place() -> None:
+def test_the_priority_of_an_action_does_not_change_with_time() -> None:
     for action in (a_page(), a_post(), an_update(), a_reply("joined")):
         assert priority_at(action, INCIDENT, NOW) == priority_at(action, INCIDENT, NOW + 100)
 
 
-def test_a_clock_that_was_ahead_costs_nobody_the_place() -> None:
+def test_an_incident_from_a_clock_ahead_has_the_priority_of_now() -> None:
     ahead = an_incident(opened_at=NOW + 3600)
     assert priority_at(a_page(), ahead, NOW) == NOW
 
 
-def test_every_severity_has_a_place() -> None:
+def test_priorities_follow_the_severity() -> None:
     priorities = [priority_at(a_post(), replace(INCIDENT, severity=one), NOW) for one in Severity]
     assert priorities == sorted(priorities)
 
 
-def test_first_are_the_message_and_the_page_that_open_an_incident() -> None:
+def test_only_the_first_message_and_the_first_page_of_an_incident_are_initial() -> None:
     assert is_initial(a_post())
     assert is_initial(a_page())
     assert not is_initial(a_page(step=MENTIONED))

@@ -1,4 +1,4 @@
-"""Laws of budgets: whatever comes in whatever order, no window has too many, and nobody waits for ever."""
+"""Properties of token buckets: no window exceeds the limit and no waiter starves, in any order of requests."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ ON_A_VALKEY = settings(
     max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 WHO = st.sampled_from([f"a-{n}" for n in range(8)])
-# Who comes, after how many seconds, with which rank, and whether a pause begins.
-COMINGS = st.lists(
+# The waiter, seconds since the previous request, offset of its priority, and the length of a pause that
+# begins.
+REQUESTS = st.lists(
     st.tuples(
         WHO,
         st.sampled_from([0.0, 0.0, 0.01, 0.4, 1.0, 7.0]),
@@ -31,41 +32,41 @@ COMINGS = st.lists(
 
 
 def a_bucket(count: int, per_s: float) -> TokenBucket:
-    """Return a bucket of that limit which nobody has used."""
+    """Return an unused bucket of that limit."""
     bucket = build_update_bucket(LimitSettings(slack_updates=RateLimit(count, per_s)))
     return TokenBucket(f"{bucket.name}:{next(NUMBERS)}", bucket.burst, bucket.rate)
 
 
 @ON_A_VALKEY
-@given(COMINGS, st.sampled_from([(12, 20.0), (10, 10.0), (4, 10.0), (2, 3.0)]))
+@given(REQUESTS, st.sampled_from([(12, 20.0), (10, 10.0), (4, 10.0), (2, 3.0)]))
 def test_no_window_has_more_than_the_limit(
-    redis_client: Client, comings: list[tuple[str, float, float, int]], limit: tuple[int, float]
+    redis_client: Client, requests: list[tuple[str, float, float, int]], limit: tuple[int, float]
 ) -> None:
     token_buckets, bucket, now = RedisTokenBuckets(redis_client, moments=SHARED_CLOCK), a_bucket(*limit), NOW
-    gone: list[float] = []
-    rush = [(f"a-{n % 3}", 0.2, 0.0, 0) for n in range(120)]  # more than any of these limits takes
-    for who, after, priority, pause in (*comings, *rush):
+    permitted_at: list[float] = []
+    rush = [(f"a-{n % 3}", 0.2, 0.0, 0) for n in range(120)]  # more than any of these limits allows
+    for who, after, priority, pause in (*requests, *rush):
         now += after
         if pause:
             token_buckets.pause(bucket, now + pause)
         if token_buckets.acquire(bucket, who, now + priority, now, is_initial=False).retry_after_s == 0:
-            gone.append(now)
+            permitted_at.append(now)
     count, per_s = limit
-    assert all(sum(start <= at < start + per_s for at in gone) <= count for start in gone)
+    assert all(sum(start <= at < start + per_s for at in permitted_at) <= count for start in permitted_at)
 
 
 @ON_A_VALKEY
 @given(st.lists(st.tuples(st.floats(0, 20), st.floats(-30, 80)), min_size=1, max_size=40))
-def test_every_waiter_that_keeps_coming_gets_a_token(
-    redis_client: Client, wanted: list[tuple[float, float]]
+def test_every_waiter_that_retries_gets_a_token(
+    redis_client: Client, waiters: list[tuple[float, float]]
 ) -> None:
-    """And no token is left lying: all are gone as soon as the rate allows, give or take a wait."""
+    """No token is lost either: all waiters are served as soon as the rate allows, plus at most one wait."""
     token_buckets, bucket = (
         RedisTokenBuckets(redis_client, moments=SHARED_CLOCK),
         TokenBucket(f"posts:{next(NUMBERS)}", 3, 1.0),
     )
-    due = {f"a-{n}": NOW + at for n, (at, _) in enumerate(wanted)}
-    priorities = {f"a-{n}": NOW + at + priority_offset for n, (at, priority_offset) in enumerate(wanted)}
+    due = {f"a-{n}": NOW + at for n, (at, _) in enumerate(waiters)}
+    priorities = {f"a-{n}": NOW + at + priority_offset for n, (at, priority_offset) in enumerate(waiters)}
     now = NOW
     while due:
         who = min(due, key=lambda one: (due[one], one))
@@ -75,15 +76,15 @@ def test_every_waiter_that_keeps_coming_gets_a_token(
             due[who] = now + wait
         else:
             del due[who]
-    assert now <= NOW + max(at for at, _ in wanted) + len(wanted) + 5
+    assert now <= NOW + max(at for at, _ in waiters) + len(waiters) + 5
 
 
 @ON_A_VALKEY
 @given(st.integers(1, 60))
-def test_nobody_starves_behind_a_stream_that_fills_the_rate(
+def test_a_waiter_does_not_starve_behind_a_stream_that_uses_the_whole_rate(
     redis_client: Client, priority_offset: int
 ) -> None:
-    """Two new ones come for each token, every one with a better place than it would have now."""
+    """Two new waiters arrive for each token, each with a better priority than it would have now."""
     token_buckets, bucket = (
         RedisTokenBuckets(redis_client, moments=SHARED_CLOCK),
         TokenBucket(f"posts:{next(NUMBERS)}", 3, 1.0),
@@ -93,16 +94,16 @@ def test_nobody_starves_behind_a_stream_that_fills_the_rate(
         now = NOW + second
         backlog += [(now, f"new-{second}-{n}") for n in range(2)]
         backlog = [
-            one
-            for one in backlog
-            if token_buckets.acquire(bucket, one[1], one[0], now, is_initial=True).retry_after_s > 0
+            waiter
+            for waiter in backlog
+            if token_buckets.acquire(bucket, waiter[1], waiter[0], now, is_initial=True).retry_after_s > 0
         ]
         if token_buckets.acquire(bucket, "meek", priority, now, is_initial=False).retry_after_s == 0:
             break
     assert now - NOW <= 2 * priority_offset + 20
 
 
-def test_any_limit_that_can_be_written_makes_a_bucket() -> None:
+def test_every_valid_limit_has_a_bucket() -> None:
     for count in (1, 2, 9, 120, 100_000):
         for per_s in (1.0, 60.0, 3600.0):
             rate = RateLimit(count, per_s)

@@ -1,4 +1,4 @@
-"""Budgets on a real Valkey: who goes, who waits how long, and who is not waited for."""
+"""Token buckets on a real Valkey: which waiter gets a token, and how long the others wait."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def token_buckets(redis_client: Client) -> RedisTokenBuckets:
     return RedisTokenBuckets(redis_client, moments=SHARED_CLOCK)
 
 
-def ask(
+def acquire(
     token_buckets: RedisTokenBuckets,
     who: str,
     now: float = NOW,
@@ -25,29 +25,34 @@ def ask(
     *,
     first: bool = False,
 ) -> float:
-    """Return how long *who* has to wait."""
+    """Return how long *who* has to wait in seconds; 0 if it got a token."""
     return token_buckets.acquire(POSTS, who, priority or now, now, is_initial=first).retry_after_s
 
 
 def empty(token_buckets: RedisTokenBuckets, now: float = NOW) -> None:
     for n in range(POSTS.burst):
-        assert ask(token_buckets, f"early-{n}", now) == 0
+        assert acquire(token_buckets, f"early-{n}", now) == 0
 
 
-def test_a_burst_goes_at_once_and_the_rest_at_the_rate(token_buckets: RedisTokenBuckets) -> None:
-    assert [ask(token_buckets, f"a-{n}") for n in range(6)] == [0, 0, 0, 1, 2, 3]
+def test_a_burst_is_permitted_at_once_and_the_rest_at_the_rate(token_buckets: RedisTokenBuckets) -> None:
+    assert [acquire(token_buckets, f"a-{n}") for n in range(6)] == [0, 0, 0, 1, 2, 3]
 
 
 def test_a_waiter_that_returns_at_its_retry_after_is_permitted(token_buckets: RedisTokenBuckets) -> None:
     empty(token_buckets)
-    assert ask(token_buckets, "late") == 1
-    assert ask(token_buckets, "late", NOW + 0.999) == pytest.approx(0.001)
-    assert ask(token_buckets, "late", NOW + 1) == 0
+    assert acquire(token_buckets, "late") == 1
+    assert acquire(token_buckets, "late", NOW + 0.999) == pytest.approx(0.001)
+    assert acquire(token_buckets, "late", NOW + 1) == 0
 
 
 def test_two_workers_share_one_bucket(token_buckets: RedisTokenBuckets, redis_client: Client) -> None:
     other = RedisTokenBuckets(redis_client, moments=SHARED_CLOCK)
-    assert [ask(token_buckets, "a"), ask(other, "b"), ask(token_buckets, "c"), ask(other, "d")] == [
+    assert [
+        acquire(token_buckets, "a"),
+        acquire(other, "b"),
+        acquire(token_buckets, "c"),
+        acquire(other, "d"),
+    ] == [
         0,
         0,
         0,
@@ -55,114 +60,118 @@ def test_two_workers_share_one_bucket(token_buckets: RedisTokenBuckets, redis_cl
     ]
 
 
-def test_buckets_do_not_hinder_each_other(token_buckets: RedisTokenBuckets) -> None:
+def test_buckets_are_independent_of_each_other(token_buckets: RedisTokenBuckets) -> None:
     empty(token_buckets)
     other = TokenBucket("slack:post:#other", 3, 1.0)
     assert token_buckets.acquire(other, "a", NOW, NOW, is_initial=False).retry_after_s == 0
 
 
-def test_the_lowest_priority_value_goes_first_whoever_came_first(token_buckets: RedisTokenBuckets) -> None:
+def test_the_lowest_priority_value_is_permitted_first_whatever_the_order_of_requests(
+    token_buckets: RedisTokenBuckets,
+) -> None:
     empty(token_buckets)
-    assert ask(token_buckets, "info", priority=NOW + 62) == 1
-    assert ask(token_buckets, "critical", priority=NOW + 2) == 1
-    assert ask(token_buckets, "info", NOW + 1, priority=NOW + 62) == 1
-    assert ask(token_buckets, "critical", NOW + 1, priority=NOW + 2) == 0
-    assert ask(token_buckets, "info", NOW + 2, priority=NOW + 62) == 0
+    assert acquire(token_buckets, "info", priority=NOW + 62) == 1
+    assert acquire(token_buckets, "critical", priority=NOW + 2) == 1
+    assert acquire(token_buckets, "info", NOW + 1, priority=NOW + 62) == 1
+    assert acquire(token_buckets, "critical", NOW + 1, priority=NOW + 2) == 0
+    assert acquire(token_buckets, "info", NOW + 2, priority=NOW + 62) == 0
 
 
 def test_a_waiter_keeps_its_best_priority(token_buckets: RedisTokenBuckets) -> None:
     empty(token_buckets)
-    ask(token_buckets, "changes often", priority=NOW + 1)
-    ask(token_buckets, "other", priority=NOW + 2)
-    ask(token_buckets, "changes often", priority=NOW + 9)
-    assert ask(token_buckets, "other", NOW + 1, priority=NOW + 2) == 1
+    acquire(token_buckets, "changes often", priority=NOW + 1)
+    acquire(token_buckets, "other", priority=NOW + 2)
+    acquire(token_buckets, "changes often", priority=NOW + 9)
+    assert acquire(token_buckets, "other", NOW + 1, priority=NOW + 2) == 1
 
 
-def test_who_never_comes_back_is_not_waited_for(token_buckets: RedisTokenBuckets) -> None:
+def test_a_waiter_that_does_not_retry_blocks_no_other(token_buckets: RedisTokenBuckets) -> None:
     empty(token_buckets)
     for n in range(5):
-        ask(token_buckets, f"gone-{n}", priority=NOW - 100)
-    assert ask(token_buckets, "here", NOW + 3.9, priority=NOW) > 0
-    assert ask(token_buckets, "here", NOW + 6.1, priority=NOW) == 0
+        acquire(token_buckets, f"gone-{n}", priority=NOW - 100)
+    assert acquire(token_buckets, "here", NOW + 3.9, priority=NOW) > 0
+    assert acquire(token_buckets, "here", NOW + 6.1, priority=NOW) == 0
 
 
-def test_hundreds_that_leave_hold_nobody_up_for_long(token_buckets: RedisTokenBuckets) -> None:
-    """They are missed as soon as they should have asked again."""
+def test_hundreds_of_waiters_that_do_not_retry_delay_others_only_briefly(
+    token_buckets: RedisTokenBuckets,
+) -> None:
+    """They are dropped as soon as their retry is overdue."""
     empty(token_buckets)
     for n in range(300):
-        ask(token_buckets, f"gone-{n}", priority=NOW - 100)
-    now, wait = NOW, ask(token_buckets, "here", priority=NOW)
+        acquire(token_buckets, f"gone-{n}", priority=NOW - 100)
+    now, wait = NOW, acquire(token_buckets, "here", priority=NOW)
     while wait:
         now += wait
-        wait = ask(token_buckets, "here", now, priority=NOW)
+        wait = acquire(token_buckets, "here", now, priority=NOW)
     assert now - NOW < 20
 
 
-def test_who_has_to_wait_long_asks_again_now_and_then_seldomer_where_many_do(
+def test_a_long_wait_is_split_into_retries_which_are_rarer_the_more_waiters_there_are(
     token_buckets: RedisTokenBuckets,
 ) -> None:
     empty(token_buckets)
-    waits = [ask(token_buckets, f"a-{n:03}") for n in range(400)]
+    waits = [acquire(token_buckets, f"a-{n:03}") for n in range(400)]
     assert waits[:6] == [1, 2, 3, 4, 5, pytest.approx(5.06)]
     assert waits[399] == 9
 
 
-def test_a_pause_lets_nobody_go_and_then_one(token_buckets: RedisTokenBuckets) -> None:
+def test_a_pause_permits_none_and_afterwards_one(token_buckets: RedisTokenBuckets) -> None:
     token_buckets.pause(POSTS, NOW + 4)
-    assert ask(token_buckets, "a") == 4
-    assert ask(token_buckets, "b") == 5
-    assert ask(token_buckets, "a", NOW + 3.9) == pytest.approx(0.1)
-    assert ask(token_buckets, "a", NOW + 4) == 0
-    assert ask(token_buckets, "b", NOW + 4) == 1
+    assert acquire(token_buckets, "a") == 4
+    assert acquire(token_buckets, "b") == 5
+    assert acquire(token_buckets, "a", NOW + 3.9) == pytest.approx(0.1)
+    assert acquire(token_buckets, "a", NOW + 4) == 0
+    assert acquire(token_buckets, "b", NOW + 4) == 1
 
 
-def test_a_pause_takes_what_was_saved_for_a_burst(token_buckets: RedisTokenBuckets) -> None:
-    ask(token_buckets, "a")
+def test_a_pause_empties_the_bucket(token_buckets: RedisTokenBuckets) -> None:
+    acquire(token_buckets, "a")
     token_buckets.pause(POSTS, NOW + 4)
-    assert [ask(token_buckets, who, NOW + 4) for who in "bcd"] == [0, 1, 2]
+    assert [acquire(token_buckets, who, NOW + 4) for who in "bcd"] == [0, 1, 2]
 
 
 def test_a_shorter_pause_does_not_end_a_longer_one(token_buckets: RedisTokenBuckets) -> None:
     token_buckets.pause(POSTS, NOW + 30)
     token_buckets.pause(POSTS, NOW + 1)
-    assert ask(token_buckets, "a", NOW + 29) == pytest.approx(1)
+    assert acquire(token_buckets, "a", NOW + 29) == pytest.approx(1)
 
 
-def test_a_clock_that_is_set_back_freezes_nothing(token_buckets: RedisTokenBuckets) -> None:
+def test_a_clock_that_is_set_back_blocks_no_waiter(token_buckets: RedisTokenBuckets) -> None:
     empty(token_buckets)
     token_buckets.pause(POSTS, NOW + 2)
-    ask(token_buckets, "gone", priority=NOW - 100)
+    acquire(token_buckets, "gone", priority=NOW - 100)
     back = NOW - 3600
-    assert ask(token_buckets, "a", back) == pytest.approx(3, abs=0.01)
-    assert ask(token_buckets, "a", back + 3) == 0
-    assert ask(token_buckets, "b", back + 3) == pytest.approx(1, abs=0.01)
+    assert acquire(token_buckets, "a", back) == pytest.approx(3, abs=0.01)
+    assert acquire(token_buckets, "a", back + 3) == 0
+    assert acquire(token_buckets, "b", back + 3) == pytest.approx(1, abs=0.01)
 
 
-def test_clocks_that_differ_a_little_make_no_tokens(token_buckets: RedisTokenBuckets) -> None:
-    """Each turn from the one behind to the one ahead would count the same second anew."""
+def test_clocks_that_differ_a_little_add_no_tokens(token_buckets: RedisTokenBuckets) -> None:
+    """Each switch from the slower to the faster clock would count the same second again."""
     empty(token_buckets)
     went = 0
     for n in range(100):
-        went += ask(token_buckets, f"ahead-{n}", NOW + 0.9) == 0
-        went += ask(token_buckets, f"behind-{n}", NOW) == 0
+        went += acquire(token_buckets, f"ahead-{n}", NOW + 0.9) == 0
+        went += acquire(token_buckets, f"behind-{n}", NOW) == 0
     assert went == 0
 
 
 def test_initial_waiters_are_listed_with_the_wait_of_the_next(token_buckets: RedisTokenBuckets) -> None:
     empty(token_buckets)
-    ask(token_buckets, "a root", priority=NOW + 2, first=True)
-    ask(token_buckets, "b root", priority=NOW + 1, first=True)
+    acquire(token_buckets, "a root", priority=NOW + 2, first=True)
+    acquire(token_buckets, "b root", priority=NOW + 1, first=True)
     permit = token_buckets.acquire(POSTS, "c step:x", NOW - 30, NOW, is_initial=False)
     assert token_buckets.list_waiters(POSTS) == ["b root", "a root"]
     assert permit.initial_wait_s == 3
-    assert ask(token_buckets, "c step:x", NOW + 1, priority=NOW - 30) == 0
-    assert ask(token_buckets, "b root", NOW + 2, priority=NOW + 1, first=True) == 0
+    assert acquire(token_buckets, "c step:x", NOW + 1, priority=NOW - 30) == 0
+    assert acquire(token_buckets, "b root", NOW + 2, priority=NOW + 1, first=True) == 0
     assert token_buckets.list_waiters(POSTS) == ["a root"]
 
 
-def test_keys_go_when_nobody_asks(token_buckets: RedisTokenBuckets, redis_client: Client) -> None:
+def test_unused_keys_expire(token_buckets: RedisTokenBuckets, redis_client: Client) -> None:
     empty(token_buckets)
-    ask(token_buckets, "a", first=True)
+    acquire(token_buckets, "a", first=True)
     names = [key.decode() for key in redis_client.scan_iter("rcv:*:bucket:*")]
     assert len(names) == 4
     assert all(0 < redis_client.ttl(name) < 3 * 3600 for name in names)

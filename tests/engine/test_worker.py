@@ -1,4 +1,4 @@
-"""A worker keeps going, whatever its clock does."""
+"""A worker keeps running, whatever its clock and Redis do."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.log_lines import count_lines, written_log
 
 
 class IdleQueue:
-    """An agenda where nothing is due; notes what it is asked to look at."""
+    """A work queue where nothing is due; it records the calls of `reschedule_all`."""
 
     def __init__(self) -> None:
         self.redis_clock = Clock()
@@ -61,12 +61,12 @@ class NoTasks:
     enqueue_missing = enqueue_all
 
 
-@pytest.mark.parametrize("whose", ["ours", "Redis' own"])
+@pytest.mark.parametrize("which_clock", ["ours", "Redis' own"])
 @pytest.mark.parametrize("step_s", [-3600.0, 3600.0])
-def test_when_a_clock_is_set_everything_is_rescheduled(whose: str, step_s: float) -> None:
-    """Ours, or Redis': by either what waits would be early or late by the step."""
+def test_when_a_clock_is_set_everything_is_rescheduled(which_clock: str, step_s: float) -> None:
+    """Else waiting entries would be early or late by that step, whichever clock was set."""
     work_queue, clock = IdleQueue(), Clock()
-    set_clock = clock if whose == "ours" else work_queue.redis_clock
+    set_clock = clock if which_clock == "ours" else work_queue.redis_clock
     worker = Worker("w1", work_queue, None, NoTasks(), clock, threads={"slack": 1, "tasks": 1})
     thread = threading.Thread(target=worker.run)
     thread.start()
@@ -76,7 +76,7 @@ def test_when_a_clock_is_set_everything_is_rescheduled(whose: str, step_s: float
         for _ in range(2):
             work_queue.has_sent_heartbeat.clear()
             assert work_queue.has_sent_heartbeat.wait(5)
-        assert not work_queue.rescheduled  # a small correction
+        assert not work_queue.rescheduled  # half a second is only a correction
         set_clock.moment += step_s
         assert work_queue.has_rescheduled.wait(5)
     finally:
@@ -108,7 +108,7 @@ def test_an_unavailable_redis_is_logged_once_for_each_queue() -> None:
             process.kill()
             process.wait(10)
             wait_for(lambda: ("redis unavailable", "heartbeat") in count_lines(log))
-            time.sleep(4)  # each lane looks twice a second, and the worker beats
+            time.sleep(4)  # each queue is polled twice a second, and the worker sends heartbeats
             away = count_lines(log)
             process = server.start()
             server.wait_ready(process)
@@ -124,7 +124,7 @@ def test_an_unavailable_redis_is_logged_once_for_each_queue() -> None:
     assert {event: count for event, count in away.items() if count > 1} == {}
 
 
-def test_a_clock_that_is_apart_from_redis_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_clock_that_differs_from_redis_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     work_queue, clock = IdleQueue(), Clock()
     clock.moment += 30.0
     worker = Worker("w1", work_queue, None, NoTasks(), clock, threads={"tasks": 1})
@@ -142,8 +142,8 @@ def test_a_clock_that_is_apart_from_redis_is_logged_once(caplog: pytest.LogCaptu
     assert not work_queue.rescheduled
 
 
-def test_another_configuration_uses_the_connections_to_redis_that_there_are(rig: Rig) -> None:
-    """Each reload used to bring a pool of its own, beside the one by which the lanes claim."""
+def test_a_reload_reuses_the_connections_to_redis(rig: Rig) -> None:
+    """Before, each reload opened a connection pool of its own, beside the one that claims."""
     settings = load_settings(rig.environ)
     routing = load_routing(rig.folder / "routing.yaml", rig.environ)
     worker = ReceiverWorker(settings, routing)

@@ -1,4 +1,4 @@
-"""A lane goes on, whatever its agenda does."""
+"""A queue consumer keeps running, whatever errors and claims its work queue returns."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from tests.cli.running import wait_until
 
 
 class BrokenQueue:
-    """Breaks down in a way that nobody foresaw, and then lends one incident."""
+    """Raises an unexpected error on the first claim, then leases one incident."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.claimed_times = 0
 
     def claim(self, queue: str, worker: str, now: float, count: int) -> Claims:
-        self.asked += 1
-        if self.asked == 1:
+        self.claimed_times += 1
+        if self.claimed_times == 1:
             raise TypeError("an answer that makes no sense")
-        return Claims(("a-1",) if self.asked == 2 else (), None)
+        return Claims(("a-1",) if self.claimed_times == 2 else (), None)
 
     def expire_leases(self, *_: Any) -> None:
         pass
@@ -73,17 +73,17 @@ class Ledger:
 
 
 class Slow:
-    """Is at work until told; the first time it then finds the store gone, and from then on it stays at work."""
+    """Blocks until `go_on`; the first call then raises StoreError, every later one blocks until `is_over`."""
 
     def __init__(self) -> None:
-        self.begun: list[str] = []
+        self.started: list[str] = []
         self.go_on = threading.Event()
         self.is_over = threading.Event()
 
     def reconcile(self, incident_id: str, queue: str, worker: str) -> dict[str, float | None]:
-        self.begun.append(incident_id)
+        self.started.append(incident_id)
         self.go_on.wait(5)
-        if len(self.begun) == 1:
+        if len(self.started) == 1:
             raise StoreError("gone", "gone")
         self.is_over.wait(5)
         return {}
@@ -94,8 +94,8 @@ def test_an_incident_claimed_again_while_in_progress_is_not_started_twice() -> N
     consumer = QueueConsumer("slack", "w1", ledger, lambda: slow, lambda: 0.0, threads=2)
     consumer.start()
     try:
-        wait_until(lambda: ledger.claimed_times >= 3 and bool(slow.begun))
-        assert slow.begun == ["a-1"]
+        wait_until(lambda: ledger.claimed_times >= 3 and bool(slow.started))
+        assert slow.started == ["a-1"]
     finally:
         slow.go_on.set()
         slow.is_over.set()
@@ -106,15 +106,15 @@ def test_an_incident_claimed_again_while_in_progress_is_not_started_twice() -> N
 def test_leases_from_before_the_start_expire_at_once_and_those_of_an_outage_soon(
     name: str, at: float
 ) -> None:
-    """At Slack, what was just sent is given time to be seen."""
+    """Slack gets two seconds, until a message that was just sent can be found."""
     ledger, slow = Ledger(), Slow()
     consumer = QueueConsumer(name, "w1", ledger, lambda: slow, lambda: 100.0, threads=2)
     consumer.start()
     try:
-        wait_until(lambda: len(slow.begun) == 1)
+        wait_until(lambda: len(slow.started) == 1)
         assert ledger.ended == [((), at)]
         slow.go_on.set()
-        wait_until(lambda: len(slow.begun) == 2)
+        wait_until(lambda: len(slow.started) == 2)
         assert len(ledger.ended) == 2
         assert ledger.ended[1][1] == 100.5
     finally:
@@ -123,7 +123,7 @@ def test_leases_from_before_the_start_expire_at_once_and_those_of_an_outage_soon
 
 
 class Once:
-    """Lends `a-1` twice while it is worked on, and notes when it is to be looked at next."""
+    """Leases `a-1` twice while it is being reconciled, and records the due times of its releases."""
 
     def __init__(self) -> None:
         self.claimed_times = 0
@@ -156,7 +156,7 @@ class Blocking:
 
 
 def test_an_incident_claimed_again_meanwhile_is_reconciled_once_more() -> None:
-    """What made it due is off the agenda by then: news that came since would wait for ever."""
+    """The second claim removed the incident from the queue: incoming changes since then would wait for ever."""
     once, blocking = Once(), Blocking()
     consumer = QueueConsumer("slack", "w1", once, lambda: blocking, lambda: 100.0, threads=2)
     consumer.start()
@@ -169,8 +169,8 @@ def test_an_incident_claimed_again_meanwhile_is_reconciled_once_more() -> None:
         consumer.stop()
 
 
-class Hasty:
-    """Lends `a-1` once more while it is given back: before the release is done, or after it."""
+class LeasesOnRelease:
+    """Leases `a-1` once more while it is being released: before the release is done, or after it."""
 
     def __init__(self, *, claims_before: bool) -> None:
         self._claims_before = claims_before
@@ -196,7 +196,7 @@ class Hasty:
             self._is_leased = False
             if not self._claims_before and self._consumer is not None:
                 self._let_claim()
-            self._consumer = None  # the next time it is simply given back
+            self._consumer = None  # the next release does nothing more
             return True
 
     def _let_claim(self) -> None:
@@ -226,9 +226,9 @@ class Counting:
 @pytest.mark.parametrize("claims_before", [True, False], ids=["before", "after"])
 def test_an_incident_claimed_again_while_it_is_released_is_reconciled_at_once(claims_before: bool) -> None:
     """Else no thread works on it until the lease expires: an acknowledgement reached PagerDuty 2.4 s late."""
-    hasty, counting = Hasty(claims_before=claims_before), Counting()
-    consumer = QueueConsumer("pagerduty", "w1", hasty, lambda: counting, lambda: 0.0, threads=2)
-    hasty.attach(consumer)
+    leases, counting = LeasesOnRelease(claims_before=claims_before), Counting()
+    consumer = QueueConsumer("pagerduty", "w1", leases, lambda: counting, lambda: 0.0, threads=2)
+    leases.attach(consumer)
     consumer.start()
     try:
         wait_until(lambda: counting.count == 2)
