@@ -1,4 +1,4 @@
-"""REDIS_URL in its forms, and lines with a login and a certificate to a real Redis."""
+"""The forms of REDIS_URL, and connections with a login and a certificate to a real Redis."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from tests.rig import Clock
 
 PASSWORD = "s3cret/p@ss"
 QUOTED = "s3cret%2Fp%40ss"
-# As docs/redis.md gives it.
+# As documented in docs/redis.md.
 DOCS = Path(__file__).parents[2] / "docs" / "redis.md"
 
 
@@ -48,7 +48,7 @@ def test_a_cluster_has_sixteen_shards_and_all_else_one() -> None:
     assert {count_shards(f"{one}://x") for one in ("redis", "rediss", "unix", "redis+sentinel")} == {1}
 
 
-def test_sentinels_and_clusters_can_be_spoken_to_with_certificates() -> None:
+def test_sentinels_and_clusters_can_be_used_over_tls() -> None:
     address = parse_store_url("redis+cluster://one:1?ssl=true")
     assert address.is_encrypted
     address = parse_store_url("redis+sentinel://one:1/m?ssl_ca_certs=/ca.pem")
@@ -56,7 +56,7 @@ def test_sentinels_and_clusters_can_be_spoken_to_with_certificates() -> None:
     assert address.sentinel_options == {"ssl_ca_certs": "/ca.pem"}
 
 
-def test_no_password_shows_where_an_address_is_printed() -> None:
+def test_a_printed_address_hides_its_passwords() -> None:
     address = parse_store_url("redis+sentinel://user:s3cret@one:1/m?sentinel_password=s3cret")
     assert "s3cret" not in repr(address)
 
@@ -72,21 +72,21 @@ FAULTY = (
 
 
 @pytest.mark.parametrize("url", FAULTY)
-def test_an_address_that_is_none_is_refused_without_its_password(url: str) -> None:
+def test_an_invalid_address_is_refused_without_showing_its_password(url: str) -> None:
     with pytest.raises(ValueError) as caught:
         parse_store_url(url.replace("://", "://user:s3cret@"))
     assert "s3cret" not in str(caught.value)
 
 
 @pytest.mark.parametrize("url", FAULTY)
-def test_an_address_that_is_none_is_reported_with_all_other_faults_of_the_settings(url: str) -> None:
+def test_an_invalid_address_is_reported_together_with_other_faults_of_the_settings(url: str) -> None:
     with pytest.raises(ConfigError, match="REDIS_URL"):
         load_settings({"REDIS_URL": url})
 
 
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Server, str]]:
-    """A Redis that speaks only TLS and knows only the user that docs/redis.md recommends."""
+    """A Redis that accepts only TLS connections and only the user that docs/redis.md recommends."""
     folder = tmp_path_factory.mktemp("tls")
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(folder / "ca.pem"))
@@ -122,7 +122,7 @@ def until_it_answers(server: Server, url: str) -> None:
 
 
 @needs_redis
-def test_the_user_of_the_documentation_may_do_all_we_do(secured: tuple[Server, str]) -> None:
+def test_the_documented_redis_user_may_run_every_command_of_the_receiver(secured: tuple[Server, str]) -> None:
     client = connect(secured[1])
     now = 1_795_435_200.0
     moments = Moments(lambda: now)
@@ -156,7 +156,7 @@ def test_the_user_of_the_documentation_may_do_all_we_do(secured: tuple[Server, s
 
 
 @needs_redis
-def test_the_user_of_the_documentation_may_do_nothing_else(secured: tuple[Server, str]) -> None:
+def test_the_documented_redis_user_may_run_no_other_command(secured: tuple[Server, str]) -> None:
     client = connect(secured[1])
     for command in (("SET", "other", "1"), ("FLUSHALL",), ("CONFIG", "SET", "maxmemory", "1"), ("KEYS", "*")):
         with pytest.raises(StoreError, match="NOPERM"), store_errors():
@@ -164,14 +164,14 @@ def test_the_user_of_the_documentation_may_do_nothing_else(secured: tuple[Server
 
 
 @needs_redis
-def test_a_certificate_of_somebody_else_is_refused(secured: tuple[Server, str]) -> None:
+def test_a_certificate_of_an_unknown_authority_is_refused(secured: tuple[Server, str]) -> None:
     with pytest.raises(StoreError) as caught, store_errors():
         connect(secured[1].partition("?")[0]).ping()
     assert PASSWORD not in str(caught.value)
 
 
 @needs_redis
-def test_a_wrong_password_says_so_and_shows_nothing(secured: tuple[Server, str]) -> None:
+def test_a_wrong_password_is_reported_without_showing_it(secured: tuple[Server, str]) -> None:
     with pytest.raises(StoreError, match="password of REDIS_URL") as caught, store_errors():
         connect(secured[1].replace(QUOTED, "wr0ng")).ping()
     assert "wr0ng" not in str(caught.value)
@@ -202,7 +202,7 @@ OPTIONS = {
 @pytest.mark.parametrize(
     "url", ["redis://h", "rediss://h", "unix:///s", "redis+sentinel://h/s", "redis+cluster://h"]
 )
-def test_a_connection_can_be_made_with_every_option_that_the_settings_take(url: str, option: str) -> None:
+def test_a_connection_can_be_opened_with_every_option_of_the_settings(url: str, option: str) -> None:
     url = f"{url}?{option}={OPTIONS[option]}"
     try:
         load_settings({"REDIS_URL": url})

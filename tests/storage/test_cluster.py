@@ -1,4 +1,4 @@
-"""The store on a real Redis Cluster of three nodes."""
+"""Storage on a real Redis Cluster of three nodes."""
 
 from __future__ import annotations
 
@@ -47,11 +47,11 @@ def keys_on(node: Server) -> int:
 
 
 def test_the_number_of_shards_never_changes() -> None:
-    """What was kept by one version would not be found by the next."""
+    """Else a new version would not find what an older version stored."""
     assert CLUSTER_SHARDS == 16
 
 
-def test_the_work_queue_spreads_over_all_nodes_and_loses_none(
+def test_the_work_queue_is_spread_over_all_nodes_and_every_entry_is_claimed(
     cluster: Cluster, client: Client, work_queue: WorkQueue
 ) -> None:
     names = {f"slot{n}-1" for n in range(200)}
@@ -61,7 +61,7 @@ def test_the_work_queue_spreads_over_all_nodes_and_loses_none(
     assert set(work_queue.claim("slack", "w1", NOW, 500).incidents) == names
 
 
-def test_no_more_is_claimed_than_was_asked_for_and_the_earliest_first(work_queue: WorkQueue) -> None:
+def test_at_most_the_requested_number_is_claimed_earliest_first(work_queue: WorkQueue) -> None:
     for n in range(50):
         work_queue.enqueue("slack", f"slot{n}-1", NOW - n)
     claims = work_queue.claim("slack", "w1", NOW, 3)
@@ -70,7 +70,7 @@ def test_no_more_is_claimed_than_was_asked_for_and_the_earliest_first(work_queue
     assert claims.next_check_at == NOW
 
 
-def test_the_next_moment_of_all_shards_is_reported(work_queue: WorkQueue) -> None:
+def test_the_next_due_time_of_all_shards_is_returned(work_queue: WorkQueue) -> None:
     for n in range(50):
         work_queue.enqueue("slack", f"slot{n}-1", NOW + 100 - n)
     assert work_queue.claim("slack", "w1", NOW, 3) == work_queue.claim("slack", "w1", NOW, 3)
@@ -96,7 +96,7 @@ def test_a_lease_from_before_the_clock_was_set_back_delays_nothing_on_any_shard(
     assert set(work_queue.claim("slack", "w2", NOW, 100).incidents) == names
 
 
-def test_how_much_is_due_is_counted_over_all_shards(work_queue: WorkQueue) -> None:
+def test_due_entries_are_counted_over_all_shards(work_queue: WorkQueue) -> None:
     for n in range(40):
         work_queue.enqueue("slack", f"slot{n}-1", NOW - 2 * n)
     depth, lag = work_queue.depth("slack", NOW)
@@ -126,7 +126,7 @@ def test_a_wake_up_reaches_a_listener_at_any_node(cluster: Cluster, work_queue: 
     thread.join(5)
 
 
-def test_what_belongs_to_no_incident_is_kept_as_well(
+def test_data_that_belongs_to_no_incident_is_stored_as_well(
     cluster: Cluster, client: Client, work_queue: WorkQueue
 ) -> None:
     work_queue.heartbeat("w1", NOW)
@@ -144,7 +144,7 @@ def test_what_belongs_to_no_incident_is_kept_as_well(
     assert not job_queue.record_once("slack", "click", 60)
 
 
-def test_scripts_are_given_to_a_node_that_does_not_know_them(cluster: Cluster, client: Client) -> None:
+def test_scripts_are_loaded_into_a_node_that_lacks_them(cluster: Cluster, client: Client) -> None:
     scripts = Scripts(client)
     for node in cluster.nodes:
         node.run_command("SCRIPT", "FLUSH")
@@ -157,7 +157,9 @@ def test_scripts_are_given_to_a_node_that_does_not_know_them(cluster: Cluster, c
     assert [scripts.run("claim", *call) for call in calls] == [[b""]] * CLUSTER_SHARDS
 
 
-def test_a_slot_that_has_moved_is_followed(cluster: Cluster, client: Client, work_queue: WorkQueue) -> None:
+def test_commands_follow_a_slot_that_was_moved(
+    cluster: Cluster, client: Client, work_queue: WorkQueue
+) -> None:
     names = {f"slot{n}-1" for n in range(64)}
     for name in names:
         work_queue.enqueue("slack", name, NOW)
@@ -170,9 +172,7 @@ def test_a_slot_that_has_moved_is_followed(cluster: Cluster, client: Client, wor
     assert all(work_queue.release("slack", "w1", name, {"slack": NOW + 1}) for name in names)
 
 
-def test_while_a_slot_is_on_its_way_its_keys_are_read_where_they_are(
-    cluster: Cluster, client: Client
-) -> None:
+def test_keys_of_a_slot_are_readable_while_it_is_being_moved(cluster: Cluster, client: Client) -> None:
     keys = Keys(3)
     slot = key_slot(keys.open.encode())
     client.set(keys.job("stays"), "here", ex=60)
@@ -195,7 +195,7 @@ def test_while_a_slot_is_on_its_way_its_keys_are_read_where_they_are(
     assert client.get(keys.job("stays")) == b"here"
 
 
-def test_a_dead_node_stops_only_what_lies_on_it(
+def test_a_killed_node_affects_only_its_own_slots(
     cluster: Cluster, client: Client, work_queue: WorkQueue
 ) -> None:
     names = {f"slot{n}-1" for n in range(64)}
@@ -220,7 +220,7 @@ def claimed(work_queue: WorkQueue) -> tuple[str, ...]:
         return ()
 
 
-def test_a_plain_address_of_a_cluster_says_what_to_write(cluster: Cluster) -> None:
+def test_an_error_names_the_right_url_for_a_cluster_at_a_plain_address(cluster: Cluster) -> None:
     single = connect(cluster.nodes[0].url)
     elsewhere = next(
         key
@@ -231,7 +231,7 @@ def test_a_plain_address_of_a_cluster_says_what_to_write(cluster: Cluster) -> No
         single.set(elsewhere, "1", ex=60)
 
 
-def test_a_cluster_address_of_a_plain_redis_says_what_to_write(tmp_path: Path) -> None:
+def test_an_error_names_the_right_url_for_a_plain_redis_at_a_cluster_address(tmp_path: Path) -> None:
     server = Server(tmp_path).start()
     try:
         client = connect(f"redis+cluster://{server.node}")
@@ -241,5 +241,5 @@ def test_a_cluster_address_of_a_plain_redis_says_what_to_write(tmp_path: Path) -
         server.kill()
 
 
-def test_it_connects_only_when_it_is_used() -> None:
+def test_a_client_connects_only_when_it_is_used() -> None:
     connect("redis+cluster://127.0.0.1:1")

@@ -1,4 +1,4 @@
-"""The lines to Redis, on a server of their own that is ended and started again."""
+"""Connections to Redis, tested on a server that the tests stop and start again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from receiver.storage.connection import Client, Scripts, connect, store_errors
 
 
 class Server:
-    """A Valkey that can be ended and started again."""
+    """A Valkey that can be stopped and started again."""
 
     def __init__(self, folder: Path) -> None:
         self._valkey = EmbeddedValkey(folder)
@@ -45,7 +45,7 @@ def ping_from_many(client: Client) -> list[bool]:
         return list(pool.map(lambda _: client.ping(), range(64)))
 
 
-def test_connections_that_were_cut_while_idle_are_opened_anew(server: Server) -> None:
+def test_connections_that_were_closed_while_idle_are_reopened(server: Server) -> None:
     client = connect(server.url)
     assert all(ping_from_many(client))
     server.end()
@@ -53,7 +53,7 @@ def test_connections_that_were_cut_while_idle_are_opened_anew(server: Server) ->
     assert all(ping_from_many(client))
 
 
-def test_several_commands_at_once_survive_a_connection_cut_while_idle(server: Server) -> None:
+def test_concurrent_commands_survive_connections_that_were_closed_while_idle(server: Server) -> None:
     client = connect(server.url)
     client.ping()
     server.end()
@@ -64,7 +64,7 @@ def test_several_commands_at_once_survive_a_connection_cut_while_idle(server: Se
         assert pipe.execute() == [True, b"1"]
 
 
-def test_a_script_survives_a_server_that_forgot_it(server: Server) -> None:
+def test_a_script_is_loaded_again_after_the_server_lost_it(server: Server) -> None:
     client = connect(server.url)
     scripts = Scripts(client)
     calls = [(["queue", "leases", "lease-owners"], ["1", "2", "worker", 1, "99"])] * 2
@@ -74,7 +74,7 @@ def test_a_script_survives_a_server_that_forgot_it(server: Server) -> None:
         server.start()
 
 
-def test_a_server_that_is_away_is_a_store_error_and_its_return_is_noticed(server: Server) -> None:
+def test_an_unavailable_server_is_a_store_error_until_it_is_back(server: Server) -> None:
     client = connect(server.url)
     client.ping()
     server.end()
@@ -84,14 +84,14 @@ def test_a_server_that_is_away_is_a_store_error_and_its_return_is_noticed(server
     assert client.ping()
 
 
-def test_a_silent_server_costs_the_connection_and_no_later_answer(server: Server) -> None:
+def test_after_a_timeout_the_connection_is_closed_so_that_no_late_answer_is_mixed_up(server: Server) -> None:
     client = connect(server.url, timeout_s=0.2)
     with pytest.raises(StoreError), store_errors():
         client.blpop("nothing", 0.6)
     assert client.echo("mine") == b"mine"
 
 
-def test_connections_are_used_again(server: Server) -> None:
+def test_connections_are_reused(server: Server) -> None:
     client = connect(server.url)
     for _ in range(10):
         client.ping()

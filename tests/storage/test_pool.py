@@ -1,4 +1,4 @@
-"""The lines of one process to Redis: how many there are, who waits, and what becomes of broken and idle ones."""
+"""The connection pool of one process: its size, its waiters, and its broken and idle connections."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 
 def count_connections(server: Server) -> int:
-    """Return how many there are but for the one that asks."""
+    """Return the number of connections, without the one that asks."""
     with server.build_client() as client:
         return len(client.client_list()) - 1
 
 
-def ask_from_many(client: Client, count: int) -> list[object]:
-    """Have *count* threads run a command that takes some 50 ms, all at once; return answers and faults."""
+def run_in_threads(client: Client, count: int) -> list[object]:
+    """Run a command of about 50 ms in *count* threads at once; return results and errors."""
     start = threading.Barrier(count)
 
     def ask(_: int) -> object:
@@ -50,7 +50,9 @@ def ask_from_many(client: Client, count: int) -> list[object]:
         return list(threads.map(ask, range(count)))
 
 
-def test_a_process_has_no_more_connections_than_it_may_and_all_are_answered(server: Server) -> None:
+def test_a_process_opens_at_most_its_allowed_connections_and_every_command_gets_its_answer(
+    server: Server,
+) -> None:
     client = connect(server.url, timeout_s=10.0, max_connections=5)
     most = []
     with ThreadPoolExecutor(1) as watcher:
@@ -61,19 +63,19 @@ def test_a_process_has_no_more_connections_than_it_may_and_all_are_answered(serv
                 most.append(count_connections(server))
 
         watching = watcher.submit(watch)
-        assert ask_from_many(client, 60) == [None] * 60
+        assert run_in_threads(client, 60) == [None] * 60
         done.set()
         watching.result()
     assert max(most) == 5
     client.close()
 
 
-def test_where_redis_takes_no_further_connection_those_that_are_open_go_on(tmp_path: Path) -> None:
-    """Failed lines used to be lent again before the good ones, for ever."""
+def test_if_redis_refuses_further_connections_the_open_ones_are_used(tmp_path: Path) -> None:
+    """Before, failed connections were lent again and again, before the working ones."""
     server = Server(tmp_path, "--maxclients", "10").start()
     try:
         client = connect(server.url, max_connections=100)
-        answers = ask_from_many(client, 60)
+        answers = run_in_threads(client, 60)
         assert any(isinstance(answer, StoreError) for answer in answers)
         assert all("maxclients" in str(answer) for answer in answers if answer is not None)
         for _ in range(50):
@@ -83,12 +85,12 @@ def test_where_redis_takes_no_further_connection_those_that_are_open_go_on(tmp_p
         server.kill()
 
 
-def test_who_has_no_connection_while_others_hold_all_gets_the_first_that_they_close(tmp_path: Path) -> None:
-    """Another process keeps a few idle lines and closes the rest, so the wait is short."""
+def test_a_process_without_a_connection_gets_the_first_that_another_process_closes(tmp_path: Path) -> None:
+    """The other process keeps a few idle connections and closes the rest, so the wait is short."""
     server = Server(tmp_path, "--maxclients", "10").start()
     try:
         other = connect(server.url, timeout_s=2.0, max_connections=10)
-        ask_from_many(other, 10)
+        run_in_threads(other, 10)
         late = connect(server.url, timeout_s=2.0, max_connections=10)
         begun = time.monotonic()
         assert late.ping()
@@ -99,7 +101,7 @@ def test_who_has_no_connection_while_others_hold_all_gets_the_first_that_they_cl
         server.kill()
 
 
-def test_who_has_no_connection_while_others_use_all_is_told_so_in_time(tmp_path: Path) -> None:
+def test_a_process_without_a_connection_gets_an_error_in_time_while_others_use_all(tmp_path: Path) -> None:
     server = Server(tmp_path, "--maxclients", "10").start()
     try:
         others = [redis.Redis(port=server.port) for _ in range(10)]
@@ -128,7 +130,7 @@ def test_a_connection_that_did_not_open_is_not_used_again_before_an_idle_one(ser
     client.close()
 
 
-def test_what_can_not_be_opened_takes_nobodys_place(tmp_path: Path) -> None:
+def test_connections_that_fail_to_open_do_not_fill_the_pool(tmp_path: Path) -> None:
     server = Server(tmp_path).start()
     client = connect(server.url, timeout_s=0.3, max_connections=2)
     server.kill()
@@ -142,7 +144,7 @@ def test_what_can_not_be_opened_takes_nobodys_place(tmp_path: Path) -> None:
     server.kill()
 
 
-def test_who_finds_none_free_in_time_is_told_so(server: Server) -> None:
+def test_a_thread_that_finds_no_free_connection_in_time_gets_an_error(server: Server) -> None:
     client = connect(server.url, timeout_s=0.3, max_connections=2)
     lent = [client.connection_pool.get_connection() for _ in range(2)]
     begun = time.monotonic()
@@ -155,7 +157,7 @@ def test_who_finds_none_free_in_time_is_told_so(server: Server) -> None:
     client.close()
 
 
-def test_who_waits_gets_the_first_that_is_free(server: Server) -> None:
+def test_a_waiting_thread_gets_the_first_free_connection(server: Server) -> None:
     client = connect(server.url, timeout_s=5.0, max_connections=2)
     lent = [client.connection_pool.get_connection() for _ in range(2)]
     with ThreadPoolExecutor(1) as threads:
@@ -173,24 +175,25 @@ def test_idle_connections_above_a_few_are_closed(server: Server) -> None:
     options = build_pool_options(10.0, 20)
     pool = ConnectionPool(host="127.0.0.1", port=server.port, idle_s=0.3, **options)
     client = redis.Redis.from_pool(pool)
-    assert ask_from_many(client, 20) == [None] * 20
+    assert run_in_threads(client, 20) == [None] * 20
     assert count_connections(server) > MAX_IDLE
     wait_until(lambda: count_connections(server) == MAX_IDLE, lambda: str(count_connections(server)))
-    assert ask_from_many(client, 60) == [None] * 60
+    assert run_in_threads(client, 60) == [None] * 60
     client.close()
 
 
-def test_connections_that_are_needed_again_and_again_stay_open(server: Server) -> None:
+def test_connections_that_are_used_repeatedly_stay_open(server: Server) -> None:
     options = build_pool_options(10.0, 12)
     pool = ConnectionPool(host="127.0.0.1", port=server.port, idle_s=1.0, **options)
     client = redis.Redis.from_pool(pool)
-    assert ask_from_many(client, 12) == [None] * 12
+    assert run_in_threads(client, 12) == [None] * 12
     with server.build_client() as admin:
         before = admin.info("stats")["total_connections_received"]
         for _ in range(15):
-            assert ask_from_many(client, 12) == [None] * 12
+            assert run_in_threads(client, 12) == [None] * 12
             time.sleep(0.1)
-        assert admin.info("stats")["total_connections_received"] - before <= 3  # a slow machine may lose some
+        # Some may be closed on a slow machine.
+        assert admin.info("stats")["total_connections_received"] - before <= 3
     client.close()
 
 
@@ -221,8 +224,8 @@ print(len(answers), all(answers), most, len(client.client_list()))
 """
 
 
-def test_the_same_holds_under_gevent(server: Server) -> None:
-    """There the queue below the pool is gevent's own."""
+def test_the_pool_is_bounded_under_gevent_too(server: Server) -> None:
+    """Under gevent, the queue inside the pool is gevent's own."""
     run = subprocess.run(
         [sys.executable, "-c", UNDER_GEVENT, str(server.port)],
         capture_output=True,
@@ -233,15 +236,15 @@ def test_the_same_holds_under_gevent(server: Server) -> None:
     assert (run.stdout.split(), run.stderr) == (["120", "True", "8", str(MAX_IDLE)], "")
 
 
-def test_the_address_may_say_another_bound(server: Server) -> None:
+def test_the_address_may_set_another_pool_size(server: Server) -> None:
     client = connect(f"{server.url}?max_connections=3", timeout_s=10.0, max_connections=10)
-    assert ask_from_many(client, 12) == [None] * 12
+    assert run_in_threads(client, 12) == [None] * 12
     assert count_connections(server) == 3
     client.close()
 
 
-def test_many_threads_share_few_connections_and_none_waits_in_vain(server: Server) -> None:
-    """Who waits is told of each line that becomes free, however often others are faster."""
+def test_many_threads_share_few_connections_and_every_thread_gets_one(server: Server) -> None:
+    """A waiting thread is woken for each free connection, however often other threads are faster."""
     client = connect(server.url, timeout_s=5.0, max_connections=2)
     done: list[int] = []
 

@@ -1,4 +1,4 @@
-"""A line that is cut after Redis did what it was asked, before the answer came: the command goes twice."""
+"""A connection that is closed after Redis executed a command, before its answer: the command is sent twice."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from tests.rig import START, Clock, Rig
 
 
 class Cutter:
-    """A Unix socket before Redis' own that swallows an answer and cuts the line, when told so."""
+    """A proxy on a Unix socket that, on request, drops an answer of Redis and closes the connection."""
 
     def __init__(self, folder: Path, redis_url: str) -> None:
         self._target = redis_url.removeprefix("unix://")
         path = folder / "cut.sock"
         self.url = f"unix://{path}"
-        self.spared = 0  # so many answers come through first
+        self.spared = 0  # so many answers are forwarded first
         self.cuts_left = 0
         self.cut = 0
         self._listener = socket.socket(socket.AF_UNIX)
@@ -39,31 +39,35 @@ class Cutter:
     def _accept(self) -> None:
         with contextlib.suppress(OSError):
             while True:
-                near, _ = self._listener.accept()
-                far = socket.socket(socket.AF_UNIX)
-                far.connect(self._target)
-                threading.Thread(target=self._carry, args=(near, far), daemon=True).start()
-                threading.Thread(target=self._answer, args=(far, near), daemon=True).start()
+                client_side, _ = self._listener.accept()
+                server_side = socket.socket(socket.AF_UNIX)
+                server_side.connect(self._target)
+                threading.Thread(
+                    target=self._forward_commands, args=(client_side, server_side), daemon=True
+                ).start()
+                threading.Thread(
+                    target=self._forward_answers, args=(server_side, client_side), daemon=True
+                ).start()
 
-    def _carry(self, near: socket.socket, far: socket.socket) -> None:
+    def _forward_commands(self, client_side: socket.socket, server_side: socket.socket) -> None:
         with contextlib.suppress(OSError):
-            while said := near.recv(65536):
-                far.sendall(said)
-            far.shutdown(socket.SHUT_RDWR)
+            while data := client_side.recv(65536):
+                server_side.sendall(data)
+            server_side.shutdown(socket.SHUT_RDWR)
 
-    def _answer(self, far: socket.socket, near: socket.socket) -> None:
+    def _forward_answers(self, server_side: socket.socket, client_side: socket.socket) -> None:
         with contextlib.suppress(OSError):
-            while said := far.recv(65536):
-                is_refusal = said.startswith(b"-")  # a script that isn't known yet did nothing
+            while data := server_side.recv(65536):
+                is_refusal = data.startswith(b"-")  # NOSCRIPT: the script was not executed
                 if self.spared and not is_refusal:
                     self.spared -= 1
                 elif self.cuts_left and not is_refusal:
                     self.cuts_left -= 1
                     self.cut += 1
                     break
-                near.sendall(said)
+                client_side.sendall(data)
         with contextlib.suppress(OSError):
-            near.shutdown(socket.SHUT_RDWR)
+            client_side.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         self._listener.close()
@@ -84,9 +88,9 @@ def rig(tmp_path: Path, cutter: Cutter) -> Iterator[Rig]:
 
 
 @pytest.mark.parametrize("answers_before", [0, 1])
-def test_an_alert_kept_twice_is_one_incident(rig: Rig, cutter: Cutter, answers_before: int) -> None:
-    """The second commit finds the group changed, by the first: it is read again, and is a duplicate."""
-    rig.posts(rig.alert("Warm"))  # the scripts are known
+def test_an_alert_saved_twice_is_one_incident(rig: Rig, cutter: Cutter, answers_before: int) -> None:
+    """The second commit finds the group changed by the first, reads it again and counts a duplicate."""
+    rig.posts(rig.alert("Warm"))  # loads the scripts
     rig.works()
     cutter.cuts_left = 2 if answers_before == 0 else 1
     answer = rig.client.post("/webhooks/alertmanager", json=rig.payload(rig.alert("DiskFull")))
@@ -100,20 +104,22 @@ def test_an_alert_kept_twice_is_one_incident(rig: Rig, cutter: Cutter, answers_b
 
 
 @pytest.mark.parametrize("number", range(30))
-def test_whichever_answer_of_the_work_is_lost_all_is_done_once(rig: Rig, cutter: Cutter, number: int) -> None:
+def test_whichever_answer_to_the_worker_is_lost_everything_is_sent_once(
+    rig: Rig, cutter: Cutter, number: int
+) -> None:
     incident = rig.posts(rig.alert("DiskFull"))["incidents"][0]
     cutter.spared, cutter.cuts_left = number, 1
     rig.works()
-    rig.clock.moment += 3.0  # whatever was lent by an answer that got lost is free again
+    rig.clock.moment += 3.0  # a lease whose answer was lost has expired
     rig.works()
     assert cutter.cut == 1
-    said = [event["text"] for event in rig.shows(incident)["timeline"]]
-    assert len(said) == len(set(said)), said
+    texts = [event["text"] for event in rig.shows(incident)["timeline"]]
+    assert len(texts) == len(set(texts)), texts
     assert rig.triggered() == ["on-call"]
     assert len(rig.roots()) == 1
 
 
-def test_a_delivery_kept_twice_is_shown_once(rig: Rig, cutter: Cutter) -> None:
+def test_a_delivery_saved_twice_is_shown_once(rig: Rig, cutter: Cutter) -> None:
     incident = rig.fires("DiskFull")
     before = len(rig.shows(incident)["timeline"])
     event = TimelineEvent(START, "delivered", "Something arrived")
@@ -123,8 +129,8 @@ def test_a_delivery_kept_twice_is_shown_once(rig: Rig, cutter: Cutter) -> None:
     assert len(rig.shows(incident)["timeline"]) == before + 1
 
 
-def test_what_is_remembered_twice_came_once(cutter: Cutter) -> None:
-    """A click whose memory was kept twice would be taken for a replay of itself."""
+def test_a_signature_stored_twice_is_not_a_replay(cutter: Cutter) -> None:
+    """Else a click whose signature was stored twice would be refused as a replay of itself."""
     job_queue = JobQueue(connect(cutter.url))
     cutter.cuts_left = 1
     assert job_queue.record_once("slack", "signature", 60)

@@ -1,4 +1,4 @@
-"""What Redis' faults are told as."""
+"""How errors of Redis are reported."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from receiver.storage.pool import describe_error
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (exceptions.ReadOnlyError("You can't write against a read only replica."), "READONLY"),
         (exceptions.OutOfMemoryError("command not allowed"), "OOM"),
@@ -34,13 +34,13 @@ from receiver.storage.pool import describe_error
         (exceptions.ResponseError("ERR whatever"), "see the log"),
     ],
 )
-def test_a_fault_says_in_one_line_what_to_do(error: Exception, said: str) -> None:
-    assert said in describe_error(error)
+def test_an_error_names_the_remedy_in_one_line(error: Exception, message: str) -> None:
+    assert message in describe_error(error)
     assert "\n" not in describe_error(error)
 
 
-def test_what_strangers_wrote_does_not_get_into_the_fault() -> None:
-    """redis-py puts the whole command before what Redis said."""
+def test_data_of_the_command_is_not_part_of_the_error() -> None:
+    """redis-py puts the whole command, with data from webhooks, before Redis' own message."""
     with pytest.raises(StoreError) as caught, store_errors():
         raise exceptions.ResponseError("Command # 2 (HSET key s3cret) of pipeline caused error: OOM no\nroom")
     assert "s3cret" not in str(caught.value)
