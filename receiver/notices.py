@@ -232,7 +232,7 @@ class NoticeService:
         self._channel = channel
         self._clock = clock
         self._rate_limiter = rate_limiter
-        self._action = Post(_WAITER, "", target.kind, target, 0.0, "")
+        self._action = Post(key=_WAITER, target=target)
 
     def run(self, now: float) -> float:
         """Post the pending notices, if due; return when to call this again. Raises StoreError."""

@@ -12,7 +12,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from receiver.engine.notification import IncidentNotification, Links
-from receiver.model.actions import AcknowledgePage, Action, Page, Post, Reply, ResolvePage, Update
+from receiver.model.actions import AcknowledgePage, DeliveryAction, Page, Post, Reply, ResolvePage, Update
 from receiver.model.alert import Alert, Group, fingerprint
 from receiver.model.delivery import Delivery, Receipt
 from receiver.model.escalation import EscalationState, evaluate_escalation
@@ -202,7 +202,6 @@ def _to_slack(key: str, instance: str, content_version: str, channel: str) -> di
     return {
         "key": key,
         "instance": instance,
-        "queue": SLACK,
         "target": target,
         "ready_at": 0.0,
         "content_version": content_version,
@@ -234,8 +233,8 @@ def _to_pager(key: str, instance: str, incident: Incident | None, responder: Res
     target = responder.find_target(PAGERDUTY)
     assert target is not None, f"{responder.name} has no pager"
     dedup = dedup_key(incident or an_incident(), responder.name)
-    fields = {"key": key, "instance": instance, "queue": PAGERDUTY, "target": target, "ready_at": 0.0}
-    return {**fields, "content_version": "", "dedup_key": dedup, "key_digest": target.secret.digest}
+    fields = {"key": key, "instance": instance, "target": target, "ready_at": 0.0}
+    return {**fields, "dedup_key": dedup, "key_digest": target.secret.digest}
 
 
 def an_excerpt(*sections: Section, **changes: Any) -> Excerpt:
@@ -280,7 +279,7 @@ def an_escalation(
 
 def a_notification(
     incident: Incident | None = None,
-    action: Action | None = None,
+    action: DeliveryAction | None = None,
     *,
     policy: EscalationPolicy | None = None,
     now: float | None = None,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 from urllib.parse import quote
 
-from receiver.model.actions import Action
+from receiver.model.actions import DeliveryAction
 from receiver.model.alert import Alert
 from receiver.model.escalation import EscalationState
 from receiver.model.incident import Incident, OnCallPerson, find_firing
@@ -111,7 +111,7 @@ class Notification:
     *first_attempt_at* is when the first attempt of the delivery was saved; the dispatcher sets it.
     """
 
-    action: Action
+    action: DeliveryAction
     first_attempt_at: float = field(default=0.0, kw_only=True)
 
     noun: ClassVar[str] = "Message"  # what a `Post` of it is called in notices

@@ -9,7 +9,7 @@ from typing import Protocol
 from receiver.engine.notification import IncidentNotification
 from receiver.engine.queue import Claims
 from receiver.engine.rate_limit import Permit
-from receiver.model.actions import Action, CheckPage
+from receiver.model.actions import CheckPage, DeliveryAction
 from receiver.model.alert import Alert
 from receiver.model.delivery import Delivery, Receipt
 from receiver.model.incident import Incident, IncidentUpdate, OnCallPerson, TimelineEvent, VersionedIncident
@@ -52,7 +52,7 @@ class Bundler(Protocol):
         self,
         permit: Permit,
         waiting_list: Callable[[], Sequence[str]],
-        action: Action,
+        action: DeliveryAction,
         incident: Incident,
         now: float,
     ) -> bool:
@@ -60,7 +60,7 @@ class Bundler(Protocol):
         ...
 
     def bundle(
-        self, action: Action, incident: Incident, policy: EscalationPolicy, now: float, worker: str
+        self, action: DeliveryAction, incident: Incident, policy: EscalationPolicy, now: float, worker: str
     ) -> Delivery | None:
         """Return the delivery of *action* as part of a storm; None if it must be sent by itself."""
         ...

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from receiver import metrics
 from receiver.errors import DeliveryError, TemporaryDeliveryError
-from receiver.model.actions import AcknowledgePage, Action, Page, Post, Reply, ResolvePage, Update
+from receiver.model.actions import AcknowledgePage, DeliveryAction, Page, Post, Reply, ResolvePage, Update
 from receiver.model.alert import Severity
 from receiver.model.incident import Incident
 from receiver.model.routing import SLACK
@@ -111,7 +111,7 @@ class TokenBucket:
     rate: float
 
 
-def find_bucket(action: Action, limits: VendorLimits) -> TokenBucket | None:
+def find_bucket(action: DeliveryAction, limits: VendorLimits) -> TokenBucket | None:
     """Return the bucket from which *action* takes a token; None if it is not limited."""
     match action:
         case Update():
@@ -140,7 +140,7 @@ def _build_window_bucket(name: str, rate: CallRate, at_once: float) -> TokenBuck
     return TokenBucket(name, burst, max(1, rate.count - burst) / rate.per_s)
 
 
-def priority_at(action: Action, incident: Incident, now: float) -> float:
+def priority_at(action: DeliveryAction, incident: Incident, now: float) -> float:
     """Return the priority as a time: the lowest goes first.
 
     It is the time at which the action was first wanted, plus its offset. That time is never later than *now*,
@@ -151,7 +151,7 @@ def priority_at(action: Action, incident: Incident, now: float) -> float:
     return min(wanted_at, now) + priority_offset
 
 
-def _find_origin_and_offset(action: Action, incident: Incident) -> tuple[float, float]:
+def _find_origin_and_offset(action: DeliveryAction, incident: Incident) -> tuple[float, float]:
     """Return when *action* was first wanted, and its priority offset in seconds."""
     severity_offset = _SEVERITY_S[incident.severity]
     wanted_at, priority_offset = _changed_at(incident), _EDIT_S + severity_offset
@@ -177,7 +177,7 @@ def _find_origin_and_offset(action: Action, incident: Incident) -> tuple[float, 
     return wanted_at, priority_offset
 
 
-def is_initial(action: Action) -> bool:
+def is_initial(action: DeliveryAction) -> bool:
     """Tell whether *action* is an incident's first message in its channel, or its first page."""
     if isinstance(action, Page):
         return action.instance == "1" and action.step.after == 0
@@ -267,7 +267,7 @@ class RateLimiter:
         self._clock = clock
         self._simulated = simulated
 
-    def acquire(self, action: Action, incident: Incident, now: float) -> Permit:
+    def acquire(self, action: DeliveryAction, incident: Incident, now: float) -> Permit:
         """Return a permit for *action*; a token is taken if it may be dispatched now. Raises StoreError."""
         bucket = self._find_bucket(action)
         if bucket is None:
@@ -275,7 +275,7 @@ class RateLimiter:
         who, priority = f"{incident.id} {action.key}", priority_at(action, incident, now)
         return self._token_buckets.acquire(bucket, who, priority, now, is_initial=is_initial(action))
 
-    def acquire_by_priority(self, action: Action, who: str, priority: float, now: float) -> Permit:
+    def acquire_by_priority(self, action: DeliveryAction, who: str, priority: float, now: float) -> Permit:
         """Return a permit as `acquire` does, for an action that belongs to no single incident."""
         bucket = self._find_bucket(action)
         return (
@@ -284,12 +284,12 @@ class RateLimiter:
             else self._token_buckets.acquire(bucket, who, priority, now, is_initial=False)
         )
 
-    def list_waiters(self, action: Action) -> list[str]:
+    def list_waiters(self, action: DeliveryAction) -> list[str]:
         """Return `INCIDENT KEY` of the first messages or pages that wait for the bucket of *action*."""
         bucket = self._find_bucket(action)
         return [] if bucket is None else list(self._token_buckets.list_waiters(bucket))
 
-    def apply_retry_after(self, action: Action, error: DeliveryError) -> None:
+    def apply_retry_after(self, action: DeliveryAction, error: DeliveryError) -> None:
         """Pause the whole bucket of *action* after a 429: the vendor's limit is shared. Raises StoreError."""
         bucket = self._find_bucket(action)
         if bucket is None or error.reason != RATE_LIMITED or not isinstance(error, TemporaryDeliveryError):
@@ -299,5 +299,5 @@ class RateLimiter:
         fields = {"bucket": bucket.name, "pause_s": round(error.retry_after, 1)}
         logger.warning("rate limited", extra={"fields": fields, "state": bucket.name})
 
-    def _find_bucket(self, action: Action) -> TokenBucket | None:
+    def _find_bucket(self, action: DeliveryAction) -> TokenBucket | None:
         return None if action.queue in self._simulated else find_bucket(action, self._limits)

@@ -31,13 +31,13 @@ from receiver.incidents.routing_keys import RoutingKeys
 from receiver.incidents.service import IncidentService
 from receiver.model.actions import (
     AcknowledgePage,
-    Action,
     AddTimelineEntry,
     CheckAlertmanager,
     CheckPage,
     CheckPagerDuty,
     CompactAlerts,
     CreateSilence,
+    DeliveryAction,
     EndFlapping,
     ExpireAcknowledgement,
     ExpireSilence,
@@ -46,6 +46,7 @@ from receiver.model.actions import (
     Post,
     Reply,
     ResolvePage,
+    Transition,
     Update,
     UpdateHeading,
 )
@@ -85,7 +86,7 @@ logger = logging.getLogger(__name__)
 # A process that was paused for longer may have lost its lease, and its action may be obsolete: it must not
 # send. A request to Redis times out earlier, and leases last longer.
 _MAX_PAUSE_S = 2.2
-_NOUNS: dict[type[Action], str] = {
+_NOUNS: dict[type[DeliveryAction], str] = {
     Page: "Page",
     AcknowledgePage: "Acknowledgement",
     ResolvePage: "Resolve",
@@ -127,29 +128,14 @@ class Dispatcher:
         self._channels = channels
         self._clock = clock
 
-    def dispatch(self, notification: IncidentNotification, worker: str) -> Delivery | None:
-        """Perform the notification's action once; return the stored delivery, or None if the action changed
-        the incident itself. A DeliveryError is stored in the delivery, not raised.
+    def dispatch(self, notification: IncidentNotification, worker: str) -> Delivery:
+        """Perform the notification's action once; return the stored delivery. A DeliveryError is stored in
+        it, not raised.
 
         The attempt is stored before anything is sent. Raises StoreError if the attempt or its result cannot
         be stored, ClaimLost if *worker* no longer holds the lease.
         """
         action, incident = notification.action, notification.incident
-        if isinstance(action, CheckPage):
-            if self._checker is not None:
-                self._checker.check_page(action, incident, worker)
-            return None
-        if isinstance(
-            action,
-            ExpireAcknowledgement
-            | EndFlapping
-            | UpdateHeading
-            | CompactAlerts
-            | CheckAlertmanager
-            | CheckPagerDuty,
-        ):
-            self._apply_transition(action, incident, notification.now)
-            return None
         before = incident.deliveries.get(action.key, Delivery())
         attempt = _start_attempt(before, action, notification.now)
         if isinstance(action, AddTimelineEntry):
@@ -204,38 +190,25 @@ class Dispatcher:
             content_version=attempt.content_version if is_older else action.content_version,
         )
 
-    def _apply_transition(
-        self,
-        action: ExpireAcknowledgement
-        | EndFlapping
-        | UpdateHeading
-        | CompactAlerts
-        | CheckAlertmanager
-        | CheckPagerDuty,
-        incident: Incident,
-        now: float,
-    ) -> None:
-        """Perform an action that changes the incident itself; the change takes the place of a receipt."""
-        if isinstance(action, ExpireAcknowledgement):
-            self._incident_service.update(
-                incident.id, lambda latest: expire_acknowledgement(latest, action.acknowledged_at, now), now
-            )
-        elif isinstance(action, EndFlapping):
-            self._incident_service.update(
-                incident.id, lambda latest: end_flapping(latest, action.flapping_until, now), now
-            )
-        elif isinstance(action, UpdateHeading):
-            self._incident_service.update(
-                incident.id, lambda latest: update_heading(latest, action.heading, action.revision), now
-            )
-        elif isinstance(action, CompactAlerts):
-            self._incident_service.update(incident.id, lambda latest: compact_alerts(latest, now), now)
-            self._incidents.drop_compacted(incident.id)
-        elif isinstance(action, CheckPagerDuty):
-            if self._acknowledgement_check is not None:
+    def apply_transition(self, action: Transition, incident: Incident, now: float, worker: str) -> None:
+        """Perform an action that changes the incident itself. Raises StoreError, ClaimLost."""
+        update = self._incident_service.update
+        match action:
+            case ExpireAcknowledgement(acknowledged_at=given_at):
+                update(incident.id, lambda latest: expire_acknowledgement(latest, given_at, now), now)
+            case EndFlapping(flapping_until=until):
+                update(incident.id, lambda latest: end_flapping(latest, until, now), now)
+            case UpdateHeading(heading=heading, revision=revision):
+                update(incident.id, lambda latest: update_heading(latest, heading, revision), now)
+            case CompactAlerts():
+                update(incident.id, lambda latest: compact_alerts(latest, now), now)
+                self._incidents.drop_compacted(incident.id)
+            case CheckPagerDuty() if self._acknowledgement_check is not None:
                 self._acknowledgement_check.check_pages(incident, action.responders)
-        elif self._status_check is not None:
-            self._status_check.check_for_step(incident.id, incident.source, action.since)
+            case CheckAlertmanager() if self._status_check is not None:
+                self._status_check.check_for_step(incident.id, incident.source, action.since)
+            case CheckPage() if self._checker is not None:
+                self._checker.check_page(action, incident, worker)
 
     def _send_or_find(
         self, notification: IncidentNotification, attempt: Delivery, *, was_maybe_sent: bool
@@ -250,7 +223,7 @@ class Dispatcher:
         finally:
             metrics.DELIVERY_SECONDS.labels(queue).observe(time.monotonic() - started)
 
-    def _send_notice(self, action: Action, incident: Incident, after: Delivery) -> None:
+    def _send_notice(self, action: DeliveryAction, incident: Incident, after: Delivery) -> None:
         """Save a notice about a delivery that failed permanently, before the failure is stored.
 
         There is no notice for the edit of a deleted message, since the message is posted again.
@@ -268,7 +241,7 @@ class Dispatcher:
             about=f"{describe_kind(action)} to {after.target} given up: {after.reason}",
         )
 
-    def _record_outcome(self, action: Action, incident: Incident, after: Delivery) -> None:
+    def _record_outcome(self, action: DeliveryAction, incident: Incident, after: Delivery) -> None:
         """Store the delivery, and wake the other queues that depend on it. A result is stored even if another
         worker has claimed the incident in between: the message was sent.
         """
@@ -291,7 +264,7 @@ class Dispatcher:
         )
 
 
-def _start_attempt(before: Delivery, action: Action, now: float) -> Delivery:
+def _start_attempt(before: Delivery, action: DeliveryAction, now: float) -> Delivery:
     """Return *before* with one more attempt of *action*; a PagerDuty event records the digest of its key."""
     match action:
         case Page():
@@ -303,12 +276,12 @@ def _start_attempt(before: Delivery, action: Action, now: float) -> Delivery:
     return before.with_attempt(action.instance, action.content_version, format_target(action), now, **keys)
 
 
-def format_target(action: Action) -> str:
+def format_target(action: DeliveryAction) -> str:
     """Return the target of an action as `KIND:ADDRESS`; the address of a page is its responder."""
     return f"{action.target.kind}:{action.target.address}"
 
 
-def _timeline_events(action: Action, after: Delivery, now: float) -> list[TimelineEvent]:
+def _timeline_events(action: DeliveryAction, after: Delivery, now: float) -> list[TimelineEvent]:
     if after.receipt is not None:
         text = _describe_arrival(action, after.receipt.note)
         if not text:
@@ -338,7 +311,7 @@ def _timeline_events(action: Action, after: Delivery, now: float) -> list[Timeli
     return []
 
 
-def _describe_arrival(action: Action, note: str) -> str:
+def _describe_arrival(action: DeliveryAction, note: str) -> str:
     """Return the timeline's text for a delivered *action*; empty for actions that the timeline omits.
 
     *note* is the receipt's note: what the channel left out so that the vendor accepted the message.
@@ -371,7 +344,7 @@ def _describe_notified_step(action: FallbackMention | Reply, step: Step, note: s
     return f"Told {step.responder.title} in {where}{suffix}" + (f" ({note})" if note else "")
 
 
-def describe_kind(action: Action) -> str:
+def describe_kind(action: DeliveryAction) -> str:
     """Return the name of an action's kind for the timeline and notices."""
     return _NOUNS.get(type(action), "Message")
 

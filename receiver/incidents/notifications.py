@@ -8,7 +8,7 @@ from itertools import chain
 
 from receiver.engine.notification import IncidentNotification, Links, find_links
 from receiver.engine.ports import OnCallLookup, Runbooks
-from receiver.model.actions import Action, FallbackMention, Page, Post, Reply, Update
+from receiver.model.actions import DeliveryAction, FallbackMention, Page, Post, Reply, Update
 from receiver.model.delivery_status import find_message
 from receiver.model.escalation import evaluate_escalation
 from receiver.model.incident import Incident, OnCallPerson, find_most_severe
@@ -37,7 +37,7 @@ class NotificationBuilder:
         self._on_call = on_call
 
     def build(
-        self, action: Action, incident: Incident, policy: EscalationPolicy, now: float
+        self, action: DeliveryAction, incident: Incident, policy: EscalationPolicy, now: float
     ) -> IncidentNotification:
         """Return *action* with everything a channel needs to render it."""
         is_whole = isinstance(action, Post | Update | Page) and not isinstance(action, FallbackMention)
@@ -53,7 +53,7 @@ class NotificationBuilder:
         )
 
     def _find_on_call(
-        self, action: Action, incident: Incident, policy: EscalationPolicy
+        self, action: DeliveryAction, incident: Incident, policy: EscalationPolicy
     ) -> tuple[OnCallPerson, ...]:
         """Return who is on call, for a step that is posted in the thread. For a reopening, return the person
         who had acknowledged the incident before, if only their PagerDuty name is known.

@@ -24,7 +24,7 @@ from receiver.incidents.dispatcher import Dispatcher
 from receiver.incidents.notifications import NotificationBuilder
 from receiver.incidents.routing_keys import RoutingKeys
 from receiver.incidents.routing_preview import SeverityNotices
-from receiver.model.actions import Action, Page, Plan
+from receiver.model.actions import Action, DeliveryAction, Page, Plan, Transition
 from receiver.model.delivery import Delivery, is_storm
 from receiver.model.incident import Incident
 from receiver.model.plan import plan, queues_for, resolve_policy
@@ -58,17 +58,17 @@ class _Evaluation:
         for action in wanted.actions:  # a fallback may need a queue that nothing else wakes
             if action.queue not in dues:
                 dues[action.queue] = max(self.now, action.ready_at)
-        moments = [wanted.next_check_at, *self.later, *(waits[action.key] for action in self.ready)]
+        ready = (waits[action.key] for action in self.ready if isinstance(action, DeliveryAction))
+        moments = [wanted.next_check_at, *self.later, *ready]
         dues[self.queue] = min((at for at in moments if at is not None), default=None)
         return dues
 
 
 @dataclass(frozen=True)
 class _Dispatched:
-    """A dispatched action: its stored delivery, or None if the action changed the incident itself."""
+    """A dispatched action: its stored delivery by its key, or None if it changed the incident itself."""
 
-    key: str
-    delivery: Delivery | None
+    delivery: tuple[str, Delivery] | None
 
 
 class Reconciler:
@@ -161,10 +161,11 @@ class Reconciler:
         """
         if dispatched.delivery is None:
             return None
-        deliveries = {**evaluation.incident.deliveries, dispatched.key: dispatched.delivery}
+        key, delivery = dispatched.delivery
+        deliveries = {**evaluation.incident.deliveries, key: delivery}
         incident = change_fields(evaluation.incident, deliveries=deliveries)
         after = self._evaluate(incident, evaluation.policy, evaluation.queue, self._clock())
-        return None if any(waits.get(one.key, after.now) <= after.now for one in after.ready) else after
+        return None if any(_find_wait_end(one, waits) <= after.now for one in after.ready) else after
 
     def _evaluate(self, incident: Incident, policy: EscalationPolicy, queue: str, now: float) -> _Evaluation:
         wanted = plan(incident, policy, now)
@@ -180,14 +181,19 @@ class Reconciler:
         incident, policy, now = evaluation.incident, evaluation.policy, evaluation.now
         if self._storms is not None:
             for action in evaluation.ready:
+                if not isinstance(action, DeliveryAction):
+                    continue
                 bundled = self._storms.bundle(action, incident, policy, now, worker)
                 if bundled is not None:
-                    return _Dispatched(action.key, bundled)
+                    return _Dispatched((action.key, bundled))
         next_one = self._find_next_action(incident, evaluation.ready, waits, now)
         if next_one is None:
             return None
+        if isinstance(next_one, Transition):
+            self._dispatcher.apply_transition(next_one, incident, now, worker)
+            return _Dispatched(None)
         notification = self._notification_builder.build(next_one, incident, policy, now)
-        return _Dispatched(next_one.key, self._dispatcher.dispatch(notification, worker))
+        return _Dispatched((next_one.key, self._dispatcher.dispatch(notification, worker)))
 
     def _find_next_action(
         self, incident: Incident, ready: list[Action], waits: dict[str, float], now: float
@@ -196,6 +202,8 @@ class Reconciler:
         action waits is added to *waits* by key, so that the rate limiter is not asked again before.
         """
         for action in ready:
+            if isinstance(action, Transition):
+                return action
             if waits.get(action.key, now) > now:
                 continue
             permit = (
@@ -209,7 +217,7 @@ class Reconciler:
         return None
 
     def _maybe_start_storm(
-        self, permit: Permit, action: Action, incident: Incident, now: float, waits: dict[str, float]
+        self, permit: Permit, action: DeliveryAction, incident: Incident, now: float, waits: dict[str, float]
     ) -> None:
         """Start a storm if too much waits; then the action stops waiting, since the storm announces it."""
         rate_limiter, storms = self._rate_limiter, self._storms
@@ -243,3 +251,8 @@ class Reconciler:
             return True
         wanted = plan(former, resolve_policy(self._routing, former), now)
         return not any(action.queue == PAGERDUTY for action in wanted.actions)
+
+
+def _find_wait_end(action: Action, waits: Mapping[str, float]) -> float:
+    """Return until when a ready *action* waits for its permit; 0 where it does not."""
+    return waits.get(action.key, 0.0) if isinstance(action, DeliveryAction) else 0.0

@@ -1,7 +1,6 @@
 """The actions that a plan may contain, and the plan itself.
 
-An action's key names the kind of notification within its incident, its `instance` which one of that kind.
-Once that instance is delivered or has failed for good, the action is no longer missing.
+There are two kinds: a delivery leaves a receipt, a transition changes the incident itself.
 """
 
 from __future__ import annotations
@@ -9,49 +8,71 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from receiver.model.heading import IncidentHeading
-from receiver.model.routing import Responder, Step, Target
+from receiver.model.routing import ALERTMANAGER, PAGERDUTY, SLACK, Responder, Step, Target
 
 
-@dataclass(frozen=True)
-class Action:
-    """One thing to do. *queue* is the kind of channel whose workers do it."""
+@dataclass(frozen=True, kw_only=True)
+class DeliveryAction:
+    """An action whose receipt is stored. The workers of its target's kind of channel dispatch it.
+
+    *key* names the kind of notification within its incident, *instance* which one of that kind. Once that
+    instance is delivered or has failed for good, the action is no longer missing. *ready_at* is the end of a
+    retry's wait. *content_version* is the state shown by a message that is edited when the state changes.
+    """
 
     key: str
-    instance: str
-    queue: str
     target: Target
-    ready_at: float  # do it no earlier than this: the end of a retry's wait
-    content_version: str  # of messages that are edited when the state changes: the state they show
+    instance: str = ""
+    ready_at: float = 0.0
+    content_version: str = ""
+
+    @property
+    def queue(self) -> str:
+        return self.target.kind
 
 
-@dataclass(frozen=True)
-class Post(Action):
+@dataclass(frozen=True, kw_only=True)
+class Transition:
+    """An action that changes the incident itself; the change takes the place of a receipt.
+
+    *queue* is the kind of channel whose workers apply it, no earlier than at *ready_at*.
+    """
+
+    queue: str
+    ready_at: float = 0.0
+
+
+Action = DeliveryAction | Transition
+
+
+@dataclass(frozen=True, kw_only=True)
+class Post(DeliveryAction):
     """The incident's message in its channel. *replaces* is the reference of the message it replaces."""
 
     replaces: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class FallbackMention(Post):
     """A mention of the step's responder in the fallback channel, because the step's own targets failed.
 
     *why* is the reason of that failure, *link* the address of the incident's message, where there is one.
     """
 
-    step: Step | None = None
+    step: Step
     why: str = ""
     link: str = ""
 
 
-@dataclass(frozen=True)
-class Update(Action):
+@dataclass(frozen=True, kw_only=True)
+class Update(DeliveryAction):
     """Edit the message to show the current state. *message* is the message's reference."""
 
     message: str
 
 
-@dataclass(frozen=True)
-class Reply(Action):
+@dataclass(frozen=True, kw_only=True)
+class Reply(DeliveryAction):
     """A reply in the message's thread.
 
     *reply_kind* is `step` (an escalation step, with a mention), `page_delayed` (the same where PagerDuty
@@ -66,8 +87,8 @@ class Reply(Action):
     fingerprints: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class Page(Action):
+@dataclass(frozen=True, kw_only=True)
+class Page(DeliveryAction):
     """Page a responder.
 
     *key_digest* is the digest of the routing key it is sent with, empty where the page is simulated;
@@ -80,65 +101,69 @@ class Page(Action):
     former_key_digest: str = ""
 
 
-@dataclass(frozen=True)
-class AcknowledgePage(Action):
+@dataclass(frozen=True, kw_only=True)
+class AcknowledgePage(DeliveryAction):
     """Acknowledge a page at PagerDuty, under the routing key that the page was sent with."""
 
     dedup_key: str
     key_digest: str = ""
 
 
-@dataclass(frozen=True)
-class ResolvePage(Action):
+@dataclass(frozen=True, kw_only=True)
+class ResolvePage(DeliveryAction):
     """Resolve a page at PagerDuty, under the routing key that the page was sent with."""
 
     dedup_key: str
     key_digest: str = ""
 
 
-@dataclass(frozen=True)
-class ExpireAcknowledgement(Action):
+@dataclass(frozen=True, kw_only=True)
+class ExpireAcknowledgement(Transition):
     """End the acknowledgement given at *acknowledged_at*, whose timeout is over."""
 
     acknowledged_at: float
 
 
-@dataclass(frozen=True)
-class EndFlapping(Action):
+@dataclass(frozen=True, kw_only=True)
+class EndFlapping(Transition):
     """End the flapping whose window ends at *flapping_until*."""
 
     flapping_until: float
 
 
-@dataclass(frozen=True)
-class CompactAlerts(Action):
+@dataclass(frozen=True, kw_only=True)
+class CompactAlerts(Transition):
     """Compact the incident: drop the states of alerts that ended long ago."""
 
+    queue: str = SLACK
 
-@dataclass(frozen=True)
-class UpdateHeading(Action):
+
+@dataclass(frozen=True, kw_only=True)
+class UpdateHeading(Transition):
     """Store the heading with the incident, for lists. *heading* was computed at *revision*."""
 
     heading: IncidentHeading
     revision: int
+    queue: str = SLACK
 
 
-@dataclass(frozen=True)
-class CheckAlertmanager(Action):
+@dataclass(frozen=True, kw_only=True)
+class CheckAlertmanager(Transition):
     """Ask Alertmanager, later than *since*, whether the incident's alerts still fire unmuted."""
 
     since: float = 0.0
+    queue: str = ALERTMANAGER
 
 
-@dataclass(frozen=True)
-class CheckPagerDuty(Action):
+@dataclass(frozen=True, kw_only=True)
+class CheckPagerDuty(Transition):
     """Ask PagerDuty whether a person has acknowledged or resolved the pages of *responders*."""
 
-    responders: tuple[Responder, ...] = ()
+    responders: tuple[Responder, ...]
 
 
-@dataclass(frozen=True)
-class CheckPage(Action):
+@dataclass(frozen=True, kw_only=True)
+class CheckPage(Transition):
     """Ask PagerDuty for the state of a responder's page.
 
     *event_key* is the delivery key of the event to ask about: a page, or a resolve of ours. *hint* names
@@ -150,25 +175,18 @@ class CheckPage(Action):
     event_key: str
     hint: str = ""
     is_repeated: bool = False
+    queue: str = PAGERDUTY
 
 
-@dataclass(frozen=True)
-class AddTimelineEntry(Action):
+@dataclass(frozen=True, kw_only=True)
+class AddTimelineEntry(DeliveryAction):
     """Add an entry to the incident's timeline, once."""
 
     text: str
 
 
-@dataclass(frozen=True)
-class Plan:
-    """The missing actions, and when to plan again if nothing else happens (None: never)."""
-
-    actions: tuple[Action, ...]
-    next_check_at: float | None = None
-
-
-@dataclass(frozen=True)
-class CreateSilence(Action):
+@dataclass(frozen=True, kw_only=True)
+class CreateSilence(DeliveryAction):
     """Create or prolong a silence in Alertmanager for exactly these labels, from now until *ends_at*.
 
     *silence_id* is the silence to prolong, empty for a new one.
@@ -181,8 +199,16 @@ class CreateSilence(Action):
     silence_id: str = ""
 
 
-@dataclass(frozen=True)
-class ExpireSilence(Action):
+@dataclass(frozen=True, kw_only=True)
+class ExpireSilence(DeliveryAction):
     """Expire a silence in Alertmanager."""
 
     silence_id: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The missing actions, and when to plan again if nothing else happens (None: never)."""
+
+    actions: tuple[Action, ...]
+    next_check_at: float | None = None

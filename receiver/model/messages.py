@@ -108,7 +108,13 @@ def list_messages(incident: Incident, content_version: str, now: float) -> Itera
     root = incident.deliveries.get("root", Delivery())
     if root.receipt is None or root.is_bundled:
         own, instance = Target(SLACK, incident.channel), _message_instance(incident)
-        yield Post("root", instance, SLACK, own, ready_at(incident, "root", instance), content_version)
+        yield Post(
+            key="root",
+            instance=instance,
+            target=own,
+            ready_at=ready_at(incident, "root", instance),
+            content_version=content_version,
+        )
     message = find_message(incident)
     if message is None or message.receipt is None:
         return
@@ -117,12 +123,15 @@ def list_messages(incident: Incident, content_version: str, now: float) -> Itera
     is_lost = edit.failed_at > 0 and edit.kind == RefusalKind.MESSAGE_GONE
     replacement = incident.deliveries.get("root2")
     if replacement is None and is_lost:
-        yield Post("root2", "", SLACK, target, 0.0, content_version, replaces=instance)
+        yield Post(key="root2", target=target, content_version=content_version, replaces=instance)
         return
     if replacement is not None and not replacement.is_settled:
-        at = ready_at(incident, "root2")
         yield Post(
-            "root2", "", SLACK, message_target(incident, replacement), at, content_version, replaces=instance
+            key="root2",
+            target=message_target(incident, replacement),
+            ready_at=ready_at(incident, "root2"),
+            content_version=content_version,
+            replaces=instance,
         )
     if replacement is not None and message is root:
         return  # it can't be edited any more
@@ -132,7 +141,14 @@ def list_messages(incident: Incident, content_version: str, now: float) -> Itera
         pause = _find_pause(incident, last.content_version, content_version)
         pause = pause if last_at <= now else 0.0  # else the clock was set back since
         send_at = max(ready_at(incident, "update", instance), min(last_at, now) + pause)
-        yield Update("update", instance, SLACK, target, send_at, content_version, message=instance)
+        yield Update(
+            key="update",
+            instance=instance,
+            target=target,
+            ready_at=send_at,
+            content_version=content_version,
+            message=instance,
+        )
 
 
 def _find_pause(incident: Incident, before: str, content_version: str) -> float:
@@ -256,12 +272,10 @@ def _joined_replies(incident: Incident, reference: str) -> Iterator[Reply]:
     joined = sort_joined(incident, reported)
     if joined.fingerprints:
         yield Reply(
-            "joined",
-            "",
-            SLACK,
-            _thread_target(incident),
-            max(ready_at(incident, "joined"), joined.wait_until),
-            f"{reported}-{incident.joins}",
+            key="joined",
+            target=_thread_target(incident),
+            ready_at=max(ready_at(incident, "joined"), joined.wait_until),
+            content_version=f"{reported}-{incident.joins}",
             message=reference,
             reply_kind="joined",
             fingerprints=joined.fingerprints,
@@ -278,12 +292,10 @@ def _build_reply(
     step: Step | None = None,
 ) -> Reply:
     return Reply(
-        key,
-        instance,
-        SLACK,
-        _thread_target(incident),
-        ready_at(incident, key, instance),
-        "",
+        key=key,
+        instance=instance,
+        target=_thread_target(incident),
+        ready_at=ready_at(incident, key, instance),
         message=reference,
         reply_kind=reply_kind,
         step=step,
@@ -416,7 +428,12 @@ def _fallback_post(incident: Incident, policy: EscalationPolicy, content_version
     former = find_message(incident)
     replaces = former.receipt.reference if former is not None and former.receipt is not None else ""
     yield Post(
-        FALLBACK, instance, SLACK, channel, ready_at(incident, FALLBACK, instance), content_version, replaces
+        key=FALLBACK,
+        instance=instance,
+        target=channel,
+        ready_at=ready_at(incident, FALLBACK, instance),
+        content_version=content_version,
+        replaces=replaces,
     )
 
 
@@ -426,8 +443,14 @@ def _moved_notice(incident: Incident, message: Delivery) -> Iterator[Action]:
     if former is None or former.receipt is None or former.is_bundled or former is message:
         return
     instance = former.receipt.reference
-    target = message_target(incident, former)
-    yield Update("moved", instance, SLACK, target, ready_at(incident, "moved", instance), "moved", instance)
+    yield Update(
+        key="moved",
+        instance=instance,
+        target=message_target(incident, former),
+        ready_at=ready_at(incident, "moved", instance),
+        content_version="moved",
+        message=instance,
+    )
 
 
 def _page_delay_replies(
@@ -483,9 +506,14 @@ def _fallback_mentions(
     for step, failure in _step_failures(incident, escalation):
         if needs_fallback_mention(incident, policy, step):
             key, instance = fallback_mention_key(step), str(incident.run.number)
-            at = ready_at(incident, key, instance)
             yield FallbackMention(
-                key, instance, SLACK, channel, at, "", step=step, why=failure.reason, link=link
+                key=key,
+                instance=instance,
+                target=channel,
+                ready_at=ready_at(incident, key, instance),
+                step=step,
+                why=failure.reason,
+                link=link,
             )
 
 
@@ -495,5 +523,12 @@ def _build_fallback_reply(
     instance, target, reference = str(incident.run.number), Target(SLACK, incident.channel), ""
     if message is not None and message.receipt is not None:
         target, reference = message_target(incident, message), message.receipt.reference
-    at = ready_at(incident, key, instance)
-    return Reply(key, instance, SLACK, target, at, "", message=reference, reply_kind=reply_kind, step=step)
+    return Reply(
+        key=key,
+        instance=instance,
+        target=target,
+        ready_at=ready_at(incident, key, instance),
+        message=reference,
+        reply_kind=reply_kind,
+        step=step,
+    )

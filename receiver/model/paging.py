@@ -60,7 +60,7 @@ def list_checks(incident: Incident, policy: EscalationPolicy) -> Iterator[Action
     notified = list_notified_names(incident)
     if not notified or (incident.is_acknowledged and not incident.is_resolved):
         return
-    for responder, target in _list_paged(incident, policy):
+    for responder, _ in _list_paged(incident, policy):
         if responder.name not in notified:
             continue
         wanted = (
@@ -78,16 +78,11 @@ def list_checks(incident: Incident, policy: EscalationPolicy) -> Iterator[Action
             event = incident.deliveries[event_key]
             moment = due_at if policy.checks_pagerduty and not hint else postponed_until(event)
             yield CheckPage(
-                f"check:{responder.name}",
-                "",
-                PAGERDUTY,
-                target,
-                moment,
-                "",
-                responder,
-                event_key,
-                hint,
-                is_repeated,
+                responder=responder,
+                event_key=event_key,
+                ready_at=moment,
+                hint=hint,
+                is_repeated=is_repeated,
             )
 
 
@@ -211,10 +206,13 @@ def _end_page(
     """Return the event that acknowledges or resolves a page, under the key that the page was sent with."""
     verb = "resolve" if kind is ResolvePage else "acknowledge"
     event = f"{verb}:{name or responder.name}"
-    joined = dedup_key(incident, responder.name)
-    target = Target(PAGERDUTY, responder.name)
     return kind(
-        event, instance, PAGERDUTY, target, ready_at(incident, event, instance), "", joined, key_digest
+        key=event,
+        instance=instance,
+        target=Target(PAGERDUTY, responder.name),
+        ready_at=ready_at(incident, event, instance),
+        dedup_key=dedup_key(incident, responder.name),
+        key_digest=key_digest,
     )
 
 
@@ -225,20 +223,17 @@ def _next_page(
     if incident.is_paused or incident.is_acknowledged or not due_steps:
         return None
     instance, grace, key = str(incident.run.number), _link_grace(incident), target.secret.digest
-    dedup = dedup_key(incident, responder.name)
     former_key = state.key_digest if state.is_open and state.key_digest != key else ""
     missing = [
         Page(
-            name,
-            instance,
-            PAGERDUTY,
-            target,
-            max(ready_at(incident, name, instance), grace),
-            "",
-            dedup,
-            one.step,
-            key,
-            former_key,
+            key=name,
+            instance=instance,
+            target=target,
+            ready_at=max(ready_at(incident, name, instance), grace),
+            dedup_key=dedup_key(incident, responder.name),
+            step=one.step,
+            key_digest=key,
+            former_key_digest=former_key,
         )
         for one in due_steps
         if not current_delivery(incident, name := page_key(one.step)).is_settled

@@ -16,15 +16,18 @@ from receiver.model.actions import (
     CheckPage,
     CheckPagerDuty,
     CompactAlerts,
+    DeliveryAction,
     EndFlapping,
     ExpireAcknowledgement,
     Plan,
     Post,
+    Transition,
     UpdateHeading,
 )
 from receiver.model.escalation import (
     CHECK_AHEAD_S,
     EscalationState,
+    current_delivery,
     evaluate_escalation,
     is_fresh,
     list_checked_responders,
@@ -88,7 +91,11 @@ def plan(incident: Incident, policy: EscalationPolicy, now: float) -> Plan:
         *_list_heading_updates(incident),
         *_list_compactions(incident, now),
     ]
-    missing = tuple(_without_lost_wait(incident, a, now) for a in wanted if not _is_done(incident, a))
+    missing = tuple(
+        _without_lost_wait(incident, action, now)
+        for action in wanted
+        if isinstance(action, Transition) or not _is_done(incident, action)
+    )
     return Plan(missing, next_check_at=min(_next_times(incident, policy, escalation, now), default=None))
 
 
@@ -111,7 +118,7 @@ def _next_times(
     yield from page_delay_times(incident, escalation, now)
 
 
-def _is_done(incident: Incident, action: Action) -> bool:
+def _is_done(incident: Incident, action: DeliveryAction) -> bool:
     done = incident.deliveries.get(action.key)
     if done is None or not done.is_settled or done.instance != action.instance:
         return False
@@ -124,17 +131,18 @@ def _without_lost_wait(incident: Incident, action: Action, now: float) -> Action
     How much of such a wait is over is unknown, and a page must not wait until the clock gets there. An action
     without an attempt does not wait for another host's clock at all.
     """
-    delivery = incident.deliveries.get(action.key)
     if isinstance(action, CheckPage):
         return replace(
             action, ready_at=limit_check_wait(incident.deliveries[action.event_key], action.ready_at, now)
         )
-    if delivery is not None and delivery.instance == action.instance and delivery.attempts > 0:
-        is_ahead = delivery.last_attempt_at > now + _CLOCKS_DIFFER_S
-    else:
-        is_ahead = incident.opened_at > now
-    is_lost = action.ready_at > now and is_ahead
-    return replace(action, ready_at=now) if is_lost else action
+    if action.ready_at <= now:
+        return action
+    is_ahead = incident.opened_at > now
+    if isinstance(action, DeliveryAction):
+        delivery = current_delivery(incident, action.key, action.instance)
+        if delivery.attempts:
+            is_ahead = delivery.last_attempt_at > now + _CLOCKS_DIFFER_S
+    return replace(action, ready_at=now) if is_ahead else action
 
 
 def _list_expirations(incident: Incident, policy: EscalationPolicy, now: float) -> Iterator[Action]:
@@ -144,13 +152,9 @@ def _list_expirations(incident: Incident, policy: EscalationPolicy, now: float) 
     at = acknowledgement_expires_at(incident, policy)
     queue = PAGERDUTY if incident.policy else SLACK
     if at is not None and at <= now:
-        yield ExpireAcknowledgement(
-            "lapse", "", queue, Target(queue, incident.channel), 0.0, "", incident.acknowledged_at
-        )
+        yield ExpireAcknowledgement(queue=queue, acknowledged_at=incident.acknowledged_at)
     if incident.is_flapping and not incident.is_resolved and incident.flapping_until <= now:
-        yield EndFlapping(
-            "calm", "", queue, Target(queue, incident.channel), 0.0, "", incident.flapping_until
-        )
+        yield EndFlapping(queue=queue, flapping_until=incident.flapping_until)
 
 
 def _list_alertmanager_checks(
@@ -165,9 +169,7 @@ def _list_alertmanager_checks(
         or changed_at > incident.alertmanager_checked_at
         or _is_suppression_over(incident, now)
     ):
-        yield CheckAlertmanager(
-            "look", "", ALERTMANAGER, Target(ALERTMANAGER, incident.source), 0.0, "", changed_at
-        )
+        yield CheckAlertmanager(since=changed_at)
 
 
 def _is_step_near(incident: Incident, escalation: EscalationState, now: float) -> bool:
@@ -204,9 +206,8 @@ def _list_pagerduty_checks(
     again_at = (
         incident.pagerduty_checked_at + PAGERDUTY_CHECK_AGAIN_S if incident.pagerduty_check_failed else 0.0
     )
-    target = Target(PAGERDUTY, responders[0].name)
-    for queue, moment in ((PAGERDUTY, again_at), (SLACK, due_at)):
-        yield CheckPagerDuty("inquire", "", queue, target, moment, "", responders)
+    yield CheckPagerDuty(queue=PAGERDUTY, ready_at=again_at, responders=responders)
+    yield CheckPagerDuty(queue=SLACK, ready_at=due_at, responders=responders)
 
 
 def _silence_changed_at(incident: Incident) -> float:
@@ -230,13 +231,12 @@ def _list_heading_updates(incident: Incident) -> Iterator[Action]:
         return
     heading = find_heading(incident)
     if (heading.name, heading.summary, heading.more) != (incident.alertname, incident.summary, incident.more):
-        target = Target(SLACK, incident.channel)
-        yield UpdateHeading("entitle", "", SLACK, target, 0.0, "", heading, incident.revision)
+        yield UpdateHeading(heading=heading, revision=incident.revision)
 
 
 def _list_compactions(incident: Incident, now: float) -> Iterator[Action]:
     if find_compactable(incident, now):
-        yield CompactAlerts("forget", "", SLACK, Target(SLACK, incident.channel), 0.0, "")
+        yield CompactAlerts()
 
 
 def _list_step_timeouts(incident: Incident, escalation: EscalationState, now: float) -> Iterator[Action]:
@@ -250,9 +250,12 @@ def _list_step_timeouts(incident: Incident, escalation: EscalationState, now: fl
         responder = step_state.step.responder
         target = responder.find_target(PAGERDUTY) or responder.find_target(SLACK)
         if target is not None:
-            text = f"{responder.title} could not be told: the wait for the next step begins"
-            instance, to = str(incident.run.number), Target(target.kind, target.address)
-            yield AddTimelineEntry(timeout_key(step_state.step), instance, target.kind, to, 0.0, "", text)
+            yield AddTimelineEntry(
+                key=timeout_key(step_state.step),
+                instance=str(incident.run.number),
+                target=Target(target.kind, target.address),
+                text=f"{responder.title} could not be notified: the wait for the next step begins",
+            )
 
 
 def _list_label_warnings(incident: Incident) -> Iterator[Action]:
@@ -260,7 +263,7 @@ def _list_label_warnings(incident: Incident) -> Iterator[Action]:
     if incident.is_resolved or not (label := find_changing_label(incident)):
         return
     text = f"`{one_line(label, 100)}` is part of the labels: each new value of it is a new alert"
-    yield AddTimelineEntry(RENAMED, label, SLACK, Target(SLACK, incident.channel), 0.0, "", text)
+    yield AddTimelineEntry(key=RENAMED, instance=label, target=Target(SLACK, incident.channel), text=text)
 
 
 def _list_skipped_steps(incident: Incident, policy: EscalationPolicy) -> Iterator[Action]:
@@ -270,9 +273,10 @@ def _list_skipped_steps(incident: Incident, policy: EscalationPolicy) -> Iterato
     names = {step.name for step in policy.steps}
     for name in incident.steps:
         if name not in names:
-            text = f"Step {name} is no longer in the configuration: skipped"
             yield AddTimelineEntry(
-                f"skipped:{name}", "", SLACK, Target(SLACK, incident.channel), 0.0, "", text
+                key=f"skipped:{name}",
+                target=Target(SLACK, incident.channel),
+                text=f"Step {name} is no longer in the configuration: skipped",
             )
 
 

@@ -49,7 +49,9 @@ def list_silences(incident: Incident, now: float) -> Iterator[Action]:
             if made.may_have_arrived and (request.ended_at or request.is_until_resolved):
                 # Without a known ID, the channel finds it in Alertmanager by the marker in its comment.
                 key, known = f"expire:{request.number}", made.receipt.reference if made.receipt else ""
-                yield ExpireSilence(key, "", ALERTMANAGER, target, ready_at(incident, key), "", known)
+                yield ExpireSilence(
+                    key=key, target=target, ready_at=ready_at(incident, key), silence_id=known
+                )
             continue
         yield from _list_making(incident, request, made, target, now)
 
@@ -66,12 +68,10 @@ def _list_making(
         (f"prolong:{request.number}", str(stretch)) if is_prolonged else (f"silence:{request.number}", "")
     )
     yield CreateSilence(
-        key,
-        instance,
-        ALERTMANAGER,
-        target,
-        ready_at(incident, key, instance),
-        "",
+        key=key,
+        instance=instance,
+        target=target,
+        ready_at=ready_at(incident, key, instance),
         matchers=request.matchers,
         ends_at=request.requested_at + stretch * _STRETCH_S if request.is_until_resolved else request.until,
         by=request.by,

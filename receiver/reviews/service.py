@@ -15,7 +15,7 @@ from receiver.engine.ports import Notices
 from receiver.engine.rate_limit import LOW_PRIORITY_OFFSET_S, RateLimiter
 from receiver.errors import DeliveryError, NotFound, StoreError, TemporaryDeliveryError
 from receiver.incidents.notifications import LinkSettings
-from receiver.model.actions import Action, Post, Update
+from receiver.model.actions import Post, Update
 from receiver.model.delivery import Delivery, Receipt
 from receiver.model.incident import Incident, Person
 from receiver.model.routing import SLACK, Route, Target
@@ -318,12 +318,18 @@ def _mark_record(record: ReviewRecord, by: Person, now: float) -> ReviewRecord:
     return record if record.is_reviewed else replace(record, reviewed_by=by, reviewed_at=now)
 
 
-def _action_of(record: ReviewRecord) -> Action:
+def _action_of(record: ReviewRecord) -> Post | Update:
     """Return the review's edit where it is posted, else its post, to find its token bucket."""
     target, receipt = Target(SLACK, record.review.channel), record.delivery.receipt
     if receipt is None:
-        return Post("review", record.id, SLACK, target, 0.0, record.content_version)
-    return Update("review", record.id, SLACK, target, 0.0, record.content_version, receipt.reference)
+        return Post(key="review", instance=record.id, target=target, content_version=record.content_version)
+    return Update(
+        key="review",
+        instance=record.id,
+        target=target,
+        content_version=record.content_version,
+        message=receipt.reference,
+    )
 
 
 def _is_ready(moment: float | None, now: float) -> bool:

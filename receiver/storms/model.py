@@ -21,7 +21,7 @@ from zlib import crc32
 
 from msgspec import Struct
 
-from receiver.model.actions import Action
+from receiver.model.actions import DeliveryAction
 from receiver.model.alert import Severity
 from receiver.model.delivery import STORM, Delivery, Receipt
 from receiver.model.incident import Incident, Person, to_base32
@@ -383,7 +383,7 @@ class StormNotification:
     `without_message` counts, by alert name, what still fires without its own message after the storm ended.
     """
 
-    action: Action
+    action: DeliveryAction
     storm: Storm
     summary: StormSummary
     now: float

@@ -13,11 +13,13 @@ from receiver.model.actions import (
     AcknowledgePage,
     Action,
     CheckPage,
+    DeliveryAction,
     Page,
     Plan,
     Post,
     Reply,
     ResolvePage,
+    Transition,
     Update,
 )
 from receiver.model.delivery import Delivery
@@ -61,38 +63,39 @@ _LONGEST_CHECK_INTERVAL_S = 60.0
 _BUSY_S = 60.0
 
 
-@dataclass(frozen=True)
-class PropagateResponse(Action):
+@dataclass(frozen=True, kw_only=True)
+class PropagateResponse(Transition):
     """Apply a response to the storm to all its members."""
 
     response: StormResponse
 
 
-@dataclass(frozen=True)
-class CloseBatch(Action):
+@dataclass(frozen=True, kw_only=True)
+class CloseBatch(Transition):
     """Close a batch: members that join from now on belong to the next one."""
 
     batch: int
 
 
-@dataclass(frozen=True)
-class EndStorm(Action):
+@dataclass(frozen=True, kw_only=True)
+class EndStorm(Transition):
     """End the storm: no incident joins any more, and those in `released` get their own message."""
 
     released: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class ReleaseIncidents(Action):
+@dataclass(frozen=True, kw_only=True)
+class ReleaseIncidents(Transition):
     """Let the released incidents send their own messages."""
 
 
-@dataclass(frozen=True)
-class CloseStorm(Action):
+@dataclass(frozen=True, kw_only=True)
+class CloseStorm(Transition):
     """Mark the storm as resolved: nothing is left to do."""
 
 
-StormDecision = PropagateResponse | CloseBatch | EndStorm | ReleaseIncidents | CloseStorm
+# The delivery key that records that the released incidents were released.
+RELEASE_INCIDENTS = "release_incidents"
 
 
 @dataclass(frozen=True)
@@ -150,9 +153,9 @@ def plan_storm(view: StormView) -> Plan:
         *(_list_messages(view) if storm.is_of_channel else _list_pages(view)),
         *_list_end_actions(view),
     ]
-    missing = [action for action in wanted if not _is_done(storm, action)]
+    missing = [action for action in wanted if isinstance(action, Transition) or not _is_done(storm, action)]
     if not missing and not storm.is_active and all(one.is_resolved for one in view.counted_members):
-        missing = [CloseStorm("close_storm", "", storm.queue, _target_of_storm(storm), 0.0, "")]
+        missing = [CloseStorm(queue=storm.queue)]
     return Plan(tuple(missing), next_check_at=_next_check_at(view))
 
 
@@ -163,25 +166,24 @@ def _next_check_at(view: StormView) -> float:
     return min(moments)
 
 
-def _is_done(storm: Storm, action: Action) -> bool:
-    if isinstance(action, CloseBatch | EndStorm | CloseStorm):
+def _is_done(storm: Storm, action: DeliveryAction) -> bool:
+    if not _is_recorded(storm, action.key, action.instance):
         return False
-    done = storm.deliveries.get(action.key)
-    if done is None or not done.is_settled or done.instance != action.instance:
-        return False
-    return not isinstance(action, Update) or done.content_version == action.content_version
+    return not isinstance(action, Update) or storm.deliveries[action.key].content_version == (
+        action.content_version
+    )
 
 
-def _target_of_storm(storm: Storm) -> Target:
-    return Target(storm.queue, storm.name)
+def _is_recorded(storm: Storm, key: str, instance: str = "") -> bool:
+    done = storm.deliveries.get(key)
+    return done is not None and done.is_settled and done.instance == instance
 
 
 def _list_responses(view: StormView) -> Iterator[Action]:
     storm = view.storm
     for response in storm.responses:
-        yield PropagateResponse(
-            response.key, response.instance, storm.queue, _target_of_storm(storm), 0.0, "", response
-        )
+        if not _is_recorded(storm, response.key, response.instance):
+            yield PropagateResponse(queue=storm.queue, response=response)
 
 
 # --- the pages of a responder's storm ---
@@ -197,7 +199,7 @@ def _list_pages(view: StormView) -> Iterator[Action]:
     for batch in view.batches:
         if name in view.responders or view.find_delivery(page_key(batch)).may_have_arrived:
             yield from _list_page_events(view, batch, responder, target)
-            yield from _list_page_checks(view, batch, responder, target)
+            yield from _list_page_checks(view, batch, responder)
 
 
 def _list_page_events(view: StormView, batch: int, responder: Responder, target: Target) -> Iterator[Action]:
@@ -207,27 +209,38 @@ def _list_page_events(view: StormView, batch: int, responder: Responder, target:
     page = view.find_delivery(key)
     is_over, is_open = all(one.is_resolved for one in members), any(one.is_open for one in members)
     if is_open and not page.is_settled and storm.closed_batch < batch:
-        moment = max(view.ready_at(key), _page_at(view, batch, members))
-        step, digest = Step(responder.name, responder), target.secret.digest
-        yield Page(key, "", PAGERDUTY, target, moment, "", dedup_key, step, digest)
+        yield Page(
+            key=key,
+            target=target,
+            ready_at=max(view.ready_at(key), _page_at(view, batch, members)),
+            dedup_key=dedup_key,
+            step=Step(responder.name, responder),
+            key_digest=target.secret.digest,
+        )
         return
     if not page.may_have_arrived or is_open:
         return
     if storm.closed_batch < batch:
-        yield CloseBatch("close_batch", str(batch), storm.queue, _target_of_storm(storm), 0.0, "", batch)
+        yield CloseBatch(queue=storm.queue, batch=batch)
         return
     name = f"resolve:{batch}" if is_over else f"acknowledge:{batch}"
     kind = ResolvePage if is_over else AcknowledgePage
     instance = "" if is_over else storm.acknowledgement_instance(batch)
-    at = view.ready_at(name, instance)
-    yield kind(name, instance, PAGERDUTY, target, at, "", dedup_key, page.key_digest)
+    under = {name: page.key_digest}
     if page.earlier_key_digest:  # sent with another routing key before a reload, and maybe accepted
-        name = f"{name}~{page.earlier_key_digest}"
-        at = view.ready_at(name, instance)
-        yield kind(name, instance, PAGERDUTY, target, at, "", dedup_key, page.earlier_key_digest)
+        under[f"{name}~{page.earlier_key_digest}"] = page.earlier_key_digest
+    for name, digest in under.items():
+        yield kind(
+            key=name,
+            instance=instance,
+            target=target,
+            ready_at=view.ready_at(name, instance),
+            dedup_key=dedup_key,
+            key_digest=digest,
+        )
 
 
-def _list_page_checks(view: StormView, batch: int, responder: Responder, target: Target) -> Iterator[Action]:
+def _list_page_checks(view: StormView, batch: int, responder: Responder) -> Iterator[CheckPage]:
     """Yield the check of one batch's page in PagerDuty, one for all its members."""
     is_open = any(one.is_open for one in view.in_batch(batch)) and view.storm.closed_batch < batch
     of = page_key(batch) if is_open else f"resolve:{batch}"
@@ -240,7 +253,7 @@ def _list_page_checks(view: StormView, batch: int, responder: Responder, target:
     hint = "" if event.check is not None and event.check.hint == hint else hint
     if hint or view.checks_pagerduty:
         moment = limit_check_wait(event, postponed_until(event) if hint else due_at, view.now)
-        yield CheckPage(f"check:{batch}", "", PAGERDUTY, target, moment, "", responder, of, hint)
+        yield CheckPage(responder=responder, event_key=of, ready_at=moment, hint=hint)
 
 
 def _page_at(view: StormView, batch: int, members: Sequence[MemberState]) -> float:
@@ -274,20 +287,32 @@ def _list_messages(view: StormView) -> Iterator[Action]:
     message = view.find_delivery("root").receipt
     if message is None:
         if view.counted_members:
-            yield Post("root", "", SLACK, target, view.ready_at("root"), content_version)
+            yield Post(
+                key="root", target=target, ready_at=view.ready_at("root"), content_version=content_version
+            )
         return
     yield from _list_mentions(view, target, message.reference)
     if not storm.is_active and any(not one.is_resolved for one in view.counted_members):
         yield Reply(
-            "over", "", SLACK, target, view.ready_at("over"), "", message.reference, reply_kind="storm_over"
+            key="over",
+            target=target,
+            ready_at=view.ready_at("over"),
+            message=message.reference,
+            reply_kind="storm_over",
         )
     instance = message.reference
     edit = view.find_delivery("update")
     last = edit if edit.receipt is not None else view.find_delivery("root")
     if content_version not in (last.content_version, edit.content_version if edit.failed_at else None):
         last_at = last.receipt.at if last.receipt is not None else 0.0
-        moment = max(view.ready_at("update", instance), last_at + _edit_pause(view))
-        yield Update("update", instance, SLACK, target, moment, content_version, message=instance)
+        yield Update(
+            key="update",
+            instance=instance,
+            target=target,
+            ready_at=max(view.ready_at("update", instance), last_at + _edit_pause(view)),
+            content_version=content_version,
+            message=instance,
+        )
 
 
 def _edit_pause(view: StormView) -> float:
@@ -317,9 +342,15 @@ def _list_mentions(view: StormView, target: Target, reference: str) -> Iterator[
             if before.is_settled or not before.attempts
             else before.instance
         )
-        moment = max(view.ready_at(key, instance), _gathered_at(not_notified, view))
-        reply_kind = "storm_page_delayed" if is_page_delayed(step) else "storm_step"
-        yield Reply(key, instance, SLACK, target, moment, "", reference, reply_kind, Step(step, responder))
+        yield Reply(
+            key=key,
+            instance=instance,
+            target=target,
+            ready_at=max(view.ready_at(key, instance), _gathered_at(not_notified, view)),
+            message=reference,
+            reply_kind="storm_page_delayed" if is_page_delayed(step) else "storm_step",
+            step=Step(step, responder),
+        )
 
 
 # --- the end ---
@@ -327,10 +358,10 @@ def _list_mentions(view: StormView, target: Target, reference: str) -> Iterator[
 
 def _list_end_actions(view: StormView) -> Iterator[Action]:
     storm = view.storm
-    if storm.released:
-        yield ReleaseIncidents("release_incidents", "", storm.queue, _target_of_storm(storm), 0.0, "")
+    if storm.released and not _is_recorded(storm, RELEASE_INCIDENTS):
+        yield ReleaseIncidents(queue=storm.queue)
     if storm.is_active and _calm_at(view) <= view.now and _is_everyone_notified(view):
-        yield EndStorm("end_storm", "", storm.queue, _target_of_storm(storm), 0.0, "", _choose_released(view))
+        yield EndStorm(queue=storm.queue, released=_choose_released(view))
 
 
 def _calm_at(view: StormView) -> float:

@@ -21,7 +21,17 @@ from receiver.incidents.failures import is_refused_under_former
 from receiver.incidents.routing_keys import RoutingKeys
 from receiver.incidents.service import IncidentService
 from receiver.model import transitions
-from receiver.model.actions import AcknowledgePage, Action, CheckPage, Page, Post, Reply, ResolvePage
+from receiver.model.actions import (
+    AcknowledgePage,
+    Action,
+    CheckPage,
+    DeliveryAction,
+    Page,
+    Post,
+    Reply,
+    ResolvePage,
+    Transition,
+)
 from receiver.model.delivery import Delivery, Receipt
 from receiver.model.delivery_status import find_announcing_storm
 from receiver.model.incident import Incident, IncidentChange, Person, TimelineEvent
@@ -57,12 +67,12 @@ from receiver.storms.model import (
     summarize_storm,
 )
 from receiver.storms.plan import (
+    RELEASE_INCIDENTS,
     CloseBatch,
     CloseStorm,
     EndStorm,
     PropagateResponse,
     ReleaseIncidents,
-    StormDecision,
     StormView,
     plan_storm,
 )
@@ -166,7 +176,7 @@ class StormReconciler:
         wakes = isinstance(action, Page) or (isinstance(action, Reply) and action.step is not None)
         if wakes and (until := self._paused_until(view.now)) > view.now:
             return until - view.now
-        if isinstance(action, StormDecision | CheckPage) or self._rate_limiter is None:
+        if isinstance(action, Transition) or self._rate_limiter is None:
             return 0.0
         storm = view.storm
         priority = storm.began_at - _AHEAD_S
@@ -193,20 +203,20 @@ class StormReconciler:
                 )
             case PropagateResponse():
                 self._propagate_response(action.response, view)
-                self._mark_done(storm.id, action, now)
+                self._mark_done(storm.id, action.response.key, action.response.instance, now)
             case ReleaseIncidents():
                 for incident_id in storm.released:
                     self._release_incident(incident_id, storm, now)
-                self._mark_done(storm.id, action, now)
+                self._mark_done(storm.id, RELEASE_INCIDENTS, "", now)
             case CheckPage():
                 self._check_page(action, loaded, now)
-            case _:
+            case DeliveryAction():
                 self._dispatch(action, loaded, view)
 
-    def _mark_done(self, storm_id: str, action: Action, now: float) -> None:
-        """Save a receipt for an action that is not sent to a channel."""
-        done = Delivery(action.instance, attempts=1, receipt=Receipt(now))
-        self._storms.update_storm(storm_id, lambda loaded: _with_delivery(loaded.storm, action.key, done))
+    def _mark_done(self, storm_id: str, key: str, instance: str, now: float) -> None:
+        """Save a receipt for a transition that is applied once."""
+        done = Delivery(instance, attempts=1, receipt=Receipt(now))
+        self._storms.update_storm(storm_id, lambda loaded: _with_delivery(loaded.storm, key, done))
 
     def _propagate_response(self, response: StormResponse, view: StormView) -> None:
         """Apply *response* to the members, except those of later batches or with a later escalation run."""
@@ -237,7 +247,7 @@ class StormReconciler:
 
     # --- deliveries ---
 
-    def _dispatch(self, action: Action, loaded: VersionedStorm, view: StormView) -> None:
+    def _dispatch(self, action: DeliveryAction, loaded: VersionedStorm, view: StormView) -> None:
         """Save the attempt, send, save the result. Return early where another worker changed the storm."""
         storm, now = loaded.storm, view.now
         before = storm.deliveries.get(action.key, Delivery())
@@ -321,7 +331,7 @@ class StormReconciler:
             self._save_notice(f"{storm.id}/{action.event_key}/{text}", f"{text} ({storm.id})", now)
         if self._store.save_if_unchanged(loaded, _with_delivery(storm, action.event_key, after)):
             if self._health is not None and is_page:
-                self._health.record_delivery(PAGERDUTY, action.target.address, after, now)
+                self._health.record_delivery(PAGERDUTY, action.responder.name, after, now)
             fields = {"storm": storm.id, "key": action.event_key, "outcome": finding.what}
             logger.info("page checked", extra={"fields": fields})
 
@@ -400,7 +410,7 @@ def _respond_if_included(incident: Incident, *, response: StormResponse, now: fl
     return transitions.acknowledge(incident, response.by, now, is_renewing=is_renewing)
 
 
-def _summarize_for(action: Action, view: StormView) -> StormSummary:
+def _summarize_for(action: DeliveryAction, view: StormView) -> StormSummary:
     """Return the summary of the members that *action* is about."""
     kind, _, name = action.key.partition(":")
     if kind == "page":
@@ -419,7 +429,7 @@ def _count_without_message(view: StormView) -> tuple[tuple[str, int], ...]:
     ).names
 
 
-def _log_delivery(storm: Storm, action: Action, after: Delivery, reason: str = "") -> None:
+def _log_delivery(storm: Storm, action: DeliveryAction, after: Delivery, reason: str = "") -> None:
     if after.receipt is not None:
         outcome = "simulated" if after.receipt.is_simulated else "delivered"
     else:

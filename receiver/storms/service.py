@@ -24,7 +24,7 @@ from receiver.errors import (
     TemporaryDeliveryError,
 )
 from receiver.incidents.ingest import MAX_PASSES
-from receiver.model.actions import Action, FallbackMention, Page, Post, Reply
+from receiver.model.actions import DeliveryAction, FallbackMention, Page, Post, Reply
 from receiver.model.delivery import BUNDLING, Delivery, Receipt
 from receiver.model.delivery_status import FALLBACK, find_announcing_storm
 from receiver.model.escalation import current_delivery, page_key
@@ -81,7 +81,12 @@ class StormService:
     # --- starting ---
 
     def maybe_start(
-        self, permit: Permit, waiting_list: WaitingList, action: Action, incident: Incident, now: float
+        self,
+        permit: Permit,
+        waiting_list: WaitingList,
+        action: DeliveryAction,
+        incident: Incident,
+        now: float,
     ) -> bool:
         """Start a storm if the target's rate limit delays an initial message or page by more than 30 s.
 
@@ -110,7 +115,7 @@ class StormService:
     # --- bundling ---
 
     def bundle(
-        self, action: Action, incident: Incident, policy: EscalationPolicy, now: float, worker: str
+        self, action: DeliveryAction, incident: Incident, policy: EscalationPolicy, now: float, worker: str
     ) -> Delivery | None:
         """Bundle *action* into a storm, if there is one for it, and return the saved delivery; None where
         *action* must be sent by itself.
@@ -185,7 +190,7 @@ class StormService:
         return "", None
 
     def _bundle_delivery(
-        self, storm_id: str, name: str, action: Action, attempt: Delivery, join_view: JoinView | None
+        self, storm_id: str, name: str, action: DeliveryAction, attempt: Delivery, join_view: JoinView | None
     ) -> tuple[Delivery, Storm]:
         """Join the storm; return the delivery with its receipt once the storm's own delivery has one.
 
@@ -239,7 +244,7 @@ class StormService:
 
         self.update_storm(storm_id, change, due=self._clock())
 
-    def _join(self, join_view: JoinView, name: str, action: Action) -> Member | None:
+    def _join(self, join_view: JoinView, name: str, action: DeliveryAction) -> Member | None:
         """Add the member; None where the storm changed since it was loaded. Raises TemporaryDeliveryError
         where the storm accepts no more members.
         """
@@ -256,7 +261,7 @@ class StormService:
         return member if self._store.add_member(join_view, name, member, due) else None
 
     def _save_delivery(
-        self, action: Action, incident: Incident, after: Delivery, events: tuple[TimelineEvent, ...]
+        self, action: DeliveryAction, incident: Incident, after: Delivery, events: tuple[TimelineEvent, ...]
     ) -> None:
         others = (
             [queue for queue in queues_for(incident) if queue != action.queue] if after.is_settled else []
@@ -350,7 +355,7 @@ class StormService:
         raise StoreError("a storm kept being changed by other processes")
 
 
-def _find_target_key(action: Action) -> str:
+def _find_target_key(action: DeliveryAction) -> str:
     """Return the target key of an initial message, a fallback mention or a page; empty for other actions."""
     if isinstance(action, Page):
         return responder_target_key(action.step.responder.name)
@@ -369,11 +374,11 @@ def _name_member(action: Page | Post | Reply, incident: Incident) -> str:
     )
 
 
-def _name_target(action: Action) -> str:
+def _name_target(action: DeliveryAction) -> str:
     return f"{action.target.kind}:{action.target.address}"
 
 
-def _format_refusal(action: Action, after: Delivery) -> str:
+def _format_refusal(action: DeliveryAction, after: Delivery) -> str:
     noun = "Page" if isinstance(action, Page) else "Reply" if isinstance(action, Reply) else "Message"
     return f"{noun} to {after.target} given up: {after.reason}"
 
@@ -384,7 +389,7 @@ def _is_refused(action: FallbackMention, incident: Incident) -> bool:
     return step is not None and bool(current_delivery(incident, page_key(step)).refused_storm)
 
 
-def _may_have_arrived_alone(action: Action, incident: Incident) -> bool:
+def _may_have_arrived_alone(action: DeliveryAction, incident: Incident) -> bool:
     """Tell whether *action* was sent by itself and may have arrived: a storm would send it twice."""
     before = incident.deliveries.get(action.key, Delivery())
     return before.instance == action.instance and before.maybe_sent and not before.storm
@@ -398,11 +403,11 @@ def _may_join_next_batch(join_view: JoinView, name: str, member: Member) -> bool
     )
 
 
-def _instance_of(action: Action) -> str:
+def _instance_of(action: DeliveryAction) -> str:
     return f"{action.key}/{action.instance}"
 
 
-def _continues_bundling(action: Action, incident: Incident, policy: EscalationPolicy) -> bool:
+def _continues_bundling(action: DeliveryAction, incident: Incident, policy: EscalationPolicy) -> bool:
     """Tell whether *action* starts a storm for its target: the incident was bundled or refused in a storm
     before, so the same action is due for the other members too.
     """
@@ -419,7 +424,7 @@ def _continues_bundling(action: Action, incident: Incident, policy: EscalationPo
     return any(page.is_bundled or page.refused_storm for page in pages)
 
 
-def _count_bundled(action: Action, incident: Incident) -> None:
+def _count_bundled(action: DeliveryAction, incident: Incident) -> None:
     metrics.DELIVERIES.labels(action.queue, "bundled").inc()
     if isinstance(action, Page):
         metrics.ESCALATIONS.labels(incident.policy, action.step.responder.name).inc()

@@ -14,7 +14,7 @@ from receiver.integrations.alertmanager.channel import AlertmanagerChannel
 from receiver.integrations.alertmanager.client import AlertmanagerClient
 from receiver.integrations.pagerduty.channel import PagerDutyChannel
 from receiver.integrations.slack.channel import SimulatedSlack, SlackChannel
-from receiver.model.actions import Action, CreateSilence
+from receiver.model.actions import CreateSilence, DeliveryAction
 from receiver.model.routing import ALERTMANAGER, PAGERDUTY, Target
 from receiver.text import Secret
 from tests.builders import ROUTING_KEY, a_notification, a_page, a_post, an_incident
@@ -23,28 +23,24 @@ NOW = 1_795_435_500.0
 NOWHERE = "http://127.0.0.1:1"
 
 
-def a_silence() -> Action:
+def a_silence() -> DeliveryAction:
     target = Target(ALERTMANAGER, "")
     matchers = (("alertname", "HighCPUUsage"),)
     return CreateSilence(
-        "silence:1",
-        "",
-        ALERTMANAGER,
-        target,
-        0.0,
-        "",
-        matchers,
-        NOW + 3600,
-        "alice",
-        "known [receiver a-1#1]",
+        key="silence:1",
+        target=target,
+        matchers=matchers,
+        ends_at=NOW + 3600,
+        by="alice",
+        comment="known [receiver a-1#1]",
     )
 
 
-def a_simulated_page() -> Action:
+def a_simulated_page() -> DeliveryAction:
     return replace(a_page(), target=Target(PAGERDUTY, "on-call", Secret()))
 
 
-REAL: list[tuple[str, Callable[[str], Channel], Callable[[], Action]]] = [
+REAL: list[tuple[str, Callable[[str], Channel], Callable[[], DeliveryAction]]] = [
     ("slack", lambda url: SlackChannel(Secret("xoxb-x"), url + "/api/", clock=lambda: NOW), a_post),
     (
         "pagerduty",
@@ -59,7 +55,7 @@ REAL: list[tuple[str, Callable[[str], Channel], Callable[[], Action]]] = [
         a_silence,
     ),
 ]
-SIMULATED: list[tuple[str, Channel, Callable[[], Action]]] = [
+SIMULATED: list[tuple[str, Channel, Callable[[], DeliveryAction]]] = [
     ("slack", SimulatedSlack(lambda _: None, clock=lambda: NOW), a_post),
     ("pagerduty", PagerDutyChannel(NOWHERE, clock=lambda: NOW), a_simulated_page),
 ]
@@ -67,7 +63,7 @@ SIMULATED: list[tuple[str, Channel, Callable[[], Action]]] = [
 
 @pytest.mark.parametrize(("name", "build", "action"), REAL, ids=[row[0] for row in REAL])
 def test_where_nobody_listens_it_fails_at_once_and_is_sure_that_nothing_was_sent(
-    name: str, build: Callable[[str], Channel], action: Callable[[], Action]
+    name: str, build: Callable[[str], Channel], action: Callable[[], DeliveryAction]
 ) -> None:
     began = time.monotonic()
     with pytest.raises(TemporaryDeliveryError) as failed:
@@ -79,7 +75,7 @@ def test_where_nobody_listens_it_fails_at_once_and_is_sure_that_nothing_was_sent
 
 @pytest.mark.parametrize(("name", "channel", "action"), SIMULATED, ids=[row[0] for row in SIMULATED])
 def test_a_simulated_one_says_so_and_by_the_clock_it_was_given(
-    name: str, channel: Channel, action: Callable[[], Action]
+    name: str, channel: Channel, action: Callable[[], DeliveryAction]
 ) -> None:
     receipt = channel.send(a_notification(an_incident(), action()))
     assert (receipt.is_simulated, receipt.at) == (True, NOW)

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 
 from receiver.config.model import LimitSettings, RateLimit
 from receiver.engine.rate_limit import TokenBucket, find_bucket, is_initial, priority_at
-from receiver.model.actions import Action, AddTimelineEntry, CheckAlertmanager
+from receiver.model.actions import AddTimelineEntry, DeliveryAction
 from receiver.model.alert import Severity
 from receiver.model.routing import SLACK, Target
 from tests.builders import (
@@ -58,8 +58,7 @@ def test_events_of_one_routing_key_share_a_bucket_whose_name_hides_the_key() -> 
 
 def test_actions_without_a_vendor_request_have_no_rate_limit() -> None:
     here = Target(SLACK, "#a")
-    assert find_bucket(CheckAlertmanager("look", "", SLACK, here, 0.0, ""), LIMITS) is None
-    assert find_bucket(AddTimelineEntry("note", "", SLACK, here, 0.0, "", "words"), LIMITS) is None
+    assert find_bucket(AddTimelineEntry(key="note", target=here, text="words"), LIMITS) is None
     assert find_bucket(a_page(step=a_step(_without_key())), LIMITS) is None
 
 
@@ -96,7 +95,7 @@ def test_burst_and_rate_of_a_bucket_stay_within_the_limit(count: int, per_s: flo
     ],
 )
 def test_priorities_of_actions_that_are_due_together(
-    former: tuple[Action, object], latter: tuple[Action, object]
+    former: tuple[DeliveryAction, object], latter: tuple[DeliveryAction, object]
 ) -> None:
     assert priority_at(*former, NOW) < priority_at(*latter, NOW)
 

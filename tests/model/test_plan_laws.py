@@ -16,10 +16,20 @@ from msgspec.structs import replace
 
 from receiver.errors import PermanentDeliveryError, RefusalKind, TemporaryDeliveryError
 from receiver.incidents.dispatcher import format_target
-from receiver.model.actions import AcknowledgePage, Action, Page, Post, ResolvePage
+from receiver.model.actions import (
+    AcknowledgePage,
+    Action,
+    CheckPage,
+    DeliveryAction,
+    Page,
+    Post,
+    ResolvePage,
+    Transition,
+)
 from receiver.model.delivery import Delivery, Receipt
 from receiver.model.incident import Incident, IncidentChange, Person, dedup_key
 from receiver.model.merge import merge
+from receiver.model.page_check import record_repeat
 from receiver.model.plan import plan
 from receiver.model.routing import EscalationPolicy, RouteSettings
 from receiver.model.transitions import acknowledge, resolve, unacknowledge
@@ -71,6 +81,10 @@ class Life:
 
     def dispatches(self, action: Action, outcome: str) -> None:
         assert self.incident is not None
+        if isinstance(action, Transition):
+            if outcome in ("arrives", "crashes after"):
+                self.applies(action)
+            return
         before = self.incident.deliveries.get(action.key, Delivery())
         attempt = before.with_attempt(
             action.instance, action.content_version, format_target(action), self.now
@@ -94,7 +108,19 @@ class Life:
         deliveries = {**self.incident.deliveries, action.key: attempt}
         self.incident = replace(self.incident, deliveries=deliveries)
 
-    def reaches(self, action: Action) -> None:
+    def applies(self, action: Transition) -> None:
+        """Apply a page check as it is without an API key for PagerDuty; no other transition is planned."""
+        assert self.incident is not None
+        assert isinstance(action, CheckPage)
+        assert action.is_repeated
+        page = self.incident.deliveries[action.event_key]
+        deliveries = {
+            **self.incident.deliveries,
+            action.event_key: record_repeat(page, self.now, self.incident.last_received_at),
+        }
+        self.incident = replace(self.incident, deliveries=deliveries)
+
+    def reaches(self, action: DeliveryAction) -> None:
         assert self.incident is not None
         if isinstance(action, Page):
             if action.dedup_key not in self.open_pages:

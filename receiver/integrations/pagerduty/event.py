@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import quote, urlsplit
 
 from receiver.engine.notification import IncidentNotification
-from receiver.model.actions import AcknowledgePage, Action, Page, ResolvePage
+from receiver.model.actions import AcknowledgePage, DeliveryAction, Page, ResolvePage
 from receiver.model.alert import Alert, Severity
 from receiver.model.delivery import Delivery
 from receiver.model.delivery_status import FALLBACK, find_channel_failure, find_message, message_target
@@ -197,7 +197,7 @@ def render_event(notification: IncidentNotification) -> Json:
     return render_action(notification.action, lambda key: _render_trigger(notification, key))
 
 
-def render_action(action: Action, render_trigger: Callable[[str], Json]) -> Json:
+def render_action(action: DeliveryAction, render_trigger: Callable[[str], Json]) -> Json:
     """Return the event for *action*; *render_trigger* renders a page's event from its dedup key."""
     match action:
         case Page(dedup_key=dedup_key):

@@ -153,7 +153,7 @@ class PageChecker:
             self._send_notice(action, incident, before, text)
         self._save_delivery(action, incident, after, worker, events)
         if is_unconfirmed(after) or is_resolved_too_often(after) or after.receipt is not None:
-            self._health.record_delivery(PAGERDUTY, action.target.address, after, now)
+            self._health.record_delivery(PAGERDUTY, action.responder.name, after, now)
 
     def _save_resolve(self, action: CheckPage, incident: Incident, after: Delivery, worker: str) -> None:
         events: list[TimelineEvent] = []
@@ -166,7 +166,7 @@ class PageChecker:
     def _send_notice(self, action: CheckPage, incident: Incident, event: Delivery, text: str) -> None:
         name = one_line(incident.alertname or incident.summary, 80)
         self._notices.save_notice(
-            f"{incident.id}/{action.event_key}/{event.instance}/{action.key}",
+            f"{incident.id}/{action.event_key}/{event.instance}/check",
             f"{text} ({incident.severity.upper()} {name}, {incident.id})",
             self._clock(),
             about=text,

@@ -24,7 +24,7 @@ from receiver.integrations.slack.directory import ChannelDirectory, UserDirector
 from receiver.integrations.slack.errors import FORMAT_ERRORS
 from receiver.integrations.slack.incident_message import render_message
 from receiver.integrations.slack.mrkdwn import cut_escaped, disable_mentions, escape_line, link
-from receiver.model.actions import Action, Post, Reply, Update
+from receiver.model.actions import DeliveryAction, Post, Reply, Update
 from receiver.model.delivery import Receipt
 from receiver.text import Secret, one_line
 
@@ -271,12 +271,12 @@ class SlackChannel:
         return None
 
 
-def _find_root(action: Action) -> Reference | None:
+def _find_root(action: DeliveryAction) -> Reference | None:
     """Return the message that a reply belongs to; None for other actions and for a simulated message."""
     return parse_reference(action.message) if isinstance(action, Reply) else None
 
 
-def _get_channel(action: Action) -> str:
+def _get_channel(action: DeliveryAction) -> str:
     """Return the channel for *action*; for a reply, the channel ID of its message."""
     root = _find_root(action)
     return root.channel if root is not None else action.target.address

@@ -21,7 +21,7 @@ from receiver.model.actions import Page, Post
 from receiver.model.delivery_status import find_message, message_target
 from receiver.model.escalation import evaluate_escalation, page_key
 from receiver.model.incident import Incident, dedup_key
-from receiver.model.routing import PAGERDUTY, SLACK, EscalationPolicy
+from receiver.model.routing import PAGERDUTY, EscalationPolicy
 from receiver.runbooks.html import render_page
 from receiver.runbooks.model import Excerpt, render_plain
 from receiver.text import one_line
@@ -143,7 +143,7 @@ def _render_current(
     message = find_message(incident)
     if message is not None and message.receipt is not None and not message.receipt.is_simulated:
         target = message_target(incident, message)
-        post = Post("root", "", SLACK, target, 0.0, "")
+        post = Post(key="root", target=target)
         rendered = render_message(notification_builder.build(post, incident, policy, now))
         whole = dumps({"text": rendered.text, "blocks": list(rendered.blocks)}, indent=2, ensure_ascii=False)
         at = format_moment(message.receipt.at)
@@ -154,8 +154,13 @@ def _render_current(
             continue
         if paged.is_bundled:  # part of a storm's page; none of its own was sent
             continue
-        key = dedup_key(incident, step.responder.name)
-        action = Page(page_key(step), paged.instance, PAGERDUTY, page, 0.0, "", key, step)
+        action = Page(
+            key=page_key(step),
+            instance=paged.instance,
+            target=page,
+            dedup_key=dedup_key(incident, step.responder.name),
+            step=step,
+        )
         event = render_event(notification_builder.build(action, incident, policy, now))
         yield SentMessage(
             format_moment(paged.receipt.at),

@@ -64,7 +64,6 @@ def _to_alertmanager(key: str) -> dict[str, Any]:
     return {
         "key": key,
         "instance": "",
-        "queue": "alertmanager",
         "target": target,
         "ready_at": 0.0,
         "content_version": "",

@@ -18,7 +18,7 @@ from tests.builders import OPENED_AT, a_responder, an_incident
 STORM = Storm("storm-0123456789abcde", "responder:on-call", OPENED_AT)
 KEY = "receiver-storm-0123456789abcde-1"
 TARGET = Target(PAGERDUTY, "on-call")
-PAGE = Page("page:1", "", PAGERDUTY, TARGET, 0.0, "", KEY, Step("on-call", a_responder()))
+PAGE = Page(key="page:1", target=TARGET, dedup_key=KEY, step=Step("on-call", a_responder()))
 
 
 def a_page_of(*names: str, action: Any = PAGE, public_url: str = "") -> StormNotification:
@@ -48,7 +48,7 @@ def test_a_single_one_by_another_name_is_one_other() -> None:
 
 
 def test_its_end_is_the_key_alone() -> None:
-    action = ResolvePage("resolve:1", "", PAGERDUTY, TARGET, 0.0, "", KEY)
+    action = ResolvePage(key="resolve:1", target=TARGET, dedup_key=KEY)
     assert render_storm_event(a_page_of("A", action=action)) == {"event_action": "resolve", "dedup_key": KEY}
 
 

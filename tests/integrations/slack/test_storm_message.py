@@ -19,7 +19,7 @@ from tests.mocks import blockkit
 
 TARGET = Target(SLACK, "#alerts-critical")
 STORM = Storm("storm-0123456789abcde", "channel:#alerts-critical", OPENED_AT)
-POST = Post("root", "", SLACK, TARGET, 0.0, "")
+POST = Post(key="root", target=TARGET)
 
 
 def a_storm_notification(
@@ -86,14 +86,21 @@ def test_it_names_who_acknowledged() -> None:
 
 def test_a_step_is_mentioned_with_how_many_wait_for_it() -> None:
     step = Step("team-lead", a_responder("team-lead", slack="@team-lead"))
-    reply = Reply("step:team-lead", "1", SLACK, TARGET, 0.0, "", "C1:1.0", "storm_step", step)
+    reply = Reply(
+        key="step:team-lead",
+        instance="1",
+        target=TARGET,
+        message="C1:1.0",
+        reply_kind="storm_step",
+        step=step,
+    )
     message = render_storm(a_storm_notification("DiskFull", "HighCPU", action=reply))
     assert message.text == "📟 Paging Team Lead @team-lead: 2 incidents in this storm not acknowledged"
     assert message.links_names
 
 
 def test_the_end_says_what_still_fires() -> None:
-    reply = Reply("over", "", SLACK, TARGET, 0.0, "", "C1:1.0", "storm_over")
+    reply = Reply(key="over", target=TARGET, message="C1:1.0", reply_kind="storm_over")
     storm = replace(STORM, ended_at=OPENED_AT + 60, released=("i0", "i1"))
     without_message = (("DiskFull", 3), ("HighCPU", 1))
     message = render_storm(
