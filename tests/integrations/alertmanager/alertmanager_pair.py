@@ -1,4 +1,4 @@
-"""A pair of real Alertmanagers that gossip, notify nobody, and let a critical alert inhibit a warning."""
+"""A pair of real Alertmanagers that gossip, send no notifications, and inhibit a warning by a critical alert."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ inhibit_rules:
 
 
 class AlertmanagerPair(Alertmanagers):
-    """Both under `/alertmanager`, as behind a proxy."""
+    """Both Alertmanagers have the path prefix `/alertmanager`, as behind a proxy."""
 
-    def __init__(self, folder: Path) -> None:  # in place of the parent's, which notifies a receiver
+    def __init__(self, folder: Path) -> None:  # replaces the parent's, which notifies a receiver
         self.ports = [free_port(), free_port()]
         cluster = [free_port(), free_port()]
         config = folder / "alertmanager.yml"
@@ -31,9 +31,9 @@ class AlertmanagerPair(Alertmanagers):
         self._clock = folder / "clock"
 
     def now(self) -> float:
-        """Return the moment by Alertmanager's clock: the kernel's, which it asks without libc.
+        """Return the time of Alertmanager's clock: the kernel's clock, read without libc.
 
-        Where libc was told another, that one is found in the time of a file.
+        Where libc was given a shifted clock, the modification time of a file shows the kernel's clock.
         """
         self._clock.touch()
         return self._clock.stat().st_mtime
@@ -63,7 +63,7 @@ class AlertmanagerPair(Alertmanagers):
         except OSError:
             return False
 
-    def stop(self) -> None:  # at once: in order, it takes them seconds to leave each other
+    def stop(self) -> None:  # killed, as a clean shutdown of the gossip takes seconds
         for process in self._processes:
             process.kill()
             process.wait(5)
@@ -73,7 +73,7 @@ class AlertmanagerPair(Alertmanagers):
         return [f"http://127.0.0.1:{port}/alertmanager" for port in self.ports]
 
     def fires(self, **labels: str) -> None:
-        """Tell both that it fires, as Prometheus does."""
+        """Report the alert as firing to both, as Prometheus does."""
         self._report(labels, self._now() + dt.timedelta(minutes=5))
 
     def resolves(self, **labels: str) -> None:

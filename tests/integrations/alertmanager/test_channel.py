@@ -1,4 +1,4 @@
-"""Wishes for silences, made true once."""
+"""Silence requests: each creates, extends or ends a silence in Alertmanager once."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def _to_alertmanager(key: str) -> dict[str, Any]:
     }
 
 
-def test_a_request_becomes_a_silence_at_once(alertmanager: MockAlertmanager, channel: Channel) -> None:
+def test_a_request_creates_a_silence_at_once(alertmanager: MockAlertmanager, channel: Channel) -> None:
     receipt = channel.send(a_silence_request())
     [silence] = alertmanager.in_force()
     assert receipt == Receipt(NOW + 1, silence["id"])
@@ -78,7 +78,7 @@ def test_a_request_becomes_a_silence_at_once(alertmanager: MockAlertmanager, cha
     assert (silence["createdBy"], silence["comment"]) == ("alice", f"known {MARK}")
 
 
-def test_a_silence_begins_at_once_by_a_clock_that_is_behind(channel: Channel) -> None:
+def test_a_silence_is_active_at_once_also_if_alertmanagers_clock_is_behind(channel: Channel) -> None:
     with MockAlertmanager(clock=lambda: NOW - 300) as behind:
         a_channel(behind).send(a_silence_request())
         assert len(behind.in_force()) == 1
@@ -94,14 +94,14 @@ def test_a_silence_begins_at_once_by_a_clock_that_is_behind(channel: Channel) ->
         ("x" * 5000, f"{'x' * 1999}… {MARK}"),
     ],
 )
-def test_the_mark_stands_once_at_the_end(
+def test_the_marker_is_appended_once_to_the_comment(
     alertmanager: MockAlertmanager, channel: Channel, comment: str, words: str
 ) -> None:
     channel.send(a_silence_request(comment=comment))
     assert alertmanager.in_force()[0]["comment"] == words
 
 
-def test_somebody_made_it(alertmanager: MockAlertmanager, channel: Channel) -> None:
+def test_a_silence_has_a_creator(alertmanager: MockAlertmanager, channel: Channel) -> None:
     channel.send(a_silence_request(by=" \n "))
     channel.send(a_silence_request(2, by="Alice\n" * 100))
     made_by = [silence["createdBy"] for silence in alertmanager.in_force()]
@@ -110,7 +110,9 @@ def test_somebody_made_it(alertmanager: MockAlertmanager, channel: Channel) -> N
     assert len(made_by[1]) <= 200
 
 
-def test_a_silence_made_without_an_answer_is_found(alertmanager: MockAlertmanager, channel: Channel) -> None:
+def test_a_silence_created_without_a_response_is_found(
+    alertmanager: MockAlertmanager, channel: Channel
+) -> None:
     alertmanager.drop_answer("POST")
     with pytest.raises(TemporaryDeliveryError) as caught:
         channel.send(a_silence_request())
@@ -120,19 +122,19 @@ def test_a_silence_made_without_an_answer_is_found(alertmanager: MockAlertmanage
     )
 
 
-def test_nothing_is_found_when_nothing_was_made(channel: Channel) -> None:
+def test_no_silence_is_found_if_none_was_created(channel: Channel) -> None:
     channel.send(a_silence_request(12))
     assert channel.find_receipt(a_silence_request(1), NOW) is None
 
 
-def test_a_mark_in_somebody_elses_words_is_not_found(
+def test_a_marker_quoted_in_another_comment_is_not_found(
     alertmanager: MockAlertmanager, channel: Channel
 ) -> None:
     channel.send(a_silence_request(2, comment=f"see {MARK}"))
     assert channel.find_receipt(a_silence_request(1), NOW) is None
 
 
-def test_it_is_not_taken_for_absent_while_nobody_can_be_asked(
+def test_a_silence_is_not_assumed_missing_while_alertmanager_is_unavailable(
     alertmanager: MockAlertmanager, channel: Channel
 ) -> None:
     alertmanager.stop()
@@ -140,7 +142,7 @@ def test_it_is_not_taken_for_absent_while_nobody_can_be_asked(
         channel.find_receipt(a_silence_request(), NOW)
 
 
-def test_prolonging_moves_the_end(alertmanager: MockAlertmanager, channel: Channel) -> None:
+def test_extending_a_silence_moves_its_end(alertmanager: MockAlertmanager, channel: Channel) -> None:
     silence_id = channel.send(a_silence_request()).reference
     longer = a_silence_request(key="prolong", for_s=7200, silence_id=silence_id)
     assert channel.find_receipt(longer, NOW) is None
@@ -149,7 +151,7 @@ def test_prolonging_moves_the_end(alertmanager: MockAlertmanager, channel: Chann
     assert len(alertmanager.in_force()) == 1
 
 
-def test_prolonging_finds_the_id_that_a_lost_silence_got(
+def test_extending_finds_the_id_of_a_silence_whose_response_was_lost(
     alertmanager: MockAlertmanager, channel: Channel
 ) -> None:
     lost = channel.send(a_silence_request()).reference
@@ -161,14 +163,14 @@ def test_prolonging_finds_the_id_that_a_lost_silence_got(
     assert len(alertmanager.in_force()) == 1
 
 
-def test_what_somebody_ended_in_alertmanager_is_not_prolonged(channel: Channel) -> None:
+def test_a_silence_expired_in_alertmanager_is_not_extended(channel: Channel) -> None:
     silence_id = channel.send(a_silence_request()).reference
     channel.send(an_end(silence_id))
     with pytest.raises(PermanentDeliveryError, match="silence_expired"):
         channel.send(a_silence_request(key="prolong", for_s=7200, silence_id=silence_id))
 
 
-def test_an_end_ends_it_and_again_does_nothing(alertmanager: MockAlertmanager, channel: Channel) -> None:
+def test_ending_a_silence_twice_ends_it_once(alertmanager: MockAlertmanager, channel: Channel) -> None:
     silence_id = channel.send(a_silence_request()).reference
     other = channel.send(a_silence_request(2)).reference
     assert channel.send(an_end(silence_id)) == Receipt(NOW + 1, silence_id)
@@ -177,14 +179,14 @@ def test_an_end_ends_it_and_again_does_nothing(alertmanager: MockAlertmanager, c
     assert [silence["id"] for silence in alertmanager.in_force()] == [other]
 
 
-def test_a_twin_made_by_mistake_ends_too(alertmanager: MockAlertmanager, channel: Channel) -> None:
+def test_a_duplicate_silence_is_ended_too(alertmanager: MockAlertmanager, channel: Channel) -> None:
     channel.send(a_silence_request())
     silence_id = channel.send(a_silence_request()).reference
     channel.send(an_end(silence_id))
     assert alertmanager.in_force() == []
 
 
-def test_one_that_may_have_been_made_is_ended_by_its_mark(
+def test_a_silence_that_was_perhaps_created_is_ended_by_its_marker(
     alertmanager: MockAlertmanager, channel: Channel
 ) -> None:
     alertmanager.drop_answer("POST")
@@ -197,7 +199,7 @@ def test_one_that_may_have_been_made_is_ended_by_its_mark(
         channel.send(an_end(""))
 
 
-def test_each_source_has_its_own(alertmanager: MockAlertmanager) -> None:
+def test_each_source_has_its_own_alertmanager(alertmanager: MockAlertmanager) -> None:
     with MockAlertmanager(clock=lambda: NOW) as other:
         client = AlertmanagerClient([other.url], 0.5, lambda: NOW)
         mine = AlertmanagerClient([alertmanager.url], 0.5, lambda: NOW)
@@ -207,7 +209,7 @@ def test_each_source_has_its_own(alertmanager: MockAlertmanager) -> None:
         assert (len(alertmanager.in_force()), len(other.in_force())) == (1, 1)
 
 
-def test_without_an_alertmanager_it_says_what_to_do(alertmanager: MockAlertmanager) -> None:
+def test_without_an_alertmanager_the_error_names_the_remedy(alertmanager: MockAlertmanager) -> None:
     with pytest.raises(PermanentDeliveryError) as caught:
         a_channel(alertmanager, "elsewhere").send(a_silence_request())
     assert (caught.value.reason, caught.value.detail) == (
@@ -216,6 +218,6 @@ def test_without_an_alertmanager_it_says_what_to_do(alertmanager: MockAlertmanag
     )
 
 
-def test_what_is_no_silence_is_not_for_it(channel: Channel) -> None:
+def test_other_actions_are_refused(channel: Channel) -> None:
     with pytest.raises(PermanentDeliveryError, match="not_for_alertmanager"):
         channel.send(a_notification(INCIDENT, a_post(), now=NOW))

@@ -1,4 +1,4 @@
-"""Looking at Alertmanager: what it shows, and what is said when it can't be asked."""
+"""Polling Alertmanager: the alerts it returns, and the errors when it is unavailable."""
 
 from __future__ import annotations
 
@@ -38,27 +38,27 @@ def a_client(*urls: str, timeout_s: float = 2.0) -> AlertmanagerClient:
 
 
 def get_alerts(alertmanager: MockAlertmanager) -> dict[str, RemoteAlert]:
-    """Return what one look shows of its only replica."""
+    """Return the alerts of one poll of the only replica."""
     poll = a_client(alertmanager.url).poll()
     assert poll.is_complete, poll.unreachable
     return dict(poll.replicas[0].alerts)
 
 
-def see_body(alertmanager: MockAlertmanager, body: object) -> RemoteAlert:
-    """Return the only alert in the answer *body*."""
+def parse_body(alertmanager: MockAlertmanager, body: object) -> RemoteAlert:
+    """Return the only alert parsed from the response *body*."""
     alertmanager.answer_next("GET", 200, json.dumps(body).encode())
     [alert] = get_alerts(alertmanager).values()
     return alert
 
 
 def reason(alertmanager: MockAlertmanager, **client: Any) -> str:
-    """Return why the only replica is away."""
+    """Return why the only replica is unavailable."""
     poll = a_client(alertmanager.url, **client).poll()
     assert not poll.replicas
     return poll.unreachable[0].reason
 
 
-def test_a_firing_alert_is_seen_unmuted(alertmanager: MockAlertmanager) -> None:
+def test_a_firing_alert_is_returned_as_active(alertmanager: MockAlertmanager) -> None:
     key = alertmanager.fires(**LABELS)
     assert get_alerts(alertmanager) == {key: RemoteAlert(key, is_firing=True, receivers=("receiver",))}
     assert not get_alerts(alertmanager)[key].is_muted
@@ -88,7 +88,7 @@ def test_a_poll_may_be_limited_to_some_labels(alertmanager: MockAlertmanager) ->
     assert set(a_client(alertmanager.url).poll(odd).replicas[0].alerts) == {key}
 
 
-def test_every_kind_of_alert_is_asked_for(alertmanager: MockAlertmanager) -> None:
+def test_alerts_of_every_state_are_requested(alertmanager: MockAlertmanager) -> None:
     get_alerts(alertmanager)
     asked = alertmanager.requests[0].path
     assert asked == "/api/v2/alerts?active=true&silenced=true&inhibited=true&unprocessed=true"
@@ -96,26 +96,28 @@ def test_every_kind_of_alert_is_asked_for(alertmanager: MockAlertmanager) -> Non
 
 def test_an_alert_past_its_end_does_not_fire(alertmanager: MockAlertmanager) -> None:
     ended = {"fingerprint": "ab", "endsAt": "2026-11-23T12:02:59Z", "status": {"state": "active"}}
-    assert not see_body(alertmanager, [ended]).is_firing
+    assert not parse_body(alertmanager, [ended]).is_firing
 
 
 @pytest.mark.parametrize("ends_at", [ENDS_LATER, "0001-01-01T00:00:00Z", "soon", None, 5])
 def test_an_alert_without_an_end_that_is_past_fires(alertmanager: MockAlertmanager, ends_at: object) -> None:
-    assert see_body(alertmanager, [{"fingerprint": "ab", "endsAt": ends_at}]).is_firing
+    assert parse_body(alertmanager, [{"fingerprint": "ab", "endsAt": ends_at}]).is_firing
 
 
 @pytest.mark.parametrize("state", ["active", "suppressed", "unprocessed", "of a later version"])
 def test_an_alert_fires_in_every_state(alertmanager: MockAlertmanager, state: str) -> None:
     alert = {"fingerprint": "ab", "endsAt": ENDS_LATER, "status": {"state": state, "mutedBy": None}}
-    assert see_body(alertmanager, [alert]) == RemoteAlert("ab", is_firing=True)
+    assert parse_body(alertmanager, [alert]) == RemoteAlert("ab", is_firing=True)
 
 
-def test_an_alert_without_fingerprint_is_known_by_its_labels(alertmanager: MockAlertmanager) -> None:
-    assert see_body(alertmanager, [{"labels": LABELS}]).fingerprint == fingerprint(LABELS)
+def test_the_fingerprint_of_an_alert_without_one_comes_from_its_labels(
+    alertmanager: MockAlertmanager,
+) -> None:
+    assert parse_body(alertmanager, [{"labels": LABELS}]).fingerprint == fingerprint(LABELS)
 
 
 @pytest.mark.parametrize("body", ["null", "[]"])
-def test_no_alerts_are_no_trouble(alertmanager: MockAlertmanager, body: str) -> None:
+def test_an_empty_list_is_no_error(alertmanager: MockAlertmanager, body: str) -> None:
     alertmanager.answer_next("GET", 200, body.encode())
     assert get_alerts(alertmanager) == {}
 
@@ -133,21 +135,19 @@ def test_no_alerts_are_no_trouble(alertmanager: MockAlertmanager, body: str) -> 
         b'[{"fingerprint": "\xff"}]',
     ],
 )
-def test_a_list_that_cannot_be_read_shows_nothing_as_absent(
-    alertmanager: MockAlertmanager, body: bytes
-) -> None:
+def test_a_malformed_list_does_not_count_as_empty(alertmanager: MockAlertmanager, body: bytes) -> None:
     alertmanager.answer_next("GET", 200, body)
     assert "not as Alertmanager answers" in reason(alertmanager)
 
 
-def test_a_poll_tells_since_when_each_replica_is_up(alertmanager: MockAlertmanager) -> None:
+def test_a_poll_returns_the_start_time_of_each_replica(alertmanager: MockAlertmanager) -> None:
     alertmanager.up_since = NOW - 500.25
     poll = a_client(alertmanager.url).poll()
     assert poll == Poll(NOW, (Replica(alertmanager.url, {}, NOW - 500.25),))
 
 
-def test_the_list_is_older_than_the_start_it_comes_with(alertmanager: MockAlertmanager) -> None:
-    """A restart between the two requests would else lend an empty list the trust of the old process."""
+def test_the_start_time_is_requested_after_the_list(alertmanager: MockAlertmanager) -> None:
+    """Else, after a restart in between, an empty list would be trusted like one of the old process."""
     get_alerts(alertmanager)
     assert [request.path.partition("?")[0] for request in alertmanager.requests] == [
         "/api/v2/alerts",
@@ -156,7 +156,7 @@ def test_the_list_is_older_than_the_start_it_comes_with(alertmanager: MockAlertm
 
 
 @pytest.mark.parametrize("behind_s", [-3600.0, 3600.0])
-def test_a_clock_that_is_off_makes_no_process_older(behind_s: float) -> None:
+def test_a_wrong_clock_does_not_change_the_uptime_of_a_replica(behind_s: float) -> None:
     with MockAlertmanager(clock=lambda: NOW - behind_s) as alertmanager:
         alertmanager.up_since = NOW - behind_s - 60
         alertmanager.fires(**LABELS)
@@ -166,13 +166,13 @@ def test_a_clock_that_is_off_makes_no_process_older(behind_s: float) -> None:
         assert all(alert.is_firing for alert in replica.alerts.values())
 
 
-def test_without_a_date_both_clocks_are_taken_for_one(alertmanager: MockAlertmanager) -> None:
+def test_without_a_date_header_both_clocks_are_assumed_equal(alertmanager: MockAlertmanager) -> None:
     alertmanager.dates_answers = False
     alertmanager.up_since = NOW - 60
     assert a_client(alertmanager.url).poll().replicas[0].up_since == NOW - 60
 
 
-# --- who can't be asked
+# --- unavailable replicas
 
 
 def test_a_replica_that_is_down_is_unreachable_and_the_other_is_read(alertmanager: MockAlertmanager) -> None:
@@ -185,7 +185,7 @@ def test_a_replica_that_is_down_is_unreachable_and_the_other_is_read(alertmanage
     assert not poll.is_complete
 
 
-def test_replicas_that_hang_delay_a_poll_by_one_time_out(alertmanager: MockAlertmanager) -> None:
+def test_hanging_replicas_delay_a_poll_by_one_timeout(alertmanager: MockAlertmanager) -> None:
     with MockAlertmanager() as silent, MockAlertmanager() as mute:
         silent.is_silent = mute.is_silent = True
         started = time.monotonic()
@@ -195,13 +195,13 @@ def test_replicas_that_hang_delay_a_poll_by_one_time_out(alertmanager: MockAlert
     assert len(poll.replicas) == 1
 
 
-def test_nobody_configured_shows_nothing() -> None:
+def test_without_replicas_a_poll_returns_nothing() -> None:
     poll = a_client().poll()
     assert poll == Poll(NOW)
     assert not poll.is_complete
 
 
-def test_a_refusal_is_reported_in_its_own_words(alertmanager: MockAlertmanager) -> None:
+def test_an_error_response_is_quoted(alertmanager: MockAlertmanager) -> None:
     alertmanager.answer_next("GET", 400, b'"bad matcher format: foo"')
     assert reason(alertmanager) == "HTTP 400: bad matcher format: foo"
     alertmanager.answer_next("GET", 503, b"<html>\nno upstream\x1b[0m</html>")
@@ -213,35 +213,35 @@ def test_a_replica_that_cuts_the_connection_is_unreachable(alertmanager: MockAle
     assert reason(alertmanager) == "the connection was cut"
 
 
-def test_half_an_answer_is_none(alertmanager: MockAlertmanager) -> None:
+def test_a_truncated_response_is_an_error(alertmanager: MockAlertmanager) -> None:
     alertmanager.answer_next("GET", 200, b"[]", {"Content-Length": "100"})
     assert reason(alertmanager) == "the connection was cut"
 
 
-def test_an_address_that_is_none_is_away() -> None:
+def test_an_invalid_address_is_unavailable() -> None:
     poll = a_client("http://127.0.0.1:x").poll()
     assert [replica.reason for replica in poll.unreachable] == ["the address can't be used"]
 
 
-def test_one_that_speaks_no_tls_is_away(alertmanager: MockAlertmanager) -> None:
+def test_a_server_without_tls_at_an_https_address_is_unavailable(alertmanager: MockAlertmanager) -> None:
     poll = a_client(alertmanager.url.replace("http:", "https:")).poll()
     assert [replica.reason for replica in poll.unreachable] == ["it does not speak TLS as we do"]
 
 
-def test_no_redirect_is_followed(alertmanager: MockAlertmanager) -> None:
+def test_redirects_are_not_followed(alertmanager: MockAlertmanager) -> None:
     with MockAlertmanager() as elsewhere:
         alertmanager.answer_next("GET", 302, headers={"Location": elsewhere.url})
         assert reason(alertmanager) == f"HTTP 302: {elsewhere.url}"
         assert elsewhere.requests == []
 
 
-def test_an_endless_answer_is_broken_off(alertmanager: MockAlertmanager) -> None:
+def test_an_endless_response_is_aborted(alertmanager: MockAlertmanager) -> None:
     alertmanager.answer_next("GET", 200, b"x" * 300_000)
     with pytest.raises(TemporaryDeliveryError, match="its answer is too long"):
         send_request("GET", parse_base_url(alertmanager.url), "/", timeout_s=2, max_bytes=100_000)
 
 
-def test_an_answer_that_drips_in_is_broken_off() -> None:
+def test_a_very_slow_response_is_aborted() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def drip() -> None:
@@ -265,10 +265,10 @@ def test_an_answer_that_drips_in_is_broken_off() -> None:
         thread.join(6)
 
 
-# --- ways to it
+# --- addresses, logins and proxies
 
 
-def test_a_path_before_the_api_is_kept() -> None:
+def test_the_path_prefix_of_the_api_is_used() -> None:
     with MockAlertmanager(prefix="/team/alertmanager") as alertmanager:
         assert a_client(alertmanager.url).poll().is_complete
         assert a_client(alertmanager.url + "/").poll().is_complete
@@ -287,7 +287,7 @@ def test_a_login_in_the_address_is_used_and_never_shown() -> None:
         assert "s3cr" not in repr((good, bad, parse_base_url(url)))
 
 
-def test_a_failure_on_the_way_does_not_quote_the_login() -> None:
+def test_a_connection_error_does_not_quote_the_login() -> None:
     with MockAlertmanager() as alertmanager:
         url = alertmanager.url.replace("//", "//alice:s3cr3t@")
     with pytest.raises(TemporaryDeliveryError) as caught:
@@ -295,7 +295,7 @@ def test_a_failure_on_the_way_does_not_quote_the_login() -> None:
     assert "s3cr3t" not in repr((caught.value, caught.value.__cause__, a_client(url).poll()))
 
 
-def test_this_machine_is_asked_without_the_proxy_of_the_environment(
+def test_loopback_is_reached_without_the_proxy_of_the_environment(
     alertmanager: MockAlertmanager, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")

@@ -1,4 +1,4 @@
-"""A pair of real Alertmanagers, asked and told."""
+"""The client with a pair of real Alertmanagers."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def client(pair: AlertmanagerPair) -> AlertmanagerClient:
     return AlertmanagerClient(pair.urls, clock=pair.now)
 
 
-def soon(is_so: Callable[[], object], within_s: float = 10.0) -> None:
-    """Wait for what gossip brings about."""
+def wait_for_gossip(is_so: Callable[[], object], within_s: float = 10.0) -> None:
+    """Wait until gossip has made *is_so* true."""
     deadline = time.monotonic() + within_s
     while not is_so():
         assert time.monotonic() < deadline, "not so in time"
@@ -43,7 +43,7 @@ def soon(is_so: Callable[[], object], within_s: float = 10.0) -> None:
 
 
 def get_alerts(client: AlertmanagerClient, **labels: str) -> list[RemoteAlert | None]:
-    """Return how each replica sees the alert."""
+    """Return the alert as each replica returns it."""
     poll = client.poll({"alertname": labels["alertname"]})
     assert poll.is_complete, poll.unreachable
     return [replica.alerts.get(fingerprint(labels)) for replica in poll.replicas]
@@ -56,7 +56,7 @@ def silence(
     *,
     for_s: float = 600,
     silence_id: str = "",
-    mark: str = MARK,
+    marker: str = MARK,
 ) -> str:
     now = pair.now()
     return client.make_silence(
@@ -64,32 +64,34 @@ def silence(
         now - 600,
         now + for_s,
         by="alice",
-        comment=f"known {mark}",
+        comment=f"known {marker}",
         silence_id=silence_id,
     )
 
 
-def test_both_show_what_fires_and_since_when_they_are_up(
+def test_both_replicas_return_firing_alerts_and_their_start_time(
     pair: AlertmanagerPair, client: AlertmanagerClient
 ) -> None:
     pair.fires(alertname="Fires", where='a "b" \\ c\nd')
-    seen = get_alerts(client, alertname="Fires", where='a "b" \\ c\nd')
-    assert [alert is not None and (alert.is_firing, alert.is_muted, alert.receivers) for alert in seen] == [
-        (True, False, ("nobody",))
-    ] * 2
+    found_silence = get_alerts(client, alertname="Fires", where='a "b" \\ c\nd')
+    assert [
+        alert is not None and (alert.is_firing, alert.is_muted, alert.receivers) for alert in found_silence
+    ] == [(True, False, ("nobody",))] * 2
     poll = client.poll({"alertname": "Fires", "where": 'a "b" \\ c\nd'})
     assert [len(replica.alerts) for replica in poll.replicas] == [1, 1]
     assert all(0 < poll.at - replica.up_since < 120 for replica in poll.replicas)
 
 
-def test_what_has_resolved_is_shown_no_more(pair: AlertmanagerPair, client: AlertmanagerClient) -> None:
+def test_resolved_alerts_are_not_returned(pair: AlertmanagerPair, client: AlertmanagerClient) -> None:
     pair.fires(alertname="Resolves")
     assert None not in get_alerts(client, alertname="Resolves")
     pair.resolves(alertname="Resolves")
-    soon(lambda: get_alerts(client, alertname="Resolves") == [None, None])
+    wait_for_gossip(lambda: get_alerts(client, alertname="Resolves") == [None, None])
 
 
-def test_a_worse_alert_inhibits_and_is_named(pair: AlertmanagerPair, client: AlertmanagerClient) -> None:
+def test_an_inhibited_alert_names_the_inhibiting_alert(
+    pair: AlertmanagerPair, client: AlertmanagerClient
+) -> None:
     down = {"alertname": "ClusterDown", "severity": "critical", "cluster": "one"}
     pair.fires(**down)
     pair.fires(alertname="Slow", severity="warning", cluster="one")
@@ -99,10 +101,12 @@ def test_a_worse_alert_inhibits_and_is_named(pair: AlertmanagerPair, client: Ale
         assert alert.inhibited_by == (fingerprint(down),)
 
 
-def test_a_silence_reaches_both_and_its_end_too(pair: AlertmanagerPair, client: AlertmanagerClient) -> None:
+def test_a_silence_and_its_end_reach_both_replicas(
+    pair: AlertmanagerPair, client: AlertmanagerClient
+) -> None:
     pair.fires(alertname="Noisy")
     silence_id = silence(pair, client, "Noisy")
-    soon(
+    wait_for_gossip(
         lambda: all(
             alert and alert.silenced_by == (silence_id,) for alert in get_alerts(client, alertname="Noisy")
         )
@@ -110,16 +114,20 @@ def test_a_silence_reaches_both_and_its_end_too(pair: AlertmanagerPair, client: 
     assert all(alert and alert.is_firing for alert in get_alerts(client, alertname="Noisy"))
 
     client.expire_silence(silence_id)
-    soon(lambda: all(alert and not alert.is_muted for alert in get_alerts(client, alertname="Noisy")))
+    wait_for_gossip(
+        lambda: all(alert and not alert.is_muted for alert in get_alerts(client, alertname="Noisy"))
+    )
     client.expire_silence(silence_id)
-    seen = client.get_silence(silence_id)
-    assert seen is not None
-    assert seen.state == "expired"
+    found_silence = client.get_silence(silence_id)
+    assert found_silence is not None
+    assert found_silence.state == "expired"
     with pytest.raises(PermanentDeliveryError, match="silence_expired"):
         silence(pair, client, "Noisy", silence_id=silence_id)
 
 
-def test_prolonging_keeps_the_id(pair: AlertmanagerPair, client: AlertmanagerClient) -> None:
+def test_extending_a_silence_does_not_change_its_id(
+    pair: AlertmanagerPair, client: AlertmanagerClient
+) -> None:
     silence_id = silence(pair, client, "Long", for_s=60)
     before = client.get_silence(silence_id)
     assert silence(pair, client, "Long", for_s=6000, silence_id=silence_id) == silence_id
@@ -130,19 +138,21 @@ def test_prolonging_keeps_the_id(pair: AlertmanagerPair, client: AlertmanagerCli
     assert after.ends_at == pytest.approx(before.ends_at + 5940, abs=5)
 
 
-def test_a_silence_is_found_by_its_mark_wherever_it_was_made(
+def test_a_silence_is_found_by_its_marker_on_every_replica(
     pair: AlertmanagerPair, client: AlertmanagerClient
 ) -> None:
-    mark = "[receiver found-1#1]"
-    silence_id = silence(pair, AlertmanagerClient(pair.urls[1:]), "Found", mark=mark)
-    assert [seen.id for seen in client.list_silences(mark)] == [silence_id]
+    marker = "[receiver found-1#1]"
+    silence_id = silence(pair, AlertmanagerClient(pair.urls[1:]), "Found", marker=marker)
+    assert [found_silence.id for found_silence in client.list_silences(marker)] == [silence_id]
     first = AlertmanagerClient(pair.urls[:1])
-    soon(lambda: [seen.id for seen in first.list_silences(mark)] == [silence_id])
+    wait_for_gossip(
+        lambda: [found_silence.id for found_silence in first.list_silences(marker)] == [silence_id]
+    )
     client.expire_silence(silence_id)
-    soon(lambda: client.list_silences(mark) == ())
+    wait_for_gossip(lambda: client.list_silences(marker) == ())
 
 
-def test_with_one_of_them_down_the_other_is_polled_and_gets_the_silence(pair: AlertmanagerPair) -> None:
+def test_with_one_replica_down_the_other_is_polled_and_gets_the_silence(pair: AlertmanagerPair) -> None:
     pair.fires(alertname="Half")
     down = f"http://127.0.0.1:{free_port()}"
     half = AlertmanagerClient([down, pair.urls[0]])
@@ -156,13 +166,13 @@ def test_with_one_of_them_down_the_other_is_polled_and_gets_the_silence(pair: Al
     half.expire_silence(silence_id)
 
 
-def test_what_it_never_had_is_none_and_ended(client: AlertmanagerClient) -> None:
+def test_an_unknown_silence_is_not_found_and_counts_as_ended(client: AlertmanagerClient) -> None:
     unknown = "5b9f6ac0-3d2f-4ab9-9a5b-1f1f1f1f1f1f"
     assert client.get_silence(unknown) is None
     client.expire_silence(unknown)
     client.expire_silence("no id at all")
 
 
-def test_its_refusal_is_reported_in_its_words(pair: AlertmanagerPair, client: AlertmanagerClient) -> None:
+def test_an_error_response_is_quoted(pair: AlertmanagerPair, client: AlertmanagerClient) -> None:
     with pytest.raises(PermanentDeliveryError, match="end time can't be in the past"):
         silence(pair, client, "Past", for_s=-60)

@@ -1,4 +1,4 @@
-"""Silences told to Alertmanager: which replica takes them, and what every answer means."""
+"""Creating, extending, ending and finding silences, on several replicas and with every response."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def client(alertmanager: MockAlertmanager, clock: Clock) -> AlertmanagerClient:
     return AlertmanagerClient([alertmanager.url], 0.5, clock)
 
 
-def make(
+def create(
     client: AlertmanagerClient, *, for_s: float = 3600, silence_id: str = "", comment: str = f"known {MARK}"
 ) -> str:
     return client.make_silence(
@@ -53,20 +53,18 @@ def make(
 
 def temporary(client: AlertmanagerClient) -> TemporaryDeliveryError:
     with pytest.raises(TemporaryDeliveryError) as caught:
-        make(client)
+        create(client)
     return caught.value
 
 
 def permanent(client: AlertmanagerClient, silence_id: str = "") -> PermanentDeliveryError:
     with pytest.raises(PermanentDeliveryError) as caught:
-        make(client, silence_id=silence_id)
+        create(client, silence_id=silence_id)
     return caught.value
 
 
-def test_a_silence_is_made_of_equal_labels(
-    alertmanager: MockAlertmanager, client: AlertmanagerClient
-) -> None:
-    silence_id = make(client)
+def test_a_silence_has_equality_matchers(alertmanager: MockAlertmanager, client: AlertmanagerClient) -> None:
+    silence_id = create(client)
     [silence] = alertmanager.in_force()
     assert silence == {
         "id": silence_id,
@@ -81,7 +79,7 @@ def test_a_silence_is_made_of_equal_labels(
     }
 
 
-def test_a_silence_of_everything_is_refused_before_it_is_sent(
+def test_a_silence_without_matchers_is_refused_before_it_is_sent(
     alertmanager: MockAlertmanager, client: AlertmanagerClient
 ) -> None:
     with pytest.raises(PermanentDeliveryError, match="no_matchers"):
@@ -89,82 +87,84 @@ def test_a_silence_of_everything_is_refused_before_it_is_sent(
     assert alertmanager.requests == []
 
 
-def test_prolonging_keeps_the_silence(
+def test_extending_updates_the_same_silence(
     alertmanager: MockAlertmanager, client: AlertmanagerClient, clock: Clock
 ) -> None:
-    silence_id = make(client)
+    silence_id = create(client)
     clock.at += 1800
-    assert make(client, for_s=7200, silence_id=silence_id) == silence_id
+    assert create(client, for_s=7200, silence_id=silence_id) == silence_id
     assert [silence["endsAt"] for silence in alertmanager.in_force()] == ["2026-11-23T14:03:00.000Z"]
 
 
-def test_what_somebody_ended_is_not_made_anew(
+def test_an_expired_silence_is_not_created_again(
     alertmanager: MockAlertmanager, client: AlertmanagerClient
 ) -> None:
-    silence_id = make(client)
+    silence_id = create(client)
     client.expire_silence(silence_id)
     assert permanent(client, silence_id).reason == "silence_expired"
     assert alertmanager.in_force() == []
 
 
-def test_what_alertmanager_has_lost_is_made_anew(
+def test_a_silence_that_alertmanager_lost_is_created_again(
     alertmanager: MockAlertmanager, client: AlertmanagerClient
 ) -> None:
-    silence_id = make(client)
+    silence_id = create(client)
     alertmanager.silences.clear()
-    assert make(client, silence_id=silence_id) != silence_id
+    assert create(client, silence_id=silence_id) != silence_id
     assert len(alertmanager.in_force()) == 1
 
 
-def test_an_end_beyond_all_years_is_cut(alertmanager: MockAlertmanager, client: AlertmanagerClient) -> None:
-    make(client, for_s=float("inf"))
+def test_an_end_after_the_year_9999_is_limited(
+    alertmanager: MockAlertmanager, client: AlertmanagerClient
+) -> None:
+    create(client, for_s=float("inf"))
     assert alertmanager.in_force()[0]["endsAt"].startswith("9000-")
 
 
-# --- which replica, and what may have been taken
+# --- which replica gets a request, and which may have processed it
 
 
-def test_the_second_replica_takes_it_when_the_first_is_down(
+def test_the_second_replica_gets_the_silence_if_the_first_is_down(
     alertmanager: MockAlertmanager, clock: Clock
 ) -> None:
     with MockAlertmanager() as other:
         down = other.url
-    make(AlertmanagerClient([down, alertmanager.url], 0.5, clock))
+    create(AlertmanagerClient([down, alertmanager.url], 0.5, clock))
     assert len(alertmanager.in_force()) == 1
 
 
-def test_the_second_replica_takes_it_when_the_first_hangs(
+def test_the_second_replica_gets_the_silence_if_the_first_hangs(
     alertmanager: MockAlertmanager, clock: Clock
 ) -> None:
     with MockAlertmanager(clock=clock) as silent:
         silent.is_silent = True
-        make(AlertmanagerClient([silent.url, alertmanager.url], 0.3, clock))
+        create(AlertmanagerClient([silent.url, alertmanager.url], 0.3, clock))
         assert [request.method for request in silent.requests] == ["GET"]
     assert len(alertmanager.in_force()) == 1
 
 
 @pytest.mark.parametrize("status", [401, 404, 503])
-def test_the_second_replica_takes_it_when_the_first_will_not(
+def test_the_second_replica_gets_the_silence_if_the_first_refuses(
     alertmanager: MockAlertmanager, clock: Clock, status: int
 ) -> None:
     with MockAlertmanager(clock=clock) as unwilling:
         unwilling.answer_next("POST", status)
-        make(AlertmanagerClient([unwilling.url, alertmanager.url], 0.5, clock))
+        create(AlertmanagerClient([unwilling.url, alertmanager.url], 0.5, clock))
     assert len(alertmanager.in_force()) == 1
 
 
-def test_only_one_replica_gets_it(alertmanager: MockAlertmanager, clock: Clock) -> None:
+def test_only_one_replica_gets_the_silence(alertmanager: MockAlertmanager, clock: Clock) -> None:
     with MockAlertmanager(clock=clock) as other:
-        make(AlertmanagerClient([other.url, alertmanager.url], 0.5, clock))
+        create(AlertmanagerClient([other.url, alertmanager.url], 0.5, clock))
         assert len(other.in_force()) == 1
     assert alertmanager.requests == []
 
 
 @pytest.mark.parametrize("status", [0, 500, 502, 504])
-def test_what_may_have_been_taken_is_sent_to_nobody_else(
+def test_a_request_that_was_perhaps_processed_is_not_sent_to_another_replica(
     alertmanager: MockAlertmanager, clock: Clock, status: int
 ) -> None:
-    """Two silences of one wish: one of them would outlive its end."""
+    """Else there could be two silences for one request, and one of them would outlive its end."""
     with MockAlertmanager(clock=clock) as odd:
         if status:
             odd.answer_next("POST", status)
@@ -175,7 +175,7 @@ def test_what_may_have_been_taken_is_sent_to_nobody_else(
     assert alertmanager.requests == []
 
 
-def test_a_time_out_after_it_was_sent_may_have_been_taken(
+def test_a_timeout_after_sending_counts_as_perhaps_processed(
     alertmanager: MockAlertmanager, client: AlertmanagerClient
 ) -> None:
     alertmanager.hang_next("POST")
@@ -184,7 +184,7 @@ def test_a_time_out_after_it_was_sent_may_have_been_taken(
     assert len(alertmanager.in_force()) == 1
 
 
-def test_an_answer_without_an_id_may_have_been_taken(
+def test_a_response_without_an_id_counts_as_perhaps_processed(
     alertmanager: MockAlertmanager, client: AlertmanagerClient
 ) -> None:
     alertmanager.answer_next("POST", 200, b"{}")
@@ -192,7 +192,7 @@ def test_an_answer_without_an_id_may_have_been_taken(
     assert (error.reason, error.maybe_sent) == ("odd_answer", True)
 
 
-def test_nothing_was_sent_when_nobody_can_be_reached(
+def test_without_a_reachable_replica_nothing_was_sent(
     alertmanager: MockAlertmanager, client: AlertmanagerClient
 ) -> None:
     alertmanager.stop()
@@ -200,7 +200,9 @@ def test_nothing_was_sent_when_nobody_can_be_reached(
     assert (error.reason, error.detail, error.maybe_sent) == ("unreachable", "connection refused", False)
 
 
-def test_nothing_was_sent_to_who_hangs(alertmanager: MockAlertmanager, client: AlertmanagerClient) -> None:
+def test_nothing_was_sent_to_a_replica_that_hangs_before_the_request(
+    alertmanager: MockAlertmanager, client: AlertmanagerClient
+) -> None:
     alertmanager.is_silent = True
     started = time.monotonic()
     error = temporary(client)
@@ -208,7 +210,7 @@ def test_nothing_was_sent_to_who_hangs(alertmanager: MockAlertmanager, client: A
     assert time.monotonic() - started < 1.5
 
 
-def test_a_refusal_is_final_and_in_alertmanagers_words(
+def test_a_refusal_is_permanent_and_quotes_alertmanager(
     alertmanager: MockAlertmanager, client: AlertmanagerClient
 ) -> None:
     alertmanager.answer_next("POST", 400, b'"silence invalid: bad"')
@@ -220,12 +222,12 @@ def test_a_refusal_is_final_and_in_alertmanagers_words(
     assert permanent(client).reason == "unauthorized"
 
 
-def test_a_busy_one_is_tried_later(alertmanager: MockAlertmanager, client: AlertmanagerClient) -> None:
+def test_a_busy_replica_is_retried_later(alertmanager: MockAlertmanager, client: AlertmanagerClient) -> None:
     alertmanager.answer_next("POST", 429)
     assert not temporary(client).maybe_sent
 
 
-def test_without_an_address_it_says_so(clock: Clock) -> None:
+def test_without_an_address_the_error_says_so(clock: Clock) -> None:
     nobody = AlertmanagerClient([], 0.5, clock)
     assert permanent(nobody).reason == "no_alertmanager"
     for ask in (nobody.expire_silence, nobody.get_silence, nobody.list_silences):
@@ -237,40 +239,44 @@ def test_without_an_address_it_says_so(clock: Clock) -> None:
 
 
 def test_ending_twice_is_ending_once(alertmanager: MockAlertmanager, client: AlertmanagerClient) -> None:
-    silence_id = make(client)
+    silence_id = create(client)
     client.expire_silence(silence_id)
     client.expire_silence(silence_id)
     assert alertmanager.in_force() == []
 
 
-@pytest.mark.parametrize(("status", "words"), [(404, b""), (500, b'"silence not found"'), (422, b"{}")])
-def test_ending_what_nobody_knows_is_done(
-    alertmanager: MockAlertmanager, client: AlertmanagerClient, status: int, words: bytes
+@pytest.mark.parametrize(("status", "body"), [(404, b""), (500, b'"silence not found"'), (422, b"{}")])
+def test_ending_an_unknown_silence_succeeds(
+    alertmanager: MockAlertmanager, client: AlertmanagerClient, status: int, body: bytes
 ) -> None:
-    alertmanager.answer_next("DELETE", status, words)
+    alertmanager.answer_next("DELETE", status, body)
     client.expire_silence(ANY_ID)
 
 
-@pytest.mark.parametrize("words", [b"", b'"disk full"'])
-def test_a_failure_at_ending_is_tried_again(
-    alertmanager: MockAlertmanager, client: AlertmanagerClient, words: bytes
+@pytest.mark.parametrize("body", [b"", b'"disk full"'])
+def test_a_failed_end_is_retried(
+    alertmanager: MockAlertmanager, client: AlertmanagerClient, body: bytes
 ) -> None:
-    silence_id = make(client)
-    alertmanager.answer_next("DELETE", 500, words)
+    silence_id = create(client)
+    alertmanager.answer_next("DELETE", 500, body)
     with pytest.raises(TemporaryDeliveryError, match="server_error"):
         client.expire_silence(silence_id)
 
 
-def test_a_silence_is_ended_where_it_is_known(alertmanager: MockAlertmanager, clock: Clock) -> None:
+def test_a_silence_is_ended_on_the_replica_that_knows_it(
+    alertmanager: MockAlertmanager, clock: Clock
+) -> None:
     with MockAlertmanager(clock=clock) as newcomer:
         both = AlertmanagerClient([newcomer.url, alertmanager.url], 0.5, clock)
-        silence_id = make(AlertmanagerClient([alertmanager.url], 0.5, clock))
+        silence_id = create(AlertmanagerClient([alertmanager.url], 0.5, clock))
         assert both.get_silence(silence_id) is not None
         both.expire_silence(silence_id)
     assert alertmanager.in_force() == []
 
 
-def test_a_silence_may_live_on_in_who_is_away(alertmanager: MockAlertmanager, clock: Clock) -> None:
+def test_a_silence_may_still_be_active_on_an_unavailable_replica(
+    alertmanager: MockAlertmanager, clock: Clock
+) -> None:
     with MockAlertmanager(clock=clock) as other:
         away = other.url
     both = AlertmanagerClient([alertmanager.url, away], 0.5, clock)
@@ -280,15 +286,17 @@ def test_a_silence_may_live_on_in_who_is_away(alertmanager: MockAlertmanager, cl
 
 
 def test_a_silence_is_found_by_the_marker_in_its_comment(client: AlertmanagerClient, clock: Clock) -> None:
-    mine = make(client)
-    other = make(client, comment="known [receiver abc-1#12]")
+    mine = create(client)
+    other = create(client, comment="known [receiver abc-1#12]")
     [found] = client.list_silences(MARK)
     assert found == RemoteSilence(mine, "active", NOW, NOW + 3600, "alice", f"known {MARK}")
     assert {silence.id for silence in client.list_silences("")} == {mine, other}
 
 
-def test_one_that_is_over_is_not_found_but_can_be_asked_for(client: AlertmanagerClient, clock: Clock) -> None:
-    silence_id = make(client)
+def test_an_expired_silence_is_not_listed_but_can_be_loaded_by_id(
+    client: AlertmanagerClient, clock: Clock
+) -> None:
+    silence_id = create(client)
     clock.at += 3600
     assert client.list_silences(MARK) == ()
     seen = client.get_silence(silence_id)
@@ -296,22 +304,24 @@ def test_one_that_is_over_is_not_found_but_can_be_asked_for(client: Alertmanager
     assert seen.state == "expired"
 
 
-def test_what_is_unknown_is_none(client: AlertmanagerClient) -> None:
+def test_an_unknown_silence_is_none(client: AlertmanagerClient) -> None:
     assert client.get_silence(ANY_ID) is None
     assert client.get_silence("../status?x=ü") is None
 
 
-def test_replicas_know_the_same_silence_once(alertmanager: MockAlertmanager, clock: Clock) -> None:
+def test_a_silence_known_to_several_replicas_is_listed_once(
+    alertmanager: MockAlertmanager, clock: Clock
+) -> None:
     with MockAlertmanager(clock=clock) as other:
         both = AlertmanagerClient([alertmanager.url, other.url], 0.5, clock)
-        silence_id = make(both)
+        silence_id = create(both)
         other.silences = alertmanager.silences
         assert [silence.id for silence in both.list_silences(MARK)] == [silence_id]
         other.stop()
         assert [silence.id for silence in both.list_silences(MARK)] == [silence_id]
 
 
-def test_finding_without_anybody_to_ask_fails(
+def test_listing_silences_fails_without_a_reachable_replica(
     alertmanager: MockAlertmanager, client: AlertmanagerClient
 ) -> None:
     alertmanager.stop()
@@ -319,10 +329,10 @@ def test_finding_without_anybody_to_ask_fails(
         client.list_silences(MARK)
 
 
-def test_silences_of_later_versions_are_read(
+def test_silences_of_newer_versions_are_parsed(
     alertmanager: MockAlertmanager, client: AlertmanagerClient
 ) -> None:
-    """From 0.32 on there are annotations, and matchers may be several sets of which one must match."""
+    """From 0.32 on silences have annotations, and matchers may be several sets of which one must match."""
     silence = {
         "id": ANY_ID,
         "matchers": [[{"name": "a", "value": "b"}], [{"name": "c", "value": "d"}]],

@@ -1,4 +1,4 @@
-"""Huge, deep and arbitrary bodies: they are read in bounded time, cut, and never break anything."""
+"""Huge, deeply nested and arbitrary bodies: parsed in bounded time, cut, and never an unexpected error."""
 
 from __future__ import annotations
 
@@ -47,8 +47,8 @@ def read(body: bytes) -> ReceivedAlerts | None:
         return None
 
 
-def is_sound(batch: ReceivedAlerts) -> bool:
-    """Everything can be stored, is within its bounds, and has a moment."""
+def is_valid(batch: ReceivedAlerts) -> bool:
+    """Return whether everything can be stored, is within its limits, and has a start time."""
     msgspec.msgpack.encode(batch.groups)
     return all(
         alert.fingerprint
@@ -65,7 +65,7 @@ def is_sound(batch: ReceivedAlerts) -> bool:
     )
 
 
-def test_long_annotations_are_taken_and_cut() -> None:
+def test_long_annotations_are_accepted_and_cut() -> None:
     batch = parse_webhook(
         a_body(an_alert(annotations={"summary": "Disk full", "log": "x" * 200_000})), "", NOW
     )
@@ -75,20 +75,20 @@ def test_long_annotations_are_taken_and_cut() -> None:
     assert batch.repaired == 1
 
 
-def test_alerts_that_differ_far_behind_in_a_label_stay_different() -> None:
+def test_alerts_that_differ_only_at_the_end_of_a_long_label_stay_different() -> None:
     long = [an_alert(labels={"alertname": "DiskFull", "path": "x" * 10_000 + end}) for end in "ab"]
     one, other = parse_webhook(a_body(*long), "", NOW).groups[0].alerts
     assert one.fingerprint != other.fingerprint
     assert len(one.labels["path"]) == payload.MAX_LABEL
 
 
-def test_labels_of_a_megabyte_have_an_identity_too() -> None:
+def test_labels_of_a_megabyte_have_a_fingerprint_too() -> None:
     huge = [an_alert(labels={"alertname": "DiskFull", "path": "x" * 1_000_000 + end}) for end in "aab"]
     one, same, other = (alert.fingerprint for alert in parse_webhook(a_body(*huge), "", NOW).groups[0].alerts)
     assert one == same != other
 
 
-def test_of_thousands_of_labels_those_that_decide_are_kept() -> None:
+def test_of_thousands_of_labels_the_important_ones_are_kept() -> None:
     labels = {f"label_{n}": "x" for n in range(5000)} | {"severity": "critical", "alertname": "DiskFull"}
     alert = parse_webhook(a_body(an_alert(labels=labels)), "", NOW).groups[0].alerts[0]
     assert len(alert.labels) == payload.MAX_ENTRIES
@@ -108,7 +108,7 @@ def test_long_names_that_differ_stay_different() -> None:
     assert len(keys) == len(fingerprints) == 2
 
 
-def test_an_endless_link_is_left_out() -> None:
+def test_a_very_long_link_is_left_out() -> None:
     alert = (
         parse_webhook(a_body(an_alert(generatorURL="http://x/" + "a" * 9000)), "", NOW).groups[0].alerts[0]
     )
@@ -116,12 +116,12 @@ def test_an_endless_link_is_left_out() -> None:
 
 
 @pytest.mark.parametrize("is_odd", [False, True])
-def test_two_thousand_alerts_are_read_within_a_second(is_odd: bool) -> None:
+def test_two_thousand_alerts_are_parsed_within_a_second(is_odd: bool) -> None:
     alerts = [an_alert(labels={"alertname": "PodDown", "pod": n if is_odd else str(n)}) for n in range(2000)]
     body = a_body(*alerts)
-    begun = time.perf_counter()
+    started = time.perf_counter()
     batch = parse_webhook(body, "", NOW)
-    assert time.perf_counter() - begun < 1
+    assert time.perf_counter() - started < 1
     assert batch.total == 2000
     assert batch.repaired == (2000 if is_odd else 0)
     assert len({alert.fingerprint for alert in batch.groups[0].alerts}) == 2000
@@ -143,31 +143,33 @@ def test_two_thousand_alerts_are_read_within_a_second(is_odd: bool) -> None:
     ],
     ids=lambda body: repr(body[:16]),
 )
-def test_nonsense_is_refused_within_two_seconds(body: bytes) -> None:
-    begun = time.process_time()  # of our own: others may use the machine meanwhile
+def test_malformed_bodies_are_refused_within_two_seconds(body: bytes) -> None:
+    started = time.process_time()  # CPU time of this process, as others use the machine, too
     with pytest.raises(PayloadError):
         parse_webhook(body, "", NOW)
-    assert time.process_time() - begun < 2
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.parametrize("name", BODIES)
-def test_a_body_that_needs_repairs_takes_two_seconds_at_most(name: str) -> None:
+def test_a_body_that_needs_repair_is_parsed_within_two_seconds(name: str) -> None:
     body = BODIES[name]()
     assert len(body) <= payload.MAX_REPAIRED
-    begun = time.process_time()
+    started = time.process_time()
     read(body)
-    assert time.process_time() - begun < 2
+    assert time.process_time() - started < 2
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts memory as Linux does")
-def test_a_body_that_needs_repairs_leaves_a_process_under_400_mib() -> None:
+def test_parsing_a_body_that_needs_repair_needs_less_than_400_mib() -> None:
     command = [sys.executable, "-m", "tests.integrations.alertmanager.odd_bodies"]
     found = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
     assert int(found.stdout) < 400
 
 
 @pytest.mark.parametrize("size", [payload.MAX_REPAIRED + 1, 32 * 1024 * 1024])
-def test_a_larger_body_is_taken_as_alertmanager_writes_it_and_else_refused_with_what_to_do(size: int) -> None:
+def test_a_larger_body_is_accepted_in_alertmanagers_format_and_otherwise_refused_with_a_remedy(
+    size: int,
+) -> None:
     pad = "x" * 16_000
     alerts = [an_alert(annotations={"description": pad, "n": str(n)}) for n in range(size // 16_000 + 1)]
     assert parse_webhook(a_body(*alerts), "", NOW).total == len(alerts)
@@ -176,7 +178,7 @@ def test_a_larger_body_is_taken_as_alertmanager_writes_it_and_else_refused_with_
         parse_webhook(a_body(*alerts), "", NOW)
 
 
-def test_a_body_of_too_many_values_is_refused_with_what_to_do() -> None:
+def test_a_body_of_too_many_values_is_refused_with_a_remedy() -> None:
     body = b'{"alerts":[' + b"{}," * 200_000 + b'{"labels":{}}]}'
     with pytest.raises(PayloadTooLarge, match=r"150,000 values that are mended: .* max_alerts"):
         parse_webhook(body, "", NOW)
@@ -185,7 +187,7 @@ def test_a_body_of_too_many_values_is_refused_with_what_to_do() -> None:
 @pytest.mark.parametrize("depth", [50, 900, 5_000, 100_000])
 @pytest.mark.parametrize("brackets", [("[", "]"), ('{"a":', "}")])
 @pytest.mark.parametrize("place", ["group", "label", "annotation", "alert"])
-def test_an_alert_is_read_however_deep_something_beside_it_goes(
+def test_an_alert_is_parsed_however_deeply_its_other_values_are_nested(
     depth: int, brackets: tuple[str, str], place: str
 ) -> None:
     opening, closing = brackets
@@ -200,17 +202,17 @@ def test_an_alert_is_read_however_deep_something_beside_it_goes(
     beside = '"x": "DEEP", ' if place == "group" else ""
     body = f'{{{beside}"groupKey": "k", "alerts": [{alert}, 7]}}'.replace('"DEEP"', deep)
     batch = parse_webhook(body.encode(), "", NOW)
-    assert is_sound(batch)
+    assert is_valid(batch)
     assert batch.groups[0].alerts[0].name == "DiskFull"
     assert batch.rejected == 1
 
 
-def test_a_number_of_thousands_of_digits_is_text_like_any_other() -> None:
+def test_a_number_of_thousands_of_digits_is_parsed_as_text() -> None:
     body = a_body(an_alert(labels={"alertname": "DiskFull", "n": "N"}), truncatedAlerts="N", groupKey="N")
     batch = parse_webhook(body.replace(b'"N"', b"9" * 6000), "", NOW)
     assert batch.groups[0].alerts[0].labels["n"].startswith("999")
     assert batch.groups[0].is_truncated
-    assert is_sound(batch)
+    assert is_valid(batch)
 
 
 texts = st.text(st.characters(codec=None), max_size=20)
@@ -250,14 +252,14 @@ bodies = st.fixed_dictionaries(
 
 @given(bodies, st.booleans())
 @settings(max_examples=300, deadline=None)
-def test_whatever_an_alert_looks_like_it_is_read_soundly_or_refused(body: object, plain: bool) -> None:
+def test_any_alert_is_parsed_into_valid_values_or_refused(body: object, plain: bool) -> None:
     batch = read(json.dumps(body, ensure_ascii=plain).encode("utf-8", "surrogatepass"))
-    assert batch is None or is_sound(batch)
+    assert batch is None or is_valid(batch)
 
 
 @given(bodies)
 @settings(max_examples=200, deadline=None)
-def test_a_body_is_refused_only_when_it_holds_no_readable_alert(body: dict[str, Any]) -> None:
+def test_a_body_is_refused_only_if_it_has_no_readable_alert(body: dict[str, Any]) -> None:
     entries = body.get("alerts")
     if not isinstance(entries, list):
         return
@@ -273,19 +275,19 @@ def test_a_body_is_refused_only_when_it_holds_no_readable_alert(body: dict[str, 
 
 @given(values)
 @settings(max_examples=200, deadline=None)
-def test_arbitrary_json_is_read_or_refused(value: object) -> None:
+def test_arbitrary_json_is_parsed_or_refused(value: object) -> None:
     read(json.dumps(value).encode())
 
 
 @given(st.binary(max_size=200))
 @settings(max_examples=200, deadline=None)
-def test_arbitrary_bytes_are_read_or_refused(body: bytes) -> None:
+def test_arbitrary_bytes_are_parsed_or_refused(body: bytes) -> None:
     read(body)
 
 
 @given(st.sampled_from(PAYLOADS), st.data())
 @settings(max_examples=400, deadline=None)
-def test_a_damaged_body_is_read_soundly_or_refused(path: Path, data: st.DataObject) -> None:
+def test_a_damaged_body_is_parsed_into_valid_values_or_refused(path: Path, data: st.DataObject) -> None:
     body = bytearray(path.read_bytes())
     for _ in range(data.draw(st.integers(0, 4))):
         at = data.draw(st.integers(0, len(body)))
@@ -294,10 +296,10 @@ def test_a_damaged_body_is_read_soundly_or_refused(path: Path, data: st.DataObje
             st.binary(max_size=6) | st.sampled_from([b"null", b"[", b"1e9", b'"'])
         )
     batch = read(bytes(body))
-    assert batch is None or is_sound(batch)
+    assert batch is None or is_valid(batch)
 
 
-def test_many_labels_without_fingerprints_are_too_much_however_well_they_are_written():
+def test_too_many_labels_without_fingerprints_are_refused_also_in_alertmanagers_format():
     labels = {f"l{n}": "v" * 240 for n in range(60)}
     alert = {"status": "firing", "labels": labels, "startsAt": "2026-11-30T10:00:00Z"}
     body = json.dumps(
@@ -308,14 +310,14 @@ def test_many_labels_without_fingerprints_are_too_much_however_well_they_are_wri
 
 
 @pytest.mark.parametrize("key", [b'"labels"', b'"\\u006cabels"'])
-def test_more_alerts_than_can_be_taken_in_time_are_too_many(key: bytes):
+def test_more_alerts_than_can_be_ingested_in_time_are_refused(key: bytes):
     one = b'{"status":"firing",' + key + b':{"a":"%d"},"startsAt":"2026-11-30T10:00:00Z"}'
     body = b'{"groupKey":"k","alerts":[' + b",".join(one % n for n in range(50_001)) + b"]}"
     with pytest.raises(PayloadTooLarge, match=r"more than 50,000 alerts: .* max_alerts"):
         parse_webhook(body, "", NOW)
 
 
-def test_more_groups_than_can_be_taken_in_time_are_too_many():
+def test_more_groups_than_can_be_ingested_in_time_are_refused():
     one = b'{"status":"firing","labels":{"a":"%d"},"startsAt":"2026-11-30T10:00:00Z"}'
     body = b'{"alerts":[' + b",".join(one % n for n in range(5_001)) + b"]}"
     with pytest.raises(PayloadTooLarge, match=r"5,001 alerts without a group key, .* max_alerts"):

@@ -1,4 +1,4 @@
-"""What Alertmanager, and what resembles it, may post: a body as a file for each case."""
+"""The bodies that Alertmanager and similar senders may post: one file for each case."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KEY = '{}/{team="storage"}:{alertname="DiskFull"}'
 BY_LABELS = '{"alertname":"DiskFull"}'
 START = "2026-11-23 09:14:05.118"
 ENDED = "2026-11-23 10:02:35.118"
-DB1 = "3c83b888902cab93"  # the fingerprint that Alertmanager gives db1's labels
+DB1 = "3c83b888902cab93"  # the fingerprint that Alertmanager computes of db1's labels
 
 
 def body(name: str) -> bytes:
@@ -79,7 +79,7 @@ def own_key(n: int) -> str:
 
 
 TAKEN: dict[str, tuple[list[ExpectedGroup], int, int]] = {
-    # As senders write them.
+    # Bodies as real senders write them.
     "alertmanager-0.18": ([ExpectedGroup(DB1, receiver="ops.on-call")], 0, 0),
     "alertmanager-0.25": ([ExpectedGroup("6a1f0c2b9d3e4f55", "0d7e61aa83bb1c02")], 0, 0),
     "alertmanager-0.25-truncated": ([ExpectedGroup("", "6a1f0c2b9d3e4f55", truncated=True)], 0, 0),
@@ -115,7 +115,7 @@ TAKEN: dict[str, tuple[list[ExpectedGroup], int, int]] = {
         0,
         0,
     ),
-    # Odd alerts.
+    # Unusual alerts.
     "label-values-of-other-types": ([ExpectedGroup("a1 a2")], 1, 0),
     "label-values-null": ([ExpectedGroup("3a429a6edd7eb7a1")], 1, 0),
     "label-values-nested": ([ExpectedGroup("a1")], 1, 0),
@@ -142,7 +142,7 @@ TAKEN: dict[str, tuple[list[ExpectedGroup], int, int]] = {
     "status-only-of-the-group": ([ExpectedGroup("", "a1")], 1, 0),
     "firing-with-an-end": ([ExpectedGroup("a1")], 0, 0),
     "fingerprints-twice": ([ExpectedGroup("a1 a1", "a1")], 0, 0),
-    # Odd groups.
+    # Unusual groups.
     "group-key-of-another-type": (
         [ExpectedGroup("a1 a2", key='{"alertname":"DiskFull","job":"node","shard":"3"}')],
         2,
@@ -172,7 +172,7 @@ TAKEN: dict[str, tuple[list[ExpectedGroup], int, int]] = {
     "alert-without-a-list": ([ExpectedGroup("a1")], 0, 0),
     "alerts-empty": ([], 0, 0),
     "alerts-null": ([], 0, 0),
-    # Odd texts and odd JSON.
+    # Unusual texts and unusual JSON.
     "hostile-texts": ([ExpectedGroup("a1")], 0, 0),
     "half-surrogates": ([ExpectedGroup("a1", receiver="on-call \ufffd")], 1, 0),
     "bytes-no-utf-8": ([ExpectedGroup("a1")], 0, 0),
@@ -198,7 +198,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("name", TAKEN)
-def test_a_body_is_taken(name: str) -> None:
+def test_a_body_is_parsed_into_the_expected_groups(name: str) -> None:
     assert summarize_batch(read(name)) == TAKEN[name]
 
 
@@ -215,11 +215,11 @@ def test_every_payload_file_has_its_expectation() -> None:
 
 
 @pytest.mark.parametrize("name", TAKEN)
-def test_both_readers_agree(name: str) -> None:
+def test_the_strict_and_the_lenient_parser_agree(name: str) -> None:
     assert parse_leniently(body(name), "", NOW) == read(name)
 
 
-def test_everything_of_an_alert_is_read() -> None:
+def test_every_field_of_an_alert_is_parsed() -> None:
     group = the_group("alertmanager-0.25")
     firing, resolved = group.alerts
     assert firing.labels["instance"] == "db1.shop.example:9100"
@@ -231,15 +231,15 @@ def test_everything_of_an_alert_is_read() -> None:
     assert group.external_url == "http://alertmanager-0.shop.example:9093"
 
 
-def test_the_source_comes_from_the_address_not_from_the_body() -> None:
+def test_the_source_comes_from_the_url_not_from_the_body() -> None:
     assert parse_webhook(body("alertmanager-0.25"), "eu", NOW).groups[0].source == "eu"
 
 
-def test_a_start_in_another_zone_is_the_same_moment() -> None:
+def test_a_start_in_another_time_zone_is_the_same_time() -> None:
     assert the_alert("alertmanager-0.18").starts_at == pytest.approx(at(START), abs=0.001)
 
 
-def test_an_alert_without_fingerprint_gets_alertmanagers_own() -> None:
+def test_an_alert_without_fingerprint_gets_the_one_alertmanager_would_compute() -> None:
     alert = the_alert("alertmanager-0.18")
     assert alert.fingerprint == fingerprint(alert.labels) == DB1
 
@@ -270,12 +270,12 @@ def test_lists_and_objects_become_json_text() -> None:
     assert labels["owner"] == '{"team":"storage","floor":2,"on":true}'
 
 
-def test_an_unusable_start_is_the_moment_of_receipt() -> None:
+def test_an_invalid_start_is_replaced_by_the_time_of_receipt() -> None:
     assert {a.starts_at for a in the_group("starts-at-unusable").alerts} == {NOW}
 
 
-def test_a_senders_clock_that_is_ahead_of_ours_is_set_back() -> None:
-    """A start in the future once hid the alert's next start, which came from a clock put right."""
+def test_a_start_in_the_future_is_replaced_by_the_time_of_receipt() -> None:
+    """Before, a start in the future hid the alert's next start after the sender's clock had been corrected."""
     early = at(START) - 3600
     (group,) = parse_webhook(body("alertmanager-0.25"), "", early).groups
     assert {a.starts_at for a in group.alerts} == {early}
@@ -283,16 +283,16 @@ def test_a_senders_clock_that_is_ahead_of_ours_is_set_back() -> None:
     assert parse_leniently(body("alertmanager-0.25"), "", early).groups == (group,)
 
 
-def test_other_forms_of_a_moment_are_read() -> None:
+def test_other_timestamp_formats_are_parsed() -> None:
     seconds = {int(a.starts_at) for a in the_group("starts-at-other-forms").alerts}
     assert seconds == {int(at(START))}
 
 
-def test_an_unusable_end_of_a_resolved_alert_is_the_moment_of_receipt() -> None:
+def test_an_invalid_end_of_a_resolved_alert_is_replaced_by_the_time_of_receipt() -> None:
     assert {a.ends_at for a in the_group("ends-at-unusable").alerts} == {NOW}
 
 
-def test_an_alert_that_fires_has_no_end_whatever_it_says() -> None:
+def test_a_firing_alert_has_no_end_whatever_the_body_contains() -> None:
     assert the_alert("firing-with-an-end").ends_at == 0.0
 
 
@@ -325,7 +325,7 @@ def test_half_surrogates_are_replaced_so_that_texts_can_be_stored() -> None:
         ("control-characters", "U\tlm\x01"),
     ],
 )
-def test_malformed_json_is_read_as_far_as_it_can_be(name: str, city: str) -> None:
+def test_malformed_json_is_parsed_as_far_as_possible(name: str, city: str) -> None:
     assert the_alert(name).labels["city"] == city
 
 
@@ -339,14 +339,14 @@ def test_malformed_json_is_read_as_far_as_it_can_be(name: str, city: str) -> Non
         ("plain-name_1/x", "plain-name_1/x"),
     ],
 )
-def test_the_receivers_quoting_is_undone(quoted: str, receiver: str) -> None:
+def test_the_quoted_receiver_name_is_unquoted(quoted: str, receiver: str) -> None:
     text = body("alertmanager-0.25").replace(b'"on-call"', b'"%b"' % quoted.replace("\\", "\\\\").encode())
     assert parse_webhook(text, "", NOW).groups[0].receiver == receiver
 
 
 @pytest.mark.parametrize("name", ["startsAt", "endsAt"])
-def test_half_a_character_for_a_moment_is_a_moment_that_tells_nothing(name: str) -> None:
-    """It was a fault of ours, and so answered with 500 for ever."""
+def test_a_surrogate_in_a_timestamp_makes_it_invalid(name: str) -> None:
+    """Before, it raised an unexpected error, and every retry was answered with 500."""
     body = json.loads((PAYLOADS / "half-surrogates.json").read_bytes())
     body["alerts"][0][name] = "\ud800"
     batch = parse_webhook(json.dumps(body).encode(), "", NOW)
