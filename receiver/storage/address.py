@@ -17,14 +17,10 @@ from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 import redis
 from redis.connection import parse_url
 
-from receiver.storage.pool import NodeAddress, TcpConnection, TlsConnection, UnixSocketConnection
+from receiver.storage.pool import NodeAddress
 
 SENTINEL, CLUSTER = "redis+sentinel", "redis+cluster"
 _DEFAULT_PORT = {SENTINEL: 26379, CLUSTER: 6379}
-_CONNECTION_CLASSES: dict[type, type] = {
-    redis.SSLConnection: TlsConnection,
-    redis.UnixDomainSocketConnection: UnixSocketConnection,
-}
 
 
 @dataclass(frozen=True)
@@ -34,14 +30,14 @@ class StoreAddress:
     kind: str
     nodes: tuple[NodeAddress, ...] = ()
     service: str = ""
-    connection_class: type = TcpConnection
+    connection_class: type = redis.Connection
     # Options of a connection to Redis, and those of a connection to a sentinel.
     options: dict[str, Any] = field(default_factory=dict, repr=False)
     sentinel_options: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def is_encrypted(self) -> bool:
-        return self.connection_class is TlsConnection
+        return self.connection_class is redis.SSLConnection
 
 
 def parse_store_url(url: str) -> StoreAddress:
@@ -78,8 +74,7 @@ def parse_store_url(url: str) -> StoreAddress:
 
 def _parse_options(url: str) -> tuple[dict[str, Any], type]:
     options = dict(parse_url(url))  # type: ignore[no-untyped-call]
-    kind = options.pop("connection_class", redis.Connection)
-    return options, _CONNECTION_CLASSES.get(kind, TcpConnection)
+    return options, options.pop("connection_class", redis.Connection)
 
 
 def _parse_node(text: str, default_port: int) -> NodeAddress:

@@ -1,22 +1,28 @@
 """Connecting to Redis (a single server, Sentinel or Cluster), and running the Lua scripts.
 
-With Sentinel, the sentinels are asked for the master each time a connection is opened:
-https://redis.io/docs/latest/develop/reference/sentinel-clients/
+With Sentinel, redis-py asks the sentinels for the master each time it opens a connection, and closes the idle
+ones when there is another: https://redis.io/docs/latest/develop/reference/sentinel-clients/
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import Any, cast
 
 import redis
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError, ReadOnlyError, RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
 from redis.retry import Retry
+from redis.sentinel import (
+    Sentinel,
+    SentinelConnectionPoolProxy,
+    SentinelManagedConnection,
+    SentinelManagedSSLConnection,
+)
 
 from receiver.errors import StoreError
 from receiver.storage.address import CLUSTER, SENTINEL, StoreAddress, parse_store_url
@@ -25,8 +31,6 @@ from receiver.storage.keys import CLUSTER_SHARDS
 from receiver.storage.pool import (
     MAX_CONNECTIONS,
     ConnectionPool,
-    MasterConnection,
-    MasterTlsConnection,
     NodeAddress,
     build_options,
     build_pool_options,
@@ -40,57 +44,46 @@ _QUERY_TIMEOUT_S = 0.5
 
 def connect_through_sentinels(address: StoreAddress, pool_options: dict[str, Any]) -> redis.Redis:
     """Return a client of the current master of the service; it connects when first used."""
-    sentinels = Sentinels(address)
     pool = ConnectionPool(
-        connection_class=MasterTlsConnection if address.is_encrypted else MasterConnection,
-        find_master=sentinels.find_master,
+        connection_class=SentinelManagedSSLConnection if address.is_encrypted else SentinelManagedConnection,
         **pool_options,
     )
-    sentinels.pool = pool
+    # What redis-py's SentinelConnectionPool hands to its connections; that pool does not wait for a free one.
+    pool.connection_kwargs["connection_pool"] = SentinelConnectionPoolProxy(  # type: ignore[no-untyped-call]
+        pool,
+        is_master=True,
+        check_connection=False,
+        service_name=address.service,
+        sentinel_manager=Sentinels(address),
+    )
     return redis.Redis.from_pool(pool)
 
 
-class Sentinels:
-    """The sentinels of one service."""
+class Sentinels(Sentinel):
+    """redis-py's Sentinel, which asks only for the master's address: that is all our user may ask."""
 
     def __init__(self, address: StoreAddress) -> None:
-        self._nodes = list(address.nodes)
-        self._service = address.service
-        self._options: dict[str, Any] = {
+        options = {
             **build_options(_QUERY_TIMEOUT_S),
             "retry": Retry(NoBackoff(), 0),
             **address.sentinel_options,
             "ssl": address.is_encrypted,
+            "decode_responses": True,
         }
-        self._master: NodeAddress | None = None
-        # After a failover its idle connections lead to the former master and are closed.
-        self.pool: ConnectionPool | None = None
+        super().__init__(address.nodes, sentinel_kwargs=options)  # type: ignore[no-untyped-call]
 
-    def find_master(self) -> NodeAddress:
-        """Return the master's address from the first sentinel that knows it. Raises RedisTimeoutError."""
-        for node in list(self._nodes):
-            master = self._query_master(node)
-            if master is None:
-                continue
-            self._nodes.sort(key=lambda one: one != node)  # first the next time
-            if self._master not in (None, master) and self.pool is not None:
-                self.pool.disconnect(inuse_connections=False)
-            self._master = master
-            return master
-        raise RedisTimeoutError(f"none of {len(self._nodes)} sentinels knows the master of {self._service!r}")
-
-    def _query_master(self, node: NodeAddress) -> NodeAddress | None:
-        """Return the master that the sentinel at *node* names; None if it is unavailable or knows none."""
-        host, port = node
-        try:
-            with closing(redis.Redis(host, port, **self._options)) as sentinel:
-                found = sentinel.sentinel_get_master_addr_by_name(self._service)
-        except (RedisError, OSError):
-            return None
-        if not found:
-            return None
-        name, number = found  # type: ignore[misc]  # redis-py's type hints include awaitables
-        return (name.decode() if isinstance(name, bytes) else str(name)), int(number)
+    def discover_master(self, service_name: str) -> NodeAddress:
+        """Return the master's address from the first sentinel that knows it, which then is asked first the
+        next time. Raises RedisTimeoutError.
+        """
+        for sentinel in tuple(self.sentinels):
+            with suppress(RedisError, OSError):
+                if master := sentinel.sentinel_get_master_addr_by_name(service_name):
+                    self.sentinels = sorted(self.sentinels, key=lambda one: one is not sentinel)
+                    return cast("NodeAddress", master)
+        raise RedisTimeoutError(
+            f"none of {len(self.sentinels)} sentinels knows the master of {service_name!r}"
+        )
 
 
 # redis-py's type hints do not tell whether an answer is awaitable, nor whether it is bytes or text.
@@ -179,7 +172,7 @@ class Scripts:
         if len(calls) == 1 and raise_on_error:
             return [self.run(*calls[0])]
         try:
-            answers = self._run_pipeline(calls, raise_on_error=raise_on_error)
+            answers = self._run_pipeline_on_master(calls, raise_on_error=raise_on_error)
             if not any(isinstance(answer, NoScriptError) for answer in answers):
                 return answers
         except NoScriptError:
@@ -193,3 +186,15 @@ class Scripts:
             for name, keys, args in calls:
                 pipe.evalsha(self._scripts[name].sha, len(keys), *keys, *args)
             return list(pipe.execute(raise_on_error=raise_on_error))
+
+    def _run_pipeline_on_master(self, calls: Sequence[ScriptCall], *, raise_on_error: bool) -> list[Any]:
+        """Run a pipeline, and once more on new connections where the old ones lead to a former master.
+
+        redis-py itself does that only for errors that it raises.
+        """
+        answers = self._run_pipeline(calls, raise_on_error=raise_on_error)
+        if not any(isinstance(answer, ReadOnlyError) for answer in answers):
+            return answers
+        for server in list_servers(self._client):
+            server.connection_pool.disconnect(inuse_connections=False)
+        return self._run_pipeline(calls, raise_on_error=raise_on_error)

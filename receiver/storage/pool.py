@@ -6,24 +6,19 @@ https://redis.io/docs/latest/operate/oss_and_stack/management/.
 
 from __future__ import annotations
 
+import os
 import queue
 import threading
 import time
-from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import redis
 from redis import exceptions
 from redis.backoff import NoBackoff
-from redis.connection import AbstractConnection
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ReadOnlyError
 from redis.retry import Retry
-
-
-class MasterDemoted(exceptions.ConnectionError):
-    """The server accepts no writes any more: the connection leads to a former master."""
 
 
 class PoolExhausted(exceptions.RedisError):
@@ -39,15 +34,14 @@ _BY_WORD = {
 _IS_CLUSTER = "it is a Redis Cluster (MOVED, CROSSSLOT): use redis+cluster:// in REDIS_URL"
 # Some errors have no code.
 _BY_PHRASE = {
+    # redis-py's Sentinel connections report READONLY so.
+    "previous master is now a slave": "it is a replica and takes no writes (READONLY): after a failover wait",
     "cluster support disabled": "it is no Redis Cluster: use redis:// in REDIS_URL",
     "max number of clients": "it takes no more lines: raise its maxclients, or lower REDIS_MAX_CONNECTIONS",
 }
 # The first match counts: a class may be a subclass of a later one.
 _BY_CLASS: tuple[tuple[type[Exception] | tuple[type[Exception], ...], str], ...] = (
-    (
-        (exceptions.ReadOnlyError, MasterDemoted),
-        "it is a replica and takes no writes (READONLY): after a failover wait",
-    ),
+    (exceptions.ReadOnlyError, "it is a replica and takes no writes (READONLY): after a failover wait"),
     (exceptions.OutOfMemoryError, "its memory is full (OOM): raise maxmemory, or shorten `history`"),
     (exceptions.BusyLoadingError, "it is still loading its file (LOADING): wait"),
     (exceptions.NoPermissionError, "its ACL forbids this to our user (NOPERM): see docs/redis.md"),
@@ -126,11 +120,14 @@ def build_options(timeout_s: float) -> dict[str, Any]:
 class _ReconnectOnce(Retry):
     """Reconnects once, at once. If Redis accepts no more connections, it retries for up to *timeout_s*
     seconds until another process closes one; that is safe, since Redis has not run the command.
+
+    READONLY counts as a broken connection: it leads to a former master, which has written nothing, and the
+    new connection leads to the present one (by DNS name or Sentinel).
     """
 
     def __init__(self, timeout_s: float) -> None:
         self._timeout_s = timeout_s
-        super().__init__(NoBackoff(), 1, supported_errors=(RedisConnectionError,))
+        super().__init__(NoBackoff(), 1, supported_errors=(RedisConnectionError, ReadOnlyError))
 
     def call_with_retry(self, *args: Any, **options: Any) -> Any:
         """Return the result of the command. Raises its last error."""
@@ -144,140 +141,46 @@ class _ReconnectOnce(Retry):
                 time.sleep(_MAX_CLIENTS_WAIT_S)
 
 
-class _FailoverConnection(AbstractConnection):
-    """A connection that is closed if its server turns out to be a replica."""
+class _Connections(queue.LifoQueue[Any]):
+    """The free connections of a pool: the connected ones on top, the latest first."""
 
-    def read_response(self, *args: Any, **options: Any) -> Any:
-        """Return the answer. Raises MasterDemoted if it is READONLY; then the retry connects to the present
-        master (by DNS name or sentinel). That is safe, since a replica has written nothing.
-        """
+    def _put(self, item: Any) -> None:
+        is_connected = item is not None and item.is_connected
+        self.queue.insert(len(self.queue) if is_connected else 0, item)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Return a connection, or None for one that is not made yet. Raises PoolExhausted."""
         try:
-            return super().read_response(*args, **options)
-        except ReadOnlyError as error:
-            self.disconnect()  # type: ignore[no-untyped-call]
-            raise MasterDemoted(f"READONLY {error}") from error
-
-
-class TcpConnection(_FailoverConnection, redis.Connection):
-    """A connection over TCP."""
-
-
-class TlsConnection(_FailoverConnection, redis.SSLConnection):
-    """A connection over TLS."""
-
-
-class UnixSocketConnection(_FailoverConnection, redis.UnixDomainSocketConnection):
-    """A connection over a Unix domain socket."""
-
-
-class _MasterLookup(AbstractConnection):
-    """A connection that looks up the master each time it is opened."""
-
-    def __init__(self, *, find_master: Callable[[], NodeAddress], **options: Any) -> None:
-        self._find_master = find_master
-        super().__init__(**options)
-
-    def _connect(self) -> Any:
-        self.host, self.port = self._find_master()
-        return super()._connect()  # type: ignore[safe-super, no-untyped-call]  # the other base's, by MRO
-
-
-class MasterConnection(_MasterLookup, TcpConnection):
-    """A connection over TCP to the master that the sentinels name."""
-
-
-class MasterTlsConnection(_MasterLookup, TlsConnection):
-    """A connection over TLS to the master that the sentinels name."""
-
-
-def _yield_to_others() -> None:
-    """Yield to other greenlets under gevent: a greenlet that never waits for an answer would never switch.
-
-    Threads do not need this, and even `sleep(0)` costs them 60 µs on Linux.
-    """
-    if time.sleep.__module__ != "time":
-        time.sleep(0)
-
-
-class _IdleConnections:
-    """A stack of the free connections, with a None below them for each connection that may still be opened.
-
-    The standard library's queue takes its lock each time, which costs a tenth of a webhook under gevent. Here
-    only waiting threads take a lock; each operation on the list is atomic.
-    """
-
-    def __init__(self, maxsize: int) -> None:
-        self.queue: list[Any] = []
-        self._maxsize = maxsize
-        self._waiters = 0
-        self._freed = threading.Condition()
-
-    def put_nowait(self, item: Any) -> None:
-        """Add a connection or a None. Raises queue.Full if all are there."""
-        if len(self.queue) >= self._maxsize:
-            raise queue.Full
-        if item is None:
-            self.queue.insert(0, item)
-        else:
-            self.queue.append(item)
-        # A waiter counts itself before its last check of the list, so it finds this item or is notified.
-        if self._waiters:
-            with self._freed:
-                self._freed.notify()
-
-    def get(self, timeout: float) -> Any:
-        """Return a connection or a None. Raises queue.Empty if none becomes free within *timeout* seconds."""
-        try:
-            return self.queue.pop()
-        except IndexError:
-            return self._wait_for_connection(time.monotonic() + timeout)
-
-    def _wait_for_connection(self, deadline: float) -> Any:
-        with self._freed:
-            self._waiters += 1
-            try:
-                while True:
-                    try:
-                        return self.queue.pop()
-                    except IndexError:
-                        left = deadline - time.monotonic()
-                        if left <= 0:
-                            raise queue.Empty from None
-                        self._freed.wait(left)
-            finally:
-                self._waiters -= 1
-                # A waiter that was notified and then interrupted (a request's time limit) notifies the next.
-                if self._waiters and self.queue:
-                    self._freed.notify()
+            return super().get(block, timeout)
+        except queue.Empty:
+            raise PoolExhausted(f"none of {self.maxsize} became free in {timeout or 0:g} s") from None
 
 
 class ConnectionPool(redis.BlockingConnectionPool):
-    """A pool of at most `max_connections` connections; a caller waits if none is free.
+    """redis-py's pool of at most `max_connections` connections, in which a caller waits if none is free.
 
-    A broken connection is discarded. All idle connections but `MAX_IDLE` are closed when they have been idle
-    for *idle_s* seconds, so that other processes can use their places.
-
-    redis-py's own `get_connection` and `release` poll each connection and then count it for OpenTelemetry;
-    under gevent that takes longer than the command. Here a connection that was closed while idle fails when
-    it is used, and the retry of `build_options` reconnects.
+    All idle connections but `MAX_IDLE` are closed after *idle_s* seconds, so that other processes can use
+    their places.
     """
 
     def __init__(self, *, idle_s: float = IDLE_S, **options: Any) -> None:
         self._idle_s = idle_s
         self._is_closing = threading.Lock()
-        super().__init__(queue_class=_IdleConnections, **options)  # type: ignore[no-untyped-call]
+        super().__init__(queue_class=_Connections, **options)  # type: ignore[no-untyped-call]
 
     def get_connection(self, *_args: Any, **_options: Any) -> Any:
-        """Return a free connection or a new one, connected but not checked. Raises PoolExhausted."""
-        self._checkpid()
-        _yield_to_others()
+        """Return a free connection or a new one, connected but not polled. Raises PoolExhausted.
+
+        redis-py polls it, and so takes Redis' refusal ("max number of clients reached") for leftover data;
+        under gevent the poll also takes as long as the command. A connection that was closed while idle fails
+        when it is used, and the retry of `build_options` reconnects.
+        """
+        if self.pid != os.getpid():
+            self.reset()  # type: ignore[no-untyped-call]
+        if time.sleep.__module__ != "time":  # gevent's: a greenlet that never waits would never switch
+            time.sleep(0)
+        connection = self.pool.get(timeout=self.timeout) or self.make_connection()  # type: ignore[no-untyped-call]
         try:
-            connection = self.pool.get(timeout=self.timeout)
-        except queue.Empty:
-            raise PoolExhausted(f"none of {self.max_connections} became free in {self.timeout:g} s") from None
-        try:
-            if connection is None:
-                connection = self.make_connection()  # type: ignore[no-untyped-call]
             connection.connect()
         except BaseException:
             self.release(connection)
@@ -285,46 +188,28 @@ class ConnectionPool(redis.BlockingConnectionPool):
         return connection
 
     def release(self, connection: Any) -> None:
-        """Put a connection back, unless it is from before a fork; None stands for an unopened one."""
-        self._checkpid()
-        if connection is None:
-            self.pool.put_nowait(None)
-        elif connection.pid != self.pid:
-            return
-        elif connection.is_connected:
-            connection.idle_since = time.monotonic()
-            self.pool.put_nowait(connection)
-            if self._has_spare():
-                self._close_spare_later()
-        else:
-            self._discard_connection(connection)
-
-    def _discard_connection(self, connection: Any) -> None:
-        connection.disconnect()
-        with suppress(ValueError):
-            self._connections.remove(connection)
-        self.pool.put_nowait(None)
-
-    def _has_spare(self) -> bool:
-        """Tell whether more than `MAX_IDLE` connections are idle."""
-        free = self.pool.queue
-        return len(free) > MAX_IDLE and free[-MAX_IDLE - 1] is not None
+        """Put a connection back; later close it if it is one too many."""
+        connection.idle_since = time.monotonic()
+        super().release(connection)  # type: ignore[no-untyped-call]
+        self._close_spare_later()
 
     def _close_spare_later(self) -> None:
-        if self._is_closing.acquire(blocking=False):
+        spare = self.pool.queue[:-MAX_IDLE]
+        if spare and spare[-1] and spare[-1].is_connected and self._is_closing.acquire(blocking=False):
             timer = threading.Timer(self._idle_s, self._close_spare)
             timer.daemon = True
             timer.start()
 
     def _close_spare(self) -> None:
-        """Close the connections beyond `MAX_IDLE` that have been idle for `idle_s` seconds."""
-        self._is_closing.release()
         latest = time.monotonic() - self._idle_s
-        free = self.pool.queue
-        for connection in free[:-MAX_IDLE]:
+        free: list[Any] = []
+        with suppress(PoolExhausted):
+            while True:
+                free.append(self.pool.get(block=False))
+        for connection in free[MAX_IDLE:]:
             if connection is not None and connection.idle_since <= latest:
-                with suppress(ValueError):  # another thread has taken it
-                    free.remove(connection)
-                    self._discard_connection(connection)
-        if self._has_spare():
-            self._close_spare_later()
+                connection.disconnect()
+        for connection in reversed(free):
+            self.pool.put_nowait(connection)
+        self._is_closing.release()
+        self._close_spare_later()
