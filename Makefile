@@ -26,7 +26,7 @@ test: $(VENV)/.installed-dev ## run every test
 	$(BIN)/python -m pytest tests/e2e -m alone
 
 test-exhaustive: $(VENV)/.installed-dev ## crashes at every instant, and thousands of simulated schedules: most of an hour
-	EVERY_INSTANT=1 SIM_SCHEDULES=5000 $(BIN)/python -m pytest tests/story/test_storm_crashes.py tests/simulation \
+	$(BIN)/python -m pytest tests/story/test_storm_crashes.py tests/simulation --exhaustive \
 		--numprocesses 2 --dist loadfile
 
 check: $(VENV)/.installed-dev ## style, types, imports, habits that are dangerous, the shipped configuration

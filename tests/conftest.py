@@ -7,12 +7,14 @@ Alertmanager or Chromium, but where everything is installed a skip means that th
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Generator
 
 import pytest
 from hypothesis import settings
 
 from tests.fixtures import redis_client, rig, valkey_url
+from tests.sampling import ENDS_AT_VARIABLE, SEED_VARIABLE, Budget, find_seed, load_budget
 
 __all__ = ["redis_client", "rig", "valkey_url"]
 
@@ -32,6 +34,44 @@ _LONGEST = (  # files and single tests
     "test_storm_refused.py",
 )
 _NO_SKIP = os.environ.get("RECEIVER_TESTS_NO_SKIP") == "1"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--exhaustive", action="store_true", help="play all cases, not a sample of them")
+    parser.addoption(
+        "--budget",
+        type=float,
+        default=None,
+        help="seconds after which no test takes a new case (tests/sampling.py)",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Choose the seed and the end of the budget once, for the processes of pytest-xdist, too."""
+    os.environ.setdefault(SEED_VARIABLE, find_seed())
+    budget_s = config.getoption("--budget")
+    if budget_s is not None:
+        os.environ.setdefault(ENDS_AT_VARIABLE, str(time.time() + budget_s))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    terminalreporter.write_line(f"samples: {SEED_VARIABLE}={find_seed()}")
+
+
+@pytest.fixture(scope="session")
+def is_exhaustive(pytestconfig: pytest.Config) -> bool:
+    return bool(pytestconfig.getoption("--exhaustive"))
+
+
+@pytest.fixture
+def budget(request: pytest.FixtureRequest) -> Budget:
+    """This test's share of the run's budget: what is left, divided by the tests of its file that need some."""
+    items: list[pytest.Item] = request.session.items
+    rest = items[items.index(request.node) :]
+    alike = [
+        item for item in rest if item.path == request.path and "budget" in getattr(item, "fixturenames", ())
+    ]
+    return load_budget().share(len(alike))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

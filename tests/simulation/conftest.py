@@ -1,6 +1,7 @@
-"""`pytest tests/simulation --seed N` plays schedule N again and prints what happened; `--schedules M` plays M
-from there on. Without them, or SIM_SEED and SIM_SCHEDULES, the same hundreds are played each time;
-`make test-exhaustive` plays thousands.
+"""Which schedules the simulation plays: a sample chosen by the commit, or thousands with `make test-exhaustive`.
+
+`pytest tests/simulation --seed N` plays schedule N again and prints what happened; `--schedules M` plays M from
+there on. SIM_SEED and SIM_SCHEDULES do the same.
 """
 
 from __future__ import annotations
@@ -9,7 +10,9 @@ import os
 
 import pytest
 
-SCHEDULES = 300
+from tests.sampling import build_random
+
+SAMPLED, EXHAUSTIVE = 60, 5000
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -18,7 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session")
-def seeds(request: pytest.FixtureRequest) -> range:
+def seeds(request: pytest.FixtureRequest, is_exhaustive: bool) -> range:
     """The schedules to play: one, when only its seed is given."""
     seed = request.config.getoption("--seed", None)
     count = request.config.getoption("--schedules", None)
@@ -26,5 +29,7 @@ def seeds(request: pytest.FixtureRequest) -> range:
         seed = int(os.environ["SIM_SEED"])
     if count is None and "SIM_SCHEDULES" in os.environ:
         count = int(os.environ["SIM_SCHEDULES"])
-    first = 0 if seed is None else seed
-    return range(first, first + (count or (SCHEDULES if seed is None else 1)))
+    if seed is not None:
+        return range(seed, seed + (count or 1))
+    first = build_random("simulation").randrange(1_000_000)
+    return range(first, first + (count or (EXHAUSTIVE if is_exhaustive else SAMPLED)))

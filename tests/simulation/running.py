@@ -7,13 +7,16 @@ import multiprocessing
 import os
 import tempfile
 import traceback
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 
 from receiver.config.routing import load_routing
 from receiver.config.settings import load_settings
 from tests.rig import KEYS, ROUTING
+from tests.sampling import Budget
 from tests.simulation.connections import load_scripts, open_redis
 from tests.simulation.invariants import count_doubled, find_violations
 from tests.simulation.world import Scenario
@@ -81,7 +84,7 @@ class SimulationEnv:
         scenario.scheduler.abandon()
         return scenario, faults
 
-    def run_scenarios(self, seeds: range) -> SimulationReport:
+    def run_scenarios(self, seeds: Iterable[int]) -> SimulationReport:
         found = SimulationReport()
         logging.disable(logging.CRITICAL)  # thousands of failures that are meant to be
         try:
@@ -104,17 +107,18 @@ class SimulationEnv:
         return found
 
 
-def run_all(seeds: range) -> SimulationReport:
+def run_all(seeds: range, budget: Budget) -> SimulationReport:
     """Play schedules on all processors, each with a Valkey of its own."""
     found = SimulationReport()
     processes = min(os.cpu_count() or 1, len(seeds), 4)
     spawn = multiprocessing.get_context("spawn")  # greenlets and sockets of this process are not for others
     with ProcessPoolExecutor(processes, spawn) as pool:
-        for part in pool.map(_run_isolated, [seeds[n::processes] for n in range(processes)]):
+        parts = [seeds[n::processes] for n in range(processes)]
+        for part in pool.map(_run_isolated, parts, repeat(budget)):
             found.merge(part)
     return found
 
 
-def _run_isolated(seeds: range) -> SimulationReport:
+def _run_isolated(seeds: range, budget: Budget) -> SimulationReport:
     with tempfile.TemporaryDirectory(prefix="rcv-") as folder, run_valkey() as url:
-        return SimulationEnv(Path(folder), url).run_scenarios(seeds)
+        return SimulationEnv(Path(folder), url).run_scenarios(budget.limit(seeds))

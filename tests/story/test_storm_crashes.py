@@ -1,13 +1,12 @@
 """A worker may die at any instant of a storm: nobody is left untold, and nobody is told twice.
 
 A small storm is rehearsed once, and then played once for each of some instants at which its worker may die,
-evenly spread over each act; for every instant there is with EVERY_INSTANT=1 (`make test-exhaustive`).
+a few of each act, chosen by the commit; for every instant there is with `make test-exhaustive`.
 """
 
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,14 +21,14 @@ from tests.mocks.pagerduty import MockPagerDuty
 from tests.mocks.pagerduty_account import PagedIncident
 from tests.mocks.slack import MockSlack
 from tests.rig import NAMES, ROUTING, Clock, Rig
+from tests.sampling import SEED_VARIABLE, Budget, find_seed, sample, shuffle
 from tests.simulation.connections import load_scripts
 from tests.story.outage import with_fallback
 from tests.valkey import find_keys_without_expiry
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(3600)
 
-EVERY_INSTANT = bool(os.environ.get("EVERY_INSTANT"))
-SAMPLED = 12
+SAMPLED = 3  # of each act
 COUNT = 4
 # Two have a message of their own before the storm begins, two a page; the second step is due while it is on.
 # With PagerDuty's REST API, for its webhooks don't name the page.
@@ -209,15 +208,33 @@ def theatre(tmp_path: Path, valkey_url: str, redis_client: Client) -> Callable[.
     return open_
 
 
-def sample(instants: list[KillPoint]) -> list[KillPoint]:
-    """Return the instants to play: some, from the first to the last, or all."""
-    if EVERY_INSTANT or len(instants) <= SAMPLED:
-        return instants
-    return [instants[n * (len(instants) - 1) // (SAMPLED - 1)] for n in range(SAMPLED)]
+@pytest.fixture
+def choose_instants(
+    is_exhaustive: bool, budget: Budget
+) -> Callable[[str, list[KillPoint]], Iterator[KillPoint]]:
+    """Chooses those of an act's instants that are played: a sample, or all as far as the budget goes."""
+
+    def choose(act: str, instants: list[KillPoint]) -> Iterator[KillPoint]:
+        assert len(instants) > 10
+        chosen = shuffle(instants, act) if is_exhaustive else sample(instants, SAMPLED, act)
+        return budget.limit(chosen)
+
+    return choose
+
+
+@contextmanager
+def noting(instant: KillPoint) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"killed {instant}; again with {SEED_VARIABLE}={find_seed()}")
+        raise
 
 
 @pytest.mark.parametrize("act", ACTS, ids=lambda act: act.__name__)
-def test_killed_at_any_instant(theatre: Callable[[], Any], act: Callable[[Play], None]) -> None:
+def test_killed_at_any_instant(
+    theatre: Callable[[], Any], choose_instants: Callable[..., Any], act: Callable[[Play], None]
+) -> None:
     with theatre() as rig:
         rehearsal = RecordedRun(rig)
         play = Play(rig, rehearsal)
@@ -226,19 +243,16 @@ def test_killed_at_any_instant(theatre: Callable[[], Any], act: Callable[[Play],
         before = len(rehearsal.instants)
         act(play)
         instants = rehearsal.instants[before:]
-    assert len(instants) > 10
-    for instant in sample(instants):
-        with theatre() as rig:
+    for instant in choose_instants(act.__name__, instants):
+        with theatre() as rig, noting(instant):
             play = Play(rig, instant.__eq__)
-            try:
-                play.run(act)
-            except Exception as error:
-                error.add_note(f"killed {instant}")
-                raise
+            play.run(act)
             assert play.worker.deaths == [instant]
 
 
-def test_killed_at_any_instant_while_its_page_is_refused(theatre: Callable[..., Any]) -> None:
+def test_killed_at_any_instant_while_its_page_is_refused(
+    theatre: Callable[..., Any], choose_instants: Callable[..., Any]
+) -> None:
     with theatre(with_fallback("manager")) as rig:
         rehearsal = RecordedRun(rig)
         play = RefusedPlay(rig, rehearsal)
@@ -246,15 +260,10 @@ def test_killed_at_any_instant_while_its_page_is_refused(theatre: Callable[..., 
         before = len(rehearsal.instants)
         play.is_refused()
         instants = rehearsal.instants[before:]
-    assert len(instants) > 10
-    for instant in sample(instants):
-        with theatre(with_fallback("manager")) as rig:
+    for instant in choose_instants("is_refused", instants):
+        with theatre(with_fallback("manager")) as rig, noting(instant):
             play = RefusedPlay(rig, instant.__eq__)
-            try:
-                play.begins()
-                play.is_refused()
-                play._says_nothing_twice()
-            except Exception as error:
-                error.add_note(f"killed {instant}")
-                raise
+            play.begins()
+            play.is_refused()
+            play._says_nothing_twice()
             assert play.worker.deaths == [instant]

@@ -1,0 +1,78 @@
+"""Which of many cases a run plays: a sample chosen by the commit, or all of them with `pytest --exhaustive`.
+
+SAMPLE_SEED replays the sample of another run, which prints its own at the end. `--budget SECONDS` bounds an
+exhaustive run: when the time is up no test takes a new case, and what was not played is no failure.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import TypeVar
+
+T = TypeVar("T")
+
+SEED_VARIABLE = "SAMPLE_SEED"
+ENDS_AT_VARIABLE = "SAMPLE_ENDS_AT"  # seconds since 1970; absent without a budget
+
+
+def find_seed() -> str:
+    """Return what this run's samples are chosen by: SAMPLE_SEED, or else the commit."""
+    if seed := os.environ.get(SEED_VARIABLE):
+        return seed
+    git = ["git", "-C", str(Path(__file__).parent), "rev-parse", "--short=12", "HEAD"]
+    try:
+        return subprocess.run(git, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "no commit"
+
+
+def build_random(name: str) -> random.Random:
+    """Return the random numbers of this run for the purpose *name*."""
+    return random.Random(f"{find_seed()} {name}")
+
+
+def sample(cases: Sequence[T], count: int, name: str) -> list[T]:
+    """Return *count* of *cases* in their order: one at random from each of as many equal parts."""
+    if len(cases) <= count:
+        return list(cases)
+    rng = build_random(name)
+    bounds = [n * len(cases) // count for n in range(count + 1)]
+    return [cases[rng.randrange(first, end)] for first, end in pairwise(bounds)]
+
+
+def shuffle(cases: Sequence[T], name: str) -> list[T]:
+    """Return all *cases* in an order of this run's own, so that runs on a budget play different ones."""
+    return build_random(name).sample(cases, len(cases))
+
+
+class Budget:
+    """Until when a test may take new cases; each test takes at least one."""
+
+    def __init__(self, ends_at: float | None) -> None:
+        """*ends_at* is in seconds since 1970, None for no limit."""
+        self._ends_at = ends_at
+
+    def limit(self, cases: Iterable[T]) -> Iterator[T]:
+        for number, case in enumerate(cases):
+            if number and self._ends_at is not None and time.time() >= self._ends_at:
+                return
+            yield case
+
+    def share(self, tests: int) -> Budget:
+        """Return the budget of the next of *tests* that run one after the other."""
+        if self._ends_at is None:
+            return self
+        now = time.time()
+        return Budget(now + max(0.0, self._ends_at - now) / tests)
+
+
+def load_budget() -> Budget:
+    """Return the budget of the whole run."""
+    ends_at = os.environ.get(ENDS_AT_VARIABLE)
+    return Budget(float(ends_at) if ends_at else None)
